@@ -1,0 +1,463 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package policy
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// grace is how long after its expiry a policy still judges releases that were
+// signed before it (DESIGN 4, rule 5).
+const grace = 90 * 24 * time.Hour
+
+// Outcome says whether a release is allowed. The zero value denies.
+type Outcome uint8
+
+// The outcomes.
+const (
+	Denied Outcome = iota
+	Permitted
+)
+
+// Request is what is asked about one artifact.
+type Request struct {
+	// Names are the names under which the artifact is released, all of which
+	// one rule must allow; none where no name is known.
+	Names []string
+	// Digests are the digests of the artifact's bytes that are known.
+	Digests []Digest
+	// Tag is the tag that the user asked for; "" to take the evidence's.
+	Tag string
+	// Commit is the commit that the tag is known to name; "" if unknown.
+	Commit string
+	// Now is the moment of judging, Skew how far the clock may be behind.
+	Now  time.Time
+	Skew time.Duration
+	// Narrow, if set, must also hold for the signer.
+	Narrow *Narrow
+	// Approvers are the names of the distinct members whose approval of these
+	// very digests was verified.
+	Approvers []string
+}
+
+// Narrow is a signer that the user demands beside what the policy says.
+type Narrow struct{ Identity, Issuer string }
+
+// Note is a remark on a decision that does not change it.
+type Note struct{ Code, Text string }
+
+// Mismatch is one field in which a rule and the evidence differ.
+type Mismatch struct {
+	Field     string // for example "trigger"
+	Extension string // Fulcio extension, for example ".20", or ""
+	Kind      string // "differs", "missing", "forbidden"
+	Want      string // what the rule says
+	Got       string // what the evidence says; "" where it says nothing
+	Hint      string
+}
+
+// Code returns a stable code such as "trigger-missing".
+func (m Mismatch) Code() string { return m.Field + "-" + m.Kind }
+
+// identityField reports whether the field is about who signed, rather than
+// about what, when and under which tag.
+func (m Mismatch) identityField() bool {
+	switch m.Field {
+	case "artifact", "tag", "time", "log", "approvals":
+		return false
+	}
+	return true
+}
+
+// RuleResult is what one rule makes of the evidence. No mismatch means that the
+// rule allows it.
+type RuleResult struct {
+	Rule       string
+	Mismatches []Mismatch
+}
+
+// IdentityMatches reports whether the rule names this signer, whatever it says
+// about artifact, tag and time.
+func (r RuleResult) IdentityMatches() bool {
+	return !slices.ContainsFunc(r.Mismatches, Mismatch.identityField)
+}
+
+// Decision is the answer for one artifact and one piece of evidence. It is
+// permitted on exactly one path of [Decide]; the zero value denies.
+type Decision struct {
+	Outcome Outcome
+	Reason  Reason
+	Detail  string // what exactly, for a person; may be empty
+	Rule    string // name of the rule that allows; "" if none
+	Tag     string // the tag that was judged; "" if the evidence names none
+	Rules   []RuleResult
+	Notes   []Note
+}
+
+// Nearest returns the rule with the fewest mismatches, the first of several,
+// and false if the policy has no rule.
+func (d Decision) Nearest() (RuleResult, bool) {
+	if len(d.Rules) == 0 {
+		return RuleResult{}, false
+	}
+	return slices.MinFunc(d.Rules, func(a, b RuleResult) int { return weight(a) - weight(b) }), true
+}
+
+// weight orders rules by nearness: a rule that names the signer but not the
+// artifact is nearer than one for other people.
+func weight(r RuleResult) int {
+	n := len(r.Mismatches)
+	for _, m := range r.Mismatches {
+		if m.identityField() {
+			n += 2
+		}
+	}
+	return n
+}
+
+type flagIdentity struct{ FlagIdentity }
+
+// FlagIdentity is a signer named on the command line instead of by a policy.
+// Either Identity and Issuer are set, or KeyID.
+type FlagIdentity struct {
+	Identity string // exact subject alternative name
+	Issuer   string // exact OIDC issuer
+	KeyID    string // hex SHA-256 of the DER SubjectPublicKeyInfo
+	SetOnly  bool   // accept a promise of inclusion without a proof
+	Unlogged bool   // accept evidence without a log entry
+}
+
+// IdentityOnly returns a policy that allows everything that the one signer
+// signed: what cosign verify-blob does with its identity flags.
+func IdentityOnly(f FlagIdentity) (*Trusted, error) {
+	if (f.Identity == "") != (f.Issuer == "") || (f.Identity == "") == (f.KeyID == "") {
+		return nil, errors.New("name an identity and its issuer, or a key")
+	}
+	return &Trusted{genesis: GenesisFlags, flags: &flagIdentity{f}}, nil
+}
+
+// Decide judges one artifact by verified evidence. It is deterministic.
+func Decide(t *Trusted, req Request, ev Evidence) Decision {
+	if !ev.verified {
+		return Decision{Reason: Internal, Detail: "the evidence was not verified"}
+	}
+	if len(ev.verification.Times) == 0 {
+		return Decision{Reason: EvidenceUntimed}
+	}
+	return decide(t, req, &ev.claims, &ev.verification)
+}
+
+// Precheck judges what unverified evidence claims. A true second result means
+// that the evidence would be denied even if every signature on it were good,
+// for the reason in the first; verifying it can be spared. Otherwise nothing is
+// known. It never allows.
+func Precheck(t *Trusted, req Request, c Claims) (Decision, bool) {
+	d := decide(t, req, &c, nil)
+	if d.Outcome == Permitted || d.Reason == PolicyStale {
+		return Decision{}, false
+	}
+	return d, true
+}
+
+// DecideAdopted judges an artifact without evidence, by the policy's
+// [[adopted]] tables alone. The second result is false if they say nothing.
+func DecideAdopted(t *Trusted, req Request) (Decision, bool) {
+	if t == nil || t.file == nil || req.Narrow != nil {
+		return Decision{}, false
+	}
+	for _, a := range t.file.Adopted {
+		for _, d := range req.Digests {
+			if !slices.Contains(a.Digests, d) || req.Tag != "" && req.Tag != a.Tag {
+				continue
+			}
+			dec := Decision{Tag: a.Tag}
+			if dec.Reason, dec.Detail = t.yanked(req, []string{a.Tag}); dec.Reason != "" {
+				return dec, true
+			}
+			dec.Notes = append(dec.Notes, Note{"adopted", "no signature was judged: the policy takes this digest over from the time before it"})
+			return t.permit(dec, req, Adopted), true
+		}
+	}
+	return Decision{}, false
+}
+
+// decide runs the rules (SPEC 5). Without v, what depends on verification is
+// taken to hold.
+func decide(t *Trusted, req Request, c *Claims, v *Verification) Decision {
+	d := Decision{}
+	switch {
+	case t == nil || t.file == nil && t.flags == nil:
+		d.Reason, d.Detail = Internal, "there is no trusted policy"
+		return d
+	case req.Now.IsZero():
+		d.Reason, d.Detail = Internal, "the moment of judging is not known"
+		return d
+	}
+	if v != nil {
+		if _, upper := v.bounds(); upper.After(req.Now.Add(req.Skew)) {
+			d.Reason, d.Detail = EvidenceInFuture, fmt.Sprintf("signed %s, judged as of %s", stamp(upper), stamp(req.Now))
+			return d
+		}
+	}
+	if req.Narrow != nil && (c.Signer.Kind == KindKey || c.Signer.Value != req.Narrow.Identity || c.Signer.Issuer != req.Narrow.Issuer) {
+		d.Reason, d.Detail = NarrowedIdentity, fmt.Sprintf("signed by %s", c.Signer.describe())
+		return d
+	}
+	if t.flags != nil {
+		return t.flags.decide(d, c, v)
+	}
+	f := t.file
+	switch {
+	case f.Tombstone:
+		d.Reason = PolicyEnded
+		return d
+	case len(f.Rules) == 0:
+		d.Reason = NoRules
+		return d
+	}
+
+	tags := c.Tags
+	if req.Tag != "" {
+		switch {
+		case len(tags) == 0:
+			d.Reason = TagUnknown
+			return d
+		case !slices.Contains(tags, req.Tag):
+			d.Reason, d.Detail = TagMismatch, fmt.Sprintf("the evidence names %s (%s), asked for %s", tags[0], c.TagSource, req.Tag)
+			return d
+		}
+		tags = []string{req.Tag}
+	}
+	if len(tags) > 0 {
+		d.Tag = tags[0]
+	}
+	if d.Reason, d.Detail = t.yanked(req, tags); d.Reason != "" {
+		return d
+	}
+
+	var match *Rule
+	var revoked string
+	for i := range f.Rules {
+		r := &f.Rules[i]
+		res := RuleResult{Rule: r.Name, Mismatches: t.match(r, req, c, v, tags)}
+		d.Rules = append(d.Rules, res)
+		if len(res.Mismatches) > 0 || match != nil {
+			continue
+		}
+		if why := t.revoked(r, c, v); why != "" {
+			revoked = why
+			continue
+		}
+		match = r
+	}
+	switch {
+	case match == nil && revoked != "":
+		d.Reason, d.Detail = RevokedSigner, revoked
+		return d
+	case match == nil:
+		d.Reason = RuleMismatch
+		return d
+	}
+	if v != nil {
+		if _, upper := v.bounds(); upper.After(f.Expires) {
+			d.Reason, d.Detail = ExpiredAtRelease, fmt.Sprintf("signed %s, the policy expired %s", stamp(upper), stamp(f.Expires))
+			return d
+		}
+	}
+	for _, tag := range tags {
+		if match.Tags.Match(tag) {
+			d.Tag = tag
+			break
+		}
+	}
+	d.Rule = match.Name
+	d.Notes = append(d.Notes, t.notes(match, c, v)...)
+	return t.permit(d, req, Allowed)
+}
+
+// permit is the one place that permits: what is left to judge is the age of the
+// policy itself.
+func (t *Trusted) permit(d Decision, req Request, why Reason) Decision {
+	expires := t.file.Expires
+	switch {
+	case req.Now.After(expires.Add(grace)):
+		d.Reason, d.Detail = PolicyStale, fmt.Sprintf("it expired %s", stamp(expires))
+		return d
+	case req.Now.After(expires):
+		d.Notes = append(d.Notes, Note{"policy-expired", fmt.Sprintf("the policy expired %s; releases signed before that are judged until %s", stamp(expires), stamp(expires.Add(grace)))})
+	}
+	d.Outcome, d.Reason = Permitted, why
+	return d
+}
+
+func (f *flagIdentity) decide(d Decision, c *Claims, v *Verification) Decision {
+	id := &c.Signer
+	var bad bool
+	if f.KeyID != "" {
+		bad = id.Kind != KindKey || id.Value != f.KeyID
+	} else {
+		bad = id.Kind == KindKey || id.Kind == "" || id.Value != f.Identity || id.Issuer != f.Issuer
+	}
+	if bad {
+		d.Reason, d.Detail = NarrowedIdentity, fmt.Sprintf("signed by %s", id.describe())
+		return d
+	}
+	if v != nil {
+		if m := logMismatch(f.SetOnly, f.Unlogged, v); m != nil {
+			d.Reason, d.Detail = NotLogged, m.Got
+			return d
+		}
+		if v.Logged && !v.Proven {
+			d.Notes = append(d.Notes, noteSetOnly)
+		}
+	}
+	if len(c.Tags) > 0 {
+		d.Tag = c.Tags[0]
+	}
+	d.Notes = append(d.Notes, Note{"no-policy", "no policy was consulted: the flags name the signer, nothing says that it may release"})
+	d.Outcome, d.Reason = Permitted, Allowed
+	return d
+}
+
+var noteSetOnly = Note{"set-only", "the log promised to include the entry; inclusion was not proven"}
+
+// notes says what a verdict rests on where that is less than usual.
+func (t *Trusted) notes(r *Rule, c *Claims, v *Verification) []Note {
+	var out []Note
+	if v != nil && v.Logged && !v.Proven {
+		out = append(out, noteSetOnly)
+	}
+	if v != nil && !v.Logged {
+		out = append(out, Note{"unlogged", "the evidence is in no transparency log; a time stamp authority alone vouches for its time"})
+	}
+	if r.GitHubRelease {
+		out = append(out, Note{"github-release", "GitHub recorded this release; that shows what is in it, not who was allowed to make it"})
+	}
+	if r.Workflow != nil {
+		if c.Signer.legacy() {
+			out = append(out, Note{"legacy-certificate", "the certificate is from before April 2023: runner, environment, repository id and calling workflow are not recorded in it"})
+		} else if t.ids.Repository == "" {
+			out = append(out, Note{"ids-not-pinned", "repository and owner are compared by name: no genesis pins their numbers"})
+		}
+	}
+	return out
+}
+
+// yanked returns the reason for which [[yanked]] denies, "" if it does not.
+func (t *Trusted) yanked(req Request, tags []string) (Reason, string) {
+	unknown := ""
+	for _, y := range t.file.Yanked {
+		if t.restored(y.selector) {
+			continue
+		}
+		switch {
+		case y.Tag != "" && slices.Contains(tags, y.Tag):
+			return YankedRelease, "tag " + y.Tag
+		case y.Digest != Digest{} && slices.Contains(req.Digests, y.Digest):
+			return YankedRelease, y.Digest.String()
+		case y.Digest != Digest{} && !slices.ContainsFunc(req.Digests, func(d Digest) bool { return d.Alg == y.Digest.Alg }):
+			unknown = fmt.Sprintf("no %s digest of the artifact is known", y.Digest.Alg)
+		}
+	}
+	if unknown != "" && !onlyCommits(req.Digests) {
+		return YankUnknown, unknown
+	}
+	return "", ""
+}
+
+// onlyCommits reports whether the artifact is a Git commit, which has no digest
+// of another kind.
+func onlyCommits(ds []Digest) bool {
+	return len(ds) > 0 && !slices.ContainsFunc(ds, func(d Digest) bool { return d.Alg != "gitCommit" && d.Alg != "sha1" })
+}
+
+func (t *Trusted) restored(s selector) bool {
+	return slices.ContainsFunc(t.file.Restored, func(r Restoration) bool {
+		if (r.Identity == nil) != (s.Identity == nil) {
+			return false
+		}
+		if r.Identity != nil {
+			return *r.Identity == *s.Identity
+		}
+		return r.Rule == s.Rule && r.Key == s.Key && r.Tag == s.Tag && r.Digest == s.Digest
+	})
+}
+
+// revoked returns why [[revoked]] denies a match of r, "" if it does not. Where
+// the trusted times lie on both sides of compromised-since, it denies.
+func (t *Trusted) revoked(r *Rule, c *Claims, v *Verification) string {
+	for _, x := range t.file.Revoked {
+		if t.restored(x.selector) {
+			continue
+		}
+		what := ""
+		switch id := &c.Signer; {
+		case x.Identity != nil:
+			if id.Kind == x.Identity.Kind && id.Value == x.Identity.Value && id.Issuer == x.Identity.Issuer &&
+				(x.Identity.Subject == "" || id.TokenSubject == "" || id.TokenSubject == x.Identity.Subject) {
+				what = "identity " + x.Identity.Value
+			}
+		case x.Rule != "":
+			if x.Rule == r.Name {
+				what = "rule " + x.Rule
+			}
+		case x.Key != "":
+			if id.Kind == KindKey && id.Value == x.Key {
+				what = "key sha256:" + x.Key
+			}
+		}
+		if what == "" {
+			continue
+		}
+		if x.Since.IsZero() {
+			return what
+		}
+		if v == nil {
+			continue
+		}
+		if _, upper := v.bounds(); !upper.Before(x.Since) {
+			return fmt.Sprintf("%s, compromised since %s, signed %s", what, stamp(x.Since), stamp(upper))
+		}
+	}
+	return ""
+}
+
+// DigestAlgorithms returns the algorithms in which the policy names digests; an
+// artifact's digest must be known in each.
+func (t *Trusted) DigestAlgorithms() []string {
+	var out []string
+	if t == nil || t.file == nil {
+		return nil
+	}
+	add := func(d Digest) {
+		if d.Alg != "" && d.Alg != "gitCommit" && !slices.Contains(out, d.Alg) {
+			out = append(out, d.Alg)
+		}
+	}
+	for _, y := range t.file.Yanked {
+		add(y.Digest)
+	}
+	for _, a := range t.file.Adopted {
+		for _, d := range a.Digests {
+			add(d)
+		}
+	}
+	return out
+}
+
+func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+
+// describe names the identity for a message.
+func (id *Identity) describe() string {
+	switch {
+	case id.Kind == KindKey:
+		return "key sha256:" + id.Value
+	case id.Issuer == "":
+		return id.Value
+	}
+	return strings.Join([]string{id.Value, "by", id.Issuer}, " ")
+}

@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package policy
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"time"
+)
+
+// Name is the public name that stands in formats, predicate types and schema
+// identifiers.
+const Name = "github.com/repopolicy/repopolicy"
+
+// Format is the value of `format` in every policy of this version.
+const Format = "repopolicy/v1"
+
+// File is the content of a policy file (SPEC 3), with every value checked. A
+// File says what a text says, not that anybody may rely on it: see [Trusted].
+type File struct {
+	Repository  Locator
+	Version     int       // 1, 2, 3, …
+	Expires     time.Time // UTC, whole seconds
+	Maintainers Maintainers
+	Rules       []Rule
+	Revoked     []Revocation
+	Yanked      []Yank
+	Restored    []Restoration
+	Adopted     []Adoption
+
+	// What follows concerns the chain of versions only (SPEC 6).
+	Tombstone    bool
+	OwnerChanged bool
+	Recovers     string        // hex SHA-256 of the head that this version 1 recovers, or ""
+	Recovery     time.Duration // delay of a recovery, 0 if none is allowed
+	Handover     string        // repository id that may take over, or ""
+	Void         []string      // hex SHA-256 of leaves declared void
+	Acknowledged []string      // hex SHA-256 of evidence files that are known
+}
+
+// Maintainers are the principals that may change the policy.
+type Maintainers struct {
+	Threshold  int      // of distinct members; 1 to len(Members)
+	Members    []Member // none if Repository is set
+	Repository bool     // the repository's own binding workflow is the only principal
+}
+
+// Member is one principal: a person or machine with its identities and keys.
+type Member struct {
+	Name       string
+	Identities []Principal
+	Keys       []Key
+}
+
+// Principal is how an identity stands in a policy: kind, exact value, exact
+// issuer, and optionally the exact token subject (extension .24).
+type Principal struct {
+	Kind    Kind
+	Value   string
+	Issuer  string
+	Subject string // "" if not pinned
+}
+
+// Key is a public key of a policy.
+type Key struct {
+	PEM string // as written; "" where only the digest was written
+	ID  string // hex SHA-256 of the DER SubjectPublicKeyInfo
+}
+
+// Rule is one [[release]] table: one way in which a release is allowed. A field
+// that is not set constrains nothing beyond the defaults that SPEC 5 lists.
+type Rule struct {
+	Name      string
+	Tags      PatternSet
+	Refs      PatternSet // zero: exactly the tag being verified
+	Artifacts PatternSet
+	Since     time.Time // zero: no lower bound
+	Until     time.Time // zero: no upper bound
+
+	// Exactly one of Workflow, Identities with Keys, and GitHubRelease is set.
+	Workflow      *Workflow
+	Identities    []Principal
+	Keys          []Key
+	GitHubRelease bool
+
+	SetOnly   bool // accept a promise of inclusion without a proof
+	Unlogged  bool // accept a time stamp without a log entry
+	Overlaps  bool // says that another rule may allow the same release
+	Approvals *Approvals
+	Preflight *Preflight
+}
+
+// Workflow is the part of a rule that names a CI workflow.
+type Workflow struct {
+	Path         string   // in the signer's repository, for example ".github/workflows/release.yml"
+	Signer       Locator  // repository that holds Path; zero: the policy's own
+	Caller       string   // path in the policy's repository of the workflow that started
+	SignerRef    string   // exact ref of the signer; "" means the ref of the run
+	SignerDigest string   // exact commit of the signer, hex; "" if not pinned
+	Issuer       string   // exact OIDC issuer
+	Environment  string   // "" if not demanded
+	Triggers     []string // never empty
+	Runner       string   // "github-hosted", "gitlab-hosted", "self-hosted" or "any"
+}
+
+// Approvals demands that people approve exactly the digests released.
+type Approvals struct {
+	Threshold int
+	From      string // "maintainers" or "releasers"
+}
+
+// Preflight holds claims of the job's token that only `authorize` can see.
+type Preflight struct {
+	Actors       []string
+	RefProtected bool
+}
+
+// selector names what [[revoked]], [[yanked]] and [[restored]] are about.
+// Exactly one field is set.
+type selector struct {
+	Identity *Principal
+	Rule     string
+	Key      string // hex SHA-256 of the DER SubjectPublicKeyInfo
+	Tag      string
+	Digest   Digest
+}
+
+// Revocation withdraws trust in a signer, also for the past.
+type Revocation struct {
+	selector
+	Since time.Time // compromised-since; zero: always
+}
+
+// Yank withdraws one release.
+type Yank struct{ selector }
+
+// Restoration lifts the revocations and yanks of the same selector.
+type Restoration struct{ selector }
+
+// Adoption takes over releases from before the policy, digest by digest.
+type Adoption struct {
+	Tag     string
+	Digests []Digest
+}
+
+// Digest is a digest with its algorithm; comparable. The zero value is none.
+type Digest struct {
+	Alg string // "sha256", "sha384", "sha512", "sha1" or "gitCommit"
+	Hex string // lower-case, of the algorithm's length
+}
+
+// String returns "alg:hex".
+func (d Digest) String() string { return d.Alg + ":" + d.Hex }
+
+// Document is a policy file that was parsed without error and that nobody has
+// vouched for yet. Its content can be shown and linted; to decide by it, make
+// it [Trusted].
+type Document struct {
+	file  File
+	bytes []byte
+	at    map[string]Pos
+}
+
+// Content returns what the document says. It must not be changed.
+func (d *Document) Content() *File { return &d.file }
+
+// Digest returns the SHA-256 of the exact bytes that were parsed.
+func (d *Document) Digest() Digest {
+	sum := sha256.Sum256(d.bytes)
+	return Digest{"sha256", hex.EncodeToString(sum[:])}
+}
+
+// Pos returns where a path such as "release[0].tags" stands, or the place of
+// the nearest table around it, or the zero Pos.
+func (d *Document) Pos(path string) Pos { return nearest(d.at, path) }
+
+// Ids are the immutable numbers of a repository and its owner, as its forge
+// assigned them and a genesis certificate shows them (DESIGN 4, rule 7).
+type Ids struct {
+	Repository string // extension .15; "" if not known
+	Owner      string // extension .17; "" if not known
+}
+
+// GenesisLabel says why a policy is believed to be the repository's (DESIGN 6).
+type GenesisLabel string
+
+// Labels of a genesis.
+const (
+	GenesisPinned GenesisLabel = "pinned" // the user named it
+	GenesisFlags  GenesisLabel = "flags"  // no policy: the user named the identity
+)
+
+// Trusted is a policy that somebody vouches for. Only [Document.Pin] and
+// [IdentityOnly] make one. The zero value and nil allow nothing.
+type Trusted struct {
+	file    *File
+	ids     Ids
+	genesis GenesisLabel
+	digest  Digest
+	flags   *flagIdentity
+}
+
+// Pin returns the policy as trusted because the user named this very file. Such
+// a policy has no chain: no version before or after it is known. Ids may be
+// zero; then the numbers in certificates are not compared.
+func (d *Document) Pin(ids Ids) *Trusted {
+	return &Trusted{file: &d.file, ids: ids, genesis: GenesisPinned, digest: d.Digest()}
+}
+
+// Genesis returns why the policy is trusted.
+func (t *Trusted) Genesis() GenesisLabel { return t.genesis }
+
+// Digest returns the SHA-256 of the policy's bytes; zero where there is none.
+func (t *Trusted) Digest() Digest { return t.digest }
+
+// Content returns the policy; nil for [IdentityOnly]. It must not be changed.
+func (t *Trusted) Content() *File { return t.file }

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package policy
+
+// Kind is the kind of an identity: the type of the certificate's subject
+// alternative name, never a guess from its text. The zero value is no kind.
+type Kind string
+
+// The kinds.
+const (
+	KindEmail    Kind = "email"    // rfc822Name
+	KindURI      Kind = "uri"      // uniformResourceIdentifier: workflows, SPIFFE, other machines
+	KindUsername Kind = "username" // otherName 1.3.6.1.4.1.57264.1.7
+	KindKey      Kind = "key"      // a bare public key; Value is the hex SHA-256 of its DER SubjectPublicKeyInfo
+)
+
+// Identity is who made a signature, as the certificate or key says. Whether the
+// certificate is genuine is not this type's concern: it occurs in [Claims]
+// (nobody checked) and in [Evidence] (checked).
+//
+// Fields after Issuer are Fulcio's extensions 1.3.6.1.4.1.57264.1.N, documented
+// at https://github.com/sigstore/fulcio/blob/main/docs/oid-info.md. An empty
+// field means that the certificate lacks the extension; it never matches.
+type Identity struct {
+	Kind   Kind
+	Value  string // SAN, exact bytes
+	Issuer string // .8, or .1 where the certificate has no .8; exact bytes
+
+	BuildSignerURI          string // .9
+	BuildSignerDigest       string // .10
+	RunnerEnvironment       string // .11
+	SourceRepositoryURI     string // .12
+	SourceRepositoryDigest  string // .13
+	SourceRepositoryRef     string // .14
+	SourceRepositoryID      string // .15
+	SourceRepositoryOwner   string // .16
+	SourceRepositoryOwnerID string // .17
+	BuildConfigURI          string // .18
+	BuildConfigDigest       string // .19
+	BuildTrigger            string // .20
+	RunInvocationURI        string // .21
+	Visibility              string // .22
+	DeploymentEnvironment   string // .23
+	TokenSubject            string // .24
+
+	// Certificates from before April 2023 have only these.
+	WorkflowTrigger    string // .2
+	WorkflowSHA        string // .3
+	WorkflowName       string // .4
+	WorkflowRepository string // .5, "owner/name"
+	WorkflowRef        string // .6
+}
+
+// legacy reports whether the identity is of a workflow certificate that has
+// none of the extensions .9 and later.
+func (id *Identity) legacy() bool {
+	return id.WorkflowRepository != "" && id.BuildSignerURI == "" && id.RunnerEnvironment == "" &&
+		id.SourceRepositoryURI == "" && id.SourceRepositoryRef == "" && id.SourceRepositoryID == "" &&
+		id.BuildConfigURI == "" && id.BuildTrigger == "" && id.SourceRepositoryDigest == ""
+}
+
+// ref returns the Git ref that the run was for.
+func (id *Identity) ref() string {
+	if id.legacy() {
+		return id.WorkflowRef
+	}
+	return id.SourceRepositoryRef
+}
+
+// commit returns the Git commit that the run was for.
+func (id *Identity) commit() string {
+	if id.legacy() {
+		return id.WorkflowSHA
+	}
+	return id.SourceRepositoryDigest
+}
+
+// Tag returns the tag that the certificate names, "" if it names none.
+func (id *Identity) Tag() string { return tagOfRef(id.ref()) }

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package policy
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// longExpiry is the life of a policy beyond which Lint advises a shorter one.
+const longExpiry = 400 * 24 * time.Hour
+
+// Lint returns advice about a valid policy, in the order of the file: what is
+// allowed but weaker than it could be, or probably not meant. The Reason of a
+// piece of advice is one of the codes "lint-…".
+func Lint(d *Document, now time.Time) []Problem {
+	l := linter{d: d, f: &d.file}
+	l.top(now)
+	l.maintainers()
+	for i := range l.f.Rules {
+		l.rule(i)
+		for j := range i {
+			l.overlap(j, i)
+		}
+	}
+	slices.SortStableFunc(l.out, func(a, b Problem) int {
+		return cmp.Or(cmp.Compare(a.Pos.Line, b.Pos.Line), cmp.Compare(a.Pos.Column, b.Pos.Column))
+	})
+	return l.out
+}
+
+type linter struct {
+	d   *Document
+	f   *File
+	out []Problem
+}
+
+func (l *linter) say(path string, code Reason, hint, format string, args ...any) {
+	l.out = append(l.out, Problem{l.d.Pos(path), path, code, fmt.Sprintf(format, args...), hint})
+}
+
+func (l *linter) top(now time.Time) {
+	switch f := l.f; {
+	case now.After(f.Expires):
+		l.say("expires", "lint-expired", "publish a new version", "the policy has expired")
+	case f.Expires.Sub(now) > longExpiry:
+		l.say("expires", "lint-expires-late", "12 months are usual", "the policy expires in %d days", int(f.Expires.Sub(now).Hours()/24))
+	}
+	if len(l.f.Rules) == 0 && !l.f.Tombstone {
+		l.say("version", "lint-no-rules", "add a [[release]] rule", "nothing may be released under this policy")
+	}
+	anyTag := slices.IndexFunc(l.f.Rules, func(r Rule) bool { return r.Tags.any })
+	for i, y := range l.f.Yanked {
+		if y.Tag != "" && anyTag >= 0 {
+			l.say(fmt.Sprintf("yanked[%d]", i), "lint-yank-by-tag", "yank the digests too", "rule %q also takes evidence that names no tag, which a yanked tag does not stop", l.f.Rules[anyTag].Name)
+		}
+	}
+}
+
+// freeMail are issuers and domains behind which one consumer account stands.
+var freeMail = []string{"gmail.com", "googlemail.com", "outlook.com", "hotmail.com", "live.com", "yahoo.com", "icloud.com", "proton.me", "protonmail.com"}
+
+func (l *linter) maintainers() {
+	m := l.f.Maintainers
+	if m.Threshold == 1 && len(m.Members) > 1 {
+		l.say("maintainers.threshold", "lint-threshold", "demand two", "one of %d maintainers alone can change the policy", len(m.Members))
+	}
+	if m.Repository {
+		l.say("maintainers.repository", "lint-repository-only", "name people", "whoever can push to the default branch can change the policy")
+	}
+	if len(m.Members) == 1 {
+		for i, id := range m.Members[0].Identities {
+			if _, domain, ok := strings.Cut(id.Value, "@"); ok && slices.Contains(freeMail, strings.ToLower(domain)) {
+				l.say(fmt.Sprintf("maintainers.member[0].identities[%d]", i), "lint-free-mail", "add a second maintainer or a key", "a consumer mail account is the sole maintainer: who takes it over owns the policy")
+			}
+		}
+	}
+}
+
+func (l *linter) rule(i int) {
+	r := &l.f.Rules[i]
+	path := func(k string) string { return fmt.Sprintf("release[%d].%s", i, k) }
+	if w := r.Workflow; w != nil {
+		if w.Environment == "" {
+			l.say(path("name"), "lint-no-environment", `create an environment with required reviewers and write environment = "…"`, "rule %q has no environment: everybody with write access can release", r.Name)
+		}
+		if w.Runner == "self-hosted" || w.Runner == "any" {
+			l.say(path("runner"), "lint-runner", "", "a self-hosted runner keeps state between jobs of different branches")
+		}
+		if slices.Contains(w.Triggers, "workflow_dispatch") && !r.Refs.isZero() && w.Environment == "" {
+			l.say(path("triggers"), "lint-dispatch", "demand an environment, or leave out refs", "workflow_dispatch runs the file of any branch that refs allows")
+		}
+		if w.SignerRef != "" && strings.HasPrefix(w.SignerRef, "refs/heads/") && w.SignerDigest == "" {
+			l.say(path("signer-ref"), "lint-signer-branch", "pin a protected tag or a commit", "the signer may change with every push to its branch")
+		}
+	}
+	if r.Tags.any {
+		l.say(path("tags"), "lint-any-tag", "", "rule %q allows evidence for every tag and for none", r.Name)
+	}
+	if r.Artifacts.any {
+		l.say(path("artifacts"), "lint-any-artifact", "", "rule %q allows every artifact name", r.Name)
+	}
+	if r.Unlogged {
+		l.say(path("unlogged"), "lint-unlogged", "", "rule %q takes evidence that no log and so no monitor shows", r.Name)
+	}
+	if r.SetOnly {
+		l.say(path("set-only"), "lint-set-only", "", "rule %q takes a log's promise for a proof", r.Name)
+	}
+}
+
+// overlap reports that rules i and j allow the same artifact of the same tag,
+// unless the laxer of the two says that this is meant.
+func (l *linter) overlap(i, j int) {
+	a, b := &l.f.Rules[i], &l.f.Rules[j]
+	if !a.Tags.overlaps(b.Tags) || !a.Artifacts.overlaps(b.Artifacts) {
+		return
+	}
+	if !a.Since.IsZero() && !b.Until.IsZero() && !a.Since.Before(b.Until) || !b.Since.IsZero() && !a.Until.IsZero() && !b.Since.Before(a.Until) {
+		return
+	}
+	sa, sb := a.strictness(), b.strictness()
+	if sa <= sb && a.Overlaps || sb <= sa && b.Overlaps {
+		return
+	}
+	l.say(fmt.Sprintf("release[%d].tags", j), "lint-overlap", "write overlaps = true in the laxer rule if this is meant", "rules %q and %q allow the same artifacts of the same tags; the laxer one decides", a.Name, b.Name)
+}
+
+// strictness counts the constraints of a rule.
+func (r *Rule) strictness() int {
+	n := btoi(!r.Tags.any) + btoi(!r.Artifacts.any) + btoi(!r.Refs.isZero()) + btoi(r.Approvals != nil) + btoi(!r.SetOnly) + btoi(!r.Unlogged)
+	if w := r.Workflow; w != nil {
+		n += btoi(w.Environment != "") + btoi(w.SignerDigest != "") + btoi(w.Runner != "any" && w.Runner != "self-hosted")
+	}
+	return n
+}

@@ -1,0 +1,308 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package policy
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// match returns every field in which rule r and the evidence differ (SPEC 5).
+// tags are the spellings of the tag being verified.
+func (t *Trusted) match(r *Rule, req Request, c *Claims, v *Verification, tags []string) []Mismatch {
+	var ms []Mismatch
+	switch {
+	case r.Workflow != nil:
+		ms = t.matchWorkflow(r, req, &c.Signer, tags)
+	case r.GitHubRelease:
+		ms = t.matchGitHubRelease(c)
+	default:
+		ms = matchPeople(r, &c.Signer)
+	}
+	if !r.Tags.any {
+		switch {
+		case len(tags) == 0:
+			ms = append(ms, Mismatch{Field: "tag", Kind: "missing", Want: r.Tags.String(), Hint: `the signed evidence names no tag; only a rule with tags = "any" takes it`})
+		case !slices.ContainsFunc(tags, r.Tags.Match):
+			ms = append(ms, Mismatch{Field: "tag", Kind: "differs", Want: r.Tags.String(), Got: tags[0]})
+		}
+	}
+	if !r.Artifacts.any {
+		if len(req.Names) == 0 {
+			ms = append(ms, Mismatch{Field: "artifact", Kind: "missing", Want: r.Artifacts.String(), Hint: "the artifact has no name: give the file, or a checksum file that lists it"})
+		}
+		for _, name := range req.Names {
+			if !r.Artifacts.Match(name) {
+				ms = append(ms, Mismatch{Field: "artifact", Kind: "differs", Want: r.Artifacts.String(), Got: name})
+			}
+		}
+	}
+	if r.Approvals != nil {
+		distinct := slices.Compact(slices.Sorted(slices.Values(req.Approvers)))
+		if len(distinct) < r.Approvals.Threshold {
+			ms = append(ms, Mismatch{Field: "approvals", Kind: "missing", Want: fmt.Sprintf("%d of the %s", r.Approvals.Threshold, r.Approvals.From), Got: fmt.Sprint(len(distinct))})
+		}
+	}
+	if v != nil {
+		lower, upper := v.bounds()
+		if !r.Since.IsZero() && lower.Before(r.Since) {
+			ms = append(ms, Mismatch{Field: "time", Kind: "differs", Want: "since " + stamp(r.Since), Got: stamp(lower)})
+		}
+		if !r.Until.IsZero() && !upper.Before(r.Until) {
+			ms = append(ms, Mismatch{Field: "time", Kind: "differs", Want: "until " + stamp(r.Until), Got: stamp(upper)})
+		}
+		if m := logMismatch(r.SetOnly, r.Unlogged, v); m != nil {
+			ms = append(ms, *m)
+		}
+	}
+	return ms
+}
+
+func logMismatch(setOnly, unlogged bool, v *Verification) *Mismatch {
+	switch {
+	case !v.Logged && !unlogged:
+		return &Mismatch{Field: "log", Kind: "missing", Want: "a transparency log entry", Got: "the evidence is in no log", Hint: "a rule may say unlogged = true"}
+	case v.Logged && !v.Proven && !setOnly:
+		return &Mismatch{Field: "log", Kind: "differs", Want: "a proof of inclusion", Got: "the log only promised to include the entry", Hint: "a rule may say set-only = true"}
+	}
+	return nil
+}
+
+// matchPeople compares an identity or key exactly.
+func matchPeople(r *Rule, id *Identity) []Mismatch {
+	if id.Kind == KindKey {
+		if slices.ContainsFunc(r.Keys, func(k Key) bool { return k.ID == id.Value }) {
+			return nil
+		}
+		return []Mismatch{{Field: "key", Kind: "differs", Want: r.people(), Got: id.describe()}}
+	}
+	best := Mismatch{Field: "identity", Kind: "differs", Want: r.people(), Got: id.describe()}
+	for _, p := range r.Identities {
+		switch {
+		case p.Kind != id.Kind || p.Value != id.Value:
+			if p.Issuer == id.Issuer && equalFoldASCII(p.Value, id.Value) {
+				best.Hint = "identities are compared exactly, upper and lower case too"
+			}
+		case p.Issuer != id.Issuer:
+			best = Mismatch{Field: "issuer", Extension: ".8", Kind: "differs", Want: p.Issuer, Got: id.Issuer, Hint: "the same name from another issuer is another person"}
+		case p.Subject != "" && id.TokenSubject == "":
+			best = Mismatch{Field: "subject", Extension: ".24", Kind: "missing", Want: p.Subject}
+		case p.Subject != "" && p.Subject != id.TokenSubject:
+			best = Mismatch{Field: "subject", Extension: ".24", Kind: "differs", Want: p.Subject, Got: id.TokenSubject, Hint: "the account behind this name is another one"}
+		default:
+			return nil
+		}
+	}
+	return []Mismatch{best}
+}
+
+// people lists whom the rule names.
+func (r *Rule) people() string {
+	var s []string
+	for _, p := range r.Identities {
+		s = append(s, p.Value+" by "+p.Issuer)
+	}
+	for _, k := range r.Keys {
+		s = append(s, "key sha256:"+k.ID)
+	}
+	return strings.Join(s, ", ")
+}
+
+// releaseIdentity is the SAN of the certificates with which GitHub signs
+// immutable releases. They have no issuer extension.
+const releaseIdentity = "https://dotcom.releases.github.com"
+
+func (t *Trusted) matchGitHubRelease(c *Claims) []Mismatch {
+	var ms []Mismatch
+	if id := &c.Signer; id.Kind != KindURI || id.Value != releaseIdentity || id.Issuer != "" {
+		ms = append(ms, Mismatch{Field: "signer", Kind: "differs", Want: releaseIdentity, Got: id.describe()})
+	}
+	rel := c.GitHubRelease
+	if rel == nil {
+		return append(ms, Mismatch{Field: "predicate", Kind: "missing", Want: "a GitHub release attestation"})
+	}
+	if t.file.Repository.Host() != "github.com" || !t.file.Repository.equalRepository("https://github.com/"+rel.Repository) {
+		ms = append(ms, Mismatch{Field: "repository", Kind: "differs", Want: t.file.Repository.String(), Got: "https://github.com/" + rel.Repository})
+	}
+	return append(ms, t.matchIds(rel.RepositoryID, rel.OwnerID)...)
+}
+
+// matchIds compares the numbers of repository and owner with those that the
+// genesis pinned, if it did.
+func (t *Trusted) matchIds(repository, owner string) []Mismatch {
+	var ms []Mismatch
+	if w := t.ids.Repository; w != "" && w != repository {
+		ms = append(ms, extension("repository-id", ".15", w, repository))
+	}
+	if w := t.ids.Owner; w != "" && w != owner {
+		ms = append(ms, extension("owner-id", ".17", w, owner))
+	}
+	return ms
+}
+
+// extension returns the mismatch of an extension that has another value than
+// wanted, or none.
+func extension(field, ext, want, got string) Mismatch {
+	m := Mismatch{Field: field, Extension: ext, Kind: "differs", Want: want, Got: got}
+	if got == "" {
+		m.Kind = "missing"
+	}
+	return m
+}
+
+// matchWorkflow compares one certificate with a workflow rule on all fields
+// together (SPEC 5.3).
+func (t *Trusted) matchWorkflow(r *Rule, req Request, id *Identity, tags []string) []Mismatch {
+	w := r.Workflow
+	repo := t.file.Repository
+	var ms []Mismatch
+	add := func(m Mismatch) { ms = append(ms, m) }
+
+	if id.Kind != KindURI {
+		return []Mismatch{{Field: "signer", Kind: "differs", Want: "a CI workflow", Got: id.describe()}}
+	}
+	if id.Issuer != w.Issuer {
+		add(extension("issuer", ".8", w.Issuer, id.Issuer))
+	}
+	legacy := id.legacy()
+	if legacy && t.genesis != GenesisPinned {
+		add(Mismatch{Field: "certificate", Kind: "forbidden", Want: "a certificate with the extensions .9 to .22", Got: "one from before April 2023"})
+	}
+	ref := id.ref()
+
+	// Who asked.
+	if legacy {
+		if !repo.equalRepository("https://" + repo.Host() + "/" + id.WorkflowRepository) {
+			add(extension("repository", ".5", repo.Path(), id.WorkflowRepository))
+		}
+	} else {
+		if !repo.equalRepository(id.SourceRepositoryURI) {
+			add(extension("repository", ".12", repo.String(), id.SourceRepositoryURI))
+		}
+		ms = append(ms, t.matchIds(id.SourceRepositoryID, id.SourceRepositoryOwnerID)...)
+	}
+
+	// Which workflow signed, and which one started.
+	if !w.signedBy(repo, id.Value, ref) {
+		add(Mismatch{Field: "signer-workflow", Extension: "SAN", Kind: "differs", Want: w.signerText(repo, ref), Got: id.Value})
+	}
+	if !legacy {
+		if id.BuildSignerURI != id.Value {
+			add(extension("signer-workflow", ".9", id.Value, id.BuildSignerURI))
+		}
+		if caller := w.slash(w.Caller) + "@" + ref; !repo.equalPath(id.BuildConfigURI, caller) {
+			add(extension("caller", ".18", repo.String()+caller, id.BuildConfigURI))
+		}
+	}
+	if w.SignerDigest != "" && id.BuildSignerDigest != w.SignerDigest {
+		add(extension("signer-digest", ".10", w.SignerDigest, id.BuildSignerDigest))
+	}
+
+	// For which ref and commit.
+	ext := ".14"
+	if legacy {
+		ext = ".6"
+	}
+	switch {
+	case ref == "":
+		add(extension("ref", ext, w.refText(r, tags), ""))
+	case !ValidRef(ref) || !strings.HasPrefix(ref, "refs/heads/") && !strings.HasPrefix(ref, "refs/tags/"):
+		add(Mismatch{Field: "ref", Extension: ext, Kind: "forbidden", Want: w.refText(r, tags), Got: ref, Hint: "only branches and tags can release"})
+	case r.Refs.isZero() && !slices.Contains(tags, tagOfRef(ref)), !r.Refs.isZero() && !r.Refs.Match(ref):
+		add(extension("ref", ext, w.refText(r, tags), ref))
+	}
+	if req.Commit != "" && id.commit() != req.Commit {
+		add(extension("commit", ".13", req.Commit, id.commit()))
+	}
+
+	// How.
+	trigger, ext := id.BuildTrigger, ".20"
+	if legacy {
+		trigger, ext = id.WorkflowTrigger, ".2"
+	}
+	switch {
+	case slices.Contains(w.Triggers, trigger):
+	case trigger != "" && !slices.Contains(w.allTriggers(), trigger):
+		add(Mismatch{Field: "trigger", Extension: ext, Kind: "forbidden", Want: strings.Join(w.Triggers, ", "), Got: trigger, Hint: "this event can never release"})
+	default:
+		add(extension("trigger", ext, strings.Join(w.Triggers, ", "), trigger))
+	}
+	if w.Runner != "any" && id.RunnerEnvironment != w.Runner && !legacy {
+		add(extension("runner", ".11", w.Runner, id.RunnerEnvironment))
+	}
+	if w.Environment != "" && !w.sameEnvironment(id.DeploymentEnvironment) {
+		add(extension("environment", ".23", w.Environment, id.DeploymentEnvironment))
+	}
+	return ms
+}
+
+// sameEnvironment compares names of deployment environments, which GitHub
+// treats without regard to case.
+func (w *Workflow) sameEnvironment(got string) bool {
+	return got == w.Environment || isGitHubWorkflow(w.Path) && equalFoldASCII(got, w.Environment)
+}
+
+func (w *Workflow) allTriggers() []string {
+	if isGitHubWorkflow(w.Path) {
+		return githubTriggers
+	}
+	return gitlabTriggers
+}
+
+// slash returns the separator and path as they follow a repository's URL in a
+// certificate: one slash on GitHub, two on GitLab.
+func (w *Workflow) slash(path string) string {
+	if isGitHubWorkflow(w.Path) {
+		return "/" + path
+	}
+	return "//" + path
+}
+
+// signedBy reports whether san is exactly the workflow of the rule, run for ref.
+// The name is constructed and compared, never searched.
+func (w *Workflow) signedBy(repo Locator, san, ref string) bool {
+	signer := w.signer(repo)
+	if w.SignerRef != "" {
+		return signer.equalPath(san, w.slash(w.Path)+"@"+w.SignerRef)
+	}
+	if w.SignerDigest == "" {
+		return ref != "" && signer.equalPath(san, w.slash(w.Path)+"@"+ref)
+	}
+	// Pinned by commit: what follows '@' is any ref or commit by which the
+	// caller named it.
+	head := len(signer.text) + len(w.slash(w.Path)) + 1
+	if len(san) <= head || !signer.equalPath(san[:head], w.slash(w.Path)+"@") {
+		return false
+	}
+	tail := san[head:]
+	return ValidRef(tail) || isHex(tail, 40) || isHex(tail, 64)
+}
+
+func (w *Workflow) signer(repo Locator) Locator {
+	if w.Signer.IsZero() {
+		return repo
+	}
+	return w.Signer
+}
+
+func (w *Workflow) signerText(repo Locator, ref string) string {
+	s := w.signer(repo).String() + w.slash(w.Path)
+	switch {
+	case w.SignerRef != "":
+		return s + "@" + w.SignerRef
+	case w.SignerDigest != "" || ref == "":
+		return s
+	}
+	return s + "@" + ref
+}
+
+func (w *Workflow) refText(r *Rule, tags []string) string {
+	switch {
+	case !r.Refs.isZero():
+		return r.Refs.String()
+	case len(tags) > 0:
+		return "refs/tags/" + tags[0]
+	}
+	return "the tag being verified"
+}

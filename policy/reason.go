@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package policy
+
+import "slices"
+
+// Class is the class of a verdict. Every reason code belongs to exactly one
+// class and every class has exactly one exit code (DESIGN 9). The zero value is
+// not a class of any reason: an unset verdict exits 70.
+type Class uint8
+
+// The classes, in the order in which the worse of two wins when several
+// artifacts are judged in one run; see [Worst].
+const (
+	ClassUnset       Class = iota
+	ClassOK                // every artifact allowed
+	ClassStale             // policy expired or older than allowed
+	ClassUnavailable       // network or log unreachable, inconclusive
+	ClassNoPolicy          // no binding for this repository
+	ClassAuth              // a login or token is needed
+	ClassInvalid           // policy, chain or bundle malformed
+	ClassDeny              // signature or policy says no
+	ClassAlarm             // genesis or head undecided
+	ClassUsage             // wrong command line
+	ClassInternal          // a bug
+)
+
+var classes = map[Class]struct {
+	name string
+	exit int
+}{
+	ClassOK:          {"OK", 0},
+	ClassDeny:        {"DENY", 1},
+	ClassUsage:       {"USAGE", 2},
+	ClassUnavailable: {"UNAVAILABLE", 3},
+	ClassAuth:        {"AUTH", 4},
+	ClassNoPolicy:    {"NO_POLICY", 5},
+	ClassInvalid:     {"INVALID", 6},
+	ClassAlarm:       {"ALARM", 7},
+	ClassStale:       {"STALE", 8},
+	ClassInternal:    {"INTERNAL", 70},
+}
+
+// String returns the class as it is printed, for example "DENY".
+func (c Class) String() string {
+	if d, ok := classes[c]; ok {
+		return d.name
+	}
+	return "INTERNAL"
+}
+
+// Exit returns the process exit code of the class; 70 for an unset class.
+func (c Class) Exit() int {
+	if d, ok := classes[c]; ok {
+		return d.exit
+	}
+	return 70
+}
+
+// Worst returns the class that decides a run over several artifacts: any class
+// other than OK wins over OK. Worst of nothing is DENY: nothing found is a
+// denial.
+func Worst(cs ...Class) Class {
+	if len(cs) == 0 {
+		return ClassDeny
+	}
+	if slices.Contains(cs, ClassUnset) {
+		return ClassInternal
+	}
+	return slices.Max(cs)
+}
+
+// Reason is a stable, machine-readable code for an outcome. Codes are never
+// reused for another meaning. [Reasons] lists them all.
+type Reason string
+
+// ReasonInfo describes one reason code. Text, JSON, exit codes and
+// docs/errors.md come from this one table and cannot disagree.
+type ReasonInfo struct {
+	Code  Reason
+	Class Class
+	Text  string // what it means, one sentence without a full stop
+	Hint  string // what to do next; may be empty
+}
+
+// Reason codes.
+const (
+	Allowed Reason = "allowed"
+	Adopted Reason = "adopted"
+
+	RuleMismatch      Reason = "rule-mismatch"
+	NoRules           Reason = "no-rules"
+	YankedRelease     Reason = "yanked"
+	YankUnknown       Reason = "yanked-unknown"
+	RevokedSigner     Reason = "revoked"
+	ExpiredAtRelease  Reason = "policy-expired-at-release"
+	PolicyStale       Reason = "policy-stale"
+	PolicyEnded       Reason = "policy-ended"
+	EvidenceInFuture  Reason = "evidence-after-as-of"
+	EvidenceUntimed   Reason = "evidence-without-time"
+	NarrowedIdentity  Reason = "identity-flags-mismatch"
+	CommitMismatch    Reason = "commit-mismatch"
+	TagMismatch       Reason = "tag-mismatch"
+	TagUnknown        Reason = "tag-not-in-evidence"
+	NoEvidence        Reason = "no-evidence"
+	NoArtifacts       Reason = "no-artifacts"
+	ArtifactMismatch  Reason = "artifact-mismatch"
+	ArtifactRead      Reason = "artifact-unreadable"
+	SumsMismatch      Reason = "sums-mismatch"
+	SumsInvalid       Reason = "sums-invalid"
+	SignatureInvalid  Reason = "signature-invalid"
+	CertificateBad    Reason = "certificate-invalid"
+	CertificateChain  Reason = "certificate-untrusted"
+	SCTInvalid        Reason = "sct-invalid"
+	LogInvalid        Reason = "log-invalid"
+	LogFields         Reason = "log-fields-disagree"
+	TimeInvalid       Reason = "time-invalid"
+	StatementInvalid  Reason = "statement-invalid"
+	KeyUntrusted      Reason = "key-untrusted"
+	NotLogged         Reason = "not-logged"
+	BundleInvalid     Reason = "bundle-invalid"
+	BundleTooLarge    Reason = "bundle-too-large"
+	TrustRootInvalid  Reason = "trusted-root-invalid"
+	TrustRootMissing  Reason = "trusted-root-unavailable"
+	PolicySyntax      Reason = "policy-syntax"
+	PolicyBytes       Reason = "policy-bytes"
+	PolicyTooLarge    Reason = "policy-too-large"
+	PolicyUnknownKey  Reason = "policy-unknown-key"
+	PolicyType        Reason = "policy-type"
+	PolicyValue       Reason = "policy-value"
+	PolicyMissing     Reason = "policy-missing-key"
+	PolicyDuplicate   Reason = "policy-duplicate"
+	PolicyConflict    Reason = "policy-conflict"
+	PolicyNewerFormat Reason = "policy-newer-format"
+	NeedsNewerVersion Reason = "needs-newer-version"
+	PolicyUnreadable  Reason = "policy-unreadable"
+	Usage             Reason = "usage"
+	Interrupted       Reason = "interrupted"
+	Internal          Reason = "internal"
+)
+
+var reasonTable = []ReasonInfo{
+	{Allowed, ClassOK, "a rule of the policy allows this artifact", ""},
+	{Adopted, ClassOK, "the policy lists this digest under [[adopted]]", ""},
+
+	{RuleMismatch, ClassDeny, "no rule of the policy allows this evidence", "run `repopolicy explain` with the same arguments to see the nearest rule and the field that differs"},
+	{NoRules, ClassDeny, "the policy has no [[release]] rule, so nothing may be released", "add a [[release]] rule"},
+	{YankedRelease, ClassDeny, "the policy lists this tag or digest under [[yanked]]", "use another release"},
+	{YankUnknown, ClassDeny, "the policy yanks a digest of an algorithm that is not known for this artifact", "give the file itself rather than a digest"},
+	{RevokedSigner, ClassDeny, "the policy lists the signer, key or rule under [[revoked]] for the time of this signature", "use a release from before the compromise, or one by another releaser"},
+	{ExpiredAtRelease, ClassDeny, "the policy had already expired when the release was signed", "renew the policy, then release again"},
+	{PolicyStale, ClassStale, "the policy expired more than 90 days ago", "get the current policy; maintainers renew it with a new version"},
+	{PolicyEnded, ClassDeny, "the policy is a tombstone: the repository has ended its releases", ""},
+	{EvidenceInFuture, ClassDeny, "the evidence is younger than the moment of judging", "check the clock, or give a later --as-of"},
+	{EvidenceUntimed, ClassDeny, "no verified time is known for the signature", ""},
+	{NarrowedIdentity, ClassDeny, "the signer is not the one that the --certificate-identity flags name", ""},
+	{CommitMismatch, ClassDeny, "the evidence is about another commit", ""},
+	{TagMismatch, ClassDeny, "the evidence is about another tag than --tag", ""},
+	{TagUnknown, ClassDeny, "--tag was given, but the signed evidence names no tag", "leave out --tag to judge the evidence without one"},
+	{NoEvidence, ClassDeny, "no evidence was found for the artifact", "download the bundle beside the artifact as <file>.sigstore.json, or name it with -b"},
+	{NoArtifacts, ClassDeny, "there was no artifact to judge", ""},
+	{ArtifactMismatch, ClassDeny, "the evidence is about other bytes: no signed digest is that of the artifact", "download artifact and evidence again; if it stays, the artifact was changed"},
+	{ArtifactRead, ClassDeny, "the artifact could not be read", ""},
+	{SumsMismatch, ClassDeny, "the file's digest is not the one that the checksum file lists for it", "download the file again; if it stays, the file was changed"},
+	{SumsInvalid, ClassInvalid, "the checksum file is malformed", ""},
+	{SignatureInvalid, ClassDeny, "the signature does not verify", ""},
+	{CertificateBad, ClassDeny, "the signing certificate is malformed or contradicts itself", ""},
+	{CertificateChain, ClassDeny, "the signing certificate does not chain to the trusted root at the time of signing", "check which --trusted-root belongs to this project"},
+	{SCTInvalid, ClassDeny, "the certificate has no valid certificate transparency timestamp", ""},
+	{LogInvalid, ClassDeny, "no transparency log entry verifies for this signature", ""},
+	{LogFields, ClassDeny, "the fields of a log entry disagree with what its proof covers", ""},
+	{TimeInvalid, ClassDeny, "the time of the signature is missing, contradictory or outside a validity window", ""},
+	{StatementInvalid, ClassDeny, "the signed payload is not an in-toto statement that can be judged", ""},
+	{KeyUntrusted, ClassDeny, "the evidence is signed by a key that the policy does not name", ""},
+	{NotLogged, ClassDeny, "the evidence is not in a transparency log", "a rule may accept such evidence with `unlogged = true`"},
+	{BundleInvalid, ClassInvalid, "the bundle is malformed", "download the bundle again"},
+	{BundleTooLarge, ClassInvalid, "the bundle exceeds a documented limit", ""},
+	{TrustRootInvalid, ClassInvalid, "the trusted root is malformed", ""},
+	{TrustRootMissing, ClassUnavailable, "the Sigstore trusted root could not be had", "go on-line once, or name a file with --trusted-root"},
+	{PolicySyntax, ClassInvalid, "the policy is not in the policy language's subset of TOML", ""},
+	{PolicyBytes, ClassInvalid, "the policy contains bytes or characters that are never allowed", ""},
+	{PolicyTooLarge, ClassInvalid, "the policy exceeds a documented limit", ""},
+	{PolicyUnknownKey, ClassInvalid, "the policy has a key that the language does not know", ""},
+	{PolicyType, ClassInvalid, "a value of the policy has the wrong type", ""},
+	{PolicyValue, ClassInvalid, "a value of the policy is not allowed", ""},
+	{PolicyMissing, ClassInvalid, "the policy lacks a key that it must have", ""},
+	{PolicyDuplicate, ClassInvalid, "the policy says something twice", ""},
+	{PolicyConflict, ClassInvalid, "two parts of the policy contradict each other", ""},
+	{PolicyNewerFormat, ClassInvalid, "the policy file has a newer format than this program understands", "update repopolicy"},
+	{NeedsNewerVersion, ClassUnavailable, "the verdict needs a newer repopolicy: the policy has a format that this one does not understand", "update repopolicy"},
+	{PolicyUnreadable, ClassUsage, "the policy file could not be read", ""},
+	{Usage, ClassUsage, "the command line is wrong", ""},
+	{Interrupted, ClassUnavailable, "the run was interrupted before it could decide", ""},
+	{Internal, ClassInternal, "a bug in repopolicy", "please report it"},
+}
+
+// Reasons returns the table of all reason codes in a fixed order. The slice is
+// the caller's own.
+func Reasons() []ReasonInfo { return slices.Clone(reasonTable) }
+
+// Info returns the table row of the code. An unknown code is [Internal].
+func (r Reason) Info() ReasonInfo {
+	for _, i := range reasonTable {
+		if i.Code == r {
+			return i
+		}
+	}
+	return Internal.Info()
+}
+
+// Class returns the class of the code; INTERNAL for an unknown code.
+func (r Reason) Class() Class { return r.Info().Class }

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package policy
+
+import "strings"
+
+// MaxRefBytes is the longest ref name that is ever judged.
+const MaxRefBytes = 1024
+
+// ValidTag reports whether name can be a tag: refs/tags/<name> passes the rules
+// of git-check-ref-format(1), and name is printable ASCII of at most
+// [MaxRefBytes] bytes (SECURITY 3; Git itself would also take other bytes).
+func ValidTag(name string) bool {
+	return len(name) <= MaxRefBytes && validRef("refs/tags/"+name)
+}
+
+// ValidRef reports whether ref is a full ref name under refs/ by the same
+// rules as [ValidTag].
+func ValidRef(ref string) bool {
+	return len(ref) <= MaxRefBytes && strings.HasPrefix(ref, "refs/") && validRef(ref)
+}
+
+func validRef(ref string) bool {
+	for i := range len(ref) {
+		if c := ref[i]; c <= ' ' || c >= 0x7f || strings.IndexByte(`~^:?*[\`, c) >= 0 {
+			return false
+		}
+	}
+	for part := range strings.SplitSeq(ref, "/") {
+		if part == "" || part[0] == '.' || strings.HasSuffix(part, ".lock") {
+			return false
+		}
+	}
+	return !strings.Contains(ref, "..") && !strings.Contains(ref, "@{") && !strings.HasSuffix(ref, ".")
+}
+
+// tagOfRef returns the tag that a full ref names, "" if it is not a tag.
+func tagOfRef(ref string) string {
+	tag, ok := strings.CutPrefix(ref, "refs/tags/")
+	if !ok || !ValidTag(tag) {
+		return ""
+	}
+	return tag
+}
