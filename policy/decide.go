@@ -461,3 +461,26 @@ func (id *Identity) describe() string {
 	}
 	return strings.Join([]string{id.Value, "by", id.Issuer}, " ")
 }
+
+// AcceptsUnlogged reports whether any rule takes evidence that is in no log, so
+// that it is worth verifying.
+func (t *Trusted) AcceptsUnlogged() bool {
+	switch {
+	case t == nil:
+		return false
+	case t.flags != nil:
+		return t.flags.Unlogged
+	}
+	return t.file != nil && slices.ContainsFunc(t.file.Rules, func(r Rule) bool { return r.Unlogged })
+}
+
+// Keys returns the PEM texts of the keys that may release.
+func (t *Trusted) Keys() []Key {
+	var out []Key
+	if t != nil && t.file != nil {
+		for _, r := range t.file.Rules {
+			out = append(out, r.Keys...)
+		}
+	}
+	return out
+}

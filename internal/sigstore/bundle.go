@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package sigstore is the one adapter to sigstore-go: it reads bundles and
+// trusted roots, verifies the first under one of the second, and returns plain
+// values. No other package of repopolicy sees a Sigstore type.
+package sigstore
+
+import (
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/hex"
+	"fmt"
+	"strings"
+	"sync"
+
+	protobundle "github.com/sigstore/protobuf-specs/gen/pb-go/bundle/v1"
+	protocommon "github.com/sigstore/protobuf-specs/gen/pb-go/common/v1"
+	"github.com/sigstore/sigstore-go/pkg/bundle"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/repopolicy/repopolicy/oidc"
+	"github.com/repopolicy/repopolicy/policy"
+)
+
+// Limits of a bundle (SECURITY 5), checked before any signature is.
+const (
+	MaxBundleBytes = 4 << 20
+	maxLogEntries  = 32
+	maxTimestamps  = 32
+	maxCertChain   = 10
+	maxProofHashes = 64
+)
+
+// Error is why a bundle or trusted root is refused.
+type Error struct {
+	Reason policy.Reason
+	Err    error
+}
+
+// Error returns the text of the cause.
+func (e *Error) Error() string { return e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+func refuse(r policy.Reason, format string, args ...any) *Error {
+	return &Error{r, fmt.Errorf(format, args...)}
+}
+
+// Bundle is a Sigstore bundle that was parsed and not verified. All that its
+// methods return are claims. A Bundle may be used by several goroutines.
+type Bundle struct {
+	pb        *protobundle.Bundle
+	unchecked bool // v0.1 with an inclusion proof but no checkpoint to check it against
+
+	leaf      *x509.Certificate // nil if signed with a bare key
+	signer    policy.Identity
+	keyHint   string
+	statement *Statement     // nil for a message signature
+	message   *policy.Digest // nil for an envelope
+
+	mu      sync.Mutex
+	results map[resultKey]*verification
+}
+
+// ParseBundle reads a bundle in JSON, of media type version 0.1 to 0.3 in the
+// old or the new spelling. The error is an [*Error]: BundleTooLarge,
+// BundleInvalid, CertificateBad or StatementInvalid.
+//
+// Bundle format: https://github.com/sigstore/protobuf-specs.
+func ParseBundle(data []byte) (*Bundle, error) {
+	if len(data) > MaxBundleBytes {
+		return nil, refuse(policy.BundleTooLarge, "bundle of %d bytes, at most %d are read", len(data), MaxBundleBytes)
+	}
+	pb := &protobundle.Bundle{}
+	if err := protojson.Unmarshal(data, pb); err != nil {
+		return nil, refuse(policy.BundleInvalid, "not a bundle: %s", cleanProto(err))
+	}
+	b := &Bundle{pb: pb, results: map[resultKey]*verification{}}
+	if err := b.caps(); err != nil {
+		return nil, err
+	}
+	b.dropUncheckable()
+	// sigstore-go checks version, key material and log entries against each other.
+	lib, err := bundle.NewBundle(b.pb)
+	if err != nil {
+		return nil, refuse(policy.BundleInvalid, "not a valid bundle: %w", err)
+	}
+	if err := b.keyMaterial(lib); err != nil {
+		return nil, err
+	}
+	return b, b.content()
+}
+
+// cleanProto removes the non-breaking spaces that protobuf puts into errors to
+// keep programs from matching them.
+func cleanProto(err error) string {
+	return strings.ReplaceAll(strings.TrimPrefix(strings.ReplaceAll(err.Error(), "\u00a0", " "), "proto: "), "\n", " ")
+}
+
+func (b *Bundle) caps() error {
+	vm := b.pb.GetVerificationMaterial()
+	if n := len(vm.GetTlogEntries()); n > maxLogEntries {
+		return refuse(policy.BundleTooLarge, "%d log entries, at most %d are read", n, maxLogEntries)
+	}
+	if n := len(vm.GetTimestampVerificationData().GetRfc3161Timestamps()); n > maxTimestamps {
+		return refuse(policy.BundleTooLarge, "%d time stamps, at most %d are read", n, maxTimestamps)
+	}
+	if n := len(vm.GetX509CertificateChain().GetCertificates()); n > maxCertChain {
+		return refuse(policy.BundleTooLarge, "%d certificates, at most %d are read", n, maxCertChain)
+	}
+	for _, e := range vm.GetTlogEntries() {
+		if n := len(e.GetInclusionProof().GetHashes()); n > maxProofHashes {
+			return refuse(policy.BundleTooLarge, "%d hashes in an inclusion proof, at most %d are read", n, maxProofHashes)
+		}
+		if e.GetIntegratedTime() < 0 {
+			return refuse(policy.BundleInvalid, "a log entry with a negative time")
+		}
+	}
+	return nil
+}
+
+// dropUncheckable removes inclusion proofs that come without a checkpoint from
+// v0.1 bundles: nothing signs their root, so they show nothing. What is left
+// rests on the log's promise alone, and only rules with set-only take it.
+func (b *Bundle) dropUncheckable() {
+	if !strings.HasSuffix(b.pb.GetMediaType(), "version=0.1") {
+		return
+	}
+	for i, e := range b.pb.GetVerificationMaterial().GetTlogEntries() {
+		if e.GetInclusionProof() == nil || e.GetInclusionProof().GetCheckpoint().GetEnvelope() != "" || len(e.GetInclusionPromise().GetSignedEntryTimestamp()) == 0 {
+			continue
+		}
+		if !b.unchecked {
+			b.pb = proto.Clone(b.pb).(*protobundle.Bundle)
+			b.unchecked = true
+		}
+		b.pb.VerificationMaterial.TlogEntries[i].InclusionProof = nil
+	}
+}
+
+func (b *Bundle) keyMaterial(lib *bundle.Bundle) error {
+	vc, err := lib.VerificationContent()
+	if err != nil {
+		return refuse(policy.CertificateBad, "key material: %w", err)
+	}
+	if k := vc.PublicKey(); k != nil {
+		b.keyHint = k.Hint()
+		b.signer = policy.Identity{Kind: policy.KindKey}
+		return nil
+	}
+	b.leaf = vc.Certificate()
+	if b.leaf == nil {
+		return refuse(policy.BundleInvalid, "neither a certificate nor a key")
+	}
+	if err := strongKey(b.leaf.PublicKey); err != nil {
+		return refuse(policy.CertificateBad, "certificate: %w", err)
+	}
+	if b.signer, err = oidc.FromCertificate(b.leaf); err != nil {
+		return refuse(policy.CertificateBad, "certificate: %w", err)
+	}
+	return nil
+}
+
+func strongKey(pub any) error {
+	switch pub := pub.(type) {
+	case *ecdsa.PublicKey:
+		if c := pub.Curve; c != elliptic.P256() && c != elliptic.P384() && c != elliptic.P521() {
+			return fmt.Errorf("the curve %s is too weak", pub.Params().Name)
+		}
+	case *rsa.PublicKey:
+		if pub.N.BitLen() < 2048 {
+			return fmt.Errorf("an RSA key of %d bits is too weak", pub.N.BitLen())
+		}
+	case ed25519.PublicKey:
+	default:
+		return fmt.Errorf("keys of type %T are not supported", pub)
+	}
+	return nil
+}
+
+// hashNames are the digest algorithms of a message signature.
+var hashNames = map[protocommon.HashAlgorithm]string{
+	protocommon.HashAlgorithm_SHA2_256: "sha256",
+	protocommon.HashAlgorithm_SHA2_384: "sha384",
+	protocommon.HashAlgorithm_SHA2_512: "sha512",
+}
+
+func (b *Bundle) content() error {
+	if env := b.pb.GetDsseEnvelope(); env != nil {
+		if n := len(env.GetSignatures()); n != 1 {
+			return refuse(policy.BundleInvalid, "an envelope has exactly one signature, not %d", n)
+		}
+		if env.GetPayloadType() != payloadInToto {
+			return refuse(policy.StatementInvalid, "payload type %q is not %q", env.GetPayloadType(), payloadInToto)
+		}
+		st, err := parseStatement(env.GetPayload())
+		if err != nil {
+			return refuse(policy.StatementInvalid, "statement: %w", err)
+		}
+		b.statement = st
+		return nil
+	}
+	msg := b.pb.GetMessageSignature()
+	alg, ok := hashNames[msg.GetMessageDigest().GetAlgorithm()]
+	if !ok {
+		return refuse(policy.BundleInvalid, "digest algorithm %s is not supported", msg.GetMessageDigest().GetAlgorithm())
+	}
+	d := policy.Digest{Alg: alg, Hex: hex.EncodeToString(msg.GetMessageDigest().GetDigest())}
+	if len(d.Hex) != digestHexLen[alg] {
+		return refuse(policy.BundleInvalid, "a %s digest of %d bytes", alg, len(d.Hex)/2)
+	}
+	if len(msg.GetSignature()) == 0 {
+		return refuse(policy.BundleInvalid, "an empty signature")
+	}
+	b.message = &d
+	return nil
+}
+
+// Signer returns the identity that the certificate claims; of a bundle signed
+// with a bare key only the kind is known.
+func (b *Bundle) Signer() policy.Identity { return b.signer }
+
+// KeyHint returns the hint by which the bundle names its key.
+func (b *Bundle) KeyHint() string { return b.keyHint }
+
+// Statement returns the claimed in-toto statement, nil for a message signature.
+func (b *Bundle) Statement() *Statement { return b.statement }
+
+// Message returns the digest that a message signature claims to be over, and
+// false for an envelope.
+func (b *Bundle) Message() (policy.Digest, bool) {
+	if b.message == nil {
+		return policy.Digest{}, false
+	}
+	return *b.message, true
+}
+
+// Unchecked reports whether an inclusion proof was left aside because no
+// checkpoint came with it.
+func (b *Bundle) Unchecked() bool { return b.unchecked }
+
+// MediaType returns the bundle's media type.
+func (b *Bundle) MediaType() string { return b.pb.GetMediaType() }

@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package sigstore
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/hex"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/sigstore/sigstore-go/pkg/root"
+	"github.com/sigstore/sigstore/pkg/cryptoutils"
+	"github.com/sigstore/sigstore/pkg/signature"
+	"github.com/sigstore/sigstore/pkg/signature/options"
+
+	"github.com/repopolicy/repopolicy/policy"
+)
+
+// MaxRootBytes is the largest trusted root that is read.
+const MaxRootBytes = 4 << 20
+
+// Root is one Sigstore trusted root: certificate authorities, CT logs,
+// transparency logs and time stamp authorities that belong together. Bundles
+// are verified under one root alone, never under a union of several. A Root may
+// be used by several goroutines.
+type Root struct {
+	name     string
+	digest   policy.Digest
+	material *root.TrustedRoot
+	cas      []root.CertificateAuthority
+}
+
+// ParseRoot reads a trusted_root.json. Name is how the root is called in
+// messages. The error is an [*Error] with reason TrustRootInvalid.
+func ParseRoot(name string, data []byte) (*Root, error) {
+	if len(data) > MaxRootBytes {
+		return nil, refuse(policy.TrustRootInvalid, "trusted root of %d bytes, at most %d are read", len(data), MaxRootBytes)
+	}
+	tr, err := root.NewTrustedRootFromJSON(data)
+	if err != nil {
+		return nil, &Error{policy.TrustRootInvalid, errors.New(cleanProto(err))}
+	}
+	sum := sha256.Sum256(data)
+	r := &Root{name: name, digest: policy.Digest{Alg: "sha256", Hex: hex.EncodeToString(sum[:])}, material: tr}
+	for _, ca := range tr.FulcioCertificateAuthorities() {
+		f, ok := ca.(*root.FulcioCertificateAuthority)
+		if !ok {
+			return nil, refuse(policy.TrustRootInvalid, "unknown kind of certificate authority %T", ca)
+		}
+		if f.Root == nil {
+			return nil, refuse(policy.TrustRootInvalid, "a certificate authority without certificates")
+		}
+		r.cas = append(r.cas, newAuthority(f))
+	}
+	return r, nil
+}
+
+// Name returns how the root is called.
+func (r *Root) Name() string { return r.name }
+
+// Digest returns the SHA-256 of the root's file.
+func (r *Root) Digest() policy.Digest { return r.digest }
+
+// trusted is the root as sigstore-go sees it, with our certificate authorities
+// and, for a bundle signed with a bare key, that key.
+type trusted struct {
+	*root.TrustedRoot
+	cas []root.CertificateAuthority
+	key *Key
+}
+
+func (t *trusted) FulcioCertificateAuthorities() []root.CertificateAuthority { return t.cas }
+
+func (t *trusted) PublicKeyVerifier(string) (root.TimeConstrainedVerifier, error) {
+	if t.key == nil {
+		return nil, errors.New("no key is trusted")
+	}
+	return t.key.expiring, nil
+}
+
+// Key is a public key that may have signed a bundle, with its lifetime.
+type Key struct {
+	id       string
+	expiring *root.ExpiringKey
+}
+
+// ID returns the hex SHA-256 of the key's DER SubjectPublicKeyInfo.
+func (k *Key) ID() string { return k.id }
+
+// ParseKey reads a PEM public key that is valid from start to end, both
+// inclusive; a zero time is no bound.
+func ParseKey(pem []byte, start, end time.Time) (*Key, error) {
+	id, err := policy.KeyID(pem)
+	if err != nil {
+		return nil, err
+	}
+	pub, err := cryptoutils.UnmarshalPEMToPublicKey(pem)
+	if err != nil {
+		return nil, err
+	}
+	v, err := signature.LoadDefaultVerifier(pub, options.WithED25519ph())
+	if err != nil {
+		return nil, err
+	}
+	return &Key{id, root.NewExpiringKey(v, start, end)}, nil
+}
+
+// authority verifies leaf certificates under one CA of a trusted root. It does
+// what root.FulcioCertificateAuthority does, but verifies the issuers' own
+// chain once instead of for every leaf: that chain never changes, and a P-384
+// verification is most of the cost of a bundle.
+type authority struct {
+	ca      *root.FulcioCertificateAuthority
+	issuers []*issuer
+	plain   bool // name constraints: leave everything to the library
+}
+
+type issuer struct {
+	cert  *x509.Certificate
+	pool  *x509.CertPool
+	once  sync.Once
+	chain []*x509.Certificate // issuer first, root last
+	err   error
+}
+
+func newAuthority(ca *root.FulcioCertificateAuthority) *authority {
+	a := &authority{ca: ca}
+	for _, c := range append(append([]*x509.Certificate{}, ca.Intermediates...), ca.Root) {
+		i := &issuer{cert: c, pool: x509.NewCertPool()}
+		i.pool.AddCert(c)
+		a.issuers = append(a.issuers, i)
+		a.plain = a.plain || len(c.PermittedDNSDomains)+len(c.ExcludedDNSDomains)+len(c.PermittedIPRanges)+len(c.ExcludedIPRanges)+
+			len(c.PermittedEmailAddresses)+len(c.ExcludedEmailAddresses)+len(c.PermittedURIDomains)+len(c.ExcludedURIDomains) > 0
+	}
+	return a
+}
+
+var codeSigning = []x509.ExtKeyUsage{x509.ExtKeyUsageCodeSigning}
+
+// Verify returns the chain from the leaf to the root, all of whose certificates
+// are valid at t (the hybrid model of the Sigstore client specification).
+func (a *authority) Verify(leaf *x509.Certificate, t time.Time) ([][]*x509.Certificate, error) {
+	if a.plain {
+		return a.ca.Verify(leaf, t)
+	}
+	if s := a.ca.ValidityPeriodStart; !s.IsZero() && t.Before(s) {
+		return nil, errors.New("signed before the certificate authority was trusted")
+	}
+	if e := a.ca.ValidityPeriodEnd; !e.IsZero() && t.After(e) {
+		return nil, errors.New("signed after the certificate authority was trusted")
+	}
+	for _, i := range a.issuers {
+		if !bytes.Equal(leaf.RawIssuer, i.cert.RawSubject) {
+			continue
+		}
+		chain, err := i.verified(a.ca)
+		if err != nil {
+			return a.ca.Verify(leaf, t) // an unusual chain: the library decides
+		}
+		for _, c := range chain {
+			if t.Before(c.NotBefore) || t.After(c.NotAfter) {
+				return nil, errors.New("signed outside the validity of an issuing certificate")
+			}
+		}
+		if _, err := leaf.Verify(x509.VerifyOptions{CurrentTime: t, Roots: i.pool, KeyUsages: codeSigning}); err != nil {
+			return nil, err
+		}
+		return [][]*x509.Certificate{append([]*x509.Certificate{leaf}, chain...)}, nil
+	}
+	return nil, errors.New("issued by another certificate authority")
+}
+
+// verified returns the issuer's chain up to the root, verified once.
+func (i *issuer) verified(ca *root.FulcioCertificateAuthority) ([]*x509.Certificate, error) {
+	i.once.Do(func() {
+		roots, inter := x509.NewCertPool(), x509.NewCertPool()
+		roots.AddCert(ca.Root)
+		at := ca.Root.NotBefore
+		for _, c := range ca.Intermediates {
+			inter.AddCert(c)
+		}
+		if i.cert.NotBefore.After(at) {
+			at = i.cert.NotBefore
+		}
+		chains, err := i.cert.Verify(x509.VerifyOptions{CurrentTime: at, Roots: roots, Intermediates: inter, KeyUsages: codeSigning})
+		if err != nil {
+			i.err = err
+			return
+		}
+		chain := chains[0]
+		for below, c := range chain {
+			if !c.IsCA || (c.MaxPathLen >= 0 && (c.MaxPathLen > 0 || c.MaxPathLenZero) && c.MaxPathLen < below) {
+				i.err = errors.New("an issuing certificate may not issue this one")
+				return
+			}
+		}
+		i.chain = chain
+	})
+	return i.chain, i.err
+}

@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package release judges artifacts: it finds the evidence for each, matches
+// digests and names, has the evidence verified and asks the policy.
+package release
+
+import (
+	"crypto/sha256"
+	"crypto/sha512"
+	"encoding/hex"
+	"fmt"
+	"hash"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/repopolicy/repopolicy/policy"
+)
+
+// MaxArtifacts is the number of artifacts that one run judges at most.
+const MaxArtifacts = 100_000
+
+// Artifact is one thing to judge: a file, or a digest of something that is not
+// at hand.
+type Artifact struct {
+	Arg     string          // as it is called in output
+	Name    string          // name under which it is released; "" if unknown
+	Path    string          // file; "" if only the digest is known
+	Digests []policy.Digest // known without reading Path
+	// Listed is the digest that a checksum file gives for this name; the file
+	// must have it.
+	Listed *Listing
+	// Err is set if the artifact cannot be judged at all.
+	Err *Failure
+}
+
+// Listing is an entry of a checksum file.
+type Listing struct {
+	Sums   *Artifact // the checksum file itself
+	Digest policy.Digest
+}
+
+// Failure is why something cannot be judged.
+type Failure struct {
+	Reason policy.Reason
+	Detail string
+}
+
+func failf(r policy.Reason, format string, args ...any) *Failure {
+	return &Failure{r, fmt.Sprintf(format, args...)}
+}
+
+// Error returns the detail.
+func (f *Failure) Error() string { return f.Detail }
+
+// ParseDigestArg reads "sha256:HEX", "sha384:HEX", "sha512:HEX" or
+// "gitCommit:HEX" and reports whether s is such an argument at all: "sha256:"
+// followed by something else is one, with an error.
+func ParseDigestArg(s string) (policy.Digest, bool, error) {
+	alg, _, ok := strings.Cut(s, ":")
+	if !ok || !slices.Contains([]string{"sha256", "sha384", "sha512", "gitCommit"}, alg) {
+		return policy.Digest{}, false, nil
+	}
+	d, err := policy.ParseDigest(s)
+	return d, true, err
+}
+
+var hashes = map[string]func() hash.Hash{"sha256": sha256.New, "sha384": sha512.New384, "sha512": sha512.New}
+
+// digestFile returns the digests of a regular file in the algorithms asked for,
+// reading it once in constant memory.
+func digestFile(path string, algs []string) ([]policy.Digest, error) {
+	f, err := openRegular(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	var hs []hash.Hash
+	var ws []io.Writer
+	for _, a := range algs {
+		h := hashes[a]()
+		hs, ws = append(hs, h), append(ws, h)
+	}
+	var w io.Writer
+	if len(ws) == 1 {
+		w = ws[0]
+	} else {
+		w = io.MultiWriter(ws...)
+	}
+	if _, err := io.CopyBuffer(struct{ io.Writer }{w}, struct{ io.Reader }{f}, make([]byte, 256<<10)); err != nil {
+		return nil, err
+	}
+	out := make([]policy.Digest, len(algs))
+	for i, a := range algs {
+		out[i] = policy.Digest{Alg: a, Hex: hex.EncodeToString(hs[i].Sum(nil))}
+	}
+	return out, nil
+}
+
+// openRegular opens a regular file for reading; opening a device or a pipe
+// could block or never end.
+func openRegular(path string) (*os.File, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is not a regular file", path)
+	}
+	return os.Open(path)
+}
+
+// ReadCapped reads a regular file of at most limit bytes.
+func ReadCapped(path string, limit int64) ([]byte, error) {
+	f, err := openRegular(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err != nil {
+		return nil, err
+	}
+	if int64(len(data)) > limit {
+		return nil, fmt.Errorf("%s is larger than %d bytes", path, limit)
+	}
+	return data, nil
+}
+
+// evidenceSuffixes are the endings of bundle files, in the order in which they
+// are looked for beside an artifact.
+var evidenceSuffixes = []string{".sigstore.json", ".sigstore"}
+
+// IsEvidence reports whether a file is evidence by its name, and so no artifact
+// of a directory.
+func IsEvidence(name string) bool {
+	return slices.ContainsFunc(evidenceSuffixes, func(s string) bool { return strings.HasSuffix(name, s) })
+}
+
+// Expand turns arguments into artifacts. A directory stands for every file in
+// and below it that is no evidence, a checksum file for itself and everything
+// that it lists. An argument that cannot be read becomes an artifact with Err.
+func Expand(args []string) []*Artifact {
+	var out []*Artifact
+	for _, arg := range args {
+		out = append(out, expand(arg)...)
+		if len(out) > MaxArtifacts {
+			return []*Artifact{{Arg: arg, Err: failf(policy.ArtifactRead, "more than %d artifacts", MaxArtifacts)}}
+		}
+	}
+	return out
+}
+
+func expand(arg string) []*Artifact {
+	bad := func(err error) []*Artifact {
+		return []*Artifact{{Arg: arg, Err: failf(policy.ArtifactRead, "%s", err)}}
+	}
+	if d, ok, err := ParseDigestArg(arg); ok {
+		if err != nil {
+			return bad(err)
+		}
+		return []*Artifact{{Arg: arg, Digests: []policy.Digest{d}}}
+	}
+	info, err := os.Stat(arg)
+	switch {
+	case err != nil:
+		return bad(err)
+	case info.IsDir():
+		return expandDir(arg)
+	case !info.Mode().IsRegular():
+		return bad(fmt.Errorf("%s is not a regular file", arg))
+	case isSumsName(filepath.Base(arg)):
+		return expandSums(arg)
+	}
+	return []*Artifact{{Arg: arg, Name: filepath.Base(arg), Path: arg}}
+}
+
+func expandDir(dir string) []*Artifact {
+	var out []*Artifact
+	err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			out = append(out, &Artifact{Arg: path, Err: failf(policy.ArtifactRead, "%s", err)})
+		case len(out) > MaxArtifacts:
+			return filepath.SkipAll
+		case d.IsDir() || d.Type().IsRegular() && IsEvidence(d.Name()):
+		case !d.Type().IsRegular():
+			// Whatever a link points to is not what the directory holds.
+			out = append(out, &Artifact{Arg: path, Err: failf(policy.ArtifactRead, "%s is not a regular file", path)})
+		default:
+			out = append(out, &Artifact{Arg: path, Name: d.Name(), Path: path})
+		}
+		return nil
+	})
+	if err != nil {
+		out = append(out, &Artifact{Arg: dir, Err: failf(policy.ArtifactRead, "%s", err)})
+	}
+	return out
+}

@@ -1,0 +1,480 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package release
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/package-url/packageurl-go"
+
+	"github.com/repopolicy/repopolicy/internal/sigstore"
+	"github.com/repopolicy/repopolicy/policy"
+)
+
+// Judge judges artifacts under one policy. Fill in the fields, then call Run
+// once. The zero value allows nothing.
+type Judge struct {
+	Policy *policy.Trusted
+	// Roots returns the trusted roots, each of which is tried alone. It is
+	// called when the first signature is to be verified, and only once.
+	Roots func(context.Context) ([]*sigstore.Root, error)
+	// Keys are the public keys that may have signed.
+	Keys []*sigstore.Key
+	// Bundles are files with evidence for every artifact. If there are none,
+	// evidence is looked for beside each artifact.
+	Bundles []string
+	Tag     string
+	Narrow  *policy.Narrow
+	Now     time.Time
+	Skew    time.Duration
+	// Progress, if set, is called with the number of artifacts judged so far.
+	// It may be called from several goroutines.
+	Progress func(done int)
+
+	finder *finder
+	once   sync.Once
+	roots  []*sigstore.Root
+	err    error
+}
+
+// Result is the verdict on one artifact.
+type Result struct {
+	Artifact *Artifact
+	Digests  []policy.Digest
+	Decision policy.Decision
+	Evidence *Evidence // that the decision is about; nil if there is none
+	Others   []*Evidence
+}
+
+// Evidence is one candidate and what came of it.
+type Evidence struct {
+	Path     string
+	Via      string // checksum file that lists the artifact; "" if the evidence is about the artifact itself
+	Decision policy.Decision
+	// Verified is set if signature, certificate, log and time were verified.
+	// Without it, Signer and Statement are only what the evidence claims.
+	Verified  *sigstore.Verified
+	Signer    policy.Identity
+	MediaType string
+	Predicate string // predicate type; "" for a message signature
+
+	stage stage
+}
+
+// stage is how far a candidate came. Of several denials, the one that came
+// farthest is reported.
+type stage int
+
+const (
+	stageParse stage = iota
+	stageArtifact
+	stageClaims
+	stageVerify
+	stageDecide
+	stageStale
+	stagePermitted
+)
+
+// Run judges the artifacts, in parallel and in order. It returns one result for
+// each artifact, whatever happens.
+func (j *Judge) Run(ctx context.Context, artifacts []*Artifact) []*Result {
+	j.finder = newFinder(j.Bundles)
+	out := make([]*Result, len(artifacts))
+	var next, done atomic.Int64
+	var wg sync.WaitGroup
+	for range min(runtime.GOMAXPROCS(0), max(len(artifacts), 1)) {
+		wg.Go(func() {
+			for {
+				i := int(next.Add(1)) - 1
+				if i >= len(artifacts) {
+					return
+				}
+				out[i] = j.judge(ctx, artifacts[i])
+				if n := int(done.Add(1)); j.Progress != nil {
+					j.Progress(n)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	return out
+}
+
+// Class returns the class of a run: OK only if there is at least one result and
+// every one is permitted.
+func Class(results []*Result) policy.Class {
+	var cs []policy.Class
+	for _, r := range results {
+		if r == nil {
+			return policy.ClassInternal
+		}
+		cs = append(cs, r.Class())
+	}
+	return policy.Worst(cs...)
+}
+
+// Class returns the class of one result: OK if and only if it is permitted.
+func (r *Result) Class() policy.Class {
+	c := r.Decision.Reason.Class()
+	if (c == policy.ClassOK) != (r.Decision.Outcome == policy.Permitted) {
+		return policy.ClassInternal
+	}
+	return c
+}
+
+func deny(r policy.Reason, format string, args ...any) policy.Decision {
+	return policy.Decision{Reason: r, Detail: fmt.Sprintf(format, args...)}
+}
+
+func (f *Failure) decision() policy.Decision {
+	return policy.Decision{Reason: f.Reason, Detail: f.Detail}
+}
+
+// attempt is one way to show that an artifact is allowed: a candidate, and the
+// thing that it must be evidence for.
+type attempt struct {
+	c      *candidate
+	target *Artifact // what the candidate must be about: the artifact, or a checksum file
+	via    *Listing  // if target is a checksum file
+}
+
+func (j *Judge) judge(ctx context.Context, a *Artifact) *Result {
+	res := &Result{Artifact: a}
+	if err := ctx.Err(); err != nil {
+		res.Decision = deny(policy.Interrupted, "%s", err)
+		return res
+	}
+	if a.Err != nil {
+		res.Decision = a.Err.decision()
+		return res
+	}
+	attempts := j.attempts(a)
+	digests, err := j.digests(a, attempts)
+	if err != nil {
+		res.Decision = deny(policy.ArtifactRead, "%s", err)
+		return res
+	}
+	res.Digests = digests
+	if a.Listed != nil && !slices.Contains(digests, a.Listed.Digest) {
+		res.Decision = deny(policy.SumsMismatch, "%s lists %s", a.Listed.Sums.Arg, a.Listed.Digest)
+		return res
+	}
+	for _, at := range attempts {
+		ev := j.try(ctx, at, a, digests)
+		switch {
+		case res.Evidence == nil:
+			res.Evidence = ev
+		case ev.stage > res.Evidence.stage:
+			res.Others = append(res.Others, res.Evidence)
+			res.Evidence = ev
+		default:
+			res.Others = append(res.Others, ev)
+		}
+		if ev.stage == stagePermitted {
+			break
+		}
+	}
+	if res.Evidence == nil || res.Evidence.stage < stageStale {
+		if d, ok := policy.DecideAdopted(j.Policy, j.request(nil, digests)); ok {
+			if res.Evidence != nil {
+				res.Others = append(res.Others, res.Evidence)
+			}
+			res.Evidence, res.Decision = nil, d
+			return res
+		}
+	}
+	if res.Evidence == nil {
+		res.Decision = deny(policy.NoEvidence, "")
+		return res
+	}
+	res.Decision = res.Evidence.Decision
+	return res
+}
+
+func (j *Judge) attempts(a *Artifact) []attempt {
+	var out []attempt
+	for _, c := range j.finder.find(a) {
+		out = append(out, attempt{c: c, target: a})
+	}
+	for _, l := range j.finder.listings(a) {
+		if l.Sums == a {
+			continue
+		}
+		for _, c := range j.finder.find(l.Sums) {
+			out = append(out, attempt{c: c, target: l.Sums, via: l})
+		}
+	}
+	return out
+}
+
+// digests returns the artifact's digests in every algorithm that a candidate,
+// a checksum file or the policy speaks about, reading the file once.
+func (j *Judge) digests(a *Artifact, attempts []attempt) ([]policy.Digest, error) {
+	if a.Path == "" {
+		return a.Digests, nil
+	}
+	algs := j.Policy.DigestAlgorithms()
+	for _, at := range attempts {
+		if at.via != nil {
+			algs = append(algs, at.via.Digest.Alg)
+		} else if at.c.bundle != nil {
+			algs = append(algs, algorithms(at.c.bundle)...)
+		}
+	}
+	if a.Listed != nil {
+		algs = append(algs, a.Listed.Digest.Alg)
+	}
+	slices.Sort(algs)
+	algs = slices.Compact(algs)
+	if len(algs) == 0 {
+		return nil, nil
+	}
+	return digestFile(a.Path, algs)
+}
+
+// algorithms returns a smallest set of digest algorithms in which the bundle
+// names each of its subjects.
+func algorithms(b *sigstore.Bundle) []string {
+	if d, ok := b.Message(); ok {
+		return []string{d.Alg}
+	}
+	var out []string
+	for _, s := range b.Statement().Subjects {
+		has := func(alg string) bool {
+			return slices.ContainsFunc(s.Digests, func(d policy.Digest) bool { return d.Alg == alg })
+		}
+		if slices.ContainsFunc(out, has) {
+			continue
+		}
+		for _, alg := range []string{"sha256", "sha512", "sha384"} {
+			if has(alg) {
+				out = append(out, alg)
+				break
+			}
+		}
+	}
+	return out
+}
+
+func (j *Judge) request(names []string, digests []policy.Digest) policy.Request {
+	return policy.Request{Names: names, Digests: digests, Tag: j.Tag, Now: j.Now, Skew: j.Skew, Narrow: j.Narrow}
+}
+
+// try judges the artifact by one candidate. What is cheap is looked at first:
+// digest, name and identity, then the signature.
+func (j *Judge) try(ctx context.Context, at attempt, a *Artifact, digests []policy.Digest) *Evidence {
+	ev := &Evidence{Path: at.c.path}
+	if at.via != nil {
+		ev.Via = at.target.Arg
+	}
+	fail := func(s stage, d policy.Decision) *Evidence {
+		ev.stage, ev.Decision = s, d
+		return ev
+	}
+	if at.c.err != nil {
+		return fail(stageParse, at.c.err.decision())
+	}
+	b := at.c.bundle
+	ev.Signer, ev.MediaType = b.Signer(), b.MediaType()
+	if st := b.Statement(); st != nil {
+		ev.Predicate = st.PredicateType
+	}
+	signed := digests
+	if at.via != nil {
+		if !slices.Contains(digests, at.via.Digest) {
+			return fail(stageArtifact, deny(policy.SumsMismatch, "%s lists %s", at.target.Arg, at.via.Digest))
+		}
+		var err error
+		if signed, err = digestFile(at.target.Path, algorithms(b)); err != nil {
+			return fail(stageArtifact, deny(policy.ArtifactRead, "%s", err))
+		}
+		digests = append(slices.Clone(digests), signed...)
+	}
+	matches := match(b, at.target, signed)
+	if len(matches) == 0 {
+		return fail(stageArtifact, deny(policy.ArtifactMismatch, "%s", aboutText(b)))
+	}
+	if b.Unchecked() && j.Policy.Genesis() == policy.GenesisFlags {
+		return fail(stageParse, deny(policy.LogInvalid, "the inclusion proof comes without a checkpoint to check it against; a policy's rule may say set-only = true"))
+	}
+	for _, m := range matches {
+		for _, key := range j.keys(b) {
+			claims := m.claims
+			if key != nil {
+				claims.Signer.Value = key.ID()
+			}
+			names := m.names
+			if at.via != nil {
+				names = append(slices.Clone(names), a.Name)
+			}
+			one := j.one(ctx, b, m.digest, key, claims, j.request(names, digests))
+			if one.stage > ev.stage || ev.Decision.Reason == "" {
+				ev.stage, ev.Decision, ev.Verified = one.stage, one.Decision, one.Verified
+				ev.Signer = claims.Signer
+			}
+			if ev.stage == stagePermitted {
+				return ev
+			}
+		}
+	}
+	if ev.Decision.Reason == "" {
+		return fail(stageClaims, deny(policy.KeyUntrusted, "signed with a bare key, and the policy names none"))
+	}
+	return ev
+}
+
+// one judges one reading of a candidate.
+func (j *Judge) one(ctx context.Context, b *sigstore.Bundle, digest policy.Digest, key *sigstore.Key, claims policy.Claims, req policy.Request) Evidence {
+	if d, final := policy.Precheck(j.Policy, req, claims); final {
+		return Evidence{stage: stageClaims, Decision: d}
+	}
+	v, err := j.verify(ctx, b, digest, key)
+	if err != nil {
+		return Evidence{stage: stageVerify, Decision: failure(err, policy.SignatureInvalid).decision()}
+	}
+	ev := Evidence{Verified: v, Decision: policy.Decide(j.Policy, req, policy.NewEvidence(claims, v.Verification()))}
+	switch {
+	case ev.Decision.Outcome == policy.Permitted:
+		ev.stage = stagePermitted
+	case ev.Decision.Reason == policy.PolicyStale:
+		ev.stage = stageStale
+	default:
+		ev.stage = stageDecide
+	}
+	return ev
+}
+
+// verify verifies the bundle under the first trusted root that takes it, each
+// alone.
+func (j *Judge) verify(ctx context.Context, b *sigstore.Bundle, digest policy.Digest, key *sigstore.Key) (*sigstore.Verified, error) {
+	j.once.Do(func() {
+		if j.Roots == nil {
+			j.err = &Failure{policy.TrustRootMissing, "no trusted root was given"}
+			return
+		}
+		j.roots, j.err = j.Roots(ctx)
+		if j.err == nil && len(j.roots) == 0 {
+			j.err = &Failure{policy.TrustRootMissing, "no trusted root was given"}
+		}
+	})
+	if j.err != nil {
+		return nil, j.err
+	}
+	var first error
+	for _, r := range j.roots {
+		v, err := b.Verify(r, digest, key, sigstore.Options{Unlogged: j.Policy.AcceptsUnlogged()})
+		if err == nil {
+			return v, nil
+		}
+		if len(j.roots) > 1 {
+			err = &sigstore.Error{Reason: failure(err, policy.SignatureInvalid).Reason, Err: fmt.Errorf("under %s: %w", r.Name(), err)}
+		}
+		if first == nil {
+			first = err
+		}
+	}
+	return nil, first
+}
+
+// keys returns the keys that may have signed b; for a certificate the one
+// element nil.
+func (j *Judge) keys(b *sigstore.Bundle) []*sigstore.Key {
+	if b.Signer().Kind != policy.KindKey {
+		return []*sigstore.Key{nil}
+	}
+	return j.Keys
+}
+
+// matched is one way in which a bundle is about an artifact.
+type matched struct {
+	digest policy.Digest
+	names  []string
+	claims policy.Claims
+}
+
+// match returns how the bundle is about the artifact: by a digest that it signs.
+// Names come from the signed statement where it gives one, else from the
+// artifact.
+func match(b *sigstore.Bundle, a *Artifact, digests []policy.Digest) []matched {
+	var own []string
+	if a.Name != "" {
+		own = []string{a.Name}
+	}
+	var out []matched
+	for _, d := range digests {
+		if m, ok := b.Message(); ok {
+			if m == d {
+				out = append(out, matched{d, own, claims(b, "")})
+			}
+			continue
+		}
+		for _, s := range b.Statement().Find(d) {
+			names := own
+			if s.Name != "" {
+				names = []string{s.Name}
+			}
+			out = append(out, matched{d, names, claims(b, s.Name)})
+		}
+	}
+	return out
+}
+
+// claims returns what the bundle claims about the subject of that name. The tag
+// comes from signed content only: the certificate's ref, a release predicate,
+// or the version in a package URL.
+func claims(b *sigstore.Bundle, subject string) policy.Claims {
+	c := policy.Claims{Signer: b.Signer()}
+	if st := b.Statement(); st != nil {
+		c.GitHubRelease = st.GitHubRelease
+	}
+	switch tag := c.Signer.Tag(); {
+	case tag != "":
+		c.Tags, c.TagSource = []string{tag}, "certificate"
+	case c.GitHubRelease != nil && policy.ValidTag(c.GitHubRelease.Tag):
+		c.Tags, c.TagSource = []string{c.GitHubRelease.Tag}, "release predicate"
+	default:
+		if c.Tags = versionTags(subject); len(c.Tags) > 0 {
+			c.TagSource = "package URL"
+		}
+	}
+	return c
+}
+
+// versionTags returns the spellings of the tag that belongs to the version of a
+// package URL, none if subject is something else.
+func versionTags(subject string) []string {
+	if len(subject) < len("pkg:") || subject[:len("pkg:")] != "pkg:" {
+		return nil
+	}
+	u, err := packageurl.FromString(subject)
+	if err != nil || !policy.ValidTag(u.Version) {
+		return nil
+	}
+	tags := []string{u.Version}
+	if c := u.Version[0]; c >= '0' && c <= '9' {
+		tags = append(tags, "v"+u.Version)
+	}
+	return tags
+}
+
+// aboutText says what a bundle is about, for a message.
+func aboutText(b *sigstore.Bundle) string {
+	if d, ok := b.Message(); ok {
+		return "the signature is over " + d.String()
+	}
+	s := b.Statement().Subjects
+	text := fmt.Sprintf("the statement is about %s", s[0].Digests[0])
+	if s[0].Name != "" {
+		text = fmt.Sprintf("the statement is about %s with %s", s[0].Name, s[0].Digests[0])
+	}
+	if len(s) > 1 {
+		text += fmt.Sprintf(" and %d more", len(s)-1)
+	}
+	return text
+}
