@@ -3,6 +3,7 @@ module github.com/repopolicy/repopolicy
 go 1.26.0
 
 require (
+	github.com/package-url/packageurl-go v0.1.7
 	github.com/pelletier/go-toml/v2 v2.2.4
 	github.com/sigstore/fulcio v1.8.8
 	github.com/sigstore/protobuf-specs v0.5.1

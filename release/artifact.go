@@ -40,6 +40,9 @@ type Artifact struct {
 type Listing struct {
 	Sums   *Artifact // the checksum file itself
 	Digest policy.Digest
+	// signed are the digests of the very bytes that the entry was read from:
+	// what evidence for the checksum file must be about.
+	signed []policy.Digest
 }
 
 // Failure is why something cannot be judged.
@@ -97,6 +100,17 @@ func digestFile(path string, algs []string) ([]policy.Digest, error) {
 		out[i] = policy.Digest{Alg: a, Hex: hex.EncodeToString(hs[i].Sum(nil))}
 	}
 	return out, nil
+}
+
+// digestBytes returns the digests of data in every algorithm.
+func digestBytes(data []byte) []policy.Digest {
+	var out []policy.Digest
+	for _, alg := range []string{"sha256", "sha384", "sha512"} {
+		h := hashes[alg]()
+		h.Write(data)
+		out = append(out, policy.Digest{Alg: alg, Hex: hex.EncodeToString(h.Sum(nil))})
+	}
+	return out
 }
 
 // openRegular opens a regular file for reading; opening a device or a pipe

@@ -36,8 +36,9 @@ type lazy[T any] struct {
 
 // sumsFile is a checksum file that was found in a directory.
 type sumsFile struct {
-	self  *Artifact
-	names map[string]policy.Digest
+	self   *Artifact
+	names  map[string]policy.Digest
+	signed []policy.Digest
 }
 
 func newFinder(explicit []string) *finder {
@@ -102,6 +103,10 @@ func failure(err error, fallback policy.Reason) *Failure {
 	if errors.As(err, &se) {
 		return &Failure{se.Reason, se.Error()}
 	}
+	var f *Failure
+	if errors.As(err, &f) {
+		return f
+	}
 	return &Failure{fallback, err.Error()}
 }
 
@@ -125,7 +130,7 @@ func (f *finder) listings(a *Artifact) []*Listing {
 	var out []*Listing
 	for _, s := range l.v {
 		if d, ok := s.names[filepath.Base(a.Path)]; ok {
-			out = append(out, &Listing{s.self, d})
+			out = append(out, &Listing{s.self, d, s.signed})
 		}
 	}
 	return out
@@ -144,11 +149,11 @@ func readSumsIn(dir string) []sumsFile {
 			continue
 		}
 		path := filepath.Join(dir, e.Name())
-		sums, err := readSums(path)
+		sums, signed, err := readSums(path)
 		if err != nil {
 			continue
 		}
-		s := sumsFile{self: &Artifact{Arg: path, Name: e.Name(), Path: path}, names: map[string]policy.Digest{}}
+		s := sumsFile{self: &Artifact{Arg: path, Name: e.Name(), Path: path}, names: map[string]policy.Digest{}, signed: signed}
 		for _, x := range sums {
 			s.names[x.name] = x.digest
 		}

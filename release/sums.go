@@ -114,19 +114,21 @@ func checkSumName(name string) error {
 	return nil
 }
 
-func readSums(path string) ([]sum, error) {
+// readSums returns what a checksum file lists and the digests of its bytes.
+func readSums(path string) ([]sum, []policy.Digest, error) {
 	data, err := ReadCapped(path, MaxSumsBytes)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return parseSums(data)
+	sums, err := parseSums(data)
+	return sums, digestBytes(data), err
 }
 
 // expandSums returns the checksum file and everything that it lists. What is
 // not there is judged by its digest alone.
 func expandSums(path string) []*Artifact {
 	self := &Artifact{Arg: path, Name: filepath.Base(path), Path: path}
-	sums, err := readSums(path)
+	sums, signed, err := readSums(path)
 	if err != nil {
 		self.Err = failf(policy.SumsInvalid, "%s", err)
 		return []*Artifact{self}
@@ -136,7 +138,7 @@ func expandSums(path string) []*Artifact {
 		if s.name == self.Name {
 			continue
 		}
-		a := &Artifact{Arg: filepath.Join(filepath.Dir(path), filepath.FromSlash(s.name)), Name: s.name, Listed: &Listing{self, s.digest}}
+		a := &Artifact{Arg: filepath.Join(filepath.Dir(path), filepath.FromSlash(s.name)), Name: s.name, Listed: &Listing{self, s.digest, signed}}
 		switch info, err := os.Lstat(a.Arg); {
 		case errors.Is(err, os.ErrNotExist):
 			a.Digests = []policy.Digest{s.digest}
@@ -151,4 +153,3 @@ func expandSums(path string) []*Artifact {
 	}
 	return out
 }
-
