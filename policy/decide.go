@@ -104,8 +104,11 @@ func (d Decision) Nearest() (RuleResult, bool) {
 	if len(d.Rules) == 0 {
 		return RuleResult{}, false
 	}
-	return slices.MinFunc(d.Rules, func(a, b RuleResult) int { return weight(a) - weight(b) }), true
+	return slices.MinFunc(d.Rules, ByNearness), true
 }
+
+// ByNearness orders two results, the nearer rule first.
+func ByNearness(a, b RuleResult) int { return weight(a) - weight(b) }
 
 // weight orders rules by nearness: a rule that names the signer but not the
 // artifact is nearer than one for other people.

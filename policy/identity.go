@@ -59,16 +59,17 @@ func (id *Identity) legacy() bool {
 		id.BuildConfigURI == "" && id.BuildTrigger == "" && id.SourceRepositoryDigest == ""
 }
 
-// ref returns the Git ref that the run was for.
-func (id *Identity) ref() string {
+// Ref returns the Git ref that the run was for, "" if the certificate names none.
+func (id *Identity) Ref() string {
 	if id.legacy() {
 		return id.WorkflowRef
 	}
 	return id.SourceRepositoryRef
 }
 
-// commit returns the Git commit that the run was for.
-func (id *Identity) commit() string {
+// Commit returns the Git commit that the run was for, "" if the certificate
+// names none.
+func (id *Identity) Commit() string {
 	if id.legacy() {
 		return id.WorkflowSHA
 	}
@@ -76,4 +77,13 @@ func (id *Identity) commit() string {
 }
 
 // Tag returns the tag that the certificate names, "" if it names none.
-func (id *Identity) Tag() string { return tagOfRef(id.ref()) }
+func (id *Identity) Tag() string { return tagOfRef(id.Ref()) }
+
+// Trigger returns the event that started the run, "" if the certificate names
+// none.
+func (id *Identity) Trigger() string {
+	if id.legacy() {
+		return id.WorkflowTrigger
+	}
+	return id.BuildTrigger
+}

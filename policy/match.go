@@ -169,7 +169,7 @@ func (t *Trusted) matchWorkflow(r *Rule, req Request, id *Identity, tags []strin
 	if legacy && t.genesis != GenesisPinned {
 		add(Mismatch{Field: "certificate", Kind: "forbidden", Want: "a certificate with the extensions .9 to .22", Got: "one from before April 2023"})
 	}
-	ref := id.ref()
+	ref := id.Ref()
 
 	// Who asked.
 	if legacy {
@@ -212,14 +212,14 @@ func (t *Trusted) matchWorkflow(r *Rule, req Request, id *Identity, tags []strin
 	case r.Refs.isZero() && !slices.Contains(tags, tagOfRef(ref)), !r.Refs.isZero() && !r.Refs.Match(ref):
 		add(extension("ref", ext, w.refText(r, tags), ref))
 	}
-	if req.Commit != "" && id.commit() != req.Commit {
-		add(extension("commit", ".13", req.Commit, id.commit()))
+	if req.Commit != "" && id.Commit() != req.Commit {
+		add(extension("commit", ".13", req.Commit, id.Commit()))
 	}
 
 	// How.
-	trigger, ext := id.BuildTrigger, ".20"
+	trigger, ext := id.Trigger(), ".20"
 	if legacy {
-		trigger, ext = id.WorkflowTrigger, ".2"
+		ext = ".2"
 	}
 	switch {
 	case slices.Contains(w.Triggers, trigger):

@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -75,7 +76,7 @@ var hashes = map[string]func() hash.Hash{"sha256": sha256.New, "sha384": sha512.
 // digestFile returns the digests of a regular file in the algorithms asked for,
 // reading it once in constant memory.
 func digestFile(path string, algs []string) ([]policy.Digest, error) {
-	f, err := openRegular(path)
+	f, err := file.Open(path)
 	if err != nil {
 		return nil, err
 	}
@@ -111,36 +112,6 @@ func digestBytes(data []byte) []policy.Digest {
 		out = append(out, policy.Digest{Alg: alg, Hex: hex.EncodeToString(h.Sum(nil))})
 	}
 	return out
-}
-
-// openRegular opens a regular file for reading; opening a device or a pipe
-// could block or never end.
-func openRegular(path string) (*os.File, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is not a regular file", path)
-	}
-	return os.Open(path)
-}
-
-// ReadCapped reads a regular file of at most limit bytes.
-func ReadCapped(path string, limit int64) ([]byte, error) {
-	f, err := openRegular(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err != nil {
-		return nil, err
-	}
-	if int64(len(data)) > limit {
-		return nil, fmt.Errorf("%s is larger than %d bytes", path, limit)
-	}
-	return data, nil
 }
 
 // evidenceSuffixes are the endings of bundle files, in the order in which they

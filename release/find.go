@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"sync"
 
+	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/policy"
 )
@@ -86,7 +87,7 @@ func (f *finder) load(path string) *candidate {
 
 func readCandidate(path string) *candidate {
 	c := &candidate{path: path}
-	data, err := ReadCapped(path, sigstore.MaxBundleBytes)
+	data, err := file.Read(path, sigstore.MaxBundleBytes)
 	if err != nil {
 		c.err = failf(policy.BundleInvalid, "%s", err)
 		return c

@@ -95,7 +95,7 @@ func (j *Judge) Run(ctx context.Context, artifacts []*Artifact) []*Result {
 				if i >= len(artifacts) {
 					return
 				}
-				out[i] = j.judge(ctx, artifacts[i])
+				out[i] = j.safely(ctx, artifacts[i])
 				if n := int(done.Add(1)); j.Progress != nil {
 					j.Progress(n)
 				}
@@ -142,6 +142,17 @@ type attempt struct {
 	c      *candidate
 	target *Artifact // what the candidate must be about: the artifact, or a checksum file
 	via    *Listing  // if target is a checksum file
+}
+
+// safely judges and turns a panic into the verdict INTERNAL: a goroutine's
+// panic would otherwise end the process with an exit code of Go's choice.
+func (j *Judge) safely(ctx context.Context, a *Artifact) (res *Result) {
+	defer func() {
+		if p := recover(); p != nil {
+			res = &Result{Artifact: a, Decision: deny(policy.Internal, "panic: %v", p)}
+		}
+	}()
+	return j.judge(ctx, a)
 }
 
 func (j *Judge) judge(ctx context.Context, a *Artifact) *Result {

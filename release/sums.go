@@ -10,6 +10,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -116,7 +117,7 @@ func checkSumName(name string) error {
 
 // readSums returns what a checksum file lists and the digests of its bytes.
 func readSums(path string) ([]sum, []policy.Digest, error) {
-	data, err := ReadCapped(path, MaxSumsBytes)
+	data, err := file.Read(path, MaxSumsBytes)
 	if err != nil {
 		return nil, nil, err
 	}

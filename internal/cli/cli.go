@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package cli is the command line of repopolicy: one file for each verb, and
+// the only package that prints, reads the environment or looks at the clock.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime/debug"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/repopolicy/repopolicy/policy"
+)
+
+// Env is what a command sees of the machine.
+type Env struct {
+	Stdout, Stderr io.Writer
+	Now            func() time.Time
+	CacheDir       func() (string, error)
+	Terminal       bool // Stderr is a terminal
+}
+
+// OS returns the real machine.
+func OS() Env {
+	info, err := os.Stderr.Stat()
+	return Env{
+		Stdout:   os.Stdout,
+		Stderr:   os.Stderr,
+		Now:      time.Now,
+		CacheDir: os.UserCacheDir,
+		Terminal: err == nil && info.Mode()&os.ModeCharDevice != 0,
+	}
+}
+
+// fault is an error with the class that decides the exit code. Its lines are
+// printed as they are: the first after "error:", hints after "hint:".
+type fault struct {
+	reason policy.Reason
+	msg    string
+	hint   string
+}
+
+func (f *fault) Error() string { return f.msg }
+
+func faultf(r policy.Reason, format string, args ...any) *fault {
+	return &fault{reason: r, msg: fmt.Sprintf(format, args...)}
+}
+
+// decided ends a command whose verdict was already printed.
+type decided struct{ class policy.Class }
+
+func (d decided) Error() string { return d.class.String() }
+
+// app is one run of the program.
+type app struct {
+	Env
+	out *printer // data
+	err *printer // talk
+}
+
+// Main runs the program and returns its exit code (DESIGN 9).
+func Main(args []string, env Env) (code int) {
+	a := &app{Env: env, out: &printer{w: env.Stdout}, err: &printer{w: env.Stderr}}
+	defer func() {
+		if p := recover(); p != nil {
+			a.err.line("error: internal: %v", p)
+			a.err.text(string(debug.Stack()))
+			code = policy.ClassInternal.Exit()
+		}
+	}()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	return a.run(ctx, args)
+}
+
+func (a *app) run(ctx context.Context, args []string) int {
+	root := a.command()
+	root.SetArgs(args)
+	class := policy.ClassOK
+	if err := root.ExecuteContext(ctx); err != nil {
+		class = a.report(err)
+	}
+	// A verdict that could not be written was not given.
+	if err := a.out.err; err != nil && class == policy.ClassOK {
+		a.err.line("error: writing output: %s", err)
+		class = policy.ClassUnavailable
+	}
+	return class.Exit()
+}
+
+func (a *app) report(err error) policy.Class {
+	var d decided
+	if errors.As(err, &d) {
+		return d.class
+	}
+	var f *fault
+	if !errors.As(err, &f) {
+		f = usage(err)
+	}
+	info := f.reason.Info()
+	a.err.line("error: %s", f.msg)
+	if f.hint == "" {
+		f.hint = info.Hint
+	}
+	if f.hint != "" {
+		a.err.line("hint: %s", f.hint)
+	}
+	return info.Class
+}
+
+// usage turns an error of the flag parser into a fault.
+func usage(err error) *fault {
+	msg, hint, _ := strings.Cut(err.Error(), "\n\nDid you mean this?\n")
+	f := &fault{reason: policy.Usage, msg: strings.TrimSpace(msg)}
+	if hint = strings.Join(strings.Fields(hint), ", "); hint != "" {
+		f.hint = "did you mean " + hint + "?"
+	}
+	if strings.Contains(msg, "--insecure") || strings.Contains(msg, "--skip") || strings.Contains(msg, "--allow-insecure") {
+		f.hint = "there is no flag that skips a check"
+	}
+	return f
+}
+
+// command builds the tree of commands.
+func (a *app) command() *cobra.Command {
+	root := &cobra.Command{
+		Use:           "repopolicy",
+		Short:         "who may release this repository, and was this artifact released by them?",
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := cmd.Help(); err != nil {
+				return err
+			}
+			return &fault{reason: policy.Usage, msg: "no command given", hint: "start with `repopolicy verify --help`"}
+		},
+	}
+	root.SetOut(a.out)
+	root.SetErr(a.err)
+	root.SuggestionsMinimumDistance = 2
+	root.AddCommand(a.verifyCommand(), a.explainCommand(), a.checkCommand(), a.versionCommand())
+	return root
+}
+
+// Command returns the tree of commands for generators of documentation.
+func Command() *cobra.Command {
+	a := &app{out: &printer{w: io.Discard}, err: &printer{w: io.Discard}}
+	return a.command()
+}
+
+// once is the value of a flag that may be given at most once: which of two
+// contradictory values would win must not be a matter of order.
+type once struct {
+	value string
+	set   bool
+}
+
+func (o *once) String() string { return o.value }
+func (o *once) Type() string   { return "string" }
+
+func (o *once) Set(s string) error {
+	if o.set {
+		return errors.New("given twice")
+	}
+	if s == "" {
+		return errors.New("must not be empty")
+	}
+	o.value, o.set = s, true
+	return nil
+}
+
+// typed is a once with another name for its values in help texts.
+type typed struct {
+	once
+	name string
+}
+
+func (t *typed) Type() string { return t.name }
+
+// format is the value of --format.
+type format struct {
+	once
+	allowed []string
+}
+
+func (f *format) Type() string { return strings.Join(f.allowed, "|") }
+
+func (f *format) Set(s string) error {
+	for _, w := range f.allowed {
+		if s == w {
+			return f.once.Set(s)
+		}
+	}
+	return fmt.Errorf("must be one of %s", strings.Join(f.allowed, ", "))
+}
+
+func (f *format) json() bool { return f.value == "json" }
+
+// cache returns the directory for metadata that may be lost, "" if there is
+// none.
+func (a *app) cache() string {
+	dir, err := a.CacheDir()
+	if err != nil {
+		return ""
+	}
+	return filepath.Join(dir, "repopolicy", "tuf")
+}

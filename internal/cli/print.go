@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"unicode"
+	"unicode/utf16"
+	"unicode/utf8"
+)
+
+// printer writes lines in which no character can move the cursor, change
+// colours or reorder text: names come from artifacts, certificates and servers.
+// It remembers the first error.
+type printer struct {
+	mu  sync.Mutex
+	w   io.Writer
+	err error
+}
+
+// Write implements io.Writer for help texts of the flag library.
+func (p *printer) Write(b []byte) (int, error) {
+	p.text(string(b))
+	return len(b), p.err
+}
+
+// line prints one line; line feeds in it are escaped too.
+func (p *printer) line(format string, args ...any) {
+	p.raw(escape(fmt.Sprintf(format, args...)) + "\n")
+}
+
+// text prints text of our own of several lines.
+func (p *printer) text(s string) {
+	lines := strings.Split(s, "\n")
+	for i := range lines {
+		lines[i] = escape(lines[i])
+	}
+	p.raw(strings.Join(lines, "\n"))
+}
+
+func (p *printer) raw(s string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.err == nil {
+		_, p.err = io.WriteString(p.w, s)
+	}
+}
+
+// escape returns s with everything that a terminal would not show as one plain
+// character written as \xNN or \u{NNNN}. A backslash that begins such a
+// sequence in s itself is doubled, so that nothing can pose as an escape.
+func escape(s string) string {
+	plain := true
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c >= 0x7f || c == '\\' {
+			plain = false
+			break
+		}
+	}
+	if plain {
+		return s
+	}
+	var b strings.Builder
+	for i := 0; i < len(s); {
+		r, n := utf8.DecodeRuneInString(s[i:])
+		switch {
+		case r == utf8.RuneError && n == 1:
+			fmt.Fprintf(&b, `\x%02x`, s[i])
+		case r == '\\' && i+1 < len(s) && (s[i+1] == 'x' || s[i+1] == 'u'):
+			b.WriteString(`\\`)
+		case r < 0x20 || r == 0x7f:
+			fmt.Fprintf(&b, `\x%02x`, r)
+		case r < 0x7f || unicode.IsPrint(r) && !unicode.Is(unicode.Mn, r) && !unicode.Is(unicode.Me, r):
+			b.WriteString(s[i : i+n])
+		default:
+			fmt.Fprintf(&b, `\u{%04x}`, r)
+		}
+		i += n
+	}
+	return b.String()
+}
+
+// json prints v as one indented document of ASCII.
+func (p *printer) json(v any) error {
+	var buf bytes.Buffer
+	enc := json.NewEncoder(&buf)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	if err := enc.Encode(v); err != nil {
+		return err
+	}
+	p.raw(asciiJSON(buf.Bytes()))
+	return nil
+}
+
+// asciiJSON replaces every character beyond ASCII in a JSON document, where it
+// can only stand in a string, by its \u escape.
+func asciiJSON(doc []byte) string {
+	var b strings.Builder
+	for _, r := range string(doc) {
+		switch {
+		case r < 0x7f:
+			b.WriteRune(r)
+		case r < 0x10000:
+			fmt.Fprintf(&b, `\u%04x`, r)
+		default:
+			hi, lo := utf16.EncodeRune(r)
+			fmt.Fprintf(&b, `\u%04x\u%04x`, hi, lo)
+		}
+	}
+	return b.String()
+}
+
+// status overwrites the current line of a terminal.
+func (p *printer) status(format string, args ...any) {
+	p.raw("\r\x1b[K" + escape(fmt.Sprintf(format, args...)))
+}

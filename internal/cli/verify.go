@@ -1,0 +1,272 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/repopolicy/repopolicy/internal/sigstore"
+	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/release"
+	"github.com/repopolicy/repopolicy/trust"
+)
+
+// clockSkew is how far the machine's clock may be behind the services whose
+// time stamps it judges.
+const clockSkew = 5 * time.Minute
+
+// verifyOptions are the flags of verify and explain.
+type verifyOptions struct {
+	policy, tag, asOf, identity, issuer typed
+	bundles, roots                      []string
+	offline, quiet                      bool
+	format                              format
+}
+
+func (a *app) verifyCommand() *cobra.Command {
+	o := &verifyOptions{}
+	cmd := &cobra.Command{
+		Use:   "verify [flags] ARTIFACT|DIR|SHA256SUMS|sha256:HEX...",
+		Short: "judge whether artifacts were released by those who may",
+		Long: `Verify judges every artifact by the evidence for it and prints who signed it,
+which rule of the policy allows that, or which field is in the way.
+
+An artifact is a file, every file in a directory, everything that a checksum file
+lists, or a digest. Evidence is a Sigstore bundle: the files named with --bundle,
+or else FILE.sigstore.json and FILE.sigstore beside the artifact, and the bundle
+of a checksum file beside it that lists the artifact.
+
+The exit code is 0 if every artifact is allowed, 1 if one is denied; the others
+are explained in docs/errors.md. Without --policy, --certificate-identity and
+--certificate-oidc-issuer name the one signer to accept, as with cosign.`,
+		Example: `  repopolicy verify --policy policy.toml --tag v1.2.3 widget_1.2.3.tar.gz
+  repopolicy verify --policy policy.toml SHA256SUMS
+  repopolicy verify --certificate-identity alice@example.com \
+      --certificate-oidc-issuer https://accounts.google.com widget.tar.gz`,
+		RunE: func(cmd *cobra.Command, args []string) error { return a.verify(cmd.Context(), o, args, false) },
+	}
+	o.flags(cmd)
+	return cmd
+}
+
+func (a *app) explainCommand() *cobra.Command {
+	o := &verifyOptions{}
+	cmd := &cobra.Command{
+		Use:   "explain [flags] ARTIFACT|DIR|SHA256SUMS|sha256:HEX...",
+		Short: "show what each rule of the policy makes of the evidence",
+		Long: `Explain judges like verify, with the same flags and exit codes, and prints for
+every rule of the policy in which fields it differs from the evidence, the
+nearest rule first.`,
+		Example: `  repopolicy explain --policy policy.toml --tag v1.2.3 widget_1.2.3.tar.gz`,
+		RunE:    func(cmd *cobra.Command, args []string) error { return a.verify(cmd.Context(), o, args, true) },
+	}
+	o.flags(cmd)
+	return cmd
+}
+
+func (o *verifyOptions) flags(cmd *cobra.Command) {
+	f := cmd.Flags()
+	o.policy.name, o.tag.name, o.asOf.name, o.identity.name, o.issuer.name = "FILE", "TAG", "RFC3339", "IDENTITY", "URL"
+	o.format.allowed = []string{"text", "json"}
+	f.Var(&o.policy, "policy", "judge by this policy file")
+	f.Var(&o.tag, "tag", "demand evidence for this tag")
+	f.StringArrayVarP(&o.bundles, "bundle", "b", nil, "use this `FILE` as evidence for every artifact; may be repeated")
+	f.StringArrayVar(&o.roots, "trusted-root", nil, "trust this trusted_root.json `FILE` instead of Sigstore's public instance; may be repeated, each is used alone")
+	f.BoolVar(&o.offline, "offline", false, "do not use the network; the trusted root comes from a file or the cache")
+	f.Var(&o.asOf, "as-of", "judge as of this moment instead of now")
+	f.Var(&o.identity, "certificate-identity", "demand this signer: exact e-mail address or URI")
+	f.Var(&o.issuer, "certificate-oidc-issuer", "demand this OIDC issuer")
+	f.Var(&o.format, "format", "form of the output")
+	f.BoolVarP(&o.quiet, "quiet", "q", false, "print nothing but errors; the exit code tells")
+	for _, name := range []string{"certificate-identity-regexp", "certificate-oidc-issuer-regexp"} {
+		f.Var(refused(strings.TrimSuffix(name, "-regexp")), name, "not supported: identities are exact")
+		_ = f.MarkHidden(name)
+	}
+}
+
+// refused is a flag of cosign's that repopolicy does not offer, with the reason.
+type refused string
+
+func (r refused) String() string { return "" }
+func (r refused) Type() string   { return "string" }
+
+func (r refused) Set(string) error {
+	return errors.New("identities are compared exactly, because an expression that matches too much accepts strangers; give the whole identity with --" +
+		string(r) + ", or list each signer as a [[release]] rule of a policy and use --policy")
+}
+
+// verify judges the artifacts; full asks for what every rule says.
+func (a *app) verify(ctx context.Context, o *verifyOptions, args []string, full bool) error {
+	j, sum, err := a.judge(o)
+	if err != nil {
+		return err
+	}
+	if len(args) == 0 {
+		return &fault{reason: policy.Usage, msg: "no artifact given", hint: "name files, a directory, a checksum file or a digest such as sha256:…"}
+	}
+	artifacts := release.Expand(args)
+	if !o.quiet && !o.format.json() {
+		a.criteria(sum, len(artifacts))
+	}
+	stop := a.progress(j, len(artifacts), o.quiet)
+	results := j.Run(ctx, artifacts)
+	stop()
+	rep := newReport(sum, results, full)
+	switch {
+	case o.format.json():
+		if err := a.out.json(rep); err != nil {
+			return err
+		}
+	case !o.quiet:
+		a.printReport(rep)
+	}
+	if class := release.Class(results); class != policy.ClassOK {
+		return decided{class}
+	}
+	return nil
+}
+
+// judge turns the flags into a judge and a summary of the criteria.
+func (a *app) judge(o *verifyOptions) (*release.Judge, *summary, error) {
+	now := a.Now()
+	j := &release.Judge{Bundles: o.bundles, Now: now, Skew: clockSkew}
+	sum := &summary{AsOf: now, Roots: o.roots, Offline: o.offline}
+	if o.asOf.set {
+		t, err := time.Parse(time.RFC3339, o.asOf.value)
+		if err != nil {
+			return nil, nil, &fault{reason: policy.Usage, msg: "--as-of: not a time", hint: "write it like 2026-11-22T00:00:00Z"}
+		}
+		if t.After(now.Add(clockSkew)) {
+			return nil, nil, faultf(policy.Usage, "--as-of %s is in the future", o.asOf.value)
+		}
+		j.Now, j.Skew, sum.AsOf = t, 0, t
+	}
+	if o.tag.set {
+		if !policy.ValidTag(o.tag.value) {
+			return nil, nil, &fault{reason: policy.Usage, msg: "--tag: " + o.tag.value + " cannot be a tag", hint: "give the tag's name without refs/tags/"}
+		}
+		j.Tag, sum.Tag = o.tag.value, o.tag.value
+	}
+	if o.identity.set != o.issuer.set {
+		return nil, nil, faultf(policy.Usage, "--certificate-identity and --certificate-oidc-issuer go together: the same name from another issuer is another person")
+	}
+	switch {
+	case o.policy.set:
+		if err := a.pinned(o, j, sum); err != nil {
+			return nil, nil, err
+		}
+	case o.identity.set:
+		t, err := policy.IdentityOnly(policy.FlagIdentity{Identity: o.identity.value, Issuer: o.issuer.value, SetOnly: true})
+		if err != nil {
+			return nil, nil, faultf(policy.Usage, "%s", err)
+		}
+		j.Policy = t
+	default:
+		return nil, nil, &fault{reason: policy.Usage, msg: "nothing to judge by", hint: "name a policy with --policy FILE, or one signer with --certificate-identity and --certificate-oidc-issuer"}
+	}
+	if o.identity.set {
+		sum.Identity, sum.Issuer = o.identity.value, o.issuer.value
+	}
+	if len(sum.Roots) == 0 {
+		sum.Roots = []string{string(sigstore.PublicGood)}
+	}
+	j.Roots = func(ctx context.Context) ([]*sigstore.Root, error) {
+		return trust.Roots(ctx, trust.Options{Files: o.roots, Cache: a.cache(), Offline: o.offline, UserAgent: userAgent()})
+	}
+	return j, sum, nil
+}
+
+// pinned loads the policy of --policy.
+func (a *app) pinned(o *verifyOptions, j *release.Judge, sum *summary) error {
+	src, err := readPolicy(o.policy.value)
+	if err != nil {
+		return err
+	}
+	doc, err := policy.Parse(src)
+	var pe *policy.ParseError
+	if errors.As(err, &pe) {
+		reason := pe.Reason()
+		if reason == policy.PolicyNewerFormat {
+			reason = policy.NeedsNewerVersion
+		}
+		p := pe.Problems[0]
+		f := faultf(reason, "%s:%s", o.policy.value, pe)
+		if f.hint = p.Hint; f.hint == "" {
+			f.hint = "`repopolicy check` lists every fault"
+		}
+		return f
+	}
+	if err != nil {
+		return err
+	}
+	j.Policy = doc.Pin(policy.Ids{})
+	for _, k := range j.Policy.Keys() {
+		key, err := sigstore.ParseKey([]byte(k.PEM), time.Time{}, time.Time{})
+		if err != nil {
+			return faultf(policy.PolicyValue, "%s: key sha256:%s: %s", o.policy.value, k.ID, err)
+		}
+		j.Keys = append(j.Keys, key)
+	}
+	if o.identity.set {
+		j.Narrow = &policy.Narrow{Identity: o.identity.value, Issuer: o.issuer.value}
+	}
+	sum.Policy = &policySummary{
+		Path: o.policy.value, Digest: doc.Digest().String(), Genesis: string(j.Policy.Genesis()), Completeness: "none",
+		Repository: doc.Content().Repository.String(), Version: doc.Content().Version, Expires: doc.Content().Expires,
+	}
+	return nil
+}
+
+// criteria says what will be demanded, before anything is judged.
+func (a *app) criteria(s *summary, n int) {
+	if p := s.Policy; p != nil {
+		a.err.line("judging %d %s by %s: %s, version %d, expires %s", n, plural(n, "artifact"), p.Path, p.Repository, p.Version, p.Expires.Format(time.DateOnly))
+		a.err.line("  policy     %s, pinned by --policy", p.Digest)
+	} else {
+		a.err.line("judging %d %s without a policy", n, plural(n, "artifact"))
+	}
+	if s.Tag != "" {
+		a.err.line("  tag        %s", s.Tag)
+	}
+	if s.Identity != "" {
+		a.err.line("  signer     %s by %s", s.Identity, s.Issuer)
+	}
+	a.err.line("  trust      %s", strings.Join(s.Roots, ", each alone: "))
+	a.err.line("  as of      %s", s.AsOf.UTC().Format(time.RFC3339))
+}
+
+// progress shows on a terminal how far a long run is. The returned function
+// ends it.
+func (a *app) progress(j *release.Judge, total int, quiet bool) func() {
+	if !a.Terminal || quiet || total < 2 {
+		return func() {}
+	}
+	var n atomic.Int64
+	j.Progress = func(done int) { n.Store(int64(done)) }
+	quit, gone := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(gone)
+		tick := time.NewTicker(time.Second)
+		defer tick.Stop()
+		shown := false
+		for {
+			select {
+			case <-tick.C:
+				shown = true
+				a.err.status("judged %d of %d", n.Load(), total)
+			case <-quit:
+				if shown {
+					a.err.status("")
+				}
+				return
+			}
+		}
+	}()
+	return func() { close(quit); <-gone }
+}
