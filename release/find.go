@@ -20,8 +20,8 @@ type candidate struct {
 	err    *Failure
 }
 
-// finder finds and reads evidence. Each file is read and parsed once, however
-// many artifacts it serves.
+// finder finds and reads evidence. A file that may serve many artifacts is read
+// and parsed once; one that serves a single artifact is not kept.
 type finder struct {
 	explicit []string // given by the user; replaces looking beside the artifact
 
@@ -47,9 +47,14 @@ func newFinder(explicit []string) *finder {
 }
 
 // find returns the candidates for an artifact: the files that the user named,
-// or those beside it.
-func (f *finder) find(a *Artifact) []*candidate {
+// or those beside it. Shared says that the artifact, a checksum file, stands for
+// many others.
+func (f *finder) find(a *Artifact, shared bool) []*candidate {
 	var out []*candidate
+	load := readCandidate
+	if shared {
+		load = f.load
+	}
 	if len(f.explicit) > 0 {
 		for _, p := range f.explicit {
 			out = append(out, f.load(p))
@@ -65,7 +70,7 @@ func (f *finder) find(a *Artifact) []*candidate {
 	}
 	for _, suffix := range evidenceSuffixes {
 		if _, err := os.Lstat(path + suffix); err == nil {
-			out = append(out, f.load(path+suffix))
+			out = append(out, load(path+suffix))
 		} else if !errors.Is(err, os.ErrNotExist) {
 			out = append(out, &candidate{path: path + suffix, err: failf(policy.BundleInvalid, "%s", err)})
 		}
@@ -73,6 +78,7 @@ func (f *finder) find(a *Artifact) []*candidate {
 	return out
 }
 
+// load reads a file once.
 func (f *finder) load(path string) *candidate {
 	f.mu.Lock()
 	l := f.bundles[path]

@@ -165,34 +165,22 @@ func (j *Judge) judge(ctx context.Context, a *Artifact) *Result {
 		res.Decision = a.Err.decision()
 		return res
 	}
-	attempts := j.attempts(a)
-	digests, err := j.digests(a, attempts)
-	if err != nil {
-		res.Decision = deny(policy.ArtifactRead, "%s", err)
-		return res
+	if a.Path == "" {
+		res.Digests = a.Digests
 	}
-	res.Digests = digests
-	if a.Listed != nil && !slices.Contains(digests, a.Listed.Digest) {
-		res.Decision = deny(policy.SumsMismatch, "%s lists %s", a.Listed.Sums.Arg, a.Listed.Digest)
-		return res
-	}
-	for _, at := range attempts {
-		ev := j.try(ctx, at, a, digests)
-		switch {
-		case res.Evidence == nil:
-			res.Evidence = ev
-		case ev.stage > res.Evidence.stage:
-			res.Others = append(res.Others, res.Evidence)
-			res.Evidence = ev
-		default:
-			res.Others = append(res.Others, ev)
+	// First the evidence for the artifact itself; the checksum files around it
+	// are read only if that does not do.
+	for _, attempts := range []func(*Artifact) []attempt{j.direct, j.listed} {
+		if err := j.round(ctx, res, attempts(a)); err != nil {
+			res.Decision = err.decision()
+			return res
 		}
-		if ev.stage == stagePermitted {
+		if res.Evidence != nil && res.Evidence.stage == stagePermitted {
 			break
 		}
 	}
 	if res.Evidence == nil || res.Evidence.stage < stageStale {
-		if d, ok := policy.DecideAdopted(j.Policy, j.request(nil, digests)); ok {
+		if d, ok := policy.DecideAdopted(j.Policy, j.request(nil, res.Digests)); ok {
 			if res.Evidence != nil {
 				res.Others = append(res.Others, res.Evidence)
 			}
@@ -208,27 +196,61 @@ func (j *Judge) judge(ctx context.Context, a *Artifact) *Result {
 	return res
 }
 
-func (j *Judge) attempts(a *Artifact) []attempt {
+// round tries the attempts and keeps the best of them and of those before.
+func (j *Judge) round(ctx context.Context, res *Result, attempts []attempt) *Failure {
+	a := res.Artifact
+	if err := j.hash(res, attempts); err != nil {
+		return failf(policy.ArtifactRead, "%s", err)
+	}
+	if a.Listed != nil && !slices.Contains(res.Digests, a.Listed.Digest) {
+		return failf(policy.SumsMismatch, "%s lists %s", a.Listed.Sums.Arg, a.Listed.Digest)
+	}
+	for _, at := range attempts {
+		ev := j.try(ctx, at, a, res.Digests)
+		if res.Evidence == nil || ev.stage > res.Evidence.stage {
+			res.Evidence, ev = ev, res.Evidence
+		}
+		if ev != nil {
+			res.Others = append(res.Others, ev)
+		}
+		if res.Evidence.stage == stagePermitted {
+			break
+		}
+	}
+	return nil
+}
+
+// direct returns the attempts with evidence for the artifact itself.
+func (j *Judge) direct(a *Artifact) []attempt {
 	var out []attempt
-	for _, c := range j.finder.find(a) {
+	for _, c := range j.finder.find(a, false) {
 		out = append(out, attempt{c: c, target: a})
 	}
+	return out
+}
+
+// listed returns the attempts with evidence for a checksum file that lists the
+// artifact.
+func (j *Judge) listed(a *Artifact) []attempt {
+	var out []attempt
 	for _, l := range j.finder.listings(a) {
-		if l.Sums == a {
+		if l.Sums.Arg == a.Arg {
 			continue
 		}
-		for _, c := range j.finder.find(l.Sums) {
+		for _, c := range j.finder.find(l.Sums, true) {
 			out = append(out, attempt{c: c, target: l.Sums, via: l})
 		}
 	}
 	return out
 }
 
-// digests returns the artifact's digests in every algorithm that a candidate,
-// a checksum file or the policy speaks about, reading the file once.
-func (j *Judge) digests(a *Artifact, attempts []attempt) ([]policy.Digest, error) {
+// hash adds the artifact's digests in every algorithm that a candidate, a
+// checksum file or the policy speaks about and that are not known yet, reading
+// the file once.
+func (j *Judge) hash(res *Result, attempts []attempt) error {
+	a := res.Artifact
 	if a.Path == "" {
-		return a.Digests, nil
+		return nil
 	}
 	algs := j.Policy.DigestAlgorithms()
 	for _, at := range attempts {
@@ -241,12 +263,16 @@ func (j *Judge) digests(a *Artifact, attempts []attempt) ([]policy.Digest, error
 	if a.Listed != nil {
 		algs = append(algs, a.Listed.Digest.Alg)
 	}
+	algs = slices.DeleteFunc(algs, func(alg string) bool {
+		return slices.ContainsFunc(res.Digests, func(d policy.Digest) bool { return d.Alg == alg })
+	})
 	slices.Sort(algs)
-	algs = slices.Compact(algs)
-	if len(algs) == 0 {
-		return nil, nil
+	if algs = slices.Compact(algs); len(algs) == 0 {
+		return nil
 	}
-	return digestFile(a.Path, algs)
+	digests, err := digestFile(a.Path, algs)
+	res.Digests = append(res.Digests, digests...)
+	return err
 }
 
 // algorithms returns a smallest set of digest algorithms in which the bundle

@@ -68,6 +68,14 @@ type app struct {
 	err *printer // talk
 }
 
+// A run over few artifacts ends before collecting garbage pays; one over many
+// must not grow with their number.
+const (
+	gcShortRun = 400
+	gcLongRun  = 100
+	shortRun   = 8 // artifacts
+)
+
 // Main runs the program and returns its exit code (DESIGN 9).
 func Main(args []string, env Env) (code int) {
 	a := &app{Env: env, out: &printer{w: env.Stdout}, err: &printer{w: env.Stderr}}
@@ -78,6 +86,9 @@ func Main(args []string, env Env) (code int) {
 			code = policy.ClassInternal.Exit()
 		}
 	}()
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcShortRun)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	return a.run(ctx, args)

@@ -5,6 +5,8 @@ package cli
 import (
 	"context"
 	"errors"
+	"os"
+	"runtime/debug"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -111,6 +113,9 @@ func (a *app) verify(ctx context.Context, o *verifyOptions, args []string, full 
 		return &fault{reason: policy.Usage, msg: "no artifact given", hint: "name files, a directory, a checksum file or a digest such as sha256:…"}
 	}
 	artifacts := release.Expand(args)
+	if len(artifacts) > shortRun && os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcLongRun)
+	}
 	if !o.quiet && !o.format.json() {
 		a.criteria(sum, len(artifacts))
 	}

@@ -19,6 +19,7 @@ import (
 	protobundle "github.com/sigstore/protobuf-specs/gen/pb-go/bundle/v1"
 	protocommon "github.com/sigstore/protobuf-specs/gen/pb-go/common/v1"
 	"github.com/sigstore/sigstore-go/pkg/bundle"
+	"github.com/sigstore/sigstore-go/pkg/tlog"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 
@@ -56,6 +57,8 @@ func refuse(r policy.Reason, format string, args ...any) *Error {
 type Bundle struct {
 	pb        *protobundle.Bundle
 	unchecked bool // v0.1 with an inclusion proof but no checkpoint to check it against
+	lib       *bundle.Bundle
+	entries   []*tlog.Entry
 
 	leaf      *x509.Certificate // nil if signed with a bare key
 	signer    policy.Identity
@@ -86,11 +89,14 @@ func ParseBundle(data []byte) (*Bundle, error) {
 	}
 	b.dropUncheckable()
 	// sigstore-go checks version, key material and log entries against each other.
-	lib, err := bundle.NewBundle(b.pb)
-	if err != nil {
+	var err error
+	if b.lib, err = bundle.NewBundle(b.pb); err != nil {
 		return nil, refuse(policy.BundleInvalid, "not a valid bundle: %w", err)
 	}
-	if err := b.keyMaterial(lib); err != nil {
+	if b.entries, err = b.lib.TlogEntries(); err != nil {
+		return nil, refuse(policy.BundleInvalid, "log entry: %w", err)
+	}
+	if err := b.keyMaterial(); err != nil {
 		return nil, err
 	}
 	return b, b.content()
@@ -143,8 +149,8 @@ func (b *Bundle) dropUncheckable() {
 	}
 }
 
-func (b *Bundle) keyMaterial(lib *bundle.Bundle) error {
-	vc, err := lib.VerificationContent()
+func (b *Bundle) keyMaterial() error {
+	vc, err := b.lib.VerificationContent()
 	if err != nil {
 		return refuse(policy.CertificateBad, "key material: %w", err)
 	}

@@ -130,30 +130,27 @@ func (e *entity) VerificationContent() (verify.VerificationContent, error) { ret
 func (e *entity) TlogEntries() ([]*tlog.Entry, error)                      { return e.entries, nil }
 
 func (b *Bundle) verify(r *Root, digest policy.Digest, key *Key, opt Options) (*Verified, error) {
-	lib, err := bundle.NewBundle(b.pb)
-	if err != nil {
-		return nil, refuse(policy.BundleInvalid, "not a valid bundle: %w", err)
-	}
-	content, err := lib.VerificationContent()
-	if err != nil {
-		return nil, refuse(policy.CertificateBad, "key material: %w", err)
-	}
-	all, err := lib.TlogEntries()
-	if err != nil {
-		return nil, refuse(policy.BundleInvalid, "log entry: %w", err)
-	}
 	tm := &trusted{TrustedRoot: r.material, cas: r.cas, key: key}
-	e := &entity{Bundle: lib, content: content}
+	e := &entity{Bundle: b.lib}
+	if b.leaf == nil {
+		var err error
+		if e.content, err = b.lib.VerificationContent(); err != nil {
+			return nil, refuse(policy.BundleInvalid, "key material: %w", err)
+		}
+	} else {
+		leaf := *b.leaf // the library writes into the certificate that it is given
+		e.content = bundle.NewCertificate(&leaf)
+	}
 
 	// What does not verify counts as absent.
 	var why error
 	var good []*tlog.Entry
-	for _, entry := range all {
+	for _, entry := range b.entries {
 		if err := checkFields(entry); err != nil {
 			why = &Error{policy.LogFields, err}
 			continue
 		}
-		if len(all) > 1 { // a single entry is verified below
+		if len(b.entries) > 1 { // a single entry is verified below
 			e.entries = []*tlog.Entry{entry}
 			if _, err := verify.VerifyTlogEntry(e, tm, 1, true); err != nil {
 				why = classify(err, policy.LogInvalid)
@@ -182,7 +179,7 @@ func (b *Bundle) verify(r *Root, digest policy.Digest, key *Key, opt Options) (*
 	switch {
 	case why != nil:
 		return nil, why
-	case len(all) == 0:
+	case len(b.entries) == 0:
 		return nil, refuse(policy.NotLogged, "the bundle has no log entry")
 	}
 	return nil, refuse(policy.LogInvalid, "no log entry verifies")
