@@ -2,7 +2,10 @@
 
 package policy
 
-import "slices"
+import (
+	"maps"
+	"slices"
+)
 
 // Class is the class of a verdict. Every reason code belongs to exactly one
 // class and every class has exactly one exit code (DESIGN 9). The zero value is
@@ -26,20 +29,29 @@ const (
 )
 
 var classes = map[Class]struct {
-	name string
-	exit int
+	name    string
+	exit    int
+	meaning string
 }{
-	ClassOK:          {"OK", 0},
-	ClassDeny:        {"DENY", 1},
-	ClassUsage:       {"USAGE", 2},
-	ClassUnavailable: {"UNAVAILABLE", 3},
-	ClassAuth:        {"AUTH", 4},
-	ClassNoPolicy:    {"NO_POLICY", 5},
-	ClassInvalid:     {"INVALID", 6},
-	ClassAlarm:       {"ALARM", 7},
-	ClassStale:       {"STALE", 8},
-	ClassInternal:    {"INTERNAL", 70},
+	ClassOK:          {"OK", 0, "every artifact is allowed"},
+	ClassDeny:        {"DENY", 1, "signature or policy says no; nothing found is a denial"},
+	ClassUsage:       {"USAGE", 2, "the command line is wrong"},
+	ClassUnavailable: {"UNAVAILABLE", 3, "network or log unreachable, or no conclusion was reached"},
+	ClassAuth:        {"AUTH", 4, "a login or token is needed"},
+	ClassNoPolicy:    {"NO_POLICY", 5, "no policy is bound to this repository"},
+	ClassInvalid:     {"INVALID", 6, "policy, checksum file or bundle is malformed"},
+	ClassAlarm:       {"ALARM", 7, "an alarm leaves the policy in force undecided"},
+	ClassStale:       {"STALE", 8, "the policy expired too long ago"},
+	ClassInternal:    {"INTERNAL", 70, "a bug in repopolicy"},
 }
+
+// Classes returns all classes in the order of their exit codes.
+func Classes() []Class {
+	return slices.SortedFunc(maps.Keys(classes), func(a, b Class) int { return a.Exit() - b.Exit() })
+}
+
+// Meaning says when the class applies.
+func (c Class) Meaning() string { return classes[c].meaning }
 
 // String returns the class as it is printed, for example "DENY".
 func (c Class) String() string {
@@ -99,7 +111,6 @@ const (
 	EvidenceInFuture  Reason = "evidence-after-as-of"
 	EvidenceUntimed   Reason = "evidence-without-time"
 	NarrowedIdentity  Reason = "identity-flags-mismatch"
-	CommitMismatch    Reason = "commit-mismatch"
 	TagMismatch       Reason = "tag-mismatch"
 	TagUnknown        Reason = "tag-not-in-evidence"
 	NoEvidence        Reason = "no-evidence"
@@ -154,7 +165,6 @@ var reasonTable = []ReasonInfo{
 	{EvidenceInFuture, ClassDeny, "the evidence is younger than the moment of judging", "check the clock, or give a later --as-of"},
 	{EvidenceUntimed, ClassDeny, "no verified time is known for the signature", ""},
 	{NarrowedIdentity, ClassDeny, "the signer is not the one that the --certificate-identity flags name", ""},
-	{CommitMismatch, ClassDeny, "the evidence is about another commit", ""},
 	{TagMismatch, ClassDeny, "the evidence is about another tag than --tag", ""},
 	{TagUnknown, ClassDeny, "--tag was given, but the signed evidence names no tag", "leave out --tag to judge the evidence without one"},
 	{NoEvidence, ClassDeny, "no evidence was found for the artifact", "download the bundle beside the artifact as <file>.sigstore.json, or name it with -b"},

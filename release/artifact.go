@@ -179,8 +179,11 @@ func expandDir(dir string) []*Artifact {
 		}
 		return nil
 	})
-	if err != nil {
+	switch {
+	case err != nil:
 		out = append(out, &Artifact{Arg: dir, Err: failf(policy.ArtifactRead, "%s", err)})
+	case len(out) == 0:
+		out = append(out, &Artifact{Arg: dir, Err: failf(policy.NoArtifacts, "the directory holds none")})
 	}
 	return out
 }

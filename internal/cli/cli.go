@@ -19,15 +19,18 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/trust"
 )
 
 // Env is what a command sees of the machine.
 type Env struct {
 	Stdout, Stderr io.Writer
 	Now            func() time.Time
-	CacheDir       func() (string, error)
 	Terminal       bool // Stderr is a terminal
+	// Root returns the trusted root of Sigstore's public instance.
+	Root func(ctx context.Context, offline bool) ([]*sigstore.Root, error)
 }
 
 // OS returns the real machine.
@@ -37,9 +40,19 @@ func OS() Env {
 		Stdout:   os.Stdout,
 		Stderr:   os.Stderr,
 		Now:      time.Now,
-		CacheDir: os.UserCacheDir,
 		Terminal: err == nil && info.Mode()&os.ModeCharDevice != 0,
+		Root:     publicRoot,
 	}
+}
+
+// publicRoot follows the public instance's TUF repository and keeps what it
+// fetched in the user's cache directory, if there is one.
+func publicRoot(ctx context.Context, offline bool) ([]*sigstore.Root, error) {
+	o := trust.Options{Offline: offline, UserAgent: userAgent()}
+	if dir, err := os.UserCacheDir(); err == nil {
+		o.Cache = filepath.Join(dir, "repopolicy", "tuf")
+	}
+	return trust.Roots(ctx, o)
 }
 
 // fault is an error with the class that decides the exit code. Its lines are
@@ -216,13 +229,3 @@ func (f *format) Set(s string) error {
 }
 
 func (f *format) json() bool { return f.value == "json" }
-
-// cache returns the directory for metadata that may be lost, "" if there is
-// none.
-func (a *app) cache() string {
-	dir, err := a.CacheDir()
-	if err != nil {
-		return ""
-	}
-	return filepath.Join(dir, "repopolicy", "tuf")
-}

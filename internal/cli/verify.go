@@ -182,7 +182,10 @@ func (a *app) judge(o *verifyOptions) (*release.Judge, *summary, error) {
 		sum.Roots = []string{string(sigstore.PublicGood)}
 	}
 	j.Roots = func(ctx context.Context) ([]*sigstore.Root, error) {
-		return trust.Roots(ctx, trust.Options{Files: o.roots, Cache: a.cache(), Offline: o.offline, UserAgent: userAgent()})
+		if len(o.roots) > 0 {
+			return trust.Roots(ctx, trust.Options{Files: o.roots})
+		}
+		return a.Root(ctx, o.offline)
 	}
 	return j, sum, nil
 }

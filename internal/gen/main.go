@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Gen writes what is generated from the program itself: docs/errors.md from the
+// table of reason codes, and the manual pages from the tree of commands.
+//
+//	go generate ./...
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra/doc"
+
+	"github.com/repopolicy/repopolicy/internal/cli"
+	"github.com/repopolicy/repopolicy/policy"
+)
+
+func main() {
+	if len(os.Args) != 2 {
+		fmt.Fprintln(os.Stderr, "usage: gen ROOT")
+		os.Exit(2)
+	}
+	for _, f := range []func(string) error{errorsPage, manPages} {
+		if err := f(os.Args[1]); err != nil {
+			fmt.Fprintln(os.Stderr, "gen:", err)
+			os.Exit(1)
+		}
+	}
+}
+
+const errorsHead = `# Exit codes and reasons
+
+<!-- Generated from policy/reason.go by "go generate ./...". Do not edit. -->
+
+A command exits with the code of its verdict's class. The class follows from the
+reason, which text output prints in brackets and JSON output under ` + "`reason`" + `. Of
+several artifacts the worst class decides: any other than OK wins over OK.
+
+| exit | class | when |
+|---|---|---|
+`
+
+func errorsPage(root string) error {
+	var b bytes.Buffer
+	b.WriteString(errorsHead)
+	for _, c := range policy.Classes() {
+		fmt.Fprintf(&b, "| %d | %s | %s |\n", c.Exit(), c, c.Meaning())
+	}
+	b.WriteString("\n## Reasons\n\n| reason | class | meaning | what to do |\n|---|---|---|---|\n")
+	for _, r := range policy.Reasons() {
+		hint := r.Hint
+		if hint == "" {
+			hint = "-"
+		}
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", r.Code, r.Class, cell(r.Text), cell(hint))
+	}
+	return os.WriteFile(filepath.Join(root, "docs", "errors.md"), b.Bytes(), 0o644)
+}
+
+// cell writes text for a cell of a Markdown table.
+func cell(s string) string { return strings.ReplaceAll(strings.ReplaceAll(s, "|", `\|`), "<", "&lt;") }
+
+func manPages(root string) error {
+	dir := filepath.Join(root, "docs", "man")
+	if err := os.RemoveAll(dir); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	cmd := cli.Command()
+	cmd.DisableAutoGenTag = true
+	cmd.InitDefaultCompletionCmd()
+	date := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
+	return doc.GenManTree(cmd, &doc.GenManHeader{Title: "REPOPOLICY", Section: "1", Source: "repopolicy", Manual: "repopolicy", Date: &date}, dir)
+}
