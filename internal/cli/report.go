@@ -171,6 +171,9 @@ func newArtifactReport(res *release.Result, full bool) artifactReport {
 		for _, x := range rules {
 			a.Rules = append(a.Rules, newRuleReport(x))
 		}
+		if d.Reason == policy.RuleMismatch {
+			a.Hint = "" // it would name the command that is running
+		}
 	}
 	for _, n := range d.Notes {
 		a.Notes = append(a.Notes, noteReport(n))
