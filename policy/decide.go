@@ -125,10 +125,11 @@ func weight(r RuleResult) int {
 type flagIdentity struct{ FlagIdentity }
 
 // FlagIdentity is a signer named on the command line instead of by a policy.
-// Either Identity and Issuer are set, or KeyID.
+// Either Identity and one of Issuer and NoIssuer are set, or KeyID.
 type FlagIdentity struct {
 	Identity string // exact subject alternative name
 	Issuer   string // exact OIDC issuer
+	NoIssuer bool   // the certificate must have no issuer, as those of GitHub's releases
 	KeyID    string // hex SHA-256 of the DER SubjectPublicKeyInfo
 	SetOnly  bool   // accept a promise of inclusion without a proof
 	Unlogged bool   // accept evidence without a log entry
@@ -137,7 +138,7 @@ type FlagIdentity struct {
 // IdentityOnly returns a policy that allows everything that the one signer
 // signed: what cosign verify-blob does with its identity flags.
 func IdentityOnly(f FlagIdentity) (*Trusted, error) {
-	if (f.Identity == "") != (f.Issuer == "") || (f.Identity == "") == (f.KeyID == "") {
+	if (f.Identity == "") != (f.Issuer == "" && !f.NoIssuer) || f.NoIssuer && f.Issuer != "" || (f.Identity == "") == (f.KeyID == "") {
 		return nil, errors.New("name an identity and its issuer, or a key")
 	}
 	return &Trusted{genesis: GenesisFlags, flags: &flagIdentity{f}}, nil

@@ -127,6 +127,7 @@ const (
 	LogFields         Reason = "log-fields-disagree"
 	TimeInvalid       Reason = "time-invalid"
 	StatementInvalid  Reason = "statement-invalid"
+	PredicateType     Reason = "predicate-type"
 	KeyUntrusted      Reason = "key-untrusted"
 	NotLogged         Reason = "not-logged"
 	BundleInvalid     Reason = "bundle-invalid"
@@ -181,6 +182,7 @@ var reasonTable = []ReasonInfo{
 	{LogFields, ClassDeny, "the fields of a log entry disagree with what its proof covers", ""},
 	{TimeInvalid, ClassDeny, "the time of the signature is missing, contradictory or outside a validity window", ""},
 	{StatementInvalid, ClassDeny, "the signed payload is not an in-toto statement that can be judged", ""},
+	{PredicateType, ClassDeny, "a statement of this type says nothing about a release", ""},
 	{KeyUntrusted, ClassDeny, "the evidence is signed by a key that the policy does not name", ""},
 	{NotLogged, ClassDeny, "the evidence is not in a transparency log", "a rule may accept such evidence with `unlogged = true`"},
 	{BundleInvalid, ClassInvalid, "the bundle is malformed", "download the bundle again"},

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -322,6 +323,9 @@ func (j *Judge) try(ctx context.Context, at attempt, a *Artifact, digests []poli
 	if st := b.Statement(); st != nil {
 		ev.Predicate = st.PredicateType
 	}
+	if slices.ContainsFunc(ownPredicates, func(p string) bool { return strings.HasPrefix(ev.Predicate, p) }) {
+		return fail(stageParse, deny(policy.PredicateType, "%s", ev.Predicate))
+	}
 	signed := digests
 	if at.via != nil {
 		if !slices.Contains(digests, at.via.Digest) {
@@ -362,6 +366,11 @@ func (j *Judge) try(ctx context.Context, at attempt, a *Artifact, digests []poli
 	}
 	return ev
 }
+
+// ownPredicates are the beginnings of repopolicy's own predicate types that
+// must never pass for evidence of a release: a maintainer's signature under a
+// policy or an approval is about something else.
+var ownPredicates = []string{"https://" + policy.Name + "/policy/", "https://" + policy.Name + "/approval/"}
 
 // one judges one reading of a candidate.
 func (j *Judge) one(ctx context.Context, b *sigstore.Bundle, digest policy.Digest, key *sigstore.Key, claims policy.Claims, req policy.Request) Evidence {

@@ -68,13 +68,18 @@ func parseStatement(payload []byte) (*Statement, error) {
 	}
 	st := &Statement{byDigest: map[policy.Digest][]int{}}
 	var predicate json.RawMessage
-	var subjects bool
+	var subjects, typed, predicateType bool
 	dec := json.NewDecoder(bytes.NewReader(payload))
 	err := object(dec, func(key string) error {
 		switch key {
-		case "_type":
+		case "_type", "type": // the protobuf form of a statement reads both
+			if typed {
+				return errors.New("two types")
+			}
+			typed = true
 			return str(dec, &st.Type)
 		case "predicateType":
+			predicateType = true
 			return str(dec, &st.PredicateType)
 		case "subject":
 			subjects = true
@@ -94,7 +99,7 @@ func parseStatement(payload []byte) (*Statement, error) {
 	switch {
 	case st.Type != statementV01 && st.Type != statementV1:
 		return nil, fmt.Errorf("statement type %q is not known", st.Type)
-	case st.PredicateType == "":
+	case !predicateType: // it may be empty: container-based SLSA builders wrote that
 		return nil, errors.New("no predicateType")
 	case !subjects || len(st.Subjects) == 0:
 		return nil, errors.New("no subject")

@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/repopolicy/repopolicy/internal/sigstore"
+	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/release"
+)
+
+// judging is one question about a case.
+type judging struct {
+	root     *sigstore.Root
+	key      *sigstore.Key
+	bundle   string // path
+	artifact *release.Artifact
+	policy   *policy.Trusted
+}
+
+func (q judging) result() *release.Result {
+	j := &release.Judge{
+		Policy:  q.policy,
+		Bundles: []string{q.bundle},
+		Now:     time.Now(),
+		Roots:   func(context.Context) ([]*sigstore.Root, error) { return []*sigstore.Root{q.root}, nil },
+	}
+	if q.key != nil {
+		j.Keys = []*sigstore.Key{q.key}
+	}
+	return j.Run(context.Background(), []*release.Artifact{q.artifact})[0]
+}
+
+func describe(r *release.Result) string {
+	return fmt.Sprintf("%s [%s] %s", r.Class(), r.Decision.Reason, r.Decision.Detail)
+}
+
+func permitted(r *release.Result) bool { return r.Class() == policy.ClassOK }
+
+// judgeCases judges every case by its exact identity.
+func (c *corpus) judgeCases(t *tally) {
+	for _, tc := range c.cases { // roots are shared, so parse them first
+		_, _ = c.root(tc.Trust.Root)
+	}
+	parallel(len(c.cases), func(i int) {
+		tc := c.cases[i]
+		defer func() {
+			if p := recover(); p != nil {
+				t.check(false, tc.ID, "panic: %v", p)
+			}
+		}()
+		c.judgeCase(t, tc)
+	})
+}
+
+func (c *corpus) judgeCase(t *tally, tc *testCase) {
+	if tc.Bundle == nil {
+		t.leave("nothing to run", "%s: no bundle: %s", tc.ID, tc.Expected.Reason)
+		return
+	}
+	root, err := c.root(tc.Trust.Root)
+	if err != nil {
+		t.check(tc.Expected.Verdict == "reject", tc.ID, "want %s, the trusted root is refused: %s", tc.Expected.Verdict, err)
+		return
+	}
+	key, err := c.key(tc)
+	if err != nil {
+		t.check(tc.Expected.Verdict == "reject", tc.ID, "want %s, the key is refused: %s", tc.Expected.Verdict, err)
+		return
+	}
+	q := judging{root: root, key: key, bundle: c.path(tc.Bundle.Path), artifact: c.artifact(tc)}
+	signer := tc.signer(key)
+	if q.policy, err = policy.IdentityOnly(signer); err != nil {
+		t.check(tc.Expected.Verdict == "reject", tc.ID, "want %s, no identity to demand: %s", tc.Expected.Verdict, err)
+		return
+	}
+	r := q.result()
+	switch tc.Expected.Verdict {
+	case "accept":
+		t.check(permitted(r), tc.ID, "want OK, got %s", describe(r))
+		c.mustRefuse(t, tc, q, signer)
+	case "reject":
+		t.check(!permitted(r), tc.ID, "want a refusal (%s), got %s", tc.Expected.Reason, describe(r))
+		c.monotone(t, tc, q)
+	case "lenient-accept":
+		c.lenient(t, tc, q, r)
+	default:
+		t.check(false, tc.ID, "unknown verdict %q", tc.Expected.Verdict)
+	}
+}
+
+// artifact returns what the case's bundle is about: the file if it is there,
+// else its digest.
+func (c *corpus) artifact(tc *testCase) *release.Artifact {
+	a := &release.Artifact{Arg: tc.ID}
+	if tc.Artifact == nil {
+		return a
+	}
+	a.Name = tc.Artifact.Name
+	if tc.Artifact.Path != nil {
+		if p := c.path(*tc.Artifact.Path); exists(p) {
+			a.Path = p
+			return a
+		}
+	}
+	if d, ok := tc.digest(); ok {
+		a.Digests = []policy.Digest{d}
+	}
+	return a
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+// signer returns the exact signer that the manifest demands, with what the
+// case's thresholds let evidence lack.
+func (tc *testCase) signer(key *sigstore.Key) policy.FlagIdentity {
+	f := policy.FlagIdentity{Unlogged: tc.Verify.Tlog == 0, SetOnly: tc.promised()}
+	switch {
+	case key != nil:
+		f.KeyID = key.ID()
+	case tc.Identity != nil:
+		f.Identity = tc.Identity.SAN
+		if tc.Identity.Issuer != nil {
+			f.Issuer = *tc.Identity.Issuer
+		}
+		f.NoIssuer = f.Issuer == ""
+	}
+	return f
+}
+
+// promised reports whether the manifest knows no proof of inclusion for the
+// case, only a log's promise.
+func (tc *testCase) promised() bool {
+	for _, e := range tc.TransparencyLog {
+		if e.LogType != "rekor-v1-set" {
+			return false
+		}
+	}
+	return len(tc.TransparencyLog) > 0
+}
+
+// mustRefuse asks the same with one thing wrong.
+func (c *corpus) mustRefuse(t *tally, tc *testCase, q judging, signer policy.FlagIdentity) {
+	other := *q.artifact
+	other.Path, other.Digests = "", []policy.Digest{{Alg: "sha256", Hex: strings.Repeat("0a", 32)}}
+	if d, ok := tc.digest(); ok {
+		other.Digests = []policy.Digest{{Alg: d.Alg, Hex: flipHex(d.Hex)}}
+	}
+	wrong := q
+	wrong.artifact = &other
+	t.check(!permitted(wrong.result()), tc.ID, "another artifact must be refused")
+
+	changes := map[string]policy.FlagIdentity{}
+	if signer.KeyID != "" {
+		f := signer
+		f.KeyID = flipHex(f.KeyID)
+		changes["another key"] = f
+	} else {
+		f := signer
+		f.Identity += "x"
+		changes["another identity"] = f
+		f = signer
+		f.Issuer, f.NoIssuer = f.Issuer+"/x", false
+		changes["another issuer"] = f
+	}
+	for what, f := range changes {
+		p, err := policy.IdentityOnly(f)
+		if err != nil {
+			t.check(false, tc.ID, "%s: %s", what, err)
+			continue
+		}
+		wrong := q
+		wrong.policy = p
+		t.check(!permitted(wrong.result()), tc.ID, "%s must be refused", what)
+	}
+}
+
+func flipHex(s string) string {
+	if s == "" {
+		return s
+	}
+	last := "0"
+	if s[len(s)-1] == '0' {
+		last = "1"
+	}
+	return s[:len(s)-1] + last
+}
+
+// lenient judges a case that a verifier may refuse: refused by default, and one
+// whose log merely promised inclusion accepted by a rule with set-only.
+func (c *corpus) lenient(t *tally, tc *testCase, q judging, r *release.Result) {
+	data, err := os.ReadFile(q.bundle)
+	if err != nil {
+		t.check(false, tc.ID, "%s", err)
+		return
+	}
+	b, err := sigstore.ParseBundle(data)
+	if err != nil || !b.Unchecked() {
+		t.check(true, tc.ID, "may be either, is %s", describe(r))
+		return
+	}
+	t.check(!permitted(r), tc.ID, "without set-only: want a refusal, got %s", describe(r))
+	for _, setOnly := range []bool{false, true} {
+		p, err := identityPolicy(b.Signer(), setOnly)
+		if err != nil {
+			t.leave("not expressible", "%s: %s", tc.ID, err)
+			return
+		}
+		q.policy = p
+		r := q.result()
+		t.check(permitted(r) == setOnly, tc.ID, "set-only = %v: got %s", setOnly, describe(r))
+	}
+}
+
+// identityPolicy returns a policy whose only rule is the one identity.
+func identityPolicy(id policy.Identity, setOnly bool) (*policy.Trusted, error) {
+	d := newDocument("https://example.com/acme/widget")
+	d.rule(ruleText{identities: []policy.Identity{id}, setOnly: setOnly})
+	doc, err := policy.Parse([]byte(d.text()))
+	if err != nil {
+		return nil, err
+	}
+	return doc.Pin(policy.Ids{}), nil
+}

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Corpus judges a directory of real Sigstore bundles and compares every verdict
+// with the one that the directory's manifest expects.
+//
+//	go run ./internal/conformance/corpus DIR
+//
+// DIR holds manifest.json (cases with thresholds, trusted roots and expected
+// verdicts) and policies.json (policies in a neutral form with identity
+// verdicts). Nothing is special-cased by name or digest. The last line is
+// "N passed, M failed"; the exit code is 1 if anything failed or nothing ran.
+package main
+
+import (
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"sort"
+	"sync"
+)
+
+func main() {
+	verbose := flag.Bool("v", false, "print what passed, too")
+	write := flag.String("write-policies", "", "write the policies that policies.json became to this `DIR`")
+	flag.Usage = func() {
+		fmt.Fprintln(os.Stderr, "usage: corpus [-v] [-write-policies DIR] DIR")
+		flag.PrintDefaults()
+	}
+	flag.Parse()
+	if flag.NArg() != 1 {
+		flag.Usage()
+		os.Exit(2)
+	}
+	c, err := load(flag.Arg(0))
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "corpus:", err)
+		os.Exit(2)
+	}
+	t := &tally{w: os.Stdout, verbose: *verbose}
+	c.judgeCases(t)
+	if err := c.judgePolicies(t, *write); err != nil {
+		fmt.Fprintln(os.Stderr, "corpus:", err)
+		os.Exit(2)
+	}
+	os.Exit(t.finish())
+}
+
+// tally counts checks and keeps what is to be listed.
+type tally struct {
+	mu      sync.Mutex
+	w       io.Writer
+	verbose bool
+	passed  int
+	failed  []string
+	aside   map[string][]string // heading -> lines
+}
+
+// check counts one comparison.
+func (t *tally) check(ok bool, what, format string, args ...any) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if ok {
+		t.passed++
+		if t.verbose {
+			fmt.Fprintf(t.w, "ok   %s: %s\n", what, fmt.Sprintf(format, args...))
+		}
+		return
+	}
+	t.failed = append(t.failed, fmt.Sprintf("FAIL %s: %s", what, fmt.Sprintf(format, args...)))
+}
+
+// leave lists something that is not judged, and why.
+func (t *tally) leave(heading, format string, args ...any) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.aside == nil {
+		t.aside = map[string][]string{}
+	}
+	t.aside[heading] = append(t.aside[heading], fmt.Sprintf(format, args...))
+}
+
+func (t *tally) finish() int {
+	var headings []string
+	for h := range t.aside {
+		headings = append(headings, h)
+	}
+	sort.Strings(headings)
+	for _, h := range headings {
+		sort.Strings(t.aside[h])
+		fmt.Fprintf(t.w, "%s (%d):\n", h, len(t.aside[h]))
+		for _, line := range t.aside[h] {
+			fmt.Fprintln(t.w, "  "+line)
+		}
+	}
+	sort.Strings(t.failed)
+	for _, f := range t.failed {
+		fmt.Fprintln(t.w, f)
+	}
+	fmt.Fprintf(t.w, "%d passed, %d failed\n", t.passed, len(t.failed))
+	if len(t.failed) > 0 || t.passed == 0 {
+		return 1
+	}
+	return 0
+}
+
+// parallel calls f for every index below n.
+func parallel(n int, f func(int)) {
+	var wg sync.WaitGroup
+	next := make(chan int)
+	for range runtime.GOMAXPROCS(0) {
+		wg.Go(func() {
+			for i := range next {
+				f(i)
+			}
+		})
+	}
+	for i := range n {
+		next <- i
+	}
+	close(next)
+	wg.Wait()
+}
