@@ -79,6 +79,9 @@ func (c *corpus) judgeCase(t *tally, tc *testCase) {
 		t.check(tc.Expected.Verdict == "reject", tc.ID, "want %s, no identity to demand: %s", tc.Expected.Verdict, err)
 		return
 	}
+	if signer.KeyID == "" && !signer.NoIssuer {
+		c.agree(t, tc.ID+" on the command line", tc, "--certificate-identity", signer.Identity, "--certificate-oidc-issuer", signer.Issuer)
+	}
 	r := q.result()
 	switch tc.Expected.Verdict {
 	case "accept":

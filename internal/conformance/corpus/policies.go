@@ -31,8 +31,16 @@ func (c *corpus) judgePolicies(t *tally, write string) error {
 	if doc.SchemaVersion != 1 {
 		return fmt.Errorf("policies.json has schema version %d, 1 is known", doc.SchemaVersion)
 	}
+	scratch, err := os.MkdirTemp("", "corpus")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(scratch)
 	for _, n := range doc.Policies {
 		tr := c.translate(n)
+		if err := tr.write(scratch, n); err != nil {
+			return err
+		}
 		for _, r := range tr.cannot {
 			t.leave(notExpressible, "%s: %s %s: %s", n.ID, r.releaser.SAN+r.releaser.SANGlob, r.releaser.Issuer, r.reason)
 		}
@@ -55,6 +63,9 @@ func (c *corpus) judgePolicies(t *tally, write string) error {
 				return
 			}
 			c.expect(t, tr, tc, what, e.IdentityVerdict, e.Overall)
+			if tc.Bundle != nil && len(tr.files) > 0 {
+				c.agree(t, what+" on the command line", tc, "--policy", filepath.Join(scratch, n.ID+".toml"))
+			}
 		})
 	}
 	return nil
