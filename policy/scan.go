@@ -446,7 +446,7 @@ func (s *scanner) scalar() *Problem {
 	if word[0] >= '0' && word[0] <= '9' && (strings.ContainsAny(word, ":T") || strings.Count(word, "-") == 2) {
 		return open.fail(PolicySyntax, "%q is not a date-time; write YYYY-MM-DDTHH:MM:SSZ", word)
 	}
-	if strings.Trim(word, "0123456789+-_.xobeEabcdfABCDF") == "" && strings.ContainsAny(word, "0123456789") {
+	if strings.Trim(word, "0123456789+-_.xoabcdefABCDEF") == "" && strings.ContainsAny(word, "0123456789") {
 		return open.fail(PolicySyntax, "%q is not an integer; write decimal digits without sign, leading zero or separator", word)
 	}
 	return open.fail(PolicySyntax, "%q is not a value; write \"text\" in quotes, true, false, an integer or YYYY-MM-DDTHH:MM:SSZ", word)
