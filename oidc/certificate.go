@@ -209,7 +209,7 @@ func parseSAN(der []byte) (policy.Kind, string, error) {
 func otherName(der []byte) ([]byte, error) {
 	var other struct {
 		ID    asn1.ObjectIdentifier
-		Value asn1.RawValue `asn1:"explicit,tag:0"`
+		Value string `asn1:"utf8,explicit,tag:0"`
 	}
 	rest, err := asn1.UnmarshalWithParams(der, &other, "tag:0")
 	if err != nil || len(rest) > 0 {
@@ -218,8 +218,5 @@ func otherName(der []byte) ([]byte, error) {
 	if !other.ID.Equal(certificate.OIDOtherName) {
 		return nil, fmt.Errorf("otherName of type %s is not an identity", other.ID)
 	}
-	if other.Value.Class != asn1.ClassUniversal || other.Value.Tag != asn1.TagUTF8String || !utf8.Valid(other.Value.Bytes) {
-		return nil, errors.New("otherName is not a UTF8String")
-	}
-	return other.Value.Bytes, nil
+	return []byte(other.Value), nil
 }

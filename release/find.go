@@ -98,9 +98,12 @@ func readCandidate(path string) *candidate {
 		c.err = failf(policy.BundleInvalid, "%s", err)
 		return c
 	}
-	if c.bundle, err = sigstore.ParseBundle(data); err != nil {
+	b, err := sigstore.ParseBundle(data)
+	if err != nil {
 		c.err = failure(err, policy.BundleInvalid)
+		return c
 	}
+	c.bundle = b
 	return c
 }
 

@@ -99,7 +99,10 @@ func ParseBundle(data []byte) (*Bundle, error) {
 	if err := b.keyMaterial(); err != nil {
 		return nil, err
 	}
-	return b, b.content()
+	if err := b.content(); err != nil {
+		return nil, err
+	}
+	return b, nil
 }
 
 // cleanProto removes the non-breaking spaces that protobuf puts into errors to

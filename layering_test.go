@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package repopolicy_test
+
+import (
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/repopolicy/repopolicy"
+
+// may lists which packages of ours each room may import. What is not listed may
+// import none; runners and generators are not part of the product and free.
+var may = map[string][]string{
+	"policy":            {},
+	"oidc":              {"policy"},
+	"internal/file":     {},
+	"internal/sigstore": {"policy", "oidc"},
+	"release":           {"policy", "oidc", "internal/sigstore", "internal/file"},
+	"trust":             {"policy", "internal/sigstore", "internal/file"},
+	"internal/cli":      {"policy", "oidc", "release", "trust", "internal/sigstore", "internal/file"},
+	"cmd/repopolicy":    {"internal/cli"},
+}
+
+// free are programs for developers; no package of the product imports them.
+var free = []string{"internal/conformance/", "internal/gen", "internal/demo"}
+
+// pure packages know no network, environment, clock or process.
+var impure = []string{"net", "net/http", "os", "os/exec", "syscall", "log"}
+
+func TestLayering(t *testing.T) {
+	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}}|{{join .Imports ","}}`, "./...").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := 0
+	for line := range strings.Lines(string(out)) {
+		path, imports, _ := strings.Cut(strings.TrimSpace(line), "|")
+		room := strings.TrimPrefix(strings.TrimPrefix(path, module), "/")
+		if room == "" || slices.ContainsFunc(free, func(p string) bool { return strings.HasPrefix(room, p) }) {
+			continue
+		}
+		allowed, known := may[room]
+		if !known {
+			t.Errorf("%s: a new room; say in layering_test.go what it may import", room)
+			continue
+		}
+		seen++
+		for imp := range strings.SplitSeq(imports, ",") {
+			ours, own := strings.CutPrefix(imp, module+"/")
+			switch {
+			case own && !slices.Contains(allowed, ours):
+				t.Errorf("%s imports %s", room, ours)
+			case room == "policy" && (slices.Contains(impure, imp) || strings.Contains(imp, ".") && imp != "github.com/pelletier/go-toml/v2"):
+				t.Errorf("policy imports %s", imp)
+			case strings.HasPrefix(imp, "github.com/sigstore/sigstore-go") && room != "internal/sigstore":
+				t.Errorf("%s imports %s: internal/sigstore is the one adapter", room, imp)
+			case imp == "regexp":
+				t.Errorf("%s imports regexp", room)
+			case (imp == "log" || imp == "net/http") && room != "internal/sigstore":
+				t.Errorf("%s imports %s", room, imp)
+			}
+		}
+	}
+	if seen != len(may) {
+		t.Errorf("%d rooms of %d exist", seen, len(may))
+	}
+}
