@@ -106,12 +106,11 @@ func NormalizeLocator(s string) (Locator, error) {
 	if err != nil {
 		return Locator{}, err
 	}
-	path = strings.TrimSuffix(path, "/")
-	path = strings.TrimSuffix(path, ".git")
 	if foldingHosts[host] {
 		path = strings.ToLower(path)
-		path = strings.TrimSuffix(path, ".git")
 	}
+	path = strings.TrimSuffix(path, "/")
+	path = strings.TrimSuffix(path, ".git")
 	segments := strings.Split(path, "/")
 	for _, seg := range segments {
 		if err := checkSegment(seg); err != nil {

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
@@ -316,10 +317,18 @@ func logEntry(entry *tlog.Entry) LogEntry {
 
 // checkFields refuses an entry whose fields disagree with those that its proof
 // covers. sigstore-go v1.3.0 leaves some of them unread: the tree size beside a
-// Rekor v1 proof, index and root beside a v2 proof, and which kind of log the
-// kind of body belongs to.
+// Rekor v1 proof, index and root beside a v2 proof, which kind of log the kind
+// of body belongs to, and kind and version of the body, which it compares with
+// themselves.
 func checkFields(entry *tlog.Entry) error {
 	tle := entry.TransparencyLogEntry()
+	var body struct{ Kind, APIVersion string }
+	if err := json.Unmarshal(tle.GetCanonicalizedBody(), &body); err != nil {
+		return fmt.Errorf("body: %w", err)
+	}
+	if kv := tle.GetKindVersion(); kv.GetKind() != body.Kind || kv.GetVersion() != body.APIVersion {
+		return fmt.Errorf("called %s %s, but the body is %s %s", kv.GetKind(), kv.GetVersion(), body.Kind, body.APIVersion)
+	}
 	p := tle.GetInclusionProof()
 	if p == nil {
 		if entry.IsRekorV2() {

@@ -4,9 +4,16 @@ package main
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/repopolicy/repopolicy/internal/sigstore"
@@ -42,6 +49,10 @@ func describe(r *release.Result) string {
 
 func permitted(r *release.Result) bool { return r.Class() == policy.ClassOK }
 
+// refused reports whether a verdict says no; a panic that the judge caught is
+// no verdict.
+func refused(r *release.Result) bool { return !permitted(r) && r.Class() != policy.ClassInternal }
+
 // judgeCases judges every case by its exact identity.
 func (c *corpus) judgeCases(t *tally) {
 	for _, tc := range c.cases { // roots are shared, so parse them first
@@ -59,24 +70,17 @@ func (c *corpus) judgeCases(t *tally) {
 }
 
 func (c *corpus) judgeCase(t *tally, tc *testCase) {
+	c.parseAll(t, tc)
 	if tc.Bundle == nil {
 		t.leave("nothing to run", "%s: no bundle: %s", tc.ID, tc.Expected.Reason)
 		return
 	}
-	root, err := c.root(tc.Trust.Root)
-	if err != nil {
-		t.check(tc.Expected.Verdict == "reject", tc.ID, "want %s, the trusted root is refused: %s", tc.Expected.Verdict, err)
+	q, signer, err := c.question(tc)
+	if bad := (*refusal)(nil); errors.As(err, &bad) {
+		t.check(tc.Expected.Verdict == "reject", tc.ID, "want %s, refused: %s", tc.Expected.Verdict, err)
 		return
-	}
-	key, err := c.key(tc)
-	if err != nil {
-		t.check(tc.Expected.Verdict == "reject", tc.ID, "want %s, the key is refused: %s", tc.Expected.Verdict, err)
-		return
-	}
-	q := judging{root: root, key: key, bundle: c.path(tc.Bundle.Path), artifact: c.artifact(tc)}
-	signer := tc.signer(key)
-	if q.policy, err = policy.IdentityOnly(signer); err != nil {
-		t.check(tc.Expected.Verdict == "reject", tc.ID, "want %s, no identity to demand: %s", tc.Expected.Verdict, err)
+	} else if err != nil {
+		t.check(false, tc.ID, "%s", err)
 		return
 	}
 	if signer.KeyID == "" && !signer.NoIssuer {
@@ -88,12 +92,67 @@ func (c *corpus) judgeCase(t *tally, tc *testCase) {
 		t.check(permitted(r), tc.ID, "want OK, got %s", describe(r))
 		c.mustRefuse(t, tc, q, signer)
 	case "reject":
-		t.check(!permitted(r), tc.ID, "want a refusal (%s), got %s", tc.Expected.Reason, describe(r))
+		t.check(refused(r), tc.ID, "want a refusal (%s), got %s", tc.Expected.Reason, describe(r))
 		c.monotone(t, tc, q)
 	case "lenient-accept":
 		c.lenient(t, tc, q, r)
 	default:
 		t.check(false, tc.ID, "unknown verdict %q", tc.Expected.Verdict)
+	}
+}
+
+// refusal is a trusted root, key or identity under which nothing can be judged:
+// a verdict on the case, unlike a file that cannot be read.
+type refusal struct{ err error }
+
+func (r *refusal) Error() string { return r.err.Error() }
+
+// question returns what is asked about a case by default: its exact signer
+// under its trusted root.
+func (c *corpus) question(tc *testCase) (judging, policy.FlagIdentity, error) {
+	q := judging{bundle: c.path(tc.Bundle.Path), artifact: c.artifact(tc)}
+	var signer policy.FlagIdentity
+	if !exists(q.bundle) {
+		return q, signer, fmt.Errorf("the bundle %s is not there", tc.Bundle.Path)
+	}
+	var err error
+	if q.root, err = c.root(tc.Trust.Root); err != nil {
+		return q, signer, err
+	}
+	if q.key, err = c.key(tc); err != nil {
+		return q, signer, err
+	}
+	signer = tc.signer(q.key)
+	if q.policy, err = policy.IdentityOnly(signer); err != nil {
+		return q, signer, &refusal{fmt.Errorf("no identity to demand: %w", err)}
+	}
+	return q, signer, nil
+}
+
+// parseAll hands every file of a case to every parser: none may panic, whatever
+// the file is.
+func (c *corpus) parseAll(t *tally, tc *testCase) {
+	for _, f := range tc.Files {
+		data, err := os.ReadFile(c.path(f.Path))
+		if err != nil {
+			t.check(false, tc.ID, "%s", err)
+			continue
+		}
+		for name, parse := range map[string]func([]byte){
+			"bundle": func(b []byte) { _, _ = sigstore.ParseBundle(b) },
+			"root":   func(b []byte) { _, _ = sigstore.ParseRoot(f.Path, b) },
+			"key":    func(b []byte) { _, _ = sigstore.ParseKey(b, time.Time{}, time.Time{}) },
+			"policy": func(b []byte) { _, _ = policy.Parse(b) },
+		} {
+			func() {
+				defer func() {
+					if p := recover(); p != nil {
+						t.check(false, tc.ID, "%s read as a %s: panic: %v", f.Path, name, p)
+					}
+				}()
+				parse(data)
+			}()
+		}
 	}
 }
 
@@ -159,32 +218,48 @@ func (c *corpus) mustRefuse(t *tally, tc *testCase, q judging, signer policy.Fla
 	}
 	wrong := q
 	wrong.artifact = &other
-	t.check(!permitted(wrong.result()), tc.ID, "another artifact must be refused")
+	t.check(refused(wrong.result()), tc.ID, "another artifact must be refused")
 
-	changes := map[string]policy.FlagIdentity{}
-	if signer.KeyID != "" {
-		f := signer
-		f.KeyID = flipHex(f.KeyID)
-		changes["another key"] = f
-	} else {
-		f := signer
-		f.Identity += "x"
-		changes["another identity"] = f
-		f = signer
-		f.Issuer, f.NoIssuer = f.Issuer+"/x", false
-		changes["another issuer"] = f
-	}
-	for what, f := range changes {
-		p, err := policy.IdentityOnly(f)
-		if err != nil {
+	ask := func(what string, q judging, f policy.FlagIdentity) {
+		var err error
+		if q.policy, err = policy.IdentityOnly(f); err != nil {
 			t.check(false, tc.ID, "%s: %s", what, err)
-			continue
+			return
 		}
-		wrong := q
-		wrong.policy = p
-		t.check(!permitted(wrong.result()), tc.ID, "%s must be refused", what)
+		t.check(refused(q.result()), tc.ID, "%s must be refused", what)
 	}
+	f := signer
+	if signer.KeyID != "" {
+		other, err := otherKey()
+		if err != nil {
+			t.check(false, tc.ID, "%s", err)
+			return
+		}
+		f.KeyID = other.ID()
+		ask("another key's name", q, f)
+		q.key = other
+		ask("another key", q, f)
+		return
+	}
+	f.Identity += "x"
+	ask("another identity", q, f)
+	f = signer
+	f.Issuer, f.NoIssuer = f.Issuer+"/x", false
+	ask("another issuer", q, f)
 }
+
+// otherKey returns a key that signed nothing.
+var otherKey = sync.OnceValues(func() (*sigstore.Key, error) {
+	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	der, err := x509.MarshalPKIXPublicKey(k.Public())
+	if err != nil {
+		return nil, err
+	}
+	return sigstore.ParseKey(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}), time.Time{}, time.Time{})
+})
 
 func flipHex(s string) string {
 	if s == "" {
@@ -207,10 +282,10 @@ func (c *corpus) lenient(t *tally, tc *testCase, q judging, r *release.Result) {
 	}
 	b, err := sigstore.ParseBundle(data)
 	if err != nil || !b.Unchecked() {
-		t.check(true, tc.ID, "may be either, is %s", describe(r))
+		t.check(permitted(r) || refused(r), tc.ID, "may be either, is %s", describe(r))
 		return
 	}
-	t.check(!permitted(r), tc.ID, "without set-only: want a refusal, got %s", describe(r))
+	t.check(refused(r), tc.ID, "without set-only: want a refusal, got %s", describe(r))
 	for _, setOnly := range []bool{false, true} {
 		p, err := identityPolicy(b.Signer(), setOnly)
 		if err != nil {

@@ -58,6 +58,7 @@ type testCase struct {
 		SAN    string
 		Issuer *string
 	}
+	Files           []struct{ Path, Role string }
 	Expected        struct{ Verdict, Reason string }
 	Conformance     *struct{ Test, Expected string }
 	TransparencyLog []struct{ LogType string }
@@ -95,8 +96,8 @@ func readJSON(path string, v any) error {
 
 func (c *corpus) path(rel string) string { return filepath.Join(c.dir, filepath.FromSlash(rel)) }
 
-// root returns the trusted root of a case; the error is the verdict on a root
-// that cannot be parsed.
+// root returns the trusted root of a case; the error is a *[refusal] if it cannot
+// be parsed.
 func (c *corpus) root(name string) (*sigstore.Root, error) {
 	if r := c.roots[name]; r != nil {
 		return r, nil
@@ -113,10 +114,11 @@ func (c *corpus) root(name string) (*sigstore.Root, error) {
 		return nil, err
 	}
 	r, err := sigstore.ParseRoot(name, data)
-	if err == nil {
-		c.roots[name] = r
+	if err != nil {
+		return nil, &refusal{fmt.Errorf("trusted root: %w", err)}
 	}
-	return r, err
+	c.roots[name] = r
+	return r, nil
 }
 
 // key returns the public key of a case, nil if it is signed with a certificate.
@@ -137,7 +139,11 @@ func (c *corpus) key(t *testCase) (*sigstore.Key, error) {
 			end = *v.End
 		}
 	}
-	return sigstore.ParseKey(pem, start, end)
+	k, err := sigstore.ParseKey(pem, start, end)
+	if err != nil {
+		return nil, &refusal{fmt.Errorf("key: %w", err)}
+	}
+	return k, nil
 }
 
 // digest returns the artifact's digest that the manifest records.

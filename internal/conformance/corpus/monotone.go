@@ -43,7 +43,7 @@ func (c *corpus) monotone(t *tally, tc *testCase, q judging) {
 			return
 		}
 		r := q.result()
-		t.check(!permitted(r), tc.ID, "refused, but accepted without %s", what)
+		t.check(refused(r), tc.ID, "refused, but not without %s: %s", what, describe(r))
 		n++
 	}
 }

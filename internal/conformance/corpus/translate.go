@@ -46,7 +46,7 @@ type releaser struct {
 // repository, as a renamed repository would have one version for each name.
 type translation struct {
 	files  []*file
-	cannot []refusal
+	cannot []inexpressible
 }
 
 type file struct {
@@ -56,8 +56,8 @@ type file struct {
 	trusted    *policy.Trusted
 }
 
-// refusal is a releaser that the language does not express.
-type refusal struct {
+// inexpressible is a releaser that the language does not express.
+type inexpressible struct {
 	releaser releaser
 	reason   string
 }
@@ -73,7 +73,7 @@ func (c *corpus) translate(n *neutral) *translation {
 		repo := map[string][]ruleText{}
 		c.releaser(n, r, repo)
 		if len(repo) == 0 {
-			tr.cannot = append(tr.cannot, refusal{r, "no identity of the corpus matches it, and a rule names identities, not patterns"})
+			tr.cannot = append(tr.cannot, inexpressible{r, "no identity of the corpus matches it, and a rule names identities, not patterns"})
 			continue
 		}
 		for _, k := range slices.Sorted(maps.Keys(repo)) {
@@ -82,7 +82,7 @@ func (c *corpus) translate(n *neutral) *translation {
 				d.rule(rt)
 			}
 			if _, err := policy.Parse([]byte(d.text())); err != nil {
-				tr.cannot = append(tr.cannot, refusal{r, err.Error()})
+				tr.cannot = append(tr.cannot, inexpressible{r, err.Error()})
 				continue
 			}
 			rules[k] = append(rules[k], repo[k]...)
@@ -99,7 +99,7 @@ func (c *corpus) translate(n *neutral) *translation {
 		f := &file{repository: k, text: d.text(), ids: ids[k]}
 		doc, err := policy.Parse([]byte(f.text))
 		if err != nil {
-			tr.cannot = append(tr.cannot, refusal{reason: err.Error()})
+			tr.cannot = append(tr.cannot, inexpressible{reason: err.Error()})
 			continue
 		}
 		f.trusted = doc.Pin(f.ids)

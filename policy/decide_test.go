@@ -1,0 +1,260 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package policy
+
+import (
+	"reflect"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+const decideHead = `format = "repopolicy/v1"
+repository = "https://github.com/acme/widget"
+version = 1
+expires = 2027-01-01T00:00:00Z
+[maintainers]
+threshold = 1
+[[maintainers.member]]
+name = "alice"
+identities = [{ email = "alice@example.com", issuer = "https://accounts.google.com" }]
+`
+
+const decideRule = `[[release]]
+name = "binaries"
+tags = ["v*"]
+artifacts = ["widget_*"]
+workflow = ".github/workflows/release.yml"
+environment = "release"
+`
+
+func mustPin(t testing.TB, text string, ids Ids) *Trusted {
+	t.Helper()
+	doc, err := Parse([]byte(decideHead + text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return doc.Pin(ids)
+}
+
+var signed = time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
+
+func workflowIdentity(ref string) Identity {
+	const repo = "https://github.com/Acme/widget"
+	san := repo + "/.github/workflows/release.yml@" + ref
+	return Identity{
+		Kind: KindURI, Value: san, Issuer: githubIssuer, BuildSignerURI: san, BuildSignerDigest: strings.Repeat("1", 40), RunnerEnvironment: "github-hosted",
+		SourceRepositoryURI: repo, SourceRepositoryDigest: strings.Repeat("1", 40), SourceRepositoryRef: ref, SourceRepositoryID: "1001",
+		SourceRepositoryOwnerID: "2002", BuildConfigURI: san, BuildTrigger: "push", DeploymentEnvironment: "Release",
+	}
+}
+
+func claim(id Identity) Claims {
+	c := Claims{Signer: id}
+	if tag := id.Tag(); tag != "" {
+		c.Tags, c.TagSource = []string{tag}, "certificate"
+	}
+	return c
+}
+
+func ask() Request { return Request{Names: []string{"widget_1"}, Now: signed.AddDate(0, 1, 0)} }
+
+var proven = Verification{Times: []time.Time{signed}, Logged: true, Proven: true}
+
+// TestIds pins the repository's numbers, as a genesis will.
+func TestIds(t *testing.T) {
+	for name, c := range map[string]struct {
+		ids  Ids
+		want bool
+	}{
+		"case-86-repo-id":  {Ids{Repository: "1002"}, false},
+		"case-87-owner-id": {Ids{Repository: "1001", Owner: "2003"}, false},
+		"both":             {Ids{Repository: "1001", Owner: "2002"}, true},
+		"unknown":          {Ids{}, true},
+	} {
+		d := Decide(mustPin(t, decideRule, c.ids), ask(), NewEvidence(claim(workflowIdentity("refs/tags/v1")), proven))
+		if (d.Outcome == Permitted) != c.want {
+			t.Errorf("%s: %+v", name, d)
+		}
+	}
+	id := workflowIdentity("refs/tags/v1")
+	id.SourceRepositoryURI = "https://github.com/acme/renamed"
+	d := Decide(mustPin(t, decideRule, Ids{Repository: "1001"}), ask(), NewEvidence(claim(id), proven))
+	if d.Outcome != Denied {
+		t.Error("case-88-repo-renamed: allowed")
+	}
+}
+
+// TestForeignSigner takes a reusable workflow of another repository.
+func TestForeignSigner(t *testing.T) {
+	rule := func(pin string) string {
+		return strings.Replace(decideRule, `".github/workflows/release.yml"`, `"https://github.com/acme/ci/.github/workflows/build.yml"`, 1) + "caller = \".github/workflows/release.yml\"\n" + pin + "\n"
+	}
+	base := func() Identity {
+		id := workflowIdentity("refs/tags/v1")
+		id.Value = "https://github.com/acme/ci/.github/workflows/build.yml@refs/tags/v4"
+		id.BuildSignerURI = id.Value
+		return id
+	}
+	for _, c := range []struct {
+		name, pin string
+		change    func(*Identity)
+		want      bool
+	}{
+		{"by ref", `signer-ref = "refs/tags/v4"`, nil, true},
+		{"by digest", `signer-digest = "` + strings.Repeat("1", 40) + `"`, nil, true},
+		{"called by commit", `signer-digest = "` + strings.Repeat("1", 40) + `"`, func(id *Identity) {
+			id.Value = "https://github.com/acme/ci/.github/workflows/build.yml@" + strings.Repeat("1", 40)
+			id.BuildSignerURI = id.Value
+		}, true},
+		{"case-73-rw-foreign-caller", `signer-ref = "refs/tags/v4"`, func(id *Identity) { id.SourceRepositoryURI = "https://github.com/evil/widget" }, false},
+		{"case-76-rw-ref-unpinned", `signer-ref = "refs/tags/v4"`, func(id *Identity) {
+			id.Value = "https://github.com/acme/ci/.github/workflows/build.yml@refs/heads/main"
+			id.BuildSignerURI = id.Value
+		}, false},
+		{"case-77-signer-digest", `signer-digest = "` + strings.Repeat("2", 40) + `"`, nil, false},
+		{"digest missing", `signer-digest = "` + strings.Repeat("1", 40) + `"`, func(id *Identity) { id.BuildSignerDigest = "" }, false},
+		{"odd ref behind the pinned file", `signer-digest = "` + strings.Repeat("1", 40) + `"`, func(id *Identity) {
+			id.Value = "https://github.com/acme/ci/.github/workflows/build.yml@x.yml@refs/heads/main"
+			id.BuildSignerURI = id.Value
+		}, false},
+		{"another caller", `signer-ref = "refs/tags/v4"`, func(id *Identity) {
+			id.BuildConfigURI = "https://github.com/acme/widget/.github/workflows/other.yml@refs/tags/v1"
+		}, false},
+	} {
+		id := base()
+		if c.change != nil {
+			c.change(&id)
+		}
+		d := Decide(mustPin(t, rule(c.pin), Ids{}), ask(), NewEvidence(claim(id), proven))
+		if (d.Outcome == Permitted) != c.want {
+			t.Errorf("%s: %+v", c.name, d)
+		}
+	}
+}
+
+// TestTime judges around every boundary.
+func TestTime(t *testing.T) {
+	at := func(ts ...time.Time) Verification { return Verification{Times: ts, Logged: true, Proven: true} }
+	expires := time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC)
+	for _, c := range []struct {
+		name string
+		rule string
+		v    Verification
+		now  time.Time
+		want Reason
+	}{
+		{"signed at expiry", "", at(expires), expires, Allowed},
+		{"case-260-expired-at-release", "", at(expires.Add(time.Second)), expires.AddDate(0, 1, 0), ExpiredAtRelease},
+		{"in the days of grace", "", at(signed), expires.Add(grace), Allowed},
+		{"stale", "", at(signed), expires.Add(grace + 1), PolicyStale},
+		{"in the future", "", at(signed), signed.Add(-1), EvidenceInFuture},
+		{"no time", "", Verification{Logged: true, Proven: true}, signed, EvidenceUntimed},
+		{"revocation straddled", "[[revoked]]\nrule = \"binaries\"\ncompromised-since = 2026-06-01T12:00:00Z\n", at(signed.Add(-1), signed), signed.AddDate(0, 1, 0), RevokedSigner},
+		{"revocation after", "[[revoked]]\nrule = \"binaries\"\ncompromised-since = 2026-06-01T12:00:01Z\n", at(signed), signed.AddDate(0, 1, 0), Allowed},
+		{"revoked for ever", "[[revoked]]\nrule = \"binaries\"\n", at(signed), signed.AddDate(0, 1, 0), RevokedSigner},
+		{"restored", "[[revoked]]\nrule = \"binaries\"\n[[restored]]\nrule = \"binaries\"\n", at(signed), signed.AddDate(0, 1, 0), Allowed},
+	} {
+		req := ask()
+		req.Now = c.now
+		d := Decide(mustPin(t, decideRule+c.rule, Ids{}), req, NewEvidence(claim(workflowIdentity("refs/tags/v1")), c.v))
+		if d.Reason != c.want {
+			t.Errorf("%s: %s %s", c.name, d.Reason, d.Detail)
+		}
+		if (d.Outcome == Permitted) != (c.want == Allowed) {
+			t.Errorf("%s: outcome %d with %s", c.name, d.Outcome, d.Reason)
+		}
+	}
+}
+
+// TestEveryFieldMatters removes and changes each field of good evidence: no
+// change may turn a denial into a permission, and those that a rule compares
+// must deny.
+func TestEveryFieldMatters(t *testing.T) {
+	p := mustPin(t, decideRule, Ids{Repository: "1001", Owner: "2002"})
+	free := map[string]bool{"BuildSignerDigest": true, "SourceRepositoryDigest": true, "SourceRepositoryOwner": true, "BuildConfigDigest": true, "RunInvocationURI": true,
+		"Visibility": true, "TokenSubject": true, "WorkflowTrigger": true, "WorkflowSHA": true, "WorkflowName": true, "WorkflowRepository": true, "WorkflowRef": true}
+	typ := reflect.TypeFor[Identity]()
+	for i := range typ.NumField() {
+		for _, to := range []string{"", "x"} {
+			id := workflowIdentity("refs/tags/v1")
+			f := reflect.ValueOf(&id).Elem().Field(i)
+			f.SetString(f.String() + to)
+			if to == "" {
+				f.SetString("")
+			}
+			c := claim(id)
+			c.Tags = []string{"v1"}
+			d := Decide(p, ask(), NewEvidence(c, proven))
+			if name := typ.Field(i).Name; (d.Outcome == Permitted) != free[name] {
+				t.Errorf("%s + %q: %s", name, to, d.Reason)
+			}
+			pre, final := Precheck(p, ask(), c)
+			if pre.Outcome == Permitted || final == (d.Outcome == Permitted) {
+				t.Errorf("%s: precheck %v, decision %s", typ.Field(i).Name, final, d.Reason)
+			}
+		}
+	}
+}
+
+// TestZero uses what nobody filled in: never OK.
+func TestZero(t *testing.T) {
+	good := NewEvidence(claim(workflowIdentity("refs/tags/v1")), proven)
+	p := mustPin(t, decideRule, Ids{})
+	var d Decision
+	for name, got := range map[string]Decision{
+		"nil policy": Decide(nil, ask(), good), "zero policy": Decide(&Trusted{}, ask(), good), "zero evidence": Decide(p, ask(), Evidence{}),
+		"zero request": Decide(p, Request{}, good), "zero decision": d,
+	} {
+		if got.Outcome != Denied || got.Reason.Class() == ClassOK {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
+	if _, ok := DecideAdopted(nil, ask()); ok {
+		t.Error("adopted without a policy")
+	}
+	for _, f := range []FlagIdentity{{}, {Identity: "a"}, {Issuer: "b"}, {Identity: "a", Issuer: "b", KeyID: "c"}, {Identity: "a", Issuer: "b", NoIssuer: true}, {NoIssuer: true}} {
+		if p, err := IdentityOnly(f); err == nil || p != nil {
+			t.Errorf("%+v is accepted", f)
+		}
+	}
+	if (Pattern{}).Match("") || (PatternSet{}).Match("x") || (PatternSet{any: true}).Match("") {
+		t.Error("a zero pattern matches")
+	}
+}
+
+// TestConcurrent is case 396: one policy, many goroutines.
+func TestConcurrent(t *testing.T) {
+	p := mustPin(t, decideRule, Ids{})
+	ev := NewEvidence(claim(workflowIdentity("refs/tags/v1")), proven)
+	first := Decide(p, ask(), ev)
+	var wg sync.WaitGroup
+	for range 100 {
+		wg.Go(func() {
+			if d := Decide(p, ask(), ev); !reflect.DeepEqual(d, first) {
+				t.Error("another decision")
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func TestLint(t *testing.T) {
+	doc, err := Parse([]byte(decideHead + strings.ReplaceAll(decideRule, "environment = \"release\"\n", "") + strings.Replace(decideRule, "binaries", "other", 1)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[Reason]bool{}
+	for _, p := range Lint(doc, time.Date(2027, 6, 1, 0, 0, 0, 0, time.UTC)) {
+		got[p.Reason] = true
+		if p.Pos == (Pos{}) {
+			t.Errorf("%s has no place", p)
+		}
+	}
+	for _, want := range []Reason{"lint-expired", "lint-no-environment", "lint-overlap"} {
+		if !got[want] {
+			t.Errorf("no %s", want)
+		}
+	}
+}
