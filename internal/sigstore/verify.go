@@ -318,8 +318,9 @@ func logEntry(entry *tlog.Entry) LogEntry {
 // checkFields refuses an entry whose fields disagree with those that its proof
 // covers. sigstore-go v1.3.0 leaves some of them unread: the tree size beside a
 // Rekor v1 proof, index and root beside a v2 proof, which kind of log the kind
-// of body belongs to, and kind and version of the body, which it compares with
-// themselves.
+// of body belongs to, kind and version of the body, which it compares with
+// themselves, and the body of a v2 entry, instead of which it takes what it
+// rebuilds from the bundle.
 func checkFields(entry *tlog.Entry) error {
 	tle := entry.TransparencyLogEntry()
 	var body struct{ Kind, APIVersion string }
@@ -358,6 +359,9 @@ func checkFields(entry *tlog.Entry) error {
 		}
 		if tle.GetIntegratedTime() != 0 || entry.HasInclusionPromise() {
 			return errors.New("a Rekor v2 entry has neither a time nor a promise")
+		}
+		if err := checkInclusion(leafHash(tle.GetCanonicalizedBody()), p.GetLogIndex(), cp.size, p.GetHashes(), cp.root); err != nil {
+			return fmt.Errorf("body: %w", err)
 		}
 	}
 	return nil
