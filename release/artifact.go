@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/policy"
@@ -73,6 +74,9 @@ func ParseDigestArg(s string) (policy.Digest, bool, error) {
 
 var hashes = map[string]func() hash.Hash{"sha256": sha256.New, "sha384": sha512.New384, "sha512": sha512.New}
 
+// buffers are what files are read through.
+var buffers = sync.Pool{New: func() any { b := make([]byte, 64<<10); return &b }}
+
 // digestFile returns the digests of a regular file in the algorithms asked for,
 // reading it once in constant memory.
 func digestFile(path string, algs []string) ([]policy.Digest, error) {
@@ -93,7 +97,9 @@ func digestFile(path string, algs []string) ([]policy.Digest, error) {
 	} else {
 		w = io.MultiWriter(ws...)
 	}
-	if _, err := io.CopyBuffer(struct{ io.Writer }{w}, struct{ io.Reader }{f}, make([]byte, 256<<10)); err != nil {
+	buf := buffers.Get().(*[]byte)
+	defer buffers.Put(buf)
+	if _, err := io.CopyBuffer(struct{ io.Writer }{w}, struct{ io.Reader }{f}, *buf); err != nil {
 		return nil, err
 	}
 	out := make([]policy.Digest, len(algs))
