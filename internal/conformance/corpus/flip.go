@@ -18,6 +18,9 @@ import (
 	"github.com/repopolicy/repopolicy/release"
 )
 
+// shown is how many of an element's failures a line names.
+const shown = 20
+
 // spread is how many bytes of an element are flipped where not all are.
 const spread = 48
 
@@ -205,7 +208,7 @@ func (f *flips) run(t *tally, j flipJob, all bool) {
 		step = max(1, (len(kinds)+spread-1)/spread)
 	}
 	counts := map[string]*flipCount{}
-	bad := map[string]string{}
+	bad := map[string][]string{}
 	for i := 0; i < len(kinds); i += step {
 		kind := kinds[i]
 		if counts[kind] == nil {
@@ -216,26 +219,24 @@ func (f *flips) run(t *tally, j flipJob, all bool) {
 		r, err := j.judge(i, bit)
 		switch {
 		case err != nil:
-			bad[kind] = err.Error()
+			bad[kind] = append(bad[kind], err.Error())
 		case r.Class() == policy.ClassInternal:
-			bad[kind] = fmt.Sprintf("byte %d, bit %d: %s", i, bit, describe(r))
+			bad[kind] = append(bad[kind], fmt.Sprintf("%d.%d %s", i, bit, describe(r)))
 		case !permitted(r):
 		case f.except[kind] == "":
 			counts[kind].unnoticed++
-			bad[kind] = fmt.Sprintf("byte %d, bit %d: accepted", i, bit)
+			bad[kind] = append(bad[kind], fmt.Sprintf("%d.%d accepted", i, bit))
 		default:
 			counts[kind].unnoticed++
 			if !same(r, j.want) && (j.without == nil || !same(r, j.without)) {
-				bad[kind] = fmt.Sprintf("byte %d, bit %d: accepted with another result", i, bit)
+				bad[kind] = append(bad[kind], fmt.Sprintf("%d.%d accepted with another result", i, bit))
 			}
 		}
 	}
 	for _, kind := range slices.Sorted(maps.Keys(counts)) {
-		why, wrong := bad[kind]
-		if !wrong {
-			why = fmt.Sprintf("%d flips", counts[kind].flipped)
-		}
-		t.check(!wrong, j.tc.ID, "a flipped bit in %s: %s", kind, why)
+		n := len(bad[kind])
+		t.check(n == 0, j.tc.ID, "flipped bits of %s: want %d refusals, got %d that are not (byte.bit): %s", kind, counts[kind].flipped, n,
+			strings.Join(bad[kind][:min(n, shown)], ", "))
 	}
 	f.add(counts)
 }

@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/repopolicy/repopolicy/internal/cli"
+	"github.com/repopolicy/repopolicy/internal/sigstore"
+	"github.com/repopolicy/repopolicy/internal/sigstoretest"
+)
+
+// now is the moment at which every script runs.
+var now = sigstoretest.Now.AddDate(0, 1, 0)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){
+		"repopolicy": func() {
+			env := cli.OS()
+			env.Now = func() time.Time { return now }
+			env.Root = func(context.Context, bool) ([]*sigstore.Root, error) {
+				data, err := os.ReadFile(os.Getenv("TEST_ROOT"))
+				if err != nil {
+					return nil, err
+				}
+				r, err := sigstore.ParseRoot("public-good", data)
+				return []*sigstore.Root{r}, err
+			}
+			os.Exit(cli.Main(os.Args[1:], env))
+		},
+	})
+}
+
+// fixtures writes a release of acme/widget 1.2.3 into dir, with its policy.
+func fixtures(t testing.TB, dir string) {
+	t.Helper()
+	inst := sigstoretest.New(t)
+	write := func(name string, data []byte) {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("trusted_root.json", inst.Root(sigstoretest.RootOptions{}))
+	policy, err := os.ReadFile("testdata/policy.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	write("policy.toml", policy)
+	write(".repopolicy/policy.toml", policy)
+	release := sigstoretest.Workflow("v1.2.3")
+	release.Artifact = []byte("widget 1.2.3\n")
+	write("widget_1.2.3.tar.gz", release.Artifact)
+	write("widget_1.2.3.tar.gz.sigstore.json", inst.Sign(release))
+	sums := release
+	extra := []byte("more\n")
+	write("widget_1.2.3_extra.tar.gz", extra)
+	sums.Artifact = fmt.Appendf(nil, "%x  widget_1.2.3.tar.gz\n%x  widget_1.2.3_extra.tar.gz\n", sha256.Sum256(release.Artifact), sha256.Sum256(extra))
+	write("SHA256SUMS", sums.Artifact)
+	write("SHA256SUMS.sigstore.json", inst.Sign(sums))
+	branch := sigstoretest.Workflow("v1.2.3")
+	branch.Artifact = []byte("from a branch\n")
+	branch.SAN = "https://github.com/acme/widget/.github/workflows/release.yml@refs/heads/main"
+	branch.Extensions[9], branch.Extensions[18], branch.Extensions[14], branch.Extensions[6] = branch.SAN, branch.SAN, "refs/heads/main", "refs/heads/main"
+	write("bad/widget_branch.tar.gz", branch.Artifact)
+	write("bad/widget_branch.tar.gz.sigstore.json", inst.Sign(branch))
+	hostile := sigstoretest.Request{Artifact: []byte("x\n"), SAN: "alice@example.com", Issuer: "https://example.com/\u202e\x1b[31mred"}
+	write("bad/widget_hostile.tar.gz", hostile.Artifact)
+	write("bad/widget_hostile.tar.gz.sigstore.json", inst.Sign(hostile))
+	alice := sigstoretest.Request{Artifact: []byte("by alice\n"), SAN: "alice@example.com", Issuer: "https://accounts.google.com"}
+	write("widget.tar.gz", alice.Artifact)
+	write("widget.tar.gz.sigstore.json", inst.Sign(alice))
+}
+
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata",
+		RequireExplicitExec: true,
+		Setup: func(e *testscript.Env) error {
+			fixtures(t, e.WorkDir)
+			e.Setenv("TEST_ROOT", filepath.Join(e.WorkDir, "trusted_root.json"))
+			return nil
+		},
+	})
+}
+
+// TestDocumentation runs every repopolicy command that the README and the guides
+// show in a console block, each in a fresh copy of the fixtures. A line "exit N"
+// in the block after a command says which code it ends with; 0 otherwise.
+func TestDocumentation(t *testing.T) {
+	pages, err := filepath.Glob("../../docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var script strings.Builder
+	commands := 0
+	for _, page := range append(pages, "../../README.md") {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, block := range strings.Split(string(text), "```console\n") {
+			if i == 0 {
+				continue
+			}
+			body, _, ok := strings.Cut(block, "\n```")
+			if !ok {
+				t.Fatalf("%s: a console block that does not end", page)
+			}
+			lines := strings.Split(body, "\n")
+			for n, line := range lines {
+				cmd, ok := strings.CutPrefix(line, "$ ")
+				if !ok {
+					continue
+				}
+				if !strings.HasPrefix(cmd, "repopolicy ") {
+					t.Errorf("%s: %q is not run by this test", page, cmd)
+					continue
+				}
+				commands++
+				fmt.Fprintf(&script, "# %s\n", filepath.Base(page))
+				if n+1 < len(lines) && strings.HasPrefix(lines[n+1], "exit ") && lines[n+1] != "exit 0" {
+					script.WriteString("! ")
+				}
+				fmt.Fprintf(&script, "exec %s\n", cmd)
+			}
+		}
+	}
+	if commands < 10 {
+		t.Errorf("only %d commands found", commands)
+	}
+	file := filepath.Join(t.TempDir(), "documentation.txtar")
+	if err := os.WriteFile(file, []byte(script.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	testscript.Run(t, testscript.Params{
+		Files: []string{file},
+		Setup: func(e *testscript.Env) error {
+			fixtures(t, e.WorkDir)
+			e.Setenv("TEST_ROOT", filepath.Join(e.WorkDir, "trusted_root.json"))
+			return nil
+		},
+	})
+}
