@@ -149,7 +149,7 @@ func Decide(t *Trusted, req Request, ev Evidence) Decision {
 	if !ev.verified {
 		return Decision{Reason: Internal, Detail: "the evidence was not verified"}
 	}
-	if len(ev.verification.Times) == 0 {
+	if ts := ev.verification.Times; len(ts) == 0 || slices.ContainsFunc(ts, time.Time.IsZero) {
 		return Decision{Reason: EvidenceUntimed}
 	}
 	return decide(t, req, &ev.claims, &ev.verification)
@@ -179,7 +179,11 @@ func DecideAdopted(t *Trusted, req Request) (Decision, bool) {
 				continue
 			}
 			dec := Decision{Tag: a.Tag}
-			if dec.Reason, dec.Detail = t.yanked(req, []string{a.Tag}); dec.Reason != "" {
+			if req.Now.IsZero() {
+				dec.Reason, dec.Detail = Internal, "the moment of judging is not known"
+				return dec, true
+			}
+			if dec.Reason, dec.Detail = t.yanked(req, nil, []string{a.Tag}); dec.Reason != "" {
 				return dec, true
 			}
 			dec.Notes = append(dec.Notes, Note{"adopted", "no signature was judged: the policy takes this digest over from the time before it"})
@@ -211,11 +215,9 @@ func decide(t *Trusted, req Request, c *Claims, v *Verification) Decision {
 		d.Reason, d.Detail = NarrowedIdentity, fmt.Sprintf("signed by %s", c.Signer.describe())
 		return d
 	}
-	if t.flags != nil {
-		return t.flags.decide(d, c, v)
-	}
 	f := t.file
 	switch {
+	case f == nil:
 	case f.Tombstone:
 		d.Reason = PolicyEnded
 		return d
@@ -239,7 +241,11 @@ func decide(t *Trusted, req Request, c *Claims, v *Verification) Decision {
 	if len(tags) > 0 {
 		d.Tag = tags[0]
 	}
-	if d.Reason, d.Detail = t.yanked(req, tags); d.Reason != "" {
+	if t.flags != nil {
+		return t.flags.decide(d, c, v)
+	}
+	// Every spelling counts here: asking for another one is no way around.
+	if d.Reason, d.Detail = t.yanked(req, &c.Signer, c.Tags); d.Reason != "" {
 		return d
 	}
 
@@ -319,9 +325,6 @@ func (f *flagIdentity) decide(d Decision, c *Claims, v *Verification) Decision {
 			d.Notes = append(d.Notes, noteSetOnly)
 		}
 	}
-	if len(c.Tags) > 0 {
-		d.Tag = c.Tags[0]
-	}
 	d.Notes = append(d.Notes, Note{"no-policy", "no policy was consulted: the flags name the signer, nothing says that it may release"})
 	d.Outcome, d.Reason = Permitted, Allowed
 	return d
@@ -351,9 +354,15 @@ func (t *Trusted) notes(r *Rule, c *Claims, v *Verification) []Note {
 	return out
 }
 
-// yanked returns the reason for which [[yanked]] denies, "" if it does not.
-func (t *Trusted) yanked(req Request, tags []string) (Reason, string) {
+// yanked returns the reason for which [[yanked]] denies, "" if it does not. The
+// commit of a yanked gitCommit is that of the artifact, the tag or the signer,
+// which is nil where there is none.
+func (t *Trusted) yanked(req Request, signer *Identity, tags []string) (Reason, string) {
 	unknown := ""
+	commits := []string{req.Commit}
+	if signer != nil {
+		commits = append(commits, signer.Commit())
+	}
 	for _, y := range t.file.Yanked {
 		if t.restored(y.selector) {
 			continue
@@ -363,6 +372,10 @@ func (t *Trusted) yanked(req Request, tags []string) (Reason, string) {
 			return YankedRelease, "tag " + y.Tag
 		case y.Digest != Digest{} && slices.Contains(req.Digests, y.Digest):
 			return YankedRelease, y.Digest.String()
+		case y.Digest.Alg == "gitCommit":
+			if slices.Contains(commits, y.Digest.Hex) {
+				return YankedRelease, y.Digest.String()
+			}
 		case y.Digest != Digest{} && !slices.ContainsFunc(req.Digests, func(d Digest) bool { return d.Alg == y.Digest.Alg }):
 			unknown = fmt.Sprintf("no %s digest of the artifact is known", y.Digest.Alg)
 		}

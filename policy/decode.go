@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -97,7 +98,10 @@ func (n *node) has(k string) bool { _, ok := n.m[k]; return ok }
 
 // finish reports every key that nobody asked for.
 func (n *node) finish() {
-	for k := range n.m {
+	for _, k := range slices.Sorted(maps.Keys(n.m)) {
+		if len(n.d.problems) >= maxProblems {
+			return
+		}
 		if !slices.Contains(n.known, k) {
 			hint := ""
 			if s := closest(k, n.known); s != "" {

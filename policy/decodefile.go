@@ -61,6 +61,9 @@ func (d *decoder) file(n *node, f *File) {
 			d.report(r.key("name"), PolicyDuplicate, "", "another rule is named %q", rule.Name)
 		}
 		names[rule.Name] = true
+		if a := rule.Approvals; a != nil && a.From == "maintainers" && a.Threshold > len(f.Maintainers.Members) && n.has("maintainers") {
+			d.report(r.key("approvals.threshold"), PolicyValue, "", "is %d, but there are only %d members", a.Threshold, len(f.Maintainers.Members))
+		}
 		f.Rules = append(f.Rules, rule)
 	}
 	if f.Tombstone && n.has("release") {

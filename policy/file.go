@@ -202,16 +202,36 @@ type Trusted struct {
 
 // Pin returns the policy as trusted because the user named this very file. Such
 // a policy has no chain: no version before or after it is known. Ids may be
-// zero; then the numbers in certificates are not compared.
+// zero; then the numbers in certificates are not compared. Of a nil document
+// the result is nil, which allows nothing.
 func (d *Document) Pin(ids Ids) *Trusted {
+	if d == nil {
+		return nil
+	}
 	return &Trusted{file: &d.file, ids: ids, genesis: GenesisPinned, digest: d.Digest()}
 }
 
-// Genesis returns why the policy is trusted.
-func (t *Trusted) Genesis() GenesisLabel { return t.genesis }
+// Genesis returns why the policy is trusted; "" for nil.
+func (t *Trusted) Genesis() GenesisLabel {
+	if t == nil {
+		return ""
+	}
+	return t.genesis
+}
 
 // Digest returns the SHA-256 of the policy's bytes; zero where there is none.
-func (t *Trusted) Digest() Digest { return t.digest }
+func (t *Trusted) Digest() Digest {
+	if t == nil {
+		return Digest{}
+	}
+	return t.digest
+}
 
-// Content returns the policy; nil for [IdentityOnly]. It must not be changed.
-func (t *Trusted) Content() *File { return t.file }
+// Content returns the policy; nil for nil and [IdentityOnly]. It must not be
+// changed.
+func (t *Trusted) Content() *File {
+	if t == nil {
+		return nil
+	}
+	return t.file
+}

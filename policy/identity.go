@@ -54,9 +54,12 @@ type Identity struct {
 // legacy reports whether the identity is of a workflow certificate that has
 // none of the extensions .9 and later.
 func (id *Identity) legacy() bool {
-	return id.WorkflowRepository != "" && id.BuildSignerURI == "" && id.RunnerEnvironment == "" &&
-		id.SourceRepositoryURI == "" && id.SourceRepositoryRef == "" && id.SourceRepositoryID == "" &&
-		id.BuildConfigURI == "" && id.BuildTrigger == "" && id.SourceRepositoryDigest == ""
+	old := Identity{
+		Kind: id.Kind, Value: id.Value, Issuer: id.Issuer,
+		WorkflowTrigger: id.WorkflowTrigger, WorkflowSHA: id.WorkflowSHA, WorkflowName: id.WorkflowName,
+		WorkflowRepository: id.WorkflowRepository, WorkflowRef: id.WorkflowRef,
+	}
+	return id.WorkflowRepository != "" && *id == old
 }
 
 // Ref returns the Git ref that the run was for, "" if the certificate names none.

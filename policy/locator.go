@@ -54,7 +54,8 @@ func ParseLocator(s string) (Locator, error) {
 
 // NormalizeLocator returns the locator of a repository that a person named:
 // canonical form, "http(s)" URL, "git@host:owner/repo.git", "ssh://" URL, or
-// "owner/repo" which means github.com. It is idempotent. User information in
+// "owner/repo" which means github.com (no owner there has a dot, so that
+// "host.example/repo" is an error). It is idempotent. User information in
 // an http(s) URL, a query, a fragment, an escape and a dot segment are errors:
 // dropping them would name another thing than was written.
 func NormalizeLocator(s string) (Locator, error) {
@@ -71,7 +72,9 @@ func NormalizeLocator(s string) (Locator, error) {
 	}
 	rest, scheme := s, ""
 	if before, after, ok := strings.Cut(s, "://"); ok {
-		scheme, rest = strings.ToLower(before), after
+		if scheme, rest = strings.ToLower(before), after; scheme == "" {
+			return Locator{}, errors.New("a repository locator needs a scheme before \"://\"; write https://")
+		}
 	}
 	var host, path string
 	switch scheme {
@@ -83,6 +86,9 @@ func NormalizeLocator(s string) (Locator, error) {
 		if scheme == "ssh" {
 			host = strings.TrimPrefix(host, "git@")
 			host = strings.TrimSuffix(host, ":22")
+			if strings.Contains(host, ":") {
+				return Locator{}, errors.New("a port of ssh says nothing about the repository's https address; write https://")
+			}
 		}
 		if scheme == "http" {
 			host = strings.TrimSuffix(host, ":80")
@@ -94,7 +100,7 @@ func NormalizeLocator(s string) (Locator, error) {
 				return Locator{}, errors.New(`write a repository as "https://host/owner/name"`)
 			}
 			path = after
-		} else if strings.Count(rest, "/") == 1 {
+		} else if owner, _, _ := strings.Cut(rest, "/"); strings.Count(rest, "/") == 1 && !strings.Contains(owner, ".") {
 			host, path = "github.com", rest
 		} else {
 			return Locator{}, errors.New(`write a repository as "https://host/owner/name"`)

@@ -40,6 +40,11 @@ func (t *Trusted) match(r *Rule, req Request, c *Claims, v *Verification, tags [
 	}
 	if r.Approvals != nil {
 		distinct := slices.Compact(slices.Sorted(slices.Values(req.Approvers)))
+		if r.Approvals.From == "maintainers" {
+			distinct = slices.DeleteFunc(distinct, func(name string) bool {
+				return !slices.ContainsFunc(t.file.Maintainers.Members, func(m Member) bool { return m.Name == name })
+			})
+		}
 		if len(distinct) < r.Approvals.Threshold {
 			ms = append(ms, Mismatch{Field: "approvals", Kind: "missing", Want: fmt.Sprintf("%d of the %s", r.Approvals.Threshold, r.Approvals.From), Got: fmt.Sprint(len(distinct))})
 		}
@@ -209,7 +214,7 @@ func (t *Trusted) matchWorkflow(r *Rule, req Request, id *Identity, tags []strin
 		add(extension("ref", ext, w.refText(r, tags), ""))
 	case !ValidRef(ref) || !strings.HasPrefix(ref, "refs/heads/") && !strings.HasPrefix(ref, "refs/tags/"):
 		add(Mismatch{Field: "ref", Extension: ext, Kind: "forbidden", Want: w.refText(r, tags), Got: ref, Hint: "only branches and tags can release"})
-	case r.Refs.isZero() && !slices.Contains(tags, tagOfRef(ref)), !r.Refs.isZero() && !r.Refs.Match(ref):
+	case r.Refs.isZero() && (tagOfRef(ref) == "" || !slices.Contains(tags, tagOfRef(ref))), !r.Refs.isZero() && !r.Refs.Match(ref):
 		add(extension("ref", ext, w.refText(r, tags), ref))
 	}
 	if req.Commit != "" && id.Commit() != req.Commit {

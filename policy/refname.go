@@ -8,10 +8,10 @@ import "strings"
 const MaxRefBytes = 1024
 
 // ValidTag reports whether name can be a tag: refs/tags/<name> passes the rules
-// of git-check-ref-format(1), and name is printable ASCII of at most
-// [MaxRefBytes] bytes (SECURITY 3; Git itself would also take other bytes).
+// of git-check-ref-format(1) and is printable ASCII of at most [MaxRefBytes]
+// bytes (SPEC 4; Git itself would also take other bytes).
 func ValidTag(name string) bool {
-	return len(name) <= MaxRefBytes && validRef("refs/tags/"+name)
+	return ValidRef("refs/tags/" + name)
 }
 
 // ValidRef reports whether ref is a full ref name under refs/ by the same

@@ -17,7 +17,8 @@ const (
 	MaxNesting     = 4        // arrays and inline tables within each other
 	MaxRules       = 200      // [[release]]
 	MaxMembers     = 100      // [[maintainers.member]]
-	MaxListItems   = 1000     // any other list
+	MaxListItems   = 1000     // any other list, and all [tables] together
+	MaxKeys        = 100      // keys of one table
 )
 
 const (
@@ -45,9 +46,11 @@ type scanner struct {
 	src   string
 	off   int
 	line  int
-	start int            // offset of the current line
+	start int            // offset up to which column counts
+	col   int            // column of start
 	at    map[string]Pos // path of a key or array element -> its place
 	count map[string]int // path of an array of tables -> elements so far
+	named int            // tables and arrays of tables so far
 }
 
 // scan returns the places of all keys and array elements of src by path, for
@@ -59,8 +62,8 @@ func scan(src []byte) (map[string]Pos, *Problem) {
 	if p := scanBytes(src); p != nil {
 		return nil, p
 	}
-	s := &scanner{src: string(src), line: 1, at: map[string]Pos{}, count: map[string]int{}}
-	table := ""
+	s := &scanner{src: string(src), line: 1, col: 1, at: map[string]Pos{}, count: map[string]int{}}
+	table, keys := "", 0
 	for s.off < len(s.src) {
 		s.spaces()
 		var p *Problem
@@ -68,7 +71,11 @@ func scan(src []byte) (map[string]Pos, *Problem) {
 		case c == 0 || c == '\n' || c == '#':
 		case c == '[':
 			table, p = s.header()
+			keys = 0
 		default:
+			if keys++; keys > MaxKeys {
+				return nil, s.fail(PolicyTooLarge, "a table has at most %d keys", MaxKeys)
+			}
 			p = s.keyValue(table, 0)
 		}
 		if p == nil {
@@ -142,8 +149,12 @@ func (s *scanner) peek() byte {
 	return 0
 }
 
+// pos counts on from where it last counted, so that a long line costs no more
+// than its length.
 func (s *scanner) pos() Pos {
-	return Pos{s.line, 1 + utf8.RuneCountInString(s.src[s.start:s.off])}
+	s.col += utf8.RuneCountInString(s.src[s.start:s.off])
+	s.start = s.off
+	return Pos{s.line, s.col}
 }
 
 func (s *scanner) fail(reason Reason, format string, args ...any) *Problem {
@@ -159,7 +170,7 @@ func (s *scanner) spaces() {
 func (s *scanner) newline() {
 	s.off++
 	s.line++
-	s.start = s.off
+	s.start, s.col = s.off, 1
 }
 
 // endOfLine takes an optional comment and the end of the line.
@@ -264,6 +275,11 @@ func (s *scanner) header() (string, *Problem) {
 			return "", s.fail(PolicySyntax, "expected ']', found %s", s.found())
 		}
 		s.off++
+	}
+	if !array || s.count[path] == 0 {
+		if s.named++; s.named > MaxListItems {
+			return "", &Problem{Pos: from, Reason: PolicyTooLarge, Msg: fmt.Sprintf("a policy has at most %d tables", MaxListItems)}
+		}
 	}
 	if array {
 		if s.count[path] == 0 {
@@ -402,8 +418,11 @@ func (s *scanner) inline(path string, depth int) *Problem {
 		s.off++
 		return nil
 	}
-	for {
+	for n := 0; ; n++ {
 		s.spaces()
+		if n >= MaxKeys {
+			return s.fail(PolicyTooLarge, "a table has at most %d keys", MaxKeys)
+		}
 		if p := s.keyValue(path, depth); p != nil {
 			return p
 		}

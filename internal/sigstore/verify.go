@@ -18,6 +18,8 @@ import (
 	"github.com/sigstore/sigstore-go/pkg/root"
 	"github.com/sigstore/sigstore-go/pkg/tlog"
 	"github.com/sigstore/sigstore-go/pkg/verify"
+	"github.com/transparency-dev/merkle/proof"
+	"github.com/transparency-dev/merkle/rfc6962"
 
 	"github.com/repopolicy/repopolicy/policy"
 )
@@ -360,7 +362,8 @@ func checkFields(entry *tlog.Entry) error {
 		if tle.GetIntegratedTime() != 0 || entry.HasInclusionPromise() {
 			return errors.New("a Rekor v2 entry has neither a time nor a promise")
 		}
-		if err := checkInclusion(leafHash(tle.GetCanonicalizedBody()), p.GetLogIndex(), cp.size, p.GetHashes(), cp.root); err != nil {
+		leaf := rfc6962.DefaultHasher.HashLeaf(tle.GetCanonicalizedBody())
+		if err := proof.VerifyInclusion(rfc6962.DefaultHasher, uint64(p.GetLogIndex()), uint64(cp.size), leaf, p.GetHashes(), cp.root); err != nil {
 			return fmt.Errorf("body: %w", err)
 		}
 	}

@@ -22,7 +22,7 @@ import (
 const shown = 20
 
 // spread is how many bytes of an element are flipped where not all are.
-const spread = 48
+const spread = 32
 
 // unauthenticated lists the kinds of elements in which a flipped bit may go
 // unnoticed, each with its reason.

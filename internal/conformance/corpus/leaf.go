@@ -195,6 +195,10 @@ func noteRegions(note string, label func(from, to int, what string)) {
 		label(at, at+len(line), who)
 		label(name, min(name+len(head), at+len(line)), "name in the "+who)
 		at += len(line)
+		if digits := strings.TrimRight(line, "=\n"); strings.Contains(line[len(digits):], "=") {
+			last := at - len(line) + len(digits)
+			label(last-1, last, "last base64 digit in the "+who)
+		}
 	}
 }
 

@@ -74,6 +74,11 @@ func tokenRegions(der []byte, label func(from, to int, what string)) {
 			part(e, "digest algorithms")
 		case i == 2:
 			part(e, "time stamp")
+			if info := within(e); len(info) == 2 {
+				label(info[0].start, info[1].body, "type and header of the time stamp")
+			}
+		case e.tag == tagContext0 && e.body == e.end:
+			part(e, "empty list of certificates")
 		case e.tag == tagContext0:
 			part(e, "embedded certificates")
 		case e.tag == tagContext1:
@@ -81,6 +86,16 @@ func tokenRegions(der []byte, label func(from, to int, what string)) {
 		default:
 			for _, signer := range within(e) {
 				signerRegions(within(signer), part)
+				for _, f := range within(signer) {
+					if f.tag != tagContext0 {
+						continue
+					}
+					for _, attribute := range within(f) {
+						if tv := within(attribute); len(tv) == 2 {
+							label(tv[1].start, tv[1].body, "header of an attribute's values")
+						}
+					}
+				}
 			}
 		}
 	}
