@@ -217,9 +217,12 @@ func TestFlips(t *testing.T) {
 			changed := []byte(text)
 			changed[i] ^= 1
 			n++
-			if accepts([]byte(textSet(t, good, cp, string(changed)))) && !(listed("checkpoint-signature-name") && inSignatureName(text, i)) {
-				t.Errorf("%s: byte %d of the checkpoint does not matter: %q", name, i, text[max(0, i-8):i+1])
+			if !accepts([]byte(textSet(t, good, cp, string(changed)))) ||
+				listed("checkpoint-signature-name") && inSignatureName(text, i) ||
+				listed("checkpoint-signature-padding") && i == len(strings.TrimRight(text, "=\n"))-1 {
+				continue
 			}
+			t.Errorf("%s: byte %d of the checkpoint does not matter: %q", name, i, text[max(0, i-8):i+1])
 		}
 		t.Logf("%s: %d flips refused", name, n)
 	}

@@ -17,6 +17,7 @@ import (
 	"io"
 	"os"
 	"runtime"
+	"slices"
 	"sort"
 	"sync"
 )
@@ -92,7 +93,9 @@ func (t *tally) leave(heading, format string, args ...any) {
 	if t.aside == nil {
 		t.aside = map[string][]string{}
 	}
-	t.aside[heading] = append(t.aside[heading], fmt.Sprintf(format, args...))
+	if line := fmt.Sprintf(format, args...); !slices.Contains(t.aside[heading], line) {
+		t.aside[heading] = append(t.aside[heading], line)
+	}
 }
 
 func (t *tally) finish() int {

@@ -177,5 +177,8 @@ func (t *testCase) identity() (policy.Identity, bool) {
 	if id.Issuer == "" {
 		id.Issuer = ext(1)
 	}
+	if strings.EqualFold(cert.SANType, "otherName") {
+		id.Kind = policy.KindUsername
+	}
 	return id, true
 }

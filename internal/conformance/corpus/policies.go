@@ -41,8 +41,8 @@ func (c *corpus) judgePolicies(t *tally, write string) error {
 		if err := tr.write(scratch, n); err != nil {
 			return err
 		}
-		for _, r := range tr.cannot {
-			t.leave(notExpressible, "%s: %s %s: %s", n.ID, r.releaser.SAN+r.releaser.SANGlob, r.releaser.Issuer, r.reason)
+		for _, x := range tr.cannot {
+			t.leave(notExpressible, "%s: %s", x.what, x.reason)
 		}
 		if write != "" {
 			if err := tr.write(write, n); err != nil {
@@ -63,8 +63,11 @@ func (c *corpus) judgePolicies(t *tally, write string) error {
 				return
 			}
 			c.expect(t, tr, tc, what, e.IdentityVerdict, e.Overall)
-			if tc.Bundle != nil && len(tr.files) > 0 {
-				c.agree(t, what+" on the command line", tc, "--policy", filepath.Join(scratch, n.ID+".toml"))
+			if tc.Bundle == nil {
+				return
+			}
+			for i := range tr.files {
+				c.agree(t, what+" on the command line", tc, "--policy", filepath.Join(scratch, n.fileName(i)))
 			}
 		})
 	}
@@ -73,28 +76,51 @@ func (c *corpus) judgePolicies(t *tally, write string) error {
 
 func (c *corpus) expect(t *tally, tr *translation, tc *testCase, what, identity, overall string) {
 	got, why := c.identityVerdict(tr, tc)
-	judge := func(ok bool, format string, args ...any) {
-		if !ok {
-			for _, r := range tr.cannot {
-				if id, known := tc.identity(); known && r.releaser.matches(id) {
-					t.leave(notExpressible, "%s: %s: %s", what, fmt.Sprintf(format, args...), r.reason)
+	// A verdict that the language cannot give is listed, unless it allows what
+	// the neutral policy does not.
+	judge := func(want, got bool, format string, args ...any) {
+		if want && !got {
+			if id, known := tc.identity(); known {
+				if reason := tr.excuse(id); reason != "" {
+					t.leave(notExpressible, "%s: %s: %s", what, fmt.Sprintf(format, args...), reason)
 					return
 				}
 			}
 		}
-		t.check(ok, what, format, args...)
+		t.check(want == got, what, format, args...)
 	}
-	judge(got == (identity == "authorized"), "identity: want %s, got %v (%s)", identity, got, why)
-	all, detail := c.overall(tr, tc)
+	judge(identity == "authorized", got, "identity: want %s, got %v (%s)", identity, got, why)
+	all, detail := c.overall(tr.files, tc, func(f *file) *policy.Trusted { return f.trusted })
 	switch overall {
 	case "authorized", "authorized-if-lenient": // every translated rule says set-only
-		judge(all, "overall: want %s, got %s", overall, detail)
+		judge(true, all, "overall: want %s, got %s", overall, detail)
+		strict, detail := c.overall(tr.files, tc, func(f *file) *policy.Trusted { return f.strict })
+		if overall == "authorized-if-lenient" {
+			judge(false, strict, "overall without set-only: want a refusal, got %s", detail)
+		} else if !tc.promised() {
+			judge(true, strict, "overall without set-only: want %s, got %s", overall, detail)
+		}
 	case "refused":
-		judge(!all, "overall: want %s, got %s", overall, detail)
+		judge(false, all, "overall: want %s, got %s", overall, detail)
 	default:
-		// A sentence about the artifact's scope: nothing but the identity is
-		// expected.
+		// A sentence: the artifact is outside the scope. Policies whose rules
+		// name artifacts say so, too; the others judge the identity only.
+		if tr.scoped() {
+			judge(false, all, "overall: want a refusal (%s), got %s", overall, detail)
+		}
 	}
+}
+
+// scoped reports whether every rule of a translation names its artifacts.
+func (tr *translation) scoped() bool {
+	for _, f := range tr.files {
+		for _, r := range f.trusted.Content().Rules {
+			if r.Artifacts.Any() {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // identityVerdict reports whether some rule names the signer, whatever it says
@@ -148,8 +174,9 @@ func (c *corpus) bundle(tc *testCase) *sigstore.Bundle {
 	return b
 }
 
-// overall reports whether the release is allowed, by the same code as verify.
-func (c *corpus) overall(tr *translation, tc *testCase) (bool, string) {
+// overall reports whether one of the files allows the release, by the same code
+// as verify.
+func (c *corpus) overall(files []*file, tc *testCase, trusted func(*file) *policy.Trusted) (bool, string) {
 	if tc.Bundle == nil {
 		return false, "no bundle"
 	}
@@ -158,11 +185,14 @@ func (c *corpus) overall(tr *translation, tc *testCase) (bool, string) {
 		return false, err.Error()
 	}
 	detail := "no policy"
-	for _, f := range tr.files {
-		q := judging{root: root, bundle: c.path(tc.Bundle.Path), artifact: c.artifact(tc), policy: f.trusted}
+	for _, f := range files {
+		q := judging{root: root, bundle: c.path(tc.Bundle.Path), artifact: c.artifact(tc), policy: trusted(f)}
 		r := q.result()
 		if permitted(r) {
 			return true, "OK by " + r.Decision.Rule + " of " + f.repository
+		}
+		if !refused(r) {
+			panic(describe(r))
 		}
 		detail = f.repository + ": " + describe(r) + nearest(r)
 	}
@@ -177,24 +207,28 @@ func nearest(r *release.Result) string {
 	return fmt.Sprintf(" nearest %s %+v", n.Rule, n.Mismatches)
 }
 
+// fileName returns the name of a neutral policy's i-th file.
+func (n *neutral) fileName(i int) string {
+	if i > 0 {
+		return fmt.Sprintf("%s-%d.toml", n.ID, i+1)
+	}
+	return n.ID + ".toml"
+}
+
 // write keeps the translated files, to be read and tested.
 func (tr *translation) write(dir string, n *neutral) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
 	for i, f := range tr.files {
-		name := n.ID
-		if i > 0 {
-			name = fmt.Sprintf("%s-%d", n.ID, i+1)
-		}
 		head := "# " + n.Title + "\n"
-		if f.ids.Repository != "" {
-			head += "# The genesis of this repository shows the repository id " + f.ids.Repository + ".\n"
+		if f.id != "" {
+			head += "# The genesis of this repository shows the repository id " + f.id + ".\n"
 		}
-		for _, r := range tr.cannot {
-			head += fmt.Sprintf("# Not expressible: %s%s by %s: %s\n", r.releaser.SAN, r.releaser.SANGlob, r.releaser.Issuer, r.reason)
+		for _, x := range tr.cannot {
+			head += fmt.Sprintf("# Not expressible: %s: %s\n", x.what, x.reason)
 		}
-		if err := os.WriteFile(filepath.Join(dir, name+".toml"), []byte(head+f.text), 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, n.fileName(i)), []byte(head+f.text), 0o644); err != nil {
 			return err
 		}
 	}

@@ -4,6 +4,7 @@ package main
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -13,35 +14,6 @@ import (
 	"github.com/repopolicy/repopolicy/policy"
 )
 
-// neutral is a policy of policies.json. A releaser matches when every field
-// that is present matches; in a glob, '*' matches any characters.
-type neutral struct {
-	ID    string
-	Title string
-	Scope struct {
-		Ecosystem []string
-		Series    []string
-	}
-	Releasers    []releaser
-	Expectations []struct {
-		Case            string
-		IdentityVerdict string
-		Overall         string
-	}
-}
-
-type releaser struct {
-	Issuer                     string
-	SAN                        string
-	SANGlob                    string
-	SourceRepositoryURI        string
-	SourceRepositoryIdentifier string
-	SourceRefGlob              string
-	Triggers                   []string
-	Since, Until               *time.Time
-	Versions                   string
-}
-
 // translation is what one neutral policy became: one policy file for each
 // repository, as a renamed repository would have one version for each name.
 type translation struct {
@@ -49,17 +21,32 @@ type translation struct {
 	cannot []inexpressible
 }
 
+// file is one policy file of a translation.
 type file struct {
-	repository string
-	text       string
-	ids        policy.Ids
-	trusted    *policy.Trusted
+	place
+	text    string
+	trusted *policy.Trusted
+	// strict is the same without set-only, which the neutral form does not know.
+	strict *policy.Trusted
 }
 
-// inexpressible is a releaser that the language does not express.
+// place is the file that a rule stands in. The id is no text of the policy: it
+// is what the repository's genesis would have pinned.
+type place struct{ repository, id string }
+
+func (p place) ids() policy.Ids { return policy.Ids{Repository: p.id} }
+
+// placedRule is a rule and the file that it stands in.
+type placedRule struct {
+	place
+	ruleText
+}
+
+// inexpressible is something that the language does not express: why, and whose
+// verdict that can change.
 type inexpressible struct {
-	releaser releaser
-	reason   string
+	what, reason string
+	concerns     func(policy.Identity) bool
 }
 
 // translate writes a neutral policy in the policy language. Where the neutral
@@ -67,212 +54,194 @@ type inexpressible struct {
 // that the pattern takes is listed, as a maintainer would list them.
 func (c *corpus) translate(n *neutral) *translation {
 	tr := &translation{}
-	rules := map[string][]ruleText{} // by repository
-	ids := map[string]policy.Ids{}
+	rules := map[place][]ruleText{}
 	for _, r := range n.Releasers {
-		repo := map[string][]ruleText{}
-		c.releaser(n, r, repo)
-		if len(repo) == 0 {
-			tr.cannot = append(tr.cannot, inexpressible{r, "no identity of the corpus matches it, and a rule names identities, not patterns"})
-			continue
-		}
-		for _, k := range slices.Sorted(maps.Keys(repo)) {
-			d := newDocument(k)
-			for _, rt := range repo[k] {
-				d.rule(rt)
-			}
-			if _, err := policy.Parse([]byte(d.text())); err != nil {
-				tr.cannot = append(tr.cannot, inexpressible{r, err.Error()})
-				continue
-			}
-			rules[k] = append(rules[k], repo[k]...)
-			if r.SourceRepositoryIdentifier != "" {
-				ids[k] = policy.Ids{Repository: r.SourceRepositoryIdentifier}
-			}
+		for _, p := range c.releaser(tr, n, r) {
+			rules[p.place] = merge(rules[p.place], p.ruleText)
 		}
 	}
-	for _, k := range slices.Sorted(maps.Keys(rules)) {
-		d := newDocument(k)
-		for _, rt := range rules[k] {
-			d.rule(rt)
+	for _, p := range slices.SortedFunc(maps.Keys(rules), func(a, b place) int {
+		return cmp.Or(cmp.Compare(a.repository, b.repository), cmp.Compare(a.id, b.id))
+	}) {
+		f := &file{place: p}
+		var err error
+		if f.text, f.trusted, err = pinned(p, rules[p]); err == nil {
+			for i := range rules[p] {
+				rules[p][i].setOnly = false
+			}
+			_, f.strict, err = pinned(p, rules[p])
 		}
-		f := &file{repository: k, text: d.text(), ids: ids[k]}
-		doc, err := policy.Parse([]byte(f.text))
-		if err != nil {
-			tr.cannot = append(tr.cannot, inexpressible{reason: err.Error()})
+		if err != nil { // every rule was parsed before: too many of them
+			tr.leaveOut(p.repository, err, func(policy.Identity) bool { return true })
 			continue
 		}
-		f.trusted = doc.Pin(f.ids)
 		tr.files = append(tr.files, f)
 	}
 	return tr
 }
 
-// releaser adds the rules of one releaser, by repository.
-func (c *corpus) releaser(n *neutral, r releaser, out map[string][]ruleText) {
+// pinned writes, parses and pins a policy file.
+func pinned(p place, rules []ruleText) (string, *policy.Trusted, error) {
+	d := newDocument(p.repository)
+	for _, rt := range rules {
+		d.rule(rt)
+	}
+	doc, err := policy.Parse([]byte(d.text()))
+	if err != nil {
+		return "", nil, err
+	}
+	return d.text(), doc.Pin(p.ids()), nil
+}
+
+// merge adds a rule, or only its refs where a rule differs in nothing else.
+func merge(rules []ruleText, rt ruleText) []ruleText {
+	text := func(r ruleText) string { r.refs = nil; return fmt.Sprint(r) }
+	for i := range rules {
+		if text(rules[i]) != text(rt) || (len(rules[i].refs) == 0) != (len(rt.refs) == 0) {
+			continue
+		}
+		for _, ref := range rt.refs {
+			if !slices.Contains(rules[i].refs, ref) {
+				rules[i].refs = append(slices.Clone(rules[i].refs), ref)
+			}
+		}
+		return rules
+	}
+	return append(rules, rt)
+}
+
+func (tr *translation) leaveOut(what string, why error, concerns func(policy.Identity) bool) {
+	tr.cannot = append(tr.cannot, inexpressible{what, why.Error(), concerns})
+}
+
+// excuse returns why the language cannot give an identity the verdict that the
+// neutral policy gives it, "" if it can.
+func (tr *translation) excuse(id policy.Identity) string {
+	for _, x := range tr.cannot {
+		if x.concerns(id) {
+			return x.reason
+		}
+	}
+	return ""
+}
+
+// releaser returns the rules of one releaser and lists what cannot be said.
+func (c *corpus) releaser(tr *translation, n *neutral, r releaser) []placedRule {
+	fail := func(err error) []placedRule {
+		tr.leaveOut(n.ID+": "+r.String(), err, r.matches)
+		return nil
+	}
 	base := ruleText{artifacts: c.artifactPatterns(n, r), setOnly: true}
+	if r.Versions != "" && len(base.artifacts) == 0 {
+		return fail(errors.New("no artifact of the corpus shows where the version stands in its name"))
+	}
 	if r.Since != nil {
 		base.since = *r.Since
 	}
 	if r.Until != nil {
 		base.until = *r.Until
 	}
-	if r.SAN != "" && !strings.Contains(r.SAN, "/.github/workflows/") && !strings.Contains(r.SAN, "//.gitlab") {
-		kind := policy.KindURI
-		if !strings.Contains(r.SAN, "://") {
-			kind = policy.KindEmail
-		}
-		base.identities = []policy.Identity{{Kind: kind, Value: r.SAN, Issuer: r.Issuer}}
-		k := "https://example.com/acme/" + n.ID
-		out[k] = append(out[k], base)
-		return
-	}
-	// A workflow of the policy's own repository can be written as it stands.
-	if w, ok := splitSAN(cmp.Or(r.SAN, r.SANGlob)); ok && !strings.Contains(w.repo+w.path, "*") && w.ref != "*" &&
-		(r.SourceRepositoryURI == "" || r.SourceRepositoryURI == w.repo) {
-		rt := base
-		rt.workflow, rt.refs, rt.triggers = w.path, []string{w.ref}, r.Triggers
-		if len(rt.triggers) == 0 {
-			rt.triggers = nameable(w.path)
-		}
-		if r.SourceRefGlob != "" {
-			rt.refs = []string{r.SourceRefGlob}
-		}
-		k := strings.ToLower(w.repo)
-		out[k] = append(out[k], rt)
-		return
-	}
+	var matched []policy.Identity
 	for _, id := range c.identities() {
-		if !r.matches(id) {
+		if r.matches(id) {
+			matched = append(matched, id)
+		}
+	}
+	if !r.workflow() && (r.SAN != "" || !slices.ContainsFunc(matched, isWorkflow)) {
+		p, err := r.people(base, n, matched)
+		if err == nil {
+			err = p.check()
+		}
+		if err != nil {
+			return fail(err)
+		}
+		return []placedRule{p}
+	}
+
+	var out []placedRule
+	var why error
+	if p, ok := r.literal(base, matched); ok {
+		if why = p.sayable(tr, n, r); why == nil {
+			out = append(out, p)
+		}
+	}
+	for _, id := range matched {
+		if slices.ContainsFunc(out, func(p placedRule) bool { return p.takes(id) }) {
 			continue
 		}
-		k, rt, ok := workflowRule(base, r, id)
-		if ok && !slices.ContainsFunc(out[k], func(o ruleText) bool { return fmt.Sprint(o) == fmt.Sprint(rt) }) {
-			out[k] = append(out[k], rt)
+		p, err := workflowRule(base, r, id)
+		if err == nil {
+			err = p.sayable(tr, n, r)
 		}
-	}
-}
-
-// workflowRule returns the rule for exactly the workflow of one certificate.
-func workflowRule(base ruleText, r releaser, id policy.Identity) (repo string, rt ruleText, ok bool) {
-	rt = base
-	w, ok := splitSAN(id.Value)
-	if !ok {
-		return "", rt, false
-	}
-	repo = id.SourceRepositoryURI
-	if repo == "" {
-		repo = "https://github.com/" + id.WorkflowRepository
-	}
-	rt.workflow, rt.refs = w.path, []string{id.Ref()}
-	if r.SourceRefGlob != "" {
-		rt.refs = []string{r.SourceRefGlob}
-	}
-	if w.repo != repo || w.ref != id.Ref() {
-		if w.repo != repo {
-			rt.workflow = w.repo + "/" + w.path
+		if err == nil && !p.takes(id) {
+			err = p.mismatch(id)
 		}
-		if strings.HasPrefix(w.ref, "refs/") {
-			rt.signerRef = w.ref
-		} else {
-			rt.signerDigest = id.BuildSignerDigest
+		if err != nil {
+			tr.leaveOut(n.ID+": "+id.Value, err, func(o policy.Identity) bool { return o == id })
+			continue
 		}
+		out = append(out, p)
 	}
-	if caller, ok := splitSAN(id.BuildConfigURI); ok && (w.repo != repo || caller.path != w.path) {
-		rt.caller = caller.path
-	}
-	if rt.triggers = r.Triggers; len(rt.triggers) == 0 {
-		rt.triggers = nameable(w.path)
-	}
-	return strings.ToLower(repo), rt, true
-}
-
-// nameable returns the triggers that a rule may name, where the neutral policy
-// says nothing about them.
-func nameable(path string) []string {
-	if strings.HasPrefix(path, ".github/") {
-		return []string{"push", "release", "workflow_dispatch", "schedule"}
-	}
-	return []string{"push", "web", "schedule"}
-}
-
-type signerName struct{ repo, path, ref string }
-
-// splitSAN splits the name of a workflow certificate.
-func splitSAN(san string) (signerName, bool) {
-	head, ref, ok := strings.Cut(san, "@")
-	if !ok {
-		return signerName{}, false
-	}
-	if i := strings.Index(head, "/.github/workflows/"); i >= 0 {
-		return signerName{head[:i], head[i+1:], ref}, true
-	}
-	if rest, ok := strings.CutPrefix(head, "https://"); ok {
-		if i := strings.Index(rest, "//"); i >= 0 {
-			return signerName{"https://" + rest[:i], rest[i+2:], ref}, true
-		}
-	}
-	return signerName{}, false
-}
-
-// identities returns the distinct identities of the corpus's certificates.
-func (c *corpus) identities() []policy.Identity {
-	var out []policy.Identity
-	for _, tc := range c.cases {
-		if id, ok := tc.identity(); ok && !slices.Contains(out, id) {
-			out = append(out, id)
-		}
+	if len(out) == 0 && len(matched) == 0 {
+		return fail(cmp.Or(why, errors.New("no identity of the corpus matches it, and a rule names identities, not patterns")))
 	}
 	return out
 }
 
-// matches is the neutral form's own meaning.
-func (r *releaser) matches(id policy.Identity) bool {
-	return r.Issuer == id.Issuer &&
-		(r.SAN == "" || r.SAN == id.Value) && (r.SANGlob == "" || glob(r.SANGlob, id.Value)) &&
-		(r.SourceRepositoryURI == "" || r.SourceRepositoryURI == id.SourceRepositoryURI) &&
-		(r.SourceRepositoryIdentifier == "" || r.SourceRepositoryIdentifier == id.SourceRepositoryID) &&
-		(r.SourceRefGlob == "" || glob(r.SourceRefGlob, id.Ref())) &&
-		(len(r.Triggers) == 0 || slices.Contains(r.Triggers, id.Trigger()))
+// check parses the rule alone.
+func (p *placedRule) check() error {
+	_, _, err := pinned(p.place, []ruleText{p.ruleText})
+	return err
 }
 
-// glob matches with '*' for any characters.
-func glob(pattern, s string) bool {
-	parts := strings.Split(pattern, "*")
-	if len(parts) == 1 {
-		return pattern == s
+// sayable checks the rule and drops triggers that no rule may name, unless none
+// is left.
+func (p *placedRule) sayable(tr *translation, n *neutral, r releaser) error {
+	err := p.check()
+	if err == nil || len(r.Triggers) == 0 {
+		return err
 	}
-	if !strings.HasPrefix(s, parts[0]) {
-		return false
-	}
-	s = s[len(parts[0]):]
-	for _, p := range parts[1 : len(parts)-1] {
-		i := strings.Index(s, p)
-		if i < 0 {
-			return false
+	var good []string
+	for _, t := range r.Triggers {
+		alone := *p
+		alone.triggers = []string{t}
+		if why := alone.check(); why == nil {
+			good = append(good, t)
+		} else {
+			tr.leaveOut(n.ID+": "+r.String()+" on "+t, why, func(id policy.Identity) bool { return r.matches(id) && id.Trigger() == t })
 		}
-		s = s[i+len(p):]
 	}
-	return strings.HasSuffix(s, parts[len(parts)-1])
+	if len(good) == 0 {
+		return err
+	}
+	p.triggers = good
+	return p.check()
 }
 
-// artifactPatterns turns a range of versions into patterns over the names that
-// the series' artifacts have.
-func (c *corpus) artifactPatterns(n *neutral, r releaser) []string {
-	if r.Versions == "" {
+// results returns what the rule makes of an identity.
+func (p *placedRule) results(id policy.Identity) []policy.RuleResult {
+	_, t, err := pinned(p.place, []ruleText{p.ruleText})
+	if err != nil {
 		return nil
 	}
-	var out []string
-	version := strings.TrimSuffix(r.Versions, "*")
-	for _, tc := range c.cases {
-		if tc.Artifact == nil || !slices.Contains(n.Scope.Series, tc.Series) {
-			continue
-		}
-		if head, _, ok := strings.Cut(tc.Artifact.Name, version); ok {
-			if p := head + r.Versions; !slices.Contains(out, p) {
-				out = append(out, p)
-			}
+	d, final := policy.Precheck(t, policy.Request{Now: time.Now()}, policy.Claims{Signer: id})
+	if !final {
+		return []policy.RuleResult{{}}
+	}
+	return d.Rules
+}
+
+func (p *placedRule) takes(id policy.Identity) bool {
+	return slices.ContainsFunc(p.results(id), policy.RuleResult.IdentityMatches)
+}
+
+// mismatch says why a rule that was written for an identity does not take it.
+func (p *placedRule) mismatch(id policy.Identity) error {
+	var codes []string
+	for _, r := range p.results(id) {
+		for _, m := range r.Mismatches {
+			codes = append(codes, fmt.Sprintf("%s %q %s", m.Code(), m.Got, m.Hint))
 		}
 	}
-	return out
+	return fmt.Errorf("no rule takes it: %s", strings.Join(codes, ", "))
 }

@@ -1,0 +1,335 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package policy
+
+import (
+	"encoding/json"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// decideCase is the JSON form of everything that a decision depends on beside
+// the policy (SPEC 8).
+type decideCase struct {
+	Request struct {
+		Now       time.Time `json:"now"`
+		Skew      int       `json:"skew"` // seconds
+		Names     []string  `json:"names"`
+		Digests   []string  `json:"digests"`
+		Tag       string    `json:"tag"`
+		Commit    string    `json:"commit"`
+		Approvers []string  `json:"approvers"`
+		Narrow    *struct {
+			Identity string `json:"identity"`
+			Issuer   string `json:"issuer"`
+		} `json:"narrow"`
+	} `json:"request"`
+	Ids struct {
+		Repository string `json:"repository"`
+		Owner      string `json:"owner"`
+	} `json:"ids"`
+	Claims *struct {
+		Signer struct {
+			Kind       Kind              `json:"kind"`
+			Value      string            `json:"value"`
+			Issuer     string            `json:"issuer"`
+			Extensions map[string]string `json:"extensions"`
+		} `json:"signer"`
+		Tags          []string `json:"tags"`
+		TagSource     string   `json:"tag-source"`
+		GitHubRelease *struct {
+			Repository   string `json:"repository"`
+			RepositoryID string `json:"repository-id"`
+			OwnerID      string `json:"owner-id"`
+			Tag          string `json:"tag"`
+		} `json:"github-release"`
+	} `json:"claims"`
+	Verification *struct {
+		Times  []time.Time `json:"times"`
+		Logged bool        `json:"logged"`
+		Proven bool        `json:"proven"`
+	} `json:"verification"`
+}
+
+// decideWant is what a vector says beyond class and reason; a nil field is not
+// compared.
+type decideWant struct {
+	Rule       *string  `json:"rule"`
+	Tag        *string  `json:"tag"`
+	Notes      []string `json:"notes"`
+	Mismatches []string `json:"mismatches"`
+}
+
+func (id *Identity) extensions() map[string]*string {
+	return map[string]*string{
+		".2": &id.WorkflowTrigger, ".3": &id.WorkflowSHA, ".4": &id.WorkflowName, ".5": &id.WorkflowRepository, ".6": &id.WorkflowRef,
+		".9": &id.BuildSignerURI, ".10": &id.BuildSignerDigest, ".11": &id.RunnerEnvironment, ".12": &id.SourceRepositoryURI,
+		".13": &id.SourceRepositoryDigest, ".14": &id.SourceRepositoryRef, ".15": &id.SourceRepositoryID, ".16": &id.SourceRepositoryOwner,
+		".17": &id.SourceRepositoryOwnerID, ".18": &id.BuildConfigURI, ".19": &id.BuildConfigDigest, ".20": &id.BuildTrigger,
+		".21": &id.RunInvocationURI, ".22": &id.Visibility, ".23": &id.DeploymentEnvironment, ".24": &id.TokenSubject,
+	}
+}
+
+// sections splits a body into its "-- name --" parts.
+func sections(t testing.TB, body []byte) map[string]string {
+	t.Helper()
+	out := map[string]string{}
+	name := ""
+	for line := range strings.Lines(string(body)) {
+		if n, ok := strings.CutPrefix(line, "-- "); ok && strings.HasSuffix(n, " --\n") {
+			name = strings.TrimSuffix(n, " --\n")
+			out[name] = ""
+			continue
+		}
+		if name == "" {
+			t.Fatalf("text before the first section: %q", line)
+		}
+		out[name] += line
+	}
+	return out
+}
+
+func strict(t testing.TB, text string, v any) {
+	t.Helper()
+	dec := json.NewDecoder(strings.NewReader(text))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(v); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// decideInput is a vector as the package takes it.
+type decideInput struct {
+	text     string // of the policy
+	ids      Ids
+	req      Request
+	claims   *Claims
+	verified *Verification
+	want     decideWant
+}
+
+func readDecide(t testing.TB, v vector) decideInput {
+	t.Helper()
+	parts := sections(t, v.body)
+	var c decideCase
+	strict(t, parts["evidence.json"], &c)
+	in := decideInput{text: parts["policy.toml"], ids: Ids(c.Ids)}
+	if w, ok := parts["want.json"]; ok {
+		strict(t, w, &in.want)
+	}
+	in.req = Request{
+		Names: c.Request.Names, Tag: c.Request.Tag, Commit: c.Request.Commit, Approvers: c.Request.Approvers,
+		Now: c.Request.Now, Skew: time.Duration(c.Request.Skew) * time.Second,
+	}
+	for _, s := range c.Request.Digests {
+		d, err := ParseDigest(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		in.req.Digests = append(in.req.Digests, d)
+	}
+	if n := c.Request.Narrow; n != nil {
+		in.req.Narrow = &Narrow{n.Identity, n.Issuer}
+	}
+	if c.Claims == nil {
+		return in
+	}
+	in.claims = &Claims{
+		Signer: Identity{Kind: c.Claims.Signer.Kind, Value: c.Claims.Signer.Value, Issuer: c.Claims.Signer.Issuer},
+		Tags:   c.Claims.Tags, TagSource: c.Claims.TagSource,
+	}
+	fields := in.claims.Signer.extensions()
+	for ext, val := range c.Claims.Signer.Extensions {
+		if fields[ext] == nil {
+			t.Fatalf("unknown extension %s", ext)
+		}
+		*fields[ext] = val
+	}
+	if g := c.Claims.GitHubRelease; g != nil {
+		in.claims.GitHubRelease = &GitHubRelease{g.Repository, g.RepositoryID, g.OwnerID, g.Tag}
+	}
+	if x := c.Verification; x != nil {
+		in.verified = &Verification{x.Times, x.Logged, x.Proven}
+	}
+	return in
+}
+
+func (in *decideInput) pin(t testing.TB) *Trusted {
+	t.Helper()
+	doc, err := Parse([]byte(in.text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return doc.Pin(in.ids)
+}
+
+// decide is the runner's protocol: evidence if there is any, else what the
+// policy adopted, else nothing was found.
+func (in *decideInput) decide(p *Trusted) Decision {
+	switch {
+	case in.claims == nil:
+		if d, ok := DecideAdopted(p, in.req); ok {
+			return d
+		}
+		return Decision{Reason: NoEvidence}
+	case in.verified == nil:
+		return Decide(p, in.req, Evidence{claims: *in.claims})
+	}
+	return Decide(p, in.req, NewEvidence(*in.claims, *in.verified))
+}
+
+func TestDecideVectors(t *testing.T) {
+	for _, v := range vectors(t, "decide") {
+		t.Run(v.name, func(t *testing.T) {
+			in := readDecide(t, v)
+			p := in.pin(t)
+			d := in.decide(p)
+			if string(d.Reason) != v.header["reason"] || d.Reason.Class().String() != v.header["expect"] {
+				t.Errorf("got %s %s (%s), want %s %s", d.Reason.Class(), d.Reason, d.Detail, v.header["expect"], v.header["reason"])
+			}
+			if (d.Outcome == Permitted) != (v.header["expect"] == "OK") {
+				t.Errorf("outcome %d", d.Outcome)
+			}
+			if w := in.want.Rule; w != nil && d.Rule != *w {
+				t.Errorf("rule %q, want %q", d.Rule, *w)
+			}
+			if w := in.want.Tag; w != nil && d.Tag != *w {
+				t.Errorf("tag %q, want %q", d.Tag, *w)
+			}
+			if w := in.want.Notes; w != nil {
+				got := []string{}
+				for _, n := range d.Notes {
+					got = append(got, n.Code)
+				}
+				if !slices.Equal(w, got) {
+					t.Errorf("notes %q, want %q", got, w)
+				}
+			}
+			if w := in.want.Mismatches; w != nil {
+				near, ok := d.Nearest()
+				var got []string
+				for _, m := range near.Mismatches {
+					got = append(got, m.Code())
+					if m.Want == "" {
+						t.Errorf("%s does not say what the rule wants", m.Code())
+					}
+				}
+				slices.Sort(got)
+				if !ok || !slices.Equal(w, got) {
+					t.Errorf("the nearest rule %q differs in %q, want %q", near.Rule, got, w)
+				}
+			}
+			for range 3 {
+				if again := in.decide(p); !reflect.DeepEqual(d, again) {
+					t.Fatal("another decision the second time")
+				}
+			}
+		})
+	}
+}
+
+// TestPrecheckAgrees: what is refused early is refused after verification too,
+// whatever the verification finds; and nothing is ever allowed early.
+func TestPrecheckAgrees(t *testing.T) {
+	at := func(s string) time.Time {
+		x, err := time.Parse(timeFormat, s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return x
+	}
+	var results []Verification
+	for _, ts := range [][]time.Time{nil, {{}}, {at("2020-01-01T00:00:00Z")}, {at("2026-06-01T12:00:00Z")}, {at("2026-06-01T11:00:00Z"), at("2026-06-01T13:00:00Z")}, {at("2026-12-31T23:59:59Z")}, {at("2030-01-01T00:00:00Z")}} {
+		for i := range 4 {
+			results = append(results, Verification{ts, i&1 != 0, i&2 != 0})
+		}
+	}
+	for _, v := range vectors(t, "decide") {
+		in := readDecide(t, v)
+		if in.claims == nil {
+			continue
+		}
+		p := in.pin(t)
+		pre, final := Precheck(p, in.req, *in.claims)
+		if pre.Outcome != Denied || final != (pre.Reason != "") || final && pre.Reason.Class() == ClassOK {
+			t.Errorf("%s: precheck %+v", v.name, pre)
+		}
+		if final && v.header["expect"] == "OK" {
+			t.Errorf("%s: refused early as %s", v.name, pre.Reason)
+		}
+		for _, r := range results {
+			if d := Decide(p, in.req, NewEvidence(*in.claims, r)); final && d.Outcome != Denied {
+				t.Errorf("%s: refused early as %s, allowed with %+v", v.name, pre.Reason, r)
+			}
+		}
+	}
+}
+
+// TestMonotone damages every part of the evidence of every vector: a denial
+// never becomes a permission by removing something, and no permission survives
+// the loss of a field that its rule compares.
+func TestMonotone(t *testing.T) {
+	for _, v := range vectors(t, "decide") {
+		in := readDecide(t, v)
+		if in.claims == nil || in.verified == nil {
+			continue
+		}
+		p := in.pin(t)
+		allowed := v.header["expect"] == "OK"
+		try := func(what string, c Claims, x Verification, ids Ids) {
+			changed := in
+			changed.ids = ids
+			q := p
+			if ids != in.ids {
+				q = changed.pin(t)
+			}
+			if d := Decide(q, in.req, NewEvidence(c, x)); d.Outcome == Permitted && !allowed {
+				t.Errorf("%s: allowed after %s", v.name, what)
+			}
+		}
+		for ext := range in.claims.Signer.extensions() {
+			// What no certificate authority ever signed: a certificate of today
+			// with the extensions of 2022, and a yanked commit taken out.
+			if v.name == "legacy-in-part" && ext == ".23" || v.name == "yanked-commit-of-run" && ext == ".13" {
+				continue
+			}
+			c := *in.claims
+			f := c.Signer.extensions()[ext]
+			if *f == "" {
+				continue
+			}
+			*f = ""
+			try("removing "+ext, c, *in.verified, in.ids)
+		}
+		c := *in.claims
+		c.Signer.Issuer = ""
+		if c.GitHubRelease == nil {
+			try("removing the issuer", c, *in.verified, in.ids)
+		}
+		c = *in.claims
+		c.Signer.Kind = ""
+		try("removing the kind", c, *in.verified, in.ids)
+		c = *in.claims
+		c.GitHubRelease = nil
+		try("removing the predicate", c, *in.verified, in.ids)
+		if in.claims.Tags != nil && v.header["reason"] != string(YankedRelease) && !strings.Contains(in.text, `tags = "any"`) {
+			c = *in.claims
+			c.Tags = nil
+			try("removing the tags", c, *in.verified, in.ids)
+		}
+		x := *in.verified
+		x.Times = nil
+		try("removing the times", *in.claims, x, in.ids)
+		x = *in.verified
+		x.Proven = false
+		if v.header["source"] != "SPEC 5.9" {
+			try("removing the proof", *in.claims, x, in.ids)
+		}
+		if in.ids == (Ids{}) {
+			try("pinning another repository id", *in.claims, *in.verified, Ids{Repository: "31337"})
+		}
+	}
+}
