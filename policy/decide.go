@@ -212,7 +212,7 @@ func decide(t *Trusted, req Request, c *Claims, v *Verification) Decision {
 		}
 	}
 	if req.Narrow != nil && (c.Signer.Kind == KindKey || c.Signer.Value != req.Narrow.Identity || c.Signer.Issuer != req.Narrow.Issuer) {
-		d.Reason, d.Detail = NarrowedIdentity, fmt.Sprintf("signed by %s", c.Signer.describe())
+		d.Reason, d.Detail = NarrowedIdentity, fmt.Sprintf("it names %s", c.Signer.describe())
 		return d
 	}
 	f := t.file
@@ -313,7 +313,7 @@ func (f *flagIdentity) decide(d Decision, c *Claims, v *Verification) Decision {
 		bad = id.Kind == KindKey || id.Kind == "" || id.Value != f.Identity || id.Issuer != f.Issuer
 	}
 	if bad {
-		d.Reason, d.Detail = NarrowedIdentity, fmt.Sprintf("signed by %s", id.describe())
+		d.Reason, d.Detail = NarrowedIdentity, fmt.Sprintf("it names %s", id.describe())
 		return d
 	}
 	if v != nil {

@@ -150,7 +150,13 @@ func (d *decoder) workflow(n *node, repo Locator, tagRefs bool) *Workflow {
 			n.missing("issuer", "name the OIDC issuer of this forge's CI")
 		}
 	}
-	if w.Issuer == githubIssuer && repo.Host() != "github.com" && repo.Host() != "" || w.Issuer == gitlabIssuer && repo.Host() != "gitlab.com" && repo.Host() != "" {
+	speaksFor := ""
+	if w.Issuer == gitlabIssuer {
+		speaksFor = "gitlab.com"
+	} else if isCIIssuer(w.Issuer) {
+		speaksFor = "github.com"
+	}
+	if speaksFor != "" && repo.Host() != "" && speaksFor != repo.Host() {
 		n.conflict("issuer", "", "this issuer does not speak for %s", repo.Host())
 	}
 

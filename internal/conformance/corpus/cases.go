@@ -75,6 +75,11 @@ func (c *corpus) judgeCase(t *tally, tc *testCase) {
 		t.leave("nothing to run", "%s: no bundle: %s", tc.ID, tc.Expected.Reason)
 		return
 	}
+	identity, issuer := "alice@example.com", "https://example.com" // a key's name cannot be given as flags
+	if tc.Identity != nil && tc.Identity.Issuer != nil && *tc.Identity.Issuer != "" && tc.Identity.SAN != "" {
+		identity, issuer = tc.Identity.SAN, *tc.Identity.Issuer
+	}
+	c.agree(t, tc.ID+" on the command line", tc, "--certificate-identity", identity, "--certificate-oidc-issuer", issuer)
 	q, signer, err := c.question(tc)
 	if bad := (*refusal)(nil); errors.As(err, &bad) {
 		t.check(tc.Expected.Verdict == "reject", tc.ID, "want %s, refused: %s", tc.Expected.Verdict, err)
@@ -82,9 +87,6 @@ func (c *corpus) judgeCase(t *tally, tc *testCase) {
 	} else if err != nil {
 		t.check(false, tc.ID, "%s", err)
 		return
-	}
-	if signer.KeyID == "" && !signer.NoIssuer {
-		c.agree(t, tc.ID+" on the command line", tc, "--certificate-identity", signer.Identity, "--certificate-oidc-issuer", signer.Issuer)
 	}
 	r := q.result()
 	switch tc.Expected.Verdict {

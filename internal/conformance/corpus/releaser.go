@@ -54,6 +54,30 @@ func (r releaser) matches(id policy.Identity) bool {
 		(len(r.Triggers) == 0 || slices.Contains(r.Triggers, id.Trigger()))
 }
 
+// laxer returns why a rule for the releaser takes an identity that the neutral
+// form does not, "" if it should not.
+func (r releaser) laxer(id policy.Identity) string {
+	w, ok := splitSAN(id.Value)
+	if !ok {
+		return ""
+	}
+	if id.SourceRepositoryURI == "" && id.WorkflowRepository != "" {
+		other := id
+		other.SourceRepositoryURI, other.SourceRepositoryID = host(w.repo)+id.WorkflowRepository, r.SourceRepositoryIdentifier
+		if r.matches(other) {
+			return "for a certificate from before April 2023, without .12 and .15, a pinned policy compares .5"
+		}
+	}
+	if id.BuildSignerDigest != "" {
+		other := id
+		other.Value = strings.TrimSuffix(id.Value, w.ref) + id.BuildSignerDigest
+		if r.matches(other) {
+			return "signer-digest takes the workflow at that commit, whatever ref the caller named it by"
+		}
+	}
+	return ""
+}
+
 // workflow reports whether the releaser's name is that of a CI workflow.
 func (r releaser) workflow() bool {
 	_, ok := splitSAN(cmp.Or(r.SAN, r.SANGlob))
@@ -65,8 +89,13 @@ func isWorkflow(id policy.Identity) bool {
 	return ok && id.Kind == policy.KindURI
 }
 
+var errNobody = errors.New("no identity of the corpus matches it, and a rule names identities, not patterns")
+
 // people returns the rule for persons and machines that are no workflow.
 func (r releaser) people(base ruleText, n *neutral, matched []policy.Identity) (placedRule, error) {
+	if len(matched) == 0 && r.SAN == "" {
+		return placedRule{}, errNobody
+	}
 	if r.SourceRepositoryURI+r.SourceRepositoryIdentifier+r.SourceRefGlob != "" || len(r.Triggers) > 0 {
 		return placedRule{}, errors.New("a rule for people compares no repository, ref or trigger")
 	}
@@ -85,9 +114,6 @@ func (r releaser) people(base ruleText, n *neutral, matched []policy.Identity) (
 			kind = policy.KindEmail
 		}
 		base.identities = []policy.Identity{{Kind: kind, Value: r.SAN, Issuer: r.Issuer}}
-	}
-	if len(base.identities) == 0 {
-		return placedRule{}, errors.New("no identity of the corpus matches it, and a rule names identities, not patterns")
 	}
 	return placedRule{place{repository: "https://example.com/acme/" + n.ID}, base}, nil
 }

@@ -17,8 +17,9 @@ import (
 // translation is what one neutral policy became: one policy file for each
 // repository, as a renamed repository would have one version for each name.
 type translation struct {
-	files  []*file
-	cannot []inexpressible
+	neutral *neutral
+	files   []*file
+	cannot  []inexpressible
 }
 
 // file is one policy file of a translation.
@@ -53,7 +54,7 @@ type inexpressible struct {
 // form has a pattern and the language is exact, every identity of the corpus
 // that the pattern takes is listed, as a maintainer would list them.
 func (c *corpus) translate(n *neutral) *translation {
-	tr := &translation{}
+	tr := &translation{neutral: n}
 	rules := map[place][]ruleText{}
 	for _, r := range n.Releasers {
 		for _, p := range c.releaser(tr, n, r) {
@@ -125,6 +126,17 @@ func (tr *translation) excuse(id policy.Identity) string {
 	return ""
 }
 
+// laxer returns why the language gives an identity a verdict that the neutral
+// policy does not give it, "" if it should not.
+func (tr *translation) laxer(id policy.Identity) string {
+	for _, r := range tr.neutral.Releasers {
+		if reason := r.laxer(id); reason != "" {
+			return reason
+		}
+	}
+	return ""
+}
+
 // releaser returns the rules of one releaser and lists what cannot be said.
 func (c *corpus) releaser(tr *translation, n *neutral, r releaser) []placedRule {
 	fail := func(err error) []placedRule {
@@ -183,7 +195,7 @@ func (c *corpus) releaser(tr *translation, n *neutral, r releaser) []placedRule 
 		out = append(out, p)
 	}
 	if len(out) == 0 && len(matched) == 0 {
-		return fail(cmp.Or(why, errors.New("no identity of the corpus matches it, and a rule names identities, not patterns")))
+		return fail(cmp.Or(why, errNobody))
 	}
 	return out
 }
