@@ -45,7 +45,7 @@ func Parse(src []byte) (*Document, error) {
 // texts that the scanner took, so this is rare: an escape that does not exist,
 // a table that is also a value.
 func libraryProblem(err error) Problem {
-	p := Problem{Reason: PolicySyntax, Msg: strings.TrimPrefix(err.Error(), "toml: ")}
+	p := Problem{Pos: Pos{1, 1}, Reason: PolicySyntax, Msg: strings.TrimPrefix(err.Error(), "toml: ")}
 	var de *toml.DecodeError
 	if errors.As(err, &de) {
 		p.Pos.Line, p.Pos.Column = de.Position()
@@ -53,7 +53,8 @@ func libraryProblem(err error) Problem {
 	return p
 }
 
-// nearest returns the place of path, or of the closest thing around it.
+// nearest returns the place of path, or of the closest thing around it, or the
+// beginning of the file.
 func nearest(at map[string]Pos, path string) Pos {
 	for path != "" {
 		if p, ok := at[path]; ok {
@@ -61,7 +62,7 @@ func nearest(at map[string]Pos, path string) Pos {
 		}
 		path = path[:max(strings.LastIndexByte(path, '.'), strings.LastIndexByte(path, '['), 0)]
 	}
-	return Pos{}
+	return Pos{1, 1}
 }
 
 type decoder struct {

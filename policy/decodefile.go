@@ -3,6 +3,7 @@
 package policy
 
 import (
+	"bytes"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
@@ -483,7 +484,7 @@ func KeyID(text []byte) (string, error) {
 	if block == nil || block.Type != "PUBLIC KEY" {
 		return "", errors.New(`a key is a PEM block "PUBLIC KEY"`)
 	}
-	if strings.TrimSpace(string(rest)) != "" || len(block.Headers) > 0 {
+	if !bytes.HasPrefix(text, []byte("-----BEGIN")) || len(bytes.TrimSpace(rest)) > 0 || len(block.Headers) > 0 {
 		return "", errors.New("a key is one PEM block and nothing else")
 	}
 	pub, err := x509.ParsePKIXPublicKey(block.Bytes)

@@ -171,7 +171,7 @@ func (d *Document) Digest() Digest {
 }
 
 // Pos returns where a path such as "release[0].tags" stands, or the place of
-// the nearest table around it, or the zero Pos.
+// the nearest table around it, or the beginning of the file.
 func (d *Document) Pos(path string) Pos { return nearest(d.at, path) }
 
 // Ids are the immutable numbers of a repository and its owner, as its forge

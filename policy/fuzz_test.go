@@ -4,16 +4,40 @@ package policy
 
 import (
 	"bytes"
+	"fmt"
+	"net/url"
 	"os/exec"
+	"path"
 	"reflect"
+	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/pelletier/go-toml/v2"
 )
 
-// FuzzParse: what is accepted is accepted again with the same content, its keys
-// are those that the TOML library sees, and one unknown key more is refused.
+// keyPaths returns the path of every key and list item of what the library read.
+func keyPaths(path string, v any, out map[string]bool) {
+	switch v := v.(type) {
+	case map[string]any:
+		for k, x := range v {
+			p := join(path, k)
+			out[p] = true
+			keyPaths(p, x, out)
+		}
+	case []any:
+		for i, x := range v {
+			p := fmt.Sprintf("%s[%d]", path, i)
+			out[p] = true
+			keyPaths(p, x, out)
+		}
+	}
+}
+
+// FuzzParse: what is accepted is accepted again with the same content, the
+// places are those of exactly the keys that the TOML library sees, and neither
+// a key more nor a key misspelt is accepted.
 func FuzzParse(f *testing.F) {
 	for _, v := range vectors(f, "policy") {
 		f.Add(v.body)
@@ -34,14 +58,36 @@ func FuzzParse(f *testing.F) {
 		if err := toml.Unmarshal(src, &raw); err != nil {
 			t.Fatalf("the library refuses it: %v", err)
 		}
-		for k := range raw {
+		keys := map[string]bool{}
+		keyPaths("", raw, keys)
+		for k := range keys {
 			if _, ok := doc.at[k]; !ok {
 				t.Fatalf("the key %q has no place", k)
+			}
+		}
+		for k, pos := range doc.at {
+			if !keys[k] {
+				t.Fatalf("the place %s is that of %q, which the library does not see", pos, k)
 			}
 		}
 		if len(src)+20 < MaxPolicyBytes {
 			if _, err := Parse(append([]byte("surprise = true\n"), src...)); err == nil {
 				t.Fatal("an unknown key is accepted")
+			}
+			for k, pos := range doc.at {
+				if strings.HasSuffix(k, "]") {
+					continue
+				}
+				lines := strings.SplitAfter(string(src), "\n")
+				line := []rune(lines[pos.Line-1])
+				at := pos.Column - 1
+				if line[at] == '[' { // a header: its own place is its bracket
+					continue
+				}
+				lines[pos.Line-1] = string(line[:at]) + "q" + string(line[at:])
+				if _, err := Parse([]byte(strings.Join(lines, ""))); err == nil {
+					t.Fatalf("%q may be misspelt", k)
+				}
 			}
 		}
 	})
@@ -74,10 +120,49 @@ func FuzzPattern(f *testing.F) {
 	})
 }
 
+// FuzzPatternOverlap: two patterns overlap if and only if some name is matched by
+// both, which for short ones is found by trying all names.
+func FuzzPatternOverlap(f *testing.F) {
+	names := []string{""}
+	for i := 0; len(names) < 6000; i++ {
+		for _, c := range "ab/" {
+			names = append(names, names[i]+string(c))
+		}
+	}
+	for i := 1; i < len(names) && len(names[i]) <= 3; i++ {
+		f.Add(names[i], "a*")
+		f.Add("*b", names[i])
+	}
+	f.Add("a*b", "*ab")
+	f.Add("*/b", "a/*")
+	f.Add("a*a", "a")
+	f.Fuzz(func(t *testing.T, p, q string) {
+		if len(p) > 4 || len(q) > 4 || strings.Trim(p+q, "ab/*") != "" {
+			return
+		}
+		a, errA := ParsePattern(p)
+		b, errB := ParsePattern(q)
+		if errA != nil || errB != nil {
+			return
+		}
+		both := false
+		for _, n := range names {
+			if a.Match(n) && b.Match(n) {
+				both = true
+				break
+			}
+		}
+		if a.overlaps(b) != both || b.overlaps(a) != both {
+			t.Fatalf("%q and %q: %v, want %v", p, q, a.overlaps(b), both)
+		}
+	})
+}
+
 // FuzzOverlap: two patterns that both match a name overlap.
 func FuzzOverlap(f *testing.F) {
 	f.Add("v*", "v1.*", "v1.2")
 	f.Add("a*b", "*ab", "aab")
+	f.Add("widget_*.tar.gz", "*_linux_amd64.tar.gz", "widget_1_linux_amd64.tar.gz")
 	f.Fuzz(func(t *testing.T, p, q, s string) {
 		a, errA := ParsePattern(p)
 		b, errB := ParsePattern(q)
@@ -114,7 +199,22 @@ func FuzzLocator(f *testing.F) {
 		if !ok || strings.ToLower(l.Host()) != l.Host() || rest != l.Host()+"/"+l.Path() || strings.ContainsAny(rest, "@?#%\\ ") || strings.Contains(rest, "//") {
 			t.Fatalf("%q from %q", l, s)
 		}
-		if !strings.Contains(strings.ToLower(s), strings.SplitN(l.Host(), ":", 2)[0]) && strings.Contains(s, "://") {
+		name, port, _ := strings.Cut(l.Host(), ":")
+		if !strings.Contains(s, "://") {
+			if host, _, ok := strings.Cut(strings.TrimPrefix(s, "git@"), ":"); ok && strings.ToLower(host) != name || !ok && name != "github.com" {
+				t.Fatalf("%q became another host: %q", s, l)
+			}
+			return
+		}
+		u, err := url.Parse(s)
+		if err != nil {
+			t.Fatalf("%q is no URL: %v", s, err)
+		}
+		want := u.Port()
+		if p := map[string]string{"https": "443", "http": "80", "ssh": "22"}[u.Scheme]; want == p || want == "443" {
+			want = ""
+		}
+		if strings.ToLower(u.Hostname()) != name || want != port || u.RawQuery != "" || u.Fragment != "" {
 			t.Fatalf("%q became another host: %q", s, l)
 		}
 	})
@@ -148,25 +248,77 @@ func FuzzTagName(f *testing.F) {
 }
 
 func BenchmarkParse(b *testing.B) {
-	src := vectors(b, "policy")[0].body
-	for b.Loop() {
-		_, _ = Parse(src)
+	for _, v := range vectors(b, "policy") {
+		if v.name != "all-workflow-keys" && v.name != "two-maintainers" {
+			continue
+		}
+		b.Run(v.name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := Parse(v.body); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }
 
-// BenchmarkParseHostile parses what is meant to cost the most in 64 KiB.
-func BenchmarkParseHostile(b *testing.B) {
+// hostile returns what is meant to cost the most in 64 KiB.
+func hostile() map[string][]byte {
 	const n = MaxPolicyBytes
 	fill := func(s string) []byte { return []byte(strings.Repeat(s, n/len(s))) }
 	keys := &bytes.Buffer{}
 	for i := 0; keys.Len() < n-40; i++ {
 		keys.WriteString(strings.Repeat("k", 10) + strings.Repeat("-x", i%20) + " = [[[[1,2,3]]]]\n")
 	}
-	for name, src := range map[string][]byte{
+	inner := "[" + strings.Repeat("1,", MaxListItems-1) + "1],"
+	lines := func(format string) []byte {
+		var b bytes.Buffer
+		for i := 0; b.Len() < n-40; i++ {
+			fmt.Fprintf(&b, format, i)
+		}
+		return b.Bytes()
+	}
+	patterns := func(rule string) string {
+		return "[[release]]\nartifacts = \"any\"\ntags = [" + strings.Repeat("'"+rule+strings.Repeat("a", 20)+"*',", MaxListItems) + "]\n"
+	}
+	return map[string][]byte{
 		"nesting": fill("["), "header": append([]byte("["), fill("a.")[:n-2]...), "tables": fill("[[a]]\n"), "items": append([]byte("a = ["), fill("1,")[:n-8]...),
 		"string": append([]byte(`a = "`), fill("x")[:n-8]...), "comment": fill("#"), "keys": keys.Bytes(), "lines": fill("\n"), "rules": fill("[[release]]\n"),
-		"nested headers": fill("[[a]]\n[[a.b]]\n[[a.b.c]]\n[[a.b.c.d]]\n"),
-	} {
+		"nested headers":  fill("[[a]]\n[[a.b]]\n[[a.b.c]]\n[[a.b.c.d]]\n"),
+		"lists in a line": []byte("a = [" + strings.Repeat(inner, n/len(inner)) + "]"), "keys in a line": append(append([]byte("a = {"), lines("k%d=1,")...), "z=1}"...),
+		"many keys": lines("k%d=1\n"), "many tables": lines("[k%d]\n"), "many lists of tables": lines("[[k%d]]\n"), "sub-tables": lines("[k%d.a.b.c]\n"),
+		"unknown keys": append([]byte("[[release]]\n"), bytes.Repeat([]byte("[[release]]\nenviroment=1\nworkflw=1\ntrigers=1\n"), 1000)...),
+		"patterns":     []byte(patterns("a") + patterns("b")), "escapes": append([]byte(`a = "`), fill(`\u0061`)[:n-8]...), "quotes": fill(`"`), "not UTF-8": fill("\xff"),
+		"members": []byte("[maintainers]\nthreshold = 1\n" + strings.Repeat("[[maintainers.member]]\nname = \"a\"\nidentities=[{email=\"a@b\",issuer=\"https://c\"}]\n", 700)),
+	}
+}
+
+// TestHostile is cases 9 and 28: hostile texts are refused, and cheaply. The
+// bounds leave room for a busy machine; the benchmark shows what it really takes.
+func TestHostile(t *testing.T) {
+	for name, src := range hostile() {
+		if len(src) > MaxPolicyBytes {
+			src = src[:MaxPolicyBytes]
+		}
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		start := time.Now()
+		_, err := Parse(src)
+		took := time.Since(start)
+		runtime.ReadMemStats(&after)
+		if err == nil {
+			t.Errorf("%s: accepted", name)
+		}
+		if mem := after.TotalAlloc - before.TotalAlloc; took > 2*time.Second || mem > 64<<20 {
+			t.Errorf("%s: %v and %d bytes", name, took, mem)
+		}
+	}
+}
+
+// BenchmarkParseHostile: each far below 100 ms and 64 MiB.
+func BenchmarkParseHostile(b *testing.B) {
+	for name, src := range hostile() {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
@@ -178,12 +330,26 @@ func BenchmarkParseHostile(b *testing.B) {
 	}
 }
 
+// BenchmarkMatch stands beside path.Match, which matches the same language and
+// more.
 func BenchmarkMatch(b *testing.B) {
-	p, err := ParsePattern("widget_*_linux_*.tar.gz")
+	const pattern, name = "widget_*_linux_*.tar.gz", "widget_1.2.3_linux_amd64.tar.gz"
+	p, err := ParsePattern(pattern)
 	if err != nil {
 		b.Fatal(err)
 	}
-	for b.Loop() {
-		p.Match("widget_1.2.3_linux_amd64.tar.gz")
-	}
+	b.Run("Pattern", func(b *testing.B) {
+		for b.Loop() {
+			if !p.Match(name) {
+				b.Fatal("no match")
+			}
+		}
+	})
+	b.Run("path.Match", func(b *testing.B) {
+		for b.Loop() {
+			if ok, _ := path.Match(pattern, name); !ok {
+				b.Fatal("no match")
+			}
+		}
+	})
 }

@@ -46,23 +46,24 @@ type scanner struct {
 	src   string
 	off   int
 	line  int
-	start int            // offset up to which column counts
-	col   int            // column of start
-	at    map[string]Pos // path of a key or array element -> its place
-	count map[string]int // path of an array of tables -> elements so far
-	named int            // tables and arrays of tables so far
+	start int             // offset up to which column counts
+	col   int             // column of start
+	at    map[string]Pos  // path of a key or array element -> its place
+	count map[string]int  // path of an array of tables -> elements so far
+	named int             // tables and arrays of tables so far
+	value map[string]bool // path of a key that has a value
 }
 
 // scan returns the places of all keys and array elements of src by path, for
 // example "release[0].tags[1]".
 func scan(src []byte) (map[string]Pos, *Problem) {
 	if len(src) > MaxPolicyBytes {
-		return nil, &Problem{Reason: PolicyTooLarge, Msg: fmt.Sprintf("a policy has at most %d bytes, this one has %d", MaxPolicyBytes, len(src))}
+		return nil, &Problem{Pos: Pos{1, 1}, Reason: PolicyTooLarge, Msg: fmt.Sprintf("a policy has at most %d bytes, this one has %d", MaxPolicyBytes, len(src))}
 	}
 	if p := scanBytes(src); p != nil {
 		return nil, p
 	}
-	s := &scanner{src: string(src), line: 1, col: 1, at: map[string]Pos{}, count: map[string]int{}}
+	s := &scanner{src: string(src), line: 1, col: 1, at: map[string]Pos{}, count: map[string]int{}, value: map[string]bool{}}
 	table, keys := "", 0
 	for s.off < len(s.src) {
 		s.spaces()
@@ -262,6 +263,9 @@ func (s *scanner) header() (string, *Problem) {
 			return "", p
 		}
 		path = join(path, key)
+		if s.value[path] {
+			return "", &Problem{Pos: from, Reason: PolicyDuplicate, Path: path, Msg: fmt.Sprintf("already has a value in line %d", s.at[path].Line)}
+		}
 		if s.peek() != '.' {
 			break
 		}
@@ -333,11 +337,12 @@ func (s *scanner) keyValue(table string, depth int) *Problem {
 	if first, dup := s.at[path]; dup {
 		return &Problem{Pos: from, Reason: PolicyDuplicate, Path: path, Msg: fmt.Sprintf("already stands in line %d", first.Line)}
 	}
-	s.at[path] = from
-	return s.value(path, depth)
+	s.at[path], s.value[path] = from, true
+	return s.any(path, depth)
 }
 
-func (s *scanner) value(path string, depth int) *Problem {
+// any takes one value.
+func (s *scanner) any(path string, depth int) *Problem {
 	switch c := s.peek(); {
 	case c == '"' || c == '\'':
 		return s.str(c)
@@ -392,7 +397,7 @@ func (s *scanner) array(path string, depth int) *Problem {
 		}
 		item := fmt.Sprintf("%s[%d]", path, n)
 		s.at[item] = s.pos()
-		if p := s.value(item, depth); p != nil {
+		if p := s.any(item, depth); p != nil {
 			return p
 		}
 		s.blank()

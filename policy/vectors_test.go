@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -112,15 +113,16 @@ func TestSchemaAgrees(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, v := range vectors(t, "policy") {
-		if v.header["schema"] == "blind" {
-			continue
-		}
 		var raw map[string]any
 		err := toml.Unmarshal(v.body, &raw)
 		if err == nil {
 			err = schema.Validate(plain(t, raw))
 		}
-		if (err == nil) != (v.header["expect"] == "OK") {
+		if v.header["schema"] == "blind" {
+			if err != nil {
+				t.Errorf("%s: the schema is not blind: %v", v.name, err)
+			}
+		} else if (err == nil) != (v.header["expect"] == "OK") {
 			t.Errorf("%s: the schema says %v, the parser %s", v.name, err, v.header["expect"])
 		}
 	}
@@ -134,6 +136,10 @@ func plain(t *testing.T, raw map[string]any) any {
 		switch v := v.(type) {
 		case time.Time:
 			return v.UTC().Format(timeFormat)
+		case float64:
+			if math.IsNaN(v) || math.IsInf(v, 0) {
+				return fmt.Sprint(v) // JSON has no such number
+			}
 		case map[string]any:
 			for k := range v {
 				v[k] = conv(v[k])

@@ -1,0 +1,532 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package policy
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// choices are, for each field of a workflow's evidence, first the values that
+// decideRule allows together and then others. good says how many allow.
+var choices = []struct {
+	field string
+	good  int
+	of    []string
+}{
+	{"Kind", 1, []string{"uri", "email", "username", "key", ""}},
+	{"Value", 1, []string{choiceSAN, choiceSAN + "x", strings.Replace(choiceSAN, "release.yml", "other.yml", 1), strings.Replace(choiceSAN, "refs/tags/v1", "refs/heads/x@refs/tags/v1", 1), ""}},
+	{"Issuer", 1, []string{githubIssuer, githubIssuer + "/x", strings.ToUpper(githubIssuer), ""}},
+	{"BuildSignerURI", 1, []string{choiceSAN, choiceSAN + "x", ""}},
+	{"RunnerEnvironment", 1, []string{"github-hosted", "self-hosted", ""}},
+	{"SourceRepositoryURI", 2, []string{"https://github.com/acme/widget", "https://github.com/ACME/Widget", "https://github.com/acme/widgets", "https://github.com/acme/widget.git", ""}},
+	{"SourceRepositoryDigest", 1, []string{strings.Repeat("1", 40), strings.Repeat("2", 40), ""}},
+	{"SourceRepositoryRef", 1, []string{"refs/tags/v1", "refs/tags/v2", "refs/heads/v1", "refs/heads/x@refs/tags/v1", "v1", ""}},
+	{"SourceRepositoryID", 1, []string{"1001", "1002", ""}},
+	{"SourceRepositoryOwnerID", 1, []string{"2002", "2003", ""}},
+	{"BuildConfigURI", 2, []string{choiceSAN, strings.Replace(choiceSAN, "acme", "Acme", 1), choiceSAN + "x", strings.Replace(choiceSAN, "refs/tags/v1", "refs/heads/main", 1), ""}},
+	{"BuildTrigger", 3, []string{"push", "release", "workflow_dispatch", "schedule", "pull_request_target", "Push", ""}},
+	{"DeploymentEnvironment", 2, []string{"release", "RELEASE", "releases", ""}},
+	{"TokenSubject", 2, []string{"", "repo:acme/widget:ref:refs/tags/v1"}},
+	{"WorkflowRepository", 3, []string{"", "acme/widget", "evil/widget"}},
+	{"WorkflowTrigger", 2, []string{"", "pull_request_target"}},
+}
+
+const choiceSAN = "https://github.com/acme/widget/.github/workflows/release.yml@refs/tags/v1"
+
+// FuzzIdentity compares the decision over one workflow rule with an oracle that
+// only counts: it is allowed if every field has one of its good values.
+func FuzzIdentity(f *testing.F) {
+	f.Add([]byte{})
+	rng := rand.New(rand.NewPCG(1, 2))
+	for i := range choices {
+		for j := range choices[i].of {
+			seed := make([]byte, len(choices))
+			seed[i] = byte(j)
+			f.Add(seed)
+			for k := range seed {
+				if rng.IntN(3) == 0 {
+					seed[k] = byte(rng.IntN(7))
+				}
+			}
+			f.Add(seed)
+		}
+	}
+	p := mustPin(f, decideRule, Ids{"1001", "2002"})
+	f.Fuzz(func(t *testing.T, pick []byte) {
+		var id Identity
+		want := true
+		for i, c := range choices {
+			n := 0
+			if i < len(pick) {
+				n = int(pick[i]) % len(c.of)
+			}
+			want = want && n < c.good
+			reflect.ValueOf(&id).Elem().FieldByName(c.field).SetString(c.of[n])
+		}
+		c := Claims{Signer: id, Tags: []string{"v1"}}
+		req := ask()
+		req.Commit = strings.Repeat("1", 40)
+		d := Decide(p, req, NewEvidence(c, proven))
+		if (d.Outcome == Permitted) != want {
+			t.Fatalf("%s %+v for %+v", d.Reason, d.Rules, id)
+		}
+		near, ok := d.Nearest()
+		if !ok || (len(near.Mismatches) == 0) != want {
+			t.Fatalf("%d mismatches, outcome %d", len(near.Mismatches), d.Outcome)
+		}
+		if pre, final := Precheck(p, req, c); final == want || pre.Outcome == Permitted {
+			t.Fatalf("precheck %v, decision %s", final, d.Reason)
+		}
+		// A second rule for other people changes nothing.
+		more := mustPin(t, decideRule+"[[release]]\nname = \"people\"\ntags = [\"v*\"]\nartifacts = \"any\"\nidentities = [{ email = \"alice@example.com\", issuer = \"https://accounts.google.com\" }]\n", Ids{"1001", "2002"})
+		if again := Decide(more, req, NewEvidence(c, proven)); again.Outcome != d.Outcome {
+			t.Fatal("another rule changed the outcome")
+		}
+	})
+}
+
+// TestAddingNeverHelps takes every denied vector and gives each field of its
+// certificate a value that nobody asked for.
+func TestAddingNeverHelps(t *testing.T) {
+	for _, v := range vectors(t, "decide") {
+		in := readDecide(t, v)
+		if in.claims == nil || in.verified == nil || v.header["expect"] == "OK" {
+			continue
+		}
+		p := in.pin(t)
+		for ext := range in.claims.Signer.extensions() {
+			for _, add := range []string{"x", "refs/heads/nowhere", "*", strings.Repeat("f", 40)} {
+				c := *in.claims
+				f := c.Signer.extensions()[ext]
+				if v.header["reason"] != string(RuleMismatch) && (*f != "" || ext == ".24") {
+					continue // it may be what was revoked or yanked
+				}
+				*f += add
+				if d := Decide(p, in.req, NewEvidence(c, *in.verified)); d.Outcome != Denied {
+					t.Errorf("%s: allowed after adding %q to %s", v.name, add, ext)
+				}
+			}
+		}
+	}
+}
+
+// TestSameErrors parses texts with many faults again and again: the problems
+// and their order stay the same.
+func TestSameErrors(t *testing.T) {
+	var many strings.Builder
+	for i := range 60 {
+		fmt.Fprintf(&many, "[t%d]\nk = 1\n", i)
+	}
+	for i := range 60 {
+		fmt.Fprintf(&many, "[[release]]\nname = \"r%d\"\nq%d = 1\nz%d = 1\n", i, i, i)
+	}
+	src := []byte(decideHead + many.String())
+	var first *ParseError
+	for range 20 {
+		_, err := Parse(src)
+		var pe *ParseError
+		if !errors.As(err, &pe) || len(pe.Problems) != maxProblems {
+			t.Fatal(err)
+		}
+		if first == nil {
+			first = pe
+		} else if !reflect.DeepEqual(first, pe) {
+			t.Fatal("other problems the second time")
+		}
+	}
+	if !slices.IsSortedFunc(first.Problems, func(a, b Problem) int {
+		return (a.Pos.Line-b.Pos.Line)*10000 + a.Pos.Column - b.Pos.Column
+	}) {
+		t.Error("not in the order of the file")
+	}
+}
+
+// TestNil is case 393 for every exported method that can be called on nothing.
+func TestNil(t *testing.T) {
+	var none *Trusted
+	var doc *Document
+	if none.Genesis() != "" || none.Digest() != (Digest{}) || none.Content() != nil || none.AcceptsUnlogged() || none.Keys() != nil || none.DigestAlgorithms() != nil || doc.Pin(Ids{}) != nil {
+		t.Error("a nil policy says something")
+	}
+	if d, final := Precheck(nil, Request{}, Claims{}); d.Outcome != Denied || !final || d.Reason != Internal {
+		t.Errorf("precheck of nothing: %+v %v", d, final)
+	}
+	zero := (&Document{}).Pin(Ids{})
+	if d := Decide(zero, ask(), NewEvidence(claim(workflowIdentity("refs/tags/v1")), proven)); d.Outcome != Denied || d.Reason != NoRules {
+		t.Errorf("zero document: %+v", d)
+	}
+	p := mustPin(t, decideRule, Ids{})
+	for _, id := range []Identity{{}, {Kind: KindURI}, {Kind: KindKey}, {Kind: KindEmail}} {
+		if d := Decide(p, ask(), NewEvidence(Claims{Signer: id}, proven)); d.Outcome != Denied {
+			t.Errorf("%+v is allowed", id)
+		}
+	}
+	keys := mustPin(t, "[[release]]\nname = \"k\"\ntags = \"any\"\nartifacts = \"any\"\nidentities = [{ email = \"alice@example.com\", issuer = \"https://accounts.google.com\" }]\n", Ids{})
+	if d := Decide(keys, ask(), NewEvidence(Claims{Signer: Identity{Kind: KindKey}}, proven)); d.Outcome != Denied {
+		t.Error("a key without a name is allowed")
+	}
+	for _, src := range [][]byte{nil, {}, []byte("\n")} {
+		if d, err := Parse(src); err == nil || d != nil {
+			t.Error("nothing is a policy")
+		}
+	}
+}
+
+// TestFlags judges by flags instead of a policy.
+func TestFlags(t *testing.T) {
+	alice := FlagIdentity{Identity: "alice@example.com", Issuer: "https://accounts.google.com"}
+	id := Identity{Kind: KindEmail, Value: alice.Identity, Issuer: alice.Issuer}
+	with := func(change func(*Identity)) Claims {
+		x := id
+		if change != nil {
+			change(&x)
+		}
+		return Claims{Signer: x, Tags: []string{"v1"}}
+	}
+	setOnly, unlogged, both := alice, alice, alice
+	setOnly.SetOnly, unlogged.Unlogged, both.SetOnly, both.Unlogged = true, true, true, true
+	key := FlagIdentity{KeyID: strings.Repeat("a", 64)}
+	github := FlagIdentity{Identity: releaseIdentity, NoIssuer: true}
+	v := func(logged, proven bool) Verification { return Verification{[]time.Time{signed}, logged, proven} }
+	for _, c := range []struct {
+		name  string
+		flags FlagIdentity
+		c     Claims
+		v     Verification
+		tag   string
+		want  Reason
+	}{
+		{"right", alice, with(nil), v(true, true), "", Allowed},
+		{"right tag", alice, with(nil), v(true, true), "v1", Allowed},
+		{"another tag", alice, with(nil), v(true, true), "v2", TagMismatch},
+		{"no tag", alice, Claims{Signer: id}, v(true, true), "v1", TagUnknown},
+		{"other case", alice, with(func(i *Identity) { i.Value = "Alice@example.com" }), v(true, true), "", NarrowedIdentity},
+		{"other issuer", alice, with(func(i *Identity) { i.Issuer += "/" }), v(true, true), "", NarrowedIdentity},
+		{"no issuer", alice, with(func(i *Identity) { i.Issuer = "" }), v(true, true), "", NarrowedIdentity},
+		{"no kind", alice, with(func(i *Identity) { i.Kind = "" }), v(true, true), "", NarrowedIdentity},
+		{"a key of that name", alice, with(func(i *Identity) { i.Kind = KindKey }), v(true, true), "", NarrowedIdentity},
+		{"promise", alice, with(nil), v(true, false), "", NotLogged},
+		{"promise taken", setOnly, with(nil), v(true, false), "", Allowed},
+		{"unlogged", setOnly, with(nil), v(false, false), "", NotLogged},
+		{"unlogged taken", unlogged, with(nil), v(false, false), "", Allowed},
+		{"unlogged does not take a promise", unlogged, with(nil), v(true, false), "", NotLogged},
+		{"both", both, with(nil), v(true, false), "", Allowed},
+		{"key", key, with(func(i *Identity) { *i = Identity{Kind: KindKey, Value: key.KeyID} }), v(true, true), "", Allowed},
+		{"another key", key, with(func(i *Identity) { *i = Identity{Kind: KindKey, Value: strings.Repeat("b", 64)} }), v(true, true), "", NarrowedIdentity},
+		{"a person named like the key", key, with(func(i *Identity) { i.Value = key.KeyID }), v(true, true), "", NarrowedIdentity},
+		{"GitHub", github, with(func(i *Identity) { *i = Identity{Kind: KindURI, Value: releaseIdentity} }), v(true, true), "", Allowed},
+		{"GitHub with an issuer", github, with(func(i *Identity) { *i = Identity{Kind: KindURI, Value: releaseIdentity, Issuer: "https://x.example"} }), v(true, true), "", NarrowedIdentity},
+	} {
+		p, err := IdentityOnly(c.flags)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req := ask()
+		req.Tag = c.tag
+		d := Decide(p, req, NewEvidence(c.c, c.v))
+		if d.Reason != c.want || (d.Outcome == Permitted) != (c.want == Allowed) {
+			t.Errorf("%s: %s %s", c.name, d.Reason, d.Detail)
+		}
+		if _, final := Precheck(p, req, c.c); final && d.Outcome == Permitted {
+			t.Errorf("%s: refused early", c.name)
+		}
+		if d.Outcome == Permitted && !slices.ContainsFunc(d.Notes, func(n Note) bool { return n.Code == "no-policy" }) {
+			t.Errorf("%s: does not say that no policy was consulted", c.name)
+		}
+		if _, ok := d.Nearest(); ok || p.Content() != nil || p.Genesis() != GenesisFlags || p.AcceptsUnlogged() != c.flags.Unlogged {
+			t.Errorf("%s: flags pass for a policy", c.name)
+		}
+	}
+}
+
+// TestNearest prefers the rule that names the signer.
+func TestNearest(t *testing.T) {
+	p := mustPin(t, `[[release]]
+name = "people"
+tags = ["v*"]
+artifacts = ["widget_*"]
+identities = [{ email = "alice@example.com", issuer = "https://accounts.google.com" }]
+[[release]]
+name = "ci"
+tags = ["w*"]
+artifacts = ["other_*"]
+workflow = ".github/workflows/release.yml"
+`, Ids{})
+	d := Decide(p, ask(), NewEvidence(claim(workflowIdentity("refs/tags/v1")), proven))
+	near, ok := d.Nearest()
+	if !ok || near.Rule != "ci" || !near.IdentityMatches() || len(d.Rules) != 2 || d.Rules[0].IdentityMatches() {
+		t.Errorf("%+v", d.Rules)
+	}
+}
+
+// TestWhatAPolicyNeeds covers what a caller asks a policy before it verifies.
+func TestWhatAPolicyNeeds(t *testing.T) {
+	h := func(alg string, n int) string { return alg + ":" + strings.Repeat("a", n) }
+	p := mustPin(t, decideRule+"unlogged = true\n[[yanked]]\ndigest = \""+h("sha512", 128)+"\"\n[[yanked]]\ndigest = \""+h("gitCommit", 40)+"\"\n[[yanked]]\ntag = \"v0\"\n"+
+		"[[adopted]]\ntag = \"v0\"\ndigests = [\""+h("sha384", 96)+"\", \""+h("sha512", 128)+"\"]\n", Ids{})
+	if got := p.DigestAlgorithms(); !slices.Equal(got, []string{"sha512", "sha384"}) {
+		t.Errorf("algorithms %q", got)
+	}
+	if !p.AcceptsUnlogged() || mustPin(t, decideRule, Ids{}).AcceptsUnlogged() || len(p.Keys()) != 0 {
+		t.Error("what the rules accept")
+	}
+	if p.Digest().Alg != "sha256" || p.Content().Version != 1 || p.Genesis() != GenesisPinned {
+		t.Error("what was pinned")
+	}
+}
+
+func TestMessages(t *testing.T) {
+	for want, got := range map[string]string{
+		"":               Pos{}.String(),
+		"3:4":            Pos{3, 4}.String(),
+		"3:4: a.b: no":   Problem{Pos: Pos{3, 4}, Path: "a.b", Msg: "no"}.String(),
+		"no":             Problem{Msg: "no"}.String(),
+		"invalid policy": (&ParseError{}).Error(),
+		"1:1: one (and 1 more)": (&ParseError{[]Problem{
+			{Pos: Pos{1, 1}, Msg: "one"}, {Pos: Pos{2, 1}, Msg: "two"},
+		}}).Error(),
+		"any":                      PatternSet{any: true}.String(),
+		"semver (1.2.3 or v1.2.3)": PatternSet{semver: true}.String(),
+		"a, b":                     PatternSet{list: []Pattern{{"a"}, {"b"}}}.String(),
+	} {
+		if got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+	if (&ParseError{}).Reason() != Internal || Locator.Path(Locator{}) != "" {
+		t.Error("nothing is no error code")
+	}
+}
+
+// TestLintTable: each piece of advice appears for what it is about, and not for
+// a policy that follows all of it.
+func TestLintTable(t *testing.T) {
+	now := time.Date(2026, 6, 1, 0, 0, 0, 0, time.UTC)
+	two := strings.Replace(decideHead, "threshold = 1", "threshold = 2", 1) + "[[maintainers.member]]\nname = \"bob\"\nidentities = [{ email = \"bob@example.com\", issuer = \"https://github.com/login/oauth\" }]\n"
+	good := two + decideRule
+	rule := func(from, to string) string { return two + strings.Replace(decideRule, from, to, 1) }
+	second := strings.Replace(decideRule, "binaries", "second", 1)
+	for _, c := range []struct {
+		want Reason
+		src  string
+		path string
+	}{
+		{"", good, ""},
+		{"", good + strings.Replace(second, "widget_*", "docs_*", 1), ""},
+		{"", good + strings.Replace(second, "v*", "w*", 1), ""},
+		{"", good + "until = 2026-01-01T00:00:00Z\n" + second + "since = 2026-01-01T00:00:00Z\n", ""},
+		{"", good + "overlaps = true\n" + second, ""},
+		{"lint-expired", strings.Replace(good, "2027-01-01", "2026-01-01", 1), "expires"},
+		{"lint-expires-late", strings.Replace(good, "2027-01-01", "2028-01-01", 1), "expires"},
+		{"lint-no-rules", two, "version"},
+		{"lint-threshold", strings.Replace(good, "threshold = 2", "threshold = 1", 1), "maintainers.threshold"},
+		{"lint-repository-only", good[:strings.Index(good, "threshold")] + "threshold = 1\nrepository = true\n" + decideRule, "maintainers.repository"},
+		{"lint-free-mail", strings.ReplaceAll(decideHead+decideRule, "alice@example.com", "alice@GMail.com"), "maintainers.member[0].identities[0]"},
+		{"lint-no-environment", rule("environment = \"release\"\n", ""), "release[0].name"},
+		{"lint-runner", rule("environment", "runner = \"any\"\nenvironment"), "release[0].runner"},
+		{"lint-dispatch", rule("environment = \"release\"\n", "refs = [\"refs/heads/main\"]\ntriggers = [\"workflow_dispatch\"]\n"), "release[0].triggers"},
+		{"lint-signer-branch", rule("environment", "signer-ref = \"refs/heads/main\"\nenvironment"), "release[0].signer-ref"},
+		{"lint-any-tag", rule(`["v*"]`, `"any"`), "release[0].tags"},
+		{"lint-any-artifact", rule(`["widget_*"]`, `"any"`), "release[0].artifacts"},
+		{"lint-unlogged", rule("environment", "unlogged = true\nenvironment"), "release[0].unlogged"},
+		{"lint-set-only", rule("environment", "set-only = true\nenvironment"), "release[0].set-only"},
+		{"lint-overlap", good + second, "release[1].tags"},
+		{"lint-overlap", good + strings.Replace(second, `["v*"]`, `"semver"`, 1), "release[1].tags"},
+		{"lint-overlap", good + "overlaps = true\n" + strings.Replace(second, `["widget_*"]`, `"any"`, 1), "release[1].tags"},
+		{"lint-yank-by-tag", rule(`["v*"]`, `"any"`) + "[[yanked]]\ntag = \"v1\"\n", "yanked[0]"},
+	} {
+		doc, err := Parse([]byte(c.src))
+		if err != nil {
+			t.Fatalf("%s: %v", c.want, err)
+		}
+		found := false
+		for _, p := range Lint(doc, now) {
+			found = found || p.Reason == c.want && p.Path == c.path
+			if p.Pos == (Pos{}) || p.Msg == "" || !strings.HasPrefix(string(p.Reason), "lint-") {
+				t.Errorf("%s: %+v", c.want, p)
+			}
+			if c.want == "" {
+				t.Errorf("advice about a good policy: %s", p)
+			}
+		}
+		if !found && c.want != "" {
+			t.Errorf("no %s at %s: %v", c.want, c.path, Lint(doc, now))
+		}
+	}
+}
+
+func TestSemverVectors(t *testing.T) {
+	for _, v := range vectors(t, "semver") {
+		if got := (PatternSet{semver: true}).Match(v.field("tag")); got != (v.header["expect"] == "OK") {
+			t.Errorf("%s: %q: %v", v.name, v.field("tag"), got)
+		}
+	}
+}
+
+// TestCases checks the list of catalogue cases: every line names a vector or a
+// test that exists, no case stands twice, and every vector whose source is a
+// case is listed.
+func TestCases(t *testing.T) {
+	tests := map[string]bool{}
+	files, err := os.ReadDir(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		if !strings.HasSuffix(f.Name(), "_test.go") {
+			continue
+		}
+		src, err := os.ReadFile(f.Name())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(string(src)) {
+			if name, ok := strings.CutPrefix(line, "func "); ok {
+				name, _, _ = strings.Cut(name, "(")
+				tests[name] = true
+			}
+		}
+	}
+	data, err := os.ReadFile("../schema/testdata/cases.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]bool{}
+	cited := map[string]bool{}
+	for line := range strings.Lines(string(data)) {
+		if strings.HasPrefix(line, "#") || line == "\n" {
+			continue
+		}
+		id, where, ok := strings.Cut(strings.TrimSuffix(line, "\n"), " -> ")
+		if !ok || seen[id] || len(strings.Fields(id)) != 2 {
+			t.Errorf("malformed, or twice: %q", line)
+			continue
+		}
+		seen[id] = true
+		for w := range strings.SplitSeq(where, ", ") {
+			if kind, name, ok := strings.Cut(w, "/"); ok {
+				data, err := os.ReadFile("../schema/testdata/" + kind + "/" + name + ".txt")
+				if err != nil || !strings.Contains(string(data), "source: case "+id+"\n") {
+					t.Errorf("%s: the vector %s is not about it: %v", id, w, err)
+				}
+				cited[w] = true
+			} else if !tests[w] {
+				t.Errorf("%s: there is no test %s", id, w)
+			}
+		}
+	}
+	for _, kind := range []string{"policy", "pattern", "locator", "refname", "semver", "decide"} {
+		for _, v := range vectors(t, kind) {
+			if strings.HasPrefix(v.header["source"], "case ") && !cited[kind+"/"+v.name] {
+				t.Errorf("%s/%s is about %s, which does not list it", kind, v.name, v.header["source"])
+			}
+		}
+	}
+}
+
+// TestVectorHeaders: every vector has known headers, a known class and a known
+// reason, and names do not hide what they are.
+func TestVectorHeaders(t *testing.T) {
+	reasons := map[string]Class{}
+	for _, r := range Reasons() {
+		reasons[string(r.Code)] = r.Class
+	}
+	total, fail := 0, 0
+	for _, kind := range []string{"policy", "pattern", "locator", "refname", "semver", "decide"} {
+		for _, v := range vectors(t, kind) {
+			total++
+			if v.header["expect"] != "OK" {
+				fail++
+			}
+			for k, val := range v.header {
+				switch {
+				case !slices.Contains([]string{"expect", "reason", "requirement", "source", "position", "schema"}, k):
+					t.Errorf("%s/%s: unknown header %s", kind, v.name, k)
+				case k == "reason" && reasons[val] == ClassUnset:
+					t.Errorf("%s/%s: unknown reason %s", kind, v.name, val)
+				case k == "reason" && kind != "policy" && reasons[val].String() != v.header["expect"]:
+					t.Errorf("%s/%s: %s is not of class %s", kind, v.name, val, v.header["expect"])
+				case k == "requirement" && !strings.HasPrefix(val, "R-"):
+					t.Errorf("%s/%s: requirement %s", kind, v.name, val)
+				}
+			}
+			if (kind == "policy" || kind == "decide") && v.header["expect"] != "OK" && v.header["reason"] == "" {
+				t.Errorf("%s/%s: no reason", kind, v.name)
+			}
+		}
+	}
+	if total < 400 || fail < 300 {
+		t.Errorf("%d vectors, %d of which must fail", total, fail)
+	}
+}
+
+// TestReasonsAreUsed: the constants of reason.go and the rows of the table are
+// the same set, and the exit codes are frozen.
+func TestReasonsAreUsed(t *testing.T) {
+	src, err := os.ReadFile("reason.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names, rows []string
+	for line := range strings.Lines(string(src)) {
+		f := strings.Fields(line)
+		if len(f) == 4 && f[1] == "Reason" && f[2] == "=" {
+			names = append(names, f[0])
+		}
+		if len(f) > 2 && strings.HasPrefix(f[0], "{") && strings.HasPrefix(f[1], "Class") {
+			rows = append(rows, strings.Trim(f[0], "{,"))
+		}
+	}
+	slices.Sort(names)
+	slices.Sort(rows)
+	if len(names) == 0 || !slices.Equal(names, rows) {
+		t.Errorf("constants %q\nrows %q", names, rows)
+	}
+	var got []string
+	for _, c := range Classes() {
+		got = append(got, fmt.Sprintf("%d %s", c.Exit(), c))
+	}
+	want := []string{"0 OK", "1 DENY", "2 USAGE", "3 UNAVAILABLE", "4 AUTH", "5 NO_POLICY", "6 INVALID", "7 ALARM", "8 STALE", "70 INTERNAL"}
+	if !slices.Equal(got, want) {
+		t.Errorf("exit codes %q", got)
+	}
+}
+
+// TestSchemaIsClosed: every object of the schema refuses keys that it does not
+// name.
+func TestSchemaIsClosed(t *testing.T) {
+	data, err := os.ReadFile("../schema/policy-v1.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var root any
+	if err := json.Unmarshal(data, &root); err != nil {
+		t.Fatal(err)
+	}
+	var walk func(path string, v any)
+	walk = func(path string, v any) {
+		switch v := v.(type) {
+		case map[string]any:
+			if v["type"] == "object" && v["additionalProperties"] != false {
+				t.Errorf("%s is open", path)
+			}
+			for k, x := range v {
+				walk(path+"/"+k, x)
+			}
+		case []any:
+			for i, x := range v {
+				walk(fmt.Sprint(path, "/", i), x)
+			}
+		}
+	}
+	walk("", root)
+}
