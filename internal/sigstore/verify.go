@@ -256,7 +256,7 @@ func classify(err error, fallback policy.Reason) *Error {
 				text = err.Error()
 			}
 			// An error of the library formats a missing cause like this.
-			text = strings.TrimSuffix(text, "; error: %!w(<nil>)")
+			text = strings.TrimSuffix(strings.TrimSuffix(text, ": %!w(<nil>)"), "; error")
 			return &Error{s.reason, errors.New(text)}
 		}
 	}

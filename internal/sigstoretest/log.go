@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package sigstoretest
+
+import (
+	"context"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"testing"
+	"time"
+
+	protocommon "github.com/sigstore/protobuf-specs/gen/pb-go/common/v1"
+	protorekor "github.com/sigstore/protobuf-specs/gen/pb-go/rekor/v1"
+	"github.com/sigstore/rekor/pkg/util"
+	"github.com/sigstore/sigstore/pkg/signature"
+	"golang.org/x/mod/sumdb/note"
+	"golang.org/x/mod/sumdb/tlog"
+)
+
+const (
+	treeID = 4711
+	// shardOffset is how far Rekor v1's index over all shards is ahead of the
+	// tree's own.
+	shardOffset = 1000
+)
+
+// log is a transparency log of either generation.
+type log struct {
+	t      testing.TB
+	host   string
+	v2     bool
+	key    *ecdsa.PrivateKey
+	id     []byte
+	hashes []tlog.Hash // stored hashes
+	size   int64
+}
+
+func newLog(t testing.TB, host string, v2 bool) *log {
+	l := &log{t: t, host: host, v2: v2, key: newKey(t, elliptic.P256())}
+	_, l.id = spki(t, l.key.Public())
+	for n := range 3 { // a log is never empty
+		l.append([]byte{byte(n)})
+	}
+	return l
+}
+
+func (l *log) check(err error) {
+	l.t.Helper()
+	if err != nil {
+		l.t.Fatal(err)
+	}
+}
+
+func (l *log) append(record []byte) (index int64) {
+	h, err := tlog.StoredHashes(l.size, record, l.reader())
+	l.check(err)
+	l.hashes = append(l.hashes, h...)
+	l.size++
+	return l.size - 1
+}
+
+func (l *log) reader() tlog.HashReaderFunc {
+	return func(idx []int64) ([]tlog.Hash, error) {
+		var out []tlog.Hash
+		for _, n := range idx {
+			out = append(out, l.hashes[n])
+		}
+		return out, nil
+	}
+}
+
+// body is what a log entry says.
+type body struct {
+	kind, version string
+	json          []byte
+}
+
+func (l *log) json(v any) []byte {
+	out, err := json.Marshal(v)
+	l.check(err)
+	return out
+}
+
+// entry adds the body to the log and returns the entry.
+func (l *log) entry(r Request, b body, at time.Time) *protorekor.TransparencyLogEntry {
+	l.t.Helper()
+	index := l.append(b.json)
+	e := &protorekor.TransparencyLogEntry{
+		LogIndex: index, LogId: &protocommon.LogId{KeyId: l.id}, KindVersion: &protorekor.KindVersion{Kind: b.kind, Version: b.version}, CanonicalizedBody: b.json,
+	}
+	if !l.v2 {
+		e.LogIndex += shardOffset
+		e.IntegratedTime = at.Unix()
+		if !r.NoPromise {
+			e.InclusionPromise = &protorekor.InclusionPromise{SignedEntryTimestamp: l.promise(e)}
+		}
+		if r.NoProof {
+			return e
+		}
+	}
+	proof, err := tlog.ProveRecord(l.size, index, l.reader())
+	l.check(err)
+	root, err := tlog.TreeHash(l.size, l.reader())
+	l.check(err)
+	e.InclusionProof = &protorekor.InclusionProof{LogIndex: index, TreeSize: l.size, RootHash: root[:], Checkpoint: &protorekor.Checkpoint{Envelope: l.checkpoint(root)}}
+	for _, h := range proof {
+		e.InclusionProof.Hashes = append(e.InclusionProof.Hashes, h[:])
+	}
+	return e
+}
+
+// promise returns the signed entry timestamp of an entry.
+func (l *log) promise(e *protorekor.TransparencyLogEntry) []byte {
+	sum := sha256.Sum256(l.json(map[string]any{
+		"body": base64.StdEncoding.EncodeToString(e.CanonicalizedBody), "integratedTime": e.IntegratedTime, "logID": hex.EncodeToString(l.id), "logIndex": e.LogIndex,
+	}))
+	sig, err := ecdsa.SignASN1(rand.Reader, l.key, sum[:])
+	l.check(err)
+	return sig
+}
+
+// Promise makes the Rekor v1 log sign the entry's time and index as they stand,
+// whatever they are.
+func (i *Instance) Promise(e *protorekor.TransparencyLogEntry) {
+	e.InclusionPromise = &protorekor.InclusionPromise{SignedEntryTimestamp: i.v1.promise(e)}
+}
+
+func (l *log) checkpoint(root tlog.Hash) string {
+	if l.v2 {
+		signed, err := note.Sign(&note.Note{Text: fmt.Sprintf("%s\n%d\n%s\n", l.host, l.size, base64.StdEncoding.EncodeToString(root[:]))}, noteSigner{l})
+		l.check(err)
+		return string(signed)
+	}
+	signer, err := signature.LoadECDSASigner(l.key, crypto.SHA256)
+	l.check(err)
+	cp, err := util.CreateAndSignCheckpoint(context.Background(), l.host, treeID, uint64(l.size), root[:], signer)
+	l.check(err)
+	return string(cp)
+}
+
+// noteSigner signs C2SP checkpoints with an ECDSA key as Rekor v2 does.
+type noteSigner struct{ l *log }
+
+func (s noteSigner) Name() string    { return s.l.host }
+func (s noteSigner) KeyHash() uint32 { return binary.BigEndian.Uint32(s.l.id) }
+func (s noteSigner) Sign(msg []byte) ([]byte, error) {
+	sum := sha256.Sum256(msg)
+	return ecdsa.SignASN1(rand.Reader, s.l.key, sum[:])
+}
