@@ -252,10 +252,10 @@ func TestBranches(t *testing.T) {
 		{name: "promised index", req: mutate(func(b *protobundle.Bundle) { b.VerificationMaterial.TlogEntries[0].LogIndex++ }), reason: policy.LogInvalid},
 		{name: "set-only refused", req: wf(func(r *sigstoretest.Request) { r.NoProof = true }), reason: policy.RuleMismatch, code: "log-differs"},
 		{name: "set-only", rule: workflowRule + "set-only = true\n", req: wf(func(r *sigstoretest.Request) { r.NoProof = true }), reason: policy.Allowed},
-		{name: "unlogged refused", req: wf(func(r *sigstoretest.Request) { r.NoLog, r.TSA = true, true }), reason: policy.NotLogged},
-		{name: "unlogged", rule: workflowRule + "unlogged = true\n", req: wf(func(r *sigstoretest.Request) { r.NoLog, r.TSA = true, true }), reason: policy.Allowed},
-		{name: "unlogged without time stamp", rule: workflowRule + "unlogged = true\n", req: wf(func(r *sigstoretest.Request) { r.NoLog = true }), reason: policy.TimeInvalid},
-		{name: "nothing", req: wf(func(r *sigstoretest.Request) { r.NoLog = true }), reason: policy.NotLogged},
+		{name: "unlogged refused", req: wf(func(r *sigstoretest.Request) { r.Log, r.TSA = sigstoretest.LogNone, true }), reason: policy.NotLogged},
+		{name: "unlogged", rule: workflowRule + "unlogged = true\n", req: wf(func(r *sigstoretest.Request) { r.Log, r.TSA = sigstoretest.LogNone, true }), reason: policy.Allowed},
+		{name: "unlogged without time stamp", rule: workflowRule + "unlogged = true\n", req: wf(func(r *sigstoretest.Request) { r.Log = sigstoretest.LogNone }), reason: policy.TimeInvalid},
+		{name: "nothing", req: wf(func(r *sigstoretest.Request) { r.Log = sigstoretest.LogNone }), reason: policy.NotLogged},
 
 		{name: "case-251-compromised-since", rule: workflowRule + "[[revoked]]\nrule = \"binaries\"\ncompromised-since = 2026-06-01T00:00:00Z\n", req: wf(nil), reason: policy.RevokedSigner},
 		{name: "case-252-compromised-before", rule: workflowRule + "[[revoked]]\nrule = \"binaries\"\ncompromised-since = 2026-06-02T00:00:00Z\n", req: wf(nil), reason: policy.Allowed},
@@ -541,7 +541,7 @@ func TestShared(t *testing.T) {
 
 func TestGitHubRelease(t *testing.T) {
 	inst := sigstoretest.New(t)
-	root := parseRoot(t, inst, sigstoretest.RootOptions{NoLog: true})
+	root := parseRoot(t, inst, sigstoretest.RootOptions{NoLog: true, NoCT: true})
 	art := []byte("artifact")
 	sign := func(repo, tag string) []byte {
 		pred, err := json.Marshal(map[string]any{"repository": repo, "tag": tag, "repositoryId": 1001, "ownerId": "2002"})
@@ -549,7 +549,7 @@ func TestGitHubRelease(t *testing.T) {
 			t.Fatal(err)
 		}
 		st := fmt.Sprintf(`{"_type":"https://in-toto.io/Statement/v1","predicateType":%q,"predicate":%s,"subject":[%s]}`, sigstore.PredicateGitHubRelease, pred, subject("widget_1.tar.gz", art))
-		return inst.Sign(sigstoretest.Request{SAN: "https://dotcom.releases.github.com", Statement: []byte(st), NoLog: true, TSA: true})
+		return inst.Sign(sigstoretest.Request{SAN: "https://dotcom.releases.github.com", Statement: []byte(st), Log: sigstoretest.LogNone, NoSCT: true, TSA: true})
 	}
 	rule := workflowRule + "[[release]]\nname = \"github\"\ntags = [\"v*\"]\nartifacts = [\"widget_*.tar.gz\"]\ngithub-release = true\nunlogged = true\n"
 	for _, c := range []struct {

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/repopolicy/repopolicy/policy"
 )
@@ -29,6 +30,11 @@ func TestWrittenPolicies(t *testing.T) {
 		}
 		if len(doc.Content().Rules) == 0 {
 			t.Errorf("%s: no rule", f)
+		}
+		for _, p := range policy.Lint(doc, time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)) {
+			if p.Pos.Line == 0 || !strings.HasPrefix(string(p.Reason), "lint-") {
+				t.Errorf("%s: advice without a place: %+v", f, p)
+			}
 		}
 	}
 }
@@ -88,5 +94,42 @@ func TestTranslate(t *testing.T) {
 	tc.Certificate.FulcioExtensions["1.3.6.1.4.1.57264.1.12"] = struct{ Value string }{id.SourceRepositoryURI}
 	if ok, _ := c.identityVerdict(tr, tc); ok {
 		t.Error("another repository is accepted")
+	}
+}
+
+// TestTranslateLeavesOut lists what the language does not express, and whose
+// verdict that concerns.
+func TestTranslateLeavesOut(t *testing.T) {
+	const gha = "https://token.actions.githubusercontent.com"
+	san := "https://github.com/acme/widget/.github/workflows/release.yml@refs/tags/v1"
+	c := &corpus{}
+	for _, r := range []struct {
+		name   string
+		r      releaser
+		files  int
+		cannot int
+	}{
+		{"pattern of the ref", releaser{Issuer: gha, SANGlob: strings.TrimSuffix(san, "1") + "*"}, 1, 0},
+		{"a trigger that can never release", releaser{Issuer: gha, SAN: san, Triggers: []string{"push", "pull_request"}}, 1, 1},
+		{"only such triggers", releaser{Issuer: gha, SAN: san, Triggers: []string{"pull_request"}}, 0, 2},
+		{"a pattern of people", releaser{Issuer: "https://accounts.google.com", SANGlob: "*@example.com"}, 0, 1},
+		{"a person's trigger", releaser{Issuer: "https://accounts.google.com", SAN: "a@example.com", Triggers: []string{"push"}}, 0, 1},
+		{"a person", releaser{Issuer: "https://accounts.google.com", SAN: "a@example.com"}, 1, 0},
+		{"an unknown version", releaser{Issuer: "https://accounts.google.com", SAN: "a@example.com", Versions: "1.*"}, 0, 1},
+	} {
+		tr := c.translate(&neutral{ID: "n", Releasers: []releaser{r.r}})
+		if len(tr.files) != r.files || len(tr.cannot) != r.cannot {
+			t.Errorf("%s: %d files, %d left out: %+v", r.name, len(tr.files), len(tr.cannot), tr.cannot)
+		}
+	}
+
+	tr := c.translate(&neutral{ID: "n", Releasers: []releaser{{Issuer: gha, SAN: san, Triggers: []string{"push", "pull_request"}}}})
+	id := policy.Identity{Kind: policy.KindURI, Value: san, Issuer: gha, BuildTrigger: "pull_request"}
+	if tr.excuse(id) == "" {
+		t.Error("the trigger that cannot be named concerns nobody")
+	}
+	id.BuildTrigger = "push"
+	if why := tr.excuse(id); why != "" {
+		t.Errorf("another trigger is excused, too: %s", why)
 	}
 }
