@@ -145,7 +145,7 @@ type Adoption struct {
 
 // Digest is a digest with its algorithm; comparable. The zero value is none.
 type Digest struct {
-	Alg string // "sha256", "sha384", "sha512", "sha1" or "gitCommit"
+	Alg string // "sha256", "sha384", "sha512", "sha1", "gitCommit" or "gitTag"
 	Hex string // lower-case, of the algorithm's length
 }
 

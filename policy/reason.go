@@ -130,6 +130,12 @@ const (
 	PredicateType     Reason = "predicate-type"
 	KeyUntrusted      Reason = "key-untrusted"
 	NotLogged         Reason = "not-logged"
+	NoLogProof        Reason = "no-log-proof"
+	CommitMismatch    Reason = "commit-mismatch"
+	CommitUnreachable Reason = "commit-unreachable"
+	GitInvalid        Reason = "git-invalid"
+	GitIncomplete     Reason = "git-incomplete"
+	LayoutInvalid     Reason = "layout-invalid"
 	BundleInvalid     Reason = "bundle-invalid"
 	BundleTooLarge    Reason = "bundle-too-large"
 	TrustRootInvalid  Reason = "trusted-root-invalid"
@@ -185,6 +191,12 @@ var reasonTable = []ReasonInfo{
 	{PredicateType, ClassDeny, "a statement of this type says nothing about a release", ""},
 	{KeyUntrusted, ClassDeny, "the evidence is signed by a key that the policy does not name", ""},
 	{NotLogged, ClassDeny, "the evidence is not in a transparency log", "a rule may accept such evidence with `unlogged = true`"},
+	{NoLogProof, ClassDeny, "the evidence was published without its log entry, and off-line nothing shows that the certificate was valid when it signed", "ask the project for a Sigstore bundle, which carries the log entry"},
+	{CommitMismatch, ClassDeny, "the evidence is for another commit than the tag names", "fetch the tag again; if it stays, the tag was moved"},
+	{CommitUnreachable, ClassDeny, "no branch and no tag of the repository leads to the commit: it may come from a fork", ""},
+	{GitInvalid, ClassInvalid, "an object, ref or pack of the Git repository is malformed or of a kind that is not read", ""},
+	{GitIncomplete, ClassUnavailable, "the clone does not hold what is needed to decide", "fetch the tag and the whole history: `git fetch --unshallow --tags`"},
+	{LayoutInvalid, ClassInvalid, "the OCI layout is malformed", ""},
 	{BundleInvalid, ClassInvalid, "the bundle is malformed", "download the bundle again"},
 	{BundleTooLarge, ClassInvalid, "the bundle exceeds a documented limit", ""},
 	{TrustRootInvalid, ClassInvalid, "the trusted root is malformed", ""},

@@ -6,18 +6,18 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 
-	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
-// candidate is a file that may hold evidence. Either bundle or err is set.
+// candidate is a piece of evidence with where it was found.
 type candidate struct {
-	path   string
-	bundle *sigstore.Bundle
-	err    *Failure
+	path string
+	form string // how the form of the file is called; "" if it could not be read
+	piece
 }
 
 // finder finds and reads evidence. A file that may serve many artifacts is read
@@ -26,8 +26,9 @@ type finder struct {
 	explicit []string // given by the user; replaces looking beside the artifact
 
 	mu      sync.Mutex
-	bundles map[string]*lazy[*candidate]
+	bundles map[string]*lazy[[]*candidate]
 	sums    map[string]*lazy[[]sumsFile]
+	dirs    map[string]*lazy[dirEvidence]
 }
 
 type lazy[T any] struct {
@@ -43,68 +44,124 @@ type sumsFile struct {
 }
 
 func newFinder(explicit []string) *finder {
-	return &finder{explicit: explicit, bundles: map[string]*lazy[*candidate]{}, sums: map[string]*lazy[[]sumsFile]{}}
+	return &finder{explicit: explicit, bundles: map[string]*lazy[[]*candidate]{}, sums: map[string]*lazy[[]sumsFile]{}, dirs: map[string]*lazy[dirEvidence]{}}
 }
 
 // find returns the candidates for an artifact: the files that the user named,
-// or those beside it. Shared says that the artifact, a checksum file, stands for
-// many others.
+// or what came with the artifact and lies beside it. Shared says that the
+// artifact, a checksum file, stands for many others.
 func (f *finder) find(a *Artifact, shared bool) []*candidate {
 	var out []*candidate
-	load := readCandidate
+	load := readEvidence
 	if shared {
 		load = f.load
 	}
 	if len(f.explicit) > 0 {
 		for _, p := range f.explicit {
-			out = append(out, f.load(p))
+			out = append(out, f.load(p)...)
 		}
 		return out
 	}
+	out = append(out, a.found...)
 	path := a.Path
 	if path == "" && a.Listed != nil {
 		path = a.Arg // not here, but its evidence may be
 	}
-	if path == "" {
+	if path != "" {
+		look, _ := suffixes()
+		for _, suffix := range look {
+			if _, err := os.Lstat(path + suffix); err == nil {
+				out = append(out, load(path+suffix)...)
+			} else if !errors.Is(err, os.ErrNotExist) {
+				out = append(out, &candidate{path: path + suffix, piece: piece{err: failf(policy.BundleInvalid, "%s", err)}})
+			}
+		}
+	}
+	for _, p := range f.shared(a, path) {
+		out = append(out, f.load(p)...)
+	}
+	return out
+}
+
+// shared returns the files with evidence for many artifacts, or named by an
+// artifact's digest, in the directory of path; of the working directory if the
+// artifact is but a digest.
+func (f *finder) shared(a *Artifact, path string) []string {
+	dir := "."
+	switch {
+	case path != "":
+		dir = filepath.Dir(path)
+	case a.found != nil || len(a.Digests) == 0:
 		return nil
 	}
-	for _, suffix := range evidenceSuffixes {
-		if _, err := os.Lstat(path + suffix); err == nil {
-			out = append(out, load(path+suffix))
-		} else if !errors.Is(err, os.ErrNotExist) {
-			out = append(out, &candidate{path: path + suffix, err: failf(policy.BundleInvalid, "%s", err)})
+	f.mu.Lock()
+	l := f.dirs[dir]
+	if l == nil {
+		l = &lazy[dirEvidence]{}
+		f.dirs[dir] = l
+	}
+	f.mu.Unlock()
+	l.once.Do(func() { l.v = readDirEvidence(dir) })
+	var out []string
+	if path != "" {
+		out = append(out, l.v.gathered...)
+	}
+	if len(l.v.downloads) == 0 {
+		return out
+	}
+	digests := a.Digests
+	if a.Path != "" {
+		digests, _ = digestFile(a.Path, []string{"sha256"})
+	}
+	for _, d := range digests {
+		if p := l.v.downloads[d.Hex]; d.Alg == "sha256" && p != "" {
+			out = append(out, p)
 		}
 	}
 	return out
 }
 
-// load reads a file once.
-func (f *finder) load(path string) *candidate {
+// dirEvidence is what a directory holds of evidence that no artifact's name
+// leads to.
+type dirEvidence struct {
+	gathered  []string
+	downloads map[string]string // SHA-256 -> path
+}
+
+func readDirEvidence(dir string) dirEvidence {
+	out := dirEvidence{downloads: map[string]string{}}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return out
+	}
+	for _, e := range entries {
+		path := filepath.Join(dir, e.Name())
+		if hex, ok := isDownload(e.Name()); ok {
+			out.downloads[hex] = path
+		} else if slices.Contains(gathered, e.Name()) {
+			out.gathered = append(out.gathered, path)
+		}
+	}
+	return out
+}
+
+// load reads a file once. A directory is one if it is an OCI layout.
+func (f *finder) load(path string) []*candidate {
 	f.mu.Lock()
 	l := f.bundles[path]
 	if l == nil {
-		l = &lazy[*candidate]{}
+		l = &lazy[[]*candidate]{}
 		f.bundles[path] = l
 	}
 	f.mu.Unlock()
-	l.once.Do(func() { l.v = readCandidate(path) })
+	l.once.Do(func() {
+		if isLayout(path) {
+			l.v = readLayout(path)
+		} else {
+			l.v = readEvidence(path)
+		}
+	})
 	return l.v
-}
-
-func readCandidate(path string) *candidate {
-	c := &candidate{path: path}
-	data, err := file.Read(path, sigstore.MaxBundleBytes)
-	if err != nil {
-		c.err = failf(policy.BundleInvalid, "%s", err)
-		return c
-	}
-	b, err := sigstore.ParseBundle(data)
-	if err != nil {
-		c.err = failure(err, policy.BundleInvalid)
-		return c
-	}
-	c.bundle = b
-	return c
 }
 
 // failure returns err as a Failure, with its own reason if it has one.

@@ -25,7 +25,7 @@ const clockSkew = 5 * time.Minute
 
 // verifyOptions are the flags of verify and explain.
 type verifyOptions struct {
-	policy, tag, asOf, identity, issuer typed
+	policy, tag, asOf, identity, issuer, repo typed
 	bundles, roots                      []string
 	offline, quiet                      bool
 	format                              format
@@ -74,10 +74,11 @@ nearest rule first.`,
 
 func (o *verifyOptions) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
-	o.policy.name, o.tag.name, o.asOf.name, o.identity.name, o.issuer.name = "FILE", "TAG", "RFC3339", "IDENTITY", "URL"
+	o.policy.name, o.tag.name, o.asOf.name, o.identity.name, o.issuer.name, o.repo.name = "FILE", "TAG", "RFC3339", "IDENTITY", "URL", "DIR"
 	o.format.allowed = []string{"text", "json"}
 	f.Var(&o.policy, "policy", "judge by this policy file")
 	f.Var(&o.tag, "tag", "demand evidence for this tag")
+	f.Var(&o.repo, "git", "read Git tags from the repository in this directory instead of here, and look for commits in its history")
 	f.StringArrayVarP(&o.bundles, "bundle", "b", nil, "use this `FILE` as evidence for every artifact; may be repeated")
 	f.StringArrayVar(&o.roots, "trusted-root", nil, "trust this trusted_root.json `FILE` instead of Sigstore's public instance; may be repeated, each is used alone")
 	f.BoolVar(&o.offline, "offline", false, "do not use the network; the trusted root comes from a file or the cache")
@@ -112,7 +113,7 @@ func (a *app) verify(ctx context.Context, o *verifyOptions, args []string, full 
 	if len(args) == 0 {
 		return &fault{reason: policy.Usage, msg: "no artifact given", hint: "name files, a directory, a checksum file or a digest such as sha256:…"}
 	}
-	artifacts := release.Expand(args)
+	artifacts := release.Expand(ctx, args, o.repo.value)
 	if len(artifacts) > shortRun && os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcLongRun)
 	}
