@@ -26,9 +26,9 @@ const clockSkew = 5 * time.Minute
 // verifyOptions are the flags of verify and explain.
 type verifyOptions struct {
 	policy, tag, asOf, identity, issuer, repo typed
-	bundles, roots                      []string
-	offline, quiet                      bool
-	format                              format
+	bundles, roots                            []string
+	offline, quiet                            bool
+	format                                    format
 }
 
 func (a *app) verifyCommand() *cobra.Command {
@@ -75,7 +75,7 @@ nearest rule first.`,
 func (o *verifyOptions) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	o.policy.name, o.tag.name, o.asOf.name, o.identity.name, o.issuer.name, o.repo.name = "FILE", "TAG", "RFC3339", "IDENTITY", "URL", "DIR"
-	o.format.allowed = []string{"text", "json"}
+	o.format.allowed = []string{"text", "json", "sarif", "github", "vsa"}
 	f.Var(&o.policy, "policy", "judge by this policy file")
 	f.Var(&o.tag, "tag", "demand evidence for this tag")
 	f.Var(&o.repo, "git", "read Git tags from the repository in this directory instead of here, and look for commits in its history")
@@ -106,6 +106,15 @@ func (r refused) Set(string) error {
 
 // verify judges the artifacts; full asks for what every rule says.
 func (a *app) verify(ctx context.Context, o *verifyOptions, args []string, full bool) error {
+	err := a.verdict(ctx, o, args, full)
+	var f *fault
+	if o.format.value == "github" && errors.As(err, &f) {
+		a.githubFault(f)
+	}
+	return err
+}
+
+func (a *app) verdict(ctx context.Context, o *verifyOptions, args []string, full bool) error {
 	j, sum, err := a.judge(o)
 	if err != nil {
 		return err
@@ -113,27 +122,52 @@ func (a *app) verify(ctx context.Context, o *verifyOptions, args []string, full 
 	if len(args) == 0 {
 		return &fault{reason: policy.Usage, msg: "no artifact given", hint: "name files, a directory, a checksum file or a digest such as sha256:…"}
 	}
+	if o.format.value == "vsa" && sum.Policy == nil {
+		return &fault{reason: policy.Usage, msg: "--format vsa: a verification summary names the policy that was verified", hint: "judge by a policy with --policy FILE"}
+	}
 	artifacts := release.Expand(ctx, args, o.repo.value)
 	if len(artifacts) > shortRun && os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcLongRun)
 	}
-	if !o.quiet && !o.format.json() {
+	if !o.quiet && (o.format.value == "" || o.format.value == "text" || o.format.value == "github") {
 		a.criteria(sum, len(artifacts))
 	}
 	stop := a.progress(j, len(artifacts), o.quiet)
 	results := j.Run(ctx, artifacts)
 	stop()
-	rep := newReport(sum, results, full)
-	switch {
-	case o.format.json():
-		if err := a.out.json(rep); err != nil {
+	class := release.Class(results)
+	if err := a.print(o, newReport(sum, results, full)); err != nil {
+		// A verdict that says no stays one, however little could be said of it.
+		if class == policy.ClassOK {
 			return err
 		}
-	case !o.quiet:
-		a.printReport(rep)
+		a.report(err)
 	}
-	if class := release.Class(results); class != policy.ClassOK {
+	if class != policy.ClassOK {
 		return decided{class}
+	}
+	return nil
+}
+
+// print writes the report in the form that was asked for.
+func (a *app) print(o *verifyOptions, r *report) error {
+	switch o.format.value {
+	case "json":
+		return a.out.json(r)
+	case "sarif":
+		return a.out.json(newSARIF(r))
+	case "vsa":
+		s, err := newVSA(r)
+		if err != nil {
+			return err
+		}
+		return a.out.json(s)
+	case "github":
+		a.github(r)
+	default:
+		if !o.quiet {
+			a.printReport(r)
+		}
 	}
 	return nil
 }
