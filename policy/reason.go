@@ -175,7 +175,7 @@ var reasonTable = []ReasonInfo{
 	{TagMismatch, ClassDeny, "the evidence is about another tag than --tag", ""},
 	{TagUnknown, ClassDeny, "--tag was given, but the signed evidence names no tag", "leave out --tag to judge the evidence without one"},
 	{NoEvidence, ClassDeny, "no evidence was found for the artifact", "download the bundle beside the artifact as <file>.sigstore.json, or name it with -b"},
-	{NoArtifacts, ClassDeny, "there was no artifact to judge", ""},
+	{NoArtifacts, ClassUsage, "there was no artifact to judge", "name files, a directory that holds some, a checksum file or a digest"},
 	{ArtifactMismatch, ClassDeny, "the evidence is about other bytes: no signed digest is that of the artifact", "download artifact and evidence again; if it stays, the artifact was changed"},
 	{ArtifactRead, ClassDeny, "the artifact could not be read", ""},
 	{SumsMismatch, ClassDeny, "the file's digest is not the one that the checksum file lists for it", "download the file again; if it stays, the file was changed"},

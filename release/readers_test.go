@@ -10,6 +10,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -435,6 +436,26 @@ func TestMalformedLayouts(t *testing.T) {
 	}
 	if res := run(judge(pin(t, peopleRule), root), dir)[0]; res.Decision.Reason != policy.ArtifactMismatch {
 		t.Errorf("links: %s", res.Decision.Reason)
+	}
+}
+
+// TestHugeArtifact is case 285: hashing takes constant memory.
+func TestHugeArtifact(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "huge")
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(path, 512<<20); err != nil { // sparse
+		t.Fatal(err)
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	if _, err := digestFile(path, []string{"sha256"}); err != nil {
+		t.Fatal(err)
+	}
+	runtime.ReadMemStats(&after)
+	if got := after.TotalAlloc - before.TotalAlloc; got > 1<<20 {
+		t.Errorf("%d bytes were allocated", got)
 	}
 }
 
