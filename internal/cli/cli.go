@@ -29,6 +29,8 @@ type Env struct {
 	Stdout, Stderr io.Writer
 	Now            func() time.Time
 	Terminal       bool // Stderr is a terminal
+	// Getenv returns where a CI's runner wants output; nil knows of none.
+	Getenv func(string) string
 	// Root returns the trusted root of Sigstore's public instance.
 	Root func(ctx context.Context, offline bool) ([]*sigstore.Root, error)
 }
@@ -41,6 +43,7 @@ func OS() Env {
 		Stderr:   os.Stderr,
 		Now:      time.Now,
 		Terminal: err == nil && info.Mode()&os.ModeCharDevice != 0,
+		Getenv:   os.Getenv,
 		Root:     publicRoot,
 	}
 }

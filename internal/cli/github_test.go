@@ -196,7 +196,7 @@ func TestRunnerFilesAppend(t *testing.T) {
 	if err := os.WriteFile(os.Getenv(envOutput), []byte("mine=1"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	a := &app{out: &printer{w: &bytes.Buffer{}}}
+	a := &app{Env: Env{Getenv: os.Getenv}, out: &printer{w: &bytes.Buffer{}}}
 	a.writeRunnerFiles([]output{{"verdict", "OK"}}, "summary")
 	got, md := files()
 	if d := cmp.Diff(map[string]string{"mine": "1", "verdict": "OK"}, got); d != "" || md != "\nsummary" || a.out.err != nil {
