@@ -18,6 +18,7 @@ var may = map[string][]string{
 	"oidc":              {"policy"},
 	"internal/file":     {},
 	"internal/sigstore": {"policy", "oidc"},
+	"rekorbind":         {"policy", "oidc", "internal/sigstore"},
 	"release":           {"policy", "oidc", "internal/sigstore", "internal/file"},
 	"trust":             {"policy", "internal/sigstore", "internal/file"},
 	"internal/cli":      {"policy", "oidc", "release", "trust", "internal/sigstore", "internal/file"},
