@@ -197,7 +197,9 @@ func TestFlags(t *testing.T) {
 	setOnly.SetOnly, unlogged.Unlogged, both.SetOnly, both.Unlogged = true, true, true, true
 	key := FlagIdentity{KeyID: strings.Repeat("a", 64)}
 	github := FlagIdentity{Identity: releaseIdentity, NoIssuer: true}
-	v := func(logged, proven bool) Verification { return Verification{[]time.Time{signed}, logged, proven} }
+	v := func(logged, proven bool) Verification {
+		return Verification{Times: []time.Time{signed}, Logged: logged, Proven: proven}
+	}
 	for _, c := range []struct {
 		name  string
 		flags FlagIdentity
@@ -374,7 +376,7 @@ func TestSemverVectors(t *testing.T) {
 }
 
 // vectorKinds are the directories of schema/testdata.
-var vectorKinds = []string{"policy", "pattern", "locator", "refname", "semver", "decide", "statement", "authority"}
+var vectorKinds = []string{"policy", "pattern", "locator", "refname", "semver", "decide", "statement", "authority", "chain"}
 
 // kindHeaders are further headers of some kinds.
 var kindHeaders = map[string][]string{"statement": {"digest", "pae", "previous"}}
