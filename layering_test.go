@@ -20,6 +20,7 @@ var may = map[string][]string{
 	"internal/sigstore": {"policy", "oidc"},
 	"internal/git":      {"policy"},
 	"release":           {"policy", "oidc", "internal/sigstore", "internal/file", "internal/git"},
+	"rekorbind":         {"policy", "oidc", "internal/sigstore"},
 	"trust":             {"policy", "internal/sigstore", "internal/file"},
 	"internal/cli":      {"policy", "oidc", "release", "trust", "internal/sigstore", "internal/file"},
 	"cmd/repopolicy":    {"internal/cli"},
