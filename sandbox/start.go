@@ -138,20 +138,24 @@ func Start(ctx context.Context, dir string, o Options) (_ *Stack, err error) {
 	for _, step := range []struct {
 		name string
 		run  func() error
+		skip bool
 	}{
-		{"keys and certificates", s.makeKeys},
-		{"OpenID provider", s.startIssuer},
-		{"time-stamping authority", s.startTSA},
-		{"certificate transparency log", s.startCTLog},
-		{"Fulcio", s.startFulcio},
-		{"witnesses", s.startWitnesses},
-		{"Rekor v2", s.startShards},
-		{"Rekor v1", s.startRekorV1},
-		{"TUF repository", s.startTUF},
-		{"forge", s.startForge},
+		{"keys and certificates", s.makeKeys, false},
+		{"OpenID provider", s.startIssuer, false},
+		{"time-stamping authority", s.startTSA, false},
+		{"certificate transparency log", s.startCTLog, false},
+		{"Fulcio", s.startFulcio, false},
+		{"witnesses", s.startWitnesses, o.Witnesses == 0},
+		{"Rekor v2", s.startShards, false},
+		{"Rekor v1", s.startRekorV1, o.RekorV1 == nil},
+		{"TUF repository", s.startTUF, false},
+		{"forge", s.startForge, false},
 	} {
 		if err := ctx.Err(); err != nil {
 			return nil, err
+		}
+		if step.skip {
+			continue
 		}
 		o.Progress(step.name)
 		if err := step.run(); err != nil {
@@ -312,9 +316,6 @@ func (s *Stack) WitnessPolicy() string {
 }
 
 func (s *Stack) startRekorV1() error {
-	if s.options.RekorV1 == nil {
-		return nil
-	}
 	h, stop, err := s.options.RekorV1.Start(s.ctx, s.dir.Path("rekor-v1"), "127.0.0.1", s.v1Key, s.dir.KeyPath("rekor-v1"))
 	if err != nil {
 		return err

@@ -172,34 +172,45 @@ func (d *Dir) Ed25519(name string) (ed25519.PrivateKey, error) {
 // KeyPath is where the key of that name is kept, as PKCS #8 PEM.
 func (d *Dir) KeyPath(name string) string { return d.Path("keys", name+".pem") }
 
+// Key reads a P-256 key of a directory that a running stack has open.
+func Key(dir, name string) (*ecdsa.PrivateKey, error) {
+	d := &Dir{path: dir}
+	return parse[*ecdsa.PrivateKey](d.KeyPath(name))
+}
+
 func load[K any](d *Dir, name string, generate func() (K, error)) (K, error) {
 	var none K
-	data, err := os.ReadFile(d.KeyPath(name))
-	if errors.Is(err, fs.ErrNotExist) {
-		key, err := generate()
-		if err != nil {
-			return none, err
-		}
-		der, err := x509.MarshalPKCS8PrivateKey(key)
-		if err != nil {
-			return none, err
-		}
-		return key, d.Write(filepath.Join("keys", name+".pem"), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
+	if _, err := os.Stat(d.KeyPath(name)); !errors.Is(err, fs.ErrNotExist) {
+		return parse[K](d.KeyPath(name))
 	}
+	key, err := generate()
+	if err != nil {
+		return none, err
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return none, err
+	}
+	return key, d.Write(filepath.Join("keys", name+".pem"), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
+}
+
+func parse[K any](file string) (K, error) {
+	var none K
+	data, err := os.ReadFile(file)
 	if err != nil {
 		return none, err
 	}
 	block, _ := pem.Decode(data)
 	if block == nil {
-		return none, fmt.Errorf("%s: no PEM block", d.KeyPath(name))
+		return none, fmt.Errorf("%s: no PEM block", file)
 	}
 	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
 	if err != nil {
-		return none, fmt.Errorf("%s: %w", d.KeyPath(name), err)
+		return none, fmt.Errorf("%s: %w", file, err)
 	}
 	k, ok := key.(K)
 	if !ok {
-		return none, fmt.Errorf("%s: a key of type %T", d.KeyPath(name), key)
+		return none, fmt.Errorf("%s: a key of type %T", file, key)
 	}
 	return k, nil
 }
