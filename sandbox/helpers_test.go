@@ -17,6 +17,8 @@ import (
 	"github.com/sigstore/sigstore-go/pkg/sign"
 	"github.com/sigstore/sigstore-go/pkg/verify"
 
+	"github.com/repopolicy/repopolicy/internal/sigstore"
+	"github.com/repopolicy/repopolicy/release"
 	"github.com/repopolicy/repopolicy/sandbox"
 	"github.com/repopolicy/repopolicy/sandbox/claims"
 )
@@ -157,4 +159,23 @@ func clone(t testing.TB, b *bundle.Bundle, change func(*protobundle.Bundle)) *bu
 	check(t, c.UnmarshalJSON(data))
 	change(c.Bundle)
 	return c
+}
+
+// repopolicy verifies a bundle over an artifact as repopolicy does, without a
+// policy.
+func repopolicy(t testing.TB, s *sandbox.Stack, b *bundle.Bundle, artifact []byte) error {
+	t.Helper()
+	data, err := b.MarshalJSON()
+	check(t, err)
+	parsed, err := sigstore.ParseBundle(data)
+	if err != nil {
+		return err
+	}
+	r, err := sigstore.ParseRoot("sandbox", s.TrustedRoot())
+	check(t, err)
+	sum := sha256.Sum256(artifact)
+	digest, _, err := release.ParseDigestArg("sha256:" + hex.EncodeToString(sum[:]))
+	check(t, err)
+	_, err = parsed.Verify(r, digest, nil, sigstore.Options{})
+	return err
 }

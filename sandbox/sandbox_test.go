@@ -49,6 +49,10 @@ func TestSignAndVerify(t *testing.T) {
 	} {
 		b := content()
 		check(t, judge(tr, b, artifact, jobSAN, jobIssuer))
+		check(t, repopolicy(t, s, b, artifact))
+		if err := repopolicy(t, s, b, other); err == nil {
+			t.Errorf("%s: repopolicy allows another artifact", name)
+		}
 		for _, bad := range []struct {
 			name, want  string
 			artifact    []byte

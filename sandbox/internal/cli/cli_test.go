@@ -68,7 +68,7 @@ func TestUsage(t *testing.T) {
 		{"status", exitUnavailable, "no sandbox is up"},
 		{"token --github acme/widget", exitUnavailable, "no sandbox is up"},
 		{"token --github acme/widget --email a@b", exitUsage, "none of the others"},
-		{"--help", exitOK, ""},
+		{"up --help", exitOK, ""},
 	} {
 		code, _, talk := run(append(strings.Fields(row.args), "--dir", dir)...)
 		if code != row.code || !strings.Contains(talk, row.want) {
