@@ -32,9 +32,9 @@ type judging struct {
 
 func (q judging) result() *release.Result {
 	j := &release.Judge{
-		Policy:  q.policy,
-		Now:     time.Now(),
-		Roots:   func(context.Context) ([]*sigstore.Root, error) { return []*sigstore.Root{q.root}, nil },
+		Policy: q.policy,
+		Now:    time.Now(),
+		Roots:  func(context.Context) ([]*sigstore.Root, error) { return []*sigstore.Root{q.root}, nil },
 	}
 	if q.bundle != "" {
 		j.Bundles = []string{q.bundle}
