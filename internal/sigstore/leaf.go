@@ -96,7 +96,7 @@ func (r *Root) certified(der []byte, at time.Time) (*x509.Certificate, policy.Id
 	}
 	if len(r.material.CTLogs()) > 0 {
 		leaf := *cert // the library writes into the certificate that it is given
-		if err := verify.VerifySignedCertificateTimestamp(append([]*x509.Certificate{&leaf}, chains[0][1:]...), 1, r.material); err != nil {
+		if err := verify.VerifySignedCertificateTimestamp([][]*x509.Certificate{append([]*x509.Certificate{&leaf}, chains[0][1:]...)}, 1, r.material); err != nil {
 			return nil, policy.Identity{}, &Error{policy.SCTInvalid, err}
 		}
 	}
