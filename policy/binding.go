@@ -19,7 +19,7 @@ const (
 func (w *walk) mayBind(prev *link, s *Statement, b Binding) bindsAs {
 	f := s.file()
 	if prev == nil {
-		if b.Repository != s.repository {
+		if b.Repository != s.repository || b.RepositoryID != w.id {
 			return bindsNot
 		}
 		return bindsWell

@@ -98,9 +98,10 @@ type evaluator struct {
 // walk follows one chain from its genesis.
 type walk struct {
 	*evaluator
+	id       string // number of the repository that founded the chain
 	links    []*link
 	subjects map[signer]string // accounts that signed, by name
-	settled  map[string]bool   // statements that lost for ever
+	settled  map[*leaf]bool    // bindings that were compared with the chain
 	alarms   []Alarm
 	problems []ChainProblem
 	owner    map[string]bool // statements that only the owner's number keeps from effect
@@ -121,8 +122,10 @@ func Evaluate(h History) *Chain {
 	e := newEvaluator(&h, c.order)
 	var walks []*walk
 	for _, s := range e.genesis {
-		if w := e.walkFrom(s); w != nil {
-			walks = append(walks, w)
+		for _, id := range e.foundersOf(s) {
+			if w := e.walkFrom(s, id); w != nil {
+				walks = append(walks, w)
+			}
 		}
 	}
 	w := c.choose(e, walks)
@@ -253,11 +256,26 @@ func (e *evaluator) placed(at Entry, digests ...string) place {
 	return p
 }
 
-// walkFrom follows the chain from s as its genesis; nil if s never took effect.
-func (e *evaluator) walkFrom(s *Statement) *walk {
-	w := &walk{evaluator: e, subjects: map[signer]string{}, settled: map[string]bool{}, owner: map[string]bool{}}
+// foundersOf returns the numbers of the repositories that bound s as a genesis:
+// each of them founded a chain of its own.
+func (e *evaluator) foundersOf(s *Statement) []string {
+	if e.h.Binder == BoundByMaintainers {
+		return []string{""}
+	}
+	var ids []string
+	for _, l := range e.leaves[s.digest] {
+		ids = append(ids, l.Binding.RepositoryID)
+	}
+	slices.Sort(ids)
+	return slices.Compact(ids)
+}
+
+// walkFrom follows the chain from s as the genesis of the repository with that
+// number; nil if s never took effect there.
+func (e *evaluator) walkFrom(s *Statement, id string) *walk {
+	w := &walk{evaluator: e, id: id, subjects: map[signer]string{}, settled: map[*leaf]bool{}, owner: map[string]bool{}}
 	sigs := w.countable(nil, s)
-	eff := w.effectOf(nil, s, sigs)
+	eff := w.effectOf(nil, nil, s, sigs)
 	if eff.none() && len(eff.mirror) == 0 {
 		return nil
 	}
@@ -311,7 +329,7 @@ func (w *walk) successor() *link {
 			continue
 		}
 		sigs := w.countable(head, s)
-		eff := w.effectOf(head, s, sigs)
+		eff := w.effectOf(head, head, s, sigs)
 		if !eff.none() {
 			all = append(all, contender{s, eff, sigs})
 			continue
@@ -331,7 +349,7 @@ func (w *walk) successor() *link {
 	}
 	for _, x := range all {
 		if x.stmt != win.stmt {
-			w.lost(x.stmt, win.stmt, entriesOf(x.effect.possible))
+			w.lost(&x, win.stmt)
 		}
 	}
 	return w.add(win.stmt, win.effect, win.sigs)
@@ -357,15 +375,21 @@ func (w *walk) winner(all []contender) *contender {
 func (w *walk) undecided(all []contender) {
 	var entries []Entry
 	for _, x := range all {
-		w.settled[x.stmt.digest] = true
+		w.settle(x.effect.possible)
 		entries = append(entries, entriesOf(x.effect.possible)...)
 	}
 	w.problems = append(w.problems, ChainProblem{ChainForked, fmt.Sprintf("%d versions %d, and no order between them", len(all), all[0].stmt.version), entries})
 }
 
-func (w *walk) lost(loser, winner *Statement, entries []Entry) {
-	w.settled[loser.digest] = true
-	w.alarms = append(w.alarms, Alarm{AlarmFork, fmt.Sprintf("another version %d with a quorum took effect later", loser.version), []string{winner.digest, loser.digest}, entries})
+func (w *walk) lost(loser *contender, winner *Statement) {
+	w.settle(loser.effect.possible)
+	w.alarms = append(w.alarms, Alarm{AlarmFork, fmt.Sprintf("another version %d with a quorum took effect later", loser.stmt.version), []string{winner.digest, loser.stmt.digest}, entriesOf(loser.effect.possible)})
+}
+
+func (w *walk) settle(leaves []*leaf) {
+	for _, l := range leaves {
+		w.settled[l] = true
+	}
 }
 
 // recover adds the recovery that took effect before win did, if there is one.
@@ -373,7 +397,8 @@ func (w *walk) recover(head *link, recs []recovery, win *contender) *link {
 	var due *recovery
 	for i := range recs {
 		r := &recs[i]
-		w.settled[r.stmt.digest] = true
+		w.settle(r.effect.possible)
+		w.settle(r.effect.mirror)
 		at := entriesOf(r.effect.possible)
 		say := func(text string) {
 			w.alarms = append(w.alarms, Alarm{AlarmRecovery, text, []string{head.stmt.digest, r.stmt.digest}, at})
@@ -402,7 +427,7 @@ func (w *walk) recover(head *link, recs []recovery, win *contender) *link {
 		return nil
 	}
 	if win != nil {
-		w.lost(win.stmt, due.stmt, entriesOf(win.effect.possible))
+		w.lost(win, due.stmt)
 	}
 	due.effect.from = due.from
 	due.effect.sure = nil

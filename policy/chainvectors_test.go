@@ -97,9 +97,15 @@ type chainWant struct {
 	Notes    []string `json:"notes"`
 }
 
+// fataler is what tests and properties have in common.
+type fataler interface {
+	Helper()
+	Fatal(args ...any)
+}
+
 // encodeStatement is the canonical encoding for texts without the few
 // characters that encoding/json escapes and RFC 8785 does not.
-func encodeStatement(t testing.TB, p Predicate) []byte {
+func encodeStatement(t fataler, p Predicate) []byte {
 	t.Helper()
 	type d struct {
 		Digest map[string]string `json:"digest"`
@@ -129,7 +135,7 @@ func encodeStatement(t testing.TB, p Predicate) []byte {
 
 // statementOf returns the statement over a policy; a digest that is not of a
 // statement stands for itself.
-func statementOf(t testing.TB, text, previous string) Statement {
+func statementOf(t fataler, text, previous string) Statement {
 	t.Helper()
 	p := Predicate{Policy: text, Previous: previous}
 	for line := range strings.Lines(text) {

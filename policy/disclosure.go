@@ -78,7 +78,7 @@ func (d *disclosure) all() []*leaf {
 // earlier reports whether the leaf lies before the chain took up the name.
 func (c *Chain) earlier(w *walk, l *leaf) bool {
 	p := w.presence()
-	return slices.ContainsFunc(p.possible, func(x *leaf) bool { return w.before(l.place, x.place) })
+	return p.after(w.order, l.place)
 }
 
 // foreign judges a binding under the chain's name by another repository number.
@@ -90,26 +90,23 @@ func (c *Chain) foreign(l *leaf) {
 	c.fail(RepositoryChanged, fmt.Sprintf("%s was bound by repository number %s", c.repository, l.Binding.RepositoryID), l.Entry)
 }
 
-// pending judges a binding whose statement may be missing.
+// pending judges a binding whose statement or quorum may be missing.
 func (c *Chain) pending(d *disclosure, l *leaf) {
-	f := fatePending
-	if l.statement != nil {
-		f = d.fate(l.statement)
-	}
-	switch {
-	case f == fateLost && l.statement.doc != nil && l.statement.file().Recovers != "" && !d.walk.settled[l.statement.digest]:
-		c.alarms = append(c.alarms, Alarm{AlarmSecondGenesis, "a recovery that the chain does not allow", []string{l.statement.digest}, []Entry{l.Entry}})
+	s := l.statement
+	switch f := d.fate(l); {
+	case f == fateLost && s.doc != nil && s.file().Recovers != "" && d.walk != nil && !d.walk.settled[l]:
+		c.alarms = append(c.alarms, Alarm{AlarmSecondGenesis, "a recovery that the chain does not allow", []string{s.digest}, []Entry{l.Entry}})
 	case f == fateOurs || f == fateLost:
 	case c.void([]*leaf{l}):
-		c.alarms = append(c.alarms, Alarm{AlarmVoid, "a binding without a statement is declared void", nil, []Entry{l.Entry}})
-	case l.statement == nil && d.hidden(l):
+		c.alarms = append(c.alarms, Alarm{AlarmVoid, "a binding without a statement or quorum is declared void", nil, []Entry{l.Entry}})
+	case s == nil && d.hidden(l):
 		c.alarms = append(c.alarms, Alarm{AlarmUndisclosed, "a binding whose statement was never published lies before the newest version", nil, []Entry{l.Entry}})
 	case f == fateNewer:
 		c.fail(NeedsNewerVersion, "a version of the policy has a newer format", l.Entry)
-	case l.statement != nil && d.walk != nil && d.walk.owner[l.statement.digest]:
-		c.fail(OwnerChanged, fmt.Sprintf("version %d was bound by owner number %s and does not say that the owner changed", l.statement.version, l.Binding.OwnerID), l.Entry)
-	case l.statement != nil:
-		c.fail(Undisclosed, fmt.Sprintf("version %d is bound, but not in force by the signatures and log entries at hand", l.statement.version), l.Entry)
+	case s != nil && d.walk != nil && d.walk.owner[s.digest]:
+		c.fail(OwnerChanged, fmt.Sprintf("version %d was bound by owner number %s and does not say that the owner changed", s.version, l.Binding.OwnerID), l.Entry)
+	case s != nil:
+		c.fail(Undisclosed, fmt.Sprintf("version %d is bound, but not in force by the signatures and log entries at hand", s.version), l.Entry)
 	default:
 		c.fail(Undisclosed, "its statement is not at hand", l.Entry)
 	}
@@ -126,61 +123,86 @@ func (d *disclosure) hidden(l *leaf) bool {
 			return false // somebody has it, and we should
 		}
 	}
-	return slices.ContainsFunc(d.walk.head().effect.sure, func(x *leaf) bool { return d.before(place{entry: l.Entry}, x.place) })
+	return d.walk.head().effect.after(d.order, place{entry: l.Entry})
 }
 
-// fate returns what becomes of a statement that is at hand.
-func (d *disclosure) fate(s *Statement) fate {
+// fate returns what becomes of a binding.
+func (d *disclosure) fate(l *leaf) fate {
+	s := l.statement
+	if s == nil {
+		return fatePending
+	}
+	if f := d.fateOf(s); f != fatePending && f != fateNewer {
+		return f
+	}
+	return d.judge(s, l)
+}
+
+// fateOf returns what becomes of a statement that is at hand: it is lost if
+// every binding of it is.
+func (d *disclosure) fateOf(s *Statement) fate {
 	if f, ok := d.fates[s.digest]; ok {
 		return f
 	}
 	// Chains are followed by digest and cannot be circular; recursion ends at a
 	// version 1 or at a statement that is missing.
-	f := d.judge(s)
+	f := fatePending
+	_, ours := d.index[s.digest]
+	switch {
+	case s.err != nil:
+		f = fateLost
+	case ours:
+		f = fateOurs
+	case len(d.leaves[s.digest]) > 0:
+		f = fateLost
+		for _, l := range d.leaves[s.digest] {
+			if x := d.judge(s, l); x != fateLost && f == fateLost {
+				f = x
+			}
+		}
+	}
 	d.fates[s.digest] = f
 	return f
 }
 
-func (d *disclosure) judge(s *Statement) fate {
+// judge judges a binding of a statement that is not part of the chain.
+func (d *disclosure) judge(s *Statement, l *leaf) fate {
 	pending := fatePending
-	switch {
-	case s.err != nil:
-		return fateLost
-	case s.newer:
+	if s.newer {
 		pending = fateNewer
 	}
-	if _, ours := d.index[s.digest]; ours {
-		return fateOurs
-	}
+	isRoot := func(w *walk) bool { return w != d.walk && w.root() == s }
 	if d.walk == nil { // which chain it is, is not decided
-		if slices.ContainsFunc(d.walks, func(w *walk) bool { return w.root() == s && !w.links[0].effect.none() }) {
-			return fateOurs
+		if slices.ContainsFunc(d.walks, func(w *walk) bool { return isRoot(w) && slices.Contains(w.links[0].effect.possible, l) }) {
+			return fateLost
 		}
 		return pending
 	}
-	if d.walk.settled[s.digest] {
-		return fateLost
+	after := s.previous
+	if s.doc != nil && after == "" {
+		after = s.file().Recovers
 	}
 	switch {
-	case s.version > 1:
-		return d.successor(s, s.previous, pending)
-	case s.doc != nil && s.file().Recovers != "":
-		return d.successor(s, s.file().Recovers, pending)
+	case d.walk.settled[l]:
+		return fateLost
+	case s.version > 1 || after != "":
+		return d.successor(s, l, after, pending)
+	case d.walk.links[0].effect.surelyBy(d.order, l.place):
+		return fateLost
 	}
-	// A version 1. One that took effect is compared with the chain elsewhere.
-	for _, w := range d.walks {
-		if w != d.walk && w.root() == s {
-			return fateLost
-		}
-	}
-	if d.allAfter(s, &d.walk.links[0].effect) {
+	// A version 1 that took effect is compared with the chain elsewhere.
+	if slices.ContainsFunc(d.walks, func(w *walk) bool {
+		e := &w.links[0].effect
+		return isRoot(w) && (slices.Contains(e.possible, l) || slices.Contains(e.mirror, l))
+	}) {
 		return fateLost
 	}
 	return pending
 }
 
-// successor judges a statement that wants to come after the one with the digest.
-func (d *disclosure) successor(s *Statement, after string, pending fate) fate {
+// successor judges a binding of a statement that wants to come after the one with
+// the digest.
+func (d *disclosure) successor(s *Statement, l *leaf, after string, pending fate) fate {
 	parent := d.statements[after]
 	if parent == nil {
 		return pending
@@ -189,23 +211,15 @@ func (d *disclosure) successor(s *Statement, after string, pending fate) fate {
 		return fateLost
 	}
 	i, ours := d.index[after]
-	if !ours {
-		if f := d.fate(parent); f == fateLost {
-			return fateLost
-		}
-		return pending
-	}
-	if s.version == 1 && (parent.file().Recovery == 0 || parent.file().Tombstone) {
+	switch {
+	case !ours && d.fateOf(parent) == fateLost:
 		return fateLost
-	}
-	if i+1 < len(d.walk.links) && d.allAfter(s, &d.walk.links[i+1].effect) {
+	case !ours:
+		return pending
+	case s.version == 1 && (parent.file().Recovery == 0 || parent.file().Tombstone):
+		return fateLost
+	case i+1 < len(d.walk.links) && d.walk.links[i+1].effect.surelyBy(d.order, l.place):
 		return fateLost
 	}
 	return pending
-}
-
-// allAfter reports whether every binding of the statement certainly comes after
-// the effect began.
-func (d *disclosure) allAfter(s *Statement, e *effect) bool {
-	return !slices.ContainsFunc(d.leaves[s.digest], func(l *leaf) bool { return !e.surelyBy(d.order, l.place) })
 }

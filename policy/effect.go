@@ -14,7 +14,10 @@ type effect struct {
 	// mirror are the entries in a Rekor v1 log beside the authoritative ones. They
 	// order the version against other entries of that log.
 	mirror []*leaf
-	from   time.Time // of a recovery, which takes effect at a moment; else zero
+	// short are the bindings that the signatures at hand do not suffice for. With
+	// those that may be missing, the version was in force from there on.
+	short []*leaf
+	from  time.Time // of a recovery, which takes effect at a moment; else zero
 }
 
 func (e *effect) none() bool { return len(e.possible) == 0 && e.from.IsZero() }
@@ -33,7 +36,9 @@ func (e *effect) possiblyBy(o *order, p place) bool {
 	if !e.from.IsZero() {
 		return p.entry.Time.IsZero() || !p.entry.Time.Before(e.from)
 	}
-	return slices.ContainsFunc(e.possible, func(l *leaf) bool { return !o.before(p, l.place) })
+	may := func(l *leaf) bool { return !o.before(p, l.place) }
+	return slices.ContainsFunc(e.possible, may) ||
+		slices.ContainsFunc(e.short, func(l *leaf) bool { return o.authoritative(l.Entry) && may(l) })
 }
 
 // mirrored reports whether the version is in force at p because an entry of the
@@ -47,9 +52,16 @@ func (e *effect) mirrored(o *order, p place) bool {
 // mayMirror reports whether p may come after an entry of the same log that binds
 // the version.
 func (e *effect) mayMirror(o *order, p place) bool {
-	return slices.ContainsFunc(e.mirror, func(l *leaf) bool {
+	may := func(l *leaf) bool {
 		return (p.entry.Log == l.Entry.Log || p.entry.Log == "") && !o.before(p, l.place)
-	})
+	}
+	return slices.ContainsFunc(e.mirror, may) || slices.ContainsFunc(e.short, may)
+}
+
+// after reports whether the version certainly took effect after p, whichever of
+// its bindings did it. A binding that somebody logs again later must not help.
+func (e *effect) after(o *order, p place) bool {
+	return len(e.possible) > 0 && !slices.ContainsFunc(e.possible, func(l *leaf) bool { return !o.before(p, l.place) })
 }
 
 // beats reports whether a certainly took effect before b could.
@@ -76,10 +88,13 @@ func (e *effect) within(repo Locator) effect {
 // effectOf is rule 2: a version takes effect at the first binding that its
 // quorum, and the effect of the version before, precede in the authoritative
 // logs (SPEC 8.2).
-func (w *walk) effectOf(prev *link, s *Statement, sigs []*signature) effect {
+//
+// The head is the version that the binding is compared with: prev, or for a
+// recovery the one that it takes over from.
+func (w *walk) effectOf(prev, head *link, s *Statement, sigs []*signature) effect {
 	var e effect
 	for _, l := range w.bindings(s, sigs) {
-		if w.mayBind(prev, s, l.Binding) != bindsWell {
+		if w.mayBind(head, s, l.Binding) != bindsWell {
 			continue
 		}
 		precedes := func(sig *signature) bool {
@@ -89,6 +104,8 @@ func (w *walk) effectOf(prev *link, s *Statement, sigs []*signature) effect {
 			inLog := func(sig *signature) bool { return sig.Entry.Log == l.Entry.Log && precedes(sig) }
 			if w.quorum(prev, s, sigs, inLog) {
 				e.mirror = append(e.mirror, l)
+			} else {
+				e.short = append(e.short, l)
 			}
 			continue
 		}
@@ -100,6 +117,7 @@ func (w *walk) effectOf(prev *link, s *Statement, sigs []*signature) effect {
 			return w.authoritative(sig.Entry) && !w.entryBefore(l.Entry, sig.Entry)
 		}
 		if !w.quorum(prev, s, sigs, may) {
+			e.short = append(e.short, l)
 			continue
 		}
 		e.possible = append(e.possible, l)

@@ -34,11 +34,15 @@ func (c *Chain) choose(e *evaluator, walks []*walk) *walk {
 		if named.digest == "" {
 			continue
 		}
+		c.label = named.label
+		var same []*walk
 		for _, w := range walks {
 			if p := w.presence(); w.root().digest == named.digest && !p.none() {
-				c.label = named.label
-				return w
+				same = append(same, w)
 			}
+		}
+		if len(same) > 0 {
+			return c.oldest(e, same, (*walk).presence)
 		}
 		c.fail(GenesisMissing, "statement sha256:"+named.digest+" is not at hand, or was never bound")
 		return nil
@@ -48,12 +52,13 @@ func (c *Chain) choose(e *evaluator, walks []*walk) *walk {
 		c.label = GenesisClaimed
 	}
 	if kept := e.h.Kept.Chain; len(kept) > 0 {
+		var same []*walk
 		for _, w := range walks {
 			if w.root().digest == kept[0] && !w.links[0].effect.none() {
-				return w
+				same = append(same, w)
 			}
 		}
-		return nil // demandKept says so
+		return c.oldest(e, same, atRoot) // if there is none, demandKept says so
 	}
 	return c.firstOf(e, walks)
 }
@@ -68,14 +73,8 @@ func (c *Chain) firstOf(e *evaluator, walks []*walk) *walk {
 			present = append(present, w)
 		}
 	}
-	first := earliest(e.order, present, (*walk).presence)
-	if first == nil {
-		if len(present) > 0 {
-			c.conflict(present)
-		}
-		return nil
-	}
-	if e.h.Binder == BoundByMaintainers {
+	first := c.oldest(e, present, (*walk).presence)
+	if first == nil || e.h.Binder == BoundByMaintainers {
 		return first
 	}
 	var same []*walk
@@ -84,34 +83,30 @@ func (c *Chain) firstOf(e *evaluator, walks []*walk) *walk {
 			same = append(same, w)
 		}
 	}
-	oldest := earliest(e.order, same, func(w *walk) effect { return w.links[0].effect })
-	if oldest == nil {
-		c.conflict(same)
-	}
-	return oldest
+	return c.oldest(e, same, atRoot)
 }
 
-// earliest returns the chain that takes effect before all others; nil if there
-// is none or if it is not decided.
-func earliest(o *order, walks []*walk, at func(*walk) effect) *walk {
+func atRoot(w *walk) effect { return w.links[0].effect }
+
+// oldest returns the chain that takes effect before all others; nil if there is
+// none, or if that is not decided, which is then a problem.
+func (c *Chain) oldest(e *evaluator, walks []*walk, at func(*walk) effect) *walk {
+	var entries []Entry
 	for _, w := range walks {
 		mine := at(w)
 		if !slices.ContainsFunc(walks, func(x *walk) bool {
 			theirs := at(x)
-			return x != w && !mine.beats(o, &theirs)
+			return x != w && !mine.beats(e.order, &theirs)
 		}) {
 			return w
 		}
+		entries = append(entries, entriesOf(mine.possible)...)
 	}
-	return nil
-}
-
-func (c *Chain) conflict(walks []*walk) {
-	var entries []Entry
-	for _, w := range walks {
-		entries = append(entries, entriesOf(w.links[0].effect.possible)...)
+	if len(walks) == 0 {
+		return nil
 	}
 	c.fail(GenesisConflict, fmt.Sprintf("%d versions 1, and no order between them", len(walks)), entries...)
+	return nil
 }
 
 // adopt takes over what the chosen chain says.
@@ -137,7 +132,7 @@ func (c *Chain) compare(e *evaluator, chosen *walk, walks []*walk) {
 		mine = chosen.links[0].effect
 	}
 	for _, w := range walks {
-		if w == chosen || w.root() == chosen.root() {
+		if w == chosen || w.root() == chosen.root() { // the same one bound by another repository: see foreign
 			continue
 		}
 		theirs := w.presence()

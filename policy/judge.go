@@ -145,15 +145,19 @@ func cmpOr(c, other Completeness) Completeness {
 // youngest returns the latest moment before which the chain cannot have been
 // bound as it is.
 func (c *Chain) youngest() time.Time {
-	var at time.Time
+	var youngest time.Time
 	for _, l := range c.links {
-		for _, b := range l.effect.possible {
-			if b.Entry.NotBefore.After(at) {
-				at = b.Entry.NotBefore
+		var first time.Time
+		for i, b := range l.effect.possible {
+			if i == 0 || b.Entry.NotBefore.Before(first) {
+				first = b.Entry.NotBefore
 			}
 		}
+		if first.After(youngest) {
+			youngest = first
+		}
 	}
-	return at
+	return youngest
 }
 
 // worst returns the problem that decides, the first of the worst class.

@@ -31,10 +31,10 @@ func (w *walk) recoveries(head *link) []recovery {
 		}
 		// The quorum is its own alone; the binding is judged like any other.
 		sigs := w.countable(nil, s)
-		own := w.effectOf(nil, s, sigs)
+		own := w.effectOf(nil, head, s, sigs)
 		var r recovery
 		for _, l := range own.possible {
-			if w.mayBind(head, s, l.Binding) == bindsWell && head.effect.surelyBy(w.order, l.place) {
+			if head.effect.surelyBy(w.order, l.place) {
 				r.effect.possible = append(r.effect.possible, l)
 				if slices.Contains(own.sure, l) {
 					r.start(l, delay)
@@ -45,9 +45,8 @@ func (w *walk) recoveries(head *link) []recovery {
 			continue
 		}
 		for _, l := range own.mirror {
-			if w.mayBind(head, s, l.Binding) == bindsWell {
-				r.start(l, delay)
-			}
+			r.effect.mirror = append(r.effect.mirror, l)
+			r.start(l, delay)
 		}
 		r.stmt, r.sigs = s, sigs
 		out = append(out, r)
