@@ -119,6 +119,9 @@ func Evaluate(h History) *Chain {
 	case len(h.Statements) > MaxStatements || len(h.Signatures)+len(h.Leaves) > MaxEntries:
 		return c.fail(ChainTooLarge, fmt.Sprintf("%d statements, %d signatures and %d log entries", len(h.Statements), len(h.Signatures), len(h.Leaves)))
 	}
+	for _, why := range h.LogForks {
+		c.fail(LogForked, why)
+	}
 	e := newEvaluator(&h, c.order)
 	var walks []*walk
 	for _, s := range e.genesis {

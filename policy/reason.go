@@ -158,6 +158,7 @@ const (
 	OwnerChanged      Reason = "owner-id-changed"
 	ChainRollback     Reason = "chain-rollback"
 	AlarmRaised       Reason = "alarm-raised"
+	LogForked         Reason = "log-forked"
 	Undisclosed       Reason = "undisclosed-version"
 	EffectUndecided   Reason = "effect-undecided"
 	GenesisMissing    Reason = "genesis-missing"
@@ -235,6 +236,7 @@ var reasonTable = []ReasonInfo{
 	{RepositoryChanged, ClassAlarm, "another repository binds a policy under this name: it was deleted and made anew, or the name was taken over", "ask the maintainers; a version with [handover] settles it"},
 	{OwnerChanged, ClassAlarm, "the repository has another owner, and the policy does not say so", "a version with owner-changed = true settles it"},
 	{ChainRollback, ClassAlarm, "versions of the policy that were seen before are gone", "somebody serves an old state; try another network or mirror"},
+	{LogForked, ClassAlarm, "a transparency log shows another history than it did before", "keep the evidence file and report it to the log's operator and to sigstore.dev; try again from another network"},
 	{AlarmRaised, ClassAlarm, "there is an alarm, and --fail-on-alarm was given", ""},
 	{Undisclosed, ClassUnavailable, "the log binds a version of the policy that is not at hand with its signatures", "fetch the signatures again; if it stays, a version with [[void]] settles it"},
 	{EffectUndecided, ClassUnavailable, "from when on a version of the policy is in force cannot be decided", "bind the version once more"},

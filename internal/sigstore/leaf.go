@@ -103,13 +103,21 @@ func (r *Root) certified(der []byte, at time.Time) (*x509.Certificate, policy.Id
 	return cert, id, nil
 }
 
-// LeafV1 verifies an entry as Rekor v1 answers it: the log's promise over body,
-// time and index, and the certificate at that time. Entries of other kinds than
-// dsse 0.0.1, and by bare keys, are errors: they bind nothing. The error is an
-// [*Error].
+// EntryV1 is an entry as Rekor v1 answers it, which nobody has verified.
+type EntryV1 struct {
+	Signer   policy.Identity // that the certificate claims
+	LeafHash string          // hex
+	entry    *tlog.Entry
+	leaf     Leaf
+	der      []byte
+}
+
+// ParseEntryV1 reads an entry of Rekor v1. Entries of other kinds than dsse
+// 0.0.1, and by bare keys, are errors, since they bind nothing; then too the hash
+// of the leaf is returned if there is a body.
 //
 // API: https://github.com/sigstore/rekor/blob/main/openapi.yaml (LogEntry).
-func (r *Root) LeafV1(data []byte) (*Leaf, error) {
+func ParseEntryV1(data []byte) (*EntryV1, error) {
 	var e struct {
 		Body           []byte `json:"body"`
 		IntegratedTime int64  `json:"integratedTime"`
@@ -119,12 +127,14 @@ func (r *Root) LeafV1(data []byte) (*Leaf, error) {
 			Promise []byte `json:"signedEntryTimestamp"`
 		} `json:"verification"`
 	}
+	out := &EntryV1{}
 	if err := json.Unmarshal(data, &e); err != nil {
-		return nil, &Error{policy.LogInvalid, err}
+		return out, &Error{policy.LogInvalid, err}
 	}
+	out.LeafHash = LeafHash(e.Body)
 	id, err := hex.DecodeString(e.LogID)
 	if err != nil {
-		return nil, &Error{policy.LogInvalid, err}
+		return out, &Error{policy.LogInvalid, err}
 	}
 	var body struct {
 		APIVersion, Kind string
@@ -134,49 +144,67 @@ func (r *Root) LeafV1(data []byte) (*Leaf, error) {
 		}
 	}
 	if err := json.Unmarshal(e.Body, &body); err != nil {
-		return nil, &Error{policy.LogInvalid, err}
+		return out, &Error{policy.LogInvalid, err}
 	}
 	if body.Kind != "dsse" || body.APIVersion != "0.0.1" || body.Spec.PayloadHash.Algorithm != "sha256" || len(body.Spec.Signatures) != 1 {
-		return nil, refuse(policy.LogInvalid, "an entry of kind %q", clipText(body.Kind))
+		return out, refuse(policy.LogInvalid, "an entry of kind %q", clipText(body.Kind))
+	}
+	block, _ := pem.Decode(body.Spec.Signatures[0].Verifier)
+	if block == nil || block.Type != "CERTIFICATE" {
+		return out, refuse(policy.CertificateBad, "signed with a bare key")
+	}
+	cert, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		return out, &Error{policy.CertificateBad, err}
+	}
+	if out.Signer, err = oidc.FromCertificate(cert); err != nil {
+		return out, &Error{policy.CertificateBad, err}
 	}
 	raw, err := json.Marshal(map[string]any{
 		"logIndex": strconv.FormatInt(e.LogIndex, 10), "logId": map[string]any{"keyId": id}, "kindVersion": map[string]any{"kind": body.Kind, "version": body.APIVersion},
 		"integratedTime": strconv.FormatInt(e.IntegratedTime, 10), "inclusionPromise": map[string]any{"signedEntryTimestamp": e.Verification.Promise}, "canonicalizedBody": e.Body,
 	})
 	if err != nil {
-		return nil, &Error{policy.Internal, err}
+		return out, &Error{policy.Internal, err}
 	}
 	pb := &protorekor.TransparencyLogEntry{}
 	if err := protojson.Unmarshal(raw, pb); err != nil {
-		return nil, refuse(policy.LogInvalid, "%s", cleanProto(err))
+		return out, refuse(policy.LogInvalid, "%s", cleanProto(err))
 	}
-	entry, err := tlog.NewTlogEntry(pb)
-	if err != nil {
-		return nil, &Error{policy.LogInvalid, err}
+	if out.entry, err = tlog.NewTlogEntry(pb); err != nil {
+		return out, &Error{policy.LogInvalid, err}
 	}
-	log := r.material.RekorLogs()[e.LogID]
+	out.der = block.Bytes
+	out.leaf = Leaf{
+		Signer: out.Signer, Payload: body.Spec.PayloadHash.Value, Body: policy.Sum(e.Body), LeafHash: out.LeafHash,
+		Place: policy.Entry{Log: e.LogID, Index: e.LogIndex, Time: time.Unix(e.IntegratedTime, 0).UTC(), NotBefore: cert.NotBefore.UTC(), NotAfter: cert.NotAfter.UTC()},
+	}
+	return out, nil
+}
+
+// VerifyV1 verifies the log's promise over body, time and index of an entry, and
+// the certificate at that time. The error is an [*Error]: CertificateChain or
+// SCTInvalid if the certificate is not one of this trusted root.
+func (r *Root) VerifyV1(e *EntryV1) (*Leaf, error) {
+	if e == nil || e.entry == nil {
+		return nil, refuse(policy.Internal, "no entry")
+	}
+	at := e.leaf.Place
+	log := r.material.RekorLogs()[at.Log]
 	if log == nil {
-		return nil, refuse(policy.LogInvalid, "the log %s is not in the trusted root", clipText(e.LogID))
+		return nil, refuse(policy.LogInvalid, "the log %s is not in the trusted root", clipText(at.Log))
 	}
-	if err := tlog.VerifySET(entry, r.material.RekorLogs()); err != nil {
+	if err := tlog.VerifySET(e.entry, r.material.RekorLogs()); err != nil {
 		return nil, &Error{policy.LogInvalid, err}
 	}
-	at := time.Unix(e.IntegratedTime, 0).UTC()
-	if !within(at, log) {
-		return nil, refuse(policy.TimeInvalid, "logged %s, when the trusted root did not trust this log's key", at.Format(time.RFC3339))
+	if !within(at.Time, log) {
+		return nil, refuse(policy.TimeInvalid, "logged %s, when the trusted root did not trust this log's key", at.Time.Format(time.RFC3339))
 	}
-	block, _ := pem.Decode(body.Spec.Signatures[0].Verifier)
-	if block == nil || block.Type != "CERTIFICATE" {
-		return nil, refuse(policy.CertificateBad, "signed with a bare key")
-	}
-	cert, signer, err := r.certified(block.Bytes, at)
-	if err != nil {
+	if _, _, err := r.certified(e.der, at.Time); err != nil {
 		return nil, err
 	}
-	return &Leaf{
-		Signer: signer, Payload: body.Spec.PayloadHash.Value, Body: policy.Sum(e.Body), LeafHash: LeafHash(e.Body),
-		Place: policy.Entry{Log: e.LogID, Index: e.LogIndex, Time: at, NotBefore: cert.NotBefore.UTC(), NotAfter: cert.NotAfter.UTC()},
-	}, nil
+	leaf := e.leaf
+	return &leaf, nil
 }
 
 // LeafV2 verifies an entry of a Rekor v2 log by its body: the signature over the

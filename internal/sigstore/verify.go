@@ -78,13 +78,19 @@ func (e *LogEntry) place(notBefore, notAfter time.Time) (policy.Entry, bool) {
 	return out, true
 }
 
-// Places returns where the entries stand in the order of their logs. An entry
-// of Rekor v1 whose promise is missing has no place.
-func (v *Verified) Places() []policy.Entry {
-	var out []policy.Entry
-	for i := range v.Entries {
-		if p, ok := v.Entries[i].place(v.NotBefore, v.NotAfter); ok {
-			out = append(out, p)
+// Placed is an entry that has a place in the order of its log.
+type Placed struct {
+	LogEntry
+	At policy.Entry
+}
+
+// Placed returns the entries that have a place in the order of their logs. An
+// entry of Rekor v1 whose promise is missing has none.
+func (v *Verified) Placed() []Placed {
+	var out []Placed
+	for _, e := range v.Entries {
+		if at, ok := e.place(v.NotBefore, v.NotAfter); ok {
+			out = append(out, Placed{e, at})
 		}
 	}
 	return out
@@ -92,7 +98,10 @@ func (v *Verified) Places() []policy.Entry {
 
 // Verification returns the result in the policy's terms.
 func (v *Verified) Verification() policy.Verification {
-	out := policy.Verification{Logged: len(v.Entries) > 0, Entries: v.Places(), NotBefore: v.NotBefore}
+	out := policy.Verification{Logged: len(v.Entries) > 0, NotBefore: v.NotBefore}
+	for _, p := range v.Placed() {
+		out.Entries = append(out.Entries, p.At)
+	}
 	for _, t := range v.Times {
 		out.Times = append(out.Times, t.Time)
 	}
