@@ -30,6 +30,7 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/repopolicy/repopolicy/oidc"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -368,3 +369,15 @@ func (s *localSigner) Sign(_ context.Context, msg []byte) ([]byte, error) {
 // Public returns the public key.
 func (s *localSigner) Public() crypto.PublicKey { return s.key.Public() }
 
+
+// Identity returns whom the certificate is for; a bare key has kind and id.
+func (d *Draft) Identity() (policy.Identity, error) {
+	cert, err := d.Certificate()
+	if err != nil {
+		return policy.Identity{}, err
+	}
+	if cert == nil {
+		return policy.Identity{Kind: policy.KindKey, Value: policy.Sum(d.Signer())}, nil
+	}
+	return oidc.FromCertificate(cert)
+}
