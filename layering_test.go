@@ -21,7 +21,8 @@ var may = map[string][]string{
 	"internal/git":      {"policy"},
 	"release":           {"policy", "oidc", "internal/sigstore", "internal/file", "internal/git"},
 	"trust":             {"policy", "internal/sigstore", "internal/file"},
-	"internal/cli":      {"policy", "oidc", "release", "trust", "internal/sigstore", "internal/file"},
+	"internal/export":   {"policy"},
+	"internal/cli":      {"internal/export", "policy", "oidc", "release", "trust", "internal/sigstore", "internal/file"},
 	"cmd/repopolicy":    {"internal/cli"},
 }
 
