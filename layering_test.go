@@ -22,7 +22,8 @@ var may = map[string][]string{
 	"release":           {"policy", "oidc", "internal/sigstore", "internal/file", "internal/git"},
 	"trust":             {"policy", "internal/sigstore", "internal/file"},
 	"internal/export":   {"policy"},
-	"internal/cli":      {"internal/export", "policy", "oidc", "release", "trust", "internal/sigstore", "internal/file"},
+	"internal/aqua":     {"policy"},
+	"internal/cli":      {"internal/export", "internal/aqua", "policy", "oidc", "release", "trust", "internal/sigstore", "internal/file"},
 	"cmd/repopolicy":    {"internal/cli"},
 }
 

@@ -180,7 +180,7 @@ func (a *app) command() *cobra.Command {
 	root.SetErr(a.err)
 	root.SuggestionsMinimumDistance = 2
 	root.AddCommand(a.verifyCommand(), a.explainCommand(), a.checkCommand(), a.versionCommand())
-	root.AddCommand(a.exportCommand())
+	root.AddCommand(a.exportCommand(), a.importCommand())
 	return root
 }
 
