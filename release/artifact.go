@@ -86,7 +86,7 @@ func ParseDigestArg(s string) (policy.Digest, bool, error) {
 var hashes = map[string]func() hash.Hash{"sha256": sha256.New, "sha384": sha512.New384, "sha512": sha512.New}
 
 // buffers are what files are read through.
-var buffers = sync.Pool{New: func() any { b := make([]byte, 64<<10); return &b }}
+var buffers = sync.Pool{New: func() any { b := make([]byte, 128<<10); return &b }}
 
 // digestFile returns the digests of a regular file in the algorithms asked for,
 // reading it once in constant memory.

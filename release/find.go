@@ -6,7 +6,6 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-	"slices"
 	"sync"
 
 	"github.com/repopolicy/repopolicy/internal/sigstore"
@@ -28,7 +27,7 @@ type finder struct {
 	mu      sync.Mutex
 	bundles map[string]*lazy[[]*candidate]
 	sums    map[string]*lazy[[]sumsFile]
-	dirs    map[string]*lazy[dirEvidence]
+	dirs    map[string]*lazy[*listing]
 }
 
 type lazy[T any] struct {
@@ -44,7 +43,7 @@ type sumsFile struct {
 }
 
 func newFinder(explicit []string) *finder {
-	return &finder{explicit: explicit, bundles: map[string]*lazy[[]*candidate]{}, sums: map[string]*lazy[[]sumsFile]{}, dirs: map[string]*lazy[dirEvidence]{}}
+	return &finder{explicit: explicit, bundles: map[string]*lazy[[]*candidate]{}, sums: map[string]*lazy[[]sumsFile]{}, dirs: map[string]*lazy[*listing]{}}
 }
 
 // find returns the candidates for an artifact: the files that the user named,
@@ -68,12 +67,11 @@ func (f *finder) find(a *Artifact, shared bool) []*candidate {
 		path = a.Arg // not here, but its evidence may be
 	}
 	if path != "" {
-		look, _ := suffixes()
-		for _, suffix := range look {
-			if _, err := os.Lstat(path + suffix); err == nil {
+		dir, base := filepath.Split(path)
+		here := f.list(filepath.Clean(dir))
+		for _, suffix := range lookFor {
+			if here.has(base + suffix) {
 				out = append(out, load(path+suffix)...)
-			} else if !errors.Is(err, os.ErrNotExist) {
-				out = append(out, &candidate{path: path + suffix, piece: piece{err: failf(policy.BundleInvalid, "%s", err)}})
 			}
 		}
 	}
@@ -94,19 +92,12 @@ func (f *finder) shared(a *Artifact, path string) []string {
 	case a.found != nil || len(a.Digests) == 0:
 		return nil
 	}
-	f.mu.Lock()
-	l := f.dirs[dir]
-	if l == nil {
-		l = &lazy[dirEvidence]{}
-		f.dirs[dir] = l
-	}
-	f.mu.Unlock()
-	l.once.Do(func() { l.v = readDirEvidence(dir) })
+	here := f.list(dir)
 	var out []string
 	if path != "" {
-		out = append(out, l.v.gathered...)
+		out = append(out, here.gathered...)
 	}
-	if len(l.v.downloads) == 0 {
+	if len(here.downloads) == 0 {
 		return out
 	}
 	digests := a.Digests
@@ -114,32 +105,64 @@ func (f *finder) shared(a *Artifact, path string) []string {
 		digests, _ = digestFile(a.Path, []string{"sha256"})
 	}
 	for _, d := range digests {
-		if p := l.v.downloads[d.Hex]; d.Alg == "sha256" && p != "" {
+		if p := here.downloads[d.Hex]; d.Alg == "sha256" && p != "" {
 			out = append(out, p)
 		}
 	}
 	return out
 }
 
-// dirEvidence is what a directory holds of evidence that no artifact's name
-// leads to.
-type dirEvidence struct {
+// listing is what a directory holds, as far as evidence is concerned.
+type listing struct {
+	dir       string
+	names     map[string]bool // nil if the directory cannot be listed
 	gathered  []string
 	downloads map[string]string // SHA-256 -> path
 }
 
-func readDirEvidence(dir string) dirEvidence {
-	out := dirEvidence{downloads: map[string]string{}}
-	entries, err := os.ReadDir(dir)
+// has reports whether the directory holds a file of that name.
+func (l *listing) has(name string) bool {
+	if l.names != nil {
+		return l.names[name]
+	}
+	_, err := os.Lstat(filepath.Join(l.dir, name))
+	return err == nil
+}
+
+// list lists a directory once.
+func (f *finder) list(dir string) *listing {
+	f.mu.Lock()
+	l := f.dirs[dir]
+	if l == nil {
+		l = &lazy[*listing]{}
+		f.dirs[dir] = l
+	}
+	f.mu.Unlock()
+	l.once.Do(func() { l.v = readListing(dir) })
+	return l.v
+}
+
+func readListing(dir string) *listing {
+	out := &listing{dir: dir, downloads: map[string]string{}}
+	d, err := os.Open(dir)
 	if err != nil {
 		return out
 	}
-	for _, e := range entries {
-		path := filepath.Join(dir, e.Name())
-		if hex, ok := isDownload(e.Name()); ok {
-			out.downloads[hex] = path
-		} else if slices.Contains(gathered, e.Name()) {
-			out.gathered = append(out.gathered, path)
+	defer d.Close()
+	names, err := d.Readdirnames(-1)
+	if err != nil {
+		return out
+	}
+	out.names = make(map[string]bool, len(names))
+	for _, name := range names {
+		out.names[name] = true
+		if hex, ok := isDownload(name); ok {
+			out.downloads[hex] = filepath.Join(dir, name)
+		}
+	}
+	for _, name := range gathered {
+		if out.names[name] {
+			out.gathered = append(out.gathered, filepath.Join(dir, name))
 		}
 	}
 	return out

@@ -395,7 +395,7 @@ func (j *Judge) one(ctx context.Context, c *candidate, digest policy.Digest, key
 	v, err := j.verify(ctx, c.bundle, digest, key)
 	if err != nil {
 		d := failure(err, policy.SignatureInvalid).decision()
-		if d.Reason == policy.NotLogged && c.unproven != "" {
+		if c.unproven != "" && (d.Reason == policy.NotLogged || d.Reason == policy.TimeInvalid) {
 			d = deny(policy.NoLogProof, "%s", c.unproven)
 		}
 		return Evidence{stage: stageVerify, Decision: d}

@@ -90,7 +90,9 @@ func put(t testing.TB, files map[string][]byte) string {
 	return dir
 }
 
-func run(j *Judge, args ...string) []*Result { return j.Run(context.Background(), Expand(context.Background(), args, "")) }
+func run(j *Judge, args ...string) []*Result {
+	return j.Run(context.Background(), Expand(context.Background(), args, ""))
+}
 
 func statement(subjects ...string) []byte {
 	return []byte(`{"_type":"https://in-toto.io/Statement/v1","predicateType":"https://slsa.dev/provenance/v1","predicate":{},"subject":[` + strings.Join(subjects, ",") + `]}`)

@@ -224,11 +224,13 @@ func list(object map[string]json.RawMessage, name string) ([]json.RawMessage, er
 	return out, nil
 }
 
-// suffixes returns the endings of the files that are looked for beside an
-// artifact, and those of all files that may be evidence.
-func suffixes() (look, all []string) {
-	add := func(to []string, ss []string) []string {
-		for _, s := range ss {
+// lookFor are the endings of the files that are looked for beside an artifact,
+// and mayBe those of all files that may be evidence.
+var lookFor, mayBe = suffixes(readers)
+
+func suffixes(readers []reader) (look, all []string) {
+	add := func(to, more []string) []string {
+		for _, s := range more {
 			if !slices.Contains(to, s) {
 				to = append(to, s)
 			}
@@ -267,8 +269,7 @@ func IsEvidence(path string) bool {
 	}
 	_, download := isDownload(name)
 	named := download || slices.Contains(gathered, name)
-	_, all := suffixes()
-	for _, s := range all {
+	for _, s := range mayBe {
 		stem, ok := strings.CutSuffix(path, s)
 		if !ok || named || stem == "" {
 			continue

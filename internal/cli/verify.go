@@ -34,15 +34,16 @@ type verifyOptions struct {
 func (a *app) verifyCommand() *cobra.Command {
 	o := &verifyOptions{}
 	cmd := &cobra.Command{
-		Use:   "verify [flags] ARTIFACT|DIR|SHA256SUMS|sha256:HEX...",
+		Use:   "verify [flags] ARTIFACT|DIR|SHA256SUMS|LAYOUT[@sha256:HEX]|refs/tags/TAG|sha256:HEX...",
 		Short: "judge whether artifacts were released by those who may",
 		Long: `Verify judges every artifact by the evidence for it and prints who signed it,
 which rule of the policy allows that, or which field is in the way.
 
 An artifact is a file, every file in a directory, everything that a checksum file
-lists, or a digest. Evidence is a Sigstore bundle: the files named with --bundle,
-or else FILE.sigstore.json and FILE.sigstore beside the artifact, and the bundle
-of a checksum file beside it that lists the artifact.
+lists, every image of an OCI layout, a tag of a Git repository, or a digest. Evidence
+is what lies beside the artifact in any form that is understood (docs/evidence.md),
+and the evidence for a checksum file beside it that lists the artifact, or else the
+files named with --bundle.
 
 The exit code is 0 if every artifact is allowed, 1 if one is denied; the others
 are explained in docs/errors.md. Without --policy, --certificate-identity and
@@ -60,7 +61,7 @@ are explained in docs/errors.md. Without --policy, --certificate-identity and
 func (a *app) explainCommand() *cobra.Command {
 	o := &verifyOptions{}
 	cmd := &cobra.Command{
-		Use:   "explain [flags] ARTIFACT|DIR|SHA256SUMS|sha256:HEX...",
+		Use:   "explain [flags] ARTIFACT|DIR|SHA256SUMS|LAYOUT[@sha256:HEX]|refs/tags/TAG|sha256:HEX...",
 		Short: "show what each rule of the policy makes of the evidence",
 		Long: `Explain judges like verify, with the same flags and exit codes, and prints for
 every rule of the policy in which fields it differs from the evidence, the
