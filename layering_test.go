@@ -23,7 +23,9 @@ var may = map[string][]string{
 	"internal/web":      {},
 	"rekorbind":         {"policy", "oidc", "internal/file", "internal/sigstore", "internal/web"},
 	"trust":             {"policy", "internal/sigstore", "internal/file"},
-	"internal/cli":      {"policy", "oidc", "release", "trust", "internal/sigstore", "internal/file"},
+	"internal/export":   {"policy"},
+	"internal/aqua":     {"policy"},
+	"internal/cli":      {"internal/export", "internal/aqua", "policy", "oidc", "release", "trust", "internal/sigstore", "internal/file"},
 	"cmd/repopolicy":    {"internal/cli"},
 }
 

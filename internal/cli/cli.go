@@ -63,6 +63,7 @@ func publicRoot(ctx context.Context, offline bool) ([]*sigstore.Root, error) {
 type fault struct {
 	reason policy.Reason
 	msg    string
+	more   []string // each on its own line
 	hint   string
 }
 
@@ -136,6 +137,9 @@ func (a *app) report(err error) policy.Class {
 	}
 	info := f.reason.Info()
 	a.err.line("error: %s", f.msg)
+	for _, line := range f.more {
+		a.err.line("  %s", line)
+	}
 	if f.hint == "" {
 		f.hint = info.Hint
 	}
@@ -176,6 +180,7 @@ func (a *app) command() *cobra.Command {
 	root.SetErr(a.err)
 	root.SuggestionsMinimumDistance = 2
 	root.AddCommand(a.verifyCommand(), a.explainCommand(), a.checkCommand(), a.versionCommand())
+	root.AddCommand(a.exportCommand(), a.importCommand())
 	return root
 }
 

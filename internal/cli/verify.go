@@ -228,24 +228,7 @@ func (a *app) judge(o *verifyOptions) (*release.Judge, *summary, error) {
 
 // pinned loads the policy of --policy.
 func (a *app) pinned(o *verifyOptions, j *release.Judge, sum *summary) error {
-	src, err := readPolicy(o.policy.value)
-	if err != nil {
-		return err
-	}
-	doc, err := policy.Parse(src)
-	var pe *policy.ParseError
-	if errors.As(err, &pe) {
-		reason := pe.Reason()
-		if reason == policy.PolicyNewerFormat {
-			reason = policy.NeedsNewerVersion
-		}
-		p := pe.Problems[0]
-		f := faultf(reason, "%s:%s", o.policy.value, pe)
-		if f.hint = p.Hint; f.hint == "" {
-			f.hint = "`repopolicy check` lists every fault"
-		}
-		return f
-	}
+	doc, err := loadPolicy(o.policy.value)
 	if err != nil {
 		return err
 	}
@@ -265,6 +248,32 @@ func (a *app) pinned(o *verifyOptions, j *release.Judge, sum *summary) error {
 		Repository: doc.Content().Repository.String(), Version: doc.Content().Version, Expires: doc.Content().Expires,
 	}
 	return nil
+}
+
+// loadPolicy reads and parses a policy file to be used.
+func loadPolicy(path string) (*policy.Document, error) {
+	src, err := readPolicy(path)
+	if err != nil {
+		return nil, err
+	}
+	doc, err := policy.Parse(src)
+	var pe *policy.ParseError
+	if errors.As(err, &pe) {
+		reason := pe.Reason()
+		if reason == policy.PolicyNewerFormat {
+			reason = policy.NeedsNewerVersion
+		}
+		p := pe.Problems[0]
+		f := faultf(reason, "%s:%s", path, pe)
+		if f.hint = p.Hint; f.hint == "" {
+			f.hint = "`repopolicy check` lists every fault"
+		}
+		return nil, f
+	}
+	if err != nil {
+		return nil, err
+	}
+	return doc, nil
 }
 
 // criteria says what will be demanded, before anything is judged.

@@ -27,8 +27,9 @@ func main() {
 	write := flag.String("write-policies", "", "write the policies that policies.json became to this `DIR`")
 	all := flag.Bool("flips", false, "flip a bit in every byte of the sampled bundles rather than in some")
 	originals := flag.Bool("originals", false, "judge the forms in which the evidence was published, too")
+	cosign := flag.String("cosign", "", "run exported commands with the cosign at this `PATH`")
 	flag.Usage = func() {
-		fmt.Fprintln(os.Stderr, "usage: corpus [-v] [-flips] [-originals] [-write-policies DIR] DIR")
+		fmt.Fprintln(os.Stderr, "usage: corpus [-v] [-flips] [-originals] [-cosign PATH] [-write-policies DIR] DIR")
 		flag.PrintDefaults()
 	}
 	flag.Parse()
@@ -44,6 +45,9 @@ func main() {
 	t := &tally{w: os.Stdout, verbose: *verbose}
 	stderr := silence()
 	c.judgeCases(t)
+	if *cosign != "" {
+		c.runCosign(t, *cosign)
+	}
 	if *originals {
 		if err := c.judgeOriginals(t); err != nil {
 			fmt.Fprintln(stderr, "corpus:", err)
