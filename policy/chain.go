@@ -60,6 +60,9 @@ type Chain struct {
 	view       View
 	kept       Kept
 	past       *File // rules of version 1 that also judge what was before it; nil if none
+
+	evaluator *evaluator // for questions about what may come next
+	walk      *walk      // the chain that was chosen; nil if there is none
 }
 
 // link is one version of a chain while it is being built.
@@ -132,6 +135,7 @@ func Evaluate(h History) *Chain {
 		}
 	}
 	w := c.choose(e, walks)
+	c.evaluator, c.walk = e, w
 	if w != nil {
 		c.adopt(w)
 	}

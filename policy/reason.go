@@ -159,6 +159,11 @@ const (
 	ChainRollback         Reason = "chain-rollback"
 	AlarmRaised           Reason = "alarm-raised"
 	LogForked             Reason = "log-forked"
+	LoginNeeded           Reason = "login-needed"
+	NotMaintainer         Reason = "not-a-maintainer"
+	NoAuthority           Reason = "no-authority"
+	Private               Reason = "private-repository"
+	SigningFailed         Reason = "signing-failed"
 	RepositoryUnreachable Reason = "repository-unreachable"
 	Undisclosed           Reason = "undisclosed-version"
 	EffectUndecided       Reason = "effect-undecided"
@@ -167,6 +172,7 @@ const (
 	ClockBehind           Reason = "clock-behind"
 	BelowRequired         Reason = "below-required"
 	NoBinding             Reason = "no-binding"
+	BelowThreshold        Reason = "below-threshold"
 	ViewStale             Reason = "view-stale"
 	PolicyExpired         Reason = "policy-expired"
 	EntryLate             Reason = "entry-late"
@@ -251,6 +257,12 @@ var reasonTable = []ReasonInfo{
 	{PolicyExpired, ClassStale, "the policy has expired", "maintainers renew it with a new version"},
 	{EntryLate, ClassDeny, "the log entry is no evidence: it was logged after its certificate or its log had expired, or in no log of the trusted root", ""},
 	{BeforeGenesis, ClassDeny, "the release was logged before the policy was bound, and no rule of version 1 reaches back", "a rule of version 1 may say `since`, a later version may list the digest under [[adopted]]"},
+	{LoginNeeded, ClassAuth, "a sign-in or an ID token is needed", "set SIGSTORE_ID_TOKEN, or run in a CI job with `id-token: write`"},
+	{BelowThreshold, ClassInvalid, "not enough maintainers signed this version of the policy", ""},
+	{NotMaintainer, ClassDeny, "the signer is no maintainer of the policy", ""},
+	{NoAuthority, ClassDeny, "the run's identity does not prove that the repository speaks", ""},
+	{Private, ClassUsage, "the repository is private, and its name would become public", ""},
+	{SigningFailed, ClassUnavailable, "the signature could not be made or logged", "run the command again: it goes on where it stopped"},
 	{Usage, ClassUsage, "the command line is wrong", ""},
 	{Interrupted, ClassUnavailable, "the run was interrupted before it could decide", ""},
 	{Internal, ClassInternal, "a bug in repopolicy", "please report it"},

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/repopolicy/repopolicy/internal/sigstore"
@@ -41,6 +42,20 @@ type Resolution struct {
 	// Failed are the look-ups that gave no answer, by name.
 	Failed map[string]error
 	Fork   *Fork // evidence that a log contradicts itself; nil without
+
+	history policy.History
+}
+
+// Next returns who signed a statement that wants to be the next version of the
+// chain; see [policy.Chain.Next].
+func (r *Resolution) Next(payload []byte) (policy.Signed, error) {
+	s, err := ParseStatement(payload)
+	if err != nil {
+		return policy.Signed{}, err
+	}
+	h := r.history
+	h.Statements = append(slices.Clone(h.Statements), s)
+	return policy.Evaluate(h).Next(s.Digest())
 }
 
 // Resolve returns the chain of the repository. A look-up that fails leaves less
@@ -80,7 +95,7 @@ func (r *Resolver) Resolve(ctx context.Context, repo policy.Locator, files []Fil
 			return nil, fmt.Errorf("what was kept of %s: %w", repo, err)
 		}
 	}
-	out.Chain = policy.Evaluate(h)
+	out.Chain, out.history = policy.Evaluate(h), h
 	if r.Keeper != nil {
 		next := out.Chain.Keep()
 		if ok, err := r.Keeper.Keep(repo, h.Kept, next); err != nil {

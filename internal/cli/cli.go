@@ -36,6 +36,10 @@ type Env struct {
 	Root func(ctx context.Context, offline bool) ([]*sigstore.Root, error)
 	// StateDir returns the directory for what is remembered between runs.
 	StateDir func() (string, error)
+	// SigningConfigs returns the signing configs of Sigstore's public instance.
+	SigningConfigs func(ctx context.Context) ([][]byte, error)
+	Stdin          io.Reader         // answers of a person on a terminal
+	Step           func(step string) // called after each step of signing; nil but in tests
 	// Transport is what requests go through; nil for the default one.
 	Transport http.RoundTripper
 }
@@ -44,13 +48,15 @@ type Env struct {
 func OS() Env {
 	info, err := os.Stderr.Stat()
 	return Env{
-		Stdout:   os.Stdout,
-		Stderr:   os.Stderr,
-		Now:      time.Now,
-		Terminal: err == nil && info.Mode()&os.ModeCharDevice != 0,
-		Getenv:   os.Getenv,
-		Root:     publicRoot,
-		StateDir: stateDir,
+		Stdout:         os.Stdout,
+		Stderr:         os.Stderr,
+		Now:            time.Now,
+		Terminal:       err == nil && info.Mode()&os.ModeCharDevice != 0,
+		Getenv:         os.Getenv,
+		Root:           publicRoot,
+		StateDir:       stateDir,
+		SigningConfigs: publicSigningConfigs,
+		Stdin:          os.Stdin,
 	}
 }
 
@@ -59,6 +65,17 @@ func OS() Env {
 func stateDir() (string, error) {
 	dir, err := os.UserCacheDir()
 	return filepath.Join(dir, "repopolicy"), err
+}
+
+// publicSigningConfigs follows the public instance's TUF repository like
+// publicRoot.
+func publicSigningConfigs(ctx context.Context) ([][]byte, error) {
+	o := sigstore.TUFOptions{UserAgent: userAgent()}
+	if dir, err := stateDir(); err == nil {
+		o.Cache = filepath.Join(dir, "tuf")
+	}
+	data, err := sigstore.FetchSigningConfig(ctx, o)
+	return [][]byte{data}, err
 }
 
 // publicRoot follows the public instance's TUF repository and keeps what it
@@ -192,7 +209,7 @@ func (a *app) command() *cobra.Command {
 	root.SetOut(a.out)
 	root.SetErr(a.err)
 	root.SuggestionsMinimumDistance = 2
-	root.AddCommand(a.verifyCommand(), a.explainCommand(), a.showCommand(), a.logCommand(), a.lockCommand(), a.checkCommand(), a.versionCommand())
+	root.AddCommand(a.verifyCommand(), a.explainCommand(), a.showCommand(), a.logCommand(), a.lockCommand(), a.signCommand(), a.bindCommand(), a.statusCommand(), a.checkCommand(), a.versionCommand())
 	root.AddCommand(a.exportCommand(), a.importCommand())
 	return root
 }
