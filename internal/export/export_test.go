@@ -91,6 +91,8 @@ func TestRefusals(t *testing.T) {
 		{to: "gh", policy: workflow + "[[revoked]]\nrule = \"binaries\"\n", tag: "v1", want: []string{"revoked[0]"}},
 		{to: "gh", policy: workflow + "[[yanked]]\ntag = \"v1\"\n", tag: "v1", want: []string{"yanked[0]"}},
 		{to: "gh", policy: workflow + "[[yanked]]\ndigest = \"sha256:" + strings.Repeat("0", 64) + "\"\n", tag: "v1", want: []string{"yanked[0]"}},
+		{to: "gh", policy: strings.Replace(workflow, "v*", "v1", 1) + "[[yanked]]\ntag = \"v1\"\n", want: []string{"yanked[0]"}},
+		{to: "gh", policy: strings.Replace(workflow, `["v*"]`, `"any"`, 1) + "refs = [\"refs/heads/main\"]\n[[yanked]]\ntag = \"v9\"\n", want: []string{"yanked[0]"}},
 		{to: "gh", policy: people, want: []string{"release[0].identities"}},
 		{to: "cosign", policy: strings.Replace(people, `"any"`, `["v*"]`, 1), want: []string{"release[0].tags"}},
 		{to: "cosign", policy: image, want: []string{"release[0].artifacts"}},
@@ -109,7 +111,7 @@ func TestRefusals(t *testing.T) {
 	} {
 		text := strings.Replace(head+c.policy, "github-release", "\n[[release]]\nname = \"gh\"\ntags = \"any\"\nartifacts = \"any\"\ngithub-release = true\nunlogged = true\n", 1)
 		if c.want == nil {
-			c.want = []string{"release[1].github-release", "release[1].tags"}[:1]
+			c.want = []string{"release[1].github-release"}
 		}
 		out, err := Export(c.to, Request{Doc: parse(t, text), Tag: c.tag, Artifact: c.artifact, Now: now()})
 		var r *Refusal
@@ -134,6 +136,14 @@ func TestRefusals(t *testing.T) {
 	} {
 		if out, err := Export("cosign", r); err == nil {
 			t.Errorf("%s: %s", what, out)
+		}
+	}
+	for what, text := range map[string]string{
+		"another tag is yanked": workflow + "[[yanked]]\ntag = \"v9\"\n", "one tag": strings.Replace(workflow, "v*", "v1", 1),
+		"a branch, any tag": strings.Replace(workflow, `["v*"]`, `"any"`, 1) + "refs = [\"refs/heads/main\"]\n",
+	} {
+		if _, err := Export("gh", Request{Doc: parse(t, head+text), Tag: "v1", Now: now()}); err != nil {
+			t.Errorf("%s: %v", what, err)
 		}
 	}
 	if _, err := Export("cosign", Request{Doc: parse(t, head+people), Rule: "nobody", Now: now()}); err == nil {
