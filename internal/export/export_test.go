@@ -106,6 +106,9 @@ func TestRefusals(t *testing.T) {
 		{to: "cosign", policy: people + workflow, want: []string{"release[1].caller", "release[1].runner"}},
 		{to: "policy-controller", policy: people, want: []string{"release[0].artifacts"}},
 		{to: "policy-controller", policy: strings.Replace(image, "ghcr.io/acme/widget", "widget_*", 1), want: []string{"release[0].artifacts[0]"}},
+		{to: "kyverno", policy: strings.Replace(image, "ghcr.io/acme/widget", "pkg:oci/widget@*", 1), want: []string{"release[0].artifacts[0]"}},
+		{to: "kyverno", policy: strings.Replace(image, "ghcr.io/acme/widget", "*.io/acme/widget", 1), want: []string{"release[0].artifacts[0]"}},
+		{to: "kyverno", policy: strings.Replace(image, "ghcr.io/acme/widget", "ghcr.io/Acme/widget+x", 1), want: []string{"release[0].artifacts[0]"}},
 		{to: "kyverno", policy: strings.Replace(image, `email = "alice@example.com"`, `uri = "https://ci.example/x?y"`, 1), want: []string{"release[0].identities[0]"}},
 		{to: "cosign", policy: people + "github-release", want: nil},
 	} {
@@ -203,6 +206,19 @@ func TestExpiry(t *testing.T) {
 		cmd.Dir, cmd.Env = dir, append(os.Environ(), "PATH="+dir+":"+os.Getenv("PATH"))
 		if err := cmd.Run(); (err == nil) != want {
 			t.Errorf("%s: %v", expires, err)
+		}
+	}
+}
+
+// TestDockerHub: each controller calls Docker Hub by another name, and one that
+// is not its own covers no image.
+func TestDockerHub(t *testing.T) {
+	for to, want := range map[string]string{"policy-controller": "glob: index.docker.io/acme/widget@*", "kyverno": "- docker.io/acme/widget@*"} {
+		for _, host := range []string{"docker.io", "index.docker.io"} {
+			out, err := Export(to, Request{Doc: parse(t, strings.Replace(head+image, "ghcr.io", host, 1)), Now: now()})
+			if err != nil || !strings.Contains(out, want) {
+				t.Errorf("%s of %s: %v\n%s", to, host, err, out)
+			}
 		}
 	}
 }
