@@ -198,3 +198,13 @@ func (s *State) WriteEvidence(kind string, data []byte) (string, error) {
 	}
 	return path, maybe.WriteFile(path, data, 0o600)
 }
+
+// LoadEntry returns an unfinished signature; see [Journal].
+func (s *State) LoadEntry(id string) (JournalEntry, error) {
+	return load[JournalEntry](s, name("journal", id), id)
+}
+
+// SaveEntry stores an unfinished signature; see [Journal].
+func (s *State) SaveEntry(id string, old, next JournalEntry) (bool, error) {
+	return swap(s, name("journal", id), id, old, next)
+}

@@ -28,6 +28,7 @@ type endpoint struct {
 	url    string
 	host   string
 	server *http.Server
+	cancel context.CancelFunc // ends the requests that are being served
 	done   chan struct{}
 
 	mu     sync.Mutex
@@ -39,10 +40,13 @@ type endpoint struct {
 func serve(l net.Listener) *endpoint {
 	e := &endpoint{url: "http://" + l.Addr().String(), host: l.Addr().String(), done: make(chan struct{}), honest: http.NotFoundHandler()}
 	e.now = e.honest
+	ctx, cancel := context.WithCancel(context.Background())
+	e.cancel = cancel
 	e.server = &http.Server{
 		Handler:           http.HandlerFunc(e.handle),
 		ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
-		ErrorLog: log.New(io.Discard, "", 0),
+		BaseContext: func(net.Listener) context.Context { return ctx },
+		ErrorLog:    log.New(io.Discard, "", 0),
 	}
 	go func() {
 		defer close(e.done)
@@ -108,6 +112,7 @@ func (e *endpoint) close() error {
 	if errors.Is(err, context.DeadlineExceeded) { // a client hangs, or a fault makes it
 		err = e.server.Close()
 	}
+	e.cancel()
 	<-e.done
 	return err
 }

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/repopolicy/repopolicy/sandbox/internal/fulcio"
+	"github.com/repopolicy/repopolicy/sandbox/internal/rekor"
 	"github.com/repopolicy/repopolicy/sandbox/internal/tsa"
 	"github.com/repopolicy/repopolicy/sandbox/malice"
 )
@@ -189,5 +190,10 @@ func (s *Stack) shadow(key ed25519.PrivateKey, from string) (http.Handler, error
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.runLog(dir, key)
+	var log *rekor.Shard
+	err = s.labelled(func() error {
+		log, err = s.runLog(dir, key)
+		return err
+	})
+	return log, err
 }

@@ -99,7 +99,9 @@ func (s *Stack) runLog(path string, key ed25519.PrivateKey) (*rekor.Shard, error
 // public instance does every few months: the old shard is frozen, the trusted
 // root ends its window where that of the new one begins, the signing
 // configuration names the new one, and the TUF repository has both.
-func (s *Stack) AddShard() error {
+func (s *Stack) AddShard() error { return s.labelled(s.addShard) }
+
+func (s *Stack) addShard() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now().UTC().Truncate(time.Second)

@@ -76,6 +76,7 @@ const (
 // Stack is a running sandbox. Its methods may be called from any goroutine.
 type Stack struct {
 	dir       *state.Dir
+	label     string // of its goroutines
 	options   Options
 	cancel    context.CancelFunc
 	ctx       context.Context
@@ -123,7 +124,7 @@ func Start(ctx context.Context, dir string, o Options) (_ *Stack, err error) {
 		return nil, fmt.Errorf("sandbox: %w", err)
 	}
 	s := &Stack{
-		dir: d, options: o, endpoints: map[Service]*endpoint{}, expired: map[Service]bool{},
+		dir: d, label: nextLabel(), options: o, endpoints: map[Service]*endpoint{}, expired: map[Service]bool{},
 		outgoing: &http.Transport{MaxIdleConnsPerHost: 64, IdleConnTimeout: idleTimeout},
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
@@ -132,8 +133,16 @@ func Start(ctx context.Context, dir string, o Options) (_ *Stack, err error) {
 			err = errors.Join(fmt.Errorf("sandbox: %w", err), s.Close())
 		}
 	}()
-	if err := s.listen(); err != nil {
+	if err := s.labelled(func() error { return s.start(ctx) }); err != nil {
 		return nil, err
+	}
+	return s, nil
+}
+
+// start runs the services, in an order in which each finds those it needs.
+func (s *Stack) start(ctx context.Context) error {
+	if err := s.listen(); err != nil {
+		return err
 	}
 	for _, step := range []struct {
 		name string
@@ -145,24 +154,24 @@ func Start(ctx context.Context, dir string, o Options) (_ *Stack, err error) {
 		{"time-stamping authority", s.startTSA, false},
 		{"certificate transparency log", s.startCTLog, false},
 		{"Fulcio", s.startFulcio, false},
-		{"witnesses", s.startWitnesses, o.Witnesses == 0},
+		{"witnesses", s.startWitnesses, s.options.Witnesses == 0},
 		{"Rekor v2", s.startShards, false},
-		{"Rekor v1", s.startRekorV1, o.RekorV1 == nil},
+		{"Rekor v1", s.startRekorV1, s.options.RekorV1 == nil},
 		{"TUF repository", s.startTUF, false},
 		{"forge", s.startForge, false},
 	} {
 		if err := ctx.Err(); err != nil {
-			return nil, err
+			return err
 		}
 		if step.skip {
 			continue
 		}
-		o.Progress(step.name)
+		s.options.Progress(step.name)
 		if err := step.run(); err != nil {
-			return nil, fmt.Errorf("%s: %w", step.name, err)
+			return fmt.Errorf("%s: %w", step.name, err)
 		}
 	}
-	return s, nil
+	return nil
 }
 
 // listen takes all ports, so that every service knows the others' addresses.
@@ -360,10 +369,11 @@ func (s *Stack) Close() error {
 		errs = append(errs, c())
 	}
 	s.cancel()
+	s.outgoing.CloseIdleConnections()
+	errs = append(errs, s.join())
 	for _, c := range s.release {
 		errs = append(errs, c())
 	}
-	s.outgoing.CloseIdleConnections()
 	if s.dir != nil {
 		errs = append(errs, s.dir.Close())
 	}

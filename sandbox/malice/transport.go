@@ -21,6 +21,7 @@ import (
 const (
 	bombSize = 1 << 30
 	chunk    = 32 << 10
+	maxBody  = 16 << 20
 )
 
 // Wrap returns next with a fault of the transport or of an index. It is an error
@@ -29,6 +30,12 @@ func Wrap(f Fault, next http.Handler) (http.Handler, error) {
 	switch f := f.(type) {
 	case Delay:
 		return handle(func(w http.ResponseWriter, r *http.Request) {
+			// A server notices that a client has left once the body is read.
+			body, err := io.ReadAll(io.LimitReader(r.Body, maxBody))
+			if err != nil {
+				return
+			}
+			r.Body = io.NopCloser(bytes.NewReader(body))
 			timer := time.NewTimer(f.By)
 			defer timer.Stop()
 			select {
@@ -39,7 +46,7 @@ func Wrap(f Fault, next http.Handler) (http.Handler, error) {
 		}), nil
 	case Drop:
 		return handle(func(_ http.ResponseWriter, r *http.Request) {
-			_, _ = io.Copy(io.Discard, r.Body) // the server notices a client that leaves only then
+			_, _ = io.Copy(io.Discard, io.LimitReader(r.Body, maxBody))
 			<-r.Context().Done()
 			panic(http.ErrAbortHandler)
 		}), nil
