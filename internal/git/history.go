@@ -104,66 +104,6 @@ func (r *Repository) shallow() (map[ID]bool, error) {
 	return out, nil
 }
 
-// File returns the content of a file of a commit's tree. What is not a plain,
-// non-executable file is malformed: a link or a submodule leads elsewhere.
-func (r *Repository) File(commit ID, name string) ([]byte, error) {
-	t, content, err := r.Object(commit)
-	if err != nil {
-		return nil, err
-	}
-	if t != Commit {
-		return nil, malformed("%s is a %s, not a commit", commit, t)
-	}
-	c, err := ParseCommit(content)
-	if err != nil {
-		return nil, err
-	}
-	id := c.Tree
-	segments := strings.Split(name, "/")
-	for i, seg := range segments {
-		e, err := r.entry(id, seg)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", strings.Join(segments[:i+1], "/"), err)
-		}
-		want := "40000"
-		if i == len(segments)-1 {
-			want = "100644"
-		}
-		if e.Mode != want {
-			return nil, malformed("%s has the mode %s in the tree; a plain file in plain directories is needed", strings.Join(segments[:i+1], "/"), e.Mode)
-		}
-		id = e.ID
-	}
-	t, content, err = r.Object(id)
-	if err != nil {
-		return nil, err
-	}
-	if t != Blob {
-		return nil, malformed("%s is a %s, not a blob", id, t)
-	}
-	return content, nil
-}
-
-func (r *Repository) entry(tree ID, name string) (Entry, error) {
-	t, content, err := r.Object(tree)
-	if err != nil {
-		return Entry{}, err
-	}
-	if t != Tree {
-		return Entry{}, malformed("%s is a %s, not a tree", tree, t)
-	}
-	entries, err := ParseTree(content)
-	if err != nil {
-		return Entry{}, err
-	}
-	for _, e := range entries {
-		if e.Name == name {
-			return e, nil
-		}
-	}
-	return Entry{}, ErrNotFound
-}
-
 // Note returns the note of an object under a ref such as "refs/notes/commits",
 // and ErrNotFound if it has none. Git spreads the notes over directories named
 // by the first digits, to a depth that is nowhere written down.
@@ -185,7 +125,7 @@ func (r *Repository) Note(ref string, of ID) ([]byte, error) {
 	}
 	tree := c.Tree
 	for rest := string(of); len(rest) > 0; rest = rest[2:] {
-		e, err := r.entry(tree, rest)
+		e, err := entryOf(r, tree, rest)
 		if err == nil {
 			t, content, err := r.Object(e.ID)
 			if err == nil && t != Blob {
@@ -196,7 +136,7 @@ func (r *Repository) Note(ref string, of ID) ([]byte, error) {
 		if !errors.Is(err, ErrNotFound) {
 			return nil, err
 		}
-		if e, err = r.entry(tree, rest[:2]); err != nil {
+		if e, err = entryOf(r, tree, rest[:2]); err != nil {
 			return nil, err
 		}
 		tree = e.ID

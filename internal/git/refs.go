@@ -84,8 +84,32 @@ func (r *Repository) Tips() ([]ID, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, kind := range []string{"refs/heads", "refs/remotes", "refs/tags"} {
-		err := fs.WalkDir(r.dir.FS(), kind, func(name string, d fs.DirEntry, err error) error {
+	names, err := r.looseRefs("refs/heads", "refs/remotes", "refs/tags")
+	if err != nil {
+		return nil, err
+	}
+	for name := range packed {
+		if strings.HasPrefix(name, "refs/heads/") || strings.HasPrefix(name, "refs/remotes/") || strings.HasPrefix(name, "refs/tags/") {
+			names[name] = true
+		}
+	}
+	var out []ID
+	for name := range names {
+		id, err := r.Ref(name)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, id)
+	}
+	return out, nil
+}
+
+// looseRefs returns the names of the refs that are files below some directories,
+// without symbolic ones: what those name is there too.
+func (r *Repository) looseRefs(dirs ...string) (map[string]bool, error) {
+	out := map[string]bool{}
+	for _, dir := range dirs {
+		err := fs.WalkDir(r.dir.FS(), dir, func(name string, d fs.DirEntry, err error) error {
 			switch {
 			case missing(err):
 				return nil
@@ -95,31 +119,13 @@ func (r *Repository) Tips() ([]ID, error) {
 				return nil
 			}
 			data, err := r.read(name, maxLooseRef)
-			if err != nil {
-				return err
+			if err == nil && !strings.HasPrefix(string(data), "ref: ") {
+				out[name] = true
 			}
-			text := strings.TrimSuffix(string(data), "\n")
-			if strings.HasPrefix(text, "ref: ") { // refs/remotes/origin/HEAD; what it names is here too
-				return nil
-			}
-			id, err := ParseID(text)
-			if err != nil {
-				return malformed("%s: %s", name, err)
-			}
-			if packed == nil {
-				packed = map[string]ID{}
-			}
-			packed[name] = id
-			return nil
+			return err
 		})
 		if err != nil {
 			return nil, err
-		}
-	}
-	var out []ID
-	for name, id := range packed {
-		if strings.HasPrefix(name, "refs/heads/") || strings.HasPrefix(name, "refs/remotes/") || strings.HasPrefix(name, "refs/tags/") {
-			out = append(out, id)
 		}
 	}
 	return out, nil

@@ -369,7 +369,6 @@ func (s *localSigner) Sign(_ context.Context, msg []byte) ([]byte, error) {
 // Public returns the public key.
 func (s *localSigner) Public() crypto.PublicKey { return s.key.Public() }
 
-
 // Identity returns whom the certificate is for; a bare key has kind and id.
 func (d *Draft) Identity() (policy.Identity, error) {
 	cert, err := d.Certificate()
