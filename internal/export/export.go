@@ -151,6 +151,9 @@ func (e *exporter) common() {
 	}
 	// A tag is known only where it is the ref that a certificate must name.
 	tag, known := strings.CutPrefix(e.ref(), "refs/tags/")
+	if e.Tag != "" && (!known || tag != e.Tag) && r.Tags.Any() {
+		e.refuse(e.at+".tags", "leave out --tag", "%s cannot tell which tag this evidence is about", e.target)
+	}
 	for i, y := range f.Yanked {
 		if y.Tag == "" || y.Tag == tag || !known {
 			e.refuse(fmt.Sprintf("yanked[%d]", i), "", "%s cannot leave out what is yanked", e.target)

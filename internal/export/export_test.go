@@ -95,6 +95,8 @@ func TestRefusals(t *testing.T) {
 		{to: "gh", policy: strings.Replace(workflow, `["v*"]`, `"any"`, 1) + "refs = [\"refs/heads/main\"]\n[[yanked]]\ntag = \"v9\"\n", want: []string{"yanked[0]"}},
 		{to: "gh", policy: people, want: []string{"release[0].identities"}},
 		{to: "cosign", policy: strings.Replace(people, `"any"`, `["v*"]`, 1), want: []string{"release[0].tags"}},
+		{to: "cosign", policy: people, tag: "v1", want: []string{"release[0].tags"}},
+		{to: "gh", policy: strings.Replace(workflow, `["v*"]`, `"any"`, 1) + "refs = [\"refs/heads/main\"]\n", tag: "v1", want: []string{"release[0].tags"}},
 		{to: "cosign", policy: image, want: []string{"release[0].artifacts"}},
 		{to: "cosign", policy: image, artifact: "widget", want: []string{"release[0].artifacts"}},
 		{to: "cosign", policy: people, artifact: "https://evil.example/x", want: []string{"release[0].artifacts"}},
@@ -141,12 +143,14 @@ func TestRefusals(t *testing.T) {
 			t.Errorf("%s: %s", what, out)
 		}
 	}
-	for what, text := range map[string]string{
-		"another tag is yanked": workflow + "[[yanked]]\ntag = \"v9\"\n", "one tag": strings.Replace(workflow, "v*", "v1", 1),
-		"a branch, any tag": strings.Replace(workflow, `["v*"]`, `"any"`, 1) + "refs = [\"refs/heads/main\"]\n",
+	for _, c := range []struct{ policy, tag string }{
+		{workflow + "[[yanked]]\ntag = \"v9\"\n", "v1"},
+		{strings.Replace(workflow, "v*", "v1", 1), ""},
+		{strings.Replace(workflow, "v*", "v1", 1), "v1"},
+		{strings.Replace(workflow, `["v*"]`, `"any"`, 1) + "refs = [\"refs/heads/main\"]\n", ""},
 	} {
-		if _, err := Export("gh", Request{Doc: parse(t, head+text), Tag: "v1", Now: now()}); err != nil {
-			t.Errorf("%s: %v", what, err)
+		if _, err := Export("gh", Request{Doc: parse(t, head+c.policy), Tag: c.tag, Now: now()}); err != nil {
+			t.Errorf("%s for %q: %v", c.policy, c.tag, err)
 		}
 	}
 	if _, err := Export("cosign", Request{Doc: parse(t, head+people), Rule: "nobody", Now: now()}); err == nil {

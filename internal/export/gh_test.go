@@ -248,7 +248,11 @@ func TestGHNeverWider(t *testing.T) {
 	allows := map[bool]int{}
 	for _, text := range rules {
 		doc := parse(t, head+text)
-		out, err := Export("gh", Request{Doc: doc, Tag: "v1.2.3", Artifact: "a", Now: now()})
+		tag := "v1.2.3"
+		if strings.Contains(text, "refs/heads") {
+			tag = ""
+		}
+		out, err := Export("gh", Request{Doc: doc, Tag: tag, Artifact: "a", Now: now()})
 		if err != nil {
 			t.Fatal(err)
 		}
