@@ -164,6 +164,9 @@ type Document struct {
 // Content returns what the document says. It must not be changed.
 func (d *Document) Content() *File { return &d.file }
 
+// Text returns the exact bytes that were parsed. They must not be changed.
+func (d *Document) Text() []byte { return d.bytes }
+
 // Digest returns the SHA-256 of the exact bytes that were parsed.
 func (d *Document) Digest() Digest {
 	sum := sha256.Sum256(d.bytes)

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -33,6 +34,10 @@ type Env struct {
 	Getenv func(string) string
 	// Root returns the trusted root of Sigstore's public instance.
 	Root func(ctx context.Context, offline bool) ([]*sigstore.Root, error)
+	// StateDir returns the directory for what is remembered between runs.
+	StateDir func() (string, error)
+	// Transport is what requests go through; nil for the default one.
+	Transport http.RoundTripper
 }
 
 // OS returns the real machine.
@@ -45,7 +50,15 @@ func OS() Env {
 		Terminal: err == nil && info.Mode()&os.ModeCharDevice != 0,
 		Getenv:   os.Getenv,
 		Root:     publicRoot,
+		StateDir: stateDir,
 	}
+}
+
+// stateDir is the user's cache directory: what is in it can be lost, and is then
+// learned again as on a first use.
+func stateDir() (string, error) {
+	dir, err := os.UserCacheDir()
+	return filepath.Join(dir, "repopolicy"), err
 }
 
 // publicRoot follows the public instance's TUF repository and keeps what it
@@ -179,7 +192,7 @@ func (a *app) command() *cobra.Command {
 	root.SetOut(a.out)
 	root.SetErr(a.err)
 	root.SuggestionsMinimumDistance = 2
-	root.AddCommand(a.verifyCommand(), a.explainCommand(), a.checkCommand(), a.versionCommand())
+	root.AddCommand(a.verifyCommand(), a.explainCommand(), a.showCommand(), a.logCommand(), a.lockCommand(), a.checkCommand(), a.versionCommand())
 	root.AddCommand(a.exportCommand(), a.importCommand())
 	return root
 }
@@ -237,3 +250,9 @@ func (f *format) Set(s string) error {
 }
 
 func (f *format) json() bool { return f.value == "json" }
+
+// document reports whether the output is one document for programs, beside which
+// there is no talk.
+func (f *format) document() bool {
+	return f.value != "" && f.value != "text" && f.value != "github"
+}

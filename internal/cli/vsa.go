@@ -10,6 +10,7 @@ import (
 
 	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/rekorbind"
 )
 
 // A SLSA verification summary attestation v1, as an in-toto statement that
@@ -69,7 +70,7 @@ func newVSA(r *report) (*vsaStatement, error) {
 		Predicate: vsaPredicate{
 			Verifier:     vsaVerifier{"https://" + policy.Name},
 			TimeVerified: r.Criteria.AsOf, ResourceURI: p.Repository,
-			Policy: vsaResource{URI: fileURI(p.Path), Digest: map[string]string{alg: hx}},
+			Policy: vsaResource{URI: policyURI(p), Digest: map[string]string{alg: hx}},
 			Result: "FAILED", Levels: []string{"FAILED"}, SLSAVersion: vsaSLSA,
 		},
 	}
@@ -95,6 +96,14 @@ func newVSA(r *report) (*vsaStatement, error) {
 		s.Predicate.Result, s.Predicate.Levels = "PASSED", []string{levelReleaser}
 	}
 	return s, nil
+}
+
+// policyURI names the policy: its file, or the repository's own.
+func policyURI(p *policySummary) string {
+	if p.Path == "" {
+		return p.Repository + "#" + rekorbind.PolicyFile
+	}
+	return fileURI(p.Path)
 }
 
 // inputAttestations returns the files of evidence with their digests. The
