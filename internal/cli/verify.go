@@ -48,7 +48,8 @@ files named with --bundle.
 
 The exit code is 0 if every artifact is allowed, 1 if one is denied; the others
 are explained in docs/errors.md. Without --policy, --certificate-identity and
---certificate-oidc-issuer name the one signer to accept, as with cosign.`,
+--certificate-oidc-issuer name the one signer to accept, as with cosign. The forms
+of output are described in docs/formats.md.`,
 		Example: `  repopolicy verify --policy policy.toml --tag v1.2.3 widget_1.2.3.tar.gz
   repopolicy verify --policy policy.toml SHA256SUMS
   repopolicy verify --certificate-identity alice@example.com \

@@ -5,7 +5,6 @@ package cli
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"slices"
 	"strings"
 	"time"
 
@@ -77,13 +76,15 @@ func newVSA(r *report) (*vsaStatement, error) {
 	}
 	passed := r.Exit == policy.ClassOK.Exit()
 	var evidence []string
+	seen := map[string]bool{}
 	for i := range r.Artifacts {
 		x := &r.Artifacts[i]
 		passed = passed && x.permitted && len(x.Digests) > 0
 		if len(x.Digests) > 0 {
 			s.Subject = append(s.Subject, vsaResource{Name: x.Artifact, Digest: x.Digests})
 		}
-		if ev := x.Evidence; ev != nil && !slices.Contains(evidence, ev.Path) {
+		if ev := x.Evidence; ev != nil && !seen[ev.Path] {
+			seen[ev.Path] = true
 			evidence = append(evidence, ev.Path)
 		}
 	}
