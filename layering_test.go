@@ -21,7 +21,7 @@ var may = map[string][]string{
 	"rekorbind":         {"policy", "oidc", "internal/sigstore"},
 	"release":           {"policy", "oidc", "internal/sigstore", "internal/file"},
 	"trust":             {"policy", "internal/sigstore", "internal/file"},
-	"internal/cli":      {"policy", "oidc", "release", "trust", "internal/sigstore", "internal/file"},
+	"internal/cli":      {"policy", "oidc", "rekorbind", "release", "trust", "internal/sigstore", "internal/file"},
 	"cmd/repopolicy":    {"internal/cli"},
 }
 

@@ -172,7 +172,7 @@ func (a *app) command() *cobra.Command {
 	root.SetOut(a.out)
 	root.SetErr(a.err)
 	root.SuggestionsMinimumDistance = 2
-	root.AddCommand(a.verifyCommand(), a.explainCommand(), a.checkCommand(), a.versionCommand())
+	root.AddCommand(a.verifyCommand(), a.explainCommand(), a.checkCommand(), a.evidenceCommand(), a.versionCommand())
 	return root
 }
 

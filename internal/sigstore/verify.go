@@ -30,6 +30,8 @@ type Verified struct {
 	KeyID   string     // of the key that signed; "" for a certificate
 	Times   []Time     // at least one
 	Entries []LogEntry // none if the evidence is unlogged
+	// NotBefore and NotAfter are the window of the certificate; zero for a key.
+	NotBefore, NotAfter time.Time
 }
 
 // Time is one trusted time of a signature.
@@ -50,16 +52,32 @@ type LogEntry struct {
 	// PromisedIndex is the index that the signed entry timestamp of a Rekor v1
 	// log covers, counted over all its shards; -1 without one.
 	PromisedIndex int64
+	// Generation is 1 for Rekor v1, 2 for Rekor v2.
+	Generation int
+	// Time is what the signed entry timestamp covers; zero without one.
+	Time time.Time
+	Body string // hex SHA-256 of the canonical body
+}
+
+// Place returns the entry as chains of versions are judged by: its index is the
+// one that proof or promise covers.
+func (v *Verified) Place(e LogEntry) policy.Entry {
+	out := policy.Entry{Log: e.LogID, Index: e.TreeIndex, Time: e.Time, NotBefore: v.NotBefore, NotAfter: v.NotAfter}
+	if e.Generation == 1 {
+		out.Index = e.PromisedIndex
+	}
+	return out
 }
 
 // Verification returns the result in the policy's terms.
 func (v *Verified) Verification() policy.Verification {
-	out := policy.Verification{Logged: len(v.Entries) > 0}
+	out := policy.Verification{Logged: len(v.Entries) > 0, NotBefore: v.NotBefore}
 	for _, t := range v.Times {
 		out.Times = append(out.Times, t.Time)
 	}
 	for _, e := range v.Entries {
 		out.Proven = out.Proven || e.Proven
+		out.Entries = append(out.Entries, v.Place(e))
 	}
 	return out
 }
@@ -228,7 +246,11 @@ func (b *Bundle) run(r *Root, e *entity, tm *trusted, digest policy.Digest, opts
 	if err != nil {
 		return nil, classify(err, policy.SignatureInvalid)
 	}
-	return result(r, e, tm, res)
+	out, err := result(r, e, tm, res)
+	if err == nil && b.leaf != nil {
+		out.NotBefore, out.NotAfter = b.leaf.NotBefore.UTC(), b.leaf.NotAfter.UTC()
+	}
+	return out, err
 }
 
 // stages are the beginnings of sigstore-go's errors. They choose the reason
@@ -304,9 +326,12 @@ func within(t time.Time, log *root.TransparencyLog) bool {
 
 func logEntry(entry *tlog.Entry) LogEntry {
 	tle := entry.TransparencyLogEntry()
-	le := LogEntry{LogID: hex.EncodeToString([]byte(entry.LogKeyID())), TreeIndex: -1, TreeSize: -1, PromisedIndex: -1}
+	le := LogEntry{LogID: hex.EncodeToString([]byte(entry.LogKeyID())), TreeIndex: -1, TreeSize: -1, PromisedIndex: -1, Generation: 1, Body: policy.Sum(tle.GetCanonicalizedBody())}
+	if entry.IsRekorV2() {
+		le.Generation = 2
+	}
 	if entry.HasInclusionPromise() {
-		le.PromisedIndex = tle.GetLogIndex()
+		le.PromisedIndex, le.Time = tle.GetLogIndex(), time.Unix(tle.GetIntegratedTime(), 0).UTC()
 	}
 	if p := tle.GetInclusionProof(); p != nil {
 		cp, err := parseCheckpoint(p.GetCheckpoint().GetEnvelope())
