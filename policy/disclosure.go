@@ -44,7 +44,7 @@ func (c *Chain) missing(e *evaluator, w *walk, walks []*walk) {
 			c.foreign(l)
 			continue
 		}
-		c.pending(d, l)
+		c.pending(d, l, own)
 	}
 	if w == nil && len(c.problems) == 0 {
 		detail := ""
@@ -91,9 +91,13 @@ func (c *Chain) foreign(l *leaf) {
 }
 
 // pending judges a binding whose statement or quorum may be missing.
-func (c *Chain) pending(d *disclosure, l *leaf) {
+func (c *Chain) pending(d *disclosure, l *leaf, own bool) {
 	s := l.statement
-	switch f := d.fate(l); {
+	f := d.fate(l)
+	if f == fateOurs && !own { // of the same statement, by another repository
+		f = fatePending
+	}
+	switch {
 	case f == fateLost && s.doc != nil && s.file().Recovers != "" && d.walk != nil && !d.walk.settled[l]:
 		c.alarms = append(c.alarms, Alarm{AlarmSecondGenesis, "a recovery that the chain does not allow", []string{s.digest}, []Entry{l.Entry}})
 	case f == fateOurs || f == fateLost:

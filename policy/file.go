@@ -28,7 +28,7 @@ type File struct {
 	Restored    []Restoration
 	Adopted     []Adoption
 
-	// What follows concerns the chain of versions only (SPEC 6).
+	// What follows concerns the chain of versions only (SPEC 6.2).
 	Tombstone    bool
 	OwnerChanged bool
 	Recovers     string        // hex SHA-256 of the head that this version 1 recovers, or ""

@@ -4,6 +4,7 @@ package policy
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"time"
 )
@@ -114,7 +115,7 @@ type place struct {
 // before reports whether a certainly comes before b.
 func (o *order) before(a, b place) bool {
 	entry := o.entryBefore(a.entry, b.entry)
-	if a.disclosed == nil && b.disclosed == nil {
+	if maps.Equal(a.disclosed, b.disclosed) { // also if neither matters
 		return entry
 	}
 	// The later of a's moments must come before the later of b's.

@@ -180,6 +180,8 @@ const (
 	Usage                 Reason = "usage"
 	Interrupted           Reason = "interrupted"
 	Internal              Reason = "internal"
+	EvidenceUnproven      Reason = "evidence-unproven"
+	EvidenceMalformed     Reason = "evidence-malformed"
 )
 
 var reasonTable = []ReasonInfo{
@@ -263,6 +265,8 @@ var reasonTable = []ReasonInfo{
 	{NoAuthority, ClassDeny, "the run's identity does not prove that the repository speaks", ""},
 	{Private, ClassUsage, "the repository is private, and its name would become public", ""},
 	{SigningFailed, ClassUnavailable, "the signature could not be made or logged", "run the command again: it goes on where it stopped"},
+	{EvidenceUnproven, ClassDeny, "the evidence file does not prove what it claims", "check which --trusted-root belongs to this project"},
+	{EvidenceMalformed, ClassInvalid, "the evidence file is malformed", ""},
 	{Usage, ClassUsage, "the command line is wrong", ""},
 	{Interrupted, ClassUnavailable, "the run was interrupted before it could decide", ""},
 	{Internal, ClassInternal, "a bug in repopolicy", "please report it"},

@@ -63,17 +63,12 @@ func (r *Resolution) Next(payload []byte) (policy.Signed, error) {
 // The error is about the machine's own state.
 func (r *Resolver) Resolve(ctx context.Context, repo policy.Locator, files []File) (*Resolution, error) {
 	out := &Resolution{Failed: map[string]error{}}
-	c := Collect(r.Root, r.Forges, files)
-	out.Ignored = c.Ignored
-	h := policy.History{
-		Repository: repo, Binder: r.Forges.Binder(repo), DefaultRefs: r.DefaultRefs, Statements: c.Statements, Signatures: c.Signatures, Leaves: c.Leaves,
-		Pin: r.Pin, Anchor: r.Anchor, View: policy.View{Completeness: policy.CompleteNone}, Now: r.Now,
-	}
-	for _, l := range r.Root.Logs() {
-		h.Logs = append(h.Logs, l.Log)
-	}
+	c, ignored := Collect(r.Root, r.Forges, files)
+	out.Ignored = ignored
+	h := c.History(repo, r.Now)
+	h.DefaultRefs, h.Pin, h.Anchor, h.View = r.DefaultRefs, r.Pin, r.Anchor, policy.View{Completeness: policy.CompleteNone}
 	for _, l := range r.Lookups {
-		found, err := l.Find(ctx, Query{repo, c.Known})
+		found, err := l.Find(ctx, Query{repo, c.Known()})
 		if err != nil {
 			out.Failed[l.Name()] = err
 			if errors.As(err, &out.Fork) {
