@@ -94,8 +94,11 @@ type Decision struct {
 	Detail  string // what exactly, for a person; may be empty
 	Rule    string // name of the rule that allows; "" if none
 	Tag     string // the tag that was judged; "" if the evidence names none
-	Rules   []RuleResult
-	Notes   []Note
+	// Versions are the numbers of all versions of a chain that may have been in
+	// force, 0 for the time before version 1. None for a policy without a chain.
+	Versions []int
+	Rules    []RuleResult
+	Notes    []Note
 }
 
 // Nearest returns the rule with the fewest mismatches, the first of several,
@@ -152,6 +155,9 @@ func Decide(t *Trusted, req Request, ev Evidence) Decision {
 	if ts := ev.verification.Times; len(ts) == 0 || slices.ContainsFunc(ts, time.Time.IsZero) {
 		return Decision{Reason: EvidenceUntimed}
 	}
+	if t != nil && t.chain != nil {
+		return t.inForce(req, &ev.claims, &ev.verification)
+	}
 	return decide(t, req, &ev.claims, &ev.verification)
 }
 
@@ -160,8 +166,13 @@ func Decide(t *Trusted, req Request, ev Evidence) Decision {
 // for the reason in the first; verifying it can be spared. Otherwise nothing is
 // known. It never allows.
 func Precheck(t *Trusted, req Request, c Claims) (Decision, bool) {
-	d := decide(t, req, &c, nil)
-	if d.Outcome == Permitted || d.Reason == PolicyStale {
+	var d Decision
+	if t != nil && t.chain != nil {
+		d = t.everDenied(req, &c)
+	} else {
+		d = decide(t, req, &c, nil)
+	}
+	if d.Outcome == Permitted || d.Reason == "" || d.Reason.Class() == ClassStale {
 		return Decision{}, false
 	}
 	return d, true
@@ -170,6 +181,11 @@ func Precheck(t *Trusted, req Request, c Claims) (Decision, bool) {
 // DecideAdopted judges an artifact without evidence, by the policy's
 // [[adopted]] tables alone. The second result is false if they say nothing.
 func DecideAdopted(t *Trusted, req Request) (Decision, bool) {
+	if t != nil && t.chain != nil {
+		if d, refused := t.refuse(req); refused {
+			return d, true
+		}
+	}
 	if t == nil || t.file == nil || req.Narrow != nil {
 		return Decision{}, false
 	}
@@ -292,8 +308,16 @@ func decide(t *Trusted, req Request, c *Claims, v *Verification) Decision {
 // permit is the one place that permits: what is left to judge is the age of the
 // policy itself.
 func (t *Trusted) permit(d Decision, req Request, why Reason) Decision {
-	expires := t.file.Expires
+	head := t.file
+	if t.head != nil {
+		head = t.head
+	}
+	expires := head.Expires
 	switch {
+	case t.head != nil && head.Tombstone: // nothing will ever renew it
+	case t.demand.Strict && !req.Now.Before(expires):
+		d.Reason, d.Detail = PolicyExpired, fmt.Sprintf("it expired %s", stamp(expires))
+		return d
 	case req.Now.After(expires.Add(grace)):
 		d.Reason, d.Detail = PolicyStale, fmt.Sprintf("it expired %s", stamp(expires))
 		return d
@@ -363,10 +387,7 @@ func (t *Trusted) yanked(req Request, signer *Identity, tags []string) (Reason, 
 	if signer != nil {
 		commits = append(commits, signer.Commit())
 	}
-	for _, y := range t.file.Yanked {
-		if t.restored(y.selector) {
-			continue
-		}
+	for _, y := range t.withdrawn.yanked {
 		switch {
 		case y.Tag != "" && slices.Contains(tags, y.Tag):
 			return YankedRelease, "tag " + y.Tag
@@ -386,31 +407,16 @@ func (t *Trusted) yanked(req Request, signer *Identity, tags []string) (Reason, 
 	return "", ""
 }
 
-// onlyCommits reports whether the artifact is a Git commit, which has no digest
-// of another kind.
+// onlyCommits reports whether the artifact is a Git commit or tag, which have no
+// digest of another kind.
 func onlyCommits(ds []Digest) bool {
-	return len(ds) > 0 && !slices.ContainsFunc(ds, func(d Digest) bool { return d.Alg != "gitCommit" && d.Alg != "sha1" })
-}
-
-func (t *Trusted) restored(s selector) bool {
-	return slices.ContainsFunc(t.file.Restored, func(r Restoration) bool {
-		if (r.Identity == nil) != (s.Identity == nil) {
-			return false
-		}
-		if r.Identity != nil {
-			return *r.Identity == *s.Identity
-		}
-		return r.Rule == s.Rule && r.Key == s.Key && r.Tag == s.Tag && r.Digest == s.Digest
-	})
+	return len(ds) > 0 && !slices.ContainsFunc(ds, func(d Digest) bool { return d.Alg != "gitCommit" && d.Alg != "gitTag" && d.Alg != "sha1" })
 }
 
 // revoked returns why [[revoked]] denies a match of r, "" if it does not. Where
 // the trusted times lie on both sides of compromised-since, it denies.
 func (t *Trusted) revoked(r *Rule, c *Claims, v *Verification) string {
-	for _, x := range t.file.Revoked {
-		if t.restored(x.selector) {
-			continue
-		}
+	for _, x := range t.withdrawn.revoked {
 		what := ""
 		switch id := &c.Signer; {
 		case x.Identity != nil:
@@ -455,7 +461,7 @@ func (t *Trusted) DigestAlgorithms() []string {
 			out = append(out, d.Alg)
 		}
 	}
-	for _, y := range t.file.Yanked {
+	for _, y := range t.withdrawn.yanked {
 		add(y.Digest)
 	}
 	for _, a := range t.file.Adopted {
@@ -488,15 +494,21 @@ func (t *Trusted) AcceptsUnlogged() bool {
 	case t.flags != nil:
 		return t.flags.Unlogged
 	}
-	return t.file != nil && slices.ContainsFunc(t.file.Rules, func(r Rule) bool { return r.Unlogged })
+	return slices.ContainsFunc(t.files(), func(f *File) bool {
+		return slices.ContainsFunc(f.Rules, func(r Rule) bool { return r.Unlogged })
+	})
 }
 
 // Keys returns the PEM texts of the keys that may release.
 func (t *Trusted) Keys() []Key {
 	var out []Key
-	if t != nil && t.file != nil {
-		for _, r := range t.file.Rules {
-			out = append(out, r.Keys...)
+	for _, f := range t.files() {
+		for _, r := range f.Rules {
+			for _, k := range r.Keys {
+				if !slices.Contains(out, k) {
+					out = append(out, k)
+				}
+			}
 		}
 	}
 	return out

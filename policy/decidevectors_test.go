@@ -51,6 +51,9 @@ type decideCase struct {
 		Times  []time.Time `json:"times"`
 		Logged bool        `json:"logged"`
 		Proven bool        `json:"proven"`
+		// Chains only.
+		Entries   []entryCase `json:"entries"`
+		NotBefore time.Time   `json:"not-before"`
 	} `json:"verification"`
 }
 
@@ -114,12 +117,20 @@ type decideInput struct {
 func readDecide(t testing.TB, v vector) decideInput {
 	t.Helper()
 	parts := sections(t, v.body)
-	var c decideCase
-	strict(t, parts["evidence.json"], &c)
-	in := decideInput{text: parts["policy.toml"], ids: Ids(c.Ids)}
+	in := readEvidence(t, parts["evidence.json"])
+	in.text = parts["policy.toml"]
 	if w, ok := parts["want.json"]; ok {
 		strict(t, w, &in.want)
 	}
+	return in
+}
+
+// readEvidence returns a request and the evidence for it.
+func readEvidence(t testing.TB, text string) decideInput {
+	t.Helper()
+	var c decideCase
+	strict(t, text, &c)
+	in := decideInput{ids: Ids(c.Ids)}
 	in.req = Request{
 		Names: c.Request.Names, Tag: c.Request.Tag, Commit: c.Request.Commit, Approvers: c.Request.Approvers,
 		Now: c.Request.Now, Skew: time.Duration(c.Request.Skew) * time.Second,
@@ -152,7 +163,10 @@ func readDecide(t testing.TB, v vector) decideInput {
 		in.claims.GitHubRelease = &GitHubRelease{g.Repository, g.RepositoryID, g.OwnerID, g.Tag}
 	}
 	if x := c.Verification; x != nil {
-		in.verified = &Verification{x.Times, x.Logged, x.Proven}
+		in.verified = &Verification{Times: x.Times, Logged: x.Logged, Proven: x.Proven, NotBefore: x.NotBefore}
+		for _, e := range x.Entries {
+			in.verified.Entries = append(in.verified.Entries, Entry(e))
+		}
 	}
 	return in
 }
@@ -244,7 +258,7 @@ func TestPrecheckAgrees(t *testing.T) {
 	var results []Verification
 	for _, ts := range [][]time.Time{nil, {{}}, {at("2020-01-01T00:00:00Z")}, {at("2026-06-01T12:00:00Z")}, {at("2026-06-01T11:00:00Z"), at("2026-06-01T13:00:00Z")}, {at("2026-12-31T23:59:59Z")}, {at("2030-01-01T00:00:00Z")}} {
 		for i := range 4 {
-			results = append(results, Verification{ts, i&1 != 0, i&2 != 0})
+			results = append(results, Verification{Times: ts, Logged: i&1 != 0, Proven: i&2 != 0})
 		}
 	}
 	for _, v := range vectors(t, "decide") {

@@ -35,6 +35,11 @@ type Verification struct {
 	Times  []time.Time // every trusted time; at least one
 	Logged bool        // a transparency log's signature over the entry was verified
 	Proven bool        // inclusion was proven under a signed checkpoint, not only promised
+	// Entries are the log entries, where their places are known: a chain of
+	// versions is judged by them. NotBefore is that of the certificate, zero for a
+	// bare key.
+	Entries   []Entry
+	NotBefore time.Time
 }
 
 // Evidence is a claim whose signature, certificate chain, log entry and time
@@ -49,6 +54,7 @@ type Evidence struct {
 // is to be called where that happens and nowhere else.
 func NewEvidence(c Claims, v Verification) Evidence {
 	v.Times = slices.Clone(v.Times)
+	v.Entries = slices.Clone(v.Entries)
 	return Evidence{c, v, true}
 }
 

@@ -145,7 +145,7 @@ type Adoption struct {
 
 // Digest is a digest with its algorithm; comparable. The zero value is none.
 type Digest struct {
-	Alg string // "sha256", "sha384", "sha512", "sha1" or "gitCommit"
+	Alg string // "sha256", "sha384", "sha512", "sha1", "gitCommit" or "gitTag"
 	Hex string // lower-case, of the algorithm's length
 }
 
@@ -186,18 +186,30 @@ type GenesisLabel string
 
 // Labels of a genesis.
 const (
-	GenesisPinned GenesisLabel = "pinned" // the user named it
-	GenesisFlags  GenesisLabel = "flags"  // no policy: the user named the identity
+	GenesisPinned   GenesisLabel = "pinned"   // the user named it
+	GenesisAnchored GenesisLabel = "anchored" // a super root names it
+	GenesisFirst    GenesisLabel = "first"    // the log shows it
+	GenesisClaimed  GenesisLabel = "claimed"  // only the chain says so
+	GenesisFlags    GenesisLabel = "flags"    // no policy: the user named the identity
 )
 
-// Trusted is a policy that somebody vouches for. Only [Document.Pin] and
-// [IdentityOnly] make one. The zero value and nil allow nothing.
+// Trusted is a policy that somebody vouches for. Only [Document.Pin],
+// [Chain.Trusted] and [IdentityOnly] make one. The zero value and nil allow
+// nothing.
 type Trusted struct {
-	file    *File
-	ids     Ids
-	genesis GenesisLabel
-	digest  Digest
-	flags   *flagIdentity
+	file      *File
+	ids       Ids
+	genesis   GenesisLabel
+	digest    Digest
+	flags     *flagIdentity
+	withdrawn withdrawals
+	legacy    bool // certificates from before April 2023 may match
+
+	// What follows is set for a chain of versions only. Of the base, file is that
+	// of the head; a version of the chain has head but no chain.
+	chain  *Chain
+	demand Demand
+	head   *File
 }
 
 // Pin returns the policy as trusted because the user named this very file. Such
@@ -208,7 +220,7 @@ func (d *Document) Pin(ids Ids) *Trusted {
 	if d == nil {
 		return nil
 	}
-	return &Trusted{file: &d.file, ids: ids, genesis: GenesisPinned, digest: d.Digest()}
+	return &Trusted{file: &d.file, ids: ids, genesis: GenesisPinned, digest: d.Digest(), withdrawn: withdrawals{}.add(&d.file), legacy: true}
 }
 
 // Genesis returns why the policy is trusted; "" for nil.

@@ -247,6 +247,16 @@ func equalFoldASCII(a, b string) bool {
 	return true
 }
 
+// LowerASCII returns s with the letters A to Z in lower case and nothing else
+// changed.
+func LowerASCII(s string) string {
+	b := []byte(s)
+	for i := range b {
+		b[i] = lowerASCII(b[i])
+	}
+	return string(b)
+}
+
 func lowerASCII(c byte) byte {
 	if c >= 'A' && c <= 'Z' {
 		return c + 'a' - 'A'

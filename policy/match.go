@@ -171,7 +171,7 @@ func (t *Trusted) matchWorkflow(r *Rule, req Request, id *Identity, tags []strin
 		add(extension("issuer", ".8", w.Issuer, id.Issuer))
 	}
 	legacy := id.legacy()
-	if legacy && t.genesis != GenesisPinned {
+	if legacy && !t.legacy {
 		add(Mismatch{Field: "certificate", Kind: "forbidden", Want: "a certificate with the extensions .9 to .22", Got: "one from before April 2023"})
 	}
 	ref := id.Ref()

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
@@ -196,7 +197,9 @@ func TestFlags(t *testing.T) {
 	setOnly.SetOnly, unlogged.Unlogged, both.SetOnly, both.Unlogged = true, true, true, true
 	key := FlagIdentity{KeyID: strings.Repeat("a", 64)}
 	github := FlagIdentity{Identity: releaseIdentity, NoIssuer: true}
-	v := func(logged, proven bool) Verification { return Verification{[]time.Time{signed}, logged, proven} }
+	v := func(logged, proven bool) Verification {
+		return Verification{Times: []time.Time{signed}, Logged: logged, Proven: proven}
+	}
 	for _, c := range []struct {
 		name  string
 		flags FlagIdentity
@@ -372,22 +375,24 @@ func TestSemverVectors(t *testing.T) {
 	}
 }
 
+// vectorKinds are the directories of schema/testdata.
+var vectorKinds = []string{"policy", "pattern", "locator", "refname", "semver", "decide", "statement", "authority", "chain"}
+
+// kindHeaders are further headers of some kinds.
+var kindHeaders = map[string][]string{"statement": {"digest", "pae", "previous"}}
+
 // TestCases checks the list of catalogue cases: every line names a vector or a
 // test that exists, no case stands twice, and every vector whose source is a
 // case is listed.
 func TestCases(t *testing.T) {
 	tests := map[string]bool{}
-	files, err := os.ReadDir(".")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, f := range files {
-		if !strings.HasSuffix(f.Name(), "_test.go") {
-			continue
+	err := filepath.WalkDir("..", func(path string, d os.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.HasSuffix(path, "_test.go") {
+			return err
 		}
-		src, err := os.ReadFile(f.Name())
+		src, err := os.ReadFile(path)
 		if err != nil {
-			t.Fatal(err)
+			return err
 		}
 		for line := range strings.Lines(string(src)) {
 			if name, ok := strings.CutPrefix(line, "func "); ok {
@@ -395,6 +400,10 @@ func TestCases(t *testing.T) {
 				tests[name] = true
 			}
 		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 	data, err := os.ReadFile("../schema/testdata/cases.txt")
 	if err != nil {
@@ -413,7 +422,13 @@ func TestCases(t *testing.T) {
 		}
 		seen[id] = true
 		for w := range strings.SplitSeq(where, ", ") {
-			if kind, name, ok := strings.Cut(w, "/"); ok {
+			if script, ok := strings.CutPrefix(w, "script/"); ok {
+				number, _, _ := strings.Cut(id, " ")
+				data, err := os.ReadFile("../cmd/repopolicy/testdata/" + script + ".txtar")
+				if err != nil || !strings.Contains(string(data), "case "+number) {
+					t.Errorf("%s: the script %s does not say that it is about it: %v", id, w, err)
+				}
+			} else if kind, name, ok := strings.Cut(w, "/"); ok {
 				data, err := os.ReadFile("../schema/testdata/" + kind + "/" + name + ".txt")
 				if err != nil || !strings.Contains(string(data), "source: case "+id+"\n") {
 					t.Errorf("%s: the vector %s is not about it: %v", id, w, err)
@@ -424,7 +439,7 @@ func TestCases(t *testing.T) {
 			}
 		}
 	}
-	for _, kind := range []string{"policy", "pattern", "locator", "refname", "semver", "decide"} {
+	for _, kind := range vectorKinds {
 		for _, v := range vectors(t, kind) {
 			if strings.HasPrefix(v.header["source"], "case ") && !cited[kind+"/"+v.name] {
 				t.Errorf("%s/%s is about %s, which does not list it", kind, v.name, v.header["source"])
@@ -441,7 +456,7 @@ func TestVectorHeaders(t *testing.T) {
 		reasons[string(r.Code)] = r.Class
 	}
 	total, fail := 0, 0
-	for _, kind := range []string{"policy", "pattern", "locator", "refname", "semver", "decide"} {
+	for _, kind := range vectorKinds {
 		for _, v := range vectors(t, kind) {
 			total++
 			if v.header["expect"] != "OK" {
@@ -449,7 +464,7 @@ func TestVectorHeaders(t *testing.T) {
 			}
 			for k, val := range v.header {
 				switch {
-				case !slices.Contains([]string{"expect", "reason", "requirement", "source", "position", "schema"}, k):
+				case !slices.Contains([]string{"expect", "reason", "requirement", "source", "position", "schema"}, k) && !slices.Contains(kindHeaders[kind], k):
 					t.Errorf("%s/%s: unknown header %s", kind, v.name, k)
 				case k == "reason" && reasons[val] == ClassUnset:
 					t.Errorf("%s/%s: unknown reason %s", kind, v.name, val)

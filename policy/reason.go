@@ -130,6 +130,12 @@ const (
 	PredicateType     Reason = "predicate-type"
 	KeyUntrusted      Reason = "key-untrusted"
 	NotLogged         Reason = "not-logged"
+	NoLogProof        Reason = "no-log-proof"
+	CommitMismatch    Reason = "commit-mismatch"
+	CommitUnreachable Reason = "commit-unreachable"
+	GitInvalid        Reason = "git-invalid"
+	GitIncomplete     Reason = "git-incomplete"
+	LayoutInvalid     Reason = "layout-invalid"
 	BundleInvalid     Reason = "bundle-invalid"
 	BundleTooLarge    Reason = "bundle-too-large"
 	TrustRootInvalid  Reason = "trusted-root-invalid"
@@ -146,6 +152,24 @@ const (
 	PolicyNewerFormat Reason = "policy-newer-format"
 	NeedsNewerVersion Reason = "needs-newer-version"
 	PolicyUnreadable  Reason = "policy-unreadable"
+	ChainForked       Reason = "chain-forked"
+	GenesisConflict   Reason = "genesis-conflict"
+	RepositoryChanged Reason = "repository-id-changed"
+	OwnerChanged      Reason = "owner-id-changed"
+	ChainRollback     Reason = "chain-rollback"
+	AlarmRaised       Reason = "alarm-raised"
+	LogForked         Reason = "log-forked"
+	Undisclosed       Reason = "undisclosed-version"
+	EffectUndecided   Reason = "effect-undecided"
+	GenesisMissing    Reason = "genesis-missing"
+	ChainTooLarge     Reason = "chain-too-large"
+	ClockBehind       Reason = "clock-behind"
+	BelowRequired     Reason = "below-required"
+	NoBinding         Reason = "no-binding"
+	ViewStale         Reason = "view-stale"
+	PolicyExpired     Reason = "policy-expired"
+	EntryLate         Reason = "entry-late"
+	BeforeGenesis     Reason = "before-genesis"
 	Usage             Reason = "usage"
 	Interrupted       Reason = "interrupted"
 	Internal          Reason = "internal"
@@ -169,7 +193,7 @@ var reasonTable = []ReasonInfo{
 	{TagMismatch, ClassDeny, "the evidence is about another tag than --tag", ""},
 	{TagUnknown, ClassDeny, "--tag was given, but the signed evidence names no tag", "leave out --tag to judge the evidence without one"},
 	{NoEvidence, ClassDeny, "no evidence was found for the artifact", "download the bundle beside the artifact as <file>.sigstore.json, or name it with -b"},
-	{NoArtifacts, ClassDeny, "there was no artifact to judge", ""},
+	{NoArtifacts, ClassUsage, "there was no artifact to judge", "name files, a directory that holds some, a checksum file or a digest"},
 	{ArtifactMismatch, ClassDeny, "the evidence is about other bytes: no signed digest is that of the artifact", "download artifact and evidence again; if it stays, the artifact was changed"},
 	{ArtifactRead, ClassDeny, "the artifact could not be read", ""},
 	{SumsMismatch, ClassDeny, "the file's digest is not the one that the checksum file lists for it", "download the file again; if it stays, the file was changed"},
@@ -185,6 +209,12 @@ var reasonTable = []ReasonInfo{
 	{PredicateType, ClassDeny, "a statement of this type says nothing about a release", ""},
 	{KeyUntrusted, ClassDeny, "the evidence is signed by a key that the policy does not name", ""},
 	{NotLogged, ClassDeny, "the evidence is not in a transparency log", "a rule may accept such evidence with `unlogged = true`"},
+	{NoLogProof, ClassDeny, "the evidence was published without its log entry, and off-line nothing shows that the certificate was valid when it signed", "ask the project for a Sigstore bundle, which carries the log entry"},
+	{CommitMismatch, ClassDeny, "the evidence is for another commit than the tag names", "fetch the tag again; if it stays, the tag was moved"},
+	{CommitUnreachable, ClassDeny, "no branch and no tag of the repository leads to the commit: it may come from a fork", ""},
+	{GitInvalid, ClassInvalid, "an object, ref or pack of the Git repository is malformed or of a kind that is not read", ""},
+	{GitIncomplete, ClassUnavailable, "the clone does not hold what is needed to decide", "fetch the tag and the whole history: `git fetch --unshallow --tags`"},
+	{LayoutInvalid, ClassInvalid, "the OCI layout is malformed", ""},
 	{BundleInvalid, ClassInvalid, "the bundle is malformed", "download the bundle again"},
 	{BundleTooLarge, ClassInvalid, "the bundle exceeds a documented limit", ""},
 	{TrustRootInvalid, ClassInvalid, "the trusted root is malformed", ""},
@@ -201,6 +231,24 @@ var reasonTable = []ReasonInfo{
 	{PolicyNewerFormat, ClassInvalid, "the policy file has a newer format than this program understands", "update repopolicy"},
 	{NeedsNewerVersion, ClassUnavailable, "the verdict needs a newer repopolicy: the policy has a format that this one does not understand", "update repopolicy"},
 	{PolicyUnreadable, ClassUsage, "the policy file could not be read", ""},
+	{ChainForked, ClassAlarm, "two versions of the policy have the same number, and the one in force is not decided", "ask the maintainers; both are in the log"},
+	{GenesisConflict, ClassAlarm, "the log shows another first policy of this repository, and which one counts is not decided", "pin the first statement that the maintainers confirm"},
+	{RepositoryChanged, ClassAlarm, "another repository binds a policy under this name: it was deleted and made anew, or the name was taken over", "ask the maintainers; a version with [handover] settles it"},
+	{OwnerChanged, ClassAlarm, "the repository has another owner, and the policy does not say so", "a version with owner-changed = true settles it"},
+	{ChainRollback, ClassAlarm, "versions of the policy that were seen before are gone", "somebody serves an old state; try another network or mirror"},
+	{LogForked, ClassAlarm, "a transparency log shows another history than it did before", "keep the evidence file and report it to the log's operator and to sigstore.dev; try again from another network"},
+	{AlarmRaised, ClassAlarm, "there is an alarm, and --fail-on-alarm was given", ""},
+	{Undisclosed, ClassUnavailable, "the log binds a version of the policy that is not at hand with its signatures", "fetch the signatures again; if it stays, a version with [[void]] settles it"},
+	{EffectUndecided, ClassUnavailable, "from when on a version of the policy is in force cannot be decided", "bind the version once more"},
+	{GenesisMissing, ClassUnavailable, "the first statement that was named is not at hand", "check its digest, and fetch the signatures again"},
+	{ChainTooLarge, ClassUnavailable, "the history of the policy exceeds a documented limit", ""},
+	{ClockBehind, ClassUnavailable, "the history of the policy is younger than the moment of judging", "check the clock, or give a later --as-of"},
+	{BelowRequired, ClassUnavailable, "what is known about the policy is less than what is demanded", "go on-line, or proceed with the --require that the detail names"},
+	{NoBinding, ClassNoPolicy, "no policy is bound to this repository", "check the repository's name; maintainers start with `repopolicy init`"},
+	{ViewStale, ClassStale, "what is known about the policy is older than --max-age", "go on-line"},
+	{PolicyExpired, ClassStale, "the policy has expired", "maintainers renew it with a new version"},
+	{EntryLate, ClassDeny, "the log entry is no evidence: it was logged after its certificate or its log had expired, or in no log of the trusted root", ""},
+	{BeforeGenesis, ClassDeny, "the release was logged before the policy was bound, and no rule of version 1 reaches back", "a rule of version 1 may say `since`, a later version may list the digest under [[adopted]]"},
 	{Usage, ClassUsage, "the command line is wrong", ""},
 	{Interrupted, ClassUnavailable, "the run was interrupted before it could decide", ""},
 	{Internal, ClassInternal, "a bug in repopolicy", "please report it"},

@@ -29,6 +29,8 @@ type Env struct {
 	Stdout, Stderr io.Writer
 	Now            func() time.Time
 	Terminal       bool // Stderr is a terminal
+	// Getenv returns where a CI's runner wants output; nil knows of none.
+	Getenv func(string) string
 	// Root returns the trusted root of Sigstore's public instance.
 	Root func(ctx context.Context, offline bool) ([]*sigstore.Root, error)
 }
@@ -41,6 +43,7 @@ func OS() Env {
 		Stderr:   os.Stderr,
 		Now:      time.Now,
 		Terminal: err == nil && info.Mode()&os.ModeCharDevice != 0,
+		Getenv:   os.Getenv,
 		Root:     publicRoot,
 	}
 }
@@ -60,6 +63,7 @@ func publicRoot(ctx context.Context, offline bool) ([]*sigstore.Root, error) {
 type fault struct {
 	reason policy.Reason
 	msg    string
+	more   []string // each on its own line
 	hint   string
 }
 
@@ -133,6 +137,9 @@ func (a *app) report(err error) policy.Class {
 	}
 	info := f.reason.Info()
 	a.err.line("error: %s", f.msg)
+	for _, line := range f.more {
+		a.err.line("  %s", line)
+	}
 	if f.hint == "" {
 		f.hint = info.Hint
 	}
@@ -173,6 +180,7 @@ func (a *app) command() *cobra.Command {
 	root.SetErr(a.err)
 	root.SuggestionsMinimumDistance = 2
 	root.AddCommand(a.verifyCommand(), a.explainCommand(), a.checkCommand(), a.versionCommand())
+	root.AddCommand(a.exportCommand(), a.importCommand())
 	return root
 }
 

@@ -67,6 +67,8 @@ type artifactReport struct {
 
 type evidenceReport struct {
 	Path      string        `json:"path"`
+	Form      string        `json:"form,omitempty"` // in which it was published
+	Item      int           `json:"item,omitempty"` // which of several in the file, from 1
 	Via       string        `json:"via,omitempty"`
 	Verified  bool          `json:"verified"` // false: what follows is only claimed
 	Signer    signerReport  `json:"signer"`
@@ -130,6 +132,7 @@ type noteReport struct {
 
 type otherReport struct {
 	Path    string        `json:"path"`
+	Item    int           `json:"item,omitempty"`
 	Reason  policy.Reason `json:"reason"`
 	Message string        `json:"message"`
 	Detail  string        `json:"detail,omitempty"`
@@ -182,7 +185,7 @@ func newArtifactReport(res *release.Result, full bool) artifactReport {
 		a.Evidence = newEvidenceReport(ev)
 	}
 	for _, o := range res.Others {
-		a.Others = append(a.Others, otherReport{o.Path, o.Decision.Reason, o.Decision.Reason.Info().Text, o.Decision.Detail})
+		a.Others = append(a.Others, otherReport{o.Path, o.Item, o.Decision.Reason, o.Decision.Reason.Info().Text, o.Decision.Detail})
 	}
 	return a
 }
@@ -198,7 +201,7 @@ func newRuleReport(r policy.RuleResult) ruleReport {
 func newEvidenceReport(ev *release.Evidence) *evidenceReport {
 	id := ev.Signer
 	out := &evidenceReport{
-		Path: ev.Path, Via: ev.Via, Verified: ev.Verified != nil, Predicate: ev.Predicate, MediaType: ev.MediaType,
+		Path: ev.Path, Form: ev.Form, Item: ev.Item, Via: ev.Via, Verified: ev.Verified != nil, Predicate: ev.Predicate, MediaType: ev.MediaType,
 		Signer: signerReport{
 			Kind: id.Kind, Identity: id.Value, Issuer: id.Issuer, Subject: id.TokenSubject,
 			Repository: id.SourceRepositoryURI, RepoID: id.SourceRepositoryID, OwnerID: id.SourceRepositoryOwnerID,
@@ -282,15 +285,26 @@ func (a *app) printArtifact(x *artifactReport, brief bool) {
 		if o.Detail != "" {
 			text += ": " + o.Detail
 		}
-		field("also seen", "%s: %s [%s]", o.Path, text, o.Reason)
+		field("also seen", "%s: %s [%s]", itemOf(o.Path, o.Item), text, o.Reason)
 	}
 	if !x.permitted {
 		field("hint", "%s", x.Hint)
 	}
 }
 
+// itemOf names one of several pieces of evidence in a file.
+func itemOf(path string, item int) string {
+	if item == 0 {
+		return path
+	}
+	return fmt.Sprintf("%s, item %d", path, item)
+}
+
 func (a *app) printEvidence(ev *evidenceReport, field func(string, string, ...any)) {
-	path := ev.Path
+	path := itemOf(ev.Path, ev.Item)
+	if ev.Form != "" {
+		path += " (" + ev.Form + ")"
+	}
 	if ev.Via != "" {
 		path += ", which signs " + ev.Via
 	}

@@ -255,3 +255,7 @@ func (b *Bundle) Unchecked() bool { return b.unchecked }
 
 // MediaType returns the bundle's media type.
 func (b *Bundle) MediaType() string { return b.pb.GetMediaType() }
+
+// Payload returns the claimed payload of an envelope, nil for a message
+// signature. It must not be changed.
+func (b *Bundle) Payload() []byte { return b.pb.GetDsseEnvelope().GetPayload() }

@@ -4,6 +4,8 @@ package sigstore
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
@@ -30,6 +32,8 @@ type Verified struct {
 	KeyID   string     // of the key that signed; "" for a certificate
 	Times   []Time     // at least one
 	Entries []LogEntry // none if the evidence is unlogged
+	// NotBefore and NotAfter are the window of the certificate, zero for a key.
+	NotBefore, NotAfter time.Time
 }
 
 // Time is one trusted time of a signature.
@@ -48,13 +52,56 @@ type LogEntry struct {
 	// TreeIndex and TreeSize are what the inclusion proof covers; -1 without one.
 	TreeIndex, TreeSize int64
 	// PromisedIndex is the index that the signed entry timestamp of a Rekor v1
-	// log covers, counted over all its shards; -1 without one.
+	// log covers, counted over all its shards; -1 without one. PromisedTime is the
+	// time that it covers, zero without one.
 	PromisedIndex int64
+	PromisedTime  time.Time
+	Body          string // hex SHA-256 of the canonical body
+	LeafHash      string // hex hash of the leaf (RFC 6962, section 2.1)
+
+	v1 bool // the log is of the first generation
+}
+
+// place returns where the entry stands in the order of its log: in Rekor v1 what
+// the promise covers, in Rekor v2 what the proof covers; false where neither is
+// known.
+func (e *LogEntry) place(notBefore, notAfter time.Time) (policy.Entry, bool) {
+	out := policy.Entry{Log: e.LogID, NotBefore: notBefore, NotAfter: notAfter}
+	switch {
+	case e.PromisedIndex >= 0:
+		out.Index, out.Time = e.PromisedIndex, e.PromisedTime
+	case e.TreeIndex >= 0 && !e.v1:
+		out.Index = e.TreeIndex
+	default:
+		return policy.Entry{}, false
+	}
+	return out, true
+}
+
+// Placed is an entry that has a place in the order of its log.
+type Placed struct {
+	LogEntry
+	At policy.Entry
+}
+
+// Placed returns the entries that have a place in the order of their logs. An
+// entry of Rekor v1 whose promise is missing has none.
+func (v *Verified) Placed() []Placed {
+	var out []Placed
+	for _, e := range v.Entries {
+		if at, ok := e.place(v.NotBefore, v.NotAfter); ok {
+			out = append(out, Placed{e, at})
+		}
+	}
+	return out
 }
 
 // Verification returns the result in the policy's terms.
 func (v *Verified) Verification() policy.Verification {
-	out := policy.Verification{Logged: len(v.Entries) > 0}
+	out := policy.Verification{Logged: len(v.Entries) > 0, NotBefore: v.NotBefore}
+	for _, p := range v.Placed() {
+		out.Entries = append(out.Entries, p.At)
+	}
 	for _, t := range v.Times {
 		out.Times = append(out.Times, t.Time)
 	}
@@ -127,6 +174,7 @@ type entity struct {
 	*bundle.Bundle
 	content verify.VerificationContent
 	entries []*tlog.Entry
+	leaf    *x509.Certificate // nil for a bare key
 }
 
 func (e *entity) VerificationContent() (verify.VerificationContent, error) { return e.content, nil }
@@ -134,7 +182,7 @@ func (e *entity) TlogEntries() ([]*tlog.Entry, error)                      { ret
 
 func (b *Bundle) verify(r *Root, digest policy.Digest, key *Key, opt Options) (*Verified, error) {
 	tm := &trusted{TrustedRoot: r.material, cas: r.cas, key: key}
-	e := &entity{Bundle: b.lib}
+	e := &entity{Bundle: b.lib, leaf: b.leaf}
 	if b.leaf == nil {
 		var err error
 		if e.content, err = b.lib.VerificationContent(); err != nil {
@@ -267,6 +315,9 @@ func classify(err error, fallback policy.Reason) *Error {
 // does not.
 func result(r *Root, e *entity, tm *trusted, res *verify.VerificationResult) (*Verified, error) {
 	out := &Verified{Root: r.name}
+	if e.leaf != nil {
+		out.NotBefore, out.NotAfter = e.leaf.NotBefore.UTC(), e.leaf.NotAfter.UTC()
+	}
 	if tm.key != nil {
 		out.KeyID = tm.key.id
 	}
@@ -304,9 +355,14 @@ func within(t time.Time, log *root.TransparencyLog) bool {
 
 func logEntry(entry *tlog.Entry) LogEntry {
 	tle := entry.TransparencyLogEntry()
-	le := LogEntry{LogID: hex.EncodeToString([]byte(entry.LogKeyID())), TreeIndex: -1, TreeSize: -1, PromisedIndex: -1}
+	body := tle.GetCanonicalizedBody()
+	sum := sha256.Sum256(body)
+	le := LogEntry{
+		LogID: hex.EncodeToString([]byte(entry.LogKeyID())), TreeIndex: -1, TreeSize: -1, PromisedIndex: -1,
+		Body: hex.EncodeToString(sum[:]), LeafHash: hex.EncodeToString(rfc6962.DefaultHasher.HashLeaf(body)), v1: !entry.IsRekorV2(),
+	}
 	if entry.HasInclusionPromise() {
-		le.PromisedIndex = tle.GetLogIndex()
+		le.PromisedIndex, le.PromisedTime = tle.GetLogIndex(), time.Unix(tle.GetIntegratedTime(), 0).UTC()
 	}
 	if p := tle.GetInclusionProof(); p != nil {
 		cp, err := parseCheckpoint(p.GetCheckpoint().GetEnvelope())

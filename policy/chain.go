@@ -1,0 +1,438 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package policy
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Alarm is something that the owners of a repository, or of a log, should know.
+// Of itself it changes no verdict.
+type Alarm struct {
+	Code       string // one of the Alarm constants
+	Text       string
+	Statements []string // hex digests of the statements that it is about
+	Entries    []Entry  // log entries that prove it
+}
+
+// The codes of alarms.
+const (
+	AlarmFork            = "fork"             // a version that lost against another one with the same number
+	AlarmSecondGenesis   = "second-genesis"   // a later version 1
+	AlarmGenesisConflict = "genesis-conflict" // a version 1 that the log puts before the one that was named
+	AlarmRecovery        = "recovery"         // a recovery waits, took effect or was vetoed
+	AlarmUndisclosed     = "undisclosed"      // a binding whose statement nobody has published, and that is harmless
+	AlarmVoid            = "void"             // a binding that a later version declares void
+	AlarmRepository      = "repository-id"    // a binding of another repository under the same name
+	AlarmV1Only          = "v1-only"          // a version bound in Rekor v1 alone
+)
+
+// ChainProblem is why a chain gives no verdict.
+type ChainProblem struct {
+	Reason  Reason
+	Detail  string
+	Entries []Entry
+}
+
+// Version is one version of a chain.
+type Version struct {
+	Number    int
+	Statement string // hex digest
+	Document  *Document
+	Ids       Ids       // of the repository, once the version is in force
+	Bindings  []Entry   // at the first of these it took effect
+	From      time.Time // of a recovery, when it took effect; else zero
+}
+
+// Chain is what is known about the policy of one repository through time. Only
+// [Evaluate] makes one. The zero value and nil allow nothing.
+type Chain struct {
+	repository Locator
+	label      GenesisLabel
+	links      []*link
+	alarms     []Alarm
+	problems   []ChainProblem
+	withdrawn  withdrawals
+	order      *order
+	view       View
+	kept       Kept
+	past       *File // rules of version 1 that also judge what was before it; nil if none
+}
+
+// link is one version of a chain while it is being built.
+type link struct {
+	stmt   *Statement
+	effect effect
+	ids    Ids
+}
+
+func (l *link) file() *File { return l.stmt.file() }
+
+type leaf struct {
+	LeafFacts
+	statement *Statement // nil if it is not at hand
+	place     place
+}
+
+type signature struct{ SignatureFacts }
+
+func (s *signature) at() place { return place{entry: s.Entry} }
+
+// evaluator holds the sorted input of one evaluation.
+type evaluator struct {
+	*order
+	h          *History
+	statements map[string]*Statement
+	genesis    []*Statement            // every version 1 that does not recover anything
+	children   map[string][]*Statement // by digest of the previous statement
+	recoverers map[string][]*Statement // by digest of the head that they recover
+	leaves     map[string][]*leaf      // by digest of the statement
+	unknown    []*leaf                 // bindings of statements that are not at hand
+	sigs       map[string][]*signature
+	kept       map[string]bool
+}
+
+// walk follows one chain from its genesis.
+type walk struct {
+	*evaluator
+	id       string // number of the repository that founded the chain
+	links    []*link
+	subjects map[signer]string // accounts that signed, by name
+	settled  map[*leaf]bool    // bindings that were compared with the chain
+	alarms   []Alarm
+	problems []ChainProblem
+	owner    map[string]bool // statements that only the owner's number keeps from effect
+}
+
+// Evaluate returns the chain of versions that the history shows for its
+// repository. It is a pure function; the order of the lists in h does not matter.
+// A history that leaves genesis or head undecided gives a chain that says why
+// and allows nothing.
+func Evaluate(h History) *Chain {
+	c := &Chain{repository: h.Repository, view: h.View, kept: h.Kept, order: newOrder(h.Logs)}
+	switch {
+	case h.Repository.IsZero() || h.Now.IsZero():
+		return c.fail(Internal, "no repository or no moment of judging")
+	case len(h.Statements) > MaxStatements || len(h.Signatures)+len(h.Leaves) > MaxEntries:
+		return c.fail(ChainTooLarge, fmt.Sprintf("%d statements, %d signatures and %d log entries", len(h.Statements), len(h.Signatures), len(h.Leaves)))
+	}
+	for _, why := range h.LogForks {
+		c.fail(LogForked, why)
+	}
+	e := newEvaluator(&h, c.order)
+	var walks []*walk
+	for _, s := range e.genesis {
+		for _, id := range e.foundersOf(s) {
+			if w := e.walkFrom(s, id); w != nil {
+				walks = append(walks, w)
+			}
+		}
+	}
+	w := c.choose(e, walks)
+	if w != nil {
+		c.adopt(w)
+	}
+	c.demandKept()
+	c.missing(e, w, walks)
+	c.compare(e, w, walks)
+	if w != nil && len(c.links) > MaxVersions {
+		c.fail(ChainTooLarge, fmt.Sprintf("%d versions", len(c.links)))
+	}
+	return c
+}
+
+func (c *Chain) fail(r Reason, detail string, entries ...Entry) *Chain {
+	c.problems = append(c.problems, ChainProblem{r, detail, entries})
+	return c
+}
+
+// newEvaluator sorts the history; what was not verified and what the log clock
+// rules out is left behind here.
+func newEvaluator(h *History, o *order) *evaluator {
+	e := &evaluator{
+		order: o, h: h, statements: map[string]*Statement{}, children: map[string][]*Statement{}, recoverers: map[string][]*Statement{},
+		leaves: map[string][]*leaf{}, sigs: map[string][]*signature{}, kept: map[string]bool{},
+	}
+	for _, d := range h.Kept.Chain {
+		e.kept[d] = true
+	}
+	shown := map[string]*Statement{}
+	for i := range h.Statements {
+		s := &h.Statements[i]
+		if s.digest == "" || e.statements[s.digest] != nil {
+			continue
+		}
+		e.statements[s.digest] = s
+		shown[s.digest], shown[s.pae] = s, s
+		switch {
+		case s.err != nil:
+		case s.previous != "":
+			e.children[s.previous] = append(e.children[s.previous], s)
+		case s.doc != nil && s.file().Recovers != "":
+			e.recoverers[s.file().Recovers] = append(e.recoverers[s.file().Recovers], s)
+		case s.doc != nil:
+			e.genesis = append(e.genesis, s)
+		}
+	}
+	byDigest := func(a, b *Statement) int { return cmp.Compare(a.digest, b.digest) }
+	slices.SortFunc(e.genesis, byDigest)
+	for _, m := range []map[string][]*Statement{e.children, e.recoverers} {
+		for _, s := range m {
+			slices.SortFunc(s, byDigest)
+		}
+	}
+	e.entries(shown)
+	return e
+}
+
+// entries sorts signatures and leaves and winds the log clocks with all of them.
+func (e *evaluator) entries(shown map[string]*Statement) {
+	var all []Entry
+	for _, l := range e.h.Leaves {
+		if l.verified {
+			all = append(all, l.facts.Entry)
+		}
+	}
+	for _, s := range e.h.Signatures {
+		if s.verified {
+			all = append(all, s.facts.Entry)
+		}
+	}
+	e.wind(all)
+	for _, s := range e.h.Signatures {
+		if s.verified && e.counts(s.facts.Entry) {
+			e.sigs[s.facts.Statement] = append(e.sigs[s.facts.Statement], &signature{s.facts})
+		}
+	}
+	for _, sigs := range e.sigs {
+		slices.SortFunc(sigs, func(a, b *signature) int {
+			return cmp.Or(sortEntry(a.Entry, b.Entry), cmp.Compare(a.Signer.Value, b.Signer.Value), cmp.Compare(a.Signer.TokenSubject, b.Signer.TokenSubject))
+		})
+	}
+	for _, v := range e.h.Leaves {
+		f := v.facts
+		if e.h.Binder == BoundByMaintainers || !v.verified || f.Binding.IsZero() || !e.counts(f.Entry) || f.Binding.Ref != "" && !slices.Contains(e.h.DefaultRefs, f.Binding.Ref) {
+			continue
+		}
+		l := &leaf{LeafFacts: f, statement: shown[f.Payload], place: e.placed(f.Entry, f.Payload, f.PAE)}
+		if l.statement == nil {
+			l.statement = shown[f.PAE]
+		}
+		if l.statement == nil {
+			e.unknown = append(e.unknown, l)
+			continue
+		}
+		l.place = e.placed(f.Entry, l.statement.digest, l.statement.pae)
+		e.leaves[l.statement.digest] = append(e.leaves[l.statement.digest], l)
+	}
+	byEntry := func(a, b *leaf) int {
+		return cmp.Or(sortEntry(a.Entry, b.Entry), cmp.Compare(a.Body, b.Body), cmp.Compare(a.Binding.RepositoryID, b.Binding.RepositoryID), cmp.Compare(a.Binding.OwnerID, b.Binding.OwnerID))
+	}
+	for _, ls := range e.leaves {
+		slices.SortFunc(ls, byEntry)
+	}
+	slices.SortFunc(e.unknown, byEntry)
+}
+
+// placed returns the place of an entry: its own, or that of the disclosure of its
+// statement if that was later.
+func (e *evaluator) placed(at Entry, digests ...string) place {
+	p := place{entry: at}
+	d := e.h.Directory
+	if d == nil {
+		return p
+	}
+	for _, digest := range digests {
+		if sizes, ok := d.Disclosed[digest]; ok && digest != "" {
+			p.disclosed = sizes
+			return p
+		}
+	}
+	// Not published when the directory looked last: whoever has it now has it
+	// since then.
+	if size, ok := d.Sizes[at.Log]; ok && at.Index < size {
+		p.disclosed = d.Sizes
+	}
+	return p
+}
+
+// foundersOf returns the numbers of the repositories that bound s as a genesis:
+// each of them founded a chain of its own.
+func (e *evaluator) foundersOf(s *Statement) []string {
+	if e.h.Binder == BoundByMaintainers {
+		return []string{""}
+	}
+	var ids []string
+	for _, l := range e.leaves[s.digest] {
+		ids = append(ids, l.Binding.RepositoryID)
+	}
+	slices.Sort(ids)
+	return slices.Compact(ids)
+}
+
+// walkFrom follows the chain from s as the genesis of the repository with that
+// number; nil if s never took effect there.
+func (e *evaluator) walkFrom(s *Statement, id string) *walk {
+	w := &walk{evaluator: e, id: id, subjects: map[signer]string{}, settled: map[*leaf]bool{}, owner: map[string]bool{}}
+	sigs := w.countable(nil, s)
+	eff := w.effectOf(nil, nil, s, sigs)
+	if eff.none() && len(eff.mirror) == 0 {
+		return nil
+	}
+	w.add(s, eff, sigs)
+	if eff.none() {
+		return w // bound in Rekor v1 alone
+	}
+	for len(eff.sure) > 0 || !eff.from.IsZero() {
+		next := w.successor()
+		if next == nil {
+			return w
+		}
+		eff = next.effect
+	}
+	w.problems = append(w.problems, ChainProblem{EffectUndecided, fmt.Sprintf("version %d: its signatures and its binding are in logs that are not ordered", w.head().stmt.version), entriesOf(eff.possible)})
+	return w
+}
+
+func (w *walk) add(s *Statement, eff effect, sigs []*signature) *link {
+	w.learn(sigs)
+	l := &link{stmt: s, effect: eff, ids: w.idsAfter(s, &eff)}
+	w.links = append(w.links, l)
+	return l
+}
+
+func (w *walk) head() *link { return w.links[len(w.links)-1] }
+
+func entriesOf(ls []*leaf) []Entry {
+	var out []Entry
+	for _, l := range ls {
+		out = append(out, l.Entry)
+	}
+	return out
+}
+
+// contender is a version that took effect, or may have, after the same one as
+// another.
+type contender struct {
+	stmt   *Statement
+	effect effect
+	sigs   []*signature
+}
+
+// successor adds the version that took effect first after the head, and returns
+// nil if there is none or if that is not decided (SPEC 8.2).
+func (w *walk) successor() *link {
+	head := w.head()
+	var all []contender
+	for _, s := range w.children[head.stmt.digest] {
+		if !follows(head.stmt, s) {
+			continue
+		}
+		sigs := w.countable(head, s)
+		eff := w.effectOf(head, head, s, sigs)
+		if !eff.none() {
+			all = append(all, contender{s, eff, sigs})
+			continue
+		}
+		if slices.ContainsFunc(w.leaves[s.digest], func(l *leaf) bool { return w.mayBind(head, s, l.Binding) == bindsOwner }) {
+			w.owner[s.digest] = true
+		}
+	}
+	recs := w.recoveries(head)
+	win := w.winner(all)
+	if win == nil && len(all) > 0 {
+		w.undecided(all)
+		return nil
+	}
+	if next := w.recover(head, recs, win); next != nil || len(w.problems) > 0 || win == nil {
+		return next
+	}
+	for _, x := range all {
+		if x.stmt != win.stmt {
+			w.lost(&x, win.stmt)
+		}
+	}
+	return w.add(win.stmt, win.effect, win.sigs)
+}
+
+// winner is the one that took effect before all others could; where the log does
+// not decide, the one that was kept.
+func (w *walk) winner(all []contender) *contender {
+	for i := range all {
+		if !slices.ContainsFunc(all, func(x contender) bool { return x.stmt != all[i].stmt && !all[i].effect.beats(w.order, &x.effect) }) {
+			return &all[i]
+		}
+	}
+	var kept *contender
+	for i := range all {
+		if w.kept[all[i].stmt.digest] {
+			kept = &all[i]
+		}
+	}
+	return kept
+}
+
+func (w *walk) undecided(all []contender) {
+	var entries []Entry
+	for _, x := range all {
+		w.settle(x.effect.possible)
+		entries = append(entries, entriesOf(x.effect.possible)...)
+	}
+	w.problems = append(w.problems, ChainProblem{ChainForked, fmt.Sprintf("%d versions %d, and no order between them", len(all), all[0].stmt.version), entries})
+}
+
+func (w *walk) lost(loser *contender, winner *Statement) {
+	w.settle(loser.effect.possible)
+	w.alarms = append(w.alarms, Alarm{AlarmFork, fmt.Sprintf("another version %d with a quorum took effect later", loser.stmt.version), []string{winner.digest, loser.stmt.digest}, entriesOf(loser.effect.possible)})
+}
+
+func (w *walk) settle(leaves []*leaf) {
+	for _, l := range leaves {
+		w.settled[l] = true
+	}
+}
+
+// recover adds the recovery that took effect before win did, if there is one.
+func (w *walk) recover(head *link, recs []recovery, win *contender) *link {
+	var due *recovery
+	for i := range recs {
+		r := &recs[i]
+		w.settle(r.effect.possible)
+		w.settle(r.effect.mirror)
+		at := entriesOf(r.effect.possible)
+		say := func(text string) {
+			w.alarms = append(w.alarms, Alarm{AlarmRecovery, text, []string{head.stmt.digest, r.stmt.digest}, at})
+		}
+		switch {
+		case win != nil && (r.from.IsZero() || win.effect.vetoed(r.from)):
+			// Where the moment is not known, the old quorum has the benefit of the
+			// doubt.
+			say("a recovery was vetoed")
+		case r.from.IsZero():
+			w.problems = append(w.problems, ChainProblem{EffectUndecided, "nothing says when the log showed a recovery", at})
+		case w.h.Now.Before(r.from):
+			say("a recovery takes effect " + stamp(r.from) + " unless the maintainers bind a version before")
+		case w.h.View.AsOf.Before(r.from):
+			w.problems = append(w.problems, ChainProblem{EffectUndecided, "a recovery took effect " + stamp(r.from) + ", unless a version was bound after what is known", at})
+		case due == nil: // they are sorted by that moment
+			say("a recovery took effect " + stamp(r.from))
+			due = r
+		case due.from.Equal(r.from):
+			w.problems = append(w.problems, ChainProblem{ChainForked, "two recoveries take effect at the same moment", at})
+		default:
+			say("a recovery came after another one")
+		}
+	}
+	if due == nil || len(w.problems) > 0 {
+		return nil
+	}
+	if win != nil {
+		w.lost(win, due.stmt)
+	}
+	due.effect.from = due.from
+	due.effect.sure = nil
+	return w.add(due.stmt, due.effect, due.sigs)
+}

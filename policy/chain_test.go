@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package policy
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+const chainPolicy = `format = "repopolicy/v1"
+repository = "https://github.com/acme/widget"
+version = %d
+expires = 2027-01-01T00:00:00Z
+
+[maintainers]
+threshold = 2
+[[maintainers.member]]
+name = "alice"
+identities = [{ email = "alice@example.com", issuer = "https://accounts.google.com" }]
+[[maintainers.member]]
+name = "bob"
+identities = [{ email = "bob@example.com", issuer = "https://accounts.google.com" }]
+
+[[release]]
+name = "carol"
+tags = "any"
+artifacts = "any"
+identities = [{ email = "carol@example.com", issuer = "https://accounts.google.com" }]
+`
+
+// longChain returns a history of n versions, each signed by two and bound in
+// both generations of logs.
+func longChain(t testing.TB, n int) History {
+	t.Helper()
+	repo, err := ParseLocator("https://github.com/acme/widget")
+	if err != nil {
+		t.Fatal(err)
+	}
+	start := time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC)
+	h := History{
+		Repository: repo, Now: start.Add(500 * 24 * time.Hour), View: View{CompleteScanned, start.Add(500 * 24 * time.Hour)},
+		Logs: []Log{{"v1", 1, start.AddDate(-3, 0, 0), time.Time{}}, {"v2", 2, start, time.Time{}}},
+	}
+	prev := ""
+	for i := range n {
+		s := statementOf(t, fmt.Sprintf(chainPolicy, i+1), prev)
+		prev = s.digest
+		h.Statements = append(h.Statements, s)
+		at := start.Add(time.Duration(i) * 10 * time.Hour)
+		entry := func(log string, k int64) Entry {
+			e := Entry{Log: log, Index: int64(i)*10 + k, NotBefore: at.Add(time.Duration(k) * time.Hour)}
+			e.NotAfter = e.NotBefore.Add(10 * time.Minute)
+			if log == "v1" {
+				e.Time = e.NotBefore.Add(time.Minute)
+			}
+			return e
+		}
+		for _, log := range []string{"v1", "v2"} {
+			for k, who := range []string{"alice", "bob"} {
+				h.Signatures = append(h.Signatures, NewSignature(SignatureFacts{s.digest, Identity{Kind: KindEmail, Value: who + "@example.com", Issuer: "https://accounts.google.com"}, entry(log, int64(k))}))
+			}
+			h.Leaves = append(h.Leaves, NewLeaf(LeafFacts{Payload: s.digest, Body: Sum([]byte(fmt.Sprint(log, i))), Binding: Binding{Repository: repo, RepositoryID: "1001", OwnerID: "2002"}, Entry: entry(log, 5)}))
+		}
+	}
+	return h
+}
+
+func carol(e Entry) Evidence {
+	return NewEvidence(
+		Claims{Signer: Identity{Kind: KindEmail, Value: "carol@example.com", Issuer: "https://accounts.google.com"}},
+		Verification{Times: []time.Time{e.NotBefore}, Logged: true, Proven: true, Entries: []Entry{e}, NotBefore: e.NotBefore},
+	)
+}
+
+func BenchmarkChain1000(b *testing.B) {
+	h := longChain(b, 1000)
+	req := Request{Now: h.Now}
+	ev := carol(Entry{Log: "v2", Index: 5007, NotBefore: time.Date(2025, 8, 1, 0, 0, 0, 0, time.UTC)})
+	for b.Loop() {
+		c := Evaluate(h)
+		if d := Decide(c.Trusted(Demand{}), req, ev); d.Outcome != Permitted || len(c.Versions()) != 1000 {
+			b.Fatal(d.Reason, c.Problems())
+		}
+	}
+}
+
+// BenchmarkChainDecide judges one release by a chain that was evaluated before.
+func BenchmarkChainDecide(b *testing.B) {
+	h := longChain(b, 1000)
+	p := Evaluate(h).Trusted(Demand{})
+	ev := carol(Entry{Log: "v2", Index: 5007, NotBefore: time.Date(2025, 8, 1, 0, 0, 0, 0, time.UTC)})
+	for b.Loop() {
+		if d := Decide(p, Request{Now: h.Now}, ev); d.Outcome != Permitted {
+			b.Fatal(d.Reason)
+		}
+	}
+}
+
+func TestLongChain(t *testing.T) {
+	h := longChain(t, 300)
+	c := Evaluate(h)
+	if c.Reason() != "" || len(c.Versions()) != 300 || len(c.Alarms()) > 0 {
+		t.Fatal(c.Problems(), len(c.Versions()), c.Alarms())
+	}
+	v := c.Versions()[41]
+	if v.Number != 42 || v.Ids != (Ids{"1001", "2002"}) || v.Document.Content().Version != 42 || len(v.Bindings) != 1 || v.Bindings[0].Index != 415 || v.Statement != h.Statements[41].Digest() {
+		t.Errorf("%+v", v)
+	}
+	if c.Repository() != h.Repository || c.View() != h.View || c.Genesis() != GenesisFirst {
+		t.Error("repository, view or label")
+	}
+	p := c.Trusted(Demand{})
+	if p.Chain() != c || p.Content().Version != 300 || p.Digest() != c.Versions()[299].Document.Digest() || p.Genesis() != GenesisFirst {
+		t.Error("the head is not the last version")
+	}
+	for _, log := range []string{"v1", "v2"} {
+		e := Entry{Log: log, Index: 417, NotBefore: h.Now.AddDate(-1, 0, 0)}
+		e.NotBefore = time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC).Add(417 * time.Hour)
+		if log == "v1" {
+			e.Time = e.NotBefore.Add(time.Minute)
+		}
+		if d := Decide(p, Request{Now: h.Now}, carol(e)); d.Outcome != Permitted || !slices.Equal(d.Versions, []int{42}) {
+			t.Errorf("%s: %s %v", log, d.Reason, d.Versions)
+		}
+	}
+}
+
+// TestChainZero: what nobody made allows nothing.
+func TestChainZero(t *testing.T) {
+	now := time.Date(2026, 7, 1, 0, 0, 0, 0, time.UTC)
+	ev := carol(Entry{Log: "v2", Index: 7, NotBefore: now.Add(-time.Hour)})
+	h := longChain(t, 2)
+	var none *Chain
+	noRepo, noNow := h, h
+	noRepo.Repository, noNow.Now = Locator{}, time.Time{}
+	for name, p := range map[string]*Trusted{
+		"nil": none.Trusted(Demand{}), "zero": (&Chain{}).Trusted(Demand{}), "empty history": Evaluate(History{}).Trusted(Demand{}),
+		"no repository": Evaluate(noRepo).Trusted(Demand{}), "no moment": Evaluate(noNow).Trusted(Demand{}),
+		"nothing demanded": (&Chain{}).Trusted(Demand{Genesis: GenesisClaimed, Completeness: CompleteNone}),
+	} {
+		if p == nil || p.Chain() == nil {
+			t.Fatalf("%s: no policy", name)
+		}
+		d := Decide(p, Request{Now: now}, ev)
+		if d.Outcome != Denied || d.Reason.Class() == ClassOK {
+			t.Errorf("%s: %s", name, d.Reason)
+		}
+		if d, ok := DecideAdopted(p, Request{Now: now, Digests: []Digest{{"sha256", strings.Repeat("a", 64)}}}); !ok || d.Outcome != Denied {
+			t.Errorf("%s: adopted %s", name, d.Reason)
+		}
+		if d, final := Precheck(p, Request{Now: now}, ev.Claims()); !final || d.Outcome != Denied {
+			t.Errorf("%s: precheck %s", name, d.Reason)
+		}
+		if p.Content() != nil || len(p.Keys()) > 0 || p.AcceptsUnlogged() || len(p.DigestAlgorithms()) > 0 {
+			t.Errorf("%s: has content", name)
+		}
+	}
+	p := Evaluate(h).Trusted(Demand{})
+	for name, d := range map[string]Decision{
+		"unverified": Decide(p, Request{Now: h.Now}, Evidence{claims: ev.claims, verification: ev.verification}),
+		"no time":    Decide(p, Request{Now: h.Now}, NewEvidence(ev.claims, Verification{Logged: true, Proven: true, Entries: ev.verification.Entries})),
+		"no place":   Decide(p, Request{Now: h.Now}, NewEvidence(ev.claims, Verification{Times: ev.verification.Times, Logged: true, Proven: true})),
+		"no moment":  Decide(p, Request{}, ev),
+	} {
+		if d.Outcome != Denied {
+			t.Errorf("%s: allowed", name)
+		}
+	}
+	if none.Versions() != nil || (*Trusted)(nil).Chain() != nil || (*Trusted)(nil).files() != nil {
+		t.Error("nil has something")
+	}
+	if Evaluate(h).Reason() != "" {
+		t.Error(Evaluate(h).Problems())
+	}
+}
+
+func TestChainLimits(t *testing.T) {
+	h := longChain(t, 2)
+	many := h
+	many.Statements = make([]Statement, MaxStatements+1)
+	if r := Evaluate(many).Reason(); r != ChainTooLarge {
+		t.Error(r)
+	}
+	many = h
+	many.Signatures = make([]Signature, MaxEntries)
+	if r := Evaluate(many).Reason(); r != ChainTooLarge {
+		t.Error(r)
+	}
+	many = h
+	many.Leaves = slices.Concat(h.Leaves, make([]Leaf, MaxEntries-len(h.Leaves)-len(h.Signatures)))
+	if r := Evaluate(many).Reason(); r != "" {
+		t.Error(r)
+	}
+}
+
+// TestLogs: logs that contradict themselves or are of no known generation count
+// for nothing.
+func TestLogs(t *testing.T) {
+	for name, change := range map[string]func(*History){
+		"unknown generation": func(h *History) { h.Logs[1].Generation = 3 },
+		"no generation":      func(h *History) { h.Logs[1].Generation = 0 },
+		"two windows":        func(h *History) { h.Logs = append(h.Logs, Log{"v2", 2, h.Logs[1].Start, h.Now}) },
+		"two generations":    func(h *History) { h.Logs = append(h.Logs, Log{"v2", 1, h.Logs[1].Start, time.Time{}}) },
+		"not yet started":    func(h *History) { h.Logs[1].Start = h.Now },
+		"none":               func(h *History) { h.Logs = nil },
+	} {
+		h := longChain(t, 2)
+		h.Logs = slices.Clone(h.Logs)
+		for i := range h.Leaves { // leave only what is in v2
+			if h.Leaves[i].facts.Entry.Log == "v1" {
+				h.Leaves[i].verified = false
+			}
+		}
+		change(&h)
+		if r := Evaluate(h).Reason(); r == "" {
+			t.Errorf("%s: a chain was found", name)
+		}
+	}
+	h := longChain(t, 2)
+	h.Logs = append(slices.Clone(h.Logs), h.Logs[1], Log{})
+	if r := Evaluate(h).Reason(); r != "" {
+		t.Errorf("the same log twice: %s", r)
+	}
+}
+
+func TestRequire(t *testing.T) {
+	for in, want := range map[string]Demand{
+		"claimed":              {Genesis: GenesisClaimed},
+		"none":                 {Completeness: CompleteNone},
+		"claimed,none":         {Genesis: GenesisClaimed, Completeness: CompleteNone},
+		"none,claimed":         {Genesis: GenesisClaimed, Completeness: CompleteNone},
+		"pinned,first,claimed": {Genesis: GenesisClaimed},
+		"claimed,pinned":       {Genesis: GenesisClaimed},
+		"proven,scanned":       {Completeness: CompleteScanned},
+		"scanned,proven":       {Completeness: CompleteScanned},
+		"anchored,hinted":      {Genesis: GenesisAnchored, Completeness: CompleteHinted},
+	} {
+		got, err := Demand{}.ParseRequire(in)
+		if err != nil || got != want {
+			t.Errorf("%s: %+v %v", in, got, err)
+		}
+	}
+	for _, in := range []string{"", "any", "claimed,", ",none", "Claimed", "claimed none", "flags", strings.Repeat("x", 1000)} {
+		if got, err := (Demand{}).ParseRequire(in); err == nil || got != (Demand{}) {
+			t.Errorf("%q was read", in)
+		}
+	}
+	if d := (Demand{}); d.genesis() != GenesisFirst || d.completeness() != CompleteHinted {
+		t.Error("defaults")
+	}
+}

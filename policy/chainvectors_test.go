@@ -1,0 +1,462 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package policy
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// The JSON form of a history (SPEC 11).
+type entryCase struct {
+	Log       string    `json:"log"`
+	Index     int64     `json:"index"`
+	Time      time.Time `json:"time"`
+	NotBefore time.Time `json:"not-before"`
+	NotAfter  time.Time `json:"not-after"`
+}
+
+type signerCase struct {
+	Kind    Kind   `json:"kind"`
+	Value   string `json:"value"`
+	Issuer  string `json:"issuer"`
+	Subject string `json:"subject"`
+}
+
+type historyCase struct {
+	Repository  string    `json:"repository"`
+	Binder      string    `json:"binder"`
+	DefaultRefs []string  `json:"default-refs"`
+	Now         time.Time `json:"now"`
+	Skew        int       `json:"skew"`
+	Logs        []struct {
+		ID         string    `json:"id"`
+		Generation int       `json:"generation"`
+		Start      time.Time `json:"start"`
+		End        time.Time `json:"end"`
+	} `json:"logs"`
+	Statements []struct {
+		Name     string `json:"name"`
+		Policy   string `json:"policy"`
+		Previous string `json:"previous"`
+		Withheld bool   `json:"withheld"`
+	} `json:"statements"`
+	Signers    map[string]signerCase `json:"signers"`
+	Signatures []struct {
+		Statement string `json:"statement"`
+		Signer    string `json:"signer"`
+		entryCase
+		Unverified bool `json:"unverified"`
+	} `json:"signatures"`
+	Leaves []struct {
+		Statement    string `json:"statement"`
+		Shows        string `json:"shows"` // "payload" or "pae"
+		Body         string `json:"body"`
+		Repository   string `json:"repository"`
+		RepositoryID string `json:"repository-id"`
+		OwnerID      string `json:"owner-id"`
+		Ref          string `json:"ref"`
+		entryCase
+		Unverified bool `json:"unverified"`
+	} `json:"leaves"`
+	Directory *struct {
+		Sizes     map[string]int64            `json:"sizes"`
+		Disclosed map[string]map[string]int64 `json:"disclosed"`
+	} `json:"directory"`
+	Kept   []string `json:"kept"`
+	Pin    string   `json:"pin"`
+	Anchor string   `json:"anchor"`
+	View   struct {
+		Completeness Completeness `json:"completeness"`
+		AsOf         time.Time    `json:"as-of"`
+	} `json:"view"`
+	Demand struct {
+		Require     string `json:"require"`
+		MaxAge      int    `json:"max-age"` // seconds
+		Strict      bool   `json:"strict"`
+		FailOnAlarm bool   `json:"fail-on-alarm"`
+	} `json:"demand"`
+}
+
+type chainWant struct {
+	Genesis  *string  `json:"genesis"` // label
+	Chain    []string `json:"chain"`   // names of statements
+	Versions []int    `json:"versions"`
+	Alarms   []string `json:"alarms"`
+	Problems []string `json:"problems"`
+	Rule     *string  `json:"rule"`
+	Notes    []string `json:"notes"`
+}
+
+// fataler is what tests and properties have in common.
+type fataler interface {
+	Helper()
+	Fatal(args ...any)
+}
+
+// encodeStatement is the canonical encoding for texts without the few
+// characters that encoding/json escapes and RFC 8785 does not.
+func encodeStatement(t fataler, p Predicate) []byte {
+	t.Helper()
+	type d struct {
+		Digest map[string]string `json:"digest"`
+		Name   string            `json:"name"`
+	}
+	var buf bytes.Buffer
+	enc := json.NewEncoder(&buf)
+	enc.SetEscapeHTML(false)
+	pred := map[string]any{"policy": p.Policy, "repository": p.Repository, "version": p.Version}
+	if p.Previous != "" {
+		pred["previous"] = p.Previous
+	}
+	err := enc.Encode(map[string]any{
+		"_type":         "https://in-toto.io/Statement/v1",
+		"predicate":     pred,
+		"predicateType": StatementPredicate,
+		"subject": []d{
+			{map[string]string{"sha256": Sum([]byte(p.Policy))}, ".repopolicy/policy.toml"},
+			{map[string]string{"sha256": Sum([]byte("repopolicy/v1\n" + p.Repository + "\n"))}, p.Repository},
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return bytes.TrimSuffix(buf.Bytes(), []byte("\n"))
+}
+
+// statementOf returns the statement over a policy; a digest that is not of a
+// statement stands for itself.
+func statementOf(t fataler, text, previous string) Statement {
+	t.Helper()
+	p := Predicate{Policy: text, Previous: previous}
+	for line := range strings.Lines(text) {
+		if v, ok := strings.CutPrefix(line, "repository = \""); ok {
+			p.Repository = strings.TrimSuffix(v, "\"\n")
+		}
+		if v, ok := strings.CutPrefix(line, "version = "); ok {
+			if _, err := fmt.Sscan(v, &p.Version); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	s, _ := NewStatement(encodeStatement(t, p), p)
+	return s
+}
+
+// chainInput is a vector as the package takes it.
+type chainInput struct {
+	h      History
+	demand Demand
+	in     decideInput
+	want   chainWant
+	names  map[string]string // of statements, by digest
+}
+
+func readChain(t testing.TB, v vector) chainInput {
+	t.Helper()
+	parts := sections(t, v.body)
+	for name := range parts {
+		if !strings.HasSuffix(name, ".toml") && name != "history.json" && name != "release.json" && name != "want.json" {
+			t.Fatalf("unknown section %s", name)
+		}
+	}
+	var c historyCase
+	strict(t, parts["history.json"], &c)
+	out := chainInput{names: map[string]string{}}
+	strict(t, parts["want.json"], &out.want)
+	out.in = readEvidence(t, parts["release.json"])
+	out.in.req.Now, out.in.req.Skew = c.Now, time.Duration(c.Skew)*time.Second
+	var err error
+	h := &out.h
+	locator := func(s string) Locator {
+		if s == "" {
+			return Locator{}
+		}
+		l, err := ParseLocator(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return l
+	}
+	h.Repository, h.Now, h.DefaultRefs = locator(c.Repository), c.Now, c.DefaultRefs
+	switch c.Binder {
+	case "", "workflow":
+	case "maintainers":
+		h.Binder = BoundByMaintainers
+	default:
+		t.Fatalf("binder %q", c.Binder)
+	}
+	for _, l := range c.Logs {
+		h.Logs = append(h.Logs, Log{l.ID, l.Generation, l.Start, l.End})
+	}
+	digests, paes := map[string]string{}, map[string]string{}
+	ref := func(name string) string {
+		switch d, ok := digests[name]; {
+		case ok:
+			return d
+		case name == "" || isHex(name, 64):
+			return name
+		}
+		t.Fatalf("no statement %s", name)
+		return ""
+	}
+	for _, x := range c.Statements {
+		s := statementOf(t, parts[x.Policy+".toml"], ref(x.Previous))
+		digests[x.Name], paes[x.Name], out.names[s.digest] = s.digest, s.pae, x.Name
+		if !x.Withheld {
+			h.Statements = append(h.Statements, s)
+		}
+	}
+	for _, x := range c.Signatures {
+		s, ok := c.Signers[x.Signer]
+		if !ok {
+			t.Fatalf("no signer %s", x.Signer)
+		}
+		sig := NewSignature(SignatureFacts{ref(x.Statement), Identity{Kind: s.Kind, Value: s.Value, Issuer: s.Issuer, TokenSubject: s.Subject}, Entry(x.entryCase)})
+		sig.verified = !x.Unverified
+		h.Signatures = append(h.Signatures, sig)
+	}
+	for _, x := range c.Leaves {
+		f := LeafFacts{Body: x.Body, Entry: Entry(x.entryCase), Binding: Binding{locator(x.Repository), x.RepositoryID, x.OwnerID, x.Ref}}
+		d := ref(x.Statement)
+		if x.Shows == "payload" {
+			f.Payload = d
+		} else if f.PAE = d; paes[x.Statement] != "" {
+			f.PAE = paes[x.Statement]
+		}
+		l := NewLeaf(f)
+		l.verified = !x.Unverified
+		h.Leaves = append(h.Leaves, l)
+	}
+	if c.Directory != nil {
+		h.Directory = &Directory{c.Directory.Sizes, map[string]map[string]int64{}}
+		for name, sizes := range c.Directory.Disclosed {
+			h.Directory.Disclosed[ref(name)] = sizes
+			if paes[name] != "" {
+				h.Directory.Disclosed[paes[name]] = sizes
+			}
+		}
+	}
+	for _, k := range c.Kept {
+		h.Kept.Chain = append(h.Kept.Chain, ref(k))
+	}
+	h.Pin, h.Anchor = ref(c.Pin), ref(c.Anchor)
+	h.View = View{c.View.Completeness, c.View.AsOf}
+	out.demand = Demand{MaxAge: time.Duration(c.Demand.MaxAge) * time.Second, Strict: c.Demand.Strict, FailOnAlarm: c.Demand.FailOnAlarm}
+	if c.Demand.Require != "" {
+		if out.demand, err = out.demand.ParseRequire(c.Demand.Require); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return out
+}
+
+func codesOf(c *Chain) (alarms, problems []string) {
+	alarms, problems = []string{}, []string{}
+	for _, a := range c.Alarms() {
+		alarms = append(alarms, a.Code)
+	}
+	for _, p := range c.Problems() {
+		problems = append(problems, string(p.Reason))
+	}
+	slices.Sort(alarms)
+	slices.Sort(problems)
+	return slices.Compact(alarms), slices.Compact(problems)
+}
+
+func TestChainVectors(t *testing.T) {
+	for _, v := range vectors(t, "chain") {
+		t.Run(v.name, func(t *testing.T) {
+			in := readChain(t, v)
+			c := Evaluate(in.h)
+			d := in.in.decide(c.Trusted(in.demand))
+			if string(d.Reason) != v.header["reason"] || d.Reason.Class().String() != v.header["expect"] {
+				near, _ := d.Nearest()
+				t.Errorf("got %s %s (%s), want %s %s\nproblems %v\nalarms %v\nversions %v\nnearest %v", d.Reason.Class(), d.Reason, d.Detail, v.header["expect"], v.header["reason"], c.Problems(), c.Alarms(), d.Versions, near)
+			}
+			if (d.Outcome == Permitted) != (v.header["expect"] == "OK") {
+				t.Errorf("outcome %d", d.Outcome)
+			}
+			alarms, problems := codesOf(c)
+			if w := in.want.Alarms; w != nil || len(alarms) > 0 {
+				if diff := cmp.Diff(w, alarms); diff != "" {
+					t.Errorf("alarms (-want +got):\n%s", diff)
+				}
+			}
+			if w := in.want.Problems; w != nil || len(problems) > 0 {
+				if diff := cmp.Diff(w, problems); diff != "" {
+					t.Errorf("problems (-want +got):\n%s", diff)
+				}
+			}
+			if w := in.want.Genesis; w != nil && string(c.Genesis()) != *w {
+				t.Errorf("genesis %s, want %s", c.Genesis(), *w)
+			}
+			if w := in.want.Chain; w != nil {
+				got := []string{}
+				for _, x := range c.Versions() {
+					got = append(got, in.names[x.Statement])
+				}
+				if diff := cmp.Diff(w, got); diff != "" {
+					t.Errorf("chain (-want +got):\n%s", diff)
+				}
+			}
+			if w := in.want.Versions; w != nil && !slices.Equal(w, d.Versions) {
+				t.Errorf("versions %v, want %v", d.Versions, w)
+			}
+			if w := in.want.Rule; w != nil && d.Rule != *w {
+				t.Errorf("rule %q, want %q", d.Rule, *w)
+			}
+			if w := in.want.Notes; w != nil {
+				got := []string{}
+				for _, n := range d.Notes {
+					got = append(got, n.Code)
+				}
+				if !slices.Equal(w, got) {
+					t.Errorf("notes %q, want %q", got, w)
+				}
+			}
+		})
+	}
+}
+
+// shuffled returns the history with every list in another order.
+func shuffled(h History, r *rand.Rand) History {
+	h.Logs, h.Statements, h.Signatures, h.Leaves = slices.Clone(h.Logs), slices.Clone(h.Statements), slices.Clone(h.Signatures), slices.Clone(h.Leaves)
+	r.Shuffle(len(h.Logs), func(i, j int) { h.Logs[i], h.Logs[j] = h.Logs[j], h.Logs[i] })
+	r.Shuffle(len(h.Statements), func(i, j int) { h.Statements[i], h.Statements[j] = h.Statements[j], h.Statements[i] })
+	r.Shuffle(len(h.Signatures), func(i, j int) { h.Signatures[i], h.Signatures[j] = h.Signatures[j], h.Signatures[i] })
+	r.Shuffle(len(h.Leaves), func(i, j int) { h.Leaves[i], h.Leaves[j] = h.Leaves[j], h.Leaves[i] })
+	return h
+}
+
+// TestChainOrder: the order of the input changes nothing, and neither do copies.
+func TestChainOrder(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	for _, v := range vectors(t, "chain") {
+		in := readChain(t, v)
+		c := Evaluate(in.h)
+		d := in.in.decide(c.Trusted(in.demand))
+		for range 10 {
+			h := shuffled(in.h, r)
+			h.Statements = append(h.Statements, h.Statements...)
+			h.Signatures = append(h.Signatures, h.Signatures...)
+			h.Leaves = append(h.Leaves, h.Leaves...)
+			again := Evaluate(shuffled(h, r))
+			if got := in.in.decide(again.Trusted(in.demand)); !reflect.DeepEqual(d, got) {
+				t.Fatalf("%s: %s (%s) after shuffling, before %s (%s)", v.name, got.Reason, got.Detail, d.Reason, d.Detail)
+			}
+			if !reflect.DeepEqual(c.Keep(), again.Keep()) {
+				t.Fatalf("%s: another chain after shuffling", v.name)
+			}
+		}
+	}
+}
+
+// TestChainJunk: what is not verified, in no known log, late or without authority
+// changes nothing.
+func TestChainJunk(t *testing.T) {
+	for _, v := range vectors(t, "chain") {
+		in := readChain(t, v)
+		d := in.in.decide(Evaluate(in.h).Trusted(in.demand))
+		junk := in.h
+		junk.Statements, junk.Signatures, junk.Leaves = slices.Clone(junk.Statements), slices.Clone(junk.Signatures), slices.Clone(junk.Leaves)
+		junk.Statements = append(junk.Statements, Statement{}, BadStatement([]byte("junk"), nil))
+		for _, s := range in.h.Signatures {
+			unverified, elsewhere := s, s
+			unverified.verified = false
+			unverified.facts.Entry.Index = 0
+			elsewhere.facts.Entry.Log, elsewhere.facts.Entry.Index = "no such log", 0
+			stranger := s
+			stranger.facts.Signer = Identity{Kind: KindEmail, Value: "mallory@example.net", Issuer: "https://accounts.google.com"}
+			junk.Signatures = append(junk.Signatures, unverified, elsewhere, stranger, Signature{})
+		}
+		for _, l := range in.h.Leaves {
+			unverified, elsewhere, spam, negative := l, l, l, l
+			unverified.verified = false
+			unverified.facts.Entry.Index = 0
+			elsewhere.facts.Entry.Log, elsewhere.facts.Entry.Index = "no such log", 0
+			spam.facts.Binding = Binding{}
+			negative.facts.Entry.Index = -1
+			nobody := l
+			nobody.facts.Binding.RepositoryID = ""
+			junk.Leaves = append(junk.Leaves, unverified, elsewhere, spam, negative, nobody, Leaf{})
+		}
+		if got := in.in.decide(Evaluate(junk).Trusted(in.demand)); !reflect.DeepEqual(d, got) {
+			t.Errorf("%s: %s (%s) with junk, before %s (%s)", v.name, got.Reason, got.Detail, d.Reason, d.Detail)
+		}
+	}
+}
+
+// TestChainPrecheck: what is refused early is refused after verification too.
+func TestChainPrecheck(t *testing.T) {
+	for _, v := range vectors(t, "chain") {
+		in := readChain(t, v)
+		if in.in.claims == nil {
+			continue
+		}
+		p := Evaluate(in.h).Trusted(in.demand)
+		if pre, final := Precheck(p, in.in.req, *in.in.claims); pre.Outcome != Denied || final && v.header["expect"] == "OK" || final != (pre.Reason != "") {
+			t.Errorf("%s: refused early as %s", v.name, pre.Reason)
+		}
+	}
+}
+
+// TestChainKeeps: a chain that is decided is kept, and kept it changes nothing; a
+// failed evaluation leaves what was kept.
+func TestChainKeeps(t *testing.T) {
+	for _, v := range vectors(t, "chain") {
+		in := readChain(t, v)
+		c := Evaluate(in.h)
+		kept := c.Keep()
+		if c.Reason() != "" {
+			if !reflect.DeepEqual(kept, in.h.Kept) {
+				t.Errorf("%s: an undecided chain was kept", v.name)
+			}
+			continue
+		}
+		again := in.h
+		again.Kept = kept
+		if d, e := in.in.decide(c.Trusted(in.demand)), in.in.decide(Evaluate(again).Trusted(in.demand)); !reflect.DeepEqual(d, e) {
+			t.Errorf("%s: %s when kept, %s before", v.name, e.Reason, d.Reason)
+		}
+		if len(kept.Chain) == 0 {
+			continue
+		}
+		again.Kept = Kept{append(slices.Clone(kept.Chain), strings.Repeat("0", 64))}
+		if r := Evaluate(again).Reason(); r != ChainRollback {
+			t.Errorf("%s: a version that was seen before is gone: %q", v.name, r)
+		}
+		if r := Evaluate(again).Keep(); !reflect.DeepEqual(r, again.Kept) {
+			t.Errorf("%s: the rollback was kept", v.name)
+		}
+	}
+}
+
+// TestStatementVectorsAgree compares the encoder of these tests with the vectors.
+func TestStatementVectorsAgree(t *testing.T) {
+	n := 0
+	for _, v := range vectors(t, "statement") {
+		parts := sections(t, v.body)
+		text, ok := parts["policy.toml"]
+		if !ok || v.header["expect"] != "OK" || strings.Contains(text, "v2") {
+			continue
+		}
+		s := statementOf(t, text, v.header["previous"])
+		if s.Digest() != v.header["digest"] || s.PAE() != v.header["pae"] || s.Err() != nil {
+			t.Errorf("%s: %s", v.name, s.Digest())
+		}
+		n++
+	}
+	if n == 0 {
+		t.Error("no vector")
+	}
+}

@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package policy
+
+import (
+	"slices"
+	"time"
+)
+
+// effect says from where on a version is in force (SPEC 8.2).
+type effect struct {
+	sure     []*leaf // at each of these it certainly is
+	possible []*leaf // at each of these it may be; all of sure are among them
+	// mirror are the entries in a Rekor v1 log beside the authoritative ones. They
+	// order the version against other entries of that log.
+	mirror []*leaf
+	// short are the bindings that the signatures at hand do not suffice for. With
+	// those that may be missing, the version was in force from there on.
+	short []*leaf
+	from  time.Time // of a recovery, which takes effect at a moment; else zero
+}
+
+func (e *effect) none() bool { return len(e.possible) == 0 && e.from.IsZero() }
+
+// surelyBy reports whether the version is certainly in force at p, a place in
+// the sequence of logs.
+func (e *effect) surelyBy(o *order, p place) bool {
+	if !e.from.IsZero() {
+		return !p.entry.NotBefore.Before(e.from)
+	}
+	return slices.ContainsFunc(e.sure, func(l *leaf) bool { return o.before(l.place, p) })
+}
+
+// possiblyBy reports whether the version may be in force at p.
+func (e *effect) possiblyBy(o *order, p place) bool {
+	if !e.from.IsZero() {
+		return p.entry.Time.IsZero() || !p.entry.Time.Before(e.from)
+	}
+	may := func(l *leaf) bool { return !o.before(p, l.place) }
+	return slices.ContainsFunc(e.possible, may) ||
+		slices.ContainsFunc(e.short, func(l *leaf) bool { return o.authoritative(l.Entry) && may(l) })
+}
+
+// mirrored reports whether the version is in force at p because an entry of the
+// same log says so. Evidence in no log is compared by time.
+func (e *effect) mirrored(o *order, p place) bool {
+	return slices.ContainsFunc(e.mirror, func(l *leaf) bool {
+		return (p.entry.Log == l.Entry.Log || p.entry.Log == "") && o.before(l.place, p)
+	})
+}
+
+// mayMirror reports whether p may come after an entry of the same log that binds
+// the version.
+func (e *effect) mayMirror(o *order, p place) bool {
+	may := func(l *leaf) bool {
+		return (p.entry.Log == l.Entry.Log || p.entry.Log == "") && !o.before(p, l.place)
+	}
+	return slices.ContainsFunc(e.mirror, may) || slices.ContainsFunc(e.short, may)
+}
+
+// after reports whether the version certainly took effect after p, whichever of
+// its bindings did it. A binding that somebody logs again later must not help.
+func (e *effect) after(o *order, p place) bool {
+	return len(e.possible) > 0 && !slices.ContainsFunc(e.possible, func(l *leaf) bool { return !o.before(p, l.place) })
+}
+
+// beats reports whether a certainly took effect before b could.
+func (e *effect) beats(o *order, b *effect) bool {
+	return slices.ContainsFunc(e.sure, func(x *leaf) bool {
+		return !slices.ContainsFunc(b.possible, func(y *leaf) bool { return !o.before(x.place, y.place) })
+	})
+}
+
+// within returns the part of the effect whose bindings name the repository.
+func (e *effect) within(repo Locator) effect {
+	named := func(all []*leaf) []*leaf {
+		var out []*leaf
+		for _, l := range all {
+			if l.Binding.Repository == repo {
+				out = append(out, l)
+			}
+		}
+		return out
+	}
+	return effect{sure: named(e.sure), possible: named(e.possible), mirror: named(e.mirror)}
+}
+
+// effectOf is rule 2: a version takes effect at the first binding that its
+// quorum, and the effect of the version before, precede in the authoritative
+// logs (SPEC 8.2).
+//
+// The head is the version that the binding is compared with: prev, or for a
+// recovery the one that it takes over from.
+func (w *walk) effectOf(prev, head *link, s *Statement, sigs []*signature) effect {
+	var e effect
+	for _, l := range w.bindings(s, sigs) {
+		if w.mayBind(head, s, l.Binding) != bindsWell {
+			continue
+		}
+		precedes := func(sig *signature) bool {
+			return w.entryBefore(sig.Entry, l.Entry) || same(sig.Entry, l.Entry)
+		}
+		if !w.authoritative(l.Entry) {
+			inLog := func(sig *signature) bool { return sig.Entry.Log == l.Entry.Log && precedes(sig) }
+			if w.quorum(prev, s, sigs, inLog) {
+				e.mirror = append(e.mirror, l)
+			} else {
+				e.short = append(e.short, l)
+			}
+			continue
+		}
+		// The version before is in force already, or this binding came too early.
+		if prev != nil && !prev.effect.possiblyBy(w.order, l.place) {
+			continue
+		}
+		may := func(sig *signature) bool {
+			return w.authoritative(sig.Entry) && !w.entryBefore(l.Entry, sig.Entry)
+		}
+		if !w.quorum(prev, s, sigs, may) {
+			e.short = append(e.short, l)
+			continue
+		}
+		e.possible = append(e.possible, l)
+		must := func(sig *signature) bool { return w.authoritative(sig.Entry) && precedes(sig) }
+		if (prev == nil || prev.effect.surelyBy(w.order, l.place)) && w.quorum(prev, s, sigs, must) {
+			e.sure = append(e.sure, l)
+		}
+	}
+	return e
+}
+
+// bindings returns the leaves that may bind s: those of its workflow or, where no
+// certificate can prove the repository, its maintainers' own entries.
+func (w *walk) bindings(s *Statement, sigs []*signature) []*leaf {
+	if w.h.Binder == BoundByWorkflow {
+		return w.leaves[s.digest]
+	}
+	var out []*leaf
+	for _, sig := range sigs {
+		out = append(out, &leaf{
+			LeafFacts: LeafFacts{Payload: s.digest, PAE: s.pae, Binding: Binding{Repository: s.repository}, Entry: sig.Entry},
+			statement: s, place: w.placed(sig.Entry, s.digest, s.pae),
+		})
+	}
+	return out
+}

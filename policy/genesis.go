@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package policy
+
+import (
+	"fmt"
+	"slices"
+)
+
+// rank orders labels, the better one higher.
+var genesisRank = map[GenesisLabel]int{GenesisClaimed: 1, GenesisFirst: 2, GenesisAnchored: 3, GenesisPinned: 4}
+
+// presence returns from where on the chain speaks for the repository that was
+// asked for: the effect of its first version that was bound under that name.
+func (w *walk) presence() effect {
+	for _, l := range w.links {
+		if at := l.effect.within(w.h.Repository); !at.none() {
+			return at
+		}
+	}
+	return effect{}
+}
+
+func (w *walk) root() *Statement { return w.links[0].stmt }
+
+// choose returns the chain of the repository: the one that the user or a super
+// root named, or that was kept, or else the first (SPEC 8.7). Nil if there is
+// none or if it is not decided.
+func (c *Chain) choose(e *evaluator, walks []*walk) *walk {
+	for _, named := range []struct {
+		digest string
+		label  GenesisLabel
+	}{{e.h.Pin, GenesisPinned}, {e.h.Anchor, GenesisAnchored}} {
+		if named.digest == "" {
+			continue
+		}
+		c.label = named.label
+		var same []*walk
+		for _, w := range walks {
+			if p := w.presence(); w.root().digest == named.digest && !p.none() {
+				same = append(same, w)
+			}
+		}
+		if len(same) > 0 {
+			return c.oldest(e, same, (*walk).presence)
+		}
+		c.fail(GenesisMissing, "statement sha256:"+named.digest+" is not at hand, or was never bound")
+		return nil
+	}
+	c.label = GenesisFirst
+	if e.h.Binder == BoundByMaintainers {
+		c.label = GenesisClaimed
+	}
+	if kept := e.h.Kept.Chain; len(kept) > 0 {
+		var same []*walk
+		for _, w := range walks {
+			if w.root().digest == kept[0] && !w.links[0].effect.none() {
+				same = append(same, w)
+			}
+		}
+		return c.oldest(e, same, atRoot) // if there is none, demandKept says so
+	}
+	return c.firstOf(e, walks)
+}
+
+// firstOf returns the chain that the log shows first under the name. If another
+// chain of the same repository number is older, because the repository had
+// another name then, that one is meant.
+func (c *Chain) firstOf(e *evaluator, walks []*walk) *walk {
+	var present []*walk
+	for _, w := range walks {
+		if p := w.presence(); !p.none() {
+			present = append(present, w)
+		}
+	}
+	first := c.oldest(e, present, (*walk).presence)
+	if first == nil || e.h.Binder == BoundByMaintainers {
+		return first
+	}
+	var same []*walk
+	for _, w := range walks {
+		if w.root().repository.Host() == first.root().repository.Host() && w.links[0].ids.Repository == first.links[0].ids.Repository && !w.links[0].effect.none() {
+			same = append(same, w)
+		}
+	}
+	return c.oldest(e, same, atRoot)
+}
+
+func atRoot(w *walk) effect { return w.links[0].effect }
+
+// oldest returns the chain that takes effect before all others; nil if there is
+// none, or if that is not decided, which is then a problem.
+func (c *Chain) oldest(e *evaluator, walks []*walk, at func(*walk) effect) *walk {
+	var entries []Entry
+	for _, w := range walks {
+		mine := at(w)
+		if !slices.ContainsFunc(walks, func(x *walk) bool {
+			theirs := at(x)
+			return x != w && !mine.beats(e.order, &theirs)
+		}) {
+			return w
+		}
+		entries = append(entries, entriesOf(mine.possible)...)
+	}
+	if len(walks) == 0 {
+		return nil
+	}
+	c.fail(GenesisConflict, fmt.Sprintf("%d versions 1, and no order between them", len(walks)), entries...)
+	return nil
+}
+
+// adopt takes over what the chosen chain says.
+func (c *Chain) adopt(w *walk) {
+	c.links = w.links
+	c.alarms = append(c.alarms, w.alarms...)
+	c.problems = append(c.problems, w.problems...)
+	for _, l := range w.links {
+		c.withdrawn = c.withdrawn.add(l.file())
+	}
+	c.past = pastOf(w.links[0].file())
+}
+
+// compare says what every other version 1 means: one that comes later is an
+// alarm and no obstacle, one that does not leaves the genesis undecided, unless
+// a super root decided or the chain declares its bindings void.
+func (c *Chain) compare(e *evaluator, chosen *walk, walks []*walk) {
+	if chosen == nil {
+		return
+	}
+	mine := chosen.presence()
+	if mine.none() { // a name that the chain has not taken up yet
+		mine = chosen.links[0].effect
+	}
+	for _, w := range walks {
+		if w == chosen || w.root() == chosen.root() { // the same one bound by another repository: see foreign
+			continue
+		}
+		theirs := w.presence()
+		first := w.links[0].effect
+		if theirs.none() && len(first.mirror) > 0 { // bound in Rekor v1 alone
+			theirs = first.within(e.h.Repository)
+			theirs.possible = theirs.mirror
+			mine.sure = append(slices.Clone(mine.sure), mine.mirror...)
+		}
+		sameID := w.links[0].ids == chosen.links[0].ids && w.root().repository.Host() == chosen.root().repository.Host()
+		if theirs.none() {
+			if !sameID || e.h.Binder == BoundByMaintainers {
+				continue // of another repository
+			}
+			theirs = first
+		}
+		statements := []string{chosen.root().digest, w.root().digest}
+		entries := append(entriesOf(mine.possible), entriesOf(theirs.possible)...)
+		switch {
+		case mine.beats(e.order, &theirs):
+			c.alarms = append(c.alarms, Alarm{AlarmSecondGenesis, "another version 1 was bound later", statements, entries})
+		case c.label == GenesisAnchored, c.void(theirs.possible):
+			c.alarms = append(c.alarms, Alarm{AlarmGenesisConflict, "another version 1 was bound earlier", statements, entries})
+		default:
+			c.fail(GenesisConflict, "another version 1 was bound earlier, or no order between them is known", entries...)
+		}
+	}
+}
+
+// void reports whether versions of the chain declare all of the leaves void.
+func (c *Chain) void(leaves []*leaf) bool {
+	for _, l := range leaves {
+		if l.Body == "" || !slices.ContainsFunc(c.links, func(k *link) bool { return slices.Contains(k.file().Void, l.Body) }) {
+			return false
+		}
+	}
+	return len(leaves) > 0
+}
+
+// demandKept compares the chain with what an earlier run kept: the one must be a
+// continuation of the other.
+func (c *Chain) demandKept() {
+	for i, digest := range c.kept.Chain {
+		switch {
+		case i >= len(c.links):
+			c.fail(ChainRollback, fmt.Sprintf("version %d of the chain was seen before, now only %d are there", i+1, len(c.links)))
+			return
+		case c.links[i].stmt.digest != digest:
+			c.fail(ChainForked, fmt.Sprintf("version %d of the chain is another one than was seen before", i+1), entriesOf(c.links[i].effect.possible)...)
+			return
+		}
+	}
+}

@@ -1,0 +1,763 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package policy
+
+import (
+	"cmp"
+	"fmt"
+	"math/rand/v2"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+// The reference evaluator knows one log in which everything happens one after
+// the other. It plays the log through and keeps what is in force; what several
+// logs, missing files and directories mean is defined by playing every order and
+// every completion that is possible. It shares no code with the evaluator but
+// the types of the input.
+
+var modelStart = time.Date(2026, 2, 1, 0, 0, 0, 0, time.UTC)
+
+func hour(n int64) time.Time { return modelStart.Add(time.Duration(n) * time.Hour) }
+
+// modelVersion is a statement of a world.
+type modelVersion struct {
+	number    int
+	parent    int // -1 for a version 1
+	members   []int
+	threshold int
+	releasers []int
+	since     bool
+	short     bool // expires at hour 30
+	owner     bool // says that the owner changed
+	revokes   []int
+	restores  []int
+	voids     int // index of an event whose leaf is declared void; -1 for none
+	tombstone bool
+	withheld  bool
+}
+
+type modelEvent struct {
+	bind      bool
+	statement int // -1: of nobody's statement
+	member    int
+	id, owner string
+	disclosed int // event at which the statement was published; -1 if that does not matter
+	log       string
+	index     int64
+}
+
+type world struct {
+	versions  []modelVersion
+	events    []modelEvent
+	directory bool
+}
+
+const modelExpiry = 30 // hour at which short versions expire
+
+func drawWorld(t *rapid.T, logs []string, tidy bool) *world {
+	w := &world{}
+	some := func(label string, n int) []int {
+		var out []int
+		for i := range n {
+			if rapid.Bool().Draw(t, label) {
+				out = append(out, i)
+			}
+		}
+		return out
+	}
+	chance := func(label string, percent int) bool { return rapid.IntRange(0, 99).Draw(t, label) < percent }
+	for i := range rapid.IntRange(1, 5).Draw(t, "versions") {
+		v := modelVersion{parent: -1, number: 1, members: some("member", 3), releasers: some("releaser", 3), voids: -1}
+		if len(v.members) == 0 {
+			v.members = []int{i % 3}
+		}
+		v.threshold = rapid.IntRange(1, len(v.members)).Draw(t, "threshold")
+		if i > 0 && !chance("genesis", 15) {
+			v.parent = i - 1
+			if chance("sibling", 25) {
+				v.parent = rapid.IntRange(0, i-1).Draw(t, "parent")
+			}
+			v.number = w.versions[v.parent].number + 1
+			if chance("skip", 3) {
+				v.number++
+			}
+		}
+		v.since, v.short = chance("since", 20), chance("short", 10)
+		v.owner, v.tombstone = chance("owner changed", 10), chance("tombstone", 4)
+		if chance("revokes", 20) {
+			v.revokes = some("revoked", 3)
+		}
+		if chance("restores", 20) {
+			v.restores = some("restored", 3)
+		}
+		if !tidy {
+			v.withheld = chance("withheld", 8)
+		}
+		w.versions = append(w.versions, v)
+	}
+	for i, v := range w.versions {
+		all := slices.Clone(v.members)
+		if v.parent >= 0 {
+			all = append(all, w.versions[v.parent].members...)
+		}
+		slices.Sort(all)
+		for _, m := range slices.Compact(all) {
+			if tidy || chance("signs", 85) {
+				w.events = append(w.events, modelEvent{statement: i, member: m, disclosed: -1})
+			}
+		}
+		for range rapid.IntRange(0, 2).Draw(t, "bindings") {
+			b := modelEvent{bind: true, statement: i, id: "1001", owner: "2002", disclosed: -1}
+			if chance("new owner", 6) {
+				b.owner = "3003"
+			}
+			if !tidy && chance("other id", 4) {
+				b.id = "77"
+			}
+			if !tidy && chance("unknown", 4) {
+				b.statement = -1
+			}
+			w.events = append(w.events, b)
+		}
+	}
+	for range rapid.IntRange(0, 4).Draw(t, "swaps") {
+		if n := len(w.events); n > 1 {
+			i, j := rapid.IntRange(0, n-1).Draw(t, "i"), rapid.IntRange(0, n-1).Draw(t, "j")
+			w.events[i], w.events[j] = w.events[j], w.events[i]
+		}
+	}
+	if !tidy && len(w.events) > 0 {
+		for i := range w.versions {
+			if chance("voids", 10) {
+				w.versions[i].voids = rapid.IntRange(0, len(w.events)-1).Draw(t, "void")
+			}
+		}
+		w.directory = len(logs) == 1 && chance("directory", 30)
+	}
+	next := map[string]int64{}
+	for i := range w.events {
+		e := &w.events[i]
+		e.log = logs[0]
+		if len(logs) > 1 && rapid.Bool().Draw(t, "log") {
+			e.log = logs[1]
+		}
+		e.index = 2*next[e.log] + 2
+		next[e.log]++
+	}
+	if w.directory {
+		for i := range w.versions {
+			if !chance("late", 30) {
+				continue
+			}
+			at := rapid.IntRange(0, len(w.events)).Draw(t, "published")
+			for j := range w.events {
+				if w.events[j].statement == i && w.events[j].bind {
+					w.events[j].disclosed = at
+				}
+			}
+		}
+	}
+	return w
+}
+
+func email(prefix string, i int) string { return fmt.Sprintf("%s%d@example.com", prefix, i) }
+
+func (w *world) body(event int) string { return Sum([]byte(fmt.Sprint("event ", event))) }
+
+func (w *world) text(i int) string {
+	v := w.versions[i]
+	var b strings.Builder
+	expires := "2027-01-01T00:00:00Z"
+	if v.short {
+		expires = hour(modelExpiry).Format(timeFormat)
+	}
+	fmt.Fprintf(&b, "# %d\nformat = \"repopolicy/v1\"\nrepository = \"https://github.com/acme/widget\"\nversion = %d\nexpires = %s\n", i, v.number, expires)
+	if v.owner {
+		b.WriteString("owner-changed = true\n")
+	}
+	if v.tombstone {
+		b.WriteString("tombstone = true\n")
+	}
+	fmt.Fprintf(&b, "[maintainers]\nthreshold = %d\n", v.threshold)
+	for _, m := range v.members {
+		fmt.Fprintf(&b, "[[maintainers.member]]\nname = \"m%d\"\nidentities = [{ email = %q, issuer = \"https://accounts.google.com\" }]\n", m, email("m", m))
+	}
+	if !v.tombstone {
+		for _, r := range v.releasers {
+			fmt.Fprintf(&b, "[[release]]\nname = \"r%d\"\ntags = \"any\"\nartifacts = \"any\"\nidentities = [{ email = %q, issuer = \"https://accounts.google.com\" }]\n", r, email("r", r))
+			if v.since {
+				fmt.Fprintf(&b, "since = %s\n", hour(3).Format(timeFormat))
+			}
+		}
+	}
+	for word, list := range map[string][]int{"revoked": v.revokes, "restored": v.restores} {
+		for _, r := range list {
+			fmt.Fprintf(&b, "[[%s]]\nidentity = { email = %q, issuer = \"https://accounts.google.com\" }\n", word, email("r", r))
+		}
+	}
+	if v.voids >= 0 {
+		fmt.Fprintf(&b, "[[void]]\nleaf = \"sha256:%s\"\n", w.body(v.voids))
+	}
+	return b.String()
+}
+
+// history returns the world as the evaluator sees it, and the digests of its
+// statements.
+func (w *world) history(t fataler, logs []Log) (History, []string) {
+	repo, err := ParseLocator("https://github.com/acme/widget")
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Date(2026, 7, 1, 0, 0, 0, 0, time.UTC)
+	h := History{Repository: repo, Logs: logs, Now: now, View: View{CompleteScanned, now}}
+	var digests, paes []string
+	for i, v := range w.versions {
+		prev := ""
+		if v.parent >= 0 {
+			prev = digests[v.parent]
+		}
+		s := statementOf(t, w.text(i), prev)
+		if s.err != nil {
+			t.Fatal(s.err)
+		}
+		digests, paes = append(digests, s.digest), append(paes, s.pae)
+		if !v.withheld {
+			h.Statements = append(h.Statements, s)
+		}
+	}
+	if w.directory {
+		h.Directory = &Directory{Sizes: map[string]int64{logs[0].ID: 1000}, Disclosed: map[string]map[string]int64{}}
+	}
+	for i, e := range w.events {
+		at := w.entry(e.log, e.index)
+		if !e.bind {
+			h.Signatures = append(h.Signatures, NewSignature(SignatureFacts{digests[e.statement], Identity{Kind: KindEmail, Value: email("m", e.member), Issuer: "https://accounts.google.com"}, at}))
+			continue
+		}
+		f := LeafFacts{PAE: Sum([]byte(fmt.Sprint("nobody's ", i))), Body: w.body(i), Binding: Binding{Repository: repo, RepositoryID: e.id, OwnerID: e.owner}, Entry: at}
+		if e.statement >= 0 {
+			f.PAE = paes[e.statement]
+		}
+		h.Leaves = append(h.Leaves, NewLeaf(f))
+		if w.directory && e.statement >= 0 && !w.versions[e.statement].withheld {
+			size := int64(0)
+			if e.disclosed >= 0 {
+				size = w.sizeAt(e.disclosed)
+			}
+			h.Directory.Disclosed[paes[e.statement]] = map[string]int64{logs[0].ID: size}
+		}
+	}
+	return h, digests
+}
+
+// sizeAt returns how large the log was before the event.
+func (w *world) sizeAt(event int) int64 {
+	if event < len(w.events) {
+		return w.events[event].index - 1
+	}
+	return w.events[len(w.events)-1].index + 1
+}
+
+func (w *world) entry(log string, index int64) Entry {
+	return Entry{Log: log, Index: index, NotBefore: hour(index), NotAfter: hour(index).Add(10 * time.Minute)}
+}
+
+// play runs through the events in the given order and returns, for each of them
+// and for the end, the chain in force. Granted statements are taken to have all
+// signatures.
+func (w *world) play(order []int, granted map[int]bool) (chains [][]int, ids map[string]bool, foreign []int) {
+	var chain []int
+	ids = map[string]bool{}
+	owner := ""
+	signed := map[[2]int]bool{}
+	due := map[int][]modelEvent{} // bindings that wait for publication
+	quorum := func(s int) bool {
+		enough := func(v modelVersion) bool {
+			n := 0
+			for _, m := range v.members {
+				if signed[[2]int{s, m}] {
+					n++
+				}
+			}
+			return n >= v.threshold
+		}
+		v := w.versions[s]
+		return granted[s] || enough(v) && (v.parent < 0 || enough(w.versions[v.parent]))
+	}
+	bind := func(e modelEvent) {
+		v := w.versions[e.statement]
+		switch {
+		case v.parent < 0:
+			if len(chain) == 0 && v.number == 1 {
+				chain, ids[e.id], owner = []int{e.statement}, true, e.owner
+			}
+		case len(chain) > 0 && chain[len(chain)-1] == v.parent && v.number == w.versions[v.parent].number+1 && !w.versions[v.parent].tombstone:
+			if ids[e.id] && (e.owner == owner || v.owner) {
+				chain = append(slices.Clone(chain), e.statement)
+				owner = e.owner
+			}
+		}
+	}
+	for _, i := range order {
+		for _, e := range due[i] {
+			bind(e)
+		}
+		chains = append(chains, chain)
+		e := w.events[i]
+		switch {
+		case !e.bind:
+			signed[[2]int{e.statement, e.member}] = true
+		case e.statement >= 0 && !w.versions[e.statement].withheld && quorum(e.statement):
+			if w.directory && e.disclosed > i {
+				due[e.disclosed] = append(due[e.disclosed], e)
+			} else {
+				bind(e)
+			}
+		}
+	}
+	for _, e := range due[len(w.events)] {
+		bind(e)
+	}
+	chains = append(chains, chain)
+	genesis := false
+	for k, i := range order {
+		genesis = genesis || len(chains[k+1]) > 0
+		if e := w.events[i]; e.bind && genesis && !ids[e.id] {
+			foreign = append(foreign, i)
+		}
+	}
+	return chains, ids, foreign
+}
+
+// verdict of the reference: whether release by r at the given place in the order
+// (before the event of that number) is allowed.
+func (w *world) allows(chains [][]int, place, r int, at time.Time, now time.Time) bool {
+	final := chains[len(chains)-1]
+	if len(final) == 0 {
+		return false
+	}
+	revoked := map[int]bool{}
+	for _, s := range final {
+		for _, x := range w.versions[s].revokes {
+			revoked[x] = true
+		}
+		for _, x := range w.versions[s].restores {
+			revoked[x] = false
+		}
+	}
+	head := w.versions[final[len(final)-1]]
+	if revoked[r] || !head.tombstone && head.short && now.After(hour(modelExpiry).Add(90*24*time.Hour)) {
+		return false
+	}
+	by := w.versions[final[0]]
+	if in := chains[place]; len(in) > 0 {
+		by = w.versions[in[len(in)-1]]
+	} else if !by.since {
+		return false
+	}
+	return !by.tombstone && slices.Contains(by.releasers, r) && !(by.since && at.Before(hour(3))) && !(by.short && at.After(hour(modelExpiry)))
+}
+
+// undecided reports whether something that is missing could change the chain:
+// the statement of a binding, or signatures over one. Bindings that the chain
+// declares void are left aside.
+func (w *world) undecided(order []int, chains [][]int) bool {
+	final := chains[len(chains)-1]
+	void := map[int]bool{}
+	for _, s := range final {
+		void[w.versions[s].voids] = true
+	}
+	var open []int
+	for k, i := range order {
+		e := w.events[i]
+		switch {
+		case !e.bind || void[i]:
+		case e.statement < 0 || w.versions[e.statement].withheld:
+			// Whatever it is: with a directory nobody published it, and it can only
+			// matter where nothing came after it.
+			if !w.directory || len(chains[k]) == len(final) {
+				return true
+			}
+		case !slices.Contains(final, e.statement):
+			open = append(open, e.statement)
+		}
+	}
+	slices.Sort(open)
+	for _, granted := range subsets(slices.Compact(open)) {
+		again, _, _ := w.play(order, granted)
+		if !slices.Equal(again[len(again)-1], final) && !w.voidedOnly(again[len(again)-1], final, void) {
+			return true
+		}
+	}
+	return false
+}
+
+func subsets(of []int) []map[int]bool {
+	var out []map[int]bool
+	for set := range 1 << len(of) {
+		granted := map[int]bool{}
+		for k, s := range of {
+			granted[s] = set>>k&1 == 1
+		}
+		out = append(out, granted)
+	}
+	return out
+}
+
+// completions returns what the chains would be if signatures were missing over
+// versions of the chain: they may have been in force earlier.
+func (w *world) completions(order []int, final []int) [][][]int {
+	var out [][][]int
+	for _, granted := range subsets(final) {
+		chains, _, _ := w.play(order, granted)
+		if slices.Equal(chains[len(chains)-1], final) {
+			out = append(out, chains)
+		}
+	}
+	return out
+}
+
+// voidedOnly reports whether the statements that are in a but not in b were
+// bound by nothing but void bindings.
+func (w *world) voidedOnly(a, b []int, void map[int]bool) bool {
+	for _, s := range a {
+		if slices.Contains(b, s) {
+			continue
+		}
+		bad := slices.ContainsFunc(w.events, func(e modelEvent) bool { return e.bind && e.statement == s && !void[slices.Index(w.events, e)] })
+		if bad {
+			return false
+		}
+	}
+	return true
+}
+
+// orders returns every order of the events that is compatible with the indexes
+// inside each log.
+func (w *world) orders() [][]int {
+	var a, b []int
+	for i, e := range w.events {
+		if e.log == w.events[0].log {
+			a = append(a, i)
+		} else {
+			b = append(b, i)
+		}
+	}
+	byIndex := func(x, y int) int { return cmp.Compare(w.events[x].index, w.events[y].index) }
+	slices.SortFunc(a, byIndex)
+	slices.SortFunc(b, byIndex)
+	var out [][]int
+	var merge func(done, a, b []int)
+	merge = func(done, a, b []int) {
+		if len(a) == 0 || len(b) == 0 {
+			out = append(out, slices.Concat(done, a, b))
+			return
+		}
+		merge(append(slices.Clone(done), a[0]), a[1:], b)
+		merge(append(slices.Clone(done), b[0]), a, b[1:])
+	}
+	merge(nil, a, b)
+	return out
+}
+
+func modelRelease(r int, e Entry) Evidence {
+	return NewEvidence(
+		Claims{Signer: Identity{Kind: KindEmail, Value: email("r", r), Issuer: "https://accounts.google.com"}},
+		Verification{Times: []time.Time{e.NotBefore}, Logged: true, Proven: true, Entries: []Entry{e}, NotBefore: e.NotBefore},
+	)
+}
+
+var oneLog = []Log{{ID: "a", Generation: 2, Start: modelStart.Add(-time.Hour)}}
+var twoLogs = []Log{{ID: "a", Generation: 2, Start: modelStart.Add(-time.Hour)}, {ID: "b", Generation: 2, Start: modelStart.Add(-time.Hour)}}
+
+// TestModel: in one log the evaluator and the reference agree. The evaluator may
+// be undecided where the reference is not, never the reverse.
+func TestModel(t *testing.T) {
+	decided, allowed := 0, 0
+	rapid.Check(t, func(rt *rapid.T) {
+		w := drawWorld(rt, []string{"a"}, false)
+		d, a := w.compare(rt)
+		decided, allowed = decided+d, allowed+a
+	})
+	if decided == 0 || allowed == 0 {
+		t.Errorf("%d worlds were decided, %d releases allowed", decided, allowed)
+	}
+}
+
+func (w *world) compare(rt *rapid.T) (decided, allowed int) {
+	h, digests := w.history(rt, oneLog)
+	c := Evaluate(h)
+	p := c.Trusted(Demand{})
+	var order []int
+	for i := range w.events {
+		order = append(order, i)
+	}
+	chains, _, foreign := w.play(order, nil)
+	final := chains[len(chains)-1]
+	void := map[int]bool{}
+	for _, s := range final {
+		void[w.versions[s].voids] = true
+	}
+	foreign = slices.DeleteFunc(foreign, func(i int) bool { return void[i] })
+	open := w.undecided(order, chains)
+	if c.Reason() == "" {
+		decided++
+		if open || len(foreign) > 0 {
+			rt.Fatalf("decided, but the reference is not: %v foreign %v\n%s", open, foreign, w)
+		}
+		var want, got []string
+		for _, s := range final {
+			want = append(want, digests[s])
+		}
+		for _, v := range c.Versions() {
+			got = append(got, v.Statement)
+		}
+		if !slices.Equal(want, got) {
+			rt.Fatalf("chain of %d, the reference has %v\n%s", len(got), final, w)
+		}
+	}
+	complete := w.completions(order, final)
+	for place := range len(w.events) + 1 {
+		index := int64(2*place + 1)
+		for r := range 3 {
+			e := w.entry("a", index)
+			got := Decide(p, Request{Now: h.Now}, modelRelease(r, e)).Outcome == Permitted
+			want := !slices.ContainsFunc(complete, func(chains [][]int) bool {
+				return !w.allows(chains, place, r, hour(index), h.Now)
+			})
+			if got {
+				allowed++
+			}
+			if got && (!want || open || len(foreign) > 0) || c.Reason() == "" && got != want {
+				rt.Fatalf("release by r%d before event %d: %v, the reference says %v\n%s", r, place, got, want, w)
+			}
+		}
+	}
+	return decided, allowed
+}
+
+func (w *world) String() string {
+	var b strings.Builder
+	for i, v := range w.versions {
+		fmt.Fprintf(&b, "statement %d: %+v\n", i, v)
+	}
+	for i, e := range w.events {
+		fmt.Fprintf(&b, "event %d: %+v\n", i, e)
+	}
+	fmt.Fprintf(&b, "directory %v\n", w.directory)
+	return b.String()
+}
+
+// TestModelTidy: where nothing is missing the evaluator is never undecided, but
+// for a new owner that no version announces and for bindings out of turn.
+func TestModelTidy(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		w := drawWorld(rt, []string{"a"}, true)
+		var sorted, binds []modelEvent
+		last := -1
+		for _, e := range w.events { // in turn: signatures, then the binding
+			e.owner = "2002"
+			if e.bind {
+				binds = append(binds, e)
+			} else {
+				sorted = append(sorted, e)
+			}
+		}
+		slices.SortStableFunc(binds, func(a, b modelEvent) int { return cmp.Compare(a.statement, b.statement) })
+		for _, b := range binds { // no gaps in the chain
+			if p := w.versions[b.statement].parent; p >= 0 && !slices.ContainsFunc(sorted, func(e modelEvent) bool { return e.bind && e.statement == p }) {
+				continue
+			}
+			sorted = append(sorted, b)
+			last = b.statement
+		}
+		w.events = sorted
+		for i := range w.events {
+			w.events[i].index = int64(2*i + 2)
+		}
+		h, _ := w.history(t, oneLog)
+		if c := Evaluate(h); c.Reason() != "" && !(c.Reason() == NoBinding && last < 0) {
+			rt.Fatalf("%v\n%s", c.Problems(), w)
+		}
+		w.compare(rt)
+	})
+}
+
+// TestModelShards: with two logs that overlap, a release is allowed only if every
+// order that is possible allows it, and a chain is decided only if it is the same
+// in all of them.
+func TestModelShards(t *testing.T) {
+	allowed := 0
+	rapid.Check(t, func(rt *rapid.T) {
+		w := drawWorld(rt, []string{"a", "b"}, false)
+		if len(w.events) > 11 {
+			w.events = w.events[:11]
+		}
+		if len(w.events) == 0 {
+			return
+		}
+		h, digests := w.history(t, twoLogs)
+		c := Evaluate(h)
+		p := c.Trusted(Demand{})
+		type run struct {
+			order  []int
+			chains [][]int
+			bad    bool
+		}
+		var runs []run
+		for _, order := range w.orders() {
+			chains, _, foreign := w.play(order, nil)
+			void := map[int]bool{}
+			for _, s := range chains[len(chains)-1] {
+				void[w.versions[s].voids] = true
+			}
+			foreign = slices.DeleteFunc(foreign, func(i int) bool { return void[i] })
+			runs = append(runs, run{order, chains, len(foreign) > 0 || w.undecided(order, chains)})
+		}
+		if c.Reason() == "" {
+			var got []string
+			for _, v := range c.Versions() {
+				got = append(got, v.Statement)
+			}
+			for _, r := range runs {
+				var want []string
+				for _, s := range r.chains[len(r.chains)-1] {
+					want = append(want, digests[s])
+				}
+				if r.bad || !slices.Equal(want, got) {
+					rt.Fatalf("decided, but in the order %v it is %v\n%s", r.order, want, w)
+				}
+			}
+		}
+		for _, log := range []string{"a", "b"} {
+			for place := range int64(len(w.events) + 1) {
+				index := 2*place + 1
+				for r := range 3 {
+					if Decide(p, Request{Now: h.Now}, modelRelease(r, w.entry(log, index))).Outcome != Permitted {
+						continue
+					}
+					allowed++
+					for _, run := range runs {
+						// The release stands somewhere after all events of its own log
+						// with a lower index and before the others.
+						for at := range len(run.order) + 1 {
+							fits := true
+							for k, i := range run.order {
+								if e := w.events[i]; e.log == log && (e.index < index) != (k < at) {
+									fits = false
+								}
+							}
+							if fits && !w.allows(run.chains, at, r, hour(index), h.Now) {
+								rt.Fatalf("release by r%d in %s at %d is allowed, but not in the order %v\n%s", r, log, index, run.order, w)
+							}
+						}
+					}
+				}
+			}
+		}
+	})
+	if allowed == 0 {
+		t.Error("nothing was ever allowed")
+	}
+}
+
+// TestModelMonotone: dropping a statement or a signature never turns a denial
+// into a permission, unless some version declares a binding void: then the
+// quorum itself said that what is missing does not matter.
+func TestModelMonotone(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		w := drawWorld(rt, []string{"a"}, false)
+		for i := range w.versions {
+			w.versions[i].voids = -1
+		}
+		w.directory = false
+		h, _ := w.history(t, oneLog)
+		full := Evaluate(h).Trusted(Demand{})
+		var less []History
+		for i := range h.Statements {
+			x := h
+			x.Statements = slices.Delete(slices.Clone(h.Statements), i, i+1)
+			less = append(less, x)
+		}
+		for i := range h.Signatures {
+			x := h
+			x.Signatures = slices.Delete(slices.Clone(h.Signatures), i, i+1)
+			less = append(less, x)
+		}
+		for k, x := range less {
+			p := Evaluate(x).Trusted(Demand{})
+			for place := range int64(len(w.events) + 1) {
+				for r := range 3 {
+					ev := modelRelease(r, w.entry("a", 2*place+1))
+					if Decide(p, Request{Now: h.Now}, ev).Outcome == Permitted && Decide(full, Request{Now: h.Now}, ev).Outcome != Permitted {
+						rt.Fatalf("allowed after dropping %d of %d\n%s", k, len(less), w)
+					}
+				}
+			}
+		}
+	})
+}
+
+// TestModelJunk: replays, spam and copies change no verdict and no chain.
+func TestModelJunk(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		w := drawWorld(rt, []string{"a"}, false)
+		h, _ := w.history(t, oneLog)
+		c := Evaluate(h)
+		x := h
+		x.Leaves = slices.Clone(h.Leaves)
+		x.Signatures = slices.Clone(h.Signatures)
+		end := int64(len(w.events)) * 4
+		effective := map[Entry]bool{}
+		for _, v := range c.Versions() {
+			for _, b := range v.Bindings {
+				effective[b] = true
+			}
+		}
+		for _, l := range h.Leaves {
+			spam, late := l, l
+			spam.facts.Binding = Binding{}
+			late.facts.Entry.Index = end + 1 // its certificate is of long before
+			x.Leaves = append(x.Leaves, spam, late)
+			if effective[l.facts.Entry] { // a replay of what is in force
+				replay := l
+				replay.facts.Entry = w.entry("a", end+3)
+				x.Leaves = append(x.Leaves, replay)
+			}
+		}
+		x.Leaves = append(x.Leaves, NewLeaf(LeafFacts{Entry: w.entry("a", end)}))
+		for _, s := range h.Signatures {
+			stranger, again := s, s
+			stranger.facts.Signer.Value = "mallory@example.com"
+			again.facts.Entry = w.entry("a", end+5)
+			x.Signatures = append(x.Signatures, stranger, again)
+		}
+		d := Evaluate(shuffled(x, rand.New(rand.NewPCG(1, 1))))
+		if !reflect.DeepEqual(c.Keep(), d.Keep()) || c.Reason() != d.Reason() {
+			rt.Fatalf("%q %v with junk, before %q %v\n%s", d.Reason(), d.Problems(), c.Reason(), c.Problems(), w)
+		}
+		p, q := c.Trusted(Demand{}), d.Trusted(Demand{})
+		for place := range int64(len(w.events) + 1) {
+			for r := range 3 {
+				ev := modelRelease(r, w.entry("a", 2*place+1))
+				if a, b := Decide(p, Request{Now: h.Now}, ev), Decide(q, Request{Now: h.Now}, ev); !reflect.DeepEqual(a, b) {
+					rt.Fatalf("%s with junk, before %s\n%s", b.Reason, a.Reason, w)
+				}
+			}
+		}
+	})
+}
+
+// FuzzModel lets the fuzzer choose the worlds.
+func FuzzModel(f *testing.F) {
+	f.Fuzz(rapid.MakeFuzz(func(rt *rapid.T) {
+		w := drawWorld(rt, []string{"a"}, false)
+		w.compare(rt)
+	}))
+}

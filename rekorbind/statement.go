@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package rekorbind
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/gowebpki/jcs"
+
+	"github.com/repopolicy/repopolicy/policy"
+)
+
+// MaxStatementBytes is the largest statement that is read: a policy of the
+// greatest size in which every byte is escaped, and the frame around it.
+const MaxStatementBytes = 6*policy.MaxPolicyBytes + 8<<10
+
+const (
+	statementType = "https://in-toto.io/Statement/v1"
+	policyPath    = ".repopolicy/policy.toml"
+)
+
+// statement is the in-toto statement v1 over one policy version (SPEC 6.1).
+type statement struct {
+	Type          string    `json:"_type"`
+	Subject       []subject `json:"subject"`
+	PredicateType string    `json:"predicateType"`
+	Predicate     predicate `json:"predicate"`
+}
+
+type subject struct {
+	Name   string            `json:"name"`
+	Digest map[string]string `json:"digest"`
+}
+
+type predicate struct {
+	Repository string `json:"repository"`
+	Version    int    `json:"version"`
+	Previous   string `json:"previous,omitempty"`
+	Policy     string `json:"policy"`
+}
+
+// Encode returns the payload that every signer of the policy signs: RFC 8785
+// JSON, a pure function of the policy's bytes and the digest of the previous
+// statement, which is "" for version 1. The error is that of a policy that
+// cannot be read, or of a digest that does not fit its version.
+func Encode(text []byte, previous string) ([]byte, error) {
+	doc, err := policy.Parse(text)
+	if err != nil {
+		return nil, err
+	}
+	f := doc.Content()
+	p := policy.Predicate{Repository: f.Repository.String(), Version: f.Version, Previous: previous, Policy: string(text)}
+	payload, err := encode(p, f.Repository)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := policy.NewStatement(payload, p); err != nil {
+		return nil, err
+	}
+	return payload, nil
+}
+
+func encode(p policy.Predicate, repo policy.Locator) ([]byte, error) {
+	raw, err := json.Marshal(statement{
+		Type: statementType,
+		Subject: []subject{
+			{policyPath, map[string]string{"sha256": policy.Sum([]byte(p.Policy))}},
+			{repo.String(), map[string]string{"sha256": repo.Anchor()}},
+		},
+		PredicateType: policy.StatementPredicate,
+		Predicate:     predicate(p),
+	})
+	if err != nil {
+		return nil, err
+	}
+	return jcs.Transform(raw)
+}
+
+// ParseStatement reads the payload of a statement. Only the predicate is looked
+// at: everything else must be what [Encode] makes of it, byte for byte, so that
+// two readings of one payload cannot differ. The statement is also returned
+// beside an error, since its digest is known; it can then never be part of a
+// chain.
+func ParseStatement(payload []byte) (policy.Statement, error) {
+	bad := func(err error) (policy.Statement, error) {
+		return policy.BadStatement(payload, err), err
+	}
+	if len(payload) > MaxStatementBytes {
+		return bad(fmt.Errorf("statement of %d bytes, at most %d are read", len(payload), MaxStatementBytes))
+	}
+	var s statement
+	if err := json.Unmarshal(payload, &s); err != nil {
+		return bad(fmt.Errorf("not a statement: %w", err))
+	}
+	p := policy.Predicate(s.Predicate)
+	repo, err := policy.ParseLocator(p.Repository)
+	if err != nil {
+		return bad(fmt.Errorf("repository: %w", err))
+	}
+	canonical, err := encode(p, repo)
+	if err != nil {
+		return bad(err)
+	}
+	if !bytes.Equal(canonical, payload) {
+		return bad(errors.New("not the canonical encoding of its predicate"))
+	}
+	return policy.NewStatement(payload, p)
+}
