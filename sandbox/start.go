@@ -5,6 +5,7 @@ package sandbox
 import (
 	"context"
 	"crypto/ecdsa"
+	"crypto/rsa"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -85,6 +86,7 @@ type Stack struct {
 	outgoing  *http.Transport
 
 	issuer    *issuer.Issuer
+	issuerKey chan issuerKey
 	fulcio    *fulcio.Fulcio
 	witnesses []*witness.Witness
 	tuf       *tufrepo.Repository
@@ -102,6 +104,11 @@ type Stack struct {
 	trusted []byte
 	configs [3][]byte
 	closed  bool
+}
+
+type issuerKey struct {
+	key *rsa.PrivateKey
+	err error
 }
 
 // quiet turns off the process-wide loggers of the services, once.
@@ -144,13 +151,18 @@ func (s *Stack) start(ctx context.Context) error {
 	if err := s.listen(); err != nil {
 		return err
 	}
+	// An RSA key takes longer to make than all else together.
+	s.issuerKey = make(chan issuerKey, 1)
+	go func() {
+		key, err := s.dir.RSA("issuer")
+		s.issuerKey <- issuerKey{key, err}
+	}()
 	for _, step := range []struct {
 		name string
 		run  func() error
 		skip bool
 	}{
 		{"keys and certificates", s.makeKeys, false},
-		{"OpenID provider", s.startIssuer, false},
 		{"time-stamping authority", s.startTSA, false},
 		{"certificate transparency log", s.startCTLog, false},
 		{"Fulcio", s.startFulcio, false},
@@ -158,6 +170,7 @@ func (s *Stack) start(ctx context.Context) error {
 		{"Rekor v2", s.startShards, false},
 		{"Rekor v1", s.startRekorV1, s.options.RekorV1 == nil},
 		{"TUF repository", s.startTUF, false},
+		{"OpenID provider", s.startIssuer, false},
 		{"forge", s.startForge, false},
 	} {
 		if err := ctx.Err(); err != nil {
@@ -191,7 +204,7 @@ func (s *Stack) listen() error {
 	issuerAt := s.endpoints[Issuer].host
 	s.transport = &issuer.Transport{Base: s.outgoing, Hosts: map[string]string{
 		"token.actions.githubusercontent.com": issuerAt, "gitlab.com": issuerAt,
-		"github.com": s.endpoints[Forge].host, "api.github.com": s.endpoints[Forge].host,
+		"github.com": s.endpoints[Forge].host, "api.github.com": s.endpoints[Forge].host, "raw.githubusercontent.com": s.endpoints[Forge].host,
 	}}
 	return nil
 }
@@ -239,11 +252,12 @@ func (s *Stack) makeKeys() (err error) {
 }
 
 func (s *Stack) startIssuer() error {
-	key, err := s.dir.ECDSA("issuer")
-	if err != nil {
-		return err
+	made := <-s.issuerKey
+	if made.err != nil {
+		return made.err
 	}
-	if s.issuer, err = issuer.New(s.endpoints[Issuer].url, key); err != nil {
+	var err error
+	if s.issuer, err = issuer.New(s.endpoints[Issuer].url, made.key); err != nil {
 		return err
 	}
 	return s.endpoints[Issuer].set(s.issuer)

@@ -40,7 +40,7 @@ func (a *app) token() *cobra.Command {
 			default:
 				return errors.New("whose token? --github, --gitlab or --email")
 			}
-			key, err := state.Key(a.dir, "issuer")
+			key, err := state.RSAOf(a.dir, "issuer")
 			if err != nil {
 				return unavailable(err)
 			}

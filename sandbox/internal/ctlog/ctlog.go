@@ -34,7 +34,7 @@ const (
 	deadline   = 10 * time.Second
 	checkpoint = 100 * time.Millisecond // Tessera's least
 	batchAge   = 5 * time.Millisecond
-	batchSize  = 64
+	batchSize  = 256
 )
 
 // Log is a running log.

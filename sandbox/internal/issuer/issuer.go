@@ -11,9 +11,8 @@ package issuer
 import (
 	"context"
 	"crypto"
-	"crypto/ecdsa"
-	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -50,10 +49,11 @@ type Issuer struct {
 	jobs    map[string]job     // by request token
 }
 
-// New returns the provider that is reached at url, with or without port, and
-// signs with key.
-func New(url string, key *ecdsa.PrivateKey) (*Issuer, error) {
-	public := jose.JSONWebKey{Key: key.Public(), Algorithm: string(jose.ES256), Use: "sig"}
+// New returns the provider that is reached at url and signs with key: by RS256,
+// as GitHub, GitLab and Google do, since clients such as cosign take no other
+// token.
+func New(url string, key *rsa.PrivateKey) (*Issuer, error) {
+	public := jose.JSONWebKey{Key: key.Public(), Algorithm: string(jose.RS256), Use: "sig"}
 	thumb, err := public.Thumbprint(crypto.SHA256)
 	if err != nil {
 		return nil, err
@@ -69,8 +69,8 @@ func New(url string, key *ecdsa.PrivateKey) (*Issuer, error) {
 	}, nil
 }
 
-func newSigner(key *ecdsa.PrivateKey, id string) (jose.Signer, error) {
-	return jose.NewSigner(jose.SigningKey{Algorithm: jose.ES256, Key: key}, (&jose.SignerOptions{}).WithType("JWT").WithHeader("kid", id))
+func newSigner(key *rsa.PrivateKey, id string) (jose.Signer, error) {
+	return jose.NewSigner(jose.SigningKey{Algorithm: jose.RS256, Key: key}, (&jose.SignerOptions{}).WithType("JWT").WithHeader("kid", id))
 }
 
 // Mint returns a token with these claims. An aud that the claims do not set is
@@ -93,7 +93,7 @@ func (i *Issuer) Mint(c claims.Claims, audience string) (string, error) {
 	}
 	signer := i.signer
 	if f, ok := c.(claims.Forged); ok && f.ForeignKey {
-		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		key, err := rsa.GenerateKey(rand.Reader, 2048)
 		if err != nil {
 			return "", err
 		}
@@ -124,7 +124,7 @@ func (i *Issuer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			"response_types_supported":              []string{"code"},
 			"grant_types_supported":                 []string{"authorization_code", deviceGrant},
 			"subject_types_supported":               []string{"public"},
-			"id_token_signing_alg_values_supported": []string{"ES256"},
+			"id_token_signing_alg_values_supported": []string{"RS256"},
 			"code_challenge_methods_supported":      []string{"S256"},
 			"scopes_supported":                      []string{"openid", "email"},
 			"claims_supported":                      []string{"iss", "sub", "aud", "exp", "iat", "email", "email_verified", "nonce", "federated_claims"},
@@ -151,7 +151,7 @@ func (i *Issuer) serveForeign(w http.ResponseWriter, r *http.Request, issuer, ke
 	case "/.well-known/openid-configuration":
 		reply(w, http.StatusOK, map[string]any{
 			"issuer": issuer, "jwks_uri": issuer + keys, "response_types_supported": []string{"id_token"},
-			"subject_types_supported": []string{"public", "pairwise"}, "id_token_signing_alg_values_supported": []string{"ES256"},
+			"subject_types_supported": []string{"public", "pairwise"}, "id_token_signing_alg_values_supported": []string{"RS256"},
 			"scopes_supported": []string{"openid"},
 		})
 	case keys:
@@ -202,7 +202,7 @@ func Verifier(transport http.RoundTripper, audience string) func(ctx context.Con
 }
 
 func unverifiedIssuer(token string) (string, error) {
-	t, err := jwt.ParseSigned(token, []jose.SignatureAlgorithm{jose.ES256, jose.RS256})
+	t, err := jwt.ParseSigned(token, []jose.SignatureAlgorithm{jose.RS256})
 	if err != nil {
 		return "", err
 	}

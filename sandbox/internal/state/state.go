@@ -9,6 +9,7 @@ import (
 	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
@@ -172,10 +173,15 @@ func (d *Dir) Ed25519(name string) (ed25519.PrivateKey, error) {
 // KeyPath is where the key of that name is kept, as PKCS #8 PEM.
 func (d *Dir) KeyPath(name string) string { return d.Path("keys", name+".pem") }
 
-// Key reads a P-256 key of a directory that a running stack has open.
-func Key(dir, name string) (*ecdsa.PrivateKey, error) {
+// RSA returns the RSA key of that name, made at first use.
+func (d *Dir) RSA(name string) (*rsa.PrivateKey, error) {
+	return load(d, name, func() (*rsa.PrivateKey, error) { return rsa.GenerateKey(rand.Reader, 2048) })
+}
+
+// RSAOf reads an RSA key of a directory that a running stack has open.
+func RSAOf(dir, name string) (*rsa.PrivateKey, error) {
 	d := &Dir{path: dir}
-	return parse[*ecdsa.PrivateKey](d.KeyPath(name))
+	return parse[*rsa.PrivateKey](d.KeyPath(name))
 }
 
 func load[K any](d *Dir, name string, generate func() (K, error)) (K, error) {
