@@ -74,11 +74,11 @@ func (a *app) committed(ctx context.Context, o *signOptions) (*draftVersion, err
 		return nil, gitFault(err)
 	}
 	defer r.Close()
+	var text []byte
 	head, err := r.Head()
-	if err != nil {
-		return nil, gitFault(err)
+	if err == nil {
+		text, err = r.File(head, rekorbind.PolicyFile)
 	}
-	text, err := r.File(head, rekorbind.PolicyFile)
 	if errors.Is(err, git.ErrNotFound) {
 		return nil, &fault{reason: policy.PolicyUnreadable, msg: rekorbind.PolicyFile + " is not in the last commit", hint: "write it, `git add` and `git commit` it, then sign"}
 	} else if err != nil {
