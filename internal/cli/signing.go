@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"time"
 
@@ -68,8 +69,7 @@ func (a *app) committed(ctx context.Context, o *signOptions) (*draftVersion, err
 	if !o.git.set {
 		o.git.value, o.git.set = ".", true
 	}
-	v := &draftVersion{dir: o.git.value}
-	r, err := git.Open(v.dir)
+	r, err := git.Open(o.git.value)
 	if err != nil {
 		return nil, gitFault(err)
 	}
@@ -84,6 +84,14 @@ func (a *app) committed(ctx context.Context, o *signOptions) (*draftVersion, err
 	} else if err != nil {
 		return nil, gitFault(err)
 	}
+	return a.draft(ctx, o, text)
+}
+
+// draft finds out which statement a policy is that is, or will be, committed in
+// the repository that --git names.
+func (a *app) draft(ctx context.Context, o *signOptions, text []byte) (*draftVersion, error) {
+	v := &draftVersion{dir: o.git.value}
+	var err error
 	if v.doc, err = policy.Parse(text); err != nil {
 		return nil, faultf(policy.PolicyValue, "%s: %s", rekorbind.PolicyFile, err)
 	}
@@ -317,10 +325,16 @@ func (a *app) sign(ctx context.Context, o *signOptions) error {
 	if err != nil {
 		return err
 	}
+	return a.signAs(ctx, o, v, s, token)
+}
+
+// signAs signs the draft as the person to whom the token belongs.
+func (a *app) signAs(ctx context.Context, o *signOptions, v *draftVersion, s sigstore.Services, token string) error {
 	claims, err := oidc.UnverifiedClaims(token)
 	if err != nil {
 		return faultf(policy.LoginNeeded, "%s", err)
 	}
+	r := rekorbind.Request{}
 	who := claims.Email
 	if who == "" {
 		who = claims.Subject
@@ -423,9 +437,13 @@ func (v *draftVersion) wasNamed(l policy.Locator) bool {
 
 func (a *app) statusCommand() *cobra.Command {
 	o := &signOptions{}
+	form := &format{allowed: []string{"text", "github"}}
 	cmd := &cobra.Command{
-		Use:     "status",
-		Short:   "say who signed the committed policy, who still has to, and what is in force",
+		Use:   "status",
+		Short: "say who signed the committed policy, who still has to, and what is in force",
+		Long: `Status compares the policy of the last commit with the one in force. With --format
+github it also sets the step's output "ready": "true" if enough maintainers signed a
+version that is not bound yet.`,
 		Example: "  repopolicy status",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -434,6 +452,9 @@ func (a *app) statusCommand() *cobra.Command {
 				return err
 			}
 			a.warn(v.found)
+			if form.value == "github" {
+				a.writeRunnerFiles([]output{{"ready", strconv.FormatBool(v.ready())}}, "")
+			}
 			if p := v.summary(); p != nil {
 				a.out.line("in force    version %d, expires %s, genesis %s, completeness %s", p.Version, p.Expires.Format(time.DateOnly), p.Genesis, p.Completeness)
 				if p.Statement == "sha256:"+policy.Sum(v.statement) {
@@ -461,7 +482,18 @@ func (a *app) statusCommand() *cobra.Command {
 		},
 	}
 	o.signFlags(cmd)
+	cmd.Flags().Var(form, "format", "form of the output")
 	return cmd
+}
+
+// ready reports whether the draft is a new version that enough maintainers
+// signed.
+func (v *draftVersion) ready() bool {
+	if p := v.summary(); p != nil && p.Statement == "sha256:"+policy.Sum(v.statement) {
+		return false
+	}
+	signed, err := v.signed()
+	return err == nil && signed.Need == 0
 }
 
 func orNobody(names []string) string {
