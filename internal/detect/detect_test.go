@@ -44,7 +44,9 @@ const release = ".github/workflows/release.yml"
 
 func TestRules(t *testing.T) {
 	const signing = "permissions: {id-token: write}\n"
-	steps := func(s string) string { return "jobs:\n  a:\n" + s + "    runs-on: ubuntu-latest\n    steps: [{run: make}]\n" }
+	steps := func(s string) string {
+		return "jobs:\n  a:\n" + s + "    runs-on: ubuntu-latest\n    steps: [{run: make}]\n"
+	}
 	for _, c := range []struct {
 		what, text string
 		more       map[string]string
