@@ -56,6 +56,10 @@ type Job struct {
 	ID      string
 	Claims  claims.GitHub // what its tokens say
 	IDToken bool          // whether it may have tokens
+	// Contents is what its own token may do with the repository's content: read,
+	// write or nothing. Steps find the token in github.token, as
+	// sandbox-contents-read and so on; it opens nothing here.
+	Contents string
 	// Env is its environment: GITHUB_*, RUNNER_*, the env of workflow and job
 	// and, where it may have tokens, ACTIONS_ID_TOKEN_REQUEST_URL and _TOKEN.
 	Env   map[string]string
@@ -373,12 +377,15 @@ func (x *execution) prepare(w *actionlint.Workflow, job *actionlint.Job, l level
 	} else {
 		c.Runner = "github-hosted"
 	}
-	j := &Job{ID: l.prefix + job.ID.Value, Claims: c, IDToken: allowed.idToken(), Env: map[string]string{}, Outputs: map[string]string{}, forge: x.forge, repo: x.repo, scope: s, job: job}
-	for k, v := range x.github() {
+	j := &Job{ID: l.prefix + job.ID.Value, Claims: c, IDToken: allowed.idToken(), Contents: allowed.contents(), Env: map[string]string{}, Outputs: map[string]string{}, forge: x.forge, repo: x.repo, scope: s, job: job}
+	context := x.github()
+	for k, v := range context {
 		if text, ok := v.(string); ok {
 			j.Env["GITHUB_"+strings.ToUpper(k)] = text
 		}
 	}
+	context["token"] = "sandbox-contents-" + j.Contents
+	s["github"] = context
 	maps.Copy(j.Env, map[string]string{"CI": "true", "GITHUB_ACTIONS": "true", "GITHUB_JOB": job.ID.Value, "RUNNER_ENVIRONMENT": c.Runner, "RUNNER_OS": "Linux"})
 	env := map[string]any{}
 	for _, e := range []*actionlint.Env{w.Env, job.Env} {
