@@ -104,7 +104,7 @@ type walk struct {
 	settled  map[*leaf]bool    // bindings that were compared with the chain
 	alarms   []Alarm
 	problems []ChainProblem
-	owner    map[string]bool // statements that only the owner's number keeps from effect
+	owner    map[*leaf]bool // bindings that only the owner's number keeps from effect
 }
 
 // Evaluate returns the chain of versions that the history shows for its
@@ -135,7 +135,7 @@ func Evaluate(h History) *Chain {
 	c.demandKept()
 	c.missing(e, w, walks)
 	c.compare(e, w, walks)
-	if w != nil && len(c.links) > MaxVersions {
+	if len(c.links) > MaxVersions {
 		c.fail(ChainTooLarge, fmt.Sprintf("%d versions", len(c.links)))
 	}
 	return c
@@ -165,7 +165,6 @@ func newEvaluator(h *History, o *order) *evaluator {
 		e.statements[s.digest] = s
 		shown[s.digest], shown[s.pae] = s, s
 		switch {
-		case s.err != nil:
 		case s.previous != "":
 			e.children[s.previous] = append(e.children[s.previous], s)
 		case s.doc != nil && s.file().Recovers != "":
@@ -273,16 +272,13 @@ func (e *evaluator) foundersOf(s *Statement) []string {
 // walkFrom follows the chain from s as the genesis of the repository with that
 // number; nil if s never took effect there.
 func (e *evaluator) walkFrom(s *Statement, id string) *walk {
-	w := &walk{evaluator: e, id: id, subjects: map[signer]string{}, settled: map[*leaf]bool{}, owner: map[string]bool{}}
+	w := &walk{evaluator: e, id: id, subjects: map[signer]string{}, settled: map[*leaf]bool{}, owner: map[*leaf]bool{}}
 	sigs := w.countable(nil, s)
 	eff := w.effectOf(nil, nil, s, sigs)
 	if eff.none() && len(eff.mirror) == 0 {
 		return nil
 	}
 	w.add(s, eff, sigs)
-	if eff.none() {
-		return w // bound in Rekor v1 alone
-	}
 	for len(eff.sure) > 0 || !eff.from.IsZero() {
 		next := w.successor()
 		if next == nil {
@@ -332,10 +328,9 @@ func (w *walk) successor() *link {
 		eff := w.effectOf(head, head, s, sigs)
 		if !eff.none() {
 			all = append(all, contender{s, eff, sigs})
-			continue
 		}
-		if slices.ContainsFunc(w.leaves[s.digest], func(l *leaf) bool { return w.mayBind(head, s, l.Binding) == bindsOwner }) {
-			w.owner[s.digest] = true
+		for _, l := range w.leaves[s.digest] {
+			w.owner[l] = w.mayBind(head, s, l.Binding) == bindsOwner
 		}
 	}
 	recs := w.recoveries(head)

@@ -154,7 +154,7 @@ func (c *Chain) compare(e *evaluator, chosen *walk, walks []*walk) {
 		switch {
 		case mine.beats(e.order, &theirs):
 			c.alarms = append(c.alarms, Alarm{AlarmSecondGenesis, "another version 1 was bound later", statements, entries})
-		case c.label == GenesisAnchored, c.void(theirs.possible):
+		case c.label == GenesisAnchored, !slices.ContainsFunc(theirs.possible, func(l *leaf) bool { return !c.void(l) }):
 			c.alarms = append(c.alarms, Alarm{AlarmGenesisConflict, "another version 1 was bound earlier", statements, entries})
 		default:
 			c.fail(GenesisConflict, "another version 1 was bound earlier, or no order between them is known", entries...)
@@ -162,14 +162,9 @@ func (c *Chain) compare(e *evaluator, chosen *walk, walks []*walk) {
 	}
 }
 
-// void reports whether versions of the chain declare all of the leaves void.
-func (c *Chain) void(leaves []*leaf) bool {
-	for _, l := range leaves {
-		if l.Body == "" || !slices.ContainsFunc(c.links, func(k *link) bool { return slices.Contains(k.file().Void, l.Body) }) {
-			return false
-		}
-	}
-	return len(leaves) > 0
+// void reports whether a version of the chain declares the binding void.
+func (c *Chain) void(l *leaf) bool {
+	return l.Body != "" && slices.ContainsFunc(c.links, func(k *link) bool { return slices.Contains(k.file().Void, l.Body) })
 }
 
 // demandKept compares the chain with what an earlier run kept: the one must be a

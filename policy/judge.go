@@ -234,11 +234,10 @@ func (t *Trusted) at(p place, req Request, c *Claims, v *Verification) Decision 
 	for k, i := range candidates {
 		d := t.decideBy(i, req, c, v)
 		d.Versions = numbers
-		if k == 0 || d.Outcome != Permitted {
-			out = d
-		} else if out.Outcome == Permitted {
-			out = d
+		if k > 0 && out.Outcome != Permitted && d.Outcome == Permitted {
+			continue // what one denies no other allows
 		}
+		out = d
 	}
 	return out
 }
