@@ -220,7 +220,7 @@ func (d *disclosure) successor(s *Statement, l *leaf, after string, pending fate
 		return fateLost
 	case !ours:
 		return pending
-	case s.version == 1 && (parent.file().Recovery == 0 || parent.file().Tombstone):
+	case s.version == 1 && !recoverable(parent, s):
 		return fateLost
 	case i+1 < len(d.walk.links) && d.walk.links[i+1].effect.surelyBy(d.order, l.place):
 		return fateLost
