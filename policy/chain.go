@@ -121,6 +121,9 @@ func Evaluate(h History) *Chain {
 	}
 	e := newEvaluator(&h, c.order)
 	var walks []*walk
+	if len(e.genesis) > maxGeneses {
+		return c.fail(ChainTooLarge, fmt.Sprintf("%d first versions", len(e.genesis)))
+	}
 	for _, s := range e.genesis {
 		for _, id := range e.foundersOf(s) {
 			if w := e.walkFrom(s, id); w != nil {
@@ -203,9 +206,19 @@ func (e *evaluator) entries(shown map[string]*Statement) {
 			e.sigs[s.facts.Statement] = append(e.sigs[s.facts.Statement], &signature{s.facts})
 		}
 	}
-	for _, sigs := range e.sigs {
+	for digest, sigs := range e.sigs {
 		slices.SortFunc(sigs, func(a, b *signature) int {
 			return cmp.Or(sortEntry(a.Entry, b.Entry), cmp.Compare(a.Signer.Value, b.Signer.Value), cmp.Compare(a.Signer.TokenSubject, b.Signer.TokenSubject))
+		})
+		// Of entries of one signer in one log the first does what all do: however
+		// often somebody logs a signature again, the work stays the same.
+		seen := map[SignatureFacts]bool{}
+		e.sigs[digest] = slices.DeleteFunc(sigs, func(s *signature) bool {
+			k := s.SignatureFacts
+			k.Entry = Entry{Log: k.Entry.Log}
+			again := seen[k]
+			seen[k] = true
+			return again
 		})
 	}
 	for _, v := range e.h.Leaves {
@@ -227,8 +240,15 @@ func (e *evaluator) entries(shown map[string]*Statement) {
 	byEntry := func(a, b *leaf) int {
 		return cmp.Or(sortEntry(a.Entry, b.Entry), cmp.Compare(a.Body, b.Body), cmp.Compare(a.Binding.RepositoryID, b.Binding.RepositoryID), cmp.Compare(a.Binding.OwnerID, b.Binding.OwnerID))
 	}
-	for _, ls := range e.leaves {
+	for digest, ls := range e.leaves {
 		slices.SortFunc(ls, byEntry)
+		// However often a binding is logged again, the first ones of each log
+		// decide. If they do not suffice, what is left out leaves them pending.
+		logged := map[string]int{}
+		e.leaves[digest] = slices.DeleteFunc(ls, func(l *leaf) bool {
+			logged[l.Entry.Log]++
+			return logged[l.Entry.Log] > maxBindings
+		})
 	}
 	slices.SortFunc(e.unknown, byEntry)
 }
@@ -291,7 +311,7 @@ func (e *evaluator) walkFrom(s *Statement, id string) *walk {
 }
 
 func (w *walk) add(s *Statement, eff effect, sigs []*signature) *link {
-	w.learn(sigs)
+	w.learn(sigs, &eff)
 	l := &link{stmt: s, effect: eff, ids: w.idsAfter(s, &eff)}
 	w.links = append(w.links, l)
 	return l

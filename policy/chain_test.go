@@ -199,6 +199,58 @@ func TestChainLimits(t *testing.T) {
 	}
 }
 
+// TestFlood: signatures and bindings that anybody logs again cost little and
+// change nothing.
+func TestFlood(t *testing.T) {
+	h := longChain(t, 3)
+	flood := func(n int) History {
+		x := h
+		x.Signatures, x.Leaves = slices.Clone(h.Signatures), slices.Clone(h.Leaves)
+		for i := range n {
+			s, l := h.Signatures[i%len(h.Signatures)], h.Leaves[i%len(h.Leaves)]
+			s.facts.Entry.Index += 1000 + int64(i)
+			l.facts.Entry.Index += 1000 + int64(i)
+			s.facts.Entry.NotAfter, l.facts.Entry.NotAfter = time.Time{}, time.Time{}
+			x.Signatures, x.Leaves = append(x.Signatures, s), append(x.Leaves, l)
+		}
+		return x
+	}
+	want := Evaluate(h).Keep()
+	for _, n := range []int{1, 100, 40_000} {
+		start := time.Now()
+		c := Evaluate(flood(n))
+		if c.Reason() != "" || !slices.Equal(c.Keep().Chain, want.Chain) {
+			t.Errorf("%d copies: %d problems, first %v", n, len(c.Problems()), c.Reason())
+		}
+		t.Logf("%d copies: %s", n, time.Since(start))
+	}
+	// One statement bound so often that its last binding is not looked at: without
+	// quorum before the others it is undecided, never absent.
+	x := h
+	x.Signatures = slices.DeleteFunc(slices.Clone(h.Signatures), func(s Signature) bool { return s.facts.Statement == h.Statements[2].digest })
+	for i := range maxBindings + 10 {
+		l := h.Leaves[len(h.Leaves)-1]
+		l.facts.Entry.Index += int64(i)
+		l.facts.Entry.NotAfter = time.Time{}
+		x.Leaves = append(slices.Clip(x.Leaves), l)
+	}
+	if r := Evaluate(x).Reason(); r != Undisclosed {
+		t.Errorf("many bindings without quorum: %s", r)
+	}
+	many := h
+	many.Statements = slices.Clone(h.Statements)
+	for i := range maxGeneses {
+		many.Statements = append(many.Statements, statementOf(t, fmt.Sprintf("# %d\n"+chainPolicy, i, 1), ""))
+	}
+	if r := Evaluate(many).Reason(); r != ChainTooLarge {
+		t.Errorf("many first versions: %s", r)
+	}
+	many.Statements = many.Statements[:len(many.Statements)-1]
+	if r := Evaluate(many).Reason(); r != "" {
+		t.Errorf("nearly as many: %s", r)
+	}
+}
+
 // TestLogs: logs that contradict themselves or are of no known generation count
 // for nothing.
 func TestLogs(t *testing.T) {

@@ -135,12 +135,12 @@ func (c *Chain) compare(e *evaluator, chosen *walk, walks []*walk) {
 		if w == chosen || w.root() == chosen.root() { // the same one bound by another repository: see foreign
 			continue
 		}
-		theirs := w.presence()
+		ours, theirs := mine, w.presence()
 		first := w.links[0].effect
 		if theirs.none() && len(first.mirror) > 0 { // bound in Rekor v1 alone
 			theirs = first.within(e.h.Repository)
 			theirs.possible = theirs.mirror
-			mine.sure = append(slices.Clone(mine.sure), mine.mirror...)
+			ours.sure = append(slices.Clone(mine.sure), mine.mirror...)
 		}
 		sameID := w.links[0].ids == chosen.links[0].ids && w.root().repository.Host() == chosen.root().repository.Host()
 		if theirs.none() {
@@ -152,7 +152,7 @@ func (c *Chain) compare(e *evaluator, chosen *walk, walks []*walk) {
 		statements := []string{chosen.root().digest, w.root().digest}
 		entries := append(entriesOf(mine.possible), entriesOf(theirs.possible)...)
 		switch {
-		case mine.beats(e.order, &theirs):
+		case ours.beats(e.order, &theirs):
 			c.alarms = append(c.alarms, Alarm{AlarmSecondGenesis, "another version 1 was bound later", statements, entries})
 		case c.label == GenesisAnchored, !slices.ContainsFunc(theirs.possible, func(l *leaf) bool { return !c.void(l) }):
 			c.alarms = append(c.alarms, Alarm{AlarmGenesisConflict, "another version 1 was bound earlier", statements, entries})
