@@ -59,6 +59,7 @@ type Chain struct {
 	order      *order
 	view       View
 	kept       Kept
+	walk       *walk // of the chosen chain; nil if there is none
 	past       *File // rules of version 1 that also judge what was before it; nil if none
 }
 

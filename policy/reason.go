@@ -163,6 +163,7 @@ const (
 	PolicyExpired     Reason = "policy-expired"
 	EntryLate         Reason = "entry-late"
 	BeforeGenesis     Reason = "before-genesis"
+	BelowThreshold    Reason = "below-threshold"
 	EvidenceUnproven  Reason = "evidence-unproven"
 	EvidenceMalformed Reason = "evidence-malformed"
 	Usage             Reason = "usage"
@@ -237,6 +238,7 @@ var reasonTable = []ReasonInfo{
 	{PolicyExpired, ClassStale, "the policy has expired", "maintainers renew it with a new version"},
 	{EntryLate, ClassDeny, "the log entry is no evidence: it was logged after its certificate or its log had expired, or in no log of the trusted root", ""},
 	{BeforeGenesis, ClassDeny, "the release was logged before the policy was bound, and no rule of version 1 reaches back", "a rule of version 1 may say `since`, a later version may list the digest under [[adopted]]"},
+	{BelowThreshold, ClassInvalid, "too few maintainers have signed this version of the policy", "`repopolicy status` says who still has to sign"},
 	{EvidenceUnproven, ClassDeny, "the evidence file does not prove what it claims", "check which --trusted-root belongs to this project"},
 	{EvidenceMalformed, ClassInvalid, "the evidence file is malformed", ""},
 	{Usage, ClassUsage, "the command line is wrong", ""},
