@@ -25,8 +25,6 @@ func (w *walk) mayBind(prev *link, s *Statement, b Binding) bindsAs {
 		return bindsWell
 	}
 	switch {
-	case w.h.Binder == BoundByMaintainers: // no certificate has numbers
-		return bindsWell
 	case b.Repository != s.repository && b.Repository != prev.stmt.repository:
 		return bindsNot
 	case b.RepositoryID != prev.ids.Repository && (f.Handover == "" || b.RepositoryID != f.Handover):

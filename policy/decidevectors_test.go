@@ -12,7 +12,7 @@ import (
 )
 
 // decideCase is the JSON form of everything that a decision depends on beside
-// the policy (SPEC 8).
+// the policy (SPEC 11).
 type decideCase struct {
 	Request struct {
 		Now       time.Time `json:"now"`

@@ -61,7 +61,8 @@ func (e *effect) mayMirror(o *order, p place) bool {
 // after reports whether the version certainly took effect after p, whichever of
 // its bindings did it. A binding that somebody logs again later must not help.
 func (e *effect) after(o *order, p place) bool {
-	return len(e.possible) > 0 && !slices.ContainsFunc(e.possible, func(l *leaf) bool { return !o.before(p, l.place) })
+	not := func(l *leaf) bool { return !o.before(p, l.place) }
+	return len(e.possible) > 0 && !slices.ContainsFunc(e.possible, not) && !slices.ContainsFunc(e.short, not)
 }
 
 // beats reports whether a certainly took effect before b could.
@@ -82,7 +83,7 @@ func (e *effect) within(repo Locator) effect {
 		}
 		return out
 	}
-	return effect{sure: named(e.sure), possible: named(e.possible), mirror: named(e.mirror)}
+	return effect{sure: named(e.sure), possible: named(e.possible), mirror: named(e.mirror), short: named(e.short)}
 }
 
 // effectOf is rule 2: a version takes effect at the first binding that its

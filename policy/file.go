@@ -28,7 +28,7 @@ type File struct {
 	Restored    []Restoration
 	Adopted     []Adoption
 
-	// What follows concerns the chain of versions only (SPEC 6).
+	// What follows concerns the chain of versions only (SPEC 6.2).
 	Tombstone    bool
 	OwnerChanged bool
 	Recovers     string        // hex SHA-256 of the head that this version 1 recovers, or ""
@@ -163,6 +163,9 @@ type Document struct {
 
 // Content returns what the document says. It must not be changed.
 func (d *Document) Content() *File { return &d.file }
+
+// Text returns the exact bytes that were parsed. They must not be changed.
+func (d *Document) Text() []byte { return d.bytes }
 
 // Digest returns the SHA-256 of the exact bytes that were parsed.
 func (d *Document) Digest() Digest {

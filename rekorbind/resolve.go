@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/repopolicy/repopolicy/internal/sigstore"
@@ -41,6 +42,20 @@ type Resolution struct {
 	// Failed are the look-ups that gave no answer, by name.
 	Failed map[string]error
 	Fork   *Fork // evidence that a log contradicts itself; nil without
+
+	history policy.History
+}
+
+// Standing returns who signed a statement that wants to be the next version of
+// the chain; see [policy.Chain.Standing].
+func (r *Resolution) Standing(payload []byte) (policy.Standing, error) {
+	s, err := ParseStatement(payload)
+	if err != nil {
+		return policy.Standing{}, err
+	}
+	h := r.history
+	h.Statements = append(slices.Clone(h.Statements), s)
+	return policy.Evaluate(h).Standing(h, s.Digest())
 }
 
 // Resolve returns the chain of the repository. A look-up that fails leaves less
@@ -48,17 +63,12 @@ type Resolution struct {
 // The error is about the machine's own state.
 func (r *Resolver) Resolve(ctx context.Context, repo policy.Locator, files []File) (*Resolution, error) {
 	out := &Resolution{Failed: map[string]error{}}
-	c := Collect(r.Root, r.Forges, files)
-	out.Ignored = c.Ignored
-	h := policy.History{
-		Repository: repo, Binder: r.Forges.Binder(repo), DefaultRefs: r.DefaultRefs, Statements: c.Statements, Signatures: c.Signatures, Leaves: c.Leaves,
-		Pin: r.Pin, Anchor: r.Anchor, View: policy.View{Completeness: policy.CompleteNone}, Now: r.Now,
-	}
-	for _, l := range r.Root.Logs() {
-		h.Logs = append(h.Logs, l.Log)
-	}
+	c, ignored := Collect(r.Root, r.Forges, files)
+	out.Ignored = ignored
+	h := c.History(repo, r.Now)
+	h.DefaultRefs, h.Pin, h.Anchor, h.View = r.DefaultRefs, r.Pin, r.Anchor, policy.View{Completeness: policy.CompleteNone}
 	for _, l := range r.Lookups {
-		found, err := l.Find(ctx, Query{repo, c.Known})
+		found, err := l.Find(ctx, Query{repo, c.Known()})
 		if err != nil {
 			out.Failed[l.Name()] = err
 			if errors.As(err, &out.Fork) {
@@ -80,7 +90,7 @@ func (r *Resolver) Resolve(ctx context.Context, repo policy.Locator, files []Fil
 			return nil, fmt.Errorf("what was kept of %s: %w", repo, err)
 		}
 	}
-	out.Chain = policy.Evaluate(h)
+	out.Chain, out.history = policy.Evaluate(h), h
 	if r.Keeper != nil {
 		next := out.Chain.Keep()
 		if ok, err := r.Keeper.Keep(repo, h.Kept, next); err != nil {

@@ -99,6 +99,9 @@ func (d *draft) section(s section) {
 		if err == nil {
 			err = d.complete(&who)
 		}
+		for _, alt := range who.missed {
+			d.leave("%s: refs that match %s: no pattern says that", e.name, alt)
+		}
 		if err != nil {
 			d.leave("%s: %s", e.name, err)
 			continue
@@ -110,13 +113,16 @@ func (d *draft) section(s section) {
 func fromAttestations(n *yaml.Node) (signer, error) {
 	w := scalar(n, "signer_workflow")
 	if w == "" {
+		w = scalar(n, "signer-workflow") // an older spelling
+	}
+	if w == "" {
 		return signer{}, errors.New("any workflow may sign: name one with signer_workflow")
 	}
 	// gh takes an expression, so that some entries escape the dots.
 	text, _ := literal(w)
 	owner, rest, _ := strings.Cut(strings.TrimPrefix(text, "github.com/"), "/")
 	name, file, _ := strings.Cut(rest, "/")
-	s, err := signer{issuer: githubIssuer}.workflow("https://github.com/"+owner+"/"+name+"/"+file+"@", len("https://github.com/"+owner+"/"+name+"/"+file+"@"))
+	s, err := signer{issuer: githubIssuer}.workflow("https://github.com/"+owner+"/"+name+"/"+file+"@", anything)
 	if err != nil {
 		return signer{}, fmt.Errorf("%q is no workflow", w)
 	}
@@ -135,7 +141,7 @@ func (d *draft) complete(s *signer) error {
 	if s.repo == "" {
 		return nil
 	}
-	if s.ref != "" && !policy.ValidRef(s.ref) {
+	if s.path != "" && s.ref != "" && !policy.ValidRef(s.ref) {
 		return fmt.Errorf("%q is no ref", s.ref)
 	}
 	l, err := policy.NormalizeLocator(s.repo)
@@ -149,6 +155,8 @@ func (d *draft) complete(s *signer) error {
 	s.repo = l.String()
 	pin := d.o.SignerRefs[l.Path()]
 	switch {
+	case len(s.refs) > 0:
+		return fmt.Errorf("%s is a workflow of another repository, and a rule pins one ref of it", l.Path()+"/"+s.path)
 	case d.o.Caller == "":
 		return fmt.Errorf("%s is a workflow of another repository: say with --caller which workflow of this repository calls it", l.Path()+"/"+s.path)
 	case s.ref == "" && pin == "":
@@ -271,6 +279,8 @@ func (d *draft) signer(put, comment func(string, ...any), r *rule) {
 		put("workflow   = %s", str(r.path))
 		if r.ref != "" {
 			put("refs       = [%s]", str(r.ref))
+		} else if len(r.refs) > 0 {
+			put("refs       = [%s]", list(r.refs))
 		} else if r.narrowed {
 			comment("the entry takes any ref; this rule takes the tag being verified")
 		}

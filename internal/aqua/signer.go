@@ -16,9 +16,11 @@ const githubIssuer = "https://token.actions.githubusercontent.com"
 
 // signer is whom an entry names, in the terms of a rule.
 type signer struct {
-	repo      string // "owner/name" of a workflow; "" for a person
-	path      string // of the workflow
-	ref       string // exact ref; "" for the tag being verified
+	repo      string   // "owner/name" of a workflow; "" for a person
+	path      string   // of the workflow
+	ref       string   // exact ref; "" for the tag being verified, or refs
+	refs      []string // patterns, if the entry lists several
+	missed    []string // alternatives of the entry that no pattern says
 	triggers  []string
 	kind      policy.Kind
 	value     string
@@ -40,8 +42,8 @@ func fromCosign(n *yaml.Node) (signer, error) {
 		identity, expression = opts["--certificate-identity-regexp"], true
 	}
 	if re := opts["--certificate-oidc-issuer-regexp"]; issuer == "" && re != "" {
-		text, open := literal(re)
-		if open >= 0 {
+		text, rest := literal(re)
+		if rest != "" {
 			return signer{}, fmt.Errorf("the issuer is an expression, %q", re)
 		}
 		issuer = text
@@ -63,13 +65,16 @@ func fromCosign(n *yaml.Node) (signer, error) {
 			return signer{}, fmt.Errorf("a rule has nothing for %s", flag)
 		}
 	}
-	open := -1 // from where on the identity may be anything
+	rest := "" // of the expression, that does not match one text only
 	if expression {
-		identity, open = literal(identity)
+		identity, rest = literal(identity)
 	}
-	identity, open = versionless(identity, open)
+	// A template such as {{.Version}} is what a rule calls the tag.
+	if i := strings.Index(identity, "{{"); i >= 0 {
+		identity, rest = identity[:i], anything
+	}
 	if issuer != githubIssuer {
-		if open >= 0 {
+		if rest != "" {
 			return signer{}, errors.New("the identity is an expression that matches more than one")
 		}
 		if s.kind, s.value = policy.KindEmail, identity; strings.Contains(identity, "://") {
@@ -77,38 +82,61 @@ func fromCosign(n *yaml.Node) (signer, error) {
 		}
 		return s, nil
 	}
-	return s.workflow(identity, open)
+	return s.workflow(identity, rest)
 }
 
-// workflow reads "https://github.com/owner/name/path@ref" of which everything
-// from open on, if that is not negative, is not known.
-func (s signer) workflow(identity string, open int) (signer, error) {
-	known := identity
-	if open >= 0 {
-		known = identity[:open]
-	}
-	rest, ok := strings.CutPrefix(known, "https://github.com/")
-	i := strings.Index(rest, "/.github/workflows/")
+// workflow reads "https://github.com/owner/name/path@ref", which continues with
+// what the expression rest matches, if that is not empty.
+func (s signer) workflow(known, rest string) (signer, error) {
+	name, ok := strings.CutPrefix(known, "https://github.com/")
+	i := strings.Index(name, "/.github/workflows/")
 	if !ok || i < 0 {
 		return signer{}, errors.New("the identity matches more than one workflow")
 	}
-	path, ref, at := strings.Cut(rest[i+1:], "@")
-	if !at && (open < 0 || !strings.HasSuffix(path, ".yml") && !strings.HasSuffix(path, ".yaml")) {
+	path, ref, at := strings.Cut(name[i+1:], "@")
+	if !at && (rest == "" || !strings.HasSuffix(path, ".yml") && !strings.HasSuffix(path, ".yaml")) {
 		return signer{}, errors.New("the identity matches more than one workflow")
 	}
-	s.repo, s.path = rest[:i], path
-	switch {
-	case open < 0:
+	s.repo, s.path = name[:i], path
+	if rest == "" {
 		s.ref = ref
-	case strings.HasPrefix(ref, "refs/heads/"):
+		return s, nil
+	}
+	if s.alternatives(ref, rest); len(s.refs) > 0 {
+		return s, nil
+	}
+	if strings.HasPrefix(ref, "refs/heads/") {
 		return signer{}, errors.New("the identity takes several branches")
-	default:
-		prefix, tag := strings.CutPrefix(ref, "refs/tags/")
-		if s.narrowed = !tag; prefix != "" && tag {
-			s.tags = prefix + "*"
-		}
+	}
+	prefix, tag := strings.CutPrefix(ref, "refs/tags/")
+	if s.narrowed = !tag; prefix != "" && tag {
+		s.tags = prefix + "*"
 	}
 	return s, nil
+}
+
+// alternatives reads "(main|v.+)" behind a ref. What no pattern of a policy says
+// exactly is left out: leaving out is narrower.
+func (s *signer) alternatives(ref, rest string) {
+	inner, ok := strings.CutPrefix(strings.TrimSuffix(rest, "$"), "(")
+	inner, end := strings.CutSuffix(inner, ")")
+	if !ok || !end || strings.ContainsAny(inner, "()") {
+		return
+	}
+	for alt := range strings.SplitSeq(strings.TrimPrefix(inner, "?:"), "|") {
+		text, open := literal("^" + alt + "$")
+		full := ref + text
+		switch {
+		case !strings.HasPrefix(full, "refs/heads/") && !strings.HasPrefix(full, "refs/tags/"):
+			s.missed = append(s.missed, alt)
+		case open == "":
+			s.refs = append(s.refs, full)
+		case open == ".*$" || open == ".+$":
+			s.refs = append(s.refs, full+"*")
+		default:
+			s.missed = append(s.missed, alt)
+		}
+	}
 }
 
 // options reads the list of options; a flag may have its value behind "=" or as
@@ -136,13 +164,15 @@ func options(n *yaml.Node) (map[string]string, error) {
 	return out, nil
 }
 
-// literal returns the text that an expression of cosign's matches, and from where
-// on it is open: -1 if it matches this text only. The expression is not anchored
-// unless it says so, a dot that is not escaped stands for itself, which is
-// narrower.
-func literal(expression string) (text string, open int) {
+// anything is the rest of an expression of which nothing is known.
+const anything = ".*"
+
+// literal returns the text with which everything begins that an expression of
+// cosign's matches, and what follows in the expression: nothing if it matches this
+// text only. The expression is not anchored unless it says so; a dot that is not
+// escaped stands for itself, which is narrower.
+func literal(expression string) (text, rest string) {
 	s := strings.TrimPrefix(expression, "^")
-	s, anchored := strings.CutSuffix(s, "$")
 	var b strings.Builder
 	for i := 0; i < len(s); i++ {
 		next := byte(0)
@@ -150,10 +180,12 @@ func literal(expression string) (text string, open int) {
 			next = s[i+1]
 		}
 		switch c := s[i]; {
+		case c == '$' && next == 0:
+			return b.String(), ""
 		case strings.HasPrefix(s[i:], "{{"):
 			n := strings.Index(s[i:], "}}")
 			if n < 0 {
-				return b.String(), b.Len()
+				return b.String(), s[i:]
 			}
 			b.WriteString(s[i : i+n+2])
 			i += n + 1
@@ -161,22 +193,10 @@ func literal(expression string) (text string, open int) {
 			b.WriteByte(next)
 			i++
 		case strings.IndexByte(`\+*?()|[]{}^$`, c) >= 0, next != 0 && strings.IndexByte("*+?{", next) >= 0 && !strings.HasPrefix(s[i+1:], "{{"):
-			return b.String(), b.Len()
+			return b.String(), s[i:]
 		default:
 			b.WriteByte(c)
 		}
 	}
-	if !anchored {
-		return b.String(), b.Len()
-	}
-	return b.String(), -1
-}
-
-// versionless treats a template such as {{.Version}} as the beginning of what is
-// open: the version is what a rule calls the tag.
-func versionless(identity string, open int) (string, int) {
-	if i := strings.Index(identity, "{{"); i >= 0 && (open < 0 || i < open) {
-		return identity, i
-	}
-	return identity, open
+	return b.String(), anything
 }

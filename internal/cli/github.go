@@ -184,7 +184,8 @@ func summaryOf(r *report, total string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "### repopolicy: %s\n\n", total)
 	if p := r.Criteria.Policy; p != nil {
-		fmt.Fprintf(&b, "Policy of %s, version %d, %s, pinned by --policy.\n\n", code(p.Repository), p.Version, code(p.Digest))
+		fmt.Fprintf(&b, "Policy of %s, version %d, %s, genesis %s, completeness %s.\n\n",
+			code(p.Repository), p.Version, code(p.Digest), code(p.Genesis), code(p.Completeness))
 	} else {
 		fmt.Fprintf(&b, "No policy was consulted; the signer demanded is %s.\n\n", code(r.Criteria.Identity))
 	}

@@ -329,7 +329,7 @@ func FuzzSummary(f *testing.F) {
 		r.Criteria.Policy.Repository = b
 		x, y, none := code(a), code(b), "-"
 		rows := []string{x, y, none, none, y, x, y, none, none, y, x, y, y, x, y}
-		checkMarkdown(t, summaryOf(r, "DENY: 1 of 3 artifacts allowed"), append([]string{y, code(r.Criteria.Policy.Digest)}, rows...))
+		checkMarkdown(t, summaryOf(r, "DENY: 1 of 3 artifacts allowed"), append([]string{y, code(r.Criteria.Policy.Digest), none, none}, rows...))
 		r.Criteria.Policy, r.Criteria.Identity = nil, a
 		checkMarkdown(t, summaryOf(r, "DENY: 1 of 3 artifacts allowed"), append([]string{x}, rows...))
 	})

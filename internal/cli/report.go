@@ -22,16 +22,21 @@ type summary struct {
 	Roots    []string       `json:"trusted_roots"`
 	Offline  bool           `json:"offline"`
 	AsOf     time.Time      `json:"as_of"`
+
+	alarms []string
 }
 
 type policySummary struct {
-	Path         string    `json:"path"`
+	Path         string    `json:"path,omitempty"` // of --policy
 	Digest       string    `json:"digest"`
 	Repository   string    `json:"repository"`
 	Version      int       `json:"version"`
 	Expires      time.Time `json:"expires"`
 	Genesis      string    `json:"genesis"`
 	Completeness string    `json:"completeness"`
+	// Of a policy that was found for a repository:
+	Statement string     `json:"statement,omitempty"`   // digest of the version's statement
+	KnownAsOf *time.Time `json:"known_as_of,omitempty"` // when it was known to be complete
 }
 
 // report is the one value from which text and JSON are printed, and whose class
@@ -143,7 +148,7 @@ func newReport(s *summary, results []*release.Result, full bool) *report {
 	s.AsOf = s.AsOf.UTC().Truncate(time.Second)
 	r := &report{
 		Schema: schemaURL("verdict-v1"), Verdict: class.String(), Exit: class.Exit(), Tool: "repopolicy " + version(),
-		Criteria: s, Artifacts: []artifactReport{}, Alarms: []string{},
+		Criteria: s, Artifacts: []artifactReport{}, Alarms: append([]string{}, s.alarms...),
 	}
 	for _, res := range results {
 		r.Artifacts = append(r.Artifacts, newArtifactReport(res, full))

@@ -67,9 +67,15 @@ type sarifText struct {
 }
 
 type sarifInvocation struct {
-	Successful bool   `json:"executionSuccessful"`
-	ExitCode   int    `json:"exitCode"`
-	ExitText   string `json:"exitCodeDescription"`
+	Successful    bool                `json:"executionSuccessful"`
+	ExitCode      int                 `json:"exitCode"`
+	ExitText      string              `json:"exitCodeDescription"`
+	Notifications []sarifNotification `json:"toolExecutionNotifications,omitempty"` // alarms
+}
+
+type sarifNotification struct {
+	Level   string    `json:"level"`
+	Message sarifText `json:"message"`
 }
 
 type sarifResult struct {
@@ -124,6 +130,9 @@ func newSARIF(r *report) *sarifLog {
 	}
 	run := newSARIFRun(class, used)
 	run.Properties = props
+	for _, alarm := range r.Alarms {
+		run.Invocations[0].Notifications = append(run.Invocations[0].Notifications, sarifNotification{"warning", sarifMessage(alarm)})
+	}
 	for i := range r.Artifacts {
 		x := &r.Artifacts[i]
 		res := run.result(x.Reason, x.Reason.Class())
@@ -189,7 +198,7 @@ func newSARIFRun(class policy.Class, used []policy.Reason) sarifRun {
 	run := sarifRun{
 		Tool: sarifTool{sarifDriver{Name: "repopolicy", Version: version(), InformationURI: "https://" + policy.Name, Rules: []sarifRule{}}},
 		// Whoever runs a SARIF tool asks first whether it came to a conclusion.
-		Invocations: []sarifInvocation{{concluded(class), class.Exit(), class.String() + ": " + class.Meaning()}},
+		Invocations: []sarifInvocation{{Successful: concluded(class), ExitCode: class.Exit(), ExitText: class.String() + ": " + class.Meaning()}},
 		Results:     []sarifResult{},
 	}
 	for _, info := range policy.Reasons() {

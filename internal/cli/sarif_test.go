@@ -130,7 +130,9 @@ func TestSARIF(t *testing.T) {
 	for _, name := range hostile {
 		var out bytes.Buffer
 		p := &printer{w: &out}
-		if err := p.json(newSARIF(syntheticReport(name, name, all...))); err != nil {
+		r := syntheticReport(name, name, all...)
+		r.Alarms = []string{name, "second-genesis"}
+		if err := p.json(newSARIF(r)); err != nil {
 			t.Fatal(err)
 		}
 		outputs[name] = out.Bytes()

@@ -25,10 +25,11 @@ const clockSkew = 5 * time.Minute
 
 // verifyOptions are the flags of verify and explain.
 type verifyOptions struct {
-	policy, tag, asOf, identity, issuer, repo typed
-	bundles, roots                            []string
-	offline, quiet                            bool
-	format                                    format
+	repoOptions
+	policy, tag, asOf, identity, issuer typed
+	bundles                             []string
+	quiet                               bool
+	format                              format
 }
 
 func (a *app) verifyCommand() *cobra.Command {
@@ -47,7 +48,8 @@ files named with --bundle.
 
 The exit code is 0 if every artifact is allowed, 1 if one is denied; the others
 are explained in docs/errors.md. Without --policy, --certificate-identity and
---certificate-oidc-issuer name the one signer to accept, as with cosign.`,
+--certificate-oidc-issuer name the one signer to accept, as with cosign. The forms
+of output are described in docs/formats.md.`,
 		Example: `  repopolicy verify --policy policy.toml --tag v1.2.3 widget_1.2.3.tar.gz
   repopolicy verify --policy policy.toml SHA256SUMS
   repopolicy verify --certificate-identity alice@example.com \
@@ -75,11 +77,12 @@ nearest rule first.`,
 
 func (o *verifyOptions) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
-	o.policy.name, o.tag.name, o.asOf.name, o.identity.name, o.issuer.name, o.repo.name = "FILE", "TAG", "RFC3339", "IDENTITY", "URL", "DIR"
+	o.policy.name, o.tag.name, o.asOf.name, o.identity.name, o.issuer.name, o.git.name = "FILE", "TAG", "RFC3339", "IDENTITY", "URL", "DIR"
 	o.format.allowed = []string{"text", "json", "sarif", "github", "vsa"}
+	o.repoOptions.flags(cmd)
 	f.Var(&o.policy, "policy", "judge by this policy file")
 	f.Var(&o.tag, "tag", "demand evidence for this tag")
-	f.Var(&o.repo, "git", "read Git tags from the repository in this directory instead of here, and look for commits in its history")
+	f.Var(&o.git, "git", "read Git tags from the repository in this directory instead of here, and look for commits in its history")
 	f.StringArrayVarP(&o.bundles, "bundle", "b", nil, "use this `FILE` as evidence for every artifact; may be repeated")
 	f.StringArrayVar(&o.roots, "trusted-root", nil, "trust this trusted_root.json `FILE` instead of Sigstore's public instance; may be repeated, each is used alone")
 	f.BoolVar(&o.offline, "offline", false, "do not use the network; the trusted root comes from a file or the cache")
@@ -116,7 +119,7 @@ func (a *app) verify(ctx context.Context, o *verifyOptions, args []string, full 
 }
 
 func (a *app) verdict(ctx context.Context, o *verifyOptions, args []string, full bool) error {
-	j, sum, err := a.judge(o)
+	j, sum, err := a.judge(ctx, o)
 	if err != nil {
 		return err
 	}
@@ -126,11 +129,11 @@ func (a *app) verdict(ctx context.Context, o *verifyOptions, args []string, full
 	if o.format.value == "vsa" && sum.Policy == nil {
 		return &fault{reason: policy.Usage, msg: "--format vsa: a verification summary names the policy that was verified", hint: "judge by a policy with --policy FILE"}
 	}
-	artifacts := release.Expand(ctx, args, o.repo.value)
+	artifacts := release.Expand(ctx, args, o.git.value)
 	if len(artifacts) > shortRun && os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcLongRun)
 	}
-	if !o.quiet && (o.format.value == "" || o.format.value == "text" || o.format.value == "github") {
+	if !o.quiet && !o.format.document() {
 		a.criteria(sum, len(artifacts))
 	}
 	stop := a.progress(j, len(artifacts), o.quiet)
@@ -174,7 +177,7 @@ func (a *app) print(o *verifyOptions, r *report) error {
 }
 
 // judge turns the flags into a judge and a summary of the criteria.
-func (a *app) judge(o *verifyOptions) (*release.Judge, *summary, error) {
+func (a *app) judge(ctx context.Context, o *verifyOptions) (*release.Judge, *summary, error) {
 	now := a.Now()
 	j := &release.Judge{Bundles: o.bundles, Now: now, Skew: clockSkew}
 	sum := &summary{AsOf: now, Roots: o.roots, Offline: o.offline}
@@ -198,8 +201,16 @@ func (a *app) judge(o *verifyOptions) (*release.Judge, *summary, error) {
 		return nil, nil, faultf(policy.Usage, "--certificate-identity and --certificate-oidc-issuer go together: the same name from another issuer is another person")
 	}
 	switch {
+	case o.policy.set && o.repo.set:
+		return nil, nil, faultf(policy.Usage, "--policy and --repo contradict each other: the policy is either the one in the file or the one that the repository bound")
+	case !o.repo.set && o.repoOptions.any():
+		return nil, nil, faultf(policy.Usage, "--require, --max-age, --pin, --lock, --scan and --fail-on-alarm are about the policy that --repo finds")
 	case o.policy.set:
 		if err := a.pinned(o, j, sum); err != nil {
+			return nil, nil, err
+		}
+	case o.repo.set:
+		if err := a.bound(ctx, o, j, sum); err != nil {
 			return nil, nil, err
 		}
 	case o.identity.set:
@@ -209,13 +220,16 @@ func (a *app) judge(o *verifyOptions) (*release.Judge, *summary, error) {
 		}
 		j.Policy = t
 	default:
-		return nil, nil, &fault{reason: policy.Usage, msg: "nothing to judge by", hint: "name a policy with --policy FILE, or one signer with --certificate-identity and --certificate-oidc-issuer"}
+		return nil, nil, &fault{reason: policy.Usage, msg: "nothing to judge by", hint: "name the repository with --repo, a policy with --policy FILE, or one signer with --certificate-identity and --certificate-oidc-issuer"}
 	}
 	if o.identity.set {
 		sum.Identity, sum.Issuer = o.identity.value, o.issuer.value
 	}
 	if len(sum.Roots) == 0 {
 		sum.Roots = []string{string(sigstore.PublicGood)}
+	}
+	if j.Roots != nil {
+		return j, sum, nil
 	}
 	j.Roots = func(ctx context.Context) ([]*sigstore.Root, error) {
 		if len(o.roots) > 0 {
@@ -250,6 +264,40 @@ func (a *app) pinned(o *verifyOptions, j *release.Judge, sum *summary) error {
 	return nil
 }
 
+// bound finds the policy of --repo.
+func (a *app) bound(ctx context.Context, o *verifyOptions, j *release.Judge, sum *summary) error {
+	f, err := a.find(ctx, &o.repoOptions)
+	if err != nil {
+		return err
+	}
+	if !o.quiet && !o.format.document() {
+		a.warn(f)
+	}
+	if err := f.usable(a); err != nil {
+		return err
+	}
+	j.Policy = f.trusted()
+	for _, k := range j.Policy.Keys() {
+		key, err := sigstore.ParseKey([]byte(k.PEM), time.Time{}, time.Time{})
+		if err != nil {
+			return faultf(policy.PolicyValue, "%s: key sha256:%s: %s", f.repo, k.ID, err)
+		}
+		j.Keys = append(j.Keys, key)
+	}
+	if o.identity.set {
+		j.Narrow = &policy.Narrow{Identity: o.identity.value, Issuer: o.issuer.value}
+	}
+	sum.Policy = f.summary()
+	for _, al := range f.res.Chain.Alarms() {
+		sum.alarms = append(sum.alarms, al.Code+": "+al.Text)
+	}
+	if len(o.roots) == 0 { // the same root for the release
+		sum.Roots = []string{f.root.Name()}
+	}
+	j.Roots = func(context.Context) ([]*sigstore.Root, error) { return []*sigstore.Root{f.root}, nil }
+	return nil
+}
+
 // loadPolicy reads and parses a policy file to be used.
 func loadPolicy(path string) (*policy.Document, error) {
 	src, err := readPolicy(path)
@@ -279,8 +327,16 @@ func loadPolicy(path string) (*policy.Document, error) {
 // criteria says what will be demanded, before anything is judged.
 func (a *app) criteria(s *summary, n int) {
 	if p := s.Policy; p != nil {
-		a.err.line("judging %d %s by %s: %s, version %d, expires %s", n, plural(n, "artifact"), p.Path, p.Repository, p.Version, p.Expires.Format(time.DateOnly))
-		a.err.line("  policy     %s, pinned by --policy", p.Digest)
+		from := ""
+		if p.Path != "" {
+			from = p.Path + ": "
+		}
+		a.err.line("judging %d %s by %s%s, version %d, expires %s", n, plural(n, "artifact"), from, p.Repository, p.Version, p.Expires.Format(time.DateOnly))
+		if p.Path != "" {
+			a.err.line("  policy     %s, pinned by --policy", p.Digest)
+		} else {
+			a.howFound(p)
+		}
 	} else {
 		a.err.line("judging %d %s without a policy", n, plural(n, "artifact"))
 	}

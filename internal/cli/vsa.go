@@ -5,12 +5,12 @@ package cli
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/rekorbind"
 )
 
 // A SLSA verification summary attestation v1, as an in-toto statement that
@@ -70,19 +70,21 @@ func newVSA(r *report) (*vsaStatement, error) {
 		Predicate: vsaPredicate{
 			Verifier:     vsaVerifier{"https://" + policy.Name},
 			TimeVerified: r.Criteria.AsOf, ResourceURI: p.Repository,
-			Policy: vsaResource{URI: fileURI(p.Path), Digest: map[string]string{alg: hx}},
+			Policy: vsaResource{URI: policyURI(p), Digest: map[string]string{alg: hx}},
 			Result: "FAILED", Levels: []string{"FAILED"}, SLSAVersion: vsaSLSA,
 		},
 	}
 	passed := r.Exit == policy.ClassOK.Exit()
 	var evidence []string
+	seen := map[string]bool{}
 	for i := range r.Artifacts {
 		x := &r.Artifacts[i]
 		passed = passed && x.permitted && len(x.Digests) > 0
 		if len(x.Digests) > 0 {
 			s.Subject = append(s.Subject, vsaResource{Name: x.Artifact, Digest: x.Digests})
 		}
-		if ev := x.Evidence; ev != nil && !slices.Contains(evidence, ev.Path) {
+		if ev := x.Evidence; ev != nil && !seen[ev.Path] {
+			seen[ev.Path] = true
 			evidence = append(evidence, ev.Path)
 		}
 	}
@@ -94,6 +96,14 @@ func newVSA(r *report) (*vsaStatement, error) {
 		s.Predicate.Result, s.Predicate.Levels = "PASSED", []string{levelReleaser}
 	}
 	return s, nil
+}
+
+// policyURI names the policy: its file, or the repository's own.
+func policyURI(p *policySummary) string {
+	if p.Path == "" {
+		return p.Repository + "#" + rekorbind.PolicyFile
+	}
+	return fileURI(p.Path)
 }
 
 // inputAttestations returns the files of evidence with their digests. The

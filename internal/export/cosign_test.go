@@ -3,6 +3,7 @@
 package export
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/sha256"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	protobundle "github.com/sigstore/protobuf-specs/gen/pb-go/bundle/v1"
 
@@ -41,7 +43,13 @@ func cosignBinary(t *testing.T) string {
 	if testing.Short() {
 		t.Skip("cosign is not run: building it takes minutes; leave out -short, or name a program with COSIGN")
 	}
-	cmd := exec.Command("go", "install", "github.com/sigstore/cosign/v3/cmd/cosign@"+cosignVersion)
+	ctx := t.Context()
+	if deadline, ok := t.Deadline(); ok {
+		var stop context.CancelFunc
+		ctx, stop = context.WithDeadline(ctx, deadline.Add(-time.Minute)) // of all tests here
+		defer stop()
+	}
+	cmd := exec.CommandContext(ctx, "go", "install", "github.com/sigstore/cosign/v3/cmd/cosign@"+cosignVersion)
 	cmd.Dir, cmd.Env = t.TempDir(), append(os.Environ(), "GOBIN="+dir, "GOFLAGS=")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Skipf("cosign is not run: it cannot be built here: %v: %s", err, out)

@@ -149,13 +149,37 @@ func (e *exporter) common() {
 			e.refuse(fmt.Sprintf("revoked[%d]", i), "", "the rule %s is revoked", r.Name)
 		}
 	}
+	// A tag is known only where it is the ref that a certificate must name.
+	tag, known := strings.CutPrefix(e.ref(), "refs/tags/")
+	if e.Tag != "" && (!known || tag != e.Tag) && r.Tags.Any() {
+		e.refuse(e.at+".tags", "leave out --tag", "%s cannot tell which tag this evidence is about", e.target)
+	}
 	for i, y := range f.Yanked {
-		// A tag that stands in the identity is known; any other yank is about
-		// something that the target does not look at.
-		if y.Tag == "" || y.Tag == e.Tag || r.Workflow == nil {
+		if y.Tag == "" || y.Tag == tag || !known {
 			e.refuse(fmt.Sprintf("yanked[%d]", i), "", "%s cannot leave out what is yanked", e.target)
 		}
 	}
+}
+
+// ref returns the one ref for which a workflow's certificate must be; "" if that
+// is not known.
+func (e *exporter) ref() string {
+	r := e.rule
+	refs, tags := r.Refs.Patterns(), r.Tags.Patterns()
+	exact := func(p []policy.Pattern) bool { return len(p) == 1 && !strings.Contains(p[0].String(), "*") }
+	switch {
+	case r.Workflow == nil:
+		return ""
+	case exact(refs):
+		return refs[0].String()
+	case len(refs) > 0 || r.Refs.Any():
+		return ""
+	case e.Tag != "":
+		return "refs/tags/" + e.Tag
+	case exact(tags):
+		return "refs/tags/" + tags[0].String()
+	}
+	return ""
 }
 
 // identities returns the rule's people without those that are revoked at all: a

@@ -91,8 +91,12 @@ func TestRefusals(t *testing.T) {
 		{to: "gh", policy: workflow + "[[revoked]]\nrule = \"binaries\"\n", tag: "v1", want: []string{"revoked[0]"}},
 		{to: "gh", policy: workflow + "[[yanked]]\ntag = \"v1\"\n", tag: "v1", want: []string{"yanked[0]"}},
 		{to: "gh", policy: workflow + "[[yanked]]\ndigest = \"sha256:" + strings.Repeat("0", 64) + "\"\n", tag: "v1", want: []string{"yanked[0]"}},
+		{to: "gh", policy: strings.Replace(workflow, "v*", "v1", 1) + "[[yanked]]\ntag = \"v1\"\n", want: []string{"yanked[0]"}},
+		{to: "gh", policy: strings.Replace(workflow, `["v*"]`, `"any"`, 1) + "refs = [\"refs/heads/main\"]\n[[yanked]]\ntag = \"v9\"\n", want: []string{"yanked[0]"}},
 		{to: "gh", policy: people, want: []string{"release[0].identities"}},
 		{to: "cosign", policy: strings.Replace(people, `"any"`, `["v*"]`, 1), want: []string{"release[0].tags"}},
+		{to: "cosign", policy: people, tag: "v1", want: []string{"release[0].tags"}},
+		{to: "gh", policy: strings.Replace(workflow, `["v*"]`, `"any"`, 1) + "refs = [\"refs/heads/main\"]\n", tag: "v1", want: []string{"release[0].tags"}},
 		{to: "cosign", policy: image, want: []string{"release[0].artifacts"}},
 		{to: "cosign", policy: image, artifact: "widget", want: []string{"release[0].artifacts"}},
 		{to: "cosign", policy: people, artifact: "https://evil.example/x", want: []string{"release[0].artifacts"}},
@@ -104,12 +108,15 @@ func TestRefusals(t *testing.T) {
 		{to: "cosign", policy: people + workflow, want: []string{"release[1].caller", "release[1].runner"}},
 		{to: "policy-controller", policy: people, want: []string{"release[0].artifacts"}},
 		{to: "policy-controller", policy: strings.Replace(image, "ghcr.io/acme/widget", "widget_*", 1), want: []string{"release[0].artifacts[0]"}},
+		{to: "kyverno", policy: strings.Replace(image, "ghcr.io/acme/widget", "pkg:oci/widget@*", 1), want: []string{"release[0].artifacts[0]"}},
+		{to: "kyverno", policy: strings.Replace(image, "ghcr.io/acme/widget", "*.io/acme/widget", 1), want: []string{"release[0].artifacts[0]"}},
+		{to: "kyverno", policy: strings.Replace(image, "ghcr.io/acme/widget", "ghcr.io/Acme/widget+x", 1), want: []string{"release[0].artifacts[0]"}},
 		{to: "kyverno", policy: strings.Replace(image, `email = "alice@example.com"`, `uri = "https://ci.example/x?y"`, 1), want: []string{"release[0].identities[0]"}},
 		{to: "cosign", policy: people + "github-release", want: nil},
 	} {
 		text := strings.Replace(head+c.policy, "github-release", "\n[[release]]\nname = \"gh\"\ntags = \"any\"\nartifacts = \"any\"\ngithub-release = true\nunlogged = true\n", 1)
 		if c.want == nil {
-			c.want = []string{"release[1].github-release", "release[1].tags"}[:1]
+			c.want = []string{"release[1].github-release"}
 		}
 		out, err := Export(c.to, Request{Doc: parse(t, text), Tag: c.tag, Artifact: c.artifact, Now: now()})
 		var r *Refusal
@@ -134,6 +141,16 @@ func TestRefusals(t *testing.T) {
 	} {
 		if out, err := Export("cosign", r); err == nil {
 			t.Errorf("%s: %s", what, out)
+		}
+	}
+	for _, c := range []struct{ policy, tag string }{
+		{workflow + "[[yanked]]\ntag = \"v9\"\n", "v1"},
+		{strings.Replace(workflow, "v*", "v1", 1), ""},
+		{strings.Replace(workflow, "v*", "v1", 1), "v1"},
+		{strings.Replace(workflow, `["v*"]`, `"any"`, 1) + "refs = [\"refs/heads/main\"]\n", ""},
+	} {
+		if _, err := Export("gh", Request{Doc: parse(t, head+c.policy), Tag: c.tag, Now: now()}); err != nil {
+			t.Errorf("%s for %q: %v", c.policy, c.tag, err)
 		}
 	}
 	if _, err := Export("cosign", Request{Doc: parse(t, head+people), Rule: "nobody", Now: now()}); err == nil {
@@ -193,6 +210,19 @@ func TestExpiry(t *testing.T) {
 		cmd.Dir, cmd.Env = dir, append(os.Environ(), "PATH="+dir+":"+os.Getenv("PATH"))
 		if err := cmd.Run(); (err == nil) != want {
 			t.Errorf("%s: %v", expires, err)
+		}
+	}
+}
+
+// TestDockerHub: each controller calls Docker Hub by another name, and one that
+// is not its own covers no image.
+func TestDockerHub(t *testing.T) {
+	for to, want := range map[string]string{"policy-controller": "glob: index.docker.io/acme/widget@*", "kyverno": "- docker.io/acme/widget@*"} {
+		for _, host := range []string{"docker.io", "index.docker.io"} {
+			out, err := Export(to, Request{Doc: parse(t, strings.Replace(head+image, "ghcr.io", host, 1)), Now: now()})
+			if err != nil || !strings.Contains(out, want) {
+				t.Errorf("%s of %s: %v\n%s", to, host, err, out)
+			}
 		}
 	}
 }

@@ -41,10 +41,8 @@ func (e *exporter) gh() {
 		e.refuse(e.at+".signer-ref", "add signer-ref to the rule", "gh needs the signer's whole name, with its ref")
 	}
 	ref := e.ref()
+	e.refuseRef(ref)
 	artifact, _ := e.files()
-	if ref == "" || len(e.problems) > 0 {
-		return
-	}
 	e.comment("rule %s, for %s", e.rule.Name, ref)
 	fmt.Fprintf(&e.out, "%sgh attestation verify %s --repo %s", e.notExpired(), artifact, quote(e.file.Repository.Path()))
 	if !w.Signer.IsZero() {
@@ -60,34 +58,22 @@ func (e *exporter) gh() {
 	fmt.Fprintf(&e.out, " --format json --jq %s\n", quote(e.jq(w, ref)))
 }
 
-// ref returns the one ref that the rule allows, or refuses.
-func (e *exporter) ref() string {
+// refuseRef refuses a ref that gh cannot be asked for, and one that the rule does
+// not allow.
+func (e *exporter) refuseRef(ref string) {
 	r := e.rule
-	refs := r.Refs.Patterns()
-	if len(refs) > 0 || r.Refs.Any() {
-		switch {
-		case len(refs) != 1 || strings.Contains(refs[0].String(), "*"):
-			e.no("refs", "more than one ref")
-		case !r.Tags.Any():
-			e.no("tags", "the tag of a release from %s: a package's version names it, which gh does not read", refs[0])
-		default:
-			return refs[0].String()
-		}
-		return ""
-	}
-	tag := e.Tag
-	if p := r.Tags.Patterns(); tag == "" && len(p) == 1 && !strings.Contains(p[0].String(), "*") {
-		tag = p[0].String()
-	}
-	switch {
-	case tag == "":
+	tag, _ := strings.CutPrefix(ref, "refs/tags/")
+	switch own := len(r.Refs.Patterns()) == 0 && !r.Refs.Any(); {
+	case !own && ref == "":
+		e.no("refs", "more than one ref")
+	case !own && !r.Tags.Any():
+		e.no("tags", "the tag of a release from %s: a package's version names it, which gh does not read", ref)
+	case !own:
+	case ref == "":
 		e.refuse(e.at+".tags", "name the release with --tag", "%s compares whole names, so the tag must be known", e.target)
 	case !policy.ValidTag(tag) || !r.Tags.Match(tag):
 		e.refuse(e.at+".tags", "", "the rule does not allow the tag %s", tag)
-	default:
-		return "refs/tags/" + tag
 	}
-	return ""
 }
 
 // jq returns the expression that an array of verified attestations must satisfy.

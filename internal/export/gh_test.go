@@ -5,16 +5,19 @@ package export
 import (
 	"encoding/json"
 	"maps"
+	"math/rand/v2"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/itchyny/gojq"
 	"github.com/sigstore/sigstore-go/pkg/bundle"
 	"github.com/sigstore/sigstore-go/pkg/fulcio/certificate"
 
 	"github.com/repopolicy/repopolicy/internal/sigstoretest"
+	"github.com/repopolicy/repopolicy/policy"
 )
 
 // jqOf returns the words of the one gh command in an export, and its expression.
@@ -221,5 +224,101 @@ func TestGHSigner(t *testing.T) {
 		if allowed(t, expr, answer(t, inst, req(change), "a")) {
 			t.Errorf("%v is allowed", change)
 		}
+	}
+}
+
+// TestGHNeverWider draws certificates, names and logs at random, most of them
+// near what a rule wants, and asks both: whatever gh takes the policy allows. For
+// evidence that names its subject they agree.
+func TestGHNeverWider(t *testing.T) {
+	const repo, other = "https://github.com/acme/widget", "https://github.com/acme/ci"
+	rules := []string{
+		workflow,
+		strings.Replace(workflow, `"any"`, `["widget_*", "SHA256SUMS"]`, 1) + "triggers = [\"push\", \"schedule\"]\nrunner = \"any\"\n",
+		strings.Replace(workflow, `".github/workflows/release.yml"`, `"`+other+`/.github/workflows/build.yml"`, 1) + "caller = \".github/workflows/release.yml\"\nsigner-ref = \"refs/tags/v4\"\nset-only = true\n",
+		strings.Replace(workflow, `["v*"]`, `"any"`, 1) + "refs = [\"refs/heads/main\"]\nrunner = \"self-hosted\"\n",
+	}
+	rnd := rand.New(rand.NewPCG(1, 2))
+	one := func(s ...string) string { // mostly the first
+		if rnd.IntN(8) > 0 {
+			return s[0]
+		}
+		return s[rnd.IntN(len(s))]
+	}
+	allows := map[bool]int{}
+	for _, text := range rules {
+		doc := parse(t, head+text)
+		tag := "v1.2.3"
+		if strings.Contains(text, "refs/heads") {
+			tag = ""
+		}
+		out, err := Export("gh", Request{Doc: doc, Tag: tag, Artifact: "a", Now: now()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, expr := jqOf(t, out)
+		trusted := doc.Pin(policy.Ids{})
+		w := doc.Content().Rules[0].Workflow
+		signer, signerRef, ref := repo, "refs/tags/v1.2.3", "refs/tags/v1.2.3"
+		if !w.Signer.IsZero() {
+			signer, signerRef = other, "refs/tags/v4"
+		}
+		if strings.Contains(text, "refs/heads") {
+			ref, signerRef = "refs/heads/main", "refs/heads/main"
+		}
+		for range 4000 {
+			ref := one(ref, "refs/tags/v1.2.4", "refs/heads/main", "refs/tags/v1.2.3", "")
+			san := one(signer, "https://github.com/Acme/Widget", repo+"s", other) + one("/", "//") + one(w.Path, ".github/workflows/ci.yml") + "@" + one(signerRef, ref, "refs/tags/v5")
+			id := policy.Identity{
+				Kind: policy.KindURI, Value: san, Issuer: one(w.Issuer, w.Issuer+"/acme", "https://gitlab.com"),
+				BuildSignerURI: one(san, "", repo), BuildSignerDigest: strings.Repeat("1", 40), RunnerEnvironment: one(strings.Replace(w.Runner, "any", "x", 1), "github-hosted", "self-hosted", ""),
+				SourceRepositoryURI: one(repo, "https://github.com/ACME/widget", repo+"s", "https://github.com/evil/widget", ""), SourceRepositoryRef: ref,
+				BuildConfigURI: one(repo, "https://github.com/Acme/Widget", other) + "/" + one(w.Caller, ".github/workflows/ci.yml") + "@" + ref,
+				BuildTrigger:   one(w.Triggers[0], "schedule", "release", "pull_request_target", ""), SourceRepositoryDigest: strings.Repeat("1", 40),
+			}
+			name := one("widget_1", "SHA256SUMS", "widget_a/b", "xwidget_1", "other")
+			proven, logged := rnd.IntN(10) > 0, rnd.IntN(10) > 0
+			claims := policy.Claims{Signer: id}
+			if tag := id.Tag(); tag != "" {
+				claims.Tags = []string{tag}
+			}
+			d := policy.Decide(trusted, policy.Request{Names: []string{name}, Now: now(), Digests: []policy.Digest{{Alg: "sha256", Hex: strings.Repeat("0a", 32)}}},
+				policy.NewEvidence(claims, policy.Verification{Times: []time.Time{now().Add(-time.Hour)}, Logged: logged, Proven: logged && proven}))
+
+			checkpoint, stamps := map[string]any{"checkpoint": map[string]any{"envelope": "x"}}, []any{map[string]any{"type": "Tlog"}}
+			if !proven {
+				checkpoint = map[string]any{}
+			}
+			if !logged {
+				stamps = []any{map[string]any{"type": "TimestampAuthority"}}
+			}
+			cert := map[string]any{"certificateIssuer": publicGoodCA, "subjectAlternativeName": id.Value, "issuer": id.Issuer}
+			for key, v := range map[string]string{
+				"buildSignerURI": id.BuildSignerURI, "buildSignerDigest": id.BuildSignerDigest, "runnerEnvironment": id.RunnerEnvironment, "sourceRepositoryURI": id.SourceRepositoryURI,
+				"sourceRepositoryRef": id.SourceRepositoryRef, "buildConfigURI": id.BuildConfigURI, "buildTrigger": id.BuildTrigger,
+			} {
+				if v != "" {
+					cert[key] = v
+				}
+			}
+			got := allowed(t, expr, []any{map[string]any{
+				"attestation": map[string]any{"bundle": map[string]any{"verificationMaterial": map[string]any{"tlogEntries": []any{map[string]any{"inclusionProof": checkpoint}}}}},
+				"verificationResult": map[string]any{
+					"signature": map[string]any{"certificate": cert}, "verifiedTimestamps": stamps,
+					"statement": map[string]any{"subject": []any{map[string]any{"name": name}}},
+				},
+			}})
+			permitted := d.Outcome == policy.Permitted
+			allows[permitted]++
+			if ref != "refs/tags/v1.2.3" && permitted && !strings.Contains(text, "refs/heads") {
+				continue // another release, which the export is not about
+			}
+			if got != permitted {
+				t.Fatalf("gh says %v, the policy %v (%+v) of %+v, name %s, proven %v, logged %v, by\n%s", got, permitted, d.Rules, id, name, proven, logged, text)
+			}
+		}
+	}
+	if allows[true] < 1000 || allows[false] < 1000 {
+		t.Errorf("too one-sided: %v", allows)
 	}
 }

@@ -38,7 +38,7 @@ func (e *exporter) policyController() {
 	}
 	ids, keys := e.people()
 	var globs []glob
-	for _, image := range e.images() {
+	for _, image := range e.images("index.docker.io") {
 		globs = append(globs, glob{image}, glob{image + ":*"}, glob{image + "@*"})
 	}
 	var authorities []authority
@@ -95,7 +95,7 @@ func (e *exporter) kyverno() {
 	}
 	ids, keys := e.people()
 	var references []string
-	for _, image := range e.images() {
+	for _, image := range e.images("docker.io") {
 		references = append(references, image+":*", image+"@*")
 	}
 	var entries []entry
@@ -124,23 +124,38 @@ const (
 	rekorURL  = "https://rekor.sigstore.dev"
 )
 
-// images returns the artifacts of the rule as names of images, and refuses what
-// is none: an admission controller looks at nothing else, and at an image that
-// no name covers not at all.
-func (e *exporter) images() []string {
+// images returns the artifacts of the rule as names of images, with the name of
+// Docker Hub that the target uses, and refuses what is none: an admission
+// controller looks at nothing else, and at an image that no name covers not at
+// all.
+func (e *exporter) images(hub string) []string {
 	if e.rule.Artifacts.Any() {
 		e.no("artifacts", `artifacts of any name: it judges images, so list them like "ghcr.io/acme/widget"`)
 	}
 	var out []string
 	for i, p := range e.rule.Artifacts.Patterns() {
 		host, path, _ := strings.Cut(p.String(), "/")
-		if path == "" || !strings.Contains(host, ".") || strings.ContainsAny(host, "*:@%") || strings.ContainsAny(path, ":@%") {
+		if path == "" || !strings.Contains(host, ".") || strings.Contains(host, "*") || !imageBytes(p.String()) {
 			e.no(fmt.Sprintf("artifacts[%d]", i), `%q, which is no image such as "ghcr.io/acme/widget"`, p)
 			continue
 		}
-		out = append(out, p.String())
+		if host == "docker.io" || host == "index.docker.io" {
+			host = hub
+		}
+		out = append(out, host+"/"+path)
 	}
 	return out
+}
+
+// imageBytes reports whether s has only what the name of a repository in a
+// registry may have, and '*'.
+func imageBytes(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; (c < '0' || c > '9') && (c < 'a' || c > 'z') && strings.IndexByte("-._/*", c) < 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // name returns a name for Kubernetes (RFC 1123) that is the rule's own.

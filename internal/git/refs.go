@@ -41,6 +41,24 @@ func (r *Repository) Ref(name string) (ID, error) {
 	return "", fmt.Errorf("%s: %w", name, ErrNotFound)
 }
 
+// Head returns the commit that is checked out, or that HEAD of a bare repository
+// names.
+func (r *Repository) Head() (ID, error) {
+	data, err := r.worktree("HEAD")
+	if err != nil {
+		return "", err
+	}
+	text := strings.TrimSuffix(string(data), "\n")
+	if ref, ok := strings.CutPrefix(text, "ref: "); ok {
+		return r.Ref(ref)
+	}
+	id, err := ParseID(text)
+	if err != nil {
+		return "", malformed("HEAD: %s", err)
+	}
+	return id, nil
+}
+
 func missing(err error) bool { return errors.Is(err, os.ErrNotExist) }
 
 func (r *Repository) isDir(name string) bool {

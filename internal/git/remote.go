@@ -185,12 +185,13 @@ func (o *oneHost) RoundTrip(req *http.Request) (*http.Response, error) {
 	if req.URL.Scheme != o.scheme || req.URL.Host != o.host {
 		return nil, fmt.Errorf("%s is not on %s", req.URL.Redacted(), o.host)
 	}
-	req = req.Clone(req.Context())
-	req.Header.Set("User-Agent", "git/"+o.agent) // some servers answer only to Git
-	resp, err := o.next.RoundTrip(req)
+	sent := req.Clone(req.Context())
+	sent.Header.Set("User-Agent", "git/"+o.agent) // some servers answer only to Git
+	resp, err := o.next.RoundTrip(sent)
 	if err != nil {
 		return nil, err
 	}
+	resp.Request = req // whatever a transport below made of it
 	resp.Body = struct {
 		io.Reader
 		io.Closer

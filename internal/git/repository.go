@@ -34,6 +34,7 @@ var (
 // goroutine at a time.
 type Repository struct {
 	dir    *os.Root // of refs and objects
+	own    string   // directory with the work tree's own HEAD
 	packs  []*pack
 	listed bool
 }
@@ -42,7 +43,7 @@ type Repository struct {
 // Repositories that keep their refs or objects in another format than files
 // named by SHA-1 wrap [ErrUnsupported].
 func Open(dir string) (*Repository, error) {
-	common, err := commonDir(dir)
+	own, common, err := commonDir(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -50,7 +51,7 @@ func Open(dir string) (*Repository, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Repository{dir: root}
+	r := &Repository{dir: root, own: own}
 	if err := r.checkFormat(); err != nil {
 		root.Close()
 		return nil, fmt.Errorf("%s: %w", dir, err)
@@ -66,32 +67,46 @@ func (r *Repository) Close() error {
 	return r.dir.Close()
 }
 
-// commonDir returns the directory with refs and objects.
-func commonDir(dir string) (string, error) {
+// commonDir returns the directory of the work tree's own state, and that with
+// refs and objects.
+func commonDir(dir string) (own, common string, err error) {
 	git := filepath.Join(dir, ".git")
 	info, err := os.Lstat(git)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
 		git = dir // bare
 	case err != nil:
-		return "", err
+		return "", "", err
 	case info.Mode().IsRegular(): // a linked work tree or a submodule
 		if git, err = pointer(git, "gitdir: ", dir); err != nil {
-			return "", err
+			return "", "", err
 		}
 		common, err := pointer(filepath.Join(git, "commondir"), "", git)
 		if err == nil {
-			git = common
+			own, git = git, common
 		} else if !errors.Is(err, os.ErrNotExist) {
-			return "", err
+			return "", "", err
 		}
+	}
+	if own == "" {
+		own = git
 	}
 	for _, name := range []string{"objects", "refs", "HEAD"} {
 		if _, err := os.Lstat(filepath.Join(git, name)); err != nil {
-			return "", fmt.Errorf("%s is not a Git repository: %w", dir, err)
+			return "", "", fmt.Errorf("%s is not a Git repository: %w", dir, err)
 		}
 	}
-	return git, nil
+	return own, git, nil
+}
+
+// worktree returns a small file of the work tree's own state.
+func (r *Repository) worktree(name string) ([]byte, error) {
+	f, err := os.Open(filepath.Join(r.own, name))
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, maxLooseRef))
 }
 
 // pointer reads a file that holds the path of a directory.

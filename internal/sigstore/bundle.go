@@ -240,6 +240,10 @@ func (b *Bundle) KeyHint() string { return b.keyHint }
 // Statement returns the claimed in-toto statement, nil for a message signature.
 func (b *Bundle) Statement() *Statement { return b.statement }
 
+// Payload returns the bytes that an envelope claims to sign, nil for a message
+// signature. They must not be changed.
+func (b *Bundle) Payload() []byte { return b.pb.GetDsseEnvelope().GetPayload() }
+
 // Message returns the digest that a message signature claims to be over, and
 // false for an envelope.
 func (b *Bundle) Message() (policy.Digest, bool) {
@@ -255,7 +259,3 @@ func (b *Bundle) Unchecked() bool { return b.unchecked }
 
 // MediaType returns the bundle's media type.
 func (b *Bundle) MediaType() string { return b.pb.GetMediaType() }
-
-// Payload returns the claimed payload of an envelope, nil for a message
-// signature. It must not be changed.
-func (b *Bundle) Payload() []byte { return b.pb.GetDsseEnvelope().GetPayload() }

@@ -5,7 +5,6 @@ package sigstore
 import (
 	"cmp"
 	"crypto/ecdsa"
-	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/sha256"
 	"crypto/x509"
@@ -40,18 +39,19 @@ type Log struct {
 	URL string // base URL, as the trusted root gives it
 }
 
-// Logs returns the transparency logs of the root in a fixed order. A log whose
-// key is Ed25519 is of the second generation, every other one of the first: the
-// trusted root does not say, and a log that is taken for another generation than
-// it has orders nothing.
+// Logs returns the transparency logs of the root with the windows in which they
+// are trusted, in a fixed order. The trusted root does not say of which generation
+// a log is: a Rekor v1 log is named by the SHA-256 of its key, a Rekor v2 shard by
+// that of its checkpoints' key (C2SP signed-note). A log that is taken for another
+// generation than it is orders nothing.
 func (r *Root) Logs() []Log {
 	var out []Log
 	for id, l := range r.material.RekorLogs() {
-		log := Log{policy.Log{ID: id, Generation: 1, Start: l.ValidityPeriodStart, End: l.ValidityPeriodEnd}, l.BaseURL}
-		if _, ok := l.PublicKey.(ed25519.PublicKey); ok {
-			log.Generation = 2
+		g := 2
+		if der, err := x509.MarshalPKIXPublicKey(l.PublicKey); err == nil && policy.Sum(der) == id {
+			g = 1
 		}
-		out = append(out, log)
+		out = append(out, Log{policy.Log{ID: id, Generation: g, Start: l.ValidityPeriodStart, End: l.ValidityPeriodEnd}, l.BaseURL})
 	}
 	slices.SortFunc(out, func(a, b Log) int {
 		return cmp.Or(cmp.Compare(a.Generation, b.Generation), a.Start.Compare(b.Start), cmp.Compare(a.ID, b.ID))

@@ -4,7 +4,6 @@ package sigstore
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/hex"
@@ -32,7 +31,7 @@ type Verified struct {
 	KeyID   string     // of the key that signed; "" for a certificate
 	Times   []Time     // at least one
 	Entries []LogEntry // none if the evidence is unlogged
-	// NotBefore and NotAfter are the window of the certificate, zero for a key.
+	// NotBefore and NotAfter are the window of the certificate; zero for a key.
 	NotBefore, NotAfter time.Time
 }
 
@@ -52,30 +51,24 @@ type LogEntry struct {
 	// TreeIndex and TreeSize are what the inclusion proof covers; -1 without one.
 	TreeIndex, TreeSize int64
 	// PromisedIndex is the index that the signed entry timestamp of a Rekor v1
-	// log covers, counted over all its shards; -1 without one. PromisedTime is the
-	// time that it covers, zero without one.
+	// log covers, counted over all its shards; -1 without one.
 	PromisedIndex int64
-	PromisedTime  time.Time
-	Body          string // hex SHA-256 of the canonical body
-	LeafHash      string // hex hash of the leaf (RFC 6962, section 2.1)
-
-	v1 bool // the log is of the first generation
+	// Generation is 1 for Rekor v1, 2 for Rekor v2.
+	Generation int
+	// Time is what the signed entry timestamp covers; zero without one.
+	Time     time.Time
+	Body     string // hex SHA-256 of the canonical body
+	LeafHash string // hex hash of the leaf (RFC 6962, section 2.1)
 }
 
-// place returns where the entry stands in the order of its log: in Rekor v1 what
-// the promise covers, in Rekor v2 what the proof covers; false where neither is
-// known.
-func (e *LogEntry) place(notBefore, notAfter time.Time) (policy.Entry, bool) {
-	out := policy.Entry{Log: e.LogID, NotBefore: notBefore, NotAfter: notAfter}
-	switch {
-	case e.PromisedIndex >= 0:
-		out.Index, out.Time = e.PromisedIndex, e.PromisedTime
-	case e.TreeIndex >= 0 && !e.v1:
-		out.Index = e.TreeIndex
-	default:
-		return policy.Entry{}, false
+// Place returns the entry as chains of versions are judged by: its index is the
+// one that proof or promise covers; negative where neither does.
+func (v *Verified) Place(e LogEntry) policy.Entry {
+	out := policy.Entry{Log: e.LogID, Index: e.TreeIndex, Time: e.Time, NotBefore: v.NotBefore, NotAfter: v.NotAfter}
+	if e.Generation == 1 {
+		out.Index = e.PromisedIndex
 	}
-	return out, true
+	return out
 }
 
 // Placed is an entry that has a place in the order of its log.
@@ -89,7 +82,7 @@ type Placed struct {
 func (v *Verified) Placed() []Placed {
 	var out []Placed
 	for _, e := range v.Entries {
-		if at, ok := e.place(v.NotBefore, v.NotAfter); ok {
+		if at := v.Place(e); at.Index >= 0 {
 			out = append(out, Placed{e, at})
 		}
 	}
@@ -107,6 +100,7 @@ func (v *Verified) Verification() policy.Verification {
 	}
 	for _, e := range v.Entries {
 		out.Proven = out.Proven || e.Proven
+		out.Entries = append(out.Entries, v.Place(e))
 	}
 	return out
 }
@@ -276,7 +270,11 @@ func (b *Bundle) run(r *Root, e *entity, tm *trusted, digest policy.Digest, opts
 	if err != nil {
 		return nil, classify(err, policy.SignatureInvalid)
 	}
-	return result(r, e, tm, res)
+	out, err := result(r, e, tm, res)
+	if err == nil && b.leaf != nil {
+		out.NotBefore, out.NotAfter = b.leaf.NotBefore.UTC(), b.leaf.NotAfter.UTC()
+	}
+	return out, err
 }
 
 // stages are the beginnings of sigstore-go's errors. They choose the reason
@@ -356,13 +354,15 @@ func within(t time.Time, log *root.TransparencyLog) bool {
 func logEntry(entry *tlog.Entry) LogEntry {
 	tle := entry.TransparencyLogEntry()
 	body := tle.GetCanonicalizedBody()
-	sum := sha256.Sum256(body)
 	le := LogEntry{
-		LogID: hex.EncodeToString([]byte(entry.LogKeyID())), TreeIndex: -1, TreeSize: -1, PromisedIndex: -1,
-		Body: hex.EncodeToString(sum[:]), LeafHash: hex.EncodeToString(rfc6962.DefaultHasher.HashLeaf(body)), v1: !entry.IsRekorV2(),
+		LogID: hex.EncodeToString([]byte(entry.LogKeyID())), TreeIndex: -1, TreeSize: -1, PromisedIndex: -1, Generation: 1,
+		Body: policy.Sum(body), LeafHash: LeafHash(body),
+	}
+	if entry.IsRekorV2() {
+		le.Generation = 2
 	}
 	if entry.HasInclusionPromise() {
-		le.PromisedIndex, le.PromisedTime = tle.GetLogIndex(), time.Unix(tle.GetIntegratedTime(), 0).UTC()
+		le.PromisedIndex, le.Time = tle.GetLogIndex(), time.Unix(tle.GetIntegratedTime(), 0).UTC()
 	}
 	if p := tle.GetInclusionProof(); p != nil {
 		cp, err := parseCheckpoint(p.GetCheckpoint().GetEnvelope())

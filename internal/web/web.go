@@ -138,3 +138,39 @@ func (c *Client) do(ctx context.Context, method, path, contentType string, body 
 	}
 	return data, nil
 }
+
+// GetAuthorized returns the reply to one GET of an address with a bearer token,
+// which goes to that address's host and nowhere else.
+func GetAuthorized(ctx context.Context, address, bearer string, transport http.RoundTripper, agent string, limit int64) ([]byte, error) {
+	u, err := url.Parse(address)
+	if err != nil {
+		return nil, errors.New("not a URL")
+	}
+	query := u.RawQuery
+	u.RawQuery = ""
+	c, err := New(u.String(), transport, agent)
+	if err != nil {
+		return nil, err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String()+"?"+query, nil)
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Authorization", "Bearer "+bearer)
+	req.Header.Set("User-Agent", agent)
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	data, err := io.ReadAll(io.LimitReader(resp.Body, limit+1))
+	switch {
+	case err != nil:
+		return nil, err
+	case resp.StatusCode != http.StatusOK:
+		return nil, &StatusError{u.String(), resp.StatusCode, ""}
+	case int64(len(data)) > limit:
+		return nil, fmt.Errorf("%s: %w", u, ErrTooLarge)
+	}
+	return data, nil
+}

@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/repopolicy/repopolicy/internal/file"
+	"github.com/repopolicy/repopolicy/internal/sigstore"
+	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/rekorbind"
+	"github.com/repopolicy/repopolicy/trust"
+)
+
+// findingDoc is the result of evidence show; its schema is
+// schema/finding-v1.json.
+type findingDoc struct {
+	Schema     string           `json:"schema"`
+	Verdict    string           `json:"verdict"`
+	Exit       int              `json:"exit"`
+	Reason     policy.Reason    `json:"reason,omitempty"`
+	Detail     string           `json:"detail,omitempty"`
+	File       string           `json:"file"`
+	Digest     string           `json:"digest"`
+	Kind       string           `json:"kind,omitempty"`
+	Repository string           `json:"repository,omitempty"`
+	Root       string           `json:"trusted_root,omitempty"`
+	Ordered    bool             `json:"ordered,omitempty"`
+	Versions   []findingVersion `json:"versions"`
+}
+
+type findingVersion struct {
+	Statement  string   `json:"statement"`
+	Version    int      `json:"version"`
+	Repository string   `json:"repository"`
+	RepoID     string   `json:"repository_id"`
+	OwnerID    string   `json:"owner_id"`
+	LogID      string   `json:"log_id"`
+	Index      int64    `json:"index"`
+	Signers    []string `json:"signers"`
+}
+
+type evidenceOptions struct {
+	roots   []string
+	offline bool
+	format  format
+}
+
+func (a *app) evidenceCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "evidence",
+		Short: "judge evidence of a fork, a rollback or a second genesis",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return &fault{reason: policy.Usage, msg: "no command given", hint: "start with `repopolicy evidence show --help`"}
+		},
+	}
+	o := &evidenceOptions{format: format{allowed: []string{"text", "json"}}}
+	show := &cobra.Command{
+		Use:   "show [flags] FILE",
+		Short: "verify an evidence file and print what it proves",
+		Long: `Show verifies every signature, certificate and log entry in an evidence file and
+prints the versions of the policy that it proves to exist, who signed them, and
+where the log has them. It uses no network but for the trusted root, and needs
+none with --offline or --trusted-root.
+
+It exits 0 if the file proves what it claims, 1 if not, 6 if it is malformed. The
+digest that it prints is what a policy lists under [[acknowledged]].`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error { return a.evidence(cmd.Context(), o, args[0]) },
+	}
+	f := show.Flags()
+	f.StringArrayVar(&o.roots, "trusted-root", nil, "trust this trusted_root.json `FILE` instead of Sigstore's public instance; may be repeated, each is used alone")
+	f.BoolVar(&o.offline, "offline", false, "do not use the network; the trusted root comes from a file or the cache")
+	f.Var(&o.format, "format", "form of the output")
+	cmd.AddCommand(show)
+	return cmd
+}
+
+func (a *app) evidence(ctx context.Context, o *evidenceOptions, path string) error {
+	data, err := file.Read(path, rekorbind.MaxEvidenceBytes)
+	switch {
+	case errors.Is(err, file.ErrTooLarge):
+		return faultf(policy.EvidenceMalformed, "evidence: %s", err)
+	case err != nil:
+		return faultf(policy.Usage, "evidence: %s", err)
+	}
+	doc := findingDoc{Schema: schemaURL("finding-v1"), File: path, Digest: "sha256:" + policy.Sum(data), Versions: []findingVersion{}}
+	class := policy.ClassOK
+	fail := func(r policy.Reason, err error) {
+		class, doc.Reason, doc.Detail = r.Class(), r, strings.ReplaceAll(err.Error(), "\n", "; ")
+	}
+	if ev, err := rekorbind.ParseEvidence(data); err != nil {
+		fail(policy.EvidenceMalformed, err)
+	} else {
+		doc.Kind, doc.Repository = string(ev.Kind), ev.Repository.String()
+		roots, err := a.roots(ctx, o)
+		if err != nil {
+			return err
+		}
+		finding, root, err := judgeEvidence(a, ev, roots)
+		if err != nil {
+			fail(policy.EvidenceUnproven, err)
+		} else {
+			doc.Root, doc.Ordered = root, finding.Ordered
+			for _, v := range finding.Versions {
+				doc.Versions = append(doc.Versions, newFindingVersion(v))
+			}
+		}
+	}
+	doc.Verdict, doc.Exit = class.String(), class.Exit()
+	if o.format.json() {
+		if err := a.out.json(doc); err != nil {
+			return err
+		}
+	} else {
+		a.printFinding(&doc)
+	}
+	if class != policy.ClassOK {
+		return decided{class}
+	}
+	return nil
+}
+
+func (a *app) roots(ctx context.Context, o *evidenceOptions) ([]*sigstore.Root, error) {
+	var roots []*sigstore.Root
+	var err error
+	if len(o.roots) > 0 {
+		roots, err = trust.Roots(ctx, trust.Options{Files: o.roots})
+	} else {
+		roots, err = a.Root(ctx, o.offline)
+	}
+	if err != nil {
+		reason := policy.TrustRootMissing
+		var e *sigstore.Error
+		if errors.As(err, &e) {
+			reason = e.Reason
+		}
+		return nil, faultf(reason, "%s", err)
+	}
+	return roots, nil
+}
+
+// judgeEvidence returns what the evidence proves under the first root that takes
+// it, each alone.
+func judgeEvidence(a *app, ev *rekorbind.Evidence, roots []*sigstore.Root) (policy.Finding, string, error) {
+	first := errors.New("no trusted root was given")
+	for i, r := range roots {
+		f, err := ev.Judge(r, nil, a.Now())
+		if err == nil {
+			return f, r.Name(), nil
+		}
+		if i == 0 {
+			first = err
+		}
+	}
+	return policy.Finding{}, "", first
+}
+
+func newFindingVersion(v policy.FoundVersion) findingVersion {
+	out := findingVersion{
+		Statement: "sha256:" + v.Statement, Version: v.Number, Repository: v.Repository.String(),
+		RepoID: v.Ids.Repository, OwnerID: v.Ids.Owner, LogID: v.Binding.Log, Index: v.Binding.Index, Signers: []string{},
+	}
+	for _, id := range v.Signers {
+		who := id.Value + " by " + id.Issuer
+		if id.Kind == policy.KindKey {
+			who = "key sha256:" + id.Value
+		}
+		out.Signers = append(out.Signers, who)
+	}
+	return out
+}
+
+func (a *app) printFinding(d *findingDoc) {
+	a.out.line("%s: %s", d.File, d.Digest)
+	if d.Kind != "" {
+		a.out.line("  claims       %s of %s", d.Kind, d.Repository)
+	}
+	for i, v := range d.Versions {
+		a.out.line("  version %-4d %s", v.Version, v.Statement)
+		for _, s := range v.Signers {
+			a.out.line("    signed by  %s", s)
+		}
+		a.out.line("    bound by   %s, repository number %s, owner number %s", v.Repository, v.RepoID, v.OwnerID)
+		a.out.line("    log        %s, entry %d%s", v.LogID, v.Index, orderText(d, i))
+	}
+	if d.Reason != "" {
+		info := d.Reason.Info()
+		a.out.line("  because      %s", d.Detail)
+		a.out.line("%s: %s [%s]", d.Verdict, info.Text, d.Reason)
+		if info.Hint != "" {
+			a.out.line("  hint         %s", info.Hint)
+		}
+		return
+	}
+	a.out.line("%s: the file proves it under %s", d.Verdict, d.Root)
+}
+
+// orderText says which of two came first.
+func orderText(d *findingDoc, i int) string {
+	switch {
+	case len(d.Versions) < 2:
+		return ""
+	case !d.Ordered:
+		return ", in no order to the other"
+	}
+	return fmt.Sprintf(", bound %s", []string{"first", "later"}[i])
+}

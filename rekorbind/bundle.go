@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package rekorbind
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/repopolicy/repopolicy/internal/sigstore"
+	"github.com/repopolicy/repopolicy/policy"
+)
+
+// Collection turns bundles into what a chain is evaluated from. All of them are
+// verified under one trusted root.
+type Collection struct {
+	Root   *sigstore.Root
+	Forges *Forges // nil for the table that is built in
+
+	statements map[string]policy.Statement
+	signatures []policy.Signature
+	leaves     []policy.Leaf
+	entries    map[string]int // generation of each log, as its entries show it
+	known      map[string]bool
+}
+
+// Known returns the hex hashes of the log leaves that were verified.
+func (c *Collection) Known() map[string]bool { return c.known }
+
+// Learn takes the statement of a bundle without verifying a signature: it is
+// addressed by its content. Keys of its maintainers are then known to [Add].
+func (c *Collection) Learn(b *sigstore.Bundle) (policy.Statement, error) {
+	payload := b.Payload()
+	if payload == nil {
+		return policy.Statement{}, errors.New("the bundle has no statement")
+	}
+	s, err := ParseStatement(payload)
+	if c.statements == nil {
+		c.statements, c.entries, c.known = map[string]policy.Statement{}, map[string]int{}, map[string]bool{}
+	}
+	c.statements[s.Digest()] = s
+	return s, err
+}
+
+// Add verifies a bundle whose statement was learnt and takes what it proves: a
+// binding, if its certificate proves that a repository spoke, else a signature.
+func (c *Collection) Add(b *sigstore.Bundle) error {
+	s, err := c.Learn(b)
+	if err != nil {
+		return err
+	}
+	v, err := c.verify(b)
+	if err != nil {
+		return err
+	}
+	signer := b.Signer()
+	binding, unauthorized := c.Forges.Authority(signer)
+	if signer.Kind == policy.KindKey {
+		signer.Value = v.KeyID
+	}
+	for _, e := range v.Entries {
+		if !e.Proven {
+			continue
+		}
+		if g, twice := c.entries[e.LogID]; twice && g != e.Generation {
+			return fmt.Errorf("the log %s has entries of two generations", e.LogID)
+		}
+		c.entries[e.LogID] = e.Generation
+		c.known[e.LeafHash] = true
+		if unauthorized != nil {
+			c.signatures = append(c.signatures, policy.NewSignature(policy.SignatureFacts{Statement: s.Digest(), Signer: signer, Entry: v.Place(e)}))
+			continue
+		}
+		c.leaves = append(c.leaves, policy.NewLeaf(policy.LeafFacts{Payload: s.Digest(), PAE: s.PAE(), Body: e.Body, Binding: binding, Entry: v.Place(e)}))
+	}
+	return nil
+}
+
+// verify verifies the bundle, with each key that a statement names if it is
+// signed by one.
+func (c *Collection) verify(b *sigstore.Bundle) (*sigstore.Verified, error) {
+	digest := b.Statement().Subjects[0].Digests[0]
+	if b.Signer().Kind != policy.KindKey {
+		return b.Verify(c.Root, digest, nil, sigstore.Options{})
+	}
+	err := errors.New("signed by a key that no statement names")
+	for _, pem := range c.keys() {
+		key, keyErr := sigstore.ParseKey([]byte(pem), time.Time{}, time.Time{})
+		if keyErr != nil {
+			continue
+		}
+		v, verifyErr := b.Verify(c.Root, digest, key, sigstore.Options{})
+		if verifyErr == nil {
+			return v, nil
+		}
+		err = verifyErr
+	}
+	return nil, err
+}
+
+func (c *Collection) keys() []string {
+	var out []string
+	for _, s := range c.statements {
+		if s.Document() == nil {
+			continue
+		}
+		for _, m := range s.Document().Content().Maintainers.Members {
+			for _, k := range m.Keys {
+				if k.PEM != "" {
+					out = append(out, k.PEM)
+				}
+			}
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// History returns what was collected, for the repository. The caller adds what
+// it kept, pins and knows about completeness.
+func (c *Collection) History(repo policy.Locator, now time.Time) policy.History {
+	h := policy.History{Repository: repo, Binder: c.Forges.Binder(repo), Now: now, Signatures: c.signatures, Leaves: c.leaves}
+	for _, s := range c.statements {
+		h.Statements = append(h.Statements, s)
+	}
+	for _, l := range c.Root.Logs() {
+		if g := c.entries[l.ID]; g != 0 {
+			l.Generation = g
+		}
+		h.Logs = append(h.Logs, l.Log)
+	}
+	return h
+}

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package rekorbind
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/repopolicy/repopolicy/internal/sigstore"
+	"github.com/repopolicy/repopolicy/policy"
+)
+
+// Limits of an evidence file.
+const (
+	MaxEvidenceBytes   = 32 << 20
+	maxEvidenceBundles = 256
+)
+
+const evidenceSchema = schemaBase + "evidence-v1.json"
+
+// Evidence is a file that proves, by itself and for ever, that two statements
+// contradict each other or that one exists: the bundles hold payloads,
+// signatures, log entries and their proofs (SPEC 12). Nothing in it is verified
+// before [Evidence.Judge].
+type Evidence struct {
+	Kind       policy.ContradictionKind
+	Repository policy.Locator
+	Statements []string // hex digests of the statements in question
+	bundles    []json.RawMessage
+}
+
+type evidenceDoc struct {
+	Schema     string                   `json:"schema"`
+	Kind       policy.ContradictionKind `json:"kind"`
+	Repository string                   `json:"repository"`
+	Statements []string                 `json:"statements"`
+	Bundles    []evidenceBundle         `json:"bundles"`
+}
+
+type evidenceBundle struct {
+	Bundle json.RawMessage `json:"bundle"`
+}
+
+// NewEvidence returns the evidence with the bundles, in JSON, of the statements
+// in question and of the one before them.
+func NewEvidence(kind policy.ContradictionKind, repo policy.Locator, statements []string, bundles [][]byte) (*Evidence, error) {
+	e := &Evidence{Kind: kind, Repository: repo}
+	for _, b := range bundles {
+		var compact bytes.Buffer
+		if err := json.Compact(&compact, b); err != nil {
+			return nil, fmt.Errorf("bundle: %w", err)
+		}
+		e.bundles = append(e.bundles, compact.Bytes())
+	}
+	// The same evidence is the same file, so that a version may acknowledge it.
+	slices.SortFunc(e.bundles, func(a, b json.RawMessage) int { return cmp.Compare(policy.Sum(a), policy.Sum(b)) })
+	e.bundles = slices.CompactFunc(e.bundles, func(a, b json.RawMessage) bool { return bytes.Equal(a, b) })
+	e.Statements = append([]string{}, statements...)
+	slices.Sort(e.Statements)
+	_, err := ParseEvidence(e.Bytes())
+	if err != nil {
+		return nil, err
+	}
+	return e, nil
+}
+
+// Bytes returns the file.
+func (e *Evidence) Bytes() []byte {
+	doc := evidenceDoc{evidenceSchema, e.Kind, e.Repository.String(), e.Statements, nil}
+	for _, b := range e.bundles {
+		doc.Bundles = append(doc.Bundles, evidenceBundle{b})
+	}
+	var buf bytes.Buffer
+	enc := json.NewEncoder(&buf)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", " ")
+	if err := enc.Encode(doc); err != nil {
+		return nil // raw messages that are JSON always encode
+	}
+	return buf.Bytes()
+}
+
+// ParseEvidence reads an evidence file. Unknown, repeated and misspelt keys are
+// errors.
+func ParseEvidence(data []byte) (*Evidence, error) {
+	if len(data) > MaxEvidenceBytes {
+		return nil, fmt.Errorf("evidence of %d bytes, at most %d are read", len(data), MaxEvidenceBytes)
+	}
+	if err := strictJSON(data, "schema", "kind", "repository", "statements", "bundles", "bundle"); err != nil {
+		return nil, err
+	}
+	var doc evidenceDoc
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&doc); err != nil {
+		return nil, err
+	}
+	if doc.Schema != evidenceSchema {
+		return nil, fmt.Errorf("schema %q is not %q", doc.Schema, evidenceSchema)
+	}
+	if len(doc.Bundles) == 0 || len(doc.Bundles) > maxEvidenceBundles {
+		return nil, fmt.Errorf("%d bundles, 1 to %d are read", len(doc.Bundles), maxEvidenceBundles)
+	}
+	repo, err := policy.ParseLocator(doc.Repository)
+	if err != nil {
+		return nil, fmt.Errorf("repository: %w", err)
+	}
+	e := &Evidence{Kind: doc.Kind, Repository: repo, Statements: doc.Statements}
+	for _, d := range doc.Statements {
+		if _, err := policy.ParseDigest("sha256:" + d); err != nil {
+			return nil, fmt.Errorf("statements: %w", err)
+		}
+	}
+	for _, b := range doc.Bundles {
+		e.bundles = append(e.bundles, b.Bundle)
+	}
+	return e, nil
+}
+
+// Judge verifies the evidence under one trusted root, without a network. It
+// returns what is proven; whatever does not verify proves nothing.
+func (e *Evidence) Judge(r *sigstore.Root, forges *Forges, now time.Time) (policy.Finding, error) {
+	c := &Collection{Root: r, Forges: forges}
+	var bundles []*sigstore.Bundle
+	var last error
+	for _, raw := range e.bundles {
+		b, err := sigstore.ParseBundle(raw)
+		if err == nil {
+			_, err = c.Learn(b)
+		}
+		if err != nil {
+			last = err
+			continue
+		}
+		bundles = append(bundles, b)
+	}
+	for _, b := range bundles {
+		if err := c.Add(b); err != nil {
+			last = err
+		}
+	}
+	f, err := policy.Contradiction(c.History(e.Repository, now), e.Kind, e.Statements)
+	if err != nil {
+		return policy.Finding{}, errors.Join(err, last)
+	}
+	for _, v := range f.Versions {
+		if v.Repository != e.Repository && e.Kind != policy.ContradictionFork {
+			return policy.Finding{}, fmt.Errorf("it is about %s, not %s", v.Repository, e.Repository)
+		}
+	}
+	return f, nil
+}

@@ -1,0 +1,455 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package rekorbind
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"github.com/repopolicy/repopolicy/internal/sigstore"
+	"github.com/repopolicy/repopolicy/internal/sigstoretest"
+	"github.com/repopolicy/repopolicy/policy"
+)
+
+// forge is a world of real bundles.
+type forge struct {
+	t    testing.TB
+	inst *sigstoretest.Instance
+	root *sigstore.Root
+	at   time.Time
+}
+
+func newForge(t testing.TB) *forge {
+	f := &forge{t: t, inst: sigstoretest.New(t), at: sigstoretest.Now.Add(-100 * time.Hour)}
+	f.root = f.trust(f.inst)
+	return f
+}
+
+func (f *forge) trust(i *sigstoretest.Instance) *sigstore.Root {
+	f.t.Helper()
+	// The second log begins after the first one, as in the public instance.
+	data := i.Root(sigstoretest.RootOptions{LogV2: &sigstoretest.Window{Start: sigstoretest.Now.AddDate(0, -6, 0)}})
+	r, err := sigstore.ParseRoot("test", data)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return r
+}
+
+func (f *forge) next() time.Time {
+	f.at = f.at.Add(time.Hour)
+	return f.at
+}
+
+func (f *forge) sign(payload []byte, who string) []byte {
+	return f.inst.Sign(sigstoretest.Request{Statement: payload, SAN: who + "@example.com", Issuer: "https://accounts.google.com", At: f.next(), Log: sigstoretest.LogV2, TSA: true})
+}
+
+func (f *forge) signKey(payload []byte, key crypto.Signer) []byte {
+	return f.inst.Sign(sigstoretest.Request{Statement: payload, Key: key, BareKey: true, At: f.next(), Log: sigstoretest.LogV2, TSA: true})
+}
+
+// bind signs as the repository's workflow.
+func (f *forge) bind(payload []byte, repo, id string, log sigstoretest.LogKind) []byte {
+	wf := repo + "/.github/workflows/repopolicy.yml@refs/heads/main"
+	return f.inst.Sign(sigstoretest.Request{
+		Statement: payload, SAN: wf, Issuer: "https://token.actions.githubusercontent.com", At: f.next(), Log: log, TSA: true,
+		Extensions: map[int]string{9: wf, 11: "github-hosted", 12: repo, 14: "refs/heads/main", 15: id, 17: "2002", 18: wf, 20: "repository_dispatch"},
+	})
+}
+
+func (f *forge) statement(text, previous string) ([]byte, string) {
+	f.t.Helper()
+	payload, err := Encode([]byte(text), previous)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return payload, policy.Sum(payload)
+}
+
+func textOf(version int, who string, extra string) string {
+	return fmt.Sprintf("# %s%s", who, extra) + "\n" + strings.NewReplacer("version = 1", fmt.Sprint("version = ", version), "alice", who).Replace(testPolicy)
+}
+
+const widget = "https://github.com/acme/widget"
+
+func locator(t testing.TB, s string) policy.Locator {
+	t.Helper()
+	l, err := policy.ParseLocator(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// story is a genesis, two versions 2, and a second genesis.
+type story struct {
+	*forge
+	genesis, second, fork, other string // digests
+	bundles                      map[string][]byte
+}
+
+func newStory(t testing.TB) *story {
+	s := &story{forge: newForge(t), bundles: map[string][]byte{}}
+	one, d1 := s.statement(testPolicy, "")
+	two, d2 := s.statement(textOf(2, "alice", " a"), d1)
+	twoB, d2b := s.statement(textOf(2, "alice", " b"), d1)
+	other, d3 := s.statement(textOf(1, "bob", ""), "")
+	s.genesis, s.second, s.fork, s.other = d1, d2, d2b, d3
+	for _, x := range []struct {
+		name    string
+		payload []byte
+		who     string
+	}{{"1", one, "alice"}, {"2", two, "alice"}, {"2b", twoB, "alice"}, {"other", other, "bob"}} {
+		s.bundles[x.name+" signed"] = s.sign(x.payload, x.who)
+		s.bundles[x.name+" bound"] = s.bind(x.payload, widget, "1001", sigstoretest.LogV2)
+	}
+	return s
+}
+
+func (s *story) list(names ...string) [][]byte {
+	var out [][]byte
+	for _, n := range names {
+		out = append(out, s.bundles[n+" signed"], s.bundles[n+" bound"])
+	}
+	return out
+}
+
+func (s *story) evidence(kind policy.ContradictionKind, digests []string, bundles [][]byte) *Evidence {
+	s.t.Helper()
+	e, err := NewEvidence(kind, locator(s.t, widget), digests, bundles)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	again, err := ParseEvidence(e.Bytes())
+	if err != nil || !bytes.Equal(again.Bytes(), e.Bytes()) {
+		s.t.Fatalf("not read back: %v", err)
+	}
+	return again
+}
+
+func TestEvidence(t *testing.T) {
+	s := newStory(t)
+	now := sigstoretest.Now
+	for name, c := range map[string]struct {
+		kind    policy.ContradictionKind
+		digests []string
+		bundles [][]byte
+		first   string // of the statements; "" if nothing is proven
+	}{
+		"fork":                      {policy.ContradictionFork, []string{s.fork, s.second}, s.list("1", "2", "2b"), s.second},
+		"second genesis":            {policy.ContradictionGenesis, []string{s.genesis, s.other}, s.list("1", "other"), s.genesis},
+		"rollback":                  {policy.ContradictionRollback, []string{s.second}, s.list("1", "2"), s.second},
+		"fork of different parents": {policy.ContradictionFork, []string{s.genesis, s.second}, s.list("1", "2"), ""},
+		"fork without parent":       {policy.ContradictionFork, []string{s.fork, s.second}, s.list("2", "2b"), ""},
+		"fork without a binding":    {policy.ContradictionFork, []string{s.fork, s.second}, append(s.list("1", "2"), s.bundles["2b signed"]), ""},
+		"fork without a signature":  {policy.ContradictionFork, []string{s.fork, s.second}, append(s.list("1", "2"), s.bundles["2b bound"]), ""},
+		"fork with a stranger":      {policy.ContradictionFork, []string{s.genesis, s.other}, s.list("1", "other"), ""},
+		"genesis of two versions":   {policy.ContradictionGenesis, []string{s.genesis, s.second}, s.list("1", "2"), ""},
+		"genesis without bundle":    {policy.ContradictionGenesis, []string{s.genesis, s.other}, s.list("1"), ""},
+		"rollback of a genesis":     {policy.ContradictionRollback, []string{s.genesis}, s.list("1"), ""},
+		"rollback of two":           {policy.ContradictionRollback, []string{s.genesis, s.second}, s.list("1", "2"), ""},
+		"the same twice":            {policy.ContradictionFork, []string{s.second, s.second}, s.list("1", "2"), ""},
+		"one fork":                  {policy.ContradictionFork, []string{s.second}, s.list("1", "2"), ""},
+		"unknown kind":              {"quarrel", []string{s.fork, s.second}, s.list("1", "2", "2b"), ""},
+		"no statement":              {policy.ContradictionFork, nil, s.list("1", "2", "2b"), ""},
+	} {
+		e := s.evidence(c.kind, c.digests, c.bundles)
+		f, err := e.Judge(s.root, nil, now)
+		switch {
+		case (err == nil) != (c.first != ""):
+			t.Errorf("%s: %v", name, err)
+		case err == nil && (f.Versions[0].Statement != c.first || f.Kind != c.kind || len(f.Versions) == 2 && !f.Ordered):
+			t.Errorf("%s: %+v", name, f)
+		case err != nil && f.Versions != nil:
+			t.Errorf("%s: a finding beside an error", name)
+		}
+	}
+	e := s.evidence(policy.ContradictionFork, []string{s.fork, s.second}, s.list("1", "2", "2b"))
+	f, err := e.Judge(s.root, nil, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := f.Versions[0]
+	if v.Number != 2 || v.Ids != (policy.Ids{Repository: "1001", Owner: "2002"}) || v.Binding.Index == 0 || len(v.Signers) != 1 || v.Signers[0].Value != "alice@example.com" || v.Repository.String() != widget {
+		t.Errorf("%+v", v)
+	}
+	if _, err := e.Judge(s.trust(sigstoretest.New(t)), nil, now); err == nil {
+		t.Error("another trusted root took it")
+	}
+	same, err := NewEvidence(policy.ContradictionFork, locator(t, widget), []string{s.second, s.fork}, slices.Concat(s.list("2b", "2"), s.list("1", "2")))
+	if err != nil || !bytes.Equal(same.Bytes(), e.Bytes()) {
+		t.Error("the same evidence is another file")
+	}
+	elsewhere, err := NewEvidence(policy.ContradictionGenesis, locator(t, "https://github.com/acme/gadget"), []string{s.genesis, s.other}, s.list("1", "other"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := elsewhere.Judge(s.root, nil, now); err == nil {
+		t.Error("evidence about another repository")
+	}
+}
+
+// TestEvidenceTampered changes every payload, signature and proof in turn.
+func TestEvidenceTampered(t *testing.T) {
+	s := newStory(t)
+	good := s.evidence(policy.ContradictionFork, []string{s.fork, s.second}, s.list("1", "2", "2b"))
+	n := 0
+	for i, raw := range good.bundles {
+		var doc map[string]any
+		if err := json.Unmarshal(raw, &doc); err != nil {
+			t.Fatal(err)
+		}
+		var walk func(v any, set func(any))
+		walk = func(v any, set func(any)) {
+			switch v := v.(type) {
+			case map[string]any:
+				for _, k := range slices.Sorted(mapKeys(v)) {
+					// What a proof repeats beside its checkpoint is checked elsewhere.
+					if k != "keyid" {
+						walk(v[k], func(x any) { v[k] = x })
+					}
+				}
+			case []any:
+				for j := range v {
+					walk(v[j], func(x any) { v[j] = x })
+				}
+			case string:
+				if len(v) < 20 {
+					return
+				}
+				mid := len(v) / 2
+				c := byte('A')
+				if v[mid] == c {
+					c = 'B'
+				}
+				set(v[:mid] + string(c) + v[mid+1:])
+				changed, err := json.Marshal(doc)
+				if err != nil {
+					t.Fatal(err)
+				}
+				set(v)
+				bad := *good
+				bad.bundles = slices.Clone(good.bundles)
+				bad.bundles[i] = changed
+				n++
+				f, err := bad.Judge(s.root, nil, sigstoretest.Now)
+				// Only the genesis' own signature and binding are not needed: its
+				// statement is addressed by its digest.
+				if err == nil && !bytes.Contains(raw, []byte(policyOf(t, raw, s.genesis))) {
+					t.Errorf("bundle %d: still proven with %.40q changed: %+v", i, v, f)
+				}
+			}
+		}
+		walk(doc, nil)
+	}
+	if n < 30 {
+		t.Errorf("%d changes", n)
+	}
+}
+
+// policyOf returns a text that a bundle contains only if it is over the
+// statement.
+func policyOf(t *testing.T, raw []byte, digest string) string {
+	b, err := sigstore.ParseBundle(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if policy.Sum(b.Payload()) == digest {
+		return "dsseEnvelope"
+	}
+	return "no bundle contains this"
+}
+
+func mapKeys(m map[string]any) func(func(string) bool) {
+	return func(yield func(string) bool) {
+		for k := range m {
+			if !yield(k) {
+				return
+			}
+		}
+	}
+}
+
+// TestCollection evaluates a chain of real bundles: two logs, a key, spam.
+func TestCollection(t *testing.T) {
+	f := newForge(t)
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.MarshalPKIXPublicKey(key.Public())
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := strings.Replace(testPolicy, "threshold = 1", "threshold = 2", 1) + fmt.Sprintf("[[maintainers.member]]\nname = \"kim\"\nkeys = [%q]\n", pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}))
+	one, d1 := f.statement(text, "")
+	c := &Collection{Root: f.root}
+	add := func(raw []byte, ok bool) {
+		t.Helper()
+		b, err := sigstore.ParseBundle(raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Add(b); (err == nil) != ok {
+			t.Errorf("added %v: %v", ok, err)
+		}
+	}
+	add(f.sign(one, "alice"), true)
+	add(f.signKey(one, key), true)
+	other, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	add(f.signKey(one, other), false)
+	add(f.bind(one, widget, "1001", sigstoretest.LogBoth), true)
+	add(f.sign([]byte(`{"_type":"https://in-toto.io/Statement/v1","subject":[{"name":"x","digest":{"sha256":"`+d1+`"}}],"predicateType":"x"}`), "alice"), false)
+	// By another workflow of the repository: a signature of nobody's.
+	wf := widget + "/.github/workflows/release.yml@refs/heads/main"
+	add(f.inst.Sign(sigstoretest.Request{
+		Statement: one, SAN: wf, Issuer: "https://token.actions.githubusercontent.com", At: f.next(), Log: sigstoretest.LogV2, TSA: true,
+		Extensions: map[int]string{9: wf, 11: "github-hosted", 12: widget, 14: "refs/heads/main", 15: "1001", 17: "2002", 18: wf, 20: "push"},
+	}), true)
+	h := c.History(locator(t, widget), sigstoretest.Now)
+	h.View = policy.View{Completeness: policy.CompleteScanned, AsOf: sigstoretest.Now}
+	chain := policy.Evaluate(h)
+	vs := chain.Versions()
+	if chain.Reason() != "" || len(vs) != 1 || vs[0].Statement != d1 || vs[0].Ids.Repository != "1001" || len(vs[0].Bindings) != 1 {
+		t.Fatalf("%v %+v", chain.Problems(), vs)
+	}
+	generations := map[int]int{}
+	for _, l := range h.Logs {
+		generations[l.Generation]++
+	}
+	if len(h.Leaves) != 2 || generations[1] != 1 || generations[2] != 1 {
+		t.Errorf("%d leaves, logs %v", len(h.Leaves), generations)
+	}
+	// Without the key's signature the threshold is not met.
+	h.Signatures = slices.DeleteFunc(slices.Clone(h.Signatures), func(policy.Signature) bool { return true })
+	if r := policy.Evaluate(h).Reason(); r != policy.Undisclosed {
+		t.Errorf("without signatures: %s", r)
+	}
+	b, err := sigstore.ParseBundle(f.inst.Sign(sigstoretest.Request{Artifact: []byte("x"), SAN: "alice@example.com", Issuer: "https://accounts.google.com"}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Add(b); err == nil {
+		t.Error("a message signature is no statement")
+	}
+}
+
+func TestParseEvidence(t *testing.T) {
+	s := newStory(t)
+	good := string(s.evidence(policy.ContradictionFork, []string{s.fork, s.second}, s.list("1", "2", "2b")).Bytes())
+	validate(t, good, true)
+	for name, bad := range map[string]string{
+		"empty": "", "null": "null", "array": "[" + good + "]", "trailing": good + "{}", "cut": good[:len(good)-3],
+		"schema":         strings.Replace(good, "evidence-v1", "evidence-v2", 1),
+		"no schema":      strings.Replace(good, ` "schema"`, ` "scheme"`, 1),
+		"key case":       strings.Replace(good, `"kind"`, `"Kind"`, 1),
+		"twice":          strings.Replace(good, `"kind"`, `"kind": "fork", "kind"`, 1),
+		"unknown":        strings.Replace(good, `"kind"`, `"trust": "all", "kind"`, 1),
+		"null kind":      strings.Replace(good, `"fork"`, `null`, 1),
+		"repository":     strings.Replace(good, "github.com/acme/widget\",", "GitHub.com/acme/widget\",", 1),
+		"digest":         strings.Replace(good, s.second, s.second[1:], 1),
+		"upper digest":   strings.Replace(good, s.second, strings.ToUpper(s.second), 1),
+		"no bundles":     `{"schema":"` + evidenceSchema + `","kind":"fork","repository":"` + widget + `","statements":[],"bundles":[]}`,
+		"many bundles":   `{"schema":"` + evidenceSchema + `","kind":"fork","repository":"` + widget + `","statements":[],"bundles":[` + strings.Repeat(`{"bundle":{}},`, maxEvidenceBundles) + `{"bundle":{}}]}`,
+		"deep":           `{"schema":"` + evidenceSchema + `","bundles":[{"bundle":` + strings.Repeat("[", 1000) + strings.Repeat("]", 1000) + `}]}`,
+		"not UTF-8":      strings.Replace(good, `"fork"`, "\"fork\xff\"", 1),
+		"unknown nested": strings.Replace(good, `"bundle":`, `"proof": {}, "bundle":`, 1),
+	} {
+		if e, err := ParseEvidence([]byte(bad)); err == nil || e != nil {
+			t.Errorf("%s: read", name)
+		}
+	}
+	if _, err := ParseEvidence(make([]byte, MaxEvidenceBytes+1)); err == nil {
+		t.Error("beyond the cap")
+	}
+	if _, err := NewEvidence(policy.ContradictionFork, policy.Locator{}, nil, nil); err == nil {
+		t.Error("evidence about nothing")
+	}
+	if _, err := NewEvidence(policy.ContradictionFork, locator(t, widget), nil, [][]byte{[]byte("{")}); err == nil {
+		t.Error("a bundle that is no JSON")
+	}
+	if e, err := ParseEvidence([]byte(`{"schema":"` + evidenceSchema + `","kind":"fork","repository":"` + widget + `","statements":["` + s.fork + `","` + s.second + `"],"bundles":[{"bundle":{"mediaType":"x"}},{"bundle":7}]}`)); err != nil {
+		t.Error(err)
+	} else if _, err := e.Judge(s.root, nil, sigstoretest.Now); err == nil {
+		t.Error("bundles that are none prove nothing")
+	}
+}
+
+func validate(t testing.TB, doc string, ok bool) {
+	t.Helper()
+	schema, err := jsonschema.NewCompiler().Compile("../schema/evidence-v1.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := jsonschema.UnmarshalJSON(strings.NewReader(doc))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := schema.Validate(v); (err == nil) != ok {
+		t.Errorf("schema: %v", err)
+	}
+}
+
+// TestForgesSchema compares the JSON Schema with the parser: what the parser
+// takes, the schema takes.
+func TestForgesSchema(t *testing.T) {
+	schema, err := jsonschema.NewCompiler().Compile("../schema/forges-v1.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range vectors(t, "authority") {
+		text, ok := v.sections["forges.json"]
+		if !ok {
+			continue
+		}
+		if _, err := ParseForges([]byte(text)); err != nil {
+			continue
+		}
+		doc, err := jsonschema.UnmarshalJSON(strings.NewReader(text))
+		if err == nil {
+			err = schema.Validate(doc)
+		}
+		if err != nil {
+			t.Errorf("%s: %v", v.name, err)
+		}
+	}
+}
+
+// FuzzEvidence: what is read is written back as it is, and proves nothing of
+// itself.
+func FuzzEvidence(f *testing.F) {
+	s := newStory(f)
+	f.Add(s.evidence(policy.ContradictionFork, []string{s.fork, s.second}, s.list("1", "2", "2b")).Bytes())
+	f.Add([]byte(`{"schema":"` + evidenceSchema + `","kind":"rollback","repository":"` + widget + `","statements":["` + s.fork + `"],"bundles":[{"bundle":{}}]}`))
+	stranger := (&forge{t: f}).trust(sigstoretest.New(f))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		e, err := ParseEvidence(data)
+		if err != nil {
+			return
+		}
+		again, err := ParseEvidence(e.Bytes())
+		if err != nil || again.Kind != e.Kind || again.Repository != e.Repository || !slices.Equal(again.Statements, e.Statements) || len(again.bundles) != len(e.bundles) {
+			t.Fatalf("not read back: %v", err)
+		}
+		if f, err := e.Judge(stranger, nil, sigstoretest.Now); err == nil {
+			t.Fatalf("proven under a root that signed nothing: %+v", f)
+		}
+	})
+}
