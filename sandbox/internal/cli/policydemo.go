@@ -330,11 +330,12 @@ func (d *show) attacks(dir string, stranger *person, good string, job claims.Git
 			return err
 		}
 	}
-	signatures, err := filepath.Glob(filepath.Join(rollback.dir, ".repopolicy", "signatures", "2-*.sigstore.json"))
+	// A maintainer's, not the repository's own: the log shows a binding whole.
+	signatures, err := filepath.Glob(filepath.Join(dir, "widget", ".repopolicy", "signatures", "2-*.sigstore.json"))
 	if err != nil || len(signatures) == 0 {
 		return fmt.Errorf("no signatures of version 2: %w", err)
 	}
-	if err := os.Remove(signatures[0]); err != nil {
+	if err := os.Remove(filepath.Join(rollback.dir, ".repopolicy", "signatures", filepath.Base(signatures[0]))); err != nil {
 		return err
 	}
 	for _, args := range [][]string{{"add", "-A"}, {"commit", "-q", "-m", "less"}, {"push", "-q", "-f", "origin", "HEAD:repopolicy", "HEAD:main"}} {
@@ -342,7 +343,7 @@ func (d *show) attacks(dir string, stranger *person, good string, job claims.Git
 			return err
 		}
 	}
-	d.person(dir, "visitor").step("The forge drops one signature of version 2, so that version 1 would be in force again.", policy.ClassUnavailable, "verify", "-R", demoURL, good)
+	d.person(dir, "visitor").step("The forge drops a maintainer's signature of version 2, so that version 1 would be in force again.", policy.ClassUnavailable, "verify", "-R", demoURL, good)
 
 	evil, err := d.clone(dir, "evil")
 	if err != nil {
