@@ -59,8 +59,10 @@ type Chain struct {
 	order      *order
 	view       View
 	kept       Kept
-	walk       *walk // of the chosen chain; nil if there is none
 	past       *File // rules of version 1 that also judge what was before it; nil if none
+
+	evaluator *evaluator // for questions about what may come next
+	walk      *walk      // the chain that was chosen; nil if there is none
 }
 
 // link is one version of a chain while it is being built.
@@ -120,6 +122,9 @@ func Evaluate(h History) *Chain {
 	case len(h.Statements) > MaxStatements || len(h.Signatures)+len(h.Leaves) > MaxEntries:
 		return c.fail(ChainTooLarge, fmt.Sprintf("%d statements, %d signatures and %d log entries", len(h.Statements), len(h.Signatures), len(h.Leaves)))
 	}
+	for _, why := range h.LogForks {
+		c.fail(LogForked, why)
+	}
 	e := newEvaluator(&h, c.order)
 	var walks []*walk
 	if len(e.genesis) > maxGeneses {
@@ -133,6 +138,7 @@ func Evaluate(h History) *Chain {
 		}
 	}
 	w := c.choose(e, walks)
+	c.evaluator, c.walk = e, w
 	if w != nil {
 		c.adopt(w)
 	}

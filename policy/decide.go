@@ -407,10 +407,10 @@ func (t *Trusted) yanked(req Request, signer *Identity, tags []string) (Reason, 
 	return "", ""
 }
 
-// onlyCommits reports whether the artifact is a Git commit, which has no digest
-// of another kind.
+// onlyCommits reports whether the artifact is a Git commit or tag, which have no
+// digest of another kind.
 func onlyCommits(ds []Digest) bool {
-	return len(ds) > 0 && !slices.ContainsFunc(ds, func(d Digest) bool { return d.Alg != "gitCommit" && d.Alg != "sha1" })
+	return len(ds) > 0 && !slices.ContainsFunc(ds, func(d Digest) bool { return d.Alg != "gitCommit" && d.Alg != "gitTag" && d.Alg != "sha1" })
 }
 
 // revoked returns why [[revoked]] denies a match of r, "" if it does not. Where

@@ -145,7 +145,7 @@ type Adoption struct {
 
 // Digest is a digest with its algorithm; comparable. The zero value is none.
 type Digest struct {
-	Alg string // "sha256", "sha384", "sha512", "sha1" or "gitCommit"
+	Alg string // "sha256", "sha384", "sha512", "sha1", "gitCommit" or "gitTag"
 	Hex string // lower-case, of the algorithm's length
 }
 
@@ -163,6 +163,9 @@ type Document struct {
 
 // Content returns what the document says. It must not be changed.
 func (d *Document) Content() *File { return &d.file }
+
+// Text returns the exact bytes that were parsed. They must not be changed.
+func (d *Document) Text() []byte { return d.bytes }
 
 // Digest returns the SHA-256 of the exact bytes that were parsed.
 func (d *Document) Digest() Digest {

@@ -132,6 +132,9 @@ type History struct {
 	Pin         string // hex digest of statement 1 that the user named; "" without
 	Anchor      string // hex digest of statement 1 that a super root names; "" without
 	View        View
+	// LogForks say which logs contradict themselves, and how. None of them can
+	// decide anything.
+	LogForks []string
 	// Now is the moment of judging.
 	Now time.Time
 }
@@ -153,6 +156,11 @@ const (
 	CompleteHinted  Completeness = "hinted"
 	CompleteNone    Completeness = "none"
 )
+
+// Beats reports whether c says more than other does.
+func (c Completeness) Beats(other Completeness) bool {
+	return completenessRank[c] > completenessRank[other]
+}
 
 // Limits of a history. What exceeds them is not judged.
 const (

@@ -386,18 +386,13 @@ var kindHeaders = map[string][]string{"statement": {"digest", "pae", "previous"}
 // case is listed.
 func TestCases(t *testing.T) {
 	tests := map[string]bool{}
-	files, err := filepath.Glob("*_test.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	more, err := filepath.Glob("../rekorbind/*_test.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, f := range append(files, more...) {
-		src, err := os.ReadFile(f)
+	err := filepath.WalkDir("..", func(path string, d os.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		src, err := os.ReadFile(path)
 		if err != nil {
-			t.Fatal(err)
+			return err
 		}
 		for line := range strings.Lines(string(src)) {
 			if name, ok := strings.CutPrefix(line, "func "); ok {
@@ -405,6 +400,10 @@ func TestCases(t *testing.T) {
 				tests[name] = true
 			}
 		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 	data, err := os.ReadFile("../schema/testdata/cases.txt")
 	if err != nil {
@@ -423,7 +422,13 @@ func TestCases(t *testing.T) {
 		}
 		seen[id] = true
 		for w := range strings.SplitSeq(where, ", ") {
-			if kind, name, ok := strings.Cut(w, "/"); ok {
+			if script, ok := strings.CutPrefix(w, "script/"); ok {
+				number, _, _ := strings.Cut(id, " ")
+				data, err := os.ReadFile("../cmd/repopolicy/testdata/" + script + ".txtar")
+				if err != nil || !strings.Contains(string(data), "case "+number) {
+					t.Errorf("%s: the script %s does not say that it is about it: %v", id, w, err)
+				}
+			} else if kind, name, ok := strings.Cut(w, "/"); ok {
 				data, err := os.ReadFile("../schema/testdata/" + kind + "/" + name + ".txt")
 				if err != nil || !strings.Contains(string(data), "source: case "+id+"\n") {
 					t.Errorf("%s: the vector %s is not about it: %v", id, w, err)

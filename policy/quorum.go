@@ -24,6 +24,9 @@ func (m *Member) is(id *Identity) bool {
 	})
 }
 
+// Names reports whether the identity is one of a member's.
+func (m *Maintainers) Names(id Identity) bool { return m.member(&id) }
+
 func (m *Maintainers) member(id *Identity) bool {
 	return slices.ContainsFunc(m.Members, func(x Member) bool { return x.is(id) })
 }

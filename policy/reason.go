@@ -100,75 +100,88 @@ const (
 	Allowed Reason = "allowed"
 	Adopted Reason = "adopted"
 
-	RuleMismatch      Reason = "rule-mismatch"
-	NoRules           Reason = "no-rules"
-	YankedRelease     Reason = "yanked"
-	YankUnknown       Reason = "yanked-unknown"
-	RevokedSigner     Reason = "revoked"
-	ExpiredAtRelease  Reason = "policy-expired-at-release"
-	PolicyStale       Reason = "policy-stale"
-	PolicyEnded       Reason = "policy-ended"
-	EvidenceInFuture  Reason = "evidence-after-as-of"
-	EvidenceUntimed   Reason = "evidence-without-time"
-	NarrowedIdentity  Reason = "identity-flags-mismatch"
-	TagMismatch       Reason = "tag-mismatch"
-	TagUnknown        Reason = "tag-not-in-evidence"
-	NoEvidence        Reason = "no-evidence"
-	NoArtifacts       Reason = "no-artifacts"
-	ArtifactMismatch  Reason = "artifact-mismatch"
-	ArtifactRead      Reason = "artifact-unreadable"
-	SumsMismatch      Reason = "sums-mismatch"
-	SumsInvalid       Reason = "sums-invalid"
-	SignatureInvalid  Reason = "signature-invalid"
-	CertificateBad    Reason = "certificate-invalid"
-	CertificateChain  Reason = "certificate-untrusted"
-	SCTInvalid        Reason = "sct-invalid"
-	LogInvalid        Reason = "log-invalid"
-	LogFields         Reason = "log-fields-disagree"
-	TimeInvalid       Reason = "time-invalid"
-	StatementInvalid  Reason = "statement-invalid"
-	PredicateType     Reason = "predicate-type"
-	KeyUntrusted      Reason = "key-untrusted"
-	NotLogged         Reason = "not-logged"
-	BundleInvalid     Reason = "bundle-invalid"
-	BundleTooLarge    Reason = "bundle-too-large"
-	TrustRootInvalid  Reason = "trusted-root-invalid"
-	TrustRootMissing  Reason = "trusted-root-unavailable"
-	PolicySyntax      Reason = "policy-syntax"
-	PolicyBytes       Reason = "policy-bytes"
-	PolicyTooLarge    Reason = "policy-too-large"
-	PolicyUnknownKey  Reason = "policy-unknown-key"
-	PolicyType        Reason = "policy-type"
-	PolicyValue       Reason = "policy-value"
-	PolicyMissing     Reason = "policy-missing-key"
-	PolicyDuplicate   Reason = "policy-duplicate"
-	PolicyConflict    Reason = "policy-conflict"
-	PolicyNewerFormat Reason = "policy-newer-format"
-	NeedsNewerVersion Reason = "needs-newer-version"
-	PolicyUnreadable  Reason = "policy-unreadable"
-	ChainForked       Reason = "chain-forked"
-	GenesisConflict   Reason = "genesis-conflict"
-	RepositoryChanged Reason = "repository-id-changed"
-	OwnerChanged      Reason = "owner-id-changed"
-	ChainRollback     Reason = "chain-rollback"
-	AlarmRaised       Reason = "alarm-raised"
-	Undisclosed       Reason = "undisclosed-version"
-	EffectUndecided   Reason = "effect-undecided"
-	GenesisMissing    Reason = "genesis-missing"
-	ChainTooLarge     Reason = "chain-too-large"
-	ClockBehind       Reason = "clock-behind"
-	BelowRequired     Reason = "below-required"
-	NoBinding         Reason = "no-binding"
-	ViewStale         Reason = "view-stale"
-	PolicyExpired     Reason = "policy-expired"
-	EntryLate         Reason = "entry-late"
-	BeforeGenesis     Reason = "before-genesis"
-	BelowThreshold    Reason = "below-threshold"
-	EvidenceUnproven  Reason = "evidence-unproven"
-	EvidenceMalformed Reason = "evidence-malformed"
-	Usage             Reason = "usage"
-	Interrupted       Reason = "interrupted"
-	Internal          Reason = "internal"
+	RuleMismatch          Reason = "rule-mismatch"
+	NoRules               Reason = "no-rules"
+	YankedRelease         Reason = "yanked"
+	YankUnknown           Reason = "yanked-unknown"
+	RevokedSigner         Reason = "revoked"
+	ExpiredAtRelease      Reason = "policy-expired-at-release"
+	PolicyStale           Reason = "policy-stale"
+	PolicyEnded           Reason = "policy-ended"
+	EvidenceInFuture      Reason = "evidence-after-as-of"
+	EvidenceUntimed       Reason = "evidence-without-time"
+	NarrowedIdentity      Reason = "identity-flags-mismatch"
+	TagMismatch           Reason = "tag-mismatch"
+	TagUnknown            Reason = "tag-not-in-evidence"
+	NoEvidence            Reason = "no-evidence"
+	NoArtifacts           Reason = "no-artifacts"
+	ArtifactMismatch      Reason = "artifact-mismatch"
+	ArtifactRead          Reason = "artifact-unreadable"
+	SumsMismatch          Reason = "sums-mismatch"
+	SumsInvalid           Reason = "sums-invalid"
+	SignatureInvalid      Reason = "signature-invalid"
+	CertificateBad        Reason = "certificate-invalid"
+	CertificateChain      Reason = "certificate-untrusted"
+	SCTInvalid            Reason = "sct-invalid"
+	LogInvalid            Reason = "log-invalid"
+	LogFields             Reason = "log-fields-disagree"
+	TimeInvalid           Reason = "time-invalid"
+	StatementInvalid      Reason = "statement-invalid"
+	PredicateType         Reason = "predicate-type"
+	KeyUntrusted          Reason = "key-untrusted"
+	NotLogged             Reason = "not-logged"
+	NoLogProof            Reason = "no-log-proof"
+	CommitMismatch        Reason = "commit-mismatch"
+	CommitUnreachable     Reason = "commit-unreachable"
+	GitInvalid            Reason = "git-invalid"
+	GitIncomplete         Reason = "git-incomplete"
+	LayoutInvalid         Reason = "layout-invalid"
+	BundleInvalid         Reason = "bundle-invalid"
+	BundleTooLarge        Reason = "bundle-too-large"
+	TrustRootInvalid      Reason = "trusted-root-invalid"
+	TrustRootMissing      Reason = "trusted-root-unavailable"
+	PolicySyntax          Reason = "policy-syntax"
+	PolicyBytes           Reason = "policy-bytes"
+	PolicyTooLarge        Reason = "policy-too-large"
+	PolicyUnknownKey      Reason = "policy-unknown-key"
+	PolicyType            Reason = "policy-type"
+	PolicyValue           Reason = "policy-value"
+	PolicyMissing         Reason = "policy-missing-key"
+	PolicyDuplicate       Reason = "policy-duplicate"
+	PolicyConflict        Reason = "policy-conflict"
+	PolicyNewerFormat     Reason = "policy-newer-format"
+	NeedsNewerVersion     Reason = "needs-newer-version"
+	PolicyUnreadable      Reason = "policy-unreadable"
+	ChainForked           Reason = "chain-forked"
+	GenesisConflict       Reason = "genesis-conflict"
+	RepositoryChanged     Reason = "repository-id-changed"
+	OwnerChanged          Reason = "owner-id-changed"
+	ChainRollback         Reason = "chain-rollback"
+	AlarmRaised           Reason = "alarm-raised"
+	LogForked             Reason = "log-forked"
+	LoginNeeded           Reason = "login-needed"
+	NotMaintainer         Reason = "not-a-maintainer"
+	NoAuthority           Reason = "no-authority"
+	Private               Reason = "private-repository"
+	SigningFailed         Reason = "signing-failed"
+	RepositoryUnreachable Reason = "repository-unreachable"
+	Undisclosed           Reason = "undisclosed-version"
+	EffectUndecided       Reason = "effect-undecided"
+	GenesisMissing        Reason = "genesis-missing"
+	ChainTooLarge         Reason = "chain-too-large"
+	ClockBehind           Reason = "clock-behind"
+	BelowRequired         Reason = "below-required"
+	NoBinding             Reason = "no-binding"
+	BelowThreshold        Reason = "below-threshold"
+	ViewStale             Reason = "view-stale"
+	PolicyExpired         Reason = "policy-expired"
+	EntryLate             Reason = "entry-late"
+	BeforeGenesis         Reason = "before-genesis"
+	Usage                 Reason = "usage"
+	Interrupted           Reason = "interrupted"
+	Internal              Reason = "internal"
+	EvidenceUnproven      Reason = "evidence-unproven"
+	EvidenceMalformed     Reason = "evidence-malformed"
 )
 
 var reasonTable = []ReasonInfo{
@@ -189,7 +202,7 @@ var reasonTable = []ReasonInfo{
 	{TagMismatch, ClassDeny, "the evidence is about another tag than --tag", ""},
 	{TagUnknown, ClassDeny, "--tag was given, but the signed evidence names no tag", "leave out --tag to judge the evidence without one"},
 	{NoEvidence, ClassDeny, "no evidence was found for the artifact", "download the bundle beside the artifact as <file>.sigstore.json, or name it with -b"},
-	{NoArtifacts, ClassDeny, "there was no artifact to judge", ""},
+	{NoArtifacts, ClassUsage, "there was no artifact to judge", "name files, a directory that holds some, a checksum file or a digest"},
 	{ArtifactMismatch, ClassDeny, "the evidence is about other bytes: no signed digest is that of the artifact", "download artifact and evidence again; if it stays, the artifact was changed"},
 	{ArtifactRead, ClassDeny, "the artifact could not be read", ""},
 	{SumsMismatch, ClassDeny, "the file's digest is not the one that the checksum file lists for it", "download the file again; if it stays, the file was changed"},
@@ -205,9 +218,16 @@ var reasonTable = []ReasonInfo{
 	{PredicateType, ClassDeny, "a statement of this type says nothing about a release", ""},
 	{KeyUntrusted, ClassDeny, "the evidence is signed by a key that the policy does not name", ""},
 	{NotLogged, ClassDeny, "the evidence is not in a transparency log", "a rule may accept such evidence with `unlogged = true`"},
+	{NoLogProof, ClassDeny, "the evidence was published without its log entry, and off-line nothing shows that the certificate was valid when it signed", "ask the project for a Sigstore bundle, which carries the log entry"},
+	{CommitMismatch, ClassDeny, "the evidence is for another commit than the tag names", "fetch the tag again; if it stays, the tag was moved"},
+	{CommitUnreachable, ClassDeny, "no branch and no tag of the repository leads to the commit: it may come from a fork", ""},
+	{GitInvalid, ClassInvalid, "an object, ref or pack of the Git repository is malformed or of a kind that is not read", ""},
+	{GitIncomplete, ClassUnavailable, "the clone does not hold what is needed to decide", "fetch the tag and the whole history: `git fetch --unshallow --tags`"},
+	{LayoutInvalid, ClassInvalid, "the OCI layout is malformed", ""},
 	{BundleInvalid, ClassInvalid, "the bundle is malformed", "download the bundle again"},
 	{BundleTooLarge, ClassInvalid, "the bundle exceeds a documented limit", ""},
 	{TrustRootInvalid, ClassInvalid, "the trusted root is malformed", ""},
+	{RepositoryUnreachable, ClassUnavailable, "the repository could not be fetched", "check its address and the network, or name a clone of it with --git DIR"},
 	{TrustRootMissing, ClassUnavailable, "the Sigstore trusted root could not be had", "go on-line once, or name a file with --trusted-root"},
 	{PolicySyntax, ClassInvalid, "the policy is not in the policy language's subset of TOML", ""},
 	{PolicyBytes, ClassInvalid, "the policy contains bytes or characters that are never allowed", ""},
@@ -226,6 +246,7 @@ var reasonTable = []ReasonInfo{
 	{RepositoryChanged, ClassAlarm, "another repository binds a policy under this name: it was deleted and made anew, or the name was taken over", "ask the maintainers; a version with [handover] settles it"},
 	{OwnerChanged, ClassAlarm, "the repository has another owner, and the policy does not say so", "a version with owner-changed = true settles it"},
 	{ChainRollback, ClassAlarm, "versions of the policy that were seen before are gone", "somebody serves an old state; try another network or mirror"},
+	{LogForked, ClassAlarm, "a transparency log shows another history than it did before", "keep the evidence file and report it to the log's operator and to sigstore.dev; try again from another network"},
 	{AlarmRaised, ClassAlarm, "there is an alarm, and --fail-on-alarm was given", ""},
 	{Undisclosed, ClassUnavailable, "the log binds a version of the policy that is not at hand with its signatures", "fetch the signatures again; if it stays, a version with [[void]] settles it"},
 	{EffectUndecided, ClassUnavailable, "from when on a version of the policy is in force cannot be decided", "bind the version once more"},
@@ -238,7 +259,12 @@ var reasonTable = []ReasonInfo{
 	{PolicyExpired, ClassStale, "the policy has expired", "maintainers renew it with a new version"},
 	{EntryLate, ClassDeny, "the log entry is no evidence: it was logged after its certificate or its log had expired, or in no log of the trusted root", ""},
 	{BeforeGenesis, ClassDeny, "the release was logged before the policy was bound, and no rule of version 1 reaches back", "a rule of version 1 may say `since`, a later version may list the digest under [[adopted]]"},
-	{BelowThreshold, ClassInvalid, "too few maintainers have signed this version of the policy", "`repopolicy status` says who still has to sign"},
+	{LoginNeeded, ClassAuth, "a sign-in or an ID token is needed", "set SIGSTORE_ID_TOKEN, or run in a CI job with `id-token: write`"},
+	{BelowThreshold, ClassInvalid, "not enough maintainers signed this version of the policy", ""},
+	{NotMaintainer, ClassDeny, "the signer is no maintainer of the policy", ""},
+	{NoAuthority, ClassDeny, "the run's identity does not prove that the repository speaks", ""},
+	{Private, ClassUsage, "the repository is private, and its name would become public", ""},
+	{SigningFailed, ClassUnavailable, "the signature could not be made or logged", "run the command again: it goes on where it stopped"},
 	{EvidenceUnproven, ClassDeny, "the evidence file does not prove what it claims", "check which --trusted-root belongs to this project"},
 	{EvidenceMalformed, ClassInvalid, "the evidence file is malformed", ""},
 	{Usage, ClassUsage, "the command line is wrong", ""},

@@ -22,7 +22,11 @@ type Collection struct {
 	signatures []policy.Signature
 	leaves     []policy.Leaf
 	entries    map[string]int // generation of each log, as its entries show it
+	known      map[string]bool
 }
+
+// Known returns the hex hashes of the log leaves that were verified.
+func (c *Collection) Known() map[string]bool { return c.known }
 
 // Learn takes the statement of a bundle without verifying a signature: it is
 // addressed by its content. Keys of its maintainers are then known to [Add].
@@ -33,7 +37,7 @@ func (c *Collection) Learn(b *sigstore.Bundle) (policy.Statement, error) {
 	}
 	s, err := ParseStatement(payload)
 	if c.statements == nil {
-		c.statements, c.entries = map[string]policy.Statement{}, map[string]int{}
+		c.statements, c.entries, c.known = map[string]policy.Statement{}, map[string]int{}, map[string]bool{}
 	}
 	c.statements[s.Digest()] = s
 	return s, err
@@ -63,6 +67,7 @@ func (c *Collection) Add(b *sigstore.Bundle) error {
 			return fmt.Errorf("the log %s has entries of two generations", e.LogID)
 		}
 		c.entries[e.LogID] = e.Generation
+		c.known[e.LeafHash] = true
 		if unauthorized != nil {
 			c.signatures = append(c.signatures, policy.NewSignature(policy.SignatureFacts{Statement: s.Digest(), Signer: signer, Entry: v.Place(e)}))
 			continue
@@ -123,7 +128,7 @@ func (c *Collection) History(repo policy.Locator, now time.Time) policy.History 
 		if g := c.entries[l.ID]; g != 0 {
 			l.Generation = g
 		}
-		h.Logs = append(h.Logs, l)
+		h.Logs = append(h.Logs, l.Log)
 	}
 	return h
 }

@@ -5,6 +5,7 @@
 package release
 
 import (
+	"context"
 	"crypto/sha256"
 	"crypto/sha512"
 	"encoding/hex"
@@ -34,8 +35,13 @@ type Artifact struct {
 	// Listed is the digest that a checksum file gives for this name; the file
 	// must have it.
 	Listed *Listing
+	// Tag and Commit are set for a tag of a Git repository: the evidence must be
+	// for this tag, and name no other commit.
+	Tag, Commit string
 	// Err is set if the artifact cannot be judged at all.
 	Err *Failure
+
+	found []*candidate // evidence that came with the artifact
 }
 
 // Listing is an entry of a checksum file.
@@ -60,13 +66,18 @@ func failf(r policy.Reason, format string, args ...any) *Failure {
 // Error returns the detail.
 func (f *Failure) Error() string { return f.Detail }
 
-// ParseDigestArg reads "sha256:HEX", "sha384:HEX", "sha512:HEX" or
-// "gitCommit:HEX" and reports whether s is such an argument at all: "sha256:"
+// ParseDigestArg reads "sha256:HEX", "sha384:HEX", "sha512:HEX", "gitCommit:HEX"
+// or "gitTag:HEX", the id of a tag object, and reports whether s is such an argument at all: "sha256:"
 // followed by something else is one, with an error.
 func ParseDigestArg(s string) (policy.Digest, bool, error) {
 	alg, _, ok := strings.Cut(s, ":")
-	if !ok || !slices.Contains([]string{"sha256", "sha384", "sha512", "gitCommit"}, alg) {
+	if !ok || !slices.Contains([]string{"sha256", "sha384", "sha512", "gitCommit", "gitTag"}, alg) {
 		return policy.Digest{}, false, nil
+	}
+	if hex, tag := strings.CutPrefix(s, "gitTag:"); tag {
+		d, err := policy.ParseDigest("gitCommit:" + hex) // the same form
+		d.Alg = "gitTag"
+		return d, true, err
 	}
 	d, err := policy.ParseDigest(s)
 	return d, true, err
@@ -75,7 +86,7 @@ func ParseDigestArg(s string) (policy.Digest, bool, error) {
 var hashes = map[string]func() hash.Hash{"sha256": sha256.New, "sha384": sha512.New384, "sha512": sha512.New}
 
 // buffers are what files are read through.
-var buffers = sync.Pool{New: func() any { b := make([]byte, 64<<10); return &b }}
+var buffers = sync.Pool{New: func() any { b := make([]byte, 128<<10); return &b }}
 
 // digestFile returns the digests of a regular file in the algorithms asked for,
 // reading it once in constant memory.
@@ -120,23 +131,16 @@ func digestBytes(data []byte) []policy.Digest {
 	return out
 }
 
-// evidenceSuffixes are the endings of bundle files, in the order in which they
-// are looked for beside an artifact.
-var evidenceSuffixes = []string{".sigstore.json", ".sigstore"}
-
-// IsEvidence reports whether a file is evidence by its name, and so no artifact
-// of a directory.
-func IsEvidence(name string) bool {
-	return slices.ContainsFunc(evidenceSuffixes, func(s string) bool { return strings.HasSuffix(name, s) })
-}
-
 // Expand turns arguments into artifacts. A directory stands for every file in
-// and below it that is no evidence, a checksum file for itself and everything
-// that it lists. An argument that cannot be read becomes an artifact with Err.
-func Expand(args []string) []*Artifact {
+// and below it that is no evidence, an OCI layout for its images, "LAYOUT@DIGEST"
+// for one of them, a checksum file for itself and everything that it lists, and
+// "refs/tags/NAME" for a tag of the Git repository in the directory repo, or in
+// the working directory. With repo, a commit must be in its history. An argument
+// that cannot be read becomes an artifact with Err.
+func Expand(ctx context.Context, args []string, repo string) []*Artifact {
 	var out []*Artifact
 	for _, arg := range args {
-		out = append(out, expand(arg)...)
+		out = append(out, expand(ctx, arg, repo)...)
 		if len(out) > MaxArtifacts {
 			return []*Artifact{{Arg: arg, Err: failf(policy.ArtifactRead, "more than %d artifacts", MaxArtifacts)}}
 		}
@@ -144,7 +148,7 @@ func Expand(args []string) []*Artifact {
 	return out
 }
 
-func expand(arg string) []*Artifact {
+func expand(ctx context.Context, arg, repo string) []*Artifact {
 	bad := func(err error) []*Artifact {
 		return []*Artifact{{Arg: arg, Err: failf(policy.ArtifactRead, "%s", err)}}
 	}
@@ -152,12 +156,26 @@ func expand(arg string) []*Artifact {
 		if err != nil {
 			return bad(err)
 		}
+		if d.Alg == "gitCommit" && repo != "" {
+			return []*Artifact{expandCommit(ctx, arg, repo, d)}
+		}
 		return []*Artifact{{Arg: arg, Digests: []policy.Digest{d}}}
+	}
+	if strings.HasPrefix(arg, tagRef) {
+		if repo == "" {
+			repo = "."
+		}
+		return []*Artifact{expandTag(arg, repo)}
+	}
+	if dir, d, ok := cutLayout(arg); ok {
+		return expandLayout(arg, dir, d)
 	}
 	info, err := os.Stat(arg)
 	switch {
 	case err != nil:
 		return bad(err)
+	case isLayout(arg):
+		return expandLayout(arg, arg, policy.Digest{})
 	case info.IsDir():
 		return expandDir(arg)
 	case !info.Mode().IsRegular():
@@ -176,7 +194,7 @@ func expandDir(dir string) []*Artifact {
 			out = append(out, &Artifact{Arg: path, Err: failf(policy.ArtifactRead, "%s", err)})
 		case len(out) > MaxArtifacts:
 			return filepath.SkipAll
-		case d.IsDir() || d.Type().IsRegular() && IsEvidence(d.Name()):
+		case d.IsDir() || d.Type().IsRegular() && IsEvidence(path):
 		case !d.Type().IsRegular():
 			// Whatever a link points to is not what the directory holds.
 			out = append(out, &Artifact{Arg: path, Err: failf(policy.ArtifactRead, "%s is not a regular file", path)})

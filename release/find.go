@@ -8,16 +8,15 @@ import (
 	"path/filepath"
 	"sync"
 
-	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
-// candidate is a file that may hold evidence. Either bundle or err is set.
+// candidate is a piece of evidence with where it was found.
 type candidate struct {
-	path   string
-	bundle *sigstore.Bundle
-	err    *Failure
+	path string
+	form string // how the form of the file is called; "" if it could not be read
+	piece
 }
 
 // finder finds and reads evidence. A file that may serve many artifacts is read
@@ -26,8 +25,9 @@ type finder struct {
 	explicit []string // given by the user; replaces looking beside the artifact
 
 	mu      sync.Mutex
-	bundles map[string]*lazy[*candidate]
+	bundles map[string]*lazy[[]*candidate]
 	sums    map[string]*lazy[[]sumsFile]
+	dirs    map[string]*lazy[*listing]
 }
 
 type lazy[T any] struct {
@@ -43,68 +43,148 @@ type sumsFile struct {
 }
 
 func newFinder(explicit []string) *finder {
-	return &finder{explicit: explicit, bundles: map[string]*lazy[*candidate]{}, sums: map[string]*lazy[[]sumsFile]{}}
+	return &finder{explicit: explicit, bundles: map[string]*lazy[[]*candidate]{}, sums: map[string]*lazy[[]sumsFile]{}, dirs: map[string]*lazy[*listing]{}}
 }
 
 // find returns the candidates for an artifact: the files that the user named,
-// or those beside it. Shared says that the artifact, a checksum file, stands for
-// many others.
+// or what came with the artifact and lies beside it. Shared says that the
+// artifact, a checksum file, stands for many others.
 func (f *finder) find(a *Artifact, shared bool) []*candidate {
 	var out []*candidate
-	load := readCandidate
+	load := readEvidence
 	if shared {
 		load = f.load
 	}
 	if len(f.explicit) > 0 {
 		for _, p := range f.explicit {
-			out = append(out, f.load(p))
+			out = append(out, f.load(p)...)
 		}
 		return out
 	}
+	out = append(out, a.found...)
 	path := a.Path
 	if path == "" && a.Listed != nil {
 		path = a.Arg // not here, but its evidence may be
 	}
-	if path == "" {
+	if path != "" {
+		dir, base := filepath.Split(path)
+		here := f.list(filepath.Clean(dir))
+		for _, suffix := range lookFor {
+			if here.has(base + suffix) {
+				out = append(out, load(path+suffix)...)
+			}
+		}
+	}
+	for _, p := range f.shared(a, path) {
+		out = append(out, f.load(p)...)
+	}
+	return out
+}
+
+// shared returns the files with evidence for many artifacts, or named by an
+// artifact's digest, in the directory of path; of the working directory if the
+// artifact is but a digest.
+func (f *finder) shared(a *Artifact, path string) []string {
+	dir := "."
+	switch {
+	case path != "":
+		dir = filepath.Dir(path)
+	case a.found != nil || len(a.Digests) == 0:
 		return nil
 	}
-	for _, suffix := range evidenceSuffixes {
-		if _, err := os.Lstat(path + suffix); err == nil {
-			out = append(out, load(path+suffix))
-		} else if !errors.Is(err, os.ErrNotExist) {
-			out = append(out, &candidate{path: path + suffix, err: failf(policy.BundleInvalid, "%s", err)})
+	here := f.list(dir)
+	var out []string
+	if path != "" {
+		out = append(out, here.gathered...)
+	}
+	if len(here.downloads) == 0 {
+		return out
+	}
+	digests := a.Digests
+	if a.Path != "" {
+		digests, _ = digestFile(a.Path, []string{"sha256"})
+	}
+	for _, d := range digests {
+		if p := here.downloads[d.Hex]; d.Alg == "sha256" && p != "" {
+			out = append(out, p)
 		}
 	}
 	return out
 }
 
-// load reads a file once.
-func (f *finder) load(path string) *candidate {
+// listing is what a directory holds, as far as evidence is concerned.
+type listing struct {
+	dir       string
+	names     map[string]bool // nil if the directory cannot be listed
+	gathered  []string
+	downloads map[string]string // SHA-256 -> path
+}
+
+// has reports whether the directory holds a file of that name.
+func (l *listing) has(name string) bool {
+	if l.names != nil {
+		return l.names[name]
+	}
+	_, err := os.Lstat(filepath.Join(l.dir, name))
+	return err == nil
+}
+
+// list lists a directory once.
+func (f *finder) list(dir string) *listing {
 	f.mu.Lock()
-	l := f.bundles[path]
+	l := f.dirs[dir]
 	if l == nil {
-		l = &lazy[*candidate]{}
-		f.bundles[path] = l
+		l = &lazy[*listing]{}
+		f.dirs[dir] = l
 	}
 	f.mu.Unlock()
-	l.once.Do(func() { l.v = readCandidate(path) })
+	l.once.Do(func() { l.v = readListing(dir) })
 	return l.v
 }
 
-func readCandidate(path string) *candidate {
-	c := &candidate{path: path}
-	data, err := file.Read(path, sigstore.MaxBundleBytes)
+func readListing(dir string) *listing {
+	out := &listing{dir: dir, downloads: map[string]string{}}
+	d, err := os.Open(dir)
 	if err != nil {
-		c.err = failf(policy.BundleInvalid, "%s", err)
-		return c
+		return out
 	}
-	b, err := sigstore.ParseBundle(data)
+	defer d.Close()
+	names, err := d.Readdirnames(-1)
 	if err != nil {
-		c.err = failure(err, policy.BundleInvalid)
-		return c
+		return out
 	}
-	c.bundle = b
-	return c
+	out.names = make(map[string]bool, len(names))
+	for _, name := range names {
+		out.names[name] = true
+		if hex, ok := isDownload(name); ok {
+			out.downloads[hex] = filepath.Join(dir, name)
+		}
+	}
+	for _, name := range gathered {
+		if out.names[name] {
+			out.gathered = append(out.gathered, filepath.Join(dir, name))
+		}
+	}
+	return out
+}
+
+// load reads a file once. A directory is one if it is an OCI layout.
+func (f *finder) load(path string) []*candidate {
+	f.mu.Lock()
+	l := f.bundles[path]
+	if l == nil {
+		l = &lazy[[]*candidate]{}
+		f.bundles[path] = l
+	}
+	f.mu.Unlock()
+	l.once.Do(func() {
+		if isLayout(path) {
+			l.v = readLayout(path)
+		} else {
+			l.v = readEvidence(path)
+		}
+	})
+	return l.v
 }
 
 // failure returns err as a Failure, with its own reason if it has one.

@@ -56,6 +56,8 @@ type Result struct {
 // Evidence is one candidate and what came of it.
 type Evidence struct {
 	Path     string
+	Form     string // how the form in which it was published is called
+	Item     int    // which of several in the file, from 1; 0 if it holds one
 	Via      string // checksum file that lists the artifact; "" if the evidence is about the artifact itself
 	Decision policy.Decision
 	// Verified is set if signature, certificate, log and time were verified.
@@ -166,6 +168,10 @@ func (j *Judge) judge(ctx context.Context, a *Artifact) *Result {
 		res.Decision = a.Err.decision()
 		return res
 	}
+	if a.Tag != "" && j.Tag != "" && a.Tag != j.Tag {
+		res.Decision = deny(policy.TagMismatch, "the artifact is the tag %s, asked for %s", a.Tag, j.Tag)
+		return res
+	}
 	if a.Path == "" {
 		res.Digests = a.Digests
 	}
@@ -181,7 +187,7 @@ func (j *Judge) judge(ctx context.Context, a *Artifact) *Result {
 		}
 	}
 	if res.Evidence == nil || res.Evidence.stage < stageStale {
-		if d, ok := policy.DecideAdopted(j.Policy, j.request(nil, res.Digests)); ok {
+		if d, ok := policy.DecideAdopted(j.Policy, j.request(a, nil, res.Digests)); ok {
 			if res.Evidence != nil {
 				res.Others = append(res.Others, res.Evidence)
 			}
@@ -211,7 +217,8 @@ func (j *Judge) round(ctx context.Context, res *Result, attempts []attempt) *Fai
 		if res.Evidence == nil || ev.stage > res.Evidence.stage {
 			res.Evidence, ev = ev, res.Evidence
 		}
-		if ev != nil {
+		// Of a collection, what is about something else is no news.
+		if ev != nil && !(ev.Item > 0 && ev.stage == stageArtifact) {
 			res.Others = append(res.Others, ev)
 		}
 		if res.Evidence.stage == stagePermitted {
@@ -300,14 +307,18 @@ func algorithms(b *sigstore.Bundle) []string {
 	return out
 }
 
-func (j *Judge) request(names []string, digests []policy.Digest) policy.Request {
-	return policy.Request{Names: names, Digests: digests, Tag: j.Tag, Now: j.Now, Skew: j.Skew, Narrow: j.Narrow}
+func (j *Judge) request(a *Artifact, names []string, digests []policy.Digest) policy.Request {
+	tag := j.Tag
+	if a.Tag != "" {
+		tag = a.Tag
+	}
+	return policy.Request{Names: names, Digests: digests, Tag: tag, Commit: a.Commit, Now: j.Now, Skew: j.Skew, Narrow: j.Narrow}
 }
 
 // try judges the artifact by one candidate. What is cheap is looked at first:
 // digest, name and identity, then the signature.
 func (j *Judge) try(ctx context.Context, at attempt, a *Artifact, digests []policy.Digest) *Evidence {
-	ev := &Evidence{Path: at.c.path}
+	ev := &Evidence{Path: at.c.path, Form: at.c.form, Item: at.c.item}
 	if at.via != nil {
 		ev.Via = at.target.Arg
 	}
@@ -323,7 +334,8 @@ func (j *Judge) try(ctx context.Context, at attempt, a *Artifact, digests []poli
 	if st := b.Statement(); st != nil {
 		ev.Predicate = st.PredicateType
 	}
-	if slices.ContainsFunc(ownPredicates, func(p string) bool { return strings.HasPrefix(ev.Predicate, p) }) {
+	if slices.ContainsFunc(ownPredicates, func(p string) bool { return strings.HasPrefix(ev.Predicate, p) }) ||
+		ev.Predicate == predicateNPMPublish && j.Policy.Genesis() != policy.GenesisFlags {
 		return fail(stageParse, deny(policy.PredicateType, "%s", ev.Predicate))
 	}
 	signed := digests
@@ -334,9 +346,12 @@ func (j *Judge) try(ctx context.Context, at attempt, a *Artifact, digests []poli
 		signed = at.via.signed
 		digests = append(slices.Clone(digests), signed...)
 	}
-	matches := match(b, at.target, signed)
+	matches, err := match(at.c, at.target, signed)
+	if err != nil {
+		return fail(stageClaims, err.decision())
+	}
 	if len(matches) == 0 {
-		return fail(stageArtifact, deny(policy.ArtifactMismatch, "%s", aboutText(b)))
+		return fail(stageArtifact, deny(policy.ArtifactMismatch, "%s", aboutText(at.c)))
 	}
 	if b.Unchecked() && j.Policy.Genesis() == policy.GenesisFlags {
 		return fail(stageParse, deny(policy.LogInvalid, "the inclusion proof comes without a checkpoint to check it against; a policy's rule may say set-only = true"))
@@ -351,7 +366,7 @@ func (j *Judge) try(ctx context.Context, at attempt, a *Artifact, digests []poli
 			if at.via != nil {
 				names = append(slices.Clone(names), a.Name)
 			}
-			one := j.one(ctx, b, m.digest, key, claims, j.request(names, digests))
+			one := j.one(ctx, at.c, m.digest, key, claims, j.request(a, names, digests))
 			if one.stage > ev.stage || ev.Decision.Reason == "" {
 				ev.stage, ev.Decision, ev.Verified = one.stage, one.Decision, one.Verified
 				ev.Signer = claims.Signer
@@ -373,13 +388,17 @@ func (j *Judge) try(ctx context.Context, at attempt, a *Artifact, digests []poli
 var ownPredicates = []string{"https://" + policy.Name + "/policy/", "https://" + policy.Name + "/approval/"}
 
 // one judges one reading of a candidate.
-func (j *Judge) one(ctx context.Context, b *sigstore.Bundle, digest policy.Digest, key *sigstore.Key, claims policy.Claims, req policy.Request) Evidence {
+func (j *Judge) one(ctx context.Context, c *candidate, digest policy.Digest, key *sigstore.Key, claims policy.Claims, req policy.Request) Evidence {
 	if d, final := policy.Precheck(j.Policy, req, claims); final {
 		return Evidence{stage: stageClaims, Decision: d}
 	}
-	v, err := j.verify(ctx, b, digest, key)
+	v, err := j.verify(ctx, c.bundle, digest, key)
 	if err != nil {
-		return Evidence{stage: stageVerify, Decision: failure(err, policy.SignatureInvalid).decision()}
+		d := failure(err, policy.SignatureInvalid).decision()
+		if c.unproven != "" && (d.Reason == policy.NotLogged || d.Reason == policy.TimeInvalid) {
+			d = deny(policy.NoLogProof, "%s", c.unproven)
+		}
+		return Evidence{stage: stageVerify, Decision: d}
 	}
 	ev := Evidence{Verified: v, Decision: policy.Decide(j.Policy, req, policy.NewEvidence(claims, v.Verification()))}
 	switch {
@@ -434,46 +453,69 @@ func (j *Judge) keys(b *sigstore.Bundle) []*sigstore.Key {
 	return j.Keys
 }
 
-// matched is one way in which a bundle is about an artifact.
+// matched is one way in which a candidate is about an artifact.
 type matched struct {
-	digest policy.Digest
+	digest policy.Digest // that the signature is over
 	names  []string
 	claims policy.Claims
 }
 
-// match returns how the bundle is about the artifact: by a digest that it signs.
-// Names come from the signed statement where it gives one, else from the
-// artifact.
-func match(b *sigstore.Bundle, a *Artifact, digests []policy.Digest) []matched {
+// match returns how the candidate is about the artifact: by a digest that it
+// signs, or that the document names which it signs. Names come from what is
+// signed where that gives one, else from the artifact. The error says that what
+// is signed contradicts itself.
+func match(c *candidate, a *Artifact, digests []policy.Digest) ([]matched, *Failure) {
 	var own []string
 	if a.Name != "" {
 		own = []string{a.Name}
 	}
 	var out []matched
-	for _, d := range digests {
-		if m, ok := b.Message(); ok {
-			if m == d {
-				out = append(out, matched{d, own, claims(b, "")})
-			}
-			continue
+	add := func(d, signed policy.Digest, name string) {
+		names := own
+		if name != "" {
+			names = []string{name}
 		}
-		for _, s := range b.Statement().Find(d) {
-			names := own
-			if s.Name != "" {
-				names = []string{s.Name}
+		out = append(out, matched{signed, names, claims(c, name)})
+	}
+	message, isMessage := c.bundle.Message()
+	for _, d := range digests {
+		switch {
+		case c.inner != nil:
+			if isMessage && message == c.inner.signed && slices.Contains(c.inner.subject.Digests, d) {
+				add(d, message, c.inner.subject.Name)
 			}
-			out = append(out, matched{d, names, claims(b, s.Name)})
+		case isMessage:
+			if message == d {
+				add(d, d, "")
+			}
+		default:
+			for _, s := range c.bundle.Statement().Find(d) {
+				add(d, d, s.Name)
+			}
 		}
 	}
-	return out
+	if len(out) == 0 || c.inner == nil {
+		return out, nil
+	}
+	signer := c.bundle.Signer()
+	if tag := signer.Tag(); tag != "" && c.inner.tag != "" && tag != c.inner.tag {
+		return nil, failf(policy.TagMismatch, "the certificate is for the tag %s, the tag object calls itself %s", tag, c.inner.tag)
+	}
+	if commit := signer.Commit(); commit != "" && c.inner.commit != "" && commit != c.inner.commit {
+		return nil, failf(policy.CommitMismatch, "the certificate is for the commit %s, the tag names %s", commit, c.inner.commit)
+	}
+	if a.Commit != "" && c.inner.commit != "" && a.Commit != c.inner.commit {
+		return nil, failf(policy.CommitMismatch, "the tag object names the commit %s, the ref leads to %s", c.inner.commit, a.Commit)
+	}
+	return out, nil
 }
 
-// claims returns what the bundle claims about the subject of that name. The tag
-// comes from signed content only: the certificate's ref, a release predicate,
-// or the version in a package URL.
-func claims(b *sigstore.Bundle, subject string) policy.Claims {
-	c := policy.Claims{Signer: b.Signer()}
-	if st := b.Statement(); st != nil {
+// claims returns what the candidate claims about the subject of that name. The
+// tag comes from signed content only: the certificate's ref, a release
+// predicate, a tag object, or the version in a package URL.
+func claims(cand *candidate, subject string) policy.Claims {
+	c := policy.Claims{Signer: cand.bundle.Signer()}
+	if st := cand.bundle.Statement(); st != nil {
 		c.GitHubRelease = st.GitHubRelease
 	}
 	switch tag := c.Signer.Tag(); {
@@ -481,6 +523,8 @@ func claims(b *sigstore.Bundle, subject string) policy.Claims {
 		c.Tags, c.TagSource = []string{tag}, "certificate"
 	case c.GitHubRelease != nil && policy.ValidTag(c.GitHubRelease.Tag):
 		c.Tags, c.TagSource = []string{c.GitHubRelease.Tag}, "release predicate"
+	case cand.inner != nil && cand.inner.tag != "":
+		c.Tags, c.TagSource = []string{cand.inner.tag}, "tag object"
 	default:
 		if c.Tags = versionTags(subject); len(c.Tags) > 0 {
 			c.TagSource = "package URL"
@@ -506,8 +550,12 @@ func versionTags(subject string) []string {
 	return tags
 }
 
-// aboutText says what a bundle is about, for a message.
-func aboutText(b *sigstore.Bundle) string {
+// aboutText says what a candidate is about, for a message.
+func aboutText(c *candidate) string {
+	b := c.bundle
+	if c.inner != nil {
+		return strings.TrimSpace("what is signed is about " + c.inner.subject.Name + " " + c.inner.subject.Digests[0].String())
+	}
 	if d, ok := b.Message(); ok {
 		return "the signature is over " + d.String()
 	}

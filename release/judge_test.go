@@ -90,7 +90,9 @@ func put(t testing.TB, files map[string][]byte) string {
 	return dir
 }
 
-func run(j *Judge, args ...string) []*Result { return j.Run(context.Background(), Expand(args)) }
+func run(j *Judge, args ...string) []*Result {
+	return j.Run(context.Background(), Expand(context.Background(), args, ""))
+}
 
 func statement(subjects ...string) []byte {
 	return []byte(`{"_type":"https://in-toto.io/Statement/v1","predicateType":"https://slsa.dev/provenance/v1","predicate":{},"subject":[` + strings.Join(subjects, ",") + `]}`)
@@ -378,7 +380,7 @@ func TestExpand(t *testing.T) {
 	}
 	var names []string
 	failures := 0
-	for _, a := range Expand([]string{dir}) {
+	for _, a := range Expand(t.Context(), []string{dir}, "") {
 		names = append(names, filepath.Base(a.Arg))
 		if a.Err != nil {
 			failures++
@@ -387,11 +389,11 @@ func TestExpand(t *testing.T) {
 	if !slices.Equal(names, []string{"a", "link", "b"}) || failures != 1 {
 		t.Errorf("got %v with %d failures", names, failures)
 	}
-	if empty := Expand([]string{t.TempDir()}); len(empty) != 1 || empty[0].Err == nil || empty[0].Err.Reason != policy.NoArtifacts {
+	if empty := Expand(t.Context(), []string{t.TempDir()}, ""); len(empty) != 1 || empty[0].Err == nil || empty[0].Err.Reason != policy.NoArtifacts {
 		t.Errorf("an empty directory: %+v", empty)
 	}
 	for _, arg := range []string{"sha256:zz", "sha512:" + strings.Repeat("A", 128), "/dev/null"} {
-		if got := Expand([]string{arg}); len(got) != 1 || got[0].Err == nil {
+		if got := Expand(t.Context(), []string{arg}, ""); len(got) != 1 || got[0].Err == nil {
 			t.Errorf("%s: %+v", arg, got[0])
 		}
 	}
@@ -495,8 +497,8 @@ func TestAPI(t *testing.T) {
 	badRoots.Roots = func(context.Context) ([]*sigstore.Root, error) { return nil, errors.New("down") }
 	noTime.Now = noTime.Now.AddDate(-1, 0, 0)
 	for name, res := range map[string][]*Result{
-		"zero":         (&Judge{}).Run(context.Background(), Expand([]string{path})),
-		"cancelled":    good().Run(dead, Expand([]string{path})),
+		"zero":         (&Judge{}).Run(context.Background(), Expand(t.Context(), []string{path}, "")),
+		"cancelled":    good().Run(dead, Expand(t.Context(), []string{path}, "")),
 		"no roots":     run(noRoots, path),
 		"roots fail":   run(badRoots, path),
 		"nil artifact": good().Run(context.Background(), []*Artifact{nil}),

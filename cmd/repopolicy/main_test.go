@@ -3,7 +3,10 @@
 package main
 
 import (
+	"bytes"
+	"compress/zlib"
 	"context"
+	"crypto/sha1"
 	"crypto/sha256"
 	"fmt"
 	"os"
@@ -81,8 +84,33 @@ func fixtures(t testing.TB, dir string) {
 	write("bad/widget_hostile.tar.gz.sigstore.json", inst.Sign(hostile))
 	evidenceFixtures(t, inst, write)
 	alice := sigstoretest.Request{Artifact: []byte("by alice\n"), SAN: "alice@example.com", Issuer: "https://accounts.google.com"}
+	publish(t, inst, write)
 	write("widget.tar.gz", alice.Artifact)
 	write("widget.tar.gz.sigstore.json", inst.Sign(alice))
+}
+
+// publish writes the same release in other forms, and a clone of a repository
+// with an unsigned tag.
+func publish(t testing.TB, inst *sigstoretest.Instance, write func(string, []byte)) {
+	t.Helper()
+	release := sigstoretest.Workflow("v1.2.3")
+	content := []byte("widget 1.2.3, published elsewhere\n")
+	release.Statement = fmt.Appendf(nil, `{"_type":"https://in-toto.io/Statement/v1","predicateType":"https://slsa.dev/provenance/v1","predicate":{},"subject":[{"name":"widget_npm.tar.gz","digest":{"sha256":"%x"}}]}`, sha256.Sum256(content))
+	bundle := inst.Sign(release)
+	write("npm/widget_npm.tar.gz", content)
+	write("npm/widget_npm.tar.gz.attestations.json", fmt.Appendf(nil, `{"attestations":[{"predicateType":"https://slsa.dev/provenance/v1","bundle":%s}]}`, bundle))
+	write("gh/widget_npm.tar.gz", content)
+	write(fmt.Sprintf("gh/sha256-%x.jsonl", sha256.Sum256(content)), append(bundle, '\n'))
+	const commit = "tree 4b825dc642cb6eb9a060e54bf8d69288fbee4904\nauthor A <a@example.com> 1700000000 +0000\ncommitter A <a@example.com> 1700000000 +0000\n\nrelease\n"
+	id := fmt.Sprintf("%x", sha1.Sum(fmt.Appendf(nil, "commit %d\x00%s", len(commit), commit)))
+	var object bytes.Buffer
+	w := zlib.NewWriter(&object)
+	fmt.Fprintf(w, "commit %d\x00%s", len(commit), commit)
+	w.Close()
+	write("clone/HEAD", []byte("ref: refs/heads/main\n"))
+	write("clone/refs/heads/main", []byte(id+"\n"))
+	write("clone/refs/tags/v1.2.3", []byte(id+"\n"))
+	write("clone/objects/"+id[:2]+"/"+id[2:], object.Bytes())
 }
 
 func TestScripts(t *testing.T) {

@@ -35,7 +35,7 @@ type checkProblem struct {
 }
 
 func (a *app) checkCommand() *cobra.Command {
-	f := &format{allowed: []string{"text", "json"}}
+	f := &format{allowed: []string{"text", "json", "sarif", "github"}}
 	cmd := &cobra.Command{
 		Use:   "check [FILE]",
 		Short: "check a policy file and point at what is wrong or weak in it",
@@ -48,14 +48,14 @@ func (a *app) checkCommand() *cobra.Command {
 			if len(args) == 1 {
 				path = args[0]
 			}
-			return a.check(path, f.json())
+			return a.check(path, f.value)
 		},
 	}
 	cmd.Flags().Var(f, "format", "form of the output")
 	return cmd
 }
 
-func (a *app) check(path string, asJSON bool) error {
+func (a *app) check(path, form string) error {
 	src, err := readPolicy(path)
 	if err != nil {
 		return err
@@ -75,12 +75,18 @@ func (a *app) check(path string, asJSON bool) error {
 		doc.add("warning", policy.Lint(d, a.Now()))
 	}
 	doc.Verdict, doc.Exit = class.String(), class.Exit()
-	if asJSON {
-		if err := a.out.json(doc); err != nil {
-			return err
-		}
-	} else {
+	switch err = nil; form {
+	case "json":
+		err = a.out.json(doc)
+	case "sarif":
+		err = a.out.json(checkSARIF(&doc))
+	case "github":
+		a.checkGitHub(&doc)
+	default:
 		a.printCheck(&doc)
+	}
+	if err != nil {
+		return err
 	}
 	if class != policy.ClassOK {
 		return decided{class}
@@ -94,21 +100,31 @@ func (c *checkDoc) add(severity string, ps []policy.Problem) {
 	}
 }
 
+// text returns the message after the path that it is about.
+func (p checkProblem) text() string {
+	if p.Path == "" {
+		return p.Message
+	}
+	return p.Path + ": " + p.Message
+}
+
 func (a *app) printCheck(c *checkDoc) {
-	errs := 0
 	for _, p := range c.Problems {
 		place := c.File
 		if pos := (policy.Pos{Line: p.Line, Column: p.Column}).String(); pos != "" {
 			place += ":" + pos
 		}
-		text := p.Message
-		if p.Path != "" {
-			text = p.Path + ": " + text
-		}
-		a.out.line("%s: %s: %s [%s]", place, p.Severity, text, p.Code)
+		a.out.line("%s: %s: %s [%s]", place, p.Severity, p.text(), p.Code)
 		if p.Hint != "" {
 			a.out.line("  hint: %s", p.Hint)
 		}
+	}
+	a.printCheckTotal(c)
+}
+
+func (a *app) printCheckTotal(c *checkDoc) {
+	errs := 0
+	for _, p := range c.Problems {
 		if p.Severity == "error" {
 			errs++
 		}

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -29,20 +30,52 @@ type Env struct {
 	Stdout, Stderr io.Writer
 	Now            func() time.Time
 	Terminal       bool // Stderr is a terminal
+	// Getenv returns where a CI's runner wants output; nil knows of none.
+	Getenv func(string) string
 	// Root returns the trusted root of Sigstore's public instance.
 	Root func(ctx context.Context, offline bool) ([]*sigstore.Root, error)
+	// StateDir returns the directory for what is remembered between runs.
+	StateDir func() (string, error)
+	// SigningConfigs returns the signing configs of Sigstore's public instance.
+	SigningConfigs func(ctx context.Context) ([][]byte, error)
+	Stdin          io.Reader         // answers of a person on a terminal
+	Step           func(step string) // called after each step of signing; nil but in tests
+	// Transport is what requests go through; nil for the default one.
+	Transport http.RoundTripper
 }
 
 // OS returns the real machine.
 func OS() Env {
 	info, err := os.Stderr.Stat()
 	return Env{
-		Stdout:   os.Stdout,
-		Stderr:   os.Stderr,
-		Now:      time.Now,
-		Terminal: err == nil && info.Mode()&os.ModeCharDevice != 0,
-		Root:     publicRoot,
+		Stdout:         os.Stdout,
+		Stderr:         os.Stderr,
+		Now:            time.Now,
+		Terminal:       err == nil && info.Mode()&os.ModeCharDevice != 0,
+		Getenv:         os.Getenv,
+		Root:           publicRoot,
+		StateDir:       stateDir,
+		SigningConfigs: publicSigningConfigs,
+		Stdin:          os.Stdin,
 	}
+}
+
+// stateDir is the user's cache directory: what is in it can be lost, and is then
+// learned again as on a first use.
+func stateDir() (string, error) {
+	dir, err := os.UserCacheDir()
+	return filepath.Join(dir, "repopolicy"), err
+}
+
+// publicSigningConfigs follows the public instance's TUF repository like
+// publicRoot.
+func publicSigningConfigs(ctx context.Context) ([][]byte, error) {
+	o := sigstore.TUFOptions{UserAgent: userAgent()}
+	if dir, err := stateDir(); err == nil {
+		o.Cache = filepath.Join(dir, "tuf")
+	}
+	data, err := sigstore.FetchSigningConfig(ctx, o)
+	return [][]byte{data}, err
 }
 
 // publicRoot follows the public instance's TUF repository and keeps what it
@@ -60,6 +93,7 @@ func publicRoot(ctx context.Context, offline bool) ([]*sigstore.Root, error) {
 type fault struct {
 	reason policy.Reason
 	msg    string
+	more   []string // each on its own line
 	hint   string
 }
 
@@ -133,6 +167,9 @@ func (a *app) report(err error) policy.Class {
 	}
 	info := f.reason.Info()
 	a.err.line("error: %s", f.msg)
+	for _, line := range f.more {
+		a.err.line("  %s", line)
+	}
 	if f.hint == "" {
 		f.hint = info.Hint
 	}
@@ -172,7 +209,8 @@ func (a *app) command() *cobra.Command {
 	root.SetOut(a.out)
 	root.SetErr(a.err)
 	root.SuggestionsMinimumDistance = 2
-	root.AddCommand(a.verifyCommand(), a.explainCommand(), a.checkCommand(), a.evidenceCommand(), a.versionCommand())
+	root.AddCommand(a.verifyCommand(), a.explainCommand(), a.showCommand(), a.logCommand(), a.lockCommand(), a.signCommand(), a.bindCommand(), a.statusCommand(), a.checkCommand(), a.versionCommand())
+	root.AddCommand(a.exportCommand(), a.importCommand(), a.evidenceCommand())
 	return root
 }
 
@@ -229,3 +267,9 @@ func (f *format) Set(s string) error {
 }
 
 func (f *format) json() bool { return f.value == "json" }
+
+// document reports whether the output is one document for programs, beside which
+// there is no talk.
+func (f *format) document() bool {
+	return f.value != "" && f.value != "text" && f.value != "github"
+}

@@ -57,7 +57,7 @@ func place(t *testing.T) Env {
 		}
 	}
 	return Env{
-		Stdout: io.Discard, Stderr: io.Discard, Now: func() time.Time { return sigstoretest.Now.AddDate(0, 0, 1) },
+		Stdout: io.Discard, Stderr: io.Discard, Getenv: os.Getenv, Now: func() time.Time { return sigstoretest.Now.AddDate(0, 0, 1) },
 		Root: func(context.Context, bool) ([]*sigstore.Root, error) {
 			return nil, &sigstore.Error{Reason: policy.TrustRootMissing, Err: errors.New("no network")}
 		},

@@ -29,9 +29,14 @@ func (p *printer) Write(b []byte) (int, error) {
 	return len(b), p.err
 }
 
-// line prints one line; line feeds in it are escaped too.
+// line prints one line; line feeds in it are escaped too. A CI's runner would
+// take a line that begins with "::" for a command.
 func (p *printer) line(format string, args ...any) {
-	p.raw(escape(fmt.Sprintf(format, args...)) + "\n")
+	s := escape(fmt.Sprintf(format, args...))
+	if rest := strings.TrimLeft(s, " "); strings.HasPrefix(rest, "::") {
+		s = s[:len(s)-len(rest)] + `\x3a` + rest[1:]
+	}
+	p.raw(s + "\n")
 }
 
 // text prints text of our own of several lines.
@@ -53,11 +58,12 @@ func (p *printer) raw(s string) {
 
 // escape returns s with everything that a terminal would not show as one plain
 // character written as \xNN or \u{NNNN}. A backslash that begins such a
-// sequence in s itself is doubled, so that nothing can pose as an escape.
+// sequence in s itself is doubled, so that nothing can pose as an escape. "##["
+// anywhere in a line begins a command of GitHub's runner and is escaped, too.
 func escape(s string) string {
 	plain := true
 	for i := range len(s) {
-		if c := s[i]; c < ' ' || c >= 0x7f || c == '\\' {
+		if c := s[i]; c < ' ' || c >= 0x7f || c == '\\' || c == '#' {
 			plain = false
 			break
 		}
@@ -73,6 +79,8 @@ func escape(s string) string {
 			fmt.Fprintf(&b, `\x%02x`, s[i])
 		case r == '\\' && i+1 < len(s) && (s[i+1] == 'x' || s[i+1] == 'u'):
 			b.WriteString(`\\`)
+		case r == '#' && strings.HasPrefix(s[i:], "##["):
+			b.WriteString(`\x23`)
 		case r < 0x20 || r == 0x7f:
 			fmt.Fprintf(&b, `\x%02x`, r)
 		case r < 0x7f || unicode.IsPrint(r) && !unicode.Is(unicode.Mn, r) && !unicode.Is(unicode.Me, r):

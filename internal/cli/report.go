@@ -22,16 +22,21 @@ type summary struct {
 	Roots    []string       `json:"trusted_roots"`
 	Offline  bool           `json:"offline"`
 	AsOf     time.Time      `json:"as_of"`
+
+	alarms []string
 }
 
 type policySummary struct {
-	Path         string    `json:"path"`
+	Path         string    `json:"path,omitempty"` // of --policy
 	Digest       string    `json:"digest"`
 	Repository   string    `json:"repository"`
 	Version      int       `json:"version"`
 	Expires      time.Time `json:"expires"`
 	Genesis      string    `json:"genesis"`
 	Completeness string    `json:"completeness"`
+	// Of a policy that was found for a repository:
+	Statement string     `json:"statement,omitempty"`   // digest of the version's statement
+	KnownAsOf *time.Time `json:"known_as_of,omitempty"` // when it was known to be complete
 }
 
 // report is the one value from which text and JSON are printed, and whose class
@@ -67,6 +72,8 @@ type artifactReport struct {
 
 type evidenceReport struct {
 	Path      string        `json:"path"`
+	Form      string        `json:"form,omitempty"` // in which it was published
+	Item      int           `json:"item,omitempty"` // which of several in the file, from 1
 	Via       string        `json:"via,omitempty"`
 	Verified  bool          `json:"verified"` // false: what follows is only claimed
 	Signer    signerReport  `json:"signer"`
@@ -130,6 +137,7 @@ type noteReport struct {
 
 type otherReport struct {
 	Path    string        `json:"path"`
+	Item    int           `json:"item,omitempty"`
 	Reason  policy.Reason `json:"reason"`
 	Message string        `json:"message"`
 	Detail  string        `json:"detail,omitempty"`
@@ -140,7 +148,7 @@ func newReport(s *summary, results []*release.Result, full bool) *report {
 	s.AsOf = s.AsOf.UTC().Truncate(time.Second)
 	r := &report{
 		Schema: schemaURL("verdict-v1"), Verdict: class.String(), Exit: class.Exit(), Tool: "repopolicy " + version(),
-		Criteria: s, Artifacts: []artifactReport{}, Alarms: []string{},
+		Criteria: s, Artifacts: []artifactReport{}, Alarms: append([]string{}, s.alarms...),
 	}
 	for _, res := range results {
 		r.Artifacts = append(r.Artifacts, newArtifactReport(res, full))
@@ -182,7 +190,7 @@ func newArtifactReport(res *release.Result, full bool) artifactReport {
 		a.Evidence = newEvidenceReport(ev)
 	}
 	for _, o := range res.Others {
-		a.Others = append(a.Others, otherReport{o.Path, o.Decision.Reason, o.Decision.Reason.Info().Text, o.Decision.Detail})
+		a.Others = append(a.Others, otherReport{o.Path, o.Item, o.Decision.Reason, o.Decision.Reason.Info().Text, o.Decision.Detail})
 	}
 	return a
 }
@@ -198,7 +206,7 @@ func newRuleReport(r policy.RuleResult) ruleReport {
 func newEvidenceReport(ev *release.Evidence) *evidenceReport {
 	id := ev.Signer
 	out := &evidenceReport{
-		Path: ev.Path, Via: ev.Via, Verified: ev.Verified != nil, Predicate: ev.Predicate, MediaType: ev.MediaType,
+		Path: ev.Path, Form: ev.Form, Item: ev.Item, Via: ev.Via, Verified: ev.Verified != nil, Predicate: ev.Predicate, MediaType: ev.MediaType,
 		Signer: signerReport{
 			Kind: id.Kind, Identity: id.Value, Issuer: id.Issuer, Subject: id.TokenSubject,
 			Repository: id.SourceRepositoryURI, RepoID: id.SourceRepositoryID, OwnerID: id.SourceRepositoryOwnerID,
@@ -282,15 +290,26 @@ func (a *app) printArtifact(x *artifactReport, brief bool) {
 		if o.Detail != "" {
 			text += ": " + o.Detail
 		}
-		field("also seen", "%s: %s [%s]", o.Path, text, o.Reason)
+		field("also seen", "%s: %s [%s]", itemOf(o.Path, o.Item), text, o.Reason)
 	}
 	if !x.permitted {
 		field("hint", "%s", x.Hint)
 	}
 }
 
+// itemOf names one of several pieces of evidence in a file.
+func itemOf(path string, item int) string {
+	if item == 0 {
+		return path
+	}
+	return fmt.Sprintf("%s, item %d", path, item)
+}
+
 func (a *app) printEvidence(ev *evidenceReport, field func(string, string, ...any)) {
-	path := ev.Path
+	path := itemOf(ev.Path, ev.Item)
+	if ev.Form != "" {
+		path += " (" + ev.Form + ")"
+	}
 	if ev.Via != "" {
 		path += ", which signs " + ev.Via
 	}

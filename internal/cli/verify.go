@@ -25,28 +25,31 @@ const clockSkew = 5 * time.Minute
 
 // verifyOptions are the flags of verify and explain.
 type verifyOptions struct {
+	repoOptions
 	policy, tag, asOf, identity, issuer typed
-	bundles, roots                      []string
-	offline, quiet                      bool
+	bundles                             []string
+	quiet                               bool
 	format                              format
 }
 
 func (a *app) verifyCommand() *cobra.Command {
 	o := &verifyOptions{}
 	cmd := &cobra.Command{
-		Use:   "verify [flags] ARTIFACT|DIR|SHA256SUMS|sha256:HEX...",
+		Use:   "verify [flags] ARTIFACT|DIR|SHA256SUMS|LAYOUT[@sha256:HEX]|refs/tags/TAG|sha256:HEX...",
 		Short: "judge whether artifacts were released by those who may",
 		Long: `Verify judges every artifact by the evidence for it and prints who signed it,
 which rule of the policy allows that, or which field is in the way.
 
 An artifact is a file, every file in a directory, everything that a checksum file
-lists, or a digest. Evidence is a Sigstore bundle: the files named with --bundle,
-or else FILE.sigstore.json and FILE.sigstore beside the artifact, and the bundle
-of a checksum file beside it that lists the artifact.
+lists, every image of an OCI layout, a tag of a Git repository, or a digest. Evidence
+is what lies beside the artifact in any form that is understood (docs/evidence.md),
+and the evidence for a checksum file beside it that lists the artifact, or else the
+files named with --bundle.
 
 The exit code is 0 if every artifact is allowed, 1 if one is denied; the others
 are explained in docs/errors.md. Without --policy, --certificate-identity and
---certificate-oidc-issuer name the one signer to accept, as with cosign.`,
+--certificate-oidc-issuer name the one signer to accept, as with cosign. The forms
+of output are described in docs/formats.md.`,
 		Example: `  repopolicy verify --policy policy.toml --tag v1.2.3 widget_1.2.3.tar.gz
   repopolicy verify --policy policy.toml SHA256SUMS
   repopolicy verify --certificate-identity alice@example.com \
@@ -60,7 +63,7 @@ are explained in docs/errors.md. Without --policy, --certificate-identity and
 func (a *app) explainCommand() *cobra.Command {
 	o := &verifyOptions{}
 	cmd := &cobra.Command{
-		Use:   "explain [flags] ARTIFACT|DIR|SHA256SUMS|sha256:HEX...",
+		Use:   "explain [flags] ARTIFACT|DIR|SHA256SUMS|LAYOUT[@sha256:HEX]|refs/tags/TAG|sha256:HEX...",
 		Short: "show what each rule of the policy makes of the evidence",
 		Long: `Explain judges like verify, with the same flags and exit codes, and prints for
 every rule of the policy in which fields it differs from the evidence, the
@@ -74,10 +77,12 @@ nearest rule first.`,
 
 func (o *verifyOptions) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
-	o.policy.name, o.tag.name, o.asOf.name, o.identity.name, o.issuer.name = "FILE", "TAG", "RFC3339", "IDENTITY", "URL"
-	o.format.allowed = []string{"text", "json"}
+	o.policy.name, o.tag.name, o.asOf.name, o.identity.name, o.issuer.name, o.git.name = "FILE", "TAG", "RFC3339", "IDENTITY", "URL", "DIR"
+	o.format.allowed = []string{"text", "json", "sarif", "github", "vsa"}
+	o.repoOptions.flags(cmd)
 	f.Var(&o.policy, "policy", "judge by this policy file")
 	f.Var(&o.tag, "tag", "demand evidence for this tag")
+	f.Var(&o.git, "git", "read Git tags from the repository in this directory instead of here, and look for commits in its history")
 	f.StringArrayVarP(&o.bundles, "bundle", "b", nil, "use this `FILE` as evidence for every artifact; may be repeated")
 	f.StringArrayVar(&o.roots, "trusted-root", nil, "trust this trusted_root.json `FILE` instead of Sigstore's public instance; may be repeated, each is used alone")
 	f.BoolVar(&o.offline, "offline", false, "do not use the network; the trusted root comes from a file or the cache")
@@ -105,40 +110,74 @@ func (r refused) Set(string) error {
 
 // verify judges the artifacts; full asks for what every rule says.
 func (a *app) verify(ctx context.Context, o *verifyOptions, args []string, full bool) error {
-	j, sum, err := a.judge(o)
+	err := a.verdict(ctx, o, args, full)
+	var f *fault
+	if o.format.value == "github" && errors.As(err, &f) {
+		a.githubFault(f)
+	}
+	return err
+}
+
+func (a *app) verdict(ctx context.Context, o *verifyOptions, args []string, full bool) error {
+	j, sum, err := a.judge(ctx, o)
 	if err != nil {
 		return err
 	}
 	if len(args) == 0 {
 		return &fault{reason: policy.Usage, msg: "no artifact given", hint: "name files, a directory, a checksum file or a digest such as sha256:…"}
 	}
-	artifacts := release.Expand(args)
+	if o.format.value == "vsa" && sum.Policy == nil {
+		return &fault{reason: policy.Usage, msg: "--format vsa: a verification summary names the policy that was verified", hint: "judge by a policy with --policy FILE"}
+	}
+	artifacts := release.Expand(ctx, args, o.git.value)
 	if len(artifacts) > shortRun && os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcLongRun)
 	}
-	if !o.quiet && !o.format.json() {
+	if !o.quiet && !o.format.document() {
 		a.criteria(sum, len(artifacts))
 	}
 	stop := a.progress(j, len(artifacts), o.quiet)
 	results := j.Run(ctx, artifacts)
 	stop()
-	rep := newReport(sum, results, full)
-	switch {
-	case o.format.json():
-		if err := a.out.json(rep); err != nil {
+	class := release.Class(results)
+	if err := a.print(o, newReport(sum, results, full)); err != nil {
+		// A verdict that says no stays one, however little could be said of it.
+		if class == policy.ClassOK {
 			return err
 		}
-	case !o.quiet:
-		a.printReport(rep)
+		a.report(err)
 	}
-	if class := release.Class(results); class != policy.ClassOK {
+	if class != policy.ClassOK {
 		return decided{class}
 	}
 	return nil
 }
 
+// print writes the report in the form that was asked for.
+func (a *app) print(o *verifyOptions, r *report) error {
+	switch o.format.value {
+	case "json":
+		return a.out.json(r)
+	case "sarif":
+		return a.out.json(newSARIF(r))
+	case "vsa":
+		s, err := newVSA(r)
+		if err != nil {
+			return err
+		}
+		return a.out.json(s)
+	case "github":
+		a.github(r)
+	default:
+		if !o.quiet {
+			a.printReport(r)
+		}
+	}
+	return nil
+}
+
 // judge turns the flags into a judge and a summary of the criteria.
-func (a *app) judge(o *verifyOptions) (*release.Judge, *summary, error) {
+func (a *app) judge(ctx context.Context, o *verifyOptions) (*release.Judge, *summary, error) {
 	now := a.Now()
 	j := &release.Judge{Bundles: o.bundles, Now: now, Skew: clockSkew}
 	sum := &summary{AsOf: now, Roots: o.roots, Offline: o.offline}
@@ -162,8 +201,16 @@ func (a *app) judge(o *verifyOptions) (*release.Judge, *summary, error) {
 		return nil, nil, faultf(policy.Usage, "--certificate-identity and --certificate-oidc-issuer go together: the same name from another issuer is another person")
 	}
 	switch {
+	case o.policy.set && o.repo.set:
+		return nil, nil, faultf(policy.Usage, "--policy and --repo contradict each other: the policy is either the one in the file or the one that the repository bound")
+	case !o.repo.set && o.repoOptions.any():
+		return nil, nil, faultf(policy.Usage, "--require, --max-age, --pin, --lock, --scan and --fail-on-alarm are about the policy that --repo finds")
 	case o.policy.set:
 		if err := a.pinned(o, j, sum); err != nil {
+			return nil, nil, err
+		}
+	case o.repo.set:
+		if err := a.bound(ctx, o, j, sum); err != nil {
 			return nil, nil, err
 		}
 	case o.identity.set:
@@ -173,13 +220,16 @@ func (a *app) judge(o *verifyOptions) (*release.Judge, *summary, error) {
 		}
 		j.Policy = t
 	default:
-		return nil, nil, &fault{reason: policy.Usage, msg: "nothing to judge by", hint: "name a policy with --policy FILE, or one signer with --certificate-identity and --certificate-oidc-issuer"}
+		return nil, nil, &fault{reason: policy.Usage, msg: "nothing to judge by", hint: "name the repository with --repo, a policy with --policy FILE, or one signer with --certificate-identity and --certificate-oidc-issuer"}
 	}
 	if o.identity.set {
 		sum.Identity, sum.Issuer = o.identity.value, o.issuer.value
 	}
 	if len(sum.Roots) == 0 {
 		sum.Roots = []string{string(sigstore.PublicGood)}
+	}
+	if j.Roots != nil {
+		return j, sum, nil
 	}
 	j.Roots = func(ctx context.Context) ([]*sigstore.Root, error) {
 		if len(o.roots) > 0 {
@@ -192,24 +242,7 @@ func (a *app) judge(o *verifyOptions) (*release.Judge, *summary, error) {
 
 // pinned loads the policy of --policy.
 func (a *app) pinned(o *verifyOptions, j *release.Judge, sum *summary) error {
-	src, err := readPolicy(o.policy.value)
-	if err != nil {
-		return err
-	}
-	doc, err := policy.Parse(src)
-	var pe *policy.ParseError
-	if errors.As(err, &pe) {
-		reason := pe.Reason()
-		if reason == policy.PolicyNewerFormat {
-			reason = policy.NeedsNewerVersion
-		}
-		p := pe.Problems[0]
-		f := faultf(reason, "%s:%s", o.policy.value, pe)
-		if f.hint = p.Hint; f.hint == "" {
-			f.hint = "`repopolicy check` lists every fault"
-		}
-		return f
-	}
+	doc, err := loadPolicy(o.policy.value)
 	if err != nil {
 		return err
 	}
@@ -231,11 +264,79 @@ func (a *app) pinned(o *verifyOptions, j *release.Judge, sum *summary) error {
 	return nil
 }
 
+// bound finds the policy of --repo.
+func (a *app) bound(ctx context.Context, o *verifyOptions, j *release.Judge, sum *summary) error {
+	f, err := a.find(ctx, &o.repoOptions)
+	if err != nil {
+		return err
+	}
+	if !o.quiet && !o.format.document() {
+		a.warn(f)
+	}
+	if err := f.usable(a); err != nil {
+		return err
+	}
+	j.Policy = f.trusted()
+	for _, k := range j.Policy.Keys() {
+		key, err := sigstore.ParseKey([]byte(k.PEM), time.Time{}, time.Time{})
+		if err != nil {
+			return faultf(policy.PolicyValue, "%s: key sha256:%s: %s", f.repo, k.ID, err)
+		}
+		j.Keys = append(j.Keys, key)
+	}
+	if o.identity.set {
+		j.Narrow = &policy.Narrow{Identity: o.identity.value, Issuer: o.issuer.value}
+	}
+	sum.Policy = f.summary()
+	for _, al := range f.res.Chain.Alarms() {
+		sum.alarms = append(sum.alarms, al.Code+": "+al.Text)
+	}
+	if len(o.roots) == 0 { // the same root for the release
+		sum.Roots = []string{f.root.Name()}
+	}
+	j.Roots = func(context.Context) ([]*sigstore.Root, error) { return []*sigstore.Root{f.root}, nil }
+	return nil
+}
+
+// loadPolicy reads and parses a policy file to be used.
+func loadPolicy(path string) (*policy.Document, error) {
+	src, err := readPolicy(path)
+	if err != nil {
+		return nil, err
+	}
+	doc, err := policy.Parse(src)
+	var pe *policy.ParseError
+	if errors.As(err, &pe) {
+		reason := pe.Reason()
+		if reason == policy.PolicyNewerFormat {
+			reason = policy.NeedsNewerVersion
+		}
+		p := pe.Problems[0]
+		f := faultf(reason, "%s:%s", path, pe)
+		if f.hint = p.Hint; f.hint == "" {
+			f.hint = "`repopolicy check` lists every fault"
+		}
+		return nil, f
+	}
+	if err != nil {
+		return nil, err
+	}
+	return doc, nil
+}
+
 // criteria says what will be demanded, before anything is judged.
 func (a *app) criteria(s *summary, n int) {
 	if p := s.Policy; p != nil {
-		a.err.line("judging %d %s by %s: %s, version %d, expires %s", n, plural(n, "artifact"), p.Path, p.Repository, p.Version, p.Expires.Format(time.DateOnly))
-		a.err.line("  policy     %s, pinned by --policy", p.Digest)
+		from := ""
+		if p.Path != "" {
+			from = p.Path + ": "
+		}
+		a.err.line("judging %d %s by %s%s, version %d, expires %s", n, plural(n, "artifact"), from, p.Repository, p.Version, p.Expires.Format(time.DateOnly))
+		if p.Path != "" {
+			a.err.line("  policy     %s, pinned by --policy", p.Digest)
+		} else {
+			a.howFound(p)
+		}
 	} else {
 		a.err.line("judging %d %s without a policy", n, plural(n, "artifact"))
 	}

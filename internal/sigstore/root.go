@@ -4,12 +4,10 @@ package sigstore
 
 import (
 	"bytes"
-	"cmp"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/hex"
 	"errors"
-	"slices"
 	"sync"
 	"time"
 
@@ -65,22 +63,6 @@ func (r *Root) Name() string { return r.name }
 
 // Digest returns the SHA-256 of the root's file.
 func (r *Root) Digest() policy.Digest { return r.digest }
-
-// Logs returns the transparency logs of the root with the windows in which they
-// are trusted. A Rekor v1 log is named by the SHA-256 of its key, a Rekor v2
-// shard by that of its checkpoints' key (C2SP signed-note).
-func (r *Root) Logs() []policy.Log {
-	var out []policy.Log
-	for id, l := range r.material.RekorLogs() {
-		g := 2
-		if der, err := x509.MarshalPKIXPublicKey(l.PublicKey); err == nil && policy.Sum(der) == id {
-			g = 1
-		}
-		out = append(out, policy.Log{ID: id, Generation: g, Start: l.ValidityPeriodStart, End: l.ValidityPeriodEnd})
-	}
-	slices.SortFunc(out, func(a, b policy.Log) int { return cmp.Compare(a.ID, b.ID) })
-	return out
-}
 
 // trusted is the root as sigstore-go sees it, with our certificate authorities
 // and, for a bundle signed with a bare key, that key.

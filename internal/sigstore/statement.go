@@ -30,7 +30,7 @@ const (
 
 // digestHexLen are the digest algorithms of a subject that are compared, with
 // the number of their hex digits. Others are carried but match nothing.
-var digestHexLen = map[string]int{"sha256": 64, "sha384": 96, "sha512": 128, "sha1": 40, "gitCommit": 40}
+var digestHexLen = map[string]int{"sha256": 64, "sha384": 96, "sha512": 128, "sha1": 40, "gitCommit": 40, "gitTag": 40}
 
 // Statement is the part of an in-toto statement that is judged.
 // https://github.com/in-toto/attestation/blob/main/spec/v1/statement.md

@@ -3,6 +3,7 @@
 package sigstore
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,9 +20,11 @@ import (
 
 const (
 	targetTrustedRoot = "trusted_root.json"
-	maxMetadataBytes  = 8 << 20
-	requestTimeout    = 20 * time.Second
-	cacheDays         = 1
+	// targetSigningConfig names the services of Rekor v1.
+	targetSigningConfig = "signing_config.v0.2.json"
+	maxMetadataBytes    = 8 << 20
+	requestTimeout      = 20 * time.Second
+	cacheDays           = 1
 )
 
 // Instance is one of Sigstore's own deployments.
@@ -46,6 +49,21 @@ type TUFOptions struct {
 // directory. The error is an [*Error] with reason TrustRootMissing, or
 // TrustRootInvalid for a root that cannot be parsed.
 func FetchRoot(ctx context.Context, o TUFOptions) (*Root, error) {
+	data, err := fetchTarget(ctx, o, targetTrustedRoot)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRoot(string(cmp.Or(o.Instance, PublicGood)), data)
+}
+
+// FetchSigningConfig returns the signing config of an instance, which names the
+// services of Rekor v1; see [ParseSigningConfigs]. Errors are those of
+// [FetchRoot].
+func FetchSigningConfig(ctx context.Context, o TUFOptions) ([]byte, error) {
+	return fetchTarget(ctx, o, targetSigningConfig)
+}
+
+func fetchTarget(ctx context.Context, o TUFOptions, target string) ([]byte, error) {
 	opts := &tuf.Options{
 		Root:              tuf.DefaultRoot(),
 		RepositoryBaseURL: tuf.DefaultMirror,
@@ -67,11 +85,11 @@ func FetchRoot(ctx context.Context, o TUFOptions) (*Root, error) {
 	if err != nil {
 		return nil, &Error{policy.TrustRootMissing, err}
 	}
-	data, err := client.GetTarget(targetTrustedRoot)
+	data, err := client.GetTarget(target)
 	if err != nil {
 		return nil, &Error{policy.TrustRootMissing, err}
 	}
-	return ParseRoot(string(o.Instance), data)
+	return data, nil
 }
 
 // fetcher downloads TUF metadata: one origin, no redirect to another, a cap and

@@ -4,6 +4,7 @@ package sigstore
 
 import (
 	"bytes"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
@@ -55,12 +56,13 @@ type LogEntry struct {
 	// Generation is 1 for Rekor v1, 2 for Rekor v2.
 	Generation int
 	// Time is what the signed entry timestamp covers; zero without one.
-	Time time.Time
-	Body string // hex SHA-256 of the canonical body
+	Time     time.Time
+	Body     string // hex SHA-256 of the canonical body
+	LeafHash string // hex hash of the leaf (RFC 6962, section 2.1)
 }
 
 // Place returns the entry as chains of versions are judged by: its index is the
-// one that proof or promise covers.
+// one that proof or promise covers; negative where neither does.
 func (v *Verified) Place(e LogEntry) policy.Entry {
 	out := policy.Entry{Log: e.LogID, Index: e.TreeIndex, Time: e.Time, NotBefore: v.NotBefore, NotAfter: v.NotAfter}
 	if e.Generation == 1 {
@@ -69,9 +71,30 @@ func (v *Verified) Place(e LogEntry) policy.Entry {
 	return out
 }
 
+// Placed is an entry that has a place in the order of its log.
+type Placed struct {
+	LogEntry
+	At policy.Entry
+}
+
+// Placed returns the entries that have a place in the order of their logs. An
+// entry of Rekor v1 whose promise is missing has none.
+func (v *Verified) Placed() []Placed {
+	var out []Placed
+	for _, e := range v.Entries {
+		if at := v.Place(e); at.Index >= 0 {
+			out = append(out, Placed{e, at})
+		}
+	}
+	return out
+}
+
 // Verification returns the result in the policy's terms.
 func (v *Verified) Verification() policy.Verification {
 	out := policy.Verification{Logged: len(v.Entries) > 0, NotBefore: v.NotBefore}
+	for _, p := range v.Placed() {
+		out.Entries = append(out.Entries, p.At)
+	}
 	for _, t := range v.Times {
 		out.Times = append(out.Times, t.Time)
 	}
@@ -145,6 +168,7 @@ type entity struct {
 	*bundle.Bundle
 	content verify.VerificationContent
 	entries []*tlog.Entry
+	leaf    *x509.Certificate // nil for a bare key
 }
 
 func (e *entity) VerificationContent() (verify.VerificationContent, error) { return e.content, nil }
@@ -152,7 +176,7 @@ func (e *entity) TlogEntries() ([]*tlog.Entry, error)                      { ret
 
 func (b *Bundle) verify(r *Root, digest policy.Digest, key *Key, opt Options) (*Verified, error) {
 	tm := &trusted{TrustedRoot: r.material, cas: r.cas, key: key}
-	e := &entity{Bundle: b.lib}
+	e := &entity{Bundle: b.lib, leaf: b.leaf}
 	if b.leaf == nil {
 		var err error
 		if e.content, err = b.lib.VerificationContent(); err != nil {
@@ -289,6 +313,9 @@ func classify(err error, fallback policy.Reason) *Error {
 // does not.
 func result(r *Root, e *entity, tm *trusted, res *verify.VerificationResult) (*Verified, error) {
 	out := &Verified{Root: r.name}
+	if e.leaf != nil {
+		out.NotBefore, out.NotAfter = e.leaf.NotBefore.UTC(), e.leaf.NotAfter.UTC()
+	}
 	if tm.key != nil {
 		out.KeyID = tm.key.id
 	}
@@ -326,7 +353,11 @@ func within(t time.Time, log *root.TransparencyLog) bool {
 
 func logEntry(entry *tlog.Entry) LogEntry {
 	tle := entry.TransparencyLogEntry()
-	le := LogEntry{LogID: hex.EncodeToString([]byte(entry.LogKeyID())), TreeIndex: -1, TreeSize: -1, PromisedIndex: -1, Generation: 1, Body: policy.Sum(tle.GetCanonicalizedBody())}
+	body := tle.GetCanonicalizedBody()
+	le := LogEntry{
+		LogID: hex.EncodeToString([]byte(entry.LogKeyID())), TreeIndex: -1, TreeSize: -1, PromisedIndex: -1, Generation: 1,
+		Body: policy.Sum(body), LeafHash: LeafHash(body),
+	}
 	if entry.IsRekorV2() {
 		le.Generation = 2
 	}

@@ -25,17 +25,19 @@ import (
 type judging struct {
 	root     *sigstore.Root
 	key      *sigstore.Key
-	bundle   string // path
+	bundle   string // path; "" to find the evidence
 	artifact *release.Artifact
 	policy   *policy.Trusted
 }
 
 func (q judging) result() *release.Result {
 	j := &release.Judge{
-		Policy:  q.policy,
-		Bundles: []string{q.bundle},
-		Now:     time.Now(),
-		Roots:   func(context.Context) ([]*sigstore.Root, error) { return []*sigstore.Root{q.root}, nil },
+		Policy: q.policy,
+		Now:    time.Now(),
+		Roots:  func(context.Context) ([]*sigstore.Root, error) { return []*sigstore.Root{q.root}, nil },
+	}
+	if q.bundle != "" {
+		j.Bundles = []string{q.bundle}
 	}
 	if q.key != nil {
 		j.Keys = []*sigstore.Key{q.key}

@@ -26,8 +26,10 @@ func main() {
 	verbose := flag.Bool("v", false, "print what passed, too")
 	write := flag.String("write-policies", "", "write the policies that policies.json became to this `DIR`")
 	all := flag.Bool("flips", false, "flip a bit in every byte of the sampled bundles rather than in some")
+	originals := flag.Bool("originals", false, "judge the forms in which the evidence was published, too")
+	cosign := flag.String("cosign", "", "run exported commands with the cosign at this `PATH`")
 	flag.Usage = func() {
-		fmt.Fprintln(os.Stderr, "usage: corpus [-v] [-flips] [-write-policies DIR] DIR")
+		fmt.Fprintln(os.Stderr, "usage: corpus [-v] [-flips] [-originals] [-cosign PATH] [-write-policies DIR] DIR")
 		flag.PrintDefaults()
 	}
 	flag.Parse()
@@ -43,6 +45,15 @@ func main() {
 	t := &tally{w: os.Stdout, verbose: *verbose}
 	stderr := silence()
 	c.judgeCases(t)
+	if *cosign != "" {
+		c.runCosign(t, *cosign)
+	}
+	if *originals {
+		if err := c.judgeOriginals(t); err != nil {
+			fmt.Fprintln(stderr, "corpus:", err)
+			os.Exit(2)
+		}
+	}
 	for _, err := range []error{c.judgePolicies(t, *write), c.flipBits(t, *all)} {
 		if err != nil {
 			fmt.Fprintln(stderr, "corpus:", err)

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/repopolicy/repopolicy/policy"
+)
+
+// TestFormsAgree prints one verdict for every reason, and for every reason beside
+// an allowed artifact, in every form: class, exit code and the number of allowed
+// artifacts are the same in all (case 360).
+func TestFormsAgree(t *testing.T) {
+	files := runnerFiles(t)
+	type said struct {
+		class   string
+		exit    int
+		allowed int
+	}
+	for _, info := range policy.Reasons() {
+		for _, reasons := range [][]policy.Reason{{info.Code}, {policy.Allowed, info.Code}, {info.Code, policy.Allowed}} {
+			r := syntheticReport("widget", "because", reasons...)
+			want := said{r.Verdict, r.Exit, 0}
+			for _, x := range reasons {
+				if x.Class() == policy.ClassOK {
+					want.allowed++
+				}
+			}
+			if (want.exit == 0) != (want.allowed == len(reasons)) {
+				t.Fatalf("%v: %+v", reasons, want)
+			}
+			for _, form := range []string{"text", "json", "sarif", "github", "vsa"} {
+				var out bytes.Buffer
+				a := &app{Env: Env{Getenv: os.Getenv}, out: &printer{w: &out}, err: &printer{w: &out}}
+				o := &verifyOptions{}
+				o.format.value = form
+				if err := a.print(o, r); err != nil || a.out.err != nil {
+					t.Fatal(err, a.out.err)
+				}
+				got := want
+				switch form {
+				case "text":
+					lines := strings.Split(strings.TrimSpace(out.String()), "\n")
+					class, counts, _ := strings.Cut(lines[len(lines)-1], ": ")
+					n, _, _ := strings.Cut(counts, " ")
+					got.class = class
+					got.allowed, _ = strconv.Atoi(n)
+				case "json":
+					var doc report
+					if err := json.Unmarshal(out.Bytes(), &doc); err != nil {
+						t.Fatal(err)
+					}
+					got = said{doc.Verdict, doc.Exit, 0}
+					for _, x := range doc.Artifacts {
+						if x.Verdict == "OK" {
+							got.allowed++
+						}
+					}
+				case "sarif":
+					var log sarifLog
+					if err := json.Unmarshal(out.Bytes(), &log); err != nil {
+						t.Fatal(err)
+					}
+					inv := log.Runs[0].Invocations[0]
+					class, _, _ := strings.Cut(inv.ExitText, ":")
+					got = said{class, inv.ExitCode, 0}
+					for _, x := range log.Runs[0].Results {
+						if x.Kind == "pass" && x.Level == "none" {
+							got.allowed++
+						}
+					}
+				case "github":
+					outputs, md := files()
+					got.class = outputs["verdict"]
+					got.exit, _ = strconv.Atoi(outputs["exit-code"])
+					got.allowed, _ = strconv.Atoi(outputs["allowed"])
+					if rows := strings.Count(md, "\n| OK |"); rows != want.allowed {
+						t.Errorf("%v: the summary has %d of %d", reasons, rows, want.allowed)
+					}
+					failed := false
+					for _, c := range readCommands(t, out.String()) {
+						failed = failed || c.name == "error"
+					}
+					if failed != (want.exit != 0) {
+						t.Errorf("%v: %s", reasons, out.String())
+					}
+				case "vsa":
+					var s vsaStatement
+					if err := json.Unmarshal(out.Bytes(), &s); err != nil {
+						t.Fatal(err)
+					}
+					if (s.Predicate.Result == "PASSED") != (want.exit == 0) || len(s.Subject) != len(reasons) {
+						t.Errorf("%v: %+v", reasons, s)
+					}
+				}
+				if got != want {
+					t.Errorf("%v: %s says %+v, the verdict is %+v", reasons, form, got, want)
+				}
+			}
+		}
+	}
+}

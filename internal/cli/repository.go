@@ -1,0 +1,304 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/repopolicy/repopolicy/internal/git"
+	"github.com/repopolicy/repopolicy/internal/sigstore"
+	"github.com/repopolicy/repopolicy/internal/web"
+	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/rekorbind"
+	"github.com/repopolicy/repopolicy/trust"
+)
+
+// defaultMaxAge is how old what is known about a repository may be when it was
+// asked for on-line.
+const defaultMaxAge = 7 * 24 * time.Hour
+
+// repoOptions are the flags of verbs that find a repository's policy.
+type repoOptions struct {
+	repo, git, require, maxAge, pin, lock typed
+	roots                                 []string
+	offline, scan, failOnAlarm            bool
+}
+
+func (o *repoOptions) flags(cmd *cobra.Command) {
+	f := cmd.Flags()
+	o.repo.name, o.require.name, o.maxAge.name, o.pin.name, o.lock.name = "URL", "LABELS", "DURATION", "sha256:HEX", "FILE"
+	f.VarP(&o.repo, "repo", "R", "judge by the policy that this repository bound: a URL, or OWNER/NAME on github.com")
+	f.Var(&o.require, "require", "proceed with this much knowledge: labels of genesis (pinned, anchored, first, claimed) and completeness (proven, signed, scanned, hinted, none), separated by commas")
+	f.Var(&o.maxAge, "max-age", "refuse what is known from longer ago, such as 24h; off with --offline")
+	f.Var(&o.pin, "pin", "demand that the repository's first statement has this digest")
+	f.Var(&o.lock, "lock", "demand what this lock file names")
+	f.BoolVar(&o.scan, "scan", false, "read all entries of Rekor v2 instead of asking an index; the first time takes as long as the log is large")
+	f.BoolVar(&o.failOnAlarm, "fail-on-alarm", false, "let every alarm decide")
+}
+
+// any reports whether a flag that needs --repo was given.
+func (o *repoOptions) any() bool {
+	return o.require.set || o.maxAge.set || o.pin.set || o.lock.set || o.scan || o.failOnAlarm
+}
+
+// found is a repository's policy with what it was found from.
+type found struct {
+	repo     policy.Locator
+	root     *sigstore.Root
+	snapshot *git.Snapshot
+	res      *rekorbind.Resolution
+	demand   policy.Demand
+}
+
+// find resolves the policy of the repository that the flags name.
+func (a *app) find(ctx context.Context, o *repoOptions) (*found, error) {
+	repo, err := policy.NormalizeLocator(o.repo.value)
+	if err != nil {
+		return nil, &fault{reason: policy.Usage, msg: "--repo: " + err.Error(), hint: "write it like https://github.com/acme/widget or acme/widget"}
+	}
+	out := &found{repo: repo}
+	if err := out.readDemand(o); err != nil {
+		return nil, err
+	}
+	if out.root, err = a.oneRoot(ctx, o); err != nil {
+		return nil, err
+	}
+	if out.snapshot, err = a.snapshot(ctx, o, repo); err != nil {
+		return nil, err
+	}
+	files, err := policyFiles(out.snapshot)
+	if err != nil {
+		return nil, gitFault(err)
+	}
+	state, err := a.state(out.root)
+	if err != nil {
+		return nil, err
+	}
+	lookups, err := a.lookups(o, out.root, state)
+	if err != nil {
+		return nil, err
+	}
+	r := &rekorbind.Resolver{Root: out.root, Lookups: lookups, Keeper: state, Now: a.Now().UTC(), Pin: strings.TrimPrefix(o.pin.value, "sha256:")}
+	if out.snapshot.Default != "" {
+		r.DefaultRefs = []string{out.snapshot.Default}
+	}
+	if o.lock.set {
+		l, err := readLock(o.lock.value)
+		if err != nil {
+			return nil, err
+		}
+		if l.Repository != repo.String() {
+			return nil, faultf(policy.Usage, "--lock: %s is about %s", o.lock.value, l.Repository)
+		}
+		r.Pin, r.Keeper = l.Chain[0], l
+	}
+	if out.res, err = r.Resolve(ctx, repo, files); err != nil {
+		return nil, err
+	}
+	if f := out.res.Fork; f != nil {
+		if path, err := state.WriteEvidence("fork", []byte(fmt.Sprintf("{\"log\":%q,\"seen\":%q,\"new\":%q,\"why\":%q}\n", f.Log, f.Seen, f.New, f.Why))); err == nil {
+			a.err.line("evidence: %s", path)
+		}
+	}
+	return out, nil
+}
+
+func (f *found) readDemand(o *repoOptions) error {
+	f.demand = policy.Demand{FailOnAlarm: o.failOnAlarm}
+	if o.require.set {
+		d, err := f.demand.ParseRequire(o.require.value)
+		if err != nil {
+			return faultf(policy.Usage, "--require: %s", err)
+		}
+		f.demand = d
+	}
+	if !o.offline {
+		f.demand.MaxAge = defaultMaxAge
+	}
+	if o.maxAge.set {
+		d, err := time.ParseDuration(o.maxAge.value)
+		if err != nil || d <= 0 {
+			return &fault{reason: policy.Usage, msg: "--max-age: not a duration", hint: "write it like 24h"}
+		}
+		f.demand.MaxAge = d
+	}
+	if o.pin.set {
+		if d, err := policy.ParseDigest(o.pin.value); err != nil || d.Alg != "sha256" {
+			return faultf(policy.Usage, "--pin: not a digest like sha256:…")
+		}
+	}
+	return nil
+}
+
+// oneRoot returns the trusted root under which the chain is judged: there is
+// always exactly one.
+func (a *app) oneRoot(ctx context.Context, o *repoOptions) (*sigstore.Root, error) {
+	var roots []*sigstore.Root
+	var err error
+	if len(o.roots) > 0 {
+		roots, err = trust.Roots(ctx, trust.Options{Files: o.roots})
+	} else {
+		roots, err = a.Root(ctx, o.offline)
+	}
+	var se *sigstore.Error
+	if errors.As(err, &se) {
+		return nil, faultf(se.Reason, "%s", se)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if len(roots) != 1 {
+		return nil, faultf(policy.Usage, "a repository's policy is judged under exactly one trusted root, not %d", len(roots))
+	}
+	return roots[0], nil
+}
+
+// snapshot returns the newest state of the repository's refs: from the clone
+// named by --git, or from its server.
+func (a *app) snapshot(ctx context.Context, o *repoOptions, repo policy.Locator) (*git.Snapshot, error) {
+	if o.git.set {
+		r, err := git.Open(o.git.value)
+		if err != nil {
+			return nil, gitFault(err)
+		}
+		s, err := r.Local()
+		if err != nil {
+			return nil, gitFault(err)
+		}
+		return s, nil
+	}
+	if o.offline {
+		return nil, &fault{reason: policy.Usage, msg: "--offline: the repository cannot be fetched", hint: "name a clone of it with --git DIR"}
+	}
+	s, err := git.Fetch(ctx, repo.String(), userAgent(), a.Transport, []string{"refs/heads/" + rekorbind.BindingBranch}, rekorbind.Dir, rekorbind.IsSignatureName)
+	if err != nil {
+		return nil, gitFault(err)
+	}
+	if s.MovedTo != "" {
+		a.err.line("note: %s has moved to %s", repo, s.MovedTo)
+	}
+	return s, nil
+}
+
+func gitFault(err error) *fault {
+	reason := policy.RepositoryUnreachable
+	switch {
+	case errors.Is(err, git.ErrMalformed), errors.Is(err, git.ErrUnsupported):
+		reason = policy.GitInvalid
+	case errors.Is(err, git.ErrNotFound):
+		reason = policy.GitIncomplete
+	case errors.Is(err, os.ErrNotExist):
+		reason = policy.Usage
+	}
+	return faultf(reason, "%s", err)
+}
+
+// policyFiles returns the signature files of both refs.
+func policyFiles(s *git.Snapshot) ([]rekorbind.File, error) {
+	var out []rekorbind.File
+	for _, ref := range []string{s.Default, "refs/heads/" + rekorbind.BindingBranch} {
+		files, err := s.Dir(ref, rekorbind.SignaturesDir, rekorbind.IsSignatureName)
+		if err != nil {
+			return nil, err
+		}
+		for _, f := range files {
+			out = append(out, rekorbind.File(f))
+		}
+	}
+	return out, nil
+}
+
+// state opens what is remembered under the root.
+func (a *app) state(root *sigstore.Root) (*rekorbind.State, error) {
+	dir, err := a.StateDir()
+	if err != nil {
+		return nil, fmt.Errorf("no directory to keep state in: %w", err)
+	}
+	name := string(sigstore.PublicGood)
+	if root.Name() != name {
+		name = root.Digest().Hex[:32]
+	}
+	s, err := rekorbind.OpenState(filepath.Join(dir, "state", name))
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// lookups returns what is asked about entries that the repository does not show.
+func (a *app) lookups(o *repoOptions, root *sigstore.Root, state *rekorbind.State) ([]rekorbind.Lookup, error) {
+	if o.offline {
+		return nil, nil
+	}
+	now := func() time.Time { return a.Now().UTC() }
+	var out []rekorbind.Lookup
+	scan := &rekorbind.Scan{Root: root, Clients: map[string]*web.Client{}, Cursors: state, Now: now}
+	if a.Terminal {
+		scan.Progress = func(log string, done, total int64) { a.err.status("reading %s: %d of %d", log, done, total) }
+	}
+	for _, l := range root.Logs() {
+		client, err := web.New(l.URL, a.Transport, userAgent())
+		if err != nil {
+			return nil, err
+		}
+		switch l.Generation {
+		case 1:
+			spam, err := state.Spam(l.ID)
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, &rekorbind.Hint{Root: root, Client: client, Now: now, Spam: spam})
+		case 2:
+			scan.Clients[l.ID] = client
+		}
+	}
+	if o.scan {
+		out = append(out, scan)
+	}
+	return out, nil
+}
+
+// trusted returns the policy to judge by.
+func (f *found) trusted() *policy.Trusted { return f.res.Chain.Trusted(f.demand) }
+
+// warn prints what is not part of the verdict but should be known.
+func (a *app) warn(f *found) {
+	for _, name := range slices.Sorted(maps.Keys(f.res.Failed)) {
+		a.err.line("note: no answer from the %s: %s", name, f.res.Failed[name])
+	}
+	for _, i := range f.res.Ignored {
+		a.err.line("note: ignored %s: %s", i.Name, i.Why)
+	}
+	for _, al := range f.res.Chain.Alarms() {
+		a.err.line("alarm: %s: %s", al.Code, al.Text)
+	}
+}
+
+// summary describes the policy for reports; nil if there is none.
+func (f *found) summary() *policySummary {
+	versions := f.res.Chain.Versions()
+	view := f.res.Chain.View()
+	if len(versions) == 0 {
+		return nil
+	}
+	head := versions[len(versions)-1]
+	out := &policySummary{
+		Digest: head.Document.Digest().String(), Repository: f.repo.String(), Version: head.Number, Expires: head.Document.Content().Expires,
+		Genesis: string(f.res.Chain.Genesis()), Completeness: string(view.Completeness), Statement: "sha256:" + head.Statement,
+	}
+	if !view.AsOf.IsZero() {
+		at := view.AsOf.UTC().Truncate(time.Second)
+		out.KnownAsOf = &at
+	}
+	return out
+}

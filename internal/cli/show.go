@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/repopolicy/repopolicy/policy"
+)
+
+// sources are the flags that verify has already.
+func (o *repoOptions) sources(cmd *cobra.Command) {
+	o.git.name = "DIR"
+	cmd.Flags().Var(&o.git, "git", "read the repository from this clone instead of fetching it")
+	cmd.Flags().StringArrayVar(&o.roots, "trusted-root", nil, "trust this trusted_root.json `FILE` instead of Sigstore's public instance")
+	cmd.Flags().BoolVar(&o.offline, "offline", false, "do not use the network")
+}
+
+// usable returns why the chain cannot be relied upon, nil if it can: the same
+// that verify would say of every artifact.
+func (f *found) usable(a *app) error {
+	d, refused := policy.Precheck(f.trusted(), policy.Request{Now: a.Now()}, policy.Claims{})
+	info := d.Reason.Info()
+	switch info.Class {
+	case policy.ClassDeny, policy.ClassOK:
+		return nil // about the empty claim, not about the chain
+	}
+	if !refused {
+		return nil
+	}
+	ft := faultf(d.Reason, "%s: %s", f.repo, info.Text)
+	if d.Detail != "" {
+		ft.msg += ": " + d.Detail
+	}
+	return ft
+}
+
+func (a *app) showCommand() *cobra.Command {
+	o := &repoOptions{}
+	cmd := &cobra.Command{
+		Use:     "show -R URL",
+		Short:   "print the policy that a repository bound",
+		Long:    "Show finds the policy of a repository and prints the text of the version in force.\nHow it was found goes to standard error.",
+		Example: "  repopolicy show -R acme/widget",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			f, err := a.found(cmd, o)
+			if err != nil {
+				return err
+			}
+			if err := f.usable(a); err != nil {
+				return err
+			}
+			vs := f.res.Chain.Versions()
+			a.describe(f)
+			a.out.text(string(vs[len(vs)-1].Document.Text()))
+			return nil
+		},
+	}
+	o.flags(cmd)
+	o.sources(cmd)
+	return cmd
+}
+
+func (a *app) logCommand() *cobra.Command {
+	o := &repoOptions{}
+	cmd := &cobra.Command{
+		Use:     "log -R URL",
+		Short:   "list the versions of a repository's policy and where the log has them",
+		Example: "  repopolicy log -R acme/widget",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			f, err := a.found(cmd, o)
+			if err != nil {
+				return err
+			}
+			for _, v := range f.res.Chain.Versions() {
+				a.out.line("version %d  sha256:%s", v.Number, v.Statement)
+				field := func(name, format string, args ...any) { a.out.line("  %-11s %s", name, fmt.Sprintf(format, args...)) }
+				field("policy", "%s, expires %s", v.Document.Digest(), v.Document.Content().Expires.Format(time.DateOnly))
+				if v.Ids.Repository != "" {
+					field("repository", "number %s, owner %s", v.Ids.Repository, v.Ids.Owner)
+				}
+				for _, e := range v.Bindings {
+					at := ""
+					if !e.Time.IsZero() {
+						at = " at " + e.Time.UTC().Format(time.RFC3339)
+					}
+					field("bound", "log %.16s…, entry %d%s", e.Log, e.Index, at)
+				}
+				if !v.From.IsZero() {
+					field("recovered", "from %s", v.From.UTC().Format(time.RFC3339))
+				}
+			}
+			return f.usable(a)
+		},
+	}
+	o.flags(cmd)
+	o.sources(cmd)
+	return cmd
+}
+
+// found resolves the policy for a verb that takes no artifacts.
+func (a *app) found(cmd *cobra.Command, o *repoOptions) (*found, error) {
+	if !o.repo.set {
+		return nil, &fault{reason: policy.Usage, msg: "which repository?", hint: "name it with -R, such as -R acme/widget"}
+	}
+	f, err := a.find(cmd.Context(), o)
+	if err != nil {
+		return nil, err
+	}
+	a.warn(f)
+	return f, nil
+}
+
+// describe says how a policy was found.
+func (a *app) describe(f *found) {
+	p := f.summary()
+	a.err.line("%s, version %d, expires %s", p.Repository, p.Version, p.Expires.Format(time.DateOnly))
+	a.howFound(p)
+}
+
+func (a *app) howFound(p *policySummary) {
+	at := ""
+	if p.KnownAsOf != nil {
+		at = ", as of " + p.KnownAsOf.Format(time.RFC3339)
+	}
+	a.err.line("  policy     %s", p.Digest)
+	a.err.line("  statement  %s", p.Statement)
+	a.err.line("  genesis    %s: %s", p.Genesis, genesisText[policy.GenesisLabel(p.Genesis)])
+	a.err.line("  complete   %s: %s%s", p.Completeness, completenessText[policy.Completeness(p.Completeness)], at)
+}
+
+var genesisText = map[policy.GenesisLabel]string{
+	policy.GenesisPinned:   "you named it",
+	policy.GenesisAnchored: "a super root names it",
+	policy.GenesisFirst:    "the log shows it first",
+	policy.GenesisClaimed:  "only the chain says so",
+}
+
+var completenessText = map[policy.Completeness]string{
+	policy.CompleteProven:  "exactly these bindings exist",
+	policy.CompleteSigned:  "the directory's signed word",
+	policy.CompleteScanned: "the whole log was read",
+	policy.CompleteHinted:  "the word of the index's operator",
+	policy.CompleteNone:    "nothing is known about what else exists",
+}

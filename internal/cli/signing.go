@@ -1,0 +1,472 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/google/renameio/v2/maybe"
+	"github.com/spf13/cobra"
+
+	"github.com/repopolicy/repopolicy/internal/file"
+	"github.com/repopolicy/repopolicy/internal/git"
+	"github.com/repopolicy/repopolicy/internal/sigstore"
+	"github.com/repopolicy/repopolicy/internal/web"
+	"github.com/repopolicy/repopolicy/oidc"
+	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/rekorbind"
+)
+
+const (
+	maxTokenReply    = 64 << 10
+	maxSigningConfig = 1 << 20
+	sigstoreAudience = "sigstore"
+	defaultIssuer    = "https://oauth2.sigstore.dev/auth"
+)
+
+// signOptions are the flags of verbs that sign.
+type signOptions struct {
+	repoOptions
+	configs []string
+	key     typed
+	device  bool
+	yes     bool
+	publish bool
+	output  typed
+}
+
+func (o *signOptions) signFlags(cmd *cobra.Command) {
+	o.git.name, o.output.name = "DIR", "DIR"
+	f := cmd.Flags()
+	f.Var(&o.git, "git", "work in the repository in this directory instead of the working directory")
+	f.StringArrayVar(&o.roots, "trusted-root", nil, "trust this trusted_root.json `FILE` instead of Sigstore's public instance")
+	f.StringArrayVar(&o.configs, "signing-config", nil, "sign with the services that this signing config `FILE` names; may be repeated, one for each generation of the log")
+	f.BoolVar(&o.scan, "scan", false, "read all entries of Rekor v2 instead of asking an index")
+	f.Var(&o.output, "output", "write the signature files below this directory instead of into the repository")
+}
+
+// draftVersion is a committed policy on its way to become a version.
+type draftVersion struct {
+	*found
+	doc       *policy.Document
+	statement []byte
+	dir       string // of the repository
+}
+
+// committed reads the policy of the last commit, never of the working tree, and
+// finds out which statement it is.
+func (a *app) committed(ctx context.Context, o *signOptions) (*draftVersion, error) {
+	if !o.git.set {
+		o.git.value, o.git.set = ".", true
+	}
+	v := &draftVersion{dir: o.git.value}
+	r, err := git.Open(v.dir)
+	if err != nil {
+		return nil, gitFault(err)
+	}
+	defer r.Close()
+	var text []byte
+	head, err := r.Head()
+	if err == nil {
+		text, err = r.File(head, rekorbind.PolicyFile)
+	}
+	if errors.Is(err, git.ErrNotFound) {
+		return nil, &fault{reason: policy.PolicyUnreadable, msg: rekorbind.PolicyFile + " is not in the last commit", hint: "write it, `git add` and `git commit` it, then sign"}
+	} else if err != nil {
+		return nil, gitFault(err)
+	}
+	if v.doc, err = policy.Parse(text); err != nil {
+		return nil, faultf(policy.PolicyValue, "%s: %s", rekorbind.PolicyFile, err)
+	}
+	o.repo.value, o.repo.set = v.doc.Content().Repository.String(), true
+	if v.found, err = a.find(ctx, &o.repoOptions); err != nil {
+		return nil, err
+	}
+	previous, err := v.previous()
+	if err != nil {
+		return nil, err
+	}
+	if v.statement, err = rekorbind.Encode(text, previous); err != nil {
+		return nil, faultf(policy.PolicyValue, "%s: %s", rekorbind.PolicyFile, err)
+	}
+	return v, nil
+}
+
+// previous returns the digest of the statement that the policy follows.
+func (v *draftVersion) previous() (string, error) {
+	n := v.doc.Content().Version
+	chain := v.res.Chain
+	versions := chain.Versions()
+	switch reason := chain.Reason(); {
+	case reason == policy.NoBinding && n == 1:
+		return "", nil
+	case reason == policy.NoBinding:
+		return "", faultf(policy.NoBinding, "the policy is version %d, and nothing of this repository is bound yet", n)
+	case reason != "" && !(reason == policy.Undisclosed && len(versions) >= n-1 && n > 1):
+		return "", faultf(reason, "%s: %s", v.repo, reason.Info().Text)
+	}
+	if len(versions) >= n-1 && n > 1 {
+		return versions[n-2].Statement, nil
+	}
+	if n == 1 && len(versions) > 0 {
+		return "", nil
+	}
+	return "", &fault{reason: policy.Usage, msg: fmt.Sprintf("the policy is version %d, version %d is in force", n, len(versions)), hint: fmt.Sprintf("write version = %d", len(versions)+1)}
+}
+
+// signed returns who signed the statement.
+func (v *draftVersion) signed() (policy.Signed, error) { return v.res.Next(v.statement) }
+
+// services returns where to sign.
+func (a *app) services(ctx context.Context, o *signOptions) (sigstore.Services, error) {
+	var configs [][]byte
+	for _, path := range o.configs {
+		data, err := file.Read(path, maxSigningConfig)
+		if err != nil {
+			return sigstore.Services{}, faultf(policy.Usage, "--signing-config: %s", err)
+		}
+		configs = append(configs, data)
+	}
+	if len(configs) == 0 {
+		if len(o.roots) > 0 {
+			return sigstore.Services{}, &fault{reason: policy.Usage, msg: "--trusted-root without --signing-config", hint: "a private instance is named by both"}
+		}
+		var err error
+		if configs, err = a.SigningConfigs(ctx); err != nil {
+			return sigstore.Services{}, faultf(policy.TrustRootMissing, "signing config: %s", err)
+		}
+	}
+	s, err := sigstore.ParseSigningConfigs(a.Now(), configs...)
+	if err != nil {
+		return s, faultf(policy.TrustRootInvalid, "signing config: %s", err)
+	}
+	return s, nil
+}
+
+// ambient returns the token that the environment offers.
+func (a *app) ambient(ctx context.Context, audience string) (string, error) {
+	if a.Getenv == nil {
+		return "", oidc.ErrNoToken
+	}
+	get := func(ctx context.Context, address, bearer string) ([]byte, error) {
+		return web.GetAuthorized(ctx, address, bearer, a.Transport, userAgent(), maxTokenReply)
+	}
+	return oidc.Ambient(ctx, a.Getenv, get, audience)
+}
+
+// personal returns the token of a person: the ambient one, or by signing in.
+func (a *app) personal(ctx context.Context, o *signOptions, s sigstore.Services) (string, error) {
+	token, err := a.ambient(ctx, sigstoreAudience)
+	if err == nil || !errors.Is(err, oidc.ErrNoToken) {
+		return token, err
+	}
+	if !a.Terminal && !o.device {
+		return "", &fault{reason: policy.LoginNeeded, msg: "nobody can sign in without a terminal", hint: "set SIGSTORE_ID_TOKEN, or use --device or --key"}
+	}
+	issuer := s.Issuer
+	if issuer == "" {
+		issuer = defaultIssuer
+	}
+	say := func(text string) { a.err.line("%s", text) }
+	open := func(url string) error {
+		a.err.line("sign in in the browser: %s", url)
+		return openBrowser(url)
+	}
+	token, err = sigstore.SignIn(ctx, issuer, o.device, say, open)
+	if err != nil {
+		return "", faultf(policy.LoginNeeded, "signing in: %s", err)
+	}
+	return token, nil
+}
+
+func openBrowser(url string) error {
+	name, args := "xdg-open", []string{url}
+	switch runtime.GOOS {
+	case "darwin":
+		name = "open"
+	case "windows":
+		name, args = "rundll32", []string{"url.dll,FileProtocolHandler", url}
+	}
+	_ = exec.Command(name, args...).Start() // the URL was printed, too
+	return nil
+}
+
+// agree asks on a terminal; without one, --yes must have been given.
+func (a *app) agree(o *signOptions, question string) error {
+	if o.yes {
+		return nil
+	}
+	if !a.Terminal || a.Stdin == nil {
+		return &fault{reason: policy.Usage, msg: question, hint: "there is no terminal to answer on; say --yes"}
+	}
+	a.err.raw(question + " [y/N] ")
+	answer, err := io.ReadAll(io.LimitReader(lineReader{a.Stdin}, 16))
+	if err != nil || !strings.EqualFold(strings.TrimSpace(string(answer)), "y") {
+		return &fault{reason: policy.Usage, msg: "not signed"}
+	}
+	return nil
+}
+
+// lineReader reads up to the end of a line.
+type lineReader struct{ r io.Reader }
+
+func (l lineReader) Read(p []byte) (int, error) {
+	n, err := l.r.Read(p[:1])
+	if n == 1 && p[0] == '\n' {
+		return 0, io.EOF
+	}
+	return n, err
+}
+
+// write signs the statement and puts the files where they belong.
+func (a *app) write(ctx context.Context, o *signOptions, v *draftVersion, s sigstore.Services, r rekorbind.Request) error {
+	state, err := a.state(v.root)
+	if err != nil {
+		return err
+	}
+	r.Statement, r.Version = v.statement, v.doc.Content().Version
+	w := &rekorbind.Writer{Root: v.root, Client: &sigstore.Client{Services: s, Transport: a.Transport}, Journal: state, Now: a.Now, Step: func(step string) {
+		a.err.line("done: %s", map[string]string{rekorbind.StepDraft: "signed", rekorbind.StepV1: "logged in " + s.RekorV1, rekorbind.StepV2: "logged in " + s.RekorV2}[step])
+		if a.Step != nil {
+			a.Step(step)
+		}
+	}}
+	files, err := w.Write(ctx, r)
+	var f *fault
+	switch {
+	case errors.As(err, &f):
+		return f
+	case err != nil:
+		return &fault{reason: policy.SigningFailed, msg: err.Error(), hint: "run the command again: it goes on where it stopped"}
+	}
+	dir := v.dir
+	if o.output.set {
+		dir = o.output.value
+	}
+	for _, x := range files {
+		path := filepath.Join(dir, filepath.FromSlash(x.Name))
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return faultf(policy.Usage, "%s", err)
+		}
+		if err := maybe.WriteFile(path, x.Data, 0o644); err != nil {
+			return faultf(policy.Usage, "%s", err)
+		}
+		a.out.line("%s", path)
+	}
+	return nil
+}
+
+func (a *app) signCommand() *cobra.Command {
+	o := &signOptions{}
+	cmd := &cobra.Command{
+		Use:   "sign",
+		Short: "sign the committed policy as one of its maintainers",
+		Long: `Sign makes a maintainer's signature under the policy of the last commit, logs it in
+every log of the Sigstore instance and writes it into .repopolicy/signatures. It asks
+for a sign-in in the browser, takes the token that the environment offers
+(SIGSTORE_ID_TOKEN), or uses a key. The signer's e-mail address becomes public for
+ever. A run that was interrupted is repeated: nothing is signed or logged twice.`,
+		Example: "  repopolicy sign",
+		Args:    cobra.NoArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return a.sign(cmd.Context(), o) },
+	}
+	o.signFlags(cmd)
+	o.key.name = "FILE"
+	f := cmd.Flags()
+	f.Var(&o.key, "key", "sign with this PEM private key instead of signing in")
+	f.BoolVar(&o.device, "device", false, "sign in with a code that is typed into a browser elsewhere")
+	f.BoolVarP(&o.yes, "yes", "y", false, "do not ask whether name and address may become public")
+	return cmd
+}
+
+func (a *app) sign(ctx context.Context, o *signOptions) error {
+	v, err := a.committed(ctx, o)
+	if err != nil {
+		return err
+	}
+	s, err := a.services(ctx, o)
+	if err != nil {
+		return err
+	}
+	content := v.doc.Content()
+	a.err.line("signing version %d of the policy of %s", content.Version, content.Repository)
+	a.err.line("  policy     %s", v.doc.Digest())
+	a.err.line("  statement  sha256:%s", policy.Sum(v.statement))
+	r := rekorbind.Request{}
+	if o.key.set {
+		data, err := file.Read(o.key.value, maxTokenReply)
+		if err != nil {
+			return faultf(policy.Usage, "--key: %s", err)
+		}
+		if r.Key, err = sigstore.ParsePrivateKey(data); err != nil {
+			return faultf(policy.Usage, "--key: %s: %s", o.key.value, err)
+		}
+		r.Who = "key " + o.key.value
+		return a.write(ctx, o, v, s, r)
+	}
+	token, err := a.personal(ctx, o, s)
+	if err != nil {
+		return err
+	}
+	claims, err := oidc.UnverifiedClaims(token)
+	if err != nil {
+		return faultf(policy.LoginNeeded, "%s", err)
+	}
+	who := claims.Email
+	if who == "" {
+		who = claims.Subject
+	}
+	if err := a.agree(o, fmt.Sprintf("%s, signed in at %s, becomes public for ever with the signature. Go on?", who, claims.Issuer)); err != nil {
+		return err
+	}
+	r.Who = who + " " + claims.Issuer + " " + claims.Connector
+	r.Token = func(context.Context) (string, error) { return token, nil }
+	r.Check = func(id policy.Identity) error {
+		if !v.doc.Content().Maintainers.Names(id) && !v.headNames(id) {
+			return &fault{reason: policy.NotMaintainer, msg: fmt.Sprintf("%s by %s is no maintainer in this version or the one before", id.Value, id.Issuer), hint: "nothing was logged; sign in as a member, or add this identity to the policy"}
+		}
+		return nil
+	}
+	return a.write(ctx, o, v, s, r)
+}
+
+// headNames reports whether the version in force names the identity as a
+// maintainer.
+func (v *draftVersion) headNames(id policy.Identity) bool {
+	vs := v.res.Chain.Versions()
+	return len(vs) > 0 && vs[len(vs)-1].Document.Content().Maintainers.Names(id)
+}
+
+func (a *app) bindCommand() *cobra.Command {
+	o := &signOptions{}
+	cmd := &cobra.Command{
+		Use:   "bind",
+		Short: "bind the committed policy to the repository, as its own workflow",
+		Long: `Bind is the one step of the workflow .github/workflows/repopolicy.yml. It checks
+that enough maintainers signed the policy of the last commit, signs it as the
+repository, logs that, and writes the signature for a later job to push to the
+branch "repopolicy". It refuses before anything is logged: without a quorum, in a
+workflow or event that proves nothing, and for a private repository, whose name
+would become public, unless --publish-name is given.`,
+		Example: "  repopolicy bind --output bound",
+		Args:    cobra.NoArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return a.bind(cmd.Context(), o) },
+	}
+	o.signFlags(cmd)
+	cmd.Flags().BoolVar(&o.publish, "publish-name", false, "publish the name of a private repository")
+	return cmd
+}
+
+func (a *app) bind(ctx context.Context, o *signOptions) error {
+	v, err := a.committed(ctx, o)
+	if err != nil {
+		return err
+	}
+	if vs := v.res.Chain.Versions(); len(vs) > 0 && vs[len(vs)-1].Statement == policy.Sum(v.statement) && v.res.Chain.Reason() == "" {
+		a.err.line("version %d is bound already", vs[len(vs)-1].Number)
+		return nil
+	}
+	signed, err := v.signed()
+	if err != nil {
+		return faultf(policy.BelowThreshold, "version %d: %s", v.doc.Content().Version, err)
+	}
+	if signed.Need > 0 {
+		return &fault{reason: policy.BelowThreshold, msg: fmt.Sprintf("version %d needs %d more %s of %s", signed.Version, signed.Need, plural(signed.Need, "signature"), strings.Join(signed.Missing, ", ")), hint: "they run `repopolicy sign`, commit and push"}
+	}
+	s, err := a.services(ctx, o)
+	if err != nil {
+		return err
+	}
+	token, err := a.ambient(ctx, sigstoreAudience)
+	if err != nil {
+		return &fault{reason: policy.LoginNeeded, msg: err.Error(), hint: "bind runs in the repository's workflow, in a job with `id-token: write`"}
+	}
+	claims, err := oidc.UnverifiedClaims(token)
+	if err != nil {
+		return faultf(policy.LoginNeeded, "%s", err)
+	}
+	if claims.Visibility != "" && claims.Visibility != "public" && !o.publish {
+		return &fault{reason: policy.Private, msg: fmt.Sprintf("the repository is %s, and its name would become public", claims.Visibility), hint: "say --publish-name if that is meant"}
+	}
+	var forges *rekorbind.Forges
+	return a.write(ctx, o, v, s, rekorbind.Request{
+		Who:   claims.Subject + " " + claims.Issuer,
+		Token: func(context.Context) (string, error) { return token, nil },
+		Check: func(id policy.Identity) error {
+			b, err := forges.Authority(id)
+			if err != nil {
+				return &fault{reason: policy.NoAuthority, msg: "this run proves nothing about the repository: " + err.Error(), hint: "nothing was logged; bind runs in .github/workflows/repopolicy.yml of the default branch, started by repository_dispatch or schedule"}
+			}
+			if b.Repository != v.doc.Content().Repository && !v.wasNamed(b.Repository) {
+				return &fault{reason: policy.NoAuthority, msg: fmt.Sprintf("the workflow runs in %s, the policy is about %s", b.Repository, v.doc.Content().Repository), hint: "nothing was logged"}
+			}
+			return nil
+		},
+	})
+}
+
+// wasNamed reports whether the version in force is about that repository: a
+// rename is bound under either name.
+func (v *draftVersion) wasNamed(l policy.Locator) bool {
+	vs := v.res.Chain.Versions()
+	return len(vs) > 0 && vs[len(vs)-1].Document.Content().Repository == l
+}
+
+func (a *app) statusCommand() *cobra.Command {
+	o := &signOptions{}
+	cmd := &cobra.Command{
+		Use:     "status",
+		Short:   "say who signed the committed policy, who still has to, and what is in force",
+		Example: "  repopolicy status",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			v, err := a.committed(cmd.Context(), o)
+			if err != nil {
+				return err
+			}
+			a.warn(v.found)
+			if p := v.summary(); p != nil {
+				a.out.line("in force    version %d, expires %s, genesis %s, completeness %s", p.Version, p.Expires.Format(time.DateOnly), p.Genesis, p.Completeness)
+				if p.Statement == "sha256:"+policy.Sum(v.statement) {
+					a.out.line("committed   version %d, the same", p.Version)
+					return nil
+				}
+			} else {
+				a.out.line("in force    nothing")
+			}
+			c := v.doc.Content()
+			a.out.line("committed   version %d, %s", c.Version, v.doc.Digest())
+			signed, err := v.signed()
+			if err != nil {
+				a.out.line("signed by   nobody yet")
+				a.out.line("next        repopolicy sign, by %d of its maintainers", c.Maintainers.Threshold)
+				return nil
+			}
+			a.out.line("signed by   %s", orNobody(signed.By))
+			if signed.Need > 0 {
+				a.out.line("next        %d more of %s run repopolicy sign, commit and push", signed.Need, strings.Join(signed.Missing, ", "))
+			} else {
+				a.out.line("next        push to the default branch; its workflow binds the version")
+			}
+			return nil
+		},
+	}
+	o.signFlags(cmd)
+	return cmd
+}
+
+func orNobody(names []string) string {
+	if len(names) == 0 {
+		return "nobody"
+	}
+	return strings.Join(names, ", ")
+}

@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package git
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// maxCommits is the number of commits that are looked at when a commit is
+// searched among the ancestors of the branches and tags.
+const maxCommits = 2_000_000
+
+// Errors of [Repository.Reachable].
+var (
+	ErrUnreachable = errors.New("no branch and no tag of the repository leads to the commit")
+	ErrIncomplete  = errors.New("the repository does not hold the whole history")
+)
+
+// Reachable returns nil if a branch, remote branch or tag leads to the commit:
+// a forge serves the commits of every fork under every one of them, so having a
+// commit says nothing. The error wraps [ErrUnreachable] if none does, and
+// [ErrIncomplete] if that cannot be known because history is missing.
+func (r *Repository) Reachable(ctx context.Context, want ID) error {
+	tips, err := r.Tips()
+	if err != nil {
+		return err
+	}
+	seen := map[ID]bool{}
+	queue := tips
+	incomplete := false
+	shallow, err := r.shallow()
+	if err != nil {
+		return err
+	}
+	for len(queue) > 0 {
+		id := queue[0]
+		queue = queue[1:]
+		if seen[id] {
+			continue
+		}
+		seen[id] = true
+		if id == want {
+			return nil
+		}
+		if len(seen) > maxCommits {
+			return fmt.Errorf("%w: more than %d commits", ErrIncomplete, maxCommits)
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		t, content, err := r.Object(id)
+		switch {
+		case errors.Is(err, ErrNotFound):
+			incomplete = true
+			continue
+		case err != nil:
+			return err
+		}
+		switch t {
+		case Commit:
+			c, err := ParseCommit(content)
+			if err != nil {
+				// An old commit that nobody would make today ends this line of
+				// history: what lies behind it is not known.
+				incomplete = true
+				continue
+			}
+			if shallow[id] && len(c.Parents) > 0 {
+				incomplete = true
+				continue
+			}
+			queue = append(queue, c.Parents...)
+		case Tag:
+			if tag, err := ParseTag(content); err == nil && (tag.ObjectType == Commit || tag.ObjectType == Tag) {
+				queue = append(queue, tag.Object)
+			}
+		}
+	}
+	if incomplete {
+		return ErrIncomplete
+	}
+	return ErrUnreachable
+}
+
+// shallow returns the commits at which a shallow clone ends.
+func (r *Repository) shallow() (map[ID]bool, error) {
+	data, err := r.read("shallow", maxPackedRefs)
+	if missing(err) {
+		return nil, nil
+	} else if err != nil {
+		return nil, err
+	}
+	out := map[ID]bool{}
+	for line := range strings.Lines(string(data)) {
+		id, err := ParseID(strings.TrimSuffix(line, "\n"))
+		if err != nil {
+			return nil, malformed("shallow: %s", err)
+		}
+		out[id] = true
+	}
+	return out, nil
+}
+
+// Note returns the note of an object under a ref such as "refs/notes/commits",
+// and ErrNotFound if it has none. Git spreads the notes over directories named
+// by the first digits, to a depth that is nowhere written down.
+func (r *Repository) Note(ref string, of ID) ([]byte, error) {
+	id, err := r.Ref(ref)
+	if err != nil {
+		return nil, err
+	}
+	t, content, err := r.Object(id)
+	if err != nil {
+		return nil, err
+	}
+	if t != Commit {
+		return nil, malformed("%s names a %s", ref, t)
+	}
+	c, err := ParseCommit(content)
+	if err != nil {
+		return nil, err
+	}
+	tree := c.Tree
+	for rest := string(of); len(rest) > 0; rest = rest[2:] {
+		e, err := entryOf(r, tree, rest)
+		if err == nil {
+			t, content, err := r.Object(e.ID)
+			if err == nil && t != Blob {
+				err = malformed("the note of %s is a %s", of, t)
+			}
+			return content, err
+		}
+		if !errors.Is(err, ErrNotFound) {
+			return nil, err
+		}
+		if e, err = entryOf(r, tree, rest[:2]); err != nil {
+			return nil, err
+		}
+		tree = e.ID
+	}
+	return nil, ErrNotFound
+}

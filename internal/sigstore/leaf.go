@@ -1,0 +1,314 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package sigstore
+
+import (
+	"cmp"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/hex"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/sigstore/rekor-tiles/v2/pkg/note"
+	"github.com/sigstore/sigstore-go/pkg/root"
+	"github.com/sigstore/sigstore-go/pkg/tlog"
+	"github.com/sigstore/sigstore-go/pkg/verify"
+	"github.com/sigstore/sigstore/pkg/signature"
+	"github.com/transparency-dev/merkle/rfc6962"
+	sumdb "golang.org/x/mod/sumdb/note"
+	"google.golang.org/protobuf/encoding/protojson"
+
+	protorekor "github.com/sigstore/protobuf-specs/gen/pb-go/rekor/v1"
+
+	"github.com/repopolicy/repopolicy/oidc"
+	"github.com/repopolicy/repopolicy/policy"
+)
+
+// Log is a transparency log of a trusted root.
+type Log struct {
+	policy.Log
+	URL string // base URL, as the trusted root gives it
+}
+
+// Logs returns the transparency logs of the root with the windows in which they
+// are trusted, in a fixed order. The trusted root does not say of which generation
+// a log is: a Rekor v1 log is named by the SHA-256 of its key, a Rekor v2 shard by
+// that of its checkpoints' key (C2SP signed-note). A log that is taken for another
+// generation than it is orders nothing.
+func (r *Root) Logs() []Log {
+	var out []Log
+	for id, l := range r.material.RekorLogs() {
+		g := 2
+		if der, err := x509.MarshalPKIXPublicKey(l.PublicKey); err == nil && policy.Sum(der) == id {
+			g = 1
+		}
+		out = append(out, Log{policy.Log{ID: id, Generation: g, Start: l.ValidityPeriodStart, End: l.ValidityPeriodEnd}, l.BaseURL})
+	}
+	slices.SortFunc(out, func(a, b Log) int {
+		return cmp.Or(cmp.Compare(a.Generation, b.Generation), a.Start.Compare(b.Start), cmp.Compare(a.ID, b.ID))
+	})
+	return out
+}
+
+// Leaf is a log entry that was verified without what was signed: its certificate
+// chains to the trusted root and was in the certificate transparency log, and the
+// log vouches for the entry.
+type Leaf struct {
+	Signer policy.Identity
+	// Payload or PAE, hex, is what the entry shows of an envelope; see
+	// [policy.LeafFacts].
+	Payload, PAE string
+	Body         string // hex SHA-256 of the canonical body
+	LeafHash     string // hex
+	Place        policy.Entry
+}
+
+// certified verifies a certificate at a moment and returns who it is for.
+func (r *Root) certified(der []byte, at time.Time) (*x509.Certificate, policy.Identity, error) {
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		return nil, policy.Identity{}, &Error{policy.CertificateBad, err}
+	}
+	id, err := oidc.FromCertificate(cert)
+	if err != nil {
+		return nil, policy.Identity{}, &Error{policy.CertificateBad, err}
+	}
+	if at.IsZero() {
+		at = cert.NotBefore
+	}
+	var chains [][]*x509.Certificate
+	for _, ca := range r.cas {
+		if chains, err = ca.Verify(cert, at); err == nil {
+			break
+		}
+	}
+	if len(chains) == 0 {
+		return nil, policy.Identity{}, refuse(policy.CertificateChain, "no certificate authority of the trusted root issued it: %w", err)
+	}
+	if len(r.material.CTLogs()) > 0 {
+		leaf := *cert // the library writes into the certificate that it is given
+		if err := verify.VerifySignedCertificateTimestamp([][]*x509.Certificate{append([]*x509.Certificate{&leaf}, chains[0][1:]...)}, 1, r.material); err != nil {
+			return nil, policy.Identity{}, &Error{policy.SCTInvalid, err}
+		}
+	}
+	return cert, id, nil
+}
+
+// EntryV1 is an entry as Rekor v1 answers it, which nobody has verified.
+type EntryV1 struct {
+	Signer   policy.Identity // that the certificate claims
+	LeafHash string          // hex
+	entry    *tlog.Entry
+	leaf     Leaf
+	der      []byte
+}
+
+// ParseEntryV1 reads an entry of Rekor v1. Entries of other kinds than dsse
+// 0.0.1, and by bare keys, are errors, since they bind nothing; then too the hash
+// of the leaf is returned if there is a body.
+//
+// API: https://github.com/sigstore/rekor/blob/main/openapi.yaml (LogEntry).
+func ParseEntryV1(data []byte) (*EntryV1, error) {
+	var e struct {
+		Body           []byte `json:"body"`
+		IntegratedTime int64  `json:"integratedTime"`
+		LogID          string `json:"logID"`
+		LogIndex       int64  `json:"logIndex"`
+		Verification   struct {
+			Promise []byte `json:"signedEntryTimestamp"`
+		} `json:"verification"`
+	}
+	out := &EntryV1{}
+	if err := json.Unmarshal(data, &e); err != nil {
+		return out, &Error{policy.LogInvalid, err}
+	}
+	out.LeafHash = LeafHash(e.Body)
+	id, err := hex.DecodeString(e.LogID)
+	if err != nil {
+		return out, &Error{policy.LogInvalid, err}
+	}
+	var body struct {
+		APIVersion, Kind string
+		Spec             struct {
+			PayloadHash struct{ Algorithm, Value string }
+			Signatures  []struct{ Verifier []byte }
+		}
+	}
+	if err := json.Unmarshal(e.Body, &body); err != nil {
+		return out, &Error{policy.LogInvalid, err}
+	}
+	if body.Kind != "dsse" || body.APIVersion != "0.0.1" || body.Spec.PayloadHash.Algorithm != "sha256" || len(body.Spec.Signatures) != 1 {
+		return out, refuse(policy.LogInvalid, "an entry of kind %q", clipText(body.Kind))
+	}
+	block, _ := pem.Decode(body.Spec.Signatures[0].Verifier)
+	if block == nil || block.Type != "CERTIFICATE" {
+		return out, refuse(policy.CertificateBad, "signed with a bare key")
+	}
+	cert, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		return out, &Error{policy.CertificateBad, err}
+	}
+	if out.Signer, err = oidc.FromCertificate(cert); err != nil {
+		return out, &Error{policy.CertificateBad, err}
+	}
+	raw, err := json.Marshal(map[string]any{
+		"logIndex": strconv.FormatInt(e.LogIndex, 10), "logId": map[string]any{"keyId": id}, "kindVersion": map[string]any{"kind": body.Kind, "version": body.APIVersion},
+		"integratedTime": strconv.FormatInt(e.IntegratedTime, 10), "inclusionPromise": map[string]any{"signedEntryTimestamp": e.Verification.Promise}, "canonicalizedBody": e.Body,
+	})
+	if err != nil {
+		return out, &Error{policy.Internal, err}
+	}
+	pb := &protorekor.TransparencyLogEntry{}
+	if err := protojson.Unmarshal(raw, pb); err != nil {
+		return out, refuse(policy.LogInvalid, "%s", cleanProto(err))
+	}
+	if out.entry, err = tlog.NewTlogEntry(pb); err != nil {
+		return out, &Error{policy.LogInvalid, err}
+	}
+	out.der = block.Bytes
+	out.leaf = Leaf{
+		Signer: out.Signer, Payload: body.Spec.PayloadHash.Value, Body: policy.Sum(e.Body), LeafHash: out.LeafHash,
+		Place: policy.Entry{Log: e.LogID, Index: e.LogIndex, Time: time.Unix(e.IntegratedTime, 0).UTC(), NotBefore: cert.NotBefore.UTC(), NotAfter: cert.NotAfter.UTC()},
+	}
+	return out, nil
+}
+
+// VerifyV1 verifies the log's promise over body, time and index of an entry, and
+// the certificate at that time. The error is an [*Error]: CertificateChain or
+// SCTInvalid if the certificate is not one of this trusted root.
+func (r *Root) VerifyV1(e *EntryV1) (*Leaf, error) {
+	if e == nil || e.entry == nil {
+		return nil, refuse(policy.Internal, "no entry")
+	}
+	at := e.leaf.Place
+	log := r.material.RekorLogs()[at.Log]
+	if log == nil {
+		return nil, refuse(policy.LogInvalid, "the log %s is not in the trusted root", clipText(at.Log))
+	}
+	if err := tlog.VerifySET(e.entry, r.material.RekorLogs()); err != nil {
+		return nil, &Error{policy.LogInvalid, err}
+	}
+	if !within(at.Time, log) {
+		return nil, refuse(policy.TimeInvalid, "logged %s, when the trusted root did not trust this log's key", at.Time.Format(time.RFC3339))
+	}
+	if _, _, err := r.certified(e.der, at.Time); err != nil {
+		return nil, err
+	}
+	leaf := e.leaf
+	return &leaf, nil
+}
+
+// LeafV2 verifies an entry of a Rekor v2 log by its body: the signature over the
+// digest that it shows, and the certificate, of which the log does not say when
+// it signed. That the body is at that index of the log is for the caller to
+// prove. Bodies of other kinds than hashedrekord 0.0.2, and by other signers than
+// a certificate for a P-256 key, are errors: they bind nothing.
+//
+// Format: https://github.com/sigstore/rekor-tiles/blob/main/CLIENTS.md.
+func (r *Root) LeafV2(log string, index int64, body []byte) (*Leaf, error) {
+	var e struct {
+		APIVersion, Kind string
+		Spec             struct {
+			HashedRekordV002 struct {
+				Data      struct{ Algorithm, Digest string }
+				Signature struct {
+					Content  []byte
+					Verifier struct{ X509Certificate struct{ RawBytes []byte } }
+				}
+			}
+		}
+	}
+	if err := json.Unmarshal(body, &e); err != nil {
+		return nil, &Error{policy.LogInvalid, err}
+	}
+	h := e.Spec.HashedRekordV002
+	if e.Kind != "hashedrekord" || e.APIVersion != "0.0.2" || h.Data.Algorithm != "SHA2_256" || len(h.Signature.Verifier.X509Certificate.RawBytes) == 0 {
+		return nil, refuse(policy.LogInvalid, "an entry of kind %q that no certificate signed", clipText(e.Kind))
+	}
+	var digest []byte
+	if err := json.Unmarshal([]byte(strconv.Quote(h.Data.Digest)), &digest); err != nil || len(digest) != sha256.Size {
+		return nil, refuse(policy.LogInvalid, "not a SHA-256 digest")
+	}
+	cert, signer, err := r.certified(h.Signature.Verifier.X509Certificate.RawBytes, time.Time{})
+	if err != nil {
+		return nil, err
+	}
+	pub, ok := cert.PublicKey.(*ecdsa.PublicKey)
+	if !ok || pub.Curve != elliptic.P256() {
+		return nil, refuse(policy.CertificateBad, "the certificate is not for a P-256 key")
+	}
+	if !ecdsa.VerifyASN1(pub, digest, h.Signature.Content) {
+		return nil, refuse(policy.SignatureInvalid, "the entry's signature does not verify")
+	}
+	return &Leaf{
+		Signer: signer, PAE: hex.EncodeToString(digest), Body: policy.Sum(body), LeafHash: LeafHash(body),
+		Place: policy.Entry{Log: log, Index: index, NotBefore: cert.NotBefore.UTC(), NotAfter: cert.NotAfter.UTC()},
+	}, nil
+}
+
+// LeafHash returns the hex hash of a leaf with that body (RFC 6962, section 2.1).
+func LeafHash(body []byte) string {
+	return hex.EncodeToString(rfc6962.DefaultHasher.HashLeaf(body))
+}
+
+func clipText(s string) string {
+	if len(s) > 80 {
+		return s[:80]
+	}
+	return s
+}
+
+// Checkpoint is a checkpoint that the log's key signed (C2SP tlog-checkpoint).
+type Checkpoint struct {
+	Size int64
+	Root []byte // SHA-256
+	Note []byte // as it was read
+}
+
+// OpenCheckpoint verifies a checkpoint of one of the root's Rekor v2 logs. The
+// error is an [*Error] with reason LogInvalid.
+func (r *Root) OpenCheckpoint(log string, data []byte) (Checkpoint, error) {
+	l := r.material.RekorLogs()[log]
+	if l == nil {
+		return Checkpoint{}, refuse(policy.LogInvalid, "the log %s is not in the trusted root", clipText(log))
+	}
+	v, err := noteVerifier(l)
+	if err != nil {
+		return Checkpoint{}, &Error{policy.LogInvalid, err}
+	}
+	n, err := sumdb.Open(data, sumdb.VerifierList(v))
+	if err != nil {
+		return Checkpoint{}, &Error{policy.LogInvalid, fmt.Errorf("checkpoint: %w", err)}
+	}
+	cp, err := parseCheckpoint(n.Text)
+	if err != nil {
+		return Checkpoint{}, &Error{policy.LogInvalid, fmt.Errorf("checkpoint: %w", err)}
+	}
+	if cp.origin != v.Name() {
+		return Checkpoint{}, refuse(policy.LogInvalid, "the checkpoint is of %q, not of %q", clipText(cp.origin), v.Name())
+	}
+	return Checkpoint{cp.size, cp.root, data}, nil
+}
+
+// noteVerifier returns what verifies the log's own signature of a note. The name
+// in it is the host of the log's URL, as every Sigstore client derives it.
+func noteVerifier(l *root.TransparencyLog) (sumdb.Verifier, error) {
+	u, err := url.Parse(l.BaseURL)
+	if err != nil || u.Hostname() == "" {
+		return nil, errors.New("the trusted root gives no URL for the log")
+	}
+	v, err := signature.LoadVerifier(l.PublicKey, l.SignatureHashFunc)
+	if err != nil {
+		return nil, err
+	}
+	return note.NewNoteVerifier(u.Hostname(), v)
+}

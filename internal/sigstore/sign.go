@@ -1,0 +1,382 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package sigstore
+
+import (
+	"bytes"
+	"context"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/secure-systems-lab/go-securesystemslib/dsse"
+	protobundle "github.com/sigstore/protobuf-specs/gen/pb-go/bundle/v1"
+	protocommon "github.com/sigstore/protobuf-specs/gen/pb-go/common/v1"
+	protodsse "github.com/sigstore/protobuf-specs/gen/pb-go/dsse"
+	"github.com/sigstore/sigstore-go/pkg/root"
+	"github.com/sigstore/sigstore-go/pkg/sign"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/repopolicy/repopolicy/oidc"
+	"github.com/repopolicy/repopolicy/policy"
+)
+
+// Limits of a signing service's reply.
+const (
+	maxServiceReply = 4 << 20
+	serviceTimeout  = 30 * time.Second
+	serviceRetries  = 2
+)
+
+// Services are where signatures are made; a URL is "" where there is none.
+type Services struct {
+	Fulcio  string
+	TSA     string // with its path
+	RekorV1 string
+	RekorV2 string
+	Issuer  string // OpenID provider for people
+}
+
+// ParseSigningConfigs returns the services that the signing configs of one trust
+// root name for a moment: one config usually lists Rekor v1, another one Rekor
+// v2. What two of them name differently is taken from the first. The error is an
+// [*Error] with reason TrustRootInvalid.
+//
+// Format: https://github.com/sigstore/protobuf-specs, SigningConfig v0.2.
+func ParseSigningConfigs(at time.Time, configs ...[]byte) (Services, error) {
+	var out Services
+	take := func(to *string, services []root.Service, version uint32) {
+		if *to != "" {
+			return
+		}
+		if s, err := root.SelectService(services, []uint32{version}, at); err == nil {
+			*to = s.URL
+		}
+	}
+	for _, data := range configs {
+		c, err := root.NewSigningConfigFromJSON(data)
+		if err != nil {
+			return Services{}, &Error{policy.TrustRootInvalid, errors.New(cleanProto(err))}
+		}
+		take(&out.Fulcio, c.FulcioCertificateAuthorityURLs(), 1)
+		take(&out.TSA, c.TimestampAuthorityURLs(), 1)
+		take(&out.RekorV1, c.RekorLogURLs(), 1)
+		take(&out.RekorV2, c.RekorLogURLs(), 2)
+		take(&out.Issuer, c.OIDCProviderURLs(), 1)
+	}
+	return out, nil
+}
+
+// Signer makes signatures: with a fresh key and a certificate for a token, or
+// with a key of its own.
+type Signer interface {
+	// Sign returns the signature over the SHA-256 of msg.
+	Sign(ctx context.Context, msg []byte) ([]byte, error)
+	// Public returns the key.
+	Public() crypto.PublicKey
+}
+
+// Draft is a signature with its certificate and time stamp that is not logged
+// yet. Its JSON form is a bundle without log entry; everything that is needed to
+// log it, now or after a crash, is in it.
+type Draft struct{ pb *protobundle.Bundle }
+
+// MarshalJSON returns the draft as a bundle.
+func (d *Draft) MarshalJSON() ([]byte, error) { return protojson.Marshal(d.pb) }
+
+// ParseDraft reads a draft, or a bundle of which the log entries are left out.
+func ParseDraft(data []byte) (*Draft, error) {
+	pb := &protobundle.Bundle{}
+	if err := protojson.Unmarshal(data, pb); err != nil {
+		return nil, refuse(policy.BundleInvalid, "not a draft: %s", cleanProto(err))
+	}
+	if len(pb.GetDsseEnvelope().GetSignatures()) != 1 || pb.GetVerificationMaterial() == nil {
+		return nil, refuse(policy.BundleInvalid, "a draft has an envelope with one signature")
+	}
+	pb.VerificationMaterial.TlogEntries = nil
+	return &Draft{pb}, nil
+}
+
+// Payload returns what is signed.
+func (d *Draft) Payload() []byte { return d.pb.GetDsseEnvelope().GetPayload() }
+
+// Signer returns the DER of the certificate or, without one, of the key.
+func (d *Draft) Signer() []byte {
+	if c := d.pb.GetVerificationMaterial().GetCertificate(); c != nil {
+		return c.GetRawBytes()
+	}
+	hint, err := keyFromHint(d.pb.GetVerificationMaterial().GetPublicKey().GetHint())
+	if err != nil {
+		return nil
+	}
+	return hint
+}
+
+// Certificate returns the certificate, nil for a bare key.
+func (d *Draft) Certificate() (*x509.Certificate, error) {
+	c := d.pb.GetVerificationMaterial().GetCertificate()
+	if c == nil {
+		return nil, nil
+	}
+	return x509.ParseCertificate(c.GetRawBytes())
+}
+
+// Client signs and logs with the services of one Sigstore instance.
+type Client struct {
+	Services  Services
+	Transport http.RoundTripper // nil for the default one
+}
+
+// Draft signs the payload as an in-toto envelope. With a token the key is fresh,
+// and Fulcio certifies it; else key signs. A time stamp is added where the
+// instance has an authority.
+func (c *Client) Draft(ctx context.Context, payload []byte, token string, key Signer) (*Draft, error) {
+	pb := &protobundle.Bundle{
+		MediaType:            "application/vnd.dev.sigstore.bundle.v0.3+json",
+		VerificationMaterial: &protobundle.VerificationMaterial{},
+	}
+	var sig []byte
+	pae := dsse.PAE(payloadInToto, payload)
+	if token != "" {
+		pair, err := sign.NewEphemeralKeypair(nil)
+		if err != nil {
+			return nil, err
+		}
+		ca := sign.NewFulcio(&sign.FulcioOptions{BaseURL: c.Services.Fulcio, Timeout: serviceTimeout, Retries: serviceRetries, Transport: c.transport(c.Services.Fulcio)})
+		der, err := ca.GetCertificate(ctx, pair, &sign.CertificateProviderOptions{IDToken: token})
+		if err != nil {
+			return nil, fmt.Errorf("certificate: %w", err)
+		}
+		if sig, _, err = pair.SignData(ctx, pae); err != nil {
+			return nil, err
+		}
+		pb.VerificationMaterial.Content = &protobundle.VerificationMaterial_Certificate{Certificate: &protocommon.X509Certificate{RawBytes: der}}
+	} else {
+		var err error
+		if sig, err = key.Sign(ctx, pae); err != nil {
+			return nil, fmt.Errorf("signing: %w", err)
+		}
+		hint, err := hintOf(key.Public())
+		if err != nil {
+			return nil, err
+		}
+		pb.VerificationMaterial.Content = &protobundle.VerificationMaterial_PublicKey{PublicKey: &protocommon.PublicKeyIdentifier{Hint: hint}}
+	}
+	pb.Content = &protobundle.Bundle_DsseEnvelope{DsseEnvelope: &protodsse.Envelope{Payload: payload, PayloadType: payloadInToto, Signatures: []*protodsse.Signature{{Sig: sig}}}}
+	if c.Services.TSA != "" {
+		tsa := sign.NewTimestampAuthority(&sign.TimestampAuthorityOptions{URL: c.Services.TSA, Timeout: serviceTimeout, Retries: serviceRetries, Transport: c.transport(c.Services.TSA)})
+		stamp, err := tsa.GetTimestamp(ctx, sig)
+		if err != nil {
+			return nil, fmt.Errorf("time stamp: %w", err)
+		}
+		pb.VerificationMaterial.TimestampVerificationData = &protobundle.TimestampVerificationData{Rfc3161Timestamps: []*protocommon.RFC3161SignedTimestamp{{SignedTimestamp: stamp}}}
+	}
+	return &Draft{pb}, nil
+}
+
+// ErrTooLate is the error of logging a signature whose certificate has expired:
+// the entry would prove nothing.
+var ErrTooLate = errors.New("the certificate expired before the signature was logged; sign again")
+
+// Log logs the draft in Rekor v1 or v2 and returns the bundle with that entry. A
+// draft that is in the log already gives the entry that is there. It is checked
+// under the root before it is returned, so that what is kept verifies.
+func (c *Client) Log(ctx context.Context, r *Root, d *Draft, generation int, now time.Time) ([]byte, error) {
+	cert, err := d.Certificate()
+	if err != nil {
+		return nil, err
+	}
+	if cert != nil && now.After(cert.NotAfter) {
+		return nil, ErrTooLate
+	}
+	pemType := "CERTIFICATE"
+	if cert == nil {
+		pemType = "PUBLIC KEY"
+	}
+	verifier := pem.EncodeToMemory(&pem.Block{Type: pemType, Bytes: d.Signer()})
+	pb := proto.Clone(d.pb).(*protobundle.Bundle)
+	base := c.Services.RekorV1
+	if generation == 2 {
+		base = c.Services.RekorV2
+	}
+	if base == "" {
+		return nil, fmt.Errorf("the instance has no Rekor v%d", generation)
+	}
+	opts := &sign.RekorOptions{BaseURL: base, Timeout: serviceTimeout, Version: uint32(generation)}
+	if generation == 2 {
+		w := &rekorV2{base: base, http: &http.Client{Transport: c.transport(base), Timeout: serviceTimeout}, root: r}
+		opts.ClientV2 = w
+	} else if opts.Client, err = rekorV1Client(base, c.transport(base)); err != nil {
+		return nil, err
+	}
+	if err := sign.NewRekor(opts).GetTransparencyLogEntry(ctx, verifier, pb); err != nil {
+		return nil, fmt.Errorf("logging in %s: %w", base, err)
+	}
+	out, err := protojson.Marshal(pb)
+	if err != nil {
+		return nil, err
+	}
+	var compact bytes.Buffer // protojson is unstable in its white space on purpose
+	if err := json.Compact(&compact, out); err != nil {
+		return nil, err
+	}
+	if err := selfCheck(r, compact.Bytes(), d); err != nil {
+		return nil, fmt.Errorf("what %s answered does not verify: %w", base, err)
+	}
+	return append(compact.Bytes(), '\n'), nil
+}
+
+// selfCheck verifies a bundle that was just made.
+func selfCheck(r *Root, data []byte, d *Draft) error {
+	b, err := ParseBundle(data)
+	if err != nil {
+		return err
+	}
+	var key *Key
+	if b.leaf == nil {
+		if key, err = ParseKey(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: d.Signer()}), time.Time{}, time.Time{}); err != nil {
+			return err
+		}
+	}
+	_, err = b.Verify(r, b.statement.Subjects[0].Digests[0], key, Options{})
+	return err
+}
+
+// transport returns what requests to a service go through: only to its own
+// origin, without redirects, and with a cap on the reply.
+func (c *Client) transport(base string) http.RoundTripper {
+	next := c.Transport
+	if next == nil {
+		next = http.DefaultTransport
+	}
+	return &oneOrigin{base, next}
+}
+
+type oneOrigin struct {
+	base string
+	next http.RoundTripper
+}
+
+// RoundTrip implements http.RoundTripper.
+func (o *oneOrigin) RoundTrip(req *http.Request) (*http.Response, error) {
+	u, err := url.Parse(o.base)
+	if err != nil {
+		return nil, err
+	}
+	if req.URL.Scheme != u.Scheme || req.URL.Host != u.Host {
+		return nil, fmt.Errorf("%s is not on %s", req.URL.Redacted(), u.Host)
+	}
+	resp, err := o.next.RoundTrip(req)
+	if err != nil {
+		return nil, err
+	}
+	if resp.StatusCode >= 300 && resp.StatusCode < 400 {
+		resp.Body.Close()
+		return nil, fmt.Errorf("%s redirects, which is not followed", u.Host)
+	}
+	resp.Body = struct {
+		io.Reader
+		io.Closer
+	}{&capped{resp.Body, maxServiceReply}, resp.Body}
+	return resp, nil
+}
+
+type capped struct {
+	r    io.Reader
+	left int64
+}
+
+func (c *capped) Read(p []byte) (int, error) {
+	if c.left <= 0 {
+		return 0, errors.New("the reply is larger than allowed")
+	}
+	if int64(len(p)) > c.left {
+		p = p[:c.left]
+	}
+	n, err := c.r.Read(p)
+	c.left -= int64(n)
+	return n, err
+}
+
+// A bare key is named in a bundle by its own DER in hex, so that whoever has the
+// file can log it again: the bundle itself carries no key.
+func hintOf(pub crypto.PublicKey) (string, error) {
+	der, err := x509.MarshalPKIXPublicKey(pub)
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%x", der), nil
+}
+
+func keyFromHint(hint string) ([]byte, error) {
+	var der []byte
+	if _, err := fmt.Sscanf(hint, "%x", &der); err != nil {
+		return nil, err
+	}
+	_, err := x509.ParsePKIXPublicKey(der)
+	return der, err
+}
+
+// localSigner is a private key in this process.
+type localSigner struct{ key *ecdsa.PrivateKey }
+
+// ParsePrivateKey reads a PEM private key, PKCS #8 or SEC 1, on P-256: the kind
+// that both generations of Rekor take.
+func ParsePrivateKey(data []byte) (Signer, error) {
+	block, rest := pem.Decode(data)
+	if block == nil || strings.TrimSpace(string(rest)) != "" {
+		return nil, errors.New("not one PEM private key")
+	}
+	var key any
+	var err error
+	switch block.Type {
+	case "PRIVATE KEY":
+		key, err = x509.ParsePKCS8PrivateKey(block.Bytes)
+	case "EC PRIVATE KEY":
+		key, err = x509.ParseECPrivateKey(block.Bytes)
+	default:
+		return nil, fmt.Errorf("a PEM block %q is not a private key that is read", block.Type)
+	}
+	if err != nil {
+		return nil, errors.New("not a private key that is read") // never what it holds
+	}
+	ec, ok := key.(*ecdsa.PrivateKey)
+	if !ok || ec.Curve != elliptic.P256() {
+		return nil, errors.New("only keys on P-256 can be logged in both generations of Rekor")
+	}
+	return &localSigner{ec}, nil
+}
+
+// Sign signs the SHA-256 of msg.
+func (s *localSigner) Sign(_ context.Context, msg []byte) ([]byte, error) {
+	sum := sha256.Sum256(msg)
+	return ecdsa.SignASN1(rand.Reader, s.key, sum[:])
+}
+
+// Public returns the public key.
+func (s *localSigner) Public() crypto.PublicKey { return s.key.Public() }
+
+// Identity returns whom the certificate is for; a bare key has kind and id.
+func (d *Draft) Identity() (policy.Identity, error) {
+	cert, err := d.Certificate()
+	if err != nil {
+		return policy.Identity{}, err
+	}
+	if cert == nil {
+		return policy.Identity{Kind: policy.KindKey, Value: policy.Sum(d.Signer())}, nil
+	}
+	return oidc.FromCertificate(cert)
+}

@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package web asks services that may be hostile or broken: one origin for each
+// client, no redirect, a cap and a deadline on every reply, and few, polite
+// retries of what can be repeated.
+package web
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+)
+
+// Limits of a request.
+const (
+	requestTimeout = 20 * time.Second // of one attempt, reply included
+	attempts       = 3
+	firstPause     = 250 * time.Millisecond
+	maxPause       = 2 * time.Second
+	maxErrorText   = 200
+)
+
+// StatusError is a reply with another status than was hoped for.
+type StatusError struct {
+	URL  string
+	Code int
+	Text string // beginning of the body
+}
+
+// Error names URL and status.
+func (e *StatusError) Error() string {
+	return strings.TrimSpace(fmt.Sprintf("%s: %d %s", e.URL, e.Code, http.StatusText(e.Code)))
+}
+
+// ErrTooLarge is wrapped by the error about a reply beyond the limit.
+var ErrTooLarge = errors.New("the reply is larger than allowed")
+
+// Client asks one service. It may be used by several goroutines.
+type Client struct {
+	base  *url.URL
+	agent string
+	http  *http.Client
+}
+
+// New returns a client for the service at base, an http or https URL. Transport
+// may be nil for the default one; agent is the User-Agent.
+func New(base string, transport http.RoundTripper, agent string) (*Client, error) {
+	u, err := url.Parse(base)
+	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		return nil, fmt.Errorf("%q is not the URL of a service", redact(base))
+	}
+	if transport == nil {
+		t := http.DefaultTransport.(*http.Transport).Clone()
+		t.DisableCompression = true
+		t.ResponseHeaderTimeout = requestTimeout
+		transport = t
+	}
+	return &Client{u, agent, &http.Client{
+		Transport: transport, Timeout: requestTimeout,
+		CheckRedirect: func(*http.Request, []*http.Request) error {
+			return errors.New("the service redirects, which is not followed")
+		},
+	}}, nil
+}
+
+func redact(s string) string {
+	if u, err := url.Parse(s); err == nil {
+		return u.Redacted()
+	}
+	return "…"
+}
+
+// URL returns the base URL.
+func (c *Client) URL() string { return c.base.String() }
+
+// Get returns the reply to a GET of the path below the base URL, of at most
+// limit bytes. It is repeated a few times if the service is overloaded or cannot
+// be reached.
+func (c *Client) Get(ctx context.Context, path string, limit int64) ([]byte, error) {
+	return c.retry(ctx, func() ([]byte, error) { return c.do(ctx, http.MethodGet, path, "", nil, limit) })
+}
+
+// Ask returns the reply to a POST that changes nothing at the service, such as a
+// query; it is repeated like [Client.Get].
+func (c *Client) Ask(ctx context.Context, path, contentType string, body []byte, limit int64) ([]byte, error) {
+	return c.retry(ctx, func() ([]byte, error) { return c.do(ctx, http.MethodPost, path, contentType, body, limit) })
+}
+
+func (c *Client) retry(ctx context.Context, f func() ([]byte, error)) ([]byte, error) {
+	b := backoff.NewExponentialBackOff()
+	b.InitialInterval, b.MaxInterval = firstPause, maxPause
+	return backoff.Retry(ctx, func() ([]byte, error) {
+		out, err := f()
+		var status *StatusError
+		switch {
+		case err == nil:
+			return out, nil
+		case errors.As(err, &status) && status.Code != http.StatusTooManyRequests && status.Code < 500, errors.Is(err, ErrTooLarge), ctx.Err() != nil:
+			return nil, backoff.Permanent(err)
+		}
+		return nil, err
+	}, backoff.WithBackOff(b), backoff.WithMaxTries(attempts))
+}
+
+func (c *Client) do(ctx context.Context, method, path, contentType string, body []byte, limit int64) ([]byte, error) {
+	u := c.base.JoinPath(path)
+	req, err := http.NewRequestWithContext(ctx, method, u.String(), bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("User-Agent", c.agent)
+	if contentType != "" {
+		req.Header.Set("Content-Type", contentType)
+		req.Header.Set("Accept", contentType)
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	data, err := io.ReadAll(io.LimitReader(resp.Body, limit+1))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", u, err)
+	}
+	if resp.StatusCode < 200 || resp.StatusCode > 299 {
+		return nil, &StatusError{u.String(), resp.StatusCode, string(data[:min(len(data), maxErrorText)])}
+	}
+	if int64(len(data)) > limit {
+		return nil, fmt.Errorf("%s: %w: more than %d bytes", u, ErrTooLarge, limit)
+	}
+	return data, nil
+}
+
+// GetAuthorized returns the reply to one GET of an address with a bearer token,
+// which goes to that address's host and nowhere else.
+func GetAuthorized(ctx context.Context, address, bearer string, transport http.RoundTripper, agent string, limit int64) ([]byte, error) {
+	u, err := url.Parse(address)
+	if err != nil {
+		return nil, errors.New("not a URL")
+	}
+	query := u.RawQuery
+	u.RawQuery = ""
+	c, err := New(u.String(), transport, agent)
+	if err != nil {
+		return nil, err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String()+"?"+query, nil)
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Authorization", "Bearer "+bearer)
+	req.Header.Set("User-Agent", agent)
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	data, err := io.ReadAll(io.LimitReader(resp.Body, limit+1))
+	switch {
+	case err != nil:
+		return nil, err
+	case resp.StatusCode != http.StatusOK:
+		return nil, &StatusError{u.String(), resp.StatusCode, ""}
+	case int64(len(data)) > limit:
+		return nil, fmt.Errorf("%s: %w", u, ErrTooLarge)
+	}
+	return data, nil
+}

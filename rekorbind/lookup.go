@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package rekorbind
+
+import (
+	"context"
+	"time"
+
+	"github.com/repopolicy/repopolicy/policy"
+)
+
+// Query is what a look-up is asked.
+type Query struct {
+	Repository policy.Locator
+	Known      map[string]bool // hex hashes of log leaves that are at hand already
+}
+
+// Found is what a look-up found.
+type Found struct {
+	Leaves       []policy.Leaf // bindings that are not among the known
+	Completeness policy.Completeness
+	AsOf         time.Time
+	Directory    *policy.Directory // nil unless a directory answered
+}
+
+// Lookup finds the log entries by which a repository bound versions of its
+// policy, those included that nobody has published. Several can be asked: what
+// any of them finds counts, and the best of them says how complete that is.
+type Lookup interface {
+	// Name says what is asked, for messages.
+	Name() string
+	// Find returns what is in the log. An error is an answer that was not to be
+	// had or that proves itself wrong, never an empty one.
+	Find(ctx context.Context, q Query) (Found, error)
+}

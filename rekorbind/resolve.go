@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package rekorbind
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/repopolicy/repopolicy/internal/sigstore"
+	"github.com/repopolicy/repopolicy/policy"
+)
+
+// Resolver finds the policy of a repository: the chain that its files and the
+// log show together.
+type Resolver struct {
+	Root    *sigstore.Root
+	Forges  *Forges
+	Lookups []Lookup // in any order; none leaves the completeness at "none"
+	// Keeper remembers chains between runs; nil remembers nothing.
+	Keeper Keeper
+	// DefaultRefs are the refs that the forge advertises as the default branch.
+	DefaultRefs []string
+	Pin, Anchor string // digest of statement 1, hex; "" without
+	Now         time.Time
+}
+
+// Keeper remembers the chain of each repository.
+type Keeper interface {
+	Kept(repo policy.Locator) (policy.Kept, error)
+	// Keep stores next if old is still what is stored, and reports whether it
+	// did.
+	Keep(repo policy.Locator, old, next policy.Kept) (bool, error)
+}
+
+// Resolution is a chain and how it was found.
+type Resolution struct {
+	Chain   *policy.Chain
+	Ignored []Ignored
+	// Failed are the look-ups that gave no answer, by name.
+	Failed map[string]error
+	Fork   *Fork // evidence that a log contradicts itself; nil without
+
+	history policy.History
+}
+
+// Next returns who signed a statement that wants to be the next version of the
+// chain; see [policy.Chain.Next].
+func (r *Resolution) Next(payload []byte) (policy.Signed, error) {
+	s, err := ParseStatement(payload)
+	if err != nil {
+		return policy.Signed{}, err
+	}
+	h := r.history
+	h.Statements = append(slices.Clone(h.Statements), s)
+	return policy.Evaluate(h).Next(s.Digest())
+}
+
+// Resolve returns the chain of the repository. A look-up that fails leaves less
+// known and never an error: what the chain then allows is for the demand to say.
+// The error is about the machine's own state.
+func (r *Resolver) Resolve(ctx context.Context, repo policy.Locator, files []File) (*Resolution, error) {
+	out := &Resolution{Failed: map[string]error{}}
+	c, ignored := Collect(r.Root, r.Forges, files)
+	out.Ignored = ignored
+	h := c.History(repo, r.Now)
+	h.DefaultRefs, h.Pin, h.Anchor, h.View = r.DefaultRefs, r.Pin, r.Anchor, policy.View{Completeness: policy.CompleteNone}
+	for _, l := range r.Lookups {
+		found, err := l.Find(ctx, Query{repo, c.Known()})
+		if err != nil {
+			out.Failed[l.Name()] = err
+			if errors.As(err, &out.Fork) {
+				h.LogForks = append(h.LogForks, err.Error())
+			}
+			continue
+		}
+		h.Leaves = append(h.Leaves, found.Leaves...)
+		if found.Completeness.Beats(h.View.Completeness) {
+			h.View = policy.View{Completeness: found.Completeness, AsOf: found.AsOf}
+		}
+		if found.Directory != nil {
+			h.Directory = found.Directory
+		}
+	}
+	if r.Keeper != nil {
+		var err error
+		if h.Kept, err = r.Keeper.Kept(repo); err != nil {
+			return nil, fmt.Errorf("what was kept of %s: %w", repo, err)
+		}
+	}
+	out.Chain, out.history = policy.Evaluate(h), h
+	if r.Keeper != nil {
+		next := out.Chain.Keep()
+		if ok, err := r.Keeper.Keep(repo, h.Kept, next); err != nil {
+			return nil, fmt.Errorf("keeping the chain of %s: %w", repo, err)
+		} else if !ok && ctx.Err() == nil {
+			return r.Resolve(ctx, repo, files) // another process kept more
+		}
+	}
+	return out, nil
+}

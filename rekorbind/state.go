@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package rekorbind
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/google/renameio/v2/maybe"
+	"github.com/rogpeppe/go-internal/lockedfile"
+
+	"github.com/repopolicy/repopolicy/internal/file"
+	"github.com/repopolicy/repopolicy/policy"
+)
+
+const (
+	stateSchema   = "https://" + policy.Name + "/schema/state-v1.json"
+	maxStateBytes = 64 << 20
+	maxSpam       = 100_000 // hashes; beyond that the oldest are forgotten
+)
+
+// State is what a machine remembers between runs, in a directory of its own:
+// chains, cursors of logs, hashes of entries that bind nothing. Whoever can write
+// there can make the machine forget, which is then a first use again, or refuse;
+// nothing in it makes a verdict OK, since everything is verified anew.
+//
+// Files are private, written atomically under a lock, and one that is malformed
+// is an error, never a first use.
+type State struct{ dir string }
+
+// OpenState returns the state in a directory, which is made if it is not there.
+// A link, or a directory that others may write to, is an error.
+func OpenState(dir string) (*State, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	info, err := os.Lstat(dir)
+	if err != nil {
+		return nil, err
+	}
+	if !info.IsDir() {
+		return nil, fmt.Errorf("%s is not a directory", dir)
+	}
+	if writable(info) {
+		return nil, fmt.Errorf("%s can be written to by others; `chmod 700` it", dir)
+	}
+	return &State{dir}, nil
+}
+
+// document is every file of the state.
+type document[T any] struct {
+	Schema string `json:"schema"`
+	About  string `json:"about"` // repository or log, so that no file stands for another
+	Value  T      `json:"value"`
+}
+
+// load reads a file; the zero value if there is none.
+func load[T any](s *State, name, about string) (T, error) {
+	var zero T
+	path := filepath.Join(s.dir, name)
+	if info, err := os.Lstat(path); errors.Is(err, os.ErrNotExist) {
+		return zero, nil
+	} else if err == nil && !info.Mode().IsRegular() {
+		return zero, fmt.Errorf("%s is not a regular file", path)
+	}
+	data, err := file.Read(path, maxStateBytes)
+	if err != nil {
+		return zero, err
+	}
+	var d document[T]
+	if err := json.Unmarshal(data, &d); err != nil {
+		return zero, fmt.Errorf("%s: %w", path, err)
+	}
+	if d.Schema != stateSchema || d.About != about {
+		return zero, fmt.Errorf("%s: it is about %q, in the format %q", path, clip(d.About), clip(d.Schema))
+	}
+	return d.Value, nil
+}
+
+// swap stores next if old is what is stored, under a lock.
+func swap[T any](s *State, name, about string, old, next T) (bool, error) {
+	unlock, err := lockedfile.MutexAt(filepath.Join(s.dir, "lock")).Lock()
+	if err != nil {
+		return false, err
+	}
+	defer unlock()
+	now, err := load[T](s, name, about)
+	if err != nil {
+		return false, err
+	}
+	if !reflect.DeepEqual(now, old) {
+		return false, nil
+	}
+	data, err := json.MarshalIndent(document[T]{stateSchema, about, next}, "", " ")
+	if err != nil {
+		return false, err
+	}
+	path := filepath.Join(s.dir, name)
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return false, err
+	}
+	return true, maybe.WriteFile(path, append(data, '\n'), 0o600)
+}
+
+func name(kind, about string) string { return filepath.Join(kind, policy.Sum([]byte(about))+".json") }
+
+// Kept returns the chain that was kept of a repository; see [Keeper].
+func (s *State) Kept(repo policy.Locator) (policy.Kept, error) {
+	return load[policy.Kept](s, name("chains", repo.String()), repo.String())
+}
+
+// Keep stores a chain; see [Keeper].
+func (s *State) Keep(repo policy.Locator, old, next policy.Kept) (bool, error) {
+	if slices.Equal(old.Chain, next.Chain) {
+		return true, nil
+	}
+	return swap(s, name("chains", repo.String()), repo.String(), old, next)
+}
+
+// Forget removes what was kept of a repository.
+func (s *State) Forget(repo policy.Locator) error {
+	err := os.Remove(filepath.Join(s.dir, name("chains", repo.String())))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// Load returns the cursor of a log; see [Cursors].
+func (s *State) Load(log string) (Cursor, error) {
+	return load[Cursor](s, name("logs", log), log)
+}
+
+// Save stores a cursor; see [Cursors].
+func (s *State) Save(log string, old, next Cursor) (bool, error) {
+	return swap(s, name("logs", log), log, old, next)
+}
+
+// Spam returns the entries of a service that bind nothing.
+func (s *State) Spam(service string) (Remembered, error) {
+	hashes, err := load[[]string](s, name("spam", service), service)
+	if err != nil {
+		return nil, err
+	}
+	set := make(map[string]bool, len(hashes))
+	for _, h := range hashes {
+		set[h] = true
+	}
+	return &spam{s, service, set}, nil
+}
+
+type spam struct {
+	state   *State
+	service string
+	set     map[string]bool
+}
+
+func (s *spam) Has(hash string) bool { return s.set[hash] }
+
+func (s *spam) Add(hashes []string) error {
+	for range 10 { // others may add at the same time
+		old, err := load[[]string](s.state, name("spam", s.service), s.service)
+		if err != nil {
+			return err
+		}
+		next := slices.Clone(old)
+		for _, h := range hashes {
+			if !slices.Contains(next, h) {
+				next = append(next, h)
+			}
+			s.set[h] = true
+		}
+		if len(next) > maxSpam {
+			next = next[len(next)-maxSpam:]
+		}
+		if ok, err := swap(s.state, name("spam", s.service), s.service, old, next); ok || err != nil {
+			return err
+		}
+	}
+	return nil // it is only looked up once more
+}
+
+// WriteEvidence stores a document that proves a log's misbehaviour, and returns
+// its path.
+func (s *State) WriteEvidence(kind string, data []byte) (string, error) {
+	if strings.ContainsAny(kind, "/\\.") {
+		return "", fmt.Errorf("%q is no kind of evidence", kind)
+	}
+	path := filepath.Join(s.dir, "evidence", kind+"-"+policy.Sum(data)[:16]+".json")
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return "", err
+	}
+	return path, maybe.WriteFile(path, data, 0o600)
+}
+
+// LoadEntry returns an unfinished signature; see [Journal].
+func (s *State) LoadEntry(id string) (JournalEntry, error) {
+	return load[JournalEntry](s, name("journal", id), id)
+}
+
+// SaveEntry stores an unfinished signature; see [Journal].
+func (s *State) SaveEntry(id string, old, next JournalEntry) (bool, error) {
+	return swap(s, name("journal", id), id, old, next)
+}

@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package rekorbind
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/repopolicy/repopolicy/internal/sigstore"
+	"github.com/repopolicy/repopolicy/policy"
+)
+
+// Steps of writing a signature, in order. After each of them the process may be
+// killed and the run repeated; no step that succeeded happens twice.
+const (
+	StepDraft = "draft" // signed, certified and stamped, and kept
+	StepV1    = "rekor-v1"
+	StepV2    = "rekor-v2"
+)
+
+// Journal keeps unfinished signatures; [State] is one.
+type Journal interface {
+	LoadEntry(id string) (JournalEntry, error)
+	SaveEntry(id string, old, next JournalEntry) (bool, error)
+}
+
+// JournalEntry is what was done of one signature.
+type JournalEntry struct {
+	Draft []byte `json:"draft,omitempty"`
+	V1    []byte `json:"v1,omitempty"` // bundle with the entry of Rekor v1
+	V2    []byte `json:"v2,omitempty"` // bundle with the entry of Rekor v2
+}
+
+// Writer signs statements and logs the signatures in every log of its instance:
+// Rekor v1 first, where strangers can find them, then Rekor v2.
+type Writer struct {
+	Root    *sigstore.Root
+	Client  *sigstore.Client
+	Journal Journal
+	Now     func() time.Time
+	// Step, if set, is called after each step.
+	Step func(step string)
+}
+
+// Request is one signature to make.
+type Request struct {
+	Statement []byte // payload, as [Encode] returns it
+	Version   int
+	// Who names the signer, so that a run that is repeated finds what it began:
+	// identity and issuer, or the id of a key.
+	Who string
+	// Token returns an ID token when one is needed; nil with a Key. An
+	// unfinished signature needs none.
+	Token func(context.Context) (string, error)
+	Key   sigstore.Signer
+	// Check, if set, is asked about the certificate before anything is logged.
+	Check func(policy.Identity) error
+}
+
+// Write makes the signature, or finishes one that was begun, and returns its
+// files. The certificate of an unfinished signature may have expired; then a new
+// one is made, and the entries of the old one prove nothing and harm nothing.
+func (w *Writer) Write(ctx context.Context, r Request) ([]File, error) {
+	if w.Client.Services.RekorV1 == "" && w.Client.Services.RekorV2 == "" {
+		return nil, errors.New("the Sigstore instance has no transparency log")
+	}
+	id := policy.Sum(r.Statement) + " " + r.Who
+	entry, err := w.Journal.LoadEntry(id)
+	if err != nil {
+		return nil, err
+	}
+	draft, err := w.resume(entry, r.Statement)
+	if errors.Is(err, sigstore.ErrTooLate) {
+		// What was logged in time stays; what was not cannot be any more.
+		if entry.complete(w.Client.Services) {
+			return w.files(r, entry)
+		}
+		fresh := JournalEntry{}
+		if err := w.save(id, entry, fresh); err != nil {
+			return nil, err
+		}
+		entry, draft = fresh, nil
+	} else if err != nil {
+		return nil, err
+	}
+	if draft == nil {
+		if draft, entry, err = w.begin(ctx, id, r); err != nil {
+			return nil, err
+		}
+	}
+	for _, log := range []struct {
+		url        string
+		generation int
+		to         func(*JournalEntry) *[]byte
+		step       string
+	}{
+		{w.Client.Services.RekorV1, 1, func(e *JournalEntry) *[]byte { return &e.V1 }, StepV1},
+		{w.Client.Services.RekorV2, 2, func(e *JournalEntry) *[]byte { return &e.V2 }, StepV2},
+	} {
+		if log.url == "" || *log.to(&entry) != nil {
+			continue
+		}
+		next := entry
+		if *log.to(&next), err = w.Client.Log(ctx, w.Root, draft, log.generation, w.Now()); err != nil {
+			return nil, err
+		}
+		if err := w.save(id, entry, next); err != nil {
+			return nil, err
+		}
+		entry = next
+		w.step(log.step)
+	}
+	return w.files(r, entry)
+}
+
+func (e JournalEntry) complete(s sigstore.Services) bool {
+	return (s.RekorV1 == "" || e.V1 != nil) && (s.RekorV2 == "" || e.V2 != nil)
+}
+
+func (w *Writer) step(s string) {
+	if w.Step != nil {
+		w.Step(s)
+	}
+}
+
+func (w *Writer) save(id string, old, next JournalEntry) error {
+	ok, err := w.Journal.SaveEntry(id, old, next)
+	if err == nil && !ok {
+		err = errors.New("another process is making the same signature; try again when it is done")
+	}
+	return err
+}
+
+// resume returns the draft of an unfinished signature, nil if there is none.
+func (w *Writer) resume(e JournalEntry, payload []byte) (*sigstore.Draft, error) {
+	if e.Draft == nil {
+		return nil, nil
+	}
+	d, err := sigstore.ParseDraft(e.Draft)
+	if err != nil {
+		return nil, err
+	}
+	if string(d.Payload()) != string(payload) {
+		return nil, errors.New("the unfinished signature in the journal is over something else")
+	}
+	cert, err := d.Certificate()
+	if err != nil {
+		return nil, err
+	}
+	if cert != nil && w.Now().After(cert.NotAfter) {
+		return d, sigstore.ErrTooLate
+	}
+	return d, nil
+}
+
+func (w *Writer) begin(ctx context.Context, id string, r Request) (*sigstore.Draft, JournalEntry, error) {
+	token := ""
+	if r.Key == nil {
+		var err error
+		if token, err = r.Token(ctx); err != nil {
+			return nil, JournalEntry{}, err
+		}
+	}
+	draft, err := w.Client.Draft(ctx, r.Statement, token, r.Key)
+	if err != nil {
+		return nil, JournalEntry{}, err
+	}
+	if r.Check != nil {
+		signer, err := draft.Identity()
+		if err != nil {
+			return nil, JournalEntry{}, err
+		}
+		if err := r.Check(signer); err != nil {
+			return nil, JournalEntry{}, err
+		}
+	}
+	data, err := draft.MarshalJSON()
+	if err != nil {
+		return nil, JournalEntry{}, err
+	}
+	entry := JournalEntry{Draft: data}
+	if err := w.save(id, JournalEntry{}, entry); err != nil {
+		return nil, JournalEntry{}, err
+	}
+	w.step(StepDraft)
+	return draft, entry, nil
+}
+
+// files returns the files of a finished signature: one for each log, since most
+// clients refuse a bundle with entries of both.
+func (w *Writer) files(r Request, e JournalEntry) ([]File, error) {
+	d, err := sigstore.ParseDraft(e.Draft)
+	if err != nil {
+		return nil, err
+	}
+	var out []File
+	if e.V1 != nil {
+		out = append(out, File{SignatureName(r.Version, d.Signer(), true), e.V1})
+	}
+	if e.V2 != nil {
+		out = append(out, File{SignatureName(r.Version, d.Signer(), false), e.V2})
+	}
+	if len(out) == 0 {
+		return nil, fmt.Errorf("version %d was signed and not logged", r.Version)
+	}
+	return out, nil
+}

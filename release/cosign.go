@@ -1,0 +1,244 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package release
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/repopolicy/repopolicy/policy"
+)
+
+// cosignBundleReader reads the file that `cosign sign-blob --bundle` wrote
+// before it wrote Sigstore bundles: a signature, a certificate or key, and the
+// log's promise to include the entry.
+var cosignBundleReader = reader{
+	form: "cosign bundle",
+	read: func(src source) ([]piece, bool) {
+		if src.object["base64Signature"] == nil {
+			return nil, false
+		}
+		p, err := cosignBundle(src.object)
+		if err != nil {
+			return badPiece("cosign bundle: %s", err), true
+		}
+		return []piece{p}, true
+	},
+}
+
+func cosignBundle(object map[string]json.RawMessage) (piece, error) {
+	sig, err := text(object, "base64Signature")
+	if err != nil {
+		return piece{}, err
+	}
+	cert, err := text(object, "cert")
+	if err != nil {
+		return piece{}, err
+	}
+	if object["rekorBundle"] == nil || string(object["rekorBundle"]) == "null" {
+		return piece{err: failf(policy.NoLogProof, "the cosign bundle has no log entry")}, nil
+	}
+	entry, err := rekorBundle(object["rekorBundle"])
+	if err != nil {
+		return piece{}, err
+	}
+	return promised(sig, cert, entry)
+}
+
+// promisedEntry is a log entry with the log's promise and no proof, as cosign
+// keeps it.
+type promisedEntry struct {
+	entry     map[string]any // as it stands in a bundle
+	hash, alg string         // that the entry says is signed; "" if it names none
+}
+
+// rekorBundle reads cosign's rekorBundle: a signed entry timestamp and what it
+// is over.
+func rekorBundle(raw json.RawMessage) (*promisedEntry, error) {
+	m, err := members(raw)
+	if err != nil {
+		return nil, fmt.Errorf("rekorBundle: %w", err)
+	}
+	payload, err := members(m["Payload"])
+	if err != nil {
+		return nil, fmt.Errorf("rekorBundle: %w", err)
+	}
+	var promise, body, logID string
+	for _, f := range []struct {
+		in   map[string]json.RawMessage
+		name string
+		to   *string
+	}{{m, "SignedEntryTimestamp", &promise}, {payload, "body", &body}, {payload, "logID", &logID}} {
+		if *f.to, err = text(f.in, f.name); err != nil {
+			return nil, fmt.Errorf("rekorBundle: %w", err)
+		}
+	}
+	var numbers [2]int64
+	for i, name := range []string{"integratedTime", "logIndex"} {
+		if numbers[i], err = strconv.ParseInt(string(payload[name]), 10, 64); err != nil {
+			return nil, fmt.Errorf("rekorBundle: %s is not a number", name)
+		}
+	}
+	id, err := hex.DecodeString(logID)
+	if err != nil {
+		return nil, fmt.Errorf("rekorBundle: logID: %w", err)
+	}
+	canonical, err := base64.StdEncoding.DecodeString(body)
+	if err != nil {
+		return nil, fmt.Errorf("rekorBundle: body: %w", err)
+	}
+	var b struct {
+		APIVersion, Kind string
+		Spec             struct {
+			Data struct {
+				Hash struct{ Algorithm, Value string }
+			}
+		}
+	}
+	if err := json.Unmarshal(canonical, &b); err != nil {
+		return nil, fmt.Errorf("rekorBundle: body: %w", err)
+	}
+	return &promisedEntry{map[string]any{
+		"logIndex":          strconv.FormatInt(numbers[1], 10),
+		"logId":             map[string]any{"keyId": id},
+		"kindVersion":       map[string]any{"kind": b.Kind, "version": b.APIVersion},
+		"integratedTime":    strconv.FormatInt(numbers[0], 10),
+		"inclusionPromise":  map[string]any{"signedEntryTimestamp": promise},
+		"canonicalizedBody": body,
+	}, b.Spec.Data.Hash.Value, b.Spec.Data.Hash.Algorithm}, nil
+}
+
+// protoHashes are the names of digest algorithms in a bundle.
+var protoHashes = map[string]string{"sha256": "SHA2_256", "sha384": "SHA2_384", "sha512": "SHA2_512"}
+
+// promised puts a bundle of version 0.1 together, the last that may rest on a
+// promise: sig is a signature or an envelope in base64, cert a certificate or
+// key in PEM or in base64 of that.
+func promised(sig, cert string, entry *promisedEntry) (piece, error) {
+	material, err := keyMaterial(cert)
+	if err != nil {
+		return piece{}, err
+	}
+	material["tlogEntries"] = []any{entry.entry}
+	v := map[string]any{"mediaType": mediaTypeV01, "verificationMaterial": material}
+	raw, err := base64.StdEncoding.DecodeString(sig)
+	if err != nil {
+		return piece{}, fmt.Errorf("signature: %w", err)
+	}
+	if m, err := members(raw); err == nil && isDSSE(m) { // of `cosign attest-blob`
+		if v["dsseEnvelope"], err = envelope(m); err != nil {
+			return piece{}, err
+		}
+		return newBundle(v), nil
+	}
+	digest, err := hex.DecodeString(entry.hash)
+	if err != nil || protoHashes[entry.alg] == "" {
+		return piece{}, errors.New("the log entry does not say what is signed")
+	}
+	v["messageSignature"] = map[string]any{
+		"messageDigest": map[string]any{"algorithm": protoHashes[entry.alg], "digest": digest},
+		"signature":     sig,
+	}
+	return newBundle(v), nil
+}
+
+// keyMaterial returns the verification material of a bundle of version 0.1 for a
+// certificate or public key.
+func keyMaterial(cert string) (map[string]any, error) {
+	block, err := decodePEM([]byte(cert))
+	if err != nil {
+		return nil, err
+	}
+	if block.Type == "PUBLIC KEY" {
+		return map[string]any{"publicKey": map[string]any{"hint": ""}}, nil
+	}
+	return map[string]any{"x509CertificateChain": map[string]any{"certificates": []any{map[string]any{"rawBytes": block.Bytes}}}}, nil
+}
+
+// decodePEM returns the first PEM block of a certificate or public key, which
+// may be wrapped in base64 once more, as cosign does.
+func decodePEM(data []byte) (*pem.Block, error) {
+	if !bytes.Contains(data, []byte("-----BEGIN")) {
+		raw, err := base64.StdEncoding.DecodeString(strings.TrimSpace(string(data)))
+		if err != nil {
+			return nil, errors.New("neither PEM nor base64")
+		}
+		data = raw
+	}
+	block, _ := pem.Decode(data)
+	if block == nil || block.Type != "CERTIFICATE" && block.Type != "PUBLIC KEY" {
+		return nil, errors.New("no certificate and no public key in PEM")
+	}
+	return block, nil
+}
+
+// signatureReader reads the bare signature that `cosign sign-blob
+// --output-signature` wrote, with the certificate beside it. Without a log entry
+// nothing off-line shows that the certificate was valid when it signed.
+var signatureReader = reader{
+	form:     "bare signature",
+	suffixes: []string{".sig"},
+	parts:    certificateSuffixes,
+	read: func(src source) ([]piece, bool) {
+		if block, err := decodePEM(src.data); err == nil && block.Type == "CERTIFICATE" {
+			for _, s := range certificateSuffixes {
+				if strings.HasSuffix(src.path, s) {
+					_, sig, err := src.beside(s, ".sig")
+					if err != nil {
+						return nil, false
+					}
+					return []piece{barePiece(strings.TrimSuffix(src.path, s), sig, src.data)}, true
+				}
+			}
+			return nil, false
+		}
+		if !strings.HasSuffix(src.path, ".sig") {
+			return nil, false
+		}
+		_, cert, err := src.beside(".sig", certificateSuffixes...)
+		if err != nil {
+			return []piece{{err: failf(policy.NoLogProof, "a bare signature without certificate and log entry")}}, true
+		}
+		return []piece{barePiece(strings.TrimSuffix(src.path, ".sig"), src.data, cert)}, true
+	},
+}
+
+var certificateSuffixes = []string{".pem", ".crt", ".cert", ".cer"}
+
+// barePiece puts a bundle without log entry together, so that it can be said who
+// claims to have signed the artifact.
+func barePiece(artifact string, sig, cert []byte) piece {
+	block, err := decodePEM(cert)
+	if err != nil {
+		return badPiece("certificate: %s", err)[0]
+	}
+	signature, err := base64.StdEncoding.DecodeString(strings.TrimSpace(string(sig)))
+	if err != nil {
+		return badPiece("signature: %s", err)[0]
+	}
+	digests, err := digestFile(artifact, []string{"sha256"})
+	if err != nil {
+		return piece{err: failf(policy.NoLogProof, "a bare signature without log entry, and the artifact is not beside it")}
+	}
+	digest, err := hex.DecodeString(digests[0].Hex)
+	if err != nil {
+		return badPiece("%s", err)[0]
+	}
+	p := newBundle(map[string]any{
+		"mediaType":            mediaTypeV03,
+		"verificationMaterial": map[string]any{"certificate": map[string]any{"rawBytes": block.Bytes}},
+		"messageSignature": map[string]any{
+			"messageDigest": map[string]any{"algorithm": protoHashes["sha256"], "digest": digest},
+			"signature":     signature,
+		},
+	})
+	p.unproven = "the signature and its certificate come without a log entry"
+	return p
+}

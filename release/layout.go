@@ -1,0 +1,341 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package release
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+
+	"github.com/repopolicy/repopolicy/internal/file"
+	"github.com/repopolicy/repopolicy/policy"
+)
+
+// Limits of an OCI layout.
+const (
+	maxManifestBytes = 4 << 20
+	maxManifests     = 10_000
+)
+
+// layout is an OCI image layout directory.
+// https://github.com/opencontainers/image-spec/blob/v1.1.1/image-layout.md
+type layout struct {
+	dir      string
+	root     *os.Root
+	top      []descriptor // entries of index.json
+	evidence []*candidate
+	isProof  map[policy.Digest]bool // manifests that hold evidence and nothing else
+}
+
+// descriptor is what is read of a descriptor.
+type descriptor struct {
+	mediaType   string
+	digest      policy.Digest
+	size        int64
+	annotations map[string]string
+}
+
+// manifest is what is read of a manifest or index.
+type manifest struct {
+	children []descriptor // of an index
+	blobs    []descriptor // config and layers of an image
+	layers   []descriptor
+}
+
+// isLayout reports whether a directory says that it is an OCI layout.
+func isLayout(dir string) bool {
+	info, err := os.Lstat(filepath.Join(dir, "oci-layout"))
+	return err == nil && info.Mode().IsRegular()
+}
+
+// openLayout reads the index of a layout and the evidence in it. Whoever calls
+// it closes root.
+func openLayout(dir string) (*layout, error) {
+	version, err := file.Read(filepath.Join(dir, "oci-layout"), maxManifestBytes)
+	if err != nil {
+		return nil, err
+	}
+	m, err := members(version)
+	if err != nil {
+		return nil, fmt.Errorf("oci-layout: %w", err)
+	}
+	if v, err := text(m, "imageLayoutVersion"); err != nil || v != "1.0.0" {
+		return nil, fmt.Errorf("oci-layout: version %q, 1.0.0 is known", clip(v))
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, err
+	}
+	l := &layout{dir: dir, root: root, isProof: map[policy.Digest]bool{}}
+	if err := l.read(); err != nil {
+		root.Close()
+		return nil, err
+	}
+	return l, nil
+}
+
+func (l *layout) read() error {
+	data, err := file.Read(filepath.Join(l.dir, "index.json"), maxManifestBytes)
+	if err != nil {
+		return err
+	}
+	index, err := parseManifest(data)
+	if err != nil {
+		return fmt.Errorf("index.json: %w", err)
+	}
+	l.top = index.children
+	queue := index.children
+	seen := map[policy.Digest]bool{}
+	for len(queue) > 0 {
+		d := queue[0]
+		queue = queue[1:]
+		if seen[d.digest] {
+			continue
+		}
+		if seen[d.digest] = true; len(seen) > maxManifests {
+			return fmt.Errorf("more than %d manifests", maxManifests)
+		}
+		data, err := l.blob(d, maxManifestBytes)
+		if err != nil {
+			continue // if an artifact needs it, that is judged below
+		}
+		m, err := parseManifest(data)
+		if err != nil {
+			continue
+		}
+		queue = append(queue, m.children...)
+		l.collect(d, m)
+	}
+	return nil
+}
+
+// collect takes the evidence out of a manifest.
+func (l *layout) collect(d descriptor, m *manifest) {
+	proofs := 0
+	for _, layer := range m.layers {
+		if !isImageEvidence(layer.mediaType) {
+			continue
+		}
+		proofs++
+		p := piece{}
+		if content, err := l.blob(layer, maxManifestBytes); err != nil {
+			p.err = failf(policy.BundleInvalid, "%s", err)
+		} else {
+			p = imagePiece(layer.mediaType, layer.annotations, content, layer.digest)
+		}
+		if len(m.layers) > 1 {
+			p.item = proofs
+		}
+		l.evidence = append(l.evidence, &candidate{path: filepath.Join(l.dir, filepath.FromSlash(blobPath(d.digest))), form: "image signature", piece: p})
+	}
+	l.isProof[d.digest] = proofs > 0 && proofs == len(m.layers)
+}
+
+// parseManifest reads an image manifest or an index.
+func parseManifest(data []byte) (*manifest, error) {
+	m, err := members(data)
+	if err != nil {
+		return nil, err
+	}
+	out := &manifest{}
+	if m["manifests"] != nil {
+		if m["layers"] != nil || m["config"] != nil {
+			return nil, errors.New("both an index and an image")
+		}
+		out.children, err = descriptors(m, "manifests")
+		return out, err
+	}
+	if out.layers, err = descriptors(m, "layers"); err != nil {
+		return nil, err
+	}
+	config, err := parseDescriptor(m["config"])
+	if err != nil {
+		return nil, fmt.Errorf("config: %w", err)
+	}
+	out.blobs = append([]descriptor{config}, out.layers...)
+	return out, nil
+}
+
+func descriptors(m map[string]json.RawMessage, name string) ([]descriptor, error) {
+	raws, err := list(m, name)
+	if err != nil {
+		return nil, err
+	}
+	var out []descriptor
+	for i, raw := range raws {
+		d, err := parseDescriptor(raw)
+		if err != nil {
+			return nil, fmt.Errorf("%s[%d]: %w", name, i, err)
+		}
+		out = append(out, d)
+	}
+	return out, nil
+}
+
+func parseDescriptor(raw json.RawMessage) (descriptor, error) {
+	var d descriptor
+	m, err := members(raw)
+	if err != nil {
+		return d, err
+	}
+	if d.mediaType, err = text(m, "mediaType"); err != nil {
+		return d, err
+	}
+	digest, err := text(m, "digest")
+	if err != nil {
+		return d, err
+	}
+	if d.digest, err = policy.ParseDigest(digest); err != nil || hashes[d.digest.Alg] == nil {
+		return d, fmt.Errorf("digest %q", clip(digest))
+	}
+	if err := json.Unmarshal(m["size"], &d.size); err != nil || d.size < 0 {
+		return d, errors.New("no size")
+	}
+	d.annotations = map[string]string{}
+	if m["annotations"] != nil {
+		annotations, err := members(m["annotations"])
+		if err != nil {
+			return d, fmt.Errorf("annotations: %w", err)
+		}
+		for name := range annotations {
+			if d.annotations[name], err = text(annotations, name); err != nil {
+				return d, fmt.Errorf("annotations: %w", err)
+			}
+		}
+	}
+	return d, nil
+}
+
+func blobPath(d policy.Digest) string { return path.Join("blobs", d.Alg, d.Hex) }
+
+// open opens a blob; links out of the layout are errors.
+func (l *layout) open(d descriptor) (*os.File, error) {
+	name := blobPath(d.digest)
+	info, err := l.root.Lstat(name)
+	switch {
+	case err != nil:
+		return nil, err
+	case !info.Mode().IsRegular():
+		return nil, fmt.Errorf("%s is not a regular file", name)
+	case info.Size() != d.size:
+		return nil, fmt.Errorf("%s has %d bytes, the manifest says %d", name, info.Size(), d.size)
+	}
+	return l.root.Open(name)
+}
+
+// blob returns a blob that was checked against its digest.
+func (l *layout) blob(d descriptor, limit int64) ([]byte, error) {
+	if d.size > limit {
+		return nil, fmt.Errorf("%s has %d bytes, at most %d are read", d.digest, d.size, limit)
+	}
+	f, err := l.open(d)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err != nil {
+		return nil, err
+	}
+	h := hashes[d.digest.Alg]()
+	h.Write(data)
+	if fmt.Sprintf("%x", h.Sum(nil)) != d.digest.Hex {
+		return nil, fmt.Errorf("the content of %s has another digest", blobPath(d.digest))
+	}
+	return data, nil
+}
+
+// check reads everything that an image or index consists of: what its digest
+// stands for must be what is there.
+func (l *layout) check(d descriptor, checked map[policy.Digest]bool) error {
+	if checked[d.digest] {
+		return nil
+	}
+	if checked[d.digest] = true; len(checked) > maxManifests {
+		return fmt.Errorf("more than %d parts", maxManifests)
+	}
+	data, err := l.blob(d, maxManifestBytes)
+	if err != nil {
+		return err
+	}
+	m, err := parseManifest(data)
+	if err != nil {
+		return fmt.Errorf("%s: %w", d.digest, err)
+	}
+	for _, c := range m.children {
+		if err := l.check(c, checked); err != nil {
+			return err
+		}
+	}
+	for _, b := range m.blobs {
+		f, err := l.open(b)
+		if err != nil {
+			return err
+		}
+		h := hashes[b.digest.Alg]()
+		_, err = io.Copy(h, f)
+		f.Close()
+		if err != nil {
+			return err
+		}
+		if fmt.Sprintf("%x", h.Sum(nil)) != b.digest.Hex {
+			return fmt.Errorf("the content of %s has another digest", blobPath(b.digest))
+		}
+	}
+	return nil
+}
+
+// cutLayout splits "DIR@sha256:HEX", one image of a layout.
+func cutLayout(arg string) (dir string, d policy.Digest, ok bool) {
+	dir, text, ok := strings.Cut(arg, "@sha")
+	if !ok || !isLayout(dir) {
+		return "", policy.Digest{}, false
+	}
+	d, err := policy.ParseDigest("sha" + text)
+	return dir, d, err == nil
+}
+
+// expandLayout returns the images of a layout, or the one with the digest. What
+// consists of nothing but evidence is no image.
+func expandLayout(arg, dir string, only policy.Digest) []*Artifact {
+	l, err := openLayout(dir)
+	if err != nil {
+		return []*Artifact{{Arg: arg, Err: failf(policy.LayoutInvalid, "%s", err)}}
+	}
+	defer l.root.Close()
+	var out []*Artifact
+	seen := map[policy.Digest]bool{}
+	for _, d := range l.top {
+		if seen[d.digest] || (only == policy.Digest{} && l.isProof[d.digest]) || (only != policy.Digest{} && only != d.digest) {
+			continue
+		}
+		seen[d.digest] = true
+		a := &Artifact{Arg: dir + "@" + d.digest.String(), Digests: []policy.Digest{d.digest}, found: l.evidence}
+		if err := l.check(d, map[policy.Digest]bool{}); err != nil {
+			a.Err = failf(policy.ArtifactMismatch, "%s", err)
+		}
+		out = append(out, a)
+	}
+	if len(out) == 0 {
+		return []*Artifact{{Arg: arg, Err: failf(policy.NoArtifacts, "the layout holds no such image")}}
+	}
+	return out
+}
+
+// readLayout returns the evidence in a layout.
+func readLayout(dir string) []*candidate {
+	l, err := openLayout(dir)
+	if err != nil {
+		return []*candidate{{path: dir, form: "OCI layout", piece: piece{err: failf(policy.LayoutInvalid, "%s", err)}}}
+	}
+	defer l.root.Close()
+	if len(l.evidence) == 0 {
+		return []*candidate{{path: dir, form: "OCI layout", piece: piece{err: failf(policy.NoEvidence, "the layout holds no evidence")}}}
+	}
+	return l.evidence
+}

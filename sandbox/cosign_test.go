@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package sandbox_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sigstore/sigstore-go/pkg/bundle"
+
+	"github.com/repopolicy/repopolicy/sandbox"
+	"github.com/repopolicy/repopolicy/sandbox/claims"
+)
+
+const (
+	cosignVersion = "v3.1.3"
+	cosignBuild   = 8 * time.Minute
+)
+
+// cosign builds cosign once, into the user's cache, and returns its path.
+func cosign(t *testing.T) string {
+	t.Helper()
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		t.Skipf("cosign cannot be kept: %v", err)
+	}
+	dir := filepath.Join(cache, "repopolicy", "cosign-"+cosignVersion)
+	binary := filepath.Join(dir, "cosign")
+	if _, err := os.Stat(binary); err == nil {
+		return binary
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), cosignBuild)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "go", "install", "github.com/sigstore/cosign/v3/cmd/cosign@"+cosignVersion)
+	cmd.Dir = t.TempDir()
+	cmd.Env = append(os.Environ(), "GOBIN="+dir, "GOFLAGS=")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Skipf("cosign %s cannot be built here: %v\n%s", cosignVersion, err, out)
+	}
+	return binary
+}
+
+// TestCosign signs and verifies a blob with cosign, which learns the stack from
+// its TUF repository.
+func TestCosign(t *testing.T) {
+	t.Parallel()
+	binary := cosign(t)
+	s, other := start(t, sandbox.Options{Witnesses: 2}), start(t, sandbox.Options{})
+	dir := t.TempDir()
+	run := func(home string, args ...string) (string, error) {
+		cmd := exec.CommandContext(t.Context(), binary, args...)
+		cmd.Dir = dir
+		cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "TUF_ROOT=" + filepath.Join(dir, home), "COSIGN_EXPERIMENTAL="}
+		out, err := cmd.CombinedOutput()
+		return string(out), err
+	}
+	must := func(out string, err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+	}
+	for home, stack := range map[string]*sandbox.Stack{"ours": s, "theirs": other} {
+		pinned, err := stack.TUFRoot()
+		check(t, err)
+		check(t, os.WriteFile(filepath.Join(dir, home+".json"), pinned, 0o600))
+		must(run(home, "initialize", "--mirror", stack.URL(sandbox.TUF), "--root", home+".json"))
+	}
+	artifact := []byte("signed by cosign\n")
+	check(t, os.WriteFile(filepath.Join(dir, "blob"), artifact, 0o600))
+	token, err := s.Token(job)
+	check(t, err)
+	must(run("ours", "sign-blob", "--yes", "--identity-token", token, "--bundle", "bundle.json", "blob"))
+	verify := func(home, san, issuer string) (string, error) {
+		return run(home, "verify-blob", "--bundle", "bundle.json", "--certificate-identity", san, "--certificate-oidc-issuer", issuer, "blob")
+	}
+	must(verify("ours", jobSAN, jobIssuer))
+	for name, row := range map[string]struct{ home, san, issuer, want string }{
+		"another identity": {"ours", strings.Replace(jobSAN, "acme", "evil", 1), jobIssuer, "no matching CertificateIdentity"},
+		"another issuer":   {"ours", jobSAN, claims.GitLabIssuer, "no matching CertificateIdentity"},
+		"another stack":    {"theirs", jobSAN, jobIssuer, "verif"},
+	} {
+		if out, err := verify(row.home, row.san, row.issuer); err == nil || !strings.Contains(out, row.want) {
+			t.Errorf("%s: %v\n%s", name, err, out)
+		}
+	}
+	// Others read what cosign wrote, and cosign reads what others wrote.
+	b, err := bundle.LoadJSONFromPath(filepath.Join(dir, "bundle.json"))
+	check(t, err)
+	check(t, judge(trustedRoot(t, s), b, artifact, jobSAN, jobIssuer))
+	check(t, repopolicy(t, s, b, artifact))
+	data, err := mustSign(t, s, blob(artifact), signing{}).MarshalJSON()
+	check(t, err)
+	check(t, os.WriteFile(filepath.Join(dir, "bundle.json"), data, 0o600))
+	must(verify("ours", jobSAN, jobIssuer))
+	check(t, os.WriteFile(filepath.Join(dir, "blob"), []byte("changed"), 0o600))
+	if out, err := verify("ours", jobSAN, jobIssuer); err == nil {
+		t.Error(fmt.Sprint("a changed artifact: ", out))
+	}
+}

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package e2e
+
+import (
+	"testing"
+
+	"github.com/sigstore/sigstore-go/pkg/sign"
+	"google.golang.org/protobuf/encoding/protojson"
+
+	"github.com/repopolicy/repopolicy/sandbox"
+	"github.com/repopolicy/repopolicy/sandbox/claims"
+)
+
+// signBlob signs an artifact as any client of Sigstore does.
+func signBlob(t testing.TB, artifact []byte, who claims.Claims) []byte {
+	t.Helper()
+	token, err := stack.Token(who)
+	check(t, err)
+	key, err := sign.NewEphemeralKeypair(nil)
+	check(t, err)
+	b, err := sign.Bundle(&sign.PlainData{Data: artifact}, key, sign.BundleOptions{
+		Context:                    t.Context(),
+		CertificateProvider:        sign.NewFulcio(&sign.FulcioOptions{BaseURL: stack.URL(sandbox.Fulcio), Transport: stack.Transport()}),
+		CertificateProviderOptions: &sign.CertificateProviderOptions{IDToken: token},
+		TimestampAuthorities:       []*sign.TimestampAuthority{sign.NewTimestampAuthority(&sign.TimestampAuthorityOptions{URL: stack.URL(sandbox.TSA)})},
+		TransparencyLogs:           []sign.Transparency{sign.NewRekor(&sign.RekorOptions{BaseURL: stack.URL(sandbox.Rekor), Version: 2})},
+	})
+	check(t, err)
+	data, err := protojson.Marshal(b)
+	check(t, err)
+	return data
+}

@@ -1,0 +1,279 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/repopolicy/repopolicy/internal/cli"
+	"github.com/repopolicy/repopolicy/internal/sigstore"
+	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/sandbox/claims"
+	"github.com/repopolicy/repopolicy/sandbox/forge"
+)
+
+// bindWorkflow is the workflow of a repository's own voice, with the one job
+// that binds.
+const bindWorkflow = `name: repopolicy
+on:
+  repository_dispatch:
+    types: [repopolicy]
+permissions: {}
+jobs:
+  bind:
+    if: github.repository == '%s'
+    runs-on: ubuntu-latest
+    permissions:
+      contents: read
+      id-token: write
+    steps:
+      - uses: actions/checkout@11bd71901bbe5b1630ceea73d27597364c9af683
+      - run: repopolicy bind --output bound
+`
+
+// computer runs the program as its own user would: its own state, no memory of
+// another.
+type computer struct {
+	t     testing.TB
+	state string
+	root  string // trusted_root.json
+	env   map[string]string
+}
+
+func newComputer(t testing.TB) *computer {
+	t.Helper()
+	dir := t.TempDir()
+	c := &computer{t: t, state: filepath.Join(dir, "state"), root: filepath.Join(dir, "trusted_root.json"), env: map[string]string{}}
+	check(t, os.WriteFile(c.root, stack.TrustedRoot(), 0o600))
+	return c
+}
+
+// repopolicy runs the program and returns its exit code and what it printed.
+func (c *computer) repopolicy(args ...string) (int, string) {
+	var out bytes.Buffer
+	code := cli.Main(args, cli.Env{
+		Stdout: &out, Stderr: &out, Now: time.Now, Transport: stack.Transport(),
+		Getenv:   func(name string) string { return c.env[name] },
+		StateDir: func() (string, error) { return c.state, nil },
+		Root: func(context.Context, bool) ([]*sigstore.Root, error) {
+			r, err := sigstore.ParseRoot("sandbox", stack.TrustedRoot())
+			return []*sigstore.Root{r}, err
+		},
+		SigningConfigs: func(context.Context) ([][]byte, error) {
+			return [][]byte{stack.SigningConfig(1), stack.SigningConfig(2)}, nil
+		},
+	})
+	return code, out.String()
+}
+
+// must runs the program and expects an exit class.
+func (c *computer) must(class policy.Class, args ...string) string {
+	c.t.Helper()
+	code, out := c.repopolicy(args...)
+	if code != class.Exit() {
+		c.t.Fatalf("repopolicy %s: exit %d, want %d (%s)\n%s", strings.Join(args, " "), code, class.Exit(), class, out)
+	}
+	return out
+}
+
+func git(t testing.TB, dir string, args ...string) string {
+	t.Helper()
+	cmd := exec.Command("git", args...)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_NOSYSTEM=1", "GIT_AUTHOR_NAME=t", "GIT_AUTHOR_EMAIL=t@example.com", "GIT_COMMITTER_NAME=t", "GIT_COMMITTER_EMAIL=t@example.com")
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("git %v: %v\n%s", args, err, out)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// project is a repository on the forge with a maintainer's clone.
+type project struct {
+	t    testing.TB
+	name string
+	dir  string
+}
+
+func newProject(t testing.TB, name string) *project {
+	t.Helper()
+	_, err := stack.Forge().Create(name)
+	check(t, err)
+	p := &project{t, name, t.TempDir()}
+	git(t, p.dir, "init", "-q", "-b", "main")
+	git(t, p.dir, "remote", "add", "origin", stack.Forge().CloneURL(name))
+	p.write(".github/workflows/repopolicy.yml", fmt.Sprintf(bindWorkflow, name))
+	return p
+}
+
+func (p *project) write(name, text string) {
+	p.t.Helper()
+	path := filepath.Join(p.dir, filepath.FromSlash(name))
+	check(p.t, os.MkdirAll(filepath.Dir(path), 0o755))
+	check(p.t, os.WriteFile(path, []byte(text), 0o644))
+}
+
+func (p *project) push() {
+	p.t.Helper()
+	git(p.t, p.dir, "add", "-A")
+	git(p.t, p.dir, "commit", "-q", "-m", "policy")
+	git(p.t, p.dir, "push", "-q", "origin", "HEAD:main")
+}
+
+// dispatch runs the repository's workflow as the forge does, and pushes what the
+// bind job hands over to the branch for bindings.
+func (p *project) dispatch(event string) error {
+	p.t.Helper()
+	var failed error
+	runs, err := stack.Forge().Trigger(p.t.Context(), forge.Event{Name: event, Action: "repopolicy", Repository: p.name, Ref: "refs/heads/main"}, func(_ context.Context, j *forge.Job) error {
+		runner := newComputer(p.t)
+		runner.env = j.Env
+		clone := filepath.Join(p.t.TempDir(), "clone")
+		git(p.t, ".", "clone", "-q", stack.Forge().CloneURL(p.name), clone)
+		code, out := runner.repopolicy("bind", "--git", clone, "--output", clone)
+		if code != 0 {
+			failed = fmt.Errorf("exit %d: %s", code, out)
+			return failed
+		}
+		if !strings.Contains(out, ".sigstore.json") {
+			return nil // bound already
+		}
+		git(p.t, clone, "checkout", "-q", "--orphan", "bindings")
+		git(p.t, clone, "add", "-A")
+		git(p.t, clone, "commit", "-q", "-m", "bound")
+		git(p.t, clone, "push", "-q", "-f", "origin", "HEAD:repopolicy")
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if len(runs) == 0 {
+		return errors.New("no workflow ran")
+	}
+	return failed
+}
+
+// TestJourney: from nothing to a stranger's verdict, from the repository's
+// address alone.
+func TestJourney(t *testing.T) {
+	const name = "acme/journey"
+	url := "https://github.com/" + name
+	p := newProject(t, name)
+	maintainer, stranger := newComputer(t), newComputer(t)
+	stranger.must(policy.ClassUnavailable, "show", "-R", url) // an empty repository
+
+	p.write(".repopolicy/policy.toml", string(policyText(name, 1, 1, "alice")))
+	maintainer.must(policy.ClassUsage, "sign", "--git", p.dir, "--yes") // not committed
+	p.push()
+	stranger.must(policy.ClassNoPolicy, "show", "-R", url)
+	if out := maintainer.must(policy.ClassOK, "status", "--git", p.dir); !strings.Contains(out, "in force    nothing") {
+		t.Error(out)
+	}
+	maintainer.must(policy.ClassAuth, "sign", "--git", p.dir, "--yes") // nobody is signed in
+
+	var err error
+	maintainer.env["SIGSTORE_ID_TOKEN"], err = stack.Token(claims.Email{Address: "mallory@example.com"})
+	check(t, err)
+	maintainer.must(policy.ClassDeny, "sign", "--git", p.dir, "--yes")
+	maintainer.env["SIGSTORE_ID_TOKEN"], err = stack.Token(alice)
+	check(t, err)
+	maintainer.must(policy.ClassUsage, "sign", "--git", p.dir) // nobody was asked
+	if err := p.dispatch("repository_dispatch"); err == nil || !strings.Contains(err.Error(), "1 more signature of alice") {
+		t.Errorf("bound without a quorum: %v", err)
+	}
+	out := maintainer.must(policy.ClassOK, "sign", "--git", p.dir, "--yes")
+	if strings.Count(out, ".sigstore.json") != 2 {
+		t.Error(out)
+	}
+	p.push()
+	if out := maintainer.must(policy.ClassOK, "status", "--git", p.dir); !strings.Contains(out, "signed by   alice") {
+		t.Error(out)
+	}
+	stranger.must(policy.ClassNoPolicy, "show", "-R", url)
+	check(t, p.dispatch("repository_dispatch"))
+	check(t, p.dispatch("repository_dispatch")) // again: nothing to do
+
+	if out := stranger.must(policy.ClassOK, "show", "-R", url); !strings.Contains(out, "genesis    first") || !strings.Contains(out, "complete   hinted") || !strings.Contains(out, `name       = "alice"`) {
+		t.Error(out)
+	}
+	if out := newComputer(t).must(policy.ClassOK, "show", "-R", url, "--scan"); !strings.Contains(out, "complete   scanned") && !strings.Contains(out, "complete   hinted") {
+		t.Error(out)
+	}
+	if out := stranger.must(policy.ClassOK, "log", "-R", name); !strings.Contains(out, "version 1  sha256:") {
+		t.Error(out)
+	}
+
+	// A release, judged by the address of its repository.
+	release := func(file string, who claims.Claims) string {
+		dir := t.TempDir()
+		path := filepath.Join(dir, file)
+		check(t, os.WriteFile(path, []byte(file), 0o600))
+		check(t, os.WriteFile(path+".sigstore.json", signBlob(t, []byte(file), who), 0o600))
+		return path
+	}
+	repo, err := stack.Forge().Find(name)
+	check(t, err)
+	job := claims.GitHub{Repository: name, RepositoryID: repo.ID, OwnerID: repo.OwnerID, Ref: "refs/tags/v1", Environment: "release"}
+	good := release("widget_1.tar.gz", job)
+	if out := stranger.must(policy.ClassOK, "verify", "-R", url, "--tag", "v1", good); !strings.Contains(out, "allowed by rule binaries") {
+		t.Error(out)
+	}
+	stranger.must(policy.ClassDeny, "verify", "-R", url, "--tag", "v2", good)
+	job.Ref = "refs/heads/main"
+	branch := release("widget_2.tar.gz", job)
+	stranger.must(policy.ClassDeny, "verify", "-R", url, branch)
+	if out := stranger.must(policy.ClassDeny, "explain", "-R", url, branch); !strings.Contains(out, "ref (.14) is refs/heads/main") {
+		t.Error(out)
+	}
+	job.Ref, job.RepositoryID = "refs/tags/v3", 4711
+	impostor := release("widget_3.tar.gz", job)
+	stranger.must(policy.ClassDeny, "verify", "-R", url, impostor) // a repository made anew under the name
+
+	// Off-line nothing is known about what else is bound, and that is said.
+	clone := filepath.Join(t.TempDir(), "clone")
+	git(t, ".", "clone", "-q", stack.Forge().CloneURL(name), clone)
+	if out := newComputer(t).must(policy.ClassUnavailable, "verify", "-R", url, "--offline", "--git", clone, good); !strings.Contains(out, "--require none") {
+		t.Error(out)
+	}
+	newComputer(t).must(policy.ClassOK, "verify", "-R", url, "--offline", "--git", clone, "--require", "none", good)
+
+	// A lock file is memory for a machine that has none.
+	lock := filepath.Join(t.TempDir(), "widget.lock")
+	stranger.must(policy.ClassOK, "lock", "-R", url, "-o", lock)
+	newComputer(t).must(policy.ClassOK, "verify", "-R", url, "--lock", lock, good)
+
+	// The forge rewrites everything and drops the bindings: whoever knew the
+	// policy sees it, and so does whoever asks the log.
+	evil := newProject2(t, name)
+	evil.write(".repopolicy/policy.toml", strings.ReplaceAll(string(policyText(name, 1, 1, "mallory")), "release.yml", "evil.yml"))
+	git(t, evil.dir, "add", "-A")
+	git(t, evil.dir, "commit", "-q", "-m", "evil")
+	git(t, evil.dir, "push", "-q", "-f", "origin", "HEAD:main")
+	git(t, evil.dir, "push", "-q", "origin", ":refs/heads/repopolicy")
+	for who, c := range map[string]*computer{"who knew it": stranger, "a stranger": newComputer(t)} {
+		if code, out := c.repopolicy("verify", "-R", url, good); code != policy.ClassUnavailable.Exit() && code != policy.ClassAlarm.Exit() {
+			t.Errorf("%s: exit %d\n%s", who, code, out)
+		}
+	}
+	if code, out := newComputer(t).repopolicy("verify", "-R", url, "--lock", lock, good); code == 0 {
+		t.Errorf("by the lock: %s", out)
+	}
+}
+
+// newProject2 is another clone of a repository that is there already.
+func newProject2(t testing.TB, name string) *project {
+	t.Helper()
+	p := &project{t, name, t.TempDir()}
+	git(t, p.dir, "init", "-q", "-b", "main")
+	git(t, p.dir, "remote", "add", "origin", stack.Forge().CloneURL(name))
+	return p
+}
