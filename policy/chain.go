@@ -316,8 +316,12 @@ func (e *evaluator) walkFrom(s *Statement, id string) *walk {
 
 func (w *walk) add(s *Statement, eff effect, sigs []*signature) *link {
 	w.learn(sigs, &eff)
-	l := &link{stmt: s, effect: eff, ids: w.idsAfter(s, &eff)}
+	ids, sure := w.idsAfter(s, &eff)
+	l := &link{stmt: s, effect: eff, ids: ids}
 	w.links = append(w.links, l)
+	if !sure {
+		w.problems = append(w.problems, ChainProblem{EffectUndecided, fmt.Sprintf("version %d was bound under several numbers of repository or owner, and which came first is not known", s.version), entriesOf(eff.possible)})
+	}
 	return l
 }
 
