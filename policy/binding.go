@@ -2,6 +2,8 @@
 
 package policy
 
+import "slices"
+
 // bindsAs is whether a certificate may bind a version.
 type bindsAs uint8
 
@@ -25,8 +27,6 @@ func (w *walk) mayBind(prev *link, s *Statement, b Binding) bindsAs {
 		return bindsWell
 	}
 	switch {
-	case w.h.Binder == BoundByMaintainers: // no certificate has numbers
-		return bindsWell
 	case b.Repository != s.repository && b.Repository != prev.stmt.repository:
 		return bindsNot
 	case b.RepositoryID != prev.ids.Repository && (f.Handover == "" || b.RepositoryID != f.Handover):
@@ -45,17 +45,24 @@ func follows(prev, s *Statement) bool {
 }
 
 // idsAfter returns the numbers that the chain has once s is in force, as its
-// first binding shows them; none where no certificate has numbers.
-func (w *walk) idsAfter(s *Statement, e *effect) Ids {
+// first binding shows them; none where no certificate has numbers. It is false if
+// a binding with other numbers may be the first.
+func (w *walk) idsAfter(s *Statement, e *effect) (Ids, bool) {
 	if w.h.Binder == BoundByMaintainers {
-		return Ids{}
+		return Ids{}, true
 	}
-	l := w.firstOf(e)
-	ids := Ids{Repository: l.Binding.RepositoryID, Owner: l.Binding.OwnerID}
+	first := w.firstOf(e)
+	ids := Ids{Repository: first.Binding.RepositoryID, Owner: first.Binding.OwnerID}
+	sure := true
+	for _, l := range slices.Concat(e.possible, e.short) {
+		if l.Binding.OwnerID != ids.Owner || l.Binding.RepositoryID != ids.Repository {
+			sure = sure && w.before(first.place, l.place)
+		}
+	}
 	if h := s.file().Handover; h != "" {
 		ids.Repository = h
 	}
-	return ids
+	return ids, sure
 }
 
 // firstOf returns the binding that stands for the version: the first, or of

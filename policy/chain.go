@@ -59,10 +59,8 @@ type Chain struct {
 	order      *order
 	view       View
 	kept       Kept
+	walk       *walk // of the chosen chain; nil if there is none
 	past       *File // rules of version 1 that also judge what was before it; nil if none
-
-	evaluator *evaluator // for questions about what may come next
-	walk      *walk      // the chain that was chosen; nil if there is none
 }
 
 // link is one version of a chain while it is being built.
@@ -107,7 +105,7 @@ type walk struct {
 	settled  map[*leaf]bool    // bindings that were compared with the chain
 	alarms   []Alarm
 	problems []ChainProblem
-	owner    map[string]bool // statements that only the owner's number keeps from effect
+	owner    map[*leaf]bool // bindings that only the owner's number keeps from effect
 }
 
 // Evaluate returns the chain of versions that the history shows for its
@@ -127,6 +125,9 @@ func Evaluate(h History) *Chain {
 	}
 	e := newEvaluator(&h, c.order)
 	var walks []*walk
+	if len(e.genesis) > maxGeneses {
+		return c.fail(ChainTooLarge, fmt.Sprintf("%d first versions", len(e.genesis)))
+	}
 	for _, s := range e.genesis {
 		for _, id := range e.foundersOf(s) {
 			if w := e.walkFrom(s, id); w != nil {
@@ -135,14 +136,13 @@ func Evaluate(h History) *Chain {
 		}
 	}
 	w := c.choose(e, walks)
-	c.evaluator, c.walk = e, w
 	if w != nil {
 		c.adopt(w)
 	}
 	c.demandKept()
 	c.missing(e, w, walks)
 	c.compare(e, w, walks)
-	if w != nil && len(c.links) > MaxVersions {
+	if len(c.links) > MaxVersions {
 		c.fail(ChainTooLarge, fmt.Sprintf("%d versions", len(c.links)))
 	}
 	return c
@@ -172,7 +172,6 @@ func newEvaluator(h *History, o *order) *evaluator {
 		e.statements[s.digest] = s
 		shown[s.digest], shown[s.pae] = s, s
 		switch {
-		case s.err != nil:
 		case s.previous != "":
 			e.children[s.previous] = append(e.children[s.previous], s)
 		case s.doc != nil && s.file().Recovers != "":
@@ -211,9 +210,19 @@ func (e *evaluator) entries(shown map[string]*Statement) {
 			e.sigs[s.facts.Statement] = append(e.sigs[s.facts.Statement], &signature{s.facts})
 		}
 	}
-	for _, sigs := range e.sigs {
+	for digest, sigs := range e.sigs {
 		slices.SortFunc(sigs, func(a, b *signature) int {
 			return cmp.Or(sortEntry(a.Entry, b.Entry), cmp.Compare(a.Signer.Value, b.Signer.Value), cmp.Compare(a.Signer.TokenSubject, b.Signer.TokenSubject))
+		})
+		// Of entries of one signer in one log the first does what all do: however
+		// often somebody logs a signature again, the work stays the same.
+		seen := map[SignatureFacts]bool{}
+		e.sigs[digest] = slices.DeleteFunc(sigs, func(s *signature) bool {
+			k := s.SignatureFacts
+			k.Entry = Entry{Log: k.Entry.Log}
+			again := seen[k]
+			seen[k] = true
+			return again
 		})
 	}
 	for _, v := range e.h.Leaves {
@@ -235,8 +244,15 @@ func (e *evaluator) entries(shown map[string]*Statement) {
 	byEntry := func(a, b *leaf) int {
 		return cmp.Or(sortEntry(a.Entry, b.Entry), cmp.Compare(a.Body, b.Body), cmp.Compare(a.Binding.RepositoryID, b.Binding.RepositoryID), cmp.Compare(a.Binding.OwnerID, b.Binding.OwnerID))
 	}
-	for _, ls := range e.leaves {
+	for digest, ls := range e.leaves {
 		slices.SortFunc(ls, byEntry)
+		// However often a binding is logged again, the first ones of each log
+		// decide. If they do not suffice, what is left out leaves them pending.
+		logged := map[string]int{}
+		e.leaves[digest] = slices.DeleteFunc(ls, func(l *leaf) bool {
+			logged[l.Entry.Log]++
+			return logged[l.Entry.Log] > maxBindings
+		})
 	}
 	slices.SortFunc(e.unknown, byEntry)
 }
@@ -280,16 +296,13 @@ func (e *evaluator) foundersOf(s *Statement) []string {
 // walkFrom follows the chain from s as the genesis of the repository with that
 // number; nil if s never took effect there.
 func (e *evaluator) walkFrom(s *Statement, id string) *walk {
-	w := &walk{evaluator: e, id: id, subjects: map[signer]string{}, settled: map[*leaf]bool{}, owner: map[string]bool{}}
+	w := &walk{evaluator: e, id: id, subjects: map[signer]string{}, settled: map[*leaf]bool{}, owner: map[*leaf]bool{}}
 	sigs := w.countable(nil, s)
 	eff := w.effectOf(nil, nil, s, sigs)
 	if eff.none() && len(eff.mirror) == 0 {
 		return nil
 	}
 	w.add(s, eff, sigs)
-	if eff.none() {
-		return w // bound in Rekor v1 alone
-	}
 	for len(eff.sure) > 0 || !eff.from.IsZero() {
 		next := w.successor()
 		if next == nil {
@@ -302,9 +315,13 @@ func (e *evaluator) walkFrom(s *Statement, id string) *walk {
 }
 
 func (w *walk) add(s *Statement, eff effect, sigs []*signature) *link {
-	w.learn(sigs)
-	l := &link{stmt: s, effect: eff, ids: w.idsAfter(s, &eff)}
+	w.learn(sigs, &eff)
+	ids, sure := w.idsAfter(s, &eff)
+	l := &link{stmt: s, effect: eff, ids: ids}
 	w.links = append(w.links, l)
+	if !sure {
+		w.problems = append(w.problems, ChainProblem{EffectUndecided, fmt.Sprintf("version %d was bound under several numbers of repository or owner, and which came first is not known", s.version), entriesOf(eff.possible)})
+	}
 	return l
 }
 
@@ -339,10 +356,9 @@ func (w *walk) successor() *link {
 		eff := w.effectOf(head, head, s, sigs)
 		if !eff.none() {
 			all = append(all, contender{s, eff, sigs})
-			continue
 		}
-		if slices.ContainsFunc(w.leaves[s.digest], func(l *leaf) bool { return w.mayBind(head, s, l.Binding) == bindsOwner }) {
-			w.owner[s.digest] = true
+		for _, l := range w.leaves[s.digest] {
+			w.owner[l] = w.mayBind(head, s, l.Binding) == bindsOwner
 		}
 	}
 	recs := w.recoveries(head)

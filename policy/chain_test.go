@@ -178,6 +178,9 @@ func TestChainZero(t *testing.T) {
 }
 
 func TestChainLimits(t *testing.T) {
+	if c := Evaluate(longChain(t, MaxVersions+1)); c.Reason() != ChainTooLarge || len(c.Keep().Chain) > 0 {
+		t.Error(c.Problems())
+	}
 	h := longChain(t, 2)
 	many := h
 	many.Statements = make([]Statement, MaxStatements+1)
@@ -193,6 +196,58 @@ func TestChainLimits(t *testing.T) {
 	many.Leaves = slices.Concat(h.Leaves, make([]Leaf, MaxEntries-len(h.Leaves)-len(h.Signatures)))
 	if r := Evaluate(many).Reason(); r != "" {
 		t.Error(r)
+	}
+}
+
+// TestFlood: signatures and bindings that anybody logs again cost little and
+// change nothing.
+func TestFlood(t *testing.T) {
+	h := longChain(t, 3)
+	flood := func(n int) History {
+		x := h
+		x.Signatures, x.Leaves = slices.Clone(h.Signatures), slices.Clone(h.Leaves)
+		for i := range n {
+			s, l := h.Signatures[i%len(h.Signatures)], h.Leaves[i%len(h.Leaves)]
+			s.facts.Entry.Index += 1000 + int64(i)
+			l.facts.Entry.Index += 1000 + int64(i)
+			s.facts.Entry.NotAfter, l.facts.Entry.NotAfter = time.Time{}, time.Time{}
+			x.Signatures, x.Leaves = append(x.Signatures, s), append(x.Leaves, l)
+		}
+		return x
+	}
+	want := Evaluate(h).Keep()
+	for _, n := range []int{1, 100, 40_000} {
+		start := time.Now()
+		c := Evaluate(flood(n))
+		if c.Reason() != "" || !slices.Equal(c.Keep().Chain, want.Chain) {
+			t.Errorf("%d copies: %d problems, first %v", n, len(c.Problems()), c.Reason())
+		}
+		t.Logf("%d copies: %s", n, time.Since(start))
+	}
+	// One statement bound so often that its last binding is not looked at: without
+	// quorum before the others it is undecided, never absent.
+	x := h
+	x.Signatures = slices.DeleteFunc(slices.Clone(h.Signatures), func(s Signature) bool { return s.facts.Statement == h.Statements[2].digest })
+	for i := range maxBindings + 10 {
+		l := h.Leaves[len(h.Leaves)-1]
+		l.facts.Entry.Index += int64(i)
+		l.facts.Entry.NotAfter = time.Time{}
+		x.Leaves = append(slices.Clip(x.Leaves), l)
+	}
+	if r := Evaluate(x).Reason(); r != Undisclosed {
+		t.Errorf("many bindings without quorum: %s", r)
+	}
+	many := h
+	many.Statements = slices.Clone(h.Statements)
+	for i := range maxGeneses {
+		many.Statements = append(many.Statements, statementOf(t, fmt.Sprintf("# %d\n"+chainPolicy, i, 1), ""))
+	}
+	if r := Evaluate(many).Reason(); r != ChainTooLarge {
+		t.Errorf("many first versions: %s", r)
+	}
+	many.Statements = many.Statements[:len(many.Statements)-1]
+	if r := Evaluate(many).Reason(); r != "" {
+		t.Errorf("nearly as many: %s", r)
 	}
 }
 
@@ -250,5 +305,85 @@ func TestRequire(t *testing.T) {
 	}
 	if d := (Demand{}); d.genesis() != GenesisFirst || d.completeness() != CompleteHinted {
 		t.Error("defaults")
+	}
+}
+
+// TestChainOfferings: what may be asked for in advance covers every version.
+func TestChainOfferings(t *testing.T) {
+	h := longChain(t, 1)
+	old := strings.Replace(fmt.Sprintf(chainPolicy, 1), `artifacts = "any"`, "artifacts = \"any\"\nunlogged = true", 1)
+	old = strings.Replace(old, "[[release]]", "[[yanked]]\ndigest = \"sha384:"+strings.Repeat("a", 96)+"\"\n[[release]]", 1)
+	first := statementOf(t, old, "")
+	second := statementOf(t, fmt.Sprintf(chainPolicy, 2)+"[[adopted]]\ntag = \"v0\"\ndigests = [\"sha512:"+strings.Repeat("b", 128)+"\"]\n", first.digest)
+	h.Statements = []Statement{first, second}
+	h.Leaves, h.Signatures = nil, nil
+	for i, s := range h.Statements {
+		for k, who := range []string{"alice", "bob"} {
+			h.Signatures = append(h.Signatures, NewSignature(SignatureFacts{s.digest, Identity{Kind: KindEmail, Value: who + "@example.com", Issuer: "https://accounts.google.com"}, Entry{Log: "v2", Index: int64(10*i + k)}}))
+		}
+		h.Leaves = append(h.Leaves, NewLeaf(LeafFacts{PAE: s.pae, Binding: Binding{Repository: h.Repository, RepositoryID: "1", OwnerID: "2"}, Entry: Entry{Log: "v2", Index: int64(10*i + 5)}}))
+	}
+	if f := h.Leaves[0].Facts(); f.PAE != first.pae || f.Entry.Index != 5 {
+		t.Errorf("%+v", f)
+	}
+	c := Evaluate(h)
+	p := c.Trusted(Demand{})
+	if c.Reason() != "" || len(c.Versions()) != 2 {
+		t.Fatal(c.Problems())
+	}
+	if !p.AcceptsUnlogged() {
+		t.Error("a rule of version 1 takes unlogged evidence")
+	}
+	if got := p.DigestAlgorithms(); !slices.Equal(got, []string{"sha384", "sha512"}) {
+		t.Errorf("algorithms %v", got)
+	}
+	// A statement answers for itself.
+	if second.Previous() != first.Digest() || second.Version() != 2 || second.Repository() != h.Repository || second.PAE() == second.Digest() || second.Err() != nil || second.Document() == nil {
+		t.Errorf("%+v", second)
+	}
+	if bad := BadStatement(nil, nil); bad.Err() == nil || bad.Document() != nil {
+		t.Error("a bad statement without an error")
+	}
+}
+
+// TestChainPrecheckFinal: what no version allows is refused before anything is
+// verified; what some version allows is not.
+func TestChainPrecheckFinal(t *testing.T) {
+	claims := func(who string) Claims {
+		return Claims{Signer: Identity{Kind: KindEmail, Value: who + "@example.com", Issuer: "https://accounts.google.com"}}
+	}
+	h := longChain(t, 3)
+	p := Evaluate(h).Trusted(Demand{})
+	req := Request{Now: h.Now}
+	if d, final := Precheck(p, req, claims("mallory")); !final || d.Reason != RuleMismatch || len(d.Rules) != 1 {
+		t.Errorf("nobody allows mallory: %v %s", final, d.Reason)
+	}
+	if d, final := Precheck(p, req, claims("carol")); final || d.Reason != "" {
+		t.Errorf("carol is allowed: %s", d.Reason)
+	}
+	strict := Request{Now: h.Now.AddDate(3, 0, 0)}
+	if d, final := Precheck(p, strict, claims("carol")); final {
+		t.Errorf("a stale head is not final: %s", d.Reason)
+	}
+	late := Evaluate(h).Trusted(Demand{Completeness: CompleteProven})
+	if d, final := Precheck(late, req, claims("carol")); !final || d.Reason != BelowRequired {
+		t.Errorf("below what is demanded: %v %s", final, d.Reason)
+	}
+	var first, last Statement
+	first = statementOf(t, strings.ReplaceAll(fmt.Sprintf(chainPolicy, 1), "carol", "dave"), "")
+	last = statementOf(t, strings.ReplaceAll(fmt.Sprintf(chainPolicy, 2), "carol", "erin"), first.digest)
+	two := longChain(t, 2)
+	for i := range two.Signatures {
+		two.Signatures[i].facts.Statement = map[bool]string{true: first.digest, false: last.digest}[two.Signatures[i].facts.Statement == two.Statements[0].digest]
+	}
+	for i := range two.Leaves {
+		two.Leaves[i].facts.Payload = map[bool]string{true: first.digest, false: last.digest}[two.Leaves[i].facts.Payload == two.Statements[0].digest]
+	}
+	two.Statements = []Statement{first, last}
+	q := Evaluate(two).Trusted(Demand{})
+	for who, want := range map[string]bool{"dave": false, "erin": false, "carol": true} {
+		if d, final := Precheck(q, req, claims(who)); final != want {
+			t.Errorf("%s: %v %s", who, final, d.Reason)
+		}
 	}
 }

@@ -103,7 +103,7 @@ func contradict(kind ContradictionKind, s []*Statement, v []FoundVersion) error 
 
 // proven checks quorum and binding of one statement.
 func (e *evaluator) proven(s *Statement) (FoundVersion, error) {
-	w := &walk{evaluator: e, subjects: map[signer]string{}, settled: map[*leaf]bool{}, owner: map[string]bool{}}
+	w := &walk{evaluator: e, subjects: map[signer]string{}, settled: map[*leaf]bool{}, owner: map[*leaf]bool{}}
 	var prev *link
 	if s.version > 1 {
 		p := e.statements[s.previous]

@@ -83,7 +83,7 @@ func (c *Chain) earlier(w *walk, l *leaf) bool {
 
 // foreign judges a binding under the chain's name by another repository number.
 func (c *Chain) foreign(l *leaf) {
-	if c.void([]*leaf{l}) {
+	if c.void(l) {
 		c.alarms = append(c.alarms, Alarm{AlarmVoid, "a binding of repository number " + l.Binding.RepositoryID + " is declared void", nil, []Entry{l.Entry}})
 		return
 	}
@@ -101,13 +101,13 @@ func (c *Chain) pending(d *disclosure, l *leaf, own bool) {
 	case f == fateLost && s.doc != nil && s.file().Recovers != "" && d.walk != nil && !d.walk.settled[l]:
 		c.alarms = append(c.alarms, Alarm{AlarmSecondGenesis, "a recovery that the chain does not allow", []string{s.digest}, []Entry{l.Entry}})
 	case f == fateOurs || f == fateLost:
-	case c.void([]*leaf{l}):
+	case c.void(l):
 		c.alarms = append(c.alarms, Alarm{AlarmVoid, "a binding without a statement or quorum is declared void", nil, []Entry{l.Entry}})
 	case s == nil && d.hidden(l):
 		c.alarms = append(c.alarms, Alarm{AlarmUndisclosed, "a binding whose statement was never published lies before the newest version", nil, []Entry{l.Entry}})
 	case f == fateNewer:
 		c.fail(NeedsNewerVersion, "a version of the policy has a newer format", l.Entry)
-	case s != nil && d.walk != nil && d.walk.owner[s.digest]:
+	case d.walk != nil && d.walk.owner[l]:
 		c.fail(OwnerChanged, fmt.Sprintf("version %d was bound by owner number %s and does not say that the owner changed", s.version, l.Binding.OwnerID), l.Entry)
 	case s != nil:
 		c.fail(Undisclosed, fmt.Sprintf("version %d is bound, but not in force by the signatures and log entries at hand", s.version), l.Entry)
@@ -220,7 +220,7 @@ func (d *disclosure) successor(s *Statement, l *leaf, after string, pending fate
 		return fateLost
 	case !ours:
 		return pending
-	case s.version == 1 && (parent.file().Recovery == 0 || parent.file().Tombstone):
+	case s.version == 1 && !recoverable(parent, s):
 		return fateLost
 	case i+1 < len(d.walk.links) && d.walk.links[i+1].effect.surelyBy(d.order, l.place):
 		return fateLost

@@ -111,7 +111,7 @@ func (c *Chain) oldest(e *evaluator, walks []*walk, at func(*walk) effect) *walk
 
 // adopt takes over what the chosen chain says.
 func (c *Chain) adopt(w *walk) {
-	c.links = w.links
+	c.walk, c.links = w, w.links
 	c.alarms = append(c.alarms, w.alarms...)
 	c.problems = append(c.problems, w.problems...)
 	for _, l := range w.links {
@@ -135,12 +135,12 @@ func (c *Chain) compare(e *evaluator, chosen *walk, walks []*walk) {
 		if w == chosen || w.root() == chosen.root() { // the same one bound by another repository: see foreign
 			continue
 		}
-		theirs := w.presence()
+		ours, theirs := mine, w.presence()
 		first := w.links[0].effect
 		if theirs.none() && len(first.mirror) > 0 { // bound in Rekor v1 alone
 			theirs = first.within(e.h.Repository)
 			theirs.possible = theirs.mirror
-			mine.sure = append(slices.Clone(mine.sure), mine.mirror...)
+			ours.sure = append(slices.Clone(mine.sure), mine.mirror...)
 		}
 		sameID := w.links[0].ids == chosen.links[0].ids && w.root().repository.Host() == chosen.root().repository.Host()
 		if theirs.none() {
@@ -152,9 +152,9 @@ func (c *Chain) compare(e *evaluator, chosen *walk, walks []*walk) {
 		statements := []string{chosen.root().digest, w.root().digest}
 		entries := append(entriesOf(mine.possible), entriesOf(theirs.possible)...)
 		switch {
-		case mine.beats(e.order, &theirs):
+		case ours.beats(e.order, &theirs):
 			c.alarms = append(c.alarms, Alarm{AlarmSecondGenesis, "another version 1 was bound later", statements, entries})
-		case c.label == GenesisAnchored, c.void(theirs.possible):
+		case c.label == GenesisAnchored, !slices.ContainsFunc(theirs.possible, func(l *leaf) bool { return !c.void(l) }):
 			c.alarms = append(c.alarms, Alarm{AlarmGenesisConflict, "another version 1 was bound earlier", statements, entries})
 		default:
 			c.fail(GenesisConflict, "another version 1 was bound earlier, or no order between them is known", entries...)
@@ -162,14 +162,9 @@ func (c *Chain) compare(e *evaluator, chosen *walk, walks []*walk) {
 	}
 }
 
-// void reports whether versions of the chain declare all of the leaves void.
-func (c *Chain) void(leaves []*leaf) bool {
-	for _, l := range leaves {
-		if l.Body == "" || !slices.ContainsFunc(c.links, func(k *link) bool { return slices.Contains(k.file().Void, l.Body) }) {
-			return false
-		}
-	}
-	return len(leaves) > 0
+// void reports whether a version of the chain declares the binding void.
+func (c *Chain) void(l *leaf) bool {
+	return l.Body != "" && slices.ContainsFunc(c.links, func(k *link) bool { return slices.Contains(k.file().Void, l.Body) })
 }
 
 // demandKept compares the chain with what an earlier run kept: the one must be a

@@ -167,4 +167,7 @@ const (
 	MaxVersions   = 10_000
 	MaxStatements = 20_000
 	MaxEntries    = 200_000 // signatures and leaves
+
+	maxGeneses  = 1000
+	maxBindings = 1000 // of one statement in one log
 )

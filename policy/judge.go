@@ -234,11 +234,10 @@ func (t *Trusted) at(p place, req Request, c *Claims, v *Verification) Decision 
 	for k, i := range candidates {
 		d := t.decideBy(i, req, c, v)
 		d.Versions = numbers
-		if k == 0 || d.Outcome != Permitted {
-			out = d
-		} else if out.Outcome == Permitted {
-			out = d
+		if k > 0 && out.Outcome != Permitted && d.Outcome == Permitted {
+			continue // what one denies no other allows
 		}
+		out = d
 	}
 	return out
 }
@@ -256,6 +255,15 @@ func (t *Trusted) inForce(req Request, c *Claims, v *Verification) Decision {
 	if d, refused := t.refuse(req); refused {
 		return d
 	}
+	d := t.logged(req, c, v)
+	if d.Outcome == Permitted {
+		d.Notes = append(d.Notes, t.chain.remarks()...)
+	}
+	return d
+}
+
+// logged judges evidence from each place where it was logged.
+func (t *Trusted) logged(req Request, c *Claims, v *Verification) Decision {
 	if !v.Logged { // only rules with unlogged = true will take it
 		_, upper := v.bounds()
 		return t.at(place{entry: Entry{Time: upper, NotBefore: v.NotBefore}}, req, c, v)
@@ -275,6 +283,26 @@ func (t *Trusted) inForce(req Request, c *Claims, v *Verification) Decision {
 	}
 	if out.Reason == "" {
 		out = Decision{Reason: EntryLate}
+	}
+	return out
+}
+
+// remarks says what a verdict by the chain rests on where that is less than
+// usual.
+func (c *Chain) remarks() []Note {
+	var out []Note
+	head := c.links[len(c.links)-1]
+	for _, l := range c.links {
+		if slices.ContainsFunc(l.effect.possible, func(b *leaf) bool { return b.Binding.Ref != "" }) {
+			out = append(out, Note{"default-branch", "that the policy was bound from the default branch is the forge's word"})
+			break
+		}
+	}
+	if head.file().Maintainers.Repository {
+		out = append(out, Note{"repository-maintained", "the repository's own workflow is the only maintainer of the policy"})
+	}
+	if head.stmt.repository != c.repository {
+		out = append(out, Note{"renamed", "the repository is now " + head.stmt.repository.String()})
 	}
 	return out
 }

@@ -28,7 +28,7 @@ type tick struct {
 func newOrder(logs []Log) *order {
 	o := &order{logs: map[string]Log{}, clock: map[string][]tick{}}
 	for _, l := range logs {
-		if l.ID == "" || l.Generation != 1 && l.Generation != 2 {
+		if l.ID == "" { // such an entry is in no log
 			continue
 		}
 		if old, twice := o.logs[l.ID]; twice && old != l {
@@ -155,13 +155,8 @@ func (o *order) entryBefore(a, b Entry) bool {
 // of logs. Where windows overlap, neither does.
 func (o *order) logBefore(a, b Entry) bool {
 	la, lb := o.logs[a.Log], o.logs[b.Log]
-	switch {
-	case la.Generation == 0 || lb.Generation == 0 || a.Log == b.Log:
-		return false
-	case la.Generation == 1 && lb.Generation == 2:
-		return !a.Time.IsZero() && a.Time.Before(o.first)
-	case la.Generation == 2 && lb.Generation == 1:
-		return false
+	if la.Generation == 1 && lb.Generation == 2 && !a.Time.IsZero() && a.Time.Before(o.first) {
+		return true
 	}
 	return !la.End.IsZero() && !la.End.After(lb.Start)
 }

@@ -36,7 +36,7 @@ func (m *Maintainers) member(id *Identity) bool {
 // knows for that name (SPEC 8.1).
 func (w *walk) countable(prev *link, s *Statement) []*signature {
 	var out []*signature
-	accounts := map[signer][]*signature{}
+	byName := map[signer][]*signature{}
 	for _, sig := range w.sigs[s.digest] {
 		id := &sig.Signer
 		if !s.file().Maintainers.member(id) && (prev == nil || !prev.file().Maintainers.member(id)) {
@@ -46,32 +46,49 @@ func (w *walk) countable(prev *link, s *Statement) []*signature {
 			continue
 		}
 		out = append(out, sig)
-		accounts[signerOf(id)] = append(accounts[signerOf(id)], sig)
+		byName[signerOf(id)] = append(byName[signerOf(id)], sig)
+	}
+	accounts := map[signer]account{}
+	for name, sigs := range byName {
+		accounts[name] = w.accountOf(sigs)
 	}
 	return slices.DeleteFunc(out, func(sig *signature) bool {
-		return !w.account(sig, accounts[signerOf(&sig.Signer)])
+		a := accounts[signerOf(&sig.Signer)]
+		return sig.Signer.TokenSubject != "" && (!a.known || sig.Signer.TokenSubject != a.subject)
 	})
 }
 
-// account reports whether sig is under the account that signed first of all
-// those with the same name. Where that is not known, none of them is.
-func (w *walk) account(sig *signature, all []*signature) bool {
-	mine := sig.Signer.TokenSubject
-	other := func(x *signature) bool { return x.Signer.TokenSubject != "" && x.Signer.TokenSubject != mine }
-	if mine == "" || !slices.ContainsFunc(all, other) {
-		return true
+// account is the account behind a name, as its token subject.
+type account struct {
+	subject string
+	known   bool
+}
+
+// accountOf returns the account that signed first of all that used one name; not
+// known if there is no order between it and another.
+func (w *walk) accountOf(sigs []*signature) account {
+	var first *signature
+	for _, x := range sigs {
+		if x.Signer.TokenSubject != "" && (first == nil || w.before(x.at(), first.at())) {
+			first = x
+		}
 	}
-	return slices.ContainsFunc(all, func(x *signature) bool {
-		return x.Signer.TokenSubject == mine && !slices.ContainsFunc(all, func(y *signature) bool {
-			return other(y) && !w.before(x.at(), y.at())
-		})
-	})
+	if first == nil {
+		return account{}
+	}
+	for _, y := range sigs {
+		if y.Signer.TokenSubject != "" && y.Signer.TokenSubject != first.Signer.TokenSubject && !w.before(first.at(), y.at()) {
+			return account{}
+		}
+	}
+	return account{first.Signer.TokenSubject, true}
 }
 
-// learn pins the accounts behind the signatures that counted.
-func (w *walk) learn(sigs []*signature) {
+// learn pins the accounts behind the signatures that a binding does not precede.
+func (w *walk) learn(sigs []*signature, e *effect) {
 	for _, sig := range sigs {
-		if k := signerOf(&sig.Signer); sig.Signer.TokenSubject != "" && w.subjects[k] == "" {
+		counted := slices.ContainsFunc(e.possible, func(l *leaf) bool { return !w.entryBefore(l.Entry, sig.Entry) })
+		if k := signerOf(&sig.Signer); counted && sig.Signer.TokenSubject != "" && w.subjects[k] == "" {
 			w.subjects[k] = sig.Signer.TokenSubject
 		}
 	}

@@ -21,12 +21,9 @@ type recovery struct {
 // same repository and signed by their own quorum.
 func (w *walk) recoveries(head *link) []recovery {
 	delay := head.file().Recovery
-	if delay == 0 {
-		return nil
-	}
 	var out []recovery
 	for _, s := range w.recoverers[head.stmt.digest] {
-		if s.repository.Host() != head.stmt.repository.Host() || head.file().Tombstone {
+		if !recoverable(head.stmt, s) {
 			continue
 		}
 		// The quorum is its own alone; the binding is judged like any other.
@@ -53,6 +50,12 @@ func (w *walk) recoveries(head *link) []recovery {
 	}
 	slices.SortStableFunc(out, func(a, b recovery) int { return a.from.Compare(b.from) })
 	return out
+}
+
+// recoverable reports whether s can recover the head at all, whoever signs and
+// binds it.
+func recoverable(head, s *Statement) bool {
+	return head.file().Recovery > 0 && !head.file().Tombstone && s.repository.Host() == head.repository.Host()
 }
 
 // start sets the moment of effect by one more binding: the delay runs from the
