@@ -26,7 +26,8 @@ var may = map[string][]string{
 	"internal/export":   {"policy"},
 	"internal/aqua":     {"policy"},
 	"internal/detect":   {"policy"},
-	"internal/cli":      {"internal/export", "internal/aqua", "internal/detect", "policy", "oidc", "release", "rekorbind", "trust", "internal/sigstore", "internal/file", "internal/git", "internal/web"},
+	"internal/compare":  {"policy"},
+	"internal/cli":      {"internal/export", "internal/aqua", "internal/compare", "internal/detect", "policy", "oidc", "release", "rekorbind", "trust", "internal/sigstore", "internal/file", "internal/git", "internal/web"},
 	"cmd/repopolicy":    {"internal/cli"},
 }
 

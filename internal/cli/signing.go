@@ -100,6 +100,9 @@ func (a *app) draft(ctx context.Context, o *signOptions, text []byte) (*draftVer
 	if v.found, err = a.find(ctx, &o.repoOptions); err != nil {
 		return nil, err
 	}
+	if err := a.former(ctx, o, v); err != nil {
+		return nil, err
+	}
 	previous, err := v.previous()
 	if err != nil {
 		return nil, err
@@ -108,6 +111,29 @@ func (a *app) draft(ctx context.Context, o *signOptions, text []byte) (*draftVer
 		return nil, faultf(policy.PolicyValue, "%s: %s", rekorbind.PolicyFile, err)
 	}
 	return v, nil
+}
+
+// former finds the chain of a repository that is being renamed under its former
+// name: what is bound under the new one is the version that says so, if any.
+func (a *app) former(ctx context.Context, o *signOptions, v *draftVersion) error {
+	c := v.doc.Content()
+	if v.res.Chain.Reason() != policy.NoBinding || c.Version == 1 {
+		return nil
+	}
+	names := v.res.Named(c.Version - 1)
+	if len(names) != 1 || names[0] == c.Repository {
+		return nil
+	}
+	o.repo.value = names[0].String()
+	f, err := a.find(ctx, &o.repoOptions)
+	if err != nil {
+		return err
+	}
+	if n := len(f.res.Chain.Versions()); n == c.Version-1 {
+		a.err.line("note: version %d is about %s", n, names[0])
+		v.found = f
+	}
+	return nil
 }
 
 // previous returns the digest of the statement that the policy follows.
