@@ -83,7 +83,8 @@ func (a *app) diff(ctx context.Context, o *signOptions, args []string, json bool
 	}
 	var f *found
 	var draft side
-	if o.repo.set {
+	named := o.repo.set // below it is set by what is committed
+	if named {
 		var err error
 		if f, err = a.find(ctx, &o.repoOptions); err != nil {
 			return err
@@ -96,7 +97,7 @@ func (a *app) diff(ctx context.Context, o *signOptions, args []string, json bool
 		f, draft = v.found, side{v.doc, false}
 	}
 	a.warn(f)
-	if reason := f.res.Chain.Reason(); o.repo.set || reason != "" && reason != policy.NoBinding {
+	if reason := f.res.Chain.Reason(); named || reason != "" && reason != policy.NoBinding {
 		if err := f.usable(a); err != nil {
 			if info := err.(*fault).reason.Info(); info.Class != policy.ClassStale {
 				return err
@@ -114,7 +115,7 @@ func (a *app) diff(ctx context.Context, o *signOptions, args []string, json bool
 // in force.
 func sides(chain []policy.Version, draft side, numbers []int) (before, after side, err error) {
 	at := func(n int) (side, error) {
-		if n > len(chain) {
+		if n < 1 || n > len(chain) {
 			return side{}, faultf(policy.Usage, "there is no version %d: version %d is in force", n, len(chain))
 		}
 		return side{chain[n-1].Document, true}, nil
@@ -144,7 +145,7 @@ func sides(chain []policy.Version, draft side, numbers []int) (before, after sid
 	if len(numbers) == 1 {
 		n = numbers[0]
 	}
-	if n < 1 {
+	if len(chain) == 1 && len(numbers) == 0 {
 		return before, after, faultf(policy.Usage, "there is only one version to compare")
 	}
 	if after, err = at(len(chain)); err == nil {

@@ -147,7 +147,11 @@ func (v *draftVersion) previous() (string, error) {
 	case reason == policy.NoBinding:
 		return "", faultf(policy.NoBinding, "the policy is version %d, and nothing of this repository is bound yet", n)
 	case reason != "" && !(reason == policy.Undisclosed && len(versions) >= n-1 && n > 1):
-		return "", faultf(reason, "%s: %s", v.repo, reason.Info().Text)
+		f := faultf(reason, "%s: %s", v.repo, reason.Info().Text)
+		if v.local && reason == policy.Undisclosed {
+			f.hint = behind
+		}
+		return "", f
 	}
 	if len(versions) >= n-1 && n > 1 {
 		return versions[n-2].Statement, nil

@@ -41,6 +41,10 @@ func begin(t *testing.T, name string) (*project, *computer) {
 func TestInit(t *testing.T) {
 	const name = "acme/fresh"
 	p, maintainer := begin(t, name)
+	_, err := stack.Forge().Create("acme/without")
+	check(t, err)
+	_, err = stack.Forge().Commit("acme/without", "main", map[string]string{"README": "x"})
+	check(t, err)
 	if out := maintainer.must(policy.ClassOK, "init", "--git", p.dir); !strings.Contains(out, "nothing to write") {
 		t.Error(out)
 	}
@@ -84,6 +88,10 @@ func TestInit(t *testing.T) {
 		t.Error(out)
 	}
 	git(t, p.dir, "commit", "-q", "-a", "-m", "renew")
+	if out := maintainer.must(policy.ClassOK, "diff", "--git", p.dir); !strings.Contains(out, "from version 1 to version 2, as committed\n~ expires: ") || strings.Contains(out, "loosens") {
+		t.Error(out)
+	}
+	stranger.must(policy.ClassUsage, "diff", "-R", name) // there is one version
 	if out := maintainer.must(policy.ClassUsage, "edit", "--git", p.dir, "--no-editor"); !strings.Contains(out, "version 2 is not in force yet") {
 		t.Error(out)
 	}
@@ -98,6 +106,20 @@ func TestInit(t *testing.T) {
 	p.push()
 	expect("push", before, "quorum success", "dispatch success", "bind success", "publish success")
 	if out := stranger.must(policy.ClassOK, "log", "-R", name); !strings.Contains(out, "version 2  sha256:") {
+		t.Error(out)
+	}
+	for _, args := range [][]string{{"diff", "-R", name}, {"diff", "-R", name, "1", "2"}, {"diff", "-R", name, "1"}} {
+		if out := stranger.must(policy.ClassOK, args...); !strings.Contains(out, "from version 1 to version 2\n~ expires: ") {
+			t.Error(out)
+		}
+	}
+	stranger.must(policy.ClassUsage, "diff", "-R", name, "3")
+	stranger.must(policy.ClassNoPolicy, "diff", "-R", "acme/without")
+	if out := maintainer.must(policy.ClassUnavailable, "diff", "--git", p.dir); !strings.Contains(out, "run `git fetch`") {
+		t.Error(out)
+	}
+	git(t, p.dir, "fetch", "-q", "origin")
+	if out := maintainer.must(policy.ClassOK, "diff", "--git", p.dir); !strings.Contains(out, "  the same\n") {
 		t.Error(out)
 	}
 	// A push that does not touch the policy starts nothing.
@@ -151,6 +173,28 @@ func TestWeakWorkflow(t *testing.T) {
 				t.Error(heads)
 			}
 		})
+	}
+}
+
+// TestShallow: the job that binds a later version has to see the earlier ones.
+func TestShallow(t *testing.T) {
+	const name = "acme/shallow"
+	p, maintainer := begin(t, name)
+	p.push()
+	a := newActions(t, name)
+	if jobs := a.trigger("push", ""); len(jobs) != 4 {
+		t.Fatalf("%v\n%s", jobs, a.out.String())
+	}
+	before := git(t, p.dir, "rev-parse", "HEAD")
+	git(t, p.dir, "fetch", "-q", "origin")
+	maintainer.must(policy.ClassOK, "renew", "--git", p.dir)
+	git(t, p.dir, "commit", "-q", "-a", "-m", "renew")
+	maintainer.must(policy.ClassOK, "sign", "--git", p.dir, "--yes")
+	const file = ".github/workflows/repopolicy.yml"
+	p.write(file, strings.ReplaceAll(string(read(t, p, file)), "fetch-depth: 0", "fetch-depth: 1"))
+	p.push()
+	if jobs := strings.Join(a.trigger("push", before), ", "); jobs != "quorum failure" {
+		t.Errorf("%s\n%s", jobs, a.out.String())
 	}
 }
 
