@@ -196,18 +196,34 @@ func (d *show) bind(dir, event, what string, want policy.Class) error {
 		if err := (repo{work}).git("clone", "-q", d.stack.Forge().CloneURL(demoRepo), r.dir); err != nil {
 			return err
 		}
-		ci.step(what, want, "bind", "--git", r.dir)
+		made := filepath.Join(work, "bound")
+		ci.step(what, want, "bind", "--git", r.dir, "--output", made)
 		if want != policy.ClassOK {
 			return nil
 		}
-		for _, args := range [][]string{{"checkout", "-q", "--orphan", "repopolicy"}, {"add", "-A"}, {"commit", "-q", "-m", "bound"}, {"push", "-q", "-f", "origin", "HEAD:repopolicy"}} {
-			if err := r.git(args...); err != nil {
-				return err
-			}
-		}
-		return nil
+		return publish(r, made)
 	})
 	return err
+}
+
+// publish adds the signatures below a directory to the branch repopolicy.
+func publish(r repo, made string) error {
+	begin := []string{"switch", "-q", "--orphan", "repopolicy"}
+	if r.git("fetch", "-q", "origin", "repopolicy") == nil {
+		begin = []string{"switch", "-q", "--detach", "FETCH_HEAD"}
+	}
+	if err := r.git(begin...); err != nil {
+		return err
+	}
+	if err := os.CopyFS(r.dir, os.DirFS(made)); err != nil {
+		return err
+	}
+	for _, args := range [][]string{{"add", "-A"}, {"commit", "-q", "-m", "bound"}, {"push", "-q", "origin", "HEAD:refs/heads/repopolicy"}} {
+		if err := r.git(args...); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // releaseFile signs an artifact as a job and puts both into a directory.
@@ -370,7 +386,7 @@ func (d *show) attacks(dir string, stranger *person, good string, job claims.Git
 	if err != nil {
 		return err
 	}
-	for _, args := range [][]string{{"fetch", "-q", "origin", "repopolicy"}, {"checkout", "-q", "-b", "less", "FETCH_HEAD"}} {
+	for _, args := range [][]string{{"fetch", "-q", "origin", "main"}, {"reset", "-q", "--hard", "FETCH_HEAD"}} {
 		if err := rollback.git(args...); err != nil {
 			return err
 		}
@@ -383,7 +399,7 @@ func (d *show) attacks(dir string, stranger *person, good string, job claims.Git
 	if err := os.Remove(filepath.Join(rollback.dir, ".repopolicy", "signatures", filepath.Base(signatures[0]))); err != nil {
 		return err
 	}
-	for _, args := range [][]string{{"add", "-A"}, {"commit", "-q", "-m", "less"}, {"push", "-q", "-f", "origin", "HEAD:repopolicy", "HEAD:main"}} {
+	for _, args := range [][]string{{"add", "-A"}, {"commit", "-q", "-m", "less"}, {"push", "-q", "-f", "origin", "HEAD:main"}} {
 		if err := rollback.git(args...); err != nil {
 			return err
 		}
