@@ -59,10 +59,8 @@ type Chain struct {
 	order      *order
 	view       View
 	kept       Kept
+	walk       *walk // of the chosen chain; nil if there is none
 	past       *File // rules of version 1 that also judge what was before it; nil if none
-
-	evaluator *evaluator // for questions about what may come next
-	walk      *walk      // the chain that was chosen; nil if there is none
 }
 
 // link is one version of a chain while it is being built.
@@ -138,7 +136,6 @@ func Evaluate(h History) *Chain {
 		}
 	}
 	w := c.choose(e, walks)
-	c.evaluator, c.walk = e, w
 	if w != nil {
 		c.adopt(w)
 	}

@@ -111,7 +111,7 @@ func (c *Chain) oldest(e *evaluator, walks []*walk, at func(*walk) effect) *walk
 
 // adopt takes over what the chosen chain says.
 func (c *Chain) adopt(w *walk) {
-	c.links = w.links
+	c.walk, c.links = w, w.links
 	c.alarms = append(c.alarms, w.alarms...)
 	c.problems = append(c.problems, w.problems...)
 	for _, l := range w.links {

@@ -46,16 +46,16 @@ type Resolution struct {
 	history policy.History
 }
 
-// Next returns who signed a statement that wants to be the next version of the
-// chain; see [policy.Chain.Next].
-func (r *Resolution) Next(payload []byte) (policy.Signed, error) {
+// Standing returns who signed a statement that wants to be the next version of
+// the chain; see [policy.Chain.Standing].
+func (r *Resolution) Standing(payload []byte) (policy.Standing, error) {
 	s, err := ParseStatement(payload)
 	if err != nil {
-		return policy.Signed{}, err
+		return policy.Standing{}, err
 	}
 	h := r.history
 	h.Statements = append(slices.Clone(h.Statements), s)
-	return policy.Evaluate(h).Next(s.Digest())
+	return policy.Evaluate(h).Standing(h, s.Digest())
 }
 
 // Resolve returns the chain of the repository. A look-up that fails leaves less

@@ -338,6 +338,9 @@ func (j *Judge) try(ctx context.Context, at attempt, a *Artifact, digests []poli
 		ev.Predicate == predicateNPMPublish && j.Policy.Genesis() != policy.GenesisFlags {
 		return fail(stageParse, deny(policy.PredicateType, "%s", ev.Predicate))
 	}
+	if st := b.Statement(); st != nil && st.Result != "" && st.Result != "PASSED" {
+		return fail(stageParse, deny(policy.PredicateType, "the statement itself says %s", clip(st.Result)))
+	}
 	signed := digests
 	if at.via != nil {
 		if !slices.Contains(digests, at.via.Digest) {

@@ -98,6 +98,12 @@ func statement(subjects ...string) []byte {
 	return []byte(`{"_type":"https://in-toto.io/Statement/v1","predicateType":"https://slsa.dev/provenance/v1","predicate":{},"subject":[` + strings.Join(subjects, ",") + `]}`)
 }
 
+// summary is a SLSA verification summary.
+func summary(result string, subjects ...string) []byte {
+	st := strings.Replace(string(statement(subjects...)), "https://slsa.dev/provenance/v1", "https://slsa.dev/verification_summary/v1", 1)
+	return []byte(strings.Replace(st, `"predicate":{}`, fmt.Sprintf(`"predicate":{"verificationResult":%q}`, result), 1))
+}
+
 func subject(name string, content []byte) string {
 	return fmt.Sprintf(`{"name":%q,"digest":{"sha256":"%x"}}`, name, sha256.Sum256(content))
 }
@@ -228,6 +234,9 @@ func TestBranches(t *testing.T) {
 		{name: "case-116-too-many-subjects", req: wf(func(r *sigstoretest.Request) {
 			r.Statement = statement(slices.Repeat([]string{subject("x", art)}, 1025)...)
 		}), reason: policy.StatementInvalid},
+		{name: "a verification summary that passed", req: wf(func(r *sigstoretest.Request) { r.Statement = summary("PASSED", subject("widget_1.tar.gz", art)) }), reason: policy.Allowed},
+		{name: "a verification summary that failed", req: wf(func(r *sigstoretest.Request) { r.Statement = summary("FAILED", subject("widget_1.tar.gz", art)) }), reason: policy.PredicateType},
+		{name: "a verification summary without a result", req: wf(func(r *sigstoretest.Request) { r.Statement = summary("", subject("widget_1.tar.gz", art)) }), reason: policy.StatementInvalid},
 		{name: "statement", req: wf(func(r *sigstoretest.Request) { r.Statement = statement(subject("widget_1.tar.gz", art)) }), reason: policy.Allowed},
 		{name: "signed name counts, not the file's", req: wf(func(r *sigstoretest.Request) { r.Statement = statement(subject("gadget.zip", art)) }), reason: policy.RuleMismatch, code: "artifact-differs"},
 

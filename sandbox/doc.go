@@ -13,6 +13,6 @@
 //	token, err := stack.Token(claims.GitHub{Repository: "acme/widget", Ref: "refs/tags/v1"})
 //
 // Everything that clients know a stack by, keys and ports, is kept in its
-// directory: a stack started there again, also after a crash, is the same.
+// directory: a stack started there again, also after it was killed, is the same.
 // Package malice lists the ways in which its services can misbehave.
 package sandbox

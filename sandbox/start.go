@@ -86,7 +86,6 @@ type Stack struct {
 	outgoing  *http.Transport
 
 	issuer    *issuer.Issuer
-	issuerKey chan issuerKey
 	fulcio    *fulcio.Fulcio
 	witnesses []*witness.Witness
 	tuf       *tufrepo.Repository
@@ -104,11 +103,6 @@ type Stack struct {
 	trusted []byte
 	configs [3][]byte
 	closed  bool
-}
-
-type issuerKey struct {
-	key *rsa.PrivateKey
-	err error
 }
 
 // quiet turns off the process-wide loggers of the services, once.
@@ -151,17 +145,12 @@ func (s *Stack) start(ctx context.Context) error {
 	if err := s.listen(); err != nil {
 		return err
 	}
-	// An RSA key takes longer to make than all else together.
-	s.issuerKey = make(chan issuerKey, 1)
-	go func() {
-		key, err := s.dir.RSA("issuer")
-		s.issuerKey <- issuerKey{key, err}
-	}()
 	for _, step := range []struct {
 		name string
 		run  func() error
 		skip bool
 	}{
+		{"OpenID provider", s.startIssuer, false},
 		{"keys and certificates", s.makeKeys, false},
 		{"time-stamping authority", s.startTSA, false},
 		{"certificate transparency log", s.startCTLog, false},
@@ -170,7 +159,6 @@ func (s *Stack) start(ctx context.Context) error {
 		{"Rekor v2", s.startShards, false},
 		{"Rekor v1", s.startRekorV1, s.options.RekorV1 == nil},
 		{"TUF repository", s.startTUF, false},
-		{"OpenID provider", s.startIssuer, false},
 		{"forge", s.startForge, false},
 	} {
 		if err := ctx.Err(); err != nil {
@@ -252,14 +240,11 @@ func (s *Stack) makeKeys() (err error) {
 }
 
 func (s *Stack) startIssuer() error {
-	made := <-s.issuerKey
-	if made.err != nil {
-		return made.err
-	}
-	var err error
-	if s.issuer, err = issuer.New(s.endpoints[Issuer].url, made.key); err != nil {
-		return err
-	}
+	// An RSA key takes longer to make than all else together. Whoever asks for
+	// the first token meanwhile waits for it.
+	key := sync.OnceValues(func() (*rsa.PrivateKey, error) { return s.dir.RSA("issuer") })
+	go func() { _, _ = key() }() // the error is told to who asks
+	s.issuer = issuer.New(s.endpoints[Issuer].url, key)
 	return s.endpoints[Issuer].set(s.issuer)
 }
 

@@ -262,7 +262,7 @@ func (a *app) lookups(o *repoOptions, root *sigstore.Root, state *rekorbind.Stat
 			scan.Clients[l.ID] = client
 		}
 	}
-	if o.scan {
+	if o.scan || len(out) == 0 && len(scan.Clients) > 0 { // without an index there is no other way
 		out = append(out, scan)
 	}
 	return out, nil

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -123,8 +124,32 @@ func (v *draftVersion) previous() (string, error) {
 	return "", &fault{reason: policy.Usage, msg: fmt.Sprintf("the policy is version %d, version %d is in force", n, len(versions)), hint: fmt.Sprintf("write version = %d", len(versions)+1)}
 }
 
-// signed returns who signed the statement.
-func (v *draftVersion) signed() (policy.Signed, error) { return v.res.Next(v.statement) }
+// signatures says who signed the statement, who has not, and how many signatures
+// it needs at least.
+func (v *draftVersion) signatures() (by, missing []string, need int, err error) {
+	st, err := v.res.Standing(v.statement)
+	if err != nil {
+		return nil, nil, 0, err
+	}
+	tallies := []policy.Tally{st.Own}
+	if st.Before != nil {
+		tallies = append(tallies, *st.Before)
+	}
+	for _, t := range tallies {
+		by, missing = append(by, t.Signed...), append(missing, t.Missing...)
+		if !t.Met() {
+			need = max(need, t.Threshold-len(t.Signed), 1)
+		}
+	}
+	for _, names := range []*[]string{&by, &missing} {
+		slices.Sort(*names)
+		*names = slices.Compact(*names)
+	}
+	if st.Met() != (need == 0) {
+		return nil, nil, 0, errors.New("the count of signatures contradicts itself")
+	}
+	return by, missing, need, nil
+}
 
 // services returns where to sign.
 func (a *app) services(ctx context.Context, o *signOptions) (sigstore.Services, error) {
@@ -375,12 +400,12 @@ func (a *app) bind(ctx context.Context, o *signOptions) error {
 		a.err.line("version %d is bound already", vs[len(vs)-1].Number)
 		return nil
 	}
-	signed, err := v.signed()
+	_, missing, need, err := v.signatures()
 	if err != nil {
 		return faultf(policy.BelowThreshold, "version %d: %s", v.doc.Content().Version, err)
 	}
-	if signed.Need > 0 {
-		return &fault{reason: policy.BelowThreshold, msg: fmt.Sprintf("version %d needs %d more %s of %s", signed.Version, signed.Need, plural(signed.Need, "signature"), strings.Join(signed.Missing, ", ")), hint: "they run `repopolicy sign`, commit and push"}
+	if need > 0 {
+		return &fault{reason: policy.BelowThreshold, msg: fmt.Sprintf("version %d needs %d more %s of %s", v.doc.Content().Version, need, plural(need, "signature"), strings.Join(missing, ", ")), hint: "they run `repopolicy sign`, commit and push"}
 	}
 	s, err := a.services(ctx, o)
 	if err != nil {
@@ -445,15 +470,13 @@ func (a *app) statusCommand() *cobra.Command {
 			}
 			c := v.doc.Content()
 			a.out.line("committed   version %d, %s", c.Version, v.doc.Digest())
-			signed, err := v.signed()
+			by, missing, need, err := v.signatures()
 			if err != nil {
-				a.out.line("signed by   nobody yet")
-				a.out.line("next        repopolicy sign, by %d of its maintainers", c.Maintainers.Threshold)
-				return nil
+				return faultf(policy.BelowThreshold, "version %d: %s", c.Version, err)
 			}
-			a.out.line("signed by   %s", orNobody(signed.By))
-			if signed.Need > 0 {
-				a.out.line("next        %d more of %s run repopolicy sign, commit and push", signed.Need, strings.Join(signed.Missing, ", "))
+			a.out.line("signed by   %s", orNobody(by))
+			if need > 0 {
+				a.out.line("next        %d more of %s run repopolicy sign, commit and push", need, strings.Join(missing, ", "))
 			} else {
 				a.out.line("next        push to the default branch; its workflow binds the version")
 			}

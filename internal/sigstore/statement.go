@@ -39,6 +39,10 @@ type Statement struct {
 	PredicateType string
 	Subjects      []Subject
 	GitHubRelease *policy.GitHubRelease // nil but for that predicate type
+	// Result is the verdict that the predicate itself gives, "" for predicate
+	// types without one: a SLSA verification summary or an in-toto test result,
+	// of which only "PASSED" speaks for its subjects.
+	Result string
 
 	byDigest map[policy.Digest][]int // indexes into Subjects
 }
@@ -109,7 +113,33 @@ func parseStatement(payload []byte) (*Statement, error) {
 			return nil, fmt.Errorf("predicate: %w", err)
 		}
 	}
+	if key := resultKeys[st.PredicateType]; key != "" {
+		dec := json.NewDecoder(bytes.NewReader(predicate))
+		err := object(dec, func(name string) error {
+			if name == key {
+				return str(dec, &st.Result)
+			}
+			var skip json.RawMessage
+			return dec.Decode(&skip)
+		})
+		if err == nil && st.Result == "" {
+			err = fmt.Errorf("no %s", key)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("predicate: %w", err)
+		}
+	}
 	return st, nil
+}
+
+// resultKeys are the predicate types that give a verdict, and where it stands.
+// https://slsa.dev/spec/v1.1/verification_summary,
+// https://github.com/in-toto/attestation/blob/main/spec/predicates/test-result.md
+var resultKeys = map[string]string{
+	"https://slsa.dev/verification_summary/v0.1":      "verification_result",
+	"https://slsa.dev/verification_summary/v0.2":      "verificationResult",
+	"https://slsa.dev/verification_summary/v1":        "verificationResult",
+	"https://in-toto.io/attestation/test-result/v0.1": "result",
 }
 
 func (st *Statement) subject(dec *json.Decoder) error {

@@ -148,18 +148,3 @@ func encode(t testing.TB, text []byte, previous string) []byte {
 	check(t, err)
 	return payload
 }
-
-// without returns the files of which the name does not contain any of the parts.
-func without(files []rekorbind.File, parts ...string) []rekorbind.File {
-	var out []rekorbind.File
-next:
-	for _, f := range files {
-		for _, p := range parts {
-			if strings.Contains(f.Name, p) {
-				continue next
-			}
-		}
-		out = append(out, f)
-	}
-	return out
-}

@@ -43,7 +43,7 @@ var extensionNames = map[int]string{
 
 func (a *app) demo() *cobra.Command {
 	return &cobra.Command{
-		Use: "demo", Short: "start a stack, sign with it, and see what is refused", Args: cobra.NoArgs,
+		Use: "demo", Short: "start a stack, bind a policy, verify a release by it, and see the attacks refused", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.runDemo(cmd.Context()) },
 	}
 }
@@ -124,6 +124,9 @@ func (a *app) runDemo(ctx context.Context) (err error) {
 	d.expect("a log entry taken from the other bundle", false, d.verify(tampered(blob, func(b *protobundle.Bundle) {
 		b.VerificationMaterial.TlogEntries = dsse.VerificationMaterial.TlogEntries
 	}), artifact, san))
+	if err := d.policy(dir); err != nil {
+		return unavailable(err)
+	}
 	if d.wrong > 0 {
 		return failed{exitDeny, fmt.Errorf("%d outcomes were not as announced", d.wrong)}
 	}

@@ -3,6 +3,7 @@
 package cli
 
 import (
+	"crypto/rsa"
 	"errors"
 	"fmt"
 
@@ -40,14 +41,7 @@ func (a *app) token() *cobra.Command {
 			default:
 				return errors.New("whose token? --github, --gitlab or --email")
 			}
-			key, err := state.RSAOf(a.dir, "issuer")
-			if err != nil {
-				return unavailable(err)
-			}
-			i, err := issuer.New(c.IssuerURL, key)
-			if err != nil {
-				return unavailable(err)
-			}
+			i := issuer.New(c.IssuerURL, func() (*rsa.PrivateKey, error) { return state.RSAOf(a.dir, "issuer") })
 			token, err := i.Mint(who, audience)
 			if err != nil {
 				return err

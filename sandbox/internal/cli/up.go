@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/repopolicy/repopolicy/sandbox"
+	"github.com/repopolicy/repopolicy/sandbox/claims"
 )
 
 // connection is what a client needs to know of a running stack. It is also kept
@@ -62,12 +63,16 @@ func (a *app) up() *cobra.Command {
 				return unavailable(err)
 			}
 			defer s.Close()
+			fmt.Fprintf(a.Stderr, "ready after %s; stop with Ctrl-C\n", time.Since(begin).Round(time.Millisecond))
+			// The verb token reads the issuer's key, which is there with the first token.
+			if _, err := s.Token(claims.Email{Address: "sandbox@localhost.localdomain"}); err != nil {
+				return unavailable(err)
+			}
 			c, err := connect(a.dir, s)
 			if err != nil {
 				return unavailable(err)
 			}
 			defer os.Remove(filepath.Join(a.dir, connectionFile))
-			fmt.Fprintf(a.Stderr, "ready after %s; stop with Ctrl-C\n", time.Since(begin).Round(time.Millisecond))
 			if err := a.print(c, format); err != nil {
 				return unavailable(err)
 			}

@@ -39,9 +39,8 @@ const (
 
 // Issuer is the provider of one stack.
 type Issuer struct {
-	url    string
-	signer jose.Signer
-	jwks   jose.JSONWebKeySet
+	url  string
+	keys func() (*keys, error)
 
 	mu      sync.Mutex
 	codes   map[string]login   // authorization codes
@@ -49,24 +48,33 @@ type Issuer struct {
 	jobs    map[string]job     // by request token
 }
 
-// New returns the provider that is reached at url and signs with key: by RS256,
-// as GitHub, GitLab and Google do, since clients such as cosign take no other
-// token.
-func New(url string, key *rsa.PrivateKey) (*Issuer, error) {
-	public := jose.JSONWebKey{Key: key.Public(), Algorithm: string(jose.RS256), Use: "sig"}
-	thumb, err := public.Thumbprint(crypto.SHA256)
-	if err != nil {
-		return nil, err
-	}
-	public.KeyID = fmt.Sprintf("%x", thumb[:8])
-	signer, err := newSigner(key, public.KeyID)
-	if err != nil {
-		return nil, err
-	}
+// New returns the provider that is reached at url and signs with a key, which is
+// asked for when it is needed: by RS256, as GitHub, GitLab and Google do, since
+// clients such as cosign take no other token.
+func New(url string, key func() (*rsa.PrivateKey, error)) *Issuer {
 	return &Issuer{
-		url: url, signer: signer, jwks: jose.JSONWebKeySet{Keys: []jose.JSONWebKey{public}},
-		codes: map[string]login{}, devices: map[string]*device{}, jobs: map[string]job{},
-	}, nil
+		url: url, codes: map[string]login{}, devices: map[string]*device{}, jobs: map[string]job{},
+		keys: sync.OnceValues(func() (*keys, error) {
+			private, err := key()
+			if err != nil {
+				return nil, err
+			}
+			public := jose.JSONWebKey{Key: private.Public(), Algorithm: string(jose.RS256), Use: "sig"}
+			thumb, err := public.Thumbprint(crypto.SHA256)
+			if err != nil {
+				return nil, err
+			}
+			public.KeyID = fmt.Sprintf("%x", thumb[:8])
+			signer, err := newSigner(private, public.KeyID)
+			return &keys{signer, jose.JSONWebKeySet{Keys: []jose.JSONWebKey{public}}}, err
+		}),
+	}
+}
+
+// keys are what tokens are signed with and what is published of it.
+type keys struct {
+	signer jose.Signer
+	public jose.JSONWebKeySet
 }
 
 func newSigner(key *rsa.PrivateKey, id string) (jose.Signer, error) {
@@ -77,6 +85,10 @@ func newSigner(key *rsa.PrivateKey, id string) (jose.Signer, error) {
 // audience.
 func (i *Issuer) Mint(c claims.Claims, audience string) (string, error) {
 	m, err := c.Claims()
+	if err != nil {
+		return "", err
+	}
+	k, err := i.keys()
 	if err != nil {
 		return "", err
 	}
@@ -91,13 +103,13 @@ func (i *Issuer) Mint(c claims.Claims, audience string) (string, error) {
 	if m["iss"] == "" {
 		m["iss"] = i.url
 	}
-	signer := i.signer
+	signer := k.signer
 	if f, ok := c.(claims.Forged); ok && f.ForeignKey {
 		key, err := rsa.GenerateKey(rand.Reader, 2048)
 		if err != nil {
 			return "", err
 		}
-		if signer, err = newSigner(key, i.jwks.Keys[0].KeyID); err != nil {
+		if signer, err = newSigner(key, k.public.Keys[0].KeyID); err != nil {
 			return "", err
 		}
 	}
@@ -130,7 +142,7 @@ func (i *Issuer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			"claims_supported":                      []string{"iss", "sub", "aud", "exp", "iat", "email", "email_verified", "nonce", "federated_claims"},
 		})
 	case "/keys":
-		reply(w, http.StatusOK, i.jwks)
+		i.serveKeys(w)
 	case "/auth":
 		i.serveAuth(w, r)
 	case "/token":
@@ -155,10 +167,19 @@ func (i *Issuer) serveForeign(w http.ResponseWriter, r *http.Request, issuer, ke
 			"scopes_supported": []string{"openid"},
 		})
 	case keys:
-		reply(w, http.StatusOK, i.jwks)
+		i.serveKeys(w)
 	default:
 		http.NotFound(w, r)
 	}
+}
+
+func (i *Issuer) serveKeys(w http.ResponseWriter) {
+	k, err := i.keys()
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	reply(w, http.StatusOK, k.public)
 }
 
 func reply(w http.ResponseWriter, status int, body any) {

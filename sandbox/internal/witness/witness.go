@@ -114,7 +114,7 @@ func (w *Witness) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	_, _ = io.WriteString(rw, answer) // the client went away
 }
 
-// request is the body of add-checkpoint: "old N", proof lines, an empty line,
+// parse reads the body of add-checkpoint: "old N", proof lines, an empty line,
 // the signed checkpoint.
 func parse(body []byte) (old uint64, hashes [][]byte, checkpoint []byte, err error) {
 	top, checkpoint, ok := bytes.Cut(body, []byte("\n\n"))
@@ -129,12 +129,15 @@ func parse(body []byte) (old uint64, hashes [][]byte, checkpoint []byte, err err
 	if old, err = strconv.ParseUint(size, 10, 63); err != nil {
 		return 0, nil, nil, err
 	}
+	if strconv.FormatUint(old, 10) != size {
+		return 0, nil, nil, fmt.Errorf("old size %q has leading zeros", size)
+	}
 	if len(lines)-1 > maxProof {
 		return 0, nil, nil, errors.New("the proof is too long")
 	}
 	for _, l := range lines[1:] {
-		h, err := base64.StdEncoding.DecodeString(l)
-		if err != nil || len(h) != rfc6962.DefaultHasher.Size() {
+		h, err := base64.StdEncoding.Strict().DecodeString(l)
+		if err != nil || len(h) != rfc6962.DefaultHasher.Size() || strings.Contains(l, "\r") {
 			return 0, nil, nil, fmt.Errorf("proof line %q", l)
 		}
 		hashes = append(hashes, h)

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package policy
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestStanding(t *testing.T) {
+	h := longChain(t, 2)
+	head := h.Statements[1]
+	next := statementOf(t, strings.Replace(fmt.Sprintf(chainPolicy, 3), "threshold = 2", "threshold = 1", 1), head.digest)
+	skipped := statementOf(t, fmt.Sprintf(chainPolicy, 4), next.digest)
+	other := statementOf(t, "# other\n"+fmt.Sprintf(chainPolicy, 1), "")
+	invalid, _ := NewStatement([]byte("x"), Predicate{Repository: "https://github.com/acme/widget", Version: 1, Policy: "format = 1"})
+	sign := func(s Statement, who string) Signature {
+		return NewSignature(SignatureFacts{s.digest, Identity{Kind: KindEmail, Value: who + "@example.com", Issuer: "https://accounts.google.com"}, Entry{Log: "v2", Index: 500}})
+	}
+	c := Evaluate(h)
+	h.Statements = append(slices.Clone(h.Statements), next, skipped, other, invalid)
+	for name, x := range map[string]struct {
+		digest string
+		signed []string
+		want   *Standing
+		met    bool
+	}{
+		"nobody":       {next.digest, nil, &Standing{Tally{false, 1, nil, []string{"alice", "bob"}}, &Tally{false, 2, nil, []string{"alice", "bob"}}}, false},
+		"one":          {next.digest, []string{"bob"}, &Standing{Tally{false, 1, []string{"bob"}, []string{"alice"}}, &Tally{false, 2, []string{"bob"}, []string{"alice"}}}, false},
+		"one twice":    {next.digest, []string{"bob", "bob"}, &Standing{Tally{false, 1, []string{"bob"}, []string{"alice"}}, &Tally{false, 2, []string{"bob"}, []string{"alice"}}}, false},
+		"both":         {next.digest, []string{"bob", "alice"}, &Standing{Tally{false, 1, []string{"alice", "bob"}, nil}, &Tally{false, 2, []string{"alice", "bob"}, nil}}, true},
+		"a stranger":   {next.digest, []string{"mallory", "bob"}, &Standing{Tally{false, 1, []string{"bob"}, []string{"alice"}}, &Tally{false, 2, []string{"bob"}, []string{"alice"}}}, false},
+		"not the next": {skipped.digest, []string{"alice", "bob"}, nil, false},
+		"the head":     {head.digest, nil, nil, false},
+		"a genesis":    {other.digest, []string{"alice", "bob"}, nil, false},
+		"invalid":      {invalid.digest, []string{"alice", "bob"}, nil, false},
+		"unknown":      {strings.Repeat("0", 64), nil, nil, false},
+	} {
+		with := h
+		with.Signatures = slices.Clone(h.Signatures)
+		for _, who := range x.signed {
+			for _, s := range h.Statements {
+				if s.digest == x.digest {
+					with.Signatures = append(with.Signatures, sign(s, who))
+				}
+			}
+		}
+		got, err := c.Standing(with, x.digest)
+		if (err == nil) != (x.want != nil) || got.Met() != x.met {
+			t.Errorf("%s: %+v %v", name, got, err)
+		}
+		if x.want != nil {
+			if d := cmp.Diff(*x.want, got); d != "" {
+				t.Errorf("%s (-want +got):\n%s", name, d)
+			}
+		}
+	}
+	// Where there is no chain yet, a version 1 may found one, and nothing else.
+	empty := h
+	empty.Leaves, empty.Signatures = nil, []Signature{sign(other, "alice")}
+	none := Evaluate(empty)
+	if got, err := none.Standing(empty, other.digest); err != nil || got.Before != nil || got.Met() || !slices.Equal(got.Own.Signed, []string{"alice"}) {
+		t.Errorf("%+v %v", got, err)
+	}
+	if _, err := none.Standing(empty, next.digest); err == nil {
+		t.Error("a version 3 cannot found a chain")
+	}
+	undecided := h
+	undecided.Kept = Kept{[]string{strings.Repeat("0", 64)}}
+	if _, err := Evaluate(undecided).Standing(h, next.digest); err == nil {
+		t.Error("an undecided chain")
+	}
+	byWorkflow := statementOf(t, strings.Split(fmt.Sprintf(chainPolicy, 1), "[maintainers]")[0]+"[maintainers]\nthreshold = 1\nrepository = true\n", "")
+	empty.Statements = []Statement{byWorkflow}
+	if got, err := none.Standing(empty, byWorkflow.digest); err != nil || !got.Met() {
+		t.Errorf("%+v %v", got, err)
+	}
+	recovery := strings.Replace(fmt.Sprintf(chainPolicy, 1), "\n[maintainers]", "recovers = \"sha256:"+head.digest+"\"\n\n[maintainers]", 1)
+	lost := statementOf(t, recovery, "")
+	h.Statements = append(h.Statements, lost)
+	if _, err := c.Standing(h, lost.digest); err == nil {
+		t.Error("a recovery that the head does not allow")
+	}
+}
