@@ -213,29 +213,22 @@ func TestJourney(t *testing.T) {
 	}
 
 	// A release, judged by the address of its repository.
-	release := func(file string, who claims.Claims) string {
-		dir := t.TempDir()
-		path := filepath.Join(dir, file)
-		check(t, os.WriteFile(path, []byte(file), 0o600))
-		check(t, os.WriteFile(path+".sigstore.json", signBlob(t, []byte(file), who), 0o600))
-		return path
-	}
 	repo, err := stack.Forge().Find(name)
 	check(t, err)
 	job := claims.GitHub{Repository: name, RepositoryID: repo.ID, OwnerID: repo.OwnerID, Ref: "refs/tags/v1", Environment: "release"}
-	good := release("widget_1.tar.gz", job)
+	good := releaseFile(t, "widget_1.tar.gz", job)
 	if out := stranger.must(policy.ClassOK, "verify", "-R", url, "--tag", "v1", good); !strings.Contains(out, "allowed by rule binaries") {
 		t.Error(out)
 	}
 	stranger.must(policy.ClassDeny, "verify", "-R", url, "--tag", "v2", good)
 	job.Ref = "refs/heads/main"
-	branch := release("widget_2.tar.gz", job)
+	branch := releaseFile(t, "widget_2.tar.gz", job)
 	stranger.must(policy.ClassDeny, "verify", "-R", url, branch)
 	if out := stranger.must(policy.ClassDeny, "explain", "-R", url, branch); !strings.Contains(out, "ref (.14) is refs/heads/main") {
 		t.Error(out)
 	}
 	job.Ref, job.RepositoryID = "refs/tags/v3", 4711
-	impostor := release("widget_3.tar.gz", job)
+	impostor := releaseFile(t, "widget_3.tar.gz", job)
 	stranger.must(policy.ClassDeny, "verify", "-R", url, impostor) // a repository made anew under the name
 
 	// Off-line nothing is known about what else is bound, and that is said.
