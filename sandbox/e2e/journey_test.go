@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -47,12 +48,14 @@ type computer struct {
 	state string
 	root  string // trusted_root.json
 	env   map[string]string
+
+	transport http.RoundTripper // to the stack
 }
 
 func newComputer(t testing.TB) *computer {
 	t.Helper()
 	dir := t.TempDir()
-	c := &computer{t: t, state: filepath.Join(dir, "state"), root: filepath.Join(dir, "trusted_root.json"), env: map[string]string{}}
+	c := &computer{t: t, state: filepath.Join(dir, "state"), root: filepath.Join(dir, "trusted_root.json"), env: map[string]string{}, transport: stack.Transport()}
 	check(t, os.WriteFile(c.root, stack.TrustedRoot(), 0o600))
 	return c
 }
@@ -61,7 +64,7 @@ func newComputer(t testing.TB) *computer {
 func (c *computer) repopolicy(args ...string) (int, string) {
 	var out bytes.Buffer
 	code := cli.Main(args, cli.Env{
-		Stdout: &out, Stderr: &out, Now: time.Now, Transport: stack.Transport(),
+		Stdout: &out, Stderr: &out, Now: time.Now, Transport: c.transport,
 		Getenv:   func(name string) string { return c.env[name] },
 		StateDir: func() (string, error) { return c.state, nil },
 		Root: func(context.Context, bool) ([]*sigstore.Root, error) {
