@@ -216,10 +216,13 @@ func (e *evaluator) entries(shown map[string]*Statement) {
 		})
 		// Of entries of one signer in one log the first does what all do: however
 		// often somebody logs a signature again, the work stays the same.
-		seen := map[SignatureFacts]bool{}
+		type who struct {
+			signer
+			subject, log string
+		}
+		seen := map[who]bool{}
 		e.sigs[digest] = slices.DeleteFunc(sigs, func(s *signature) bool {
-			k := s.SignatureFacts
-			k.Entry = Entry{Log: k.Entry.Log}
+			k := who{signerOf(&s.Signer), s.Signer.TokenSubject, s.Entry.Log}
 			again := seen[k]
 			seen[k] = true
 			return again

@@ -92,8 +92,9 @@ func (s *Scan) Find(ctx context.Context, q Query) (Found, error) {
 	shards := 0
 	for _, l := range s.Root.Logs() {
 		if l.Generation != 2 {
-			// Entries of Rekor v1 that decide anything cannot be scanned.
-			found.Completeness = policy.CompleteHinted
+			// Entries of Rekor v1 that decide anything cannot be scanned: what
+			// its index says, or fails to say, is as much as is known.
+			found.Completeness = policy.CompleteNone
 			continue
 		}
 		shards++

@@ -3,54 +3,25 @@
 package sandbox_test
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/sigstore/sigstore-go/pkg/bundle"
 
+	"github.com/repopolicy/repopolicy/internal/sigstoretest"
 	"github.com/repopolicy/repopolicy/sandbox"
 	"github.com/repopolicy/repopolicy/sandbox/claims"
 )
-
-const (
-	cosignVersion = "v3.1.3"
-	cosignBuild   = 8 * time.Minute
-)
-
-// cosign builds cosign once, into the user's cache, and returns its path.
-func cosign(t *testing.T) string {
-	t.Helper()
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		t.Skipf("cosign cannot be kept: %v", err)
-	}
-	dir := filepath.Join(cache, "repopolicy", "cosign-"+cosignVersion)
-	binary := filepath.Join(dir, "cosign")
-	if _, err := os.Stat(binary); err == nil {
-		return binary
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), cosignBuild)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, "go", "install", "github.com/sigstore/cosign/v3/cmd/cosign@"+cosignVersion)
-	cmd.Dir = t.TempDir()
-	cmd.Env = append(os.Environ(), "GOBIN="+dir, "GOFLAGS=")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Skipf("cosign %s cannot be built here: %v\n%s", cosignVersion, err, out)
-	}
-	return binary
-}
 
 // TestCosign signs and verifies a blob with cosign, which learns the stack from
 // its TUF repository.
 func TestCosign(t *testing.T) {
 	t.Parallel()
-	binary := cosign(t)
+	binary := sigstoretest.Cosign(t)
 	s, other := start(t, sandbox.Options{Witnesses: 2}), start(t, sandbox.Options{})
 	dir := t.TempDir()
 	run := func(home string, args ...string) (string, error) {

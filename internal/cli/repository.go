@@ -109,6 +109,11 @@ func (a *app) find(ctx context.Context, o *repoOptions) (*found, error) {
 	if out.res, err = r.Resolve(ctx, repo, files); err != nil {
 		return nil, err
 	}
+	if o.scan && out.res.Fork == nil {
+		for name, err := range out.res.Failed {
+			return nil, &fault{reason: policy.BelowRequired, msg: fmt.Sprintf("no answer from the %s: %s", name, err), hint: "try again, or do without --scan"}
+		}
+	}
 	if f := out.res.Fork; f != nil {
 		if path, err := state.WriteEvidence("fork", []byte(fmt.Sprintf("{\"log\":%q,\"seen\":%q,\"new\":%q,\"why\":%q}\n", f.Log, f.Seen, f.New, f.Why))); err == nil {
 			a.err.line("evidence: %s", path)

@@ -3,7 +3,6 @@
 package export
 
 import (
-	"context"
 	"crypto/ecdsa"
 	"crypto/sha256"
 	"fmt"
@@ -13,7 +12,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	protobundle "github.com/sigstore/protobuf-specs/gen/pb-go/bundle/v1"
 
@@ -22,46 +20,11 @@ import (
 
 func sum(s string) string { return fmt.Sprintf("%x", sha256.Sum256([]byte(s))) }
 
-const cosignVersion = "v3.1.3"
-
-// cosignBinary returns cosign: the program that COSIGN names, or one that is
-// built once through the module proxy and kept in the user's cache.
-func cosignBinary(t *testing.T) string {
-	t.Helper()
-	if path := os.Getenv("COSIGN"); path != "" {
-		return path
-	}
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		t.Skipf("cosign is not run: no cache directory: %v", err)
-	}
-	dir := filepath.Join(cache, "repopolicy-test", "cosign-"+cosignVersion)
-	path := filepath.Join(dir, "cosign")
-	if _, err := os.Stat(path); err == nil {
-		return path
-	}
-	if testing.Short() {
-		t.Skip("cosign is not run: building it takes minutes; leave out -short, or name a program with COSIGN")
-	}
-	ctx := t.Context()
-	if deadline, ok := t.Deadline(); ok {
-		var stop context.CancelFunc
-		ctx, stop = context.WithDeadline(ctx, deadline.Add(-time.Minute)) // of all tests here
-		defer stop()
-	}
-	cmd := exec.CommandContext(ctx, "go", "install", "github.com/sigstore/cosign/v3/cmd/cosign@"+cosignVersion)
-	cmd.Dir, cmd.Env = t.TempDir(), append(os.Environ(), "GOBIN="+dir, "GOFLAGS=")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Skipf("cosign is not run: it cannot be built here: %v: %s", err, out)
-	}
-	return path
-}
-
 // TestCosign runs exported commands with the real cosign and compares them with
 // what the policy says. Only the trusted root is added: the tests' own instance
 // is not in Sigstore's TUF repository.
 func TestCosign(t *testing.T) {
-	cosign := cosignBinary(t)
+	cosign := sigstoretest.Cosign(t)
 	inst := sigstoretest.New(t)
 	dir := t.TempDir()
 	write := func(name string, data []byte) {

@@ -3,6 +3,8 @@
 package e2e
 
 import (
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/sigstore/sigstore-go/pkg/sign"
@@ -30,4 +32,13 @@ func signBlob(t testing.TB, artifact []byte, who claims.Claims) []byte {
 	data, err := protojson.Marshal(b)
 	check(t, err)
 	return data
+}
+
+// releaseFile writes an artifact with its evidence beside it and returns its path.
+func releaseFile(t testing.TB, file string, who claims.Claims) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), file)
+	check(t, os.WriteFile(path, []byte(file), 0o600))
+	check(t, os.WriteFile(path+".sigstore.json", signBlob(t, []byte(file), who), 0o600))
+	return path
 }

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -47,12 +48,14 @@ type computer struct {
 	state string
 	root  string // trusted_root.json
 	env   map[string]string
+
+	transport http.RoundTripper // to the stack
 }
 
 func newComputer(t testing.TB) *computer {
 	t.Helper()
 	dir := t.TempDir()
-	c := &computer{t: t, state: filepath.Join(dir, "state"), root: filepath.Join(dir, "trusted_root.json"), env: map[string]string{}}
+	c := &computer{t: t, state: filepath.Join(dir, "state"), root: filepath.Join(dir, "trusted_root.json"), env: map[string]string{}, transport: stack.Transport()}
 	check(t, os.WriteFile(c.root, stack.TrustedRoot(), 0o600))
 	return c
 }
@@ -61,7 +64,7 @@ func newComputer(t testing.TB) *computer {
 func (c *computer) repopolicy(args ...string) (int, string) {
 	var out bytes.Buffer
 	code := cli.Main(args, cli.Env{
-		Stdout: &out, Stderr: &out, Now: time.Now, Transport: stack.Transport(), Version: "v1.0.0",
+		Stdout: &out, Stderr: &out, Now: time.Now, Transport: c.transport, Version: "v1.0.0",
 		Getenv:   func(name string) string { return c.env[name] },
 		StateDir: func() (string, error) { return c.state, nil },
 		Root: func(context.Context, bool) ([]*sigstore.Root, error) {
@@ -213,29 +216,22 @@ func TestJourney(t *testing.T) {
 	}
 
 	// A release, judged by the address of its repository.
-	release := func(file string, who claims.Claims) string {
-		dir := t.TempDir()
-		path := filepath.Join(dir, file)
-		check(t, os.WriteFile(path, []byte(file), 0o600))
-		check(t, os.WriteFile(path+".sigstore.json", signBlob(t, []byte(file), who), 0o600))
-		return path
-	}
 	repo, err := stack.Forge().Find(name)
 	check(t, err)
 	job := claims.GitHub{Repository: name, RepositoryID: repo.ID, OwnerID: repo.OwnerID, Ref: "refs/tags/v1", Environment: "release"}
-	good := release("widget_1.tar.gz", job)
+	good := releaseFile(t, "widget_1.tar.gz", job)
 	if out := stranger.must(policy.ClassOK, "verify", "-R", url, "--tag", "v1", good); !strings.Contains(out, "allowed by rule binaries") {
 		t.Error(out)
 	}
 	stranger.must(policy.ClassDeny, "verify", "-R", url, "--tag", "v2", good)
 	job.Ref = "refs/heads/main"
-	branch := release("widget_2.tar.gz", job)
+	branch := releaseFile(t, "widget_2.tar.gz", job)
 	stranger.must(policy.ClassDeny, "verify", "-R", url, branch)
 	if out := stranger.must(policy.ClassDeny, "explain", "-R", url, branch); !strings.Contains(out, "ref (.14) is refs/heads/main") {
 		t.Error(out)
 	}
 	job.Ref, job.RepositoryID = "refs/tags/v3", 4711
-	impostor := release("widget_3.tar.gz", job)
+	impostor := releaseFile(t, "widget_3.tar.gz", job)
 	stranger.must(policy.ClassDeny, "verify", "-R", url, impostor) // a repository made anew under the name
 
 	// Off-line nothing is known about what else is bound, and that is said.

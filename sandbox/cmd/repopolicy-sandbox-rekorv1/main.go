@@ -14,7 +14,7 @@ import (
 
 func main() {
 	os.Exit(cli.Main(os.Args[1:], cli.Env{
-		Name: "repopolicy-sandbox-rekorv1", Stdout: os.Stdout, Stderr: os.Stderr,
+		Name: "repopolicy-sandbox-rekorv1", Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
 		RekorV1: func(postgres string) sandbox.LogV1 { return rekorv1.Log{Postgres: postgres} },
 	}))
 }

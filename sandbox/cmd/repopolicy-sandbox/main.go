@@ -10,5 +10,5 @@ import (
 )
 
 func main() {
-	os.Exit(cli.Main(os.Args[1:], cli.Env{Name: "repopolicy-sandbox", Stdout: os.Stdout, Stderr: os.Stderr}))
+	os.Exit(cli.Main(os.Args[1:], cli.Env{Name: "repopolicy-sandbox", Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr}))
 }

@@ -28,6 +28,7 @@ const (
 
 // Env is what a command sees of the machine and of the binary that it is in.
 type Env struct {
+	Stdin          io.Reader // of demo --pause
 	Stdout, Stderr io.Writer
 	// Name is the program's name.
 	Name string

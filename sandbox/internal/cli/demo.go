@@ -3,6 +3,7 @@
 package cli
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/sha256"
@@ -42,10 +43,13 @@ var extensionNames = map[int]string{
 }
 
 func (a *app) demo() *cobra.Command {
-	return &cobra.Command{
+	var pause bool
+	c := &cobra.Command{
 		Use: "demo", Short: "start a stack, bind a policy, verify a release by it, and see the attacks refused", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return a.runDemo(cmd.Context()) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.runDemo(cmd.Context(), pause) },
 	}
+	c.Flags().BoolVar(&pause, "pause", false, "wait for Enter before each chapter")
+	return c
 }
 
 // show is the demo's own client: sigstore-go, which knows the stack only by its
@@ -56,18 +60,31 @@ type show struct {
 	stack   *sandbox.Stack
 	trusted *root.TrustedRoot
 	config  *root.SigningConfig
-	wrong   int // outcomes that were not as announced
+	wrong   int            // outcomes that were not as announced
+	enter   *bufio.Scanner // waits for a line between chapters; nil to go on at once
+}
+
+// chapter begins a chapter of the demo.
+func (d *show) chapter(format string, args ...any) {
+	if d.enter != nil {
+		fmt.Fprint(d.Stdout, "\n   … Enter goes on ")
+		d.enter.Scan()
+	}
+	d.say("\n"+format, args...)
 }
 
 func (d *show) say(format string, args ...any) { fmt.Fprintf(d.Stdout, format+"\n", args...) }
 
-func (a *app) runDemo(ctx context.Context) (err error) {
+func (a *app) runDemo(ctx context.Context, pause bool) (err error) {
 	dir, err := os.MkdirTemp("", "repopolicy-sandbox-demo-")
 	if err != nil {
 		return unavailable(err)
 	}
 	defer os.RemoveAll(dir)
 	d := &show{app: a, ctx: ctx}
+	if pause {
+		d.enter = bufio.NewScanner(a.Stdin)
+	}
 	begin := time.Now()
 	d.say("1. A whole Sigstore starts on 127.0.0.1:")
 	if d.stack, err = sandbox.Start(ctx, dir, sandbox.Options{Witnesses: 2, Progress: func(what string) { d.say("   starting: %s", what) }}); err != nil {
@@ -88,7 +105,7 @@ func (a *app) runDemo(ctx context.Context) (err error) {
 	sum := sha256.Sum256(artifact)
 	statement := fmt.Appendf(nil, `{"_type":"https://in-toto.io/Statement/v1","subject":[{"name":"widget_1.2.3.tar.gz","digest":{"sha256":"%s"}}],"predicateType":"https://slsa.dev/provenance/v1","predicate":{}}`, hex.EncodeToString(sum[:]))
 
-	d.say("\n3. The release job of acme/widget signs its artifact and a statement about it; a fork signs the artifact too:")
+	d.chapter("3. The release job of acme/widget signs its artifact and a statement about it; a fork signs the artifact too:")
 	blob, err := d.sign(job, "artifact", &sign.PlainData{Data: artifact})
 	if err != nil {
 		return unavailable(err)
@@ -105,16 +122,16 @@ func (a *app) runDemo(ctx context.Context) (err error) {
 		return unavailable(err)
 	}
 
-	d.say("\n4. What the certificate says of the job:")
+	d.chapter("4. What the certificate says of the job:")
 	if err := d.certificate(dsse); err != nil {
 		return unavailable(err)
 	}
 
-	d.say("\n5. Anybody with the trusted root can verify both:")
+	d.chapter("5. Anybody with the trusted root can verify both:")
 	d.expect("the artifact, by its signature", true, d.verify(blob, artifact, san))
 	d.expect("the artifact, by the statement", true, d.verify(dsse, artifact, san))
 
-	d.say("\n6. And what must be refused is refused:")
+	d.chapter("6. And what must be refused is refused:")
 	d.expect("a changed artifact", false, d.verify(blob, append([]byte("x"), artifact...), san))
 	d.expect("a bundle of the fork mallory/widget", false, d.verify(fork, artifact, san))
 	d.expect("a log entry whose place was changed", false, d.verify(tampered(blob, func(b *protobundle.Bundle) {
@@ -149,7 +166,7 @@ func (d *show) bootstrap(dir string) error {
 	if d.config, err = root.GetSigningConfig(client); err != nil {
 		return err
 	}
-	d.say("\n2. A client that knows one file, the pinned root.json, learns the rest by TUF:")
+	d.chapter("2. A client that knows one file, the pinned root.json, learns the rest by TUF:")
 	d.say("   certificates  %s", d.config.FulcioCertificateAuthorityURLs()[0].URL)
 	d.say("   log           %s (Rekor v%d, %d witnesses)", d.config.RekorLogURLs()[0].URL, d.config.RekorLogURLs()[0].MajorAPIVersion, strings.Count(d.stack.WitnessPolicy(), "witness "))
 	d.say("   time stamps   %s", d.config.TimestampAuthorityURLs()[0].URL)

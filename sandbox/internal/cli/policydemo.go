@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,8 +19,10 @@ import (
 	"github.com/repopolicy/repopolicy/internal/cli"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/sandbox"
 	"github.com/repopolicy/repopolicy/sandbox/claims"
 	"github.com/repopolicy/repopolicy/sandbox/forge"
+	"github.com/repopolicy/repopolicy/sandbox/malice"
 )
 
 const (
@@ -193,18 +196,34 @@ func (d *show) bind(dir, event, what string, want policy.Class) error {
 		if err := (repo{work}).git("clone", "-q", d.stack.Forge().CloneURL(demoRepo), r.dir); err != nil {
 			return err
 		}
-		ci.step(what, want, "bind", "--git", r.dir)
+		made := filepath.Join(work, "bound")
+		ci.step(what, want, "bind", "--git", r.dir, "--output", made)
 		if want != policy.ClassOK {
 			return nil
 		}
-		for _, args := range [][]string{{"checkout", "-q", "--orphan", "repopolicy"}, {"add", "-A"}, {"commit", "-q", "-m", "bound"}, {"push", "-q", "-f", "origin", "HEAD:repopolicy"}} {
-			if err := r.git(args...); err != nil {
-				return err
-			}
-		}
-		return nil
+		return publish(r, made)
 	})
 	return err
+}
+
+// publish adds the signatures below a directory to the branch repopolicy.
+func publish(r repo, made string) error {
+	begin := []string{"switch", "-q", "--orphan", "repopolicy"}
+	if r.git("fetch", "-q", "origin", "repopolicy") == nil {
+		begin = []string{"switch", "-q", "--detach", "FETCH_HEAD"}
+	}
+	if err := r.git(begin...); err != nil {
+		return err
+	}
+	if err := os.CopyFS(r.dir, os.DirFS(made)); err != nil {
+		return err
+	}
+	for _, args := range [][]string{{"add", "-A"}, {"commit", "-q", "-m", "bound"}, {"push", "-q", "origin", "HEAD:refs/heads/repopolicy"}} {
+		if err := r.git(args...); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // releaseFile signs an artifact as a job and puts both into a directory.
@@ -243,7 +262,7 @@ func (d *show) policy(dir string) error {
 		}
 	}
 
-	d.say("\n7. Alice commits a policy for %s and signs it:", demoURL)
+	d.chapter("7. Alice commits a policy for %s and signs it:", demoURL)
 	if err := work.write(".github/workflows/repopolicy.yml", demoWorkflow); err != nil {
 		return err
 	}
@@ -259,7 +278,7 @@ func (d *show) policy(dir string) error {
 		return err
 	}
 
-	d.say("\n8. The repository binds it, in its own workflow:")
+	d.chapter("8. The repository binds it, in its own workflow:")
 	if err := d.bind(dir, "push", "An event that any branch can cause proves nothing, and nothing is logged.", policy.ClassDeny); err != nil {
 		return err
 	}
@@ -267,7 +286,7 @@ func (d *show) policy(dir string) error {
 		return err
 	}
 
-	d.say("\n9. Anyone's first use: from the address alone, without memory or account:")
+	d.chapter("9. Anyone's first use: from the address alone, without memory or account:")
 	stranger.step("The policy, and how it was found.", policy.ClassOK, "show", "-R", demoURL)
 	job := claims.GitHub{Repository: demoRepo, RepositoryID: created.ID, OwnerID: created.OwnerID, Ref: "refs/tags/v1.0.0", Environment: "release"}
 	good, err := d.releaseFile(dir, "widget_1.0.0.tar.gz", job)
@@ -276,7 +295,7 @@ func (d *show) policy(dir string) error {
 	}
 	stranger.step("A release by the workflow that the policy names.", policy.ClassOK, "verify", "-R", demoURL, "--tag", "v1.0.0", good)
 
-	d.say("\n10. Two maintainers from now on; both sign version 2, and the repository binds it:")
+	d.chapter("10. Two maintainers from now on; both sign version 2, and the repository binds it:")
 	if err := work.write(".repopolicy/policy.toml", demoPolicy(2, 2, "release.yml", "alice", "bob")); err != nil {
 		return err
 	}
@@ -300,7 +319,7 @@ func (d *show) policy(dir string) error {
 	newcomer := d.person(dir, "newcomer")
 	newcomer.step("The release is as good as before.", policy.ClassOK, "verify", "-R", demoURL, "--tag", "v1.0.0", good)
 
-	d.say("\n11. The attacks, each refused:")
+	d.chapter("11. The attacks, each refused:")
 	return d.attacks(dir, stranger, good, job)
 }
 
@@ -321,11 +340,53 @@ func (d *show) attacks(dir string, stranger *person, good string, job claims.Git
 	}
 	stranger.step("A repository that was deleted and made anew under the name.", policy.ClassDeny, "verify", "-R", demoURL, other)
 
+	mallory := d.person(dir, "mallory")
+	if err := mallory.signIn(); err != nil {
+		return err
+	}
+	squat, err := d.clone(dir, "squat")
+	if err != nil {
+		return err
+	}
+	for _, args := range [][]string{{"fetch", "-q", "origin", "main"}, {"reset", "-q", "--hard", "FETCH_HEAD"}} {
+		if err := squat.git(args...); err != nil {
+			return err
+		}
+	}
+	if err := squat.write(".repopolicy/policy.toml", demoPolicy(3, 1, "evil.yml", "mallory")); err != nil {
+		return err
+	}
+	for _, args := range [][]string{{"add", "-A"}, {"commit", "-q", "-m", "squat"}} {
+		if err := squat.git(args...); err != nil {
+			return err
+		}
+	}
+	mallory.step("Mallory, whom version 3 would name, signs it in the hope that this counts.", policy.ClassOK, "sign", "--git", squat.dir, "--yes")
+	if err := squat.push(); err != nil {
+		return err
+	}
+	if err := d.bind(dir, "repository_dispatch", "Whoever may push to the default branch can ask to have it bound,", policy.ClassInvalid); err != nil {
+		return err
+	}
+	stranger.step("and nothing has changed for anybody.", policy.ClassOK, "verify", "-R", demoURL, "--tag", "v1.0.0", good)
+
+	heal, err := d.stack.Misbehave(sandbox.Rekor, malice.Reset{})
+	if err != nil {
+		return err
+	}
+	d.person(dir, "passer-by").step("Somebody cuts the line to the log: who knows nothing yet learns nothing.", policy.ClassUnavailable, "verify", "-R", demoURL, good)
+	if err := heal(); err != nil {
+		return err
+	}
+	if err := d.forkedLog(dir, good, job); err != nil {
+		return err
+	}
+
 	rollback, err := d.clone(dir, "rollback")
 	if err != nil {
 		return err
 	}
-	for _, args := range [][]string{{"fetch", "-q", "origin", "repopolicy"}, {"checkout", "-q", "-b", "less", "FETCH_HEAD"}} {
+	for _, args := range [][]string{{"fetch", "-q", "origin", "main"}, {"reset", "-q", "--hard", "FETCH_HEAD"}} {
 		if err := rollback.git(args...); err != nil {
 			return err
 		}
@@ -338,7 +399,7 @@ func (d *show) attacks(dir string, stranger *person, good string, job claims.Git
 	if err := os.Remove(filepath.Join(rollback.dir, ".repopolicy", "signatures", filepath.Base(signatures[0]))); err != nil {
 		return err
 	}
-	for _, args := range [][]string{{"add", "-A"}, {"commit", "-q", "-m", "less"}, {"push", "-q", "-f", "origin", "HEAD:repopolicy", "HEAD:main"}} {
+	for _, args := range [][]string{{"add", "-A"}, {"commit", "-q", "-m", "less"}, {"push", "-q", "-f", "origin", "HEAD:main"}} {
 		if err := rollback.git(args...); err != nil {
 			return err
 		}
@@ -361,4 +422,24 @@ func (d *show) attacks(dir string, stranger *person, good string, job claims.Git
 	d.person(dir, "passenger").step("The forge replaces the policy and deletes every signature: a stranger learns from the log that something is missing,", policy.ClassUnavailable, "verify", "-R", demoURL, good)
 	stranger.step("and who has seen the policy before is not talked out of it.", policy.ClassAlarm, "verify", "-R", demoURL, good)
 	return nil
+}
+
+// forkedLog lets the log show one history to some and another to others.
+func (d *show) forkedLog(dir, good string, job claims.GitHub) error {
+	var second bool
+	heal, err := d.stack.Misbehave(sandbox.Rekor, malice.Fork{Victim: func(*http.Request) bool { return second }})
+	if err != nil {
+		return err
+	}
+	if _, err := d.releaseFile(dir, "widget_1.0.3.tar.gz", job); err != nil {
+		return err
+	}
+	auditor := d.person(dir, "auditor")
+	auditor.step("The log begins to keep two histories. The first looks as it should,", policy.ClassOK, "verify", "-R", demoURL, good)
+	second = true
+	if _, err := d.releaseFile(dir, "widget_1.0.4.tar.gz", job); err != nil {
+		return err
+	}
+	auditor.step("and who is shown the second after the first holds the proof.", policy.ClassAlarm, "verify", "-R", demoURL, good)
+	return heal()
 }

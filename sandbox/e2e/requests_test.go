@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package e2e
+
+import (
+	"maps"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/sandbox"
+)
+
+// counter counts the requests to each service.
+type counter struct {
+	next http.RoundTripper
+	mu   sync.Mutex
+	n    map[string]int
+}
+
+func (c *counter) RoundTrip(r *http.Request) (*http.Response, error) {
+	service := "another: " + r.URL.String()
+	for _, s := range []sandbox.Service{sandbox.Rekor, sandbox.RekorV1, sandbox.Forge} {
+		if strings.TrimPrefix(stack.URL(s), "http://") == r.URL.Host {
+			service = string(s)
+		}
+	}
+	if r.URL.Host == "github.com" {
+		service = string(sandbox.Forge)
+	}
+	c.mu.Lock()
+	c.n[service]++
+	c.mu.Unlock()
+	return c.next.RoundTrip(r)
+}
+
+// TestRequests: a machine without memory needs few requests, and asks nobody but
+// the forge and the log.
+func TestRequests(t *testing.T) {
+	const url = "https://github.com/acme/counted"
+	_, good := bound(t, "acme/counted")
+	c := newComputer(t)
+	count := &counter{next: stack.Transport()}
+	c.transport = count
+	for _, want := range []map[string]int{
+		// advertised refs, commits and trees, files; one question to the index
+		{"forge": 3, "rekor-v1": 1},
+		{"forge": 3, "rekor-v1": 1},
+	} {
+		count.n = map[string]int{}
+		c.must(policy.ClassOK, "verify", "-R", url, good)
+		if !maps.Equal(count.n, want) {
+			t.Errorf("%v, want %v", count.n, want)
+		}
+	}
+}
