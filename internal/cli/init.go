@@ -136,6 +136,9 @@ func (a *app) init(ctx context.Context, o *initOptions) error {
 		if err == nil {
 			err = a.signAs(ctx, &o.signOptions, v, r.signing, r.token)
 		}
+		if f := (*fault)(nil); errors.As(err, &f) { // a second init would change nothing
+			f.hint = "the files are written: commit them and run `repopolicy sign`"
+		}
 		if err != nil {
 			return err
 		}
@@ -157,6 +160,8 @@ func (o *initOptions) check() error {
 		return faultf(policy.Usage, "--maintainers repository: then there are no other maintainers")
 	case o.maintainers.set && o.recovery.set:
 		return faultf(policy.Usage, "--recovery: the repository cannot lose its own account")
+	case strings.Contains(o.workflow.value, "://"):
+		return &fault{reason: policy.Usage, msg: "--workflow: name a file of this repository", hint: "a reusable workflow is found through the one that calls it"}
 	case o.email.set != o.issuer.set:
 		return &fault{reason: policy.Usage, msg: "--email and --issuer go together", hint: "the issuer is https://accounts.google.com, https://github.com/login/oauth or https://login.microsoftonline.com on Sigstore's public instance"}
 	}
@@ -180,7 +185,7 @@ func (r *initRun) look() error {
 		if address, err = repo.Origin(); err != nil {
 			return gitFault(err)
 		}
-		source = "the remote origin"
+		address, source = withoutUser(address), "the remote origin"
 	}
 	if r.policy != nil {
 		doc, err := policy.Parse(r.policy)
@@ -192,7 +197,7 @@ func (r *initRun) look() error {
 			return faultf(policy.Usage, "--repository: %s is about %s", rekorbind.PolicyFile, p.Repository)
 		}
 	} else if p.Repository, err = policy.NormalizeLocator(address); err != nil {
-		msg := fmt.Sprintf("%s %q names no repository: %s", source, address, err)
+		msg := fmt.Sprintf("%s names no repository: %s", source, err)
 		if address == "" {
 			msg = "which repository? It has no remote origin"
 		}
@@ -216,6 +221,16 @@ func (r *initRun) look() error {
 	}
 	r.readFiles()
 	return nil
+}
+
+// withoutUser takes a password or token out of the URL of a remote.
+func withoutUser(address string) string {
+	u, err := url.Parse(address)
+	if err != nil || u.User == nil || u.Scheme != "https" && u.Scheme != "http" {
+		return address
+	}
+	u.User = nil
+	return u.String()
 }
 
 // readFiles reads the files that suggest something. One that cannot be read

@@ -227,3 +227,46 @@ func TestInitIdentity(t *testing.T) {
 		t.Error(text)
 	}
 }
+
+// TestInitTerminal: on a terminal a person is asked before anything becomes
+// public, and can go on later after a no.
+func TestInitTerminal(t *testing.T) {
+	for answer, class := range map[string]policy.Class{"y\n": policy.ClassOK, "n\n": policy.ClassUsage, "\n": policy.ClassUsage} {
+		p := &project{t, "acme/asked", t.TempDir()}
+		git(t, p.dir, "init", "-q", "-b", "main")
+		c := newComputer(t)
+		var err error
+		c.answers = answer
+		c.env["SIGSTORE_ID_TOKEN"], err = stack.Token(alice)
+		check(t, err)
+		out := c.must(class, "init", "--git", p.dir, "--repository", "acme/asked", "--workflow", ".github/workflows/release.yml")
+		if !strings.Contains(out, "alice@example.com, signed in at ") {
+			t.Error(out)
+		}
+		if signed := strings.Contains(out, ".sigstore.json"); signed != (class == policy.ClassOK) {
+			t.Error(out)
+		}
+		if class != policy.ClassOK && !strings.Contains(out, "commit them and run `repopolicy sign`") {
+			t.Error(out)
+		}
+		read(t, p, ".repopolicy/policy.toml")
+	}
+}
+
+// TestRepositoryOnly: without any maintainer the repository's workflow is the
+// quorum, and no sign-in is needed.
+func TestRepositoryOnly(t *testing.T) {
+	const name = "acme/alone"
+	_, err := stack.Forge().Create(name)
+	check(t, err)
+	p := newProject2(t, name)
+	newComputer(t).must(policy.ClassOK, "init", "--git", p.dir, "--repository", name, "--maintainers", "repository", "--workflow", ".github/workflows/release.yml")
+	p.push()
+	a := newActions(t, name)
+	if d := cmp.Diff([]string{"quorum success", "dispatch success", "bind success", "publish success"}, a.trigger("push", "")); d != "" {
+		t.Errorf("%s\n%s", d, a.out.String())
+	}
+	if out := newComputer(t).must(policy.ClassOK, "show", "-R", name); !strings.Contains(out, "repository = true") {
+		t.Error(out)
+	}
+}

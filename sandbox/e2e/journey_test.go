@@ -50,6 +50,7 @@ type computer struct {
 	env   map[string]string
 
 	transport http.RoundTripper // to the stack
+	answers   string            // of who sits at its terminal; "" if there is none
 }
 
 func newComputer(t testing.TB) *computer {
@@ -65,6 +66,7 @@ func (c *computer) repopolicy(args ...string) (int, string) {
 	var out bytes.Buffer
 	code := cli.Main(args, cli.Env{
 		Stdout: &out, Stderr: &out, Now: time.Now, Transport: c.transport, Version: "v1.0.0",
+		Terminal: c.answers != "", Stdin: strings.NewReader(c.answers),
 		Getenv:   func(name string) string { return c.env[name] },
 		StateDir: func() (string, error) { return c.state, nil },
 		Root: func(context.Context, bool) ([]*sigstore.Root, error) {
