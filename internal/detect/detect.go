@@ -104,14 +104,21 @@ func (p *Proposal) tags(names []string) []string {
 		p.found("no tag of a version", `tags = ["v*"]`)
 		return []string{"v*"}
 	case most == v && plain == 0:
-		p.found(fmt.Sprintf("%d tags like v1", v), `tags = ["v*"]`)
+		p.found(tagsLike(v, "v1"), `tags = ["v*"]`)
 		return []string{"v*"}
 	case most == prefixes[best]:
-		p.found(fmt.Sprintf("%d tags like %s1", most, best), "tags = [%q]", best+"*")
+		p.found(tagsLike(most, best+"1"), "tags = [%q]", best+"*")
 		return []string{best + "*"}
 	}
-	p.found(fmt.Sprintf("%d tags like 1.2.3", plain), `tags = "semver"`)
+	p.found(tagsLike(v+plain, "1.2.3"), `tags = "semver"`)
 	return []string{"semver"}
+}
+
+func tagsLike(n int, example string) string {
+	if n == 1 {
+		return "a tag like " + example
+	}
+	return fmt.Sprintf("%d tags like %s", n, example)
 }
 
 func sorted[V any](m map[string]V) []string {

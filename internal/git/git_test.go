@@ -260,6 +260,28 @@ func TestOpen(t *testing.T) {
 	}
 }
 
+// TestSuggestions: names of tags, loose and packed, and the remote's address.
+func TestSuggestions(t *testing.T) {
+	p := initialise(t)
+	p.history(1)
+	if url, err := p.open().Origin(); url != "" || err != nil {
+		t.Errorf("%q %v", url, err)
+	}
+	p.run("tag", "v2")
+	p.run("pack-refs", "--all")
+	p.run("tag", "a/v1")
+	p.run("tag", "-m", "annotated", "v3")
+	p.run("remote", "add", "origin", "https://example.com/a/b")
+	p.run("remote", "add", "other", "https://example.com/c/d")
+	r := p.open()
+	if tags, err := r.Tags(); err != nil || strings.Join(tags, " ") != "a/v1 v2 v3" {
+		t.Errorf("%v %v", tags, err)
+	}
+	if url, err := r.Origin(); err != nil || url != "https://example.com/a/b" {
+		t.Errorf("%q %v", url, err)
+	}
+}
+
 // TestHostileRefs is case 295.
 func TestHostileRefs(t *testing.T) {
 	p := initialise(t)
