@@ -25,7 +25,9 @@ var may = map[string][]string{
 	"trust":             {"policy", "internal/sigstore", "internal/file"},
 	"internal/export":   {"policy"},
 	"internal/aqua":     {"policy"},
-	"internal/cli":      {"internal/export", "internal/aqua", "policy", "oidc", "release", "rekorbind", "trust", "internal/sigstore", "internal/file", "internal/git", "internal/web"},
+	"internal/detect":   {"policy"},
+	"internal/compare":  {"policy"},
+	"internal/cli":      {"internal/export", "internal/aqua", "internal/compare", "internal/detect", "policy", "oidc", "release", "rekorbind", "trust", "internal/sigstore", "internal/file", "internal/git", "internal/web"},
 	"cmd/repopolicy":    {"internal/cli"},
 }
 

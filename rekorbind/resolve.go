@@ -58,6 +58,19 @@ func (r *Resolution) Standing(payload []byte) (policy.Standing, error) {
 	return policy.Evaluate(h).Standing(h, s.Digest())
 }
 
+// Named returns the repositories that statements of that version at hand are
+// about, whoever signed them: where to look for the chain of a repository that
+// is about to take up another name.
+func (r *Resolution) Named(version int) []policy.Locator {
+	var out []policy.Locator
+	for i := range r.history.Statements {
+		if s := &r.history.Statements[i]; s.Err() == nil && s.Version() == version && !slices.Contains(out, s.Repository()) {
+			out = append(out, s.Repository())
+		}
+	}
+	return out
+}
+
 // Resolve returns the chain of the repository. A look-up that fails leaves less
 // known and never an error: what the chain then allows is for the demand to say.
 // The error is about the machine's own state.

@@ -30,6 +30,7 @@ func TestMain(m *testing.M) {
 		"repopolicy": func() {
 			env := cli.OS()
 			env.Now = func() time.Time { return now }
+			env.Version = "v1.0.0"
 			env.Root = func(context.Context, bool) ([]*sigstore.Root, error) {
 				data, err := os.ReadFile(os.Getenv("TEST_ROOT"))
 				if err != nil {

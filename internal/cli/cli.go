@@ -42,6 +42,7 @@ type Env struct {
 	Step           func(step string) // called after each step of signing; nil but in tests
 	// Transport is what requests go through; nil for the default one.
 	Transport http.RoundTripper
+	Version   string // of the program; "" for what the toolchain recorded
 }
 
 // OS returns the real machine.
@@ -209,7 +210,7 @@ func (a *app) command() *cobra.Command {
 	root.SetOut(a.out)
 	root.SetErr(a.err)
 	root.SuggestionsMinimumDistance = 2
-	root.AddCommand(a.verifyCommand(), a.explainCommand(), a.showCommand(), a.logCommand(), a.lockCommand(), a.signCommand(), a.bindCommand(), a.statusCommand(), a.checkCommand(), a.versionCommand())
+	root.AddCommand(a.verifyCommand(), a.explainCommand(), a.showCommand(), a.logCommand(), a.lockCommand(), a.initCommand(), a.editCommand(), a.renewCommand(), a.diffCommand(), a.signCommand(), a.bindCommand(), a.statusCommand(), a.checkCommand(), a.versionCommand())
 	root.AddCommand(a.exportCommand(), a.importCommand(), a.evidenceCommand())
 	return root
 }

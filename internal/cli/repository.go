@@ -58,7 +58,11 @@ type found struct {
 	snapshot *git.Snapshot
 	res      *rekorbind.Resolution
 	demand   policy.Demand
+	local    bool // read from a clone
 }
+
+// behind is what to do about a clone that lacks what the log shows.
+const behind = "the clone may be behind: run `git fetch`; if it stays, a version with [[void]] settles it"
 
 // find resolves the policy of the repository that the flags name.
 func (a *app) find(ctx context.Context, o *repoOptions) (*found, error) {
@@ -66,7 +70,7 @@ func (a *app) find(ctx context.Context, o *repoOptions) (*found, error) {
 	if err != nil {
 		return nil, &fault{reason: policy.Usage, msg: "--repo: " + err.Error(), hint: "write it like https://github.com/acme/widget or acme/widget"}
 	}
-	out := &found{repo: repo}
+	out := &found{repo: repo, local: o.git.set}
 	if err := out.readDemand(o); err != nil {
 		return nil, err
 	}

@@ -35,6 +35,9 @@ func (f *found) usable(a *app) error {
 	if d.Detail != "" {
 		ft.msg += ": " + d.Detail
 	}
+	if f.local && d.Reason == policy.Undisclosed {
+		ft.hint = behind
+	}
 	return ft
 }
 

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -69,8 +70,7 @@ func (a *app) committed(ctx context.Context, o *signOptions) (*draftVersion, err
 	if !o.git.set {
 		o.git.value, o.git.set = ".", true
 	}
-	v := &draftVersion{dir: o.git.value}
-	r, err := git.Open(v.dir)
+	r, err := git.Open(o.git.value)
 	if err != nil {
 		return nil, gitFault(err)
 	}
@@ -85,11 +85,22 @@ func (a *app) committed(ctx context.Context, o *signOptions) (*draftVersion, err
 	} else if err != nil {
 		return nil, gitFault(err)
 	}
+	return a.draft(ctx, o, text)
+}
+
+// draft finds out which statement a policy is that is, or will be, committed in
+// the repository that --git names.
+func (a *app) draft(ctx context.Context, o *signOptions, text []byte) (*draftVersion, error) {
+	v := &draftVersion{dir: o.git.value}
+	var err error
 	if v.doc, err = policy.Parse(text); err != nil {
 		return nil, faultf(policy.PolicyValue, "%s: %s", rekorbind.PolicyFile, err)
 	}
 	o.repo.value, o.repo.set = v.doc.Content().Repository.String(), true
 	if v.found, err = a.find(ctx, &o.repoOptions); err != nil {
+		return nil, err
+	}
+	if err := a.former(ctx, o, v); err != nil {
 		return nil, err
 	}
 	previous, err := v.previous()
@@ -100,6 +111,29 @@ func (a *app) committed(ctx context.Context, o *signOptions) (*draftVersion, err
 		return nil, faultf(policy.PolicyValue, "%s: %s", rekorbind.PolicyFile, err)
 	}
 	return v, nil
+}
+
+// former finds the chain of a repository that is being renamed under its former
+// name: what is bound under the new one is the version that says so, if any.
+func (a *app) former(ctx context.Context, o *signOptions, v *draftVersion) error {
+	c := v.doc.Content()
+	if v.res.Chain.Reason() != policy.NoBinding || c.Version == 1 {
+		return nil
+	}
+	names := v.res.Named(c.Version - 1)
+	if len(names) != 1 || names[0] == c.Repository {
+		return nil
+	}
+	o.repo.value = names[0].String()
+	f, err := a.find(ctx, &o.repoOptions)
+	if err != nil {
+		return err
+	}
+	if n := len(f.res.Chain.Versions()); n == c.Version-1 {
+		a.err.line("note: version %d is about %s", n, names[0])
+		v.found = f
+	}
+	return nil
 }
 
 // previous returns the digest of the statement that the policy follows.
@@ -113,7 +147,11 @@ func (v *draftVersion) previous() (string, error) {
 	case reason == policy.NoBinding:
 		return "", faultf(policy.NoBinding, "the policy is version %d, and nothing of this repository is bound yet", n)
 	case reason != "" && !(reason == policy.Undisclosed && len(versions) >= n-1 && n > 1):
-		return "", faultf(reason, "%s: %s", v.repo, reason.Info().Text)
+		f := faultf(reason, "%s: %s", v.repo, reason.Info().Text)
+		if v.local && reason == policy.Undisclosed {
+			f.hint = behind
+		}
+		return "", f
 	}
 	if len(versions) >= n-1 && n > 1 {
 		return versions[n-2].Statement, nil
@@ -342,10 +380,16 @@ func (a *app) sign(ctx context.Context, o *signOptions) error {
 	if err != nil {
 		return err
 	}
+	return a.signAs(ctx, o, v, s, token)
+}
+
+// signAs signs the draft as the person to whom the token belongs.
+func (a *app) signAs(ctx context.Context, o *signOptions, v *draftVersion, s sigstore.Services, token string) error {
 	claims, err := oidc.UnverifiedClaims(token)
 	if err != nil {
 		return faultf(policy.LoginNeeded, "%s", err)
 	}
+	r := rekorbind.Request{}
 	who := claims.Email
 	if who == "" {
 		who = claims.Subject
@@ -448,9 +492,13 @@ func (v *draftVersion) wasNamed(l policy.Locator) bool {
 
 func (a *app) statusCommand() *cobra.Command {
 	o := &signOptions{}
+	form := &format{allowed: []string{"text", "github"}}
 	cmd := &cobra.Command{
-		Use:     "status",
-		Short:   "say who signed the committed policy, who still has to, and what is in force",
+		Use:   "status",
+		Short: "say who signed the committed policy, who still has to, and what is in force",
+		Long: `Status compares the policy of the last commit with the one in force. With --format
+github it also sets the step's output "ready": "true" if enough maintainers signed a
+version that is not bound yet.`,
 		Example: "  repopolicy status",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -459,6 +507,9 @@ func (a *app) statusCommand() *cobra.Command {
 				return err
 			}
 			a.warn(v.found)
+			if form.value == "github" {
+				a.writeRunnerFiles([]output{{"ready", strconv.FormatBool(v.ready())}}, "")
+			}
 			if p := v.summary(); p != nil {
 				a.out.line("in force    version %d, expires %s, genesis %s, completeness %s", p.Version, p.Expires.Format(time.DateOnly), p.Genesis, p.Completeness)
 				if p.Statement == "sha256:"+policy.Sum(v.statement) {
@@ -484,7 +535,18 @@ func (a *app) statusCommand() *cobra.Command {
 		},
 	}
 	o.signFlags(cmd)
+	cmd.Flags().Var(form, "format", "form of the output")
 	return cmd
+}
+
+// ready reports whether the draft is a new version that enough maintainers
+// signed.
+func (v *draftVersion) ready() bool {
+	if p := v.summary(); p != nil && p.Statement == "sha256:"+policy.Sum(v.statement) {
+		return false
+	}
+	_, _, need, err := v.signatures()
+	return err == nil && need == 0
 }
 
 func orNobody(names []string) string {

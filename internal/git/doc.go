@@ -4,5 +4,5 @@
 // checked against its id. Nothing in a repository is trusted and nothing of it
 // is run: there is no checkout, and replacement refs, grafts, hooks, filters,
 // attributes, alternates and all of the configuration but the format's version
-// and name are never looked at.
+// and name are never looked at; [Repository.Origin] is for suggestions.
 package git

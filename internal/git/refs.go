@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/repopolicy/repopolicy/policy"
@@ -119,6 +120,29 @@ func (r *Repository) Tips() ([]ID, error) {
 		}
 		out = append(out, id)
 	}
+	return out, nil
+}
+
+// Tags returns the names of the tags, sorted.
+func (r *Repository) Tags() ([]string, error) {
+	packed, err := r.packed()
+	if err != nil {
+		return nil, err
+	}
+	names, err := r.looseRefs("refs/tags")
+	if err != nil {
+		return nil, err
+	}
+	for name := range packed {
+		names[name] = true
+	}
+	var out []string
+	for name := range names {
+		if tag, ok := strings.CutPrefix(name, "refs/tags/"); ok {
+			out = append(out, tag)
+		}
+	}
+	slices.Sort(out)
 	return out, nil
 }
 

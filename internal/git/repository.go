@@ -130,17 +130,36 @@ func pointer(path, prefix, base string) (string, error) {
 	return target, nil
 }
 
-// checkFormat looks at the two settings that say how to read everything else.
-func (r *Repository) checkFormat() error {
+// config returns the repository's own configuration.
+func (r *Repository) config() (*config.Config, error) {
+	cfg := config.New()
 	data, err := r.read("config", maxConfig)
 	if errors.Is(err, os.ErrNotExist) {
-		return nil
+		return cfg, nil
 	} else if err != nil {
-		return err
+		return nil, err
 	}
-	cfg := config.New()
 	if err := config.NewDecoder(bytes.NewReader(data)).Decode(cfg); err != nil {
-		return malformed("config: %s", err)
+		return nil, malformed("config: %s", err)
+	}
+	return cfg, nil
+}
+
+// Origin returns the URL of the remote origin as the repository's configuration
+// has it, "" if there is none. It is a suggestion for a person, never trusted.
+func (r *Repository) Origin() (string, error) {
+	cfg, err := r.config()
+	if err != nil {
+		return "", err
+	}
+	return cfg.Section("remote").Subsection("origin").Option("url"), nil
+}
+
+// checkFormat looks at the two settings that say how to read everything else.
+func (r *Repository) checkFormat() error {
+	cfg, err := r.config()
+	if err != nil {
+		return err
 	}
 	ext := cfg.Section("extensions")
 	if f := ext.Option("objectformat"); f != "" && !strings.EqualFold(f, "sha1") {

@@ -64,7 +64,7 @@ func newComputer(t testing.TB) *computer {
 func (c *computer) repopolicy(args ...string) (int, string) {
 	var out bytes.Buffer
 	code := cli.Main(args, cli.Env{
-		Stdout: &out, Stderr: &out, Now: time.Now, Transport: c.transport,
+		Stdout: &out, Stderr: &out, Now: time.Now, Transport: c.transport, Version: "v1.0.0",
 		Getenv:   func(name string) string { return c.env[name] },
 		StateDir: func() (string, error) { return c.state, nil },
 		Root: func(context.Context, bool) ([]*sigstore.Root, error) {

@@ -42,6 +42,9 @@ var stack *sandbox.Stack
 func TestMain(m *testing.M) { os.Exit(run(m)) }
 
 func run(m *testing.M) int {
+	if file := os.Getenv(asProgram); file != "" {
+		return program(file)
+	}
 	dir, err := os.MkdirTemp("", "e2e")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

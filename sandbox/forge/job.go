@@ -101,12 +101,15 @@ func (x *execution) prepare(w *actionlint.Workflow, job *actionlint.Job, l level
 	} else {
 		c.Runner = "github-hosted"
 	}
-	j := &Job{ID: l.prefix + job.ID.Value, Claims: c, IDToken: allowed.idToken(), Env: map[string]string{}, Outputs: map[string]string{}, forge: x.forge, repo: x.repo, scope: s, job: job}
-	for k, v := range x.github() {
+	j := &Job{ID: l.prefix + job.ID.Value, Claims: c, IDToken: allowed.idToken(), Contents: allowed.contents(), Env: map[string]string{}, Outputs: map[string]string{}, forge: x.forge, repo: x.repo, scope: s, job: job}
+	values := x.github()
+	for k, v := range values {
 		if text, ok := v.(string); ok {
 			j.Env["GITHUB_"+strings.ToUpper(k)] = text
 		}
 	}
+	values["token"] = "sandbox-contents-" + j.Contents
+	s["github"] = values
 	maps.Copy(j.Env, map[string]string{"CI": "true", "GITHUB_ACTIONS": "true", "GITHUB_JOB": job.ID.Value, "RUNNER_ENVIRONMENT": c.Runner, "RUNNER_OS": "Linux"})
 	env := map[string]any{}
 	for _, e := range []*actionlint.Env{w.Env, job.Env} {

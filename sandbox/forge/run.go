@@ -54,6 +54,10 @@ type Job struct {
 	ID      string
 	Claims  claims.GitHub // what its tokens say
 	IDToken bool          // whether it may have tokens
+	// Contents is what its own token may do with the repository's content: read,
+	// write or nothing. Steps find the token in github.token, as
+	// sandbox-contents-read and so on; it opens nothing here.
+	Contents string
 	// Env is its environment: GITHUB_*, RUNNER_*, the env of workflow and job
 	// and, where it may have tokens, ACTIONS_ID_TOKEN_REQUEST_URL and _TOKEN.
 	Env   map[string]string

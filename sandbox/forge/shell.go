@@ -156,8 +156,36 @@ func (j *Job) action(ctx context.Context, dir string, step Step, s scope, st sta
 		return err
 	}
 	if _, err := git(target, nil, "checkout", "--quiet", "--detach", at); err != nil {
-		_, err = git(target, nil, "checkout", "--quiet", "--detach", "origin/"+strings.TrimPrefix(at, "refs/heads/"))
+		if _, err = git(target, nil, "checkout", "--quiet", "--detach", "origin/"+strings.TrimPrefix(at, "refs/heads/")); err != nil {
+			return err
+		}
+	}
+	// As the action: one ref unless the depth is 0, and no credentials to push
+	// with but those of the job, if it keeps them.
+	if with["fetch-depth"] != "0" {
+		if err := onlyRef(target, repo.DefaultBranch); err != nil {
+			return err
+		}
+	}
+	if j.Contents != "write" || with["persist-credentials"] == "false" {
+		_, err := git(target, nil, "remote", "set-url", "--push", "origin", "file:///nothing-to-push-with")
 		return err
+	}
+	return nil
+}
+
+// onlyRef removes the remote branches but one from a clone.
+func onlyRef(dir, branch string) error {
+	refs, err := git(dir, nil, "for-each-ref", "--format=%(refname)", "refs/remotes/origin")
+	if err != nil {
+		return err
+	}
+	for _, ref := range strings.Fields(refs) {
+		if name := strings.TrimPrefix(ref, "refs/remotes/origin/"); name != branch && name != "HEAD" {
+			if _, err := git(dir, nil, "update-ref", "-d", ref); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }

@@ -150,6 +150,13 @@ type permissions map[string]string
 
 func (p permissions) idToken() bool { return p["id-token"] == "write" }
 
+func (p permissions) contents() string {
+	if p == nil {
+		return "read"
+	}
+	return p["contents"]
+}
+
 // permissionsOf returns what a file or a job declares; what it does not name it
 // does not have. Without a declaration the outer permissions hold.
 func permissionsOf(declared *actionlint.Permissions, outer permissions) permissions {

@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"github.com/repopolicy/repopolicy/policy"
+)
+
+func versionN(t *testing.T, n int, more string) *policy.Document {
+	t.Helper()
+	d, err := policy.Parse(fmt.Appendf(nil, "format = \"repopolicy/v1\"\nrepository = \"https://github.com/acme/widget\"\nversion = %d\nexpires = 203%d-01-01T00:00:00Z\n%s%s", n, n, bumpTail, more))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// TestSides: which two policies a diff is about.
+func TestSides(t *testing.T) {
+	var chain []policy.Version
+	for n := range 3 {
+		chain = append(chain, policy.Version{Number: n + 1, Document: versionN(t, n+1, "")})
+	}
+	draft, same := side{versionN(t, 4, ""), false}, side{versionN(t, 3, ""), false}
+	for _, c := range []struct {
+		chain   []policy.Version
+		draft   side
+		numbers []int
+		want    string
+	}{
+		{chain, draft, nil, "3 4 draft"},
+		{chain, same, nil, "3 3"},
+		{chain, draft, []int{1}, "1 4 draft"},
+		{chain, draft, []int{1, 2}, "1 2"},
+		{chain, draft, []int{3, 1}, "3 1"},
+		{chain, draft, []int{4}, "there is no version 4"},
+		{chain, draft, []int{1, 4}, "there is no version 4"},
+		{nil, draft, nil, "0 4 draft"},
+		{nil, draft, []int{1}, "there is no version 1"},
+		{chain, side{}, nil, "2 3"},
+		{chain, side{}, []int{1}, "1 3"},
+		{chain, side{}, []int{2, 1}, "2 1"},
+		{chain, side{}, []int{4}, "there is no version 4"},
+		{chain[:1], side{}, nil, "only one version"},
+		{nil, side{}, []int{1}, "there is no version"},
+	} {
+		before, after, err := sides(c.chain, c.draft, c.numbers)
+		got := ""
+		if err != nil {
+			if got = err.Error(); !strings.Contains(got, c.want) {
+				t.Errorf("%d %v: %s", len(c.chain), c.numbers, got)
+			}
+			continue
+		}
+		n := 0
+		if before.doc != nil {
+			if n = before.doc.Content().Version; !before.bound {
+				t.Errorf("%v: the old side is not bound", c.numbers)
+			}
+		}
+		if got = fmt.Sprintf("%d %d", n, after.doc.Content().Version); !after.bound {
+			got += " draft"
+		}
+		if got != c.want {
+			t.Errorf("%d %v: %s, want %s", len(c.chain), c.numbers, got, c.want)
+		}
+	}
+}
+
+// TestDiffOutput: text and JSON come from one value, and the JSON is what the
+// schema says.
+func TestDiffOutput(t *testing.T) {
+	schema, err := jsonschema.NewCompiler().Compile("../../schema/diff-v1.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	repo, err := policy.ParseLocator("https://github.com/acme/widget")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const rule = "[[release]]\nname = \"r\"\ntags = [\"v*\"]\nartifacts = [\"w*\"]\nworkflow = \".github/workflows/release.yml\"\n"
+	one, two := side{versionN(t, 1, ""), true}, side{versionN(t, 2, rule), false}
+	for _, c := range []struct {
+		before, after side
+		loosens       bool
+		text          []string
+	}{
+		{one, two, true, []string{"from version 1 to version 2, as committed", "~ expires: 2032-01-01T00:00:00Z, was 2031-01-01T00:00:00Z\n", "+ release: r: .github/workflows/release.yml for w* of tags v* (loosens)", "\n-version = 1\n", "\n+version = 2\n"}},
+		{two, one, false, []string{"- release: r\n"}},
+		{side{}, one, true, []string{"from nothing to version 1\n", "+ maintainers.repository: true (loosens)"}},
+		{one, one, false, []string{"  the same\n"}},
+	} {
+		var out bytes.Buffer
+		a := &app{out: &printer{w: &out}}
+		if err := a.printDiff(&found{repo: repo}, c.before, c.after, false); err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range c.text {
+			if !strings.Contains(out.String(), want) {
+				t.Errorf("no %q in\n%s", want, out.String())
+			}
+		}
+		out.Reset()
+		if err := a.printDiff(&found{repo: repo}, c.before, c.after, true); err != nil {
+			t.Fatal(err)
+		}
+		v, err := jsonschema.UnmarshalJSON(bytes.NewReader(out.Bytes()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := schema.Validate(v); err != nil {
+			t.Errorf("%v\n%s", err, out.String())
+		}
+		if v.(map[string]any)["loosens"] != c.loosens {
+			t.Error(out.String())
+		}
+	}
+}
+
+// TestLockSchema: the schema and the reader agree about lock files.
+func TestLockSchema(t *testing.T) {
+	schema, err := jsonschema.NewCompiler().Compile("../../schema/lock-v1.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	digest := strings.Repeat("0a", 32)
+	for _, c := range []struct {
+		l  lock
+		ok bool
+	}{
+		{lock{schemaURL("lock-v1"), "https://github.com/acme/widget", []string{digest}}, true},
+		{lock{schemaURL("lock-v1"), "https://github.com/acme/widget", []string{digest, digest}}, true},
+		{lock{schemaURL("lock-v2"), "https://github.com/acme/widget", []string{digest}}, false},
+		{lock{schemaURL("lock-v1"), "https://github.com/acme/widget", []string{}}, false},
+		{lock{schemaURL("lock-v1"), "https://github.com/acme/widget", []string{digest[1:]}}, false},
+		{lock{schemaURL("lock-v1"), "https://github.com/acme/widget", []string{strings.ToUpper(digest)}}, false},
+	} {
+		data, err := json.Marshal(c.l)
+		if err != nil {
+			t.Fatal(err)
+		}
+		v, err := jsonschema.UnmarshalJSON(bytes.NewReader(data))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := schema.Validate(v); (err == nil) != c.ok {
+			t.Errorf("%s: %v", data, err)
+		}
+		if err := c.l.check(); (err == nil) != c.ok {
+			t.Errorf("%s: %v", data, err)
+		}
+	}
+}

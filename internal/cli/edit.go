@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/rogpeppe/go-internal/diff"
+	"github.com/spf13/cobra"
+
+	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/rekorbind"
+)
+
+type editOptions struct {
+	signOptions
+	expires  typed
+	noEditor bool
+}
+
+func (o *editOptions) flags(cmd *cobra.Command) {
+	o.git.name, o.expires.name = "DIR", "DURATION"
+	f := cmd.Flags()
+	f.Var(&o.git, "git", "work in the repository in this directory instead of the working directory")
+	f.Var(&o.expires, "expires", "life of the new version, such as 1y or 90d (default 1y)")
+	f.StringArrayVar(&o.roots, "trusted-root", nil, "trust this trusted_root.json `FILE` instead of Sigstore's public instance")
+	f.BoolVar(&o.scan, "scan", false, "read all entries of Rekor v2 instead of asking an index")
+}
+
+func (a *app) editCommand() *cobra.Command {
+	o := &editOptions{}
+	cmd := &cobra.Command{
+		Use:   "edit",
+		Short: "begin the next version of the policy",
+		Long: `Edit takes the policy of the last commit, counts its version up by one, moves its
+expiry, and opens the editor that VISUAL or EDITOR names, if there is a terminal. What
+comes back is written into the working tree only if it is a valid policy. Comments and
+layout stay as they are. The committed version must be in force: what follows a version
+that nobody bound would bind nothing.`,
+		Example: "  repopolicy edit\n  repopolicy edit --no-editor --expires 90d",
+		Args:    cobra.NoArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return a.edit(cmd.Context(), o) },
+	}
+	o.flags(cmd)
+	cmd.Flags().BoolVar(&o.noEditor, "no-editor", false, "open no editor: change version and expiry only")
+	return cmd
+}
+
+func (a *app) renewCommand() *cobra.Command {
+	o := &editOptions{noEditor: true}
+	cmd := &cobra.Command{
+		Use:     "renew",
+		Short:   "begin a next version that differs in its expiry only",
+		Long:    "Renew is edit without an editor: it changes version and expiry of the policy, nothing\nelse. The new version has to be signed and bound like every other.",
+		Example: "  repopolicy renew",
+		Args:    cobra.NoArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return a.edit(cmd.Context(), o) },
+	}
+	o.flags(cmd)
+	return cmd
+}
+
+func (a *app) edit(ctx context.Context, o *editOptions) error {
+	if !o.expires.set {
+		o.expires.value = defaultExpiry
+	}
+	until, err := expiry(a.Now(), o.expires.value)
+	if err != nil {
+		return faultf(policy.Usage, "--expires: %s", err)
+	}
+	if !o.git.set {
+		dir, err := findWorktree(".")
+		if err != nil {
+			return faultf(policy.Usage, "this is not a Git repository")
+		}
+		o.git.value, o.git.set = dir, true
+	}
+	v, err := a.committed(ctx, &o.signOptions)
+	if err != nil {
+		return err
+	}
+	a.warn(v.found)
+	old := v.doc
+	if p := v.summary(); p == nil || v.res.Chain.Reason() != "" || p.Statement != "sha256:"+policy.Sum(v.statement) {
+		return &fault{reason: policy.Usage, msg: fmt.Sprintf("the committed version %d is not in force yet", old.Content().Version), hint: "`repopolicy status` says what it lacks; to change it before it is bound, edit the file itself and sign again"}
+	}
+	tree, err := openWorktree(o.git.value)
+	if err != nil {
+		return faultf(policy.Usage, "%s", err)
+	}
+	defer tree.root.Close()
+	if err := unchanged(tree, old); err != nil {
+		return err
+	}
+	text, err := bump(old, until)
+	if err != nil {
+		return err
+	}
+	if !o.noEditor && a.Terminal && a.Stdin != nil {
+		if text, err = a.editor(ctx, text); err != nil {
+			return err
+		}
+	}
+	doc, err := policy.Parse(text)
+	if err != nil {
+		return faultf(policy.PolicyValue, "%s: %s", rekorbind.PolicyFile, err)
+	}
+	if n := old.Content().Version + 1; doc.Content().Version != n {
+		return faultf(policy.Usage, "the version must be %d, not %d", n, doc.Content().Version)
+	}
+	if err := unchanged(tree, old); err != nil { // meanwhile
+		return err
+	}
+	if err := tree.replace(rekorbind.PolicyFile, text); err != nil {
+		return faultf(policy.Usage, "%s", err)
+	}
+	name := fmt.Sprintf("%s, version ", rekorbind.PolicyFile)
+	a.out.text(string(diff.Diff(name+strconv.Itoa(old.Content().Version), old.Text(), name+strconv.Itoa(doc.Content().Version), text)))
+	for _, p := range policy.Lint(doc, a.Now()) {
+		a.err.line("warning: %s", p)
+	}
+	a.err.line("next: git commit -m 'version %d of the policy' %s, then repopolicy sign, commit and push", doc.Content().Version, rekorbind.PolicyFile)
+	return nil
+}
+
+// unchanged is the error that the policy in the tree is not the committed one.
+func unchanged(tree *worktree, committed *policy.Document) error {
+	data, err := tree.read(rekorbind.PolicyFile, policy.MaxPolicyBytes)
+	if err != nil {
+		return faultf(policy.PolicyUnreadable, "%s", err)
+	}
+	if !bytes.Equal(data, committed.Text()) {
+		return &fault{reason: policy.Usage, msg: rekorbind.PolicyFile + " differs from the last commit", hint: "commit or undo the changes first"}
+	}
+	return nil
+}
+
+// bump returns the text with the next version and that expiry; every other byte
+// stays.
+func bump(d *policy.Document, until time.Time) ([]byte, error) {
+	lines := bytes.SplitAfter(bytes.Clone(d.Text()), []byte("\n"))
+	for key, value := range map[string]string{"version": strconv.Itoa(d.Content().Version + 1), "expires": until.UTC().Format("2006-01-02T15:04:05Z")} {
+		n := d.Pos(key).Line - 1
+		name, rest, ok := bytes.Cut(lines[n], []byte("="))
+		if !ok || string(bytes.TrimSpace(name)) != key {
+			return nil, faultf(policy.Internal, "%s is not in line %d", key, n+1)
+		}
+		lexeme := bytes.TrimLeft(rest, " \t")
+		end := bytes.IndexAny(lexeme, " \t\r\n#")
+		if end < 0 {
+			end = len(lexeme)
+		}
+		space := rest[:len(rest)-len(lexeme)]
+		lines[n] = bytes.Join([][]byte{name, []byte("="), space, []byte(value), lexeme[end:]}, nil)
+	}
+	text := bytes.Join(lines, nil)
+	doc, err := policy.Parse(text)
+	if err != nil {
+		f := faultf(policy.PolicyValue, "the next version would not be valid: %s", err)
+		if pe := (*policy.ParseError)(nil); errors.As(err, &pe) {
+			f.hint = pe.Problems[0].Hint
+		}
+		return nil, f
+	}
+	if c := doc.Content(); c.Version != d.Content().Version+1 || !c.Expires.Equal(until) {
+		return nil, faultf(policy.Internal, "version and expiry did not change as they should")
+	}
+	return text, nil
+}
+
+// editor lets a person edit the text until it is a valid policy. A text that is
+// given up stays where it was edited.
+func (a *app) editor(ctx context.Context, text []byte) ([]byte, error) {
+	command := ""
+	if a.Getenv != nil {
+		if command = a.Getenv("VISUAL"); command == "" {
+			command = a.Getenv("EDITOR")
+		}
+	}
+	fields := strings.Fields(command)
+	if len(fields) == 0 {
+		return nil, &fault{reason: policy.Usage, msg: "which editor?", hint: "set VISUAL or EDITOR, or use --no-editor and edit the file yourself"}
+	}
+	dir, err := os.MkdirTemp("", "repopolicy-")
+	if err != nil {
+		return nil, faultf(policy.Usage, "%s", err)
+	}
+	path := filepath.Join(dir, "policy.toml")
+	if err := os.WriteFile(path, text, 0o600); err != nil {
+		return nil, faultf(policy.Usage, "%s", err)
+	}
+	for {
+		cmd := exec.CommandContext(ctx, fields[0], append(fields[1:], path)...)
+		cmd.Stdin, cmd.Stdout, cmd.Stderr = a.Stdin, a.Stdout, a.Env.Stderr
+		if err := cmd.Run(); err != nil {
+			return nil, &fault{reason: policy.Usage, msg: fmt.Sprintf("%s: %s", fields[0], err), hint: "nothing was changed; what was edited is in " + path}
+		}
+		text, err := readPolicy(path)
+		if err != nil {
+			return nil, err
+		}
+		_, err = policy.Parse(text)
+		if err == nil {
+			return text, os.RemoveAll(dir)
+		}
+		var pe *policy.ParseError
+		if !errors.As(err, &pe) {
+			return nil, err
+		}
+		for _, p := range pe.Problems {
+			a.err.line("error: %s", p)
+		}
+		if err := a.agree(&signOptions{}, "Edit again?"); err != nil {
+			return nil, &fault{reason: pe.Reason(), msg: "what was edited is not a valid policy", hint: "nothing was changed; it is in " + path}
+		}
+	}
+}

@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package e2e
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/repopolicy/repopolicy/sandbox/claims"
+)
+
+// A guide's console blocks that need a forge and a log begin with
+// "```console sandbox NAME": NAME types them at a computer of their own. A line
+// "$ …" is a command, "> …" continues it, "exit N" below says how it ends; what
+// else stands there is not compared.
+const guideBlock = "```console sandbox "
+
+// guide is a page that is being followed.
+type guide struct {
+	t        *testing.T
+	page     string
+	people   map[string]*person
+	runs     map[string]*actions // by repository
+	commands int
+}
+
+// person is somebody at a computer.
+type person struct {
+	home, cwd string
+	env       []string
+}
+
+// renameCommand is gh as a maintainer uses it: of the whole API, renaming.
+const renameCommand = `#!/bin/sh
+[ "$1 $2 $3" = "api -X PATCH" ] && [ "$5" = -f ] || { echo "gh: $*" >&2; exit 1; }
+echo "${4#repos/} ${6#name=}" > "$E2E_RENAME"
+`
+
+func (g *guide) person(name string) *person {
+	g.t.Helper()
+	if p := g.people[name]; p != nil {
+		return p
+	}
+	home := g.t.TempDir()
+	p := &person{home: home, cwd: home}
+	self, err := os.Executable()
+	check(g.t, err)
+	check(g.t, os.WriteFile(filepath.Join(home, "repopolicy"), []byte("#!/bin/sh\nexec "+self+" \"$@\"\n"), 0o700))
+	check(g.t, os.WriteFile(filepath.Join(home, "gh"), []byte(renameCommand), 0o700))
+	p.env = []string{
+		"PATH=" + home + string(os.PathListSeparator) + os.Getenv("PATH"), "HOME=" + home, asProgram + "=" + writeWorld(g.t, filepath.Join(home, "state")),
+		"E2E_RENAME=" + filepath.Join(home, "rename"), "GIT_CONFIG_GLOBAL=" + filepath.Join(home, "gitconfig"), "GIT_CONFIG_NOSYSTEM=1", "GIT_TERMINAL_PROMPT=0", "LC_ALL=C",
+	}
+	base := strings.TrimSuffix(stack.Forge().CloneURL("x/y"), "x/y.git")
+	check(g.t, os.WriteFile(filepath.Join(home, "gitconfig"), fmt.Appendf(nil, "[user]\n\tname = %s\n\temail = %s@example.com\n[url %q]\n\tinsteadOf = https://github.com/\n[push]\n\tdefault = current\n", name, name, base), 0o600))
+	g.people[name] = p
+	return p
+}
+
+// types lets somebody type a command, and returns how it ended. A push to a
+// repository's default branch starts its workflows.
+func (g *guide) types(name, command string) (int, string) {
+	g.t.Helper()
+	p := g.person(name)
+	heads := map[string]string{}
+	for repo := range g.runs {
+		heads[repo] = mainOf(g.t, repo)
+	}
+	token, err := stack.Token(claims.Email{Address: name + "@example.com"})
+	check(g.t, err)
+	cmd := exec.CommandContext(g.t.Context(), "bash", "-c", command+"\ncode=$?; pwd > "+filepath.Join(p.home, "cwd")+"; exit $code")
+	cmd.Dir, cmd.Env = p.cwd, append([]string{"SIGSTORE_ID_TOKEN=" + token}, p.env...)
+	out, err := cmd.CombinedOutput()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		g.t.Fatal(err)
+	}
+	if data, err := os.ReadFile(filepath.Join(p.home, "cwd")); err == nil {
+		p.cwd = strings.TrimSpace(string(data))
+	}
+	if data, err := os.ReadFile(filepath.Join(p.home, "rename")); err == nil {
+		from, to, _ := strings.Cut(strings.TrimSpace(string(data)), " ")
+		owner, _, _ := strings.Cut(from, "/")
+		check(g.t, errors.Join(stack.Forge().Move(from, owner+"/"+to), os.Remove(filepath.Join(p.home, "rename"))))
+		g.runs[owner+"/"+to] = newActions(g.t, owner+"/"+to)
+		heads[owner+"/"+to] = heads[from]
+		delete(g.runs, from)
+	}
+	for repo, a := range g.runs {
+		if head := mainOf(g.t, repo); head != heads[repo] {
+			jobs := strings.Join(a.trigger("push", heads[repo]), ", ")
+			if strings.Contains(jobs, "failure") {
+				g.t.Errorf("%s: %s: the workflow: %s\n%s", g.page, command, jobs, a.out.String())
+			}
+		}
+	}
+	return cmd.ProcessState.ExitCode(), string(out)
+}
+
+// mainOf returns the commit of a repository's default branch.
+func mainOf(t testing.TB, repo string) string {
+	t.Helper()
+	hash, _, _ := strings.Cut(git(t, ".", "ls-remote", stack.Forge().CloneURL(repo), "refs/heads/main"), "\t")
+	return hash
+}
+
+// repository puts a repository with a release workflow on the forge.
+func (g *guide) repository(name, visibility string) {
+	g.t.Helper()
+	_, err := stack.Forge().Create(name)
+	check(g.t, err)
+	_, err = stack.Forge().Commit(name, "main", map[string]string{".github/workflows/release.yml": "on:\n  push:\n    tags: ['v*']\npermissions: {}\njobs:\n  release:\n    runs-on: ubuntu-latest\n    environment: release\n    permissions:\n      id-token: write\n    steps:\n      - run: make\n"})
+	check(g.t, err)
+	check(g.t, stack.Forge().SetVisibility(name, visibility))
+	g.runs[name] = newActions(g.t, name)
+}
+
+// release puts what the repository's release workflow made where somebody
+// downloads to.
+func (g *guide) release(name, repo string) {
+	g.t.Helper()
+	r, err := stack.Forge().Find(repo)
+	check(g.t, err)
+	const file = "widget_1.2.3.tar.gz"
+	path := filepath.Join(g.person(name).home, file)
+	check(g.t, os.WriteFile(path, []byte(file), 0o600))
+	bundle := signBlob(g.t, []byte(file), claims.GitHub{Repository: repo, RepositoryID: r.ID, OwnerID: r.OwnerID, Ref: "refs/tags/v1.2.3", Environment: "release"})
+	check(g.t, os.WriteFile(path+".sigstore.json", bundle, 0o600))
+}
+
+// follow types everything that a page shows. In a page with another owner than
+// acme, the repositories are that owner's.
+func (g *guide) follow(page, owner string) {
+	g.t.Helper()
+	g.page = page
+	text, err := os.ReadFile(filepath.Join("../..", page))
+	check(g.t, err)
+	text = bytes.ReplaceAll(text, []byte("acme/"), []byte(owner+"/"))
+	blocks := strings.Split(string(text), guideBlock)
+	for _, block := range blocks[1:] {
+		body, _, ok := strings.Cut(block, "\n```")
+		if !ok {
+			g.t.Fatalf("%s: a block that does not end", page)
+		}
+		lines := strings.Split(body, "\n")
+		name := lines[0]
+		for i := 1; i < len(lines); {
+			command, ok := strings.CutPrefix(lines[i], "$ ")
+			if i++; !ok {
+				continue
+			}
+			for i < len(lines) && strings.HasPrefix(lines[i], "> ") {
+				command += "\n" + lines[i][2:]
+				i++
+			}
+			want := 0
+			if i < len(lines) && strings.HasPrefix(lines[i], "exit ") {
+				want, err = strconv.Atoi(lines[i][5:])
+				check(g.t, err)
+			}
+			if name == "user" && strings.Contains(command, "widget_1.2.3.tar.gz") {
+				g.release(name, owner+"/widget")
+			}
+			g.commands++
+			if code, out := g.types(name, command); code != want {
+				g.t.Fatalf("%s: %s: $ %s\nexit %d, want %d\n%s", page, name, command, code, want, out)
+			}
+		}
+	}
+}
+
+// TestGuides follows the guides, in the order in which they build on each other.
+func TestGuides(t *testing.T) {
+	for _, name := range []string{"bash", "sed"} {
+		if _, err := exec.LookPath(name); err != nil {
+			t.Skip(name + " is not installed")
+		}
+	}
+	g := &guide{t: t, people: map[string]*person{}, runs: map[string]*actions{}}
+	g.repository("acme/widget", "public")
+	g.repository("acme/secret", "private")
+	g.follow("docs/maintainer.md", "acme")
+	if g.commands < 30 {
+		t.Errorf("only %d commands in the maintainer's guide", g.commands)
+	}
+	g.follow("docs/consumer.md", "acme")
+	g = &guide{t: t, people: map[string]*person{}, runs: map[string]*actions{}}
+	g.repository("readme/widget", "public")
+	g.follow("README.md", "readme")
+	if g.commands < 4 {
+		t.Errorf("only %d commands in the README", g.commands)
+	}
+}

@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/repopolicy/repopolicy/internal/cli"
+	"github.com/repopolicy/repopolicy/internal/sigstore"
+	"github.com/repopolicy/repopolicy/sandbox"
+	"github.com/repopolicy/repopolicy/sandbox/forge"
+	"github.com/repopolicy/repopolicy/sandbox/internal/issuer"
+)
+
+// asProgram names the environment variable with which this test binary is the
+// program itself, as a process of its own. Its value is a file with a world.
+const asProgram = "E2E_WORLD"
+
+// world says to another process where the stack is.
+type world struct {
+	Root    json.RawMessage
+	Configs []json.RawMessage
+	Hosts   map[string]string
+	State   string // directory; "" for one below HOME
+}
+
+func writeWorld(t testing.TB, state string) string {
+	t.Helper()
+	host := func(s sandbox.Service) string { return strings.TrimPrefix(stack.URL(s), "http://") }
+	data, err := json.Marshal(world{stack.TrustedRoot(), []json.RawMessage{stack.SigningConfig(1), stack.SigningConfig(2)}, map[string]string{
+		"token.actions.githubusercontent.com": host(sandbox.Issuer), "github.com": host(sandbox.Forge),
+	}, state})
+	check(t, err)
+	path := filepath.Join(t.TempDir(), "world.json")
+	check(t, os.WriteFile(path, data, 0o600))
+	return path
+}
+
+// program runs the command line in the world of a file.
+func program(file string) int {
+	var w world
+	data, err := os.ReadFile(file)
+	if err == nil {
+		err = json.Unmarshal(data, &w)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 70
+	}
+	if w.State == "" {
+		w.State = filepath.Join(os.Getenv("HOME"), "state")
+	}
+	return cli.Main(os.Args[1:], cli.Env{
+		Stdout: os.Stdout, Stderr: os.Stderr, Now: time.Now, Getenv: os.Getenv, Version: "v1.0.0",
+		Transport: &issuer.Transport{Base: http.DefaultTransport, Hosts: w.Hosts},
+		StateDir:  func() (string, error) { return w.State, nil },
+		Root: func(context.Context, bool) ([]*sigstore.Root, error) {
+			r, err := sigstore.ParseRoot("sandbox", w.Root)
+			return []*sigstore.Root{r}, err
+		},
+		SigningConfigs: func(context.Context) ([][]byte, error) {
+			var out [][]byte
+			for _, c := range w.Configs {
+				out = append(out, c)
+			}
+			return out, nil
+		},
+	})
+}
+
+// The commands of a runner that reach beyond the sandbox: go would download the
+// program, gh would ask GitHub's API.
+const (
+	goCommand = `#!/bin/sh
+[ "$1" = run ] && [ "$2" = github.com/repopolicy/repopolicy/cmd/repopolicy@v1.0.0 ] || { echo "go: not the pinned program: $*" >&2; exit 1; }
+shift 2
+exec "$E2E_BINARY" "$@"
+`
+	ghCommand = `#!/bin/sh
+[ "$GH_TOKEN" = sandbox-contents-write ] || { echo "gh: HTTP 403: $GH_TOKEN" >&2; exit 1; }
+[ "$*" = "api repos/$GITHUB_REPOSITORY/dispatches -f event_type=repopolicy" ] || { echo "gh: $*" >&2; exit 1; }
+echo "$3" >> "$E2E_DISPATCHED"
+`
+)
+
+// actions runs the workflows of a project as a forge does, dispatches included,
+// until nothing is left to run.
+type actions struct {
+	t    testing.TB
+	name string // of the repository
+	env  map[string]string
+	out  bytes.Buffer // what the steps printed
+}
+
+func newActions(t testing.TB, name string) *actions {
+	t.Helper()
+	bin := t.TempDir()
+	for file, text := range map[string]string{"go": goCommand, "gh": ghCommand} {
+		check(t, os.WriteFile(filepath.Join(bin, file), []byte(text), 0o700))
+	}
+	self, err := os.Executable()
+	check(t, err)
+	return &actions{t: t, name: name, env: map[string]string{
+		"PATH": bin + string(os.PathListSeparator) + os.Getenv("PATH"), "E2E_BINARY": self,
+		asProgram: writeWorld(t, ""), "E2E_DISPATCHED": filepath.Join(bin, "dispatched"),
+	}}
+}
+
+// trigger runs what an event starts, and the dispatches that follow from it. It
+// returns how each job ended, in their order, such as "bind success".
+func (a *actions) trigger(event, before string) []string {
+	a.t.Helper()
+	artifacts := a.t.TempDir() // of one run, as there is one run at a time
+	runs, err := stack.Forge().Trigger(a.t.Context(), forge.Event{Name: event, Action: map[string]string{"repository_dispatch": "repopolicy"}[event], Repository: a.name, Ref: "refs/heads/main", Before: before}, func(ctx context.Context, j *forge.Job) error {
+		return j.Shell(ctx, &a.out, a.env, map[string]func(context.Context, string, forge.Step) error{
+			"actions/upload-artifact": func(_ context.Context, dir string, s forge.Step) error {
+				return upload(filepath.Join(dir, s.With["path"]), filepath.Join(artifacts, s.With["name"]), s.With["include-hidden-files"] == "true")
+			},
+			"actions/download-artifact": func(_ context.Context, dir string, s forge.Step) error {
+				return os.CopyFS(filepath.Join(dir, s.With["path"]), os.DirFS(filepath.Join(artifacts, s.With["name"])))
+			},
+		})
+	})
+	check(a.t, err)
+	var out []string
+	for _, r := range runs {
+		check(a.t, r.Err)
+		for _, job := range r.Jobs {
+			if job.Err != nil {
+				fmt.Fprintf(&a.out, "%s: %v\n", job.Job, job.Err)
+			}
+			if job.Outcome != "skipped" {
+				out = append(out, job.Job+" "+job.Outcome)
+			}
+		}
+	}
+	if err := os.Remove(a.env["E2E_DISPATCHED"]); err == nil {
+		out = append(out, a.trigger("repository_dispatch", "")...)
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		a.t.Fatal(err)
+	}
+	return out
+}
+
+// upload copies an artifact, without hidden files unless they are asked for.
+func upload(from, to string, hidden bool) error {
+	files := 0
+	err := filepath.WalkDir(from, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if path != from && strings.HasPrefix(d.Name(), ".") && !hidden {
+			if d.IsDir() {
+				return fs.SkipDir
+			}
+			return nil
+		}
+		name, err := filepath.Rel(from, path)
+		if err != nil || d.IsDir() {
+			return err
+		}
+		files++
+		data, err := os.ReadFile(path)
+		if err == nil {
+			err = os.MkdirAll(filepath.Dir(filepath.Join(to, name)), 0o700)
+		}
+		if err == nil {
+			err = os.WriteFile(filepath.Join(to, name), data, 0o600)
+		}
+		return err
+	})
+	if err == nil && files == 0 {
+		err = errors.New("no files to upload")
+	}
+	return err
+}
