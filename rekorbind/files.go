@@ -5,7 +5,10 @@ package rekorbind
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"strings"
+	"sync"
+	"sync/atomic"
 
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/policy"
@@ -93,10 +96,43 @@ func Collect(root *sigstore.Root, forges *Forges, files []File) (*Collection, []
 		}
 		todo = append(todo, parsed{f.Name, b})
 	}
+	if len(todo) > 1 {
+		bundles := make([]*sigstore.Bundle, len(todo))
+		for i, p := range todo {
+			bundles[i] = p.bundle
+		}
+		c.prepare(bundles)
+	}
 	for _, p := range todo {
 		if err := c.Add(p.bundle); err != nil {
 			ignored = append(ignored, Ignored{p.name, err.Error()})
 		}
 	}
 	return c, ignored
+}
+
+// prepare verifies bundles in parallel; each remembers its result.
+func (c *Collection) prepare(bundles []*sigstore.Bundle) {
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	var panicked any
+	for range min(runtime.GOMAXPROCS(0), len(bundles)) {
+		wg.Go(func() {
+			defer func() {
+				if r := recover(); r != nil {
+					mu.Lock()
+					defer mu.Unlock()
+					panicked = r
+				}
+			}()
+			for i := next.Add(1) - 1; int(i) < len(bundles); i = next.Add(1) - 1 {
+				_, _ = c.verify(bundles[i])
+			}
+		})
+	}
+	wg.Wait()
+	if panicked != nil {
+		panic(panicked) // where the program's own handler is
+	}
 }

@@ -86,7 +86,11 @@ func Open(path string) (*Dir, error) {
 }
 
 // Close lets another stack use the directory.
-func (d *Dir) Close() error { return d.lock.Close() }
+func (d *Dir) Close() error {
+	// A process that is being started right now holds a copy of the descriptor
+	// until it is: closing ours alone would leave the lock with it.
+	return errors.Join(syscall.Flock(int(d.lock.Fd()), syscall.LOCK_UN), d.lock.Close())
+}
 
 // Path returns the path of something in the directory.
 func (d *Dir) Path(elem ...string) string {
