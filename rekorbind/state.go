@@ -178,11 +178,15 @@ func (s *spam) Add(hashes []string) error {
 			return err
 		}
 		next := slices.Clone(old)
+		stored := make(map[string]bool, len(old))
+		for _, h := range old {
+			stored[h] = true
+		}
 		for _, h := range hashes {
-			if !slices.Contains(next, h) {
+			if !stored[h] {
 				next = append(next, h)
 			}
-			s.set[h] = true
+			stored[h], s.set[h] = true, true
 		}
 		if len(next) > maxSpam {
 			next = next[len(next)-maxSpam:]
