@@ -61,17 +61,14 @@ func (h *Hint) Find(ctx context.Context, q Query) (Found, error) {
 	if err != nil {
 		return Found{}, err
 	}
-	var uuids []string
-	if err := json.Unmarshal(reply, &uuids); err != nil {
+	uuids, err := parseIndex(reply)
+	if err != nil {
 		return Found{}, fmt.Errorf("%s: %w", h.Name(), err)
 	}
 	var unknown []string // names, each of another leaf
 	listed := map[string]bool{}
 	for _, u := range uuids {
-		hash, ok := leafOfUUID(u)
-		if !ok {
-			return Found{}, fmt.Errorf("%s: %q is not an entry's name", h.Name(), clip(u))
-		}
+		hash, _ := leafOfUUID(u)
 		if !listed[hash] && !q.Known[hash] && !(h.Spam != nil && h.Spam.Has(hash)) {
 			unknown = append(unknown, u)
 		}
@@ -95,6 +92,24 @@ func (h *Hint) Find(ctx context.Context, q Query) (Found, error) {
 		}
 	}
 	return found, nil
+}
+
+// parseIndex reads the names of entries. Null is no list: that nothing is there
+// has to be said.
+func parseIndex(reply []byte) ([]string, error) {
+	var uuids []string
+	if err := json.Unmarshal(reply, &uuids); err != nil {
+		return nil, err
+	}
+	if uuids == nil {
+		return nil, errors.New("null is no list of entries")
+	}
+	for _, u := range uuids {
+		if _, ok := leafOfUUID(u); !ok {
+			return nil, fmt.Errorf("%q is not an entry's name", clip(u))
+		}
+	}
+	return uuids, nil
 }
 
 // leafOfUUID returns the leaf hash in the name of an entry, which has 64 hex

@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
@@ -42,6 +43,21 @@ type Fork struct {
 // Error says what contradicts what.
 func (f *Fork) Error() string { return f.Log + ": " + f.Why }
 
+// Bytes returns both checkpoints as JSON, to be kept as evidence.
+func (f *Fork) Bytes() []byte {
+	doc := struct {
+		Log  string `json:"log"`
+		Seen string `json:"seen"`
+		New  string `json:"new"`
+		Why  string `json:"why"`
+	}{f.Log, string(f.Seen), string(f.New), f.Why}
+	data, err := json.Marshal(doc)
+	if err != nil {
+		return nil // text always encodes
+	}
+	return append(data, '\n')
+}
+
 // Unwrap returns [ErrLogFork].
 func (f *Fork) Unwrap() error { return ErrLogFork }
 
@@ -59,6 +75,9 @@ type Cursor struct {
 	Hashes     []string  `json:"hashes"`     // compact range of the tree of that size, hex
 	Checkpoint []byte    `json:"checkpoint"` // the last that was verified
 	Bindings   []Binding `json:"bindings"`
+	// Map says by which function and under which trusted root the bindings were
+	// told from the rest: what binds under another may have been passed over.
+	Map string `json:"map"`
 }
 
 // Cursors keeps a cursor for each log between runs.
@@ -152,6 +171,17 @@ func (s *Scan) advance(ctx context.Context, l sigstore.Log) (Cursor, error) {
 	if err != nil {
 		return Cursor{}, err
 	}
+	seen, err := tree.GetRootHash(nil)
+	if err != nil {
+		return Cursor{}, err
+	}
+	if m := s.mapping(); old.Map != m {
+		next, tree, err = Cursor{}.resume()
+		if err != nil {
+			return Cursor{}, err
+		}
+		next.Map = m
+	}
 	if cp.Size < old.Size {
 		return Cursor{}, fmt.Errorf("%s: stale: a checkpoint of size %d, but %d was seen before", l.URL, cp.Size, old.Size)
 	}
@@ -173,6 +203,14 @@ func (s *Scan) advance(ctx context.Context, l sigstore.Log) (Cursor, error) {
 				}
 			}
 			next.Size++
+			// Only where everything is read again.
+			if next.Size == old.Size {
+				if root, err := tree.GetRootHash(nil); err != nil {
+					return Cursor{}, err
+				} else if !bytes.Equal(root, seen) {
+					return Cursor{}, &Fork{Log: l.URL, Seen: old.Checkpoint, New: data, Why: fmt.Sprintf("its first %d entries are not those that were seen before", old.Size)}
+				}
+			}
 		}
 		if s.Progress != nil {
 			s.Progress(l.URL, next.Size, cp.Size)
@@ -199,19 +237,27 @@ func (s *Scan) advance(ctx context.Context, l sigstore.Log) (Cursor, error) {
 	if ok, err := s.Cursors.Save(l.ID, old, next); err != nil {
 		return Cursor{}, err
 	} else if !ok {
-		// Another process was here; what it kept is as good.
-		return s.Cursors.Load(l.ID)
+		// Another process was here, and the log may have shown it something else.
+		return s.advance(ctx, l)
 	}
 	return next, nil
 }
 
+// mapping says what bindings depend on beside the log.
+func (s *Scan) mapping() string {
+	return fmt.Sprintf("%d %s %s", MapVersion, s.Root.Digest().Hex, s.Forges.Digest())
+}
+
 // resume returns a copy of the cursor and the tree that it stands for.
 func (c Cursor) resume() (Cursor, *compact.Range, error) {
+	if c.Size < 0 {
+		return Cursor{}, nil, fmt.Errorf("kept cursor: a log of size %d", c.Size)
+	}
 	var hashes [][]byte
 	for _, h := range c.Hashes {
 		raw, err := hex.DecodeString(h)
-		if err != nil {
-			return Cursor{}, nil, fmt.Errorf("kept cursor: %w", err)
+		if err != nil || len(raw) != rfc6962.DefaultHasher.Size() {
+			return Cursor{}, nil, errors.New("kept cursor: not a SHA-256 hash")
 		}
 		hashes = append(hashes, raw)
 	}
@@ -237,19 +283,29 @@ func (s *Scan) tile(ctx context.Context, client *web.Client, from, size int64) (
 	if err != nil {
 		return nil, err
 	}
+	out, err := splitTile(data)
+	if err == nil && int64(len(out)) != width {
+		err = fmt.Errorf("%d entries, not %d", len(out), width)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return out[from-n*tileEntries:], nil
+}
+
+// splitTile returns the entries of a tile, each of which has its length before
+// it.
+func splitTile(data []byte) ([][]byte, error) {
 	var out [][]byte
 	for len(data) > 0 {
 		if len(data) < 2 || len(data) < 2+int(binary.BigEndian.Uint16(data)) {
-			return nil, fmt.Errorf("%s: cut within an entry", path)
+			return nil, errors.New("cut within an entry")
 		}
 		end := 2 + int(binary.BigEndian.Uint16(data))
 		out = append(out, data[2:end])
 		data = data[end:]
 	}
-	if int64(len(out)) != width {
-		return nil, fmt.Errorf("%s: %d entries, not %d", path, len(out), width)
-	}
-	return out[from-n*tileEntries:], nil
+	return out, nil
 }
 
 // tilePath returns the index of a tile as it stands in its path: in groups of

@@ -57,7 +57,7 @@ func OpenState(dir string) (*State, error) {
 type document[T any] struct {
 	Schema string `json:"schema"`
 	About  string `json:"about"` // repository or log, so that no file stands for another
-	Value  T      `json:"value"`
+	Value  *T     `json:"value"` // nil would be a first use
 }
 
 // load reads a file; the zero value if there is none.
@@ -80,7 +80,10 @@ func load[T any](s *State, name, about string) (T, error) {
 	if d.Schema != stateSchema || d.About != about {
 		return zero, fmt.Errorf("%s: it is about %q, in the format %q", path, clip(d.About), clip(d.Schema))
 	}
-	return d.Value, nil
+	if d.Value == nil {
+		return zero, fmt.Errorf("%s: it holds nothing", path)
+	}
+	return *d.Value, nil
 }
 
 // swap stores next if old is what is stored, under a lock.
@@ -97,15 +100,18 @@ func swap[T any](s *State, name, about string, old, next T) (bool, error) {
 	if !reflect.DeepEqual(now, old) {
 		return false, nil
 	}
-	data, err := json.MarshalIndent(document[T]{stateSchema, about, next}, "", " ")
+	data, err := json.MarshalIndent(document[T]{stateSchema, about, &next}, "", " ")
 	if err != nil {
 		return false, err
+	}
+	if data = append(data, '\n'); len(data) > maxStateBytes {
+		return false, fmt.Errorf("what is to be kept of %s has %d bytes, at most %d are read", clip(about), len(data), maxStateBytes)
 	}
 	path := filepath.Join(s.dir, name)
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return false, err
 	}
-	return true, maybe.WriteFile(path, append(data, '\n'), 0o600)
+	return true, maybe.WriteFile(path, data, 0o600)
 }
 
 func name(kind, about string) string { return filepath.Join(kind, policy.Sum([]byte(about))+".json") }
@@ -142,8 +148,10 @@ func (s *State) Save(log string, old, next Cursor) (bool, error) {
 	return swap(s, name("logs", log), log, old, next)
 }
 
-// Spam returns the entries of a service that bind nothing.
-func (s *State) Spam(service string) (Remembered, error) {
+// Spam returns the entries of a service that bind nothing under a forge table.
+func (s *State) Spam(service string, forges *Forges) (Remembered, error) {
+	// What an older function or another table took for junk may bind.
+	service = fmt.Sprintf("%s %d %s", service, MapVersion, forges.Digest())
 	hashes, err := load[[]string](s, name("spam", service), service)
 	if err != nil {
 		return nil, err
@@ -170,11 +178,15 @@ func (s *spam) Add(hashes []string) error {
 			return err
 		}
 		next := slices.Clone(old)
+		stored := make(map[string]bool, len(old))
+		for _, h := range old {
+			stored[h] = true
+		}
 		for _, h := range hashes {
-			if !slices.Contains(next, h) {
+			if !stored[h] {
 				next = append(next, h)
 			}
-			s.set[h] = true
+			stored[h], s.set[h] = true, true
 		}
 		if len(next) > maxSpam {
 			next = next[len(next)-maxSpam:]

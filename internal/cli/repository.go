@@ -115,7 +115,7 @@ func (a *app) find(ctx context.Context, o *repoOptions) (*found, error) {
 		}
 	}
 	if f := out.res.Fork; f != nil {
-		if path, err := state.WriteEvidence("fork", []byte(fmt.Sprintf("{\"log\":%q,\"seen\":%q,\"new\":%q,\"why\":%q}\n", f.Log, f.Seen, f.New, f.Why))); err == nil {
+		if path, err := state.WriteEvidence("fork", f.Bytes()); err == nil {
 			a.err.line("evidence: %s", path)
 		}
 	}
@@ -262,7 +262,7 @@ func (a *app) lookups(o *repoOptions, root *sigstore.Root, state *rekorbind.Stat
 		}
 		switch l.Generation {
 		case 1:
-			spam, err := state.Spam(l.ID)
+			spam, err := state.Spam(l.ID, nil)
 			if err != nil {
 				return nil, err
 			}

@@ -223,7 +223,7 @@ func (a *app) ambient(ctx context.Context, audience string) (string, error) {
 	get := func(ctx context.Context, address, bearer string) ([]byte, error) {
 		return web.GetAuthorized(ctx, address, bearer, a.Transport, userAgent(), maxTokenReply)
 	}
-	return oidc.Ambient(ctx, a.Getenv, get, audience)
+	return oidc.Ambient(ctx, a.Getenv, get, audience, a.Now())
 }
 
 // personal returns the token of a person: the ambient one, or by signing in.

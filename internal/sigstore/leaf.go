@@ -114,7 +114,8 @@ type EntryV1 struct {
 
 // ParseEntryV1 reads an entry of Rekor v1. Entries of other kinds than dsse
 // 0.0.1, and by bare keys, are errors, since they bind nothing; then too the hash
-// of the leaf is returned if there is a body.
+// of the leaf is returned. It is empty where what stands around the body is at
+// fault, which says nothing about the body.
 //
 // API: https://github.com/sigstore/rekor/blob/main/openapi.yaml (LogEntry).
 func ParseEntryV1(data []byte) (*EntryV1, error) {
@@ -131,11 +132,11 @@ func ParseEntryV1(data []byte) (*EntryV1, error) {
 	if err := json.Unmarshal(data, &e); err != nil {
 		return out, &Error{policy.LogInvalid, err}
 	}
-	out.LeafHash = LeafHash(e.Body)
 	id, err := hex.DecodeString(e.LogID)
 	if err != nil {
 		return out, &Error{policy.LogInvalid, err}
 	}
+	out.LeafHash = LeafHash(e.Body)
 	var body struct {
 		APIVersion, Kind string
 		Spec             struct {

@@ -14,6 +14,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -40,6 +41,7 @@ type log struct {
 	key    *ecdsa.PrivateKey
 	id     []byte
 	hashes []tlog.Hash // stored hashes
+	bodies [][]byte
 	size   int64
 }
 
@@ -63,6 +65,7 @@ func (l *log) append(record []byte) (index int64) {
 	h, err := tlog.StoredHashes(l.size, record, l.reader())
 	l.check(err)
 	l.hashes = append(l.hashes, h...)
+	l.bodies = append(l.bodies, record)
 	l.size++
 	return l.size - 1
 }
@@ -133,11 +136,38 @@ func (i *Instance) Promise(e *protorekor.TransparencyLogEntry) {
 	e.InclusionPromise = &protorekor.InclusionPromise{SignedEntryTimestamp: i.v1.promise(e)}
 }
 
+// BodiesV2 returns the entries of the Rekor v2 log, by index.
+func (i *Instance) BodiesV2() [][]byte { return slices.Clone(i.v2.bodies) }
+
+// CheckpointV2 returns a checkpoint of the Rekor v2 log over whatever entries it
+// is asked to show, under its own origin or another one.
+func (i *Instance) CheckpointV2(bodies [][]byte, origin string) []byte {
+	i.t.Helper()
+	l := &log{t: i.t, host: i.v2.host, v2: true, key: i.v2.key, id: i.v2.id}
+	for _, b := range bodies {
+		l.append(b)
+	}
+	root := tlog.Hash(sha256.Sum256(nil)) // of the empty tree
+	if l.size > 0 {
+		var err error
+		root, err = tlog.TreeHash(l.size, l.reader())
+		l.check(err)
+	}
+	return []byte(l.note(origin, root))
+}
+
+// Origin returns the origin of the Rekor v2 log's checkpoints.
+func (i *Instance) Origin() string { return i.v2.host }
+
+func (l *log) note(origin string, root tlog.Hash) string {
+	signed, err := note.Sign(&note.Note{Text: fmt.Sprintf("%s\n%d\n%s\n", origin, l.size, base64.StdEncoding.EncodeToString(root[:]))}, noteSigner{l})
+	l.check(err)
+	return string(signed)
+}
+
 func (l *log) checkpoint(root tlog.Hash) string {
 	if l.v2 {
-		signed, err := note.Sign(&note.Note{Text: fmt.Sprintf("%s\n%d\n%s\n", l.host, l.size, base64.StdEncoding.EncodeToString(root[:]))}, noteSigner{l})
-		l.check(err)
-		return string(signed)
+		return l.note(l.host, root)
 	}
 	signer, err := signature.LoadECDSASigner(l.key, crypto.SHA256)
 	l.check(err)

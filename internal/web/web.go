@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strings"
 	"time"
@@ -26,7 +27,10 @@ const (
 	firstPause     = 250 * time.Millisecond
 	maxPause       = 2 * time.Second
 	maxErrorText   = 200
+	maxHeader      = 64 << 10 // bytes of a reply's header
 )
+
+var errRedirect = errors.New("the service redirects, which is not followed")
 
 // StatusError is a reply with another status than was hoped for.
 type StatusError struct {
@@ -61,13 +65,12 @@ func New(base string, transport http.RoundTripper, agent string) (*Client, error
 		t := http.DefaultTransport.(*http.Transport).Clone()
 		t.DisableCompression = true
 		t.ResponseHeaderTimeout = requestTimeout
+		t.MaxResponseHeaderBytes = maxHeader
 		transport = t
 	}
 	return &Client{u, agent, &http.Client{
 		Transport: transport, Timeout: requestTimeout,
-		CheckRedirect: func(*http.Request, []*http.Request) error {
-			return errors.New("the service redirects, which is not followed")
-		},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return errRedirect },
 	}}, nil
 }
 
@@ -103,7 +106,7 @@ func (c *Client) retry(ctx context.Context, f func() ([]byte, error)) ([]byte, e
 		switch {
 		case err == nil:
 			return out, nil
-		case errors.As(err, &status) && status.Code != http.StatusTooManyRequests && status.Code < 500, errors.Is(err, ErrTooLarge), ctx.Err() != nil:
+		case errors.As(err, &status) && status.Code != http.StatusTooManyRequests && status.Code < 500, errors.Is(err, ErrTooLarge), errors.Is(err, errRedirect), ctx.Err() != nil:
 			return nil, backoff.Permanent(err)
 		}
 		return nil, err
@@ -140,19 +143,23 @@ func (c *Client) do(ctx context.Context, method, path, contentType string, body 
 }
 
 // GetAuthorized returns the reply to one GET of an address with a bearer token,
-// which goes to that address's host and nowhere else.
+// which goes to that address's host and nowhere else. Only https keeps the token
+// secret on the way, so that http is an error except to the machine itself.
 func GetAuthorized(ctx context.Context, address, bearer string, transport http.RoundTripper, agent string, limit int64) ([]byte, error) {
 	u, err := url.Parse(address)
 	if err != nil {
 		return nil, errors.New("not a URL")
 	}
-	query := u.RawQuery
-	u.RawQuery = ""
-	c, err := New(u.String(), transport, agent)
+	if u.Scheme != "https" && !loopback(u.Hostname()) {
+		return nil, errors.New("a token is sent to an https URL only")
+	}
+	base := *u
+	base.RawQuery, base.ForceQuery = "", false
+	c, err := New(base.String(), transport, agent)
 	if err != nil {
 		return nil, err
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String()+"?"+query, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 	if err != nil {
 		return nil, err
 	}
@@ -168,9 +175,14 @@ func GetAuthorized(ctx context.Context, address, bearer string, transport http.R
 	case err != nil:
 		return nil, err
 	case resp.StatusCode != http.StatusOK:
-		return nil, &StatusError{u.String(), resp.StatusCode, ""}
+		return nil, &StatusError{base.String(), resp.StatusCode, ""}
 	case int64(len(data)) > limit:
-		return nil, fmt.Errorf("%s: %w", u, ErrTooLarge)
+		return nil, fmt.Errorf("%s: %w", &base, ErrTooLarge)
 	}
 	return data, nil
+}
+
+func loopback(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && ip.IsLoopback()
 }

@@ -1,0 +1,252 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package oidc
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/repopolicy/repopolicy/internal/web"
+)
+
+var tokenTime = time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
+
+// jwt returns a token as an issuer would make it, with some claims changed; a
+// nil value removes a claim.
+func jwt(t testing.TB, change map[string]any) string {
+	t.Helper()
+	claims := map[string]any{
+		"iss": "https://token.actions.githubusercontent.com", "sub": "repo:acme/widget:ref:refs/heads/main", "aud": "sigstore",
+		"exp": tokenTime.Add(5 * time.Minute).Unix(), "repository_visibility": "public",
+	}
+	maps.Copy(claims, change)
+	maps.DeleteFunc(claims, func(_ string, v any) bool { return v == nil })
+	raw, err := json.Marshal(claims)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return rawJWT(string(raw))
+}
+
+func rawJWT(claims string) string {
+	return "eyJhbGciOiJSUzI1NiJ9." + base64.RawURLEncoding.EncodeToString([]byte(claims)) + ".c2ln"
+}
+
+// badTokens are tokens of which none is given to a signing service.
+func badTokens(t testing.TB) map[string]string {
+	good := jwt(t, nil)
+	return map[string]string{
+		"empty claims":        rawJWT(""),
+		"no JWT":              "ghs_0123456789",
+		"two parts":           strings.TrimSuffix(good, ".c2ln"),
+		"four parts":          good + ".x",
+		"encrypted":           "a.b.c.d.e",
+		"only dots":           strings.Repeat(".", 1000),
+		"10 MiB":              good + strings.Repeat("x", 10<<20),
+		"padded":              "e30=.e30=.x",
+		"not base64":          "a.%%%.c",
+		"claims are a list":   rawJWT(`[]`),
+		"claims are null":     rawJWT(`null`),
+		"two claims":          rawJWT(`{}{}`),
+		"cut":                 rawJWT(`{"iss":"https://a","sub":"b","aud":"sigstore"`),
+		"another audience":    jwt(t, map[string]any{"aud": "https://github.com/acme"}),
+		"audience in case":    jwt(t, map[string]any{"aud": "Sigstore"}),
+		"longer audience":     jwt(t, map[string]any{"aud": "sigstore.example"}),
+		"audience is joined":  jwt(t, map[string]any{"aud": "npm,sigstore"}),
+		"no audience":         jwt(t, map[string]any{"aud": nil}),
+		"empty audiences":     jwt(t, map[string]any{"aud": []string{}}),
+		"other audiences":     jwt(t, map[string]any{"aud": []string{"npm", "pypi"}}),
+		"audience is a map":   jwt(t, map[string]any{"aud": map[string]any{"sigstore": true}}),
+		"audience is a truth": jwt(t, map[string]any{"aud": true}),
+		"audiences, one not":  jwt(t, map[string]any{"aud": []any{"sigstore", 1}}),
+		"no subject":          jwt(t, map[string]any{"sub": nil}),
+		"empty subject":       jwt(t, map[string]any{"sub": ""}),
+		"subject is a number": jwt(t, map[string]any{"sub": 7}),
+		"no issuer":           jwt(t, map[string]any{"iss": nil}),
+		"no expiry":           jwt(t, map[string]any{"exp": nil}),
+		"expired":             jwt(t, map[string]any{"exp": tokenTime.Add(-maxClockSkew).Unix()}),
+		"expired long ago":    jwt(t, map[string]any{"exp": 1}),
+		"before all time":     jwt(t, map[string]any{"exp": -1}),
+		"expires never":       jwt(t, map[string]any{"exp": 1e300}),
+		"expiry is text":      jwt(t, map[string]any{"exp": "2099-01-01"}),
+	}
+}
+
+func env(pairs ...string) func(string) string {
+	m := map[string]string{}
+	for i := 0; i < len(pairs); i += 2 {
+		m[pairs[i]] = pairs[i+1]
+	}
+	return func(k string) string { return m[k] }
+}
+
+// get asks as the command does.
+func get(ctx context.Context, address, bearer string) ([]byte, error) {
+	return web.GetAuthorized(ctx, address, bearer, nil, "test", maxTokenBytes)
+}
+
+func noGet(t *testing.T) func(context.Context, string, string) ([]byte, error) {
+	return func(_ context.Context, address, _ string) ([]byte, error) {
+		t.Errorf("%s was asked", address)
+		return nil, errors.New("no network")
+	}
+}
+
+// TestAmbientVariable: SIGSTORE_ID_TOKEN, as GitLab's id_tokens sets it.
+func TestAmbientVariable(t *testing.T) {
+	for name, good := range map[string]string{
+		"github":          jwt(t, nil),
+		"gitlab":          jwt(t, map[string]any{"iss": "https://gitlab.com", "sub": "project_path:acme/widget:ref_type:branch:ref:main", "project_visibility": "public", "repository_visibility": nil}),
+		"two audiences":   jwt(t, map[string]any{"aud": []string{"npm", "sigstore"}}),
+		"within the skew": jwt(t, map[string]any{"exp": tokenTime.Add(-maxClockSkew).Unix() + 1}),
+		"half a second":   jwt(t, map[string]any{"exp": float64(tokenTime.Unix()) + 0.5}),
+	} {
+		// The variable goes before GitHub's, and nobody is asked.
+		got, err := Ambient(t.Context(), env(EnvToken, good, EnvRequestURL, "https://token.example/", EnvRequestToken, "x"), noGet(t), "sigstore", tokenTime)
+		if err != nil || got != good {
+			t.Errorf("%s: %q %v", name, got, err)
+		}
+	}
+	for name, bad := range badTokens(t) {
+		got, err := Ambient(t.Context(), env(EnvToken, bad), noGet(t), "sigstore", tokenTime)
+		if err == nil || got != "" || errors.Is(err, ErrNoToken) {
+			t.Errorf("%s: %.80q %v", name, got, err)
+		} else if len(bad) > 10 && strings.Contains(err.Error(), bad) {
+			t.Errorf("%s: the message has the token", name)
+		}
+	}
+	for name, e := range map[string]func(string) string{
+		"nothing":      env(),
+		"no bearer":    env(EnvRequestURL, "https://token.example/"),
+		"no address":   env(EnvRequestToken, "x"),
+		"empty values": env(EnvToken, "", EnvRequestURL, "", EnvRequestToken, "x"),
+	} {
+		if got, err := Ambient(t.Context(), e, noGet(t), "sigstore", tokenTime); !errors.Is(err, ErrNoToken) || got != "" {
+			t.Errorf("%s: %q %v", name, got, err)
+		}
+	}
+}
+
+// TestAmbientRequest asks a token service that lies.
+func TestAmbientRequest(t *testing.T) {
+	const bearer = "s3cret"
+	good := jwt(t, nil)
+	write := func(body string) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, body) }
+	}
+	value := func(token string) http.HandlerFunc { return write(fmt.Sprintf(`{"count":1,"value":%q}`, token)) }
+	elsewhere := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		t.Errorf("another origin was asked, with %q", r.Header.Get("Authorization"))
+		value(good)(w, r)
+	}))
+	defer elsewhere.Close()
+	cases := map[string]http.HandlerFunc{
+		"not JSON":          write("<!doctype html>"),
+		"empty":             write(""),
+		"null":              write("null"),
+		"a list":            write(`[{"value":"` + good + `"}]`),
+		"no value":          write(`{"count":0}`),
+		"value is null":     write(`{"value":null}`),
+		"value is a number": write(`{"value":1}`),
+		"value is a list":   write(`{"value":["` + good + `"]}`),
+		"trailing":          write(`{"value":"` + good + `"}x`),
+		"cut":               write(`{"value":"` + good),
+		"oversized":         write(`{"value":"` + good + `"}` + strings.Repeat(" ", maxTokenBytes)),
+		"forbidden":         func(w http.ResponseWriter, _ *http.Request) { http.Error(w, good, http.StatusForbidden) },
+		"broken": func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusInternalServerError)
+			value(good)(w, nil)
+		},
+		"redirect":           http.RedirectHandler(elsewhere.URL, http.StatusTemporaryRedirect).ServeHTTP,
+		"redirect to itself": http.RedirectHandler("/", http.StatusFound).ServeHTTP,
+	}
+	for name, bad := range badTokens(t) {
+		cases[name] = value(bad)
+	}
+	cases["good"] = value(good)
+	for name, h := range cases {
+		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			// GitHub's address has parameters of its own.
+			if q := r.URL.Query(); q.Get("api-version") != "2.0" || len(q["audience"]) != 1 || q.Get("audience") != "sigstore" || r.Header.Get("Authorization") != "Bearer "+bearer {
+				t.Errorf("%s: %s %v", name, r.URL, r.Header)
+			}
+			h(w, r)
+		}))
+		got, err := Ambient(t.Context(), env(EnvRequestURL, srv.URL+"/token?api-version=2.0&audience=npm", EnvRequestToken, bearer), get, "sigstore", tokenTime)
+		srv.Close()
+		if name == "good" {
+			if err != nil || got != good {
+				t.Errorf("good: %q %v", got, err)
+			}
+			continue
+		}
+		if err == nil || got != "" || errors.Is(err, ErrNoToken) {
+			t.Errorf("%s: %.80q %v", name, got, err)
+		} else if strings.Contains(err.Error(), bearer) || strings.Contains(err.Error(), good) {
+			t.Errorf("%s: the message has a token: %v", name, err)
+		}
+	}
+	for _, address := range []string{"http://token.example/x", "token.example", "\x00", "ftp://token.example/", "https://u:p@token.example/", "file:///etc/passwd"} {
+		if got, err := Ambient(t.Context(), env(EnvRequestURL, address, EnvRequestToken, bearer), get, "sigstore", tokenTime); err == nil || got != "" {
+			t.Errorf("%q was asked", address)
+		}
+	}
+}
+
+func TestUnverifiedClaims(t *testing.T) {
+	got, err := UnverifiedClaims(rawJWT(`{"iss":"https://oauth2.sigstore.dev/auth","sub":"CgU","aud":["sigstore"],"exp":1780315500,"email":"alice@example.com","email_verified":"true","project_visibility":"private","federated_claims":{"connector_id":"https://github.com/login/oauth"}}`))
+	want := Claims{"https://oauth2.sigstore.dev/auth", "CgU", "alice@example.com", true, "private", "https://github.com/login/oauth", []string{"sigstore"}, time.Unix(1780315500, 0).UTC()}
+	if d := cmp.Diff(want, got); err != nil || d != "" {
+		t.Errorf("%v %s", err, d)
+	}
+	for _, v := range []any{nil, false, "false", "TRUE", 1, "1", []any{true}} {
+		if c, err := UnverifiedClaims(jwt(t, map[string]any{"email_verified": v})); err != nil || c.EmailVerified {
+			t.Errorf("%v is verified (%v)", v, err)
+		}
+	}
+}
+
+// FuzzClaims: what is read is there, in a token of three parts, and nothing that
+// is refused has an audience, a subject and a future.
+func FuzzClaims(f *testing.F) {
+	for _, bad := range badTokens(f) {
+		if len(bad) <= maxTokenBytes {
+			f.Add(bad)
+		}
+	}
+	f.Add(jwt(f, nil))
+	f.Fuzz(func(t *testing.T, token string) {
+		c, err := UnverifiedClaims(token)
+		if err != nil {
+			if d := cmp.Diff(Claims{}, c); d != "" {
+				t.Fatalf("claims beside an error: %s", d)
+			}
+			return
+		}
+		_, rest, _ := strings.Cut(token, ".")
+		middle, _, ok := strings.Cut(rest, ".")
+		raw, err := base64.RawURLEncoding.DecodeString(middle)
+		if !ok || err != nil || strings.Count(token, ".") != 2 || !json.Valid(raw) {
+			t.Fatalf("read from %q", token)
+		}
+		if y := c.Expires.Year(); y < 1970 || y > 9999 {
+			t.Fatalf("expires in the year %d", y)
+		}
+		got, err := Ambient(t.Context(), env(EnvToken, token), nil, "sigstore", tokenTime)
+		if err == nil && (got != token || c.Subject == "" || c.Issuer == "" || !c.Expires.Add(maxClockSkew).After(tokenTime) || !strings.Contains(strings.Join(c.Audience, "\n"), "sigstore")) {
+			t.Fatalf("offered %+v", c)
+		}
+	})
+}
