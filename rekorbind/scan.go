@@ -231,7 +231,7 @@ func (s *Scan) advance(ctx context.Context, l sigstore.Log) (Cursor, error) {
 		next.Hashes = append(next.Hashes, hex.EncodeToString(h))
 	}
 	next.Checkpoint = data
-	if next.Size == old.Size && bytes.Equal(data, old.Checkpoint) {
+	if next.Size == old.Size && next.Map == old.Map && bytes.Equal(data, old.Checkpoint) {
 		return next, nil
 	}
 	if ok, err := s.Cursors.Save(l.ID, old, next); err != nil {

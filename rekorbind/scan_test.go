@@ -281,6 +281,12 @@ func TestScanAgain(t *testing.T) {
 					if len(found.Leaves) != 4 || tile != again {
 						t.Errorf("%d leaves, read %v", len(found.Leaves), log.read)
 					}
+					// Once is enough.
+					log.read = nil
+					c.expect(t, c.scan(&log, state), scanned)
+					if slices.ContainsFunc(log.read, func(p string) bool { return strings.Contains(p, "/tile/") }) {
+						t.Errorf("read again: %v", log.read)
+					}
 					return
 				}
 				after, loadErr := state.Load(id)
