@@ -273,7 +273,7 @@ var markdownKinds = map[ast.NodeKind]bool{
 func checkMarkdown(t *testing.T, md string, want []string) {
 	t.Helper()
 	rows := 3
-	var got []string
+	got := []string{}
 	src := []byte(md)
 	doc := goldmark.New(goldmark.WithExtensions(extension.GFM)).Parser().Parse(text.NewReader(src))
 	err := ast.Walk(doc, func(n ast.Node, entering bool) (ast.WalkStatus, error) {
@@ -324,6 +324,7 @@ func FuzzSummary(f *testing.F) {
 	for i, s := range hostile {
 		f.Add(s, hostile[len(hostile)-1-i])
 	}
+	f.Add("", "")
 	f.Fuzz(func(t *testing.T, a, b string) {
 		r := syntheticReport(a, b, policy.Allowed, policy.RuleMismatch, policy.BundleInvalid)
 		r.Criteria.Policy.Repository = b
