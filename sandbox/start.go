@@ -192,8 +192,10 @@ func (s *Stack) listen() error {
 	issuerAt := s.endpoints[Issuer].host
 	s.transport = &issuer.Transport{Base: s.outgoing, Hosts: map[string]string{
 		"token.actions.githubusercontent.com": issuerAt, "gitlab.com": issuerAt,
-		"github.com": s.endpoints[Forge].host, "api.github.com": s.endpoints[Forge].host, "raw.githubusercontent.com": s.endpoints[Forge].host,
 	}}
+	for _, host := range forge.Hosts {
+		s.transport.Hosts[host] = s.endpoints[Forge].host
+	}
 	return nil
 }
 

@@ -38,9 +38,11 @@ type world struct {
 func writeWorld(t testing.TB, state string) string {
 	t.Helper()
 	host := func(s sandbox.Service) string { return strings.TrimPrefix(stack.URL(s), "http://") }
-	data, err := json.Marshal(world{stack.TrustedRoot(), []json.RawMessage{stack.SigningConfig(1), stack.SigningConfig(2)}, map[string]string{
-		"token.actions.githubusercontent.com": host(sandbox.Issuer), "github.com": host(sandbox.Forge),
-	}, state})
+	hosts := map[string]string{"token.actions.githubusercontent.com": host(sandbox.Issuer)}
+	for _, name := range forge.Hosts {
+		hosts[name] = host(sandbox.Forge)
+	}
+	data, err := json.Marshal(world{stack.TrustedRoot(), []json.RawMessage{stack.SigningConfig(1), stack.SigningConfig(2)}, hosts, state})
 	check(t, err)
 	path := filepath.Join(t.TempDir(), "world.json")
 	check(t, os.WriteFile(path, data, 0o600))
