@@ -4,11 +4,14 @@ package cli
 
 import (
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/repopolicy/repopolicy/policy"
 )
 
 // Where GitHub's runner takes a step's outputs and summary from. The environment
@@ -79,6 +82,22 @@ func (a *app) githubFault(f *fault) {
 	class := f.reason.Class()
 	a.annotate("error", position{}, fmt.Sprintf("repopolicy: %s [%s]", class, f.reason), f.msg, f.hint)
 	a.writeRunnerFiles(verdictOutputs(class.String(), class.Exit()), "")
+}
+
+// githubBound tells the runner how bind ended.
+func (a *app) githubBound(v *draftVersion, err error) {
+	var f *fault
+	switch {
+	case errors.As(err, &f):
+		a.githubFault(f)
+		return
+	case err != nil:
+		return
+	}
+	version := strconv.Itoa(v.doc.Content().Version)
+	a.annotate("notice", position{}, "repopolicy", "version "+version+" is bound")
+	a.writeRunnerFiles(append(verdictOutputs(policy.ClassOK.String(), policy.ClassOK.Exit()),
+		output{"policy-digest", v.doc.Digest().String()}, output{"policy-version", version}), "")
 }
 
 func verdictOutputs(verdict string, exit int) []output {

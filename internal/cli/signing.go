@@ -44,6 +44,7 @@ type signOptions struct {
 	yes     bool
 	publish bool
 	output  typed
+	version *draftVersion // of the last commit, once it is read
 }
 
 func (o *signOptions) signFlags(cmd *cobra.Command) {
@@ -417,6 +418,7 @@ func (v *draftVersion) headNames(id policy.Identity) bool {
 
 func (a *app) bindCommand() *cobra.Command {
 	o := &signOptions{}
+	form := &format{allowed: []string{"text", "github"}}
 	cmd := &cobra.Command{
 		Use:   "bind",
 		Short: "bind the committed policy to the repository, as its own workflow",
@@ -428,9 +430,16 @@ workflow or event that proves nothing, and for a private repository, whose name
 would become public, unless --publish-name is given.`,
 		Example: "  repopolicy bind --output bound",
 		Args:    cobra.NoArgs,
-		RunE:    func(cmd *cobra.Command, _ []string) error { return a.bind(cmd.Context(), o) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			err := a.bind(cmd.Context(), o)
+			if form.value == "github" {
+				a.githubBound(o.version, err)
+			}
+			return err
+		},
 	}
 	o.signFlags(cmd)
+	cmd.Flags().Var(form, "format", "form of the output")
 	cmd.Flags().BoolVar(&o.publish, "publish-name", false, "publish the name of a private repository")
 	return cmd
 }
@@ -440,6 +449,7 @@ func (a *app) bind(ctx context.Context, o *signOptions) error {
 	if err != nil {
 		return err
 	}
+	o.version = v
 	if vs := v.res.Chain.Versions(); len(vs) > 0 && vs[len(vs)-1].Statement == policy.Sum(v.statement) && v.res.Chain.Reason() == "" {
 		a.err.line("version %d is bound already", vs[len(vs)-1].Number)
 		return nil
