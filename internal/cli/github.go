@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"strconv"
@@ -174,12 +175,18 @@ func (a *app) writeRunnerFiles(outputs []output, summary string) {
 }
 
 func appendFile(path, text string) error {
-	f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return err
 	}
-	// The line feed ends a line that somebody else left open.
-	_, err = f.WriteString("\n" + text)
+	// A line that somebody else left open is ended first.
+	if end, err := f.Seek(0, io.SeekEnd); err == nil && end > 0 {
+		var last [1]byte
+		if _, err := f.ReadAt(last[:], end-1); err != nil || last[0] != '\n' {
+			text = "\n" + text
+		}
+	}
+	_, err = f.WriteString(text)
 	if cerr := f.Close(); err == nil {
 		err = cerr
 	}
