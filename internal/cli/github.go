@@ -85,14 +85,14 @@ func (a *app) githubFault(f *fault) {
 	a.writeRunnerFiles(verdictOutputs(class.String(), class.Exit()), "")
 }
 
-// githubBound tells the runner how bind ended.
+// githubBound tells the runner how bind ended; v is nil if nothing was to be bound.
 func (a *app) githubBound(v *draftVersion, err error) {
 	var f *fault
 	switch {
 	case errors.As(err, &f):
 		a.githubFault(f)
 		return
-	case err != nil:
+	case err != nil || v == nil:
 		return
 	}
 	version := strconv.Itoa(v.doc.Content().Version)

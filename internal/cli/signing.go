@@ -43,6 +43,7 @@ type signOptions struct {
 	device  bool
 	yes     bool
 	publish bool
+	ifReady bool
 	output  typed
 	version *draftVersion // of the last commit, once it is read
 }
@@ -441,6 +442,7 @@ would become public, unless --publish-name is given.`,
 	o.signFlags(cmd)
 	cmd.Flags().Var(form, "format", "form of the output")
 	cmd.Flags().BoolVar(&o.publish, "publish-name", false, "publish the name of a private repository")
+	cmd.Flags().BoolVar(&o.ifReady, "if-ready", false, "do nothing, and succeed, while signatures are missing")
 	return cmd
 }
 
@@ -457,6 +459,11 @@ func (a *app) bind(ctx context.Context, o *signOptions) error {
 	_, missing, need, err := v.signatures()
 	if err != nil {
 		return faultf(policy.BelowThreshold, "version %d: %s", v.doc.Content().Version, err)
+	}
+	if need > 0 && o.ifReady {
+		a.err.line("version %d needs %d more %s of %s; nothing is bound", v.doc.Content().Version, need, plural(need, "signature"), strings.Join(missing, ", "))
+		o.version = nil
+		return nil
 	}
 	if need > 0 {
 		return &fault{reason: policy.BelowThreshold, msg: fmt.Sprintf("version %d needs %d more %s of %s", v.doc.Content().Version, need, plural(need, "signature"), strings.Join(missing, ", ")), hint: "they run `repopolicy sign`, commit and push"}

@@ -42,6 +42,9 @@ func writeWorld(t testing.TB, state string) string {
 	for _, name := range forge.Hosts {
 		hosts[name] = host(sandbox.Forge)
 	}
+	for _, path := range []string{"gitlab.com/.well-known", "gitlab.com/oauth"} {
+		hosts[path] = host(sandbox.Issuer)
+	}
 	data, err := json.Marshal(world{stack.TrustedRoot(), []json.RawMessage{stack.SigningConfig(1), stack.SigningConfig(2)}, hosts, state})
 	check(t, err)
 	path := filepath.Join(t.TempDir(), "world.json")

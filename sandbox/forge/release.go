@@ -34,8 +34,9 @@ type Asset struct {
 	Digest string `json:"digest"` // "sha256:…" of what was uploaded
 }
 
-// Hosts are the hosts of github.com that the forge plays.
-var Hosts = []string{"github.com", "raw.githubusercontent.com", apiHost, uploadHost, assetHost}
+// Hosts are the hosts that the forge plays: those of github.com, and gitlab.com for
+// Git.
+var Hosts = []string{"gitlab.com", "github.com", "raw.githubusercontent.com", apiHost, uploadHost, assetHost}
 
 // The hosts that github.com has for its API and for the content of releases.
 const (
