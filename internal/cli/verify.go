@@ -209,7 +209,7 @@ func (a *app) judge(ctx context.Context, o *verifyOptions) (*release.Judge, *sum
 	case o.policy.set && o.repo.set:
 		return nil, nil, faultf(policy.Usage, "--policy and --repo contradict each other: the policy is either the one in the file or the one that the repository bound")
 	case !o.repo.set && o.repoOptions.any():
-		return nil, nil, faultf(policy.Usage, "--require, --max-age, --pin, --lock, --scan and --fail-on-alarm are about the policy that --repo finds")
+		return nil, nil, faultf(policy.Usage, "--require, --max-age, --pin, --lock, --scan, --witness-policy and --fail-on-alarm are about the policy that --repo finds")
 	case o.policy.set:
 		if err := a.pinned(o, j, sum); err != nil {
 			return nil, nil, err
