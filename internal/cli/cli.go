@@ -164,7 +164,7 @@ func (a *app) report(err error) policy.Class {
 	}
 	var f *fault
 	if !errors.As(err, &f) {
-		f = usage(err)
+		f = unwritten(err)
 	}
 	info := f.reason.Info()
 	a.err.line("error: %s", f.msg)

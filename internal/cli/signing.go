@@ -327,10 +327,10 @@ func (a *app) write(ctx context.Context, o *signOptions, v *draftVersion, s sigs
 	for _, x := range files {
 		path := filepath.Join(dir, filepath.FromSlash(x.Name))
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			return faultf(policy.Usage, "%s", err)
+			return unwritten(err)
 		}
 		if err := maybe.WriteFile(path, x.Data, 0o644); err != nil {
-			return faultf(policy.Usage, "%s", err)
+			return unwritten(err)
 		}
 		a.out.line("%s", path)
 	}

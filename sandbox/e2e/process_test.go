@@ -9,9 +9,11 @@ import (
 	"math"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -59,6 +61,24 @@ func (p *process) run(life time.Duration, args ...string) (int, string) {
 	}
 	_ = cmd.Wait() // the code says it
 	return cmd.ProcessState.ExitCode(), out.String()
+}
+
+// maxFile names the environment variable with how large a file a process can
+// write.
+const maxFile = "E2E_MAX_FILE"
+
+// limitFiles lets writes beyond the limit fail, in the middle of a file.
+func limitFiles() error {
+	text := os.Getenv(maxFile)
+	if text == "" {
+		return nil
+	}
+	n, err := strconv.ParseUint(text, 10, 32)
+	if err != nil {
+		return err
+	}
+	signal.Ignore(syscall.SIGXFSZ)
+	return syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: n, Max: n})
 }
 
 // killAtLine names the environment variable after how many lines of output a
@@ -118,7 +138,7 @@ func newAttempt(t testing.TB, verb, name, home, dir string) *attempt {
 	switch verb {
 	case "init":
 		a.args = append(a.args, "--repository", "https://github.com/"+name, "--workflow", ".github/workflows/release.yml")
-		p.write("README", name)
+		p.write(".gitattributes", "* text=auto\n")
 		p.push()
 	case "sign", "bind":
 		p.write(".repopolicy/policy.toml", string(policyText(name, 1, 1, "alice")))

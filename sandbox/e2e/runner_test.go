@@ -54,6 +54,9 @@ func program(file string) int {
 	if err == nil {
 		err = json.Unmarshal(data, &w)
 	}
+	if err == nil {
+		err = limitFiles()
+	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 70
