@@ -50,6 +50,7 @@ type computer struct {
 	env   map[string]string
 
 	transport http.RoundTripper // to the stack
+	timeout   time.Duration     // of a request; 0 for the usual one
 	answers   string            // of who sits at its terminal; "" if there is none
 }
 
@@ -65,7 +66,7 @@ func newComputer(t testing.TB) *computer {
 func (c *computer) repopolicy(args ...string) (int, string) {
 	var out bytes.Buffer
 	code := cli.Main(args, cli.Env{
-		Stdout: &out, Stderr: &out, Now: time.Now, Transport: c.transport, Version: "v1.0.0",
+		Stdout: &out, Stderr: &out, Now: time.Now, Transport: c.transport, Timeout: c.timeout, Version: "v1.0.0",
 		Terminal: c.answers != "", Stdin: strings.NewReader(c.answers),
 		Getenv:   func(name string) string { return c.env[name] },
 		StateDir: func() (string, error) { return c.state, nil },
