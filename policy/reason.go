@@ -164,6 +164,7 @@ const (
 	NoAuthority           Reason = "no-authority"
 	Private               Reason = "private-repository"
 	SigningFailed         Reason = "signing-failed"
+	WriteFailed           Reason = "write-failed"
 	RepositoryUnreachable Reason = "repository-unreachable"
 	Undisclosed           Reason = "undisclosed-version"
 	EffectUndecided       Reason = "effect-undecided"
@@ -265,6 +266,7 @@ var reasonTable = []ReasonInfo{
 	{NoAuthority, ClassDeny, "the run's identity does not prove that the repository speaks", ""},
 	{Private, ClassUsage, "the repository is private, and its name would become public", ""},
 	{SigningFailed, ClassUnavailable, "the signature could not be made or logged", "run the command again: it goes on where it stopped"},
+	{WriteFailed, ClassUnavailable, "the machine could not write a file", "make room on the disk, then run the command again: it goes on where it stopped"},
 	{EvidenceUnproven, ClassDeny, "the evidence file does not prove what it claims", "check which --trusted-root belongs to this project"},
 	{EvidenceMalformed, ClassInvalid, "the evidence file is malformed", ""},
 	{Usage, ClassUsage, "the command line is wrong", ""},

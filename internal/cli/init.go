@@ -126,7 +126,7 @@ func (a *app) init(ctx context.Context, o *initOptions) error {
 	}
 	written, err := r.write()
 	if err != nil {
-		return faultf(policy.Usage, "%s", err)
+		return unwritten(err)
 	}
 	signed := false
 	if r.token != "" && r.fresh && !o.noSign {

@@ -194,6 +194,11 @@ func (a *app) snapshot(ctx context.Context, o *repoOptions, repo policy.Locator)
 	if o.offline {
 		return nil, &fault{reason: policy.Usage, msg: "--offline: the repository cannot be fetched", hint: "name a clone of it with --git DIR"}
 	}
+	if a.Timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, a.Timeout)
+		defer cancel()
+	}
 	s, err := git.Fetch(ctx, repo.String(), userAgent(), a.Transport, []string{"refs/heads/" + rekorbind.BindingBranch}, rekorbind.Dir, rekorbind.IsSignatureName)
 	if err != nil {
 		return nil, gitFault(err)
@@ -276,6 +281,9 @@ func (a *app) lookups(o *repoOptions, root *sigstore.Root, state *rekorbind.Stat
 		client, err := web.New(l.URL, a.Transport, userAgent())
 		if err != nil {
 			return nil, err
+		}
+		if a.Timeout > 0 {
+			client.SetTimeout(a.Timeout)
 		}
 		switch l.Generation {
 		case 1:

@@ -105,7 +105,7 @@ func (a *app) draft(ctx context.Context, o *signOptions, text []byte) (*draftVer
 	if err := a.former(ctx, o, v); err != nil {
 		return nil, err
 	}
-	previous, err := v.previous()
+	previous, err := v.previous(text)
 	if err != nil {
 		return nil, err
 	}
@@ -139,7 +139,7 @@ func (a *app) former(ctx context.Context, o *signOptions, v *draftVersion) error
 }
 
 // previous returns the digest of the statement that the policy follows.
-func (v *draftVersion) previous() (string, error) {
+func (v *draftVersion) previous(text []byte) (string, error) {
 	n := v.doc.Content().Version
 	chain := v.res.Chain
 	versions := chain.Versions()
@@ -148,6 +148,8 @@ func (v *draftVersion) previous() (string, error) {
 		return "", nil
 	case reason == policy.NoBinding:
 		return "", faultf(policy.NoBinding, "the policy is version %d, and nothing of this repository is bound yet", n)
+	case n == 1 && len(versions) == 0 && v.awaited(text):
+		return "", nil
 	case reason != "" && !(reason == policy.Undisclosed && len(versions) >= n-1 && n > 1):
 		f := faultf(reason, "%s: %s", v.repo, reason.Info().Text)
 		if v.local && reason == policy.Undisclosed {
@@ -162,6 +164,13 @@ func (v *draftVersion) previous() (string, error) {
 		return "", nil
 	}
 	return "", &fault{reason: policy.Usage, msg: fmt.Sprintf("the policy is version %d, version %d is in force", n, len(versions)), hint: fmt.Sprintf("write version = %d", len(versions)+1)}
+}
+
+// awaited reports whether a run that bound the policy as the first version was
+// interrupted, and all that is undecided is how far it came.
+func (v *draftVersion) awaited(text []byte) bool {
+	first, err := rekorbind.Encode(text, "")
+	return err == nil && v.res.Chain.Awaits(policy.Sum(first))
 }
 
 // signatures says who signed the statement, who has not, and how many signatures
@@ -320,10 +329,10 @@ func (a *app) write(ctx context.Context, o *signOptions, v *draftVersion, s sigs
 	for _, x := range files {
 		path := filepath.Join(dir, filepath.FromSlash(x.Name))
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			return faultf(policy.Usage, "%s", err)
+			return unwritten(err)
 		}
 		if err := maybe.WriteFile(path, x.Data, 0o644); err != nil {
-			return faultf(policy.Usage, "%s", err)
+			return unwritten(err)
 		}
 		a.out.line("%s", path)
 	}

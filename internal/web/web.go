@@ -81,6 +81,9 @@ func redact(s string) string {
 	return "…"
 }
 
+// SetTimeout sets how long one attempt may take, its reply included.
+func (c *Client) SetTimeout(d time.Duration) { c.http.Timeout = d }
+
 // URL returns the base URL.
 func (c *Client) URL() string { return c.base.String() }
 

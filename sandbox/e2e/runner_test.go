@@ -59,6 +59,9 @@ func program(file string) int {
 	if err == nil {
 		err = json.Unmarshal(data, &w)
 	}
+	if err == nil {
+		err = limitFiles()
+	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 70
@@ -66,8 +69,9 @@ func program(file string) int {
 	if w.State == "" {
 		w.State = filepath.Join(os.Getenv("HOME"), "state")
 	}
+	out := newKiller(os.Stdout)
 	return cli.Main(os.Args[1:], cli.Env{
-		Stdout: os.Stdout, Stderr: os.Stderr, Now: time.Now, Getenv: os.Getenv, Version: "v1.0.0",
+		Stdout: out, Stderr: killer{os.Stderr, out.left}, Now: time.Now, Getenv: os.Getenv, Version: "v1.0.0",
 		Transport: &issuer.Transport{Base: http.DefaultTransport, Hosts: w.Hosts},
 		StateDir:  func() (string, error) { return w.State, nil },
 		Root: func(context.Context, bool) ([]*sigstore.Root, error) {
