@@ -42,7 +42,10 @@ type Env struct {
 	Step           func(step string) // called after each step of signing; nil but in tests
 	// Transport is what requests go through; nil for the default one.
 	Transport http.RoundTripper
-	Version   string // of the program; "" for what the toolchain recorded
+	// Command runs a command of the CI that prints an ID token; nil if none is to
+	// be run.
+	Command func(ctx context.Context, argv ...string) ([]byte, error)
+	Version string // of the program; "" for what the toolchain recorded
 }
 
 // OS returns the real machine.
@@ -58,6 +61,7 @@ func OS() Env {
 		StateDir:       stateDir,
 		SigningConfigs: publicSigningConfigs,
 		Stdin:          os.Stdin,
+		Command:        tokenCommand,
 	}
 }
 
@@ -211,6 +215,7 @@ func (a *app) command() *cobra.Command {
 	root.SetErr(a.err)
 	root.SuggestionsMinimumDistance = 2
 	root.AddCommand(a.verifyCommand(), a.explainCommand(), a.showCommand(), a.logCommand(), a.lockCommand(), a.initCommand(), a.editCommand(), a.renewCommand(), a.diffCommand(), a.signCommand(), a.bindCommand(), a.statusCommand(), a.checkCommand(), a.versionCommand())
+	root.AddCommand(a.authorizeCommand())
 	root.AddCommand(a.exportCommand(), a.importCommand(), a.evidenceCommand())
 	return root
 }
