@@ -578,6 +578,23 @@ func claims(cand *candidate, subject string) policy.Claims {
 	return c
 }
 
+// RunTags returns the spellings of the tag that evidence by a signer about a
+// subject of that name will name, and where they will stand; none if it names no
+// tag. Statement is the tag that a release predicate will name, "" without one.
+func RunTags(signer policy.Identity, subject, statement string) ([]string, string) {
+	switch tag := signer.Tag(); {
+	case tag != "":
+		return []string{tag}, "certificate"
+	case statement != "":
+		return []string{statement}, "release predicate"
+	}
+	tags := versionTags(subject)
+	if len(tags) == 0 {
+		return nil, ""
+	}
+	return tags, "package URL"
+}
+
 // versionTags returns the spellings of the tag that belongs to the version of a
 // package URL, none if subject is something else.
 func versionTags(subject string) []string {

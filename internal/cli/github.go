@@ -79,10 +79,10 @@ func (a *app) checkGitHub(c *checkDoc) {
 }
 
 // githubFault tells the runner about a run that ended before any verdict.
-func (a *app) githubFault(f *fault) {
+func (a *app) githubFault(f *fault, more ...output) {
 	class := f.reason.Class()
 	a.annotate("error", position{}, fmt.Sprintf("repopolicy: %s [%s]", class, f.reason), f.msg, f.hint)
-	a.writeRunnerFiles(verdictOutputs(class.String(), class.Exit()), "")
+	a.writeRunnerFiles(append(verdictOutputs(class.String(), class.Exit()), more...), "")
 }
 
 // githubBound tells the runner how bind ended; v is nil if nothing was to be bound.

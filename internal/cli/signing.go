@@ -22,7 +22,6 @@ import (
 	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/internal/git"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
-	"github.com/repopolicy/repopolicy/internal/web"
 	"github.com/repopolicy/repopolicy/oidc"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/rekorbind"
@@ -224,17 +223,6 @@ func (a *app) services(ctx context.Context, o *signOptions) (sigstore.Services, 
 		return s, faultf(policy.TrustRootInvalid, "signing config: %s", err)
 	}
 	return s, nil
-}
-
-// ambient returns the token that the environment offers.
-func (a *app) ambient(ctx context.Context, audience string) (string, error) {
-	if a.Getenv == nil {
-		return "", oidc.ErrNoToken
-	}
-	get := func(ctx context.Context, address, bearer string) ([]byte, error) {
-		return web.GetAuthorized(ctx, address, bearer, a.Transport, userAgent(), maxTokenReply)
-	}
-	return oidc.Ambient(ctx, a.Getenv, get, audience, a.Now())
 }
 
 // personal returns the token of a person: the ambient one, or by signing in.

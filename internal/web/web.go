@@ -199,9 +199,26 @@ func GetAuthorized(ctx context.Context, address, bearer string, transport http.R
 	if err != nil {
 		return nil, errors.New("not a URL")
 	}
-	if u.Scheme != "https" && !loopback(u.Hostname()) {
+	if u.Scheme != "https" && !Loopback(u.Hostname()) {
 		return nil, errors.New("a token is sent to an https URL only")
 	}
+	return getOnce(ctx, u, "Authorization", "Bearer "+bearer, transport, agent, limit)
+}
+
+// metadataHost is the metadata server of Google's cloud, which a machine there
+// reaches without leaving it, by http only.
+const metadataHost = "metadata.google.internal"
+
+// GetMetadata returns the reply to one GET of an address of the metadata server.
+func GetMetadata(ctx context.Context, address string, transport http.RoundTripper, agent string, limit int64) ([]byte, error) {
+	u, err := url.Parse(address)
+	if err != nil || u.Scheme != "http" || u.Host != metadataHost {
+		return nil, errors.New("not an address of the metadata server")
+	}
+	return getOnce(ctx, u, "Metadata-Flavor", "Google", transport, agent, limit)
+}
+
+func getOnce(ctx context.Context, u *url.URL, header, value string, transport http.RoundTripper, agent string, limit int64) ([]byte, error) {
 	base := *u
 	base.RawQuery, base.ForceQuery = "", false
 	c, err := New(base.String(), transport, agent)
@@ -212,7 +229,7 @@ func GetAuthorized(ctx context.Context, address, bearer string, transport http.R
 	if err != nil {
 		return nil, err
 	}
-	req.Header.Set("Authorization", "Bearer "+bearer)
+	req.Header.Set(header, value)
 	req.Header.Set("User-Agent", agent)
 	resp, err := c.http.Do(req)
 	if err != nil {
@@ -231,7 +248,8 @@ func GetAuthorized(ctx context.Context, address, bearer string, transport http.R
 	return data, nil
 }
 
-func loopback(host string) bool {
+// Loopback reports whether a host is this machine.
+func Loopback(host string) bool {
 	ip, err := netip.ParseAddr(host)
 	return host == "localhost" || err == nil && ip.IsLoopback()
 }
