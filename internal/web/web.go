@@ -43,6 +43,11 @@ type StatusError struct {
 	RetryAfter time.Duration
 }
 
+// Missing reports whether the service says that there is no such thing.
+func (e *StatusError) Missing() bool {
+	return e.Code == http.StatusNotFound || e.Code == http.StatusGone
+}
+
 // Error names URL and status.
 func (e *StatusError) Error() string {
 	text := strings.TrimSpace(fmt.Sprintf("%s: %d %s", e.URL, e.Code, http.StatusText(e.Code)))
