@@ -21,7 +21,7 @@ func TestResume(t *testing.T) {
 		m := newMachine(t)
 		statement := encode(t, policyText("acme/resume-"+last, 1, 1, "alice"), "")
 		tokens := 0
-		r := rekorbind.Request{Statement: statement, Version: 1, Who: "alice", Token: func(context.Context) (string, error) { tokens++; return stack.Token(alice) }}
+		r := rekorbind.Request{Statement: statement, Version: 1, Signature: rekorbind.Signature{Who: "alice", Token: func(context.Context) (string, error) { tokens++; return stack.Token(alice) }}}
 		func() {
 			defer func() {
 				if recover() == nil {
