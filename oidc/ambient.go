@@ -104,6 +104,13 @@ func (s Surroundings) Token(ctx context.Context, audience string) (string, error
 	return token, err
 }
 
+// Offers reports whether a job is running here that can have a token with our
+// audience, or that says that it may not.
+func (s Surroundings) Offers() bool {
+	return s.Getenv(EnvOwnToken) != "" || s.Getenv(EnvRequestURL) != "" || s.Getenv(envActions) == "true" ||
+		s.Run != nil && (s.Getenv(envCircleCI) == "true" || s.Getenv(envBuildkite) == "true")
+}
+
 // request asks whoever makes tokens here.
 func (s Surroundings) request(ctx context.Context, audience string) (string, error) {
 	var printed []byte

@@ -206,7 +206,11 @@ func (j *Judge) judge(ctx context.Context, a *Artifact) *Result {
 		}
 	}
 	if res.Evidence == nil {
-		res.Decision = deny(policy.NoEvidence, "")
+		detail := ""
+		if j.Release == nil && len(j.Sources) > 0 && a.Place == nil {
+			detail = "no tag says in which release to look"
+		}
+		res.Decision = deny(policy.NoEvidence, "%s", detail)
 		return res
 	}
 	res.Decision = res.Evidence.Decision

@@ -114,14 +114,15 @@ func (f *finder) guess(ctx context.Context, p Place, name string) []*candidate {
 	return (&shelf{place: p}).read(ctx, name+lookFor[0])
 }
 
-// publishedFor returns the evidence for a file of that name in a place.
-func (f *finder) publishedFor(ctx context.Context, p Place, name string, digests []policy.Digest) []*candidate {
+// publishedFor returns the evidence for a file of that name in a place: under its
+// name with one of the suffixes, for many files, or under one of its digests.
+func (f *finder) publishedFor(ctx context.Context, p Place, name string, suffixes []string, digests []policy.Digest) []*candidate {
 	s := f.shelf(ctx, p)
 	if s.err != nil {
 		return unreachable(p.URL(""), s.err)
 	}
 	var out []*candidate
-	for _, suffix := range lookFor {
+	for _, suffix := range suffixes {
 		if s.names[name+suffix] {
 			out = append(out, s.read(ctx, name+suffix)...)
 		}
@@ -188,7 +189,7 @@ func (j *Judge) listedIn(ctx context.Context, a *Artifact, p Place, name string)
 			continue
 		}
 		l := &Listing{x.self, d, x.signed}
-		for _, c := range j.finder.publishedFor(ctx, p, x.self.Name, x.signed) {
+		for _, c := range j.finder.publishedFor(ctx, p, x.self.Name, lookFor, x.signed) {
 			out = append(out, attempt{c: c, target: x.self, via: l})
 		}
 	}
@@ -256,13 +257,15 @@ func (j *Judge) rounds(a *Artifact) []round {
 		p = j.Release
 	}
 	if p != nil && name != "" {
+		rest := lookFor
 		if !a.listed {
+			rest = lookFor[1:]
 			out = append(out, func(ctx context.Context, res *Result) []attempt {
 				return about(a, j.finder.guess(ctx, p, name))
 			})
 		}
 		out = append(out, func(ctx context.Context, res *Result) []attempt {
-			return about(a, j.finder.publishedFor(ctx, p, name, res.Digests))
+			return about(a, j.finder.publishedFor(ctx, p, name, rest, res.Digests))
 		}, func(ctx context.Context, _ *Result) []attempt { return j.listedIn(ctx, a, p, name) })
 	}
 	for _, s := range j.Sources {

@@ -208,7 +208,10 @@ func (a *app) authorization(ctx context.Context, o *authorizeOptions, stage poli
 	if err != nil {
 		return nil, err
 	}
-	z := &authorization{stage: stage, found: f, version: f.head(), run: verified.Run, verified: verified, audience: oidc.Audience}
+	z := &authorization{stage: stage, found: f, version: f.head(), run: verified.Run}
+	if verified.Unverified != nil { // a key has no token
+		z.verified, z.audience = verified, verified.Audience[0]
+	}
 	return z, a.decideRelease(ctx, o, z, args)
 }
 

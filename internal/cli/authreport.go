@@ -52,6 +52,7 @@ type authResult struct {
 	Nearest  string            `json:"nearest,omitempty"` // that does not
 	Fields   []fieldReport     `json:"fields"`
 	Notes    []noteReport      `json:"notes,omitempty"`
+	Bundle   string            `json:"bundle,omitempty"` // file of the signature, of sign-release alone
 }
 
 // fieldReport is one row of the decision table.
@@ -124,6 +125,9 @@ func newAuthorizationReport(z *authorization) *authReport {
 			if c.State == "differs" {
 				if f.Change = changes[c.Field]; strings.Contains(f.Change, "%s") {
 					f.Change = fmt.Sprintf(f.Change, c.Want)
+				}
+				if c.Field == "tag" && c.Got == "" {
+					f.Change = "run for a tag, or sign a release statement that names one (--statement with --tag, or --purl)"
 				}
 				if n, ok := d.Nearest(); ok {
 					for _, m := range n.Mismatches {
@@ -234,6 +238,8 @@ func (a *app) releaseText(x *authResult, brief bool) {
 		name = "the run"
 	}
 	switch {
+	case x.Bundle != "":
+		a.out.line("%-5s %s: by rule %s, signed in %s", x.Verdict, name, x.Rule, x.Bundle)
 	case x.Verdict == "OK":
 		a.out.line("%-5s %s: by rule %s", x.Verdict, name, x.Rule)
 	default:

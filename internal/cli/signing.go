@@ -481,7 +481,7 @@ func (a *app) bind(ctx context.Context, o *signOptions) error {
 		return &fault{reason: policy.Private, msg: fmt.Sprintf("the repository is %s, and its name would become public", claims.Visibility), hint: "say --publish-name if that is meant"}
 	}
 	var forges *rekorbind.Forges
-	return a.write(ctx, o, v, s, rekorbind.Request{
+	return a.write(ctx, o, v, s, rekorbind.Request{Signature: rekorbind.Signature{
 		Who:   claims.Subject + " " + claims.Issuer,
 		Token: func(context.Context) (string, error) { return token, nil },
 		Check: func(id policy.Identity) error {
@@ -494,7 +494,7 @@ func (a *app) bind(ctx context.Context, o *signOptions) error {
 			}
 			return nil
 		},
-	})
+	}})
 }
 
 // wasNamed reports whether the version in force is about that repository: a

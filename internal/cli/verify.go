@@ -26,6 +26,7 @@ const clockSkew = 5 * time.Minute
 // verifyOptions are the flags of verify and explain.
 type verifyOptions struct {
 	repoOptions
+	published                           publishedOptions
 	policy, tag, asOf, identity, issuer typed
 	report                              typed
 	bundles                             []string
@@ -81,6 +82,7 @@ func (o *verifyOptions) flags(cmd *cobra.Command) {
 	o.policy.name, o.tag.name, o.asOf.name, o.identity.name, o.issuer.name, o.git.name, o.report.name = "FILE", "TAG", "RFC3339", "IDENTITY", "URL", "DIR", "FILE"
 	o.format.allowed = []string{"text", "json", "sarif", "github", "vsa"}
 	o.repoOptions.flags(cmd)
+	o.published.flags(cmd)
 	f.Var(&o.policy, "policy", "judge by this policy file")
 	f.Var(&o.tag, "tag", "demand evidence for this tag")
 	f.Var(&o.git, "git", "read Git tags from the repository in this directory instead of here, and look for commits in its history")
@@ -121,6 +123,14 @@ func (a *app) verify(ctx context.Context, o *verifyOptions, args []string, full 
 }
 
 func (a *app) verdict(ctx context.Context, o *verifyOptions, args []string, full bool) error {
+	addresses, err := o.addresses(args)
+	if err != nil {
+		return err
+	}
+	pub, err := a.publication(&o.published)
+	if err != nil {
+		return err
+	}
 	j, sum, err := a.judge(ctx, o)
 	if err != nil {
 		return err
@@ -131,7 +141,13 @@ func (a *app) verdict(ctx context.Context, o *verifyOptions, args []string, full
 	if o.format.value == "vsa" && sum.Policy == nil {
 		return &fault{reason: policy.Usage, msg: "--format vsa: a verification summary names the policy that was verified", hint: "judge by a policy with --policy FILE"}
 	}
-	artifacts := release.Expand(ctx, args, o.git.value)
+	if err := a.look(j, sum, o, pub, addresses); err != nil {
+		return err
+	}
+	artifacts, err := pub.artifacts(ctx, args, addresses, o)
+	if err != nil {
+		return err
+	}
 	if len(artifacts) > shortRun && os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcLongRun)
 	}
@@ -142,6 +158,9 @@ func (a *app) verdict(ctx context.Context, o *verifyOptions, args []string, full
 	results := j.Run(ctx, artifacts)
 	stop()
 	class := release.Class(results)
+	if err := pub.deliver(class == policy.ClassOK); err != nil {
+		return err
+	}
 	if err := a.print(o, newReport(sum, results, full)); err != nil {
 		// A verdict that says no stays one, however little could be said of it.
 		if class == policy.ClassOK {
