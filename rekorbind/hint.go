@@ -3,6 +3,7 @@
 package rekorbind
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -22,11 +23,17 @@ const (
 	maxEntriesV1   = 16 << 20
 	entriesBatch   = 10  // as many as the service takes in one request
 	maxUnknownUUID = 500 // that are fetched and classified
+	// hintTimeout is how long all questions to the index may take together.
+	hintTimeout = 2 * time.Minute
 )
 
 // ErrFlooded is the error of a look-up in an index with more unknown entries
 // than are fetched: what else is there cannot be known.
 var ErrFlooded = errors.New("index-flooded: the index lists more unknown entries for this repository than are looked at")
+
+// ErrNoIndex is the error of asking the index of a log that the trusted root's id
+// takes for one of Rekor v1, and whose entries show that it is one of Rekor v2.
+var ErrNoIndex = errors.New("a log of Rekor v2, which has no index; its tiles can be read (--scan)")
 
 // Hint looks up Rekor v1's index. The index is unauthenticated and written on a
 // best-effort basis: that it lists nothing is its operator's word. What it does
@@ -39,6 +46,12 @@ type Hint struct {
 	// Spam remembers the hashes of leaves that were found to bind nothing; nil
 	// remembers nothing.
 	Spam Remembered
+	// Log is the log's id, and Heads remembers its newest trees: what bundles
+	// show of it has to go on from there. Nil remembers nothing.
+	Log   string
+	Heads Heads
+
+	timeout time.Duration // 0 for hintTimeout
 }
 
 // Remembered is a set of hashes that outlives a run.
@@ -52,20 +65,54 @@ func (h *Hint) Name() string { return "index of " + h.Client.URL() }
 
 // Find asks the index for the repository's anchor and fetches what is unknown.
 func (h *Hint) Find(ctx context.Context, q Query) (Found, error) {
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(h.timeout, hintTimeout))
+	defer cancel()
+	if q.Generations[h.Log] == 2 {
+		return Found{}, fmt.Errorf("%s: %w", h.Client.URL(), ErrNoIndex)
+	}
 	found := Found{Completeness: policy.CompleteHinted, AsOf: h.Now()}
-	body, err := json.Marshal(map[string]string{"hash": "sha256:" + q.Repository.Anchor()})
+	if h.Heads != nil {
+		for _, cp := range q.Heads[h.Log] {
+			if err := h.consistent(ctx, cp); err != nil {
+				return Found{}, err
+			}
+		}
+	}
+	unknown, err := h.unknown(ctx, q)
 	if err != nil {
 		return Found{}, err
+	}
+	for batch := range slices.Chunk(unknown, entriesBatch) {
+		leaves, spam, err := h.fetch(ctx, batch)
+		if err != nil {
+			return Found{}, err
+		}
+		found.Leaves = append(found.Leaves, leaves...)
+		if h.Spam != nil && len(spam) > 0 { // also if a later batch fails
+			if err := h.Spam.Add(spam); err != nil {
+				return Found{}, err
+			}
+		}
+	}
+	return found, nil
+}
+
+// unknown returns the names of the entries that the index lists, each of another
+// leaf, and that nobody has looked at.
+func (h *Hint) unknown(ctx context.Context, q Query) ([]string, error) {
+	body, err := json.Marshal(map[string]string{"hash": "sha256:" + q.Repository.Anchor()})
+	if err != nil {
+		return nil, err
 	}
 	reply, err := h.Client.Ask(ctx, "api/v1/index/retrieve", "application/json", body, maxIndexReply)
 	if err != nil {
-		return Found{}, err
+		return nil, err
 	}
 	uuids, err := parseIndex(reply)
 	if err != nil {
-		return Found{}, fmt.Errorf("%s: %w", h.Name(), err)
+		return nil, fmt.Errorf("%s: %w", h.Name(), err)
 	}
-	var unknown []string // names, each of another leaf
+	var unknown []string
 	listed := map[string]bool{}
 	for _, u := range uuids {
 		hash, _ := leafOfUUID(u)
@@ -74,24 +121,10 @@ func (h *Hint) Find(ctx context.Context, q Query) (Found, error) {
 		}
 		listed[hash] = true
 		if len(unknown) > maxUnknownUUID {
-			return Found{}, ErrFlooded
+			return nil, ErrFlooded
 		}
 	}
-	var spam []string
-	for batch := range slices.Chunk(unknown, entriesBatch) {
-		leaves, junk, err := h.fetch(ctx, batch)
-		if err != nil {
-			return Found{}, err
-		}
-		found.Leaves = append(found.Leaves, leaves...)
-		spam = append(spam, junk...)
-	}
-	if h.Spam != nil && len(spam) > 0 {
-		if err := h.Spam.Add(spam); err != nil {
-			return Found{}, err
-		}
-	}
-	return found, nil
+	return unknown, nil
 }
 
 // parseIndex reads the names of entries. Null is no list: that nothing is there

@@ -88,13 +88,21 @@ func (c *Client) URL() string { return c.base.String() }
 // limit bytes. It is repeated a few times if the service is overloaded or cannot
 // be reached.
 func (c *Client) Get(ctx context.Context, path string, limit int64) ([]byte, error) {
-	return c.retry(ctx, func() ([]byte, error) { return c.do(ctx, http.MethodGet, path, "", nil, limit) })
+	return c.Query(ctx, path, nil, limit)
+}
+
+// Query is [Client.Get] with a query.
+func (c *Client) Query(ctx context.Context, path string, query url.Values, limit int64) ([]byte, error) {
+	u := c.base.JoinPath(path)
+	u.RawQuery = query.Encode()
+	return c.retry(ctx, func() ([]byte, error) { return c.do(ctx, http.MethodGet, u, "", nil, limit) })
 }
 
 // Ask returns the reply to a POST that changes nothing at the service, such as a
 // query; it is repeated like [Client.Get].
 func (c *Client) Ask(ctx context.Context, path, contentType string, body []byte, limit int64) ([]byte, error) {
-	return c.retry(ctx, func() ([]byte, error) { return c.do(ctx, http.MethodPost, path, contentType, body, limit) })
+	u := c.base.JoinPath(path)
+	return c.retry(ctx, func() ([]byte, error) { return c.do(ctx, http.MethodPost, u, contentType, body, limit) })
 }
 
 func (c *Client) retry(ctx context.Context, f func() ([]byte, error)) ([]byte, error) {
@@ -113,8 +121,7 @@ func (c *Client) retry(ctx context.Context, f func() ([]byte, error)) ([]byte, e
 	}, backoff.WithBackOff(b), backoff.WithMaxTries(attempts))
 }
 
-func (c *Client) do(ctx context.Context, method, path, contentType string, body []byte, limit int64) ([]byte, error) {
-	u := c.base.JoinPath(path)
+func (c *Client) do(ctx context.Context, method string, u *url.URL, contentType string, body []byte, limit int64) ([]byte, error) {
 	req, err := http.NewRequestWithContext(ctx, method, u.String(), bytes.NewReader(body))
 	if err != nil {
 		return nil, err
