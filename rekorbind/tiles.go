@@ -7,7 +7,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"net/http"
 	"strconv"
 	"strings"
 
@@ -61,7 +60,7 @@ func (t tileReader) get(level string, n, width, limit int64) (path string, data 
 	}
 	data, err = t.client.Get(t.ctx, path, limit)
 	var status *web.StatusError
-	if path != full && errors.As(err, &status) && (status.Code == http.StatusNotFound || status.Code == http.StatusGone) {
+	if path != full && errors.As(err, &status) && status.Missing() {
 		path = full
 		data, err = t.client.Get(t.ctx, path, limit)
 	}

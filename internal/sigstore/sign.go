@@ -15,7 +15,6 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -30,6 +29,7 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/repopolicy/repopolicy/internal/web"
 	"github.com/repopolicy/repopolicy/oidc"
 	"github.com/repopolicy/repopolicy/policy"
 )
@@ -258,57 +258,11 @@ func selfCheck(r *Root, data []byte, d *Draft) error {
 // transport returns what requests to a service go through: only to its own
 // origin, without redirects, and with a cap on the reply.
 func (c *Client) transport(base string) http.RoundTripper {
-	next := c.Transport
-	if next == nil {
-		next = http.DefaultTransport
-	}
-	return &oneOrigin{base, next}
-}
-
-type oneOrigin struct {
-	base string
-	next http.RoundTripper
-}
-
-// RoundTrip implements http.RoundTripper.
-func (o *oneOrigin) RoundTrip(req *http.Request) (*http.Response, error) {
-	u, err := url.Parse(o.base)
+	u, err := url.Parse(base)
 	if err != nil {
-		return nil, err
+		u = &url.URL{} // no request is to that origin
 	}
-	if req.URL.Scheme != u.Scheme || req.URL.Host != u.Host {
-		return nil, fmt.Errorf("%s is not on %s", req.URL.Redacted(), u.Host)
-	}
-	resp, err := o.next.RoundTrip(req)
-	if err != nil {
-		return nil, err
-	}
-	if resp.StatusCode >= 300 && resp.StatusCode < 400 {
-		resp.Body.Close()
-		return nil, fmt.Errorf("%s redirects, which is not followed", u.Host)
-	}
-	resp.Body = struct {
-		io.Reader
-		io.Closer
-	}{&capped{resp.Body, maxServiceReply}, resp.Body}
-	return resp, nil
-}
-
-type capped struct {
-	r    io.Reader
-	left int64
-}
-
-func (c *capped) Read(p []byte) (int, error) {
-	if c.left <= 0 {
-		return 0, errors.New("the reply is larger than allowed")
-	}
-	if int64(len(p)) > c.left {
-		p = p[:c.left]
-	}
-	n, err := c.r.Read(p)
-	c.left -= int64(n)
-	return n, err
+	return &web.OneOrigin{Scheme: u.Scheme, Host: u.Host, Limit: maxServiceReply, Next: c.Transport}
 }
 
 // A bare key is named in a bundle by its own DER in hex, so that whoever has the

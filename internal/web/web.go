@@ -44,6 +44,11 @@ func (e *StatusError) Error() string {
 	return strings.TrimSpace(fmt.Sprintf("%s: %d %s", e.URL, e.Code, http.StatusText(e.Code)))
 }
 
+// Missing reports whether the service says that what was asked for is not there.
+func (e *StatusError) Missing() bool {
+	return e.Code == http.StatusNotFound || e.Code == http.StatusGone
+}
+
 // ErrTooLarge is wrapped by the error about a reply beyond the limit.
 var ErrTooLarge = errors.New("the reply is larger than allowed")
 
