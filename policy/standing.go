@@ -31,15 +31,16 @@ func (s Standing) Met() bool { return s.Own.Met() && (s.Before == nil || s.Befor
 
 // Standing returns who signed the statement with the digest, which is to follow
 // the head of the chain or, where there is no chain, to be the genesis. A
-// statement that can be neither is an error, and so is a chain that is undecided.
-// Where the repository's own workflow maintains a version, nobody has to sign.
+// statement that can be neither is an error, and so is a chain that is undecided,
+// but for bindings of what is not at hand: this version may be the one that was
+// bound halfway, or the one that declares them void. Where the repository's own workflow maintains a version, nobody has to sign.
 func (c *Chain) Standing(h History, digest string) (Standing, error) {
 	e := newEvaluator(&h, newOrder(h.Logs))
 	s := e.statements[digest]
 	if s == nil || s.doc == nil {
 		return Standing{}, errors.New("the statement is not at hand or cannot be judged")
 	}
-	if p := c.worst(); p != nil && p.Reason != NoBinding {
+	if p := c.worst(); p != nil && p.Reason != NoBinding && p.Reason != Undisclosed {
 		return Standing{}, fmt.Errorf("the chain is undecided: %s", p.Reason)
 	}
 	w := &walk{evaluator: e, subjects: map[signer]string{}}

@@ -5,11 +5,9 @@ package rekorbind
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/repopolicy/repopolicy/internal/sigstore"
@@ -17,11 +15,7 @@ import (
 	"github.com/repopolicy/repopolicy/policy"
 )
 
-// Limits of Rekor v1's index, which anyone can fill under any key.
 const (
-	maxIndexReply  = 8 << 20
-	maxEntriesV1   = 16 << 20
-	entriesBatch   = 10  // as many as the service takes in one request
 	maxUnknownUUID = 500 // that are fetched and classified
 	// hintTimeout is how long all questions to the index may take together.
 	hintTimeout = 2 * time.Minute
@@ -100,17 +94,9 @@ func (h *Hint) Find(ctx context.Context, q Query) (Found, error) {
 // unknown returns the names of the entries that the index lists, each of another
 // leaf, and that nobody has looked at.
 func (h *Hint) unknown(ctx context.Context, q Query) ([]string, error) {
-	body, err := json.Marshal(map[string]string{"hash": "sha256:" + q.Repository.Anchor()})
+	uuids, err := search(ctx, h.Client, q.Repository.Anchor())
 	if err != nil {
 		return nil, err
-	}
-	reply, err := h.Client.Ask(ctx, "api/v1/index/retrieve", "application/json", body, maxIndexReply)
-	if err != nil {
-		return nil, err
-	}
-	uuids, err := parseIndex(reply)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", h.Name(), err)
 	}
 	var unknown []string
 	listed := map[string]bool{}
@@ -127,33 +113,6 @@ func (h *Hint) unknown(ctx context.Context, q Query) ([]string, error) {
 	return unknown, nil
 }
 
-// parseIndex reads the names of entries. Null is no list: that nothing is there
-// has to be said.
-func parseIndex(reply []byte) ([]string, error) {
-	var uuids []string
-	if err := json.Unmarshal(reply, &uuids); err != nil {
-		return nil, err
-	}
-	if uuids == nil {
-		return nil, errors.New("null is no list of entries")
-	}
-	for _, u := range uuids {
-		if _, ok := leafOfUUID(u); !ok {
-			return nil, fmt.Errorf("%q is not an entry's name", clip(u))
-		}
-	}
-	return uuids, nil
-}
-
-// leafOfUUID returns the leaf hash in the name of an entry, which has 64 hex
-// digits, after 16 of the tree's number in newer instances.
-func leafOfUUID(u string) (string, bool) {
-	if len(u) != 64 && len(u) != 80 || strings.Trim(u, "0123456789abcdef") != "" {
-		return "", false
-	}
-	return u[len(u)-64:], true
-}
-
 // fetch returns the bindings among some entries, and the hashes of those that can
 // be none. An entry that claims to be one and does not verify is an error: an
 // index that could pass off bindings as junk would hide them for ever.
@@ -163,41 +122,31 @@ func (h *Hint) fetch(ctx context.Context, uuids []string) (leaves []policy.Leaf,
 		hash, _ := leafOfUUID(u)
 		hashes = append(hashes, hash)
 	}
-	body, err := json.Marshal(map[string][]string{"entryUUIDs": uuids})
+	entries, err := retrieve(ctx, h.Client, uuids)
 	if err != nil {
 		return nil, nil, err
-	}
-	reply, err := h.Client.Ask(ctx, "api/v1/log/entries/retrieve", "application/json", body, maxEntriesV1)
-	if err != nil {
-		return nil, nil, err
-	}
-	var entries []map[string]json.RawMessage
-	if err := json.Unmarshal(reply, &entries); err != nil {
-		return nil, nil, fmt.Errorf("%s: %w", h.Client.URL(), err)
 	}
 	got := map[string]bool{}
-	for _, m := range entries {
-		for _, raw := range m {
-			// The hash is that of the body, whatever the service calls it.
-			e, why := sigstore.ParseEntryV1(raw)
-			if !slices.Contains(hashes, e.LeafHash) {
-				return nil, nil, fmt.Errorf("%s: an entry that was not asked for", h.Client.URL())
-			}
-			got[e.LeafHash] = true
-			if why == nil {
-				_, why = h.Forges.Authority(e.Signer)
-			}
-			if why != nil { // whoever says so: the body alone shows it
-				spam = append(spam, e.LeafHash)
-				continue
-			}
-			leaf, err := h.leaf(e)
-			switch {
-			case err == nil:
-				leaves = append(leaves, leaf)
-			case !foreign(err):
-				return nil, nil, fmt.Errorf("%s: an entry that does not verify: %w", h.Client.URL(), err)
-			}
+	for _, raw := range entries {
+		// The hash is that of the body, whatever the service calls it.
+		e, why := sigstore.ParseEntryV1(raw)
+		if !slices.Contains(hashes, e.LeafHash) {
+			return nil, nil, fmt.Errorf("%s: an entry that was not asked for", h.Client.URL())
+		}
+		got[e.LeafHash] = true
+		if why == nil {
+			_, why = h.Forges.Authority(e.Signer)
+		}
+		if why != nil { // whoever says so: the body alone shows it
+			spam = append(spam, e.LeafHash)
+			continue
+		}
+		leaf, err := h.leaf(e)
+		switch {
+		case err == nil:
+			leaves = append(leaves, leaf)
+		case !foreign(err):
+			return nil, nil, fmt.Errorf("%s: an entry that does not verify: %w", h.Client.URL(), err)
 		}
 	}
 	for _, hash := range hashes {

@@ -6,19 +6,26 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/repopolicy/repopolicy/internal/sigstore"
+	"github.com/repopolicy/repopolicy/internal/web"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
 // Steps of writing a signature, in order. After each of them the process may be
 // killed and the run repeated; no step that succeeded happens twice.
 const (
+	StepFound = "found" // an earlier signature, in Rekor v1, of which nothing was kept
 	StepDraft = "draft" // signed, certified and stamped, and kept
 	StepV1    = "rekor-v1"
 	StepV2    = "rekor-v2"
 )
+
+// maxRecovered is how many entries are looked at for a signature of which nothing
+// was kept.
+const maxRecovered = 5 * entriesBatch
 
 // Journal keeps unfinished signatures; [State] is one.
 type Journal interface {
@@ -40,6 +47,9 @@ type Writer struct {
 	Client  *sigstore.Client
 	Journal Journal
 	Now     func() time.Time
+	// Index, if set, is Rekor v1, in which a signature is looked for that was made
+	// before and of which nothing was kept.
+	Index *web.Client
 	// Step, if set, is called after each step.
 	Step func(step string)
 }
@@ -57,6 +67,9 @@ type Request struct {
 	Key   sigstore.Signer
 	// Check, if set, is asked about the certificate before anything is logged.
 	Check func(policy.Identity) error
+	// Mine, if set, says whether a signature by this identity is the one that is to
+	// be made.
+	Mine func(policy.Identity) bool
 }
 
 // Write makes the signature, or finishes one that was begun, and returns its
@@ -86,7 +99,11 @@ func (w *Writer) Write(ctx context.Context, r Request) ([]File, error) {
 		return nil, err
 	}
 	if draft == nil {
-		if draft, entry, err = w.begin(ctx, id, r); err != nil {
+		draft, entry, err = w.recover(ctx, id, r)
+		if err == nil && draft == nil {
+			draft, entry, err = w.begin(ctx, id, r)
+		}
+		if err != nil {
 			return nil, err
 		}
 	}
@@ -145,14 +162,76 @@ func (w *Writer) resume(e JournalEntry, payload []byte) (*sigstore.Draft, error)
 	if string(d.Payload()) != string(payload) {
 		return nil, errors.New("the unfinished signature in the journal is over something else")
 	}
+	return d, w.inTime(d)
+}
+
+// inTime returns why a draft cannot be logged any more.
+func (w *Writer) inTime(d *sigstore.Draft) error {
 	cert, err := d.Certificate()
+	if err == nil && cert != nil && w.Now().After(cert.NotAfter) {
+		err = sigstore.ErrTooLate
+	}
+	return err
+}
+
+// recover looks for a signature that was logged in Rekor v1 by a run of which
+// nothing was kept, and goes on from there; nil if there is none that can be
+// finished. That the index cannot be asked is no obstacle: a second signature
+// proves the same.
+func (w *Writer) recover(ctx context.Context, id string, r Request) (*sigstore.Draft, JournalEntry, error) {
+	if w.Index == nil || r.Mine == nil || w.Client.Services.RekorV1 == "" {
+		return nil, JournalEntry{}, nil
+	}
+	uuids, err := search(ctx, w.Index, policy.Sum(r.Statement))
 	if err != nil {
-		return nil, err
+		return nil, JournalEntry{}, ctx.Err()
 	}
-	if cert != nil && w.Now().After(cert.NotAfter) {
-		return d, sigstore.ErrTooLate
+	for batch := range slices.Chunk(uuids[:min(len(uuids), maxRecovered)], entriesBatch) {
+		entries, err := retrieve(ctx, w.Index, batch)
+		if err != nil {
+			return nil, JournalEntry{}, ctx.Err()
+		}
+		for _, raw := range entries {
+			draft, entry := w.rebuild(ctx, raw, r)
+			if draft == nil {
+				continue
+			}
+			if err := w.save(id, JournalEntry{}, entry); err != nil {
+				return nil, JournalEntry{}, err
+			}
+			w.step(StepFound)
+			return draft, entry, nil
+		}
 	}
-	return d, nil
+	return nil, JournalEntry{}, nil
+}
+
+// rebuild returns what can be finished of an entry that anyone may have made; nil
+// if it is not the signature that is to be made, or too old for what is missing.
+func (w *Writer) rebuild(ctx context.Context, raw []byte, r Request) (*sigstore.Draft, JournalEntry) {
+	none := func() (*sigstore.Draft, JournalEntry) { return nil, JournalEntry{} }
+	bundle, err := w.Root.Rebuild(raw, r.Statement)
+	if err != nil {
+		return none()
+	}
+	draft, err := sigstore.ParseDraft(bundle)
+	if err != nil {
+		return none()
+	}
+	signer, err := draft.Identity()
+	if err != nil || !r.Mine(signer) || r.Check != nil && r.Check(signer) != nil {
+		return none()
+	}
+	entry := JournalEntry{V1: bundle}
+	if !entry.complete(w.Client.Services) {
+		if w.inTime(draft) != nil || w.Client.Stamp(ctx, draft) != nil {
+			return none()
+		}
+	}
+	if entry.Draft, err = draft.MarshalJSON(); err != nil {
+		return none()
+	}
+	return draft, entry
 }
 
 func (w *Writer) begin(ctx context.Context, id string, r Request) (*sigstore.Draft, JournalEntry, error) {

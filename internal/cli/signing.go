@@ -103,7 +103,7 @@ func (a *app) draft(ctx context.Context, o *signOptions, text []byte) (*draftVer
 	if err := a.former(ctx, o, v); err != nil {
 		return nil, err
 	}
-	previous, err := v.previous()
+	previous, err := v.previous(text)
 	if err != nil {
 		return nil, err
 	}
@@ -137,7 +137,7 @@ func (a *app) former(ctx context.Context, o *signOptions, v *draftVersion) error
 }
 
 // previous returns the digest of the statement that the policy follows.
-func (v *draftVersion) previous() (string, error) {
+func (v *draftVersion) previous(text []byte) (string, error) {
 	n := v.doc.Content().Version
 	chain := v.res.Chain
 	versions := chain.Versions()
@@ -146,6 +146,8 @@ func (v *draftVersion) previous() (string, error) {
 		return "", nil
 	case reason == policy.NoBinding:
 		return "", faultf(policy.NoBinding, "the policy is version %d, and nothing of this repository is bound yet", n)
+	case reason == policy.Undisclosed && n == 1 && len(versions) == 0 && v.begun(text):
+		return "", nil
 	case reason != "" && !(reason == policy.Undisclosed && len(versions) >= n-1 && n > 1):
 		f := faultf(reason, "%s: %s", v.repo, reason.Info().Text)
 		if v.local && reason == policy.Undisclosed {
@@ -160,6 +162,13 @@ func (v *draftVersion) previous() (string, error) {
 		return "", nil
 	}
 	return "", &fault{reason: policy.Usage, msg: fmt.Sprintf("the policy is version %d, version %d is in force", n, len(versions)), hint: fmt.Sprintf("write version = %d", len(versions)+1)}
+}
+
+// begun reports whether a first version is in the log already, by a run that did
+// not hand over what it made.
+func (v *draftVersion) begun(text []byte) bool {
+	statement, err := rekorbind.Encode(text, "")
+	return err == nil && v.res.Bound(statement)
 }
 
 // signatures says who signed the statement, who has not, and how many signatures
@@ -297,8 +306,14 @@ func (a *app) write(ctx context.Context, o *signOptions, v *draftVersion, s sigs
 		return err
 	}
 	r.Statement, r.Version = v.statement, v.doc.Content().Version
-	w := &rekorbind.Writer{Root: v.root, Client: &sigstore.Client{Services: s, Transport: a.Transport}, Journal: state, Now: a.Now, Step: func(step string) {
-		a.err.line("done: %s", map[string]string{rekorbind.StepDraft: "signed", rekorbind.StepV1: "logged in " + s.RekorV1, rekorbind.StepV2: "logged in " + s.RekorV2}[step])
+	var index *web.Client
+	if s.RekorV1 != "" {
+		if index, err = web.New(s.RekorV1, a.Transport, userAgent()); err != nil {
+			return faultf(policy.TrustRootInvalid, "signing config: %s", err)
+		}
+	}
+	w := &rekorbind.Writer{Root: v.root, Client: &sigstore.Client{Services: s, Transport: a.Transport}, Journal: state, Index: index, Now: a.Now, Step: func(step string) {
+		a.err.line("done: %s", map[string]string{rekorbind.StepFound: "found the signature of an earlier run in " + s.RekorV1, rekorbind.StepDraft: "signed", rekorbind.StepV1: "logged in " + s.RekorV1, rekorbind.StepV2: "logged in " + s.RekorV2}[step])
 		if a.Step != nil {
 			a.Step(step)
 		}
@@ -398,6 +413,9 @@ func (a *app) signAs(ctx context.Context, o *signOptions, v *draftVersion, s sig
 		return err
 	}
 	r.Who = who + " " + claims.Issuer + " " + claims.Connector
+	r.Mine = func(id policy.Identity) bool {
+		return id.Kind == policy.KindEmail && id.Value == claims.Email && slices.Contains([]string{claims.Issuer, claims.Connector}, id.Issuer)
+	}
 	r.Token = func(context.Context) (string, error) { return token, nil }
 	r.Check = func(id policy.Identity) error {
 		if !v.doc.Content().Maintainers.Names(id) && !v.headNames(id) {
@@ -470,6 +488,10 @@ func (a *app) bind(ctx context.Context, o *signOptions) error {
 	return a.write(ctx, o, v, s, rekorbind.Request{
 		Who:   claims.Subject + " " + claims.Issuer,
 		Token: func(context.Context) (string, error) { return token, nil },
+		// Whatever run of this repository it was, it spoke for it.
+		Mine: func(id policy.Identity) bool {
+			return claims.RepositoryID != "" && id.SourceRepositoryID == claims.RepositoryID
+		},
 		Check: func(id policy.Identity) error {
 			b, err := forges.Authority(id)
 			if err != nil {

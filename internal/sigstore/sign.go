@@ -3,7 +3,6 @@
 package sigstore
 
 import (
-	"bytes"
 	"context"
 	"crypto"
 	"crypto/ecdsa"
@@ -11,7 +10,6 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/x509"
-	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -176,15 +174,8 @@ func (c *Client) Draft(ctx context.Context, payload []byte, token string, key Si
 		pb.VerificationMaterial.Content = &protobundle.VerificationMaterial_PublicKey{PublicKey: &protocommon.PublicKeyIdentifier{Hint: hint}}
 	}
 	pb.Content = &protobundle.Bundle_DsseEnvelope{DsseEnvelope: &protodsse.Envelope{Payload: payload, PayloadType: payloadInToto, Signatures: []*protodsse.Signature{{Sig: sig}}}}
-	if c.Services.TSA != "" {
-		tsa := sign.NewTimestampAuthority(&sign.TimestampAuthorityOptions{URL: c.Services.TSA, Timeout: serviceTimeout, Retries: serviceRetries, Transport: c.transport(c.Services.TSA)})
-		stamp, err := tsa.GetTimestamp(ctx, sig)
-		if err != nil {
-			return nil, fmt.Errorf("time stamp: %w", err)
-		}
-		pb.VerificationMaterial.TimestampVerificationData = &protobundle.TimestampVerificationData{Rfc3161Timestamps: []*protocommon.RFC3161SignedTimestamp{{SignedTimestamp: stamp}}}
-	}
-	return &Draft{pb}, nil
+	d := &Draft{pb}
+	return d, c.Stamp(ctx, d)
 }
 
 // ErrTooLate is the error of logging a signature whose certificate has expired:
@@ -225,18 +216,11 @@ func (c *Client) Log(ctx context.Context, r *Root, d *Draft, generation int, now
 	if err := sign.NewRekor(opts).GetTransparencyLogEntry(ctx, verifier, pb); err != nil {
 		return nil, fmt.Errorf("logging in %s: %w", base, err)
 	}
-	out, err := protojson.Marshal(pb)
+	out, err := finish(r, pb, d)
 	if err != nil {
-		return nil, err
-	}
-	var compact bytes.Buffer // protojson is unstable in its white space on purpose
-	if err := json.Compact(&compact, out); err != nil {
-		return nil, err
-	}
-	if err := selfCheck(r, compact.Bytes(), d); err != nil {
 		return nil, fmt.Errorf("what %s answered does not verify: %w", base, err)
 	}
-	return append(compact.Bytes(), '\n'), nil
+	return out, nil
 }
 
 // selfCheck verifies a bundle that was just made.
