@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/repopolicy/repopolicy/policy"
@@ -187,15 +186,15 @@ func TestTwoRunners(t *testing.T) {
 func TestManyReaders(t *testing.T) {
 	const name = "acme/many-readers"
 	_, good := bound(t, name)
-	c := newComputer(t)
-	var all sync.WaitGroup
+	on := newProcess(t, t.TempDir(), nil)
+	var starts []func(*bytes.Buffer) *exec.Cmd
 	for range 50 {
-		all.Go(func() {
-			if code, out := c.repopolicy("verify", "-R", name, "--scan", good); code != 0 {
-				t.Errorf("exit %d\n%s", code, out)
-			}
-		})
+		starts = append(starts, on.starting("verify", "-R", name, "--scan", good))
 	}
-	all.Wait()
-	c.must(policy.ClassOK, "verify", "-R", name, good)
+	starts = append(starts, on.starting("show", "-R", name))
+	for _, e := range together(t, starts...) {
+		if e.code != 0 {
+			t.Errorf("exit %d\n%s", e.code, e.out)
+		}
+	}
 }
