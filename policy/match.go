@@ -248,6 +248,10 @@ func (w *Workflow) sameEnvironment(got string) bool {
 	return got == w.Environment || isGitHubWorkflow(w.Path) && equalFoldASCII(got, w.Environment)
 }
 
+// IsGitHub reports whether the workflow is one of GitHub Actions, or of a forge
+// that names them alike, rather than a GitLab pipeline.
+func (w *Workflow) IsGitHub() bool { return isGitHubWorkflow(w.Path) }
+
 func (w *Workflow) allTriggers() []string {
 	if isGitHubWorkflow(w.Path) {
 		return githubTriggers

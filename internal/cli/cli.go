@@ -45,6 +45,9 @@ type Env struct {
 	// Timeout, if not 0, is how long a service has for an attempt to answer,
 	// so that a test need not wait for as long as people do.
 	Timeout time.Duration
+	// Command runs a command of the CI that prints an ID token; nil if none is to
+	// be run.
+	Command func(ctx context.Context, argv ...string) ([]byte, error)
 	Version string // of the program; "" for what the toolchain recorded
 }
 
@@ -61,6 +64,7 @@ func OS() Env {
 		StateDir:       stateDir,
 		SigningConfigs: publicSigningConfigs,
 		Stdin:          os.Stdin,
+		Command:        tokenCommand,
 	}
 }
 
@@ -214,6 +218,7 @@ func (a *app) command() *cobra.Command {
 	root.SetErr(a.err)
 	root.SuggestionsMinimumDistance = 2
 	root.AddCommand(a.verifyCommand(), a.explainCommand(), a.showCommand(), a.logCommand(), a.lockCommand(), a.initCommand(), a.editCommand(), a.renewCommand(), a.diffCommand(), a.signCommand(), a.bindCommand(), a.statusCommand(), a.checkCommand(), a.versionCommand())
+	root.AddCommand(a.authorizeCommand())
 	root.AddCommand(a.exportCommand(), a.importCommand(), a.evidenceCommand())
 	return root
 }

@@ -22,7 +22,6 @@ import (
 	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/internal/git"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
-	"github.com/repopolicy/repopolicy/internal/web"
 	"github.com/repopolicy/repopolicy/oidc"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/rekorbind"
@@ -43,7 +42,9 @@ type signOptions struct {
 	device  bool
 	yes     bool
 	publish bool
+	ifReady bool
 	output  typed
+	version *draftVersion // of the last commit, once it is read
 }
 
 func (o *signOptions) signFlags(cmd *cobra.Command) {
@@ -222,17 +223,6 @@ func (a *app) services(ctx context.Context, o *signOptions) (sigstore.Services, 
 		return s, faultf(policy.TrustRootInvalid, "signing config: %s", err)
 	}
 	return s, nil
-}
-
-// ambient returns the token that the environment offers.
-func (a *app) ambient(ctx context.Context, audience string) (string, error) {
-	if a.Getenv == nil {
-		return "", oidc.ErrNoToken
-	}
-	get := func(ctx context.Context, address, bearer string) ([]byte, error) {
-		return web.GetAuthorized(ctx, address, bearer, a.Transport, userAgent(), maxTokenReply)
-	}
-	return oidc.Ambient(ctx, a.Getenv, get, audience, a.Now())
 }
 
 // personal returns the token of a person: the ambient one, or by signing in.
@@ -426,6 +416,7 @@ func (v *draftVersion) headNames(id policy.Identity) bool {
 
 func (a *app) bindCommand() *cobra.Command {
 	o := &signOptions{}
+	form := &format{allowed: []string{"text", "github"}}
 	cmd := &cobra.Command{
 		Use:   "bind",
 		Short: "bind the committed policy to the repository, as its own workflow",
@@ -437,10 +428,18 @@ workflow or event that proves nothing, and for a private repository, whose name
 would become public, unless --publish-name is given.`,
 		Example: "  repopolicy bind --output bound",
 		Args:    cobra.NoArgs,
-		RunE:    func(cmd *cobra.Command, _ []string) error { return a.bind(cmd.Context(), o) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			err := a.bind(cmd.Context(), o)
+			if form.value == "github" {
+				a.githubBound(o.version, err)
+			}
+			return err
+		},
 	}
 	o.signFlags(cmd)
+	cmd.Flags().Var(form, "format", "form of the output")
 	cmd.Flags().BoolVar(&o.publish, "publish-name", false, "publish the name of a private repository")
+	cmd.Flags().BoolVar(&o.ifReady, "if-ready", false, "do nothing, and succeed, while signatures are missing")
 	return cmd
 }
 
@@ -449,6 +448,7 @@ func (a *app) bind(ctx context.Context, o *signOptions) error {
 	if err != nil {
 		return err
 	}
+	o.version = v
 	if vs := v.res.Chain.Versions(); len(vs) > 0 && vs[len(vs)-1].Statement == policy.Sum(v.statement) && v.res.Chain.Reason() == "" {
 		a.err.line("version %d is bound already", vs[len(vs)-1].Number)
 		return nil
@@ -456,6 +456,11 @@ func (a *app) bind(ctx context.Context, o *signOptions) error {
 	_, missing, need, err := v.signatures()
 	if err != nil {
 		return faultf(policy.BelowThreshold, "version %d: %s", v.doc.Content().Version, err)
+	}
+	if need > 0 && o.ifReady {
+		a.err.line("version %d needs %d more %s of %s; nothing is bound", v.doc.Content().Version, need, plural(need, "signature"), strings.Join(missing, ", "))
+		o.version = nil
+		return nil
 	}
 	if need > 0 {
 		return &fault{reason: policy.BelowThreshold, msg: fmt.Sprintf("version %d needs %d more %s of %s", v.doc.Content().Version, need, plural(need, "signature"), strings.Join(missing, ", ")), hint: "they run `repopolicy sign`, commit and push"}
