@@ -156,6 +156,14 @@ func (d *Draft) Certificate() (*x509.Certificate, error) {
 type Client struct {
 	Services  Services
 	Transport http.RoundTripper // nil for the default one
+	Timeout   time.Duration     // of a request; 0 for 30 seconds
+}
+
+func (c *Client) timeout() time.Duration {
+	if c.Timeout > 0 {
+		return c.Timeout
+	}
+	return serviceTimeout
 }
 
 // Draft signs the content. With a token the key is fresh, and Fulcio certifies it;
@@ -171,7 +179,7 @@ func (c *Client) Draft(ctx context.Context, content Content, token string, key S
 			return nil, err
 		}
 		key = &localSigner{fresh}
-		ca := sign.NewFulcio(&sign.FulcioOptions{BaseURL: c.Services.Fulcio, Timeout: serviceTimeout, Retries: serviceRetries, Transport: c.transport(c.Services.Fulcio)})
+		ca := sign.NewFulcio(&sign.FulcioOptions{BaseURL: c.Services.Fulcio, Timeout: c.timeout(), Retries: serviceRetries, Transport: c.transport(c.Services.Fulcio)})
 		der, err := ca.GetCertificate(ctx, keypair{fresh}, &sign.CertificateProviderOptions{IDToken: token})
 		if err != nil {
 			return nil, fmt.Errorf("certificate: %w", err)
@@ -228,11 +236,11 @@ func (c *Client) Log(ctx context.Context, r *Root, d *Draft, generation int, now
 	if base == "" {
 		return nil, fmt.Errorf("the instance has no Rekor v%d", generation)
 	}
-	opts := &sign.RekorOptions{BaseURL: base, Timeout: serviceTimeout, Version: uint32(generation)}
+	opts := &sign.RekorOptions{BaseURL: base, Timeout: c.timeout(), Version: uint32(generation)}
 	if generation == 2 {
-		w := &rekorV2{base: base, http: &http.Client{Transport: c.transport(base), Timeout: serviceTimeout}, root: r}
+		w := &rekorV2{base: base, http: &http.Client{Transport: c.transport(base), Timeout: c.timeout()}, root: r}
 		opts.ClientV2 = w
-	} else if opts.Client, err = rekorV1Client(ctx, base, c.transport(base)); err != nil {
+	} else if opts.Client, err = rekorV1Client(ctx, base, c.transport(base), c.timeout()); err != nil {
 		return nil, err
 	}
 	if err := sign.NewRekor(opts).GetTransparencyLogEntry(ctx, verifier, pb); err != nil {
