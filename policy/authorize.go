@@ -121,7 +121,7 @@ func Authorize(t *Trusted, run Run, stage Stage, req Request, tags []string, tag
 	if r := head.rule(d.Rule); r.Approvals != nil && stage != StagePublish {
 		d.Notes = append(d.Notes, Note{"approvals-later", fmt.Sprintf("before it is published, %d of the %s approve exactly these digests", r.Approvals.Threshold, r.Approvals.From)})
 	}
-	d.Notes = append(d.Notes, t.chain.remarks()...)
+	d.Notes = append(d.Notes, t.chain.Remarks()...)
 	return d
 }
 

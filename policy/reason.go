@@ -114,6 +114,9 @@ const (
 	TagMismatch           Reason = "tag-mismatch"
 	TagUnknown            Reason = "tag-not-in-evidence"
 	NoEvidence            Reason = "no-evidence"
+	EvidenceUnreachable   Reason = "evidence-unreachable"
+	ReleaseUnreachable    Reason = "release-unreachable"
+	ReleaseInvalid        Reason = "release-invalid"
 	NoArtifacts           Reason = "no-artifacts"
 	ArtifactMismatch      Reason = "artifact-mismatch"
 	ArtifactRead          Reason = "artifact-unreadable"
@@ -172,6 +175,7 @@ const (
 	NoAuthority           Reason = "no-authority"
 	Private               Reason = "private-repository"
 	SigningFailed         Reason = "signing-failed"
+	WriteFailed           Reason = "write-failed"
 	RepositoryUnreachable Reason = "repository-unreachable"
 	Undisclosed           Reason = "undisclosed-version"
 	EffectUndecided       Reason = "effect-undecided"
@@ -210,6 +214,9 @@ var reasonTable = []ReasonInfo{
 	{TagMismatch, ClassDeny, "the evidence is about another tag than --tag", ""},
 	{TagUnknown, ClassDeny, "--tag was given, but the signed evidence names no tag", "leave out --tag to judge the evidence without one"},
 	{NoEvidence, ClassDeny, "no evidence was found for the artifact", "download the bundle beside the artifact as <file>.sigstore.json, or name it with -b"},
+	{EvidenceUnreachable, ClassUnavailable, "no evidence allows the artifact, and a place that may have some gave no answer", "try again, or put the evidence beside the artifact and use --offline"},
+	{ReleaseUnreachable, ClassUnavailable, "the release could not be read", "check its address and the network"},
+	{ReleaseInvalid, ClassInvalid, "the release's listing is malformed", ""},
 	{NoArtifacts, ClassUsage, "there was no artifact to judge", "name files, a directory that holds some, a checksum file or a digest"},
 	{ArtifactMismatch, ClassDeny, "the evidence is about other bytes: no signed digest is that of the artifact", "download artifact and evidence again; if it stays, the artifact was changed"},
 	{ArtifactRead, ClassDeny, "the artifact could not be read", ""},
@@ -281,6 +288,7 @@ var reasonTable = []ReasonInfo{
 	{NoAuthority, ClassDeny, "the run's identity does not prove that the repository speaks", ""},
 	{Private, ClassUsage, "the repository is private, and its name would become public", ""},
 	{SigningFailed, ClassUnavailable, "the signature could not be made or logged", "run the command again: it goes on where it stopped"},
+	{WriteFailed, ClassUnavailable, "the machine could not write a file", "make room on the disk, then run the command again: it goes on where it stopped"},
 	{EvidenceUnproven, ClassDeny, "the evidence file does not prove what it claims", "check which --trusted-root belongs to this project"},
 	{EvidenceMalformed, ClassInvalid, "the evidence file is malformed", ""},
 	{Usage, ClassUsage, "the command line is wrong", ""},

@@ -35,12 +35,21 @@ func (c *Collection) Learn(b *sigstore.Bundle) (policy.Statement, error) {
 	if payload == nil {
 		return policy.Statement{}, errors.New("the bundle has no statement")
 	}
+	if s, known := c.statements[policy.Sum(payload)]; known {
+		return s, s.Err()
+	}
 	s, err := ParseStatement(payload)
+	_ = c.learn(s)
+	return s, err
+}
+
+// learn takes a statement and returns why it can never be part of a chain.
+func (c *Collection) learn(s policy.Statement) error {
 	if c.statements == nil {
 		c.statements, c.entries, c.known = map[string]policy.Statement{}, map[string]int{}, map[string]bool{}
 	}
 	c.statements[s.Digest()] = s
-	return s, err
+	return s.Err()
 }
 
 // Add verifies a bundle whose statement was learnt and takes what it proves: a

@@ -180,7 +180,11 @@ func (h *Hint) leaf(e *sigstore.EntryV1) (policy.Leaf, error) {
 	if err != nil {
 		return policy.Leaf{}, err
 	}
-	return newLeaf(h.Forges, l)
+	b, err := h.Forges.Authority(l.Signer)
+	if err != nil {
+		return policy.Leaf{}, err
+	}
+	return newLeaf(l, b), nil
 }
 
 // foreign reports whether an entry does not count because its certificate is not
@@ -190,14 +194,9 @@ func foreign(err error) bool {
 	return errors.As(err, &e) && (e.Reason == policy.CertificateChain || e.Reason == policy.SCTInvalid)
 }
 
-// newLeaf returns a verified entry as a binding; the error says why its
-// certificate proves no repository.
-func newLeaf(forges *Forges, l *sigstore.Leaf) (policy.Leaf, error) {
-	b, err := forges.Authority(l.Signer)
-	if err != nil {
-		return policy.Leaf{}, err
-	}
-	return policy.NewLeaf(policy.LeafFacts{Payload: l.Payload, PAE: l.PAE, Body: l.Body, Binding: b, Entry: l.Place}), nil
+// newLeaf returns a verified entry as a binding.
+func newLeaf(l *sigstore.Leaf, b policy.Binding) policy.Leaf {
+	return policy.NewLeaf(policy.LeafFacts{Payload: l.Payload, PAE: l.PAE, Body: l.Body, Binding: b, Entry: l.Place})
 }
 
 func clip(s string) string {

@@ -215,9 +215,10 @@ func VerifyApproval(data []byte, root *sigstore.Root, keys []policy.Key) (policy
 // evidence of no release.
 func isApproval(ev *Evidence) bool { return ev.Predicate == policy.ApprovalPredicate }
 
-// approvals returns the verified approvals for an artifact: those that lie beside
-// it, and those among the files that the user named. Which of them count is for
-// the policy to say. None is verified where no rule demands any.
+// approvals returns the verified approvals for an artifact: those among the files
+// that the user named, those that lie beside it, and those that its release
+// holds. Which of them count is for the policy to say. None is verified where no
+// rule demands any. The failure beside them says that others could not be had.
 func (j *Judge) approvals(ctx context.Context, a *Artifact) ([]policy.Approval, *Failure) {
 	if !j.Policy.DemandsApprovals() {
 		return nil, nil
@@ -226,54 +227,75 @@ func (j *Judge) approvals(ctx context.Context, a *Artifact) ([]policy.Approval, 
 		return nil, failure(err, policy.TrustRootMissing)
 	}
 	var out []policy.Approval
-	for _, path := range j.finder.approvalFiles(a) {
+	var missing *Failure
+	add := func(path string, read func() ([]byte, error)) {
 		if len(out) == policy.MaxApprovals {
-			break
+			return
 		}
 		l := j.finder.approval(path)
-		l.once.Do(func() { l.v = j.readApproval(path) })
-		if l.v != nil {
-			out = append(out, *l.v)
+		l.once.Do(func() { l.v = j.readApproval(path, read) })
+		if l.v.approval != nil {
+			out = append(out, *l.v.approval)
+		}
+		if l.v.missing != nil {
+			missing = l.v.missing
 		}
 	}
-	return out, nil
+	for _, path := range j.finder.approvalFiles(a) {
+		add(path, func() ([]byte, error) { return file.Read(path, maxApprovalFile) })
+	}
+	p := a.Place
+	if p == nil {
+		p = j.Release
+	}
+	if p == nil {
+		return out, missing
+	}
+	s := j.finder.shelf(ctx, p)
+	if s.err != nil {
+		return out, failf(policy.EvidenceUnreachable, "%s: %s", p.URL(""), s.err)
+	}
+	for _, name := range s.all {
+		if strings.HasSuffix(name, ApprovalSuffix) {
+			add(p.URL(name), func() ([]byte, error) { return p.Read(ctx, name, maxApprovalFile) })
+		}
+	}
+	return out, missing
 }
 
 // readApproval verifies the approval in a file under the first trusted root that
-// takes it, each alone; nil if none does.
-func (j *Judge) readApproval(path string) *policy.Approval {
-	data, err := file.Read(path, maxApprovalFile)
-	if err == nil {
-		for _, r := range j.roots {
-			var a policy.Approval
-			if a, _, err = VerifyApproval(data, r, j.Policy.ApprovalKeys()); err == nil {
-				return &a
-			}
+// takes it, each alone.
+func (j *Judge) readApproval(path string, read func() ([]byte, error)) approvalSlot {
+	data, err := read()
+	if err != nil {
+		return approvalSlot{missing: failf(policy.EvidenceUnreachable, "%s", err)}
+	}
+	for _, r := range j.roots {
+		var a policy.Approval
+		if a, _, err = VerifyApproval(data, r, j.Policy.ApprovalKeys()); err == nil {
+			return approvalSlot{approval: &a}
 		}
 	}
 	if j.Ignored != nil {
 		j.Ignored(path, err)
 	}
-	return nil
+	return approvalSlot{}
 }
 
-// Approvals returns the approvals for artifacts that lie beside them, as [Judge]
-// finds them, and no other of its fields than Policy, Roots, Bundles and Ignored
-// matters.
-func (j *Judge) Approvals(ctx context.Context, artifacts []*Artifact) ([]policy.Approval, error) {
+// approvalSlot is what a file with an approval holds: nothing if that does not
+// verify.
+type approvalSlot struct {
+	approval *policy.Approval
+	missing  *Failure
+}
+
+// Approvals returns the approvals for an artifact that a judge finds beside it, or
+// in its release.
+func (j *Judge) Approvals(ctx context.Context, a *Artifact) ([]policy.Approval, error) {
 	j.finder = newFinder(j.Bundles)
-	var out []policy.Approval
-	seen := map[string]bool{}
-	for _, a := range artifacts {
-		if seen[dirOf(a)] {
-			continue
-		}
-		seen[dirOf(a)] = true
-		list, err := j.approvals(ctx, a)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, list...)
+	out, err := j.approvals(ctx, a)
+	if err != nil {
+		return nil, err
 	}
 	return out, nil
 }
@@ -296,13 +318,19 @@ func (f *finder) approvalFiles(a *Artifact) []string {
 }
 
 // approval returns the slot of a file that is read once.
-func (f *finder) approval(path string) *lazy[*policy.Approval] {
+func (f *finder) approval(path string) *lazy[approvalSlot] {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	l := f.approved[path]
 	if l == nil {
-		l = &lazy[*policy.Approval]{}
+		l = &lazy[approvalSlot]{}
 		f.approved[path] = l
 	}
 	return l
+}
+
+// lacksApprovals reports whether approvals are what the nearest rule misses.
+func lacksApprovals(d policy.Decision) bool {
+	n, ok := d.Nearest()
+	return ok && d.Reason == policy.RuleMismatch && slices.ContainsFunc(n.Mismatches, func(m policy.Mismatch) bool { return m.Field == "approvals" })
 }

@@ -30,8 +30,10 @@ type finder struct {
 	bundles map[string]*lazy[[]*candidate]
 	sums    map[string]*lazy[[]sumsFile]
 	dirs    map[string]*lazy[*listing]
+	shelves map[Place]*lazy[*shelf]
 
-	approved map[string]*lazy[*policy.Approval]
+	published map[Place]*lazy[*placeSums]
+	approved  map[string]*lazy[approvalSlot]
 }
 
 type lazy[T any] struct {
@@ -47,7 +49,10 @@ type sumsFile struct {
 }
 
 func newFinder(explicit []string) *finder {
-	return &finder{explicit: explicit, bundles: map[string]*lazy[[]*candidate]{}, sums: map[string]*lazy[[]sumsFile]{}, dirs: map[string]*lazy[*listing]{}, approved: map[string]*lazy[*policy.Approval]{}}
+	return &finder{
+		explicit: explicit, bundles: map[string]*lazy[[]*candidate]{}, sums: map[string]*lazy[[]sumsFile]{}, dirs: map[string]*lazy[*listing]{}, shelves: map[Place]*lazy[*shelf]{},
+		published: map[Place]*lazy[*placeSums]{}, approved: map[string]*lazy[approvalSlot]{},
+	}
 }
 
 // find returns the candidates for an artifact: the files that the user named,
@@ -191,6 +196,16 @@ func dirOf(a *Artifact) string {
 
 // load reads a file once. A directory is one if it is an OCI layout.
 func (f *finder) load(path string) []*candidate {
+	return f.once(path, func() []*candidate {
+		if isLayout(path) {
+			return readLayout(path)
+		}
+		return readEvidence(path)
+	})
+}
+
+// once reads what may serve many artifacts once.
+func (f *finder) once(path string, read func() []*candidate) []*candidate {
 	f.mu.Lock()
 	l := f.bundles[path]
 	if l == nil {
@@ -198,13 +213,7 @@ func (f *finder) load(path string) []*candidate {
 		f.bundles[path] = l
 	}
 	f.mu.Unlock()
-	l.once.Do(func() {
-		if isLayout(path) {
-			l.v = readLayout(path)
-		} else {
-			l.v = readEvidence(path)
-		}
-	})
+	l.once.Do(func() { l.v = read() })
 	return l.v
 }
 

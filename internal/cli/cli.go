@@ -42,6 +42,9 @@ type Env struct {
 	Step           func(step string) // called after each step of signing; nil but in tests
 	// Transport is what requests go through; nil for the default one.
 	Transport http.RoundTripper
+	// Timeout, if not 0, is how long forge and log have for an attempt to answer,
+	// so that a test need not wait for as long as people do.
+	Timeout time.Duration
 	// Command runs a command of the CI that prints an ID token; nil if none is to
 	// be run.
 	Command func(ctx context.Context, argv ...string) ([]byte, error)
@@ -168,7 +171,7 @@ func (a *app) report(err error) policy.Class {
 	}
 	var f *fault
 	if !errors.As(err, &f) {
-		f = usage(err)
+		f = unwritten(err)
 	}
 	info := f.reason.Info()
 	a.err.line("error: %s", f.msg)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/internal/git"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/web"
@@ -30,6 +31,7 @@ const defaultMaxAge = 7 * 24 * time.Hour
 // repoOptions are the flags of verbs that find a repository's policy.
 type repoOptions struct {
 	repo, git, require, maxAge, pin, lock typed
+	witnesses                             typed
 	roots                                 []string
 	offline, scan, failOnAlarm            bool
 }
@@ -43,12 +45,14 @@ func (o *repoOptions) flags(cmd *cobra.Command) {
 	f.Var(&o.pin, "pin", "demand that the repository's first statement has this digest")
 	f.Var(&o.lock, "lock", "demand what this lock file names")
 	f.BoolVar(&o.scan, "scan", false, "read all entries of Rekor v2 instead of asking an index; the first time takes as long as the log is large")
+	o.witnesses.name = "FILE"
+	f.Var(&o.witnesses, "witness-policy", "demand that the witnesses of this policy cosigned what Rekor v2 shows; implies --scan")
 	f.BoolVar(&o.failOnAlarm, "fail-on-alarm", false, "let every alarm decide")
 }
 
 // any reports whether a flag that needs --repo was given.
 func (o *repoOptions) any() bool {
-	return o.require.set || o.maxAge.set || o.pin.set || o.lock.set || o.scan || o.failOnAlarm
+	return o.require.set || o.maxAge.set || o.pin.set || o.lock.set || o.witnesses.set || o.scan || o.failOnAlarm
 }
 
 // found is a repository's policy with what it was found from.
@@ -74,6 +78,7 @@ func (a *app) find(ctx context.Context, o *repoOptions) (*found, error) {
 	if err := out.readDemand(o); err != nil {
 		return nil, err
 	}
+	o.scan = o.scan || o.witnesses.set
 	if out.root, err = a.oneRoot(ctx, o); err != nil {
 		return nil, err
 	}
@@ -189,6 +194,11 @@ func (a *app) snapshot(ctx context.Context, o *repoOptions, repo policy.Locator)
 	if o.offline {
 		return nil, &fault{reason: policy.Usage, msg: "--offline: the repository cannot be fetched", hint: "name a clone of it with --git DIR"}
 	}
+	if a.Timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, a.Timeout)
+		defer cancel()
+	}
 	s, err := git.Fetch(ctx, repo.String(), userAgent(), a.Transport, []string{"refs/heads/" + rekorbind.BindingBranch}, rekorbind.Dir, rekorbind.IsSignatureName)
 	if err != nil {
 		return nil, gitFault(err)
@@ -247,11 +257,23 @@ func (a *app) state(root *sigstore.Root) (*rekorbind.State, error) {
 // lookups returns what is asked about entries that the repository does not show.
 func (a *app) lookups(o *repoOptions, root *sigstore.Root, state *rekorbind.State) ([]rekorbind.Lookup, error) {
 	if o.offline {
+		if o.scan {
+			return nil, faultf(policy.Usage, "--offline: no log is read, which --scan and --witness-policy demand")
+		}
 		return nil, nil
 	}
 	now := func() time.Time { return a.Now().UTC() }
 	var out []rekorbind.Lookup
 	scan := &rekorbind.Scan{Root: root, Clients: map[string]*web.Client{}, Cursors: state, Now: now}
+	if o.witnesses.set {
+		data, err := file.Read(o.witnesses.value, rekorbind.MaxWitnessPolicyBytes)
+		if err != nil {
+			return nil, faultf(policy.Usage, "--witness-policy: %s", err)
+		}
+		if scan.Witnesses, err = rekorbind.ParseWitnessPolicy(data); err != nil {
+			return nil, faultf(policy.Usage, "--witness-policy: %s: %s", o.witnesses.value, err)
+		}
+	}
 	if a.Terminal {
 		scan.Progress = func(log string, done, total int64) { a.err.status("reading %s: %d of %d", log, done, total) }
 	}
@@ -259,6 +281,9 @@ func (a *app) lookups(o *repoOptions, root *sigstore.Root, state *rekorbind.Stat
 		client, err := web.New(l.URL, a.Transport, userAgent())
 		if err != nil {
 			return nil, err
+		}
+		if a.Timeout > 0 {
+			client.SetTimeout(a.Timeout)
 		}
 		switch l.Generation {
 		case 1:

@@ -42,7 +42,9 @@ type signOptions struct {
 	device  bool
 	yes     bool
 	publish bool
+	ifReady bool
 	output  typed
+	version *draftVersion // of the last commit, once it is read
 }
 
 func (o *signOptions) signFlags(cmd *cobra.Command) {
@@ -102,7 +104,7 @@ func (a *app) draft(ctx context.Context, o *signOptions, text []byte) (*draftVer
 	if err := a.former(ctx, o, v); err != nil {
 		return nil, err
 	}
-	previous, err := v.previous()
+	previous, err := v.previous(text)
 	if err != nil {
 		return nil, err
 	}
@@ -136,7 +138,7 @@ func (a *app) former(ctx context.Context, o *signOptions, v *draftVersion) error
 }
 
 // previous returns the digest of the statement that the policy follows.
-func (v *draftVersion) previous() (string, error) {
+func (v *draftVersion) previous(text []byte) (string, error) {
 	n := v.doc.Content().Version
 	chain := v.res.Chain
 	versions := chain.Versions()
@@ -145,6 +147,8 @@ func (v *draftVersion) previous() (string, error) {
 		return "", nil
 	case reason == policy.NoBinding:
 		return "", faultf(policy.NoBinding, "the policy is version %d, and nothing of this repository is bound yet", n)
+	case n == 1 && len(versions) == 0 && v.awaited(text):
+		return "", nil
 	case reason != "" && !(reason == policy.Undisclosed && len(versions) >= n-1 && n > 1):
 		f := faultf(reason, "%s: %s", v.repo, reason.Info().Text)
 		if v.local && reason == policy.Undisclosed {
@@ -159,6 +163,13 @@ func (v *draftVersion) previous() (string, error) {
 		return "", nil
 	}
 	return "", &fault{reason: policy.Usage, msg: fmt.Sprintf("the policy is version %d, version %d is in force", n, len(versions)), hint: fmt.Sprintf("write version = %d", len(versions)+1)}
+}
+
+// awaited reports whether a run that bound the policy as the first version was
+// interrupted, and all that is undecided is how far it came.
+func (v *draftVersion) awaited(text []byte) bool {
+	first, err := rekorbind.Encode(text, "")
+	return err == nil && v.res.Chain.Awaits(policy.Sum(first))
 }
 
 // signatures says who signed the statement, who has not, and how many signatures
@@ -306,10 +317,10 @@ func (a *app) write(ctx context.Context, o *signOptions, v *draftVersion, s sigs
 	for _, x := range files {
 		path := filepath.Join(dir, filepath.FromSlash(x.Name))
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			return faultf(policy.Usage, "%s", err)
+			return unwritten(err)
 		}
 		if err := maybe.WriteFile(path, x.Data, 0o644); err != nil {
-			return faultf(policy.Usage, "%s", err)
+			return unwritten(err)
 		}
 		a.out.line("%s", path)
 	}
@@ -405,6 +416,7 @@ func (v *draftVersion) headNames(id policy.Identity) bool {
 
 func (a *app) bindCommand() *cobra.Command {
 	o := &signOptions{}
+	form := &format{allowed: []string{"text", "github"}}
 	cmd := &cobra.Command{
 		Use:   "bind",
 		Short: "bind the committed policy to the repository, as its own workflow",
@@ -416,10 +428,18 @@ workflow or event that proves nothing, and for a private repository, whose name
 would become public, unless --publish-name is given.`,
 		Example: "  repopolicy bind --output bound",
 		Args:    cobra.NoArgs,
-		RunE:    func(cmd *cobra.Command, _ []string) error { return a.bind(cmd.Context(), o) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			err := a.bind(cmd.Context(), o)
+			if form.value == "github" {
+				a.githubBound(o.version, err)
+			}
+			return err
+		},
 	}
 	o.signFlags(cmd)
+	cmd.Flags().Var(form, "format", "form of the output")
 	cmd.Flags().BoolVar(&o.publish, "publish-name", false, "publish the name of a private repository")
+	cmd.Flags().BoolVar(&o.ifReady, "if-ready", false, "do nothing, and succeed, while signatures are missing")
 	return cmd
 }
 
@@ -428,6 +448,7 @@ func (a *app) bind(ctx context.Context, o *signOptions) error {
 	if err != nil {
 		return err
 	}
+	o.version = v
 	if vs := v.res.Chain.Versions(); len(vs) > 0 && vs[len(vs)-1].Statement == policy.Sum(v.statement) && v.res.Chain.Reason() == "" {
 		a.err.line("version %d is bound already", vs[len(vs)-1].Number)
 		return nil
@@ -435,6 +456,11 @@ func (a *app) bind(ctx context.Context, o *signOptions) error {
 	_, missing, need, err := v.signatures()
 	if err != nil {
 		return faultf(policy.BelowThreshold, "version %d: %s", v.doc.Content().Version, err)
+	}
+	if need > 0 && o.ifReady {
+		a.err.line("version %d needs %d more %s of %s; nothing is bound", v.doc.Content().Version, need, plural(need, "signature"), strings.Join(missing, ", "))
+		o.version = nil
+		return nil
 	}
 	if need > 0 {
 		return &fault{reason: policy.BelowThreshold, msg: fmt.Sprintf("version %d needs %d more %s of %s", v.doc.Content().Version, need, plural(need, "signature"), strings.Join(missing, ", ")), hint: "they run `repopolicy sign`, commit and push"}

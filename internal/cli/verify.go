@@ -26,7 +26,9 @@ const clockSkew = 5 * time.Minute
 // verifyOptions are the flags of verify and explain.
 type verifyOptions struct {
 	repoOptions
+	published                           publishedOptions
 	policy, tag, asOf, identity, issuer typed
+	report                              typed
 	bundles                             []string
 	quiet                               bool
 	format                              format
@@ -77,9 +79,10 @@ nearest rule first.`,
 
 func (o *verifyOptions) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
-	o.policy.name, o.tag.name, o.asOf.name, o.identity.name, o.issuer.name, o.git.name = "FILE", "TAG", "RFC3339", "IDENTITY", "URL", "DIR"
+	o.policy.name, o.tag.name, o.asOf.name, o.identity.name, o.issuer.name, o.git.name, o.report.name = "FILE", "TAG", "RFC3339", "IDENTITY", "URL", "DIR", "FILE"
 	o.format.allowed = []string{"text", "json", "sarif", "github", "vsa"}
 	o.repoOptions.flags(cmd)
+	o.published.flags(cmd)
 	f.Var(&o.policy, "policy", "judge by this policy file")
 	f.Var(&o.tag, "tag", "demand evidence for this tag")
 	f.Var(&o.git, "git", "read Git tags from the repository in this directory instead of here, and look for commits in its history")
@@ -90,6 +93,7 @@ func (o *verifyOptions) flags(cmd *cobra.Command) {
 	f.Var(&o.identity, "certificate-identity", "demand this signer: exact e-mail address or URI")
 	f.Var(&o.issuer, "certificate-oidc-issuer", "demand this OIDC issuer")
 	f.Var(&o.format, "format", "form of the output")
+	f.Var(&o.report, "report", "write the verdict into this file, too, as --format json prints it")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "print nothing but errors; the exit code tells")
 	for _, name := range []string{"certificate-identity-regexp", "certificate-oidc-issuer-regexp"} {
 		f.Var(refused(strings.TrimSuffix(name, "-regexp")), name, "not supported: identities are exact")
@@ -119,6 +123,14 @@ func (a *app) verify(ctx context.Context, o *verifyOptions, args []string, full 
 }
 
 func (a *app) verdict(ctx context.Context, o *verifyOptions, args []string, full bool) error {
+	addresses, err := o.addresses(args)
+	if err != nil {
+		return err
+	}
+	pub, err := a.publication(&o.published)
+	if err != nil {
+		return err
+	}
 	j, sum, err := a.judge(ctx, o)
 	if err != nil {
 		return err
@@ -129,7 +141,13 @@ func (a *app) verdict(ctx context.Context, o *verifyOptions, args []string, full
 	if o.format.value == "vsa" && sum.Policy == nil {
 		return &fault{reason: policy.Usage, msg: "--format vsa: a verification summary names the policy that was verified", hint: "judge by a policy with --policy FILE"}
 	}
-	artifacts := release.Expand(ctx, args, o.git.value)
+	if err := a.look(j, sum, o, pub, addresses); err != nil {
+		return err
+	}
+	artifacts, err := pub.artifacts(ctx, args, addresses, o)
+	if err != nil {
+		return err
+	}
 	if len(artifacts) > shortRun && os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcLongRun)
 	}
@@ -140,6 +158,9 @@ func (a *app) verdict(ctx context.Context, o *verifyOptions, args []string, full
 	results := j.Run(ctx, artifacts)
 	stop()
 	class := release.Class(results)
+	if err := pub.deliver(class == policy.ClassOK); err != nil {
+		return err
+	}
 	if err := a.print(o, newReport(sum, results, full)); err != nil {
 		// A verdict that says no stays one, however little could be said of it.
 		if class == policy.ClassOK {
@@ -155,6 +176,9 @@ func (a *app) verdict(ctx context.Context, o *verifyOptions, args []string, full
 
 // print writes the report in the form that was asked for.
 func (a *app) print(o *verifyOptions, r *report) error {
+	if o.report.set {
+		a.writeReport(o.report.value, r)
+	}
 	switch o.format.value {
 	case "json":
 		return a.out.json(r)
@@ -204,7 +228,7 @@ func (a *app) judge(ctx context.Context, o *verifyOptions) (*release.Judge, *sum
 	case o.policy.set && o.repo.set:
 		return nil, nil, faultf(policy.Usage, "--policy and --repo contradict each other: the policy is either the one in the file or the one that the repository bound")
 	case !o.repo.set && o.repoOptions.any():
-		return nil, nil, faultf(policy.Usage, "--require, --max-age, --pin, --lock, --scan and --fail-on-alarm are about the policy that --repo finds")
+		return nil, nil, faultf(policy.Usage, "--require, --max-age, --pin, --lock, --scan, --witness-policy and --fail-on-alarm are about the policy that --repo finds")
 	case o.policy.set:
 		if err := a.pinned(o, j, sum); err != nil {
 			return nil, nil, err

@@ -241,7 +241,7 @@ func (c *Client) Log(ctx context.Context, r *Root, d *Draft, generation int, now
 	if generation == 2 {
 		w := &rekorV2{base: base, http: &http.Client{Transport: c.transport(base), Timeout: serviceTimeout}, root: r}
 		opts.ClientV2 = w
-	} else if opts.Client, err = rekorV1Client(base, c.transport(base)); err != nil {
+	} else if opts.Client, err = rekorV1Client(ctx, base, c.transport(base)); err != nil {
 		return nil, err
 	}
 	if err := sign.NewRekor(opts).GetTransparencyLogEntry(ctx, verifier, pb); err != nil {

@@ -175,7 +175,7 @@ func (e *entity) VerificationContent() (verify.VerificationContent, error) { ret
 func (e *entity) TlogEntries() ([]*tlog.Entry, error)                      { return e.entries, nil }
 
 func (b *Bundle) verify(r *Root, digest policy.Digest, key *Key, opt Options) (*Verified, error) {
-	tm := &trusted{TrustedRoot: r.material, cas: r.cas, key: key}
+	tm := &trusted{TrustedRoot: r.material, cas: r.cas, stampers: r.stampers, key: key}
 	e := &entity{Bundle: b.lib, leaf: b.leaf}
 	if b.leaf == nil {
 		var err error

@@ -37,11 +37,24 @@ type StatusError struct {
 	URL  string
 	Code int
 	Text string // beginning of the body
+	// Limited says that the service was asked too often, and RetryAfter when it
+	// may be asked again; 0 if it does not say.
+	Limited    bool
+	RetryAfter time.Duration
+}
+
+// Missing reports whether the service says that there is no such thing.
+func (e *StatusError) Missing() bool {
+	return e.Code == http.StatusNotFound || e.Code == http.StatusGone
 }
 
 // Error names URL and status.
 func (e *StatusError) Error() string {
-	return strings.TrimSpace(fmt.Sprintf("%s: %d %s", e.URL, e.Code, http.StatusText(e.Code)))
+	text := strings.TrimSpace(fmt.Sprintf("%s: %d %s", e.URL, e.Code, http.StatusText(e.Code)))
+	if e.Limited {
+		text += ": " + limitText(e.RetryAfter)
+	}
+	return text
 }
 
 // ErrTooLarge is wrapped by the error about a reply beyond the limit.
@@ -81,6 +94,9 @@ func redact(s string) string {
 	return "…"
 }
 
+// SetTimeout sets how long one attempt may take, its reply included.
+func (c *Client) SetTimeout(d time.Duration) { c.http.Timeout = d }
+
 // URL returns the base URL.
 func (c *Client) URL() string { return c.base.String() }
 
@@ -88,58 +104,96 @@ func (c *Client) URL() string { return c.base.String() }
 // limit bytes. It is repeated a few times if the service is overloaded or cannot
 // be reached.
 func (c *Client) Get(ctx context.Context, path string, limit int64) ([]byte, error) {
-	return c.retry(ctx, func() ([]byte, error) { return c.do(ctx, http.MethodGet, path, "", nil, limit) })
+	return c.Fetch(ctx, path, nil, "", limit)
+}
+
+// Fetch is [Client.Get] with a query, and with the media type that is wanted
+// unless it is "".
+func (c *Client) Fetch(ctx context.Context, path string, query url.Values, accept string, limit int64) ([]byte, error) {
+	u := c.base.JoinPath(path)
+	u.RawQuery = query.Encode()
+	return retry(ctx, func() ([]byte, error) { return c.do(ctx, http.MethodGet, u, accept, nil, limit) })
 }
 
 // Ask returns the reply to a POST that changes nothing at the service, such as a
 // query; it is repeated like [Client.Get].
 func (c *Client) Ask(ctx context.Context, path, contentType string, body []byte, limit int64) ([]byte, error) {
-	return c.retry(ctx, func() ([]byte, error) { return c.do(ctx, http.MethodPost, path, contentType, body, limit) })
+	u := c.base.JoinPath(path)
+	return retry(ctx, func() ([]byte, error) { return c.do(ctx, http.MethodPost, u, contentType, body, limit) })
 }
 
-func (c *Client) retry(ctx context.Context, f func() ([]byte, error)) ([]byte, error) {
+// retry repeats what may go better the next time. A service that asks for a
+// pause gets it, or is not asked again if that is long.
+func retry[T any](ctx context.Context, f func() (T, error)) (T, error) {
+	var none T
+	var last error
 	b := backoff.NewExponentialBackOff()
 	b.InitialInterval, b.MaxInterval = firstPause, maxPause
-	return backoff.Retry(ctx, func() ([]byte, error) {
+	out, err := backoff.Retry(ctx, func() (T, error) {
 		out, err := f()
+		last = err
 		var status *StatusError
 		switch {
 		case err == nil:
 			return out, nil
-		case errors.As(err, &status) && status.Code != http.StatusTooManyRequests && status.Code < 500, errors.Is(err, ErrTooLarge), errors.Is(err, errRedirect), ctx.Err() != nil:
-			return nil, backoff.Permanent(err)
+		case errors.As(err, &status) && status.Limited && status.RetryAfter > maxRetryAfter:
+			return none, backoff.Permanent(err)
+		case status != nil && status.Limited && status.RetryAfter > 0:
+			return none, &backoff.RetryAfterError{Duration: status.RetryAfter}
+		case status != nil && status.Code < 500 && !status.Limited, errors.Is(err, ErrTooLarge), errors.Is(err, errRedirect), ctx.Err() != nil:
+			return none, backoff.Permanent(err)
 		}
-		return nil, err
+		return none, err
 	}, backoff.WithBackOff(b), backoff.WithMaxTries(attempts))
+	var pause *backoff.RetryAfterError
+	if errors.As(err, &pause) {
+		err = last
+	}
+	return out, err
 }
 
-func (c *Client) do(ctx context.Context, method, path, contentType string, body []byte, limit int64) ([]byte, error) {
-	u := c.base.JoinPath(path)
+func (c *Client) do(ctx context.Context, method string, u *url.URL, contentType string, body []byte, limit int64) ([]byte, error) {
 	req, err := http.NewRequestWithContext(ctx, method, u.String(), bytes.NewReader(body))
 	if err != nil {
 		return nil, err
 	}
 	req.Header.Set("User-Agent", c.agent)
 	if contentType != "" {
-		req.Header.Set("Content-Type", contentType)
 		req.Header.Set("Accept", contentType)
+	}
+	if contentType != "" && body != nil {
+		req.Header.Set("Content-Type", contentType)
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
 		return nil, err
 	}
 	defer resp.Body.Close()
+	if err := checkStatus(resp, u.String()); err != nil {
+		return nil, err
+	}
 	data, err := io.ReadAll(io.LimitReader(resp.Body, limit+1))
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", u, err)
-	}
-	if resp.StatusCode < 200 || resp.StatusCode > 299 {
-		return nil, &StatusError{u.String(), resp.StatusCode, string(data[:min(len(data), maxErrorText)])}
 	}
 	if int64(len(data)) > limit {
 		return nil, fmt.Errorf("%s: %w: more than %d bytes", u, ErrTooLarge, limit)
 	}
 	return data, nil
+}
+
+// checkStatus returns a [StatusError] for a reply that is none that was hoped for.
+func checkStatus(resp *http.Response, address string) error {
+	if resp.StatusCode >= 200 && resp.StatusCode <= 299 {
+		return nil
+	}
+	text, err := io.ReadAll(io.LimitReader(resp.Body, maxErrorText))
+	if err != nil {
+		return fmt.Errorf("%s: %w", address, err)
+	}
+	e := &StatusError{URL: address, Code: resp.StatusCode, Text: string(text)}
+	e.Limited, e.RetryAfter = limited(resp, time.Now())
+	return e
 }
 
 // GetAuthorized returns the reply to one GET of an address with a bearer token,
@@ -192,7 +246,7 @@ func getOnce(ctx context.Context, u *url.URL, header, value string, transport ht
 	case err != nil:
 		return nil, err
 	case resp.StatusCode != http.StatusOK:
-		return nil, &StatusError{base.String(), resp.StatusCode, ""}
+		return nil, &StatusError{URL: base.String(), Code: resp.StatusCode}
 	case int64(len(data)) > limit:
 		return nil, fmt.Errorf("%s: %w", &base, ErrTooLarge)
 	}
