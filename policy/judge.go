@@ -199,7 +199,7 @@ func (c *Chain) candidates(p place) []int {
 func (t *Trusted) version(i int) *Trusted {
 	c := t.chain
 	l := c.links[max(i, 0)]
-	v := &Trusted{file: l.file(), ids: l.ids, genesis: c.label, digest: l.stmt.doc.Digest(), withdrawn: c.withdrawn, head: t.file, demand: t.demand}
+	v := &Trusted{file: l.file(), ids: l.ids, genesis: c.label, digest: l.stmt.doc.Digest(), withdrawn: c.withdrawn, head: t.file, demand: t.demand, within: c}
 	if i == before {
 		v.file, v.legacy = c.past, true
 	}

@@ -223,10 +223,8 @@ func (o *authorizeOptions) check() error {
 	case o.statement && !o.tag.set:
 		return faultf(policy.Usage, "--statement: the statement names a tag; give it with --tag")
 	}
-	if o.commit.set {
-		if _, err := policy.ParseDigest("gitCommit:" + o.commit.value); err != nil {
-			return faultf(policy.Usage, "--commit: not the whole id of a commit")
-		}
+	if o.commit.set && !release.IsCommit(o.commit.value) {
+		return faultf(policy.Usage, "--commit: not the whole id of a commit")
 	}
 	return nil
 }
