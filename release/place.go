@@ -65,6 +65,8 @@ type shelf struct {
 	names map[string]bool
 	all   []string // in the place's order
 	err   error
+	// byDigest is set if a file is named by the digest of what it is about.
+	byDigest bool
 }
 
 // shelf lists a place once.
@@ -85,6 +87,8 @@ func newShelf(ctx context.Context, p Place) *shelf {
 	s.all, s.err = p.List(ctx)
 	for _, name := range s.all {
 		s.names[name] = true
+		_, download := isDownload(name)
+		s.byDigest = s.byDigest || download
 	}
 	return s
 }
@@ -265,6 +269,11 @@ func (j *Judge) rounds(a *Artifact) []round {
 			})
 		}
 		out = append(out, func(ctx context.Context, res *Result) []attempt {
+			if j.finder.shelf(ctx, p).byDigest {
+				if err := j.digest(ctx, res, []string{"sha256"}); err != nil {
+					return about(a, unread(a, err))
+				}
+			}
 			return about(a, j.finder.publishedFor(ctx, p, name, rest, res.Digests))
 		}, func(ctx context.Context, _ *Result) []attempt { return j.listedIn(ctx, a, p, name) })
 	}
@@ -274,11 +283,16 @@ func (j *Judge) rounds(a *Artifact) []round {
 	return out
 }
 
+// unread is a candidate that cannot be looked for, as the artifact cannot be read.
+func unread(a *Artifact, err error) []*candidate {
+	return []*candidate{{path: a.Arg, piece: piece{err: failure(err, policy.ArtifactRead)}}}
+}
+
 // ask asks a source.
 func (j *Judge) ask(ctx context.Context, res *Result, s Source) []attempt {
 	a := res.Artifact
 	if err := j.digest(ctx, res, []string{"sha256"}); err != nil {
-		return about(a, []*candidate{{path: a.Arg, piece: piece{err: failure(err, policy.ArtifactRead)}}})
+		return about(a, unread(a, err))
 	}
 	docs, err := s(ctx, Wanted{Name: base(a), Subject: a.Subject, Digests: res.Digests})
 	var out []*candidate
