@@ -23,6 +23,7 @@ const defaultMaxSize = 4 << 30
 // elsewhere.
 type publishedOptions struct {
 	download, maxSize, forge, npm, pypi typed
+	hosts                               []string
 }
 
 func (o *publishedOptions) flags(cmd *cobra.Command) {
@@ -33,6 +34,7 @@ func (o *publishedOptions) flags(cmd *cobra.Command) {
 	f.Var(&o.forge, "forge", "what runs at the repository's host: github, gitlab or forgejo, which is Gitea too; known for github.com and gitlab.com")
 	f.Var(&o.npm, "npm-registry", "the registry of pkg:npm packages, by default "+fetch.NPMRegistry)
 	f.Var(&o.pypi, "pypi-index", "the index that is asked about wheels and, if it is given, source distributions; by default "+fetch.PyPIIndex+" about wheels")
+	f.StringArrayVar(&o.hosts, "registry-host", nil, "let the registry of an image send us to this `HOST` for tokens and layers; may be repeated, known for the large ones")
 }
 
 // addresses reads the URLs among the arguments. Repository and tag of a release
@@ -156,6 +158,8 @@ func (p *publication) artifacts(ctx context.Context, args []string, addresses ma
 		switch {
 		case isURL:
 			more, err = p.expand(ctx, arg, addr)
+		case fetch.IsImage(arg):
+			more, err = p.image(ctx, arg, o)
 		case strings.HasPrefix(arg, "pkg:"):
 			more, err = p.pkg(arg, o)
 		default:
@@ -187,6 +191,18 @@ func (p *publication) pkg(arg string, o *verifyOptions) ([]*release.Artifact, er
 	}
 	if err != nil {
 		return nil, &fault{reason: policy.Usage, msg: arg + ": " + err.Error(), hint: "write pkg:npm/%40SCOPE/NAME@VERSION; a file of another registry is named by its path"}
+	}
+	return []*release.Artifact{a}, nil
+}
+
+// image returns an image in a registry.
+func (p *publication) image(ctx context.Context, arg string, o *verifyOptions) ([]*release.Artifact, error) {
+	if o.offline {
+		return nil, faultf(policy.Usage, "--offline: %s cannot be fetched", arg)
+	}
+	a, err := fetch.Image(ctx, arg, p.net, p.options.hosts)
+	if err != nil {
+		return nil, &fault{reason: policy.Usage, msg: arg + ": " + err.Error(), hint: "write oci://ghcr.io/acme/widget:v1.2.3, or @sha256:… instead of the tag"}
 	}
 	return []*release.Artifact{a}, nil
 }

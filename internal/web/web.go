@@ -70,16 +70,20 @@ func New(base string, transport http.RoundTripper, agent string) (*Client, error
 		return nil, fmt.Errorf("%q is not the URL of a service", redact(base))
 	}
 	if transport == nil {
-		t := http.DefaultTransport.(*http.Transport).Clone()
-		t.DisableCompression = true
-		t.ResponseHeaderTimeout = requestTimeout
-		t.MaxResponseHeaderBytes = maxHeader
-		transport = t
+		transport = defaultTransport()
 	}
 	return &Client{u, agent, &http.Client{
 		Transport: transport, Timeout: requestTimeout,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return errRedirect },
 	}}, nil
+}
+
+func defaultTransport() http.RoundTripper {
+	t := http.DefaultTransport.(*http.Transport).Clone()
+	t.DisableCompression = true
+	t.ResponseHeaderTimeout = requestTimeout
+	t.MaxResponseHeaderBytes = maxHeader
+	return t
 }
 
 func redact(s string) string {
@@ -196,7 +200,7 @@ func GetAuthorized(ctx context.Context, address, bearer string, transport http.R
 	if err != nil {
 		return nil, errors.New("not a URL")
 	}
-	if u.Scheme != "https" && !loopback(u.Hostname()) {
+	if u.Scheme != "https" && !Loopback(u.Host) {
 		return nil, errors.New("a token is sent to an https URL only")
 	}
 	base := *u
@@ -228,7 +232,9 @@ func GetAuthorized(ctx context.Context, address, bearer string, transport http.R
 	return data, nil
 }
 
-func loopback(host string) bool {
+// Loopback reports whether a host, with or without a port, is this machine.
+func Loopback(host string) bool {
+	host = (&url.URL{Host: host}).Hostname()
 	ip, err := netip.ParseAddr(host)
 	return host == "localhost" || err == nil && ip.IsLoopback()
 }
