@@ -31,6 +31,7 @@ type finder struct {
 	shelves map[Place]*lazy[*shelf]
 
 	published map[Place]*lazy[*placeSums]
+	pool      []*candidate // statements that sources gave
 }
 
 type lazy[T any] struct {

@@ -253,7 +253,7 @@ func (s *shelf) isEvidence(ctx context.Context, name string) (bool, *Failure) {
 // know.
 func (j *Judge) rounds(a *Artifact) []round {
 	out := []round{j.direct, j.listed}
-	if len(j.Bundles) > 0 {
+	if len(j.Bundles) > 0 || a.Tag != "" || a.Commit != "" {
 		return out
 	}
 	p, name := a.Place, base(a)
@@ -277,6 +277,9 @@ func (j *Judge) rounds(a *Artifact) []round {
 			return about(a, j.finder.publishedFor(ctx, p, name, rest, res.Digests))
 		}, func(ctx context.Context, _ *Result) []attempt { return j.listedIn(ctx, a, p, name) })
 	}
+	if len(j.Sources) > 0 {
+		out = append(out, j.pooled)
+	}
 	for _, s := range j.Sources {
 		out = append(out, func(ctx context.Context, res *Result) []attempt { return j.ask(ctx, res, s) })
 	}
@@ -286,6 +289,30 @@ func (j *Judge) rounds(a *Artifact) []round {
 // unread is a candidate that cannot be looked for, as the artifact cannot be read.
 func unread(a *Artifact, err error) []*candidate {
 	return []*candidate{{path: a.Arg, piece: piece{err: failure(err, policy.ArtifactRead)}}}
+}
+
+// pooled returns the attempts with what sources gave for other artifacts and that
+// is about this one too: one statement often names a whole release, and sources
+// limit how often they are asked.
+func (j *Judge) pooled(ctx context.Context, res *Result) []attempt {
+	f := j.finder
+	f.mu.Lock()
+	pool := f.pool
+	f.mu.Unlock()
+	if len(pool) == 0 {
+		return nil
+	}
+	if err := j.digest(ctx, res, []string{"sha256"}); err != nil {
+		return about(res.Artifact, unread(res.Artifact, err))
+	}
+	var out []*candidate
+	for _, c := range pool {
+		names := func(d policy.Digest) bool { return len(c.bundle.Statement().Find(d)) > 0 }
+		if slices.ContainsFunc(res.Digests, names) {
+			out = append(out, c)
+		}
+	}
+	return about(res.Artifact, out)
 }
 
 // ask asks a source.
@@ -299,6 +326,13 @@ func (j *Judge) ask(ctx context.Context, res *Result, s Source) []attempt {
 	for _, d := range docs {
 		out = append(out, readForms(source{path: d.URL, data: d.Data, remote: func(string, ...string) ([]byte, error) { return nil, fs.ErrNotExist }})...)
 	}
+	j.finder.mu.Lock()
+	for _, c := range out {
+		if c.bundle != nil && c.bundle.Statement() != nil && len(j.finder.pool) < MaxPieces {
+			j.finder.pool = append(j.finder.pool, c)
+		}
+	}
+	j.finder.mu.Unlock()
 	if err != nil {
 		out = append(out, unreachable(a.Arg, err)...)
 	}

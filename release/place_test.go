@@ -11,6 +11,7 @@ import (
 	"io"
 	"io/fs"
 	"maps"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -282,5 +283,45 @@ func TestSubject(t *testing.T) {
 		if res := j.Run(t.Context(), []*Artifact{{Arg: "x", Name: "w.tgz", Place: f, Subject: c.want}})[0]; res.Decision.Reason != c.reason {
 			t.Errorf("%q: %s: %s", c.want, res.Decision.Reason, res.Decision.Detail)
 		}
+	}
+}
+
+// TestPool: a statement about many files is asked for once for each worker at
+// most, and one that is about another file serves no other.
+func TestPool(t *testing.T) {
+	inst := sigstoretest.New(t)
+	var subjects []string
+	f := &folder{files: map[string][]byte{"widget_x.tar.gz": []byte("not among them")}}
+	for i := range 40 {
+		name := fmt.Sprintf("widget_%d.tar.gz", i)
+		f.files[name] = []byte(name)
+		subjects = append(subjects, subject(name, f.files[name]))
+	}
+	r := sigstoretest.Workflow("v1.2.3")
+	r.Statement = statement(subjects...)
+	bundle := inst.Sign(r)
+	var mu sync.Mutex
+	asked := map[string]bool{}
+	j := judge(pin(t, workflowRule), parseRoot(t, inst, sigstoretest.RootOptions{}))
+	j.Sources = []Source{func(_ context.Context, w Wanted) ([]Document, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		asked[w.Name] = true
+		if w.Name == "widget_x.tar.gz" {
+			return nil, nil
+		}
+		return []Document{{"https://source.example/", bundle}}, nil
+	}}
+	for _, res := range j.Run(t.Context(), ExpandPlace(t.Context(), f)) {
+		want := policy.Allowed
+		if res.Artifact.Name == "widget_x.tar.gz" {
+			want = policy.NoEvidence
+		}
+		if res.Decision.Reason != want {
+			t.Errorf("%s: %s: %s", res.Artifact.Name, res.Decision.Reason, res.Decision.Detail)
+		}
+	}
+	if !asked["widget_x.tar.gz"] || len(asked) > 1+runtime.GOMAXPROCS(0) {
+		t.Errorf("asked for %v", asked)
 	}
 }

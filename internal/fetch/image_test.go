@@ -186,11 +186,11 @@ func TestImage(t *testing.T) {
 		"no answer about a tag":           {wrap: fail(".att", status(403)), attach: func(*images) {}, reason: policy.EvidenceUnreachable},
 		"no layer":                        {wrap: fail("/blobs/", status(429)), attach: tagged(".sig", good), reason: policy.EvidenceUnreachable},
 		"another layer":                   {wrap: fail("/blobs/", answer("{}")), attach: tagged(".sig", good), reason: policy.EvidenceUnreachable},
-		"a layer elsewhere":               {wrap: fail("/blobs/", http.RedirectHandler("https://evil.example/x", 307).ServeHTTP), attach: tagged(".sig", good), reason: policy.EvidenceUnreachable},
+		"a layer elsewhere":               {wrap: fail("/blobs/", http.RedirectHandler("https://evil.example/x", http.StatusTemporaryRedirect).ServeHTTP), attach: tagged(".sig", good), reason: policy.EvidenceUnreachable},
 		"endless referrers":               {wrap: fail("/referrers/", endless), attach: func(*images) {}, reason: policy.EvidenceUnreachable},
 		"a page of the web":               {wrap: fail("/referrers/", answer("<html>")), attach: func(*images) {}, reason: policy.EvidenceUnreachable},
 		"no image":                        {wrap: fail("/manifests/v1", status(404)), attach: func(*images) {}, reason: policy.ReleaseUnreachable},
-		"a redirect for the image":        {wrap: fail("/manifests/v1", http.RedirectHandler("https://evil.example/x", 307).ServeHTTP), attach: func(*images) {}, reason: policy.ReleaseUnreachable},
+		"a redirect for the image":        {wrap: fail("/manifests/v1", http.RedirectHandler("https://evil.example/x", http.StatusTemporaryRedirect).ServeHTTP), attach: func(*images) {}, reason: policy.ReleaseUnreachable},
 		"a page of the web for the image": {wrap: fail("/manifests/v1", answer("<html>")), attach: func(*images) {}, reason: policy.ReleaseUnreachable},
 		"no manifest":                     {wrap: fail("/manifests/v1", answer("text")), attach: func(*images) {}, reason: policy.ReleaseUnreachable},
 		"another image than it says": {wrap: fail("/manifests/v1", func(w http.ResponseWriter, _ *http.Request) {
