@@ -122,7 +122,7 @@ func (c *Client) Stamp(ctx context.Context, d *Draft) error {
 	if c.Services.TSA == "" || d.pb.GetVerificationMaterial().GetTimestampVerificationData() != nil {
 		return nil
 	}
-	tsa := sign.NewTimestampAuthority(&sign.TimestampAuthorityOptions{URL: c.Services.TSA, Timeout: serviceTimeout, Retries: serviceRetries, Transport: c.transport(c.Services.TSA)})
+	tsa := sign.NewTimestampAuthority(&sign.TimestampAuthorityOptions{URL: c.Services.TSA, Timeout: c.timeout(), Retries: serviceRetries, Transport: c.transport(c.Services.TSA)})
 	stamp, err := tsa.GetTimestamp(ctx, sigs[0].GetSig())
 	if err != nil {
 		return fmt.Errorf("time stamp: %w", err)
