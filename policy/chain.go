@@ -45,6 +45,9 @@ type Version struct {
 	Ids       Ids       // of the repository, once the version is in force
 	Bindings  []Entry   // at the first of these it took effect
 	From      time.Time // of a recovery, when it took effect; else zero
+	// WithoutV1 says that it was bound in Rekor v2 alone though there is a v1: it
+	// is in no index, and never ordered against evidence in v1.
+	WithoutV1 bool
 }
 
 // Chain is what is known about the policy of one repository through time. Only

@@ -335,6 +335,7 @@ func (c *Chain) Versions() []Version {
 		if len(l.effect.sure) > 0 {
 			v.Bindings = entriesOf(l.effect.sure)
 		}
+		v.WithoutV1 = len(l.effect.mirror) == 0 && c.order.v2Alone(v.Bindings)
 		out = append(out, v)
 	}
 	return out

@@ -309,6 +309,11 @@ func (a *app) warn(f *found) {
 	for _, al := range f.res.Chain.Alarms() {
 		a.err.line("alarm: %s: %s", al.Code, al.Text)
 	}
+	for _, v := range f.res.Chain.Versions() {
+		if v.WithoutV1 {
+			a.err.line("note: version %d is bound in Rekor v2 alone: no index lists it, and it is never ordered against releases in Rekor v1", v.Number)
+		}
+	}
 }
 
 // summary describes the policy for reports; nil if there is none.
@@ -322,6 +327,11 @@ func (f *found) summary() *policySummary {
 	out := &policySummary{
 		Digest: head.Document.Digest().String(), Repository: f.repo.String(), Version: head.Number, Expires: head.Document.Content().Expires,
 		Genesis: string(f.res.Chain.Genesis()), Completeness: string(view.Completeness), Statement: "sha256:" + head.Statement,
+	}
+	for _, v := range versions {
+		if v.WithoutV1 {
+			out.WithoutV1 = append(out.WithoutV1, v.Number)
+		}
 	}
 	if !view.AsOf.IsZero() {
 		at := view.AsOf.UTC().Truncate(time.Second)

@@ -44,6 +44,12 @@ type signOptions struct {
 	yes     bool
 	publish bool
 	output  typed
+	// withoutV1 leaves out Rekor v1, for good: see docs/maintainer.md.
+	withoutV1 bool
+}
+
+func (o *signOptions) withoutFlag(cmd *cobra.Command) {
+	cmd.Flags().BoolVar(&o.withoutV1, "without-v1", false, "log in Rekor v2 alone: the version is in no index and never ordered against releases in Rekor v1, also later")
 }
 
 func (o *signOptions) signFlags(cmd *cobra.Command) {
@@ -221,6 +227,12 @@ func (a *app) services(ctx context.Context, o *signOptions) (sigstore.Services, 
 	if err != nil {
 		return s, faultf(policy.TrustRootInvalid, "signing config: %s", err)
 	}
+	if o.withoutV1 {
+		if s.RekorV2 == "" {
+			return s, &fault{reason: policy.Usage, msg: "--without-v1: the signing config names no Rekor v2", hint: "name one that does with --signing-config"}
+		}
+		s.RekorV1 = ""
+	}
 	return s, nil
 }
 
@@ -363,6 +375,7 @@ ever. A run that was interrupted is repeated: nothing is signed or logged twice.
 	f.Var(&o.key, "key", "sign with this PEM private key instead of signing in")
 	f.BoolVar(&o.device, "device", false, "sign in with a code that is typed into a browser elsewhere")
 	f.BoolVarP(&o.yes, "yes", "y", false, "do not ask whether name and address may become public")
+	o.withoutFlag(cmd)
 	return cmd
 }
 
@@ -450,6 +463,7 @@ would become public, unless --publish-name is given.`,
 	}
 	o.signFlags(cmd)
 	cmd.Flags().BoolVar(&o.publish, "publish-name", false, "publish the name of a private repository")
+	o.withoutFlag(cmd)
 	return cmd
 }
 
