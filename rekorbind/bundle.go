@@ -25,6 +25,7 @@ type Collection struct {
 	leaves     []policy.Leaf
 	entries    map[string]int // generation of each log, as its entries show it
 	known      map[string]bool
+	verified   map[string][][]byte            // bundles in JSON, by statement
 	trees      map[treeOf]sigstore.Checkpoint // that verified entries show
 	fork       *Fork                          // two of them that contradict each other; nil without
 }

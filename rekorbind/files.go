@@ -63,7 +63,7 @@ type Ignored struct{ Name, Why string }
 // there twice is ignored and listed. Keys of members are taken from the
 // statements themselves: whether a key counts is for the chain to say.
 func Collect(root *sigstore.Root, forges *Forges, files []File) (*Collection, []Ignored) {
-	c := &Collection{Root: root, Forges: forges}
+	c := &Collection{Root: root, Forges: forges, verified: map[string][][]byte{}}
 	var ignored []Ignored
 	todo := distinct(files)
 	parallel(len(todo), func(i int) { todo[i].parse() })
@@ -82,7 +82,10 @@ func Collect(root *sigstore.Root, forges *Forges, files []File) (*Collection, []
 	for _, p := range read {
 		if err := c.Add(p.bundle); err != nil {
 			ignored = append(ignored, Ignored{p.Name, err.Error()})
+			continue
 		}
+		digest := p.statement.Digest()
+		c.verified[digest] = append(c.verified[digest], p.Data)
 	}
 	return c, ignored
 }

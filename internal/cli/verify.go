@@ -317,7 +317,7 @@ func (a *app) bound(ctx context.Context, o *verifyOptions, j *release.Judge, sum
 	}
 	sum.Policy = f.summary()
 	for _, al := range f.res.Chain.Alarms() {
-		sum.alarms = append(sum.alarms, al.Code+": "+al.Text)
+		sum.alarms = append(sum.alarms, alarmText(al))
 	}
 	if len(o.roots) == 0 { // the same root for the release
 		sum.Roots = []string{f.root.Name()}
