@@ -6,19 +6,26 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/repopolicy/repopolicy/internal/sigstore"
+	"github.com/repopolicy/repopolicy/internal/web"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
 // Steps of writing a signature, in order. After each of them the process may be
 // killed and the run repeated; no step that succeeded happens twice.
 const (
+	StepFound = "found" // an earlier signature, in Rekor v1, of which nothing was kept
 	StepDraft = "draft" // signed, certified and stamped, and kept
 	StepV1    = "rekor-v1"
 	StepV2    = "rekor-v2"
 )
+
+// maxRecovered is how many entries are looked at for a signature of which nothing
+// was kept.
+const maxRecovered = 5 * entriesBatch
 
 // Journal keeps unfinished signatures; [State] is one.
 type Journal interface {
@@ -40,6 +47,9 @@ type Writer struct {
 	Client  *sigstore.Client
 	Journal Journal
 	Now     func() time.Time
+	// Index, if set, is Rekor v1, in which a signature is looked for that was made
+	// before and of which nothing was kept.
+	Index *web.Client
 	// Step, if set, is called after each step.
 	Step func(step string)
 }
@@ -62,6 +72,9 @@ type Signature struct {
 	Key   sigstore.Signer
 	// Check, if set, is asked about the certificate before anything is logged.
 	Check func(policy.Identity) error
+	// Mine, if set, says whether a signature by this identity is the one that is to
+	// be made.
+	Mine func(policy.Identity) bool
 }
 
 // Write makes the signature, or finishes one that was begun, in every log of the
@@ -123,7 +136,11 @@ func (w *Writer) finish(ctx context.Context, id string, content sigstore.Content
 		return none, err
 	}
 	if draft == nil {
-		if draft, entry, err = w.begin(ctx, id, content, s); err != nil {
+		draft, entry, err = w.recover(ctx, id, content, s, to)
+		if err == nil && draft == nil {
+			draft, entry, err = w.begin(ctx, id, content, s)
+		}
+		if err != nil {
 			return none, err
 		}
 	}
@@ -182,14 +199,76 @@ func (w *Writer) resume(e JournalEntry, content sigstore.Content) (*sigstore.Dra
 	if got := d.Content(); string(got.Statement) != string(content.Statement) || got.SHA256 != content.SHA256 {
 		return nil, errors.New("the unfinished signature in the journal is over something else")
 	}
+	return d, w.inTime(d)
+}
+
+// inTime returns why a draft cannot be logged any more.
+func (w *Writer) inTime(d *sigstore.Draft) error {
 	cert, err := d.Certificate()
+	if err == nil && cert != nil && w.Now().After(cert.NotAfter) {
+		err = sigstore.ErrTooLate
+	}
+	return err
+}
+
+// recover looks for a signature that was logged in Rekor v1 by a run of which
+// nothing was kept, and goes on from there; nil if there is none that can be
+// finished. That the index cannot be asked is no obstacle: a second signature
+// proves the same.
+func (w *Writer) recover(ctx context.Context, id string, content sigstore.Content, s Signature, to sigstore.Services) (*sigstore.Draft, JournalEntry, error) {
+	if w.Index == nil || s.Mine == nil || to.RekorV1 == "" || content.Statement == nil {
+		return nil, JournalEntry{}, nil
+	}
+	uuids, err := search(ctx, w.Index, policy.Sum(content.Statement))
 	if err != nil {
-		return nil, err
+		return nil, JournalEntry{}, ctx.Err()
 	}
-	if cert != nil && w.Now().After(cert.NotAfter) {
-		return d, sigstore.ErrTooLate
+	for batch := range slices.Chunk(uuids[:min(len(uuids), maxRecovered)], entriesBatch) {
+		entries, err := retrieve(ctx, w.Index, batch)
+		if err != nil {
+			return nil, JournalEntry{}, ctx.Err()
+		}
+		for _, raw := range entries {
+			draft, entry := w.rebuild(ctx, raw, content.Statement, s, to)
+			if draft == nil {
+				continue
+			}
+			if err := w.save(id, JournalEntry{}, entry); err != nil {
+				return nil, JournalEntry{}, err
+			}
+			w.step(StepFound)
+			return draft, entry, nil
+		}
 	}
-	return d, nil
+	return nil, JournalEntry{}, nil
+}
+
+// rebuild returns what can be finished of an entry that anyone may have made; nil
+// if it is not the signature that is to be made, or too old for what is missing.
+func (w *Writer) rebuild(ctx context.Context, raw, statement []byte, s Signature, to sigstore.Services) (*sigstore.Draft, JournalEntry) {
+	none := func() (*sigstore.Draft, JournalEntry) { return nil, JournalEntry{} }
+	bundle, err := w.Root.Rebuild(raw, statement)
+	if err != nil {
+		return none()
+	}
+	draft, err := sigstore.ParseDraft(bundle)
+	if err != nil {
+		return none()
+	}
+	signer, err := draft.Identity()
+	if err != nil || !s.Mine(signer) || s.Check != nil && s.Check(signer) != nil {
+		return none()
+	}
+	entry := JournalEntry{V1: bundle}
+	if !entry.complete(to) {
+		if w.inTime(draft) != nil || w.Client.Stamp(ctx, draft) != nil {
+			return none()
+		}
+	}
+	if entry.Draft, err = draft.MarshalJSON(); err != nil {
+		return none()
+	}
+	return draft, entry
 }
 
 func (w *Writer) begin(ctx context.Context, id string, content sigstore.Content, r Signature) (*sigstore.Draft, JournalEntry, error) {

@@ -34,6 +34,7 @@ type finder struct {
 
 	published map[Place]*lazy[*placeSums]
 	approved  map[string]*lazy[approvalSlot]
+	pool      []*candidate // statements that sources gave
 }
 
 type lazy[T any] struct {

@@ -210,7 +210,7 @@ func (j *Judge) judge(ctx context.Context, a *Artifact) *Result {
 	}
 	if res.Evidence == nil {
 		detail := ""
-		if j.Release == nil && len(j.Sources) > 0 && a.Place == nil {
+		if j.Release == nil && len(j.Sources) > 0 && a.Place == nil && a.Name != "" {
 			detail = "no tag says in which release to look"
 		}
 		res.Decision = deny(policy.NoEvidence, "%s", detail)

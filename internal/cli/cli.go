@@ -42,7 +42,7 @@ type Env struct {
 	Step           func(step string) // called after each step of signing; nil but in tests
 	// Transport is what requests go through; nil for the default one.
 	Transport http.RoundTripper
-	// Timeout, if not 0, is how long forge and log have for an attempt to answer,
+	// Timeout, if not 0, is how long a service has for an attempt to answer,
 	// so that a test need not wait for as long as people do.
 	Timeout time.Duration
 	// Command runs a command of the CI that prints an ID token; nil if none is to

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 
 	"github.com/repopolicy/repopolicy/policy"
@@ -83,6 +84,9 @@ func vacant(dir string, artifacts []*release.Artifact) error {
 	if dir == "" {
 		return nil
 	}
+	if !slices.ContainsFunc(artifacts, func(a *release.Artifact) bool { return a.Place != nil || a.Err != nil }) {
+		return faultf(policy.Usage, "--download: no argument is the URL of a release or a package")
+	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return faultf(policy.Usage, "--download: %s", err)
 	}
@@ -100,7 +104,7 @@ func vacant(dir string, artifacts []*release.Artifact) error {
 // deliver gives what was allowed its names, if ok, and removes the rest.
 func (p *publication) deliver(ok bool) error {
 	var errs []error
-	for _, d := range p.releases {
+	for _, d := range p.all {
 		for name, tmp := range d.kept {
 			if ok {
 				errs = append(errs, give(tmp, filepath.Join(d.dir, name)))

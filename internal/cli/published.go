@@ -22,15 +22,19 @@ const defaultMaxSize = 4 << 30
 // publishedOptions are the flags about what is looked for in releases and
 // elsewhere.
 type publishedOptions struct {
-	download, maxSize, forge typed
+	download, maxSize, forge, npm, pypi typed
+	hosts                               []string
 }
 
 func (o *publishedOptions) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
-	o.download.name, o.maxSize.name, o.forge.name = "DIR", "BYTES", "KIND"
+	o.download.name, o.maxSize.name, o.forge.name, o.npm.name, o.pypi.name = "DIR", "BYTES", "KIND", "URL", "URL"
 	f.Var(&o.download, "download", "write what was downloaded to this directory, if everything is allowed")
 	f.Var(&o.maxSize, "max-size", "the largest file to download, such as 500M; by default 4G")
 	f.Var(&o.forge, "forge", "what runs at the repository's host: github, gitlab or forgejo, which is Gitea too; known for github.com and gitlab.com")
+	f.Var(&o.npm, "npm-registry", "the registry of pkg:npm packages, by default "+fetch.NPMRegistry)
+	f.Var(&o.pypi, "pypi-index", "the index that is asked about wheels and, if it is given, source distributions; by default "+fetch.PyPIIndex+" about wheels")
+	f.StringArrayVar(&o.hosts, "registry-host", nil, "let the registry of an image send us to this `HOST` for tokens and layers; may be repeated, known for the large ones")
 }
 
 // addresses reads the URLs among the arguments. Repository and tag of a release
@@ -54,9 +58,6 @@ func (o *verifyOptions) addresses(args []string) (map[string]fetch.Address, erro
 		first, out[arg] = a, a
 	}
 	if len(out) == 0 {
-		if o.published.download.set {
-			return nil, faultf(policy.Usage, "--download: no argument is the URL of a release")
-		}
 		return out, nil
 	}
 	if o.tag.set && o.tag.value != first.Tag {
@@ -77,13 +78,15 @@ func (o *verifyOptions) addresses(args []string) (map[string]fetch.Address, erro
 
 // publication is what a run looks at beyond this machine.
 type publication struct {
+	options  *publishedOptions
 	net      fetch.Net
 	forge    fetch.Forge // "" for that of the repository's host
 	releases map[fetch.Address]*downloads
+	all      []*downloads
 }
 
 func (a *app) publication(o *publishedOptions) (*publication, error) {
-	p := &publication{net: fetch.Net{Transport: a.Transport, Agent: userAgent(), MaxBytes: defaultMaxSize}, releases: map[fetch.Address]*downloads{}}
+	p := &publication{options: o, net: fetch.Net{Transport: a.Transport, Agent: userAgent(), MaxBytes: defaultMaxSize}, releases: map[fetch.Address]*downloads{}}
 	if o.maxSize.set {
 		n, err := parseSize(o.maxSize.value)
 		if err != nil {
@@ -149,12 +152,19 @@ func (a *app) look(j *release.Judge, sum *summary, o *verifyOptions, p *publicat
 func (p *publication) artifacts(ctx context.Context, args []string, addresses map[string]fetch.Address, o *verifyOptions) ([]*release.Artifact, error) {
 	var out []*release.Artifact
 	for _, arg := range args {
-		addr, ok := addresses[arg]
-		if !ok {
-			out = append(out, release.Expand(ctx, []string{arg}, o.git.value)...)
-			continue
+		addr, isURL := addresses[arg]
+		var more []*release.Artifact
+		var err error
+		switch {
+		case isURL:
+			more, err = p.expand(ctx, arg, addr)
+		case fetch.IsImage(arg):
+			more, err = p.image(ctx, arg, o)
+		case strings.HasPrefix(arg, "pkg:"):
+			more, err = p.pkg(arg, o)
+		default:
+			more = release.Expand(ctx, []string{arg}, o.git.value)
 		}
-		more, err := p.expand(ctx, arg, addr, o.published.download.value)
 		if err != nil {
 			return nil, err
 		}
@@ -166,8 +176,46 @@ func (p *publication) artifacts(ctx context.Context, args []string, addresses ma
 	return out, vacant(o.published.download.value, out)
 }
 
+// pkg returns the artifact that a package URL names.
+func (p *publication) pkg(arg string, o *verifyOptions) ([]*release.Artifact, error) {
+	if o.offline {
+		return nil, faultf(policy.Usage, "--offline: %s cannot be fetched", arg)
+	}
+	registry := fetch.NPMRegistry
+	if p.options.npm.set {
+		registry = p.options.npm.value
+	}
+	a, err := fetch.NPM(arg, registry, p.net)
+	if err == nil {
+		a.Place = p.keep(a.Place)
+	}
+	if err != nil {
+		return nil, &fault{reason: policy.Usage, msg: arg + ": " + err.Error(), hint: "write pkg:npm/%40SCOPE/NAME@VERSION; a file of another registry is named by its path"}
+	}
+	return []*release.Artifact{a}, nil
+}
+
+// image returns an image in a registry.
+func (p *publication) image(ctx context.Context, arg string, o *verifyOptions) ([]*release.Artifact, error) {
+	if o.offline {
+		return nil, faultf(policy.Usage, "--offline: %s cannot be fetched", arg)
+	}
+	a, err := fetch.Image(ctx, arg, p.net, p.options.hosts)
+	if err != nil {
+		return nil, &fault{reason: policy.Usage, msg: arg + ": " + err.Error(), hint: "write oci://ghcr.io/acme/widget:v1.2.3, or @sha256:… instead of the tag"}
+	}
+	return []*release.Artifact{a}, nil
+}
+
+// keep keeps what is read of a place in the directory of --download.
+func (p *publication) keep(place release.Place) *downloads {
+	d := &downloads{Place: place, dir: p.options.download.value}
+	p.all = append(p.all, d)
+	return d
+}
+
 // expand returns the artifacts of a release, or its one file.
-func (p *publication) expand(ctx context.Context, arg string, addr fetch.Address, dir string) ([]*release.Artifact, error) {
+func (p *publication) expand(ctx context.Context, arg string, addr fetch.Address) ([]*release.Artifact, error) {
 	whole := addr
 	whole.File = ""
 	d := p.releases[whole]
@@ -176,7 +224,7 @@ func (p *publication) expand(ctx context.Context, arg string, addr fetch.Address
 		if err != nil {
 			return nil, err
 		}
-		d = &downloads{Place: r, dir: dir}
+		d = p.keep(r)
 		p.releases[whole] = d
 	}
 	if addr.File != "" {
@@ -196,6 +244,15 @@ func (p *publication) elsewhere(j *release.Judge, repo policy.Locator, tag strin
 		}
 		j.Release = r
 	}
+	index := fetch.PyPIIndex
+	if p.options.pypi.set {
+		index = p.options.pypi.value
+	}
+	pypi, err := fetch.PyPI(index, p.options.pypi.set, p.net)
+	if err != nil {
+		return faultf(policy.Usage, "--pypi-index: %s", err)
+	}
+	j.Sources = append(j.Sources, pypi)
 	if kind == fetch.GitHub {
 		s, err := fetch.Attestations(repo, p.net)
 		if err != nil {

@@ -116,6 +116,9 @@ func (a *app) find(ctx context.Context, o *repoOptions) (*found, error) {
 	}
 	if o.scan && out.res.Fork == nil {
 		for name, err := range out.res.Failed {
+			if errors.Is(err, rekorbind.ErrNoIndex) {
+				continue
+			}
 			return nil, &fault{reason: policy.BelowRequired, msg: fmt.Sprintf("no answer from the %s: %s", name, err), hint: "try again, or do without --scan"}
 		}
 	}
@@ -285,15 +288,13 @@ func (a *app) lookups(o *repoOptions, root *sigstore.Root, state *rekorbind.Stat
 		if a.Timeout > 0 {
 			client.SetTimeout(a.Timeout)
 		}
-		switch l.Generation {
-		case 1:
+		scan.Clients[l.ID] = client // the id does not always tell the generation
+		if l.Generation == 1 {
 			spam, err := state.Spam(l.ID, nil)
 			if err != nil {
 				return nil, err
 			}
-			out = append(out, &rekorbind.Hint{Root: root, Client: client, Now: now, Spam: spam})
-		case 2:
-			scan.Clients[l.ID] = client
+			out = append(out, &rekorbind.Hint{Root: root, Client: client, Now: now, Spam: spam, Log: l.ID, Heads: state})
 		}
 	}
 	if o.scan || len(out) == 0 && len(scan.Clients) > 0 { // without an index there is no other way

@@ -22,6 +22,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/internal/git"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
+	"github.com/repopolicy/repopolicy/internal/web"
 	"github.com/repopolicy/repopolicy/oidc"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/rekorbind"
@@ -296,8 +297,14 @@ func (a *app) write(ctx context.Context, o *signOptions, v *draftVersion, s sigs
 		return err
 	}
 	r.Statement, r.Version = v.statement, v.doc.Content().Version
-	w := &rekorbind.Writer{Root: v.root, Client: &sigstore.Client{Services: s, Transport: a.Transport}, Journal: state, Now: a.Now, Step: func(step string) {
-		a.err.line("done: %s", map[string]string{rekorbind.StepDraft: "signed", rekorbind.StepV1: "logged in " + s.RekorV1, rekorbind.StepV2: "logged in " + s.RekorV2}[step])
+	var index *web.Client
+	if s.RekorV1 != "" {
+		if index, err = web.New(s.RekorV1, a.Transport, userAgent()); err != nil {
+			return faultf(policy.TrustRootInvalid, "signing config: %s", err)
+		}
+	}
+	w := &rekorbind.Writer{Root: v.root, Client: &sigstore.Client{Services: s, Transport: a.Transport, Timeout: a.Timeout}, Journal: state, Index: index, Now: a.Now, Step: func(step string) {
+		a.err.line("done: %s", map[string]string{rekorbind.StepFound: "found the signature of an earlier run in " + s.RekorV1, rekorbind.StepDraft: "signed", rekorbind.StepV1: "logged in " + s.RekorV1, rekorbind.StepV2: "logged in " + s.RekorV2}[step])
 		if a.Step != nil {
 			a.Step(step)
 		}
@@ -397,6 +404,9 @@ func (a *app) signAs(ctx context.Context, o *signOptions, v *draftVersion, s sig
 		return err
 	}
 	r.Who = who + " " + claims.Issuer + " " + claims.Connector
+	r.Mine = func(id policy.Identity) bool {
+		return id.Kind == policy.KindEmail && id.Value == claims.Email && slices.Contains([]string{claims.Issuer, claims.Connector}, id.Issuer)
+	}
 	r.Token = func(context.Context) (string, error) { return token, nil }
 	r.Check = func(id policy.Identity) error {
 		if !v.doc.Content().Maintainers.Names(id) && !v.headNames(id) {
@@ -484,6 +494,10 @@ func (a *app) bind(ctx context.Context, o *signOptions) error {
 	return a.write(ctx, o, v, s, rekorbind.Request{Signature: rekorbind.Signature{
 		Who:   claims.Subject + " " + claims.Issuer,
 		Token: func(context.Context) (string, error) { return token, nil },
+		// Whatever run of this repository it was, it spoke for it.
+		Mine: func(id policy.Identity) bool {
+			return claims.RepositoryID != "" && id.SourceRepositoryID == claims.RepositoryID
+		},
 		Check: func(id policy.Identity) error {
 			b, err := forges.Authority(id)
 			if err != nil {

@@ -191,7 +191,11 @@ func (a *app) print(o *verifyOptions, r *report) error {
 		}
 		return a.out.json(s)
 	case "github":
-		a.github(r)
+		var more []output
+		if o.report.set {
+			more = append(more, output{"report-path", o.report.value})
+		}
+		a.github(r, more...)
 	default:
 		if !o.quiet {
 			a.printReport(r)

@@ -31,7 +31,7 @@ import (
 
 // rekorV1Client is what sign.Rekor asks Rekor v1 with: rekor's own client, but
 // through our transport.
-func rekorV1Client(ctx context.Context, base string, transport http.RoundTripper) (sign.RekorClient, error) {
+func rekorV1Client(ctx context.Context, base string, transport http.RoundTripper, timeout time.Duration) (sign.RekorClient, error) {
 	u, err := url.Parse(base)
 	if err != nil {
 		return nil, err
@@ -39,12 +39,12 @@ func rekorV1Client(ctx context.Context, base string, transport http.RoundTripper
 	if u.Path == "" {
 		u.Path = client.DefaultBasePath
 	}
-	rt := httptransport.NewWithClient(u.Host, u.Path, []string{u.Scheme}, &http.Client{Transport: transport, Timeout: serviceTimeout})
+	rt := httptransport.NewWithClient(u.Host, u.Path, []string{u.Scheme}, &http.Client{Transport: transport, Timeout: timeout})
 	rt.Consumers["application/json"] = runtime.JSONConsumer()
 	rt.Producers["application/json"] = runtime.JSONProducer()
 	registry := strfmt.NewFormats()
 	registry.Add("signedCheckpoint", &util.SignedNote{}, util.SignedCheckpointValidator)
-	return patientV1{client.New(rt, registry).Entries, ctx}, nil
+	return patientV1{client.New(rt, registry).Entries, ctx, timeout}, nil
 }
 
 // integrationPoll is between two questions for an entry that waits.
@@ -54,13 +54,14 @@ const integrationPoll = 500 * time.Millisecond
 // integrated, which takes seconds, the log answers that there is none.
 type patientV1 struct {
 	sign.RekorClient
-	ctx context.Context // of the one entry that is logged
+	ctx     context.Context // of the one entry that is logged
+	timeout time.Duration
 }
 
-// GetLogEntryByUUID implements sign.RekorClient. After serviceTimeout it returns
+// GetLogEntryByUUID implements sign.RekorClient. After the timeout it returns
 // the log's answer.
 func (p patientV1) GetLogEntryByUUID(params *entries.GetLogEntryByUUIDParams, opts ...entries.ClientOption) (*entries.GetLogEntryByUUIDOK, error) {
-	ctx, cancel := context.WithTimeout(p.ctx, serviceTimeout)
+	ctx, cancel := context.WithTimeout(p.ctx, p.timeout)
 	defer cancel()
 	tick := time.NewTicker(integrationPoll)
 	defer tick.Stop()

@@ -3,7 +3,6 @@
 package sigstore
 
 import (
-	"bytes"
 	"context"
 	"crypto"
 	"crypto/ecdsa"
@@ -11,11 +10,9 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/x509"
-	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -30,6 +27,7 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/repopolicy/repopolicy/internal/web"
 	"github.com/repopolicy/repopolicy/oidc"
 	"github.com/repopolicy/repopolicy/policy"
 )
@@ -158,6 +156,14 @@ func (d *Draft) Certificate() (*x509.Certificate, error) {
 type Client struct {
 	Services  Services
 	Transport http.RoundTripper // nil for the default one
+	Timeout   time.Duration     // of a request; 0 for 30 seconds
+}
+
+func (c *Client) timeout() time.Duration {
+	if c.Timeout > 0 {
+		return c.Timeout
+	}
+	return serviceTimeout
 }
 
 // Draft signs the content. With a token the key is fresh, and Fulcio certifies it;
@@ -173,7 +179,7 @@ func (c *Client) Draft(ctx context.Context, content Content, token string, key S
 			return nil, err
 		}
 		key = &localSigner{fresh}
-		ca := sign.NewFulcio(&sign.FulcioOptions{BaseURL: c.Services.Fulcio, Timeout: serviceTimeout, Retries: serviceRetries, Transport: c.transport(c.Services.Fulcio)})
+		ca := sign.NewFulcio(&sign.FulcioOptions{BaseURL: c.Services.Fulcio, Timeout: c.timeout(), Retries: serviceRetries, Transport: c.transport(c.Services.Fulcio)})
 		der, err := ca.GetCertificate(ctx, keypair{fresh}, &sign.CertificateProviderOptions{IDToken: token})
 		if err != nil {
 			return nil, fmt.Errorf("certificate: %w", err)
@@ -198,15 +204,8 @@ func (c *Client) Draft(ctx context.Context, content Content, token string, key S
 			MessageDigest: &protocommon.HashOutput{Algorithm: protocommon.HashAlgorithm_SHA2_256, Digest: digest[:]}, Signature: sig,
 		}}
 	}
-	if c.Services.TSA != "" {
-		tsa := sign.NewTimestampAuthority(&sign.TimestampAuthorityOptions{URL: c.Services.TSA, Timeout: serviceTimeout, Retries: serviceRetries, Transport: c.transport(c.Services.TSA)})
-		stamp, err := tsa.GetTimestamp(ctx, sig)
-		if err != nil {
-			return nil, fmt.Errorf("time stamp: %w", err)
-		}
-		pb.VerificationMaterial.TimestampVerificationData = &protobundle.TimestampVerificationData{Rfc3161Timestamps: []*protocommon.RFC3161SignedTimestamp{{SignedTimestamp: stamp}}}
-	}
-	return &Draft{pb}, nil
+	d := &Draft{pb}
+	return d, c.Stamp(ctx, d)
 }
 
 // ErrTooLate is the error of logging a signature whose certificate has expired:
@@ -237,28 +236,21 @@ func (c *Client) Log(ctx context.Context, r *Root, d *Draft, generation int, now
 	if base == "" {
 		return nil, fmt.Errorf("the instance has no Rekor v%d", generation)
 	}
-	opts := &sign.RekorOptions{BaseURL: base, Timeout: serviceTimeout, Version: uint32(generation)}
+	opts := &sign.RekorOptions{BaseURL: base, Timeout: c.timeout(), Version: uint32(generation)}
 	if generation == 2 {
-		w := &rekorV2{base: base, http: &http.Client{Transport: c.transport(base), Timeout: serviceTimeout}, root: r}
+		w := &rekorV2{base: base, http: &http.Client{Transport: c.transport(base), Timeout: c.timeout()}, root: r}
 		opts.ClientV2 = w
-	} else if opts.Client, err = rekorV1Client(ctx, base, c.transport(base)); err != nil {
+	} else if opts.Client, err = rekorV1Client(ctx, base, c.transport(base), c.timeout()); err != nil {
 		return nil, err
 	}
 	if err := sign.NewRekor(opts).GetTransparencyLogEntry(ctx, verifier, pb); err != nil {
 		return nil, fmt.Errorf("logging in %s: %w", base, err)
 	}
-	out, err := protojson.Marshal(pb)
+	out, err := finish(r, pb, d)
 	if err != nil {
-		return nil, err
-	}
-	var compact bytes.Buffer // protojson is unstable in its white space on purpose
-	if err := json.Compact(&compact, out); err != nil {
-		return nil, err
-	}
-	if err := selfCheck(r, compact.Bytes(), d); err != nil {
 		return nil, fmt.Errorf("what %s answered does not verify: %w", base, err)
 	}
-	return append(compact.Bytes(), '\n'), nil
+	return out, nil
 }
 
 // selfCheck verifies a bundle that was just made.
@@ -284,57 +276,11 @@ func selfCheck(r *Root, data []byte, d *Draft) error {
 // transport returns what requests to a service go through: only to its own
 // origin, without redirects, and with a cap on the reply.
 func (c *Client) transport(base string) http.RoundTripper {
-	next := c.Transport
-	if next == nil {
-		next = http.DefaultTransport
-	}
-	return &oneOrigin{base, next}
-}
-
-type oneOrigin struct {
-	base string
-	next http.RoundTripper
-}
-
-// RoundTrip implements http.RoundTripper.
-func (o *oneOrigin) RoundTrip(req *http.Request) (*http.Response, error) {
-	u, err := url.Parse(o.base)
+	u, err := url.Parse(base)
 	if err != nil {
-		return nil, err
+		u = &url.URL{} // no request is to that origin
 	}
-	if req.URL.Scheme != u.Scheme || req.URL.Host != u.Host {
-		return nil, fmt.Errorf("%s is not on %s", req.URL.Redacted(), u.Host)
-	}
-	resp, err := o.next.RoundTrip(req)
-	if err != nil {
-		return nil, err
-	}
-	if resp.StatusCode >= 300 && resp.StatusCode < 400 {
-		resp.Body.Close()
-		return nil, fmt.Errorf("%s redirects, which is not followed", u.Host)
-	}
-	resp.Body = struct {
-		io.Reader
-		io.Closer
-	}{&capped{resp.Body, maxServiceReply}, resp.Body}
-	return resp, nil
-}
-
-type capped struct {
-	r    io.Reader
-	left int64
-}
-
-func (c *capped) Read(p []byte) (int, error) {
-	if c.left <= 0 {
-		return 0, errors.New("the reply is larger than allowed")
-	}
-	if int64(len(p)) > c.left {
-		p = p[:c.left]
-	}
-	n, err := c.r.Read(p)
-	c.left -= int64(n)
-	return n, err
+	return &web.OneOrigin{Scheme: u.Scheme, Host: u.Host, Limit: maxServiceReply, Next: c.Transport}
 }
 
 // A bare key is named in a bundle by its own DER in hex, so that whoever has the

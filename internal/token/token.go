@@ -142,7 +142,7 @@ func strong(key any) bool {
 
 // get asks one origin, without redirects, with a cap and a deadline.
 func (v *Verifier) get(ctx context.Context, base, path string, limit int64) ([]byte, error) {
-	if u, err := url.Parse(base); err != nil || u.Scheme != "https" && !web.Loopback(u.Hostname()) {
+	if u, err := url.Parse(base); err != nil || u.Scheme != "https" && !web.Loopback(u.Host) {
 		return nil, errors.New("not an https URL")
 	}
 	c, err := web.New(base, v.Transport, v.Agent)

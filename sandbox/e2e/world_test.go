@@ -42,6 +42,9 @@ var stack *sandbox.Stack
 func TestMain(m *testing.M) { os.Exit(run(m)) }
 
 func run(m *testing.M) int {
+	if os.Getenv(asGH) != "" {
+		return gh(os.Args[1:])
+	}
 	if file := os.Getenv(asProgram); file != "" {
 		return program(file)
 	}

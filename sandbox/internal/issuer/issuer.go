@@ -237,7 +237,7 @@ func unverifiedIssuer(token string) (string, error) {
 // Transport sends requests for the hosts that the sandbox plays to its own
 // address, and all others on.
 type Transport struct {
-	Base  http.RoundTripper
+	Base http.RoundTripper
 	// Hosts leads from a host's name, or from name/segment for what begins with
 	// that segment of a path, to 127.0.0.1:port.
 	Hosts map[string]string
