@@ -131,8 +131,12 @@ func newAuthorizationReport(z *authorization) *authReport {
 				}
 				if n, ok := d.Nearest(); ok {
 					for _, m := range n.Mismatches {
-						if m.Field == c.Field && m.Kind == "forbidden" && m.Hint != "" {
+						switch {
+						case m.Field != c.Field || m.Hint == "":
+						case m.Kind == "forbidden":
 							f.Change = m.Hint
+						case m.Field == "approvals":
+							f.Change += "; " + m.Hint
 						}
 					}
 				}

@@ -72,17 +72,13 @@ func runGH(args []string) error {
 		if err := c.do(http.MethodPost, base, bytes.NewReader(body), &rel); err != nil {
 			return err
 		}
-		for _, file := range f.Args() {
-			content, err := os.ReadFile(file)
-			if err != nil {
-				return err
-			}
-			at := fmt.Sprintf("https://uploads.github.com/repos/%s/releases/%d/assets?name=%s", *repo, rel.ID, url.QueryEscape(filepath.Base(file)))
-			if err := c.do(http.MethodPost, at, bytes.NewReader(content), nil); err != nil {
-				return err
-			}
+		return c.upload(*repo, rel.ID, f.Args())
+	case "upload":
+		rel, err := c.release(base, tag)
+		if err != nil {
+			return err
 		}
-		return nil
+		return c.upload(*repo, rel.ID, f.Args())
 	case "download":
 		rel, err := c.release(base, tag)
 		if err != nil {
@@ -121,6 +117,21 @@ type ghRelease struct {
 }
 
 type ghClient struct{ http http.Client }
+
+// upload puts files into a release.
+func (c *ghClient) upload(repo string, release int64, files []string) error {
+	for _, file := range files {
+		content, err := os.ReadFile(file)
+		if err != nil {
+			return err
+		}
+		at := fmt.Sprintf("https://uploads.github.com/repos/%s/releases/%d/assets?name=%s", repo, release, url.QueryEscape(filepath.Base(file)))
+		if err := c.do(http.MethodPost, at, bytes.NewReader(content), nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 // release finds a release, or a draft of one.
 func (c *ghClient) release(base, tag string) (ghRelease, error) {
