@@ -38,9 +38,17 @@ func (o *publishedOptions) flags(cmd *cobra.Command) {
 }
 
 // addresses reads the URLs among the arguments. Repository and tag of a release
-// are what is judged by, unless another policy or signer was named.
+// are what is judged by, unless another policy or signer was named; a lock file
+// names a repository too.
 func (o *verifyOptions) addresses(args []string) (map[string]fetch.Address, error) {
 	out := map[string]fetch.Address{}
+	if o.lock.set && !o.repo.set && !o.policy.set {
+		l, err := readLock(o.lock.value)
+		if err != nil {
+			return nil, err
+		}
+		o.repo.value, o.repo.set = l.Repository, true
+	}
 	var first fetch.Address
 	for _, arg := range args {
 		if !fetch.IsURL(arg) {

@@ -28,6 +28,14 @@ import (
 func TestPublishedUsage(t *testing.T) {
 	env := place(t)
 	env.Transport = unasked{t}
+	bad := lock{schemaURL("lock-v1"), "https://github.com/Acme/widget", []string{strings.Repeat("0", 64)}}
+	data, err := json.Marshal(bad)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile("bad.lock", data, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	const release = "https://github.com/acme/widget/releases/tag/v1.2.3"
 	const policy = "--policy policy.toml --trusted-root root.json "
 	for _, c := range []struct{ args, says string }{
@@ -50,6 +58,9 @@ func TestPublishedUsage(t *testing.T) {
 		{policy + "--download dir widget_1", "no argument is the URL"},
 		{policy + "--npm-registry ftp://x pkg:npm/widget@1", "not the URL of a service"},
 		{policy + "--pypi-index x " + release, "not the URL of a service"},
+		{"--lock bad.lock widget_1", "canonical form"},
+		{"--lock missing.lock widget_1", "missing.lock"},
+		{policy + "--lock bad.lock widget_1", "about the policy that --repo finds"},
 		{policy + "pkg:npm/widget", "must name a version"},
 		{policy + "pkg:cargo/widget@1", "not fetched"},
 		{policy + "oci://ghcr.io/acme/widget", "tag or a digest"},

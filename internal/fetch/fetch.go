@@ -48,10 +48,16 @@ func (n Net) client(base string) (*web.Client, error) { return web.New(base, n.T
 func missing(err error) error {
 	var status *web.StatusError
 	if errors.As(err, &status) && (status.Code == http.StatusNotFound || status.Code == http.StatusGone) {
-		return fmt.Errorf("%w: %w", fs.ErrNotExist, err)
+		return &absent{err}
 	}
 	return err
 }
+
+// absent is the error of something that a service says is not there.
+type absent struct{ error }
+
+func (a *absent) Is(target error) bool { return target == fs.ErrNotExist }
+func (a *absent) Unwrap() error        { return a.error }
 
 func readAll(d *web.Download) ([]byte, error) {
 	data, err := io.ReadAll(d) // the download ends at its limit

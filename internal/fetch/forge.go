@@ -128,7 +128,7 @@ func (r *Release) list(ctx context.Context) ([]string, error) {
 	}
 	data, err := r.api.Fetch(ctx, path, nil, "application/json", maxListing)
 	if err != nil {
-		return nil, fmt.Errorf("listing the release: %w", err)
+		return nil, fmt.Errorf("listing the release: %w", missing(err))
 	}
 	names, err := parse(data, tag)
 	if err != nil {
