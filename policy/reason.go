@@ -163,10 +163,19 @@ const (
 	AlarmRaised           Reason = "alarm-raised"
 	LogForked             Reason = "log-forked"
 	LoginNeeded           Reason = "login-needed"
+	NoTokenPermission     Reason = "no-token-permission"
+	TokenInvalid          Reason = "token-invalid"
+	TokenRefused          Reason = "token-refused"
+	TokenMismatch         Reason = "token-mismatch"
+	IssuerUnreachable     Reason = "issuer-unreachable"
+	CheckoutDiffers       Reason = "checkout-differs"
+	ReceiptInvalid        Reason = "receipt-invalid"
+	ReceiptMismatch       Reason = "receipt-mismatch"
 	NotMaintainer         Reason = "not-a-maintainer"
 	NoAuthority           Reason = "no-authority"
 	Private               Reason = "private-repository"
 	SigningFailed         Reason = "signing-failed"
+	WriteFailed           Reason = "write-failed"
 	RepositoryUnreachable Reason = "repository-unreachable"
 	Undisclosed           Reason = "undisclosed-version"
 	EffectUndecided       Reason = "effect-undecided"
@@ -266,11 +275,20 @@ var reasonTable = []ReasonInfo{
 	{EntryLate, ClassDeny, "the log entry is no evidence: it was logged after its certificate or its log had expired, or in no log of the trusted root", ""},
 	{BeforeGenesis, ClassDeny, "the release was logged before the policy was bound, and no rule of version 1 reaches back", "a rule of version 1 may say `since`, a later version may list the digest under [[adopted]]"},
 	{LoginNeeded, ClassAuth, "a sign-in or an ID token is needed", "set SIGSTORE_ID_TOKEN, or run in a CI job with `id-token: write`"},
+	{NoTokenPermission, ClassUsage, "the job may not have an ID token", "say `permissions: id-token: write` for this job"},
+	{TokenInvalid, ClassInvalid, "the ID token is malformed, or its issuer did not sign it", ""},
+	{TokenRefused, ClassDeny, "the ID token is for something or somebody else, or no longer valid", "request a token with the audience `repopolicy` in the step that uses it"},
+	{TokenMismatch, ClassDeny, "the ID token is of another run, commit or repository than the environment", "request the token in the job that uses it, and hand none over"},
+	{IssuerUnreachable, ClassUnavailable, "the keys of the ID token's issuer could not be had", "try again; if it stays, look at the issuer's status"},
+	{CheckoutDiffers, ClassDeny, "the files that are checked out are not those of the commit in the token", "check the commit out again, and authorise before anything is changed"},
+	{ReceiptInvalid, ClassInvalid, "the receipt is malformed", ""},
+	{ReceiptMismatch, ClassDeny, "the receipt is of another release, commit, policy or run, or has expired", "authorise again"},
 	{BelowThreshold, ClassInvalid, "not enough maintainers signed this version of the policy", ""},
 	{NotMaintainer, ClassDeny, "the signer is no maintainer of the policy", ""},
 	{NoAuthority, ClassDeny, "the run's identity does not prove that the repository speaks", ""},
 	{Private, ClassUsage, "the repository is private, and its name would become public", ""},
 	{SigningFailed, ClassUnavailable, "the signature could not be made or logged", "run the command again: it goes on where it stopped"},
+	{WriteFailed, ClassUnavailable, "the machine could not write a file", "make room on the disk, then run the command again: it goes on where it stopped"},
 	{EvidenceUnproven, ClassDeny, "the evidence file does not prove what it claims", "check which --trusted-root belongs to this project"},
 	{EvidenceMalformed, ClassInvalid, "the evidence file is malformed", ""},
 	{Usage, ClassUsage, "the command line is wrong", ""},

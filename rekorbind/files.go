@@ -65,59 +65,76 @@ type Ignored struct{ Name, Why string }
 func Collect(root *sigstore.Root, forges *Forges, files []File) (*Collection, []Ignored) {
 	c := &Collection{Root: root, Forges: forges}
 	var ignored []Ignored
-	type parsed struct {
-		name   string
-		bundle *sigstore.Bundle
-	}
-	var todo []parsed
-	seen := map[string]bool{}
-	total := 0
-	for i, f := range files {
-		if total += len(f.Data); i >= MaxSignatureFiles || total > MaxSignatureBytes {
-			ignored = append(ignored, Ignored{f.Name, "beyond the number or size of files that are read"})
-			continue
-		}
-		if seen[policy.Sum(f.Data)] {
-			continue // the same file on both branches
-		}
-		seen[policy.Sum(f.Data)] = true
-		b, err := sigstore.ParseBundle(f.Data)
-		if err == nil {
-			if st := b.Statement(); st == nil || st.PredicateType != policy.StatementPredicate {
-				err = errors.New("not a signature over a policy")
-			}
-		}
-		if err == nil {
-			_, err = c.Learn(b)
-		}
-		if err != nil {
-			ignored = append(ignored, Ignored{f.Name, err.Error()})
-			continue
-		}
-		todo = append(todo, parsed{f.Name, b})
-	}
-	if len(todo) > 1 {
-		bundles := make([]*sigstore.Bundle, len(todo))
-		for i, p := range todo {
-			bundles[i] = p.bundle
-		}
-		c.prepare(bundles)
-	}
+	todo := distinct(files)
+	parallel(len(todo), func(i int) { todo[i].parse() })
+	read := todo[:0]
 	for _, p := range todo {
+		if p.err == nil {
+			p.err = c.learn(p.statement)
+		}
+		if p.err != nil {
+			ignored = append(ignored, Ignored{p.Name, p.err.Error()})
+			continue
+		}
+		read = append(read, p)
+	}
+	parallel(len(read), func(i int) { _, _ = c.verify(read[i].bundle) }) // each remembers its result
+	for _, p := range read {
 		if err := c.Add(p.bundle); err != nil {
-			ignored = append(ignored, Ignored{p.name, err.Error()})
+			ignored = append(ignored, Ignored{p.Name, err.Error()})
 		}
 	}
 	return c, ignored
 }
 
-// prepare verifies bundles in parallel; each remembers its result.
-func (c *Collection) prepare(bundles []*sigstore.Bundle) {
+// signatureFile is a file on its way to be verified.
+type signatureFile struct {
+	File
+	bundle    *sigstore.Bundle
+	statement policy.Statement
+	err       error
+}
+
+// distinct returns each file once; those beyond the limits have an error.
+func distinct(files []File) []*signatureFile {
+	var out []*signatureFile
+	seen := map[string]bool{}
+	total := 0
+	for i, f := range files {
+		p := &signatureFile{File: f}
+		if total += len(f.Data); i >= MaxSignatureFiles || total > MaxSignatureBytes {
+			p.err = errors.New("beyond the number or size of files that are read")
+		} else if sum := policy.Sum(f.Data); seen[sum] {
+			continue // the same file on both branches
+		} else {
+			seen[sum] = true
+		}
+		out = append(out, p)
+	}
+	return out
+}
+
+func (p *signatureFile) parse() {
+	if p.err != nil {
+		return
+	}
+	if p.bundle, p.err = sigstore.ParseBundle(p.Data); p.err != nil {
+		return
+	}
+	if st := p.bundle.Statement(); st == nil || st.PredicateType != policy.StatementPredicate {
+		p.err = errors.New("not a signature over a policy")
+		return
+	}
+	p.statement, _ = ParseStatement(p.bundle.Payload()) // it remembers its error
+}
+
+// parallel calls f for each number below n, on all processors.
+func parallel(n int, f func(i int)) {
 	var next atomic.Int64
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	var panicked any
-	for range min(runtime.GOMAXPROCS(0), len(bundles)) {
+	for range min(runtime.GOMAXPROCS(0), n) {
 		wg.Go(func() {
 			defer func() {
 				if r := recover(); r != nil {
@@ -126,8 +143,8 @@ func (c *Collection) prepare(bundles []*sigstore.Bundle) {
 					panicked = r
 				}
 			}()
-			for i := next.Add(1) - 1; int(i) < len(bundles); i = next.Add(1) - 1 {
-				_, _ = c.verify(bundles[i])
+			for i := next.Add(1) - 1; int(i) < n; i = next.Add(1) - 1 {
+				f(int(i))
 			}
 		})
 	}

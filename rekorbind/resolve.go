@@ -80,8 +80,12 @@ func (r *Resolver) Resolve(ctx context.Context, repo policy.Locator, files []Fil
 	out.Ignored = ignored
 	h := c.History(repo, r.Now)
 	h.DefaultRefs, h.Pin, h.Anchor, h.View = r.DefaultRefs, r.Pin, r.Anchor, policy.View{Completeness: policy.CompleteNone}
+	if c.fork != nil {
+		out.Fork = c.fork
+		h.LogForks = append(h.LogForks, c.fork.Error())
+	}
 	for _, l := range r.Lookups {
-		found, err := l.Find(ctx, Query{repo, c.Known()})
+		found, err := l.Find(ctx, Query{repo, c.Known(), c.Heads(), c.entries})
 		if err != nil {
 			out.Failed[l.Name()] = err
 			if errors.As(err, &out.Fork) {

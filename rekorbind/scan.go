@@ -3,91 +3,27 @@
 package rekorbind
 
 import (
-	"bytes"
+	"cmp"
 	"context"
-	"encoding/binary"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"strconv"
+	"reflect"
+	"slices"
 	"time"
-
-	"github.com/transparency-dev/merkle/compact"
-	"github.com/transparency-dev/merkle/rfc6962"
 
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/web"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
-// Limits of a log's tiles (C2SP tlog-tiles).
 const (
-	maxCheckpoint = 64 << 10
-	maxEntryTile  = 256 * (64<<10 + 2)
-	tileEntries   = 256
+	// scanTimeout is how long a scan may take, whatever its logs answer. What
+	// was read until then is kept.
+	scanTimeout = 10 * time.Minute
+	// saveEvery is after how many entries of a long scan the cursor is kept.
+	saveEvery = 256 * tileEntries
 )
-
-// ErrLogFork is wrapped by the error about a log that shows another history than
-// it did before, or than its own checkpoint says.
-var ErrLogFork = errors.New("the log contradicts itself")
-
-// Fork is the error about a fork, with the two checkpoints that prove it.
-type Fork struct {
-	Log  string
-	Seen []byte // checkpoint that was kept; nil if the entries contradict New alone
-	New  []byte
-	Why  string
-}
-
-// Error says what contradicts what.
-func (f *Fork) Error() string { return f.Log + ": " + f.Why }
-
-// Bytes returns both checkpoints as JSON, to be kept as evidence.
-func (f *Fork) Bytes() []byte {
-	doc := struct {
-		Log  string `json:"log"`
-		Seen string `json:"seen"`
-		New  string `json:"new"`
-		Why  string `json:"why"`
-	}{f.Log, string(f.Seen), string(f.New), f.Why}
-	data, err := json.Marshal(doc)
-	if err != nil {
-		return nil // text always encodes
-	}
-	return append(data, '\n')
-}
-
-// Unwrap returns [ErrLogFork].
-func (f *Fork) Unwrap() error { return ErrLogFork }
-
-// Binding is a binding that a scan found, for whichever repository: enough to
-// find the entry again and to have it judged.
-type Binding struct {
-	Keys  []string `json:"keys"` // under which it is looked up; see [Keys]
-	Index int64    `json:"index"`
-	Body  []byte   `json:"body"` // canonical body of the entry
-}
-
-// Cursor is how far a log was read, and what was found.
-type Cursor struct {
-	Size       int64     `json:"size"`
-	Hashes     []string  `json:"hashes"`     // compact range of the tree of that size, hex
-	Checkpoint []byte    `json:"checkpoint"` // the last that was verified
-	Bindings   []Binding `json:"bindings"`
-	// Map says by which function and under which trusted root the bindings were
-	// told from the rest: what binds under another may have been passed over.
-	Map string `json:"map"`
-}
-
-// Cursors keeps a cursor for each log between runs.
-type Cursors interface {
-	// Load returns the cursor of a log; the zero value for an unknown one.
-	Load(log string) (Cursor, error)
-	// Save stores next if old is still what is stored, and reports whether it
-	// did.
-	Save(log string, old, next Cursor) (bool, error)
-}
 
 // Scan reads all shards of Rekor v2. What it finds is complete for the size that
 // it read: every tile is checked against a signed checkpoint, and every
@@ -98,18 +34,39 @@ type Scan struct {
 	Clients map[string]*web.Client // by log
 	Cursors Cursors
 	Now     func() time.Time
+	// Witnesses, if set, must have cosigned every checkpoint that is relied upon.
+	Witnesses *WitnessPolicy
 	// Progress, if set, is called with the entries read and those there are.
 	Progress func(log string, done, total int64)
+
+	timeout time.Duration // 0 for scanTimeout
+	every   int64         // 0 for saveEvery
 }
 
 // Name says what is read.
 func (s *Scan) Name() string { return "tiles of Rekor v2" }
 
 // Find reads what is new in every shard and returns the repository's bindings.
+// What is known is as of now or, with a witness policy, of the earliest moment at
+// which a quorum of witnesses had seen one of the checkpoints.
 func (s *Scan) Find(ctx context.Context, q Query) (Found, error) {
+	limit := cmp.Or(s.timeout, scanTimeout)
+	within, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	found, err := s.find(within, q)
+	if err != nil && within.Err() != nil && ctx.Err() == nil {
+		err = fmt.Errorf("not done after %s; what was read is kept, and the next run goes on from there: %w", limit, err)
+	}
+	return found, err
+}
+
+func (s *Scan) find(ctx context.Context, q Query) (Found, error) {
 	found := Found{Completeness: policy.CompleteScanned, AsOf: s.Now()}
 	shards := 0
 	for _, l := range s.Root.Logs() {
+		if g := q.Generations[l.ID]; g != 0 {
+			l.Generation = g
+		}
 		if l.Generation != 2 {
 			// Entries of Rekor v1 that decide anything cannot be scanned: what
 			// its index says, or fails to say, is as much as is known.
@@ -117,20 +74,25 @@ func (s *Scan) Find(ctx context.Context, q Query) (Found, error) {
 			continue
 		}
 		shards++
-		c, err := s.advance(ctx, l)
+		r, at, err := s.advance(ctx, l, q.Repository)
 		if err != nil {
 			return Found{}, err
 		}
-		for _, b := range c.Bindings {
-			leaf, err := s.Root.LeafV2(l.ID, b.Index, b.Body)
-			if err != nil {
-				return Found{}, fmt.Errorf("%s: entry %d: %w", l.URL, b.Index, err)
-			}
-			if q.Known[leaf.LeafHash] || !contains(b.Keys, q.Repository) {
+		if s.Witnesses != nil && at.Before(found.AsOf) {
+			found.AsOf = at
+		}
+		for _, b := range r.Bindings {
+			if !slices.Contains(b.Keys, q.Repository.String()) {
 				continue
 			}
-			if p, err := newLeaf(s.Forges, leaf); err == nil {
-				found.Leaves = append(found.Leaves, p)
+			v, ok := r.verified[b.Index]
+			if !ok {
+				if v, err = s.binding(l.ID, b.Index, b.Body); err != nil {
+					return Found{}, fmt.Errorf("%s: entry %d: %w", l.URL, b.Index, err)
+				}
+			}
+			if !q.Known[v.leaf.LeafHash] {
+				found.Leaves = append(found.Leaves, newLeaf(v.leaf, v.by))
 			}
 		}
 	}
@@ -140,181 +102,134 @@ func (s *Scan) Find(ctx context.Context, q Query) (Found, error) {
 	return found, nil
 }
 
-func contains(keys []string, repo policy.Locator) bool {
-	for _, k := range keys {
-		if k == repo.String() {
-			return true
-		}
+// binding verifies an entry as a binding; the error says why it is none. Whom the
+// certificate claims to be for is looked at first, since most entries of a log are
+// not about policies.
+func (s *Scan) binding(log string, index int64, body []byte) (verified, error) {
+	e, err := sigstore.ParseEntryV2(body)
+	if err != nil {
+		return verified{}, err
 	}
-	return false
+	by, err := s.Forges.Authority(e.Signer)
+	if err != nil {
+		return verified{}, err
+	}
+	leaf, err := s.Root.VerifyV2(log, index, e)
+	return verified{leaf, by}, err
 }
 
-// advance reads a log from its cursor to its newest checkpoint.
-func (s *Scan) advance(ctx context.Context, l sigstore.Log) (Cursor, error) {
+// advance reads a log from its cursor to its newest checkpoint, and returns when
+// witnesses had seen that.
+func (s *Scan) advance(ctx context.Context, l sigstore.Log, repo policy.Locator) (*reading, time.Time, error) {
+	fail := func(err error) (*reading, time.Time, error) { return nil, time.Time{}, err }
 	client := s.Clients[l.ID]
 	if client == nil {
-		return Cursor{}, fmt.Errorf("no client for %s", l.URL)
+		return fail(fmt.Errorf("no client for %s", l.URL))
 	}
 	old, err := s.Cursors.Load(l.ID)
 	if err != nil {
-		return Cursor{}, err
+		return fail(err)
 	}
-	data, err := client.Get(ctx, "api/v2/checkpoint", maxCheckpoint)
+	note, err := client.Get(ctx, "api/v2/checkpoint", maxCheckpoint)
 	if err != nil {
-		return Cursor{}, err
+		return fail(err)
 	}
-	cp, err := s.Root.OpenCheckpoint(l.ID, data)
+	cp, err := s.Root.OpenCheckpoint(l.ID, note)
 	if err != nil {
-		return Cursor{}, fmt.Errorf("%s: %w", l.URL, err)
+		return fail(fmt.Errorf("%s: %w", l.URL, err))
 	}
-	next, tree, err := old.resume()
-	if err != nil {
-		return Cursor{}, err
-	}
-	seen, err := tree.GetRootHash(nil)
-	if err != nil {
-		return Cursor{}, err
-	}
-	if m := s.mapping(); old.Map != m {
-		next, tree, err = Cursor{}.resume()
-		if err != nil {
-			return Cursor{}, err
+	var seen time.Time
+	if s.Witnesses != nil {
+		if seen, err = s.Witnesses.Seen(note); err != nil {
+			return fail(fmt.Errorf("%s: %w", l.URL, err))
 		}
-		next.Map = m
 	}
-	if cp.Size < old.Size {
-		return Cursor{}, fmt.Errorf("%s: stale: a checkpoint of size %d, but %d was seen before", l.URL, cp.Size, old.Size)
+	r, err := resume(old, s.mapping(), repo)
+	if err != nil {
+		return fail(err)
 	}
-	for next.Size < cp.Size {
+	if cp.Size < old.Tree.Size {
+		return fail(fmt.Errorf("%s: stale: a checkpoint of size %d, but %d was seen before", l.URL, cp.Size, old.Tree.Size))
+	}
+	kept, err := s.read(ctx, l, tileReader{ctx, client}, old, r, cp, repo)
+	switch {
+	case err != nil:
+		return fail(err)
+	case !kept: // by another process, which the log may have shown something else
+		return s.advance(ctx, l, repo)
+	}
+	return r, seen, nil
+}
+
+// read reads up to the checkpoint and keeps how far it came, at the end and every
+// now and then. It reports whether nobody else did in between.
+func (s *Scan) read(ctx context.Context, l sigstore.Log, t tileReader, old Cursor, r *reading, cp sigstore.Checkpoint, repo policy.Locator) (bool, error) {
+	fork := func(format string, args ...any) error {
+		return &Fork{Log: l.URL, Seen: old.Checkpoint, New: cp.Note, Why: fmt.Sprintf(format, args...)}
+	}
+	seen, saved := old.Tree, r.Size
+	for r.Size < cp.Size {
 		if err := ctx.Err(); err != nil {
-			return Cursor{}, err
+			return false, err
 		}
-		entries, err := s.tile(ctx, client, next.Size, cp.Size)
+		entries, err := t.entries(r.Size, cp.Size)
 		if err != nil {
-			return Cursor{}, fmt.Errorf("%s: %w", l.URL, err)
+			return false, fmt.Errorf("%s: %w", l.URL, err)
 		}
-		for _, body := range entries {
-			if err := tree.Append(rfc6962.DefaultHasher.HashLeaf(body), nil); err != nil {
-				return Cursor{}, err
+		bindings := make([]verified, len(entries)) // the zero value for what is none
+		parallel(len(entries), func(i int) {
+			if v, err := s.binding(l.ID, r.Size+int64(i), entries[i]); err == nil {
+				bindings[i] = v
 			}
-			if leaf, err := s.Root.LeafV2(l.ID, next.Size, body); err == nil {
-				if b, err := s.Forges.Authority(leaf.Signer); err == nil {
-					next.Bindings = append(next.Bindings, Binding{Keys(b), next.Size, body})
-				}
+		})
+		for i, body := range entries {
+			if bindings[i].by.Repository == repo {
+				r.verified[r.Size] = bindings[i]
 			}
-			next.Size++
-			// Only where everything is read again.
-			if next.Size == old.Size {
-				if root, err := tree.GetRootHash(nil); err != nil {
-					return Cursor{}, err
-				} else if !bytes.Equal(root, seen) {
-					return Cursor{}, &Fork{Log: l.URL, Seen: old.Checkpoint, New: data, Why: fmt.Sprintf("its first %d entries are not those that were seen before", old.Size)}
-				}
+			if err := r.take(body, Keys(bindings[i].by)); err != nil {
+				return false, err
+			}
+			if r.Size != seen.Size {
+				continue
+			}
+			if root, err := r.root(); err != nil {
+				return false, err
+			} else if root != seen.Root {
+				return false, fork("its first %d entries are not those that were seen before", seen.Size)
 			}
 		}
 		if s.Progress != nil {
-			s.Progress(l.URL, next.Size, cp.Size)
+			s.Progress(l.URL, r.Size, cp.Size)
 		}
+		if r.Size-saved < cmp.Or(s.every, saveEvery) || r.Size == cp.Size || r.Size <= seen.Size {
+			continue
+		}
+		if root, err := t.prefix(r.Size, cp); err != nil {
+			return false, fmt.Errorf("%s: %w", l.URL, err)
+		} else if have, err := r.root(); err != nil {
+			return false, err
+		} else if have != hex.EncodeToString(root[:]) {
+			return false, fork("its first %d entries are not those of its checkpoint", r.Size)
+		}
+		next := r.at(cp)
+		if ok, err := s.Cursors.Save(l.ID, old, next); err != nil || !ok {
+			return ok, err
+		}
+		old, saved = next, r.Size
 	}
-	root, err := tree.GetRootHash(nil)
-	if err != nil {
-		return Cursor{}, err
+	if root, err := r.root(); err != nil {
+		return false, err
+	} else if root != hex.EncodeToString(cp.Root) {
+		return false, fork("its %d entries do not give the root of its checkpoint", cp.Size)
 	}
-	if cp.Size == 0 {
-		root = rfc6962.DefaultHasher.EmptyRoot()
+	next := r.at(cp)
+	if reflect.DeepEqual(old, next) {
+		return true, nil
 	}
-	if !bytes.Equal(root, cp.Root) {
-		return Cursor{}, &Fork{Log: l.URL, Seen: old.Checkpoint, New: data, Why: fmt.Sprintf("its %d entries do not give the root of its checkpoint", cp.Size)}
-	}
-	next.Hashes = nil
-	for _, h := range tree.Hashes() {
-		next.Hashes = append(next.Hashes, hex.EncodeToString(h))
-	}
-	next.Checkpoint = data
-	if next.Size == old.Size && next.Map == old.Map && bytes.Equal(data, old.Checkpoint) {
-		return next, nil
-	}
-	if ok, err := s.Cursors.Save(l.ID, old, next); err != nil {
-		return Cursor{}, err
-	} else if !ok {
-		// Another process was here, and the log may have shown it something else.
-		return s.advance(ctx, l)
-	}
-	return next, nil
+	return s.Cursors.Save(l.ID, old, next)
 }
 
 // mapping says what bindings depend on beside the log.
 func (s *Scan) mapping() string {
 	return fmt.Sprintf("%d %s %s", MapVersion, s.Root.Digest().Hex, s.Forges.Digest())
-}
-
-// resume returns a copy of the cursor and the tree that it stands for.
-func (c Cursor) resume() (Cursor, *compact.Range, error) {
-	if c.Size < 0 {
-		return Cursor{}, nil, fmt.Errorf("kept cursor: a log of size %d", c.Size)
-	}
-	var hashes [][]byte
-	for _, h := range c.Hashes {
-		raw, err := hex.DecodeString(h)
-		if err != nil || len(raw) != rfc6962.DefaultHasher.Size() {
-			return Cursor{}, nil, errors.New("kept cursor: not a SHA-256 hash")
-		}
-		hashes = append(hashes, raw)
-	}
-	f := compact.RangeFactory{Hash: rfc6962.DefaultHasher.HashChildren}
-	tree, err := f.NewRange(0, uint64(c.Size), hashes)
-	if err != nil {
-		return Cursor{}, nil, fmt.Errorf("kept cursor: %w", err)
-	}
-	next := c
-	next.Bindings = append([]Binding(nil), c.Bindings...)
-	return next, tree, nil
-}
-
-// tile returns the entries from index from up to the end of their tile.
-func (s *Scan) tile(ctx context.Context, client *web.Client, from, size int64) ([][]byte, error) {
-	n := from / tileEntries
-	width := min(tileEntries, size-n*tileEntries)
-	path := "api/v2/tile/entries/" + tilePath(n)
-	if width < tileEntries {
-		path += ".p/" + strconv.FormatInt(width, 10)
-	}
-	data, err := client.Get(ctx, path, maxEntryTile)
-	if err != nil {
-		return nil, err
-	}
-	out, err := splitTile(data)
-	if err == nil && int64(len(out)) != width {
-		err = fmt.Errorf("%d entries, not %d", len(out), width)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	return out[from-n*tileEntries:], nil
-}
-
-// splitTile returns the entries of a tile, each of which has its length before
-// it.
-func splitTile(data []byte) ([][]byte, error) {
-	var out [][]byte
-	for len(data) > 0 {
-		if len(data) < 2 || len(data) < 2+int(binary.BigEndian.Uint16(data)) {
-			return nil, errors.New("cut within an entry")
-		}
-		end := 2 + int(binary.BigEndian.Uint16(data))
-		out = append(out, data[2:end])
-		data = data[end:]
-	}
-	return out, nil
-}
-
-// tilePath returns the index of a tile as it stands in its path: in groups of
-// three digits, all but the last with an 'x' before it.
-func tilePath(n int64) string {
-	path := fmt.Sprintf("%03d", n%1000)
-	for n >= 1000 {
-		n /= 1000
-		path = fmt.Sprintf("x%03d/%s", n%1000, path)
-	}
-	return path
 }

@@ -34,10 +34,78 @@ type tiles struct {
 	// tile, if set, changes a tile before it is served; nil is none.
 	tile func(n, width int, data []byte) []byte
 	read []string
+	// hashes are the stored hashes of the entries whose tiles of hashes it
+	// serves; nil serves none.
+	hashes  []tlog.Hash
+	pruned  bool // no partial tiles
+	latency func(r *http.Request)
+}
+
+// withHashes makes the log serve tiles of hashes as well, of those entries.
+func (s *tiles) withHashes(t testing.TB, bodies [][]byte) *tiles {
+	t.Helper()
+	s.hashes = nil
+	for i, b := range bodies {
+		h, err := tlog.StoredHashes(int64(i), b, s.reader())
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.hashes = append(s.hashes, h...)
+	}
+	return s
+}
+
+func (s *tiles) reader() tlog.HashReaderFunc {
+	return func(idx []int64) (out []tlog.Hash, err error) {
+		for _, n := range idx {
+			out = append(out, s.hashes[n])
+		}
+		return out, nil
+	}
+}
+
+// hashTile returns a tile of hashes, nil if the path is not of one that is there.
+func (s *tiles) hashTile(path string) []byte {
+	path, ok := strings.CutPrefix(path, "/api/v2/tile/")
+	if !ok || s.hashes == nil {
+		return nil
+	}
+	width := "256"
+	if p, w, part := strings.Cut(path, ".p/"); part {
+		path, width = p, w
+	}
+	level, n, _ := strings.Cut(path, "/")
+	t, err := tlog.ParseTilePath("tile/8/" + level + "/" + n + ".p/" + width)
+	if width == "256" {
+		t, err = tlog.ParseTilePath("tile/8/" + level + "/" + n)
+	}
+	if err != nil {
+		return nil
+	}
+	stored := tlog.StoredHashIndex(t.L*t.H, t.N<<t.H+int64(t.W)-1)
+	if stored >= int64(len(s.hashes)) {
+		return nil
+	}
+	data, err := tlog.ReadTileData(t, s.reader())
+	if err != nil {
+		return nil
+	}
+	return data
 }
 
 func (s *tiles) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.read = append(s.read, r.URL.Path)
+	if s.latency != nil {
+		s.latency(r)
+	}
+	if s.pruned && strings.Contains(r.URL.Path, ".p/") {
+		http.NotFound(w, r)
+		return
+	}
+	if data := s.hashTile(r.URL.Path); data != nil {
+		_, _ = w.Write(data)
+		return
+	}
 	if r.URL.Path == "/api/v2/checkpoint" {
 		_, _ = w.Write(s.checkpoint)
 		return

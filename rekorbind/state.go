@@ -148,6 +148,16 @@ func (s *State) Save(log string, old, next Cursor) (bool, error) {
 	return swap(s, name("logs", log), log, old, next)
 }
 
+// LoadHead returns the head of a Rekor v1 shard; see [Heads].
+func (s *State) LoadHead(shard string) (Head, error) {
+	return load[Head](s, name("heads", shard), shard)
+}
+
+// SaveHead stores the head of a Rekor v1 shard; see [Heads].
+func (s *State) SaveHead(shard string, old, next Head) (bool, error) {
+	return swap(s, name("heads", shard), shard, old, next)
+}
+
 // Spam returns the entries of a service that bind nothing under a forge table.
 func (s *State) Spam(service string, forges *Forges) (Remembered, error) {
 	// What an older function or another table took for junk may bind.

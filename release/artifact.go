@@ -133,6 +133,9 @@ func digestOf(r io.Reader, algs []string) ([]policy.Digest, error) {
 	return out, nil
 }
 
+// Digests returns the digests of a regular file in the algorithms asked for.
+func Digests(path string, algs []string) ([]policy.Digest, error) { return digestFile(path, algs) }
+
 // digestBytes returns the digests of data in every algorithm.
 func digestBytes(data []byte) []policy.Digest {
 	var out []policy.Digest

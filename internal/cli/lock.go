@@ -101,7 +101,7 @@ need not be named again, and lock itself writes a file that continues the old on
 				return err
 			}
 			if err := maybe.WriteFile(out.value, append(data, '\n'), 0o644); err != nil {
-				return faultf(policy.Usage, "%s", err)
+				return unwritten(err)
 			}
 			a.err.line("wrote %s: %d %s, first sha256:%s", out.value, len(l.Chain), plural(len(l.Chain), "version"), l.Chain[0])
 			return nil

@@ -15,6 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/internal/git"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/web"
@@ -30,6 +31,7 @@ const defaultMaxAge = 7 * 24 * time.Hour
 // repoOptions are the flags of verbs that find a repository's policy.
 type repoOptions struct {
 	repo, git, require, maxAge, pin, lock typed
+	witnesses                             typed
 	roots                                 []string
 	offline, scan, failOnAlarm            bool
 }
@@ -43,12 +45,14 @@ func (o *repoOptions) flags(cmd *cobra.Command) {
 	f.Var(&o.pin, "pin", "demand that the repository's first statement has this digest")
 	f.Var(&o.lock, "lock", "demand what this lock file names")
 	f.BoolVar(&o.scan, "scan", false, "read all entries of Rekor v2 instead of asking an index; the first time takes as long as the log is large")
+	o.witnesses.name = "FILE"
+	f.Var(&o.witnesses, "witness-policy", "demand that the witnesses of this policy cosigned what Rekor v2 shows; implies --scan")
 	f.BoolVar(&o.failOnAlarm, "fail-on-alarm", false, "let every alarm decide")
 }
 
 // any reports whether a flag that needs --repo was given.
 func (o *repoOptions) any() bool {
-	return o.require.set || o.maxAge.set || o.pin.set || o.lock.set || o.scan || o.failOnAlarm
+	return o.require.set || o.maxAge.set || o.pin.set || o.lock.set || o.witnesses.set || o.scan || o.failOnAlarm
 }
 
 // found is a repository's policy with what it was found from.
@@ -83,6 +87,7 @@ func (a *app) find(ctx context.Context, o *repoOptions) (*found, error) {
 			return nil, faultf(policy.Usage, "--lock: %s is about %s", o.lock.value, l.Repository)
 		}
 	}
+	o.scan = o.scan || o.witnesses.set
 	if out.root, err = a.oneRoot(ctx, o); err != nil {
 		return nil, err
 	}
@@ -113,6 +118,9 @@ func (a *app) find(ctx context.Context, o *repoOptions) (*found, error) {
 	}
 	if o.scan && out.res.Fork == nil {
 		for name, err := range out.res.Failed {
+			if errors.Is(err, rekorbind.ErrNoIndex) {
+				continue
+			}
 			return nil, &fault{reason: policy.BelowRequired, msg: fmt.Sprintf("no answer from the %s: %s", name, err), hint: "try again, or do without --scan"}
 		}
 	}
@@ -191,6 +199,11 @@ func (a *app) snapshot(ctx context.Context, o *repoOptions, repo policy.Locator)
 	if o.offline {
 		return nil, &fault{reason: policy.Usage, msg: "--offline: the repository cannot be fetched", hint: "name a clone of it with --git DIR"}
 	}
+	if a.Timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, a.Timeout)
+		defer cancel()
+	}
 	s, err := git.Fetch(ctx, repo.String(), userAgent(), a.Transport, []string{"refs/heads/" + rekorbind.BindingBranch}, rekorbind.Dir, rekorbind.IsSignatureName)
 	if err != nil {
 		return nil, gitFault(err)
@@ -249,11 +262,23 @@ func (a *app) state(root *sigstore.Root) (*rekorbind.State, error) {
 // lookups returns what is asked about entries that the repository does not show.
 func (a *app) lookups(o *repoOptions, root *sigstore.Root, state *rekorbind.State) ([]rekorbind.Lookup, error) {
 	if o.offline {
+		if o.scan {
+			return nil, faultf(policy.Usage, "--offline: no log is read, which --scan and --witness-policy demand")
+		}
 		return nil, nil
 	}
 	now := func() time.Time { return a.Now().UTC() }
 	var out []rekorbind.Lookup
 	scan := &rekorbind.Scan{Root: root, Clients: map[string]*web.Client{}, Cursors: state, Now: now}
+	if o.witnesses.set {
+		data, err := file.Read(o.witnesses.value, rekorbind.MaxWitnessPolicyBytes)
+		if err != nil {
+			return nil, faultf(policy.Usage, "--witness-policy: %s", err)
+		}
+		if scan.Witnesses, err = rekorbind.ParseWitnessPolicy(data); err != nil {
+			return nil, faultf(policy.Usage, "--witness-policy: %s: %s", o.witnesses.value, err)
+		}
+	}
 	if a.Terminal {
 		scan.Progress = func(log string, done, total int64) { a.err.status("reading %s: %d of %d", log, done, total) }
 	}
@@ -262,15 +287,16 @@ func (a *app) lookups(o *repoOptions, root *sigstore.Root, state *rekorbind.Stat
 		if err != nil {
 			return nil, err
 		}
-		switch l.Generation {
-		case 1:
+		if a.Timeout > 0 {
+			client.SetTimeout(a.Timeout)
+		}
+		scan.Clients[l.ID] = client // the id does not always tell the generation
+		if l.Generation == 1 {
 			spam, err := state.Spam(l.ID, nil)
 			if err != nil {
 				return nil, err
 			}
-			out = append(out, &rekorbind.Hint{Root: root, Client: client, Now: now, Spam: spam})
-		case 2:
-			scan.Clients[l.ID] = client
+			out = append(out, &rekorbind.Hint{Root: root, Client: client, Now: now, Spam: spam, Log: l.ID, Heads: state})
 		}
 	}
 	if o.scan || len(out) == 0 && len(scan.Clients) > 0 { // without an index there is no other way

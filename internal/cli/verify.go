@@ -28,6 +28,7 @@ type verifyOptions struct {
 	repoOptions
 	published                           publishedOptions
 	policy, tag, asOf, identity, issuer typed
+	report                              typed
 	bundles                             []string
 	quiet                               bool
 	format                              format
@@ -84,7 +85,7 @@ nearest rule first.`,
 
 func (o *verifyOptions) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
-	o.policy.name, o.tag.name, o.asOf.name, o.identity.name, o.issuer.name, o.git.name = "FILE", "TAG", "RFC3339", "IDENTITY", "URL", "DIR"
+	o.policy.name, o.tag.name, o.asOf.name, o.identity.name, o.issuer.name, o.git.name, o.report.name = "FILE", "TAG", "RFC3339", "IDENTITY", "URL", "DIR", "FILE"
 	o.format.allowed = []string{"text", "json", "sarif", "github", "vsa"}
 	o.repoOptions.flags(cmd)
 	o.published.flags(cmd)
@@ -98,6 +99,7 @@ func (o *verifyOptions) flags(cmd *cobra.Command) {
 	f.Var(&o.identity, "certificate-identity", "demand this signer: exact e-mail address or URI")
 	f.Var(&o.issuer, "certificate-oidc-issuer", "demand this OIDC issuer")
 	f.Var(&o.format, "format", "form of the output")
+	f.Var(&o.report, "report", "write the verdict into this file, too, as --format json prints it")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "print nothing but errors; the exit code tells")
 	for _, name := range []string{"certificate-identity-regexp", "certificate-oidc-issuer-regexp"} {
 		f.Var(refused(strings.TrimSuffix(name, "-regexp")), name, "not supported: identities are exact")
@@ -180,6 +182,9 @@ func (a *app) verdict(ctx context.Context, o *verifyOptions, args []string, full
 
 // print writes the report in the form that was asked for.
 func (a *app) print(o *verifyOptions, r *report) error {
+	if o.report.set {
+		a.writeReport(o.report.value, r)
+	}
 	switch o.format.value {
 	case "json":
 		return a.out.json(r)
@@ -192,7 +197,11 @@ func (a *app) print(o *verifyOptions, r *report) error {
 		}
 		return a.out.json(s)
 	case "github":
-		a.github(r)
+		var more []output
+		if o.report.set {
+			more = append(more, output{"report-path", o.report.value})
+		}
+		a.github(r, more...)
 	default:
 		if !o.quiet {
 			a.printReport(r)
@@ -229,7 +238,7 @@ func (a *app) judge(ctx context.Context, o *verifyOptions) (*release.Judge, *sum
 	case o.policy.set && o.repo.set:
 		return nil, nil, faultf(policy.Usage, "--policy and --repo contradict each other: the policy is either the one in the file or the one that the repository bound")
 	case !o.repo.set && o.repoOptions.any():
-		return nil, nil, faultf(policy.Usage, "--require, --max-age, --pin, --lock, --scan and --fail-on-alarm are about the policy that --repo finds")
+		return nil, nil, faultf(policy.Usage, "--require, --max-age, --pin, --lock, --scan, --witness-policy and --fail-on-alarm are about the policy that --repo finds")
 	case o.policy.set:
 		if err := a.pinned(o, j, sum); err != nil {
 			return nil, nil, err

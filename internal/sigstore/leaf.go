@@ -72,8 +72,8 @@ type Leaf struct {
 	Place        policy.Entry
 }
 
-// certified verifies a certificate at a moment and returns who it is for.
-func (r *Root) certified(der []byte, at time.Time) (*x509.Certificate, policy.Identity, error) {
+// claimed reads a certificate and whom it claims to be for.
+func claimed(der []byte) (*x509.Certificate, policy.Identity, error) {
 	cert, err := x509.ParseCertificate(der)
 	if err != nil {
 		return nil, policy.Identity{}, &Error{policy.CertificateBad, err}
@@ -82,25 +82,28 @@ func (r *Root) certified(der []byte, at time.Time) (*x509.Certificate, policy.Id
 	if err != nil {
 		return nil, policy.Identity{}, &Error{policy.CertificateBad, err}
 	}
-	if at.IsZero() {
-		at = cert.NotBefore
-	}
+	return cert, id, nil
+}
+
+// certified verifies a certificate at a moment.
+func (r *Root) certified(cert *x509.Certificate, at time.Time) error {
 	var chains [][]*x509.Certificate
+	var err error
 	for _, ca := range r.cas {
 		if chains, err = ca.Verify(cert, at); err == nil {
 			break
 		}
 	}
 	if len(chains) == 0 {
-		return nil, policy.Identity{}, refuse(policy.CertificateChain, "no certificate authority of the trusted root issued it: %w", err)
+		return refuse(policy.CertificateChain, "no certificate authority of the trusted root issued it: %w", err)
 	}
 	if len(r.material.CTLogs()) > 0 {
 		leaf := *cert // the library writes into the certificate that it is given
 		if err := verify.VerifySignedCertificateTimestamp([][]*x509.Certificate{append([]*x509.Certificate{&leaf}, chains[0][1:]...)}, 1, r.material); err != nil {
-			return nil, policy.Identity{}, &Error{policy.SCTInvalid, err}
+			return &Error{policy.SCTInvalid, err}
 		}
 	}
-	return cert, id, nil
+	return nil
 }
 
 // EntryV1 is an entry as Rekor v1 answers it, which nobody has verified.
@@ -109,7 +112,7 @@ type EntryV1 struct {
 	LeafHash string          // hex
 	entry    *tlog.Entry
 	leaf     Leaf
-	der      []byte
+	cert     *x509.Certificate
 }
 
 // ParseEntryV1 reads an entry of Rekor v1. Entries of other kinds than dsse
@@ -154,13 +157,11 @@ func ParseEntryV1(data []byte) (*EntryV1, error) {
 	if block == nil || block.Type != "CERTIFICATE" {
 		return out, refuse(policy.CertificateBad, "signed with a bare key")
 	}
-	cert, err := x509.ParseCertificate(block.Bytes)
+	cert, signer, err := claimed(block.Bytes)
 	if err != nil {
-		return out, &Error{policy.CertificateBad, err}
+		return out, err
 	}
-	if out.Signer, err = oidc.FromCertificate(cert); err != nil {
-		return out, &Error{policy.CertificateBad, err}
-	}
+	out.Signer = signer
 	raw, err := json.Marshal(map[string]any{
 		"logIndex": strconv.FormatInt(e.LogIndex, 10), "logId": map[string]any{"keyId": id}, "kindVersion": map[string]any{"kind": body.Kind, "version": body.APIVersion},
 		"integratedTime": strconv.FormatInt(e.IntegratedTime, 10), "inclusionPromise": map[string]any{"signedEntryTimestamp": e.Verification.Promise}, "canonicalizedBody": e.Body,
@@ -175,7 +176,7 @@ func ParseEntryV1(data []byte) (*EntryV1, error) {
 	if out.entry, err = tlog.NewTlogEntry(pb); err != nil {
 		return out, &Error{policy.LogInvalid, err}
 	}
-	out.der = block.Bytes
+	out.cert = cert
 	out.leaf = Leaf{
 		Signer: out.Signer, Payload: body.Spec.PayloadHash.Value, Body: policy.Sum(e.Body), LeafHash: out.LeafHash,
 		Place: policy.Entry{Log: e.LogID, Index: e.LogIndex, Time: time.Unix(e.IntegratedTime, 0).UTC(), NotBefore: cert.NotBefore.UTC(), NotAfter: cert.NotAfter.UTC()},
@@ -201,21 +202,26 @@ func (r *Root) VerifyV1(e *EntryV1) (*Leaf, error) {
 	if !within(at.Time, log) {
 		return nil, refuse(policy.TimeInvalid, "logged %s, when the trusted root did not trust this log's key", at.Time.Format(time.RFC3339))
 	}
-	if _, _, err := r.certified(e.der, at.Time); err != nil {
+	if err := r.certified(e.cert, at.Time); err != nil {
 		return nil, err
 	}
 	leaf := e.leaf
 	return &leaf, nil
 }
 
-// LeafV2 verifies an entry of a Rekor v2 log by its body: the signature over the
-// digest that it shows, and the certificate, of which the log does not say when
-// it signed. That the body is at that index of the log is for the caller to
-// prove. Bodies of other kinds than hashedrekord 0.0.2, and by other signers than
-// a certificate for a P-256 key, are errors: they bind nothing.
+// EntryV2 is the body of an entry of Rekor v2, which nobody has verified.
+type EntryV2 struct {
+	Signer            policy.Identity // that the certificate claims
+	cert              *x509.Certificate
+	body              []byte
+	digest, signature []byte
+}
+
+// ParseEntryV2 reads the body of an entry. Bodies of other kinds than hashedrekord
+// 0.0.2, and by other signers than a certificate, are errors: they bind nothing.
 //
 // Format: https://github.com/sigstore/rekor-tiles/blob/main/CLIENTS.md.
-func (r *Root) LeafV2(log string, index int64, body []byte) (*Leaf, error) {
+func ParseEntryV2(body []byte) (*EntryV2, error) {
 	var e struct {
 		APIVersion, Kind string
 		Spec             struct {
@@ -239,20 +245,34 @@ func (r *Root) LeafV2(log string, index int64, body []byte) (*Leaf, error) {
 	if err := json.Unmarshal([]byte(strconv.Quote(h.Data.Digest)), &digest); err != nil || len(digest) != sha256.Size {
 		return nil, refuse(policy.LogInvalid, "not a SHA-256 digest")
 	}
-	cert, signer, err := r.certified(h.Signature.Verifier.X509Certificate.RawBytes, time.Time{})
+	cert, signer, err := claimed(h.Signature.Verifier.X509Certificate.RawBytes)
 	if err != nil {
 		return nil, err
 	}
-	pub, ok := cert.PublicKey.(*ecdsa.PublicKey)
+	return &EntryV2{signer, cert, body, digest, h.Signature.Content}, nil
+}
+
+// VerifyV2 verifies an entry of a Rekor v2 log by its body: the signature over the
+// digest that it shows, and the certificate, for a P-256 key, of which the log does
+// not say when it signed. That the body is at that index of the log is for the
+// caller to prove.
+func (r *Root) VerifyV2(log string, index int64, e *EntryV2) (*Leaf, error) {
+	if e == nil || e.cert == nil {
+		return nil, refuse(policy.Internal, "no entry")
+	}
+	pub, ok := e.cert.PublicKey.(*ecdsa.PublicKey)
 	if !ok || pub.Curve != elliptic.P256() {
 		return nil, refuse(policy.CertificateBad, "the certificate is not for a P-256 key")
 	}
-	if !ecdsa.VerifyASN1(pub, digest, h.Signature.Content) {
+	if !ecdsa.VerifyASN1(pub, e.digest, e.signature) {
 		return nil, refuse(policy.SignatureInvalid, "the entry's signature does not verify")
 	}
+	if err := r.certified(e.cert, e.cert.NotBefore); err != nil {
+		return nil, err
+	}
 	return &Leaf{
-		Signer: signer, PAE: hex.EncodeToString(digest), Body: policy.Sum(body), LeafHash: LeafHash(body),
-		Place: policy.Entry{Log: log, Index: index, NotBefore: cert.NotBefore.UTC(), NotAfter: cert.NotAfter.UTC()},
+		Signer: e.Signer, PAE: hex.EncodeToString(e.digest), Body: policy.Sum(e.body), LeafHash: LeafHash(e.body),
+		Place: policy.Entry{Log: log, Index: index, NotBefore: e.cert.NotBefore.UTC(), NotAfter: e.cert.NotAfter.UTC()},
 	}, nil
 }
 
@@ -270,9 +290,10 @@ func clipText(s string) string {
 
 // Checkpoint is a checkpoint that the log's key signed (C2SP tlog-checkpoint).
 type Checkpoint struct {
-	Size int64
-	Root []byte // SHA-256
-	Note []byte // as it was read
+	Origin string
+	Size   int64
+	Root   []byte // SHA-256
+	Note   []byte // as it was read
 }
 
 // OpenCheckpoint verifies a checkpoint of one of the root's Rekor v2 logs. The
@@ -297,7 +318,7 @@ func (r *Root) OpenCheckpoint(log string, data []byte) (Checkpoint, error) {
 	if cp.origin != v.Name() {
 		return Checkpoint{}, refuse(policy.LogInvalid, "the checkpoint is of %q, not of %q", clipText(cp.origin), v.Name())
 	}
-	return Checkpoint{cp.size, cp.root, data}, nil
+	return Checkpoint{cp.origin, cp.size, cp.root, data}, nil
 }
 
 // noteVerifier returns what verifies the log's own signature of a note. The name

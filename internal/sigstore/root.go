@@ -31,6 +31,7 @@ type Root struct {
 	digest   policy.Digest
 	material *root.TrustedRoot
 	cas      []root.CertificateAuthority
+	stampers []root.TimestampingAuthority
 }
 
 // ParseRoot reads a trusted_root.json. Name is how the root is called in
@@ -55,6 +56,12 @@ func ParseRoot(name string, data []byte) (*Root, error) {
 		}
 		r.cas = append(r.cas, newAuthority(f))
 	}
+	for _, a := range tr.TimestampingAuthorities() {
+		if s, ok := a.(*root.SigstoreTimestampingAuthority); ok {
+			a = &stamper{lib: s}
+		}
+		r.stampers = append(r.stampers, a)
+	}
 	return r, nil
 }
 
@@ -64,15 +71,17 @@ func (r *Root) Name() string { return r.name }
 // Digest returns the SHA-256 of the root's file.
 func (r *Root) Digest() policy.Digest { return r.digest }
 
-// trusted is the root as sigstore-go sees it, with our certificate authorities
-// and, for a bundle signed with a bare key, that key.
+// trusted is the root as sigstore-go sees it, with our authorities and, for a
+// bundle signed with a bare key, that key.
 type trusted struct {
 	*root.TrustedRoot
-	cas []root.CertificateAuthority
-	key *Key
+	cas      []root.CertificateAuthority
+	stampers []root.TimestampingAuthority
+	key      *Key
 }
 
 func (t *trusted) FulcioCertificateAuthorities() []root.CertificateAuthority { return t.cas }
+func (t *trusted) TimestampingAuthorities() []root.TimestampingAuthority     { return t.stampers }
 
 func (t *trusted) PublicKeyVerifier(string) (root.TimeConstrainedVerifier, error) {
 	if t.key == nil {
@@ -124,7 +133,14 @@ type issuer struct {
 	once  sync.Once
 	chain []*x509.Certificate // issuer first, root last
 	err   error
+
+	mu     sync.Mutex
+	issued map[[sha256.Size]byte]bool // certificates that were verified, by their hash
 }
+
+// maxIssued bounds what an issuer remembers: one certificate stands in the
+// bundles of both generations of the log.
+const maxIssued = 4096
 
 func newAuthority(ca *root.FulcioCertificateAuthority) *authority {
 	a := &authority{ca: ca}
@@ -165,12 +181,34 @@ func (a *authority) Verify(leaf *x509.Certificate, t time.Time) ([][]*x509.Certi
 				return nil, errors.New("signed outside the validity of an issuing certificate")
 			}
 		}
-		if _, err := leaf.Verify(x509.VerifyOptions{CurrentTime: t, Roots: i.pool, KeyUsages: codeSigning}); err != nil {
+		if err := i.verify(leaf, t); err != nil {
 			return nil, err
 		}
 		return [][]*x509.Certificate{append([]*x509.Certificate{leaf}, chain...)}, nil
 	}
 	return nil, errors.New("issued by another certificate authority")
+}
+
+// verify verifies that the issuer issued a certificate that is valid at t. Of
+// one that was verified only that moment is another.
+func (i *issuer) verify(leaf *x509.Certificate, t time.Time) error {
+	sum := sha256.Sum256(leaf.Raw)
+	i.mu.Lock()
+	known := i.issued[sum]
+	i.mu.Unlock()
+	if known && len(leaf.UnhandledCriticalExtensions) == 0 && !t.Before(leaf.NotBefore) && !t.After(leaf.NotAfter) {
+		return nil
+	}
+	if _, err := leaf.Verify(x509.VerifyOptions{CurrentTime: t, Roots: i.pool, KeyUsages: codeSigning}); err != nil {
+		return err
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.issued == nil || len(i.issued) >= maxIssued {
+		i.issued = map[[sha256.Size]byte]bool{}
+	}
+	i.issued[sum] = true
+	return nil
 }
 
 // verified returns the issuer's chain up to the root, verified once.

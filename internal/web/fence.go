@@ -77,22 +77,10 @@ func (f *fence) RoundTrip(r *http.Request) (*http.Response, error) {
 			resp.Body.Close()
 			return nil, fmt.Errorf("%s: the answer is a page of the web", r.URL.Redacted())
 		}
-		resp.Body = &capped{resp.Body, maxFenced, r.URL}
+		resp.Body = struct {
+			io.Reader
+			io.Closer
+		}{&capped{resp.Body, maxFenced}, resp.Body}
 		return resp, nil
 	})
-}
-
-// capped is a body that is an error beyond its limit.
-type capped struct {
-	io.ReadCloser
-	left int64
-	url  *url.URL
-}
-
-func (c *capped) Read(p []byte) (int, error) {
-	n, err := c.ReadCloser.Read(p)
-	if c.left -= int64(n); c.left < 0 {
-		return 0, fmt.Errorf("%s: %w: more than %d bytes", c.url.Redacted(), ErrTooLarge, maxFenced)
-	}
-	return n, err
 }

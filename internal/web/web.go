@@ -43,6 +43,11 @@ type StatusError struct {
 	RetryAfter time.Duration
 }
 
+// Missing reports whether the service says that there is no such thing.
+func (e *StatusError) Missing() bool {
+	return e.Code == http.StatusNotFound || e.Code == http.StatusGone
+}
+
 // Error names URL and status.
 func (e *StatusError) Error() string {
 	text := strings.TrimSpace(fmt.Sprintf("%s: %d %s", e.URL, e.Code, http.StatusText(e.Code)))
@@ -92,6 +97,9 @@ func redact(s string) string {
 	}
 	return "…"
 }
+
+// SetTimeout sets how long one attempt may take, its reply included.
+func (c *Client) SetTimeout(d time.Duration) { c.http.Timeout = d }
 
 // URL returns the base URL.
 func (c *Client) URL() string { return c.base.String() }
@@ -203,6 +211,23 @@ func GetAuthorized(ctx context.Context, address, bearer string, transport http.R
 	if u.Scheme != "https" && !Loopback(u.Host) {
 		return nil, errors.New("a token is sent to an https URL only")
 	}
+	return getOnce(ctx, u, "Authorization", "Bearer "+bearer, transport, agent, limit)
+}
+
+// metadataHost is the metadata server of Google's cloud, which a machine there
+// reaches without leaving it, by http only.
+const metadataHost = "metadata.google.internal"
+
+// GetMetadata returns the reply to one GET of an address of the metadata server.
+func GetMetadata(ctx context.Context, address string, transport http.RoundTripper, agent string, limit int64) ([]byte, error) {
+	u, err := url.Parse(address)
+	if err != nil || u.Scheme != "http" || u.Host != metadataHost {
+		return nil, errors.New("not an address of the metadata server")
+	}
+	return getOnce(ctx, u, "Metadata-Flavor", "Google", transport, agent, limit)
+}
+
+func getOnce(ctx context.Context, u *url.URL, header, value string, transport http.RoundTripper, agent string, limit int64) ([]byte, error) {
 	base := *u
 	base.RawQuery, base.ForceQuery = "", false
 	c, err := New(base.String(), transport, agent)
@@ -213,7 +238,7 @@ func GetAuthorized(ctx context.Context, address, bearer string, transport http.R
 	if err != nil {
 		return nil, err
 	}
-	req.Header.Set("Authorization", "Bearer "+bearer)
+	req.Header.Set(header, value)
 	req.Header.Set("User-Agent", agent)
 	resp, err := c.http.Do(req)
 	if err != nil {

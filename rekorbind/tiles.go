@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package rekorbind
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/repopolicy/repopolicy/internal/sigstore"
+	"github.com/repopolicy/repopolicy/internal/web"
+)
+
+// Limits of a log's tiles (C2SP tlog-tiles).
+const (
+	maxCheckpoint = 64 << 10
+	maxEntryTile  = tileEntries * (64<<10 + 2)
+	tileEntries   = 256
+	tileHeight    = 8
+)
+
+// tileReader reads the tiles of a Rekor v2 log. Nothing that it returns is
+// verified, but for prefix.
+type tileReader struct {
+	ctx    context.Context
+	client *web.Client
+}
+
+// entries returns the entries from index from up to the end of their tile, in a
+// log of that size.
+func (t tileReader) entries(from, size int64) ([][]byte, error) {
+	n := from / tileEntries
+	width := min(tileEntries, size-n*tileEntries)
+	path, data, err := t.get("entries", n, width, maxEntryTile)
+	if err != nil {
+		return nil, err
+	}
+	out, err := splitTile(data)
+	if err == nil && int64(len(out)) != width && !(len(out) == tileEntries && !partial(path)) {
+		err = fmt.Errorf("%d entries, not %d", len(out), width)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return out[from-n*tileEntries : width], nil
+}
+
+// get returns a tile and the path at which it was. A partial one may be gone once
+// the log has the full tile, whose beginning it is.
+func (t tileReader) get(level string, n, width, limit int64) (path string, data []byte, err error) {
+	full := "api/v2/tile/" + level + "/" + tilePath(n)
+	path = full
+	if width < tileEntries {
+		path += partialTile + strconv.FormatInt(width, 10)
+	}
+	data, err = t.client.Get(t.ctx, path, limit)
+	var status *web.StatusError
+	if path != full && errors.As(err, &status) && status.Missing() {
+		path = full
+		data, err = t.client.Get(t.ctx, path, limit)
+	}
+	return path, data, err
+}
+
+// prefix returns the root of the tree of the first n entries, as the checkpoint
+// has it: the hashes are proven against its root.
+func (t tileReader) prefix(n int64, cp sigstore.Checkpoint) (tlog.Hash, error) {
+	tree := tlog.Tree{N: cp.Size}
+	copy(tree.Hash[:], cp.Root)
+	return tlog.TreeHash(n, tlog.TileHashReader(tree, t))
+}
+
+// Height implements tlog.TileReader.
+func (tileReader) Height() int { return tileHeight }
+
+// SaveTiles implements tlog.TileReader.
+func (tileReader) SaveTiles([]tlog.Tile, [][]byte) {}
+
+// ReadTiles implements tlog.TileReader.
+func (t tileReader) ReadTiles(want []tlog.Tile) ([][]byte, error) {
+	var out [][]byte
+	for _, w := range want {
+		size := w.W * tlog.HashSize
+		path, data, err := t.get(strconv.Itoa(w.L), w.N, int64(w.W), tileEntries*tlog.HashSize)
+		if err != nil {
+			return nil, err
+		}
+		if len(data) != size && !(len(data) == tileEntries*tlog.HashSize && !partial(path)) {
+			return nil, fmt.Errorf("%s: %d bytes, not %d", path, len(data), size)
+		}
+		out = append(out, data[:size])
+	}
+	return out, nil
+}
+
+// splitTile returns the entries of a tile, each of which has its length before
+// it.
+func splitTile(data []byte) ([][]byte, error) {
+	var out [][]byte
+	for len(data) > 0 {
+		if len(data) < 2 || len(data) < 2+int(binary.BigEndian.Uint16(data)) {
+			return nil, errors.New("cut within an entry")
+		}
+		end := 2 + int(binary.BigEndian.Uint16(data))
+		out = append(out, data[2:end])
+		data = data[end:]
+	}
+	return out, nil
+}
+
+// tilePath returns the index of a tile as it stands in its path: in groups of
+// three digits, all but the last with an 'x' before it.
+func tilePath(n int64) string {
+	path := fmt.Sprintf("%03d", n%1000)
+	for n >= 1000 {
+		n /= 1000
+		path = fmt.Sprintf("x%03d/%s", n%1000, path)
+	}
+	return path
+}
+
+const partialTile = ".p/"
+
+func partial(path string) bool { return strings.Contains(path, partialTile) }

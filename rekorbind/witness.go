@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package rekorbind
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"filippo.io/torchwood"
+	"golang.org/x/mod/sumdb/note"
+)
+
+// MaxWitnessPolicyBytes is the largest witness policy that is read.
+const MaxWitnessPolicyBytes = 64 << 10
+
+// WitnessPolicy says which witnesses must have cosigned a checkpoint: each has
+// seen it consistent with every checkpoint that it cosigned before, so that a log
+// cannot show another history to those who trust the same witnesses (C2SP
+// tlog-witness, tlog-cosignature).
+type WitnessPolicy struct{ policy torchwood.Policy }
+
+// ParseWitnessPolicy reads a witness policy as Sigsum, Tessera and torchwood write
+// it: lines "witness NAME VKEY [URL]", "group NAME N MEMBER…" and "quorum NAME".
+// A policy that demands no witness is an error.
+func ParseWitnessPolicy(data []byte) (*WitnessPolicy, error) {
+	if len(data) > MaxWitnessPolicyBytes {
+		return nil, fmt.Errorf("witness policy of %d bytes, at most %d are read", len(data), MaxWitnessPolicyBytes)
+	}
+	p, err := torchwood.ParsePolicy(data)
+	if err != nil {
+		return nil, fmt.Errorf("witness policy: %w", err)
+	}
+	if p.Check("", nil) == nil {
+		return nil, errors.New("witness policy: it demands no witness")
+	}
+	return &WitnessPolicy{p}, nil
+}
+
+// Seen returns the latest moment of which the witnesses say that the checkpoint
+// was there: until then enough of them had cosigned it.
+func (w *WitnessPolicy) Seen(checkpoint []byte) (time.Time, error) {
+	n, err := note.Open(checkpoint, w.policy)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("no quorum of witnesses: %w", err)
+	}
+	cp, err := torchwood.ParseCheckpoint(n.Text)
+	if err != nil {
+		return time.Time{}, err
+	}
+	type stamped struct {
+		note.Signature
+		at int64
+	}
+	var sigs []stamped
+	var enough []note.Signature // the logs' own, which have no time
+	for _, s := range n.Sigs {
+		v, err := w.policy.Verifier(s.Name, s.Hash)
+		if err != nil {
+			return time.Time{}, err
+		}
+		if _, ok := v.(*torchwood.CosignatureVerifier); !ok {
+			enough = append(enough, s)
+			continue
+		}
+		at, err := torchwood.CosignatureTimestamp(s)
+		if err != nil {
+			return time.Time{}, fmt.Errorf("cosignature of %s: %w", s.Name, err)
+		}
+		sigs = append(sigs, stamped{s, at})
+	}
+	slices.SortFunc(sigs, func(a, b stamped) int { return cmp.Compare(b.at, a.at) })
+	err = errors.New("none of them signed")
+	for _, s := range sigs {
+		enough = append(enough, s.Signature)
+		if err = w.policy.Check(cp.Origin, enough); err == nil {
+			return time.Unix(s.at, 0).UTC(), nil
+		}
+	}
+	return time.Time{}, fmt.Errorf("no quorum of witnesses: %w", err)
+}

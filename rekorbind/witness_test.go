@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package rekorbind
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/binary"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"filippo.io/torchwood"
+	"golang.org/x/mod/sumdb/note"
+
+	"github.com/repopolicy/repopolicy/internal/sigstoretest"
+)
+
+// cosigner is a witness that cosigns whatever it is asked to, at any time.
+type cosigner struct {
+	name string
+	key  ed25519.PrivateKey
+	vkey string
+	hash uint32
+}
+
+func newCosigner(t testing.TB, name string) *cosigner {
+	t.Helper()
+	_, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := torchwood.NewCosignatureSigner(name, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &cosigner{name, key, s.Verifier().String(), s.KeyHash()}
+}
+
+// line returns the signature line over a checkpoint (C2SP tlog-cosignature,
+// cosignature/v1).
+func (c *cosigner) line(checkpoint []byte, at time.Time) string {
+	text, _, _ := bytes.Cut(checkpoint, []byte("\n\n"))
+	msg := fmt.Sprintf("cosignature/v1\ntime %d\n%s\n", at.Unix(), text)
+	sig := binary.BigEndian.AppendUint32(nil, c.hash)
+	sig = binary.BigEndian.AppendUint64(sig, uint64(at.Unix()))
+	sig = append(sig, ed25519.Sign(c.key, []byte(msg))...)
+	return "— " + c.name + " " + base64.StdEncoding.EncodeToString(sig) + "\n"
+}
+
+// TestWitnesses: a checkpoint counts where a quorum cosigned it, as of the moment
+// at which the last that is needed did.
+func TestWitnesses(t *testing.T) {
+	c := newChained(t, 2)
+	good := c.honest()
+	a, b, d, stranger := newCosigner(t, "a.example"), newCosigner(t, "b.example"), newCosigner(t, "d.example"), newCosigner(t, "s.example")
+	impostor := newCosigner(t, "a.example")
+	policyOf := func(quorum string) string {
+		return fmt.Sprintf("# two of three\nwitness a %s https://a.example\nwitness b %s\nwitness d %s\n%s", a.vkey, b.vkey, d.vkey, quorum)
+	}
+	two := policyOf("group g 2 a b d\nquorum g\n")
+	at := func(h int) time.Time { return sigstoretest.Now.Add(time.Duration(h) * time.Hour) }
+	late := c.inst.CheckpointV2(good.bodies[:10], c.inst.Origin())
+	for name, x := range map[string]struct {
+		policy string
+		lines  []string
+		asOf   time.Time // zero: unavailable
+	}{
+		"two of three":           {two, []string{a.line(good.checkpoint, at(-1)), b.line(good.checkpoint, at(-3))}, at(-3)},
+		"all three":              {two, []string{a.line(good.checkpoint, at(-9)), b.line(good.checkpoint, at(-1)), d.line(good.checkpoint, at(-2))}, at(-2)},
+		"further ones":           {two, []string{stranger.line(good.checkpoint, at(-1)), a.line(good.checkpoint, at(-1)), b.line(good.checkpoint, at(-2))}, at(-2)},
+		"one is enough":          {policyOf("quorum a\n"), []string{a.line(good.checkpoint, at(-1))}, at(-1)},
+		"from the future":        {policyOf("quorum a\n"), []string{a.line(good.checkpoint, at(9))}, sigstoretest.Now},
+		"nested":                 {policyOf("group x any a b\ngroup y all x d\nquorum y\n"), []string{d.line(good.checkpoint, at(-1)), b.line(good.checkpoint, at(-5))}, at(-5)},
+		"nested, one missing":    {policyOf("group x any a b\ngroup y all x d\nquorum y\n"), []string{a.line(good.checkpoint, at(-1)), b.line(good.checkpoint, at(-5))}, time.Time{}},
+		"one of three":           {two, []string{a.line(good.checkpoint, at(-1))}, time.Time{}},
+		"one, twice":             {two, []string{a.line(good.checkpoint, at(-1)), a.line(good.checkpoint, at(-2))}, time.Time{}},
+		"none":                   {two, nil, time.Time{}},
+		"a stranger":             {two, []string{a.line(good.checkpoint, at(-1)), stranger.line(good.checkpoint, at(-1))}, time.Time{}},
+		"an impostor":            {two, []string{impostor.line(good.checkpoint, at(-1)), b.line(good.checkpoint, at(-1))}, time.Time{}},
+		"over another tree":      {two, []string{a.line(late, at(-1)), b.line(good.checkpoint, at(-1))}, time.Time{}},
+		"the log itself is none": {policyOf("quorum a\n"), []string{}, time.Time{}},
+	} {
+		w, err := ParseWitnessPolicy([]byte(x.policy))
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		log := &tiles{bodies: good.bodies, checkpoint: append(bytes.Clone(good.checkpoint), strings.Join(x.lines, "")...)}
+		s := c.scan(log, newState(t))
+		s.Witnesses = w
+		want := scanned
+		if x.asOf.IsZero() {
+			want = unavailable
+		}
+		t.Run(name, func(t *testing.T) {
+			if found, _ := c.expect(t, s, want); want == scanned && !found.AsOf.Equal(x.asOf) {
+				t.Errorf("as of %s, want %s", found.AsOf, x.asOf)
+			}
+			if len(entryTiles(log.read)) > 0 != (want == scanned) {
+				t.Errorf("read %v", log.read)
+			}
+		})
+	}
+}
+
+// TestParseWitnessPolicy: what demands nothing, or is not understood, is refused.
+func TestParseWitnessPolicy(t *testing.T) {
+	a := newCosigner(t, "a.example")
+	witness := "witness a " + a.vkey + "\n"
+	for text, ok := range map[string]bool{
+		witness + "quorum a\n": true,
+		witness + "quorum a\n" + strings.Repeat("#", MaxWitnessPolicyBytes): false,
+		"":                                     false,
+		witness:                                false,
+		"quorum none\n":                        false,
+		witness + "quorum none\n":              false,
+		witness + "quorum b\n":                 false,
+		witness + "group g 0 a\nquorum g\n":    false,
+		witness + "group g 2 a\nquorum g\n":    false,
+		witness + "group g 1 a a2\nquorum g\n": false,
+		witness + witness + "quorum a\n":       false,
+		"witness a x\nquorum a\n":              false,
+		"witness a\nquorum a\n":                false,
+		witness + "quorum a\nquorum a\n":       false,
+		witness + "unknown x\nquorum a\n":      false,
+	} {
+		if _, err := ParseWitnessPolicy([]byte(text)); (err == nil) != ok {
+			t.Errorf("%.60q: %v", text, err)
+		}
+	}
+}
+
+// FuzzWitnesses: only a checkpoint that its text and signatures make one is seen,
+// and never without the witness.
+func FuzzWitnesses(f *testing.F) {
+	c := newChained(f, 2)
+	good := c.honest()
+	a, b := newCosigner(f, "a.example"), newCosigner(f, "b.example")
+	w, err := ParseWitnessPolicy([]byte("witness a " + a.vkey + "\nquorum a\n"))
+	if err != nil {
+		f.Fatal(err)
+	}
+	signed := append(bytes.Clone(good.checkpoint), a.line(good.checkpoint, sigstoretest.Now)...)
+	f.Add(signed)
+	f.Add(good.checkpoint)
+	f.Add(append(bytes.Clone(good.checkpoint), b.line(good.checkpoint, sigstoretest.Now)...))
+	text, _, _ := bytes.Cut(good.checkpoint, []byte("\n\n"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		at, err := w.Seen(data)
+		if err != nil {
+			if !at.IsZero() {
+				t.Error("a time beside an error")
+			}
+			return
+		}
+		n, openErr := note.Open(data, w.policy)
+		if openErr != nil || n.Text != string(text)+"\n" || !at.Equal(sigstoretest.Now) {
+			t.Errorf("%q was seen at %s (%v)", data, at, openErr)
+		}
+	})
+}
