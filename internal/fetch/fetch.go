@@ -39,6 +39,8 @@ type Net struct {
 	Agent     string            // User-Agent
 	// MaxBytes is the largest artifact that is downloaded.
 	MaxBytes int64
+	// Hosts are further hosts that the user lets services send downloads on to.
+	Hosts []string
 }
 
 func (n Net) client(base string) (*web.Client, error) { return web.New(base, n.Transport, n.Agent) }

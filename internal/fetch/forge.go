@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 
@@ -84,9 +85,9 @@ func NewRelease(a Address, f Forge, n Net) (*Release, error) {
 	if err != nil {
 		return nil, err
 	}
-	var via []string
+	via := n.Hosts
 	if host == "github.com" {
-		via = githubAssets
+		via = append(slices.Clone(githubAssets), via...)
 	}
 	return &Release{forge: f, address: a, net: n, api: api, files: files.Via(via...), kept: map[string][]byte{}, room: maxKept}, nil
 }
