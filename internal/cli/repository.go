@@ -78,6 +78,15 @@ func (a *app) find(ctx context.Context, o *repoOptions) (*found, error) {
 	if err := out.readDemand(o); err != nil {
 		return nil, err
 	}
+	var l *lock
+	if o.lock.set {
+		if l, err = readLock(o.lock.value); err != nil {
+			return nil, err
+		}
+		if l.Repository != repo.String() {
+			return nil, faultf(policy.Usage, "--lock: %s is about %s", o.lock.value, l.Repository)
+		}
+	}
 	o.scan = o.scan || o.witnesses.set
 	if out.root, err = a.oneRoot(ctx, o); err != nil {
 		return nil, err
@@ -101,14 +110,7 @@ func (a *app) find(ctx context.Context, o *repoOptions) (*found, error) {
 	if out.snapshot.Default != "" {
 		r.DefaultRefs = []string{out.snapshot.Default}
 	}
-	if o.lock.set {
-		l, err := readLock(o.lock.value)
-		if err != nil {
-			return nil, err
-		}
-		if l.Repository != repo.String() {
-			return nil, faultf(policy.Usage, "--lock: %s is about %s", o.lock.value, l.Repository)
-		}
+	if l != nil {
 		r.Pin, r.Keeper = l.Chain[0], l
 	}
 	if out.res, err = r.Resolve(ctx, repo, files); err != nil {

@@ -257,6 +257,9 @@ func TestJourney(t *testing.T) {
 	lock := filepath.Join(t.TempDir(), "widget.lock")
 	stranger.must(policy.ClassOK, "lock", "-R", url, "-o", lock)
 	newComputer(t).must(policy.ClassOK, "verify", "-R", url, "--lock", lock, good)
+	newComputer(t).must(policy.ClassOK, "verify", "--lock", lock, good) // which names the repository
+	newComputer(t).must(policy.ClassUsage, "verify", "-R", "acme/other", "--lock", lock, good)
+	stranger.must(policy.ClassOK, "lock", "-R", url, "--lock", lock, "-o", lock)
 
 	// The forge rewrites everything and drops the bindings: whoever knew the
 	// policy sees it, and so does whoever asks the log.
