@@ -20,7 +20,7 @@ import (
 )
 
 const (
-	stateSchema   = "https://" + policy.Name + "/schema/state-v1.json"
+	stateSchema   = schemaBase + "state-v1.json"
 	maxStateBytes = 64 << 20
 	maxSpam       = 100_000 // hashes; beyond that the oldest are forgotten
 )
