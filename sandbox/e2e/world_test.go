@@ -42,6 +42,9 @@ var stack *sandbox.Stack
 func TestMain(m *testing.M) { os.Exit(run(m)) }
 
 func run(m *testing.M) int {
+	if who := os.Getenv(asBrowser); who != "" {
+		return browser(who, os.Args)
+	}
 	if file := os.Getenv(asProgram); file != "" {
 		return program(file)
 	}
