@@ -20,25 +20,57 @@ const (
 	maxClockSkew = time.Minute
 )
 
-// Environment variables in which a CI hands out ID tokens.
+// Environment variables in which a CI hands out ID tokens, or says that it does.
 const (
-	EnvToken        = "SIGSTORE_ID_TOKEN" // a token with audience "sigstore": GitLab's id_tokens and others
+	EnvToken        = "SIGSTORE_ID_TOKEN"   // a token that is there already
+	EnvOwnToken     = "REPOPOLICY_ID_TOKEN" // one with our audience: GitLab's id_tokens
 	EnvRequestURL   = "ACTIONS_ID_TOKEN_REQUEST_URL"
 	EnvRequestToken = "ACTIONS_ID_TOKEN_REQUEST_TOKEN"
+
+	envActions   = "GITHUB_ACTIONS"
+	envCircleCI  = "CIRCLECI"
+	envBuildkite = "BUILDKITE"
 )
+
+// googleIdentity is where a machine of Google's cloud asks for a token of its
+// service account.
+// https://cloud.google.com/compute/docs/instances/verifying-instance-identity
+const googleIdentity = "http://metadata.google.internal/computeMetadata/v1/instance/service-accounts/default/identity"
 
 // ErrNoToken is the error of [Ambient] where the environment has no token.
 var ErrNoToken = errors.New("the environment offers no ID token")
 
-// Ambient returns the ID token that the environment offers for an audience. In
-// GitHub Actions it is requested with get, which sends bearer as authorization
-// and returns the body; elsewhere it is in SIGSTORE_ID_TOKEN. A token that says
-// of itself that it is for somebody else, about nobody or expired at now is an
-// error: it is of no use, and must not be sent to whom it is not for.
+// ErrNoPermission is the error of [Ambient] in a job of GitHub Actions that may
+// not have a token.
+var ErrNoPermission = fmt.Errorf("%w: the job has no permission id-token: write", ErrNoToken)
+
+// Surroundings are what an ambient token can come from.
+type Surroundings struct {
+	// Getenv reads the environment.
+	Getenv func(string) string
+	// Get returns the body of a reply to a GET with this bearer token, which goes
+	// to that address's host and nowhere else.
+	Get func(ctx context.Context, address, bearer string) ([]byte, error)
+	// Run returns what a command of the CI prints; nil if none is to be run.
+	Run func(ctx context.Context, argv ...string) ([]byte, error)
+	// Metadata asks the metadata server of Google's cloud; nil to ask nobody. It
+	// comes before all else: whoever sets it wants that token.
+	Metadata func(ctx context.Context, address string) ([]byte, error)
+	// Variable names the variable to take the token from before all else; ""
+	// for [EnvOwnToken].
+	Variable string
+}
+
+// Ambient returns the ID token that the surroundings offer for an audience: with
+// our own audience the one in Variable, else the one in SIGSTORE_ID_TOKEN; one
+// that GitHub Actions, CircleCI, Buildkite or Google's metadata server makes on
+// demand; and with our audience at last that in SIGSTORE_ID_TOKEN. A token that
+// says of itself that it is for somebody else, about nobody or expired at now is
+// an error: it is of no use, and must not be sent to whom it is not for.
 //
 // https://docs.github.com/actions/reference/openid-connect-reference
-func Ambient(ctx context.Context, getenv func(string) string, get func(ctx context.Context, address, bearer string) ([]byte, error), audience string, now time.Time) (string, error) {
-	token, err := ambient(ctx, getenv, get, audience)
+func Ambient(ctx context.Context, s Surroundings, audience string, now time.Time) (string, error) {
+	token, err := s.Token(ctx, audience)
 	if err != nil {
 		return "", err
 	}
@@ -52,22 +84,66 @@ func Ambient(ctx context.Context, getenv func(string) string, get func(ctx conte
 	return token, nil
 }
 
-func ambient(ctx context.Context, getenv func(string) string, get func(ctx context.Context, address, bearer string) ([]byte, error), audience string) (string, error) {
-	if token := getenv(EnvToken); token != "" {
+// Token returns the ID token that [Ambient] looks at, whatever it says.
+func (s Surroundings) Token(ctx context.Context, audience string) (string, error) {
+	variable := EnvToken
+	if audience == Audience {
+		if variable = s.Variable; variable == "" {
+			variable = EnvOwnToken
+		}
+	}
+	if token := s.Getenv(variable); token != "" && s.Metadata == nil {
 		return token, nil
 	}
-	address, bearer := getenv(EnvRequestURL), getenv(EnvRequestToken)
-	if address == "" || bearer == "" {
+	token, err := s.request(ctx, audience)
+	if errors.Is(err, ErrNoToken) && variable != EnvToken && s.Variable == "" {
+		if token := s.Getenv(EnvToken); token != "" {
+			return token, nil
+		}
+	}
+	return token, err
+}
+
+// Offers reports whether a job is running here that can have a token with our
+// audience, or that says that it may not.
+func (s Surroundings) Offers() bool {
+	return s.Getenv(EnvOwnToken) != "" || s.Getenv(EnvRequestURL) != "" || s.Getenv(envActions) == "true" ||
+		s.Run != nil && (s.Getenv(envCircleCI) == "true" || s.Getenv(envBuildkite) == "true")
+}
+
+// request asks whoever makes tokens here.
+func (s Surroundings) request(ctx context.Context, audience string) (string, error) {
+	var printed []byte
+	var err error
+	switch {
+	case s.Metadata != nil:
+		printed, err = s.Metadata(ctx, googleIdentity+"?"+url.Values{"audience": {audience}, "format": {"full"}}.Encode())
+	case s.Getenv(EnvRequestURL) != "" && s.Getenv(EnvRequestToken) != "":
+		return s.github(ctx, audience)
+	case s.Getenv(envActions) == "true":
+		return "", ErrNoPermission
+	case s.Run != nil && s.Getenv(envCircleCI) == "true":
+		printed, err = s.Run(ctx, "circleci", "run", "oidc", "get", "--claims", fmt.Sprintf(`{"aud":%q}`, audience))
+	case s.Run != nil && s.Getenv(envBuildkite) == "true":
+		printed, err = s.Run(ctx, "buildkite-agent", "oidc", "request-token", "--audience", audience)
+	default:
 		return "", ErrNoToken
 	}
-	u, err := url.Parse(address)
+	if err != nil {
+		return "", fmt.Errorf("requesting an ID token: %w", err)
+	}
+	return strings.TrimSpace(string(printed)), nil
+}
+
+func (s Surroundings) github(ctx context.Context, audience string) (string, error) {
+	u, err := url.Parse(s.Getenv(EnvRequestURL))
 	if err != nil {
 		return "", fmt.Errorf("%s is not a URL", EnvRequestURL)
 	}
 	q := u.Query()
 	q.Set("audience", audience)
 	u.RawQuery = q.Encode()
-	body, err := get(ctx, u.String(), bearer)
+	body, err := s.Get(ctx, u.String(), s.Getenv(EnvRequestToken))
 	if err != nil {
 		return "", fmt.Errorf("requesting an ID token: %w", err)
 	}

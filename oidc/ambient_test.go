@@ -114,13 +114,13 @@ func TestAmbientVariable(t *testing.T) {
 		"half a second":   jwt(t, map[string]any{"exp": float64(tokenTime.Unix()) + 0.5}),
 	} {
 		// The variable goes before GitHub's, and nobody is asked.
-		got, err := Ambient(t.Context(), env(EnvToken, good, EnvRequestURL, "https://token.example/", EnvRequestToken, "x"), noGet(t), "sigstore", tokenTime)
+		got, err := Ambient(t.Context(), Surroundings{Getenv: env(EnvToken, good, EnvRequestURL, "https://token.example/", EnvRequestToken, "x"), Get: noGet(t)}, "sigstore", tokenTime)
 		if err != nil || got != good {
 			t.Errorf("%s: %q %v", name, got, err)
 		}
 	}
 	for name, bad := range badTokens(t) {
-		got, err := Ambient(t.Context(), env(EnvToken, bad), noGet(t), "sigstore", tokenTime)
+		got, err := Ambient(t.Context(), Surroundings{Getenv: env(EnvToken, bad), Get: noGet(t)}, "sigstore", tokenTime)
 		if err == nil || got != "" || errors.Is(err, ErrNoToken) {
 			t.Errorf("%s: %.80q %v", name, got, err)
 		} else if len(bad) > 10 && strings.Contains(err.Error(), bad) {
@@ -133,7 +133,7 @@ func TestAmbientVariable(t *testing.T) {
 		"no address":   env(EnvRequestToken, "x"),
 		"empty values": env(EnvToken, "", EnvRequestURL, "", EnvRequestToken, "x"),
 	} {
-		if got, err := Ambient(t.Context(), e, noGet(t), "sigstore", tokenTime); !errors.Is(err, ErrNoToken) || got != "" {
+		if got, err := Ambient(t.Context(), Surroundings{Getenv: e, Get: noGet(t)}, "sigstore", tokenTime); !errors.Is(err, ErrNoToken) || got != "" {
 			t.Errorf("%s: %q %v", name, got, err)
 		}
 	}
@@ -184,7 +184,7 @@ func TestAmbientRequest(t *testing.T) {
 			}
 			h(w, r)
 		}))
-		got, err := Ambient(t.Context(), env(EnvRequestURL, srv.URL+"/token?api-version=2.0&audience=npm", EnvRequestToken, bearer), get, "sigstore", tokenTime)
+		got, err := Ambient(t.Context(), Surroundings{Getenv: env(EnvRequestURL, srv.URL+"/token?api-version=2.0&audience=npm", EnvRequestToken, bearer), Get: get}, "sigstore", tokenTime)
 		srv.Close()
 		if name == "good" {
 			if err != nil || got != good {
@@ -199,7 +199,7 @@ func TestAmbientRequest(t *testing.T) {
 		}
 	}
 	for _, address := range []string{"http://token.example/x", "token.example", "\x00", "ftp://token.example/", "https://u:p@token.example/", "file:///etc/passwd"} {
-		if got, err := Ambient(t.Context(), env(EnvRequestURL, address, EnvRequestToken, bearer), get, "sigstore", tokenTime); err == nil || got != "" {
+		if got, err := Ambient(t.Context(), Surroundings{Getenv: env(EnvRequestURL, address, EnvRequestToken, bearer), Get: get}, "sigstore", tokenTime); err == nil || got != "" {
 			t.Errorf("%q was asked", address)
 		}
 	}
@@ -249,7 +249,7 @@ func FuzzClaims(f *testing.F) {
 		if y := c.Expires.Year(); y < 1970 || y > 9999 {
 			t.Fatalf("expires in the year %d", y)
 		}
-		got, err := Ambient(t.Context(), env(EnvToken, token), nil, "sigstore", tokenTime)
+		got, err := Ambient(t.Context(), Surroundings{Getenv: env(EnvToken, token), Get: nil}, "sigstore", tokenTime)
 		if err == nil && (got != token || c.Subject == "" || c.Issuer == "" || !c.Expires.Add(maxClockSkew).After(tokenTime) || !strings.Contains(strings.Join(c.Audience, "\n"), "sigstore")) {
 			t.Fatalf("offered %+v", c)
 		}

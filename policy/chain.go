@@ -40,9 +40,10 @@ const (
 
 // ChainProblem is why a chain gives no verdict.
 type ChainProblem struct {
-	Reason  Reason
-	Detail  string
-	Entries []Entry
+	Reason    Reason
+	Detail    string
+	Entries   []Entry
+	Statement string // hex digest of the statement that is bound and not in force, if it is at hand
 }
 
 // Version is one version of a chain.
@@ -160,7 +161,7 @@ func Evaluate(h History) *Chain {
 }
 
 func (c *Chain) fail(r Reason, detail string, entries ...Entry) *Chain {
-	c.problems = append(c.problems, ChainProblem{r, detail, entries})
+	c.problems = append(c.problems, ChainProblem{Reason: r, Detail: detail, Entries: entries})
 	return c
 }
 
@@ -324,7 +325,7 @@ func (e *evaluator) walkFrom(s *Statement, id string) *walk {
 		}
 		eff = next.effect
 	}
-	w.problems = append(w.problems, ChainProblem{EffectUndecided, fmt.Sprintf("version %d: its signatures and its binding are in logs that are not ordered", w.head().stmt.version), entriesOf(eff.possible)})
+	w.problems = append(w.problems, ChainProblem{Reason: EffectUndecided, Detail: fmt.Sprintf("version %d: its signatures and its binding are in logs that are not ordered", w.head().stmt.version), Entries: entriesOf(eff.possible)})
 	return w
 }
 
@@ -334,7 +335,7 @@ func (w *walk) add(s *Statement, eff effect, sigs []*signature) *link {
 	l := &link{stmt: s, effect: eff, ids: ids}
 	w.links = append(w.links, l)
 	if !sure {
-		w.problems = append(w.problems, ChainProblem{EffectUndecided, fmt.Sprintf("version %d was bound under several numbers of repository or owner, and which came first is not known", s.version), entriesOf(eff.possible)})
+		w.problems = append(w.problems, ChainProblem{Reason: EffectUndecided, Detail: fmt.Sprintf("version %d was bound under several numbers of repository or owner, and which came first is not known", s.version), Entries: entriesOf(eff.possible)})
 	}
 	return l
 }
@@ -415,7 +416,7 @@ func (w *walk) undecided(all []contender) {
 		w.settle(x.effect.possible)
 		entries = append(entries, entriesOf(x.effect.possible)...)
 	}
-	w.problems = append(w.problems, ChainProblem{ChainForked, fmt.Sprintf("%d versions %d, and no order between them", len(all), all[0].stmt.version), entries})
+	w.problems = append(w.problems, ChainProblem{Reason: ChainForked, Detail: fmt.Sprintf("%d versions %d, and no order between them", len(all), all[0].stmt.version), Entries: entries})
 }
 
 func (w *walk) lost(loser *contender, winner *Statement) {
@@ -446,16 +447,16 @@ func (w *walk) recover(head *link, recs []recovery, win *contender) *link {
 			// doubt.
 			say("a recovery was vetoed")
 		case r.from.IsZero():
-			w.problems = append(w.problems, ChainProblem{EffectUndecided, "nothing says when the log showed a recovery", at})
+			w.problems = append(w.problems, ChainProblem{Reason: EffectUndecided, Detail: "nothing says when the log showed a recovery", Entries: at})
 		case w.h.Now.Before(r.from):
 			say("a recovery takes effect " + stamp(r.from) + " unless the maintainers bind a version before")
 		case w.h.View.AsOf.Before(r.from):
-			w.problems = append(w.problems, ChainProblem{EffectUndecided, "a recovery took effect " + stamp(r.from) + ", unless a version was bound after what is known", at})
+			w.problems = append(w.problems, ChainProblem{Reason: EffectUndecided, Detail: "a recovery took effect " + stamp(r.from) + ", unless a version was bound after what is known", Entries: at})
 		case due == nil: // they are sorted by that moment
 			say("a recovery took effect " + stamp(r.from))
 			due = r
 		case due.from.Equal(r.from):
-			w.problems = append(w.problems, ChainProblem{ChainForked, "two recoveries take effect at the same moment", at})
+			w.problems = append(w.problems, ChainProblem{Reason: ChainForked, Detail: "two recoveries take effect at the same moment", Entries: at})
 		default:
 			say("a recovery came after another one")
 		}

@@ -39,9 +39,11 @@ type Request struct {
 	Skew time.Duration
 	// Narrow, if set, must also hold for the signer.
 	Narrow *Narrow
-	// Approvers are the names of the distinct members whose approval of these
-	// very digests was verified.
-	Approvers []string
+	// Approvals are those that were verified, whatever they are for; which of
+	// them count is judged here.
+	Approvals []Approval
+
+	asking *asking // set by [Authorize] alone
 }
 
 // Narrow is a signer that the user demands beside what the policy says.
@@ -67,7 +69,7 @@ func (m Mismatch) Code() string { return m.Field + "-" + m.Kind }
 // about what, when and under which tag.
 func (m Mismatch) identityField() bool {
 	switch m.Field {
-	case "artifact", "tag", "time", "log", "approvals":
+	case "artifact", "tag", "time", "log", "approvals", "actor", "ref-protected":
 		return false
 	}
 	return true
@@ -78,6 +80,9 @@ func (m Mismatch) identityField() bool {
 type RuleResult struct {
 	Rule       string
 	Mismatches []Mismatch
+	// Open are fields that differ and that only the job that signs will show; of
+	// [StagePreflight] alone.
+	Open []Mismatch
 }
 
 // IdentityMatches reports whether the rule names this signer, whatever it says
@@ -99,6 +104,9 @@ type Decision struct {
 	Versions []int
 	Rules    []RuleResult
 	Notes    []Note
+	// Compared are the fields of the rule that allows, or of the nearest one; of
+	// [Authorize] alone.
+	Compared []Comparison
 }
 
 // Nearest returns the rule with the fewest mismatches, the first of several,
@@ -270,6 +278,9 @@ func decide(t *Trusted, req Request, c *Claims, v *Verification) Decision {
 	for i := range f.Rules {
 		r := &f.Rules[i]
 		res := RuleResult{Rule: r.Name, Mismatches: t.match(r, req, c, v, tags)}
+		if req.asking != nil {
+			res.ask(req.asking, r)
+		}
 		d.Rules = append(d.Rules, res)
 		if len(res.Mismatches) > 0 || match != nil {
 			continue
@@ -401,7 +412,7 @@ func (t *Trusted) yanked(req Request, signer *Identity, tags []string) (Reason, 
 			unknown = fmt.Sprintf("no %s digest of the artifact is known", y.Digest.Alg)
 		}
 	}
-	if unknown != "" && !onlyCommits(req.Digests) {
+	if unknown != "" && !onlyCommits(req.Digests) && (req.asking == nil || len(req.Digests) > 0) {
 		return YankUnknown, unknown
 	}
 	return "", ""
@@ -460,6 +471,9 @@ func (t *Trusted) DigestAlgorithms() []string {
 		if d.Alg != "" && d.Alg != "gitCommit" && !slices.Contains(out, d.Alg) {
 			out = append(out, d.Alg)
 		}
+	}
+	if t.DemandsApprovals() { // approvals name no other
+		out = append(out, "sha256")
 	}
 	for _, y := range t.withdrawn.yanked {
 		add(y.Digest)

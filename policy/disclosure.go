@@ -111,6 +111,7 @@ func (c *Chain) pending(d *disclosure, l *leaf, own bool) {
 		c.fail(OwnerChanged, fmt.Sprintf("version %d was bound by owner number %s and does not say that the owner changed", s.version, l.Binding.OwnerID), l.Entry)
 	case s != nil:
 		c.fail(Undisclosed, fmt.Sprintf("version %d is bound, but not in force by the signatures and log entries at hand", s.version), l.Entry)
+		c.problems[len(c.problems)-1].Statement = s.digest
 	default:
 		c.fail(Undisclosed, "its statement is not at hand", l.Entry)
 	}

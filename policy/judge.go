@@ -214,7 +214,7 @@ func (c *Chain) candidates(p place) []int {
 func (t *Trusted) version(i int) *Trusted {
 	c := t.chain
 	l := c.links[max(i, 0)]
-	v := &Trusted{file: l.file(), ids: l.ids, genesis: c.label, digest: l.stmt.doc.Digest(), withdrawn: c.withdrawn, head: t.file, demand: t.demand}
+	v := &Trusted{file: l.file(), ids: l.ids, genesis: c.label, digest: l.stmt.doc.Digest(), withdrawn: c.withdrawn, head: t.file, demand: t.demand, within: c}
 	if i == before {
 		v.file, v.legacy = c.past, true
 	}
@@ -272,7 +272,7 @@ func (t *Trusted) inForce(req Request, c *Claims, v *Verification) Decision {
 	}
 	d := t.logged(req, c, v)
 	if d.Outcome == Permitted {
-		d.Notes = append(d.Notes, t.chain.remarks()...)
+		d.Notes = append(d.Notes, t.chain.Remarks()...)
 	}
 	return d
 }
@@ -302,9 +302,9 @@ func (t *Trusted) logged(req Request, c *Claims, v *Verification) Decision {
 	return out
 }
 
-// remarks says what a verdict by the chain rests on where that is less than
+// Remarks says what a verdict by the chain rests on where that is less than
 // usual.
-func (c *Chain) remarks() []Note {
+func (c *Chain) Remarks() []Note {
 	var out []Note
 	head := c.links[len(c.links)-1]
 	for _, l := range c.links {

@@ -114,6 +114,9 @@ const (
 	TagMismatch           Reason = "tag-mismatch"
 	TagUnknown            Reason = "tag-not-in-evidence"
 	NoEvidence            Reason = "no-evidence"
+	EvidenceUnreachable   Reason = "evidence-unreachable"
+	ReleaseUnreachable    Reason = "release-unreachable"
+	ReleaseInvalid        Reason = "release-invalid"
 	NoArtifacts           Reason = "no-artifacts"
 	ArtifactMismatch      Reason = "artifact-mismatch"
 	ArtifactRead          Reason = "artifact-unreadable"
@@ -160,10 +163,20 @@ const (
 	AlarmRaised           Reason = "alarm-raised"
 	LogForked             Reason = "log-forked"
 	LoginNeeded           Reason = "login-needed"
+	NoTokenPermission     Reason = "no-token-permission"
+	TokenInvalid          Reason = "token-invalid"
+	TokenRefused          Reason = "token-refused"
+	TokenMismatch         Reason = "token-mismatch"
+	IssuerUnreachable     Reason = "issuer-unreachable"
+	CheckoutDiffers       Reason = "checkout-differs"
+	ReceiptInvalid        Reason = "receipt-invalid"
+	ReceiptMismatch       Reason = "receipt-mismatch"
 	NotMaintainer         Reason = "not-a-maintainer"
+	NotApprover           Reason = "not-an-approver"
 	NoAuthority           Reason = "no-authority"
 	Private               Reason = "private-repository"
 	SigningFailed         Reason = "signing-failed"
+	WriteFailed           Reason = "write-failed"
 	RepositoryUnreachable Reason = "repository-unreachable"
 	Undisclosed           Reason = "undisclosed-version"
 	EffectUndecided       Reason = "effect-undecided"
@@ -202,6 +215,9 @@ var reasonTable = []ReasonInfo{
 	{TagMismatch, ClassDeny, "the evidence is about another tag than --tag", ""},
 	{TagUnknown, ClassDeny, "--tag was given, but the signed evidence names no tag", "leave out --tag to judge the evidence without one"},
 	{NoEvidence, ClassDeny, "no evidence was found for the artifact", "download the bundle beside the artifact as <file>.sigstore.json, or name it with -b"},
+	{EvidenceUnreachable, ClassUnavailable, "no evidence allows the artifact, and a place that may have some gave no answer", "try again, or put the evidence beside the artifact and use --offline"},
+	{ReleaseUnreachable, ClassUnavailable, "the release could not be read", "check its address and the network"},
+	{ReleaseInvalid, ClassInvalid, "the release's listing is malformed", ""},
 	{NoArtifacts, ClassUsage, "there was no artifact to judge", "name files, a directory that holds some, a checksum file or a digest"},
 	{ArtifactMismatch, ClassDeny, "the evidence is about other bytes: no signed digest is that of the artifact", "download artifact and evidence again; if it stays, the artifact was changed"},
 	{ArtifactRead, ClassDeny, "the artifact could not be read", ""},
@@ -260,11 +276,21 @@ var reasonTable = []ReasonInfo{
 	{EntryLate, ClassDeny, "the log entry is no evidence: it was logged after its certificate or its log had expired, or in no log of the trusted root", ""},
 	{BeforeGenesis, ClassDeny, "the release was logged before the policy was bound, and no rule of version 1 reaches back", "a rule of version 1 may say `since`, a later version may list the digest under [[adopted]]"},
 	{LoginNeeded, ClassAuth, "a sign-in or an ID token is needed", "set SIGSTORE_ID_TOKEN, or run in a CI job with `id-token: write`"},
+	{NoTokenPermission, ClassUsage, "the job may not have an ID token", "say `permissions: id-token: write` for this job"},
+	{TokenInvalid, ClassInvalid, "the ID token is malformed, or its issuer did not sign it", ""},
+	{TokenRefused, ClassDeny, "the ID token is for something or somebody else, or no longer valid", "request a token with the audience `repopolicy` in the step that uses it"},
+	{TokenMismatch, ClassDeny, "the ID token is of another run, commit or repository than the environment", "request the token in the job that uses it, and hand none over"},
+	{IssuerUnreachable, ClassUnavailable, "the keys of the ID token's issuer could not be had", "try again; if it stays, look at the issuer's status"},
+	{CheckoutDiffers, ClassDeny, "the files that are checked out are not those of the commit in the token", "check the commit out again, and authorise before anything is changed"},
+	{ReceiptInvalid, ClassInvalid, "the receipt is malformed", ""},
+	{ReceiptMismatch, ClassDeny, "the receipt is of another release, commit, policy or run, or has expired", "authorise again"},
 	{BelowThreshold, ClassInvalid, "not enough maintainers signed this version of the policy", ""},
 	{NotMaintainer, ClassDeny, "the signer is no maintainer of the policy", ""},
+	{NotApprover, ClassDeny, "the policy counts no approval of this signer for this tag", ""},
 	{NoAuthority, ClassDeny, "the run's identity does not prove that the repository speaks", ""},
 	{Private, ClassUsage, "the repository is private, and its name would become public", ""},
 	{SigningFailed, ClassUnavailable, "the signature could not be made or logged", "run the command again: it goes on where it stopped"},
+	{WriteFailed, ClassUnavailable, "the machine could not write a file", "make room on the disk, then run the command again: it goes on where it stopped"},
 	{EvidenceUnproven, ClassDeny, "the evidence file does not prove what it claims", "check which --trusted-root belongs to this project"},
 	{EvidenceMalformed, ClassInvalid, "the evidence file is malformed", ""},
 	{Usage, ClassUsage, "the command line is wrong", ""},

@@ -5,6 +5,7 @@ package policy
 import (
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // Tally says which members of one version have signed. The zero value is not met.
@@ -29,18 +30,29 @@ type Standing struct {
 // Met reports whether the quorum is complete, so that the version may be bound.
 func (s Standing) Met() bool { return s.Own.Met() && (s.Before == nil || s.Before.Met()) }
 
+// Awaits reports whether all that leaves the chain undecided is that the statement
+// with the digest is bound in part: what lacks is more bindings of it, or more
+// signatures, such as a run that binds it and was interrupted goes on to make.
+func (c *Chain) Awaits(digest string) bool {
+	return len(c.problems) > 0 && !slices.ContainsFunc(c.problems, func(p ChainProblem) bool {
+		return p.Reason != Undisclosed || p.Statement != digest || digest == ""
+	})
+}
+
 // Standing returns who signed the statement with the digest, which is to follow
 // the head of the chain or, where there is no chain, to be the genesis. A
 // statement that can be neither is an error, and so is a chain that is undecided,
-// but for bindings of what is not at hand: this version may be the one that was
-// bound halfway, or the one that declares them void. Where the repository's own workflow maintains a version, nobody has to sign.
+// unless all that it awaits is this very statement, or this statement declares
+// bindings void. Where the repository's own workflow maintains a version, nobody has
+// to sign.
 func (c *Chain) Standing(h History, digest string) (Standing, error) {
 	e := newEvaluator(&h, newOrder(h.Logs))
 	s := e.statements[digest]
 	if s == nil || s.doc == nil {
 		return Standing{}, errors.New("the statement is not at hand or cannot be judged")
 	}
-	if p := c.worst(); p != nil && p.Reason != NoBinding && p.Reason != Undisclosed {
+	halfway := c.Awaits(digest) || c.Reason() == Undisclosed && len(s.file().Void) > 0
+	if p := c.worst(); p != nil && p.Reason != NoBinding && !halfway {
 		return Standing{}, fmt.Errorf("the chain is undecided: %s", p.Reason)
 	}
 	w := &walk{evaluator: e, subjects: map[signer]string{}}

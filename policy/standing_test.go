@@ -76,8 +76,15 @@ func TestStanding(t *testing.T) {
 	secret.Signatures = append(slices.Clone(h.Signatures), sign(next, "alice"), sign(next, "bob"))
 	if c := Evaluate(secret); c.Reason() != Undisclosed {
 		t.Errorf("%s", c.Reason())
-	} else if got, err := c.Standing(secret, next.digest); err != nil || !got.Met() {
-		t.Errorf("beside a binding of something else: %+v %v", got, err)
+	} else if _, err := c.Standing(secret, next.digest); err == nil {
+		t.Error("a version that says nothing of a binding that is not at hand")
+	}
+	// A version that declares it void can be signed, or nothing could repair it.
+	repair := statementOf(t, fmt.Sprintf(chainPolicy, 3)+"\n[[void]]\nleaf = \"sha256:"+strings.Repeat("5", 64)+"\"\n", head.digest)
+	secret.Statements = append(slices.Clone(h.Statements), repair)
+	secret.Signatures = append(slices.Clone(h.Signatures), sign(repair, "alice"), sign(repair, "bob"))
+	if got, err := Evaluate(secret).Standing(secret, repair.digest); err != nil || !got.Met() {
+		t.Errorf("beside a binding that it declares void: %+v %v", got, err)
 	}
 	undecided := h
 	undecided.Kept = Kept{[]string{strings.Repeat("0", 64)}}
@@ -94,5 +101,49 @@ func TestStanding(t *testing.T) {
 	h.Statements = append(h.Statements, lost)
 	if _, err := c.Standing(h, lost.digest); err == nil {
 		t.Error("a recovery that the head does not allow")
+	}
+}
+
+// TestAwaits: a statement that is bound in part can still be signed and bound; a
+// chain that is undecided for any other reason cannot be continued.
+func TestAwaits(t *testing.T) {
+	full := longChain(t, 2)
+	first, second := full.Statements[0].digest, full.Statements[1].digest
+	stranger := NewLeaf(LeafFacts{Payload: Sum([]byte("unpublished")), Body: Sum([]byte("x")), Binding: Binding{Repository: full.Repository, RepositoryID: "1001", OwnerID: "2002"}, Entry: Entry{Log: "v2", Index: 900, NotBefore: full.Now, NotAfter: full.Now}})
+	for name, x := range map[string]struct {
+		digest   string
+		leaf     func(i int) bool // whether a binding is there
+		more     []Leaf
+		unsigned bool
+		awaits   bool
+	}{
+		"bound in v1 alone":             {first, func(i int) bool { return i == 0 }, nil, false, true},
+		"the next, bound in v1 alone":   {second, func(i int) bool { return i < 3 }, nil, false, true},
+		"bound without a quorum":        {second, func(int) bool { return true }, nil, true, true},
+		"another one is":                {first, func(i int) bool { return i < 3 }, nil, false, false},
+		"bound as it should":            {second, func(int) bool { return true }, nil, false, false},
+		"nothing":                       {first, func(int) bool { return false }, nil, false, false},
+		"nothing, of nothing":           {"", func(int) bool { return false }, nil, false, false},
+		"an unpublished one beside":     {first, func(i int) bool { return i == 0 }, []Leaf{stranger}, false, false},
+		"an unpublished one alone":      {first, func(int) bool { return false }, []Leaf{stranger}, false, false},
+		"an unpublished one, of no one": {"", func(int) bool { return false }, []Leaf{stranger}, false, false},
+	} {
+		h := full
+		h.Leaves = slices.Clone(x.more)
+		for i, l := range full.Leaves {
+			if x.leaf(i) {
+				h.Leaves = append(h.Leaves, l)
+			}
+		}
+		if x.unsigned {
+			h.Signatures = slices.Clone(full.Signatures[:4])
+		}
+		c := Evaluate(h)
+		if got := c.Awaits(x.digest); got != x.awaits {
+			t.Errorf("%s: %v %+v", name, got, c.Problems())
+		}
+		if st, err := c.Standing(h, x.digest); x.awaits && (err != nil || st.Met() == x.unsigned) {
+			t.Errorf("%s: %+v %v", name, st, err)
+		}
 	}
 }

@@ -96,9 +96,9 @@ func (h *Hint) prove(ctx context.Context, origin string, small, large Tree, seen
 	if small.Size == 0 {
 		return nil // of every tree
 	}
-	reply, err := h.Client.Query(ctx, "api/v1/log/proof", url.Values{
+	reply, err := h.Client.Fetch(ctx, "api/v1/log/proof", url.Values{
 		"firstSize": {strconv.FormatInt(small.Size, 10)}, "lastSize": {strconv.FormatInt(large.Size, 10)}, "treeID": {sigstore.TreeID(origin)},
-	}, maxProofReply)
+	}, "", maxProofReply)
 	if err != nil {
 		return fmt.Errorf("proof that the log goes on from what it showed before: %w", err)
 	}

@@ -61,16 +61,6 @@ func (r *Resolution) Standing(payload []byte) (policy.Standing, error) {
 	return policy.Evaluate(h).Standing(h, s.Digest())
 }
 
-// Bound reports whether the log has a binding of the statement by the repository,
-// in force or not.
-func (r *Resolution) Bound(payload []byte) bool {
-	digest, pae := policy.Sum(payload), policy.PAEDigest(payload)
-	return slices.ContainsFunc(r.history.Leaves, func(l policy.Leaf) bool {
-		f := l.Facts()
-		return f.Binding.Repository == r.history.Repository && (f.Payload == digest || f.PAE == pae)
-	})
-}
-
 // Named returns the repositories that statements of that version at hand are
 // about, whoever signed them: where to look for the chain of a repository that
 // is about to take up another name.

@@ -31,6 +31,7 @@ type Artifact struct {
 	Arg     string          // as it is called in output
 	Name    string          // name under which it is released; "" if unknown
 	Path    string          // file; "" if only the digest is known
+	Place   Place           // that holds the content as Name, if there is no Path
 	Digests []policy.Digest // known without reading Path
 	// Listed is the digest that a checksum file gives for this name; the file
 	// must have it.
@@ -38,10 +39,14 @@ type Artifact struct {
 	// Tag and Commit are set for a tag of a Git repository: the evidence must be
 	// for this tag, and name no other commit.
 	Tag, Commit string
+	// Subject, if set, is the name that signed evidence must give to the artifact,
+	// as whoever serves it could serve another one instead.
+	Subject string
 	// Err is set if the artifact cannot be judged at all.
 	Err *Failure
 
-	found []*candidate // evidence that came with the artifact
+	found  []*candidate // evidence that came with the artifact
+	listed bool         // Place was listed
 }
 
 // Listing is an entry of a checksum file.
@@ -88,6 +93,10 @@ var hashes = map[string]func() hash.Hash{"sha256": sha256.New, "sha384": sha512.
 // buffers are what files are read through.
 var buffers = sync.Pool{New: func() any { b := make([]byte, 128<<10); return &b }}
 
+// allHashes are the algorithms in which an artifact is digested whose content can
+// be read but once.
+var allHashes = []string{"sha256", "sha384", "sha512"}
+
 // digestFile returns the digests of a regular file in the algorithms asked for,
 // reading it once in constant memory.
 func digestFile(path string, algs []string) ([]policy.Digest, error) {
@@ -96,6 +105,10 @@ func digestFile(path string, algs []string) ([]policy.Digest, error) {
 		return nil, err
 	}
 	defer f.Close()
+	return digestOf(f, algs)
+}
+
+func digestOf(r io.Reader, algs []string) ([]policy.Digest, error) {
 	var hs []hash.Hash
 	var ws []io.Writer
 	for _, a := range algs {
@@ -110,7 +123,7 @@ func digestFile(path string, algs []string) ([]policy.Digest, error) {
 	}
 	buf := buffers.Get().(*[]byte)
 	defer buffers.Put(buf)
-	if _, err := io.CopyBuffer(struct{ io.Writer }{w}, struct{ io.Reader }{f}, *buf); err != nil {
+	if _, err := io.CopyBuffer(struct{ io.Writer }{w}, struct{ io.Reader }{r}, *buf); err != nil {
 		return nil, err
 	}
 	out := make([]policy.Digest, len(algs))
@@ -120,10 +133,13 @@ func digestFile(path string, algs []string) ([]policy.Digest, error) {
 	return out, nil
 }
 
+// Digests returns the digests of a regular file in the algorithms asked for.
+func Digests(path string, algs []string) ([]policy.Digest, error) { return digestFile(path, algs) }
+
 // digestBytes returns the digests of data in every algorithm.
 func digestBytes(data []byte) []policy.Digest {
 	var out []policy.Digest
-	for _, alg := range []string{"sha256", "sha384", "sha512"} {
+	for _, alg := range allHashes {
 		h := hashes[alg]()
 		h.Write(data)
 		out = append(out, policy.Digest{Alg: alg, Hex: hex.EncodeToString(h.Sum(nil))})

@@ -194,7 +194,7 @@ var signatureReader = reader{
 					if err != nil {
 						return nil, false
 					}
-					return []piece{barePiece(strings.TrimSuffix(src.path, s), sig, src.data)}, true
+					return []piece{barePiece(src, strings.TrimSuffix(src.path, s), sig, src.data)}, true
 				}
 			}
 			return nil, false
@@ -206,7 +206,7 @@ var signatureReader = reader{
 		if err != nil {
 			return []piece{{err: failf(policy.NoLogProof, "a bare signature without certificate and log entry")}}, true
 		}
-		return []piece{barePiece(strings.TrimSuffix(src.path, ".sig"), src.data, cert)}, true
+		return []piece{barePiece(src, strings.TrimSuffix(src.path, ".sig"), src.data, cert)}, true
 	},
 }
 
@@ -214,7 +214,7 @@ var certificateSuffixes = []string{".pem", ".crt", ".cert", ".cer"}
 
 // barePiece puts a bundle without log entry together, so that it can be said who
 // claims to have signed the artifact.
-func barePiece(artifact string, sig, cert []byte) piece {
+func barePiece(src source, artifact string, sig, cert []byte) piece {
 	block, err := decodePEM(cert)
 	if err != nil {
 		return badPiece("certificate: %s", err)[0]
@@ -222,6 +222,9 @@ func barePiece(artifact string, sig, cert []byte) piece {
 	signature, err := base64.StdEncoding.DecodeString(strings.TrimSpace(string(sig)))
 	if err != nil {
 		return badPiece("signature: %s", err)[0]
+	}
+	if src.remote != nil { // to say who signed, it would have to be downloaded
+		return piece{sound: true, err: failf(policy.NoLogProof, "a bare signature and its certificate, without a log entry")}
 	}
 	digests, err := digestFile(artifact, []string{"sha256"})
 	if err != nil {

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 
 	"github.com/repopolicy/repopolicy/internal/sigstore"
@@ -28,6 +30,11 @@ type finder struct {
 	bundles map[string]*lazy[[]*candidate]
 	sums    map[string]*lazy[[]sumsFile]
 	dirs    map[string]*lazy[*listing]
+	shelves map[Place]*lazy[*shelf]
+
+	published map[Place]*lazy[*placeSums]
+	approved  map[string]*lazy[approvalSlot]
+	pool      []*candidate // statements that sources gave
 }
 
 type lazy[T any] struct {
@@ -43,7 +50,10 @@ type sumsFile struct {
 }
 
 func newFinder(explicit []string) *finder {
-	return &finder{explicit: explicit, bundles: map[string]*lazy[[]*candidate]{}, sums: map[string]*lazy[[]sumsFile]{}, dirs: map[string]*lazy[*listing]{}}
+	return &finder{
+		explicit: explicit, bundles: map[string]*lazy[[]*candidate]{}, sums: map[string]*lazy[[]sumsFile]{}, dirs: map[string]*lazy[*listing]{}, shelves: map[Place]*lazy[*shelf]{},
+		published: map[Place]*lazy[*placeSums]{}, approved: map[string]*lazy[approvalSlot]{},
+	}
 }
 
 // find returns the candidates for an artifact: the files that the user named,
@@ -118,6 +128,7 @@ type listing struct {
 	names     map[string]bool // nil if the directory cannot be listed
 	gathered  []string
 	downloads map[string]string // SHA-256 -> path
+	approvals []string          // sorted
 }
 
 // has reports whether the directory holds a file of that name.
@@ -159,7 +170,11 @@ func readListing(dir string) *listing {
 		if hex, ok := isDownload(name); ok {
 			out.downloads[hex] = filepath.Join(dir, name)
 		}
+		if strings.HasSuffix(name, ApprovalSuffix) {
+			out.approvals = append(out.approvals, filepath.Join(dir, name))
+		}
 	}
+	slices.Sort(out.approvals)
 	for _, name := range gathered {
 		if out.names[name] {
 			out.gathered = append(out.gathered, filepath.Join(dir, name))
@@ -168,8 +183,30 @@ func readListing(dir string) *listing {
 	return out
 }
 
+// dirOf returns the directory in which evidence for an artifact lies: its own, or
+// the working directory if the artifact is but a digest.
+func dirOf(a *Artifact) string {
+	switch {
+	case a.Path != "":
+		return filepath.Dir(a.Path)
+	case a.Listed != nil:
+		return filepath.Dir(a.Arg)
+	}
+	return "."
+}
+
 // load reads a file once. A directory is one if it is an OCI layout.
 func (f *finder) load(path string) []*candidate {
+	return f.once(path, func() []*candidate {
+		if isLayout(path) {
+			return readLayout(path)
+		}
+		return readEvidence(path)
+	})
+}
+
+// once reads what may serve many artifacts once.
+func (f *finder) once(path string, read func() []*candidate) []*candidate {
 	f.mu.Lock()
 	l := f.bundles[path]
 	if l == nil {
@@ -177,13 +214,7 @@ func (f *finder) load(path string) []*candidate {
 		f.bundles[path] = l
 	}
 	f.mu.Unlock()
-	l.once.Do(func() {
-		if isLayout(path) {
-			l.v = readLayout(path)
-		} else {
-			l.v = readEvidence(path)
-		}
-	})
+	l.once.Do(func() { l.v = read() })
 	return l.v
 }
 

@@ -28,8 +28,13 @@ type Judge struct {
 	// Keys are the public keys that may have signed.
 	Keys []*sigstore.Key
 	// Bundles are files with evidence for every artifact. If there are none,
-	// evidence is looked for beside each artifact.
+	// evidence is looked for beside each artifact, then in Release, then Sources
+	// are asked.
 	Bundles []string
+	// Release is where evidence for artifacts without a Place of their own may be
+	// published; nil for nowhere.
+	Release Place
+	Sources []Source
 	Tag     string
 	Narrow  *policy.Narrow
 	Now     time.Time
@@ -37,6 +42,9 @@ type Judge struct {
 	// Progress, if set, is called with the number of artifacts judged so far.
 	// It may be called from several goroutines.
 	Progress func(done int)
+	// Ignored, if set, is called with each file of an approval that is none, or
+	// does not verify. It may be called from several goroutines.
+	Ignored func(path string, err error)
 
 	finder *finder
 	once   sync.Once
@@ -51,6 +59,8 @@ type Result struct {
 	Decision policy.Decision
 	Evidence *Evidence // that the decision is about; nil if there is none
 	Others   []*Evidence
+
+	unreached *Evidence // the first that could not be had
 }
 
 // Evidence is one candidate and what came of it.
@@ -147,6 +157,9 @@ type attempt struct {
 	via    *Listing  // if target is a checksum file
 }
 
+// round finds attempts.
+type round func(context.Context, *Result) []attempt
+
 // safely judges and turns a panic into the verdict INTERNAL: a goroutine's
 // panic would otherwise end the process with an exit code of Go's choice.
 func (j *Judge) safely(ctx context.Context, a *Artifact) (res *Result) {
@@ -176,9 +189,9 @@ func (j *Judge) judge(ctx context.Context, a *Artifact) *Result {
 		res.Digests = a.Digests
 	}
 	// First the evidence for the artifact itself; the checksum files around it
-	// are read only if that does not do.
-	for _, attempts := range []func(*Artifact) []attempt{j.direct, j.listed} {
-		if err := j.round(ctx, res, attempts(a)); err != nil {
+	// are read only if that does not do, and others asked only if neither does.
+	for _, attempts := range j.rounds(a) {
+		if err := j.round(ctx, res, attempts(ctx, res)); err != nil {
 			res.Decision = err.decision()
 			return res
 		}
@@ -196,29 +209,44 @@ func (j *Judge) judge(ctx context.Context, a *Artifact) *Result {
 		}
 	}
 	if res.Evidence == nil {
-		res.Decision = deny(policy.NoEvidence, "")
+		detail := ""
+		if j.Release == nil && len(j.Sources) > 0 && a.Place == nil && a.Name != "" {
+			detail = "no tag says in which release to look"
+		}
+		res.Decision = deny(policy.NoEvidence, "%s", detail)
 		return res
 	}
 	res.Decision = res.Evidence.Decision
+	// Whoever gave no answer might have had the evidence that allows it. Nothing
+	// lifts a yank, and nothing renews a policy.
+	if u := res.unreached; u != nil && res.Evidence.stage < stageStale && res.Decision.Reason != policy.YankedRelease {
+		if res.Evidence != u {
+			res.Others = append(slices.DeleteFunc(res.Others, func(e *Evidence) bool { return e == u }), res.Evidence)
+		}
+		res.Evidence, res.Decision = nil, u.Decision
+	}
 	return res
 }
 
 // round tries the attempts and keeps the best of them and of those before.
 func (j *Judge) round(ctx context.Context, res *Result, attempts []attempt) *Failure {
 	a := res.Artifact
-	if err := j.hash(res, attempts); err != nil {
-		return failf(policy.ArtifactRead, "%s", err)
+	if err := j.hash(ctx, res, attempts); err != nil {
+		return failure(err, policy.ArtifactRead)
 	}
 	if a.Listed != nil && !slices.Contains(res.Digests, a.Listed.Digest) {
 		return failf(policy.SumsMismatch, "%s lists %s", a.Listed.Sums.Arg, a.Listed.Digest)
 	}
 	for _, at := range attempts {
 		ev := j.try(ctx, at, a, res.Digests)
+		if ev.Decision.Reason == policy.EvidenceUnreachable && res.unreached == nil {
+			res.unreached = ev
+		}
 		if res.Evidence == nil || ev.stage > res.Evidence.stage {
 			res.Evidence, ev = ev, res.Evidence
 		}
 		// Of a collection, what is about something else is no news.
-		if ev != nil && !(ev.Item > 0 && ev.stage == stageArtifact) {
+		if ev != nil && !(ev.Item > 0 && ev.stage == stageArtifact) && !isApproval(ev) {
 			res.Others = append(res.Others, ev)
 		}
 		if res.Evidence.stage == stagePermitted {
@@ -229,20 +257,16 @@ func (j *Judge) round(ctx context.Context, res *Result, attempts []attempt) *Fai
 }
 
 // direct returns the attempts with evidence for the artifact itself.
-func (j *Judge) direct(a *Artifact) []attempt {
-	var out []attempt
-	for _, c := range j.finder.find(a, false) {
-		out = append(out, attempt{c: c, target: a})
-	}
-	return out
+func (j *Judge) direct(_ context.Context, res *Result) []attempt {
+	return about(res.Artifact, j.finder.find(res.Artifact, false))
 }
 
 // listed returns the attempts with evidence for a checksum file that lists the
 // artifact.
-func (j *Judge) listed(a *Artifact) []attempt {
+func (j *Judge) listed(_ context.Context, res *Result) []attempt {
 	var out []attempt
-	for _, l := range j.finder.listings(a) {
-		if l.Sums.Arg == a.Arg {
+	for _, l := range j.finder.listings(res.Artifact) {
+		if l.Sums.Arg == res.Artifact.Arg {
 			continue
 		}
 		for _, c := range j.finder.find(l.Sums, true) {
@@ -255,11 +279,8 @@ func (j *Judge) listed(a *Artifact) []attempt {
 // hash adds the artifact's digests in every algorithm that a candidate, a
 // checksum file or the policy speaks about and that are not known yet, reading
 // the file once.
-func (j *Judge) hash(res *Result, attempts []attempt) error {
+func (j *Judge) hash(ctx context.Context, res *Result, attempts []attempt) error {
 	a := res.Artifact
-	if a.Path == "" {
-		return nil
-	}
 	algs := j.Policy.DigestAlgorithms()
 	for _, at := range attempts {
 		if at.via != nil {
@@ -271,11 +292,36 @@ func (j *Judge) hash(res *Result, attempts []attempt) error {
 	if a.Listed != nil {
 		algs = append(algs, a.Listed.Digest.Alg)
 	}
+	return j.digest(ctx, res, algs)
+}
+
+// digest adds the digests in these algorithms that are not known yet. What a
+// place serves is read once, so that all digests are those of the same bytes.
+func (j *Judge) digest(ctx context.Context, res *Result, algs []string) error {
+	a := res.Artifact
+	if a.Path == "" && a.Place == nil {
+		return nil
+	}
 	algs = slices.DeleteFunc(algs, func(alg string) bool {
 		return slices.ContainsFunc(res.Digests, func(d policy.Digest) bool { return d.Alg == alg })
 	})
 	slices.Sort(algs)
 	if algs = slices.Compact(algs); len(algs) == 0 {
+		return nil
+	}
+	if a.Path == "" {
+		content, err := a.Place.Open(ctx, a.Name)
+		if err != nil {
+			return failure(err, policy.ReleaseUnreachable)
+		}
+		digests, err := digestOf(content, allHashes)
+		if e := content.Close(); err == nil {
+			err = e
+		}
+		if err != nil {
+			return failure(err, policy.ReleaseUnreachable)
+		}
+		res.Digests = digests
 		return nil
 	}
 	digests, err := digestFile(a.Path, algs)
@@ -359,6 +405,7 @@ func (j *Judge) try(ctx context.Context, at attempt, a *Artifact, digests []poli
 	if b.Unchecked() && j.Policy.Genesis() == policy.GenesisFlags {
 		return fail(stageParse, deny(policy.LogInvalid, "the inclusion proof comes without a checkpoint to check it against; a policy's rule may say set-only = true"))
 	}
+	approvals, unseen := j.approvals(ctx, a)
 	for _, m := range matches {
 		for _, key := range j.keys(b) {
 			claims := m.claims
@@ -369,7 +416,12 @@ func (j *Judge) try(ctx context.Context, at attempt, a *Artifact, digests []poli
 			if at.via != nil {
 				names = append(slices.Clone(names), a.Name)
 			}
-			one := j.one(ctx, at.c, m.digest, key, claims, j.request(a, names, digests))
+			req := j.request(a, names, digests)
+			req.Approvals = approvals
+			one := j.one(ctx, at.c, m.digest, key, claims, req)
+			if unseen != nil && lacksApprovals(one.Decision) { // there may be more
+				one.Decision = unseen.decision()
+			}
 			if one.stage > ev.stage || ev.Decision.Reason == "" {
 				ev.stage, ev.Decision, ev.Verified = one.stage, one.Decision, one.Verified
 				ev.Signer = claims.Signer
@@ -418,18 +470,8 @@ func (j *Judge) one(ctx context.Context, c *candidate, digest policy.Digest, key
 // verify verifies the bundle under the first trusted root that takes it, each
 // alone.
 func (j *Judge) verify(ctx context.Context, b *sigstore.Bundle, digest policy.Digest, key *sigstore.Key) (*sigstore.Verified, error) {
-	j.once.Do(func() {
-		if j.Roots == nil {
-			j.err = &Failure{policy.TrustRootMissing, "no trusted root was given"}
-			return
-		}
-		j.roots, j.err = j.Roots(ctx)
-		if j.err == nil && len(j.roots) == 0 {
-			j.err = &Failure{policy.TrustRootMissing, "no trusted root was given"}
-		}
-	})
-	if j.err != nil {
-		return nil, j.err
+	if err := j.loadRoots(ctx); err != nil {
+		return nil, err
 	}
 	var first error
 	for _, r := range j.roots {
@@ -445,6 +487,21 @@ func (j *Judge) verify(ctx context.Context, b *sigstore.Bundle, digest policy.Di
 		}
 	}
 	return nil, first
+}
+
+// loadRoots gets the trusted roots, once.
+func (j *Judge) loadRoots(ctx context.Context) error {
+	j.once.Do(func() {
+		if j.Roots == nil {
+			j.err = &Failure{policy.TrustRootMissing, "no trusted root was given"}
+			return
+		}
+		j.roots, j.err = j.Roots(ctx)
+		if j.err == nil && len(j.roots) == 0 {
+			j.err = &Failure{policy.TrustRootMissing, "no trusted root was given"}
+		}
+	})
+	return j.err
 }
 
 // keys returns the keys that may have signed b; for a certificate the one
@@ -474,6 +531,9 @@ func match(c *candidate, a *Artifact, digests []policy.Digest) ([]matched, *Fail
 	}
 	var out []matched
 	add := func(d, signed policy.Digest, name string) {
+		if a.Subject != "" && name != a.Subject {
+			return
+		}
 		names := own
 		if name != "" {
 			names = []string{name}
@@ -534,6 +594,23 @@ func claims(cand *candidate, subject string) policy.Claims {
 		}
 	}
 	return c
+}
+
+// RunTags returns the spellings of the tag that evidence by a signer about a
+// subject of that name will name, and where they will stand; none if it names no
+// tag. Statement is the tag that a release predicate will name, "" without one.
+func RunTags(signer policy.Identity, subject, statement string) ([]string, string) {
+	switch tag := signer.Tag(); {
+	case tag != "":
+		return []string{tag}, "certificate"
+	case statement != "":
+		return []string{statement}, "release predicate"
+	}
+	tags := versionTags(subject)
+	if len(tags) == 0 {
+		return nil, ""
+	}
+	return tags, "package URL"
 }
 
 // versionTags returns the spellings of the tag that belongs to the version of a

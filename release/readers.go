@@ -59,12 +59,19 @@ type source struct {
 	// object holds the members of the JSON object that the file is, nil if it is
 	// something else.
 	object map[string]json.RawMessage
+	// remote reads what lies beside a file that is none of this machine's; nil
+	// for one that is.
+	remote func(suffix string, others ...string) ([]byte, error)
 }
 
 // beside returns the content of the first of the files whose name is that of
 // the source with its ending replaced, and its path.
 func (s source) beside(suffix string, others ...string) (string, []byte, error) {
 	stem := strings.TrimSuffix(s.path, suffix)
+	if s.remote != nil {
+		data, err := s.remote(suffix, others...)
+		return stem, data, err
+	}
 	for _, o := range others {
 		path := stem + o
 		if info, err := os.Lstat(path); err != nil || !info.Mode().IsRegular() {
@@ -87,6 +94,9 @@ type piece struct {
 	// unproven says what is missing where the form carries no proof that the
 	// signature was logged; "" if the bundle is complete.
 	unproven string
+	// sound is set beside err for evidence that is well-formed and can never
+	// count: no artifact, whatever else is wrong with it.
+	sound bool
 }
 
 // inner is a document between signature and artifact: a Git object, or the

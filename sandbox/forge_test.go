@@ -158,6 +158,90 @@ func TestForgeGit(t *testing.T) {
 	}
 }
 
+// TestForgeReleases makes releases as people and jobs do, and downloads them.
+func TestForgeReleases(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s := startIn(t, dir, sandbox.Options{})
+	create(t, s.Forge(), "acme/widget")
+	head := commitFiles(t, s.Forge(), "acme/widget", "main", map[string]string{"README": "one\n"})
+	ask := func(method, address, token, body string) (int, string) {
+		t.Helper()
+		req, err := http.NewRequestWithContext(t.Context(), method, address, strings.NewReader(body))
+		check(t, err)
+		if token != "" {
+			req.Header.Set("Authorization", "Bearer "+token)
+		}
+		resp, err := (&http.Client{Transport: s.Transport()}).Do(req)
+		check(t, err)
+		defer resp.Body.Close()
+		data, err := io.ReadAll(resp.Body)
+		check(t, err)
+		return resp.StatusCode, string(data)
+	}
+	want := func(method, address, token, body string, code int) string {
+		t.Helper()
+		got, text := ask(method, address, token, body)
+		if got != code {
+			t.Errorf("%s %s: %d, want %d: %s", method, address, got, code, text)
+		}
+		return text
+	}
+	const (
+		api      = "https://api.github.com/repos/acme/widget/releases"
+		download = "https://github.com/acme/widget/releases/download/v1.2.3/"
+		write    = "sandbox-contents-write"
+	)
+	want("POST", api, "sandbox-contents-read", `{"tag_name":"v1.2.3","draft":true}`, 403)
+	var rel struct {
+		ID     int64
+		Draft  bool
+		Assets []struct{ Name, Digest string }
+	}
+	check(t, json.Unmarshal([]byte(want("POST", api, write, `{"tag_name":"v1.2.3","draft":true}`, 201)), &rel))
+	one := fmt.Sprintf("%s/%d", api, rel.ID)
+	uploads := strings.Replace(one, "api.", "uploads.", 1) + "/assets?name="
+	want("POST", uploads+"widget.tar.gz", write, "content", 201)
+	want("POST", uploads+"widget.tar.gz", write, "again", 422)
+	want("POST", uploads+"..%2Fwidget", write, "outside", 422)
+	// Nobody sees a draft.
+	want("GET", api+"/tags/v1.2.3", "", "", 404)
+	want("GET", download+"widget.tar.gz", "", "", 404)
+	want("PATCH", one, write, `{"draft":false}`, 200)
+	check(t, json.Unmarshal([]byte(want("GET", api+"/tags/v1.2.3", "", "", 200)), &rel))
+	if len(rel.Assets) != 1 || rel.Assets[0].Name != "widget.tar.gz" || rel.Draft || rel.Assets[0].Digest != "sha256:ed7002b439e9ac845f22357d822bac1444730fbdb6016d3ec9432297b9ec9f73" {
+		t.Errorf("%+v", rel)
+	}
+	if got := want("GET", download+"widget.tar.gz", "", "", 200); got != "content" {
+		t.Errorf("downloaded %q", got)
+	}
+	want("GET", download+"nothing", "", "", 404)
+	want("GET", "https://release-assets.githubusercontent.com/github-production-release-asset/1/1", "", "", 403)
+	if got := mustGit(t, ".", "ls-remote", s.Forge().CloneURL("acme/widget"), "refs/tags/v1.2.3"); !strings.HasPrefix(got, head) {
+		t.Errorf("publishing made the tag %q", got)
+	}
+	// The forge's own address has everything under one host, and a rename leads on.
+	check(t, s.Forge().Move("acme/widget", "acme/gadget"))
+	base := s.URL(sandbox.Forge)
+	if got := want("GET", base+"/acme/widget/releases/download/v1.2.3/widget.tar.gz", "", "", 200); got != "content" {
+		t.Errorf("downloaded %q", got)
+	}
+	want("GET", base+"/api/v1/repos/acme/gadget/releases/tags/v1.2.3", "", "", 200)
+	const attestations = "/repos/acme/gadget/attestations/sha256:00"
+	want("GET", "https://api.github.com"+attestations, "", "", 404)
+	check(t, s.Forge().Attest("acme/gadget", "sha256:00", []byte(`{"mediaType":"x"}`)))
+	if got := want("GET", "https://api.github.com"+attestations, "", "", 200); !strings.Contains(got, `{"mediaType":"x"}`) {
+		t.Error(got)
+	}
+	check(t, s.Close())
+	s = startIn(t, dir, sandbox.Options{})
+	if got := want("GET", "https://github.com/acme/gadget/releases/download/v1.2.3/widget.tar.gz", "", "", 200); got != "content" {
+		t.Errorf("after a restart %q", got)
+	}
+	check(t, s.Forge().Remove("acme/gadget", "v1.2.3", "widget.tar.gz"))
+	want("GET", "https://github.com/acme/gadget/releases/download/v1.2.3/widget.tar.gz", "", "", 404)
+}
+
 // TestWithheldStatement logs a statement and hides the ref that holds it.
 func TestWithheldStatement(t *testing.T) {
 	t.Parallel()

@@ -238,6 +238,11 @@ func TestEvents(t *testing.T) {
 		{"no YAML", map[string]string{"w": "on: [push\n"}, forge.Event{Name: "push", Ref: "refs/heads/main"}, want{err: "w.yml:"}},
 		{"needs no job", map[string]string{"w": "on: push\njobs:\n  j:\n" + job("    needs: k\n")}, forge.Event{Name: "push", Ref: "refs/heads/main"}, want{err: "which is no job"}},
 		{"a wrong expression", map[string]string{"w": "on: push\njobs:\n  j:\n" + job("    if: nothing.here == 1\n")}, forge.Event{Name: "push", Ref: "refs/heads/main"}, want{err: `there is no "nothing"`}},
+		{"a pull request", map[string]string{"README": "x", "feature:w": "on: pull_request\njobs:\n  j:\n" + job(write)}, forge.Event{Name: "pull_request", Ref: "refs/heads/feature"}, want{ran: true, token: true, as: self + "refs/pull/1/merge", ref: "refs/pull/1/merge"}},
+		{"a pull request starts no push", map[string]string{"README": "x", "feature:w": "on: push\njobs:\n  j:\n" + job(write)}, forge.Event{Name: "pull_request", Ref: "refs/heads/feature"}, want{}},
+		{"an input by default", map[string]string{"w": "on: push\njobs:\n  j:\n    uses: ./.github/workflows/local.yml\n", "local": "on: {workflow_call: {inputs: {place: {type: string, default: there}}}}\njobs:\n  inner:\n" + job("    environment: \"${{ inputs.place }}\"\n")}, forge.Event{Name: "push", Ref: "refs/heads/main"}, want{ran: true, as: "acme/app%d/.github/workflows/local.yml@refs/heads/main", ref: "refs/heads/main", env: "there"}},
+		{"an input that is missing", map[string]string{"w": "on: push\njobs:\n  j:\n    uses: ./.github/workflows/local.yml\n", "local": "on: {workflow_call: {inputs: {place: {type: string, required: true}}}}\njobs:\n  inner:\n" + job("")}, forge.Event{Name: "push", Ref: "refs/heads/main"}, want{err: "input place is required"}},
+		{"an input that is unknown", map[string]string{"w": "on: push\njobs:\n  j:\n    uses: ./.github/workflows/local.yml\n    with: {x: y}\n", "local": "on: workflow_call\njobs:\n  inner:\n" + job("")}, forge.Event{Name: "push", Ref: "refs/heads/main"}, want{err: "no input x"}},
 		{"paths that changed", map[string]string{"w": "on: {push: {paths: [\".github/**\"]}}\njobs:\n  j:\n" + job("")}, forge.Event{Name: "push", Ref: "refs/heads/main"}, want{ran: true, as: self + "refs/heads/main", ref: "refs/heads/main"}},
 		{"paths that did not", map[string]string{"w": "on: {push: {paths: [\".repopolicy/**\"]}}\njobs:\n  j:\n" + job("")}, forge.Event{Name: "push", Ref: "refs/heads/main"}, want{}},
 	} {
@@ -293,7 +298,7 @@ func TestEvents(t *testing.T) {
 		})
 	}
 	for _, e := range []forge.Event{
-		{Name: "pull_request", Repository: "acme/ci", Ref: "refs/heads/main"},
+		{Name: "issue_comment", Repository: "acme/ci", Ref: "refs/heads/main"},
 		{Name: "push", Repository: "acme/ci", Ref: "main"},
 		{Name: "push", Repository: "acme/ci", Ref: "refs/heads/none"},
 		{Name: "push", Repository: "acme/none", Ref: "refs/heads/main"},
@@ -346,5 +351,80 @@ jobs:
 	i := slices.IndexFunc(runs[0].Jobs, func(r forge.Result) bool { return r.Job == "unknown" })
 	if err := runs[0].Jobs[i].Err; err == nil || !strings.Contains(err.Error(), "does not have this action") {
 		t.Errorf("%v", err)
+	}
+}
+
+// TestComposite runs an action that is written in steps, from another repository
+// and from the job's own directory.
+func TestComposite(t *testing.T) {
+	t.Parallel()
+	s := start(t, sandbox.Options{})
+	f := s.Forge()
+	create(t, f, "acme/act")
+	const action = `name: greet
+inputs:
+  who: {required: true}
+  greeting: {default: "hello ${{ github.actor }} and"}
+outputs:
+  said: {value: "${{ steps.say.outputs.said }}"}
+runs:
+  using: composite
+  steps:
+    - id: say
+      shell: bash
+      run: |
+        test -z "${GREETING:-}" || exit 9
+        echo "said=$(cat "$GITHUB_ACTION_PATH/mark") $HOW $WHO" >> "$GITHUB_OUTPUT"
+        echo "## $WHO" >> "$GITHUB_STEP_SUMMARY"
+      env: {WHO: "${{ inputs.who }}", HOW: "${{ inputs.greeting }}"}
+    - if: steps.say.outputs.said == 'never'
+      shell: bash
+      run: exit 8
+`
+	commit := commitFiles(t, f, "acme/act", "main", map[string]string{
+		"action.yml": action, "mark": "1", "node/action.yml": "runs: {using: node20, main: x.js}\n", "bare/action.yml": "runs: {using: composite, steps: [{run: x}]}\n",
+		"round/action.yml": "runs: {using: composite, steps: [{uses: acme/act/round@main}]}\n",
+	})
+	for _, row := range []struct{ name, uses, with, want, err string }{
+		{name: "by commit", uses: "acme/act@" + commit, with: "with: {who: 'a$(touch x)'}", want: "1 hello acme and a$(touch x)"},
+		{name: "by branch, with an input", uses: "acme/act@main", with: "with: {who: b, greeting: moin}", want: "1 moin b"},
+		{name: "from the directory", uses: "./own", with: "with: {who: c}", want: "2 hello acme and c"},
+		{name: "without a required input", uses: "acme/act@main", err: "input who is required"},
+		{name: "with an unknown input", uses: "acme/act@main", with: "with: {who: d, x: y}", err: "no input x"},
+		{name: "at no ref", uses: "acme/act@v9", with: "with: {who: e}", err: "no such ref"},
+		{name: "without a version", uses: "acme/act", with: "with: {who: e}", err: "without a version"},
+		{name: "of no repository", uses: "acme/none@v1", with: "with: {who: e}", err: "none"},
+		{name: "of another kind", uses: "acme/act/node@main", err: "node20"},
+		{name: "without a shell", uses: "acme/act/bare@main", err: "names no shell"},
+		{name: "of itself", uses: "acme/act/round@main", err: "too deep"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			repo := "acme/" + strings.ReplaceAll(strings.ReplaceAll(row.name, ",", ""), " ", "-")
+			create(t, f, repo)
+			commitFiles(t, f, repo, "main", map[string]string{
+				"own/action.yml": action, "own/mark": "2",
+				".github/workflows/w.yml": "on: push\njobs:\n  j:\n    runs-on: ubuntu-latest\n    outputs: {said: '${{ steps.act.outputs.said }}'}\n    steps:\n      - uses: actions/checkout@v4\n      - {id: act, uses: '" + row.uses + "', " + row.with + "}\n",
+			})
+			var said, summary string
+			runs, err := f.Trigger(t.Context(), forge.Event{Name: "push", Repository: repo, Ref: "refs/heads/main", Actor: "acme"}, func(ctx context.Context, j *forge.Job) error {
+				err := j.Shell(ctx, t.Output(), nil, nil)
+				said, summary = j.Outputs["said"], j.Summary
+				return err
+			})
+			check(t, err)
+			var errs []error
+			for _, r := range runs {
+				errs = append(errs, r.Err)
+				for _, j := range r.Jobs {
+					errs = append(errs, j.Err)
+				}
+			}
+			switch err := errors.Join(errs...); {
+			case row.err != "" && (err == nil || !strings.Contains(err.Error(), row.err)):
+				t.Errorf("%v", err)
+			case row.err == "" && (err != nil || said != row.want || !strings.HasPrefix(summary, "## ")):
+				t.Errorf("%q, %q, %v", said, summary, err)
+			}
+		})
 	}
 }

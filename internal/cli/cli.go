@@ -42,7 +42,13 @@ type Env struct {
 	Step           func(step string) // called after each step of signing; nil but in tests
 	// Transport is what requests go through; nil for the default one.
 	Transport http.RoundTripper
-	Version   string // of the program; "" for what the toolchain recorded
+	// Timeout, if not 0, is how long a service has for an attempt to answer,
+	// so that a test need not wait for as long as people do.
+	Timeout time.Duration
+	// Command runs a command of the CI that prints an ID token; nil if none is to
+	// be run.
+	Command func(ctx context.Context, argv ...string) ([]byte, error)
+	Version string // of the program; "" for what the toolchain recorded
 }
 
 // OS returns the real machine.
@@ -58,6 +64,7 @@ func OS() Env {
 		StateDir:       stateDir,
 		SigningConfigs: publicSigningConfigs,
 		Stdin:          os.Stdin,
+		Command:        tokenCommand,
 	}
 }
 
@@ -164,7 +171,7 @@ func (a *app) report(err error) policy.Class {
 	}
 	var f *fault
 	if !errors.As(err, &f) {
-		f = usage(err)
+		f = unwritten(err)
 	}
 	info := f.reason.Info()
 	a.err.line("error: %s", f.msg)
@@ -211,6 +218,7 @@ func (a *app) command() *cobra.Command {
 	root.SetErr(a.err)
 	root.SuggestionsMinimumDistance = 2
 	root.AddCommand(a.verifyCommand(), a.explainCommand(), a.showCommand(), a.logCommand(), a.lockCommand(), a.initCommand(), a.editCommand(), a.renewCommand(), a.diffCommand(), a.signCommand(), a.bindCommand(), a.statusCommand(), a.checkCommand(), a.versionCommand())
+	root.AddCommand(a.authorizeCommand(), a.signReleaseCommand(), a.approveCommand())
 	root.AddCommand(a.exportCommand(), a.importCommand(), a.evidenceCommand())
 	return root
 }

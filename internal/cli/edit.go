@@ -121,7 +121,7 @@ func (a *app) edit(ctx context.Context, o *editOptions) error {
 		return err
 	}
 	if err := tree.replace(rekorbind.PolicyFile, text); err != nil {
-		return faultf(policy.Usage, "%s", err)
+		return unwritten(err)
 	}
 	name := fmt.Sprintf("%s, version ", rekorbind.PolicyFile)
 	a.out.text(string(diff.Diff(name+strconv.Itoa(old.Content().Version), old.Text(), name+strconv.Itoa(doc.Content().Version), text)))
@@ -192,11 +192,11 @@ func (a *app) editor(ctx context.Context, text []byte) ([]byte, error) {
 	}
 	dir, err := os.MkdirTemp("", "repopolicy-")
 	if err != nil {
-		return nil, faultf(policy.Usage, "%s", err)
+		return nil, unwritten(err)
 	}
 	path := filepath.Join(dir, "policy.toml")
 	if err := os.WriteFile(path, text, 0o600); err != nil {
-		return nil, faultf(policy.Usage, "%s", err)
+		return nil, unwritten(err)
 	}
 	for {
 		cmd := exec.CommandContext(ctx, fields[0], append(fields[1:], path)...)

@@ -4,11 +4,15 @@ package cli
 
 import (
 	"crypto/rand"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/repopolicy/repopolicy/policy"
 )
 
 // Where GitHub's runner takes a step's outputs and summary from. The environment
@@ -27,7 +31,7 @@ const (
 
 // github prints the report as workflow commands and, where the runner says
 // where, a job summary and the step's outputs.
-func (a *app) github(r *report) {
+func (a *app) github(r *report, more ...output) {
 	allowed := 0
 	for i := range r.Artifacts {
 		x := &r.Artifacts[i]
@@ -57,7 +61,7 @@ func (a *app) github(r *report) {
 		level = "notice"
 	}
 	a.annotate(level, position{}, "repopolicy", total)
-	outputs := append(verdictOutputs(r.Verdict, r.Exit),
+	outputs := append(append(more, verdictOutputs(r.Verdict, r.Exit)...),
 		output{"allowed", strconv.Itoa(allowed)}, output{"judged", strconv.Itoa(len(r.Artifacts))})
 	if p := r.Criteria.Policy; p != nil {
 		outputs = append(outputs, output{"policy-digest", p.Digest}, output{"policy-version", strconv.Itoa(p.Version)})
@@ -75,10 +79,26 @@ func (a *app) checkGitHub(c *checkDoc) {
 }
 
 // githubFault tells the runner about a run that ended before any verdict.
-func (a *app) githubFault(f *fault) {
+func (a *app) githubFault(f *fault, more ...output) {
 	class := f.reason.Class()
 	a.annotate("error", position{}, fmt.Sprintf("repopolicy: %s [%s]", class, f.reason), f.msg, f.hint)
-	a.writeRunnerFiles(verdictOutputs(class.String(), class.Exit()), "")
+	a.writeRunnerFiles(append(verdictOutputs(class.String(), class.Exit()), more...), "")
+}
+
+// githubBound tells the runner how bind ended; v is nil if nothing was to be bound.
+func (a *app) githubBound(v *draftVersion, err error) {
+	var f *fault
+	switch {
+	case errors.As(err, &f):
+		a.githubFault(f)
+		return
+	case err != nil || v == nil:
+		return
+	}
+	version := strconv.Itoa(v.doc.Content().Version)
+	a.annotate("notice", position{}, "repopolicy", "version "+version+" is bound")
+	a.writeRunnerFiles(append(verdictOutputs(policy.ClassOK.String(), policy.ClassOK.Exit()),
+		output{"policy-digest", v.doc.Digest().String()}, output{"policy-version", version}), "")
 }
 
 func verdictOutputs(verdict string, exit int) []output {
@@ -155,12 +175,18 @@ func (a *app) writeRunnerFiles(outputs []output, summary string) {
 }
 
 func appendFile(path, text string) error {
-	f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return err
 	}
-	// The line feed ends a line that somebody else left open.
-	_, err = f.WriteString("\n" + text)
+	// A line that somebody else left open is ended first.
+	if end, err := f.Seek(0, io.SeekEnd); err == nil && end > 0 {
+		var last [1]byte
+		if _, err := f.ReadAt(last[:], end-1); err != nil || last[0] != '\n' {
+			text = "\n" + text
+		}
+	}
+	_, err = f.WriteString(text)
 	if cerr := f.Close(); err == nil {
 		err = cerr
 	}

@@ -199,7 +199,7 @@ func TestRunnerFilesAppend(t *testing.T) {
 	a := &app{Env: Env{Getenv: os.Getenv}, out: &printer{w: &bytes.Buffer{}}}
 	a.writeRunnerFiles([]output{{"verdict", "OK"}}, "summary")
 	got, md := files()
-	if d := cmp.Diff(map[string]string{"mine": "1", "verdict": "OK"}, got); d != "" || md != "\nsummary" || a.out.err != nil {
+	if d := cmp.Diff(map[string]string{"mine": "1", "verdict": "OK"}, got); d != "" || md != "summary" || a.out.err != nil {
 		t.Errorf("%s %q %v", d, md, a.out.err)
 	}
 }

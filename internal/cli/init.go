@@ -3,14 +3,12 @@
 package cli
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"net/url"
 	"path"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -128,7 +126,7 @@ func (a *app) init(ctx context.Context, o *initOptions) error {
 	}
 	written, err := r.write()
 	if err != nil {
-		return faultf(policy.Usage, "%s", err)
+		return unwritten(err)
 	}
 	signed := false
 	if r.token != "" && r.fresh && !o.noSign {
@@ -359,135 +357,4 @@ func expiry(now time.Time, s string) (time.Time, error) {
 		return now.AddDate(0, 0, n), nil
 	}
 	return time.Time{}, fmt.Errorf("%q is not a time like 1y or 90d", s)
-}
-
-// write puts what is missing into the tree and reports whether anything was.
-func (r *initRun) write() (bool, error) {
-	written := false
-	create := func(name string, data []byte) error {
-		if r.tree.exists(name) {
-			r.err.line("%s is there already and stays", name)
-			return nil
-		}
-		if err := r.tree.create(name, data); err != nil {
-			return err
-		}
-		written = true
-		r.out.line("%s", name)
-		return nil
-	}
-	var workflow string
-	github := r.project.Repository.Host() == "github.com"
-	if github {
-		program, err := r.program()
-		if err != nil {
-			return false, err
-		}
-		if workflow, err = detect.Workflow(r.project.Repository, r.branch, program, r.o.publish); err != nil {
-			return false, err
-		}
-	}
-	// The attributes come first: a policy that Git may change is not left behind.
-	changed, err := r.attributes()
-	if err != nil {
-		return false, err
-	}
-	written = changed
-	if err := create(rekorbind.PolicyFile, r.policy); err != nil {
-		return false, err
-	}
-	if !github {
-		r.err.line("note: no workflow is written for %s: `repopolicy bind` is for its pipeline to run", r.project.Repository.Host())
-		return written, nil
-	}
-	return written, create(detect.BindWorkflow, []byte(workflow))
-}
-
-// attributes adds the line to .gitattributes that keeps Git from changing the
-// bytes that are signed.
-func (r *initRun) attributes() (bool, error) {
-	const name = ".gitattributes"
-	line := []byte(detect.Attributes)
-	data, err := r.tree.read(name, maxSuggestion)
-	if err != nil {
-		return false, err
-	}
-	if slices.ContainsFunc(bytes.Split(data, []byte("\n")), func(l []byte) bool { return bytes.Equal(bytes.TrimSpace(l), line) }) {
-		return false, nil
-	}
-	write := r.tree.create
-	if data != nil {
-		write = r.tree.replace
-		if len(data) > 0 && data[len(data)-1] != '\n' {
-			data = append(data, '\n')
-		}
-	}
-	if err := write(name, append(append(data, line...), '\n')); err != nil {
-		return false, err
-	}
-	r.out.line("%s", name)
-	return true, nil
-}
-
-// program returns the package of this program for the workflow, at this version.
-func (r *initRun) program() (string, error) {
-	if r.o.program.set {
-		if _, version, ok := strings.Cut(r.o.program.value, "@"); !ok || version == "" || version == "latest" {
-			return "", errors.New("--program: name an exact version after @: what may bind the repository must not change by itself")
-		}
-		return r.o.program.value, nil
-	}
-	v := r.Version
-	if v == "" {
-		v = version()
-	}
-	v, _, _ = strings.Cut(v, "+")
-	if !strings.HasPrefix(v, "v") {
-		return "", errors.New("this build has no version that the workflow could run; name one with --program " + policy.Name + "/cmd/repopolicy@VERSION")
-	}
-	return policy.Name + "/cmd/repopolicy@" + v, nil
-}
-
-// next prints what is left to do.
-func (r *initRun) next(signed bool) {
-	say := func(format string, args ...any) { r.err.line(format, args...) }
-	doc, err := policy.Parse(r.policy)
-	if err != nil {
-		return
-	}
-	c := doc.Content()
-	say("next:")
-	say("  repopolicy check")
-	say("  git add .gitattributes .repopolicy .github/workflows/repopolicy.yml")
-	say("  git commit -m 'add a release policy'")
-	if !signed && !c.Maintainers.Repository {
-		say("  repopolicy sign")
-		say("  git add .repopolicy && git commit -m 'sign the release policy'")
-	}
-	say("  git push")
-	if c.Repository.Host() != "github.com" {
-		return
-	}
-	repo := c.Repository.Path()
-	var environments []string
-	for _, rule := range c.Rules {
-		if w := rule.Workflow; w != nil && w.Environment != "" && !slices.Contains(environments, w.Environment) {
-			environments = append(environments, w.Environment)
-		}
-	}
-	say("settings of the forge that the policy leans on, to paste once:")
-	for _, env := range environments {
-		at := fmt.Sprintf("repos/%s/environments/%s", repo, url.PathEscape(env))
-		say("  gh api -X PUT %s -F 'deployment_branch_policy[protected_branches]=false' -F 'deployment_branch_policy[custom_branch_policies]=true'", at)
-		for i := range c.Rules {
-			rule := &c.Rules[i]
-			if rule.Workflow == nil || rule.Workflow.Environment != env {
-				continue
-			}
-			for _, pattern := range rule.Tags.Patterns() {
-				say("  gh api -X POST %s/deployment-branch-policies -f %s -f type=tag", at, "'name="+strings.ReplaceAll(pattern.String(), "'", `'\''`)+"'")
-			}
-		}
-	}
-	say("  gh api -X PUT repos/%s/branches/%s/protection -F required_pull_request_reviews=null -F enforce_admins=true -F required_status_checks=null -F restrictions=null", repo, url.PathEscape(r.branch))
 }

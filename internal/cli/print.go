@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"path/filepath"
 	"strings"
 	"sync"
 	"unicode"
@@ -95,15 +96,35 @@ func escape(s string) string {
 
 // json prints v as one indented document of ASCII.
 func (p *printer) json(v any) error {
+	doc, err := document(v)
+	if err == nil {
+		p.raw(doc)
+	}
+	return err
+}
+
+func document(v any) (string, error) {
 	var buf bytes.Buffer
 	enc := json.NewEncoder(&buf)
 	enc.SetEscapeHTML(false)
 	enc.SetIndent("", "  ")
-	if err := enc.Encode(v); err != nil {
-		return err
+	err := enc.Encode(v)
+	return asciiJSON(buf.Bytes()), err
+}
+
+// writeReport writes a document into a file, in one step. What cannot be written
+// counts like standard output that cannot: the verdict was not given.
+func (a *app) writeReport(file string, v any) {
+	doc, err := document(v)
+	if err == nil {
+		var w *worktree
+		if w, err = openWorktree(filepath.Dir(file)); err == nil {
+			err = w.replace(filepath.Base(file), []byte(doc))
+		}
 	}
-	p.raw(asciiJSON(buf.Bytes()))
-	return nil
+	if err != nil && a.out.err == nil {
+		a.out.err = err
+	}
 }
 
 // asciiJSON replaces every character beyond ASCII in a JSON document, where it

@@ -208,12 +208,7 @@ func newEvidenceReport(ev *release.Evidence) *evidenceReport {
 	id := ev.Signer
 	out := &evidenceReport{
 		Path: ev.Path, Form: ev.Form, Item: ev.Item, Via: ev.Via, Verified: ev.Verified != nil, Predicate: ev.Predicate, MediaType: ev.MediaType,
-		Signer: signerReport{
-			Kind: id.Kind, Identity: id.Value, Issuer: id.Issuer, Subject: id.TokenSubject,
-			Repository: id.SourceRepositoryURI, RepoID: id.SourceRepositoryID, OwnerID: id.SourceRepositoryOwnerID,
-			Ref: id.Ref(), Commit: id.Commit(), Config: id.BuildConfigURI, Trigger: id.Trigger(), Runner: id.RunnerEnvironment,
-			Environment: id.DeploymentEnvironment, Run: id.RunInvocationURI,
-		},
+		Signer: newSignerReport(id),
 	}
 	if v := ev.Verified; v != nil {
 		out.Root = v.Root
@@ -225,6 +220,15 @@ func newEvidenceReport(ev *release.Evidence) *evidenceReport {
 		}
 	}
 	return out
+}
+
+func newSignerReport(id policy.Identity) signerReport {
+	return signerReport{
+		Kind: id.Kind, Identity: id.Value, Issuer: id.Issuer, Subject: id.TokenSubject,
+		Repository: id.SourceRepositoryURI, RepoID: id.SourceRepositoryID, OwnerID: id.SourceRepositoryOwnerID,
+		Ref: id.Ref(), Commit: id.Commit(), Config: id.BuildConfigURI, Trigger: id.Trigger(), Runner: id.RunnerEnvironment,
+		Environment: id.DeploymentEnvironment, Run: id.RunInvocationURI,
+	}
 }
 
 func newEntryReport(e sigstore.LogEntry) entryReport {

@@ -78,6 +78,15 @@ func (a *app) find(ctx context.Context, o *repoOptions) (*found, error) {
 	if err := out.readDemand(o); err != nil {
 		return nil, err
 	}
+	var l *lock
+	if o.lock.set {
+		if l, err = readLock(o.lock.value); err != nil {
+			return nil, err
+		}
+		if l.Repository != repo.String() {
+			return nil, faultf(policy.Usage, "--lock: %s is about %s", o.lock.value, l.Repository)
+		}
+	}
 	o.scan = o.scan || o.witnesses.set
 	if out.root, err = a.oneRoot(ctx, o); err != nil {
 		return nil, err
@@ -101,14 +110,7 @@ func (a *app) find(ctx context.Context, o *repoOptions) (*found, error) {
 	if out.snapshot.Default != "" {
 		r.DefaultRefs = []string{out.snapshot.Default}
 	}
-	if o.lock.set {
-		l, err := readLock(o.lock.value)
-		if err != nil {
-			return nil, err
-		}
-		if l.Repository != repo.String() {
-			return nil, faultf(policy.Usage, "--lock: %s is about %s", o.lock.value, l.Repository)
-		}
+	if l != nil {
 		r.Pin, r.Keeper = l.Chain[0], l
 	}
 	if out.res, err = r.Resolve(ctx, repo, files); err != nil {
@@ -202,6 +204,11 @@ func (a *app) snapshot(ctx context.Context, o *repoOptions, repo policy.Locator)
 	if o.offline {
 		return nil, &fault{reason: policy.Usage, msg: "--offline: the repository cannot be fetched", hint: "name a clone of it with --git DIR"}
 	}
+	if a.Timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, a.Timeout)
+		defer cancel()
+	}
 	s, err := git.Fetch(ctx, repo.String(), userAgent(), a.Transport, []string{"refs/heads/" + rekorbind.BindingBranch}, rekorbind.Dir, rekorbind.IsSignatureName)
 	if err != nil {
 		return nil, gitFault(err)
@@ -284,6 +291,9 @@ func (a *app) lookups(o *repoOptions, root *sigstore.Root, state *rekorbind.Stat
 		client, err := web.New(l.URL, a.Transport, userAgent())
 		if err != nil {
 			return nil, err
+		}
+		if a.Timeout > 0 {
+			client.SetTimeout(a.Timeout)
 		}
 		scan.Clients[l.ID] = client // the id does not always tell the generation
 		if l.Generation == 1 {

@@ -127,6 +127,9 @@ func (a *app) describe(f *found) {
 	p := f.summary()
 	a.err.line("%s, version %d, expires %s", p.Repository, p.Version, p.Expires.Format(time.DateOnly))
 	a.howFound(p)
+	for _, n := range f.res.Chain.Remarks() {
+		a.err.line("  note       %s", n.Text)
+	}
 }
 
 func (a *app) howFound(p *policySummary) {

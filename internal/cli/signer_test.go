@@ -120,7 +120,7 @@ func TestSigner(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		sig, err := s.Sign(t.Context(), []byte("message"))
+		sig, err := s.Sign(t.Context(), sha256.Sum256([]byte("message")))
 		sum := sha256.Sum256([]byte("message"))
 		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) || err == nil && !ecdsa.VerifyASN1(&key.PublicKey, sum[:], sig) {
 			t.Errorf("%s: %v", how, err)

@@ -43,7 +43,9 @@ type signOptions struct {
 	device  bool
 	yes     bool
 	publish bool
+	ifReady bool
 	output  typed
+	version *draftVersion // of the last commit, once it is read
 	// withoutV1 leaves out Rekor v1, for good: see docs/maintainer.md.
 	withoutV1 bool
 	signer    signerFlags
@@ -153,7 +155,7 @@ func (v *draftVersion) previous(text []byte) (string, error) {
 		return "", nil
 	case reason == policy.NoBinding:
 		return "", faultf(policy.NoBinding, "the policy is version %d, and nothing of this repository is bound yet", n)
-	case reason == policy.Undisclosed && n == 1 && len(versions) == 0 && v.begun(text):
+	case n == 1 && len(versions) == 0 && v.awaited(text):
 		return "", nil
 	case reason != "" && !(reason == policy.Undisclosed && len(versions) >= n-1 && n > 1):
 		f := faultf(reason, "%s: %s", v.repo, reason.Info().Text)
@@ -171,11 +173,11 @@ func (v *draftVersion) previous(text []byte) (string, error) {
 	return "", &fault{reason: policy.Usage, msg: fmt.Sprintf("the policy is version %d, version %d is in force", n, len(versions)), hint: fmt.Sprintf("write version = %d", len(versions)+1)}
 }
 
-// begun reports whether a first version is in the log already, by a run that did
-// not hand over what it made.
-func (v *draftVersion) begun(text []byte) bool {
-	statement, err := rekorbind.Encode(text, "")
-	return err == nil && v.res.Bound(statement)
+// awaited reports whether a run that bound the policy as the first version was
+// interrupted, and all that is undecided is how far it came.
+func (v *draftVersion) awaited(text []byte) bool {
+	first, err := rekorbind.Encode(text, "")
+	return err == nil && v.res.Chain.Awaits(policy.Sum(first))
 }
 
 // signatures says who signed the statement, who has not, and how many signatures
@@ -235,17 +237,6 @@ func (a *app) services(ctx context.Context, o *signOptions) (sigstore.Services, 
 		s.RekorV1 = ""
 	}
 	return s, nil
-}
-
-// ambient returns the token that the environment offers.
-func (a *app) ambient(ctx context.Context, audience string) (string, error) {
-	if a.Getenv == nil {
-		return "", oidc.ErrNoToken
-	}
-	get := func(ctx context.Context, address, bearer string) ([]byte, error) {
-		return web.GetAuthorized(ctx, address, bearer, a.Transport, userAgent(), maxTokenReply)
-	}
-	return oidc.Ambient(ctx, a.Getenv, get, audience, a.Now())
 }
 
 // personal returns the token of a person: the ambient one, or by signing in.
@@ -325,7 +316,7 @@ func (a *app) write(ctx context.Context, o *signOptions, v *draftVersion, s sigs
 			return faultf(policy.TrustRootInvalid, "signing config: %s", err)
 		}
 	}
-	w := &rekorbind.Writer{Root: v.root, Client: &sigstore.Client{Services: s, Transport: a.Transport}, Journal: state, Index: index, Now: a.Now, Step: func(step string) {
+	w := &rekorbind.Writer{Root: v.root, Client: &sigstore.Client{Services: s, Transport: a.Transport, Timeout: a.Timeout}, Journal: state, Index: index, Now: a.Now, Step: func(step string) {
 		a.err.line("done: %s", map[string]string{rekorbind.StepFound: "found the signature of an earlier run in " + s.RekorV1, rekorbind.StepDraft: "signed", rekorbind.StepV1: "logged in " + s.RekorV1, rekorbind.StepV2: "logged in " + s.RekorV2}[step])
 		if a.Step != nil {
 			a.Step(step)
@@ -346,10 +337,10 @@ func (a *app) write(ctx context.Context, o *signOptions, v *draftVersion, s sigs
 	for _, x := range files {
 		path := filepath.Join(dir, filepath.FromSlash(x.Name))
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			return faultf(policy.Usage, "%s", err)
+			return unwritten(err)
 		}
 		if err := maybe.WriteFile(path, x.Data, 0o644); err != nil {
-			return faultf(policy.Usage, "%s", err)
+			return unwritten(err)
 		}
 		a.out.line("%s", path)
 	}
@@ -473,6 +464,7 @@ func (v *draftVersion) headNames(id policy.Identity) bool {
 
 func (a *app) bindCommand() *cobra.Command {
 	o := &signOptions{}
+	form := &format{allowed: []string{"text", "github"}}
 	cmd := &cobra.Command{
 		Use:   "bind",
 		Short: "bind the committed policy to the repository, as its own workflow",
@@ -484,10 +476,18 @@ workflow or event that proves nothing, and for a private repository, whose name
 would become public, unless --publish-name is given.`,
 		Example: "  repopolicy bind --output bound",
 		Args:    cobra.NoArgs,
-		RunE:    func(cmd *cobra.Command, _ []string) error { return a.bind(cmd.Context(), o) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			err := a.bind(cmd.Context(), o)
+			if form.value == "github" {
+				a.githubBound(o.version, err)
+			}
+			return err
+		},
 	}
 	o.signFlags(cmd)
+	cmd.Flags().Var(form, "format", "form of the output")
 	cmd.Flags().BoolVar(&o.publish, "publish-name", false, "publish the name of a private repository")
+	cmd.Flags().BoolVar(&o.ifReady, "if-ready", false, "do nothing, and succeed, while signatures are missing")
 	o.withoutFlag(cmd)
 	return cmd
 }
@@ -497,6 +497,7 @@ func (a *app) bind(ctx context.Context, o *signOptions) error {
 	if err != nil {
 		return err
 	}
+	o.version = v
 	if vs := v.res.Chain.Versions(); len(vs) > 0 && vs[len(vs)-1].Statement == policy.Sum(v.statement) && v.res.Chain.Reason() == "" {
 		a.err.line("version %d is bound already", vs[len(vs)-1].Number)
 		return nil
@@ -504,6 +505,11 @@ func (a *app) bind(ctx context.Context, o *signOptions) error {
 	_, missing, need, err := v.signatures()
 	if err != nil {
 		return faultf(policy.BelowThreshold, "version %d: %s", v.doc.Content().Version, err)
+	}
+	if need > 0 && o.ifReady {
+		a.err.line("version %d needs %d more %s of %s; nothing is bound", v.doc.Content().Version, need, plural(need, "signature"), strings.Join(missing, ", "))
+		o.version = nil
+		return nil
 	}
 	if need > 0 {
 		return &fault{reason: policy.BelowThreshold, msg: fmt.Sprintf("version %d needs %d more %s of %s", v.doc.Content().Version, need, plural(need, "signature"), strings.Join(missing, ", ")), hint: "they run `repopolicy sign`, commit and push"}
@@ -524,7 +530,7 @@ func (a *app) bind(ctx context.Context, o *signOptions) error {
 		return &fault{reason: policy.Private, msg: fmt.Sprintf("the repository is %s, and its name would become public", claims.Visibility), hint: "say --publish-name if that is meant"}
 	}
 	var forges *rekorbind.Forges
-	return a.write(ctx, o, v, s, rekorbind.Request{
+	return a.write(ctx, o, v, s, rekorbind.Request{Signature: rekorbind.Signature{
 		Who:   claims.Subject + " " + claims.Issuer,
 		Token: func(context.Context) (string, error) { return token, nil },
 		// Whatever run of this repository it was, it spoke for it.
@@ -541,7 +547,7 @@ func (a *app) bind(ctx context.Context, o *signOptions) error {
 			}
 			return nil
 		},
-	})
+	}})
 }
 
 // wasNamed reports whether the version in force is about that repository: a

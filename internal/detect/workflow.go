@@ -19,6 +19,13 @@ const MaxWorkflowBytes = 1 << 20
 // releases.
 const BindWorkflow = ".github/workflows/repopolicy.yml"
 
+// On GitLab the pipeline's configuration speaks for the project, and includes the
+// jobs that bind.
+const (
+	GitLabConfig = ".gitlab-ci.yml"
+	GitLabBind   = ".repopolicy/gitlab-ci.yml"
+)
+
 // tagTriggers are events whose run can be about a tag, in the order in which
 // they are proposed.
 var tagTriggers = []string{"push", "release", "workflow_dispatch", "create", "deployment"}

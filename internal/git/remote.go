@@ -46,7 +46,12 @@ type Snapshot struct {
 
 	store store
 	refs  map[string]ID
+	tags  map[string]ID // commit or other object that each tag leads to; nil if not known
 }
+
+// Tag returns what a tag of the server leads to, through tag objects, and ""
+// if there is no such tag. False means that the tags are not known.
+func (s *Snapshot) Tag(name string) (ID, bool) { return s.tags[name], s.tags != nil }
 
 // Ref returns what a ref names; the error wraps [ErrNotFound] if there is none.
 func (s *Snapshot) Ref(name string) (ID, error) {
@@ -184,7 +189,17 @@ func (f *fetcher) fetch(ctx context.Context, refs []string, dir string, match fu
 	if err != nil {
 		return nil, err
 	}
-	s := &Snapshot{store: (*memoryStore)(f.store), refs: map[string]ID{}, MovedTo: f.moved}
+	s := &Snapshot{store: (*memoryStore)(f.store), refs: map[string]ID{}, tags: map[string]ID{}, MovedTo: f.moved}
+	for name, h := range adv.References {
+		if tag, ok := strings.CutPrefix(name, "refs/tags/"); ok {
+			s.tags[tag] = ID(h.String())
+		}
+	}
+	for name, h := range adv.Peeled {
+		if tag, ok := strings.CutPrefix(name, "refs/tags/"); ok {
+			s.tags[tag] = ID(h.String())
+		}
+	}
 	for _, sym := range adv.Capabilities.Get(capability.SymRef) {
 		if target, ok := strings.CutPrefix(sym, "HEAD:"); ok {
 			s.Default = target

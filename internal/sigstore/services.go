@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/go-openapi/runtime"
 	httptransport "github.com/go-openapi/runtime/client"
@@ -21,6 +22,7 @@ import (
 	protorekor "github.com/sigstore/protobuf-specs/gen/pb-go/rekor/v1"
 	rekortiles "github.com/sigstore/rekor-tiles/v2/pkg/generated/protobuf"
 	"github.com/sigstore/rekor/pkg/generated/client"
+	"github.com/sigstore/rekor/pkg/generated/client/entries"
 	"github.com/sigstore/rekor/pkg/util"
 	"github.com/sigstore/sigstore-go/pkg/sign"
 	tessera "github.com/transparency-dev/tessera/client"
@@ -29,7 +31,7 @@ import (
 
 // rekorV1Client is what sign.Rekor asks Rekor v1 with: rekor's own client, but
 // through our transport.
-func rekorV1Client(base string, transport http.RoundTripper) (sign.RekorClient, error) {
+func rekorV1Client(ctx context.Context, base string, transport http.RoundTripper, timeout time.Duration) (sign.RekorClient, error) {
 	u, err := url.Parse(base)
 	if err != nil {
 		return nil, err
@@ -37,12 +39,44 @@ func rekorV1Client(base string, transport http.RoundTripper) (sign.RekorClient, 
 	if u.Path == "" {
 		u.Path = client.DefaultBasePath
 	}
-	rt := httptransport.NewWithClient(u.Host, u.Path, []string{u.Scheme}, &http.Client{Transport: transport, Timeout: serviceTimeout})
+	rt := httptransport.NewWithClient(u.Host, u.Path, []string{u.Scheme}, &http.Client{Transport: transport, Timeout: timeout})
 	rt.Consumers["application/json"] = runtime.JSONConsumer()
 	rt.Producers["application/json"] = runtime.JSONProducer()
 	registry := strfmt.NewFormats()
 	registry.Add("signedCheckpoint", &util.SignedNote{}, util.SignedCheckpointValidator)
-	return client.New(rt, registry).Entries, nil
+	return patientV1{client.New(rt, registry).Entries, ctx, timeout}, nil
+}
+
+// integrationPoll is between two questions for an entry that waits.
+const integrationPoll = 500 * time.Millisecond
+
+// patientV1 waits for an entry of which Rekor v1 says that it has it: until it is
+// integrated, which takes seconds, the log answers that there is none.
+type patientV1 struct {
+	sign.RekorClient
+	ctx     context.Context // of the one entry that is logged
+	timeout time.Duration
+}
+
+// GetLogEntryByUUID implements sign.RekorClient. After the timeout it returns
+// the log's answer.
+func (p patientV1) GetLogEntryByUUID(params *entries.GetLogEntryByUUIDParams, opts ...entries.ClientOption) (*entries.GetLogEntryByUUIDOK, error) {
+	ctx, cancel := context.WithTimeout(p.ctx, p.timeout)
+	defer cancel()
+	tick := time.NewTicker(integrationPoll)
+	defer tick.Stop()
+	for {
+		resp, err := p.RekorClient.GetLogEntryByUUID(params, opts...)
+		var none *entries.GetLogEntryByUUIDNotFound
+		if !errors.As(err, &none) {
+			return resp, err
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return resp, err
+		}
+	}
 }
 
 // rekorV2 is what sign.Rekor asks Rekor v2 with. Unlike the library's client it

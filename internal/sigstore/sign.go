@@ -78,13 +78,27 @@ func ParseSigningConfigs(at time.Time, configs ...[]byte) (Services, error) {
 	return out, nil
 }
 
-// Signer makes signatures: with a fresh key and a certificate for a token, or
-// with a key of its own.
+// Signer makes signatures with one key.
 type Signer interface {
-	// Sign returns the signature over the SHA-256 of msg.
-	Sign(ctx context.Context, msg []byte) ([]byte, error)
+	// Sign returns the signature over a SHA-256 digest.
+	Sign(ctx context.Context, digest [sha256.Size]byte) ([]byte, error)
 	// Public returns the key.
 	Public() crypto.PublicKey
+}
+
+// Content is what is signed: the payload of an in-toto envelope, or the digest of
+// a file, which is never held in memory.
+type Content struct {
+	Statement []byte
+	SHA256    [sha256.Size]byte // of the file, if there is no statement
+}
+
+// digest returns what the signature is over.
+func (c Content) digest() [sha256.Size]byte {
+	if c.Statement == nil {
+		return c.SHA256
+	}
+	return sha256.Sum256(dsse.PAE(payloadInToto, c.Statement))
 }
 
 // Draft is a signature with its certificate and time stamp that is not logged
@@ -101,15 +115,21 @@ func ParseDraft(data []byte) (*Draft, error) {
 	if err := protojson.Unmarshal(data, pb); err != nil {
 		return nil, refuse(policy.BundleInvalid, "not a draft: %s", cleanProto(err))
 	}
-	if len(pb.GetDsseEnvelope().GetSignatures()) != 1 || pb.GetVerificationMaterial() == nil {
-		return nil, refuse(policy.BundleInvalid, "a draft has an envelope with one signature")
+	m := pb.GetMessageSignature()
+	if len(pb.GetDsseEnvelope().GetSignatures()) != 1 && len(m.GetMessageDigest().GetDigest()) != sha256.Size || pb.GetVerificationMaterial() == nil {
+		return nil, refuse(policy.BundleInvalid, "a draft has an envelope or digest with one signature")
 	}
 	pb.VerificationMaterial.TlogEntries = nil
 	return &Draft{pb}, nil
 }
 
-// Payload returns what is signed.
-func (d *Draft) Payload() []byte { return d.pb.GetDsseEnvelope().GetPayload() }
+// Content returns what is signed.
+func (d *Draft) Content() Content {
+	if m := d.pb.GetMessageSignature(); m != nil {
+		return Content{SHA256: [sha256.Size]byte(m.GetMessageDigest().GetDigest())}
+	}
+	return Content{Statement: d.pb.GetDsseEnvelope().GetPayload()}
+}
 
 // Signer returns the DER of the certificate or, without one, of the key.
 func (d *Draft) Signer() []byte {
@@ -136,44 +156,54 @@ func (d *Draft) Certificate() (*x509.Certificate, error) {
 type Client struct {
 	Services  Services
 	Transport http.RoundTripper // nil for the default one
+	Timeout   time.Duration     // of a request; 0 for 30 seconds
 }
 
-// Draft signs the payload as an in-toto envelope. With a token the key is fresh,
-// and Fulcio certifies it; else key signs. A time stamp is added where the
-// instance has an authority.
-func (c *Client) Draft(ctx context.Context, payload []byte, token string, key Signer) (*Draft, error) {
+func (c *Client) timeout() time.Duration {
+	if c.Timeout > 0 {
+		return c.Timeout
+	}
+	return serviceTimeout
+}
+
+// Draft signs the content. With a token the key is fresh, and Fulcio certifies it;
+// else key signs. A time stamp is added where the instance has an authority.
+func (c *Client) Draft(ctx context.Context, content Content, token string, key Signer) (*Draft, error) {
 	pb := &protobundle.Bundle{
 		MediaType:            "application/vnd.dev.sigstore.bundle.v0.3+json",
 		VerificationMaterial: &protobundle.VerificationMaterial{},
 	}
-	var sig []byte
-	pae := dsse.PAE(payloadInToto, payload)
 	if token != "" {
-		pair, err := sign.NewEphemeralKeypair(nil)
+		fresh, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 		if err != nil {
 			return nil, err
 		}
-		ca := sign.NewFulcio(&sign.FulcioOptions{BaseURL: c.Services.Fulcio, Timeout: serviceTimeout, Retries: serviceRetries, Transport: c.transport(c.Services.Fulcio)})
-		der, err := ca.GetCertificate(ctx, pair, &sign.CertificateProviderOptions{IDToken: token})
+		key = &localSigner{fresh}
+		ca := sign.NewFulcio(&sign.FulcioOptions{BaseURL: c.Services.Fulcio, Timeout: c.timeout(), Retries: serviceRetries, Transport: c.transport(c.Services.Fulcio)})
+		der, err := ca.GetCertificate(ctx, keypair{fresh}, &sign.CertificateProviderOptions{IDToken: token})
 		if err != nil {
 			return nil, fmt.Errorf("certificate: %w", err)
 		}
-		if sig, _, err = pair.SignData(ctx, pae); err != nil {
-			return nil, err
-		}
 		pb.VerificationMaterial.Content = &protobundle.VerificationMaterial_Certificate{Certificate: &protocommon.X509Certificate{RawBytes: der}}
 	} else {
-		var err error
-		if sig, err = key.Sign(ctx, pae); err != nil {
-			return nil, fmt.Errorf("signing: %w", err)
-		}
 		hint, err := hintOf(key.Public())
 		if err != nil {
 			return nil, err
 		}
 		pb.VerificationMaterial.Content = &protobundle.VerificationMaterial_PublicKey{PublicKey: &protocommon.PublicKeyIdentifier{Hint: hint}}
 	}
-	pb.Content = &protobundle.Bundle_DsseEnvelope{DsseEnvelope: &protodsse.Envelope{Payload: payload, PayloadType: payloadInToto, Signatures: []*protodsse.Signature{{Sig: sig}}}}
+	digest := content.digest()
+	sig, err := key.Sign(ctx, digest)
+	if err != nil {
+		return nil, fmt.Errorf("signing: %w", err)
+	}
+	if content.Statement != nil {
+		pb.Content = &protobundle.Bundle_DsseEnvelope{DsseEnvelope: &protodsse.Envelope{Payload: content.Statement, PayloadType: payloadInToto, Signatures: []*protodsse.Signature{{Sig: sig}}}}
+	} else {
+		pb.Content = &protobundle.Bundle_MessageSignature{MessageSignature: &protocommon.MessageSignature{
+			MessageDigest: &protocommon.HashOutput{Algorithm: protocommon.HashAlgorithm_SHA2_256, Digest: digest[:]}, Signature: sig,
+		}}
+	}
 	d := &Draft{pb}
 	return d, c.Stamp(ctx, d)
 }
@@ -206,11 +236,11 @@ func (c *Client) Log(ctx context.Context, r *Root, d *Draft, generation int, now
 	if base == "" {
 		return nil, fmt.Errorf("the instance has no Rekor v%d", generation)
 	}
-	opts := &sign.RekorOptions{BaseURL: base, Timeout: serviceTimeout, Version: uint32(generation)}
+	opts := &sign.RekorOptions{BaseURL: base, Timeout: c.timeout(), Version: uint32(generation)}
 	if generation == 2 {
-		w := &rekorV2{base: base, http: &http.Client{Transport: c.transport(base), Timeout: serviceTimeout}, root: r}
+		w := &rekorV2{base: base, http: &http.Client{Transport: c.transport(base), Timeout: c.timeout()}, root: r}
 		opts.ClientV2 = w
-	} else if opts.Client, err = rekorV1Client(base, c.transport(base)); err != nil {
+	} else if opts.Client, err = rekorV1Client(ctx, base, c.transport(base), c.timeout()); err != nil {
 		return nil, err
 	}
 	if err := sign.NewRekor(opts).GetTransparencyLogEntry(ctx, verifier, pb); err != nil {
@@ -235,7 +265,11 @@ func selfCheck(r *Root, data []byte, d *Draft) error {
 			return err
 		}
 	}
-	_, err = b.Verify(r, b.statement.Subjects[0].Digests[0], key, Options{})
+	digest, message := b.Message()
+	if !message {
+		digest = b.statement.Subjects[0].Digests[0]
+	}
+	_, err = b.Verify(r, digest, key, Options{})
 	return err
 }
 
@@ -298,14 +332,41 @@ func ParsePrivateKey(data []byte) (Signer, error) {
 	return &localSigner{ec}, nil
 }
 
-// Sign signs the SHA-256 of msg.
-func (s *localSigner) Sign(_ context.Context, msg []byte) ([]byte, error) {
-	sum := sha256.Sum256(msg)
-	return ecdsa.SignASN1(rand.Reader, s.key, sum[:])
+// Sign signs the digest.
+func (s *localSigner) Sign(_ context.Context, digest [sha256.Size]byte) ([]byte, error) {
+	return ecdsa.SignASN1(rand.Reader, s.key, digest[:])
 }
 
 // Public returns the public key.
 func (s *localSigner) Public() crypto.PublicKey { return s.key.Public() }
+
+// keypair is a fresh key as the client of Fulcio wants it: the library's own would
+// sign whole files only, in memory.
+type keypair struct{ key *ecdsa.PrivateKey }
+
+func (k keypair) GetHashAlgorithm() protocommon.HashAlgorithm {
+	return protocommon.HashAlgorithm_SHA2_256
+}
+
+func (k keypair) GetSigningAlgorithm() protocommon.PublicKeyDetails {
+	return protocommon.PublicKeyDetails_PKIX_ECDSA_P256_SHA_256
+}
+
+func (k keypair) GetHint() []byte                { return nil }
+func (k keypair) GetKeyAlgorithm() string        { return "ECDSA" }
+func (k keypair) GetPublicKey() crypto.PublicKey { return k.key.Public() }
+
+func (k keypair) GetPublicKeyPem() (string, error) {
+	der, err := x509.MarshalPKIXPublicKey(k.key.Public())
+	return string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})), err
+}
+
+// SignData signs the proof of possession; see [sign.Keypair].
+func (k keypair) SignData(_ context.Context, data []byte) (sig, digest []byte, err error) {
+	sum := sha256.Sum256(data)
+	sig, err = ecdsa.SignASN1(rand.Reader, k.key, sum[:])
+	return sig, sum[:], err
+}
 
 // KeyOf returns the hex SHA-256 of the signer's DER SubjectPublicKeyInfo.
 func KeyOf(s Signer) (string, error) {
@@ -339,13 +400,12 @@ func NewSigner(public []byte, sign func(ctx context.Context, digest []byte) ([]b
 }
 
 // Sign implements [Signer].
-func (s *remoteSigner) Sign(ctx context.Context, msg []byte) ([]byte, error) {
-	sum := sha256.Sum256(msg)
-	sig, err := s.sign(ctx, sum[:])
+func (s *remoteSigner) Sign(ctx context.Context, digest [sha256.Size]byte) ([]byte, error) {
+	sig, err := s.sign(ctx, digest[:])
 	if err != nil {
 		return nil, err
 	}
-	if !ecdsa.VerifyASN1(s.public, sum[:], sig) {
+	if !ecdsa.VerifyASN1(s.public, digest[:], sig) {
 		return nil, errors.New("what the signer answered is no signature by the public key")
 	}
 	return sig, nil

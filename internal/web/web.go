@@ -37,16 +37,24 @@ type StatusError struct {
 	URL  string
 	Code int
 	Text string // beginning of the body
+	// Limited says that the service was asked too often, and RetryAfter when it
+	// may be asked again; 0 if it does not say.
+	Limited    bool
+	RetryAfter time.Duration
+}
+
+// Missing reports whether the service says that there is no such thing.
+func (e *StatusError) Missing() bool {
+	return e.Code == http.StatusNotFound || e.Code == http.StatusGone
 }
 
 // Error names URL and status.
 func (e *StatusError) Error() string {
-	return strings.TrimSpace(fmt.Sprintf("%s: %d %s", e.URL, e.Code, http.StatusText(e.Code)))
-}
-
-// Missing reports whether the service says that what was asked for is not there.
-func (e *StatusError) Missing() bool {
-	return e.Code == http.StatusNotFound || e.Code == http.StatusGone
+	text := strings.TrimSpace(fmt.Sprintf("%s: %d %s", e.URL, e.Code, http.StatusText(e.Code)))
+	if e.Limited {
+		text += ": " + limitText(e.RetryAfter)
+	}
+	return text
 }
 
 // ErrTooLarge is wrapped by the error about a reply beyond the limit.
@@ -67,16 +75,20 @@ func New(base string, transport http.RoundTripper, agent string) (*Client, error
 		return nil, fmt.Errorf("%q is not the URL of a service", redact(base))
 	}
 	if transport == nil {
-		t := http.DefaultTransport.(*http.Transport).Clone()
-		t.DisableCompression = true
-		t.ResponseHeaderTimeout = requestTimeout
-		t.MaxResponseHeaderBytes = maxHeader
-		transport = t
+		transport = defaultTransport()
 	}
 	return &Client{u, agent, &http.Client{
 		Transport: transport, Timeout: requestTimeout,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return errRedirect },
 	}}, nil
+}
+
+func defaultTransport() http.RoundTripper {
+	t := http.DefaultTransport.(*http.Transport).Clone()
+	t.DisableCompression = true
+	t.ResponseHeaderTimeout = requestTimeout
+	t.MaxResponseHeaderBytes = maxHeader
+	return t
 }
 
 func redact(s string) string {
@@ -86,6 +98,9 @@ func redact(s string) string {
 	return "…"
 }
 
+// SetTimeout sets how long one attempt may take, its reply included.
+func (c *Client) SetTimeout(d time.Duration) { c.http.Timeout = d }
+
 // URL returns the base URL.
 func (c *Client) URL() string { return c.base.String() }
 
@@ -93,37 +108,52 @@ func (c *Client) URL() string { return c.base.String() }
 // limit bytes. It is repeated a few times if the service is overloaded or cannot
 // be reached.
 func (c *Client) Get(ctx context.Context, path string, limit int64) ([]byte, error) {
-	return c.Query(ctx, path, nil, limit)
+	return c.Fetch(ctx, path, nil, "", limit)
 }
 
-// Query is [Client.Get] with a query.
-func (c *Client) Query(ctx context.Context, path string, query url.Values, limit int64) ([]byte, error) {
+// Fetch is [Client.Get] with a query, and with the media type that is wanted
+// unless it is "".
+func (c *Client) Fetch(ctx context.Context, path string, query url.Values, accept string, limit int64) ([]byte, error) {
 	u := c.base.JoinPath(path)
 	u.RawQuery = query.Encode()
-	return c.retry(ctx, func() ([]byte, error) { return c.do(ctx, http.MethodGet, u, "", nil, limit) })
+	return retry(ctx, func() ([]byte, error) { return c.do(ctx, http.MethodGet, u, accept, nil, limit) })
 }
 
 // Ask returns the reply to a POST that changes nothing at the service, such as a
 // query; it is repeated like [Client.Get].
 func (c *Client) Ask(ctx context.Context, path, contentType string, body []byte, limit int64) ([]byte, error) {
 	u := c.base.JoinPath(path)
-	return c.retry(ctx, func() ([]byte, error) { return c.do(ctx, http.MethodPost, u, contentType, body, limit) })
+	return retry(ctx, func() ([]byte, error) { return c.do(ctx, http.MethodPost, u, contentType, body, limit) })
 }
 
-func (c *Client) retry(ctx context.Context, f func() ([]byte, error)) ([]byte, error) {
+// retry repeats what may go better the next time. A service that asks for a
+// pause gets it, or is not asked again if that is long.
+func retry[T any](ctx context.Context, f func() (T, error)) (T, error) {
+	var none T
+	var last error
 	b := backoff.NewExponentialBackOff()
 	b.InitialInterval, b.MaxInterval = firstPause, maxPause
-	return backoff.Retry(ctx, func() ([]byte, error) {
+	out, err := backoff.Retry(ctx, func() (T, error) {
 		out, err := f()
+		last = err
 		var status *StatusError
 		switch {
 		case err == nil:
 			return out, nil
-		case errors.As(err, &status) && status.Code != http.StatusTooManyRequests && status.Code < 500, errors.Is(err, ErrTooLarge), errors.Is(err, errRedirect), ctx.Err() != nil:
-			return nil, backoff.Permanent(err)
+		case errors.As(err, &status) && status.Limited && status.RetryAfter > maxRetryAfter:
+			return none, backoff.Permanent(err)
+		case status != nil && status.Limited && status.RetryAfter > 0:
+			return none, &backoff.RetryAfterError{Duration: status.RetryAfter}
+		case status != nil && status.Code < 500 && !status.Limited, errors.Is(err, ErrTooLarge), errors.Is(err, errRedirect), ctx.Err() != nil:
+			return none, backoff.Permanent(err)
 		}
-		return nil, err
+		return none, err
 	}, backoff.WithBackOff(b), backoff.WithMaxTries(attempts))
+	var pause *backoff.RetryAfterError
+	if errors.As(err, &pause) {
+		err = last
+	}
+	return out, err
 }
 
 func (c *Client) do(ctx context.Context, method string, u *url.URL, contentType string, body []byte, limit int64) ([]byte, error) {
@@ -133,25 +163,41 @@ func (c *Client) do(ctx context.Context, method string, u *url.URL, contentType 
 	}
 	req.Header.Set("User-Agent", c.agent)
 	if contentType != "" {
-		req.Header.Set("Content-Type", contentType)
 		req.Header.Set("Accept", contentType)
+	}
+	if contentType != "" && body != nil {
+		req.Header.Set("Content-Type", contentType)
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
 		return nil, err
 	}
 	defer resp.Body.Close()
+	if err := checkStatus(resp, u.String()); err != nil {
+		return nil, err
+	}
 	data, err := io.ReadAll(io.LimitReader(resp.Body, limit+1))
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", u, err)
-	}
-	if resp.StatusCode < 200 || resp.StatusCode > 299 {
-		return nil, &StatusError{u.String(), resp.StatusCode, string(data[:min(len(data), maxErrorText)])}
 	}
 	if int64(len(data)) > limit {
 		return nil, fmt.Errorf("%s: %w: more than %d bytes", u, ErrTooLarge, limit)
 	}
 	return data, nil
+}
+
+// checkStatus returns a [StatusError] for a reply that is none that was hoped for.
+func checkStatus(resp *http.Response, address string) error {
+	if resp.StatusCode >= 200 && resp.StatusCode <= 299 {
+		return nil
+	}
+	text, err := io.ReadAll(io.LimitReader(resp.Body, maxErrorText))
+	if err != nil {
+		return fmt.Errorf("%s: %w", address, err)
+	}
+	e := &StatusError{URL: address, Code: resp.StatusCode, Text: string(text)}
+	e.Limited, e.RetryAfter = limited(resp, time.Now())
+	return e
 }
 
 // GetAuthorized returns the reply to one GET of an address with a bearer token,
@@ -162,9 +208,26 @@ func GetAuthorized(ctx context.Context, address, bearer string, transport http.R
 	if err != nil {
 		return nil, errors.New("not a URL")
 	}
-	if u.Scheme != "https" && !loopback(u.Hostname()) {
+	if u.Scheme != "https" && !Loopback(u.Host) {
 		return nil, errors.New("a token is sent to an https URL only")
 	}
+	return getOnce(ctx, u, "Authorization", "Bearer "+bearer, transport, agent, limit)
+}
+
+// metadataHost is the metadata server of Google's cloud, which a machine there
+// reaches without leaving it, by http only.
+const metadataHost = "metadata.google.internal"
+
+// GetMetadata returns the reply to one GET of an address of the metadata server.
+func GetMetadata(ctx context.Context, address string, transport http.RoundTripper, agent string, limit int64) ([]byte, error) {
+	u, err := url.Parse(address)
+	if err != nil || u.Scheme != "http" || u.Host != metadataHost {
+		return nil, errors.New("not an address of the metadata server")
+	}
+	return getOnce(ctx, u, "Metadata-Flavor", "Google", transport, agent, limit)
+}
+
+func getOnce(ctx context.Context, u *url.URL, header, value string, transport http.RoundTripper, agent string, limit int64) ([]byte, error) {
 	base := *u
 	base.RawQuery, base.ForceQuery = "", false
 	c, err := New(base.String(), transport, agent)
@@ -175,7 +238,7 @@ func GetAuthorized(ctx context.Context, address, bearer string, transport http.R
 	if err != nil {
 		return nil, err
 	}
-	req.Header.Set("Authorization", "Bearer "+bearer)
+	req.Header.Set(header, value)
 	req.Header.Set("User-Agent", agent)
 	resp, err := c.http.Do(req)
 	if err != nil {
@@ -187,14 +250,16 @@ func GetAuthorized(ctx context.Context, address, bearer string, transport http.R
 	case err != nil:
 		return nil, err
 	case resp.StatusCode != http.StatusOK:
-		return nil, &StatusError{base.String(), resp.StatusCode, ""}
+		return nil, &StatusError{URL: base.String(), Code: resp.StatusCode}
 	case int64(len(data)) > limit:
 		return nil, fmt.Errorf("%s: %w", &base, ErrTooLarge)
 	}
 	return data, nil
 }
 
-func loopback(host string) bool {
+// Loopback reports whether a host, with or without a port, is this machine.
+func Loopback(host string) bool {
+	host = (&url.URL{Host: host}).Hostname()
 	ip, err := netip.ParseAddr(host)
 	return host == "localhost" || err == nil && ip.IsLoopback()
 }

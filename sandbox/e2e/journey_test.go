@@ -50,6 +50,7 @@ type computer struct {
 	env   map[string]string
 
 	transport http.RoundTripper // to the stack
+	timeout   time.Duration     // of a request; 0 for the usual one
 	answers   string            // of who sits at its terminal; "" if there is none
 }
 
@@ -65,7 +66,7 @@ func newComputer(t testing.TB) *computer {
 func (c *computer) repopolicy(args ...string) (int, string) {
 	var out bytes.Buffer
 	code := cli.Main(args, cli.Env{
-		Stdout: &out, Stderr: &out, Now: time.Now, Transport: c.transport, Version: "v1.0.0",
+		Stdout: &out, Stderr: &out, Now: time.Now, Transport: c.transport, Timeout: c.timeout, Version: "v1.0.0",
 		Terminal: c.answers != "", Stdin: strings.NewReader(c.answers),
 		Getenv:   func(name string) string { return c.env[name] },
 		StateDir: func() (string, error) { return c.state, nil },
@@ -146,7 +147,8 @@ func (p *project) dispatch(event string) error {
 		runner.env = j.Env
 		clone := filepath.Join(p.t.TempDir(), "clone")
 		git(p.t, ".", "clone", "-q", stack.Forge().CloneURL(p.name), clone)
-		code, out := runner.repopolicy(append([]string{"bind", "--git", clone, "--output", clone}, p.bindFlags...)...)
+		made := p.t.TempDir()
+		code, out := runner.repopolicy(append([]string{"bind", "--git", clone, "--output", made}, p.bindFlags...)...)
 		if code != 0 {
 			failed = fmt.Errorf("exit %d: %s", code, out)
 			return failed
@@ -154,10 +156,15 @@ func (p *project) dispatch(event string) error {
 		if !strings.Contains(out, ".sigstore.json") {
 			return nil // bound already
 		}
-		git(p.t, clone, "checkout", "-q", "--orphan", "bindings")
+		begin := []string{"switch", "-q", "--orphan", "repopolicy"}
+		if git(p.t, clone, "ls-remote", "--heads", "origin", "repopolicy") != "" {
+			begin = []string{"switch", "-q", "--detach", "origin/repopolicy"}
+		}
+		git(p.t, clone, begin...)
+		check(p.t, os.CopyFS(clone, os.DirFS(made)))
 		git(p.t, clone, "add", "-A")
 		git(p.t, clone, "commit", "-q", "-m", "bound")
-		git(p.t, clone, "push", "-q", "-f", "origin", "HEAD:repopolicy")
+		git(p.t, clone, "push", "-q", "origin", "HEAD:refs/heads/repopolicy")
 		return nil
 	})
 	if err != nil {
@@ -250,6 +257,9 @@ func TestJourney(t *testing.T) {
 	lock := filepath.Join(t.TempDir(), "widget.lock")
 	stranger.must(policy.ClassOK, "lock", "-R", url, "-o", lock)
 	newComputer(t).must(policy.ClassOK, "verify", "-R", url, "--lock", lock, good)
+	newComputer(t).must(policy.ClassOK, "verify", "--lock", lock, good) // which names the repository
+	newComputer(t).must(policy.ClassUsage, "verify", "-R", "acme/other", "--lock", lock, good)
+	stranger.must(policy.ClassOK, "lock", "-R", url, "--lock", lock, "-o", lock)
 
 	// The forge rewrites everything and drops the bindings: whoever knew the
 	// policy sees it, and so does whoever asks the log.

@@ -3,94 +3,123 @@
 package e2e
 
 import (
-	"bytes"
-	"encoding/json"
+	"context"
+	"flag"
 	"fmt"
 	"math/rand/v2"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/repopolicy/repopolicy/sandbox"
+	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/rekorbind"
+	"github.com/repopolicy/repopolicy/sandbox/claims"
 )
 
-// TestKill: sign is killed at any moment, and run again until it ends: then there
-// are one signature and one entry. A hidden temporary file may be left, which
-// nobody reads.
+var kills = flag.Int("kills", 40, "how often TestKill kills a process")
+
+// TestKill: sign and bind are killed at any moment, and run again until they end:
+// then there is one signature with one entry in each log, and nothing that is half
+// written was taken for whole. A hidden temporary file may be left, which nobody
+// reads.
 func TestKill(t *testing.T) {
-	self, err := os.Executable()
-	check(t, err)
-	killed := 0
-	for i := range 12 {
-		name := fmt.Sprintf("acme/killed-%d", i)
-		p := newProject(t, name)
-		p.write(".repopolicy/policy.toml", string(policyText(name, 1, 1, "alice")))
-		p.push()
-		token, err := stack.Token(alice)
-		check(t, err)
-		home := t.TempDir()
-		before := logSize(t)
-		// Rekor v2 alone: Rekor v1 in memory never answers for an entry again whose
-		// client went away while it waited.
-		file := filepath.Join(home, "world.json")
-		var w world
-		data, err := os.ReadFile(writeWorld(t, filepath.Join(home, "state")))
-		check(t, err)
-		check(t, json.Unmarshal(data, &w))
-		w.Configs = []json.RawMessage{stack.SigningConfig(2)}
-		data, err = json.Marshal(w)
-		check(t, err)
-		check(t, os.WriteFile(file, data, 0o600))
-		env := []string{"PATH=" + os.Getenv("PATH"), "HOME=" + home, "SIGSTORE_ID_TOKEN=" + token, asProgram + "=" + file}
-		run := func(life time.Duration) (string, error) {
-			cmd := exec.CommandContext(t.Context(), self, "sign", "--git", p.dir, "--yes")
-			cmd.Env = env
-			var out bytes.Buffer
-			cmd.Stdout, cmd.Stderr = &out, &out
-			check(t, cmd.Start())
-			if life > 0 {
-				stop := time.AfterFunc(life, func() { _ = cmd.Process.Kill() })
-				defer stop.Stop()
+	const attempts = 4 // of one signature
+	at := map[string]int{}
+	span := map[string]time.Duration{}
+	for i, killed := 0, 0; killed < *kills; i++ {
+		verb := []string{"sign", "bind"}[i%2]
+		a := newAttempt(t, verb, fmt.Sprintf("acme/killed-%d", i), t.TempDir(), t.TempDir())
+		if span[verb] == 0 {
+			begin := time.Now()
+			a.finish()
+			span[verb] = time.Since(begin)
+			continue
+		}
+		for range attempts {
+			code, out := a.on.run(1+rand.N(span[verb]), a.args...)
+			if code == 0 {
+				break
+			} else if code != -1 {
+				t.Fatalf("%s: exit %d\n%s", verb, code, out)
 			}
-			err := cmd.Wait()
-			return out.String(), err
+			killed++
+			at[verb+", "+lastStep(out)]++
 		}
-		for range 3 {
-			if _, err := run(20*time.Millisecond + rand.N(100*time.Millisecond)); err != nil {
-				killed++
-			}
-		}
-		out, err := run(0)
-		if err != nil {
-			t.Fatalf("%v\n%s", err, out)
-		}
-		files, err := filepath.Glob(filepath.Join(p.dir, ".repopolicy", "signatures", "[0-9]*"))
-		check(t, err)
-		if len(files) != 1 {
-			t.Errorf("%d files: %v", len(files), files)
-		}
-		if after := logSize(t); after != before+1 {
-			t.Errorf("%d entries, not one", after-before)
+		a.finish()
+		if t.Failed() {
+			return
 		}
 	}
-	if killed == 0 {
-		t.Error("nothing was killed in time")
-	}
-	t.Logf("%d of 36 runs were killed", killed)
+	t.Logf("killed %v, within %v", at, span)
 }
 
-// logSize returns how many entries the shard of Rekor v2 has, in which every one
-// is integrated before its client hears of it.
-func logSize(t testing.TB) int {
-	t.Helper()
-	data, err := newMachine(t).client(stack.URL(sandbox.Rekor)).Get(t.Context(), "api/v2/checkpoint", 1<<16)
-	check(t, err)
-	lines := strings.Split(string(data), "\n")
-	n, err := strconv.Atoi(lines[min(1, len(lines)-1)])
-	check(t, err)
-	return n
+// TestKillSteps: init, sign and bind are killed after each step that anybody can
+// see, and run again.
+func TestKillSteps(t *testing.T) {
+	for _, verb := range []string{"init", "sign", "bind"} {
+		t.Run(verb, func(t *testing.T) {
+			for n := 1; ; n++ {
+				if n > 40 {
+					t.Fatal("it never ends")
+				}
+				a := newAttempt(t, verb, fmt.Sprintf("acme/killed-%s-%d", verb, n), t.TempDir(), t.TempDir())
+				doomed := process{t, append([]string{fmt.Sprintf("%s=%d", killAtLine, n)}, a.on.env...)}
+				code, out := doomed.run(0, a.args...)
+				a.finish()
+				if code == 0 {
+					t.Logf("%d steps", n-1)
+					return
+				}
+				if lines := strings.Count(out, "\n"); code != -1 || lines < n {
+					t.Fatalf("exit %d after %d lines, not killed after %d\n%s", code, lines, n, out)
+				}
+			}
+		})
+	}
+}
+
+// TestLostRunner: a run that binds is lost after any step, with the machine that it
+// ran on. Another machine goes on, with an entry of its own, and what the first one
+// left in the log is in nobody's way.
+func TestLostRunner(t *testing.T) {
+	for n, step := range []string{rekorbind.StepDraft, rekorbind.StepV1, rekorbind.StepV2} {
+		name := fmt.Sprintf("acme/lost-runner-%d", n)
+		p := newProject(t, name)
+		repo, err := stack.Forge().Find(name)
+		check(t, err)
+		previous, maintainer := "", newComputer(t)
+		for version := 1; version <= 2; version++ {
+			text := policyText(name, version, 1, "alice")
+			p.write(".repopolicy/policy.toml", string(text))
+			p.push()
+			statement := encode(t, text, previous)
+			previous = sum(statement)
+			maintainer.env["SIGSTORE_ID_TOKEN"], err = stack.Token(alice)
+			check(t, err)
+			git(t, p.dir, "fetch", "-q", "origin")
+			maintainer.must(policy.ClassOK, "sign", "--git", p.dir, "--yes")
+			p.push()
+
+			ctx, lost := context.WithCancel(t.Context())
+			w := newMachine(t).writer(func(s string) {
+				if s == step {
+					lost()
+				}
+			})
+			job := claims.GitHub{Repository: name, RepositoryID: repo.ID, OwnerID: repo.OwnerID, Workflow: ".github/workflows/repopolicy.yml", Event: "repository_dispatch"}
+			_, err := w.Write(ctx, rekorbind.Request{Statement: statement, Version: version, Signature: rekorbind.Signature{Who: "ci", Token: func(context.Context) (string, error) { return stack.Token(job) }}})
+			if (err == nil) != (step == rekorbind.StepV2) {
+				t.Fatalf("%s: %v", step, err)
+			}
+			lost()
+			// Whoever asks meanwhile is not told that nothing is bound.
+			if code, out := newComputer(t).repopolicy("show", "-R", name); step != rekorbind.StepDraft && code != policy.ClassUnavailable.Exit() {
+				t.Errorf("%s: exit %d\n%s", step, code, out)
+			}
+			check(t, p.dispatch("repository_dispatch"))
+			if out := newComputer(t).must(policy.ClassOK, "show", "-R", name); !strings.Contains(out, fmt.Sprintf("version %d, expires", version)) {
+				t.Error(out)
+			}
+		}
+	}
 }

@@ -71,7 +71,7 @@ func TestRecover(t *testing.T) {
 					}
 				}()
 				var err error
-				files, err = w.Write(t.Context(), rekorbind.Request{Statement: statement, Version: 1, Who: who.Address, Mine: x.mine, Token: func(context.Context) (string, error) { return stack.Token(who) }})
+				files, err = w.Write(t.Context(), rekorbind.Request{Statement: statement, Version: 1, Signature: rekorbind.Signature{Who: who.Address, Mine: x.mine, Token: func(context.Context) (string, error) { return stack.Token(who) }}})
 				if err != nil && later == 0 { // a certificate of today is none of tomorrow
 					t.Error(err)
 				}

@@ -38,9 +38,14 @@ type world struct {
 func writeWorld(t testing.TB, state string) string {
 	t.Helper()
 	host := func(s sandbox.Service) string { return strings.TrimPrefix(stack.URL(s), "http://") }
-	data, err := json.Marshal(world{stack.TrustedRoot(), []json.RawMessage{stack.SigningConfig(1), stack.SigningConfig(2)}, map[string]string{
-		"token.actions.githubusercontent.com": host(sandbox.Issuer), "github.com": host(sandbox.Forge),
-	}, state})
+	hosts := map[string]string{"token.actions.githubusercontent.com": host(sandbox.Issuer)}
+	for _, name := range forge.Hosts {
+		hosts[name] = host(sandbox.Forge)
+	}
+	for _, path := range []string{"gitlab.com/.well-known", "gitlab.com/oauth"} {
+		hosts[path] = host(sandbox.Issuer)
+	}
+	data, err := json.Marshal(world{stack.TrustedRoot(), []json.RawMessage{stack.SigningConfig(1), stack.SigningConfig(2)}, hosts, state})
 	check(t, err)
 	path := filepath.Join(t.TempDir(), "world.json")
 	check(t, os.WriteFile(path, data, 0o600))
@@ -54,6 +59,9 @@ func program(file string) int {
 	if err == nil {
 		err = json.Unmarshal(data, &w)
 	}
+	if err == nil {
+		err = limitFiles()
+	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 70
@@ -61,8 +69,9 @@ func program(file string) int {
 	if w.State == "" {
 		w.State = filepath.Join(os.Getenv("HOME"), "state")
 	}
+	out := newKiller(os.Stdout)
 	return cli.Main(os.Args[1:], cli.Env{
-		Stdout: os.Stdout, Stderr: os.Stderr, Now: time.Now, Getenv: os.Getenv, Version: "v1.0.0",
+		Stdout: out, Stderr: killer{os.Stderr, out.left}, Now: time.Now, Getenv: os.Getenv, Version: "v1.0.0",
 		Transport: &issuer.Transport{Base: http.DefaultTransport, Hosts: w.Hosts},
 		StateDir:  func() (string, error) { return w.State, nil },
 		Root: func(context.Context, bool) ([]*sigstore.Root, error) {
@@ -83,24 +92,37 @@ func program(file string) int {
 // program, gh would ask GitHub's API.
 const (
 	goCommand = `#!/bin/sh
+if [ "$1" = build ] && [ -n "$GITHUB_ACTION_PATH" ]; then # of the action's checkout
+  out=
+  while [ $# -gt 1 ]; do [ "$1" = -o ] && out=$2; shift; done
+  [ -f "$GITHUB_ACTION_PATH/action/install.sh" ] && [ -n "$out" ] || exit 1
+  printf '#!/bin/sh\nexec "$E2E_BINARY" "$@"\n' > "$out" && exec chmod 700 "$out"
+fi
+if [ "$1 $2 $3 $4" = "run -C repository ./cmd/repopolicy" ]; then # of its own repository
+  shift 4
+  cd repository && exec "$E2E_BINARY" "$@"
+fi
+if [ -n "$E2E_GO" ]; then exec "$E2E_GO" "$@"; fi
 [ "$1" = run ] && [ "$2" = github.com/repopolicy/repopolicy/cmd/repopolicy@v1.0.0 ] || { echo "go: not the pinned program: $*" >&2; exit 1; }
 shift 2
 exec "$E2E_BINARY" "$@"
 `
 	ghCommand = `#!/bin/sh
-[ "$GH_TOKEN" = sandbox-contents-write ] || { echo "gh: HTTP 403: $GH_TOKEN" >&2; exit 1; }
-[ "$*" = "api repos/$GITHUB_REPOSITORY/dispatches -f event_type=repopolicy" ] || { echo "gh: $*" >&2; exit 1; }
-echo "$3" >> "$E2E_DISPATCHED"
+E2E_GH="$E2E_BINARY" exec "$E2E_BINARY" "$@"
 `
 )
 
 // actions runs the workflows of a project as a forge does, dispatches included,
 // until nothing is left to run.
 type actions struct {
-	t    testing.TB
-	name string // of the repository
-	env  map[string]string
-	out  bytes.Buffer // what the steps printed
+	t      testing.TB
+	name   string // of the repository
+	env    map[string]string
+	out    bytes.Buffer      // what the steps printed
+	before map[string]func() // called before the job of that id
+	// Of the jobs that ran last, by id.
+	outputs   map[string]map[string]string
+	summaries map[string]string
 }
 
 func newActions(t testing.TB, name string) *actions {
@@ -121,9 +143,27 @@ func newActions(t testing.TB, name string) *actions {
 // returns how each job ended, in their order, such as "bind success".
 func (a *actions) trigger(event, before string) []string {
 	a.t.Helper()
+	out := a.fire(forge.Event{Name: event, Action: map[string]string{"repository_dispatch": "repopolicy"}[event], Ref: "refs/heads/main", Before: before})
+	if err := os.Remove(a.env["E2E_DISPATCHED"]); err == nil {
+		out = append(out, a.trigger("repository_dispatch", "")...)
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		a.t.Fatal(err)
+	}
+	return out
+}
+
+// fire runs what one event of the repository starts. It returns how each job that
+// was not skipped ended.
+func (a *actions) fire(e forge.Event) []string {
+	a.t.Helper()
+	e.Repository = a.name
+	a.outputs, a.summaries = map[string]map[string]string{}, map[string]string{}
 	artifacts := a.t.TempDir() // of one run, as there is one run at a time
-	runs, err := stack.Forge().Trigger(a.t.Context(), forge.Event{Name: event, Action: map[string]string{"repository_dispatch": "repopolicy"}[event], Repository: a.name, Ref: "refs/heads/main", Before: before}, func(ctx context.Context, j *forge.Job) error {
-		return j.Shell(ctx, &a.out, a.env, map[string]func(context.Context, string, forge.Step) error{
+	runs, err := stack.Forge().Trigger(a.t.Context(), e, func(ctx context.Context, j *forge.Job) error {
+		if before := a.before[j.ID]; before != nil {
+			before()
+		}
+		err := j.Shell(ctx, &a.out, a.env, map[string]func(context.Context, string, forge.Step) error{
 			"actions/upload-artifact": func(_ context.Context, dir string, s forge.Step) error {
 				return upload(filepath.Join(dir, s.With["path"]), filepath.Join(artifacts, s.With["name"]), s.With["include-hidden-files"] == "true")
 			},
@@ -131,6 +171,8 @@ func (a *actions) trigger(event, before string) []string {
 				return os.CopyFS(filepath.Join(dir, s.With["path"]), os.DirFS(filepath.Join(artifacts, s.With["name"])))
 			},
 		})
+		a.outputs[j.ID], a.summaries[j.ID] = j.Outputs, j.Summary
+		return err
 	})
 	check(a.t, err)
 	var out []string
@@ -144,11 +186,6 @@ func (a *actions) trigger(event, before string) []string {
 				out = append(out, job.Job+" "+job.Outcome)
 			}
 		}
-	}
-	if err := os.Remove(a.env["E2E_DISPATCHED"]); err == nil {
-		out = append(out, a.trigger("repository_dispatch", "")...)
-	} else if !errors.Is(err, fs.ErrNotExist) {
-		a.t.Fatal(err)
 	}
 	return out
 }

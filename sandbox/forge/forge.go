@@ -2,8 +2,8 @@
 
 // Package forge is a small forge beside the sandbox: bare Git repositories over
 // smart HTTP, with the numeric ids, renames, transfers and re-creations that
-// identities hang on, and a runner of workflows that gives a job the token which
-// GitHub would give it.
+// identities hang on, releases with their files, and a runner of workflows that
+// gives a job the token which GitHub would give it.
 package forge
 
 import (
@@ -50,6 +50,9 @@ type state struct {
 	Owners  map[string]int64       `json:"owners"`
 	Repos   map[string]*Repository `json:"repos"` // by path
 	Moved   map[string]int64       `json:"moved"` // former paths
+
+	Releases     map[int64]map[string]*Release          `json:"releases"`     // by repository and tag
+	Attestations map[int64]map[string][]json.RawMessage `json:"attestations"` // by repository and digest
 }
 
 // The numbers of the first repository and owner; real ones are of this size.
@@ -62,6 +65,7 @@ func Open(dir, url string, tokens Tokens) (*Forge, error) {
 	}
 	f := &Forge{dir: dir, url: url, tokens: tokens, hidden: map[string]int{}, state: state{
 		NextID: firstID, NextRun: 1, Owners: map[string]int64{}, Repos: map[string]*Repository{}, Moved: map[string]int64{},
+		Releases: map[int64]map[string]*Release{}, Attestations: map[int64]map[string][]json.RawMessage{},
 	}}
 	data, err := os.ReadFile(f.file())
 	if errors.Is(err, fs.ErrNotExist) {
@@ -197,6 +201,8 @@ func (f *Forge) Delete(path string) error {
 				delete(f.state.Moved, former)
 			}
 		}
+		delete(f.state.Releases, r.ID)
+		delete(f.state.Attestations, r.ID)
 		return os.RemoveAll(f.bare(r.ID))
 	})
 }

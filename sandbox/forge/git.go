@@ -124,17 +124,37 @@ func (f *Forge) changed(id int64, before, after string) ([]string, error) {
 	return strings.Split(out, "\n"), nil
 }
 
-// ServeHTTP serves Git's smart protocol at /owner/name.git, and, as github.com
-// has them on other hosts, /repos/owner/name, /repositories/id and files of a
-// commit at raw.githubusercontent.com.
+// ServeHTTP serves Git's smart protocol at /owner/name.git and the files of
+// releases at /owner/name/releases/download, and, as github.com has them on other
+// hosts, the API's /repos/owner/name and /repositories/id, files of a commit at
+// raw.githubusercontent.com and the content of releases. Forgejo and GitHub
+// Enterprise have the API below /api/v1 and /api/v3 of their one host.
 func (f *Forge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	path := strings.TrimPrefix(r.URL.Path, "/")
 	if r.Host == "raw.githubusercontent.com" {
 		f.serveRaw(w, r, path)
 		return
 	}
-	if rest, ok := strings.CutPrefix(path, "repos/"); ok {
-		f.serveRepository(w, r, func(repo *Repository) bool { return repo.Path == rest })
+	if r.Host == assetHost {
+		f.serveAssetHost(w, r, path)
+		return
+	}
+	for _, prefix := range []string{"repos/", "api/v1/repos/", "api/v3/repos/"} {
+		rest, ok := strings.CutPrefix(path, prefix)
+		if !ok {
+			continue
+		}
+		parts := strings.SplitN(rest, "/", 3)
+		if len(parts) < 3 {
+			f.serveRepository(w, r, func(repo *Repository) bool { return repo.Path == rest })
+			return
+		}
+		repo, err := f.Find(parts[0] + "/" + parts[1])
+		if err != nil {
+			notFound(w)
+			return
+		}
+		f.serveAPI(w, r, repo, parts[2])
 		return
 	}
 	if rest, ok := strings.CutPrefix(path, "repositories/"); ok {
@@ -164,8 +184,15 @@ func (f *Forge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case errors.Is(err, fs.ErrNotExist):
 		http.NotFound(w, r)
 		return
+	case now != asked && strings.HasPrefix(parts[2], "releases/"):
+		http.Redirect(w, r, "/"+now+"/"+parts[2], http.StatusMovedPermanently)
+		return
 	case now != asked: // renamed
 		http.Redirect(w, r, "/"+now+".git/"+parts[2]+"?"+r.URL.RawQuery, http.StatusMovedPermanently)
+		return
+	}
+	if rest, ok := strings.CutPrefix(parts[2], "releases/download/"); ok {
+		f.serveDownload(w, r, id, rest)
 		return
 	}
 	binary, err := exec.LookPath("git")

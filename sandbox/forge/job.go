@@ -64,6 +64,9 @@ func (x *execution) call(ctx context.Context, job *actionlint.Job, l level, s sc
 		}
 		next.inputs[name] = v
 	}
+	if err := defaults(w, next.inputs); err != nil {
+		return fmt.Errorf("uses: %s: %w", uses, err)
+	}
 	if w.Permissions != nil {
 		asked := permissionsOf(w.Permissions, allowed)
 		if err := within(asked, allowed); err != nil {
@@ -78,6 +81,42 @@ func (x *execution) call(ctx context.Context, job *actionlint.Job, l level, s sc
 	for _, r := range x.result.Jobs[before:] {
 		if r.Outcome == "failure" {
 			return fmt.Errorf("job %s failed", r.Job)
+		}
+	}
+	return nil
+}
+
+// defaults fills in the inputs of a called workflow that its caller left out.
+func defaults(w *actionlint.Workflow, inputs map[string]any) error {
+	for _, on := range w.On {
+		event, ok := on.(*actionlint.WorkflowCallEvent)
+		if !ok {
+			continue
+		}
+		declared := map[string]bool{}
+		for _, in := range event.Inputs {
+			declared[in.ID] = true
+			if _, given := inputs[in.ID]; given {
+				if in.Type == actionlint.WorkflowCallEventInputTypeBoolean {
+					inputs[in.ID] = inputs[in.ID] == "true"
+				}
+				continue
+			}
+			switch {
+			case in.IsRequired():
+				return fmt.Errorf("input %s is required", in.ID)
+			case in.Type == actionlint.WorkflowCallEventInputTypeBoolean:
+				inputs[in.ID] = in.Default != nil && in.Default.Value == "true"
+			case in.Default != nil:
+				inputs[in.ID] = in.Default.Value
+			default:
+				inputs[in.ID] = ""
+			}
+		}
+		for name := range inputs {
+			if !declared[name] {
+				return fmt.Errorf("it has no input %s", name)
+			}
 		}
 	}
 	return nil

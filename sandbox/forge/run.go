@@ -15,11 +15,13 @@ import (
 
 // Event is something that starts workflows.
 type Event struct {
-	// Name is push, repository_dispatch, schedule or workflow_dispatch.
+	// Name is push, pull_request, repository_dispatch, schedule or
+	// workflow_dispatch.
 	Name       string
 	Repository string // owner/name
-	// Ref is the full ref that was pushed or for which a workflow is dispatched.
-	// The other events always run on the default branch.
+	// Ref is the full ref that was pushed, for which a workflow is dispatched, or
+	// of the branch of this repository that a pull request asks to merge. The
+	// other events always run on the default branch.
 	Ref string
 	// Before is the commit before a push; without it every file counts as
 	// changed.
@@ -65,6 +67,8 @@ type Job struct {
 	// Outputs of the job, which later jobs read as needs.<id>.outputs; those that
 	// the file declares are computed after Shell.
 	Outputs map[string]string
+	// Summary is what the steps wrote for people, after Shell.
+	Summary string
 
 	forge *Forge
 	repo  Repository
@@ -94,7 +98,7 @@ func (f *Forge) Trigger(ctx context.Context, e Event, run func(context.Context, 
 		return nil, err
 	}
 	switch e.Name {
-	case "push", "workflow_dispatch":
+	case "push", "workflow_dispatch", "pull_request":
 		if !strings.HasPrefix(e.Ref, "refs/heads/") && !strings.HasPrefix(e.Ref, "refs/tags/") {
 			return nil, fmt.Errorf("forge: %s needs a branch or a tag, not %q", e.Name, e.Ref)
 		}
@@ -182,6 +186,11 @@ func (f *Forge) start(ctx context.Context, repo Repository, e Event, file, commi
 	base := claims.GitHub{
 		Repository: repo.Path, RepositoryID: repo.ID, OwnerID: repo.OwnerID, Visibility: repo.Visibility, Ref: e.Ref, SHA: commit,
 		Workflow: file, WorkflowName: name, WorkflowRef: e.Ref, WorkflowSHA: commit, Event: e.Name, RunID: r.ID, Actor: actor,
+	}
+	if e.Name == "pull_request" {
+		base.HeadRef, base.BaseRef = strings.TrimPrefix(e.Ref, "refs/heads/"), repo.DefaultBranch
+		base.Ref = "refs/pull/1/merge"
+		base.WorkflowRef = base.Ref
 	}
 	inputs := map[string]any{}
 	for k, v := range e.Inputs {

@@ -16,17 +16,18 @@ import (
 )
 
 // Shell runs a job's steps in an empty directory: those with run in bash, as
-// GitHub does, actions/checkout by a clone, and other actions by the function
-// that actions has for them, by owner/name. Output of the steps goes to w. The
-// step's environment is the job's, PATH of this process, and env.
+// GitHub does, actions/checkout by a clone, other actions by the function that
+// actions has for them, by owner/name, and what is left as the composite action
+// that a repository of the forge or the job's directory has. Output of the steps
+// goes to w. The step's environment is the job's, PATH of this process, and env.
 func (j *Job) Shell(ctx context.Context, w io.Writer, env map[string]string, actions map[string]func(ctx context.Context, dir string, s Step) error) (err error) {
 	base, err := os.MkdirTemp("", "sandbox-job-")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(base)
-	dir := filepath.Join(base, "work")
-	if err := os.Mkdir(dir, 0o700); err != nil {
+	r := &runner{j: j, w: w, base: base, dir: filepath.Join(base, "work"), actions: actions}
+	if err := os.Mkdir(r.dir, 0o700); err != nil {
 		return err
 	}
 	event, err := json.Marshal(property(j.scope["github"], "event"))
@@ -36,26 +37,17 @@ func (j *Job) Shell(ctx context.Context, w io.Writer, env map[string]string, act
 	if err := os.WriteFile(filepath.Join(base, "event.json"), event, 0o600); err != nil {
 		return err
 	}
-	vars := map[string]string{"PATH": os.Getenv("PATH"), "HOME": base, "GITHUB_WORKSPACE": dir, "GITHUB_EVENT_PATH": filepath.Join(base, "event.json"), "RUNNER_TEMP": base}
-	maps.Copy(vars, j.Env)
-	maps.Copy(vars, env)
-	steps := map[string]any{}
-	s := scope{"steps": steps}
+	r.vars = map[string]string{
+		"PATH": os.Getenv("PATH"), "HOME": base, "GITHUB_WORKSPACE": r.dir, "GITHUB_EVENT_PATH": filepath.Join(base, "event.json"), "RUNNER_TEMP": base,
+		"GITHUB_STEP_SUMMARY": filepath.Join(base, "summary"),
+	}
+	maps.Copy(r.vars, j.Env)
+	maps.Copy(r.vars, env)
+	s := scope{"steps": map[string]any{}, "runner": map[string]any{"temp": base, "os": "Linux", "arch": "X64", "environment": j.Claims.Runner}}
 	maps.Copy(s, j.scope)
-	var st status
-	var failure error
-	for i, step := range j.Steps {
-		yes, err := holds(step.condition, s, st)
-		if err == nil && yes {
-			err = j.step(ctx, w, base, dir, step, vars, s, st, steps, actions)
-		}
-		if err != nil {
-			name := step.Name
-			if name == "" {
-				name = fmt.Sprintf("step %d", i+1)
-			}
-			failure, st.failed = errors.Join(failure, fmt.Errorf("%s: %w", name, err)), true
-		}
+	st, failure := r.run(ctx, j.Steps, s, r.vars)
+	if summary, err := os.ReadFile(filepath.Join(base, "summary")); err == nil {
+		j.Summary = string(summary)
 	}
 	for name, o := range j.job.Outputs {
 		v, err := expand(o.Value.Value, s, st)
@@ -67,9 +59,37 @@ func (j *Job) Shell(ctx context.Context, w io.Writer, env map[string]string, act
 	return failure
 }
 
-func (j *Job) step(ctx context.Context, w io.Writer, base, dir string, step Step, vars map[string]string, s scope, st status, steps map[string]any,
-	actions map[string]func(context.Context, string, Step) error,
-) error {
+// runner runs the steps of a job.
+type runner struct {
+	j         *Job
+	w         io.Writer
+	base, dir string
+	vars      map[string]string
+	actions   map[string]func(context.Context, string, Step) error
+	depth     int // of composite actions
+}
+
+// run runs steps with the environment vars. What they put out is in s["steps"].
+func (r *runner) run(ctx context.Context, steps []Step, s scope, vars map[string]string) (status, error) {
+	var st status
+	var failure error
+	for i, step := range steps {
+		yes, err := holds(step.condition, s, st)
+		if err == nil && yes {
+			err = r.step(ctx, step, s, st, vars)
+		}
+		if err != nil {
+			name := step.Name
+			if name == "" {
+				name = fmt.Sprintf("step %d", i+1)
+			}
+			failure, st.failed = errors.Join(failure, fmt.Errorf("%s: %w", name, err)), true
+		}
+	}
+	return st, failure
+}
+
+func (r *runner) step(ctx context.Context, step Step, s scope, st status, vars map[string]string) error {
 	all := maps.Clone(vars)
 	for k, v := range step.Env {
 		text, err := expand(v, s, st)
@@ -79,64 +99,79 @@ func (j *Job) step(ctx context.Context, w io.Writer, base, dir string, step Step
 		all[k] = text
 	}
 	if step.Uses != "" {
-		return j.action(ctx, dir, step, s, st, actions)
+		values, err := r.action(ctx, step, s, st, all)
+		if step.ID != "" {
+			s["steps"].(map[string]any)[step.ID] = map[string]any{"outputs": values}
+		}
+		return err
 	}
 	script, err := expand(step.Run, s, st)
 	if err != nil {
 		return err
 	}
-	if step.shell != "" && step.shell != "bash" && step.shell != "sh" {
-		return fmt.Errorf("shell: %s: the sandbox has bash and sh", step.shell)
+	shell, err := expand(step.shell, s, st)
+	if err != nil {
+		return err
 	}
-	output := filepath.Join(base, "output")
-	file := filepath.Join(base, "step.sh")
+	dir, err := expand(step.dir, s, st)
+	if err != nil {
+		return err
+	}
+	output, file := filepath.Join(r.base, "output"), filepath.Join(r.base, "step.sh")
 	if err := errors.Join(os.WriteFile(output, nil, 0o600), os.WriteFile(file, []byte(script), 0o600)); err != nil {
 		return err
 	}
-	all["GITHUB_OUTPUT"], all["GITHUB_STEP_SUMMARY"] = output, filepath.Join(base, "summary")
+	all["GITHUB_OUTPUT"] = output
 	// As GitHub: pipefail only where bash is asked for.
 	args := []string{"bash", "-e", file}
-	switch step.shell {
+	switch shell {
+	case "":
 	case "bash":
 		args = []string{"bash", "--noprofile", "--norc", "-eo", "pipefail", file}
 	case "sh":
 		args = []string{"sh", "-e", file}
+	default:
+		return fmt.Errorf("shell: %s: the sandbox has bash and sh", shell)
 	}
 	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
-	cmd.Dir, cmd.Stdout, cmd.Stderr = filepath.Join(dir, step.dir), w, w
+	cmd.Dir, cmd.Stdout, cmd.Stderr = filepath.Join(r.dir, dir), r.w, r.w
 	for k, v := range all {
 		cmd.Env = append(cmd.Env, k+"="+v)
 	}
-	if err := cmd.Run(); err != nil {
-		return err
-	}
+	failed := cmd.Run()
 	values, err := readOutput(output)
-	if step.ID != "" {
-		steps[step.ID] = map[string]any{"outputs": values, "outcome": "success", "conclusion": "success"}
+	if step.ID != "" { // also of a step that failed
+		s["steps"].(map[string]any)[step.ID] = map[string]any{"outputs": values}
 	}
-	return err
+	return errors.Join(failed, err)
 }
 
-func (j *Job) action(ctx context.Context, dir string, step Step, s scope, st status, actions map[string]func(context.Context, string, Step) error) error {
+// action runs the action that a step uses and returns its outputs.
+func (r *runner) action(ctx context.Context, step Step, s scope, st status, vars map[string]string) (map[string]any, error) {
 	name, _, pinned := strings.Cut(step.Uses, "@")
 	if !pinned && !strings.HasPrefix(step.Uses, "./") {
-		return fmt.Errorf("uses: %s: without a version", step.Uses)
+		return nil, fmt.Errorf("uses: %s: without a version", step.Uses)
 	}
 	with := map[string]string{}
 	for k, v := range step.With {
 		text, err := expand(v, s, st)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		with[k] = text
 	}
 	step.With = with
-	if do, ok := actions[name]; ok {
-		return do(ctx, dir, step)
+	switch do := r.actions[name]; {
+	case do != nil:
+		return nil, do(ctx, r.dir, step)
+	case name == "actions/checkout":
+		return nil, r.j.checkout(r.dir, with)
 	}
-	if name != "actions/checkout" {
-		return fmt.Errorf("uses: %s: the sandbox does not have this action", step.Uses)
-	}
+	return r.composite(ctx, step, s, vars)
+}
+
+// checkout clones a repository of the forge, as actions/checkout.
+func (j *Job) checkout(dir string, with map[string]string) error {
 	repo, at := j.repo, j.Claims.SHA
 	if other := with["repository"]; other != "" {
 		var err error

@@ -43,10 +43,12 @@ func starts(w *actionlint.Workflow, e Event, changed []string) (bool, error) {
 		}
 		switch on := on.(type) {
 		case *actionlint.WebhookEvent:
-			if e.Name != "push" {
-				continue
+			switch e.Name {
+			case "push":
+				return pushed(on, e.Ref, changed)
+			case "pull_request":
+				return true, nil
 			}
-			return pushed(on, e.Ref, changed)
 		case *actionlint.RepositoryDispatchEvent:
 			return len(on.Types) == 0 || slices.ContainsFunc(on.Types, func(t *actionlint.String) bool { return t.Value == e.Action }), nil
 		case *actionlint.ScheduledEvent:

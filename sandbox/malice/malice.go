@@ -26,6 +26,8 @@ type (
 	// Truncate declares the honest answer's length, sends its first bytes and
 	// closes the connection.
 	Truncate struct{ After int }
+	// Drip sends the honest answer byte by byte, with a pause after each.
+	Drip struct{ Every time.Duration }
 	// Status answers with an error, such as 500, 503 or 429.
 	Status struct {
 		Code       int
@@ -89,6 +91,7 @@ func (Delay) fault()           {}
 func (Drop) fault()            {}
 func (Reset) fault()           {}
 func (Truncate) fault()        {}
+func (Drip) fault()            {}
 func (Status) fault()          {}
 func (WrongType) fault()       {}
 func (Endless) fault()         {}

@@ -68,6 +68,24 @@ func Wrap(f Fault, next http.Handler) (http.Handler, error) {
 			_ = http.NewResponseController(w).Flush()
 			panic(http.ErrAbortHandler)
 		}), nil
+	case Drip:
+		return handle(func(w http.ResponseWriter, r *http.Request) {
+			body := answer(w, r, next)
+			w.Header().Set("Content-Length", strconv.Itoa(body.Body.Len()))
+			w.WriteHeader(body.Code)
+			tick := time.NewTicker(f.Every)
+			defer tick.Stop()
+			for _, b := range body.Body.Bytes() {
+				if _, err := w.Write([]byte{b}); err != nil || http.NewResponseController(w).Flush() != nil {
+					return
+				}
+				select {
+				case <-tick.C:
+				case <-r.Context().Done():
+					return
+				}
+			}
+		}), nil
 	case Status:
 		return handle(func(w http.ResponseWriter, _ *http.Request) {
 			if f.RetryAfter > 0 {

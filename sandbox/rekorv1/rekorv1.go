@@ -5,9 +5,8 @@
 // PostgreSQL. Rekor keeps its state in package variables, so a process can run
 // one at a time.
 //
-// In memory Trillian cannot repeat an entry (it answers 201 and cannot read the
-// entry from then on) and forgets everything at the end; whoever needs either
-// uses PostgreSQL.
+// In memory it forgets everything at the end; whoever needs a restart uses
+// PostgreSQL.
 package rekorv1
 
 import (
@@ -166,8 +165,9 @@ func (l Log) storage(ctx context.Context) (storage, error) {
 		return openPostgres(ctx, l.Postgres)
 	}
 	ts := memory.NewTreeStorage()
+	logs := &unique{LogStorage: memory.NewLogStorage(ts, monitoring.InertMetricFactory{}), leaves: map[int64]map[string]*trillian.LogLeaf{}}
 	return storage{
-		extension.Registry{AdminStorage: memory.NewAdminStorage(ts), LogStorage: memory.NewLogStorage(ts, monitoring.InertMetricFactory{})},
+		extension.Registry{AdminStorage: memory.NewAdminStorage(ts), LogStorage: logs},
 		func() error { return nil },
 	}, nil
 }

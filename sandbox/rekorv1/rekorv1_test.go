@@ -17,6 +17,7 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/sigstore/sigstore-go/pkg/bundle"
@@ -247,6 +248,13 @@ func TestMemory(t *testing.T) {
 	check(t, undo())
 }
 
+// TestMemoryRepeats: memory treats a repeated entry as a database does.
+func TestMemoryRepeats(t *testing.T) {
+	s := start(t, t.TempDir(), "")
+	repeat(t, s, mustSign(t, s, dsse("hello"), job, 1), "hello", 0)
+	leave(t, s)
+}
+
 func treeSize(t *testing.T, s *sandbox.Stack) int64 {
 	t.Helper()
 	resp, err := http.Get(s.URL(sandbox.RekorV1) + "/api/v1/log")
@@ -263,27 +271,14 @@ func TestPostgres(t *testing.T) {
 	s := start(t, dir, url)
 	b := mustSign(t, s, dsse("hello"), job, 1)
 	first := uuid(t, s, 0)
-	repeat := func() {
-		t.Helper()
-		request := proposed(t, b)
-		var answer map[string]any
-		if status := call(t, s, "/api/v1/log/entries", request, &answer); status != http.StatusConflict {
-			t.Errorf("a repeated entry: %d %v", status, answer)
-		}
-		check(t, judge(t, s, b, "hello", san, claims.GitHubIssuer))
-		if got := uuid(t, s, 0); got != first {
-			t.Errorf("entry 0 is %s, was %s", got, first)
-		}
-		if diff := cmp.Diff([]string{first}, search(t, s, map[string]any{"hash": "sha256:" + digest("anchor of hello")})); diff != "" {
-			t.Errorf("the index after a repeat (-want +got):\n%s", diff)
-		}
-	}
-	repeat()
+	repeat(t, s, b, "hello", 0)
+	leave(t, s)
+	size := treeSize(t, s)
 	check(t, s.Close())
 
 	s = start(t, dir, url)
-	repeat()
-	if index := mustSign(t, s, dsse("again"), job, 1).VerificationMaterial.TlogEntries[0].LogIndex; index != 1 {
+	repeat(t, s, b, "hello", 0)
+	if index := mustSign(t, s, dsse("again"), job, 1).VerificationMaterial.TlogEntries[0].LogIndex; index != size {
 		t.Errorf("the log went on at %d", index)
 	}
 	check(t, s.Close())
@@ -315,7 +310,10 @@ func TestPostgres(t *testing.T) {
 	if found := search(t, s, map[string]any{"hash": "sha256:" + digest("anchor of crash2")}); len(found) != 1 {
 		t.Errorf("after the crash the index finds %v", found)
 	}
-	repeat()
+	repeat(t, s, b, "hello", 0)
+	if got := uuid(t, s, 0); got != first {
+		t.Errorf("entry 0 is %s, was %s", got, first)
+	}
 
 	// Another stack on the same database has a log of its own.
 	check(t, s.Close())
@@ -326,6 +324,69 @@ func TestPostgres(t *testing.T) {
 	if err := judge(t, other, b, "hello", san, claims.GitHubIssuer); err == nil {
 		t.Error("a bundle of another stack")
 	}
+}
+
+// repeat logs an entry again that is in the log at an index.
+func repeat(t *testing.T, s *sandbox.Stack, b *bundle.Bundle, content string, index int64) {
+	t.Helper()
+	first, size := uuid(t, s, index), treeSize(t, s)
+	var answer map[string]any
+	if status := call(t, s, "/api/v1/log/entries", proposed(t, b), &answer); status != http.StatusConflict || !strings.Contains(fmt.Sprint(answer["message"]), first) {
+		t.Errorf("a repeated entry: %d %v", status, answer)
+	}
+	check(t, judge(t, s, b, content, san, claims.GitHubIssuer))
+	if got := uuid(t, s, index); got != first || treeSize(t, s) != size {
+		t.Errorf("entry %d is %s, was %s, of %d", index, got, first, size)
+	}
+	if diff := cmp.Diff([]string{first}, search(t, s, map[string]any{"hash": "sha256:" + digest("anchor of "+content)})); diff != "" {
+		t.Errorf("the index after a repeat (-want +got):\n%s", diff)
+	}
+}
+
+// leave lets a client go away while its entry waits to be integrated, and repeat
+// the request as if it had been killed. The entry is logged once. The search index
+// never learns of it: Rekor writes there after the wait, which the client ended.
+func leave(t *testing.T, s *sandbox.Stack) {
+	t.Helper()
+	before := treeSize(t, s)
+	for n := range 200 {
+		content := fmt.Sprintf("left %d", n)
+		b := mustSign(t, s, dsse(content), job, 2) // for an envelope that Rekor v1 has not seen
+		data, err := json.Marshal(proposed(t, b))
+		check(t, err)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(2+n%20)*time.Millisecond)
+		defer cancel()
+		req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.URL(sandbox.RekorV1)+"/api/v1/log/entries", bytes.NewReader(data))
+		check(t, err)
+		req.Header.Set("Content-Type", "application/json")
+		if resp, err := http.DefaultClient.Do(req); err == nil {
+			resp.Body.Close()
+			before++
+			continue // it was too fast
+		}
+		var answer map[string]any
+		status := call(t, s, "/api/v1/log/entries", proposed(t, b), &answer)
+		if before++; status == http.StatusCreated {
+			continue // it left too early
+		}
+		if status != http.StatusConflict {
+			t.Fatalf("what a client left behind, repeated: %d %v", status, answer)
+		}
+		// It is integrated by the time that the one after it is.
+		mustSign(t, s, dsse("after "+content), job, 1)
+		if before++; treeSize(t, s) != before {
+			t.Errorf("the log has %d entries, not %d", treeSize(t, s), before)
+		}
+		var entries []map[string]any
+		if status := call(t, s, "/api/v1/log/entries/retrieve", map[string]any{"entries": []any{proposed(t, b)}}, &entries); status != http.StatusOK || len(entries) != 1 {
+			t.Errorf("what a client left behind: %d, %d entries", status, len(entries))
+		}
+		if found := search(t, s, map[string]any{"hash": "sha256:" + digest("anchor of "+content)}); len(found) != 0 {
+			t.Errorf("the index finds %v", found)
+		}
+		return
+	}
+	t.Error("no client left in time")
 }
 
 // proposed is the request that logs a bundle's envelope again.

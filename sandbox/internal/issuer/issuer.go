@@ -237,13 +237,20 @@ func unverifiedIssuer(token string) (string, error) {
 // Transport sends requests for the hosts that the sandbox plays to its own
 // address, and all others on.
 type Transport struct {
-	Base  http.RoundTripper
-	Hosts map[string]string // host name to 127.0.0.1:port
+	Base http.RoundTripper
+	// Hosts leads from a host's name, or from name/segment for what begins with
+	// that segment of a path, to 127.0.0.1:port.
+	Hosts map[string]string
 }
 
 // RoundTrip does what http.RoundTripper demands.
 func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
-	to, ok := t.Hosts[strings.ToLower(r.URL.Host)]
+	host := strings.ToLower(r.URL.Host)
+	segment, _, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
+	to, ok := t.Hosts[host+"/"+segment]
+	if !ok {
+		to, ok = t.Hosts[host]
+	}
 	if !ok {
 		return t.Base.RoundTrip(r)
 	}

@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"errors"
+	"slices"
+
+	"github.com/repopolicy/repopolicy/policy"
+)
+
+// unwritten is the fault of a file that could not be written or locked: by the
+// machine, whose disk is full or broken, or because its path cannot be, which is a
+// wrong command line.
+func unwritten(err error) *fault {
+	f := usage(err)
+	if slices.ContainsFunc(machineErrors, func(e error) bool { return errors.Is(err, e) }) {
+		f.reason = policy.WriteFailed
+	}
+	return f
+}

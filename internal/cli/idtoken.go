@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os/exec"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/repopolicy/repopolicy/internal/file"
+	"github.com/repopolicy/repopolicy/internal/web"
+	"github.com/repopolicy/repopolicy/oidc"
+	"github.com/repopolicy/repopolicy/policy"
+)
+
+// commandTimeout is how long a command of the CI may take to print a token.
+const commandTimeout = 30 * time.Second
+
+// tokenCommand runs a program that prints an ID token. It gets nothing to read, and
+// what it complains about is not shown: it could be the token.
+func tokenCommand(ctx context.Context, argv ...string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	data, err := io.ReadAll(io.LimitReader(out, maxTokenReply+1))
+	if werr := cmd.Wait(); err == nil {
+		err = werr
+	}
+	switch {
+	case err != nil:
+		return nil, errors.New(strings.Join(argv[:2], " ") + " failed")
+	case len(data) > maxTokenReply:
+		return nil, web.ErrTooLarge
+	}
+	return data, nil
+}
+
+// tokenOptions are the flags that say where the ID token comes from.
+type tokenOptions struct {
+	file, variable typed
+	metadata       bool
+}
+
+func (o *tokenOptions) flags(cmd *cobra.Command) {
+	o.file.name, o.variable.name = "FILE", "NAME"
+	f := cmd.Flags()
+	f.Var(&o.file, "token-file", "take the ID token from this file, such as a JWT-SVID of SPIFFE")
+	f.Var(&o.variable, "token-env", "take the ID token from this environment variable instead of REPOPOLICY_ID_TOKEN")
+	f.BoolVar(&o.metadata, "token-metadata", false, "take the ID token of this machine's service account in Google's cloud")
+	cmd.MarkFlagsMutuallyExclusive("token-file", "token-env", "token-metadata")
+}
+
+// surroundings are where ambient tokens come from on this machine.
+func (a *app) surroundings() oidc.Surroundings {
+	return oidc.Surroundings{
+		Getenv: a.Getenv, Run: a.Command,
+		Get: func(ctx context.Context, address, bearer string) ([]byte, error) {
+			return web.GetAuthorized(ctx, address, bearer, a.Transport, userAgent(), maxTokenReply)
+		},
+	}
+}
+
+// ambient returns the token that the environment offers.
+func (a *app) ambient(ctx context.Context, audience string) (string, error) {
+	if a.Getenv == nil {
+		return "", oidc.ErrNoToken
+	}
+	token, err := oidc.Ambient(ctx, a.surroundings(), audience, a.Now())
+	if errors.Is(err, oidc.ErrNoPermission) {
+		return "", &fault{reason: policy.NoTokenPermission, msg: "the job may not have an ID token", hint: "say `permissions: id-token: write` for this job, and for this job only"}
+	}
+	return token, err
+}
+
+// ownToken returns the token with which a run asks for an authorisation, as
+// nobody has verified it yet.
+func (a *app) ownToken(ctx context.Context, o *tokenOptions) (*oidc.Unverified, error) {
+	raw, err := a.rawToken(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	t, err := oidc.ParseToken(raw)
+	if err != nil {
+		return nil, refusal(err)
+	}
+	return t, nil
+}
+
+// hasOwnToken reports whether a token that authorises can be had here: the
+// run is one of a CI, or somebody said where a token is.
+func (a *app) hasOwnToken(o *tokenOptions) bool {
+	return o.file.set || o.variable.set || o.metadata || a.Getenv != nil && a.surroundings().Offers()
+}
+
+func (a *app) rawToken(ctx context.Context, o *tokenOptions) (string, error) {
+	if o.file.set {
+		data, err := file.Read(o.file.value, maxTokenReply)
+		if err != nil {
+			return "", faultf(policy.LoginNeeded, "--token-file: %s", err)
+		}
+		return strings.TrimSpace(string(data)), nil
+	}
+	if a.Getenv == nil {
+		return "", faultf(policy.LoginNeeded, "%s", oidc.ErrNoToken)
+	}
+	s := a.surroundings()
+	if o.variable.set {
+		if s.Variable = o.variable.value; a.Getenv(s.Variable) == "" {
+			return "", faultf(policy.LoginNeeded, "--token-env: %s is empty", s.Variable)
+		}
+	}
+	if o.metadata {
+		s.Metadata = func(ctx context.Context, address string) ([]byte, error) {
+			return web.GetMetadata(ctx, address, a.Transport, userAgent(), maxTokenReply)
+		}
+	}
+	raw, err := s.Token(ctx, oidc.Audience)
+	switch {
+	case errors.Is(err, oidc.ErrNoPermission):
+		return "", &fault{reason: policy.NoTokenPermission, msg: "the job may not have an ID token", hint: "say `permissions: id-token: write` for this job, and for this job only"}
+	case errors.Is(err, oidc.ErrNoToken):
+		return "", &fault{reason: policy.LoginNeeded, msg: err.Error(), hint: "run in a CI job that has ID tokens; on GitLab, id_tokens sets REPOPOLICY_ID_TOKEN with aud: repopolicy"}
+	case err != nil:
+		return "", faultf(policy.IssuerUnreachable, "%s", err)
+	}
+	return raw, nil
+}
+
+// refusal returns what is wrong with a token or receipt as a fault.
+func refusal(err error) error {
+	var r *oidc.Refusal
+	if errors.As(err, &r) {
+		return faultf(r.Reason, "%s", err)
+	}
+	return err
+}

@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/repopolicy/repopolicy/internal/detect"
+	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/rekorbind"
+)
+
+// write puts what is missing into the tree and reports whether anything was.
+func (r *initRun) write() (bool, error) {
+	written := false
+	create := func(name string, data []byte) error {
+		if r.tree.exists(name) {
+			r.err.line("%s is there already and stays", name)
+			return nil
+		}
+		if err := r.tree.create(name, data); err != nil {
+			return err
+		}
+		written = true
+		r.out.line("%s", name)
+		return nil
+	}
+	bind, err := r.binding()
+	if err != nil {
+		return false, err
+	}
+	// The attributes come first: a policy that Git may change is not left behind.
+	changed, err := r.attributes()
+	if err != nil {
+		return false, err
+	}
+	written = changed
+	if err := create(rekorbind.PolicyFile, r.policy); err != nil {
+		return false, err
+	}
+	for _, f := range bind {
+		if err := create(f.name, []byte(f.text)); err != nil {
+			return written, err
+		}
+	}
+	if len(bind) == 0 {
+		r.err.line("note: no workflow is written for %s, whose certificates prove no repository: the maintainers' signatures bind", r.project.Repository.Host())
+	}
+	return written, nil
+}
+
+type textFile struct{ name, text string }
+
+// binding returns the files with which the forge's runners bind the policy; none
+// for a forge whose certificates prove nothing.
+func (r *initRun) binding() ([]textFile, error) {
+	host := r.project.Repository.Host()
+	if host != "github.com" && host != "gitlab.com" {
+		return nil, nil
+	}
+	program, err := r.program()
+	if err != nil {
+		return nil, err
+	}
+	if host == "github.com" {
+		text, err := detect.Workflow(r.project.Repository, r.branch, program, r.o.publish)
+		return []textFile{{detect.BindWorkflow, text}}, err
+	}
+	text, err := detect.Pipeline(r.project.Repository, program, r.o.publish)
+	return []textFile{{detect.GitLabBind, text}, {detect.GitLabConfig, detect.GitLabCI()}}, err
+}
+
+// attributes adds the line to .gitattributes that keeps Git from changing the
+// bytes that are signed.
+func (r *initRun) attributes() (bool, error) {
+	const name = ".gitattributes"
+	line := []byte(detect.Attributes)
+	data, err := r.tree.read(name, maxSuggestion)
+	if err != nil {
+		return false, err
+	}
+	if slices.ContainsFunc(bytes.Split(data, []byte("\n")), func(l []byte) bool { return bytes.Equal(bytes.TrimSpace(l), line) }) {
+		return false, nil
+	}
+	write := r.tree.create
+	if data != nil {
+		write = r.tree.replace
+		if len(data) > 0 && data[len(data)-1] != '\n' {
+			data = append(data, '\n')
+		}
+	}
+	if err := write(name, append(append(data, line...), '\n')); err != nil {
+		return false, err
+	}
+	r.out.line("%s", name)
+	return true, nil
+}
+
+// program returns the package of this program for the workflow, at this version.
+func (r *initRun) program() (string, error) {
+	if r.o.program.set {
+		if _, version, ok := strings.Cut(r.o.program.value, "@"); !ok || version == "" || version == "latest" {
+			return "", errors.New("--program: name an exact version after @: what may bind the repository must not change by itself")
+		}
+		return r.o.program.value, nil
+	}
+	v := r.Version
+	if v == "" {
+		v = version()
+	}
+	v, _, _ = strings.Cut(v, "+")
+	if !strings.HasPrefix(v, "v") {
+		return "", errors.New("this build has no version that the workflow could run; name one with --program " + policy.Name + "/cmd/repopolicy@VERSION")
+	}
+	return policy.Name + "/cmd/repopolicy@" + v, nil
+}
+
+// next prints what is left to do.
+func (r *initRun) next(signed bool) {
+	say := func(format string, args ...any) { r.err.line(format, args...) }
+	doc, err := policy.Parse(r.policy)
+	if err != nil {
+		return
+	}
+	c := doc.Content()
+	say("next:")
+	say("  repopolicy check")
+	add := ".gitattributes .repopolicy"
+	switch c.Repository.Host() {
+	case "github.com":
+		add += " " + detect.BindWorkflow
+	case "gitlab.com":
+		add += " " + detect.GitLabConfig
+		if data, err := r.tree.read(detect.GitLabConfig, maxSuggestion); err == nil && !bytes.Contains(data, []byte(detect.GitLabBind)) {
+			say("  add to %s:  %s", detect.GitLabConfig, strings.TrimSpace(detect.GitLabCI()))
+		}
+	}
+	say("  git add %s", add)
+	say("  git commit -m 'add a release policy'")
+	if !signed && !c.Maintainers.Repository {
+		say("  repopolicy sign")
+		say("  git add .repopolicy && git commit -m 'sign the release policy'")
+	}
+	say("  git push")
+	switch c.Repository.Host() {
+	case "github.com":
+	case "gitlab.com":
+		say("settings of the forge that the policy leans on: protect the environment \"repopolicy\" and the default branch, and allow Git pushes by job tokens")
+		return
+	default:
+		return
+	}
+	repo := c.Repository.Path()
+	var environments []string
+	for _, rule := range c.Rules {
+		if w := rule.Workflow; w != nil && w.Environment != "" && !slices.Contains(environments, w.Environment) {
+			environments = append(environments, w.Environment)
+		}
+	}
+	say("settings of the forge that the policy leans on, to paste once:")
+	for _, env := range environments {
+		at := fmt.Sprintf("repos/%s/environments/%s", repo, url.PathEscape(env))
+		say("  gh api -X PUT %s -F 'deployment_branch_policy[protected_branches]=false' -F 'deployment_branch_policy[custom_branch_policies]=true'", at)
+		for i := range c.Rules {
+			rule := &c.Rules[i]
+			if rule.Workflow == nil || rule.Workflow.Environment != env {
+				continue
+			}
+			for _, pattern := range rule.Tags.Patterns() {
+				say("  gh api -X POST %s/deployment-branch-policies -f %s -f type=tag", at, "'name="+strings.ReplaceAll(pattern.String(), "'", `'\''`)+"'")
+			}
+		}
+	}
+	say("  gh api -X PUT repos/%s/branches/%s/protection -F required_pull_request_reviews=null -F enforce_admins=true -F required_status_checks=null -F restrictions=null", repo, url.PathEscape(r.branch))
+}

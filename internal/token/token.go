@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package token verifies ID tokens: it fetches the keys of an issuer that trusted
+// configuration names, from that issuer's own origin, and has go-oidc check the
+// signature. It is the one place that makes a [policy.Run].
+package token
+
+import (
+	"context"
+	"crypto"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"time"
+
+	gooidc "github.com/coreos/go-oidc/v3/oidc"
+	"github.com/go-jose/go-jose/v4"
+
+	"github.com/repopolicy/repopolicy/internal/web"
+	"github.com/repopolicy/repopolicy/oidc"
+	"github.com/repopolicy/repopolicy/policy"
+)
+
+// Limits of what an issuer may reply.
+const (
+	maxDiscovery = 64 << 10
+	maxKeys      = 1 << 20
+	maxKeyCount  = 100
+	minRSABits   = 2048
+
+	discovery = ".well-known/openid-configuration"
+)
+
+// Verifier verifies tokens of the issuers that it lists.
+type Verifier struct {
+	Issuers   oidc.Issuers
+	Transport http.RoundTripper // nil for the default one
+	Agent     string            // User-Agent
+	Now       func() time.Time
+}
+
+// Verified is a token whose signature, issuer, audience and times were verified.
+type Verified struct {
+	*oidc.Unverified // no longer
+	Issuer           oidc.Issuer
+	Run              policy.Run
+}
+
+// Verify verifies a token for an audience. The error is an [*oidc.Refusal]: the
+// token is malformed or not signed by its issuer (token-invalid), its issuer is
+// not listed, or it is for somebody else or another time (token-refused), or the
+// issuer's keys cannot be had (issuer-unreachable).
+func (v *Verifier) Verify(ctx context.Context, raw, audience string) (*Verified, error) {
+	t, err := oidc.ParseToken(raw)
+	if err != nil {
+		return nil, err
+	}
+	issuer, ok := v.Issuers.Find(t.Issuer)
+	if !ok {
+		return nil, refusef(policy.TokenRefused, "%q is not an issuer that this program or the policy names", clip(t.Issuer))
+	}
+	now := v.Now()
+	if err := t.Check(issuer, audience, now); err != nil {
+		return nil, err
+	}
+	keys, err := v.keys(ctx, issuer, t)
+	if err != nil {
+		return nil, err
+	}
+	verifier := gooidc.NewVerifier(t.Issuer, &gooidc.StaticKeySet{PublicKeys: keys}, &gooidc.Config{
+		ClientID: audience, SupportedSigningAlgs: oidc.Algorithms,
+		// Of the times go-oidc knows only the issuer's: Check has compared them.
+		Now: func() time.Time { return t.IssuedAt },
+	})
+	if _, err := verifier.Verify(ctx, raw); err != nil {
+		return nil, refusef(policy.TokenInvalid, "%s did not sign it: %s", t.Issuer, err)
+	}
+	id, facts, err := t.Run(issuer)
+	if err != nil {
+		return nil, err
+	}
+	return &Verified{t, issuer, policy.NewRun(id, facts)}, nil
+}
+
+// ForKey returns whoever holds the private key of a public one: the caller does,
+// and needs no token to show it.
+func ForKey(public crypto.PublicKey) (policy.Run, error) {
+	der, err := x509.MarshalPKIXPublicKey(public)
+	if err != nil {
+		return policy.Run{}, err
+	}
+	return policy.NewRun(policy.Identity{Kind: policy.KindKey, Value: policy.Sum(der)}, policy.RunFacts{}), nil
+}
+
+// keys returns the issuer's keys that the token can be signed with.
+func (v *Verifier) keys(ctx context.Context, i oidc.Issuer, t *oidc.Unverified) ([]crypto.PublicKey, error) {
+	unreachable := func(err error) error {
+		return refusef(policy.IssuerUnreachable, "%s: %s", i.URL, err)
+	}
+	data, err := v.get(ctx, i.URL, discovery, maxDiscovery)
+	if err != nil {
+		return nil, unreachable(err)
+	}
+	var doc struct {
+		Issuer string `json:"issuer"`
+		Keys   string `json:"jwks_uri"`
+	}
+	if err := json.Unmarshal(data, &doc); err != nil || doc.Issuer != i.URL {
+		return nil, unreachable(errors.New("its discovery document is not its own"))
+	}
+	u, err := url.Parse(doc.Keys)
+	if err != nil || u.Scheme+"://"+u.Host != i.KeysOrigin() || u.User != nil || u.RawQuery != "" || u.Fragment != "" || u.Path == "" {
+		return nil, unreachable(fmt.Errorf("its keys lie at %q, not on %s", clip(doc.Keys), i.KeysOrigin()))
+	}
+	if data, err = v.get(ctx, i.KeysOrigin(), u.Path, maxKeys); err != nil {
+		return nil, unreachable(err)
+	}
+	var set jose.JSONWebKeySet
+	if err := json.Unmarshal(data, &set); err != nil || len(set.Keys) > maxKeyCount {
+		return nil, unreachable(errors.New("its keys are malformed"))
+	}
+	var out []crypto.PublicKey
+	for _, k := range set.Keys {
+		if k.KeyID == t.KeyID && (k.Use == "" || k.Use == "sig") && (k.Algorithm == "" || k.Algorithm == t.Algorithm) && k.Valid() && k.IsPublic() && strong(k.Key) {
+			out = append(out, k.Key)
+		}
+	}
+	if len(out) == 0 {
+		return nil, refusef(policy.TokenInvalid, "%s has no key %q", i.URL, clip(t.KeyID))
+	}
+	return out, nil
+}
+
+func strong(key any) bool {
+	k, ok := key.(*rsa.PublicKey)
+	return !ok || k.N.BitLen() >= minRSABits
+}
+
+// get asks one origin, without redirects, with a cap and a deadline.
+func (v *Verifier) get(ctx context.Context, base, path string, limit int64) ([]byte, error) {
+	if u, err := url.Parse(base); err != nil || u.Scheme != "https" && !web.Loopback(u.Host) {
+		return nil, errors.New("not an https URL")
+	}
+	c, err := web.New(base, v.Transport, v.Agent)
+	if err != nil {
+		return nil, err
+	}
+	return c.Get(ctx, path, limit)
+}
+
+func refusef(reason policy.Reason, format string, args ...any) error {
+	return &oidc.Refusal{Reason: reason, Text: fmt.Sprintf(format, args...)}
+}
+
+func clip(s string) string { return s[:min(len(s), 80)] }

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package web
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Limits of a download, which may take longer than a reply.
+const (
+	minRate      = 32 << 10 // bytes a second, below which a download is given up
+	maxRedirects = 3
+)
+
+// ErrSlow is wrapped by the error about a download that stands still.
+var ErrSlow = errors.New("the download stands still")
+
+// Via returns a client that lets the service send it on to its own host and to
+// these, as forges keep downloads at another host. Nothing but the address and
+// the User-Agent is sent there, and never over http if the service has https.
+func (c *Client) Via(hosts ...string) *Client {
+	out := *c
+	h := *c.http
+	h.CheckRedirect = func(req *http.Request, via []*http.Request) error {
+		if len(via) > maxRedirects || !c.leads(req.URL, hosts) {
+			return errRedirect
+		}
+		for name := range req.Header {
+			if name != "User-Agent" && name != "Accept" {
+				delete(req.Header, name) // such as the Referer that Go adds
+			}
+		}
+		return nil
+	}
+	out.http = &h
+	return &out
+}
+
+// leads reports whether the service may send its clients to u.
+func (c *Client) leads(u *url.URL, hosts []string) bool {
+	safe := u.Scheme == "https" || u.Scheme == "http" && c.base.Scheme == "http"
+	host := strings.ToLower(u.Host)
+	return safe && u.User == nil && (host == strings.ToLower(c.base.Host) || slices.Contains(hosts, host))
+}
+
+// Download is the content of a reply, read as it arrives.
+type Download struct {
+	Size int64 // that the service declares; -1 if it does not
+
+	url   string
+	body  io.ReadCloser
+	ctx   context.Context // ended by stop, for the reason why
+	stop  context.CancelCauseFunc
+	timer *time.Timer // of one read
+	start time.Time
+	read  int64
+	limit int64
+}
+
+// Open starts a download of the path below the base URL, of at most limit bytes.
+// The start is repeated like [Client.Get]; what breaks off later is an error of
+// Read. Whoever calls Open closes the download.
+func (c *Client) Open(ctx context.Context, path string, limit int64) (*Download, error) {
+	return retry(ctx, func() (*Download, error) { return c.open(ctx, path, limit) })
+}
+
+func (c *Client) open(ctx context.Context, path string, limit int64) (_ *Download, err error) {
+	u := c.base.JoinPath(path)
+	ctx, stop := context.WithCancelCause(ctx)
+	d := &Download{url: u.String(), ctx: ctx, stop: stop, start: time.Now(), limit: limit}
+	defer func() {
+		if err != nil {
+			d.timer.Stop()
+			stop(nil)
+		}
+	}()
+	d.timer = time.AfterFunc(requestTimeout, func() { stop(ErrSlow) })
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, d.url, nil)
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("User-Agent", c.agent)
+	h := *c.http
+	h.Timeout = 0 // each read has a deadline, and all have a rate
+	resp, err := h.Do(req)
+	if err != nil {
+		return nil, d.failed(err)
+	}
+	if err := checkStatus(resp, d.url); err != nil {
+		resp.Body.Close()
+		return nil, err
+	}
+	d.timer.Stop()
+	if enc := resp.Header.Get("Content-Encoding"); enc != "" && enc != "identity" {
+		resp.Body.Close()
+		return nil, fmt.Errorf("%s: the content comes as %q, which was not asked for", d.url, enc)
+	}
+	if d.Size = resp.ContentLength; d.Size > limit {
+		resp.Body.Close()
+		return nil, d.tooLarge()
+	}
+	d.body = resp.Body
+	return d, nil
+}
+
+// Read implements io.Reader. A reply that is shorter than declared, larger than
+// allowed or too slow is an error.
+func (d *Download) Read(p []byte) (int, error) {
+	d.timer.Reset(requestTimeout)
+	n, err := d.body.Read(p)
+	d.timer.Stop()
+	d.read += int64(n)
+	switch late := time.Since(d.start) - requestTimeout; {
+	case d.read > d.limit:
+		return 0, d.tooLarge()
+	case err == nil && d.read < int64(late.Seconds()*minRate):
+		d.stop(ErrSlow)
+		return 0, d.failed(ErrSlow)
+	case err != nil && err != io.EOF:
+		err = d.failed(err)
+	}
+	return n, err
+}
+
+func (d *Download) failed(err error) error {
+	if cause := context.Cause(d.ctx); errors.Is(cause, ErrSlow) {
+		err = cause
+	}
+	return fmt.Errorf("%s: %w", d.url, err)
+}
+
+func (d *Download) tooLarge() error {
+	return fmt.Errorf("%s: %w: more than %d bytes", d.url, ErrTooLarge, d.limit)
+}
+
+// Close ends the download.
+func (d *Download) Close() error {
+	d.timer.Stop()
+	err := d.body.Close()
+	d.stop(nil)
+	return err
+}

@@ -1,0 +1,359 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package release
+
+import (
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/repopolicy/repopolicy/policy"
+)
+
+// MaxPublishedBytes is the largest file with evidence that is read from a
+// [Place] or a [Source].
+const MaxPublishedBytes = 16 << 20
+
+// Place is a folder of published files, such as a release of a forge. Whoever
+// serves it may be hostile: what it lists is a hint where to look, and what it
+// returns is judged like every file. Its methods may be called from several
+// goroutines.
+type Place interface {
+	// URL returns the address of a file, that of the place for "".
+	URL(name string) string
+	// List returns the names of the files, each a plain name of its own. The
+	// error for a place that is said not to be there wraps fs.ErrNotExist.
+	List(ctx context.Context) ([]string, error)
+	// Read returns a file of at most limit bytes. The error for a file that the
+	// place says it does not have wraps fs.ErrNotExist.
+	Read(ctx context.Context, name string, limit int64) ([]byte, error)
+	// Open returns the content of a file as it arrives. Each call may return
+	// something else.
+	Open(ctx context.Context, name string) (io.ReadCloser, error)
+}
+
+// Source is asked for evidence about an artifact that nothing else allowed, such
+// as an attestation API or a package registry. No documents and no error say
+// that it has none. What it returns with an error still counts.
+type Source func(ctx context.Context, w Wanted) ([]Document, error)
+
+// Wanted is the artifact that a [Source] is asked about.
+type Wanted struct {
+	Name    string // plain name; "" if unknown
+	Subject string // see [Artifact]
+	Digests []policy.Digest
+}
+
+// Document is a file with evidence and where it is from.
+type Document struct {
+	URL  string
+	Data []byte
+}
+
+// unreachable is a candidate that could not be had: without it, that there is no
+// evidence cannot be said.
+func unreachable(where string, err error) []*candidate {
+	return []*candidate{{path: where, piece: piece{err: failf(policy.EvidenceUnreachable, "%s", err)}}}
+}
+
+// shelf is what a place holds, as far as evidence is concerned.
+type shelf struct {
+	place Place
+	names map[string]bool
+	all   []string // in the place's order
+	err   error
+	// byDigest is set if a file is named by the digest of what it is about.
+	byDigest bool
+}
+
+// shelf lists a place once.
+func (f *finder) shelf(ctx context.Context, p Place) *shelf {
+	f.mu.Lock()
+	l := f.shelves[p]
+	if l == nil {
+		l = &lazy[*shelf]{}
+		f.shelves[p] = l
+	}
+	f.mu.Unlock()
+	l.once.Do(func() { l.v = newShelf(ctx, p) })
+	return l.v
+}
+
+func newShelf(ctx context.Context, p Place) *shelf {
+	s := &shelf{place: p, names: map[string]bool{}}
+	s.all, s.err = p.List(ctx)
+	for _, name := range s.all {
+		s.names[name] = true
+		_, download := isDownload(name)
+		s.byDigest = s.byDigest || download
+	}
+	return s
+}
+
+// read returns the candidates in a file of the place, nil if there is none.
+func (s *shelf) read(ctx context.Context, name string) []*candidate {
+	data, err := s.place.Read(ctx, name, MaxPublishedBytes)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return unreachable(s.place.URL(name), err)
+	}
+	return readForms(source{path: s.place.URL(name), data: data, remote: func(suffix string, others ...string) ([]byte, error) {
+		for _, o := range others {
+			if other := strings.TrimSuffix(name, suffix) + o; s.names[other] {
+				return s.place.Read(ctx, other, MaxPublishedBytes)
+			}
+		}
+		return nil, fs.ErrNotExist
+	}})
+}
+
+// guess returns the evidence under the one name under which most is published,
+// which takes no listing.
+func (f *finder) guess(ctx context.Context, p Place, name string) []*candidate {
+	return (&shelf{place: p}).read(ctx, name+lookFor[0])
+}
+
+// publishedFor returns the evidence for a file of that name in a place: under its
+// name with one of the suffixes, for many files, or under one of its digests.
+func (f *finder) publishedFor(ctx context.Context, p Place, name string, suffixes []string, digests []policy.Digest) []*candidate {
+	s := f.shelf(ctx, p)
+	if s.err != nil && !errors.Is(s.err, fs.ErrNotExist) {
+		return unreachable(p.URL(""), s.err)
+	}
+	var out []*candidate
+	for _, suffix := range suffixes {
+		if s.names[name+suffix] {
+			out = append(out, s.read(ctx, name+suffix)...)
+		}
+	}
+	for _, n := range s.all {
+		hex, ok := isDownload(n)
+		mine := ok && slices.ContainsFunc(digests, func(d policy.Digest) bool { return d.Alg == "sha256" && d.Hex == hex })
+		if mine || slices.Contains(gathered, n) {
+			out = append(out, f.once(p.URL(n), func() []*candidate { return s.read(ctx, n) })...)
+		}
+	}
+	return out
+}
+
+// sumsIn reads the checksum files of a place once. What could not be read is among
+// the candidates; what is none lists nothing.
+func (f *finder) sumsIn(ctx context.Context, p Place) *placeSums {
+	s := f.shelf(ctx, p)
+	f.mu.Lock()
+	l := f.published[p]
+	if l == nil {
+		l = &lazy[*placeSums]{v: &placeSums{}}
+		f.published[p] = l
+	}
+	f.mu.Unlock()
+	l.once.Do(func() {
+		for _, n := range s.all {
+			if !isSumsName(n) {
+				continue
+			}
+			data, err := p.Read(ctx, n, MaxSumsBytes)
+			if err != nil {
+				l.v.missing = append(l.v.missing, unreachable(p.URL(n), err)...)
+				continue
+			}
+			sums, err := parseSums(data)
+			if err != nil {
+				continue
+			}
+			x := sumsFile{self: &Artifact{Arg: p.URL(n), Name: n, Place: p}, names: map[string]policy.Digest{}, signed: digestBytes(data)}
+			for _, sum := range sums {
+				x.names[sum.name] = sum.digest
+			}
+			l.v.files = append(l.v.files, x)
+		}
+	})
+	return l.v
+}
+
+// placeSums are the checksum files of a place.
+type placeSums struct {
+	files   []sumsFile
+	missing []*candidate
+}
+
+// listedIn returns the attempts with evidence for a checksum file of a place that
+// lists the artifact under that name.
+func (j *Judge) listedIn(ctx context.Context, a *Artifact, p Place, name string) []attempt {
+	sums := j.finder.sumsIn(ctx, p)
+	out := about(a, sums.missing)
+	for _, x := range sums.files {
+		d, ok := x.names[name]
+		if !ok || x.self.Name == name {
+			continue
+		}
+		l := &Listing{x.self, d, x.signed}
+		for _, c := range j.finder.publishedFor(ctx, p, x.self.Name, lookFor, x.signed) {
+			out = append(out, attempt{c: c, target: x.self, via: l})
+		}
+	}
+	return out
+}
+
+// ExpandPlace returns the files of a place that are no evidence for others.
+func ExpandPlace(ctx context.Context, p Place) []*Artifact {
+	bad := func(f *Failure) []*Artifact { return []*Artifact{{Arg: p.URL(""), Err: f}} }
+	s := newShelf(ctx, p)
+	if s.err != nil {
+		return bad(failure(s.err, policy.ReleaseUnreachable))
+	}
+	var out []*Artifact
+	for _, name := range s.all {
+		evidence, err := s.isEvidence(ctx, name)
+		switch {
+		case err != nil:
+			out = append(out, &Artifact{Arg: p.URL(name), Err: err})
+		case !evidence:
+			out = append(out, &Artifact{Arg: p.URL(name), Name: name, Place: p, listed: true})
+		}
+	}
+	if len(out) == 0 {
+		return bad(failf(policy.NoArtifacts, "the release has no files"))
+	}
+	return out
+}
+
+// isEvidence is [IsEvidence] for a file of a place.
+func (s *shelf) isEvidence(ctx context.Context, name string) (bool, *Failure) {
+	if reserved(name) {
+		return true, nil
+	}
+	_, download := isDownload(name)
+	named := download || slices.Contains(gathered, name)
+	for _, suffix := range mayBe {
+		stem, ok := strings.CutSuffix(name, suffix)
+		named = named || ok && s.names[stem]
+	}
+	if !named {
+		return false, nil
+	}
+	for _, c := range s.read(ctx, name) {
+		switch {
+		case c.err == nil || c.sound:
+			return true, nil
+		case c.err.Reason == policy.EvidenceUnreachable:
+			return false, &Failure{policy.ReleaseUnreachable, c.err.Detail}
+		}
+	}
+	return false, nil
+}
+
+// rounds returns the ways to evidence for an artifact in the order in which they
+// are tried: what is at hand, then what its release holds, then whoever else may
+// know.
+func (j *Judge) rounds(a *Artifact) []round {
+	out := []round{j.direct, j.listed}
+	if len(j.Bundles) > 0 || a.Tag != "" || a.Commit != "" {
+		return out
+	}
+	p, name := a.Place, base(a)
+	if p == nil {
+		p = j.Release
+	}
+	if p != nil && name != "" {
+		rest := lookFor
+		if !a.listed {
+			rest = lookFor[1:]
+			out = append(out, func(ctx context.Context, res *Result) []attempt {
+				return about(a, j.finder.guess(ctx, p, name))
+			})
+		}
+		out = append(out, func(ctx context.Context, res *Result) []attempt {
+			if j.finder.shelf(ctx, p).byDigest {
+				if err := j.digest(ctx, res, []string{"sha256"}); err != nil {
+					return about(a, unread(a, err))
+				}
+			}
+			return about(a, j.finder.publishedFor(ctx, p, name, rest, res.Digests))
+		}, func(ctx context.Context, _ *Result) []attempt { return j.listedIn(ctx, a, p, name) })
+	}
+	if len(j.Sources) > 0 {
+		out = append(out, j.pooled)
+	}
+	for _, s := range j.Sources {
+		out = append(out, func(ctx context.Context, res *Result) []attempt { return j.ask(ctx, res, s) })
+	}
+	return out
+}
+
+// unread is a candidate that cannot be looked for, as the artifact cannot be read.
+func unread(a *Artifact, err error) []*candidate {
+	return []*candidate{{path: a.Arg, piece: piece{err: failure(err, policy.ArtifactRead)}}}
+}
+
+// pooled returns the attempts with what sources gave for other artifacts and that
+// is about this one too: one statement often names a whole release, and sources
+// limit how often they are asked.
+func (j *Judge) pooled(ctx context.Context, res *Result) []attempt {
+	f := j.finder
+	f.mu.Lock()
+	pool := f.pool
+	f.mu.Unlock()
+	if len(pool) == 0 {
+		return nil
+	}
+	if err := j.digest(ctx, res, []string{"sha256"}); err != nil {
+		return about(res.Artifact, unread(res.Artifact, err))
+	}
+	var out []*candidate
+	for _, c := range pool {
+		names := func(d policy.Digest) bool { return len(c.bundle.Statement().Find(d)) > 0 }
+		if slices.ContainsFunc(res.Digests, names) {
+			out = append(out, c)
+		}
+	}
+	return about(res.Artifact, out)
+}
+
+// ask asks a source.
+func (j *Judge) ask(ctx context.Context, res *Result, s Source) []attempt {
+	a := res.Artifact
+	if err := j.digest(ctx, res, []string{"sha256"}); err != nil {
+		return about(a, unread(a, err))
+	}
+	docs, err := s(ctx, Wanted{Name: base(a), Subject: a.Subject, Digests: res.Digests})
+	var out []*candidate
+	for _, d := range docs {
+		out = append(out, readForms(source{path: d.URL, data: d.Data, remote: func(string, ...string) ([]byte, error) { return nil, fs.ErrNotExist }})...)
+	}
+	j.finder.mu.Lock()
+	for _, c := range out {
+		if c.bundle != nil && c.bundle.Statement() != nil && len(j.finder.pool) < MaxPieces {
+			j.finder.pool = append(j.finder.pool, c)
+		}
+	}
+	j.finder.mu.Unlock()
+	if err != nil {
+		out = append(out, unreachable(a.Arg, err)...)
+	}
+	return about(a, out)
+}
+
+// base returns the plain name under which an artifact is published, which a
+// checksum file may list with a path; "" if it has none.
+func base(a *Artifact) string {
+	if a.Name == "" {
+		return ""
+	}
+	return path.Base(a.Name)
+}
+
+// about returns attempts with candidates for the artifact itself.
+func about(a *Artifact, cs []*candidate) []attempt {
+	out := make([]attempt, len(cs))
+	for i, c := range cs {
+		out[i] = attempt{c: c, target: a}
+	}
+	return out
+}
