@@ -74,7 +74,11 @@ func (c *Collection) Add(b *sigstore.Bundle) error {
 	if err != nil {
 		return err
 	}
-	signer := b.Signer()
+	return c.take(&s, b.Signer(), v)
+}
+
+// take takes what a verified bundle over a statement proves.
+func (c *Collection) take(s *policy.Statement, signer policy.Identity, v *sigstore.Verified) error {
 	binding, unauthorized := c.Forges.Authority(signer)
 	if signer.Kind == policy.KindKey {
 		signer.Value = v.KeyID
