@@ -3,6 +3,7 @@
 package rekorbind
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/hex"
@@ -149,8 +150,14 @@ func (s *Scan) advance(ctx context.Context, l sigstore.Log, q Query) (*reading, 
 		return fail(err)
 	}
 	for _, t := range q.Trees[l.ID] {
-		if cp.Size < t.Size {
+		why := fmt.Sprintf("a bundle shows another tree of %d entries", t.Size)
+		switch {
+		case cp.Size < t.Size:
 			return fail(fmt.Errorf("%s: stale: a checkpoint of size %d, but a bundle shows one of %d", l.URL, cp.Size, t.Size))
+		case cp.Size == t.Size && !bytes.Equal(cp.Root, t.Root):
+			return fail(&Fork{Log: l.URL, Seen: t.Note, New: note, Why: why})
+		case old.Tree.Size == t.Size && old.Tree.Root != hex.EncodeToString(t.Root):
+			return fail(&Fork{Log: l.URL, Seen: old.Checkpoint, New: t.Note, Why: why})
 		}
 		r.shown[t.Size] = t
 	}

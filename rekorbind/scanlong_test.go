@@ -172,17 +172,27 @@ func TestScanShown(t *testing.T) {
 	mine, other := sign(c.inst), sign(forked)
 	grown := c.inst.BodiesV2()
 	now := &tiles{bodies: grown, checkpoint: c.inst.CheckpointV2(grown, c.inst.Origin())}
+	more := slices.Concat(grown, fillers(9))
+	later := &tiles{bodies: more, checkpoint: c.inst.CheckpointV2(more, c.inst.Origin())}
 	for name, x := range map[string]struct {
-		log   *tiles
-		files []File
-		want  policy.Class
-		done  policy.Completeness
+		before *tiles // that was read before; nil if none was
+		log    *tiles
+		files  []File
+		want   policy.Class
+		done   policy.Completeness
 	}{
-		"the same":              {now, []File{mine}, policy.ClassDeny, policy.CompleteScanned},
-		"older than the bundle": {log, []File{mine}, policy.ClassUnavailable, policy.CompleteNone},
-		"another history":       {now, []File{other}, policy.ClassAlarm, policy.CompleteNone},
+		"the same":               {nil, now, []File{mine}, policy.ClassDeny, policy.CompleteScanned},
+		"the same, again":        {now, now, []File{mine}, policy.ClassDeny, policy.CompleteScanned},
+		"older than the bundle":  {nil, log, []File{mine}, policy.ClassUnavailable, policy.CompleteNone},
+		"another history":        {nil, now, []File{other}, policy.ClassAlarm, policy.CompleteNone},
+		"another history, again": {now, now, []File{other}, policy.ClassAlarm, policy.CompleteNone},
+		"another history, grown": {now, later, []File{other}, policy.ClassAlarm, policy.CompleteNone},
 	} {
-		res := c.resolve(append(slices.Clone(c.files), x.files...), c.scan(x.log, newState(t)))
+		state := newState(t)
+		if x.before != nil {
+			c.expect(t, c.scan(x.before, state), scanned)
+		}
+		res := c.resolve(append(slices.Clone(c.files), x.files...), c.scan(x.log, state))
 		if len(res.Ignored) > 0 || decide(res.Chain).Class() != x.want || res.Chain.View().Completeness != x.done || (res.Fork != nil) != (x.want == policy.ClassAlarm) {
 			t.Errorf("%s: %s, %s, ignored %v, failed %v", name, decide(res.Chain), res.Chain.View().Completeness, res.Ignored, res.Failed)
 		}
