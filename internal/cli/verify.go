@@ -183,7 +183,9 @@ func (a *app) verdict(ctx context.Context, o *verifyOptions, args []string, full
 // print writes the report in the form that was asked for.
 func (a *app) print(o *verifyOptions, r *report) error {
 	if o.report.set {
-		a.writeReport(o.report.value, r)
+		if err := writeJSON(o.report.value, r); err != nil {
+			return err
+		}
 	}
 	switch o.format.value {
 	case "json":
