@@ -10,7 +10,6 @@ refuse() {
 }
 
 args=("$COMMAND" --format=github)
-authorizes=false
 
 # option NAME VALUE adds one option, lines NAME VALUES one for each line.
 option() { [ -z "$2" ] || args+=("--$1=$2"); }
@@ -24,20 +23,18 @@ none() { [ -z "$2" ] || refuse "the input $1 does not go with this command"; }
 lines trusted-root "$TRUSTED_ROOT"
 case $COMMAND in
   authorize | sign-release)
-    authorizes=true
     option repo "$REPOSITORY"
     option require "$REQUIRE"
-    option git "$CHECKOUT"
-    none tag "$TAG"
+    option checkout "$CHECKOUT"
+    option tag "$TAG"
     none lock "$LOCK"
     none output "$OUTPUT"
+    none bundles "$BUNDLES"
     if [ "$COMMAND" = authorize ]; then
       option stage "$STAGE"
-      lines bundle "$BUNDLES"
       none signing-config "$SIGNING_CONFIG"
     else
       none stage "$STAGE"
-      none bundles "$BUNDLES"
       lines signing-config "$SIGNING_CONFIG"
     fi
     ;;
@@ -67,7 +64,6 @@ case $COMMAND in
   *) refuse 'the input command is authorize, sign-release, bind or verify' ;;
 esac
 
-report=''
 if [ "$COMMAND" != bind ]; then
   report=$(mktemp "${RUNNER_TEMP:-/tmp}/repopolicy-report.XXXXXXXX") || exit 3
   args+=("--report=$report" --)
@@ -77,11 +73,5 @@ if [ "$COMMAND" != bind ]; then
   done <<< "$ARTIFACTS"
 fi
 
-"$PROGRAM" "${args[@]}"
-code=$?
-
-{
-  [ "$authorizes" = false ] || if [ "$code" = 0 ]; then echo authorized=true; else echo authorized=false; fi
-  [ -z "$report" ] || [ ! -s "$report" ] || echo "report-path=$report"
-} >> "$GITHUB_OUTPUT"
-exit "$code"
+# The program writes the outputs itself.
+exec "$PROGRAM" "${args[@]}"

@@ -104,6 +104,13 @@ func (s Surroundings) Token(ctx context.Context, audience string) (string, error
 	return token, err
 }
 
+// Offers reports whether a job is running here that can have a token with our
+// audience, or that says that it may not.
+func (s Surroundings) Offers() bool {
+	return s.Getenv(EnvOwnToken) != "" || s.Getenv(EnvRequestURL) != "" || s.Getenv(envActions) == "true" ||
+		s.Run != nil && (s.Getenv(envCircleCI) == "true" || s.Getenv(envBuildkite) == "true")
+}
+
 // request asks whoever makes tokens here.
 func (s Surroundings) request(ctx context.Context, audience string) (string, error) {
 	var printed []byte
@@ -156,6 +163,7 @@ type Claims struct {
 	EmailVerified bool
 	Visibility    string // repository_visibility or project_visibility; "" if none
 	Connector     string // issuer behind a federating provider; "" if none
+	RepositoryID  string // repository_id or project_id; "" if none
 	Audience      []string
 	Expires       time.Time // whole seconds
 }
@@ -192,6 +200,8 @@ func UnverifiedClaims(token string) (Claims, error) {
 		EmailVerified   any     `json:"email_verified"` // some providers write text
 		Repository      string  `json:"repository_visibility"`
 		Project         string  `json:"project_visibility"`
+		RepositoryID    any     `json:"repository_id"` // text at GitHub and GitLab
+		ProjectID       any     `json:"project_id"`
 		Federated       struct {
 			Connector string `json:"connector_id"`
 		} `json:"federated_claims"`
@@ -199,8 +209,13 @@ func UnverifiedClaims(token string) (Claims, error) {
 	if err := json.Unmarshal(raw, &c); err != nil || c.Exp < 0 || c.Exp > maxDate {
 		return Claims{}, errors.New("the token's claims are malformed")
 	}
+	id, _ := c.RepositoryID.(string)
+	if project, ok := c.ProjectID.(string); ok {
+		id += project // no provider writes both
+	}
 	return Claims{
-		Issuer: c.Iss, Subject: c.Sub, Email: c.Email, EmailVerified: c.EmailVerified == true || c.EmailVerified == "true",
+		RepositoryID: id,
+		Issuer:       c.Iss, Subject: c.Sub, Email: c.Email, EmailVerified: c.EmailVerified == true || c.EmailVerified == "true",
 		Visibility: c.Repository + c.Project, Connector: c.Federated.Connector, Audience: c.Aud, Expires: time.Unix(int64(c.Exp), 0).UTC(),
 	}, nil
 }

@@ -206,10 +206,15 @@ func TestAmbientRequest(t *testing.T) {
 }
 
 func TestUnverifiedClaims(t *testing.T) {
-	got, err := UnverifiedClaims(rawJWT(`{"iss":"https://oauth2.sigstore.dev/auth","sub":"CgU","aud":["sigstore"],"exp":1780315500,"email":"alice@example.com","email_verified":"true","project_visibility":"private","federated_claims":{"connector_id":"https://github.com/login/oauth"}}`))
-	want := Claims{"https://oauth2.sigstore.dev/auth", "CgU", "alice@example.com", true, "private", "https://github.com/login/oauth", []string{"sigstore"}, time.Unix(1780315500, 0).UTC()}
+	got, err := UnverifiedClaims(rawJWT(`{"iss":"https://oauth2.sigstore.dev/auth","sub":"CgU","aud":["sigstore"],"exp":1780315500,"email":"alice@example.com","email_verified":"true","project_visibility":"private","project_id":"4711","federated_claims":{"connector_id":"https://github.com/login/oauth"}}`))
+	want := Claims{"https://oauth2.sigstore.dev/auth", "CgU", "alice@example.com", true, "private", "https://github.com/login/oauth", "4711", []string{"sigstore"}, time.Unix(1780315500, 0).UTC()}
 	if d := cmp.Diff(want, got); err != nil || d != "" {
 		t.Errorf("%v %s", err, d)
+	}
+	for v, want := range map[any]string{"1": "1", "": "", 1: "", true: ""} {
+		if c, err := UnverifiedClaims(jwt(t, map[string]any{"repository_id": v})); err != nil || c.RepositoryID != want {
+			t.Errorf("repository %v is %q (%v)", v, c.RepositoryID, err)
+		}
 	}
 	for _, v := range []any{nil, false, "false", "TRUE", 1, "1", []any{true}} {
 		if c, err := UnverifiedClaims(jwt(t, map[string]any{"email_verified": v})); err != nil || c.EmailVerified {

@@ -35,6 +35,23 @@ func (r Run) Identity() Identity { return r.identity }
 // Facts returns what else the token says.
 func (r Run) Facts() RunFacts { return r.facts }
 
+// As returns the run with the identity that its certificate really names, and
+// false if that is another than the token's. What a certificate lacks, of an
+// instance that does not write all extensions yet, is no contradiction; a rule
+// that wants it will miss it.
+func (r Run) As(id Identity) (Run, bool) {
+	if !r.verified || id.Kind != r.identity.Kind || id.Value != r.identity.Value || id.Issuer != r.identity.Issuer {
+		return Run{}, false
+	}
+	want := r.identity.fields()
+	for i, got := range id.fields() {
+		if *got != "" && *got != *want[i] {
+			return Run{}, false
+		}
+	}
+	return NewRun(id, r.facts), true
+}
+
 // Stage is where in a release an authorisation is asked for. The zero value is
 // no stage.
 type Stage string

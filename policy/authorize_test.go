@@ -220,3 +220,28 @@ func TestAuthorizeAgrees(t *testing.T) {
 		t.Error("nothing is allowed")
 	}
 }
+
+// TestRunAs: a certificate that says anything else than the token is another's.
+func TestRunAs(t *testing.T) {
+	id := workflowIdentity("refs/tags/v1")
+	run := NewRun(id, facts)
+	if got, ok := run.As(id); !ok || got.identity != id || got.facts != facts {
+		t.Errorf("its own: %+v", got)
+	}
+	typ := reflect.TypeFor[Identity]()
+	for i := range typ.NumField() {
+		other, less := id, id
+		f := reflect.ValueOf(&other).Elem().Field(i)
+		f.SetString(f.String() + "x")
+		if _, ok := run.As(other); ok {
+			t.Errorf("another %s", typ.Field(i).Name)
+		}
+		reflect.ValueOf(&less).Elem().Field(i).SetString("")
+		if got, ok := run.As(less); ok != (i > 2) || ok && got.identity != less {
+			t.Errorf("no %s: %v", typ.Field(i).Name, ok)
+		}
+	}
+	if _, ok := (Run{identity: id}).As(id); ok {
+		t.Error("a run that nobody verified")
+	}
+}

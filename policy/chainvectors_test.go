@@ -30,6 +30,8 @@ type signerCase struct {
 	Value   string `json:"value"`
 	Issuer  string `json:"issuer"`
 	Subject string `json:"subject"`
+	// Workflow says that it is a workflow that signs; of approvals only.
+	Workflow bool `json:"workflow"`
 }
 
 type historyCase struct {
@@ -249,6 +251,16 @@ func readChain(t testing.TB, v vector) chainInput {
 	for _, k := range c.Kept {
 		h.Kept.Chain = append(h.Kept.Chain, ref(k))
 	}
+	texts := map[string]string{}
+	for name, text := range parts {
+		if base, ok := strings.CutSuffix(name, ".toml"); ok {
+			texts[base] = text
+		}
+	}
+	if len(c.Statements) > 0 {
+		texts[""] = parts[c.Statements[0].Policy+".toml"]
+	}
+	out.in.approvals(t, out.in.cases, texts)
 	h.Pin, h.Anchor = ref(c.Pin), ref(c.Anchor)
 	h.View = View{c.View.Completeness, c.View.AsOf}
 	out.demand = Demand{MaxAge: time.Duration(c.Demand.MaxAge) * time.Second, Strict: c.Demand.Strict, FailOnAlarm: c.Demand.FailOnAlarm}

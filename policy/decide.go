@@ -39,9 +39,9 @@ type Request struct {
 	Skew time.Duration
 	// Narrow, if set, must also hold for the signer.
 	Narrow *Narrow
-	// Approvers are the names of the distinct members whose approval of these
-	// very digests was verified.
-	Approvers []string
+	// Approvals are those that were verified, whatever they are for; which of
+	// them count is judged here.
+	Approvals []Approval
 
 	asking *asking // set by [Authorize] alone
 }
@@ -471,6 +471,9 @@ func (t *Trusted) DigestAlgorithms() []string {
 		if d.Alg != "" && d.Alg != "gitCommit" && !slices.Contains(out, d.Alg) {
 			out = append(out, d.Alg)
 		}
+	}
+	if t.DemandsApprovals() { // approvals name no other
+		out = append(out, "sha256")
 	}
 	for _, y := range t.withdrawn.yanked {
 		add(y.Digest)

@@ -15,13 +15,13 @@ import (
 // the policy (SPEC 11).
 type decideCase struct {
 	Request struct {
-		Now       time.Time `json:"now"`
-		Skew      int       `json:"skew"` // seconds
-		Names     []string  `json:"names"`
-		Digests   []string  `json:"digests"`
-		Tag       string    `json:"tag"`
-		Commit    string    `json:"commit"`
-		Approvers []string  `json:"approvers"`
+		Now       time.Time      `json:"now"`
+		Skew      int            `json:"skew"` // seconds
+		Names     []string       `json:"names"`
+		Digests   []string       `json:"digests"`
+		Tag       string         `json:"tag"`
+		Commit    string         `json:"commit"`
+		Approvals []approvalCase `json:"approvals"`
 		Narrow    *struct {
 			Identity string `json:"identity"`
 			Issuer   string `json:"issuer"`
@@ -55,6 +55,78 @@ type decideCase struct {
 		Entries   []entryCase `json:"entries"`
 		NotBefore time.Time   `json:"not-before"`
 	} `json:"verification"`
+}
+
+// approvalCase is an approval of the release; what it does not say is as in the
+// release (SPEC 11).
+type approvalCase struct {
+	Signer     signerCase  `json:"signer"`
+	Repository string      `json:"repository"`
+	Tag        string      `json:"tag"`
+	Commit     string      `json:"commit"`
+	Policy     string      `json:"policy"` // a name of a policy, or a digest; by default the one that judges
+	Digests    []string    `json:"digests"`
+	Times      []time.Time `json:"times"`
+	Promised   bool        `json:"promised"` // into a log, and not proven
+	Unlogged   bool        `json:"unlogged"`
+	Entries    []entryCase `json:"entries"`
+	Unverified bool        `json:"unverified"`
+}
+
+// approvals turns the cases into what the package takes. Texts are the policies by
+// name, "" the one that judges.
+func (in *decideInput) approvals(t testing.TB, cases []approvalCase, texts map[string]string) {
+	t.Helper()
+	digests := func(list []string) (out []Digest) {
+		for _, s := range list {
+			d, err := ParseDigest(s)
+			if err != nil {
+				t.Fatal(err)
+			}
+			out = append(out, d)
+		}
+		return out
+	}
+	for _, x := range cases {
+		f := ApprovalFacts{Tag: x.Tag, Commit: x.Commit, Digests: in.req.Digests}
+		if x.Digests != nil {
+			f.Digests = digests(x.Digests)
+		}
+		if f.Tag == "" && len(in.claims.Tags) > 0 {
+			f.Tag = in.claims.Tags[0]
+		}
+		if f.Commit == "" {
+			f.Commit = in.claims.Signer.Commit()
+		}
+		if f.Policy = (Digest{"sha256", x.Policy}); !isHex(x.Policy, 64) {
+			text, ok := texts[x.Policy]
+			if !ok {
+				t.Fatalf("no policy %q", x.Policy)
+			}
+			f.Policy.Hex = Sum([]byte(text))
+		}
+		if x.Repository == "" {
+			x.Repository = "https://github.com/acme/widget"
+		}
+		var err error
+		if f.Repository, err = ParseLocator(x.Repository); err != nil {
+			t.Fatal(err)
+		}
+		v := Verification{Times: in.verified.Times, Logged: !x.Unlogged, Proven: !x.Promised && !x.Unlogged}
+		if x.Times != nil {
+			v.Times = x.Times
+		}
+		for _, e := range x.Entries {
+			v.Entries = append(v.Entries, Entry(e))
+		}
+		id := Identity{Kind: x.Signer.Kind, Value: x.Signer.Value, Issuer: x.Signer.Issuer, TokenSubject: x.Signer.Subject}
+		if x.Signer.Workflow {
+			id.BuildSignerURI = id.Value
+		}
+		a := NewApproval(f, id, v)
+		a.verified = !x.Unverified
+		in.req.Approvals = append(in.req.Approvals, a)
+	}
 }
 
 // decideWant is what a vector says beyond class and reason; a nil field is not
@@ -112,6 +184,7 @@ type decideInput struct {
 	claims   *Claims
 	verified *Verification
 	want     decideWant
+	cases    []approvalCase
 }
 
 func readDecide(t testing.TB, v vector) decideInput {
@@ -119,6 +192,7 @@ func readDecide(t testing.TB, v vector) decideInput {
 	parts := sections(t, v.body)
 	in := readEvidence(t, parts["evidence.json"])
 	in.text = parts["policy.toml"]
+	in.approvals(t, in.cases, map[string]string{"": in.text})
 	if w, ok := parts["want.json"]; ok {
 		strict(t, w, &in.want)
 	}
@@ -130,9 +204,9 @@ func readEvidence(t testing.TB, text string) decideInput {
 	t.Helper()
 	var c decideCase
 	strict(t, text, &c)
-	in := decideInput{ids: Ids(c.Ids)}
+	in := decideInput{ids: Ids(c.Ids), cases: c.Request.Approvals}
 	in.req = Request{
-		Names: c.Request.Names, Tag: c.Request.Tag, Commit: c.Request.Commit, Approvers: c.Request.Approvers,
+		Names: c.Request.Names, Tag: c.Request.Tag, Commit: c.Request.Commit,
 		Now: c.Request.Now, Skew: time.Duration(c.Request.Skew) * time.Second,
 	}
 	for _, s := range c.Request.Digests {

@@ -209,8 +209,10 @@ type Trusted struct {
 	legacy    bool // certificates from before April 2023 may match
 
 	// What follows is set for a chain of versions only. Of the base, file is that
-	// of the head; a version of the chain has head but no chain.
+	// of the head; a version of the chain has head and within but no
+	// chain.
 	chain  *Chain
+	within *Chain
 	demand Demand
 	head   *File
 }

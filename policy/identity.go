@@ -51,6 +51,16 @@ type Identity struct {
 	WorkflowRef        string // .6
 }
 
+// fields returns the fields after Issuer, in their order.
+func (id *Identity) fields() []*string {
+	return []*string{
+		&id.BuildSignerURI, &id.BuildSignerDigest, &id.RunnerEnvironment, &id.SourceRepositoryURI, &id.SourceRepositoryDigest,
+		&id.SourceRepositoryRef, &id.SourceRepositoryID, &id.SourceRepositoryOwner, &id.SourceRepositoryOwnerID, &id.BuildConfigURI,
+		&id.BuildConfigDigest, &id.BuildTrigger, &id.RunInvocationURI, &id.Visibility, &id.DeploymentEnvironment, &id.TokenSubject,
+		&id.WorkflowTrigger, &id.WorkflowSHA, &id.WorkflowName, &id.WorkflowRepository, &id.WorkflowRef,
+	}
+}
+
 // legacy reports whether the identity is of a workflow certificate that has
 // none of the extensions .9 and later.
 func (id *Identity) legacy() bool {

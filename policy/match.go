@@ -3,7 +3,6 @@
 package policy
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 )
@@ -38,17 +37,6 @@ func (t *Trusted) match(r *Rule, req Request, c *Claims, v *Verification, tags [
 			}
 		}
 	}
-	if r.Approvals != nil {
-		distinct := slices.Compact(slices.Sorted(slices.Values(req.Approvers)))
-		if r.Approvals.From == "maintainers" {
-			distinct = slices.DeleteFunc(distinct, func(name string) bool {
-				return !slices.ContainsFunc(t.file.Maintainers.Members, func(m Member) bool { return m.Name == name })
-			})
-		}
-		if len(distinct) < r.Approvals.Threshold {
-			ms = append(ms, Mismatch{Field: "approvals", Kind: "missing", Want: fmt.Sprintf("%d of the %s", r.Approvals.Threshold, r.Approvals.From), Got: fmt.Sprint(len(distinct))})
-		}
-	}
 	if v != nil {
 		lower, upper := v.bounds()
 		if !r.Since.IsZero() && lower.Before(r.Since) {
@@ -58,6 +46,10 @@ func (t *Trusted) match(r *Rule, req Request, c *Claims, v *Verification, tags [
 			ms = append(ms, Mismatch{Field: "time", Kind: "differs", Want: "until " + stamp(r.Until), Got: stamp(upper)})
 		}
 		if m := logMismatch(r.SetOnly, r.Unlogged, v); m != nil {
+			ms = append(ms, *m)
+		}
+		// Approvals are of a release that was verified to be what it claims.
+		if m := t.approvalsMismatch(r, req, c); m != nil {
 			ms = append(ms, *m)
 		}
 	}

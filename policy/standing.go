@@ -42,15 +42,17 @@ func (c *Chain) Awaits(digest string) bool {
 // Standing returns who signed the statement with the digest, which is to follow
 // the head of the chain or, where there is no chain, to be the genesis. A
 // statement that can be neither is an error, and so is a chain that is undecided,
-// unless all that it awaits is this very statement.
-// Where the repository's own workflow maintains a version, nobody has to sign.
+// unless all that it awaits is this very statement, or this statement declares
+// bindings void. Where the repository's own workflow maintains a version, nobody has
+// to sign.
 func (c *Chain) Standing(h History, digest string) (Standing, error) {
 	e := newEvaluator(&h, newOrder(h.Logs))
 	s := e.statements[digest]
 	if s == nil || s.doc == nil {
 		return Standing{}, errors.New("the statement is not at hand or cannot be judged")
 	}
-	if p := c.worst(); p != nil && p.Reason != NoBinding && !c.Awaits(digest) {
+	halfway := c.Awaits(digest) || c.Reason() == Undisclosed && len(s.file().Void) > 0
+	if p := c.worst(); p != nil && p.Reason != NoBinding && !halfway {
 		return Standing{}, fmt.Errorf("the chain is undecided: %s", p.Reason)
 	}
 	w := &walk{evaluator: e, subjects: map[signer]string{}}

@@ -69,6 +69,23 @@ func TestStanding(t *testing.T) {
 	if _, err := none.Standing(empty, next.digest); err == nil {
 		t.Error("a version 3 cannot found a chain")
 	}
+	secret := h
+	secret.Leaves = append(slices.Clone(h.Leaves), NewLeaf(LeafFacts{
+		Payload: strings.Repeat("5", 64), Body: "x", Binding: h.Leaves[0].Facts().Binding, Entry: Entry{Log: "v2", Index: 400},
+	}))
+	secret.Signatures = append(slices.Clone(h.Signatures), sign(next, "alice"), sign(next, "bob"))
+	if c := Evaluate(secret); c.Reason() != Undisclosed {
+		t.Errorf("%s", c.Reason())
+	} else if _, err := c.Standing(secret, next.digest); err == nil {
+		t.Error("a version that says nothing of a binding that is not at hand")
+	}
+	// A version that declares it void can be signed, or nothing could repair it.
+	repair := statementOf(t, fmt.Sprintf(chainPolicy, 3)+"\n[[void]]\nleaf = \"sha256:"+strings.Repeat("5", 64)+"\"\n", head.digest)
+	secret.Statements = append(slices.Clone(h.Statements), repair)
+	secret.Signatures = append(slices.Clone(h.Signatures), sign(repair, "alice"), sign(repair, "bob"))
+	if got, err := Evaluate(secret).Standing(secret, repair.digest); err != nil || !got.Met() {
+		t.Errorf("beside a binding that it declares void: %+v %v", got, err)
+	}
 	undecided := h
 	undecided.Kept = Kept{[]string{strings.Repeat("0", 64)}}
 	if _, err := Evaluate(undecided).Standing(h, next.digest); err == nil {

@@ -3,6 +3,8 @@
 package rekorbind
 
 import (
+	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -23,6 +25,15 @@ type Collection struct {
 	leaves     []policy.Leaf
 	entries    map[string]int // generation of each log, as its entries show it
 	known      map[string]bool
+	verified   map[string][][]byte            // bundles in JSON, by statement
+	trees      map[treeOf]sigstore.Checkpoint // that verified entries show
+	fork       *Fork                          // two of them that contradict each other; nil without
+}
+
+// treeOf is what there can be one tree of.
+type treeOf struct {
+	log, origin string
+	size        int64
 }
 
 // Known returns the hex hashes of the log leaves that were verified.
@@ -63,7 +74,11 @@ func (c *Collection) Add(b *sigstore.Bundle) error {
 	if err != nil {
 		return err
 	}
-	signer := b.Signer()
+	return c.take(&s, b.Signer(), v)
+}
+
+// take takes what a verified bundle over a statement proves.
+func (c *Collection) take(s *policy.Statement, signer policy.Identity, v *sigstore.Verified) error {
 	binding, unauthorized := c.Forges.Authority(signer)
 	if signer.Kind == policy.KindKey {
 		signer.Value = v.KeyID
@@ -77,6 +92,7 @@ func (c *Collection) Add(b *sigstore.Bundle) error {
 		}
 		c.entries[e.LogID] = e.Generation
 		c.known[e.LeafHash] = true
+		c.show(e)
 		if unauthorized != nil {
 			c.signatures = append(c.signatures, policy.NewSignature(policy.SignatureFacts{Statement: s.Digest(), Signer: signer, Entry: v.Place(e)}))
 			continue
@@ -84,6 +100,41 @@ func (c *Collection) Add(b *sigstore.Bundle) error {
 		c.leaves = append(c.leaves, policy.NewLeaf(policy.LeafFacts{Payload: s.Digest(), PAE: s.PAE(), Body: e.Body, Binding: binding, Entry: v.Place(e)}))
 	}
 	return nil
+}
+
+// show takes the checkpoint of a verified entry.
+func (c *Collection) show(e sigstore.LogEntry) {
+	if e.Checkpoint == nil {
+		return
+	}
+	if c.trees == nil {
+		c.trees = map[treeOf]sigstore.Checkpoint{}
+	}
+	of := treeOf{e.LogID, e.Origin, e.Checkpoint.Size}
+	old, ok := c.trees[of]
+	if !ok {
+		c.trees[of] = *e.Checkpoint
+	} else if c.fork == nil && !bytes.Equal(old.Root, e.Checkpoint.Root) {
+		c.fork = &Fork{Log: e.LogID, Seen: old.Note, New: e.Checkpoint.Note, Why: fmt.Sprintf("two trees of %d entries", of.size)}
+	}
+}
+
+// Heads returns the newest checkpoint of each Rekor v1 shard that a verified entry
+// shows, by log, ordered by origin.
+func (c *Collection) Heads() map[string][]sigstore.Checkpoint {
+	out := map[string][]sigstore.Checkpoint{}
+	for of, cp := range c.trees {
+		if c.entries[of.log] == 1 {
+			out[of.log] = append(out[of.log], cp)
+		}
+	}
+	for log, cps := range out {
+		slices.SortFunc(cps, func(a, b sigstore.Checkpoint) int {
+			return cmp.Or(cmp.Compare(a.Origin, b.Origin), cmp.Compare(b.Size, a.Size))
+		})
+		out[log] = slices.CompactFunc(cps, func(a, b sigstore.Checkpoint) bool { return a.Origin == b.Origin })
+	}
+	return out
 }
 
 // verify verifies the bundle, with each key that a statement names if it is

@@ -3,12 +3,11 @@
 package rekorbind
 
 import (
+	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/repopolicy/repopolicy/internal/sigstore"
@@ -16,17 +15,19 @@ import (
 	"github.com/repopolicy/repopolicy/policy"
 )
 
-// Limits of Rekor v1's index, which anyone can fill under any key.
 const (
-	maxIndexReply  = 8 << 20
-	maxEntriesV1   = 16 << 20
-	entriesBatch   = 10  // as many as the service takes in one request
 	maxUnknownUUID = 500 // that are fetched and classified
+	// hintTimeout is how long all questions to the index may take together.
+	hintTimeout = 2 * time.Minute
 )
 
 // ErrFlooded is the error of a look-up in an index with more unknown entries
 // than are fetched: what else is there cannot be known.
 var ErrFlooded = errors.New("index-flooded: the index lists more unknown entries for this repository than are looked at")
+
+// ErrNoIndex is the error of asking the index of a log that the trusted root's id
+// takes for one of Rekor v1, and whose entries show that it is one of Rekor v2.
+var ErrNoIndex = errors.New("a log of Rekor v2, which has no index; its tiles can be read (--scan)")
 
 // Hint looks up Rekor v1's index. The index is unauthenticated and written on a
 // best-effort basis: that it lists nothing is its operator's word. What it does
@@ -39,6 +40,12 @@ type Hint struct {
 	// Spam remembers the hashes of leaves that were found to bind nothing; nil
 	// remembers nothing.
 	Spam Remembered
+	// Log is the log's id, and Heads remembers its newest trees: what bundles
+	// show of it has to go on from there. Nil remembers nothing.
+	Log   string
+	Heads Heads
+
+	timeout time.Duration // 0 for hintTimeout
 }
 
 // Remembered is a set of hashes that outlives a run.
@@ -52,20 +59,46 @@ func (h *Hint) Name() string { return "index of " + h.Client.URL() }
 
 // Find asks the index for the repository's anchor and fetches what is unknown.
 func (h *Hint) Find(ctx context.Context, q Query) (Found, error) {
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(h.timeout, hintTimeout))
+	defer cancel()
+	if q.Generations[h.Log] == 2 {
+		return Found{}, fmt.Errorf("%s: %w", h.Client.URL(), ErrNoIndex)
+	}
 	found := Found{Completeness: policy.CompleteHinted, AsOf: h.Now()}
-	body, err := json.Marshal(map[string]string{"hash": "sha256:" + q.Repository.Anchor()})
+	if h.Heads != nil {
+		for _, cp := range q.Heads[h.Log] {
+			if err := h.consistent(ctx, cp); err != nil {
+				return Found{}, err
+			}
+		}
+	}
+	unknown, err := h.unknown(ctx, q)
 	if err != nil {
 		return Found{}, err
 	}
-	reply, err := h.Client.Ask(ctx, "api/v1/index/retrieve", "application/json", body, maxIndexReply)
-	if err != nil {
-		return Found{}, err
+	for batch := range slices.Chunk(unknown, entriesBatch) {
+		leaves, spam, err := h.fetch(ctx, batch)
+		if err != nil {
+			return Found{}, err
+		}
+		found.Leaves = append(found.Leaves, leaves...)
+		if h.Spam != nil && len(spam) > 0 { // also if a later batch fails
+			if err := h.Spam.Add(spam); err != nil {
+				return Found{}, err
+			}
+		}
 	}
-	uuids, err := parseIndex(reply)
+	return found, nil
+}
+
+// unknown returns the names of the entries that the index lists, each of another
+// leaf, and that nobody has looked at.
+func (h *Hint) unknown(ctx context.Context, q Query) ([]string, error) {
+	uuids, err := search(ctx, h.Client, q.Repository.Anchor())
 	if err != nil {
-		return Found{}, fmt.Errorf("%s: %w", h.Name(), err)
+		return nil, err
 	}
-	var unknown []string // names, each of another leaf
+	var unknown []string
 	listed := map[string]bool{}
 	for _, u := range uuids {
 		hash, _ := leafOfUUID(u)
@@ -74,51 +107,10 @@ func (h *Hint) Find(ctx context.Context, q Query) (Found, error) {
 		}
 		listed[hash] = true
 		if len(unknown) > maxUnknownUUID {
-			return Found{}, ErrFlooded
+			return nil, ErrFlooded
 		}
 	}
-	var spam []string
-	for batch := range slices.Chunk(unknown, entriesBatch) {
-		leaves, junk, err := h.fetch(ctx, batch)
-		if err != nil {
-			return Found{}, err
-		}
-		found.Leaves = append(found.Leaves, leaves...)
-		spam = append(spam, junk...)
-	}
-	if h.Spam != nil && len(spam) > 0 {
-		if err := h.Spam.Add(spam); err != nil {
-			return Found{}, err
-		}
-	}
-	return found, nil
-}
-
-// parseIndex reads the names of entries. Null is no list: that nothing is there
-// has to be said.
-func parseIndex(reply []byte) ([]string, error) {
-	var uuids []string
-	if err := json.Unmarshal(reply, &uuids); err != nil {
-		return nil, err
-	}
-	if uuids == nil {
-		return nil, errors.New("null is no list of entries")
-	}
-	for _, u := range uuids {
-		if _, ok := leafOfUUID(u); !ok {
-			return nil, fmt.Errorf("%q is not an entry's name", clip(u))
-		}
-	}
-	return uuids, nil
-}
-
-// leafOfUUID returns the leaf hash in the name of an entry, which has 64 hex
-// digits, after 16 of the tree's number in newer instances.
-func leafOfUUID(u string) (string, bool) {
-	if len(u) != 64 && len(u) != 80 || strings.Trim(u, "0123456789abcdef") != "" {
-		return "", false
-	}
-	return u[len(u)-64:], true
+	return unknown, nil
 }
 
 // fetch returns the bindings among some entries, and the hashes of those that can
@@ -130,41 +122,31 @@ func (h *Hint) fetch(ctx context.Context, uuids []string) (leaves []policy.Leaf,
 		hash, _ := leafOfUUID(u)
 		hashes = append(hashes, hash)
 	}
-	body, err := json.Marshal(map[string][]string{"entryUUIDs": uuids})
+	entries, err := retrieve(ctx, h.Client, uuids)
 	if err != nil {
 		return nil, nil, err
-	}
-	reply, err := h.Client.Ask(ctx, "api/v1/log/entries/retrieve", "application/json", body, maxEntriesV1)
-	if err != nil {
-		return nil, nil, err
-	}
-	var entries []map[string]json.RawMessage
-	if err := json.Unmarshal(reply, &entries); err != nil {
-		return nil, nil, fmt.Errorf("%s: %w", h.Client.URL(), err)
 	}
 	got := map[string]bool{}
-	for _, m := range entries {
-		for _, raw := range m {
-			// The hash is that of the body, whatever the service calls it.
-			e, why := sigstore.ParseEntryV1(raw)
-			if !slices.Contains(hashes, e.LeafHash) {
-				return nil, nil, fmt.Errorf("%s: an entry that was not asked for", h.Client.URL())
-			}
-			got[e.LeafHash] = true
-			if why == nil {
-				_, why = h.Forges.Authority(e.Signer)
-			}
-			if why != nil { // whoever says so: the body alone shows it
-				spam = append(spam, e.LeafHash)
-				continue
-			}
-			leaf, err := h.leaf(e)
-			switch {
-			case err == nil:
-				leaves = append(leaves, leaf)
-			case !foreign(err):
-				return nil, nil, fmt.Errorf("%s: an entry that does not verify: %w", h.Client.URL(), err)
-			}
+	for _, raw := range entries {
+		// The hash is that of the body, whatever the service calls it.
+		e, why := sigstore.ParseEntryV1(raw)
+		if !slices.Contains(hashes, e.LeafHash) {
+			return nil, nil, fmt.Errorf("%s: an entry that was not asked for", h.Client.URL())
+		}
+		got[e.LeafHash] = true
+		if why == nil {
+			_, why = h.Forges.Authority(e.Signer)
+		}
+		if why != nil { // whoever says so: the body alone shows it
+			spam = append(spam, e.LeafHash)
+			continue
+		}
+		leaf, err := h.leaf(e)
+		switch {
+		case err == nil:
+			leaves = append(leaves, leaf)
+		case !foreign(err):
+			return nil, nil, fmt.Errorf("%s: an entry that does not verify: %w", h.Client.URL(), err)
 		}
 	}
 	for _, hash := range hashes {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -13,6 +14,12 @@ import (
 type Query struct {
 	Repository policy.Locator
 	Known      map[string]bool // hex hashes of log leaves that are at hand already
+	// Heads are the newest checkpoints of Rekor v1's shards that are at hand, by
+	// log.
+	Heads map[string][]sigstore.Checkpoint
+	// Generations says of which generation a log is whose entries are at hand;
+	// its id does not always.
+	Generations map[string]int
 }
 
 // Found is what a look-up found.

@@ -64,6 +64,9 @@ func (s *Scan) find(ctx context.Context, q Query) (Found, error) {
 	found := Found{Completeness: policy.CompleteScanned, AsOf: s.Now()}
 	shards := 0
 	for _, l := range s.Root.Logs() {
+		if g := q.Generations[l.ID]; g != 0 {
+			l.Generation = g
+		}
 		if l.Generation != 2 {
 			// Entries of Rekor v1 that decide anything cannot be scanned: what
 			// its index says, or fails to say, is as much as is known.

@@ -20,15 +20,16 @@ import (
 )
 
 const (
-	stateSchema   = "https://" + policy.Name + "/schema/state-v1.json"
+	stateSchema   = schemaBase + "state-v1.json"
 	maxStateBytes = 64 << 20
 	maxSpam       = 100_000 // hashes; beyond that the oldest are forgotten
 )
 
 // State is what a machine remembers between runs, in a directory of its own:
 // chains, cursors of logs, hashes of entries that bind nothing. Whoever can write
-// there can make the machine forget, which is then a first use again, or refuse;
-// nothing in it makes a verdict OK, since everything is verified anew.
+// there can make the machine forget, which is then a first use again, overlook a
+// binding, or refuse; nothing in it makes a signature or an entry count, since each
+// is verified anew.
 //
 // Files are private, written atomically under a lock, and one that is malformed
 // is an error, never a first use.
@@ -146,6 +147,16 @@ func (s *State) Load(log string) (Cursor, error) {
 // Save stores a cursor; see [Cursors].
 func (s *State) Save(log string, old, next Cursor) (bool, error) {
 	return swap(s, name("logs", log), log, old, next)
+}
+
+// LoadHead returns the head of a Rekor v1 shard; see [Heads].
+func (s *State) LoadHead(shard string) (Head, error) {
+	return load[Head](s, name("heads", shard), shard)
+}
+
+// SaveHead stores the head of a Rekor v1 shard; see [Heads].
+func (s *State) SaveHead(shard string, old, next Head) (bool, error) {
+	return swap(s, name("heads", shard), shard, old, next)
 }
 
 // Spam returns the entries of a service that bind nothing under a forge table.

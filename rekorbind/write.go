@@ -6,19 +6,26 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/repopolicy/repopolicy/internal/sigstore"
+	"github.com/repopolicy/repopolicy/internal/web"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
 // Steps of writing a signature, in order. After each of them the process may be
 // killed and the run repeated; no step that succeeded happens twice.
 const (
+	StepFound = "found" // an earlier signature, in Rekor v1, of which nothing was kept
 	StepDraft = "draft" // signed, certified and stamped, and kept
 	StepV1    = "rekor-v1"
 	StepV2    = "rekor-v2"
 )
+
+// maxRecovered is how many entries are looked at for a signature of which nothing
+// was kept.
+const maxRecovered = 5 * entriesBatch
 
 // Journal keeps unfinished signatures; [State] is one.
 type Journal interface {
@@ -40,14 +47,22 @@ type Writer struct {
 	Client  *sigstore.Client
 	Journal Journal
 	Now     func() time.Time
+	// Index, if set, is Rekor v1, in which a signature is looked for that was made
+	// before and of which nothing was kept.
+	Index *web.Client
 	// Step, if set, is called after each step.
 	Step func(step string)
 }
 
-// Request is one signature to make.
+// Request is one signature under a policy to make.
 type Request struct {
 	Statement []byte // payload, as [Encode] returns it
 	Version   int
+	Signature
+}
+
+// Signature is how a signature is made, whatever it is over.
+type Signature struct {
 	// Who names the signer, so that a run that is repeated finds what it began:
 	// identity and issuer, or the id of a key.
 	Who string
@@ -57,37 +72,76 @@ type Request struct {
 	Key   sigstore.Signer
 	// Check, if set, is asked about the certificate before anything is logged.
 	Check func(policy.Identity) error
+	// Mine, if set, says whether a signature by this identity is the one that is to
+	// be made.
+	Mine func(policy.Identity) bool
 }
 
-// Write makes the signature, or finishes one that was begun, and returns its
-// files. The certificate of an unfinished signature may have expired; then a new
-// one is made, and the entries of the old one prove nothing and harm nothing.
+// Write makes the signature, or finishes one that was begun, in every log of the
+// instance, and returns its files.
 func (w *Writer) Write(ctx context.Context, r Request) ([]File, error) {
-	if w.Client.Services.RekorV1 == "" && w.Client.Services.RekorV2 == "" {
-		return nil, errors.New("the Sigstore instance has no transparency log")
-	}
-	id := policy.Sum(r.Statement) + " " + r.Who
-	entry, err := w.Journal.LoadEntry(id)
+	entry, err := w.finish(ctx, policy.Sum(r.Statement)+" "+r.Who, sigstore.Content{Statement: r.Statement}, r.Signature, w.Client.Services)
 	if err != nil {
 		return nil, err
 	}
-	draft, err := w.resume(entry, r.Statement)
-	if errors.Is(err, sigstore.ErrTooLate) {
-		// What was logged in time stays; what was not cannot be any more.
-		if entry.complete(w.Client.Services) {
-			return w.files(r, entry)
-		}
-		fresh := JournalEntry{}
-		if err := w.save(id, entry, fresh); err != nil {
-			return nil, err
-		}
-		entry, draft = fresh, nil
-	} else if err != nil {
+	return w.files(r, entry)
+}
+
+// Sign makes a signature, or finishes one that was begun, in one log, the newest
+// of the instance, and returns its bundle. The signature is about something else
+// than the policy, so that strangers need not find it by itself.
+func (w *Writer) Sign(ctx context.Context, c sigstore.Content, s Signature) ([]byte, error) {
+	logs := w.Client.Services
+	what := "statement " + policy.Sum(c.Statement)
+	if c.Statement == nil {
+		what = fmt.Sprintf("file %x", c.SHA256)
+	}
+	if logs.RekorV2 != "" {
+		logs.RekorV1 = ""
+	}
+	entry, err := w.finish(ctx, what+" "+s.Who, c, s, logs)
+	if err != nil {
 		return nil, err
 	}
+	if entry.V2 != nil {
+		return entry.V2, nil
+	}
+	return entry.V1, nil
+}
+
+// finish makes the signature that the journal keeps under id, as far as it is not
+// made yet, and logs it in the logs of to. The certificate of an unfinished
+// signature may have expired; then a new one is made, and the entries of the old
+// one prove nothing and harm nothing.
+func (w *Writer) finish(ctx context.Context, id string, content sigstore.Content, s Signature, to sigstore.Services) (JournalEntry, error) {
+	none := JournalEntry{}
+	if to.RekorV1 == "" && to.RekorV2 == "" {
+		return none, errors.New("the Sigstore instance has no transparency log")
+	}
+	entry, err := w.Journal.LoadEntry(id)
+	if err != nil {
+		return none, err
+	}
+	draft, err := w.resume(entry, content)
+	if errors.Is(err, sigstore.ErrTooLate) {
+		// What was logged in time stays; what was not cannot be any more.
+		if entry.complete(to) {
+			return entry, nil
+		}
+		if err := w.save(id, entry, none); err != nil {
+			return none, err
+		}
+		entry, draft = none, nil
+	} else if err != nil {
+		return none, err
+	}
 	if draft == nil {
-		if draft, entry, err = w.begin(ctx, id, r); err != nil {
-			return nil, err
+		draft, entry, err = w.recover(ctx, id, content, s, to)
+		if err == nil && draft == nil {
+			draft, entry, err = w.begin(ctx, id, content, s)
+		}
+		if err != nil {
+			return none, err
 		}
 	}
 	for _, log := range []struct {
@@ -96,23 +150,23 @@ func (w *Writer) Write(ctx context.Context, r Request) ([]File, error) {
 		to         func(*JournalEntry) *[]byte
 		step       string
 	}{
-		{w.Client.Services.RekorV1, 1, func(e *JournalEntry) *[]byte { return &e.V1 }, StepV1},
-		{w.Client.Services.RekorV2, 2, func(e *JournalEntry) *[]byte { return &e.V2 }, StepV2},
+		{to.RekorV1, 1, func(e *JournalEntry) *[]byte { return &e.V1 }, StepV1},
+		{to.RekorV2, 2, func(e *JournalEntry) *[]byte { return &e.V2 }, StepV2},
 	} {
 		if log.url == "" || *log.to(&entry) != nil {
 			continue
 		}
 		next := entry
 		if *log.to(&next), err = w.Client.Log(ctx, w.Root, draft, log.generation, w.Now()); err != nil {
-			return nil, err
+			return none, err
 		}
 		if err := w.save(id, entry, next); err != nil {
-			return nil, err
+			return none, err
 		}
 		entry = next
 		w.step(log.step)
 	}
-	return w.files(r, entry)
+	return entry, nil
 }
 
 func (e JournalEntry) complete(s sigstore.Services) bool {
@@ -134,7 +188,7 @@ func (w *Writer) save(id string, old, next JournalEntry) error {
 }
 
 // resume returns the draft of an unfinished signature, nil if there is none.
-func (w *Writer) resume(e JournalEntry, payload []byte) (*sigstore.Draft, error) {
+func (w *Writer) resume(e JournalEntry, content sigstore.Content) (*sigstore.Draft, error) {
 	if e.Draft == nil {
 		return nil, nil
 	}
@@ -142,20 +196,82 @@ func (w *Writer) resume(e JournalEntry, payload []byte) (*sigstore.Draft, error)
 	if err != nil {
 		return nil, err
 	}
-	if string(d.Payload()) != string(payload) {
+	if got := d.Content(); string(got.Statement) != string(content.Statement) || got.SHA256 != content.SHA256 {
 		return nil, errors.New("the unfinished signature in the journal is over something else")
 	}
-	cert, err := d.Certificate()
-	if err != nil {
-		return nil, err
-	}
-	if cert != nil && w.Now().After(cert.NotAfter) {
-		return d, sigstore.ErrTooLate
-	}
-	return d, nil
+	return d, w.inTime(d)
 }
 
-func (w *Writer) begin(ctx context.Context, id string, r Request) (*sigstore.Draft, JournalEntry, error) {
+// inTime returns why a draft cannot be logged any more.
+func (w *Writer) inTime(d *sigstore.Draft) error {
+	cert, err := d.Certificate()
+	if err == nil && cert != nil && w.Now().After(cert.NotAfter) {
+		err = sigstore.ErrTooLate
+	}
+	return err
+}
+
+// recover looks for a signature that was logged in Rekor v1 by a run of which
+// nothing was kept, and goes on from there; nil if there is none that can be
+// finished. That the index cannot be asked is no obstacle: a second signature
+// proves the same.
+func (w *Writer) recover(ctx context.Context, id string, content sigstore.Content, s Signature, to sigstore.Services) (*sigstore.Draft, JournalEntry, error) {
+	if w.Index == nil || s.Mine == nil || to.RekorV1 == "" || content.Statement == nil {
+		return nil, JournalEntry{}, nil
+	}
+	uuids, err := search(ctx, w.Index, policy.Sum(content.Statement))
+	if err != nil {
+		return nil, JournalEntry{}, ctx.Err()
+	}
+	for batch := range slices.Chunk(uuids[:min(len(uuids), maxRecovered)], entriesBatch) {
+		entries, err := retrieve(ctx, w.Index, batch)
+		if err != nil {
+			return nil, JournalEntry{}, ctx.Err()
+		}
+		for _, raw := range entries {
+			draft, entry := w.rebuild(ctx, raw, content.Statement, s, to)
+			if draft == nil {
+				continue
+			}
+			if err := w.save(id, JournalEntry{}, entry); err != nil {
+				return nil, JournalEntry{}, err
+			}
+			w.step(StepFound)
+			return draft, entry, nil
+		}
+	}
+	return nil, JournalEntry{}, nil
+}
+
+// rebuild returns what can be finished of an entry that anyone may have made; nil
+// if it is not the signature that is to be made, or too old for what is missing.
+func (w *Writer) rebuild(ctx context.Context, raw, statement []byte, s Signature, to sigstore.Services) (*sigstore.Draft, JournalEntry) {
+	none := func() (*sigstore.Draft, JournalEntry) { return nil, JournalEntry{} }
+	bundle, err := w.Root.Rebuild(raw, statement)
+	if err != nil {
+		return none()
+	}
+	draft, err := sigstore.ParseDraft(bundle)
+	if err != nil {
+		return none()
+	}
+	signer, err := draft.Identity()
+	if err != nil || !s.Mine(signer) || s.Check != nil && s.Check(signer) != nil {
+		return none()
+	}
+	entry := JournalEntry{V1: bundle}
+	if !entry.complete(to) {
+		if w.inTime(draft) != nil || w.Client.Stamp(ctx, draft) != nil {
+			return none()
+		}
+	}
+	if entry.Draft, err = draft.MarshalJSON(); err != nil {
+		return none()
+	}
+	return draft, entry
+}
+
+func (w *Writer) begin(ctx context.Context, id string, content sigstore.Content, r Signature) (*sigstore.Draft, JournalEntry, error) {
 	token := ""
 	if r.Key == nil {
 		var err error
@@ -163,7 +279,7 @@ func (w *Writer) begin(ctx context.Context, id string, r Request) (*sigstore.Dra
 			return nil, JournalEntry{}, err
 		}
 	}
-	draft, err := w.Client.Draft(ctx, r.Statement, token, r.Key)
+	draft, err := w.Client.Draft(ctx, content, token, r.Key)
 	if err != nil {
 		return nil, JournalEntry{}, err
 	}

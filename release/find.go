@@ -6,6 +6,8 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 
 	"github.com/repopolicy/repopolicy/internal/sigstore"
@@ -31,6 +33,8 @@ type finder struct {
 	shelves map[Place]*lazy[*shelf]
 
 	published map[Place]*lazy[*placeSums]
+	approved  map[string]*lazy[approvalSlot]
+	pool      []*candidate // statements that sources gave
 }
 
 type lazy[T any] struct {
@@ -46,7 +50,10 @@ type sumsFile struct {
 }
 
 func newFinder(explicit []string) *finder {
-	return &finder{explicit: explicit, bundles: map[string]*lazy[[]*candidate]{}, sums: map[string]*lazy[[]sumsFile]{}, dirs: map[string]*lazy[*listing]{}, shelves: map[Place]*lazy[*shelf]{}, published: map[Place]*lazy[*placeSums]{}}
+	return &finder{
+		explicit: explicit, bundles: map[string]*lazy[[]*candidate]{}, sums: map[string]*lazy[[]sumsFile]{}, dirs: map[string]*lazy[*listing]{}, shelves: map[Place]*lazy[*shelf]{},
+		published: map[Place]*lazy[*placeSums]{}, approved: map[string]*lazy[approvalSlot]{},
+	}
 }
 
 // find returns the candidates for an artifact: the files that the user named,
@@ -121,6 +128,7 @@ type listing struct {
 	names     map[string]bool // nil if the directory cannot be listed
 	gathered  []string
 	downloads map[string]string // SHA-256 -> path
+	approvals []string          // sorted
 }
 
 // has reports whether the directory holds a file of that name.
@@ -162,13 +170,29 @@ func readListing(dir string) *listing {
 		if hex, ok := isDownload(name); ok {
 			out.downloads[hex] = filepath.Join(dir, name)
 		}
+		if strings.HasSuffix(name, ApprovalSuffix) {
+			out.approvals = append(out.approvals, filepath.Join(dir, name))
+		}
 	}
+	slices.Sort(out.approvals)
 	for _, name := range gathered {
 		if out.names[name] {
 			out.gathered = append(out.gathered, filepath.Join(dir, name))
 		}
 	}
 	return out
+}
+
+// dirOf returns the directory in which evidence for an artifact lies: its own, or
+// the working directory if the artifact is but a digest.
+func dirOf(a *Artifact) string {
+	switch {
+	case a.Path != "":
+		return filepath.Dir(a.Path)
+	case a.Listed != nil:
+		return filepath.Dir(a.Arg)
+	}
+	return "."
 }
 
 // load reads a file once. A directory is one if it is an OCI layout.

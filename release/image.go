@@ -40,6 +40,44 @@ func isBundleType(mediaType string) bool {
 	return strings.HasPrefix(mediaType, typeBundle+".v") || strings.HasPrefix(mediaType, typeBundle+"+json")
 }
 
+// Layer is a layer of a manifest in a registry that holds evidence for an image.
+type Layer struct {
+	URL         string // where it was found
+	MediaType   string
+	Annotations map[string]string
+	Digest      policy.Digest
+	Size        int64
+	Content     []byte // checked against Digest
+}
+
+// ParseLayers returns the layers of a manifest that hold evidence, without their
+// content.
+func ParseLayers(manifest []byte) ([]Layer, error) {
+	m, err := parseManifest(manifest)
+	if err != nil {
+		return nil, err
+	}
+	var out []Layer
+	for _, l := range m.layers {
+		if isImageEvidence(l.mediaType) {
+			out = append(out, Layer{MediaType: l.mediaType, Annotations: l.annotations, Digest: l.digest, Size: l.size})
+		}
+	}
+	return out, nil
+}
+
+// Attach gives an artifact the evidence that its registry has. The error says that
+// there may be more.
+func (a *Artifact) Attach(layers []Layer, err error) {
+	a.found = []*candidate{}
+	for _, l := range layers {
+		a.found = append(a.found, &candidate{path: l.URL, form: "image signature", piece: imagePiece(l.MediaType, l.Annotations, l.Content, l.Digest)})
+	}
+	if err != nil {
+		a.found = append(a.found, unreachable(a.Arg, err)...)
+	}
+}
+
 // imagePiece reads the evidence in one layer of a manifest. Content was checked
 // against the layer's digest.
 func imagePiece(mediaType string, annotations map[string]string, content []byte, digest policy.Digest) piece {

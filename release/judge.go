@@ -42,6 +42,9 @@ type Judge struct {
 	// Progress, if set, is called with the number of artifacts judged so far.
 	// It may be called from several goroutines.
 	Progress func(done int)
+	// Ignored, if set, is called with each file of an approval that is none, or
+	// does not verify. It may be called from several goroutines.
+	Ignored func(path string, err error)
 
 	finder *finder
 	once   sync.Once
@@ -206,7 +209,11 @@ func (j *Judge) judge(ctx context.Context, a *Artifact) *Result {
 		}
 	}
 	if res.Evidence == nil {
-		res.Decision = deny(policy.NoEvidence, "")
+		detail := ""
+		if j.Release == nil && len(j.Sources) > 0 && a.Place == nil && a.Name != "" {
+			detail = "no tag says in which release to look"
+		}
+		res.Decision = deny(policy.NoEvidence, "%s", detail)
 		return res
 	}
 	res.Decision = res.Evidence.Decision
@@ -239,7 +246,7 @@ func (j *Judge) round(ctx context.Context, res *Result, attempts []attempt) *Fai
 			res.Evidence, ev = ev, res.Evidence
 		}
 		// Of a collection, what is about something else is no news.
-		if ev != nil && !(ev.Item > 0 && ev.stage == stageArtifact) {
+		if ev != nil && !(ev.Item > 0 && ev.stage == stageArtifact) && !isApproval(ev) {
 			res.Others = append(res.Others, ev)
 		}
 		if res.Evidence.stage == stagePermitted {
@@ -398,6 +405,7 @@ func (j *Judge) try(ctx context.Context, at attempt, a *Artifact, digests []poli
 	if b.Unchecked() && j.Policy.Genesis() == policy.GenesisFlags {
 		return fail(stageParse, deny(policy.LogInvalid, "the inclusion proof comes without a checkpoint to check it against; a policy's rule may say set-only = true"))
 	}
+	approvals, unseen := j.approvals(ctx, a)
 	for _, m := range matches {
 		for _, key := range j.keys(b) {
 			claims := m.claims
@@ -408,7 +416,12 @@ func (j *Judge) try(ctx context.Context, at attempt, a *Artifact, digests []poli
 			if at.via != nil {
 				names = append(slices.Clone(names), a.Name)
 			}
-			one := j.one(ctx, at.c, m.digest, key, claims, j.request(a, names, digests))
+			req := j.request(a, names, digests)
+			req.Approvals = approvals
+			one := j.one(ctx, at.c, m.digest, key, claims, req)
+			if unseen != nil && lacksApprovals(one.Decision) { // there may be more
+				one.Decision = unseen.decision()
+			}
 			if one.stage > ev.stage || ev.Decision.Reason == "" {
 				ev.stage, ev.Decision, ev.Verified = one.stage, one.Decision, one.Verified
 				ev.Signer = claims.Signer
@@ -457,18 +470,8 @@ func (j *Judge) one(ctx context.Context, c *candidate, digest policy.Digest, key
 // verify verifies the bundle under the first trusted root that takes it, each
 // alone.
 func (j *Judge) verify(ctx context.Context, b *sigstore.Bundle, digest policy.Digest, key *sigstore.Key) (*sigstore.Verified, error) {
-	j.once.Do(func() {
-		if j.Roots == nil {
-			j.err = &Failure{policy.TrustRootMissing, "no trusted root was given"}
-			return
-		}
-		j.roots, j.err = j.Roots(ctx)
-		if j.err == nil && len(j.roots) == 0 {
-			j.err = &Failure{policy.TrustRootMissing, "no trusted root was given"}
-		}
-	})
-	if j.err != nil {
-		return nil, j.err
+	if err := j.loadRoots(ctx); err != nil {
+		return nil, err
 	}
 	var first error
 	for _, r := range j.roots {
@@ -484,6 +487,21 @@ func (j *Judge) verify(ctx context.Context, b *sigstore.Bundle, digest policy.Di
 		}
 	}
 	return nil, first
+}
+
+// loadRoots gets the trusted roots, once.
+func (j *Judge) loadRoots(ctx context.Context) error {
+	j.once.Do(func() {
+		if j.Roots == nil {
+			j.err = &Failure{policy.TrustRootMissing, "no trusted root was given"}
+			return
+		}
+		j.roots, j.err = j.Roots(ctx)
+		if j.err == nil && len(j.roots) == 0 {
+			j.err = &Failure{policy.TrustRootMissing, "no trusted root was given"}
+		}
+	})
+	return j.err
 }
 
 // keys returns the keys that may have signed b; for a certificate the one

@@ -25,7 +25,8 @@ const MaxPublishedBytes = 16 << 20
 type Place interface {
 	// URL returns the address of a file, that of the place for "".
 	URL(name string) string
-	// List returns the names of the files, each a plain name of its own.
+	// List returns the names of the files, each a plain name of its own. The
+	// error for a place that is said not to be there wraps fs.ErrNotExist.
 	List(ctx context.Context) ([]string, error)
 	// Read returns a file of at most limit bytes. The error for a file that the
 	// place says it does not have wraps fs.ErrNotExist.
@@ -65,6 +66,8 @@ type shelf struct {
 	names map[string]bool
 	all   []string // in the place's order
 	err   error
+	// byDigest is set if a file is named by the digest of what it is about.
+	byDigest bool
 }
 
 // shelf lists a place once.
@@ -85,6 +88,8 @@ func newShelf(ctx context.Context, p Place) *shelf {
 	s.all, s.err = p.List(ctx)
 	for _, name := range s.all {
 		s.names[name] = true
+		_, download := isDownload(name)
+		s.byDigest = s.byDigest || download
 	}
 	return s
 }
@@ -114,14 +119,15 @@ func (f *finder) guess(ctx context.Context, p Place, name string) []*candidate {
 	return (&shelf{place: p}).read(ctx, name+lookFor[0])
 }
 
-// publishedFor returns the evidence for a file of that name in a place.
-func (f *finder) publishedFor(ctx context.Context, p Place, name string, digests []policy.Digest) []*candidate {
+// publishedFor returns the evidence for a file of that name in a place: under its
+// name with one of the suffixes, for many files, or under one of its digests.
+func (f *finder) publishedFor(ctx context.Context, p Place, name string, suffixes []string, digests []policy.Digest) []*candidate {
 	s := f.shelf(ctx, p)
-	if s.err != nil {
+	if s.err != nil && !errors.Is(s.err, fs.ErrNotExist) {
 		return unreachable(p.URL(""), s.err)
 	}
 	var out []*candidate
-	for _, suffix := range lookFor {
+	for _, suffix := range suffixes {
 		if s.names[name+suffix] {
 			out = append(out, s.read(ctx, name+suffix)...)
 		}
@@ -188,7 +194,7 @@ func (j *Judge) listedIn(ctx context.Context, a *Artifact, p Place, name string)
 			continue
 		}
 		l := &Listing{x.self, d, x.signed}
-		for _, c := range j.finder.publishedFor(ctx, p, x.self.Name, x.signed) {
+		for _, c := range j.finder.publishedFor(ctx, p, x.self.Name, lookFor, x.signed) {
 			out = append(out, attempt{c: c, target: x.self, via: l})
 		}
 	}
@@ -248,7 +254,7 @@ func (s *shelf) isEvidence(ctx context.Context, name string) (bool, *Failure) {
 // know.
 func (j *Judge) rounds(a *Artifact) []round {
 	out := []round{j.direct, j.listed}
-	if len(j.Bundles) > 0 {
+	if len(j.Bundles) > 0 || a.Tag != "" || a.Commit != "" {
 		return out
 	}
 	p, name := a.Place, base(a)
@@ -256,14 +262,24 @@ func (j *Judge) rounds(a *Artifact) []round {
 		p = j.Release
 	}
 	if p != nil && name != "" {
+		rest := lookFor
 		if !a.listed {
+			rest = lookFor[1:]
 			out = append(out, func(ctx context.Context, res *Result) []attempt {
 				return about(a, j.finder.guess(ctx, p, name))
 			})
 		}
 		out = append(out, func(ctx context.Context, res *Result) []attempt {
-			return about(a, j.finder.publishedFor(ctx, p, name, res.Digests))
+			if j.finder.shelf(ctx, p).byDigest {
+				if err := j.digest(ctx, res, []string{"sha256"}); err != nil {
+					return about(a, unread(a, err))
+				}
+			}
+			return about(a, j.finder.publishedFor(ctx, p, name, rest, res.Digests))
 		}, func(ctx context.Context, _ *Result) []attempt { return j.listedIn(ctx, a, p, name) })
+	}
+	if len(j.Sources) > 0 {
+		out = append(out, j.pooled)
 	}
 	for _, s := range j.Sources {
 		out = append(out, func(ctx context.Context, res *Result) []attempt { return j.ask(ctx, res, s) })
@@ -271,17 +287,53 @@ func (j *Judge) rounds(a *Artifact) []round {
 	return out
 }
 
+// unread is a candidate that cannot be looked for, as the artifact cannot be read.
+func unread(a *Artifact, err error) []*candidate {
+	return []*candidate{{path: a.Arg, piece: piece{err: failure(err, policy.ArtifactRead)}}}
+}
+
+// pooled returns the attempts with what sources gave for other artifacts and that
+// is about this one too: one statement often names a whole release, and sources
+// limit how often they are asked.
+func (j *Judge) pooled(ctx context.Context, res *Result) []attempt {
+	f := j.finder
+	f.mu.Lock()
+	pool := f.pool
+	f.mu.Unlock()
+	if len(pool) == 0 {
+		return nil
+	}
+	if err := j.digest(ctx, res, []string{"sha256"}); err != nil {
+		return about(res.Artifact, unread(res.Artifact, err))
+	}
+	var out []*candidate
+	for _, c := range pool {
+		names := func(d policy.Digest) bool { return len(c.bundle.Statement().Find(d)) > 0 }
+		if slices.ContainsFunc(res.Digests, names) {
+			out = append(out, c)
+		}
+	}
+	return about(res.Artifact, out)
+}
+
 // ask asks a source.
 func (j *Judge) ask(ctx context.Context, res *Result, s Source) []attempt {
 	a := res.Artifact
 	if err := j.digest(ctx, res, []string{"sha256"}); err != nil {
-		return about(a, []*candidate{{path: a.Arg, piece: piece{err: failure(err, policy.ArtifactRead)}}})
+		return about(a, unread(a, err))
 	}
 	docs, err := s(ctx, Wanted{Name: base(a), Subject: a.Subject, Digests: res.Digests})
 	var out []*candidate
 	for _, d := range docs {
 		out = append(out, readForms(source{path: d.URL, data: d.Data, remote: func(string, ...string) ([]byte, error) { return nil, fs.ErrNotExist }})...)
 	}
+	j.finder.mu.Lock()
+	for _, c := range out {
+		if c.bundle != nil && c.bundle.Statement() != nil && len(j.finder.pool) < MaxPieces {
+			j.finder.pool = append(j.finder.pool, c)
+		}
+	}
+	j.finder.mu.Unlock()
 	if err != nil {
 		out = append(out, unreachable(a.Arg, err)...)
 	}

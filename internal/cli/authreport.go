@@ -3,13 +3,10 @@
 package cli
 
 import (
-	"encoding/json"
 	"fmt"
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/google/renameio/v2/maybe"
 
 	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/oidc"
@@ -52,6 +49,7 @@ type authResult struct {
 	Nearest  string            `json:"nearest,omitempty"` // that does not
 	Fields   []fieldReport     `json:"fields"`
 	Notes    []noteReport      `json:"notes,omitempty"`
+	Bundle   string            `json:"bundle,omitempty"` // file of the signature, of sign-release alone
 }
 
 // fieldReport is one row of the decision table.
@@ -125,10 +123,17 @@ func newAuthorizationReport(z *authorization) *authReport {
 				if f.Change = changes[c.Field]; strings.Contains(f.Change, "%s") {
 					f.Change = fmt.Sprintf(f.Change, c.Want)
 				}
+				if c.Field == "tag" && c.Got == "" {
+					f.Change = "run for a tag, or sign a release statement that names one (--statement with --tag, or --purl)"
+				}
 				if n, ok := d.Nearest(); ok {
 					for _, m := range n.Mismatches {
-						if m.Field == c.Field && m.Kind == "forbidden" && m.Hint != "" {
+						switch {
+						case m.Field != c.Field || m.Hint == "":
+						case m.Kind == "forbidden":
 							f.Change = m.Hint
+						case m.Field == "approvals":
+							f.Change += "; " + m.Hint
 						}
 					}
 				}
@@ -164,17 +169,6 @@ func (a *app) useReceipts(o *authorizeOptions, z *authorization) error {
 		return nil
 	}
 	return writeJSON(o.receipt.value, own)
-}
-
-func writeJSON(path string, v any) error {
-	data, err := json.MarshalIndent(v, "", "  ")
-	if err == nil {
-		err = maybe.WriteFile(path, append(data, '\n'), 0o644)
-	}
-	if err != nil {
-		return faultf(policy.Usage, "%s", err)
-	}
-	return nil
 }
 
 func (a *app) printAuthorization(o *authorizeOptions, z *authorization, r *authReport) error {
@@ -234,6 +228,8 @@ func (a *app) releaseText(x *authResult, brief bool) {
 		name = "the run"
 	}
 	switch {
+	case x.Bundle != "":
+		a.out.line("%-5s %s: by rule %s, signed in %s", x.Verdict, name, x.Rule, x.Bundle)
 	case x.Verdict == "OK":
 		a.out.line("%-5s %s: by rule %s", x.Verdict, name, x.Rule)
 	default:

@@ -31,7 +31,7 @@ const (
 
 // github prints the report as workflow commands and, where the runner says
 // where, a job summary and the step's outputs.
-func (a *app) github(r *report) {
+func (a *app) github(r *report, more ...output) {
 	allowed := 0
 	for i := range r.Artifacts {
 		x := &r.Artifacts[i]
@@ -61,7 +61,7 @@ func (a *app) github(r *report) {
 		level = "notice"
 	}
 	a.annotate(level, position{}, "repopolicy", total)
-	outputs := append(verdictOutputs(r.Verdict, r.Exit),
+	outputs := append(append(more, verdictOutputs(r.Verdict, r.Exit)...),
 		output{"allowed", strconv.Itoa(allowed)}, output{"judged", strconv.Itoa(len(r.Artifacts))})
 	if p := r.Criteria.Policy; p != nil {
 		outputs = append(outputs, output{"policy-digest", p.Digest}, output{"policy-version", strconv.Itoa(p.Version)})

@@ -98,6 +98,12 @@ func (a *app) ownToken(ctx context.Context, o *tokenOptions) (*oidc.Unverified, 
 	return t, nil
 }
 
+// hasOwnToken reports whether a token that authorises can be had here: the
+// run is one of a CI, or somebody said where a token is.
+func (a *app) hasOwnToken(o *tokenOptions) bool {
+	return o.file.set || o.variable.set || o.metadata || a.Getenv != nil && a.surroundings().Offers()
+}
+
 func (a *app) rawToken(ctx context.Context, o *tokenOptions) (string, error) {
 	if o.file.set {
 		data, err := file.Read(o.file.value, maxTokenReply)

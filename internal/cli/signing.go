@@ -22,6 +22,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/internal/git"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
+	"github.com/repopolicy/repopolicy/internal/web"
 	"github.com/repopolicy/repopolicy/oidc"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/rekorbind"
@@ -45,6 +46,13 @@ type signOptions struct {
 	ifReady bool
 	output  typed
 	version *draftVersion // of the last commit, once it is read
+	// withoutV1 leaves out Rekor v1, for good: see docs/maintainer.md.
+	withoutV1 bool
+	signer    signerFlags
+}
+
+func (o *signOptions) withoutFlag(cmd *cobra.Command) {
+	cmd.Flags().BoolVar(&o.withoutV1, "without-v1", false, "log in Rekor v2 alone: the version is in no index and never ordered against releases in Rekor v1, also later")
 }
 
 func (o *signOptions) signFlags(cmd *cobra.Command) {
@@ -222,6 +230,12 @@ func (a *app) services(ctx context.Context, o *signOptions) (sigstore.Services, 
 	if err != nil {
 		return s, faultf(policy.TrustRootInvalid, "signing config: %s", err)
 	}
+	if o.withoutV1 {
+		if s.RekorV2 == "" {
+			return s, &fault{reason: policy.Usage, msg: "--without-v1: the signing config names no Rekor v2", hint: "name one that does with --signing-config"}
+		}
+		s.RekorV1 = ""
+	}
 	return s, nil
 }
 
@@ -296,8 +310,14 @@ func (a *app) write(ctx context.Context, o *signOptions, v *draftVersion, s sigs
 		return err
 	}
 	r.Statement, r.Version = v.statement, v.doc.Content().Version
-	w := &rekorbind.Writer{Root: v.root, Client: &sigstore.Client{Services: s, Transport: a.Transport, Timeout: a.Timeout}, Journal: state, Now: a.Now, Step: func(step string) {
-		a.err.line("done: %s", map[string]string{rekorbind.StepDraft: "signed", rekorbind.StepV1: "logged in " + s.RekorV1, rekorbind.StepV2: "logged in " + s.RekorV2}[step])
+	var index *web.Client
+	if s.RekorV1 != "" {
+		if index, err = web.New(s.RekorV1, a.Transport, userAgent()); err != nil {
+			return faultf(policy.TrustRootInvalid, "signing config: %s", err)
+		}
+	}
+	w := &rekorbind.Writer{Root: v.root, Client: &sigstore.Client{Services: s, Transport: a.Transport, Timeout: a.Timeout}, Journal: state, Index: index, Now: a.Now, Step: func(step string) {
+		a.err.line("done: %s", map[string]string{rekorbind.StepFound: "found the signature of an earlier run in " + s.RekorV1, rekorbind.StepDraft: "signed", rekorbind.StepV1: "logged in " + s.RekorV1, rekorbind.StepV2: "logged in " + s.RekorV2}[step])
 		if a.Step != nil {
 			a.Step(step)
 		}
@@ -335,7 +355,7 @@ func (a *app) signCommand() *cobra.Command {
 		Long: `Sign makes a maintainer's signature under the policy of the last commit, logs it in
 every log of the Sigstore instance and writes it into .repopolicy/signatures. It asks
 for a sign-in in the browser, takes the token that the environment offers
-(SIGSTORE_ID_TOKEN), or uses a key. The signer's e-mail address becomes public for
+(SIGSTORE_ID_TOKEN), or uses a key, or a program that has it. The signer's e-mail address becomes public for
 ever. A run that was interrupted is repeated: nothing is signed or logged twice.`,
 		Example: "  repopolicy sign",
 		Args:    cobra.NoArgs,
@@ -345,12 +365,20 @@ ever. A run that was interrupted is repeated: nothing is signed or logged twice.
 	o.key.name = "FILE"
 	f := cmd.Flags()
 	f.Var(&o.key, "key", "sign with this PEM private key instead of signing in")
+	o.signer.program.name, o.signer.public.name = "PROGRAM", "FILE"
+	f.Var(&o.signer.program, "signer", "let this program sign: a SHA-256 on its standard input, an ASN.1 ECDSA signature on its standard output; no shell")
+	f.StringArrayVar(&o.signer.args, "signer-arg", nil, "`ARGUMENT` for the program; may be repeated")
+	f.Var(&o.signer.public, "public-key", "PEM public key of the program's key")
 	f.BoolVar(&o.device, "device", false, "sign in with a code that is typed into a browser elsewhere")
 	f.BoolVarP(&o.yes, "yes", "y", false, "do not ask whether name and address may become public")
+	o.withoutFlag(cmd)
 	return cmd
 }
 
 func (a *app) sign(ctx context.Context, o *signOptions) error {
+	if o.key.set && o.signer.set() {
+		return faultf(policy.Usage, "--key and --signer contradict each other")
+	}
 	v, err := a.committed(ctx, o)
 	if err != nil {
 		return err
@@ -372,7 +400,17 @@ func (a *app) sign(ctx context.Context, o *signOptions) error {
 		if r.Key, err = sigstore.ParsePrivateKey(data); err != nil {
 			return faultf(policy.Usage, "--key: %s: %s", o.key.value, err)
 		}
-		r.Who = "key " + o.key.value
+	} else if o.signer.set() {
+		if r.Key, err = o.signer.signer(); err != nil {
+			return err
+		}
+	}
+	if r.Key != nil {
+		id, err := sigstore.KeyOf(r.Key)
+		if err != nil {
+			return faultf(policy.Usage, "%s", err)
+		}
+		r.Who, r.Check = "key "+id, v.member
 		return a.write(ctx, o, v, s, r)
 	}
 	token, err := a.personal(ctx, o, s)
@@ -397,14 +435,24 @@ func (a *app) signAs(ctx context.Context, o *signOptions, v *draftVersion, s sig
 		return err
 	}
 	r.Who = who + " " + claims.Issuer + " " + claims.Connector
+	r.Mine = func(id policy.Identity) bool {
+		return id.Kind == policy.KindEmail && id.Value == claims.Email && slices.Contains([]string{claims.Issuer, claims.Connector}, id.Issuer)
+	}
 	r.Token = func(context.Context) (string, error) { return token, nil }
-	r.Check = func(id policy.Identity) error {
-		if !v.doc.Content().Maintainers.Names(id) && !v.headNames(id) {
-			return &fault{reason: policy.NotMaintainer, msg: fmt.Sprintf("%s by %s is no maintainer in this version or the one before", id.Value, id.Issuer), hint: "nothing was logged; sign in as a member, or add this identity to the policy"}
-		}
+	r.Check = v.member
+	return a.write(ctx, o, v, s, r)
+}
+
+// member returns why an identity cannot sign the draft, before that is public.
+func (v *draftVersion) member(id policy.Identity) error {
+	if v.doc.Content().Maintainers.Names(id) || v.headNames(id) {
 		return nil
 	}
-	return a.write(ctx, o, v, s, r)
+	who := id.Value + " by " + id.Issuer
+	if id.Kind == policy.KindKey {
+		who = "the key sha256:" + id.Value
+	}
+	return &fault{reason: policy.NotMaintainer, msg: who + " is no maintainer in this version or the one before", hint: "nothing was logged; sign in as a member, or add this identity to the policy"}
 }
 
 // headNames reports whether the version in force names the identity as a
@@ -440,6 +488,7 @@ would become public, unless --publish-name is given.`,
 	cmd.Flags().Var(form, "format", "form of the output")
 	cmd.Flags().BoolVar(&o.publish, "publish-name", false, "publish the name of a private repository")
 	cmd.Flags().BoolVar(&o.ifReady, "if-ready", false, "do nothing, and succeed, while signatures are missing")
+	o.withoutFlag(cmd)
 	return cmd
 }
 
@@ -481,9 +530,13 @@ func (a *app) bind(ctx context.Context, o *signOptions) error {
 		return &fault{reason: policy.Private, msg: fmt.Sprintf("the repository is %s, and its name would become public", claims.Visibility), hint: "say --publish-name if that is meant"}
 	}
 	var forges *rekorbind.Forges
-	return a.write(ctx, o, v, s, rekorbind.Request{
+	return a.write(ctx, o, v, s, rekorbind.Request{Signature: rekorbind.Signature{
 		Who:   claims.Subject + " " + claims.Issuer,
 		Token: func(context.Context) (string, error) { return token, nil },
+		// Whatever run of this repository it was, it spoke for it.
+		Mine: func(id policy.Identity) bool {
+			return claims.RepositoryID != "" && id.SourceRepositoryID == claims.RepositoryID
+		},
 		Check: func(id policy.Identity) error {
 			b, err := forges.Authority(id)
 			if err != nil {
@@ -494,7 +547,7 @@ func (a *app) bind(ctx context.Context, o *signOptions) error {
 			}
 			return nil
 		},
-	})
+	}})
 }
 
 // wasNamed reports whether the version in force is about that repository: a

@@ -26,6 +26,7 @@ const clockSkew = 5 * time.Minute
 // verifyOptions are the flags of verify and explain.
 type verifyOptions struct {
 	repoOptions
+	published                           publishedOptions
 	policy, tag, asOf, identity, issuer typed
 	report                              typed
 	bundles                             []string
@@ -36,22 +37,28 @@ type verifyOptions struct {
 func (a *app) verifyCommand() *cobra.Command {
 	o := &verifyOptions{}
 	cmd := &cobra.Command{
-		Use:   "verify [flags] ARTIFACT|DIR|SHA256SUMS|LAYOUT[@sha256:HEX]|refs/tags/TAG|sha256:HEX...",
+		Use:   "verify [flags] ARTIFACT|DIR|SHA256SUMS|LAYOUT[@sha256:HEX]|refs/tags/TAG|sha256:HEX|URL|PURL|oci://IMAGE...",
 		Short: "judge whether artifacts were released by those who may",
 		Long: `Verify judges every artifact by the evidence for it and prints who signed it,
 which rule of the policy allows that, or which field is in the way.
 
 An artifact is a file, every file in a directory, everything that a checksum file
-lists, every image of an OCI layout, a tag of a Git repository, or a digest. Evidence
-is what lies beside the artifact in any form that is understood (docs/evidence.md),
-and the evidence for a checksum file beside it that lists the artifact, or else the
-files named with --bundle.
+lists, every image of an OCI layout, a tag of a Git repository, or a digest; or a
+release or one of its files by its URL, a package pkg:npm/NAME@VERSION, or an image
+oci://REGISTRY/NAME:TAG. Evidence is what lies beside the artifact in any form that is
+understood (docs/evidence.md), and the evidence for a checksum file beside it that
+lists the artifact, or else the files named with --bundle. Where the repository is
+known and that does not do, it is looked for in the release of --tag, among GitHub's
+attestations, and for a wheel at PyPI. The URL of a release names repository and tag.
 
 The exit code is 0 if every artifact is allowed, 1 if one is denied; the others
 are explained in docs/errors.md. Without --policy, --certificate-identity and
 --certificate-oidc-issuer name the one signer to accept, as with cosign. The forms
 of output are described in docs/formats.md.`,
-		Example: `  repopolicy verify --policy policy.toml --tag v1.2.3 widget_1.2.3.tar.gz
+		Example: `  repopolicy verify https://github.com/acme/widget/releases/tag/v1.2.3
+  repopolicy verify -R acme/widget --tag v1.2.3 widget_1.2.3.tar.gz
+  repopolicy verify -R acme/widget oci://ghcr.io/acme/widget:v1.2.3
+  repopolicy verify --policy policy.toml --tag v1.2.3 widget_1.2.3.tar.gz
   repopolicy verify --policy policy.toml SHA256SUMS
   repopolicy verify --certificate-identity alice@example.com \
       --certificate-oidc-issuer https://accounts.google.com widget.tar.gz`,
@@ -64,7 +71,7 @@ of output are described in docs/formats.md.`,
 func (a *app) explainCommand() *cobra.Command {
 	o := &verifyOptions{}
 	cmd := &cobra.Command{
-		Use:   "explain [flags] ARTIFACT|DIR|SHA256SUMS|LAYOUT[@sha256:HEX]|refs/tags/TAG|sha256:HEX...",
+		Use:   "explain [flags] ARTIFACT|DIR|SHA256SUMS|LAYOUT[@sha256:HEX]|refs/tags/TAG|sha256:HEX|URL|PURL|oci://IMAGE...",
 		Short: "show what each rule of the policy makes of the evidence",
 		Long: `Explain judges like verify, with the same flags and exit codes, and prints for
 every rule of the policy in which fields it differs from the evidence, the
@@ -81,6 +88,7 @@ func (o *verifyOptions) flags(cmd *cobra.Command) {
 	o.policy.name, o.tag.name, o.asOf.name, o.identity.name, o.issuer.name, o.git.name, o.report.name = "FILE", "TAG", "RFC3339", "IDENTITY", "URL", "DIR", "FILE"
 	o.format.allowed = []string{"text", "json", "sarif", "github", "vsa"}
 	o.repoOptions.flags(cmd)
+	o.published.flags(cmd)
 	f.Var(&o.policy, "policy", "judge by this policy file")
 	f.Var(&o.tag, "tag", "demand evidence for this tag")
 	f.Var(&o.git, "git", "read Git tags from the repository in this directory instead of here, and look for commits in its history")
@@ -121,6 +129,14 @@ func (a *app) verify(ctx context.Context, o *verifyOptions, args []string, full 
 }
 
 func (a *app) verdict(ctx context.Context, o *verifyOptions, args []string, full bool) error {
+	addresses, err := o.addresses(args)
+	if err != nil {
+		return err
+	}
+	pub, err := a.publication(&o.published)
+	if err != nil {
+		return err
+	}
 	j, sum, err := a.judge(ctx, o)
 	if err != nil {
 		return err
@@ -131,7 +147,13 @@ func (a *app) verdict(ctx context.Context, o *verifyOptions, args []string, full
 	if o.format.value == "vsa" && sum.Policy == nil {
 		return &fault{reason: policy.Usage, msg: "--format vsa: a verification summary names the policy that was verified", hint: "judge by a policy with --policy FILE"}
 	}
-	artifacts := release.Expand(ctx, args, o.git.value)
+	if err := a.look(j, sum, o, pub, addresses); err != nil {
+		return err
+	}
+	artifacts, err := pub.artifacts(ctx, args, addresses, o)
+	if err != nil {
+		return err
+	}
 	if len(artifacts) > shortRun && os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcLongRun)
 	}
@@ -142,6 +164,9 @@ func (a *app) verdict(ctx context.Context, o *verifyOptions, args []string, full
 	results := j.Run(ctx, artifacts)
 	stop()
 	class := release.Class(results)
+	if err := pub.deliver(class == policy.ClassOK); err != nil {
+		return err
+	}
 	if err := a.print(o, newReport(sum, results, full)); err != nil {
 		// A verdict that says no stays one, however little could be said of it.
 		if class == policy.ClassOK {
@@ -158,7 +183,9 @@ func (a *app) verdict(ctx context.Context, o *verifyOptions, args []string, full
 // print writes the report in the form that was asked for.
 func (a *app) print(o *verifyOptions, r *report) error {
 	if o.report.set {
-		a.writeReport(o.report.value, r)
+		if err := writeJSON(o.report.value, r); err != nil {
+			return err
+		}
 	}
 	switch o.format.value {
 	case "json":
@@ -172,7 +199,11 @@ func (a *app) print(o *verifyOptions, r *report) error {
 		}
 		return a.out.json(s)
 	case "github":
-		a.github(r)
+		var more []output
+		if o.report.set {
+			more = append(more, output{"report-path", o.report.value})
+		}
+		a.github(r, more...)
 	default:
 		if !o.quiet {
 			a.printReport(r)
@@ -185,6 +216,9 @@ func (a *app) print(o *verifyOptions, r *report) error {
 func (a *app) judge(ctx context.Context, o *verifyOptions) (*release.Judge, *summary, error) {
 	now := a.Now()
 	j := &release.Judge{Bundles: o.bundles, Now: now, Skew: clockSkew}
+	if !o.quiet && !o.format.document() {
+		j.Ignored = a.ignored
+	}
 	sum := &summary{AsOf: now, Roots: o.roots, Offline: o.offline}
 	if o.asOf.set {
 		t, err := time.Parse(time.RFC3339, o.asOf.value)
@@ -252,12 +286,8 @@ func (a *app) pinned(o *verifyOptions, j *release.Judge, sum *summary) error {
 		return err
 	}
 	j.Policy = doc.Pin(policy.Ids{})
-	for _, k := range j.Policy.Keys() {
-		key, err := sigstore.ParseKey([]byte(k.PEM), time.Time{}, time.Time{})
-		if err != nil {
-			return faultf(policy.PolicyValue, "%s: key sha256:%s: %s", o.policy.value, k.ID, err)
-		}
-		j.Keys = append(j.Keys, key)
+	if j.Keys, err = signerKeys(j.Policy, o.policy.value); err != nil {
+		return err
 	}
 	if o.identity.set {
 		j.Narrow = &policy.Narrow{Identity: o.identity.value, Issuer: o.issuer.value}
@@ -282,19 +312,15 @@ func (a *app) bound(ctx context.Context, o *verifyOptions, j *release.Judge, sum
 		return err
 	}
 	j.Policy = f.trusted()
-	for _, k := range j.Policy.Keys() {
-		key, err := sigstore.ParseKey([]byte(k.PEM), time.Time{}, time.Time{})
-		if err != nil {
-			return faultf(policy.PolicyValue, "%s: key sha256:%s: %s", f.repo, k.ID, err)
-		}
-		j.Keys = append(j.Keys, key)
+	if j.Keys, err = signerKeys(j.Policy, f.repo.String()); err != nil {
+		return err
 	}
 	if o.identity.set {
 		j.Narrow = &policy.Narrow{Identity: o.identity.value, Issuer: o.issuer.value}
 	}
 	sum.Policy = f.summary()
 	for _, al := range f.res.Chain.Alarms() {
-		sum.alarms = append(sum.alarms, al.Code+": "+al.Text)
+		sum.alarms = append(sum.alarms, alarmText(al))
 	}
 	if len(o.roots) == 0 { // the same root for the release
 		sum.Roots = []string{f.root.Name()}

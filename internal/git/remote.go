@@ -20,6 +20,8 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/transport"
 	githttp "github.com/go-git/go-git/v5/plumbing/transport/http"
 	"github.com/go-git/go-git/v5/storage/memory"
+
+	"github.com/repopolicy/repopolicy/internal/web"
 )
 
 // Limits of what is fetched from a server.
@@ -160,11 +162,9 @@ func newFetcher(address, agent string, next http.RoundTripper) (*fetcher, error)
 	if f.endpoint, err = transport.NewEndpoint(address); err != nil {
 		return nil, err
 	}
-	if next == nil {
-		next = http.DefaultTransport
-	}
 	f.client = githttp.NewClient(&http.Client{
-		Transport: &oneHost{u.Scheme, u.Host, agent, next},
+		// Some servers answer only to Git.
+		Transport: &web.OneOrigin{Scheme: u.Scheme, Host: u.Host, Limit: MaxPackBytes, Agent: "git/" + agent, Redirects: true, Next: next},
 		Timeout:   remoteTimeout,
 		CheckRedirect: func(req *http.Request, via []*http.Request) error {
 			if len(via) > maxRedirects || req.URL.Scheme != u.Scheme || req.URL.Host != u.Host {
@@ -177,48 +177,6 @@ func newFetcher(address, agent string, next http.RoundTripper) (*fetcher, error)
 		},
 	})
 	return f, nil
-}
-
-// oneHost sends requests to one host only, and caps every reply.
-type oneHost struct {
-	scheme, host, agent string
-	next                http.RoundTripper
-}
-
-// RoundTrip implements http.RoundTripper.
-func (o *oneHost) RoundTrip(req *http.Request) (*http.Response, error) {
-	if req.URL.Scheme != o.scheme || req.URL.Host != o.host {
-		return nil, fmt.Errorf("%s is not on %s", req.URL.Redacted(), o.host)
-	}
-	sent := req.Clone(req.Context())
-	sent.Header.Set("User-Agent", "git/"+o.agent) // some servers answer only to Git
-	resp, err := o.next.RoundTrip(sent)
-	if err != nil {
-		return nil, err
-	}
-	resp.Request = req // whatever a transport below made of it
-	resp.Body = struct {
-		io.Reader
-		io.Closer
-	}{&capReader{resp.Body, MaxPackBytes}, resp.Body}
-	return resp, nil
-}
-
-type capReader struct {
-	r    io.Reader
-	left int64
-}
-
-func (c *capReader) Read(p []byte) (int, error) {
-	if c.left <= 0 {
-		return 0, fmt.Errorf("more than %d bytes", MaxPackBytes)
-	}
-	if int64(len(p)) > c.left {
-		p = p[:c.left]
-	}
-	n, err := c.r.Read(p)
-	c.left -= int64(n)
-	return n, err
 }
 
 func (f *fetcher) fetch(ctx context.Context, refs []string, dir string, match func(string) bool) (*Snapshot, error) {

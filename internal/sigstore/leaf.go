@@ -290,9 +290,10 @@ func clipText(s string) string {
 
 // Checkpoint is a checkpoint that the log's key signed (C2SP tlog-checkpoint).
 type Checkpoint struct {
-	Size int64
-	Root []byte // SHA-256
-	Note []byte // as it was read
+	Origin string
+	Size   int64
+	Root   []byte // SHA-256
+	Note   []byte // as it was read
 }
 
 // OpenCheckpoint verifies a checkpoint of one of the root's Rekor v2 logs. The
@@ -317,7 +318,7 @@ func (r *Root) OpenCheckpoint(log string, data []byte) (Checkpoint, error) {
 	if cp.origin != v.Name() {
 		return Checkpoint{}, refuse(policy.LogInvalid, "the checkpoint is of %q, not of %q", clipText(cp.origin), v.Name())
 	}
-	return Checkpoint{cp.size, cp.root, data}, nil
+	return Checkpoint{cp.origin, cp.size, cp.root, data}, nil
 }
 
 // noteVerifier returns what verifies the log's own signature of a note. The name

@@ -3,7 +3,6 @@
 package sigstore
 
 import (
-	"bytes"
 	"context"
 	"crypto"
 	"crypto/ecdsa"
@@ -11,11 +10,9 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/x509"
-	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -30,6 +27,7 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/repopolicy/repopolicy/internal/web"
 	"github.com/repopolicy/repopolicy/oidc"
 	"github.com/repopolicy/repopolicy/policy"
 )
@@ -80,13 +78,27 @@ func ParseSigningConfigs(at time.Time, configs ...[]byte) (Services, error) {
 	return out, nil
 }
 
-// Signer makes signatures: with a fresh key and a certificate for a token, or
-// with a key of its own.
+// Signer makes signatures with one key.
 type Signer interface {
-	// Sign returns the signature over the SHA-256 of msg.
-	Sign(ctx context.Context, msg []byte) ([]byte, error)
+	// Sign returns the signature over a SHA-256 digest.
+	Sign(ctx context.Context, digest [sha256.Size]byte) ([]byte, error)
 	// Public returns the key.
 	Public() crypto.PublicKey
+}
+
+// Content is what is signed: the payload of an in-toto envelope, or the digest of
+// a file, which is never held in memory.
+type Content struct {
+	Statement []byte
+	SHA256    [sha256.Size]byte // of the file, if there is no statement
+}
+
+// digest returns what the signature is over.
+func (c Content) digest() [sha256.Size]byte {
+	if c.Statement == nil {
+		return c.SHA256
+	}
+	return sha256.Sum256(dsse.PAE(payloadInToto, c.Statement))
 }
 
 // Draft is a signature with its certificate and time stamp that is not logged
@@ -103,15 +115,21 @@ func ParseDraft(data []byte) (*Draft, error) {
 	if err := protojson.Unmarshal(data, pb); err != nil {
 		return nil, refuse(policy.BundleInvalid, "not a draft: %s", cleanProto(err))
 	}
-	if len(pb.GetDsseEnvelope().GetSignatures()) != 1 || pb.GetVerificationMaterial() == nil {
-		return nil, refuse(policy.BundleInvalid, "a draft has an envelope with one signature")
+	m := pb.GetMessageSignature()
+	if len(pb.GetDsseEnvelope().GetSignatures()) != 1 && len(m.GetMessageDigest().GetDigest()) != sha256.Size || pb.GetVerificationMaterial() == nil {
+		return nil, refuse(policy.BundleInvalid, "a draft has an envelope or digest with one signature")
 	}
 	pb.VerificationMaterial.TlogEntries = nil
 	return &Draft{pb}, nil
 }
 
-// Payload returns what is signed.
-func (d *Draft) Payload() []byte { return d.pb.GetDsseEnvelope().GetPayload() }
+// Content returns what is signed.
+func (d *Draft) Content() Content {
+	if m := d.pb.GetMessageSignature(); m != nil {
+		return Content{SHA256: [sha256.Size]byte(m.GetMessageDigest().GetDigest())}
+	}
+	return Content{Statement: d.pb.GetDsseEnvelope().GetPayload()}
+}
 
 // Signer returns the DER of the certificate or, without one, of the key.
 func (d *Draft) Signer() []byte {
@@ -148,51 +166,46 @@ func (c *Client) timeout() time.Duration {
 	return serviceTimeout
 }
 
-// Draft signs the payload as an in-toto envelope. With a token the key is fresh,
-// and Fulcio certifies it; else key signs. A time stamp is added where the
-// instance has an authority.
-func (c *Client) Draft(ctx context.Context, payload []byte, token string, key Signer) (*Draft, error) {
+// Draft signs the content. With a token the key is fresh, and Fulcio certifies it;
+// else key signs. A time stamp is added where the instance has an authority.
+func (c *Client) Draft(ctx context.Context, content Content, token string, key Signer) (*Draft, error) {
 	pb := &protobundle.Bundle{
 		MediaType:            "application/vnd.dev.sigstore.bundle.v0.3+json",
 		VerificationMaterial: &protobundle.VerificationMaterial{},
 	}
-	var sig []byte
-	pae := dsse.PAE(payloadInToto, payload)
 	if token != "" {
-		pair, err := sign.NewEphemeralKeypair(nil)
+		fresh, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 		if err != nil {
 			return nil, err
 		}
+		key = &localSigner{fresh}
 		ca := sign.NewFulcio(&sign.FulcioOptions{BaseURL: c.Services.Fulcio, Timeout: c.timeout(), Retries: serviceRetries, Transport: c.transport(c.Services.Fulcio)})
-		der, err := ca.GetCertificate(ctx, pair, &sign.CertificateProviderOptions{IDToken: token})
+		der, err := ca.GetCertificate(ctx, keypair{fresh}, &sign.CertificateProviderOptions{IDToken: token})
 		if err != nil {
 			return nil, fmt.Errorf("certificate: %w", err)
 		}
-		if sig, _, err = pair.SignData(ctx, pae); err != nil {
-			return nil, err
-		}
 		pb.VerificationMaterial.Content = &protobundle.VerificationMaterial_Certificate{Certificate: &protocommon.X509Certificate{RawBytes: der}}
 	} else {
-		var err error
-		if sig, err = key.Sign(ctx, pae); err != nil {
-			return nil, fmt.Errorf("signing: %w", err)
-		}
 		hint, err := hintOf(key.Public())
 		if err != nil {
 			return nil, err
 		}
 		pb.VerificationMaterial.Content = &protobundle.VerificationMaterial_PublicKey{PublicKey: &protocommon.PublicKeyIdentifier{Hint: hint}}
 	}
-	pb.Content = &protobundle.Bundle_DsseEnvelope{DsseEnvelope: &protodsse.Envelope{Payload: payload, PayloadType: payloadInToto, Signatures: []*protodsse.Signature{{Sig: sig}}}}
-	if c.Services.TSA != "" {
-		tsa := sign.NewTimestampAuthority(&sign.TimestampAuthorityOptions{URL: c.Services.TSA, Timeout: c.timeout(), Retries: serviceRetries, Transport: c.transport(c.Services.TSA)})
-		stamp, err := tsa.GetTimestamp(ctx, sig)
-		if err != nil {
-			return nil, fmt.Errorf("time stamp: %w", err)
-		}
-		pb.VerificationMaterial.TimestampVerificationData = &protobundle.TimestampVerificationData{Rfc3161Timestamps: []*protocommon.RFC3161SignedTimestamp{{SignedTimestamp: stamp}}}
+	digest := content.digest()
+	sig, err := key.Sign(ctx, digest)
+	if err != nil {
+		return nil, fmt.Errorf("signing: %w", err)
 	}
-	return &Draft{pb}, nil
+	if content.Statement != nil {
+		pb.Content = &protobundle.Bundle_DsseEnvelope{DsseEnvelope: &protodsse.Envelope{Payload: content.Statement, PayloadType: payloadInToto, Signatures: []*protodsse.Signature{{Sig: sig}}}}
+	} else {
+		pb.Content = &protobundle.Bundle_MessageSignature{MessageSignature: &protocommon.MessageSignature{
+			MessageDigest: &protocommon.HashOutput{Algorithm: protocommon.HashAlgorithm_SHA2_256, Digest: digest[:]}, Signature: sig,
+		}}
+	}
+	d := &Draft{pb}
+	return d, c.Stamp(ctx, d)
 }
 
 // ErrTooLate is the error of logging a signature whose certificate has expired:
@@ -233,18 +246,11 @@ func (c *Client) Log(ctx context.Context, r *Root, d *Draft, generation int, now
 	if err := sign.NewRekor(opts).GetTransparencyLogEntry(ctx, verifier, pb); err != nil {
 		return nil, fmt.Errorf("logging in %s: %w", base, err)
 	}
-	out, err := protojson.Marshal(pb)
+	out, err := finish(r, pb, d)
 	if err != nil {
-		return nil, err
-	}
-	var compact bytes.Buffer // protojson is unstable in its white space on purpose
-	if err := json.Compact(&compact, out); err != nil {
-		return nil, err
-	}
-	if err := selfCheck(r, compact.Bytes(), d); err != nil {
 		return nil, fmt.Errorf("what %s answered does not verify: %w", base, err)
 	}
-	return append(compact.Bytes(), '\n'), nil
+	return out, nil
 }
 
 // selfCheck verifies a bundle that was just made.
@@ -259,64 +265,22 @@ func selfCheck(r *Root, data []byte, d *Draft) error {
 			return err
 		}
 	}
-	_, err = b.Verify(r, b.statement.Subjects[0].Digests[0], key, Options{})
+	digest, message := b.Message()
+	if !message {
+		digest = b.statement.Subjects[0].Digests[0]
+	}
+	_, err = b.Verify(r, digest, key, Options{})
 	return err
 }
 
 // transport returns what requests to a service go through: only to its own
 // origin, without redirects, and with a cap on the reply.
 func (c *Client) transport(base string) http.RoundTripper {
-	next := c.Transport
-	if next == nil {
-		next = http.DefaultTransport
-	}
-	return &oneOrigin{base, next}
-}
-
-type oneOrigin struct {
-	base string
-	next http.RoundTripper
-}
-
-// RoundTrip implements http.RoundTripper.
-func (o *oneOrigin) RoundTrip(req *http.Request) (*http.Response, error) {
-	u, err := url.Parse(o.base)
+	u, err := url.Parse(base)
 	if err != nil {
-		return nil, err
+		u = &url.URL{} // no request is to that origin
 	}
-	if req.URL.Scheme != u.Scheme || req.URL.Host != u.Host {
-		return nil, fmt.Errorf("%s is not on %s", req.URL.Redacted(), u.Host)
-	}
-	resp, err := o.next.RoundTrip(req)
-	if err != nil {
-		return nil, err
-	}
-	if resp.StatusCode >= 300 && resp.StatusCode < 400 {
-		resp.Body.Close()
-		return nil, fmt.Errorf("%s redirects, which is not followed", u.Host)
-	}
-	resp.Body = struct {
-		io.Reader
-		io.Closer
-	}{&capped{resp.Body, maxServiceReply}, resp.Body}
-	return resp, nil
-}
-
-type capped struct {
-	r    io.Reader
-	left int64
-}
-
-func (c *capped) Read(p []byte) (int, error) {
-	if c.left <= 0 {
-		return 0, errors.New("the reply is larger than allowed")
-	}
-	if int64(len(p)) > c.left {
-		p = p[:c.left]
-	}
-	n, err := c.r.Read(p)
-	c.left -= int64(n)
-	return n, err
+	return &web.OneOrigin{Scheme: u.Scheme, Host: u.Host, Limit: maxServiceReply, Next: c.Transport}
 }
 
 // A bare key is named in a bundle by its own DER in hex, so that whoever has the
@@ -368,14 +332,87 @@ func ParsePrivateKey(data []byte) (Signer, error) {
 	return &localSigner{ec}, nil
 }
 
-// Sign signs the SHA-256 of msg.
-func (s *localSigner) Sign(_ context.Context, msg []byte) ([]byte, error) {
-	sum := sha256.Sum256(msg)
-	return ecdsa.SignASN1(rand.Reader, s.key, sum[:])
+// Sign signs the digest.
+func (s *localSigner) Sign(_ context.Context, digest [sha256.Size]byte) ([]byte, error) {
+	return ecdsa.SignASN1(rand.Reader, s.key, digest[:])
 }
 
 // Public returns the public key.
 func (s *localSigner) Public() crypto.PublicKey { return s.key.Public() }
+
+// keypair is a fresh key as the client of Fulcio wants it: the library's own would
+// sign whole files only, in memory.
+type keypair struct{ key *ecdsa.PrivateKey }
+
+func (k keypair) GetHashAlgorithm() protocommon.HashAlgorithm {
+	return protocommon.HashAlgorithm_SHA2_256
+}
+
+func (k keypair) GetSigningAlgorithm() protocommon.PublicKeyDetails {
+	return protocommon.PublicKeyDetails_PKIX_ECDSA_P256_SHA_256
+}
+
+func (k keypair) GetHint() []byte                { return nil }
+func (k keypair) GetKeyAlgorithm() string        { return "ECDSA" }
+func (k keypair) GetPublicKey() crypto.PublicKey { return k.key.Public() }
+
+func (k keypair) GetPublicKeyPem() (string, error) {
+	der, err := x509.MarshalPKIXPublicKey(k.key.Public())
+	return string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})), err
+}
+
+// SignData signs the proof of possession; see [sign.Keypair].
+func (k keypair) SignData(_ context.Context, data []byte) (sig, digest []byte, err error) {
+	sum := sha256.Sum256(data)
+	sig, err = ecdsa.SignASN1(rand.Reader, k.key, sum[:])
+	return sig, sum[:], err
+}
+
+// KeyOf returns the hex SHA-256 of the signer's DER SubjectPublicKeyInfo.
+func KeyOf(s Signer) (string, error) {
+	der, err := x509.MarshalPKIXPublicKey(s.Public())
+	return policy.Sum(der), err
+}
+
+// remoteSigner is a key that somebody else has.
+type remoteSigner struct {
+	public *ecdsa.PublicKey
+	sign   func(ctx context.Context, digest []byte) ([]byte, error)
+}
+
+// NewSigner returns a signer whose key somebody else has: sign is given a SHA-256
+// and returns an ASN.1 ECDSA signature, which has to verify under the PEM public
+// key on P-256.
+func NewSigner(public []byte, sign func(ctx context.Context, digest []byte) ([]byte, error)) (Signer, error) {
+	block, rest := pem.Decode(public)
+	if block == nil || block.Type != "PUBLIC KEY" || strings.TrimSpace(string(rest)) != "" {
+		return nil, errors.New("not one PEM public key")
+	}
+	key, err := x509.ParsePKIXPublicKey(block.Bytes)
+	if err != nil {
+		return nil, errors.New("not a public key that is read")
+	}
+	ec, ok := key.(*ecdsa.PublicKey)
+	if !ok || ec.Curve != elliptic.P256() {
+		return nil, errors.New("only keys on P-256 can be logged in both generations of Rekor")
+	}
+	return &remoteSigner{ec, sign}, nil
+}
+
+// Sign implements [Signer].
+func (s *remoteSigner) Sign(ctx context.Context, digest [sha256.Size]byte) ([]byte, error) {
+	sig, err := s.sign(ctx, digest[:])
+	if err != nil {
+		return nil, err
+	}
+	if !ecdsa.VerifyASN1(s.public, digest[:], sig) {
+		return nil, errors.New("what the signer answered is no signature by the public key")
+	}
+	return sig, nil
+}
+
+// Public implements [Signer].
+func (s *remoteSigner) Public() crypto.PublicKey { return s.public }
 
 // Identity returns whom the certificate is for; a bare key has kind and id.
 func (d *Draft) Identity() (policy.Identity, error) {

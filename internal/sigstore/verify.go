@@ -59,6 +59,8 @@ type LogEntry struct {
 	Time     time.Time
 	Body     string // hex SHA-256 of the canonical body
 	LeafHash string // hex hash of the leaf (RFC 6962, section 2.1)
+	// Checkpoint is the one that the inclusion proof ends at; nil without one.
+	Checkpoint *Checkpoint
 }
 
 // Place returns the entry as chains of versions are judged by: its index is the
@@ -368,6 +370,7 @@ func logEntry(entry *tlog.Entry) LogEntry {
 		cp, err := parseCheckpoint(p.GetCheckpoint().GetEnvelope())
 		if err == nil {
 			le.Proven, le.Origin, le.TreeSize, le.TreeIndex = true, cp.origin, cp.size, p.GetLogIndex()
+			le.Checkpoint = &Checkpoint{cp.origin, cp.size, cp.root, []byte(p.GetCheckpoint().GetEnvelope())}
 		}
 	}
 	return le
@@ -452,12 +455,19 @@ func parseCheckpoint(envelope string) (checkpoint, error) {
 
 // rekorV1 reports whether the origin is that of a Rekor v1 shard, "name - tree
 // id".
-func (c checkpoint) rekorV1() bool {
-	_, id, ok := strings.Cut(c.origin, " - ")
+func (c checkpoint) rekorV1() bool { return TreeID(c.origin) != "" }
+
+// TreeID returns the tree id in the origin of a Rekor v1 shard's checkpoint, ""
+// for another origin.
+func TreeID(origin string) string {
+	_, id, ok := strings.Cut(origin, " - ")
 	if !ok {
-		return false
+		return ""
 	}
 	id = id[strings.LastIndex(id, " - ")+1:]
 	id = strings.TrimPrefix(id, "- ")
-	return id != "" && strings.Trim(id, "0123456789") == ""
+	if strings.Trim(id, "0123456789") != "" {
+		return ""
+	}
+	return id
 }

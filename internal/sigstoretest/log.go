@@ -136,6 +136,33 @@ func (i *Instance) Promise(e *protorekor.TransparencyLogEntry) {
 	e.InclusionPromise = &protorekor.InclusionPromise{SignedEntryTimestamp: i.v1.promise(e)}
 }
 
+// Fork returns an instance with the same keys whose logs go on from here in
+// another way.
+func (i *Instance) Fork() *Instance {
+	out := *i
+	out.v1, out.v2 = i.v1.fork(), i.v2.fork()
+	return &out
+}
+
+func (l *log) fork() *log {
+	out := *l
+	out.hashes, out.bodies = slices.Clone(l.hashes), slices.Clone(l.bodies)
+	return &out
+}
+
+// ConsistencyV1 returns the proof, in hex, that the Rekor v1 log's tree of one size
+// is the beginning of that of another.
+func (i *Instance) ConsistencyV1(first, last int64) []string {
+	i.t.Helper()
+	p, err := tlog.ProveTree(last, first, i.v1.reader())
+	i.check(err)
+	out := []string{}
+	for _, h := range p {
+		out = append(out, hex.EncodeToString(h[:]))
+	}
+	return out
+}
+
 // BodiesV2 returns the entries of the Rekor v2 log, by index.
 func (i *Instance) BodiesV2() [][]byte { return slices.Clone(i.v2.bodies) }
 

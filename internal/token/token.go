@@ -7,15 +7,15 @@ package token
 
 import (
 	"context"
+	"crypto"
+	"crypto/rsa"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
 	"time"
-
-	"crypto"
-	"crypto/rsa"
 
 	gooidc "github.com/coreos/go-oidc/v3/oidc"
 	"github.com/go-jose/go-jose/v4"
@@ -86,6 +86,16 @@ func (v *Verifier) Verify(ctx context.Context, raw, audience string) (*Verified,
 	return &Verified{t, issuer, policy.NewRun(id, facts)}, nil
 }
 
+// ForKey returns whoever holds the private key of a public one: the caller does,
+// and needs no token to show it.
+func ForKey(public crypto.PublicKey) (policy.Run, error) {
+	der, err := x509.MarshalPKIXPublicKey(public)
+	if err != nil {
+		return policy.Run{}, err
+	}
+	return policy.NewRun(policy.Identity{Kind: policy.KindKey, Value: policy.Sum(der)}, policy.RunFacts{}), nil
+}
+
 // keys returns the issuer's keys that the token can be signed with.
 func (v *Verifier) keys(ctx context.Context, i oidc.Issuer, t *oidc.Unverified) ([]crypto.PublicKey, error) {
 	unreachable := func(err error) error {
@@ -132,7 +142,7 @@ func strong(key any) bool {
 
 // get asks one origin, without redirects, with a cap and a deadline.
 func (v *Verifier) get(ctx context.Context, base, path string, limit int64) ([]byte, error) {
-	if u, err := url.Parse(base); err != nil || u.Scheme != "https" && !web.Loopback(u.Hostname()) {
+	if u, err := url.Parse(base); err != nil || u.Scheme != "https" && !web.Loopback(u.Host) {
 		return nil, errors.New("not an https URL")
 	}
 	c, err := web.New(base, v.Transport, v.Agent)

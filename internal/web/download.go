@@ -57,9 +57,12 @@ type Download struct {
 
 	url   string
 	body  io.ReadCloser
+	ctx   context.Context // ended by stop, for the reason why
 	stop  context.CancelCauseFunc
-	timer *time.Timer
-	left  int64
+	timer *time.Timer // of one read
+	start time.Time
+	read  int64
+	limit int64
 }
 
 // Open starts a download of the path below the base URL, of at most limit bytes.
@@ -72,9 +75,10 @@ func (c *Client) Open(ctx context.Context, path string, limit int64) (*Download,
 func (c *Client) open(ctx context.Context, path string, limit int64) (_ *Download, err error) {
 	u := c.base.JoinPath(path)
 	ctx, stop := context.WithCancelCause(ctx)
-	d := &Download{url: u.String(), stop: stop, left: limit}
+	d := &Download{url: u.String(), ctx: ctx, stop: stop, start: time.Now(), limit: limit}
 	defer func() {
 		if err != nil {
+			d.timer.Stop()
 			stop(nil)
 		}
 	}()
@@ -85,44 +89,26 @@ func (c *Client) open(ctx context.Context, path string, limit int64) (_ *Downloa
 	}
 	req.Header.Set("User-Agent", c.agent)
 	h := *c.http
-	h.Timeout = 0 // there is a deadline for each read, and one for all
+	h.Timeout = 0 // each read has a deadline, and all have a rate
 	resp, err := h.Do(req)
 	if err != nil {
-		return nil, d.failed(ctx, err)
+		return nil, d.failed(err)
 	}
-	d.timer.Stop()
 	if err := checkStatus(resp, d.url); err != nil {
 		resp.Body.Close()
 		return nil, err
 	}
+	d.timer.Stop()
 	if enc := resp.Header.Get("Content-Encoding"); enc != "" && enc != "identity" {
 		resp.Body.Close()
 		return nil, fmt.Errorf("%s: the content comes as %q, which was not asked for", d.url, enc)
 	}
-	d.Size = resp.ContentLength
-	if d.Size > limit {
+	if d.Size = resp.ContentLength; d.Size > limit {
 		resp.Body.Close()
-		return nil, d.tooLarge(limit)
+		return nil, d.tooLarge()
 	}
-	size := limit
-	if d.Size >= 0 {
-		size = d.Size
-	}
-	whole := time.AfterFunc(requestTimeout+time.Duration(size/minRate)*time.Second, func() { stop(ErrSlow) })
-	d.body = &timed{resp.Body, ctx, whole}
+	d.body = resp.Body
 	return d, nil
-}
-
-// timed ends the clock of a whole download with it.
-type timed struct {
-	io.ReadCloser
-	ctx   context.Context
-	whole *time.Timer
-}
-
-func (t *timed) Close() error {
-	t.whole.Stop()
-	return t.ReadCloser.Close()
 }
 
 // Read implements io.Reader. A reply that is shorter than declared, larger than
@@ -131,27 +117,28 @@ func (d *Download) Read(p []byte) (int, error) {
 	d.timer.Reset(requestTimeout)
 	n, err := d.body.Read(p)
 	d.timer.Stop()
-	if d.left -= int64(n); d.left < 0 {
-		return 0, d.tooLarge(-1)
-	}
-	if err != nil && err != io.EOF {
-		err = d.failed(d.body.(*timed).ctx, err)
+	d.read += int64(n)
+	switch late := time.Since(d.start) - requestTimeout; {
+	case d.read > d.limit:
+		return 0, d.tooLarge()
+	case err == nil && d.read < int64(late.Seconds()*minRate):
+		d.stop(ErrSlow)
+		return 0, d.failed(ErrSlow)
+	case err != nil && err != io.EOF:
+		err = d.failed(err)
 	}
 	return n, err
 }
 
-func (d *Download) failed(ctx context.Context, err error) error {
-	if cause := context.Cause(ctx); errors.Is(cause, ErrSlow) {
+func (d *Download) failed(err error) error {
+	if cause := context.Cause(d.ctx); errors.Is(cause, ErrSlow) {
 		err = cause
 	}
 	return fmt.Errorf("%s: %w", d.url, err)
 }
 
-func (d *Download) tooLarge(limit int64) error {
-	if limit < 0 {
-		return fmt.Errorf("%s: %w", d.url, ErrTooLarge)
-	}
-	return fmt.Errorf("%s: %w: %d bytes, at most %d", d.url, ErrTooLarge, d.Size, limit)
+func (d *Download) tooLarge() error {
+	return fmt.Errorf("%s: %w: more than %d bytes", d.url, ErrTooLarge, d.limit)
 }
 
 // Close ends the download.

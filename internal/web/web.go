@@ -75,16 +75,20 @@ func New(base string, transport http.RoundTripper, agent string) (*Client, error
 		return nil, fmt.Errorf("%q is not the URL of a service", redact(base))
 	}
 	if transport == nil {
-		t := http.DefaultTransport.(*http.Transport).Clone()
-		t.DisableCompression = true
-		t.ResponseHeaderTimeout = requestTimeout
-		t.MaxResponseHeaderBytes = maxHeader
-		transport = t
+		transport = defaultTransport()
 	}
 	return &Client{u, agent, &http.Client{
 		Transport: transport, Timeout: requestTimeout,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return errRedirect },
 	}}, nil
+}
+
+func defaultTransport() http.RoundTripper {
+	t := http.DefaultTransport.(*http.Transport).Clone()
+	t.DisableCompression = true
+	t.ResponseHeaderTimeout = requestTimeout
+	t.MaxResponseHeaderBytes = maxHeader
+	return t
 }
 
 func redact(s string) string {
@@ -204,7 +208,7 @@ func GetAuthorized(ctx context.Context, address, bearer string, transport http.R
 	if err != nil {
 		return nil, errors.New("not a URL")
 	}
-	if u.Scheme != "https" && !Loopback(u.Hostname()) {
+	if u.Scheme != "https" && !Loopback(u.Host) {
 		return nil, errors.New("a token is sent to an https URL only")
 	}
 	return getOnce(ctx, u, "Authorization", "Bearer "+bearer, transport, agent, limit)
@@ -253,8 +257,9 @@ func getOnce(ctx context.Context, u *url.URL, header, value string, transport ht
 	return data, nil
 }
 
-// Loopback reports whether a host is this machine.
+// Loopback reports whether a host, with or without a port, is this machine.
 func Loopback(host string) bool {
+	host = (&url.URL{Host: host}).Hostname()
 	ip, err := netip.ParseAddr(host)
 	return host == "localhost" || err == nil && ip.IsLoopback()
 }

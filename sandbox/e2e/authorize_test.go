@@ -45,7 +45,20 @@ func boundProject(t *testing.T, name, text string, files map[string]string) *pro
 	p.push()
 	maintainer := newComputer(t)
 	p.signAs(maintainer, "alice")
+	// Without a release to look into, what is missing could be there.
+	check(t, stack.Forge().Release(name, "v1", map[string]string{"NOTES": "notes"}))
 	return p
+}
+
+// denied runs the program and expects that it says no, or that it cannot know:
+// where a release does not exist, evidence may be missing.
+func (c *computer) denied(args ...string) string {
+	c.t.Helper()
+	code, out := c.repopolicy(args...)
+	if code != policy.ClassDeny.Exit() && code != policy.ClassUnavailable.Exit() {
+		c.t.Fatalf("repopolicy %s: exit %d\n%s", strings.Join(args, " "), code, out)
+	}
+	return out
 }
 
 // signAs lets a maintainer sign the committed policy, push and have it bound.
@@ -54,6 +67,11 @@ func (p *project) signAs(c *computer, who string) {
 	var err error
 	c.env["SIGSTORE_ID_TOKEN"], err = stack.Token(personOf(who))
 	check(p.t, err)
+	git(p.t, p.dir, "fetch", "-q", "origin")
+	if strings.Contains(git(p.t, p.dir, "branch", "-r"), "origin/repopolicy") { // dispatch replaces that branch
+		git(p.t, p.dir, "checkout", "origin/repopolicy", "--", ".repopolicy/signatures")
+		p.commit("bindings")
+	}
 	c.must(policy.ClassOK, "sign", "--git", p.dir, "--yes")
 	p.push()
 	check(p.t, p.dispatch("repository_dispatch"))
@@ -71,7 +89,7 @@ func (p *project) inJob(e forge.Event, workflow string, f func(j *forge.Job, c *
 	p.t.Helper()
 	e.Repository = p.name
 	ran := false
-	_, err := stack.Forge().Trigger(p.t.Context(), e, func(_ context.Context, j *forge.Job) error {
+	runs, err := stack.Forge().Trigger(p.t.Context(), e, func(_ context.Context, j *forge.Job) error {
 		if !strings.HasSuffix(j.Claims.Workflow, workflow) {
 			return nil
 		}
@@ -86,7 +104,7 @@ func (p *project) inJob(e forge.Event, workflow string, f func(j *forge.Job, c *
 	})
 	check(p.t, err)
 	if !ran {
-		p.t.Fatalf("%s did not run", workflow)
+		p.t.Fatalf("%s did not run: %+v", workflow, runs)
 	}
 }
 
@@ -216,3 +234,29 @@ jobs:
 
 // personOf is somebody's account at the sandbox's own issuer.
 func personOf(name string) claims.Email { return claims.Email{Address: name + "@example.com"} }
+
+// tag sets a tag at the clone's commit and pushes both.
+func (p *project) tag(name string) {
+	p.t.Helper()
+	git(p.t, p.dir, "tag", name)
+	p.push2(name)
+}
+
+func (p *project) commit(message string) {
+	p.t.Helper()
+	git(p.t, p.dir, "add", "-A")
+	git(p.t, p.dir, "commit", "-q", "-m", message)
+}
+
+// as gives a machine the tokens of another job than the one that runs, and the
+// environment that goes with them.
+func (p *project) as(c *computer, who claims.GitHub) {
+	p.t.Helper()
+	env, end, err := stack.ActionsEnv(who)
+	check(p.t, err)
+	p.t.Cleanup(end)
+	for name, value := range env {
+		c.env[name] = value
+	}
+	c.env["GITHUB_EVENT_NAME"], c.env["GITHUB_REPOSITORY"] = who.Event, who.Repository
+}

@@ -135,7 +135,7 @@ func TestLostRunner(t *testing.T) {
 				}
 			})
 			job := claims.GitHub{Repository: name, RepositoryID: repo.ID, OwnerID: repo.OwnerID, Workflow: ".github/workflows/repopolicy.yml", Event: "repository_dispatch"}
-			_, err := w.Write(ctx, rekorbind.Request{Statement: statement, Version: version, Who: "ci", Token: func(context.Context) (string, error) { return stack.Token(job) }})
+			_, err := w.Write(ctx, rekorbind.Request{Statement: statement, Version: version, Signature: rekorbind.Signature{Who: "ci", Token: func(context.Context) (string, error) { return stack.Token(job) }}})
 			if (err == nil) != (step == rekorbind.StepV2) {
 				t.Fatalf("%s: %v", step, err)
 			}

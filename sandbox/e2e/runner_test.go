@@ -92,30 +92,34 @@ func program(file string) int {
 // program, gh would ask GitHub's API.
 const (
 	goCommand = `#!/bin/sh
-if [ "$1" = build ]; then # of the action's checkout
+if [ "$1" = build ] && [ -n "$GITHUB_ACTION_PATH" ]; then # of the action's checkout
   out=
   while [ $# -gt 1 ]; do [ "$1" = -o ] && out=$2; shift; done
   [ -f "$GITHUB_ACTION_PATH/action/install.sh" ] && [ -n "$out" ] || exit 1
   printf '#!/bin/sh\nexec "$E2E_BINARY" "$@"\n' > "$out" && exec chmod 700 "$out"
 fi
+if [ "$1 $2 $3 $4" = "run -C repository ./cmd/repopolicy" ]; then # of its own repository
+  shift 4
+  cd repository && exec "$E2E_BINARY" "$@"
+fi
+if [ -n "$E2E_GO" ]; then exec "$E2E_GO" "$@"; fi
 [ "$1" = run ] && [ "$2" = github.com/repopolicy/repopolicy/cmd/repopolicy@v1.0.0 ] || { echo "go: not the pinned program: $*" >&2; exit 1; }
 shift 2
 exec "$E2E_BINARY" "$@"
 `
 	ghCommand = `#!/bin/sh
-[ "$GH_TOKEN" = sandbox-contents-write ] || { echo "gh: HTTP 403: $GH_TOKEN" >&2; exit 1; }
-[ "$*" = "api repos/$GITHUB_REPOSITORY/dispatches -f event_type=repopolicy" ] || { echo "gh: $*" >&2; exit 1; }
-echo "$3" >> "$E2E_DISPATCHED"
+E2E_GH="$E2E_BINARY" exec "$E2E_BINARY" "$@"
 `
 )
 
 // actions runs the workflows of a project as a forge does, dispatches included,
 // until nothing is left to run.
 type actions struct {
-	t    testing.TB
-	name string // of the repository
-	env  map[string]string
-	out  bytes.Buffer // what the steps printed
+	t      testing.TB
+	name   string // of the repository
+	env    map[string]string
+	out    bytes.Buffer      // what the steps printed
+	before map[string]func() // called before the job of that id
 	// Of the jobs that ran last, by id.
 	outputs   map[string]map[string]string
 	summaries map[string]string
@@ -156,6 +160,9 @@ func (a *actions) fire(e forge.Event) []string {
 	a.outputs, a.summaries = map[string]map[string]string{}, map[string]string{}
 	artifacts := a.t.TempDir() // of one run, as there is one run at a time
 	runs, err := stack.Forge().Trigger(a.t.Context(), e, func(ctx context.Context, j *forge.Job) error {
+		if before := a.before[j.ID]; before != nil {
+			before()
+		}
 		err := j.Shell(ctx, &a.out, a.env, map[string]func(context.Context, string, forge.Step) error{
 			"actions/upload-artifact": func(_ context.Context, dir string, s forge.Step) error {
 				return upload(filepath.Join(dir, s.With["path"]), filepath.Join(artifacts, s.With["name"]), s.With["include-hidden-files"] == "true")

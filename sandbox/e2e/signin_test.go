@@ -57,7 +57,7 @@ func TestBrowser(t *testing.T) {
 			check(t, os.WriteFile(filepath.Join(bin, name), []byte(script), 0o700))
 		}
 		t.Setenv("PATH", bin+string(os.PathListSeparator)+os.Getenv("PATH"))
-		p := &project{t, "acme/signed-in", t.TempDir()}
+		p := &project{t: t, name: "acme/signed-in", dir: t.TempDir()}
 		git(t, p.dir, "init", "-q", "-b", "main")
 		c := newComputer(t)
 		c.answers = row.answer

@@ -37,8 +37,8 @@ func TestWitnessPolicy(t *testing.T) {
 		t.Helper()
 		w := &rekorbind.Writer{Root: trusted, Client: &sigstore.Client{Services: services, Transport: s.Transport()}, Journal: state, Now: time.Now}
 		_, err := w.Write(t.Context(), rekorbind.Request{
-			Statement: encode(t, policyText("acme/witnessed", version, 1, "alice"), map[bool]string{false: policy.Sum(nil)}[version == 1]), Version: version, Who: "alice",
-			Token: func(context.Context) (string, error) { return s.Token(alice) },
+			Statement: encode(t, policyText("acme/witnessed", version, 1, "alice"), map[bool]string{false: policy.Sum(nil)}[version == 1]), Version: version,
+			Signature: rekorbind.Signature{Who: "alice", Token: func(context.Context) (string, error) { return s.Token(alice) }},
 		})
 		check(t, err)
 	}

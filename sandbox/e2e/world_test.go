@@ -45,6 +45,9 @@ var stack *sandbox.Stack
 func TestMain(m *testing.M) { os.Exit(run(m)) }
 
 func run(m *testing.M) int {
+	if os.Getenv(asGH) != "" {
+		return gh(os.Args[1:])
+	}
 	if who := os.Getenv(asBrowser); who != "" {
 		return browser(who, os.Args)
 	}
@@ -130,8 +133,8 @@ func (m *machine) resolve(repo string, files []rekorbind.File, lookups ...rekorb
 func (m *machine) write(statement []byte, version int, who claims.Claims) []rekorbind.File {
 	m.t.Helper()
 	files, err := m.writer(nil).Write(m.t.Context(), rekorbind.Request{
-		Statement: statement, Version: version, Who: fmt.Sprint(who),
-		Token: func(context.Context) (string, error) { return stack.Token(who) },
+		Statement: statement, Version: version,
+		Signature: rekorbind.Signature{Who: fmt.Sprint(who), Token: func(context.Context) (string, error) { return stack.Token(who) }},
 	})
 	check(m.t, err)
 	return files

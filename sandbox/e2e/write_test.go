@@ -27,7 +27,7 @@ func TestResume(t *testing.T) {
 		m := newMachine(t)
 		statement := encode(t, policyText("acme/resume-"+last, 1, 1, "alice"), "")
 		tokens := 0
-		r := rekorbind.Request{Statement: statement, Version: 1, Who: "alice", Token: func(context.Context) (string, error) { tokens++; return stack.Token(alice) }}
+		r := rekorbind.Request{Statement: statement, Version: 1, Signature: rekorbind.Signature{Who: "alice", Token: func(context.Context) (string, error) { tokens++; return stack.Token(alice) }}}
 		func() {
 			defer func() {
 				if recover() == nil {
@@ -59,7 +59,7 @@ func TestLostReply(t *testing.T) {
 	for _, service := range []sandbox.Service{sandbox.RekorV1, sandbox.Rekor} {
 		m := newMachine(t)
 		statement := encode(t, policyText("acme/lost-reply-"+string(service), 1, 1, "alice"), "")
-		r := rekorbind.Request{Statement: statement, Version: 1, Who: "alice", Token: func(context.Context) (string, error) { return stack.Token(alice) }}
+		r := rekorbind.Request{Statement: statement, Version: 1, Signature: rekorbind.Signature{Who: "alice", Token: func(context.Context) (string, error) { return stack.Token(alice) }}}
 		deaf := m.writer(nil)
 		deaf.Client.Transport = &lossy{stack.Transport(), stack.URL(service)}
 		if _, err := deaf.Write(t.Context(), r); err == nil || !strings.Contains(err.Error(), "lost") {

@@ -3,6 +3,7 @@
 package forge
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
@@ -246,9 +247,38 @@ func (f *Forge) serveAPI(w http.ResponseWriter, r *http.Request, repo Repository
 		writeJSON(w, http.StatusOK, f.describe(repo, rel))
 	case r.Header.Get("Authorization") != "Bearer "+writeToken:
 		writeJSON(w, http.StatusForbidden, map[string]any{"message": "Resource not accessible by integration"})
+	case r.Method == http.MethodGet && len(parts) == 1:
+		all := []any{}
+		for _, rel := range f.releases(repo.ID) {
+			all = append(all, f.describe(repo, rel))
+		}
+		writeJSON(w, http.StatusOK, all)
+	case r.Method == http.MethodGet && len(parts) == 3 && parts[1] == "assets":
+		id, err := strconv.ParseInt(parts[2], 10, 64)
+		if err != nil || !slices.ContainsFunc(f.releases(repo.ID), func(rel Release) bool {
+			return slices.ContainsFunc(rel.Assets, func(a Asset) bool { return a.ID == id })
+		}) {
+			notFound(w)
+			return
+		}
+		f.serveAsset(w, r, id)
 	default:
 		f.write(w, r, repo, parts[1:])
 	}
+}
+
+// releases returns the releases of a repository, drafts included, newest first.
+func (f *Forge) releases(id int64) []Release {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var out []Release
+	for _, rel := range f.state.Releases[id] {
+		kept := *rel
+		kept.Assets = slices.Clone(rel.Assets)
+		out = append(out, kept)
+	}
+	slices.SortFunc(out, func(a, b Release) int { return cmp.Compare(b.ID, a.ID) })
+	return out
 }
 
 // write serves the requests that change releases: POST releases, POST

@@ -62,7 +62,7 @@ func (d *show) log(who claims.Claims, what, text, previous, to string) (statemen
 		version = 2
 	}
 	w := &rekorbind.Writer{Root: root, Client: &sigstore.Client{Services: services, Transport: d.stack.Transport()}, Journal: journal, Now: time.Now}
-	files, err := w.Write(d.ctx, rekorbind.Request{Statement: payload, Version: version, Who: what, Token: func(context.Context) (string, error) { return d.stack.Token(who) }})
+	files, err := w.Write(d.ctx, rekorbind.Request{Statement: payload, Version: version, Signature: rekorbind.Signature{Who: what, Token: func(context.Context) (string, error) { return d.stack.Token(who) }}})
 	if err != nil {
 		return "", err
 	}

@@ -1,0 +1,388 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/google/renameio/v2/maybe"
+	"github.com/package-url/packageurl-go"
+	"github.com/spf13/cobra"
+
+	"github.com/repopolicy/repopolicy/internal/sigstore"
+	"github.com/repopolicy/repopolicy/internal/token"
+	"github.com/repopolicy/repopolicy/oidc"
+	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/rekorbind"
+	"github.com/repopolicy/repopolicy/release"
+)
+
+// bundleSuffix is what the evidence for a file is called beside it.
+const bundleSuffix = ".sigstore.json"
+
+// releaseOptions are the flags of sign-release.
+type releaseOptions struct {
+	authorizeOptions
+	signOptions // key, device, yes and the signing configs of it
+	purl        typed
+}
+
+func (a *app) signReleaseCommand() *cobra.Command {
+	o := &releaseOptions{}
+	cmd := &cobra.Command{
+		Use:   "sign-release [flags] FILE...",
+		Short: "sign the files of a release, if the policy allows it",
+		Long: `Sign-release authorises first, as repopolicy authorize does, and signs nothing
+unless every file may be released by whoever runs it: a CI job by its ID token, a
+person by signing in, or a key. Each signature is logged, judged as a consumer would
+judge it, and only then written beside its file as FILE.sigstore.json. A run that was
+interrupted is repeated: nothing is signed or logged twice.
+
+A certificate for a tag names that tag. Where it cannot, because the run is for a
+branch or a person or key signs, --statement makes the signature one of an in-toto
+release statement that names --tag, and --purl one that names the package with its
+version.`,
+		Example: `  repopolicy sign-release dist/widget_1.2.3.tar.gz dist/SHA256SUMS
+  repopolicy sign-release --purl pkg:npm/%40acme/widget@1.2.3 widget-1.2.3.tgz`,
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			err := a.signRelease(cmd.Context(), o, args)
+			var f *fault
+			if o.authorizeOptions.format.value == "github" && errors.As(err, &f) {
+				a.githubFault(f, output{"authorized", "false"})
+			}
+			return err
+		},
+	}
+	o.releaseFlags(cmd)
+	o.authorizeOptions.format.allowed = []string{"text", "json", "github"}
+	o.purl.name, o.key.name, o.report.name = "PACKAGE-URL", "FILE", "FILE"
+	f := cmd.Flags()
+	f.StringArrayVar(&o.configs, "signing-config", nil, "sign with the services that this signing config `FILE` names; may be repeated, one for each generation of the log")
+	f.BoolVar(&o.statement, "statement", false, "sign a release statement that names --tag instead of the bare file")
+	f.Var(&o.purl, "purl", "sign a release statement that names the one file by this package URL")
+	f.Var(&o.key, "key", "sign with this PEM private key")
+	f.BoolVar(&o.device, "device", false, "sign in with a code that is typed into a browser elsewhere")
+	f.BoolVarP(&o.yes, "yes", "y", false, "do not ask a person whether name and address may become public")
+	f.Var(&o.report, "report", "also write the decision as JSON into this file")
+	f.Var(&o.authorizeOptions.format, "format", "form of the output")
+	return cmd
+}
+
+func (a *app) signRelease(ctx context.Context, o *releaseOptions, args []string) error {
+	ao := &o.authorizeOptions
+	if err := o.checkFiles(args); err != nil {
+		return err
+	}
+	o.signOptions.roots = ao.roots
+	who, err := a.releaser(ctx, o)
+	if err != nil {
+		return err
+	}
+	s, err := a.services(ctx, &o.signOptions)
+	if err != nil {
+		return err
+	}
+	names := args
+	if o.purl.set {
+		names = []string{o.purl.value}
+	}
+	z, err := a.authorization(ctx, ao, policy.StageSign, names, who.verify, who.unverified)
+	if err != nil {
+		return err
+	}
+	if o.purl.set { // the name is the package's, the digest the file's
+		if err := a.packageOf(z, args[0]); err != nil {
+			return err
+		}
+	}
+	r := newAuthorizationReport(z)
+	if z.class() != policy.ClassOK {
+		if err := a.printAuthorization(ao, z, r); err != nil {
+			return err
+		}
+		return decided{z.class()}
+	}
+	if err := a.useReceipts(ao, z); err != nil {
+		return err
+	}
+	if who.person != "" {
+		if err := a.agree(&o.signOptions, who.person+" becomes public for ever with the signature. Go on?"); err != nil {
+			return err
+		}
+	}
+	for i := range z.subjects {
+		path, err := a.signOne(ctx, o, s, z, who, args, i)
+		if err != nil {
+			return err
+		}
+		r.Releases[i].Bundle = path
+	}
+	return a.printAuthorization(ao, z, r)
+}
+
+// checkFiles refuses what cannot be signed before anybody is asked.
+func (o *releaseOptions) checkFiles(args []string) error {
+	if o.purl.set {
+		if u, err := packageurl.FromString(o.purl.value); err != nil || u.Version == "" {
+			return faultf(policy.Usage, "--purl: not a package URL with a version, such as pkg:npm/%%40acme/widget@1.2.3")
+		}
+		if len(args) != 1 || o.statement {
+			return faultf(policy.Usage, "--purl names one file, and makes a statement of its own")
+		}
+	}
+	seen := map[string]bool{}
+	for _, arg := range args {
+		info, err := os.Stat(arg)
+		switch {
+		case err != nil:
+			return faultf(policy.ArtifactRead, "%s", err)
+		case !info.Mode().IsRegular():
+			return &fault{reason: policy.Usage, msg: arg + " is not a regular file", hint: "name the files in it"}
+		case release.IsEvidence(arg):
+			return faultf(policy.Usage, "%s is evidence, which nobody signs", arg)
+		case seen[filepath.Clean(arg)]:
+			return faultf(policy.Usage, "%s is named twice", arg)
+		}
+		seen[filepath.Clean(arg)] = true
+	}
+	return nil
+}
+
+// packageOf gives the package that is to be released the digest of its file.
+func (a *app) packageOf(z *authorization, path string) error {
+	digests, err := release.Digests(path, append(z.found.trusted().DigestAlgorithms(), "sha256"))
+	if err != nil {
+		return faultf(policy.ArtifactRead, "%s", err)
+	}
+	z.subjects[0].path, z.subjects[0].digests = path, digests
+	if z.decisions[0].Outcome == policy.Permitted {
+		z.decisions[0] = z.decide(z.run.Identity(), z.subjects[0])
+	}
+	return nil
+}
+
+// releaser is who is about to sign: a job, a person or a key.
+type releaser struct {
+	unverified *oidc.Unverified // nil for a key
+	verify     func(*found) (*token.Verified, error)
+	signing    rekorbind.Signature // without Who and Check
+	person     string              // whose name becomes public; "" for jobs and keys
+}
+
+// releaser finds out who signs. A job shows a token that was made for authorising;
+// a person has none but that with which Sigstore signs.
+func (a *app) releaser(ctx context.Context, o *releaseOptions) (*releaser, error) {
+	if o.key.set {
+		k, err := a.keySigner(o.key.value)
+		if err != nil {
+			return nil, err
+		}
+		return &releaser{signing: k.signing, verify: func(*found) (*token.Verified, error) { return &token.Verified{Run: k.run}, nil }}, nil
+	}
+	if a.hasOwnToken(&o.tokenOptions) {
+		t, err := a.ownToken(ctx, &o.tokenOptions)
+		if err != nil {
+			return nil, err
+		}
+		return &releaser{
+			unverified: t, verify: func(f *found) (*token.Verified, error) { return a.verifyToken(ctx, t, f, oidc.Audience, "") },
+			signing: rekorbind.Signature{Token: func(ctx context.Context) (string, error) {
+				raw, err := a.ambient(ctx, sigstoreAudience)
+				if errors.Is(err, oidc.ErrNoToken) {
+					err = &fault{reason: policy.LoginNeeded, msg: "no ID token to sign with", hint: "the job needs a second one, with the audience sigstore, in SIGSTORE_ID_TOKEN"}
+				}
+				return raw, err
+			}},
+		}, nil
+	}
+	s, err := a.services(ctx, &o.signOptions)
+	if err != nil {
+		return nil, err
+	}
+	raw, err := a.personal(ctx, &o.signOptions, s)
+	if err != nil {
+		return nil, err
+	}
+	t, err := oidc.ParseToken(raw)
+	if err != nil {
+		return nil, refusal(err)
+	}
+	w := &releaser{unverified: t, signing: rekorbind.Signature{Token: func(context.Context) (string, error) { return raw, nil }}}
+	w.verify = func(f *found) (*token.Verified, error) {
+		v, err := a.verifyToken(ctx, t, f, sigstoreAudience, s.Issuer)
+		if err == nil && v.Issuer.Kind != oidc.KindEmail {
+			return nil, &fault{reason: policy.TokenRefused, msg: "a job is authorised by a token of its own", hint: "give it one with the audience repopolicy: on GitLab, id_tokens sets REPOPOLICY_ID_TOKEN"}
+		}
+		if err == nil {
+			id := v.Run.Identity()
+			w.person = fmt.Sprintf("%s, signed in at %s,", id.Value, id.Issuer)
+		}
+		return v, err
+	}
+	return w, nil
+}
+
+// signOne signs one of the files, judges the result and writes it. A file that
+// has its evidence already is left as it is.
+func (a *app) signOne(ctx context.Context, o *releaseOptions, s sigstore.Services, z *authorization, who *releaser, args []string, i int) (string, error) {
+	subject := z.subjects[i]
+	path := args[i] + bundleSuffix
+	if _, err := os.Lstat(path); err == nil {
+		if err := a.confirm(ctx, z, i, args[i], path); err != nil {
+			return "", &fault{reason: policy.Usage, msg: path + " is there already, and is no evidence for this release", more: []string{err.Error()}, hint: "nothing was signed for this file; move the other file away"}
+		}
+		a.err.line("%s is signed already", args[i])
+		return path, nil
+	}
+	content, err := o.content(z, subject)
+	if err != nil {
+		return "", err
+	}
+	signing := who.signing
+	id := z.run.Identity()
+	signing.Who = strings.Join([]string{id.Value, id.Issuer, id.RunInvocationURI}, " ")
+	signing.Check = func(cert policy.Identity) error {
+		run, same := z.run.As(cert)
+		if !same {
+			return &fault{reason: policy.TokenMismatch, msg: fmt.Sprintf("the certificate names %s by %s, another than who was authorised", cert.Value, cert.Issuer), hint: "nothing was logged; both tokens must be of the same job"}
+		}
+		checked := *z
+		checked.run = run
+		if d := checked.decide(cert, subject); d.Outcome != policy.Permitted {
+			return &fault{reason: d.Reason, msg: "the certificate lacks what the policy wants: " + d.Reason.Info().Text, more: mismatchLines(d), hint: "nothing was logged"}
+		}
+		return nil
+	}
+	data, err := a.log(ctx, z.found, s, content, signing)
+	if err != nil {
+		return "", err
+	}
+	dir, err := os.MkdirTemp("", "repopolicy")
+	if err != nil {
+		return "", err
+	}
+	defer os.RemoveAll(dir)
+	fresh := filepath.Join(dir, "bundle"+bundleSuffix)
+	if err := os.WriteFile(fresh, data, 0o600); err != nil {
+		return "", err
+	}
+	if err := a.confirm(ctx, z, i, args[i], fresh); err != nil {
+		return "", &fault{reason: policy.SigningFailed, msg: args[i] + ": what was signed is not allowed", more: []string{err.Error()}, hint: "the policy changed meanwhile; authorise again"}
+	}
+	if err := maybe.WriteFile(path, data, 0o644); err != nil {
+		return "", faultf(policy.Usage, "%s", err)
+	}
+	return path, nil
+}
+
+// log makes a signature and logs it, once however often it is repeated.
+func (a *app) log(ctx context.Context, f *found, s sigstore.Services, content sigstore.Content, signing rekorbind.Signature) ([]byte, error) {
+	state, err := a.state(f.root)
+	if err != nil {
+		return nil, err
+	}
+	w := &rekorbind.Writer{Root: f.root, Client: &sigstore.Client{Services: s, Transport: a.Transport}, Journal: state, Now: a.Now, Step: a.Step}
+	data, err := w.Sign(ctx, content, signing)
+	var ft *fault
+	switch {
+	case errors.As(err, &ft):
+		return nil, ft
+	case err != nil:
+		return nil, &fault{reason: policy.SigningFailed, msg: err.Error(), hint: "run the command again: it goes on where it stopped"}
+	}
+	return data, nil
+}
+
+// confirm judges a file with one bundle as `verify -R` does. Approvals come
+// later, so that their lack alone is no objection; and the bundle must be of this
+// very run's releaser.
+func (a *app) confirm(ctx context.Context, z *authorization, i int, path, bundle string) error {
+	j, err := z.found.judge(a, z.tag)
+	if err != nil {
+		return err
+	}
+	j.Bundles = []string{bundle}
+	if id := z.run.Identity(); id.Kind != policy.KindKey {
+		j.Narrow = &policy.Narrow{Identity: id.Value, Issuer: id.Issuer}
+	}
+	subject := z.subjects[i]
+	res := j.Run(ctx, []*release.Artifact{{Arg: path, Name: subject.name, Path: path}})[0]
+	if res.Class() == policy.ClassOK {
+		return nil
+	}
+	d := res.Decision
+	if onlyApprovals(res) {
+		return nil
+	}
+	return errors.New(strings.Join(append([]string{d.Reason.Info().Text + " " + d.Detail}, mismatchLines(d)...), "; "))
+}
+
+// mismatchLines are the fields in which the nearest rule differs.
+func mismatchLines(d policy.Decision) []string {
+	n, ok := d.Nearest()
+	if !ok {
+		return nil
+	}
+	var out []string
+	for _, m := range n.Mismatches {
+		out = append(out, fmt.Sprintf("rule %s: %s is %s, the rule says %s", n.Rule, m.Field, orMissing(m.Got), m.Want))
+	}
+	return out
+}
+
+// releasePredicate is the predicate of a release statement. The tag is what a
+// verdict rests on; in-toto leaves further fields to whoever needs them.
+// https://github.com/in-toto/attestation/blob/main/spec/predicates/release.md
+type releasePredicate struct {
+	PURL string `json:"purl"`
+	Tag  string `json:"tag,omitempty"`
+}
+
+// content returns what is signed of a file: its digest, or a release statement
+// about it.
+func (o *releaseOptions) content(z *authorization, s subject) (sigstore.Content, error) {
+	i := slices.IndexFunc(s.digests, func(d policy.Digest) bool { return d.Alg == "sha256" })
+	if i < 0 {
+		return sigstore.Content{}, faultf(policy.Internal, "%s has no digest", s.arg)
+	}
+	var c sigstore.Content
+	if !o.statement && !o.purl.set {
+		_, err := hex.Decode(c.SHA256[:], []byte(s.digests[i].Hex))
+		return c, err
+	}
+	p := releasePredicate{PURL: o.purl.value}
+	if o.statement {
+		p = releasePredicate{PURL: repositoryPURL(z.found.repo, z.statement), Tag: z.statement}
+	}
+	var err error
+	c.Statement, err = json.Marshal(map[string]any{
+		"_type": statementType, "predicateType": sigstore.PredicateGitHubRelease, "predicate": p,
+		"subject": []any{map[string]any{"name": s.name, "digest": map[string]string{"sha256": s.digests[i].Hex}}},
+	})
+	return c, err
+}
+
+// repositoryPURL names a tag of a repository as a package URL.
+// https://github.com/package-url/purl-spec
+func repositoryPURL(repo policy.Locator, tag string) string {
+	dir, name := "", repo.Path()
+	if i := strings.LastIndex(name, "/"); i >= 0 {
+		dir, name = name[:i], name[i+1:]
+	}
+	switch repo.Host() {
+	case "github.com":
+		return packageurl.NewPackageURL("github", dir, name, tag, nil, "").ToString()
+	case "gitlab.com":
+		return packageurl.NewPackageURL("gitlab", dir, name, tag, nil, "").ToString()
+	}
+	return packageurl.NewPackageURL("generic", "", name, tag, packageurl.QualifiersFromMap(map[string]string{"vcs_url": "git+" + repo.String()}), "").ToString()
+}

@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package fetch finds what a project has published: releases of forges, GitHub's
+// attestations, packages of npm and PyPI, images in registries.
+//
+// Every address is put together here from what the user named. What a service
+// answers is a hint which names to ask for, or evidence that is yet to be judged;
+// no address out of an answer is ever asked, and no credentials are sent.
+package fetch
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"net/url"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/repopolicy/repopolicy/internal/web"
+	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/release"
+)
+
+// Limits of what services answer.
+const (
+	maxListing  = 8 << 20
+	maxAssets   = 1000 // of a release, as on GitHub
+	maxKept     = 64 << 20
+	maxName     = 255
+	maxPageSize = 100
+)
+
+// Net is how services are reached.
+type Net struct {
+	Transport http.RoundTripper // nil for the default one
+	Agent     string            // User-Agent
+	// MaxBytes is the largest artifact that is downloaded.
+	MaxBytes int64
+	// Hosts are further hosts that the user lets services send downloads on to.
+	Hosts []string
+}
+
+func (n Net) client(base string) (*web.Client, error) { return web.New(base, n.Transport, n.Agent) }
+
+// missing turns a service's word that it has nothing of that name into
+// fs.ErrNotExist.
+func missing(err error) error {
+	var status *web.StatusError
+	if errors.As(err, &status) && (status.Code == http.StatusNotFound || status.Code == http.StatusGone) {
+		return &absent{err}
+	}
+	return err
+}
+
+// absent is the error of something that a service says is not there.
+type absent struct{ error }
+
+func (a *absent) Is(target error) bool { return target == fs.ErrNotExist }
+func (a *absent) Unwrap() error        { return a.error }
+
+func readAll(d *web.Download) ([]byte, error) {
+	data, err := io.ReadAll(d) // the download ends at its limit
+	if e := d.Close(); err == nil {
+		err = e
+	}
+	return data, err
+}
+
+func invalid(format string, args ...any) error {
+	return &release.Failure{Reason: policy.ReleaseInvalid, Detail: fmt.Sprintf(format, args...)}
+}
+
+// checkName accepts names that are those of a file in one directory on every
+// system, and that look like what they are.
+func checkName(name string) error {
+	bad := func(why string) error { return invalid("%q is not the name of a file: %s", clip(name), why) }
+	switch {
+	case name == "" || len(name) > maxName:
+		return bad(fmt.Sprintf("it has 1 to %d bytes", maxName))
+	case !utf8.ValidString(name):
+		return bad("it is not UTF-8")
+	case strings.ContainsAny(name, `/\:*?"<>|`):
+		return bad("it has a character that separates or that not every system allows")
+	case strings.Trim(name, ".") == "" || strings.HasSuffix(name, ".") || strings.TrimSpace(name) != name:
+		return bad("it ends in a dot, or has white space around it")
+	}
+	for _, r := range name {
+		if unicode.IsControl(r) || unicode.Is(unicode.Cf, r) || unicode.Is(unicode.Zl, r) || unicode.Is(unicode.Zp, r) || r == utf8.RuneError {
+			return bad("it has a character that is not seen")
+		}
+	}
+	stem, _, _ := strings.Cut(strings.ToLower(name), ".")
+	if device := strings.TrimRight(stem, "0123456789¹²³ "); device == "com" && stem != device || device == "lpt" && stem != device {
+		return bad("it is a device on some systems")
+	}
+	switch strings.TrimRight(stem, " ") {
+	case "con", "prn", "aux", "nul", "conin$", "conout$":
+		return bad("it is a device on some systems")
+	}
+	return nil
+}
+
+func clip(s string) string {
+	if len(s) > 80 {
+		return s[:80]
+	}
+	return s
+}
+
+// escape makes path segments of a text, whose slashes it keeps.
+func escape(path string) string {
+	segments := strings.Split(path, "/")
+	for i, s := range segments {
+		segments[i] = url.PathEscape(s)
+	}
+	return strings.Join(segments, "/")
+}

@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package fetch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"github.com/package-url/packageurl-go"
+	"oras.land/oras-go/v2/content"
+	"oras.land/oras-go/v2/errdef"
+	"oras.land/oras-go/v2/registry"
+	"oras.land/oras-go/v2/registry/remote"
+	"oras.land/oras-go/v2/registry/remote/auth"
+
+	"github.com/repopolicy/repopolicy/internal/web"
+	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/release"
+)
+
+// Limits of what a registry says about one image.
+const (
+	maxManifest  = 4 << 20
+	maxReferrers = 200
+	maxPages     = 10
+	maxLayers    = 100 // of a manifest with evidence
+)
+
+// registryHosts are the hosts that registries send anonymous clients to: for a
+// token, and for the content of layers.
+// https://docs.docker.com/desktop/setup/allow-list/,
+// https://docs.github.com/en/packages/working-with-a-github-packages-registry/working-with-the-container-registry,
+// https://access.redhat.com/articles/7082334
+var registryHosts = map[string][]string{
+	"registry-1.docker.io": {"auth.docker.io", "production.cloudflare.docker.com", "docker-images-prod.6aa30f8b08e16409b46e0173d6de2f56.r2.cloudflarestorage.com"},
+	"ghcr.io":              {"pkg-containers.githubusercontent.com"},
+	"quay.io":              {"cdn.quay.io", "cdn01.quay.io", "cdn02.quay.io", "cdn03.quay.io"},
+	"registry.gitlab.com":  {"gitlab.com", "cdn.registry.gitlab-static.net"},
+}
+
+// scheme is how an argument says that it is an image in a registry.
+const scheme = "oci://"
+
+// IsImage reports whether an argument names an image in a registry.
+func IsImage(arg string) bool {
+	return strings.HasPrefix(arg, scheme) || strings.HasPrefix(arg, "pkg:oci/")
+}
+
+// parseImage reads "oci://REGISTRY/NAME:TAG", "…@sha256:HEX" or a package URL
+// "pkg:oci/NAME@sha256:HEX?repository_url=REGISTRY/NAME".
+func parseImage(arg string) (registry.Reference, error) {
+	text, ok := strings.CutPrefix(arg, scheme)
+	if !ok {
+		u, err := packageurl.FromString(arg)
+		if err != nil || u.Type != packageurl.TypeOCI {
+			return registry.Reference{}, errors.New("not the package URL of an image")
+		}
+		repo := u.Qualifiers.Map()["repository_url"]
+		if repo == "" || u.Namespace != "" || u.Subpath != "" || u.Version == "" || repo != u.Name && !strings.HasSuffix(repo, "/"+u.Name) {
+			return registry.Reference{}, errors.New("the package URL of an image has a digest and a repository_url that ends with its name")
+		}
+		text = repo + "@" + u.Version
+	}
+	if strings.Count(text, "@") > 1 {
+		return registry.Reference{}, errors.New("not the reference of an image")
+	}
+	ref, err := registry.ParseReference(text)
+	if err != nil {
+		return registry.Reference{}, err
+	}
+	if ref.Reference == "" {
+		return registry.Reference{}, errors.New("the reference of an image has a tag or a digest")
+	}
+	if strings.ContainsAny(text, "@") {
+		if d, err := policy.ParseDigest(ref.Reference); err != nil || d.Alg == "gitCommit" {
+			return registry.Reference{}, fmt.Errorf("%q is no digest", clip(ref.Reference))
+		}
+	}
+	return ref, nil
+}
+
+// Image finds an image in a registry and the evidence that is attached to it:
+// referrers, by the API or the tag that stands in for it, and the tags of cosign.
+// The reference is resolved once; what is judged is the digest of the manifest
+// that was read.
+func Image(ctx context.Context, arg string, n Net) (*release.Artifact, error) {
+	ref, err := parseImage(arg)
+	if err != nil {
+		return nil, err
+	}
+	host := ref.Host()
+	hosts := slices.Concat([]string{host}, registryHosts[host], n.Hosts)
+	repo := &remote.Repository{
+		Reference: registry.Reference{Registry: ref.Registry, Repository: ref.Repository}, PlainHTTP: web.Loopback(host),
+		Client:           &auth.Client{Client: web.Fence(n.Transport, n.Agent, hosts...), Cache: auth.NewCache()},
+		MaxMetadataBytes: maxManifest, ReferrerListMaxPages: maxPages, SkipReferrersGC: true,
+	}
+	x := &image{ctx: ctx, repo: repo, name: ref.Registry + "/" + ref.Repository}
+	a := &release.Artifact{Arg: arg, Name: x.name}
+	desc, data, err := x.manifest(ref.Reference)
+	if err == nil {
+		_, err = release.ParseLayers(data)
+	}
+	if err != nil {
+		a.Err = &release.Failure{Reason: policy.ReleaseUnreachable, Detail: err.Error()}
+		return a, nil
+	}
+	d, err := policy.ParseDigest(desc.Digest.String())
+	if err != nil {
+		return nil, err
+	}
+	if !strings.Contains(arg, "@") {
+		a.Arg = arg + "@" + d.String()
+	}
+	a.Digests = []policy.Digest{d}
+	a.Attach(x.evidence(desc))
+	return a, nil
+}
+
+// image is the look at one image.
+type image struct {
+	ctx    context.Context
+	repo   *remote.Repository
+	name   string
+	layers []release.Layer
+}
+
+// manifest returns a manifest that was checked against the digest that it is
+// returned with.
+func (x *image) manifest(reference string) (ocispec.Descriptor, []byte, error) {
+	desc, r, err := x.repo.Manifests().FetchReference(x.ctx, reference)
+	if err != nil {
+		return desc, nil, err
+	}
+	data, err := readBlob(r, desc)
+	return desc, data, err
+}
+
+func readBlob(r io.ReadCloser, desc ocispec.Descriptor) ([]byte, error) {
+	defer r.Close()
+	if desc.Size > maxManifest {
+		return nil, fmt.Errorf("%s has %d bytes, at most %d are read", desc.Digest, desc.Size, maxManifest)
+	}
+	return content.ReadAll(r, desc)
+}
+
+// evidence returns what is attached to the image. The error says that there may be
+// more.
+func (x *image) evidence(image ocispec.Descriptor) ([]release.Layer, error) {
+	var errs []error
+	var found []ocispec.Descriptor
+	err := x.repo.Referrers(x.ctx, image, "", func(page []ocispec.Descriptor) error {
+		for _, d := range page {
+			if mayHoldEvidence(d.ArtifactType) {
+				found = append(found, d)
+			}
+		}
+		if len(found) > maxReferrers {
+			return fmt.Errorf("more than %d referrers", maxReferrers)
+		}
+		return nil
+	})
+	if err != nil {
+		errs = append(errs, fmt.Errorf("referrers: %w", err))
+	}
+	for _, d := range found[:min(len(found), maxReferrers)] {
+		errs = append(errs, x.collect(d.Digest.String()))
+	}
+	// https://github.com/sigstore/cosign/blob/main/specs/SIGNATURE_SPEC.md
+	tag := strings.Replace(image.Digest.String(), ":", "-", 1)
+	for _, suffix := range []string{".sig", ".att"} {
+		if err := x.collect(tag + suffix); !errors.Is(err, errdef.ErrNotFound) {
+			errs = append(errs, err)
+		}
+	}
+	return x.layers, errors.Join(errs...)
+}
+
+// mayHoldEvidence reports whether an artifact of this type is worth a look; one
+// that does not say what it is is.
+func mayHoldEvidence(artifactType string) bool {
+	for _, part := range []string{"sigstore", "cosign", "dsse", "in-toto"} {
+		if strings.Contains(artifactType, part) {
+			return true
+		}
+	}
+	return artifactType == "" || strings.HasPrefix(artifactType, "application/vnd.oci.")
+}
+
+// collect takes the evidence out of a manifest.
+func (x *image) collect(reference string) error {
+	_, data, err := x.manifest(reference)
+	if err != nil {
+		return err
+	}
+	where := scheme + x.name + "@" + reference
+	if !strings.Contains(reference, ":") {
+		where = scheme + x.name + ":" + reference
+	}
+	layers, err := release.ParseLayers(data)
+	if err != nil {
+		return fmt.Errorf("%s: %w", where, err)
+	}
+	if len(layers) > maxLayers {
+		return fmt.Errorf("%s has %d pieces of evidence, at most %d are read", where, len(layers), maxLayers)
+	}
+	var errs []error
+	for _, l := range layers {
+		desc := ocispec.Descriptor{MediaType: l.MediaType, Digest: digest.Digest(l.Digest.String()), Size: l.Size}
+		r, err := x.repo.Blobs().Fetch(x.ctx, desc)
+		if err == nil {
+			l.Content, err = readBlob(r, desc)
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", where, err))
+			continue
+		}
+		l.URL = where
+		x.layers = append(x.layers, l)
+	}
+	return errors.Join(errs...)
+}

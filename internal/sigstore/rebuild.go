@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package sigstore
+
+import (
+	"bytes"
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+
+	protobundle "github.com/sigstore/protobuf-specs/gen/pb-go/bundle/v1"
+	protocommon "github.com/sigstore/protobuf-specs/gen/pb-go/common/v1"
+	protodsse "github.com/sigstore/protobuf-specs/gen/pb-go/dsse"
+	protorekor "github.com/sigstore/protobuf-specs/gen/pb-go/rekor/v1"
+	"github.com/sigstore/sigstore-go/pkg/sign"
+	"google.golang.org/protobuf/encoding/protojson"
+
+	"github.com/repopolicy/repopolicy/policy"
+)
+
+// Rebuild makes the bundle of an entry as Rekor v1 answers it and of the payload
+// that was signed: the entry has the rest, and its time needs no other stamp. The
+// bundle is verified under the root. The error is an [*Error] or about the entry's
+// form.
+//
+// API: https://github.com/sigstore/rekor/blob/main/openapi.yaml (LogEntry).
+func (r *Root) Rebuild(entry, payload []byte) ([]byte, error) {
+	var e struct {
+		Body           []byte `json:"body"`
+		IntegratedTime int64  `json:"integratedTime"`
+		LogID          string `json:"logID"`
+		LogIndex       int64  `json:"logIndex"`
+		Verification   struct {
+			Promise []byte `json:"signedEntryTimestamp"`
+			Proof   struct {
+				Checkpoint string   `json:"checkpoint"`
+				Hashes     []string `json:"hashes"`
+				LogIndex   int64    `json:"logIndex"`
+				RootHash   string   `json:"rootHash"`
+				TreeSize   int64    `json:"treeSize"`
+			} `json:"inclusionProof"`
+		} `json:"verification"`
+	}
+	if err := json.Unmarshal(entry, &e); err != nil {
+		return nil, &Error{policy.LogInvalid, err}
+	}
+	var body struct {
+		APIVersion, Kind string
+		Spec             struct {
+			Signatures []struct {
+				Signature []byte
+				Verifier  []byte
+			}
+		}
+	}
+	if err := json.Unmarshal(e.Body, &body); err != nil {
+		return nil, &Error{policy.LogInvalid, err}
+	}
+	if body.Kind != "dsse" || len(body.Spec.Signatures) != 1 {
+		return nil, refuse(policy.LogInvalid, "an entry of kind %q", clipText(body.Kind))
+	}
+	block, _ := pem.Decode(body.Spec.Signatures[0].Verifier)
+	if block == nil || block.Type != "CERTIFICATE" {
+		return nil, refuse(policy.CertificateBad, "signed with a bare key")
+	}
+	p := e.Verification.Proof
+	if len(p.Hashes) > maxProofHashes {
+		return nil, refuse(policy.LogInvalid, "%d hashes in an inclusion proof, at most %d are read", len(p.Hashes), maxProofHashes)
+	}
+	var decoded [][]byte
+	for _, h := range append([]string{e.LogID, p.RootHash}, p.Hashes...) {
+		raw, err := hex.DecodeString(h)
+		if err != nil {
+			return nil, &Error{policy.LogInvalid, err}
+		}
+		decoded = append(decoded, raw)
+	}
+	pb := &protobundle.Bundle{
+		MediaType: "application/vnd.dev.sigstore.bundle.v0.3+json",
+		VerificationMaterial: &protobundle.VerificationMaterial{
+			Content: &protobundle.VerificationMaterial_Certificate{Certificate: &protocommon.X509Certificate{RawBytes: block.Bytes}},
+			TlogEntries: []*protorekor.TransparencyLogEntry{{
+				LogIndex: e.LogIndex, LogId: &protocommon.LogId{KeyId: decoded[0]}, KindVersion: &protorekor.KindVersion{Kind: body.Kind, Version: body.APIVersion},
+				IntegratedTime: e.IntegratedTime, InclusionPromise: &protorekor.InclusionPromise{SignedEntryTimestamp: e.Verification.Promise},
+				InclusionProof:    &protorekor.InclusionProof{LogIndex: p.LogIndex, RootHash: decoded[1], TreeSize: p.TreeSize, Hashes: decoded[2:], Checkpoint: &protorekor.Checkpoint{Envelope: p.Checkpoint}},
+				CanonicalizedBody: e.Body,
+			}},
+		},
+		Content: &protobundle.Bundle_DsseEnvelope{DsseEnvelope: &protodsse.Envelope{
+			Payload: payload, PayloadType: payloadInToto, Signatures: []*protodsse.Signature{{Sig: body.Spec.Signatures[0].Signature}},
+		}},
+	}
+	return finish(r, pb, &Draft{pb})
+}
+
+// finish returns the file of a bundle that was just made, if it verifies.
+func finish(r *Root, pb *protobundle.Bundle, d *Draft) ([]byte, error) {
+	out, err := protojson.Marshal(pb)
+	if err != nil {
+		return nil, err
+	}
+	var compact bytes.Buffer // protojson is unstable in its white space on purpose
+	if err := json.Compact(&compact, out); err != nil {
+		return nil, err
+	}
+	if err := selfCheck(r, compact.Bytes(), d); err != nil {
+		return nil, err
+	}
+	return append(compact.Bytes(), '\n'), nil
+}
+
+// Stamp adds a time stamp to a draft that has none, where the instance has an
+// authority.
+func (c *Client) Stamp(ctx context.Context, d *Draft) error {
+	sig := d.pb.GetMessageSignature().GetSignature()
+	if sigs := d.pb.GetDsseEnvelope().GetSignatures(); len(sigs) == 1 {
+		sig = sigs[0].GetSig()
+	}
+	if len(sig) == 0 {
+		return errors.New("a draft has one signature")
+	}
+	if c.Services.TSA == "" || d.pb.GetVerificationMaterial().GetTimestampVerificationData() != nil {
+		return nil
+	}
+	tsa := sign.NewTimestampAuthority(&sign.TimestampAuthorityOptions{URL: c.Services.TSA, Timeout: c.timeout(), Retries: serviceRetries, Transport: c.transport(c.Services.TSA)})
+	stamp, err := tsa.GetTimestamp(ctx, sig)
+	if err != nil {
+		return fmt.Errorf("time stamp: %w", err)
+	}
+	d.pb.VerificationMaterial.TimestampVerificationData = &protobundle.TimestampVerificationData{Rfc3161Timestamps: []*protocommon.RFC3161SignedTimestamp{{SignedTimestamp: stamp}}}
+	return nil
+}

@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package policy
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// ApprovalPredicate is the predicate type of an approval (SPEC 14.1).
+const ApprovalPredicate = "https://" + Name + "/approval/v1"
+
+// MaxApprovals is how many approvals are looked at for one artifact.
+const MaxApprovals = 100
+
+// ApprovalFacts are what an approval says: that exactly these digests are to be
+// released, as this tag of this commit, under this version of the policy.
+type ApprovalFacts struct {
+	Repository Locator
+	Tag        string
+	Commit     string   // id of a Git commit
+	Policy     Digest   // SHA-256 of the text of the version
+	Digests    []Digest // of what is approved
+}
+
+// Approval is an approval whose signature, certificate, log entry and time were
+// verified. The zero value approves nothing.
+type Approval struct {
+	facts        ApprovalFacts
+	signer       Identity
+	verification Verification
+	verified     bool
+}
+
+// NewApproval declares that the signature over an approval was verified. It is to
+// be called where that happens and nowhere else.
+func NewApproval(f ApprovalFacts, signer Identity, v Verification) Approval {
+	return Approval{f, signer, v, true}
+}
+
+// Signer returns who approved.
+func (a Approval) Signer() Identity { return a.signer }
+
+// approved returns the distinct principals whose approvals count for a release by
+// the rule, sorted, and why others do not (SPEC 14.2).
+func (t *Trusted) approved(r *Rule, req Request, c *Claims) (names, others []string) {
+	for _, a := range req.Approvals[:min(len(req.Approvals), MaxApprovals)] {
+		name, why := t.counts(&a, r, req, c)
+		switch {
+		case why != "":
+			others = append(others, a.signer.describe()+": "+why)
+		case !slices.Contains(names, name):
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	slices.Sort(others)
+	return names, slices.Compact(others)
+}
+
+// counts returns the principal as which the signer of an approval counts, or why
+// it does not.
+func (t *Trusted) counts(a *Approval, r *Rule, req Request, c *Claims) (name, why string) {
+	v := &a.verification
+	switch {
+	case !a.verified || len(v.Times) == 0:
+		return "", "it was not verified"
+	case !v.Logged || !v.Proven:
+		return "", "it is not proven to be in a log"
+	case a.facts.Repository != t.file.Repository:
+		return "", "it is for " + a.facts.Repository.String()
+	case !t.names(a.facts.Policy, req.asking):
+		return "", "it is for another version of the policy"
+	case len(c.Tags) > 0 && !slices.Contains(c.Tags, a.facts.Tag):
+		return "", "it is for the tag " + a.facts.Tag
+	case req.Commit != "" && a.facts.Commit != req.Commit, (r.Workflow != nil || c.Signer.Commit() != "") && a.facts.Commit != c.Signer.Commit():
+		return "", "it is for the commit " + a.facts.Commit
+	case !slices.ContainsFunc(a.facts.Digests, func(d Digest) bool { return slices.Contains(req.Digests, d) }):
+		return "", "it is for other files"
+	}
+	_, upper := v.bounds()
+	switch {
+	case upper.After(req.Now.Add(req.Skew)):
+		return "", "it is younger than the moment of judging"
+	case upper.After(t.file.Expires):
+		return "", "it was made after the policy had expired"
+	case t.within != nil && !t.within.sameAccount(&a.signer):
+		return "", "it is by another account of that name than the chain's"
+	}
+	if name = t.approver(t.file, r.Approvals.From, &a.signer, v, c.Tags); name == "" {
+		return "", "it is by none of the " + r.Approvals.From
+	}
+	if name == t.principal(t.file, &c.Signer) { // the signer of the release
+		return "", "nobody approves what they release themselves"
+	}
+	if t.within != nil && !t.within.inForceAt(v, func(f *File) bool { return t.approver(f, r.Approvals.From, &a.signer, v, c.Tags) != "" }) {
+		return "", "it was logged when its signer was none of the " + r.Approvals.From
+	}
+	return name, ""
+}
+
+// names reports whether an approval is for this version. Before publishing, in a
+// run that the newest version authorises, it may be for an older one, by which
+// the release was signed: whether it was, the verdict on the files says.
+func (t *Trusted) names(policy Digest, a *asking) bool {
+	if policy == t.digest {
+		return t.digest != Digest{}
+	}
+	return a != nil && t.within != nil && slices.ContainsFunc(t.within.links, func(l *link) bool { return l.stmt.doc.Digest() == policy })
+}
+
+// approver returns the principal as which a signer approves under a version, ""
+// if as nobody.
+func (t *Trusted) approver(f *File, from string, id *Identity, v *Verification, tags []string) string {
+	as := func(r *Rule) bool { return t.revoked(r, &Claims{Signer: *id}, v) == "" }
+	if from == "maintainers" {
+		if f.Maintainers.member(id) && as(&Rule{}) {
+			return t.principal(f, id)
+		}
+		return ""
+	}
+	for i := range f.Rules {
+		r := &f.Rules[i]
+		if r.Workflow == nil && !r.GitHubRelease && (len(tags) == 0 || slices.ContainsFunc(tags, r.Tags.Match)) && len(matchPeople(r, id)) == 0 && as(r) {
+			return t.principal(f, id)
+		}
+	}
+	return ""
+}
+
+// principal returns who an identity is: the member that has it, else itself, and
+// "" for a workflow, which is nobody.
+func (t *Trusted) principal(f *File, id *Identity) string {
+	for i := range f.Maintainers.Members {
+		if m := &f.Maintainers.Members[i]; m.is(id) {
+			return m.Name
+		}
+	}
+	if id.BuildSignerURI != "" || id.WorkflowRepository != "" {
+		return ""
+	}
+	return id.describe()
+}
+
+// sameAccount reports whether an identity is the account that the chain knows
+// under its name, if it knows one.
+func (c *Chain) sameAccount(id *Identity) bool {
+	if c.walk == nil {
+		return true
+	}
+	known := c.walk.subjects[signerOf(id)]
+	return known == "" || known == id.TokenSubject
+}
+
+// inForceAt reports whether every version that can have been in force where
+// something was logged is one that f takes; of several places one is enough.
+func (c *Chain) inForceAt(v *Verification, f func(*File) bool) bool {
+	return slices.ContainsFunc(v.Entries, func(e Entry) bool {
+		return c.order.counts(e) && !slices.ContainsFunc(c.candidates(place{entry: e}), func(i int) bool {
+			return i == before || !f(c.links[i].file())
+		})
+	})
+}
+
+// approvalsMismatch returns the mismatch of too few approvals, or nil.
+func (t *Trusted) approvalsMismatch(r *Rule, req Request, c *Claims) *Mismatch {
+	if r.Approvals == nil {
+		return nil
+	}
+	names, others := t.approved(r, req, c)
+	if len(names) >= r.Approvals.Threshold {
+		return nil
+	}
+	m := &Mismatch{Field: "approvals", Kind: "missing", Want: fmt.Sprintf("%d of the %s", r.Approvals.Threshold, r.Approvals.From), Got: fmt.Sprint(len(names))}
+	if len(names) > 0 {
+		m.Got += " (" + strings.Join(names, ", ") + ")"
+	}
+	if len(others) > 0 {
+		m.Hint = "not counted: " + strings.Join(others[:min(len(others), 5)], "; ")
+	}
+	return m
+}
+
+// DemandsApprovals reports whether any rule by which something may be judged
+// wants approvals, so that they are worth verifying.
+func (t *Trusted) DemandsApprovals() bool {
+	return slices.ContainsFunc(t.files(), func(f *File) bool {
+		return slices.ContainsFunc(f.Rules, func(r Rule) bool { return r.Approvals != nil })
+	})
+}
+
+// ApprovalKeys returns the keys with which approvals may be signed.
+func (t *Trusted) ApprovalKeys() []Key {
+	out := t.Keys()
+	for _, f := range t.files() {
+		for _, m := range f.Maintainers.Members {
+			for _, k := range m.Keys {
+				if k.PEM != "" && !slices.Contains(out, k) {
+					out = append(out, k)
+				}
+			}
+		}
+	}
+	return out
+}
+
+// MayApprove reports whether an approval by an identity, for a tag, would be
+// counted by some rule of a version of the chain and of the newest one.
+func (t *Trusted) MayApprove(version int, id Identity, tag string) bool {
+	if t == nil || t.chain == nil || len(t.chain.links) == 0 || version < 1 || version > len(t.chain.links) || !t.chain.sameAccount(&id) {
+		return false
+	}
+	last := t.chain.links[len(t.chain.links)-1].file()
+	named, tags := t.version(version-1), []string{tag}
+	return slices.ContainsFunc(named.file.Rules, func(r Rule) bool {
+		return r.Approvals != nil && r.Tags.Match(tag) && named.approver(named.file, r.Approvals.From, &id, nil, tags) != "" && named.approver(last, r.Approvals.From, &id, nil, tags) != ""
+	})
+}

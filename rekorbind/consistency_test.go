@@ -1,0 +1,302 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package rekorbind
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/repopolicy/repopolicy/internal/sigstore"
+	"github.com/repopolicy/repopolicy/internal/sigstoretest"
+	"github.com/repopolicy/repopolicy/internal/web"
+	"github.com/repopolicy/repopolicy/policy"
+)
+
+// head returns the newest tree of an instance's Rekor v1, as a bundle shows it.
+func (c *chained) head(i *sigstoretest.Instance) sigstore.Checkpoint {
+	c.t.Helper()
+	col := &Collection{Root: c.root}
+	b, err := sigstore.ParseBundle(i.Sign(sigstoretest.Request{Statement: c.one, SAN: "alice@example.com", Issuer: "https://accounts.google.com", Log: sigstoretest.LogV1, TSA: true, At: c.next()}))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	if err := col.Add(b); err != nil {
+		c.t.Fatal(err)
+	}
+	for _, heads := range col.Heads() {
+		if len(heads) == 1 {
+			return heads[0]
+		}
+	}
+	c.t.Fatal("no checkpoint")
+	return sigstore.Checkpoint{}
+}
+
+// prover answers what Rekor v1 answers about consistency.
+type prover struct {
+	inst  *sigstoretest.Instance
+	reply func(first, last int64) (int, string) // nil for the honest one
+	asked []string
+}
+
+func (p *prover) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	p.asked = append(p.asked, r.URL.Path+"?"+r.URL.RawQuery)
+	if r.URL.Path != "/api/v1/log/proof" {
+		_, _ = io.WriteString(w, "[]") // the index lists nothing
+		return
+	}
+	first, _ := strconv.ParseInt(r.URL.Query().Get("firstSize"), 10, 64)
+	last, _ := strconv.ParseInt(r.URL.Query().Get("lastSize"), 10, 64)
+	if p.reply != nil {
+		code, text := p.reply(first, last)
+		w.WriteHeader(code)
+		_, _ = io.WriteString(w, text)
+		return
+	}
+	_ = json.NewEncoder(w).Encode(map[string]any{"rootHash": strings.Repeat("0", 64), "hashes": p.inst.ConsistencyV1(first, last)})
+}
+
+func (c *chained) prover(p *prover, state Heads) *Hint {
+	c.t.Helper()
+	srv := httptest.NewServer(p)
+	c.t.Cleanup(srv.Close)
+	client, err := web.New(srv.URL, nil, "test")
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return &Hint{Root: c.root, Client: client, Now: func() time.Time { return sigstoretest.Now }, Log: c.root.Logs()[0].ID, Heads: state}
+}
+
+// TestConsistency: every tree that a shard shows has to belong to one history
+// with those that it showed before, which costs one question for each.
+func TestConsistency(t *testing.T) {
+	c := newChained(t, 1)
+	inst := c.inst
+	one, two := c.head(inst), c.head(inst)
+	forked := inst.Fork()
+	three, four := c.head(inst), c.head(inst)
+	other3, other4, other5 := c.head(forked), c.head(forked), c.head(forked)
+	if three.Size != other3.Size || one.Size+3 != four.Size {
+		t.Fatal("sizes")
+	}
+	status := func(code int, text string) func(int64, int64) (int, string) {
+		return func(int64, int64) (int, string) { return code, text }
+	}
+	for name, x := range map[string]struct {
+		seen   []sigstore.Checkpoint // before, honestly
+		now    sigstore.Checkpoint
+		p      prover
+		asked  int
+		failed bool
+		fork   bool
+		kept   int64
+	}{
+		"first":             {nil, two, prover{}, 0, false, false, two.Size},
+		"the same":          {[]sigstore.Checkpoint{two}, two, prover{}, 0, false, false, two.Size},
+		"grown":             {[]sigstore.Checkpoint{two}, three, prover{}, 1, false, false, three.Size},
+		"older":             {[]sigstore.Checkpoint{three}, one, prover{}, 1, false, false, three.Size},
+		"older, seen":       {[]sigstore.Checkpoint{one, three}, one, prover{}, 0, false, false, three.Size},
+		"older, proven":     {[]sigstore.Checkpoint{three, one}, one, prover{}, 0, false, false, three.Size},
+		"fork of one size":  {[]sigstore.Checkpoint{three}, other3, prover{inst: forked}, 0, true, true, three.Size},
+		"fork of an older":  {[]sigstore.Checkpoint{three, four}, other3, prover{inst: forked}, 0, true, true, four.Size},
+		"fork, older":       {[]sigstore.Checkpoint{four}, other3, prover{}, 1, true, true, four.Size},
+		"fork, grown":       {[]sigstore.Checkpoint{three}, other5, prover{inst: forked}, 1, true, true, three.Size},
+		"a proof of no use": {[]sigstore.Checkpoint{three}, four, prover{reply: status(200, `{"hashes":[]}`)}, 1, true, true, three.Size},
+		"no answer":         {[]sigstore.Checkpoint{three}, four, prover{reply: status(400, "")}, 1, true, false, three.Size},
+		"withheld":          {[]sigstore.Checkpoint{three}, other4, prover{reply: status(404, "")}, 1, true, false, three.Size},
+		"a page":            {[]sigstore.Checkpoint{three}, four, prover{reply: status(200, "<!doctype html>")}, 1, true, false, three.Size},
+		"null":              {[]sigstore.Checkpoint{three}, four, prover{reply: status(200, "null")}, 1, true, false, three.Size},
+		"no hashes":         {[]sigstore.Checkpoint{three}, four, prover{reply: status(200, `{"rootHash":""}`)}, 1, true, false, three.Size},
+		"half a hash":       {[]sigstore.Checkpoint{three}, four, prover{reply: status(200, `{"hashes":["abcd"]}`)}, 1, true, false, three.Size},
+		"no hex":            {[]sigstore.Checkpoint{three}, four, prover{reply: status(200, `{"hashes":["`+strings.Repeat("x", 64)+`"]}`)}, 1, true, false, three.Size},
+		"too many":          {[]sigstore.Checkpoint{three}, four, prover{reply: status(200, `{"hashes":["`+strings.Repeat(strings.Repeat("a", 64)+`","`, maxProofHashes)+strings.Repeat("a", 64)+`"]}`)}, 1, true, false, three.Size},
+		"larger than a cap": {[]sigstore.Checkpoint{three}, four, prover{reply: status(200, strings.Repeat(" ", maxProofReply+1))}, 1, true, false, three.Size},
+	} {
+		t.Run(name, func(t *testing.T) {
+			state := newState(t)
+			before := c.prover(&prover{inst: inst}, state)
+			for _, cp := range x.seen {
+				if err := before.consistent(t.Context(), cp); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if x.p.inst == nil {
+				x.p.inst = inst
+			}
+			h := c.prover(&x.p, state)
+			_, err := h.Find(t.Context(), Query{Repository: locator(t, widget), Heads: map[string][]sigstore.Checkpoint{h.Log: {x.now}}})
+			asked := slices.DeleteFunc(x.p.asked, func(s string) bool { return !strings.Contains(s, "proof") })
+			if (err != nil) != x.failed || errors.Is(err, ErrLogFork) != x.fork || len(asked) != x.asked {
+				t.Fatalf("%v, asked %v", err, asked)
+			}
+			if x.asked > 0 && !strings.HasSuffix(asked[0], "&treeID=4711") {
+				t.Errorf("asked %v", asked)
+			}
+			head, loadErr := state.LoadHead(h.Log + " " + x.now.Origin)
+			if loadErr != nil || head.Tree.Size != x.kept {
+				t.Errorf("kept %d, want %d (%v)", head.Tree.Size, x.kept, loadErr)
+			}
+			var f *Fork
+			if errors.As(err, &f) {
+				var doc map[string]string
+				if err := json.Unmarshal(f.Bytes(), &doc); err != nil || doc["seen"] == "" || doc["new"] != string(x.now.Note) || (doc["proof"] != "") != (x.asked > 0) {
+					t.Errorf("the evidence is %s (%v)", f.Bytes(), err)
+				}
+			}
+		})
+	}
+}
+
+// racingHeads saves as another process would that was here in between.
+type racingHeads struct {
+	Heads
+	before func()
+}
+
+func (r *racingHeads) SaveHead(shard string, old, next Head) (bool, error) {
+	if f := r.before; f != nil {
+		r.before = nil
+		f()
+	}
+	return r.Heads.SaveHead(shard, old, next)
+}
+
+// TestConsistencyRace: two processes to which a log shows two histories notice.
+func TestConsistencyRace(t *testing.T) {
+	c := newChained(t, 1)
+	one := c.head(c.inst)
+	forked := c.inst.Fork()
+	two, other := c.head(c.inst), c.head(forked)
+	for name, x := range map[string]struct {
+		mine sigstore.Checkpoint
+		fork bool
+	}{"the same": {two, false}, "another": {other, true}} {
+		state := newState(t)
+		second := c.prover(&prover{inst: c.inst}, state)
+		if err := second.consistent(t.Context(), one); err != nil {
+			t.Fatal(err)
+		}
+		from := c.inst
+		if x.fork {
+			from = forked
+		}
+		h := c.prover(&prover{inst: from}, &racingHeads{state, func() {
+			if err := second.consistent(t.Context(), two); err != nil {
+				t.Error(err)
+			}
+		}})
+		if err := h.consistent(t.Context(), x.mine); errors.Is(err, ErrLogFork) != x.fork || (err != nil) != x.fork {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// TestForkedFiles: bundles that show two trees of one size prove a fork without
+// anything else.
+func TestForkedFiles(t *testing.T) {
+	c := newChained(t, 1)
+	forked := c.inst.Fork()
+	r := sigstoretest.Request{Statement: c.one, SAN: "alice@example.com", Issuer: "https://accounts.google.com", Log: sigstoretest.LogV1, TSA: true, At: c.next()}
+	for name, x := range map[string]struct {
+		insts []*sigstoretest.Instance
+		fork  bool
+	}{
+		"one history":   {[]*sigstoretest.Instance{c.inst, c.inst}, false},
+		"two histories": {[]*sigstoretest.Instance{c.inst.Fork(), forked}, true},
+	} {
+		files := slices.Clone(c.files)
+		for i, inst := range x.insts {
+			files = append(files, File{SignatureName(1, []byte{byte(i)}, true), inst.Sign(r)})
+		}
+		res := c.resolve(files, c.hint(&index{list: list(c.names...)}))
+		if (res.Fork != nil) != x.fork || (decide(res.Chain).Class() == policy.ClassAlarm) != x.fork {
+			t.Errorf("%s: fork %v, decided %s", name, res.Fork, decide(res.Chain))
+		}
+	}
+}
+
+// TestHintGeneration: an index is not asked of a log whose entries show that it
+// has none, and such a log is scanned.
+func TestHintGeneration(t *testing.T) {
+	c := newChained(t, 1)
+	p := &prover{inst: c.inst}
+	h := c.prover(p, newState(t))
+	if _, err := h.Find(t.Context(), Query{Repository: locator(t, widget), Generations: map[string]int{h.Log: 2}}); !errors.Is(err, ErrNoIndex) || len(p.asked) > 0 {
+		t.Errorf("%v, asked %v", err, p.asked)
+	}
+	s := c.scan(&tiles{}, newState(t))
+	if found, err := s.Find(t.Context(), c.query()); err == nil {
+		t.Errorf("nothing to scan: %+v", found)
+	}
+	q := c.query()
+	q.Generations = map[string]int{h.Log: 2}
+	if _, err := s.Find(t.Context(), q); err == nil || !strings.Contains(err.Error(), "no client") {
+		t.Errorf("a log to scan: %v", err)
+	}
+}
+
+// TestHintDeadline: an index that answers ever so slowly does not hold a run, and
+// what it showed is remembered.
+func TestHintDeadline(t *testing.T) {
+	c := newChained(t, 1)
+	var junk []string
+	for range 2 * entriesBatch {
+		name, _, _ := c.log(sigstoretest.Request{Statement: c.one, SAN: "mallory@example.com", Issuer: "https://accounts.google.com"})
+		junk = append(junk, name)
+	}
+	release := make(chan struct{})
+	x := &index{list: list(junk...)}
+	x.entries = func(_ []string, honest []map[string]json.RawMessage) string {
+		if len(x.fetched) > entriesBatch {
+			<-release
+		}
+		out, err := json.Marshal(honest)
+		if err != nil {
+			t.Error(err)
+		}
+		return string(out)
+	}
+	h := c.hint(x)
+	t.Cleanup(func() { close(release) }) // before the server is closed
+	spam := &memory{}
+	h.Spam, h.timeout = spam, time.Second
+	start := time.Now()
+	if _, err := h.Find(t.Context(), c.query()); err == nil || time.Since(start) > 10*time.Second {
+		t.Errorf("%v after %s", err, time.Since(start))
+	}
+	if len(spam.hashes) != entriesBatch {
+		t.Errorf("%d entries are remembered", len(spam.hashes))
+	}
+}
+
+// FuzzProof: what is read as a proof is one, and the same read again.
+func FuzzProof(f *testing.F) {
+	for _, s := range []string{"", "null", "{}", `{"hashes":[]}`, `{"hashes":["` + strings.Repeat("ab", 32) + `"],"rootHash":"x"}`, `{"hashes":[1]}`} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		hashes, err := parseProof(data)
+		if err != nil {
+			if hashes != nil {
+				t.Error("hashes beside an error")
+			}
+			return
+		}
+		if len(hashes) > maxProofHashes || !json.Valid(data) {
+			t.Fatalf("%q", data)
+		}
+		for _, h := range hashes {
+			if len(h) != 32 {
+				t.Errorf("a hash of %d bytes", len(h))
+			}
+		}
+	})
+}
