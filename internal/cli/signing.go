@@ -159,6 +159,9 @@ func (v *draftVersion) previous(text []byte) (string, error) {
 		return "", nil
 	case reason != "" && !(reason == policy.Undisclosed && len(versions) >= n-1 && n > 1):
 		f := faultf(reason, "%s: %s", v.repo, reason.Info().Text)
+		for _, p := range chain.Problems() {
+			f.more = append(f.more, p.Detail)
+		}
 		if v.local && reason == policy.Undisclosed {
 			f.hint = behind
 		}

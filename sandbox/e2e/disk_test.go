@@ -150,7 +150,7 @@ func TestFileTooLarge(t *testing.T) {
 			dir := t.TempDir()
 			on, args, end := prepare(t, "acme/cut-"+verb, dir)
 			failed := 0
-			for limit := 0; ; limit += 1 + limit/2 {
+			for limit := 0; ; limit += 1 + limit {
 				short := process{t, append([]string{fmt.Sprintf("%s=%d", maxFile, limit)}, on.env...)}
 				code, out := short.run(0, args...)
 				if code == 0 {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/repopolicy/repopolicy/policy"
@@ -190,5 +191,36 @@ func TestForkInBothLogs(t *testing.T) {
 	res = newMachine(t).resolve(repo, files, m.hint(), m.scan())
 	if vs := res.Chain.Versions(); res.Chain.Reason() != "" || len(vs) != 3 || vs[1].Statement != policy.Sum(two) {
 		t.Errorf("declared void: %+v %d", res.Chain.Problems(), len(vs))
+	}
+}
+
+// TestVoid: who may bind for a minute stops all verdicts with a version that nobody
+// sees. The message names the leaf, a version that declares it void can be signed and
+// bound, and verdicts come again.
+func TestVoid(t *testing.T) {
+	const name = "acme/poisoned"
+	url := "https://github.com/" + name
+	p, good := bound(t, name)
+	repo, err := stack.Forge().Find(name)
+	check(t, err)
+	job := claims.GitHub{Repository: name, RepositoryID: repo.ID, OwnerID: repo.OwnerID, Workflow: ".github/workflows/repopolicy.yml", Event: "repository_dispatch"}
+	newMachine(t).write(encode(t, policyText(name, 2, 1, "mallory"), policy.Sum([]byte("nobody knows"))), 2, job)
+	c := newComputer(t)
+	out := c.must(policy.ClassUnavailable, "verify", "-R", url, good)
+	_, leaf, _ := strings.Cut(out, "(leaf sha256:")
+	leaf, _, _ = strings.Cut(leaf, ")")
+	if len(leaf) != 64 {
+		t.Fatalf("no leaf in\n%s", out)
+	}
+	p.write(".repopolicy/policy.toml", string(policyText(name, 2, 1, "alice"))+"\n[[void]]\nleaf = \"sha256:"+leaf+"\"\n")
+	p.push()
+	git(t, p.dir, "fetch", "-q", "origin")
+	c.env["SIGSTORE_ID_TOKEN"], err = stack.Token(alice)
+	check(t, err)
+	c.must(policy.ClassOK, "sign", "--git", p.dir, "--yes")
+	p.push()
+	check(t, p.dispatch("repository_dispatch"))
+	if out := newComputer(t).must(policy.ClassOK, "verify", "-R", url, good); !strings.Contains(out, "alarm: void") {
+		t.Error(out)
 	}
 }
