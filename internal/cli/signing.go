@@ -318,6 +318,9 @@ func (a *app) write(ctx context.Context, o *signOptions, v *draftVersion, s sigs
 		if index, err = web.New(s.RekorV1, a.Transport, userAgent()); err != nil {
 			return faultf(policy.TrustRootInvalid, "signing config: %s", err)
 		}
+		if a.Timeout > 0 {
+			index.SetTimeout(a.Timeout)
+		}
 	}
 	w := &rekorbind.Writer{Root: v.root, Client: &sigstore.Client{Services: s, Transport: a.Transport, Timeout: a.Timeout}, Journal: state, Index: index, Now: a.Now, Step: func(step string) {
 		a.err.line("done: %s", map[string]string{rekorbind.StepFound: "found the signature of an earlier run in " + s.RekorV1, rekorbind.StepDraft: "signed", rekorbind.StepV1: "logged in " + s.RekorV1, rekorbind.StepV2: "logged in " + s.RekorV2}[step])
@@ -536,9 +539,11 @@ func (a *app) bind(ctx context.Context, o *signOptions) error {
 	return a.write(ctx, o, v, s, rekorbind.Request{Signature: rekorbind.Signature{
 		Who:   claims.Subject + " " + claims.Issuer,
 		Token: func(context.Context) (string, error) { return token, nil },
-		// Whatever run of this repository it was, it spoke for it.
+		// Whatever run of this repository it was, it spoke for it; but one of another
+		// branch, where the certificate does not rule that out, did not.
 		Mine: func(id policy.Identity) bool {
-			return claims.RepositoryID != "" && id.SourceRepositoryID == claims.RepositoryID
+			b, err := forges.Authority(id)
+			return err == nil && claims.RepositoryID != "" && id.SourceRepositoryID == claims.RepositoryID && (b.Ref == "" || b.Ref == v.snapshot.Default)
 		},
 		Check: func(id policy.Identity) error {
 			b, err := forges.Authority(id)
