@@ -279,7 +279,7 @@ func (a *app) signOne(ctx context.Context, o *releaseOptions, s sigstore.Service
 		return "", &fault{reason: policy.SigningFailed, msg: args[i] + ": what was signed is not allowed", more: []string{err.Error()}, hint: "the policy changed meanwhile; authorise again"}
 	}
 	if err := maybe.WriteFile(path, data, 0o644); err != nil {
-		return "", faultf(policy.Usage, "%s", err)
+		return "", unwritten(err)
 	}
 	return path, nil
 }
