@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 	"strings"
 	"time"
@@ -252,7 +253,7 @@ func (j *Judge) approvals(ctx context.Context, a *Artifact) ([]policy.Approval, 
 		return out, missing
 	}
 	s := j.finder.shelf(ctx, p)
-	if s.err != nil {
+	if s.err != nil && !errors.Is(s.err, fs.ErrNotExist) {
 		return out, failf(policy.EvidenceUnreachable, "%s: %s", p.URL(""), s.err)
 	}
 	for _, name := range s.all {

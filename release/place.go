@@ -25,7 +25,8 @@ const MaxPublishedBytes = 16 << 20
 type Place interface {
 	// URL returns the address of a file, that of the place for "".
 	URL(name string) string
-	// List returns the names of the files, each a plain name of its own.
+	// List returns the names of the files, each a plain name of its own. The
+	// error for a place that is said not to be there wraps fs.ErrNotExist.
 	List(ctx context.Context) ([]string, error)
 	// Read returns a file of at most limit bytes. The error for a file that the
 	// place says it does not have wraps fs.ErrNotExist.
@@ -122,7 +123,7 @@ func (f *finder) guess(ctx context.Context, p Place, name string) []*candidate {
 // name with one of the suffixes, for many files, or under one of its digests.
 func (f *finder) publishedFor(ctx context.Context, p Place, name string, suffixes []string, digests []policy.Digest) []*candidate {
 	s := f.shelf(ctx, p)
-	if s.err != nil {
+	if s.err != nil && !errors.Is(s.err, fs.ErrNotExist) {
 		return unreachable(p.URL(""), s.err)
 	}
 	var out []*candidate

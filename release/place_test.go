@@ -42,6 +42,9 @@ func (f *folder) List(context.Context) ([]string, error) {
 	if f.down[""] {
 		return nil, errDown
 	}
+	if f.gone[""] {
+		return nil, fs.ErrNotExist
+	}
 	return slices.DeleteFunc(slices.Sorted(maps.Keys(f.files)), func(n string) bool { return f.hidden[n] }), nil
 }
 
@@ -145,6 +148,7 @@ func TestPlace(t *testing.T) {
 		"a checksum file not to be read":  {files: files{"SHA256SUMS": sums, "SHA256SUMS.sigstore.json": sign(sums, nil)}, down: set("SHA256SUMS"), reason: policy.EvidenceUnreachable},
 		"its evidence not to be read":     {files: files{"SHA256SUMS": sums, "SHA256SUMS.sigstore.json": sign(sums, nil)}, down: set("SHA256SUMS.sigstore.json"), reason: policy.EvidenceUnreachable},
 		"listed, and not there":           {files: files{name + ".bundle": good}, gone: set(name + ".bundle"), reason: policy.NoEvidence},
+		"no such release":                 {files: files{name + ".bundle": good}, gone: set(""), reason: policy.NoEvidence},
 		"too large":                       {files: files{name + ".bundle": make([]byte, MaxPublishedBytes+1)}, reason: policy.EvidenceUnreachable},
 		"no answer, and yanked":           {files: files{name + ".sigstore.json": good}, down: set(name+".bundle", ""), rule: "[[yanked]]\ntag = \"v1.2.3\"\n", reason: policy.YankedRelease},
 
@@ -249,7 +253,7 @@ func TestExpandPlace(t *testing.T) {
 	if !maps.Equal(got, want) {
 		t.Errorf("%v\nwant %v", got, want)
 	}
-	for name, f := range map[string]*folder{"cannot be listed": {down: map[string]bool{"": true}}, "is empty": {}, "holds only evidence": {files: map[string][]byte{"a.sigstore.json": good}}} {
+	for name, f := range map[string]*folder{"cannot be listed": {down: map[string]bool{"": true}}, "is not there": {gone: map[string]bool{"": true}}, "is empty": {}, "holds only evidence": {files: map[string][]byte{"a.sigstore.json": good}}} {
 		as := ExpandPlace(t.Context(), f)
 		if len(as) != 1 || as[0].Err == nil || as[0].Err.Reason.Class() == policy.ClassOK {
 			t.Errorf("%s: %+v", name, as)

@@ -53,6 +53,9 @@ func (l *lock) check() error {
 	if l.Schema != schemaURL("lock-v1") {
 		return fmt.Errorf("the schema is %q", l.Schema)
 	}
+	if _, err := policy.ParseLocator(l.Repository); err != nil {
+		return fmt.Errorf("the repository: %w", err)
+	}
 	if len(l.Chain) == 0 {
 		return errors.New("it names no statement")
 	}
@@ -71,9 +74,12 @@ func (a *app) lockCommand() *cobra.Command {
 		Long: `Lock finds the policy of a repository and writes the digests of its versions to a
 file. With --lock FILE, verify accepts only a continuation of what the file names:
 no other first version and nothing older. A lock file belongs into version
-control, beside what pins the project's own version.`,
-		Example: `  repopolicy lock -R acme/widget -o widget.lock`,
-		Args:    cobra.NoArgs,
+control, beside what pins the project's own version. With --lock, the repository
+need not be named again, and lock itself writes a file that continues the old one.`,
+		Example: `  repopolicy lock -R acme/widget -o widget.lock
+  repopolicy verify --lock widget.lock --tag v1.2.3 widget_1.2.3.tar.gz
+  repopolicy lock -R acme/widget --lock widget.lock -o widget.lock`,
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if !o.repo.set || !out.set {
 				return &fault{reason: policy.Usage, msg: "which repository, and where to?", hint: "repopolicy lock -R acme/widget -o widget.lock"}

@@ -34,13 +34,21 @@ func (o *publishedOptions) flags(cmd *cobra.Command) {
 	f.Var(&o.forge, "forge", "what runs at the repository's host: github, gitlab or forgejo, which is Gitea too; known for github.com and gitlab.com")
 	f.Var(&o.npm, "npm-registry", "the registry of pkg:npm packages, by default "+fetch.NPMRegistry)
 	f.Var(&o.pypi, "pypi-index", "the index that is asked about wheels and, if it is given, source distributions; by default "+fetch.PyPIIndex+" about wheels")
-	f.StringArrayVar(&o.hosts, "registry-host", nil, "let the registry of an image send us to this `HOST` for tokens and layers; may be repeated, known for the large ones")
+	f.StringArrayVar(&o.hosts, "redirect-host", nil, "let a forge or registry send downloads on to this `HOST`; may be repeated, known for github.com and the large registries")
 }
 
 // addresses reads the URLs among the arguments. Repository and tag of a release
-// are what is judged by, unless another policy or signer was named.
+// are what is judged by, unless another policy or signer was named; a lock file
+// names a repository too.
 func (o *verifyOptions) addresses(args []string) (map[string]fetch.Address, error) {
 	out := map[string]fetch.Address{}
+	if o.lock.set && !o.repo.set && !o.policy.set {
+		l, err := readLock(o.lock.value)
+		if err != nil {
+			return nil, err
+		}
+		o.repo.value, o.repo.set = l.Repository, true
+	}
 	var first fetch.Address
 	for _, arg := range args {
 		if !fetch.IsURL(arg) {
@@ -86,7 +94,7 @@ type publication struct {
 }
 
 func (a *app) publication(o *publishedOptions) (*publication, error) {
-	p := &publication{options: o, net: fetch.Net{Transport: a.Transport, Agent: userAgent(), MaxBytes: defaultMaxSize}, releases: map[fetch.Address]*downloads{}}
+	p := &publication{options: o, net: fetch.Net{Transport: a.Transport, Agent: userAgent(), MaxBytes: defaultMaxSize, Hosts: o.hosts}, releases: map[fetch.Address]*downloads{}}
 	if o.maxSize.set {
 		n, err := parseSize(o.maxSize.value)
 		if err != nil {
@@ -200,7 +208,7 @@ func (p *publication) image(ctx context.Context, arg string, o *verifyOptions) (
 	if o.offline {
 		return nil, faultf(policy.Usage, "--offline: %s cannot be fetched", arg)
 	}
-	a, err := fetch.Image(ctx, arg, p.net, p.options.hosts)
+	a, err := fetch.Image(ctx, arg, p.net)
 	if err != nil {
 		return nil, &fault{reason: policy.Usage, msg: arg + ": " + err.Error(), hint: "write oci://ghcr.io/acme/widget:v1.2.3, or @sha256:… instead of the tag"}
 	}

@@ -37,22 +37,28 @@ type verifyOptions struct {
 func (a *app) verifyCommand() *cobra.Command {
 	o := &verifyOptions{}
 	cmd := &cobra.Command{
-		Use:   "verify [flags] ARTIFACT|DIR|SHA256SUMS|LAYOUT[@sha256:HEX]|refs/tags/TAG|sha256:HEX...",
+		Use:   "verify [flags] ARTIFACT|DIR|SHA256SUMS|LAYOUT[@sha256:HEX]|refs/tags/TAG|sha256:HEX|URL|PURL|oci://IMAGE...",
 		Short: "judge whether artifacts were released by those who may",
 		Long: `Verify judges every artifact by the evidence for it and prints who signed it,
 which rule of the policy allows that, or which field is in the way.
 
 An artifact is a file, every file in a directory, everything that a checksum file
-lists, every image of an OCI layout, a tag of a Git repository, or a digest. Evidence
-is what lies beside the artifact in any form that is understood (docs/evidence.md),
-and the evidence for a checksum file beside it that lists the artifact, or else the
-files named with --bundle.
+lists, every image of an OCI layout, a tag of a Git repository, or a digest; or a
+release or one of its files by its URL, a package pkg:npm/NAME@VERSION, or an image
+oci://REGISTRY/NAME:TAG. Evidence is what lies beside the artifact in any form that is
+understood (docs/evidence.md), and the evidence for a checksum file beside it that
+lists the artifact, or else the files named with --bundle. Where the repository is
+known and that does not do, it is looked for in the release of --tag, among GitHub's
+attestations, and for a wheel at PyPI. The URL of a release names repository and tag.
 
 The exit code is 0 if every artifact is allowed, 1 if one is denied; the others
 are explained in docs/errors.md. Without --policy, --certificate-identity and
 --certificate-oidc-issuer name the one signer to accept, as with cosign. The forms
 of output are described in docs/formats.md.`,
-		Example: `  repopolicy verify --policy policy.toml --tag v1.2.3 widget_1.2.3.tar.gz
+		Example: `  repopolicy verify https://github.com/acme/widget/releases/tag/v1.2.3
+  repopolicy verify -R acme/widget --tag v1.2.3 widget_1.2.3.tar.gz
+  repopolicy verify -R acme/widget oci://ghcr.io/acme/widget:v1.2.3
+  repopolicy verify --policy policy.toml --tag v1.2.3 widget_1.2.3.tar.gz
   repopolicy verify --policy policy.toml SHA256SUMS
   repopolicy verify --certificate-identity alice@example.com \
       --certificate-oidc-issuer https://accounts.google.com widget.tar.gz`,
@@ -65,7 +71,7 @@ of output are described in docs/formats.md.`,
 func (a *app) explainCommand() *cobra.Command {
 	o := &verifyOptions{}
 	cmd := &cobra.Command{
-		Use:   "explain [flags] ARTIFACT|DIR|SHA256SUMS|LAYOUT[@sha256:HEX]|refs/tags/TAG|sha256:HEX...",
+		Use:   "explain [flags] ARTIFACT|DIR|SHA256SUMS|LAYOUT[@sha256:HEX]|refs/tags/TAG|sha256:HEX|URL|PURL|oci://IMAGE...",
 		Short: "show what each rule of the policy makes of the evidence",
 		Long: `Explain judges like verify, with the same flags and exit codes, and prints for
 every rule of the policy in which fields it differs from the evidence, the
@@ -177,7 +183,9 @@ func (a *app) verdict(ctx context.Context, o *verifyOptions, args []string, full
 // print writes the report in the form that was asked for.
 func (a *app) print(o *verifyOptions, r *report) error {
 	if o.report.set {
-		a.writeReport(o.report.value, r)
+		if err := writeJSON(o.report.value, r); err != nil {
+			return err
+		}
 	}
 	switch o.format.value {
 	case "json":
@@ -312,7 +320,7 @@ func (a *app) bound(ctx context.Context, o *verifyOptions, j *release.Judge, sum
 	}
 	sum.Policy = f.summary()
 	for _, al := range f.res.Chain.Alarms() {
-		sum.alarms = append(sum.alarms, al.Code+": "+al.Text)
+		sum.alarms = append(sum.alarms, alarmText(al))
 	}
 	if len(o.roots) == 0 { // the same root for the release
 		sum.Roots = []string{f.root.Name()}

@@ -39,6 +39,8 @@ type Net struct {
 	Agent     string            // User-Agent
 	// MaxBytes is the largest artifact that is downloaded.
 	MaxBytes int64
+	// Hosts are further hosts that the user lets services send downloads on to.
+	Hosts []string
 }
 
 func (n Net) client(base string) (*web.Client, error) { return web.New(base, n.Transport, n.Agent) }
@@ -48,10 +50,16 @@ func (n Net) client(base string) (*web.Client, error) { return web.New(base, n.T
 func missing(err error) error {
 	var status *web.StatusError
 	if errors.As(err, &status) && (status.Code == http.StatusNotFound || status.Code == http.StatusGone) {
-		return fmt.Errorf("%w: %w", fs.ErrNotExist, err)
+		return &absent{err}
 	}
 	return err
 }
+
+// absent is the error of something that a service says is not there.
+type absent struct{ error }
+
+func (a *absent) Is(target error) bool { return target == fs.ErrNotExist }
+func (a *absent) Unwrap() error        { return a.error }
 
 func readAll(d *web.Download) ([]byte, error) {
 	data, err := io.ReadAll(d) // the download ends at its limit

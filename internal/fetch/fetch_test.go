@@ -238,10 +238,11 @@ func TestHosts(t *testing.T) {
 		"downgraded to itself":           {"acme/widget", "http://github.com/x", false},
 		"another forge to GitHub's host": {"https://codeberg.org/acme/widget", assets, false},
 		"another forge to itself":        {"https://codeberg.org/acme/widget", "https://codeberg.org/attachments/x", true},
+		"to a host that the user named":  {"https://codeberg.org/acme/widget", "https://storage.example/x", true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			hosts := map[string]http.HandlerFunc{}
-			for _, h := range []string{"release-assets.githubusercontent.com", "objects.githubusercontent.com", "raw.githubusercontent.com", "evil.example", "release-assets.githubusercontent.com.evil.example"} {
+			for _, h := range []string{"release-assets.githubusercontent.com", "objects.githubusercontent.com", "raw.githubusercontent.com", "storage.example", "evil.example", "release-assets.githubusercontent.com.evil.example"} {
 				hosts[h] = answer("content")
 			}
 			forge := func(w http.ResponseWriter, r *http.Request) {
@@ -253,7 +254,9 @@ func TestHosts(t *testing.T) {
 			}
 			hosts["github.com"], hosts["codeberg.org"], hosts["api.github.com"] = forge, forge, to(assets)
 			n := newInternet(t, hosts)
-			r := newRelease(t, n.net(), c.repo, "v1")
+			named := n.net()
+			named.Hosts = []string{"storage.example"}
+			r := newRelease(t, named, c.repo, "v1")
 			data, err := r.Read(t.Context(), "x", 100)
 			if (err == nil) != c.ok || c.ok && string(data) != "content" {
 				t.Errorf("%q, %v", data, err)

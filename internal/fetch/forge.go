@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 
@@ -84,9 +85,9 @@ func NewRelease(a Address, f Forge, n Net) (*Release, error) {
 	if err != nil {
 		return nil, err
 	}
-	var via []string
+	via := n.Hosts
 	if host == "github.com" {
-		via = githubAssets
+		via = append(slices.Clone(githubAssets), via...)
 	}
 	return &Release{forge: f, address: a, net: n, api: api, files: files.Via(via...), kept: map[string][]byte{}, room: maxKept}, nil
 }
@@ -128,7 +129,7 @@ func (r *Release) list(ctx context.Context) ([]string, error) {
 	}
 	data, err := r.api.Fetch(ctx, path, nil, "application/json", maxListing)
 	if err != nil {
-		return nil, fmt.Errorf("listing the release: %w", err)
+		return nil, fmt.Errorf("listing the release: %w", missing(err))
 	}
 	names, err := parse(data, tag)
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/opencontainers/go-digest"
@@ -87,14 +88,14 @@ func parseImage(arg string) (registry.Reference, error) {
 // Image finds an image in a registry and the evidence that is attached to it:
 // referrers, by the API or the tag that stands in for it, and the tags of cosign.
 // The reference is resolved once; what is judged is the digest of the manifest
-// that was read. Hosts are further hosts that the registry may send us to.
-func Image(ctx context.Context, arg string, n Net, hosts []string) (*release.Artifact, error) {
+// that was read.
+func Image(ctx context.Context, arg string, n Net) (*release.Artifact, error) {
 	ref, err := parseImage(arg)
 	if err != nil {
 		return nil, err
 	}
 	host := ref.Host()
-	hosts = append(append([]string{host}, registryHosts[host]...), hosts...)
+	hosts := slices.Concat([]string{host}, registryHosts[host], n.Hosts)
 	repo := &remote.Repository{
 		Reference: registry.Reference{Registry: ref.Registry, Repository: ref.Repository}, PlainHTTP: web.Loopback(host),
 		Client:           &auth.Client{Client: web.Fence(n.Transport, n.Agent, hosts...), Cache: auth.NewCache()},

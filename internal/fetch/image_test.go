@@ -220,7 +220,7 @@ func TestImage(t *testing.T) {
 			c.attach(i)
 			asked := &internet{}
 			n := Net{Transport: local{asked}, Agent: "test"}
-			a, err := Image(t.Context(), "oci://"+i.host+"/acme/widget:v1", n, nil)
+			a, err := Image(t.Context(), "oci://"+i.host+"/acme/widget:v1", n)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -232,7 +232,7 @@ func TestImage(t *testing.T) {
 				t.Errorf("the verdict is about %s", a.Arg)
 			}
 			if c.reason == policy.Allowed {
-				byDigest, err := Image(t.Context(), "pkg:oci/widget@"+strings.Replace(image.Digest.String(), ":", "%3A", 1)+"?repository_url="+i.host+"/acme/widget", n, nil)
+				byDigest, err := Image(t.Context(), "pkg:oci/widget@"+strings.Replace(image.Digest.String(), ":", "%3A", 1)+"?repository_url="+i.host+"/acme/widget", n)
 				if err != nil || byDigest.Digests[0] != a.Digests[0] {
 					t.Fatalf("%v %v", byDigest, err)
 				}

@@ -65,7 +65,7 @@ func NPM(purl, registry string, n Net) (*release.Artifact, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &npmVersion{client, name, u.Version, n.MaxBytes}
+	p := &npmVersion{client.Via(n.Hosts...), name, u.Version, n.MaxBytes}
 	return &release.Artifact{Arg: purl, Name: p.tarball(), Place: p, Subject: u.ToString()}, nil
 }
 

@@ -73,7 +73,7 @@ func (f *fence) RoundTrip(r *http.Request) (*http.Response, error) {
 			defer resp.Body.Close()
 			return nil, checkStatus(resp, r.URL.Redacted())
 		}
-		if strings.HasPrefix(resp.Header.Get("Content-Type"), "text/html") {
+		if resp.StatusCode == http.StatusOK && strings.HasPrefix(resp.Header.Get("Content-Type"), "text/html") {
 			resp.Body.Close()
 			return nil, fmt.Errorf("%s: the answer is a page of the web", r.URL.Redacted())
 		}
