@@ -136,6 +136,8 @@ func TestPlace(t *testing.T) {
 		"not as the rule says":               {files: files{name + ".sigstore.json": branch}, reason: policy.RuleMismatch},
 		"of another instance":                {files: files{name + ".sigstore.json": foreign}, reason: policy.LogInvalid},
 		"of a checksum file that was edited": {files: files{"SHA256SUMS": append([]byte("# x\n"), sums...), "SHA256SUMS.sigstore.json": sign(sums, nil)}, reason: policy.ArtifactMismatch},
+		"of a checksum file of others":       {files: files{"SHA256SUMS": bytes.ReplaceAll(sums, []byte("widget_1"), []byte("widget_2")), "SHA256SUMS.sigstore.json": sign(bytes.ReplaceAll(sums, []byte("widget_1"), []byte("widget_2")), nil)}, reason: policy.NoEvidence},
+		"of a broken checksum file":          {files: files{"SHA256SUMS": []byte("x"), "SHA256SUMS.sigstore.json": sign([]byte("x"), nil)}, reason: policy.NoEvidence},
 		"of a checksum file nobody signed":   {files: files{"SHA256SUMS": sums}, reason: policy.NoEvidence},
 		"a signature and a certificate":      {files: files{name + ".sig": []byte(take(t, good).signature), name + ".pem": take(t, good).pem()}, reason: policy.NoLogProof},
 
@@ -253,10 +255,53 @@ func TestExpandPlace(t *testing.T) {
 	if !maps.Equal(got, want) {
 		t.Errorf("%v\nwant %v", got, want)
 	}
-	for name, f := range map[string]*folder{"cannot be listed": {down: map[string]bool{"": true}}, "is not there": {gone: map[string]bool{"": true}}, "is empty": {}, "holds only evidence": {files: map[string][]byte{"a.sigstore.json": good}}} {
-		as := ExpandPlace(t.Context(), f)
-		if len(as) != 1 || as[0].Err == nil || as[0].Err.Reason.Class() == policy.ClassOK {
+	for name, c := range map[string]struct {
+		folder *folder
+		reason policy.Reason
+	}{
+		"cannot be listed":    {&folder{down: map[string]bool{"": true}}, policy.ReleaseUnreachable},
+		"is not there":        {&folder{gone: map[string]bool{"": true}}, policy.ReleaseUnreachable},
+		"is empty":            {&folder{}, policy.NoArtifacts},
+		"holds only evidence": {&folder{files: map[string][]byte{"a.sigstore.json": good}}, policy.NoArtifacts},
+	} {
+		as := ExpandPlace(t.Context(), c.folder)
+		if len(as) != 1 || as[0].Err == nil || as[0].Err.Reason != c.reason {
 			t.Errorf("%s: %+v", name, as)
+		}
+	}
+}
+
+// TestNotPublished: nobody is asked about what has no name, about a tag or commit,
+// or about a file that cannot be read.
+func TestNotPublished(t *testing.T) {
+	inst := sigstoretest.New(t)
+	digests := digestBytes([]byte("x"))
+	for name, c := range map[string]struct {
+		artifact *Artifact
+		reason   policy.Reason
+		asks     bool // a source
+	}{
+		"a digest": {&Artifact{Arg: "sha256:x", Digests: digests}, policy.NoEvidence, true},
+		"a tag":    {&Artifact{Arg: "refs/tags/v1.2.3", Name: "refs/tags/v1.2.3", Tag: "v1.2.3", Digests: digests}, policy.NoEvidence, false},
+		"a commit": {&Artifact{Arg: "gitCommit:x", Commit: "x", Digests: digests}, policy.NoEvidence, false},
+		"no file":  {&Artifact{Arg: "x", Name: "x", Path: t.TempDir() + "/x"}, policy.ArtifactRead, false},
+	} {
+		asked := false
+		f := &folder{files: map[string][]byte{"sha256-0000000000000000000000000000000000000000000000000000000000000000.jsonl": nil}}
+		j := judge(pin(t, workflowRule), parseRoot(t, inst, sigstoretest.RootOptions{}))
+		j.Release, j.Sources = f, []Source{func(_ context.Context, w Wanted) ([]Document, error) {
+			asked = true
+			if w.Name != "" {
+				t.Errorf("%s: called %q", name, w.Name)
+			}
+			return nil, nil
+		}}
+		res := j.Run(t.Context(), []*Artifact{c.artifact})[0]
+		if res.Decision.Reason != c.reason || asked != c.asks {
+			t.Errorf("%s: %s: %s, asked %t", name, res.Decision.Reason, res.Decision.Detail, asked)
+		}
+		if len(f.read) > 0 && name != "no file" {
+			t.Errorf("%s: read %v", name, f.read)
 		}
 	}
 }
