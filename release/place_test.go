@@ -374,3 +374,42 @@ func TestPool(t *testing.T) {
 		t.Errorf("asked for %v", asked)
 	}
 }
+
+// zeros is a place with one large file, and the evidence for it.
+type zeros struct {
+	folder
+	size int64
+}
+
+func (z *zeros) Open(context.Context, string) (io.ReadCloser, error) {
+	return io.NopCloser(io.LimitReader(nothing{}, z.size)), nil
+}
+
+type nothing struct{}
+
+func (nothing) Read(p []byte) (int, error) {
+	clear(p)
+	return len(p), nil
+}
+
+// BenchmarkLargeFile judges a file of 1 GiB out of a release, in every digest
+// that evidence may name. The memory must not depend on the size.
+func BenchmarkLargeFile(b *testing.B) {
+	inst := sigstoretest.New(b)
+	z := &zeros{size: 1 << 30}
+	h := sha256.New()
+	if _, err := io.Copy(h, io.LimitReader(nothing{}, z.size)); err != nil {
+		b.Fatal(err)
+	}
+	r := sigstoretest.Workflow("v1")
+	r.Statement = statement(fmt.Sprintf(`{"name":"widget_1.tar.gz","digest":{"sha256":"%x"}}`, h.Sum(nil)))
+	z.files = map[string][]byte{"widget_1.tar.gz": nil, "widget_1.tar.gz.sigstore.json": inst.Sign(r)}
+	p, root := pin(b, workflowRule), parseRoot(b, inst, sigstoretest.RootOptions{})
+	b.SetBytes(z.size)
+	b.ReportAllocs()
+	for b.Loop() {
+		if res := judge(p, root).Run(b.Context(), ExpandPlace(b.Context(), z)); Class(res) != policy.ClassOK {
+			b.Fatal(res[0].Decision)
+		}
+	}
+}
