@@ -16,6 +16,14 @@ type Alarm struct {
 	Text       string
 	Statements []string // hex digests of the statements that it is about
 	Entries    []Entry  // log entries that prove it
+	// Evidence is the hex SHA-256 of the evidence file about it, "" if there is
+	// none; see [Chain.Acknowledge]. Acknowledged says that a version lists it.
+	Evidence     string
+	Acknowledged bool
+}
+
+func newAlarm(code, text string, statements []string, entries []Entry) Alarm {
+	return Alarm{Code: code, Text: text, Statements: statements, Entries: entries}
 }
 
 // The codes of alarms.
@@ -46,6 +54,9 @@ type Version struct {
 	Ids       Ids       // of the repository, once the version is in force
 	Bindings  []Entry   // at the first of these it took effect
 	From      time.Time // of a recovery, when it took effect; else zero
+	// WithoutV1 says that it was bound in Rekor v2 alone though there is a v1: it
+	// is in no index, and never ordered against evidence in v1.
+	WithoutV1 bool
 }
 
 // Chain is what is known about the policy of one repository through time. Only
@@ -410,7 +421,7 @@ func (w *walk) undecided(all []contender) {
 
 func (w *walk) lost(loser *contender, winner *Statement) {
 	w.settle(loser.effect.possible)
-	w.alarms = append(w.alarms, Alarm{AlarmFork, fmt.Sprintf("another version %d with a quorum took effect later", loser.stmt.version), []string{winner.digest, loser.stmt.digest}, entriesOf(loser.effect.possible)})
+	w.alarms = append(w.alarms, newAlarm(AlarmFork, fmt.Sprintf("another version %d with a quorum took effect later", loser.stmt.version), []string{winner.digest, loser.stmt.digest}, entriesOf(loser.effect.possible)))
 }
 
 func (w *walk) settle(leaves []*leaf) {
@@ -428,7 +439,7 @@ func (w *walk) recover(head *link, recs []recovery, win *contender) *link {
 		w.settle(r.effect.mirror)
 		at := entriesOf(r.effect.possible)
 		say := func(text string) {
-			w.alarms = append(w.alarms, Alarm{AlarmRecovery, text, []string{head.stmt.digest, r.stmt.digest}, at})
+			w.alarms = append(w.alarms, newAlarm(AlarmRecovery, text, []string{head.stmt.digest, r.stmt.digest}, at))
 		}
 		switch {
 		case win != nil && (r.from.IsZero() || win.effect.vetoed(r.from)):

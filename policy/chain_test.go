@@ -387,3 +387,41 @@ func TestChainPrecheckFinal(t *testing.T) {
 		}
 	}
 }
+
+// TestWithoutV1: a version says that it is bound in Rekor v2 alone, where there is
+// a v1 in which it could be.
+func TestWithoutV1(t *testing.T) {
+	for name, x := range map[string]struct {
+		drop func(log string, version int) bool // bindings
+		logs int                                // of the root, from the end
+		want []int
+	}{
+		"in both":              {func(string, int) bool { return false }, 2, nil},
+		"the second alone":     {func(log string, v int) bool { return log == "v1" && v == 2 }, 2, []int{2}},
+		"all of them":          {func(log string, _ int) bool { return log == "v1" }, 2, []int{1, 2, 3}},
+		"a root with v2 alone": {func(log string, _ int) bool { return log == "v1" }, 1, nil},
+	} {
+		h := longChain(t, 3)
+		h.Logs = h.Logs[len(h.Logs)-x.logs:]
+		var leaves []Leaf
+		for i, l := range h.Leaves {
+			if !x.drop(l.facts.Entry.Log, i/2+1) {
+				leaves = append(leaves, l)
+			}
+		}
+		h.Leaves = leaves
+		c := Evaluate(h)
+		if c.Reason() != "" || len(c.Versions()) != 3 {
+			t.Fatalf("%s: %s %+v", name, c.Reason(), c.Problems())
+		}
+		var got []int
+		for _, v := range c.Versions() {
+			if v.WithoutV1 {
+				got = append(got, v.Number)
+			}
+		}
+		if !slices.Equal(got, x.want) {
+			t.Errorf("%s: %v, want %v", name, got, x.want)
+		}
+	}
+}

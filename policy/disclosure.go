@@ -84,7 +84,7 @@ func (c *Chain) earlier(w *walk, l *leaf) bool {
 // foreign judges a binding under the chain's name by another repository number.
 func (c *Chain) foreign(l *leaf) {
 	if c.void(l) {
-		c.alarms = append(c.alarms, Alarm{AlarmVoid, "a binding of repository number " + l.Binding.RepositoryID + " is declared void", nil, []Entry{l.Entry}})
+		c.alarms = append(c.alarms, newAlarm(AlarmVoid, "a binding of repository number "+l.Binding.RepositoryID+" is declared void", nil, []Entry{l.Entry}))
 		return
 	}
 	c.fail(RepositoryChanged, fmt.Sprintf("%s was bound by repository number %s", c.repository, l.Binding.RepositoryID), l.Entry)
@@ -99,12 +99,12 @@ func (c *Chain) pending(d *disclosure, l *leaf, own bool) {
 	}
 	switch {
 	case f == fateLost && s.doc != nil && s.file().Recovers != "" && d.walk != nil && !d.walk.settled[l]:
-		c.alarms = append(c.alarms, Alarm{AlarmSecondGenesis, "a recovery that the chain does not allow", []string{s.digest}, []Entry{l.Entry}})
+		c.alarms = append(c.alarms, newAlarm(AlarmSecondGenesis, "a recovery that the chain does not allow", []string{s.digest}, []Entry{l.Entry}))
 	case f == fateOurs || f == fateLost:
 	case c.void(l):
-		c.alarms = append(c.alarms, Alarm{AlarmVoid, "a binding without a statement or quorum is declared void", nil, []Entry{l.Entry}})
+		c.alarms = append(c.alarms, newAlarm(AlarmVoid, "a binding without a statement or quorum is declared void", nil, []Entry{l.Entry}))
 	case s == nil && d.hidden(l):
-		c.alarms = append(c.alarms, Alarm{AlarmUndisclosed, "a binding whose statement was never published lies before the newest version", nil, []Entry{l.Entry}})
+		c.alarms = append(c.alarms, newAlarm(AlarmUndisclosed, "a binding whose statement was never published lies before the newest version", nil, []Entry{l.Entry}))
 	case f == fateNewer:
 		c.fail(NeedsNewerVersion, "a version of the policy has a newer format", l.Entry)
 	case d.walk != nil && d.walk.owner[l]:

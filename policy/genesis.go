@@ -153,9 +153,9 @@ func (c *Chain) compare(e *evaluator, chosen *walk, walks []*walk) {
 		entries := append(entriesOf(mine.possible), entriesOf(theirs.possible)...)
 		switch {
 		case ours.beats(e.order, &theirs):
-			c.alarms = append(c.alarms, Alarm{AlarmSecondGenesis, "another version 1 was bound later", statements, entries})
+			c.alarms = append(c.alarms, newAlarm(AlarmSecondGenesis, "another version 1 was bound later", statements, entries))
 		case c.label == GenesisAnchored, !slices.ContainsFunc(theirs.possible, func(l *leaf) bool { return !c.void(l) }):
-			c.alarms = append(c.alarms, Alarm{AlarmGenesisConflict, "another version 1 was bound earlier", statements, entries})
+			c.alarms = append(c.alarms, newAlarm(AlarmGenesisConflict, "another version 1 was bound earlier", statements, entries))
 		default:
 			c.fail(GenesisConflict, "another version 1 was bound earlier, or no order between them is known", entries...)
 		}

@@ -91,7 +91,7 @@ func (l Leaf) Facts() LeafFacts { return l.facts }
 // Kept is what an earlier run verified and kept. The zero value is a first use.
 type Kept struct {
 	// Chain lists the digests of the statements of the chain, genesis first.
-	Chain []string
+	Chain []string `json:"chain,omitempty"`
 }
 
 // Directory is what a directory proved about the logs that it follows.

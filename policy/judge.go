@@ -129,10 +129,25 @@ func (t *Trusted) refuse(req Request) (Decision, bool) {
 		return no(ClockBehind, "a binding is of "+stamp(c.youngest()))
 	case t.demand.MaxAge > 0 && (c.view.AsOf.IsZero() || age > t.demand.MaxAge):
 		return no(ViewStale, "as of "+stamp(c.view.AsOf))
-	case t.demand.FailOnAlarm && len(c.alarms) > 0:
-		return no(AlarmRaised, c.alarms[0].Text)
+	}
+	if i := slices.IndexFunc(c.alarms, func(a Alarm) bool { return !a.Acknowledged }); t.demand.FailOnAlarm && i >= 0 {
+		return no(AlarmRaised, c.alarms[i].Text)
 	}
 	return Decision{}, false
+}
+
+// Acknowledge names the evidence file about each alarm, by the hex SHA-256 that f
+// returns, "" for none. An alarm counts as acknowledged if a version of the chain
+// lists exactly that file (SPEC 12): it is still an alarm, and FailOnAlarm lets it
+// pass.
+func (c *Chain) Acknowledge(f func(Alarm) string) {
+	for i := range c.alarms {
+		a := &c.alarms[i]
+		a.Evidence = f(*a)
+		a.Acknowledged = a.Evidence != "" && slices.ContainsFunc(c.links, func(l *link) bool {
+			return slices.Contains(l.file().Acknowledged, a.Evidence)
+		})
+	}
 }
 
 func cmpOr(c, other Completeness) Completeness {
@@ -335,6 +350,7 @@ func (c *Chain) Versions() []Version {
 		if len(l.effect.sure) > 0 {
 			v.Bindings = entriesOf(l.effect.sure)
 		}
+		v.WithoutV1 = len(l.effect.mirror) == 0 && c.order.v2Alone(v.Bindings)
 		out = append(out, v)
 	}
 	return out

@@ -37,9 +37,6 @@ func (t *Trusted) match(r *Rule, req Request, c *Claims, v *Verification, tags [
 			}
 		}
 	}
-	if m := t.approvalsMismatch(r, req, c); m != nil {
-		ms = append(ms, *m)
-	}
 	if v != nil {
 		lower, upper := v.bounds()
 		if !r.Since.IsZero() && lower.Before(r.Since) {
@@ -49,6 +46,10 @@ func (t *Trusted) match(r *Rule, req Request, c *Claims, v *Verification, tags [
 			ms = append(ms, Mismatch{Field: "time", Kind: "differs", Want: "until " + stamp(r.Until), Got: stamp(upper)})
 		}
 		if m := logMismatch(r.SetOnly, r.Unlogged, v); m != nil {
+			ms = append(ms, *m)
+		}
+		// Approvals are of a release that was verified to be what it claims.
+		if m := t.approvalsMismatch(r, req, c); m != nil {
 			ms = append(ms, *m)
 		}
 	}

@@ -42,6 +42,18 @@ func newOrder(logs []Log) *order {
 	return o
 }
 
+// v2Alone reports whether there is a Rekor v1 log and none of the entries is in
+// one.
+func (o *order) v2Alone(entries []Entry) bool {
+	v1 := func(e Entry) bool { return o.logs[e.Log].Generation == 1 }
+	for _, l := range o.logs {
+		if l.Generation == 1 {
+			return !slices.ContainsFunc(entries, v1)
+		}
+	}
+	return false
+}
+
 // wind sets the log clocks by all entries that are known.
 func (o *order) wind(entries []Entry) {
 	for _, e := range entries {

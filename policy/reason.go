@@ -172,6 +172,7 @@ const (
 	ReceiptInvalid        Reason = "receipt-invalid"
 	ReceiptMismatch       Reason = "receipt-mismatch"
 	NotMaintainer         Reason = "not-a-maintainer"
+	NotApprover           Reason = "not-an-approver"
 	NoAuthority           Reason = "no-authority"
 	Private               Reason = "private-repository"
 	SigningFailed         Reason = "signing-failed"
@@ -285,6 +286,7 @@ var reasonTable = []ReasonInfo{
 	{ReceiptMismatch, ClassDeny, "the receipt is of another release, commit, policy or run, or has expired", "authorise again"},
 	{BelowThreshold, ClassInvalid, "not enough maintainers signed this version of the policy", ""},
 	{NotMaintainer, ClassDeny, "the signer is no maintainer of the policy", ""},
+	{NotApprover, ClassDeny, "the policy counts no approval of this signer for this tag", ""},
 	{NoAuthority, ClassDeny, "the run's identity does not prove that the repository speaks", ""},
 	{Private, ClassUsage, "the repository is private, and its name would become public", ""},
 	{SigningFailed, ClassUnavailable, "the signature could not be made or logged", "run the command again: it goes on where it stopped"},

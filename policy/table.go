@@ -86,7 +86,8 @@ func (t *Trusted) compared(r *Rule, res *RuleResult, req Request, id *Identity, 
 		}
 	}
 	if a := r.Approvals; a != nil && req.asking != nil && req.asking.stage == StagePublish {
-		add("approvals", "", fmt.Sprintf("%d of the %s", a.Threshold, a.From), "")
+		names, _ := t.approved(r, req, &Claims{Signer: *id, Tags: tags})
+		add("approvals", "", fmt.Sprintf("%d of the %s", a.Threshold, a.From), strings.TrimSpace(fmt.Sprint(len(names), " ", strings.Join(names, ", "))))
 	}
 	// What is compared and has no row of its own is still shown where it differs.
 	for _, m := range res.Mismatches {

@@ -25,6 +25,7 @@ type Collection struct {
 	leaves     []policy.Leaf
 	entries    map[string]int // generation of each log, as its entries show it
 	known      map[string]bool
+	verified   map[string][][]byte            // bundles in JSON, by statement
 	trees      map[treeOf]sigstore.Checkpoint // that verified entries show
 	fork       *Fork                          // two of them that contradict each other; nil without
 }
@@ -73,7 +74,11 @@ func (c *Collection) Add(b *sigstore.Bundle) error {
 	if err != nil {
 		return err
 	}
-	signer := b.Signer()
+	return c.take(&s, b.Signer(), v)
+}
+
+// take takes what a verified bundle over a statement proves.
+func (c *Collection) take(s *policy.Statement, signer policy.Identity, v *sigstore.Verified) error {
 	binding, unauthorized := c.Forges.Authority(signer)
 	if signer.Kind == policy.KindKey {
 		signer.Value = v.KeyID

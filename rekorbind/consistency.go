@@ -58,6 +58,8 @@ func (h *Hint) consistent(ctx context.Context, cp sigstore.Checkpoint) error {
 		}
 		next := old
 		switch {
+		case old.Checkpoint == nil && (old.Tree != Tree{} || len(old.Earlier) > 0):
+			return errors.New("kept head: a tree without its checkpoint")
 		case old.Checkpoint == nil:
 			next = Head{now, cp.Note, nil}
 		case now.Size == old.Tree.Size || slices.ContainsFunc(old.Earlier, func(t Tree) bool { return t.Size == now.Size }):

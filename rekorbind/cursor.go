@@ -33,8 +33,8 @@ type Binding struct {
 
 // Cursor is how far a log was read, and what was found.
 type Cursor struct {
-	Size   int64    `json:"size"`   // entries that were read
-	Hashes []string `json:"hashes"` // compact range of the tree of that size, hex
+	Size   int64    `json:"size"`             // entries that were read
+	Hashes []string `json:"hashes,omitempty"` // compact range of the tree of that size, hex
 	// Checkpoint is the last one that was verified, with size and root of its
 	// tree. The entries that were read are its beginning.
 	Checkpoint []byte    `json:"checkpoint"`

@@ -155,3 +155,27 @@ func (e *Evidence) Judge(r *sigstore.Root, forges *Forges, now time.Time) (polic
 	}
 	return f, nil
 }
+
+// evidence returns what the bundles at hand prove of an alarm; nil if that is
+// nothing by itself.
+func (c *Collection) evidence(repo policy.Locator, a policy.Alarm, now time.Time) *Evidence {
+	kind, ok := map[string]policy.ContradictionKind{
+		policy.AlarmFork: policy.ContradictionFork, policy.AlarmSecondGenesis: policy.ContradictionGenesis, policy.AlarmGenesisConflict: policy.ContradictionGenesis,
+	}[a.Code]
+	if !ok {
+		return nil
+	}
+	var bundles [][]byte
+	for _, d := range a.Statements {
+		s := c.statements[d]
+		bundles = append(append(bundles, c.verified[d]...), c.verified[s.Previous()]...)
+	}
+	e, err := NewEvidence(kind, repo, a.Statements, bundles)
+	if err != nil {
+		return nil
+	}
+	if _, err := e.Judge(c.Root, c.Forges, now); err != nil {
+		return nil
+	}
+	return e
+}

@@ -453,3 +453,89 @@ func FuzzEvidence(f *testing.F) {
 		}
 	})
 }
+
+// TestAcknowledged: an alarm counts until a version lists exactly the evidence
+// about it.
+func TestAcknowledged(t *testing.T) {
+	s := newStory(t)
+	files := func(bundles [][]byte) (out []File) {
+		for i, b := range bundles {
+			out = append(out, File{SignatureName(1, []byte{byte(i)}, false), b})
+		}
+		return out
+	}
+	story := s.list("1", "2", "2b", "other")
+	resolve := func(bundles [][]byte) *Resolution {
+		t.Helper()
+		r := &Resolver{Root: s.root, Now: sigstoretest.Now}
+		res, err := r.Resolve(t.Context(), locator(t, widget), files(bundles))
+		if err != nil || res.Chain.Reason() != "" {
+			t.Fatalf("%v %s %+v", err, res.Chain.Reason(), res.Chain.Problems())
+		}
+		return res
+	}
+	of := func(res *Resolution, code string) string {
+		t.Helper()
+		for _, a := range res.Chain.Alarms() {
+			if e := res.Evidence[a.Evidence]; a.Code == code && e != nil && policy.Sum(e.Bytes()) == a.Evidence && !a.Acknowledged {
+				return a.Evidence
+			}
+		}
+		t.Fatalf("no evidence of a %s: %+v", code, res.Chain.Alarms())
+		return ""
+	}
+	before := resolve(story)
+	fork, genesis := of(before, policy.AlarmFork), of(before, policy.AlarmSecondGenesis)
+	if len(before.Evidence) != 2 {
+		t.Errorf("%d pieces of evidence", len(before.Evidence))
+	}
+	two, err := ParseStatement(payloadOf(t, s.bundles["2 signed"]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	demand, err := policy.Demand{FailOnAlarm: true}.ParseRequire("claimed,first,none")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, x := range map[string]struct {
+		listed []string
+		more   [][]byte
+		ok     bool
+	}{
+		"both":            {[]string{fork, genesis}, nil, true},
+		"none":            {nil, nil, false},
+		"one":             {[]string{fork}, nil, false},
+		"the other":       {[]string{genesis}, nil, false},
+		"something else":  {[]string{genesis, strings.Repeat("0", 64)}, nil, false},
+		"more of it":      {[]string{fork, genesis}, [][]byte{s.sign(payloadOf(t, s.bundles["2b signed"]), "alice")}, false},
+		"junk beside it":  {[]string{fork, genesis}, [][]byte{[]byte("{}")}, true},
+		"a statement too": {[]string{fork, genesis, two.Digest()}, nil, true},
+	} {
+		extra := ""
+		for _, d := range x.listed {
+			extra += "\n[[acknowledged]]\nevidence = \"sha256:" + d + "\"\n"
+		}
+		payload, err := Encode([]byte(textOf(3, "alice", "")+extra), two.Digest())
+		if err != nil {
+			t.Fatal(err)
+		}
+		bundles := append(slices.Clone(story), x.more...)
+		res := resolve(append(bundles, s.sign(payload, "alice"), s.bind(payload, widget, "1001", sigstoretest.LogV2)))
+		if len(res.Chain.Versions()) != 3 || len(res.Chain.Alarms()) != 2 {
+			t.Fatalf("%s: %+v", name, res.Chain.Alarms())
+		}
+		d, _ := policy.Precheck(res.Chain.Trusted(demand), policy.Request{Now: sigstoretest.Now}, policy.Claims{})
+		if (d.Reason != policy.AlarmRaised) != x.ok || x.ok && d.Reason.Class() != policy.ClassDeny {
+			t.Errorf("%s: %s %s", name, d.Reason, d.Detail)
+		}
+	}
+}
+
+func payloadOf(t testing.TB, bundle []byte) []byte {
+	t.Helper()
+	b, err := sigstore.ParseBundle(bundle)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b.Payload()
+}

@@ -63,26 +63,33 @@ type Ignored struct{ Name, Why string }
 // there twice is ignored and listed. Keys of members are taken from the
 // statements themselves: whether a key counts is for the chain to say.
 func Collect(root *sigstore.Root, forges *Forges, files []File) (*Collection, []Ignored) {
-	c := &Collection{Root: root, Forges: forges}
+	c := &Collection{Root: root, Forges: forges, verified: map[string][][]byte{}}
 	var ignored []Ignored
 	todo := distinct(files)
-	parallel(len(todo), func(i int) { todo[i].parse() })
-	read := todo[:0]
+	parallel(len(todo), func(i int) { todo[i].read(root) })
 	for _, p := range todo {
 		if p.err == nil {
 			p.err = c.learn(p.statement)
+		}
+	}
+	// Keys are known once every statement is.
+	parallel(len(todo), func(i int) {
+		if p := todo[i]; p.err == nil && p.keyed != nil {
+			p.proven, p.unproven = c.verify(p.keyed)
+		}
+	})
+	for _, p := range todo {
+		if p.err == nil {
+			p.err = p.unproven
+		}
+		if p.err == nil {
+			p.err = c.take(&p.statement, p.signer, p.proven)
 		}
 		if p.err != nil {
 			ignored = append(ignored, Ignored{p.Name, p.err.Error()})
 			continue
 		}
-		read = append(read, p)
-	}
-	parallel(len(read), func(i int) { _, _ = c.verify(read[i].bundle) }) // each remembers its result
-	for _, p := range read {
-		if err := c.Add(p.bundle); err != nil {
-			ignored = append(ignored, Ignored{p.Name, err.Error()})
-		}
+		c.verified[p.statement.Digest()] = append(c.verified[p.statement.Digest()], p.Data)
 	}
 	return c, ignored
 }
@@ -90,9 +97,12 @@ func Collect(root *sigstore.Root, forges *Forges, files []File) (*Collection, []
 // signatureFile is a file on its way to be verified.
 type signatureFile struct {
 	File
-	bundle    *sigstore.Bundle
 	statement policy.Statement
-	err       error
+	signer    policy.Identity
+	keyed     *sigstore.Bundle // that a bare key signed; nil for others
+	proven    *sigstore.Verified
+	unproven  error // why the signature counts for nothing; the statement is known
+	err       error // why the file does
 }
 
 // distinct returns each file once; those beyond the limits have an error.
@@ -114,18 +124,27 @@ func distinct(files []File) []*signatureFile {
 	return out
 }
 
-func (p *signatureFile) parse() {
+// read reads the file and verifies it, if a certificate signed it. Of the bundle,
+// which is many times as large as what it proves, nothing is left then.
+func (p *signatureFile) read(root *sigstore.Root) {
 	if p.err != nil {
 		return
 	}
-	if p.bundle, p.err = sigstore.ParseBundle(p.Data); p.err != nil {
+	b, err := sigstore.ParseBundle(p.Data)
+	if err != nil {
+		p.err = err
 		return
 	}
-	if st := p.bundle.Statement(); st == nil || st.PredicateType != policy.StatementPredicate {
+	if st := b.Statement(); st == nil || st.PredicateType != policy.StatementPredicate {
 		p.err = errors.New("not a signature over a policy")
 		return
 	}
-	p.statement, _ = ParseStatement(p.bundle.Payload()) // it remembers its error
+	p.statement, _ = ParseStatement(b.Payload()) // it remembers its error
+	if p.signer = b.Signer(); p.signer.Kind == policy.KindKey {
+		p.keyed = b
+		return
+	}
+	p.proven, p.unproven = b.Verify(root, b.Statement().Subjects[0].Digests[0], nil, sigstore.Options{})
 }
 
 // parallel calls f for each number below n, on all processors.

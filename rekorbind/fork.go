@@ -29,12 +29,13 @@ func (f *Fork) Error() string { return f.Log + ": " + f.Why }
 // Bytes returns both checkpoints, and the proof, as JSON, to be kept as evidence.
 func (f *Fork) Bytes() []byte {
 	doc := struct {
-		Log   string `json:"log"`
-		Seen  string `json:"seen"`
-		New   string `json:"new"`
-		Proof string `json:"proof,omitempty"`
-		Why   string `json:"why"`
-	}{f.Log, string(f.Seen), string(f.New), string(f.Proof), f.Why}
+		Schema string `json:"schema"`
+		Log    string `json:"log"`
+		Seen   string `json:"seen"`
+		New    string `json:"new"`
+		Proof  string `json:"proof,omitempty"`
+		Why    string `json:"why"`
+	}{schemaBase + "fork-v1.json", f.Log, string(f.Seen), string(f.New), string(f.Proof), f.Why}
 	data, err := json.Marshal(doc)
 	if err != nil {
 		return nil // text always encodes

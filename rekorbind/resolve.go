@@ -42,6 +42,9 @@ type Resolution struct {
 	// Failed are the look-ups that gave no answer, by name.
 	Failed map[string]error
 	Fork   *Fork // evidence that a log contradicts itself; nil without
+	// Evidence are the evidence files about alarms of the chain, by the hex SHA-256
+	// of their bytes.
+	Evidence map[string]*Evidence
 
 	history policy.History
 }
@@ -75,7 +78,7 @@ func (r *Resolution) Named(version int) []policy.Locator {
 // known and never an error: what the chain then allows is for the demand to say.
 // The error is about the machine's own state.
 func (r *Resolver) Resolve(ctx context.Context, repo policy.Locator, files []File) (*Resolution, error) {
-	out := &Resolution{Failed: map[string]error{}}
+	out := &Resolution{Failed: map[string]error{}, Evidence: map[string]*Evidence{}}
 	c, ignored := Collect(r.Root, r.Forges, files)
 	out.Ignored = ignored
 	h := c.History(repo, r.Now)
@@ -108,6 +111,15 @@ func (r *Resolver) Resolve(ctx context.Context, repo policy.Locator, files []Fil
 		}
 	}
 	out.Chain, out.history = policy.Evaluate(h), h
+	out.Chain.Acknowledge(func(a policy.Alarm) string {
+		e := c.evidence(repo, a, r.Now)
+		if e == nil {
+			return ""
+		}
+		digest := policy.Sum(e.Bytes())
+		out.Evidence[digest] = e
+		return digest
+	})
 	if r.Keeper != nil {
 		next := out.Chain.Keep()
 		if ok, err := r.Keeper.Keep(repo, h.Kept, next); err != nil {

@@ -20,15 +20,16 @@ import (
 )
 
 const (
-	stateSchema   = "https://" + policy.Name + "/schema/state-v1.json"
+	stateSchema   = schemaBase + "state-v1.json"
 	maxStateBytes = 64 << 20
 	maxSpam       = 100_000 // hashes; beyond that the oldest are forgotten
 )
 
 // State is what a machine remembers between runs, in a directory of its own:
 // chains, cursors of logs, hashes of entries that bind nothing. Whoever can write
-// there can make the machine forget, which is then a first use again, or refuse;
-// nothing in it makes a verdict OK, since everything is verified anew.
+// there can make the machine forget, which is then a first use again, overlook a
+// binding, or refuse; nothing in it makes a signature or an entry count, since each
+// is verified anew.
 //
 // Files are private, written atomically under a lock, and one that is malformed
 // is an error, never a first use.

@@ -5,10 +5,8 @@ package sandbox_test
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
 	"io"
 	"net/http"
-	"net/http/cookiejar"
 	"net/url"
 	"regexp"
 	"strings"
@@ -20,42 +18,8 @@ import (
 
 	"github.com/repopolicy/repopolicy/sandbox"
 	"github.com/repopolicy/repopolicy/sandbox/claims"
+	"github.com/repopolicy/repopolicy/sandbox/internal/browse"
 )
-
-// browse does what a person does: opens the page, fills in its form, and
-// follows where it leads.
-func browse(address, email, connector string) (body string, err error) {
-	jar, err := cookiejar.New(nil)
-	if err != nil {
-		return "", err
-	}
-	client := &http.Client{Jar: jar, Timeout: 10 * time.Second}
-	read := func(resp *http.Response, err error) (string, error) {
-		if err != nil {
-			return "", err
-		}
-		defer resp.Body.Close()
-		data, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
-		return string(data), err
-	}
-	page, err := read(client.Get(address))
-	if err != nil {
-		return "", err
-	}
-	action := regexp.MustCompile(`<form method="post" action="([^"]*)"`).FindStringSubmatch(page)
-	if action == nil {
-		return "", fmt.Errorf("no form in %s", page)
-	}
-	form := url.Values{"email": {email}, "connector": {connector}}
-	for _, m := range regexp.MustCompile(`<input (?:type="hidden"|id="user_code") name="([^"]*)" value="([^"]*)"`).FindAllStringSubmatch(page, -1) {
-		form.Set(m[1], strings.NewReplacer("&#43;", "+", "&amp;", "&", "&#34;", `"`).Replace(m[2]))
-	}
-	base, err := url.Parse(address)
-	if err != nil {
-		return "", err
-	}
-	return read(client.PostForm(base.ResolveReference(&url.URL{Path: action[1]}).String(), form))
-}
 
 // signedIn uses a token of a person to sign.
 func signedIn(t *testing.T, s *sandbox.Stack, token, subject, address, issuer string) {
@@ -92,7 +56,7 @@ func TestBrowserFlow(t *testing.T) {
 		HTMLPage: "<p>done", Output: io.Discard,
 		BrowserOpener: func(address string) error {
 			go func() {
-				_, err := browse(address, "alice@example.com", "https://github.com/login/oauth")
+				_, err := browse.SignIn(address, "alice@example.com", "https://github.com/login/oauth")
 				browser <- err
 			}()
 			return nil
@@ -119,7 +83,7 @@ func TestDeviceFlow(t *testing.T) {
 	polls := 0
 	getter.Sleeper = func(time.Duration) { // the person acts while the program waits
 		if polls++; polls == 1 {
-			body, err := browse(address, "bob@example.com", "https://accounts.google.com")
+			body, err := browse.SignIn(address, "bob@example.com", "https://accounts.google.com")
 			if err != nil || !strings.Contains(body, "Signed in as bob@example.com") {
 				t.Errorf("%v: %s", err, body)
 			}

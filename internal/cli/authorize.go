@@ -101,6 +101,7 @@ others.`,
 type subject struct {
 	arg, name, path string
 	digests         []policy.Digest
+	approvals       []policy.Approval // that lie beside it
 }
 
 // authorization is the answer to a run that asks to release.
@@ -258,10 +259,15 @@ func (f *found) head() policy.Version {
 }
 
 // decideRelease judges everything that is to be released.
-func (a *app) decideRelease(_ context.Context, o *authorizeOptions, z *authorization, args []string) error {
+func (a *app) decideRelease(ctx context.Context, o *authorizeOptions, z *authorization, args []string) error {
 	var err error
 	if z.subjects, err = subjectsOf(args, z.found.trusted().DigestAlgorithms()); err != nil {
 		return err
+	}
+	if z.stage == policy.StagePublish {
+		if err := a.collectApprovals(ctx, z); err != nil {
+			return err
+		}
 	}
 	id := z.run.Identity()
 	z.tag, z.commit = o.tag.value, o.commit.value
@@ -298,11 +304,34 @@ func (a *app) decideRelease(_ context.Context, o *authorizeOptions, z *authoriza
 	return nil
 }
 
+// collectApprovals verifies the approvals that lie beside the files.
+func (a *app) collectApprovals(ctx context.Context, z *authorization) error {
+	seen := map[string][]policy.Approval{}
+	for i := range z.subjects {
+		s := &z.subjects[i]
+		if s.path == "" {
+			continue
+		}
+		dir := filepath.Dir(s.path)
+		if _, ok := seen[dir]; !ok {
+			j, err := z.found.judge(a, "")
+			if err != nil {
+				return err
+			}
+			if seen[dir], err = j.Approvals(ctx, &release.Artifact{Arg: s.arg, Name: s.name, Path: s.path}); err != nil {
+				return errFailure(err)
+			}
+		}
+		s.approvals = seen[dir]
+	}
+	return nil
+}
+
 // decide judges one thing for an identity.
 func (z *authorization) decide(id policy.Identity, s subject) policy.Decision {
 	tags, source := release.RunTags(id, s.name, z.statement)
 	req := z.request
-	req.Digests = s.digests
+	req.Digests, req.Approvals = s.digests, s.approvals
 	if s.name != "" {
 		req.Names = []string{s.name}
 	}

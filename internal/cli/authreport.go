@@ -3,13 +3,10 @@
 package cli
 
 import (
-	"encoding/json"
 	"fmt"
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/google/renameio/v2/maybe"
 
 	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/oidc"
@@ -131,8 +128,12 @@ func newAuthorizationReport(z *authorization) *authReport {
 				}
 				if n, ok := d.Nearest(); ok {
 					for _, m := range n.Mismatches {
-						if m.Field == c.Field && m.Kind == "forbidden" && m.Hint != "" {
+						switch {
+						case m.Field != c.Field || m.Hint == "":
+						case m.Kind == "forbidden":
 							f.Change = m.Hint
+						case m.Field == "approvals":
+							f.Change += "; " + m.Hint
 						}
 					}
 				}
@@ -168,17 +169,6 @@ func (a *app) useReceipts(o *authorizeOptions, z *authorization) error {
 		return nil
 	}
 	return writeJSON(o.receipt.value, own)
-}
-
-func writeJSON(path string, v any) error {
-	data, err := json.MarshalIndent(v, "", "  ")
-	if err == nil {
-		err = maybe.WriteFile(path, append(data, '\n'), 0o644)
-	}
-	if err != nil {
-		return faultf(policy.Usage, "%s", err)
-	}
-	return nil
 }
 
 func (a *app) printAuthorization(o *authorizeOptions, z *authorization, r *authReport) error {

@@ -7,12 +7,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"path/filepath"
 	"strings"
 	"sync"
 	"unicode"
 	"unicode/utf16"
 	"unicode/utf8"
+
+	"github.com/google/renameio/v2/maybe"
 )
 
 // printer writes lines in which no character can move the cursor, change
@@ -112,19 +113,16 @@ func document(v any) (string, error) {
 	return asciiJSON(buf.Bytes()), err
 }
 
-// writeReport writes a document into a file, in one step. What cannot be written
-// counts like standard output that cannot: the verdict was not given.
-func (a *app) writeReport(file string, v any) {
+// writeJSON writes a document into a file, in one step.
+func writeJSON(file string, v any) error {
 	doc, err := document(v)
 	if err == nil {
-		var w *worktree
-		if w, err = openWorktree(filepath.Dir(file)); err == nil {
-			err = w.replace(filepath.Base(file), []byte(doc))
-		}
+		err = maybe.WriteFile(file, []byte(doc), 0o644)
 	}
-	if err != nil && a.out.err == nil {
-		a.out.err = err
+	if err != nil {
+		return unwritten(err)
 	}
+	return nil
 }
 
 // asciiJSON replaces every character beyond ASCII in a JSON document, where it

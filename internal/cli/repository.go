@@ -124,6 +124,11 @@ func (a *app) find(ctx context.Context, o *repoOptions) (*found, error) {
 			return nil, &fault{reason: policy.BelowRequired, msg: fmt.Sprintf("no answer from the %s: %s", name, err), hint: "try again, or do without --scan"}
 		}
 	}
+	for _, digest := range slices.Sorted(maps.Keys(out.res.Evidence)) {
+		if path, err := state.WriteEvidence("alarm", out.res.Evidence[digest].Bytes()); err == nil {
+			a.err.line("evidence: %s, sha256:%s", path, digest)
+		}
+	}
 	if f := out.res.Fork; f != nil {
 		if path, err := state.WriteEvidence("fork", f.Bytes()); err == nil {
 			a.err.line("evidence: %s", path)
@@ -308,6 +313,15 @@ func (a *app) lookups(o *repoOptions, root *sigstore.Root, state *rekorbind.Stat
 // trusted returns the policy to judge by.
 func (f *found) trusted() *policy.Trusted { return f.res.Chain.Trusted(f.demand) }
 
+// alarmText is an alarm on one line.
+func alarmText(a policy.Alarm) string {
+	text := a.Code + ": " + a.Text
+	if a.Acknowledged {
+		text += " (acknowledged)"
+	}
+	return text
+}
+
 // warn prints what is not part of the verdict but should be known.
 func (a *app) warn(f *found) {
 	for _, name := range slices.Sorted(maps.Keys(f.res.Failed)) {
@@ -317,7 +331,12 @@ func (a *app) warn(f *found) {
 		a.err.line("note: ignored %s: %s", i.Name, i.Why)
 	}
 	for _, al := range f.res.Chain.Alarms() {
-		a.err.line("alarm: %s: %s", al.Code, al.Text)
+		a.err.line("alarm: %s", alarmText(al))
+	}
+	for _, v := range f.res.Chain.Versions() {
+		if v.WithoutV1 {
+			a.err.line("note: version %d is bound in Rekor v2 alone: no index lists it, and it is never ordered against releases in Rekor v1", v.Number)
+		}
 	}
 }
 
@@ -332,6 +351,11 @@ func (f *found) summary() *policySummary {
 	out := &policySummary{
 		Digest: head.Document.Digest().String(), Repository: f.repo.String(), Version: head.Number, Expires: head.Document.Content().Expires,
 		Genesis: string(f.res.Chain.Genesis()), Completeness: string(view.Completeness), Statement: "sha256:" + head.Statement,
+	}
+	for _, v := range versions {
+		if v.WithoutV1 {
+			out.WithoutV1 = append(out.WithoutV1, v.Number)
+		}
 	}
 	if !view.AsOf.IsZero() {
 		at := view.AsOf.UTC().Truncate(time.Second)

@@ -94,6 +94,9 @@ func (a *app) logCommand() *cobra.Command {
 					}
 					field("bound", "log %.16s…, entry %d%s", e.Log, e.Index, at)
 				}
+				if v.WithoutV1 {
+					field("without", "Rekor v1")
+				}
 				if !v.From.IsZero() {
 					field("recovered", "from %s", v.From.UTC().Format(time.RFC3339))
 				}

@@ -46,6 +46,13 @@ type signOptions struct {
 	ifReady bool
 	output  typed
 	version *draftVersion // of the last commit, once it is read
+	// withoutV1 leaves out Rekor v1, for good: see docs/maintainer.md.
+	withoutV1 bool
+	signer    signerFlags
+}
+
+func (o *signOptions) withoutFlag(cmd *cobra.Command) {
+	cmd.Flags().BoolVar(&o.withoutV1, "without-v1", false, "log in Rekor v2 alone: the version is in no index and never ordered against releases in Rekor v1, also later")
 }
 
 func (o *signOptions) signFlags(cmd *cobra.Command) {
@@ -223,6 +230,12 @@ func (a *app) services(ctx context.Context, o *signOptions) (sigstore.Services, 
 	if err != nil {
 		return s, faultf(policy.TrustRootInvalid, "signing config: %s", err)
 	}
+	if o.withoutV1 {
+		if s.RekorV2 == "" {
+			return s, &fault{reason: policy.Usage, msg: "--without-v1: the signing config names no Rekor v2", hint: "name one that does with --signing-config"}
+		}
+		s.RekorV1 = ""
+	}
 	return s, nil
 }
 
@@ -342,7 +355,7 @@ func (a *app) signCommand() *cobra.Command {
 		Long: `Sign makes a maintainer's signature under the policy of the last commit, logs it in
 every log of the Sigstore instance and writes it into .repopolicy/signatures. It asks
 for a sign-in in the browser, takes the token that the environment offers
-(SIGSTORE_ID_TOKEN), or uses a key. The signer's e-mail address becomes public for
+(SIGSTORE_ID_TOKEN), or uses a key, or a program that has it. The signer's e-mail address becomes public for
 ever. A run that was interrupted is repeated: nothing is signed or logged twice.`,
 		Example: "  repopolicy sign",
 		Args:    cobra.NoArgs,
@@ -352,12 +365,20 @@ ever. A run that was interrupted is repeated: nothing is signed or logged twice.
 	o.key.name = "FILE"
 	f := cmd.Flags()
 	f.Var(&o.key, "key", "sign with this PEM private key instead of signing in")
+	o.signer.program.name, o.signer.public.name = "PROGRAM", "FILE"
+	f.Var(&o.signer.program, "signer", "let this program sign: a SHA-256 on its standard input, an ASN.1 ECDSA signature on its standard output; no shell")
+	f.StringArrayVar(&o.signer.args, "signer-arg", nil, "`ARGUMENT` for the program; may be repeated")
+	f.Var(&o.signer.public, "public-key", "PEM public key of the program's key")
 	f.BoolVar(&o.device, "device", false, "sign in with a code that is typed into a browser elsewhere")
 	f.BoolVarP(&o.yes, "yes", "y", false, "do not ask whether name and address may become public")
+	o.withoutFlag(cmd)
 	return cmd
 }
 
 func (a *app) sign(ctx context.Context, o *signOptions) error {
+	if o.key.set && o.signer.set() {
+		return faultf(policy.Usage, "--key and --signer contradict each other")
+	}
 	v, err := a.committed(ctx, o)
 	if err != nil {
 		return err
@@ -379,7 +400,17 @@ func (a *app) sign(ctx context.Context, o *signOptions) error {
 		if r.Key, err = sigstore.ParsePrivateKey(data); err != nil {
 			return faultf(policy.Usage, "--key: %s: %s", o.key.value, err)
 		}
-		r.Who = "key " + o.key.value
+	} else if o.signer.set() {
+		if r.Key, err = o.signer.signer(); err != nil {
+			return err
+		}
+	}
+	if r.Key != nil {
+		id, err := sigstore.KeyOf(r.Key)
+		if err != nil {
+			return faultf(policy.Usage, "%s", err)
+		}
+		r.Who, r.Check = "key "+id, v.member
 		return a.write(ctx, o, v, s, r)
 	}
 	token, err := a.personal(ctx, o, s)
@@ -408,13 +439,20 @@ func (a *app) signAs(ctx context.Context, o *signOptions, v *draftVersion, s sig
 		return id.Kind == policy.KindEmail && id.Value == claims.Email && slices.Contains([]string{claims.Issuer, claims.Connector}, id.Issuer)
 	}
 	r.Token = func(context.Context) (string, error) { return token, nil }
-	r.Check = func(id policy.Identity) error {
-		if !v.doc.Content().Maintainers.Names(id) && !v.headNames(id) {
-			return &fault{reason: policy.NotMaintainer, msg: fmt.Sprintf("%s by %s is no maintainer in this version or the one before", id.Value, id.Issuer), hint: "nothing was logged; sign in as a member, or add this identity to the policy"}
-		}
+	r.Check = v.member
+	return a.write(ctx, o, v, s, r)
+}
+
+// member returns why an identity cannot sign the draft, before that is public.
+func (v *draftVersion) member(id policy.Identity) error {
+	if v.doc.Content().Maintainers.Names(id) || v.headNames(id) {
 		return nil
 	}
-	return a.write(ctx, o, v, s, r)
+	who := id.Value + " by " + id.Issuer
+	if id.Kind == policy.KindKey {
+		who = "the key sha256:" + id.Value
+	}
+	return &fault{reason: policy.NotMaintainer, msg: who + " is no maintainer in this version or the one before", hint: "nothing was logged; sign in as a member, or add this identity to the policy"}
 }
 
 // headNames reports whether the version in force names the identity as a
@@ -450,6 +488,7 @@ would become public, unless --publish-name is given.`,
 	cmd.Flags().Var(form, "format", "form of the output")
 	cmd.Flags().BoolVar(&o.publish, "publish-name", false, "publish the name of a private repository")
 	cmd.Flags().BoolVar(&o.ifReady, "if-ready", false, "do nothing, and succeed, while signatures are missing")
+	o.withoutFlag(cmd)
 	return cmd
 }
 

@@ -12,13 +12,11 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/google/renameio/v2/maybe"
 	"github.com/package-url/packageurl-go"
 	"github.com/spf13/cobra"
 
-	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/token"
 	"github.com/repopolicy/repopolicy/oidc"
@@ -184,19 +182,11 @@ type releaser struct {
 // a person has none but that with which Sigstore signs.
 func (a *app) releaser(ctx context.Context, o *releaseOptions) (*releaser, error) {
 	if o.key.set {
-		data, err := file.Read(o.key.value, maxTokenReply)
-		if err != nil {
-			return nil, faultf(policy.Usage, "--key: %s", err)
-		}
-		key, err := sigstore.ParsePrivateKey(data)
-		if err != nil {
-			return nil, faultf(policy.Usage, "--key: %s: %s", o.key.value, err)
-		}
-		run, err := token.ForKey(key.Public())
+		k, err := a.keySigner(o.key.value)
 		if err != nil {
 			return nil, err
 		}
-		return &releaser{signing: rekorbind.Signature{Key: key}, verify: func(*found) (*token.Verified, error) { return &token.Verified{Run: run}, nil }}, nil
+		return &releaser{signing: k.signing, verify: func(*found) (*token.Verified, error) { return &token.Verified{Run: k.run}, nil }}, nil
 	}
 	if a.hasOwnToken(&o.tokenOptions) {
 		t, err := a.ownToken(ctx, &o.tokenOptions)
@@ -316,17 +306,11 @@ func (a *app) log(ctx context.Context, f *found, s sigstore.Services, content si
 // later, so that their lack alone is no objection; and the bundle must be of this
 // very run's releaser.
 func (a *app) confirm(ctx context.Context, z *authorization, i int, path, bundle string) error {
-	j := &release.Judge{
-		Policy: z.found.trusted(), Bundles: []string{bundle}, Tag: z.tag, Now: a.Now(), Skew: clockSkew,
-		Roots: func(context.Context) ([]*sigstore.Root, error) { return []*sigstore.Root{z.found.root}, nil },
+	j, err := z.found.judge(a, z.tag)
+	if err != nil {
+		return err
 	}
-	for _, k := range j.Policy.Keys() {
-		key, err := sigstore.ParseKey([]byte(k.PEM), time.Time{}, time.Time{})
-		if err != nil {
-			return err
-		}
-		j.Keys = append(j.Keys, key)
-	}
+	j.Bundles = []string{bundle}
 	if id := z.run.Identity(); id.Kind != policy.KindKey {
 		j.Narrow = &policy.Narrow{Identity: id.Value, Issuer: id.Issuer}
 	}
@@ -336,7 +320,7 @@ func (a *app) confirm(ctx context.Context, z *authorization, i int, path, bundle
 		return nil
 	}
 	d := res.Decision
-	if n, ok := d.Nearest(); ok && d.Reason == policy.RuleMismatch && len(n.Mismatches) > 0 && !slices.ContainsFunc(n.Mismatches, func(m policy.Mismatch) bool { return m.Field != "approvals" }) {
+	if onlyApprovals(res) {
 		return nil
 	}
 	return errors.New(strings.Join(append([]string{d.Reason.Info().Text + " " + d.Detail}, mismatchLines(d)...), "; "))

@@ -183,7 +183,9 @@ func (a *app) verdict(ctx context.Context, o *verifyOptions, args []string, full
 // print writes the report in the form that was asked for.
 func (a *app) print(o *verifyOptions, r *report) error {
 	if o.report.set {
-		a.writeReport(o.report.value, r)
+		if err := writeJSON(o.report.value, r); err != nil {
+			return err
+		}
 	}
 	switch o.format.value {
 	case "json":
@@ -214,6 +216,9 @@ func (a *app) print(o *verifyOptions, r *report) error {
 func (a *app) judge(ctx context.Context, o *verifyOptions) (*release.Judge, *summary, error) {
 	now := a.Now()
 	j := &release.Judge{Bundles: o.bundles, Now: now, Skew: clockSkew}
+	if !o.quiet && !o.format.document() {
+		j.Ignored = a.ignored
+	}
 	sum := &summary{AsOf: now, Roots: o.roots, Offline: o.offline}
 	if o.asOf.set {
 		t, err := time.Parse(time.RFC3339, o.asOf.value)
@@ -281,12 +286,8 @@ func (a *app) pinned(o *verifyOptions, j *release.Judge, sum *summary) error {
 		return err
 	}
 	j.Policy = doc.Pin(policy.Ids{})
-	for _, k := range j.Policy.Keys() {
-		key, err := sigstore.ParseKey([]byte(k.PEM), time.Time{}, time.Time{})
-		if err != nil {
-			return faultf(policy.PolicyValue, "%s: key sha256:%s: %s", o.policy.value, k.ID, err)
-		}
-		j.Keys = append(j.Keys, key)
+	if j.Keys, err = signerKeys(j.Policy, o.policy.value); err != nil {
+		return err
 	}
 	if o.identity.set {
 		j.Narrow = &policy.Narrow{Identity: o.identity.value, Issuer: o.issuer.value}
@@ -311,19 +312,15 @@ func (a *app) bound(ctx context.Context, o *verifyOptions, j *release.Judge, sum
 		return err
 	}
 	j.Policy = f.trusted()
-	for _, k := range j.Policy.Keys() {
-		key, err := sigstore.ParseKey([]byte(k.PEM), time.Time{}, time.Time{})
-		if err != nil {
-			return faultf(policy.PolicyValue, "%s: key sha256:%s: %s", f.repo, k.ID, err)
-		}
-		j.Keys = append(j.Keys, key)
+	if j.Keys, err = signerKeys(j.Policy, f.repo.String()); err != nil {
+		return err
 	}
 	if o.identity.set {
 		j.Narrow = &policy.Narrow{Identity: o.identity.value, Issuer: o.issuer.value}
 	}
 	sum.Policy = f.summary()
 	for _, al := range f.res.Chain.Alarms() {
-		sum.alarms = append(sum.alarms, al.Code+": "+al.Text)
+		sum.alarms = append(sum.alarms, alarmText(al))
 	}
 	if len(o.roots) == 0 { // the same root for the release
 		sum.Roots = []string{f.root.Name()}

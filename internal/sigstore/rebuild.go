@@ -115,15 +115,18 @@ func finish(r *Root, pb *protobundle.Bundle, d *Draft) ([]byte, error) {
 // Stamp adds a time stamp to a draft that has none, where the instance has an
 // authority.
 func (c *Client) Stamp(ctx context.Context, d *Draft) error {
-	sigs := d.pb.GetDsseEnvelope().GetSignatures()
-	if len(sigs) != 1 {
+	sig := d.pb.GetMessageSignature().GetSignature()
+	if sigs := d.pb.GetDsseEnvelope().GetSignatures(); len(sigs) == 1 {
+		sig = sigs[0].GetSig()
+	}
+	if len(sig) == 0 {
 		return errors.New("a draft has one signature")
 	}
 	if c.Services.TSA == "" || d.pb.GetVerificationMaterial().GetTimestampVerificationData() != nil {
 		return nil
 	}
 	tsa := sign.NewTimestampAuthority(&sign.TimestampAuthorityOptions{URL: c.Services.TSA, Timeout: c.timeout(), Retries: serviceRetries, Transport: c.transport(c.Services.TSA)})
-	stamp, err := tsa.GetTimestamp(ctx, sigs[0].GetSig())
+	stamp, err := tsa.GetTimestamp(ctx, sig)
 	if err != nil {
 		return fmt.Errorf("time stamp: %w", err)
 	}

@@ -368,6 +368,52 @@ func (k keypair) SignData(_ context.Context, data []byte) (sig, digest []byte, e
 	return sig, sum[:], err
 }
 
+// KeyOf returns the hex SHA-256 of the signer's DER SubjectPublicKeyInfo.
+func KeyOf(s Signer) (string, error) {
+	der, err := x509.MarshalPKIXPublicKey(s.Public())
+	return policy.Sum(der), err
+}
+
+// remoteSigner is a key that somebody else has.
+type remoteSigner struct {
+	public *ecdsa.PublicKey
+	sign   func(ctx context.Context, digest []byte) ([]byte, error)
+}
+
+// NewSigner returns a signer whose key somebody else has: sign is given a SHA-256
+// and returns an ASN.1 ECDSA signature, which has to verify under the PEM public
+// key on P-256.
+func NewSigner(public []byte, sign func(ctx context.Context, digest []byte) ([]byte, error)) (Signer, error) {
+	block, rest := pem.Decode(public)
+	if block == nil || block.Type != "PUBLIC KEY" || strings.TrimSpace(string(rest)) != "" {
+		return nil, errors.New("not one PEM public key")
+	}
+	key, err := x509.ParsePKIXPublicKey(block.Bytes)
+	if err != nil {
+		return nil, errors.New("not a public key that is read")
+	}
+	ec, ok := key.(*ecdsa.PublicKey)
+	if !ok || ec.Curve != elliptic.P256() {
+		return nil, errors.New("only keys on P-256 can be logged in both generations of Rekor")
+	}
+	return &remoteSigner{ec, sign}, nil
+}
+
+// Sign implements [Signer].
+func (s *remoteSigner) Sign(ctx context.Context, digest [sha256.Size]byte) ([]byte, error) {
+	sig, err := s.sign(ctx, digest[:])
+	if err != nil {
+		return nil, err
+	}
+	if !ecdsa.VerifyASN1(s.public, digest[:], sig) {
+		return nil, errors.New("what the signer answered is no signature by the public key")
+	}
+	return sig, nil
+}
+
+// Public implements [Signer].
+func (s *remoteSigner) Public() crypto.PublicKey { return s.public }
+
 // Identity returns whom the certificate is for; a bare key has kind and id.
 func (d *Draft) Identity() (policy.Identity, error) {
 	cert, err := d.Certificate()

@@ -5,6 +5,7 @@ package sigstore
 import (
 	"context"
 	"errors"
+	"io"
 	"time"
 
 	"github.com/sigstore/sigstore/pkg/oauthflow"
@@ -28,7 +29,8 @@ func SignIn(ctx context.Context, issuer string, device bool, say func(string), o
 		d.MessagePrinter = say
 		getter = d
 	} else {
-		getter = &oauthflow.InteractiveIDTokenGetter{HTMLPage: oauthflow.DefaultIDTokenGetter.HTMLPage, BrowserOpener: open}
+		// What it would print goes to standard output, where data is.
+		getter = &oauthflow.InteractiveIDTokenGetter{HTMLPage: oauthflow.DefaultIDTokenGetter.HTMLPage, BrowserOpener: open, Output: io.Discard}
 	}
 	type reply struct {
 		token *oauthflow.OIDCIDToken

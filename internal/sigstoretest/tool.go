@@ -15,7 +15,8 @@ import (
 const (
 	cosign    = "github.com/sigstore/cosign/v3/cmd/cosign@v3.1.3"
 	act       = "github.com/nektos/act@v0.2.89"
-	toolBuild = 8 * time.Minute // less than a package's tests may take
+	gh        = "github.com/cli/cli/v2@v2.83.2" // module; the program is cmd/gh
+	toolBuild = 8 * time.Minute                 // less than a package's tests may take
 )
 
 // Cosign returns the path of cosign: the program that COSIGN names, or one that
@@ -33,13 +34,35 @@ func Act(t testing.TB) string {
 	return tool(t, "ACT", act)
 }
 
+// GH returns the path of GitHub's command line, like Cosign; GH names another
+// one. It is built as its own module says, which go install does not do where a
+// proxy has no list of its versions.
+func GH(t testing.TB) string {
+	t.Helper()
+	return kept(t, "GH", "gh", strings.TrimPrefix(gh, "github.com/cli/cli/v2@"), func(ctx context.Context, bin string) *exec.Cmd {
+		return exec.CommandContext(ctx, "sh", "-ec", `
+dir=$(GOFLAGS=-mod=mod go mod download -json "$1" | sed -n 's/^\t"Dir": "\(.*\)",$/\1/p')
+cp -r "$dir" source && chmod -R u+w source && cd source && go build -o "$2/" ./cmd/gh`, "sh", gh, bin)
+	})
+}
+
 func tool(t testing.TB, env, pkg string) string {
+	t.Helper()
+	where, version, _ := strings.Cut(pkg, "@")
+	return kept(t, env, filepath.Base(where), version, func(ctx context.Context, bin string) *exec.Cmd {
+		cmd := exec.CommandContext(ctx, "go", "install", pkg)
+		cmd.Env = append(os.Environ(), "GOBIN="+bin)
+		return cmd
+	})
+}
+
+// kept returns the program that env names, or the one that build put into the
+// user's cache.
+func kept(t testing.TB, env, name, version string, build func(ctx context.Context, bin string) *exec.Cmd) string {
 	t.Helper()
 	if path := os.Getenv(env); path != "" {
 		return path
 	}
-	where, version, _ := strings.Cut(pkg, "@")
-	name := filepath.Base(where)
 	cache, err := os.UserCacheDir()
 	if err != nil {
 		t.Skipf("%s is not run: no cache directory: %v", name, err)
@@ -54,8 +77,12 @@ func tool(t testing.TB, env, pkg string) string {
 	}
 	ctx, stop := context.WithTimeout(t.Context(), toolBuild)
 	defer stop()
-	cmd := exec.CommandContext(ctx, "go", "install", pkg)
-	cmd.Dir, cmd.Env = t.TempDir(), append(os.Environ(), "GOBIN="+dir, "GOFLAGS=")
+	cmd := build(ctx, dir)
+	cmd.Dir = t.TempDir()
+	if cmd.Env == nil {
+		cmd.Env = os.Environ()
+	}
+	cmd.Env = append(cmd.Env, "GOFLAGS=")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Skipf("%s is not run: it cannot be built here: %v: %s", name, err, out)
 	}

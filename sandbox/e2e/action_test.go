@@ -124,7 +124,7 @@ func TestAction(t *testing.T) {
 	if got["report"] != `"verdict": "DENY"` || !strings.Contains(a.out.String(), "::error title=repopolicy%3A DENY") {
 		t.Errorf("%+v\n%s", got, a.out.String())
 	}
-	expect(map[string]string{"artifacts": file, "tag": "v1.2.4"}, "UNAVAILABLE", "", "failure") // there is no such release to look into
+	expect(map[string]string{"artifacts": file, "tag": "v1.2.4"}, "DENY", "", "failure")
 	expect(map[string]string{"artifacts": ""}, "USAGE", "", "failure")
 	expect(map[string]string{"command": "sign", "artifacts": file}, "USAGE", "", "failure")
 	expect(map[string]string{"artifacts": file, "stage": "publish"}, "USAGE", "", "failure")

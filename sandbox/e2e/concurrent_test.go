@@ -80,7 +80,7 @@ func TestTwoSigners(t *testing.T) {
 	var clones []*project
 	var starts []func(*bytes.Buffer) *exec.Cmd
 	for _, who := range []claims.Claims{alice, bob} {
-		clone := &project{t, name, filepath.Join(t.TempDir(), "clone")}
+		clone := &project{t: t, name: name, dir: filepath.Join(t.TempDir(), "clone")}
 		git(t, ".", "clone", "-q", stack.Forge().CloneURL(name), clone.dir)
 		clones = append(clones, clone)
 		starts = append(starts, newProcess(t, t.TempDir(), who).starting("sign", "--git", clone.dir, "--yes"))
@@ -115,7 +115,7 @@ func TestTwoInits(t *testing.T) {
 	var clones []*project
 	var starts []func(*bytes.Buffer) *exec.Cmd
 	for _, who := range []claims.Claims{alice, bob} {
-		clone := &project{t, name, filepath.Join(t.TempDir(), "clone")}
+		clone := &project{t: t, name: name, dir: filepath.Join(t.TempDir(), "clone")}
 		git(t, ".", "clone", "-q", stack.Forge().CloneURL(name), clone.dir)
 		clones = append(clones, clone)
 		starts = append(starts, newProcess(t, t.TempDir(), who).starting("init", "--git", clone.dir, "--repository", name, "--workflow", ".github/workflows/release.yml", "--yes"))

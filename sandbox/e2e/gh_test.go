@@ -5,161 +5,64 @@ package e2e
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
-	"flag"
-	"fmt"
-	"io"
-	"net/http"
-	"net/url"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
+	"testing"
 
-	"github.com/repopolicy/repopolicy/sandbox/internal/issuer"
+	"github.com/repopolicy/repopolicy/internal/sigstoretest"
+	"github.com/repopolicy/repopolicy/policy"
 )
 
-// asGH names the environment variable with which this test binary is the few
-// commands of gh that our workflows run, against the forge's API.
-const asGH = "E2E_GH"
+// TestGH: gh verifies the repository's own signature files as attestations of the
+// policy file, from either log. It reads those of people, too, and their signatures
+// are good, but it demands of every certificate that it names a repository.
+func TestGH(t *testing.T) {
+	binary := sigstoretest.GH(t)
+	const repo = "acme/attested"
+	m := newMachine(t)
+	text := policyText(repo, 1, 1, "alice")
+	job := ci
+	job.Repository = repo
+	statement := encode(t, text, "")
+	people, binding := m.write(statement, 1, alice), m.write(statement, 1, job)
 
-func gh(args []string) int {
-	if err := runGH(args); err != nil {
-		fmt.Fprintln(os.Stderr, "gh:", err)
-		return 1
+	dir := t.TempDir()
+	check(t, os.WriteFile(filepath.Join(dir, "policy.toml"), text, 0o600))
+	check(t, os.WriteFile(filepath.Join(dir, "other.toml"), append(slices.Clone(text), '\n'), 0o600))
+	var line bytes.Buffer
+	check(t, json.Compact(&line, stack.TrustedRoot()))
+	check(t, os.WriteFile(filepath.Join(dir, "root.jsonl"), append(line.Bytes(), '\n'), 0o600))
+	verify := func(args ...string) (string, error) {
+		cmd := exec.CommandContext(t.Context(), binary, append([]string{"attestation", "verify", "--bundle", "bundle.json", "--custom-trusted-root", "root.jsonl"}, args...)...)
+		cmd.Dir, cmd.Env = dir, []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "GH_TOKEN=of-nobody"}
+		out, err := cmd.CombinedOutput()
+		return string(out), err
 	}
-	return 0
-}
-
-func runGH(args []string) error {
-	var w world
-	data, err := os.ReadFile(os.Getenv(asProgram))
-	if err == nil {
-		err = json.Unmarshal(data, &w)
-	}
-	if err != nil {
-		return err
-	}
-	c := ghClient{http.Client{Transport: &issuer.Transport{Base: http.DefaultTransport, Hosts: w.Hosts}}}
-	if len(args) == 4 && args[0] == "api" && strings.HasSuffix(args[1], "/dispatches") && args[2] == "-f" {
-		if os.Getenv("GH_TOKEN") != "sandbox-contents-write" {
-			return errors.New("HTTP 403")
+	for _, f := range binding {
+		check(t, os.WriteFile(filepath.Join(dir, "bundle.json"), f.Data, 0o600))
+		workflow := repo + "/.github/workflows/repopolicy.yml"
+		if out, err := verify("policy.toml", "--repo", repo, "--signer-workflow", workflow, "--predicate-type", policy.StatementPredicate); err != nil {
+			t.Errorf("%s: %v\n%s", f.Name, err, out)
 		}
-		if args[1] != "repos/"+os.Getenv("GITHUB_REPOSITORY")+"/dispatches" || args[3] != "event_type=repopolicy" {
-			return fmt.Errorf("unexpected %q", args)
-		}
-		return os.WriteFile(os.Getenv("E2E_DISPATCHED"), []byte(args[3]), 0o600)
-	}
-	if len(args) < 3 || args[0] != "release" {
-		return fmt.Errorf("unexpected %q", args)
-	}
-	f := flag.NewFlagSet("gh", flag.ContinueOnError)
-	repo, dir := f.String("repo", "", ""), f.String("dir", "", "")
-	draft := f.Bool("draft", false, "")
-	f.String("title", "", "")
-	f.Bool("verify-tag", false, "")
-	f.Bool("generate-notes", false, "")
-	if err := f.Parse(args[3:]); err != nil {
-		return err
-	}
-	base := "https://api.github.com/repos/" + *repo + "/releases"
-	switch tag := args[2]; args[1] {
-	case "create":
-		body, err := json.Marshal(map[string]any{"tag_name": tag, "draft": *draft})
-		if err != nil {
-			return err
-		}
-		var rel ghRelease
-		if err := c.do(http.MethodPost, base, bytes.NewReader(body), &rel); err != nil {
-			return err
-		}
-		for _, file := range f.Args() {
-			content, err := os.ReadFile(file)
-			if err != nil {
-				return err
-			}
-			at := fmt.Sprintf("https://uploads.github.com/repos/%s/releases/%d/assets?name=%s", *repo, rel.ID, url.QueryEscape(filepath.Base(file)))
-			if err := c.do(http.MethodPost, at, bytes.NewReader(content), nil); err != nil {
-				return err
+		for what, args := range map[string][]string{
+			"another file":       {"other.toml", "--repo", repo, "--signer-workflow", workflow, "--predicate-type", policy.StatementPredicate},
+			"another repository": {"policy.toml", "--repo", "acme/other", "--predicate-type", policy.StatementPredicate},
+			"another workflow":   {"policy.toml", "--repo", repo, "--signer-workflow", repo + "/.github/workflows/other.yml", "--predicate-type", policy.StatementPredicate},
+			"another predicate":  {"policy.toml", "--repo", repo, "--signer-workflow", workflow},
+		} {
+			if out, err := verify(args...); err == nil {
+				t.Errorf("%s: %s: accepted\n%s", f.Name, what, out)
 			}
 		}
-		return nil
-	case "download":
-		rel, err := c.release(base, tag)
-		if err != nil {
-			return err
-		}
-		if err := os.Mkdir(*dir, 0o700); err != nil {
-			return err
-		}
-		for _, a := range rel.Assets {
-			var content bytes.Buffer
-			if err := c.do(http.MethodGet, fmt.Sprintf("%s/assets/%d", base, a.ID), nil, &content); err != nil {
-				return err
-			}
-			if err := os.WriteFile(filepath.Join(*dir, a.Name), content.Bytes(), 0o600); err != nil {
-				return err
-			}
-		}
-		return nil
-	case "edit":
-		rel, err := c.release(base, tag)
-		if err != nil {
-			return err
-		}
-		return c.do(http.MethodPatch, fmt.Sprintf("%s/%d", base, rel.ID), strings.NewReader(fmt.Sprintf(`{"draft":%t}`, *draft)), nil)
 	}
-	return fmt.Errorf("unexpected %q", args)
-}
-
-type ghRelease struct {
-	ID     int64  `json:"id"`
-	Tag    string `json:"tag_name"`
-	Assets []struct {
-		ID   int64  `json:"id"`
-		Name string `json:"name"`
-	} `json:"assets"`
-}
-
-type ghClient struct{ http http.Client }
-
-// release finds a release, or a draft of one.
-func (c *ghClient) release(base, tag string) (ghRelease, error) {
-	var all []ghRelease
-	err := c.do(http.MethodGet, base, nil, &all)
-	for _, r := range all {
-		if r.Tag == tag {
-			return r, err
+	for _, f := range people {
+		check(t, os.WriteFile(filepath.Join(dir, "bundle.json"), f.Data, 0o600))
+		out, err := verify("policy.toml", "--repo", repo, "--cert-identity", "alice@example.com", "--cert-oidc-issuer", "https://accounts.google.com", "--predicate-type", policy.StatementPredicate)
+		if err == nil || !strings.Contains(out, "expected SourceRepositoryOwnerURI to be https://github.com/acme, got \n") {
+			t.Errorf("%s: %v\n%s", f.Name, err, out)
 		}
 	}
-	return ghRelease{}, errors.Join(err, errors.New("release not found"))
-}
-
-// do sends a request and reads the answer into out: a buffer, or a JSON value.
-func (c *ghClient) do(method, at string, body io.Reader, out any) error {
-	req, err := http.NewRequest(method, at, body)
-	if err != nil {
-		return err
-	}
-	req.Header.Set("Authorization", "Bearer "+os.Getenv("GH_TOKEN"))
-	resp, err := c.http.Do(req)
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	data, err := io.ReadAll(resp.Body)
-	if err != nil {
-		return err
-	}
-	if resp.StatusCode >= 300 {
-		return fmt.Errorf("%s %s: %s: %s", method, at, resp.Status, data)
-	}
-	switch out := out.(type) {
-	case nil:
-		return nil
-	case *bytes.Buffer:
-		_, err = out.Write(data)
-	default:
-		err = json.Unmarshal(data, out)
-	}
-	return err
 }

@@ -14,12 +14,14 @@ import (
 	"testing"
 
 	"github.com/repopolicy/repopolicy/sandbox/claims"
+	"github.com/repopolicy/repopolicy/sandbox/forge"
 )
 
 // A guide's console blocks that need a forge and a log begin with
 // "```console sandbox NAME": NAME types them at a computer of their own. A line
-// "$ …" is a command, "> …" continues it, "exit N" below says how it ends; what
-// else stands there is not compared.
+// "$ …" is a command, "> …" continues it, "exit N" below says how it ends, "run
+// fails" that the workflow fails which it starts; what else stands there is not
+// compared.
 const guideBlock = "```console sandbox "
 
 // guide is a page that is being followed.
@@ -39,8 +41,9 @@ type person struct {
 	env       []string
 }
 
-// renameCommand is gh as a maintainer uses it: of the whole API, renaming.
-const renameCommand = `#!/bin/sh
+// personCommand is gh as people use it: releases, and of the whole API renaming.
+const personCommand = `#!/bin/sh
+if [ "$1" = release ]; then E2E_GH="$0" GH_TOKEN=sandbox-contents-write exec "$E2E_SELF" "$@"; fi
 [ "$1 $2 $3" = "api -X PATCH" ] && [ "$5" = -f ] || { echo "gh: $*" >&2; exit 1; }
 echo "${4#repos/} ${6#name=}" > "$E2E_RENAME"
 `
@@ -55,10 +58,10 @@ func (g *guide) person(name string) *person {
 	self, err := os.Executable()
 	check(g.t, err)
 	check(g.t, os.WriteFile(filepath.Join(home, "repopolicy"), []byte("#!/bin/sh\nexec "+self+" \"$@\"\n"), 0o700))
-	check(g.t, os.WriteFile(filepath.Join(home, "gh"), []byte(renameCommand), 0o700))
+	check(g.t, os.WriteFile(filepath.Join(home, "gh"), []byte(personCommand), 0o700))
 	p.env = []string{
 		"PATH=" + home + string(os.PathListSeparator) + os.Getenv("PATH"), "HOME=" + home, asProgram + "=" + writeWorld(g.t, filepath.Join(home, "state")),
-		"E2E_RENAME=" + filepath.Join(home, "rename"), "GIT_CONFIG_GLOBAL=" + filepath.Join(home, "gitconfig"), "GIT_CONFIG_NOSYSTEM=1", "GIT_TERMINAL_PROMPT=0", "LC_ALL=C",
+		"E2E_SELF=" + self, "E2E_RENAME=" + filepath.Join(home, "rename"), "GIT_CONFIG_GLOBAL=" + filepath.Join(home, "gitconfig"), "GIT_CONFIG_NOSYSTEM=1", "GIT_TERMINAL_PROMPT=0", "LC_ALL=C",
 	}
 	base := strings.TrimSuffix(stack.Forge().CloneURL("x/y"), "x/y.git")
 	check(g.t, os.WriteFile(filepath.Join(home, "gitconfig"), fmt.Appendf(nil, "[user]\n\tname = %s\n\temail = %s@example.com\n[url %q]\n\tinsteadOf = https://github.com/\n[push]\n\tdefault = current\n", name, name, base), 0o600))
@@ -67,13 +70,14 @@ func (g *guide) person(name string) *person {
 }
 
 // types lets somebody type a command, and returns how it ended. A push to a
-// repository's default branch starts its workflows.
-func (g *guide) types(name, command string) (int, string) {
+// repository's default branch, or of a tag, starts its workflows; fails says that a
+// run is to fail.
+func (g *guide) types(name, command string, fails bool) (int, string) {
 	g.t.Helper()
 	p := g.person(name)
-	heads := map[string]string{}
+	heads, tags := map[string]string{}, map[string]string{}
 	for repo := range g.runs {
-		heads[repo] = mainOf(g.t, repo)
+		heads[repo], tags[repo] = mainOf(g.t, repo), tagsOf(g.t, repo)
 	}
 	token, err := stack.Token(claims.Email{Address: name + "@example.com"})
 	check(g.t, err)
@@ -102,8 +106,29 @@ func (g *guide) types(name, command string) (int, string) {
 				g.t.Errorf("%s: %s: the workflow: %s\n%s", g.page, command, jobs, a.out.String())
 			}
 		}
+		for line := range strings.Lines(tagsOf(g.t, repo)) {
+			_, ref, ok := strings.Cut(strings.TrimSpace(line), "\t")
+			if !ok || strings.Contains(tags[repo], line) {
+				continue
+			}
+			before := a.out.Len()
+			jobs := strings.Join(a.fire(forge.Event{Name: "push", Ref: ref}), ", ")
+			if strings.Contains(jobs, "failure") != fails {
+				g.t.Errorf("%s: %s: the workflows for %s: %s\n%s", g.page, command, ref, jobs, a.out.String()[before:])
+			}
+			fails = false
+		}
+	}
+	if fails {
+		g.t.Errorf("%s: %s: no run failed", g.page, command)
 	}
 	return cmd.ProcessState.ExitCode(), string(out)
+}
+
+// tagsOf returns the tags of a repository, one "commit, tab, ref" a line.
+func tagsOf(t testing.TB, repo string) string {
+	t.Helper()
+	return git(t, ".", "ls-remote", "--refs", "--tags", stack.Forge().CloneURL(repo)) + "\n"
 }
 
 // mainOf returns the commit of a repository's default branch.
@@ -167,6 +192,7 @@ func (g *guide) follow(page, owner string) {
 				i++
 			}
 			want := 0
+			fails := i < len(lines) && lines[i] == "run fails"
 			if i < len(lines) && strings.HasPrefix(lines[i], "exit ") {
 				want, err = strconv.Atoi(lines[i][5:])
 				check(g.t, err)
@@ -175,7 +201,7 @@ func (g *guide) follow(page, owner string) {
 				g.release(name, owner+"/widget")
 			}
 			g.commands++
-			if code, out := g.types(name, command); code != want {
+			if code, out := g.types(name, command, fails); code != want {
 				g.t.Fatalf("%s: %s: $ %s\nexit %d, want %d\n%s", page, name, command, code, want, out)
 			}
 		}
@@ -193,6 +219,16 @@ func TestGuides(t *testing.T) {
 	g.follow("docs/maintainer.md", "acme")
 	if g.commands < 30 {
 		t.Errorf("only %d commands in the maintainer's guide", g.commands)
+	}
+	_, err := stack.Forge().Create("acme/gear")
+	check(t, err)
+	_, err = stack.Forge().Commit("acme/gear", "main", map[string]string{"README": "gear\n"})
+	check(t, err)
+	g.runs["acme/gear"] = newActions(t, "acme/gear")
+	before := g.commands
+	g.follow("docs/release-engineer.md", "acme")
+	if n := g.commands - before; n < 25 {
+		t.Errorf("only %d commands in the release engineer's guide", n)
 	}
 	g.follow("docs/consumer.md", "acme")
 	g = &guide{t: t, people: map[string]*person{}, runs: map[string]*actions{}, published: map[string]bool{}}

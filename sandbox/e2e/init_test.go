@@ -201,7 +201,7 @@ func TestShallow(t *testing.T) {
 // TestInitIdentity: the first maintainer is who the token says, and a signature
 // needs an answer.
 func TestInitIdentity(t *testing.T) {
-	p := &project{t, "acme/who", t.TempDir()}
+	p := &project{t: t, name: "acme/who", dir: t.TempDir()}
 	git(t, p.dir, "init", "-q", "-b", "main")
 	git(t, p.dir, "remote", "add", "origin", "https://github.com/acme/who.git")
 	c := newComputer(t)
@@ -232,7 +232,7 @@ func TestInitIdentity(t *testing.T) {
 // public, and can go on later after a no.
 func TestInitTerminal(t *testing.T) {
 	for answer, class := range map[string]policy.Class{"y\n": policy.ClassOK, "n\n": policy.ClassUsage, "\n": policy.ClassUsage} {
-		p := &project{t, "acme/asked", t.TempDir()}
+		p := &project{t: t, name: "acme/asked", dir: t.TempDir()}
 		git(t, p.dir, "init", "-q", "-b", "main")
 		c := newComputer(t)
 		var err error

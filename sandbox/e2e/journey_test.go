@@ -108,13 +108,15 @@ type project struct {
 	t    testing.TB
 	name string
 	dir  string
+
+	bindFlags []string
 }
 
 func newProject(t testing.TB, name string) *project {
 	t.Helper()
 	_, err := stack.Forge().Create(name)
 	check(t, err)
-	p := &project{t, name, t.TempDir()}
+	p := &project{t: t, name: name, dir: t.TempDir()}
 	git(t, p.dir, "init", "-q", "-b", "main")
 	git(t, p.dir, "remote", "add", "origin", stack.Forge().CloneURL(name))
 	p.write(".github/workflows/repopolicy.yml", fmt.Sprintf(bindWorkflow, name))
@@ -146,7 +148,7 @@ func (p *project) dispatch(event string) error {
 		clone := filepath.Join(p.t.TempDir(), "clone")
 		git(p.t, ".", "clone", "-q", stack.Forge().CloneURL(p.name), clone)
 		made := p.t.TempDir()
-		code, out := runner.repopolicy("bind", "--git", clone, "--output", made)
+		code, out := runner.repopolicy(append([]string{"bind", "--git", clone, "--output", made}, p.bindFlags...)...)
 		if code != 0 {
 			failed = fmt.Errorf("exit %d: %s", code, out)
 			return failed
@@ -280,7 +282,7 @@ func TestJourney(t *testing.T) {
 // newProject2 is another clone of a repository that is there already.
 func newProject2(t testing.TB, name string) *project {
 	t.Helper()
-	p := &project{t, name, t.TempDir()}
+	p := &project{t: t, name: name, dir: t.TempDir()}
 	git(t, p.dir, "init", "-q", "-b", "main")
 	git(t, p.dir, "remote", "add", "origin", stack.Forge().CloneURL(name))
 	return p

@@ -127,7 +127,7 @@ type attempt struct {
 // state goes below dir.
 func newAttempt(t testing.TB, verb, name, home, dir string) *attempt {
 	t.Helper()
-	p := &project{t, name, filepath.Join(dir, "tree")}
+	p := &project{t: t, name: name, dir: filepath.Join(dir, "tree")}
 	check(t, os.MkdirAll(p.dir, 0o700))
 	repo, err := stack.Forge().Create(name)
 	check(t, err)

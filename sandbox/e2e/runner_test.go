@@ -115,10 +115,10 @@ E2E_GH="$E2E_BINARY" exec "$E2E_BINARY" "$@"
 // actions runs the workflows of a project as a forge does, dispatches included,
 // until nothing is left to run.
 type actions struct {
-	t    testing.TB
-	name string // of the repository
-	env  map[string]string
-	out  bytes.Buffer // what the steps printed
+	t      testing.TB
+	name   string // of the repository
+	env    map[string]string
+	out    bytes.Buffer      // what the steps printed
 	before map[string]func() // called before the job of that id
 	// Of the jobs that ran last, by id.
 	outputs   map[string]map[string]string

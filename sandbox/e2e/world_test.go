@@ -45,6 +45,9 @@ func run(m *testing.M) int {
 	if os.Getenv(asGH) != "" {
 		return gh(os.Args[1:])
 	}
+	if who := os.Getenv(asBrowser); who != "" {
+		return browser(who, os.Args)
+	}
 	if file := os.Getenv(asProgram); file != "" {
 		return program(file)
 	}

@@ -46,6 +46,8 @@ func TestDemo(t *testing.T) {
 		"refused   a log entry whose place was changed\n             reason: ", "refused   a log entry taken from the other bundle\n             reason: ",
 		"OK    widget_1.0.0.tar.gz: allowed by rule binaries", "genesis    first: the log shows it first", "[tag-mismatch]",
 		"version 2 is bound, but not in force", "versions of the policy that were seen before are gone",
+		"none of it proves that the repository spoke", "its statement is not at hand", "sees a policy that names her",
+		"alarm: fork: another version 2 with a quorum took effect later", "there is an alarm, and --fail-on-alarm was given", "repopolicy-sandbox-rekorv1 demo",
 		"Everything as announced",
 	} {
 		if !strings.Contains(out, want) {

@@ -60,6 +60,7 @@ type show struct {
 	stack   *sandbox.Stack
 	trusted *root.TrustedRoot
 	config  *root.SigningConfig
+	look    []string       // flags of every look-up
 	wrong   int            // outcomes that were not as announced
 	enter   *bufio.Scanner // waits for a line between chapters; nil to go on at once
 }
@@ -87,7 +88,12 @@ func (a *app) runDemo(ctx context.Context, pause bool) (err error) {
 	}
 	begin := time.Now()
 	d.say("1. A whole Sigstore starts on 127.0.0.1:")
-	if d.stack, err = sandbox.Start(ctx, dir, sandbox.Options{Witnesses: 2, Progress: func(what string) { d.say("   starting: %s", what) }}); err != nil {
+	options := sandbox.Options{Witnesses: 2, Progress: func(what string) { d.say("   starting: %s", what) }}
+	if a.RekorV1 != nil {
+		options.RekorV1 = a.RekorV1("")
+		d.look = []string{"--scan"} // where there is an index it would be asked instead
+	}
+	if d.stack, err = sandbox.Start(ctx, dir, options); err != nil {
 		return unavailable(err)
 	}
 	defer func() { err = errors.Join(err, d.stack.Close()) }()
@@ -163,7 +169,16 @@ func (d *show) bootstrap(dir string) error {
 	if d.trusted, err = root.GetTrustedRoot(client); err != nil {
 		return err
 	}
-	if d.config, err = root.GetSigningConfig(client); err != nil {
+	// Beside Rekor v1 the new one is opted into, as on the public instance.
+	target := "signing_config.v0.2.json"
+	if d.RekorV1 != nil {
+		target = "signing_config_rekor_v2.v0.2.json"
+	}
+	data, err := client.GetTarget(target)
+	if err != nil {
+		return err
+	}
+	if d.config, err = root.NewSigningConfigFromJSON(data); err != nil {
 		return err
 	}
 	d.chapter("2. A client that knows one file, the pinned root.json, learns the rest by TUF:")

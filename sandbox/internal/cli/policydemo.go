@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,10 +18,8 @@ import (
 	"github.com/repopolicy/repopolicy/internal/cli"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/policy"
-	"github.com/repopolicy/repopolicy/sandbox"
 	"github.com/repopolicy/repopolicy/sandbox/claims"
 	"github.com/repopolicy/repopolicy/sandbox/forge"
-	"github.com/repopolicy/repopolicy/sandbox/malice"
 )
 
 const (
@@ -46,8 +43,8 @@ jobs:
 `
 )
 
-// demoPolicy is the policy of the demo's repository.
-func demoPolicy(version, threshold int, workflow string, members ...string) string {
+// demoPolicy is a policy of a repository on github.com.
+func demoPolicy(name string, version, threshold int, workflow string, members ...string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, `format     = "repopolicy/v1"
 repository = %q
@@ -56,7 +53,7 @@ expires    = 2099-01-01T00:00:00Z
 
 [maintainers]
 threshold = %d
-`, demoURL, version, threshold)
+`, "https://github.com/"+name, version, threshold)
 	for _, m := range members {
 		fmt.Fprintf(&b, "[[maintainers.member]]\nname       = %q\nidentities = [{ email = \"%s@example.com\", issuer = \"https://accounts.google.com\" }]\n", m, m)
 	}
@@ -95,7 +92,7 @@ func (p *person) run(args ...string) (int, string) {
 			r, err := sigstore.ParseRoot("sandbox", p.d.stack.TrustedRoot())
 			return []*sigstore.Root{r}, err
 		},
-		SigningConfigs: func(context.Context) ([][]byte, error) { return [][]byte{p.d.stack.SigningConfig(2)}, nil },
+		SigningConfigs: func(context.Context) ([][]byte, error) { return p.d.configs(), nil },
 	})
 	return code, out.String()
 }
@@ -104,6 +101,7 @@ func (p *person) run(args ...string) (int, string) {
 // the one announced.
 func (p *person) step(what string, want policy.Class, args ...string) {
 	d := p.d
+	args = append(slices.Clone(args), d.look...)
 	code, out := p.run(args...)
 	shown := slices.Clone(args)
 	for i, a := range shown {
@@ -125,6 +123,15 @@ func (p *person) step(what string, want policy.Class, args ...string) {
 	}
 }
 
+// configs are the signing configs of the logs that run.
+func (d *show) configs() [][]byte {
+	out := [][]byte{d.stack.SigningConfig(2)}
+	if d.RekorV1 != nil {
+		out = append(out, d.stack.SigningConfig(1))
+	}
+	return out
+}
+
 func classOf(code int) policy.Class {
 	for _, c := range policy.Classes() {
 		if c.Exit() == code {
@@ -140,8 +147,10 @@ func (p *person) signIn() error {
 	return err
 }
 
-// repo is a clone of the demo's repository.
-type repo struct{ dir string }
+// repo is a clone of a repository on the forge.
+type repo struct{ name, dir string }
+
+func (r repo) url() string { return "https://github.com/" + r.name }
 
 func (r repo) git(args ...string) error {
 	cmd := exec.Command("git", args...)
@@ -161,8 +170,9 @@ func (r repo) write(name, text string) error {
 	return os.WriteFile(path, []byte(text), 0o600)
 }
 
-func (r repo) push() error {
-	for _, args := range [][]string{{"add", "-A"}, {"commit", "-q", "-m", "policy"}, {"push", "-q", "-f", "origin", "HEAD:main"}} {
+// all runs some git commands.
+func (r repo) all(commands ...[]string) error {
+	for _, args := range commands {
 		if err := r.git(args...); err != nil {
 			return err
 		}
@@ -170,30 +180,54 @@ func (r repo) push() error {
 	return nil
 }
 
-func (d *show) clone(dir, name string) (repo, error) {
-	r := repo{filepath.Join(dir, name)}
+func (r repo) commit() error {
+	return r.all([]string{"add", "-A"}, []string{"commit", "-q", "-m", "policy"})
+}
+
+func (r repo) push() error {
+	if err := r.commit(); err != nil {
+		return err
+	}
+	return r.git("push", "-q", "-f", "origin", "HEAD:main")
+}
+
+// policy commits a policy and pushes it.
+func (r repo) policy(text string) error {
+	if err := r.write(".repopolicy/policy.toml", text); err != nil {
+		return err
+	}
+	return r.push()
+}
+
+// empty returns a directory whose remote is a repository of the forge.
+func (d *show) empty(dir, base, name string) (repo, error) {
+	r := repo{name, filepath.Join(dir, base)}
 	if err := os.Mkdir(r.dir, 0o700); err != nil {
 		return r, err
 	}
-	for _, args := range [][]string{{"init", "-q", "-b", "main"}, {"remote", "add", "origin", d.stack.Forge().CloneURL(demoRepo)}} {
-		if err := r.git(args...); err != nil {
-			return r, err
-		}
-	}
-	return r, nil
+	return r, r.all([]string{"init", "-q", "-b", "main"}, []string{"remote", "add", "origin", d.stack.Forge().CloneURL(name)})
 }
 
-// bind lets the forge run the repository's workflow for an event.
-func (d *show) bind(dir, event, what string, want policy.Class) error {
-	_, err := d.stack.Forge().Trigger(d.ctx, forge.Event{Name: event, Action: "repopolicy", Repository: demoRepo, Ref: "refs/heads/main"}, func(_ context.Context, j *forge.Job) error {
+// clone returns a clone of the default branch.
+func (d *show) clone(dir, base, name string) (repo, error) {
+	r, err := d.empty(dir, base, name)
+	if err != nil {
+		return r, err
+	}
+	return r, r.all([]string{"fetch", "-q", "origin", "main"}, []string{"reset", "-q", "--hard", "FETCH_HEAD"})
+}
+
+// bind lets the forge run a repository's workflow for an event.
+func (d *show) bind(dir, name, event, what string, want policy.Class) error {
+	_, err := d.stack.Forge().Trigger(d.ctx, forge.Event{Name: event, Action: "repopolicy", Repository: name, Ref: "refs/heads/main"}, func(_ context.Context, j *forge.Job) error {
 		work, err := os.MkdirTemp(dir, "job-")
 		if err != nil {
 			return err
 		}
 		ci := d.person(work, "ci")
 		ci.env = j.Env
-		r := repo{filepath.Join(work, "checkout")}
-		if err := (repo{work}).git("clone", "-q", d.stack.Forge().CloneURL(demoRepo), r.dir); err != nil {
+		r := repo{name, filepath.Join(work, "checkout")}
+		if err := (repo{name, work}).git("clone", "-q", d.stack.Forge().CloneURL(name), r.dir); err != nil {
 			return err
 		}
 		made := filepath.Join(work, "bound")
@@ -218,12 +252,10 @@ func publish(r repo, made string) error {
 	if err := os.CopyFS(r.dir, os.DirFS(made)); err != nil {
 		return err
 	}
-	for _, args := range [][]string{{"add", "-A"}, {"commit", "-q", "-m", "bound"}, {"push", "-q", "origin", "HEAD:refs/heads/repopolicy"}} {
-		if err := r.git(args...); err != nil {
-			return err
-		}
+	if err := r.commit(); err != nil {
+		return err
 	}
-	return nil
+	return r.git("push", "-q", "origin", "HEAD:refs/heads/repopolicy")
 }
 
 // releaseFile signs an artifact as a job and puts both into a directory.
@@ -251,7 +283,7 @@ func (d *show) policy(dir string) error {
 	if err != nil {
 		return err
 	}
-	work, err := d.clone(dir, "widget")
+	work, err := d.empty(dir, "widget", demoRepo)
 	if err != nil {
 		return err
 	}
@@ -266,7 +298,7 @@ func (d *show) policy(dir string) error {
 	if err := work.write(".github/workflows/repopolicy.yml", demoWorkflow); err != nil {
 		return err
 	}
-	if err := work.write(".repopolicy/policy.toml", demoPolicy(1, 1, "release.yml", "alice")); err != nil {
+	if err := work.write(".repopolicy/policy.toml", demoPolicy(demoRepo, 1, 1, "release.yml", "alice")); err != nil {
 		return err
 	}
 	if err := work.push(); err != nil {
@@ -279,10 +311,10 @@ func (d *show) policy(dir string) error {
 	}
 
 	d.chapter("8. The repository binds it, in its own workflow:")
-	if err := d.bind(dir, "push", "An event that any branch can cause proves nothing, and nothing is logged.", policy.ClassDeny); err != nil {
+	if err := d.bind(dir, demoRepo, "push", "An event that any branch can cause proves nothing, and nothing is logged.", policy.ClassDeny); err != nil {
 		return err
 	}
-	if err := d.bind(dir, "repository_dispatch", "What runs from the default branch only does.", policy.ClassOK); err != nil {
+	if err := d.bind(dir, demoRepo, "repository_dispatch", "What runs from the default branch only does.", policy.ClassOK); err != nil {
 		return err
 	}
 
@@ -296,7 +328,7 @@ func (d *show) policy(dir string) error {
 	stranger.step("A release by the workflow that the policy names.", policy.ClassOK, "verify", "-R", demoURL, "--tag", "v1.0.0", good)
 
 	d.chapter("10. Two maintainers from now on; both sign version 2, and the repository binds it:")
-	if err := work.write(".repopolicy/policy.toml", demoPolicy(2, 2, "release.yml", "alice", "bob")); err != nil {
+	if err := work.write(".repopolicy/policy.toml", demoPolicy(demoRepo, 2, 2, "release.yml", "alice", "bob")); err != nil {
 		return err
 	}
 	if err := work.push(); err != nil {
@@ -306,140 +338,35 @@ func (d *show) policy(dir string) error {
 	if err := work.push(); err != nil {
 		return err
 	}
-	if err := d.bind(dir, "repository_dispatch", "One of two is not enough.", policy.ClassInvalid); err != nil {
+	if err := d.bind(dir, demoRepo, "repository_dispatch", "One of two is not enough.", policy.ClassInvalid); err != nil {
 		return err
 	}
 	bob.step("Bob signs.", policy.ClassOK, "sign", "--git", work.dir, "--yes")
 	if err := work.push(); err != nil {
 		return err
 	}
-	if err := d.bind(dir, "repository_dispatch", "Both did.", policy.ClassOK); err != nil {
+	if err := d.bind(dir, demoRepo, "repository_dispatch", "Both did.", policy.ClassOK); err != nil {
 		return err
 	}
 	newcomer := d.person(dir, "newcomer")
 	newcomer.step("The release is as good as before.", policy.ClassOK, "verify", "-R", demoURL, "--tag", "v1.0.0", good)
 
 	d.chapter("11. The attacks, each refused:")
-	return d.attacks(dir, stranger, good, job)
-}
-
-func (d *show) attacks(dir string, stranger *person, good string, job claims.GitHub) error {
-	branch := job
-	branch.Ref = "refs/heads/feature"
-	side, err := d.releaseFile(dir, "widget_1.0.1.tar.gz", branch)
-	if err != nil {
+	if err := d.attacks(dir, stranger, good, job); err != nil {
 		return err
 	}
-	stranger.step("A release from a side branch, in a workflow that was edited there.", policy.ClassDeny, "verify", "-R", demoURL, side)
-	stranger.step("An old release passed off as a new one.", policy.ClassDeny, "verify", "-R", demoURL, "--tag", "v1.0.1", good)
-	anew := job
-	anew.RepositoryID++
-	other, err := d.releaseFile(dir, "widget_1.0.2.tar.gz", anew)
-	if err != nil {
+	d.chapter("12. Attacks on a repository that has no policy yet:")
+	if err := d.beginnings(dir); err != nil {
 		return err
 	}
-	stranger.step("A repository that was deleted and made anew under the name.", policy.ClassDeny, "verify", "-R", demoURL, other)
-
-	mallory := d.person(dir, "mallory")
-	if err := mallory.signIn(); err != nil {
+	d.chapter("13. A maintainer who was removed:")
+	if err := d.removed(dir); err != nil {
 		return err
 	}
-	squat, err := d.clone(dir, "squat")
-	if err != nil {
-		return err
+	if d.RekorV1 == nil {
+		d.say("\n   Only Rekor v1 has an index, and what an index can hide repopolicy-sandbox-rekorv1 demo shows.")
+		return nil
 	}
-	for _, args := range [][]string{{"fetch", "-q", "origin", "main"}, {"reset", "-q", "--hard", "FETCH_HEAD"}} {
-		if err := squat.git(args...); err != nil {
-			return err
-		}
-	}
-	if err := squat.write(".repopolicy/policy.toml", demoPolicy(3, 1, "evil.yml", "mallory")); err != nil {
-		return err
-	}
-	for _, args := range [][]string{{"add", "-A"}, {"commit", "-q", "-m", "squat"}} {
-		if err := squat.git(args...); err != nil {
-			return err
-		}
-	}
-	mallory.step("Mallory, whom version 3 would name, signs it in the hope that this counts.", policy.ClassOK, "sign", "--git", squat.dir, "--yes")
-	if err := squat.push(); err != nil {
-		return err
-	}
-	if err := d.bind(dir, "repository_dispatch", "Whoever may push to the default branch can ask to have it bound,", policy.ClassInvalid); err != nil {
-		return err
-	}
-	stranger.step("and nothing has changed for anybody.", policy.ClassOK, "verify", "-R", demoURL, "--tag", "v1.0.0", good)
-
-	heal, err := d.stack.Misbehave(sandbox.Rekor, malice.Reset{})
-	if err != nil {
-		return err
-	}
-	d.person(dir, "passer-by").step("Somebody cuts the line to the log: who knows nothing yet learns nothing.", policy.ClassUnavailable, "verify", "-R", demoURL, good)
-	if err := heal(); err != nil {
-		return err
-	}
-	if err := d.forkedLog(dir, good, job); err != nil {
-		return err
-	}
-
-	rollback, err := d.clone(dir, "rollback")
-	if err != nil {
-		return err
-	}
-	for _, args := range [][]string{{"fetch", "-q", "origin", "main"}, {"reset", "-q", "--hard", "FETCH_HEAD"}} {
-		if err := rollback.git(args...); err != nil {
-			return err
-		}
-	}
-	// A maintainer's, not the repository's own: the log shows a binding whole.
-	signatures, err := filepath.Glob(filepath.Join(dir, "widget", ".repopolicy", "signatures", "2-*.sigstore.json"))
-	if err != nil || len(signatures) == 0 {
-		return fmt.Errorf("no signatures of version 2: %w", err)
-	}
-	if err := os.Remove(filepath.Join(rollback.dir, ".repopolicy", "signatures", filepath.Base(signatures[0]))); err != nil {
-		return err
-	}
-	for _, args := range [][]string{{"add", "-A"}, {"commit", "-q", "-m", "less"}, {"push", "-q", "-f", "origin", "HEAD:main"}} {
-		if err := rollback.git(args...); err != nil {
-			return err
-		}
-	}
-	d.person(dir, "visitor").step("The forge drops a maintainer's signature of version 2, so that version 1 would be in force again.", policy.ClassUnavailable, "verify", "-R", demoURL, good)
-
-	evil, err := d.clone(dir, "evil")
-	if err != nil {
-		return err
-	}
-	if err := evil.write(".repopolicy/policy.toml", demoPolicy(1, 1, "evil.yml", "mallory")); err != nil {
-		return err
-	}
-	if err := evil.push(); err != nil {
-		return err
-	}
-	if err := evil.git("push", "-q", "origin", ":refs/heads/repopolicy"); err != nil {
-		return err
-	}
-	d.person(dir, "passenger").step("The forge replaces the policy and deletes every signature: a stranger learns from the log that something is missing,", policy.ClassUnavailable, "verify", "-R", demoURL, good)
-	stranger.step("and who has seen the policy before is not talked out of it.", policy.ClassAlarm, "verify", "-R", demoURL, good)
-	return nil
-}
-
-// forkedLog lets the log show one history to some and another to others.
-func (d *show) forkedLog(dir, good string, job claims.GitHub) error {
-	var second bool
-	heal, err := d.stack.Misbehave(sandbox.Rekor, malice.Fork{Victim: func(*http.Request) bool { return second }})
-	if err != nil {
-		return err
-	}
-	if _, err := d.releaseFile(dir, "widget_1.0.3.tar.gz", job); err != nil {
-		return err
-	}
-	auditor := d.person(dir, "auditor")
-	auditor.step("The log begins to keep two histories. The first looks as it should,", policy.ClassOK, "verify", "-R", demoURL, good)
-	second = true
-	if _, err := d.releaseFile(dir, "widget_1.0.4.tar.gz", job); err != nil {
-		return err
-	}
-	auditor.step("and who is shown the second after the first holds the proof.", policy.ClassAlarm, "verify", "-R", demoURL, good)
-	return heal()
+	d.chapter("14. An index that hides what the log has:")
+	return d.omitted(dir)
 }

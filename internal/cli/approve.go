@@ -1,0 +1,371 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/renameio/v2/maybe"
+	"github.com/spf13/cobra"
+
+	"github.com/repopolicy/repopolicy/internal/file"
+	"github.com/repopolicy/repopolicy/internal/sigstore"
+	"github.com/repopolicy/repopolicy/internal/token"
+	"github.com/repopolicy/repopolicy/oidc"
+	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/rekorbind"
+	"github.com/repopolicy/repopolicy/release"
+)
+
+// maxApprovalFile is the largest file with an approval that is read.
+const maxApprovalFile = 8 << 20
+
+// approveOptions are the flags of approve.
+type approveOptions struct {
+	repoOptions
+	signOptions // key, device, yes, output and the signing configs of it
+	tag, commit typed
+}
+
+func (a *app) approveCommand() *cobra.Command {
+	o := &approveOptions{}
+	cmd := &cobra.Command{
+		Use:   "approve -R URL [flags] FILE...",
+		Short: "approve exactly these files, as one of the people whose approval the policy demands",
+		Long: `Approve signs a statement that exactly these files are to be released: their digests,
+the tag, the commit, and the version of the policy. It judges them first, so that
+nobody approves what would be denied anyway: their evidence beside them, if it is there
+already, must be allowed but for the approvals. The approval is logged and written
+beside the first file, to be published with the others; verify and authorize --stage
+publish look for it there. It cannot be taken back but by [[yanked]] in the policy.`,
+		Example: "  repopolicy approve -R acme/widget --tag v1.2.3 widget_1.2.3.tar.gz SHA256SUMS",
+		Args:    cobra.MinimumNArgs(1),
+		RunE:    func(cmd *cobra.Command, args []string) error { return a.approve(cmd.Context(), o, args) },
+	}
+	o.repoOptions.flags(cmd)
+	o.tag.name, o.commit.name, o.key.name, o.output.name = "TAG", "COMMIT", "FILE", "DIR"
+	f := cmd.Flags()
+	f.StringArrayVar(&o.repoOptions.roots, "trusted-root", nil, "trust this trusted_root.json `FILE` instead of Sigstore's public instance")
+	f.StringArrayVar(&o.configs, "signing-config", nil, "sign with the services that this signing config `FILE` names; may be repeated, one for each generation of the log")
+	f.Var(&o.tag, "tag", "approve for this tag; by default the one that the evidence names")
+	f.Var(&o.commit, "commit", "approve for this commit; by default the one that the evidence names, or that the repository has under the tag")
+	f.Var(&o.output, "output", "write the file into this directory instead of beside the first artifact")
+	f.Var(&o.key, "key", "sign with this PEM private key instead of signing in")
+	f.BoolVar(&o.device, "device", false, "sign in with a code that is typed into a browser elsewhere")
+	f.BoolVarP(&o.yes, "yes", "y", false, "do not ask whether name and address may become public")
+	f.Lookup("max-age").Usage = "refuse what is known from longer ago; 24h unless said otherwise"
+	return cmd
+}
+
+func (a *app) approve(ctx context.Context, o *approveOptions, args []string) error {
+	if !o.repoOptions.repo.set {
+		return &fault{reason: policy.Usage, msg: "in which repository?", hint: "name it with --repo"}
+	}
+	if o.tag.set && !policy.ValidTag(o.tag.value) {
+		return &fault{reason: policy.Usage, msg: "--tag: " + o.tag.value + " cannot be a tag", hint: "give the tag's name without refs/tags/"}
+	}
+	if o.commit.set && !release.IsCommit(o.commit.value) {
+		return faultf(policy.Usage, "--commit: not the whole id of a commit")
+	}
+	artifacts, err := filesOf(args)
+	if err != nil {
+		return err
+	}
+	if !o.repoOptions.maxAge.set {
+		o.repoOptions.maxAge.value, o.repoOptions.maxAge.set = authorizeMaxAge, true
+	}
+	f, err := a.find(ctx, &o.repoOptions)
+	if err != nil {
+		return err
+	}
+	f.demand.Strict = true
+	a.warn(f)
+	if err := f.usable(a); err != nil {
+		return err
+	}
+	want, err := a.approvable(ctx, o, f, artifacts)
+	if err != nil {
+		return err
+	}
+	o.signOptions.roots = o.repoOptions.roots
+	s, err := a.services(ctx, &o.signOptions)
+	if err != nil {
+		return err
+	}
+	who, err := a.approver(ctx, o, f, s)
+	if err != nil {
+		return err
+	}
+	id := who.run.Identity()
+	if !f.trusted().MayApprove(want.version, id, want.Tag) {
+		return &fault{reason: policy.NotApprover, msg: fmt.Sprintf("no rule counts an approval of %s for %s under version %d", nameOf(id), want.Tag, want.version), hint: "nothing was signed; sign in as one of those whom `approvals` names"}
+	}
+	a.err.line("approving for %s of %s, version %d of the policy", want.Tag, f.repo, want.version)
+	a.err.line("  commit     %s", want.Commit)
+	for _, x := range want.Subjects {
+		a.err.line("  file       %s sha256:%s", x.Name, x.SHA256)
+	}
+	if id.Kind != policy.KindKey {
+		if err := a.agree(&o.signOptions, fmt.Sprintf("%s, signed in at %s, becomes public for ever with the signature. Approve?", id.Value, id.Issuer)); err != nil {
+			return err
+		}
+	}
+	payload, err := release.EncodeApproval(want.Approval)
+	if err != nil {
+		return faultf(policy.Usage, "%s", err)
+	}
+	dir := filepath.Dir(args[0])
+	if o.output.set {
+		dir = o.output.value
+	}
+	if path := a.approvedAlready(dir, payload, f, id); path != "" {
+		a.err.line("approved already")
+		a.out.line("%s", path)
+		return nil
+	}
+	signing := who.signing
+	signing.Who = strings.Join([]string{id.Value, id.Issuer}, " ")
+	signing.Check = func(cert policy.Identity) error {
+		if _, same := who.run.As(cert); !same {
+			return &fault{reason: policy.TokenMismatch, msg: fmt.Sprintf("the certificate names %s, another than who signed in", nameOf(cert)), hint: "nothing was logged"}
+		}
+		return nil
+	}
+	data, err := a.log(ctx, f, s, sigstore.Content{Statement: payload}, signing)
+	if err != nil {
+		return err
+	}
+	// What is written must verify as a consumer verifies it.
+	if _, _, err := release.VerifyApproval(data, f.root, f.trusted().ApprovalKeys()); err != nil {
+		return faultf(policy.SigningFailed, "the approval does not verify: %s", err)
+	}
+	draft, err := sigstore.ParseDraft(data)
+	if err != nil {
+		return err
+	}
+	path := filepath.Join(dir, release.ApprovalName(want.Tag, draft.Signer()))
+	if err := maybe.WriteFile(path, data, 0o644); err != nil {
+		return faultf(policy.Usage, "%s", err)
+	}
+	a.out.line("%s", path)
+	return nil
+}
+
+func nameOf(id policy.Identity) string {
+	if id.Kind == policy.KindKey {
+		return "key sha256:" + id.Value
+	}
+	return id.Value + " by " + id.Issuer
+}
+
+// filesOf returns the files that are to be approved.
+func filesOf(args []string) ([]*release.Artifact, error) {
+	var out []*release.Artifact
+	for _, arg := range args {
+		info, err := os.Stat(arg)
+		switch {
+		case err != nil:
+			return nil, faultf(policy.ArtifactRead, "%s", err)
+		case !info.Mode().IsRegular():
+			return nil, &fault{reason: policy.Usage, msg: arg + " is not a regular file", hint: "name the files in it"}
+		case release.IsEvidence(arg):
+			return nil, faultf(policy.Usage, "%s is evidence; approve the files of the release", arg)
+		}
+		out = append(out, &release.Artifact{Arg: arg, Name: filepath.Base(arg), Path: arg})
+	}
+	return out, nil
+}
+
+// approvable is what is about to be approved.
+type approvable struct {
+	release.Approval
+	version int // of the policy
+}
+
+// approvable judges the files and returns what to approve: for the version by which
+// their evidence is judged, or for the newest one where there is none yet.
+func (a *app) approvable(ctx context.Context, o *approveOptions, f *found, artifacts []*release.Artifact) (*approvable, error) {
+	j, err := f.judge(a, o.tag.value)
+	if err != nil {
+		return nil, err
+	}
+	head := f.head()
+	out := &approvable{Approval: release.Approval{Repository: head.Document.Content().Repository, Tag: o.tag.value, Commit: o.commit.value}}
+	for i, res := range j.Run(ctx, artifacts) {
+		digest, err := release.Digests(artifacts[i].Path, []string{"sha256"})
+		if err != nil {
+			return nil, faultf(policy.ArtifactRead, "%s", err)
+		}
+		d := res.Decision
+		versions, tag, commit := []int{head.Number}, "", ""
+		switch {
+		case d.Reason == policy.NoEvidence:
+			a.err.line("note: there is no evidence for %s yet", artifacts[i].Arg)
+		case res.Class() != policy.ClassOK && !onlyApprovals(res):
+			return nil, &fault{reason: d.Reason, msg: artifacts[i].Arg + ": " + d.Reason.Info().Text, more: append([]string{d.Detail}, mismatchLines(d)...), hint: "nothing was signed: no approval would make this release allowed"}
+		default:
+			versions, tag = d.Versions, d.Tag
+			if res.Evidence != nil {
+				commit = res.Evidence.Signer.Commit()
+			}
+		}
+		if len(versions) != 1 || versions[0] < 1 || out.version != 0 && out.version != versions[0] {
+			return nil, &fault{reason: policy.EffectUndecided, msg: fmt.Sprintf("%s is judged by versions %v of the policy, and an approval is for one", artifacts[i].Arg, versions), hint: "sign the release again under the newest version"}
+		}
+		out.version = versions[0]
+		for _, p := range []struct {
+			what   string
+			to     *string
+			value  string
+			reason policy.Reason
+		}{{"tag", &out.Tag, tag, policy.TagMismatch}, {"commit", &out.Commit, commit, policy.CommitMismatch}} {
+			if p.value == "" || p.value == *p.to {
+				continue
+			}
+			if *p.to != "" {
+				return nil, &fault{reason: p.reason, msg: fmt.Sprintf("%s is for the %s %s, not for %s", artifacts[i].Arg, p.what, p.value, *p.to), hint: "nothing was signed"}
+			}
+			*p.to = p.value
+		}
+		name := artifacts[i].Name
+		out.Subjects = append(out.Subjects, release.Approved{Name: name, SHA256: digest[0].Hex})
+	}
+	if out.Tag == "" {
+		return nil, &fault{reason: policy.Usage, msg: "the evidence names no tag", hint: "give it with --tag"}
+	}
+	at, known := f.snapshot.Tag(out.Tag)
+	switch {
+	case known && at != "" && out.Commit != "" && string(at) != out.Commit:
+		return nil, faultf(policy.CommitMismatch, "the tag %s of the repository is at %s, the release is of %s", out.Tag, at, out.Commit)
+	case out.Commit == "" && at != "":
+		out.Commit = string(at)
+	case out.Commit == "":
+		return nil, &fault{reason: policy.Usage, msg: "nothing says of which commit the release is", hint: "give it with --commit"}
+	}
+	for _, v := range f.res.Chain.Versions() {
+		if v.Number == out.version {
+			out.Policy, out.Repository = v.Document.Digest().Hex, v.Document.Content().Repository
+		}
+	}
+	return out, nil
+}
+
+// onlyApprovals reports whether a release whose evidence was verified would be
+// allowed with enough approvals.
+func onlyApprovals(res *release.Result) bool {
+	d := res.Decision
+	n, ok := d.Nearest()
+	return ok && res.Evidence != nil && res.Evidence.Verified != nil && d.Reason == policy.RuleMismatch && len(n.Mismatches) > 0 && !slices.ContainsFunc(n.Mismatches, func(m policy.Mismatch) bool { return m.Field != "approvals" })
+}
+
+// signerRun is who signs, verified before anything is signed.
+type signerRun struct {
+	run     policy.Run
+	signing rekorbind.Signature // without Who and Check
+}
+
+// approver finds out who approves: a key, or whoever the token is of.
+func (a *app) approver(ctx context.Context, o *approveOptions, f *found, s sigstore.Services) (*signerRun, error) {
+	if o.key.set {
+		return a.keySigner(o.key.value)
+	}
+	raw, err := a.personal(ctx, &o.signOptions, s)
+	if err != nil {
+		return nil, err
+	}
+	v := token.Verifier{Issuers: oidc.TrustedIssuers(f.trusted().Content(), s.Issuer), Transport: a.Transport, Agent: userAgent(), Now: a.Now}
+	verified, err := v.Verify(ctx, raw, sigstoreAudience)
+	if err != nil {
+		return nil, refusal(err)
+	}
+	return &signerRun{verified.Run, rekorbind.Signature{Token: func(context.Context) (string, error) { return raw, nil }}}, nil
+}
+
+// keySigner reads a private key.
+func (a *app) keySigner(path string) (*signerRun, error) {
+	data, err := file.Read(path, maxTokenReply)
+	if err != nil {
+		return nil, faultf(policy.Usage, "--key: %s", err)
+	}
+	key, err := sigstore.ParsePrivateKey(data)
+	if err != nil {
+		return nil, faultf(policy.Usage, "--key: %s: %s", path, err)
+	}
+	run, err := token.ForKey(key.Public())
+	return &signerRun{run, rekorbind.Signature{Key: key}}, err
+}
+
+// approvedAlready returns the file of an approval by the same signer over the
+// same, "" if there is none in the directory.
+func (a *app) approvedAlready(dir string, payload []byte, f *found, id policy.Identity) string {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return ""
+	}
+	looked := 0
+	for _, e := range entries {
+		if !strings.HasSuffix(e.Name(), release.ApprovalSuffix) || looked == policy.MaxApprovals {
+			continue
+		}
+		looked++
+		path := filepath.Join(dir, e.Name())
+		data, err := file.Read(path, maxApprovalFile)
+		if err != nil {
+			continue
+		}
+		approval, what, err := release.VerifyApproval(data, f.root, f.trusted().ApprovalKeys())
+		if err != nil {
+			continue
+		}
+		own, err := release.EncodeApproval(what)
+		if s := approval.Signer(); err == nil && string(own) == string(payload) && s.Kind == id.Kind && s.Value == id.Value && s.Issuer == id.Issuer {
+			return path
+		}
+	}
+	return ""
+}
+
+// judge returns what judges files by the policy that was found.
+func (f *found) judge(a *app, tag string) (*release.Judge, error) {
+	j := &release.Judge{
+		Policy: f.trusted(), Tag: tag, Now: a.Now(), Skew: clockSkew,
+		Roots:   func(context.Context) ([]*sigstore.Root, error) { return []*sigstore.Root{f.root}, nil },
+		Ignored: a.ignored,
+	}
+	var err error
+	j.Keys, err = signerKeys(j.Policy, f.repo.String())
+	return j, err
+}
+
+// signerKeys returns the keys that may release by a policy, which is called so in
+// messages.
+func signerKeys(t *policy.Trusted, called string) ([]*sigstore.Key, error) {
+	var out []*sigstore.Key
+	for _, k := range t.Keys() {
+		key, err := sigstore.ParseKey([]byte(k.PEM), time.Time{}, time.Time{})
+		if err != nil {
+			return nil, faultf(policy.PolicyValue, "%s: key sha256:%s: %s", called, k.ID, err)
+		}
+		out = append(out, key)
+	}
+	return out, nil
+}
+
+// ignored prints which file is no approval, or does not verify.
+func (a *app) ignored(path string, err error) { a.err.line("note: ignored %s: %s", path, err) }
+
+// errFailure turns a failure of the evidence's room into a fault.
+func errFailure(err error) error {
+	var f *release.Failure
+	if errors.As(err, &f) {
+		return faultf(f.Reason, "%s", f.Detail)
+	}
+	return err
+}

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os/exec"
+	"strings"
+	"time"
+
+	"github.com/repopolicy/repopolicy/internal/file"
+	"github.com/repopolicy/repopolicy/internal/sigstore"
+	"github.com/repopolicy/repopolicy/policy"
+)
+
+// Limits of a signer of one's own.
+const (
+	signerTimeout = 2 * time.Minute // somebody may have to touch a token
+	maxSignature  = 4 << 10
+	maxSignerTalk = 4 << 10
+	maxPublicKey  = 64 << 10
+)
+
+// signerFlags name a program that has the key.
+type signerFlags struct {
+	program, public typed
+	args            []string
+}
+
+func (s *signerFlags) set() bool { return s.program.set || s.public.set || len(s.args) > 0 }
+
+// signer returns the program as a signer. It is run without a shell, gets the
+// SHA-256 of what is signed on standard input, 32 bytes, and answers with the ASN.1
+// form of an ECDSA signature; that is checked before anything is made of it.
+func (s *signerFlags) signer() (sigstore.Signer, error) {
+	if !s.program.set || !s.public.set {
+		return nil, &fault{reason: policy.Usage, msg: "--signer and --public-key go together", hint: "the program does not say which key it signs with"}
+	}
+	data, err := file.Read(s.public.value, maxPublicKey)
+	if err != nil {
+		return nil, faultf(policy.Usage, "--public-key: %s", err)
+	}
+	out, err := sigstore.NewSigner(data, func(ctx context.Context, digest []byte) ([]byte, error) {
+		return runSigner(ctx, signerTimeout, digest, s.program.value, s.args...)
+	})
+	if err != nil {
+		return nil, faultf(policy.Usage, "--public-key: %s: %s", s.public.value, err)
+	}
+	return out, nil
+}
+
+func runSigner(ctx context.Context, timeout time.Duration, digest []byte, program string, args ...string) ([]byte, error) {
+	within, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	cmd := exec.CommandContext(within, program, args...)
+	cmd.WaitDelay = time.Second // for what it started and left behind
+	out, talk := &limited{left: maxSignature, over: cancel}, &limited{left: maxSignerTalk}
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(digest), out, talk
+	err := cmd.Run()
+	switch {
+	case out.full:
+		return nil, fmt.Errorf("%s answered more than %d bytes", program, maxSignature)
+	case within.Err() != nil && ctx.Err() == nil:
+		return nil, fmt.Errorf("%s did not answer within %s", program, timeout)
+	case err != nil:
+		said := strings.Join(strings.Fields(string(talk.data)), " ")
+		if said != "" {
+			said = ": " + said
+		}
+		return nil, fmt.Errorf("%s: %w%s", program, err, said)
+	}
+	return out.data, nil
+}
+
+// limited keeps the beginning of what is written.
+type limited struct {
+	data []byte
+	left int
+	full bool
+	over func() // called when there is more; nil for nothing
+}
+
+func (l *limited) Write(p []byte) (int, error) {
+	if len(p) > l.left && !l.full {
+		l.full = true
+		if l.over != nil {
+			l.over()
+		}
+	}
+	n := min(len(p), l.left)
+	l.left -= n
+	l.data = append(l.data, p[:n]...)
+	return len(p), nil
+}

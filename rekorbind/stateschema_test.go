@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package rekorbind
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"github.com/repopolicy/repopolicy/internal/sigstore"
+	"github.com/repopolicy/repopolicy/internal/sigstoretest"
+)
+
+// TestStateSchema: every file of the state is one that its schema describes.
+func TestStateSchema(t *testing.T) {
+	compile := func(name string) func([]byte) error {
+		schema, err := jsonschema.NewCompiler().Compile("../schema/" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return func(data []byte) error {
+			v, err := jsonschema.UnmarshalJSON(bytes.NewReader(data))
+			if err != nil {
+				return err
+			}
+			return schema.Validate(v)
+		}
+	}
+	dir := filepath.Join(t.TempDir(), "state")
+	state, err := OpenState(dir)
+	check(t, err)
+	v2 := newChained(t, 2)
+	v2.expect(t, v2.scan(v2.honest(), state), scanned)
+	v1 := newChained(t, 1)
+	h := v1.prover(&prover{inst: v1.inst}, state)
+	one := v1.head(v1.inst)
+	for _, cp := range []sigstore.Checkpoint{one, v1.head(v1.inst)} {
+		check(t, h.consistent(t.Context(), cp))
+	}
+	spam, err := state.Spam("service", nil)
+	check(t, err)
+	check(t, spam.Add([]string{strings.Repeat("a", 64)}))
+	r := &Resolver{Root: v2.root, Keeper: state, Now: sigstoretest.Now, Lookups: []Lookup{v2.scan(v2.honest(), state)}}
+	res, err := r.Resolve(t.Context(), locator(t, widget), v2.files)
+	if err != nil || len(res.Chain.Versions()) != 2 {
+		t.Fatal(err)
+	}
+	for _, e := range []JournalEntry{{Draft: []byte("{}")}, {}} {
+		old, err := state.LoadEntry("id")
+		check(t, err)
+		if ok, err := state.SaveEntry("id", old, e); !ok || err != nil {
+			t.Fatal(ok, err)
+		}
+	}
+	validate := compile("state-v1.json")
+	kinds := map[string]bool{}
+	var sample []byte
+	check(t, filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || d.Name() == "lock" {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		kind := filepath.Base(filepath.Dir(path))
+		kinds[kind] = true
+		if kind == "logs" {
+			sample = data
+		}
+		if err := validate(data); err != nil {
+			t.Errorf("%s: %v", path, err)
+		}
+		return nil
+	}))
+	if len(kinds) != 5 {
+		t.Errorf("kinds %v", kinds)
+	}
+	for name, change := range map[string]func(string) string{
+		"a key more":      func(s string) string { return strings.Replace(s, `"size"`, `"x":1,"size"`, 1) },
+		"another schema":  func(s string) string { return strings.Replace(s, "state-v1", "state-v2", 1) },
+		"negative size":   func(s string) string { return strings.Replace(s, `"size": `, `"size": -`, 1) },
+		"null":            func(string) string { return `{"schema":"` + stateSchema + `","about":"x","value":null}` },
+		"about nothing":   func(s string) string { return strings.Replace(s, `"about"`, `"above"`, 1) },
+		"hash cut":        func(s string) string { return strings.Replace(s, `"root": "`, `"root": "x`, 1) },
+		"nothing at all":  func(string) string { return `{}` },
+		"a list of words": func(string) string { return `{"schema":"` + stateSchema + `","about":"x","value":["word"]}` },
+	} {
+		if err := validate([]byte(change(string(sample)))); err == nil {
+			t.Errorf("%s: the schema takes it", name)
+		}
+	}
+
+	// Evidence of a fork has a schema as well.
+	forked := v1.inst.Fork()
+	v1.head(v1.inst)
+	other := v1.head(forked)
+	var f *Fork
+	if err := v1.prover(&prover{inst: v1.inst}, state).consistent(t.Context(), other); !errors.As(err, &f) {
+		t.Fatal(err)
+	}
+	if err := compile("fork-v1.json")(f.Bytes()); err != nil {
+		t.Error(err)
+	}
+	if err := compile("fork-v1.json")(bytes.Replace(f.Bytes(), []byte(`"new"`), []byte(`"now"`), 1)); err == nil {
+		t.Error("evidence without a checkpoint")
+	}
+}
+
+// FuzzHead: a head that is read is one of its shard, and never changes a verdict
+// for the better.
+func FuzzHead(f *testing.F) {
+	c := newChained(f, 1)
+	one := c.head(c.inst)
+	two := c.head(c.inst)
+	dir := filepath.Join(f.TempDir(), "state")
+	state, err := OpenState(dir)
+	check(f, err)
+	h := c.prover(&prover{inst: c.inst}, state)
+	check(f, h.consistent(f.Context(), one))
+	path := filepath.Join(dir, name("heads", h.Log+" "+one.Origin))
+	data, err := os.ReadFile(path)
+	check(f, err)
+	f.Add(data)
+	f.Add(bytes.Replace(data, []byte(`"size": `), []byte(`"size": 9`), 1))
+	f.Add([]byte(`{}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		check(t, os.WriteFile(path, data, 0o600))
+		err := h.consistent(t.Context(), two)
+		if err != nil {
+			return
+		}
+		var doc document[Head]
+		if json.Unmarshal(data, &doc) != nil || doc.Value == nil || doc.Schema != stateSchema {
+			t.Errorf("taken: %q", data)
+		}
+		head, err := state.LoadHead(h.Log + " " + one.Origin)
+		if err != nil || head.Tree.Size < two.Size {
+			t.Errorf("kept %+v (%v)", head, err)
+		}
+	})
+}
