@@ -290,6 +290,9 @@ func TestNotPublished(t *testing.T) {
 		f := &folder{files: map[string][]byte{"sha256-0000000000000000000000000000000000000000000000000000000000000000.jsonl": nil}}
 		j := judge(pin(t, workflowRule), parseRoot(t, inst, sigstoretest.RootOptions{}))
 		j.Release, j.Sources = f, []Source{func(_ context.Context, w Wanted) ([]Document, error) {
+			if _, err := w.Digests(); err != nil {
+				return nil, err
+			}
 			asked = true
 			if w.Name != "" {
 				t.Errorf("%s: called %q", name, w.Name)

@@ -359,6 +359,10 @@ func TestKept(t *testing.T) {
 	}
 }
 
+func wanted(ds ...policy.Digest) release.Wanted {
+	return release.Wanted{Digests: func() ([]policy.Digest, error) { return ds, nil }}
+}
+
 // TestAttestations: an answer that is not all there is says so, and what it holds
 // still counts.
 func TestAttestations(t *testing.T) {
@@ -402,7 +406,7 @@ func TestAttestations(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			docs, err := ask(t.Context(), release.Wanted{Digests: []policy.Digest{{Alg: "sha512", Hex: "00"}, {Alg: "sha256", Hex: "11"}}})
+			docs, err := ask(t.Context(), wanted(policy.Digest{Alg: "sha512", Hex: "00"}, policy.Digest{Alg: "sha256", Hex: "11"}))
 			if len(docs) != c.docs || (err == nil) != c.whole || errors.Is(err, fs.ErrNotExist) {
 				t.Errorf("%d documents, %v", len(docs), err)
 			}
@@ -418,7 +422,11 @@ func TestAttestations(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if docs, err := ask(context.Background(), release.Wanted{Digests: []policy.Digest{{Alg: "sha512", Hex: "00"}}}); docs != nil || err != nil {
+	if docs, err := ask(context.Background(), wanted(policy.Digest{Alg: "sha512", Hex: "00"})); docs != nil || err != nil {
 		t.Errorf("without a digest to ask for: %v %v", docs, err)
+	}
+	unreadable := &release.Failure{Reason: policy.ArtifactRead}
+	if _, err := ask(context.Background(), release.Wanted{Digests: func() ([]policy.Digest, error) { return nil, unreadable }}); reason(err) != policy.ArtifactRead {
+		t.Error(err)
 	}
 }
