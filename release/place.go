@@ -160,6 +160,9 @@ func (f *finder) sumsIn(ctx context.Context, p Place) *placeSums {
 				continue
 			}
 			data, err := p.Read(ctx, n, MaxSumsBytes)
+			if errors.Is(err, fs.ErrNotExist) {
+				continue
+			}
 			if err != nil {
 				l.v.missing = append(l.v.missing, unreachable(p.URL(n), err)...)
 				continue
@@ -262,7 +265,7 @@ func (j *Judge) rounds(a *Artifact) []round {
 	if p == nil {
 		p = j.Release
 	}
-	if p != nil && name != "" {
+	if p != nil && name != "" && a.found == nil {
 		rest := lookFor
 		if !a.listed {
 			rest = lookFor[1:]
