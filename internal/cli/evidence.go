@@ -67,7 +67,8 @@ func (a *app) evidenceCommand() *cobra.Command {
 		Short: "verify an evidence file and print what it proves",
 		Long: `Show verifies every signature, certificate and log entry in an evidence file and
 prints the versions of the policy that it proves to exist, who signed them, and
-where the log has them. It uses no network but for the trusted root, and needs
+where the log has them. Of a log that contradicts itself it says whether that log signed
+two trees of one size. It uses no network but for the trusted root, and needs
 none with --offline or --trusted-root.
 
 It exits 0 if the file proves what it claims, 1 if not, 6 if it is malformed. The
