@@ -194,12 +194,10 @@ func (p *publication) pkg(arg string, o *verifyOptions) ([]*release.Artifact, er
 		registry = p.options.npm.value
 	}
 	a, err := fetch.NPM(arg, registry, p.net)
-	if err == nil {
-		a.Place = p.keep(a.Place)
-	}
 	if err != nil {
 		return nil, &fault{reason: policy.Usage, msg: arg + ": " + err.Error(), hint: "write pkg:npm/%40SCOPE/NAME@VERSION; a file of another registry is named by its path"}
 	}
+	a.Place = p.keep(a.Place)
 	return []*release.Artifact{a}, nil
 }
 
@@ -222,18 +220,26 @@ func (p *publication) keep(place release.Place) *downloads {
 	return d
 }
 
+// release returns the release of an address.
+func (p *publication) release(addr fetch.Address) (*downloads, error) {
+	addr.File = ""
+	if d := p.releases[addr]; d != nil {
+		return d, nil
+	}
+	r, err := fetch.NewRelease(addr, p.kind(addr.Repository), p.net)
+	if err != nil {
+		return nil, err
+	}
+	d := p.keep(r)
+	p.releases[addr] = d
+	return d, nil
+}
+
 // expand returns the artifacts of a release, or its one file.
 func (p *publication) expand(ctx context.Context, arg string, addr fetch.Address) ([]*release.Artifact, error) {
-	whole := addr
-	whole.File = ""
-	d := p.releases[whole]
-	if d == nil {
-		r, err := fetch.NewRelease(whole, p.kind(addr.Repository), p.net)
-		if err != nil {
-			return nil, err
-		}
-		d = p.keep(r)
-		p.releases[whole] = d
+	d, err := p.release(addr)
+	if err != nil {
+		return nil, err
 	}
 	if addr.File != "" {
 		return []*release.Artifact{{Arg: arg, Name: addr.File, Place: d}}, nil
@@ -246,7 +252,7 @@ func (p *publication) expand(ctx context.Context, arg string, addr fetch.Address
 func (p *publication) elsewhere(j *release.Judge, repo policy.Locator, tag string) error {
 	kind := p.kind(repo)
 	if tag != "" {
-		r, err := fetch.NewRelease(fetch.Address{Repository: repo, Tag: tag}, kind, p.net)
+		r, err := p.release(fetch.Address{Repository: repo, Tag: tag})
 		if err != nil {
 			return err
 		}

@@ -322,12 +322,7 @@ func (a *app) write(ctx context.Context, o *signOptions, v *draftVersion, s sigs
 			index.SetTimeout(a.Timeout)
 		}
 	}
-	w := &rekorbind.Writer{Root: v.root, Client: &sigstore.Client{Services: s, Transport: a.Transport, Timeout: a.Timeout}, Journal: state, Index: index, Now: a.Now, Step: func(step string) {
-		a.err.line("done: %s", map[string]string{rekorbind.StepFound: "found the signature of an earlier run in " + s.RekorV1, rekorbind.StepDraft: "signed", rekorbind.StepV1: "logged in " + s.RekorV1, rekorbind.StepV2: "logged in " + s.RekorV2}[step])
-		if a.Step != nil {
-			a.Step(step)
-		}
-	}}
+	w := &rekorbind.Writer{Root: v.root, Client: &sigstore.Client{Services: s, Transport: a.Transport, Timeout: a.Timeout}, Journal: state, Index: index, Now: a.Now, Step: a.steps(s)}
 	files, err := w.Write(ctx, r)
 	var f *fault
 	switch {
@@ -351,6 +346,20 @@ func (a *app) write(ctx context.Context, o *signOptions, v *draftVersion, s sigs
 		a.out.line("%s", path)
 	}
 	return nil
+}
+
+// steps prints what is done of a signature, after each step that others can see.
+func (a *app) steps(s sigstore.Services) func(string) {
+	text := map[string]string{
+		rekorbind.StepFound: "found the signature of an earlier run in " + s.RekorV1, rekorbind.StepDraft: "signed",
+		rekorbind.StepV1: "logged in " + s.RekorV1, rekorbind.StepV2: "logged in " + s.RekorV2,
+	}
+	return func(step string) {
+		a.err.line("done: %s", text[step])
+		if a.Step != nil {
+			a.Step(step)
+		}
+	}
 }
 
 func (a *app) signCommand() *cobra.Command {

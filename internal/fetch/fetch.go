@@ -4,8 +4,9 @@
 // attestations, packages of npm and PyPI, images in registries.
 //
 // Every address is put together here from what the user named. What a service
-// answers is a hint which names to ask for, or evidence that is yet to be judged;
-// no address out of an answer is ever asked, and no credentials are sent.
+// answers is a hint which names to ask for, or evidence that is yet to be judged.
+// No address out of an answer is asked, except that downloads may lead to hosts that
+// are named here or by the user; no credentials are sent.
 package fetch
 
 import (

@@ -25,7 +25,11 @@ func Attestations(repo policy.Locator, n Net) (release.Source, error) {
 		return nil, err
 	}
 	return func(ctx context.Context, w release.Wanted) ([]release.Document, error) {
-		for _, d := range w.Digests {
+		digests, err := w.Digests()
+		if err != nil {
+			return nil, err
+		}
+		for _, d := range digests {
 			if d.Alg != "sha256" {
 				continue
 			}

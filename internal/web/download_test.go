@@ -89,6 +89,9 @@ func TestVia(t *testing.T) {
 			t.Errorf("the other host learned %s: %s", name, seen.Get(name))
 		}
 	}
+	if seen.Get("User-Agent") != "test-agent" {
+		t.Errorf("the other host was asked by %q", seen.Get("User-Agent"))
+	}
 	if other.asked.Load() != 0 {
 		t.Error("another host was asked")
 	}
@@ -111,6 +114,7 @@ func TestOpen(t *testing.T) {
 		"cut":              {h: raw("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nabc"), is: io.ErrUnexpectedEOF},
 		"cut chunk":        {h: raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n10\r\nabc"), is: io.ErrUnexpectedEOF},
 		"not found":        {h: status(http.StatusNotFound)},
+		"found nothing":    {h: func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "x", http.StatusNotFound) }},
 		"packed":           {h: func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Content-Encoding", "gzip") }},
 		"an unknown error": {h: status(999)},
 	} {

@@ -103,6 +103,7 @@ func TestApprove(t *testing.T) {
 		person(who).must(policy.ClassOK, "approve", "-R", name, "--yes", file, other)
 	}
 	verify(policy.ClassOK, file, other)
+	approvedRelease(t, name, filepath.Dir(file))
 
 	// What was approved is these bytes.
 	saved := contentOf(t, file)
