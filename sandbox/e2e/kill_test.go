@@ -107,8 +107,8 @@ func TestKillSteps(t *testing.T) {
 }
 
 // TestLostRunner: a run that binds is lost after any step, with the machine that it
-// ran on. Another machine goes on, with an entry of its own, and what the first one
-// left in the log is in nobody's way.
+// ran on. Another machine goes on from what the log shows or makes an entry of its
+// own, and what the first one left is in nobody's way.
 func TestLostRunner(t *testing.T) {
 	for n, step := range []string{rekorbind.StepDraft, rekorbind.StepV1, rekorbind.StepV2} {
 		name := fmt.Sprintf("acme/lost-runner-%d", n)
