@@ -291,3 +291,15 @@ from = "releasers"
 		t.Error("another account of the name")
 	}
 }
+
+// BenchmarkAuthorize judges one run by a bound policy.
+func BenchmarkAuthorize(b *testing.B) {
+	p := oneVersion(b, strictRule).Trusted(Demand{})
+	run := NewRun(workflowIdentity("refs/tags/v1"), facts)
+	req := Request{Names: []string{"widget_1"}, Now: signed}
+	for b.Loop() {
+		if d := Authorize(p, run, StageSign, req, []string{"v1"}, "certificate"); d.Outcome != Permitted {
+			b.Fatal(d.Reason)
+		}
+	}
+}

@@ -5,6 +5,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -171,10 +172,13 @@ func (a *app) authorize(ctx context.Context, o *authorizeOptions, args []string)
 func (a *app) verifyToken(ctx context.Context, t *oidc.Unverified, f *found, audience, signIn string) (*token.Verified, error) {
 	v := token.Verifier{Issuers: oidc.TrustedIssuers(f.trusted().Content(), signIn), Transport: a.Transport, Agent: userAgent(), Now: a.Now}
 	verified, err := v.Verify(ctx, t.Raw, audience)
-	if err != nil {
-		return nil, refusal(err)
+	if err == nil {
+		err = verified.Agree(verified.Issuer, a.Getenv)
 	}
-	return verified, refusal(verified.Agree(verified.Issuer, a.Getenv))
+	if err != nil {
+		return nil, refusal(fmt.Errorf("the ID token: %w", err))
+	}
+	return verified, nil
 }
 
 // authorization finds the bound policy and judges the run by it. Verify returns

@@ -268,12 +268,12 @@ func (a *app) signOne(ctx context.Context, o *releaseOptions, s sigstore.Service
 	}
 	dir, err := os.MkdirTemp("", "repopolicy")
 	if err != nil {
-		return "", err
+		return "", unwritten(err)
 	}
 	defer os.RemoveAll(dir)
 	fresh := filepath.Join(dir, "bundle"+bundleSuffix)
 	if err := os.WriteFile(fresh, data, 0o600); err != nil {
-		return "", err
+		return "", unwritten(err)
 	}
 	if err := a.confirm(ctx, z, i, args[i], fresh); err != nil {
 		return "", &fault{reason: policy.SigningFailed, msg: args[i] + ": what was signed is not allowed", more: []string{err.Error()}, hint: "the policy changed meanwhile; authorise again"}

@@ -34,7 +34,7 @@ jobs:
 `
 
 // boundProject is a project whose policy is bound, with a release workflow and a tag.
-func boundProject(t *testing.T, name, text string, files map[string]string) *project {
+func boundProject(t testing.TB, name, text string, files map[string]string) *project {
 	t.Helper()
 	p := newProject(t, name)
 	p.write(".repopolicy/policy.toml", text)

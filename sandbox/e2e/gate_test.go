@@ -300,3 +300,25 @@ func TestSignInAttacks(t *testing.T) {
 		}
 	}
 }
+
+// BenchmarkGate is what a job waits for: from nothing known to a decision, and to a
+// signature that was logged and judged.
+func BenchmarkGate(b *testing.B) {
+	const name = "acme/gate"
+	p := boundProject(b, name, string(policyText(name, 1, 1, "alice")), nil)
+	p.tag("v1")
+	p.inJob(forge.Event{Name: "push", Ref: "refs/tags/v1"}, "release.yml", func(j *forge.Job, _ *computer, dir string) {
+		for _, verb := range []string{"authorize", "sign-release"} {
+			b.Run(verb, func(b *testing.B) {
+				for i := 0; b.Loop(); i++ {
+					b.StopTimer()
+					c := newComputer(b)
+					c.env = j.Env
+					file := artifact(b, fmt.Sprintf("widget_%s_%d_%d.tar.gz", verb, b.N, i))
+					b.StartTimer()
+					c.must(policy.ClassOK, verb, "--checkout", dir, file)
+				}
+			})
+		}
+	})
+}
