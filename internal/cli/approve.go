@@ -152,7 +152,7 @@ func (a *app) approve(ctx context.Context, o *approveOptions, args []string) err
 	}
 	path := filepath.Join(dir, release.ApprovalName(want.Tag, draft.Signer()))
 	if err := maybe.WriteFile(path, data, 0o644); err != nil {
-		return faultf(policy.Usage, "%s", err)
+		return unwritten(err)
 	}
 	a.out.line("%s", path)
 	return nil

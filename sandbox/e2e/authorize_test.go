@@ -225,7 +225,7 @@ func personOf(name string) claims.Email { return claims.Email{Address: name + "@
 // tag sets a tag at the clone's commit and pushes both.
 func (p *project) tag(name string) {
 	p.t.Helper()
-	git(p.t, p.dir, "tag", name)
+	git(p.t, p.dir, "tag", "-m", name, name)
 	p.push2(name)
 }
 
