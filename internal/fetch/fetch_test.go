@@ -323,6 +323,69 @@ func TestHosts(t *testing.T) {
 	}
 }
 
+// TestToken: only GitHub's API sees the token, and only if there is one.
+func TestToken(t *testing.T) {
+	for _, repo := range []string{"acme/widget", "https://codeberg.org/acme/widget", "https://gitlab.com/acme/widget"} {
+		told := map[string]string{}
+		rt := tripper(func(r *http.Request) (*http.Response, error) {
+			told[r.URL.Host] = r.Header.Get("Authorization")
+			h := http.Header{}
+			code := http.StatusForbidden
+			if r.URL.Host == "github.com" || r.URL.Host == "api.github.com" {
+				h.Set("Location", "https://release-assets.githubusercontent.com/x")
+				code = http.StatusFound
+			}
+			return &http.Response{StatusCode: code, Header: h, Body: http.NoBody, Request: r}, nil
+		})
+		n := Net{Transport: rt, Agent: "test", MaxBytes: 1, Token: "s3cret"}
+		r := newRelease(t, n, repo, "v1")
+		if _, err := r.List(t.Context()); err == nil || strings.Contains(err.Error(), "s3cret") {
+			t.Error(err)
+		}
+		if _, err := r.Read(t.Context(), "x", 1); err == nil {
+			t.Error("read")
+		}
+		if _, err := r.Open(t.Context(), "x"); err == nil {
+			t.Error("opened")
+		}
+		ask, err := PyPI(PyPIIndex, true, n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := ask(t.Context(), release.Wanted{Name: "widget-1.tar.gz"}); err == nil {
+			t.Error("asked")
+		}
+		for host, what := range told {
+			want := ""
+			if host == "api.github.com" {
+				want = "Bearer s3cret"
+			}
+			if what != want {
+				t.Errorf("%s was told %q", host, what)
+			}
+		}
+		if repo == "acme/widget" && len(told) != 4 {
+			t.Errorf("told %v", told)
+		}
+	}
+	ask, err := Attestations(locator(t, "acme/widget"), Net{Token: "s3cret", Transport: tripper(func(r *http.Request) (*http.Response, error) {
+		if r.URL.Host != "api.github.com" || r.Header.Get("Authorization") != "Bearer s3cret" {
+			t.Errorf("%s was told %v", r.URL, r.Header)
+		}
+		return &http.Response{StatusCode: 404, Body: http.NoBody, Request: r}, nil
+	})})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if docs, err := ask(t.Context(), wanted(policy.Digest{Alg: "sha256", Hex: "11"})); docs != nil || err != nil {
+		t.Errorf("%v %v", docs, err)
+	}
+}
+
+type tripper func(*http.Request) (*http.Response, error)
+
+func (f tripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
 // TestKept: a small file is asked for once; an error is not kept.
 func TestKept(t *testing.T) {
 	fail := true

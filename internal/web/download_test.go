@@ -101,6 +101,41 @@ func TestVia(t *testing.T) {
 	}
 }
 
+// TestAuthorized: a token goes to the service, not to where it leads, and not over
+// http.
+func TestAuthorized(t *testing.T) {
+	var told []string
+	s := serve(t, false, func(w http.ResponseWriter, r *http.Request) {
+		told = append(told, r.Header.Get("Authorization"))
+		if r.URL.Path == "/on" {
+			http.Redirect(w, r, "/", http.StatusFound)
+		}
+	})
+	host := strings.TrimPrefix(s.URL, "http://")
+	c, err := client(t, s.URL, nil).Via(host).Authorized("s3cret")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Get(t.Context(), "/", limit); err != nil {
+		t.Error(err)
+	}
+	if _, err := c.Get(t.Context(), "/on", limit); !errors.Is(err, errRedirect) {
+		t.Error(err)
+	}
+	if _, err := c.Via(host).Get(t.Context(), "/on", limit); err != nil {
+		t.Error(err)
+	}
+	if _, err := read(t.Context(), c, "/"); err != nil {
+		t.Error(err)
+	}
+	if got, want := strings.Join(told, ","), "Bearer s3cret,Bearer s3cret,,,"; got != want {
+		t.Errorf("told %q, want %q", got, want)
+	}
+	if c, err := client(t, "http://service.example", nil).Authorized("s3cret"); err == nil || c != nil {
+		t.Error("over http")
+	}
+}
+
 // TestOpen: a download is what the service declared, or an error.
 func TestOpen(t *testing.T) {
 	for name, c := range map[string]struct {
