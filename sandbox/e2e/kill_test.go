@@ -16,7 +16,7 @@ import (
 	"github.com/repopolicy/repopolicy/sandbox/claims"
 )
 
-var kills = flag.Int("kills", 40, "how often TestKill kills a process")
+var kills = flag.Int("kills", 30, "how often TestKill kills a process")
 
 // TestKill: sign and bind are killed at any moment, and run again until they end:
 // then there is one signature with one entry in each log, and nothing that is half
