@@ -533,9 +533,10 @@ func (a *app) bind(ctx context.Context, o *signOptions) error {
 	return a.write(ctx, o, v, s, rekorbind.Request{Signature: rekorbind.Signature{
 		Who:   claims.Subject + " " + claims.Issuer,
 		Token: func(context.Context) (string, error) { return token, nil },
-		// Whatever run of this repository it was, it spoke for it.
+		// An earlier run of the same workflow on the same branch: on some forges a
+		// run on another one says nothing.
 		Mine: func(id policy.Identity) bool {
-			return claims.RepositoryID != "" && id.SourceRepositoryID == claims.RepositoryID
+			return claims.RepositoryID != "" && id.SourceRepositoryID == claims.RepositoryID && id.TokenSubject == claims.Subject
 		},
 		Check: func(id policy.Identity) error {
 			b, err := forges.Authority(id)
