@@ -255,3 +255,63 @@ func FuzzClaims(f *testing.F) {
 		}
 	})
 }
+
+// TestAmbientSources: where a token that authorises comes from, and where it does
+// not.
+func TestAmbientSources(t *testing.T) {
+	own := jwt(t, map[string]any{"aud": Audience})
+	other := jwt(t, map[string]any{"aud": Audience, "sub": "another"})
+	prints := func(want ...string) func(context.Context, ...string) ([]byte, error) {
+		return func(_ context.Context, argv ...string) ([]byte, error) {
+			if strings.Join(argv, " ") != strings.Join(want, " ") {
+				t.Errorf("ran %q", argv)
+			}
+			return []byte(own + "\n"), nil
+		}
+	}
+	metadata := func(_ context.Context, address string) ([]byte, error) {
+		if address != googleIdentity+"?audience=repopolicy&format=full" {
+			t.Errorf("asked %s", address)
+		}
+		return []byte(own), nil
+	}
+	fails := func(context.Context, ...string) ([]byte, error) { return nil, errors.New("no such job") }
+	for name, c := range map[string]struct {
+		s    Surroundings
+		want string // "" for an error
+	}{
+		"variable of its own":      {Surroundings{Getenv: env(EnvOwnToken, own, EnvToken, other), Get: noGet(t)}, own},
+		"variable by name":         {Surroundings{Getenv: env("MY_TOKEN", own, EnvOwnToken, other), Get: noGet(t), Variable: "MY_TOKEN"}, own},
+		"named and empty":          {Surroundings{Getenv: env(EnvToken, own), Get: noGet(t), Variable: "MY_TOKEN"}, ""},
+		"Sigstore's at last":       {Surroundings{Getenv: env(EnvToken, own), Get: noGet(t)}, own},
+		"CircleCI":                 {Surroundings{Getenv: env("CIRCLECI", "true", EnvToken, other), Run: prints("circleci", "run", "oidc", "get", "--claims", `{"aud":"repopolicy"}`)}, own},
+		"CircleCI says no":         {Surroundings{Getenv: env("CIRCLECI", "true"), Run: fails}, ""},
+		"Buildkite":                {Surroundings{Getenv: env("BUILDKITE", "true"), Run: prints("buildkite-agent", "oidc", "request-token", "--audience", "repopolicy")}, own},
+		"commands not allowed":     {Surroundings{Getenv: env("BUILDKITE", "true", "CIRCLECI", "true")}, ""},
+		"Google's cloud":           {Surroundings{Getenv: env(EnvOwnToken, other), Metadata: metadata}, own},
+		"Actions without":          {Surroundings{Getenv: env("GITHUB_ACTIONS", "true"), Get: noGet(t)}, ""},
+		"Actions without, Circle":  {Surroundings{Getenv: env("GITHUB_ACTIONS", "true", "CIRCLECI", "true"), Get: noGet(t), Run: prints("never")}, ""},
+		"nothing":                  {Surroundings{Getenv: env(), Get: noGet(t)}, ""},
+		"another audience in it":   {Surroundings{Getenv: env(EnvOwnToken, jwt(t, nil)), Get: noGet(t)}, ""},
+		"Sigstore's for Sigstore":  {Surroundings{Getenv: env(EnvToken, jwt(t, nil)), Get: noGet(t)}, ""},
+		"an address is no command": {Surroundings{Getenv: env("CIRCLECI", "1"), Run: prints("never")}, ""},
+	} {
+		got, err := Ambient(t.Context(), c.s, Audience, tokenTime)
+		if got != c.want || (err == nil) != (c.want != "") {
+			t.Errorf("%s: %.40q %v", name, got, err)
+		}
+		if name == "Actions without" && !errors.Is(err, ErrNoPermission) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for _, e := range []func(string) string{env(), env(EnvToken, own), env("CIRCLECI", "true")} {
+		if (Surroundings{Getenv: e}).Offers() {
+			t.Error("a job where there is none")
+		}
+	}
+	for _, e := range []func(string) string{env(EnvOwnToken, own), env("GITHUB_ACTIONS", "true"), env(EnvRequestURL, "x")} {
+		if !(Surroundings{Getenv: e}).Offers() {
+			t.Error("no job where there is one")
+		}
+	}
+}

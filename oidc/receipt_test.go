@@ -94,6 +94,8 @@ func TestParseReceipt(t *testing.T) {
 		"another schema":    strings.Replace(good, "receipt-v1", "receipt-v2", 1),
 		"a long life":       strings.Replace(good, tokenTime.Add(MaxLifetime).Format(time.RFC3339), tokenTime.Add(time.Hour).Format(time.RFC3339), 1),
 		"no life":           strings.Replace(good, tokenTime.Add(MaxLifetime).Format(time.RFC3339), tokenTime.Format(time.RFC3339), 1),
+		"too many files":    strings.Replace(good, `"artifacts":[`, `"artifacts":[`+strings.Repeat(`{"name":"x","rule":"r"},`, maxReceiptArtifacts), 1),
+		"bad UTF-8":         strings.Replace(good, `"tag":"v1"`, "\"tag\":\"v\xff\"", 1),
 		"oversized":         good + strings.Repeat(" ", MaxReceiptBytes),
 	} {
 		var r *Refusal

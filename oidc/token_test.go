@@ -62,6 +62,18 @@ func TestToken(t *testing.T) {
 	good := claim("jti", "y")
 	at := func(d time.Duration) int64 { return tokenTime.Add(d).Unix() }
 	body := func(d string) string { return encode(t, rs256, d) }
+	raw, err := json.Marshal(githubClaims(map[string]any{"nbf": nil}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain := string(raw)
+	nested := func(n int) any {
+		var v any = "x"
+		for range n - 1 {
+			v = map[string]any{"y": v}
+		}
+		return v
+	}
 	for name, c := range map[string]struct {
 		token  string
 		reason policy.Reason // "" if it is taken
@@ -93,7 +105,17 @@ func TestToken(t *testing.T) {
 		"deep":                    {body(`{"a":` + strings.Repeat("[", 50) + strings.Repeat("]", 50) + `}`), policy.TokenInvalid},
 		"claims are a list":       {body(`[]`), policy.TokenInvalid},
 		"two objects":             {body(`{}{}`), policy.TokenInvalid},
-		"bad UTF-8":               {body("{\"iss\":\"\xff\"}"), policy.TokenInvalid},
+		"bad UTF-8":               {body(strings.Replace(plain, "acme/widget", "acme/wid\xffget", 1)), policy.TokenInvalid},
+		"replaced UTF-8":          {claim("actor", "a\ufffd"), policy.TokenInvalid},
+		"as deep as is read":      {claim("x", nested(maxClaimDepth)), ""},
+		"one deeper":              {claim("x", nested(maxClaimDepth+1)), policy.TokenInvalid},
+		"one deeper in lists":     {claim("x", strings.Split(strings.Repeat("a ", maxClaims*maxClaimDepth), " ")), policy.TokenInvalid},
+		"something follows":       {body(plain + " 1"), policy.TokenInvalid},
+		"a long subject":          {claim("sub", strings.Repeat("s", maxClaimBytes)), ""},
+		"a longer subject":        {claim("sub", strings.Repeat("s", maxClaimBytes+1)), policy.TokenInvalid},
+		"iat is text":             {claim("iat", "0"), policy.TokenInvalid},
+		"nbf is text":             {claim("nbf", "0"), policy.TokenInvalid},
+		"nbf is null":             {body(strings.Replace(plain, `"jti":"x"`, `"jti":"x","nbf":null`, 1)), policy.TokenInvalid},
 		"no issuer":               {claim("iss", nil), policy.TokenInvalid},
 		"issuer is a number":      {claim("iss", 1), policy.TokenInvalid},
 		"no subject":              {claim("sub", nil), policy.TokenInvalid},
@@ -198,8 +220,16 @@ func TestIssuers(t *testing.T) {
 	if _, ok := TrustedIssuers(nil, "").Find("https://gitlab.example.org"); ok {
 		t.Error("an issuer that nobody named")
 	}
-	if i, _ := list.Find("https://gitlab.example.org"); i.Host != "https://gitlab.example.org" {
-		t.Errorf("names begin with %q", i.Host)
+	if i, _ := list.Find("https://gitlab.example.org"); i.Host != "https://gitlab.example.org" || !i.LongLived {
+		t.Errorf("%+v", i)
+	}
+	if i, _ := list.Find("https://forgejo.example.org"); i.Kind != KindGitHub || i.LongLived {
+		t.Errorf("%+v", i)
+	}
+	for issuer, origin := range map[string]string{"https://accounts.google.com": "https://www.googleapis.com", "https://oidc.circleci.com/org/0a": "https://oidc.circleci.com", "http://127.0.0.1:5556": "http://127.0.0.1:5556"} {
+		if i, _ := list.Find(issuer); i.KeysOrigin() != origin {
+			t.Errorf("the keys of %s lie on %q", issuer, i.KeysOrigin())
+		}
 	}
 }
 
@@ -273,18 +303,38 @@ func TestRun(t *testing.T) {
 			Kind: policy.KindURI, Value: "https://buildkite.com/acme/a%20b", Issuer: "https://agent.buildkite.com", RunInvocationURI: "https://buildkite.com/acme/a b/builds/12#j",
 			RunnerEnvironment: "self-hosted", SourceRepositoryDigest: sha, BuildTrigger: "webhook", TokenSubject: "subject",
 		}},
-		"github without a workflow":  {token: claims("https://token.actions.githubusercontent.com", githubClaims(map[string]any{"job_workflow_ref": nil})), fails: true},
-		"github without a trigger":   {token: claims("https://token.actions.githubusercontent.com", githubClaims(map[string]any{"event_name": nil})), fails: true},
-		"a list for a name":          {token: claims("https://token.actions.githubusercontent.com", githubClaims(map[string]any{"repository": []string{"acme/widget"}})), fails: true},
-		"a fraction for a number":    {token: claims("https://agent.buildkite.com", with(buildkite, "build_number", 1.5)), fails: true},
-		"a control character":        {token: claims("https://token.actions.githubusercontent.com", githubClaims(map[string]any{"ref": "refs/tags/v1\n"})), fails: true},
-		"gitlab without a ref":       {token: claims("https://gitlab.com", with(gitlab, "ref", nil)), fails: true},
-		"not verified":               {token: claims(dex, with(person, "email_verified", false)), fails: true},
-		"verified in words":          {token: claims(dex, with(person, "email_verified", "false")), fails: true},
-		"verification missing":       {token: claims(dex, with(person, "email_verified", nil)), fails: true},
-		"nobody vouches":             {token: claims(dex, with(person, "federated_claims", nil)), fails: true},
-		"no address":                 {token: claims(dex, with(person, "email", "alice")), fails: true},
-		"a subject that is no URI":   {token: claims("https://spire.example.org", map[string]any{"sub": "ci"}), fails: true},
+		"github without a workflow": {token: claims("https://token.actions.githubusercontent.com", githubClaims(map[string]any{"job_workflow_ref": nil})), fails: true},
+		"github without a trigger":  {token: claims("https://token.actions.githubusercontent.com", githubClaims(map[string]any{"event_name": nil})), fails: true},
+		"a list for a name":         {token: claims("https://token.actions.githubusercontent.com", githubClaims(map[string]any{"repository": []string{"acme/widget"}})), fails: true},
+		"a fraction for a number":   {token: claims("https://agent.buildkite.com", with(buildkite, "build_number", 1.5)), fails: true},
+		"a control character":       {token: claims("https://token.actions.githubusercontent.com", githubClaims(map[string]any{"ref": "refs/tags/v1\n"})), fails: true},
+		"gitlab without a ref":      {token: claims("https://gitlab.com", with(gitlab, "ref", nil)), fails: true},
+		"not verified":              {token: claims(dex, with(person, "email_verified", false)), fails: true},
+		"verified in words":         {token: claims(dex, with(person, "email_verified", "false")), fails: true},
+		"verification missing":      {token: claims(dex, with(person, "email_verified", nil)), fails: true},
+		"nobody vouches":            {token: claims(dex, with(person, "federated_claims", nil)), fails: true},
+		"no address":                {token: claims(dex, with(person, "email", "alice")), fails: true},
+		"a subject that is no URI":  {token: claims("https://spire.example.org", map[string]any{"sub": "ci"}), fails: true},
+		"rerun by ssh": {token: claims("https://oidc.circleci.com/org/0a", with(circle, "oidc.circleci.com/ssh-rerun", true)), want: Identity{
+			Kind: policy.KindURI, Value: "https://circleci.com/api/v2/projects/p/pipeline-definitions/d", Issuer: "https://oidc.circleci.com/org/0a",
+			BuildSignerURI: "https://circleci.com/api/v2/projects/p/pipeline-definitions/d", BuildConfigURI: "https://circleci.com/api/v2/pipeline/l/config",
+			RunInvocationURI: "https://app.circleci.com//workflow/w/job/j", RunnerEnvironment: "ssh-rerun", SourceRepositoryRef: "refs/tags/v1", SourceRepositoryURI: "github.com/acme/widget", TokenSubject: "subject",
+		}},
+		"gitlab, a branch": {token: claims("https://gitlab.com", with(gitlab, "ref_type", "branch")), want: Identity{
+			Kind: policy.KindURI, Value: gitlabURI, Issuer: "https://gitlab.com", BuildSignerURI: gitlabURI, BuildSignerDigest: sha, RunnerEnvironment: "gitlab-hosted",
+			SourceRepositoryURI: "https://gitlab.com/acme/widget", SourceRepositoryDigest: sha, SourceRepositoryRef: "refs/heads/v1", SourceRepositoryID: "1",
+			SourceRepositoryOwner: "https://gitlab.com/acme", SourceRepositoryOwnerID: "2", BuildConfigURI: gitlabURI, BuildConfigDigest: sha, BuildTrigger: "push",
+			RunInvocationURI: "https://gitlab.com/acme/widget/-/jobs/9", Visibility: "public", DeploymentEnvironment: "release", TokenSubject: "subject",
+		}, facts: policy.RunFacts{Actor: "alice", RefProtected: "true"}},
+		"spiffe without a domain":    {token: claims("https://spire.example.org", map[string]any{"sub": "spiffe:///ci"}), fails: true},
+		"only a domain":              {token: claims(dex, with(person, "email", "@example.com")), fails: true},
+		"only a name":                {token: claims(dex, with(person, "email", "alice@")), fails: true},
+		"an empty voucher":           {token: claims(dex, with(person, "federated_claims", map[string]any{"connector_id": ""})), fails: true},
+		"a voucher that is a number": {token: claims(dex, with(person, "federated_claims", map[string]any{"connector_id": 1})), fails: true},
+		"a name that is no URL":      {token: claims("https://agent.buildkite.com", with(buildkite, "pipeline_slug", "%zz")), fails: true},
+		"a deleted character":        {token: claims("https://agent.buildkite.com", with(buildkite, "pipeline_slug", "a\u007f")), fails: true},
+		"a negative number":          {token: claims("https://agent.buildkite.com", with(buildkite, "build_number", -1)), fails: true},
+		"a number beyond exactness":  {token: claims("https://agent.buildkite.com", with(buildkite, "build_number", json.Number("9007199254740992"))), fails: true},
 		"circleci without a project": {token: claims("https://oidc.circleci.com/org/0a", with(circle, "oidc.circleci.com/project-id", nil)), fails: true},
 	} {
 		issuer, ok := list.Find(c.token.Issuer)
@@ -336,6 +386,21 @@ func TestAgree(t *testing.T) {
 	}
 	if id, attempt, err := u.RunID(issuer); id != "7" || attempt != "2" || err != nil {
 		t.Errorf("run %q %q %v", id, attempt, err)
+	}
+	gitlab, _ := TrustedIssuers(nil, "").Find("https://gitlab.com")
+	u.values["pipeline_id"] = json.Number("9")
+	if id, attempt, err := u.RunID(gitlab); id != "9" || attempt != "" || err != nil {
+		t.Errorf("pipeline %q %q %v", id, attempt, err)
+	}
+	u.values["run_id"] = []any{}
+	if _, _, err := u.RunID(issuer); err == nil {
+		t.Error("a run whose number is a list")
+	}
+	if err := check(good); err == nil {
+		t.Error("a list agrees with a number")
+	}
+	if _, _, err := u.RunID(Issuer{Kind: KindEmail}); err == nil {
+		t.Error("a person's run")
 	}
 }
 

@@ -245,3 +245,61 @@ func TestRunAs(t *testing.T) {
 		t.Error("a run that nobody verified")
 	}
 }
+
+// TestMayApprove: whose approval some rule would count, before it is made.
+func TestMayApprove(t *testing.T) {
+	const rules = decideRule + `[release.approvals]
+threshold = 1
+from = "maintainers"
+
+[[release]]
+name = "people"
+tags = ["w*"]
+artifacts = ["widget_*"]
+identities = [{ email = "carol@example.com", issuer = "https://accounts.google.com" }]
+[release.approvals]
+threshold = 1
+from = "releasers"
+`
+	who := func(name string) Identity {
+		return Identity{Kind: KindEmail, Value: name + "@example.com", Issuer: "https://accounts.google.com", TokenSubject: "1"}
+	}
+	p := oneVersion(t, rules).Trusted(Demand{})
+	for _, c := range []struct {
+		version  int
+		who, tag string
+		may      bool
+		why      string
+	}{
+		{1, "alice", "v1", true, "a maintainer"}, {1, "alice", "w1", false, "no releaser of this tag"}, {1, "carol", "w1", true, "a releaser"},
+		{1, "carol", "v1", false, "no maintainer"}, {1, "mallory", "v1", false, "nobody"}, {1, "alice", "x1", false, "no rule for this tag"},
+		{0, "alice", "v1", false, "no version 0"}, {2, "alice", "v1", false, "no version 2"},
+	} {
+		if got := p.MayApprove(c.version, who(c.who), c.tag); got != c.may {
+			t.Errorf("version %d, %s, %s: %v (%s)", c.version, c.who, c.tag, got, c.why)
+		}
+	}
+	for name, none := range map[string]*Trusted{"nil": nil, "a file": mustPin(t, rules, Ids{}), "no chain": (*Chain)(nil).Trusted(Demand{}), "no rule wants any": oneVersion(t, decideRule).Trusted(Demand{})} {
+		if none.MayApprove(1, who("alice"), "v1") {
+			t.Errorf("%s: somebody may approve", name)
+		}
+	}
+	c := oneVersion(t, rules)
+	other := who("alice")
+	c.walk.subjects[signerOf(&other)] = "2"
+	if c.Trusted(Demand{}).MayApprove(1, other, "v1") {
+		t.Error("another account of the name")
+	}
+}
+
+// BenchmarkAuthorize judges one run by a bound policy.
+func BenchmarkAuthorize(b *testing.B) {
+	p := oneVersion(b, strictRule).Trusted(Demand{})
+	run := NewRun(workflowIdentity("refs/tags/v1"), facts)
+	req := Request{Names: []string{"widget_1"}, Now: signed}
+	for b.Loop() {
+		if d := Authorize(p, run, StageSign, req, []string{"v1"}, "certificate"); d.Outcome != Permitted {
+			b.Fatal(d.Reason)
+		}
+	}
+}

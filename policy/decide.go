@@ -313,6 +313,11 @@ func decide(t *Trusted, req Request, c *Claims, v *Verification) Decision {
 	}
 	d.Rule = match.Name
 	d.Notes = append(d.Notes, t.notes(match, c, v)...)
+	if match.Approvals != nil {
+		if names, _ := t.approved(match, req, c); len(names) > 0 {
+			d.Notes = append(d.Notes, Note{"approved", "approved by " + strings.Join(names, ", ")})
+		}
+	}
 	return t.permit(d, req, Allowed)
 }
 

@@ -3,6 +3,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -37,7 +38,7 @@ type approveOptions struct {
 func (a *app) approveCommand() *cobra.Command {
 	o := &approveOptions{}
 	cmd := &cobra.Command{
-		Use:   "approve -R URL [flags] FILE...",
+		Use:   "approve -R URL [flags] FILE|sha256:HEX...",
 		Short: "approve exactly these files, as one of the people whose approval the policy demands",
 		Long: `Approve signs a statement that exactly these files are to be released: their digests,
 the tag, the commit, and the version of the policy. It judges them first, so that
@@ -121,7 +122,7 @@ func (a *app) approve(ctx context.Context, o *approveOptions, args []string) err
 	if err != nil {
 		return faultf(policy.Usage, "%s", err)
 	}
-	dir := filepath.Dir(args[0])
+	dir := filepath.Dir(artifacts[0].Path) // of a digest, here
 	if o.output.set {
 		dir = o.output.value
 	}
@@ -152,7 +153,7 @@ func (a *app) approve(ctx context.Context, o *approveOptions, args []string) err
 	}
 	path := filepath.Join(dir, release.ApprovalName(want.Tag, draft.Signer()))
 	if err := maybe.WriteFile(path, data, 0o644); err != nil {
-		return faultf(policy.Usage, "%s", err)
+		return unwritten(err)
 	}
 	a.out.line("%s", path)
 	return nil
@@ -165,10 +166,17 @@ func nameOf(id policy.Identity) string {
 	return id.Value + " by " + id.Issuer
 }
 
-// filesOf returns the files that are to be approved.
+// filesOf returns the files, or digests of images, that are to be approved.
 func filesOf(args []string) ([]*release.Artifact, error) {
 	var out []*release.Artifact
 	for _, arg := range args {
+		if d, ok, err := release.ParseDigestArg(arg); ok {
+			if err != nil || d.Alg != "sha256" {
+				return nil, faultf(policy.Usage, "%s is not a digest that an approval can name: sha256:…", arg)
+			}
+			out = append(out, &release.Artifact{Arg: arg, Digests: []policy.Digest{d}})
+			continue
+		}
 		info, err := os.Stat(arg)
 		switch {
 		case err != nil:
@@ -199,9 +207,12 @@ func (a *app) approvable(ctx context.Context, o *approveOptions, f *found, artif
 	head := f.head()
 	out := &approvable{Approval: release.Approval{Repository: head.Document.Content().Repository, Tag: o.tag.value, Commit: o.commit.value}}
 	for i, res := range j.Run(ctx, artifacts) {
-		digest, err := release.Digests(artifacts[i].Path, []string{"sha256"})
-		if err != nil {
-			return nil, faultf(policy.ArtifactRead, "%s", err)
+		digest := artifacts[i].Digests
+		if artifacts[i].Path != "" {
+			var err error
+			if digest, err = release.Digests(artifacts[i].Path, []string{"sha256"}); err != nil {
+				return nil, faultf(policy.ArtifactRead, "%s", err)
+			}
 		}
 		d := res.Decision
 		versions, tag, commit := []int{head.Number}, "", ""
@@ -234,8 +245,7 @@ func (a *app) approvable(ctx context.Context, o *approveOptions, f *found, artif
 			}
 			*p.to = p.value
 		}
-		name := artifacts[i].Name
-		out.Subjects = append(out.Subjects, release.Approved{Name: name, SHA256: digest[0].Hex})
+		out.Subjects = append(out.Subjects, release.Approved{Name: cmp.Or(artifacts[i].Name, artifacts[i].Arg), SHA256: digest[0].Hex})
 	}
 	if out.Tag == "" {
 		return nil, &fault{reason: policy.Usage, msg: "the evidence names no tag", hint: "give it with --tag"}
@@ -283,7 +293,7 @@ func (a *app) approver(ctx context.Context, o *approveOptions, f *found, s sigst
 	v := token.Verifier{Issuers: oidc.TrustedIssuers(f.trusted().Content(), s.Issuer), Transport: a.Transport, Agent: userAgent(), Now: a.Now}
 	verified, err := v.Verify(ctx, raw, sigstoreAudience)
 	if err != nil {
-		return nil, refusal(err)
+		return nil, refusal(fmt.Errorf("the ID token: %w", err))
 	}
 	return &signerRun{verified.Run, rekorbind.Signature{Token: func(context.Context) (string, error) { return raw, nil }}}, nil
 }

@@ -5,6 +5,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -75,8 +76,7 @@ others.`,
   repopolicy authorize --stage publish --after receipt.json dist/*`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			err := a.authorize(cmd.Context(), o, args)
-			var f *fault
-			if o.format.value == "github" && errors.As(err, &f) {
+			if f := faultOf(err); f != nil && o.format.value == "github" {
 				a.githubFault(f, output{"authorized", "false"})
 			}
 			return err
@@ -172,10 +172,13 @@ func (a *app) authorize(ctx context.Context, o *authorizeOptions, args []string)
 func (a *app) verifyToken(ctx context.Context, t *oidc.Unverified, f *found, audience, signIn string) (*token.Verified, error) {
 	v := token.Verifier{Issuers: oidc.TrustedIssuers(f.trusted().Content(), signIn), Transport: a.Transport, Agent: userAgent(), Now: a.Now}
 	verified, err := v.Verify(ctx, t.Raw, audience)
-	if err != nil {
-		return nil, refusal(err)
+	if err == nil {
+		err = verified.Agree(verified.Issuer, a.Getenv)
 	}
-	return verified, refusal(verified.Agree(verified.Issuer, a.Getenv))
+	if err != nil {
+		return nil, refusal(fmt.Errorf("the ID token: %w", err))
+	}
+	return verified, nil
 }
 
 // authorization finds the bound policy and judges the run by it. Verify returns

@@ -5,6 +5,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os/exec"
 	"strings"
@@ -93,7 +94,7 @@ func (a *app) ownToken(ctx context.Context, o *tokenOptions) (*oidc.Unverified, 
 	}
 	t, err := oidc.ParseToken(raw)
 	if err != nil {
-		return nil, refusal(err)
+		return nil, refusal(fmt.Errorf("the ID token: %w", err))
 	}
 	return t, nil
 }

@@ -159,6 +159,9 @@ func (v *draftVersion) previous(text []byte) (string, error) {
 		return "", nil
 	case reason != "" && !(reason == policy.Undisclosed && len(versions) >= n-1 && n > 1):
 		f := faultf(reason, "%s: %s", v.repo, reason.Info().Text)
+		for _, p := range chain.Problems() {
+			f.more = append(f.more, p.Detail)
+		}
 		if v.local && reason == policy.Undisclosed {
 			f.hint = behind
 		}
@@ -315,13 +318,11 @@ func (a *app) write(ctx context.Context, o *signOptions, v *draftVersion, s sigs
 		if index, err = web.New(s.RekorV1, a.Transport, userAgent()); err != nil {
 			return faultf(policy.TrustRootInvalid, "signing config: %s", err)
 		}
-	}
-	w := &rekorbind.Writer{Root: v.root, Client: &sigstore.Client{Services: s, Transport: a.Transport, Timeout: a.Timeout}, Journal: state, Index: index, Now: a.Now, Step: func(step string) {
-		a.err.line("done: %s", map[string]string{rekorbind.StepFound: "found the signature of an earlier run in " + s.RekorV1, rekorbind.StepDraft: "signed", rekorbind.StepV1: "logged in " + s.RekorV1, rekorbind.StepV2: "logged in " + s.RekorV2}[step])
-		if a.Step != nil {
-			a.Step(step)
+		if a.Timeout > 0 {
+			index.SetTimeout(a.Timeout)
 		}
-	}}
+	}
+	w := &rekorbind.Writer{Root: v.root, Client: &sigstore.Client{Services: s, Transport: a.Transport, Timeout: a.Timeout}, Journal: state, Index: index, Now: a.Now, Step: a.steps(s)}
 	files, err := w.Write(ctx, r)
 	var f *fault
 	switch {
@@ -345,6 +346,20 @@ func (a *app) write(ctx context.Context, o *signOptions, v *draftVersion, s sigs
 		a.out.line("%s", path)
 	}
 	return nil
+}
+
+// steps prints what is done of a signature, after each step that others can see.
+func (a *app) steps(s sigstore.Services) func(string) {
+	text := map[string]string{
+		rekorbind.StepFound: "found the signature of an earlier run in " + s.RekorV1, rekorbind.StepDraft: "signed",
+		rekorbind.StepV1: "logged in " + s.RekorV1, rekorbind.StepV2: "logged in " + s.RekorV2,
+	}
+	return func(step string) {
+		a.err.line("done: %s", text[step])
+		if a.Step != nil {
+			a.Step(step)
+		}
+	}
 }
 
 func (a *app) signCommand() *cobra.Command {
@@ -533,10 +548,11 @@ func (a *app) bind(ctx context.Context, o *signOptions) error {
 	return a.write(ctx, o, v, s, rekorbind.Request{Signature: rekorbind.Signature{
 		Who:   claims.Subject + " " + claims.Issuer,
 		Token: func(context.Context) (string, error) { return token, nil },
-		// An earlier run of the same workflow on the same branch: on some forges a
-		// run on another one says nothing.
+		// Whatever run of this repository it was, it spoke for it; but one of another
+		// branch, where the certificate does not rule that out, did not.
 		Mine: func(id policy.Identity) bool {
-			return claims.RepositoryID != "" && id.SourceRepositoryID == claims.RepositoryID && id.TokenSubject == claims.Subject
+			b, err := forges.Authority(id)
+			return err == nil && claims.RepositoryID != "" && id.SourceRepositoryID == claims.RepositoryID && (b.Ref == "" || b.Ref == v.snapshot.Default)
 		},
 		Check: func(id policy.Identity) error {
 			b, err := forges.Authority(id)

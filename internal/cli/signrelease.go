@@ -268,18 +268,18 @@ func (a *app) signOne(ctx context.Context, o *releaseOptions, s sigstore.Service
 	}
 	dir, err := os.MkdirTemp("", "repopolicy")
 	if err != nil {
-		return "", err
+		return "", unwritten(err)
 	}
 	defer os.RemoveAll(dir)
 	fresh := filepath.Join(dir, "bundle"+bundleSuffix)
 	if err := os.WriteFile(fresh, data, 0o600); err != nil {
-		return "", err
+		return "", unwritten(err)
 	}
 	if err := a.confirm(ctx, z, i, args[i], fresh); err != nil {
 		return "", &fault{reason: policy.SigningFailed, msg: args[i] + ": what was signed is not allowed", more: []string{err.Error()}, hint: "the policy changed meanwhile; authorise again"}
 	}
 	if err := maybe.WriteFile(path, data, 0o644); err != nil {
-		return "", faultf(policy.Usage, "%s", err)
+		return "", unwritten(err)
 	}
 	return path, nil
 }
@@ -290,7 +290,7 @@ func (a *app) log(ctx context.Context, f *found, s sigstore.Services, content si
 	if err != nil {
 		return nil, err
 	}
-	w := &rekorbind.Writer{Root: f.root, Client: &sigstore.Client{Services: s, Transport: a.Transport}, Journal: state, Now: a.Now, Step: a.Step}
+	w := &rekorbind.Writer{Root: f.root, Client: &sigstore.Client{Services: s, Transport: a.Transport, Timeout: a.Timeout}, Journal: state, Now: a.Now, Step: a.steps(s)}
 	data, err := w.Sign(ctx, content, signing)
 	var ft *fault
 	switch {

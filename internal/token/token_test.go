@@ -36,7 +36,7 @@ type issuer struct {
 	asked     int
 }
 
-func newIssuer(t *testing.T) *issuer {
+func newIssuer(t testing.TB) *issuer {
 	t.Helper()
 	i := &issuer{}
 	i.discovery = func(url string) string { return fmt.Sprintf(`{"issuer":%q,"jwks_uri":%q}`, url, url+"/keys") }
@@ -54,12 +54,12 @@ func newIssuer(t *testing.T) *issuer {
 	return i
 }
 
-func (i *issuer) verifier(t *testing.T) *Verifier {
+func (i *issuer) verifier() *Verifier {
 	return &Verifier{Issuers: oidc.Issuers{{URL: i.URL, Kind: oidc.KindEmail}}, Agent: "test", Now: func() time.Time { return now }}
 }
 
 // sign returns a token of alice's with some claims changed.
-func (i *issuer) sign(t *testing.T, key crypto.PrivateKey, alg jose.SignatureAlgorithm, kid string, change map[string]any) string {
+func (i *issuer) sign(t testing.TB, key crypto.PrivateKey, alg jose.SignatureAlgorithm, kid string, change map[string]any) string {
 	t.Helper()
 	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: alg, Key: key}, (&jose.SignerOptions{}).WithType("JWT").WithHeader("kid", kid))
 	if err != nil {
@@ -95,7 +95,7 @@ func TestVerify(t *testing.T) {
 		{Key: key.Public(), KeyID: "a", Algorithm: "RS256", Use: "sig"}, {Key: curve.Public(), KeyID: "b"},
 		{Key: key.Public(), KeyID: "enc", Use: "enc"}, {Key: key.Public(), KeyID: "ps", Algorithm: "PS256"},
 	}
-	v := i.verifier(t)
+	v := i.verifier()
 	for name, raw := range map[string]string{
 		"RS256": i.sign(t, key, jose.RS256, "a", nil),
 		"ES256": i.sign(t, curve, jose.ES256, "b", nil),
@@ -145,7 +145,7 @@ func TestVerify(t *testing.T) {
 func TestNobodyAsked(t *testing.T) {
 	i := newIssuer(t)
 	key := rsaKey(t, 2048)
-	v := i.verifier(t)
+	v := i.verifier()
 	v.Issuers = oidc.TrustedIssuers(nil, "")
 	for _, change := range []map[string]any{nil, {"aud": "sigstore"}} {
 		if _, err := v.Verify(t.Context(), i.sign(t, key, jose.RS256, "a", change), "repopolicy"); err == nil {
@@ -219,16 +219,34 @@ func TestLyingIssuer(t *testing.T) {
 		i.keys = []jose.JSONWebKey{{Key: key.Public(), KeyID: "a"}}
 		raw := i.sign(t, key, jose.RS256, "a", nil)
 		lie(i)
-		got, err := i.verifier(t).Verify(t.Context(), raw, "repopolicy")
+		got, err := i.verifier().Verify(t.Context(), raw, "repopolicy")
 		var r *oidc.Refusal
 		if got != nil || !errors.As(err, &r) || r.Reason != policy.IssuerUnreachable && r.Reason != policy.TokenInvalid {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	v := newIssuer(t).verifier(t)
+	v := newIssuer(t).verifier()
 	v.Issuers = oidc.Issuers{{URL: "http://issuer.example", Kind: oidc.KindEmail}}
 	i := newIssuer(t)
 	if _, err := v.Verify(t.Context(), i.sign(t, key, jose.RS256, "a", map[string]any{"iss": "http://issuer.example"}), "repopolicy"); err == nil {
 		t.Error("keys by http")
+	}
+}
+
+// BenchmarkVerify verifies a token, with the two requests for the issuer's keys to
+// a server on this machine.
+func BenchmarkVerify(b *testing.B) {
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		b.Fatal(err)
+	}
+	i := newIssuer(b)
+	i.keys = []jose.JSONWebKey{{Key: key.Public(), KeyID: "a"}}
+	raw := i.sign(b, key, jose.RS256, "a", nil)
+	v := i.verifier()
+	for b.Loop() {
+		if _, err := v.Verify(b.Context(), raw, "repopolicy"); err != nil {
+			b.Fatal(err)
+		}
 	}
 }

@@ -405,3 +405,22 @@ func TestGetAuthorized(t *testing.T) {
 		t.Errorf("the token was sent to %s", fmt.Sprint(sent))
 	}
 }
+
+// TestGetMetadata: the metadata server alone is asked, with the header that keeps
+// others from being made to ask it.
+func TestGetMetadata(t *testing.T) {
+	var asked []string
+	tr := tripper(func(r *http.Request) (*http.Response, error) {
+		asked = append(asked, r.URL.String()+" "+r.Header.Get("Metadata-Flavor")+r.Header.Get("Authorization"))
+		return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(strings.NewReader("token")), Request: r}, nil
+	})
+	data, err := GetMetadata(t.Context(), "http://metadata.google.internal/a?b=c", tr, "a", limit)
+	if err != nil || string(data) != "token" || len(asked) != 1 || asked[0] != "http://metadata.google.internal/a?b=c Google" {
+		t.Errorf("%q %v %q", data, err, asked)
+	}
+	for _, address := range []string{"https://metadata.google.internal/", "http://metadata.google.internal.evil.example/", "http://169.254.169.254/", "http://metadata.google.internal:81/", "http://a@metadata.google.internal/", "\x00"} {
+		if _, err := GetMetadata(t.Context(), address, tr, "a", limit); err == nil {
+			t.Errorf("%q was asked", address)
+		}
+	}
+}

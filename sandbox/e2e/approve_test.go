@@ -93,7 +93,7 @@ func TestApprove(t *testing.T) {
 	check(t, os.Remove(copied))
 
 	person("bob").must(policy.ClassOK, "approve", "-R", name, "--yes", file)
-	expect(verify(policy.ClassOK, file), "allowed by rule binaries")
+	expect(verify(policy.ClassOK, file), "allowed by rule binaries", "approved by alice, bob")
 	expect(verify(policy.ClassDeny, file, other), "approvals is 0", "other files")
 	p.inJob(push, "release.yml", func(_ *forge.Job, c *computer, dir string) {
 		expect(c.must(policy.ClassOK, "authorize", "--stage", "publish", "--checkout", dir, file), "OK: may publish", "alice, bob")
@@ -103,6 +103,12 @@ func TestApprove(t *testing.T) {
 		person(who).must(policy.ClassOK, "approve", "-R", name, "--yes", file, other)
 	}
 	verify(policy.ClassOK, file, other)
+	approvedRelease(t, name, filepath.Dir(file))
+
+	// Of what is not at hand, the digest.
+	digest := "sha256:" + sum(contentOf(t, file))
+	expect(person("alice").must(policy.ClassOK, "approve", "-R", name, "--yes", "--tag", "v1", "--output", t.TempDir(), digest), "there is no evidence")
+	person("alice").must(policy.ClassUsage, "approve", "-R", name, "--yes", "--tag", "v1", "sha512:"+strings.Repeat("0", 128))
 
 	// What was approved is these bytes.
 	saved := contentOf(t, file)

@@ -34,7 +34,7 @@ jobs:
 `
 
 // boundProject is a project whose policy is bound, with a release workflow and a tag.
-func boundProject(t *testing.T, name, text string, files map[string]string) *project {
+func boundProject(t testing.TB, name, text string, files map[string]string) *project {
 	t.Helper()
 	p := newProject(t, name)
 	p.write(".repopolicy/policy.toml", text)
@@ -45,20 +45,7 @@ func boundProject(t *testing.T, name, text string, files map[string]string) *pro
 	p.push()
 	maintainer := newComputer(t)
 	p.signAs(maintainer, "alice")
-	// Without a release to look into, what is missing could be there.
-	check(t, stack.Forge().Release(name, "v1", map[string]string{"NOTES": "notes"}))
 	return p
-}
-
-// denied runs the program and expects that it says no, or that it cannot know:
-// where a release does not exist, evidence may be missing.
-func (c *computer) denied(args ...string) string {
-	c.t.Helper()
-	code, out := c.repopolicy(args...)
-	if code != policy.ClassDeny.Exit() && code != policy.ClassUnavailable.Exit() {
-		c.t.Fatalf("repopolicy %s: exit %d\n%s", strings.Join(args, " "), code, out)
-	}
-	return out
 }
 
 // signAs lets a maintainer sign the committed policy, push and have it bound.
@@ -238,7 +225,7 @@ func personOf(name string) claims.Email { return claims.Email{Address: name + "@
 // tag sets a tag at the clone's commit and pushes both.
 func (p *project) tag(name string) {
 	p.t.Helper()
-	git(p.t, p.dir, "tag", name)
+	git(p.t, p.dir, "tag", "-m", name, name)
 	p.push2(name)
 }
 

@@ -275,6 +275,19 @@ func (d *show) releaseFile(dir, name string, job claims.GitHub) (string, error) 
 	return path, os.WriteFile(path, []byte(name), 0o600)
 }
 
+// publish puts files into a release on the forge.
+func (d *show) publish(tag string, files ...string) error {
+	content := map[string]string{}
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			return err
+		}
+		content[filepath.Base(file)] = string(data)
+	}
+	return d.stack.Forge().Release(demoRepo, tag, content)
+}
+
 // policy is the demo's main part: a maintainer's policy, the repository's
 // binding, a stranger's verdict, and the attacks.
 func (d *show) policy(dir string) error {
@@ -326,6 +339,10 @@ func (d *show) policy(dir string) error {
 		return err
 	}
 	stranger.step("A release by the workflow that the policy names.", policy.ClassOK, "verify", "-R", demoURL, "--tag", "v1.0.0", good)
+	if err := d.publish("v1.0.0", good, good+".sigstore.json"); err != nil {
+		return err
+	}
+	stranger.step("Or nothing but the release's own address.", policy.ClassOK, "verify", demoURL+"/releases/tag/v1.0.0")
 
 	d.chapter("10. Two maintainers from now on; both sign version 2, and the repository binds it:")
 	if err := work.write(".repopolicy/policy.toml", demoPolicy(demoRepo, 2, 2, "release.yml", "alice", "bob")); err != nil {

@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"github.com/repopolicy/repopolicy/internal/token"
+	"github.com/repopolicy/repopolicy/oidc"
+	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/rekorbind"
+)
+
+var authTime = time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
+
+const authPolicy = `format = "repopolicy/v1"
+repository = "https://github.com/acme/widget"
+version = 1
+expires = 2027-01-01T00:00:00Z
+
+[maintainers]
+threshold = 1
+[[maintainers.member]]
+name = "alice"
+identities = [{ email = "alice@example.com", issuer = "https://accounts.google.com" }]
+
+[[release]]
+name = "binaries"
+tags = ["v*"]
+artifacts = ["widget_*"]
+workflow = ".github/workflows/release.yml"
+environment = "release"
+`
+
+// authFound is a repository whose policy is bound, as it is known at authTime.
+func authFound(t testing.TB) *found {
+	t.Helper()
+	payload, err := rekorbind.Encode([]byte(authPolicy), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := rekorbind.ParseStatement(payload)
+	if err != nil {
+		t.Fatal(err)
+	}
+	entry := func(k int64) policy.Entry {
+		at := authTime.Add(time.Duration(k-100) * time.Hour)
+		return policy.Entry{Log: "v2", Index: k, NotBefore: at, NotAfter: at.Add(10 * time.Minute)}
+	}
+	repo := s.Repository()
+	chain := policy.Evaluate(policy.History{
+		Repository: repo, Now: authTime, View: policy.View{Completeness: policy.CompleteScanned, AsOf: authTime},
+		Logs:       []policy.Log{{ID: "v2", Generation: 2, Start: authTime.AddDate(-1, 0, 0)}},
+		Statements: []policy.Statement{s},
+		Signatures: []policy.Signature{policy.NewSignature(policy.SignatureFacts{Statement: s.Digest(), Signer: policy.Identity{Kind: policy.KindEmail, Value: "alice@example.com", Issuer: "https://accounts.google.com"}, Entry: entry(1)})},
+		Leaves:     []policy.Leaf{policy.NewLeaf(policy.LeafFacts{Payload: s.Digest(), Body: strings.Repeat("0", 64), Binding: policy.Binding{Repository: repo, RepositoryID: "1", OwnerID: "2"}, Entry: entry(2)})},
+	})
+	if r := chain.Reason(); r != "" {
+		t.Fatal(r, chain.Problems())
+	}
+	return &found{repo: repo, res: &rekorbind.Resolution{Chain: chain}}
+}
+
+// authorizations are one that is allowed and some that are not.
+func authorizations(t testing.TB) map[string]*authorization {
+	t.Helper()
+	f := authFound(t)
+	out := map[string]*authorization{}
+	for name, change := range map[string]func(*policy.Identity, *authorization){
+		"allowed":        func(*policy.Identity, *authorization) {},
+		"no environment": func(id *policy.Identity, _ *authorization) { id.DeploymentEnvironment = "" },
+		"preflight": func(id *policy.Identity, z *authorization) {
+			id.DeploymentEnvironment, z.stage = "", policy.StagePreflight
+		},
+		"pull request": func(id *policy.Identity, _ *authorization) { id.BuildTrigger = "pull_request" },
+		"hostile": func(id *policy.Identity, _ *authorization) {
+			id.BuildTrigger, id.DeploymentEnvironment = "::stop-commands::x\n", "`|\x1b[31m\u202e"
+		},
+		"a key": func(id *policy.Identity, _ *authorization) {
+			*id = policy.Identity{Kind: policy.KindKey, Value: strings.Repeat("a", 64)}
+		},
+		"called": func(id *policy.Identity, _ *authorization) {
+			id.BuildSignerURI = "https://github.com/acme/ci/x.yml@refs/tags/v1"
+		},
+		"no artifacts": func(_ *policy.Identity, z *authorization) { z.subjects = nil },
+	} {
+		san := "https://github.com/acme/widget/.github/workflows/release.yml@refs/tags/v1"
+		id := policy.Identity{
+			Kind: policy.KindURI, Value: san, Issuer: "https://token.actions.githubusercontent.com", BuildSignerURI: san, RunnerEnvironment: "github-hosted",
+			SourceRepositoryURI: "https://github.com/acme/widget", SourceRepositoryDigest: strings.Repeat("1", 40), SourceRepositoryRef: "refs/tags/v1", SourceRepositoryID: "1",
+			SourceRepositoryOwnerID: "2", BuildConfigURI: san, BuildTrigger: "push", DeploymentEnvironment: "release", RunInvocationURI: "https://github.com/acme/widget/actions/runs/7/attempts/1",
+		}
+		digest := policy.Digest{Alg: "sha256", Hex: strings.Repeat("d", 64)}
+		z := &authorization{stage: policy.StageSign, found: f, version: f.head(), tag: "v1", subjects: []subject{{arg: "dist/widget_1", name: "widget_1", digests: []policy.Digest{digest}}, {arg: "widget_2", name: "widget_2"}}}
+		change(&id, z)
+		z.run = policy.NewRun(id, policy.RunFacts{Actor: "alice"})
+		if id.Kind != policy.KindKey {
+			z.verified = &token.Verified{Unverified: &oidc.Unverified{IssuedAt: authTime, Expires: authTime.Add(5 * time.Minute)}}
+			z.audience = oidc.Audience
+		}
+		z.commit = id.Commit()
+		z.request = policy.Request{Tag: z.tag, Commit: z.commit, Now: authTime}
+		subjects := z.subjects
+		if subjects == nil {
+			subjects = []subject{{}}
+		}
+		for _, s := range subjects {
+			z.decisions = append(z.decisions, z.decide(id, s))
+		}
+		out[name] = z
+	}
+	return out
+}
+
+// TestAuthorizationForms: the forms of one decision agree with each other and with
+// their schemas, whatever the run calls itself.
+func TestAuthorizationForms(t *testing.T) {
+	compile := func(name string) *jsonschema.Schema {
+		s, err := jsonschema.NewCompiler().Compile("../../schema/" + name + ".json")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	validate := func(s *jsonschema.Schema, data []byte) error {
+		doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(data))
+		if err != nil {
+			return err
+		}
+		return s.Validate(doc)
+	}
+	decision, receipt := compile("authorization-v1"), compile("receipt-v1")
+	allowed := map[string]bool{"allowed": true, "preflight": true}
+	for name, z := range authorizations(t) {
+		r := newAuthorizationReport(z)
+		if ok := r.Exit == 0; ok != allowed[name] || (r.Verdict == "OK") != ok || (z.class() == policy.ClassOK) != ok {
+			t.Errorf("%s: %s, exit %d", name, r.Verdict, r.Exit)
+		}
+		data, err := json.Marshal(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := validate(decision, data); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		out := filepath.Join(t.TempDir(), "output")
+		summary := filepath.Join(t.TempDir(), "summary")
+		var text, github bytes.Buffer
+		a := &app{Env: Env{Getenv: func(v string) string { return map[string]string{envOutput: out, envSummary: summary}[v] }}, out: &printer{w: &text}}
+		a.authorizationText(z, r)
+		a.out = &printer{w: &github}
+		o := &authorizeOptions{}
+		o.report.value, o.report.set = "report.json", true
+		a.authorizationGitHub(o, r)
+		for what, b := range map[string]*bytes.Buffer{"text": &text, "github": &github} {
+			for line := range strings.Lines(b.String()) {
+				if strings.ContainsFunc(strings.TrimSuffix(line, "\n"), func(c rune) bool { return c < ' ' || c >= 0x7f }) || what == "text" && strings.HasPrefix(strings.TrimSpace(line), "::") {
+					t.Errorf("%s, %s: %q", name, what, line)
+				}
+			}
+		}
+		if !strings.HasPrefix(text.String(), r.Verdict+": ") || !strings.Contains(github.String(), r.total()) {
+			t.Errorf("%s: %s\n%s", name, text.String(), github.String())
+		}
+		written, err := os.ReadFile(out)
+		if err != nil {
+			t.Fatal(err)
+		}
+		outputs, err := readOutputs(string(written))
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := map[string]string{"verdict": r.Verdict, "exit-code": fmt.Sprint(r.Exit), "authorized": fmt.Sprint(name == "allowed"), "policy-version": "1", "policy-digest": r.Policy.Digest, "report-path": "report.json"}
+		for k, v := range want {
+			if outputs[k] != v {
+				t.Errorf("%s: output %s is %q, want %q", name, k, outputs[k], v)
+			}
+		}
+		if len(outputs) != len(want) {
+			t.Errorf("%s: outputs %v", name, outputs)
+		}
+		if md, err := os.ReadFile(summary); err != nil || !bytes.Contains(md, []byte(r.total())) || bytes.Contains(md, []byte("\x1b")) {
+			t.Errorf("%s: %v %s", name, err, md)
+		}
+		if z.stage != policy.StageSign || !allowed[name] {
+			continue
+		}
+		own := receiptOf(z, authTime)
+		if data, err = json.Marshal(own); err != nil {
+			t.Fatal(err)
+		}
+		if err := validate(receipt, data); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		parsed, err := oidc.ParseReceipt(data, schemaURL("receipt-v1"))
+		if err != nil || parsed.Covers(own, authTime) != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
