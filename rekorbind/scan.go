@@ -92,7 +92,9 @@ func (s *Scan) find(ctx context.Context, q Query) (Found, error) {
 					return Found{}, fmt.Errorf("%s: entry %d: %w", l.URL, b.Index, err)
 				}
 			}
-			if !q.Known[v.leaf.LeafHash] {
+			// The same leaf at another place may be the one that took effect.
+			here := func(e policy.Entry) bool { return e.Log == l.ID && e.Index == b.Index }
+			if !slices.ContainsFunc(q.Known[v.leaf.LeafHash], here) {
 				found.Leaves = append(found.Leaves, newLeaf(v.leaf, v.by))
 			}
 		}
