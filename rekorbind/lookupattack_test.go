@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"slices"
 	"testing"
+
+	"github.com/repopolicy/repopolicy/policy"
 )
 
 // without returns a bundle whose log entry lacks a field.
@@ -61,6 +63,26 @@ func TestScanTwice(t *testing.T) {
 		found, err := c.scan(log, newState(t)).Find(t.Context(), q)
 		if err != nil || len(found.Leaves) != x.want {
 			t.Errorf("%s: %d leaves, want %d (%v)", name, len(found.Leaves), x.want, err)
+		}
+	}
+}
+
+// TestIndexes: where there are several logs of Rekor v1, each has its own index,
+// and none speaks for another.
+func TestIndexes(t *testing.T) {
+	c := newChained(t, 1)
+	answers, silent := &index{list: list(c.names...)}, &index{list: func() string { return "<!doctype html>" }}
+	for name, x := range map[string]struct {
+		indexes []*index
+		want    policy.Completeness
+	}{
+		"both answer":      {[]*index{answers, answers}, policy.CompleteHinted},
+		"the second alone": {[]*index{silent, answers}, policy.CompleteNone},
+		"the first alone":  {[]*index{answers, silent}, policy.CompleteNone},
+	} {
+		res := c.resolve(c.files, c.hint(x.indexes[0]), c.hint(x.indexes[1]))
+		if got := res.Chain.View().Completeness; got != x.want || (decide(res.Chain) == policy.BelowRequired) != (x.want == policy.CompleteNone) {
+			t.Errorf("%s: %s, decided %s", name, got, decide(res.Chain))
 		}
 	}
 }
