@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/repopolicy/repopolicy/internal/sigstoretest"
 	"github.com/repopolicy/repopolicy/policy"
@@ -118,5 +119,22 @@ func TestUnreadable(t *testing.T) {
 		if (len(res.Chain.Versions()) == 1) != x.bound || len(res.Ignored) != map[bool]int{true: 0, false: 1}[x.bound] {
 			t.Errorf("%s: %d versions, ignored %v", name, len(res.Chain.Versions()), res.Ignored)
 		}
+	}
+}
+
+// TestFrozen: what is known is as of the moment of the oldest answer, such as that
+// of a log whose witnesses have seen nothing new.
+func TestFrozen(t *testing.T) {
+	c := newChained(t, 1, 2)
+	bodies := c.inst.BodiesV2()
+	frozen := c.scan(&tiles{bodies: bodies, checkpoint: c.inst.CheckpointV2(bodies, c.inst.Origin())}, newState(t))
+	frozen.Now = func() time.Time { return sigstoretest.Now.Add(-30 * 24 * time.Hour) }
+	lookups := []Lookup{c.hint(&index{list: list(c.names...)}), frozen}
+	for range 2 {
+		view := c.resolve(c.files, lookups...).Chain.View()
+		if view.Completeness != policy.CompleteHinted || !view.AsOf.Equal(frozen.Now()) {
+			t.Errorf("%s as of %s", view.Completeness, view.AsOf)
+		}
+		slices.Reverse(lookups)
 	}
 }

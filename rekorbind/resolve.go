@@ -88,6 +88,7 @@ func (r *Resolver) Resolve(ctx context.Context, repo policy.Locator, files []Fil
 		h.LogForks = append(h.LogForks, c.fork.Error())
 	}
 	silent := false // an index gave no answer
+	var oldest time.Time
 	for _, l := range r.Lookups {
 		found, err := l.Find(ctx, Query{repo, c.Known(), c.Trees(), c.entries})
 		if err != nil {
@@ -103,12 +104,18 @@ func (r *Resolver) Resolve(ctx context.Context, repo policy.Locator, files []Fil
 		if found.Completeness.Beats(h.View.Completeness) {
 			h.View = policy.View{Completeness: found.Completeness, AsOf: found.AsOf}
 		}
+		if oldest.IsZero() || found.AsOf.Before(oldest) {
+			oldest = found.AsOf
+		}
 		if found.Directory != nil {
 			h.Directory = found.Directory
 		}
 	}
 	if silent && h.View.Completeness == policy.CompleteHinted { // each log has its own index
 		h.View = policy.View{Completeness: policy.CompleteNone}
+	}
+	if oldest.Before(h.View.AsOf) { // one log may be frozen while another answers
+		h.View.AsOf = oldest
 	}
 	if r.Keeper != nil {
 		var err error
