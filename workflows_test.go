@@ -151,6 +151,17 @@ func TestWorkflows(t *testing.T) {
 	for _, f := range flaws("init", template(t)) {
 		t.Error(f)
 	}
+	page := string(read(t, "docs/ci.md"))
+	for _, label := range []string{"consumer", "release", "caller"} {
+		_, rest, ok := strings.Cut(page, "\n```yaml "+label+"\n")
+		block, _, _ := strings.Cut(rest, "\n```\n")
+		if !ok {
+			t.Errorf("docs/ci.md has no %s", label)
+		}
+		for _, f := range flaws("docs/ci.md: "+label, []byte(block+"\n")) {
+			t.Error(f)
+		}
+	}
 }
 
 // TestFlaws proves that each flaw is seen.
@@ -249,10 +260,11 @@ func TestOwnPins(t *testing.T) {
 		t.Skip("the history is not here")
 	}
 	n := 0
-	for _, file := range workflowFiles(t) {
+	for _, file := range append(workflowFiles(t), "docs/ci.md") {
 		for line := range strings.Lines(string(read(t, file))) {
-			if _, ref, ok := strings.Cut(line, "uses: repopolicy/repopolicy@"); ok {
+			if _, ref, ok := strings.Cut(line, "uses: repopolicy/repopolicy"); ok {
 				n++
+				_, ref, _ = strings.Cut(ref, "@")
 				commit, _, _ := strings.Cut(ref, " ")
 				if err := exec.Command("git", "merge-base", "--is-ancestor", commit, "HEAD").Run(); err != nil {
 					t.Errorf("%s: %s is not in this history: %v", file, commit, err)

@@ -110,10 +110,10 @@ func (c *Chain) pending(d *disclosure, l *leaf, own bool) {
 	case d.walk != nil && d.walk.owner[l]:
 		c.fail(OwnerChanged, fmt.Sprintf("version %d was bound by owner number %s and does not say that the owner changed", s.version, l.Binding.OwnerID), l.Entry)
 	case s != nil:
-		c.fail(Undisclosed, fmt.Sprintf("version %d is bound, but not in force by the signatures and log entries at hand", s.version), l.Entry)
+		c.fail(Undisclosed, fmt.Sprintf("version %d is bound, but not in force by the signatures and log entries at hand (leaf sha256:%s)", s.version, l.Body), l.Entry)
 		c.problems[len(c.problems)-1].Statement = s.digest
 	default:
-		c.fail(Undisclosed, "its statement is not at hand", l.Entry)
+		c.fail(Undisclosed, fmt.Sprintf("its statement is not at hand (leaf sha256:%s)", l.Body), l.Entry)
 	}
 }
 

@@ -119,20 +119,17 @@ func (c *Collection) show(e sigstore.LogEntry) {
 	}
 }
 
-// Heads returns the newest checkpoint of each Rekor v1 shard that a verified entry
-// shows, by log, ordered by origin.
-func (c *Collection) Heads() map[string][]sigstore.Checkpoint {
+// Trees returns the checkpoints that verified entries show, by log, one of each tree:
+// by origin, the newest first.
+func (c *Collection) Trees() map[string][]sigstore.Checkpoint {
 	out := map[string][]sigstore.Checkpoint{}
 	for of, cp := range c.trees {
-		if c.entries[of.log] == 1 {
-			out[of.log] = append(out[of.log], cp)
-		}
+		out[of.log] = append(out[of.log], cp)
 	}
-	for log, cps := range out {
+	for _, cps := range out {
 		slices.SortFunc(cps, func(a, b sigstore.Checkpoint) int {
 			return cmp.Or(cmp.Compare(a.Origin, b.Origin), cmp.Compare(b.Size, a.Size))
 		})
-		out[log] = slices.CompactFunc(cps, func(a, b sigstore.Checkpoint) bool { return a.Origin == b.Origin })
 	}
 	return out
 }

@@ -62,11 +62,10 @@ func (h *Hint) consistent(ctx context.Context, cp sigstore.Checkpoint) error {
 			return errors.New("kept head: a tree without its checkpoint")
 		case old.Checkpoint == nil:
 			next = Head{now, cp.Note, nil}
-		case now.Size == old.Tree.Size || slices.ContainsFunc(old.Earlier, func(t Tree) bool { return t.Size == now.Size }):
-			if now != old.Tree && !slices.Contains(old.Earlier, now) {
-				return &Fork{Log: h.Client.URL(), Seen: old.Checkpoint, New: cp.Note, Why: fmt.Sprintf("two trees of %d entries", now.Size)}
-			}
+		case now == old.Tree || slices.Contains(old.Earlier, now):
 			return nil
+		case now.Size == old.Tree.Size:
+			return &Fork{Log: h.Client.URL(), Seen: old.Checkpoint, New: cp.Note, Why: fmt.Sprintf("two trees of %d entries", now.Size)}
 		case now.Size > old.Tree.Size:
 			if err := h.prove(ctx, cp.Origin, old.Tree, now, old.Checkpoint, cp.Note); err != nil {
 				return err

@@ -31,7 +31,7 @@ func (c *chained) head(i *sigstoretest.Instance) sigstore.Checkpoint {
 	if err := col.Add(b); err != nil {
 		c.t.Fatal(err)
 	}
-	for _, heads := range col.Heads() {
+	for _, heads := range col.Trees() {
 		if len(heads) == 1 {
 			return heads[0]
 		}
@@ -106,7 +106,7 @@ func TestConsistency(t *testing.T) {
 		"older, seen":       {[]sigstore.Checkpoint{one, three}, one, prover{}, 0, false, false, three.Size},
 		"older, proven":     {[]sigstore.Checkpoint{three, one}, one, prover{}, 0, false, false, three.Size},
 		"fork of one size":  {[]sigstore.Checkpoint{three}, other3, prover{inst: forked}, 0, true, true, three.Size},
-		"fork of an older":  {[]sigstore.Checkpoint{three, four}, other3, prover{inst: forked}, 0, true, true, four.Size},
+		"fork of an older":  {[]sigstore.Checkpoint{three, four}, other3, prover{inst: forked}, 1, true, true, four.Size},
 		"fork, older":       {[]sigstore.Checkpoint{four}, other3, prover{}, 1, true, true, four.Size},
 		"fork, grown":       {[]sigstore.Checkpoint{three}, other5, prover{inst: forked}, 1, true, true, three.Size},
 		"a proof of no use": {[]sigstore.Checkpoint{three}, four, prover{reply: status(200, `{"hashes":[]}`)}, 1, true, true, three.Size},
@@ -132,7 +132,7 @@ func TestConsistency(t *testing.T) {
 				x.p.inst = inst
 			}
 			h := c.prover(&x.p, state)
-			_, err := h.Find(t.Context(), Query{Repository: locator(t, widget), Heads: map[string][]sigstore.Checkpoint{h.Log: {x.now}}})
+			_, err := h.Find(t.Context(), Query{Repository: locator(t, widget), Trees: map[string][]sigstore.Checkpoint{h.Log: {x.now}}})
 			asked := slices.DeleteFunc(x.p.asked, func(s string) bool { return !strings.Contains(s, "proof") })
 			if (err != nil) != x.failed || errors.Is(err, ErrLogFork) != x.fork || len(asked) != x.asked {
 				t.Fatalf("%v, asked %v", err, asked)

@@ -73,6 +73,9 @@ type reading struct {
 	// verified are the entries of the repository that this run verified already,
 	// by index.
 	verified map[int64]verified
+	// shown are checkpoints of which what is read has to be the continuation, by
+	// size.
+	shown map[int64]sigstore.Checkpoint
 }
 
 type verified struct {
@@ -100,7 +103,7 @@ func resume(old Cursor, mapping string, repo policy.Locator) (*reading, error) {
 			r.Asked = r.Asked[1:]
 		}
 	}
-	r.verified = map[int64]verified{}
+	r.verified, r.shown = map[int64]verified{}, map[int64]sigstore.Checkpoint{}
 	for _, b := range r.Bindings {
 		r.count(b)
 	}

@@ -3,9 +3,15 @@
 package rekorbind
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
+
+	"github.com/repopolicy/repopolicy/internal/sigstore"
 )
+
+const forkSchema = schemaBase + "fork-v1.json"
 
 // ErrLogFork is wrapped by the error about a log that shows another history than
 // it did before, or than its own checkpoint says.
@@ -23,25 +29,71 @@ type Fork struct {
 	Why   string
 }
 
+type forkDoc struct {
+	Schema string `json:"schema"`
+	Log    string `json:"log"`
+	Seen   string `json:"seen"`
+	New    string `json:"new"`
+	Proof  string `json:"proof,omitempty"`
+	Why    string `json:"why"`
+}
+
 // Error says what contradicts what.
 func (f *Fork) Error() string { return f.Log + ": " + f.Why }
 
+// Unwrap returns [ErrLogFork].
+func (f *Fork) Unwrap() error { return ErrLogFork }
+
 // Bytes returns both checkpoints, and the proof, as JSON, to be kept as evidence.
 func (f *Fork) Bytes() []byte {
-	doc := struct {
-		Schema string `json:"schema"`
-		Log    string `json:"log"`
-		Seen   string `json:"seen"`
-		New    string `json:"new"`
-		Proof  string `json:"proof,omitempty"`
-		Why    string `json:"why"`
-	}{schemaBase + "fork-v1.json", f.Log, string(f.Seen), string(f.New), string(f.Proof), f.Why}
-	data, err := json.Marshal(doc)
+	data, err := json.Marshal(forkDoc{forkSchema, f.Log, string(f.Seen), string(f.New), string(f.Proof), f.Why})
 	if err != nil {
 		return nil // text always encodes
 	}
 	return append(data, '\n')
 }
 
-// Unwrap returns [ErrLogFork].
-func (f *Fork) Unwrap() error { return ErrLogFork }
+// ParseFork reads evidence of a fork. Unknown, repeated and misspelt keys are
+// errors; nothing in it is verified before [Fork.Judge].
+func ParseFork(data []byte) (*Fork, error) {
+	if len(data) > MaxEvidenceBytes {
+		return nil, fmt.Errorf("evidence of %d bytes, at most %d are read", len(data), MaxEvidenceBytes)
+	}
+	if err := strictJSON(data, "schema", "log", "seen", "new", "proof", "why"); err != nil {
+		return nil, err
+	}
+	var doc forkDoc
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&doc); err != nil {
+		return nil, err
+	}
+	if doc.Schema != forkSchema {
+		return nil, fmt.Errorf("schema %q is not %q", clip(doc.Schema), forkSchema)
+	}
+	return &Fork{doc.Log, []byte(doc.Seen), []byte(doc.New), []byte(doc.Proof), doc.Why}, nil
+}
+
+// Judge verifies the evidence under one trusted root, without a network, and
+// returns the origin of the log. It proves a fork if the log signed two trees of
+// one size. Two of different sizes are reason to ask the log, which alone can show
+// whether they are of one history.
+func (f *Fork) Judge(r *sigstore.Root) (origin string, err error) {
+	seen, id, err := r.OpenAnyCheckpoint(f.Seen)
+	if err != nil {
+		return "", fmt.Errorf("seen: %w", err)
+	}
+	now, other, err := r.OpenAnyCheckpoint(f.New)
+	if err != nil {
+		return "", fmt.Errorf("new: %w", err)
+	}
+	switch {
+	case id != other || seen.Origin != now.Origin:
+		return "", fmt.Errorf("checkpoints of two logs, %s and %s", seen.Origin, now.Origin)
+	case seen.Size != now.Size:
+		return "", fmt.Errorf("the log signed both checkpoints, of %d and %d entries; whether the one is the beginning of the other only the log can show", seen.Size, now.Size)
+	case bytes.Equal(seen.Root, now.Root):
+		return "", errors.New("the two checkpoints are of the same tree")
+	}
+	return now.Origin, nil
+}

@@ -66,7 +66,9 @@ func (h *Hint) Find(ctx context.Context, q Query) (Found, error) {
 	}
 	found := Found{Completeness: policy.CompleteHinted, AsOf: h.Now()}
 	if h.Heads != nil {
-		for _, cp := range q.Heads[h.Log] {
+		// Of each shard the newest: the older ones would be a question each.
+		heads := slices.CompactFunc(slices.Clone(q.Trees[h.Log]), func(a, b sigstore.Checkpoint) bool { return a.Origin == b.Origin })
+		for _, cp := range heads {
 			if err := h.consistent(ctx, cp); err != nil {
 				return Found{}, err
 			}

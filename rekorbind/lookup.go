@@ -14,9 +14,9 @@ import (
 type Query struct {
 	Repository policy.Locator
 	Known      map[string]bool // hex hashes of log leaves that are at hand already
-	// Heads are the newest checkpoints of Rekor v1's shards that are at hand, by
-	// log.
-	Heads map[string][]sigstore.Checkpoint
+	// Trees are the checkpoints that are at hand, by log: of each origin, the newest
+	// first. They have to be of the same history as what is found.
+	Trees map[string][]sigstore.Checkpoint
 	// Generations says of which generation a log is whose entries are at hand;
 	// its id does not always.
 	Generations map[string]int

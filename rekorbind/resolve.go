@@ -88,7 +88,7 @@ func (r *Resolver) Resolve(ctx context.Context, repo policy.Locator, files []Fil
 		h.LogForks = append(h.LogForks, c.fork.Error())
 	}
 	for _, l := range r.Lookups {
-		found, err := l.Find(ctx, Query{repo, c.Known(), c.Heads(), c.entries})
+		found, err := l.Find(ctx, Query{repo, c.Known(), c.Trees(), c.entries})
 		if err != nil {
 			out.Failed[l.Name()] = err
 			if errors.As(err, &out.Fork) {

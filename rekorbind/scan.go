@@ -3,6 +3,7 @@
 package rekorbind
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/hex"
@@ -74,7 +75,7 @@ func (s *Scan) find(ctx context.Context, q Query) (Found, error) {
 			continue
 		}
 		shards++
-		r, at, err := s.advance(ctx, l, q.Repository)
+		r, at, err := s.advance(ctx, l, q)
 		if err != nil {
 			return Found{}, err
 		}
@@ -120,7 +121,7 @@ func (s *Scan) binding(log string, index int64, body []byte) (verified, error) {
 
 // advance reads a log from its cursor to its newest checkpoint, and returns when
 // witnesses had seen that.
-func (s *Scan) advance(ctx context.Context, l sigstore.Log, repo policy.Locator) (*reading, time.Time, error) {
+func (s *Scan) advance(ctx context.Context, l sigstore.Log, q Query) (*reading, time.Time, error) {
 	fail := func(err error) (*reading, time.Time, error) { return nil, time.Time{}, err }
 	client := s.Clients[l.ID]
 	if client == nil {
@@ -144,19 +145,38 @@ func (s *Scan) advance(ctx context.Context, l sigstore.Log, repo policy.Locator)
 			return fail(fmt.Errorf("%s: %w", l.URL, err))
 		}
 	}
-	r, err := resume(old, s.mapping(), repo)
+	r, err := resume(old, s.mapping(), q.Repository)
 	if err != nil {
 		return fail(err)
+	}
+	for _, t := range q.Trees[l.ID] {
+		why := fmt.Sprintf("a bundle shows another tree of %d entries", t.Size)
+		switch {
+		case cp.Size < t.Size:
+			return fail(fmt.Errorf("%s: stale: a checkpoint of size %d, but a bundle shows one of %d", l.URL, cp.Size, t.Size))
+		case cp.Size == t.Size && !bytes.Equal(cp.Root, t.Root):
+			return fail(&Fork{Log: l.URL, Seen: t.Note, New: note, Why: why})
+		case old.Tree.Size == t.Size && old.Tree.Root != hex.EncodeToString(t.Root):
+			return fail(&Fork{Log: l.URL, Seen: old.Checkpoint, New: t.Note, Why: why})
+		}
+		r.shown[t.Size] = t
 	}
 	if cp.Size < old.Tree.Size {
 		return fail(fmt.Errorf("%s: stale: a checkpoint of size %d, but %d was seen before", l.URL, cp.Size, old.Tree.Size))
 	}
-	kept, err := s.read(ctx, l, tileReader{ctx, client}, old, r, cp, repo)
+	if old.Tree.Size > 0 {
+		root, err := hex.DecodeString(old.Tree.Root)
+		if err != nil {
+			return fail(fmt.Errorf("kept cursor: %w", err))
+		}
+		r.shown[old.Tree.Size] = sigstore.Checkpoint{Size: old.Tree.Size, Root: root, Note: old.Checkpoint}
+	}
+	kept, err := s.read(ctx, l, tileReader{ctx, client}, old, r, cp, q.Repository)
 	switch {
 	case err != nil:
 		return fail(err)
 	case !kept: // by another process, which the log may have shown something else
-		return s.advance(ctx, l, repo)
+		return s.advance(ctx, l, q)
 	}
 	return r, seen, nil
 }
@@ -164,10 +184,10 @@ func (s *Scan) advance(ctx context.Context, l sigstore.Log, repo policy.Locator)
 // read reads up to the checkpoint and keeps how far it came, at the end and every
 // now and then. It reports whether nobody else did in between.
 func (s *Scan) read(ctx context.Context, l sigstore.Log, t tileReader, old Cursor, r *reading, cp sigstore.Checkpoint, repo policy.Locator) (bool, error) {
-	fork := func(format string, args ...any) error {
-		return &Fork{Log: l.URL, Seen: old.Checkpoint, New: cp.Note, Why: fmt.Sprintf(format, args...)}
+	fork := func(seen []byte, format string, args ...any) error {
+		return &Fork{Log: l.URL, Seen: seen, New: cp.Note, Why: fmt.Sprintf(format, args...)}
 	}
-	seen, saved := old.Tree, r.Size
+	saved, last := r.Size, r.shown[old.Tree.Size]
 	for r.Size < cp.Size {
 		if err := ctx.Err(); err != nil {
 			return false, err
@@ -189,29 +209,34 @@ func (s *Scan) read(ctx context.Context, l sigstore.Log, t tileReader, old Curso
 			if err := r.take(body, Keys(bindings[i].by)); err != nil {
 				return false, err
 			}
-			if r.Size != seen.Size {
+			seen, ok := r.shown[r.Size]
+			if !ok {
 				continue
 			}
 			if root, err := r.root(); err != nil {
 				return false, err
-			} else if root != seen.Root {
-				return false, fork("its first %d entries are not those that were seen before", seen.Size)
+			} else if root != hex.EncodeToString(seen.Root) {
+				return false, fork(seen.Note, "its first %d entries are not those that were seen before", r.Size)
 			}
 		}
 		if s.Progress != nil {
 			s.Progress(l.URL, r.Size, cp.Size)
 		}
-		if r.Size-saved < cmp.Or(s.every, saveEvery) || r.Size == cp.Size || r.Size <= seen.Size {
+		if r.Size-saved < cmp.Or(s.every, saveEvery) || r.Size == cp.Size {
 			continue
 		}
-		if root, err := t.prefix(r.Size, cp); err != nil {
+		of := cp
+		if r.Size < last.Size { // what was seen is not reached yet, and must not be forgotten
+			of = last
+		}
+		if root, err := t.prefix(r.Size, of); err != nil {
 			return false, fmt.Errorf("%s: %w", l.URL, err)
 		} else if have, err := r.root(); err != nil {
 			return false, err
 		} else if have != hex.EncodeToString(root[:]) {
-			return false, fork("its first %d entries are not those of its checkpoint", r.Size)
+			return false, fork(of.Note, "its first %d entries are not those of its checkpoint", r.Size)
 		}
-		next := r.at(cp)
+		next := r.at(of)
 		if ok, err := s.Cursors.Save(l.ID, old, next); err != nil || !ok {
 			return ok, err
 		}
@@ -220,7 +245,7 @@ func (s *Scan) read(ctx context.Context, l sigstore.Log, t tileReader, old Curso
 	if root, err := r.root(); err != nil {
 		return false, err
 	} else if root != hex.EncodeToString(cp.Root) {
-		return false, fork("its %d entries do not give the root of its checkpoint", cp.Size)
+		return false, fork(old.Checkpoint, "its %d entries do not give the root of its checkpoint", cp.Size)
 	}
 	next := r.at(cp)
 	if reflect.DeepEqual(old, next) {

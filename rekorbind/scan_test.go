@@ -166,9 +166,9 @@ func (c *chained) scan(s http.Handler, cursors Cursors) *Scan {
 	return out
 }
 
-// honest is a log with the chain's entries behind more than a tile of others.
+// honest is a log with the chain's entries before more than a tile of others.
 func (c *chained) honest() *tiles {
-	bodies := slices.Concat(fillers(300), c.inst.BodiesV2())
+	bodies := slices.Concat(c.inst.BodiesV2(), fillers(300))
 	return &tiles{bodies: bodies, checkpoint: c.inst.CheckpointV2(bodies, c.inst.Origin())}
 }
 
@@ -239,7 +239,7 @@ func TestScan(t *testing.T) {
 		want outcome
 	}{
 		"honest":                   {*good, scanned},
-		"honest, whole tiles":      {tiles{bodies: slices.Concat(fillers(2*tileEntries-len(c.inst.BodiesV2())), c.inst.BodiesV2()), checkpoint: c.inst.CheckpointV2(slices.Concat(fillers(2*tileEntries-len(c.inst.BodiesV2())), c.inst.BodiesV2()), origin)}, scanned},
+		"honest, whole tiles":      {tiles{bodies: slices.Concat(c.inst.BodiesV2(), fillers(2*tileEntries-len(c.inst.BodiesV2()))), checkpoint: c.inst.CheckpointV2(slices.Concat(c.inst.BodiesV2(), fillers(2*tileEntries-len(c.inst.BodiesV2()))), origin)}, scanned},
 		"more entries than signed": {tiles{bodies: append(slices.Clone(good.bodies), fillers(10)...), checkpoint: good.checkpoint}, scanned},
 		"further signatures":       {tiles{bodies: good.bodies, checkpoint: append(slices.Clone(good.checkpoint), "— witness.example AAAAAAAA\n"...)}, scanned},
 
@@ -307,7 +307,7 @@ func TestScanAgain(t *testing.T) {
 	fork := slices.Clone(good.bodies)
 	fork[n-1] = []byte("{}")
 	grown := slices.Concat(good.bodies, fillers(5))
-	early := slices.Concat(fillers(299), [][]byte{[]byte("{}")}, c.inst.BodiesV2())
+	early := slices.Concat(c.inst.BodiesV2(), [][]byte{[]byte("{}")}, fillers(299))
 	for name, x := range map[string]struct {
 		log    tiles
 		want   outcome

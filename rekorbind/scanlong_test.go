@@ -11,12 +11,15 @@ import (
 	"testing"
 	"time"
 
+	protobundle "github.com/sigstore/protobuf-specs/gen/pb-go/bundle/v1"
+
+	"github.com/repopolicy/repopolicy/internal/sigstoretest"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
-// long is a log of several tiles with the chain's entries in its last.
+// long is a log of several tiles with the chain's entries in its first.
 func (c *chained) long(n int) *tiles {
-	bodies := slices.Concat(fillers(n*tileEntries), c.inst.BodiesV2())
+	bodies := slices.Concat(c.inst.BodiesV2(), fillers(n*tileEntries))
 	return (&tiles{bodies: bodies, checkpoint: c.inst.CheckpointV2(bodies, c.inst.Origin())}).withHashes(c.t, bodies)
 }
 
@@ -101,6 +104,98 @@ func TestScanProgress(t *testing.T) {
 				t.Errorf("began with %v, want tile %d", read, x.from)
 			}
 		})
+	}
+}
+
+// TestScanForgetsNothing: a run that ends early has not shown yet that the log goes
+// on from what was seen before it, and the next one still demands that.
+func TestScanForgetsNothing(t *testing.T) {
+	c := newChained(t, 2)
+	id := c.root.Logs()[0].ID
+	honest := c.long(5)
+	fork := slices.Clone(honest.bodies)
+	fork[3*tileEntries+1] = []byte("{}")
+	fork = append(fork, fillers(tileEntries)...)
+	liar := func() *tiles {
+		return (&tiles{bodies: fork, checkpoint: c.inst.CheckpointV2(fork, c.inst.Origin())}).withHashes(t, fork)
+	}
+	state := newState(t)
+	c.expect(t, c.scan(honest, state), scanned)
+	before, err := state.Load(id)
+	check(t, err)
+	again := before // to be read again, under another mapping
+	again.Map = "another"
+	if ok, err := state.Save(id, before, again); !ok || err != nil {
+		t.Fatal(ok, err)
+	}
+	early := *honest
+	early.tile = func(n, _ int, d []byte) []byte {
+		if n > 2 {
+			return nil
+		}
+		return d
+	}
+	s := c.scan(&early, state)
+	s.every = tileEntries
+	c.expect(t, s, unavailable)
+	kept, err := state.Load(id)
+	if err != nil || kept.Size != 3*tileEntries || kept.Tree != before.Tree || !bytes.Equal(kept.Checkpoint, before.Checkpoint) {
+		t.Fatalf("%d entries are kept, of %+v (%v)", kept.Size, kept.Tree, err)
+	}
+	s = c.scan(liar(), state)
+	s.every = tileEntries
+	c.expect(t, s, unavailable) // its tiles do not prove the tree that was seen
+	if after, err := state.Load(id); err != nil || after.Size != kept.Size || after.Tree != kept.Tree {
+		t.Errorf("%d entries are kept, of %+v (%v)", after.Size, after.Tree, err)
+	}
+	c.expect(t, c.scan(liar(), state), alarm)
+	s = c.scan(honest, state)
+	s.every = tileEntries
+	if found, _ := c.expect(t, s, scanned); len(found.Leaves) != 4 {
+		t.Errorf("%d leaves", len(found.Leaves))
+	}
+}
+
+// TestScanShown: the log that is read is the one that bundles are from.
+func TestScanShown(t *testing.T) {
+	c := newChained(t, 2)
+	forked := c.inst.Fork()
+	bodies := c.inst.BodiesV2()
+	log := &tiles{bodies: bodies, checkpoint: c.inst.CheckpointV2(bodies, c.inst.Origin())}
+	sign := func(i *sigstoretest.Instance) File {
+		r := sigstoretest.Request{Statement: c.one, SAN: "alice@example.com", Issuer: "https://accounts.google.com", Log: sigstoretest.LogV2, TSA: true, At: c.next()}
+		r.Mutate = func(b *protobundle.Bundle) {
+			b.VerificationMaterial.TlogEntries[0].LogId.KeyId = shardID
+		}
+		return File{SignatureName(1, []byte(fmt.Sprint(c.at)), false), i.Sign(r)}
+	}
+	mine, other := sign(c.inst), sign(forked)
+	grown := c.inst.BodiesV2()
+	now := &tiles{bodies: grown, checkpoint: c.inst.CheckpointV2(grown, c.inst.Origin())}
+	more := slices.Concat(grown, fillers(9))
+	later := &tiles{bodies: more, checkpoint: c.inst.CheckpointV2(more, c.inst.Origin())}
+	for name, x := range map[string]struct {
+		before *tiles // that was read before; nil if none was
+		log    *tiles
+		files  []File
+		want   policy.Class
+		done   policy.Completeness
+	}{
+		"the same":               {nil, now, []File{mine}, policy.ClassDeny, policy.CompleteScanned},
+		"the same, again":        {now, now, []File{mine}, policy.ClassDeny, policy.CompleteScanned},
+		"older than the bundle":  {nil, log, []File{mine}, policy.ClassUnavailable, policy.CompleteNone},
+		"another history":        {nil, now, []File{other}, policy.ClassAlarm, policy.CompleteNone},
+		"another history, again": {now, now, []File{other}, policy.ClassAlarm, policy.CompleteNone},
+		"another history, grown": {now, later, []File{other}, policy.ClassAlarm, policy.CompleteNone},
+	} {
+		state := newState(t)
+		if x.before != nil {
+			c.expect(t, c.scan(x.before, state), scanned)
+		}
+		res := c.resolve(append(slices.Clone(c.files), x.files...), c.scan(x.log, state))
+		if len(res.Ignored) > 0 || decide(res.Chain).Class() != x.want || res.Chain.View().Completeness != x.done || (res.Fork != nil) != (x.want == policy.ClassAlarm) {
+			t.Errorf("%s: %s, %s, ignored %v, failed %v", name, decide(res.Chain), res.Chain.View().Completeness, res.Ignored, res.Failed)
+		}
 	}
 }
 

@@ -43,9 +43,10 @@ type Source func(ctx context.Context, w Wanted) ([]Document, error)
 
 // Wanted is the artifact that a [Source] is asked about.
 type Wanted struct {
-	Name    string // plain name; "" if unknown
-	Subject string // see [Artifact]
-	Digests []policy.Digest
+	Name string // plain name; "" if unknown
+	// Digests returns what is known, and SHA-256 in any case: an artifact of a
+	// place is downloaded for it.
+	Digests func() ([]policy.Digest, error)
 }
 
 // Document is a file with evidence and where it is from.
@@ -159,6 +160,9 @@ func (f *finder) sumsIn(ctx context.Context, p Place) *placeSums {
 				continue
 			}
 			data, err := p.Read(ctx, n, MaxSumsBytes)
+			if errors.Is(err, fs.ErrNotExist) {
+				continue
+			}
 			if err != nil {
 				l.v.missing = append(l.v.missing, unreachable(p.URL(n), err)...)
 				continue
@@ -261,7 +265,7 @@ func (j *Judge) rounds(a *Artifact) []round {
 	if p == nil {
 		p = j.Release
 	}
-	if p != nil && name != "" {
+	if p != nil && name != "" && a.found == nil {
 		rest := lookFor
 		if !a.listed {
 			rest = lookFor[1:]
@@ -319,10 +323,12 @@ func (j *Judge) pooled(ctx context.Context, res *Result) []attempt {
 // ask asks a source.
 func (j *Judge) ask(ctx context.Context, res *Result, s Source) []attempt {
 	a := res.Artifact
-	if err := j.digest(ctx, res, []string{"sha256"}); err != nil {
-		return about(a, unread(a, err))
-	}
-	docs, err := s(ctx, Wanted{Name: base(a), Subject: a.Subject, Digests: res.Digests})
+	docs, err := s(ctx, Wanted{Name: base(a), Digests: func() ([]policy.Digest, error) {
+		if err := j.digest(ctx, res, []string{"sha256"}); err != nil {
+			return nil, failure(err, policy.ArtifactRead)
+		}
+		return res.Digests, nil
+	}})
 	var out []*candidate
 	for _, d := range docs {
 		out = append(out, readForms(source{path: d.URL, data: d.Data, remote: func(string, ...string) ([]byte, error) { return nil, fs.ErrNotExist }})...)
@@ -335,7 +341,7 @@ func (j *Judge) ask(ctx context.Context, res *Result, s Source) []attempt {
 	}
 	j.finder.mu.Unlock()
 	if err != nil {
-		out = append(out, unreachable(a.Arg, err)...)
+		out = append(out, &candidate{path: a.Arg, piece: piece{err: failure(err, policy.EvidenceUnreachable)}})
 	}
 	return about(a, out)
 }

@@ -136,6 +136,8 @@ func TestPlace(t *testing.T) {
 		"not as the rule says":               {files: files{name + ".sigstore.json": branch}, reason: policy.RuleMismatch},
 		"of another instance":                {files: files{name + ".sigstore.json": foreign}, reason: policy.LogInvalid},
 		"of a checksum file that was edited": {files: files{"SHA256SUMS": append([]byte("# x\n"), sums...), "SHA256SUMS.sigstore.json": sign(sums, nil)}, reason: policy.ArtifactMismatch},
+		"of a checksum file of others":       {files: files{"SHA256SUMS": bytes.ReplaceAll(sums, []byte("widget_1"), []byte("widget_2")), "SHA256SUMS.sigstore.json": sign(bytes.ReplaceAll(sums, []byte("widget_1"), []byte("widget_2")), nil)}, reason: policy.NoEvidence},
+		"of a broken checksum file":          {files: files{"SHA256SUMS": []byte("x"), "SHA256SUMS.sigstore.json": sign([]byte("x"), nil)}, reason: policy.NoEvidence},
 		"of a checksum file nobody signed":   {files: files{"SHA256SUMS": sums}, reason: policy.NoEvidence},
 		"a signature and a certificate":      {files: files{name + ".sig": []byte(take(t, good).signature), name + ".pem": take(t, good).pem()}, reason: policy.NoLogProof},
 
@@ -146,6 +148,7 @@ func TestPlace(t *testing.T) {
 		"no listing, and no need of one":  {files: files{name + ".sigstore.json": good}, down: set(""), reason: policy.Allowed},
 		"no listing, and a denial":        {files: files{name + ".sigstore.json": branch}, down: set(""), reason: policy.EvidenceUnreachable},
 		"a checksum file not to be read":  {files: files{"SHA256SUMS": sums, "SHA256SUMS.sigstore.json": sign(sums, nil)}, down: set("SHA256SUMS"), reason: policy.EvidenceUnreachable},
+		"a checksum file that is gone":    {files: files{"SHA256SUMS": sums}, gone: set("SHA256SUMS"), reason: policy.NoEvidence},
 		"its evidence not to be read":     {files: files{"SHA256SUMS": sums, "SHA256SUMS.sigstore.json": sign(sums, nil)}, down: set("SHA256SUMS.sigstore.json"), reason: policy.EvidenceUnreachable},
 		"listed, and not there":           {files: files{name + ".bundle": good}, gone: set(name + ".bundle"), reason: policy.NoEvidence},
 		"no such release":                 {files: files{name + ".bundle": good}, gone: set(""), reason: policy.NoEvidence},
@@ -253,10 +256,57 @@ func TestExpandPlace(t *testing.T) {
 	if !maps.Equal(got, want) {
 		t.Errorf("%v\nwant %v", got, want)
 	}
-	for name, f := range map[string]*folder{"cannot be listed": {down: map[string]bool{"": true}}, "is not there": {gone: map[string]bool{"": true}}, "is empty": {}, "holds only evidence": {files: map[string][]byte{"a.sigstore.json": good}}} {
-		as := ExpandPlace(t.Context(), f)
-		if len(as) != 1 || as[0].Err == nil || as[0].Err.Reason.Class() == policy.ClassOK {
+	for name, c := range map[string]struct {
+		folder *folder
+		reason policy.Reason
+	}{
+		"cannot be listed":    {&folder{down: map[string]bool{"": true}}, policy.ReleaseUnreachable},
+		"is not there":        {&folder{gone: map[string]bool{"": true}}, policy.ReleaseUnreachable},
+		"is empty":            {&folder{}, policy.NoArtifacts},
+		"holds only evidence": {&folder{files: map[string][]byte{"a.sigstore.json": good}}, policy.NoArtifacts},
+	} {
+		as := ExpandPlace(t.Context(), c.folder)
+		if len(as) != 1 || as[0].Err == nil || as[0].Err.Reason != c.reason {
 			t.Errorf("%s: %+v", name, as)
+		}
+	}
+}
+
+// TestNotPublished: nobody is asked about what has no name, about a tag or commit,
+// or about a file that cannot be read.
+func TestNotPublished(t *testing.T) {
+	inst := sigstoretest.New(t)
+	digests := digestBytes([]byte("x"))
+	for name, c := range map[string]struct {
+		artifact *Artifact
+		reason   policy.Reason
+		asks     bool // a source
+	}{
+		"a digest": {&Artifact{Arg: "sha256:x", Digests: digests}, policy.NoEvidence, true},
+		"an image": {&Artifact{Arg: "oci://ghcr.io/acme/widget", Name: "ghcr.io/acme/widget", Digests: digests, found: []*candidate{}}, policy.NoEvidence, true},
+		"a tag":    {&Artifact{Arg: "refs/tags/v1.2.3", Name: "refs/tags/v1.2.3", Tag: "v1.2.3", Digests: digests}, policy.NoEvidence, false},
+		"a commit": {&Artifact{Arg: "gitCommit:x", Commit: "x", Digests: digests}, policy.NoEvidence, false},
+		"no file":  {&Artifact{Arg: "x", Name: "x", Path: t.TempDir() + "/x"}, policy.ArtifactRead, false},
+	} {
+		asked := false
+		f := &folder{files: map[string][]byte{"sha256-0000000000000000000000000000000000000000000000000000000000000000.jsonl": nil}}
+		j := judge(pin(t, workflowRule), parseRoot(t, inst, sigstoretest.RootOptions{}))
+		j.Release, j.Sources = f, []Source{func(_ context.Context, w Wanted) ([]Document, error) {
+			if _, err := w.Digests(); err != nil {
+				return nil, err
+			}
+			asked = true
+			if w.Name != "" && name != "an image" {
+				t.Errorf("%s: called %q", name, w.Name)
+			}
+			return nil, nil
+		}}
+		res := j.Run(t.Context(), []*Artifact{c.artifact})[0]
+		if res.Decision.Reason != c.reason || asked != c.asks {
+			t.Errorf("%s: %s: %s, asked %t", name, res.Decision.Reason, res.Decision.Detail, asked)
+		}
+		if len(f.read) > 0 && name != "no file" {
+			t.Errorf("%s: read %v", name, f.read)
 		}
 	}
 }
@@ -327,5 +377,44 @@ func TestPool(t *testing.T) {
 	}
 	if !asked["widget_x.tar.gz"] || len(asked) > 1+runtime.GOMAXPROCS(0) {
 		t.Errorf("asked for %v", asked)
+	}
+}
+
+// zeros is a place with one large file, and the evidence for it.
+type zeros struct {
+	folder
+	size int64
+}
+
+func (z *zeros) Open(context.Context, string) (io.ReadCloser, error) {
+	return io.NopCloser(io.LimitReader(nothing{}, z.size)), nil
+}
+
+type nothing struct{}
+
+func (nothing) Read(p []byte) (int, error) {
+	clear(p)
+	return len(p), nil
+}
+
+// BenchmarkLargeFile judges a file of 1 GiB out of a release, in every digest
+// that evidence may name. The memory must not depend on the size.
+func BenchmarkLargeFile(b *testing.B) {
+	inst := sigstoretest.New(b)
+	z := &zeros{size: 1 << 30}
+	h := sha256.New()
+	if _, err := io.Copy(h, io.LimitReader(nothing{}, z.size)); err != nil {
+		b.Fatal(err)
+	}
+	r := sigstoretest.Workflow("v1")
+	r.Statement = statement(fmt.Sprintf(`{"name":"widget_1.tar.gz","digest":{"sha256":"%x"}}`, h.Sum(nil)))
+	z.files = map[string][]byte{"widget_1.tar.gz": nil, "widget_1.tar.gz.sigstore.json": inst.Sign(r)}
+	p, root := pin(b, workflowRule), parseRoot(b, inst, sigstoretest.RootOptions{})
+	b.SetBytes(z.size)
+	b.ReportAllocs()
+	for b.Loop() {
+		if res := judge(p, root).Run(b.Context(), ExpandPlace(b.Context(), z)); Class(res) != policy.ClassOK {
+			b.Fatal(res[0].Decision)
+		}
 	}
 }

@@ -76,8 +76,7 @@ others.`,
   repopolicy authorize --stage publish --after receipt.json dist/*`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			err := a.authorize(cmd.Context(), o, args)
-			var f *fault
-			if o.format.value == "github" && errors.As(err, &f) {
+			if f := faultOf(err); f != nil && o.format.value == "github" {
 				a.githubFault(f, output{"authorized", "false"})
 			}
 			return err

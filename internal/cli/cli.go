@@ -169,10 +169,7 @@ func (a *app) report(err error) policy.Class {
 	if errors.As(err, &d) {
 		return d.class
 	}
-	var f *fault
-	if !errors.As(err, &f) {
-		f = unwritten(err)
-	}
+	f := faultOf(err)
 	info := f.reason.Info()
 	a.err.line("error: %s", f.msg)
 	for _, line := range f.more {
@@ -185,6 +182,18 @@ func (a *app) report(err error) policy.Class {
 		a.err.line("hint: %s", f.hint)
 	}
 	return info.Class
+}
+
+// faultOf returns what ended a run before it could decide; nil if nothing did.
+func faultOf(err error) *fault {
+	var f *fault
+	if errors.As(err, &f) {
+		return f
+	}
+	if err == nil || errors.As(err, new(decided)) {
+		return nil
+	}
+	return unwritten(err)
 }
 
 // usage turns an error of the flag parser into a fault.

@@ -3,6 +3,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -29,6 +30,7 @@ type findingDoc struct {
 	Digest     string           `json:"digest"`
 	Kind       string           `json:"kind,omitempty"`
 	Repository string           `json:"repository,omitempty"`
+	Log        string           `json:"log,omitempty"` // origin of a log that forked
 	Root       string           `json:"trusted_root,omitempty"`
 	Ordered    bool             `json:"ordered,omitempty"`
 	Versions   []findingVersion `json:"versions"`
@@ -65,7 +67,8 @@ func (a *app) evidenceCommand() *cobra.Command {
 		Short: "verify an evidence file and print what it proves",
 		Long: `Show verifies every signature, certificate and log entry in an evidence file and
 prints the versions of the policy that it proves to exist, who signed them, and
-where the log has them. It uses no network but for the trusted root, and needs
+where the log has them. Of a log that contradicts itself it says whether that log signed
+two trees of one size. It uses no network but for the trusted root, and needs
 none with --offline or --trusted-root.
 
 It exits 0 if the file proves what it claims, 1 if not, 6 if it is malformed. The
@@ -94,7 +97,26 @@ func (a *app) evidence(ctx context.Context, o *evidenceOptions, path string) err
 	fail := func(r policy.Reason, err error) {
 		class, doc.Reason, doc.Detail = r.Class(), r, strings.ReplaceAll(err.Error(), "\n", "; ")
 	}
-	if ev, err := rekorbind.ParseEvidence(data); err != nil {
+	if fork, err := rekorbind.ParseFork(data); err == nil {
+		doc.Kind = "log-fork"
+		roots, err := a.roots(ctx, o)
+		if err != nil {
+			return err
+		}
+		why := errors.New("no trusted root was given")
+		for i, r := range roots {
+			origin, err := fork.Judge(r)
+			if err == nil {
+				doc.Log, doc.Root = origin, r.Name()
+				break
+			} else if i == 0 {
+				why = err
+			}
+		}
+		if doc.Log == "" {
+			fail(policy.EvidenceUnproven, why)
+		}
+	} else if ev, err := rekorbind.ParseEvidence(data); err != nil {
 		fail(policy.EvidenceMalformed, err)
 	} else {
 		doc.Kind, doc.Repository = string(ev.Kind), ev.Repository.String()
@@ -178,8 +200,11 @@ func newFindingVersion(v policy.FoundVersion) findingVersion {
 
 func (a *app) printFinding(d *findingDoc) {
 	a.out.line("%s: %s", d.File, d.Digest)
-	if d.Kind != "" {
-		a.out.line("  claims       %s of %s", d.Kind, d.Repository)
+	switch {
+	case d.Log != "":
+		a.out.line("  claims       %s of %s", d.Kind, d.Log)
+	case d.Kind != "":
+		a.out.line("  claims       %s of %s", d.Kind, cmp.Or(d.Repository, "a log"))
 	}
 	for i, v := range d.Versions {
 		a.out.line("  version %-4d %s", v.Version, v.Statement)

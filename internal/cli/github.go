@@ -4,7 +4,6 @@ package cli
 
 import (
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -87,12 +86,11 @@ func (a *app) githubFault(f *fault, more ...output) {
 
 // githubBound tells the runner how bind ended; v is nil if nothing was to be bound.
 func (a *app) githubBound(v *draftVersion, err error) {
-	var f *fault
-	switch {
-	case errors.As(err, &f):
+	if f := faultOf(err); f != nil {
 		a.githubFault(f)
 		return
-	case err != nil || v == nil:
+	}
+	if err != nil || v == nil {
 		return
 	}
 	version := strconv.Itoa(v.doc.Content().Version)

@@ -24,6 +24,7 @@ const defaultMaxSize = 4 << 30
 type publishedOptions struct {
 	download, maxSize, forge, npm, pypi typed
 	hosts                               []string
+	token                               bool
 }
 
 func (o *publishedOptions) flags(cmd *cobra.Command) {
@@ -34,6 +35,7 @@ func (o *publishedOptions) flags(cmd *cobra.Command) {
 	f.Var(&o.forge, "forge", "what runs at the repository's host: github, gitlab or forgejo, which is Gitea too; known for github.com and gitlab.com")
 	f.Var(&o.npm, "npm-registry", "the registry of pkg:npm packages, by default "+fetch.NPMRegistry)
 	f.Var(&o.pypi, "pypi-index", "the index that is asked about wheels and, if it is given, source distributions; by default "+fetch.PyPIIndex+" about wheels")
+	f.BoolVar(&o.token, "github-token", false, "show the token in GITHUB_TOKEN to GitHub's API, which lets those it knows ask more often; nobody else sees it")
 	f.StringArrayVar(&o.hosts, "redirect-host", nil, "let a forge or registry send downloads on to this `HOST`; may be repeated, known for github.com and the large registries")
 }
 
@@ -101,6 +103,14 @@ func (a *app) publication(o *publishedOptions) (*publication, error) {
 			return nil, faultf(policy.Usage, "--max-size: %s", err)
 		}
 		p.net.MaxBytes = n
+	}
+	if o.token {
+		if a.Getenv != nil {
+			p.net.Token = a.Getenv("GITHUB_TOKEN")
+		}
+		if p.net.Token == "" {
+			return nil, faultf(policy.Usage, "--github-token: GITHUB_TOKEN is not set")
+		}
 	}
 	if o.forge.set {
 		p.forge = fetch.Forge(o.forge.value)
@@ -194,12 +204,10 @@ func (p *publication) pkg(arg string, o *verifyOptions) ([]*release.Artifact, er
 		registry = p.options.npm.value
 	}
 	a, err := fetch.NPM(arg, registry, p.net)
-	if err == nil {
-		a.Place = p.keep(a.Place)
-	}
 	if err != nil {
 		return nil, &fault{reason: policy.Usage, msg: arg + ": " + err.Error(), hint: "write pkg:npm/%40SCOPE/NAME@VERSION; a file of another registry is named by its path"}
 	}
+	a.Place = p.keep(a.Place)
 	return []*release.Artifact{a}, nil
 }
 
@@ -222,18 +230,26 @@ func (p *publication) keep(place release.Place) *downloads {
 	return d
 }
 
+// release returns the release of an address.
+func (p *publication) release(addr fetch.Address) (*downloads, error) {
+	addr.File = ""
+	if d := p.releases[addr]; d != nil {
+		return d, nil
+	}
+	r, err := fetch.NewRelease(addr, p.kind(addr.Repository), p.net)
+	if err != nil {
+		return nil, err
+	}
+	d := p.keep(r)
+	p.releases[addr] = d
+	return d, nil
+}
+
 // expand returns the artifacts of a release, or its one file.
 func (p *publication) expand(ctx context.Context, arg string, addr fetch.Address) ([]*release.Artifact, error) {
-	whole := addr
-	whole.File = ""
-	d := p.releases[whole]
-	if d == nil {
-		r, err := fetch.NewRelease(whole, p.kind(addr.Repository), p.net)
-		if err != nil {
-			return nil, err
-		}
-		d = p.keep(r)
-		p.releases[whole] = d
+	d, err := p.release(addr)
+	if err != nil {
+		return nil, err
 	}
 	if addr.File != "" {
 		return []*release.Artifact{{Arg: arg, Name: addr.File, Place: d}}, nil
@@ -246,7 +262,7 @@ func (p *publication) expand(ctx context.Context, arg string, addr fetch.Address
 func (p *publication) elsewhere(j *release.Judge, repo policy.Locator, tag string) error {
 	kind := p.kind(repo)
 	if tag != "" {
-		r, err := fetch.NewRelease(fetch.Address{Repository: repo, Tag: tag}, kind, p.net)
+		r, err := p.release(fetch.Address{Repository: repo, Tag: tag})
 		if err != nil {
 			return err
 		}

@@ -28,6 +28,7 @@ import (
 func TestPublishedUsage(t *testing.T) {
 	env := place(t)
 	env.Transport = unasked{t}
+	env.Getenv = func(string) string { return "" }
 	bad := lock{schemaURL("lock-v1"), "https://github.com/Acme/widget", []string{strings.Repeat("0", 64)}}
 	data, err := json.Marshal(bad)
 	if err != nil {
@@ -59,6 +60,7 @@ func TestPublishedUsage(t *testing.T) {
 		{policy + "--npm-registry ftp://x pkg:npm/widget@1", "not the URL of a service"},
 		{policy + "--pypi-index x " + release, "not the URL of a service"},
 		{"--lock bad.lock widget_1", "canonical form"},
+		{policy + "--github-token " + release, "GITHUB_TOKEN is not set"},
 		{"--lock missing.lock widget_1", "missing.lock"},
 		{policy + "--lock bad.lock widget_1", "about the policy that --repo finds"},
 		{policy + "pkg:npm/widget", "must name a version"},

@@ -32,6 +32,7 @@ const defaultMaxAge = 7 * 24 * time.Hour
 type repoOptions struct {
 	repo, git, require, maxAge, pin, lock typed
 	witnesses                             typed
+	witnessed                             *rekorbind.WitnessPolicy // that witnesses names
 	roots                                 []string
 	offline, scan, failOnAlarm            bool
 }
@@ -87,7 +88,6 @@ func (a *app) find(ctx context.Context, o *repoOptions) (*found, error) {
 			return nil, faultf(policy.Usage, "--lock: %s is about %s", o.lock.value, l.Repository)
 		}
 	}
-	o.scan = o.scan || o.witnesses.set
 	if out.root, err = a.oneRoot(ctx, o); err != nil {
 		return nil, err
 	}
@@ -155,6 +155,19 @@ func (f *found) readDemand(o *repoOptions) error {
 			return &fault{reason: policy.Usage, msg: "--max-age: not a duration", hint: "write it like 24h"}
 		}
 		f.demand.MaxAge = d
+	}
+	if o.witnesses.set {
+		data, err := file.Read(o.witnesses.value, rekorbind.MaxWitnessPolicyBytes)
+		if err != nil {
+			return faultf(policy.Usage, "--witness-policy: %s", err)
+		}
+		if o.witnessed, err = rekorbind.ParseWitnessPolicy(data); err != nil {
+			return faultf(policy.Usage, "--witness-policy: %s: %s", o.witnesses.value, err)
+		}
+		o.scan = true
+	}
+	if o.offline && o.scan {
+		return faultf(policy.Usage, "--offline: no log is read, which --scan and --witness-policy demand")
 	}
 	if o.pin.set {
 		if d, err := policy.ParseDigest(o.pin.value); err != nil || d.Alg != "sha256" {
@@ -267,23 +280,11 @@ func (a *app) state(root *sigstore.Root) (*rekorbind.State, error) {
 // lookups returns what is asked about entries that the repository does not show.
 func (a *app) lookups(o *repoOptions, root *sigstore.Root, state *rekorbind.State) ([]rekorbind.Lookup, error) {
 	if o.offline {
-		if o.scan {
-			return nil, faultf(policy.Usage, "--offline: no log is read, which --scan and --witness-policy demand")
-		}
 		return nil, nil
 	}
 	now := func() time.Time { return a.Now().UTC() }
 	var out []rekorbind.Lookup
-	scan := &rekorbind.Scan{Root: root, Clients: map[string]*web.Client{}, Cursors: state, Now: now}
-	if o.witnesses.set {
-		data, err := file.Read(o.witnesses.value, rekorbind.MaxWitnessPolicyBytes)
-		if err != nil {
-			return nil, faultf(policy.Usage, "--witness-policy: %s", err)
-		}
-		if scan.Witnesses, err = rekorbind.ParseWitnessPolicy(data); err != nil {
-			return nil, faultf(policy.Usage, "--witness-policy: %s: %s", o.witnesses.value, err)
-		}
-	}
+	scan := &rekorbind.Scan{Root: root, Clients: map[string]*web.Client{}, Cursors: state, Witnesses: o.witnessed, Now: now}
 	if a.Terminal {
 		scan.Progress = func(log string, done, total int64) { a.err.status("reading %s: %d of %d", log, done, total) }
 	}

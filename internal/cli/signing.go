@@ -159,6 +159,9 @@ func (v *draftVersion) previous(text []byte) (string, error) {
 		return "", nil
 	case reason != "" && !(reason == policy.Undisclosed && len(versions) >= n-1 && n > 1):
 		f := faultf(reason, "%s: %s", v.repo, reason.Info().Text)
+		for _, p := range chain.Problems() {
+			f.more = append(f.more, p.Detail)
+		}
 		if v.local && reason == policy.Undisclosed {
 			f.hint = behind
 		}
@@ -314,6 +317,9 @@ func (a *app) write(ctx context.Context, o *signOptions, v *draftVersion, s sigs
 	if s.RekorV1 != "" {
 		if index, err = web.New(s.RekorV1, a.Transport, userAgent()); err != nil {
 			return faultf(policy.TrustRootInvalid, "signing config: %s", err)
+		}
+		if a.Timeout > 0 {
+			index.SetTimeout(a.Timeout)
 		}
 	}
 	w := &rekorbind.Writer{Root: v.root, Client: &sigstore.Client{Services: s, Transport: a.Transport, Timeout: a.Timeout}, Journal: state, Index: index, Now: a.Now, Step: a.steps(s)}
@@ -542,9 +548,11 @@ func (a *app) bind(ctx context.Context, o *signOptions) error {
 	return a.write(ctx, o, v, s, rekorbind.Request{Signature: rekorbind.Signature{
 		Who:   claims.Subject + " " + claims.Issuer,
 		Token: func(context.Context) (string, error) { return token, nil },
-		// Whatever run of this repository it was, it spoke for it.
+		// Whatever run of this repository it was, it spoke for it; but one of another
+		// branch, where the certificate does not rule that out, did not.
 		Mine: func(id policy.Identity) bool {
-			return claims.RepositoryID != "" && id.SourceRepositoryID == claims.RepositoryID
+			b, err := forges.Authority(id)
+			return err == nil && claims.RepositoryID != "" && id.SourceRepositoryID == claims.RepositoryID && (b.Ref == "" || b.Ref == v.snapshot.Default)
 		},
 		Check: func(id policy.Identity) error {
 			b, err := forges.Authority(id)

@@ -121,8 +121,7 @@ func (r refused) Set(string) error {
 // verify judges the artifacts; full asks for what every rule says.
 func (a *app) verify(ctx context.Context, o *verifyOptions, args []string, full bool) error {
 	err := a.verdict(ctx, o, args, full)
-	var f *fault
-	if o.format.value == "github" && errors.As(err, &f) {
+	if f := faultOf(err); f != nil && o.format.value == "github" {
 		a.githubFault(f)
 	}
 	return err

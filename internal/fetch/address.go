@@ -81,7 +81,7 @@ func ParseAddress(s string) (Address, error) {
 	if gitlab < 0 && len(segments) > 4 && segments[3] == "tag" && a.Tag == "latest" || gitlab >= 0 && a.Tag == "permalink/latest" {
 		return Address{}, errors.New("name the tag: which release is the latest is the forge's word")
 	}
-	if a.File != "" || strings.HasSuffix(u.Path, "//") {
+	if a.File != "" {
 		if err := checkName(a.File); err != nil {
 			return Address{}, err
 		}

@@ -48,6 +48,11 @@ func TestParseAddress(t *testing.T) {
 		"https://github.com":                                               {},
 		"ftp://github.com/acme/widget/releases/tag/v1":                     {},
 		"https://gitlab.com/-/releases/v1":                                 {},
+		"https://gitlab.com/acme/widget/-/releases":                        {},
+		"https://gitlab.com/acme/widget/-/releases/":                       {},
+		"https://gitlab.com/acme/widget/-/releases/v1/downloads/":          {"https://gitlab.com/acme/widget", "v1/downloads", ""},
+		"https://github.com/acme/widget/releases/tag":                      {},
+		"https://github.com/acme/widget/-/releases/latest":                 {"https://github.com/acme/widget", "latest", ""},
 		"https://gitlab.com/acme/widget/-/issues/1":                        {},
 		"": {},
 	} {

@@ -4,8 +4,10 @@
 // attestations, packages of npm and PyPI, images in registries.
 //
 // Every address is put together here from what the user named. What a service
-// answers is a hint which names to ask for, or evidence that is yet to be judged;
-// no address out of an answer is ever asked, and no credentials are sent.
+// answers is a hint which names to ask for, or evidence that is yet to be judged.
+// No address out of an answer is asked, except that downloads may lead to hosts that
+// are named here or by the user. No credentials are sent, but a token to GitHub's API
+// if the user says so.
 package fetch
 
 import (
@@ -41,9 +43,21 @@ type Net struct {
 	MaxBytes int64
 	// Hosts are further hosts that the user lets services send downloads on to.
 	Hosts []string
+	// Token, if set, is shown to GitHub's API and to nobody else: those whom it
+	// knows may ask it more often.
+	Token string
 }
 
 func (n Net) client(base string) (*web.Client, error) { return web.New(base, n.Transport, n.Agent) }
+
+// api returns a client for the API of the forge at a host.
+func (n Net) api(f Forge, host string) (*web.Client, error) {
+	c, err := n.client(f.api(host))
+	if err != nil || n.Token == "" || host != "github.com" {
+		return c, err
+	}
+	return c.Authorized(n.Token)
+}
 
 // missing turns a service's word that it has nothing of that name into
 // fs.ErrNotExist.

@@ -124,6 +124,45 @@ func TestAddresses(t *testing.T) {
 	}
 }
 
+// TestCut: what breaks off is an error, and not kept.
+func TestCut(t *testing.T) {
+	n := newInternet(t, map[string]http.HandlerFunc{"github.com": func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Length", "100")
+		_, _ = io.WriteString(w, "beginning")
+	}})
+	r := newRelease(t, n.net(), "acme/widget", "v1")
+	for range 2 {
+		if data, err := r.Read(t.Context(), "x", 1000); err == nil || data != nil || errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%q %v", data, err)
+		}
+	}
+	d, err := r.Open(t.Context(), "x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if data, err := io.ReadAll(d); err == nil {
+		t.Errorf("%q", data)
+	}
+	d.Close()
+}
+
+// TestEnterprise: the user says what runs at a host.
+func TestEnterprise(t *testing.T) {
+	l := locator(t, "https://git.example/acme/widget")
+	for kind, want := range map[Forge]string{
+		GitHub: "https://git.example/api/v3/repos/acme/widget/releases/tags/v1", GitLab: "https://git.example/api/v4/projects/acme%2Fwidget/releases/v1", Forgejo: "https://git.example/api/v1/repos/acme/widget/releases/tags/v1",
+	} {
+		n := newInternet(t, map[string]http.HandlerFunc{"git.example": http.NotFound})
+		r, err := NewRelease(Address{Repository: l, Tag: "v1"}, kind, n.net())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := r.List(t.Context()); !errors.Is(err, fs.ErrNotExist) || !slices.Equal(n.asked, []string{want}) {
+			t.Errorf("%s: asked %v: %v", kind, n.asked, err)
+		}
+	}
+}
+
 // TestListings: a listing is taken as a whole or not at all.
 func TestListings(t *testing.T) {
 	names := func(n int) string {
@@ -171,6 +210,12 @@ func TestListings(t *testing.T) {
 		"zero width":         {named(`ok\u200b`), 0, policy.ReleaseInvalid},
 		"a device":           {named("nul.tar.gz"), 0, policy.ReleaseInvalid},
 		"a port":             {named("COM1"), 0, policy.ReleaseInvalid},
+		"a printer":          {named("lpt9.txt"), 0, policy.ReleaseInvalid},
+		"no port":            {named("com.txt"), 2, ""},
+		"a line separator":   {named(`a\u2028b`), 0, policy.ReleaseInvalid},
+		"a paragraph":        {named(`a\u2029b`), 0, policy.ReleaseInvalid},
+		"a replacement":      {named(`a\ufffdb`), 0, policy.ReleaseInvalid},
+		"as long as allowed": {named(strings.Repeat("x", 255)), 2, ""},
 		"no device":          {named("compress.tar.gz"), 2, ""},
 		"a trailing dot":     {named("x."), 0, policy.ReleaseInvalid},
 		"a trailing space":   {named("x "), 0, policy.ReleaseInvalid},
@@ -278,6 +323,69 @@ func TestHosts(t *testing.T) {
 	}
 }
 
+// TestToken: only GitHub's API sees the token, and only if there is one.
+func TestToken(t *testing.T) {
+	for _, repo := range []string{"acme/widget", "https://codeberg.org/acme/widget", "https://gitlab.com/acme/widget"} {
+		told := map[string]string{}
+		rt := tripper(func(r *http.Request) (*http.Response, error) {
+			told[r.URL.Host] = r.Header.Get("Authorization")
+			h := http.Header{}
+			code := http.StatusForbidden
+			if r.URL.Host == "github.com" || r.URL.Host == "api.github.com" {
+				h.Set("Location", "https://release-assets.githubusercontent.com/x")
+				code = http.StatusFound
+			}
+			return &http.Response{StatusCode: code, Header: h, Body: http.NoBody, Request: r}, nil
+		})
+		n := Net{Transport: rt, Agent: "test", MaxBytes: 1, Token: "s3cret"}
+		r := newRelease(t, n, repo, "v1")
+		if _, err := r.List(t.Context()); err == nil || strings.Contains(err.Error(), "s3cret") {
+			t.Error(err)
+		}
+		if _, err := r.Read(t.Context(), "x", 1); err == nil {
+			t.Error("read")
+		}
+		if _, err := r.Open(t.Context(), "x"); err == nil {
+			t.Error("opened")
+		}
+		ask, err := PyPI(PyPIIndex, true, n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := ask(t.Context(), release.Wanted{Name: "widget-1.tar.gz"}); err == nil {
+			t.Error("asked")
+		}
+		for host, what := range told {
+			want := ""
+			if host == "api.github.com" {
+				want = "Bearer s3cret"
+			}
+			if what != want {
+				t.Errorf("%s was told %q", host, what)
+			}
+		}
+		if repo == "acme/widget" && len(told) != 4 {
+			t.Errorf("told %v", told)
+		}
+	}
+	ask, err := Attestations(locator(t, "acme/widget"), Net{Token: "s3cret", Transport: tripper(func(r *http.Request) (*http.Response, error) {
+		if r.URL.Host != "api.github.com" || r.Header.Get("Authorization") != "Bearer s3cret" {
+			t.Errorf("%s was told %v", r.URL, r.Header)
+		}
+		return &http.Response{StatusCode: 404, Body: http.NoBody, Request: r}, nil
+	})})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if docs, err := ask(t.Context(), wanted(policy.Digest{Alg: "sha256", Hex: "11"})); docs != nil || err != nil {
+		t.Errorf("%v %v", docs, err)
+	}
+}
+
+type tripper func(*http.Request) (*http.Response, error)
+
+func (f tripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
 // TestKept: a small file is asked for once; an error is not kept.
 func TestKept(t *testing.T) {
 	fail := true
@@ -312,6 +420,10 @@ func TestKept(t *testing.T) {
 			t.Errorf("%q: %v", bad, err)
 		}
 	}
+}
+
+func wanted(ds ...policy.Digest) release.Wanted {
+	return release.Wanted{Digests: func() ([]policy.Digest, error) { return ds, nil }}
 }
 
 // TestAttestations: an answer that is not all there is says so, and what it holds
@@ -357,7 +469,7 @@ func TestAttestations(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			docs, err := ask(t.Context(), release.Wanted{Digests: []policy.Digest{{Alg: "sha512", Hex: "00"}, {Alg: "sha256", Hex: "11"}}})
+			docs, err := ask(t.Context(), wanted(policy.Digest{Alg: "sha512", Hex: "00"}, policy.Digest{Alg: "sha256", Hex: "11"}))
 			if len(docs) != c.docs || (err == nil) != c.whole || errors.Is(err, fs.ErrNotExist) {
 				t.Errorf("%d documents, %v", len(docs), err)
 			}
@@ -373,7 +485,11 @@ func TestAttestations(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if docs, err := ask(context.Background(), release.Wanted{Digests: []policy.Digest{{Alg: "sha512", Hex: "00"}}}); docs != nil || err != nil {
+	if docs, err := ask(context.Background(), wanted(policy.Digest{Alg: "sha512", Hex: "00"})); docs != nil || err != nil {
 		t.Errorf("without a digest to ask for: %v %v", docs, err)
+	}
+	unreadable := &release.Failure{Reason: policy.ArtifactRead}
+	if _, err := ask(context.Background(), release.Wanted{Digests: func() ([]policy.Digest, error) { return nil, unreadable }}); reason(err) != policy.ArtifactRead {
+		t.Error(err)
 	}
 }

@@ -77,7 +77,7 @@ type Release struct {
 // NewRelease returns the release of a repository's tag. Nothing is asked yet.
 func NewRelease(a Address, f Forge, n Net) (*Release, error) {
 	host := a.Repository.Host()
-	api, err := n.client(f.api(host))
+	api, err := n.api(f, host)
 	if err != nil {
 		return nil, err
 	}

@@ -16,16 +16,20 @@ import (
 	"github.com/repopolicy/repopolicy/release"
 )
 
-// Attestations asks GitHub for the attestations of a repository about a digest,
-// anonymously: one request for each artifact. The newest hundred are read.
+// Attestations asks GitHub for the attestations of a repository about a digest: one
+// request for each artifact. The newest hundred are read.
 // https://docs.github.com/en/rest/repos/attestations
 func Attestations(repo policy.Locator, n Net) (release.Source, error) {
-	api, err := n.client(GitHub.api(repo.Host()))
+	api, err := n.api(GitHub, repo.Host())
 	if err != nil {
 		return nil, err
 	}
 	return func(ctx context.Context, w release.Wanted) ([]release.Document, error) {
-		for _, d := range w.Digests {
+		digests, err := w.Digests()
+		if err != nil {
+			return nil, err
+		}
+		for _, d := range digests {
 			if d.Alg != "sha256" {
 				continue
 			}

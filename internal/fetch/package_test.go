@@ -82,6 +82,9 @@ func TestNPM(t *testing.T) {
 	if _, err := a.Place.Read(t.Context(), a.Name+attested, 100); !errors.Is(err, fs.ErrNotExist) {
 		t.Error(err)
 	}
+	if _, err := a.Place.Open(t.Context(), a.Name); err == nil {
+		t.Error("a tarball that is not there")
+	}
 	if _, err := NPM("pkg:npm/widget@1", "ftp://x", n.net()); err == nil {
 		t.Error("a registry that is none")
 	}

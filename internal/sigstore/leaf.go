@@ -16,6 +16,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/sigstore/rekor-tiles/v2/pkg/note"
@@ -303,22 +304,46 @@ func (r *Root) OpenCheckpoint(log string, data []byte) (Checkpoint, error) {
 	if l == nil {
 		return Checkpoint{}, refuse(policy.LogInvalid, "the log %s is not in the trusted root", clipText(log))
 	}
+	cp, name, err := openCheckpoint(l, data)
+	if err == nil && cp.Origin != name {
+		err = refuse(policy.LogInvalid, "the checkpoint is of %q, not of %q", clipText(cp.Origin), name)
+	}
+	if err != nil {
+		return Checkpoint{}, err
+	}
+	return cp, nil
+}
+
+// OpenAnyCheckpoint verifies a checkpoint of whichever of the root's logs signed
+// it, of either generation, and returns that log's id. The error is an [*Error]
+// with reason LogInvalid.
+func (r *Root) OpenAnyCheckpoint(data []byte) (cp Checkpoint, log string, err error) {
+	for _, l := range r.Logs() {
+		cp, name, err := openCheckpoint(r.material.RekorLogs()[l.ID], data)
+		shard := TreeID(cp.Origin) != "" && strings.HasPrefix(cp.Origin, name+" - ")
+		if err == nil && (cp.Origin == name || shard) {
+			return cp, l.ID, nil
+		}
+	}
+	return Checkpoint{}, "", refuse(policy.LogInvalid, "no log of the trusted root signed the checkpoint")
+}
+
+// openCheckpoint verifies a checkpoint that the log's key signed, and returns the
+// name under which it signs.
+func openCheckpoint(l *root.TransparencyLog, data []byte) (Checkpoint, string, error) {
 	v, err := noteVerifier(l)
 	if err != nil {
-		return Checkpoint{}, &Error{policy.LogInvalid, err}
+		return Checkpoint{}, "", &Error{policy.LogInvalid, err}
 	}
 	n, err := sumdb.Open(data, sumdb.VerifierList(v))
 	if err != nil {
-		return Checkpoint{}, &Error{policy.LogInvalid, fmt.Errorf("checkpoint: %w", err)}
+		return Checkpoint{}, "", &Error{policy.LogInvalid, fmt.Errorf("checkpoint: %w", err)}
 	}
 	cp, err := parseCheckpoint(n.Text)
 	if err != nil {
-		return Checkpoint{}, &Error{policy.LogInvalid, fmt.Errorf("checkpoint: %w", err)}
+		return Checkpoint{}, "", &Error{policy.LogInvalid, fmt.Errorf("checkpoint: %w", err)}
 	}
-	if cp.origin != v.Name() {
-		return Checkpoint{}, refuse(policy.LogInvalid, "the checkpoint is of %q, not of %q", clipText(cp.origin), v.Name())
-	}
-	return Checkpoint{cp.origin, cp.size, cp.root, data}, nil
+	return Checkpoint{cp.origin, cp.size, cp.root, data}, v.Name(), nil
 }
 
 // noteVerifier returns what verifies the log's own signature of a note. The name

@@ -25,9 +25,11 @@ var ErrSlow = errors.New("the download stands still")
 
 // Via returns a client that lets the service send it on to its own host and to
 // these, as forges keep downloads at another host. Nothing but the address and
-// the User-Agent is sent there, and never over http if the service has https.
+// the User-Agent is sent there, and never over http if the service has https. A
+// token of [Client.Authorized] is not kept.
 func (c *Client) Via(hosts ...string) *Client {
 	out := *c
+	out.bearer = ""
 	h := *c.http
 	h.CheckRedirect = func(req *http.Request, via []*http.Request) error {
 		if len(via) > maxRedirects || !c.leads(req.URL, hosts) {

@@ -89,12 +89,50 @@ func TestVia(t *testing.T) {
 			t.Errorf("the other host learned %s: %s", name, seen.Get(name))
 		}
 	}
+	if seen.Get("User-Agent") != "test-agent" {
+		t.Errorf("the other host was asked by %q", seen.Get("User-Agent"))
+	}
 	if other.asked.Load() != 0 {
 		t.Error("another host was asked")
 	}
 	s := serve(t, true, http.RedirectHandler(named.URL+"/x", http.StatusFound).ServeHTTP)
 	if text, err := read(t.Context(), client(t, s.URL, s.Client().Transport).Via(host), "p"); !errors.Is(err, errRedirect) {
 		t.Errorf("downgraded: %q, %v", text, err)
+	}
+}
+
+// TestAuthorized: a token goes to the service, not to where it leads, and not over
+// http.
+func TestAuthorized(t *testing.T) {
+	var told []string
+	s := serve(t, false, func(w http.ResponseWriter, r *http.Request) {
+		told = append(told, r.Header.Get("Authorization"))
+		if r.URL.Path == "/on" {
+			http.Redirect(w, r, "/", http.StatusFound)
+		}
+	})
+	host := strings.TrimPrefix(s.URL, "http://")
+	c, err := client(t, s.URL, nil).Via(host).Authorized("s3cret")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Get(t.Context(), "/", limit); err != nil {
+		t.Error(err)
+	}
+	if _, err := c.Get(t.Context(), "/on", limit); !errors.Is(err, errRedirect) {
+		t.Error(err)
+	}
+	if _, err := c.Via(host).Get(t.Context(), "/on", limit); err != nil {
+		t.Error(err)
+	}
+	if _, err := read(t.Context(), c, "/"); err != nil {
+		t.Error(err)
+	}
+	if got, want := strings.Join(told, ","), "Bearer s3cret,Bearer s3cret,,,"; got != want {
+		t.Errorf("told %q, want %q", got, want)
+	}
+	if c, err := client(t, "http://service.example", nil).Authorized("s3cret"); err == nil || c != nil {
+		t.Error("over http")
 	}
 }
 
@@ -111,6 +149,7 @@ func TestOpen(t *testing.T) {
 		"cut":              {h: raw("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nabc"), is: io.ErrUnexpectedEOF},
 		"cut chunk":        {h: raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n10\r\nabc"), is: io.ErrUnexpectedEOF},
 		"not found":        {h: status(http.StatusNotFound)},
+		"found nothing":    {h: func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "x", http.StatusNotFound) }},
 		"packed":           {h: func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Content-Encoding", "gzip") }},
 		"an unknown error": {h: status(999)},
 	} {

@@ -62,9 +62,10 @@ var ErrTooLarge = errors.New("the reply is larger than allowed")
 
 // Client asks one service. It may be used by several goroutines.
 type Client struct {
-	base  *url.URL
-	agent string
-	http  *http.Client
+	base   *url.URL
+	agent  string
+	http   *http.Client
+	bearer string // see Authorized
 }
 
 // New returns a client for the service at base, an http or https URL. Transport
@@ -77,7 +78,7 @@ func New(base string, transport http.RoundTripper, agent string) (*Client, error
 	if transport == nil {
 		transport = defaultTransport()
 	}
-	return &Client{u, agent, &http.Client{
+	return &Client{base: u, agent: agent, http: &http.Client{
 		Transport: transport, Timeout: requestTimeout,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return errRedirect },
 	}}, nil
@@ -100,6 +101,20 @@ func redact(s string) string {
 
 // SetTimeout sets how long one attempt may take, its reply included.
 func (c *Client) SetTimeout(d time.Duration) { c.http.Timeout = d }
+
+// Authorized returns a client that shows a bearer token to the service. It follows
+// no redirect, whatever [Client.Via] allowed, and an error tells that http would
+// not keep the token secret.
+func (c *Client) Authorized(bearer string) (*Client, error) {
+	if c.base.Scheme != "https" && !Loopback(c.base.Host) {
+		return nil, errors.New("a token is sent to an https URL only")
+	}
+	out := *c
+	h := *c.http
+	h.CheckRedirect = func(*http.Request, []*http.Request) error { return errRedirect }
+	out.http, out.bearer = &h, bearer
+	return &out, nil
+}
 
 // URL returns the base URL.
 func (c *Client) URL() string { return c.base.String() }
@@ -162,6 +177,9 @@ func (c *Client) do(ctx context.Context, method string, u *url.URL, contentType 
 		return nil, err
 	}
 	req.Header.Set("User-Agent", c.agent)
+	if c.bearer != "" {
+		req.Header.Set("Authorization", "Bearer "+c.bearer)
+	}
 	if contentType != "" {
 		req.Header.Set("Accept", contentType)
 	}

@@ -27,7 +27,7 @@ jobs:
       - uses: actions/checkout@v4
       - id: ask
         uses: ./
-        with: {command: verify, repository: NAME, artifacts: "FILE"}
+        with: {command: COMMAND, repository: NAME, artifacts: "FILE"}
       - if: always()
         run: |
           printf 'seen <%s> <%s> <%s> <%s>\n' "$VERDICT" "$AUTHORIZED" "$VERSION" "$(grep -c '"verdict"' "$REPORT")"
@@ -52,7 +52,7 @@ func TestAct(t *testing.T) {
 	const file = "acted_1.2.3.tar.gz"
 	bundle := signBlob(t, []byte(file), claims.GitHub{Repository: name, RepositoryID: r.ID, OwnerID: r.OwnerID, Ref: "refs/tags/v1.2.3", Environment: "release"})
 
-	run := func(artifact string) (string, error) {
+	run := func(command, artifact, environment string) (string, error) {
 		t.Helper()
 		dir, home := t.TempDir(), t.TempDir()
 		git(t, dir, "init", "-q", "-b", "main")
@@ -61,7 +61,7 @@ func TestAct(t *testing.T) {
 			check(t, err)
 			put(t, filepath.Join(dir, to), data)
 		}
-		put(t, filepath.Join(dir, ".github/workflows/ask.yml"), []byte(strings.NewReplacer("NAME", name, "FILE", artifact).Replace(actWorkflow)))
+		put(t, filepath.Join(dir, ".github/workflows/ask.yml"), []byte(strings.NewReplacer("COMMAND", command, "NAME", name, "FILE", artifact).Replace(actWorkflow)))
 		put(t, filepath.Join(dir, file), []byte(file))
 		put(t, filepath.Join(dir, file+".sigstore.json"), bundle)
 		put(t, filepath.Join(dir, "unsigned"), nil)
@@ -69,7 +69,15 @@ func TestAct(t *testing.T) {
 		git(t, dir, "-c", "user.name=alice", "-c", "user.email=alice@example.com", "commit", "-qm", "x")
 		git(t, dir, "remote", "add", "origin", "https://github.com/"+name+".git")
 		put(t, filepath.Join(home, ".config/act/actrc"), []byte("\n"))
-		cmd := exec.CommandContext(t.Context(), act, "push", "--json", "-P", "ubuntu-latest=-self-hosted", "--env", asProgram+"="+writeWorld(t, filepath.Join(home, "state")), "--env", "E2E_BINARY="+a.env["E2E_BINARY"])
+		event := filepath.Join(home, "event.json")
+		put(t, event, []byte(`{"ref": "refs/tags/v1.2.3"}`))
+		head := strings.TrimSpace(git(t, dir, "rev-parse", "HEAD"))
+		git(t, dir, "tag", "v1.2.3")
+		git(t, dir, "push", "-q", "--force", stack.Forge().CloneURL(name), "refs/tags/v1.2.3")
+		job, end, err := stack.ActionsEnv(claims.GitHub{Repository: name, RepositoryID: r.ID, OwnerID: r.OwnerID, Ref: "refs/tags/v1.2.3", SHA: head, Environment: environment})
+		check(t, err)
+		defer end()
+		cmd := exec.CommandContext(t.Context(), act, "push", "--json", "-P", "ubuntu-latest=-self-hosted", "-e", event, "--env", "ACTIONS_ID_TOKEN_REQUEST_URL="+job["ACTIONS_ID_TOKEN_REQUEST_URL"], "--env", "ACTIONS_ID_TOKEN_REQUEST_TOKEN="+job["ACTIONS_ID_TOKEN_REQUEST_TOKEN"], "--env", asProgram+"="+writeWorld(t, filepath.Join(home, "state")), "--env", "E2E_BINARY="+a.env["E2E_BINARY"])
 		cmd.Dir = dir
 		cmd.Env = []string{"HOME=" + home, "XDG_CONFIG_HOME=" + filepath.Join(home, ".config"), "XDG_CACHE_HOME=" + filepath.Join(home, ".cache"), "PATH=" + a.env["PATH"]}
 		out, err := cmd.CombinedOutput()
@@ -82,13 +90,19 @@ func TestAct(t *testing.T) {
 		}
 		return said.String(), err
 	}
-	if out, err := run(file); err != nil || !strings.Contains(out, "\nseen <OK> <> <1> <2>\n") {
+	if out, err := run("verify", file, ""); err != nil || !strings.Contains(out, "\nseen <OK> <> <1> <2>\n") {
 		t.Errorf("%v\n%s", err, out)
 	}
-	if out, err := run("unsigned"); err == nil || !strings.Contains(out, "\nseen <DENY> <> <1> <2>\n") {
+	if out, err := run("verify", "unsigned", ""); err == nil || !strings.Contains(out, "\nseen <DENY> <> <1> <2>\n") {
 		t.Errorf("%v\n%s", err, out)
 	}
-	if out, err := run(`$(touch stolen)\n::set-output name=verdict::OK\nauthorized=true`); err == nil || !strings.Contains(out, "\nseen <DENY> <> <1> <4>\n") || strings.Contains(out, "\nstolen") {
+	if out, err := run("verify", `$(touch stolen)\n::set-output name=verdict::OK\nauthorized=true`, ""); err == nil || !strings.Contains(out, "\nseen <DENY> <> <1> <4>\n") || strings.Contains(out, "\nstolen") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	if out, err := run("authorize", file, "release"); err != nil || !strings.Contains(out, "\nseen <OK> <true> <1> <2>\n") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	if out, err := run("authorize", file, ""); err == nil || !strings.Contains(out, "\nseen <DENY> <false> <1> <2>\n") {
 		t.Errorf("%v\n%s", err, out)
 	}
 }

@@ -103,6 +103,7 @@ func TestApprove(t *testing.T) {
 		person(who).must(policy.ClassOK, "approve", "-R", name, "--yes", file, other)
 	}
 	verify(policy.ClassOK, file, other)
+	approvedRelease(t, name, filepath.Dir(file))
 
 	// Of what is not at hand, the digest.
 	digest := "sha256:" + sum(contentOf(t, file))

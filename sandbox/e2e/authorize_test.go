@@ -45,20 +45,7 @@ func boundProject(t testing.TB, name, text string, files map[string]string) *pro
 	p.push()
 	maintainer := newComputer(t)
 	p.signAs(maintainer, "alice")
-	// Without a release to look into, what is missing could be there.
-	check(t, stack.Forge().Release(name, "v1", map[string]string{"NOTES": "notes"}))
 	return p
-}
-
-// denied runs the program and expects that it says no, or that it cannot know:
-// where a release does not exist, evidence may be missing.
-func (c *computer) denied(args ...string) string {
-	c.t.Helper()
-	code, out := c.repopolicy(args...)
-	if code != policy.ClassDeny.Exit() && code != policy.ClassUnavailable.Exit() {
-		c.t.Fatalf("repopolicy %s: exit %d\n%s", strings.Join(args, " "), code, out)
-	}
-	return out
 }
 
 // signAs lets a maintainer sign the committed policy, push and have it bound.

@@ -74,6 +74,10 @@ func TestConsistency(t *testing.T) {
 	if err := json.Unmarshal(data, &doc); err != nil || doc["seen"] == "" || doc["new"] == "" || doc["proof"] != `{"hashes":[]}` {
 		t.Errorf("%s %v", data, err)
 	}
+	// By itself the file proves that the log signed both, and no more.
+	if out := c.must(policy.ClassDeny, "evidence", "show", "--trusted-root", c.root, evidence[0]); !strings.Contains(out, "log-fork") || !strings.Contains(out, "only the log can show") {
+		t.Error(out)
+	}
 	c.transport = count
 	verify(map[string]int{string(sandbox.Forge): 3, string(sandbox.RekorV1): 2})
 	verify(map[string]int{string(sandbox.Forge): 3, string(sandbox.RekorV1): 1})

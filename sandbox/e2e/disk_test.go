@@ -122,6 +122,26 @@ func TestDiskFull(t *testing.T) {
 	}
 }
 
+// TestDiskFullGitHub: a runner is told, too.
+func TestDiskFullGitHub(t *testing.T) {
+	const name = "acme/full-runner"
+	d := newTinyDisk(t)
+	_, good := bound(t, name)
+	outputs := filepath.Join(t.TempDir(), "outputs")
+	check(t, os.WriteFile(outputs, nil, 0o600))
+	on := newProcess(t, d.dir, nil)
+	on.env = append(on.env, "GITHUB_OUTPUT="+outputs)
+	_, inodes := d.used()
+	d.limit(roomyBytes, inodes)
+	code, out := on.run(0, "verify", "-R", name, "--format", "github", good)
+	if code != policy.ClassUnavailable.Exit() || !strings.Contains(out, "::error title=repopolicy%3A UNAVAILABLE [write-failed]::") {
+		t.Errorf("exit %d\n%s", code, out)
+	}
+	if data, err := os.ReadFile(outputs); err != nil || !strings.Contains(string(data), "\nUNAVAILABLE\n") {
+		t.Errorf("%s %v", data, err)
+	}
+}
+
 // TestFileTooLarge: a write that ends in the middle of a file leaves nothing that
 // is taken for whole.
 func TestFileTooLarge(t *testing.T) {
@@ -130,7 +150,7 @@ func TestFileTooLarge(t *testing.T) {
 			dir := t.TempDir()
 			on, args, end := prepare(t, "acme/cut-"+verb, dir)
 			failed := 0
-			for limit := 0; ; limit += 1 + limit/2 {
+			for limit := 0; ; limit += 1 + limit {
 				short := process{t, append([]string{fmt.Sprintf("%s=%d", maxFile, limit)}, on.env...)}
 				code, out := short.run(0, args...)
 				if code == 0 {

@@ -3,7 +3,10 @@
 package e2e
 
 import (
+	"encoding/json"
+	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/repopolicy/repopolicy/policy"
@@ -147,5 +150,77 @@ func TestRotation(t *testing.T) {
 	}
 	if res := newMachine(t).resolve(repo, files); res.Chain.View().Completeness != policy.CompleteNone {
 		t.Error("files alone must not be complete")
+	}
+}
+
+// TestForkInBothLogs: who was removed binds another version 2 in both generations
+// of the log. It lost, but its entry in Rekor v1 is in no order with the binding that
+// won: it could be all that is shown of an earlier one. So nothing is decided until
+// the quorum declares it void.
+func TestForkInBothLogs(t *testing.T) {
+	const repo = "acme/forked-twice"
+	job := ci
+	job.Repository = repo
+	m := newMachine(t)
+	one := encode(t, policyText(repo, 1, 1, "alice", "bob"), "")
+	two := encode(t, policyText(repo, 2, 1, "alice"), policy.Sum(one))
+	other := encode(t, policyText(repo, 2, 1, "bob"), policy.Sum(one))
+	files := slices.Concat(m.write(one, 1, alice), m.write(one, 1, job), m.write(two, 2, alice), m.write(two, 2, job))
+	if res := newMachine(t).resolve(repo, files, m.hint(), m.scan()); res.Chain.Reason() != "" {
+		t.Fatalf("%+v", res.Chain.Problems())
+	}
+	files = append(files, m.write(other, 2, bob)...)
+	lost := m.write(other, 2, job)
+	files = append(files, lost...)
+	res := newMachine(t).resolve(repo, files, m.hint(), m.scan())
+	if len(res.Chain.Alarms()) != 1 || res.Chain.Alarms()[0].Code != policy.AlarmFork || res.Chain.Reason() != policy.Undisclosed {
+		t.Errorf("%+v %+v", res.Chain.Problems(), res.Chain.Alarms())
+	}
+	text := policyText(repo, 3, 1, "alice")
+	for _, f := range lost {
+		var b struct {
+			VerificationMaterial struct {
+				TlogEntries []struct{ CanonicalizedBody []byte }
+			}
+		}
+		check(t, json.Unmarshal(f.Data, &b))
+		text = fmt.Appendf(text, "\n[[void]]\nleaf = \"sha256:%s\"\n", policy.Sum(b.VerificationMaterial.TlogEntries[0].CanonicalizedBody))
+	}
+	three := encode(t, text, policy.Sum(two))
+	files = slices.Concat(files, m.write(three, 3, alice), m.write(three, 3, job))
+	res = newMachine(t).resolve(repo, files, m.hint(), m.scan())
+	if vs := res.Chain.Versions(); res.Chain.Reason() != "" || len(vs) != 3 || vs[1].Statement != policy.Sum(two) {
+		t.Errorf("declared void: %+v %d", res.Chain.Problems(), len(vs))
+	}
+}
+
+// TestVoid: who may bind for a minute stops all verdicts with a version that nobody
+// sees. The message names the leaf, a version that declares it void can be signed and
+// bound, and verdicts come again.
+func TestVoid(t *testing.T) {
+	const name = "acme/poisoned"
+	url := "https://github.com/" + name
+	p, good := bound(t, name)
+	repo, err := stack.Forge().Find(name)
+	check(t, err)
+	job := claims.GitHub{Repository: name, RepositoryID: repo.ID, OwnerID: repo.OwnerID, Workflow: ".github/workflows/repopolicy.yml", Event: "repository_dispatch"}
+	newMachine(t).write(encode(t, policyText(name, 2, 1, "mallory"), policy.Sum([]byte("nobody knows"))), 2, job)
+	c := newComputer(t)
+	out := c.must(policy.ClassUnavailable, "verify", "-R", url, good)
+	_, leaf, _ := strings.Cut(out, "(leaf sha256:")
+	leaf, _, _ = strings.Cut(leaf, ")")
+	if len(leaf) != 64 {
+		t.Fatalf("no leaf in\n%s", out)
+	}
+	p.write(".repopolicy/policy.toml", string(policyText(name, 2, 1, "alice"))+"\n[[void]]\nleaf = \"sha256:"+leaf+"\"\n")
+	p.push()
+	git(t, p.dir, "fetch", "-q", "origin")
+	c.env["SIGSTORE_ID_TOKEN"], err = stack.Token(alice)
+	check(t, err)
+	c.must(policy.ClassOK, "sign", "--git", p.dir, "--yes")
+	p.push()
+	check(t, p.dispatch("repository_dispatch"))
+	if out := newComputer(t).must(policy.ClassOK, "verify", "-R", url, good); !strings.Contains(out, "alarm: void") {
+		t.Error(out)
 	}
 }

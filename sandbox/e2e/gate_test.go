@@ -153,7 +153,7 @@ environment = "release"
 			if !strings.Contains(out, why) || class != policy.ClassOK && logged(t) != before {
 				t.Error(out)
 			}
-			c.denied("sign-release", "--checkout", dir, artifact(t, "widget_1.tar.gz")) // which only the tag's run may
+			c.must(policy.ClassDeny, "sign-release", "--checkout", dir, artifact(t, "widget_1.tar.gz")) // which only the tag's run may
 		})
 	}
 	sign(policy.ClassDeny, "x", "tag")
@@ -165,7 +165,7 @@ environment = "release"
 	p.push2(":refs/tags/v1.0.0")
 	sign(policy.ClassOK, "1.0.0", "by rule npm")
 	newComputer(t).must(policy.ClassOK, "verify", "-R", name, "--tag", "v1.0.0", file)
-	newComputer(t).denied("verify", "-R", name, "--tag", "v1.0.1", file)
+	newComputer(t).must(policy.ClassDeny, "verify", "-R", name, "--tag", "v1.0.1", file)
 }
 
 // TestGitLabRelease: a job of GitLab, by the tokens that id_tokens gives it.

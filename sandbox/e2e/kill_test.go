@@ -16,7 +16,7 @@ import (
 	"github.com/repopolicy/repopolicy/sandbox/claims"
 )
 
-var kills = flag.Int("kills", 40, "how often TestKill kills a process")
+var kills = flag.Int("kills", 30, "how often TestKill kills a process")
 
 // TestKill: sign and bind are killed at any moment, and run again until they end:
 // then there is one signature with one entry in each log, and nothing that is half
@@ -53,6 +53,34 @@ func TestKill(t *testing.T) {
 	t.Logf("killed %v, within %v", at, span)
 }
 
+// TestKillReader: a look-up is killed at any moment, and what it remembers is whole
+// all the same.
+func TestKillReader(t *testing.T) {
+	const name = "acme/killed-reader"
+	_, good := bound(t, name)
+	on := newProcess(t, t.TempDir(), nil)
+	begin := time.Now()
+	if code, out := newProcess(t, t.TempDir(), nil).run(0, "verify", "-R", name, "--scan", good); code != 0 {
+		t.Fatalf("exit %d\n%s", code, out)
+	}
+	span := time.Since(begin)
+	killed := 0
+	for range 30 {
+		switch code, out := on.run(1+rand.N(span), "verify", "-R", name, "--scan", good); code {
+		case 0:
+			on = newProcess(t, t.TempDir(), nil) // nothing is left to write
+		case -1:
+			killed++
+		default:
+			t.Fatalf("exit %d\n%s", code, out)
+		}
+	}
+	if code, out := on.run(0, "verify", "-R", name, "--scan", good); code != 0 || killed == 0 {
+		t.Errorf("%d killed, then exit %d\n%s", killed, code, out)
+	}
+	t.Logf("%d of 30 killed within %s", killed, span)
+}
+
 // TestKillSteps: init, sign and bind are killed after each step that anybody can
 // see, and run again.
 func TestKillSteps(t *testing.T) {
@@ -79,8 +107,8 @@ func TestKillSteps(t *testing.T) {
 }
 
 // TestLostRunner: a run that binds is lost after any step, with the machine that it
-// ran on. Another machine goes on, with an entry of its own, and what the first one
-// left in the log is in nobody's way.
+// ran on. Another machine goes on from what the log shows or makes an entry of its
+// own, and what the first one left is in nobody's way.
 func TestLostRunner(t *testing.T) {
 	for n, step := range []string{rekorbind.StepDraft, rekorbind.StepV1, rekorbind.StepV2} {
 		name := fmt.Sprintf("acme/lost-runner-%d", n)

@@ -75,7 +75,7 @@ func TestPublished(t *testing.T) {
 		t.Helper()
 		c := newComputer(t)
 		a := &asked{next: stack.Transport()}
-		c.transport = a
+		c.transport, c.env["GITHUB_TOKEN"], c.env["GH_TOKEN"] = a, "s3cret", "s3cret"
 		start := time.Now()
 		out := c.must(class, args...)
 		t.Logf("%v: %s, %d requests, %d of them for the release, %s", class, args[len(args)-1], a.all, len(a.urls), time.Since(start).Round(time.Millisecond))
@@ -210,4 +210,40 @@ func TestPublishedFaults(t *testing.T) {
 			})
 		}
 	}
+}
+
+// approvedRelease publishes a directory with a release and its approvals, and
+// verifies it from elsewhere.
+func approvedRelease(t *testing.T, name, dir string) {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	check(t, err)
+	files := map[string]string{}
+	approvals := []string{}
+	for _, e := range entries {
+		files[e.Name()] = string(contentOf(t, filepath.Join(dir, e.Name())))
+		if strings.HasSuffix(e.Name(), ".approval.sigstore.json") {
+			approvals = append(approvals, e.Name())
+		}
+	}
+	f := stack.Forge()
+	check(t, f.Release(name, "v1", files))
+	url := "https://github.com/" + name
+	here := filepath.Join(t.TempDir(), "widget_1.tar.gz")
+	check(t, os.WriteFile(here, contentOf(t, filepath.Join(dir, "widget_1.tar.gz")), 0o600))
+	verify := func(class policy.Class) {
+		t.Helper()
+		newComputer(t).must(class, "verify", url+"/releases/tag/v1")
+		newComputer(t).must(class, "verify", url+"/releases/download/v1/widget_1.tar.gz")
+		newComputer(t).must(class, "verify", "-R", name, "--tag", "v1", here)
+	}
+	verify(policy.ClassOK)
+	undo, err := stack.Misbehave(sandbox.Forge, malice.On{Path: "/repos/", Fault: malice.Status{Code: 403}})
+	check(t, err)
+	verify(policy.ClassUnavailable) // nobody says which approvals there are
+	check(t, undo())
+	for _, a := range approvals {
+		check(t, f.Remove(name, "v1", a))
+	}
+	verify(policy.ClassDeny)
 }

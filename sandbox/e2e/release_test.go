@@ -128,4 +128,16 @@ func TestOwnRelease(t *testing.T) {
 			t.Error(out)
 		}
 	}
+
+	// Another project calls the workflow, as docs/ci.md says.
+	commit := strings.TrimSpace(git(t, p.dir, "rev-parse", "HEAD"))
+	const caller = "acme/calls"
+	other, b := ruled(t, "https://github.com/"+caller, at(pasted(t, "toml caller"), `signer-digest = "`, `signer-digest = "`+commit),
+		map[string]string{".github/workflows/release.yml": at(pasted(t, "yaml caller"), "release.yml@", "release.yml@"+commit)})
+	other.tag("v1.0.0")
+	want := []string{"release/build success", "release/sign success", "release/draft success", "release/collect success", "release/check success", "release/publish success"}
+	if d := cmp.Diff(want, b.fire(forge.Event{Name: "push", Ref: "refs/tags/v1.0.0"})); d != "" {
+		t.Fatalf("%s\n%s", d, b.out.String())
+	}
+	stranger.must(policy.ClassOK, "verify", "https://github.com/"+caller+"/releases/tag/v1.0.0")
 }

@@ -6,6 +6,7 @@ package e2e
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"os"
 	"strings"
@@ -35,6 +36,8 @@ func check(t testing.TB, err error) {
 	}
 }
 
+var postgres = flag.String("postgres", "", "URL of a PostgreSQL database in which Rekor v1 keeps its log, instead of in memory")
+
 // One stack serves the whole package: Rekor v1 keeps its state in package
 // variables. Tests tell their repositories apart.
 var stack *sandbox.Stack
@@ -51,13 +54,14 @@ func run(m *testing.M) int {
 	if file := os.Getenv(asProgram); file != "" {
 		return program(file)
 	}
+	flag.Parse()
 	dir, err := os.MkdirTemp("", "e2e")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	defer os.RemoveAll(dir)
-	if stack, err = sandbox.Start(context.Background(), dir, sandbox.Options{RekorV1: rekorv1.Log{}}); err != nil {
+	if stack, err = sandbox.Start(context.Background(), dir, sandbox.Options{RekorV1: rekorv1.Log{Postgres: *postgres}}); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}

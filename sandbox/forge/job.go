@@ -20,7 +20,7 @@ func (x *execution) call(ctx context.Context, job *actionlint.Job, l level, s sc
 		return errors.New("the sandbox calls workflows one level deep")
 	}
 	uses := job.WorkflowCall.Uses.Value
-	next := level{prefix: l.prefix + job.ID.Value + "/", called: true, allowed: allowed, inputs: map[string]any{}}
+	next := level{prefix: l.prefix + job.ID.Value + "/", called: true, allowed: allowed, limit: allowed, inputs: map[string]any{}}
 	if local, ok := strings.CutPrefix(uses, "./"); ok {
 		next.file, next.owner, next.commit = local, x.repo, x.base.SHA
 		next.ref = x.repo.Path + "/" + local + "@" + x.base.Ref

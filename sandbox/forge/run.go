@@ -218,8 +218,9 @@ type level struct {
 	file    string
 	prefix  string // of job ids
 	inputs  map[string]any
-	allowed permissions
+	allowed permissions // of a job that declares none
 	called  bool
+	limit   permissions // of a called workflow: those of the job that calls it
 	// Of a called workflow, where it is from.
 	owner  Repository
 	commit string
@@ -273,7 +274,7 @@ func (x *execution) job(ctx context.Context, w *actionlint.Workflow, job *action
 	if job.Permissions != nil {
 		allowed = permissionsOf(job.Permissions, l.allowed)
 		if l.called {
-			if r.Err = within(allowed, l.allowed); r.Err != nil {
+			if r.Err = within(allowed, l.limit); r.Err != nil {
 				return nil, r
 			}
 		}

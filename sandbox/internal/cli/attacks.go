@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/sandbox"
@@ -24,6 +25,10 @@ func (d *show) attacks(dir string, stranger *person, good string, job claims.Git
 	}
 	stranger.step("A release from a side branch, in a workflow that was edited there.", policy.ClassDeny, "verify", "-R", demoURL, side)
 	stranger.step("An old release passed off as a new one.", policy.ClassDeny, "verify", "-R", demoURL, "--tag", "v1.0.1", good)
+	if _, err := d.stack.Forge().Upload(demoRepo, "v1.0.0", "widget_1.0.0.exe", strings.NewReader("surprise")); err != nil {
+		return err
+	}
+	stranger.step("The forge adds a file to a release that was good.", policy.ClassDeny, "verify", demoURL+"/releases/tag/v1.0.0")
 	anew := job
 	anew.RepositoryID++
 	other, err := d.releaseFile(dir, "widget_1.0.2.tar.gz", anew)

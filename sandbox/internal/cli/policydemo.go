@@ -111,9 +111,11 @@ func (p *person) step(what string, want policy.Class, args ...string) {
 	}
 	d.say("\n   %s", what)
 	d.say("   %s$ repopolicy %s", p.name, strings.Join(shown, " "))
+	own := filepath.Dir(p.state)
+	short := strings.NewReplacer(own+"/", "", filepath.Dir(own)+"/", "")
 	for line := range strings.Lines(out) {
 		if line = strings.TrimRight(line, "\n"); line != "" {
-			d.say("     %s", strings.ReplaceAll(line, filepath.Dir(p.state)+"/", ""))
+			d.say("     %s", short.Replace(line))
 		}
 	}
 	d.say("     exit %d, %s", code, classOf(code))
@@ -275,6 +277,19 @@ func (d *show) releaseFile(dir, name string, job claims.GitHub) (string, error) 
 	return path, os.WriteFile(path, []byte(name), 0o600)
 }
 
+// publish puts files into a release on the forge.
+func (d *show) publish(tag string, files ...string) error {
+	content := map[string]string{}
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			return err
+		}
+		content[filepath.Base(file)] = string(data)
+	}
+	return d.stack.Forge().Release(demoRepo, tag, content)
+}
+
 // policy is the demo's main part: a maintainer's policy, the repository's
 // binding, a stranger's verdict, and the attacks.
 func (d *show) policy(dir string) error {
@@ -296,6 +311,9 @@ func (d *show) policy(dir string) error {
 
 	d.chapter("7. Alice commits a policy for %s and signs it:", demoURL)
 	if err := work.write(".github/workflows/repopolicy.yml", demoWorkflow); err != nil {
+		return err
+	}
+	if err := work.write(releaseFile, releaseJob); err != nil {
 		return err
 	}
 	if err := work.write(".repopolicy/policy.toml", demoPolicy(demoRepo, 1, 1, "release.yml", "alice")); err != nil {
@@ -320,14 +338,14 @@ func (d *show) policy(dir string) error {
 
 	d.chapter("9. Anyone's first use: from the address alone, without memory or account:")
 	stranger.step("The policy, and how it was found.", policy.ClassOK, "show", "-R", demoURL)
-	job := claims.GitHub{Repository: demoRepo, RepositoryID: created.ID, OwnerID: created.OwnerID, Ref: "refs/tags/v1.0.0", Environment: "release"}
-	good, err := d.releaseFile(dir, "widget_1.0.0.tar.gz", job)
+	d.chapter("10. A release: the run asks before it signs:")
+	good, err := d.release(dir, work, stranger)
 	if err != nil {
 		return err
 	}
-	stranger.step("A release by the workflow that the policy names.", policy.ClassOK, "verify", "-R", demoURL, "--tag", "v1.0.0", good)
+	job := claims.GitHub{Repository: demoRepo, RepositoryID: created.ID, OwnerID: created.OwnerID, Ref: "refs/tags/v1.0.0", Environment: "release"}
 
-	d.chapter("10. Two maintainers from now on; both sign version 2, and the repository binds it:")
+	d.chapter("11. Two maintainers from now on; both sign version 2, and the repository binds it:")
 	if err := work.write(".repopolicy/policy.toml", demoPolicy(demoRepo, 2, 2, "release.yml", "alice", "bob")); err != nil {
 		return err
 	}
@@ -351,15 +369,15 @@ func (d *show) policy(dir string) error {
 	newcomer := d.person(dir, "newcomer")
 	newcomer.step("The release is as good as before.", policy.ClassOK, "verify", "-R", demoURL, "--tag", "v1.0.0", good)
 
-	d.chapter("11. The attacks, each refused:")
+	d.chapter("12. The attacks, each refused:")
 	if err := d.attacks(dir, stranger, good, job); err != nil {
 		return err
 	}
-	d.chapter("12. Attacks on a repository that has no policy yet:")
+	d.chapter("13. Attacks on a repository that has no policy yet:")
 	if err := d.beginnings(dir); err != nil {
 		return err
 	}
-	d.chapter("13. A maintainer who was removed:")
+	d.chapter("14. A maintainer who was removed:")
 	if err := d.removed(dir); err != nil {
 		return err
 	}
@@ -367,6 +385,6 @@ func (d *show) policy(dir string) error {
 		d.say("\n   Only Rekor v1 has an index, and what an index can hide repopolicy-sandbox-rekorv1 demo shows.")
 		return nil
 	}
-	d.chapter("14. An index that hides what the log has:")
+	d.chapter("15. An index that hides what the log has:")
 	return d.omitted(dir)
 }
