@@ -355,7 +355,7 @@ func TestServedAs(t *testing.T) {
 		{"widget_linux.tar.gz", []string{"widget_Linux.tar.gz"}, policy.ArtifactMismatch},
 		{"widget_linux.tar.gz", []string{"widget_linux.tar.gz/widget_debug.tar.gz"}, policy.ArtifactMismatch},
 		{"widget_linux.tar.gz", []string{"widget_debug.tar.gz", "widget_linux.tar.gz"}, policy.Allowed}, // the same bytes
-		{"widget_1.0.rc1.tar.gz", []string{"widget_1.0~rc1.tar.gz"}, policy.Allowed},                     // as GitHub writes it
+		{"widget_1.0.rc1.tar.gz", []string{"widget_1.0~rc1.tar.gz"}, policy.Allowed},                    // as GitHub writes it
 		{"widget_é.tar.gz", []string{"widget_é.tar.gz"}, policy.Allowed},
 	} {
 		r := sigstoretest.Workflow("v1.2.3")
