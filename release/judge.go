@@ -5,6 +5,7 @@ package release
 import (
 	"context"
 	"fmt"
+	"path"
 	"runtime"
 	"slices"
 	"strings"
@@ -531,7 +532,7 @@ func match(c *candidate, a *Artifact, digests []policy.Digest) ([]matched, *Fail
 	}
 	var out []matched
 	add := func(d, signed policy.Digest, name string) {
-		if a.Subject != "" && name != a.Subject {
+		if a.Subject != "" && name != a.Subject || a.Subject == "" && a.Place != nil && !servedAs(name, a) {
 			return
 		}
 		names := own
@@ -571,6 +572,18 @@ func match(c *candidate, a *Artifact, digests []policy.Digest) ([]matched, *Fail
 		return nil, failf(policy.CommitMismatch, "the tag object names the commit %s, the ref leads to %s", c.inner.commit, a.Commit)
 	}
 	return out, nil
+}
+
+// servedAs reports whether a file of a place may be the subject of that name: whoever
+// serves it could serve another file of the release under its name. Forges write
+// names anew, and a package URL is no name of a file.
+func servedAs(name string, a *Artifact) bool {
+	plain := func(s string) string {
+		return strings.Join(strings.FieldsFunc(path.Base(s), func(r rune) bool {
+			return (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z') && !strings.ContainsRune("_-+@", r)
+		}), ".")
+	}
+	return name == "" || strings.HasPrefix(name, "pkg:") || path.Base(name) == a.Name || plain(name) == plain(a.Name) && plain(name) != ""
 }
 
 // claims returns what the candidate claims about the subject of that name. The
