@@ -205,6 +205,7 @@ func TestIssuers(t *testing.T) {
 		"http://token.actions.githubusercontent.com":            "",
 		"https://TOKEN.actions.githubusercontent.com":           "",
 		"https://oidc.circleci.com/org/":                        "",
+		"https://oidc.circleci.com/org/*":                       "",
 		"https://oidc.circleci.com/org/a/b":                     "",
 		"https://oidc.circleci.com/org/..":                      "",
 		"https://oidc.circleci.com/org/x?y":                     "",
