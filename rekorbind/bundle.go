@@ -87,6 +87,9 @@ func (c *Collection) take(s *policy.Statement, signer policy.Identity, v *sigsto
 		if !e.Proven {
 			continue
 		}
+		if unauthorized == nil && !e.Readable {
+			return errors.New("a binding that those who read the log cannot see: it has to be dsse or hashedrekord, by a P-256 key")
+		}
 		if g, twice := c.entries[e.LogID]; twice && g != e.Generation {
 			return fmt.Errorf("the log %s has entries of two generations", e.LogID)
 		}

@@ -151,6 +151,25 @@ func (r *reading) root() (string, error) {
 	return hex.EncodeToString(root), err
 }
 
+// prove proves trees, each no larger than what was read up to the checkpoint.
+func (r *reading) prove(t tileReader, cp sigstore.Checkpoint, older []sigstore.Checkpoint) error {
+	for _, o := range older {
+		small := Tree{o.Size, hex.EncodeToString(o.Root)}
+		if o.Size == 0 || o.Size == cp.Size || slices.Contains(r.Proven, small) {
+			continue // that of cp was compared before
+		}
+		root, err := t.prefix(o.Size, cp)
+		if err != nil {
+			return err
+		}
+		if !bytes.Equal(root[:], o.Root) {
+			return &Fork{Seen: o.Note, New: cp.Note, Why: fmt.Sprintf("a bundle shows another tree of %d entries", o.Size)}
+		}
+		r.proven(small)
+	}
+	return nil
+}
+
 // proven remembers a beginning of what was read.
 func (r *reading) proven(t Tree) {
 	if r.Proven = append(slices.Clone(r.Proven), t); len(r.Proven) > maxProven {

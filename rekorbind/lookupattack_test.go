@@ -3,10 +3,14 @@
 package rekorbind
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"encoding/json"
 	"slices"
 	"testing"
 
+	"github.com/repopolicy/repopolicy/internal/sigstoretest"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -83,6 +87,36 @@ func TestIndexes(t *testing.T) {
 		res := c.resolve(c.files, c.hint(x.indexes[0]), c.hint(x.indexes[1]))
 		if got := res.Chain.View().Completeness; got != x.want || (decide(res.Chain) == policy.BelowRequired) != (x.want == policy.CompleteNone) {
 			t.Errorf("%s: %s, decided %s", name, got, decide(res.Chain))
+		}
+	}
+}
+
+// TestUnreadable: a binding that index and scan pass over binds nothing for those
+// who are shown it either.
+func TestUnreadable(t *testing.T) {
+	p384, err := ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, x := range map[string]struct {
+		generation int
+		change     func(*sigstoretest.Request)
+		bound      bool
+	}{
+		"dsse":         {1, func(*sigstoretest.Request) {}, true},
+		"intoto":       {1, func(r *sigstoretest.Request) { r.Intoto = true }, false},
+		"hashedrekord": {2, func(*sigstoretest.Request) {}, true},
+		"another key":  {2, func(r *sigstoretest.Request) { r.Key = p384 }, false},
+	} {
+		c := newChained(t, x.generation)
+		c.files = nil
+		c.add("signed", sigstoretest.Request{Statement: c.one, SAN: "alice@example.com", Issuer: "https://accounts.google.com"})
+		r := workflow(widget, c.one)
+		x.change(&r)
+		c.add("bound", r)
+		res := c.resolve(c.files)
+		if (len(res.Chain.Versions()) == 1) != x.bound || len(res.Ignored) != map[bool]int{true: 0, false: 1}[x.bound] {
+			t.Errorf("%s: %d versions, ignored %v", name, len(res.Chain.Versions()), res.Ignored)
 		}
 	}
 }

@@ -194,29 +194,24 @@ func (s *Scan) advance(ctx context.Context, l sigstore.Log, q Query) (*reading, 
 }
 
 // prove demands that older trees are beginnings of the one that was read, and keeps
-// that they are.
+// which are.
 func (s *Scan) prove(l sigstore.Log, t tileReader, r *reading, cp sigstore.Checkpoint, older []sigstore.Checkpoint) error {
 	read := r.at(cp)
-	for _, o := range older {
-		small := Tree{o.Size, hex.EncodeToString(o.Root)}
-		if o.Size == 0 || small == read.Tree || slices.Contains(r.Proven, small) {
-			continue
+	why := r.prove(t, cp, older)
+	if next := r.at(cp); !reflect.DeepEqual(read, next) {
+		// Where another process was faster, they are proven again.
+		if _, err := s.Cursors.Save(l.ID, read, next); err != nil {
+			return err
 		}
-		root, err := t.prefix(o.Size, cp)
-		if err != nil {
-			return fmt.Errorf("%s: %w", l.URL, err)
-		}
-		if !bytes.Equal(root[:], o.Root) {
-			return &Fork{Log: l.URL, Seen: o.Note, New: cp.Note, Why: fmt.Sprintf("a bundle shows another tree of %d entries", o.Size)}
-		}
-		r.proven(small)
 	}
-	next := r.at(cp)
-	if reflect.DeepEqual(read, next) {
-		return nil
+	var fork *Fork
+	if errors.As(why, &fork) {
+		fork.Log = l.URL
+		return fork
+	} else if why != nil {
+		return fmt.Errorf("%s: %w", l.URL, why)
 	}
-	_, err := s.Cursors.Save(l.ID, read, next) // or another process proves them again
-	return err
+	return nil
 }
 
 // read reads up to the checkpoint and keeps how far it came, at the end and every
