@@ -95,14 +95,11 @@ func TrustedIssuers(f *policy.File, signIn string) Issuers {
 // Find returns the issuer of that URL, compared exactly.
 func (l Issuers) Find(issuer string) (Issuer, bool) {
 	for _, i := range l {
-		if i.URL == issuer {
+		base, family := strings.CutSuffix(i.URL, "*")
+		tail, ok := strings.CutPrefix(issuer, base)
+		if ok && (!family && tail == "" || family && tail != "" && strings.Trim(tail, "0123456789abcdefABCDEF-") == "") {
+			i.URL = issuer
 			return i, true
-		}
-		if base, ok := strings.CutSuffix(i.URL, "*"); ok {
-			if tail, ok := strings.CutPrefix(issuer, base); ok && tail != "" && strings.Trim(tail, "0123456789abcdefABCDEF-") == "" {
-				i.URL = issuer
-				return i, true
-			}
 		}
 	}
 	return Issuer{}, false

@@ -217,8 +217,9 @@ func (t *Unverified) Agree(i Issuer, getenv func(string) string) error {
 // errNoRun is the error about a token that names no run.
 var errNoRun = errors.New("the token names no run")
 
-// RunID returns the number of the run and, on GitHub, of the attempt, as they
-// stand in the token; the error is about a person's token.
+// RunID returns what no other run of the issuer has, its number as it stands in the
+// token where that will do, and on GitHub the attempt; the error is about a person's
+// token.
 func (t *Unverified) RunID(i Issuer) (id, attempt string, err error) {
 	names := map[IssuerKind][2]string{
 		KindGitHub: {"run_id", "run_attempt"}, KindGitLab: {"pipeline_id", ""}, KindBuildkite: {"build_number", ""},
@@ -227,8 +228,15 @@ func (t *Unverified) RunID(i Issuer) (id, attempt string, err error) {
 	if names[0] == "" {
 		return "", "", errNoRun
 	}
-	if id, err = t.text(names[0]); err != nil || names[1] == "" {
-		return id, "", err
+	if id, err = t.text(names[0]); err != nil {
+		return "", "", err
+	}
+	if i.Kind == KindBuildkite { // every pipeline counts its own builds
+		identity, _, err := t.Run(i)
+		return identity.Value + "/builds/" + id, "", err
+	}
+	if names[1] == "" {
+		return id, "", nil
 	}
 	attempt, err = t.text(names[1])
 	return id, attempt, err

@@ -205,6 +205,7 @@ func TestIssuers(t *testing.T) {
 		"http://token.actions.githubusercontent.com":            "",
 		"https://TOKEN.actions.githubusercontent.com":           "",
 		"https://oidc.circleci.com/org/":                        "",
+		"https://oidc.circleci.com/org/*":                       "",
 		"https://oidc.circleci.com/org/a/b":                     "",
 		"https://oidc.circleci.com/org/..":                      "",
 		"https://oidc.circleci.com/org/x?y":                     "",
@@ -391,6 +392,16 @@ func TestAgree(t *testing.T) {
 	u.values["pipeline_id"] = json.Number("9")
 	if id, attempt, err := u.RunID(gitlab); id != "9" || attempt != "" || err != nil {
 		t.Errorf("pipeline %q %q %v", id, attempt, err)
+	}
+	buildkite, _ := TrustedIssuers(nil, "").Find("https://agent.buildkite.com")
+	runs := map[string]bool{}
+	for _, pipeline := range []string{"release", "other"} {
+		b := &Unverified{values: map[string]any{"organization_slug": "acme", "pipeline_slug": pipeline, "build_number": json.Number("7"), "job_id": "j", "runner_environment": "x", "build_commit": "c", "build_source": "webhook"}}
+		id, attempt, err := b.RunID(buildkite)
+		if err != nil || attempt != "" || runs[id] {
+			t.Errorf("build %q %q %v", id, attempt, err)
+		}
+		runs[id] = true
 	}
 	u.values["run_id"] = []any{}
 	if _, _, err := u.RunID(issuer); err == nil {

@@ -111,7 +111,7 @@ func (t *Trusted) names(policy Digest, a *asking) bool {
 }
 
 // approver returns the principal as which a signer approves under a version, ""
-// if as nobody.
+// if as nobody. Without v, its time is taken to be right.
 func (t *Trusted) approver(f *File, from string, id *Identity, v *Verification, tags []string) string {
 	as := func(r *Rule) bool { return t.revoked(r, &Claims{Signer: *id}, v) == "" }
 	if from == "maintainers" {
@@ -122,7 +122,10 @@ func (t *Trusted) approver(f *File, from string, id *Identity, v *Verification, 
 	}
 	for i := range f.Rules {
 		r := &f.Rules[i]
-		if r.Workflow == nil && !r.GitHubRelease && (len(tags) == 0 || slices.ContainsFunc(tags, r.Tags.Match)) && len(matchPeople(r, id)) == 0 && as(r) {
+		switch {
+		case r.Workflow != nil || r.GitHubRelease || !r.Tags.any && !slices.ContainsFunc(tags, r.Tags.Match):
+		case v != nil && len(r.matchTime(v)) > 0:
+		case len(matchPeople(r, id)) == 0 && as(r):
 			return t.principal(f, id)
 		}
 	}

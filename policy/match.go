@@ -38,13 +38,7 @@ func (t *Trusted) match(r *Rule, req Request, c *Claims, v *Verification, tags [
 		}
 	}
 	if v != nil {
-		lower, upper := v.bounds()
-		if !r.Since.IsZero() && lower.Before(r.Since) {
-			ms = append(ms, Mismatch{Field: "time", Kind: "differs", Want: "since " + stamp(r.Since), Got: stamp(lower)})
-		}
-		if !r.Until.IsZero() && !upper.Before(r.Until) {
-			ms = append(ms, Mismatch{Field: "time", Kind: "differs", Want: "until " + stamp(r.Until), Got: stamp(upper)})
-		}
+		ms = append(ms, r.matchTime(v)...)
 		if m := logMismatch(r.SetOnly, r.Unlogged, v); m != nil {
 			ms = append(ms, *m)
 		}
@@ -52,6 +46,19 @@ func (t *Trusted) match(r *Rule, req Request, c *Claims, v *Verification, tags [
 		if m := t.approvalsMismatch(r, req, c); m != nil {
 			ms = append(ms, *m)
 		}
+	}
+	return ms
+}
+
+// matchTime compares the trusted times with since and until.
+func (r *Rule) matchTime(v *Verification) []Mismatch {
+	var ms []Mismatch
+	lower, upper := v.bounds()
+	if !r.Since.IsZero() && lower.Before(r.Since) {
+		ms = append(ms, Mismatch{Field: "time", Kind: "differs", Want: "since " + stamp(r.Since), Got: stamp(lower)})
+	}
+	if !r.Until.IsZero() && !upper.Before(r.Until) {
+		ms = append(ms, Mismatch{Field: "time", Kind: "differs", Want: "until " + stamp(r.Until), Got: stamp(upper)})
 	}
 	return ms
 }

@@ -42,6 +42,9 @@ type Artifact struct {
 	// Subject, if set, is the name that signed evidence must give to the artifact,
 	// as whoever serves it could serve another one instead.
 	Subject string
+	// Resolved is set if whoever serves the artifact said what Name stands for, as
+	// a registry does of a tag.
+	Resolved bool
 	// Err is set if the artifact cannot be judged at all.
 	Err *Failure
 

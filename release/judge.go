@@ -5,6 +5,7 @@ package release
 import (
 	"context"
 	"fmt"
+	"path"
 	"runtime"
 	"slices"
 	"strings"
@@ -531,7 +532,7 @@ func match(c *candidate, a *Artifact, digests []policy.Digest) ([]matched, *Fail
 	}
 	var out []matched
 	add := func(d, signed policy.Digest, name string) {
-		if a.Subject != "" && name != a.Subject {
+		if a.Subject != "" && name != a.Subject || a.Subject == "" && (a.Place != nil || a.Resolved) && !servedAs(name, a) {
 			return
 		}
 		names := own
@@ -571,6 +572,24 @@ func match(c *candidate, a *Artifact, digests []policy.Digest) ([]matched, *Fail
 		return nil, failf(policy.CommitMismatch, "the tag object names the commit %s, the ref leads to %s", c.inner.commit, a.Commit)
 	}
 	return out, nil
+}
+
+// servedAs reports whether what is served under the artifact's name may be the
+// subject of that name: whoever serves it could serve another file or image of the
+// release so. Forges write names of files anew, mirrors keep the end of an image's,
+// and a package URL is neither.
+func servedAs(name string, a *Artifact) bool {
+	last := path.Base(name)
+	if a.Resolved {
+		last, _, _ = strings.Cut(last, "@")
+		last, _, _ = strings.Cut(last, ":")
+	}
+	plain := func(s string) string {
+		return strings.Join(strings.FieldsFunc(s, func(r rune) bool {
+			return (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z') && !strings.ContainsRune("_-+@", r)
+		}), ".")
+	}
+	return name == "" || strings.HasPrefix(name, "pkg:") || last == base(a) || plain(last) == plain(base(a)) && plain(last) != ""
 }
 
 // claims returns what the candidate claims about the subject of that name. The

@@ -340,6 +340,40 @@ func TestSubject(t *testing.T) {
 	}
 }
 
+// TestServedAs: a file of a release that is signed under another file's name is not
+// that file, whoever serves it so.
+func TestServedAs(t *testing.T) {
+	inst := sigstoretest.New(t)
+	art := []byte("debug build")
+	for _, c := range []struct {
+		served string
+		signed []string
+		reason policy.Reason
+	}{
+		{"widget_linux.tar.gz", []string{"widget_linux.tar.gz"}, policy.Allowed},
+		{"widget_linux.tar.gz", []string{"widget_debug.tar.gz"}, policy.ArtifactMismatch},
+		{"widget_linux.tar.gz", []string{"widget_Linux.tar.gz"}, policy.ArtifactMismatch},
+		{"widget_linux.tar.gz", []string{"widget_linux.tar.gz/widget_debug.tar.gz"}, policy.ArtifactMismatch},
+		{"widget_linux.tar.gz", []string{"widget_debug.tar.gz", "widget_linux.tar.gz"}, policy.Allowed}, // the same bytes
+		{"widget_1.0.rc1.tar.gz", []string{"widget_1.0~rc1.tar.gz"}, policy.Allowed},                    // as GitHub writes it
+		{"widget_é.tar.gz", []string{"widget_é.tar.gz"}, policy.Allowed},
+	} {
+		r := sigstoretest.Workflow("v1.2.3")
+		var subjects []string
+		for _, name := range c.signed {
+			subjects = append(subjects, subject(name, art))
+		}
+		r.Statement = statement(subjects...)
+		f := &folder{files: map[string][]byte{c.served: art, c.served + ".sigstore.json": inst.Sign(r)}}
+		j := judge(pin(t, workflowRule), parseRoot(t, inst, sigstoretest.RootOptions{}))
+		for what, as := range map[string][]*Artifact{"one": {{Arg: "x", Name: c.served, Place: f}}, "all": ExpandPlace(t.Context(), f)} {
+			if res := j.Run(t.Context(), as)[0]; res.Decision.Reason != c.reason {
+				t.Errorf("%s: %s as %s: %s: %s", what, c.signed, c.served, res.Decision.Reason, res.Decision.Detail)
+			}
+		}
+	}
+}
+
 // TestPool: a statement about many files is asked for once for each worker at
 // most, and one that is about another file serves no other.
 func TestPool(t *testing.T) {

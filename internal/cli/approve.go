@@ -335,7 +335,7 @@ func (a *app) approvedAlready(dir string, payload []byte, f *found, id policy.Id
 			continue
 		}
 		own, err := release.EncodeApproval(what)
-		if s := approval.Signer(); err == nil && string(own) == string(payload) && s.Kind == id.Kind && s.Value == id.Value && s.Issuer == id.Issuer {
+		if err == nil && string(own) == string(payload) && sameSigner(approval.Signer(), id) {
 			return path
 		}
 	}

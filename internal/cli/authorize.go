@@ -60,8 +60,8 @@ func (a *app) authorizeCommand() *cobra.Command {
 for the audience "repopolicy", verifies it with its issuer's keys, and judges the
 identity that a certificate would name by the policy that the repository bound, never
 by the one that is checked out. Tag and commit are those of the token; the environment
-must agree with it, the repository must have the tag there, and the work tree must be
-that commit.
+must agree with it, the repository must have the tag there, and what is checked out must
+be that commit, with nothing staged and the policy as it was committed.
 
 Files are judged by name and digest, names of files that are not there yet by name
 alone, packages by their package URL (pkg:npm/...). With --preflight, earlier in the

@@ -304,7 +304,7 @@ func (a *app) log(ctx context.Context, f *found, s sigstore.Services, content si
 
 // confirm judges a file with one bundle as `verify -R` does. Approvals come
 // later, so that their lack alone is no objection; and the bundle must be of this
-// very run's releaser.
+// run's releaser and commit, and name the package that was asked for.
 func (a *app) confirm(ctx context.Context, z *authorization, i int, path, bundle string) error {
 	j, err := z.found.judge(a, z.tag)
 	if err != nil {
@@ -315,8 +315,15 @@ func (a *app) confirm(ctx context.Context, z *authorization, i int, path, bundle
 		j.Narrow = &policy.Narrow{Identity: id.Value, Issuer: id.Issuer}
 	}
 	subject := z.subjects[i]
-	res := j.Run(ctx, []*release.Artifact{{Arg: path, Name: subject.name, Path: path}})[0]
-	if res.Class() == policy.ClassOK {
+	art := &release.Artifact{Arg: path, Name: subject.name, Path: path, Commit: z.commit}
+	if strings.HasPrefix(subject.name, "pkg:") {
+		art.Subject = subject.name
+	}
+	res := j.Run(ctx, []*release.Artifact{art})[0]
+	if ev := res.Evidence; ev != nil && !sameSigner(ev.Signer, z.run.Identity()) {
+		return errors.New("it was signed by " + nameOf(ev.Signer))
+	}
+	if res.Class() == policy.ClassOK && res.Evidence != nil {
 		return nil
 	}
 	d := res.Decision
@@ -324,6 +331,10 @@ func (a *app) confirm(ctx context.Context, z *authorization, i int, path, bundle
 		return nil
 	}
 	return errors.New(strings.Join(append([]string{d.Reason.Info().Text + " " + d.Detail}, mismatchLines(d)...), "; "))
+}
+
+func sameSigner(a, b policy.Identity) bool {
+	return a.Kind == b.Kind && a.Value == b.Value && a.Issuer == b.Issuer
 }
 
 // mismatchLines are the fields in which the nearest rule differs.

@@ -116,7 +116,7 @@ func Image(ctx context.Context, arg string, n Net) (*release.Artifact, error) {
 		return nil, err
 	}
 	if !strings.Contains(arg, "@") {
-		a.Arg = arg + "@" + d.String()
+		a.Arg, a.Resolved = arg+"@"+d.String(), true
 	}
 	a.Digests = []policy.Digest{d}
 	a.Attach(x.evidence(desc))

@@ -90,9 +90,9 @@ func (i *images) image(tag, content string) ocispec.Descriptor {
 const bundleType = "application/vnd.dev.sigstore.bundle.v0.3+json"
 
 // attested is a bundle about an image by the release workflow.
-func attestedImage(inst *sigstoretest.Instance, subject digest.Digest) []byte {
+func attestedImage(inst *sigstoretest.Instance, subject digest.Digest, name string) []byte {
 	r := sigstoretest.Workflow("v1.2.3")
-	r.Statement = fmt.Appendf(nil, `{"_type":"https://in-toto.io/Statement/v1","predicateType":"https://slsa.dev/provenance/v1","predicate":{},"subject":[{"name":"","digest":{"sha256":%q}}]}`, subject.Encoded())
+	r.Statement = fmt.Appendf(nil, `{"_type":"https://in-toto.io/Statement/v1","predicateType":"https://slsa.dev/provenance/v1","predicate":{},"subject":[{"name":%q,"digest":{"sha256":%q}}]}`, name, subject.Encoded())
 	return inst.Sign(r)
 }
 
@@ -110,7 +110,7 @@ identities = [{ email = "alice@example.com", issuer = "https://accounts.google.c
 [[release]]
 name        = "images"
 tags        = ["v*"]
-artifacts   = ["%s/acme/widget"]
+artifacts   = ["%[1]s/acme/widget", "%[1]s/acme/debug", "ghcr.io/acme/widget"]
 workflow    = ".github/workflows/release.yml"
 environment = "release"
 set-only    = true
@@ -131,14 +131,14 @@ func TestImage(t *testing.T) {
 	inst := sigstoretest.New(t)
 	var image ocispec.Descriptor
 	refer := func(i *images) {
-		i.manifest("", bundleType, &image, i.blob(bundleType, attestedImage(inst, image.Digest), nil))
+		i.manifest("", bundleType, &image, i.blob(bundleType, attestedImage(inst, image.Digest, ""), nil))
 	}
 	tagged := func(suffix string, bundle func() []byte) func(*images) {
 		return func(i *images) {
 			i.manifest(strings.Replace(image.Digest.String(), ":", "-", 1)+suffix, "", nil, i.blob(bundleType, bundle(), nil))
 		}
 	}
-	good := func() []byte { return attestedImage(inst, image.Digest) }
+	good := func() []byte { return attestedImage(inst, image.Digest, "") }
 	// fail wraps a registry that answers so where a path has that part.
 	fail := func(part string, h http.HandlerFunc) func(http.Handler) http.Handler {
 		return func(next http.Handler) http.Handler {
@@ -179,7 +179,7 @@ func TestImage(t *testing.T) {
 		"junk, and a good one":            {attach: func(i *images) { tagged(".sig", func() []byte { return []byte("{}") })(i); refer(i) }, reason: policy.Allowed},
 		"nothing":                         {attach: func(*images) {}, reason: policy.NoEvidence},
 		"junk":                            {attach: tagged(".sig", func() []byte { return []byte("{}") }), reason: policy.BundleInvalid},
-		"about another image":             {attach: tagged(".att", func() []byte { return attestedImage(inst, digest.FromString("x")) }), reason: policy.ArtifactMismatch},
+		"about another image":             {attach: tagged(".att", func() []byte { return attestedImage(inst, digest.FromString("x"), "") }), reason: policy.ArtifactMismatch},
 		"no answer about referrers":       {wrap: fail("/referrers/", status(500)), attach: func(*images) {}, reason: policy.EvidenceUnreachable},
 		"asked too often":                 {wrap: fail("/referrers/", status(429)), attach: func(*images) {}, reason: policy.EvidenceUnreachable},
 		"no answer, and a good one":       {wrap: fail("/referrers/", status(429)), attach: tagged(".sig", good), reason: policy.Allowed},
@@ -247,6 +247,34 @@ func TestImage(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestImageName: what a registry serves under a tag is not an image that was signed
+// under another name; whoever names a digest gets that.
+func TestImageName(t *testing.T) {
+	inst := sigstoretest.New(t)
+	i := newImages(t, nil)
+	for _, c := range []struct {
+		signed         string
+		tagged, digest policy.Reason
+	}{
+		{i.host + "/acme/widget", policy.Allowed, policy.Allowed},
+		{"ghcr.io/acme/widget", policy.Allowed, policy.Allowed}, // this is a mirror
+		{i.host + "/acme/debug", policy.ArtifactMismatch, policy.Allowed},
+		{i.host + "/acme/widget:v1", policy.RuleMismatch, policy.RuleMismatch}, // as the rule does not say
+	} {
+		image := i.image("v1", c.signed)
+		i.manifest("", bundleType, &image, i.blob(bundleType, attestedImage(inst, image.Digest, c.signed), nil))
+		for ref, want := range map[string]policy.Reason{":v1": c.tagged, "@" + image.Digest.String(): c.digest} {
+			a, err := Image(t.Context(), "oci://"+i.host+"/acme/widget"+ref, Net{Transport: local{&internet{}}, Agent: "test"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if res := imageJudge(t, inst, i.host).Run(t.Context(), []*release.Artifact{a})[0]; res.Decision.Reason != want {
+				t.Errorf("%s as %s: %s: %s", c.signed, ref, res.Decision.Reason, res.Decision.Detail)
+			}
+		}
 	}
 }
 

@@ -225,13 +225,24 @@ func TestLyingIssuer(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	v := newIssuer(t).verifier()
-	v.Issuers = oidc.Issuers{{URL: "http://issuer.example", Kind: oidc.KindEmail}}
+	// By http only this machine is asked.
 	i := newIssuer(t)
-	if _, err := v.Verify(t.Context(), i.sign(t, key, jose.RS256, "a", map[string]any{"iss": "http://issuer.example"}), "repopolicy"); err == nil {
-		t.Error("keys by http")
+	for _, url := range []string{"http://issuer.example", "ftp://issuer.example", "issuer.example"} {
+		v := i.verifier()
+		v.Issuers = oidc.Issuers{{URL: url, Kind: oidc.KindEmail}}
+		v.Transport = tripper(func(r *http.Request) (*http.Response, error) {
+			t.Errorf("%s was asked", r.URL)
+			return nil, errors.New("no network")
+		})
+		if _, err := v.Verify(t.Context(), i.sign(t, key, jose.RS256, "a", map[string]any{"iss": url}), "repopolicy"); err == nil {
+			t.Errorf("keys from %s", url)
+		}
 	}
 }
+
+type tripper func(*http.Request) (*http.Response, error)
+
+func (f tripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
 // BenchmarkVerify verifies a token, with the two requests for the issuer's keys to
 // a server on this machine.
