@@ -3,6 +3,7 @@
 package rekorbind
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -136,5 +137,19 @@ func TestFrozen(t *testing.T) {
 			t.Errorf("%s as of %s", view.Completeness, view.AsOf)
 		}
 		slices.Reverse(lookups)
+	}
+}
+
+// TestOvertaken: when another process has kept more and the time is up, nothing is
+// decided.
+func TestOvertaken(t *testing.T) {
+	c := newChained(t, 2)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for lost, ok := range []bool{true, false} {
+		r := &Resolver{Root: c.root, Keeper: &failing{Keeper: newState(t), lost: lost}, Now: sigstoretest.Now}
+		if res, err := r.Resolve(ctx, locator(t, widget), c.files); (err == nil) != ok || (res != nil) != ok {
+			t.Errorf("overtaken %d times: %v", lost, err)
+		}
 	}
 }

@@ -137,8 +137,11 @@ func (r *Resolver) Resolve(ctx context.Context, repo policy.Locator, files []Fil
 		next := out.Chain.Keep()
 		if ok, err := r.Keeper.Keep(repo, h.Kept, next); err != nil {
 			return nil, fmt.Errorf("keeping the chain of %s: %w", repo, err)
-		} else if !ok && ctx.Err() == nil {
-			return r.Resolve(ctx, repo, files) // another process kept more
+		} else if !ok { // another process kept more, which this chain was not judged by
+			if err := ctx.Err(); err != nil {
+				return nil, fmt.Errorf("keeping the chain of %s: %w", repo, err)
+			}
+			return r.Resolve(ctx, repo, files)
 		}
 	}
 	return out, nil
