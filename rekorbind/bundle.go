@@ -24,7 +24,7 @@ type Collection struct {
 	signatures []policy.Signature
 	leaves     []policy.Leaf
 	entries    map[string]int // generation of each log, as its entries show it
-	known      map[string]bool
+	known      map[string][]policy.Entry
 	verified   map[string][][]byte            // bundles in JSON, by statement
 	trees      map[treeOf]sigstore.Checkpoint // that verified entries show
 	fork       *Fork                          // two of them that contradict each other; nil without
@@ -36,8 +36,8 @@ type treeOf struct {
 	size        int64
 }
 
-// Known returns the hex hashes of the log leaves that were verified.
-func (c *Collection) Known() map[string]bool { return c.known }
+// Known returns the places of the log leaves that were verified, by their hex hash.
+func (c *Collection) Known() map[string][]policy.Entry { return c.known }
 
 // Learn takes the statement of a bundle without verifying a signature: it is
 // addressed by its content. Keys of its maintainers are then known to [Add].
@@ -57,7 +57,7 @@ func (c *Collection) Learn(b *sigstore.Bundle) (policy.Statement, error) {
 // learn takes a statement and returns why it can never be part of a chain.
 func (c *Collection) learn(s policy.Statement) error {
 	if c.statements == nil {
-		c.statements, c.entries, c.known = map[string]policy.Statement{}, map[string]int{}, map[string]bool{}
+		c.statements, c.entries, c.known = map[string]policy.Statement{}, map[string]int{}, map[string][]policy.Entry{}
 	}
 	c.statements[s.Digest()] = s
 	return s.Err()
@@ -87,11 +87,16 @@ func (c *Collection) take(s *policy.Statement, signer policy.Identity, v *sigsto
 		if !e.Proven {
 			continue
 		}
+		if unauthorized == nil && !e.Readable {
+			return errors.New("a binding that those who read the log cannot see: it has to be dsse or hashedrekord, by a P-256 key")
+		}
 		if g, twice := c.entries[e.LogID]; twice && g != e.Generation {
 			return fmt.Errorf("the log %s has entries of two generations", e.LogID)
 		}
 		c.entries[e.LogID] = e.Generation
-		c.known[e.LeafHash] = true
+		if at := v.Place(e); at.Index >= 0 { // without a place it proves less than the log can show
+			c.known[e.LeafHash] = append(c.known[e.LeafHash], at)
+		}
 		c.show(e)
 		if unauthorized != nil {
 			c.signatures = append(c.signatures, policy.NewSignature(policy.SignatureFacts{Statement: s.Digest(), Signer: signer, Entry: v.Place(e)}))

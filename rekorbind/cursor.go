@@ -21,6 +21,8 @@ const (
 	// asked about: whoever fills a log must not fill the state.
 	maxForeign = 8 << 20
 	maxAsked   = 1000
+	// maxProven is how many older trees are remembered, so that none is proven twice.
+	maxProven = 4096
 )
 
 // Binding is a binding that a scan found, for whichever repository: enough to
@@ -37,9 +39,11 @@ type Cursor struct {
 	Hashes []string `json:"hashes,omitempty"` // compact range of the tree of that size, hex
 	// Checkpoint is the last one that was verified, with size and root of its
 	// tree. The entries that were read are its beginning.
-	Checkpoint []byte    `json:"checkpoint"`
-	Tree       Tree      `json:"tree"`
-	Bindings   []Binding `json:"bindings,omitempty"`
+	Checkpoint []byte `json:"checkpoint"`
+	Tree       Tree   `json:"tree"`
+	// Proven are trees, of those that bundles show, that are beginnings of it.
+	Proven   []Tree    `json:"proven,omitempty"`
+	Bindings []Binding `json:"bindings,omitempty"`
 	// Asked are the repositories that were looked up, the latest last.
 	Asked []string `json:"asked,omitempty"`
 	// Narrow says that only the bindings of those were kept: there were too many
@@ -145,6 +149,32 @@ func (r *reading) root() (string, error) {
 	}
 	root, err := r.tree.GetRootHash(nil)
 	return hex.EncodeToString(root), err
+}
+
+// prove proves trees, each no larger than what was read up to the checkpoint.
+func (r *reading) prove(t tileReader, cp sigstore.Checkpoint, older []sigstore.Checkpoint) error {
+	for _, o := range older {
+		small := Tree{o.Size, hex.EncodeToString(o.Root)}
+		if o.Size == 0 || o.Size == cp.Size || slices.Contains(r.Proven, small) {
+			continue // that of cp was compared before
+		}
+		root, err := t.prefix(o.Size, cp)
+		if err != nil {
+			return err
+		}
+		if !bytes.Equal(root[:], o.Root) {
+			return &Fork{Seen: o.Note, New: cp.Note, Why: fmt.Sprintf("a bundle shows another tree of %d entries", o.Size)}
+		}
+		r.proven(small)
+	}
+	return nil
+}
+
+// proven remembers a beginning of what was read.
+func (r *reading) proven(t Tree) {
+	if r.Proven = append(slices.Clone(r.Proven), t); len(r.Proven) > maxProven {
+		r.Proven = r.Proven[1:]
+	}
 }
 
 // take reads the next entry, which is a binding if keys are given.

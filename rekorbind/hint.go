@@ -104,7 +104,7 @@ func (h *Hint) unknown(ctx context.Context, q Query) ([]string, error) {
 	listed := map[string]bool{}
 	for _, u := range uuids {
 		hash, _ := leafOfUUID(u)
-		if !listed[hash] && !q.Known[hash] && !(h.Spam != nil && h.Spam.Has(hash)) {
+		if !listed[hash] && len(q.Known[hash]) == 0 && !(h.Spam != nil && h.Spam.Has(hash)) {
 			unknown = append(unknown, u)
 		}
 		listed[hash] = true

@@ -13,7 +13,8 @@ import (
 // Query is what a look-up is asked.
 type Query struct {
 	Repository policy.Locator
-	Known      map[string]bool // hex hashes of log leaves that are at hand already
+	// Known are the places of the log leaves that are at hand already, by hex hash.
+	Known map[string][]policy.Entry
 	// Trees are the checkpoints that are at hand, by log: of each origin, the newest
 	// first. They have to be of the same history as what is found.
 	Trees map[string][]sigstore.Checkpoint

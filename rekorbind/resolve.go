@@ -87,6 +87,7 @@ func (r *Resolver) Resolve(ctx context.Context, repo policy.Locator, files []Fil
 		out.Fork = c.fork
 		h.LogForks = append(h.LogForks, c.fork.Error())
 	}
+	silent := false // an index gave no answer
 	for _, l := range r.Lookups {
 		found, err := l.Find(ctx, Query{repo, c.Known(), c.Trees(), c.entries})
 		if err != nil {
@@ -94,6 +95,8 @@ func (r *Resolver) Resolve(ctx context.Context, repo policy.Locator, files []Fil
 			if errors.As(err, &out.Fork) {
 				h.LogForks = append(h.LogForks, err.Error())
 			}
+			_, index := l.(*Hint)
+			silent = silent || index && !errors.Is(err, ErrNoIndex)
 			continue
 		}
 		h.Leaves = append(h.Leaves, found.Leaves...)
@@ -103,6 +106,9 @@ func (r *Resolver) Resolve(ctx context.Context, repo policy.Locator, files []Fil
 		if found.Directory != nil {
 			h.Directory = found.Directory
 		}
+	}
+	if silent && h.View.Completeness == policy.CompleteHinted { // each log has its own index
+		h.View = policy.View{Completeness: policy.CompleteNone}
 	}
 	if r.Keeper != nil {
 		var err error

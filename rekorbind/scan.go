@@ -13,6 +13,8 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/mod/sumdb/tlog"
+
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/web"
 	"github.com/repopolicy/repopolicy/policy"
@@ -92,7 +94,9 @@ func (s *Scan) find(ctx context.Context, q Query) (Found, error) {
 					return Found{}, fmt.Errorf("%s: entry %d: %w", l.URL, b.Index, err)
 				}
 			}
-			if !q.Known[v.leaf.LeafHash] {
+			// The same leaf at another place may be the one that took effect.
+			here := func(e policy.Entry) bool { return e.Log == l.ID && e.Index == b.Index }
+			if !slices.ContainsFunc(q.Known[v.leaf.LeafHash], here) {
 				found.Leaves = append(found.Leaves, newLeaf(v.leaf, v.by))
 			}
 		}
@@ -149,6 +153,8 @@ func (s *Scan) advance(ctx context.Context, l sigstore.Log, q Query) (*reading, 
 	if err != nil {
 		return fail(err)
 	}
+	tiles := tileReader{ctx, client, map[tlog.Tile][]byte{}}
+	var older []sigstore.Checkpoint
 	for _, t := range q.Trees[l.ID] {
 		why := fmt.Sprintf("a bundle shows another tree of %d entries", t.Size)
 		switch {
@@ -158,8 +164,11 @@ func (s *Scan) advance(ctx context.Context, l sigstore.Log, q Query) (*reading, 
 			return fail(&Fork{Log: l.URL, Seen: t.Note, New: note, Why: why})
 		case old.Tree.Size == t.Size && old.Tree.Root != hex.EncodeToString(t.Root):
 			return fail(&Fork{Log: l.URL, Seen: old.Checkpoint, New: t.Note, Why: why})
+		case t.Size > r.Size:
+			r.shown[t.Size] = t
+		default: // read before
+			older = append(older, t)
 		}
-		r.shown[t.Size] = t
 	}
 	if cp.Size < old.Tree.Size {
 		return fail(fmt.Errorf("%s: stale: a checkpoint of size %d, but %d was seen before", l.URL, cp.Size, old.Tree.Size))
@@ -171,14 +180,38 @@ func (s *Scan) advance(ctx context.Context, l sigstore.Log, q Query) (*reading, 
 		}
 		r.shown[old.Tree.Size] = sigstore.Checkpoint{Size: old.Tree.Size, Root: root, Note: old.Checkpoint}
 	}
-	kept, err := s.read(ctx, l, tileReader{ctx, client}, old, r, cp, q.Repository)
+	kept, err := s.read(ctx, l, tiles, old, r, cp, q.Repository)
 	switch {
 	case err != nil:
 		return fail(err)
 	case !kept: // by another process, which the log may have shown something else
 		return s.advance(ctx, l, q)
 	}
+	if err := s.prove(l, tiles, r, cp, older); err != nil {
+		return fail(err)
+	}
 	return r, seen, nil
+}
+
+// prove demands that older trees are beginnings of the one that was read, and keeps
+// which are.
+func (s *Scan) prove(l sigstore.Log, t tileReader, r *reading, cp sigstore.Checkpoint, older []sigstore.Checkpoint) error {
+	read := r.at(cp)
+	why := r.prove(t, cp, older)
+	if next := r.at(cp); !reflect.DeepEqual(read, next) {
+		// Where another process was faster, they are proven again.
+		if _, err := s.Cursors.Save(l.ID, read, next); err != nil {
+			return err
+		}
+	}
+	var fork *Fork
+	if errors.As(why, &fork) {
+		fork.Log = l.URL
+		return fork
+	} else if why != nil {
+		return fmt.Errorf("%s: %w", l.URL, why)
+	}
+	return nil
 }
 
 // read reads up to the checkpoint and keeps how far it came, at the end and every
@@ -218,6 +251,7 @@ func (s *Scan) read(ctx context.Context, l sigstore.Log, t tileReader, old Curso
 			} else if root != hex.EncodeToString(seen.Root) {
 				return false, fork(seen.Note, "its first %d entries are not those that were seen before", r.Size)
 			}
+			r.proven(Tree{r.Size, hex.EncodeToString(seen.Root)})
 		}
 		if s.Progress != nil {
 			s.Progress(l.URL, r.Size, cp.Size)

@@ -35,24 +35,31 @@ type tiles struct {
 	tile func(n, width int, data []byte) []byte
 	read []string
 	// hashes are the stored hashes of the entries whose tiles of hashes it
-	// serves; nil serves none.
+	// serves; nil serves those of bodies.
 	hashes  []tlog.Hash
-	pruned  bool // no partial tiles
+	pruned  bool // no partial tiles of entries and their hashes
 	latency func(r *http.Request)
 }
 
-// withHashes makes the log serve tiles of hashes as well, of those entries.
+// withHashes makes the log serve tiles of the hashes of those entries.
 func (s *tiles) withHashes(t testing.TB, bodies [][]byte) *tiles {
 	t.Helper()
+	if err := s.hash(bodies); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func (s *tiles) hash(bodies [][]byte) error {
 	s.hashes = nil
 	for i, b := range bodies {
 		h, err := tlog.StoredHashes(int64(i), b, s.reader())
 		if err != nil {
-			t.Fatal(err)
+			return err
 		}
 		s.hashes = append(s.hashes, h...)
 	}
-	return s
+	return nil
 }
 
 func (s *tiles) reader() tlog.HashReaderFunc {
@@ -67,8 +74,13 @@ func (s *tiles) reader() tlog.HashReaderFunc {
 // hashTile returns a tile of hashes, nil if the path is not of one that is there.
 func (s *tiles) hashTile(path string) []byte {
 	path, ok := strings.CutPrefix(path, "/api/v2/tile/")
-	if !ok || s.hashes == nil {
+	if !ok || strings.HasPrefix(path, "entries/") {
 		return nil
+	}
+	if s.hashes == nil {
+		if s.hash(s.bodies) != nil {
+			return nil
+		}
 	}
 	width := "256"
 	if p, w, part := strings.Cut(path, ".p/"); part {
@@ -98,7 +110,7 @@ func (s *tiles) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if s.latency != nil {
 		s.latency(r)
 	}
-	if s.pruned && strings.Contains(r.URL.Path, ".p/") {
+	if s.pruned && strings.Contains(r.URL.Path, ".p/") && !strings.Contains(r.URL.Path, "/tile/1/") {
 		http.NotFound(w, r)
 		return
 	}

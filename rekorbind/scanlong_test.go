@@ -12,6 +12,7 @@ import (
 	"time"
 
 	protobundle "github.com/sigstore/protobuf-specs/gen/pb-go/bundle/v1"
+	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/repopolicy/repopolicy/internal/sigstoretest"
 	"github.com/repopolicy/repopolicy/policy"
@@ -59,7 +60,7 @@ func TestScanProgress(t *testing.T) {
 	}{
 		"cut short":             {tiles{tile: broken(4)}, 4 * tileEntries, unavailable, tiles{}, scanned, 4},
 		"cut short at once":     {tiles{tile: broken(1)}, 0, unavailable, tiles{}, scanned, 0},
-		"no hashes":             {tiles{tile: broken(4), hashes: nil, read: []string{"bare"}}, 0, unavailable, tiles{}, scanned, 0},
+		"no hashes":             {tiles{tile: broken(4), hashes: []tlog.Hash{}}, 0, unavailable, tiles{}, scanned, 0},
 		"hashes of a fork":      {*(&tiles{tile: broken(4)}).withHashes(t, fork), 0, unavailable, tiles{}, scanned, 0},
 		"entries of a fork":     {tiles{bodies: fork}, 0, alarm, tiles{}, scanned, 0},
 		"a fork later":          {tiles{tile: broken(4)}, 4 * tileEntries, unavailable, tiles{bodies: fork, checkpoint: c.inst.CheckpointV2(fork, c.inst.Origin())}, alarm, 4},
@@ -74,10 +75,9 @@ func TestScanProgress(t *testing.T) {
 				if x.checkpoint == nil {
 					x.checkpoint = honest.checkpoint
 				}
-				if x.hashes == nil && x.read == nil {
+				if x.hashes == nil {
 					x.hashes = honest.hashes
 				}
-				x.read = nil
 				return &x
 			}
 			state := newState(t)
@@ -187,6 +187,8 @@ func TestScanShown(t *testing.T) {
 		"another history":        {nil, now, []File{other}, policy.ClassAlarm, policy.CompleteNone},
 		"another history, again": {now, now, []File{other}, policy.ClassAlarm, policy.CompleteNone},
 		"another history, grown": {now, later, []File{other}, policy.ClassAlarm, policy.CompleteNone},
+		"older, again":           {later, later, []File{mine}, policy.ClassDeny, policy.CompleteScanned},
+		"another history, older": {later, later, []File{other}, policy.ClassAlarm, policy.CompleteNone},
 	} {
 		state := newState(t)
 		if x.before != nil {
@@ -377,7 +379,7 @@ func BenchmarkScan(b *testing.B) {
 				b.Fatal(err)
 			}
 			for r.Size < n {
-				entries, err := tileReader{b.Context(), client}.entries(r.Size, n)
+				entries, err := tileReader{b.Context(), client, nil}.entries(r.Size, n)
 				if err != nil {
 					b.Fatal(err)
 				}

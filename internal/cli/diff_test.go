@@ -5,7 +5,9 @@ package cli
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -156,6 +158,31 @@ func TestLockSchema(t *testing.T) {
 		}
 		if err := c.l.check(); (err == nil) != c.ok {
 			t.Errorf("%s: %v", data, err)
+		}
+	}
+}
+
+// TestLockBeside: a lock file takes nothing from what the machine remembers.
+func TestLockBeside(t *testing.T) {
+	a, b, c := strings.Repeat("a", 64), strings.Repeat("b", 64), strings.Repeat("c", 64)
+	for name, x := range map[string]struct{ lock, kept, want []string }{
+		"no memory":         {[]string{a, b}, nil, []string{a, b}},
+		"the same":          {[]string{a, b}, []string{a, b}, []string{a, b}},
+		"an older file":     {[]string{a}, []string{a, b}, []string{a, b}},
+		"a newer file":      {[]string{a, b, c}, []string{a, b}, []string{a, b, c}},
+		"another version":   {[]string{a, b}, []string{a, c}, nil},
+		"another beginning": {[]string{a}, []string{b, a}, nil},
+	} {
+		got, err := (&lock{Chain: x.lock}).beside(policy.Kept{Chain: x.kept})
+		var f *fault
+		if x.want == nil {
+			if !errors.As(err, &f) || f.reason.Class() != policy.ClassAlarm {
+				t.Errorf("%s: %v %v", name, got, err)
+			}
+			continue
+		}
+		if err != nil || !slices.Equal(got.Chain, x.want) {
+			t.Errorf("%s: %v %v", name, got, err)
 		}
 	}
 }

@@ -63,6 +63,9 @@ func (r *initRun) binding() ([]textFile, error) {
 	if host != "github.com" && host != "gitlab.com" {
 		return nil, nil
 	}
+	if host == "github.com" && r.tree.exists(detect.BindWorkflow) {
+		return []textFile{{name: detect.BindWorkflow}}, nil // it stays
+	}
 	program, err := r.program()
 	if err != nil {
 		return nil, err

@@ -33,6 +33,19 @@ func (l *lock) Kept(policy.Locator) (policy.Kept, error) { return policy.Kept{Ch
 // checked against.
 func (l *lock) Keep(policy.Locator, policy.Kept, policy.Kept) (bool, error) { return true, nil }
 
+// beside returns what has to be continued where the machine remembers something as
+// well: the longer of both, one of which is the beginning of the other.
+func (l *lock) beside(kept policy.Kept) (*lock, error) {
+	n := min(len(l.Chain), len(kept.Chain))
+	switch {
+	case !slices.Equal(l.Chain[:n], kept.Chain[:n]):
+		return nil, faultf(policy.ChainForked, "--lock: the file names another chain of %s than this machine has seen", l.Repository)
+	case n == len(l.Chain):
+		return &lock{l.Schema, l.Repository, kept.Chain}, nil
+	}
+	return l, nil
+}
+
 func readLock(path string) (*lock, error) {
 	data, err := file.Read(path, maxLockBytes)
 	if err != nil {

@@ -87,6 +87,9 @@ func (a *app) find(ctx context.Context, o *repoOptions) (*found, error) {
 		if l.Repository != repo.String() {
 			return nil, faultf(policy.Usage, "--lock: %s is about %s", o.lock.value, l.Repository)
 		}
+		if o.pin.set && strings.TrimPrefix(o.pin.value, "sha256:") != l.Chain[0] {
+			return nil, faultf(policy.Usage, "--pin and --lock name different first statements")
+		}
 	}
 	if out.root, err = a.oneRoot(ctx, o); err != nil {
 		return nil, err
@@ -111,7 +114,14 @@ func (a *app) find(ctx context.Context, o *repoOptions) (*found, error) {
 		r.DefaultRefs = []string{out.snapshot.Default}
 	}
 	if l != nil {
-		r.Pin, r.Keeper = l.Chain[0], l
+		kept, err := state.Kept(repo)
+		if err != nil {
+			return nil, fmt.Errorf("what was kept of %s: %w", repo, err)
+		}
+		if r.Keeper, err = l.beside(kept); err != nil {
+			return nil, err
+		}
+		r.Pin = l.Chain[0]
 	}
 	if out.res, err = r.Resolve(ctx, repo, files); err != nil {
 		return nil, err

@@ -141,24 +141,11 @@ func ParseEntryV1(data []byte) (*EntryV1, error) {
 		return out, &Error{policy.LogInvalid, err}
 	}
 	out.LeafHash = LeafHash(e.Body)
-	var body struct {
-		APIVersion, Kind string
-		Spec             struct {
-			PayloadHash struct{ Algorithm, Value string }
-			Signatures  []struct{ Verifier []byte }
-		}
+	body, der, err := parseBodyV1(e.Body)
+	if err != nil {
+		return out, err
 	}
-	if err := json.Unmarshal(e.Body, &body); err != nil {
-		return out, &Error{policy.LogInvalid, err}
-	}
-	if body.Kind != "dsse" || body.APIVersion != "0.0.1" || body.Spec.PayloadHash.Algorithm != "sha256" || len(body.Spec.Signatures) != 1 {
-		return out, refuse(policy.LogInvalid, "an entry of kind %q", clipText(body.Kind))
-	}
-	block, _ := pem.Decode(body.Spec.Signatures[0].Verifier)
-	if block == nil || block.Type != "CERTIFICATE" {
-		return out, refuse(policy.CertificateBad, "signed with a bare key")
-	}
-	cert, signer, err := claimed(block.Bytes)
+	cert, signer, err := claimed(der)
 	if err != nil {
 		return out, err
 	}
@@ -183,6 +170,30 @@ func ParseEntryV1(data []byte) (*EntryV1, error) {
 		Place: policy.Entry{Log: e.LogID, Index: e.LogIndex, Time: time.Unix(e.IntegratedTime, 0).UTC(), NotBefore: cert.NotBefore.UTC(), NotAfter: cert.NotAfter.UTC()},
 	}
 	return out, nil
+}
+
+// bodyV1 is what an entry of kind dsse shows.
+type bodyV1 struct {
+	APIVersion, Kind string
+	Spec             struct {
+		PayloadHash struct{ Algorithm, Value string }
+		Signatures  []struct{ Verifier []byte }
+	}
+}
+
+// parseBodyV1 reads the body of an entry, and the certificate in it.
+func parseBodyV1(data []byte) (body bodyV1, der []byte, err error) {
+	if err := json.Unmarshal(data, &body); err != nil {
+		return body, nil, &Error{policy.LogInvalid, err}
+	}
+	if body.Kind != "dsse" || body.APIVersion != "0.0.1" || body.Spec.PayloadHash.Algorithm != "sha256" || len(body.Spec.Signatures) != 1 {
+		return body, nil, refuse(policy.LogInvalid, "an entry of kind %q", clipText(body.Kind))
+	}
+	block, _ := pem.Decode(body.Spec.Signatures[0].Verifier)
+	if block == nil || block.Type != "CERTIFICATE" {
+		return body, nil, refuse(policy.CertificateBad, "signed with a bare key")
+	}
+	return body, block.Bytes, nil
 }
 
 // VerifyV1 verifies the log's promise over body, time and index of an entry, and
@@ -261,8 +272,8 @@ func (r *Root) VerifyV2(log string, index int64, e *EntryV2) (*Leaf, error) {
 	if e == nil || e.cert == nil {
 		return nil, refuse(policy.Internal, "no entry")
 	}
-	pub, ok := e.cert.PublicKey.(*ecdsa.PublicKey)
-	if !ok || pub.Curve != elliptic.P256() {
+	pub := p256(e.cert)
+	if pub == nil {
 		return nil, refuse(policy.CertificateBad, "the certificate is not for a P-256 key")
 	}
 	if !ecdsa.VerifyASN1(pub, e.digest, e.signature) {
@@ -275,6 +286,24 @@ func (r *Root) VerifyV2(log string, index int64, e *EntryV2) (*Leaf, error) {
 		Signer: e.Signer, PAE: hex.EncodeToString(e.digest), Body: policy.Sum(e.body), LeafHash: LeafHash(e.body),
 		Place: policy.Entry{Log: log, Index: index, NotBefore: e.cert.NotBefore.UTC(), NotAfter: e.cert.NotAfter.UTC()},
 	}, nil
+}
+
+func p256(cert *x509.Certificate) *ecdsa.PublicKey {
+	if pub, ok := cert.PublicKey.(*ecdsa.PublicKey); ok && pub.Curve == elliptic.P256() {
+		return pub
+	}
+	return nil
+}
+
+// readable reports whether those who have only the log's body read the entry as
+// [ParseEntryV1] and [Root.VerifyV2] do.
+func readable(generation int, body []byte) bool {
+	if generation == 2 {
+		e, err := ParseEntryV2(body)
+		return err == nil && p256(e.cert) != nil
+	}
+	_, _, err := parseBodyV1(body)
+	return err == nil
 }
 
 // LeafHash returns the hex hash of a leaf with that body (RFC 6962, section 2.1).

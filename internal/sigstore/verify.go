@@ -59,6 +59,9 @@ type LogEntry struct {
 	Time     time.Time
 	Body     string // hex SHA-256 of the canonical body
 	LeafHash string // hex hash of the leaf (RFC 6962, section 2.1)
+	// Readable says that, of an entry that a workflow's certificate signed, those
+	// who read the log see as much as those who have the bundle.
+	Readable bool
 	// Checkpoint is the one that the inclusion proof ends at; nil without one.
 	Checkpoint *Checkpoint
 }
@@ -341,6 +344,9 @@ func result(r *Root, e *entity, tm *trusted, res *verify.VerificationResult) (*V
 			if !within(t.Time, log) {
 				return nil, refuse(policy.TimeInvalid, "signed %s, when the trusted root did not trust this log's key", t.Time.Format(time.RFC3339))
 			}
+		}
+		if e.leaf != nil && len(e.leaf.URIs) > 0 {
+			le.Readable = readable(le.Generation, entry.TransparencyLogEntry().GetCanonicalizedBody())
 		}
 		out.Entries = append(out.Entries, le)
 	}

@@ -260,6 +260,7 @@ func TestJourney(t *testing.T) {
 	newComputer(t).must(policy.ClassOK, "verify", "--lock", lock, good) // which names the repository
 	newComputer(t).must(policy.ClassUsage, "verify", "-R", "acme/other", "--lock", lock, good)
 	stranger.must(policy.ClassOK, "lock", "-R", url, "--lock", lock, "-o", lock)
+	newComputer(t).must(policy.ClassUsage, "verify", "--lock", lock, "--pin", "sha256:"+strings.Repeat("0", 64), good)
 
 	// The forge rewrites everything and drops the bindings: whoever knew the
 	// policy sees it, and so does whoever asks the log.

@@ -44,7 +44,7 @@ func TestDemo(t *testing.T) {
 		"verified  the artifact, by its signature", "verified  the artifact, by the statement",
 		"refused   a changed artifact\n             reason: ", "refused   a bundle of the fork mallory/widget\n             reason: ",
 		"refused   a log entry whose place was changed\n             reason: ", "refused   a log entry taken from the other bundle\n             reason: ",
-		"OK    widget_1.0.0.tar.gz: allowed by rule binaries", "genesis    first: the log shows it first", "[tag-mismatch]",
+		"OK    widget_1.0.0.tar.gz: allowed by rule release", "genesis    first: the log shows it first", "[tag-mismatch]",
 		"version 2 is bound, but not in force", "versions of the policy that were seen before are gone",
 		"none of it proves that the repository spoke", "its statement is not at hand", "sees a policy that names her",
 		"alarm: fork: another version 2 with a quorum took effect later", "there is an alarm, and --fail-on-alarm was given", "repopolicy-sandbox-rekorv1 demo",

@@ -309,21 +309,21 @@ func (d *show) policy(dir string) error {
 		}
 	}
 
-	d.chapter("7. Alice commits a policy for %s and signs it:", demoURL)
+	d.chapter("7. Alice starts a policy for %s:", demoURL)
 	if err := work.write(".github/workflows/repopolicy.yml", demoWorkflow); err != nil {
 		return err
 	}
 	if err := work.write(releaseFile, releaseJob); err != nil {
 		return err
 	}
-	if err := work.write(".repopolicy/policy.toml", demoPolicy(demoRepo, 1, 1, "release.yml", "alice")); err != nil {
-		return err
-	}
 	if err := work.push(); err != nil {
 		return err
 	}
 	stranger.step("Before that, nobody can say who may release it.", policy.ClassNoPolicy, "show", "-R", demoURL)
-	alice.step("One sign-in, one signature, logged.", policy.ClassOK, "sign", "--git", work.dir, "--yes")
+	look := d.look
+	d.look = nil // nothing is looked up
+	alice.step("One command, which proposes what it finds, one sign-in, one signature, logged.", policy.ClassOK, "init", "--git", work.dir, "--repository", demoURL, "--yes")
+	d.look = look
 	if err := work.push(); err != nil {
 		return err
 	}

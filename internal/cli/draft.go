@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/repopolicy/repopolicy/internal/git"
+	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/rekorbind"
+)
+
+// draftVersion is a committed policy on its way to become a version.
+type draftVersion struct {
+	*found
+	doc       *policy.Document
+	statement []byte
+	dir       string // of the repository
+}
+
+// committed reads the policy of the last commit, never of the working tree, and
+// finds out which statement it is.
+func (a *app) committed(ctx context.Context, o *signOptions) (*draftVersion, error) {
+	if !o.git.set {
+		o.git.value, o.git.set = ".", true
+	}
+	r, err := git.Open(o.git.value)
+	if err != nil {
+		return nil, gitFault(err)
+	}
+	defer r.Close()
+	var text []byte
+	head, err := r.Head()
+	if err == nil {
+		text, err = r.File(head, rekorbind.PolicyFile)
+	}
+	if errors.Is(err, git.ErrNotFound) {
+		return nil, &fault{reason: policy.PolicyUnreadable, msg: rekorbind.PolicyFile + " is not in the last commit", hint: "write it, `git add` and `git commit` it, then sign"}
+	} else if err != nil {
+		return nil, gitFault(err)
+	}
+	return a.draft(ctx, o, text)
+}
+
+// draft finds out which statement a policy is that is, or will be, committed in
+// the repository that --git names.
+func (a *app) draft(ctx context.Context, o *signOptions, text []byte) (*draftVersion, error) {
+	v := &draftVersion{dir: o.git.value}
+	var err error
+	if v.doc, err = policy.Parse(text); err != nil {
+		return nil, faultf(policy.PolicyValue, "%s: %s", rekorbind.PolicyFile, err)
+	}
+	o.repo.value, o.repo.set = v.doc.Content().Repository.String(), true
+	if v.found, err = a.find(ctx, &o.repoOptions); err != nil {
+		return nil, err
+	}
+	if err := a.former(ctx, o, v); err != nil {
+		return nil, err
+	}
+	previous, err := v.previous(text)
+	if err != nil {
+		return nil, err
+	}
+	if v.statement, err = rekorbind.Encode(text, previous); err != nil {
+		return nil, faultf(policy.PolicyValue, "%s: %s", rekorbind.PolicyFile, err)
+	}
+	return v, nil
+}
+
+// former finds the chain of a repository that is being renamed under its former
+// name: what is bound under the new one is the version that says so, if any.
+func (a *app) former(ctx context.Context, o *signOptions, v *draftVersion) error {
+	c := v.doc.Content()
+	if v.res.Chain.Reason() != policy.NoBinding || c.Version == 1 {
+		return nil
+	}
+	names := v.res.Named(c.Version - 1)
+	if len(names) != 1 || names[0] == c.Repository {
+		return nil
+	}
+	o.repo.value = names[0].String()
+	f, err := a.find(ctx, &o.repoOptions)
+	if err != nil {
+		return err
+	}
+	if n := len(f.res.Chain.Versions()); n == c.Version-1 {
+		a.err.line("note: version %d is about %s", n, names[0])
+		v.found = f
+	}
+	return nil
+}
+
+// previous returns the digest of the statement that the policy follows.
+func (v *draftVersion) previous(text []byte) (string, error) {
+	n := v.doc.Content().Version
+	chain := v.res.Chain
+	versions := chain.Versions()
+	switch reason := chain.Reason(); {
+	case reason == policy.NoBinding && n == 1:
+		return "", nil
+	case reason == policy.NoBinding:
+		return "", faultf(policy.NoBinding, "the policy is version %d, and nothing of this repository is bound yet", n)
+	case n == 1 && len(versions) == 0 && v.awaited(text):
+		return "", nil
+	case reason != "" && !(reason == policy.Undisclosed && len(versions) >= n-1 && n > 1):
+		f := faultf(reason, "%s: %s", v.repo, reason.Info().Text)
+		for _, p := range chain.Problems() {
+			f.more = append(f.more, p.Detail)
+		}
+		if v.local && reason == policy.Undisclosed {
+			f.hint = behind
+		}
+		return "", f
+	}
+	if len(versions) >= n-1 && n > 1 {
+		return versions[n-2].Statement, nil
+	}
+	if n == 1 && len(versions) > 0 {
+		return "", nil
+	}
+	return "", &fault{reason: policy.Usage, msg: fmt.Sprintf("the policy is version %d, version %d is in force", n, len(versions)), hint: fmt.Sprintf("write version = %d", len(versions)+1)}
+}
+
+// awaited reports whether a run that bound the policy as the first version was
+// interrupted, and all that is undecided is how far it came.
+func (v *draftVersion) awaited(text []byte) bool {
+	first, err := rekorbind.Encode(text, "")
+	return err == nil && v.res.Chain.Awaits(policy.Sum(first))
+}
+
+// signatures says who signed the statement, who has not, and how many signatures
+// it needs at least.
+func (v *draftVersion) signatures() (by, missing []string, need int, err error) {
+	st, err := v.res.Standing(v.statement)
+	if err != nil {
+		return nil, nil, 0, err
+	}
+	tallies := []policy.Tally{st.Own}
+	if st.Before != nil {
+		tallies = append(tallies, *st.Before)
+	}
+	for _, t := range tallies {
+		by, missing = append(by, t.Signed...), append(missing, t.Missing...)
+		if !t.Met() {
+			need = max(need, t.Threshold-len(t.Signed), 1)
+		}
+	}
+	for _, names := range []*[]string{&by, &missing} {
+		slices.Sort(*names)
+		*names = slices.Compact(*names)
+	}
+	if st.Met() != (need == 0) {
+		return nil, nil, 0, errors.New("the count of signatures contradicts itself")
+	}
+	return by, missing, need, nil
+}

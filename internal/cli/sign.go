@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"github.com/repopolicy/repopolicy/internal/file"
+	"github.com/repopolicy/repopolicy/internal/sigstore"
+	"github.com/repopolicy/repopolicy/oidc"
+	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/rekorbind"
+)
+
+func (a *app) signCommand() *cobra.Command {
+	o := &signOptions{}
+	cmd := &cobra.Command{
+		Use:   "sign",
+		Short: "sign the committed policy as one of its maintainers",
+		Long: `Sign makes a maintainer's signature under the policy of the last commit, logs it in
+every log of the Sigstore instance and writes it into .repopolicy/signatures. It asks
+for a sign-in in the browser, takes the token that the environment offers
+(SIGSTORE_ID_TOKEN), or uses a key, or a program that has it. The signer's e-mail address becomes public for
+ever. A run that was interrupted is repeated: nothing is signed or logged twice.`,
+		Example: "  repopolicy sign",
+		Args:    cobra.NoArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return a.sign(cmd.Context(), o) },
+	}
+	o.signFlags(cmd)
+	o.key.name = "FILE"
+	f := cmd.Flags()
+	f.Var(&o.key, "key", "sign with this PEM private key instead of signing in")
+	o.signer.program.name, o.signer.public.name = "PROGRAM", "FILE"
+	f.Var(&o.signer.program, "signer", "let this program sign: a SHA-256 on its standard input, an ASN.1 ECDSA signature on its standard output; no shell")
+	f.StringArrayVar(&o.signer.args, "signer-arg", nil, "`ARGUMENT` for the program; may be repeated")
+	f.Var(&o.signer.public, "public-key", "PEM public key of the program's key")
+	f.BoolVar(&o.device, "device", false, "sign in with a code that is typed into a browser elsewhere")
+	f.BoolVarP(&o.yes, "yes", "y", false, "do not ask whether name and address may become public")
+	o.withoutFlag(cmd)
+	return cmd
+}
+
+func (a *app) sign(ctx context.Context, o *signOptions) error {
+	if o.key.set && o.signer.set() {
+		return faultf(policy.Usage, "--key and --signer contradict each other")
+	}
+	v, err := a.committed(ctx, o)
+	if err != nil {
+		return err
+	}
+	s, err := a.services(ctx, o)
+	if err != nil {
+		return err
+	}
+	content := v.doc.Content()
+	a.err.line("signing version %d of the policy of %s", content.Version, content.Repository)
+	a.err.line("  policy     %s", v.doc.Digest())
+	a.err.line("  statement  sha256:%s", policy.Sum(v.statement))
+	r := rekorbind.Request{}
+	if o.key.set {
+		data, err := file.Read(o.key.value, maxTokenReply)
+		if err != nil {
+			return faultf(policy.Usage, "--key: %s", err)
+		}
+		if r.Key, err = sigstore.ParsePrivateKey(data); err != nil {
+			return faultf(policy.Usage, "--key: %s: %s", o.key.value, err)
+		}
+	} else if o.signer.set() {
+		if r.Key, err = o.signer.signer(); err != nil {
+			return err
+		}
+	}
+	if r.Key != nil {
+		id, err := sigstore.KeyOf(r.Key)
+		if err != nil {
+			return faultf(policy.Usage, "%s", err)
+		}
+		r.Who, r.Check = "key "+id, v.member
+		return a.write(ctx, o, v, s, r)
+	}
+	token, err := a.personal(ctx, o, s)
+	if err != nil {
+		return err
+	}
+	return a.signAs(ctx, o, v, s, token)
+}
+
+// signAs signs the draft as the person to whom the token belongs.
+func (a *app) signAs(ctx context.Context, o *signOptions, v *draftVersion, s sigstore.Services, token string) error {
+	claims, err := oidc.UnverifiedClaims(token)
+	if err != nil {
+		return faultf(policy.LoginNeeded, "%s", err)
+	}
+	r := rekorbind.Request{}
+	who := claims.Email
+	if who == "" {
+		who = claims.Subject
+	}
+	if err := a.agree(o, fmt.Sprintf("%s, signed in at %s, becomes public for ever with the signature. Go on?", who, claims.Issuer)); err != nil {
+		return err
+	}
+	r.Who = who + " " + claims.Issuer + " " + claims.Connector
+	r.Mine = func(id policy.Identity) bool {
+		return id.Kind == policy.KindEmail && id.Value == claims.Email && slices.Contains([]string{claims.Issuer, claims.Connector}, id.Issuer)
+	}
+	r.Token = func(context.Context) (string, error) { return token, nil }
+	r.Check = v.member
+	return a.write(ctx, o, v, s, r)
+}
+
+// member returns why an identity cannot sign the draft, before that is public.
+func (v *draftVersion) member(id policy.Identity) error {
+	if v.doc.Content().Maintainers.Names(id) || v.headNames(id) {
+		return nil
+	}
+	who := id.Value + " by " + id.Issuer
+	if id.Kind == policy.KindKey {
+		who = "the key sha256:" + id.Value
+	}
+	return &fault{reason: policy.NotMaintainer, msg: who + " is no maintainer in this version or the one before", hint: "nothing was logged; sign in as a member, or add this identity to the policy"}
+}
+
+// headNames reports whether the version in force names the identity as a
+// maintainer.
+func (v *draftVersion) headNames(id policy.Identity) bool {
+	vs := v.res.Chain.Versions()
+	return len(vs) > 0 && vs[len(vs)-1].Document.Content().Maintainers.Names(id)
+}

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/repopolicy/repopolicy/policy"
+)
+
+func (a *app) statusCommand() *cobra.Command {
+	o := &signOptions{}
+	form := &format{allowed: []string{"text", "github"}}
+	cmd := &cobra.Command{
+		Use:   "status",
+		Short: "say who signed the committed policy, who still has to, and what is in force",
+		Long: `Status compares the policy of the last commit with the one in force. With --format
+github it also sets the step's output "ready": "true" if enough maintainers signed a
+version that is not bound yet.`,
+		Example: "  repopolicy status",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			v, err := a.committed(cmd.Context(), o)
+			if err != nil {
+				return err
+			}
+			a.warn(v.found)
+			if form.value == "github" {
+				a.writeRunnerFiles([]output{{"ready", strconv.FormatBool(v.ready())}}, "")
+			}
+			if p := v.summary(); p != nil {
+				a.out.line("in force    version %d, expires %s, genesis %s, completeness %s", p.Version, p.Expires.Format(time.DateOnly), p.Genesis, p.Completeness)
+				if p.Statement == "sha256:"+policy.Sum(v.statement) {
+					a.out.line("committed   version %d, the same", p.Version)
+					return nil
+				}
+			} else {
+				a.out.line("in force    nothing")
+			}
+			c := v.doc.Content()
+			a.out.line("committed   version %d, %s", c.Version, v.doc.Digest())
+			by, missing, need, err := v.signatures()
+			if err != nil {
+				return faultf(policy.BelowThreshold, "version %d: %s", c.Version, err)
+			}
+			a.out.line("signed by   %s", orNobody(by))
+			if need > 0 {
+				a.out.line("next        %d more of %s run repopolicy sign, commit and push", need, strings.Join(missing, ", "))
+			} else {
+				a.out.line("next        push to the default branch; its workflow binds the version")
+			}
+			return nil
+		},
+	}
+	o.signFlags(cmd)
+	cmd.Flags().Var(form, "format", "form of the output")
+	return cmd
+}
+
+// ready reports whether the draft is a new version that enough maintainers
+// signed.
+func (v *draftVersion) ready() bool {
+	if p := v.summary(); p != nil && p.Statement == "sha256:"+policy.Sum(v.statement) {
+		return false
+	}
+	_, _, need, err := v.signatures()
+	return err == nil && need == 0
+}
+
+func orNobody(names []string) string {
+	if len(names) == 0 {
+		return "nobody"
+	}
+	return strings.Join(names, ", ")
+}

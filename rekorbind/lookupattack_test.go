@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package rekorbind
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"encoding/json"
+	"slices"
+	"testing"
+
+	"github.com/repopolicy/repopolicy/internal/sigstoretest"
+	"github.com/repopolicy/repopolicy/policy"
+)
+
+// without returns a bundle whose log entry lacks a field.
+func without(t testing.TB, bundle []byte, field string) []byte {
+	t.Helper()
+	var b map[string]any
+	if err := json.Unmarshal(bundle, &b); err != nil {
+		t.Fatal(err)
+	}
+	entry := b["verificationMaterial"].(map[string]any)["tlogEntries"].([]any)[0].(map[string]any)
+	if _, ok := entry[field]; !ok {
+		t.Fatalf("the entry has no %s", field)
+	}
+	delete(entry, field)
+	out, err := json.Marshal(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// TestIndexUnplaced: a binding whose file lacks the promise that gives it a place
+// binds nothing, and so must not keep the look-up from fetching the entry that does.
+func TestIndexUnplaced(t *testing.T) {
+	c := newChained(t, 1)
+	last := len(c.files) - 1 // binds version 2
+	name, _ := entryV1(t, c.files[last].Data)
+	_, c.v1[name] = entryV1(t, c.files[last].Data)
+	c.files[last].Data = without(t, c.files[last].Data, "inclusionPromise")
+	// Unlisted, version 2 is not bound: the index's word. Listed, it is.
+	for versions, names := range map[int][]string{1: {}, 2: {name}} {
+		res := c.resolve(c.files, c.hint(&index{list: list(names...)}))
+		if len(res.Ignored) > 0 || res.Chain.Reason() != "" || len(res.Chain.Versions()) != versions {
+			t.Errorf("%d names: %d versions, %s, ignored %v", len(names), len(res.Chain.Versions()), res.Chain.Reason(), res.Ignored)
+		}
+	}
+}
+
+// TestScanTwice: a binding that is in the log at two places is found at the one
+// that is not at hand, which may be the one that took effect.
+func TestScanTwice(t *testing.T) {
+	c := newChained(t, 2)
+	held, _ := Collect(c.root, nil, c.files)
+	q := c.query()
+	q.Known = held.Known()
+	bodies := c.inst.BodiesV2()
+	for name, x := range map[string]struct {
+		again [][]byte
+		want  int
+	}{"once": {nil, 2}, "twice": {bodies, 6}} { // two of four are in no file
+		all := append(slices.Clone(bodies), x.again...)
+		log := &tiles{bodies: all, checkpoint: c.inst.CheckpointV2(all, c.inst.Origin())}
+		found, err := c.scan(log, newState(t)).Find(t.Context(), q)
+		if err != nil || len(found.Leaves) != x.want {
+			t.Errorf("%s: %d leaves, want %d (%v)", name, len(found.Leaves), x.want, err)
+		}
+	}
+}
+
+// TestIndexes: where there are several logs of Rekor v1, each has its own index,
+// and none speaks for another.
+func TestIndexes(t *testing.T) {
+	c := newChained(t, 1)
+	answers, silent := &index{list: list(c.names...)}, &index{list: func() string { return "<!doctype html>" }}
+	for name, x := range map[string]struct {
+		indexes []*index
+		want    policy.Completeness
+	}{
+		"both answer":      {[]*index{answers, answers}, policy.CompleteHinted},
+		"the second alone": {[]*index{silent, answers}, policy.CompleteNone},
+		"the first alone":  {[]*index{answers, silent}, policy.CompleteNone},
+	} {
+		res := c.resolve(c.files, c.hint(x.indexes[0]), c.hint(x.indexes[1]))
+		if got := res.Chain.View().Completeness; got != x.want || (decide(res.Chain) == policy.BelowRequired) != (x.want == policy.CompleteNone) {
+			t.Errorf("%s: %s, decided %s", name, got, decide(res.Chain))
+		}
+	}
+}
+
+// TestUnreadable: a binding that index and scan pass over binds nothing for those
+// who are shown it either.
+func TestUnreadable(t *testing.T) {
+	p384, err := ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, x := range map[string]struct {
+		generation int
+		change     func(*sigstoretest.Request)
+		bound      bool
+	}{
+		"dsse":         {1, func(*sigstoretest.Request) {}, true},
+		"intoto":       {1, func(r *sigstoretest.Request) { r.Intoto = true }, false},
+		"hashedrekord": {2, func(*sigstoretest.Request) {}, true},
+		"another key":  {2, func(r *sigstoretest.Request) { r.Key = p384 }, false},
+	} {
+		c := newChained(t, x.generation)
+		c.files = nil
+		c.add("signed", sigstoretest.Request{Statement: c.one, SAN: "alice@example.com", Issuer: "https://accounts.google.com"})
+		r := workflow(widget, c.one)
+		x.change(&r)
+		c.add("bound", r)
+		res := c.resolve(c.files)
+		if (len(res.Chain.Versions()) == 1) != x.bound || len(res.Ignored) != map[bool]int{true: 0, false: 1}[x.bound] {
+			t.Errorf("%s: %d versions, ignored %v", name, len(res.Chain.Versions()), res.Ignored)
+		}
+	}
+}
