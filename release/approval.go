@@ -164,15 +164,15 @@ func (a *Approval) facts() policy.ApprovalFacts {
 }
 
 // ApprovalName returns the name of the file for an approval by a signer, which no
-// other signer's approval has.
-func ApprovalName(tag string, signer []byte) string {
+// other approval has: a key approves more than once.
+func ApprovalName(tag string, signer, payload []byte) string {
 	plain := strings.Map(func(r rune) rune {
 		if strings.ContainsRune("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-", r) {
 			return r
 		}
 		return '-'
 	}, tag)
-	return strings.TrimLeft(plain, ".-") + "-" + policy.Sum(signer)[:12] + ApprovalSuffix
+	return strings.TrimLeft(plain, ".-") + "-" + policy.Sum(slices.Concat(signer, payload))[:12] + ApprovalSuffix
 }
 
 // VerifyApproval verifies a bundle with an approval under one trusted root, with

@@ -95,20 +95,20 @@ func TestApprovalLimits(t *testing.T) {
 	}
 }
 
-// TestApprovalName: what a tag is called cannot lead anywhere, and two signers
-// never write the same file.
+// TestApprovalName: what a tag is called cannot lead anywhere, and two approvals
+// are never the same file.
 func TestApprovalName(t *testing.T) {
 	for tag, want := range map[string]string{
 		"v1.0.0": "v1.0.0-", "release/v1": "release-v1-", "../../x": "x-", "-rf": "rf-", `a"<b>|c`: "a--b--c-", "": "-",
 	} {
-		name := ApprovalName(tag, []byte("alice"))
+		name := ApprovalName(tag, []byte("alice"), []byte("{}"))
 		if tag == "" {
 			want = ""
 		}
 		if !strings.HasPrefix(name, want) || !strings.HasSuffix(name, ApprovalSuffix) || strings.ContainsAny(name, `/\<>|"`) || name[0] == '.' || !IsEvidence(name) {
 			t.Errorf("%q: %s", tag, name)
 		}
-		if name == ApprovalName(tag, []byte("bob")) {
+		if name == ApprovalName(tag, []byte("bob"), []byte("{}")) || name == ApprovalName(tag, []byte("alice"), []byte("[]")) {
 			t.Errorf("%q: one name for two", tag)
 		}
 	}

@@ -151,7 +151,7 @@ func (a *app) approve(ctx context.Context, o *approveOptions, args []string) err
 	if err != nil {
 		return err
 	}
-	path := filepath.Join(dir, release.ApprovalName(want.Tag, draft.Signer()))
+	path := filepath.Join(dir, release.ApprovalName(want.Tag, draft.Signer(), payload))
 	if err := maybe.WriteFile(path, data, 0o644); err != nil {
 		return unwritten(err)
 	}

@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -67,4 +68,31 @@ keys       = ["`+strings.ReplaceAll(strings.TrimSpace(string(pub)), "\n", "\\n")
 	zip := artifact(t, "widget.zip")
 	carol.must(policy.ClassOK, append([]string{"sign-release"}, person("--statement", "--tag", "v1-hotfix.1", zip)...)...)
 	refused(newComputer(t), person("--key", key, "--statement", "--tag", "v1-hotfix.1", zip)...)
+}
+
+// TestKeyApprovesTwice: a key has the same name in every approval, and none of
+// them takes the place of another.
+func TestKeyApprovesTwice(t *testing.T) {
+	const name = "acme/key-approves"
+	dir := t.TempDir()
+	key := filepath.Join(dir, "key.pem")
+	pub, err := exec.Command("sh", "-c", "openssl ecparam -genkey -name prime256v1 -noout -out "+key+" && openssl ec -in "+key+" -pubout 2>/dev/null").Output()
+	check(t, err)
+	text := strings.Replace(string(policyText(name, 1, 1, "alice")), "[[release]]", `[[maintainers.member]]
+name = "robot"
+keys = ["`+strings.ReplaceAll(strings.TrimSpace(string(pub)), "\n", "\\n")+`"]
+
+[[release]]`, 1) + strings.Replace(approvals, "threshold = 2", "threshold = 1", 1)
+	p := boundProject(t, name, text, nil)
+	p.tag("v1")
+	one := artifact(t, "widget_1.tar.gz")
+	two := filepath.Join(filepath.Dir(one), "widget_2.tar.gz")
+	check(t, os.WriteFile(two, []byte("two"), 0o600))
+	p.inJob(forge.Event{Name: "push", Ref: "refs/tags/v1"}, "release.yml", func(_ *forge.Job, c *computer, checkout string) {
+		c.must(policy.ClassOK, "sign-release", "--checkout", checkout, one, two)
+	})
+	for _, file := range []string{one, two, one} {
+		newComputer(t).must(policy.ClassOK, "approve", "-R", name, "--key", key, file)
+	}
+	newComputer(t).must(policy.ClassOK, "verify", "-R", name, "--tag", "v1", one, two)
 }
