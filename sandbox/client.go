@@ -32,6 +32,14 @@ func (s *Stack) URL(service Service) string {
 	return e.url
 }
 
+// Requests returns how many requests a service has taken since it began.
+func (s *Stack) Requests(service Service) int64 {
+	if e, ok := s.endpoints[service]; ok {
+		return e.served.Load()
+	}
+	return 0
+}
+
 // Token returns an ID token for Fulcio, signed by the issuer that the claims
 // belong to.
 func (s *Stack) Token(c claims.Claims) (string, error) { return s.issuer.Mint(c, issuer.Audience) }

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/repopolicy/repopolicy/sandbox/malice"
@@ -30,6 +31,7 @@ type endpoint struct {
 	server *http.Server
 	cancel context.CancelFunc // ends the requests that are being served
 	done   chan struct{}
+	served atomic.Int64
 
 	mu     sync.Mutex
 	honest http.Handler
@@ -56,6 +58,7 @@ func serve(l net.Listener) *endpoint {
 }
 
 func (e *endpoint) handle(w http.ResponseWriter, r *http.Request) {
+	e.served.Add(1)
 	e.mu.Lock()
 	h := e.now
 	e.mu.Unlock()
