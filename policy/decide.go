@@ -39,6 +39,9 @@ type Request struct {
 	Skew time.Duration
 	// Narrow, if set, must also hold for the signer.
 	Narrow *Narrow
+	// Cooldown is how long before Now the latest trusted time of the evidence has
+	// to be; what only an adopted digest speaks for has none.
+	Cooldown time.Duration
 	// Approvals are those that were verified, whatever they are for; which of
 	// them count is judged here.
 	Approvals []Approval
@@ -210,6 +213,10 @@ func DecideAdopted(t *Trusted, req Request) (Decision, bool) {
 			if dec.Reason, dec.Detail = t.yanked(req, nil, []string{a.Tag}); dec.Reason != "" {
 				return dec, true
 			}
+			if req.Cooldown > 0 {
+				dec.Reason, dec.Detail = ReleaseTooYoung, "the policy adopted it, and nothing shows when it was signed"
+				return dec, true
+			}
 			dec.Notes = append(dec.Notes, Note{"adopted", "no signature was judged: the policy takes this digest over from the time before it"})
 			return t.permit(dec, req, Adopted), true
 		}
@@ -232,6 +239,9 @@ func decide(t *Trusted, req Request, c *Claims, v *Verification) Decision {
 	if v != nil {
 		if _, upper := v.bounds(); upper.After(req.Now.Add(req.Skew)) {
 			d.Reason, d.Detail = EvidenceInFuture, fmt.Sprintf("signed %s, judged as of %s", stamp(upper), stamp(req.Now))
+			return d
+		} else if req.Cooldown > 0 && upper.Add(req.Cooldown).After(req.Now) {
+			d.Reason, d.Detail = ReleaseTooYoung, fmt.Sprintf("signed %s, judged as of %s", stamp(upper), stamp(req.Now))
 			return d
 		}
 	}

@@ -168,6 +168,45 @@ func TestTime(t *testing.T) {
 	}
 }
 
+// TestCooldown: what is too young, or of no known age, is denied, whoever signed it.
+func TestCooldown(t *testing.T) {
+	flags, err := IdentityOnly(FlagIdentity{Identity: workflowIdentity("refs/tags/v1").Value, Issuer: workflowIdentity("refs/tags/v1").Issuer})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const day = 24 * time.Hour
+	for _, c := range []struct {
+		name  string
+		by    *Trusted
+		times []time.Time
+		now   time.Time
+		want  Reason
+	}{
+		{"at once", mustPin(t, decideRule, Ids{}), []time.Time{signed}, signed, ReleaseTooYoung},
+		{"a moment too soon", mustPin(t, decideRule, Ids{}), []time.Time{signed}, signed.Add(3*day - 1), ReleaseTooYoung},
+		{"in time", mustPin(t, decideRule, Ids{}), []time.Time{signed}, signed.Add(3 * day), Allowed},
+		{"by the later of two times", mustPin(t, decideRule, Ids{}), []time.Time{signed, signed.Add(day)}, signed.Add(3 * day), ReleaseTooYoung},
+		{"without a policy", flags, []time.Time{signed}, signed.Add(day), ReleaseTooYoung},
+		{"without a policy, in time", flags, []time.Time{signed}, signed.Add(3 * day), Allowed},
+	} {
+		req := ask()
+		req.Now, req.Cooldown = c.now, 3*day
+		d := Decide(c.by, req, NewEvidence(claim(workflowIdentity("refs/tags/v1")), Verification{Times: c.times, Logged: true, Proven: true}))
+		if d.Reason != c.want || (d.Outcome == Permitted) != (c.want == Allowed) {
+			t.Errorf("%s: %s %s", c.name, d.Reason, d.Detail)
+		}
+	}
+	adopted := mustPin(t, decideRule+"[[adopted]]\ntag = \"v0\"\ndigests = [\"sha256:"+strings.Repeat("ab", 32)+"\"]\n", Ids{})
+	req := Request{Now: signed, Digests: []Digest{{"sha256", strings.Repeat("ab", 32)}}}
+	if d, ok := DecideAdopted(adopted, req); !ok || d.Outcome != Permitted {
+		t.Errorf("%s", d.Reason)
+	}
+	req.Cooldown = day
+	if d, ok := DecideAdopted(adopted, req); !ok || d.Reason != ReleaseTooYoung || d.Outcome == Permitted {
+		t.Errorf("adopted: %s", d.Reason)
+	}
+}
+
 // TestEveryFieldMatters removes and changes each field of good evidence: no
 // change may turn a denial into a permission, and those that a rule compares
 // must deny.

@@ -109,6 +109,7 @@ const (
 	PolicyStale           Reason = "policy-stale"
 	PolicyEnded           Reason = "policy-ended"
 	EvidenceInFuture      Reason = "evidence-after-as-of"
+	ReleaseTooYoung       Reason = "release-too-young"
 	EvidenceUntimed       Reason = "evidence-without-time"
 	NarrowedIdentity      Reason = "identity-flags-mismatch"
 	TagMismatch           Reason = "tag-mismatch"
@@ -210,6 +211,7 @@ var reasonTable = []ReasonInfo{
 	{PolicyStale, ClassStale, "the policy expired more than 90 days ago", "get the current policy; maintainers renew it with a new version"},
 	{PolicyEnded, ClassDeny, "the policy is a tombstone: the repository has ended its releases", ""},
 	{EvidenceInFuture, ClassDeny, "the evidence is younger than the moment of judging", "check the clock, or give a later --as-of"},
+	{ReleaseTooYoung, ClassDeny, "the release is younger than --cooldown wants", "wait, or take an older release"},
 	{EvidenceUntimed, ClassDeny, "no verified time is known for the signature", ""},
 	{NarrowedIdentity, ClassDeny, "the signer is not the one that the --certificate-identity flags name", ""},
 	{TagMismatch, ClassDeny, "the evidence is about another tag than --tag", ""},

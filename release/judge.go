@@ -38,8 +38,10 @@ type Judge struct {
 	Sources []Source
 	Tag     string
 	Narrow  *policy.Narrow
-	Now     time.Time
-	Skew    time.Duration
+	// Cooldown is how old evidence has to be; see [policy.Request].
+	Cooldown time.Duration
+	Now      time.Time
+	Skew     time.Duration
 	// Progress, if set, is called with the number of artifacts judged so far.
 	// It may be called from several goroutines.
 	Progress func(done int)
@@ -359,7 +361,7 @@ func (j *Judge) request(a *Artifact, names []string, digests []policy.Digest) po
 	if a.Tag != "" {
 		tag = a.Tag
 	}
-	return policy.Request{Names: names, Digests: digests, Tag: tag, Commit: a.Commit, Now: j.Now, Skew: j.Skew, Narrow: j.Narrow}
+	return policy.Request{Names: names, Digests: digests, Tag: tag, Commit: a.Commit, Now: j.Now, Skew: j.Skew, Narrow: j.Narrow, Cooldown: j.Cooldown}
 }
 
 // try judges the artifact by one candidate. What is cheap is looked at first:

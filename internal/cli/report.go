@@ -17,6 +17,7 @@ import (
 type summary struct {
 	Policy   *policySummary `json:"policy"` // null without --policy
 	Tag      string         `json:"tag,omitempty"`
+	Cooldown string         `json:"cooldown,omitempty"`
 	Identity string         `json:"certificate_identity,omitempty"`
 	Issuer   string         `json:"certificate_oidc_issuer,omitempty"`
 	Roots    []string       `json:"trusted_roots"`

@@ -28,7 +28,7 @@ type verifyOptions struct {
 	repoOptions
 	published                           publishedOptions
 	policy, tag, asOf, identity, issuer typed
-	report                              typed
+	report, cooldown                    typed
 	bundles                             []string
 	quiet                               bool
 	format                              format
@@ -85,7 +85,7 @@ nearest rule first.`,
 
 func (o *verifyOptions) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
-	o.policy.name, o.tag.name, o.asOf.name, o.identity.name, o.issuer.name, o.git.name, o.report.name = "FILE", "TAG", "RFC3339", "IDENTITY", "URL", "DIR", "FILE"
+	o.policy.name, o.tag.name, o.asOf.name, o.identity.name, o.issuer.name, o.git.name, o.report.name, o.cooldown.name = "FILE", "TAG", "RFC3339", "IDENTITY", "URL", "DIR", "FILE", "DURATION"
 	o.format.allowed = []string{"text", "json", "sarif", "github", "vsa"}
 	o.repoOptions.flags(cmd)
 	o.published.flags(cmd)
@@ -95,6 +95,7 @@ func (o *verifyOptions) flags(cmd *cobra.Command) {
 	f.StringArrayVarP(&o.bundles, "bundle", "b", nil, "use this `FILE` as evidence for every artifact; may be repeated")
 	f.StringArrayVar(&o.roots, "trusted-root", nil, "trust this trusted_root.json `FILE` instead of Sigstore's public instance; may be repeated, each is used alone")
 	f.BoolVar(&o.offline, "offline", false, "do not use the network; the trusted root comes from a file or the cache")
+	f.Var(&o.cooldown, "cooldown", "refuse releases that were signed less than this long ago, such as 72h")
 	f.Var(&o.asOf, "as-of", "judge as of this moment instead of now")
 	f.Var(&o.identity, "certificate-identity", "demand this signer: exact e-mail address or URI")
 	f.Var(&o.issuer, "certificate-oidc-issuer", "demand this OIDC issuer")
@@ -228,6 +229,13 @@ func (a *app) judge(ctx context.Context, o *verifyOptions) (*release.Judge, *sum
 			return nil, nil, faultf(policy.Usage, "--as-of %s is in the future", o.asOf.value)
 		}
 		j.Now, j.Skew, sum.AsOf = t, 0, t
+	}
+	if o.cooldown.set {
+		d, err := time.ParseDuration(o.cooldown.value)
+		if err != nil || d <= 0 {
+			return nil, nil, &fault{reason: policy.Usage, msg: "--cooldown: not a duration", hint: "write it like 72h"}
+		}
+		j.Cooldown, sum.Cooldown = d, d.String()
 	}
 	if o.tag.set {
 		if !policy.ValidTag(o.tag.value) {
@@ -372,6 +380,9 @@ func (a *app) criteria(s *summary, n int) {
 	}
 	if s.Tag != "" {
 		a.err.line("  tag        %s", s.Tag)
+	}
+	if s.Cooldown != "" {
+		a.err.line("  age        at least %s", s.Cooldown)
 	}
 	if s.Identity != "" {
 		a.err.line("  signer     %s by %s", s.Identity, s.Issuer)
