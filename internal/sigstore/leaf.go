@@ -323,7 +323,7 @@ type Checkpoint struct {
 	Origin string
 	Size   int64
 	Root   []byte // SHA-256
-	Note   []byte // as it was read
+	Note   []byte // as it was read, with signatures of others that nothing covers
 }
 
 // OpenCheckpoint verifies a checkpoint of one of the root's Rekor v2 logs. The

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/release"
 )
@@ -251,8 +252,26 @@ func (j *flipJob) judge(i, bit int) (*release.Result, error) {
 
 // same reports whether two results establish the same facts.
 func same(a, b *release.Result) bool {
-	return reflect.DeepEqual(a.Evidence.Verified, b.Evidence.Verified) && a.Evidence.Signer == b.Evidence.Signer &&
+	return reflect.DeepEqual(covered(a.Evidence.Verified), covered(b.Evidence.Verified)) && a.Evidence.Signer == b.Evidence.Signer &&
 		reflect.DeepEqual(a.Decision, b.Decision) && a.Evidence.Predicate == b.Evidence.Predicate
+}
+
+// covered returns what was verified without the text of checkpoints, which is kept
+// as it was read, with lines that no key of the root signed.
+func covered(v *sigstore.Verified) *sigstore.Verified {
+	if v == nil {
+		return nil
+	}
+	out := *v
+	out.Entries = slices.Clone(v.Entries)
+	for i, e := range out.Entries {
+		if e.Checkpoint != nil {
+			cp := *e.Checkpoint
+			cp.Note = nil
+			out.Entries[i].Checkpoint = &cp
+		}
+	}
+	return &out
 }
 
 func (f *flips) add(counts map[string]*flipCount) {
