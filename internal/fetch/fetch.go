@@ -63,7 +63,7 @@ func (n Net) api(f Forge, host string) (*web.Client, error) {
 // fs.ErrNotExist.
 func missing(err error) error {
 	var status *web.StatusError
-	if errors.As(err, &status) && (status.Code == http.StatusNotFound || status.Code == http.StatusGone) {
+	if errors.As(err, &status) && status.Missing() {
 		return &absent{err}
 	}
 	return err
