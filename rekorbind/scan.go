@@ -107,19 +107,8 @@ func (s *Scan) find(ctx context.Context, q Query) (Found, error) {
 	return found, nil
 }
 
-// binding verifies an entry as a binding; the error says why it is none. Whom the
-// certificate claims to be for is looked at first, since most entries of a log are
-// not about policies.
 func (s *Scan) binding(log string, index int64, body []byte) (verified, error) {
-	e, err := sigstore.ParseEntryV2(body)
-	if err != nil {
-		return verified{}, err
-	}
-	by, err := s.Forges.Authority(e.Signer)
-	if err != nil {
-		return verified{}, err
-	}
-	leaf, err := s.Root.VerifyV2(log, index, e)
+	leaf, by, err := Binds(s.Root, s.Forges, log, index, body)
 	return verified{leaf, by}, err
 }
 
