@@ -142,7 +142,7 @@ func (s *Scan) advance(ctx context.Context, l sigstore.Log, q Query) (*reading, 
 	if err != nil {
 		return fail(err)
 	}
-	tiles := tileReader{ctx, client, map[tlog.Tile][]byte{}}
+	tiles := tileReader{ctx, client, "api/v2/", map[tlog.Tile][]byte{}}
 	var older []sigstore.Checkpoint
 	for _, t := range q.Trees[l.ID] {
 		why := fmt.Sprintf("a bundle shows another tree of %d entries", t.Size)
