@@ -29,13 +29,14 @@ const (
 type Tiles struct {
 	ctx    context.Context
 	client *web.Client
+	under  string               // path below which the tiles are
 	saved  map[tlog.Tile][]byte // tiles of hashes that were proven
 }
 
 // NewTiles returns a reader of the tiles of a log, which may be used until ctx
 // ends; but for [Tiles.Entries], by one goroutine at a time.
 func NewTiles(ctx context.Context, client *web.Client) Tiles {
-	return Tiles{ctx, client, map[tlog.Tile][]byte{}}
+	return Tiles{ctx, client, "api/v2/", map[tlog.Tile][]byte{}}
 }
 
 // Entries returns the entries from index from up to the end of their tile, in a
@@ -60,7 +61,7 @@ func (t Tiles) Entries(from, size int64) ([][]byte, error) {
 // get returns a tile and the path at which it was. A partial one may be gone once
 // the log has the full tile, whose beginning it is.
 func (t Tiles) get(level string, n, width, limit int64) (path string, data []byte, err error) {
-	full := "api/v2/tile/" + level + "/" + tilePath(n)
+	full := t.under + "tile/" + level + "/" + tilePath(n)
 	path = full
 	if width < TileEntries {
 		path += partialTile + strconv.FormatInt(width, 10)
