@@ -38,12 +38,12 @@ type Map struct {
 }
 
 var (
-	keyMapping       = []byte("mapping")
-	bucketTree       = []byte("tree")
-	bucketMapped     = []byte("mapped")     // source → entries that were mapped
-	bucketBound = []byte("statements") // statement, hash of a key that has a binding of it → key
-	bucketNumbers    = []byte("numbers")    // locator → keys of the numbers in its bindings
-	bucketDue        = []byte("due")        // key, NUL, statement: publications to be recorded
+	keyMapping    = []byte("mapping")
+	bucketTree    = []byte("tree")
+	bucketMapped  = []byte("mapped")     // source → entries that were mapped
+	bucketBound   = []byte("statements") // statement, hash of a key that has a binding of it → key
+	bucketNumbers = []byte("numbers")    // locator → keys of the numbers in its bindings
+	bucketDue     = []byte("due")        // key, NUL, statement: publications to be recorded
 )
 
 func newMap(m mapping) (*Map, error) {

@@ -16,7 +16,6 @@ import (
 	"github.com/transparency-dev/merkle/rfc6962"
 	bolt "go.etcd.io/bbolt"
 	"golang.org/x/sync/errgroup"
-
 )
 
 // reading is how far a log was read for maps of one function and forge table. What
