@@ -202,7 +202,7 @@ func (d *Directory) judge(ctx context.Context, p *proving, raw []byte, a *Answer
 		found.Completeness = policy.CompleteNone
 	}
 	for b, v := range proven.bindings {
-		here := func(e policy.Entry) bool { return e.Log == b.Log && e.Index == b.Index }
+		here := func(e policy.Entry) bool { return e.Log == b.log && e.Index == b.index }
 		if !slices.ContainsFunc(q.Known[v.leaf.LeafHash], here) {
 			found.Leaves = append(found.Leaves, newLeaf(v.leaf, v.by))
 		}

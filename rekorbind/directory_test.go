@@ -33,14 +33,15 @@ var (
 type site struct {
 	*rekorbind.World
 	*directorytest.Directory
-	t testing.TB
+	before *directorytest.Directory // with a leaf less, where a test set it
+	t      testing.TB
 }
 
 // newSite returns a directory with a witness and an earlier leaf, of a map without
 // labels.
 func newSite(t testing.TB) *site {
 	t.Helper()
-	s := &site{rekorbind.NewWorld(t, 2), directorytest.New(t, "directory.example/output"), t}
+	s := &site{World: rekorbind.NewWorld(t, 2), Directory: directorytest.New(t, "directory.example/output"), t: t}
 	s.Directory.Witness = directorytest.NewWitness(t, "witness.example")
 	s.read(s.Bodies[:1])
 	s.Build(built.Add(-time.Hour))

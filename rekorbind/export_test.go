@@ -4,7 +4,12 @@ package rekorbind
 
 import (
 	"encoding/hex"
+	"encoding/json"
+	"slices"
 	"testing"
+	"time"
+
+	prototrust "github.com/sigstore/protobuf-specs/gen/pb-go/trustroot/v1"
 
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/sigstoretest"
@@ -46,3 +51,27 @@ func (w *World) Bind(repo string, payload []byte) File {
 
 // NewState returns an empty state.
 func NewState(t testing.TB) *State { return newState(t) }
+
+// NewWorldFrom returns one with a Rekor v1 log and one of Rekor v2 that begins then.
+func NewWorldFrom(t testing.TB, start time.Time) *World {
+	w := NewWorld(t, 2)
+	data := w.Inst.Root(sigstoretest.RootOptions{LogV2: &sigstoretest.Window{Start: start}, Mutate: func(tr *prototrust.TrustedRoot) { tr.Tlogs[1].LogId.KeyId = shardID }})
+	root, err := sigstore.ParseRoot("test", data)
+	check(t, err)
+	w.Root, w.c.root = root, root
+	return w
+}
+
+// EntriesV1 returns the bindings that no file holds as Rekor v1 answers them, in
+// order, the log's id and the checkpoints of its shards.
+func (w *World) EntriesV1(t testing.TB) (entries []json.RawMessage, log string, checkpoints []string) {
+	for _, n := range w.c.names {
+		entries = append(entries, w.c.v1[n])
+	}
+	checkpoints = []string{w.Inst.ShardV1(1, 1000), w.Inst.ShardV1(4711, 0)}
+	slices.Sort(checkpoints)
+	return entries, w.Root.Logs()[0].ID, checkpoints
+}
+
+// SetTimeout sets how long a directory has.
+func SetTimeout(d *Directory, limit time.Duration) { d.timeout = limit }

@@ -294,6 +294,10 @@ func (d *Directory) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(file)
 }
 
+// File returns the file at a path below the URL, which begins with a slash; nil if
+// there is none.
+func (d *Directory) File(path string) []byte { return d.at(path) }
+
 func (d *Directory) at(path string) []byte {
 	if p, ok := strings.CutPrefix(path, "/tile/"); ok {
 		return d.tile(p)
