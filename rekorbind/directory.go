@@ -28,7 +28,7 @@ const (
 	// directoryLeeway is how far this machine's clock may be behind the directory's.
 	directoryLeeway = 5 * time.Minute
 	// firstSplit is of how many digits the prefix is under which a directory is
-	// first asked for the proof that it has nothing.
+	// first asked for the proof that it has nothing, and of which there are no fewer.
 	firstSplit = 2
 )
 
