@@ -39,6 +39,11 @@ func NewTiles(ctx context.Context, client *web.Client) Tiles {
 	return Tiles{ctx, client, "api/v2/", map[tlog.Tile][]byte{}}
 }
 
+// NewOutputTiles returns the same for the output log of a directory.
+func NewOutputTiles(ctx context.Context, client *web.Client) Tiles {
+	return Tiles{ctx, client, "", map[tlog.Tile][]byte{}}
+}
+
 // Entries returns the entries from index from up to the end of their tile, in a
 // log of that size.
 func (t Tiles) Entries(from, size int64) ([][]byte, error) {

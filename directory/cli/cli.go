@@ -108,7 +108,7 @@ func (a *app) command() *cobra.Command {
 	root.SetOut(a.Stdout)
 	root.SetErr(a.Stderr)
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(a.keygenCommand(), a.buildCommand(), a.publishCommand())
+	root.AddCommand(a.keygenCommand(), a.buildCommand(), a.publishCommand(), a.auditCommand(), a.stapleCommand())
 	return root
 }
 
@@ -118,6 +118,7 @@ func (a *app) classify(err error) *fault {
 	var fork *rekorbind.Fork
 	var stale *directory.Stale
 	var diverged *directory.Diverged
+	var wrong *directory.Disagreement
 	var sig *sigstore.Error
 	var status *web.StatusError
 	var netErr net.Error
@@ -128,12 +129,19 @@ func (a *app) classify(err error) *fault {
 	case errors.As(err, &fork):
 		out := &fault{class: policy.ClassAlarm, err: err}
 		if a.state != "" {
-			path, writeErr := a.evidence("fork", fork.Bytes())
+			path, writeErr := a.evidence("fork", ".json", fork.Bytes())
 			if writeErr != nil {
 				out.hint = "the evidence could not be kept: " + writeErr.Error()
 			} else {
 				out.hint = "the evidence is kept in " + path
 			}
+		}
+		return out
+	case errors.As(err, &wrong):
+		out := &fault{class: policy.ClassAlarm, err: err}
+		path, writeErr := a.evidence("audit", ".note", wrong.Note)
+		if out.hint = "the signed disagreement is kept in " + path; writeErr != nil {
+			out.hint = "the signed disagreement could not be kept: " + writeErr.Error()
 		}
 		return out
 	case errors.As(err, &diverged):
@@ -149,12 +157,12 @@ func (a *app) classify(err error) *fault {
 }
 
 // evidence keeps a file that proves something below the state.
-func (a *app) evidence(kind string, data []byte) (string, error) {
+func (a *app) evidence(kind, extension string, data []byte) (string, error) {
 	dir := filepath.Join(a.state, "evidence")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", err
 	}
-	path := filepath.Join(dir, kind+"-"+policy.Sum(data)[:16]+".json")
+	path := filepath.Join(dir, kind+"-"+policy.Sum(data)[:16]+extension)
 	return path, os.WriteFile(path, data, 0o600)
 }
 
