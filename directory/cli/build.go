@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -26,6 +27,7 @@ const (
 type buildOptions struct {
 	state, site, key, root, forges, witnesses string
 	retire                                    []string
+	wait                                      time.Duration
 }
 
 func (o *buildOptions) flags(cmd *cobra.Command) {
@@ -35,6 +37,7 @@ func (o *buildOptions) flags(cmd *cobra.Command) {
 	f.StringVar(&o.root, "trusted-root", "", "follow the logs of this trusted_root.json `FILE` instead of Sigstore's public instance")
 	f.StringVar(&o.forges, "forges", "", "forge table `FILE` of the trust root")
 	f.StringVar(&o.witnesses, "witnesses", "", "witness policy `FILE`: who has to cosign before anything is published")
+	f.DurationVar(&o.wait, "witness-wait", 30*time.Second, "how long witnesses may take to cosign")
 	f.StringArrayVar(&o.retire, "retire", nil, "end the map of an earlier trusted root by its `ID`")
 	if err := cmd.MarkFlagRequired("key"); err != nil {
 		panic(err)
@@ -133,7 +136,7 @@ func (a *app) builder(ctx context.Context, o *buildOptions) (*directory.Builder,
 	if _, err := store.AddMap(root, forges); err != nil {
 		return nil, nil, errors.Join(err, store.Close())
 	}
-	out, err := directory.OpenOutput(o.state, key, string(witnesses), a.Transport)
+	out, err := directory.OpenOutput(o.state, key, string(witnesses), o.wait, a.Transport)
 	if err != nil {
 		return nil, nil, errors.Join(err, store.Close())
 	}
