@@ -28,6 +28,7 @@ type buildOptions struct {
 	state, site, key, root, forges, witnesses string
 	retire                                    []string
 	wait                                      time.Duration
+	serve                                     bool
 }
 
 func (o *buildOptions) flags(cmd *cobra.Command) {
@@ -124,7 +125,11 @@ func (a *app) builder(ctx context.Context, o *buildOptions) (*directory.Builder,
 			return nil, nil, &fault{class: policy.ClassUsage, err: fmt.Errorf("--witnesses: %w", err)}
 		}
 	}
-	store, err := directory.OpenStore(o.state)
+	open := directory.OpenStore
+	if o.serve {
+		open = directory.OpenStoreFor
+	}
+	store, err := open(o.state)
 	if err != nil {
 		return nil, nil, err
 	}
