@@ -198,4 +198,7 @@ func testBuilder(t testing.TB, l *testLog, dir string, fn MapFn) *Builder {
 	return &Builder{Store: s, Output: out, Transport: l.transport(t), Agent: "test", Now: time.Now}
 }
 
-func leafHash(body []byte) string { return fmt.Sprintf("%x", tlog.RecordHash(body)) }
+func leafHash(body []byte) string {
+	h := tlog.RecordHash(body)
+	return fmt.Sprintf("%x", h[:])
+}
