@@ -21,6 +21,7 @@ var may = map[string][]string{
 	"internal/git":       {"policy", "internal/web"},
 	"release":            {"policy", "oidc", "internal/sigstore", "internal/file", "internal/git"},
 	"internal/web":       {},
+	"internal/airgap":    {"policy"},
 	"internal/prefixmap": {},
 	"internal/token":     {"policy", "oidc", "internal/web"},
 	"internal/fetch":     {"policy", "release", "internal/web"},
@@ -30,7 +31,7 @@ var may = map[string][]string{
 	"internal/aqua":      {"policy"},
 	"internal/detect":    {"policy"},
 	"internal/compare":   {"policy"},
-	"internal/cli":       {"internal/export", "internal/aqua", "internal/compare", "internal/detect", "policy", "oidc", "release", "rekorbind", "trust", "internal/sigstore", "internal/file", "internal/git", "internal/web", "internal/token", "internal/fetch"},
+	"internal/cli":       {"internal/airgap", "internal/export", "internal/aqua", "internal/compare", "internal/detect", "policy", "oidc", "release", "rekorbind", "trust", "internal/sigstore", "internal/file", "internal/git", "internal/web", "internal/token", "internal/fetch"},
 	"cmd/repopolicy":     {"internal/cli"},
 }
 
