@@ -135,6 +135,9 @@ func Evaluate(h History) *Chain {
 	for _, why := range h.LogForks {
 		c.fail(LogForked, why)
 	}
+	for _, why := range h.Lies {
+		c.fail(DirectoryLied, why)
+	}
 	e := newEvaluator(&h, c.order)
 	var walks []*walk
 	if len(e.genesis) > maxGeneses {

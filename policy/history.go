@@ -135,6 +135,8 @@ type History struct {
 	// LogForks say which logs contradict themselves, and how. None of them can
 	// decide anything.
 	LogForks []string
+	// Lies say which directories signed what is not true, and how.
+	Lies []string
 	// Now is the moment of judging.
 	Now time.Time
 }

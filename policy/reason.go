@@ -163,6 +163,7 @@ const (
 	ChainRollback         Reason = "chain-rollback"
 	AlarmRaised           Reason = "alarm-raised"
 	LogForked             Reason = "log-forked"
+	DirectoryLied         Reason = "directory-lied"
 	LoginNeeded           Reason = "login-needed"
 	NoTokenPermission     Reason = "no-token-permission"
 	TokenInvalid          Reason = "token-invalid"
@@ -265,6 +266,7 @@ var reasonTable = []ReasonInfo{
 	{OwnerChanged, ClassAlarm, "the repository has another owner, and the policy does not say so", "a version with owner-changed = true settles it"},
 	{ChainRollback, ClassAlarm, "versions of the policy that were seen before are gone", "somebody serves an old state; try another network or mirror"},
 	{LogForked, ClassAlarm, "a transparency log shows another history than it did before", "keep the evidence file and report it to the log's operator and to sigstore.dev; try again from another network"},
+	{DirectoryLied, ClassAlarm, "a directory signed an answer that is not true", "keep the evidence file and report it to whoever runs the directory; name another one, or do without --directory"},
 	{AlarmRaised, ClassAlarm, "there is an alarm, and --fail-on-alarm was given", ""},
 	{Undisclosed, ClassUnavailable, "the log binds a version of the policy that is not at hand with its signatures", "fetch the signatures again; if it stays, a version with [[void]] settles it"},
 	{EffectUndecided, ClassUnavailable, "from when on a version of the policy is in force cannot be decided", "bind the version once more"},

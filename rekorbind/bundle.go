@@ -22,7 +22,7 @@ type Collection struct {
 
 	statements map[string]policy.Statement
 	signatures []policy.Signature
-	leaves     []policy.Leaf
+	held       []Held         // bindings
 	entries    map[string]int // generation of each log, as its entries show it
 	known      map[string][]policy.Entry
 	verified   map[string][][]byte            // bundles in JSON, by statement
@@ -74,11 +74,11 @@ func (c *Collection) Add(b *sigstore.Bundle) error {
 	if err != nil {
 		return err
 	}
-	return c.take(&s, b.Signer(), v)
+	return c.take(&s, b.Signer(), v, nil)
 }
 
-// take takes what a verified bundle over a statement proves.
-func (c *Collection) take(s *policy.Statement, signer policy.Identity, v *sigstore.Verified) error {
+// take takes what a verified bundle over a statement proves. Data is its file.
+func (c *Collection) take(s *policy.Statement, signer policy.Identity, v *sigstore.Verified, data []byte) error {
 	binding, unauthorized := c.Forges.Authority(signer)
 	if signer.Kind == policy.KindKey {
 		signer.Value = v.KeyID
@@ -102,7 +102,7 @@ func (c *Collection) take(s *policy.Statement, signer policy.Identity, v *sigsto
 			c.signatures = append(c.signatures, policy.NewSignature(policy.SignatureFacts{Statement: s.Digest(), Signer: signer, Entry: v.Place(e)}))
 			continue
 		}
-		c.leaves = append(c.leaves, policy.NewLeaf(policy.LeafFacts{Payload: s.Digest(), PAE: s.PAE(), Body: e.Body, Binding: binding, Entry: v.Place(e)}))
+		c.held = append(c.held, Held{policy.NewLeaf(policy.LeafFacts{Payload: s.Digest(), PAE: s.PAE(), Body: e.Body, Binding: binding, Entry: v.Place(e)}), data})
 	}
 	return nil
 }
@@ -182,7 +182,10 @@ func (c *Collection) keys() []string {
 // History returns what was collected, for the repository. The caller adds what
 // it kept, pins and knows about completeness.
 func (c *Collection) History(repo policy.Locator, now time.Time) policy.History {
-	h := policy.History{Repository: repo, Binder: c.Forges.Binder(repo), Now: now, Signatures: c.signatures, Leaves: c.leaves}
+	h := policy.History{Repository: repo, Binder: c.Forges.Binder(repo), Now: now, Signatures: c.signatures}
+	for _, l := range c.held {
+		h.Leaves = append(h.Leaves, l.Leaf)
+	}
 	for _, s := range c.statements {
 		h.Statements = append(h.Statements, s)
 	}

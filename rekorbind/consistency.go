@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/transparency-dev/merkle/proof"
 	"github.com/transparency-dev/merkle/rfc6962"
@@ -27,13 +28,16 @@ const (
 )
 
 // Head is the newest tree of a Rekor v1 shard that was seen, which verified
-// bundles show: nobody has to be asked for it.
+// bundles show: nobody has to be asked for it. Of a directory it is that of its
+// output log.
 type Head struct {
 	Tree       Tree   `json:"tree"`
 	Checkpoint []byte `json:"checkpoint"`
 	// Earlier are trees that were proven to be its beginnings, the latest proven
 	// last.
 	Earlier []Tree `json:"earlier,omitempty"`
+	// Time is, of a directory's output log, that of its newest leaf.
+	Time time.Time `json:"time,omitzero"`
 }
 
 // Heads keeps the head of each shard between runs.
@@ -61,7 +65,7 @@ func (h *Hint) consistent(ctx context.Context, cp sigstore.Checkpoint) error {
 		case old.Checkpoint == nil && (old.Tree != Tree{} || len(old.Earlier) > 0):
 			return errors.New("kept head: a tree without its checkpoint")
 		case old.Checkpoint == nil:
-			next = Head{now, cp.Note, nil}
+			next = Head{Tree: now, Checkpoint: cp.Note}
 		case now == old.Tree || slices.Contains(old.Earlier, now):
 			return nil
 		case now.Size == old.Tree.Size:
@@ -70,7 +74,7 @@ func (h *Hint) consistent(ctx context.Context, cp sigstore.Checkpoint) error {
 			if err := h.prove(ctx, cp.Origin, old.Tree, now, old.Checkpoint, cp.Note); err != nil {
 				return err
 			}
-			next = Head{now, cp.Note, append(slices.Clone(old.Earlier), old.Tree)}
+			next = Head{Tree: now, Checkpoint: cp.Note, Earlier: append(slices.Clone(old.Earlier), old.Tree)}
 		default:
 			if err := h.prove(ctx, cp.Origin, now, old.Tree, old.Checkpoint, cp.Note); err != nil {
 				return err

@@ -83,7 +83,7 @@ func Collect(root *sigstore.Root, forges *Forges, files []File) (*Collection, []
 			p.err = p.unproven
 		}
 		if p.err == nil {
-			p.err = c.take(&p.statement, p.signer, p.proven)
+			p.err = c.take(&p.statement, p.signer, p.proven, p.Data)
 		}
 		if p.err != nil {
 			ignored = append(ignored, Ignored{p.Name, p.err.Error()})

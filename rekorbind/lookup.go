@@ -15,12 +15,20 @@ type Query struct {
 	Repository policy.Locator
 	// Known are the places of the log leaves that are at hand already, by hex hash.
 	Known map[string][]policy.Entry
+	// Held are the bindings among them: what an answer has to show.
+	Held []Held
 	// Trees are the checkpoints that are at hand, by log: of each origin, the newest
 	// first. They have to be of the same history as what is found.
 	Trees map[string][]sigstore.Checkpoint
 	// Generations says of which generation a log is whose entries are at hand;
 	// its id does not always.
 	Generations map[string]int
+}
+
+// Held is a binding that is at hand, with the bundle in JSON that proves it.
+type Held struct {
+	Leaf   policy.Leaf
+	Bundle []byte
 }
 
 // Found is what a look-up found.

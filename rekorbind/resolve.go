@@ -42,6 +42,7 @@ type Resolution struct {
 	// Failed are the look-ups that gave no answer, by name.
 	Failed map[string]error
 	Fork   *Fork // evidence that a log contradicts itself; nil without
+	Lie    *Lie  // evidence that a directory lied; nil without
 	// Evidence are the evidence files about alarms of the chain, by the hex SHA-256
 	// of their bytes.
 	Evidence map[string]*Evidence
@@ -90,11 +91,14 @@ func (r *Resolver) Resolve(ctx context.Context, repo policy.Locator, files []Fil
 	silent := false // an index gave no answer
 	var oldest time.Time
 	for _, l := range r.Lookups {
-		found, err := l.Find(ctx, Query{repo, c.Known(), c.Trees(), c.entries})
+		found, err := l.Find(ctx, Query{repo, c.Known(), c.held, c.Trees(), c.entries})
 		if err != nil {
 			out.Failed[l.Name()] = err
 			if errors.As(err, &out.Fork) {
 				h.LogForks = append(h.LogForks, err.Error())
+			}
+			if errors.As(err, &out.Lie) {
+				h.Lies = append(h.Lies, err.Error())
 			}
 			_, index := l.(*Hint)
 			silent = silent || index && !errors.Is(err, ErrNoIndex)

@@ -107,19 +107,8 @@ func (s *Scan) find(ctx context.Context, q Query) (Found, error) {
 	return found, nil
 }
 
-// binding verifies an entry as a binding; the error says why it is none. Whom the
-// certificate claims to be for is looked at first, since most entries of a log are
-// not about policies.
 func (s *Scan) binding(log string, index int64, body []byte) (verified, error) {
-	e, err := sigstore.ParseEntryV2(body)
-	if err != nil {
-		return verified{}, err
-	}
-	by, err := s.Forges.Authority(e.Signer)
-	if err != nil {
-		return verified{}, err
-	}
-	leaf, err := s.Root.VerifyV2(log, index, e)
+	leaf, by, err := Binds(s.Root, s.Forges, log, index, body)
 	return verified{leaf, by}, err
 }
 
@@ -153,7 +142,7 @@ func (s *Scan) advance(ctx context.Context, l sigstore.Log, q Query) (*reading, 
 	if err != nil {
 		return fail(err)
 	}
-	tiles := tileReader{ctx, client, map[tlog.Tile][]byte{}}
+	tiles := tileReader{ctx, client, "api/v2/", map[tlog.Tile][]byte{}}
 	var older []sigstore.Checkpoint
 	for _, t := range q.Trees[l.ID] {
 		why := fmt.Sprintf("a bundle shows another tree of %d entries", t.Size)

@@ -379,7 +379,7 @@ func BenchmarkScan(b *testing.B) {
 				b.Fatal(err)
 			}
 			for r.Size < n {
-				entries, err := tileReader{b.Context(), client, nil}.entries(r.Size, n)
+				entries, err := tileReader{b.Context(), client, "api/v2/", nil}.entries(r.Size, n)
 				if err != nil {
 					b.Fatal(err)
 				}

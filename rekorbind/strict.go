@@ -12,12 +12,48 @@ import (
 	"unicode/utf8"
 )
 
-const maxDepth = 32
+const (
+	maxDepth = 32
+	// opaqueBundle and opaqueEntry are the keys below which a document of another
+	// format stands, whose own parser judges its keys.
+	opaqueBundle = "bundle"
+	opaqueEntry  = "entry"
+)
+
+// strictDoc reads a document of ours into v.
+func strictDoc(data []byte, limit int, v any, known ...string) error {
+	if len(data) > limit {
+		return fmt.Errorf("%d bytes, at most %d are read", len(data), limit)
+	}
+	if err := strictJSON(data, known...); err != nil {
+		return err
+	}
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.DisallowUnknownFields()
+	return dec.Decode(v)
+}
+
+// compactJSON returns a document of ours in JSON without spaces.
+func compactJSON(v any) []byte { return bytes.TrimSuffix(encoded(v, ""), []byte("\n")) }
+
+// indentedJSON returns a document of ours as a file that people read.
+func indentedJSON(v any) []byte { return encoded(v, " ") }
+
+func encoded(v any, indent string) []byte {
+	var buf bytes.Buffer
+	enc := json.NewEncoder(&buf)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", indent)
+	if err := enc.Encode(v); err != nil {
+		return nil // text, numbers and raw messages that are JSON always encode
+	}
+	return buf.Bytes()
+}
 
 // strictJSON refuses what encoding/json would take in more than one way: keys
 // that stand twice or that are not exactly one of those known, null, text that
-// is not UTF-8, and anything after the document. Below the key "bundle" stands a
-// document of another format, whose own parser judges its keys.
+// is not UTF-8, and anything after the document. What stands
+// below an opaque key may have any keys, none of them twice.
 func strictJSON(data []byte, known ...string) error {
 	if !utf8.Valid(data) {
 		return errors.New("not UTF-8")
@@ -65,7 +101,7 @@ func strictValue(dec *json.Decoder, known []string, depth int) error {
 			}
 			seen[key] = true
 			below := known
-			if key == "bundle" {
+			if key == opaqueBundle || key == opaqueEntry {
 				below = nil
 			}
 			if err := strictValue(dec, below, depth+1); err != nil {

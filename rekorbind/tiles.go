@@ -29,6 +29,7 @@ const (
 type tileReader struct {
 	ctx    context.Context
 	client *web.Client
+	under  string               // path below which the tiles are
 	saved  map[tlog.Tile][]byte // tiles of hashes that were proven
 }
 
@@ -54,7 +55,7 @@ func (t tileReader) entries(from, size int64) ([][]byte, error) {
 // get returns a tile and the path at which it was. A partial one may be gone once
 // the log has the full tile, whose beginning it is.
 func (t tileReader) get(level string, n, width, limit int64) (path string, data []byte, err error) {
-	full := "api/v2/tile/" + level + "/" + tilePath(n)
+	full := t.under + "tile/" + level + "/" + tilePath(n)
 	path = full
 	if width < tileEntries {
 		path += partialTile + strconv.FormatInt(width, 10)

@@ -244,6 +244,17 @@ func (b *Bundle) Statement() *Statement { return b.statement }
 // signature. They must not be changed.
 func (b *Bundle) Payload() []byte { return b.pb.GetDsseEnvelope().GetPayload() }
 
+// Body returns the canonical body of the first entry in a log, by its hex id; nil
+// if there is none.
+func (b *Bundle) Body(log string) []byte {
+	for _, e := range b.pb.GetVerificationMaterial().GetTlogEntries() {
+		if hex.EncodeToString(e.GetLogId().GetKeyId()) == log {
+			return e.GetCanonicalizedBody()
+		}
+	}
+	return nil
+}
+
 // Message returns the digest that a message signature claims to be over, and
 // false for an envelope.
 func (b *Bundle) Message() (policy.Digest, bool) {

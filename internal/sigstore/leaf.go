@@ -18,6 +18,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/sigstore/rekor-tiles/v2/pkg/note"
 	"github.com/sigstore/sigstore-go/pkg/root"
@@ -245,6 +246,9 @@ func ParseEntryV2(body []byte) (*EntryV2, error) {
 				}
 			}
 		}
+	}
+	if !utf8.Valid(body) { // it could not be quoted
+		return nil, refuse(policy.LogInvalid, "not UTF-8")
 	}
 	if err := json.Unmarshal(body, &e); err != nil {
 		return nil, &Error{policy.LogInvalid, err}

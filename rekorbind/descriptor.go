@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package rekorbind
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+
+	"filippo.io/torchwood"
+	"golang.org/x/mod/sumdb/note"
+
+	"github.com/repopolicy/repopolicy/internal/web"
+)
+
+const (
+	// MaxDescriptorBytes is the largest descriptor of a directory that is read.
+	MaxDescriptorBytes = 128 << 10
+
+	descriptorSchema = schemaBase + "directory-v1.json"
+)
+
+// Descriptor names a directory: where it is, which key signs its checkpoints and
+// which witnesses have to cosign them. It is trusted; a user or a trust root gives
+// it.
+type Descriptor struct {
+	URL string // base URL, without a slash at its end
+	// Key is the verifier key of the output log (C2SP signed-note, Ed25519). Its
+	// name is the log's origin.
+	Key string
+	// Witnesses is the text of a witness policy; see [ParseWitnessPolicy]. "" if
+	// no witness cosigns.
+	Witnesses string
+}
+
+type descriptorDoc struct {
+	Schema    string `json:"schema"`
+	URL       string `json:"url"`
+	Key       string `json:"key"`
+	Witnesses string `json:"witnesses,omitempty"`
+}
+
+// ParseDescriptor reads a descriptor. Unknown, repeated and misspelt keys, a URL
+// that is not https (http for this machine alone), a key of another kind than
+// Ed25519 and a witness policy that demands no witness are errors.
+func ParseDescriptor(data []byte) (*Descriptor, error) {
+	var doc descriptorDoc
+	if err := strictDoc(data, MaxDescriptorBytes, &doc, "schema", "url", "key", "witnesses"); err != nil {
+		return nil, fmt.Errorf("directory: %w", err)
+	}
+	if doc.Schema != descriptorSchema {
+		return nil, fmt.Errorf("directory: schema %q is not %q", clip(doc.Schema), descriptorSchema)
+	}
+	d := &Descriptor{doc.URL, doc.Key, doc.Witnesses}
+	if err := d.check(); err != nil {
+		return nil, fmt.Errorf("directory: %w", err)
+	}
+	return d, nil
+}
+
+func (d *Descriptor) check() error {
+	u, err := url.Parse(d.URL)
+	switch {
+	case err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || strings.HasSuffix(d.URL, "/"):
+		return fmt.Errorf("url: %q is not the URL of a service, without a slash at its end", clip(d.URL))
+	case u.Scheme != "https" && !(u.Scheme == "http" && web.Loopback(u.Hostname())):
+		return fmt.Errorf("url: %q is not https", clip(d.URL))
+	}
+	if _, err := d.verifier(); err != nil {
+		return fmt.Errorf("key: %w", err)
+	}
+	if _, err := d.witnesses(); err != nil {
+		return fmt.Errorf("witnesses: %w", err)
+	}
+	return nil
+}
+
+// Bytes returns the descriptor's file.
+func (d *Descriptor) Bytes() []byte {
+	return indentedJSON(descriptorDoc{descriptorSchema, d.URL, d.Key, d.Witnesses})
+}
+
+// Origin returns the name of the output log.
+func (d *Descriptor) Origin() string {
+	name, _, _ := strings.Cut(d.Key, "+")
+	return name
+}
+
+func (d *Descriptor) verifier() (note.Verifier, error) {
+	v, err := note.NewVerifier(d.Key)
+	if err != nil {
+		return nil, errors.New("not a verifier key (C2SP signed-note) of an Ed25519 key")
+	}
+	return v, nil
+}
+
+// witnesses returns the witness policy; nil if there is none.
+func (d *Descriptor) witnesses() (*WitnessPolicy, error) {
+	if d.Witnesses == "" {
+		return nil, nil
+	}
+	return ParseWitnessPolicy([]byte(d.Witnesses))
+}
+
+// Open verifies the directory's own signature of a checkpoint of the output log
+// (C2SP tlog-checkpoint).
+func (d *Descriptor) Open(checkpoint []byte) (OutputCheckpoint, error) {
+	fail := func(err error) (OutputCheckpoint, error) {
+		return OutputCheckpoint{}, fmt.Errorf("checkpoint of the directory: %w", err)
+	}
+	if len(checkpoint) > maxCheckpoint {
+		return fail(fmt.Errorf("%d bytes, at most %d are read", len(checkpoint), maxCheckpoint))
+	}
+	v, err := d.verifier()
+	if err != nil {
+		return fail(err)
+	}
+	n, err := note.Open(checkpoint, note.VerifierList(v))
+	if err != nil {
+		return fail(err)
+	}
+	cp, err := torchwood.ParseCheckpoint(n.Text)
+	switch {
+	case err != nil:
+		return fail(err)
+	case cp.Origin != v.Name():
+		return fail(fmt.Errorf("it is of %q, not of %q", clip(cp.Origin), v.Name()))
+	case cp.Extension != "":
+		return fail(errors.New("it has further lines"))
+	}
+	return OutputCheckpoint{cp.N, cp.Hash, checkpoint}, nil
+}
+
+// OutputCheckpoint is a checkpoint of an output log that the directory's key
+// signed.
+type OutputCheckpoint struct {
+	Size int64
+	Root [32]byte // SHA-256 (RFC 6962)
+	Note []byte   // as it was read, with signatures of others that nothing covers
+}

@@ -1,0 +1,294 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package rekorbind
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/repopolicy/repopolicy/internal/prefixmap"
+	"github.com/repopolicy/repopolicy/internal/sigstore"
+	"github.com/repopolicy/repopolicy/internal/web"
+	"github.com/repopolicy/repopolicy/policy"
+)
+
+const (
+	// directoryTimeout is how long all questions to a directory may take together.
+	directoryTimeout = time.Minute
+	// maxPages is how many pages of an answer are fetched.
+	maxPages = 64
+	// directoryLeeway is how far this machine's clock may be behind the directory's.
+	directoryLeeway = 5 * time.Minute
+	// firstSplit is of how many digits the prefix is under which a directory is
+	// first asked for the proof that it has nothing.
+	firstSplit = 2
+)
+
+// formatBirth is before the first policy of this format was bound.
+var formatBirth = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// Directory looks a repository up in a directory (SPEC 16): which bindings exist, as
+// a proof. What it answers is verified with the directory's key and the logs'; that
+// its map is what the logs hold is its word, of which it can be convicted.
+type Directory struct {
+	Root       *sigstore.Root
+	Forges     *Forges
+	Descriptor *Descriptor
+	// Client asks the directory; nil asks nobody.
+	Client *web.Client
+	// Staple is an answer that is at hand. It is used if it is not older than
+	// StapleAge, 0 for any age, and else the directory is asked.
+	Staple    []byte
+	StapleAge time.Duration
+	// Heads remembers the newest tree of the output log; nil remembers nothing.
+	Heads Heads
+	Now   func() time.Time
+
+	timeout time.Duration // 0 for directoryTimeout
+	earlier *Head         // that was kept when this run began; nil if it was not asked for
+}
+
+// Name returns the directory's URL.
+func (d *Directory) Name() string { return "directory " + d.Descriptor.URL }
+
+// Find returns what the directory proves. The error is a [*Lie] or a [*Fork] if the
+// directory, or a log, contradicts itself or what is at hand.
+func (d *Directory) Find(ctx context.Context, q Query) (Found, error) {
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(d.timeout, directoryTimeout))
+	defer cancel()
+	p := &proving{root: d.Root, forges: d.Forges, descriptor: d.Descriptor, generations: q.Generations, repo: q.Repository}
+	p.page = func(key string, block int) ([]byte, error) { return d.page(ctx, p, key, block) }
+	if d.Staple != nil {
+		found, err := d.stapled(ctx, p, q)
+		var fork *Fork
+		var lie *Lie
+		if err == nil || d.Client == nil || errors.As(err, &fork) || errors.As(err, &lie) {
+			return found, err
+		}
+	}
+	if d.Client == nil {
+		return Found{}, errors.New("it is not asked")
+	}
+	raw, a, err := d.ask(ctx, p)
+	if err != nil {
+		return Found{}, err
+	}
+	return d.judge(ctx, p, raw, a, q)
+}
+
+// stapled returns what the staple proves, if that will do.
+func (d *Directory) stapled(ctx context.Context, p *proving, q Query) (Found, error) {
+	a, err := ParseAnswer(d.Staple)
+	if err != nil {
+		return Found{}, fmt.Errorf("staple: %w", err)
+	}
+	found, err := d.judge(ctx, p, d.Staple, a, q)
+	switch {
+	case err != nil:
+		return Found{}, fmt.Errorf("staple: %w", err)
+	case d.StapleAge > 0 && d.Now().Sub(found.AsOf) > d.StapleAge:
+		return Found{}, fmt.Errorf("staple: it is as of %s", found.AsOf.Format(time.RFC3339))
+	case d.Client != nil && d.Descriptor.Witnesses != "" && found.Completeness == policy.CompleteSigned:
+		return Found{}, errors.New("staple: no quorum of witnesses cosigned it")
+	}
+	return found, nil
+}
+
+// ask returns the directory's answer: the one about the repository or, if there is
+// none, that there is nothing.
+func (d *Directory) ask(ctx context.Context, p *proving) ([]byte, *Answer, error) {
+	key := prefixmap.KeyHash(p.repo.String())
+	digits := hex.EncodeToString(key[:])
+	get := func(path string) ([]byte, *Answer, error) {
+		raw, err := d.Client.Get(ctx, p.mapID()+path+answerExtension, MaxAnswerBytes)
+		if err != nil {
+			return nil, nil, err
+		}
+		a, err := ParseAnswer(raw)
+		return raw, a, err
+	}
+	raw, a, err := get("/lookup/" + digits[:2] + "/" + digits)
+	var status *web.StatusError
+	if !errors.As(err, &status) || !status.Missing() {
+		return raw, a, err
+	}
+	for n := firstSplit; ; n = a.Split {
+		if raw, a, err = get("/absent/" + digits[:n]); err != nil || a.Split == 0 {
+			return raw, a, err
+		}
+		if a.Split <= n {
+			return nil, nil, fmt.Errorf("it says that longer prefixes than %d digits have %d", n, a.Split)
+		}
+	}
+}
+
+// page returns a block of records.
+func (d *Directory) page(ctx context.Context, p *proving, key string, block int) ([]byte, error) {
+	switch {
+	case d.Client == nil:
+		return nil, errors.New("the oldest records are in pages, which are not asked for")
+	case block >= maxPages:
+		return nil, fmt.Errorf("more than %d pages", maxPages)
+	}
+	hash := prefixmap.KeyHash(key)
+	digits := hex.EncodeToString(hash[:])
+	return d.Client.Get(ctx, fmt.Sprintf("%s/page/%s/%s/%d%s", p.mapID(), digits[:2], digits, block, answerExtension), MaxAnswerBytes)
+}
+
+// judge verifies an answer: what the directory's key covers, every record, what it
+// has to agree with, and last that the output log goes on from what was kept.
+func (d *Directory) judge(ctx context.Context, p *proving, raw []byte, a *Answer, q Query) (Found, error) {
+	c, err := p.open(raw, a)
+	if err != nil {
+		return Found{}, err
+	}
+	now := d.Now()
+	if c.leaf.Time.After(now.Add(directoryLeeway)) {
+		return Found{}, fmt.Errorf("it is as of %s, in the future of this machine's clock", c.leaf.Time.Format(time.RFC3339))
+	}
+	proven, err := p.records(c)
+	if err != nil {
+		return Found{}, err
+	}
+	if err := proven.whole(c, q.Repository); err != nil {
+		return Found{}, err
+	}
+	for _, h := range q.Held {
+		if p.omits(c, h) {
+			return Found{}, p.omission(c, h)
+		}
+	}
+	for log, trees := range c.trees {
+		for _, now := range trees {
+			for _, seen := range q.Trees[log] {
+				if err := agree(log, seen, now, "a bundle shows another tree of %d entries"); err != nil {
+					return Found{}, err
+				}
+			}
+		}
+	}
+	found := Found{Completeness: policy.CompleteSigned, AsOf: c.leaf.Time, Directory: &policy.Directory{Sizes: c.sizes, Disclosed: proven.disclosed}}
+	w, err := d.Descriptor.witnesses()
+	if err != nil {
+		return Found{}, err
+	}
+	if w != nil {
+		if seen, err := w.Seen(c.checkpoint.Note); err == nil {
+			found.Completeness = policy.CompleteProven
+			if seen.Before(found.AsOf) {
+				found.AsOf = seen
+			}
+		}
+	}
+	if now.Before(found.AsOf) {
+		found.AsOf = now
+	}
+	kept, err := d.continues(ctx, c)
+	if err != nil {
+		return Found{}, err
+	}
+	if kept {
+		found.Completeness = policy.CompleteProven
+	}
+	if p.before() {
+		found.Completeness = policy.CompleteNone
+	}
+	for b, v := range proven.bindings {
+		here := func(e policy.Entry) bool { return e.Log == b.Log && e.Index == b.Index }
+		if !slices.ContainsFunc(q.Known[v.leaf.LeafHash], here) {
+			found.Leaves = append(found.Leaves, newLeaf(v.leaf, v.by))
+		}
+	}
+	return found, nil
+}
+
+// before reports whether Rekor v1 may hold bindings that decide and that the
+// directory does not read: entries from before the first log of Rekor v2, unless
+// that is as old as the format.
+func (p *proving) before() bool {
+	var first time.Time
+	logs := p.logs()
+	for _, l := range logs {
+		if l.Generation != 2 {
+			return false // it is read
+		}
+		if first.IsZero() || l.Start.Before(first) {
+			first = l.Start
+		}
+	}
+	return first.After(formatBirth) && slices.ContainsFunc(p.root.Logs(), func(l sigstore.Log) bool {
+		return l.Start.Before(first) && !slices.ContainsFunc(logs, func(read sigstore.Log) bool { return read.ID == l.ID })
+	})
+}
+
+// continues demands that the output log goes on from the tree that was kept, and
+// keeps the new one. It reports whether one was kept before this run, and the new
+// one was shown to go on from it. Where nobody is asked, that may stay open.
+func (d *Directory) continues(ctx context.Context, c *claim) (bool, error) {
+	if d.Heads == nil {
+		return false, nil
+	}
+	about := "directory " + d.Descriptor.Key
+	now := Tree{c.checkpoint.Size, hex.EncodeToString(c.checkpoint.Root[:])}
+	for {
+		old, err := d.Heads.LoadHead(about)
+		if err != nil {
+			return false, err
+		}
+		if d.earlier == nil {
+			d.earlier = &old
+		}
+		kept := d.earlier.Checkpoint != nil
+		switch {
+		case old.Checkpoint == nil && old.Tree != Tree{}:
+			return false, errors.New("kept head: a tree without its checkpoint")
+		case old.Checkpoint == nil:
+		case now == old.Tree:
+			return kept, nil
+		case now.Size == old.Tree.Size:
+			return false, &Fork{Log: d.Descriptor.URL, Seen: old.Checkpoint, New: c.checkpoint.Note, Why: fmt.Sprintf("two output logs of %d entries", now.Size)}
+		case now.Size < old.Tree.Size:
+			return false, fmt.Errorf("stale: an output log of %d entries, but %d were seen before", now.Size, old.Tree.Size)
+		case c.leaf.Time.Before(old.Time):
+			return false, fmt.Errorf("its clock runs backwards: from %s to %s", old.Time.Format(time.RFC3339), c.leaf.Time.Format(time.RFC3339))
+		case d.Client == nil:
+			return false, nil // only the directory can show it
+		default:
+			if err := d.extends(ctx, old, c); err != nil {
+				return false, err
+			}
+		}
+		if ok, err := d.Heads.SaveHead(about, old, Head{Tree: now, Checkpoint: c.checkpoint.Note, Time: c.leaf.Time}); err != nil || ok {
+			return kept, err
+		}
+		// Another process was here, and may have been shown something else.
+		if err := ctx.Err(); err != nil {
+			return false, err
+		}
+	}
+}
+
+// extends demands that a kept tree is the beginning of the output log.
+func (d *Directory) extends(ctx context.Context, old Head, c *claim) error {
+	t := tileReader{ctx, d.Client, "", map[tlog.Tile][]byte{}}
+	root, err := t.prefix(old.Tree.Size, sigstore.Checkpoint{Size: c.checkpoint.Size, Root: c.checkpoint.Root[:]})
+	if err != nil {
+		return fmt.Errorf("no proof that the output log goes on from what was kept: %w", err)
+	}
+	kept, err := hex.DecodeString(old.Tree.Root)
+	if err != nil {
+		return fmt.Errorf("kept head: %w", err)
+	}
+	if !bytes.Equal(root[:], kept) {
+		return &Fork{Log: d.Descriptor.URL, Seen: old.Checkpoint, New: c.checkpoint.Note, Why: fmt.Sprintf("the first %d entries of its output log are not those that were seen before", old.Tree.Size)}
+	}
+	return nil
+}

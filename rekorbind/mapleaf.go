@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package rekorbind
+
+import (
+	"cmp"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/repopolicy/repopolicy/internal/prefixmap"
+	"github.com/repopolicy/repopolicy/policy"
+)
+
+// Limits of a leaf of the output log. What is larger would not fit into an entry
+// of its tiles.
+const (
+	MaxDirectoryLeafBytes = 60 << 10
+	maxMaps               = 64
+	maxInputs             = 64
+
+	leafSchema = schemaBase + "directory-leaf-v1.json"
+)
+
+// DirectoryLeaf is an entry of a directory's output log: the state of each of its
+// maps after one build (SPEC 16.3).
+type DirectoryLeaf struct {
+	Time time.Time // of the build, to the second
+	Maps []MapLeaf
+}
+
+// MapLeaf is the state of one map.
+type MapLeaf struct {
+	Function  int    // version of the map function; see [MapVersion]
+	Root      string // hex SHA-256 of the trusted root
+	Forges    string // hex SHA-256 of the forge table; "" for the one that is built in
+	Labels    int64
+	Hash      prefixmap.Hash // root of the map
+	Inputs    []Input        // ascending by log, then origin
+	Disclosed Published
+}
+
+// Input is a checkpoint up to which a log was read: a signed note that has the
+// log's own signature and no other. A log of Rekor v1 has one for each shard.
+type Input struct {
+	Log        string `json:"log"` // hex id
+	Checkpoint string `json:"checkpoint"`
+}
+
+// Published is the list of the statements that a build first found published.
+type Published struct {
+	Count  int    `json:"count"`
+	SHA256 string `json:"sha256"` // hex
+}
+
+// NewPublished returns the list's entry in a leaf, and the list: one hex digest per
+// line, ascending, each with an LF.
+func NewPublished(statements []string) (Published, []byte) {
+	list := slices.Compact(slices.Sorted(slices.Values(statements)))
+	var b strings.Builder
+	for _, s := range list {
+		b.WriteString(s + "\n")
+	}
+	return Published{len(list), policy.Sum([]byte(b.String()))}, []byte(b.String())
+}
+
+// ID returns the map's id: the beginning of its paths.
+func (m *MapLeaf) ID() string { return MapID(m.Function, m.Root, m.Forges) }
+
+// MapID returns the id of the map that a version of the function makes under a
+// trusted root and a forge table, whose digests are hex; "" is the built-in table.
+func MapID(function int, root, forges string) string {
+	return policy.Sum(fmt.Appendf(nil, "%d %s %s\n", function, root, cmp.Or(forges, "-")))[:32]
+}
+
+type directoryLeafDoc struct {
+	Schema string       `json:"schema"`
+	Time   string       `json:"time"`
+	Maps   []mapLeafDoc `json:"maps"`
+}
+
+type mapLeafDoc struct {
+	Function  int       `json:"function"`
+	Root      string    `json:"root"`
+	Forges    string    `json:"forges,omitempty"`
+	Labels    int64     `json:"labels"`
+	Map       string    `json:"map"`
+	Inputs    []Input   `json:"inputs"`
+	Disclosed Published `json:"disclosed"`
+}
+
+// Bytes returns the leaf's JSON, the same for the same leaf.
+func (l DirectoryLeaf) Bytes() []byte {
+	doc := directoryLeafDoc{leafSchema, l.Time.UTC().Format(time.RFC3339), []mapLeafDoc{}}
+	for _, m := range l.Maps {
+		doc.Maps = append(doc.Maps, mapLeafDoc{m.Function, m.Root, m.Forges, m.Labels, hex.EncodeToString(m.Hash[:]), append([]Input{}, m.Inputs...), m.Disclosed})
+	}
+	return compactJSON(doc)
+}
+
+// ParseDirectoryLeaf reads a leaf. It has to be exactly what [DirectoryLeaf.Bytes]
+// makes of it.
+func ParseDirectoryLeaf(data []byte) (DirectoryLeaf, error) {
+	l, err := parseDirectoryLeaf(data)
+	if err == nil && string(l.Bytes()) != string(data) {
+		err = errors.New("not in canonical form")
+	}
+	if err != nil {
+		return DirectoryLeaf{}, fmt.Errorf("leaf of the directory: %w", err)
+	}
+	return l, nil
+}
+
+func parseDirectoryLeaf(data []byte) (l DirectoryLeaf, err error) {
+	var doc directoryLeafDoc
+	if err := strictDoc(data, MaxDirectoryLeafBytes, &doc, "schema", "time", "maps", "function", "root", "forges", "labels", "map", "inputs", "log", "checkpoint", "disclosed", "count", "sha256"); err != nil {
+		return l, err
+	}
+	if doc.Schema != leafSchema {
+		return l, fmt.Errorf("schema %q is not %q", clip(doc.Schema), leafSchema)
+	}
+	if l.Time, err = time.Parse(time.RFC3339, doc.Time); err != nil {
+		return l, fmt.Errorf("time: %w", err)
+	}
+	l.Time = l.Time.UTC()
+	if len(doc.Maps) == 0 || len(doc.Maps) > maxMaps {
+		return l, fmt.Errorf("%d maps, 1 to %d are read", len(doc.Maps), maxMaps)
+	}
+	ids := map[string]bool{}
+	for _, d := range doc.Maps {
+		m, err := d.leaf()
+		if err != nil {
+			return l, err
+		}
+		if ids[m.ID()] {
+			return l, errors.New("a map stands twice")
+		}
+		ids[m.ID()] = true
+		l.Maps = append(l.Maps, m)
+	}
+	return l, nil
+}
+
+func (d *mapLeafDoc) leaf() (MapLeaf, error) {
+	m := MapLeaf{d.Function, d.Root, d.Forges, d.Labels, prefixmap.Hash{}, d.Inputs, d.Disclosed}
+	root, err := hex.DecodeString(d.Map)
+	switch {
+	case err != nil || !isHash(d.Map) || !isHash(d.Root) || d.Forges != "" && !isHash(d.Forges) || !isHash(d.Disclosed.SHA256):
+		return m, errors.New("not a SHA-256 in lower-case hex")
+	case d.Function < 1 || d.Labels < 0 || d.Disclosed.Count < 0:
+		return m, errors.New("a negative number")
+	case len(d.Inputs) == 0 || len(d.Inputs) > maxInputs:
+		return m, fmt.Errorf("%d inputs, 1 to %d are read", len(d.Inputs), maxInputs)
+	}
+	for i, in := range d.Inputs {
+		if !isHash(in.Log) || in.Checkpoint == "" {
+			return m, errors.New("an input is a log's id and its checkpoint")
+		}
+		if i > 0 && cmp.Or(cmp.Compare(d.Inputs[i-1].Log, in.Log), cmp.Compare(d.Inputs[i-1].Checkpoint, in.Checkpoint)) >= 0 {
+			return m, errors.New("the inputs are not in ascending order")
+		}
+	}
+	m.Hash = prefixmap.Hash(root)
+	return m, nil
+}
