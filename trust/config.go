@@ -226,5 +226,3 @@ func (c *Config) Root(name string) (NamedRoot, bool) {
 	return c.Roots[i], true
 }
 
-// PublicGood names the root of Sigstore's public instance.
-const PublicGood = "public-good"
