@@ -25,6 +25,7 @@ var may = map[string][]string{
 	"internal/fetch":    {"policy", "release", "internal/web"},
 	"rekorbind":         {"policy", "oidc", "internal/file", "internal/sigstore", "internal/web"},
 	"trust":             {"policy", "internal/sigstore", "internal/file"},
+	"trust/tuf":         {"internal/file", "internal/web"},
 	"internal/export":   {"policy"},
 	"internal/aqua":     {"policy"},
 	"internal/detect":   {"policy"},
