@@ -26,7 +26,8 @@ var may = map[string][]string{
 	"internal/token":     {"policy", "oidc", "internal/web"},
 	"internal/fetch":     {"policy", "release", "internal/web"},
 	"rekorbind":          {"policy", "oidc", "internal/file", "internal/sigstore", "internal/web", "internal/prefixmap"},
-	"trust":              {"policy", "internal/sigstore", "internal/file"},
+	"trust":              {"policy", "internal/sigstore", "internal/file", "internal/web", "rekorbind", "trust/tuf"},
+	"trust/tuf":          {"internal/file", "internal/web"},
 	"internal/export":    {"policy"},
 	"internal/aqua":      {"policy"},
 	"internal/detect":    {"policy"},
@@ -68,6 +69,8 @@ func TestLayering(t *testing.T) {
 				t.Errorf("policy imports %s", imp)
 			case strings.HasPrefix(imp, "github.com/sigstore/sigstore-go") && room != "internal/sigstore":
 				t.Errorf("%s imports %s: internal/sigstore is the one adapter", room, imp)
+			case imp == "github.com/sigstore/sigstore-go/pkg/tuf", strings.HasPrefix(imp, "github.com/theupdateframework/"):
+				t.Errorf("%s imports %s: trust/tuf is the one client of TUF", room, imp)
 			case imp == "regexp":
 				t.Errorf("%s imports regexp", room)
 			case imp == "log" && room != "internal/sigstore", imp == "net/http" && !slices.Contains([]string{"internal/sigstore", "internal/web", "internal/token", "internal/fetch", "internal/git", "internal/cli"}, room):

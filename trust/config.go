@@ -75,7 +75,7 @@ func ParseConfig(data []byte) (*Config, error) {
 		return nil, fmt.Errorf("%d roots and %d scopes, at most %d and %d are read", len(doc.Root), len(doc.Scope), maxRoots, maxScopes)
 	}
 	c := &Config{doc.Root, doc.Scope}
-	names := map[string]bool{PublicGood: true}
+	names := map[string]bool{string(PublicGood): true}
 	for _, r := range c.Roots {
 		if err := r.check(names); err != nil {
 			return nil, fmt.Errorf("root %q: %w", r.Name, err)
@@ -195,7 +195,7 @@ func (c *Config) For(repo policy.Locator) []Scope {
 			}
 		}
 	}
-	return append(out, Scope{Roots: []string{PublicGood}, Threshold: 1})
+	return append(out, Scope{Roots: []string{string(PublicGood)}, Threshold: 1})
 }
 
 // SpeaksFor reports whether a root may be named for a repository: any root where the
