@@ -29,6 +29,7 @@ const configFormat = "repopolicy-trust/v1"
 type Config struct {
 	Roots  []NamedRoot
 	Scopes []Scope
+	Dir    string // from which relative paths in it start
 }
 
 // NamedRoot is a trust root that the user named: a TUF repository and the root
@@ -74,7 +75,7 @@ func ParseConfig(data []byte) (*Config, error) {
 	if len(doc.Root) > maxRoots || len(doc.Scope) > maxScopes {
 		return nil, fmt.Errorf("%d roots and %d scopes, at most %d and %d are read", len(doc.Root), len(doc.Scope), maxRoots, maxScopes)
 	}
-	c := &Config{doc.Root, doc.Scope}
+	c := &Config{Roots: doc.Root, Scopes: doc.Scope}
 	names := map[string]bool{string(PublicGood): true}
 	for _, r := range c.Roots {
 		if err := r.check(names); err != nil {
@@ -225,4 +226,3 @@ func (c *Config) Root(name string) (NamedRoot, bool) {
 	}
 	return c.Roots[i], true
 }
-

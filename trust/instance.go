@@ -7,10 +7,8 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/repopolicy/repopolicy/internal/sigstore"
-	"github.com/repopolicy/repopolicy/internal/web"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/rekorbind"
 	"github.com/repopolicy/repopolicy/trust/tuf"
@@ -22,10 +20,8 @@ const (
 	SigningConfigTarget   = "signing_config.v0.2.json"          // services of Rekor v1
 	SigningConfigV2Target = "signing_config_rekor_v2.v0.2.json" // services of Rekor v2
 	ForgesTarget          = rekorbind.ForgesTarget              // optional
+	DirectoryTarget       = "repopolicy/directory.json"         // optional
 )
-
-// cacheAge is how long a trust root is used without asking for a newer one.
-const cacheAge = 24 * time.Hour
 
 // Instance is one of Sigstore's own deployments.
 type Instance string
@@ -56,67 +52,52 @@ func (i Instance) pin() (root []byte, address string, err error) {
 	return nil, "", fmt.Errorf("%q is no instance", string(i))
 }
 
-// open follows the TUF repository of an instance to its newest metadata.
-func (i Instance) open(ctx context.Context, o Options) (*tuf.Client, error) {
-	root, address, err := i.pin()
+// with follows the TUF repository of an instance to its newest metadata and calls use.
+func (i Instance) with(ctx context.Context, o Options, use func(pin []byte, c *tuf.Client) error) error {
+	pin, address, err := i.pin()
 	if err != nil {
-		return nil, &sigstore.Error{Reason: policy.Internal, Err: err}
+		return &sigstore.Error{Reason: policy.Internal, Err: err}
 	}
-	opts := tuf.Options{Root: root, Cache: o.Cache, MaxAge: cacheAge, Now: o.Now}
-	if !o.Offline {
-		client, err := web.New(address, nil, o.UserAgent)
-		if err != nil {
-			return nil, &sigstore.Error{Reason: policy.Internal, Err: err}
-		}
-		client = client.Via() // redirects stay on the host
-		targets, err := web.New(address+"/targets", nil, o.UserAgent)
-		if err != nil {
-			return nil, &sigstore.Error{Reason: policy.Internal, Err: err}
-		}
-		opts.Source = tuf.HTTP(client, targets.Via())
-	}
-	c, err := tuf.New(opts)
-	if err == nil {
-		err = c.Refresh(ctx)
-	}
-	if err != nil && o.Offline {
-		err = fmt.Errorf("not fetched: --offline: %w", err)
-	}
-	if err != nil {
-		return nil, missing(err)
-	}
-	return c, nil
+	return follow(ctx, pin, address, o, func(c *tuf.Client) error { return use(pin, c) })
 }
 
-func (i Instance) root(ctx context.Context, o Options) (Root, error) {
-	c, err := i.open(ctx, o)
-	if err != nil {
-		return Root{}, err
-	}
-	return Read(ctx, i.name(), c)
+func (i Instance) root(ctx context.Context, o Options) (out Root, err error) {
+	err = i.with(ctx, o, func(pin []byte, c *tuf.Client) error {
+		out, err = Read(ctx, i.name(), pin, c)
+		return err
+	})
+	return out, err
 }
 
-// Read returns the trusted root of a TUF repository, which is called name, and
-// its forge table if it has one. The client must have been refreshed. The error is
-// a [*sigstore.Error].
-func Read(ctx context.Context, name string, c *tuf.Client) (Root, error) {
+// Read returns the trusted root of a TUF repository, which is called name and was
+// followed from the root metadata in pin, with the forge table and the directory that
+// it names. The client must have been refreshed. The error is a [*sigstore.Error].
+func Read(ctx context.Context, name string, pin []byte, c *tuf.Client) (Root, error) {
 	data, err := c.Target(ctx, TrustedRootTarget)
 	if err != nil {
 		return Root{}, missing(err)
 	}
-	var out Root
+	out := Root{Pin: policy.Sum(pin)}
 	if out.Root, err = sigstore.ParseRoot(name, data); err != nil {
 		return Root{}, err
 	}
-	data, err = c.Target(ctx, ForgesTarget)
-	switch {
-	case errors.Is(err, tuf.ErrNoTarget):
-		return out, nil
-	case err != nil:
-		return Root{}, missing(err)
-	}
-	if out.Forges, err = rekorbind.ParseForges(data); err != nil {
-		return Root{}, &sigstore.Error{Reason: policy.TrustRootInvalid, Err: err}
+	for _, more := range []struct {
+		target string
+		read   func([]byte) error
+	}{
+		{ForgesTarget, func(data []byte) (err error) { out.Forges, err = rekorbind.ParseForges(data); return err }},
+		{DirectoryTarget, func(data []byte) (err error) { out.Directory, err = rekorbind.ParseDescriptor(data); return err }},
+	} {
+		data, err := c.Target(ctx, more.target)
+		if errors.Is(err, tuf.ErrNoTarget) {
+			continue
+		}
+		if err != nil {
+			return Root{}, missing(err)
+		}
+		if err := more.read(data); err != nil {
+			return Root{}, &sigstore.Error{Reason: policy.TrustRootInvalid, Err: fmt.Errorf("%s: %w", more.target, err)}
+		}
 	}
 	return out, nil
 }

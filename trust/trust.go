@@ -9,18 +9,24 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"net/http"
 	"time"
 
 	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/rekorbind"
+	"github.com/repopolicy/repopolicy/trust/tuf"
 )
 
 // Root is a trusted root with what comes from the same place.
 type Root struct {
 	*sigstore.Root
-	Forges *rekorbind.Forges // nil for the table that is built in
+	Forges    *rekorbind.Forges     // nil for the table that is built in
+	Directory *rekorbind.Descriptor // nil without one
+	// Pin is the hex digest of the metadata that the root was followed from, which stays
+	// when the root changes; "" for a file.
+	Pin string
 }
 
 // Plain returns the trusted roots alone.
@@ -39,7 +45,8 @@ type Options struct {
 	Cache     string   // directory for TUF metadata; "" keeps nothing
 	Offline   bool     // do not use the network
 	UserAgent string
-	Now       func() time.Time // for the expiry of TUF metadata
+	Now       func() time.Time  // for the expiry of TUF metadata
+	Transport http.RoundTripper // nil for the default one
 }
 
 // Roots returns the trusted roots of the options. Each is to be used alone: a
@@ -76,17 +83,19 @@ func SigningConfigs(ctx context.Context, o Options, v2 bool) ([][]byte, error) {
 	if v2 {
 		names = append(names, SigningConfigV2Target)
 	}
-	r, err := o.Instance.open(ctx, o)
+	var out [][]byte
+	err := o.Instance.with(ctx, o, func(_ []byte, c *tuf.Client) error {
+		for _, name := range names {
+			data, err := c.Target(ctx, name)
+			if err != nil {
+				return missing(err)
+			}
+			out = append(out, data)
+		}
+		return nil
+	})
 	if err != nil {
 		return nil, err
-	}
-	var out [][]byte
-	for _, name := range names {
-		data, err := r.Target(ctx, name)
-		if err != nil {
-			return nil, missing(err)
-		}
-		out = append(out, data)
 	}
 	return out, nil
 }

@@ -58,7 +58,7 @@ func Private(dir string) error {
 	if !info.IsDir() {
 		return fmt.Errorf("%s is not a directory", dir)
 	}
-	if writable(info) {
+	if Writable(info) {
 		return fmt.Errorf("%s can be written to by others; `chmod 700` it", dir)
 	}
 	return nil

@@ -6,5 +6,5 @@ package file
 
 import "os"
 
-// writable reports false: permissions of other systems are not in the mode.
-func writable(os.FileInfo) bool { return false }
+// Writable reports false: permissions of other systems are not in the mode.
+func Writable(os.FileInfo) bool { return false }

@@ -6,5 +6,5 @@ package file
 
 import "os"
 
-// writable reports whether group or others may write to what info describes.
-func writable(info os.FileInfo) bool { return info.Mode().Perm()&0o022 != 0 }
+// Writable reports whether group or others may write to what info describes.
+func Writable(info os.FileInfo) bool { return info.Mode().Perm()&0o022 != 0 }
