@@ -38,9 +38,12 @@ func quorum(k int, runs [][]*Result, i int) *Result {
 		r := run[i]
 		switch c := r.Class(); {
 		case c == policy.ClassOK:
-			if n++; allowed == nil {
+			if allowed == nil {
 				allowed = r
+			} else if !agree(allowed.Digests, r.Digests) {
+				return &Result{Artifact: r.Artifact, Decision: deny(policy.ArtifactMismatch, "it was not the same each time that it was read")}
 			}
+			n++
 		case worst == nil || policy.Worst(c, worst.Class()) != worst.Class():
 			worst = r
 		}
@@ -53,8 +56,22 @@ func quorum(k int, runs [][]*Result, i int) *Result {
 	case len(runs) == 1:
 		return allowed
 	}
-	joined := *allowed
+	joined := *allowed // of the content that all of them judged
 	joined.Decision.Notes = append(joined.Decision.Notes[:len(joined.Decision.Notes):len(joined.Decision.Notes)],
 		policy.Note{Code: "roots", Text: fmt.Sprintf("allowed under %d of %d trusted roots, %d demanded", n, len(runs), k)})
 	return &joined
+}
+
+// agree reports whether two results are about the same content.
+func agree(a, b []policy.Digest) bool {
+	same := false
+	for _, x := range a {
+		for _, y := range b {
+			if x.Alg == y.Alg && x.Hex != y.Hex {
+				return false
+			}
+			same = same || x == y
+		}
+	}
+	return same
 }

@@ -94,17 +94,48 @@ func source(ctx context.Context, address string, o Options) (_ tuf.Source, done 
 // Open returns a root of the configuration by its name. Its initial metadata is read from a
 // file, whose path is relative to the directory of the configuration. The error is a
 // [*sigstore.Error].
-func (c *Config) Open(ctx context.Context, name string, o Options) (Root, error) {
+func (c *Config) Open(ctx context.Context, name string, o Options) (out Root, err error) {
 	if name == string(PublicGood) {
 		return PublicGood.root(ctx, o)
 	}
+	err = c.with(ctx, name, o, func(pin []byte, client *tuf.Client) error {
+		out, err = Read(ctx, name, pin, client)
+		return err
+	})
+	return out, err
+}
+
+// SigningConfigs returns the signing configs of a root of the configuration, at least
+// one. Errors are those of [Config.Open].
+func (c *Config) SigningConfigs(ctx context.Context, name string, o Options) ([][]byte, error) {
+	var out [][]byte
+	err := c.with(ctx, name, o, func(_ []byte, client *tuf.Client) error {
+		for _, target := range []string{SigningConfigTarget, SigningConfigV2Target} {
+			data, err := client.Target(ctx, target)
+			switch {
+			case err == nil:
+				out = append(out, data)
+			case !errors.Is(err, tuf.ErrNoTarget):
+				return missing(err)
+			}
+		}
+		if len(out) == 0 {
+			return missing(fmt.Errorf("%s: %w", SigningConfigTarget, tuf.ErrNoTarget))
+		}
+		return nil
+	})
+	return out, err
+}
+
+// with follows a root of the configuration to its newest metadata and calls use.
+func (c *Config) with(ctx context.Context, name string, o Options, use func(pin []byte, client *tuf.Client) error) error {
 	named, ok := c.Root(name)
 	if !ok {
-		return Root{}, missing(fmt.Errorf("no root %q is configured", name))
+		return missing(fmt.Errorf("no root %q is configured", name))
 	}
 	pin, err := named.pin(c.Dir)
 	if err != nil {
-		return Root{}, &sigstore.Error{Reason: policy.TrustRootInvalid, Err: err}
+		return &sigstore.Error{Reason: policy.TrustRootInvalid, Err: err}
 	}
 	address := named.URL
 	if dir, ok := strings.CutPrefix(address, oci.SchemeLayout); ok {
@@ -112,12 +143,7 @@ func (c *Config) Open(ctx context.Context, name string, o Options) (Root, error)
 	} else if local(address) {
 		address = c.path(address)
 	}
-	var out Root
-	err = follow(ctx, pin, address, o, func(client *tuf.Client) error {
-		out, err = Read(ctx, name, pin, client)
-		return err
-	})
-	return out, err
+	return follow(ctx, pin, address, o, func(client *tuf.Client) error { return use(pin, client) })
 }
 
 // pin reads the metadata that a root is followed from.

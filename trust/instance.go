@@ -64,6 +64,7 @@ func (i Instance) with(ctx context.Context, o Options, use func(pin []byte, c *t
 func (i Instance) root(ctx context.Context, o Options) (out Root, err error) {
 	err = i.with(ctx, o, func(pin []byte, c *tuf.Client) error {
 		out, err = Read(ctx, i.name(), pin, c)
+		out.Identity = i.name()
 		return err
 	})
 	return out, err
@@ -77,7 +78,7 @@ func Read(ctx context.Context, name string, pin []byte, c *tuf.Client) (Root, er
 	if err != nil {
 		return Root{}, missing(err)
 	}
-	out := Root{Pin: policy.Sum(pin)}
+	out := Root{Identity: policy.Sum(pin)}
 	if out.Root, err = sigstore.ParseRoot(name, data); err != nil {
 		return Root{}, err
 	}

@@ -24,9 +24,9 @@ type Root struct {
 	*sigstore.Root
 	Forges    *rekorbind.Forges     // nil for the table that is built in
 	Directory *rekorbind.Descriptor // nil without one
-	// Pin is the hex digest of the metadata that the root was followed from, which stays
-	// when the root changes; "" for a file.
-	Pin string
+	// Identity stays when the root changes: the name of the instance, or the hex digest
+	// of the metadata that the root was followed from; "" for a file.
+	Identity string
 }
 
 // Plain returns the trusted roots alone.

@@ -66,7 +66,7 @@ func (a *app) bind(ctx context.Context, o *signOptions) error {
 	if need > 0 {
 		return &fault{reason: policy.BelowThreshold, msg: fmt.Sprintf("version %d needs %d more %s of %s", v.doc.Content().Version, need, plural(need, "signature"), strings.Join(missing, ", ")), hint: "they run `repopolicy sign`, commit and push"}
 	}
-	s, err := a.services(ctx, o)
+	s, err := a.services(ctx, o, v.doc.Content().Repository)
 	if err != nil {
 		return err
 	}

@@ -33,6 +33,8 @@ type Env struct {
 	Getenv func(string) string
 	// Root returns the trusted root of Sigstore's public instance.
 	Root func(ctx context.Context, offline bool) ([]trust.Root, error)
+	// ConfigDir returns the directory of the user's own configuration; nil if there is none.
+	ConfigDir func() (string, error)
 	// StateDir returns the directory for what is remembered between runs.
 	StateDir func() (string, error)
 	// SigningConfigs returns the signing configs of Sigstore's public instance, with
@@ -61,6 +63,7 @@ func OS() Env {
 		Terminal:       err == nil && info.Mode()&os.ModeCharDevice != 0,
 		Getenv:         os.Getenv,
 		Root:           publicRoot,
+		ConfigDir:      configDir,
 		StateDir:       stateDir,
 		SigningConfigs: publicSigningConfigs,
 		Stdin:          os.Stdin,

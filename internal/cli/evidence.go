@@ -12,7 +12,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/repopolicy/repopolicy/internal/file"
-	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/rekorbind"
 	"github.com/repopolicy/repopolicy/trust"
@@ -48,7 +47,7 @@ type findingVersion struct {
 }
 
 type evidenceOptions struct {
-	roots   []string
+	rootOptions
 	offline bool
 	format  format
 }
@@ -77,7 +76,7 @@ digest that it prints is what a policy lists under [[acknowledged]].`,
 		RunE: func(cmd *cobra.Command, args []string) error { return a.evidence(cmd.Context(), o, args[0]) },
 	}
 	f := show.Flags()
-	f.StringArrayVar(&o.roots, "trusted-root", nil, "trust this trusted_root.json `FILE` instead of Sigstore's public instance; may be repeated, each is used alone")
+	o.rootFlags(show, "; may be repeated, each is used alone")
 	f.BoolVar(&o.offline, "offline", false, "do not use the network; the trusted root comes from a file or the cache")
 	f.Var(&o.format, "format", "form of the output")
 	cmd.AddCommand(show)
@@ -99,9 +98,9 @@ func (a *app) evidence(ctx context.Context, o *evidenceOptions, path string) err
 	}
 	if fork, err := rekorbind.ParseFork(data); err == nil {
 		doc.Kind = "log-fork"
-		roots, err := a.roots(ctx, o)
+		roots, err := a.anyRoots(ctx, &o.rootOptions, o.offline)
 		if err != nil {
-			return err
+			return rootFault(err)
 		}
 		why := errors.New("no trusted root was given")
 		for i, r := range roots {
@@ -120,9 +119,9 @@ func (a *app) evidence(ctx context.Context, o *evidenceOptions, path string) err
 		fail(policy.EvidenceMalformed, err)
 	} else {
 		doc.Kind, doc.Repository = string(ev.Kind), ev.Repository.String()
-		roots, err := a.roots(ctx, o)
+		roots, err := a.anyRoots(ctx, &o.rootOptions, o.offline)
 		if err != nil {
-			return err
+			return rootFault(err)
 		}
 		finding, root, err := judgeEvidence(a, ev, roots)
 		if err != nil {
@@ -146,25 +145,6 @@ func (a *app) evidence(ctx context.Context, o *evidenceOptions, path string) err
 		return decided{class}
 	}
 	return nil
-}
-
-func (a *app) roots(ctx context.Context, o *evidenceOptions) ([]trust.Root, error) {
-	var roots []trust.Root
-	var err error
-	if len(o.roots) > 0 {
-		roots, err = trust.Roots(ctx, trust.Options{Files: o.roots})
-	} else {
-		roots, err = a.Root(ctx, o.offline)
-	}
-	if err != nil {
-		reason := policy.TrustRootMissing
-		var e *sigstore.Error
-		if errors.As(err, &e) {
-			reason = e.Reason
-		}
-		return nil, faultf(reason, "%s", err)
-	}
-	return roots, nil
 }
 
 // judgeEvidence returns what the evidence proves under the first root that takes

@@ -17,7 +17,6 @@ import (
 
 	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/internal/git"
-	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/web"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/rekorbind"
@@ -33,8 +32,9 @@ type repoOptions struct {
 	repo, git, require, maxAge, pin, lock typed
 	witnesses                             typed
 	witnessed                             *rekorbind.WitnessPolicy // that witnesses names
-	roots                                 []string
-	offline, scan, failOnAlarm            bool
+	rootOptions
+	open                       func(context.Context) ([]trust.Root, error) // if set, the one root to judge under
+	offline, scan, failOnAlarm bool
 }
 
 func (o *repoOptions) flags(cmd *cobra.Command) {
@@ -91,7 +91,7 @@ func (a *app) find(ctx context.Context, o *repoOptions) (*found, error) {
 			return nil, faultf(policy.Usage, "--pin and --lock name different first statements")
 		}
 	}
-	if out.root, err = a.oneRoot(ctx, o); err != nil {
+	if out.root, err = a.oneRoot(ctx, o, repo); err != nil {
 		return nil, err
 	}
 	if out.snapshot, err = a.snapshot(ctx, o, repo); err != nil {
@@ -101,7 +101,7 @@ func (a *app) find(ctx context.Context, o *repoOptions) (*found, error) {
 	if err != nil {
 		return nil, gitFault(err)
 	}
-	state, err := a.state(out.root.Root)
+	state, err := a.state(out.root)
 	if err != nil {
 		return nil, err
 	}
@@ -187,30 +187,6 @@ func (f *found) readDemand(o *repoOptions) error {
 	return nil
 }
 
-// oneRoot returns the trusted root under which the chain is judged: there is
-// always exactly one.
-func (a *app) oneRoot(ctx context.Context, o *repoOptions) (trust.Root, error) {
-	var none trust.Root
-	var roots []trust.Root
-	var err error
-	if len(o.roots) > 0 {
-		roots, err = trust.Roots(ctx, trust.Options{Files: o.roots})
-	} else {
-		roots, err = a.Root(ctx, o.offline)
-	}
-	var se *sigstore.Error
-	if errors.As(err, &se) {
-		return none, faultf(se.Reason, "%s", se)
-	}
-	if err != nil {
-		return none, err
-	}
-	if len(roots) != 1 {
-		return none, faultf(policy.Usage, "a repository's policy is judged under exactly one trusted root, not %d", len(roots))
-	}
-	return roots[0], nil
-}
-
 // snapshot returns the newest state of the repository's refs: from the clone
 // named by --git, or from its server.
 func (a *app) snapshot(ctx context.Context, o *repoOptions, repo policy.Locator) (*git.Snapshot, error) {
@@ -272,20 +248,16 @@ func policyFiles(s *git.Snapshot) ([]rekorbind.File, error) {
 }
 
 // state opens what is remembered under the root.
-func (a *app) state(root *sigstore.Root) (*rekorbind.State, error) {
+func (a *app) state(root trust.Root) (*rekorbind.State, error) {
 	dir, err := a.StateDir()
 	if err != nil {
 		return nil, fmt.Errorf("no directory to keep state in: %w", err)
 	}
-	name := string(trust.PublicGood)
-	if root.Name() != name {
-		name = root.Digest().Hex[:32]
+	name := root.Identity
+	if name == "" {
+		name = root.Digest().Hex
 	}
-	s, err := rekorbind.OpenState(filepath.Join(dir, "state", name))
-	if err != nil {
-		return nil, err
-	}
-	return s, nil
+	return rekorbind.OpenState(filepath.Join(dir, "state", name[:min(len(name), 32)]))
 }
 
 // lookups returns what is asked about entries that the repository does not show.

@@ -52,7 +52,7 @@ func (a *app) sign(ctx context.Context, o *signOptions) error {
 	if err != nil {
 		return err
 	}
-	s, err := a.services(ctx, o)
+	s, err := a.services(ctx, o, v.doc.Content().Repository)
 	if err != nil {
 		return err
 	}

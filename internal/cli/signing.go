@@ -21,6 +21,7 @@ import (
 	"github.com/repopolicy/repopolicy/oidc"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/rekorbind"
+	"github.com/repopolicy/repopolicy/trust"
 )
 
 const (
@@ -57,14 +58,14 @@ func (o *signOptions) signFlags(cmd *cobra.Command) {
 	o.git.name, o.output.name = "DIR", "DIR"
 	f := cmd.Flags()
 	f.Var(&o.git, "git", "work in the repository in this directory instead of the working directory")
-	f.StringArrayVar(&o.roots, "trusted-root", nil, "trust this trusted_root.json `FILE` instead of Sigstore's public instance")
+	o.rootFlags(cmd, "")
 	f.StringArrayVar(&o.configs, "signing-config", nil, "sign with the services that this signing config `FILE` names; may be repeated, one for each generation of the log")
 	f.BoolVar(&o.scan, "scan", false, "read all entries of Rekor v2 instead of asking an index")
 	f.Var(&o.output, "output", "write the signature files below this directory instead of into the repository")
 }
 
-// services returns where to sign.
-func (a *app) services(ctx context.Context, o *signOptions) (sigstore.Services, error) {
+// services returns where to sign for a repository.
+func (a *app) services(ctx context.Context, o *signOptions, repo policy.Locator) (sigstore.Services, error) {
 	if o.withV2 && (o.withoutV1 || len(o.configs) > 0) {
 		return sigstore.Services{}, &fault{reason: policy.Usage, msg: "--with-v2 is about Sigstore's public instance, beside Rekor v1", hint: "of another instance name both signing configs with --signing-config; --without-v1 implies Rekor v2"}
 	}
@@ -80,8 +81,16 @@ func (a *app) services(ctx context.Context, o *signOptions) (sigstore.Services, 
 		if len(o.roots) > 0 {
 			return sigstore.Services{}, &fault{reason: policy.Usage, msg: "--trusted-root without --signing-config", hint: "a private instance is named by both"}
 		}
-		var err error
-		if configs, err = a.SigningConfigs(ctx, o.withV2 || o.withoutV1); err != nil {
+		name, c, err := a.rootOf(&o.rootOptions, repo)
+		if err != nil {
+			return sigstore.Services{}, err
+		}
+		if name == string(trust.PublicGood) {
+			configs, err = a.SigningConfigs(ctx, o.withV2 || o.withoutV1)
+		} else {
+			configs, err = c.SigningConfigs(ctx, name, a.named(false))
+		}
+		if err != nil {
 			return sigstore.Services{}, faultf(policy.TrustRootMissing, "signing config: %s", err)
 		}
 	}
@@ -164,7 +173,7 @@ func (l lineReader) Read(p []byte) (int, error) {
 
 // write signs the statement and puts the files where they belong.
 func (a *app) write(ctx context.Context, o *signOptions, v *draftVersion, s sigstore.Services, r rekorbind.Request) error {
-	state, err := a.state(v.root.Root)
+	state, err := a.state(v.root)
 	if err != nil {
 		return err
 	}

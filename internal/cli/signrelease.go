@@ -82,12 +82,8 @@ func (a *app) signRelease(ctx context.Context, o *releaseOptions, args []string)
 	if err := o.checkFiles(args); err != nil {
 		return err
 	}
-	o.signOptions.roots = ao.roots
+	o.signOptions.rootOptions = ao.rootOptions
 	who, err := a.releaser(ctx, o)
-	if err != nil {
-		return err
-	}
-	s, err := a.services(ctx, &o.signOptions)
 	if err != nil {
 		return err
 	}
@@ -96,6 +92,10 @@ func (a *app) signRelease(ctx context.Context, o *releaseOptions, args []string)
 		names = []string{o.purl.value}
 	}
 	z, err := a.authorization(ctx, ao, policy.StageSign, names, who.verify, who.unverified)
+	if err != nil {
+		return err
+	}
+	s, err := a.services(ctx, &o.signOptions, z.found.repo)
 	if err != nil {
 		return err
 	}
@@ -204,7 +204,11 @@ func (a *app) releaser(ctx context.Context, o *releaseOptions) (*releaser, error
 			}},
 		}, nil
 	}
-	s, err := a.services(ctx, &o.signOptions)
+	repo, err := policy.NormalizeLocator(o.authorizeOptions.repo.value)
+	if err != nil {
+		repo = policy.Locator{} // which authorization reports
+	}
+	s, err := a.services(ctx, &o.signOptions, repo)
 	if err != nil {
 		return nil, err
 	}
@@ -286,7 +290,7 @@ func (a *app) signOne(ctx context.Context, o *releaseOptions, s sigstore.Service
 
 // log makes a signature and logs it, once however often it is repeated.
 func (a *app) log(ctx context.Context, f *found, s sigstore.Services, content sigstore.Content, signing rekorbind.Signature) ([]byte, error) {
-	state, err := a.state(f.root.Root)
+	state, err := a.state(f.root)
 	if err != nil {
 		return nil, err
 	}
