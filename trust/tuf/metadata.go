@@ -113,8 +113,9 @@ func read(data []byte, kind string) (*document, error) {
 		f.fail("spec_version", fmt.Sprintf("%q is no version 1 of TUF", s))
 	}
 	d.Version = f.number(d.body["version"], "version", 1)
-	if d.Expires, err = time.Parse(time.RFC3339, f.text(d.body["expires"], "expires")); err != nil {
-		f.fail("expires", "it is no time")
+	expires := f.text(d.body["expires"], "expires")
+	if d.Expires, err = time.Parse(time.RFC3339Nano, expires); err != nil || d.Expires.Format(time.RFC3339Nano) != expires {
+		f.fail("expires", "it is no time") // Go takes a comma and one digit, too
 	}
 	seen := map[string]bool{}
 	for _, e := range f.array(outer["signatures"], "signatures") {
