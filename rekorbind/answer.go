@@ -201,7 +201,7 @@ func parseAnswer(data []byte) (*Answer, error) {
 	switch {
 	case forms != 1:
 		return nil, errors.New("exactly one of keys, absent and split has to be there")
-	case len(doc.Inclusion) > maxProofHashes || len(doc.Keys) > maxAnswerKeys || doc.Split < 0 || doc.Split > maxSplit:
+	case len(doc.Inclusion) > maxProofHashes || len(doc.Keys) > maxAnswerKeys || doc.Split < 0 || doc.Split > 0 && doc.Split <= firstSplit || doc.Split > maxSplit:
 		return nil, errors.New("beyond the limits of an answer")
 	}
 	a := &Answer{Checkpoint: doc.Checkpoint, Leaf: []byte(doc.Leaf), Index: doc.Index, Inclusion: doc.Inclusion, Split: doc.Split}

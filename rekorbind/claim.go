@@ -207,16 +207,22 @@ func valuesOf(records []Record) ([]prefixmap.Hash, error) {
 	return out, nil
 }
 
+// at is the place of an entry.
+type at struct {
+	log   string
+	index int64
+}
+
 // proven is what the records of a claim prove by themselves.
 type proven struct {
-	bindings  map[*BindingRecord]verified
+	bindings  map[at]verified // each once, whatever number of keys it has
 	disclosed map[string]map[string]int64
 }
 
 // records verifies every record. The error is a [*Lie] if the directory's map holds
 // what it must not, whatever came with it.
 func (p *proving) records(c *claim) (*proven, error) {
-	out := &proven{map[*BindingRecord]verified{}, map[string]map[string]int64{}}
+	out := &proven{map[at]verified{}, map[string]map[string]int64{}}
 	for _, k := range c.keys {
 		lie := func(format string, args ...any) error {
 			return p.lie(c, nil, fmt.Sprintf("records of %s: ", k.Key)+fmt.Sprintf(format, args...))
@@ -244,13 +250,12 @@ func (p *proving) records(c *claim) (*proven, error) {
 			case again && b.Index <= before:
 				return nil, lie("the entry %d of the log %s after %d", b.Index, b.Log, before)
 			}
-			v, known := out.bindings[b]
-			if !known {
-				var err error
+			v, known := out.bindings[at{b.Log, b.Index}]
+			if hash, err := b.LeafHash(); err != nil || !known || v.leaf.LeafHash != hash {
 				if v, err = p.binding(c, b); err != nil {
 					return nil, err
 				}
-				out.bindings[b] = v
+				out.bindings[at{b.Log, b.Index}] = v
 			}
 			if !slices.Contains(Keys(v.by), k.Key) {
 				return nil, lie("the entry %d of the log %s binds another repository", b.Index, b.Log)
@@ -332,7 +337,7 @@ func (p *proven) whole(c *claim, repo policy.Locator) error {
 	}
 	for _, r := range c.keys[i].Records {
 		if r.Binding != nil {
-			want = append(want, Keys(p.bindings[r.Binding].by)...)
+			want = append(want, Keys(p.bindings[at{r.Binding.Log, r.Binding.Index}].by)...)
 		}
 	}
 	slices.Sort(want)

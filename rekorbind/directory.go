@@ -28,7 +28,7 @@ const (
 	// directoryLeeway is how far this machine's clock may be behind the directory's.
 	directoryLeeway = 5 * time.Minute
 	// firstSplit is of how many digits the prefix is under which a directory is
-	// first asked for the proof that it has nothing.
+	// first asked for the proof that it has nothing, and of which there are no fewer.
 	firstSplit = 2
 )
 
@@ -202,7 +202,7 @@ func (d *Directory) judge(ctx context.Context, p *proving, raw []byte, a *Answer
 		found.Completeness = policy.CompleteNone
 	}
 	for b, v := range proven.bindings {
-		here := func(e policy.Entry) bool { return e.Log == b.Log && e.Index == b.Index }
+		here := func(e policy.Entry) bool { return e.Log == b.log && e.Index == b.index }
 		if !slices.ContainsFunc(q.Known[v.leaf.LeafHash], here) {
 			found.Leaves = append(found.Leaves, newLeaf(v.leaf, v.by))
 		}

@@ -74,6 +74,26 @@ func ParseFork(data []byte) (*Fork, error) {
 	return &Fork{doc.Log, []byte(doc.Seen), []byte(doc.New), []byte(doc.Proof), doc.Why}, nil
 }
 
+// JudgeDirectory does for the output log of a directory what Judge does for a log of
+// the trusted root.
+func (f *Fork) JudgeDirectory(d *Descriptor) (origin string, err error) {
+	seen, err := d.Open(f.Seen)
+	if err != nil {
+		return "", fmt.Errorf("seen: %w", err)
+	}
+	now, err := d.Open(f.New)
+	if err != nil {
+		return "", fmt.Errorf("new: %w", err)
+	}
+	switch {
+	case seen.Size != now.Size:
+		return "", fmt.Errorf("the directory signed both checkpoints, of %d and %d entries; whether the one is the beginning of the other only its output log can show", seen.Size, now.Size)
+	case seen.Root == now.Root:
+		return "", errors.New("the two checkpoints are of the same tree")
+	}
+	return d.Origin(), nil
+}
+
 // Judge verifies the evidence under one trusted root, without a network, and
 // returns the origin of the log. It proves a fork if the log signed two trees of
 // one size. Two of different sizes are reason to ask the log, which alone can show

@@ -203,6 +203,24 @@ func (l *log) checkpoint(root tlog.Hash) string {
 	return string(cp)
 }
 
+// ShardV1 returns a checkpoint of another tree of the Rekor v1 log; of the one that
+// it fills for the number 4711.
+func (i *Instance) ShardV1(tree, size int64) string {
+	i.t.Helper()
+	root := tlog.Hash{1}
+	if tree == treeID {
+		size = i.v1.size
+		var err error
+		root, err = tlog.TreeHash(size, i.v1.reader())
+		i.check(err)
+	}
+	signer, err := signature.LoadECDSASigner(i.v1.key, crypto.SHA256)
+	i.check(err)
+	cp, err := util.CreateAndSignCheckpoint(context.Background(), i.v1.host, tree, uint64(size), root[:], signer)
+	i.check(err)
+	return string(cp)
+}
+
 // noteSigner signs C2SP checkpoints with an ECDSA key as Rekor v2 does.
 type noteSigner struct{ l *log }
 

@@ -1,0 +1,391 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package rekorbind_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/repopolicy/repopolicy/internal/directorytest"
+	"github.com/repopolicy/repopolicy/internal/web"
+	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/rekorbind"
+)
+
+// TestNothing: that nothing is there is proven, in as many requests as the
+// directory's prefixes take.
+func TestNothing(t *testing.T) {
+	for digits, requests := range map[int]int{2: 2, 5: 3} {
+		for name, fill := range map[string]func(s *site){
+			"beside others": func(*site) {},
+			"in a full map": func(s *site) {
+				for i := range 2000 {
+					s.Records[fmt.Sprint("https://github.com/acme/", i)] = s.Records[repo]
+				}
+			},
+			"in an empty map": func(s *site) { s.Records = map[string][]rekorbind.Record{} },
+		} {
+			t.Run(fmt.Sprint(name, " ", digits), func(t *testing.T) {
+				s := newSite(t)
+				fill(s)
+				s.Digits = digits
+				s.Build(built)
+				d := s.lookup(nil)
+				found, err := d.Find(t.Context(), rekorbind.Query{Repository: locator(t, "https://github.com/acme/nobody")})
+				check(t, err)
+				if len(found.Leaves) > 0 || found.Completeness != policy.CompleteProven {
+					t.Errorf("%+v", found)
+				}
+				if n := len(s.Requests()); n != requests {
+					t.Errorf("%d requests: %v", n, s.Requests())
+				}
+			})
+		}
+	}
+	s := newSite(t)
+	d := s.lookup(nil)
+	s.Change = func(a *rekorbind.Answer) {
+		a.Keys, a.Absent, a.Split = nil, nil, 3 // for ever
+	}
+	if _, err := d.Find(t.Context(), rekorbind.Query{Repository: locator(t, "https://github.com/acme/nobody")}); err == nil || len(s.Requests()) != 3 {
+		t.Errorf("asked %d times: %v", len(s.Requests()), err)
+	}
+}
+
+// TestKeptHead: what the output log showed once, it has to go on from.
+func TestKeptHead(t *testing.T) {
+	q := rekorbind.Query{Repository: locator(t, repo)}
+	for name, x := range map[string]struct {
+		then  func(s *site, d *rekorbind.Directory) // after the first use
+		want  policy.Completeness                   // "" for an error
+		forks bool
+	}{
+		"the same":         {func(*site, *rekorbind.Directory) {}, policy.CompleteProven, false},
+		"one more":         {func(s *site, _ *rekorbind.Directory) { s.Build(built.Add(time.Minute)) }, policy.CompleteProven, false},
+		"many more":        {func(s *site, _ *rekorbind.Directory) { many(s, 600) }, policy.CompleteProven, false},
+		"at the same time": {func(s *site, _ *rekorbind.Directory) { s.Build(built) }, policy.CompleteProven, false},
+		"fewer": {func(s *site, _ *rekorbind.Directory) {
+			fork := directorytestBefore(s)
+			s.Tamper = func(string, []byte) []byte { return fork }
+		}, "", false},
+		"another of the same size": {func(s *site, _ *rekorbind.Directory) {
+			f := s.before.Fork()
+			f.Build(built.Add(time.Second))
+			s.serveInstead(f)
+		}, "", true},
+		"another, longer": {func(s *site, _ *rekorbind.Directory) {
+			f := s.before.Fork()
+			f.Build(built.Add(time.Second))
+			f.Build(built.Add(time.Minute))
+			s.serveInstead(f)
+		}, "", true},
+		"without its tiles": {func(s *site, _ *rekorbind.Directory) {
+			s.Build(built.Add(time.Minute))
+			s.Tamper = func(p string, f []byte) []byte {
+				if strings.HasPrefix(p, "/tile/") {
+					return nil
+				}
+				return f
+			}
+		}, "", false},
+		"with tiles of another": {func(s *site, _ *rekorbind.Directory) {
+			s.Build(built.Add(time.Minute))
+			s.Tamper = func(p string, f []byte) []byte {
+				if strings.HasPrefix(p, "/tile/") {
+					return bytes.Repeat([]byte{1}, len(f))
+				}
+				return f
+			}
+		}, "", false},
+		"clock runs backwards": {func(s *site, _ *rekorbind.Directory) { s.Build(built.Add(-time.Minute)) }, "", false},
+		"off-line, the same":   {func(s *site, d *rekorbind.Directory) { d.Staple, d.Client = s.Honest(repo), nil }, policy.CompleteProven, false},
+		"off-line, one more": {func(s *site, d *rekorbind.Directory) {
+			s.Build(built.Add(time.Minute))
+			d.Staple, d.Client = s.Honest(repo), nil
+		}, policy.CompleteSigned, false}, // nobody can show it
+		"off-line, fewer": {func(s *site, d *rekorbind.Directory) { d.Staple, d.Client = directorytestBefore(s), nil }, "", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t)
+			s.Witness = nil
+			s.before = s.Directory.Fork()
+			s.Build(built.Add(time.Second / 2))
+			state := rekorbind.NewState(t)
+			d := s.lookup(state)
+			found, err := d.Find(t.Context(), q)
+			if err != nil || found.Completeness != policy.CompleteSigned {
+				t.Fatal(found.Completeness, err)
+			}
+			// In the same run it is no better known when it is asked again.
+			if found, err = d.Find(t.Context(), q); err != nil || found.Completeness != policy.CompleteSigned {
+				t.Fatal(found.Completeness, err)
+			}
+			next := &rekorbind.Directory{Root: d.Root, Descriptor: d.Descriptor, Client: d.Client, Heads: state, Now: d.Now}
+			x.then(s, next)
+			found, err = next.Find(t.Context(), q)
+			if (err == nil) != (x.want != "") || found.Completeness != x.want {
+				t.Fatalf("%s, want %q: %v", found.Completeness, x.want, err)
+			}
+			var fork *rekorbind.Fork
+			if errors.As(err, &fork) != x.forks {
+				t.Fatalf("evidence: %v", err)
+			}
+			if fork == nil || strings.Contains(name, "longer") {
+				return
+			}
+			parsed, err := rekorbind.ParseFork(fork.Bytes())
+			check(t, err)
+			if origin, err := parsed.JudgeDirectory(d.Descriptor); err != nil || origin != d.Descriptor.Origin() {
+				t.Errorf("the evidence proves nothing: %v", err)
+			}
+			if _, err := parsed.JudgeDirectory(directorytest.New(t, d.Descriptor.Origin()).Descriptor("https://x.example")); err == nil {
+				t.Error("it convicts another directory")
+			}
+		})
+	}
+}
+
+func many(s *site, n int) {
+	for i := range n {
+		s.Append(fmt.Appendf(nil, "leaf %d", i))
+	}
+	s.Build(built.Add(time.Minute))
+}
+
+func directorytestBefore(s *site) []byte { return s.before.Honest(repo) }
+
+// serveInstead makes the site one of another directory.
+func (s *site) serveInstead(f *directorytest.Directory) {
+	s.Tamper = func(p string, _ []byte) []byte { return f.File(p) }
+}
+
+// TestStaple: an answer at hand needs no request while it is fresh.
+func TestStaple(t *testing.T) {
+	q := rekorbind.Query{Repository: locator(t, repo)}
+	for name, x := range map[string]struct {
+		change   func(s *site, d *rekorbind.Directory)
+		requests int
+		fails    bool
+	}{
+		"fresh":        {func(*site, *rekorbind.Directory) {}, 0, false},
+		"of any age":   {func(s *site, d *rekorbind.Directory) { d.StapleAge, d.Client = 0, nil; aged(s, d) }, 0, false},
+		"old":          {aged, 1, false},
+		"old, no more": {func(s *site, d *rekorbind.Directory) { aged(s, d); d.Client = nil }, 0, true},
+		"junk":         {func(_ *site, d *rekorbind.Directory) { d.Staple = []byte("junk") }, 1, false},
+		"of another": {func(s *site, d *rekorbind.Directory) {
+			a := s.Absence("https://github.com/acme/nobody", 2)
+			d.Staple, _ = a.Encode()
+		}, 1, false},
+		"of another key": {func(s *site, d *rekorbind.Directory) {
+			f := directorytest.New(t, "directory.example/output")
+			f.Read(s.World.Root, s.Log, s.Bodies, s.World.Checkpoint)
+			f.Build(built)
+			d.Staple = f.Honest(repo)
+		}, 1, false},
+		"without its witness": {func(s *site, d *rekorbind.Directory) {
+			f := s.Fork()
+			f.Witness = nil
+			d.Staple = f.Honest(repo)
+		}, 1, false},
+		"junk and nobody to ask": {func(_ *site, d *rekorbind.Directory) { d.Staple, d.Client = []byte("junk"), nil }, 0, true},
+		"that lies": {func(s *site, d *rekorbind.Directory) {
+			f := s.Fork()
+			f.Records[repo] = append(f.Records[repo], f.Records[repo][0])
+			f.Build(built)
+			d.Staple = f.Honest(repo)
+		}, 0, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t)
+			d := s.lookup(rekorbind.NewState(t))
+			d.Staple, d.StapleAge = s.Honest(repo), 7*24*time.Hour
+			x.change(s, d)
+			found, err := d.Find(t.Context(), q)
+			if (err != nil) != x.fails || err == nil && len(found.Leaves) != 4 {
+				t.Errorf("%d leaves: %v", len(found.Leaves), err)
+			}
+			if n := len(s.Requests()); n != x.requests {
+				t.Errorf("%d requests: %v", n, s.Requests())
+			}
+		})
+	}
+}
+
+func aged(s *site, d *rekorbind.Directory) {
+	f := s.Fork()
+	f.Cosigned = now.AddDate(0, 0, -8)
+	d.Staple = f.Honest(repo)
+}
+
+// TestPages: records that are paged are all fetched, and each page is that of the
+// map.
+func TestPages(t *testing.T) {
+	for name, x := range map[string]struct {
+		tamper func(p string, f []byte) []byte
+		fails  bool
+	}{
+		"honest":    {nil, false},
+		"withheld":  {func(p string, f []byte) []byte { return unless(p, "/page/", f, nil) }, true},
+		"malformed": {func(p string, f []byte) []byte { return unless(p, "/page/", f, []byte("x")) }, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t)
+			for range 70 {
+				s.Bind(repo, s.Payloads[1])
+			}
+			s.Refresh()
+			s.read(s.Bodies)
+			s.Paged = true
+			s.Build(built)
+			s.Tamper = x.tamper
+			d := s.lookup(nil)
+			found, err := d.Find(t.Context(), rekorbind.Query{Repository: locator(t, repo)})
+			if (err != nil) != x.fails || err == nil && len(found.Leaves) != 74 {
+				t.Fatalf("%d leaves: %v", len(found.Leaves), err)
+			}
+			if n := len(s.Requests()); !x.fails && n != 3 {
+				t.Errorf("%d requests: %v", n, s.Requests())
+			}
+		})
+	}
+	// A page of another block, and one that the directory omits a binding from.
+	s := newSite(t)
+	for range 140 {
+		s.Bind(repo, s.Payloads[1])
+	}
+	s.Refresh()
+	s.read(s.Bodies)
+	s.Paged = true
+	s.Build(built)
+	d := s.lookup(nil)
+	s.Tamper = func(p string, f []byte) []byte {
+		if strings.Contains(p, "/page/") && strings.HasSuffix(p, "/1.json.gz") {
+			return s.File(strings.Replace(p, "/1.json.gz", "/0.json.gz", 1))
+		}
+		return f
+	}
+	if _, err := d.Find(t.Context(), rekorbind.Query{Repository: locator(t, repo)}); err == nil {
+		t.Error("a page of another block is taken")
+	}
+	s.Tamper = nil
+	for _, k := range []string{repo, number} {
+		s.Records[k] = s.Records[k][1:]
+	}
+	s.Build(built)
+	var lie *rekorbind.Lie
+	res := resolve(t, s.World, s.Files, d)
+	if lie = res.Lie; lie == nil || len(lie.Pages) != 4 {
+		t.Fatalf("%v", res.Failed)
+	}
+	parsed, err := rekorbind.ParseLie(lie.Bytes())
+	check(t, err)
+	if _, err := parsed.Judge(d.Descriptor, s.World.Root, nil); err != nil {
+		t.Error(err)
+	}
+	parsed.Pages = parsed.Pages[1:]
+	if _, err := parsed.Judge(d.Descriptor, s.World.Root, nil); err == nil {
+		t.Error("evidence without a page")
+	}
+}
+
+func unless(p, part string, f, instead []byte) []byte {
+	if strings.Contains(p, part) {
+		return instead
+	}
+	return f
+}
+
+// TestDeadline: a directory that never answers is one that gave no answer, in time.
+func TestDirectoryDeadline(t *testing.T) {
+	s := newSite(t)
+	d := s.lookup(nil)
+	rekorbind.SetTimeout(d, 50*time.Millisecond)
+	release := make(chan struct{})
+	s.Tamper = func(string, []byte) []byte { <-release; return nil }
+	defer close(release)
+	start := time.Now()
+	res := resolve(t, s.World, s.Files, d)
+	if got := decide(res.Chain, demand); got != policy.BelowRequired || time.Since(start) > 10*time.Second {
+		t.Errorf("%s after %s", got, time.Since(start))
+	}
+}
+
+// TestDirectoryOfV1: where there is no other log, Rekor v1 is read, and its
+// promises count.
+func TestDirectoryOfV1(t *testing.T) {
+	w := rekorbind.NewWorld(t, 1)
+	d := directorytest.New(t, "directory.example/v1")
+	entries, log, checkpoints := w.EntriesV1(t)
+	fill := func() {
+		d.Map = rekorbind.MapLeaf{Function: rekorbind.MapVersion, Root: w.Root.Digest().Hex}
+		for _, c := range checkpoints {
+			d.Map.Inputs = append(d.Map.Inputs, rekorbind.Input{Log: log, Checkpoint: c})
+		}
+		d.Map.Disclosed, _ = rekorbind.NewPublished(nil)
+		for _, key := range []string{repo, number} {
+			d.Records[key] = nil
+			for _, e := range entries {
+				leaf, _, err := rekorbind.BindsV1(w.Root, nil, e)
+				check(t, err)
+				d.Records[key] = append(d.Records[key], rekorbind.Record{Binding: &rekorbind.BindingRecord{Log: log, Index: leaf.Place.Index, Entry: e}})
+			}
+		}
+	}
+	fill()
+	d.Build(built)
+	url := d.Serve()
+	client, err := web.New(url, nil, "test")
+	check(t, err)
+	look := &rekorbind.Directory{Root: w.Root, Descriptor: d.Descriptor(url), Client: client, Now: func() time.Time { return now }}
+	found, err := look.Find(t.Context(), rekorbind.Query{Repository: locator(t, repo)})
+	check(t, err)
+	if len(found.Leaves) != len(entries) {
+		t.Errorf("%d leaves of %d", len(found.Leaves), len(entries))
+	}
+	for name, change := range map[string]func(b *rekorbind.BindingRecord){
+		"another index": func(b *rekorbind.BindingRecord) { b.Index++ },
+		"another promise": func(b *rekorbind.BindingRecord) {
+			b.Entry = bytes.Replace(b.Entry, []byte(`"integratedTime":1`), []byte(`"integratedTime":2`), 1)
+		},
+	} {
+		d.Change = func(a *rekorbind.Answer) { change(a.Keys[0].Records[0].Binding) }
+		var lie *rekorbind.Lie
+		if _, err := look.Find(t.Context(), rekorbind.Query{Repository: locator(t, repo)}); err == nil || errors.As(err, &lie) {
+			t.Errorf("%s: %v", name, err)
+		}
+		fill()
+		d.Build(built)
+	}
+}
+
+// TestBeforeV2: where Rekor v1 decided about a time in which the format existed, a
+// directory of Rekor v2 alone claims nothing.
+func TestBeforeV2(t *testing.T) {
+	for start, want := range map[time.Time]policy.Completeness{
+		time.Date(2025, 10, 1, 0, 0, 0, 0, time.UTC): policy.CompleteProven,
+		time.Date(2026, 2, 1, 0, 0, 0, 0, time.UTC):  policy.CompleteNone,
+	} {
+		w := rekorbind.NewWorldFrom(t, start)
+		s := &site{World: w, Directory: directorytest.New(t, "directory.example/output"), t: t}
+		s.Directory.Witness = directorytest.NewWitness(t, "witness.example")
+		s.read(s.Bodies)
+		s.Build(built)
+		found, err := s.lookup(nil).Find(t.Context(), rekorbind.Query{Repository: locator(t, repo)})
+		check(t, err)
+		if found.Completeness != want {
+			t.Errorf("from %s: %s, want %s", start, found.Completeness, want)
+		}
+	}
+}
+
+// TestMapID: the id of a map, as the specification says.
+func TestMapID(t *testing.T) {
+	root := strings.Repeat("ab", 32)
+	if a, b := rekorbind.MapID(1, root, ""), policy.Sum([]byte("1 " + root + " -\n"))[:32]; a != b {
+		t.Errorf("%s, want %s", a, b)
+	}
+}
