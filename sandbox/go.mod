@@ -15,6 +15,7 @@ require (
 	github.com/grpc-ecosystem/grpc-gateway/v2 v2.29.0
 	github.com/jackc/pgx/v5 v5.11.0
 	github.com/repopolicy/repopolicy v0.0.0
+	github.com/repopolicy/repopolicy/directory v0.0.0
 	github.com/rhysd/actionlint v1.7.12
 	github.com/sigstore/fulcio v1.8.8
 	github.com/sigstore/protobuf-specs v0.5.1
@@ -258,3 +259,5 @@ require (
 exclude github.com/transparency-dev/formats v0.1.2-0.20260629100010-fa283eb7462a
 
 replace github.com/repopolicy/repopolicy => ../
+
+replace github.com/repopolicy/repopolicy/directory => ../directory
