@@ -99,7 +99,8 @@ func (c *Config) Open(ctx context.Context, name string, o Options) (out Root, er
 		return PublicGood.root(ctx, o)
 	}
 	err = c.with(ctx, name, o, func(pin []byte, client *tuf.Client) error {
-		out, err = Read(ctx, name, pin, client)
+		out, err = Read(ctx, name, client)
+		out.Identity = policy.Sum(pin)
 		return err
 	})
 	return out, err

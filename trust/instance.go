@@ -53,32 +53,32 @@ func (i Instance) pin() (root []byte, address string, err error) {
 }
 
 // with follows the TUF repository of an instance to its newest metadata and calls use.
-func (i Instance) with(ctx context.Context, o Options, use func(pin []byte, c *tuf.Client) error) error {
+func (i Instance) with(ctx context.Context, o Options, use func(*tuf.Client) error) error {
 	pin, address, err := i.pin()
 	if err != nil {
 		return &sigstore.Error{Reason: policy.Internal, Err: err}
 	}
-	return follow(ctx, pin, address, o, func(c *tuf.Client) error { return use(pin, c) })
+	return follow(ctx, pin, address, o, use)
 }
 
 func (i Instance) root(ctx context.Context, o Options) (out Root, err error) {
-	err = i.with(ctx, o, func(pin []byte, c *tuf.Client) error {
-		out, err = Read(ctx, i.name(), pin, c)
+	err = i.with(ctx, o, func(c *tuf.Client) error {
+		out, err = Read(ctx, i.name(), c)
 		out.Identity = i.name()
 		return err
 	})
 	return out, err
 }
 
-// Read returns the trusted root of a TUF repository, which is called name and was
-// followed from the root metadata in pin, with the forge table and the directory that
-// it names. The client must have been refreshed. The error is a [*sigstore.Error].
-func Read(ctx context.Context, name string, pin []byte, c *tuf.Client) (Root, error) {
+// Read returns the trusted root of a TUF repository, which is called name, with the
+// forge table and the directory that it names. The client must have been refreshed. The
+// error is a [*sigstore.Error].
+func Read(ctx context.Context, name string, c *tuf.Client) (Root, error) {
 	data, err := c.Target(ctx, TrustedRootTarget)
 	if err != nil {
 		return Root{}, missing(err)
 	}
-	out := Root{Identity: policy.Sum(pin)}
+	var out Root
 	if out.Root, err = sigstore.ParseRoot(name, data); err != nil {
 		return Root{}, err
 	}

@@ -84,7 +84,7 @@ func SigningConfigs(ctx context.Context, o Options, v2 bool) ([][]byte, error) {
 		names = append(names, SigningConfigV2Target)
 	}
 	var out [][]byte
-	err := o.Instance.with(ctx, o, func(_ []byte, c *tuf.Client) error {
+	err := o.Instance.with(ctx, o, func(c *tuf.Client) error {
 		for _, name := range names {
 			data, err := c.Target(ctx, name)
 			if err != nil {
