@@ -26,6 +26,7 @@ var may = map[string][]string{
 	"rekorbind":         {"policy", "oidc", "internal/file", "internal/sigstore", "internal/web"},
 	"trust":             {"policy", "internal/sigstore", "internal/file"},
 	"trust/oci":         {"internal/web"},
+	"trust/author":      {"internal/file", "trust/oci", "trust/tuf"},
 	"trust/tuf":         {"internal/file", "internal/web"},
 	"internal/export":   {"policy"},
 	"internal/aqua":     {"policy"},
