@@ -24,7 +24,7 @@ var may = map[string][]string{
 	"internal/token":    {"policy", "oidc", "internal/web"},
 	"internal/fetch":    {"policy", "release", "internal/web"},
 	"rekorbind":         {"policy", "oidc", "internal/file", "internal/sigstore", "internal/web"},
-	"trust":             {"policy", "internal/sigstore", "internal/file"},
+	"trust":             {"policy", "rekorbind", "trust/tuf", "trust/oci", "internal/sigstore", "internal/file", "internal/web"},
 	"trust/oci":         {"internal/web"},
 	"trust/author":      {"internal/file", "trust/oci", "trust/tuf"},
 	"trust/tuf":         {"internal/file", "internal/web"},
@@ -37,7 +37,7 @@ var may = map[string][]string{
 }
 
 // free are programs for developers; no package of the product imports them.
-var free = []string{"internal/conformance/", "internal/gen", "internal/demo", "internal/sigstoretest", "internal/mutate"}
+var free = []string{"internal/conformance/", "internal/gen", "internal/demo", "internal/sigstoretest", "internal/tuftest", "internal/mutate"}
 
 // pure packages know no network, environment, clock or process.
 var impure = []string{"net", "net/http", "os", "os/exec", "syscall", "log"}
@@ -69,6 +69,8 @@ func TestLayering(t *testing.T) {
 				t.Errorf("policy imports %s", imp)
 			case strings.HasPrefix(imp, "github.com/sigstore/sigstore-go") && room != "internal/sigstore":
 				t.Errorf("%s imports %s: internal/sigstore is the one adapter", room, imp)
+			case imp == "github.com/sigstore/sigstore-go/pkg/tuf", strings.HasPrefix(imp, "github.com/theupdateframework/") && room != "trust/author":
+				t.Errorf("%s imports %s: trust/tuf is the one client of TUF, trust/author the one author", room, imp)
 			case imp == "regexp":
 				t.Errorf("%s imports regexp", room)
 			case imp == "log" && room != "internal/sigstore", imp == "net/http" && !slices.Contains([]string{"internal/sigstore", "internal/web", "internal/token", "internal/fetch", "internal/git", "internal/cli", "trust/oci"}, room):

@@ -144,7 +144,7 @@ func (a *app) approve(ctx context.Context, o *approveOptions, args []string) err
 		return err
 	}
 	// What is written must verify as a consumer verifies it.
-	if _, _, err := release.VerifyApproval(data, f.root, f.trusted().ApprovalKeys()); err != nil {
+	if _, _, err := release.VerifyApproval(data, f.root.Root, f.trusted().ApprovalKeys()); err != nil {
 		return faultf(policy.SigningFailed, "the approval does not verify: %s", err)
 	}
 	draft, err := sigstore.ParseDraft(data)
@@ -330,7 +330,7 @@ func (a *app) approvedAlready(dir string, payload []byte, f *found, id policy.Id
 		if err != nil {
 			continue
 		}
-		approval, what, err := release.VerifyApproval(data, f.root, f.trusted().ApprovalKeys())
+		approval, what, err := release.VerifyApproval(data, f.root.Root, f.trusted().ApprovalKeys())
 		if err != nil {
 			continue
 		}
@@ -346,7 +346,7 @@ func (a *app) approvedAlready(dir string, payload []byte, f *found, id policy.Id
 func (f *found) judge(a *app, tag string) (*release.Judge, error) {
 	j := &release.Judge{
 		Policy: f.trusted(), Tag: tag, Now: a.Now(), Skew: clockSkew,
-		Roots:   func(context.Context) ([]*sigstore.Root, error) { return []*sigstore.Root{f.root}, nil },
+		Roots:   func(context.Context) ([]*sigstore.Root, error) { return []*sigstore.Root{f.root.Root}, nil },
 		Ignored: a.ignored,
 	}
 	var err error

@@ -105,7 +105,7 @@ func (a *app) evidence(ctx context.Context, o *evidenceOptions, path string) err
 		}
 		why := errors.New("no trusted root was given")
 		for i, r := range roots {
-			origin, err := fork.Judge(r)
+			origin, err := fork.Judge(r.Root)
 			if err == nil {
 				doc.Log, doc.Root = origin, r.Name()
 				break
@@ -148,8 +148,8 @@ func (a *app) evidence(ctx context.Context, o *evidenceOptions, path string) err
 	return nil
 }
 
-func (a *app) roots(ctx context.Context, o *evidenceOptions) ([]*sigstore.Root, error) {
-	var roots []*sigstore.Root
+func (a *app) roots(ctx context.Context, o *evidenceOptions) ([]trust.Root, error) {
+	var roots []trust.Root
 	var err error
 	if len(o.roots) > 0 {
 		roots, err = trust.Roots(ctx, trust.Options{Files: o.roots})
@@ -169,10 +169,10 @@ func (a *app) roots(ctx context.Context, o *evidenceOptions) ([]*sigstore.Root, 
 
 // judgeEvidence returns what the evidence proves under the first root that takes
 // it, each alone.
-func judgeEvidence(a *app, ev *rekorbind.Evidence, roots []*sigstore.Root) (policy.Finding, string, error) {
+func judgeEvidence(a *app, ev *rekorbind.Evidence, roots []trust.Root) (policy.Finding, string, error) {
 	first := errors.New("no trusted root was given")
 	for i, r := range roots {
-		f, err := ev.Judge(r, nil, a.Now())
+		f, err := ev.Judge(r.Root, r.Forges, a.Now())
 		if err == nil {
 			return f, r.Name(), nil
 		}

@@ -59,7 +59,7 @@ func (o *repoOptions) any() bool {
 // found is a repository's policy with what it was found from.
 type found struct {
 	repo     policy.Locator
-	root     *sigstore.Root
+	root     trust.Root
 	snapshot *git.Snapshot
 	res      *rekorbind.Resolution
 	demand   policy.Demand
@@ -101,7 +101,7 @@ func (a *app) find(ctx context.Context, o *repoOptions) (*found, error) {
 	if err != nil {
 		return nil, gitFault(err)
 	}
-	state, err := a.state(out.root)
+	state, err := a.state(out.root.Root)
 	if err != nil {
 		return nil, err
 	}
@@ -109,7 +109,7 @@ func (a *app) find(ctx context.Context, o *repoOptions) (*found, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &rekorbind.Resolver{Root: out.root, Lookups: lookups, Keeper: state, Now: a.Now().UTC(), Pin: strings.TrimPrefix(o.pin.value, "sha256:")}
+	r := &rekorbind.Resolver{Root: out.root.Root, Forges: out.root.Forges, Lookups: lookups, Keeper: state, Now: a.Now().UTC(), Pin: strings.TrimPrefix(o.pin.value, "sha256:")}
 	if out.snapshot.Default != "" {
 		r.DefaultRefs = []string{out.snapshot.Default}
 	}
@@ -189,8 +189,9 @@ func (f *found) readDemand(o *repoOptions) error {
 
 // oneRoot returns the trusted root under which the chain is judged: there is
 // always exactly one.
-func (a *app) oneRoot(ctx context.Context, o *repoOptions) (*sigstore.Root, error) {
-	var roots []*sigstore.Root
+func (a *app) oneRoot(ctx context.Context, o *repoOptions) (trust.Root, error) {
+	var none trust.Root
+	var roots []trust.Root
 	var err error
 	if len(o.roots) > 0 {
 		roots, err = trust.Roots(ctx, trust.Options{Files: o.roots})
@@ -199,13 +200,13 @@ func (a *app) oneRoot(ctx context.Context, o *repoOptions) (*sigstore.Root, erro
 	}
 	var se *sigstore.Error
 	if errors.As(err, &se) {
-		return nil, faultf(se.Reason, "%s", se)
+		return none, faultf(se.Reason, "%s", se)
 	}
 	if err != nil {
-		return nil, err
+		return none, err
 	}
 	if len(roots) != 1 {
-		return nil, faultf(policy.Usage, "a repository's policy is judged under exactly one trusted root, not %d", len(roots))
+		return none, faultf(policy.Usage, "a repository's policy is judged under exactly one trusted root, not %d", len(roots))
 	}
 	return roots[0], nil
 }
@@ -276,7 +277,7 @@ func (a *app) state(root *sigstore.Root) (*rekorbind.State, error) {
 	if err != nil {
 		return nil, fmt.Errorf("no directory to keep state in: %w", err)
 	}
-	name := string(sigstore.PublicGood)
+	name := string(trust.PublicGood)
 	if root.Name() != name {
 		name = root.Digest().Hex[:32]
 	}
@@ -288,13 +289,13 @@ func (a *app) state(root *sigstore.Root) (*rekorbind.State, error) {
 }
 
 // lookups returns what is asked about entries that the repository does not show.
-func (a *app) lookups(o *repoOptions, root *sigstore.Root, state *rekorbind.State) ([]rekorbind.Lookup, error) {
+func (a *app) lookups(o *repoOptions, root trust.Root, state *rekorbind.State) ([]rekorbind.Lookup, error) {
 	if o.offline {
 		return nil, nil
 	}
 	now := func() time.Time { return a.Now().UTC() }
 	var out []rekorbind.Lookup
-	scan := &rekorbind.Scan{Root: root, Clients: map[string]*web.Client{}, Cursors: state, Witnesses: o.witnessed, Now: now}
+	scan := &rekorbind.Scan{Root: root.Root, Forges: root.Forges, Clients: map[string]*web.Client{}, Cursors: state, Witnesses: o.witnessed, Now: now}
 	if a.Terminal {
 		scan.Progress = func(log string, done, total int64) { a.err.status("reading %s: %d of %d", log, done, total) }
 	}
@@ -308,11 +309,11 @@ func (a *app) lookups(o *repoOptions, root *sigstore.Root, state *rekorbind.Stat
 		}
 		scan.Clients[l.ID] = client // the id does not always tell the generation
 		if l.Generation == 1 {
-			spam, err := state.Spam(l.ID, nil)
+			spam, err := state.Spam(l.ID, root.Forges)
 			if err != nil {
 				return nil, err
 			}
-			out = append(out, &rekorbind.Hint{Root: root, Client: client, Now: now, Spam: spam, Log: l.ID, Heads: state})
+			out = append(out, &rekorbind.Hint{Root: root.Root, Forges: root.Forges, Client: client, Now: now, Spam: spam, Log: l.ID, Heads: state})
 		}
 	}
 	if o.scan || len(out) == 0 && len(scan.Clients) > 0 { // without an index there is no other way

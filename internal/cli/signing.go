@@ -43,10 +43,13 @@ type signOptions struct {
 	version *draftVersion // of the last commit, once it is read
 	// withoutV1 leaves out Rekor v1, for good: see docs/maintainer.md.
 	withoutV1 bool
-	signer    signerFlags
+	// withV2 asks the public instance for the services of Rekor v2, too.
+	withV2 bool
+	signer signerFlags
 }
 
-func (o *signOptions) withoutFlag(cmd *cobra.Command) {
+func (o *signOptions) logFlags(cmd *cobra.Command) {
+	cmd.Flags().BoolVar(&o.withV2, "with-v2", false, "log in Rekor v2 of Sigstore's public instance, too")
 	cmd.Flags().BoolVar(&o.withoutV1, "without-v1", false, "log in Rekor v2 alone: the version is in no index and never ordered against releases in Rekor v1, also later")
 }
 
@@ -62,6 +65,9 @@ func (o *signOptions) signFlags(cmd *cobra.Command) {
 
 // services returns where to sign.
 func (a *app) services(ctx context.Context, o *signOptions) (sigstore.Services, error) {
+	if o.withV2 && (o.withoutV1 || len(o.configs) > 0) {
+		return sigstore.Services{}, &fault{reason: policy.Usage, msg: "--with-v2 is about Sigstore's public instance, beside Rekor v1", hint: "of another instance name both signing configs with --signing-config; --without-v1 implies Rekor v2"}
+	}
 	var configs [][]byte
 	for _, path := range o.configs {
 		data, err := file.Read(path, maxSigningConfig)
@@ -75,7 +81,7 @@ func (a *app) services(ctx context.Context, o *signOptions) (sigstore.Services, 
 			return sigstore.Services{}, &fault{reason: policy.Usage, msg: "--trusted-root without --signing-config", hint: "a private instance is named by both"}
 		}
 		var err error
-		if configs, err = a.SigningConfigs(ctx); err != nil {
+		if configs, err = a.SigningConfigs(ctx, o.withV2 || o.withoutV1); err != nil {
 			return sigstore.Services{}, faultf(policy.TrustRootMissing, "signing config: %s", err)
 		}
 	}
@@ -158,7 +164,7 @@ func (l lineReader) Read(p []byte) (int, error) {
 
 // write signs the statement and puts the files where they belong.
 func (a *app) write(ctx context.Context, o *signOptions, v *draftVersion, s sigstore.Services, r rekorbind.Request) error {
-	state, err := a.state(v.root)
+	state, err := a.state(v.root.Root)
 	if err != nil {
 		return err
 	}
@@ -172,7 +178,7 @@ func (a *app) write(ctx context.Context, o *signOptions, v *draftVersion, s sigs
 			index.SetTimeout(a.Timeout)
 		}
 	}
-	w := &rekorbind.Writer{Root: v.root, Client: &sigstore.Client{Services: s, Transport: a.Transport, Timeout: a.Timeout}, Journal: state, Index: index, Now: a.Now, Step: a.steps(s)}
+	w := &rekorbind.Writer{Root: v.root.Root, Client: &sigstore.Client{Services: s, Transport: a.Transport, Timeout: a.Timeout}, Journal: state, Index: index, Now: a.Now, Step: a.steps(s)}
 	files, err := w.Write(ctx, r)
 	var f *fault
 	switch {

@@ -286,11 +286,11 @@ func (a *app) signOne(ctx context.Context, o *releaseOptions, s sigstore.Service
 
 // log makes a signature and logs it, once however often it is repeated.
 func (a *app) log(ctx context.Context, f *found, s sigstore.Services, content sigstore.Content, signing rekorbind.Signature) ([]byte, error) {
-	state, err := a.state(f.root)
+	state, err := a.state(f.root.Root)
 	if err != nil {
 		return nil, err
 	}
-	w := &rekorbind.Writer{Root: f.root, Client: &sigstore.Client{Services: s, Transport: a.Transport, Timeout: a.Timeout}, Journal: state, Now: a.Now, Step: a.steps(s)}
+	w := &rekorbind.Writer{Root: f.root.Root, Client: &sigstore.Client{Services: s, Transport: a.Transport, Timeout: a.Timeout}, Journal: state, Now: a.Now, Step: a.steps(s)}
 	data, err := w.Sign(ctx, content, signing)
 	var ft *fault
 	switch {

@@ -272,16 +272,20 @@ func (a *app) judge(ctx context.Context, o *verifyOptions) (*release.Judge, *sum
 		sum.Identity, sum.Issuer = o.identity.value, o.issuer.value
 	}
 	if len(sum.Roots) == 0 {
-		sum.Roots = []string{string(sigstore.PublicGood)}
+		sum.Roots = []string{string(trust.PublicGood)}
 	}
 	if j.Roots != nil {
 		return j, sum, nil
 	}
 	j.Roots = func(ctx context.Context) ([]*sigstore.Root, error) {
+		var roots []trust.Root
+		var err error
 		if len(o.roots) > 0 {
-			return trust.Roots(ctx, trust.Options{Files: o.roots})
+			roots, err = trust.Roots(ctx, trust.Options{Files: o.roots})
+		} else {
+			roots, err = a.Root(ctx, o.offline)
 		}
-		return a.Root(ctx, o.offline)
+		return trust.Plain(roots), err
 	}
 	return j, sum, nil
 }
@@ -332,7 +336,7 @@ func (a *app) bound(ctx context.Context, o *verifyOptions, j *release.Judge, sum
 	if len(o.roots) == 0 { // the same root for the release
 		sum.Roots = []string{f.root.Name()}
 	}
-	j.Roots = func(context.Context) ([]*sigstore.Root, error) { return []*sigstore.Root{f.root}, nil }
+	j.Roots = func(context.Context) ([]*sigstore.Root, error) { return []*sigstore.Root{f.root.Root}, nil }
 	return nil
 }
 

@@ -20,6 +20,7 @@ import (
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/sandbox/claims"
 	"github.com/repopolicy/repopolicy/sandbox/forge"
+	"github.com/repopolicy/repopolicy/trust"
 )
 
 // bindWorkflow is the workflow of a repository's own voice, with the one job
@@ -70,11 +71,11 @@ func (c *computer) repopolicy(args ...string) (int, string) {
 		Terminal: c.answers != "", Stdin: strings.NewReader(c.answers),
 		Getenv:   func(name string) string { return c.env[name] },
 		StateDir: func() (string, error) { return c.state, nil },
-		Root: func(context.Context, bool) ([]*sigstore.Root, error) {
+		Root: func(context.Context, bool) ([]trust.Root, error) {
 			r, err := sigstore.ParseRoot("sandbox", stack.TrustedRoot())
-			return []*sigstore.Root{r}, err
+			return []trust.Root{{Root: r}}, err
 		},
-		SigningConfigs: func(context.Context) ([][]byte, error) {
+		SigningConfigs: func(context.Context, bool) ([][]byte, error) {
 			return [][]byte{stack.SigningConfig(1), stack.SigningConfig(2)}, nil
 		},
 	})

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"path"
 	"strings"
@@ -115,12 +116,14 @@ func (t *Targets) of(target string) []Delegation {
 	return out
 }
 
+var errName = errors.New("not the name of a target")
+
 // checkName refuses a target's name that is no path below a directory (TUF 4.5:
 // no leading separator), for whoever keeps files under their names.
 func checkName(name string) error {
 	for e := range strings.SplitSeq(name, "/") {
 		if e == "" || e == "." || e == ".." || strings.ContainsAny(e, "\\\x00") {
-			return fmt.Errorf("%q is no name of a target", clip(name))
+			return fmt.Errorf("%w: %q", errName, clip(name))
 		}
 	}
 	return nil
