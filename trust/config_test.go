@@ -40,15 +40,6 @@ roots        = ["foundation"]
 continue     = true
 `
 
-func locator(t testing.TB, s string) policy.Locator {
-	t.Helper()
-	l, err := policy.ParseLocator(s)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return l
-}
-
 func TestScopes(t *testing.T) {
 	c, err := ParseConfig([]byte(sampleConfig))
 	if err != nil {

@@ -29,6 +29,33 @@ import (
 // name ("3.root.json"), targets by the path that has the hash in it.
 type Files struct{ Metadata, Targets map[string][]byte }
 
+// Source returns the source of a TUF client that reads these files.
+func (f *Files) Source() *Memory { return &Memory{f} }
+
+// Memory is a repository in memory.
+type Memory struct{ files *Files }
+
+// Metadata returns a file of metadata, or fs.ErrNotExist.
+func (m *Memory) Metadata(_ context.Context, name string, limit int64) ([]byte, error) {
+	return m.find(m.files.Metadata, name, limit)
+}
+
+// Target returns a target, or fs.ErrNotExist.
+func (m *Memory) Target(_ context.Context, name string, limit int64) ([]byte, error) {
+	return m.find(m.files.Targets, name, limit)
+}
+
+func (m *Memory) find(files map[string][]byte, name string, limit int64) ([]byte, error) {
+	data, ok := files[name]
+	switch {
+	case !ok:
+		return nil, fmt.Errorf("%s: %w", name, fs.ErrNotExist)
+	case int64(len(data)) > limit:
+		return nil, fmt.Errorf("%s has %d bytes, at most %d are read", name, len(data), limit)
+	}
+	return data, nil
+}
+
 // Manifest returns the manifest of the files, the same bytes for the same files.
 func (f *Files) Manifest() ([]byte, error) {
 	m := ocispec.Manifest{
