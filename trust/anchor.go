@@ -148,4 +148,3 @@ func CheckTarget(path string, data []byte) error {
 	}
 	return nil
 }
-
