@@ -239,6 +239,9 @@ func (a *answers) keys(f func(key string, hash prefixmap.Hash, count uint64) err
 	})
 }
 
+// size returns about how many keys there are: each has at least one label.
+func (a *answers) size() int { return int(min(a.tree.labels(), 1<<40)) }
+
 // isLocator reports whether a key is one; the others are numbers.
 func isLocator(key string) bool { return !strings.Contains(key, "#") }
 

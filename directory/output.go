@@ -29,9 +29,7 @@ const (
 	checkpointInterval = 100 * time.Millisecond // the least that Tessera takes
 	batchAge           = 5 * time.Millisecond
 	publishPoll        = 20 * time.Millisecond
-	// publishWait is how long witnesses may take to cosign.
-	publishWait    = 30 * time.Second
-	witnessTimeout = 5 * time.Second
+	witnessTimeout     = 5 * time.Second
 )
 
 // ErrWitnesses is wrapped by the error about a checkpoint that not enough witnesses
@@ -62,8 +60,8 @@ var quietTessera = sync.OnceFunc(func() { klog.SetSlogLogger(slog.New(slog.Disca
 
 // OpenOutput opens the output log below the state's directory. Key is the
 // directory's signer key (C2SP signed-note), see [Keygen]; with a witness
-// policy a checkpoint counts once that is met.
-func OpenOutput(dir string, key []byte, witnesses string, transport http.RoundTripper) (*Output, error) {
+// policy a checkpoint counts once that is met. Wait is how long a checkpoint may take.
+func OpenOutput(dir string, key []byte, witnesses string, wait time.Duration, transport http.RoundTripper) (*Output, error) {
 	quietTessera()
 	signer, vkey, err := ParseKey(key)
 	if err != nil {
@@ -74,7 +72,7 @@ func OpenOutput(dir string, key []byte, witnesses string, transport http.RoundTr
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	o := &Output{dir: path, key: rekorbind.Descriptor{Key: vkey}, cancel: cancel, wait: publishWait, witness: witnesses != ""}
+	o := &Output{dir: path, key: rekorbind.Descriptor{Key: vkey}, cancel: cancel, wait: wait, witness: witnesses != ""}
 	driver, err := tposix.New(ctx, tposix.Config{Path: path, HTTPClient: &http.Client{Transport: transport, Timeout: witnessTimeout}})
 	if err != nil {
 		return nil, errors.Join(err, o.Close())

@@ -48,7 +48,8 @@ func statementPath(statement string) string {
 
 // Publish writes the newest state into a directory that a web server serves. Each
 // file is replaced in one step, those that never change are left alone, and the
-// output log's checkpoint comes last. It can be cut off and done again.
+// output log's checkpoint comes last. It can be cut off and done again. The error is
+// [ErrUnfinished] where a build was cut off.
 func (s *Store) Publish(site string) error {
 	head, err := s.Head()
 	if err != nil {
@@ -125,7 +126,7 @@ func (w *siteWriter) once(name string, data func() ([]byte, error)) {
 
 // state writes all answers.
 func (w *siteWriter) state(tx *bolt.Tx, head *Head) error {
-	leaf, err := rekorbind.ParseDirectoryLeaf(head.Leaf)
+	all, err := agrees(tx, head)
 	if err != nil {
 		return err
 	}
@@ -138,15 +139,11 @@ func (w *siteWriter) state(tx *bolt.Tx, head *Head) error {
 	if err != nil {
 		return err
 	}
-	for _, in := range leaf.Maps {
-		stored, err := storedMap(tx, in.ID())
-		if err != nil {
+	for _, m := range all {
+		if err := w.lists(tx, m.ID); err != nil {
 			return err
 		}
-		if err := w.lists(tx, in.ID()); err != nil {
-			return err
-		}
-		if err := w.answers(newAnswers(tx, head, stored)); err != nil {
+		if err := w.answers(newAnswers(tx, head, m)); err != nil {
 			return err
 		}
 	}
@@ -176,9 +173,7 @@ func (w *siteWriter) lists(tx *bolt.Tx, id string) error {
 // answers writes the answers of one map.
 func (w *siteWriter) answers(a *answers) error {
 	id := a.m.ID
-	keys := 0
 	err := a.keys(func(key string, hash prefixmap.Hash, count uint64) error {
-		keys++
 		for block := range int(max(count, 1)-1) / prefixmap.BlockSize {
 			name := pagePath(id, hash, block)
 			if _, err := os.Lstat(filepath.Join(w.dir, filepath.FromSlash(name))); err == nil {
@@ -200,7 +195,7 @@ func (w *siteWriter) answers(a *answers) error {
 	if err != nil {
 		return err
 	}
-	return w.absences(a, digitsFor(keys))
+	return w.absences(a, digitsFor(a.size()))
 }
 
 // absences writes the answers about keys that have no records.

@@ -54,12 +54,21 @@ var (
 
 // OpenStore opens the state in a directory, which is made if it is not there. The
 // error wraps [ErrInUse] if it is open elsewhere.
-func OpenStore(dir string) (*Store, error) {
+func OpenStore(dir string) (*Store, error) { return openStore(dir, 0) }
+
+// serveMap is how large the state may become while it is served: a transaction that
+// reads does not let the file be mapped anew. It is address space, not memory.
+const serveMap = 1 << 38
+
+// OpenStoreFor does the same for a [Server].
+func OpenStoreFor(dir string) (*Store, error) { return openStore(dir, serveMap) }
+
+func openStore(dir string, size int) (*Store, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
 	path := filepath.Join(dir, stateFile)
-	db, err := bolt.Open(path, 0o600, &bolt.Options{Timeout: lockWait, FreelistType: bolt.FreelistMapType})
+	db, err := bolt.Open(path, 0o600, &bolt.Options{Timeout: lockWait, FreelistType: bolt.FreelistMapType, InitialMmapSize: size})
 	if errors.Is(err, bolterrors.ErrTimeout) {
 		return nil, fmt.Errorf("%s: %w", path, ErrInUse)
 	} else if err != nil {

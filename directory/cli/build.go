@@ -29,6 +29,8 @@ const (
 type buildOptions struct {
 	state, site, key, root, forges, witnesses string
 	retire                                    []string
+	wait                                      time.Duration
+	serve                                     bool
 }
 
 func (o *buildOptions) flags(cmd *cobra.Command) {
@@ -38,6 +40,7 @@ func (o *buildOptions) flags(cmd *cobra.Command) {
 	f.StringVar(&o.root, "trusted-root", "", "follow the logs of this trusted_root.json `FILE` instead of Sigstore's public instance")
 	f.StringVar(&o.forges, "forges", "", "forge table `FILE` of the trust root")
 	f.StringVar(&o.witnesses, "witnesses", "", "witness policy `FILE`: who has to cosign before anything is published")
+	f.DurationVar(&o.wait, "witness-wait", 30*time.Second, "how long witnesses may take to cosign")
 	f.StringArrayVar(&o.retire, "retire", nil, "end the map of an earlier trusted root by its `ID`")
 	if err := cmd.MarkFlagRequired("key"); err != nil {
 		panic(err)
@@ -124,7 +127,11 @@ func (a *app) builder(ctx context.Context, o *buildOptions) (*directory.Builder,
 			return nil, nil, &fault{class: policy.ClassUsage, err: fmt.Errorf("--witnesses: %w", err)}
 		}
 	}
-	store, err := directory.OpenStore(o.state)
+	open := directory.OpenStore
+	if o.serve {
+		open = directory.OpenStoreFor
+	}
+	store, err := open(o.state)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -136,7 +143,7 @@ func (a *app) builder(ctx context.Context, o *buildOptions) (*directory.Builder,
 	if _, err := store.AddMap(root, forges); err != nil {
 		return nil, nil, errors.Join(err, store.Close())
 	}
-	out, err := directory.OpenOutput(o.state, key, string(witnesses), a.Transport)
+	out, err := directory.OpenOutput(o.state, key, string(witnesses), o.wait, a.Transport)
 	if err != nil {
 		return nil, nil, errors.Join(err, store.Close())
 	}

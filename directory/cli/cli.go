@@ -108,7 +108,7 @@ func (a *app) command() *cobra.Command {
 	root.SetOut(a.Stdout)
 	root.SetErr(a.Stderr)
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(a.keygenCommand(), a.buildCommand(), a.publishCommand(), a.auditCommand(), a.stapleCommand())
+	root.AddCommand(a.keygenCommand(), a.buildCommand(), a.serveCommand(), a.publishCommand(), a.auditCommand(), a.stapleCommand())
 	return root
 }
 

@@ -18,6 +18,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/web"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/rekorbind"
+	"github.com/repopolicy/repopolicy/sandbox"
 	"github.com/repopolicy/repopolicy/sandbox/internal/issuer"
 )
 
@@ -49,6 +50,7 @@ type operator struct {
 	program          string // "" for this test binary
 	root             string // file
 	descriptor       *rekorbind.Descriptor
+	descriptorFile   string
 	site, state, key string
 	witnesses        string // file
 }
@@ -56,16 +58,24 @@ type operator struct {
 // newOperator makes the key of a directory and serves what it will publish.
 func newOperator(t testing.TB) *operator {
 	t.Helper()
+	return newOperatorOn(t, stack)
+}
+
+// newOperatorOn does the same on another stack.
+func newOperatorOn(t testing.TB, on *sandbox.Stack) *operator {
+	t.Helper()
 	dir := t.TempDir()
 	o := &operator{t: t, dir: dir, site: filepath.Join(dir, "site"), state: filepath.Join(dir, "state"), key: filepath.Join(dir, "key"), root: filepath.Join(dir, "root.json")}
-	o.env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, asDirectory + "=" + writeWorld(t, "")}
-	check(t, os.WriteFile(o.root, stack.TrustedRoot(), 0o600))
+	o.env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, asDirectory + "=" + writeWorldOf(t, on, "")}
+	check(t, os.WriteFile(o.root, on.TrustedRoot(), 0o600))
 	server := httptest.NewServer(http.FileServer(http.Dir(o.site)))
 	t.Cleanup(server.Close)
 	out := o.must(policy.ClassOK, "keygen", "--url", server.URL, o.key)
 	var err error
 	o.descriptor, err = rekorbind.ParseDescriptor([]byte(out))
 	check(t, err)
+	o.descriptorFile = filepath.Join(dir, "directory.json")
+	check(t, os.WriteFile(o.descriptorFile, []byte(out), 0o600))
 	return o
 }
 
@@ -111,6 +121,19 @@ func (o *operator) buildArgs() []string {
 func (o *operator) build() string {
 	o.t.Helper()
 	return o.must(policy.ClassOK, o.buildArgs()...)
+}
+
+// audit audits the directory with what was kept of an earlier audit.
+func (o *operator) audit(c policy.Class) string {
+	o.t.Helper()
+	return o.auditor().must(c, "audit", "--directory", o.descriptorFile, "--state", filepath.Join(o.dir, "audit"), "--key", o.key, "--trusted-root", o.root)
+}
+
+// auditor is the same with the right program.
+func (o *operator) auditor() *operator {
+	a := *o
+	a.program = ""
+	return &a
 }
 
 // lookup asks the directory as a machine does.
