@@ -285,7 +285,9 @@ func (e *evaluator) placed(at Entry, digests ...string) place {
 	}
 	for _, digest := range digests {
 		if sizes, ok := d.Disclosed[digest]; ok && digest != "" {
-			p.disclosed = sizes
+			if len(sizes) > 0 { // else nobody withheld it
+				p.disclosed = sizes
+			}
 			return p
 		}
 	}

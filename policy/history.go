@@ -99,8 +99,8 @@ type Directory struct {
 	// Sizes are, for each log, how many entries the directory has read.
 	Sizes map[string]int64
 	// Disclosed says, for each statement that was ever published, how large each
-	// log was at that time. The key is the payload's digest or that of its
-	// pre-authentication encoding.
+	// log was when it was last looked for in vain; no size if it never was. The key
+	// is the payload's digest or that of its pre-authentication encoding.
 	Disclosed map[string]map[string]int64
 }
 

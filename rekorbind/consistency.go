@@ -105,7 +105,7 @@ func (h *Hint) prove(ctx context.Context, origin string, small, large Tree, seen
 	if err != nil {
 		return fmt.Errorf("proof that the log goes on from what it showed before: %w", err)
 	}
-	hashes, err := parseProof(reply)
+	hashes, err := ParseProof(reply)
 	if err != nil {
 		return fmt.Errorf("%s: consistency proof: %w", h.Client.URL(), err)
 	}
@@ -121,10 +121,10 @@ func (h *Hint) prove(ctx context.Context, origin string, small, large Tree, seen
 	return nil
 }
 
-// parseProof reads the hashes of a consistency proof. Null is no proof.
+// ParseProof reads the hashes of a consistency proof. Null is no proof.
 //
 // API: https://github.com/sigstore/rekor/blob/main/openapi.yaml (ConsistencyProof).
-func parseProof(reply []byte) ([][]byte, error) {
+func ParseProof(reply []byte) ([][]byte, error) {
 	var p struct {
 		Hashes []string `json:"hashes"`
 	}

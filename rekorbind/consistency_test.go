@@ -283,7 +283,7 @@ func FuzzProof(f *testing.F) {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		hashes, err := parseProof(data)
+		hashes, err := ParseProof(data)
 		if err != nil {
 			if hashes != nil {
 				t.Error("hashes beside an error")

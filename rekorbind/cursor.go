@@ -152,13 +152,13 @@ func (r *reading) root() (string, error) {
 }
 
 // prove proves trees, each no larger than what was read up to the checkpoint.
-func (r *reading) prove(t tileReader, cp sigstore.Checkpoint, older []sigstore.Checkpoint) error {
+func (r *reading) prove(t Tiles, cp sigstore.Checkpoint, older []sigstore.Checkpoint) error {
 	for _, o := range older {
 		small := Tree{o.Size, hex.EncodeToString(o.Root)}
 		if o.Size == 0 || o.Size == cp.Size || slices.Contains(r.Proven, small) {
 			continue // that of cp was compared before
 		}
-		root, err := t.prefix(o.Size, cp)
+		root, err := t.Prefix(o.Size, cp)
 		if err != nil {
 			return err
 		}

@@ -12,8 +12,6 @@ import (
 	"slices"
 	"time"
 
-	"golang.org/x/mod/sumdb/tlog"
-
 	"github.com/repopolicy/repopolicy/internal/prefixmap"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/web"
@@ -278,8 +276,8 @@ func (d *Directory) continues(ctx context.Context, c *claim) (bool, error) {
 
 // extends demands that a kept tree is the beginning of the output log.
 func (d *Directory) extends(ctx context.Context, old Head, c *claim) error {
-	t := tileReader{ctx, d.Client, "", map[tlog.Tile][]byte{}}
-	root, err := t.prefix(old.Tree.Size, sigstore.Checkpoint{Size: c.checkpoint.Size, Root: c.checkpoint.Root[:]})
+	t := NewOutputTiles(ctx, d.Client)
+	root, err := t.Prefix(old.Tree.Size, sigstore.Checkpoint{Size: c.checkpoint.Size, Root: c.checkpoint.Root[:]})
 	if err != nil {
 		return fmt.Errorf("no proof that the output log goes on from what was kept: %w", err)
 	}

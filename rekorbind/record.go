@@ -53,7 +53,7 @@ func (b *BindingRecord) LeafHash() (string, error) {
 // DisclosedRecord is when a directory first found a statement published.
 type DisclosedRecord struct {
 	Statement string           // hex; what entries show of it
-	Sizes     map[string]int64 // of each log, by hex id
+	Sizes     map[string]int64 // of each log, by hex id; none if nobody withheld it
 }
 
 // Text returns the record's line, of which the map holds the SHA-256.
@@ -80,13 +80,14 @@ func BindingText(log string, index int64, leafHash string) string {
 	return fmt.Sprintf("binding %s %d %s\n", log, index, leafHash)
 }
 
-// DisclosedText returns the record of a first publication.
+// DisclosedText returns the record of a first publication; without sizes it moves
+// no binding.
 func DisclosedText(statement string, sizes map[string]int64) (string, error) {
 	if !isHash(statement) {
 		return "", fmt.Errorf("%q is no statement", clip(statement))
 	}
-	if len(sizes) == 0 || len(sizes) > maxInputs {
-		return "", fmt.Errorf("sizes of %d logs, 1 to %d are read", len(sizes), maxInputs)
+	if len(sizes) > maxInputs {
+		return "", fmt.Errorf("sizes of %d logs, at most %d are read", len(sizes), maxInputs)
 	}
 	var b strings.Builder
 	b.WriteString("disclosed " + statement)

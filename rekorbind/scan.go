@@ -13,8 +13,6 @@ import (
 	"slices"
 	"time"
 
-	"golang.org/x/mod/sumdb/tlog"
-
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/web"
 	"github.com/repopolicy/repopolicy/policy"
@@ -25,7 +23,7 @@ const (
 	// was read until then is kept.
 	scanTimeout = 10 * time.Minute
 	// saveEvery is after how many entries of a long scan the cursor is kept.
-	saveEvery = 256 * tileEntries
+	saveEvery = 256 * TileEntries
 )
 
 // Scan reads all shards of Rekor v2. What it finds is complete for the size that
@@ -142,7 +140,7 @@ func (s *Scan) advance(ctx context.Context, l sigstore.Log, q Query) (*reading, 
 	if err != nil {
 		return fail(err)
 	}
-	tiles := tileReader{ctx, client, "api/v2/", map[tlog.Tile][]byte{}}
+	tiles := NewTiles(ctx, client)
 	var older []sigstore.Checkpoint
 	for _, t := range q.Trees[l.ID] {
 		why := fmt.Sprintf("a bundle shows another tree of %d entries", t.Size)
@@ -184,7 +182,7 @@ func (s *Scan) advance(ctx context.Context, l sigstore.Log, q Query) (*reading, 
 
 // prove demands that older trees are beginnings of the one that was read, and keeps
 // which are.
-func (s *Scan) prove(l sigstore.Log, t tileReader, r *reading, cp sigstore.Checkpoint, older []sigstore.Checkpoint) error {
+func (s *Scan) prove(l sigstore.Log, t Tiles, r *reading, cp sigstore.Checkpoint, older []sigstore.Checkpoint) error {
 	read := r.at(cp)
 	why := r.prove(t, cp, older)
 	if next := r.at(cp); !reflect.DeepEqual(read, next) {
@@ -205,7 +203,7 @@ func (s *Scan) prove(l sigstore.Log, t tileReader, r *reading, cp sigstore.Check
 
 // read reads up to the checkpoint and keeps how far it came, at the end and every
 // now and then. It reports whether nobody else did in between.
-func (s *Scan) read(ctx context.Context, l sigstore.Log, t tileReader, old Cursor, r *reading, cp sigstore.Checkpoint, repo policy.Locator) (bool, error) {
+func (s *Scan) read(ctx context.Context, l sigstore.Log, t Tiles, old Cursor, r *reading, cp sigstore.Checkpoint, repo policy.Locator) (bool, error) {
 	fork := func(seen []byte, format string, args ...any) error {
 		return &Fork{Log: l.URL, Seen: seen, New: cp.Note, Why: fmt.Sprintf(format, args...)}
 	}
@@ -214,7 +212,7 @@ func (s *Scan) read(ctx context.Context, l sigstore.Log, t tileReader, old Curso
 		if err := ctx.Err(); err != nil {
 			return false, err
 		}
-		entries, err := t.entries(r.Size, cp.Size)
+		entries, err := t.Entries(r.Size, cp.Size)
 		if err != nil {
 			return false, fmt.Errorf("%s: %w", l.URL, err)
 		}
@@ -252,7 +250,7 @@ func (s *Scan) read(ctx context.Context, l sigstore.Log, t tileReader, old Curso
 		if r.Size < last.Size { // what was seen is not reached yet, and must not be forgotten
 			of = last
 		}
-		if root, err := t.prefix(r.Size, of); err != nil {
+		if root, err := t.Prefix(r.Size, of); err != nil {
 			return false, fmt.Errorf("%s: %w", l.URL, err)
 		} else if have, err := r.root(); err != nil {
 			return false, err

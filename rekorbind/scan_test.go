@@ -122,18 +122,18 @@ func (s *tiles) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		_, _ = w.Write(s.checkpoint)
 		return
 	}
-	for n := 0; n*tileEntries < len(s.bodies); n++ {
+	for n := 0; n*TileEntries < len(s.bodies); n++ {
 		path := "/api/v2/tile/entries/" + tilePath(int64(n))
-		width, err := tileEntries, error(nil)
+		width, err := TileEntries, error(nil)
 		if partial, ok := strings.CutPrefix(r.URL.Path, path+".p/"); ok {
 			width, err = strconv.Atoi(partial)
 		} else if r.URL.Path != path {
 			continue
 		}
-		if err != nil || n*tileEntries+width > len(s.bodies) {
+		if err != nil || n*TileEntries+width > len(s.bodies) {
 			break
 		}
-		data := joinTile(s.bodies[n*tileEntries : n*tileEntries+width])
+		data := joinTile(s.bodies[n*TileEntries : n*TileEntries+width])
 		if s.tile != nil {
 			data = s.tile(n, width, data)
 		}
@@ -251,7 +251,7 @@ func TestScan(t *testing.T) {
 		want outcome
 	}{
 		"honest":                   {*good, scanned},
-		"honest, whole tiles":      {tiles{bodies: slices.Concat(c.inst.BodiesV2(), fillers(2*tileEntries-len(c.inst.BodiesV2()))), checkpoint: c.inst.CheckpointV2(slices.Concat(c.inst.BodiesV2(), fillers(2*tileEntries-len(c.inst.BodiesV2()))), origin)}, scanned},
+		"honest, whole tiles":      {tiles{bodies: slices.Concat(c.inst.BodiesV2(), fillers(2*TileEntries-len(c.inst.BodiesV2()))), checkpoint: c.inst.CheckpointV2(slices.Concat(c.inst.BodiesV2(), fillers(2*TileEntries-len(c.inst.BodiesV2()))), origin)}, scanned},
 		"more entries than signed": {tiles{bodies: append(slices.Clone(good.bodies), fillers(10)...), checkpoint: good.checkpoint}, scanned},
 		"further signatures":       {tiles{bodies: good.bodies, checkpoint: append(slices.Clone(good.checkpoint), "— witness.example AAAAAAAA\n"...)}, scanned},
 
@@ -573,7 +573,7 @@ func FuzzTilePath(f *testing.F) {
 		if n < 0 || n > 1<<54 {
 			return
 		}
-		want := tlog.Tile{H: 8, L: -1, N: n, W: tileEntries}.Path()
+		want := tlog.Tile{H: 8, L: -1, N: n, W: TileEntries}.Path()
 		if got := filepath.ToSlash("tile/8/data/" + tilePath(n)); got != want {
 			t.Fatalf("%s, want %s", got, want)
 		}

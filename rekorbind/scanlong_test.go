@@ -20,7 +20,7 @@ import (
 
 // long is a log of several tiles with the chain's entries in its first.
 func (c *chained) long(n int) *tiles {
-	bodies := slices.Concat(c.inst.BodiesV2(), fillers(n*tileEntries))
+	bodies := slices.Concat(c.inst.BodiesV2(), fillers(n*TileEntries))
 	return (&tiles{bodies: bodies, checkpoint: c.inst.CheckpointV2(bodies, c.inst.Origin())}).withHashes(c.t, bodies)
 }
 
@@ -41,7 +41,7 @@ func TestScanProgress(t *testing.T) {
 	const n = 5
 	honest := c.long(n)
 	fork := slices.Clone(honest.bodies)
-	fork[tileEntries+3] = []byte("{}")
+	fork[TileEntries+3] = []byte("{}")
 	broken := func(at int) func(int, int, []byte) []byte {
 		return func(n, _ int, d []byte) []byte {
 			if n >= at {
@@ -58,13 +58,13 @@ func TestScanProgress(t *testing.T) {
 		after outcome
 		from  int // tile at which the second run begins
 	}{
-		"cut short":             {tiles{tile: broken(4)}, 4 * tileEntries, unavailable, tiles{}, scanned, 4},
+		"cut short":             {tiles{tile: broken(4)}, 4 * TileEntries, unavailable, tiles{}, scanned, 4},
 		"cut short at once":     {tiles{tile: broken(1)}, 0, unavailable, tiles{}, scanned, 0},
 		"no hashes":             {tiles{tile: broken(4), hashes: []tlog.Hash{}}, 0, unavailable, tiles{}, scanned, 0},
 		"hashes of a fork":      {*(&tiles{tile: broken(4)}).withHashes(t, fork), 0, unavailable, tiles{}, scanned, 0},
 		"entries of a fork":     {tiles{bodies: fork}, 0, alarm, tiles{}, scanned, 0},
-		"a fork later":          {tiles{tile: broken(4)}, 4 * tileEntries, unavailable, tiles{bodies: fork, checkpoint: c.inst.CheckpointV2(fork, c.inst.Origin())}, alarm, 4},
-		"smaller than was seen": {tiles{tile: broken(4)}, 4 * tileEntries, unavailable, tiles{checkpoint: c.inst.CheckpointV2(honest.bodies[:4*tileEntries+1], c.inst.Origin())}, unavailable, -1},
+		"a fork later":          {tiles{tile: broken(4)}, 4 * TileEntries, unavailable, tiles{bodies: fork, checkpoint: c.inst.CheckpointV2(fork, c.inst.Origin())}, alarm, 4},
+		"smaller than was seen": {tiles{tile: broken(4)}, 4 * TileEntries, unavailable, tiles{checkpoint: c.inst.CheckpointV2(honest.bodies[:4*TileEntries+1], c.inst.Origin())}, unavailable, -1},
 		"partial tiles gone":    {tiles{pruned: true}, 0, unavailable, tiles{}, scanned, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -82,7 +82,7 @@ func TestScanProgress(t *testing.T) {
 			}
 			state := newState(t)
 			s := c.scan(log(x.first), state)
-			s.every = 2 * tileEntries
+			s.every = 2 * TileEntries
 			c.expect(t, s, x.want)
 			kept, err := state.Load(id)
 			if err != nil || kept.Size != x.kept {
@@ -90,7 +90,7 @@ func TestScanProgress(t *testing.T) {
 			}
 			then := log(x.then)
 			s = c.scan(then, state)
-			s.every = 2 * tileEntries
+			s.every = 2 * TileEntries
 			found, _ := c.expect(t, s, x.after)
 			if x.after == scanned && len(found.Leaves) != 4 {
 				t.Errorf("%d leaves", len(found.Leaves))
@@ -114,8 +114,8 @@ func TestScanForgetsNothing(t *testing.T) {
 	id := c.root.Logs()[0].ID
 	honest := c.long(5)
 	fork := slices.Clone(honest.bodies)
-	fork[3*tileEntries+1] = []byte("{}")
-	fork = append(fork, fillers(tileEntries)...)
+	fork[3*TileEntries+1] = []byte("{}")
+	fork = append(fork, fillers(TileEntries)...)
 	liar := func() *tiles {
 		return (&tiles{bodies: fork, checkpoint: c.inst.CheckpointV2(fork, c.inst.Origin())}).withHashes(t, fork)
 	}
@@ -136,21 +136,21 @@ func TestScanForgetsNothing(t *testing.T) {
 		return d
 	}
 	s := c.scan(&early, state)
-	s.every = tileEntries
+	s.every = TileEntries
 	c.expect(t, s, unavailable)
 	kept, err := state.Load(id)
-	if err != nil || kept.Size != 3*tileEntries || kept.Tree != before.Tree || !bytes.Equal(kept.Checkpoint, before.Checkpoint) {
+	if err != nil || kept.Size != 3*TileEntries || kept.Tree != before.Tree || !bytes.Equal(kept.Checkpoint, before.Checkpoint) {
 		t.Fatalf("%d entries are kept, of %+v (%v)", kept.Size, kept.Tree, err)
 	}
 	s = c.scan(liar(), state)
-	s.every = tileEntries
+	s.every = TileEntries
 	c.expect(t, s, unavailable) // its tiles do not prove the tree that was seen
 	if after, err := state.Load(id); err != nil || after.Size != kept.Size || after.Tree != kept.Tree {
 		t.Errorf("%d entries are kept, of %+v (%v)", after.Size, after.Tree, err)
 	}
 	c.expect(t, c.scan(liar(), state), alarm)
 	s = c.scan(honest, state)
-	s.every = tileEntries
+	s.every = TileEntries
 	if found, _ := c.expect(t, s, scanned); len(found.Leaves) != 4 {
 		t.Errorf("%d leaves", len(found.Leaves))
 	}
@@ -205,7 +205,7 @@ func TestScanShown(t *testing.T) {
 func TestScanPartial(t *testing.T) {
 	c := newChained(t, 2)
 	good := c.honest()
-	grown := slices.Concat(good.bodies, fillers(2*tileEntries))
+	grown := slices.Concat(good.bodies, fillers(2*TileEntries))
 	other := slices.Clone(grown)
 	other[len(good.bodies)-1] = []byte("{}")
 	for name, x := range map[string]struct {
@@ -216,8 +216,8 @@ func TestScanPartial(t *testing.T) {
 		"full of a fork":    {tiles{bodies: other, checkpoint: good.checkpoint, pruned: true}, alarm},
 		"neither":           {tiles{bodies: good.bodies, checkpoint: good.checkpoint, pruned: true}, unavailable},
 		"full one too long": {tiles{bodies: grown, checkpoint: good.checkpoint, pruned: true, tile: func(_, _ int, d []byte) []byte { return append(d, 0, 0) }}, unavailable},
-		"full one partial":  {tiles{bodies: grown, checkpoint: good.checkpoint, pruned: true, tile: func(n, _ int, d []byte) []byte { return joinTile(grown[n*tileEntries:][:255]) }}, unavailable},
-		"partial one full":  {tiles{bodies: grown, checkpoint: good.checkpoint, tile: func(n, _ int, d []byte) []byte { return joinTile(grown[n*tileEntries:][:256]) }}, unavailable},
+		"full one partial":  {tiles{bodies: grown, checkpoint: good.checkpoint, pruned: true, tile: func(n, _ int, d []byte) []byte { return joinTile(grown[n*TileEntries:][:255]) }}, unavailable},
+		"partial one full":  {tiles{bodies: grown, checkpoint: good.checkpoint, tile: func(n, _ int, d []byte) []byte { return joinTile(grown[n*TileEntries:][:256]) }}, unavailable},
 	} {
 		t.Run(name, func(t *testing.T) {
 			found, _ := c.expect(t, c.scan(&x.log, newState(t)), x.want)
@@ -239,13 +239,13 @@ func TestScanDeadline(t *testing.T) {
 	}
 	state := newState(t)
 	s := c.scan(log, state)
-	s.timeout, s.every = 2*time.Second, tileEntries
+	s.timeout, s.every = 2*time.Second, TileEntries
 	start := time.Now()
 	_, err := s.Find(t.Context(), c.query())
 	if err == nil || !strings.Contains(err.Error(), "not done after 2s") || time.Since(start) > time.Minute {
 		t.Fatalf("%v after %s", err, time.Since(start))
 	}
-	if kept, err := state.Load(c.root.Logs()[0].ID); err != nil || kept.Size != 3*tileEntries {
+	if kept, err := state.Load(c.root.Logs()[0].ID); err != nil || kept.Size != 3*TileEntries {
 		t.Errorf("%d entries are kept (%v)", kept.Size, err)
 	}
 }
@@ -379,7 +379,7 @@ func BenchmarkScan(b *testing.B) {
 				b.Fatal(err)
 			}
 			for r.Size < n {
-				entries, err := tileReader{b.Context(), client, "api/v2/", nil}.entries(r.Size, n)
+				entries, err := NewTiles(b.Context(), client).Entries(r.Size, n)
 				if err != nil {
 					b.Fatal(err)
 				}

@@ -19,45 +19,56 @@ import (
 // Limits of a log's tiles (C2SP tlog-tiles).
 const (
 	maxCheckpoint = 64 << 10
-	maxEntryTile  = tileEntries * (64<<10 + 2)
-	tileEntries   = 256
+	maxEntryTile  = TileEntries * (64<<10 + 2)
+	TileEntries   = 256 // of a full tile
 	tileHeight    = 8
 )
 
-// tileReader reads the tiles of a Rekor v2 log. Nothing that it returns is
-// verified, but for prefix.
-type tileReader struct {
+// Tiles reads the tiles of a Rekor v2 log. Nothing that it returns is
+// verified, but for what it says of hashes.
+type Tiles struct {
 	ctx    context.Context
 	client *web.Client
 	under  string               // path below which the tiles are
 	saved  map[tlog.Tile][]byte // tiles of hashes that were proven
 }
 
-// entries returns the entries from index from up to the end of their tile, in a
+// NewTiles returns a reader of the tiles of a log, which may be used until ctx
+// ends; but for [Tiles.Entries], by one goroutine at a time.
+func NewTiles(ctx context.Context, client *web.Client) Tiles {
+	return Tiles{ctx, client, "api/v2/", map[tlog.Tile][]byte{}}
+}
+
+// NewOutputTiles returns the same for the output log of a directory.
+func NewOutputTiles(ctx context.Context, client *web.Client) Tiles {
+	return Tiles{ctx, client, "", map[tlog.Tile][]byte{}}
+}
+
+// Entries returns the entries from index from up to the end of their tile, in a
 // log of that size.
-func (t tileReader) entries(from, size int64) ([][]byte, error) {
-	n := from / tileEntries
-	width := min(tileEntries, size-n*tileEntries)
+func (t Tiles) Entries(from, size int64) ([][]byte, error) {
+	n := from / TileEntries
+	width := min(TileEntries, size-n*TileEntries)
 	path, data, err := t.get("entries", n, width, maxEntryTile)
 	if err != nil {
 		return nil, err
 	}
 	out, err := splitTile(data)
-	if err == nil && int64(len(out)) != width && !(len(out) == tileEntries && !partial(path)) {
+	if err == nil && int64(len(out)) != width && !(len(out) == TileEntries && !partial(path)) {
 		err = fmt.Errorf("%d entries, not %d", len(out), width)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	return out[from-n*tileEntries : width], nil
+	return out[from-n*TileEntries : width], nil
 }
 
 // get returns a tile and the path at which it was. A partial one may be gone once
 // the log has the full tile, whose beginning it is.
-func (t tileReader) get(level string, n, width, limit int64) (path string, data []byte, err error) {
+func (t Tiles) get(level string, n, width, limit int64) (path string, data []byte, err error) {
 	full := t.under + "tile/" + level + "/" + tilePath(n)
 	path = full
-	if width < tileEntries {
+	if width < TileEntries {
 		path += partialTile + strconv.FormatInt(width, 10)
 	}
 	data, err = t.client.Get(t.ctx, path, limit)
@@ -69,26 +80,39 @@ func (t tileReader) get(level string, n, width, limit int64) (path string, data 
 	return path, data, err
 }
 
-// prefix returns the root of the tree of the first n entries, as the checkpoint
+// Prefix returns the root of the tree of the first n entries, as the checkpoint
 // has it: the hashes are proven against its root.
-func (t tileReader) prefix(n int64, cp sigstore.Checkpoint) (tlog.Hash, error) {
+func (t Tiles) Prefix(n int64, cp sigstore.Checkpoint) (tlog.Hash, error) {
 	tree := tlog.Tree{N: cp.Size}
 	copy(tree.Hash[:], cp.Root)
 	return tlog.TreeHash(n, tlog.TileHashReader(tree, t))
 }
 
+// Inclusion returns the inclusion proof of an entry in the tree of a checkpoint;
+// see Prefix.
+func (t Tiles) Inclusion(index int64, cp sigstore.Checkpoint) ([][]byte, error) {
+	tree := tlog.Tree{N: cp.Size}
+	copy(tree.Hash[:], cp.Root)
+	proof, err := tlog.ProveRecord(cp.Size, index, tlog.TileHashReader(tree, t))
+	out := [][]byte{}
+	for _, h := range proof {
+		out = append(out, h[:])
+	}
+	return out, err
+}
+
 // Height implements tlog.TileReader.
-func (tileReader) Height() int { return tileHeight }
+func (Tiles) Height() int { return tileHeight }
 
 // SaveTiles implements tlog.TileReader.
-func (t tileReader) SaveTiles(tiles []tlog.Tile, data [][]byte) {
+func (t Tiles) SaveTiles(tiles []tlog.Tile, data [][]byte) {
 	for i, w := range tiles {
 		t.saved[w] = data[i]
 	}
 }
 
 // ReadTiles implements tlog.TileReader.
-func (t tileReader) ReadTiles(want []tlog.Tile) ([][]byte, error) {
+func (t Tiles) ReadTiles(want []tlog.Tile) ([][]byte, error) {
 	var out [][]byte
 	for _, w := range want {
 		if data := t.saved[w]; data != nil {
@@ -96,11 +120,11 @@ func (t tileReader) ReadTiles(want []tlog.Tile) ([][]byte, error) {
 			continue
 		}
 		size := w.W * tlog.HashSize
-		path, data, err := t.get(strconv.Itoa(w.L), w.N, int64(w.W), tileEntries*tlog.HashSize)
+		path, data, err := t.get(strconv.Itoa(w.L), w.N, int64(w.W), TileEntries*tlog.HashSize)
 		if err != nil {
 			return nil, err
 		}
-		if len(data) != size && !(len(data) == tileEntries*tlog.HashSize && !partial(path)) {
+		if len(data) != size && !(len(data) == TileEntries*tlog.HashSize && !partial(path)) {
 			return nil, fmt.Errorf("%s: %d bytes, not %d", path, len(data), size)
 		}
 		out = append(out, data[:size])

@@ -17,6 +17,7 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/mod/sumdb/note"
 	"k8s.io/klog/v2"
 
 	"github.com/repopolicy/repopolicy/sandbox/forge"
@@ -305,6 +306,19 @@ func (s *Stack) startWitnesses() error {
 		if err := s.endpoints[witnessName(i)].set(w); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// Cosign makes the witnesses cosign a log beside the stack's own, by its verifier
+// key (C2SP signed-note).
+func (s *Stack) Cosign(vkey string) error {
+	v, err := note.NewVerifier(vkey)
+	if err != nil {
+		return fmt.Errorf("sandbox: %w", err)
+	}
+	for _, w := range s.witnesses {
+		w.Add(v)
 	}
 	return nil
 }

@@ -328,6 +328,7 @@ type Checkpoint struct {
 	Size   int64
 	Root   []byte // SHA-256
 	Note   []byte // as it was read, with signatures of others that nothing covers
+	Own    []byte // the same with the log's own signature alone; nil in what a bundle shows
 }
 
 // OpenCheckpoint verifies a checkpoint of one of the root's Rekor v2 logs. The
@@ -376,7 +377,11 @@ func openCheckpoint(l *root.TransparencyLog, data []byte) (Checkpoint, string, e
 	if err != nil {
 		return Checkpoint{}, "", &Error{policy.LogInvalid, fmt.Errorf("checkpoint: %w", err)}
 	}
-	return Checkpoint{cp.origin, cp.size, cp.root, data}, v.Name(), nil
+	own, err := sumdb.Sign(&sumdb.Note{Text: n.Text, Sigs: n.Sigs})
+	if err != nil {
+		return Checkpoint{}, "", &Error{policy.LogInvalid, fmt.Errorf("checkpoint: %w", err)}
+	}
+	return Checkpoint{cp.origin, cp.size, cp.root, data, own}, v.Name(), nil
 }
 
 // noteVerifier returns what verifies the log's own signature of a note. The name

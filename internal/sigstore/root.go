@@ -29,6 +29,7 @@ const MaxRootBytes = 4 << 20
 type Root struct {
 	name     string
 	digest   policy.Digest
+	data     []byte // its file
 	material *root.TrustedRoot
 	cas      []root.CertificateAuthority
 	stampers []root.TimestampingAuthority
@@ -45,7 +46,7 @@ func ParseRoot(name string, data []byte) (*Root, error) {
 		return nil, &Error{policy.TrustRootInvalid, errors.New(cleanProto(err))}
 	}
 	sum := sha256.Sum256(data)
-	r := &Root{name: name, digest: policy.Digest{Alg: "sha256", Hex: hex.EncodeToString(sum[:])}, material: tr}
+	r := &Root{name: name, digest: policy.Digest{Alg: "sha256", Hex: hex.EncodeToString(sum[:])}, data: bytes.Clone(data), material: tr}
 	for _, ca := range tr.FulcioCertificateAuthorities() {
 		f, ok := ca.(*root.FulcioCertificateAuthority)
 		if !ok {
@@ -70,6 +71,9 @@ func (r *Root) Name() string { return r.name }
 
 // Digest returns the SHA-256 of the root's file.
 func (r *Root) Digest() policy.Digest { return r.digest }
+
+// Bytes returns the root's file, which must not be changed.
+func (r *Root) Bytes() []byte { return r.data }
 
 // trusted is the root as sigstore-go sees it, with our authorities and, for a
 // bundle signed with a bare key, that key.

@@ -376,7 +376,7 @@ func logEntry(entry *tlog.Entry) LogEntry {
 		cp, err := parseCheckpoint(p.GetCheckpoint().GetEnvelope())
 		if err == nil {
 			le.Proven, le.Origin, le.TreeSize, le.TreeIndex = true, cp.origin, cp.size, p.GetLogIndex()
-			le.Checkpoint = &Checkpoint{cp.origin, cp.size, cp.root, []byte(p.GetCheckpoint().GetEnvelope())}
+			le.Checkpoint = &Checkpoint{Origin: cp.origin, Size: cp.size, Root: cp.root, Note: []byte(p.GetCheckpoint().GetEnvelope())}
 		}
 	}
 	return le

@@ -37,6 +37,12 @@ type world struct {
 
 func writeWorld(t testing.TB, state string) string {
 	t.Helper()
+	return writeWorldOf(t, stack, state)
+}
+
+// writeWorldOf does the same for another stack.
+func writeWorldOf(t testing.TB, stack *sandbox.Stack, state string) string {
+	t.Helper()
 	host := func(s sandbox.Service) string { return strings.TrimPrefix(stack.URL(s), "http://") }
 	hosts := map[string]string{"token.actions.githubusercontent.com": host(sandbox.Issuer)}
 	for _, name := range forge.Hosts {

@@ -51,6 +51,9 @@ func run(m *testing.M) int {
 	if who := os.Getenv(asBrowser); who != "" {
 		return browser(who, os.Args)
 	}
+	if file := os.Getenv(asDirectory); file != "" {
+		return directoryProgram(file)
+	}
 	if file := os.Getenv(asProgram); file != "" {
 		return program(file)
 	}

@@ -1,0 +1,256 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package directory
+
+import (
+	"cmp"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"math/big"
+	"strconv"
+	"strings"
+
+	bolt "go.etcd.io/bbolt"
+
+	"github.com/repopolicy/repopolicy/internal/prefixmap"
+	"github.com/repopolicy/repopolicy/rekorbind"
+)
+
+// answers makes the answers of a state (SPEC 16.4).
+type answers struct {
+	tx   *bolt.Tx
+	head *Head
+	m    *Map
+	tree *tree
+	logs map[string]int // generation of each log
+}
+
+func newAnswers(tx *bolt.Tx, head *Head, m *Map) *answers {
+	a := &answers{tx, head, m, m.tree(tx), map[string]int{}}
+	for _, l := range m.logs() {
+		a.logs[l.ID] = l.Generation
+	}
+	return a
+}
+
+func (a *answers) empty() rekorbind.Answer {
+	return rekorbind.Answer{Checkpoint: a.head.Checkpoint, Leaf: a.head.Leaf, Index: a.head.Index, Inclusion: a.head.Inclusion}
+}
+
+// lookup returns what the map holds of a locator and of the numbers that its
+// bindings carry; false if it holds nothing.
+func (a *answers) lookup(key string) (rekorbind.Answer, bool, error) {
+	out := a.empty()
+	first, ok, err := a.key(key)
+	if err != nil || !ok {
+		return out, false, err
+	}
+	out.Keys = append(out.Keys, first)
+	numbers, err := a.numbers(key)
+	if err != nil {
+		return out, false, err
+	}
+	for _, n := range numbers {
+		k, ok, err := a.key(n)
+		if err != nil || !ok {
+			return out, false, cmp.Or(err, fmt.Errorf("state: no record of %s", n))
+		}
+		out.Keys = append(out.Keys, k)
+	}
+	return out, true, nil
+}
+
+// numbers returns the keys of the repository numbers in the bindings of a locator.
+func (a *answers) numbers(key string) ([]string, error) {
+	var out []string
+	_, err := get(a.m.bucket(a.tx).Bucket(bucketNumbers), []byte(key), &out)
+	return out, err
+}
+
+// key returns all that the map holds of one key: of full blocks the hash.
+func (a *answers) key(key string) (rekorbind.KeyAnswer, bool, error) {
+	out := rekorbind.KeyAnswer{Key: key}
+	hash := prefixmap.KeyHash(key)
+	k, err := a.tree.key(hash)
+	if err != nil || k.count == 0 {
+		return out, false, err
+	}
+	if out.Blocks, err = a.tree.fullBlocks(hash, k.count); err != nil {
+		return out, false, err
+	}
+	if out.Records, err = a.records(hash, uint64(len(out.Blocks))*prefixmap.BlockSize, k.count); err != nil {
+		return out, false, err
+	}
+	w, err := a.tree.find(prefixmap.NewLabel(hash, 0), prefixmap.KeyBits)
+	out.Path = w.path
+	return out, true, err
+}
+
+func (a *answers) records(hash prefixmap.Hash, from, to uint64) ([]rekorbind.Record, error) {
+	texts, err := a.tree.texts(hash, from, to)
+	var out []rekorbind.Record
+	for _, text := range texts {
+		r, err := a.record(text)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, r)
+	}
+	return out, err
+}
+
+// record returns what stands behind the text of a record.
+func (a *answers) record(text string) (rekorbind.Record, error) {
+	f := strings.Fields(text)
+	switch {
+	case len(f) == 4 && f[0] == "binding":
+		index, err := strconv.ParseInt(f[2], 10, 64)
+		if err != nil {
+			return rekorbind.Record{}, fmt.Errorf("state: record: %w", err)
+		}
+		b, err := a.binding(f[1], index)
+		return rekorbind.Record{Binding: b}, err
+	case len(f) >= 2 && f[0] == "disclosed":
+		d := &rekorbind.DisclosedRecord{Statement: f[1], Sizes: map[string]int64{}}
+		for _, of := range f[2:] {
+			log, size, _ := strings.Cut(of, ":")
+			n, err := strconv.ParseInt(size, 10, 64)
+			if err != nil {
+				return rekorbind.Record{}, fmt.Errorf("state: record: %w", err)
+			}
+			d.Sizes[log] = n
+		}
+		return rekorbind.Record{Disclosed: d}, nil
+	}
+	return rekorbind.Record{}, fmt.Errorf("state: %q is no record", text)
+}
+
+// binding returns the entry of a binding with its proof.
+func (a *answers) binding(log string, index int64) (*rekorbind.BindingRecord, error) {
+	b, place, err := a.readingOf(log, index)
+	if err != nil {
+		return nil, err
+	}
+	var c candidate
+	if ok, err := get(b.Bucket(bucketCandidates), number(uint64(place)), &c); err != nil || !ok {
+		return nil, cmp.Or(err, fmt.Errorf("state: entry %d of %s is missing", index, log))
+	}
+	out := &rekorbind.BindingRecord{Log: log, Index: index}
+	if a.logs[log] == 1 {
+		out.Entry = c.Body
+		return out, nil
+	}
+	cp := b.Bucket(bucketCheckpoints).Get(number(uint64(c.Size)))
+	if cp == nil {
+		return nil, fmt.Errorf("state: the checkpoint of size %d of %s is missing", c.Size, log)
+	}
+	out.Body, out.Inclusion, out.Checkpoint = string(c.Body), c.Inclusion, string(cp)
+	return out, nil
+}
+
+// readingOf returns what was read of the log, or of the shard of Rekor v1 that has
+// the entry, and the entry's place there.
+func (a *answers) readingOf(log string, index int64) (*bolt.Bucket, int64, error) {
+	if a.logs[log] == 2 {
+		b, err := readingBucket(a.tx, a.m.function(), log)
+		if err == nil && b == nil {
+			err = errors.New("state: a binding of a log that was not read")
+		}
+		return b, index, err
+	}
+	all := a.tx.Bucket(bucketReadings).Bucket([]byte(a.m.function()))
+	c := all.Cursor()
+	for name, _ := c.Seek([]byte(log + " ")); strings.HasPrefix(string(name), log+" "); name, _ = c.Next() {
+		var r reading
+		if _, err := get(all.Bucket(name), keyReading, &r); err != nil {
+			return nil, 0, err
+		}
+		if r.Base <= index && index < r.Base+r.Size {
+			return all.Bucket(name), index - r.Base, nil
+		}
+	}
+	return nil, 0, fmt.Errorf("state: no shard of %s has the entry %d", log, index)
+}
+
+// page returns a full block.
+func (a *answers) page(key string, block int) (rekorbind.Page, bool, error) {
+	p := rekorbind.Page{Key: key, Block: block}
+	hash := prefixmap.KeyHash(key)
+	k, err := a.tree.key(hash)
+	if err != nil || uint64(block+1)*prefixmap.BlockSize > k.count {
+		return p, false, err
+	}
+	p.Records, err = a.records(hash, uint64(block)*prefixmap.BlockSize, uint64(block+1)*prefixmap.BlockSize)
+	return p, err == nil, err
+}
+
+// nothing returns that no key whose hash begins with some hex digits has a record,
+// but those that it lists.
+func (a *answers) nothing(digits string) (rekorbind.Answer, error) {
+	out := a.empty()
+	l, err := prefixOf(digits)
+	if err != nil {
+		return out, err
+	}
+	depth := 4 * len(digits)
+	w, err := a.tree.find(l, depth)
+	if err != nil {
+		return out, err
+	}
+	out.Absent = &rekorbind.Absence{Path: w.path, Other: w.other}
+	if !w.there {
+		return out, nil
+	}
+	keys, err := a.tree.within(l[:], depth)
+	out.Absent.Depth = depth
+	for _, k := range keys {
+		out.Absent.Items = append(out.Absent.Items, k.node)
+	}
+	return out, err
+}
+
+// absent returns that one key has no record, if that is so.
+func (a *answers) absent(hash prefixmap.Hash) (rekorbind.Answer, bool, error) {
+	out := a.empty()
+	w, err := a.tree.find(prefixmap.NewLabel(hash, 0), prefixmap.KeyBits)
+	out.Absent = &rekorbind.Absence{Path: w.path, Other: w.other}
+	return out, !w.there, err
+}
+
+// prefixOf returns a label that begins with hex digits.
+func prefixOf(digits string) (l prefixmap.Label, err error) {
+	if strings.Trim(digits, "0123456789abcdef") != "" || len(digits) > 2*len(prefixmap.Hash{}) {
+		return l, fmt.Errorf("%q is no beginning of a hash", digits)
+	}
+	raw, err := hex.DecodeString(digits + strings.Repeat("0", len(digits)%2))
+	copy(l[:], raw)
+	return l, err
+}
+
+// keys calls f with each key that has records, in the order of their hashes.
+func (a *answers) keys(f func(key string, hash prefixmap.Hash, count uint64) error) error {
+	return a.tree.keys.ForEach(func(hash, data []byte) error {
+		k, err := decodeKeyNode(hash, data)
+		if err != nil {
+			return err
+		}
+		return f(k.name, prefixmap.Hash(hash), k.count)
+	})
+}
+
+// size returns about how many keys there are: each has at least one label.
+func (a *answers) size() int { return int(min(a.tree.labels(), 1<<40)) }
+
+// isLocator reports whether a key is one; the others are numbers.
+func isLocator(key string) bool { return !strings.Contains(key, "#") }
+
+// few is how many keys an answer about absence should list.
+const few = 8
+
+// digitsFor returns how many hex digits tell prefixes apart below which there are
+// few keys, if there are that many keys.
+func digitsFor(keys int) int {
+	n := big.NewInt(int64(keys / few)).BitLen()
+	return max(2, (n+3)/4)
+}

@@ -1,0 +1,423 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package directory
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/http"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+	"golang.org/x/mod/sumdb/note"
+
+	"github.com/repopolicy/repopolicy/internal/prefixmap"
+	"github.com/repopolicy/repopolicy/internal/sigstore"
+	"github.com/repopolicy/repopolicy/internal/web"
+	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/rekorbind"
+)
+
+// maxList is the largest list of statements that is read.
+const maxList = 64 << 20
+
+// Auditor makes the maps of another directory again from the logs (SPEC 16.5). Its
+// state is like that of a directory: what was audited is not read again.
+type Auditor struct {
+	Store      *Store
+	Site       *web.Client // where the directory is
+	Descriptor *rekorbind.Descriptor
+	Key        note.Signer // signs a disagreement
+	Transport  http.RoundTripper
+	Agent      string
+	Now        func() time.Time
+	Progress   func(log string, done, total int64)
+	Warn       func(format string, args ...any)
+}
+
+// Disagreement is the error about a leaf of which the inputs give something else.
+// Note is the auditor's signed statement.
+type Disagreement struct {
+	Index int64
+	Why   string
+	Note  []byte
+}
+
+// Error says what differs.
+func (d *Disagreement) Error() string {
+	return fmt.Sprintf("leaf %d of the directory is not what its inputs give: %s", d.Index, d.Why)
+}
+
+var keyOutput = []byte("output")
+
+// Audit audits every leaf that is new and returns how many there are in all. The
+// error is a [*Disagreement], a [*rekorbind.Fork] if the output log or one of its
+// inputs contradicts itself, or a [*Stale].
+func (a *Auditor) Audit(ctx context.Context) (int64, error) {
+	signed, err := a.Site.Get(ctx, checkpointFile, maxCheckpoint)
+	if err != nil {
+		return 0, err
+	}
+	cp, err := a.Descriptor.Open(signed)
+	if err != nil {
+		return 0, err
+	}
+	all, err := a.Store.Maps()
+	if err != nil {
+		return 0, err
+	}
+	out := source{log: sigstore.Log{Log: policy.Log{ID: "output", Generation: 2}, URL: a.Site.URL()}, client: a.Site}
+	out.cp = sigstore.Checkpoint{Size: cp.Size, Root: cp.Root[:], Note: cp.Note, Own: cp.Note}
+	for {
+		r, err := a.output()
+		switch {
+		case err != nil:
+			return 0, err
+		case r.Size > cp.Size:
+			return 0, &Stale{Log: a.Site.URL(), Seen: r.Size, Size: cp.Size}
+		case r.Size == cp.Size:
+			if r.Size > 0 && r.Tree != hex.EncodeToString(cp.Root[:]) {
+				return 0, out.fork(r, "another output log of %d entries than was audited", r.Size)
+			}
+			return r.Size, nil
+		}
+		if err := a.leaves(ctx, out, r, all); err != nil {
+			return 0, err
+		}
+	}
+}
+
+// output returns how far the output log was audited.
+func (a *Auditor) output() (r reading, err error) {
+	err = a.Store.db.View(func(tx *bolt.Tx) error {
+		_, err := get(tx.Bucket(bucketMeta), keyOutput, &r)
+		return err
+	})
+	return r, err
+}
+
+// leaves audits the leaves of some tiles of the output log.
+func (a *Auditor) leaves(ctx context.Context, out source, old reading, all []*Map) error {
+	t := &tiles{out, rekorbind.NewOutputTiles(ctx, a.Site)}
+	entries, err := t.next(ctx, old.Size)
+	if err != nil {
+		return err
+	}
+	tree, err := old.compact()
+	if err != nil {
+		return err
+	}
+	// All of them are proven before the first one counts.
+	var reached []reading
+	for _, e := range entries {
+		if err := tree.Append(e.hash, nil); err != nil {
+			return err
+		}
+		r := reading{Checkpoint: string(out.cp.Note), Tree: hex.EncodeToString(out.cp.Root), Seen: a.Now().UTC()}
+		r.set(tree)
+		reached = append(reached, r)
+	}
+	root, err := rootOf(tree)
+	if err != nil {
+		return err
+	}
+	switch ok, err := t.beginning(int64(tree.End()), root); {
+	case err != nil:
+		return err
+	case !ok:
+		return out.fork(old, "its first %d entries are not those that were audited", tree.End())
+	}
+	for i, e := range entries {
+		if err := a.leaf(ctx, old.Size+int64(i), e.body, all, reached[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// audited is a leaf while it is audited.
+type audited struct {
+	index  int64
+	data   []byte
+	doc    rekorbind.DirectoryLeaf
+	maps   []*Map // that can be made again
+	inputs map[string][]source
+	list   []byte
+	lines  map[string]string // statement → line
+}
+
+// leaf audits one leaf, and keeps that it did.
+func (a *Auditor) leaf(ctx context.Context, index int64, data []byte, all []*Map, reached reading) error {
+	l := &audited{index: index, data: data, inputs: map[string][]source{}}
+	var err error
+	if l.doc, err = rekorbind.ParseDirectoryLeaf(data); err != nil {
+		return a.disagree(l, prefixmap.Hash{}, prefixmap.Hash{}, "%s", err)
+	}
+	if err := a.goesOn(l); err != nil {
+		return err
+	}
+	for _, m := range all {
+		i := slices.IndexFunc(l.doc.Maps, func(ml rekorbind.MapLeaf) bool { return ml.ID() == m.ID })
+		if i < 0 {
+			continue
+		}
+		l.maps = append(l.maps, m)
+		if l.inputs[m.ID], err = a.sources(ctx, l, m, l.doc.Maps[i]); err != nil {
+			return err
+		}
+	}
+	if len(l.maps) < len(l.doc.Maps) && a.Warn != nil {
+		a.Warn("leaf %d has %d maps, of which %d are of a trusted root that was not given and are not audited", index, len(l.doc.Maps), len(l.doc.Maps)-len(l.maps))
+	}
+	if len(l.maps) == 0 {
+		return errors.New("the directory has no map of the trusted root")
+	}
+	if err := a.published(ctx, l); err != nil {
+		return err
+	}
+	b := &Builder{Store: a.Store, Progress: a.Progress}
+	if err := b.read(ctx, l.maps, l.inputs); err != nil {
+		return err
+	}
+	return a.compare(l, reached)
+}
+
+// goesOn demands that all maps of a leaf were made of the same inputs, and that
+// these are not from before those of the leaf before. That they are of one history
+// is shown by reading them.
+func (a *Auditor) goesOn(l *audited) error {
+	inputs := map[string]string{}
+	for _, ml := range l.doc.Maps {
+		of := map[string]string{}
+		for _, in := range ml.Inputs {
+			of[in.Log] += in.Checkpoint
+		}
+		for log, checkpoints := range of {
+			if inputs[log] == "" {
+				inputs[log] = checkpoints
+			} else if inputs[log] != checkpoints {
+				return a.disagree(l, ml.Hash, prefixmap.Hash{}, "its maps were made of different trees of the log %s", log)
+			}
+		}
+	}
+	var before []byte
+	if err := a.Store.db.View(func(tx *bolt.Tx) error {
+		before = bytes.Clone(tx.Bucket(bucketLeaves).Get(number(uint64(l.index - 1))))
+		return nil
+	}); err != nil || before == nil {
+		return err
+	}
+	old, err := rekorbind.ParseDirectoryLeaf(before)
+	if err != nil {
+		return err
+	}
+	was, err := LeafSizes(before)
+	if err != nil {
+		return err
+	}
+	now, err := LeafSizes(l.data)
+	if err != nil {
+		return a.disagree(l, prefixmap.Hash{}, prefixmap.Hash{}, "%s", err)
+	}
+	for log, size := range was {
+		if later, ok := now[log]; ok && later < size {
+			return a.disagree(l, prefixmap.Hash{}, prefixmap.Hash{}, "of the log %s it has %d entries, and the leaf before %d", log, later, size)
+		}
+	}
+	if l.doc.Time.Before(old.Time) {
+		return a.disagree(l, prefixmap.Hash{}, prefixmap.Hash{}, "it is as of %s, before the leaf before", l.doc.Time.Format(time.RFC3339))
+	}
+	return nil
+}
+
+// sources returns the inputs of a map as far as the leaf says it has read them.
+func (a *Auditor) sources(ctx context.Context, l *audited, m *Map, ml rekorbind.MapLeaf) ([]source, error) {
+	var out []source
+	used := 0
+	for _, log := range m.logs() {
+		client, err := web.New(log.URL, a.Transport, a.Agent)
+		if err != nil {
+			return nil, err
+		}
+		var bases []source
+		if log.Generation == 1 { // where a shard begins, only the service says
+			if bases, err = askV1(ctx, m.root, log, client, a.Now().UTC()); err != nil {
+				return nil, err
+			}
+		}
+		var of []source
+		for _, in := range ml.Inputs {
+			if in.Log != log.ID {
+				continue
+			}
+			used++
+			src, err := input(m, log, in, bases)
+			if err != nil {
+				return nil, a.disagree(l, ml.Hash, prefixmap.Hash{}, "input %s: %s", in.Log, err)
+			}
+			src.client, src.seen = client, a.Now().UTC()
+			of = append(of, src)
+		}
+		if len(of) == 0 || log.Generation == 2 && len(of) > 1 {
+			return nil, a.disagree(l, ml.Hash, prefixmap.Hash{}, "%d inputs are of the log %s", len(of), log.ID)
+		}
+		slices.SortFunc(of, func(x, y source) int { return cmp.Compare(x.base, y.base) })
+		out = append(out, of...)
+	}
+	if used != len(ml.Inputs) {
+		return nil, a.disagree(l, ml.Hash, prefixmap.Hash{}, "an input is of no log of the trusted root")
+	}
+	return out, nil
+}
+
+// input returns what one input says.
+func input(m *Map, l sigstore.Log, in rekorbind.Input, shards []source) (source, error) {
+	if l.Generation == 2 {
+		cp, err := m.root.OpenCheckpoint(l.ID, []byte(in.Checkpoint))
+		return source{log: l, cp: cp}, err
+	}
+	src, err := newSourceV1(m.root, l, []byte(in.Checkpoint), nil, time.Time{})
+	if err != nil {
+		return src, err
+	}
+	i := slices.IndexFunc(shards, func(s source) bool { return s.shard == src.shard })
+	if i < 0 {
+		return src, errors.New("the log has no such shard")
+	}
+	src.base = shards[i].base
+	return src, nil
+}
+
+// published fetches the list of a leaf, and every statement in it.
+func (a *Auditor) published(ctx context.Context, l *audited) error {
+	l.lines = map[string]string{}
+	for _, ml := range l.doc.Maps {
+		if ml.Disclosed != l.doc.Maps[0].Disclosed {
+			return a.disagree(l, ml.Hash, prefixmap.Hash{}, "its maps list different statements")
+		}
+	}
+	list, err := a.Site.Get(ctx, path.Join(l.maps[0].ID, "disclosed", strconv.FormatInt(l.index, 10)), maxList)
+	if err != nil {
+		return fmt.Errorf("list of leaf %d: %w", l.index, err)
+	}
+	lines := strings.Split(strings.TrimSuffix(string(list), "\n"), "\n")
+	if len(list) == 0 {
+		lines = nil
+	}
+	want, text := rekorbind.NewPublished(lines)
+	if want != l.doc.Maps[0].Disclosed || !bytes.Equal(text, list) {
+		return a.disagree(l, prefixmap.Hash{}, prefixmap.Hash{}, "the list of statements is not that of the leaf")
+	}
+	for _, line := range lines {
+		statement, _, _ := strings.Cut(line, " ")
+		if raw, err := hex.DecodeString(statement); err != nil || len(raw) != sha256.Size || l.lines[statement] != "" {
+			return a.disagree(l, prefixmap.Hash{}, prefixmap.Hash{}, "the list has the line %q", line)
+		}
+		payload, err := a.Site.Get(ctx, statementPath(statement), rekorbind.MaxStatementBytes)
+		if err != nil {
+			return fmt.Errorf("statement of leaf %d: %w", l.index, err)
+		}
+		if !slices.Contains(names(payload), statement) {
+			return a.disagree(l, prefixmap.Hash{}, prefixmap.Hash{}, "what it holds as the statement %s is another one", statement)
+		}
+		l.lines[statement] = line
+	}
+	l.list = list
+	return nil
+}
+
+// compare applies the list, and compares each map with the leaf.
+func (a *Auditor) compare(l *audited, reached reading) error {
+	return a.Store.db.Update(func(tx *bolt.Tx) error {
+		for statement, line := range l.lines {
+			if err := a.take(tx, l, statement, line); err != nil {
+				return err
+			}
+		}
+		for _, m := range l.maps {
+			if err := m.settle(tx); err != nil {
+				return err
+			}
+			got, err := m.leaf(tx, l.inputs[m.ID])
+			if err != nil {
+				return err
+			}
+			i := slices.IndexFunc(l.doc.Maps, func(ml rekorbind.MapLeaf) bool { return ml.ID() == m.ID })
+			switch said := l.doc.Maps[i]; {
+			case said.Hash != got.Hash:
+				return a.disagree(l, said.Hash, got.Hash, "the map %s has the root %x, its inputs give %x", m.ID, said.Hash, got.Hash)
+			case said.Labels != got.Labels:
+				return a.disagree(l, said.Hash, got.Hash, "the map %s has %d labels, its inputs give %d", m.ID, said.Labels, got.Labels)
+			}
+		}
+		if err := tx.Bucket(bucketLeaves).Put(number(uint64(l.index)), l.data); err != nil {
+			return err
+		}
+		return put(tx.Bucket(bucketMeta), keyOutput, reached)
+	})
+}
+
+// take takes one statement of the list.
+func (a *Auditor) take(tx *bolt.Tx, l *audited, statement, line string) error {
+	bad := func(why string) error {
+		return a.disagree(l, prefixmap.Hash{}, prefixmap.Hash{}, "statement %s: %s", statement, why)
+	}
+	var w want
+	known, err := get(tx.Bucket(bucketWanted), []byte(statement), &w)
+	if err != nil {
+		return err
+	}
+	if tx.Bucket(bucketPublished).Get([]byte(statement)) != nil {
+		return bad("it was listed before")
+	}
+	every := len(l.maps) == len(l.doc.Maps)
+	late := fmt.Sprintf("%s %d", statement, l.index-1)
+	switch {
+	case line != statement && line != late:
+		return bad("the leaf that it names is not the one before")
+	case !known && every:
+		return bad("no entry binds it")
+	case known && w.First < l.index && line != late:
+		return bad("a binding of it had been read before, and it was not published")
+	case line == late && every && w.First >= l.index:
+		return bad("no binding of it had been read before")
+	}
+	pub := published{Line: line}
+	if line == late {
+		if pub.Sizes, err = sizes(tx, l.index-1); err != nil {
+			return err
+		}
+	}
+	if err := put(tx.Bucket(bucketPublished), []byte(statement), pub); err != nil {
+		return err
+	}
+	if err := tx.Bucket(bucketWanted).Delete([]byte(statement)); err != nil {
+		return err
+	}
+	for _, m := range l.maps {
+		if err := m.publish(tx, statement); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// disagree returns the disagreement with a leaf, signed.
+func (a *Auditor) disagree(l *audited, said, got prefixmap.Hash, format string, args ...any) error {
+	leaf := sha256.Sum256(l.data)
+	text := fmt.Sprintf("repopolicy directory audit v1\n%s\n%d %x\n%x %x\n", a.Descriptor.Origin(), l.index, leaf, said, got)
+	signed, err := note.Sign(&note.Note{Text: text}, a.Key)
+	if err != nil {
+		return err
+	}
+	return &Disagreement{l.index, fmt.Sprintf(format, args...), signed}
+}

@@ -1,0 +1,437 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package directory
+
+import (
+	"cmp"
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+
+	"github.com/repopolicy/repopolicy/internal/sigstore"
+	"github.com/repopolicy/repopolicy/internal/web"
+	"github.com/repopolicy/repopolicy/rekorbind"
+)
+
+// Builder makes the next state of a directory. All of its steps can be cut off.
+type Builder struct {
+	Store     *Store
+	Output    *Output
+	Forge     Forge // where repositories publish
+	Transport http.RoundTripper
+	Agent     string
+	Now       func() time.Time
+	// Progress, if set, is told how far a log was read; Warn what went wrong and
+	// keeps nothing else from going on.
+	Progress func(log string, done, total int64)
+	Warn     func(format string, args ...any)
+	// Counted, if set, is told how many entries of a log were read.
+	Counted func(log string, entries int)
+}
+
+// target is a source of a build on its way, as it is kept.
+type target struct {
+	Log   string    `json:"log"`
+	Shard string    `json:"shard,omitempty"`
+	Base  int64     `json:"base,omitempty"`
+	Note  string    `json:"note"`
+	Seen  time.Time `json:"seen"`
+}
+
+// pending is a build on its way. What it reads is fixed when it begins: records
+// stand in the order of builds, and one that was cut off must not become two.
+type pending struct {
+	Targets []target `json:"targets"`
+	Looked  bool     `json:"looked,omitempty"` // for publications, as long as it wanted
+	Leaf    []byte   `json:"leaf,omitempty"`   // to be appended to the output log
+	List    []byte   `json:"list,omitempty"`
+}
+
+// Head is the newest state, ready to be published.
+type Head struct {
+	Checkpoint string   `json:"checkpoint"` // of the output log, whose last entry is the leaf
+	Index      int64    `json:"index"`
+	Leaf       []byte   `json:"leaf"`
+	Inclusion  [][]byte `json:"inclusion"`
+}
+
+// Head returns the newest state; nil before the first build.
+func (s *Store) Head() (*Head, error) {
+	var h Head
+	var ok bool
+	err := s.db.View(func(tx *bolt.Tx) (err error) {
+		ok, err = get(tx.Bucket(bucketMeta), keyHead, &h)
+		return err
+	})
+	if err != nil || !ok {
+		return nil, err
+	}
+	return &h, nil
+}
+
+// Build finishes what an earlier run began, and makes one leaf with all that the
+// logs hold now. The error is a [*rekorbind.Fork] or a [*Stale] if a log shows
+// something else than before, [*Diverged] if the output log is not that of the
+// state, [ErrWitnesses] if not enough witnesses cosigned.
+func (b *Builder) Build(ctx context.Context) (*Head, error) {
+	p, err := b.pending()
+	if err != nil {
+		return nil, err
+	}
+	if p != nil {
+		if _, err := b.finish(ctx, p); err != nil {
+			return nil, err
+		}
+	}
+	if p, err = b.begin(ctx); err != nil {
+		return nil, err
+	}
+	return b.finish(ctx, p)
+}
+
+func (b *Builder) warn(format string, args ...any) {
+	if b.Warn != nil {
+		b.Warn(format, args...)
+	}
+}
+
+func (b *Builder) pending() (*pending, error) {
+	var p pending
+	var ok bool
+	err := b.Store.db.View(func(tx *bolt.Tx) (err error) {
+		ok, err = get(tx.Bucket(bucketMeta), keyPending, &p)
+		return err
+	})
+	if err != nil || !ok {
+		return nil, err
+	}
+	return &p, nil
+}
+
+func (b *Builder) save(p *pending) error {
+	return b.Store.db.Update(func(tx *bolt.Tx) error { return put(tx.Bucket(bucketMeta), keyPending, p) })
+}
+
+func (b *Builder) client(l sigstore.Log) (*web.Client, error) {
+	return web.New(l.URL, b.Transport, b.Agent)
+}
+
+// begin asks every log of every map for its newest checkpoint.
+func (b *Builder) begin(ctx context.Context) (*pending, error) {
+	all, err := b.Store.Maps()
+	if err != nil {
+		return nil, err
+	}
+	if len(all) == 0 {
+		return nil, errors.New("no map: name a trusted root")
+	}
+	p := &pending{}
+	asked := map[string]bool{}
+	for _, m := range all {
+		for _, l := range m.logs() {
+			if asked[l.ID] {
+				continue
+			}
+			asked[l.ID] = true
+			sources, err := b.ask(ctx, m, l)
+			if err != nil {
+				return nil, err
+			}
+			for _, src := range sources {
+				p.Targets = append(p.Targets, target{l.ID, src.shard, src.base, string(src.cp.Own), src.seen})
+			}
+		}
+	}
+	return p, b.save(p)
+}
+
+// ask returns the sources of a log. One that takes no entries any more, and was
+// read since, need not answer for ever.
+func (b *Builder) ask(ctx context.Context, m *Map, l sigstore.Log) ([]source, error) {
+	client, err := b.client(l)
+	if err != nil {
+		return nil, err
+	}
+	now := b.Now().UTC()
+	sources, err := ask(ctx, m.root, l, client, now)
+	if err == nil {
+		for _, src := range sources {
+			if err := b.goesOn(m, src); err != nil {
+				return nil, err
+			}
+		}
+		return sources, nil
+	}
+	old, loadErr := b.Store.loadReading(m.function(), l.ID)
+	if loadErr != nil {
+		return nil, loadErr
+	}
+	if l.End.IsZero() || l.Generation != 2 || !old.Seen.After(l.End) {
+		return nil, err
+	}
+	cp, openErr := m.root.OpenCheckpoint(l.ID, []byte(old.Checkpoint))
+	if openErr != nil {
+		return nil, openErr
+	}
+	b.warn("%s: no answer (%s); it has ended, and was read since", l.URL, err)
+	return []source{{log: l, cp: cp, seen: old.Seen, client: client}}, nil
+}
+
+// goesOn refuses a checkpoint that can be told at once not to go on from what was
+// read; whether it does is shown by reading.
+func (b *Builder) goesOn(m *Map, src source) error {
+	old, err := b.Store.loadReading(m.function(), src.name())
+	switch {
+	case err != nil:
+		return err
+	case src.cp.Size < old.Size:
+		return &Stale{Log: src.log.URL, Seen: old.Size, Size: src.cp.Size}
+	case src.cp.Size == old.Size && old.Tree != "" && old.Tree != hex.EncodeToString(src.cp.Root):
+		return src.fork(old, "two trees of %d entries", src.cp.Size)
+	}
+	return nil
+}
+
+// sources returns those of a map in a build, in the map's order.
+func (b *Builder) sources(m *Map, p *pending) ([]source, error) {
+	var out []source
+	for _, l := range m.logs() {
+		client, err := b.client(l)
+		if err != nil {
+			return nil, err
+		}
+		n := len(out)
+		for _, t := range p.Targets {
+			if t.Log != l.ID {
+				continue
+			}
+			var src source
+			if l.Generation == 2 {
+				cp, err := m.root.OpenCheckpoint(l.ID, []byte(t.Note))
+				if err != nil {
+					return nil, err
+				}
+				src = source{log: l, cp: cp, seen: t.Seen, client: client}
+			} else if src, err = newSourceV1(m.root, l, []byte(t.Note), client, t.Seen); err != nil {
+				return nil, err
+			}
+			src.base = t.Base
+			out = append(out, src)
+		}
+		if len(out) == n {
+			return nil, fmt.Errorf("%s: %w", l.URL, errNoTarget)
+		}
+	}
+	return out, nil
+}
+
+// errNoTarget is the error about a map that began while a build was on its way:
+// the next one has it.
+var errNoTarget = errors.New("not among the logs of the build on its way")
+
+// finish does what is left of a build.
+func (b *Builder) finish(ctx context.Context, p *pending) (*Head, error) {
+	if p.Leaf == nil {
+		all, err := b.Store.Maps()
+		if err != nil {
+			return nil, err
+		}
+		inputs := map[string][]source{}
+		for _, m := range all {
+			sources, err := b.sources(m, p)
+			if errors.Is(err, errNoTarget) {
+				continue
+			} else if err != nil {
+				return nil, err
+			}
+			inputs[m.ID] = sources
+		}
+		all = slices.DeleteFunc(all, func(m *Map) bool { return inputs[m.ID] == nil })
+		if err := b.read(ctx, all, inputs); err != nil {
+			return nil, err
+		}
+		if !p.Looked {
+			if err := b.look(ctx); err != nil {
+				return nil, err
+			}
+			p.Looked = true
+			if err := b.save(p); err != nil {
+				return nil, err
+			}
+		}
+		if err := b.leaf(p, all, inputs); err != nil {
+			return nil, err
+		}
+	}
+	return b.append(ctx, p)
+}
+
+// read reads all logs and maps what is in them.
+func (b *Builder) read(ctx context.Context, all []*Map, inputs map[string][]source) error {
+	for _, m := range all {
+		f := &follower{store: b.Store, function: m.function(), fn: m.fn, progress: b.Progress, counted: b.Counted}
+		for _, src := range inputs[m.ID] {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			if err := f.follow(ctx, src); err != nil {
+				return err
+			}
+			if err := b.Store.advance(m, src); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// leaf takes what was found published and commits to the state of all maps.
+func (b *Builder) leaf(p *pending, all []*Map, inputs map[string][]source) error {
+	return b.Store.db.Update(func(tx *bolt.Tx) error {
+		index := leaves(tx)
+		late, err := sizes(tx, index-1)
+		if err != nil {
+			return err
+		}
+		lines, err := take(tx, all, index, late)
+		if err != nil {
+			return err
+		}
+		list, text := rekorbind.NewPublished(lines)
+		doc := rekorbind.DirectoryLeaf{Time: b.Now().UTC().Truncate(time.Second)}
+		for _, m := range all {
+			l, err := m.leaf(tx, inputs[m.ID])
+			if err != nil {
+				return err
+			}
+			l.Disclosed = list
+			doc.Maps = append(doc.Maps, l)
+		}
+		p.Leaf, p.List = doc.Bytes(), text
+		if len(p.Leaf) > rekorbind.MaxDirectoryLeafBytes {
+			return fmt.Errorf("a leaf of %d bytes, at most %d are read: retire a map", len(p.Leaf), rekorbind.MaxDirectoryLeafBytes)
+		}
+		return put(tx.Bucket(bucketMeta), keyPending, p)
+	})
+}
+
+// take moves what was found published to the statements that are, and returns the
+// lines of the list.
+func take(tx *bolt.Tx, all []*Map, index int64, late map[string]int64) ([]string, error) {
+	var lines []string
+	found := map[string]want{}
+	err := tx.Bucket(bucketFound).ForEach(func(statement, _ []byte) error {
+		var w want
+		if ok, err := get(tx.Bucket(bucketWanted), statement, &w); err != nil || !ok {
+			return cmp.Or(err, fmt.Errorf("state: %s was found and not wanted", statement))
+		}
+		found[string(statement)] = w
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, statement := range slices.Sorted(maps.Keys(found)) {
+		pub := published{Line: statement}
+		if found[statement].First < index {
+			pub.Line, pub.Sizes = fmt.Sprintf("%s %d", statement, index-1), late
+		}
+		lines = append(lines, pub.Line)
+		if err := put(tx.Bucket(bucketPublished), []byte(statement), pub); err != nil {
+			return nil, err
+		}
+		for _, name := range [][]byte{bucketFound, bucketWanted} {
+			if err := tx.Bucket(name).Delete([]byte(statement)); err != nil {
+				return nil, err
+			}
+		}
+		for _, m := range all {
+			if err := m.publish(tx, statement); err != nil {
+				return nil, err
+			}
+		}
+	}
+	for _, m := range all {
+		if err := m.settle(tx); err != nil {
+			return nil, err
+		}
+	}
+	return lines, nil
+}
+
+// leaf returns the state of the map.
+func (m *Map) leaf(tx *bolt.Tx, inputs []source) (rekorbind.MapLeaf, error) {
+	t := m.tree(tx)
+	root, err := t.root()
+	out := rekorbind.MapLeaf{Function: m.Function, Root: m.root.Digest().Hex, Forges: m.forges.Digest(), Labels: t.labels(), Hash: root}
+	for _, src := range inputs {
+		out.Inputs = append(out.Inputs, rekorbind.Input{Log: src.log.ID, Checkpoint: string(src.cp.Own)})
+	}
+	slices.SortFunc(out.Inputs, func(a, b rekorbind.Input) int {
+		return cmp.Or(cmp.Compare(a.Log, b.Log), cmp.Compare(a.Checkpoint, b.Checkpoint))
+	})
+	return out, err
+}
+
+// sizes returns how large the logs were at a leaf, all of its maps together; none
+// before the first one.
+func sizes(tx *bolt.Tx, index int64) (map[string]int64, error) {
+	if index < 0 {
+		return nil, nil
+	}
+	return LeafSizes(tx.Bucket(bucketLeaves).Get(number(uint64(index))))
+}
+
+// LeafSizes returns how large each log was at a leaf, by all of its maps.
+func LeafSizes(leaf []byte) (map[string]int64, error) {
+	l, err := rekorbind.ParseDirectoryLeaf(leaf)
+	if err != nil {
+		return nil, err
+	}
+	out := map[string]int64{}
+	for _, m := range l.Maps {
+		ofMap := map[string]int64{}
+		for _, in := range m.Inputs {
+			size, err := checkpointSize(in.Checkpoint)
+			if err != nil {
+				return nil, err
+			}
+			ofMap[in.Log] += size // of all shards
+		}
+		for log, size := range ofMap {
+			out[log] = max(out[log], size)
+		}
+	}
+	return out, nil
+}
+
+// append puts the leaf into the output log and notes where.
+func (b *Builder) append(ctx context.Context, p *pending) (*Head, error) {
+	var index int64
+	if err := b.Store.db.View(func(tx *bolt.Tx) error { index = leaves(tx); return nil }); err != nil {
+		return nil, err
+	}
+	head, err := b.Output.Append(ctx, index, p.Leaf)
+	if err != nil {
+		return nil, err
+	}
+	return head, b.Store.db.Update(func(tx *bolt.Tx) error {
+		if err := tx.Bucket(bucketLeaves).Put(number(uint64(index)), p.Leaf); err != nil {
+			return err
+		}
+		if err := tx.Bucket(bucketLists).Put(number(uint64(index)), p.List); err != nil {
+			return err
+		}
+		if err := put(tx.Bucket(bucketMeta), keyHead, head); err != nil {
+			return err
+		}
+		return tx.Bucket(bucketMeta).Delete(keyPending)
+	})
+}

@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/repopolicy/repopolicy/directory"
+	"github.com/repopolicy/repopolicy/internal/sigstore"
+	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/rekorbind"
+)
+
+const (
+	maxKeyFile      = 4 << 10
+	maxWitnessFile  = rekorbind.MaxWitnessPolicyBytes
+	defaultStateDir = "directory-state"
+)
+
+// buildOptions are what a directory is built with.
+type buildOptions struct {
+	state, site, key, root, forges, witnesses string
+	retire                                    []string
+	wait                                      time.Duration
+	serve                                     bool
+}
+
+func (o *buildOptions) flags(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringVar(&o.state, "state", defaultStateDir, "`DIR` in which the directory keeps what it read")
+	f.StringVar(&o.key, "key", "", "`FILE` with the signer key of the output log, as keygen writes it")
+	f.StringVar(&o.root, "trusted-root", "", "follow the logs of this trusted_root.json `FILE` instead of Sigstore's public instance")
+	f.StringVar(&o.forges, "forges", "", "forge table `FILE` of the trust root")
+	f.StringVar(&o.witnesses, "witnesses", "", "witness policy `FILE`: who has to cosign before anything is published")
+	f.DurationVar(&o.wait, "witness-wait", 30*time.Second, "how long witnesses may take to cosign")
+	f.StringArrayVar(&o.retire, "retire", nil, "end the map of an earlier trusted root by its `ID`")
+	if err := cmd.MarkFlagRequired("key"); err != nil {
+		panic(err)
+	}
+}
+
+func (a *app) buildCommand() *cobra.Command {
+	o := &buildOptions{}
+	cmd := &cobra.Command{
+		Use: "build", Short: "read what is new in the logs, append one leaf and write the site",
+		Long: `Reads every log of the trusted root up to its newest checkpoint, looks for the
+statements of new bindings where repositories publish them, appends one leaf to the
+output log and, with --site, writes the answers.
+
+It can be cut off at any point and run again: it goes on where it was, and nothing
+is read twice or left out.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.build(cmd.Context(), o) },
+	}
+	o.flags(cmd)
+	cmd.Flags().StringVar(&o.site, "site", "", "`DIR` to write the answers into")
+	return cmd
+}
+
+func (a *app) build(ctx context.Context, o *buildOptions) (err error) {
+	b, end, err := a.builder(ctx, o)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, end()) }()
+	head, err := b.Build(ctx)
+	if err != nil {
+		return err
+	}
+	if err := a.summary(head); err != nil {
+		return err
+	}
+	if o.site == "" {
+		return nil
+	}
+	return b.Store.Publish(o.site)
+}
+
+// summary says what was built.
+func (a *app) summary(head *directory.Head) error {
+	leaf, err := rekorbind.ParseDirectoryLeaf(head.Leaf)
+	if err != nil {
+		return err
+	}
+	for _, m := range leaf.Maps {
+		if _, err := fmt.Fprintf(a.Stdout, "leaf %d: map %s: %d labels, root %x, %d statements published\n", head.Index, m.ID(), m.Labels, m.Hash, m.Disclosed.Count); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// builder opens the state and the output log, with the map of the trusted root in
+// it.
+func (a *app) builder(ctx context.Context, o *buildOptions) (*directory.Builder, func() error, error) {
+	a.state = o.state
+	key, err := read(o.key, maxKeyFile)
+	if err != nil {
+		return nil, nil, err
+	}
+	if _, _, err := directory.ParseKey(key); err != nil {
+		return nil, nil, &fault{policy.ClassUsage, fmt.Errorf("--key: %w", err), "repopolicy-directory keygen makes one"}
+	}
+	root, err := a.root(ctx, o.root)
+	if err != nil {
+		return nil, nil, err
+	}
+	var forges, witnesses []byte
+	if o.forges != "" {
+		if forges, err = read(o.forges, rekorbind.MaxForgesBytes); err != nil {
+			return nil, nil, err
+		}
+	}
+	if o.witnesses != "" {
+		if witnesses, err = read(o.witnesses, maxWitnessFile); err != nil {
+			return nil, nil, err
+		}
+		if _, err := rekorbind.ParseWitnessPolicy(witnesses); err != nil {
+			return nil, nil, &fault{class: policy.ClassUsage, err: fmt.Errorf("--witnesses: %w", err)}
+		}
+	}
+	open := directory.OpenStore
+	if o.serve {
+		open = directory.OpenStoreFor
+	}
+	store, err := open(o.state)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, id := range o.retire {
+		if err := store.Retire(id); err != nil {
+			return nil, nil, errors.Join(&fault{class: policy.ClassUsage, err: fmt.Errorf("--retire: %w", err)}, store.Close())
+		}
+	}
+	if _, err := store.AddMap(root, forges); err != nil {
+		return nil, nil, errors.Join(err, store.Close())
+	}
+	out, err := directory.OpenOutput(o.state, key, string(witnesses), o.wait, a.Transport)
+	if err != nil {
+		return nil, nil, errors.Join(err, store.Close())
+	}
+	b := &directory.Builder{
+		Store: store, Output: out, Forge: directory.GitForge(a.Transport, agent), Transport: a.Transport, Agent: agent, Now: a.Now,
+		Progress: a.progress, Warn: func(format string, args ...any) { a.talk("note: "+format, args...) },
+	}
+	return b, func() error { return errors.Join(out.Close(), store.Close()) }, nil
+}
+
+// root returns a trusted root's file.
+func (a *app) root(ctx context.Context, path string) ([]byte, error) {
+	if path != "" {
+		return read(path, sigstore.MaxRootBytes)
+	}
+	o := sigstore.TUFOptions{UserAgent: agent}
+	if dir, err := os.UserCacheDir(); err == nil {
+		o.Cache = dir + "/repopolicy/tuf"
+	}
+	r, err := sigstore.FetchRoot(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	return r.Bytes(), nil
+}

@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/spf13/cobra"
+
+	"github.com/repopolicy/repopolicy/directory"
+	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/rekorbind"
+)
+
+// Limits of the server.
+const (
+	readTimeout  = 10 * time.Second
+	writeTimeout = 30 * time.Second
+	endTimeout   = 5 * time.Second
+	maxHeader    = 8 << 10
+	// late is after how many intervals without a build the server is not healthy.
+	late = 3
+)
+
+func (a *app) serveCommand() *cobra.Command {
+	o := &buildOptions{}
+	var listen string
+	var interval time.Duration
+	cmd := &cobra.Command{
+		Use: "serve", Short: "build again and again, and answer",
+		Long: `Builds at once and then after every interval, and answers the paths that a site of
+files has; a repository without bindings is answered at once, without a second
+question. /metrics is for Prometheus, /healthz says whether builds succeed.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.serve(cmd.Context(), o, listen, interval) },
+	}
+	o.flags(cmd)
+	cmd.Flags().StringVar(&listen, "listen", "127.0.0.1:8420", "`ADDRESS` to listen at")
+	cmd.Flags().DurationVar(&interval, "interval", time.Hour, "between two builds")
+	return cmd
+}
+
+// metrics are what the server counts.
+type metrics struct {
+	registry           *prometheus.Registry
+	entries            *prometheus.CounterVec
+	builds             *prometheus.CounterVec
+	leaf, labels, last prometheus.Gauge
+	seconds            prometheus.Histogram
+	requests           *prometheus.CounterVec
+}
+
+func newMetrics() *metrics {
+	m := &metrics{registry: prometheus.NewRegistry()}
+	name := func(s string) string { return "repopolicy_directory_" + s }
+	m.entries = prometheus.NewCounterVec(prometheus.CounterOpts{Name: name("entries_total"), Help: "Log entries that were read."}, []string{"log"})
+	m.builds = prometheus.NewCounterVec(prometheus.CounterOpts{Name: name("builds_total"), Help: "Builds, by the class of their outcome."}, []string{"class"})
+	m.leaf = prometheus.NewGauge(prometheus.GaugeOpts{Name: name("leaf_index"), Help: "Index of the newest leaf of the output log."})
+	m.labels = prometheus.NewGauge(prometheus.GaugeOpts{Name: name("labels"), Help: "Labels of all maps of the newest leaf."})
+	m.last = prometheus.NewGauge(prometheus.GaugeOpts{Name: name("last_build_timestamp_seconds"), Help: "Time of the newest leaf."})
+	m.seconds = prometheus.NewHistogram(prometheus.HistogramOpts{Name: name("build_seconds"), Help: "How long builds took.", Buckets: prometheus.ExponentialBuckets(0.1, 4, 8)})
+	m.requests = prometheus.NewCounterVec(prometheus.CounterOpts{Name: name("requests_total"), Help: "Answers, by status."}, []string{"code", "method"})
+	m.registry.MustRegister(m.entries, m.builds, m.leaf, m.labels, m.last, m.seconds, m.requests)
+	return m
+}
+
+func (m *metrics) built(h *directory.Head) error {
+	leaf, err := rekorbind.ParseDirectoryLeaf(h.Leaf)
+	if err != nil {
+		return err
+	}
+	labels := int64(0)
+	for _, of := range leaf.Maps {
+		labels += of.Labels
+	}
+	m.leaf.Set(float64(h.Index))
+	m.labels.Set(float64(labels))
+	m.last.Set(float64(leaf.Time.Unix()))
+	return nil
+}
+
+func (a *app) serve(ctx context.Context, o *buildOptions, listen string, interval time.Duration) (err error) {
+	if interval <= 0 {
+		return faultf(policy.ClassUsage, "--interval: has to be positive")
+	}
+	o.serve = true
+	b, end, err := a.builder(ctx, o)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, end()) }()
+	m := newMetrics()
+	b.Counted = func(log string, n int) { m.entries.WithLabelValues(log).Add(float64(n)) }
+	server := directory.NewServer(b.Store)
+	defer func() { err = errors.Join(err, server.Close()) }()
+	if err := server.Advance(); err != nil && !errors.Is(err, directory.ErrUnfinished) {
+		return err
+	}
+	var last atomic.Int64 // of the newest build that succeeded
+	mux := http.NewServeMux()
+	mux.Handle("/", promhttp.InstrumentHandlerCounter(m.requests, server))
+	mux.Handle("GET /metrics", promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{}))
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+		if a.Now().Sub(time.Unix(last.Load(), 0)) > late*interval {
+			http.Error(w, "no build succeeded of late", http.StatusServiceUnavailable)
+			return
+		}
+		fmt.Fprintln(w, "ok")
+	})
+	l, err := net.Listen("tcp", listen)
+	if err != nil {
+		return &fault{class: policy.ClassUsage, err: fmt.Errorf("--listen: %w", err)}
+	}
+	a.talk("listening at http://%s", l.Addr())
+	h := &http.Server{Handler: mux, ReadTimeout: readTimeout, WriteTimeout: writeTimeout, MaxHeaderBytes: maxHeader}
+	served := make(chan error, 1)
+	go func() { served <- h.Serve(l) }()
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	for {
+		if err := a.round(ctx, b, server, m); err == nil {
+			last.Store(a.Now().Unix())
+		} else if ctx.Err() == nil {
+			f := a.classify(err)
+			m.builds.WithLabelValues(f.class.String()).Inc()
+			a.talk("error: %s", f.err)
+			if f.hint != "" {
+				a.talk("hint: %s", f.hint)
+			}
+		}
+		select {
+		case <-tick.C:
+			continue
+		case err := <-served:
+			return err
+		case <-ctx.Done():
+		}
+		within, cancel := context.WithTimeout(context.Background(), endTimeout)
+		defer cancel()
+		return h.Shutdown(within)
+	}
+}
+
+// round makes one build and answers from it.
+func (a *app) round(ctx context.Context, b *directory.Builder, s *directory.Server, m *metrics) error {
+	start := a.Now()
+	head, err := b.Build(ctx)
+	if err != nil {
+		return err
+	}
+	m.seconds.Observe(a.Now().Sub(start).Seconds())
+	m.builds.WithLabelValues(policy.ClassOK.String()).Inc()
+	return errors.Join(m.built(head), s.Advance(), a.summary(head))
+}

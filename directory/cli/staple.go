@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/google/renameio/v2/maybe"
+	"github.com/spf13/cobra"
+
+	"github.com/repopolicy/repopolicy/internal/prefixmap"
+	"github.com/repopolicy/repopolicy/internal/sigstore"
+	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/rekorbind"
+)
+
+func (a *app) stapleCommand() *cobra.Command {
+	o := &siteOptions{}
+	var repo, root, forges, out string
+	cmd := &cobra.Command{
+		Use: "staple", Short: "keep a directory's answer with the repository or a release",
+		Long: `Fetches what the directory says about a repository and writes it to where clients
+look for it on the branch "repopolicy", below the current directory, or into a file
+to be given to them. Nothing in it is verified here: whoever uses it does.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.staple(cmd.Context(), o, repo, root, forges, out) },
+	}
+	o.flags(cmd)
+	cmd.Flags().StringVarP(&repo, "repo", "R", "", "`REPOSITORY` that the answer is about")
+	cmd.Flags().StringVar(&root, "trusted-root", "", "answer for this trusted_root.json `FILE` instead of Sigstore's public instance")
+	cmd.Flags().StringVar(&forges, "forges", "", "forge table `FILE` of the trust root")
+	cmd.Flags().StringVarP(&out, "output", "o", "", "`FILE` to write")
+	if err := cmd.MarkFlagRequired("repo"); err != nil {
+		panic(err)
+	}
+	return cmd
+}
+
+func (a *app) staple(ctx context.Context, o *siteOptions, repo, rootFile, forgesFile, out string) error {
+	_, client, err := a.site(o)
+	if err != nil {
+		return err
+	}
+	l, err := policy.NormalizeLocator(repo)
+	if err != nil {
+		return &fault{class: policy.ClassUsage, err: fmt.Errorf("-R: %w", err)}
+	}
+	data, err := a.root(ctx, rootFile)
+	if err != nil {
+		return err
+	}
+	root, err := sigstore.ParseRoot("trusted root", data)
+	if err != nil {
+		return err
+	}
+	var forges *rekorbind.Forges
+	if forgesFile != "" {
+		table, err := read(forgesFile, rekorbind.MaxForgesBytes)
+		if err != nil {
+			return err
+		}
+		if forges, err = rekorbind.ParseForges(table); err != nil {
+			return err
+		}
+	}
+	id := rekorbind.MapID(rekorbind.MapVersion, root.Digest().Hex, forges.Digest())
+	hash := prefixmap.KeyHash(l.String())
+	digits := hex.EncodeToString(hash[:])
+	answer, err := client.Get(ctx, id+"/lookup/"+digits[:2]+"/"+digits+".json.gz", rekorbind.MaxAnswerBytes)
+	if err != nil {
+		return err
+	}
+	if _, err := rekorbind.ParseAnswer(answer); err != nil {
+		return &fault{class: policy.ClassInvalid, err: err}
+	}
+	if out == "" {
+		out = filepath.Join(rekorbind.Dir, "directory", id+".json.gz")
+		if err := os.MkdirAll(filepath.Dir(out), 0o755); err != nil {
+			return err
+		}
+	}
+	if err := maybe.WriteFile(out, answer, 0o644); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(a.Stdout, out)
+	return err
+}

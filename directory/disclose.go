@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package directory
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/repopolicy/repopolicy/internal/git"
+	"github.com/repopolicy/repopolicy/internal/sigstore"
+	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/rekorbind"
+)
+
+// Limits of what a build looks for, so that nobody's repository delays another's.
+const (
+	maxLooked   = 2000 // repositories
+	lookers     = 16   // at a time
+	lookTimeout = 30 * time.Second
+	lookAll     = 15 * time.Minute
+	// everyTry is for how many tries a statement is looked for in every build; then
+	// more and more rarely, up to every maxPause builds.
+	everyTry = 24
+	maxPause = 24
+)
+
+// Forge fetches what a repository publishes: the payloads of the statements in its
+// signature files.
+type Forge func(ctx context.Context, repo policy.Locator) ([][]byte, error)
+
+// GitForge fetches the default branch and the one of the bindings, as clients do.
+func GitForge(transport http.RoundTripper, agent string) Forge {
+	return func(ctx context.Context, repo policy.Locator) ([][]byte, error) {
+		s, err := git.Fetch(ctx, repo.String(), agent, transport, []string{"refs/heads/" + rekorbind.BindingBranch}, rekorbind.Dir, rekorbind.IsSignatureName)
+		if err != nil {
+			return nil, err
+		}
+		var out [][]byte
+		for _, ref := range []string{s.Default, "refs/heads/" + rekorbind.BindingBranch} {
+			files, err := s.Dir(ref, rekorbind.SignaturesDir, rekorbind.IsSignatureName)
+			if err != nil {
+				return nil, err
+			}
+			if len(files) > rekorbind.MaxSignatureFiles {
+				return nil, fmt.Errorf("%d signature files, at most %d are read", len(files), rekorbind.MaxSignatureFiles)
+			}
+			for _, f := range files {
+				// What a client does not take for a signature publishes nothing.
+				b, err := sigstore.ParseBundle(f.Data)
+				if err != nil || b.Statement() == nil || b.Statement().PredicateType != policy.StatementPredicate {
+					continue
+				}
+				out = append(out, b.Payload())
+			}
+		}
+		return out, nil
+	}
+}
+
+// names returns what log entries show of a statement: in Rekor v2 the digest of its
+// pre-authentication encoding, in Rekor v1 that of the payload.
+func names(payload []byte) []string {
+	s, _ := rekorbind.ParseStatement(payload) // one that is refused was published, too
+	return []string{s.PAE(), s.Digest()}
+}
+
+// look looks for the statements of bindings that nobody is known to have published.
+func (b *Builder) look(ctx context.Context) error {
+	todo, leaf, err := b.wanted()
+	if err != nil || b.Forge == nil {
+		return err
+	}
+	all, cancel := context.WithTimeout(ctx, lookAll)
+	defer cancel()
+	var g errgroup.Group
+	g.SetLimit(lookers)
+	var mu sync.Mutex // one transaction at a time, and one warning
+	for _, r := range todo {
+		g.Go(func() error {
+			if all.Err() != nil {
+				return ctx.Err() // the rest is for the next build
+			}
+			repo, err := policy.ParseLocator(r.repository)
+			if err != nil {
+				return fmt.Errorf("state: %w", err)
+			}
+			within, cancel := context.WithTimeout(all, lookTimeout)
+			defer cancel()
+			payloads, err := b.Forge(within, repo)
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				if ctx.Err() != nil {
+					return ctx.Err()
+				}
+				b.warn("%s: %s", repo, err)
+			}
+			return b.Store.looked(r, payloads, leaf)
+		})
+	}
+	return g.Wait()
+}
+
+// lookup is a repository and the statements that are looked for in it.
+type lookup struct {
+	repository string
+	statements []string
+	tries      int
+}
+
+// wanted returns where this build looks, those first that were looked at least
+// often, and the index of its leaf.
+func (b *Builder) wanted() ([]lookup, int64, error) {
+	by := map[string]*lookup{}
+	var leaf int64
+	err := b.Store.db.View(func(tx *bolt.Tx) error {
+		leaf = leaves(tx)
+		return tx.Bucket(bucketWanted).ForEach(func(statement, data []byte) error {
+			var w want
+			if err := unmarshal(statement, data, &w); err != nil {
+				return err
+			}
+			if w.Tries > 0 && w.Last == leaf || leaf-w.Last < int64(min(max(w.Tries-everyTry, 0), maxPause)) || tx.Bucket(bucketFound).Get(statement) != nil {
+				return nil
+			}
+			for _, repo := range w.Repositories {
+				if by[repo] == nil {
+					by[repo] = &lookup{repository: repo, tries: w.Tries}
+				}
+				by[repo].statements = append(by[repo].statements, string(statement))
+				by[repo].tries = min(by[repo].tries, w.Tries)
+			}
+			return nil
+		})
+	})
+	out := slices.SortedFunc(maps.Values(by), func(a, b *lookup) int {
+		return cmp.Or(cmp.Compare(a.tries, b.tries), cmp.Compare(a.repository, b.repository))
+	})
+	var todo []lookup
+	for _, l := range out[:min(len(out), maxLooked)] {
+		todo = append(todo, *l)
+	}
+	return todo, leaf, err
+}
+
+// looked keeps what a repository published of what was wanted, and that it was
+// looked at.
+func (s *Store) looked(l lookup, payloads [][]byte, leaf int64) error {
+	have := map[string][]byte{}
+	for _, p := range payloads {
+		for _, name := range names(p) {
+			have[name] = p
+		}
+	}
+	return s.db.Update(func(tx *bolt.Tx) error {
+		for _, statement := range l.statements {
+			if payload, ok := have[statement]; ok {
+				if len(payload) > rekorbind.MaxStatementBytes {
+					continue
+				}
+				if err := tx.Bucket(bucketStatements).Put([]byte(statement), payload); err != nil {
+					return err
+				}
+				if err := tx.Bucket(bucketFound).Put([]byte(statement), []byte{}); err != nil {
+					return err
+				}
+				continue
+			}
+			var w want
+			if ok, err := get(tx.Bucket(bucketWanted), []byte(statement), &w); err != nil || !ok {
+				return cmp.Or(err, errors.New("state: what was looked for is not wanted"))
+			}
+			w.Tries, w.Last = w.Tries+1, leaf
+			if err := put(tx.Bucket(bucketWanted), []byte(statement), w); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}

@@ -1,0 +1,336 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package directory
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	bolt "go.etcd.io/bbolt"
+
+	"github.com/repopolicy/repopolicy/internal/prefixmap"
+	"github.com/repopolicy/repopolicy/internal/sigstore"
+	"github.com/repopolicy/repopolicy/rekorbind"
+)
+
+// stepCandidates is how many candidates are verified and mapped in one transaction.
+const stepCandidates = 4096
+
+// mapping says under what a map is made. It is kept with the map, so that the map
+// goes on beside a newer one.
+type mapping struct {
+	Function int    `json:"function"`
+	Root     []byte `json:"root"`             // trusted_root.json
+	Forges   []byte `json:"forges,omitempty"` // forge table; none for the built-in one
+	Retired  bool   `json:"retired,omitempty"`
+}
+
+// Map is one map of a directory.
+type Map struct {
+	mapping
+	ID     string
+	root   *sigstore.Root
+	forges *rekorbind.Forges
+	fn     MapFn
+}
+
+var (
+	keyMapping    = []byte("mapping")
+	bucketTree    = []byte("tree")
+	bucketMapped  = []byte("mapped")     // source → entries that were mapped
+	bucketBound   = []byte("statements") // statement, hash of a key that has a binding of it → key
+	bucketNumbers = []byte("numbers")    // locator → keys of the numbers in its bindings
+	bucketDue     = []byte("due")        // key, NUL, statement: publications to be recorded
+)
+
+func newMap(m mapping) (*Map, error) {
+	if m.Function != rekorbind.MapVersion {
+		return nil, fmt.Errorf("the map function %d is not known", m.Function)
+	}
+	root, err := sigstore.ParseRoot("trusted root", m.Root)
+	if err != nil {
+		return nil, fmt.Errorf("trusted root: %w", err)
+	}
+	out := &Map{mapping: m, root: root}
+	if len(m.Forges) > 0 {
+		if out.forges, err = rekorbind.ParseForges(m.Forges); err != nil {
+			return nil, err
+		}
+	}
+	out.ID = rekorbind.MapID(m.Function, root.Digest().Hex, out.forges.Digest())
+	out.fn = Function{root, out.forges}
+	return out, nil
+}
+
+// function names the readings that the map can use: the entries that may bind.
+func (m *Map) function() string {
+	return fmt.Sprintf("%d %s", m.Function, cmp.Or(m.forges.Digest(), "-"))
+}
+
+// logs returns the logs that the map is made of, in its order: those of Rekor v2,
+// or of Rekor v1 if there is no other.
+func (m *Map) logs() []sigstore.Log {
+	all := m.root.Logs()
+	newest := 0
+	for _, l := range all {
+		newest = max(newest, l.Generation)
+	}
+	return slices.DeleteFunc(all, func(l sigstore.Log) bool { return l.Generation != newest })
+}
+
+// AddMap makes the map of a trusted root and a forge table, beside those there are,
+// unless there is that one.
+func (s *Store) AddMap(root, forges []byte) (*Map, error) {
+	m, err := newMap(mapping{Function: rekorbind.MapVersion, Root: root, Forges: forges})
+	if err != nil {
+		return nil, err
+	}
+	if len(m.logs()) == 0 {
+		return nil, errors.New("the trusted root has no transparency log")
+	}
+	return m, s.db.Update(func(tx *bolt.Tx) error {
+		b, err := tx.Bucket(bucketMaps).CreateBucketIfNotExists([]byte(m.ID))
+		if err != nil {
+			return err
+		}
+		for _, name := range [][]byte{bucketTree, bucketMapped, bucketBound, bucketNumbers, bucketDue} {
+			if _, err := b.CreateBucketIfNotExists(name); err != nil {
+				return err
+			}
+		}
+		if err := makeTree(b.Bucket(bucketTree)); err != nil {
+			return err
+		}
+		var old mapping
+		if _, err := get(b, keyMapping, &old); err != nil {
+			return err
+		}
+		if old.Retired { // what was published since is not in it
+			return fmt.Errorf("the map %s was retired", m.ID)
+		}
+		return put(b, keyMapping, m.mapping)
+	})
+}
+
+// Retire ends a map: no further leaf has it. Its beginning is kept.
+func (s *Store) Retire(id string) error {
+	return s.db.Update(func(tx *bolt.Tx) error {
+		b := tx.Bucket(bucketMaps).Bucket([]byte(id))
+		if b == nil {
+			return fmt.Errorf("there is no map %q", id)
+		}
+		var m mapping
+		if _, err := get(b, keyMapping, &m); err != nil {
+			return err
+		}
+		m.Retired = true
+		return put(b, keyMapping, m)
+	})
+}
+
+// Maps returns the maps that are kept, in the order of their ids.
+func (s *Store) Maps() ([]*Map, error) {
+	var out []*Map
+	err := s.db.View(func(tx *bolt.Tx) error {
+		return tx.Bucket(bucketMaps).ForEachBucket(func(id []byte) error {
+			var stored mapping
+			if _, err := get(tx.Bucket(bucketMaps).Bucket(id), keyMapping, &stored); err != nil {
+				return err
+			}
+			if stored.Retired {
+				return nil
+			}
+			m, err := newMap(stored)
+			if err == nil && m.ID != string(id) {
+				err = fmt.Errorf("it is the map %s", m.ID)
+			}
+			if err != nil {
+				return fmt.Errorf("state: map %s: %w", id, err)
+			}
+			out = append(out, m)
+			return nil
+		})
+	})
+	return out, err
+}
+
+func (m *Map) bucket(tx *bolt.Tx) *bolt.Bucket { return tx.Bucket(bucketMaps).Bucket([]byte(m.ID)) }
+
+func (m *Map) tree(tx *bolt.Tx) *tree { return openTree(m.bucket(tx).Bucket(bucketTree)) }
+
+// want is where a statement is looked for that nobody is known to have published.
+type want struct {
+	Repositories []string `json:"repositories"` // that bound it; the first few
+	// First is the leaf in which a binding of it was first read.
+	First int64 `json:"first"`
+	// Tries is how often it was looked for, Last the leaf for which it was.
+	Tries int   `json:"tries,omitempty"`
+	Last  int64 `json:"last,omitempty"`
+}
+
+const maxWantRepositories = 4
+
+// advance maps what was read of a source and is not mapped yet.
+func (s *Store) advance(m *Map, src source) error {
+	for {
+		done, err := s.mapStep(m, src)
+		if err != nil || done {
+			return err
+		}
+	}
+}
+
+// mapStep maps some candidates, and reports whether it was the last ones.
+func (s *Store) mapStep(m *Map, src source) (bool, error) {
+	var from, to int64
+	var all []found
+	err := s.db.View(func(tx *bolt.Tx) error {
+		if _, err := get(m.bucket(tx).Bucket(bucketMapped), []byte(src.name()), &from); err != nil {
+			return err
+		}
+		b, err := readingBucket(tx, m.function(), src.name())
+		if err != nil || b == nil {
+			return cmp.Or(err, errors.New("state: a log that was not read"))
+		}
+		to = src.cp.Size
+		return candidates(b, from, to, func(index int64, c candidate) (bool, error) {
+			if len(all) == stepCandidates {
+				to = index
+				return false, nil
+			}
+			all = append(all, found{index, c})
+			return true, nil
+		})
+	})
+	if err != nil || from == to {
+		return true, err
+	}
+	if from > to {
+		return true, &Stale{Log: src.log.URL, Seen: from, Size: to}
+	}
+	bound, faults := make([]*Bound, len(all)), make([]error, len(all))
+	parallel(len(all), func(i int) {
+		bound[i], faults[i] = m.fn.Bind(src.log.Generation, src.log.ID, src.base+all[i].index, all[i].Body)
+	})
+	if err := errors.Join(faults...); err != nil {
+		return true, fmt.Errorf("%s: %w", src.log.URL, err)
+	}
+	err = s.db.Update(func(tx *bolt.Tx) error {
+		var records []addition
+		for i, b := range bound {
+			if b == nil {
+				continue
+			}
+			if err := m.number(tx, b.Keys); err != nil {
+				return err
+			}
+			for _, key := range b.Keys {
+				records = append(records, addition{key, rekorbind.BindingText(src.log.ID, src.base+all[i].index, b.LeafHash)})
+				if err := m.binds(tx, key, b); err != nil {
+					return err
+				}
+			}
+		}
+		if err := m.tree(tx).add(records); err != nil {
+			return err
+		}
+		return put(m.bucket(tx).Bucket(bucketMapped), []byte(src.name()), to)
+	})
+	return to == src.cp.Size, err
+}
+
+// number notes the numbers under which a binding of a locator is found, too.
+func (m *Map) number(tx *bolt.Tx, keys []string) error {
+	b := m.bucket(tx).Bucket(bucketNumbers)
+	var have []string
+	if _, err := get(b, []byte(keys[0]), &have); err != nil {
+		return err
+	}
+	next := slices.Compact(slices.Sorted(slices.Values(slices.Concat(have, keys[1:]))))
+	if len(next) == len(have) {
+		return nil
+	}
+	return put(b, []byte(keys[0]), next)
+}
+
+// binds notes that a key has a binding of a statement: a publication of it that is
+// known is due to be recorded, one that is not known is wanted.
+func (m *Map) binds(tx *bolt.Tx, key string, b *Bound) error {
+	hash := prefixmap.KeyHash(key)
+	index := append([]byte(b.Statement), hash[:]...)
+	statements := m.bucket(tx).Bucket(bucketBound)
+	if statements.Get(index) == nil {
+		if err := statements.Put(index, []byte(key)); err != nil {
+			return err
+		}
+		if tx.Bucket(bucketPublished).Get([]byte(b.Statement)) != nil {
+			if err := m.due(tx, key, b.Statement); err != nil {
+				return err
+			}
+		}
+	}
+	if tx.Bucket(bucketPublished).Get([]byte(b.Statement)) != nil {
+		return nil
+	}
+	w := want{First: leaves(tx)}
+	if _, err := get(tx.Bucket(bucketWanted), []byte(b.Statement), &w); err != nil {
+		return err
+	}
+	if repo := b.Repository.String(); !slices.Contains(w.Repositories, repo) && len(w.Repositories) < maxWantRepositories {
+		w.Repositories = append(w.Repositories, repo)
+		return put(tx.Bucket(bucketWanted), []byte(b.Statement), w)
+	}
+	return nil
+}
+
+func (m *Map) due(tx *bolt.Tx, key, statement string) error {
+	return m.bucket(tx).Bucket(bucketDue).Put([]byte(key+"\x00"+statement), []byte{})
+}
+
+// publish makes the publication of a statement due under each key that has a
+// binding of it.
+func (m *Map) publish(tx *bolt.Tx, statement string) error {
+	c := m.bucket(tx).Bucket(bucketBound).Cursor()
+	for k, key := c.Seek([]byte(statement)); k != nil && strings.HasPrefix(string(k), statement); k, key = c.Next() {
+		if err := m.due(tx, string(key), statement); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// published is what is kept of a statement that was found published.
+type published struct {
+	Line  string           `json:"line"` // of the list
+	Sizes map[string]int64 `json:"sizes,omitempty"`
+}
+
+// settle records the publications that are due, in their order.
+func (m *Map) settle(tx *bolt.Tx) error {
+	due := m.bucket(tx).Bucket(bucketDue)
+	var records []addition
+	err := due.ForEach(func(k, _ []byte) error {
+		key, statement, _ := strings.Cut(string(k), "\x00")
+		var p published
+		if ok, err := get(tx.Bucket(bucketPublished), []byte(statement), &p); err != nil || !ok {
+			return cmp.Or(err, fmt.Errorf("state: %s is due and was not published", statement))
+		}
+		text, err := rekorbind.DisclosedText(statement, p.Sizes)
+		records = append(records, addition{key, text})
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if err := m.tree(tx).add(records); err != nil {
+		return err
+	}
+	if err := m.bucket(tx).DeleteBucket(bucketDue); err != nil {
+		return err
+	}
+	_, err = m.bucket(tx).CreateBucket(bucketDue)
+	return err
+}

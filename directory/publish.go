@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package directory
+
+import (
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"runtime"
+	"strings"
+
+	bolt "go.etcd.io/bbolt"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/repopolicy/repopolicy/internal/prefixmap"
+	"github.com/repopolicy/repopolicy/rekorbind"
+)
+
+// Names of the answers (SPEC 16.4).
+const (
+	extension      = ".json.gz"
+	checkpointFile = "checkpoint"
+	tileDir        = "tile"
+	statementDir   = "statement"
+	leastDigits    = 2
+)
+
+func lookupPath(id string, hash prefixmap.Hash) string {
+	h := hex.EncodeToString(hash[:])
+	return path.Join(id, "lookup", h[:leastDigits], h+extension)
+}
+
+func absentPath(id, digits string) string { return path.Join(id, "absent", digits+extension) }
+
+func pagePath(id string, hash prefixmap.Hash, block int) string {
+	h := hex.EncodeToString(hash[:])
+	return path.Join(id, "page", h[:leastDigits], h, fmt.Sprint(block)+extension)
+}
+
+func statementPath(statement string) string {
+	return path.Join(statementDir, statement[:leastDigits], statement)
+}
+
+// Publish writes the newest state into a directory that a web server serves. Each
+// file is replaced in one step, those that never change are left alone, and the
+// output log's checkpoint comes last. It can be cut off and done again. The error is
+// [ErrUnfinished] where a build was cut off.
+func (s *Store) Publish(site string) error {
+	head, err := s.Head()
+	if err != nil {
+		return err
+	}
+	if head == nil {
+		return errors.New("nothing was built yet")
+	}
+	w := &siteWriter{dir: site, made: map[string]bool{}}
+	w.group.SetLimit(2 * runtime.GOMAXPROCS(0))
+	err = s.db.View(func(tx *bolt.Tx) error { return w.state(tx, head) })
+	if err := errors.Join(err, w.group.Wait()); err != nil {
+		return err
+	}
+	if err := w.tiles(filepath.Join(s.dir, outputDir)); err != nil {
+		return err
+	}
+	w.file(checkpointFile, func() ([]byte, error) { return []byte(head.Checkpoint), nil })
+	return w.group.Wait()
+}
+
+// siteWriter writes the files of a site. What a file holds is computed by one
+// goroutine, and encoded and written by several.
+type siteWriter struct {
+	dir   string
+	made  map[string]bool // directories
+	group errgroup.Group
+}
+
+// file replaces a file.
+func (w *siteWriter) file(name string, data func() ([]byte, error)) {
+	full := filepath.Join(w.dir, filepath.FromSlash(name))
+	if dir := filepath.Dir(full); !w.made[dir] {
+		w.made[dir] = true
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			w.group.Go(func() error { return err })
+			return
+		}
+	}
+	w.group.Go(func() error {
+		content, err := data()
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		return replace(full, content)
+	})
+}
+
+// replace writes a file in one step. It is not forced to the disk: the state is,
+// and the site can be written from it again.
+func replace(name string, data []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(name), ".new-")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	err = errors.Join(err, f.Chmod(0o644), f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), name)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(f.Name()))
+	}
+	return nil
+}
+
+// once writes a file that never changes, unless it is there.
+func (w *siteWriter) once(name string, data func() ([]byte, error)) {
+	if _, err := os.Lstat(filepath.Join(w.dir, filepath.FromSlash(name))); err == nil {
+		return
+	}
+	w.file(name, data)
+}
+
+// state writes all answers.
+func (w *siteWriter) state(tx *bolt.Tx, head *Head) error {
+	all, err := agrees(tx, head)
+	if err != nil {
+		return err
+	}
+	err = tx.Bucket(bucketStatements).ForEach(func(statement, payload []byte) error {
+		if tx.Bucket(bucketPublished).Get(statement) != nil {
+			w.once(statementPath(string(statement)), func() ([]byte, error) { return payload, nil })
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for _, m := range all {
+		if err := w.lists(tx, m.ID); err != nil {
+			return err
+		}
+		if err := w.answers(newAnswers(tx, head, m)); err != nil {
+			return err
+		}
+	}
+	return w.group.Wait() // before the transaction ends, whose memory they read
+}
+
+func storedMap(tx *bolt.Tx, id string) (*Map, error) {
+	b := tx.Bucket(bucketMaps).Bucket([]byte(id))
+	if b == nil {
+		return nil, fmt.Errorf("state: there is no map %s", id)
+	}
+	var stored mapping
+	if _, err := get(b, keyMapping, &stored); err != nil {
+		return nil, err
+	}
+	return newMap(stored)
+}
+
+// lists writes the lists of statements of all leaves that have the map.
+func (w *siteWriter) lists(tx *bolt.Tx, id string) error {
+	return tx.Bucket(bucketLists).ForEach(func(k, list []byte) error {
+		w.once(path.Join(id, "disclosed", fmt.Sprint(binary.BigEndian.Uint64(k))), func() ([]byte, error) { return list, nil })
+		return nil
+	})
+}
+
+// answers writes the answers of one map.
+func (w *siteWriter) answers(a *answers) error {
+	id := a.m.ID
+	err := a.keys(func(key string, hash prefixmap.Hash, count uint64) error {
+		for block := range int(max(count, 1)-1) / prefixmap.BlockSize {
+			name := pagePath(id, hash, block)
+			if _, err := os.Lstat(filepath.Join(w.dir, filepath.FromSlash(name))); err == nil {
+				continue
+			}
+			p, ok, err := a.page(key, block)
+			if err != nil || !ok {
+				return errors.Join(err, fmt.Errorf("state: no block %d of %s", block, key))
+			}
+			w.once(name, p.Encode)
+		}
+		if !isLocator(key) {
+			return nil
+		}
+		answer, _, err := a.lookup(key)
+		w.file(lookupPath(id, hash), answer.Encode)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return w.absences(a, digitsFor(a.size()))
+}
+
+// absences writes the answers about keys that have no records.
+func (w *siteWriter) absences(a *answers, digits int) error {
+	written := map[string]bool{}
+	write := func(prefix string, answer rekorbind.Answer) {
+		name := absentPath(a.m.ID, prefix)
+		written[path.Base(name)] = true
+		w.file(name, answer.Encode)
+	}
+	if digits > leastDigits {
+		for n := range 1 << (4 * leastDigits) {
+			answer := a.empty()
+			answer.Split = digits
+			write(fmt.Sprintf("%0*x", leastDigits, n), answer)
+		}
+	}
+	for n := range 1 << (4 * digits) {
+		prefix := fmt.Sprintf("%0*x", digits, n)
+		answer, err := a.nothing(prefix)
+		if err != nil {
+			return err
+		}
+		write(prefix, answer)
+	}
+	// Prefixes of another length were right once.
+	old, err := os.ReadDir(filepath.Join(w.dir, a.m.ID, "absent"))
+	if err != nil {
+		return err
+	}
+	for _, e := range old {
+		if !written[e.Name()] && strings.HasSuffix(e.Name(), extension) {
+			if err := os.Remove(filepath.Join(w.dir, a.m.ID, "absent", e.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// tiles copies the output log's, which never change.
+func (w *siteWriter) tiles(log string) error {
+	return fs.WalkDir(os.DirFS(log), tileDir, func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		w.once(name, func() ([]byte, error) { return os.ReadFile(filepath.Join(log, filepath.FromSlash(name))) })
+		return nil
+	})
+}

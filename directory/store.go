@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package directory
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
+)
+
+const (
+	stateFile   = "state.db"
+	stateFormat = "repopolicy directory state v1"
+	lockWait    = time.Second
+)
+
+// ErrInUse is wrapped by the error about a state that another process has open.
+var ErrInUse = errors.New("another process is using it")
+
+// Store is the state of a directory: what was read of the logs, the maps, the
+// leaves of the output log and what is on its way to become one. Each step is one
+// transaction.
+type Store struct {
+	db  *bolt.DB
+	dir string
+}
+
+// The buckets. What a map needs of the logs is kept beside the maps, since it does
+// not depend on the trusted root: see [reading].
+var (
+	bucketMeta       = []byte("meta")
+	bucketReadings   = []byte("readings")
+	bucketMaps       = []byte("maps")
+	bucketLeaves     = []byte("leaves")     // of the output log: index → leaf
+	bucketLists      = []byte("lists")      // index → list of statements
+	bucketPublished  = []byte("published")  // statement → line of its list, and the sizes
+	bucketStatements = []byte("statements") // statement → payload
+	bucketWanted     = []byte("wanted")     // statement → where to look for it
+	bucketFound      = []byte("found")      // statements that the build on its way found
+)
+
+var (
+	keyFormat  = []byte("format")
+	keyPending = []byte("pending")
+	keyHead    = []byte("head")
+)
+
+// OpenStore opens the state in a directory, which is made if it is not there. The
+// error wraps [ErrInUse] if it is open elsewhere.
+func OpenStore(dir string) (*Store, error) { return openStore(dir, 0) }
+
+// serveMap is how large the state may become while it is served: a transaction that
+// reads does not let the file be mapped anew. It is address space, not memory.
+const serveMap = 1 << 38
+
+// OpenStoreFor does the same for a [Server].
+func OpenStoreFor(dir string) (*Store, error) { return openStore(dir, serveMap) }
+
+func openStore(dir string, size int) (*Store, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	path := filepath.Join(dir, stateFile)
+	db, err := bolt.Open(path, 0o600, &bolt.Options{Timeout: lockWait, FreelistType: bolt.FreelistMapType, InitialMmapSize: size})
+	if errors.Is(err, bolterrors.ErrTimeout) {
+		return nil, fmt.Errorf("%s: %w", path, ErrInUse)
+	} else if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	s := &Store{db, dir}
+	if err := db.Update(s.prepare); err != nil {
+		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), db.Close())
+	}
+	return s, nil
+}
+
+func (s *Store) prepare(tx *bolt.Tx) error {
+	for _, name := range [][]byte{bucketMeta, bucketReadings, bucketMaps, bucketLeaves, bucketLists, bucketPublished, bucketStatements, bucketWanted, bucketFound} {
+		if _, err := tx.CreateBucketIfNotExists(name); err != nil {
+			return err
+		}
+	}
+	meta := tx.Bucket(bucketMeta)
+	switch format := meta.Get(keyFormat); {
+	case format == nil:
+		return meta.Put(keyFormat, []byte(stateFormat))
+	case string(format) != stateFormat:
+		return fmt.Errorf("it is in the format %q, not %q", format, stateFormat)
+	}
+	return nil
+}
+
+// Close closes the state.
+func (s *Store) Close() error { return s.db.Close() }
+
+// get reads a JSON value; v stays what it is, and false is returned, if there is
+// none.
+func get(b *bolt.Bucket, key []byte, v any) (bool, error) {
+	data := b.Get(key)
+	if data == nil {
+		return false, nil
+	}
+	return true, unmarshal(key, data, v)
+}
+
+func unmarshal(key, data []byte, v any) error {
+	if err := json.Unmarshal(data, v); err != nil {
+		return fmt.Errorf("state: %q: %w", key, err)
+	}
+	return nil
+}
+
+func put(b *bolt.Bucket, key []byte, v any) error {
+	data, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	return b.Put(key, data)
+}
+
+// number is a key that sorts as its number does.
+func number(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }
+
+// leaves returns how many leaves of the output log are done.
+func leaves(tx *bolt.Tx) int64 {
+	last, _ := tx.Bucket(bucketLeaves).Cursor().Last()
+	if last == nil {
+		return 0
+	}
+	return int64(binary.BigEndian.Uint64(last)) + 1
+}

@@ -1,0 +1,343 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package e2e
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/mod/sumdb/note"
+
+	"github.com/repopolicy/repopolicy/internal/sigstore"
+	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/rekorbind"
+	"github.com/repopolicy/repopolicy/sandbox"
+	"github.com/repopolicy/repopolicy/sandbox/malice"
+)
+
+// TestDirectoryKilled kills builds at random moments: what is built in the end is
+// what an auditor makes of the logs, and every binding is found once.
+func TestDirectoryKilled(t *testing.T) {
+	o := newOperator(t)
+	var names []string
+	killed := 0
+	for round := range 4 {
+		name := fmt.Sprintf("acme/killed-%d", round)
+		bindAs(t, name, round%2 == 0)
+		names = append(names, name)
+		for range 8 {
+			code, out, talk := o.run(time.Duration(1+rand.IntN(250))*time.Millisecond, o.buildArgs()...)
+			switch code {
+			case -1:
+				killed++
+			case 0:
+			default:
+				t.Fatalf("exit %d\n%s%s", code, out, talk)
+			}
+		}
+	}
+	t.Logf("%d of 32 builds were killed", killed)
+	o.build()
+	o.audit(policy.ClassOK)
+	o.build()
+	o.audit(policy.ClassOK)
+	m := newMachine(t)
+	for _, name := range names {
+		l, err := policy.NormalizeLocator(name)
+		check(t, err)
+		found, err := o.lookup(m).Find(t.Context(), rekorbind.Query{Repository: l})
+		check(t, err)
+		if len(found.Leaves) != 1 {
+			t.Errorf("%s: %d bindings", name, len(found.Leaves))
+		}
+	}
+}
+
+// TestDirectoryWrongFunction builds a directory with a program whose map function
+// leaves one repository out, and with one that takes whoever asks: the auditor
+// signs that it disagrees.
+func TestDirectoryWrongFunction(t *testing.T) {
+	bindAs(t, "acme/left-out", true)
+	m, push := newMachine(t), ci
+	push.Repository, push.Event = "acme/left-in", "push"
+	m.write(encode(t, policyText(push.Repository, 1, 1, "alice"), ""), 1, push)
+	for what, c := range map[string]struct{ file, old, changed string }{
+		"leaves one out": {"directory/mapfn.go", "	out := &Bound{", "	if by.Repository.String() == \"https://github.com/acme/left-out\" {\n		return nil, nil\n	}\n	out := &Bound{"},
+		"takes a push":   {"rekorbind/authority.go", `{"repository_dispatch", "schedule"}`, `{"repository_dispatch", "schedule", "push"}`},
+	} {
+		t.Run(what, func(t *testing.T) {
+			o := newOperator(t)
+			o.program = wrongProgram(t, c.file, c.old, c.changed)
+			// It does not know the sandbox's forge, and must not reach another.
+			o.env = append(o.env, "HTTPS_PROXY=http://127.0.0.1:1")
+			o.build()
+			out := o.audit(policy.ClassAlarm)
+			if !strings.Contains(out, "leaf 0 of the directory is not what its inputs give") {
+				t.Errorf("%s", out)
+			}
+			notes, err := filepath.Glob(filepath.Join(o.dir, "audit", "evidence", "audit-*.note"))
+			if err != nil || len(notes) != 1 {
+				t.Fatalf("%v %v", notes, err)
+			}
+			data, err := os.ReadFile(notes[0])
+			check(t, err)
+			v, err := note.NewVerifier(o.descriptor.Key) // the auditor of this test
+			check(t, err)
+			n, err := note.Open(data, note.VerifierList(v))
+			check(t, err)
+			if !strings.HasPrefix(n.Text, "repopolicy directory audit v1\n"+o.descriptor.Origin()+"\n0 ") {
+				t.Errorf("%s", n.Text)
+			}
+			// It stays so, whatever the directory appends.
+			o.build()
+			o.audit(policy.ClassAlarm)
+		})
+	}
+}
+
+// wrongProgram builds the service with another line in one file.
+func wrongProgram(t *testing.T, file, old, changed string) string {
+	t.Helper()
+	dir := t.TempDir()
+	source, err := filepath.Abs(filepath.Join("..", "..", file))
+	check(t, err)
+	text, err := os.ReadFile(source)
+	check(t, err)
+	if strings.Count(string(text), old) != 1 {
+		t.Fatalf("%q stands %d times in %s", old, strings.Count(string(text), old), file)
+	}
+	replace := map[string]string{source: filepath.Join(dir, "changed.go")}
+	check(t, os.WriteFile(replace[source], []byte(strings.Replace(string(text), old, changed, 1)), 0o600))
+	overlay, err := json.Marshal(map[string]any{"Replace": replace})
+	check(t, err)
+	check(t, os.WriteFile(filepath.Join(dir, "overlay.json"), overlay, 0o600))
+	program := filepath.Join(dir, "wrong")
+	cmd := exec.CommandContext(t.Context(), "go", "build", "-overlay", filepath.Join(dir, "overlay.json"), "-o", program, "./cmd/repopolicy-directory")
+	cmd.Dir = "../../directory"
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return program
+}
+
+// TestDirectoryLate: of two first versions the one that was bound first and withheld
+// loses against the one that was published, once a directory has seen that. An
+// auditor sees when it was published, too.
+func TestDirectoryLate(t *testing.T) {
+	const name = "acme/late"
+	job := ci
+	job.Repository = name
+	m, o := newMachine(t), newOperator(t)
+	withheld := encode(t, policyText(name, 1, 1, "bob"), "")
+	hidden := append(m.write(withheld, 1, bob), m.write(withheld, 1, job)...)
+	_, err := stack.Forge().Create(name)
+	check(t, err)
+	_, err = stack.Forge().Commit(name, "main", map[string]string{"README": name})
+	check(t, err)
+	o.build() // has read the binding, and finds nothing
+	good := encode(t, policyText(name, 1, 1, "alice"), "")
+	files := append(m.write(good, 1, alice), m.write(good, 1, job)...)
+	_, err = stack.Forge().Commit(name, "main", texts(files))
+	check(t, err)
+	o.build()
+	o.audit(policy.ClassOK)
+	head := func(files []rekorbind.File) string {
+		t.Helper()
+		m := newMachine(t)
+		res := m.resolve(name, files, o.lookup(m))
+		if res.Chain.Reason() != "" || len(res.Failed) > 0 {
+			t.Fatalf("%s %+v %v", res.Chain.Reason(), res.Chain.Problems(), res.Failed)
+		}
+		return res.Chain.Versions()[0].Statement
+	}
+	if got := head(files); got != policy.Sum(good) {
+		t.Errorf("while it is withheld: %s", got)
+	}
+	_, err = stack.Forge().Commit(name, "main", texts(hidden))
+	check(t, err)
+	o.build()
+	o.audit(policy.ClassOK)
+	if got := head(append(files, hidden...)); got != policy.Sum(good) {
+		t.Errorf("after it was published: %s", got)
+	}
+	// The log alone has it the other way round.
+	alone := newMachine(t)
+	if got := alone.resolve(name, append(files, hidden...), alone.hint(), alone.scan()).Chain.Versions()[0].Statement; got != policy.Sum(withheld) {
+		t.Errorf("without a directory: %s", got)
+	}
+}
+
+// TestDirectoryRoots: a change of the trusted root is another map beside the old
+// one, which needs no second reading of the logs and forgets nothing of what was
+// withheld.
+func TestDirectoryRoots(t *testing.T) {
+	s, err := sandbox.Start(t.Context(), t.TempDir(), sandbox.Options{})
+	check(t, err)
+	defer s.Close()
+	o := newOperatorOn(t, s)
+	first := s.TrustedRoot()
+	signOn(t, s, "acme/roots")
+	o.build()
+	check(t, s.AddShard())
+	signOn(t, s, "acme/roots")
+	before := o.root
+	o.root = filepath.Join(o.dir, "root2.json")
+	check(t, os.WriteFile(o.root, s.TrustedRoot(), 0o600))
+	out := o.build()
+	if strings.Count(out, "leaf 1: map ") != 2 {
+		t.Fatalf("not two maps side by side:\n%s", out)
+	}
+	o.must(policy.ClassOK, "audit", "--directory", o.descriptorFile, "--state", filepath.Join(o.dir, "both"), "--key", o.key, "--trusted-root", o.root, "--trusted-root", before)
+	// Whoever knows one root audits its map, once it has begun.
+	o.must(policy.ClassOK, "audit", "--directory", o.descriptorFile, "--state", filepath.Join(o.dir, "old"), "--key", o.key, "--trusted-root", before)
+	if out = o.build(); strings.Count(out, "leaf 2: map ") != 2 {
+		t.Errorf("the old map has ended by itself:\n%s", out)
+	}
+	old, err := sigstore.ParseRoot("old", first)
+	check(t, err)
+	id := rekorbind.MapID(rekorbind.MapVersion, old.Digest().Hex, "")
+	if out = o.must(policy.ClassOK, append(o.buildArgs(), "--retire", id)...); strings.Count(out, "leaf 3: map ") != 1 || strings.Contains(out, id) {
+		t.Errorf("the old map has not ended:\n%s", out)
+	}
+}
+
+// TestDirectoryWitnesses: what too few witnesses cosigned is not published, and the
+// next build goes on with it.
+func TestDirectoryWitnesses(t *testing.T) {
+	s, err := sandbox.Start(t.Context(), t.TempDir(), sandbox.Options{Witnesses: 3})
+	check(t, err)
+	defer s.Close()
+	o := newOperatorOn(t, s)
+	o.witnesses = filepath.Join(o.dir, "witnesses")
+	check(t, os.WriteFile(o.witnesses, []byte(s.WitnessPolicy()), 0o600))
+	check(t, s.Cosign(o.descriptor.Key))
+	o.build()
+	w, err := rekorbind.ParseWitnessPolicy([]byte(s.WitnessPolicy()))
+	check(t, err)
+	checkpoint := func() []byte {
+		data, err := os.ReadFile(filepath.Join(o.site, "checkpoint"))
+		check(t, err)
+		return data
+	}
+	first := checkpoint()
+	if _, err := w.Seen(first); err != nil {
+		t.Fatal(err)
+	}
+	var undo []func() error
+	for _, name := range []sandbox.Service{sandbox.Witness, "witness-2"} {
+		u, err := s.Misbehave(name, malice.Status{Code: http.StatusServiceUnavailable})
+		check(t, err)
+		undo = append(undo, u)
+	}
+	if out := o.must(policy.ClassUnavailable, append(o.buildArgs(), "--witness-wait", "1s")...); !strings.Contains(out, "no quorum of witnesses") {
+		t.Error(out)
+	}
+	if string(checkpoint()) != string(first) {
+		t.Error("published without a quorum")
+	}
+	for _, u := range undo {
+		check(t, u())
+	}
+	o.build()
+	if _, err := w.Seen(checkpoint()); err != nil {
+		t.Error(err)
+	}
+	o.audit(policy.ClassOK)
+}
+
+// TestDirectoryInputs: a log that shows the directory another history, or an older
+// tree, is refused with evidence, and what was published stays.
+func TestDirectoryInputs(t *testing.T) {
+	s, err := sandbox.Start(t.Context(), t.TempDir(), sandbox.Options{})
+	check(t, err)
+	defer s.Close()
+	log := func(n int) {
+		t.Helper()
+		for range n {
+			signOn(t, s, "acme/inputs")
+		}
+	}
+	o := newOperatorOn(t, s)
+	log(3)
+	var shadow atomic.Bool
+	_, err = s.Misbehave(sandbox.Rekor, malice.Fork{Victim: func(*http.Request) bool { return shadow.Load() }})
+	check(t, err)
+	log(2)
+	o.build()
+	before := snapshot(t, o.site)
+	trusted, err := sigstore.ParseRoot("sandbox", s.TrustedRoot())
+	check(t, err)
+
+	shadow.Store(true)
+	if out := o.must(policy.ClassUnavailable, o.buildArgs()...); !strings.Contains(out, "stale: a checkpoint of size 3, but 5 was seen before") {
+		t.Errorf("an older tree: %s", out)
+	}
+	for i, what := range []string{"another tree of the same size", "a larger one"} {
+		log(2)
+		if out := o.must(policy.ClassAlarm, o.buildArgs()...); !strings.Contains(out, "the evidence is kept in") {
+			t.Errorf("%s: %s", what, out)
+		}
+		forks, err := filepath.Glob(filepath.Join(o.state, "evidence", "fork-*.json"))
+		if err != nil || len(forks) != i+1 {
+			t.Fatalf("%s: %v %v", what, forks, err)
+		}
+		for _, file := range forks {
+			data, err := os.ReadFile(file)
+			check(t, err)
+			evidence, err := rekorbind.ParseFork(data)
+			check(t, err)
+			for _, cp := range [][]byte{evidence.Seen, evidence.New} {
+				if _, _, err := trusted.OpenAnyCheckpoint(cp); err != nil {
+					t.Errorf("%s: %v", what, err)
+				}
+			}
+		}
+	}
+	if d := cmp.Diff(before, snapshot(t, o.site)); d != "" {
+		t.Errorf("the site has changed:\n%s", d)
+	}
+	shadow.Store(false)
+}
+
+// signOn writes a signature into the log of a stack without Rekor v1.
+func signOn(t *testing.T, s *sandbox.Stack, name string) {
+	t.Helper()
+	trusted, err := sigstore.ParseRoot("sandbox", s.TrustedRoot())
+	check(t, err)
+	services, err := sigstore.ParseSigningConfigs(time.Now(), s.SigningConfig(2))
+	check(t, err)
+	state, err := rekorbind.OpenState(t.TempDir())
+	check(t, err)
+	w := &rekorbind.Writer{Root: trusted, Client: &sigstore.Client{Services: services, Transport: s.Transport()}, Journal: state, Now: time.Now}
+	_, err = w.Write(t.Context(), rekorbind.Request{
+		Statement: encode(t, policyText(name, 1, 1, "alice"), ""), Version: 1,
+		Signature: rekorbind.Signature{Who: "alice", Token: func(context.Context) (string, error) { return s.Token(alice) }},
+	})
+	check(t, err)
+}
+
+// snapshot returns the files below a directory.
+func snapshot(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	out := map[string]string{}
+	check(t, filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		out[path] = string(data)
+		return err
+	}))
+	return out
+}
