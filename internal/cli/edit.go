@@ -34,6 +34,7 @@ func (o *editOptions) flags(cmd *cobra.Command) {
 	f.Var(&o.expires, "expires", "life of the new version, such as 1y or 90d (default 1y)")
 	o.rootFlags(cmd, "")
 	f.BoolVar(&o.scan, "scan", false, "read all entries of Rekor v2 instead of asking an index")
+	o.directoryFlags(f)
 }
 
 func (a *app) editCommand() *cobra.Command {

@@ -141,6 +141,9 @@ func (a *app) howFound(p *policySummary) {
 	a.err.line("  statement  %s", p.Statement)
 	a.err.line("  genesis    %s: %s", p.Genesis, genesisText[policy.GenesisLabel(p.Genesis)])
 	a.err.line("  complete   %s: %s%s", p.Completeness, completenessText[policy.Completeness(p.Completeness)], at)
+	if p.Directory != "" {
+		a.err.line("  directory  %s", p.Directory)
+	}
 }
 
 var genesisText = map[policy.GenesisLabel]string{

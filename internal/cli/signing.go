@@ -61,6 +61,7 @@ func (o *signOptions) signFlags(cmd *cobra.Command) {
 	o.rootFlags(cmd, "")
 	f.StringArrayVar(&o.configs, "signing-config", nil, "sign with the services that this signing config `FILE` names; may be repeated, one for each generation of the log")
 	f.BoolVar(&o.scan, "scan", false, "read all entries of Rekor v2 instead of asking an index")
+	o.directoryFlags(f)
 	f.Var(&o.output, "output", "write the signature files below this directory instead of into the repository")
 }
 
