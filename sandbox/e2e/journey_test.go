@@ -53,6 +53,7 @@ type computer struct {
 	transport http.RoundTripper // to the stack
 	timeout   time.Duration     // of a request; 0 for the usual one
 	answers   string            // of who sits at its terminal; "" if there is none
+	config    string            // directory of its user's configuration; "" if there is none
 }
 
 func newComputer(t testing.TB) *computer {
@@ -71,6 +72,12 @@ func (c *computer) repopolicy(args ...string) (int, string) {
 		Terminal: c.answers != "", Stdin: strings.NewReader(c.answers),
 		Getenv:   func(name string) string { return c.env[name] },
 		StateDir: func() (string, error) { return c.state, nil },
+		ConfigDir: func() (string, error) {
+			if c.config == "" {
+				return "", errors.New("there is none")
+			}
+			return c.config, nil
+		},
 		Root: func(context.Context, bool) ([]trust.Root, error) {
 			r, err := sigstore.ParseRoot("sandbox", stack.TrustedRoot())
 			return []trust.Root{{Root: r}}, err
