@@ -376,7 +376,7 @@ func TestSemverVectors(t *testing.T) {
 }
 
 // vectorKinds are the directories of schema/testdata.
-var vectorKinds = []string{"policy", "pattern", "locator", "refname", "semver", "decide", "statement", "authority", "approval", "chain"}
+var vectorKinds = []string{"policy", "pattern", "locator", "refname", "semver", "decide", "statement", "authority", "approval", "chain", "prefixmap"}
 
 // kindHeaders are further headers of some kinds.
 var kindHeaders = map[string][]string{"statement": {"digest", "pae", "previous"}}

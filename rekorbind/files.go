@@ -20,6 +20,7 @@ const (
 	Dir           = ".repopolicy"
 	PolicyFile    = Dir + "/policy.toml"
 	SignaturesDir = Dir + "/signatures"
+	StapleDir     = Dir + "/directory"
 	BindingBranch = "repopolicy"
 
 	signatureSuffix = ".sigstore.json"
@@ -53,6 +54,12 @@ func SignatureName(version int, signer []byte, v1 bool) string {
 func IsSignatureName(name string) bool {
 	base, ok := strings.CutPrefix(name, SignaturesDir+"/")
 	return ok && !strings.Contains(base, "/") && strings.HasSuffix(base, signatureSuffix)
+}
+
+// StapleName returns the name of the file that a repository keeps a directory's
+// answer in: one for each map.
+func StapleName(root *sigstore.Root, forges *Forges) string {
+	return StapleDir + "/" + MapID(MapVersion, root.Digest().Hex, forges.Digest()) + answerExtension
 }
 
 // Ignored is a file that counts for nothing, and why.

@@ -12,7 +12,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/repopolicy/repopolicy/internal/file"
-	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/rekorbind"
 	"github.com/repopolicy/repopolicy/trust"
@@ -30,7 +29,8 @@ type findingDoc struct {
 	Digest     string           `json:"digest"`
 	Kind       string           `json:"kind,omitempty"`
 	Repository string           `json:"repository,omitempty"`
-	Log        string           `json:"log,omitempty"` // origin of a log that forked
+	Log        string           `json:"log,omitempty"`       // origin of a log that forked
+	Directory  string           `json:"directory,omitempty"` // URL of one that lied or whose output log forked
 	Root       string           `json:"trusted_root,omitempty"`
 	Ordered    bool             `json:"ordered,omitempty"`
 	Versions   []findingVersion `json:"versions"`
@@ -48,15 +48,16 @@ type findingVersion struct {
 }
 
 type evidenceOptions struct {
-	roots   []string
-	offline bool
-	format  format
+	rootOptions
+	directory typed
+	offline   bool
+	format    format
 }
 
 func (a *app) evidenceCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "evidence",
-		Short: "judge evidence of a fork, a rollback or a second genesis",
+		Short: "judge evidence of a fork, a rollback, a second genesis or a lie",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return &fault{reason: policy.Usage, msg: "no command given", hint: "start with `repopolicy evidence show --help`"}
 		},
@@ -68,7 +69,8 @@ func (a *app) evidenceCommand() *cobra.Command {
 		Long: `Show verifies every signature, certificate and log entry in an evidence file and
 prints the versions of the policy that it proves to exist, who signed them, and
 where the log has them. Of a log that contradicts itself it says whether that log signed
-two trees of one size. It uses no network but for the trusted root, and needs
+two trees of one size. Evidence about a directory needs its descriptor, --directory; of
+an answer that is not true, show says what is not. It uses no network but for the trusted root, and needs
 none with --offline or --trusted-root.
 
 It exits 0 if the file proves what it claims, 1 if not, 6 if it is malformed. The
@@ -77,7 +79,9 @@ digest that it prints is what a policy lists under [[acknowledged]].`,
 		RunE: func(cmd *cobra.Command, args []string) error { return a.evidence(cmd.Context(), o, args[0]) },
 	}
 	f := show.Flags()
-	f.StringArrayVar(&o.roots, "trusted-root", nil, "trust this trusted_root.json `FILE` instead of Sigstore's public instance; may be repeated, each is used alone")
+	o.rootFlags(show, "; may be repeated, each is used alone")
+	o.directory.name = "FILE"
+	f.Var(&o.directory, "directory", "the descriptor of the directory that the evidence is about")
 	f.BoolVar(&o.offline, "offline", false, "do not use the network; the trusted root comes from a file or the cache")
 	f.Var(&o.format, "format", "form of the output")
 	cmd.AddCommand(show)
@@ -97,33 +101,37 @@ func (a *app) evidence(ctx context.Context, o *evidenceOptions, path string) err
 	fail := func(r policy.Reason, err error) {
 		class, doc.Reason, doc.Detail = r.Class(), r, strings.ReplaceAll(err.Error(), "\n", "; ")
 	}
-	if fork, err := rekorbind.ParseFork(data); err == nil {
+	fork, notFork := rekorbind.ParseFork(data)
+	lie, notLie := rekorbind.ParseLie(data)
+	ev, malformed := rekorbind.ParseEvidence(data)
+	var described *rekorbind.Descriptor
+	var roots []trust.Root
+	if o.directory.set {
+		if described, err = readDescriptor(o.directory.value); err != nil {
+			return err
+		}
+	}
+	ofDirectory := notFork == nil && described != nil // which its own key shows
+	if !ofDirectory && (notFork == nil || notLie == nil || malformed == nil) {
+		if roots, err = a.anyRoots(ctx, &o.rootOptions, o.offline); err != nil {
+			return rootFault(err)
+		}
+	}
+	switch {
+	case notFork == nil:
 		doc.Kind = "log-fork"
-		roots, err := a.roots(ctx, o)
-		if err != nil {
-			return err
+		if err := doc.fork(fork, described, roots); err != nil {
+			fail(policy.EvidenceUnproven, err)
 		}
-		why := errors.New("no trusted root was given")
-		for i, r := range roots {
-			origin, err := fork.Judge(r)
-			if err == nil {
-				doc.Log, doc.Root = origin, r.Name()
-				break
-			} else if i == 0 {
-				why = err
-			}
+	case notLie == nil:
+		doc.Kind, doc.Repository = "directory-lie", lie.Repository.String()
+		if err := doc.lie(lie, described, roots); err != nil {
+			fail(policy.EvidenceUnproven, err)
 		}
-		if doc.Log == "" {
-			fail(policy.EvidenceUnproven, why)
-		}
-	} else if ev, err := rekorbind.ParseEvidence(data); err != nil {
-		fail(policy.EvidenceMalformed, err)
-	} else {
+	case malformed != nil:
+		fail(policy.EvidenceMalformed, malformed)
+	default:
 		doc.Kind, doc.Repository = string(ev.Kind), ev.Repository.String()
-		roots, err := a.roots(ctx, o)
-		if err != nil {
-			return err
-		}
 		finding, root, err := judgeEvidence(a, ev, roots)
 		if err != nil {
 			fail(policy.EvidenceUnproven, err)
@@ -148,31 +156,12 @@ func (a *app) evidence(ctx context.Context, o *evidenceOptions, path string) err
 	return nil
 }
 
-func (a *app) roots(ctx context.Context, o *evidenceOptions) ([]*sigstore.Root, error) {
-	var roots []*sigstore.Root
-	var err error
-	if len(o.roots) > 0 {
-		roots, err = trust.Roots(ctx, trust.Options{Files: o.roots})
-	} else {
-		roots, err = a.Root(ctx, o.offline)
-	}
-	if err != nil {
-		reason := policy.TrustRootMissing
-		var e *sigstore.Error
-		if errors.As(err, &e) {
-			reason = e.Reason
-		}
-		return nil, faultf(reason, "%s", err)
-	}
-	return roots, nil
-}
-
 // judgeEvidence returns what the evidence proves under the first root that takes
 // it, each alone.
-func judgeEvidence(a *app, ev *rekorbind.Evidence, roots []*sigstore.Root) (policy.Finding, string, error) {
+func judgeEvidence(a *app, ev *rekorbind.Evidence, roots []trust.Root) (policy.Finding, string, error) {
 	first := errors.New("no trusted root was given")
 	for i, r := range roots {
-		f, err := ev.Judge(r, nil, a.Now())
+		f, err := ev.Judge(r.Root, r.Forges, a.Now())
 		if err == nil {
 			return f, r.Name(), nil
 		}
@@ -181,6 +170,47 @@ func judgeEvidence(a *app, ev *rekorbind.Evidence, roots []*sigstore.Root) (poli
 		}
 	}
 	return policy.Finding{}, "", first
+}
+
+// fork fills in what the evidence proves of a log of a trusted root or, where it is
+// described, of a directory.
+func (doc *findingDoc) fork(fork *rekorbind.Fork, d *rekorbind.Descriptor, roots []trust.Root) error {
+	if d != nil {
+		origin, err := fork.JudgeDirectory(d)
+		if err == nil {
+			doc.Log, doc.Directory = origin, d.URL
+		}
+		return err
+	}
+	why := errors.New("no trusted root was given")
+	for i, r := range roots {
+		origin, err := fork.Judge(r.Root)
+		if err == nil {
+			doc.Log, doc.Root = origin, r.Name()
+			return nil
+		} else if i == 0 {
+			why = err
+		}
+	}
+	return why
+}
+
+// lie fills in what is not true in a directory's answer.
+func (doc *findingDoc) lie(lie *rekorbind.Lie, d *rekorbind.Descriptor, roots []trust.Root) error {
+	if d == nil {
+		return errors.New("it is about a directory, whose descriptor --directory names")
+	}
+	why := errors.New("no trusted root was given")
+	for i, r := range roots {
+		untrue, err := lie.Judge(d, r.Root, r.Forges)
+		if err == nil {
+			doc.Directory, doc.Root, doc.Detail = d.URL, r.Name(), untrue
+			return nil
+		} else if i == 0 {
+			why = err
+		}
+	}
+	return why
 }
 
 func newFindingVersion(v policy.FoundVersion) findingVersion {
@@ -201,6 +231,10 @@ func newFindingVersion(v policy.FoundVersion) findingVersion {
 func (a *app) printFinding(d *findingDoc) {
 	a.out.line("%s: %s", d.File, d.Digest)
 	switch {
+	case d.Directory != "" && d.Log == "":
+		a.out.line("  claims       %s of %s", d.Kind, d.Directory)
+		a.out.line("  about        %s", d.Repository)
+		a.out.line("  untrue       %s", d.Detail)
 	case d.Log != "":
 		a.out.line("  claims       %s of %s", d.Kind, d.Log)
 	case d.Kind != "":
@@ -223,7 +257,7 @@ func (a *app) printFinding(d *findingDoc) {
 		}
 		return
 	}
-	a.out.line("%s: the file proves it under %s", d.Verdict, d.Root)
+	a.out.line("%s: the file proves it under %s", d.Verdict, cmp.Or(d.Root, "the directory's key"))
 }
 
 // orderText says which of two came first.

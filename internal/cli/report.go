@@ -21,6 +21,7 @@ type summary struct {
 	Identity string         `json:"certificate_identity,omitempty"`
 	Issuer   string         `json:"certificate_oidc_issuer,omitempty"`
 	Roots    []string       `json:"trusted_roots"`
+	Demanded int            `json:"trusted_roots_demanded,omitempty"` // how many of them have to allow, if not one
 	Offline  bool           `json:"offline"`
 	AsOf     time.Time      `json:"as_of"`
 
@@ -38,6 +39,7 @@ type policySummary struct {
 	// Of a policy that was found for a repository:
 	Statement string     `json:"statement,omitempty"`   // digest of the version's statement
 	KnownAsOf *time.Time `json:"known_as_of,omitempty"` // when it was known to be complete
+	Directory string     `json:"directory,omitempty"`   // URL of the one that says so
 	WithoutV1 []int      `json:"without_v1,omitempty"`  // versions that were bound in Rekor v2 alone
 }
 

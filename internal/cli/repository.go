@@ -17,7 +17,6 @@ import (
 
 	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/internal/git"
-	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/web"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/rekorbind"
@@ -31,10 +30,13 @@ const defaultMaxAge = 7 * 24 * time.Hour
 // repoOptions are the flags of verbs that find a repository's policy.
 type repoOptions struct {
 	repo, git, require, maxAge, pin, lock typed
-	witnesses                             typed
+	witnesses, directory, staple          typed
 	witnessed                             *rekorbind.WitnessPolicy // that witnesses names
-	roots                                 []string
-	offline, scan, failOnAlarm            bool
+	described                             *rekorbind.Descriptor    // that directory names
+	stapled                               []byte                   // that staple names
+	rootOptions
+	open                       func(context.Context) ([]trust.Root, error) // if set, the one root to judge under
+	offline, scan, failOnAlarm bool
 }
 
 func (o *repoOptions) flags(cmd *cobra.Command) {
@@ -48,22 +50,25 @@ func (o *repoOptions) flags(cmd *cobra.Command) {
 	f.BoolVar(&o.scan, "scan", false, "read all entries of Rekor v2 instead of asking an index; the first time takes as long as the log is large")
 	o.witnesses.name = "FILE"
 	f.Var(&o.witnesses, "witness-policy", "demand that the witnesses of this policy cosigned what Rekor v2 shows; implies --scan")
+	o.directoryFlags(f)
+	o.stapleFlag(f)
 	f.BoolVar(&o.failOnAlarm, "fail-on-alarm", false, "let every alarm decide")
 }
 
 // any reports whether a flag that needs --repo was given.
 func (o *repoOptions) any() bool {
-	return o.require.set || o.maxAge.set || o.pin.set || o.lock.set || o.witnesses.set || o.scan || o.failOnAlarm
+	return o.require.set || o.maxAge.set || o.pin.set || o.lock.set || o.witnesses.set || o.directory.set || o.staple.set || o.scan || o.failOnAlarm
 }
 
 // found is a repository's policy with what it was found from.
 type found struct {
 	repo     policy.Locator
-	root     *sigstore.Root
+	root     trust.Root
 	snapshot *git.Snapshot
 	res      *rekorbind.Resolution
 	demand   policy.Demand
-	local    bool // read from a clone
+	local    bool                 // read from a clone
+	asked    *rekorbind.Directory // nil without one
 }
 
 // behind is what to do about a clone that lacks what the log shows.
@@ -91,10 +96,13 @@ func (a *app) find(ctx context.Context, o *repoOptions) (*found, error) {
 			return nil, faultf(policy.Usage, "--pin and --lock name different first statements")
 		}
 	}
-	if out.root, err = a.oneRoot(ctx, o); err != nil {
+	if out.root, err = a.oneRoot(ctx, o, repo); err != nil {
 		return nil, err
 	}
-	if out.snapshot, err = a.snapshot(ctx, o, repo); err != nil {
+	if err := out.readDirectory(o); err != nil {
+		return nil, err
+	}
+	if out.snapshot, err = a.snapshot(ctx, o, out.root, repo); err != nil {
 		return nil, err
 	}
 	files, err := policyFiles(out.snapshot)
@@ -105,11 +113,11 @@ func (a *app) find(ctx context.Context, o *repoOptions) (*found, error) {
 	if err != nil {
 		return nil, err
 	}
-	lookups, err := a.lookups(o, out.root, state)
+	lookups, err := a.lookups(o, out, state)
 	if err != nil {
 		return nil, err
 	}
-	r := &rekorbind.Resolver{Root: out.root, Lookups: lookups, Keeper: state, Now: a.Now().UTC(), Pin: strings.TrimPrefix(o.pin.value, "sha256:")}
+	r := &rekorbind.Resolver{Root: out.root.Root, Forges: out.root.Forges, Lookups: lookups, Keeper: state, Now: a.Now().UTC(), Pin: strings.TrimPrefix(o.pin.value, "sha256:")}
 	if out.snapshot.Default != "" {
 		r.DefaultRefs = []string{out.snapshot.Default}
 	}
@@ -128,7 +136,7 @@ func (a *app) find(ctx context.Context, o *repoOptions) (*found, error) {
 	}
 	if o.scan && out.res.Fork == nil {
 		for name, err := range out.res.Failed {
-			if errors.Is(err, rekorbind.ErrNoIndex) {
+			if errors.Is(err, rekorbind.ErrNoIndex) || out.asked != nil && name == out.asked.Name() {
 				continue
 			}
 			return nil, &fault{reason: policy.BelowRequired, msg: fmt.Sprintf("no answer from the %s: %s", name, err), hint: "try again, or do without --scan"}
@@ -139,12 +147,8 @@ func (a *app) find(ctx context.Context, o *repoOptions) (*found, error) {
 			a.err.line("evidence: %s, sha256:%s", path, digest)
 		}
 	}
-	if f := out.res.Fork; f != nil {
-		if path, err := state.WriteEvidence("fork", f.Bytes()); err == nil {
-			a.err.line("evidence: %s", path)
-		}
-	}
-	return out, nil
+	a.keepEvidence(out.res, state)
+	return out, out.unanswered(o, out.asked)
 }
 
 func (f *found) readDemand(o *repoOptions) error {
@@ -187,32 +191,9 @@ func (f *found) readDemand(o *repoOptions) error {
 	return nil
 }
 
-// oneRoot returns the trusted root under which the chain is judged: there is
-// always exactly one.
-func (a *app) oneRoot(ctx context.Context, o *repoOptions) (*sigstore.Root, error) {
-	var roots []*sigstore.Root
-	var err error
-	if len(o.roots) > 0 {
-		roots, err = trust.Roots(ctx, trust.Options{Files: o.roots})
-	} else {
-		roots, err = a.Root(ctx, o.offline)
-	}
-	var se *sigstore.Error
-	if errors.As(err, &se) {
-		return nil, faultf(se.Reason, "%s", se)
-	}
-	if err != nil {
-		return nil, err
-	}
-	if len(roots) != 1 {
-		return nil, faultf(policy.Usage, "a repository's policy is judged under exactly one trusted root, not %d", len(roots))
-	}
-	return roots[0], nil
-}
-
 // snapshot returns the newest state of the repository's refs: from the clone
 // named by --git, or from its server.
-func (a *app) snapshot(ctx context.Context, o *repoOptions, repo policy.Locator) (*git.Snapshot, error) {
+func (a *app) snapshot(ctx context.Context, o *repoOptions, root trust.Root, repo policy.Locator) (*git.Snapshot, error) {
 	if o.git.set {
 		r, err := git.Open(o.git.value)
 		if err != nil {
@@ -232,7 +213,7 @@ func (a *app) snapshot(ctx context.Context, o *repoOptions, repo policy.Locator)
 		ctx, cancel = context.WithTimeout(ctx, a.Timeout)
 		defer cancel()
 	}
-	s, err := git.Fetch(ctx, repo.String(), userAgent(), a.Transport, []string{"refs/heads/" + rekorbind.BindingBranch}, rekorbind.Dir, rekorbind.IsSignatureName)
+	s, err := git.Fetch(ctx, repo.String(), userAgent(), a.Transport, []string{"refs/heads/" + rekorbind.BindingBranch}, rekorbind.Dir, o.fetched(root))
 	if err != nil {
 		return nil, gitFault(err)
 	}
@@ -271,30 +252,36 @@ func policyFiles(s *git.Snapshot) ([]rekorbind.File, error) {
 }
 
 // state opens what is remembered under the root.
-func (a *app) state(root *sigstore.Root) (*rekorbind.State, error) {
+func (a *app) state(root trust.Root) (*rekorbind.State, error) {
 	dir, err := a.StateDir()
 	if err != nil {
 		return nil, fmt.Errorf("no directory to keep state in: %w", err)
 	}
-	name := string(sigstore.PublicGood)
-	if root.Name() != name {
-		name = root.Digest().Hex[:32]
+	name := root.Identity
+	if name == "" {
+		name = root.Digest().Hex
 	}
-	s, err := rekorbind.OpenState(filepath.Join(dir, "state", name))
-	if err != nil {
-		return nil, err
-	}
-	return s, nil
+	return rekorbind.OpenState(filepath.Join(dir, "state", name[:min(len(name), 32)]))
 }
 
 // lookups returns what is asked about entries that the repository does not show.
-func (a *app) lookups(o *repoOptions, root *sigstore.Root, state *rekorbind.State) ([]rekorbind.Lookup, error) {
-	if o.offline {
-		return nil, nil
-	}
-	now := func() time.Time { return a.Now().UTC() }
+func (a *app) lookups(o *repoOptions, f *found, state *rekorbind.State) ([]rekorbind.Lookup, error) {
+	root := f.root
 	var out []rekorbind.Lookup
-	scan := &rekorbind.Scan{Root: root, Clients: map[string]*web.Client{}, Cursors: state, Witnesses: o.witnessed, Now: now}
+	if o.described != nil {
+		var err error
+		if f.asked, err = a.inDirectory(o, f, state); err != nil {
+			return nil, err
+		}
+		out = append(out, f.asked)
+	}
+	if o.offline {
+		return out, nil
+	}
+	// The directory is asked instead of an index, unless what the index says would do.
+	first, index := len(out), f.asked == nil || !f.demand.Completeness.Beats(policy.CompleteHinted)
+	now := func() time.Time { return a.Now().UTC() }
+	scan := &rekorbind.Scan{Root: root.Root, Forges: root.Forges, Clients: map[string]*web.Client{}, Cursors: state, Witnesses: o.witnessed, Now: now}
 	if a.Terminal {
 		scan.Progress = func(log string, done, total int64) { a.err.status("reading %s: %d of %d", log, done, total) }
 	}
@@ -307,15 +294,15 @@ func (a *app) lookups(o *repoOptions, root *sigstore.Root, state *rekorbind.Stat
 			client.SetTimeout(a.Timeout)
 		}
 		scan.Clients[l.ID] = client // the id does not always tell the generation
-		if l.Generation == 1 {
-			spam, err := state.Spam(l.ID, nil)
+		if l.Generation == 1 && index {
+			spam, err := state.Spam(l.ID, root.Forges)
 			if err != nil {
 				return nil, err
 			}
-			out = append(out, &rekorbind.Hint{Root: root, Client: client, Now: now, Spam: spam, Log: l.ID, Heads: state})
+			out = append(out, &rekorbind.Hint{Root: root.Root, Forges: root.Forges, Client: client, Now: now, Spam: spam, Log: l.ID, Heads: state})
 		}
 	}
-	if o.scan || len(out) == 0 && len(scan.Clients) > 0 { // without an index there is no other way
+	if o.scan || index && len(out) == first && len(scan.Clients) > 0 { // without an index there is no other way
 		out = append(out, scan)
 	}
 	return out, nil
@@ -362,6 +349,9 @@ func (f *found) summary() *policySummary {
 	out := &policySummary{
 		Digest: head.Document.Digest().String(), Repository: f.repo.String(), Version: head.Number, Expires: head.Document.Content().Expires,
 		Genesis: string(f.res.Chain.Genesis()), Completeness: string(view.Completeness), Statement: "sha256:" + head.Statement,
+	}
+	if view.Completeness.Beats(policy.CompleteScanned) && f.asked != nil {
+		out.Directory = f.asked.Descriptor.URL
 	}
 	for _, v := range versions {
 		if v.WithoutV1 {

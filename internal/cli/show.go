@@ -15,7 +15,7 @@ import (
 func (o *repoOptions) sources(cmd *cobra.Command) {
 	o.git.name = "DIR"
 	cmd.Flags().Var(&o.git, "git", "read the repository from this clone instead of fetching it")
-	cmd.Flags().StringArrayVar(&o.roots, "trusted-root", nil, "trust this trusted_root.json `FILE` instead of Sigstore's public instance")
+	o.rootFlags(cmd, "")
 	cmd.Flags().BoolVar(&o.offline, "offline", false, "do not use the network")
 }
 
@@ -141,6 +141,9 @@ func (a *app) howFound(p *policySummary) {
 	a.err.line("  statement  %s", p.Statement)
 	a.err.line("  genesis    %s: %s", p.Genesis, genesisText[policy.GenesisLabel(p.Genesis)])
 	a.err.line("  complete   %s: %s%s", p.Completeness, completenessText[policy.Completeness(p.Completeness)], at)
+	if p.Directory != "" {
+		a.err.line("  directory  %s", p.Directory)
+	}
 }
 
 var genesisText = map[policy.GenesisLabel]string{

@@ -36,7 +36,9 @@ func (p Path) root(l Label, depth int, h Hash) (Hash, error) {
 }
 
 // Member returns the root under which a key has exactly the given values, of
-// which the oldest ones may be blocks; see [Values]. No value is an error.
+// which the oldest ones may be blocks; see [Values]. Nothing is proven before each
+// block is known to be that of BlockSize values: alone, it might stand for fewer.
+// No value is an error.
 func (p Path) Member(key Hash, blocks, values []Hash) (Hash, error) {
 	if len(blocks)+len(values) == 0 {
 		return Hash{}, errors.New("no value")
