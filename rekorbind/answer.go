@@ -403,6 +403,9 @@ func (d *recordDoc) record(seen *[]*BindingRecord) (Record, error) {
 		r.Binding = &BindingRecord{d.Log, d.Index, d.Body, d.Entry, d.Inclusion, d.Checkpoint}
 		*seen = append(*seen, r.Binding)
 	default:
+		if d.Sizes != nil && len(d.Sizes) == 0 {
+			return r, errors.New("an empty list of sizes")
+		}
 		r.Disclosed = &DisclosedRecord{d.Disclosed, map[string]int64{}}
 		for i, s := range d.Sizes {
 			if i > 0 && d.Sizes[i-1].Log >= s.Log {

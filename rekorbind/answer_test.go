@@ -133,6 +133,7 @@ func TestDirectoryFormats(t *testing.T) {
 		}
 	}
 	both("absence", "directory-answer-v1.json", absence, true, false)
+	both("withheld by nobody", "directory-answer-v1.json", strings.Replace(answer, `,"sizes":[{"log":"`+policy.Sum([]byte("log"))+`","size":12}]`, "", 1), true, false)
 	log := policy.Sum([]byte("log"))
 	for name, x := range map[string]struct {
 		text, old, new string
@@ -144,7 +145,7 @@ func TestDirectoryFormats(t *testing.T) {
 		"a huge split":              {absence, absence[strings.Index(absence, `"absent"`):], `"split":17}`, false},
 		"a hash too short":          {answer, "AAAAAAAAAAA=", "AAAA", false},
 		"a negative step":           {answer, `"depth":3`, `"depth":-3`, true},
-		"a publication at no size":  {answer, `"sizes":[{"log":"` + log + `","size":12}]`, `"sizes":[]`, false},
+		"an empty list of sizes":    {answer, `"sizes":[{"log":"` + log + `","size":12}]`, `"sizes":[]`, false},
 		"a publication of nothing":  {answer, `"disclosed":"` + policy.Sum([]byte("statement")) + `",`, ``, false},
 		"a binding and publication": {answer, `"disclosed"`, `"log":"` + log + `","body":"x","disclosed"`, false},
 		"the same as none":          {answer, `"same":0`, `"same":1`, true},
