@@ -23,12 +23,14 @@ import (
 
 // Builder makes the next state of a directory. All of its steps can be cut off.
 type Builder struct {
-	Store     *Store
-	Output    *Output
-	Forge     Forge // where repositories publish
-	Transport http.RoundTripper
-	Agent     string
-	Now       func() time.Time
+	Store  *Store
+	Output *Output
+	Forge  Forge // where repositories publish; nil looks nowhere
+	// LookTimeout is how long a repository has to answer; 0 for lookTimeout.
+	LookTimeout time.Duration
+	Transport   http.RoundTripper
+	Agent       string
+	Now         func() time.Time
 	// Progress, if set, is told how far a log was read; Warn what went wrong and
 	// keeps nothing else from going on.
 	Progress func(log string, done, total int64)

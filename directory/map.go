@@ -18,8 +18,9 @@ import (
 	"github.com/repopolicy/repopolicy/rekorbind"
 )
 
-// stepCandidates is how many candidates are verified and mapped in one transaction.
-const stepCandidates = 2048
+// stepCandidates is how many candidates are verified and mapped in one transaction:
+// each may touch ten pages of the state, which are in memory until it ends.
+const stepCandidates = 1024
 
 // mapping says under what a map is made. It is kept with the map, so that the map
 // goes on beside a newer one.
