@@ -21,21 +21,25 @@ var may = map[string][]string{
 	"internal/git":       {"policy", "internal/web"},
 	"release":            {"policy", "oidc", "internal/sigstore", "internal/file", "internal/git"},
 	"internal/web":       {},
+	"internal/airgap":    {"policy"},
 	"internal/prefixmap": {},
 	"internal/token":     {"policy", "oidc", "internal/web"},
 	"internal/fetch":     {"policy", "release", "internal/web"},
 	"rekorbind":          {"policy", "oidc", "internal/file", "internal/sigstore", "internal/web", "internal/prefixmap"},
-	"trust":              {"policy", "internal/sigstore", "internal/file"},
+	"trust":              {"policy", "internal/sigstore", "internal/file", "internal/web", "rekorbind", "trust/tuf", "trust/oci"},
+	"trust/tuf":          {"internal/file", "internal/web"},
+	"trust/oci":          {"internal/web"},
 	"internal/export":    {"policy"},
 	"internal/aqua":      {"policy"},
 	"internal/detect":    {"policy"},
 	"internal/compare":   {"policy"},
-	"internal/cli":       {"internal/export", "internal/aqua", "internal/compare", "internal/detect", "policy", "oidc", "release", "rekorbind", "trust", "internal/sigstore", "internal/file", "internal/git", "internal/web", "internal/token", "internal/fetch"},
+	"internal/cli":       {"internal/airgap", "internal/export", "internal/aqua", "internal/compare", "internal/detect", "policy", "oidc", "release", "rekorbind", "trust", "internal/sigstore", "internal/file", "internal/git", "internal/web", "internal/token", "internal/fetch"},
 	"cmd/repopolicy":     {"internal/cli"},
+	"trust/author":       {"internal/file", "trust/oci", "trust/tuf"},
 }
 
 // free are programs for developers; no package of the product imports them.
-var free = []string{"internal/conformance/", "internal/gen", "internal/demo", "internal/sigstoretest", "internal/directorytest", "internal/mutate"}
+var free = []string{"internal/directorytest", "internal/conformance/", "internal/gen", "internal/demo", "internal/sigstoretest", "internal/tuftest", "internal/mutate"}
 
 // pure packages know no network, environment, clock or process.
 var impure = []string{"net", "net/http", "os", "os/exec", "syscall", "log"}
@@ -67,9 +71,11 @@ func TestLayering(t *testing.T) {
 				t.Errorf("policy imports %s", imp)
 			case strings.HasPrefix(imp, "github.com/sigstore/sigstore-go") && room != "internal/sigstore":
 				t.Errorf("%s imports %s: internal/sigstore is the one adapter", room, imp)
+			case imp == "github.com/sigstore/sigstore-go/pkg/tuf", strings.HasPrefix(imp, "github.com/theupdateframework/") && room != "trust/author":
+				t.Errorf("%s imports %s: trust/tuf is the one client of TUF, trust/author the one author", room, imp)
 			case imp == "regexp":
 				t.Errorf("%s imports regexp", room)
-			case imp == "log" && room != "internal/sigstore", imp == "net/http" && !slices.Contains([]string{"internal/sigstore", "internal/web", "internal/token", "internal/fetch", "internal/git", "internal/cli"}, room):
+			case imp == "log" && room != "internal/sigstore", imp == "net/http" && !slices.Contains([]string{"internal/sigstore", "internal/web", "internal/token", "internal/fetch", "internal/git", "internal/cli", "trust", "trust/oci"}, room):
 				t.Errorf("%s imports %s", room, imp)
 			}
 		}

@@ -194,6 +194,9 @@ const before = -1
 // have been in force at p, from the last that certainly was to the last that may
 // have been (SPEC 8.4).
 func (c *Chain) candidates(p place) []int {
+	// A directory reads at intervals. If a version judged only from its publication
+	// on, a removal would not count until then.
+	p.evidence = true
 	sure, possible := before, before
 	for i, l := range c.links {
 		if l.effect.surelyBy(c.order, p) || l.effect.mirrored(c.order, p) {

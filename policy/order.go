@@ -121,13 +121,16 @@ func (o *order) authoritative(e Entry) bool {
 // which the directory saw a statement published: the later of what is set.
 type place struct {
 	entry     Entry            // Log is "" where there is only a time
-	disclosed map[string]int64 // sizes of the logs at disclosure; nil if that does not matter
+	disclosed map[string]int64 // sizes of the logs at disclosure; none if that does not matter
+	// evidence is compared with versions as the log has them, whenever they were
+	// published.
+	evidence bool
 }
 
 // before reports whether a certainly comes before b.
 func (o *order) before(a, b place) bool {
 	entry := o.entryBefore(a.entry, b.entry)
-	if maps.Equal(a.disclosed, b.disclosed) { // also if neither matters
+	if a.evidence || b.evidence || maps.Equal(a.disclosed, b.disclosed) { // also if neither matters
 		return entry
 	}
 	// The later of a's moments must come before the later of b's.
@@ -135,7 +138,7 @@ func (o *order) before(a, b place) bool {
 	if !entry && !(known && a.entry.Index < size) {
 		return false
 	}
-	if a.disclosed == nil {
+	if len(a.disclosed) == 0 {
 		return true
 	}
 	if size, known := a.disclosed[b.entry.Log]; known && b.entry.Index >= size {

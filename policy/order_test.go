@@ -75,7 +75,7 @@ func TestEvaluatorOrder(t *testing.T) {
 func TestEvaluatorDisclosure(t *testing.T) {
 	o := newOrder(orderLogs)
 	at := func(log string, index, h int64, disclosed map[string]int64) place {
-		return place{entryAt(log, index, h), disclosed}
+		return place{entry: entryAt(log, index, h), disclosed: disclosed}
 	}
 	sizes := func(a, b int64) map[string]int64 { return map[string]int64{"a": a, "b": b} }
 	for name, c := range map[string]struct {

@@ -12,6 +12,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"sync"
 
 	"github.com/repopolicy/repopolicy/internal/prefixmap"
 )
@@ -463,15 +464,24 @@ func hashes(all [][]byte) error {
 	return nil
 }
 
+// deflaters are writers to be used again: one takes most of a megabyte, and a
+// directory encodes answers by the thousand.
+var deflaters = sync.Pool{New: func() any {
+	w, err := gzip.NewWriterLevel(io.Discard, gzip.BestCompression)
+	if err != nil {
+		panic(err) // the level is one there is
+	}
+	return w
+}}
+
 func deflate(text []byte) ([]byte, error) {
 	if len(text) == 0 || len(text) > maxInflated {
 		return nil, fmt.Errorf("%d bytes of JSON, 1 to %d are read", len(text), maxInflated)
 	}
 	var buf bytes.Buffer
-	w, err := gzip.NewWriterLevel(&buf, gzip.BestCompression)
-	if err != nil {
-		return nil, err
-	}
+	w := deflaters.Get().(*gzip.Writer)
+	defer deflaters.Put(w)
+	w.Reset(&buf)
 	if _, err := w.Write(text); err != nil {
 		return nil, err
 	}

@@ -38,18 +38,8 @@ type State struct{ dir string }
 // OpenState returns the state in a directory, which is made if it is not there.
 // A link, or a directory that others may write to, is an error.
 func OpenState(dir string) (*State, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := file.Private(dir); err != nil {
 		return nil, err
-	}
-	info, err := os.Lstat(dir)
-	if err != nil {
-		return nil, err
-	}
-	if !info.IsDir() {
-		return nil, fmt.Errorf("%s is not a directory", dir)
-	}
-	if writable(info) {
-		return nil, fmt.Errorf("%s can be written to by others; `chmod 700` it", dir)
 	}
 	return &State{dir}, nil
 }

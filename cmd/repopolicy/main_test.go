@@ -20,6 +20,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/cli"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/sigstoretest"
+	"github.com/repopolicy/repopolicy/trust"
 )
 
 // now is the moment at which every script runs.
@@ -31,13 +32,13 @@ func TestMain(m *testing.M) {
 			env := cli.OS()
 			env.Now = func() time.Time { return now }
 			env.Version = "v1.0.0"
-			env.Root = func(context.Context, bool) ([]*sigstore.Root, error) {
+			env.Root = func(context.Context, bool) ([]trust.Root, error) {
 				data, err := os.ReadFile(os.Getenv("TEST_ROOT"))
 				if err != nil {
 					return nil, err
 				}
 				r, err := sigstore.ParseRoot("public-good", data)
-				return []*sigstore.Root{r}, err
+				return []trust.Root{{Root: r}}, err
 			}
 			os.Exit(cli.Main(os.Args[1:], env))
 		},

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -15,6 +16,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/rekorbind"
+	"github.com/repopolicy/repopolicy/trust"
 )
 
 const (
@@ -157,13 +159,13 @@ func (a *app) root(ctx context.Context, path string) ([]byte, error) {
 	if path != "" {
 		return read(path, sigstore.MaxRootBytes)
 	}
-	o := sigstore.TUFOptions{UserAgent: agent}
+	o := trust.Options{UserAgent: agent, Now: time.Now}
 	if dir, err := os.UserCacheDir(); err == nil {
-		o.Cache = dir + "/repopolicy/tuf"
+		o.Cache = filepath.Join(dir, "repopolicy", "tuf")
 	}
-	r, err := sigstore.FetchRoot(ctx, o)
+	roots, err := trust.Roots(ctx, o)
 	if err != nil {
 		return nil, err
 	}
-	return r.Bytes(), nil
+	return roots[0].Bytes(), nil
 }

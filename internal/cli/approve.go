@@ -53,7 +53,7 @@ publish look for it there. It cannot be taken back but by [[yanked]] in the poli
 	o.repoOptions.flags(cmd)
 	o.tag.name, o.commit.name, o.key.name, o.output.name = "TAG", "COMMIT", "FILE", "DIR"
 	f := cmd.Flags()
-	f.StringArrayVar(&o.repoOptions.roots, "trusted-root", nil, "trust this trusted_root.json `FILE` instead of Sigstore's public instance")
+	o.repoOptions.rootFlags(cmd, "")
 	f.StringArrayVar(&o.configs, "signing-config", nil, "sign with the services that this signing config `FILE` names; may be repeated, one for each generation of the log")
 	f.Var(&o.tag, "tag", "approve for this tag; by default the one that the evidence names")
 	f.Var(&o.commit, "commit", "approve for this commit; by default the one that the evidence names, or that the repository has under the tag")
@@ -95,8 +95,8 @@ func (a *app) approve(ctx context.Context, o *approveOptions, args []string) err
 	if err != nil {
 		return err
 	}
-	o.signOptions.roots = o.repoOptions.roots
-	s, err := a.services(ctx, &o.signOptions)
+	o.signOptions.rootOptions = o.repoOptions.rootOptions
+	s, err := a.services(ctx, &o.signOptions, f.repo)
 	if err != nil {
 		return err
 	}
@@ -144,7 +144,7 @@ func (a *app) approve(ctx context.Context, o *approveOptions, args []string) err
 		return err
 	}
 	// What is written must verify as a consumer verifies it.
-	if _, _, err := release.VerifyApproval(data, f.root, f.trusted().ApprovalKeys()); err != nil {
+	if _, _, err := release.VerifyApproval(data, f.root.Root, f.trusted().ApprovalKeys()); err != nil {
 		return faultf(policy.SigningFailed, "the approval does not verify: %s", err)
 	}
 	draft, err := sigstore.ParseDraft(data)
@@ -330,7 +330,7 @@ func (a *app) approvedAlready(dir string, payload []byte, f *found, id policy.Id
 		if err != nil {
 			continue
 		}
-		approval, what, err := release.VerifyApproval(data, f.root, f.trusted().ApprovalKeys())
+		approval, what, err := release.VerifyApproval(data, f.root.Root, f.trusted().ApprovalKeys())
 		if err != nil {
 			continue
 		}
@@ -346,7 +346,7 @@ func (a *app) approvedAlready(dir string, payload []byte, f *found, id policy.Id
 func (f *found) judge(a *app, tag string) (*release.Judge, error) {
 	j := &release.Judge{
 		Policy: f.trusted(), Tag: tag, Now: a.Now(), Skew: clockSkew,
-		Roots:   func(context.Context) ([]*sigstore.Root, error) { return []*sigstore.Root{f.root}, nil },
+		Roots:   func(context.Context) ([]*sigstore.Root, error) { return []*sigstore.Root{f.root.Root}, nil },
 		Ignored: a.ignored,
 	}
 	var err error

@@ -46,7 +46,7 @@ func (o *authorizeOptions) releaseFlags(cmd *cobra.Command) {
 	f.Var(&o.commit, "commit", "demand that the release is of this commit")
 	f.Var(&o.checkout, "checkout", "compare the work tree in this directory with the commit, instead of the working directory's")
 	f.Var(&o.after, "after", "demand that nothing has changed since this receipt of an earlier step")
-	f.StringArrayVar(&o.roots, "trusted-root", nil, "trust this trusted_root.json `FILE` instead of Sigstore's public instance")
+	o.rootFlags(cmd, "")
 	f.Lookup("max-age").Usage = "refuse what is known from longer ago; 24h unless said otherwise"
 	f.Lookup("repo").Usage = "authorise by the policy that this repository bound; by default the one that the run is in"
 }

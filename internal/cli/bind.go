@@ -40,7 +40,7 @@ would become public, unless --publish-name is given.`,
 	cmd.Flags().Var(form, "format", "form of the output")
 	cmd.Flags().BoolVar(&o.publish, "publish-name", false, "publish the name of a private repository")
 	cmd.Flags().BoolVar(&o.ifReady, "if-ready", false, "do nothing, and succeed, while signatures are missing")
-	o.withoutFlag(cmd)
+	o.logFlags(cmd)
 	return cmd
 }
 
@@ -66,7 +66,7 @@ func (a *app) bind(ctx context.Context, o *signOptions) error {
 	if need > 0 {
 		return &fault{reason: policy.BelowThreshold, msg: fmt.Sprintf("version %d needs %d more %s of %s", v.doc.Content().Version, need, plural(need, "signature"), strings.Join(missing, ", ")), hint: "they run `repopolicy sign`, commit and push"}
 	}
-	s, err := a.services(ctx, o)
+	s, err := a.services(ctx, o, v.doc.Content().Repository)
 	if err != nil {
 		return err
 	}
@@ -81,7 +81,7 @@ func (a *app) bind(ctx context.Context, o *signOptions) error {
 	if claims.Visibility != "" && claims.Visibility != "public" && !o.publish {
 		return &fault{reason: policy.Private, msg: fmt.Sprintf("the repository is %s, and its name would become public", claims.Visibility), hint: "say --publish-name if that is meant"}
 	}
-	var forges *rekorbind.Forges
+	forges := v.root.Forges
 	return a.write(ctx, o, v, s, rekorbind.Request{Signature: rekorbind.Signature{
 		Who:   claims.Subject + " " + claims.Issuer,
 		Token: func(context.Context) (string, error) { return token, nil },

@@ -20,7 +20,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/trust"
 )
@@ -33,11 +32,14 @@ type Env struct {
 	// Getenv returns where a CI's runner wants output; nil knows of none.
 	Getenv func(string) string
 	// Root returns the trusted root of Sigstore's public instance.
-	Root func(ctx context.Context, offline bool) ([]*sigstore.Root, error)
+	Root func(ctx context.Context, offline bool) ([]trust.Root, error)
+	// ConfigDir returns the directory of the user's own configuration; nil if there is none.
+	ConfigDir func() (string, error)
 	// StateDir returns the directory for what is remembered between runs.
 	StateDir func() (string, error)
-	// SigningConfigs returns the signing configs of Sigstore's public instance.
-	SigningConfigs func(ctx context.Context) ([][]byte, error)
+	// SigningConfigs returns the signing configs of Sigstore's public instance, with
+	// v2 also the one for Rekor v2.
+	SigningConfigs func(ctx context.Context, v2 bool) ([][]byte, error)
 	Stdin          io.Reader         // answers of a person on a terminal
 	Step           func(step string) // called after each step of signing; nil but in tests
 	// Transport is what requests go through; nil for the default one.
@@ -61,6 +63,7 @@ func OS() Env {
 		Terminal:       err == nil && info.Mode()&os.ModeCharDevice != 0,
 		Getenv:         os.Getenv,
 		Root:           publicRoot,
+		ConfigDir:      configDir,
 		StateDir:       stateDir,
 		SigningConfigs: publicSigningConfigs,
 		Stdin:          os.Stdin,
@@ -75,25 +78,22 @@ func stateDir() (string, error) {
 	return filepath.Join(dir, "repopolicy"), err
 }
 
-// publicSigningConfigs follows the public instance's TUF repository like
-// publicRoot.
-func publicSigningConfigs(ctx context.Context) ([][]byte, error) {
-	o := sigstore.TUFOptions{UserAgent: userAgent()}
+func publicSigningConfigs(ctx context.Context, v2 bool) ([][]byte, error) {
+	return trust.SigningConfigs(ctx, publicInstance(false), v2)
+}
+
+func publicRoot(ctx context.Context, offline bool) ([]trust.Root, error) {
+	return trust.Roots(ctx, publicInstance(offline))
+}
+
+// publicInstance follows the public instance's TUF repository and keeps what is
+// fetched in the user's cache directory, if there is one.
+func publicInstance(offline bool) trust.Options {
+	o := trust.Options{Offline: offline, UserAgent: userAgent(), Now: time.Now}
 	if dir, err := stateDir(); err == nil {
 		o.Cache = filepath.Join(dir, "tuf")
 	}
-	data, err := sigstore.FetchSigningConfig(ctx, o)
-	return [][]byte{data}, err
-}
-
-// publicRoot follows the public instance's TUF repository and keeps what it
-// fetched in the user's cache directory, if there is one.
-func publicRoot(ctx context.Context, offline bool) ([]*sigstore.Root, error) {
-	o := trust.Options{Offline: offline, UserAgent: userAgent()}
-	if dir, err := os.UserCacheDir(); err == nil {
-		o.Cache = filepath.Join(dir, "repopolicy", "tuf")
-	}
-	return trust.Roots(ctx, o)
+	return o
 }
 
 // fault is an error with the class that decides the exit code. Its lines are

@@ -21,6 +21,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/sigstoretest"
 	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/trust"
 )
 
 const testPolicy = `format = "repopolicy/v1"
@@ -58,7 +59,7 @@ func place(t *testing.T) Env {
 	}
 	return Env{
 		Stdout: io.Discard, Stderr: io.Discard, Getenv: os.Getenv, Now: func() time.Time { return sigstoretest.Now.AddDate(0, 0, 1) },
-		Root: func(context.Context, bool) ([]*sigstore.Root, error) {
+		Root: func(context.Context, bool) ([]trust.Root, error) {
 			return nil, &sigstore.Error{Reason: policy.TrustRootMissing, Err: errors.New("no network")}
 		},
 	}

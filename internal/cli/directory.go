@@ -9,10 +9,10 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/repopolicy/repopolicy/internal/file"
-	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/web"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/rekorbind"
+	"github.com/repopolicy/repopolicy/trust"
 )
 
 // directoryFlags are the flags about a directory and its answers.
@@ -26,17 +26,20 @@ func (o *repoOptions) stapleFlag(f *pflag.FlagSet) {
 	f.Var(&o.staple, "staple", "use this answer of the directory instead of asking it, whatever its age")
 }
 
-// readDirectory reads the descriptor and says what is demanded with it.
+// readDirectory reads the descriptor, or takes that of the trusted root, and says what is
+// demanded with it.
 func (f *found) readDirectory(o *repoOptions) error {
-	if !o.directory.set {
+	var err error
+	if o.described = f.root.Directory; o.directory.set {
+		if o.described, err = readDescriptor(o.directory.value); err != nil {
+			return err
+		}
+	}
+	if o.described == nil {
 		if o.staple.set {
 			return &fault{reason: policy.Usage, msg: "--staple without --directory", hint: "the descriptor says whose key signed it"}
 		}
 		return nil
-	}
-	var err error
-	if o.described, err = readDescriptor(o.directory.value); err != nil {
-		return err
 	}
 	if o.staple.set {
 		if o.stapled, err = file.Read(o.staple.value, rekorbind.MaxAnswerBytes); err != nil {
@@ -67,10 +70,10 @@ func readDescriptor(path string) (*rekorbind.Descriptor, error) {
 // inDirectory returns the look-up in the directory: with what is stapled, to the
 // command line or else to the repository, and unless off-line with whom to ask.
 func (a *app) inDirectory(o *repoOptions, f *found, state *rekorbind.State) (*rekorbind.Directory, error) {
-	d := &rekorbind.Directory{Root: f.root, Descriptor: o.described, Staple: o.stapled, Heads: state, Now: func() time.Time { return a.Now().UTC() }}
+	d := &rekorbind.Directory{Root: f.root.Root, Forges: f.root.Forges, Descriptor: o.described, Staple: o.stapled, Heads: state, Now: func() time.Time { return a.Now().UTC() }}
 	if d.Staple == nil {
 		d.StapleAge = f.demand.MaxAge
-		name := rekorbind.StapleName(f.root, nil)
+		name := rekorbind.StapleName(f.root.Root, f.root.Forges)
 		files, err := f.snapshot.Dir("refs/heads/"+rekorbind.BindingBranch, rekorbind.StapleDir, func(n string) bool { return n == name })
 		if err != nil {
 			return nil, gitFault(err)
@@ -108,8 +111,8 @@ func (f *found) unanswered(o *repoOptions, d *rekorbind.Directory) error {
 }
 
 // fetched says which files of a repository are wanted.
-func (o *repoOptions) fetched(root *sigstore.Root) func(name string) bool {
-	staple := rekorbind.StapleName(root, nil)
+func (o *repoOptions) fetched(root trust.Root) func(name string) bool {
+	staple := rekorbind.StapleName(root.Root, root.Forges)
 	return func(name string) bool {
 		return rekorbind.IsSignatureName(name) || o.described != nil && name == staple
 	}

@@ -32,7 +32,7 @@ func (o *editOptions) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.Var(&o.git, "git", "work in the repository in this directory instead of the working directory")
 	f.Var(&o.expires, "expires", "life of the new version, such as 1y or 90d (default 1y)")
-	f.StringArrayVar(&o.roots, "trusted-root", nil, "trust this trusted_root.json `FILE` instead of Sigstore's public instance")
+	o.rootFlags(cmd, "")
 	f.BoolVar(&o.scan, "scan", false, "read all entries of Rekor v2 instead of asking an index")
 	o.directoryFlags(f)
 }

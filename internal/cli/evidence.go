@@ -12,7 +12,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/repopolicy/repopolicy/internal/file"
-	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/rekorbind"
 	"github.com/repopolicy/repopolicy/trust"
@@ -49,7 +48,7 @@ type findingVersion struct {
 }
 
 type evidenceOptions struct {
-	roots     []string
+	rootOptions
 	directory typed
 	offline   bool
 	format    format
@@ -80,7 +79,7 @@ digest that it prints is what a policy lists under [[acknowledged]].`,
 		RunE: func(cmd *cobra.Command, args []string) error { return a.evidence(cmd.Context(), o, args[0]) },
 	}
 	f := show.Flags()
-	f.StringArrayVar(&o.roots, "trusted-root", nil, "trust this trusted_root.json `FILE` instead of Sigstore's public instance; may be repeated, each is used alone")
+	o.rootFlags(show, "; may be repeated, each is used alone")
 	o.directory.name = "FILE"
 	f.Var(&o.directory, "directory", "the descriptor of the directory that the evidence is about")
 	f.BoolVar(&o.offline, "offline", false, "do not use the network; the trusted root comes from a file or the cache")
@@ -106,7 +105,7 @@ func (a *app) evidence(ctx context.Context, o *evidenceOptions, path string) err
 	lie, notLie := rekorbind.ParseLie(data)
 	ev, malformed := rekorbind.ParseEvidence(data)
 	var described *rekorbind.Descriptor
-	var roots []*sigstore.Root
+	var roots []trust.Root
 	if o.directory.set {
 		if described, err = readDescriptor(o.directory.value); err != nil {
 			return err
@@ -114,8 +113,8 @@ func (a *app) evidence(ctx context.Context, o *evidenceOptions, path string) err
 	}
 	ofDirectory := notFork == nil && described != nil // which its own key shows
 	if !ofDirectory && (notFork == nil || notLie == nil || malformed == nil) {
-		if roots, err = a.roots(ctx, o); err != nil {
-			return err
+		if roots, err = a.anyRoots(ctx, &o.rootOptions, o.offline); err != nil {
+			return rootFault(err)
 		}
 	}
 	switch {
@@ -157,31 +156,12 @@ func (a *app) evidence(ctx context.Context, o *evidenceOptions, path string) err
 	return nil
 }
 
-func (a *app) roots(ctx context.Context, o *evidenceOptions) ([]*sigstore.Root, error) {
-	var roots []*sigstore.Root
-	var err error
-	if len(o.roots) > 0 {
-		roots, err = trust.Roots(ctx, trust.Options{Files: o.roots})
-	} else {
-		roots, err = a.Root(ctx, o.offline)
-	}
-	if err != nil {
-		reason := policy.TrustRootMissing
-		var e *sigstore.Error
-		if errors.As(err, &e) {
-			reason = e.Reason
-		}
-		return nil, faultf(reason, "%s", err)
-	}
-	return roots, nil
-}
-
 // judgeEvidence returns what the evidence proves under the first root that takes
 // it, each alone.
-func judgeEvidence(a *app, ev *rekorbind.Evidence, roots []*sigstore.Root) (policy.Finding, string, error) {
+func judgeEvidence(a *app, ev *rekorbind.Evidence, roots []trust.Root) (policy.Finding, string, error) {
 	first := errors.New("no trusted root was given")
 	for i, r := range roots {
-		f, err := ev.Judge(r, nil, a.Now())
+		f, err := ev.Judge(r.Root, r.Forges, a.Now())
 		if err == nil {
 			return f, r.Name(), nil
 		}
@@ -194,7 +174,7 @@ func judgeEvidence(a *app, ev *rekorbind.Evidence, roots []*sigstore.Root) (poli
 
 // fork fills in what the evidence proves of a log of a trusted root or, where it is
 // described, of a directory.
-func (doc *findingDoc) fork(fork *rekorbind.Fork, d *rekorbind.Descriptor, roots []*sigstore.Root) error {
+func (doc *findingDoc) fork(fork *rekorbind.Fork, d *rekorbind.Descriptor, roots []trust.Root) error {
 	if d != nil {
 		origin, err := fork.JudgeDirectory(d)
 		if err == nil {
@@ -204,7 +184,7 @@ func (doc *findingDoc) fork(fork *rekorbind.Fork, d *rekorbind.Descriptor, roots
 	}
 	why := errors.New("no trusted root was given")
 	for i, r := range roots {
-		origin, err := fork.Judge(r)
+		origin, err := fork.Judge(r.Root)
 		if err == nil {
 			doc.Log, doc.Root = origin, r.Name()
 			return nil
@@ -216,13 +196,13 @@ func (doc *findingDoc) fork(fork *rekorbind.Fork, d *rekorbind.Descriptor, roots
 }
 
 // lie fills in what is not true in a directory's answer.
-func (doc *findingDoc) lie(lie *rekorbind.Lie, d *rekorbind.Descriptor, roots []*sigstore.Root) error {
+func (doc *findingDoc) lie(lie *rekorbind.Lie, d *rekorbind.Descriptor, roots []trust.Root) error {
 	if d == nil {
 		return errors.New("it is about a directory, whose descriptor --directory names")
 	}
 	why := errors.New("no trusted root was given")
 	for i, r := range roots {
-		untrue, err := lie.Judge(d, r, nil)
+		untrue, err := lie.Judge(d, r.Root, r.Forges)
 		if err == nil {
 			doc.Directory, doc.Root, doc.Detail = d.URL, r.Name(), untrue
 			return nil

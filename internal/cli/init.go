@@ -83,7 +83,7 @@ only maintainer, and every verdict says so.`,
 	f.BoolVar(&o.noSign, "no-sign", false, "do not sign")
 	f.BoolVarP(&o.yes, "yes", "y", false, "do not ask whether name and address may become public")
 	f.BoolVar(&o.publish, "publish-name", false, "let the workflow publish the name of a private repository")
-	f.StringArrayVar(&o.roots, "trusted-root", nil, "trust this trusted_root.json `FILE` instead of Sigstore's public instance")
+	o.rootFlags(cmd, "")
 	f.StringArrayVar(&o.configs, "signing-config", nil, "sign with the services that this signing config `FILE` names; may be repeated")
 	return cmd
 }
@@ -304,7 +304,7 @@ func (r *initRun) member(ctx context.Context) (detect.Member, error) {
 	o := r.o
 	m := detect.Member{Email: o.email.value, Issuer: o.issuer.value}
 	if !o.email.set {
-		services, err := r.services(ctx, &o.signOptions)
+		services, err := r.services(ctx, &o.signOptions, r.project.Repository)
 		if err != nil {
 			return m, err
 		}

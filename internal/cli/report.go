@@ -21,6 +21,7 @@ type summary struct {
 	Identity string         `json:"certificate_identity,omitempty"`
 	Issuer   string         `json:"certificate_oidc_issuer,omitempty"`
 	Roots    []string       `json:"trusted_roots"`
+	Demanded int            `json:"trusted_roots_demanded,omitempty"` // how many of them have to allow, if not one
 	Offline  bool           `json:"offline"`
 	AsOf     time.Time      `json:"as_of"`
 

@@ -17,7 +17,6 @@ import (
 
 	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/internal/git"
-	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/web"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/rekorbind"
@@ -35,8 +34,9 @@ type repoOptions struct {
 	witnessed                             *rekorbind.WitnessPolicy // that witnesses names
 	described                             *rekorbind.Descriptor    // that directory names
 	stapled                               []byte                   // that staple names
-	roots                                 []string
-	offline, scan, failOnAlarm            bool
+	rootOptions
+	open                       func(context.Context) ([]trust.Root, error) // if set, the one root to judge under
+	offline, scan, failOnAlarm bool
 }
 
 func (o *repoOptions) flags(cmd *cobra.Command) {
@@ -63,7 +63,7 @@ func (o *repoOptions) any() bool {
 // found is a repository's policy with what it was found from.
 type found struct {
 	repo     policy.Locator
-	root     *sigstore.Root
+	root     trust.Root
 	snapshot *git.Snapshot
 	res      *rekorbind.Resolution
 	demand   policy.Demand
@@ -96,7 +96,10 @@ func (a *app) find(ctx context.Context, o *repoOptions) (*found, error) {
 			return nil, faultf(policy.Usage, "--pin and --lock name different first statements")
 		}
 	}
-	if out.root, err = a.oneRoot(ctx, o); err != nil {
+	if out.root, err = a.oneRoot(ctx, o, repo); err != nil {
+		return nil, err
+	}
+	if err := out.readDirectory(o); err != nil {
 		return nil, err
 	}
 	if out.snapshot, err = a.snapshot(ctx, o, out.root, repo); err != nil {
@@ -114,7 +117,7 @@ func (a *app) find(ctx context.Context, o *repoOptions) (*found, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &rekorbind.Resolver{Root: out.root, Lookups: lookups, Keeper: state, Now: a.Now().UTC(), Pin: strings.TrimPrefix(o.pin.value, "sha256:")}
+	r := &rekorbind.Resolver{Root: out.root.Root, Forges: out.root.Forges, Lookups: lookups, Keeper: state, Now: a.Now().UTC(), Pin: strings.TrimPrefix(o.pin.value, "sha256:")}
 	if out.snapshot.Default != "" {
 		r.DefaultRefs = []string{out.snapshot.Default}
 	}
@@ -167,9 +170,6 @@ func (f *found) readDemand(o *repoOptions) error {
 		}
 		f.demand.MaxAge = d
 	}
-	if err := f.readDirectory(o); err != nil {
-		return err
-	}
 	if o.witnesses.set {
 		data, err := file.Read(o.witnesses.value, rekorbind.MaxWitnessPolicyBytes)
 		if err != nil {
@@ -191,32 +191,9 @@ func (f *found) readDemand(o *repoOptions) error {
 	return nil
 }
 
-// oneRoot returns the trusted root under which the chain is judged: there is
-// always exactly one.
-func (a *app) oneRoot(ctx context.Context, o *repoOptions) (*sigstore.Root, error) {
-	var roots []*sigstore.Root
-	var err error
-	if len(o.roots) > 0 {
-		roots, err = trust.Roots(ctx, trust.Options{Files: o.roots})
-	} else {
-		roots, err = a.Root(ctx, o.offline)
-	}
-	var se *sigstore.Error
-	if errors.As(err, &se) {
-		return nil, faultf(se.Reason, "%s", se)
-	}
-	if err != nil {
-		return nil, err
-	}
-	if len(roots) != 1 {
-		return nil, faultf(policy.Usage, "a repository's policy is judged under exactly one trusted root, not %d", len(roots))
-	}
-	return roots[0], nil
-}
-
 // snapshot returns the newest state of the repository's refs: from the clone
 // named by --git, or from its server.
-func (a *app) snapshot(ctx context.Context, o *repoOptions, root *sigstore.Root, repo policy.Locator) (*git.Snapshot, error) {
+func (a *app) snapshot(ctx context.Context, o *repoOptions, root trust.Root, repo policy.Locator) (*git.Snapshot, error) {
 	if o.git.set {
 		r, err := git.Open(o.git.value)
 		if err != nil {
@@ -275,20 +252,16 @@ func policyFiles(s *git.Snapshot) ([]rekorbind.File, error) {
 }
 
 // state opens what is remembered under the root.
-func (a *app) state(root *sigstore.Root) (*rekorbind.State, error) {
+func (a *app) state(root trust.Root) (*rekorbind.State, error) {
 	dir, err := a.StateDir()
 	if err != nil {
 		return nil, fmt.Errorf("no directory to keep state in: %w", err)
 	}
-	name := string(sigstore.PublicGood)
-	if root.Name() != name {
-		name = root.Digest().Hex[:32]
+	name := root.Identity
+	if name == "" {
+		name = root.Digest().Hex
 	}
-	s, err := rekorbind.OpenState(filepath.Join(dir, "state", name))
-	if err != nil {
-		return nil, err
-	}
-	return s, nil
+	return rekorbind.OpenState(filepath.Join(dir, "state", name[:min(len(name), 32)]))
 }
 
 // lookups returns what is asked about entries that the repository does not show.
@@ -308,7 +281,7 @@ func (a *app) lookups(o *repoOptions, f *found, state *rekorbind.State) ([]rekor
 	// The directory is asked instead of an index, unless what the index says would do.
 	first, index := len(out), f.asked == nil || !f.demand.Completeness.Beats(policy.CompleteHinted)
 	now := func() time.Time { return a.Now().UTC() }
-	scan := &rekorbind.Scan{Root: root, Clients: map[string]*web.Client{}, Cursors: state, Witnesses: o.witnessed, Now: now}
+	scan := &rekorbind.Scan{Root: root.Root, Forges: root.Forges, Clients: map[string]*web.Client{}, Cursors: state, Witnesses: o.witnessed, Now: now}
 	if a.Terminal {
 		scan.Progress = func(log string, done, total int64) { a.err.status("reading %s: %d of %d", log, done, total) }
 	}
@@ -322,11 +295,11 @@ func (a *app) lookups(o *repoOptions, f *found, state *rekorbind.State) ([]rekor
 		}
 		scan.Clients[l.ID] = client // the id does not always tell the generation
 		if l.Generation == 1 && index {
-			spam, err := state.Spam(l.ID, nil)
+			spam, err := state.Spam(l.ID, root.Forges)
 			if err != nil {
 				return nil, err
 			}
-			out = append(out, &rekorbind.Hint{Root: root, Client: client, Now: now, Spam: spam, Log: l.ID, Heads: state})
+			out = append(out, &rekorbind.Hint{Root: root.Root, Forges: root.Forges, Client: client, Now: now, Spam: spam, Log: l.ID, Heads: state})
 		}
 	}
 	if o.scan || index && len(out) == first && len(scan.Clients) > 0 { // without an index there is no other way

@@ -15,7 +15,7 @@ import (
 func (o *repoOptions) sources(cmd *cobra.Command) {
 	o.git.name = "DIR"
 	cmd.Flags().Var(&o.git, "git", "read the repository from this clone instead of fetching it")
-	cmd.Flags().StringArrayVar(&o.roots, "trusted-root", nil, "trust this trusted_root.json `FILE` instead of Sigstore's public instance")
+	o.rootFlags(cmd, "")
 	cmd.Flags().BoolVar(&o.offline, "offline", false, "do not use the network")
 }
 

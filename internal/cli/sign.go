@@ -40,7 +40,7 @@ ever. A run that was interrupted is repeated: nothing is signed or logged twice.
 	f.Var(&o.signer.public, "public-key", "PEM public key of the program's key")
 	f.BoolVar(&o.device, "device", false, "sign in with a code that is typed into a browser elsewhere")
 	f.BoolVarP(&o.yes, "yes", "y", false, "do not ask whether name and address may become public")
-	o.withoutFlag(cmd)
+	o.logFlags(cmd)
 	return cmd
 }
 
@@ -52,7 +52,7 @@ func (a *app) sign(ctx context.Context, o *signOptions) error {
 	if err != nil {
 		return err
 	}
-	s, err := a.services(ctx, o)
+	s, err := a.services(ctx, o, v.doc.Content().Repository)
 	if err != nil {
 		return err
 	}

@@ -21,6 +21,7 @@ import (
 	"github.com/repopolicy/repopolicy/oidc"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/rekorbind"
+	"github.com/repopolicy/repopolicy/trust"
 )
 
 const (
@@ -43,10 +44,13 @@ type signOptions struct {
 	version *draftVersion // of the last commit, once it is read
 	// withoutV1 leaves out Rekor v1, for good: see docs/maintainer.md.
 	withoutV1 bool
-	signer    signerFlags
+	// withV2 asks the public instance for the services of Rekor v2, too.
+	withV2 bool
+	signer signerFlags
 }
 
-func (o *signOptions) withoutFlag(cmd *cobra.Command) {
+func (o *signOptions) logFlags(cmd *cobra.Command) {
+	cmd.Flags().BoolVar(&o.withV2, "with-v2", false, "log in Rekor v2 of Sigstore's public instance, too")
 	cmd.Flags().BoolVar(&o.withoutV1, "without-v1", false, "log in Rekor v2 alone: the version is in no index and never ordered against releases in Rekor v1, also later")
 }
 
@@ -54,15 +58,18 @@ func (o *signOptions) signFlags(cmd *cobra.Command) {
 	o.git.name, o.output.name = "DIR", "DIR"
 	f := cmd.Flags()
 	f.Var(&o.git, "git", "work in the repository in this directory instead of the working directory")
-	f.StringArrayVar(&o.roots, "trusted-root", nil, "trust this trusted_root.json `FILE` instead of Sigstore's public instance")
+	o.rootFlags(cmd, "")
 	f.StringArrayVar(&o.configs, "signing-config", nil, "sign with the services that this signing config `FILE` names; may be repeated, one for each generation of the log")
 	f.BoolVar(&o.scan, "scan", false, "read all entries of Rekor v2 instead of asking an index")
 	o.directoryFlags(f)
 	f.Var(&o.output, "output", "write the signature files below this directory instead of into the repository")
 }
 
-// services returns where to sign.
-func (a *app) services(ctx context.Context, o *signOptions) (sigstore.Services, error) {
+// services returns where to sign for a repository.
+func (a *app) services(ctx context.Context, o *signOptions, repo policy.Locator) (sigstore.Services, error) {
+	if o.withV2 && (o.withoutV1 || len(o.configs) > 0) {
+		return sigstore.Services{}, &fault{reason: policy.Usage, msg: "--with-v2 is about Sigstore's public instance, beside Rekor v1", hint: "of another instance name both signing configs with --signing-config; --without-v1 implies Rekor v2"}
+	}
 	var configs [][]byte
 	for _, path := range o.configs {
 		data, err := file.Read(path, maxSigningConfig)
@@ -75,8 +82,16 @@ func (a *app) services(ctx context.Context, o *signOptions) (sigstore.Services, 
 		if len(o.roots) > 0 {
 			return sigstore.Services{}, &fault{reason: policy.Usage, msg: "--trusted-root without --signing-config", hint: "a private instance is named by both"}
 		}
-		var err error
-		if configs, err = a.SigningConfigs(ctx); err != nil {
+		name, c, err := a.rootOf(&o.rootOptions, repo)
+		if err != nil {
+			return sigstore.Services{}, err
+		}
+		if name == string(trust.PublicGood) {
+			configs, err = a.SigningConfigs(ctx, o.withV2 || o.withoutV1)
+		} else {
+			configs, err = c.SigningConfigs(ctx, name, a.named(false))
+		}
+		if err != nil {
 			return sigstore.Services{}, faultf(policy.TrustRootMissing, "signing config: %s", err)
 		}
 	}
@@ -173,7 +188,7 @@ func (a *app) write(ctx context.Context, o *signOptions, v *draftVersion, s sigs
 			index.SetTimeout(a.Timeout)
 		}
 	}
-	w := &rekorbind.Writer{Root: v.root, Client: &sigstore.Client{Services: s, Transport: a.Transport, Timeout: a.Timeout}, Journal: state, Index: index, Now: a.Now, Step: a.steps(s)}
+	w := &rekorbind.Writer{Root: v.root.Root, Client: &sigstore.Client{Services: s, Transport: a.Transport, Timeout: a.Timeout}, Journal: state, Index: index, Now: a.Now, Step: a.steps(s)}
 	files, err := w.Write(ctx, r)
 	var f *fault
 	switch {

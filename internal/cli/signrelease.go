@@ -82,12 +82,8 @@ func (a *app) signRelease(ctx context.Context, o *releaseOptions, args []string)
 	if err := o.checkFiles(args); err != nil {
 		return err
 	}
-	o.signOptions.roots = ao.roots
+	o.signOptions.rootOptions = ao.rootOptions
 	who, err := a.releaser(ctx, o)
-	if err != nil {
-		return err
-	}
-	s, err := a.services(ctx, &o.signOptions)
 	if err != nil {
 		return err
 	}
@@ -96,6 +92,10 @@ func (a *app) signRelease(ctx context.Context, o *releaseOptions, args []string)
 		names = []string{o.purl.value}
 	}
 	z, err := a.authorization(ctx, ao, policy.StageSign, names, who.verify, who.unverified)
+	if err != nil {
+		return err
+	}
+	s, err := a.services(ctx, &o.signOptions, z.found.repo)
 	if err != nil {
 		return err
 	}
@@ -204,7 +204,11 @@ func (a *app) releaser(ctx context.Context, o *releaseOptions) (*releaser, error
 			}},
 		}, nil
 	}
-	s, err := a.services(ctx, &o.signOptions)
+	repo, err := policy.NormalizeLocator(o.authorizeOptions.repo.value)
+	if err != nil {
+		repo = policy.Locator{} // which authorization reports
+	}
+	s, err := a.services(ctx, &o.signOptions, repo)
 	if err != nil {
 		return nil, err
 	}
@@ -290,7 +294,7 @@ func (a *app) log(ctx context.Context, f *found, s sigstore.Services, content si
 	if err != nil {
 		return nil, err
 	}
-	w := &rekorbind.Writer{Root: f.root, Client: &sigstore.Client{Services: s, Transport: a.Transport, Timeout: a.Timeout}, Journal: state, Now: a.Now, Step: a.steps(s)}
+	w := &rekorbind.Writer{Root: f.root.Root, Client: &sigstore.Client{Services: s, Transport: a.Transport, Timeout: a.Timeout}, Journal: state, Now: a.Now, Step: a.steps(s)}
 	data, err := w.Sign(ctx, content, signing)
 	var ft *fault
 	switch {

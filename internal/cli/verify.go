@@ -93,7 +93,7 @@ func (o *verifyOptions) flags(cmd *cobra.Command) {
 	f.Var(&o.tag, "tag", "demand evidence for this tag")
 	f.Var(&o.git, "git", "read Git tags from the repository in this directory instead of here, and look for commits in its history")
 	f.StringArrayVarP(&o.bundles, "bundle", "b", nil, "use this `FILE` as evidence for every artifact; may be repeated")
-	f.StringArrayVar(&o.roots, "trusted-root", nil, "trust this trusted_root.json `FILE` instead of Sigstore's public instance; may be repeated, each is used alone")
+	o.rootFlags(cmd, "; may be repeated, each is used alone")
 	f.BoolVar(&o.offline, "offline", false, "do not use the network; the trusted root comes from a file or the cache")
 	f.Var(&o.cooldown, "cooldown", "refuse releases that were signed less than this long ago, such as 72h")
 	f.Var(&o.asOf, "as-of", "judge as of this moment instead of now")
@@ -137,18 +137,21 @@ func (a *app) verdict(ctx context.Context, o *verifyOptions, args []string, full
 	if err != nil {
 		return err
 	}
-	j, sum, err := a.judge(ctx, o)
+	k, runs, err := a.runs(ctx, o)
 	if err != nil {
 		return err
 	}
+	sum := runs[0].sum
 	if len(args) == 0 {
 		return &fault{reason: policy.Usage, msg: "no artifact given", hint: "name files, a directory, a checksum file or a digest such as sha256:…"}
 	}
 	if o.format.value == "vsa" && sum.Policy == nil {
 		return &fault{reason: policy.Usage, msg: "--format vsa: a verification summary names the policy that was verified", hint: "judge by a policy with --policy FILE"}
 	}
-	if err := a.look(j, sum, o, pub, addresses); err != nil {
-		return err
+	for _, r := range runs {
+		if err := a.look(r.judge, r.sum, o, pub, addresses); err != nil {
+			return err
+		}
 	}
 	artifacts, err := pub.artifacts(ctx, args, addresses, o)
 	if err != nil {
@@ -160,9 +163,7 @@ func (a *app) verdict(ctx context.Context, o *verifyOptions, args []string, full
 	if !o.quiet && !o.format.document() {
 		a.criteria(sum, len(artifacts))
 	}
-	stop := a.progress(j, len(artifacts), o.quiet)
-	results := j.Run(ctx, artifacts)
-	stop()
+	results := a.judgeAll(ctx, o, k, runs, artifacts)
 	class := release.Class(results)
 	if err := pub.deliver(class == policy.ClassOK); err != nil {
 		return err
@@ -213,7 +214,7 @@ func (a *app) print(o *verifyOptions, r *report) error {
 }
 
 // judge turns the flags into a judge and a summary of the criteria.
-func (a *app) judge(ctx context.Context, o *verifyOptions) (*release.Judge, *summary, error) {
+func (a *app) judge(ctx context.Context, o *verifyOptions, open func(context.Context) ([]trust.Root, error)) (*release.Judge, *summary, error) {
 	now := a.Now()
 	j := &release.Judge{Bundles: o.bundles, Now: now, Skew: clockSkew}
 	if !o.quiet && !o.format.document() {
@@ -272,16 +273,10 @@ func (a *app) judge(ctx context.Context, o *verifyOptions) (*release.Judge, *sum
 		sum.Identity, sum.Issuer = o.identity.value, o.issuer.value
 	}
 	if len(sum.Roots) == 0 {
-		sum.Roots = []string{string(sigstore.PublicGood)}
+		sum.Roots = []string{string(trust.PublicGood)}
 	}
-	if j.Roots != nil {
-		return j, sum, nil
-	}
-	j.Roots = func(ctx context.Context) ([]*sigstore.Root, error) {
-		if len(o.roots) > 0 {
-			return trust.Roots(ctx, trust.Options{Files: o.roots})
-		}
-		return a.Root(ctx, o.offline)
+	if j.Roots == nil {
+		j.Roots = plainRoots(open)
 	}
 	return j, sum, nil
 }
@@ -329,10 +324,8 @@ func (a *app) bound(ctx context.Context, o *verifyOptions, j *release.Judge, sum
 	for _, al := range f.res.Chain.Alarms() {
 		sum.alarms = append(sum.alarms, alarmText(al))
 	}
-	if len(o.roots) == 0 { // the same root for the release
-		sum.Roots = []string{f.root.Name()}
-	}
-	j.Roots = func(context.Context) ([]*sigstore.Root, error) { return []*sigstore.Root{f.root}, nil }
+	sum.Roots = []string{f.root.Name()} // the same root for the release
+	j.Roots = func(context.Context) ([]*sigstore.Root, error) { return []*sigstore.Root{f.root.Root}, nil }
 	return nil
 }
 
@@ -387,7 +380,11 @@ func (a *app) criteria(s *summary, n int) {
 	if s.Identity != "" {
 		a.err.line("  signer     %s by %s", s.Identity, s.Issuer)
 	}
-	a.err.line("  trust      %s", strings.Join(s.Roots, ", each alone: "))
+	if s.Demanded > 0 {
+		a.err.line("  trust      %d of %s, each alone", s.Demanded, strings.Join(s.Roots, ", "))
+	} else {
+		a.err.line("  trust      %s", strings.Join(s.Roots, ", each alone: "))
+	}
 	a.err.line("  as of      %s", s.AsOf.UTC().Format(time.RFC3339))
 }
 

@@ -32,18 +32,6 @@ const (
 	maxLayers    = 100 // of a manifest with evidence
 )
 
-// registryHosts are the hosts that registries send anonymous clients to: for a
-// token, and for the content of layers.
-// https://docs.docker.com/desktop/setup/allow-list/,
-// https://docs.github.com/en/packages/working-with-a-github-packages-registry/working-with-the-container-registry,
-// https://access.redhat.com/articles/7082334
-var registryHosts = map[string][]string{
-	"registry-1.docker.io": {"auth.docker.io", "production.cloudflare.docker.com", "docker-images-prod.6aa30f8b08e16409b46e0173d6de2f56.r2.cloudflarestorage.com"},
-	"ghcr.io":              {"pkg-containers.githubusercontent.com"},
-	"quay.io":              {"cdn.quay.io", "cdn01.quay.io", "cdn02.quay.io", "cdn03.quay.io"},
-	"registry.gitlab.com":  {"gitlab.com", "cdn.registry.gitlab-static.net"},
-}
-
 // scheme is how an argument says that it is an image in a registry.
 const scheme = "oci://"
 
@@ -95,7 +83,7 @@ func Image(ctx context.Context, arg string, n Net) (*release.Artifact, error) {
 		return nil, err
 	}
 	host := ref.Host()
-	hosts := slices.Concat([]string{host}, registryHosts[host], n.Hosts)
+	hosts := slices.Concat(web.Registry(host), n.Hosts)
 	repo := &remote.Repository{
 		Reference: registry.Reference{Registry: ref.Registry, Repository: ref.Repository}, PlainHTTP: web.Loopback(host),
 		Client:           &auth.Client{Client: web.Fence(n.Transport, n.Agent, hosts...), Cache: auth.NewCache()},

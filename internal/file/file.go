@@ -44,3 +44,22 @@ func Read(path string, limit int64) ([]byte, error) {
 	}
 	return data, nil
 }
+
+// Private makes a directory for the user alone, if it is not there. A link, or a
+// directory that others may write to, is an error.
+func Private(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	info, err := os.Lstat(dir)
+	if err != nil {
+		return err
+	}
+	if !info.IsDir() {
+		return fmt.Errorf("%s is not a directory", dir)
+	}
+	if Writable(info) {
+		return fmt.Errorf("%s can be written to by others; `chmod 700` it", dir)
+	}
+	return nil
+}

@@ -78,6 +78,14 @@ func ParseSigningConfigs(at time.Time, configs ...[]byte) (Services, error) {
 	return out, nil
 }
 
+// CheckSigningConfig returns an error if the signing config cannot be read.
+func CheckSigningConfig(data []byte) error {
+	if _, err := root.NewSigningConfigFromJSON(data); err != nil {
+		return &Error{policy.TrustRootInvalid, errors.New(cleanProto(err))}
+	}
+	return nil
+}
+
 // Signer makes signatures with one key.
 type Signer interface {
 	// Sign returns the signature over a SHA-256 digest.

@@ -22,14 +22,24 @@ var errFenced = errors.New("it is none of the hosts that may be asked")
 // A host gets no authorization that another one asked for. Replies are capped and
 // requests repeated as by a [Client].
 func Fence(transport http.RoundTripper, agent string, hosts ...string) *http.Client {
+	return fenced(transport, agent, hosts, false)
+}
+
+// Gate is a [Fence] that also lets the library write. What it sends is not sent
+// again, and never to where a redirect leads.
+func Gate(transport http.RoundTripper, agent string, hosts ...string) *http.Client {
+	return fenced(transport, agent, hosts, true)
+}
+
+func fenced(transport http.RoundTripper, agent string, hosts []string, write bool) *http.Client {
 	if transport == nil {
 		transport = defaultTransport()
 	}
-	f := &fence{transport, agent, hosts}
+	f := &fence{transport, agent, hosts, write}
 	return &http.Client{
 		Transport: f, Timeout: attempts * requestTimeout,
 		CheckRedirect: func(req *http.Request, via []*http.Request) error {
-			if len(via) > maxRedirects || f.check(req.URL) != nil {
+			if len(via) > maxRedirects || f.check(req.URL) != nil || !reading(via[0].Method) {
 				return errRedirect
 			}
 			req.Header.Del("Referer")
@@ -45,7 +55,10 @@ type fence struct {
 	next  http.RoundTripper
 	agent string
 	hosts []string
+	write bool
 }
+
+func reading(method string) bool { return method == http.MethodGet || method == http.MethodHead }
 
 func (f *fence) check(u *url.URL) error {
 	if u.User != nil || !slices.Contains(f.hosts, strings.ToLower(u.Host)) || u.Scheme != "https" && !(u.Scheme == "http" && Loopback(u.Host)) {
@@ -59,8 +72,21 @@ func (f *fence) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err := f.check(r.URL); err != nil {
 		return nil, err
 	}
-	if r.Method != http.MethodGet && r.Method != http.MethodHead {
-		return nil, fmt.Errorf("%s %s: only reading is allowed", r.Method, r.URL.Host)
+	if !reading(r.Method) {
+		if !f.write {
+			return nil, fmt.Errorf("%s %s: only reading is allowed", r.Method, r.URL.Host)
+		}
+		c := r.Clone(r.Context())
+		c.Header.Set("User-Agent", f.agent)
+		resp, err := f.next.RoundTrip(c)
+		if err != nil {
+			return nil, err
+		}
+		resp.Body = struct {
+			io.Reader
+			io.Closer
+		}{&capped{resp.Body, maxFenced}, resp.Body}
+		return resp, nil
 	}
 	return retry(r.Context(), func() (*http.Response, error) {
 		c := r.Clone(r.Context())

@@ -99,3 +99,47 @@ func TestFence(t *testing.T) {
 		t.Error("something was written")
 	}
 }
+
+// TestGate: a gate lets a library write, to the same hosts only, once, and not to
+// where a redirect leads.
+func TestGate(t *testing.T) {
+	var wrote, strayed atomic.Int64
+	other := serve(t, false, func(http.ResponseWriter, *http.Request) { strayed.Add(1) })
+	home := serve(t, false, func(w http.ResponseWriter, r *http.Request) {
+		wrote.Add(1)
+		switch r.URL.Path {
+		case "/other":
+			http.Redirect(w, r, other.URL, http.StatusTemporaryRedirect)
+		case "/again":
+			http.Redirect(w, r, "/", http.StatusTemporaryRedirect)
+		case "/broken":
+			w.WriteHeader(http.StatusInternalServerError)
+		}
+	})
+	put := func(c *http.Client, address string) (int, error) {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPut, address, strings.NewReader("x"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := c.Do(req)
+		if err != nil {
+			return 0, err
+		}
+		resp.Body.Close()
+		return resp.StatusCode, nil
+	}
+	host := func(s *served) string { return strings.TrimPrefix(s.URL, "http://") }
+	gate := Gate(nil, "test", host(home), host(other))
+	for path, want := range map[string]int{"/": http.StatusOK, "/broken": http.StatusInternalServerError, "/other": 0, "/again": 0} {
+		wrote.Store(0)
+		if code, err := put(gate, home.URL+path); code != want || (err == nil) != (want != 0) || wrote.Load() != 1 {
+			t.Errorf("%s: %d %v, sent %d times", path, code, err, wrote.Load())
+		}
+	}
+	if _, err := put(Gate(nil, "test", "service.example"), other.URL); err == nil || strayed.Load() != 0 {
+		t.Errorf("another host was written to: %v", err)
+	}
+	if _, err := put(Fence(nil, "test", host(home)), home.URL); err == nil {
+		t.Error("written through a fence")
+	}
+}

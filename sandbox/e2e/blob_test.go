@@ -17,16 +17,23 @@ import (
 // signBlob signs an artifact as any client of Sigstore does.
 func signBlob(t testing.TB, artifact []byte, who claims.Claims) []byte {
 	t.Helper()
-	token, err := stack.Token(who)
+	return signBlobAt(t, stack, stack, artifact, who)
+}
+
+// signBlobAt signs with the certificate authority of one stack, and lets another one
+// log and stamp it.
+func signBlobAt(t testing.TB, ca, log *sandbox.Stack, artifact []byte, who claims.Claims) []byte {
+	t.Helper()
+	token, err := ca.Token(who)
 	check(t, err)
 	key, err := sign.NewEphemeralKeypair(nil)
 	check(t, err)
 	b, err := sign.Bundle(&sign.PlainData{Data: artifact}, key, sign.BundleOptions{
 		Context:                    t.Context(),
-		CertificateProvider:        sign.NewFulcio(&sign.FulcioOptions{BaseURL: stack.URL(sandbox.Fulcio), Transport: stack.Transport()}),
+		CertificateProvider:        sign.NewFulcio(&sign.FulcioOptions{BaseURL: ca.URL(sandbox.Fulcio), Transport: ca.Transport()}),
 		CertificateProviderOptions: &sign.CertificateProviderOptions{IDToken: token},
-		TimestampAuthorities:       []*sign.TimestampAuthority{sign.NewTimestampAuthority(&sign.TimestampAuthorityOptions{URL: stack.URL(sandbox.TSA)})},
-		TransparencyLogs:           []sign.Transparency{sign.NewRekor(&sign.RekorOptions{BaseURL: stack.URL(sandbox.Rekor), Version: 2})},
+		TimestampAuthorities:       []*sign.TimestampAuthority{sign.NewTimestampAuthority(&sign.TimestampAuthorityOptions{URL: log.URL(sandbox.TSA)})},
+		TransparencyLogs:           []sign.Transparency{sign.NewRekor(&sign.RekorOptions{BaseURL: log.URL(sandbox.Rekor), Version: 2})},
 	})
 	check(t, err)
 	data, err := protojson.Marshal(b)

@@ -20,6 +20,7 @@ import (
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/sandbox/claims"
 	"github.com/repopolicy/repopolicy/sandbox/forge"
+	"github.com/repopolicy/repopolicy/trust"
 )
 
 // bindWorkflow is the workflow of a repository's own voice, with the one job
@@ -52,6 +53,7 @@ type computer struct {
 	transport http.RoundTripper // to the stack
 	timeout   time.Duration     // of a request; 0 for the usual one
 	answers   string            // of who sits at its terminal; "" if there is none
+	config    string            // directory of its user's configuration; "" if there is none
 }
 
 func newComputer(t testing.TB) *computer {
@@ -70,11 +72,17 @@ func (c *computer) repopolicy(args ...string) (int, string) {
 		Terminal: c.answers != "", Stdin: strings.NewReader(c.answers),
 		Getenv:   func(name string) string { return c.env[name] },
 		StateDir: func() (string, error) { return c.state, nil },
-		Root: func(context.Context, bool) ([]*sigstore.Root, error) {
-			r, err := sigstore.ParseRoot("sandbox", stack.TrustedRoot())
-			return []*sigstore.Root{r}, err
+		ConfigDir: func() (string, error) {
+			if c.config == "" {
+				return "", errors.New("there is none")
+			}
+			return c.config, nil
 		},
-		SigningConfigs: func(context.Context) ([][]byte, error) {
+		Root: func(context.Context, bool) ([]trust.Root, error) {
+			r, err := sigstore.ParseRoot("sandbox", stack.TrustedRoot())
+			return []trust.Root{{Root: r}}, err
+		},
+		SigningConfigs: func(context.Context, bool) ([][]byte, error) {
 			return [][]byte{stack.SigningConfig(1), stack.SigningConfig(2)}, nil
 		},
 	})

@@ -21,6 +21,7 @@ import (
 	"github.com/repopolicy/repopolicy/sandbox"
 	"github.com/repopolicy/repopolicy/sandbox/forge"
 	"github.com/repopolicy/repopolicy/sandbox/internal/issuer"
+	"github.com/repopolicy/repopolicy/trust"
 )
 
 // asProgram names the environment variable with which this test binary is the
@@ -80,11 +81,11 @@ func program(file string) int {
 		Stdout: out, Stderr: killer{os.Stderr, out.left}, Now: time.Now, Getenv: os.Getenv, Version: "v1.0.0",
 		Transport: &issuer.Transport{Base: http.DefaultTransport, Hosts: w.Hosts},
 		StateDir:  func() (string, error) { return w.State, nil },
-		Root: func(context.Context, bool) ([]*sigstore.Root, error) {
+		Root: func(context.Context, bool) ([]trust.Root, error) {
 			r, err := sigstore.ParseRoot("sandbox", w.Root)
-			return []*sigstore.Root{r}, err
+			return []trust.Root{{Root: r}}, err
 		},
-		SigningConfigs: func(context.Context) ([][]byte, error) {
+		SigningConfigs: func(context.Context, bool) ([][]byte, error) {
 			var out [][]byte
 			for _, c := range w.Configs {
 				out = append(out, c)

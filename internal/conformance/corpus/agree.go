@@ -18,7 +18,7 @@ import (
 	"time"
 
 	"github.com/repopolicy/repopolicy/internal/cli"
-	"github.com/repopolicy/repopolicy/internal/sigstore"
+	"github.com/repopolicy/repopolicy/trust"
 )
 
 // agree runs the command line on a case in every form of output and compares
@@ -41,7 +41,7 @@ func (c *corpus) agree(t *tally, what string, tc *testCase, flags ...string) {
 		var out bytes.Buffer
 		exit := cli.Main(append(args, "--format", format), cli.Env{
 			Stdout: &out, Stderr: io.Discard, Now: time.Now,
-			Root:   func(context.Context, bool) ([]*sigstore.Root, error) { return nil, os.ErrNotExist },
+			Root:   func(context.Context, bool) ([]trust.Root, error) { return nil, os.ErrNotExist },
 			Getenv: func(name string) string { return filepath.Join(dir, name) },
 		})
 		return spoken{exit, out.Bytes()}

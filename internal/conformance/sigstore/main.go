@@ -84,7 +84,7 @@ func verifyBundle(args []string) error {
 	if j.Policy, err = policy.IdentityOnly(signer); err != nil {
 		return err
 	}
-	opts := trust.Options{UserAgent: "repopolicy-conformance"}
+	opts := trust.Options{UserAgent: "repopolicy-conformance", Now: time.Now}
 	if dir, err := os.UserCacheDir(); err == nil {
 		opts.Cache = filepath.Join(dir, "repopolicy", "tuf")
 	}
@@ -92,9 +92,12 @@ func verifyBundle(args []string) error {
 		opts.Files = []string{*root}
 	}
 	if *staging {
-		opts.Instance = sigstore.Staging
+		opts.Instance = trust.Staging
 	}
-	j.Roots = func(ctx context.Context) ([]*sigstore.Root, error) { return trust.Roots(ctx, opts) }
+	j.Roots = func(ctx context.Context) ([]*sigstore.Root, error) {
+		roots, err := trust.Roots(ctx, opts)
+		return trust.Plain(roots), err
+	}
 
 	res := j.Run(context.Background(), []*release.Artifact{artifact(fs.Arg(0))})[0]
 	if res.Class() != policy.ClassOK {

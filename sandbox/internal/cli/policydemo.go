@@ -20,6 +20,7 @@ import (
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/sandbox/claims"
 	"github.com/repopolicy/repopolicy/sandbox/forge"
+	"github.com/repopolicy/repopolicy/trust"
 )
 
 const (
@@ -88,11 +89,11 @@ func (p *person) run(args ...string) (int, string) {
 		Stdout: &out, Stderr: &out, Now: time.Now, Transport: p.d.stack.Transport(),
 		Getenv:   func(name string) string { return p.env[name] },
 		StateDir: func() (string, error) { return p.state, nil },
-		Root: func(context.Context, bool) ([]*sigstore.Root, error) {
+		Root: func(context.Context, bool) ([]trust.Root, error) {
 			r, err := sigstore.ParseRoot("sandbox", p.d.stack.TrustedRoot())
-			return []*sigstore.Root{r}, err
+			return []trust.Root{{Root: r}}, err
 		},
-		SigningConfigs: func(context.Context) ([][]byte, error) { return p.d.configs(), nil },
+		SigningConfigs: func(context.Context, bool) ([][]byte, error) { return p.d.configs(), nil },
 	})
 	return code, out.String()
 }

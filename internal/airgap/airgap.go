@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package airgap is the file that carries to a machine without a network all that
+// is needed to judge the releases of one repository (SPEC 19): a gzip-compressed
+// tar archive, so that it can be looked into. Nothing in it is verified here, and
+// nothing in it is trusted for being in it.
+package airgap
+
+import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/repopolicy/repopolicy/policy"
+)
+
+// Limits of a file. Compressed and inflated size are both bounded.
+const (
+	MaxBytes    = 64 << 20
+	maxInflated = 256 << 20
+	maxEntries  = 10_000
+	maxName     = 256
+)
+
+const (
+	schema = "https://raw.githubusercontent.com/repopolicy/repopolicy/main/schema/airgap-v1.json"
+
+	aboutName    = "about.json"
+	answerName   = "directory/answer.json.gz"
+	filesDir     = "files/"
+	metadataDir  = "trust/metadata/"
+	targetsDir   = "trust/targets/"
+	evidenceDir  = "evidence/"
+	maxAboutSize = 64 << 10
+)
+
+// Bundle is what is carried.
+type Bundle struct {
+	Repository policy.Locator
+	Made       time.Time // by the clock of the machine that made it
+	Default    string    // ref that the forge advertised as the default branch; "" if unknown
+	// Files are the signature files of the policy, by their names in the repository.
+	// Of two refs that have different ones under one name, both are here: names of
+	// the second begin with "2/".
+	Files map[string][]byte
+	// Metadata and Targets are the trust root's TUF repository.
+	Metadata, Targets map[string][]byte
+	// Answer is what the directory answered, nil without one.
+	Answer []byte
+	// Evidence are files about artifacts, by name.
+	Evidence map[string][]byte
+}
+
+type about struct {
+	Schema     string    `json:"schema"`
+	Repository string    `json:"repository"`
+	Made       time.Time `json:"made"`
+	Default    string    `json:"default"`
+}
+
+// Encode returns the file. The same content is the same file.
+func (b *Bundle) Encode() ([]byte, error) {
+	head, err := json.MarshalIndent(about{schema, b.Repository.String(), b.Made.UTC().Truncate(time.Second), b.Default}, "", " ")
+	if err != nil {
+		return nil, err
+	}
+	all := map[string][]byte{}
+	for dir, files := range b.dirs() {
+		for name, data := range files {
+			all[dir+name] = data
+		}
+	}
+	if b.Answer != nil {
+		all[answerName] = b.Answer
+	}
+	var buf bytes.Buffer
+	z := gzip.NewWriter(&buf)
+	w := tar.NewWriter(z)
+	add := func(name string, data []byte) error {
+		if err := w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: 0o644, Size: int64(len(data)), Format: tar.FormatPAX}); err != nil {
+			return err
+		}
+		_, err := w.Write(data)
+		return err
+	}
+	if err := add(aboutName, append(head, '\n')); err != nil {
+		return nil, err
+	}
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		if err := add(name, all[name]); err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	if err := errors.Join(w.Close(), z.Close()); err != nil {
+		return nil, err
+	}
+	if _, err := Parse(buf.Bytes()); err != nil { // what could not be read again
+		return nil, err
+	}
+	return buf.Bytes(), nil
+}
+
+func (b *Bundle) dirs() map[string]map[string][]byte {
+	return map[string]map[string][]byte{filesDir: b.Files, metadataDir: b.Metadata, targetsDir: b.Targets, evidenceDir: b.Evidence}
+}
+
+// Parse reads a file. Anything but regular files with plain relative names, a name
+// that stands twice, an unknown place, a second gzip member and bytes after the
+// archive are errors.
+func Parse(data []byte) (*Bundle, error) {
+	if len(data) > MaxBytes {
+		return nil, fmt.Errorf("%d bytes, at most %d are read", len(data), MaxBytes)
+	}
+	src := bytes.NewReader(data)
+	z, err := gzip.NewReader(src)
+	if err != nil {
+		return nil, err
+	}
+	z.Multistream(false)
+	inflated, err := io.ReadAll(io.LimitReader(z, maxInflated+1))
+	switch {
+	case err != nil:
+		return nil, err
+	case len(inflated) > maxInflated:
+		return nil, fmt.Errorf("it holds more than %d bytes", maxInflated)
+	case src.Len() > 0:
+		return nil, errors.New("something follows the archive")
+	}
+	b := &Bundle{Files: map[string][]byte{}, Metadata: map[string][]byte{}, Targets: map[string][]byte{}, Evidence: map[string][]byte{}}
+	seen := map[string]bool{}
+	r := tar.NewReader(bytes.NewReader(inflated))
+	for {
+		h, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return nil, err
+		}
+		if err := checkEntry(h, seen); err != nil {
+			return nil, fmt.Errorf("%.80q: %w", h.Name, err)
+		}
+		content, err := io.ReadAll(r) // bounded by what was inflated
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", h.Name, err)
+		}
+		if err := b.take(h.Name, content); err != nil {
+			return nil, fmt.Errorf("%s: %w", h.Name, err)
+		}
+	}
+	if !seen[aboutName] {
+		return nil, errors.New(aboutName + " is missing")
+	}
+	return b, nil
+}
+
+func checkEntry(h *tar.Header, seen map[string]bool) error {
+	switch {
+	case h.Typeflag != tar.TypeReg:
+		return errors.New("not a regular file")
+	case h.Name == "" || len(h.Name) > maxName || path.IsAbs(h.Name) || path.Clean(h.Name) != h.Name || strings.HasPrefix(h.Name, "../") || strings.ContainsAny(h.Name, "\\:"):
+		return errors.New("not a plain relative name")
+	case strings.ContainsFunc(h.Name, func(r rune) bool { return r <= ' ' || r >= 0x7f }):
+		return errors.New("a name consists of printable ASCII without spaces")
+	case seen[h.Name]:
+		return errors.New("the name stands twice")
+	case len(seen) >= maxEntries:
+		return fmt.Errorf("more than %d files", maxEntries)
+	}
+	seen[h.Name] = true
+	return nil
+}
+
+// take puts a file where it belongs.
+func (b *Bundle) take(name string, content []byte) error {
+	switch name {
+	case aboutName:
+		return b.about(content)
+	case answerName:
+		b.Answer = content
+		return nil
+	}
+	for dir, files := range b.dirs() {
+		if rest, ok := strings.CutPrefix(name, dir); ok {
+			files[rest] = content
+			return nil
+		}
+	}
+	return errors.New("not a place of this format")
+}
+
+func (b *Bundle) about(content []byte) error {
+	if len(content) > maxAboutSize {
+		return fmt.Errorf("%d bytes, at most %d are read", len(content), maxAboutSize)
+	}
+	var a about
+	dec := json.NewDecoder(bytes.NewReader(content))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&a); err != nil {
+		return err
+	}
+	if _, err := dec.Token(); err != io.EOF {
+		return errors.New("something follows the document")
+	}
+	if a.Schema != schema {
+		return fmt.Errorf("schema %.80q is not %q", a.Schema, schema)
+	}
+	repo, err := policy.ParseLocator(a.Repository)
+	if err != nil {
+		return fmt.Errorf("repository: %w", err)
+	}
+	if a.Default != "" && !policy.ValidRef(a.Default) {
+		return fmt.Errorf("default: %.80q is no ref", a.Default)
+	}
+	b.Repository, b.Made, b.Default = repo, a.Made, a.Default
+	return nil
+}

@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+	"errors"
+	"os/user"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/repopolicy/repopolicy/internal/sigstore"
+	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/trust"
+)
+
+// rootOptions are the flags that say what is trusted.
+type rootOptions struct {
+	roots             []string // trusted_root.json files
+	rootName, rootMap typed
+}
+
+const rootUsage = "trust this trusted_root.json `FILE` instead of Sigstore's public instance"
+
+// rootFlags defines the flags; more is what several files mean.
+func (o *rootOptions) rootFlags(cmd *cobra.Command, more string) {
+	f := cmd.Flags()
+	o.rootName.name, o.rootMap.name = "NAME", "FILE"
+	f.StringArrayVar(&o.roots, "trusted-root", nil, rootUsage+more)
+	f.Var(&o.rootName, "trust-root", "trust the root of this name in your trust.toml alone")
+	f.Var(&o.rootMap, "trust-config", "read this file instead of trust.toml in your configuration directory")
+}
+
+// configDir returns where the user's own configuration is. The system's list of users
+// says so: a variable of the environment must not lead to other roots.
+func configDir() (string, error) {
+	u, err := user.Current()
+	if err != nil {
+		return "", err
+	}
+	if u.HomeDir == "" {
+		return "", errors.New("the user has no home directory")
+	}
+	return filepath.Join(u.HomeDir, ".config", "repopolicy"), nil
+}
+
+// trustConfig reads the user's map; nil if there is none.
+func (a *app) trustConfig(o *rootOptions) (*trust.Config, error) {
+	path := o.rootMap.value
+	if !o.rootMap.set {
+		if a.ConfigDir == nil {
+			return nil, nil
+		}
+		dir, err := a.ConfigDir()
+		if err != nil {
+			return nil, nil // who has no home has no configuration
+		}
+		path = filepath.Join(dir, "trust.toml")
+	}
+	c, err := trust.ReadConfig(path)
+	switch {
+	case err != nil:
+		return nil, faultf(policy.TrustRootInvalid, "trust configuration: %s", err)
+	case c == nil && o.rootMap.set:
+		return nil, faultf(policy.Usage, "--trust-config: %s does not exist", path)
+	}
+	return c, nil
+}
+
+// scopes returns which roots judge a repository, in the order in which they are asked.
+// Files that are named with --trusted-root are no scope: there is none then.
+func (a *app) scopes(o *rootOptions, repo policy.Locator) ([]trust.Scope, *trust.Config, error) {
+	if len(o.roots) > 0 {
+		if o.rootName.set {
+			return nil, nil, faultf(policy.Usage, "--trusted-root and --trust-root contradict each other")
+		}
+		return nil, nil, nil
+	}
+	c, err := a.trustConfig(o)
+	if err != nil {
+		return nil, nil, err
+	}
+	if !o.rootName.set {
+		return c.For(repo), c, nil
+	}
+	name := o.rootName.value
+	if _, ok := c.Root(name); !ok && name != string(trust.PublicGood) {
+		return nil, nil, &fault{reason: policy.Usage, msg: "--trust-root: no root " + name + " is configured", hint: "list it as a [[root]] of trust.toml"}
+	}
+	if !c.SpeaksFor(name, repo) {
+		return nil, nil, &fault{reason: policy.Usage, msg: "--trust-root: " + name + " does not speak for " + repo.String() + ", whose certificates Sigstore's public instance issues", hint: "a [[scope]] of trust.toml can say that it does"}
+	}
+	return []trust.Scope{{Roots: []string{name}, Threshold: 1}}, c, nil
+}
+
+// openRoot returns a root of the user's map. Errors are those of [trust.Roots].
+func (a *app) openRoot(ctx context.Context, c *trust.Config, name string, offline bool) (trust.Root, error) {
+	var out trust.Root
+	if name == string(trust.PublicGood) {
+		roots, err := a.Root(ctx, offline)
+		if err == nil && len(roots) != 1 {
+			err = errors.New("the public instance has one root")
+		}
+		if err != nil {
+			return out, err
+		}
+		return roots[0], nil
+	}
+	return c.Open(ctx, name, a.named(offline))
+}
+
+// named says how a root of the user's map is followed.
+func (a *app) named(offline bool) trust.Options {
+	o := trust.Options{Offline: offline, UserAgent: userAgent(), Now: a.Now, Transport: a.Transport}
+	if dir, err := a.StateDir(); err == nil {
+		o.Cache = filepath.Join(dir, "tuf")
+	}
+	return o
+}
+
+// rootFault turns the error of opening a root into one with its class.
+func rootFault(err error) error {
+	var se *sigstore.Error
+	if errors.As(err, &se) {
+		return faultf(se.Reason, "%s", se)
+	}
+	return err
+}
+
+// anyRoots returns the roots of which any may verify what belongs to no repository: the files
+// that are named, the root that is named, or that of the public instance.
+func (a *app) anyRoots(ctx context.Context, o *rootOptions, offline bool) ([]trust.Root, error) {
+	switch {
+	case len(o.roots) > 0 && o.rootName.set:
+		return nil, faultf(policy.Usage, "--trusted-root and --trust-root contradict each other")
+	case len(o.roots) > 0:
+		return trust.Roots(ctx, trust.Options{Files: o.roots})
+	case !o.rootName.set:
+		return a.Root(ctx, offline)
+	}
+	c, err := a.trustConfig(o)
+	if err != nil {
+		return nil, err
+	}
+	r, err := a.openRoot(ctx, c, o.rootName.value, offline)
+	if err != nil {
+		return nil, err
+	}
+	return []trust.Root{r}, nil
+}
+
+// rootOf names the one root that judges a repository; "" for a file that was named.
+func (a *app) rootOf(o *rootOptions, repo policy.Locator) (string, *trust.Config, error) {
+	scopes, c, err := a.scopes(o, repo)
+	switch {
+	case err != nil:
+		return "", nil, err
+	case len(scopes) == 0:
+		return "", nil, nil
+	case len(scopes[0].Roots) > 1:
+		return "", nil, &fault{reason: policy.Usage, msg: "trust.toml names several roots for " + repo.String() + ", and this command works under one", hint: "name it with --trust-root; `repopolicy verify` joins them"}
+	}
+	return scopes[0].Roots[0], c, nil
+}
+
+// oneRoot returns the trusted root under which a repository's chain is judged: there
+// is always exactly one.
+func (a *app) oneRoot(ctx context.Context, o *repoOptions, repo policy.Locator) (trust.Root, error) {
+	if o.open != nil {
+		roots, err := o.open(ctx)
+		if err != nil {
+			return trust.Root{}, rootFault(err)
+		}
+		return roots[0], nil
+	}
+	name, c, err := a.rootOf(&o.rootOptions, repo)
+	if err != nil {
+		return trust.Root{}, err
+	}
+	if name != "" {
+		r, err := a.openRoot(ctx, c, name, o.offline)
+		return r, rootFault(err)
+	}
+	roots, err := a.anyRoots(ctx, &o.rootOptions, o.offline)
+	if err == nil && len(roots) != 1 {
+		err = faultf(policy.Usage, "a repository's policy is judged under exactly one trusted root, not %d", len(roots))
+	}
+	if err != nil {
+		return trust.Root{}, rootFault(err)
+	}
+	return roots[0], nil
+}

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+	"strings"
+
+	"github.com/repopolicy/repopolicy/internal/sigstore"
+	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/release"
+	"github.com/repopolicy/repopolicy/trust"
+)
+
+// run judges under one trusted root, or under several files each alone.
+type run struct {
+	judge *release.Judge
+	sum   *summary
+}
+
+// runs turns the flags into what has to judge, of which at least k have to allow. With
+// the user's map it is one run for each root of the repository's scope.
+func (a *app) runs(ctx context.Context, o *verifyOptions) (k int, runs []run, err error) {
+	repo, err := o.subject()
+	if err != nil {
+		return 0, nil, err
+	}
+	var scopes []trust.Scope
+	var c *trust.Config
+	if !repo.IsZero() {
+		if scopes, c, err = a.scopes(&o.rootOptions, repo); err != nil {
+			return 0, nil, err
+		}
+	}
+	if len(scopes) == 0 {
+		j, sum, err := a.judge(ctx, o, func(ctx context.Context) ([]trust.Root, error) { return a.anyRoots(ctx, &o.rootOptions, o.offline) })
+		return 1, []run{{j, sum}}, err
+	}
+	for _, s := range scopes {
+		runs, err = a.scopeRuns(ctx, o, c, s)
+		f := faultOf(err)
+		if !s.Continue || f == nil || f.reason.Class() != policy.ClassNoPolicy {
+			return s.Threshold, runs, err
+		}
+		a.err.line("note: under %s: %s", strings.Join(s.Roots, ", "), f.msg)
+	}
+	return 0, nil, err
+}
+
+// subject returns the repository whose policy is judged by; zero without one.
+func (o *verifyOptions) subject() (policy.Locator, error) {
+	switch {
+	case o.repo.set:
+		repo, err := policy.NormalizeLocator(o.repo.value)
+		if err != nil {
+			return repo, &fault{reason: policy.Usage, msg: "--repo: " + err.Error(), hint: "write it like https://github.com/acme/widget or acme/widget"}
+		}
+		return repo, nil
+	case o.policy.set:
+		doc, err := loadPolicy(o.policy.value)
+		if err != nil {
+			return policy.Locator{}, err
+		}
+		return doc.Content().Repository, nil
+	}
+	return policy.Locator{}, nil
+}
+
+// scopeRuns returns a run for each root of a scope. A root that gives none counts as
+// one that does not allow.
+func (a *app) scopeRuns(ctx context.Context, o *verifyOptions, c *trust.Config, s trust.Scope) ([]run, error) {
+	var out []run
+	var first error
+	for _, name := range s.Roots {
+		r, err := a.rootRun(ctx, o, c, name)
+		switch {
+		case err == nil:
+			out = append(out, r)
+		case len(s.Roots) == 1 || faultOf(err) == nil:
+			return nil, err
+		default:
+			a.err.line("note: under %s: %s", name, err)
+			if first == nil {
+				first = err
+			}
+		}
+	}
+	if len(out) < s.Threshold {
+		return nil, first
+	}
+	if len(s.Roots) > 1 {
+		for _, r := range out {
+			r.sum.Roots, r.sum.Demanded = s.Roots, s.Threshold
+		}
+	}
+	return out, nil
+}
+
+func (a *app) rootRun(ctx context.Context, o *verifyOptions, c *trust.Config, name string) (run, error) {
+	under := *o
+	var root *trust.Root
+	open := func(ctx context.Context) ([]trust.Root, error) {
+		if root == nil {
+			r, err := a.openRoot(ctx, c, name, o.offline)
+			if err != nil {
+				return nil, err
+			}
+			root = &r
+		}
+		return []trust.Root{*root}, nil
+	}
+	under.open = open
+	j, sum, err := a.judge(ctx, &under, open)
+	if err == nil {
+		sum.Roots = []string{name}
+	}
+	return run{j, sum}, err
+}
+
+// judgeAll lets every run judge the artifacts, and joins what they make of them.
+func (a *app) judgeAll(ctx context.Context, o *verifyOptions, k int, runs []run, artifacts []*release.Artifact) []*release.Result {
+	var all [][]*release.Result
+	for _, r := range runs {
+		stop := a.progress(r.judge, len(artifacts), o.quiet)
+		all = append(all, r.judge.Run(ctx, artifacts))
+		stop()
+	}
+	return release.Quorum(k, all)
+}
+
+// plainRoots adapts what opens roots to what a judge wants of them.
+func plainRoots(open func(context.Context) ([]trust.Root, error)) func(context.Context) ([]*sigstore.Root, error) {
+	return func(ctx context.Context) ([]*sigstore.Root, error) {
+		roots, err := open(ctx)
+		return trust.Plain(roots), err
+	}
+}

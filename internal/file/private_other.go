@@ -1,0 +1,10 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build !unix
+
+package file
+
+import "os"
+
+// Writable reports false: permissions of other systems are not in the mode.
+func Writable(os.FileInfo) bool { return false }

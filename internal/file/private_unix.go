@@ -1,0 +1,10 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build unix
+
+package file
+
+import "os"
+
+// Writable reports whether group or others may write to what info describes.
+func Writable(info os.FileInfo) bool { return info.Mode().Perm()&0o022 != 0 }

@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package trust
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/pelletier/go-toml/v2"
+
+	"github.com/repopolicy/repopolicy/policy"
+)
+
+// Limits of a configuration.
+const (
+	MaxConfigBytes = 1 << 20
+	maxRoots       = 100
+	maxScopes      = 1000
+	maxPatterns    = 100
+)
+
+const configFormat = "repopolicy-trust/v1"
+
+// Config is the user's map: which trusted roots there are and for which
+// repositories each of them speaks (SPEC 17). It comes from the user alone.
+type Config struct {
+	Roots  []NamedRoot
+	Scopes []Scope
+	Dir    string // from which relative paths in it start
+}
+
+// NamedRoot is a trust root that the user named: a TUF repository and the root
+// metadata from which it is followed.
+type NamedRoot struct {
+	Name    string `toml:"name"`
+	URL     string `toml:"url"`     // where the TUF repository is
+	Initial string `toml:"initial"` // file with the root metadata to begin with
+	SHA256  string `toml:"sha256"`  // hex digest that this file has to have; "" for any
+}
+
+// Scope says which roots speak for some repositories.
+type Scope struct {
+	// Repositories are patterns of locators: the host is literal, "*" stands for
+	// one segment of the path and "**" at the end for one or more.
+	Repositories []string `toml:"repositories"`
+	Roots        []string `toml:"roots"`
+	// Threshold is how many of the roots have to allow an artifact, each with a
+	// chain and evidence of its own.
+	Threshold int `toml:"threshold"`
+	// Continue says that the next scope is asked where these roots know no policy of the
+	// repository.
+	Continue bool `toml:"continue"`
+}
+
+// ParseConfig reads a configuration. Unknown keys, names that are not listed or
+// listed twice, and patterns that can match nothing are errors.
+func ParseConfig(data []byte) (*Config, error) {
+	if len(data) > MaxConfigBytes {
+		return nil, fmt.Errorf("configuration of %d bytes, at most %d are read", len(data), MaxConfigBytes)
+	}
+	var doc struct {
+		Format string      `toml:"format"`
+		Root   []NamedRoot `toml:"root"`
+		Scope  []Scope     `toml:"scope"`
+	}
+	if err := toml.NewDecoder(bytes.NewReader(data)).DisallowUnknownFields().Decode(&doc); err != nil {
+		return nil, located(err)
+	}
+	if doc.Format != configFormat {
+		return nil, fmt.Errorf("format %q is not %q", doc.Format, configFormat)
+	}
+	if len(doc.Root) > maxRoots || len(doc.Scope) > maxScopes {
+		return nil, fmt.Errorf("%d roots and %d scopes, at most %d and %d are read", len(doc.Root), len(doc.Scope), maxRoots, maxScopes)
+	}
+	c := &Config{Roots: doc.Root, Scopes: doc.Scope}
+	names := map[string]bool{string(PublicGood): true}
+	for _, r := range c.Roots {
+		if err := r.check(names); err != nil {
+			return nil, fmt.Errorf("root %q: %w", r.Name, err)
+		}
+		names[r.Name] = true
+	}
+	for i := range c.Scopes {
+		if err := c.Scopes[i].check(names); err != nil {
+			return nil, fmt.Errorf("scope %d: %w", i+1, err)
+		}
+	}
+	return c, nil
+}
+
+// located says where a document is at fault.
+func located(err error) error {
+	var strict *toml.StrictMissingError
+	if errors.As(err, &strict) && len(strict.Errors) > 0 {
+		line, column := strict.Errors[0].Position()
+		return fmt.Errorf("%d:%d: unknown key %s", line, column, strings.Join(strict.Errors[0].Key(), "."))
+	}
+	var syntax *toml.DecodeError
+	if errors.As(err, &syntax) {
+		line, column := syntax.Position()
+		return fmt.Errorf("%d:%d: %s", line, column, syntax)
+	}
+	return err
+}
+
+func (r *NamedRoot) check(names map[string]bool) error {
+	switch {
+	case r.Name == "" || strings.Trim(r.Name, "abcdefghijklmnopqrstuvwxyz0123456789-.") != "" || len(r.Name) > 64:
+		return errors.New("a name consists of lower-case letters, digits, '-' and '.'")
+	case names[r.Name]:
+		return errors.New("the name stands twice")
+	case r.URL == "":
+		return errors.New("url is missing")
+	case r.Initial == "":
+		return errors.New("initial is missing: the root metadata to begin with")
+	}
+	if r.SHA256 != "" {
+		if _, err := policy.ParseDigest("sha256:" + r.SHA256); err != nil {
+			return fmt.Errorf("sha256: %w", err)
+		}
+	}
+	return nil
+}
+
+func (s *Scope) check(names map[string]bool) error {
+	if len(s.Repositories) == 0 || len(s.Repositories) > maxPatterns {
+		return fmt.Errorf("%d repositories, 1 to %d are read", len(s.Repositories), maxPatterns)
+	}
+	for _, p := range s.Repositories {
+		if err := checkPattern(p); err != nil {
+			return fmt.Errorf("repositories: %q: %w", p, err)
+		}
+	}
+	if len(s.Roots) == 0 {
+		return errors.New("roots is missing")
+	}
+	for i, r := range s.Roots {
+		if !names[r] {
+			return fmt.Errorf("the root %q is not listed", r)
+		}
+		if slices.Contains(s.Roots[:i], r) {
+			return fmt.Errorf("the root %q stands twice", r)
+		}
+	}
+	if s.Threshold == 0 && len(s.Roots) == 1 {
+		s.Threshold = 1
+	}
+	if s.Threshold < 1 || s.Threshold > len(s.Roots) {
+		return fmt.Errorf("threshold %d of %d roots", s.Threshold, len(s.Roots))
+	}
+	return nil
+}
+
+// checkPattern demands that a pattern can match a canonical locator.
+func checkPattern(p string) error {
+	sample := strings.ReplaceAll(strings.TrimSuffix(p, "/**")+strings.Repeat("/x", strings.Count(p, "/**")), "/*", "/x")
+	if parts := strings.Split(p, "/"); len(parts) > 2 && strings.Contains(parts[2], "*") {
+		return errors.New("the host is literal")
+	}
+	if strings.Contains(sample, "*") {
+		return errors.New("'*' stands for one whole segment of the path, '**' for the last ones")
+	}
+	_, err := policy.ParseLocator(sample)
+	return err
+}
+
+// matches reports whether a pattern that was checked matches a repository.
+func matches(pattern string, repo policy.Locator) bool {
+	want, have := strings.Split(pattern, "/"), strings.Split(repo.String(), "/")
+	for i, w := range want {
+		if w == "**" {
+			return len(have) > i
+		}
+		if i >= len(have) || w != "*" && w != have[i] {
+			return false
+		}
+	}
+	return len(want) == len(have)
+}
+
+// For returns the scopes that apply to a repository, in the order in which they are
+// asked, of which all but the last have Continue set. Without a word of the user that is
+// the root of Sigstore's public instance alone.
+func (c *Config) For(repo policy.Locator) []Scope {
+	var out []Scope
+	if c != nil {
+		for _, s := range c.Scopes {
+			if !slices.ContainsFunc(s.Repositories, func(p string) bool { return matches(p, repo) }) {
+				continue
+			}
+			if out = append(out, s); !s.Continue {
+				return out
+			}
+		}
+	}
+	return append(out, Scope{Roots: []string{string(PublicGood)}, Threshold: 1})
+}
+
+// SpeaksFor reports whether a root may be named for a repository: any root where the
+// user's map says so, and a root of the user's for every host but those that belong to
+// the public instance, whose repositories any private certificate authority could
+// otherwise claim.
+func (c *Config) SpeaksFor(root string, repo policy.Locator) bool {
+	for _, s := range c.For(repo) {
+		if slices.Contains(s.Roots, root) {
+			return true
+		}
+	}
+	return !slices.Contains(publicHosts, repo.Host())
+}
+
+// publicHosts are the hosts of which the public instance's certificates speak.
+var publicHosts = []string{"github.com", "gitlab.com"}
+
+// Root returns the root of a name.
+func (c *Config) Root(name string) (NamedRoot, bool) {
+	if c == nil {
+		return NamedRoot{}, false
+	}
+	i := slices.IndexFunc(c.Roots, func(r NamedRoot) bool { return r.Name == name })
+	if i < 0 {
+		return NamedRoot{}, false
+	}
+	return c.Roots[i], true
+}

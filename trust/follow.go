@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package trust
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/repopolicy/repopolicy/internal/file"
+	"github.com/repopolicy/repopolicy/internal/sigstore"
+	"github.com/repopolicy/repopolicy/internal/web"
+	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/trust/oci"
+	"github.com/repopolicy/repopolicy/trust/tuf"
+)
+
+// cacheAge is how long a trust root is used without asking for a newer one.
+const cacheAge = 24 * time.Hour
+
+// follow follows a TUF repository from a root to its newest metadata and calls use,
+// after which the repository is not asked any more. The address is a URL below which
+// metadata lies, and targets in "targets"; a directory of that shape; or a reference of
+// package oci.
+func follow(ctx context.Context, root []byte, address string, o Options, use func(*tuf.Client) error) error {
+	opts := tuf.Options{Root: root, Cache: o.Cache, MaxAge: cacheAge, Now: o.Now}
+	if !o.Offline || local(address) {
+		s, done, err := source(ctx, address, o)
+		if err != nil {
+			return missing(err)
+		}
+		defer done()
+		opts.Source = s
+	}
+	c, err := tuf.New(opts)
+	if err == nil {
+		err = c.Refresh(ctx)
+	}
+	if err != nil && opts.Source == nil {
+		err = fmt.Errorf("not fetched: --offline: %w", err)
+	}
+	if err != nil {
+		return missing(err)
+	}
+	return use(c)
+}
+
+// local reports whether an address is on this machine.
+func local(address string) bool {
+	return strings.HasPrefix(address, oci.SchemeLayout) || !oci.IsReference(address) && !strings.Contains(address, "://")
+}
+
+// source opens what an address names; done ends its use.
+func source(ctx context.Context, address string, o Options) (_ tuf.Source, done func(), err error) {
+	switch {
+	case oci.IsReference(address):
+		ref, err := oci.ParseReference(address)
+		if err != nil {
+			return nil, nil, err
+		}
+		s, err := oci.Open(ctx, ref, oci.Options{Transport: o.Transport, Agent: o.UserAgent})
+		if err != nil {
+			return nil, nil, err
+		}
+		return s, func() { _ = s.Close() }, nil
+	case local(address):
+		dir := os.DirFS(address)
+		return tuf.FS(dir, os.DirFS(filepath.Join(address, "targets"))), func() {}, nil
+	}
+	u, err := url.Parse(address)
+	if err != nil {
+		return nil, nil, err
+	}
+	if u.Scheme != "https" && !web.Loopback(u.Host) {
+		return nil, nil, fmt.Errorf("%q: a trust root is fetched by https", address)
+	}
+	base := strings.TrimSuffix(address, "/")
+	metadata, err := web.New(base, o.Transport, o.UserAgent)
+	if err != nil {
+		return nil, nil, err
+	}
+	targets, err := web.New(base+"/targets", o.Transport, o.UserAgent)
+	if err != nil {
+		return nil, nil, err
+	}
+	return tuf.HTTP(metadata.Via(), targets.Via()), func() {}, nil // redirects stay on the host
+}
+
+// Open returns a root of the configuration by its name. Its initial metadata is read from a
+// file, whose path is relative to the directory of the configuration. The error is a
+// [*sigstore.Error].
+func (c *Config) Open(ctx context.Context, name string, o Options) (out Root, err error) {
+	if name == string(PublicGood) {
+		return PublicGood.root(ctx, o)
+	}
+	err = c.with(ctx, name, o, func(pin []byte, client *tuf.Client) error {
+		out, err = Read(ctx, name, client)
+		out.Identity = policy.Sum(pin)
+		return err
+	})
+	return out, err
+}
+
+// SigningConfigs returns the signing configs of a root of the configuration, at least
+// one. Errors are those of [Config.Open].
+func (c *Config) SigningConfigs(ctx context.Context, name string, o Options) ([][]byte, error) {
+	var out [][]byte
+	err := c.with(ctx, name, o, func(_ []byte, client *tuf.Client) error {
+		for _, target := range []string{SigningConfigTarget, SigningConfigV2Target} {
+			data, err := client.Target(ctx, target)
+			switch {
+			case err == nil:
+				out = append(out, data)
+			case !errors.Is(err, tuf.ErrNoTarget):
+				return missing(err)
+			}
+		}
+		if len(out) == 0 {
+			return missing(fmt.Errorf("%s: %w", SigningConfigTarget, tuf.ErrNoTarget))
+		}
+		return nil
+	})
+	return out, err
+}
+
+// with follows a root of the configuration to its newest metadata and calls use.
+func (c *Config) with(ctx context.Context, name string, o Options, use func(pin []byte, client *tuf.Client) error) error {
+	named, ok := c.Root(name)
+	if !ok {
+		return missing(fmt.Errorf("no root %q is configured", name))
+	}
+	pin, err := named.pin(c.Dir)
+	if err != nil {
+		return &sigstore.Error{Reason: policy.TrustRootInvalid, Err: err}
+	}
+	address := named.URL
+	if dir, ok := strings.CutPrefix(address, oci.SchemeLayout); ok {
+		address = oci.SchemeLayout + c.path(dir)
+	} else if local(address) {
+		address = c.path(address)
+	}
+	return follow(ctx, pin, address, o, func(client *tuf.Client) error { return use(pin, client) })
+}
+
+// pin reads the metadata that a root is followed from.
+func (r *NamedRoot) pin(dir string) ([]byte, error) {
+	path := r.Initial
+	if !filepath.IsAbs(path) {
+		path = filepath.Join(dir, path)
+	}
+	data, err := file.Read(path, sigstore.MaxRootBytes)
+	if err != nil {
+		return nil, err
+	}
+	if r.SHA256 != "" && policy.Sum(data) != r.SHA256 {
+		return nil, fmt.Errorf("%s: its digest is sha256:%s, not the one that is configured", path, policy.Sum(data))
+	}
+	return data, nil
+}
+
+// path returns where a path of the configuration leads.
+func (c *Config) path(path string) string {
+	if filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(c.Dir, path)
+}
+
+// ReadConfig reads the configuration in a file; nil if there is none. One that others
+// can write to is an error.
+func ReadConfig(path string) (*Config, error) {
+	info, err := os.Stat(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if file.Writable(info) {
+		return nil, fmt.Errorf("%s can be written to by others; `chmod 600` it", path)
+	}
+	data, err := file.Read(path, MaxConfigBytes)
+	if err != nil {
+		return nil, err
+	}
+	c, err := ParseConfig(data)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	c.Dir = filepath.Dir(path)
+	return c, nil
+}

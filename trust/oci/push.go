@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package oci
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/google/renameio/v2/maybe"
+	"github.com/opencontainers/go-digest"
+	"github.com/opencontainers/image-spec/specs-go"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"oras.land/oras-go/v2/content"
+	"oras.land/oras-go/v2/content/oci"
+	"oras.land/oras-go/v2/errdef"
+
+	"github.com/repopolicy/repopolicy/internal/web"
+)
+
+// Files are the files of a TUF repository with consistent snapshots: metadata by
+// name ("3.root.json"), targets by the path that has the hash in it.
+type Files struct{ Metadata, Targets map[string][]byte }
+
+// Source returns the source of a TUF client that reads these files.
+func (f *Files) Source() *Memory { return &Memory{f} }
+
+// Memory is a repository in memory.
+type Memory struct{ files *Files }
+
+// Metadata returns a file of metadata, or fs.ErrNotExist.
+func (m *Memory) Metadata(_ context.Context, name string, limit int64) ([]byte, error) {
+	return m.find(m.files.Metadata, name, limit)
+}
+
+// Target returns a target, or fs.ErrNotExist.
+func (m *Memory) Target(_ context.Context, name string, limit int64) ([]byte, error) {
+	return m.find(m.files.Targets, name, limit)
+}
+
+func (m *Memory) find(files map[string][]byte, name string, limit int64) ([]byte, error) {
+	data, ok := files[name]
+	switch {
+	case !ok:
+		return nil, fmt.Errorf("%s: %w", name, fs.ErrNotExist)
+	case int64(len(data)) > limit:
+		return nil, fmt.Errorf("%s has %d bytes, at most %d are read", name, len(data), limit)
+	}
+	return data, nil
+}
+
+// Manifest returns the manifest of the files, the same bytes for the same files.
+func (f *Files) Manifest() ([]byte, error) {
+	m := ocispec.Manifest{
+		Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest,
+		ArtifactType: MediaTypeMetadata, Config: ocispec.DescriptorEmptyJSON,
+	}
+	for _, part := range []struct {
+		files map[string][]byte
+		media string
+	}{{f.Metadata, MediaTypeMetadata}, {f.Targets, MediaTypeTarget}} {
+		for _, name := range slices.Sorted(maps.Keys(part.files)) {
+			if !validName(name, part.media == MediaTypeMetadata) {
+				return nil, fmt.Errorf("%q is no name of a file", name)
+			}
+			d := content.NewDescriptorFromBytes(part.media, part.files[name])
+			d.Annotations = map[string]string{AnnotationFilename: name}
+			m.Layers = append(m.Layers, d)
+		}
+	}
+	if len(m.Layers) > maxLayers {
+		return nil, fmt.Errorf("%d files, a manifest holds at most %d", len(m.Layers), maxLayers)
+	}
+	data, err := json.Marshal(m)
+	if err == nil && len(data) > maxManifest {
+		err = fmt.Errorf("the manifest has %d bytes, at most %d are allowed", len(data), maxManifest)
+	}
+	return data, err
+}
+
+// Push stores the files as one snapshot and then lets the tag of the reference,
+// which must not name a digest, point to it. Pushed before, they stay as they are;
+// a push that is interrupted leaves the tag where it was. The digest returned is
+// that of the manifest.
+func Push(ctx context.Context, r Reference, o Options, f *Files) (digest.Digest, error) {
+	if r.Digest != "" {
+		return "", fmt.Errorf("%s: a digest follows from what is pushed; name a tag", r)
+	}
+	manifest, err := f.Manifest()
+	if err != nil {
+		return "", err
+	}
+	desc := content.NewDescriptorFromBytes(ocispec.MediaTypeImageManifest, manifest)
+	var blobs content.Pusher
+	tag := func() error { return tagLayout(r, desc) }
+	if r.Layout != "" {
+		if err := os.MkdirAll(r.Layout, 0o755); err != nil {
+			return "", err
+		}
+		store, err := oci.NewStorage(r.Layout)
+		if err != nil {
+			return "", err
+		}
+		if err := push(ctx, store, desc, manifest); err != nil {
+			return "", err
+		}
+		blobs = store
+	} else {
+		repo := repository(r, o, web.Gate(o.Transport, o.Agent, append(web.Registry(r.Host), o.Hosts...)...))
+		blobs = repo.Blobs()
+		tag = func() error { return repo.PushReference(ctx, desc, bytes.NewReader(manifest), r.Tag) }
+	}
+	if err := push(ctx, blobs, ocispec.DescriptorEmptyJSON, ocispec.DescriptorEmptyJSON.Data); err != nil {
+		return "", fmt.Errorf("%s: %w", r, err)
+	}
+	for _, part := range []struct {
+		files map[string][]byte
+		media string
+	}{{f.Targets, MediaTypeTarget}, {f.Metadata, MediaTypeMetadata}} {
+		for _, name := range slices.Sorted(maps.Keys(part.files)) {
+			if err := push(ctx, blobs, content.NewDescriptorFromBytes(part.media, part.files[name]), part.files[name]); err != nil {
+				return "", fmt.Errorf("%s: %s: %w", r, name, err)
+			}
+		}
+	}
+	if err := tag(); err != nil {
+		return "", fmt.Errorf("%s: %w", r, err)
+	}
+	return desc.Digest, nil
+}
+
+// push stores a blob unless it is there.
+func push(ctx context.Context, to content.Pusher, d ocispec.Descriptor, data []byte) error {
+	d.Data = nil
+	if s, ok := to.(content.ReadOnlyStorage); ok {
+		if there, err := s.Exists(ctx, d); err != nil || there {
+			return err
+		}
+	}
+	if err := to.Push(ctx, d, bytes.NewReader(data)); !errors.Is(err, errdef.ErrAlreadyExists) {
+		return err
+	}
+	return nil
+}
+
+// tagLayout lists the manifest in the layout's index, in one step.
+func tagLayout(r Reference, desc ocispec.Descriptor) error {
+	root, err := os.OpenRoot(r.Layout)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	index := &ocispec.Index{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageIndex}
+	if err := readJSON(root, ocispec.ImageIndexFile, index); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	index.Manifests = slices.DeleteFunc(index.Manifests, func(d ocispec.Descriptor) bool {
+		return d.Annotations[ocispec.AnnotationRefName] == r.Tag
+	})
+	desc.ArtifactType, desc.Annotations = MediaTypeMetadata, map[string]string{ocispec.AnnotationRefName: r.Tag}
+	index.Manifests = append(index.Manifests, desc)
+	for _, f := range []struct {
+		name    string
+		content any
+	}{{ocispec.ImageLayoutFile, ocispec.ImageLayout{Version: ocispec.ImageLayoutVersion}}, {ocispec.ImageIndexFile, index}} {
+		data, err := json.Marshal(f.content)
+		if err != nil {
+			return err
+		}
+		if err := maybe.WriteFile(filepath.Join(r.Layout, f.name), data, 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}

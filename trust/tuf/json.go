@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package tuf
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+const maxDepth = 32 // of nested arrays and objects
+
+// value is a JSON value and the bytes that it was read from. Its data is an
+// object, a []value, a string, an int64, a bool or nil.
+type value struct {
+	raw  []byte
+	data any
+}
+
+type object map[string]value
+
+// parse reads a document strictly: a key that stands twice, a number that is no
+// integer of 64 bits, text that is not UTF-8, too deep nesting, and anything
+// after the document are errors. So whatever is read of a document is a function
+// of its canonical form, which is what signatures are over.
+func parse(data []byte) (value, error) {
+	if !utf8.Valid(data) {
+		return value{}, errors.New("not UTF-8")
+	}
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.UseNumber()
+	v, err := parseValue(dec, data, 0)
+	if err != nil {
+		return value{}, err
+	}
+	if _, err := dec.Token(); err != io.EOF {
+		return value{}, errors.New("something follows the document")
+	}
+	return v, nil
+}
+
+func parseValue(dec *json.Decoder, data []byte, depth int) (v value, err error) {
+	if depth > maxDepth {
+		return v, errors.New("nested too deeply")
+	}
+	start := dec.InputOffset()
+	tok, err := dec.Token()
+	if err != nil {
+		return v, fmt.Errorf("offset %d: %w", start, err)
+	}
+	switch t := tok.(type) {
+	case json.Delim:
+		if t == '[' {
+			v.data, err = parseArray(dec, data, depth)
+		} else {
+			v.data, err = parseObject(dec, data, depth)
+		}
+		if err != nil {
+			return v, err
+		}
+		if _, err := dec.Token(); err != nil {
+			return v, fmt.Errorf("offset %d: %w", dec.InputOffset(), err)
+		}
+	case json.Number:
+		n, err := strconv.ParseInt(t.String(), 10, 64)
+		if err != nil || strconv.FormatInt(n, 10) != t.String() {
+			return v, fmt.Errorf("offset %d: %s is no integer of canonical JSON", start, t)
+		}
+		v.data = n
+	default: // string, bool, nil
+		v.data = tok
+	}
+	v.raw = bytes.TrimLeft(data[start:dec.InputOffset()], " \t\r\n,:")
+	return v, nil
+}
+
+func parseArray(dec *json.Decoder, data []byte, depth int) (out []value, err error) {
+	for dec.More() {
+		v, err := parseValue(dec, data, depth+1)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, v)
+	}
+	return out, nil
+}
+
+func parseObject(dec *json.Decoder, data []byte, depth int) (object, error) {
+	out := object{}
+	for dec.More() {
+		tok, err := dec.Token()
+		if err != nil {
+			return nil, fmt.Errorf("offset %d: %w", dec.InputOffset(), err)
+		}
+		key := tok.(string)
+		if _, twice := out[key]; twice {
+			return nil, fmt.Errorf("offset %d: the key %q stands twice", dec.InputOffset(), key)
+		}
+		if out[key], err = parseValue(dec, data, depth+1); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+var escape = strings.NewReplacer(`\`, `\\`, `"`, `\"`)
+
+// appendCanonical appends OLPC canonical JSON: no space, keys ordered by their
+// bytes, integers only, and of a string's characters only \ and " escaped, unlike
+// RFC 8785 (JCS), which escapes control characters and orders by UTF-16.
+func (v value) appendCanonical(b []byte) []byte {
+	switch d := v.data.(type) {
+	case string:
+		return appendText(b, d)
+	case int64:
+		return strconv.AppendInt(b, d, 10)
+	case bool:
+		return strconv.AppendBool(b, d)
+	case []value:
+		b = append(b, '[')
+		for i, e := range d {
+			if i > 0 {
+				b = append(b, ',')
+			}
+			b = e.appendCanonical(b)
+		}
+		return append(b, ']')
+	case object:
+		b = append(b, '{')
+		for i, key := range slices.Sorted(maps.Keys(d)) {
+			if i > 0 {
+				b = append(b, ',')
+			}
+			b = append(appendText(b, key), ':')
+			b = d[key].appendCanonical(b)
+		}
+		return append(b, '}')
+	}
+	return append(b, "null"...)
+}
+
+func appendText(b []byte, s string) []byte {
+	b = append(b, '"')
+	b = append(b, escape.Replace(s)...)
+	return append(b, '"')
+}
+
+// Canonical returns the OLPC canonical form of a JSON document, which is what
+// TUF's signatures and key IDs are over.
+func Canonical(document []byte) ([]byte, error) {
+	v, err := parse(document)
+	if err != nil {
+		return nil, err
+	}
+	return v.appendCanonical(nil), nil
+}
+
+// fields takes values apart and keeps the first thing that is wrong with them.
+type fields struct{ err error }
+
+func (f *fields) fail(at, want string) {
+	if f.err == nil {
+		f.err = fmt.Errorf("%s: %s", at, want)
+	}
+}
+
+func as[T any](f *fields, v value, at, want string) T {
+	out, ok := v.data.(T)
+	if !ok {
+		f.fail(at, "it is no "+want)
+	}
+	return out
+}
+
+func (f *fields) object(v value, at string) object { return as[object](f, v, at, "object") }
+func (f *fields) array(v value, at string) []value { return as[[]value](f, v, at, "array") }
+func (f *fields) text(v value, at string) string   { return as[string](f, v, at, "string") }
+func (f *fields) flag(v value, at string) bool     { return as[bool](f, v, at, "boolean") }
+
+func (f *fields) number(v value, at string, least int64) int64 {
+	n := as[int64](f, v, at, "number")
+	if n < least {
+		f.fail(at, fmt.Sprintf("it is less than %d", least))
+	}
+	return n
+}
+
+func (f *fields) texts(v value, at string, most int) []string {
+	list := f.array(v, at)
+	if len(list) > most {
+		f.fail(at, fmt.Sprintf("it has more than %d elements", most))
+		return nil
+	}
+	out := make([]string, len(list))
+	for i, e := range list {
+		out[i] = f.text(e, at)
+	}
+	return out
+}
