@@ -7,7 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"math/big"
+	"math/bits"
 	"strconv"
 	"strings"
 
@@ -239,9 +239,6 @@ func (a *answers) keys(f func(key string, hash prefixmap.Hash, count uint64) err
 	})
 }
 
-// size returns about how many keys there are: each has at least one label.
-func (a *answers) size() int { return int(min(a.tree.labels(), 1<<40)) }
-
 // isLocator reports whether a key is one; the others are numbers.
 func isLocator(key string) bool { return !strings.Contains(key, "#") }
 
@@ -250,7 +247,7 @@ const few = 8
 
 // digitsFor returns how many hex digits tell prefixes apart below which there are
 // few keys, if there are that many keys.
-func digitsFor(keys int) int {
-	n := big.NewInt(int64(keys / few)).BitLen()
+func digitsFor(keys int64) int {
+	n := bits.Len64(uint64(keys / few))
 	return max(2, (n+3)/4)
 }

@@ -57,7 +57,10 @@ func (d *Disagreement) Error() string {
 	return fmt.Sprintf("leaf %d of the directory is not what its inputs give: %s", d.Index, d.Why)
 }
 
-var keyOutput = []byte("output")
+var (
+	keyOutput = []byte("output")
+	keyTaken  = []byte("taken")
+)
 
 // Audit audits every leaf that is new and returns how many there are in all. The
 // error is a [*Disagreement], a [*rekorbind.Fork] if the output log or one of its
@@ -337,16 +340,27 @@ func (a *Auditor) published(ctx context.Context, l *audited) error {
 
 // compare applies the list, and compares each map with the leaf.
 func (a *Auditor) compare(l *audited, reached reading) error {
-	return a.Store.db.Update(func(tx *bolt.Tx) error {
+	if err := a.Store.db.Update(func(tx *bolt.Tx) error {
+		taken := int64(-1) // the leaf whose list was applied when an audit was cut off
+		if _, err := get(tx.Bucket(bucketMeta), keyTaken, &taken); err != nil || taken == l.index {
+			return err
+		}
 		for statement, line := range l.lines {
 			if err := a.take(tx, l, statement, line); err != nil {
 				return err
 			}
 		}
+		return put(tx.Bucket(bucketMeta), keyTaken, l.index)
+	}); err != nil {
+		return err
+	}
+	for _, m := range l.maps {
+		if err := a.Store.settle(m); err != nil {
+			return err
+		}
+	}
+	return a.Store.db.Update(func(tx *bolt.Tx) error {
 		for _, m := range l.maps {
-			if err := m.settle(tx); err != nil {
-				return err
-			}
 			got, err := m.leaf(tx, l.inputs[m.ID])
 			if err != nil {
 				return err

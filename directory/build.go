@@ -11,6 +11,7 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -50,8 +51,9 @@ type target struct {
 type pending struct {
 	Targets []target `json:"targets"`
 	Looked  bool     `json:"looked,omitempty"` // for publications, as long as it wanted
-	Leaf    []byte   `json:"leaf,omitempty"`   // to be appended to the output log
+	Taken   bool     `json:"taken,omitempty"`  // what was found is in List, and due
 	List    []byte   `json:"list,omitempty"`
+	Leaf    []byte   `json:"leaf,omitempty"` // to be appended to the output log
 }
 
 // Head is the newest state, ready to be published.
@@ -294,6 +296,38 @@ func (b *Builder) read(ctx context.Context, all []*Map, inputs map[string][]sour
 
 // leaf takes what was found published and commits to the state of all maps.
 func (b *Builder) leaf(p *pending, all []*Map, inputs map[string][]source) error {
+	if !p.Taken {
+		if err := b.take(p, all); err != nil {
+			return err
+		}
+	}
+	for _, m := range all {
+		if err := b.Store.settle(m); err != nil {
+			return err
+		}
+	}
+	return b.Store.db.Update(func(tx *bolt.Tx) error {
+		doc := rekorbind.DirectoryLeaf{Time: b.Now().UTC().Truncate(time.Second)}
+		lines := strings.FieldsFunc(string(p.List), func(r rune) bool { return r == '\n' })
+		list, _ := rekorbind.NewPublished(lines)
+		for _, m := range all {
+			l, err := m.leaf(tx, inputs[m.ID])
+			if err != nil {
+				return err
+			}
+			l.Disclosed = list
+			doc.Maps = append(doc.Maps, l)
+		}
+		p.Leaf = doc.Bytes()
+		if len(p.Leaf) > rekorbind.MaxDirectoryLeafBytes {
+			return fmt.Errorf("a leaf of %d bytes, at most %d are read: retire a map", len(p.Leaf), rekorbind.MaxDirectoryLeafBytes)
+		}
+		return put(tx.Bucket(bucketMeta), keyPending, p)
+	})
+}
+
+// take makes the list of what was found published.
+func (b *Builder) take(p *pending, all []*Map) error {
 	return b.Store.db.Update(func(tx *bolt.Tx) error {
 		index := leaves(tx)
 		late, err := sizes(tx, index-1)
@@ -304,20 +338,8 @@ func (b *Builder) leaf(p *pending, all []*Map, inputs map[string][]source) error
 		if err != nil {
 			return err
 		}
-		list, text := rekorbind.NewPublished(lines)
-		doc := rekorbind.DirectoryLeaf{Time: b.Now().UTC().Truncate(time.Second)}
-		for _, m := range all {
-			l, err := m.leaf(tx, inputs[m.ID])
-			if err != nil {
-				return err
-			}
-			l.Disclosed = list
-			doc.Maps = append(doc.Maps, l)
-		}
-		p.Leaf, p.List = doc.Bytes(), text
-		if len(p.Leaf) > rekorbind.MaxDirectoryLeafBytes {
-			return fmt.Errorf("a leaf of %d bytes, at most %d are read: retire a map", len(p.Leaf), rekorbind.MaxDirectoryLeafBytes)
-		}
+		p.Taken = true
+		_, p.List = rekorbind.NewPublished(lines)
 		return put(tx.Bucket(bucketMeta), keyPending, p)
 	})
 }
@@ -356,11 +378,6 @@ func take(tx *bolt.Tx, all []*Map, index int64, late map[string]int64) ([]string
 			if err := m.publish(tx, statement); err != nil {
 				return nil, err
 			}
-		}
-	}
-	for _, m := range all {
-		if err := m.settle(tx); err != nil {
-			return nil, err
 		}
 	}
 	return lines, nil

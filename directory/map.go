@@ -3,6 +3,7 @@
 package directory
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -17,7 +18,7 @@ import (
 )
 
 // stepCandidates is how many candidates are verified and mapped in one transaction.
-const stepCandidates = 4096
+const stepCandidates = 2048
 
 // mapping says under what a map is made. It is kept with the map, so that the map
 // goes on beside a newer one.
@@ -149,6 +150,9 @@ func (s *Store) Maps() ([]*Map, error) {
 			}
 			if err != nil {
 				return fmt.Errorf("state: map %s: %w", id, err)
+			}
+			if s.fn != nil {
+				m.fn = s.fn
 			}
 			out = append(out, m)
 			return nil
@@ -308,29 +312,47 @@ type published struct {
 	Sizes map[string]int64 `json:"sizes,omitempty"`
 }
 
-// settle records the publications that are due, in their order.
-func (m *Map) settle(tx *bolt.Tx) error {
+// settle records the publications that are due, in their order, some in each
+// transaction.
+func (s *Store) settle(m *Map) error {
+	for {
+		left := false
+		err := s.db.Update(func(tx *bolt.Tx) (err error) {
+			left, err = m.settleStep(tx)
+			return err
+		})
+		if err != nil || !left {
+			return err
+		}
+	}
+}
+
+// settleStep records some publications, and reports whether there may be more.
+func (m *Map) settleStep(tx *bolt.Tx) (bool, error) {
 	due := m.bucket(tx).Bucket(bucketDue)
+	var done [][]byte
 	var records []addition
-	err := due.ForEach(func(k, _ []byte) error {
+	c := due.Cursor()
+	for k, _ := c.First(); k != nil && len(done) < stepCandidates; k, _ = c.Next() {
 		key, statement, _ := strings.Cut(string(k), "\x00")
 		var p published
 		if ok, err := get(tx.Bucket(bucketPublished), []byte(statement), &p); err != nil || !ok {
-			return cmp.Or(err, fmt.Errorf("state: %s is due and was not published", statement))
+			return false, cmp.Or(err, fmt.Errorf("state: %s is due and was not published", statement))
 		}
 		text, err := rekorbind.DisclosedText(statement, p.Sizes)
+		if err != nil {
+			return false, err
+		}
 		records = append(records, addition{key, text})
-		return err
-	})
-	if err != nil {
-		return err
+		done = append(done, bytes.Clone(k))
 	}
 	if err := m.tree(tx).add(records); err != nil {
-		return err
+		return false, err
 	}
-	if err := m.bucket(tx).DeleteBucket(bucketDue); err != nil {
-		return err
+	for _, k := range done {
+		if err := due.Delete(k); err != nil {
+			return false, err
+		}
 	}
-	_, err = m.bucket(tx).CreateBucket(bucketDue)
-	return err
+	return len(done) == stepCandidates, nil
 }

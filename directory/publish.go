@@ -101,19 +101,12 @@ func (w *siteWriter) file(name string, data func() ([]byte, error)) {
 // replace writes a file in one step. It is not forced to the disk: the state is,
 // and the site can be written from it again.
 func replace(name string, data []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(name), ".new-")
-	if err != nil {
+	// One that was cut off is written over.
+	fresh := filepath.Join(filepath.Dir(name), ".new-"+filepath.Base(name))
+	if err := os.WriteFile(fresh, data, 0o644); err != nil {
 		return err
 	}
-	_, err = f.Write(data)
-	err = errors.Join(err, f.Chmod(0o644), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), name)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
-	}
-	return nil
+	return os.Rename(fresh, name)
 }
 
 // once writes a file that never changes, unless it is there.
@@ -195,7 +188,7 @@ func (w *siteWriter) answers(a *answers) error {
 	if err != nil {
 		return err
 	}
-	return w.absences(a, digitsFor(a.size()))
+	return w.absences(a, digitsFor(a.tree.size()))
 }
 
 // absences writes the answers about keys that have no records.
@@ -220,6 +213,9 @@ func (w *siteWriter) absences(a *answers, digits int) error {
 			return err
 		}
 		write(prefix, answer)
+	}
+	if err := w.group.Wait(); err != nil {
+		return err
 	}
 	// Prefixes of another length were right once.
 	old, err := os.ReadDir(filepath.Join(w.dir, a.m.ID, "absent"))

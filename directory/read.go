@@ -219,18 +219,19 @@ func (f *follower) step(ctx context.Context, src source, old reading) (reading, 
 		return reading{}, nil, src.fork(old, "its first %d entries are not those of its checkpoint", next.Size)
 	}
 	var out []found
+	var places []int64
 	for i, e := range entries {
-		if !claims[i] {
-			continue
+		if claims[i] {
+			places = append(places, old.Size+int64(i))
+			out = append(out, found{old.Size + int64(i), candidate{Body: bytes.Clone(e.body)}})
 		}
-		c := candidate{Body: bytes.Clone(e.body)}
-		if src.log.Generation == 2 {
-			c.Size = src.cp.Size
-			if c.Inclusion, err = r.inclusion(old.Size + int64(i)); err != nil {
-				return fail(err)
-			}
-		}
-		out = append(out, found{old.Size + int64(i), c})
+	}
+	proofs, err := r.inclusions(places)
+	if err != nil {
+		return fail(err)
+	}
+	for i, p := range proofs {
+		out[i].Inclusion, out[i].Size = p, src.cp.Size
 	}
 	return next, out, nil
 }

@@ -237,7 +237,7 @@ func absenceOf(s *snapshot, r *http.Request) (encoder, error) {
 	if !ok || len(digits) < leastDigits || len(digits) > 2*len(prefixmap.Hash{}) || strings.Trim(digits, "0123456789abcdef") != "" {
 		return nil, errNothing
 	}
-	if want := digitsFor(a.size()); len(digits) < want {
+	if want := digitsFor(a.tree.size()); len(digits) < want {
 		out := a.empty()
 		out.Split = want
 		return out.Encode, nil

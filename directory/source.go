@@ -71,7 +71,8 @@ type reader interface {
 	// beginning reports whether the first n entries of the checkpoint's tree give
 	// that root.
 	beginning(n int64, root []byte) (bool, error)
-	inclusion(place int64) ([][]byte, error)
+	// inclusions returns the inclusion proofs of entries; nil where none is needed.
+	inclusions(places []int64) ([][][]byte, error)
 }
 
 func (s source) reader(ctx context.Context) reader {
@@ -115,7 +116,12 @@ func (r *tiles) beginning(n int64, root []byte) (bool, error) {
 	return bytes.Equal(want[:], root), err
 }
 
-func (r *tiles) inclusion(index int64) ([][]byte, error) { return r.t.Inclusion(index, r.cp) }
+func (r *tiles) inclusions(places []int64) ([][][]byte, error) {
+	if len(places) == 0 {
+		return nil, nil
+	}
+	return r.t.Inclusions(places, r.cp)
+}
 
 // retriever reads a shard of Rekor v1.
 type retriever struct {
@@ -215,7 +221,7 @@ func (r *retriever) beginning(n int64, root []byte) (bool, error) {
 	return proof.VerifyConsistency(rfc6962.DefaultHasher, uint64(n), uint64(r.cp.Size), hashes, root, r.cp.Root) == nil, nil
 }
 
-func (r *retriever) inclusion(int64) ([][]byte, error) { return nil, nil }
+func (r *retriever) inclusions([]int64) ([][][]byte, error) { return nil, nil }
 
 // ask returns the sources of a log with their newest checkpoints, verified under
 // the trusted root.

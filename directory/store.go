@@ -30,6 +30,7 @@ var ErrInUse = errors.New("another process is using it")
 type Store struct {
 	db  *bolt.DB
 	dir string
+	fn  MapFn // of a test, for all maps; nil for the one there is
 }
 
 // The buckets. What a map needs of the logs is kept beside the maps, since it does
@@ -74,7 +75,7 @@ func openStore(dir string, size int) (*Store, error) {
 	} else if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	s := &Store{db, dir}
+	s := &Store{db: db, dir: dir}
 	if err := db.Update(s.prepare); err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), db.Close())
 	}

@@ -26,6 +26,7 @@ var (
 	treeBlocks  = []byte("blocks")  // hash of a key, number of a full block → its hash
 	treeTops    = []byte("tops")    // 0 to levels bytes → node of all labels that begin so
 	treeLabels  = []byte("labels")  // number of labels
+	treeCount   = []byte("count")   // number of keys
 )
 
 // tree is the compressed prefix tree of a map (SPEC 16.2) in a bucket. Of each key
@@ -88,8 +89,13 @@ func (t *tree) key(hash prefixmap.Hash) (keyNode, error) {
 }
 
 // labels returns how many labels the map has.
-func (t *tree) labels() int64 {
-	if data := t.self.Get(treeLabels); data != nil {
+func (t *tree) labels() int64 { return t.count(treeLabels) }
+
+// size returns how many keys the map has.
+func (t *tree) size() int64 { return t.count(treeCount) }
+
+func (t *tree) count(name []byte) int64 {
+	if data := t.self.Get(name); data != nil {
 		return int64(binary.BigEndian.Uint64(data))
 	}
 	return 0
@@ -123,15 +129,22 @@ func (t *tree) add(all []addition) error {
 	for name := range byKey {
 		hashes[prefixmap.KeyHash(name)] = name
 	}
+	fresh := uint64(0)
 	order := slices.SortedFunc(maps.Keys(hashes), func(a, b prefixmap.Hash) int { return bytes.Compare(a[:], b[:]) })
 	for _, hash := range order {
 		name := hashes[hash]
+		if t.keys.Get(hash[:]) == nil {
+			fresh++
+		}
 		if err := t.extend(hash, name, byKey[name]); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
 		touched[hash] = true
 	}
 	if err := t.self.Put(treeLabels, number(uint64(t.labels())+uint64(len(all)))); err != nil {
+		return err
+	}
+	if err := t.self.Put(treeCount, number(uint64(t.size())+fresh)); err != nil {
 		return err
 	}
 	return t.fold(touched)

@@ -12,6 +12,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"sync"
 
 	"github.com/repopolicy/repopolicy/internal/prefixmap"
 )
@@ -74,6 +75,9 @@ type Page struct {
 	Block   int
 	Records []Record
 }
+
+// errNull is the error about what is null and has to be a list.
+var errNull = errors.New("null is no list")
 
 type answerDoc struct {
 	Schema     string      `json:"schema"`
@@ -141,11 +145,6 @@ type sizeDoc struct {
 	Size int64  `json:"size"`
 }
 
-var answerKeys = []string{
-	"schema", "checkpoint", "leaf", "index", "inclusion", "keys", "absent", "split", "key", "path", "blocks", "block", "records", "depth", "hash", "items", "other",
-	"left", "right", "log", "body", opaqueEntry, "same", "disclosed", "sizes", "size",
-}
-
 // Encode returns the answer's file, the same for the same answer.
 func (a Answer) Encode() ([]byte, error) {
 	doc := answerDoc{Schema: answerSchema, Checkpoint: a.Checkpoint, Leaf: string(a.Leaf), Index: a.Index, Inclusion: append([][]byte{}, a.Inclusion...), Split: a.Split}
@@ -170,8 +169,8 @@ func (a Answer) Encode() ([]byte, error) {
 	return deflate(compactJSON(doc))
 }
 
-// ParseAnswer reads an answer. Unknown, repeated and misspelt keys, and whatever
-// exceeds a limit, are errors.
+// ParseAnswer reads an answer. What [Answer.Encode] would write in another way, and
+// whatever exceeds a limit, is an error.
 func ParseAnswer(data []byte) (*Answer, error) {
 	a, err := parseAnswer(data)
 	if err != nil {
@@ -185,8 +184,8 @@ func parseAnswer(data []byte) (*Answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	var doc answerDoc
-	if err := strictDoc(text, maxInflated, &doc, answerKeys...); err != nil {
+	doc, err := canonicalDoc[answerDoc](text, maxInflated)
+	if err != nil {
 		return nil, err
 	}
 	if doc.Schema != answerSchema {
@@ -199,6 +198,8 @@ func parseAnswer(data []byte) (*Answer, error) {
 		}
 	}
 	switch {
+	case doc.Inclusion == nil:
+		return nil, errNull
 	case forms != 1:
 		return nil, errors.New("exactly one of keys, absent and split has to be there")
 	case len(doc.Inclusion) > maxProofHashes || len(doc.Keys) > maxAnswerKeys || doc.Split < 0 || doc.Split > 0 && doc.Split <= firstSplit || doc.Split > maxSplit:
@@ -243,8 +244,8 @@ func ParsePage(data []byte) (*Page, error) {
 	if err != nil {
 		return fail(err)
 	}
-	var doc pageDoc
-	if err := strictDoc(text, maxInflated, &doc, answerKeys...); err != nil {
+	doc, err := canonicalDoc[pageDoc](text, maxInflated)
+	if err != nil {
 		return fail(err)
 	}
 	switch {
@@ -264,6 +265,9 @@ func ParsePage(data []byte) (*Page, error) {
 }
 
 func (d *keyDoc) key(seen *[]*BindingRecord) (k KeyAnswer, err error) {
+	if d.Records == nil {
+		return k, errNull
+	}
 	if d.Key == "" || len(d.Key) > maxKeyBytes || len(d.Blocks) > maxKeyBlocks || len(d.Records) > maxKeyRecords || len(d.Records)+len(d.Blocks) == 0 {
 		return k, fmt.Errorf("%d blocks and %d records", len(d.Blocks), len(d.Records))
 	}
@@ -403,6 +407,9 @@ func (d *recordDoc) record(seen *[]*BindingRecord) (Record, error) {
 		r.Binding = &BindingRecord{d.Log, d.Index, d.Body, d.Entry, d.Inclusion, d.Checkpoint}
 		*seen = append(*seen, r.Binding)
 	default:
+		if d.Sizes != nil && len(d.Sizes) == 0 {
+			return r, errors.New("an empty list of sizes")
+		}
 		r.Disclosed = &DisclosedRecord{d.Disclosed, map[string]int64{}}
 		for i, s := range d.Sizes {
 			if i > 0 && d.Sizes[i-1].Log >= s.Log {
@@ -424,6 +431,9 @@ func stepDocs(p prefixmap.Path) []stepDoc {
 }
 
 func pathOf(docs []stepDoc) (prefixmap.Path, error) {
+	if docs == nil {
+		return nil, errNull
+	}
 	if len(docs) > prefixmap.KeyBits {
 		return nil, fmt.Errorf("a path of %d steps", len(docs))
 	}
@@ -454,15 +464,24 @@ func hashes(all [][]byte) error {
 	return nil
 }
 
+// deflaters are writers to be used again: one takes most of a megabyte, and a
+// directory encodes answers by the thousand.
+var deflaters = sync.Pool{New: func() any {
+	w, err := gzip.NewWriterLevel(io.Discard, gzip.BestCompression)
+	if err != nil {
+		panic(err) // the level is one there is
+	}
+	return w
+}}
+
 func deflate(text []byte) ([]byte, error) {
 	if len(text) == 0 || len(text) > maxInflated {
 		return nil, fmt.Errorf("%d bytes of JSON, 1 to %d are read", len(text), maxInflated)
 	}
 	var buf bytes.Buffer
-	w, err := gzip.NewWriterLevel(&buf, gzip.BestCompression)
-	if err != nil {
-		return nil, err
-	}
+	w := deflaters.Get().(*gzip.Writer)
+	defer deflaters.Put(w)
+	w.Reset(&buf)
 	if _, err := w.Write(text); err != nil {
 		return nil, err
 	}

@@ -133,6 +133,7 @@ func TestDirectoryFormats(t *testing.T) {
 		}
 	}
 	both("absence", "directory-answer-v1.json", absence, true, false)
+	both("withheld by nobody", "directory-answer-v1.json", strings.Replace(answer, `,"sizes":[{"log":"`+policy.Sum([]byte("log"))+`","size":12}]`, "", 1), true, false)
 	log := policy.Sum([]byte("log"))
 	for name, x := range map[string]struct {
 		text, old, new string
@@ -144,12 +145,19 @@ func TestDirectoryFormats(t *testing.T) {
 		"a huge split":              {absence, absence[strings.Index(absence, `"absent"`):], `"split":17}`, false},
 		"a hash too short":          {answer, "AAAAAAAAAAA=", "AAAA", false},
 		"a negative step":           {answer, `"depth":3`, `"depth":-3`, true},
+		"an empty list of sizes":    {answer, `"sizes":[{"log":"` + log + `","size":12}]`, `"sizes":[]`, false},
 		"a publication of nothing":  {answer, `"disclosed":"` + policy.Sum([]byte("statement")) + `",`, ``, false},
 		"a binding and publication": {answer, `"disclosed"`, `"log":"` + log + `","body":"x","disclosed"`, false},
 		"the same as none":          {answer, `"same":0`, `"same":1`, true},
 		"a log that is none":        {answer, `"log":"` + log, `"log":"x` + log[1:], false},
 		"no body":                   {answer, `"body":"{\"a\":\"<b>\"}",`, ``, false},
 		"body and entry":            {answer, `"body"`, `"entry":{},"body"`, false},
+		"no path":                   {absence, `"path":[`, `"path":null,"x":[`, false},
+		"a null path":               {answer, answer[strings.Index(answer, `"path":[`) : strings.Index(answer, `"path":[`)+strings.Index(answer[strings.Index(answer, `"path":[`):], "]")+1], `"path":null`, false},
+		"a null proof":              {answer, `"inclusion":[]`, `"inclusion":null`, false},
+		"with a space":              {answer, `"index":4`, `"index": 4`, true},
+		"another order":             {answer, `"index":4,"inclusion":[]`, `"inclusion":[],"index":4`, true},
+		"an escape":                 {answer, `"key":"https://github.com/a`, `"key":"https:\/\/github.com/a`, true},
 		"no records":                {answer, `"records":[{"same":0}]`, `"records":null`, false},
 		"no value":                  {answer, `"blocks":["AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="],"records":[{"same":0}]`, `"records":[]`, true},
 		"a key twice":               {answer, `"https://github.com#15:1"`, `"https://github.com/a/b"`, true},

@@ -55,6 +55,15 @@ func (s *site) read(bodies [][]byte) {
 	s.Read(s.World.Root, s.Log, bodies, s.Inst.CheckpointV2(bodies, s.Inst.Origin()))
 }
 
+// publish records when a statement was found published.
+func (s *site) publish(payload []byte, sizes map[string]int64, keys ...string) {
+	st, err := rekorbind.ParseStatement(payload)
+	check(s.t, err)
+	for _, k := range keys {
+		s.Records[k] = append(s.Records[k], rekorbind.Record{Disclosed: &rekorbind.DisclosedRecord{Statement: st.PAE(), Sizes: sizes}})
+	}
+}
+
 func (s *site) lookup(heads rekorbind.Heads) *rekorbind.Directory {
 	s.t.Helper()
 	url := s.Serve()
@@ -178,6 +187,13 @@ func TestHostileDirectory(t *testing.T) {
 			}
 		})
 	}
+	publishes := func(sizes func(s *site) map[string]int64) attack {
+		return func(s *site) {
+			s.publish(s.Payloads[0], sizes(s), repo, number)
+			s.publish(s.Payloads[1], sizes(s), repo, number)
+			s.Build(built)
+		}
+	}
 	other := func(s *site) rekorbind.Record { // a binding of somebody else, in the log
 		f := s.Bind("https://github.com/acme/other", s.Payloads[0])
 		_ = f
@@ -295,6 +311,28 @@ func TestHostileDirectory(t *testing.T) {
 			s.Build(now.Add(-25 * time.Hour))
 			s.Cosigned = now
 		}, policy.ViewStale},
+		"publishes":                             {publishes(func(s *site) map[string]int64 { return map[string]int64{s.Log: 9} }), ""},
+		"publishes what was withheld by nobody": {publishes(func(*site) map[string]int64 { return nil }), ""},
+		"publishes beyond what it read":         {publishes(func(s *site) map[string]int64 { return map[string]int64{s.Log: int64(len(s.Bodies)) + 1} }), lied},
+		"publishes at the size of another log":  {publishes(func(*site) map[string]int64 { return map[string]int64{policy.Sum(nil): 0} }), lied},
+		"publishes twice": {func(s *site) {
+			s.publish(s.Payloads[0], nil, repo, number)
+			s.publish(s.Payloads[0], nil, repo, number)
+			s.Build(built)
+		}, lied},
+		"publishes at two moments": {func(s *site) {
+			s.publish(s.Payloads[0], map[string]int64{s.Log: 9}, repo)
+			s.publish(s.Payloads[0], map[string]int64{s.Log: 8}, number)
+			s.Build(built)
+		}, lied},
+		"publishes before it is bound": {func(s *site) {
+			s.publish(s.Payloads[1], nil, repo, number)
+			for _, k := range []string{repo, number} {
+				r := s.Records[k]
+				s.Records[k] = slices.Concat(r[len(r)-1:], r[:len(r)-1])
+			}
+			s.Build(built)
+		}, lied},
 		"publishes what nothing binds": {signed(both(func(r []rekorbind.Record) []rekorbind.Record {
 			return append(slices.Clone(r), rekorbind.Record{Disclosed: &rekorbind.DisclosedRecord{Statement: policy.Sum(nil), Sizes: map[string]int64{r[0].Binding.Log: 1}}})
 		})), lied},

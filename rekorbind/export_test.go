@@ -5,14 +5,19 @@ package rekorbind
 import (
 	"encoding/hex"
 	"encoding/json"
+	"maps"
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/transparency-dev/merkle/proof"
+	"github.com/transparency-dev/merkle/rfc6962"
 
 	prototrust "github.com/sigstore/protobuf-specs/gen/pb-go/trustroot/v1"
 
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/sigstoretest"
+	"github.com/repopolicy/repopolicy/policy"
 )
 
 // World is what tests of a directory start from: a chain of two versions of
@@ -75,3 +80,38 @@ func (w *World) EntriesV1(t testing.TB) (entries []json.RawMessage, log string, 
 
 // SetTimeout sets how long a directory has.
 func SetTimeout(d *Directory, limit time.Duration) { d.timeout = limit }
+
+// CheckProofs verifies of an answer what no certificate is needed for: signatures of
+// directory and log, the proofs of map and output log, and those of the entries.
+func CheckProofs(d *Directory, a *Answer, repo policy.Locator) error {
+	p := &proving{root: d.Root, descriptor: d.Descriptor, repo: repo}
+	c, err := p.open(nil, a)
+	if err != nil {
+		return err
+	}
+	for _, r := range c.keys[0].Records {
+		b, cp := r.Binding, c.trees[r.Binding.Log][0]
+		if err := proof.VerifyInclusion(rfc6962.DefaultHasher, uint64(b.Index), uint64(cp.Size), rfc6962.DefaultHasher.HashLeaf([]byte(b.Body)), b.Inclusion, cp.Root); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// SignedWorkflow logs a binding whose certificate has all that GitHub's have, and
+// returns the body of its entry.
+func (w *World) SignedWorkflow(repo string, payload []byte) []byte {
+	r := workflow(repo, payload)
+	r.Extensions = maps.Clone(r.Extensions)
+	const sha = "1f2e3d4c5b6a79881f2e3d4c5b6a79881f2e3d4c"
+	maps.Copy(r.Extensions, map[int]string{
+		2: "repository_dispatch", 3: sha, 4: "repopolicy", 5: repo[len("https://github.com/"):], 6: "refs/heads/main", 10: sha, 13: sha, 16: "https://github.com/acme", 19: sha,
+		21: repo + "/actions/runs/16543219876/attempts/1", 22: "public", 24: "repo:" + repo[len("https://github.com/"):] + ":ref:refs/heads/main",
+	})
+	w.c.log(r)
+	bodies := w.Inst.BodiesV2()
+	return bodies[len(bodies)-1]
+}
+
+// NewRoot returns the world's root as one that has verified no certificate yet.
+func (w *World) NewRoot() *sigstore.Root { return w.c.rootWith(2) }

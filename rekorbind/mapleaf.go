@@ -105,7 +105,7 @@ func (l DirectoryLeaf) Bytes() []byte {
 // makes of it.
 func ParseDirectoryLeaf(data []byte) (DirectoryLeaf, error) {
 	l, err := parseDirectoryLeaf(data)
-	if err == nil && string(l.Bytes()) != string(data) {
+	if err == nil && string(l.Bytes()) != string(data) { // the time can be written in other ways
 		err = errors.New("not in canonical form")
 	}
 	if err != nil {
@@ -115,8 +115,8 @@ func ParseDirectoryLeaf(data []byte) (DirectoryLeaf, error) {
 }
 
 func parseDirectoryLeaf(data []byte) (l DirectoryLeaf, err error) {
-	var doc directoryLeafDoc
-	if err := strictDoc(data, MaxDirectoryLeafBytes, &doc, "schema", "time", "maps", "function", "root", "forges", "labels", "map", "inputs", "log", "checkpoint", "disclosed", "count", "sha256"); err != nil {
+	doc, err := canonicalDoc[directoryLeafDoc](data, MaxDirectoryLeafBytes)
+	if err != nil {
 		return l, err
 	}
 	if doc.Schema != leafSchema {

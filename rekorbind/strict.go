@@ -14,10 +14,9 @@ import (
 
 const (
 	maxDepth = 32
-	// opaqueBundle and opaqueEntry are the keys below which a document of another
-	// format stands, whose own parser judges its keys.
+	// opaqueBundle is the key below which a document of another format stands, whose
+	// own parser judges its keys.
 	opaqueBundle = "bundle"
-	opaqueEntry  = "entry"
 )
 
 // strictDoc reads a document of ours into v.
@@ -31,6 +30,21 @@ func strictDoc(data []byte, limit int, v any, known ...string) error {
 	dec := json.NewDecoder(bytes.NewReader(data))
 	dec.DisallowUnknownFields()
 	return dec.Decode(v)
+}
+
+// canonicalDoc reads a document of ours that has to be exactly what compactJSON makes
+// of it: without spaces, its keys in order and none twice, unknown or null.
+func canonicalDoc[T any](data []byte, limit int) (doc T, err error) {
+	if len(data) > limit {
+		return doc, fmt.Errorf("%d bytes, at most %d are read", len(data), limit)
+	}
+	if err := json.Unmarshal(data, &doc); err != nil {
+		return doc, err
+	}
+	if !bytes.Equal(compactJSON(doc), data) {
+		return doc, errors.New("not in canonical form")
+	}
+	return doc, nil
 }
 
 // compactJSON returns a document of ours in JSON without spaces.
@@ -53,7 +67,7 @@ func encoded(v any, indent string) []byte {
 // strictJSON refuses what encoding/json would take in more than one way: keys
 // that stand twice or that are not exactly one of those known, null, text that
 // is not UTF-8, and anything after the document. What stands
-// below an opaque key may have any keys, none of them twice.
+// below the opaque key may have any keys, none of them twice.
 func strictJSON(data []byte, known ...string) error {
 	if !utf8.Valid(data) {
 		return errors.New("not UTF-8")
@@ -101,7 +115,7 @@ func strictValue(dec *json.Decoder, known []string, depth int) error {
 			}
 			seen[key] = true
 			below := known
-			if key == opaqueBundle || key == opaqueEntry {
+			if key == opaqueBundle {
 				below = nil
 			}
 			if err := strictValue(dec, below, depth+1); err != nil {

@@ -7,6 +7,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -88,17 +90,51 @@ func (t Tiles) Prefix(n int64, cp sigstore.Checkpoint) (tlog.Hash, error) {
 	return tlog.TreeHash(n, tlog.TileHashReader(tree, t))
 }
 
-// Inclusion returns the inclusion proof of an entry in the tree of a checkpoint;
-// see Prefix.
-func (t Tiles) Inclusion(index int64, cp sigstore.Checkpoint) ([][]byte, error) {
+// Inclusions returns the inclusion proofs of entries in the tree of a checkpoint;
+// see Prefix. That of many at once costs little more than that of one.
+func (t Tiles) Inclusions(indices []int64, cp sigstore.Checkpoint) ([][][]byte, error) {
 	tree := tlog.Tree{N: cp.Size}
 	copy(tree.Hash[:], cp.Root)
-	proof, err := tlog.ProveRecord(cp.Size, index, tlog.TileHashReader(tree, t))
-	out := [][]byte{}
-	for _, h := range proof {
-		out = append(out, h[:])
+	// Which hashes they need, then all of them, then the proofs.
+	need := map[int64]tlog.Hash{}
+	note := tlog.HashReaderFunc(func(at []int64) ([]tlog.Hash, error) {
+		for _, n := range at {
+			need[n] = tlog.Hash{}
+		}
+		return make([]tlog.Hash, len(at)), nil
+	})
+	for _, i := range indices {
+		if _, err := tlog.ProveRecord(cp.Size, i, note); err != nil {
+			return nil, err
+		}
 	}
-	return out, err
+	at := slices.Sorted(maps.Keys(need))
+	hashes, err := tlog.TileHashReader(tree, t).ReadHashes(at)
+	if err != nil {
+		return nil, err
+	}
+	for i, n := range at {
+		need[n] = hashes[i]
+	}
+	read := tlog.HashReaderFunc(func(at []int64) (out []tlog.Hash, err error) {
+		for _, n := range at {
+			out = append(out, need[n])
+		}
+		return out, nil
+	})
+	var out [][][]byte
+	for _, i := range indices {
+		proof, err := tlog.ProveRecord(cp.Size, i, read)
+		if err != nil {
+			return nil, err
+		}
+		hashes := [][]byte{}
+		for _, h := range proof {
+			hashes = append(hashes, h[:])
+		}
+		out = append(out, hashes)
+	}
+	return out, nil
 }
 
 // Height implements tlog.TileReader.

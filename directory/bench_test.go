@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package directory
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/repopolicy/repopolicy/internal/sigstoretest"
+)
+
+// BenchmarkBuild builds a directory over a log of which every entry is a binding,
+// ten of each repository, and writes its site. Certificates are not verified: see
+// BenchmarkFollow.
+//
+//	go test -C directory -run '^$' -bench Build -benchtime 1x -timeout 60m
+func BenchmarkBuild(b *testing.B) {
+	for _, n := range []int{10_000, 100_000, 1_000_000} {
+		if testing.Short() && n > 10_000 {
+			continue
+		}
+		b.Run(fmt.Sprintf("%d", n), func(b *testing.B) {
+			inst := sigstoretest.New(b)
+			var bodies [][]byte
+			for i := range n {
+				bodies = append(bodies, syntheticBody(i, max(n/10, 1)))
+			}
+			log := newTestLog(b, inst, bodies)
+			for b.Loop() {
+				dir := b.TempDir()
+				builder := testBuilder(b, log, dir, synthetic{})
+				peak, stop := watchHeap()
+				start := time.Now()
+				if _, err := builder.Build(b.Context()); err != nil {
+					b.Fatal(err)
+				}
+				built := time.Since(start)
+				if err := builder.Store.Publish(filepath.Join(dir, "site")); err != nil {
+					b.Fatal(err)
+				}
+				published := time.Since(start) - built
+				stop()
+				b.ReportMetric(built.Seconds(), "s/build")
+				b.ReportMetric(published.Seconds(), "s/publish")
+				b.ReportMetric(float64(*peak)/1e6, "MB-heap")
+				b.ReportMetric(float64(size(b, filepath.Join(dir, stateFile)))/1e6, "MB-state")
+				b.ReportMetric(float64(size(b, filepath.Join(dir, "site")))/1e6, "MB-site")
+			}
+		})
+	}
+}
+
+// watchHeap samples how much more of the heap is in use than when it is called.
+func watchHeap() (*uint64, func()) {
+	runtime.GC()
+	var before runtime.MemStats
+	runtime.ReadMemStats(&before)
+	peak, end, done := new(uint64), make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		tick := time.NewTicker(50 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			var now runtime.MemStats
+			runtime.ReadMemStats(&now)
+			if now.HeapInuse > before.HeapInuse {
+				*peak = max(*peak, now.HeapInuse-before.HeapInuse)
+			}
+			select {
+			case <-tick.C:
+			case <-end:
+				return
+			}
+		}
+	}()
+	return peak, func() { close(end); <-done }
+}
+
+// size returns the bytes of a file, or of all files below a directory.
+func size(b *testing.B, path string) (total int64) {
+	b.Helper()
+	err := filepath.WalkDir(path, func(_ string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		info, err := os.Lstat(filepath.Join(filepath.Dir(path), d.Name()))
+		if i, infoErr := d.Info(); infoErr == nil {
+			info, err = i, nil
+		}
+		if err == nil {
+			total += info.Size()
+		}
+		return err
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	return total
+}

@@ -1,0 +1,394 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package directory
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	bolt "go.etcd.io/bbolt"
+
+	"github.com/repopolicy/repopolicy/internal/prefixmap"
+	"github.com/repopolicy/repopolicy/internal/sigstoretest"
+	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/rekorbind"
+)
+
+// sign lets a workflow of a repository sign a statement into the log of Rekor v2.
+func sign(inst *sigstoretest.Instance, repo, event string, payload []byte, at time.Time) {
+	wf := repo + "/.github/workflows/repopolicy.yml@refs/heads/main"
+	inst.Sign(sigstoretest.Request{
+		Statement: payload, SAN: wf, Issuer: "https://token.actions.githubusercontent.com", At: at, Log: sigstoretest.LogV2, TSA: true,
+		Extensions: map[int]string{9: wf, 11: "github-hosted", 12: repo, 14: "refs/heads/main", 15: "1001", 17: "2002", 18: wf, 20: event},
+	})
+}
+
+const policyText = `format = "repopolicy/v1"
+repository = %q
+version = 1
+expires = 2099-01-01T00:00:00Z
+
+[maintainers]
+threshold = 1
+[[maintainers.member]]
+name = %q
+identities = [{ email = "alice@example.com", issuer = "https://accounts.google.com" }]
+
+[[release]]
+name = "ci"
+tags = ["v*"]
+artifacts = ["widget_*"]
+workflow = ".github/workflows/release.yml"
+environment = "release"
+`
+
+func statement(t testing.TB, repo, who string) []byte {
+	t.Helper()
+	payload, err := rekorbind.Encode(fmt.Appendf(nil, policyText, repo, who), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return payload
+}
+
+func repoName(n int) string { return fmt.Sprintf("https://github.com/acme/r%d", n) }
+
+// keysOf returns all records of the one map, by key.
+func keysOf(t testing.TB, s *Store) map[string][]string {
+	t.Helper()
+	all, err := s.Maps()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := map[string][]string{}
+	err = s.db.View(func(tx *bolt.Tx) error {
+		tr := all[0].tree(tx)
+		return tr.keys.ForEach(func(hash, data []byte) error {
+			k, err := decodeKeyNode(hash, data)
+			if err != nil {
+				return err
+			}
+			out[k.name], err = tr.texts(prefixmap.Hash(hash), 0, k.count)
+			return err
+		})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// TestBuild builds over a log that grows and is shown up to places within tiles,
+// with forges that publish late, never, not at all or something else: the records
+// are those of the definition, whatever the steps.
+func TestBuild(t *testing.T) {
+	inst := sigstoretest.New(t)
+	base := len(inst.BodiesV2()) // of the instance's own
+	statements := map[string][]byte{}
+	for i := range 300 {
+		repo := repoName(i % 7)
+		if statements[repo] == nil {
+			statements[repo] = statement(t, repo, "alice")
+		}
+		event := "push" // which binds nothing
+		if i%10 == 3 {
+			event = "schedule"
+		}
+		sign(inst, repo, event, statements[repo], sigstoretest.Now.Add(time.Duration(i)*time.Second))
+	}
+	log := newTestLog(t, inst, inst.BodiesV2()[base:])
+	b := testBuilder(t, log, t.TempDir(), nil)
+	publishes := map[string]bool{repoName(1): true}
+	down := map[string]bool{repoName(2): true}
+	b.Forge = func(_ context.Context, repo policy.Locator) ([][]byte, error) {
+		switch name := repo.String(); {
+		case down[name]:
+			return nil, errors.New("down")
+		case publishes[name]:
+			return [][]byte{[]byte("something else"), statements[name]}, nil
+		}
+		return [][]byte{statement(t, "https://github.com/acme/other", "bob")}, nil
+	}
+	var lists []int
+	for i, n := range []int{0, 1, 100, 256, 257, 300, 300} {
+		log.show(n)
+		if i == 4 { // in time for the fifth leaf, after leaf 3 had read all of them
+			publishes[repoName(2)], publishes[repoName(3)], down[repoName(2)] = true, true, false
+		}
+		head, err := b.Build(t.Context())
+		if err != nil {
+			t.Fatalf("%d entries: %v", n, err)
+		}
+		leaf, err := rekorbind.ParseDirectoryLeaf(head.Leaf)
+		if err != nil || head.Index != int64(i) {
+			t.Fatalf("leaf %d: %v", head.Index, err)
+		}
+		lists = append(lists, leaf.Maps[0].Disclosed.Count)
+		want := oracle(keysOf(t, b.Store))
+		if leaf.Maps[0].Hash != want.root() {
+			t.Errorf("leaf %d: not the root of its records", i)
+		}
+	}
+	if d := cmp.Diff([]int{0, 0, 1, 0, 2, 0, 0}, lists); d != "" {
+		t.Errorf("statements published (-want +got):\n%s", d)
+	}
+
+	// What the definition says, from the entries alone.
+	want := map[string][]string{}
+	id := strings.Repeat("02", 32)
+	var published = map[string]string{}
+	for name, late := range map[string]string{repoName(1): "", repoName(2): fmt.Sprintf(" %s:256", id), repoName(3): fmt.Sprintf(" %s:256", id)} {
+		published[name] = "disclosed " + names(statements[name])[0] + late + "\n"
+	}
+	number := "https://github.com#15:1001"
+	ends, done := []int{0, 1, 100, 256, 257, 300}, map[string]bool{}
+	for i := 1; i < len(ends); i++ {
+		for at := ends[i-1]; at < ends[i]; at++ {
+			if at%10 != 3 {
+				continue
+			}
+			text := fmt.Sprintf("binding %s %d %s\n", id, at, leafHash(log.bodies[at]))
+			for _, key := range []string{repoName(at % 7), number} {
+				want[key] = append(want[key], text)
+			}
+		}
+		var due []string
+		for _, name := range slices.Sorted(mapsKeys(published)) {
+			if (name == repoName(1) && i >= 2 || i >= 4) && len(want[name]) > 0 && !done[name] {
+				done[name] = true
+				want[name] = append(want[name], published[name])
+				due = append(due, published[name])
+			}
+		}
+		slices.Sort(due) // under the number in the order of the statements
+		want[number] = append(want[number], due...)
+	}
+	if d := cmp.Diff(want, keysOf(t, b.Store)); d != "" {
+		t.Errorf("records (-want +got):\n%s", d)
+	}
+}
+
+func mapsKeys(m map[string]string) func(func(string) bool) {
+	return func(yield func(string) bool) {
+		for k := range m {
+			if !yield(k) {
+				return
+			}
+		}
+	}
+}
+
+// TestBuildCutOff ends builds after one, two and more steps of reading: what is built
+// in the end has the same records as what was never cut off.
+func TestBuildCutOff(t *testing.T) {
+	inst := sigstoretest.New(t)
+	var bodies [][]byte
+	for i := range 10_000 {
+		bodies = append(bodies, syntheticBody(i, 50))
+	}
+	log := newTestLog(t, inst, bodies)
+	whole := testBuilder(t, log, t.TempDir(), synthetic{})
+	if _, err := whole.Build(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	want := keysOf(t, whole.Store)
+	dir := t.TempDir()
+	cut := testBuilder(t, log, dir, synthetic{})
+	for steps := 0; ; steps++ {
+		ctx, cancel := context.WithCancel(t.Context())
+		left := steps
+		// Every step asks the log for something.
+		cut.Progress = func(string, int64, int64) {
+			if left--; left < 0 {
+				cancel()
+			}
+		}
+		_, err := cut.Build(ctx)
+		cancel()
+		if err == nil {
+			break
+		}
+		if steps > 20 {
+			t.Fatal(err)
+		}
+	}
+	if d := cmp.Diff(want, keysOf(t, cut.Store)); d != "" {
+		t.Errorf("records (-want +got):\n%s", d)
+	}
+}
+
+// TestOutputDiverged: a state and an output log of different moments are refused:
+// to go on would contradict what was published.
+func TestOutputDiverged(t *testing.T) {
+	inst := sigstoretest.New(t)
+	log := newTestLog(t, inst, [][]byte{syntheticBody(0, 1)})
+	for what, change := range map[string]func(dir, old string) error{
+		"an older state": func(dir, old string) error {
+			return copyFile(filepath.Join(old, stateFile), filepath.Join(dir, stateFile))
+		},
+		"an older output log": func(dir, old string) error {
+			if err := os.RemoveAll(filepath.Join(dir, outputDir)); err != nil {
+				return err
+			}
+			return os.CopyFS(filepath.Join(dir, outputDir), os.DirFS(filepath.Join(old, outputDir)))
+		},
+		"no output log": func(dir, _ string) error { return os.RemoveAll(filepath.Join(dir, outputDir)) },
+		"no state":      func(dir, _ string) error { return os.Remove(filepath.Join(dir, stateFile)) },
+	} {
+		t.Run(what, func(t *testing.T) {
+			dir, old := t.TempDir(), filepath.Join(t.TempDir(), "old")
+			signer, _, err := Keygen("directory.example")
+			if err != nil {
+				t.Fatal(err)
+			}
+			build := func() error {
+				s, err := OpenStore(dir)
+				if err != nil {
+					return err
+				}
+				defer s.Close()
+				if _, err := s.AddMap(testRoot(inst), nil); err != nil {
+					return err
+				}
+				out, err := OpenOutput(dir, []byte(signer), "", 5*time.Second, nil)
+				if err != nil {
+					return err
+				}
+				defer out.Close()
+				b := &Builder{Store: s, Output: out, Transport: log.transport(t), Agent: "test", Now: time.Now}
+				_, err = b.Build(t.Context())
+				return err
+			}
+			if err := build(); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.CopyFS(old, os.DirFS(dir)); err != nil {
+				t.Fatal(err)
+			}
+			for range 2 {
+				if err := build(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := change(dir, old); err != nil {
+				t.Fatal(err)
+			}
+			var d *Diverged
+			if err := build(); !errors.As(err, &d) {
+				t.Errorf("%v", err)
+			}
+		})
+	}
+}
+
+func copyFile(from, to string) error {
+	data, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(to, data, 0o600)
+}
+
+// TestPublish: a site is complete, is the same when it is written again, and holds
+// nothing of an older one.
+func TestPublish(t *testing.T) {
+	inst := sigstoretest.New(t)
+	var bodies [][]byte
+	for i := range 3000 {
+		bodies = append(bodies, syntheticBody(i, 20))
+	}
+	log := newTestLog(t, inst, bodies)
+	log.show(100)
+	dir := t.TempDir()
+	b := testBuilder(t, log, dir, synthetic{})
+	site := filepath.Join(dir, "site")
+	if err := b.Store.Publish(site); err == nil {
+		t.Error("published before anything was built")
+	}
+	for _, n := range []int{100, 3000} {
+		log.show(n)
+		if _, err := b.Build(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := b.Store.Publish(site); err != nil {
+			t.Fatal(err)
+		}
+	}
+	again := filepath.Join(dir, "again")
+	if err := b.Store.Publish(again); err != nil {
+		t.Fatal(err)
+	}
+	files := func(dir string) map[string]string {
+		out := map[string]string{}
+		err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+			if err != nil || d.IsDir() {
+				return err
+			}
+			if strings.HasPrefix(d.Name(), ".") {
+				t.Errorf("%s", path)
+			}
+			data, err := os.ReadFile(path)
+			name, _ := filepath.Rel(dir, path)
+			if !strings.Contains(name, ".p/") { // of an older tree
+				out[name] = policy.Sum(data)
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	if d := cmp.Diff(files(again), files(site)); d != "" {
+		t.Errorf("a site written again (-again +site):\n%s", d)
+	}
+	// 20 repositories of 150 bindings each: two blocks and the rest.
+	pages, err := filepath.Glob(filepath.Join(site, "*", "page", "*", "*", "*.json.gz"))
+	if err != nil || len(pages) != 2*20*2 {
+		t.Errorf("%d pages, %v", len(pages), err)
+	}
+	lookups, err := filepath.Glob(filepath.Join(site, "*", "lookup", "*", "*.json.gz"))
+	if err != nil || len(lookups) != 20 {
+		t.Errorf("%d answers, %v", len(lookups), err)
+	}
+	absent, err := filepath.Glob(filepath.Join(site, "*", "absent", "*.json.gz"))
+	if err != nil || len(absent) != 256 {
+		t.Errorf("%d answers about nothing, %v", len(absent), err)
+	}
+	if _, err := OpenStore(dir); !errors.Is(err, ErrInUse) {
+		t.Errorf("the state is open twice: %v", err)
+	}
+}
+
+// BenchmarkFollow reads a log through all that is verified: of entries that bind
+// nothing, as most of a log, and of bindings, each with a certificate of its own.
+//
+//	go test -C directory -run '^$' -bench Follow -cpu 1
+func BenchmarkFollow(b *testing.B) {
+	const n = 2048
+	for _, event := range []string{"push", "schedule"} {
+		inst := sigstoretest.New(b)
+		payload := statement(b, repoName(0), "alice")
+		for i := range n {
+			sign(inst, repoName(i%10), event, payload, sigstoretest.Now.Add(time.Duration(i)*time.Second))
+		}
+		log := newTestLog(b, inst, inst.BodiesV2())
+		b.Run(map[string]string{"push": "foreign", "schedule": "bindings"}[event], func(b *testing.B) {
+			for b.Loop() {
+				if _, err := testBuilder(b, log, b.TempDir(), nil).Build(b.Context()); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(n*float64(b.N)/b.Elapsed().Seconds(), "entries/s")
+		})
+	}
+}
