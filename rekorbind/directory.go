@@ -50,9 +50,14 @@ type Directory struct {
 	Heads Heads
 	Now   func() time.Time
 
+	answer  []byte        // that was verified last
 	timeout time.Duration // 0 for directoryTimeout
 	earlier *Head         // that was kept when this run began; nil if it was not asked for
 }
+
+// Answer returns the answer that was verified last, which can be stapled; nil without
+// one.
+func (d *Directory) Answer() []byte { return d.answer }
 
 // Name returns the directory's URL.
 func (d *Directory) Name() string { return "directory " + d.Descriptor.URL }
@@ -199,6 +204,7 @@ func (d *Directory) judge(ctx context.Context, p *proving, raw []byte, a *Answer
 	if p.before() {
 		found.Completeness = policy.CompleteNone
 	}
+	d.answer = raw
 	for b, v := range proven.bindings {
 		here := func(e policy.Entry) bool { return e.Log == b.log && e.Index == b.index }
 		if !slices.ContainsFunc(q.Known[v.leaf.LeafHash], here) {

@@ -29,13 +29,19 @@ const cacheAge = 24 * time.Hour
 // package oci.
 func follow(ctx context.Context, root []byte, address string, o Options, use func(*tuf.Client) error) error {
 	opts := tuf.Options{Root: root, Cache: o.Cache, MaxAge: cacheAge, Now: o.Now}
-	if !o.Offline || local(address) {
+	switch {
+	case o.Source != nil:
+		opts.Source = o.Source
+	case !o.Offline || local(address):
 		s, done, err := source(ctx, address, o)
 		if err != nil {
 			return missing(err)
 		}
 		defer done()
 		opts.Source = s
+	}
+	if o.Record != nil && opts.Source != nil {
+		opts.Source = recorder{opts.Source, o.Record}
 	}
 	c, err := tuf.New(opts)
 	if err == nil {
@@ -48,6 +54,28 @@ func follow(ctx context.Context, root []byte, address string, o Options, use fun
 		return missing(err)
 	}
 	return use(c)
+}
+
+// recorder passes on what a source returns.
+type recorder struct {
+	tuf.Source
+	record func(target bool, name string, data []byte)
+}
+
+func (r recorder) Metadata(ctx context.Context, name string, limit int64) ([]byte, error) {
+	data, err := r.Source.Metadata(ctx, name, limit)
+	if err == nil {
+		r.record(false, name, data)
+	}
+	return data, err
+}
+
+func (r recorder) Target(ctx context.Context, path string, limit int64) ([]byte, error) {
+	data, err := r.Source.Target(ctx, path, limit)
+	if err == nil {
+		r.record(true, path, data)
+	}
+	return data, err
 }
 
 // local reports whether an address is on this machine.

@@ -47,6 +47,12 @@ type Options struct {
 	UserAgent string
 	Now       func() time.Time  // for the expiry of TUF metadata
 	Transport http.RoundTripper // nil for the default one
+	// Source, if set, is where the TUF repository's files come from, whatever its
+	// address.
+	Source tuf.Source
+	// Record, if set, is called with each file of the TUF repository that was read, by
+	// its name in the source.
+	Record func(target bool, name string, data []byte)
 }
 
 // Roots returns the trusted roots of the options. Each is to be used alone: a

@@ -32,7 +32,7 @@ func TestMain(m *testing.M) {
 			env := cli.OS()
 			env.Now = func() time.Time { return now }
 			env.Version = "v1.0.0"
-			env.Root = func(context.Context, bool) ([]trust.Root, error) {
+			env.Root = func(context.Context, trust.Options) ([]trust.Root, error) {
 				data, err := os.ReadFile(os.Getenv("TEST_ROOT"))
 				if err != nil {
 					return nil, err

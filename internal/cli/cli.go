@@ -32,7 +32,7 @@ type Env struct {
 	// Getenv returns where a CI's runner wants output; nil knows of none.
 	Getenv func(string) string
 	// Root returns the trusted root of Sigstore's public instance.
-	Root func(ctx context.Context, offline bool) ([]trust.Root, error)
+	Root func(ctx context.Context, how trust.Options) ([]trust.Root, error)
 	// ConfigDir returns the directory of the user's own configuration; nil if there is none.
 	ConfigDir func() (string, error)
 	// StateDir returns the directory for what is remembered between runs.
@@ -79,21 +79,24 @@ func stateDir() (string, error) {
 }
 
 func publicSigningConfigs(ctx context.Context, v2 bool) ([][]byte, error) {
-	return trust.SigningConfigs(ctx, publicInstance(false), v2)
+	return trust.SigningConfigs(ctx, publicInstance(trust.Options{}), v2)
 }
 
-func publicRoot(ctx context.Context, offline bool) ([]trust.Root, error) {
-	return trust.Roots(ctx, publicInstance(offline))
+func publicRoot(ctx context.Context, how trust.Options) ([]trust.Root, error) {
+	return trust.Roots(ctx, publicInstance(how))
 }
 
 // publicInstance follows the public instance's TUF repository and keeps what is
 // fetched in the user's cache directory, if there is one.
-func publicInstance(offline bool) trust.Options {
-	o := trust.Options{Offline: offline, UserAgent: userAgent(), Now: time.Now}
-	if dir, err := stateDir(); err == nil {
-		o.Cache = filepath.Join(dir, "tuf")
+func publicInstance(how trust.Options) trust.Options {
+	how.UserAgent = userAgent()
+	if how.Now == nil {
+		how.Now = time.Now
 	}
-	return o
+	if dir, err := stateDir(); err == nil && how.Source == nil && how.Record == nil {
+		how.Cache = filepath.Join(dir, "tuf") // else the whole chain is read
+	}
+	return how
 }
 
 // fault is an error with the class that decides the exit code. Its lines are
@@ -228,7 +231,7 @@ func (a *app) command() *cobra.Command {
 	root.SuggestionsMinimumDistance = 2
 	root.AddCommand(a.verifyCommand(), a.explainCommand(), a.showCommand(), a.logCommand(), a.lockCommand(), a.initCommand(), a.editCommand(), a.renewCommand(), a.diffCommand(), a.signCommand(), a.bindCommand(), a.statusCommand(), a.checkCommand(), a.versionCommand())
 	root.AddCommand(a.authorizeCommand(), a.signReleaseCommand(), a.approveCommand())
-	root.AddCommand(a.exportCommand(), a.importCommand(), a.evidenceCommand())
+	root.AddCommand(a.exportCommand(), a.exportBundleCommand(), a.importCommand(), a.evidenceCommand())
 	return root
 }
 

@@ -59,7 +59,7 @@ func place(t *testing.T) Env {
 	}
 	return Env{
 		Stdout: io.Discard, Stderr: io.Discard, Getenv: os.Getenv, Now: func() time.Time { return sigstoretest.Now.AddDate(0, 0, 1) },
-		Root: func(context.Context, bool) ([]trust.Root, error) {
+		Root: func(context.Context, trust.Options) ([]trust.Root, error) {
 			return nil, &sigstore.Error{Reason: policy.TrustRootMissing, Err: errors.New("no network")}
 		},
 	}

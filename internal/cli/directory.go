@@ -41,6 +41,9 @@ func (f *found) readDirectory(o *repoOptions) error {
 		}
 		return nil
 	}
+	if o.carried != nil {
+		o.stapled = o.carried.Answer
+	}
 	if o.staple.set {
 		if o.stapled, err = file.Read(o.staple.value, rekorbind.MaxAnswerBytes); err != nil {
 			return faultf(policy.Usage, "--staple: %s", err)

@@ -24,6 +24,7 @@ type summary struct {
 	Demanded int            `json:"trusted_roots_demanded,omitempty"` // how many of them have to allow, if not one
 	Offline  bool           `json:"offline"`
 	AsOf     time.Time      `json:"as_of"`
+	Unknown  []string       `json:"not_known,omitempty"` // what a verdict by --airgap cannot know
 
 	alarms []string
 }

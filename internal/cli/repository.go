@@ -3,6 +3,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/repopolicy/repopolicy/internal/airgap"
 	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/internal/git"
 	"github.com/repopolicy/repopolicy/internal/web"
@@ -36,6 +38,9 @@ type repoOptions struct {
 	stapled                               []byte                   // that staple names
 	rootOptions
 	open                       func(context.Context) ([]trust.Root, error) // if set, the one root to judge under
+	carried                    *airgap.Bundle                              // judge by this instead of a repository
+	record                     func(target bool, name string, data []byte) // of the trust root's files
+	moment                     time.Time                                   // as of which a carried policy is judged
 	offline, scan, failOnAlarm bool
 }
 
@@ -67,6 +72,7 @@ type found struct {
 	snapshot *git.Snapshot
 	res      *rekorbind.Resolution
 	demand   policy.Demand
+	files    []rekorbind.File     // of the snapshot
 	local    bool                 // read from a clone
 	asked    *rekorbind.Directory // nil without one
 }
@@ -102,12 +108,9 @@ func (a *app) find(ctx context.Context, o *repoOptions) (*found, error) {
 	if err := out.readDirectory(o); err != nil {
 		return nil, err
 	}
-	if out.snapshot, err = a.snapshot(ctx, o, out.root, repo); err != nil {
-		return nil, err
-	}
-	files, err := policyFiles(out.snapshot)
+	files, err := a.files(ctx, o, out)
 	if err != nil {
-		return nil, gitFault(err)
+		return nil, err
 	}
 	state, err := a.state(out.root)
 	if err != nil {
@@ -117,7 +120,7 @@ func (a *app) find(ctx context.Context, o *repoOptions) (*found, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &rekorbind.Resolver{Root: out.root.Root, Forges: out.root.Forges, Lookups: lookups, Keeper: state, Now: a.Now().UTC(), Pin: strings.TrimPrefix(o.pin.value, "sha256:")}
+	r := &rekorbind.Resolver{Root: out.root.Root, Forges: out.root.Forges, Lookups: lookups, Keeper: state, Now: cmp.Or(o.moment, a.Now()).UTC(), Pin: strings.TrimPrefix(o.pin.value, "sha256:")}
 	if out.snapshot.Default != "" {
 		r.DefaultRefs = []string{out.snapshot.Default}
 	}
@@ -189,6 +192,24 @@ func (f *found) readDemand(o *repoOptions) error {
 		}
 	}
 	return nil
+}
+
+// files returns the signature files of the policy, those of the snapshot or those that
+// are carried.
+func (a *app) files(ctx context.Context, o *repoOptions, f *found) ([]rekorbind.File, error) {
+	var err error
+	if o.carried != nil {
+		f.snapshot = &git.Snapshot{Default: o.carried.Default}
+		f.files = carriedFiles(o.carried)
+		return f.files, nil
+	}
+	if f.snapshot, err = a.snapshot(ctx, o, f.root, f.repo); err != nil {
+		return nil, err
+	}
+	if f.files, err = policyFiles(f.snapshot); err != nil {
+		return nil, gitFault(err)
+	}
+	return f.files, nil
 }
 
 // snapshot returns the newest state of the repository's refs: from the clone

@@ -95,28 +95,37 @@ func (a *app) scopes(o *rootOptions, repo policy.Locator) ([]trust.Scope, *trust
 }
 
 // openRoot returns a root of the user's map. Errors are those of [trust.Roots].
-func (a *app) openRoot(ctx context.Context, c *trust.Config, name string, offline bool) (trust.Root, error) {
-	var out trust.Root
-	if name == string(trust.PublicGood) {
-		roots, err := a.Root(ctx, offline)
-		if err == nil && len(roots) != 1 {
-			err = errors.New("the public instance has one root")
-		}
-		if err != nil {
-			return out, err
-		}
-		return roots[0], nil
+func (a *app) openRoot(ctx context.Context, c *trust.Config, name string, o *repoOptions) (trust.Root, error) {
+	if o.carried != nil && len(o.carried.Metadata) > 0 {
+		return a.carriedRoot(ctx, c, name, o)
 	}
-	return c.Open(ctx, name, a.named(offline))
+	return a.open(ctx, c, name, trust.Options{Offline: o.offline, Record: o.record})
+}
+
+func (a *app) open(ctx context.Context, c *trust.Config, name string, how trust.Options) (trust.Root, error) {
+	if name != string(trust.PublicGood) {
+		return c.Open(ctx, name, a.named(how))
+	}
+	roots, err := a.Root(ctx, how)
+	if err == nil && len(roots) != 1 {
+		err = errors.New("the public instance has one root")
+	}
+	if err != nil {
+		return trust.Root{}, err
+	}
+	return roots[0], nil
 }
 
 // named says how a root of the user's map is followed.
-func (a *app) named(offline bool) trust.Options {
-	o := trust.Options{Offline: offline, UserAgent: userAgent(), Now: a.Now, Transport: a.Transport}
-	if dir, err := a.StateDir(); err == nil {
-		o.Cache = filepath.Join(dir, "tuf")
+func (a *app) named(how trust.Options) trust.Options {
+	how.UserAgent, how.Transport = userAgent(), a.Transport
+	if how.Now == nil {
+		how.Now = a.Now
 	}
-	return o
+	if dir, err := a.StateDir(); err == nil && how.Source == nil && how.Record == nil {
+		how.Cache = filepath.Join(dir, "tuf") // else the whole chain is read
+	}
+	return how
 }
 
 // rootFault turns the error of opening a root into one with its class.
@@ -137,13 +146,13 @@ func (a *app) anyRoots(ctx context.Context, o *rootOptions, offline bool) ([]tru
 	case len(o.roots) > 0:
 		return trust.Roots(ctx, trust.Options{Files: o.roots})
 	case !o.rootName.set:
-		return a.Root(ctx, offline)
+		return a.Root(ctx, trust.Options{Offline: offline})
 	}
 	c, err := a.trustConfig(o)
 	if err != nil {
 		return nil, err
 	}
-	r, err := a.openRoot(ctx, c, o.rootName.value, offline)
+	r, err := a.openRoot(ctx, c, o.rootName.value, &repoOptions{offline: offline})
 	if err != nil {
 		return nil, err
 	}
@@ -179,7 +188,7 @@ func (a *app) oneRoot(ctx context.Context, o *repoOptions, repo policy.Locator) 
 		return trust.Root{}, err
 	}
 	if name != "" {
-		r, err := a.openRoot(ctx, c, name, o.offline)
+		r, err := a.openRoot(ctx, c, name, o)
 		return r, rootFault(err)
 	}
 	roots, err := a.anyRoots(ctx, &o.rootOptions, o.offline)

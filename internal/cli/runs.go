@@ -101,7 +101,7 @@ func (a *app) rootRun(ctx context.Context, o *verifyOptions, c *trust.Config, na
 	var root *trust.Root
 	open := func(ctx context.Context) ([]trust.Root, error) {
 		if root == nil {
-			r, err := a.openRoot(ctx, c, name, o.offline)
+			r, err := a.openRoot(ctx, c, name, &o.repoOptions)
 			if err != nil {
 				return nil, err
 			}

@@ -28,7 +28,7 @@ type verifyOptions struct {
 	repoOptions
 	published                           publishedOptions
 	policy, tag, asOf, identity, issuer typed
-	report, cooldown                    typed
+	report, cooldown, airgap            typed
 	bundles                             []string
 	quiet                               bool
 	format                              format
@@ -95,6 +95,8 @@ func (o *verifyOptions) flags(cmd *cobra.Command) {
 	f.StringArrayVarP(&o.bundles, "bundle", "b", nil, "use this `FILE` as evidence for every artifact; may be repeated")
 	o.rootFlags(cmd, "; may be repeated, each is used alone")
 	f.BoolVar(&o.offline, "offline", false, "do not use the network; the trusted root comes from a file or the cache")
+	o.airgap.name = "FILE"
+	f.Var(&o.airgap, "airgap", "judge by what this file of export-bundle carries, without a network")
 	f.Var(&o.cooldown, "cooldown", "refuse releases that were signed less than this long ago, such as 72h")
 	f.Var(&o.asOf, "as-of", "judge as of this moment instead of now")
 	f.Var(&o.identity, "certificate-identity", "demand this signer: exact e-mail address or URI")
@@ -129,6 +131,11 @@ func (a *app) verify(ctx context.Context, o *verifyOptions, args []string, full 
 }
 
 func (a *app) verdict(ctx context.Context, o *verifyOptions, args []string, full bool) error {
+	done, err := a.carry(o)
+	defer done()
+	if err != nil {
+		return err
+	}
 	addresses, err := o.addresses(args)
 	if err != nil {
 		return err
@@ -320,7 +327,7 @@ func (a *app) bound(ctx context.Context, o *verifyOptions, j *release.Judge, sum
 	if o.identity.set {
 		j.Narrow = &policy.Narrow{Identity: o.identity.value, Issuer: o.issuer.value}
 	}
-	sum.Policy = f.summary()
+	sum.Policy, sum.Unknown = f.summary(), f.unknown(&o.repoOptions)
 	for _, al := range f.res.Chain.Alarms() {
 		sum.alarms = append(sum.alarms, alarmText(al))
 	}
@@ -384,6 +391,9 @@ func (a *app) criteria(s *summary, n int) {
 		a.err.line("  trust      %d of %s, each alone", s.Demanded, strings.Join(s.Roots, ", "))
 	} else {
 		a.err.line("  trust      %s", strings.Join(s.Roots, ", each alone: "))
+	}
+	for _, what := range s.Unknown {
+		a.err.line("  not known  %s", what)
 	}
 	a.err.line("  as of      %s", s.AsOf.UTC().Format(time.RFC3339))
 }

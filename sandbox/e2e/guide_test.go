@@ -231,6 +231,7 @@ func TestGuides(t *testing.T) {
 		t.Errorf("only %d commands in the release engineer's guide", n)
 	}
 	g.follow("docs/consumer.md", "acme")
+	g.follow("docs/air-gap.md", "acme")
 	g = &guide{t: t, people: map[string]*person{}, runs: map[string]*actions{}, published: map[string]bool{}}
 	g.repository("readme/widget", "public")
 	g.follow("README.md", "readme")

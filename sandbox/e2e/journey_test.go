@@ -78,7 +78,7 @@ func (c *computer) repopolicy(args ...string) (int, string) {
 			}
 			return c.config, nil
 		},
-		Root: func(context.Context, bool) ([]trust.Root, error) {
+		Root: func(context.Context, trust.Options) ([]trust.Root, error) {
 			r, err := sigstore.ParseRoot("sandbox", stack.TrustedRoot())
 			return []trust.Root{{Root: r}}, err
 		},

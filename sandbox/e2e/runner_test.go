@@ -81,7 +81,7 @@ func program(file string) int {
 		Stdout: out, Stderr: killer{os.Stderr, out.left}, Now: time.Now, Getenv: os.Getenv, Version: "v1.0.0",
 		Transport: &issuer.Transport{Base: http.DefaultTransport, Hosts: w.Hosts},
 		StateDir:  func() (string, error) { return w.State, nil },
-		Root: func(context.Context, bool) ([]trust.Root, error) {
+		Root: func(context.Context, trust.Options) ([]trust.Root, error) {
 			r, err := sigstore.ParseRoot("sandbox", w.Root)
 			return []trust.Root{{Root: r}}, err
 		},

@@ -41,7 +41,7 @@ func (c *corpus) agree(t *tally, what string, tc *testCase, flags ...string) {
 		var out bytes.Buffer
 		exit := cli.Main(append(args, "--format", format), cli.Env{
 			Stdout: &out, Stderr: io.Discard, Now: time.Now,
-			Root:   func(context.Context, bool) ([]trust.Root, error) { return nil, os.ErrNotExist },
+			Root:   func(context.Context, trust.Options) ([]trust.Root, error) { return nil, os.ErrNotExist },
 			Getenv: func(name string) string { return filepath.Join(dir, name) },
 		})
 		return spoken{exit, out.Bytes()}

@@ -89,7 +89,7 @@ func (p *person) run(args ...string) (int, string) {
 		Stdout: &out, Stderr: &out, Now: time.Now, Transport: p.d.stack.Transport(),
 		Getenv:   func(name string) string { return p.env[name] },
 		StateDir: func() (string, error) { return p.state, nil },
-		Root: func(context.Context, bool) ([]trust.Root, error) {
+		Root: func(context.Context, trust.Options) ([]trust.Root, error) {
 			r, err := sigstore.ParseRoot("sandbox", p.d.stack.TrustedRoot())
 			return []trust.Root{{Root: r}}, err
 		},

@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/renameio/v2/maybe"
+	"github.com/spf13/cobra"
+
+	"github.com/repopolicy/repopolicy/internal/airgap"
+	"github.com/repopolicy/repopolicy/internal/file"
+	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/rekorbind"
+	"github.com/repopolicy/repopolicy/release"
+	"github.com/repopolicy/repopolicy/trust"
+)
+
+// secondRef stands before the names of files that the second ref has otherwise than the
+// first.
+const secondRef = "2/"
+
+type exportBundleOptions struct {
+	repoOptions
+	output typed
+}
+
+func (a *app) exportBundleCommand() *cobra.Command {
+	o := &exportBundleOptions{}
+	cmd := &cobra.Command{
+		Use:   "export-bundle -R URL --output FILE [EVIDENCE...]",
+		Short: "carry a policy, trust and evidence to a machine without a network",
+		Long: `Export-bundle finds the policy of a repository and writes into one file all that
+"repopolicy verify --airgap FILE" needs: the policy's versions with their signatures, the
+directory's answer, the trust root with every rotation of its keys, and the files with
+evidence that are named. It is a tar archive; nothing in it is trusted for being there.`,
+		Example: `  repopolicy export-bundle -R acme/widget --output widget.airgap widget_1.2.3.tar.gz.sigstore.json
+  repopolicy verify --airgap widget.airgap --as-of 2026-11-25T12:00:00Z --tag v1.2.3 widget_1.2.3.tar.gz`,
+		RunE: func(cmd *cobra.Command, args []string) error { return a.exportBundle(cmd.Context(), o, args) },
+	}
+	o.repoOptions.flags(cmd)
+	o.sources(cmd)
+	o.output.name = "FILE"
+	cmd.Flags().VarP(&o.output, "output", "o", "write this file")
+	return cmd
+}
+
+func (a *app) exportBundle(ctx context.Context, o *exportBundleOptions, evidence []string) error {
+	switch {
+	case !o.repo.set:
+		return &fault{reason: policy.Usage, msg: "no repository given", hint: "name it with -R"}
+	case !o.output.set:
+		return &fault{reason: policy.Usage, msg: "--output: not given", hint: "name the file to write"}
+	}
+	b := &airgap.Bundle{Made: a.Now(), Files: map[string][]byte{}, Metadata: map[string][]byte{}, Targets: map[string][]byte{}, Evidence: map[string][]byte{}}
+	o.record = func(target bool, name string, data []byte) {
+		if target {
+			b.Targets[name] = data
+		} else {
+			b.Metadata[name] = data
+		}
+	}
+	for _, path := range evidence {
+		data, err := file.Read(path, release.MaxPublishedBytes)
+		if err != nil {
+			return faultf(policy.Usage, "evidence: %s", err)
+		}
+		name := filepath.Base(path)
+		if _, twice := b.Evidence[name]; twice {
+			return faultf(policy.Usage, "evidence: two files are called %s", name)
+		}
+		b.Evidence[name] = data
+	}
+	f, err := a.find(ctx, &o.repoOptions)
+	if err != nil {
+		return err
+	}
+	a.warn(f)
+	if err := f.usable(a); err != nil {
+		return err
+	}
+	b.Repository, b.Default = f.repo, f.snapshot.Default
+	for _, file := range f.files {
+		name := file.Name
+		if old, ok := b.Files[name]; ok && string(old) != string(file.Data) {
+			name = secondRef + name
+		}
+		b.Files[name] = file.Data
+	}
+	if f.asked != nil {
+		b.Answer = f.asked.Answer()
+	}
+	data, err := b.Encode()
+	if err != nil {
+		return faultf(policy.Usage, "it cannot be carried: %s", err)
+	}
+	if err := maybe.WriteFile(o.output.value, data, 0o644); err != nil {
+		return err
+	}
+	view := f.res.Chain.View()
+	a.err.line("%s: the policy of %s, version %d, %d %s of evidence, %d bytes", o.output.value, f.repo, len(f.res.Chain.Versions()), len(b.Evidence), plural(len(b.Evidence), "file"), len(data))
+	if b.Answer == nil {
+		a.err.line("note: no directory answered; what else is bound cannot be known from the file alone")
+	} else {
+		a.err.line("  complete   %s as of %s", view.Completeness, view.AsOf.UTC().Format(time.RFC3339))
+	}
+	if len(b.Metadata) == 0 {
+		a.err.line("note: the trusted root was a file, which is not carried")
+	}
+	return nil
+}
+
+// carry reads the file of --airgap and lets it stand for repository, directory, trust root
+// and evidence. It returns a function that removes what was unpacked.
+func (a *app) carry(o *verifyOptions) (done func(), err error) {
+	none := func() {}
+	if !o.airgap.set {
+		return none, nil
+	}
+	data, err := file.Read(o.airgap.value, airgap.MaxBytes)
+	if err != nil {
+		return none, faultf(policy.Usage, "--airgap: %s", err)
+	}
+	b, err := airgap.Parse(data)
+	switch {
+	case err != nil:
+		return none, faultf(policy.Usage, "--airgap: %s: %s", o.airgap.value, err)
+	case o.policy.set || o.git.set || o.lock.set:
+		return none, faultf(policy.Usage, "--airgap carries the policy: --policy, --git and --lock contradict it")
+	case !o.repo.set:
+		o.repo.value, o.repo.set = b.Repository.String(), true
+	}
+	repo, err := policy.NormalizeLocator(o.repo.value)
+	if err == nil && repo != b.Repository {
+		return none, faultf(policy.Usage, "--airgap: %s is about %s", o.airgap.value, b.Repository)
+	}
+	o.carried, o.offline = b, true
+	if o.asOf.set {
+		if t, err := time.Parse(time.RFC3339, o.asOf.value); err == nil {
+			o.moment = t
+		}
+	}
+	if len(o.bundles) > 0 || len(b.Evidence) == 0 {
+		return none, nil
+	}
+	dir, err := os.MkdirTemp("", "repopolicy-")
+	if err != nil {
+		return none, err
+	}
+	for i, name := range slices.Sorted(maps.Keys(b.Evidence)) {
+		path := filepath.Join(dir, fmt.Sprintf("%03d-%s", i, filepath.Base(filepath.FromSlash(name))))
+		if err := os.WriteFile(path, b.Evidence[name], 0o600); err != nil {
+			_ = os.RemoveAll(dir)
+			return none, err
+		}
+		o.bundles = append(o.bundles, path)
+	}
+	return func() { _ = os.RemoveAll(dir) }, nil
+}
+
+// carriedFiles returns the signature files of both refs.
+func carriedFiles(b *airgap.Bundle) []rekorbind.File {
+	var out []rekorbind.File
+	for _, name := range slices.Sorted(maps.Keys(b.Files)) {
+		out = append(out, rekorbind.File{Name: strings.TrimPrefix(name, secondRef), Data: b.Files[name]})
+	}
+	return out
+}
+
+// carriedRoot follows a root by the metadata that is carried, from the pin that this
+// machine has.
+func (a *app) carriedRoot(ctx context.Context, c *trust.Config, name string, o *repoOptions) (trust.Root, error) {
+	moment := a.Now()
+	if !o.moment.IsZero() {
+		moment = o.moment
+	}
+	return a.open(ctx, c, name, trust.Options{Offline: true, Now: func() time.Time { return moment }, Source: carriedTrust{o.carried}})
+}
+
+// carriedTrust is a TUF repository in a file for the air gap.
+type carriedTrust struct{ bundle *airgap.Bundle }
+
+// Metadata implements tuf.Source.
+func (s carriedTrust) Metadata(_ context.Context, name string, limit int64) ([]byte, error) {
+	return within(s.bundle.Metadata, name, limit)
+}
+
+// Target implements tuf.Source.
+func (s carriedTrust) Target(_ context.Context, path string, limit int64) ([]byte, error) {
+	return within(s.bundle.Targets, path, limit)
+}
+
+func within(files map[string][]byte, name string, limit int64) ([]byte, error) {
+	data, ok := files[name]
+	switch {
+	case !ok:
+		return nil, fmt.Errorf("%s: %w", name, fs.ErrNotExist)
+	case int64(len(data)) > limit:
+		return nil, fmt.Errorf("%s: %d bytes, at most %d are read", name, len(data), limit)
+	}
+	return data, nil
+}
+
+// unknown says what a verdict without a network cannot know.
+func (f *found) unknown(o *repoOptions) []string {
+	if o.carried == nil {
+		return nil
+	}
+	view := f.res.Chain.View()
+	if view.AsOf.IsZero() || view.Completeness == policy.CompleteNone {
+		return []string{
+			"what else the repository has bound: the file carries no answer of a directory that this machine knows",
+			"what was removed, revoked or yanked by versions that are not in the file",
+		}
+	}
+	at := view.AsOf.UTC().Format(time.RFC3339)
+	return []string{
+		"what the repository has bound, revoked or yanked after " + at,
+		"what the trust root has changed after the file was made, " + o.carried.Made.UTC().Format(time.RFC3339) + " by the clock of who made it",
+	}
+}
