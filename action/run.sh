@@ -25,6 +25,7 @@ case $COMMAND in
   authorize | sign-release)
     option repo "$REPOSITORY"
     option require "$REQUIRE"
+    option directory "$DIRECTORY"
     option checkout "$CHECKOUT"
     option tag "$TAG"
     none lock "$LOCK"
@@ -41,6 +42,7 @@ case $COMMAND in
   verify)
     option repo "$REPOSITORY"
     option require "$REQUIRE"
+    option directory "$DIRECTORY"
     option tag "$TAG"
     option lock "$LOCK"
     lines bundle "$BUNDLES"
@@ -60,6 +62,7 @@ case $COMMAND in
     none bundles "$BUNDLES"
     none lock "$LOCK"
     none require "$REQUIRE"
+    none directory "$DIRECTORY"
     ;;
   *) refuse 'the input command is authorize, sign-release, bind or verify' ;;
 esac
