@@ -5,12 +5,14 @@ package directory
 import (
 	"fmt"
 	"io/fs"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"runtime"
 	"testing"
 	"time"
 
+	"github.com/repopolicy/repopolicy/internal/prefixmap"
 	"github.com/repopolicy/repopolicy/internal/sigstoretest"
 )
 
@@ -101,4 +103,43 @@ func size(b *testing.B, path string) (total int64) {
 		b.Fatal(err)
 	}
 	return total
+}
+
+// BenchmarkAnswer makes answers as a server does, of ten bindings and of none, in a
+// directory of 10,000 repositories.
+func BenchmarkAnswer(b *testing.B) {
+	const repositories = 10_000
+	var bodies [][]byte
+	for i := range 10 * repositories {
+		bodies = append(bodies, syntheticBody(i, repositories))
+	}
+	builder := testBuilder(b, newTestLog(b, sigstoretest.New(b), bodies), b.TempDir(), synthetic{})
+	if _, err := builder.Build(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+	s := NewServer(builder.Store)
+	if err := s.Advance(); err != nil {
+		b.Fatal(err)
+	}
+	defer s.Close()
+	all, err := builder.Store.Maps()
+	if err != nil {
+		b.Fatal(err)
+	}
+	for what, key := range map[string]string{"ten": "https://github.com/acme/r%d", "none": "https://github.com/none/r%d"} {
+		b.Run(what, func(b *testing.B) {
+			n, size := 0, 0
+			for b.Loop() {
+				path := lookupPath(all[0].ID, prefixmap.KeyHash(fmt.Sprintf(key, n%repositories)))
+				n++
+				w := httptest.NewRecorder()
+				s.ServeHTTP(w, httptest.NewRequest("GET", "/"+path, nil))
+				if w.Code != 200 {
+					b.Fatal(w.Code)
+				}
+				size += w.Body.Len()
+			}
+			b.ReportMetric(float64(size)/float64(n), "B/answer")
+		})
+	}
 }

@@ -90,6 +90,14 @@ func (b *Builder) Build(ctx context.Context) (*Head, error) {
 		return nil, err
 	}
 	if p != nil {
+		if p.Leaf == nil && !p.Looked {
+			if err := b.aim(ctx, p); err != nil {
+				return nil, err
+			}
+			if err := b.save(p); err != nil {
+				return nil, err
+			}
+		}
 		if _, err := b.finish(ctx, p); err != nil {
 			return nil, err
 		}
@@ -129,14 +137,24 @@ func (b *Builder) client(l sigstore.Log) (*web.Client, error) {
 
 // begin asks every log of every map for its newest checkpoint.
 func (b *Builder) begin(ctx context.Context) (*pending, error) {
-	all, err := b.Store.Maps()
-	if err != nil {
+	p := &pending{}
+	if err := b.aim(ctx, p); err != nil {
 		return nil, err
 	}
-	if len(all) == 0 {
-		return nil, errors.New("no map: name a trusted root")
+	return p, b.save(p)
+}
+
+// aim asks the logs of all maps for their newest checkpoints, but for those that the
+// build has read to its end already: only of the others nothing is mapped yet. A log
+// that showed a checkpoint which its entries do not give can so be asked again.
+func (b *Builder) aim(ctx context.Context, p *pending) error {
+	all, err := b.Store.Maps()
+	if err != nil {
+		return err
 	}
-	p := &pending{}
+	if len(all) == 0 {
+		return errors.New("no map: name a trusted root")
+	}
 	asked := map[string]bool{}
 	for _, m := range all {
 		for _, l := range m.logs() {
@@ -144,16 +162,40 @@ func (b *Builder) begin(ctx context.Context) (*pending, error) {
 				continue
 			}
 			asked[l.ID] = true
+			if done, err := b.wasRead(all, l, p); err != nil || done {
+				if err != nil {
+					return err
+				}
+				continue
+			}
 			sources, err := b.ask(ctx, m, l)
 			if err != nil {
-				return nil, err
+				return err
 			}
+			p.Targets = slices.DeleteFunc(p.Targets, func(t target) bool { return t.Log == l.ID })
 			for _, src := range sources {
 				p.Targets = append(p.Targets, target{l.ID, src.shard, src.base, string(src.cp.Own), src.seen})
 			}
 		}
 	}
-	return p, b.save(p)
+	return nil
+}
+
+// wasRead reports whether a log, or any shard of it, was read up to its target for
+// any map in a build on its way.
+func (b *Builder) wasRead(all []*Map, l sigstore.Log, p *pending) (bool, error) {
+	for _, t := range p.Targets {
+		for _, m := range all {
+			if t.Log != l.ID {
+				continue
+			}
+			r, err := b.Store.loadReading(m.function(), source{log: l, shard: t.Shard}.name())
+			if err != nil || r.Checkpoint == t.Note && r.Seen.Equal(t.Seen) {
+				return true, err
+			}
+		}
+	}
+	return false, nil
 }
 
 // ask returns the sources of a log. One that takes no entries any more, and was

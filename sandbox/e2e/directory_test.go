@@ -5,8 +5,10 @@ package e2e
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -16,6 +18,7 @@ import (
 	"time"
 
 	"github.com/repopolicy/repopolicy/directory/cli"
+	"github.com/repopolicy/repopolicy/internal/prefixmap"
 	"github.com/repopolicy/repopolicy/internal/web"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/rekorbind"
@@ -196,5 +199,86 @@ func TestDirectory(t *testing.T) {
 	none := m.resolve("acme/not-in-directory", nil, o.lookup(m))
 	if r := none.Chain.Reason(); r != policy.NoBinding || none.Chain.View().Completeness != policy.CompleteProven {
 		t.Errorf("nothing: %s %s %v", r, none.Chain.View().Completeness, none.Failed)
+	}
+}
+
+// TestDirectorySizes: what a client fetches is small, also from a directory of ten
+// million repositories over a log of a billion entries, whose proofs are as long as
+// that takes.
+func TestDirectorySizes(t *testing.T) {
+	const name = "acme/sized"
+	m, job := newMachine(t), ci
+	job.Repository = name
+	_, err := stack.Forge().Create(name)
+	check(t, err)
+	previous, published := "", map[string]string{}
+	for version := 1; version <= 3; version++ {
+		statement := encode(t, policyText(name, version, 1, "alice"), previous)
+		previous = policy.Sum(statement)
+		maps.Copy(published, texts(append(m.write(statement, version, alice), m.write(statement, version, job)...)))
+	}
+	_, err = stack.Forge().Commit(name, "main", published)
+	check(t, err)
+	o := newOperator(t)
+	o.build()
+	hash := prefixmap.KeyHash("https://github.com/" + name)
+	digits := fmt.Sprintf("%x", hash)
+	id := rekorbind.MapID(rekorbind.MapVersion, m.root.Digest().Hex, "")
+	read := func(path string) (*rekorbind.Answer, int) {
+		t.Helper()
+		data, err := os.ReadFile(filepath.Join(o.site, id, filepath.FromSlash(path)+".json.gz"))
+		check(t, err)
+		a, err := rekorbind.ParseAnswer(data)
+		check(t, err)
+		return a, len(data)
+	}
+	random := func(n int) (out [][]byte) {
+		for range n {
+			h := make([]byte, 32)
+			_, err := rand.Read(h)
+			check(t, err)
+			out = append(out, h)
+		}
+		return out
+	}
+	encoded := func(a *rekorbind.Answer) int {
+		t.Helper()
+		a.Inclusion = random(20) // a leaf every hour for a hundred years
+		data, err := a.Encode()
+		check(t, err)
+		return len(data)
+	}
+	three, now := read("lookup/" + digits[:2] + "/" + digits)
+	for k := range three.Keys {
+		three.Keys[k].Path = three.Keys[k].Path[:0]
+		for i, h := range random(25) {
+			three.Keys[k].Path = append(three.Keys[k].Path, prefixmap.Step{Depth: 40 - i, Hash: prefixmap.Hash(h)})
+		}
+	}
+	bindings := 0
+	for _, r := range three.Keys[0].Records {
+		if r.Binding != nil { // the other key has the same ones
+			bindings++
+			r.Binding.Inclusion = random(30)
+		}
+	}
+	large := encoded(three)
+	none, nothing := read("absent/" + digits[:2])
+	none.Absent.Items = nil
+	for range 8 { // as many as a directory lists at most on average
+		h := random(3)
+		none.Absent.Items = append(none.Absent.Items, prefixmap.Subtree{Label: prefixmap.NewLabel(prefixmap.Hash(h[0]), 0), Depth: 318, Left: prefixmap.Hash(h[1]), Right: prefixmap.Hash(h[2])})
+	}
+	none.Absent.Path = nil
+	for i, h := range random(22) {
+		none.Absent.Path = append(none.Absent.Path, prefixmap.Step{Depth: 23 - i, Hash: prefixmap.Hash(h)})
+	}
+	largeNothing := encoded(none)
+	t.Logf("%d bindings: %d bytes, %d at scale; none: %d bytes, %d at scale", bindings, now, large, nothing, largeNothing)
+	if bindings != 3 || now > 6<<10 {
+		t.Errorf("%d bindings in %d bytes", bindings, now)
+	}
+	if nothing > 2<<10 {
+		t.Errorf("nothing in %d bytes", nothing)
 	}
 }
