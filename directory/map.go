@@ -15,6 +15,7 @@ import (
 
 	"github.com/repopolicy/repopolicy/internal/prefixmap"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
+	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/rekorbind"
 )
 
@@ -60,7 +61,7 @@ func newMap(m mapping) (*Map, error) {
 	out := &Map{mapping: m, root: root}
 	if len(m.Forges) > 0 {
 		if out.forges, err = rekorbind.ParseForges(m.Forges); err != nil {
-			return nil, err
+			return nil, &sigstore.Error{Reason: policy.TrustRootInvalid, Err: err}
 		}
 	}
 	out.ID = rekorbind.MapID(m.Function, root.Digest().Hex, out.forges.Digest())
@@ -85,14 +86,14 @@ func (m *Map) logs() []sigstore.Log {
 }
 
 // AddMap makes the map of a trusted root and a forge table, beside those there are,
-// unless there is that one.
+// unless there is that one. The error is a [*sigstore.Error] if it cannot be read.
 func (s *Store) AddMap(root, forges []byte) (*Map, error) {
 	m, err := newMap(mapping{Function: rekorbind.MapVersion, Root: root, Forges: forges})
 	if err != nil {
 		return nil, err
 	}
 	if len(m.logs()) == 0 {
-		return nil, errors.New("the trusted root has no transparency log")
+		return nil, &sigstore.Error{Reason: policy.TrustRootInvalid, Err: errors.New("the trusted root has no transparency log")}
 	}
 	return m, s.db.Update(func(tx *bolt.Tx) error {
 		b, err := tx.Bucket(bucketMaps).CreateBucketIfNotExists([]byte(m.ID))
