@@ -23,12 +23,14 @@ import (
 
 // Builder makes the next state of a directory. All of its steps can be cut off.
 type Builder struct {
-	Store     *Store
-	Output    *Output
-	Forge     Forge // where repositories publish
-	Transport http.RoundTripper
-	Agent     string
-	Now       func() time.Time
+	Store  *Store
+	Output *Output
+	Forge  Forge // where repositories publish; nil looks nowhere
+	// LookTimeout is how long a repository has to answer; 0 for lookTimeout.
+	LookTimeout time.Duration
+	Transport   http.RoundTripper
+	Agent       string
+	Now         func() time.Time
 	// Progress, if set, is told how far a log was read; Warn what went wrong and
 	// keeps nothing else from going on.
 	Progress func(log string, done, total int64)
@@ -241,38 +243,43 @@ var errNoTarget = errors.New("not among the logs of the build on its way")
 // finish does what is left of a build.
 func (b *Builder) finish(ctx context.Context, p *pending) (*Head, error) {
 	if p.Leaf == nil {
-		all, err := b.Store.Maps()
-		if err != nil {
-			return nil, err
-		}
-		inputs := map[string][]source{}
-		for _, m := range all {
-			sources, err := b.sources(m, p)
-			if errors.Is(err, errNoTarget) {
-				continue
-			} else if err != nil {
-				return nil, err
-			}
-			inputs[m.ID] = sources
-		}
-		all = slices.DeleteFunc(all, func(m *Map) bool { return inputs[m.ID] == nil })
-		if err := b.read(ctx, all, inputs); err != nil {
-			return nil, err
-		}
-		if !p.Looked {
-			if err := b.look(ctx); err != nil {
-				return nil, err
-			}
-			p.Looked = true
-			if err := b.save(p); err != nil {
-				return nil, err
-			}
-		}
-		if err := b.leaf(p, all, inputs); err != nil {
+		if err := b.prepare(ctx, p); err != nil {
 			return nil, err
 		}
 	}
 	return b.append(ctx, p)
+}
+
+// prepare does all that comes before the leaf.
+func (b *Builder) prepare(ctx context.Context, p *pending) error {
+	all, err := b.Store.Maps()
+	if err != nil {
+		return err
+	}
+	inputs := map[string][]source{}
+	for _, m := range all {
+		sources, err := b.sources(m, p)
+		if errors.Is(err, errNoTarget) {
+			continue
+		} else if err != nil {
+			return err
+		}
+		inputs[m.ID] = sources
+	}
+	all = slices.DeleteFunc(all, func(m *Map) bool { return inputs[m.ID] == nil })
+	if err := b.read(ctx, all, inputs); err != nil {
+		return err
+	}
+	if !p.Looked {
+		if err := b.look(ctx); err != nil {
+			return err
+		}
+		p.Looked = true
+		if err := b.save(p); err != nil {
+			return err
+		}
+	}
+	return b.leaf(p, all, inputs)
 }
 
 // read reads all logs and maps what is in them.

@@ -392,3 +392,53 @@ func BenchmarkFollow(b *testing.B) {
 		})
 	}
 }
+
+// TestFollows: a state that is older than the site, or another one, is not gone on
+// with.
+func TestFollows(t *testing.T) {
+	inst := sigstoretest.New(t)
+	log := newTestLog(t, inst, [][]byte{syntheticBody(0, 1)})
+	ours, others := testBuilder(t, log, t.TempDir(), nil), testBuilder(t, log, t.TempDir(), nil)
+	site := t.TempDir()
+	show := func(h *Head) error {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(site, checkpointFile), []byte(h.Checkpoint), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		now, err := ours.Store.Head()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ours.Output.Follows(t.Context(), now, site)
+	}
+	if err := ours.Output.Follows(t.Context(), nil, site); err != nil {
+		t.Errorf("a new site: %v", err)
+	}
+	var heads []*Head
+	for range 3 {
+		h, err := ours.Build(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		heads = append(heads, h)
+	}
+	for i, h := range heads {
+		if err := show(h); err != nil {
+			t.Errorf("a site of %d leaves: %v", i+1, err)
+		}
+	}
+	var d *Diverged
+	if err := ours.Output.Follows(t.Context(), heads[1], site); !errors.As(err, &d) {
+		t.Errorf("a state of 2 leaves, and a site of 3: %v", err)
+	}
+	if err := ours.Output.Follows(t.Context(), nil, site); !errors.As(err, &d) {
+		t.Errorf("no state: %v", err)
+	}
+	h, err := others.Build(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := show(h); !errors.As(err, &d) {
+		t.Errorf("the site of another key: %v", err)
+	}
+}

@@ -25,7 +25,7 @@ import (
 // Limits of what a build looks for, so that nobody's repository delays another's.
 const (
 	maxLooked   = 2000 // repositories
-	lookers     = 16   // at a time
+	lookers     = 8    // at a time; each may take git.MaxPackBytes of memory
 	lookTimeout = 30 * time.Second
 	lookAll     = 15 * time.Minute
 	// everyTry is for how many tries a statement is looked for in every build; then
@@ -94,15 +94,15 @@ func (b *Builder) look(ctx context.Context) error {
 			if err != nil {
 				return fmt.Errorf("state: %w", err)
 			}
-			within, cancel := context.WithTimeout(all, lookTimeout)
+			within, cancel := context.WithTimeout(all, cmp.Or(b.LookTimeout, lookTimeout))
 			defer cancel()
 			payloads, err := b.Forge(within, repo)
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {
-				if ctx.Err() != nil {
-					return ctx.Err()
-				}
 				b.warn("%s: %s", repo, err)
 			}
 			return b.Store.looked(r, payloads, leaf)

@@ -5,10 +5,13 @@ package directory
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -186,11 +189,18 @@ func testBuilder(t testing.TB, l *testLog, dir string, fn MapFn) *Builder {
 		t.Fatal(err)
 	}
 	s.fn = fn
-	signer, _, err := Keygen("directory.example")
+	key, err := os.ReadFile(filepath.Join(dir, "key"))
+	if errors.Is(err, os.ErrNotExist) {
+		var signer string
+		if signer, _, err = Keygen("directory.example"); err == nil {
+			key = []byte(signer)
+			err = os.WriteFile(filepath.Join(dir, "key"), key, 0o600)
+		}
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	out, err := OpenOutput(dir, []byte(signer), "", 10*time.Second, nil)
+	out, err := OpenOutput(dir, key, "", 10*time.Second, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -17,8 +18,9 @@ import (
 	"github.com/repopolicy/repopolicy/rekorbind"
 )
 
-// stepCandidates is how many candidates are verified and mapped in one transaction.
-const stepCandidates = 2048
+// stepCandidates is how many candidates are verified and mapped in one transaction:
+// each may touch ten pages of the state, which are in memory until it ends.
+const stepCandidates = 1024
 
 // mapping says under what a map is made. It is kept with the map, so that the map
 // goes on beside a newer one.
@@ -332,6 +334,10 @@ func (m *Map) settleStep(tx *bolt.Tx) (bool, error) {
 	due := m.bucket(tx).Bucket(bucketDue)
 	var done [][]byte
 	var records []addition
+	ours := map[string]bool{}
+	for _, l := range m.logs() {
+		ours[l.ID] = true
+	}
 	c := due.Cursor()
 	for k, _ := c.First(); k != nil && len(done) < stepCandidates; k, _ = c.Next() {
 		key, statement, _ := strings.Cut(string(k), "\x00")
@@ -339,6 +345,8 @@ func (m *Map) settleStep(tx *bolt.Tx) (bool, error) {
 		if ok, err := get(tx.Bucket(bucketPublished), []byte(statement), &p); err != nil || !ok {
 			return false, cmp.Or(err, fmt.Errorf("state: %s is due and was not published", statement))
 		}
+		// Those of other maps' logs mean nothing in this one.
+		maps.DeleteFunc(p.Sizes, func(log string, _ int64) bool { return !ours[log] })
 		text, err := rekorbind.DisclosedText(statement, p.Sizes)
 		if err != nil {
 			return false, err

@@ -179,3 +179,43 @@ func (o *Output) head(ctx context.Context, cp rekorbind.OutputCheckpoint, index 
 	}
 	return &Head{string(cp.Note), index, data, hashes}, nil
 }
+
+// Follows demands that what a site shows of the output log is a beginning of it: a
+// state that is older than what it published would contradict that. A site without a
+// checkpoint is a new one.
+func (o *Output) Follows(ctx context.Context, head *Head, site string) error {
+	signed, err := os.ReadFile(filepath.Join(site, checkpointFile))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	shown, err := o.key.Open(signed)
+	if err != nil {
+		return &Diverged{fmt.Sprintf("the site is of another one: %s", err)}
+	}
+	if head == nil {
+		return &Diverged{fmt.Sprintf("the site shows %d entries, and the state none", shown.Size)}
+	}
+	now, err := o.key.Open([]byte(head.Checkpoint))
+	if err != nil {
+		return err
+	}
+	if shown.Size > now.Size {
+		return &Diverged{fmt.Sprintf("the site shows %d entries, and the state %d", shown.Size, now.Size)}
+	}
+	var hashes [][]byte
+	if shown.Size > 0 && shown.Size < now.Size {
+		builder, err := client.NewProofBuilder(ctx, uint64(now.Size), o.reader.ReadTile)
+		if err != nil {
+			return err
+		}
+		if hashes, err = builder.ConsistencyProof(ctx, uint64(shown.Size), uint64(now.Size)); err != nil {
+			return err
+		}
+	}
+	if err := proof.VerifyConsistency(rfc6962.DefaultHasher, uint64(shown.Size), uint64(now.Size), hashes, shown.Root[:], now.Root[:]); err != nil {
+		return &Diverged{"the site shows another one"}
+	}
+	return nil
+}

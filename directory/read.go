@@ -243,8 +243,10 @@ func (f *follower) keep(src source, r reading, entries []found) error {
 		if err != nil {
 			return err
 		}
+		all := b.Bucket(bucketCandidates)
+		all.FillPercent = 1 // they are only appended
 		for _, e := range entries {
-			if err := put(b.Bucket(bucketCandidates), number(uint64(e.index)), e.candidate); err != nil {
+			if err := put(all, number(uint64(e.index)), e.candidate); err != nil {
 				return err
 			}
 		}

@@ -48,7 +48,7 @@ func (a *app) site(o *siteOptions) (*rekorbind.Descriptor, *web.Client, error) {
 
 func (a *app) auditCommand() *cobra.Command {
 	o := &siteOptions{}
-	var state, key string
+	var state, key, forges string
 	var roots []string
 	cmd := &cobra.Command{
 		Use: "audit", Short: "make the maps of a directory again and compare",
@@ -59,19 +59,22 @@ next audit goes on from there.
 Exit code 0 says that every leaf is what its inputs give; 7 that one is not, or that
 a log contradicts itself: the evidence is kept, a disagreement signed with --key.`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return a.audit(cmd.Context(), o, state, key, roots) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.audit(cmd.Context(), o, state, key, forges, roots)
+		},
 	}
 	o.flags(cmd)
 	cmd.Flags().StringVar(&state, "state", "audit-state", "`DIR` in which the auditor keeps what it read")
 	cmd.Flags().StringVar(&key, "key", "", "signer key `FILE` of the auditor, as keygen writes it")
 	cmd.Flags().StringArrayVar(&roots, "trusted-root", nil, "make the map of this trusted_root.json `FILE` instead of that of Sigstore's public instance; may be repeated")
+	cmd.Flags().StringVar(&forges, "forges", "", "forge table `FILE` of the trust root")
 	if err := cmd.MarkFlagRequired("key"); err != nil {
 		panic(err)
 	}
 	return cmd
 }
 
-func (a *app) audit(ctx context.Context, o *siteOptions, state, keyFile string, roots []string) (err error) {
+func (a *app) audit(ctx context.Context, o *siteOptions, state, keyFile, forgesFile string, roots []string) (err error) {
 	a.state = state
 	d, client, err := a.site(o)
 	if err != nil {
@@ -88,6 +91,12 @@ func (a *app) audit(ctx context.Context, o *siteOptions, state, keyFile string, 
 	if len(roots) == 0 {
 		roots = []string{""}
 	}
+	var forges []byte
+	if forgesFile != "" {
+		if forges, err = read(forgesFile, rekorbind.MaxForgesBytes); err != nil {
+			return err
+		}
+	}
 	s, err := directory.OpenStore(state)
 	if err != nil {
 		return err
@@ -98,7 +107,7 @@ func (a *app) audit(ctx context.Context, o *siteOptions, state, keyFile string, 
 		if err != nil {
 			return err
 		}
-		if _, err := s.AddMap(root, nil); err != nil {
+		if _, err := s.AddMap(root, forges); err != nil {
 			return err
 		}
 	}

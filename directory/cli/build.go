@@ -71,6 +71,15 @@ func (a *app) build(ctx context.Context, o *buildOptions) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, end()) }()
+	before, err := b.Store.Head()
+	if err != nil {
+		return err
+	}
+	if o.site != "" {
+		if err := b.Output.Follows(ctx, before, o.site); err != nil {
+			return err
+		}
+	}
 	head, err := b.Build(ctx)
 	if err != nil {
 		return err

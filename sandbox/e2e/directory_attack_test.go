@@ -23,6 +23,7 @@ import (
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/rekorbind"
 	"github.com/repopolicy/repopolicy/sandbox"
+	"github.com/repopolicy/repopolicy/sandbox/claims"
 	"github.com/repopolicy/repopolicy/sandbox/malice"
 )
 
@@ -179,35 +180,66 @@ func TestDirectoryLate(t *testing.T) {
 }
 
 // TestDirectoryRoots: a change of the trusted root is another map beside the old
-// one, which needs no second reading of the logs and forgets nothing of what was
-// withheld.
+// one, which forgets nothing of what was withheld.
 func TestDirectoryRoots(t *testing.T) {
+	const name = "acme/roots"
+	job := ci
+	job.Repository = name
 	s, err := sandbox.Start(t.Context(), t.TempDir(), sandbox.Options{})
 	check(t, err)
 	defer s.Close()
+	publish := func(files map[string]string) {
+		t.Helper()
+		_, err := s.Forge().Commit(name, "main", files)
+		check(t, err)
+	}
+	both := func(who string, as claims.Claims) ([]byte, []rekorbind.File) {
+		t.Helper()
+		payload := encode(t, policyText(name, 1, 1, who), "")
+		return payload, append(writeOn(t, s, payload, as), writeOn(t, s, payload, job)...)
+	}
 	o := newOperatorOn(t, s)
 	first := s.TrustedRoot()
-	signOn(t, s, "acme/roots")
+	_, err = s.Forge().Create(name)
+	check(t, err)
+	publish(map[string]string{"README": name})
+	_, hidden := both("bob", bob)
+	o.build() // leaf 0 has read it, and finds nothing
+	good, files := both("alice", alice)
+	publish(texts(files))
 	o.build()
 	check(t, s.AddShard())
-	signOn(t, s, "acme/roots")
 	before := o.root
 	o.root = filepath.Join(o.dir, "root2.json")
 	check(t, os.WriteFile(o.root, s.TrustedRoot(), 0o600))
-	out := o.build()
-	if strings.Count(out, "leaf 1: map ") != 2 {
+	writeOn(t, s, encode(t, policyText("acme/roots-2", 1, 1, "alice"), ""), alice) // into the new shard
+	if out := o.build(); strings.Count(out, "leaf 2: map ") != 2 {
 		t.Fatalf("not two maps side by side:\n%s", out)
 	}
-	o.must(policy.ClassOK, "audit", "--directory", o.descriptorFile, "--state", filepath.Join(o.dir, "both"), "--key", o.key, "--trusted-root", o.root, "--trusted-root", before)
-	// Whoever knows one root audits its map, once it has begun.
-	o.must(policy.ClassOK, "audit", "--directory", o.descriptorFile, "--state", filepath.Join(o.dir, "old"), "--key", o.key, "--trusted-root", before)
-	if out = o.build(); strings.Count(out, "leaf 2: map ") != 2 {
+	publish(texts(hidden))
+	if out := o.build(); strings.Count(out, "leaf 3: map ") != 2 {
 		t.Errorf("the old map has ended by itself:\n%s", out)
+	}
+	for file, data := range map[string][]byte{before: first, o.root: s.TrustedRoot()} {
+		m := newMachine(t)
+		m.root, err = sigstore.ParseRoot("sandbox", data)
+		check(t, err)
+		res := m.resolve(name, append(files, hidden...), o.lookup(m))
+		if res.Chain.Reason() != "" || len(res.Failed) > 0 || res.Chain.Versions()[0].Statement != policy.Sum(good) {
+			t.Errorf("%s: %s %+v %v", file, res.Chain.Reason(), res.Chain.Problems(), res.Failed)
+		}
+	}
+	for state, roots := range map[string][]string{"both": {o.root, before}, "old": {before}} {
+		args := []string{"audit", "--directory", o.descriptorFile, "--state", filepath.Join(o.dir, state), "--key", o.key}
+		for _, r := range roots {
+			args = append(args, "--trusted-root", r)
+		}
+		o.must(policy.ClassOK, args...)
 	}
 	old, err := sigstore.ParseRoot("old", first)
 	check(t, err)
 	id := rekorbind.MapID(rekorbind.MapVersion, old.Digest().Hex, "")
-	if out = o.must(policy.ClassOK, append(o.buildArgs(), "--retire", id)...); strings.Count(out, "leaf 3: map ") != 1 || strings.Contains(out, id) {
+	if out := o.must(policy.ClassOK, append(o.buildArgs(), "--retire", id)...); strings.Count(out, "leaf 4: map ") != 1 || strings.Contains(out, id) {
 		t.Errorf("the old map has not ended:\n%s", out)
 	}
 }
@@ -265,7 +297,7 @@ func TestDirectoryInputs(t *testing.T) {
 	log := func(n int) {
 		t.Helper()
 		for range n {
-			signOn(t, s, "acme/inputs")
+			writeOn(t, s, encode(t, policyText("acme/inputs", 1, 1, "alice"), ""), alice)
 		}
 	}
 	o := newOperatorOn(t, s)
@@ -310,8 +342,8 @@ func TestDirectoryInputs(t *testing.T) {
 	shadow.Store(false)
 }
 
-// signOn writes a signature into the log of a stack without Rekor v1.
-func signOn(t *testing.T, s *sandbox.Stack, name string) {
+// writeOn writes a signature into the log of a stack without Rekor v1.
+func writeOn(t *testing.T, s *sandbox.Stack, statement []byte, who claims.Claims) []rekorbind.File {
 	t.Helper()
 	trusted, err := sigstore.ParseRoot("sandbox", s.TrustedRoot())
 	check(t, err)
@@ -320,11 +352,12 @@ func signOn(t *testing.T, s *sandbox.Stack, name string) {
 	state, err := rekorbind.OpenState(t.TempDir())
 	check(t, err)
 	w := &rekorbind.Writer{Root: trusted, Client: &sigstore.Client{Services: services, Transport: s.Transport()}, Journal: state, Now: time.Now}
-	_, err = w.Write(t.Context(), rekorbind.Request{
-		Statement: encode(t, policyText(name, 1, 1, "alice"), ""), Version: 1,
-		Signature: rekorbind.Signature{Who: "alice", Token: func(context.Context) (string, error) { return s.Token(alice) }},
+	files, err := w.Write(t.Context(), rekorbind.Request{
+		Statement: statement, Version: 1,
+		Signature: rekorbind.Signature{Who: fmt.Sprint(who), Token: func(context.Context) (string, error) { return s.Token(who) }},
 	})
 	check(t, err)
+	return files
 }
 
 // snapshot returns the files below a directory.
