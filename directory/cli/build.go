@@ -6,8 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -16,7 +14,6 @@ import (
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/rekorbind"
-	"github.com/repopolicy/repopolicy/trust"
 )
 
 const (
@@ -168,13 +165,5 @@ func (a *app) root(ctx context.Context, path string) ([]byte, error) {
 	if path != "" {
 		return read(path, sigstore.MaxRootBytes)
 	}
-	o := trust.Options{UserAgent: agent, Now: time.Now}
-	if dir, err := os.UserCacheDir(); err == nil {
-		o.Cache = filepath.Join(dir, "repopolicy", "tuf")
-	}
-	roots, err := trust.Roots(ctx, o)
-	if err != nil {
-		return nil, err
-	}
-	return roots[0].Bytes(), nil
+	return a.Root(ctx)
 }

@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -39,6 +40,7 @@ func directoryProgram(file string) int {
 	return cli.Main(os.Args[1:], cli.Env{
 		Stdout: os.Stdout, Stderr: os.Stderr, Now: time.Now,
 		Transport: &issuer.Transport{Base: http.DefaultTransport, Hosts: w.Hosts},
+		Root:      func(context.Context) ([]byte, error) { return w.Root, nil },
 	})
 }
 

@@ -58,6 +58,7 @@ func (g *guide) person(name string) *person {
 	self, err := os.Executable()
 	check(g.t, err)
 	check(g.t, os.WriteFile(filepath.Join(home, "repopolicy"), []byte("#!/bin/sh\nexec "+self+" \"$@\"\n"), 0o700))
+	check(g.t, os.WriteFile(filepath.Join(home, "repopolicy-directory"), []byte("#!/bin/sh\n"+asDirectory+"=$"+asProgram+" exec "+self+" \"$@\"\n"), 0o700))
 	check(g.t, os.WriteFile(filepath.Join(home, "gh"), []byte(personCommand), 0o700))
 	p.env = []string{
 		"PATH=" + home + string(os.PathListSeparator) + os.Getenv("PATH"), "HOME=" + home, asProgram + "=" + writeWorld(g.t, filepath.Join(home, "state")),
@@ -232,6 +233,14 @@ func TestGuides(t *testing.T) {
 	}
 	g.follow("docs/consumer.md", "acme")
 	g.follow("docs/air-gap.md", "acme")
+	before = g.commands
+	for _, name := range []string{"operator", "user"} { // whose files the page names
+		check(t, os.Symlink(g.person(name).home, filepath.Join(g.person("auditor").home, name)))
+	}
+	g.follow("docs/directory.md", "acme")
+	if n := g.commands - before; n < 10 {
+		t.Errorf("only %d commands in the directory's guide", n)
+	}
 	g = &guide{t: t, people: map[string]*person{}, runs: map[string]*actions{}, published: map[string]bool{}}
 	g.repository("readme/widget", "public")
 	g.follow("README.md", "readme")
