@@ -22,8 +22,8 @@ const (
 	// MaxAnswerBytes is the largest answer, or page, that is read, as it is sent.
 	MaxAnswerBytes = 1 << 20
 
-	maxInflated     = 16 << 20 // of JSON
-	maxAnswerKeys   = 16       // the locator, and numbers of the repository
+	maxInflated     = 4 << 20 // of JSON
+	maxAnswerKeys   = 16      // the locator, and numbers of the repository
 	maxKeyBytes     = 1 << 10
 	maxKeyBlocks    = 1 << 12
 	maxKeyRecords   = 2 * prefixmap.BlockSize // beside the blocks

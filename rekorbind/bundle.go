@@ -39,6 +39,9 @@ type treeOf struct {
 // Known returns the places of the log leaves that were verified, by their hex hash.
 func (c *Collection) Known() map[string][]policy.Entry { return c.known }
 
+// Held returns the bindings that were verified and whose files are at hand.
+func (c *Collection) Held() []Held { return c.held }
+
 // Learn takes the statement of a bundle without verifying a signature: it is
 // addressed by its content. Keys of its maintainers are then known to [Add].
 func (c *Collection) Learn(b *sigstore.Bundle) (policy.Statement, error) {

@@ -287,6 +287,10 @@ func (p *proving) binding(c *claim, b *BindingRecord) (verified, error) {
 	fail := func(err error) (verified, error) {
 		return verified{}, fmt.Errorf("the entry %d of the log %s: %w", b.Index, b.Log, err)
 	}
+	i := slices.IndexFunc(p.logs(), func(l sigstore.Log) bool { return l.ID == b.Log })
+	if v1 := b.Body == ""; i < 0 || v1 != (p.logs()[i].Generation == 1) {
+		return fail(errors.New("not of the generation of that log"))
+	}
 	if b.Body == "" {
 		leaf, by, err := BindsV1(p.root, p.forges, b.Entry)
 		if err == nil && (leaf.Place.Log != b.Log || leaf.Place.Index != b.Index) {

@@ -201,7 +201,9 @@ func (d *Directory) judge(ctx context.Context, p *proving, raw []byte, a *Answer
 	if kept {
 		found.Completeness = policy.CompleteProven
 	}
-	if p.before() {
+	// Where no certificate proves a repository, the maintainers' own entries bind: they
+	// are in no map.
+	if p.before() || p.forges.Binder(p.repo) == policy.BoundByMaintainers {
 		found.Completeness = policy.CompleteNone
 	}
 	d.answer = raw

@@ -382,6 +382,17 @@ func TestBeforeV2(t *testing.T) {
 	}
 }
 
+// TestNoForge: where maintainers' own entries bind, a directory knows of none.
+func TestNoForge(t *testing.T) {
+	s := newSite(t)
+	d := s.lookup(nil)
+	found, err := d.Find(t.Context(), rekorbind.Query{Repository: locator(t, "https://git.example/acme/widget")})
+	check(t, err)
+	if found.Completeness != policy.CompleteNone {
+		t.Errorf("completeness %s", found.Completeness)
+	}
+}
+
 // TestMapID: the id of a map, as the specification says.
 func TestMapID(t *testing.T) {
 	root := strings.Repeat("ab", 32)

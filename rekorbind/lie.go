@@ -16,7 +16,8 @@ const lieSchema = schemaBase + "directory-lie-v1.json"
 // Lie is the error about an answer that a directory signed and that is not true: it
 // omits a binding from below the size to which it says to have read the log, or
 // holds what binds nothing. It is evidence that anyone can judge who has the
-// directory's descriptor and the trusted root.
+// directory's descriptor and the trusted root; of an omission, unless the log showed
+// the directory another history than the one that the bundle is from.
 type Lie struct {
 	Directory  string // URL
 	Repository policy.Locator

@@ -5,6 +5,7 @@ package main
 import (
 	"bytes"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -85,10 +86,15 @@ func TestEvidenceSchema(t *testing.T) {
 	}
 	for name, class := range map[string]policy.Class{
 		"fork.json": policy.ClassOK, "half.json": policy.ClassDeny, "newer.json": policy.ClassInvalid, "hostile.json": policy.ClassDeny,
+		"lie.json": policy.ClassOK, "output-fork.json": policy.ClassOK, "false.json": policy.ClassDeny,
 	} {
+		args := []string{"evidence", "show", "--format", "json", "--trusted-root", filepath.Join(dir, "trusted_root.json")}
+		if slices.Contains([]string{"lie.json", "output-fork.json", "false.json"}, name) {
+			args = []string{"evidence", "show", "--format", "json", "--trusted-root", filepath.Join(dir, "shard_root.json"), "--directory", filepath.Join(dir, "directory.json")}
+		}
 		var out, talk bytes.Buffer
 		env := cli.Env{Stdout: &out, Stderr: &talk, Now: func() time.Time { return now }}
-		if code := cli.Main([]string{"evidence", "show", "--format", "json", "--trusted-root", filepath.Join(dir, "trusted_root.json"), filepath.Join(dir, name)}, env); code != class.Exit() {
+		if code := cli.Main(append(args, filepath.Join(dir, name)), env); code != class.Exit() {
 			t.Errorf("%s: exits %d: %s", name, code, talk.String())
 		}
 		doc, err := jsonschema.UnmarshalJSON(&out)

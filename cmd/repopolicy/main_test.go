@@ -85,6 +85,7 @@ func fixtures(t testing.TB, dir string) {
 	write("bad/widget_hostile.tar.gz", hostile.Artifact)
 	write("bad/widget_hostile.tar.gz.sigstore.json", inst.Sign(hostile))
 	evidenceFixtures(t, inst, write)
+	directoryFixtures(t, inst, write)
 	alice := sigstoretest.Request{Artifact: []byte("by alice\n"), SAN: "alice@example.com", Issuer: "https://accounts.google.com"}
 	publish(t, inst, write)
 	write("widget.tar.gz", alice.Artifact)

@@ -106,7 +106,7 @@ func (f *found) unanswered(o *repoOptions, d *rekorbind.Directory) error {
 	if err == nil || f.res.Chain.View().Completeness.Beats(policy.CompleteScanned) {
 		return nil
 	}
-	hint := "try again, or proceed with --require first,hinted, which asks the index of Rekor v1"
+	hint := "try again, or proceed with --require first,hinted, which also looks the repository up as without --directory"
 	if o.offline || o.staple.set {
 		hint = "name a newer answer with --staple, or go on-line without one"
 	}

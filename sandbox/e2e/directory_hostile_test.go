@@ -115,7 +115,9 @@ func TestHostileDirectory(t *testing.T) {
 			*a = h.Absence(url, 2)
 		}},
 		"adds one": {func(h *hostile) {
-			both(h, func(r []rekorbind.Record) []rekorbind.Record { return append(r, h.Records["https://github.com/acme/somebody"][0]) })
+			both(h, func(r []rekorbind.Record) []rekorbind.Record {
+				return append(r, h.Records["https://github.com/acme/somebody"][0])
+			})
 		}, func(h *hostile, a *rekorbind.Answer) {
 			for i := range a.Keys {
 				a.Keys[i].Records = append(a.Keys[i].Records, h.Records["https://github.com/acme/somebody"][0])

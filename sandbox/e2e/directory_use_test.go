@@ -96,6 +96,14 @@ func TestDirectoryUse(t *testing.T) {
 		t.Error(out)
 	}
 	c.must(policy.ClassOK, "log", "-R", url, "--directory", o.descriptorFile)
+	git(t, p.dir, "fetch", "-q", "origin")
+	if out := c.must(policy.ClassOK, "status", "--git", p.dir, "--directory", o.descriptorFile); !strings.Contains(out, "completeness proven") {
+		t.Error(out)
+	}
+	c.must(policy.ClassOK, "lock", "-R", url, "--directory", o.descriptorFile, "-o", filepath.Join(o.dir, "lock"))
+	if got := c.asks(o.descriptor.URL, func() { verify(policy.ClassOK, "--lock", filepath.Join(o.dir, "lock"), "--require", "pinned,proven") }); got["directory"] != 1 {
+		t.Errorf("with a lock file: asked %v", got)
+	}
 	// That there is nothing is known as well.
 	_, err := stack.Forge().Create("acme/unlisted")
 	check(t, err)

@@ -339,14 +339,18 @@ func (d *show) policy(dir string) error {
 
 	d.chapter("9. Anyone's first use: from the address alone, without memory or account:")
 	stranger.step("The policy, and how it was found.", policy.ClassOK, "show", "-R", demoURL)
-	d.chapter("10. A release: the run asks before it signs:")
+	d.chapter("10. A directory, from which the first use becomes a proof:")
+	if err := d.directory(dir); err != nil {
+		return err
+	}
+	d.chapter("11. A release: the run asks before it signs:")
 	good, err := d.release(dir, work, stranger)
 	if err != nil {
 		return err
 	}
 	job := claims.GitHub{Repository: demoRepo, RepositoryID: created.ID, OwnerID: created.OwnerID, Ref: "refs/tags/v1.0.0", Environment: "release"}
 
-	d.chapter("11. Two maintainers from now on; both sign version 2, and the repository binds it:")
+	d.chapter("12. Two maintainers from now on; both sign version 2, and the repository binds it:")
 	if err := work.write(".repopolicy/policy.toml", demoPolicy(demoRepo, 2, 2, "release.yml", "alice", "bob")); err != nil {
 		return err
 	}
@@ -370,15 +374,15 @@ func (d *show) policy(dir string) error {
 	newcomer := d.person(dir, "newcomer")
 	newcomer.step("The release is as good as before.", policy.ClassOK, "verify", "-R", demoURL, "--tag", "v1.0.0", good)
 
-	d.chapter("12. The attacks, each refused:")
+	d.chapter("13. The attacks, each refused:")
 	if err := d.attacks(dir, stranger, good, job); err != nil {
 		return err
 	}
-	d.chapter("13. Attacks on a repository that has no policy yet:")
+	d.chapter("14. Attacks on a repository that has no policy yet:")
 	if err := d.beginnings(dir); err != nil {
 		return err
 	}
-	d.chapter("14. A maintainer who was removed:")
+	d.chapter("15. A maintainer who was removed:")
 	if err := d.removed(dir); err != nil {
 		return err
 	}
@@ -386,6 +390,6 @@ func (d *show) policy(dir string) error {
 		d.say("\n   Only Rekor v1 has an index, and what an index can hide repopolicy-sandbox-rekorv1 demo shows.")
 		return nil
 	}
-	d.chapter("15. An index that hides what the log has:")
+	d.chapter("16. An index that hides what the log has:")
 	return d.omitted(dir)
 }
