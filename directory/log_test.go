@@ -33,6 +33,8 @@ type testLog struct {
 	hashes []tlog.Hash
 	shown  int // entries
 	note   []byte
+	// change, if set, changes what is answered; nil is nothing there.
+	change func(path string, data []byte) []byte
 }
 
 func newTestLog(t testing.TB, inst *sigstoretest.Instance, bodies [][]byte) *testLog {
@@ -58,6 +60,9 @@ func (l *testLog) show(n int) {
 func (l *testLog) reader() tlog.HashReaderFunc {
 	return func(idx []int64) (out []tlog.Hash, err error) {
 		for _, n := range idx {
+			if n >= int64(len(l.hashes)) {
+				return nil, errors.New("beyond the log")
+			}
 			out = append(out, l.hashes[n])
 		}
 		return out, nil
@@ -66,6 +71,20 @@ func (l *testLog) reader() tlog.HashReaderFunc {
 
 // ServeHTTP implements http.Handler.
 func (l *testLog) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	answer := httptest.NewRecorder()
+	l.answer(answer, r)
+	data := answer.Body.Bytes()
+	if l.change != nil && answer.Code == http.StatusOK {
+		if data = l.change(r.URL.Path, data); data == nil {
+			http.NotFound(w, r)
+			return
+		}
+	}
+	w.WriteHeader(answer.Code)
+	_, _ = w.Write(data)
+}
+
+func (l *testLog) answer(w http.ResponseWriter, r *http.Request) {
 	path, ok := strings.CutPrefix(r.URL.Path, "/api/v2/")
 	if path == "checkpoint" {
 		_, _ = w.Write(l.note)
@@ -142,8 +161,12 @@ func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { retur
 
 // testRoot is a trusted root with the log of Rekor v2 alone, whose id is not that of
 // its key.
-func testRoot(inst *sigstoretest.Instance) []byte {
-	return inst.Root(sigstoretest.RootOptions{Mutate: func(tr *prototrust.TrustedRoot) {
+func testRoot(inst *sigstoretest.Instance) []byte { return testRootUntil(inst, time.Time{}) }
+
+// testRootUntil is the same with a log whose window ends.
+func testRootUntil(inst *sigstoretest.Instance, end time.Time) []byte {
+	window := &sigstoretest.Window{Start: sigstoretest.Now.AddDate(-3, 0, 0), End: end}
+	return inst.Root(sigstoretest.RootOptions{LogV2: window, Mutate: func(tr *prototrust.TrustedRoot) {
 		tr.Tlogs = tr.Tlogs[1:]
 		tr.Tlogs[0].LogId.KeyId = bytes.Repeat([]byte{2}, 32)
 	}})
