@@ -356,7 +356,11 @@ func (b *Builder) leaf(p *pending, all []*Map, inputs map[string][]source) error
 		}
 	}
 	return b.Store.db.Update(func(tx *bolt.Tx) error {
-		doc := rekorbind.DirectoryLeaf{Time: b.Now().UTC().Truncate(time.Second)}
+		at, err := b.time(tx)
+		if err != nil {
+			return err
+		}
+		doc := rekorbind.DirectoryLeaf{Time: at}
 		lines := strings.FieldsFunc(string(p.List), func(r rune) bool { return r == '\n' })
 		list, _ := rekorbind.NewPublished(lines)
 		for _, m := range all {
@@ -373,6 +377,22 @@ func (b *Builder) leaf(p *pending, all []*Map, inputs map[string][]source) error
 		}
 		return put(tx.Bucket(bucketMeta), keyPending, p)
 	})
+}
+
+// time returns the time of the next leaf. That never runs backwards, whatever the
+// machine's clock does.
+func (b *Builder) time(tx *bolt.Tx) (time.Time, error) {
+	now := b.Now().UTC().Truncate(time.Second)
+	last := tx.Bucket(bucketLeaves).Get(number(uint64(leaves(tx) - 1)))
+	if last == nil {
+		return now, nil
+	}
+	l, err := rekorbind.ParseDirectoryLeaf(last)
+	if l.Time.After(now) {
+		b.warn("this machine's clock is behind the last leaf, of %s", l.Time.Format(time.RFC3339))
+		now = l.Time
+	}
+	return now, err
 }
 
 // take makes the list of what was found published.

@@ -314,14 +314,26 @@ func TestPublish(t *testing.T) {
 	if err := b.Store.Publish(site); err == nil {
 		t.Error("published before anything was built")
 	}
+	full := filepath.Join(site, tileDir, "0", "000")
 	for _, n := range []int{100, 3000} {
 		log.show(n)
+		if n == 3000 { // as if the first tile were full
+			if err := os.WriteFile(full, nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
 		if _, err := b.Build(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		if err := b.Store.Publish(site); err != nil {
 			t.Fatal(err)
 		}
+	}
+	if _, err := os.Lstat(full + ".p"); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("partial tiles beside the full one: %v", err)
+	}
+	if err := os.Remove(full); err != nil {
+		t.Fatal(err)
 	}
 	again := filepath.Join(dir, "again")
 	if err := b.Store.Publish(again); err != nil {
@@ -440,5 +452,75 @@ func TestFollows(t *testing.T) {
 	}
 	if err := show(h); !errors.As(err, &d) {
 		t.Errorf("the site of another key: %v", err)
+	}
+}
+
+// TestSecondMap: the map of another trusted root is made of what was read already,
+// and begins with all that was published.
+func TestSecondMap(t *testing.T) {
+	inst := sigstoretest.New(t)
+	base := len(inst.BodiesV2())
+	payload := statement(t, repoName(0), "alice")
+	for i := range 600 {
+		sign(inst, repoName(0), []string{"push", "schedule"}[i%2], payload, sigstoretest.Now.Add(time.Duration(i)*time.Second))
+	}
+	log := newTestLog(t, inst, inst.BodiesV2()[base:])
+	b := testBuilder(t, log, t.TempDir(), nil)
+	b.Forge = func(context.Context, policy.Locator) ([][]byte, error) { return [][]byte{payload}, nil }
+	asked := 0
+	log.change = func(path string, data []byte) []byte {
+		if strings.Contains(path, "/tile/") {
+			asked++
+		}
+		return data
+	}
+	log.show(500)
+	if _, err := b.Build(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	first := asked
+	if _, err := b.Store.AddMap(testRootUntil(inst, sigstoretest.Now.AddDate(1, 0, 0)), nil); err != nil {
+		t.Fatal(err)
+	}
+	head, err := b.Build(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if first == 0 || asked != first {
+		t.Errorf("%d tiles were read, and %d for the second map", first, asked-first)
+	}
+	leaf, err := rekorbind.ParseDirectoryLeaf(head.Leaf)
+	if err != nil || len(leaf.Maps) != 2 || leaf.Maps[0].Hash != leaf.Maps[1].Hash || leaf.Maps[0].Labels != 2*250+2 {
+		t.Errorf("%+v %v", leaf, err)
+	}
+	// From then on both read what is new, once.
+	log.show(600)
+	if head, err = b.Build(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if leaf, err = rekorbind.ParseDirectoryLeaf(head.Leaf); err != nil || leaf.Maps[0].Hash != leaf.Maps[1].Hash || leaf.Maps[0].Labels != 2*300+2 {
+		t.Errorf("%+v %v", leaf, err)
+	}
+}
+
+// TestClock: the time of leaves never runs backwards.
+func TestClock(t *testing.T) {
+	log := newTestLog(t, sigstoretest.New(t), nil)
+	b := testBuilder(t, log, t.TempDir(), synthetic{})
+	var got []time.Duration
+	for _, at := range []time.Duration{0, time.Hour, -time.Hour, 2 * time.Hour} {
+		b.Now = func() time.Time { return sigstoretest.Now.Add(at) }
+		head, err := b.Build(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		leaf, err := rekorbind.ParseDirectoryLeaf(head.Leaf)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, leaf.Time.Sub(sigstoretest.Now))
+	}
+	if d := cmp.Diff([]time.Duration{0, time.Hour, time.Hour, 2 * time.Hour}, got); d != "" {
+		t.Errorf("times (-want +got):\n%s", d)
 	}
 }

@@ -3,6 +3,7 @@
 package directory
 
 import (
+	"cmp"
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
@@ -232,13 +233,27 @@ func (w *siteWriter) absences(a *answers, digits int) error {
 	return nil
 }
 
-// tiles copies the output log's, which never change.
+// tiles copies the output log's, which never change. Partial ones are not needed any
+// more where the full one is there.
 func (w *siteWriter) tiles(log string) error {
-	return fs.WalkDir(os.DirFS(log), tileDir, func(name string, d fs.DirEntry, err error) error {
+	err := fs.WalkDir(os.DirFS(log), tileDir, func(name string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
 		}
 		w.once(name, func() ([]byte, error) { return os.ReadFile(filepath.Join(log, filepath.FromSlash(name))) })
 		return nil
+	})
+	if err := errors.Join(err, w.group.Wait()); err != nil {
+		return err
+	}
+	return filepath.WalkDir(filepath.Join(w.dir, tileDir), func(name string, d fs.DirEntry, err error) error {
+		full, partial := strings.CutSuffix(name, ".p")
+		if err != nil || !d.IsDir() || !partial {
+			return err
+		}
+		if _, err := os.Lstat(full); err != nil {
+			return nil
+		}
+		return cmp.Or(os.RemoveAll(name), fs.SkipDir)
 	})
 }

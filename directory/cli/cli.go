@@ -33,6 +33,9 @@ import (
 	"github.com/repopolicy/repopolicy/trust"
 )
 
+// progressEvery is between two lines about progress where there is no terminal.
+const progressEvery = 10 * time.Second
+
 const agent = "repopolicy-directory (https://" + policy.Name + ")"
 
 // Env is what a command sees of the machine.
@@ -84,14 +87,15 @@ func faultf(c policy.Class, format string, args ...any) *fault {
 type app struct {
 	Env
 	mu     sync.Mutex
-	status bool // the last line on the terminal is to be overwritten
+	status bool      // the last line on the terminal is to be overwritten
+	told   time.Time // when progress was last written to what is no terminal
 	state  string
 }
 
 // Main runs the program and returns its exit code, which means the same as
 // repopolicy's.
 func Main(args []string, env Env) (code int) {
-	a := &app{Env: env}
+	a := &app{Env: env, told: env.Now()}
 	defer func() {
 		if p := recover(); p != nil {
 			a.talk("error: internal: %v\n%s", p, debug.Stack())
@@ -195,9 +199,20 @@ func (a *app) talk(format string, args ...any) {
 	fmt.Fprintln(a.Stderr, plain(fmt.Sprintf(format, args...)))
 }
 
-// progress overwrites the terminal's last line.
+// progress overwrites the terminal's last line; elsewhere it writes one now and then.
 func (a *app) progress(log string, done, total int64) {
-	if !a.Terminal {
+	a.mu.Lock()
+	now := a.Now()
+	quiet := !a.Terminal && (now.Sub(a.told) < progressEvery || done == total)
+	if !quiet {
+		a.told = now
+	}
+	a.mu.Unlock()
+	switch {
+	case quiet:
+		return
+	case !a.Terminal:
+		a.talk("reading %s: %d of %d", log, done, total)
 		return
 	}
 	a.mu.Lock()
