@@ -313,6 +313,7 @@ func TestHostileDirectory(t *testing.T) {
 		}, policy.ViewStale},
 		"publishes":                             {publishes(func(s *site) map[string]int64 { return map[string]int64{s.Log: 9} }), ""},
 		"publishes what was withheld by nobody": {publishes(func(*site) map[string]int64 { return nil }), ""},
+		"publishes at the size that it read":    {publishes(func(s *site) map[string]int64 { return map[string]int64{s.Log: int64(len(s.Bodies))} }), ""},
 		"publishes beyond what it read":         {publishes(func(s *site) map[string]int64 { return map[string]int64{s.Log: int64(len(s.Bodies)) + 1} }), lied},
 		"publishes at the size of another log":  {publishes(func(*site) map[string]int64 { return map[string]int64{policy.Sum(nil): 0} }), lied},
 		"publishes twice": {func(s *site) {

@@ -268,8 +268,28 @@ func TestPages(t *testing.T) {
 		}
 		return f
 	}
-	if _, err := d.Find(t.Context(), rekorbind.Query{Repository: locator(t, repo)}); err == nil {
-		t.Error("a page of another block is taken")
+	if _, err := d.Find(t.Context(), rekorbind.Query{Repository: locator(t, repo)}); err == nil || !strings.Contains(err.Error(), "page 1 is not that of the map") {
+		t.Errorf("a page of another block: %v", err)
+	}
+	for name, change := range map[string]func(p *rekorbind.Page){
+		"renamed":                       func(p *rekorbind.Page) { p.Key = number },
+		"numbered":                      func(p *rekorbind.Page) { p.Block = 5 },
+		"with a record of another page": func(p *rekorbind.Page) { p.Records[0] = s.Records[repo][130] },
+	} {
+		s.Tamper = func(p string, f []byte) []byte {
+			if !strings.Contains(p, "/page/") || !strings.HasSuffix(p, "/1.json.gz") {
+				return f
+			}
+			page, err := rekorbind.ParsePage(f)
+			check(t, err)
+			change(page)
+			f, err = page.Encode()
+			check(t, err)
+			return f
+		}
+		if _, err := d.Find(t.Context(), rekorbind.Query{Repository: locator(t, repo)}); err == nil || !strings.Contains(err.Error(), "page 1 is not that of the map") {
+			t.Errorf("a page %s: %v", name, err)
+		}
 	}
 	s.Tamper = nil
 	for _, k := range []string{repo, number} {
@@ -346,6 +366,31 @@ func TestDirectoryOfV1(t *testing.T) {
 	if len(found.Leaves) != len(entries) {
 		t.Errorf("%d leaves of %d", len(found.Leaves), len(entries))
 	}
+	// What it omits of what is at hand is a lie here, too.
+	c, ignored := rekorbind.Collect(w.Root, nil, w.Files)
+	if len(ignored) > 0 || len(c.Held()) != 2 {
+		t.Fatal(ignored, len(c.Held()))
+	}
+	var lie *rekorbind.Lie
+	q := rekorbind.Query{Repository: locator(t, repo), Held: c.Held()}
+	if _, err := look.Find(t.Context(), q); !errors.As(err, &lie) {
+		t.Fatalf("two bindings are left out: %v", err)
+	}
+	if _, err := lie.Judge(look.Descriptor, w.Root, nil); err != nil {
+		t.Errorf("the evidence proves nothing: %v", err)
+	}
+	q.Held = nil
+	for _, key := range []string{repo, number} {
+		b := *d.Records[key][0].Binding
+		b.Index--
+		d.Records[key][0].Binding = &b
+	}
+	d.Build(built)
+	if _, err := look.Find(t.Context(), q); err == nil || !strings.Contains(err.Error(), "its promise is about the entry") {
+		t.Errorf("at another index: %v", err)
+	}
+	fill()
+	d.Build(built)
 	for name, change := range map[string]func(b *rekorbind.BindingRecord){
 		"another index": func(b *rekorbind.BindingRecord) { b.Index++ },
 		"another promise": func(b *rekorbind.BindingRecord) {
@@ -353,7 +398,6 @@ func TestDirectoryOfV1(t *testing.T) {
 		},
 	} {
 		d.Change = func(a *rekorbind.Answer) { change(a.Keys[0].Records[0].Binding) }
-		var lie *rekorbind.Lie
 		if _, err := look.Find(t.Context(), rekorbind.Query{Repository: locator(t, repo)}); err == nil || errors.As(err, &lie) {
 			t.Errorf("%s: %v", name, err)
 		}

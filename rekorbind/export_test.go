@@ -3,6 +3,7 @@
 package rekorbind
 
 import (
+	"bytes"
 	"encoding/hex"
 	"encoding/json"
 	"maps"
@@ -115,3 +116,50 @@ func (w *World) SignedWorkflow(repo string, payload []byte) []byte {
 
 // NewRoot returns the world's root as one that has verified no certificate yet.
 func (w *World) NewRoot() *sigstore.Root { return w.c.rootWith(2) }
+
+// BindAs logs a binding by a repository of that number, of which the file is
+// returned.
+func (w *World) BindAs(repo, number string, payload []byte) File {
+	r := workflow(repo, payload)
+	r.Extensions[15] = number
+	_, _, bundles := w.c.log(r)
+	return File{SignaturesDir + "/more.sigstore.json", bundles[0]}
+}
+
+// WorldOfTwo is a root with two logs of one generation, and checkpoints: of each, and
+// of the first at another size.
+type WorldOfTwo struct {
+	Root       *sigstore.Root
+	Log, Other string
+	Notes      [3]string
+}
+
+// NewWorldOfTwo returns one.
+func NewWorldOfTwo(t testing.TB, generation int) *WorldOfTwo {
+	c, other := newChained(t, generation), sigstoretest.New(t)
+	id := bytes.Repeat([]byte{3}, 32)
+	w := &WorldOfTwo{}
+	if generation == 1 {
+		w.Notes = [3]string{c.inst.ShardV1(4711, 0), other.ShardV1(4711, 0), ""}
+		c.inst.Sign(sigstoretest.Request{Artifact: []byte("x"), SAN: "alice@example.com", Issuer: "https://accounts.google.com"})
+		w.Notes[2] = c.inst.ShardV1(4711, 0)
+	} else {
+		bodies := c.inst.BodiesV2()
+		w.Notes = [3]string{string(c.inst.CheckpointV2(bodies, c.inst.Origin())), string(other.CheckpointV2(bodies, other.Origin())), string(c.inst.CheckpointV2(bodies[:2], c.inst.Origin()))}
+	}
+	var more *prototrust.TransparencyLogInstance
+	_ = other.Root(sigstoretest.RootOptions{Mutate: func(tr *prototrust.TrustedRoot) { more = tr.Tlogs[generation-1] }})
+	if generation == 2 {
+		more.LogId.KeyId = id
+	}
+	w.Other = hex.EncodeToString(more.LogId.KeyId)
+	data := c.inst.Root(sigstoretest.RootOptions{Mutate: func(tr *prototrust.TrustedRoot) {
+		tr.Tlogs[1].LogId.KeyId = shardID
+		w.Log = hex.EncodeToString(tr.Tlogs[generation-1].LogId.KeyId)
+		tr.Tlogs = []*prototrust.TransparencyLogInstance{tr.Tlogs[generation-1], more}
+	}})
+	var err error
+	w.Root, err = sigstore.ParseRoot("test", data)
+	check(t, err)
+	return w
+}

@@ -418,3 +418,22 @@ func (d *Directory) Leaf(n int) ([]byte, int64) {
 	}
 	return d.leaves[n], int64(n)
 }
+
+// At returns the beginning of an answer that shows an older leaf, with a valid proof.
+func (d *Directory) At(index int) rekorbind.Answer {
+	a := d.head()
+	a.Leaf, a.Index = d.Leaf(index)
+	a.Inclusion = d.proof(int64(len(d.leaves)), a.Index, hashReader(&d.stored))
+	return a
+}
+
+// Inclusion returns the proof that an entry is in the log of some bodies.
+func (d *Directory) Inclusion(bodies [][]byte, index int64) [][]byte {
+	var stored []tlog.Hash
+	for i, b := range bodies {
+		h, err := tlog.StoredHashes(int64(i), b, hashReader(&stored))
+		d.check(err)
+		stored = append(stored, h...)
+	}
+	return d.proof(int64(len(bodies)), index, hashReader(&stored))
+}

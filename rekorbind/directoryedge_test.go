@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package rekorbind_test
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/repopolicy/repopolicy/internal/directorytest"
+	"github.com/repopolicy/repopolicy/internal/prefixmap"
+	"github.com/repopolicy/repopolicy/internal/web"
+	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/rekorbind"
+)
+
+// TestUnsigned: what the directory's signature does not cover is not believed,
+// however well the rest fits.
+func TestUnsigned(t *testing.T) {
+	empty := func(s *site) rekorbind.MapLeaf {
+		m := s.Map
+		m.Labels, m.Hash = 0, prefixmap.Empty()
+		return m
+	}
+	for name, change := range map[string]func(s *site, a *rekorbind.Answer){
+		"a leaf of an empty map": func(s *site, a *rekorbind.Answer) {
+			a.Leaf = rekorbind.DirectoryLeaf{Time: built, Maps: []rekorbind.MapLeaf{empty(s)}}.Bytes()
+			a.Keys, a.Absent = nil, &rekorbind.Absence{}
+		},
+		"the empty map of the leaf before": func(s *site, a *rekorbind.Answer) {
+			*a = s.At(-2)
+			a.Absent = &rekorbind.Absence{}
+		},
+		"everything of another key": func(s *site, a *rekorbind.Answer) {
+			x := directorytest.New(s.t, "directory.example/output")
+			x.Map = s.Map
+			x.Build(built)
+			*a = x.At(0)
+			a.Absent = &rekorbind.Absence{}
+		},
+		"a checkpoint that nobody signed for a record": func(_ *site, a *rekorbind.Answer) {
+			a.Keys[0].Records[0].Binding.Checkpoint = "log2026-1.rekor.example\n9\nAAAA\n"
+		},
+		"a smaller checkpoint without its proof": func(s *site, a *rekorbind.Answer) {
+			a.Keys[0].Records[0].Binding.Checkpoint = string(s.Inst.CheckpointV2(s.Bodies[:20], s.Inst.Origin()))
+		},
+	} {
+		s := newSite(t)
+		d := s.lookup(nil)
+		s.Change = func(a *rekorbind.Answer) { change(s, a) }
+		res := resolve(t, s.World, s.Files, d)
+		if got := decide(res.Chain, demand); got != policy.BelowRequired || res.Lie != nil || res.Fork != nil {
+			t.Errorf("%s: %s %v", name, got, res.Failed)
+		}
+	}
+	for name, x := range map[string]struct {
+		other bool // another tree of the same size
+		want  policy.Reason
+	}{"a smaller checkpoint": {false, ""}, "a fork of its input": {true, policy.LogForked}} {
+		s := newSite(t)
+		d := s.lookup(nil)
+		s.Change = func(a *rekorbind.Answer) {
+			b := *a.Keys[0].Records[0].Binding
+			bodies := slices.Clone(s.Bodies[:20])
+			if x.other {
+				bodies = slices.Clone(s.Bodies)
+				bodies[len(bodies)-1] = []byte("another")
+			}
+			b.Checkpoint, b.Inclusion = string(s.Inst.CheckpointV2(bodies, s.Inst.Origin())), s.Directory.Inclusion(bodies, b.Index)
+			a.Keys[0].Records = slices.Clone(a.Keys[0].Records)
+			a.Keys[0].Records[0].Binding = &b
+		}
+		res := resolve(t, s.World, s.Files, d)
+		if got := decide(res.Chain, demand); x.want != "" && got != x.want || x.want == "" && got.Class() != policy.ClassDeny {
+			t.Errorf("%s: %s %v", name, got, res.Failed)
+		}
+	}
+}
+
+// TestForeignMap: a map of another trusted root, function or forge table is none,
+// also where it is served as ours.
+func TestForeignMap(t *testing.T) {
+	for name, change := range map[string]func(s *site){
+		"root":     func(s *site) { s.Map.Root = policy.Sum(nil) },
+		"function": func(s *site) { s.Map.Function++ },
+		"forges":   func(s *site) { s.Map.Forges = policy.Sum(nil) },
+	} {
+		s := newSite(t)
+		d := s.lookup(nil)
+		change(s)
+		s.Build(built)
+		s.Tamper = func(string, []byte) []byte { return s.Honest(repo) }
+		if _, err := d.Find(t.Context(), rekorbind.Query{Repository: locator(t, repo)}); err == nil || !strings.Contains(err.Error(), "no map for this trusted root") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// TestAllLogs: every log that counts has to be read, each up to one size.
+func TestAllLogs(t *testing.T) {
+	for _, generation := range []int{1, 2} {
+		w := rekorbind.NewWorldOfTwo(t, generation)
+		logs := w.Root.Logs()
+		if len(logs) != 2 || logs[0].Generation != generation || logs[1].Generation != generation {
+			t.Fatalf("logs %+v", logs)
+		}
+		a, b := rekorbind.Input{Log: w.Log, Checkpoint: w.Notes[0]}, rekorbind.Input{Log: w.Other, Checkpoint: w.Notes[1]}
+		again := rekorbind.Input{Log: w.Log, Checkpoint: w.Notes[2]}
+		for name, x := range map[string]struct {
+			inputs []rekorbind.Input
+			ok     bool
+		}{
+			"both":                    {[]rekorbind.Input{a, b}, true},
+			"one":                     {[]rekorbind.Input{a}, false},
+			"the other":               {[]rekorbind.Input{b}, false},
+			"one at two sizes":        {[]rekorbind.Input{a, again, b}, false},
+			"with each other's":       {[]rekorbind.Input{{Log: w.Log, Checkpoint: w.Notes[1]}, {Log: w.Other, Checkpoint: w.Notes[0]}}, false},
+			"one with the other's":    {[]rekorbind.Input{a, {Log: w.Other, Checkpoint: w.Notes[0]}}, false},
+			"and one that is unknown": {[]rekorbind.Input{a, b, {Log: policy.Sum(nil), Checkpoint: w.Notes[0]}}, false},
+		} {
+			d := directorytest.New(t, "directory.example")
+			slices.SortFunc(x.inputs, func(a, b rekorbind.Input) int { return strings.Compare(a.Log+a.Checkpoint, b.Log+b.Checkpoint) })
+			d.Map = rekorbind.MapLeaf{Function: rekorbind.MapVersion, Root: w.Root.Digest().Hex, Inputs: x.inputs}
+			d.Map.Disclosed, _ = rekorbind.NewPublished(nil)
+			d.Build(built)
+			url := d.Serve()
+			client, err := web.New(url, nil, "test")
+			check(t, err)
+			look := &rekorbind.Directory{Root: w.Root, Descriptor: d.Descriptor(url), Client: client, Now: func() time.Time { return now }}
+			if _, err := look.Find(t.Context(), rekorbind.Query{Repository: locator(t, repo)}); (err == nil) != x.ok {
+				t.Errorf("generation %d, %s: %v", generation, name, err)
+			}
+		}
+	}
+}
+
+// TestHeld: a directory is accused of what it has to show, and of nothing else.
+func TestHeld(t *testing.T) {
+	s := newSite(t)
+	d := s.lookup(nil)
+	c, ignored := rekorbind.Collect(s.World.Root, nil, s.Files)
+	if len(ignored) > 0 || len(c.Held()) != 2 {
+		t.Fatal(ignored, len(c.Held()))
+	}
+	find := func(repo string, held ...rekorbind.Held) error {
+		_, err := d.Find(t.Context(), rekorbind.Query{Repository: locator(t, repo), Held: held})
+		return err
+	}
+	var lie *rekorbind.Lie
+	all := c.Held()
+	// Bindings of others, whatever their number, are not what it was asked for.
+	if err := find("https://github.com/acme/nobody", all...); err != nil {
+		t.Errorf("others' bindings: %v", err)
+	}
+	stranger := s.BindAs("https://github.com/acme/stranger", "77", s.Payloads[0])
+	of, ignored := rekorbind.Collect(s.World.Root, nil, []rekorbind.File{stranger})
+	if len(ignored) > 0 {
+		t.Fatal(ignored)
+	}
+	if err := find(repo, append(all, of.Held()...)...); err != nil {
+		t.Errorf("a stranger's binding: %v", err)
+	}
+	// What it has not read yet is no omission, from the first entry on.
+	index := all[1].Leaf.Facts().Entry.Index
+	for _, x := range []struct {
+		size int64
+		lies bool
+	}{{index, false}, {index + 1, true}} {
+		s.read(s.Bodies[:x.size])
+		if x.lies {
+			for _, k := range []string{repo, number} {
+				s.Records[k] = s.Records[k][:1]
+			}
+		}
+		s.Build(built)
+		if err := find(repo, all...); errors.As(err, &lie) != x.lies || (err != nil) != x.lies {
+			t.Errorf("read up to %d of %d: %v", x.size, index, err)
+		}
+	}
+	// A bundle that shows no binding accuses nobody.
+	for name, bundle := range map[string][]byte{"junk": []byte("junk"), "another": s.Files[0].Data} {
+		if err := find(repo, all[0], rekorbind.Held{Leaf: all[1].Leaf, Bundle: bundle}); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// TestRenamed: the bindings of a repository under its former name come by its
+// number, and the former name is not asked for.
+func TestRenamed(t *testing.T) {
+	s := newSite(t)
+	s.Bind("https://github.com/acme/former", s.Payloads[0])
+	s.Refresh()
+	s.read(s.Bodies)
+	s.Build(built)
+	d := s.lookup(nil)
+	found, err := d.Find(t.Context(), rekorbind.Query{Repository: locator(t, repo)})
+	if err != nil || len(found.Leaves) != 5 {
+		t.Errorf("%d leaves: %v", len(found.Leaves), err)
+	}
+	s.Change = func(a *rekorbind.Answer) {
+		more := s.Answer("https://github.com/acme/former")
+		a.Keys = append(a.Keys, more.Keys...)
+	}
+	if _, err := d.Find(t.Context(), rekorbind.Query{Repository: locator(t, repo)}); err == nil || !strings.Contains(err.Error(), "an answer about 3 names") {
+		t.Errorf("more than was asked for: %v", err)
+	}
+}
+
+// TestSamePlace: two keys cannot have different entries at one place of a log.
+func TestSamePlace(t *testing.T) {
+	s := newSite(t)
+	d := s.lookup(nil)
+	b := *s.Records[number][0].Binding
+	b.Body = s.Records[number][1].Binding.Body
+	s.Records[number] = slices.Clone(s.Records[number])
+	s.Records[number][0].Binding = &b
+	s.Build(built)
+	if _, err := d.Find(t.Context(), rekorbind.Query{Repository: locator(t, repo)}); err == nil || !strings.Contains(err.Error(), "not in the log") {
+		t.Errorf("%v", err)
+	}
+}
