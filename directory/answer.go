@@ -28,6 +28,7 @@ type answers struct {
 
 func newAnswers(tx *bolt.Tx, head *Head, m *Map) *answers {
 	a := &answers{tx, head, m, m.tree(tx), map[string]int{}}
+	a.tree.lists = map[string]*list{}
 	for _, l := range m.logs() {
 		a.logs[l.ID] = l.Generation
 	}

@@ -161,8 +161,8 @@ func doc(f func(l *rekorbind.DirectoryLeaf)) func(*pending) {
 	}
 }
 
-// list changes the list of statements, and the leaf with it.
-func list(f func(lines []string) []string) func(*pending) {
+// listing changes the list of statements, and the leaf with it.
+func listing(f func(lines []string) []string) func(*pending) {
 	return func(p *pending) {
 		lines := f(strings.Split(strings.TrimSuffix(string(p.List), "\n"), "\n"))
 		var pub rekorbind.Published
@@ -236,29 +236,29 @@ func TestAudit(t *testing.T) {
 			return func(p *pending) { p.List = []byte(strings.Repeat("0", 64) + "\n") }
 		}, why: "the list of statements is not that of the leaf"},
 		"a list without one": {change: func(*liar) func(*pending) {
-			return list(func(lines []string) []string { return lines[1:] })
+			return listing(func(lines []string) []string { return lines[1:] })
 		}, why: "has the root"},
 		"what was withheld, as if it were not": {change: func(*liar) func(*pending) {
-			return list(func(lines []string) []string { return []string{cut(lines[0]), cut(lines[1])} })
+			return listing(func(lines []string) []string { return []string{cut(lines[0]), cut(lines[1])} })
 		}, why: "a binding of it had been read before"},
 		"what was found at once, as if it had been withheld": {change: func(*liar) func(*pending) {
-			return list(func(lines []string) []string { return []string{cut(lines[0]) + " 1", cut(lines[1]) + " 1"} })
+			return listing(func(lines []string) []string { return []string{cut(lines[0]) + " 1", cut(lines[1]) + " 1"} })
 		}, why: "no binding of it had been read before"},
 		"withheld until another leaf": {change: func(l *liar) func(*pending) {
-			return list(func([]string) []string { return []string{l.statement[1] + " 0", l.statement[2]} })
+			return listing(func([]string) []string { return []string{l.statement[1] + " 0", l.statement[2]} })
 		}, why: "the leaf that it names is not the one before"},
 		"a statement that is listed already": {change: func(l *liar) func(*pending) {
-			return list(func(lines []string) []string { return append(lines, l.statement[0]) })
+			return listing(func(lines []string) []string { return append(lines, l.statement[0]) })
 		}, why: "it was listed before"},
 		"a statement twice": {change: func(l *liar) func(*pending) {
-			return list(func(lines []string) []string { return append(lines, l.statement[2]+" 1") })
+			return listing(func(lines []string) []string { return append(lines, l.statement[2]+" 1") })
 		}, why: "the list has the line"},
 		"a statement that nobody bound": {change: func(l *liar) func(*pending) {
 			l.payloads["other"] = []byte("{}")
-			return list(func(lines []string) []string { return append(lines, names([]byte("{}"))[0]) })
+			return listing(func(lines []string) []string { return append(lines, names([]byte("{}"))[0]) })
 		}, why: "no entry binds it"},
 		"a line that is none": {change: func(*liar) func(*pending) {
-			return list(func(lines []string) []string { return append(lines, "x") })
+			return listing(func(lines []string) []string { return append(lines, "x") })
 		}, why: "the list has the line"},
 		"another statement": {after: func(l *liar) error {
 			return os.WriteFile(filepath.Join(l.site, statementPath(l.statement[2])), []byte("{}"), 0o600)

@@ -124,7 +124,10 @@ func BenchmarkAnswer(b *testing.B) {
 	if _, err := builder.Build(b.Context()); err != nil {
 		b.Fatal(err)
 	}
-	s := NewServer(builder.Store)
+	s, err := NewServer(builder.Store)
+	if err != nil {
+		b.Fatal(err)
+	}
 	if err := s.Advance(); err != nil {
 		b.Fatal(err)
 	}

@@ -203,7 +203,7 @@ func (synthetic) Bind(_ int, _ string, _ int64, entry []byte) (*Bound, error) {
 // not nil.
 func testBuilder(t testing.TB, l *testLog, dir string, fn MapFn) *Builder {
 	t.Helper()
-	s, err := OpenStore(dir)
+	s, err := OpenStoreFor(dir)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -63,9 +63,12 @@ type snapshot struct {
 	maps map[string]*answers
 }
 
-// NewServer returns a server that has nothing to answer yet. The store has to be
-// one that was opened for it: see [OpenStoreFor].
-func NewServer(s *Store) *Server {
+// NewServer returns a server that has nothing to answer yet. It is an error if the
+// store was not opened for it: see [OpenStoreFor].
+func NewServer(s *Store) (*Server, error) {
+	if !s.served {
+		return nil, errors.New("the state was not opened to be served")
+	}
 	srv := &Server{store: s, fixed: http.NewServeMux(), maps: http.NewServeMux()}
 	srv.fixed.HandleFunc("GET /checkpoint", srv.answer(func(now *snapshot, _ *http.Request) (encoder, error) {
 		return text(now.head.Checkpoint), nil
@@ -77,7 +80,7 @@ func NewServer(s *Store) *Server {
 	srv.maps.HandleFunc("GET /{map}/absent/{file}", srv.answer(absenceOf))
 	srv.maps.HandleFunc("GET /{map}/page/{digits}/{key}/{file}", srv.answer(pageOf))
 	srv.fixed.Handle("/", srv.maps)
-	return srv
+	return srv, nil
 }
 
 // ServeHTTP implements http.Handler.

@@ -30,7 +30,9 @@ var ErrInUse = errors.New("another process is using it")
 type Store struct {
 	db  *bolt.DB
 	dir string
-	fn  MapFn // of a test, for all maps; nil for the one there is
+	// served says that the file can grow while it is read.
+	served bool
+	fn     MapFn // of a test, for all maps; nil for the one there is
 }
 
 // The buckets. What a map needs of the logs is kept beside the maps, since it does
@@ -59,7 +61,7 @@ func OpenStore(dir string) (*Store, error) { return openStore(dir, 0) }
 
 // serveMap is how large the state may become while it is served: a transaction that
 // reads does not let the file be mapped anew. It is address space, not memory.
-const serveMap = 1 << 38
+const serveMap = 1 << (30 + 8*(^uint(0)>>63))
 
 // OpenStoreFor does the same for a [Server].
 func OpenStoreFor(dir string) (*Store, error) { return openStore(dir, serveMap) }
@@ -75,7 +77,7 @@ func openStore(dir string, size int) (*Store, error) {
 	} else if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	s := &Store{db: db, dir: dir}
+	s := &Store{db: db, dir: dir, served: size > 0}
 	if err := db.Update(s.prepare); err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), db.Close())
 	}

@@ -35,6 +35,9 @@ var (
 type tree struct {
 	keys, records, blocks, tops *bolt.Bucket
 	self                        *bolt.Bucket
+	// lists remembers the two upper levels of a state that changes no more; nil
+	// remembers nothing.
+	lists map[string]*list
 }
 
 func makeTree(b *bolt.Bucket) error {
@@ -47,7 +50,7 @@ func makeTree(b *bolt.Bucket) error {
 }
 
 func openTree(b *bolt.Bucket) *tree {
-	return &tree{b.Bucket(treeKeys), b.Bucket(treeRecords), b.Bucket(treeBlocks), b.Bucket(treeTops), b}
+	return &tree{keys: b.Bucket(treeKeys), records: b.Bucket(treeRecords), blocks: b.Bucket(treeBlocks), tops: b.Bucket(treeTops), self: b}
 }
 
 // keyNode is what is kept of a key: its name, how many records it has, and the
@@ -347,20 +350,61 @@ type way struct {
 	other *prefixmap.Subtree
 }
 
-// find goes down to the labels that share the first depth bits with l.
-func (t *tree) find(l prefixmap.Label, depth int) (way, error) {
+// list is the nodes of one level, and hashes of the trees that some of them make.
+type list struct {
+	nodes  []prefixmap.Node
+	hashes map[[2]int]prefixmap.Hash // by the first node, and the one after the last
+}
+
+// list returns the nodes below a prefix.
+func (t *tree) list(prefix []byte) (*list, error) {
+	if l := t.lists[string(prefix)]; l != nil {
+		return l, nil
+	}
+	nodes, err := t.nodes(prefix)
+	l := &list{nodes, map[[2]int]prefixmap.Hash{}}
+	if t.lists != nil && len(prefix) < levels && err == nil {
+		t.lists[string(prefix)] = l
+	}
+	return l, err
+}
+
+// fold is [prefixmap.Fold] of the nodes from one up to another, which remembers.
+func (l *list) fold(from, to int) prefixmap.Hash {
+	if to-from == 1 {
+		return l.nodes[from].Hash
+	}
+	of := [2]int{from, to}
+	h, ok := l.hashes[of]
+	if !ok {
+		h = l.inner(from, to).Hash()
+		l.hashes[of] = h
+	}
+	return h
+}
+
+// inner returns the node that several nodes make.
+func (l *list) inner(from, to int) *prefixmap.Subtree {
+	depth, split := fork(l.nodes[from:to])
+	split += from
+	return &prefixmap.Subtree{Label: l.nodes[from].Label, Depth: depth, Left: l.fold(from, split), Right: l.fold(split, to)}
+}
+
+// find goes down to the labels that share the first depth bits with label.
+func (t *tree) find(label prefixmap.Label, depth int) (way, error) {
 	var down []byte // prefix of the level
 	var w way
-	nodes, err := t.nodes(nil)
-	for err == nil && len(nodes) > 0 {
-		first, last := nodes[0].Label, nodes[len(nodes)-1].Label
-		shared := min(l.Common(first), l.Common(last))
+	l, err := t.list(nil)
+	from, to := 0, len(l.nodes)
+	for err == nil && from < to {
+		first, last := l.nodes[from].Label, l.nodes[to-1].Label
+		shared := min(label.Common(first), label.Common(last))
 		// One node of several keys shows one of their labels only.
-		if shared >= depth && (len(nodes) > 1 || len(down) == levels || depth <= 8*(len(down)+1)) {
+		if shared >= depth && (to-from > 1 || len(down) == levels || depth <= 8*(len(down)+1)) {
 			w.there = true
 			break
 		}
-		if len(nodes) == 1 {
+		if to-from == 1 {
 			if len(down) == levels {
 				k, err := t.key(first.Key())
 				if err != nil {
@@ -370,21 +414,21 @@ func (t *tree) find(l prefixmap.Label, depth int) (way, error) {
 				break
 			}
 			down = first[:len(down)+1]
-			nodes, err = t.nodes(down)
+			l, err = t.list(down)
+			from, to = 0, len(l.nodes)
 			continue
 		}
-		at, split := fork(nodes)
+		at, split := fork(l.nodes[from:to])
 		if shared < at {
-			other := inner(nodes)
-			w.other = &other
+			w.other = l.inner(from, to)
 			break
 		}
-		if l.Bit(at) == 0 {
-			w.path = append(w.path, prefixmap.Step{Depth: at, Hash: prefixmap.Fold(nodes[split:])})
-			nodes = nodes[:split]
+		if split += from; label.Bit(at) == 0 {
+			w.path = append(w.path, prefixmap.Step{Depth: at, Hash: l.fold(split, to)})
+			to = split
 		} else {
-			w.path = append(w.path, prefixmap.Step{Depth: at, Hash: prefixmap.Fold(nodes[:split])})
-			nodes = nodes[split:]
+			w.path = append(w.path, prefixmap.Step{Depth: at, Hash: l.fold(from, split)})
+			from = split
 		}
 	}
 	slices.Reverse(w.path)

@@ -126,6 +126,8 @@ func compare(t *testing.T, tr *tree, all oracle, rng *rand.Rand, keys, step int)
 	if n := tr.labels(); n != int64(total) {
 		t.Fatalf("step %d: %d labels, not %d", step, n, total)
 	}
+	tr.lists = map[string]*list{} // until the next change
+	defer func() { tr.lists = nil }()
 	for range 20 {
 		key := fmt.Sprintf("key %d", rng.IntN(2*keys)) // half of them are not there
 		hash := prefixmap.KeyHash(key)

@@ -90,6 +90,7 @@ type app struct {
 	status bool      // the last line on the terminal is to be overwritten
 	told   time.Time // when progress was last written to what is no terminal
 	state  string
+	began  bool // a command; what fails before is the command line
 }
 
 // Main runs the program and returns its exit code, which means the same as
@@ -130,6 +131,13 @@ func (a *app) command() *cobra.Command {
 	root.SetErr(a.Stderr)
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(a.keygenCommand(), a.buildCommand(), a.serveCommand(), a.publishCommand(), a.auditCommand(), a.stapleCommand())
+	for _, c := range root.Commands() {
+		run := c.RunE
+		c.RunE = func(cmd *cobra.Command, args []string) error {
+			a.began = true
+			return run(cmd, args)
+		}
+	}
 	return root
 }
 
@@ -171,7 +179,7 @@ func (a *app) classify(err error) *fault {
 		return &fault{sig.Reason.Info().Class, err, sig.Reason.Info().Hint}
 	case errors.As(err, &stale), errors.Is(err, directory.ErrInUse), errors.Is(err, directory.ErrWitnesses), errors.As(err, &status), errors.As(err, &netErr), errors.As(err, &urlErr), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return &fault{class: policy.ClassUnavailable, err: err}
-	case strings.HasPrefix(err.Error(), "unknown ") || strings.Contains(err.Error(), "flag"):
+	case !a.began:
 		return &fault{policy.ClassUsage, err, "repopolicy-directory --help"}
 	}
 	return &fault{class: policy.ClassUnavailable, err: err}

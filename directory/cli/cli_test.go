@@ -53,13 +53,15 @@ func TestCommands(t *testing.T) {
 		code int
 		text string
 	}{
-		"":             {2, "no command given"},
-		"frobnicate":   {2, "unknown command"},
-		"build":        {2, `required flag(s) "key" not set`},
-		"build --wat":  {2, "unknown flag"},
-		"build x":      {2, "unknown command"},
-		"--help":       {0, ""},
-		"build --help": {0, ""},
+		"":                                {2, "no command given"},
+		"frobnicate":                      {2, "unknown command"},
+		"build":                           {2, `required flag(s) "key" not set`},
+		"build --wat":                     {2, "unknown flag"},
+		"build x":                         {2, "unknown command"},
+		"keygen --url https://d.example":  {2, "accepts 1 arg"},
+		"serve --interval x --key " + key: {2, "invalid argument"},
+		"--help":                          {0, ""},
+		"build --help":                    {0, ""},
 
 		"build --key " + dir + "/missing": {2, "no such file"},
 		"build --key " + junk:             {2, "not a signer key"},

@@ -99,7 +99,10 @@ func (a *app) serve(ctx context.Context, o *buildOptions, listen string, interva
 	defer func() { err = errors.Join(err, end()) }()
 	m := newMetrics()
 	b.Counted = func(log string, n int) { m.entries.WithLabelValues(log).Add(float64(n)) }
-	server := directory.NewServer(b.Store)
+	server, err := directory.NewServer(b.Store)
+	if err != nil {
+		return err
+	}
 	defer func() { err = errors.Join(err, server.Close()) }()
 	if err := server.Advance(); err != nil && !errors.Is(err, directory.ErrUnfinished) {
 		return err
