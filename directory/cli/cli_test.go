@@ -83,7 +83,7 @@ func TestCommands(t *testing.T) {
 		"audit --key " + key + " --directory " + junk:                                                                   {2, "--directory"},
 		"audit --key " + key + " --directory " + descriptor + " --trusted-root " + root + " --state " + state:           {3, "unreachable"},
 		"audit --key " + junk + " --directory " + descriptor:                                                            {2, "not a signer key"},
-		"audit --key " + key + " --site " + dir + " --directory " + descriptor + " --trusted-root " + root:              {3, "404"},
+		"audit --key " + key + " --site " + dir + " --directory " + descriptor + " --trusted-root " + root + " --state " + state + "2":              {3, "404"},
 		"staple -R x --directory " + descriptor + " --trusted-root " + root:                                             {2, "-R"},
 		"staple -R acme/widget --site " + dir + " --directory " + descriptor + " --trusted-root " + root:                {3, "404"},
 		"staple -R acme/widget --directory " + descriptor + " --trusted-root " + root + " --output " + dir + "/none.gz": {3, "unreachable"},
