@@ -20,6 +20,7 @@ const (
 	maxRoots       = 100
 	maxScopes      = 1000
 	maxPatterns    = 100
+	maxSupers      = 100
 )
 
 const configFormat = "repopolicy-trust/v1"
@@ -27,9 +28,10 @@ const configFormat = "repopolicy-trust/v1"
 // Config is the user's map: which trusted roots there are and for which
 // repositories each of them speaks (SPEC 17). It comes from the user alone.
 type Config struct {
-	Roots  []NamedRoot
-	Scopes []Scope
-	Dir    string // from which relative paths in it start
+	Roots   []NamedRoot
+	Scopes  []Scope
+	Anchors []Super
+	Dir     string // from which relative paths in it start
 }
 
 // NamedRoot is a trust root that the user named: a TUF repository and the root
@@ -39,6 +41,15 @@ type NamedRoot struct {
 	URL     string `toml:"url"`     // where the TUF repository is
 	Initial string `toml:"initial"` // file with the root metadata to begin with
 	SHA256  string `toml:"sha256"`  // hex digest that this file has to have; "" for any
+	// Identities names the root under which keys that are OIDC identities sign (SPEC
+	// 18.3); "" for that of the public instance.
+	Identities string `toml:"identities"`
+}
+
+// Super says which root anchors some repositories (SPEC 18.1).
+type Super struct {
+	Repositories []string `toml:"repositories"` // patterns, as in a scope
+	Root         string   `toml:"root"`
 }
 
 // Scope says which roots speak for some repositories.
@@ -65,6 +76,7 @@ func ParseConfig(data []byte) (*Config, error) {
 		Format string      `toml:"format"`
 		Root   []NamedRoot `toml:"root"`
 		Scope  []Scope     `toml:"scope"`
+		Anchor []Super     `toml:"anchor"`
 	}
 	if err := toml.NewDecoder(bytes.NewReader(data)).DisallowUnknownFields().Decode(&doc); err != nil {
 		return nil, located(err)
@@ -72,10 +84,10 @@ func ParseConfig(data []byte) (*Config, error) {
 	if doc.Format != configFormat {
 		return nil, fmt.Errorf("format %q is not %q", doc.Format, configFormat)
 	}
-	if len(doc.Root) > maxRoots || len(doc.Scope) > maxScopes {
-		return nil, fmt.Errorf("%d roots and %d scopes, at most %d and %d are read", len(doc.Root), len(doc.Scope), maxRoots, maxScopes)
+	if len(doc.Root) > maxRoots || len(doc.Scope) > maxScopes || len(doc.Anchor) > maxSupers {
+		return nil, fmt.Errorf("%d roots, %d scopes and %d anchors, at most %d, %d and %d are read", len(doc.Root), len(doc.Scope), len(doc.Anchor), maxRoots, maxScopes, maxSupers)
 	}
-	c := &Config{Roots: doc.Root, Scopes: doc.Scope}
+	c := &Config{Roots: doc.Root, Scopes: doc.Scope, Anchors: doc.Anchor}
 	names := map[string]bool{string(PublicGood): true}
 	for _, r := range c.Roots {
 		if err := r.check(names); err != nil {
@@ -83,9 +95,23 @@ func ParseConfig(data []byte) (*Config, error) {
 		}
 		names[r.Name] = true
 	}
+	for _, r := range c.Roots {
+		// Whom a root certifies must not hang on that root.
+		if by, ok := c.Root(r.Identities); r.Identities != "" && (!names[r.Identities] || r.Identities == r.Name || ok && by.Identities != "") {
+			return nil, fmt.Errorf("root %q: identities: %q is not a listed root without identities of its own", r.Name, r.Identities)
+		}
+	}
 	for i := range c.Scopes {
 		if err := c.Scopes[i].check(names); err != nil {
 			return nil, fmt.Errorf("scope %d: %w", i+1, err)
+		}
+	}
+	for i, a := range c.Anchors {
+		if err := checkPatterns(a.Repositories); err != nil {
+			return nil, fmt.Errorf("anchor %d: %w", i+1, err)
+		}
+		if !names[a.Root] {
+			return nil, fmt.Errorf("anchor %d: the root %q is not listed", i+1, a.Root)
 		}
 	}
 	return c, nil
@@ -126,13 +152,8 @@ func (r *NamedRoot) check(names map[string]bool) error {
 }
 
 func (s *Scope) check(names map[string]bool) error {
-	if len(s.Repositories) == 0 || len(s.Repositories) > maxPatterns {
-		return fmt.Errorf("%d repositories, 1 to %d are read", len(s.Repositories), maxPatterns)
-	}
-	for _, p := range s.Repositories {
-		if err := checkPattern(p); err != nil {
-			return fmt.Errorf("repositories: %q: %w", p, err)
-		}
+	if err := checkPatterns(s.Repositories); err != nil {
+		return err
 	}
 	if len(s.Roots) == 0 {
 		return errors.New("roots is missing")
@@ -150,6 +171,18 @@ func (s *Scope) check(names map[string]bool) error {
 	}
 	if s.Threshold < 1 || s.Threshold > len(s.Roots) {
 		return fmt.Errorf("threshold %d of %d roots", s.Threshold, len(s.Roots))
+	}
+	return nil
+}
+
+func checkPatterns(patterns []string) error {
+	if len(patterns) == 0 || len(patterns) > maxPatterns {
+		return fmt.Errorf("%d repositories, 1 to %d are read", len(patterns), maxPatterns)
+	}
+	for _, p := range patterns {
+		if err := checkPattern(p); err != nil {
+			return fmt.Errorf("repositories: %q: %w", p, err)
+		}
 	}
 	return nil
 }
@@ -197,6 +230,20 @@ func (c *Config) For(repo policy.Locator) []Scope {
 		}
 	}
 	return append(out, Scope{Roots: []string{string(PublicGood)}, Threshold: 1})
+}
+
+// SuperOf names the root that anchors a repository, the first that the user's map says;
+// "" for none.
+func (c *Config) SuperOf(repo policy.Locator) string {
+	if c == nil {
+		return ""
+	}
+	for _, a := range c.Anchors {
+		if slices.ContainsFunc(a.Repositories, func(p string) bool { return matches(p, repo) }) {
+			return a.Root
+		}
+	}
+	return ""
 }
 
 // SpeaksFor reports whether a root may be named for a repository: any root where the

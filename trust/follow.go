@@ -3,6 +3,7 @@
 package trust
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,7 +29,10 @@ const cacheAge = 24 * time.Hour
 // metadata lies, and targets in "targets"; a directory of that shape; or a reference of
 // package oci.
 func follow(ctx context.Context, root []byte, address string, o Options, use func(*tuf.Client) error) error {
-	opts := tuf.Options{Root: root, Cache: o.Cache, MaxAge: cacheAge, Now: o.Now}
+	opts := tuf.Options{Root: root, Cache: o.Cache, MaxAge: cacheAge, Now: o.Now, KeyTypes: o.keyTypes}
+	if o.Fresh {
+		opts.MaxAge = 0
+	}
 	switch {
 	case o.Source != nil:
 		opts.Source = o.Source
@@ -52,6 +56,9 @@ func follow(ctx context.Context, root []byte, address string, o Options, use fun
 	}
 	if err != nil {
 		return missing(err)
+	}
+	if o.Followed != nil {
+		o.Followed(c.Expires())
 	}
 	return use(c)
 }
@@ -172,7 +179,46 @@ func (c *Config) with(ctx context.Context, name string, o Options, use func(pin 
 	} else if local(address) {
 		address = c.path(address)
 	}
+	o.keyTypes = Identities(ctx, cmp.Or(named.Identities, string(PublicGood)), o.Identities)
 	return follow(ctx, pin, address, o, func(client *tuf.Client) error { return use(pin, client) })
+}
+
+// Identities returns the type of keys that are OIDC identities; see [OIDCKeys]. The trusted
+// root of that name is opened when the first of them is met. Without open there are none.
+func Identities(ctx context.Context, name string, open func(ctx context.Context, name string) (*sigstore.Root, error)) map[string]tuf.KeyType {
+	if open == nil {
+		return nil
+	}
+	var root *sigstore.Root
+	return map[string]tuf.KeyType{KeyTypeOIDC: func(k tuf.Key) (tuf.Verifier, error) {
+		if root == nil {
+			var err error
+			if root, err = open(ctx, name); err != nil {
+				return nil, fmt.Errorf("trusted root %s: %w", name, err)
+			}
+		}
+		return OIDCKeys(root)[KeyTypeOIDC](k)
+	}}
+}
+
+// Anchor returns what the root that anchors a repository says of it; nil without such a
+// root, or if it says nothing. Errors are those of [Config.Open]: what cannot be read is
+// never taken for nothing.
+func (c *Config) Anchor(ctx context.Context, repo policy.Locator, o Options) (a *Anchor, err error) {
+	name := c.SuperOf(repo)
+	if name == "" {
+		return nil, nil
+	}
+	use := func(client *tuf.Client) error {
+		a, err = FindAnchor(ctx, client, repo)
+		return err
+	}
+	if name == string(PublicGood) {
+		err = PublicGood.with(ctx, o, use)
+	} else {
+		err = c.with(ctx, name, o, func(_ []byte, client *tuf.Client) error { return use(client) })
+	}
+	return a, err
 }
 
 // pin reads the metadata that a root is followed from.
@@ -222,4 +268,35 @@ func ReadConfig(path string) (*Config, error) {
 	}
 	c.Dir = filepath.Dir(path)
 	return c, nil
+}
+
+// Fetch follows a root of the configuration and reads every target of it and of the roles
+// that it delegates to, so that Record sees all of them. Errors are those of [Config.Open].
+func (c *Config) Fetch(ctx context.Context, name string, o Options) error {
+	use := func(client *tuf.Client) error {
+		top, err := client.Targets(ctx)
+		if err != nil {
+			return missing(err)
+		}
+		roles := []*tuf.Targets{top}
+		for _, d := range top.Delegations {
+			t, err := client.Targets(ctx, d.Name)
+			if err != nil {
+				return missing(err)
+			}
+			roles = append(roles, t)
+		}
+		for _, t := range roles {
+			for _, f := range t.Files {
+				if _, err := client.Fetch(ctx, f); err != nil {
+					return missing(err)
+				}
+			}
+		}
+		return nil
+	}
+	if name == string(PublicGood) {
+		return PublicGood.with(ctx, o, use)
+	}
+	return c.with(ctx, name, o, func(_ []byte, client *tuf.Client) error { return use(client) })
 }

@@ -47,12 +47,20 @@ type Options struct {
 	UserAgent string
 	Now       func() time.Time  // for the expiry of TUF metadata
 	Transport http.RoundTripper // nil for the default one
+	Fresh     bool              // ask for newer metadata, however new that in the cache is
+	// Followed, if set, is called with the role whose metadata expires first.
+	Followed func(role string, h tuf.Header)
+	// Identities opens the trusted root of a name, under which keys that are OIDC
+	// identities sign; nil if there are to be none.
+	Identities func(ctx context.Context, name string) (*sigstore.Root, error)
 	// Source, if set, is where the TUF repository's files come from, whatever its
 	// address.
 	Source tuf.Source
 	// Record, if set, is called with each file of the TUF repository that was read, by
 	// its name in the source.
 	Record func(target bool, name string, data []byte)
+
+	keyTypes map[string]tuf.KeyType // beside those that are built in
 }
 
 // Roots returns the trusted roots of the options. Each is to be used alone: a

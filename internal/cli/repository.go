@@ -72,9 +72,11 @@ type found struct {
 	snapshot *git.Snapshot
 	res      *rekorbind.Resolution
 	demand   policy.Demand
-	files    []rekorbind.File     // of the snapshot
-	local    bool                 // read from a clone
-	asked    *rekorbind.Directory // nil without one
+	files    []rekorbind.File // of the snapshot
+	local    bool             // read from a clone
+
+	anchoredBy string               // name of the root; "" for none
+	asked      *rekorbind.Directory // nil without one
 }
 
 // behind is what to do about a clone that lacks what the log shows.
@@ -108,6 +110,11 @@ func (a *app) find(ctx context.Context, o *repoOptions) (*found, error) {
 	if err := out.readDirectory(o); err != nil {
 		return nil, err
 	}
+	anchor, by, err := a.anchor(ctx, o, repo)
+	if err != nil {
+		return nil, err
+	}
+	out.anchoredBy = by
 	files, err := a.files(ctx, o, out)
 	if err != nil {
 		return nil, err
@@ -120,7 +127,7 @@ func (a *app) find(ctx context.Context, o *repoOptions) (*found, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &rekorbind.Resolver{Root: out.root.Root, Forges: out.root.Forges, Lookups: lookups, Keeper: state, Now: cmp.Or(o.moment, a.Now()).UTC(), Pin: strings.TrimPrefix(o.pin.value, "sha256:")}
+	r := &rekorbind.Resolver{Root: out.root.Root, Forges: out.root.Forges, Lookups: lookups, Keeper: state, Now: cmp.Or(o.moment, a.Now()).UTC(), Pin: strings.TrimPrefix(o.pin.value, "sha256:"), Anchor: anchor}
 	if out.snapshot.Default != "" {
 		r.DefaultRefs = []string{out.snapshot.Default}
 	}

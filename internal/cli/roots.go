@@ -104,7 +104,7 @@ func (a *app) openRoot(ctx context.Context, c *trust.Config, name string, o *rep
 
 func (a *app) open(ctx context.Context, c *trust.Config, name string, how trust.Options) (trust.Root, error) {
 	if name != string(trust.PublicGood) {
-		return c.Open(ctx, name, a.named(how))
+		return c.Open(ctx, name, a.named(c, how))
 	}
 	roots, err := a.Root(ctx, how)
 	if err == nil && len(roots) != 1 {
@@ -117,8 +117,13 @@ func (a *app) open(ctx context.Context, c *trust.Config, name string, how trust.
 }
 
 // named says how a root of the user's map is followed.
-func (a *app) named(how trust.Options) trust.Options {
+func (a *app) named(c *trust.Config, how trust.Options) trust.Options {
 	how.UserAgent, how.Transport = userAgent(), a.Transport
+	offline := how.Offline
+	how.Identities = func(ctx context.Context, name string) (*sigstore.Root, error) {
+		r, err := a.open(ctx, c, name, trust.Options{Offline: offline})
+		return r.Root, err
+	}
 	if how.Now == nil {
 		how.Now = a.Now
 	}
@@ -126,6 +131,31 @@ func (a *app) named(how trust.Options) trust.Options {
 		how.Cache = filepath.Join(dir, "tuf") // else the whole chain is read
 	}
 	return how
+}
+
+// anchor returns what the user's super root says of a repository: the hex digest of its
+// first statement, and the root's name; "" without one.
+func (a *app) anchor(ctx context.Context, o *repoOptions, repo policy.Locator) (statement, by string, err error) {
+	c, err := a.trustConfig(&o.rootOptions)
+	if err != nil {
+		return "", "", err
+	}
+	if by = c.SuperOf(repo); by == "" {
+		return "", "", nil
+	}
+	how := a.named(c, trust.Options{Offline: o.offline})
+	if by == string(trust.PublicGood) {
+		how = publicInstance(trust.Options{Offline: o.offline})
+	}
+	found, err := c.Anchor(ctx, repo, how)
+	if err != nil {
+		return "", "", rootFault(err)
+	}
+	if found == nil {
+		a.err.line("note: %s anchors no policy of %s", by, repo)
+		return "", "", nil
+	}
+	return found.Statement, by, nil
 }
 
 // rootFault turns the error of opening a root into one with its class.

@@ -89,7 +89,7 @@ func (a *app) services(ctx context.Context, o *signOptions, repo policy.Locator)
 		if name == string(trust.PublicGood) {
 			configs, err = a.SigningConfigs(ctx, o.withV2 || o.withoutV1)
 		} else {
-			configs, err = c.SigningConfigs(ctx, name, a.named(trust.Options{}))
+			configs, err = c.SigningConfigs(ctx, name, a.named(c, trust.Options{}))
 		}
 		if err != nil {
 			return sigstore.Services{}, faultf(policy.TrustRootMissing, "signing config: %s", err)

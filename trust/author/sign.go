@@ -84,18 +84,19 @@ func (r *Repository) sign(ctx context.Context, s Signer, only []string) (signed 
 		if err != nil {
 			return nil, false, err
 		}
-		left := map[string]bool{}
+		left, people := map[string]bool{}, false // identities that have signed
 		for _, g := range groups {
 			for _, k := range g.keys {
 				switch {
 				case slices.ContainsFunc(*d.signatures, func(x metadata.Signature) bool { return x.KeyID == k.id }):
-					known = known || certified && k.tuf.Type == keyTypeOIDC
+					people = people || k.tuf.Type == keyTypeOIDC
 				case !certified || k.tuf.Type == keyTypeOIDC: // a certificate is not asked for in vain
 					left[k.id] = true
 				}
 			}
 		}
 		if len(left) == 0 && certified {
+			known = known || people
 			continue
 		}
 		data, err := d.canonical()

@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/trust"
+	"github.com/repopolicy/repopolicy/trust/author"
+	"github.com/repopolicy/repopolicy/trust/oci"
+	"github.com/repopolicy/repopolicy/trust/tuf"
+)
+
+// expiresSoon is how long before a root's metadata expires that is said.
+const expiresSoon = 7 * 24 * time.Hour
+
+func (a *app) trustCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "trust",
+		Short: "trust roots: what is trusted, and roots of your own",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return &fault{reason: policy.Usage, msg: "no command given", hint: "`repopolicy trust show` prints what is trusted"}
+		},
+	}
+	cmd.AddCommand(a.trustShowCommand(), a.trustUpdateCommand(), a.trustExportCommand())
+	cmd.AddCommand(a.trustInitCommand(), a.trustAddCommand(), a.trustDelegateCommand(), a.trustRotateCommand(), a.trustSignCommand(), a.trustPublishCommand())
+	return cmd
+}
+
+type trustOptions struct {
+	rootOptions
+	offline bool
+	output  typed
+}
+
+func (o *trustOptions) configFlag(cmd *cobra.Command) {
+	o.rootMap.name = "FILE"
+	cmd.Flags().Var(&o.rootMap, "trust-config", "read this file instead of trust.toml in your configuration directory")
+}
+
+func (a *app) trustShowCommand() *cobra.Command {
+	o := &trustOptions{}
+	cmd := &cobra.Command{
+		Use:   "show",
+		Short: "print which roots are trusted, for what, and until when",
+		Long: `Show prints the trust roots: Sigstore's public instance and those of your trust.toml,
+where each comes from, what it has besides certificate authorities and logs, and for
+which repositories it speaks. It follows each of them, off-line as far as the cache goes.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.trustShow(cmd.Context(), o, nil, false) },
+	}
+	o.configFlag(cmd)
+	cmd.Flags().BoolVar(&o.offline, "offline", false, "do not use the network")
+	return cmd
+}
+
+func (a *app) trustUpdateCommand() *cobra.Command {
+	o := &trustOptions{}
+	cmd := &cobra.Command{
+		Use:   "update [NAME...]",
+		Short: "follow trust roots to their newest metadata now",
+		Long:  "Update follows the trust roots, or those that are named, to their newest metadata; otherwise\nthat happens once a day.",
+		RunE:  func(cmd *cobra.Command, args []string) error { return a.trustShow(cmd.Context(), o, args, true) },
+	}
+	o.configFlag(cmd)
+	return cmd
+}
+
+// trustShow prints roots; fresh asks for newer metadata first.
+func (a *app) trustShow(ctx context.Context, o *trustOptions, names []string, fresh bool) error {
+	c, err := a.trustConfig(&o.rootOptions)
+	if err != nil {
+		return err
+	}
+	all := len(names) == 0
+	if all {
+		names = []string{string(trust.PublicGood)}
+		if c != nil {
+			for _, r := range c.Roots {
+				names = append(names, r.Name)
+			}
+		}
+	}
+	class := policy.ClassOK
+	for _, name := range names {
+		if err := a.showRoot(ctx, c, name, trust.Options{Offline: o.offline, Fresh: fresh}); err != nil {
+			f := faultOf(err)
+			if f == nil || !all {
+				return err
+			}
+			a.out.line("%s\n  not usable  %s", name, f.msg)
+			class = policy.Worst(class, f.reason.Class())
+		}
+	}
+	if c != nil && all {
+		for _, s := range c.Scopes {
+			more := ""
+			if s.Continue {
+				more = ", then what follows"
+			}
+			a.out.line("%s: %d of %s%s", strings.Join(s.Repositories, ", "), s.Threshold, strings.Join(s.Roots, ", "), more)
+		}
+		for _, s := range c.Anchors {
+			a.out.line("%s: anchored by %s", strings.Join(s.Repositories, ", "), s.Root)
+		}
+	}
+	if all {
+		a.out.line("everything else: %s", trust.PublicGood)
+	}
+	if class != policy.ClassOK {
+		return decided{class}
+	}
+	return nil
+}
+
+func (a *app) showRoot(ctx context.Context, c *trust.Config, name string, how trust.Options) error {
+	var expires time.Time
+	var role string
+	how.Followed = func(r string, h tuf.Header) { role, expires = r, h.Expires }
+	r, err := a.open(ctx, c, name, how)
+	super := role != "" && errors.Is(err, tuf.ErrNoTarget) // it has no trusted root, and may anchor
+	if err != nil && !super {
+		return rootFault(err)
+	}
+	a.out.line("%s", name)
+	if named, ok := c.Root(name); ok {
+		a.out.line("  from        %s", named.URL)
+	}
+	if super {
+		a.out.line("  for         anchors alone: it has no trusted root")
+	} else {
+		a.out.line("  root        %s", r.Digest())
+	}
+	if r.Forges != nil {
+		a.out.line("  forges      sha256:%s", r.Forges.Digest())
+	}
+	if r.Directory != nil {
+		a.out.line("  directory   %s", r.Directory.URL)
+	}
+	if !expires.IsZero() {
+		a.out.line("  expires     %s (%s)", expires.UTC().Format(time.RFC3339), role)
+		if left := expires.Sub(a.Now()); left < expiresSoon {
+			a.err.line("note: the %s of %s expires in %s; whoever keeps it has to sign it anew", role, name, left.Round(time.Hour))
+		}
+	}
+	return nil
+}
+
+func (a *app) trustExportCommand() *cobra.Command {
+	o := &trustOptions{}
+	cmd := &cobra.Command{
+		Use:   "export NAME --output DIR|oci-layout:DIR",
+		Short: "copy a trust root with every rotation, for a machine without a network",
+		Long: `Export follows a trust root from the metadata that this machine pins, and writes
+what it read, every root on the way, the current metadata and all targets, as a
+directory or OCI layout that the "url" of a [[root]] can name.`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error { return a.trustExport(cmd.Context(), o, args[0]) },
+	}
+	o.configFlag(cmd)
+	o.output.name = "DIR"
+	cmd.Flags().VarP(&o.output, "output", "o", "write it here")
+	return cmd
+}
+
+func (a *app) trustExport(ctx context.Context, o *trustOptions, name string) error {
+	if !o.output.set {
+		return &fault{reason: policy.Usage, msg: "--output: not given", hint: "name a directory, or oci-layout:DIR"}
+	}
+	c, err := a.trustConfig(&o.rootOptions)
+	if err != nil {
+		return err
+	}
+	files := &oci.Files{Metadata: map[string][]byte{}, Targets: map[string][]byte{}}
+	record := func(target bool, name string, data []byte) {
+		if target {
+			files.Targets[name] = data
+		} else {
+			files.Metadata[name] = data
+		}
+	}
+	how := a.named(c, trust.Options{Record: record})
+	if name == string(trust.PublicGood) {
+		how = publicInstance(trust.Options{Record: record})
+	}
+	if err := c.Fetch(ctx, name, how); err != nil {
+		return rootFault(err)
+	}
+	if len(files.Metadata) == 0 {
+		return faultf(policy.TrustRootMissing, "%s is not followed from TUF metadata", name)
+	}
+	return a.deliver(ctx, o.output.value, files)
+}
+
+// deliver writes a TUF repository to a directory, a registry or a layout.
+func (a *app) deliver(ctx context.Context, to string, files *oci.Files) error {
+	if !oci.IsReference(to) {
+		if err := author.WriteTree(to, files); err != nil {
+			return err
+		}
+		a.err.line("%s: %d files of metadata, %d targets", to, len(files.Metadata), len(files.Targets))
+		return nil
+	}
+	ref, err := oci.ParseReference(to)
+	if err != nil {
+		return faultf(policy.Usage, "%s", err)
+	}
+	digest, err := oci.Push(ctx, ref, oci.Options{Transport: a.Transport, Agent: userAgent()}, files)
+	if err != nil {
+		return &fault{reason: policy.TrustRootMissing, msg: err.Error(), hint: "run the command again: what is there already is not sent again"}
+	}
+	a.out.line("%s", ref.At(digest))
+	a.err.line("%s: %d files of metadata, %d targets", to, len(files.Metadata), len(files.Targets))
+	return nil
+}
+
+// names prints keys for a person.
+func keyNames(keys []author.Key) string {
+	var out []string
+	for _, k := range keys {
+		out = append(out, fmt.Sprint(k))
+	}
+	return strings.Join(out, ", ")
+}
