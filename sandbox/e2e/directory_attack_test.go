@@ -27,18 +27,20 @@ import (
 	"github.com/repopolicy/repopolicy/sandbox/malice"
 )
 
-// TestDirectoryKilled kills builds at random moments: what is built in the end is
+// TestDirectoryKilled kills builds and audits at random moments: what is built in the end is
 // what an auditor makes of the logs, and every binding is found once.
 func TestDirectoryKilled(t *testing.T) {
 	o := newOperator(t)
 	var names []string
-	killed := 0
+	killed, start := 0, time.Now()
+	o.build()
+	whole := time.Since(start) // as long as a build takes on this machine, now
 	for round := range 4 {
 		name := fmt.Sprintf("acme/killed-%d", round)
 		bindAs(t, name, round%2 == 0)
 		names = append(names, name)
 		for range 8 {
-			code, out, talk := o.run(time.Duration(1+rand.IntN(250))*time.Millisecond, o.buildArgs()...)
+			code, out, talk := o.run(whole/5+rand.N(whole), o.buildArgs()...)
 			switch code {
 			case -1:
 				killed++
@@ -50,6 +52,11 @@ func TestDirectoryKilled(t *testing.T) {
 	}
 	t.Logf("%d of 32 builds were killed", killed)
 	o.build()
+	for range 8 { // nor does an audit need to come to its end
+		if code, out, talk := o.run(whole/5+rand.N(whole), o.auditArgs()...); code > 0 {
+			t.Fatalf("audit: exit %d\n%s%s", code, out, talk)
+		}
+	}
 	o.audit(policy.ClassOK)
 	o.build()
 	o.audit(policy.ClassOK)

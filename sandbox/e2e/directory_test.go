@@ -131,7 +131,11 @@ func (o *operator) build() string {
 // audit audits the directory with what was kept of an earlier audit.
 func (o *operator) audit(c policy.Class) string {
 	o.t.Helper()
-	return o.auditor().must(c, "audit", "--directory", o.descriptorFile, "--state", filepath.Join(o.dir, "audit"), "--key", o.key, "--trusted-root", o.root)
+	return o.auditor().must(c, o.auditArgs()...)
+}
+
+func (o *operator) auditArgs() []string {
+	return []string{"audit", "--directory", o.descriptorFile, "--state", filepath.Join(o.dir, "audit"), "--key", o.key, "--trusted-root", o.root}
 }
 
 // auditor is the same with the right program.
