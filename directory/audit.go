@@ -385,8 +385,7 @@ func (a *Auditor) take(tx *bolt.Tx, l *audited, statement, line string) error {
 	bad := func(why string) error {
 		return a.disagree(l, prefixmap.Hash{}, prefixmap.Hash{}, "statement %s: %s", statement, why)
 	}
-	var w want
-	known, err := get(tx.Bucket(bucketWanted), []byte(statement), &w)
+	first, known, err := wantedSince(tx, statement)
 	if err != nil {
 		return err
 	}
@@ -400,9 +399,9 @@ func (a *Auditor) take(tx *bolt.Tx, l *audited, statement, line string) error {
 		return bad("the leaf that it names is not the one before")
 	case !known && every:
 		return bad("no entry binds it")
-	case known && w.First < l.index && line != late:
+	case known && first < l.index && line != late:
 		return bad("a binding of it had been read before, and it was not published")
-	case line == late && every && w.First >= l.index:
+	case line == late && every && first >= l.index:
 		return bad("no binding of it had been read before")
 	}
 	pub := published{Line: line}
@@ -414,7 +413,7 @@ func (a *Auditor) take(tx *bolt.Tx, l *audited, statement, line string) error {
 	if err := put(tx.Bucket(bucketPublished), []byte(statement), pub); err != nil {
 		return err
 	}
-	if err := tx.Bucket(bucketWanted).Delete([]byte(statement)); err != nil {
+	if err := unwant(tx, statement); err != nil {
 		return err
 	}
 	for _, m := range l.maps {

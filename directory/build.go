@@ -417,13 +417,13 @@ func (b *Builder) take(p *pending, all []*Map) error {
 // lines of the list.
 func take(tx *bolt.Tx, all []*Map, index int64, late map[string]int64) ([]string, error) {
 	var lines []string
-	found := map[string]want{}
+	found := map[string]int64{} // since which leaf it was wanted
 	err := tx.Bucket(bucketFound).ForEach(func(statement, _ []byte) error {
-		var w want
-		if ok, err := get(tx.Bucket(bucketWanted), statement, &w); err != nil || !ok {
+		first, ok, err := wantedSince(tx, string(statement))
+		if err != nil || !ok {
 			return cmp.Or(err, fmt.Errorf("state: %s was found and not wanted", statement))
 		}
-		found[string(statement)] = w
+		found[string(statement)] = first
 		return nil
 	})
 	if err != nil {
@@ -431,17 +431,15 @@ func take(tx *bolt.Tx, all []*Map, index int64, late map[string]int64) ([]string
 	}
 	for _, statement := range slices.Sorted(maps.Keys(found)) {
 		pub := published{Line: statement}
-		if found[statement].First < index {
+		if found[statement] < index {
 			pub.Line, pub.Sizes = fmt.Sprintf("%s %d", statement, index-1), late
 		}
 		lines = append(lines, pub.Line)
 		if err := put(tx.Bucket(bucketPublished), []byte(statement), pub); err != nil {
 			return nil, err
 		}
-		for _, name := range [][]byte{bucketFound, bucketWanted} {
-			if err := tx.Bucket(name).Delete([]byte(statement)); err != nil {
-				return nil, err
-			}
+		if err := cmp.Or(tx.Bucket(bucketFound).Delete([]byte(statement)), unwant(tx, statement)); err != nil {
+			return nil, err
 		}
 		for _, m := range all {
 			if err := m.publish(tx, statement); err != nil {

@@ -10,6 +10,7 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -125,21 +126,20 @@ func (b *Builder) wanted() ([]lookup, int64, error) {
 	var leaf int64
 	err := b.Store.db.View(func(tx *bolt.Tx) error {
 		leaf = leaves(tx)
-		return tx.Bucket(bucketWanted).ForEach(func(statement, data []byte) error {
+		return tx.Bucket(bucketWanted).ForEach(func(name, data []byte) error {
 			var w want
-			if err := unmarshal(statement, data, &w); err != nil {
+			if err := unmarshal(name, data, &w); err != nil {
 				return err
 			}
-			if w.Tries > 0 && w.Last == leaf || leaf-w.Last < int64(min(max(w.Tries-everyTry, 0), maxPause)) || tx.Bucket(bucketFound).Get(statement) != nil {
+			statement, repo, _ := strings.Cut(string(name), "\x00")
+			if w.Tries > 0 && w.Last == leaf || leaf-w.Last < int64(min(max(w.Tries-everyTry, 0), maxPause)) || tx.Bucket(bucketFound).Get([]byte(statement)) != nil {
 				return nil
 			}
-			for _, repo := range w.Repositories {
-				if by[repo] == nil {
-					by[repo] = &lookup{repository: repo, tries: w.Tries}
-				}
-				by[repo].statements = append(by[repo].statements, string(statement))
-				by[repo].tries = min(by[repo].tries, w.Tries)
+			if by[repo] == nil {
+				by[repo] = &lookup{repository: repo, tries: w.Tries}
 			}
+			by[repo].statements = append(by[repo].statements, statement)
+			by[repo].tries = min(by[repo].tries, w.Tries)
 			return nil
 		})
 	})
@@ -176,12 +176,13 @@ func (s *Store) looked(l lookup, payloads [][]byte, leaf int64) error {
 				}
 				continue
 			}
+			name := wantName(statement, l.repository)
 			var w want
-			if ok, err := get(tx.Bucket(bucketWanted), []byte(statement), &w); err != nil || !ok {
+			if ok, err := get(tx.Bucket(bucketWanted), name, &w); err != nil || !ok {
 				return cmp.Or(err, errors.New("state: what was looked for is not wanted"))
 			}
 			w.Tries, w.Last = w.Tries+1, leaf
-			if err := put(tx.Bucket(bucketWanted), []byte(statement), w); err != nil {
+			if err := put(tx.Bucket(bucketWanted), name, w); err != nil {
 				return err
 			}
 		}

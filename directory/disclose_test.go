@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -20,6 +21,9 @@ func TestLook(t *testing.T) {
 	inst := sigstoretest.New(t)
 	base := len(inst.BodiesV2())
 	const repositories = 40
+	for i := range 6 { // others bind the same statement, and publish nothing
+		sign(inst, fmt.Sprintf("https://github.com/mallory/r%d", i), "schedule", statement(t, repoName(3), "alice"), sigstoretest.Now.Add(-time.Minute))
+	}
 	for i := range repositories {
 		sign(inst, repoName(i), "schedule", statement(t, repoName(i), "alice"), sigstoretest.Now.Add(time.Duration(i)*time.Second))
 	}
@@ -37,6 +41,9 @@ func TestLook(t *testing.T) {
 			return nil, ctx.Err()
 		case repoName(2):
 			return nil, errors.New("gone")
+		}
+		if strings.Contains(repo.String(), "mallory") {
+			return nil, nil
 		}
 		return [][]byte{statement(t, repo.String(), "alice")}, nil
 	}

@@ -168,17 +168,62 @@ func (m *Map) bucket(tx *bolt.Tx) *bolt.Bucket { return tx.Bucket(bucketMaps).Bu
 
 func (m *Map) tree(tx *bolt.Tx) *tree { return openTree(m.bucket(tx).Bucket(bucketTree)) }
 
-// want is where a statement is looked for that nobody is known to have published.
+// want says that a statement that nobody is known to have published is looked for in
+// a repository that bound it. Each repository is looked at for itself: whoever binds
+// another's statement must not keep it from being found there.
 type want struct {
-	Repositories []string `json:"repositories"` // that bound it; the first few
-	// First is the leaf in which a binding of it was first read.
+	// First is the leaf in which a binding of it by the repository was first read.
 	First int64 `json:"first"`
 	// Tries is how often it was looked for, Last the leaf for which it was.
 	Tries int   `json:"tries,omitempty"`
 	Last  int64 `json:"last,omitempty"`
 }
 
-const maxWantRepositories = 4
+func wantName(statement, repository string) []byte { return []byte(statement + "\x00" + repository) }
+
+// wantedSince returns the leaf in which a binding of a statement was first read;
+// false if none was, or it was published.
+func wantedSince(tx *bolt.Tx, statement string) (first int64, ok bool, err error) {
+	err = eachWant(tx, statement, func(_ []byte, w want) error {
+		if !ok || w.First < first {
+			first, ok = w.First, true
+		}
+		return nil
+	})
+	return first, ok, err
+}
+
+func eachWant(tx *bolt.Tx, statement string, f func(name []byte, w want) error) error {
+	prefix := wantName(statement, "")
+	c := tx.Bucket(bucketWanted).Cursor()
+	for name, data := c.Seek(prefix); bytes.HasPrefix(name, prefix); name, data = c.Next() {
+		var w want
+		if err := unmarshal(name, data, &w); err != nil {
+			return err
+		}
+		if err := f(name, w); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// unwant ends the search for a statement.
+func unwant(tx *bolt.Tx, statement string) error {
+	var names [][]byte
+	if err := eachWant(tx, statement, func(name []byte, _ want) error {
+		names = append(names, bytes.Clone(name))
+		return nil
+	}); err != nil {
+		return err
+	}
+	for _, name := range names {
+		if err := tx.Bucket(bucketWanted).Delete(name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 // advance maps what was read of a source and is not mapped yet.
 func (s *Store) advance(m *Map, src source) error {
@@ -282,15 +327,11 @@ func (m *Map) binds(tx *bolt.Tx, key string, b *Bound) error {
 	if tx.Bucket(bucketPublished).Get([]byte(b.Statement)) != nil {
 		return nil
 	}
-	w := want{First: leaves(tx)}
-	if _, err := get(tx.Bucket(bucketWanted), []byte(b.Statement), &w); err != nil {
-		return err
+	name := wantName(b.Statement, b.Repository.String())
+	if tx.Bucket(bucketWanted).Get(name) != nil {
+		return nil
 	}
-	if repo := b.Repository.String(); !slices.Contains(w.Repositories, repo) && len(w.Repositories) < maxWantRepositories {
-		w.Repositories = append(w.Repositories, repo)
-		return put(tx.Bucket(bucketWanted), []byte(b.Statement), w)
-	}
-	return nil
+	return put(tx.Bucket(bucketWanted), name, want{First: leaves(tx)})
 }
 
 func (m *Map) due(tx *bolt.Tx, key, statement string) error {

@@ -45,7 +45,7 @@ var (
 	bucketLists      = []byte("lists")      // index → list of statements
 	bucketPublished  = []byte("published")  // statement → line of its list, and the sizes
 	bucketStatements = []byte("statements") // statement → payload
-	bucketWanted     = []byte("wanted")     // statement → where to look for it
+	bucketWanted     = []byte("wanted")     // statement, NUL, repository → how often it was looked for there
 	bucketFound      = []byte("found")      // statements that the build on its way found
 )
 
