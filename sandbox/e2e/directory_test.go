@@ -19,11 +19,13 @@ import (
 
 	"github.com/repopolicy/repopolicy/directory/cli"
 	"github.com/repopolicy/repopolicy/internal/prefixmap"
+	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/web"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/rekorbind"
 	"github.com/repopolicy/repopolicy/sandbox"
 	"github.com/repopolicy/repopolicy/sandbox/internal/issuer"
+	"github.com/repopolicy/repopolicy/trust"
 )
 
 // asDirectory names the environment variable with which this test binary is
@@ -43,7 +45,10 @@ func directoryProgram(file string) int {
 	return cli.Main(os.Args[1:], cli.Env{
 		Stdout: os.Stdout, Stderr: os.Stderr, Now: time.Now,
 		Transport: &issuer.Transport{Base: http.DefaultTransport, Hosts: w.Hosts},
-		Root:      func(context.Context) ([]byte, error) { return w.Root, nil },
+		Root: func(context.Context) (trust.Root, error) {
+			r, err := sigstore.ParseRoot("sandbox", w.Root)
+			return trust.Root{Root: r}, err
+		},
 	})
 }
 
