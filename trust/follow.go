@@ -48,6 +48,9 @@ func follow(ctx context.Context, root []byte, address string, o Options, use fun
 		opts.Source = recorder{opts.Source, o.Record}
 	}
 	c, err := tuf.New(opts)
+	if err == nil && o.Record != nil {
+		o.Record(false, fmt.Sprintf("%d.root.json", c.Root().Version), root)
+	}
 	if err == nil {
 		err = c.Refresh(ctx)
 	}

@@ -386,10 +386,14 @@ func (d *show) policy(dir string) error {
 	if err := d.removed(dir); err != nil {
 		return err
 	}
+	d.chapter("16. A foundation's root, in a registry, anchors two repositories; one was taken over:")
+	if err := d.foundation(dir); err != nil {
+		return err
+	}
 	if d.RekorV1 == nil {
 		d.say("\n   Only Rekor v1 has an index, and what an index can hide repopolicy-sandbox-rekorv1 demo shows.")
 		return nil
 	}
-	d.chapter("16. An index that hides what the log has:")
+	d.chapter("17. An index that hides what the log has:")
 	return d.omitted(dir)
 }
