@@ -59,6 +59,7 @@ func (f *Forge) runner() string {
 type Forges struct {
 	forges []Forge
 	digest string
+	data   []byte // its file
 }
 
 var builtIn = []Forge{
@@ -92,7 +93,7 @@ func ParseForges(data []byte) (*Forges, error) {
 	if len(doc.Forges) == 0 || len(doc.Forges) > maxForges {
 		return nil, fmt.Errorf("forge table: %d forges, 1 to %d are read", len(doc.Forges), maxForges)
 	}
-	t := &Forges{digest: policy.Sum(data)}
+	t := &Forges{digest: policy.Sum(data), data: bytes.Clone(data)}
 	for _, f := range builtIn {
 		f.Issuers = slices.Clone(f.Issuers)
 		t.forges = append(t.forges, f)
@@ -169,6 +170,14 @@ func (t *Forges) Binder(repo policy.Locator) policy.Binder {
 		return policy.BoundByWorkflow
 	}
 	return policy.BoundByMaintainers
+}
+
+// Bytes returns the table's file, which must not be changed; nil for the built-in one.
+func (t *Forges) Bytes() []byte {
+	if t == nil {
+		return nil
+	}
+	return t.data
 }
 
 // Digest returns the hex SHA-256 of the table's file; "" for the built-in one.

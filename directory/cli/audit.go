@@ -48,8 +48,8 @@ func (a *app) site(o *siteOptions) (*rekorbind.Descriptor, *web.Client, error) {
 
 func (a *app) auditCommand() *cobra.Command {
 	o := &siteOptions{}
-	var state, key, forges string
-	var roots []string
+	roots := &rootOptions{}
+	var state, key string
 	cmd := &cobra.Command{
 		Use: "audit", Short: "make the maps of a directory again and compare",
 		Long: `Reads the output log of a directory and every log up to the inputs of each of its
@@ -60,21 +60,20 @@ Exit code 0 says that every leaf is what its inputs give; 7 that one is not, or 
 a log contradicts itself: the evidence is kept, a disagreement signed with --key.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.audit(cmd.Context(), o, state, key, forges, roots)
+			return a.audit(cmd.Context(), o, state, key, roots)
 		},
 	}
 	o.flags(cmd)
 	cmd.Flags().StringVar(&state, "state", "audit-state", "`DIR` in which the auditor keeps what it read")
 	cmd.Flags().StringVar(&key, "key", "", "signer key `FILE` of the auditor, as keygen writes it")
-	cmd.Flags().StringArrayVar(&roots, "trusted-root", nil, "make the map of this trusted_root.json `FILE` instead of that of Sigstore's public instance; may be repeated")
-	cmd.Flags().StringVar(&forges, "forges", "", "forge table `FILE` of the trust root")
+	roots.flags(cmd, "make the map of")
 	if err := cmd.MarkFlagRequired("key"); err != nil {
 		panic(err)
 	}
 	return cmd
 }
 
-func (a *app) audit(ctx context.Context, o *siteOptions, state, keyFile, forgesFile string, roots []string) (err error) {
+func (a *app) audit(ctx context.Context, o *siteOptions, state, keyFile string, roots *rootOptions) (err error) {
 	a.state = state
 	d, client, err := a.site(o)
 	if err != nil {
@@ -88,26 +87,17 @@ func (a *app) audit(ctx context.Context, o *siteOptions, state, keyFile, forgesF
 	if err != nil {
 		return &fault{policy.ClassUsage, fmt.Errorf("--key: %w", err), "repopolicy-directory keygen makes one"}
 	}
-	if len(roots) == 0 {
-		roots = []string{""}
-	}
-	var forges []byte
-	if forgesFile != "" {
-		if forges, err = read(forgesFile, rekorbind.MaxForgesBytes); err != nil {
-			return err
-		}
+	all, err := a.maps(ctx, roots)
+	if err != nil {
+		return err
 	}
 	s, err := directory.OpenStore(state)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
-	for _, file := range roots {
-		root, err := a.root(ctx, file)
-		if err != nil {
-			return err
-		}
-		if _, err := s.AddMap(root, forges); err != nil {
+	for _, m := range all {
+		if _, err := s.AddMap(m.root, m.forges); err != nil {
 			return err
 		}
 	}

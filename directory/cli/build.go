@@ -11,7 +11,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/repopolicy/repopolicy/directory"
-	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/rekorbind"
 )
@@ -24,18 +23,18 @@ const (
 
 // buildOptions are what a directory is built with.
 type buildOptions struct {
-	state, site, key, root, forges, witnesses string
-	retire                                    []string
-	wait                                      time.Duration
-	serve                                     bool
+	rootOptions
+	state, site, key, witnesses string
+	retire                      []string
+	wait                        time.Duration
+	serve                       bool
 }
 
 func (o *buildOptions) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVar(&o.state, "state", defaultStateDir, "`DIR` in which the directory keeps what it read")
 	f.StringVar(&o.key, "key", "", "`FILE` with the signer key of the output log, as keygen writes it")
-	f.StringVar(&o.root, "trusted-root", "", "follow the logs of this trusted_root.json `FILE` instead of Sigstore's public instance")
-	f.StringVar(&o.forges, "forges", "", "forge table `FILE` of the trust root")
+	o.rootOptions.flags(cmd, "follow the logs of")
 	f.StringVar(&o.witnesses, "witnesses", "", "witness policy `FILE`: who has to cosign before anything is published")
 	f.DurationVar(&o.wait, "witness-wait", 30*time.Second, "how long witnesses may take to cosign")
 	f.StringArrayVar(&o.retire, "retire", nil, "end the map of an earlier trusted root by its `ID`")
@@ -115,16 +114,11 @@ func (a *app) builder(ctx context.Context, o *buildOptions) (*directory.Builder,
 	if _, _, err := directory.ParseKey(key); err != nil {
 		return nil, nil, &fault{policy.ClassUsage, fmt.Errorf("--key: %w", err), "repopolicy-directory keygen makes one"}
 	}
-	root, err := a.root(ctx, o.root)
+	under, err := a.one(ctx, &o.rootOptions)
 	if err != nil {
 		return nil, nil, err
 	}
-	var forges, witnesses []byte
-	if o.forges != "" {
-		if forges, err = read(o.forges, rekorbind.MaxForgesBytes); err != nil {
-			return nil, nil, err
-		}
-	}
+	var witnesses []byte
 	if o.witnesses != "" {
 		if witnesses, err = read(o.witnesses, maxWitnessFile); err != nil {
 			return nil, nil, err
@@ -146,7 +140,7 @@ func (a *app) builder(ctx context.Context, o *buildOptions) (*directory.Builder,
 			return nil, nil, errors.Join(&fault{class: policy.ClassUsage, err: fmt.Errorf("--retire: %w", err)}, store.Close())
 		}
 	}
-	if _, err := store.AddMap(root, forges); err != nil {
+	if _, err := store.AddMap(under.root, under.forges); err != nil {
 		return nil, nil, errors.Join(err, store.Close())
 	}
 	out, err := directory.OpenOutput(o.state, key, string(witnesses), o.wait, a.Transport)
@@ -158,12 +152,4 @@ func (a *app) builder(ctx context.Context, o *buildOptions) (*directory.Builder,
 		Progress: a.progress, Warn: func(format string, args ...any) { a.talk("note: "+format, args...) },
 	}
 	return b, func() error { return errors.Join(out.Close(), store.Close()) }, nil
-}
-
-// root returns a trusted root's file.
-func (a *app) root(ctx context.Context, path string) ([]byte, error) {
-	if path != "" {
-		return read(path, sigstore.MaxRootBytes)
-	}
-	return a.Root(ctx)
 }

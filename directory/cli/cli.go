@@ -46,27 +46,13 @@ type Env struct {
 	// Transport is what requests go through; nil for the default one.
 	Transport http.RoundTripper
 	// Root returns the trusted root of Sigstore's public instance.
-	Root func(ctx context.Context) ([]byte, error)
+	Root func(ctx context.Context) (trust.Root, error)
 }
 
 // OS returns the real machine.
 func OS() Env {
 	info, err := os.Stderr.Stat()
 	return Env{Stdout: os.Stdout, Stderr: os.Stderr, Now: time.Now, Terminal: err == nil && info.Mode()&os.ModeCharDevice != 0, Root: publicRoot}
-}
-
-// publicRoot follows the public instance's TUF repository, and keeps what it fetched
-// where repopolicy does.
-func publicRoot(ctx context.Context) ([]byte, error) {
-	o := trust.Options{UserAgent: agent, Now: time.Now}
-	if dir, err := os.UserCacheDir(); err == nil {
-		o.Cache = filepath.Join(dir, "repopolicy", "tuf")
-	}
-	roots, err := trust.Roots(ctx, o)
-	if err != nil {
-		return nil, err
-	}
-	return roots[0].Bytes(), nil
 }
 
 // fault is an error with the class that decides the exit code.

@@ -16,6 +16,7 @@ import (
 	"github.com/repopolicy/repopolicy/directory"
 	"github.com/repopolicy/repopolicy/internal/sigstoretest"
 	"github.com/repopolicy/repopolicy/rekorbind"
+	"github.com/repopolicy/repopolicy/trust"
 )
 
 type roundTripper func(*http.Request) (*http.Response, error)
@@ -40,6 +41,7 @@ func TestCommands(t *testing.T) {
 	}
 	key, root := write("key", []byte(signer)), write("root.json", sigstoretest.New(t).Root(sigstoretest.RootOptions{}))
 	none := write("none.json", sigstoretest.New(t).Root(sigstoretest.RootOptions{NoLog: true}))
+	config := write("trust.toml", []byte("format = \"repopolicy-trust/v1\"\n"))
 	junk := write("junk", []byte("junk\x1b[31m"))
 	d := rekorbind.Descriptor{URL: "http://127.0.0.1:1", Key: verifier}
 	descriptor := write("directory.json", d.Bytes())
@@ -53,15 +55,22 @@ func TestCommands(t *testing.T) {
 		code int
 		text string
 	}{
-		"":                                {2, "no command given"},
-		"frobnicate":                      {2, "unknown command"},
-		"build":                           {2, `required flag(s) "key" not set`},
-		"build --wat":                     {2, "unknown flag"},
-		"build x":                         {2, "unknown command"},
-		"keygen --url https://d.example":  {2, "accepts 1 arg"},
-		"serve --interval x --key " + key: {2, "invalid argument"},
-		"--help":                          {0, ""},
-		"build --help":                    {0, ""},
+		"":                                  {2, "no command given"},
+		"frobnicate":                        {2, "unknown command"},
+		"build":                             {2, `required flag(s) "key" not set`},
+		"build --wat":                       {2, "unknown flag"},
+		"build x":                           {2, "unknown command"},
+		"keygen --url https://d.example":    {2, "accepts 1 arg"},
+		"serve --interval x --key " + key:   {2, "invalid argument"},
+		"build --forges x --key " + key:     {2, "--forges goes with --trusted-root"},
+		"build --trust-root x --key " + key: {2, "go together"},
+		"build --trust-root x --trust-config " + dir + "/no --key " + key:            {2, "does not exist"},
+		"build --trust-root x --trust-config " + junk + " --key " + key:              {2, "--trust-config"},
+		"build --trust-root x --trust-config " + config + " --key " + key:            {2, `no root "x" is configured`},
+		"build --trust-root x --trusted-root " + root + " --key " + key:              {2, "contradict each other"},
+		"build --trusted-root " + root + " --trusted-root " + none + " --key " + key: {2, "given 2 times"},
+		"--help":       {0, ""},
+		"build --help": {0, ""},
 
 		"build --key " + dir + "/missing": {2, "no such file"},
 		"build --key " + junk:             {2, "not a signer key"},
@@ -92,7 +101,7 @@ func TestCommands(t *testing.T) {
 		code := Main(strings.Fields(args), Env{
 			Stdout: &out, Stderr: &talk, Now: time.Now,
 			Transport: roundTripper(func(*http.Request) (*http.Response, error) { return nil, errors.New("unreachable") }),
-			Root:      func(context.Context) ([]byte, error) { return nil, errors.New("not asked for") },
+			Root:      func(context.Context) (trust.Root, error) { return trust.Root{}, errors.New("not asked for") },
 		})
 		if all := out.String() + talk.String(); code != want.code || !strings.Contains(all, want.text) || strings.Contains(all, "\x1b") {
 			t.Errorf("%s: exit %d, not %d with %q\n%s", strings.ReplaceAll(args, dir, "DIR"), code, want.code, want.text, all)

@@ -20,19 +20,19 @@ import (
 
 func (a *app) stapleCommand() *cobra.Command {
 	o := &siteOptions{}
-	var repo, root, forges, out string
+	roots := &rootOptions{}
+	var repo, out string
 	cmd := &cobra.Command{
 		Use: "staple", Short: "keep a directory's answer with the repository or a release",
 		Long: `Fetches what the directory says about a repository and writes it to where clients
 look for it on the branch "repopolicy", below the current directory, or into a file
 to be given to them. Nothing in it is verified here: whoever uses it does.`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return a.staple(cmd.Context(), o, repo, root, forges, out) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.staple(cmd.Context(), o, roots, repo, out) },
 	}
 	o.flags(cmd)
 	cmd.Flags().StringVarP(&repo, "repo", "R", "", "`REPOSITORY` that the answer is about")
-	cmd.Flags().StringVar(&root, "trusted-root", "", "answer for this trusted_root.json `FILE` instead of Sigstore's public instance")
-	cmd.Flags().StringVar(&forges, "forges", "", "forge table `FILE` of the trust root")
+	roots.flags(cmd, "answer for")
 	cmd.Flags().StringVarP(&out, "output", "o", "", "`FILE` to write")
 	if err := cmd.MarkFlagRequired("repo"); err != nil {
 		panic(err)
@@ -40,7 +40,7 @@ to be given to them. Nothing in it is verified here: whoever uses it does.`,
 	return cmd
 }
 
-func (a *app) staple(ctx context.Context, o *siteOptions, repo, rootFile, forgesFile, out string) error {
+func (a *app) staple(ctx context.Context, o *siteOptions, roots *rootOptions, repo, out string) error {
 	_, client, err := a.site(o)
 	if err != nil {
 		return err
@@ -49,22 +49,18 @@ func (a *app) staple(ctx context.Context, o *siteOptions, repo, rootFile, forges
 	if err != nil {
 		return &fault{class: policy.ClassUsage, err: fmt.Errorf("-R: %w", err)}
 	}
-	data, err := a.root(ctx, rootFile)
+	under, err := a.one(ctx, roots)
 	if err != nil {
 		return err
 	}
-	root, err := sigstore.ParseRoot("trusted root", data)
+	root, err := sigstore.ParseRoot("trusted root", under.root)
 	if err != nil {
 		return err
 	}
 	var forges *rekorbind.Forges
-	if forgesFile != "" {
-		table, err := read(forgesFile, rekorbind.MaxForgesBytes)
-		if err != nil {
-			return err
-		}
-		if forges, err = rekorbind.ParseForges(table); err != nil {
-			return err
+	if len(under.forges) > 0 {
+		if forges, err = rekorbind.ParseForges(under.forges); err != nil {
+			return &fault{class: policy.ClassInvalid, err: err}
 		}
 	}
 	id := rekorbind.MapID(rekorbind.MapVersion, root.Digest().Hex, forges.Digest())

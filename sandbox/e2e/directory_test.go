@@ -14,16 +14,19 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/repopolicy/repopolicy/directory/cli"
 	"github.com/repopolicy/repopolicy/internal/prefixmap"
+	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/web"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/rekorbind"
 	"github.com/repopolicy/repopolicy/sandbox"
 	"github.com/repopolicy/repopolicy/sandbox/internal/issuer"
+	"github.com/repopolicy/repopolicy/trust"
 )
 
 // asDirectory names the environment variable with which this test binary is
@@ -43,7 +46,10 @@ func directoryProgram(file string) int {
 	return cli.Main(os.Args[1:], cli.Env{
 		Stdout: os.Stdout, Stderr: os.Stderr, Now: time.Now,
 		Transport: &issuer.Transport{Base: http.DefaultTransport, Hosts: w.Hosts},
-		Root:      func(context.Context) ([]byte, error) { return w.Root, nil },
+		Root: func(context.Context) (trust.Root, error) {
+			r, err := sigstore.ParseRoot("sandbox", w.Root)
+			return trust.Root{Root: r}, err
+		},
 	})
 }
 
@@ -284,5 +290,27 @@ func TestDirectorySizes(t *testing.T) {
 	}
 	if nothing > 2<<10 {
 		t.Errorf("nothing in %d bytes", nothing)
+	}
+}
+
+// TestDirectoryFollowed builds, staples and audits under a root that is followed by
+// TUF: its map is that of the clients who follow it, too.
+func TestDirectoryFollowed(t *testing.T) {
+	const name = "acme/followed"
+	bindAs(t, name, true)
+	o := newOperator(t)
+	under := []string{"--trust-root", "first", "--trust-config", filepath.Join(trustConfig(t, stack, ""), "trust.toml")}
+	out := o.must(policy.ClassOK, append([]string{"build", "--state", o.state, "--site", o.site, "--key", o.key}, under...)...)
+	id := rekorbind.MapID(rekorbind.MapVersion, root(t).Digest().Hex, "")
+	if !strings.Contains(out, "leaf 0: map "+id+": ") {
+		t.Errorf("not the map %s:\n%s", id, out)
+	}
+	answer := filepath.Join(o.dir, "answer")
+	o.must(policy.ClassOK, append([]string{"staple", "-R", name, "--directory", o.descriptorFile, "-o", answer}, under...)...)
+	o.must(policy.ClassOK, append([]string{"audit", "--directory", o.descriptorFile, "--state", filepath.Join(o.dir, "audit"), "--key", o.key}, under...)...)
+	data, err := os.ReadFile(answer)
+	check(t, err)
+	if a, err := rekorbind.ParseAnswer(data); err != nil || len(a.Keys) != 2 {
+		t.Errorf("%v", err)
 	}
 }
