@@ -234,6 +234,7 @@ func TestGuides(t *testing.T) {
 	g.follow("docs/consumer.md", "acme")
 	g.follow("docs/air-gap.md", "acme")
 	g.follow("docs/organisation.md", "acme")
+	g.follow("docs/ceremony.md", "acme")
 	before = g.commands
 	for _, name := range []string{"operator", "user"} { // whose files the page names
 		check(t, os.Symlink(g.person(name).home, filepath.Join(g.person("auditor").home, name)))
