@@ -33,7 +33,7 @@ var may = map[string][]string{
 	"internal/aqua":      {"policy"},
 	"internal/detect":    {"policy"},
 	"internal/compare":   {"policy"},
-	"internal/cli":       {"internal/airgap", "internal/export", "internal/aqua", "internal/compare", "internal/detect", "policy", "oidc", "release", "rekorbind", "trust", "internal/sigstore", "internal/file", "internal/git", "internal/web", "internal/token", "internal/fetch"},
+	"internal/cli":       {"trust/author", "trust/oci", "trust/tuf", "internal/airgap", "internal/export", "internal/aqua", "internal/compare", "internal/detect", "policy", "oidc", "release", "rekorbind", "trust", "internal/sigstore", "internal/file", "internal/git", "internal/web", "internal/token", "internal/fetch"},
 	"cmd/repopolicy":     {"internal/cli"},
 	"trust/author":       {"internal/file", "trust/oci", "trust/tuf"},
 }

@@ -15,26 +15,39 @@ import (
 )
 
 type exportOptions struct {
-	policy, rule, tag, artifact typed
-	to                          format
+	policy, rule, tag, artifact, tuf typed
+	to                               format
+	sign                             bool
+	signing                          signOptions // of the metadata
 }
 
 func (a *app) exportCommand() *cobra.Command {
 	o := &exportOptions{}
 	cmd := &cobra.Command{
-		Use:   "export --to TARGET [flags]",
-		Short: "write the policy for cosign, gh, policy-controller or Kyverno",
+		Use:   "export --to TARGET|--tuf DIR [flags]",
+		Short: "write the policy for cosign, gh, policy-controller, Kyverno or clients of TUF",
 		Long: `Export writes the rules of a policy as commands for cosign or gh, or as objects
 for Sigstore's policy-controller or Kyverno. The result never allows more than the
 policy: where a rule says something that the target cannot express, nothing is
 written and every such field is named with its place.
 
 An export is a snapshot of one version. Commands end with the policy's expiry;
-objects for a cluster must be replaced when the policy changes or expires.`,
+objects for a cluster must be replaced when the policy changes or expires.
+
+--tuf writes TUF metadata instead: for each version of the chain that -R finds, or for
+one policy file, a root whose keys are the maintainers and targets that list the
+policy and delegate to people whom rules name (TAP 18). --sign adds the signature of whoever
+signs in, or of --key. What TUF cannot express is refused where it says who maintains, and left out
+with a note where it says who releases.`,
 		Example: `  repopolicy export --policy policy.toml --to gh --tag v1.2.3 --artifact widget_1.2.3.tar.gz
   repopolicy export --policy policy.toml --to policy-controller --rule images`,
 		Args: cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error { return a.export(o) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if o.tuf.set {
+				return a.exportTUF(cmd.Context(), o)
+			}
+			return a.export(o)
+		},
 	}
 	f := cmd.Flags()
 	o.policy.name, o.rule.name, o.tag.name, o.artifact.name, o.to.allowed = "FILE", "NAME", "TAG", "FILE", export.Targets()
@@ -43,6 +56,14 @@ objects for a cluster must be replaced when the policy changes or expires.`,
 	f.Var(&o.rule, "rule", "export this rule alone")
 	f.Var(&o.tag, "tag", "for the release of this tag")
 	f.Var(&o.artifact, "artifact", "for this file")
+	o.tuf.name, o.signing.key.name = "DIR", "FILE"
+	f.Var(&o.tuf, "tuf", "write TUF metadata into this directory")
+	f.BoolVar(&o.sign, "sign", false, "sign the metadata")
+	f.Var(&o.signing.key, "key", "sign with the private key in this PEM file")
+	f.BoolVarP(&o.signing.yes, "yes", "y", false, "do not ask whether name and address may become public")
+	f.StringArrayVar(&o.signing.configs, "signing-config", nil, "sign with the services that this signing config `FILE` names; may be repeated")
+	o.signing.repoOptions.flags(cmd)
+	o.signing.sources(cmd)
 	return cmd
 }
 

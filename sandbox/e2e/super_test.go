@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -17,11 +18,14 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-containerregistry/pkg/registry"
 
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/sandbox/claims"
+	"github.com/repopolicy/repopolicy/trust"
+	"github.com/repopolicy/repopolicy/trust/tuf"
 )
 
 // keyPair writes a new key and returns the files of both halves.
@@ -230,5 +234,68 @@ func dropSignature(t testing.TB, tree, role string) {
 		data, err = json.Marshal(doc)
 		check(t, err)
 		check(t, os.WriteFile(path, data, 0o600))
+	}
+}
+
+// TestExportTUF: a chain becomes metadata that a client of TUF follows whose keys may be
+// identities (TAP 18).
+func TestExportTUF(t *testing.T) {
+	const name = "acme/as-tuf"
+	one := policyText(name, 1, 1, "alice")
+	statement, files := bindPolicy(t, name, one, alice)
+	two := encode(t, append(policyText(name, 2, 2, "alice", "bob"), "\n[[release]]\nname = \"by-hand\"\ntags = \"any\"\nartifacts = [\"notes_*.pdf\"]\nidentities = [{ email = \"carol@example.com\", issuer = \"https://accounts.google.com\" }]\n"...), statement)
+	m, job := newMachine(t), ci
+	job.Repository = name
+	for _, who := range []claims.Claims{alice, bob, job} {
+		for path, data := range texts(m.write(two, 2, who)) {
+			files[path] = data
+		}
+	}
+	_, err := stack.Forge().Create(name)
+	check(t, err)
+	_, err = stack.Forge().Commit(name, "main", files)
+	check(t, err)
+
+	c := newComputer(t)
+	out := filepath.Join(t.TempDir(), "tuf")
+	args := []string{"export", "--tuf", out, "-R", name}
+	if text := c.must(policy.ClassOK, args...); !strings.Contains(text, "2.root.json needs 2 more signatures") || !strings.Contains(text, "left out: rule binaries") {
+		t.Error(text)
+	}
+	sign := func(class policy.Class, who claims.Claims) string {
+		t.Helper()
+		c.env["SIGSTORE_ID_TOKEN"], err = stack.Token(who)
+		check(t, err)
+		return c.must(class, append(args, "--sign", "--yes")...)
+	}
+	sign(policy.ClassDeny, claims.Email{Address: "mallory@example.com"})
+	if text := sign(policy.ClassOK, alice); !strings.Contains(text, "signed: 1.root.json, 1.targets.json, 2.root.json, 2.targets.json") {
+		t.Error(text)
+	}
+	types := trust.OIDCKeys(root(t))
+	open := func(file string) error {
+		data, err := os.ReadFile(filepath.Join(out, file))
+		check(t, err)
+		_, err = tuf.New(tuf.Options{Root: data, Now: time.Now, KeyTypes: types})
+		return err
+	}
+	check(t, open("1.root.json"))
+	if err := open("2.root.json"); !errors.Is(err, tuf.ErrUnsigned) {
+		t.Errorf("one of two: %v", err)
+	}
+	if text := sign(policy.ClassOK, bob); strings.Contains(text, "more signature") {
+		t.Error(text)
+	}
+	check(t, open("2.root.json"))
+	if text := sign(policy.ClassOK, bob); strings.Contains(text, "signed: ") {
+		t.Errorf("signed again: %s", text)
+	}
+	// From the first root a client follows to the second.
+	data, err := os.ReadFile(filepath.Join(out, "1.root.json"))
+	check(t, err)
+	client, err := tuf.New(tuf.Options{Root: data, Now: time.Now, KeyTypes: types, Source: tuf.FS(os.DirFS(out), os.DirFS(out))})
+	check(t, err)
+	if err := client.Refresh(t.Context()); err == nil || !strings.Contains(err.Error(), "timestamp.json") {
+		t.Errorf("beyond the roots: %v", err)
 	}
 }

@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/trust/author"
+)
+
+// exportTUF writes a chain as TUF metadata.
+func (a *app) exportTUF(ctx context.Context, o *exportOptions) error {
+	switch {
+	case o.to.set || o.rule.set || o.tag.set || o.artifact.set:
+		return faultf(policy.Usage, "--tuf writes the whole policy: --to, --rule, --tag and --artifact contradict it")
+	case o.policy.set && o.signing.repo.set:
+		return faultf(policy.Usage, "--policy and --repo contradict each other")
+	case o.signing.key.set && !o.sign:
+		return faultf(policy.Usage, "--key without --sign")
+	}
+	var docs []*policy.Document
+	if o.signing.repo.set {
+		f, err := a.find(ctx, &o.signing.repoOptions)
+		if err != nil {
+			return err
+		}
+		a.warn(f)
+		if err := f.usable(a); err != nil {
+			return err
+		}
+		for _, v := range f.res.Chain.Versions() {
+			docs = append(docs, v.Document)
+		}
+	} else {
+		path := o.policy.value
+		if !o.policy.set {
+			path = defaultPolicy
+		}
+		doc, err := loadPolicy(path)
+		if err != nil {
+			return err
+		}
+		docs = append(docs, doc)
+	}
+	var versions []author.Version
+	for _, doc := range docs {
+		v, notes, err := tufVersion(doc)
+		if err != nil {
+			return faultf(policy.Usage, "version %d cannot be exported without allowing more: %s", doc.Content().Version, err)
+		}
+		for _, n := range notes {
+			a.err.line("note: version %d: left out: %s", v.Number, n)
+		}
+		versions = append(versions, v)
+	}
+	var signer author.Signer
+	if o.sign {
+		var err error
+		if signer, err = a.authorSigner(ctx, &o.signing); err != nil {
+			return err
+		}
+	}
+	signed, missing, err := author.WriteChain(ctx, o.tuf.value, versions, signer)
+	switch {
+	case errors.Is(err, author.ErrNotWanted):
+		return &fault{reason: policy.NotMaintainer, msg: err.Error(), hint: "nothing was signed; sign as a maintainer"}
+	case err != nil && o.sign:
+		return &fault{reason: policy.SigningFailed, msg: err.Error(), hint: "run the command again"}
+	case err != nil:
+		return faultf(policy.Usage, "%s", err)
+	}
+	if len(signed) > 0 {
+		a.err.line("signed: %s", strings.Join(signed, ", "))
+	}
+	for _, name := range slices.Sorted(maps.Keys(missing)) {
+		a.err.line("%s needs %d more %s", name, missing[name], plural(missing[name], "signature"))
+	}
+	return nil
+}
+
+// tufVersion returns a version in the terms of TUF, and what of its rules was left out. An
+// error says what of its maintainers TUF would count otherwise.
+func tufVersion(doc *policy.Document) (v author.Version, notes []string, err error) {
+	c := doc.Content()
+	v = author.Version{Number: int64(c.Version), Expires: c.Expires, Target: defaultPolicy, Policy: doc.Text(), People: author.Setup{Threshold: c.Maintainers.Threshold}}
+	if c.Maintainers.Repository {
+		return v, nil, errors.New("the repository's workflow maintains it, which has another name in every certificate")
+	}
+	for _, m := range c.Maintainers.Members {
+		keys, err := tufKeys(m.Identities, m.Keys)
+		if err != nil {
+			return v, nil, fmt.Errorf("%s: %w", m.Name, err)
+		}
+		if len(keys) > 1 && v.People.Threshold > 1 {
+			return v, nil, fmt.Errorf("%s has %d identities and keys, each of which TUF would count", m.Name, len(keys))
+		}
+		v.People.Keys = append(v.People.Keys, keys...)
+	}
+	for _, r := range c.Rules {
+		release, err := tufRelease(r)
+		if err != nil {
+			notes = append(notes, fmt.Sprintf("rule %s: %s", r.Name, err))
+			continue
+		}
+		v.Releases = append(v.Releases, release)
+	}
+	return v, notes, nil
+}
+
+// tufRelease returns a rule as a delegation; an error if that would allow more.
+func tufRelease(r policy.Rule) (author.Release, error) {
+	out := author.Release{Name: r.Name, Setup: author.Setup{Threshold: 1}}
+	switch {
+	case r.Workflow != nil || r.GitHubRelease:
+		return out, errors.New("a workflow has another name in every certificate")
+	case !r.Tags.Any(), !r.Since.IsZero(), !r.Until.IsZero(), r.Approvals != nil, r.Preflight != nil:
+		return out, errors.New("TUF knows no tags, periods and approvals")
+	case len(r.Artifacts.Patterns()) == 0:
+		return out, errors.New("its artifacts are no patterns")
+	}
+	for _, p := range r.Artifacts.Patterns() {
+		out.Patterns = append(out.Patterns, p.String())
+	}
+	var err error
+	out.Keys, err = tufKeys(r.Identities, r.Keys)
+	return out, err
+}
+
+// tufKeys returns identities and keys as keys of TUF.
+func tufKeys(identities []policy.Principal, keys []policy.Key) ([]author.Key, error) {
+	var out []author.Key
+	for _, p := range identities {
+		switch {
+		case p.Kind != policy.KindEmail && p.Kind != policy.KindURI:
+			return nil, fmt.Errorf("%s: only e-mail addresses and URIs are identities of TAP 18", p.Value)
+		case p.Subject != "":
+			return nil, fmt.Errorf("%s: TAP 18 has no subject", p.Value)
+		}
+		k, err := author.Identity(p.Value, p.Issuer)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, k)
+	}
+	for _, key := range keys {
+		if key.PEM == "" {
+			return nil, fmt.Errorf("key sha256:%s: only its digest is written", key.ID)
+		}
+		k, err := author.ParsePublicKey([]byte(key.PEM))
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, k)
+	}
+	return out, nil
+}
