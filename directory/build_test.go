@@ -336,6 +336,21 @@ func TestPublish(t *testing.T) {
 	if err := os.Remove(full); err != nil {
 		t.Fatal(err)
 	}
+	newer, err := b.Build(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ahead := t.TempDir()
+	if err := os.WriteFile(filepath.Join(ahead, checkpointFile), []byte(strings.Replace(newer.Checkpoint, "\n3\n", "\n4\n", 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var d *Diverged
+	if err := b.Store.Publish(ahead); !errors.As(err, &d) {
+		t.Errorf("over a site that is ahead: %v", err)
+	}
+	if err := b.Store.Publish(site); err != nil {
+		t.Fatal(err)
+	}
 	again := filepath.Join(dir, "again")
 	if err := b.Store.Publish(again); err != nil {
 		t.Fatal(err)

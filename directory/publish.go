@@ -59,6 +59,9 @@ func (s *Store) Publish(site string) error {
 	if head == nil {
 		return errors.New("nothing was built yet")
 	}
+	if err := behind(site, head); err != nil {
+		return err
+	}
 	w := &siteWriter{dir: site, made: map[string]bool{}}
 	w.group.SetLimit(2 * runtime.GOMAXPROCS(0))
 	err = s.db.View(func(tx *bolt.Tx) error { return w.state(tx, head) })
@@ -70,6 +73,25 @@ func (s *Store) Publish(site string) error {
 	}
 	w.file(checkpointFile, func() ([]byte, error) { return []byte(head.Checkpoint), nil })
 	return w.group.Wait()
+}
+
+// behind refuses to replace a site by what is older: clients would be told less than
+// they have seen.
+func behind(site string, head *Head) error {
+	shown, err := os.ReadFile(filepath.Join(site, checkpointFile))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	was, err := checkpointSize(string(shown))
+	if err != nil {
+		return fmt.Errorf("%s: %w", filepath.Join(site, checkpointFile), err)
+	}
+	if was > head.Index+1 {
+		return &Diverged{fmt.Sprintf("the site shows %d entries, and the state %d", was, head.Index+1)}
+	}
+	return nil
 }
 
 // siteWriter writes the files of a site. What a file holds is computed by one
