@@ -52,7 +52,7 @@ func (d *show) foundation(dir string) error {
 	alice, mallory := claims.Email{Address: "alice@example.com"}, claims.Email{Address: "mallory@example.com"}
 	bound := func(r repo, job claims.GitHub, name, workflow, member string, who claims.Email) (statement string, err error) {
 		text := demoPolicy(name, 1, 1, workflow, member)
-		if statement, err = d.log(who, "a policy of "+name+", signed by "+member, text, "", r.dir); err != nil {
+		if _, err = d.log(who, "a policy of "+name+", signed by "+member, text, "", r.dir); err != nil {
 			return "", err
 		}
 		return d.log(job, "its binding", text, "", r.dir)
