@@ -189,7 +189,14 @@ func checkPatterns(patterns []string) error {
 
 // checkPattern demands that a pattern can match a canonical locator.
 func checkPattern(p string) error {
-	sample := strings.ReplaceAll(strings.TrimSuffix(p, "/**")+strings.Repeat("/x", strings.Count(p, "/**")), "/*", "/x")
+	sample := p
+	if start, ok := strings.CutSuffix(p, "/**"); ok {
+		sample = start + "/x"
+		if _, err := policy.ParseLocator(strings.ReplaceAll(sample, "/*", "/x")); err != nil {
+			sample += "/x" // some hosts have owners
+		}
+	}
+	sample = strings.ReplaceAll(sample, "/*", "/x")
 	if parts := strings.Split(p, "/"); len(parts) > 2 && strings.Contains(parts[2], "*") {
 		return errors.New("the host is literal")
 	}

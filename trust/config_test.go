@@ -54,6 +54,7 @@ func TestScopes(t *testing.T) {
 		"https://git.acme.example.com/a":          {public},
 		"https://gitlab.com/acme/group/widget":    {c.Scopes[2], public},
 		"https://gitlab.com/other/acme/widget":    {public},
+		"https://git.acme.example/a/deep/b/c/d":   {c.Scopes[1]},
 		"https://codeberg.org/acme/widget":        {public},
 		"https://git.acme.example:8443/acme/repo": {public},
 	} {
@@ -88,6 +89,18 @@ func TestSpeaksFor(t *testing.T) {
 	} {
 		if got := c.SpeaksFor(row.root, locator(t, row.repo)); got != row.want {
 			t.Errorf("%s for %s: %v", row.root, row.repo, got)
+		}
+	}
+}
+
+func TestPatterns(t *testing.T) {
+	for pattern, want := range map[string]bool{
+		"https://github.com/**": true, "https://github.com/*/*": true, "https://github.com/acme/**": true, "https://github.com/*": false,
+		"https://git.example/**": true, "https://git.example/*": true, "https://git.example": false, "https://**": false, "**": false, "": false,
+		"https://git.example/a/**/b": false, "https://git.example/**/**": false, "https://git.example/a*": false, "https://GitHub.com/**": false,
+	} {
+		if err := checkPattern(pattern); (err == nil) != want {
+			t.Errorf("%q: %v", pattern, err)
 		}
 	}
 }

@@ -36,6 +36,9 @@ func (o *rootOptions) rootFlags(cmd *cobra.Command, more string) {
 // says so: a variable of the environment must not lead to other roots.
 func configDir() (string, error) {
 	u, err := user.Current()
+	if err == nil {
+		u, err = user.LookupId(u.Uid) // where nobody is listed, the first may ask the environment
+	}
 	if err != nil {
 		return "", err
 	}

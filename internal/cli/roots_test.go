@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/trust"
+)
+
+const mapOfMallory = `format = "repopolicy-trust/v1"
+
+[[root]]
+name    = "mallory"
+url     = "https://tuf.mallory.example"
+initial = "root.json"
+
+[[scope]]
+repositories = ["https://github.com/**"]
+roots        = ["mallory"]
+`
+
+// TestConfigDir: no variable of the environment and no file where a command is run
+// says what is trusted.
+func TestConfigDir(t *testing.T) {
+	before, err := configDir()
+	if err != nil {
+		t.Skip("the system knows no home of this user, who has no configuration then: ", err)
+	}
+	dir := t.TempDir()
+	for _, path := range []string{"trust.toml", ".config/repopolicy/trust.toml", "repopolicy/trust.toml"} {
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(dir, path)), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, path), []byte(mapOfMallory), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{"HOME", "XDG_CONFIG_HOME", "XDG_CONFIG_DIRS", "USERPROFILE", "APPDATA", "REPOPOLICY_CONFIG", "TUF_ROOT", "SIGSTORE_ROOT_FILE"} {
+		t.Setenv(name, dir)
+	}
+	t.Chdir(dir)
+	after, err := configDir()
+	if err != nil || after != before || strings.HasPrefix(after, dir) {
+		t.Errorf("%s before, %s after: %v", before, after, err)
+	}
+}
+
+// flagged is a flag that was given.
+func flagged(value string) (t typed) {
+	_ = t.Set(value)
+	return t
+}
+
+func TestTrustConfig(t *testing.T) {
+	repo, err := policy.ParseLocator("https://github.com/acme/widget")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	file := filepath.Join(dir, "trust.toml")
+	a := &app{Env: Env{ConfigDir: func() (string, error) { return dir, nil }}}
+	scopes := func(o *rootOptions) (string, policy.Reason) {
+		s, _, err := a.scopes(o, repo)
+		if f := faultOf(err); f != nil {
+			return "", f.reason
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		var names []string
+		for _, x := range s {
+			names = append(names, strings.Join(x.Roots, "+"))
+		}
+		return strings.Join(names, ","), ""
+	}
+	named := func(name string) *rootOptions { return &rootOptions{rootName: flagged(name)} }
+	files := &rootOptions{roots: []string{"a.json"}}
+	for _, row := range []struct {
+		what, text string
+		o          *rootOptions
+		want       string
+		reason     policy.Reason
+	}{
+		{"no file", "", &rootOptions{}, string(trust.PublicGood), ""},
+		{"no file, a root by name", "", named("mallory"), "", policy.Usage},
+		{"no file, the public one by name", "", named("public-good"), "public-good", ""},
+		{"no file, a file that is named", "", &rootOptions{rootMap: flagged(filepath.Join(dir, "x"))}, "", policy.Usage},
+		{"a scope", mapOfMallory, &rootOptions{}, "mallory", ""},
+		{"a scope, by name", mapOfMallory, named("mallory"), "mallory", ""},
+		{"a scope, another by name", mapOfMallory, named("public-good"), "", policy.Usage},
+		{"a scope, files", mapOfMallory, files, "", ""},
+		{"files and a name", mapOfMallory, &rootOptions{roots: []string{"a.json"}, rootName: flagged("mallory")}, "", policy.Usage},
+		{"no scope, by name", strings.Split(mapOfMallory, "[[scope]]")[0], named("mallory"), "", policy.Usage},
+		{"no scope", strings.Split(mapOfMallory, "[[scope]]")[0], &rootOptions{}, "public-good", ""},
+		{"malformed", mapOfMallory + "x", &rootOptions{}, "", policy.TrustRootInvalid},
+	} {
+		os.Remove(file)
+		if row.text != "" {
+			if err := os.WriteFile(file, []byte(row.text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		got, reason := scopes(row.o)
+		if got != row.want || reason != row.reason {
+			t.Errorf("%s: %q (%s), want %q (%s)", row.what, got, reason, row.want, row.reason)
+		}
+	}
+}
