@@ -181,7 +181,7 @@ func TestCheckTarget(t *testing.T) {
 		"no forge table":      {ForgesTarget, "{}", false},
 		"a directory":         {DirectoryTarget, directory, true},
 		"no directory":        {DirectoryTarget, "{}", false},
-		"bad witnesses":       {DirectoryTarget, strings.Replace(directory, "{", `{"witnesses":"x",`, 1), false},
+		"bad witnesses":       {DirectoryTarget, string((&rekorbind.Descriptor{URL: "https://directory.example", Key: vkey, Witnesses: "x"}).Bytes()), false},
 		"an unknown member":   {DirectoryTarget, strings.Replace(directory, "{", `{"x":1,`, 1), false},
 		"something else":      {"README", "x", true},
 	} {
