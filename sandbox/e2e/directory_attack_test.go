@@ -36,7 +36,7 @@ func TestDirectoryKilled(t *testing.T) {
 	o.build()
 	whole := time.Since(start) // as long as a build takes on this machine, now
 	for round := range 4 {
-		name := fmt.Sprintf("acme/killed-%d", round)
+		name := fmt.Sprintf("acme/mapped-%d", round)
 		bindAs(t, name, round%2 == 0)
 		names = append(names, name)
 		for range 8 {
