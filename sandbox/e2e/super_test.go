@@ -146,9 +146,14 @@ func TestSuperRoot(t *testing.T) {
 		t.Errorf("taken over, and anchored again:\n%s", out)
 	}
 	known.must(policy.ClassOK, "trust", "update", "foundation", "--trust-config", filepath.Join(config, "trust.toml"))
-	if code, out := known.repopolicy("show", "-R", url(taken)); code == 0 && strings.Contains(out, `"mallory"`) {
-		t.Errorf("who knew the other chain keeps it: %s", out)
+	if out := known.must(policy.ClassOK, "show", "-R", url(taken)); strings.Contains(out, `"mallory"`) || !strings.Contains(out, "genesis    anchored") || !strings.Contains(out, "alarm: re-anchored") {
+		t.Errorf("who knew the other chain keeps it:\n%s", out)
 	}
+	// It is what is known from now on: without the root that says so, the log contradicts it.
+	known.must(policy.ClassOK, "show", "-R", url(taken))
+	forgetful := *known
+	forgetful.config = t.TempDir()
+	forgetful.must(policy.ClassAlarm, "show", "-R", url(taken))
 	// A manifest's digest pins all of it.
 	if !strings.Contains(pinned, "@sha256:") {
 		t.Fatalf("no digest: %s", pinned)
