@@ -73,7 +73,7 @@ func TestSuperRoot(t *testing.T) {
 	const fine, taken, shared = "acme/anchored", "acme/taken", "acme/shared"
 	good, text := bindPolicy(t, fine, policyText(fine, 1, 1, "alice"), alice)
 	// Mallory was there first, and alice binds what the foundation will name.
-	_, evil := bindPolicy(t, taken, policyText(taken, 1, 1, "mallory"), claims.Email{Address: "mallory@example.com"})
+	usurper, evil := bindPolicy(t, taken, policyText(taken, 1, 1, "mallory"), claims.Email{Address: "mallory@example.com"})
 	rightful, mine := bindPolicy(t, taken, policyText(taken, 1, 1, "alice"), alice)
 	ours, theirs := bindPolicy(t, shared, policyText(shared, 1, 1, "alice"), alice)
 	for name, files := range map[string][]map[string]string{fine: {text}, taken: {evil, mine}, shared: {theirs}} {
@@ -167,7 +167,7 @@ func TestSuperRoot(t *testing.T) {
 	// Two people of the project may say it themselves: not one of them alone.
 	keeper.must(policy.ClassOK, "trust", "delegate", root, "--role", "acme", "--repositories", "https://github.com/acme/*", "--threshold", "2",
 		"--identity", "alice@example.com=https://accounts.google.com", "--identity", "bob@example.com=https://accounts.google.com")
-	keeper.must(policy.ClassOK, "trust", "delegate", root, "--role", "acme", "--anchor", url(shared)+"=sha256:"+ours)
+	keeper.must(policy.ClassOK, "trust", "delegate", root, "--role", "acme", "--anchor", url(shared)+"=sha256:"+ours, "--anchor", url(taken)+"=sha256:"+usurper)
 	keeper.must(policy.ClassUsage, "trust", "delegate", root, "--role", "acme", "--anchor", "https://github.com/other/x=sha256:"+ours)
 	sign(alicePrivate)
 	sign(bobPrivate)
@@ -186,8 +186,8 @@ func TestSuperRoot(t *testing.T) {
 	if out := stranger().must(policy.ClassOK, "show", "-R", url(shared)); !strings.Contains(out, "genesis    anchored") {
 		t.Error(out)
 	}
-	// What the root itself says outranks the role.
-	if out := stranger().must(policy.ClassOK, "show", "-R", url(taken)); !strings.Contains(out, "genesis    anchored") {
+	// What the root itself says outranks the role, which names the usurper's.
+	if out := stranger().must(policy.ClassOK, "show", "-R", url(taken)); !strings.Contains(out, "genesis    anchored") || strings.Contains(out, `"mallory"`) {
 		t.Error(out)
 	}
 	// A mirror that drops one of the two signatures.
