@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -215,6 +216,25 @@ func TestSuperRoot(t *testing.T) {
 			t.Errorf("no %q in\n%s", want, out)
 		}
 	}
+	// A copy of it, every rotation included, for a machine without a network.
+	copied, clone := filepath.Join(t.TempDir(), "copy"), filepath.Join(t.TempDir(), "clone")
+	stranger().must(policy.ClassOK, "trust", "export", "foundation", "--output", copied)
+	git(t, ".", "clone", "-q", stack.Forge().CloneURL(taken), clone)
+	inside := newComputer(t)
+	inside.transport = roundTripper(func(r *http.Request) (*http.Response, error) {
+		if strings.HasPrefix(server.URL, "http://"+r.URL.Host) {
+			t.Errorf("asked %s", r.URL)
+		}
+		return http.DefaultTransport.RoundTrip(r)
+	})
+	offline := []string{"show", "-R", url(taken), "--git", clone, "--offline", "--require", "anchored,none"}
+	inside.config = superConfig(t, copied, initial)
+	if out := inside.must(policy.ClassOK, offline...); !strings.Contains(out, "genesis    anchored") || strings.Contains(out, `"mallory"`) {
+		t.Error(out)
+	}
+	uncopied := newComputer(t)
+	uncopied.config = config
+	uncopied.must(policy.ClassUnavailable, offline...)
 	// A registry that is gone is no reason to believe who was first.
 	server.Close()
 	if code, out := stranger().repopolicy("show", "-R", url(fine)); code != policy.ClassUnavailable.Exit() {
