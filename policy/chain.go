@@ -31,6 +31,7 @@ const (
 	AlarmFork            = "fork"             // a version that lost against another one with the same number
 	AlarmSecondGenesis   = "second-genesis"   // a later version 1
 	AlarmGenesisConflict = "genesis-conflict" // a version 1 that the log puts before the one that was named
+	AlarmReanchored      = "re-anchored"      // a super root names another chain than was kept
 	AlarmRecovery        = "recovery"         // a recovery waits, took effect or was vetoed
 	AlarmUndisclosed     = "undisclosed"      // a binding whose statement nobody has published, and that is harmless
 	AlarmVoid            = "void"             // a binding that a later version declares void

@@ -168,8 +168,12 @@ func (c *Chain) void(l *leaf) bool {
 }
 
 // demandKept compares the chain with what an earlier run kept: the one must be a
-// continuation of the other.
+// continuation of the other, unless a super root names another chain (SPEC 18.1).
 func (c *Chain) demandKept() {
+	if k := c.kept.Chain; len(k) > 0 && c.label == GenesisAnchored && c.walk != nil && c.walk.root().digest != k[0] {
+		c.alarms = append(c.alarms, newAlarm(AlarmReanchored, "another chain was seen before than the one that the super root names", []string{k[0], c.walk.root().digest}, nil))
+		return
+	}
 	for i, digest := range c.kept.Chain {
 		switch {
 		case i >= len(c.links):

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -21,8 +22,12 @@ import (
 	"github.com/repopolicy/repopolicy/trust/tuf"
 )
 
-// cacheAge is how long a trust root is used without asking for a newer one.
-const cacheAge = 24 * time.Hour
+const (
+	// cacheAge is how long a trust root is used without asking for a newer one.
+	cacheAge = 24 * time.Hour
+
+	maxFetched = 1000 // delegated roles that are copied
+)
 
 // follow follows a TUF repository from a root to its newest metadata and calls use,
 // after which the repository is not asked any more. The address is a URL below which
@@ -277,23 +282,27 @@ func ReadConfig(path string) (*Config, error) {
 // that it delegates to, so that Record sees all of them. Errors are those of [Config.Open].
 func (c *Config) Fetch(ctx context.Context, name string, o Options) error {
 	use := func(client *tuf.Client) error {
-		top, err := client.Targets(ctx)
-		if err != nil {
-			return missing(err)
-		}
-		roles := []*tuf.Targets{top}
-		for _, d := range top.Delegations {
-			t, err := client.Targets(ctx, d.Name)
+		visited := map[string]bool{}
+		for left := [][]string{nil}; len(left) > 0; {
+			path := left[0]
+			left = left[1:]
+			t, err := client.Targets(ctx, path...)
 			if err != nil {
 				return missing(err)
 			}
-			roles = append(roles, t)
-		}
-		for _, t := range roles {
 			for _, f := range t.Files {
 				if _, err := client.Fetch(ctx, f); err != nil {
 					return missing(err)
 				}
+			}
+			for _, d := range t.Delegations {
+				if visited[d.Name] {
+					continue
+				}
+				if visited[d.Name] = true; len(visited) > maxFetched {
+					return missing(fmt.Errorf("more than %d delegated roles", maxFetched))
+				}
+				left = append(left, append(slices.Clone(path), d.Name))
 			}
 		}
 		return nil

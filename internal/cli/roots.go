@@ -7,6 +7,7 @@ import (
 	"errors"
 	"os/user"
 	"path/filepath"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -146,9 +147,14 @@ func (a *app) anchor(ctx context.Context, o *repoOptions, repo policy.Locator) (
 	if by = c.SuperOf(repo); by == "" {
 		return "", "", nil
 	}
-	how := a.named(c, trust.Options{Offline: o.offline})
+	how := trust.Options{Offline: o.offline}
+	if !o.moment.IsZero() {
+		how.Now = func() time.Time { return o.moment }
+	}
 	if by == string(trust.PublicGood) {
-		how = publicInstance(trust.Options{Offline: o.offline})
+		how = publicInstance(how)
+	} else {
+		how = a.named(c, how)
 	}
 	found, err := c.Anchor(ctx, repo, how)
 	if err != nil {

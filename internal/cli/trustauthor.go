@@ -32,7 +32,7 @@ func (o *keyOptions) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringArrayVar(&o.keys, "key", nil, "the public key in this PEM `FILE` signs; may be repeated")
 	f.StringArrayVar(&o.identities, "identity", nil, "who signs in as this signs: `NAME=ISSUER`, such as alice@example.com=https://accounts.google.com; may be repeated")
-	f.IntVar(&o.threshold, "threshold", 1, "how many of them have to sign")
+	f.IntVar(&o.threshold, "threshold", 0, "how many of them have to sign; has to be given if there are several")
 	f.IntVar(&o.days, "days", 0, "for how many days signatures are good; by default 365, of snapshot and timestamp 30")
 }
 
@@ -63,6 +63,12 @@ func (o *keyOptions) setup() (author.Setup, error) {
 	}
 	if len(s.Keys) == 0 {
 		return s, &fault{reason: policy.Usage, msg: "nobody signs", hint: "name keys with --key, or identities with --identity"}
+	}
+	if s.Threshold == 0 {
+		if len(s.Keys) > 1 { // that any of them would do is never assumed
+			return s, &fault{reason: policy.Usage, msg: fmt.Sprintf("--threshold: not given, and %d may sign", len(s.Keys)), hint: "say how many of them have to"}
+		}
+		s.Threshold = 1
 	}
 	return s, nil
 }

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -73,7 +74,7 @@ func TestSuperRoot(t *testing.T) {
 	const fine, taken, shared = "acme/anchored", "acme/taken", "acme/shared"
 	good, text := bindPolicy(t, fine, policyText(fine, 1, 1, "alice"), alice)
 	// Mallory was there first, and alice binds what the foundation will name.
-	_, evil := bindPolicy(t, taken, policyText(taken, 1, 1, "mallory"), claims.Email{Address: "mallory@example.com"})
+	usurper, evil := bindPolicy(t, taken, policyText(taken, 1, 1, "mallory"), claims.Email{Address: "mallory@example.com"})
 	rightful, mine := bindPolicy(t, taken, policyText(taken, 1, 1, "alice"), alice)
 	ours, theirs := bindPolicy(t, shared, policyText(shared, 1, 1, "alice"), alice)
 	for name, files := range map[string][]map[string]string{fine: {text}, taken: {evil, mine}, shared: {theirs}} {
@@ -146,9 +147,14 @@ func TestSuperRoot(t *testing.T) {
 		t.Errorf("taken over, and anchored again:\n%s", out)
 	}
 	known.must(policy.ClassOK, "trust", "update", "foundation", "--trust-config", filepath.Join(config, "trust.toml"))
-	if code, out := known.repopolicy("show", "-R", url(taken)); code == 0 && strings.Contains(out, `"mallory"`) {
-		t.Errorf("who knew the other chain keeps it: %s", out)
+	if out := known.must(policy.ClassOK, "show", "-R", url(taken)); strings.Contains(out, `"mallory"`) || !strings.Contains(out, "genesis    anchored") || !strings.Contains(out, "alarm: re-anchored") {
+		t.Errorf("who knew the other chain keeps it:\n%s", out)
 	}
+	// It is what is known from now on: without the root that says so, the log contradicts it.
+	known.must(policy.ClassOK, "show", "-R", url(taken))
+	forgetful := *known
+	forgetful.config = t.TempDir()
+	forgetful.must(policy.ClassAlarm, "show", "-R", url(taken))
 	// A manifest's digest pins all of it.
 	if !strings.Contains(pinned, "@sha256:") {
 		t.Fatalf("no digest: %s", pinned)
@@ -162,7 +168,7 @@ func TestSuperRoot(t *testing.T) {
 	// Two people of the project may say it themselves: not one of them alone.
 	keeper.must(policy.ClassOK, "trust", "delegate", root, "--role", "acme", "--repositories", "https://github.com/acme/*", "--threshold", "2",
 		"--identity", "alice@example.com=https://accounts.google.com", "--identity", "bob@example.com=https://accounts.google.com")
-	keeper.must(policy.ClassOK, "trust", "delegate", root, "--role", "acme", "--anchor", url(shared)+"=sha256:"+ours)
+	keeper.must(policy.ClassOK, "trust", "delegate", root, "--role", "acme", "--anchor", url(shared)+"=sha256:"+ours, "--anchor", url(taken)+"=sha256:"+usurper)
 	keeper.must(policy.ClassUsage, "trust", "delegate", root, "--role", "acme", "--anchor", "https://github.com/other/x=sha256:"+ours)
 	sign(alicePrivate)
 	sign(bobPrivate)
@@ -181,8 +187,8 @@ func TestSuperRoot(t *testing.T) {
 	if out := stranger().must(policy.ClassOK, "show", "-R", url(shared)); !strings.Contains(out, "genesis    anchored") {
 		t.Error(out)
 	}
-	// What the root itself says outranks the role.
-	if out := stranger().must(policy.ClassOK, "show", "-R", url(taken)); !strings.Contains(out, "genesis    anchored") {
+	// What the root itself says outranks the role, which names the usurper's.
+	if out := stranger().must(policy.ClassOK, "show", "-R", url(taken)); !strings.Contains(out, "genesis    anchored") || strings.Contains(out, `"mallory"`) {
 		t.Error(out)
 	}
 	// A mirror that drops one of the two signatures.
@@ -210,6 +216,25 @@ func TestSuperRoot(t *testing.T) {
 			t.Errorf("no %q in\n%s", want, out)
 		}
 	}
+	// A copy of it, every rotation included, for a machine without a network.
+	copied, clone := filepath.Join(t.TempDir(), "copy"), filepath.Join(t.TempDir(), "clone")
+	stranger().must(policy.ClassOK, "trust", "export", "foundation", "--output", copied)
+	git(t, ".", "clone", "-q", stack.Forge().CloneURL(taken), clone)
+	inside := newComputer(t)
+	inside.transport = roundTripper(func(r *http.Request) (*http.Response, error) {
+		if strings.HasPrefix(server.URL, "http://"+r.URL.Host) {
+			t.Errorf("asked %s", r.URL)
+		}
+		return http.DefaultTransport.RoundTrip(r)
+	})
+	offline := []string{"show", "-R", url(taken), "--git", clone, "--offline", "--require", "anchored,none"}
+	inside.config = superConfig(t, copied, initial)
+	if out := inside.must(policy.ClassOK, offline...); !strings.Contains(out, "genesis    anchored") || strings.Contains(out, `"mallory"`) {
+		t.Error(out)
+	}
+	uncopied := newComputer(t)
+	uncopied.config = config
+	uncopied.must(policy.ClassUnavailable, offline...)
 	// A registry that is gone is no reason to believe who was first.
 	server.Close()
 	if code, out := stranger().repopolicy("show", "-R", url(fine)); code != policy.ClassUnavailable.Exit() {

@@ -115,7 +115,7 @@ var delegations = []attack{
 		s.Delegate("e", metadata.DelegatedRole{Name: "e", Paths: []string{"d/*"}})
 	})},
 	{name: "as deep as is followed", target: "d/x.txt", do: delegated(func(s *tuftest.Sim) { deep(s, maxRoles) })},
-	{name: "deeper", target: "d/x.txt", want: ErrNoTarget, do: delegated(func(s *tuftest.Sim) { deep(s, maxRoles+1) })},
+	{name: "deeper", target: "d/x.txt", want: ErrTooManyRoles, do: delegated(func(s *tuftest.Sim) { deep(s, maxRoles+1) })},
 	{name: "a top-level role delegated to", target: "d/x.txt", want: ErrMalformed, gotuf: "lets anyone be delegated to", do: delegated(func(s *tuftest.Sim) {
 		d := *tuftest.KeyOf(s.T, s.Signers["snapshot"][0])
 		s.Targets["targets"].Signed.Delegations = &metadata.Delegations{

@@ -78,8 +78,8 @@ func (c *Client) delegate(ctx context.Context, from *Targets, d Delegation) (*Ta
 
 // Find returns what the repository says of a target: the word of the first role
 // that lists it, in the order of the delegations, depth first (5.6.7). The error
-// wraps ErrNoTarget if no role does, and says why if a role on the way cannot be
-// verified.
+// wraps ErrNoTarget if no role does, ErrTooManyRoles if not all that may were asked, and
+// says why if a role on the way cannot be verified.
 func (c *Client) Find(ctx context.Context, name string) (TargetFile, error) {
 	var none TargetFile
 	if c.targets == nil {
@@ -117,7 +117,7 @@ func (c *Client) Find(ctx context.Context, name string) (TargetFile, error) {
 		v := left[len(left)-1]
 		left = left[:len(left)-1]
 		if len(visited) > maxRoles {
-			return none, fmt.Errorf("%s: %w: it is not in the first %d roles", clip(name), ErrNoTarget, maxRoles)
+			return none, fmt.Errorf("%s: %w: it is not in the first %d", clip(name), ErrTooManyRoles, maxRoles)
 		}
 		visited[v.to.Name] = true
 		var err error

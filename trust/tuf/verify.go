@@ -23,6 +23,9 @@ var (
 	ErrExpired   = errors.New("expired")
 	ErrMismatch  = errors.New("not what was announced")
 	ErrNoTarget  = errors.New("no such target")
+	// ErrTooManyRoles says that a target was not found before the search ended, which does
+	// not say that there is none.
+	ErrTooManyRoles = errors.New("too many roles")
 )
 
 func malformed(what string, err error) error {
