@@ -471,3 +471,17 @@ func TestUnasked(t *testing.T) {
 		}
 	}
 }
+
+// TestNothingLongAgo: an old proof that nothing is bound, which a mirror without the key
+// can serve for ever, is no answer. Else it would leave a scope with continue.
+func TestNothingLongAgo(t *testing.T) {
+	for age, want := range map[time.Duration]policy.Reason{time.Hour: policy.NoBinding, 25 * time.Hour: policy.ViewStale} {
+		s := &site{World: rekorbind.NewWorld(t, 2), Directory: directorytest.New(t, "directory.example/output"), t: t}
+		s.read(s.Bodies[:1])
+		s.Build(now.Add(-age))
+		res := resolve(t, s.World, nil, s.lookup(nil))
+		if got := decide(res.Chain, demand); len(res.Failed) > 0 || got != want {
+			t.Errorf("%s: %v, decided %s, want %s", age, res.Failed, got, want)
+		}
+	}
+}
