@@ -40,8 +40,11 @@ func (a *app) runs(ctx context.Context, o *verifyOptions) (k int, runs []run, er
 	}
 	for _, s := range scopes {
 		var unknown bool
-		if runs, unknown, err = a.scopeRuns(ctx, o, c, s); !s.Continue || !unknown {
+		switch runs, unknown, err = a.scopeRuns(ctx, o, c, s); {
+		case !s.Continue || !unknown:
 			return s.Threshold, runs, err
+		case (o.offline || o.staple.set) && !o.maxAge.set: // whoever has an old answer would choose the root
+			return 0, nil, &fault{reason: policy.NoBinding, msg: err.Error(), hint: "the next scope is not asked on account of an answer of any age: name the root with --trust-root, or give --max-age"}
 		}
 		a.err.line("note: under %s: %s", strings.Join(s.Roots, ", "), err)
 	}
