@@ -119,15 +119,17 @@ func (t *Trusted) refuse(req Request) (Decision, bool) {
 	if len(missing) > 0 {
 		return no(BelowRequired, "to proceed with what is known: --require "+strings.Join(missing, ","))
 	}
-	if worst != nil {
+	stale := t.demand.MaxAge > 0 && (c.view.AsOf.IsZero() || req.Now.Sub(c.view.AsOf) > t.demand.MaxAge)
+	switch {
+	case stale && worst != nil: // there was no binding then
+		return no(ViewStale, "as of "+stamp(c.view.AsOf))
+	case worst != nil:
 		return no(worst.Reason, worst.Detail)
-	}
-	switch age := req.Now.Sub(c.view.AsOf); {
 	case len(c.links) == 0 || req.Now.IsZero():
 		return no(Internal, "there is no chain, or no moment of judging")
 	case c.youngest().After(req.Now.Add(req.Skew)):
 		return no(ClockBehind, "a binding is of "+stamp(c.youngest()))
-	case t.demand.MaxAge > 0 && (c.view.AsOf.IsZero() || age > t.demand.MaxAge):
+	case stale:
 		return no(ViewStale, "as of "+stamp(c.view.AsOf))
 	}
 	if i := slices.IndexFunc(c.alarms, func(a Alarm) bool { return !a.Acknowledged }); t.demand.FailOnAlarm && i >= 0 {

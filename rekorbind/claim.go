@@ -4,6 +4,7 @@ package rekorbind
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -354,6 +355,27 @@ func (p *proven) whole(c *claim, repo policy.Locator) error {
 		return fmt.Errorf("an answer about %d names and numbers, not the %d of this repository", len(got), len(want))
 	}
 	return nil
+}
+
+// unasked says of a statement which only repositories bound that the claim is not about,
+// such as one that handed over to this one, that nobody is seen to have withheld it:
+// whether it was published is not in the answer.
+func (p *proven) unasked(c *claim, repo policy.Locator, h Held) {
+	f := h.Leaf.Facts()
+	asked := func(key string) bool {
+		return key == repo.String() || slices.ContainsFunc(c.keys, func(k KeyAnswer) bool { return k.Key == key })
+	}
+	if slices.ContainsFunc(Keys(f.Binding), asked) {
+		return
+	}
+	for _, v := range p.bindings {
+		if v.leaf.PAE != "" && v.leaf.PAE == f.PAE || v.leaf.Payload != "" && v.leaf.Payload == f.Payload {
+			return
+		}
+	}
+	if statement := cmp.Or(f.PAE, f.Payload); p.disclosed[statement] == nil {
+		p.disclosed[statement] = map[string]int64{}
+	}
 }
 
 // omits reports whether the claim is about a binding, and does not show it. The

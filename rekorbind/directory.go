@@ -169,6 +169,9 @@ func (d *Directory) judge(ctx context.Context, p *proving, raw []byte, a *Answer
 			return Found{}, p.omission(c, h)
 		}
 	}
+	for _, h := range q.Held {
+		proven.unasked(c, q.Repository, h)
+	}
 	for log, trees := range c.trees {
 		for _, now := range trees {
 			for _, seen := range q.Trees[log] {

@@ -4,7 +4,9 @@ package rekorbind_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -422,4 +424,64 @@ func stranger(s *site) string {
 		x.Append(leaf)
 	}
 	return x.Checkpoint(2)
+}
+
+// witnessed keeps what a directory found.
+type witnessed struct {
+	*rekorbind.Directory
+	found rekorbind.Found
+}
+
+func (w *witnessed) Find(ctx context.Context, q rekorbind.Query) (rekorbind.Found, error) {
+	var err error
+	w.found, err = w.Directory.Find(ctx, q)
+	return w.found, err
+}
+
+// TestUnasked: of a repository that the answer is not about it does not say that its
+// statements were never published; and by binding a statement of this one, another
+// repository does not publish it.
+func TestUnasked(t *testing.T) {
+	s := newSite(t)
+	const other = "https://github.com/acme/before"
+	third := s.First(other)
+	files := slices.Clone(s.Files)
+	for i, payload := range [][]byte{third, s.Payloads[0]} {
+		f := s.BindAs(other, "77", payload)
+		f.Name = fmt.Sprintf("%s/more%d.sigstore.json", rekorbind.SignaturesDir, i)
+		files = append(files, f)
+	}
+	s.Refresh()
+	s.read(s.Bodies)
+	s.Build(built.Add(time.Minute))
+	w := &witnessed{Directory: s.lookup(nil)}
+	res := resolve(t, s.World, files, w)
+	if len(res.Failed) > 0 || len(res.Ignored) > 0 {
+		t.Fatalf("%v %v", res.Failed, res.Ignored)
+	}
+	for i, row := range []struct {
+		payload []byte
+		said    bool // to be withheld by nobody
+	}{{third, true}, {s.Payloads[0], false}, {s.Payloads[1], false}} {
+		st, err := rekorbind.ParseStatement(row.payload)
+		check(t, err)
+		sizes, said := w.found.Directory.Disclosed[st.PAE()]
+		if said != row.said || len(sizes) > 0 {
+			t.Errorf("%d: said %v, of sizes %v", i, said, sizes)
+		}
+	}
+}
+
+// TestNothingLongAgo: an old proof that nothing is bound, which a mirror without the key
+// can serve for ever, is no answer. Else it would leave a scope with continue.
+func TestNothingLongAgo(t *testing.T) {
+	for age, want := range map[time.Duration]policy.Reason{time.Hour: policy.NoBinding, 25 * time.Hour: policy.ViewStale} {
+		s := &site{World: rekorbind.NewWorld(t, 2), Directory: directorytest.New(t, "directory.example/output"), t: t}
+		s.read(s.Bodies[:1])
+		s.Build(now.Add(-age))
+		res := resolve(t, s.World, nil, s.lookup(nil))
+		if got := decide(res.Chain, demand); len(res.Failed) > 0 || got != want {
+			t.Errorf("%s: %v, decided %s, want %s", age, res.Failed, got, want)
+		}
+	}
 }

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -53,6 +54,12 @@ func (w *World) Refresh() {
 func (w *World) Bind(repo string, payload []byte) File {
 	_, _, bundles := w.c.log(workflow(repo, payload))
 	return File{SignaturesDir + "/more.sigstore.json", bundles[0]}
+}
+
+// First returns the statement of a first version, of another repository.
+func (w *World) First(repo string) []byte {
+	payload, _ := w.c.statement(strings.ReplaceAll(testPolicy, "https://github.com/acme/widget", repo), "")
+	return payload
 }
 
 // NewState returns an empty state.

@@ -3,7 +3,9 @@
 package cli
 
 import (
+	"cmp"
 	"context"
+	"slices"
 	"strings"
 
 	"github.com/repopolicy/repopolicy/internal/sigstore"
@@ -37,12 +39,14 @@ func (a *app) runs(ctx context.Context, o *verifyOptions) (k int, runs []run, er
 		return 1, []run{{j, sum}}, err
 	}
 	for _, s := range scopes {
-		runs, err = a.scopeRuns(ctx, o, c, s)
-		f := faultOf(err)
-		if !s.Continue || f == nil || f.reason.Class() != policy.ClassNoPolicy {
+		var unknown bool
+		switch runs, unknown, err = a.scopeRuns(ctx, o, c, s); {
+		case !s.Continue || !unknown:
 			return s.Threshold, runs, err
+		case (o.offline || o.staple.set) && !o.maxAge.set: // whoever has an old answer would choose the root
+			return 0, nil, &fault{reason: policy.NoBinding, msg: err.Error(), hint: "the next scope is not asked on account of an answer of any age: name the root with --trust-root, or give --max-age"}
 		}
-		a.err.line("note: under %s: %s", strings.Join(s.Roots, ", "), f.msg)
+		a.err.line("note: under %s: %s", strings.Join(s.Roots, ", "), err)
 	}
 	return 0, nil, err
 }
@@ -67,33 +71,44 @@ func (o *verifyOptions) subject() (policy.Locator, error) {
 }
 
 // scopeRuns returns a run for each root of a scope. A root that gives none counts as
-// one that does not allow.
-func (a *app) scopeRuns(ctx context.Context, o *verifyOptions, c *trust.Config, s trust.Scope) ([]run, error) {
-	var out []run
-	var first error
+// one that does not allow; of several such the worst is the error, and that there is no
+// policy only if nothing else is wrong. Unknown says that none of the roots knows one: a
+// root that gave no answer might, and dropping its answer must not leave the scope.
+func (a *app) scopeRuns(ctx context.Context, o *verifyOptions, c *trust.Config, s trust.Scope) (out []run, unknown bool, err error) {
+	var failed []error
+	class := func(err error) policy.Class {
+		if f := faultOf(err); f != nil {
+			return f.reason.Class()
+		}
+		return policy.ClassUnset
+	}
 	for _, name := range s.Roots {
 		r, err := a.rootRun(ctx, o, c, name)
 		switch {
 		case err == nil:
 			out = append(out, r)
-		case len(s.Roots) == 1 || faultOf(err) == nil:
-			return nil, err
-		default:
+			continue
+		case class(err) == policy.ClassUnset:
+			return nil, false, err
+		case len(s.Roots) > 1:
 			a.err.line("note: under %s: %s", name, err)
-			if first == nil {
-				first = err
-			}
 		}
+		failed = append(failed, err)
 	}
 	if len(out) < s.Threshold {
-		return nil, first
+		silent := func(err error) bool { return class(err) == policy.ClassNoPolicy }
+		others := slices.DeleteFunc(slices.Clone(failed), silent)
+		if len(others) == 0 {
+			return nil, len(out) == 0, failed[0]
+		}
+		return nil, false, slices.MaxFunc(others, func(a, b error) int { return cmp.Compare(class(a), class(b)) })
 	}
 	if len(s.Roots) > 1 {
 		for _, r := range out {
 			r.sum.Roots, r.sum.Demanded = s.Roots, s.Threshold
 		}
 	}
-	return out, nil
+	return out, false, nil
 }
 
 func (a *app) rootRun(ctx context.Context, o *verifyOptions, c *trust.Config, name string) (run, error) {

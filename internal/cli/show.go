@@ -23,6 +23,9 @@ func (o *repoOptions) sources(cmd *cobra.Command) {
 // that verify would say of every artifact.
 func (f *found) usable(a *app) error {
 	d, refused := policy.Precheck(f.trusted(), policy.Request{Now: a.Now()}, policy.Claims{})
+	if !refused && len(f.res.Chain.Versions()) == 0 { // nor was there one when it was looked for
+		d, refused = policy.DecideAdopted(f.trusted(), policy.Request{Now: a.Now()})
+	}
 	info := d.Reason.Info()
 	switch info.Class {
 	case policy.ClassDeny, policy.ClassOK:

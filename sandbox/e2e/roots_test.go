@@ -138,9 +138,29 @@ func TestRoots(t *testing.T) {
 	user(only).must(policy.ClassNoPolicy, "verify", "-R", "https://github.com/"+elsewhere, "--tag", "v1", good)
 	user(only+"continue = true\n").must(policy.ClassOK, "verify", "-R", "https://github.com/"+elsewhere, "--tag", "v1", good)
 
+	// A root that gives no answer might know a policy, and one that knows one does not
+	// leave the scope because another knows none.
+	down := "\n[[root]]\nname = \"down\"\nurl = \"https://down.invalid\"\ninitial = \"first.root.json\"\n"
+	for _, order := range []string{`"second", "down"`, `"down", "second"`} {
+		user(down+strings.Replace(only, `"second"`, order, 1)+"threshold = 1\ncontinue = true\n").must(policy.ClassUnavailable, "verify", "-R", "https://github.com/"+elsewhere, "--tag", "v1", good)
+	}
+	user(strings.Replace(only, `"second"`, `"second", "first"`, 1)+"threshold = 2\ncontinue = true\n").must(policy.ClassNoPolicy, "verify", "-R", "https://github.com/"+elsewhere, "--tag", "v1", good)
+
+	// Nor does an answer of any age leave it.
+	away := filepath.Join(t.TempDir(), "clone")
+	git(t, ".", "clone", "-q", "--no-single-branch", stack.Forge().CloneURL(elsewhere), away)
+	known := user(only + "continue = true\n")
+	args := []string{"verify", "-R", "https://github.com/" + elsewhere, "--tag", "v1", "--git", away, good}
+	known.must(policy.ClassOK, args...) // and trusted roots are cached
+	args = append(args, "--offline", "--require", "none")
+	if out := known.must(policy.ClassNoPolicy, args...); !strings.Contains(out, "--trust-root") {
+		t.Error(out)
+	}
+	known.must(policy.ClassOK, append(args, "--trust-root", "public-good")...)
+
 	// Whoever pinned the first root follows a rotation, also with an old cache and, from
 	// then on, without a network.
-	known := user(swapped)
+	known = user(swapped)
 	known.must(policy.ClassOK, "verify", "-R", url, "--tag", "v1", at(second))
 	check(t, other.RotateTUFRoot())
 	known.must(policy.ClassOK, "verify", "-R", url, "--tag", "v1", at(second))
