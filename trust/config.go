@@ -81,6 +81,9 @@ func ParseConfig(data []byte) (*Config, error) {
 	if err := toml.NewDecoder(bytes.NewReader(data)).DisallowUnknownFields().Decode(&doc); err != nil {
 		return nil, located(err)
 	}
+	if err := exactKeys(data); err != nil {
+		return nil, err
+	}
 	if doc.Format != configFormat {
 		return nil, fmt.Errorf("format %q is not %q", doc.Format, configFormat)
 	}
@@ -115,6 +118,30 @@ func ParseConfig(data []byte) (*Config, error) {
 		}
 	}
 	return c, nil
+}
+
+// exactKeys refuses keys that the library reads though they are written in upper case: a
+// second spelling of a key would silently replace the first.
+func exactKeys(data []byte) error {
+	var doc map[string]any
+	if err := toml.Unmarshal(data, &doc); err != nil {
+		return located(err)
+	}
+	for key, value := range doc {
+		if key != strings.ToLower(key) {
+			return fmt.Errorf("unknown key %s", key)
+		}
+		tables, _ := value.([]any)
+		for _, t := range tables {
+			table, _ := t.(map[string]any)
+			for inner := range table {
+				if inner != strings.ToLower(inner) {
+					return fmt.Errorf("unknown key %s.%s", key, inner)
+				}
+			}
+		}
+	}
+	return nil
 }
 
 // located says where a document is at fault.

@@ -38,6 +38,14 @@ roots        = ["acme"]
 repositories = ["https://gitlab.com/acme/**"]
 roots        = ["foundation"]
 continue     = true
+
+[[anchor]]
+repositories = ["https://github.com/acme/widget"]
+root         = "acme"
+
+[[anchor]]
+repositories = ["https://github.com/acme/*", "https://git.example/**"]
+root         = "foundation"
 `
 
 func TestScopes(t *testing.T) {
@@ -129,6 +137,13 @@ func TestConfigRefused(t *testing.T) {
 		"not canonical":        {"https://gitlab.com/acme/**", "https://GitLab.com/acme/x", "canonical"},
 		"another scheme":       {"https://gitlab.com/acme/**", "http://gitlab.com/acme/x", "canonical"},
 		"a type that is wrong": {"threshold    = 2", `threshold = "2"`, ":"},
+		"two spellings":        {"threshold    = 2", "threshold = 2\nThreshold = 1", "unknown key scope.Threshold"},
+		"a digest, shouted":    {"sha256  =", "SHA256  =", "unknown key root.SHA256"},
+		"tables, shouted":      {"[[anchor]]", "[[Anchor]]", "unknown key Anchor"},
+		"anchored by nobody":   {`root         = "foundation"`, `root = "nobody"`, `"nobody" is not listed`},
+		"anchored by no root":  {`root         = "foundation"`, "", "is not listed"},
+		"anchors nothing":      {`["https://github.com/acme/widget"]`, "[]", "0 repositories"},
+		"anchors every host":   {"https://git.example/**", "https://*/**", "literal"},
 		"no TOML":              {"[[scope]]", "[[scope]", ":"},
 	} {
 		text := strings.Replace(sampleConfig, row.old, row.new, 1)
@@ -142,6 +157,61 @@ func TestConfigRefused(t *testing.T) {
 	if _, err := ParseConfig(make([]byte, MaxConfigBytes+1)); err == nil {
 		t.Error("a configuration beyond the limit")
 	}
+}
+
+// TestSuperOf: the first that matches anchors a repository.
+func TestSuperOf(t *testing.T) {
+	c, err := ParseConfig([]byte(sampleConfig))
+	check(t, err)
+	for repo, want := range map[string]string{
+		"https://github.com/acme/widget": "acme", "https://github.com/acme/gadget": "foundation", "https://git.example/a/b": "foundation",
+		"https://github.com/other/widget": "", "https://git.example.com/a": "", "https://gitlab.com/acme/widget": "",
+	} {
+		if got := c.SuperOf(locator(t, repo)); got != want {
+			t.Errorf("%s: %q, want %q", repo, got, want)
+		}
+	}
+	if got := (*Config)(nil).SuperOf(locator(t, "https://github.com/acme/widget")); got != "" {
+		t.Errorf("without a configuration: %q", got)
+	}
+}
+
+// FuzzConfig: what is read names only roots that are listed, has thresholds that can be met and
+// must be, and says of any repository who judges it.
+func FuzzConfig(f *testing.F) {
+	f.Add([]byte(sampleConfig))
+	f.Add([]byte("format = \"repopolicy-trust/v1\"\n"))
+	f.Add([]byte("format = \"repopolicy-trust/v1\"\n[[Scope]]\nROOTS = [\"public-good\"]\n"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		c, err := ParseConfig(data)
+		if err != nil {
+			return
+		}
+		known := map[string]bool{string(PublicGood): true}
+		for _, r := range c.Roots {
+			if known[r.Name] || r.URL == "" || r.Initial == "" {
+				t.Errorf("root %+v", r)
+			}
+			known[r.Name] = true
+		}
+		for _, repo := range []string{"https://github.com/acme/widget", "https://git.example/a"} {
+			l := locator(t, repo)
+			scopes := c.For(l)
+			for i, s := range scopes {
+				if s.Threshold < 1 || s.Threshold > len(s.Roots) || s.Continue != (i < len(scopes)-1) {
+					t.Errorf("%s: %+v", repo, scopes)
+				}
+				for _, r := range s.Roots {
+					if !known[r] {
+						t.Errorf("%s: the root %q", repo, r)
+					}
+				}
+			}
+			if by := c.SuperOf(l); by != "" && !known[by] {
+				t.Errorf("%s: anchored by %q", repo, by)
+			}
+		}
+	})
 }
 
 // FuzzScope compares patterns with a matcher that goes through the text character
