@@ -49,8 +49,10 @@ func (a *app) exportTUF(ctx context.Context, o *exportOptions) error {
 		docs = append(docs, doc)
 	}
 	var versions []author.Version
+	var gone withdrawn
 	for _, doc := range docs {
-		v, notes, err := tufVersion(doc)
+		gone.add(doc.Content())
+		v, notes, err := tufVersion(doc, gone)
 		if err != nil {
 			return faultf(policy.Usage, "version %d cannot be exported without allowing more: %s", doc.Content().Version, err)
 		}
@@ -84,9 +86,34 @@ func (a *app) exportTUF(ctx context.Context, o *exportOptions) error {
 	return nil
 }
 
+// withdrawn is what the versions up to one revoked and yanked. What they restored stays in
+// it: TUF compares no times, and to allow less is no harm.
+type withdrawn struct {
+	revoked []policy.Revocation
+	yanked  bool
+}
+
+func (w *withdrawn) add(f *policy.File) {
+	w.revoked, w.yanked = append(w.revoked, f.Revoked...), w.yanked || len(f.Yanked) > 0
+}
+
+func (w *withdrawn) rule(name string) bool {
+	return slices.ContainsFunc(w.revoked, func(x policy.Revocation) bool { return x.Rule == name })
+}
+
+func (w *withdrawn) identity(p policy.Principal) bool {
+	return slices.ContainsFunc(w.revoked, func(x policy.Revocation) bool {
+		return x.Identity != nil && x.Identity.Kind == p.Kind && x.Identity.Value == p.Value && x.Identity.Issuer == p.Issuer
+	})
+}
+
+func (w *withdrawn) key(k policy.Key) bool {
+	return slices.ContainsFunc(w.revoked, func(x policy.Revocation) bool { return x.Key == k.ID })
+}
+
 // tufVersion returns a version in the terms of TUF, and what of its rules was left out. An
 // error says what of its maintainers TUF would count otherwise.
-func tufVersion(doc *policy.Document) (v author.Version, notes []string, err error) {
+func tufVersion(doc *policy.Document, gone withdrawn) (v author.Version, notes []string, err error) {
 	c := doc.Content()
 	v = author.Version{Number: int64(c.Version), Expires: c.Expires, Target: defaultPolicy, Policy: doc.Text(), People: author.Setup{Threshold: c.Maintainers.Threshold}}
 	if c.Maintainers.Repository {
@@ -103,7 +130,7 @@ func tufVersion(doc *policy.Document) (v author.Version, notes []string, err err
 		v.People.Keys = append(v.People.Keys, keys...)
 	}
 	for _, r := range c.Rules {
-		release, err := tufRelease(r)
+		release, err := tufRelease(r, gone)
 		if err != nil {
 			notes = append(notes, fmt.Sprintf("rule %s: %s", r.Name, err))
 			continue
@@ -114,7 +141,7 @@ func tufVersion(doc *policy.Document) (v author.Version, notes []string, err err
 }
 
 // tufRelease returns a rule as a delegation; an error if that would allow more.
-func tufRelease(r policy.Rule) (author.Release, error) {
+func tufRelease(r policy.Rule, gone withdrawn) (author.Release, error) {
 	out := author.Release{Name: r.Name, Setup: author.Setup{Threshold: 1}}
 	switch {
 	case r.Workflow != nil || r.GitHubRelease:
@@ -124,11 +151,23 @@ func tufRelease(r policy.Rule) (author.Release, error) {
 	case len(r.Artifacts.Patterns()) == 0:
 		return out, errors.New("its artifacts are no patterns")
 	}
+	identities := slices.DeleteFunc(slices.Clone(r.Identities), gone.identity)
+	keys := slices.DeleteFunc(slices.Clone(r.Keys), gone.key)
+	switch {
+	case slices.Contains(author.Roles, r.Name):
+		return out, errors.New("a role of TUF has its name")
+	case gone.rule(r.Name):
+		return out, errors.New("it is revoked")
+	case gone.yanked:
+		return out, errors.New("TUF cannot leave out what is yanked")
+	case len(identities)+len(keys) == 0:
+		return out, errors.New("everybody whom it names is revoked")
+	}
 	for _, p := range r.Artifacts.Patterns() {
 		out.Patterns = append(out.Patterns, p.String())
 	}
 	var err error
-	out.Keys, err = tufKeys(r.Identities, r.Keys)
+	out.Keys, err = tufKeys(identities, keys)
 	return out, err
 }
 
