@@ -170,7 +170,7 @@ func compare(t *testing.T, s *tuftest.Sim, at string) {
 	t.Fatalf("%s: accepted; go-tuf: %v", at, err)
 }
 
-// FuzzMetadata: what is read of a file is a function of its canonical form.
+// FuzzMetadata: what is accepted keeps to the limits of its kind.
 func FuzzMetadata(f *testing.F) {
 	s := publishFuzzed(f)
 	for _, data := range s.Files {
