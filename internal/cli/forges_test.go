@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"testing"
+	"time"
+
+	"github.com/repopolicy/repopolicy/internal/sigstore"
+	"github.com/repopolicy/repopolicy/internal/sigstoretest"
+	"github.com/repopolicy/repopolicy/rekorbind"
+	"github.com/repopolicy/repopolicy/trust"
+)
+
+// TestForges: whoever looks up asks by the forge table of the trusted root, and
+// what was junk by another table is not remembered as junk by this one.
+func TestForges(t *testing.T) {
+	plain, err := sigstore.ParseRoot("public-good", sigstoretest.New(t).Root(sigstoretest.RootOptions{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	table, err := rekorbind.ParseForges([]byte(`{"schema":"` + schemaURL("forges-v1") + `","forges":[{"host":"git.example.com","kind":"github","issuers":["https://git.example.com/oidc"]}]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	state, err := rekorbind.OpenState(t.TempDir() + "/state")
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := &app{Env: Env{Now: time.Now}}
+	hints, scans := 0, 0
+	for _, forges := range []*rekorbind.Forges{nil, table} {
+		lookups, err := a.lookups(&repoOptions{scan: true}, &found{root: trust.Root{Root: plain, Forges: forges}}, state)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, l := range lookups {
+			switch l := l.(type) {
+			case *rekorbind.Hint:
+				hints++
+				if l.Forges != forges || l.Spam.Has("junk") {
+					t.Errorf("%s: forge table %q, junk %v", l.Name(), l.Forges.Digest(), l.Spam.Has("junk"))
+				}
+				if err := l.Spam.Add([]string{"junk"}); err != nil {
+					t.Fatal(err)
+				}
+			case *rekorbind.Scan:
+				scans++
+				if l.Forges != forges {
+					t.Errorf("%s: forge table %q", l.Name(), l.Forges.Digest())
+				}
+			}
+		}
+	}
+	if hints == 0 || scans != 2 {
+		t.Errorf("%d indexes, %d scans", hints, scans)
+	}
+}
