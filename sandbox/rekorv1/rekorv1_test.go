@@ -40,6 +40,9 @@ func TestMain(m *testing.M) {
 			if b, err = trySign(context.Background(), s, dsse("crash"+fmt.Sprint(n)), job, 1); err == nil {
 				var data []byte
 				data, err = b.MarshalJSON()
+				for err == nil && !indexed(s, digest("anchor of crash"+fmt.Sprint(n))) {
+					time.Sleep(5 * time.Millisecond)
+				}
 				fmt.Println(base64.StdEncoding.EncodeToString(data))
 			}
 		}
@@ -141,6 +144,28 @@ func search(t *testing.T, s *sandbox.Stack, query map[string]any) []string {
 	return found
 }
 
+// await is search, for something that is in the log: Rekor writes its index after its
+// reply.
+func await(t *testing.T, s *sandbox.Stack, query map[string]any) []string {
+	t.Helper()
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		if found := search(t, s, query); len(found) > 0 || time.Now().After(end) {
+			return found
+		}
+	}
+}
+
+// indexed reports whether the index has a digest.
+func indexed(s *sandbox.Stack, digest string) bool {
+	resp, err := http.Post(s.URL(sandbox.RekorV1)+"/api/v1/index/retrieve", "application/json", strings.NewReader(`{"hash":"sha256:`+digest+`"}`))
+	if err != nil {
+		return false
+	}
+	defer resp.Body.Close()
+	var found []string
+	return json.NewDecoder(resp.Body).Decode(&found) == nil && len(found) > 0
+}
+
 func call(t *testing.T, s *sandbox.Stack, path string, body, result any) int {
 	t.Helper()
 	data, err := json.Marshal(body)
@@ -208,7 +233,11 @@ func TestMemory(t *testing.T) {
 		"subject":            {map[string]any{"subject": san}, []string{first}},
 		"nothing":            {map[string]any{"hash": "sha256:" + digest("nothing")}, []string{}},
 	} {
-		if diff := cmp.Diff(row.want, search(t, s, row.query)); diff != "" {
+		find := await
+		if len(row.want) == 0 {
+			find = search
+		}
+		if diff := cmp.Diff(row.want, find(t, s, row.query)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
 		}
 	}
@@ -307,7 +336,7 @@ func TestPostgres(t *testing.T) {
 
 	s = start(t, dir, url)
 	check(t, judge(t, s, last, "crash2", san, claims.GitHubIssuer))
-	if found := search(t, s, map[string]any{"hash": "sha256:" + digest("anchor of crash2")}); len(found) != 1 {
+	if found := await(t, s, map[string]any{"hash": "sha256:" + digest("anchor of crash2")}); len(found) != 1 {
 		t.Errorf("after the crash the index finds %v", found)
 	}
 	repeat(t, s, b, "hello", 0)
@@ -338,7 +367,7 @@ func repeat(t *testing.T, s *sandbox.Stack, b *bundle.Bundle, content string, in
 	if got := uuid(t, s, index); got != first || treeSize(t, s) != size {
 		t.Errorf("entry %d is %s, was %s, of %d", index, got, first, size)
 	}
-	if diff := cmp.Diff([]string{first}, search(t, s, map[string]any{"hash": "sha256:" + digest("anchor of "+content)})); diff != "" {
+	if diff := cmp.Diff([]string{first}, await(t, s, map[string]any{"hash": "sha256:" + digest("anchor of "+content)})); diff != "" {
 		t.Errorf("the index after a repeat (-want +got):\n%s", diff)
 	}
 }
