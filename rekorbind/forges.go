@@ -172,6 +172,13 @@ func (t *Forges) Binder(repo policy.Locator) policy.Binder {
 	return policy.BoundByMaintainers
 }
 
+// NamesBranch reports whether a binding of the repository counts only on the branch that
+// its forge advertises as HEAD (SPEC 7, rule 9).
+func (t *Forges) NamesBranch(repo policy.Locator) bool {
+	f, ok := t.find(repo.Host())
+	return ok && f.Kind == KindGitLab
+}
+
 // Bytes returns the table's file, which must not be changed; nil for the built-in one.
 func (t *Forges) Bytes() []byte {
 	if t == nil {

@@ -133,8 +133,8 @@ func (a *app) carry(o *verifyOptions) (done func(), err error) {
 	switch {
 	case err != nil:
 		return none, faultf(policy.Usage, "--airgap: %s: %s", o.airgap.value, err)
-	case o.policy.set || o.git.set || o.lock.set:
-		return none, faultf(policy.Usage, "--airgap carries the policy: --policy, --git and --lock contradict it")
+	case o.policy.set || o.git.set || o.from.set || o.lock.set:
+		return none, faultf(policy.Usage, "--airgap carries the policy: --policy, --git, --from and --lock contradict it")
 	case !o.repo.set:
 		o.repo.value, o.repo.set = b.Repository.String(), true
 	}

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"oras.land/oras-go/v2/registry/remote/auth"
 
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/trust"
@@ -50,7 +51,9 @@ type Env struct {
 	// Command runs a command of the CI that prints an ID token; nil if none is to
 	// be run.
 	Command func(ctx context.Context, argv ...string) ([]byte, error)
-	Version string // of the program; "" for what the toolchain recorded
+	// Credential returns how to log in at a registry; nil asks as anybody.
+	Credential func(ctx context.Context, host string) (auth.Credential, error)
+	Version    string // of the program; "" for what the toolchain recorded
 }
 
 // OS returns the real machine.
@@ -68,6 +71,7 @@ func OS() Env {
 		SigningConfigs: publicSigningConfigs,
 		Stdin:          os.Stdin,
 		Command:        tokenCommand,
+		Credential:     dockerCredentials(),
 	}
 }
 

@@ -76,13 +76,9 @@ func (a *app) inDirectory(o *repoOptions, f *found, state *rekorbind.State) (*re
 	d := &rekorbind.Directory{Root: f.root.Root, Forges: f.root.Forges, Descriptor: o.described, Staple: o.stapled, Heads: state, Now: func() time.Time { return a.Now().UTC() }}
 	if d.Staple == nil {
 		d.StapleAge = f.demand.MaxAge
-		name := rekorbind.StapleName(f.root.Root, f.root.Forges)
-		files, err := f.snapshot.Dir("refs/heads/"+rekorbind.BindingBranch, rekorbind.StapleDir, func(n string) bool { return n == name })
-		if err != nil {
+		var err error
+		if d.Staple, err = f.staple(); err != nil {
 			return nil, gitFault(err)
-		}
-		if len(files) == 1 {
-			d.Staple = files[0].Data
 		}
 		if !o.offline {
 			if d.Client, err = web.New(o.described.URL, a.Transport, userAgent()); err != nil {
@@ -94,6 +90,30 @@ func (a *app) inDirectory(o *repoOptions, f *found, state *rekorbind.State) (*re
 		}
 	}
 	return d, nil
+}
+
+// staple returns the answer that the repository or a registry keeps beside the policy, of
+// several the newest by its own word; nil if there is none.
+func (f *found) staple() ([]byte, error) {
+	name := rekorbind.StapleName(f.root.Root, f.root.Forges)
+	var newest []byte
+	last := int64(-1)
+	for _, file := range f.answers {
+		if file.Name != name {
+			continue
+		}
+		if a, err := rekorbind.ParseAnswer(file.Data); err == nil && a.Index > last {
+			newest, last = file.Data, a.Index
+		}
+	}
+	if newest != nil {
+		return newest, nil
+	}
+	files, err := f.snapshot.Dir("refs/heads/"+rekorbind.BindingBranch, rekorbind.StapleDir, func(n string) bool { return n == name })
+	if err != nil || len(files) != 1 {
+		return nil, err
+	}
+	return files[0].Data, nil
 }
 
 // unanswered returns the fault that the directory gave no answer, where that

@@ -15,17 +15,17 @@ import (
 )
 
 type exportOptions struct {
-	policy, rule, tag, artifact, tuf typed
-	to                               format
-	sign                             bool
-	signing                          signOptions // of the metadata
+	policy, rule, tag, artifact, tuf, oci typed
+	to                                    format
+	sign                                  bool
+	signing                               signOptions // of the metadata
 }
 
 func (a *app) exportCommand() *cobra.Command {
 	o := &exportOptions{}
 	cmd := &cobra.Command{
-		Use:   "export --to TARGET|--tuf DIR [flags]",
-		Short: "write the policy for cosign, gh, policy-controller, Kyverno or clients of TUF",
+		Use:   "export --to TARGET|--tuf DIR|--oci REFERENCE [flags]",
+		Short: "write the policy for cosign, gh, policy-controller, Kyverno, clients of TUF or registries",
 		Long: `Export writes the rules of a policy as commands for cosign or gh, or as objects
 for Sigstore's policy-controller or Kyverno. The result never allows more than the
 policy: where a rule says something that the target cannot express, nothing is
@@ -38,13 +38,23 @@ objects for a cluster must be replaced when the policy changes or expires.
 one policy file, a root whose keys are the maintainers and targets that list the
 policy and delegate to people whom rules name (TAP 18). --sign adds the signature of whoever
 signs in, or of --key. What TUF cannot express is refused where it says who maintains, and left out
-with a note where it says who releases.`,
+with a note where it says who releases.
+
+--oci copies what the repository that -R names keeps of its policy, every version with its
+signatures, into a registry or an image layout: under a tag, or attached to the image
+whose digest the reference names. --from of other commands reads it there.`,
 		Example: `  repopolicy export --policy policy.toml --to gh --tag v1.2.3 --artifact widget_1.2.3.tar.gz
-  repopolicy export --policy policy.toml --to policy-controller --rule images`,
+  repopolicy export --policy policy.toml --to policy-controller --rule images
+  repopolicy export -R acme/widget --oci oci:registry.example.com/acme/widget:policy`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if o.tuf.set {
+			switch {
+			case o.oci.set:
+				return a.exportOCI(cmd.Context(), o)
+			case o.tuf.set:
 				return a.exportTUF(cmd.Context(), o)
+			case o.signing.from.set:
+				return faultf(policy.Usage, "--from goes with --tuf and --oci")
 			}
 			return a.export(o)
 		},
@@ -58,6 +68,8 @@ with a note where it says who releases.`,
 	f.Var(&o.artifact, "artifact", "for this file")
 	o.tuf.name, o.signing.key.name = "DIR", "FILE"
 	f.Var(&o.tuf, "tuf", "write TUF metadata into this directory")
+	o.oci.name = "REFERENCE"
+	f.Var(&o.oci, "oci", "copy the policy that -R finds there: oci:REGISTRY/NAME or oci-layout:DIR, with :TAG or @DIGEST of an image")
 	f.BoolVar(&o.sign, "sign", false, "sign the metadata")
 	f.Var(&o.signing.key, "key", "sign with the private key in this PEM file")
 	f.BoolVarP(&o.signing.yes, "yes", "y", false, "do not ask whether name and address may become public")

@@ -32,7 +32,7 @@ const defaultMaxAge = 7 * 24 * time.Hour
 // repoOptions are the flags of verbs that find a repository's policy.
 type repoOptions struct {
 	repo, git, require, maxAge, pin, lock typed
-	witnesses, directory, staple          typed
+	witnesses, directory, staple, from    typed
 	witnessed                             *rekorbind.WitnessPolicy // that witnesses names
 	described                             *rekorbind.Descriptor    // that directory names
 	stapled                               []byte                   // that staple names
@@ -62,7 +62,7 @@ func (o *repoOptions) flags(cmd *cobra.Command) {
 
 // any reports whether a flag that needs --repo was given.
 func (o *repoOptions) any() bool {
-	return o.require.set || o.maxAge.set || o.pin.set || o.lock.set || o.witnesses.set || o.directory.set || o.staple.set || o.scan || o.failOnAlarm
+	return o.require.set || o.maxAge.set || o.pin.set || o.lock.set || o.witnesses.set || o.directory.set || o.staple.set || o.from.set || o.scan || o.failOnAlarm
 }
 
 // found is a repository's policy with what it was found from.
@@ -72,7 +72,8 @@ type found struct {
 	snapshot *git.Snapshot
 	res      *rekorbind.Resolution
 	demand   policy.Demand
-	files    []rekorbind.File // of the snapshot
+	files    []rekorbind.File // signatures
+	answers  []rekorbind.File // of directories, that a registry has beside them
 	local    bool             // read from a clone
 
 	anchoredBy string               // name of the root; "" for none
@@ -201,14 +202,17 @@ func (f *found) readDemand(o *repoOptions) error {
 	return nil
 }
 
-// files returns the signature files of the policy, those of the snapshot or those that
-// are carried.
+// files returns the signature files of the policy: those of the repository, those that are
+// carried, or those of a registry.
 func (a *app) files(ctx context.Context, o *repoOptions, f *found) ([]rekorbind.File, error) {
 	var err error
 	if o.carried != nil {
 		f.snapshot = &git.Snapshot{Default: o.carried.Default}
 		f.files = carriedFiles(o.carried)
 		return f.files, nil
+	}
+	if o.from.set {
+		return f.files, a.fromRegistry(ctx, o, f)
 	}
 	if f.snapshot, err = a.snapshot(ctx, o, f.root, f.repo); err != nil {
 		return nil, err

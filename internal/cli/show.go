@@ -15,6 +15,7 @@ import (
 func (o *repoOptions) sources(cmd *cobra.Command) {
 	o.git.name = "DIR"
 	cmd.Flags().Var(&o.git, "git", "read the repository from this clone instead of fetching it")
+	o.fromFlag(cmd)
 	o.rootFlags(cmd, "")
 	cmd.Flags().BoolVar(&o.offline, "offline", false, "do not use the network")
 }

@@ -212,7 +212,7 @@ func (a *app) deliver(ctx context.Context, to string, files *oci.Files) error {
 	if err != nil {
 		return faultf(policy.Usage, "%s", err)
 	}
-	digest, err := oci.Push(ctx, ref, oci.Options{Transport: a.Transport, Agent: userAgent()}, files)
+	digest, err := oci.Push(ctx, ref, a.registry(), files)
 	if err != nil {
 		return &fault{reason: policy.TrustRootMissing, msg: err.Error(), hint: "run the command again: what is there already is not sent again"}
 	}

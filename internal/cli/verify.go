@@ -92,6 +92,7 @@ func (o *verifyOptions) flags(cmd *cobra.Command) {
 	f.Var(&o.policy, "policy", "judge by this policy file")
 	f.Var(&o.tag, "tag", "demand evidence for this tag")
 	f.Var(&o.git, "git", "read Git tags from the repository in this directory instead of here, and look for commits in its history")
+	o.fromFlag(cmd)
 	f.StringArrayVarP(&o.bundles, "bundle", "b", nil, "use this `FILE` as evidence for every artifact; may be repeated")
 	o.rootFlags(cmd, "; may be repeated, each is used alone")
 	f.BoolVar(&o.offline, "offline", false, "do not use the network; the trusted root comes from a file or the cache")
@@ -258,7 +259,7 @@ func (a *app) judge(ctx context.Context, o *verifyOptions, open func(context.Con
 	case o.policy.set && o.repo.set:
 		return nil, nil, faultf(policy.Usage, "--policy and --repo contradict each other: the policy is either the one in the file or the one that the repository bound")
 	case !o.repo.set && o.repoOptions.any():
-		return nil, nil, faultf(policy.Usage, "--require, --max-age, --pin, --lock, --scan, --witness-policy and --fail-on-alarm are about the policy that --repo finds")
+		return nil, nil, faultf(policy.Usage, "--require, --max-age, --pin, --lock, --from, --scan, --witness-policy and --fail-on-alarm are about the policy that --repo finds")
 	case o.policy.set:
 		if err := a.pinned(o, j, sum); err != nil {
 			return nil, nil, err

@@ -146,6 +146,22 @@ func Fetch(ctx context.Context, address, agent string, next http.RoundTripper, r
 	return s, err
 }
 
+// Default returns the ref that a repository's server advertises as HEAD, "" if it does not
+// say; address and errors are those of [Fetch].
+func Default(ctx context.Context, address, agent string, next http.RoundTripper) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, remoteTimeout)
+	defer cancel()
+	f, err := newFetcher(address, agent, next)
+	if err != nil {
+		return "", err
+	}
+	session, adv, err := f.advertised(ctx)
+	if err != nil {
+		return "", fmt.Errorf("%w: %w", ErrUnreachableServer, err)
+	}
+	return head(adv), session.Close()
+}
+
 type fetcher struct {
 	endpoint *transport.Endpoint
 	client   transport.Transport
@@ -179,17 +195,38 @@ func newFetcher(address, agent string, next http.RoundTripper) (*fetcher, error)
 	return f, nil
 }
 
-func (f *fetcher) fetch(ctx context.Context, refs []string, dir string, match func(string) bool) (*Snapshot, error) {
+// advertised asks the server for its refs. The session is to be closed if there is no
+// error.
+func (f *fetcher) advertised(ctx context.Context) (transport.UploadPackSession, *packp.AdvRefs, error) {
 	session, err := f.client.NewUploadPackSession(f.endpoint, nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	adv, err := session.AdvertisedReferencesContext(ctx)
+	if err != nil {
+		_ = session.Close() // its error would hide why
+		return nil, nil, err
+	}
+	return session, adv, nil
+}
+
+// head returns the ref that is advertised as HEAD, "" for none.
+func head(adv *packp.AdvRefs) (ref string) {
+	for _, sym := range adv.Capabilities.Get(capability.SymRef) {
+		if target, ok := strings.CutPrefix(sym, "HEAD:"); ok {
+			ref = target
+		}
+	}
+	return ref
+}
+
+func (f *fetcher) fetch(ctx context.Context, refs []string, dir string, match func(string) bool) (*Snapshot, error) {
+	session, adv, err := f.advertised(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer session.Close()
-	adv, err := session.AdvertisedReferencesContext(ctx)
-	if err != nil {
-		return nil, err
-	}
-	s := &Snapshot{store: (*memoryStore)(f.store), refs: map[string]ID{}, tags: map[string]ID{}, MovedTo: f.moved}
+	s := &Snapshot{Default: head(adv), store: (*memoryStore)(f.store), refs: map[string]ID{}, tags: map[string]ID{}, MovedTo: f.moved}
 	for name, h := range adv.References {
 		if tag, ok := strings.CutPrefix(name, "refs/tags/"); ok {
 			s.tags[tag] = ID(h.String())
@@ -198,11 +235,6 @@ func (f *fetcher) fetch(ctx context.Context, refs []string, dir string, match fu
 	for name, h := range adv.Peeled {
 		if tag, ok := strings.CutPrefix(name, "refs/tags/"); ok {
 			s.tags[tag] = ID(h.String())
-		}
-	}
-	for _, sym := range adv.Capabilities.Get(capability.SymRef) {
-		if target, ok := strings.CutPrefix(sym, "HEAD:"); ok {
-			s.Default = target
 		}
 	}
 	var commits []plumbing.Hash

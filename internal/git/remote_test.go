@@ -56,6 +56,9 @@ func TestFetch(t *testing.T) {
 		if s.Default != "refs/heads/trunk" || s.MovedTo != "" {
 			t.Errorf("default %q, moved %q", s.Default, s.MovedTo)
 		}
+		if head, err := Default(context.Background(), url, "test", nil); err != nil || head != s.Default {
+			t.Errorf("advertised %q %v", head, err)
+		}
 		if data, err := s.File(s.Default, "dir/policy"); err != nil || string(data) != "policy\n" {
 			t.Errorf("%q %v", data, err)
 		}
@@ -135,5 +138,11 @@ func TestFetchHostile(t *testing.T) {
 		if _, err := Fetch(context.Background(), bad, "test", nil, nil, "sub", func(string) bool { return true }); !errors.Is(err, ErrUnreachableServer) {
 			t.Errorf("%q: %v", bad, err)
 		}
+		if _, err := Default(context.Background(), bad, "test", nil); !errors.Is(err, ErrUnreachableServer) {
+			t.Errorf("the default branch of %q: %v", bad, err)
+		}
+	}
+	if _, err := Default(context.Background(), moved+"-gone", "test", nil); !errors.Is(err, ErrUnreachableServer) {
+		t.Errorf("the default branch of what is not there: %v", err)
 	}
 }

@@ -4,7 +4,9 @@ package e2e
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -120,6 +122,20 @@ func TestGitLab(t *testing.T) {
 	if heads := git(t, p.dir, "ls-remote", "--heads", "origin"); !strings.Contains(heads, "refs/heads/repopolicy") {
 		t.Error(heads)
 	}
+	// A registry cannot say which branch is the default one: the forge is asked for that.
+	layout := "oci-layout:" + filepath.Join(t.TempDir(), "layout")
+	stranger.must(policy.ClassOK, "export", "-R", url, "--oci", layout)
+	newComputer(t).must(policy.ClassOK, "show", "-R", url, "--from", layout)
+	newComputer(t).must(policy.ClassUsage, "show", "-R", url, "--from", layout, "--offline")
+	cut := newComputer(t)
+	cut.transport = roundTripper(func(r *http.Request) (*http.Response, error) {
+		if r.URL.Host == "gitlab.com" {
+			return nil, errors.New("there is no forge")
+		}
+		return stack.Transport().RoundTrip(r)
+	})
+	cut.must(policy.ClassUnavailable, "show", "-R", url, "--from", layout)
+
 	// A second run binds nothing more.
 	if out, err := gitlab(t, name, "main"); err != nil || !strings.Contains(out, "version 1 is bound already") {
 		t.Fatal(err, out)

@@ -54,6 +54,7 @@ type computer struct {
 	timeout   time.Duration     // of a request; 0 for the usual one
 	answers   string            // of who sits at its terminal; "" if there is none
 	config    string            // directory of its user's configuration; "" if there is none
+	docker    bool              // it logs in at registries as Docker does
 }
 
 func newComputer(t testing.TB) *computer {
@@ -67,7 +68,7 @@ func newComputer(t testing.TB) *computer {
 // repopolicy runs the program and returns its exit code and what it printed.
 func (c *computer) repopolicy(args ...string) (int, string) {
 	var out bytes.Buffer
-	code := cli.Main(args, cli.Env{
+	env := cli.Env{
 		Stdout: &out, Stderr: &out, Now: time.Now, Transport: c.transport, Timeout: c.timeout, Version: "v1.0.0",
 		Terminal: c.answers != "", Stdin: strings.NewReader(c.answers),
 		Getenv:   func(name string) string { return c.env[name] },
@@ -85,7 +86,11 @@ func (c *computer) repopolicy(args ...string) (int, string) {
 		SigningConfigs: func(context.Context, bool) ([][]byte, error) {
 			return [][]byte{stack.SigningConfig(1), stack.SigningConfig(2)}, nil
 		},
-	})
+	}
+	if c.docker {
+		env.Credential = cli.OS().Credential
+	}
+	code := cli.Main(args, env)
 	return code, out.String()
 }
 

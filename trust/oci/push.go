@@ -97,9 +97,31 @@ func Push(ctx context.Context, r Reference, o Options, f *Files) (digest.Digest,
 	if err != nil {
 		return "", err
 	}
+	var all []blob
+	for _, part := range []struct {
+		files map[string][]byte
+		media string
+	}{{f.Targets, MediaTypeTarget}, {f.Metadata, MediaTypeMetadata}} {
+		for _, name := range slices.Sorted(maps.Keys(part.files)) {
+			all = append(all, blob{name, content.NewDescriptorFromBytes(part.media, part.files[name]), part.files[name]})
+		}
+	}
+	return upload(ctx, r, o, MediaTypeMetadata, manifest, all)
+}
+
+// blob is what a manifest lists.
+type blob struct {
+	name string // for errors
+	desc ocispec.Descriptor
+	data []byte
+}
+
+// upload stores blobs, and then the manifest: under the tag of the reference, or by
+// its digest if the reference names none.
+func upload(ctx context.Context, r Reference, o Options, artifactType string, manifest []byte, all []blob) (digest.Digest, error) {
 	desc := content.NewDescriptorFromBytes(ocispec.MediaTypeImageManifest, manifest)
 	var blobs content.Pusher
-	tag := func() error { return tagLayout(r, desc) }
+	var list func() error
 	if r.Layout != "" {
 		if err := os.MkdirAll(r.Layout, 0o755); err != nil {
 			return "", err
@@ -112,25 +134,26 @@ func Push(ctx context.Context, r Reference, o Options, f *Files) (digest.Digest,
 			return "", err
 		}
 		blobs = store
+		list = func() error { return listInLayout(r, desc, artifactType) }
 	} else {
 		repo := repository(r, o, web.Gate(o.Transport, o.Agent, append(web.Registry(r.Host), o.Hosts...)...))
 		blobs = repo.Blobs()
-		tag = func() error { return repo.PushReference(ctx, desc, bytes.NewReader(manifest), r.Tag) }
+		list = func() error {
+			if r.Tag == "" {
+				return repo.Manifests().Push(ctx, desc, bytes.NewReader(manifest))
+			}
+			return repo.PushReference(ctx, desc, bytes.NewReader(manifest), r.Tag)
+		}
 	}
 	if err := push(ctx, blobs, ocispec.DescriptorEmptyJSON, ocispec.DescriptorEmptyJSON.Data); err != nil {
 		return "", fmt.Errorf("%s: %w", r, err)
 	}
-	for _, part := range []struct {
-		files map[string][]byte
-		media string
-	}{{f.Targets, MediaTypeTarget}, {f.Metadata, MediaTypeMetadata}} {
-		for _, name := range slices.Sorted(maps.Keys(part.files)) {
-			if err := push(ctx, blobs, content.NewDescriptorFromBytes(part.media, part.files[name]), part.files[name]); err != nil {
-				return "", fmt.Errorf("%s: %s: %w", r, name, err)
-			}
+	for _, b := range all {
+		if err := push(ctx, blobs, b.desc, b.data); err != nil {
+			return "", fmt.Errorf("%s: %s: %w", r, b.name, err)
 		}
 	}
-	if err := tag(); err != nil {
+	if err := list(); err != nil {
 		return "", fmt.Errorf("%s: %w", r, err)
 	}
 	return desc.Digest, nil
@@ -150,8 +173,9 @@ func push(ctx context.Context, to content.Pusher, d ocispec.Descriptor, data []b
 	return nil
 }
 
-// tagLayout lists the manifest in the layout's index, in one step.
-func tagLayout(r Reference, desc ocispec.Descriptor) error {
+// listInLayout lists the manifest in the layout's index, under the tag of the reference
+// if it has one, in one step.
+func listInLayout(r Reference, desc ocispec.Descriptor, artifactType string) error {
 	root, err := os.OpenRoot(r.Layout)
 	if err != nil {
 		return err
@@ -162,9 +186,15 @@ func tagLayout(r Reference, desc ocispec.Descriptor) error {
 		return err
 	}
 	index.Manifests = slices.DeleteFunc(index.Manifests, func(d ocispec.Descriptor) bool {
-		return d.Annotations[ocispec.AnnotationRefName] == r.Tag
+		if tag, tagged := d.Annotations[ocispec.AnnotationRefName]; tagged {
+			return tag == r.Tag
+		}
+		return d.Digest == desc.Digest // the same again
 	})
-	desc.ArtifactType, desc.Annotations = MediaTypeMetadata, map[string]string{ocispec.AnnotationRefName: r.Tag}
+	desc.ArtifactType = artifactType
+	if r.Tag != "" {
+		desc.Annotations = map[string]string{ocispec.AnnotationRefName: r.Tag}
+	}
 	index.Manifests = append(index.Manifests, desc)
 	for _, f := range []struct {
 		name    string

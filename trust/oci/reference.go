@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package oci keeps TUF repositories in OCI registries and layout directories. One
-// manifest is one consistent snapshot: each of its layers is a file of the
-// repository, byte for byte, so that the digest of the manifest pins all of them.
+// Package oci keeps TUF repositories, and policies with their signatures, in OCI
+// registries and layout directories. One manifest is one consistent snapshot: each of
+// its layers is a file, byte for byte, so that the digest of the manifest pins all of
+// them.
 //
 // Specification: SPEC 18; https://github.com/opencontainers/image-spec/blob/v1.1.1/spec.md;
 // the media types are those of https://github.com/docker/go-tuf-mirror.

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/opencontainers/go-digest"
@@ -38,6 +39,10 @@ const (
 	maxLayers   = 10_000
 	maxIndex    = 4 << 20 // of a layout
 	maxName     = 1024    // bytes of a file's name
+
+	maxReferrers = 64   // of one manifest in a registry
+	maxAttached  = 1000 // listed by a layout, whatever to
+	maxPages     = 20
 )
 
 // Options say how a registry is reached.
@@ -49,12 +54,41 @@ type Options struct {
 	Credential func(ctx context.Context, host string) (auth.Credential, error)
 }
 
+// manifest is one manifest and where its blobs are.
+type manifest struct {
+	desc  ocispec.Descriptor
+	data  []byte
+	store content.Fetcher // of blobs
+	close func() error
+	// other returns another manifest of the same place; attached lists those of a type
+	// that name this one as their subject, which each of them has still to say.
+	other    func(ctx context.Context, d ocispec.Descriptor) ([]byte, error)
+	attached func(ctx context.Context, artifactType string) ([]ocispec.Descriptor, error)
+}
+
+// open resolves the reference, once, and reads the manifest.
+func open(ctx context.Context, r Reference, o Options) (m *manifest, err error) {
+	m = &manifest{close: func() error { return nil }}
+	defer func() {
+		if err != nil {
+			m, err = nil, fmt.Errorf("%s: %w", r, errors.Join(err, m.close()))
+		}
+	}()
+	if r.Layout != "" {
+		err = m.openLayout(ctx, r)
+	} else {
+		err = m.openRegistry(ctx, r, o)
+	}
+	if err == nil && r.Digest != "" && m.desc.Digest != r.Digest {
+		err = fmt.Errorf("the manifest is %s", m.desc.Digest)
+	}
+	return m, err
+}
+
 // Snapshot is one manifest. It implements the source of a TUF client; every file
 // that it returns has the digest that the manifest says.
 type Snapshot struct {
-	desc     ocispec.Descriptor
-	store    content.Fetcher
-	close    func() error
+	*manifest
 	metadata map[string]ocispec.Descriptor
 	targets  map[string]ocispec.Descriptor
 }
@@ -62,26 +96,16 @@ type Snapshot struct {
 // Open resolves the reference, once: what happens to the tag later does not change
 // the snapshot. Whoever opens it closes it. Nothing in it is verified but that the
 // files are those of the manifest, and the manifest the one that is pinned.
-func Open(ctx context.Context, r Reference, o Options) (_ *Snapshot, err error) {
-	s := &Snapshot{close: func() error { return nil }}
-	defer func() {
-		if err != nil {
-			err = fmt.Errorf("%s: %w", r, errors.Join(err, s.close()))
-		}
-	}()
-	var data []byte
-	if r.Layout != "" {
-		data, err = s.openLayout(ctx, r)
-	} else {
-		data, err = s.openRegistry(ctx, r, o)
-	}
+func Open(ctx context.Context, r Reference, o Options) (*Snapshot, error) {
+	m, err := open(ctx, r, o)
 	if err != nil {
 		return nil, err
 	}
-	if r.Digest != "" && s.desc.Digest != r.Digest {
-		return nil, fmt.Errorf("the manifest is %s", s.desc.Digest)
+	s := &Snapshot{manifest: m}
+	if err := s.index(m.data); err != nil {
+		return nil, fmt.Errorf("%s: %w", r, errors.Join(err, m.close()))
 	}
-	return s, s.index(data)
+	return s, nil
 }
 
 func repository(r Reference, o Options, client *http.Client) *remote.Repository {
@@ -91,11 +115,11 @@ func repository(r Reference, o Options, client *http.Client) *remote.Repository 
 	}
 	return &remote.Repository{
 		Reference: registry.Reference{Registry: r.registry, Repository: r.Name}, PlainHTTP: web.Loopback(r.Host),
-		Client: c, MaxMetadataBytes: maxManifest, SkipReferrersGC: true,
+		Client: c, MaxMetadataBytes: maxManifest, ReferrerListMaxPages: maxPages, SkipReferrersGC: true,
 	}
 }
 
-func (s *Snapshot) openRegistry(ctx context.Context, r Reference, o Options) ([]byte, error) {
+func (m *manifest) openRegistry(ctx context.Context, r Reference, o Options) error {
 	client := web.Fence(o.Transport, o.Agent, append(web.Registry(r.Host), o.Hosts...)...)
 	if o.Credential != nil { // a token may have to be asked for by POST
 		client = web.Gate(o.Transport, o.Agent, append(web.Registry(r.Host), o.Hosts...)...)
@@ -107,40 +131,79 @@ func (s *Snapshot) openRegistry(ctx context.Context, r Reference, o Options) ([]
 	}
 	desc, body, err := repo.Manifests().FetchReference(ctx, ref)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	s.desc, s.store = desc, repo.Blobs()
-	return read(body, desc, maxManifest)
-}
-
-func (s *Snapshot) openLayout(ctx context.Context, r Reference) ([]byte, error) {
-	root, err := os.OpenRoot(r.Layout) // no link leads out of it
-	if err != nil {
-		return nil, err
-	}
-	s.close = root.Close
-	layout := &ocispec.ImageLayout{}
-	if err := readJSON(root, ocispec.ImageLayoutFile, layout); err != nil {
-		return nil, err
-	}
-	if layout.Version != ocispec.ImageLayoutVersion {
-		return nil, fmt.Errorf("%s: version %q, %s is known", ocispec.ImageLayoutFile, layout.Version, ocispec.ImageLayoutVersion)
-	}
-	s.store = layoutStore{oci.NewStorageFromFS(root.FS()), root}
-	if r.Digest != "" { // also one that no tag points to any more
-		info, err := root.Stat(blobPath(r.Digest))
+	m.desc, m.store = desc, repo.Blobs()
+	m.other = func(ctx context.Context, d ocispec.Descriptor) ([]byte, error) {
+		body, err := repo.Manifests().Fetch(ctx, d)
 		if err != nil {
 			return nil, err
 		}
-		s.desc = ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: r.Digest, Size: info.Size()}
-	} else if s.desc, err = tagged(root, r.Tag); err != nil {
-		return nil, err
+		return read(body, d, maxManifest)
 	}
-	body, err := s.store.Fetch(ctx, s.desc)
+	m.attached = func(ctx context.Context, artifactType string) (out []ocispec.Descriptor, err error) {
+		err = repo.Referrers(ctx, desc, "", func(page []ocispec.Descriptor) error {
+			for _, d := range page {
+				// Some registries say what the configuration is, which is empty.
+				if d.ArtifactType == artifactType || d.ArtifactType == ocispec.MediaTypeEmptyJSON || d.ArtifactType == "" {
+					out = append(out, d)
+				}
+			}
+			if len(out) > maxReferrers {
+				return fmt.Errorf("more than %d referrers of type %s", maxReferrers, artifactType)
+			}
+			return nil
+		})
+		return out, err
+	}
+	m.data, err = read(body, desc, maxManifest)
+	return err
+}
+
+func (m *manifest) openLayout(ctx context.Context, r Reference) error {
+	root, err := os.OpenRoot(r.Layout) // no link leads out of it
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return read(body, s.desc, maxManifest)
+	m.close = root.Close
+	layout := &ocispec.ImageLayout{}
+	if err := readJSON(root, ocispec.ImageLayoutFile, layout); err != nil {
+		return err
+	}
+	if layout.Version != ocispec.ImageLayoutVersion {
+		return fmt.Errorf("%s: version %q, %s is known", ocispec.ImageLayoutFile, layout.Version, ocispec.ImageLayoutVersion)
+	}
+	store := layoutStore{oci.NewStorageFromFS(root.FS()), root}
+	m.store = store
+	m.other = func(ctx context.Context, d ocispec.Descriptor) ([]byte, error) {
+		body, err := store.Fetch(ctx, d)
+		if err != nil {
+			return nil, err
+		}
+		return read(body, d, maxManifest)
+	}
+	m.attached = func(_ context.Context, artifactType string) ([]ocispec.Descriptor, error) {
+		index := &ocispec.Index{}
+		if err := readJSON(root, ocispec.ImageIndexFile, index); err != nil {
+			return nil, err
+		}
+		out := slices.DeleteFunc(index.Manifests, func(d ocispec.Descriptor) bool { return d.ArtifactType != artifactType })
+		if len(out) > maxAttached {
+			return nil, fmt.Errorf("more than %d manifests of type %s", maxAttached, artifactType)
+		}
+		return out, nil
+	}
+	if r.Digest != "" { // also one that no tag points to any more
+		info, err := root.Stat(blobPath(r.Digest))
+		if err != nil {
+			return err
+		}
+		m.desc = ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: r.Digest, Size: info.Size()}
+	} else if m.desc, err = tagged(root, r.Tag); err != nil {
+		return err
+	}
+	m.data, err = m.other(ctx, m.desc)
+	return err
 }
 
 // tagged returns what the one tag of that name points to.
@@ -222,15 +285,9 @@ func read(body io.ReadCloser, d ocispec.Descriptor, limit int64) ([]byte, error)
 // index sorts the layers by what they are. A layer of another kind is somebody
 // else's and ignored.
 func (s *Snapshot) index(data []byte) error {
-	var m ocispec.Manifest
-	if err := json.Unmarshal(data, &m); err != nil {
-		return fmt.Errorf("manifest: %w", err)
-	}
-	if m.SchemaVersion != 2 || m.MediaType != ocispec.MediaTypeImageManifest {
-		return fmt.Errorf("a manifest of version %d and type %q", m.SchemaVersion, m.MediaType)
-	}
-	if len(m.Layers) > maxLayers {
-		return fmt.Errorf("a manifest with %d layers, at most %d are read", len(m.Layers), maxLayers)
+	m, err := parseManifest(data)
+	if err != nil {
+		return err
 	}
 	s.metadata, s.targets = map[string]ocispec.Descriptor{}, map[string]ocispec.Descriptor{}
 	for _, d := range m.Layers {
@@ -247,10 +304,31 @@ func (s *Snapshot) index(data []byte) error {
 		if _, twice := files[name]; twice {
 			return fmt.Errorf("two layers are called %q", name)
 		}
-		if err := d.Digest.Validate(); err != nil || d.Digest.Algorithm() != digest.SHA256 {
-			return fmt.Errorf("%s: %q is no digest like sha256:…", name, d.Digest)
+		if err := checkDigest(d.Digest); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
 		}
 		files[name] = d
+	}
+	return nil
+}
+
+func parseManifest(data []byte) (*ocispec.Manifest, error) {
+	m := &ocispec.Manifest{}
+	if err := json.Unmarshal(data, m); err != nil {
+		return nil, fmt.Errorf("manifest: %w", err)
+	}
+	if m.SchemaVersion != 2 || m.MediaType != ocispec.MediaTypeImageManifest {
+		return nil, fmt.Errorf("a manifest of version %d and type %q", m.SchemaVersion, m.MediaType)
+	}
+	if len(m.Layers) > maxLayers {
+		return nil, fmt.Errorf("a manifest with %d layers, at most %d are read", len(m.Layers), maxLayers)
+	}
+	return m, nil
+}
+
+func checkDigest(d digest.Digest) error {
+	if err := d.Validate(); err != nil || d.Algorithm() != digest.SHA256 {
+		return fmt.Errorf("%q is no digest like sha256:…", d)
 	}
 	return nil
 }

@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package oci
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/opencontainers/go-digest"
+	"github.com/opencontainers/image-spec/specs-go"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sync/errgroup"
+	"oras.land/oras-go/v2/content"
+)
+
+// What a policy is in a registry, and its layers (SPEC 18.5).
+const (
+	ArtifactTypePolicy = "application/vnd.repopolicy.policy.v1"
+	MediaTypeSignature = "application/vnd.dev.sigstore.bundle.v0.3+json"
+	MediaTypeAnswer    = "application/vnd.repopolicy.directory-answer.v1+gzip"
+)
+
+// Limits of the files of a policy, those of all manifests together.
+const (
+	maxFileBytes   = 16 << 20
+	maxPolicyBytes = 256 << 20
+
+	parallelReads = 8
+)
+
+// ErrNoPolicy is wrapped by the error that a manifest neither is a policy nor has one
+// attached.
+var ErrNoPolicy = errors.New("no policy is kept there")
+
+// File is a file of a repository.
+type File struct {
+	Name string // within the repository; "" if the same manifest has another one of that name
+	Data []byte
+}
+
+// Policy is what a repository keeps of its policy: anybody may have written any of it.
+type Policy struct {
+	Repository string // its locator
+	Signatures []File // bundles
+	Answers    []File // of directories
+}
+
+// Manifest returns the manifest of the policy, attached to the manifest subject unless
+// that is nil; the same bytes for the same files.
+func (p *Policy) Manifest(subject *ocispec.Descriptor) ([]byte, error) {
+	m := ocispec.Manifest{
+		Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest,
+		ArtifactType: ArtifactTypePolicy, Config: ocispec.DescriptorEmptyJSON, Subject: subject,
+		Annotations: map[string]string{ocispec.AnnotationSource: p.Repository},
+	}
+	named := map[string]bool{}
+	for _, b := range p.blobs() {
+		if b.name != "" && !named[b.name] && validName(b.name, false) {
+			named[b.name] = true // clients that write layers into files take no name twice
+			b.desc.Annotations = map[string]string{ocispec.AnnotationTitle: b.name}
+		}
+		m.Layers = append(m.Layers, b.desc)
+	}
+	if len(m.Layers) > maxLayers {
+		return nil, fmt.Errorf("%d files, a manifest holds at most %d", len(m.Layers), maxLayers)
+	}
+	data, err := json.Marshal(m)
+	if err == nil && len(data) > maxManifest {
+		err = fmt.Errorf("the manifest has %d bytes, at most %d are allowed", len(data), maxManifest)
+	}
+	return data, err
+}
+
+// blobs returns each file once.
+func (p *Policy) blobs() []blob {
+	var out []blob
+	seen := map[digest.Digest]bool{}
+	for _, part := range []struct {
+		files []File
+		media string
+	}{{p.Signatures, MediaTypeSignature}, {p.Answers, MediaTypeAnswer}} {
+		for _, f := range part.files {
+			if d := content.NewDescriptorFromBytes(part.media, f.Data); !seen[d.Digest] {
+				seen[d.Digest] = true
+				out = append(out, blob{f.Name, d, f.Data})
+			}
+		}
+	}
+	return out
+}
+
+// PushPolicy stores a policy: under the tag of the reference, or attached to the manifest
+// whose digest it names. The digest returned is that of the policy's manifest. What is
+// there is not sent again.
+func PushPolicy(ctx context.Context, r Reference, o Options, p *Policy) (digest.Digest, error) {
+	to := r
+	var subject *ocispec.Descriptor
+	if r.Digest != "" {
+		m, err := open(ctx, r, o)
+		if err != nil {
+			return "", err
+		}
+		if err := m.close(); err != nil {
+			return "", err
+		}
+		subject = &ocispec.Descriptor{MediaType: m.desc.MediaType, Digest: m.desc.Digest, Size: m.desc.Size}
+		if subject.MediaType, err = mediaType(m.data); err != nil {
+			return "", fmt.Errorf("%s: %w", r, err)
+		}
+		to.Digest = ""
+	}
+	manifest, err := p.Manifest(subject)
+	if err != nil {
+		return "", err
+	}
+	return upload(ctx, to, o, ArtifactTypePolicy, manifest, p.blobs())
+}
+
+// mediaType returns what a manifest says that it is.
+func mediaType(data []byte) (string, error) {
+	var m struct {
+		MediaType string `json:"mediaType"`
+	}
+	if err := json.Unmarshal(data, &m); err != nil {
+		return "", fmt.Errorf("manifest: %w", err)
+	}
+	if m.MediaType == "" {
+		return ocispec.MediaTypeImageManifest, nil // may be left out, says the image specification
+	}
+	return m.MediaType, nil
+}
+
+// ReadPolicy reads the policy of a repository that a reference names: a manifest that is
+// one, or else all that are attached to it and are about the repository, together. The
+// error wraps [ErrNoPolicy] if there is none. Every file has the digest that its manifest
+// says; nothing else is verified.
+func ReadPolicy(ctx context.Context, r Reference, o Options, repository string) (_ *Policy, err error) {
+	m, err := open(ctx, r, o)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err = errors.Join(err, m.close()); err != nil {
+			err = fmt.Errorf("%s: %w", r, err)
+		}
+	}()
+	var layers []ocispec.Descriptor
+	switch p, err := parseManifest(m.data); {
+	case err == nil && p.ArtifactType == ArtifactTypePolicy:
+		if of := p.Annotations[ocispec.AnnotationSource]; of != repository {
+			return nil, fmt.Errorf("%w of %s, but one of %.200q", ErrNoPolicy, repository, of)
+		}
+		layers = p.Layers
+	default: // an image, or an index of images
+		if layers, err = m.layersOf(ctx, repository); err != nil {
+			return nil, err
+		}
+	}
+	return m.files(ctx, repository, layers)
+}
+
+// layersOf returns the layers of all policies of a repository that are attached.
+func (m *manifest) layersOf(ctx context.Context, repository string) (layers []ocispec.Descriptor, err error) {
+	list, err := m.attached(ctx, ArtifactTypePolicy)
+	if err != nil {
+		return nil, fmt.Errorf("what is attached: %w", err)
+	}
+	found := false
+	for _, d := range list {
+		if err := checkDigest(d.Digest); err != nil {
+			return nil, err
+		}
+		data, err := m.other(ctx, ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: d.Digest, Size: d.Size})
+		if err != nil {
+			return nil, err
+		}
+		p, err := parseManifest(data)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", d.Digest, err)
+		}
+		if p.Subject == nil || p.Subject.Digest != m.desc.Digest || p.ArtifactType != ArtifactTypePolicy || p.Annotations[ocispec.AnnotationSource] != repository {
+			continue // listed, but about something else
+		}
+		found = true
+		layers = append(layers, p.Layers...)
+	}
+	if !found {
+		return nil, fmt.Errorf("%w of %s", ErrNoPolicy, repository)
+	}
+	return layers, nil
+}
+
+// files reads layers, each content once. Those of other kinds are somebody else's.
+func (m *manifest) files(ctx context.Context, repository string, layers []ocispec.Descriptor) (*Policy, error) {
+	seen := map[digest.Digest]bool{}
+	layers = slices.DeleteFunc(layers, func(d ocispec.Descriptor) bool {
+		unknown := seen[d.Digest] || !isSignature(d.MediaType) && d.MediaType != MediaTypeAnswer
+		seen[d.Digest] = seen[d.Digest] || !unknown
+		return unknown
+	})
+	total := int64(0)
+	for _, d := range layers {
+		if err := checkDigest(d.Digest); err != nil {
+			return nil, err
+		}
+		if d.Size < 0 || d.Size > maxFileBytes {
+			return nil, fmt.Errorf("%s has %d bytes, at most %d are read", d.Digest, d.Size, maxFileBytes)
+		}
+		if total += d.Size; total > maxPolicyBytes {
+			return nil, fmt.Errorf("more than %d bytes", maxPolicyBytes)
+		}
+	}
+	data := make([][]byte, len(layers))
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(parallelReads)
+	for i, d := range layers {
+		g.Go(func() error {
+			body, err := m.store.Fetch(ctx, ocispec.Descriptor{MediaType: d.MediaType, Digest: d.Digest, Size: d.Size})
+			if err != nil {
+				return fmt.Errorf("%s: %w", d.Digest, err)
+			}
+			data[i], err = read(body, d, maxFileBytes)
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	out := &Policy{Repository: repository}
+	for i, d := range layers {
+		files := &out.Answers
+		if isSignature(d.MediaType) {
+			files = &out.Signatures
+		}
+		*files = append(*files, File{d.Annotations[ocispec.AnnotationTitle], data[i]})
+	}
+	return out, nil
+}
+
+// isSignature reports whether a layer of this type is a Sigstore bundle, of any version.
+func isSignature(mediaType string) bool {
+	return strings.HasPrefix(mediaType, "application/vnd.dev.sigstore.bundle")
+}
