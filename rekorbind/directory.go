@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -28,6 +29,10 @@ const (
 	// firstSplit is of how many digits the prefix is under which a directory is
 	// first asked for the proof that it has nothing, and of which there are no fewer.
 	firstSplit = 2
+	// maxBehind is how much older than the newest state that was seen an answer may
+	// be: files of two builds are side by side for as long as a build is published, or
+	// a cache keeps them.
+	maxBehind = 24 * time.Hour
 )
 
 // formatBirth is before the first policy of this format was bound.
@@ -84,7 +89,7 @@ func (d *Directory) Find(ctx context.Context, q Query) (Found, error) {
 	if err != nil {
 		return Found{}, err
 	}
-	return d.judge(ctx, p, raw, a, q)
+	return d.judge(ctx, p, raw, a, q, true)
 }
 
 // stapled returns what the staple proves, if that will do.
@@ -93,7 +98,7 @@ func (d *Directory) stapled(ctx context.Context, p *proving, q Query) (Found, er
 	if err != nil {
 		return Found{}, fmt.Errorf("staple: %w", err)
 	}
-	found, err := d.judge(ctx, p, d.Staple, a, q)
+	found, err := d.judge(ctx, p, d.Staple, a, q, false)
 	switch {
 	case err != nil:
 		return Found{}, fmt.Errorf("staple: %w", err)
@@ -147,8 +152,9 @@ func (d *Directory) page(ctx context.Context, p *proving, key string, block int)
 }
 
 // judge verifies an answer: what the directory's key covers, every record, what it
-// has to agree with, and last that the output log goes on from what was kept.
-func (d *Directory) judge(ctx context.Context, p *proving, raw []byte, a *Answer, q Query) (Found, error) {
+// has to agree with, and last that the output log goes on from what was kept. Only an
+// answer that was asked for may be of an older state than that.
+func (d *Directory) judge(ctx context.Context, p *proving, raw []byte, a *Answer, q Query, asked bool) (Found, error) {
 	c, err := p.open(raw, a)
 	if err != nil {
 		return Found{}, err
@@ -197,7 +203,12 @@ func (d *Directory) judge(ctx context.Context, p *proving, raw []byte, a *Answer
 	if now.Before(found.AsOf) {
 		found.AsOf = now
 	}
-	kept, err := d.continues(ctx, c)
+	kept, err := d.continues(ctx, c, func(behind time.Duration) error {
+		if !asked {
+			return errors.New("nobody was asked for it")
+		}
+		return c.mayLag(behind, q.Held)
+	})
 	if err != nil {
 		return Found{}, err
 	}
@@ -239,9 +250,12 @@ func (p *proving) before() bool {
 }
 
 // continues demands that the output log goes on from the tree that was kept, and
-// keeps the new one. It reports whether one was kept before this run, and the new
-// one was shown to go on from it. Where nobody is asked, that may stay open.
-func (d *Directory) continues(ctx context.Context, c *claim) (bool, error) {
+// keeps the new one. It reports whether one was kept before this run, and both were
+// shown to be of one history. Where nobody is asked, that may stay open.
+//
+// An older tree is the beginning of the kept one, which then stays, and may itself be so
+// far behind.
+func (d *Directory) continues(ctx context.Context, c *claim, may func(behind time.Duration) error) (bool, error) {
 	if d.Heads == nil {
 		return false, nil
 	}
@@ -264,14 +278,17 @@ func (d *Directory) continues(ctx context.Context, c *claim) (bool, error) {
 			return kept, nil
 		case now.Size == old.Tree.Size:
 			return false, &Fork{Log: d.Descriptor.URL, Seen: old.Checkpoint, New: c.checkpoint.Note, Why: fmt.Sprintf("two output logs of %d entries", now.Size)}
+		case (now.Size < old.Tree.Size) != c.leaf.Time.Before(old.Time) && !c.leaf.Time.Equal(old.Time):
+			return false, fmt.Errorf("its clock runs backwards: %s at %d entries, %s at %d", old.Time.Format(time.RFC3339), old.Tree.Size, c.leaf.Time.Format(time.RFC3339), now.Size)
 		case now.Size < old.Tree.Size:
-			return false, fmt.Errorf("stale: an output log of %d entries, but %d were seen before", now.Size, old.Tree.Size)
-		case c.leaf.Time.Before(old.Time):
-			return false, fmt.Errorf("its clock runs backwards: from %s to %s", old.Time.Format(time.RFC3339), c.leaf.Time.Format(time.RFC3339))
+			if err := may(old.Time.Sub(c.leaf.Time)); err != nil {
+				return false, fmt.Errorf("stale: an output log of %d entries, but %d were seen before: %w", now.Size, old.Tree.Size, err)
+			}
+			return kept, d.begins(ctx, now, old.Tree, old, c)
 		case d.Client == nil:
 			return false, nil // only the directory can show it
 		default:
-			if err := d.extends(ctx, old, c); err != nil {
+			if err := d.begins(ctx, old.Tree, now, old, c); err != nil {
 				return false, err
 			}
 		}
@@ -285,19 +302,38 @@ func (d *Directory) continues(ctx context.Context, c *claim) (bool, error) {
 	}
 }
 
-// extends demands that a kept tree is the beginning of the output log.
-func (d *Directory) extends(ctx context.Context, old Head, c *claim) error {
-	t := NewOutputTiles(ctx, d.Client)
-	root, err := t.Prefix(old.Tree.Size, sigstore.Checkpoint{Size: c.checkpoint.Size, Root: c.checkpoint.Root[:]})
-	if err != nil {
-		return fmt.Errorf("no proof that the output log goes on from what was kept: %w", err)
+// mayLag returns why a claim does not count although it is of one history with a state
+// that was seen and is so much newer: it has to be of nearly the same time, and to have
+// read all bindings that are at hand. nil if it counts.
+func (c *claim) mayLag(behind time.Duration, held []Held) error {
+	if behind > maxBehind {
+		return fmt.Errorf("it is %s older", behind)
 	}
-	kept, err := hex.DecodeString(old.Tree.Root)
-	if err != nil {
-		return fmt.Errorf("kept head: %w", err)
+	for _, h := range held {
+		e := h.Leaf.Facts().Entry
+		if size, read := c.sizes[e.Log]; read && e.Index >= size {
+			return fmt.Errorf("it has not read the binding at %d of the log %s, which is at hand", e.Index, e.Log)
+		}
 	}
-	if !bytes.Equal(root[:], kept) {
-		return &Fork{Log: d.Descriptor.URL, Seen: old.Checkpoint, New: c.checkpoint.Note, Why: fmt.Sprintf("the first %d entries of its output log are not those that were seen before", old.Tree.Size)}
+	return nil
+}
+
+// begins demands that one tree is the beginning of another. One of them was kept, the
+// other is that of the claim.
+func (d *Directory) begins(ctx context.Context, small, large Tree, old Head, c *claim) error {
+	var roots [2][]byte
+	for i, t := range []Tree{small, large} {
+		var err error
+		if roots[i], err = hex.DecodeString(t.Root); err != nil || len(roots[i]) != sha256.Size {
+			return fmt.Errorf("kept head: %q is no root", clip(t.Root))
+		}
+	}
+	root, err := NewOutputTiles(ctx, d.Client).Prefix(small.Size, sigstore.Checkpoint{Size: large.Size, Root: roots[1]})
+	if err != nil {
+		return fmt.Errorf("no proof that the output log of %d entries goes on from that of %d: %w", large.Size, small.Size, err)
+	}
+	if !bytes.Equal(root[:], roots[0]) {
+		return &Fork{Log: d.Descriptor.URL, Seen: old.Checkpoint, New: c.checkpoint.Note, Why: fmt.Sprintf("the first %d entries of its output log of %d are not those that it signed", small.Size, large.Size)}
 	}
 	return nil
 }

@@ -68,10 +68,6 @@ func TestKeptHead(t *testing.T) {
 		"one more":         {func(s *site, _ *rekorbind.Directory) { s.Build(built.Add(time.Minute)) }, policy.CompleteProven, false},
 		"many more":        {func(s *site, _ *rekorbind.Directory) { many(s, 600) }, policy.CompleteProven, false},
 		"at the same time": {func(s *site, _ *rekorbind.Directory) { s.Build(built) }, policy.CompleteProven, false},
-		"fewer": {func(s *site, _ *rekorbind.Directory) {
-			fork := directorytestBefore(s)
-			s.Tamper = func(string, []byte) []byte { return fork }
-		}, "", false},
 		"another of the same size": {func(s *site, _ *rekorbind.Directory) {
 			f := s.before.Fork()
 			f.Build(built.Add(time.Second))

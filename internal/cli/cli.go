@@ -34,7 +34,8 @@ type Env struct {
 	Getenv func(string) string
 	// Root returns the trusted root of Sigstore's public instance.
 	Root func(ctx context.Context, how trust.Options) ([]trust.Root, error)
-	// ConfigDir returns the directory of the user's own configuration; nil if there is none.
+	// ConfigDir returns the directory of the user's own configuration; "" if there is
+	// none, and so does nil.
 	ConfigDir func() (string, error)
 	// StateDir returns the directory for what is remembered between runs.
 	StateDir func() (string, error)

@@ -5,8 +5,12 @@ package cli
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io/fs"
+	"os"
 	"os/user"
 	"path/filepath"
+	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -33,18 +37,28 @@ func (o *rootOptions) rootFlags(cmd *cobra.Command, more string) {
 	f.Var(&o.rootMap, "trust-config", "read this file instead of trust.toml in your configuration directory")
 }
 
-// configDir returns where the user's own configuration is. The system's list of users
-// says so: a variable of the environment must not lead to other roots.
+// configDir returns where the user's own configuration is; "" if the user is not listed
+// or has no home. The system's list of users says so: a variable of the environment
+// must not lead to other roots. Where there are user numbers, [user.Current] may ask
+// the environment about one that is not listed.
 func configDir() (string, error) {
-	u, err := user.Current()
-	if err == nil {
-		u, err = user.LookupId(u.Uid) // where nobody is listed, the first may ask the environment
+	if uid := os.Getuid(); uid >= 0 {
+		return configOf(user.LookupId(strconv.Itoa(uid)))
 	}
-	if err != nil {
+	return configOf(user.Current())
+}
+
+// configOf returns the same of what the system's list says. That it cannot be read says
+// nothing about the user, and is an error; that there is none says that nobody is listed.
+func configOf(u *user.User, err error) (string, error) {
+	var unlisted user.UnknownUserIdError
+	switch {
+	case errors.As(err, &unlisted) || errors.Is(err, fs.ErrNotExist):
+		return "", nil
+	case err != nil:
 		return "", err
-	}
-	if u.HomeDir == "" {
-		return "", errors.New("the user has no home directory")
+	case u.HomeDir == "":
+		return "", nil
 	}
 	return filepath.Join(u.HomeDir, ".config", "repopolicy"), nil
 }
@@ -57,8 +71,11 @@ func (a *app) trustConfig(o *rootOptions) (*trust.Config, error) {
 			return nil, nil
 		}
 		dir, err := a.ConfigDir()
-		if err != nil {
-			return nil, nil // who has no home has no configuration
+		if err != nil { // there may be one, with other roots
+			return nil, &fault{reason: policy.TrustRootMissing, msg: fmt.Sprintf("trust configuration: where yours is cannot be found out: %s", err), hint: "try again, or name the file with --trust-config"}
+		}
+		if dir == "" {
+			return nil, nil
 		}
 		path = filepath.Join(dir, "trust.toml")
 	}

@@ -3,9 +3,14 @@
 package cli
 
 import (
+	"errors"
+	"fmt"
+	"io/fs"
 	"os"
+	"os/user"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/repopolicy/repopolicy/policy"
@@ -28,7 +33,7 @@ roots        = ["mallory"]
 // says what is trusted.
 func TestConfigDir(t *testing.T) {
 	before, err := configDir()
-	if err != nil {
+	if err != nil || before == "" {
 		t.Skip("the system knows no home of this user, who has no configuration then: ", err)
 	}
 	dir := t.TempDir()
@@ -47,6 +52,56 @@ func TestConfigDir(t *testing.T) {
 	after, err := configDir()
 	if err != nil || after != before || strings.HasPrefix(after, dir) {
 		t.Errorf("%s before, %s after: %v", before, after, err)
+	}
+}
+
+// TestConfigOf: only who is certainly not listed, or has no home, has no configuration.
+func TestConfigOf(t *testing.T) {
+	repo, err := policy.ParseLocator("https://github.com/acme/widget")
+	if err != nil {
+		t.Fatal(err)
+	}
+	home := t.TempDir()
+	dir := filepath.Join(home, ".config", "repopolicy")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "trust.toml"), []byte(mapOfMallory), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, row := range map[string]struct {
+		user *user.User
+		err  error
+		want string // the root that judges
+	}{
+		"listed":                   {&user.User{HomeDir: home}, nil, "mallory"},
+		"without a home":           {&user.User{}, nil, "public-good"},
+		"not listed":               {nil, user.UnknownUserIdError(65534), "public-good"},
+		"not listed, says another": {nil, fmt.Errorf("service: %w", user.UnknownUserIdError(65534)), "public-good"},
+		"no list":                  {nil, &fs.PathError{Op: "open", Path: "/etc/passwd", Err: syscall.ENOENT}, "public-good"},
+		"not to be opened":         {nil, &fs.PathError{Op: "open", Path: "/etc/passwd", Err: syscall.EACCES}, ""},
+		"not to be read":           {nil, &fs.PathError{Op: "read", Path: "/etc/passwd", Err: syscall.EIO}, ""},
+		"too many open files":      {nil, &fs.PathError{Op: "open", Path: "/etc/passwd", Err: syscall.EMFILE}, ""},
+		"a service that is gone":   {nil, errors.New("user: lookup userid 1000: connection refused"), ""},
+		"unknown by name":          {nil, user.UnknownUserError("mallory"), ""}, // nobody was looked up by name
+	} {
+		a := &app{Env: Env{ConfigDir: func() (string, error) { return configOf(row.user, row.err) }}}
+		scopes, _, err := a.scopes(&rootOptions{}, repo)
+		if row.want != "" {
+			if err != nil || len(scopes) != 1 || scopes[0].Roots[0] != row.want {
+				t.Errorf("%s: %v, want %s: %v", name, scopes, row.want, err)
+			}
+			continue
+		}
+		if f := faultOf(err); f == nil || f.reason != policy.TrustRootMissing || !strings.Contains(f.msg, row.err.Error()) {
+			t.Errorf("%s: %v: %v", name, scopes, err)
+		}
+		if _, _, err := a.scopes(&rootOptions{roots: []string{"a.json"}}, repo); err != nil {
+			t.Errorf("%s, and roots that are named: %v", name, err)
+		}
+		if _, by, err := a.anchor(t.Context(), &repoOptions{}, repo); err == nil {
+			t.Errorf("%s: no anchor by %q", name, by)
+		}
 	}
 }
 

@@ -71,14 +71,9 @@ func (c *computer) repopolicy(args ...string) (int, string) {
 	env := cli.Env{
 		Stdout: &out, Stderr: &out, Now: time.Now, Transport: c.transport, Timeout: c.timeout, Version: "v1.0.0",
 		Terminal: c.answers != "", Stdin: strings.NewReader(c.answers),
-		Getenv:   func(name string) string { return c.env[name] },
-		StateDir: func() (string, error) { return c.state, nil },
-		ConfigDir: func() (string, error) {
-			if c.config == "" {
-				return "", errors.New("there is none")
-			}
-			return c.config, nil
-		},
+		Getenv:    func(name string) string { return c.env[name] },
+		StateDir:  func() (string, error) { return c.state, nil },
+		ConfigDir: func() (string, error) { return c.config, nil },
 		Root: func(context.Context, trust.Options) ([]trust.Root, error) {
 			r, err := sigstore.ParseRoot("sandbox", stack.TrustedRoot())
 			return []trust.Root{{Root: r}}, err
