@@ -51,18 +51,31 @@ type Directory struct {
 	// StapleAge, 0 for any age, and else the directory is asked.
 	Staple    []byte
 	StapleAge time.Duration
+	// Pages are pages of the staple that are at hand, by [PageName].
+	Pages map[string][]byte
 	// Heads remembers the newest tree of the output log; nil remembers nothing.
 	Heads Heads
 	Now   func() time.Time
 
-	answer  []byte        // that was verified last
-	timeout time.Duration // 0 for directoryTimeout
-	earlier *Head         // that was kept when this run began; nil if it was not asked for
+	answer  []byte            // that was verified last
+	pages   map[string][]byte // that it needed
+	timeout time.Duration     // 0 for directoryTimeout
+	earlier *Head             // that was kept when this run began; nil if it was not asked for
 }
 
 // Answer returns the answer that was verified last, which can be stapled; nil without
 // one.
 func (d *Directory) Answer() []byte { return d.answer }
+
+// AnswerPages returns the pages that [Directory.Answer] needs, by [PageName].
+func (d *Directory) AnswerPages() map[string][]byte { return d.pages }
+
+// PageName names a page: the hex SHA-256 of its key, and the number of the block. It is
+// part of its address, too.
+func PageName(key string, block int) string {
+	hash := prefixmap.KeyHash(key)
+	return fmt.Sprintf("%x/%d", hash[:], block)
+}
 
 // Name returns the directory's URL.
 func (d *Directory) Name() string { return "directory " + d.Descriptor.URL }
@@ -138,17 +151,26 @@ func (d *Directory) ask(ctx context.Context, p *proving) ([]byte, *Answer, error
 	}
 }
 
-// page returns a block of records.
+// page returns a block of records: one that is at hand, or else the directory's.
 func (d *Directory) page(ctx context.Context, p *proving, key string, block int) ([]byte, error) {
+	name := PageName(key, block)
+	data, carried := d.Pages[name]
 	switch {
-	case d.Client == nil:
-		return nil, errors.New("the oldest records are in pages, which are not asked for")
 	case block >= maxPages:
 		return nil, fmt.Errorf("more than %d pages", maxPages)
+	case !carried && d.Client == nil:
+		return nil, errors.New("the oldest records are in pages, which are not asked for")
+	case !carried:
+		var err error
+		if data, err = d.Client.Get(ctx, fmt.Sprintf("%s/page/%.2s/%s%s", p.mapID(), name, name, answerExtension), MaxAnswerBytes); err != nil {
+			return nil, err
+		}
 	}
-	hash := prefixmap.KeyHash(key)
-	digits := hex.EncodeToString(hash[:])
-	return d.Client.Get(ctx, fmt.Sprintf("%s/page/%s/%s/%d%s", p.mapID(), digits[:2], digits, block, answerExtension), MaxAnswerBytes)
+	if d.pages == nil {
+		d.pages = map[string][]byte{}
+	}
+	d.pages[name] = data
+	return data, nil
 }
 
 // judge verifies an answer: what the directory's key covers, every record, what it

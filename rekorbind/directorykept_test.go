@@ -246,6 +246,28 @@ func TestPages(t *testing.T) {
 			if n := len(s.Requests()); !x.fails && n != 3 {
 				t.Errorf("%d requests: %v", n, s.Requests())
 			}
+			if x.fails {
+				return
+			}
+			// The same with what is carried to where nobody is asked.
+			pages := d.AnswerPages()
+			carried := &rekorbind.Directory{Root: d.Root, Descriptor: d.Descriptor, Now: d.Now, Staple: d.Answer(), Pages: pages}
+			if found, err := carried.Find(t.Context(), rekorbind.Query{Repository: locator(t, repo)}); err != nil || len(found.Leaves) != 74 {
+				t.Errorf("carried: %d leaves: %v", len(found.Leaves), err)
+			}
+			first, second := rekorbind.PageName(repo, 0), rekorbind.PageName(number, 0)
+			for what, less := range map[string]map[string][]byte{
+				"no page":             nil,
+				"one of two":          {first: pages[first]},
+				"one in both places":  {first: pages[first], second: pages[first]},
+				"half a page":         {first: pages[first], second: pages[second][:len(pages[second])/2]},
+				"under another block": {first: pages[first], rekorbind.PageName(number, 1): pages[second]},
+			} {
+				carried.Pages = less
+				if found, err := carried.Find(t.Context(), rekorbind.Query{Repository: locator(t, repo)}); err == nil {
+					t.Errorf("carried with %s: %d leaves", what, len(found.Leaves))
+				}
+			}
 		})
 	}
 	// A page of another block, and one that the directory omits a binding from.

@@ -36,6 +36,7 @@ const (
 
 	aboutName    = "about.json"
 	answerName   = "directory/answer.json.gz"
+	pagesDir     = "directory/page/"
 	filesDir     = "files/"
 	metadataDir  = "trust/metadata/"
 	targetsDir   = "trust/targets/"
@@ -56,6 +57,8 @@ type Bundle struct {
 	Metadata, Targets map[string][]byte
 	// Answer is what the directory answered, nil without one.
 	Answer []byte
+	// Pages are those of the answer, by name.
+	Pages map[string][]byte
 	// Evidence are files about artifacts, by name.
 	Evidence map[string][]byte
 }
@@ -110,7 +113,7 @@ func (b *Bundle) Encode() ([]byte, error) {
 }
 
 func (b *Bundle) dirs() map[string]map[string][]byte {
-	return map[string]map[string][]byte{filesDir: b.Files, metadataDir: b.Metadata, targetsDir: b.Targets, evidenceDir: b.Evidence}
+	return map[string]map[string][]byte{filesDir: b.Files, pagesDir: b.Pages, metadataDir: b.Metadata, targetsDir: b.Targets, evidenceDir: b.Evidence}
 }
 
 // Parse reads a file. Anything but regular files with plain relative names, a name
@@ -135,7 +138,7 @@ func Parse(data []byte) (*Bundle, error) {
 	case src.Len() > 0:
 		return nil, errors.New("something follows the archive")
 	}
-	b := &Bundle{Files: map[string][]byte{}, Metadata: map[string][]byte{}, Targets: map[string][]byte{}, Evidence: map[string][]byte{}}
+	b := &Bundle{Files: map[string][]byte{}, Pages: map[string][]byte{}, Metadata: map[string][]byte{}, Targets: map[string][]byte{}, Evidence: map[string][]byte{}}
 	seen := map[string]bool{}
 	r := tar.NewReader(bytes.NewReader(inflated))
 	for {

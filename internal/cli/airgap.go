@@ -96,7 +96,7 @@ func (a *app) exportBundle(ctx context.Context, o *exportBundleOptions, evidence
 		b.Files[name] = file.Data
 	}
 	if f.asked != nil {
-		b.Answer = f.asked.Answer()
+		b.Answer, b.Pages = f.asked.Answer(), f.asked.AnswerPages()
 	}
 	data, err := b.Encode()
 	if err != nil {
@@ -210,20 +210,25 @@ func within(files map[string][]byte, name string, limit int64) ([]byte, error) {
 }
 
 // unknown says what a verdict without a network cannot know.
-func (f *found) unknown(o *repoOptions) []string {
+func (f *found) unknown(o *repoOptions) (out []string) {
 	if o.carried == nil {
 		return nil
 	}
 	view := f.res.Chain.View()
 	if view.AsOf.IsZero() || view.Completeness == policy.CompleteNone {
-		return []string{
+		out = []string{
 			"what else the repository has bound: the file carries no answer of a directory that this machine knows",
 			"what was removed, revoked or yanked by versions that are not in the file",
 		}
+	} else {
+		at := view.AsOf.UTC().Format(time.RFC3339)
+		out = []string{
+			"what the repository has bound, revoked or yanked after " + at,
+			"what the trust root has changed after the file was made, " + o.carried.Made.UTC().Format(time.RFC3339) + " by the clock of who made it",
+		}
 	}
-	at := view.AsOf.UTC().Format(time.RFC3339)
-	return []string{
-		"what the repository has bound, revoked or yanked after " + at,
-		"what the trust root has changed after the file was made, " + o.carried.Made.UTC().Format(time.RFC3339) + " by the clock of who made it",
+	if f.root.Forges.NamesBranch(f.repo) {
+		out = append(out, "whether "+o.carried.Default+" is the default branch, on which alone a binding counts: who made the file says so")
 	}
+	return out
 }

@@ -74,6 +74,9 @@ func readDescriptor(path string) (*rekorbind.Descriptor, error) {
 // command line or else to the repository, and unless off-line with whom to ask.
 func (a *app) inDirectory(o *repoOptions, f *found, state *rekorbind.State) (*rekorbind.Directory, error) {
 	d := &rekorbind.Directory{Root: f.root.Root, Forges: f.root.Forges, Descriptor: o.described, Staple: o.stapled, Heads: state, Now: func() time.Time { return a.Now().UTC() }}
+	if o.carried != nil {
+		d.Pages = o.carried.Pages
+	}
 	if d.Staple == nil {
 		d.StapleAge = f.demand.MaxAge
 		var err error
