@@ -77,9 +77,9 @@ func TestAnchorAsOf(t *testing.T) {
 		carried   bool
 		valid     bool
 	}{
-		"valid now":                                 {10, -1, true, true},
-		"expired now":                               {40, -1, true, false},
-		"expired now, valid then":                   {40, 10, true, true},
+		"valid now":               {10, -1, true, true},
+		"expired now":             {40, -1, true, false},
+		"expired now, valid then": {40, 10, true, true},
 		"expired now, valid then until that second": {40, 30, true, false},
 		"expired now and then":                      {40, 31, true, false},
 		"valid now and then":                        {10, 5, true, true},
