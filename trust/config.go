@@ -44,6 +44,9 @@ type NamedRoot struct {
 	// Identities names the root under which keys that are OIDC identities sign (SPEC
 	// 18.3); "" for that of the public instance.
 	Identities string `toml:"identities"`
+	// Beside names roots for which this one says what they do not say themselves: a
+	// directory and a forge table.
+	Beside []string `toml:"beside"`
 }
 
 // Super says which root anchors some repositories (SPEC 18.1).
@@ -104,6 +107,9 @@ func ParseConfig(data []byte) (*Config, error) {
 			return nil, fmt.Errorf("root %q: identities: %q is not a listed root without identities of its own", r.Name, r.Identities)
 		}
 	}
+	if err := c.checkBeside(names); err != nil {
+		return nil, err
+	}
 	for i := range c.Scopes {
 		if err := c.Scopes[i].check(names); err != nil {
 			return nil, fmt.Errorf("scope %d: %w", i+1, err)
@@ -118,6 +124,28 @@ func ParseConfig(data []byte) (*Config, error) {
 		}
 	}
 	return c, nil
+}
+
+// checkBeside demands that no root has two others beside it, or one that itself has.
+func (c *Config) checkBeside(names map[string]bool) error {
+	by := map[string]string{}
+	for _, r := range c.Roots {
+		for _, name := range r.Beside {
+			switch {
+			case !names[name] || name == r.Name:
+				return fmt.Errorf("root %q: beside: %q is not another root that is listed", r.Name, name)
+			case by[name] != "":
+				return fmt.Errorf("root %q: beside: %q has the root %q beside it", r.Name, name, by[name])
+			}
+			by[name] = r.Name
+		}
+	}
+	for _, r := range c.Roots {
+		if len(r.Beside) > 0 && by[r.Name] != "" {
+			return fmt.Errorf("root %q: beside: it has the root %q beside it", r.Name, by[r.Name])
+		}
+	}
+	return nil
 }
 
 // exactKeys refuses keys that the library reads though they are written in upper case: a
@@ -295,6 +323,19 @@ func (c *Config) SpeaksFor(root string, repo policy.Locator) bool {
 
 // publicHosts are the hosts of which the public instance's certificates speak.
 var publicHosts = []string{"github.com", "gitlab.com"}
+
+// Beside names the root that stands beside another; "" for none.
+func (c *Config) Beside(name string) string {
+	if c == nil {
+		return ""
+	}
+	for _, r := range c.Roots {
+		if slices.Contains(r.Beside, name) {
+			return r.Name
+		}
+	}
+	return ""
+}
 
 // Root returns the root of a name.
 func (c *Config) Root(name string) (NamedRoot, bool) {

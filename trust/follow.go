@@ -149,6 +149,26 @@ func (c *Config) Open(ctx context.Context, name string, o Options) (out Root, er
 	return out, err
 }
 
+// Complete adds to a root of the configuration, or that of the public instance, what the
+// root beside it says: a directory and a forge table, of each only where the root has none
+// itself. Beside that of the public instance is this project's own unless the configuration
+// names another. Errors are those of [Config.Open]: if the root beside it cannot be asked, it
+// is not known what it demands.
+func (c *Config) Complete(ctx context.Context, name string, r Root, o Options) (Root, error) {
+	use := func(client *tuf.Client) error { return r.more(ctx, client) }
+	var err error
+	if by := c.Beside(name); by != "" {
+		err = c.with(ctx, by, o, func(_ []byte, client *tuf.Client) error { return use(client) })
+	} else if name == string(PublicGood) && HasProject() {
+		o.keyTypes = Identities(ctx, string(PublicGood), o.Identities)
+		err = follow(ctx, project.root, project.address, o, use)
+	}
+	if err != nil {
+		return Root{}, err
+	}
+	return r, nil
+}
+
 // SigningConfigs returns the signing configs of a root of the configuration, at least
 // one. Errors are those of [Config.Open].
 func (c *Config) SigningConfigs(ctx context.Context, name string, o Options) ([][]byte, error) {

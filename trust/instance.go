@@ -4,9 +4,11 @@ package trust
 
 import (
 	"context"
-	_ "embed"
+	"embed"
 	"errors"
 	"fmt"
+	"io/fs"
+	"strings"
 
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/policy"
@@ -40,6 +42,32 @@ var (
 	//go:embed pinned/staging.root.json
 	stagingRoot []byte
 )
+
+// pinned holds the roots above and, once its ceremony was held (docs/ceremony.md), this
+// project's own: project.root.json and, in project.url, where it is followed from.
+//
+//go:embed pinned
+var pinned embed.FS
+
+// builtIn is a root that is built in.
+type builtIn struct {
+	root    []byte
+	address string
+}
+
+var project = readProject(pinned)
+
+func readProject(files fs.FS) builtIn {
+	root, err := fs.ReadFile(files, "pinned/project.root.json")
+	if err != nil {
+		return builtIn{}
+	}
+	address, _ := fs.ReadFile(files, "pinned/project.url") // without one nothing is followed, which is an error
+	return builtIn{root, strings.TrimSpace(string(address))}
+}
+
+// HasProject reports whether this project's own root is built in.
+func HasProject() bool { return project.root != nil }
 
 // pin returns the root that an instance is followed from, and its address.
 func (i Instance) pin() (root []byte, address string, err error) {
@@ -82,23 +110,33 @@ func Read(ctx context.Context, name string, c *tuf.Client) (Root, error) {
 	if out.Root, err = sigstore.ParseRoot(name, data); err != nil {
 		return Root{}, err
 	}
+	return out, out.more(ctx, c)
+}
+
+// more reads the forge table and the directory that a TUF repository names, unless there
+// are some already.
+func (r *Root) more(ctx context.Context, c *tuf.Client) error {
 	for _, more := range []struct {
 		target string
+		has    bool
 		read   func([]byte) error
 	}{
-		{ForgesTarget, func(data []byte) (err error) { out.Forges, err = rekorbind.ParseForges(data); return err }},
-		{DirectoryTarget, func(data []byte) (err error) { out.Directory, err = rekorbind.ParseDescriptor(data); return err }},
+		{ForgesTarget, r.Forges != nil, func(data []byte) (err error) { r.Forges, err = rekorbind.ParseForges(data); return err }},
+		{DirectoryTarget, r.Directory != nil, func(data []byte) (err error) { r.Directory, err = rekorbind.ParseDescriptor(data); return err }},
 	} {
+		if more.has {
+			continue
+		}
 		data, err := c.Target(ctx, more.target)
 		if errors.Is(err, tuf.ErrNoTarget) {
 			continue
 		}
 		if err != nil {
-			return Root{}, missing(err)
+			return missing(err)
 		}
 		if err := more.read(data); err != nil {
-			return Root{}, &sigstore.Error{Reason: policy.TrustRootInvalid, Err: fmt.Errorf("%s: %w", more.target, err)}
+			return &sigstore.Error{Reason: policy.TrustRootInvalid, Err: fmt.Errorf("%s: %w", more.target, err)}
 		}
 	}
-	return out, nil
+	return nil
 }

@@ -34,14 +34,16 @@ const (
 const (
 	schema = "https://raw.githubusercontent.com/repopolicy/repopolicy/main/schema/airgap-v1.json"
 
-	aboutName    = "about.json"
-	answerName   = "directory/answer.json.gz"
-	pagesDir     = "directory/page/"
-	filesDir     = "files/"
-	metadataDir  = "trust/metadata/"
-	targetsDir   = "trust/targets/"
-	evidenceDir  = "evidence/"
-	maxAboutSize = 64 << 10
+	aboutName         = "about.json"
+	answerName        = "directory/answer.json.gz"
+	pagesDir          = "directory/page/"
+	filesDir          = "files/"
+	metadataDir       = "trust/metadata/"
+	targetsDir        = "trust/targets/"
+	besideMetadataDir = "beside/metadata/"
+	besideTargetsDir  = "beside/targets/"
+	evidenceDir       = "evidence/"
+	maxAboutSize      = 64 << 10
 )
 
 // Bundle is what is carried.
@@ -55,12 +57,23 @@ type Bundle struct {
 	Files map[string][]byte
 	// Metadata and Targets are the trust root's TUF repository.
 	Metadata, Targets map[string][]byte
+	// BesideMetadata and BesideTargets are that of the root beside it.
+	BesideMetadata, BesideTargets map[string][]byte
 	// Answer is what the directory answered, nil without one.
 	Answer []byte
 	// Pages are those of the answer, by name.
 	Pages map[string][]byte
 	// Evidence are files about artifacts, by name.
 	Evidence map[string][]byte
+}
+
+// New returns a bundle without content.
+func New() *Bundle {
+	b := &Bundle{}
+	for _, files := range []*map[string][]byte{&b.Files, &b.Pages, &b.Metadata, &b.Targets, &b.BesideMetadata, &b.BesideTargets, &b.Evidence} {
+		*files = map[string][]byte{}
+	}
+	return b
 }
 
 type about struct {
@@ -113,7 +126,7 @@ func (b *Bundle) Encode() ([]byte, error) {
 }
 
 func (b *Bundle) dirs() map[string]map[string][]byte {
-	return map[string]map[string][]byte{filesDir: b.Files, pagesDir: b.Pages, metadataDir: b.Metadata, targetsDir: b.Targets, evidenceDir: b.Evidence}
+	return map[string]map[string][]byte{filesDir: b.Files, pagesDir: b.Pages, metadataDir: b.Metadata, targetsDir: b.Targets, besideMetadataDir: b.BesideMetadata, besideTargetsDir: b.BesideTargets, evidenceDir: b.Evidence}
 }
 
 // Parse reads a file. Anything but regular files with plain relative names, a name
@@ -138,7 +151,7 @@ func Parse(data []byte) (*Bundle, error) {
 	case src.Len() > 0:
 		return nil, errors.New("something follows the archive")
 	}
-	b := &Bundle{Files: map[string][]byte{}, Pages: map[string][]byte{}, Metadata: map[string][]byte{}, Targets: map[string][]byte{}, Evidence: map[string][]byte{}}
+	b := New()
 	seen := map[string]bool{}
 	r := tar.NewReader(bytes.NewReader(inflated))
 	for {

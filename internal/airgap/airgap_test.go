@@ -24,6 +24,7 @@ func sample(t testing.TB) *Bundle {
 	}
 	return &Bundle{
 		Repository: repo, Made: time.Date(2026, 11, 25, 1, 2, 3, 0, time.UTC), Default: "refs/heads/main", Answer: []byte("answer"),
+		BesideMetadata: map[string][]byte{"1.root.json": []byte("another")}, BesideTargets: map[string][]byte{"ab.directory.json": {}},
 		Pages:    map[string][]byte{"0a/0": []byte("page")},
 		Files:    map[string][]byte{".repopolicy/signatures/1.aaaaaaaaaaaa.sigstore.json": []byte("{}"), "2/x": {}},
 		Metadata: map[string][]byte{"1.root.json": []byte("root")}, Targets: map[string][]byte{"ab.trusted_root.json": []byte("t")},

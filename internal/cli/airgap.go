@@ -21,7 +21,6 @@ import (
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/rekorbind"
 	"github.com/repopolicy/repopolicy/release"
-	"github.com/repopolicy/repopolicy/trust"
 )
 
 // secondRef stands before the names of files that the second ref has otherwise than the
@@ -60,14 +59,9 @@ func (a *app) exportBundle(ctx context.Context, o *exportBundleOptions, evidence
 	case !o.output.set:
 		return &fault{reason: policy.Usage, msg: "--output: not given", hint: "name the file to write"}
 	}
-	b := &airgap.Bundle{Made: a.Now(), Files: map[string][]byte{}, Metadata: map[string][]byte{}, Targets: map[string][]byte{}, Evidence: map[string][]byte{}}
-	o.record = func(target bool, name string, data []byte) {
-		if target {
-			b.Targets[name] = data
-		} else {
-			b.Metadata[name] = data
-		}
-	}
+	b := airgap.New()
+	b.Made = a.Now()
+	o.record, o.recordBeside = into(b.Metadata, b.Targets), into(b.BesideMetadata, b.BesideTargets)
 	for _, path := range evidence {
 		data, err := file.Read(path, release.MaxPublishedBytes)
 		if err != nil {
@@ -175,27 +169,28 @@ func carriedFiles(b *airgap.Bundle) []rekorbind.File {
 	return out
 }
 
-// carriedRoot follows a root by the metadata that is carried, from the pin that this
-// machine has.
-func (a *app) carriedRoot(ctx context.Context, c *trust.Config, name string, o *repoOptions) (trust.Root, error) {
-	moment := a.Now()
-	if !o.moment.IsZero() {
-		moment = o.moment
-	}
-	return a.open(ctx, c, name, trust.Options{Offline: true, Now: func() time.Time { return moment }, Source: carriedTrust{o.carried}})
-}
-
 // carriedTrust is a TUF repository in a file for the air gap.
-type carriedTrust struct{ bundle *airgap.Bundle }
+type carriedTrust struct{ metadata, targets map[string][]byte }
 
 // Metadata implements tuf.Source.
 func (s carriedTrust) Metadata(_ context.Context, name string, limit int64) ([]byte, error) {
-	return within(s.bundle.Metadata, name, limit)
+	return within(s.metadata, name, limit)
 }
 
 // Target implements tuf.Source.
 func (s carriedTrust) Target(_ context.Context, path string, limit int64) ([]byte, error) {
-	return within(s.bundle.Targets, path, limit)
+	return within(s.targets, path, limit)
+}
+
+// into returns what keeps the files of a TUF repository that are read.
+func into(metadata, targets map[string][]byte) func(target bool, name string, data []byte) {
+	return func(target bool, name string, data []byte) {
+		if target {
+			targets[name] = data
+		} else {
+			metadata[name] = data
+		}
+	}
 }
 
 func within(files map[string][]byte, name string, limit int64) ([]byte, error) {

@@ -39,7 +39,7 @@ type repoOptions struct {
 	rootOptions
 	open                       func(context.Context) ([]trust.Root, error) // if set, the one root to judge under
 	carried                    *airgap.Bundle                              // judge by this instead of a repository
-	record                     func(target bool, name string, data []byte) // of the trust root's files
+	record, recordBeside       func(target bool, name string, data []byte) // of the trust root's files, and of the root beside it
 	moment                     time.Time                                   // as of which a carried policy is judged
 	offline, scan, failOnAlarm bool
 }

@@ -3,6 +3,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -115,12 +116,25 @@ func (a *app) scopes(o *rootOptions, repo policy.Locator) ([]trust.Scope, *trust
 	return []trust.Scope{{Roots: []string{name}, Threshold: 1}}, c, nil
 }
 
-// openRoot returns a root of the user's map. Errors are those of [trust.Roots].
+// openRoot returns a root of the user's map, with what the root beside it says. Errors are
+// those of [trust.Roots].
 func (a *app) openRoot(ctx context.Context, c *trust.Config, name string, o *repoOptions) (trust.Root, error) {
-	if o.carried != nil && len(o.carried.Metadata) > 0 {
-		return a.carriedRoot(ctx, c, name, o)
+	how, beside := trust.Options{Offline: o.offline, Record: o.record}, trust.Options{Offline: o.offline, Record: o.recordBeside}
+	if b := o.carried; b != nil { // each is followed from the pin that this machine has
+		moment := cmp.Or(o.moment, a.Now())
+		carried := trust.Options{Offline: true, Now: func() time.Time { return moment }}
+		if len(b.Metadata) > 0 {
+			how, how.Source = carried, carriedTrust{b.Metadata, b.Targets}
+		}
+		if len(b.BesideMetadata) > 0 {
+			beside, beside.Source = carried, carriedTrust{b.BesideMetadata, b.BesideTargets}
+		}
 	}
-	return a.open(ctx, c, name, trust.Options{Offline: o.offline, Record: o.record})
+	r, err := a.open(ctx, c, name, how)
+	if err != nil {
+		return r, err
+	}
+	return c.Complete(ctx, name, r, a.named(c, beside))
 }
 
 func (a *app) open(ctx context.Context, c *trust.Config, name string, how trust.Options) (trust.Root, error) {

@@ -144,6 +144,11 @@ func (a *app) showRoot(ctx context.Context, c *trust.Config, name string, how tr
 	if r.Directory != nil {
 		a.out.line("  directory   %s", r.Directory.URL)
 	}
+	if by := c.Beside(name); by != "" {
+		a.out.line("  beside it   %s, for what it does not say itself", by)
+	} else if name == string(trust.PublicGood) && trust.HasProject() {
+		a.out.line("  beside it   the root of this project, for what it does not say itself")
+	}
 	if !expires.IsZero() {
 		a.out.line("  expires     %s (%s)", expires.UTC().Format(time.RFC3339), role)
 		if left := expires.Sub(a.Now()); left < expiresSoon {
@@ -179,13 +184,7 @@ func (a *app) trustExport(ctx context.Context, o *trustOptions, name string) err
 		return err
 	}
 	files := &oci.Files{Metadata: map[string][]byte{}, Targets: map[string][]byte{}}
-	record := func(target bool, name string, data []byte) {
-		if target {
-			files.Targets[name] = data
-		} else {
-			files.Metadata[name] = data
-		}
-	}
+	record := into(files.Metadata, files.Targets)
 	how := a.named(c, trust.Options{Record: record})
 	if name == string(trust.PublicGood) {
 		how = publicInstance(trust.Options{Record: record})
