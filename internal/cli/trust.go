@@ -130,12 +130,16 @@ func (a *app) showRoot(ctx context.Context, c *trust.Config, name string, how tr
 		return rootFault(err)
 	}
 	a.out.line("%s", name)
-	if named, ok := c.Root(name); ok {
+	named, ok := c.Root(name)
+	if ok {
 		a.out.line("  from        %s", named.URL)
 	}
-	if super {
+	switch {
+	case super && len(named.Beside) > 0:
+		a.out.line("  for         what %s may leave open: it has no trusted root", strings.Join(named.Beside, ", "))
+	case super:
 		a.out.line("  for         anchors alone: it has no trusted root")
-	} else {
+	default:
 		a.out.line("  root        %s", r.Digest())
 	}
 	if r.Forges != nil {

@@ -57,7 +57,7 @@ func TestBeside(t *testing.T) {
 	if out := user(site, `"public-good"`).must(policy.ClassOK, verify...); !strings.Contains(out, "complete   hinted") {
 		t.Errorf("beside another root:\n%s", out)
 	}
-	if out := user(site, `"first"`).must(policy.ClassOK, "trust", "show"); !strings.Contains(out, "beside it   project") {
+	if out := user(site, `"first"`).must(policy.ClassOK, "trust", "show"); !strings.Contains(out, "beside it   project") || !strings.Contains(out, "for         what first may leave open") {
 		t.Error(out)
 	}
 	// Without the root nobody knows what it demands, and without the directory it is not met.

@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/repopolicy/repopolicy/internal/file"
+	"github.com/repopolicy/repopolicy/internal/sigstore"
+	"github.com/repopolicy/repopolicy/oidc"
+	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/trust"
+	"github.com/repopolicy/repopolicy/trust/author"
+)
+
+func (a *app) trustSignCommand() *cobra.Command {
+	o := &signOptions{}
+	cmd := &cobra.Command{
+		Use:   "sign DIR [--key FILE|--signer PROGRAM --public-key FILE]",
+		Short: "sign what is staged of a trust root",
+		Long: `Sign signs everything that is staged and waits for the key: one in a file, one that
+another program has (docs/maintainer.md), or an OIDC identity, which signs in and whose
+signature, certificate and log entry become part of the metadata (TAP 18).`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.change(args[0], func(r *author.Repository) error { return a.trustSign(cmd.Context(), o, r) })
+		},
+	}
+	o.key.name, o.signer.program.name, o.signer.public.name = "FILE", "PROGRAM", "FILE"
+	f := cmd.Flags()
+	f.Var(&o.key, "key", "sign with the private key in this PEM file")
+	f.Var(&o.signer.program, "signer", "let this program sign")
+	f.StringArrayVar(&o.signer.args, "signer-arg", nil, "an `ARGUMENT` of the program; may be repeated")
+	f.Var(&o.signer.public, "public-key", "the public key of --signer, PEM")
+	f.BoolVar(&o.device, "device", false, "sign in on another device")
+	f.BoolVarP(&o.yes, "yes", "y", false, "do not ask whether name and address may become public")
+	f.StringArrayVar(&o.configs, "signing-config", nil, "sign with the services that this signing config `FILE` names; may be repeated")
+	o.rootFlags(cmd, "")
+	return cmd
+}
+
+func (a *app) trustSign(ctx context.Context, o *signOptions, r *author.Repository) error {
+	s, err := a.authorSigner(ctx, o)
+	if err != nil {
+		return err
+	}
+	roles, err := r.Sign(ctx, s)
+	switch {
+	case errors.Is(err, author.ErrNotWanted):
+		return &fault{reason: policy.NotMaintainer, msg: err.Error(), hint: "nothing was signed; another key or identity is waited for"}
+	case err != nil:
+		return &fault{reason: policy.SigningFailed, msg: err.Error(), hint: "run the command again"}
+	}
+	if len(roles) == 0 {
+		a.err.line("nothing is left for this key to sign")
+		return nil
+	}
+	a.err.line("signed: %s", strings.Join(roles, ", "))
+	return nil
+}
+
+// authorSigner returns who the flags say signs.
+func (a *app) authorSigner(ctx context.Context, o *signOptions) (author.Signer, error) {
+	switch {
+	case o.key.set && o.signer.set():
+		return nil, faultf(policy.Usage, "--key and --signer contradict each other")
+	case o.key.set:
+		return fileSigner(o.key.value)
+	case o.signer.set():
+		s, err := o.signer.signer()
+		if err != nil {
+			return nil, err
+		}
+		out, err := author.NewRemoteSigner(s.Public(), s.Sign)
+		if err != nil {
+			return nil, faultf(policy.Usage, "--public-key: %s", err)
+		}
+		return out, nil
+	}
+	services, err := a.services(ctx, o, policy.Locator{})
+	if err != nil {
+		return nil, err
+	}
+	roots, err := a.anyRoots(ctx, &o.rootOptions, false)
+	if err != nil {
+		return nil, rootFault(err)
+	}
+	token, err := a.personal(ctx, o, services)
+	if err != nil {
+		return nil, err
+	}
+	claims, err := oidc.UnverifiedClaims(token)
+	if err != nil {
+		return nil, faultf(policy.LoginNeeded, "%s", err)
+	}
+	who := claims.Email
+	if who == "" {
+		who = claims.Subject
+	}
+	if err := a.agree(o, fmt.Sprintf("%s, signed in at %s, becomes public for ever with the signature. Go on?", who, claims.Issuer)); err != nil {
+		return nil, err
+	}
+	client := &sigstore.Client{Services: services, Transport: a.Transport, Timeout: a.Timeout}
+	return &author.IdentitySigner{Certify: func(ctx context.Context, digest [sha256.Size]byte) (string, string, func(context.Context) ([]byte, error), error) {
+		d, err := client.Draft(ctx, sigstore.Content{SHA256: digest}, token, nil)
+		if err != nil {
+			return "", "", nil, err
+		}
+		cert, err := d.Certificate()
+		if err != nil {
+			return "", "", nil, err
+		}
+		id, err := oidc.FromCertificate(cert)
+		if err != nil {
+			return "", "", nil, err
+		}
+		generation := 1
+		if services.RekorV1 == "" {
+			generation = 2
+		}
+		log := func(ctx context.Context) ([]byte, error) {
+			return client.Log(ctx, roots[0].Root, d, generation, a.Now())
+		}
+		return id.Value, id.Issuer, log, nil
+	}}, nil
+}
+
+func fileSigner(path string) (author.Signer, error) {
+	data, err := file.Read(path, maxPublicKey)
+	if err != nil {
+		return nil, faultf(policy.Usage, "--key: %s", err)
+	}
+	private, err := author.ParsePrivateKey(data)
+	if err != nil {
+		return nil, faultf(policy.Usage, "--key: %s: %s", path, err)
+	}
+	s, err := author.NewSigner(private)
+	if err != nil {
+		return nil, faultf(policy.Usage, "--key: %s: %s", path, err)
+	}
+	return s, nil
+}
+
+func (a *app) trustPublishCommand() *cobra.Command {
+	o := &trustOptions{}
+	var keys []string
+	cmd := &cobra.Command{
+		Use:   "publish DIR --key FILE [--to DIR|oci:REGISTRY/NAME[:TAG]|oci-layout:DIR]",
+		Short: "publish a trust root: as a directory, from a web server or from a registry",
+		Long: `Publish makes what is staged and signed current, with snapshot and timestamp signed by the
+key of the machine. Run without changes it renews these before they expire, so that a
+scheduled job can do it. What our own client would refuse is not published. DIR/repository
+is what a web server serves; --to copies it elsewhere or pushes it into a registry, one
+manifest for one consistent snapshot, whose digest is printed.`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error { return a.trustPublish(cmd.Context(), o, args[0], keys) },
+	}
+	o.output.name = "PLACE"
+	f := cmd.Flags()
+	f.StringArrayVar(&keys, "key", nil, "sign snapshot and timestamp with the private key in this PEM `FILE`; may be repeated")
+	f.Var(&o.output, "to", "write it here, too")
+	o.rootFlags(cmd, "")
+	return cmd
+}
+
+func (a *app) trustPublish(ctx context.Context, o *trustOptions, dir string, keys []string) error {
+	var signers []author.Signer
+	for _, path := range keys {
+		s, err := fileSigner(path)
+		if err != nil {
+			return err
+		}
+		signers = append(signers, s)
+	}
+	r, err := author.Open(dir, a.Now())
+	if err != nil {
+		return faultf(policy.Usage, "%s", err)
+	}
+	defer r.Close()
+	types := trust.Identities(ctx, string(trust.PublicGood), func(ctx context.Context, _ string) (*sigstore.Root, error) {
+		roots, err := a.anyRoots(ctx, &o.rootOptions, false)
+		if err != nil {
+			return nil, err
+		}
+		return roots[0].Root, nil
+	})
+	err = r.Publish(ctx, signers, types)
+	var incomplete *author.Incomplete
+	switch {
+	case errors.As(err, &incomplete):
+		for _, s := range incomplete.Roles {
+			a.err.line("%s version %d needs %d more of %s", s.Role, s.Version, s.Need, keyNames(s.Missing))
+		}
+		return &fault{reason: policy.BelowThreshold, msg: incomplete.Error(), hint: "they run `repopolicy trust sign`; the machine's own key is named with --key"}
+	case err != nil:
+		return faultf(policy.TrustRootInvalid, "%s", err)
+	}
+	if !o.output.set {
+		a.err.line("published in %s", author.Tree(dir))
+		return nil
+	}
+	files, err := r.Files(ctx)
+	if err != nil {
+		return err
+	}
+	return a.deliver(ctx, o.output.value, files)
+}
