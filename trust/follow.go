@@ -106,7 +106,7 @@ func source(ctx context.Context, address string, o Options) (_ tuf.Source, done 
 		if err != nil {
 			return nil, nil, err
 		}
-		s, err := oci.Open(ctx, ref, oci.Options{Transport: o.Transport, Agent: o.UserAgent})
+		s, err := oci.Open(ctx, ref, oci.Options{Transport: o.Transport, Agent: o.UserAgent, Credential: o.Credential})
 		if err != nil {
 			return nil, nil, err
 		}

@@ -12,6 +12,8 @@ import (
 	"net/http"
 	"time"
 
+	"oras.land/oras-go/v2/registry/remote/auth"
+
 	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/policy"
@@ -47,7 +49,9 @@ type Options struct {
 	UserAgent string
 	Now       func() time.Time  // for the expiry of TUF metadata
 	Transport http.RoundTripper // nil for the default one
-	Fresh     bool              // ask for newer metadata, however new that in the cache is
+	// Credential returns how to log in at a registry; nil asks as anybody.
+	Credential func(ctx context.Context, host string) (auth.Credential, error)
+	Fresh      bool // ask for newer metadata, however new that in the cache is
 	// Followed, if set, is called with the role whose metadata expires first.
 	Followed func(role string, h tuf.Header)
 	// Identities opens the trusted root of a name, under which keys that are OIDC

@@ -153,7 +153,7 @@ func (a *app) open(ctx context.Context, c *trust.Config, name string, how trust.
 
 // named says how a root of the user's map is followed.
 func (a *app) named(c *trust.Config, how trust.Options) trust.Options {
-	how.UserAgent, how.Transport = userAgent(), a.Transport
+	how.UserAgent, how.Transport, how.Credential = userAgent(), a.Transport, a.Credential
 	offline := how.Offline
 	how.Identities = func(ctx context.Context, name string) (*sigstore.Root, error) {
 		r, err := a.open(ctx, c, name, trust.Options{Offline: offline})

@@ -163,4 +163,18 @@ func TestPolicyInRegistry(t *testing.T) {
 	known.docker = true
 	known.must(policy.ClassOK, "export", "-R", url, "--oci", tag)
 	known.must(policy.ClassOK, verify(tag)...)
+
+	// The same for a trust root that is kept there.
+	at := t.TempDir()
+	key, public := keyPair(t, at, "key")
+	root, home := filepath.Join(at, "root"), "oci:"+host+"/acme/trust:latest"
+	known.must(policy.ClassOK, "trust", "init", root, "--key", public, "--online-key", public)
+	known.must(policy.ClassOK, "trust", "sign", root, "--key", key)
+	newComputer(t).must(policy.ClassUnavailable, "trust", "publish", root, "--key", key, "--to", home)
+	known.must(policy.ClassOK, "trust", "publish", root, "--key", key, "--to", home)
+	config := superConfig(t, home, filepath.Join(root, "repository", "1.root.json"))
+	for user, want := range map[*computer]policy.Class{newComputer(t): policy.ClassUnavailable, known: policy.ClassOK} {
+		user.config = config
+		user.must(want, "trust", "show")
+	}
 }
