@@ -303,10 +303,14 @@ func (d *Directory) continues(ctx context.Context, c *claim, may func(behind tim
 		case (now.Size < old.Tree.Size) != c.leaf.Time.Before(old.Time) && !c.leaf.Time.Equal(old.Time):
 			return false, fmt.Errorf("its clock runs backwards: %s at %d entries, %s at %d", old.Time.Format(time.RFC3339), old.Tree.Size, c.leaf.Time.Format(time.RFC3339), now.Size)
 		case now.Size < old.Tree.Size:
-			if err := may(old.Time.Sub(c.leaf.Time)); err != nil {
-				return false, fmt.Errorf("stale: an output log of %d entries, but %d were seen before: %w", now.Size, old.Tree.Size, err)
+			err := may(old.Time.Sub(c.leaf.Time))
+			if err == nil {
+				err = d.begins(ctx, now, old.Tree, old, c)
 			}
-			return kept, d.begins(ctx, now, old.Tree, old, c)
+			if err != nil && !errors.Is(err, ErrLogFork) {
+				err = fmt.Errorf("stale: an output log of %d entries, but %d were seen before: %w", now.Size, old.Tree.Size, err)
+			}
+			return kept && err == nil, err
 		case d.Client == nil:
 			return false, nil // only the directory can show it
 		default:

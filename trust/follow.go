@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -26,7 +27,7 @@ const (
 	// cacheAge is how long a trust root is used without asking for a newer one.
 	cacheAge = 24 * time.Hour
 
-	maxFetched = 1000 // delegated roles that are copied
+	maxFetched = 1000 // delegations that are followed for a copy
 )
 
 // follow follows a TUF repository from a root to its newest metadata and calls use,
@@ -299,31 +300,27 @@ func ReadConfig(path string) (*Config, error) {
 }
 
 // Fetch follows a root of the configuration and reads every target of it and of the roles
-// that it delegates to, so that Record sees all of them. Errors are those of [Config.Open].
+// that it delegates to, succinct bins included, so that Record sees all of them. A file that
+// a role lists and no client would find, because another role has it or nobody hands it
+// down, is left out. Errors are those of [Config.Open].
 func (c *Config) Fetch(ctx context.Context, name string, o Options) error {
 	use := func(client *tuf.Client) error {
-		visited := map[string]bool{}
-		for left := [][]string{nil}; len(left) > 0; {
-			path := left[0]
-			left = left[1:]
-			t, err := client.Targets(ctx, path...)
-			if err != nil {
-				return missing(err)
-			}
-			for _, f := range t.Files {
-				if _, err := client.Fetch(ctx, f); err != nil {
-					return missing(err)
-				}
-			}
-			for _, d := range t.Delegations {
-				if visited[d.Name] {
+		asked := map[string]bool{}
+		err := client.Walk(ctx, maxFetched, func(t *tuf.Targets) error {
+			for _, path := range slices.Sorted(maps.Keys(t.Files)) {
+				if asked[path] {
 					continue
 				}
-				if visited[d.Name] = true; len(visited) > maxFetched {
-					return missing(fmt.Errorf("more than %d delegated roles", maxFetched))
+				asked[path] = true
+				_, err := client.Target(ctx, path)
+				if err != nil && !errors.Is(err, tuf.ErrNoTarget) && !errors.Is(err, tuf.ErrTooManyRoles) {
+					return err
 				}
-				left = append(left, append(slices.Clone(path), d.Name))
 			}
+			return nil
+		})
+		if err != nil {
+			return missing(err)
 		}
 		return nil
 	}

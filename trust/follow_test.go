@@ -11,11 +11,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sigstore/sigstore/pkg/signature"
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/tuftest"
 	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/trust/oci"
+	"github.com/repopolicy/repopolicy/trust/tuf"
 )
 
 // chained publishes a target that so many roles, each delegated to by the one before it,
@@ -67,20 +70,116 @@ func TestAnchorDepth(t *testing.T) {
 	}
 }
 
-// TestFetch: a copy of a root has what every role on the way lists.
-func TestFetch(t *testing.T) {
-	c, o := super(t, chained(t, 3, "d/x.txt", "x"))
-	read := map[string]bool{}
-	o.Record = func(target bool, name string, _ []byte) {
-		if i := strings.LastIndexByte(name, '.'); target && i > 64 {
-			name = name[:strings.LastIndexByte(name, '/')+1] + name[strings.LastIndexByte(name, '/')+66:]
+// binned publishes files in succinct bins of so many bits, of which only those exist that
+// have a file or stand in also.
+func binned(t *testing.T, bits int, files []string, also ...string) *tuftest.Sim {
+	t.Helper()
+	s := tuftest.New(t)
+	s.Targets["targets"].Signed.Version++
+	k := tuftest.NewKey(t)
+	key := tuftest.KeyOf(t, k)
+	id := tuftest.KeyID(t, key)
+	bins := &metadata.SuccinctRoles{KeyIDs: []string{id}, Threshold: 1, BitLength: bits, NamePrefix: "bin"}
+	s.Targets["targets"].Signed.Delegations = &metadata.Delegations{Keys: map[string]*metadata.Key{id: key}, SuccinctRoles: bins}
+	add := func(role string) {
+		if s.Targets[role] == nil {
+			s.Targets[role] = metadata.Targets(tuftest.Now.AddDate(1, 0, 0))
+			s.Signers[role] = []signature.Signer{k}
 		}
-		read[name] = true
 	}
-	check(t, c.Fetch(t.Context(), "up", o))
-	for _, want := range []string{"1.root.json", "timestamp.json", "1.r0.json", "1.r1.json", "1.r2.json", "a.txt", "d/x.txt"} {
-		if !read[want] {
-			t.Errorf("%s was not read: %v", want, read)
+	for _, f := range files {
+		role := bins.GetRolesForTarget(f)[0].Name
+		add(role)
+		s.Add(role, f, "content of "+f)
+	}
+	for _, role := range also {
+		add(role)
+	}
+	s.Publish()
+	return s
+}
+
+// twice publishes a file that two roles list, and one that a role lists to which only
+// another role hands it down.
+func twice(t *testing.T) *tuftest.Sim {
+	s := tuftest.New(t)
+	s.Targets["targets"].Signed.Version++
+	s.Delegate("targets", metadata.DelegatedRole{Name: "first", Paths: []string{"d/*"}})
+	s.Delegate("targets", metadata.DelegatedRole{Name: "second", Paths: []string{"d/*", "e/*"}})
+	s.Delegate("first", metadata.DelegatedRole{Name: "deep", Paths: []string{"d/*"}})
+	s.Delegate("second", metadata.DelegatedRole{Name: "deep", Paths: []string{"e/*"}})
+	s.Add("second", "d/x.txt", "not what is found")
+	s.Add("first", "d/x.txt", "what is found")
+	s.Add("deep", "e/y.txt", "by another way")
+	s.Add("deep", "f/z.txt", "handed down by nobody")
+	s.Publish()
+	return s
+}
+
+// TestFetch: a copy of a root has what any client of it would find, and no more.
+func TestFetch(t *testing.T) {
+	many := func(n int) (out []string) {
+		for i := range n {
+			out = append(out, fmt.Sprintf("bin-%03x", i))
 		}
+		return out
+	}
+	for name, row := range map[string]struct {
+		sim  *tuftest.Sim
+		read []string          // beside the root, timestamp and a.txt
+		has  map[string]string // targets
+		not  []string
+		want error
+	}{
+		"a chain of roles": {chained(t, 3, "d/x.txt", "x"), []string{"1.r0.json", "1.r1.json", "1.r2.json"}, map[string]string{"d/x.txt": "x"}, nil, nil},
+		"two bins":         {binned(t, 1, []string{"x", "y", "z/w"}, "bin-0", "bin-1"), []string{"1.bin-0.json", "1.bin-1.json"}, map[string]string{"x": "content of x", "y": "content of y", "z/w": "content of z/w"}, nil, nil},
+		"few of many bins": {binned(t, 32, []string{"x", "d/y"}), nil, map[string]string{"x": "content of x", "d/y": "content of d/y"}, nil, nil},
+		"names like bins": {binned(t, 5, []string{"x"}, "bin-1f", "bin-20", "bin-1F", "bin-001", "bin-", "bin--1", "bin-+1", "other-01", "01"), []string{"1.bin-1f.json"}, map[string]string{"x": "content of x"},
+			[]string{"1.bin-20.json", "1.bin-1F.json", "1.bin-001.json", "1.bin-.json", "1.bin--1.json", "1.bin-+1.json", "1.other-01.json", "1.01.json"}, nil},
+		"as many as are copied": {binned(t, 10, nil, many(maxFetched)...), []string{"1.bin-3e7.json"}, nil, nil, nil},
+		"one more":              {binned(t, 10, nil, many(maxFetched+1)...), nil, nil, nil, tuf.ErrTooManyRoles},
+		"two roles":             {twice(t), []string{"1.first.json", "1.second.json", "1.deep.json"}, map[string]string{"d/x.txt": "what is found", "e/y.txt": "by another way"}, []string{"f/z.txt"}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c, o := super(t, row.sim)
+			files := &oci.Files{Metadata: map[string][]byte{}, Targets: map[string][]byte{}}
+			o.Record = func(target bool, name string, data []byte) {
+				if target {
+					files.Targets[name] = data
+				} else {
+					files.Metadata[name] = data
+				}
+			}
+			err := c.Fetch(t.Context(), "up", o)
+			if !errors.Is(err, row.want) || (err == nil) != (row.want == nil) {
+				t.Fatal(err)
+			}
+			if err != nil {
+				return
+			}
+			// The same root, followed from the copy alone.
+			o = Options{Source: files.Source(), Now: o.Now}
+			check(t, c.with(t.Context(), "up", o, func(_ []byte, client *tuf.Client) error {
+				for path, want := range row.has {
+					if got, err := client.Target(t.Context(), path); err != nil || string(got) != want {
+						t.Errorf("%s: %q: %v", path, got, err)
+					}
+				}
+				return nil
+			}))
+			for _, want := range append(row.read, "1.root.json", "timestamp.json") {
+				if files.Metadata[want] == nil {
+					t.Errorf("%s was not read", want)
+				}
+			}
+			if len(files.Targets) != len(row.has)+1 { // and a.txt
+				t.Errorf("%d targets", len(files.Targets))
+			}
+			for _, not := range row.not {
+				if files.Metadata[not] != nil || files.Targets[not] != nil {
+					t.Errorf("%s was read", not)
+				}
+			}
+		})
 	}
 }

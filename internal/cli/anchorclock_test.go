@@ -3,74 +3,116 @@
 package cli
 
 import (
+	"context"
 	"crypto/ed25519"
-	"errors"
+	"crypto/sha256"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/theupdateframework/go-tuf/v2/metadata"
+
 	"github.com/repopolicy/repopolicy/internal/airgap"
+	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/sigstoretest"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/trust"
 	"github.com/repopolicy/repopolicy/trust/author"
+	"github.com/repopolicy/repopolicy/trust/tuf"
 )
 
-// superConfig writes a root that anchors a repository and was signed at that time, for a
-// month, and returns the directory of a configuration that names it.
-func superConfig(t *testing.T, at time.Time, anchor trust.Anchor) string {
+// root publishes a root that one key signs at that time, snapshot and timestamp for so
+// many days, and returns where it is.
+func root(t *testing.T, at time.Time, days int, key author.Key, signer author.Signer, keyTypes map[string]tuf.KeyType, targets map[string][]byte) string {
 	t.Helper()
-	check := func(err error) {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
+	online, machine := newKey(t)
+	people, often := author.Setup{Keys: []author.Key{key}, Threshold: 1}, author.Setup{Keys: []author.Key{online}, Threshold: 1, Days: days}
+	dir := filepath.Join(t.TempDir(), "root")
+	r, err := author.Create(dir, at, map[string]author.Setup{author.Root: people, author.Targets: people, author.Snapshot: often, author.Timestamp: often})
+	check(t, err)
+	defer r.Close()
+	for path, data := range targets {
+		check(t, r.Add(author.Targets, path, data))
+	}
+	_, err = r.Sign(t.Context(), signer)
+	check(t, err)
+	check(t, r.Publish(t.Context(), []author.Signer{machine}, keyTypes))
+	return author.Tree(dir)
+}
+
+func check(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func newKey(t *testing.T) (author.Key, author.Signer) {
+	t.Helper()
+	public, private, err := ed25519.GenerateKey(nil)
+	check(t, err)
+	key, err := author.PublicKey(public)
+	check(t, err)
+	signer, err := author.NewSigner(private)
+	check(t, err)
+	return key, signer
+}
+
+// configure writes a configuration with these roots, of which "up" anchors what is on
+// github.com and has identities of "sig", and returns its directory.
+func configure(t *testing.T, trees map[string]string) string {
+	t.Helper()
+	var b strings.Builder
+	b.WriteString("format = \"repopolicy-trust/v1\"\n")
+	for _, name := range slices.Sorted(maps.Keys(trees)) {
+		tree := filepath.ToSlash(trees[name])
+		fmt.Fprintf(&b, "[[root]]\nname = %q\nurl = %q\ninitial = %q\n", name, tree, tree+"/1.root.json")
+		if name == "up" && trees["sig"] != "" {
+			b.WriteString("identities = \"sig\"\n")
 		}
 	}
-	public, private, err := ed25519.GenerateKey(nil)
-	check(err)
-	key, err := author.PublicKey(public)
-	check(err)
-	signer, err := author.NewSigner(private)
-	check(err)
-	s := author.Setup{Keys: []author.Key{key}, Threshold: 1}
+	b.WriteString("[[anchor]]\nrepositories = [\"https://github.com/**\"]\nroot = \"up\"\n")
 	dir := t.TempDir()
-	r, err := author.Create(filepath.Join(dir, "root"), at, map[string]author.Setup{author.Root: s, author.Targets: s, author.Snapshot: s, author.Timestamp: s})
-	check(err)
-	defer r.Close()
-	check(r.Add(author.Targets, trust.AnchorTarget(anchor.Repository), anchor.Bytes()))
-	_, err = r.Sign(t.Context(), signer)
-	check(err)
-	check(r.Publish(t.Context(), []author.Signer{signer}, nil))
-	tree := author.Tree(filepath.Join(dir, "root"))
-	check(os.WriteFile(filepath.Join(dir, "trust.toml"), fmt.Appendf(nil, "format = \"repopolicy-trust/v1\"\n[[root]]\nname = \"up\"\nurl = %q\ninitial = %q\n[[anchor]]\nrepositories = [\"https://github.com/**\"]\nroot = \"up\"\n",
-		filepath.ToSlash(tree), filepath.ToSlash(filepath.Join(tree, "1.root.json"))), 0o600))
+	check(t, os.WriteFile(filepath.Join(dir, "trust.toml"), []byte(b.String()), 0o600))
 	return dir
 }
 
 // TestAnchorAsOf: a policy that is carried is judged as of a moment, and so is the root
-// that anchors it: what has expired since counted then, and what had expired did not.
-// Where nothing is carried, the root is asked now.
+// that anchors it, and the one under which its identities sign: what has expired since
+// counted then, and what had expired did not. Where nothing is carried, they are asked now.
 func TestAnchorAsOf(t *testing.T) {
 	repo, err := policy.ParseLocator("https://github.com/acme/widget")
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	anchor := trust.Anchor{Repository: repo, Statement: strings.Repeat("0a", 32)}
-	signed := sigstoretest.Now // for 30 days
-	config := superConfig(t, signed, anchor)
+	anchors := map[string][]byte{trust.AnchorTarget(repo): anchor.Bytes()}
+	signed := sigstoretest.Now
+	key, signer := newKey(t)
+	inst := sigstoretest.New(t)
+	trusted := inst.Root(sigstoretest.RootOptions{})
+	parsed, err := sigstore.ParseRoot("sig", trusted)
+	check(t, err)
+	const who, issuer = "alice@example.com", "https://accounts.google.com"
+	alice, err := author.Identity(who, issuer)
+	check(t, err)
+	const month, long = 30, 365
+	configs := map[string]string{
+		"a key": configure(t, map[string]string{"up": root(t, signed, month, key, signer, nil, anchors)}),
+		"an identity": configure(t, map[string]string{
+			"up":  root(t, signed, long, alice, signedBy{inst, who, issuer}, trust.OIDCKeys(parsed), anchors),
+			"sig": root(t, signed, month, key, signer, nil, map[string][]byte{trust.TrustedRootTarget: trusted}),
+		}),
+	}
 	b := &airgap.Bundle{Repository: repo, Made: signed, Files: map[string][]byte{"x": []byte("x")}}
 	data, err := b.Encode()
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	file := filepath.Join(t.TempDir(), "widget.airgap")
-	if err := os.WriteFile(file, data, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	check(t, os.WriteFile(file, data, 0o600))
 	day := func(n int) time.Time { return signed.AddDate(0, 0, n) }
 	for name, row := range map[string]struct {
 		now, asOf int // days after it was signed; -1 for no --as-of
@@ -89,40 +131,60 @@ func TestAnchorAsOf(t *testing.T) {
 		"not carried, expired now, valid then":      {40, 10, false, false},
 		"not carried, valid now, expired then":      {10, 31, false, true},
 	} {
-		for _, cached := range []bool{false, true} { // by an earlier run, when it was valid
-			state := t.TempDir()
-			at := func(n int) *app {
-				return &app{err: &printer{w: io.Discard}, Env: Env{
-					Now: func() time.Time { return day(n) }, ConfigDir: func() (string, error) { return config, nil },
-					StateDir: func() (string, error) { return state, nil },
-				}}
-			}
-			if cached {
-				if statement, _, err := at(1).anchor(t.Context(), &repoOptions{}, repo); statement != anchor.Statement {
-					t.Fatal(err)
-				}
-			}
-			o := &verifyOptions{}
-			if row.asOf >= 0 {
-				o.asOf = flagged(day(row.asOf).Format(time.RFC3339))
-			}
-			if row.carried {
-				o.airgap = flagged(file)
-			}
-			a := at(row.now)
-			done, err := a.carry(o)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer done()
-			statement, by, err := a.anchor(t.Context(), &o.repoOptions, repo)
-			var f *fault
-			switch {
-			case row.valid && (err != nil || statement != anchor.Statement || by != "up"):
-				t.Errorf("%s (cached: %t): %q by %q: %v", name, cached, statement, by, err)
-			case !row.valid && (statement != "" || !errors.As(err, &f) || f.reason != policy.TrustRootMissing):
-				t.Errorf("%s (cached: %t): %q: %v", name, cached, statement, err)
+		for by, config := range configs {
+			for _, cached := range []bool{false, true} { // by an earlier run, when it was valid
+				t.Run(fmt.Sprintf("%s, by %s, cached %t", name, by, cached), func(t *testing.T) {
+					state := t.TempDir()
+					at := func(n int) *app {
+						return &app{err: &printer{w: io.Discard}, Env: Env{
+							Now: func() time.Time { return day(n) }, ConfigDir: func() (string, error) { return config, nil },
+							StateDir: func() (string, error) { return state, nil },
+						}}
+					}
+					if cached {
+						statement, _, err := at(1).anchor(t.Context(), &repoOptions{}, repo)
+						check(t, err)
+						if statement != anchor.Statement {
+							t.Fatalf("%q", statement)
+						}
+					}
+					o := &verifyOptions{}
+					if row.asOf >= 0 {
+						o.asOf = flagged(day(row.asOf).Format(time.RFC3339))
+					}
+					if row.carried {
+						o.airgap = flagged(file)
+					}
+					a := at(row.now)
+					done, err := a.carry(o)
+					check(t, err)
+					defer done()
+					statement, root, err := a.anchor(t.Context(), &o.repoOptions, repo)
+					f := faultOf(err)
+					switch {
+					case row.valid && (err != nil || statement != anchor.Statement || root != "up"):
+						t.Errorf("%q by %q: %v", statement, root, err)
+					case !row.valid && (statement != "" || f == nil || f.reason != policy.TrustRootMissing):
+						t.Errorf("%q: %v", statement, err)
+					}
+				})
 			}
 		}
 	}
+}
+
+// signedBy signs as whom an instance certifies.
+type signedBy struct {
+	inst        *sigstoretest.Instance
+	who, issuer string
+}
+
+// Sign implements author.Signer.
+func (s signedBy) Sign(ctx context.Context, canonical []byte, wanted func(string) bool) (metadata.Signature, error) {
+	by := &author.IdentitySigner{Certify: func(context.Context, [sha256.Size]byte) (string, string, func(context.Context) ([]byte, error), error) {
+		return s.who, s.issuer, func(context.Context) ([]byte, error) {
+			return s.inst.Sign(sigstoretest.Request{Artifact: canonical, SAN: s.who, Issuer: s.issuer}), nil
+		}, nil
+	}}
+	return by.Sign(ctx, canonical, wanted)
 }

@@ -154,13 +154,13 @@ func (a *app) open(ctx context.Context, c *trust.Config, name string, how trust.
 // named says how a root of the user's map is followed.
 func (a *app) named(c *trust.Config, how trust.Options) trust.Options {
 	how.UserAgent, how.Transport, how.Credential = userAgent(), a.Transport, a.Credential
-	offline := how.Offline
-	how.Identities = func(ctx context.Context, name string) (*sigstore.Root, error) {
-		r, err := a.open(ctx, c, name, trust.Options{Offline: offline})
-		return r.Root, err
-	}
 	if how.Now == nil {
 		how.Now = a.Now
+	}
+	identities := trust.Options{Offline: how.Offline, Now: how.Now}
+	how.Identities = func(ctx context.Context, name string) (*sigstore.Root, error) {
+		r, err := a.open(ctx, c, name, identities)
+		return r.Root, err
 	}
 	if dir, err := a.StateDir(); err == nil && how.Source == nil && how.Record == nil {
 		how.Cache = filepath.Join(dir, "tuf") // else the whole chain is read

@@ -219,4 +219,21 @@ func TestDirectoryForks(t *testing.T) {
 	if out := knows.must(policy.ClassUnavailable, "verify", "-R", url, "--directory", h.file, good); !strings.Contains(out, "stale: ") {
 		t.Error(out)
 	}
+	// Beside the tiles of today, which show that it is the beginning of what was seen, it
+	// is as old as it is: files of two builds are side by side for a while.
+	beside := func(path string, own []byte) []byte {
+		if strings.HasPrefix(path, "/tile/") {
+			return own
+		}
+		return old.File(path)
+	}
+	h.Tamper = beside
+	knows.must(policy.ClassStale, "verify", "-R", url, "--directory", h.file, good)
+	old.Cosigned = time.Time{}
+	for range 2 { // and takes nothing back
+		h.Tamper = beside
+		knows.must(policy.ClassOK, "verify", "-R", url, "--directory", h.file, good)
+		h.Tamper = nil
+		knows.must(policy.ClassOK, "verify", "-R", url, "--directory", h.file, good)
+	}
 }

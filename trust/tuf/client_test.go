@@ -69,6 +69,7 @@ func TestNew(t *testing.T) {
 		"Find":    func() error { _, err := c.Find(t.Context(), "a.txt"); return err },
 		"Target":  func() error { _, err := c.Target(t.Context(), "a.txt"); return err },
 		"Targets": func() error { _, err := c.Targets(t.Context()); return err },
+		"Walk":    func() error { return c.Walk(t.Context(), 1, func(*Targets) error { return nil }) },
 		"Fetch":   func() error { _, err := c.Fetch(t.Context(), TargetFile{Name: "a.txt"}); return err },
 	} {
 		if err := call(); !errors.Is(err, errNotRefreshed) {

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"strconv"
 	"strings"
 )
 
@@ -83,9 +84,18 @@ func (f *fields) bins(v value) *bins {
 
 func (b *bins) delegation(target string) Delegation {
 	sum := sha256.Sum256([]byte(target))
-	n := binary.BigEndian.Uint32(sum[:4]) >> (maxBits - b.bits)
+	return Delegation{Role: b.Role, Name: b.name(binary.BigEndian.Uint32(sum[:4]) >> (maxBits - b.bits)), Terminating: true}
+}
+
+func (b *bins) name(n uint32) string {
 	digits := (b.bits + 3) / 4
-	return Delegation{Role: b.Role, Name: fmt.Sprintf("%s-%0*x", b.prefix, int(digits), n), Terminating: true}
+	return fmt.Sprintf("%s-%0*x", b.prefix, int(digits), n)
+}
+
+// has reports whether a role of that name is one of the bins.
+func (b *bins) has(role string) bool {
+	n, err := strconv.ParseUint(strings.TrimPrefix(role, b.prefix+"-"), 16, maxBits)
+	return err == nil && n < 1<<b.bits && b.name(uint32(n)) == role
 }
 
 // named returns the delegation to a role of that name.

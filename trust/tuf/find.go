@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 )
 
 var errNotRefreshed = errors.New("the metadata was not refreshed")
@@ -60,6 +61,54 @@ func (c *Client) Targets(ctx context.Context, roles ...string) (*Targets, error)
 	out.Files = maps.Clone(t.Files)
 	maps.DeleteFunc(out.Files, func(name string, _ TargetFile) bool { return !within(name) })
 	return &out, nil
+}
+
+// Walk calls use with the top-level targets metadata and that of every role that it
+// delegates to, breadth first: once for each role that delegates to a role, and with all
+// files that are listed there, whether a delegation hands them down or not. Of succinct
+// bins those are visited that the snapshot lists; others cannot be had. The error wraps
+// ErrTooManyRoles beyond so many delegations.
+func (c *Client) Walk(ctx context.Context, most int, use func(*Targets) error) error {
+	if c.targets == nil {
+		return errNotRefreshed
+	}
+	seen := map[[2]string]bool{}
+	for left := []*Targets{c.targets}; len(left) > 0; left = left[1:] {
+		from := left[0]
+		if err := use(from); err != nil {
+			return err
+		}
+		for _, d := range c.delegations(from) {
+			at := [2]string{from.Role, d.Name}
+			if seen[at] {
+				continue
+			}
+			if seen[at] = true; len(seen) > most {
+				return fmt.Errorf("%w: there are more than %d", ErrTooManyRoles, most)
+			}
+			t, err := c.delegate(ctx, from, d)
+			if err != nil {
+				return err
+			}
+			left = append(left, t)
+		}
+	}
+	return nil
+}
+
+// delegations returns to whom a role delegates, of succinct bins those that the snapshot
+// lists.
+func (c *Client) delegations(t *Targets) []Delegation {
+	if t.bins == nil {
+		return t.Delegations
+	}
+	var out []Delegation
+	for _, file := range slices.Sorted(maps.Keys(c.snapshot.meta)) {
+		if role, ok := strings.CutSuffix(file, ".json"); ok && t.bins.has(role) {
+			out = append(out, Delegation{Role: t.bins.Role, Name: role, Terminating: true})
+		}
+	}
+	return out
 }
 
 // delegate returns the metadata of a role under the keys of the role that
