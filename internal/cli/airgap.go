@@ -73,12 +73,8 @@ func (a *app) exportBundle(ctx context.Context, o *exportBundleOptions, evidence
 		}
 		b.Evidence[name] = data
 	}
-	f, err := a.find(ctx, &o.repoOptions)
+	f, err := a.inForce(ctx, &o.repoOptions)
 	if err != nil {
-		return err
-	}
-	a.warn(f)
-	if err := f.usable(a); err != nil {
 		return err
 	}
 	b.Repository, b.Default = f.repo, f.snapshot.Default

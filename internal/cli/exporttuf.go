@@ -26,12 +26,8 @@ func (a *app) exportTUF(ctx context.Context, o *exportOptions) error {
 	}
 	var docs []*policy.Document
 	if o.signing.repo.set {
-		f, err := a.find(ctx, &o.signing.repoOptions)
+		f, err := a.inForce(ctx, &o.signing.repoOptions)
 		if err != nil {
-			return err
-		}
-		a.warn(f)
-		if err := f.usable(a); err != nil {
 			return err
 		}
 		for _, v := range f.res.Chain.Versions() {

@@ -97,12 +97,8 @@ need not be named again, and lock itself writes a file that continues the old on
 			if !o.repo.set || !out.set {
 				return &fault{reason: policy.Usage, msg: "which repository, and where to?", hint: "repopolicy lock -R acme/widget -o widget.lock"}
 			}
-			f, err := a.find(cmd.Context(), o)
+			f, err := a.inForce(cmd.Context(), o)
 			if err != nil {
-				return err
-			}
-			a.warn(f)
-			if err := f.usable(a); err != nil {
 				return err
 			}
 			l := lock{Schema: schemaURL("lock-v1"), Repository: f.repo.String()}

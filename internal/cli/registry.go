@@ -91,12 +91,8 @@ func (a *app) exportOCI(ctx context.Context, o *exportOptions) error {
 	if err != nil {
 		return &fault{reason: policy.Usage, msg: "--oci: " + err.Error(), hint: "write it like oci:registry.example.com/acme/widget:policy"}
 	}
-	f, err := a.find(ctx, &o.signing.repoOptions)
+	f, err := a.inForce(ctx, &o.signing.repoOptions)
 	if err != nil {
-		return err
-	}
-	a.warn(f)
-	if err := f.usable(a); err != nil {
 		return err
 	}
 	p := &oci.Policy{Repository: f.repo.String()}

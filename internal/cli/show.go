@@ -3,6 +3,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"time"
 
@@ -123,6 +124,19 @@ func (a *app) found(cmd *cobra.Command, o *repoOptions) (*found, error) {
 		return nil, err
 	}
 	a.warn(f)
+	return f, nil
+}
+
+// inForce resolves the policy for a verb that copies it: one that verify would judge by.
+func (a *app) inForce(ctx context.Context, o *repoOptions) (*found, error) {
+	f, err := a.find(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	a.warn(f)
+	if err := f.usable(a); err != nil {
+		return nil, err
+	}
 	return f, nil
 }
 

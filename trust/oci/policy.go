@@ -65,14 +65,7 @@ func (p *Policy) Manifest(subject *ocispec.Descriptor) ([]byte, error) {
 		}
 		m.Layers = append(m.Layers, b.desc)
 	}
-	if len(m.Layers) > maxLayers {
-		return nil, fmt.Errorf("%d files, a manifest holds at most %d", len(m.Layers), maxLayers)
-	}
-	data, err := json.Marshal(m)
-	if err == nil && len(data) > maxManifest {
-		err = fmt.Errorf("the manifest has %d bytes, at most %d are allowed", len(data), maxManifest)
-	}
-	return data, err
+	return encode(m)
 }
 
 // blobs returns each file once.

@@ -75,6 +75,11 @@ func (f *Files) Manifest() ([]byte, error) {
 			m.Layers = append(m.Layers, d)
 		}
 	}
+	return encode(m)
+}
+
+// encode returns a manifest that can be read again.
+func encode(m ocispec.Manifest) ([]byte, error) {
 	if len(m.Layers) > maxLayers {
 		return nil, fmt.Errorf("%d files, a manifest holds at most %d", len(m.Layers), maxLayers)
 	}
