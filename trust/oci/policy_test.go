@@ -219,6 +219,99 @@ func TestHostilePolicy(t *testing.T) {
 	}
 }
 
+// TestHostileAttached: what a layout lists as attached and cannot show is an error, never
+// something that is not there.
+func TestHostileAttached(t *testing.T) {
+	for name, change := range map[string]func(dir string, d *ocispec.Descriptor){
+		"lost":              func(_ string, d *ocispec.Descriptor) { d.Digest = digest.FromString("lost") },
+		"another size":      func(_ string, d *ocispec.Descriptor) { d.Size++ },
+		"too large":         func(_ string, d *ocispec.Descriptor) { d.Size = maxManifest + 1 },
+		"another algorithm": func(_ string, d *ocispec.Descriptor) { d.Digest = digest.SHA512.FromString("x") },
+		"no manifest": func(dir string, d *ocispec.Descriptor) {
+			*d = ocispec.Descriptor{ArtifactType: ArtifactTypePolicy, MediaType: d.MediaType, Digest: digest.FromString("{"), Size: 1}
+			_ = os.WriteFile(filepath.Join(dir, blobPath(d.Digest)), []byte("{"), 0o600)
+		},
+	} {
+		dir := t.TempDir()
+		place := reference(t, "oci-layout:"+dir)
+		subject, err := Push(t.Context(), place, Options{}, files(1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for n := 1; n <= 2; n++ {
+			if _, err := PushPolicy(t.Context(), place.At(subject), Options{}, aPolicy(n)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		index := readIndex(t, dir)
+		change(dir, &index.Manifests[2])
+		text, err := json.Marshal(index)
+		if err == nil {
+			err = os.WriteFile(filepath.Join(dir, "index.json"), text, 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := ReadPolicy(t.Context(), place.At(subject), Options{}, widget); err == nil || errors.Is(err, ErrNoPolicy) {
+			t.Errorf("%s: %+v %v", name, got, err)
+		}
+	}
+	for _, name := range []string{"oci-layout:" + t.TempDir(), "oci:127.0.0.1:9/acme/trust"} {
+		nowhere := reference(t, name)
+		if got, err := ReadPolicy(t.Context(), nowhere, Options{}, widget); err == nil {
+			t.Errorf("%s: %+v", name, got)
+		}
+		if d, err := PushPolicy(t.Context(), nowhere.At(digest.FromString("x")), Options{}, aPolicy(1)); err == nil {
+			t.Errorf("%s: attached as %s", name, d)
+		}
+	}
+	many := &Policy{Repository: widget}
+	for n := range maxLayers + 1 {
+		many.Signatures = append(many.Signatures, File{"", fmt.Append(nil, n)})
+	}
+	if _, err := PushPolicy(t.Context(), reference(t, "oci-layout:"+t.TempDir()), Options{}, many); err == nil {
+		t.Error("pushed what is not read")
+	}
+}
+
+// TestSubject: what is attached says what its subject is.
+func TestSubject(t *testing.T) {
+	for text, want := range map[string]string{
+		`{"schemaVersion":2}`: ocispec.MediaTypeImageManifest,
+		`{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json"}`:              ocispec.MediaTypeImageIndex,
+		`{"schemaVersion":2,"mediaType":"application/vnd.docker.distribution.manifest.v2+json"}`: "application/vnd.docker.distribution.manifest.v2+json",
+		`[]`: "",
+	} {
+		dir := t.TempDir()
+		place := reference(t, "oci-layout:"+dir)
+		d, err := upload(t.Context(), place, Options{}, "", []byte(text), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = PushPolicy(t.Context(), place.At(d), Options{}, aPolicy(1))
+		if want == "" {
+			if err == nil {
+				t.Errorf("attached to %s", text)
+			}
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		data, err := os.ReadFile(filepath.Join(dir, blobPath(readIndex(t, dir).Manifests[1].Digest)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, err := parseManifest(data)
+		if err != nil || m.Subject == nil || m.Subject.MediaType != want || m.Subject.Digest != d || m.Subject.Size != int64(len(text)) {
+			t.Errorf("%s: %+v %v", text, m.Subject, err)
+		}
+		if got, err := ReadPolicy(t.Context(), place.At(d), Options{}, widget); err != nil || len(got.Signatures) != 1 {
+			t.Errorf("%s: %+v %v", text, got, err)
+		}
+	}
+}
+
 func readIndex(t *testing.T, dir string) (x ocispec.Index) {
 	t.Helper()
 	data, err := os.ReadFile(filepath.Join(dir, "index.json"))
