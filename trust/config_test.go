@@ -159,6 +159,74 @@ func TestConfigRefused(t *testing.T) {
 	}
 }
 
+// TestIdentitiesRefused: whom a root certifies must not hang on that root.
+func TestIdentitiesRefused(t *testing.T) {
+	const start = "format = \"repopolicy-trust/v1\"\n[[root]]\nname = \"a\"\nurl = \"x\"\ninitial = \"y\"\n"
+	const second = "[[root]]\nname = \"b\"\nurl = \"x\"\ninitial = \"y\"\n"
+	for text, ok := range map[string]bool{
+		start + "identities = \"public-good\"\n":                                   true,
+		start + "identities = \"b\"\n" + second:                                    true,
+		start + "identities = \"b\"\n" + second + "identities = \"public-good\"\n": false,
+		start + "identities = \"b\"\n":                                             false,
+		start + "identities = \"a\"\n":                                             false,
+		start + "identities = \"b\"\n" + second + "identities = \"a\"\n":           false,
+	} {
+		if _, err := ParseConfig([]byte(text)); (err == nil) != ok || err != nil && !strings.Contains(err.Error(), "identities") {
+			t.Errorf("%s%v", text, err)
+		}
+	}
+}
+
+// TestConfigLimits: the most of each kind is read, and one more is refused for that.
+func TestConfigLimits(t *testing.T) {
+	root := func(n int) string {
+		return fmt.Sprintf("[[root]]\nname = \"r%d\"\nurl = \"x\"\ninitial = \"y\"\n", n)
+	}
+	scope := func(int) string {
+		return "[[scope]]\nrepositories = [\"https://git.example/a\"]\nroots = [\"public-good\"]\n"
+	}
+	anchor := func(int) string {
+		return "[[anchor]]\nrepositories = [\"https://git.example/a\"]\nroot = \"public-good\"\n"
+	}
+	patterns := func(n int) string {
+		return "[[anchor]]\nrepositories = [" + strings.Repeat("\"https://git.example/a\",", n) + "]\nroot = \"public-good\"\n"
+	}
+	for name, c := range map[string]struct {
+		text func(n int) string
+		most int
+		once bool
+	}{
+		"roots": {root, maxRoots, false}, "scopes": {scope, maxScopes, false}, "anchors": {anchor, maxSupers, false}, "patterns": {patterns, maxPatterns, true},
+		"a name": {func(n int) string { return strings.Replace(root(0), "r0", strings.Repeat("r", n), 1) }, 64, true},
+		"bytes":  {func(n int) string { return strings.Repeat("#", n-len("format = \"repopolicy-trust/v1\"\n")) }, MaxConfigBytes, true},
+	} {
+		for n, ok := range map[int]bool{c.most: true, c.most + 1: false} {
+			text := "format = \"repopolicy-trust/v1\"\n"
+			if c.once {
+				text += c.text(n)
+			}
+			for i := 0; i < n && !c.once; i++ {
+				text += c.text(i)
+			}
+			got, err := ParseConfig([]byte(text))
+			if (err == nil) != ok {
+				t.Errorf("%s: %d: %v", name, n, err)
+			}
+			if name == "roots" && ok {
+				if r, found := got.Root("r7"); !found || r.Name != "r7" {
+					t.Errorf("%+v %v", r, found)
+				}
+				if r, found := got.Root("nobody"); found {
+					t.Errorf("%+v", r)
+				}
+			}
+		}
+	}
+	if r, found := (*Config)(nil).Root("nobody"); found {
+		t.Errorf("%+v", r)
+	}
+}
+
 // TestSuperOf: the first that matches anchors a repository.
 func TestSuperOf(t *testing.T) {
 	c, err := ParseConfig([]byte(sampleConfig))
