@@ -27,6 +27,10 @@ import (
 	"github.com/repopolicy/repopolicy/trust/tuf"
 )
 
+type roundTripper func(r *http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
 // private is the TUF repository of a private Sigstore.
 func private(t *testing.T, configs ...string) *tuftest.Sim {
 	t.Helper()
@@ -162,6 +166,21 @@ func TestNoPlace(t *testing.T) {
 				t.Errorf("%s: %v, want %s", name, err, row.want)
 			}
 		}
+	}
+	asked := Options{Now: func() time.Time { return tuftest.Now }, Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
+		t.Errorf("asked %s", r.URL)
+		return nil, errors.New("away")
+	})}
+	if r, err := named(t, s, "http://tuf.example.com", "").Open(t.Context(), "a", asked); err == nil {
+		t.Errorf("by http: %+v", r)
+	}
+	// A target that is listed and lost is not left out of a copy.
+	lost := private(t)
+	for name := range lost.Content {
+		lost.Fault[name] = errors.New("lost")
+	}
+	if err := named(t, lost, "https://tuf.example.com", "").Fetch(t.Context(), "a", Options{Source: lost, Now: asked.Now}); err == nil {
+		t.Error("copied without its targets")
 	}
 	// A pin that is the right one, and a root that is asked for what it does not have.
 	o := Options{Source: s, Now: func() time.Time { return tuftest.Now }}
