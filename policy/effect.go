@@ -31,6 +31,12 @@ func (e *effect) surelyBy(o *order, p place) bool {
 	return slices.ContainsFunc(e.sure, func(l *leaf) bool { return o.before(l.place, p) })
 }
 
+// late reports whether the version was published later than it was bound. Its binding
+// may come before that of the version before it, and does not put it in force there.
+func (e *effect) late() bool {
+	return slices.ContainsFunc(e.sure, func(l *leaf) bool { return l.place.disclosed != nil })
+}
+
 // possiblyBy reports whether the version may be in force at p.
 func (e *effect) possiblyBy(o *order, p place) bool {
 	if !e.from.IsZero() {

@@ -197,13 +197,17 @@ const before = -1
 // have been (SPEC 8.4).
 func (c *Chain) candidates(p place) []int {
 	// A directory reads at intervals. If a version judged only from its publication
-	// on, a removal would not count until then.
+	// on, a removal would not count until then. But a binding that publication alone
+	// put after that of the version before gives no certainty by itself.
 	p.evidence = true
 	sure, possible := before, before
+	turn := true // all versions before this one were in force by their own bindings
 	for i, l := range c.links {
-		if l.effect.surelyBy(c.order, p) || l.effect.mirrored(c.order, p) {
+		in := l.effect.surelyBy(c.order, p)
+		if in && (turn || !l.effect.late()) || l.effect.mirrored(c.order, p) {
 			sure = i
 		}
+		turn = turn && in
 		if l.effect.possiblyBy(c.order, p) || l.effect.mayMirror(c.order, p) {
 			possible = i
 		}

@@ -268,15 +268,45 @@ func (w *world) entry(log string, index int64) Entry {
 	return Entry{Log: log, Index: index, NotBefore: hour(index), NotAfter: hour(index).Add(10 * time.Minute)}
 }
 
-// play runs through the events in the given order and returns, for each of them
-// and for the end, the chain in force. Granted statements are taken to have all
-// signatures; events to skip never happened.
-func (w *world) play(order []int, granted, skip map[int]bool) (chains [][]int, ids map[string]bool, foreign []int) {
+// playout is what came of a world in one order of its events. For each of them and
+// for the end, chains has the versions in force. Publication counts for that.
+type playout struct {
+	chains  [][]int
+	bound   map[int]int // place in the order of the binding that put a version in force
+	foreign []int       // bindings of another repository
+}
+
+func (p *playout) final() []int { return p.chains[len(p.chains)-1] }
+
+// judges returns the versions that judge evidence before the event at a place of the
+// order, -1 for the time before version 1. Publication decides between versions; to
+// evidence a version is in force from its binding on, as in a log without a directory.
+// What was published late may be bound before the version that it comes after. Until
+// that is bound too it may have been in force or not, and so may all between them.
+func (p *playout) judges(place int) []int {
+	in := func(s int) bool { return p.bound[s] < place }
+	chain := slices.Insert(slices.Clone(p.final()), 0, -1)
+	first, last := 0, 0
+	for i, s := range p.final() {
+		if in(s) {
+			last = i + 1
+		}
+		if first == i && in(s) {
+			first = i + 1
+		}
+	}
+	return chain[first : last+1]
+}
+
+// play runs through the events in the given order. Granted statements are taken to
+// have all signatures; events to skip never happened.
+func (w *world) play(order []int, granted, skip map[int]bool) *playout {
 	var chain []int
-	ids = map[string]bool{}
+	p := &playout{bound: map[int]int{}}
+	ids := map[string]bool{}
 	owner := ""
 	signed := map[[2]int]bool{}
-	due := map[int][]modelEvent{} // bindings that wait for publication
+	due := map[int][]int{} // places of bindings that wait for publication
 	quorum := func(s int) bool {
 		enough := func(v modelVersion) bool {
 			n := 0
@@ -290,25 +320,26 @@ func (w *world) play(order []int, granted, skip map[int]bool) (chains [][]int, i
 		v := w.versions[s]
 		return granted[s] || enough(v) && (v.parent < 0 || enough(w.versions[v.parent]))
 	}
-	bind := func(e modelEvent) {
+	bind := func(k int) {
+		e := w.events[order[k]]
 		v := w.versions[e.statement]
 		switch {
 		case v.parent < 0:
 			if len(chain) == 0 && v.number == 1 {
-				chain, ids[e.id], owner = []int{e.statement}, true, e.owner
+				chain, ids[e.id], owner, p.bound[e.statement] = []int{e.statement}, true, e.owner, k
 			}
 		case len(chain) > 0 && chain[len(chain)-1] == v.parent && v.number == w.versions[v.parent].number+1 && !w.versions[v.parent].tombstone:
 			if ids[e.id] && (e.owner == owner || v.owner) {
 				chain = append(slices.Clone(chain), e.statement)
-				owner = e.owner
+				owner, p.bound[e.statement] = e.owner, k
 			}
 		}
 	}
-	for _, i := range order {
-		for _, e := range due[i] {
-			bind(e)
+	for k, i := range order {
+		for _, b := range due[i] {
+			bind(b)
 		}
-		chains = append(chains, chain)
+		p.chains = append(p.chains, chain)
 		e := w.events[i]
 		switch {
 		case skip[i]:
@@ -316,30 +347,41 @@ func (w *world) play(order []int, granted, skip map[int]bool) (chains [][]int, i
 			signed[[2]int{e.statement, e.member}] = true
 		case e.statement >= 0 && !w.versions[e.statement].withheld && quorum(e.statement):
 			if w.directory && e.disclosed > i {
-				due[e.disclosed] = append(due[e.disclosed], e)
+				due[e.disclosed] = append(due[e.disclosed], k)
 			} else {
-				bind(e)
+				bind(k)
 			}
 		}
 	}
-	for _, e := range due[len(w.events)] {
-		bind(e)
+	for _, b := range due[len(w.events)] {
+		bind(b)
 	}
-	chains = append(chains, chain)
+	p.chains = append(p.chains, chain)
 	genesis := false
 	for k, i := range order {
-		genesis = genesis || len(chains[k]) > 0
+		genesis = genesis || len(p.chains[k]) > 0
 		if e := w.events[i]; e.bind && genesis && !ids[e.id] {
-			foreign = append(foreign, i)
+			p.foreign = append(p.foreign, i)
 		}
 	}
-	return chains, ids, foreign
+	void := w.voided(chain)
+	p.foreign = slices.DeleteFunc(p.foreign, func(i int) bool { return void[i] })
+	return p
+}
+
+// voided returns the events that a chain declares void.
+func (w *world) voided(chain []int) map[int]bool {
+	void := map[int]bool{}
+	for _, s := range chain {
+		void[w.versions[s].voids] = true
+	}
+	return void
 }
 
 // verdict of the reference: whether release by r at the given place in the order
 // (before the event of that number) is allowed.
-func (w *world) allows(chains [][]int, place, r int, at time.Time, now time.Time) bool {
-	final := chains[len(chains)-1]
+func (w *world) allows(p *playout, place, r int, at time.Time, now time.Time) bool {
+	final := p.final()
 	if len(final) == 0 {
 		return false
 	}
@@ -356,31 +398,23 @@ func (w *world) allows(chains [][]int, place, r int, at time.Time, now time.Time
 	if revoked[r] || !head.tombstone && head.short && now.After(hour(modelExpiry).Add(90*24*time.Hour)) {
 		return false
 	}
-	by := w.versions[final[0]]
-	if in := chains[place]; len(in) > 0 {
-		by = w.versions[in[len(in)-1]]
-	} else if !by.since {
-		return false
-	}
-	return !by.tombstone && slices.Contains(by.releasers, r) && !(by.since && at.Before(hour(3))) && !(by.short && at.After(hour(modelExpiry)))
-}
-
-// late reports whether a statement was published later than it was bound. That decides
-// between versions, which the reference knows, and not which of them judges a release, where
-// it knows the order of publication alone; vectors (chain/late-disclosure-*) have that.
-func (w *world) late() bool {
-	return w.directory && slices.ContainsFunc(w.events, func(e modelEvent) bool { return e.disclosed >= 0 })
+	return !slices.ContainsFunc(p.judges(place), func(s int) bool {
+		by := w.versions[final[0]]
+		if s >= 0 {
+			by = w.versions[s]
+		} else if !by.since {
+			return true
+		}
+		return by.tombstone || !slices.Contains(by.releasers, r) || by.since && at.Before(hour(3)) || by.short && at.After(hour(modelExpiry))
+	})
 }
 
 // undecided reports whether something that is missing could change the chain:
 // the statement of a binding, or signatures over one. Bindings that the chain
 // declares void are left aside.
-func (w *world) undecided(order []int, chains [][]int) bool {
-	final := chains[len(chains)-1]
-	void := map[int]bool{}
-	for _, s := range final {
-		void[w.versions[s].voids] = true
-	}
+func (w *world) undecided(order []int, p *playout) bool {
+	final := p.final()
+	void := w.voided(final)
 	var open []int
 	skip := map[int]bool{}
 	for k, i := range order {
@@ -391,7 +425,7 @@ func (w *world) undecided(order []int, chains [][]int) bool {
 		case e.statement < 0 || w.versions[e.statement].withheld:
 			// Whatever it is: with a directory nobody published it, and it can only
 			// matter where nothing came after it.
-			if !w.directory || len(chains[k]) == len(final) {
+			if !w.directory || len(p.chains[k]) == len(final) {
 				return true
 			}
 		case !slices.Contains(final, e.statement):
@@ -400,8 +434,7 @@ func (w *world) undecided(order []int, chains [][]int) bool {
 	}
 	slices.Sort(open)
 	for _, granted := range subsets(slices.Compact(open)) {
-		again, _, _ := w.play(order, granted, skip)
-		if !slices.Equal(again[len(again)-1], final) {
+		if !slices.Equal(w.play(order, granted, skip).final(), final) {
 			return true
 		}
 	}
@@ -420,14 +453,13 @@ func subsets(of []int) []map[int]bool {
 	return out
 }
 
-// completions returns what the chains would be if signatures were missing over
-// versions of the chain: they may have been in force earlier.
-func (w *world) completions(order []int, final []int) [][][]int {
-	var out [][][]int
+// completions returns what would have come of the world if signatures were missing
+// over versions of the chain: they may have been in force earlier.
+func (w *world) completions(order []int, final []int) []*playout {
+	var out []*playout
 	for _, granted := range subsets(final) {
-		chains, _, _ := w.play(order, granted, nil)
-		if slices.Equal(chains[len(chains)-1], final) {
-			out = append(out, chains)
+		if p := w.play(order, granted, nil); slices.Equal(p.final(), final) {
+			out = append(out, p)
 		}
 	}
 	return out
@@ -486,19 +518,14 @@ func TestModel(t *testing.T) {
 func (w *world) compare(rt *rapid.T) (decided, allowed int) {
 	h, digests := w.history(rt, oneLog)
 	c := Evaluate(h)
-	p := c.Trusted(Demand{})
+	trusted := c.Trusted(Demand{})
 	var order []int
 	for i := range w.events {
 		order = append(order, i)
 	}
-	chains, _, foreign := w.play(order, nil, nil)
-	final := chains[len(chains)-1]
-	void := map[int]bool{}
-	for _, s := range final {
-		void[w.versions[s].voids] = true
-	}
-	foreign = slices.DeleteFunc(foreign, func(i int) bool { return void[i] })
-	open := w.undecided(order, chains)
+	p := w.play(order, nil, nil)
+	final, foreign := p.final(), p.foreign
+	open := w.undecided(order, p)
 	if c.Reason() == "" {
 		decided++
 		if open || len(foreign) > 0 {
@@ -515,17 +542,14 @@ func (w *world) compare(rt *rapid.T) (decided, allowed int) {
 			rt.Fatalf("chain of %d, the reference has %v\n%s", len(got), final, w)
 		}
 	}
-	if w.late() {
-		return decided, allowed
-	}
 	complete := w.completions(order, final)
 	for place := range len(w.events) + 1 {
 		index := int64(2*place + 1)
 		for r := range 3 {
 			e := w.entry("a", index)
-			got := Decide(p, Request{Now: h.Now}, modelRelease(r, e)).Outcome == Permitted
-			want := !slices.ContainsFunc(complete, func(chains [][]int) bool {
-				return !w.allows(chains, place, r, hour(index), h.Now)
+			got := Decide(trusted, Request{Now: h.Now}, modelRelease(r, e)).Outcome == Permitted
+			want := !slices.ContainsFunc(complete, func(p *playout) bool {
+				return !w.allows(p, place, r, hour(index), h.Now)
 			})
 			if got {
 				allowed++
@@ -602,19 +626,14 @@ func TestModelShards(t *testing.T) {
 		c := Evaluate(h)
 		p := c.Trusted(Demand{})
 		type run struct {
-			order  []int
-			chains [][]int
-			bad    bool
+			order []int
+			*playout
+			bad bool
 		}
 		var runs []run
 		for _, order := range w.orders() {
-			chains, _, foreign := w.play(order, nil, nil)
-			void := map[int]bool{}
-			for _, s := range chains[len(chains)-1] {
-				void[w.versions[s].voids] = true
-			}
-			foreign = slices.DeleteFunc(foreign, func(i int) bool { return void[i] })
-			runs = append(runs, run{order, chains, len(foreign) > 0 || w.undecided(order, chains)})
+			p := w.play(order, nil, nil)
+			runs = append(runs, run{order, p, len(p.foreign) > 0 || w.undecided(order, p)})
 		}
 		if c.Reason() == "" {
 			var got []string
@@ -623,7 +642,7 @@ func TestModelShards(t *testing.T) {
 			}
 			for _, r := range runs {
 				var want []string
-				for _, s := range r.chains[len(r.chains)-1] {
+				for _, s := range r.final() {
 					want = append(want, digests[s])
 				}
 				if r.bad || !slices.Equal(want, got) {
@@ -649,7 +668,7 @@ func TestModelShards(t *testing.T) {
 									fits = false
 								}
 							}
-							if fits && !w.allows(run.chains, at, r, hour(index), h.Now) {
+							if fits && !w.allows(run.playout, at, r, hour(index), h.Now) {
 								rt.Fatalf("release by r%d in %s at %d is allowed, but not in the order %v\n%s", r, log, index, run.order, w)
 							}
 						}

@@ -192,6 +192,9 @@ func (c *Client) Draft(ctx context.Context, content Content, token string, key S
 		if err != nil {
 			return nil, fmt.Errorf("certificate: %w", err)
 		}
+		if err := asked(der, &fresh.PublicKey, token); err != nil {
+			return nil, err
+		}
 		pb.VerificationMaterial.Content = &protobundle.VerificationMaterial_Certificate{Certificate: &protocommon.X509Certificate{RawBytes: der}}
 	} else {
 		hint, err := hintOf(key.Public())
@@ -216,6 +219,27 @@ func (c *Client) Draft(ctx context.Context, content Content, token string, key S
 	return d, c.Stamp(ctx, d)
 }
 
+// asked returns why a certificate is not the one that was asked for: it is for another
+// key, or for somebody else than the token. What is logged under it would be public for
+// ever.
+func asked(der []byte, key *ecdsa.PublicKey, token string) error {
+	cert, id, err := claimed(der)
+	if err != nil {
+		return err
+	}
+	if !key.Equal(cert.PublicKey) {
+		return refuse(policy.CertificateBad, "the certificate authority certified another key than was sent")
+	}
+	claims, err := oidc.UnverifiedClaims(token)
+	if err != nil {
+		return refuse(policy.CertificateBad, "whom the certificate should be for is not known: %w", err)
+	}
+	if id.Issuer == "" || id.Issuer != claims.Issuer && id.Issuer != claims.Connector || id.Kind == policy.KindEmail && id.Value != claims.Email {
+		return refuse(policy.CertificateBad, "the certificate authority certified %s by %s, and the token is of another", clipText(id.Value), clipText(id.Issuer))
+	}
+	return nil
+}
+
 // ErrTooLate is the error of logging a signature whose certificate has expired:
 // the entry would prove nothing.
 var ErrTooLate = errors.New("the certificate expired before the signature was logged; sign again")
@@ -230,6 +254,11 @@ func (c *Client) Log(ctx context.Context, r *Root, d *Draft, generation int, now
 	}
 	if cert != nil && now.After(cert.NotAfter) {
 		return nil, ErrTooLate
+	}
+	if cert != nil { // else it is logged, and then refused
+		if err := r.certified(cert, cert.NotBefore); err != nil {
+			return nil, fmt.Errorf("what %s certified does not verify: %w", c.Services.Fulcio, err)
+		}
 	}
 	pemType := "CERTIFICATE"
 	if cert == nil {

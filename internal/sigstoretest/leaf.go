@@ -3,10 +3,12 @@
 package sigstoretest
 
 import (
+	"crypto"
 	"crypto/sha256"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
+	"encoding/pem"
 	"math/big"
 	"strings"
 	"time"
@@ -20,6 +22,25 @@ var (
 	oidSAN = asn1.ObjectIdentifier{2, 5, 29, 17}
 	oidSCT = asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 11129, 2, 4, 2}
 )
+
+// publicOnly is a key of somebody else.
+type publicOnly struct {
+	crypto.Signer
+	public crypto.PublicKey
+}
+
+// Public implements crypto.Signer.
+func (p publicOnly) Public() crypto.PublicKey { return p.public }
+
+// Certify returns, in PEM, the certificate of a request for a public key.
+func (i *Instance) Certify(r Request, public crypto.PublicKey) string {
+	r.Key = publicOnly{public: public}
+	at := r.At
+	if at.IsZero() {
+		at = Now
+	}
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: i.leaf(r, at).Raw}))
+}
 
 // leaf issues the certificate of a request.
 func (i *Instance) leaf(r Request, at time.Time) *x509.Certificate {
