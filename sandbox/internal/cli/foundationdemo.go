@@ -118,6 +118,9 @@ func (d *show) foundation(dir string) error {
 	member := d.person(dir, "member")
 	member.step("Whoever names the foundation in trust.toml finds the policy of the one anchored,", policy.ClassOK, "show", "-R", url(prism), "--trust-config", in("trust.toml"))
 	member.step("and of the other the rightful one, with an alarm about who was first.", policy.ClassOK, "show", "-R", url(lens), "--trust-config", in("trust.toml"))
+	shipped := "oci:" + l.Addr().String() + "/acme/prism:policy"
+	member.step("Policies can lie there, too, with all their signatures,", policy.ClassOK, "export", "-R", url(prism), "--oci", shipped)
+	d.person(dir, "far-away").step("and be believed no more than the repository is.", policy.ClassOK, "show", "-R", url(prism), "--from", shipped)
 	if err := server.Close(); err != nil {
 		return err
 	}
