@@ -110,8 +110,8 @@ func (v *draftVersion) previous(text []byte) (string, error) {
 		for _, p := range chain.Problems() {
 			f.more = append(f.more, p.Detail)
 		}
-		if v.local && reason == policy.Undisclosed {
-			f.hint = behind
+		if reason == policy.Undisclosed {
+			f.hint = v.mayLag()
 		}
 		return "", f
 	}

@@ -75,13 +75,11 @@ type found struct {
 	files    []rekorbind.File // signatures
 	answers  []rekorbind.File // of directories, that a registry has beside them
 	local    bool             // read from a clone
+	copied   bool             // read from a registry or layout
 
 	anchoredBy string               // name of the root; "" for none
 	asked      *rekorbind.Directory // nil without one
 }
-
-// behind is what to do about a clone that lacks what the log shows.
-const behind = "the clone may be behind: run `git fetch`; if it stays, a version with [[void]] settles it"
 
 // find resolves the policy of the repository that the flags name.
 func (a *app) find(ctx context.Context, o *repoOptions) (*found, error) {
@@ -89,7 +87,7 @@ func (a *app) find(ctx context.Context, o *repoOptions) (*found, error) {
 	if err != nil {
 		return nil, &fault{reason: policy.Usage, msg: "--repo: " + err.Error(), hint: "write it like https://github.com/acme/widget or acme/widget"}
 	}
-	out := &found{repo: repo, local: o.git.set}
+	out := &found{repo: repo, local: o.git.set, copied: o.from.set}
 	if err := out.readDemand(o); err != nil {
 		return nil, err
 	}

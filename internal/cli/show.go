@@ -21,6 +21,17 @@ func (o *repoOptions) sources(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&o.offline, "offline", false, "do not use the network")
 }
 
+// mayLag is what to do about a copy that lacks what the log shows; "" for the repository.
+func (f *found) mayLag() string {
+	switch {
+	case f.local:
+		return "the clone may be behind: run `git fetch`; if it stays, a version with [[void]] settles it"
+	case f.copied:
+		return "the registry may be behind: run `repopolicy export --oci` again, or do without --from"
+	}
+	return ""
+}
+
 // usable returns why the chain cannot be relied upon, nil if it can: the same
 // that verify would say of every artifact.
 func (f *found) usable(a *app) error {
@@ -40,8 +51,8 @@ func (f *found) usable(a *app) error {
 	if d.Detail != "" {
 		ft.msg += ": " + d.Detail
 	}
-	if f.local && d.Reason == policy.Undisclosed {
-		ft.hint = behind
+	if hint := f.mayLag(); d.Reason == policy.Undisclosed && hint != "" {
+		ft.hint = hint
 	}
 	return ft
 }

@@ -129,6 +129,9 @@ func TestPolicyInRegistry(t *testing.T) {
 	} {
 		t.Run(what, func(t *testing.T) { newComputer(t).must(row.want, row.args...) })
 	}
+	if out := newComputer(t).must(policy.ClassUnavailable, verify(first)...); !strings.Contains(out, "the registry may be behind") {
+		t.Error(out)
+	}
 	// From one registry into another, without the forge.
 	copied := "oci-layout:" + filepath.Join(t.TempDir(), "copy")
 	noForge(t).must(policy.ClassOK, "export", "-R", url, "--from", attached, "--oci", copied)
