@@ -398,6 +398,11 @@ func TestIndexHides(t *testing.T) {
 		"by a key":              {Statement: three, BareKey: true},
 		"of another kind":       {Artifact: []byte("x"), SAN: "alice@example.com", Issuer: "https://accounts.google.com"},
 		"of an event of anyone": workflow(widget, three),
+		// What Rekor v1 puts into its index under our name (case 237).
+		"that names us in a digest": {
+			Statement: []byte(`{"_type":"https://in-toto.io/Statement/v1","predicateType":"x","predicate":{},"subject":[{"name":"x","digest":{"https":"//github.com/acme/widget","sha256":"` + locator(t, widget).Anchor() + `"}}]}`),
+			SAN:       "mallory@example.com", Issuer: "https://accounts.google.com", Intoto: true,
+		},
 	}
 	r := junk["of an event of anyone"]
 	r.Extensions[20] = "pull_request_target"

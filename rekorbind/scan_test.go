@@ -253,6 +253,7 @@ func TestScan(t *testing.T) {
 		"honest":                   {*good, scanned},
 		"honest, whole tiles":      {tiles{bodies: slices.Concat(c.inst.BodiesV2(), fillers(2*TileEntries-len(c.inst.BodiesV2()))), checkpoint: c.inst.CheckpointV2(slices.Concat(c.inst.BodiesV2(), fillers(2*TileEntries-len(c.inst.BodiesV2()))), origin)}, scanned},
 		"more entries than signed": {tiles{bodies: append(slices.Clone(good.bodies), fillers(10)...), checkpoint: good.checkpoint}, scanned},
+		"extension lines":          {tiles{bodies: good.bodies, checkpoint: c.inst.CheckpointV2(good.bodies, origin, "999999", "AAAA", "Timestamp: 1", origin)}, scanned},
 		"further signatures":       {tiles{bodies: good.bodies, checkpoint: append(slices.Clone(good.checkpoint), "— witness.example AAAAAAAA\n"...)}, scanned},
 
 		"no checkpoint":              {tiles{bodies: good.bodies}, unavailable},

@@ -340,6 +340,15 @@ func hostile(t testing.TB, inst, stranger *sigstoretest.Instance) []hostileCase 
 		{name: "kind of another body", req: mutated(func(b *bundlep) { entry(b).KindVersion.Kind = "dsse" }), reason: policy.LogFields},
 		{name: "version of another body", req: mutated(func(b *bundlep) { entry(b).KindVersion.Version = "0.0.2" }), reason: policy.LogFields},
 		{name: "v2 called v1", req: v2(func(b *bundlep) { entry(b).KindVersion.Version = "0.0.1" }), reason: policy.LogFields},
+		{name: "case-218-cp-ext-lines", req: v2(func(b *bundlep) {
+			p := proofOf(b)
+			p.Checkpoint.Envelope = string(inst.SignV2(p.TreeSize, [32]byte(p.RootHash), "999999", "AAAA", "— log2026-1.rekor.example AAAA")) +
+				"— witness.example AAAAAAAA\n"
+		})},
+		{name: "case-218-size-in-extension", req: v2(func(b *bundlep) {
+			p := proofOf(b)
+			p.Checkpoint.Envelope = string(inst.SignV2(p.TreeSize+1, [32]byte(p.RootHash), fmt.Sprint(p.TreeSize)))
+		}), reason: policy.LogFields},
 		{name: "checkpoint with another origin", req: v2(func(b *bundlep) {
 			c := proofOf(b).Checkpoint
 			c.Envelope = strings.Replace(c.Envelope, "log2026-1", "log2026-2", 1)

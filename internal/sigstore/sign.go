@@ -13,6 +13,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -187,7 +188,7 @@ func (c *Client) Draft(ctx context.Context, content Content, token string, key S
 			return nil, err
 		}
 		key = &localSigner{fresh}
-		ca := sign.NewFulcio(&sign.FulcioOptions{BaseURL: c.Services.Fulcio, Timeout: c.timeout(), Retries: serviceRetries, Transport: c.transport(c.Services.Fulcio)})
+		ca := sign.NewFulcio(&sign.FulcioOptions{BaseURL: c.Services.Fulcio, Timeout: c.timeout(), Retries: serviceRetries, Transport: &until{ctx, c.transport(c.Services.Fulcio)}})
 		der, err := ca.GetCertificate(ctx, keypair{fresh}, &sign.CertificateProviderOptions{IDToken: token})
 		if err != nil {
 			return nil, fmt.Errorf("certificate: %w", err)
@@ -318,6 +319,38 @@ func (c *Client) transport(base string) http.RoundTripper {
 		u = &url.URL{} // no request is to that origin
 	}
 	return &web.OneOrigin{Scheme: u.Scheme, Host: u.Host, Limit: maxServiceReply, Next: c.Transport}
+}
+
+// until ends the requests of a client that knows no context, when the context does.
+type until struct {
+	ctx  context.Context
+	next http.RoundTripper
+}
+
+// RoundTrip implements http.RoundTripper.
+func (u *until) RoundTrip(req *http.Request) (*http.Response, error) {
+	ctx, cancel := context.WithCancel(req.Context())
+	stop := context.AfterFunc(u.ctx, cancel)
+	resp, err := u.next.RoundTrip(req.WithContext(ctx))
+	if err != nil {
+		stop()
+		cancel()
+		return nil, err
+	}
+	resp.Body = &untilRead{resp.Body, func() { stop(); cancel() }}
+	return resp, nil
+}
+
+// untilRead is a body whose request ends when it is closed.
+type untilRead struct {
+	io.ReadCloser
+	end func()
+}
+
+// Close implements io.Closer.
+func (b *untilRead) Close() error {
+	defer b.end()
+	return b.ReadCloser.Close()
 }
 
 // A bare key is named in a bundle by its own DER in hex, so that whoever has the

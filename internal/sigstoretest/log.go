@@ -168,7 +168,7 @@ func (i *Instance) BodiesV2() [][]byte { return slices.Clone(i.v2.bodies) }
 
 // CheckpointV2 returns a checkpoint of the Rekor v2 log over whatever entries it
 // is asked to show, under its own origin or another one.
-func (i *Instance) CheckpointV2(bodies [][]byte, origin string) []byte {
+func (i *Instance) CheckpointV2(bodies [][]byte, origin string, extension ...string) []byte {
 	i.t.Helper()
 	l := &log{t: i.t, host: i.v2.host, v2: true, key: i.v2.key, id: i.v2.id}
 	for _, b := range bodies {
@@ -180,21 +180,26 @@ func (i *Instance) CheckpointV2(bodies [][]byte, origin string) []byte {
 		root, err = tlog.TreeHash(l.size, l.reader())
 		l.check(err)
 	}
-	return []byte(l.note(origin, root))
+	return []byte(l.note(origin, root, extension...))
 }
 
-// SignV2 returns a checkpoint of the Rekor v2 log over any tree.
-func (i *Instance) SignV2(size int64, root [32]byte) []byte {
+// SignV2 returns a checkpoint of the Rekor v2 log over any tree. Extension lines come
+// after the root (C2SP tlog-checkpoint).
+func (i *Instance) SignV2(size int64, root [32]byte, extension ...string) []byte {
 	i.t.Helper()
 	l := &log{t: i.t, host: i.v2.host, v2: true, key: i.v2.key, id: i.v2.id, size: size}
-	return []byte(l.note(i.v2.host, root))
+	return []byte(l.note(i.v2.host, root, extension...))
 }
 
 // Origin returns the origin of the Rekor v2 log's checkpoints.
 func (i *Instance) Origin() string { return i.v2.host }
 
-func (l *log) note(origin string, root tlog.Hash) string {
-	signed, err := note.Sign(&note.Note{Text: fmt.Sprintf("%s\n%d\n%s\n", origin, l.size, base64.StdEncoding.EncodeToString(root[:]))}, noteSigner{l})
+func (l *log) note(origin string, root tlog.Hash, extension ...string) string {
+	text := fmt.Sprintf("%s\n%d\n%s\n", origin, l.size, base64.StdEncoding.EncodeToString(root[:]))
+	for _, line := range extension {
+		text += line + "\n"
+	}
+	signed, err := note.Sign(&note.Note{Text: text}, noteSigner{l})
 	l.check(err)
 	return string(signed)
 }

@@ -122,6 +122,37 @@ func TestDiskFull(t *testing.T) {
 	}
 }
 
+// TestReadOnly: where nothing can be written a look-up says so and is no verdict, since
+// what it could not remember it could not miss next time; what needs no memory, a
+// policy that the user names, is judged as ever.
+func TestReadOnly(t *testing.T) {
+	const name = "acme/read-only"
+	d := newTinyDisk(t)
+	p, good := bound(t, name)
+	on := newProcess(t, d.dir, nil)
+	remount := func(flags uintptr) {
+		check(t, syscall.Mount("tmpfs", d.dir, "tmpfs", syscall.MS_REMOUNT|flags, ""))
+	}
+	look := []string{"verify", "-R", name, "--scan", good}
+	root := filepath.Join(t.TempDir(), "trusted_root.json")
+	check(t, os.WriteFile(root, stack.TrustedRoot(), 0o600))
+	named := []string{"verify", "--policy", filepath.Join(p.dir, ".repopolicy", "policy.toml"), "--trusted-root", root, "--tag", "v1", good}
+	for _, seen := range []bool{false, true} {
+		remount(syscall.MS_RDONLY)
+		code, out := on.run(0, look...)
+		if seen && code != 0 || !seen && (code != policy.ClassUnavailable.Exit() || !strings.Contains(out, "read-only file system") || !strings.Contains(out, "hint: ")) {
+			t.Errorf("seen before: %v: exit %d\n%s", seen, code, out)
+		}
+		if code, out := on.run(0, named...); code != 0 {
+			t.Errorf("a policy that the user names: exit %d\n%s", code, out)
+		}
+		remount(0)
+		if code, out := on.run(0, look...); code != 0 {
+			t.Fatalf("exit %d\n%s", code, out)
+		}
+	}
+}
+
 // TestDiskFullGitHub: a runner is told, too.
 func TestDiskFullGitHub(t *testing.T) {
 	const name = "acme/full-runner"

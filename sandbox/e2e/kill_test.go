@@ -3,17 +3,25 @@
 package e2e
 
 import (
+	"bytes"
 	"context"
 	"flag"
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/rekorbind"
+	"github.com/repopolicy/repopolicy/sandbox"
 	"github.com/repopolicy/repopolicy/sandbox/claims"
+	"github.com/repopolicy/repopolicy/sandbox/malice"
 )
 
 var kills = flag.Int("kills", 30, "how often TestKill kills a process")
@@ -51,6 +59,50 @@ func TestKill(t *testing.T) {
 		}
 	}
 	t.Logf("killed %v, within %v", at, span)
+}
+
+// TestTerminated: a run that is asked to end while it waits for a service ends at once,
+// not with OK, and leaves no file, nor a half of one. The next run finishes.
+func TestTerminated(t *testing.T) {
+	for i, service := range []sandbox.Service{sandbox.Fulcio, sandbox.RekorV1, sandbox.Rekor} {
+		for j, sig := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
+			t.Run(fmt.Sprintf("%s %s", service, sig), func(t *testing.T) {
+				a := newAttempt(t, "sign", fmt.Sprintf("acme/ended-%d-%d", i, j), t.TempDir(), t.TempDir())
+				before := filesBelow(t, a.dir)
+				undo, err := stack.Misbehave(service, malice.Drop{})
+				check(t, err)
+				var out bytes.Buffer
+				cmd := a.on.command(&out, a.args...)
+				check(t, cmd.Start())
+				time.Sleep(time.Second) // by then it waits
+				begin := time.Now()
+				check(t, cmd.Process.Signal(sig))
+				_ = cmd.Wait() // the code says it
+				check(t, undo())
+				if code := cmd.ProcessState.ExitCode(); code <= 0 || time.Since(begin) > 5*time.Second {
+					t.Errorf("exit %d after %s\n%s", code, time.Since(begin), out.String())
+				}
+				if after := filesBelow(t, a.dir); !slices.Equal(before, after) {
+					t.Errorf("files %v, before %v", after, before)
+				}
+				a.finish()
+			})
+		}
+	}
+}
+
+// filesBelow returns the names of the files of a work tree, those of Git aside.
+func filesBelow(t testing.TB, dir string) []string {
+	t.Helper()
+	var out []string
+	check(t, filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if d != nil && d.Name() == ".git" {
+			return fs.SkipDir
+		}
+		out = append(out, path)
+		return err
+	}))
+	return out
 }
 
 // TestKillReader: a look-up is killed at any moment, and what it remembers is whole
