@@ -210,7 +210,8 @@ func (a *app) files(ctx context.Context, o *repoOptions, f *found) ([]rekorbind.
 		return f.files, nil
 	}
 	if o.from.set {
-		return f.files, a.fromRegistry(ctx, o, f)
+		err := a.fromRegistry(ctx, o, f) // which sets what is returned
+		return f.files, err
 	}
 	if f.snapshot, err = a.snapshot(ctx, o, f.root, f.repo); err != nil {
 		return nil, err
