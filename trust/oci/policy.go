@@ -189,11 +189,16 @@ func (m *manifest) layersOf(ctx context.Context, repository string) (layers []oc
 
 // files reads layers, each content once. Those of other kinds are somebody else's.
 func (m *manifest) files(ctx context.Context, repository string, layers []ocispec.Descriptor) (*Policy, error) {
-	seen := map[digest.Digest]bool{}
+	type file struct {
+		signature bool // what one manifest calls something else hides no signature of another
+		digest    digest.Digest
+	}
+	seen := map[file]bool{}
 	layers = slices.DeleteFunc(layers, func(d ocispec.Descriptor) bool {
-		unknown := seen[d.Digest] || !isSignature(d.MediaType) && d.MediaType != MediaTypeAnswer
-		seen[d.Digest] = seen[d.Digest] || !unknown
-		return unknown
+		at := file{isSignature(d.MediaType), d.Digest}
+		unwanted := seen[at] || !at.signature && d.MediaType != MediaTypeAnswer
+		seen[at] = true
+		return unwanted
 	})
 	total := int64(0)
 	for _, d := range layers {

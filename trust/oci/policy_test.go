@@ -149,6 +149,25 @@ func TestPolicyTwice(t *testing.T) {
 	}
 }
 
+// TestHiddenSignature: what is attached and calls a signature an answer does not hide it.
+func TestHiddenSignature(t *testing.T) {
+	place := reference(t, "oci-layout:"+t.TempDir())
+	subject, err := Push(t.Context(), place, Options{}, files(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	honest := aPolicy(1)
+	for _, p := range []*Policy{{Repository: widget, Answers: []File{{"x", honest.Signatures[0].Data}}}, honest} {
+		if _, err := PushPolicy(t.Context(), place.At(subject), Options{}, p); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := ReadPolicy(t.Context(), place.At(subject), Options{}, widget)
+	if err != nil || cmp.Diff(honest.Signatures, got.Signatures) != "" {
+		t.Errorf("%+v %v", got, err)
+	}
+}
+
 // TestHostilePolicy: a manifest that lies about a policy gives an error, and no part of
 // what it lists.
 func TestHostilePolicy(t *testing.T) {
