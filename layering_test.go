@@ -20,6 +20,7 @@ var may = map[string][]string{
 	"internal/sigstore":  {"policy", "oidc", "internal/web"},
 	"internal/git":       {"policy", "internal/web"},
 	"release":            {"policy", "oidc", "internal/sigstore", "internal/file", "internal/git"},
+	"internal/account":   {"policy", "release", "internal/sigstore"},
 	"internal/web":       {},
 	"internal/airgap":    {"policy"},
 	"internal/prefixmap": {},
@@ -33,7 +34,7 @@ var may = map[string][]string{
 	"internal/aqua":      {"policy"},
 	"internal/detect":    {"policy"},
 	"internal/compare":   {"policy"},
-	"internal/cli":       {"trust/author", "trust/oci", "trust/tuf", "internal/airgap", "internal/export", "internal/aqua", "internal/compare", "internal/detect", "policy", "oidc", "release", "rekorbind", "trust", "internal/sigstore", "internal/file", "internal/git", "internal/web", "internal/token", "internal/fetch"},
+	"internal/cli":       {"internal/account", "trust/author", "trust/oci", "trust/tuf", "internal/airgap", "internal/export", "internal/aqua", "internal/compare", "internal/detect", "policy", "oidc", "release", "rekorbind", "trust", "internal/sigstore", "internal/file", "internal/git", "internal/web", "internal/token", "internal/fetch"},
 	"cmd/repopolicy":     {"internal/cli"},
 	"trust/author":       {"internal/file", "trust/oci", "trust/tuf"},
 }

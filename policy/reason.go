@@ -121,6 +121,10 @@ const (
 	NoArtifacts           Reason = "no-artifacts"
 	ArtifactMismatch      Reason = "artifact-mismatch"
 	ArtifactRead          Reason = "artifact-unreadable"
+	ArtifactMissing       Reason = "artifact-missing"
+	ArtifactChanged       Reason = "artifact-changed"
+	NameDiffers           Reason = "name-differs"
+	PassedOver            Reason = "passed-over"
 	SumsMismatch          Reason = "sums-mismatch"
 	SumsInvalid           Reason = "sums-invalid"
 	SignatureInvalid      Reason = "signature-invalid"
@@ -224,6 +228,10 @@ var reasonTable = []ReasonInfo{
 	{NoArtifacts, ClassUsage, "there was no artifact to judge", "name files, a directory that holds some, a checksum file or a digest"},
 	{ArtifactMismatch, ClassDeny, "the evidence is about other bytes: no signed digest is that of the artifact", "download artifact and evidence again; if it stays, the artifact was changed"},
 	{ArtifactRead, ClassDeny, "the artifact could not be read", ""},
+	{ArtifactMissing, ClassDeny, "the file is not there", "download it, or leave out what a checksum file lists and is not there with --ignore-missing"},
+	{ArtifactChanged, ClassDeny, "the artifact changed while it was judged", "wait until nothing writes to it, and judge it again"},
+	{NameDiffers, ClassDeny, "what was signed calls the artifact by another name", "if you gave the file its name yourself, say what it was called with --name"},
+	{PassedOver, ClassDeny, "it belongs to nothing that was judged, and nothing vouches for it", "take it away, or judge the rest by naming it"},
 	{SumsMismatch, ClassDeny, "the file's digest is not the one that the checksum file lists for it", "download the file again; if it stays, the file was changed"},
 	{SumsInvalid, ClassInvalid, "the checksum file is malformed", ""},
 	{SignatureInvalid, ClassDeny, "the signature does not verify", ""},

@@ -158,12 +158,12 @@ func benchmarkOne(b *testing.B, rule string, want policy.Class) {
 func TestDigestFile(t *testing.T) {
 	data := bytes.Repeat([]byte("x"), 1<<20+1)
 	dir := put(t, map[string][]byte{"a": data})
-	ds, err := digestFile(filepath.Join(dir, "a"), []string{"sha256", "sha512", "sha384"})
+	ds, err := Digests(filepath.Join(dir, "a"), []string{"sha256", "sha512", "sha384"})
 	sum := sha256.Sum256(data)
 	if err != nil || len(ds) != 3 || ds[0].Hex != hex.EncodeToString(sum[:]) {
 		t.Errorf("%v %v", ds, err)
 	}
-	if _, err := digestFile(dir, []string{"sha256"}); err == nil {
+	if _, err := Digests(dir, []string{"sha256"}); err == nil {
 		t.Error("a directory has a digest")
 	}
 	if got := digestBytes(data); got[0] != ds[0] {

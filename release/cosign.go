@@ -43,13 +43,31 @@ func cosignBundle(object map[string]json.RawMessage) (piece, error) {
 		return piece{}, err
 	}
 	if object["rekorBundle"] == nil || string(object["rekorBundle"]) == "null" {
-		return piece{err: failf(policy.NoLogProof, "the cosign bundle has no log entry")}, nil
+		return unlogged(sig, cert), nil
 	}
 	entry, err := rekorBundle(object["rekorBundle"])
 	if err != nil {
 		return piece{}, err
 	}
 	return promised(sig, cert, entry)
+}
+
+// unlogged is what cosign kept of a signature that it put into no log.
+func unlogged(sig, cert string) piece {
+	p := piece{err: failf(policy.NoLogProof, "the cosign bundle has no log entry")}
+	raw, err := base64.StdEncoding.DecodeString(sig)
+	if err != nil {
+		return p
+	}
+	if m, err := members(raw); err == nil && isDSSE(m) {
+		return p
+	}
+	b := &bare{signature: raw}
+	if block, err := decodePEM([]byte(cert)); err == nil && block.Type == "CERTIFICATE" {
+		b.certificate = block.Bytes
+	}
+	p.bare = b
+	return p
 }
 
 // promisedEntry is a log entry with the log's promise and no proof, as cosign
@@ -194,7 +212,7 @@ var signatureReader = reader{
 					if err != nil {
 						return nil, false
 					}
-					return []piece{barePiece(src, strings.TrimSuffix(src.path, s), sig, src.data)}, true
+					return []piece{barePiece(src, sig, src.data)}, true
 				}
 			}
 			return nil, false
@@ -204,17 +222,26 @@ var signatureReader = reader{
 		}
 		_, cert, err := src.beside(".sig", certificateSuffixes...)
 		if err != nil {
-			return []piece{{err: failf(policy.NoLogProof, "a bare signature without certificate and log entry")}}, true
+			p := piece{err: failf(policy.NoLogProof, "a bare signature without certificate and log entry")}
+			if raw, err := base64.StdEncoding.DecodeString(strings.TrimSpace(string(src.data))); err == nil {
+				p.bare = &bare{signature: raw}
+			}
+			return []piece{p}, true
 		}
-		return []piece{barePiece(src, strings.TrimSuffix(src.path, ".sig"), src.data, cert)}, true
+		return []piece{barePiece(src, src.data, cert)}, true
 	},
 }
 
 var certificateSuffixes = []string{".pem", ".crt", ".cert", ".cer"}
 
-// barePiece puts a bundle without log entry together, so that it can be said who
-// claims to have signed the artifact.
-func barePiece(src source, artifact string, sig, cert []byte) piece {
+// bare is a signature without anything around it.
+type bare struct {
+	signature   []byte
+	certificate []byte // DER; nil if a key signed
+}
+
+// barePiece reads a signature and its certificate.
+func barePiece(src source, sig, cert []byte) piece {
 	block, err := decodePEM(cert)
 	if err != nil {
 		return badPiece("certificate: %s", err)[0]
@@ -223,23 +250,29 @@ func barePiece(src source, artifact string, sig, cert []byte) piece {
 	if err != nil {
 		return badPiece("signature: %s", err)[0]
 	}
-	if src.remote != nil { // to say who signed, it would have to be downloaded
-		return piece{sound: true, err: failf(policy.NoLogProof, "a bare signature and its certificate, without a log entry")}
+	p := piece{bare: &bare{signature: signature, certificate: block.Bytes}}
+	if block.Type != "CERTIFICATE" {
+		p.bare.certificate = nil
 	}
-	digests, err := digestFile(artifact, []string{"sha256"})
-	if err != nil {
-		return piece{err: failf(policy.NoLogProof, "a bare signature without log entry, and the artifact is not beside it")}
+	if src.remote != nil { // to say who signed, the artifact would have to be downloaded
+		p.err = failf(policy.NoLogProof, "a bare signature and its certificate, without a log entry")
 	}
-	digest, err := hex.DecodeString(digests[0].Hex)
-	if err != nil {
-		return badPiece("%s", err)[0]
+	return p
+}
+
+// over puts a bundle without log entry together, so that it can be said who claims
+// to have signed the content with that hex SHA-256.
+func (b *bare) over(sha256 string) piece {
+	digest, err := hex.DecodeString(sha256)
+	if err != nil || b.certificate == nil {
+		return piece{err: failf(policy.NoLogProof, "a bare signature without certificate and log entry")}
 	}
 	p := newBundle(map[string]any{
 		"mediaType":            mediaTypeV03,
-		"verificationMaterial": map[string]any{"certificate": map[string]any{"rawBytes": block.Bytes}},
+		"verificationMaterial": map[string]any{"certificate": map[string]any{"rawBytes": b.certificate}},
 		"messageSignature": map[string]any{
 			"messageDigest": map[string]any{"algorithm": protoHashes["sha256"], "digest": digest},
-			"signature":     signature,
+			"signature":     b.signature,
 		},
 	})
 	p.unproven = "the signature and its certificate come without a log entry"

@@ -3,6 +3,7 @@
 package release
 
 import (
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -17,6 +18,7 @@ import (
 // candidate is a piece of evidence with where it was found.
 type candidate struct {
 	path string
+	sum  string // hex SHA-256 of the file; "" if it is none
 	form string // how the form of the file is called; "" if it could not be read
 	piece
 }
@@ -46,6 +48,7 @@ type lazy[T any] struct {
 type sumsFile struct {
 	self   *Artifact
 	names  map[string]policy.Digest
+	order  []string // of the names
 	signed []policy.Digest
 }
 
@@ -59,7 +62,7 @@ func newFinder(explicit []string) *finder {
 // find returns the candidates for an artifact: the files that the user named,
 // or what came with the artifact and lies beside it. Shared says that the
 // artifact, a checksum file, stands for many others.
-func (f *finder) find(a *Artifact, shared bool) []*candidate {
+func (f *finder) find(ctx context.Context, a *Artifact, shared bool) []*candidate {
 	var out []*candidate
 	load := readEvidence
 	if shared {
@@ -73,19 +76,18 @@ func (f *finder) find(a *Artifact, shared bool) []*candidate {
 	}
 	out = append(out, a.found...)
 	path := a.Path
-	if path == "" && a.Listed != nil {
-		path = a.Arg // not here, but its evidence may be
-	}
 	if path != "" {
 		dir, base := filepath.Split(path)
 		here := f.list(filepath.Clean(dir))
-		for _, suffix := range lookFor {
-			if here.has(base + suffix) {
-				out = append(out, load(path+suffix)...)
+		for _, name := range slices.Compact([]string{base, a.base(base)}) {
+			for _, suffix := range lookFor {
+				if here.has(name + suffix) {
+					out = append(out, load(dir+name+suffix)...)
+				}
 			}
 		}
 	}
-	for _, p := range f.shared(a, path) {
+	for _, p := range f.shared(ctx, a, path) {
 		out = append(out, f.load(p)...)
 	}
 	return out
@@ -94,7 +96,7 @@ func (f *finder) find(a *Artifact, shared bool) []*candidate {
 // shared returns the files with evidence for many artifacts, or named by an
 // artifact's digest, in the directory of path; of the working directory if the
 // artifact is but a digest.
-func (f *finder) shared(a *Artifact, path string) []string {
+func (f *finder) shared(ctx context.Context, a *Artifact, path string) []string {
 	dir := "."
 	switch {
 	case path != "":
@@ -112,7 +114,7 @@ func (f *finder) shared(a *Artifact, path string) []string {
 	}
 	digests := a.Digests
 	if a.Path != "" {
-		digests, _ = digestFile(a.Path, []string{"sha256"})
+		digests, _ = a.Digest(ctx) // what cannot be read is denied when it is judged
 	}
 	for _, d := range digests {
 		if p := here.downloads[d.Hex]; d.Alg == "sha256" && p != "" {
@@ -186,11 +188,8 @@ func readListing(dir string) *listing {
 // dirOf returns the directory in which evidence for an artifact lies: its own, or
 // the working directory if the artifact is but a digest.
 func dirOf(a *Artifact) string {
-	switch {
-	case a.Path != "":
+	if a.Path != "" {
 		return filepath.Dir(a.Path)
-	case a.Listed != nil:
-		return filepath.Dir(a.Arg)
 	}
 	return "."
 }
@@ -239,7 +238,18 @@ func (f *finder) listings(a *Artifact) []*Listing {
 	if a.Path == "" || len(f.explicit) > 0 {
 		return nil
 	}
-	dir := filepath.Dir(a.Path)
+	var out []*Listing
+	for _, s := range f.sumsBeside(filepath.Dir(a.Path)) {
+		name := a.base(filepath.Base(a.Path))
+		if d, ok := s.names[name]; ok {
+			out = append(out, &Listing{s.self, name, d, s.signed})
+		}
+	}
+	return out
+}
+
+// sumsBeside returns the checksum files of a directory, which are read once.
+func (f *finder) sumsBeside(dir string) []sumsFile {
 	f.mu.Lock()
 	l := f.sums[dir]
 	if l == nil {
@@ -248,13 +258,7 @@ func (f *finder) listings(a *Artifact) []*Listing {
 	}
 	f.mu.Unlock()
 	l.once.Do(func() { l.v = readSumsIn(dir) })
-	var out []*Listing
-	for _, s := range l.v {
-		if d, ok := s.names[filepath.Base(a.Path)]; ok {
-			out = append(out, &Listing{s.self, d, s.signed})
-		}
-	}
-	return out
+	return l.v
 }
 
 // readSumsIn reads the checksum files of a directory. One that cannot be read
@@ -270,13 +274,15 @@ func readSumsIn(dir string) []sumsFile {
 			continue
 		}
 		path := filepath.Join(dir, e.Name())
-		sums, signed, err := readSums(path)
+		self := &Artifact{Arg: path, Name: e.Name(), Path: path}
+		sums, signed, err := readSums(self)
 		if err != nil {
 			continue
 		}
-		s := sumsFile{self: &Artifact{Arg: path, Name: e.Name(), Path: path}, names: map[string]policy.Digest{}, signed: signed}
+		s := sumsFile{self: self, names: map[string]policy.Digest{}, signed: signed}
 		for _, x := range sums {
 			s.names[x.name] = x.digest
+			s.order = append(s.order, x.name)
 		}
 		out = append(out, s)
 	}

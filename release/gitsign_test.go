@@ -186,7 +186,7 @@ func TestGitTags(t *testing.T) {
 		s := state{gitRepo: newGitRepo(t)}
 		s.commit = s.gitRepo.commit("release")
 		c.make(s)
-		artifacts := Expand(t.Context(), []string{c.arg}, s.dir)
+		artifacts := others(Expand(t.Context(), []string{c.arg}, Options{Repo: s.dir}))
 		res := judge(pin(t, c.rule), root).Run(t.Context(), artifacts)[0]
 		if res.Decision.Reason != c.want {
 			t.Errorf("%s: got %s (%s), want %s", c.what, res.Decision.Reason, res.Decision.Detail, c.want)
@@ -235,7 +235,7 @@ func TestCanary(t *testing.T) {
 		}
 	}
 	for _, arg := range []string{"refs/tags/v1", "gitCommit:" + string(commit)} {
-		res := judge(pin(t, tagRule), root).Run(t.Context(), Expand(t.Context(), []string{arg}, r.dir))[0]
+		res := judge(pin(t, tagRule), root).Run(t.Context(), others(Expand(t.Context(), []string{arg}, Options{Repo: r.dir})))[0]
 		if want := policy.Allowed; strings.HasPrefix(arg, "refs/") && res.Decision.Reason != want {
 			t.Errorf("%s: %s (%s)", arg, res.Decision.Reason, res.Decision.Detail)
 		}
@@ -265,7 +265,7 @@ func TestGitCommits(t *testing.T) {
 	clone := filepath.Join(t.TempDir(), "clone")
 	r.git("clone", "-q", "--depth", "1", "--no-tags", "file://"+r.dir, clone)
 	judgeIn := func(dir string, id git.ID) *Result {
-		return judge(pin(t, commitRule), root).Run(t.Context(), Expand(t.Context(), []string{"gitCommit:" + string(id)}, dir))[0]
+		return judge(pin(t, commitRule), root).Run(t.Context(), others(Expand(t.Context(), []string{"gitCommit:" + string(id)}, Options{Repo: dir})))[0]
 	}
 	for _, c := range []struct {
 		what string

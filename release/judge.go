@@ -5,7 +5,6 @@ package release
 import (
 	"context"
 	"fmt"
-	"path"
 	"runtime"
 	"slices"
 	"strings"
@@ -69,9 +68,11 @@ type Result struct {
 // Evidence is one candidate and what came of it.
 type Evidence struct {
 	Path     string
+	Sum      string // hex SHA-256 of the file as it was read; "" if it is none
 	Form     string // how the form in which it was published is called
 	Item     int    // which of several in the file, from 1; 0 if it holds one
 	Via      string // checksum file that lists the artifact; "" if the evidence is about the artifact itself
+	Name     string // that the signed content gives to the artifact; "" if it gives none
 	Decision policy.Decision
 	// Verified is set if signature, certificate, log and time were verified.
 	// Without it, Signer and Statement are only what the evidence claims.
@@ -100,7 +101,9 @@ const (
 // Run judges the artifacts, in parallel and in order. It returns one result for
 // each artifact, whatever happens.
 func (j *Judge) Run(ctx context.Context, artifacts []*Artifact) []*Result {
-	j.finder = newFinder(j.Bundles)
+	if j.finder == nil {
+		j.finder = newFinder(j.Bundles)
+	}
 	out := make([]*Result, len(artifacts))
 	var next, done atomic.Int64
 	var wg sync.WaitGroup
@@ -202,6 +205,10 @@ func (j *Judge) judge(ctx context.Context, a *Artifact) *Result {
 			break
 		}
 	}
+	if err := ctx.Err(); err != nil { // whatever was found by then is no verdict
+		res.Decision = deny(policy.Interrupted, "%s", err)
+		return res
+	}
 	if res.Evidence == nil || res.Evidence.stage < stageStale {
 		if d, ok := policy.DecideAdopted(j.Policy, j.request(a, nil, res.Digests)); ok {
 			if res.Evidence != nil {
@@ -260,19 +267,19 @@ func (j *Judge) round(ctx context.Context, res *Result, attempts []attempt) *Fai
 }
 
 // direct returns the attempts with evidence for the artifact itself.
-func (j *Judge) direct(_ context.Context, res *Result) []attempt {
-	return about(res.Artifact, j.finder.find(res.Artifact, false))
+func (j *Judge) direct(ctx context.Context, res *Result) []attempt {
+	return about(res.Artifact, j.finder.find(ctx, res.Artifact, false))
 }
 
 // listed returns the attempts with evidence for a checksum file that lists the
 // artifact.
-func (j *Judge) listed(_ context.Context, res *Result) []attempt {
+func (j *Judge) listed(ctx context.Context, res *Result) []attempt {
 	var out []attempt
 	for _, l := range j.finder.listings(res.Artifact) {
 		if l.Sums.Arg == res.Artifact.Arg {
 			continue
 		}
-		for _, c := range j.finder.find(l.Sums, true) {
+		for _, c := range j.finder.find(ctx, l.Sums, true) {
 			out = append(out, attempt{c: c, target: l.Sums, via: l})
 		}
 	}
@@ -298,38 +305,14 @@ func (j *Judge) hash(ctx context.Context, res *Result, attempts []attempt) error
 	return j.digest(ctx, res, algs)
 }
 
-// digest adds the digests in these algorithms that are not known yet. What a
-// place serves is read once, so that all digests are those of the same bytes.
+// digest adds the digests in these algorithms that are not known yet.
 func (j *Judge) digest(ctx context.Context, res *Result, algs []string) error {
-	a := res.Artifact
-	if a.Path == "" && a.Place == nil {
-		return nil
+	digests, err := res.Artifact.Digest(ctx, algs...)
+	if err != nil {
+		return err
 	}
-	algs = slices.DeleteFunc(algs, func(alg string) bool {
-		return slices.ContainsFunc(res.Digests, func(d policy.Digest) bool { return d.Alg == alg })
-	})
-	slices.Sort(algs)
-	if algs = slices.Compact(algs); len(algs) == 0 {
-		return nil
-	}
-	if a.Path == "" {
-		content, err := a.Place.Open(ctx, a.Name)
-		if err != nil {
-			return failure(err, policy.ReleaseUnreachable)
-		}
-		digests, err := digestOf(content, allHashes)
-		if e := content.Close(); err == nil {
-			err = e
-		}
-		if err != nil {
-			return failure(err, policy.ReleaseUnreachable)
-		}
-		res.Digests = digests
-		return nil
-	}
-	digests, err := digestFile(a.Path, algs)
-	res.Digests = append(res.Digests, digests...)
-	return err
+	res.Digests = digests
+	return nil
 }
 
 // algorithms returns a smallest set of digest algorithms in which the bundle
@@ -367,7 +350,7 @@ func (j *Judge) request(a *Artifact, names []string, digests []policy.Digest) po
 // try judges the artifact by one candidate. What is cheap is looked at first:
 // digest, name and identity, then the signature.
 func (j *Judge) try(ctx context.Context, at attempt, a *Artifact, digests []policy.Digest) *Evidence {
-	ev := &Evidence{Path: at.c.path, Form: at.c.form, Item: at.c.item}
+	ev := &Evidence{Path: at.c.path, Sum: at.c.sum, Form: at.c.form, Item: at.c.item}
 	if at.via != nil {
 		ev.Via = at.target.Arg
 	}
@@ -375,10 +358,14 @@ func (j *Judge) try(ctx context.Context, at attempt, a *Artifact, digests []poli
 		ev.stage, ev.Decision = s, d
 		return ev
 	}
-	if at.c.err != nil {
-		return fail(stageParse, at.c.err.decision())
+	c := at.c
+	if c.err == nil && c.bare != nil {
+		c = &candidate{path: c.path, sum: c.sum, form: c.form, piece: c.bare.over(digestIn(digests, "sha256"))}
 	}
-	b := at.c.bundle
+	if c.err != nil {
+		return fail(stageParse, c.err.decision())
+	}
+	b := c.bundle
 	ev.Signer, ev.MediaType = b.Signer(), b.MediaType()
 	if st := b.Statement(); st != nil {
 		ev.Predicate = st.PredicateType
@@ -392,18 +379,21 @@ func (j *Judge) try(ctx context.Context, at attempt, a *Artifact, digests []poli
 	}
 	signed := digests
 	if at.via != nil {
+		if a.Subject != "" { // a list names files, never a package
+			return fail(stageClaims, a.differs(at.via.Name).decision())
+		}
 		if !slices.Contains(digests, at.via.Digest) {
 			return fail(stageArtifact, deny(policy.SumsMismatch, "%s lists %s", at.target.Arg, at.via.Digest))
 		}
 		signed = at.via.signed
 		digests = append(slices.Clone(digests), signed...)
 	}
-	matches, err := match(at.c, at.target, signed)
+	matches, err := match(c, at.target, signed)
 	if err != nil {
 		return fail(stageClaims, err.decision())
 	}
 	if len(matches) == 0 {
-		return fail(stageArtifact, deny(policy.ArtifactMismatch, "%s", aboutText(at.c)))
+		return fail(stageArtifact, deny(policy.ArtifactMismatch, "%s", aboutText(c)))
 	}
 	if b.Unchecked() && j.Policy.Genesis() == policy.GenesisFlags {
 		return fail(stageParse, deny(policy.LogInvalid, "the inclusion proof comes without a checkpoint to check it against; a policy's rule may say set-only = true"))
@@ -421,13 +411,16 @@ func (j *Judge) try(ctx context.Context, at attempt, a *Artifact, digests []poli
 			}
 			req := j.request(a, names, digests)
 			req.Approvals = approvals
-			one := j.one(ctx, at.c, m.digest, key, claims, req)
+			one := j.one(ctx, c, m.digest, key, claims, req)
 			if unseen != nil && lacksApprovals(one.Decision) { // there may be more
 				one.Decision = unseen.decision()
 			}
 			if one.stage > ev.stage || ev.Decision.Reason == "" {
 				ev.stage, ev.Decision, ev.Verified = one.stage, one.Decision, one.Verified
-				ev.Signer = claims.Signer
+				ev.Signer, ev.Name = claims.Signer, m.signed
+				if at.via != nil {
+					ev.Name = at.via.Name
+				}
 			}
 			if ev.stage == stagePermitted {
 				return ev
@@ -519,6 +512,7 @@ func (j *Judge) keys(b *sigstore.Bundle) []*sigstore.Key {
 // matched is one way in which a candidate is about an artifact.
 type matched struct {
 	digest policy.Digest // that the signature is over
+	signed string        // name that the signed content gives to it; "" if none
 	names  []string
 	claims policy.Claims
 }
@@ -526,22 +520,25 @@ type matched struct {
 // match returns how the candidate is about the artifact: by a digest that it
 // signs, or that the document names which it signs. Names come from what is
 // signed where that gives one, else from the artifact. The error says that what
-// is signed contradicts itself.
+// is signed contradicts itself, or is about the content under other names only.
 func match(c *candidate, a *Artifact, digests []policy.Digest) ([]matched, *Failure) {
 	var own []string
 	if a.Name != "" {
 		own = []string{a.Name}
 	}
 	var out []matched
+	var other string // a name that is not the artifact's
+	differs := false
 	add := func(d, signed policy.Digest, name string) {
-		if a.Subject != "" && name != a.Subject || a.Subject == "" && (a.Place != nil || a.Resolved) && !servedAs(name, a) {
+		if !a.calls(name) {
+			other, differs = name, true
 			return
 		}
 		names := own
 		if name != "" {
 			names = []string{name}
 		}
-		out = append(out, matched{signed, names, claims(c, name)})
+		out = append(out, matched{signed, name, names, claims(c, name)})
 	}
 	message, isMessage := c.bundle.Message()
 	for _, d := range digests {
@@ -560,6 +557,9 @@ func match(c *candidate, a *Artifact, digests []policy.Digest) ([]matched, *Fail
 			}
 		}
 	}
+	if len(out) == 0 && differs {
+		return nil, a.differs(other)
+	}
 	if len(out) == 0 || c.inner == nil {
 		return out, nil
 	}
@@ -574,24 +574,6 @@ func match(c *candidate, a *Artifact, digests []policy.Digest) ([]matched, *Fail
 		return nil, failf(policy.CommitMismatch, "the tag object names the commit %s, the ref leads to %s", c.inner.commit, a.Commit)
 	}
 	return out, nil
-}
-
-// servedAs reports whether what is served under the artifact's name may be the
-// subject of that name: whoever serves it could serve another file or image of the
-// release so. Forges write names of files anew, mirrors keep the end of an image's,
-// and a package URL is neither.
-func servedAs(name string, a *Artifact) bool {
-	last := path.Base(name)
-	if a.Resolved {
-		last, _, _ = strings.Cut(last, "@")
-		last, _, _ = strings.Cut(last, ":")
-	}
-	plain := func(s string) string {
-		return strings.Join(strings.FieldsFunc(s, func(r rune) bool {
-			return (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z') && !strings.ContainsRune("_-+@", r)
-		}), ".")
-	}
-	return name == "" || strings.HasPrefix(name, "pkg:") || last == base(a) || plain(last) == plain(base(a)) && plain(last) != ""
 }
 
 // claims returns what the candidate claims about the subject of that name. The

@@ -91,7 +91,18 @@ func put(t testing.TB, files map[string][]byte) string {
 }
 
 func run(j *Judge, args ...string) []*Result {
-	return j.Run(context.Background(), Expand(context.Background(), args, ""))
+	return j.Run(context.Background(), others(Expand(context.Background(), args, Options{})))
+}
+
+// others are the artifacts of the inputs that are of no form of evidence.
+func others(inputs []*Input) []*Artifact {
+	var out []*Artifact
+	for _, in := range inputs {
+		if !in.IsEvidence() && !in.Harmless {
+			out = append(out, in.Artifact)
+		}
+	}
+	return out
 }
 
 func statement(subjects ...string) []byte {
@@ -238,7 +249,7 @@ func TestBranches(t *testing.T) {
 		{name: "a verification summary that failed", req: wf(func(r *sigstoretest.Request) { r.Statement = summary("FAILED", subject("widget_1.tar.gz", art)) }), reason: policy.PredicateType},
 		{name: "a verification summary without a result", req: wf(func(r *sigstoretest.Request) { r.Statement = summary("", subject("widget_1.tar.gz", art)) }), reason: policy.StatementInvalid},
 		{name: "statement", req: wf(func(r *sigstoretest.Request) { r.Statement = statement(subject("widget_1.tar.gz", art)) }), reason: policy.Allowed},
-		{name: "signed name counts, not the file's", req: wf(func(r *sigstoretest.Request) { r.Statement = statement(subject("gadget.zip", art)) }), reason: policy.RuleMismatch, code: "artifact-differs"},
+		{name: "signed name counts, not the file's", req: wf(func(r *sigstoretest.Request) { r.Statement = statement(subject("gadget.zip", art)) }), reason: policy.NameDiffers},
 
 		{name: "case-117-ts-after-notafter", req: wf(func(r *sigstoretest.Request) { r.NotBefore = now.Add(-11 * 60e9) }), reason: policy.TimeInvalid},
 		{name: "case-118-ts-before-notbefore", req: wf(func(r *sigstoretest.Request) { r.NotBefore = now.Add(60e9) }), reason: policy.TimeInvalid},
@@ -339,11 +350,11 @@ func TestSums(t *testing.T) {
 	}{
 		{[]string{at("widget_1.tar.gz")}, []policy.Reason{policy.Allowed}},
 		{[]string{at("widget_2.tar.gz")}, []policy.Reason{policy.SumsMismatch}},
-		// notes.txt is not here and no rule allows the name.
-		{[]string{at("SHA256SUMS")}, []policy.Reason{policy.Allowed, policy.Allowed, policy.SumsMismatch, policy.RuleMismatch}},
+		// notes.txt is not here.
+		{[]string{at("SHA256SUMS")}, []policy.Reason{policy.Allowed, policy.Allowed, policy.SumsMismatch, policy.ArtifactMissing}},
 		{[]string{dir}, []policy.Reason{policy.Allowed, policy.Allowed, policy.SumsMismatch}},
 		{[]string{fmt.Sprintf("sha256:%x", sha256.Sum256(one))}, []policy.Reason{policy.NoEvidence}},
-		{[]string{at("missing")}, []policy.Reason{policy.ArtifactRead}},
+		{[]string{at("missing")}, []policy.Reason{policy.ArtifactMissing}},
 	} {
 		var got []policy.Reason
 		for _, r := range run(judge(pin(t, workflowRule), root), c.args...) {
@@ -389,20 +400,20 @@ func TestExpand(t *testing.T) {
 	}
 	var names []string
 	failures := 0
-	for _, a := range Expand(t.Context(), []string{dir}, "") {
+	for _, a := range others(Expand(t.Context(), []string{dir}, Options{})) {
 		names = append(names, filepath.Base(a.Arg))
 		if a.Err != nil {
 			failures++
 		}
 	}
-	if !slices.Equal(names, []string{"a", "link", "b"}) || failures != 1 {
+	if !slices.Equal(names, []string{"a", "a.sigstore.json", "link", "b", "b.sigstore"}) || failures != 1 {
 		t.Errorf("got %v with %d failures", names, failures)
 	}
-	if empty := Expand(t.Context(), []string{t.TempDir()}, ""); len(empty) != 1 || empty[0].Err == nil || empty[0].Err.Reason != policy.NoArtifacts {
+	if empty := others(Expand(t.Context(), []string{t.TempDir()}, Options{})); len(empty) != 1 || empty[0].Err == nil || empty[0].Err.Reason != policy.NoArtifacts {
 		t.Errorf("an empty directory: %+v", empty)
 	}
 	for _, arg := range []string{"sha256:zz", "sha512:" + strings.Repeat("A", 128), "/dev/null"} {
-		if got := Expand(t.Context(), []string{arg}, ""); len(got) != 1 || got[0].Err == nil {
+		if got := others(Expand(t.Context(), []string{arg}, Options{})); len(got) != 1 || got[0].Err == nil {
 			t.Errorf("%s: %+v", arg, got[0])
 		}
 	}
@@ -506,8 +517,8 @@ func TestAPI(t *testing.T) {
 	badRoots.Roots = func(context.Context) ([]*sigstore.Root, error) { return nil, errors.New("down") }
 	noTime.Now = noTime.Now.AddDate(-1, 0, 0)
 	for name, res := range map[string][]*Result{
-		"zero":         (&Judge{}).Run(context.Background(), Expand(t.Context(), []string{path}, "")),
-		"cancelled":    good().Run(dead, Expand(t.Context(), []string{path}, "")),
+		"zero":         (&Judge{}).Run(context.Background(), others(Expand(t.Context(), []string{path}, Options{}))),
+		"cancelled":    good().Run(dead, others(Expand(t.Context(), []string{path}, Options{}))),
 		"no roots":     run(noRoots, path),
 		"roots fail":   run(badRoots, path),
 		"nil artifact": good().Run(context.Background(), []*Artifact{nil}),

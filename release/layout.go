@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
@@ -29,7 +30,8 @@ type layout struct {
 	root     *os.Root
 	top      []descriptor // entries of index.json
 	evidence []*candidate
-	isProof  map[policy.Digest]bool // manifests that hold evidence and nothing else
+	proofs   map[policy.Digest][]*candidate // of manifests that hold evidence and nothing else
+	reached  map[string]bool                // files to which index.json leads
 }
 
 // descriptor is what is read of a descriptor.
@@ -71,7 +73,7 @@ func openLayout(dir string) (*layout, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &layout{dir: dir, root: root, isProof: map[policy.Digest]bool{}}
+	l := &layout{dir: dir, root: root, proofs: map[policy.Digest][]*candidate{}, reached: map[string]bool{}}
 	if err := l.read(); err != nil {
 		root.Close()
 		return nil, err
@@ -100,6 +102,7 @@ func (l *layout) read() error {
 		if seen[d.digest] = true; len(seen) > maxManifests {
 			return fmt.Errorf("more than %d manifests", maxManifests)
 		}
+		l.reached[blobPath(d.digest)] = true
 		data, err := l.blob(d, maxManifestBytes)
 		if err != nil {
 			continue // if an artifact needs it, that is judged below
@@ -109,6 +112,9 @@ func (l *layout) read() error {
 			continue
 		}
 		queue = append(queue, m.children...)
+		for _, b := range m.blobs {
+			l.reached[blobPath(b.digest)] = true
+		}
 		l.collect(d, m)
 	}
 	return nil
@@ -117,6 +123,7 @@ func (l *layout) read() error {
 // collect takes the evidence out of a manifest.
 func (l *layout) collect(d descriptor, m *manifest) {
 	proofs := 0
+	var pieces []*candidate
 	for _, layer := range m.layers {
 		if !isImageEvidence(layer.mediaType) {
 			continue
@@ -131,9 +138,12 @@ func (l *layout) collect(d descriptor, m *manifest) {
 		if len(m.layers) > 1 {
 			p.item = proofs
 		}
-		l.evidence = append(l.evidence, &candidate{path: filepath.Join(l.dir, filepath.FromSlash(blobPath(d.digest))), form: "image signature", piece: p})
+		pieces = append(pieces, &candidate{path: filepath.Join(l.dir, filepath.FromSlash(blobPath(d.digest))), form: "image signature", piece: p})
 	}
-	l.isProof[d.digest] = proofs > 0 && proofs == len(m.layers)
+	l.evidence = append(l.evidence, pieces...)
+	if proofs > 0 && proofs == len(m.layers) {
+		l.proofs[d.digest] = pieces
+	}
 }
 
 // parseManifest reads an image manifest or an index.
@@ -300,31 +310,121 @@ func cutLayout(arg string) (dir string, d policy.Digest, ok bool) {
 	return dir, d, err == nil
 }
 
-// expandLayout returns the images of a layout, or the one with the digest. What
-// consists of nothing but evidence is no image.
-func expandLayout(arg, dir string, only policy.Digest) []*Artifact {
+// expandLayout returns the images of a layout, or the one with the digest. Of a
+// whole layout every file is accounted for: what consists of nothing but evidence
+// may be that, blobs that nothing in index.json leads to are harmless, and any
+// other file is no part of a layout.
+func expandLayout(arg, dir string, only policy.Digest) []*Input {
 	l, err := openLayout(dir)
 	if err != nil {
-		return []*Artifact{{Arg: arg, Err: failf(policy.LayoutInvalid, "%s", err)}}
+		return badInput(arg, policy.LayoutInvalid, err)
 	}
 	defer l.root.Close()
-	var out []*Artifact
+	var out []*Input
 	seen := map[policy.Digest]bool{}
 	for _, d := range l.top {
-		if seen[d.digest] || (only == policy.Digest{} && l.isProof[d.digest]) || (only != policy.Digest{} && only != d.digest) {
+		if seen[d.digest] || (only != policy.Digest{} && only != d.digest) {
 			continue
 		}
 		seen[d.digest] = true
-		a := &Artifact{Arg: dir + "@" + d.digest.String(), Digests: []policy.Digest{d.digest}, found: l.evidence}
-		if err := l.check(d, map[policy.Digest]bool{}); err != nil {
-			a.Err = failf(policy.ArtifactMismatch, "%s", err)
+		in := input(&Artifact{Arg: dir + "@" + d.digest.String(), Digests: []policy.Digest{d.digest}, found: l.evidence})
+		checked := map[policy.Digest]bool{}
+		if err := l.check(d, checked); err != nil {
+			in.Artifact.Err = failf(policy.ArtifactMismatch, "%s", err)
 		}
-		out = append(out, a)
+		if in.Artifact.parts = checked; only == (policy.Digest{}) {
+			in.vouches, in.vague = l.vouches(d)
+		}
+		out = append(out, in)
 	}
 	if len(out) == 0 {
-		return []*Artifact{{Arg: arg, Err: failf(policy.NoArtifacts, "the layout holds no such image")}}
+		out = badInput(arg, policy.NoArtifacts, errors.New("the layout holds no such image"))
+	}
+	if only != (policy.Digest{}) {
+		return out
+	}
+	return append(out, l.rest()...)
+}
+
+// vouches returns what a manifest vouches for that consists of nothing but evidence,
+// all of which was understood.
+func (l *layout) vouches(d descriptor) (*vouches, string) {
+	pieces := l.proofs[d.digest]
+	if pieces == nil {
+		return nil, ""
+	}
+	out := &vouches{}
+	for _, c := range pieces {
+		p, why := imageVouch(c)
+		if why != "" {
+			return nil, why
+		}
+		out.pieces = append(out.pieces, p)
+	}
+	return out, ""
+}
+
+// imageVouch is vouchOf for a piece of evidence about an image, which may be over a
+// payload that names the image in its turn.
+func imageVouch(c *candidate) (vouch, string) {
+	in := c.inner
+	if in == nil {
+		return vouchOf(c)
+	}
+	plain := *c
+	plain.inner = nil
+	out, why := vouchOf(&plain)
+	if m, ok := c.bundle.Message(); why == "" && (!ok || m != in.signed) {
+		return vouch{}, "its signature is over another payload"
+	}
+	out.digests = in.subject.Digests
+	return out, why
+}
+
+// rest returns the files of a layout that belong to no image.
+func (l *layout) rest() []*Input {
+	var out []*Input
+	err := fs.WalkDir(l.root.FS(), ".", func(name string, d fs.DirEntry, err error) error {
+		full := filepath.Join(l.dir, filepath.FromSlash(name))
+		switch {
+		case err != nil:
+			out = append(out, badInput(full, policy.ArtifactRead, err)...)
+		case len(out) > MaxArtifacts:
+			return fs.SkipAll
+		case d.IsDir() || name == "oci-layout" || name == "index.json" || l.reached[name]:
+		case d.Type().IsRegular() && l.isBlob(name):
+			out = append(out, harmless(full, policy.PassedOver, "a blob to which nothing in index.json leads"))
+		default:
+			out = append(out, passed(full, "it is no part of the OCI layout %s", l.dir))
+		}
+		return nil
+	})
+	if err != nil {
+		out = append(out, badInput(l.dir, policy.ArtifactRead, err)...)
 	}
 	return out
+}
+
+// isBlob reports whether a file is a blob: its path is that of its digest.
+func (l *layout) isBlob(name string) bool {
+	parts := strings.Split(name, "/")
+	if len(parts) != 3 || parts[0] != "blobs" || hashes[parts[1]] == nil {
+		return false
+	}
+	d, err := policy.ParseDigest(parts[1] + ":" + parts[2])
+	if err != nil {
+		return false
+	}
+	f, err := l.root.Open(name)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	h := hashes[d.Alg]()
+	if _, err := io.Copy(h, f); err != nil {
+		return false
+	}
+	return fmt.Sprintf("%x", h.Sum(nil)) == d.Hex
 }
 
 // readLayout returns the evidence in a layout.

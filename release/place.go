@@ -5,9 +5,9 @@ package release
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
-	"path"
 	"slices"
 	"strings"
 
@@ -104,14 +104,19 @@ func (s *shelf) read(ctx context.Context, name string) []*candidate {
 	case err != nil:
 		return unreachable(s.place.URL(name), err)
 	}
-	return readForms(source{path: s.place.URL(name), data: data, remote: func(suffix string, others ...string) ([]byte, error) {
+	return readForms(s.source(ctx, name, data))
+}
+
+// source is a file of the place that was read.
+func (s *shelf) source(ctx context.Context, name string, data []byte) source {
+	return source{path: s.place.URL(name), data: data, remote: func(suffix string, others ...string) ([]byte, error) {
 		for _, o := range others {
 			if other := strings.TrimSuffix(name, suffix) + o; s.names[other] {
 				return s.place.Read(ctx, other, MaxPublishedBytes)
 			}
 		}
 		return nil, fs.ErrNotExist
-	}})
+	}}
 }
 
 // guess returns the evidence under the one name under which most is published,
@@ -174,6 +179,7 @@ func (f *finder) sumsIn(ctx context.Context, p Place) *placeSums {
 			x := sumsFile{self: &Artifact{Arg: p.URL(n), Name: n, Place: p}, names: map[string]policy.Digest{}, signed: digestBytes(data)}
 			for _, sum := range sums {
 				x.names[sum.name] = sum.digest
+				x.order = append(x.order, sum.name)
 			}
 			l.v.files = append(l.v.files, x)
 		}
@@ -197,7 +203,7 @@ func (j *Judge) listedIn(ctx context.Context, a *Artifact, p Place, name string)
 		if !ok || x.self.Name == name {
 			continue
 		}
-		l := &Listing{x.self, d, x.signed}
+		l := &Listing{x.self, name, d, x.signed}
 		for _, c := range j.finder.publishedFor(ctx, p, x.self.Name, lookFor, x.signed) {
 			out = append(out, attempt{c: c, target: x.self, via: l})
 		}
@@ -205,52 +211,52 @@ func (j *Judge) listedIn(ctx context.Context, a *Artifact, p Place, name string)
 	return out
 }
 
-// ExpandPlace returns the files of a place that are no evidence for others.
-func ExpandPlace(ctx context.Context, p Place) []*Artifact {
-	bad := func(f *Failure) []*Artifact { return []*Artifact{{Arg: p.URL(""), Err: f}} }
+// ExpandPlace returns the files of a place.
+func ExpandPlace(ctx context.Context, p Place) []*Input {
 	s := newShelf(ctx, p)
 	if s.err != nil {
-		return bad(failure(s.err, policy.ReleaseUnreachable))
+		f := failure(s.err, policy.ReleaseUnreachable)
+		return badInput(p.URL(""), f.Reason, f)
 	}
-	var out []*Artifact
+	if len(s.all) == 0 {
+		return badInput(p.URL(""), policy.NoArtifacts, errors.New("the release has no files"))
+	}
+	if len(s.all) > MaxArtifacts {
+		return badInput(p.URL(""), policy.ReleaseUnreachable, fmt.Errorf("more than %d files", MaxArtifacts))
+	}
+	var out []*Input
 	for _, name := range s.all {
-		evidence, err := s.isEvidence(ctx, name)
-		switch {
-		case err != nil:
-			out = append(out, &Artifact{Arg: p.URL(name), Err: err})
-		case !evidence:
-			out = append(out, &Artifact{Arg: p.URL(name), Name: name, Place: p, listed: true})
+		in := input(&Artifact{Arg: p.URL(name), Name: name, Place: p, listed: true})
+		in.place = s
+		if mayVouch(name) {
+			in.vouches, in.vague = s.vouches(ctx, name, in.Artifact)
 		}
-	}
-	if len(out) == 0 {
-		return bad(failf(policy.NoArtifacts, "the release has no files"))
+		out = append(out, in)
 	}
 	return out
 }
 
-// isEvidence is [IsEvidence] for a file of a place.
-func (s *shelf) isEvidence(ctx context.Context, name string) (bool, *Failure) {
-	if reserved(name) {
-		return true, nil
-	}
-	_, download := isDownload(name)
-	named := download || slices.Contains(gathered, name)
-	for _, suffix := range mayBe {
-		stem, ok := strings.CutSuffix(name, suffix)
-		named = named || ok && s.names[stem]
-	}
-	if !named {
-		return false, nil
-	}
-	for _, c := range s.read(ctx, name) {
-		switch {
-		case c.err == nil || c.sound:
-			return true, nil
-		case c.err.Reason == policy.EvidenceUnreachable:
-			return false, &Failure{policy.ReleaseUnreachable, c.err.Detail}
+// vouches is [readVouches] for a file of a place. A file that lies beside another
+// one, or that is called like nothing but evidence, must be had: what it is cannot
+// be said else.
+func (s *shelf) vouches(ctx context.Context, name string, a *Artifact) (*vouches, string) {
+	data, err := s.place.Read(ctx, name, MaxPublishedBytes)
+	if err != nil {
+		if s.named(name) {
+			a.Err = failf(policy.ReleaseUnreachable, "%s", err)
 		}
+		return nil, ""
 	}
-	return false, nil
+	v, vague := vouchesOf(s.source(ctx, name, data))
+	a.content.first = sha256Of(data)
+	return v, vague
+}
+
+// named reports whether a name says of which file it is evidence, or that it is some.
+func (s *shelf) named(name string) bool {
+	_, download := isDownload(name)
+	return download || reserved(name) || slices.Contains(gathered, name) ||
+		slices.ContainsFunc(stems(name), func(stem string) bool { return s.names[stem] })
 }
 
 // rounds returns the ways to evidence for an artifact in the order in which they
@@ -344,15 +350,6 @@ func (j *Judge) ask(ctx context.Context, res *Result, s Source) []attempt {
 		out = append(out, &candidate{path: a.Arg, piece: piece{err: failure(err, policy.EvidenceUnreachable)}})
 	}
 	return about(a, out)
-}
-
-// base returns the plain name under which an artifact is published, which a
-// checksum file may list with a path; "" if it has none.
-func base(a *Artifact) string {
-	if a.Name == "" {
-		return ""
-	}
-	return path.Base(a.Name)
 }
 
 // about returns attempts with candidates for the artifact itself.

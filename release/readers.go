@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -94,9 +93,9 @@ type piece struct {
 	// unproven says what is missing where the form carries no proof that the
 	// signature was logged; "" if the bundle is complete.
 	unproven string
-	// sound is set beside err for evidence that is well-formed and can never
-	// count: no artifact, whatever else is wrong with it.
-	sound bool
+	// bare is a signature that names no digest. It is set instead of bundle, or
+	// beside err where the artifact would have to be fetched to say who signed it.
+	bare *bare
 }
 
 // inner is a document between signature and artifact: a Git object, or the
@@ -153,6 +152,7 @@ func readEvidence(path string) []*candidate {
 }
 
 func readForms(src source) []*candidate {
+	sum := sha256Of(src.data)
 	if trimmed := bytes.TrimLeft(src.data, " \t\r\n"); len(trimmed) > 0 && trimmed[0] == '{' {
 		src.object, _ = members(src.data)
 	}
@@ -163,11 +163,11 @@ func readForms(src source) []*candidate {
 		}
 		out := make([]*candidate, len(pieces))
 		for i, p := range pieces {
-			out[i] = &candidate{path: src.path, form: r.form, piece: p}
+			out[i] = &candidate{path: src.path, sum: sum, form: r.form, piece: p}
 		}
 		return out
 	}
-	return []*candidate{{path: src.path, form: bundleReader.form, piece: bundlePiece(src.data)}}
+	return []*candidate{{path: src.path, sum: sum, form: bundleReader.form, piece: bundlePiece(src.data)}}
 }
 
 // members returns the members of the one JSON object that data is. A name that
@@ -268,29 +268,14 @@ func isDownload(name string) (hex string, ok bool) {
 	return hex, ok && strings.Trim(hex, "0123456789abcdef") == ""
 }
 
-// IsEvidence reports whether a file of a directory is evidence for another file
-// of it, or for several, and so no artifact itself: its name must say so, and
-// its content be of a form that is understood. Whatever is not recognised is
-// judged.
+// IsEvidence reports whether a file is called like a bundle and like nothing else, or
+// is of a form of evidence as a whole.
 func IsEvidence(path string) bool {
-	name := filepath.Base(path)
-	if reserved(name) {
+	if reserved(path) {
 		return true
 	}
-	_, download := isDownload(name)
-	named := download || slices.Contains(gathered, name)
-	for _, s := range mayBe {
-		stem, ok := strings.CutSuffix(path, s)
-		if !ok || named || stem == "" {
-			continue
-		}
-		info, err := os.Lstat(stem)
-		named = err == nil && info.Mode().IsRegular()
-	}
-	if !named {
-		return false
-	}
-	return slices.ContainsFunc(readEvidence(path), func(c *candidate) bool { return c.err == nil })
+	v, _ := readVouches(&Artifact{Path: path})
+	return v != nil
 }
 
 // reserved reports whether a name is that of a bundle and of nothing else.

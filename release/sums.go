@@ -3,14 +3,12 @@
 package release
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"unicode/utf8"
 
-	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -27,6 +25,12 @@ func isSumsName(base string) bool {
 		}
 	}
 	return name == "checksums" || strings.HasSuffix(name, "_checksums") || strings.HasSuffix(name, "-checksums") || strings.HasSuffix(name, ".checksums")
+}
+
+// IsSums reports whether an argument is a checksum file, whose lines are inputs.
+func IsSums(arg string) bool {
+	info, err := os.Stat(arg)
+	return err == nil && info.Mode().IsRegular() && isSumsName(filepath.Base(arg))
 }
 
 // sum is one line of a checksum file.
@@ -66,8 +70,11 @@ func parseSums(data []byte) ([]sum, error) {
 		seen[s.name] = true
 		out = append(out, s)
 	}
-	if len(out) == 0 {
+	switch {
+	case len(out) == 0:
 		return nil, fmt.Errorf("it lists nothing")
+	case len(out) > MaxArtifacts:
+		return nil, fmt.Errorf("it lists more than %d files", MaxArtifacts)
 	}
 	return out, nil
 }
@@ -113,44 +120,4 @@ func checkSumName(name string) error {
 		}
 	}
 	return nil
-}
-
-// readSums returns what a checksum file lists and the digests of its bytes.
-func readSums(path string) ([]sum, []policy.Digest, error) {
-	data, err := file.Read(path, MaxSumsBytes)
-	if err != nil {
-		return nil, nil, err
-	}
-	sums, err := parseSums(data)
-	return sums, digestBytes(data), err
-}
-
-// expandSums returns the checksum file and everything that it lists. What is
-// not there is judged by its digest alone.
-func expandSums(path string) []*Artifact {
-	self := &Artifact{Arg: path, Name: filepath.Base(path), Path: path}
-	sums, signed, err := readSums(path)
-	if err != nil {
-		self.Err = failf(policy.SumsInvalid, "%s", err)
-		return []*Artifact{self}
-	}
-	out := []*Artifact{self}
-	for _, s := range sums {
-		if s.name == self.Name {
-			continue
-		}
-		a := &Artifact{Arg: filepath.Join(filepath.Dir(path), filepath.FromSlash(s.name)), Name: s.name, Listed: &Listing{self, s.digest, signed}}
-		switch info, err := os.Lstat(a.Arg); {
-		case errors.Is(err, os.ErrNotExist):
-			a.Digests = []policy.Digest{s.digest}
-		case err != nil:
-			a.Err = failf(policy.ArtifactRead, "%s", err)
-		case !info.Mode().IsRegular():
-			a.Err = failf(policy.ArtifactRead, "%s is not a regular file", a.Arg)
-		default:
-			a.Path = a.Arg
-		}
-		out = append(out, a)
-	}
-	return out
 }

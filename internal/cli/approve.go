@@ -207,12 +207,9 @@ func (a *app) approvable(ctx context.Context, o *approveOptions, f *found, artif
 	head := f.head()
 	out := &approvable{Approval: release.Approval{Repository: head.Document.Content().Repository, Tag: o.tag.value, Commit: o.commit.value}}
 	for i, res := range j.Run(ctx, artifacts) {
-		digest := artifacts[i].Digests
-		if artifacts[i].Path != "" {
-			var err error
-			if digest, err = release.Digests(artifacts[i].Path, []string{"sha256"}); err != nil {
-				return nil, faultf(policy.ArtifactRead, "%s", err)
-			}
+		digest, err := artifacts[i].Digest(ctx) // of the bytes that were judged
+		if err != nil {
+			return nil, faultf(policy.ArtifactRead, "%s", err)
 		}
 		d := res.Decision
 		versions, tag, commit := []int{head.Number}, "", ""
@@ -245,7 +242,8 @@ func (a *app) approvable(ctx context.Context, o *approveOptions, f *found, artif
 			}
 			*p.to = p.value
 		}
-		out.Subjects = append(out.Subjects, release.Approved{Name: cmp.Or(artifacts[i].Name, artifacts[i].Arg), SHA256: digest[0].Hex})
+		sum := slices.IndexFunc(digest, func(d policy.Digest) bool { return d.Alg == "sha256" })
+		out.Subjects = append(out.Subjects, release.Approved{Name: cmp.Or(artifacts[i].Name, artifacts[i].Arg), SHA256: digest[sum].Hex})
 	}
 	if out.Tag == "" {
 		return nil, &fault{reason: policy.Usage, msg: "the evidence names no tag", hint: "give it with --tag"}

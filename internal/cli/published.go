@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/repopolicy/repopolicy/internal/account"
 	"github.com/repopolicy/repopolicy/internal/fetch"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/release"
@@ -91,12 +92,13 @@ type publication struct {
 	options  *publishedOptions
 	net      fetch.Net
 	forge    fetch.Forge // "" for that of the repository's host
-	releases map[fetch.Address]*downloads
-	all      []*downloads
+	releases map[fetch.Address]release.Place
+	folder   *account.Folder
+	seen     map[string]*release.Input // files of places, by their URLs
 }
 
 func (a *app) publication(o *publishedOptions) (*publication, error) {
-	p := &publication{options: o, net: fetch.Net{Transport: a.Transport, Agent: userAgent(), MaxBytes: defaultMaxSize, Hosts: o.hosts}, releases: map[fetch.Address]*downloads{}}
+	p := &publication{options: o, net: fetch.Net{Transport: a.Transport, Agent: userAgent(), MaxBytes: defaultMaxSize, Hosts: o.hosts}, releases: map[fetch.Address]release.Place{}, folder: account.NewFolder(o.download.value), seen: map[string]*release.Input{}}
 	if o.maxSize.set {
 		n, err := parseSize(o.maxSize.value)
 		if err != nil {
@@ -166,12 +168,12 @@ func (a *app) look(j *release.Judge, sum *summary, o *verifyOptions, p *publicat
 	return p.elsewhere(j, repo, o.tag.value)
 }
 
-// artifacts returns what the arguments stand for.
-func (p *publication) artifacts(ctx context.Context, args []string, addresses map[string]fetch.Address, o *verifyOptions) ([]*release.Artifact, error) {
-	var out []*release.Artifact
+// inputs returns what the arguments stand for.
+func (p *publication) inputs(ctx context.Context, args []string, addresses map[string]fetch.Address, o *verifyOptions) ([]*release.Input, error) {
+	var out []*release.Input
 	for _, arg := range args {
 		addr, isURL := addresses[arg]
-		var more []*release.Artifact
+		var more []*release.Input
 		var err error
 		switch {
 		case isURL:
@@ -181,21 +183,64 @@ func (p *publication) artifacts(ctx context.Context, args []string, addresses ma
 		case strings.HasPrefix(arg, "pkg:"):
 			more, err = p.pkg(arg, o)
 		default:
-			more = release.Expand(ctx, []string{arg}, o.git.value)
+			more = release.Expand(ctx, []string{arg}, release.Options{Repo: o.git.value, IgnoreMissing: o.ignoreMissing})
 		}
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, more...)
+		out = append(out, p.once(more)...)
 	}
 	if len(out) > release.MaxArtifacts {
 		return nil, faultf(policy.ArtifactRead, "more than %d artifacts", release.MaxArtifacts)
 	}
-	return out, vacant(o.published.download.value, out)
+	if o.ignoreMissing && !slices.ContainsFunc(args, release.IsSums) {
+		return nil, faultf(policy.Usage, "--ignore-missing is about the lines of a checksum file, and no argument is one")
+	}
+	if err := o.expect(out); err != nil {
+		return nil, err
+	}
+	if err := p.folder.Vacant(out); err != nil {
+		return nil, faultf(policy.Usage, "--download: %s", err)
+	}
+	return out, nil
+}
+
+// once lets what several arguments stand for be one input, which is read once.
+func (p *publication) once(inputs []*release.Input) []*release.Input {
+	for i, in := range inputs {
+		a := in.Artifact
+		if a.Place == nil {
+			continue
+		}
+		url := a.Place.URL(a.Name)
+		if p.seen[url] == nil {
+			p.seen[url] = in
+		}
+		inputs[i] = p.seen[url]
+	}
+	return inputs
+}
+
+// expect says what the one artifact is called, and demands that there is one.
+func (o *verifyOptions) expect(inputs []*release.Input) error {
+	if !o.name.set {
+		return nil
+	}
+	if len(inputs) != 1 {
+		return faultf(policy.Usage, "--name says what one artifact is called, and there are %d", len(inputs))
+	}
+	a := inputs[0].Artifact
+	if a.Place != nil || a.Resolved || a.Tag != "" {
+		return &fault{reason: policy.Usage, msg: "--name: what " + a.Arg + " is called follows from how you named it", hint: "--name is for files of this machine and digests"}
+	}
+	if err := a.Expect(o.name.value); err != nil {
+		return faultf(policy.Usage, "--name: %s", err)
+	}
+	return nil
 }
 
 // pkg returns the artifact that a package URL names.
-func (p *publication) pkg(arg string, o *verifyOptions) ([]*release.Artifact, error) {
+func (p *publication) pkg(arg string, o *verifyOptions) ([]*release.Input, error) {
 	if o.offline {
 		return nil, faultf(policy.Usage, "--offline: %s cannot be fetched", arg)
 	}
@@ -207,12 +252,12 @@ func (p *publication) pkg(arg string, o *verifyOptions) ([]*release.Artifact, er
 	if err != nil {
 		return nil, &fault{reason: policy.Usage, msg: arg + ": " + err.Error(), hint: "write pkg:npm/%40SCOPE/NAME@VERSION; a file of another registry is named by its path"}
 	}
-	a.Place = p.keep(a.Place)
-	return []*release.Artifact{a}, nil
+	a.Place = p.folder.Keep(a.Place)
+	return []*release.Input{{Artifact: a}}, nil
 }
 
 // image returns an image in a registry.
-func (p *publication) image(ctx context.Context, arg string, o *verifyOptions) ([]*release.Artifact, error) {
+func (p *publication) image(ctx context.Context, arg string, o *verifyOptions) ([]*release.Input, error) {
 	if o.offline {
 		return nil, faultf(policy.Usage, "--offline: %s cannot be fetched", arg)
 	}
@@ -220,18 +265,11 @@ func (p *publication) image(ctx context.Context, arg string, o *verifyOptions) (
 	if err != nil {
 		return nil, &fault{reason: policy.Usage, msg: arg + ": " + err.Error(), hint: "write oci://ghcr.io/acme/widget:v1.2.3, or @sha256:… instead of the tag"}
 	}
-	return []*release.Artifact{a}, nil
-}
-
-// keep keeps what is read of a place in the directory of --download.
-func (p *publication) keep(place release.Place) *downloads {
-	d := &downloads{Place: place, dir: p.options.download.value}
-	p.all = append(p.all, d)
-	return d
+	return []*release.Input{{Artifact: a}}, nil
 }
 
 // release returns the release of an address.
-func (p *publication) release(addr fetch.Address) (*downloads, error) {
+func (p *publication) release(addr fetch.Address) (release.Place, error) {
 	addr.File = ""
 	if d := p.releases[addr]; d != nil {
 		return d, nil
@@ -240,19 +278,19 @@ func (p *publication) release(addr fetch.Address) (*downloads, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := p.keep(r)
+	d := p.folder.Keep(r)
 	p.releases[addr] = d
 	return d, nil
 }
 
-// expand returns the artifacts of a release, or its one file.
-func (p *publication) expand(ctx context.Context, arg string, addr fetch.Address) ([]*release.Artifact, error) {
+// expand returns the files of a release, or its one file.
+func (p *publication) expand(ctx context.Context, arg string, addr fetch.Address) ([]*release.Input, error) {
 	d, err := p.release(addr)
 	if err != nil {
 		return nil, err
 	}
 	if addr.File != "" {
-		return []*release.Artifact{{Arg: arg, Name: addr.File, Place: d}}, nil
+		return []*release.Input{{Artifact: &release.Artifact{Arg: arg, Name: addr.File, Place: d}}}, nil
 	}
 	return release.ExpandPlace(ctx, d), nil
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/repopolicy/repopolicy/internal/account"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/release"
@@ -53,11 +54,22 @@ type report struct {
 	Tool      string           `json:"tool"`
 	Criteria  *summary         `json:"criteria"`
 	Artifacts []artifactReport `json:"artifacts"`
+	NotJudged []inputReport    `json:"not_judged"`
 	Alarms    []string         `json:"alarms"`
+}
+
+// inputReport is an input about which there is no verdict, as it denies nothing.
+type inputReport struct {
+	Input  string        `json:"input"`
+	Fate   account.Fate  `json:"fate"`
+	For    string        `json:"evidence_for,omitempty"`
+	Reason policy.Reason `json:"reason,omitempty"`
+	Detail string        `json:"detail,omitempty"`
 }
 
 type artifactReport struct {
 	Artifact string            `json:"artifact"`
+	Fate     account.Fate      `json:"fate"`
 	Digests  map[string]string `json:"digests"`
 	Verdict  string            `json:"verdict"`
 	Reason   policy.Reason     `json:"reason"`
@@ -77,10 +89,12 @@ type artifactReport struct {
 
 type evidenceReport struct {
 	Path      string        `json:"path"`
-	Form      string        `json:"form,omitempty"` // in which it was published
-	Item      int           `json:"item,omitempty"` // which of several in the file, from 1
+	Digest    string        `json:"digest,omitempty"` // of the file as it was read
+	Form      string        `json:"form,omitempty"`   // in which it was published
+	Item      int           `json:"item,omitempty"`   // which of several in the file, from 1
 	Via       string        `json:"via,omitempty"`
-	Verified  bool          `json:"verified"` // false: what follows is only claimed
+	Name      string        `json:"signed_name,omitempty"` // that the signed content gives to the artifact
+	Verified  bool          `json:"verified"`              // false: what follows is only claimed
 	Signer    signerReport  `json:"signer"`
 	Predicate string        `json:"predicate_type,omitempty"`
 	MediaType string        `json:"media_type,omitempty"`
@@ -148,15 +162,21 @@ type otherReport struct {
 	Detail  string        `json:"detail,omitempty"`
 }
 
-func newReport(s *summary, results []*release.Result, full bool) *report {
-	class := release.Class(results)
+func newReport(s *summary, acc *account.Account, full bool) *report {
+	class := acc.Class()
 	s.AsOf = s.AsOf.UTC().Truncate(time.Second)
 	r := &report{
 		Schema: schemaURL("verdict-v1"), Verdict: class.String(), Exit: class.Exit(), Tool: "repopolicy " + version(),
-		Criteria: s, Artifacts: []artifactReport{}, Alarms: append([]string{}, s.alarms...),
+		Criteria: s, Artifacts: []artifactReport{}, NotJudged: []inputReport{}, Alarms: append([]string{}, s.alarms...),
 	}
-	for _, res := range results {
-		r.Artifacts = append(r.Artifacts, newArtifactReport(res, full))
+	for _, e := range acc.Entries() {
+		if e.Result == nil {
+			r.NotJudged = append(r.NotJudged, inputReport{e.Input, e.Fate, e.For, e.Reason, e.Detail})
+			continue
+		}
+		x := newArtifactReport(e.Result, full)
+		x.Fate = e.Fate
+		r.Artifacts = append(r.Artifacts, x)
 	}
 	return r
 }
@@ -211,8 +231,11 @@ func newRuleReport(r policy.RuleResult) ruleReport {
 func newEvidenceReport(ev *release.Evidence) *evidenceReport {
 	id := ev.Signer
 	out := &evidenceReport{
-		Path: ev.Path, Form: ev.Form, Item: ev.Item, Via: ev.Via, Verified: ev.Verified != nil, Predicate: ev.Predicate, MediaType: ev.MediaType,
+		Path: ev.Path, Form: ev.Form, Item: ev.Item, Via: ev.Via, Name: ev.Name, Verified: ev.Verified != nil, Predicate: ev.Predicate, MediaType: ev.MediaType,
 		Signer: newSignerReport(id),
+	}
+	if ev.Sum != "" {
+		out.Digest = "sha256:" + ev.Sum
 	}
 	if v := ev.Verified; v != nil {
 		out.Root = v.Root
@@ -259,7 +282,42 @@ func (a *app) printReport(r *report) {
 		}
 		a.printArtifact(x, len(r.Artifacts) > briefAfter)
 	}
+	a.printNotJudged(r.NotJudged)
 	a.out.line("%s: %d of %d %s allowed", r.Verdict, allowed, len(r.Artifacts), plural(len(r.Artifacts), "artifact"))
+}
+
+// printNotJudged says what else there was: how much of each kind, and each by name
+// where they are few.
+func (a *app) printNotJudged(inputs []inputReport) {
+	kind := func(x inputReport) string {
+		switch {
+		case x.Fate == account.Evidence:
+			return "evidence"
+		case x.Fate == account.Unverifiable:
+			return "evidence that cannot be verified here"
+		case x.Reason == policy.ArtifactMissing:
+			return "listed and not there"
+		}
+		return "passed over"
+	}
+	counts, order := map[string]int{}, []string{}
+	for _, x := range inputs {
+		if k := kind(x); counts[k] == 0 {
+			order = append(order, k)
+		}
+		counts[kind(x)]++
+	}
+	for _, k := range order {
+		a.out.line("also: %d %s %s", counts[k], plural(counts[k], "file"), k)
+		if k == "evidence" || counts[k] > briefAfter {
+			continue
+		}
+		for _, x := range inputs {
+			if kind(x) == k {
+				a.out.line("  %s: %s", x.Input, x.Detail)
+			}
+		}
+	}
 }
 
 func (a *app) printArtifact(x *artifactReport, brief bool) {
@@ -323,6 +381,7 @@ func (a *app) printEvidence(ev *evidenceReport, field func(string, string, ...an
 		path += ", which signs " + ev.Via
 	}
 	field("evidence", "%s", path)
+	field("signed as", "%s", ev.Name)
 	who := "signed by"
 	if !ev.Verified {
 		who = "claims"

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/repopolicy/repopolicy/internal/account"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/release"
@@ -132,15 +133,29 @@ func (a *app) rootRun(ctx context.Context, o *verifyOptions, c *trust.Config, na
 	return run{j, sum}, err
 }
 
-// judgeAll lets every run judge the artifacts, and joins what they make of them.
-func (a *app) judgeAll(ctx context.Context, o *verifyOptions, k int, runs []run, artifacts []*release.Artifact) []*release.Result {
-	var all [][]*release.Result
-	for _, r := range runs {
-		stop := a.progress(r.judge, len(artifacts), o.quiet)
-		all = append(all, r.judge.Run(ctx, artifacts))
-		stop()
+// take lets every run judge the inputs, joins what they make of each, and accounts
+// for all of them.
+func (a *app) take(ctx context.Context, o *verifyOptions, k int, runs []run, inputs []*release.Input) *account.Account {
+	r := account.Run{
+		Inputs: inputs,
+		Judge: func(ctx context.Context, artifacts []*release.Artifact) []*release.Result {
+			var all [][]*release.Result
+			for _, r := range runs {
+				stop := a.progress(r.judge, len(artifacts), o.quiet)
+				all = append(all, r.judge.Run(ctx, artifacts))
+				stop()
+			}
+			return release.Quorum(k, all)
+		},
+		Lines: runs[0].judge.Lines,
 	}
-	return release.Quorum(k, all)
+	for _, path := range o.bundles {
+		r.Named = append(r.Named, release.NamedEvidence(path))
+	}
+	for _, x := range runs {
+		r.Keys = append(r.Keys, x.judge.Keys...)
+	}
+	return account.Take(ctx, r)
 }
 
 // plainRoots adapts what opens roots to what a judge wants of them.

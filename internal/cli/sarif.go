@@ -129,6 +129,9 @@ func newSARIF(r *report) *sarifLog {
 		used = append(used, r.Artifacts[i].Reason)
 	}
 	run := newSARIFRun(class, used)
+	if len(r.NotJudged) > 0 {
+		props["not_judged"] = r.NotJudged
+	}
 	run.Properties = props
 	for _, alarm := range r.Alarms {
 		run.Invocations[0].Notifications = append(run.Invocations[0].Notifications, sarifNotification{"warning", sarifMessage(alarm)})

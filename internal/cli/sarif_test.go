@@ -4,6 +4,7 @@ package cli
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"go/ast"
 	"go/parser"
@@ -22,6 +23,7 @@ import (
 	"github.com/owenrumney/go-sarif/v3/pkg/report/v210/sarif"
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
+	"github.com/repopolicy/repopolicy/internal/account"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/release"
 )
@@ -94,7 +96,17 @@ func syntheticReport(name, detail string, reasons ...policy.Reason) *report {
 	sum := &summary{Roots: []string{"public-good"}, AsOf: time.Unix(1e9, 0), Policy: &policySummary{
 		Path: name, Digest: "sha256:" + strings.Repeat("0", 64), Repository: "https://github.com/acme/widget", Version: 3,
 	}}
-	return newReport(sum, synthetic(name, detail, reasons...), false)
+	return newReport(sum, accountOf(synthetic(name, detail, reasons...)), false)
+}
+
+// accountOf is the account of a run with these results, and one input of each other
+// fate.
+func accountOf(results []*release.Result) *account.Account {
+	var inputs []*release.Input
+	for _, r := range results {
+		inputs = append(inputs, &release.Input{Artifact: r.Artifact})
+	}
+	return account.Take(context.Background(), account.Run{Inputs: inputs, Judge: func(context.Context, []*release.Artifact) []*release.Result { return results }})
 }
 
 // TestSARIF holds what is written against the schema of the standard, a library

@@ -28,9 +28,9 @@ type verifyOptions struct {
 	repoOptions
 	published                           publishedOptions
 	policy, tag, asOf, identity, issuer typed
-	report, cooldown, airgap            typed
+	report, cooldown, airgap, name      typed
 	bundles                             []string
-	quiet                               bool
+	quiet, ignoreMissing                bool
 	format                              format
 }
 
@@ -85,12 +85,14 @@ nearest rule first.`,
 
 func (o *verifyOptions) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
-	o.policy.name, o.tag.name, o.asOf.name, o.identity.name, o.issuer.name, o.git.name, o.report.name, o.cooldown.name = "FILE", "TAG", "RFC3339", "IDENTITY", "URL", "DIR", "FILE", "DURATION"
+	o.policy.name, o.tag.name, o.asOf.name, o.identity.name, o.issuer.name, o.git.name, o.report.name, o.cooldown.name, o.name.name = "FILE", "TAG", "RFC3339", "IDENTITY", "URL", "DIR", "FILE", "DURATION", "NAME"
 	o.format.allowed = []string{"text", "json", "sarif", "github", "vsa"}
 	o.repoOptions.flags(cmd)
 	o.published.flags(cmd)
 	f.Var(&o.policy, "policy", "judge by this policy file")
 	f.Var(&o.tag, "tag", "demand evidence for this tag")
+	f.Var(&o.name, "name", "what the one artifact is called, if you gave its file another name: a file's name or a package URL")
+	f.BoolVar(&o.ignoreMissing, "ignore-missing", false, "leave out what a checksum file lists and is not there, as long as something is")
 	f.Var(&o.git, "git", "read Git tags from the repository in this directory instead of here, and look for commits in its history")
 	o.fromFlag(cmd)
 	f.StringArrayVarP(&o.bundles, "bundle", "b", nil, "use this `FILE` as evidence for every artifact; may be repeated")
@@ -161,22 +163,22 @@ func (a *app) verdict(ctx context.Context, o *verifyOptions, args []string, full
 			return err
 		}
 	}
-	artifacts, err := pub.artifacts(ctx, args, addresses, o)
+	inputs, err := pub.inputs(ctx, args, addresses, o)
 	if err != nil {
 		return err
 	}
-	if len(artifacts) > shortRun && os.Getenv("GOGC") == "" {
+	if len(inputs) > shortRun && os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcLongRun)
 	}
 	if !o.quiet && !o.format.document() {
-		a.criteria(sum, len(artifacts))
+		a.criteria(sum, len(inputs))
 	}
-	results := a.judgeAll(ctx, o, k, runs, artifacts)
-	class := release.Class(results)
-	if err := pub.deliver(class == policy.ClassOK); err != nil {
-		return err
+	acc := a.take(ctx, o, k, runs, inputs)
+	class := acc.Class()
+	if err := pub.folder.Deliver(acc); err != nil {
+		return faultf(policy.ArtifactRead, "--download: %s", err)
 	}
-	if err := a.print(o, newReport(sum, results, full)); err != nil {
+	if err := a.print(o, newReport(sum, acc, full)); err != nil {
 		// A verdict that says no stays one, however little could be said of it.
 		if class == policy.ClassOK {
 			return err

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/repopolicy/repopolicy/internal/file"
+	"github.com/repopolicy/repopolicy/internal/fetch"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/rekorbind"
 )
@@ -19,9 +19,6 @@ const (
 	statementType = "https://in-toto.io/Statement/v1"
 	vsaType       = "https://slsa.dev/verification_summary/v1"
 	vsaSLSA       = "1.0" // version of the specification that the fields follow
-
-	// maxEvidenceFile is the largest file of evidence whose digest is given.
-	maxEvidenceFile = 64 << 20
 
 	// levelReleaser is the level of an allowed release: a policy of format v1
 	// names its signer for it. It claims nothing about how it was built, so it
@@ -75,7 +72,7 @@ func newVSA(r *report) (*vsaStatement, error) {
 		},
 	}
 	passed := r.Exit == policy.ClassOK.Exit()
-	var evidence []string
+	var evidence []*evidenceReport
 	seen := map[string]bool{}
 	for i := range r.Artifacts {
 		x := &r.Artifacts[i]
@@ -85,7 +82,7 @@ func newVSA(r *report) (*vsaStatement, error) {
 		}
 		if ev := x.Evidence; ev != nil && !seen[ev.Path] {
 			seen[ev.Path] = true
-			evidence = append(evidence, ev.Path)
+			evidence = append(evidence, ev)
 		}
 	}
 	if len(s.Subject) == 0 {
@@ -106,17 +103,21 @@ func policyURI(p *policySummary) string {
 	return fileURI(p.Path)
 }
 
-// inputAttestations returns the files of evidence with their digests. The
-// specification wants all of them or none, so one that is no file (a Git object,
-// an image in a layout) or cannot be read leaves none.
-func inputAttestations(paths []string) []vsaResource {
+// inputAttestations returns the files of evidence with the digests of what was read
+// of them. The specification wants all of them or none, so one that is no file (a Git
+// object, an image in a layout) leaves none.
+func inputAttestations(evidence []*evidenceReport) []vsaResource {
 	var out []vsaResource
-	for _, path := range paths {
-		data, err := file.Read(path, maxEvidenceFile)
-		if err != nil {
+	for _, ev := range evidence {
+		sum, ok := strings.CutPrefix(ev.Digest, "sha256:")
+		if !ok {
 			return nil
 		}
-		out = append(out, vsaResource{URI: fileURI(path), Digest: map[string]string{"sha256": sum256(data)}})
+		uri := ev.Path
+		if !fetch.IsURL(uri) {
+			uri = fileURI(uri)
+		}
+		out = append(out, vsaResource{URI: uri, Digest: map[string]string{"sha256": sum}})
 	}
 	return out
 }

@@ -98,14 +98,11 @@ func TestVSA(t *testing.T) {
 
 // TestVSAInputs: all evidence or none.
 func TestVSAInputs(t *testing.T) {
-	t.Chdir(t.TempDir())
-	if err := os.WriteFile("a", []byte("a"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if got := inputAttestations([]string{"a"}); len(got) != 1 {
+	file := &evidenceReport{Path: "a", Digest: "sha256:" + strings.Repeat("0a", 32)}
+	if got := inputAttestations([]*evidenceReport{file}); len(got) != 1 || got[0].Digest["sha256"] != strings.Repeat("0a", 32) {
 		t.Errorf("%v", got)
 	}
-	if got := inputAttestations([]string{"a", "."}); got != nil {
+	if got := inputAttestations([]*evidenceReport{file, {Path: "layout"}}); got != nil {
 		t.Errorf("%v", got)
 	}
 	// Neither a reason nor a class alone makes a pass.

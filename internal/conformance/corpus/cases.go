@@ -215,13 +215,13 @@ func (tc *testCase) promised() bool {
 
 // mustRefuse asks the same with one thing wrong.
 func (c *corpus) mustRefuse(t *tally, tc *testCase, q judging, signer policy.FlagIdentity) {
-	other := *q.artifact
-	other.Path, other.Digests = "", []policy.Digest{{Alg: "sha256", Hex: strings.Repeat("0a", 32)}}
+	other := &release.Artifact{Arg: q.artifact.Arg, Name: q.artifact.Name, Subject: q.artifact.Subject}
+	other.Digests = []policy.Digest{{Alg: "sha256", Hex: strings.Repeat("0a", 32)}}
 	if d, ok := tc.digest(); ok {
 		other.Digests = []policy.Digest{{Alg: d.Alg, Hex: flipHex(d.Hex)}}
 	}
 	wrong := q
-	wrong.artifact = &other
+	wrong.artifact = other
 	t.check(refused(wrong.result()), tc.ID, "another artifact must be refused")
 
 	ask := func(what string, q judging, f policy.FlagIdentity) {

@@ -130,8 +130,7 @@ func (o *originals) beside(original string) {
 		o.t.check(false, o.tc.ID, "%v %v", err1, err2)
 		return
 	}
-	here := *a
-	here.Path = filepath.Join(o.dir, a.Name)
+	here := &release.Artifact{Arg: a.Arg, Name: a.Name, Path: filepath.Join(o.dir, a.Name)}
 	for _, f := range []struct {
 		path string
 		data []byte
@@ -146,7 +145,7 @@ func (o *originals) beside(original string) {
 		o.t.check(false, o.tc.ID, "%s", err)
 		return
 	}
-	q.artifact, q.bundle = &here, ""
+	q.artifact, q.bundle = here, ""
 	o.expect("found beside the artifact", q.result())
 }
 
@@ -365,10 +364,10 @@ func (o *originals) commit(path string) error {
 	if out, err := exec.Command("git", "-C", repo, "notes", "show", string(id)).Output(); err == nil {
 		o.t.check(bytes.Equal(bytes.TrimSpace(out), bytes.TrimSpace(line.Bytes())), o.tc.ID, "git reads another note")
 	}
-	artifacts := release.Expand(context.Background(), []string{"gitCommit:" + string(id)}, repo)
+	artifacts := release.Expand(context.Background(), []string{"gitCommit:" + string(id)}, release.Options{Repo: repo})
 	if len(artifacts) != 1 {
 		return fmt.Errorf("%d artifacts", len(artifacts))
 	}
-	o.same("as a note of the commit", "", artifacts[0], false)
+	o.same("as a note of the commit", "", artifacts[0].Artifact, false)
 	return nil
 }

@@ -1,0 +1,260 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package account says of every input of a run what became of it. Each thing that
+// was named or found has exactly one fate, and the verdict, all forms of output and
+// the exit code are made from that list: nothing can be skipped that is not in it.
+package account
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/repopolicy/repopolicy/internal/sigstore"
+	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/release"
+)
+
+// Fate is what became of an input.
+type Fate string
+
+// The fates.
+const (
+	// Judged: there is a verdict about it.
+	Judged Fate = "judged"
+	// Evidence: it is of a form of evidence as a whole, and a signature in it is right
+	// over what was judged by the certificate or key that comes with it, whether or not
+	// a log entry, a time or a rule is there for it.
+	Evidence Fate = "evidence"
+	// Unverifiable: it is of a form of evidence as a whole and names what was judged,
+	// but whose key signed it is not known here.
+	Unverifiable Fate = "unverifiable-evidence"
+	// PassedOver: it was not judged, and the entry says why.
+	PassedOver Fate = "passed-over"
+)
+
+// Entry is one input and its fate.
+type Entry struct {
+	Input string
+	Fate  Fate
+	For   string // what it is evidence for; "" for other fates
+	// Result is the verdict about what was judged, and the denial of what was passed
+	// over and is not harmless; nil for the rest.
+	Result *release.Result
+	Reason policy.Reason // why it was passed over without denying anything
+	Detail string
+}
+
+// Account is what became of the inputs of one run, in their order. Only [Take] makes
+// one.
+type Account struct{ entries []Entry }
+
+// Entries returns the entries.
+func (a *Account) Entries() []Entry { return a.entries }
+
+// Results returns the verdicts: those that decide.
+func (a *Account) Results() []*release.Result {
+	var out []*release.Result
+	for _, e := range a.entries {
+		if e.Result != nil {
+			out = append(out, e.Result)
+		}
+	}
+	return out
+}
+
+// Others returns the entries without a verdict.
+func (a *Account) Others() []Entry {
+	var out []Entry
+	for _, e := range a.entries {
+		if e.Result == nil {
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
+// Class returns the class of the run: OK only if something was judged and every
+// verdict is permitted.
+func (a *Account) Class() policy.Class {
+	class := release.Class(a.Results())
+	judged := slices.ContainsFunc(a.entries, func(e Entry) bool { return e.Fate == Judged })
+	if class == policy.ClassOK && !judged {
+		return policy.ClassInternal
+	}
+	return class
+}
+
+// Run is what an account is taken of.
+type Run struct {
+	Inputs []*release.Input
+	// Named are the inputs that the user named as evidence for all others.
+	Named []*release.Input
+	Keys  []*sigstore.Key // that policies name
+	// Judge returns one result for each artifact. It may be called more than once.
+	Judge func(context.Context, []*release.Artifact) []*release.Result
+	// Lines returns what checksum files list that serve as evidence for what was
+	// judged, or lie beside it.
+	Lines func(context.Context, []*release.Result) []release.Line
+}
+
+// Take judges the inputs and says of each what became of it. Evidence is what is
+// right over something that was judged; whatever only looks like evidence is judged
+// itself, so that it needs evidence of its own.
+func Take(ctx context.Context, r Run) *Account {
+	t := &taking{run: r, entries: make([]*Entry, len(r.Inputs))}
+	var first, rest []int
+	for i, in := range r.Inputs {
+		switch {
+		case in.Harmless:
+			t.entries[i] = &Entry{Fate: PassedOver, Reason: in.Passed.Reason, Detail: in.Passed.Detail}
+		case in.IsEvidence():
+			rest = append(rest, i)
+		default:
+			first = append(first, i)
+		}
+	}
+	t.judged = release.NewJudged(r.Keys, slices.Concat(r.Inputs, r.Named))
+	t.judge(ctx, first)
+	t.settle(ctx, rest)
+	return t.account(ctx)
+}
+
+// taking is an account that is being taken.
+type taking struct {
+	run     Run
+	judged  *release.Judged
+	unread  int // artifacts that were denied without having been read
+	entries []*Entry
+}
+
+// judge judges inputs.
+func (t *taking) judge(ctx context.Context, which []int) {
+	if len(which) == 0 {
+		return
+	}
+	artifacts := make([]*release.Artifact, len(which))
+	for n, i := range which {
+		artifacts[n] = t.run.Inputs[i].Artifact
+	}
+	results := t.run.Judge(ctx, artifacts)
+	for n, i := range which {
+		in := t.run.Inputs[i]
+		e := &Entry{Fate: Judged, Result: &release.Result{Artifact: in.Artifact, Decision: policy.Decision{Reason: policy.Internal, Detail: "it was not judged"}}}
+		if len(results) == len(which) && results[n] != nil && results[n].Artifact == in.Artifact {
+			e.Result = results[n]
+		}
+		if in.Passed != nil {
+			e.Fate = PassedOver
+		}
+		t.entries[i] = e
+		// What is denied unread need not be fetched to know what is about it.
+		fetch := in.Artifact.Place != nil && e.Result.Class() != policy.ClassOK && len(e.Result.Digests) == 0
+		if in.Artifact.Err != nil || fetch || t.judged.Add(ctx, in.Artifact) != nil {
+			t.unread++
+		}
+	}
+}
+
+// settle says of inputs that are of a form of evidence whether they are some. What is
+// about nothing that was judged is judged in its turn; what it names waits for that.
+func (t *taking) settle(ctx context.Context, which []int) {
+	for len(which) > 0 {
+		which = slices.DeleteFunc(which, func(i int) bool {
+			t.entries[i] = t.evidence(t.run.Inputs[i])
+			return t.entries[i] != nil
+		})
+		if t.unread > 0 {
+			// The verdict is no already, and these may be about what was not read.
+			for _, i := range which {
+				t.entries[i] = &Entry{Fate: PassedOver, Reason: policy.PassedOver, Detail: "it may be evidence for what could not be read"}
+			}
+			return
+		}
+		ends := slices.DeleteFunc(slices.Clone(which), func(i int) bool {
+			return slices.ContainsFunc(which, func(k int) bool { return t.run.Inputs[i].Names(t.run.Inputs[k]) })
+		})
+		if len(ends) == 0 { // two files that name each other's digests
+			ends = which
+		}
+		t.judge(ctx, ends)
+		for _, i := range ends {
+			t.explain(i, "it is of a form of evidence, but a signature over nothing that was judged")
+		}
+		which = slices.DeleteFunc(which, func(i int) bool { return t.entries[i] != nil })
+	}
+}
+
+// evidence returns the entry of an input that is evidence, nil for another one.
+func (t *taking) evidence(in *release.Input) *Entry {
+	switch standing, about := t.judged.About(in); standing {
+	case release.Vouching:
+		return &Entry{Fate: Evidence, For: about.Arg}
+	case release.Unverifiable:
+		return &Entry{Fate: Unverifiable, For: about.Arg, Detail: "whose key signed it is not known here"}
+	}
+	return nil
+}
+
+// explain adds to a denial for want of evidence why the input is none itself.
+func (t *taking) explain(i int, why string) {
+	r := t.entries[i].Result
+	if r.Decision.Reason == policy.NoEvidence {
+		if r.Decision.Detail != "" {
+			why = r.Decision.Detail + "; " + why
+		}
+		r.Decision.Detail = why
+	}
+}
+
+// account closes the list.
+func (t *taking) account(ctx context.Context) *Account {
+	out := &Account{}
+	var results []*release.Result
+	for i, e := range t.entries {
+		in := t.run.Inputs[i]
+		e.Input = in.Artifact.Arg
+		if in.Vague() != "" && e.Result != nil {
+			t.explain(i, "it is called like evidence and is none: "+in.Vague())
+		}
+		if f := in.Artifact.Unchanged(); f != nil && (e.Result == nil && !in.Harmless || e.Result != nil && e.Result.Class() == policy.ClassOK) {
+			e.Fate, e.Result = Judged, refused(e.Result, in.Artifact, f.Reason, f.Detail)
+		}
+		if e.Result != nil && e.Result.Class() == policy.ClassOK && ctx.Err() != nil {
+			e.Result = refused(e.Result, in.Artifact, policy.Interrupted, ctx.Err().Error())
+		}
+		if e.Result != nil {
+			results = append(results, e.Result)
+		}
+		out.entries = append(out.entries, *e)
+	}
+	sideFiles(results)
+	for _, in := range t.run.Named {
+		e := t.evidence(in)
+		if e == nil {
+			why := "it is evidence for nothing that was judged"
+			if in.Vague() != "" {
+				why = in.Vague()
+			}
+			e = &Entry{Fate: PassedOver, Reason: policy.PassedOver, Detail: why}
+		}
+		e.Input = in.Artifact.Arg
+		out.entries = append(out.entries, *e)
+	}
+	if t.run.Lines != nil {
+		for _, l := range t.run.Lines(ctx, results) {
+			out.entries = append(out.entries, Entry{Input: l.Name, Fate: PassedOver, Reason: policy.PassedOver, Detail: fmt.Sprintf("%s lists it; it was not asked for", l.Sums)})
+		}
+	}
+	return out
+}
+
+// refused turns a verdict into a denial.
+func refused(old *release.Result, a *release.Artifact, r policy.Reason, detail string) *release.Result {
+	out := &release.Result{Artifact: a}
+	if old != nil {
+		out.Digests, out.Evidence, out.Others = old.Digests, old.Evidence, old.Others
+	}
+	out.Decision = policy.Decision{Reason: r, Detail: detail}
+	return out
+}

@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package release
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"hash"
+	"io"
+	"os"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/repopolicy/repopolicy/internal/file"
+	"github.com/repopolicy/repopolicy/policy"
+)
+
+// content is what was read of an artifact. Every root, every digest algorithm and
+// whatever keeps the bytes share it (SPEC 15 rule 5): what a place serves is read
+// once, and each reading of a file must have the SHA-256 of the first.
+type content struct {
+	mu      sync.Mutex
+	digests []policy.Digest
+	failed  *Failure // a failed or contradictory reading stays one
+	seen    *seen    // the file as it was read
+	first   string   // hex SHA-256 of an earlier reading that decided nothing; "" without one
+}
+
+// seen tells a file that was read from another one under its path.
+type seen struct {
+	info os.FileInfo
+	size int64
+	time time.Time
+}
+
+func look(info os.FileInfo) *seen { return &seen{info, info.Size(), info.ModTime()} }
+
+func (s *seen) same(info os.FileInfo) bool {
+	return os.SameFile(s.info, info) && s.size == info.Size() && s.time.Equal(info.ModTime())
+}
+
+// Digest returns the artifact's digests in the algorithms asked for, SHA-256 and
+// whatever else is known. It reads the content if it has to. The error is a
+// [*Failure]: ArtifactRead, ArtifactChanged or what the place says.
+func (a *Artifact) Digest(ctx context.Context, algs ...string) ([]policy.Digest, error) {
+	if a.Path == "" && a.Place == nil {
+		return a.Digests, nil
+	}
+	c := &a.content
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.failed != nil {
+		return nil, c.failed
+	}
+	var missing []string
+	for _, alg := range append([]string{"sha256"}, algs...) {
+		if hashes[alg] != nil && digestIn(c.digests, alg) == "" && !slices.Contains(missing, alg) {
+			missing = append(missing, alg)
+		}
+	}
+	if len(missing) == 0 {
+		return slices.Clone(c.digests), nil
+	}
+	var err error
+	if a.Path != "" {
+		err = c.readFile(ctx, a.Path, missing)
+	} else {
+		err = c.readPlace(ctx, a.Place, a.Name)
+	}
+	if err != nil {
+		// An interrupted reading says nothing about the content.
+		if ctx.Err() != nil {
+			return nil, failf(policy.Interrupted, "%s", ctx.Err())
+		}
+		c.failed = failure(err, policy.ArtifactRead)
+		return nil, c.failed
+	}
+	return slices.Clone(c.digests), nil
+}
+
+// readFile adds digests of a file, and of its SHA-256 once more if that is known.
+func (c *content) readFile(ctx context.Context, path string, algs []string) error {
+	f, err := file.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	before, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	if !slices.Contains(algs, "sha256") {
+		algs = append(algs, "sha256")
+	}
+	digests, err := digestOf(ctxReader{ctx, f}, algs)
+	if err != nil {
+		return err
+	}
+	after, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	now := look(before)
+	if !now.same(after) {
+		return failf(policy.ArtifactChanged, "%s was written to while it was read", path)
+	}
+	sum := digestIn(digests, "sha256")
+	if old := digestIn(c.digests, "sha256"); old != "" && old != sum || c.first != "" && c.first != sum {
+		return failf(policy.ArtifactChanged, "%s was not the same each time that it was read", path)
+	}
+	c.add(digests)
+	c.seen = now
+	return nil
+}
+
+// readPlace reads what a place serves, once and in every algorithm.
+func (c *content) readPlace(ctx context.Context, p Place, name string) error {
+	r, err := p.Open(ctx, name)
+	if err != nil {
+		return failure(err, policy.ReleaseUnreachable)
+	}
+	digests, err := digestOf(ctxReader{ctx, r}, allHashes)
+	if e := r.Close(); err == nil {
+		err = e
+	}
+	if err != nil {
+		return failure(err, policy.ReleaseUnreachable)
+	}
+	if c.first != "" && c.first != digestIn(digests, "sha256") {
+		return failf(policy.ArtifactChanged, "%s was not the same each time that it was fetched", p.URL(name))
+	}
+	c.add(digests)
+	return nil
+}
+
+func (c *content) add(digests []policy.Digest) {
+	for _, d := range digests {
+		if !slices.Contains(c.digests, d) {
+			c.digests = append(c.digests, d)
+		}
+	}
+}
+
+// Unchanged returns a failure with reason ArtifactChanged if the file under the
+// artifact's path is no longer the one that was read.
+func (a *Artifact) Unchanged() *Failure {
+	c := &a.content
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if a.Path == "" || c.seen == nil {
+		return nil
+	}
+	info, err := os.Stat(a.Path)
+	if err == nil && c.seen.same(info) {
+		return nil
+	}
+	return failf(policy.ArtifactChanged, "%s was replaced or written to while it was judged", a.Path)
+}
+
+// digestIn returns the hex digest in that algorithm, "" if there is none.
+func digestIn(digests []policy.Digest, alg string) string {
+	for _, d := range digests {
+		if d.Alg == alg {
+			return d.Hex
+		}
+	}
+	return ""
+}
+
+// ctxReader ends when its context does.
+type ctxReader struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (r ctxReader) Read(p []byte) (int, error) {
+	if err := r.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return r.r.Read(p)
+}
+
+// buffers are what artifacts are read through.
+var buffers = sync.Pool{New: func() any { b := make([]byte, 128<<10); return &b }}
+
+func digestOf(r io.Reader, algs []string) ([]policy.Digest, error) {
+	var hs []hash.Hash
+	var ws []io.Writer
+	for _, a := range algs {
+		h := hashes[a]()
+		hs, ws = append(hs, h), append(ws, h)
+	}
+	w := ws[0]
+	if len(ws) > 1 {
+		w = io.MultiWriter(ws...)
+	}
+	buf := buffers.Get().(*[]byte)
+	defer buffers.Put(buf)
+	if _, err := io.CopyBuffer(struct{ io.Writer }{w}, struct{ io.Reader }{r}, *buf); err != nil {
+		return nil, err
+	}
+	out := make([]policy.Digest, len(algs))
+	for i, a := range algs {
+		out[i] = policy.Digest{Alg: a, Hex: hex.EncodeToString(hs[i].Sum(nil))}
+	}
+	return out, nil
+}
+
+// Digests returns the digests of a regular file in the algorithms asked for, and
+// its SHA-256, all of one reading.
+func Digests(path string, algs []string) ([]policy.Digest, error) {
+	return (&Artifact{Path: path}).Digest(context.Background(), algs...)
+}
+
+func sha256Of(data []byte) string {
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:])
+}
+
+// digestBytes returns the digests of data in every algorithm.
+func digestBytes(data []byte) []policy.Digest {
+	var out []policy.Digest
+	for _, alg := range allHashes {
+		h := hashes[alg]()
+		h.Write(data)
+		out = append(out, policy.Digest{Alg: alg, Hex: hex.EncodeToString(h.Sum(nil))})
+	}
+	return out
+}

@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package release
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/repopolicy/repopolicy/internal/file"
+	"github.com/repopolicy/repopolicy/policy"
+)
+
+// Input is one thing that was named on a command line or found by what was: a
+// file, a line of a checksum file, an image of a layout, a file of a release.
+// Whether it is judged, or is evidence for what is judged, is for the account of
+// the run to say.
+type Input struct {
+	// Artifact is what is judged, unless the input is evidence or passed over.
+	Artifact *Artifact
+	// Passed says why the input is passed over; nil if it is not.
+	Passed *Failure
+	// Harmless is set beside Passed for what denies nothing.
+	Harmless bool
+
+	vouches *vouches // what the file vouches for; nil if it is of no form of evidence
+	vague   string   // why a file that is called like evidence is none
+	place   *shelf   // that holds the file, of a whole release
+}
+
+// Options say what arguments stand for.
+type Options struct {
+	Repo          string // directory of the Git repository with tags and commits; "" for the working directory
+	IgnoreMissing bool   // of a checksum file, leave out what is not there
+}
+
+// input is the only place that makes an input of an artifact.
+func input(a *Artifact) *Input { return &Input{Artifact: a} }
+
+func badInput(arg string, r policy.Reason, err error) []*Input {
+	return []*Input{input(&Artifact{Arg: arg, Err: failf(r, "%s", err)})}
+}
+
+// passed is an input that is not judged and therefore denies.
+func passed(arg, format string, args ...any) *Input {
+	why := failf(policy.PassedOver, format, args...)
+	return &Input{Artifact: &Artifact{Arg: arg, Err: why}, Passed: why}
+}
+
+// harmless is an input that is not judged and denies nothing.
+func harmless(arg string, r policy.Reason, format string, args ...any) *Input {
+	why := failf(r, format, args...)
+	return &Input{Artifact: &Artifact{Arg: arg, Err: why}, Passed: why, Harmless: true}
+}
+
+// Expand turns arguments into inputs. A directory stands for every file in and
+// below it, an OCI layout for its images and every other file in it,
+// "LAYOUT@DIGEST" for one of its images, a checksum file for itself and each of
+// its lines, and "refs/tags/NAME" for a tag of the Git repository. With
+// [Options.Repo], a commit must be in its history. An argument that cannot be
+// read becomes an artifact with Err: no argument stands for nothing.
+func Expand(ctx context.Context, args []string, o Options) []*Input {
+	var out []*Input
+	for _, arg := range args {
+		out = append(out, expand(ctx, arg, o)...)
+		if len(out) > MaxArtifacts {
+			return badInput(arg, policy.ArtifactRead, fmt.Errorf("more than %d artifacts", MaxArtifacts))
+		}
+	}
+	return out
+}
+
+func expand(ctx context.Context, arg string, o Options) []*Input {
+	if d, ok, err := ParseDigestArg(arg); ok {
+		if err != nil {
+			return badInput(arg, policy.ArtifactRead, err)
+		}
+		if d.Alg == "gitCommit" && o.Repo != "" {
+			return []*Input{input(expandCommit(ctx, arg, o.Repo, d))}
+		}
+		return []*Input{input(&Artifact{Arg: arg, Digests: []policy.Digest{d}})}
+	}
+	if strings.HasPrefix(arg, tagRef) {
+		repo := o.Repo
+		if repo == "" {
+			repo = "."
+		}
+		return []*Input{input(expandTag(arg, repo))}
+	}
+	if dir, d, ok := cutLayout(arg); ok {
+		return expandLayout(arg, dir, d)
+	}
+	info, err := os.Stat(arg)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return badInput(arg, policy.ArtifactMissing, err)
+	case err != nil:
+		return badInput(arg, policy.ArtifactRead, err)
+	case isLayout(arg):
+		return expandLayout(arg, arg, policy.Digest{})
+	case info.IsDir():
+		return expandDir(arg)
+	case !info.Mode().IsRegular():
+		return badInput(arg, policy.ArtifactRead, fmt.Errorf("%s is not a regular file", arg))
+	case isSumsName(filepath.Base(arg)):
+		return expandSums(arg, o.IgnoreMissing)
+	}
+	return []*Input{fileInput(arg)}
+}
+
+// fileInput returns a file, which may be evidence for another input.
+func fileInput(path string) *Input {
+	in := input(&Artifact{Arg: path, Name: filepath.Base(path), Path: path})
+	if mayVouch(in.Artifact.Name) || filepath.Ext(path) == ".json" {
+		in.vouches, in.vague = readVouches(in.Artifact)
+	}
+	return in
+}
+
+// NamedEvidence returns a file or layout that the user named as evidence.
+func NamedEvidence(path string) *Input {
+	in := input(&Artifact{Arg: path, Name: filepath.Base(path), Path: path})
+	if in.vague = "the evidence in an OCI layout"; !isLayout(path) {
+		in.vouches, in.vague = readVouches(in.Artifact)
+	}
+	return in
+}
+
+func expandDir(dir string) []*Input {
+	var out []*Input
+	err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			out = append(out, badInput(path, policy.ArtifactRead, err)...)
+		case len(out) > MaxArtifacts:
+			return filepath.SkipAll
+		case d.IsDir():
+		case !d.Type().IsRegular():
+			// Whatever a link points to is not what the directory holds.
+			out = append(out, badInput(path, policy.ArtifactRead, fmt.Errorf("%s is not a regular file", path))...)
+		default:
+			out = append(out, fileInput(path))
+		}
+		return nil
+	})
+	switch {
+	case err != nil:
+		out = append(out, badInput(dir, policy.ArtifactRead, err)...)
+	case len(out) == 0:
+		out = badInput(dir, policy.NoArtifacts, errors.New("the directory holds none"))
+	}
+	return out
+}
+
+// expandSums returns the checksum file and each of its lines: what a line names
+// is a file of the list's directory, or it is not there.
+func expandSums(path string, ignoreMissing bool) []*Input {
+	self := &Artifact{Arg: path, Name: filepath.Base(path), Path: path}
+	sums, signed, err := readSums(self)
+	if err != nil {
+		self.Err = failure(err, policy.SumsInvalid)
+		return []*Input{input(self)}
+	}
+	out := []*Input{input(self)}
+	there := 0
+	for _, s := range sums {
+		in := expandSum(self, s, signed)
+		switch {
+		case in.Artifact.Err == nil:
+			there++
+		case in.Artifact.Err.Reason == policy.ArtifactMissing && ignoreMissing:
+			in = harmless(in.Artifact.Arg, policy.ArtifactMissing, "%s lists it", path)
+		}
+		out = append(out, in)
+	}
+	if ignoreMissing && there == 0 {
+		out = append(out, badInput(path, policy.ArtifactMissing, errors.New("of what it lists nothing is there"))...)
+	}
+	return out
+}
+
+func expandSum(self *Artifact, s sum, signed []policy.Digest) *Input {
+	path := filepath.Join(filepath.Dir(self.Path), filepath.FromSlash(s.name))
+	a := &Artifact{Arg: path, Name: s.name, Listed: &Listing{self, s.name, s.digest, signed}}
+	switch info, err := os.Lstat(path); {
+	case errors.Is(err, fs.ErrNotExist):
+		a.Err = failf(policy.ArtifactMissing, "%s lists it as %s", self.Arg, s.name)
+	case err != nil:
+		a.Err = failf(policy.ArtifactRead, "%s", err)
+	case !info.Mode().IsRegular():
+		a.Err = failf(policy.ArtifactRead, "%s is not a regular file", path)
+	default:
+		a.Path = path
+	}
+	return input(a)
+}
+
+// readSums returns what a checksum file lists and the digests of its bytes, which
+// are the only ones that are read of it.
+func readSums(self *Artifact) ([]sum, []policy.Digest, error) {
+	before, err := os.Stat(self.Path)
+	if err != nil {
+		return nil, nil, failf(policy.ArtifactRead, "%s", err)
+	}
+	data, err := file.Read(self.Path, MaxSumsBytes)
+	if err != nil {
+		return nil, nil, err
+	}
+	sums, err := parseSums(data)
+	signed := digestBytes(data)
+	self.content.digests, self.content.seen = slices.Clone(signed), look(before)
+	return sums, signed, err
+}

@@ -1,0 +1,390 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package release
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"encoding/pem"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/repopolicy/repopolicy/internal/file"
+	"github.com/repopolicy/repopolicy/internal/sigstore"
+	"github.com/repopolicy/repopolicy/policy"
+)
+
+// Standing is what an input has to say about an artifact as evidence, whether or
+// not a log entry, a time or a rule is there for it.
+type Standing int
+
+// The standings, of which the higher one of several pieces counts.
+const (
+	// Foreign: it is no evidence about the artifact.
+	Foreign Standing = iota
+	// Unverifiable: it is of a form of evidence as a whole and names the artifact,
+	// but whose key signed it is not known here.
+	Unverifiable
+	// Vouching: a signature in it is right over the artifact, by the certificate or
+	// key that comes with it or by one of the policy's.
+	Vouching
+)
+
+// vouches are the pieces of a file that is of one form of evidence as a whole:
+// every byte was understood. Of each only what tells its standing is kept.
+type vouches struct{ pieces []vouch }
+
+// vouch is one piece of evidence.
+type vouch struct {
+	digests []policy.Digest // that it is about
+	state   sigstore.Signed
+	bundle  *sigstore.Bundle // to try the policy's keys with, if its own is not there
+	bare    *bare            // a signature that names no digest
+	beside  []string         // what the file of a bare signature may lie beside
+}
+
+// notFiles are predicates of our own that never speak about a released file.
+const notFiles = "https://" + policy.Name + "/policy/"
+
+// mayVouch reports whether a file may be evidence by its name.
+func mayVouch(name string) bool {
+	_, download := isDownload(name)
+	return download || slices.ContainsFunc(mayBe, func(s string) bool { return strings.HasSuffix(name, s) && name != s })
+}
+
+// stems are the paths of the files that evidence of that path may be for.
+func stems(path string) []string {
+	var out []string
+	for _, s := range mayBe {
+		if stem, ok := strings.CutSuffix(path, s); ok {
+			out = append(out, stem)
+		}
+	}
+	return out
+}
+
+// where is the path or address of an artifact.
+func (a *Artifact) where() string {
+	if a.Path == "" && a.Place != nil {
+		return a.Place.URL(a.Name)
+	}
+	return a.Path
+}
+
+// readVouches returns what a file of this machine vouches for. Vague says why one
+// that is called like evidence is none.
+func readVouches(a *Artifact) (v *vouches, vague string) {
+	info, err := os.Stat(a.Path)
+	if err != nil || info.Size() > MaxEvidenceBytes {
+		return nil, fmt.Sprintf("evidence has at most %d bytes", MaxEvidenceBytes)
+	}
+	data, err := file.Read(a.Path, MaxEvidenceBytes)
+	if err != nil {
+		return nil, err.Error()
+	}
+	a.content.first, a.content.seen = sha256Of(data), look(info)
+	return vouchesOf(source{path: a.Path, data: data})
+}
+
+// vouchesOf returns what a file vouches for that is of one form as a whole.
+func vouchesOf(src source) (*vouches, string) {
+	if !utf8.Valid(src.data) {
+		return nil, "it is not text"
+	}
+	cands := readForms(src)
+	if why := loose(src); why != "" {
+		return nil, why
+	}
+	out := &vouches{}
+	for _, c := range cands {
+		p, why := vouchOf(c)
+		if why != "" {
+			if c.item > 0 {
+				why = itemText(c.item) + why
+			}
+			return nil, why
+		}
+		out.pieces = append(out.pieces, p)
+	}
+	return out, ""
+}
+
+func vouchOf(c *candidate) (vouch, string) {
+	switch {
+	case c.bare != nil:
+		return vouch{bare: c.bare, beside: stems(c.path)}, ""
+	case c.err != nil:
+		return vouch{}, c.err.Detail
+	case c.inner != nil:
+		return vouch{}, "it is about a Git object or an image"
+	}
+	b := c.bundle
+	out := vouch{state: b.Signed(nil)}
+	if d, ok := b.Message(); ok {
+		out.digests = []policy.Digest{d}
+	} else {
+		if strings.HasPrefix(b.Statement().PredicateType, notFiles) {
+			return vouch{}, "it signs a policy"
+		}
+		for _, s := range b.Statement().Subjects {
+			for _, d := range s.Digests {
+				if hashes[d.Alg] != nil {
+					out.digests = append(out.digests, d)
+				}
+			}
+		}
+	}
+	switch out.state {
+	case sigstore.SignedWrong:
+		return vouch{}, "its own certificate or key did not make its signature"
+	case sigstore.SignedUnknown:
+		out.bundle = b
+	}
+	return out, ""
+}
+
+// standing returns what a piece says about an artifact with these digests, all of
+// the same content.
+func (v *vouch) standing(a *Artifact, digests []policy.Digest, keys []*sigstore.Key) Standing {
+	if v.bare != nil {
+		if slices.Contains(v.beside, a.where()) && sigstore.BareSigned(v.bare.certificate, v.bare.signature, digestIn(digests, "sha256"), keys) {
+			return Vouching
+		}
+		return Foreign
+	}
+	if !slices.ContainsFunc(v.digests, func(d policy.Digest) bool { return a.parts[d] || slices.Contains(digests, d) }) {
+		return Foreign
+	}
+	if v.state == sigstore.SignedRight || v.bundle != nil && v.bundle.Signed(keys) == sigstore.SignedRight {
+		return Vouching
+	}
+	return Unverifiable
+}
+
+// Vague says why an input that is called like evidence is none as a whole, "" for
+// others.
+func (in *Input) Vague() string { return in.vague }
+
+// IsEvidence reports whether the input is of a form of evidence as a whole.
+func (in *Input) IsEvidence() bool { return in.vouches != nil }
+
+// Names reports whether the input names another one, which was read, as evidence.
+func (in *Input) Names(other *Input) bool {
+	sum := policy.Digest{Alg: "sha256", Hex: other.Artifact.content.first}
+	return in != other && in.vouches != nil && slices.ContainsFunc(in.vouches.pieces, func(p vouch) bool { return slices.Contains(p.digests, sum) })
+}
+
+// Judged are artifacts that were judged, by their digests and places: what evidence
+// may be about.
+type Judged struct {
+	keys     []*sigstore.Key
+	algs     []string
+	byDigest map[policy.Digest][]*Artifact
+	byPlace  map[string]*Artifact
+	digests  map[*Artifact][]policy.Digest
+}
+
+// NewJudged returns an empty set for these inputs to be evidence of. Keys are those
+// that a policy names.
+func NewJudged(keys []*sigstore.Key, about []*Input) *Judged {
+	j := &Judged{keys: keys, byDigest: map[policy.Digest][]*Artifact{}, byPlace: map[string]*Artifact{}, digests: map[*Artifact][]policy.Digest{}}
+	for _, in := range about {
+		if in.vouches == nil {
+			continue
+		}
+		for _, p := range in.vouches.pieces {
+			for _, d := range p.digests {
+				if !slices.Contains(j.algs, d.Alg) {
+					j.algs = append(j.algs, d.Alg)
+				}
+			}
+		}
+	}
+	return j
+}
+
+// Add adds an artifact. The error says that its content could not be read.
+func (j *Judged) Add(ctx context.Context, a *Artifact) error {
+	digests, err := a.Digest(ctx, j.algs...)
+	if err != nil {
+		return err
+	}
+	if j.digests[a] != nil {
+		return nil
+	}
+	j.digests[a] = digests
+	if w := a.where(); w != "" {
+		j.byPlace[w] = a
+	}
+	for _, d := range digests {
+		j.byDigest[d] = append(j.byDigest[d], a)
+	}
+	for d := range a.parts {
+		if !slices.Contains(digests, d) {
+			j.byDigest[d] = append(j.byDigest[d], a)
+		}
+	}
+	return nil
+}
+
+// About returns what an input says as evidence, and about which of the artifacts.
+func (j *Judged) About(in *Input) (best Standing, about *Artifact) {
+	if in.vouches == nil {
+		return Foreign, nil
+	}
+	for i := range in.vouches.pieces {
+		p := &in.vouches.pieces[i]
+		var as []*Artifact
+		for _, d := range p.digests {
+			as = append(as, j.byDigest[d]...)
+		}
+		for _, w := range p.beside {
+			if a := j.byPlace[w]; a != nil {
+				as = append(as, a)
+			}
+		}
+		for _, a := range as {
+			if a == in.Artifact {
+				continue
+			}
+			if s := p.standing(a, j.digests[a], j.keys); s > best {
+				if best, about = s, a; best == Vouching {
+					return best, about
+				}
+			}
+		}
+	}
+	return best, about
+}
+
+// loose says what a file of a form of evidence holds beside it, "" for nothing:
+// members that no form knows, text around a certificate. A verdict may pass over
+// them; that a file is evidence and nothing else may not.
+func loose(src source) string {
+	if object, err := members(src.data); err == nil {
+		return looseShape(object)
+	}
+	trimmed := bytes.TrimSpace(src.data)
+	switch {
+	case bytes.HasPrefix(trimmed, []byte("[")):
+		var elements []json.RawMessage
+		if err := json.Unmarshal(trimmed, &elements); err != nil {
+			return err.Error()
+		}
+		for i, e := range elements {
+			if why := looseElement(i, e); why != "" {
+				return why
+			}
+		}
+	case bytes.HasPrefix(trimmed, []byte("{")):
+		i := 0
+		for line := range bytes.SplitSeq(trimmed, []byte("\n")) {
+			if line = bytes.TrimSpace(line); len(line) == 0 {
+				continue
+			}
+			if why := looseElement(i, line); why != "" {
+				return why
+			}
+			i++
+		}
+	case bytes.HasPrefix(trimmed, []byte("-----BEGIN")):
+		if block, rest := pem.Decode(src.data); block == nil || len(block.Headers) > 0 || len(rest) > 0 ||
+			!bytes.Equal(bytes.TrimSpace(pem.EncodeToMemory(block)), trimmed) {
+			return "more than one certificate in PEM"
+		}
+	default: // a signature, or a certificate, in base64
+		raw, err := base64.StdEncoding.Strict().DecodeString(string(trimmed))
+		if err != nil || base64.StdEncoding.EncodeToString(raw) != string(trimmed) {
+			return "not one line of base64"
+		}
+	}
+	return ""
+}
+
+func looseElement(i int, raw []byte) string {
+	m, err := members(raw)
+	if err != nil {
+		return itemText(i+1) + err.Error()
+	}
+	if why := looseShape(m); why != "" {
+		return itemText(i+1) + why
+	}
+	return ""
+}
+
+func itemText(i int) string { return fmt.Sprintf("item %d: ", i) }
+
+// shape is a JSON object that evidence consists of: the member that tells it,
+// all that it may have, and what stands under some of them, alone or in a list.
+type shape struct {
+	mark   string
+	known  []string
+	inside map[string]*shape
+}
+
+var (
+	cosignShape = &shape{mark: "base64Signature", known: []string{"base64Signature", "cert", "rekorBundle"}, inside: map[string]*shape{
+		"rekorBundle": {known: []string{"SignedEntryTimestamp", "Payload"}, inside: map[string]*shape{
+			"Payload": {known: []string{"body", "integratedTime", "logIndex", "logID"}},
+		}},
+	}}
+	dsseShape = &shape{mark: "payloadType", known: []string{"payload", "payloadType", "signatures"}, inside: map[string]*shape{
+		"signatures": {known: []string{"keyid", "sig", "cert"}},
+	}}
+	pypiShape = &shape{mark: "verification_material", known: []string{"version", "verification_material", "envelope"}, inside: map[string]*shape{
+		"verification_material": {known: []string{"certificate", "transparency_entries"}},
+		"envelope":              {known: []string{"statement", "signature"}},
+	}}
+	provenanceShape = &shape{mark: "attestation_bundles", known: []string{"version", "attestation_bundles"}, inside: map[string]*shape{
+		"attestation_bundles": {known: []string{"publisher", "attestations"}, inside: map[string]*shape{"attestations": pypiShape}},
+	}}
+	listShape = &shape{mark: "attestations", known: []string{"attestations"}, inside: map[string]*shape{
+		"attestations": {known: []string{"bundle", "predicateType", "repository_id", "bundle_url", "initiator"}},
+	}}
+	shapes = []*shape{cosignShape, dsseShape, pypiShape, provenanceShape, listShape}
+)
+
+// looseShape checks an object by the form that a member tells. A Sigstore bundle
+// is none of them: whoever parses it refuses what it does not know.
+func looseShape(m map[string]json.RawMessage) string {
+	if isBundle(m) {
+		return ""
+	}
+	for _, o := range shapes {
+		if m[o.mark] != nil {
+			return o.loose(m)
+		}
+	}
+	return "it is of no form of evidence"
+}
+
+func (o *shape) loose(m map[string]json.RawMessage) string {
+	for name, raw := range m {
+		if !slices.Contains(o.known, name) {
+			return fmt.Sprintf("no form of evidence has a member %q there", clip(name))
+		}
+		inner := o.inside[name]
+		if inner == nil || string(raw) == "null" {
+			continue
+		}
+		var elements []json.RawMessage
+		if json.Unmarshal(raw, &elements) != nil {
+			elements = []json.RawMessage{raw}
+		}
+		for _, e := range elements {
+			in, err := members(e)
+			if err != nil {
+				return name + ": " + err.Error()
+			}
+			if why := inner.loose(in); why != "" {
+				return why
+			}
+		}
+	}
+	return ""
+}
