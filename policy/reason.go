@@ -228,7 +228,7 @@ var reasonTable = []ReasonInfo{
 	{NoArtifacts, ClassUsage, "there was no artifact to judge", "name files, a directory that holds some, a checksum file or a digest"},
 	{ArtifactMismatch, ClassDeny, "the evidence is about other bytes: no signed digest is that of the artifact", "download artifact and evidence again; if it stays, the artifact was changed"},
 	{ArtifactRead, ClassDeny, "the artifact could not be read", ""},
-	{ArtifactMissing, ClassDeny, "the file is not there", "download it, or leave out what a checksum file lists and is not there with --ignore-missing"},
+	{ArtifactMissing, ClassDeny, "the file is not there", "check its name, or download it; with --ignore-missing what a checksum file lists and is not there is left out"},
 	{ArtifactChanged, ClassDeny, "the artifact changed while it was judged", "wait until nothing writes to it, and judge it again"},
 	{NameDiffers, ClassDeny, "what was signed calls the artifact by another name", "if you gave the file its name yourself, say what it was called with --name"},
 	{PassedOver, ClassDeny, "it belongs to nothing that was judged, and nothing vouches for it", "take it away, or judge the rest by naming it"},

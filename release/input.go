@@ -9,8 +9,11 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 
 	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/policy"
@@ -30,7 +33,6 @@ type Input struct {
 
 	vouches *vouches // what the file vouches for; nil if it is of no form of evidence
 	vague   string   // why a file that is called like evidence is none
-	place   *shelf   // that holds the file, of a whole release
 }
 
 // Options say what arguments stand for.
@@ -116,10 +118,21 @@ func expand(ctx context.Context, arg string, o Options) []*Input {
 // fileInput returns a file, which may be evidence for another input.
 func fileInput(path string) *Input {
 	in := input(&Artifact{Arg: path, Name: filepath.Base(path), Path: path})
-	if mayVouch(in.Artifact.Name) || filepath.Ext(path) == ".json" {
-		in.vouches, in.vague = readVouches(in.Artifact)
-	}
+	in.look()
 	return in
+}
+
+// look finds out what a file of this machine vouches for, if it is called like
+// evidence or could be some without being called so.
+func (in *Input) look() {
+	a := in.Artifact
+	switch {
+	case a.Path == "" || a.Err != nil:
+	case mayVouch(a.Name):
+		in.vouches, in.vague = readVouches(a)
+	case filepath.Ext(a.Name) == ".json":
+		in.vouches, _ = readVouches(a)
+	}
 }
 
 // NamedEvidence returns a file or layout that the user named as evidence.
@@ -144,10 +157,11 @@ func expandDir(dir string) []*Input {
 			// Whatever a link points to is not what the directory holds.
 			out = append(out, badInput(path, policy.ArtifactRead, fmt.Errorf("%s is not a regular file", path))...)
 		default:
-			out = append(out, fileInput(path))
+			out = append(out, input(&Artifact{Arg: path, Name: d.Name(), Path: path}))
 		}
 		return nil
 	})
+	side(runtime.GOMAXPROCS(0), len(out), func(i int) { out[i].look() })
 	switch {
 	case err != nil:
 		out = append(out, badInput(dir, policy.ArtifactRead, err)...)
@@ -155,6 +169,30 @@ func expandDir(dir string) []*Input {
 		out = badInput(dir, policy.NoArtifacts, errors.New("the directory holds none"))
 	}
 	return out
+}
+
+// side calls f for 0 to n-1, some at a time. A panic of one is one of the caller's,
+// who knows how a run ends then.
+func side(workers, n int, f func(int)) {
+	var next atomic.Int64
+	var failed atomic.Value
+	var wg sync.WaitGroup
+	for range min(workers, n) {
+		wg.Go(func() {
+			defer func() {
+				if p := recover(); p != nil {
+					failed.CompareAndSwap(nil, fmt.Sprint(p))
+				}
+			}()
+			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
+				f(i)
+			}
+		})
+	}
+	wg.Wait()
+	if p := failed.Load(); p != nil {
+		panic(p)
+	}
 }
 
 // expandSums returns the checksum file and each of its lines: what a line names

@@ -105,23 +105,13 @@ func (j *Judge) Run(ctx context.Context, artifacts []*Artifact) []*Result {
 		j.finder = newFinder(j.Bundles)
 	}
 	out := make([]*Result, len(artifacts))
-	var next, done atomic.Int64
-	var wg sync.WaitGroup
-	for range min(runtime.GOMAXPROCS(0), max(len(artifacts), 1)) {
-		wg.Go(func() {
-			for {
-				i := int(next.Add(1)) - 1
-				if i >= len(artifacts) {
-					return
-				}
-				out[i] = j.safely(ctx, artifacts[i])
-				if n := int(done.Add(1)); j.Progress != nil {
-					j.Progress(n)
-				}
-			}
-		})
-	}
-	wg.Wait()
+	var done atomic.Int64
+	side(runtime.GOMAXPROCS(0), len(artifacts), func(i int) {
+		out[i] = j.safely(ctx, artifacts[i])
+		if n := int(done.Add(1)); j.Progress != nil {
+			j.Progress(n)
+		}
+	})
 	return out
 }
 

@@ -18,6 +18,9 @@ import (
 // [Place] or a [Source].
 const MaxPublishedBytes = 16 << 20
 
+// placeRequests is how many files of a place are asked for at a time.
+const placeRequests = 4
+
 // Place is a folder of published files, such as a release of a forge. Whoever
 // serves it may be hostile: what it lists is a hint where to look, and what it
 // returns is judged like every file. Its methods may be called from several
@@ -226,13 +229,13 @@ func ExpandPlace(ctx context.Context, p Place) []*Input {
 	}
 	var out []*Input
 	for _, name := range s.all {
-		in := input(&Artifact{Arg: p.URL(name), Name: name, Place: p, listed: true})
-		in.place = s
-		if mayVouch(name) {
-			in.vouches, in.vague = s.vouches(ctx, name, in.Artifact)
-		}
-		out = append(out, in)
+		out = append(out, input(&Artifact{Arg: p.URL(name), Name: name, Place: p, listed: true}))
 	}
+	side(placeRequests, len(out), func(i int) {
+		if in := out[i]; mayVouch(in.Artifact.Name) {
+			in.vouches, in.vague = s.vouches(ctx, in.Artifact.Name, in.Artifact)
+		}
+	})
 	return out
 }
 

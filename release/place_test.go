@@ -262,9 +262,9 @@ func TestExpandPlace(t *testing.T) {
 		folder *folder
 		reason policy.Reason
 	}{
-		"cannot be listed":    {&folder{down: map[string]bool{"": true}}, policy.ReleaseUnreachable},
-		"is not there":        {&folder{gone: map[string]bool{"": true}}, policy.ReleaseUnreachable},
-		"is empty":            {&folder{}, policy.NoArtifacts},
+		"cannot be listed": {&folder{down: map[string]bool{"": true}}, policy.ReleaseUnreachable},
+		"is not there":     {&folder{gone: map[string]bool{"": true}}, policy.ReleaseUnreachable},
+		"is empty":         {&folder{}, policy.NoArtifacts},
 	} {
 		as := others(ExpandPlace(t.Context(), c.folder))
 		if len(as) != 1 || as[0].Err == nil || as[0].Err.Reason != c.reason {

@@ -7,6 +7,7 @@ package account
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -98,6 +99,18 @@ type Run struct {
 	Lines func(context.Context, []*release.Result) []release.Line
 }
 
+// Expected returns how many of the inputs will be judged, if all that looks like
+// evidence is some.
+func Expected(inputs []*release.Input) int {
+	n := 0
+	for _, in := range inputs {
+		if !in.Harmless && !in.IsEvidence() {
+			n++
+		}
+	}
+	return n
+}
+
 // Take judges the inputs and says of each what became of it. Evidence is what is
 // right over something that was judged; whatever only looks like evidence is judged
 // itself, so that it needs evidence of its own.
@@ -148,11 +161,26 @@ func (t *taking) judge(ctx context.Context, which []int) {
 			e.Fate = PassedOver
 		}
 		t.entries[i] = e
-		// What is denied unread need not be fetched to know what is about it.
-		fetch := in.Artifact.Place != nil && e.Result.Class() != policy.ClassOK && len(e.Result.Digests) == 0
-		if in.Artifact.Err != nil || fetch || t.judged.Add(ctx, in.Artifact) != nil {
-			t.unread++
-		}
+		t.add(ctx, e.Result)
+	}
+}
+
+// add lets evidence be about what was judged. A verdict about content that cannot be
+// read once more is none. What was denied unread need not be fetched for this.
+func (t *taking) add(ctx context.Context, r *release.Result) {
+	a, permitted := r.Artifact, r.Class() == policy.ClassOK
+	if a.Err != nil || !permitted && a.Place != nil && len(r.Digests) == 0 {
+		t.unread++
+		return
+	}
+	err := t.judged.Add(ctx, a)
+	if err == nil {
+		return
+	}
+	t.unread++
+	var f *release.Failure
+	if permitted && errors.As(err, &f) {
+		r.Decision = policy.Decision{Reason: f.Reason, Detail: f.Detail}
 	}
 }
 

@@ -286,13 +286,16 @@ func (a *app) printReport(r *report) {
 	a.out.line("%s: %d of %d %s allowed", r.Verdict, allowed, len(r.Artifacts), plural(len(r.Artifacts), "artifact"))
 }
 
+// isEvidence is how what vouches for something that was judged is counted.
+const isEvidence = "evidence for what was judged"
+
 // printNotJudged says what else there was: how much of each kind, and each by name
 // where they are few.
 func (a *app) printNotJudged(inputs []inputReport) {
 	kind := func(x inputReport) string {
 		switch {
 		case x.Fate == account.Evidence:
-			return "evidence"
+			return isEvidence
 		case x.Fate == account.Unverifiable:
 			return "evidence that cannot be verified here"
 		case x.Reason == policy.ArtifactMissing:
@@ -308,8 +311,8 @@ func (a *app) printNotJudged(inputs []inputReport) {
 		counts[kind(x)]++
 	}
 	for _, k := range order {
-		a.out.line("also: %d %s %s", counts[k], plural(counts[k], "file"), k)
-		if k == "evidence" || counts[k] > briefAfter {
+		a.out.line("not judged: %d, %s", counts[k], k)
+		if k == isEvidence || counts[k] > briefAfter {
 			continue
 		}
 		for _, x := range inputs {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/repopolicy/repopolicy/internal/account"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/release"
@@ -171,7 +172,7 @@ func (a *app) verdict(ctx context.Context, o *verifyOptions, args []string, full
 		debug.SetGCPercent(gcLongRun)
 	}
 	if !o.quiet && !o.format.document() {
-		a.criteria(sum, len(inputs))
+		a.criteria(sum, account.Expected(inputs))
 	}
 	acc := a.take(ctx, o, k, runs, inputs)
 	class := acc.Class()

@@ -261,7 +261,7 @@ func TestImageName(t *testing.T) {
 	}{
 		{i.host + "/acme/widget", policy.Allowed, policy.Allowed},
 		{"ghcr.io/acme/widget", policy.Allowed, policy.Allowed}, // this is a mirror
-		{i.host + "/acme/debug", policy.ArtifactMismatch, policy.Allowed},
+		{i.host + "/acme/debug", policy.NameDiffers, policy.Allowed},
 		{i.host + "/acme/widget:v1", policy.RuleMismatch, policy.RuleMismatch}, // as the rule does not say
 	} {
 		image := i.image("v1", c.signed)
