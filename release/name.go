@@ -48,9 +48,19 @@ func sameFile(name string, a *Artifact) bool {
 // _-+@ counts as a dot, several as one. A name that is not written so is none that a
 // forge made of another.
 func plain(s string) string {
-	return strings.Join(strings.FieldsFunc(s, func(r rune) bool {
-		return (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z') && !strings.ContainsRune("_-+@", r)
-	}), ".")
+	var b strings.Builder
+	dot := false
+	for _, r := range s {
+		letter := r >= '0' && r <= '9' || r >= 'A' && r <= 'Z' || r >= 'a' && r <= 'z' || strings.ContainsRune("_-+@", r)
+		switch {
+		case letter:
+			b.WriteRune(r)
+		case !dot:
+			b.WriteByte('.')
+		}
+		dot = !letter
+	}
+	return b.String()
 }
 
 // differs is the failure of evidence that is about the artifact's bytes under another

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/policy"
@@ -141,27 +142,34 @@ type taking struct {
 	entries []*Entry
 }
 
-// judge judges inputs.
+// judge judges inputs, each once however often it was named.
 func (t *taking) judge(ctx context.Context, which []int) {
-	if len(which) == 0 {
+	verdicts := map[*release.Artifact]*release.Result{}
+	var artifacts []*release.Artifact
+	for _, i := range which {
+		a := t.run.Inputs[i].Artifact
+		if verdicts[a] == nil {
+			verdicts[a] = &release.Result{Artifact: a, Decision: policy.Decision{Reason: policy.Internal, Detail: "it was not judged"}}
+			artifacts = append(artifacts, a)
+		}
+	}
+	if len(artifacts) == 0 {
 		return
 	}
-	artifacts := make([]*release.Artifact, len(which))
-	for n, i := range which {
-		artifacts[n] = t.run.Inputs[i].Artifact
+	for _, r := range t.run.Judge(ctx, artifacts) {
+		if r != nil && verdicts[r.Artifact] != nil {
+			verdicts[r.Artifact] = r
+		}
 	}
-	results := t.run.Judge(ctx, artifacts)
-	for n, i := range which {
+	for _, a := range artifacts {
+		t.add(ctx, verdicts[a])
+	}
+	for _, i := range which {
 		in := t.run.Inputs[i]
-		e := &Entry{Fate: Judged, Result: &release.Result{Artifact: in.Artifact, Decision: policy.Decision{Reason: policy.Internal, Detail: "it was not judged"}}}
-		if len(results) == len(which) && results[n] != nil && results[n].Artifact == in.Artifact {
-			e.Result = results[n]
-		}
+		t.entries[i] = &Entry{Fate: Judged, Result: verdicts[in.Artifact]}
 		if in.Passed != nil {
-			e.Fate = PassedOver
+			t.entries[i].Fate = PassedOver
 		}
-		t.entries[i] = e
-		t.add(ctx, e.Result)
 	}
 }
 
@@ -227,7 +235,7 @@ func (t *taking) evidence(in *release.Input) *Entry {
 // explain adds to a denial for want of evidence why the input is none itself.
 func (t *taking) explain(i int, why string) {
 	r := t.entries[i].Result
-	if r.Decision.Reason == policy.NoEvidence {
+	if r.Decision.Reason == policy.NoEvidence && !strings.Contains(r.Decision.Detail, why) {
 		if r.Decision.Detail != "" {
 			why = r.Decision.Detail + "; " + why
 		}
