@@ -78,10 +78,12 @@ func (s *shop) write(dir string, files map[string][]byte) {
 	}
 }
 
+func (*shop) workflow() sigstoretest.Request { return sigstoretest.Workflow("v1.2.3") }
+
 // sign returns a good bundle over the content: as a message, or as a statement that
 // gives it the names.
 func (s *shop) sign(content []byte, names ...string) []byte {
-	r := sigstoretest.Workflow("v1.2.3")
+	r := s.workflow()
 	if r.Artifact = content; len(names) > 0 {
 		r.Statement = statementAbout(content, names...)
 	}
