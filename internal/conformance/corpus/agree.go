@@ -29,6 +29,9 @@ func (c *corpus) agree(t *tally, what string, tc *testCase, flags ...string) {
 		root = rel
 	}
 	args := append([]string{"verify", "--offline", "--trusted-root", c.path(root), "-b", c.path(tc.Bundle.Path)}, flags...)
+	if a := tc.Artifact; a != nil && a.Path != nil && a.Name != "" { // the file has another name
+		args = append(args, "--name", a.Name)
+	}
 	args = append(args, c.argument(tc))
 	dir, err := os.MkdirTemp("", "corpus-agree-")
 	if err != nil {

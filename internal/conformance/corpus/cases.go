@@ -168,6 +168,9 @@ func (c *corpus) artifact(tc *testCase) *release.Artifact {
 		return a
 	}
 	a.Name = tc.Artifact.Name
+	if strings.HasPrefix(a.Name, "pkg:") { // a package counts as one where the user says so
+		a.Subject = a.Name
+	}
 	if tc.Artifact.Path != nil {
 		if p := c.path(*tc.Artifact.Path); exists(p) {
 			a.Path = p

@@ -142,7 +142,7 @@ func (c *corpus) flipJobs(tc *testCase) ([]flipJob, error) {
 		return nil, fmt.Errorf("not accepted as it is: %s", describe(want))
 	}
 	// The bytes of the artifact need not be read for every flip.
-	q.artifact = &release.Artifact{Arg: q.artifact.Arg, Name: q.artifact.Name, Digests: want.Digests}
+	q.artifact = &release.Artifact{Arg: q.artifact.Arg, Name: q.artifact.Name, Subject: q.artifact.Subject, Digests: want.Digests}
 	data, err := os.ReadFile(q.bundle)
 	if err != nil {
 		return nil, err

@@ -106,12 +106,19 @@ func verifyBundle(args []string) error {
 	return nil
 }
 
-// artifact follows the protocol: a digest that is no file, else a file.
+// artifact follows the protocol: a digest that is no file, else the content of a
+// file. What that is called says nothing there.
 func artifact(arg string) *release.Artifact {
+	a := &release.Artifact{Arg: arg}
 	if _, err := os.Stat(arg); err != nil {
 		if d, ok, err := release.ParseDigestArg(arg); ok && err == nil && d.Alg == "sha256" {
-			return &release.Artifact{Arg: arg, Digests: []policy.Digest{d}}
+			a.Digests = []policy.Digest{d}
+			return a
 		}
 	}
-	return &release.Artifact{Arg: arg, Name: filepath.Base(arg), Path: arg}
+	var err error
+	if a.Digests, err = release.Digests(arg, []string{"sha384", "sha512"}); err != nil {
+		a.Err = &release.Failure{Reason: policy.ArtifactRead, Detail: err.Error()}
+	}
+	return a
 }
