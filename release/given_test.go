@@ -136,6 +136,31 @@ environment = "release"
 	}
 }
 
+// TestGivenForSums judges everything that a checksum file lists by evidence for it that
+// was given.
+func TestGivenForSums(t *testing.T) {
+	inst := sigstoretest.New(t)
+	root := parseRoot(t, inst, sigstoretest.RootOptions{})
+	one, two := []byte("one"), []byte("two")
+	list := fmt.Appendf(nil, "%x  widget_1.tar.gz\n%x  widget_2.tar.gz\n", sha256.Sum256(one), sha256.Sum256(two))
+	r := sigstoretest.Workflow("v1.2.3")
+	r.Artifact = list
+	for name, data := range map[string][]byte{"checksums.txt": list, "SHA256SUMS": append([]byte("\n"), list...)} {
+		dir := put(t, map[string][]byte{name: data, "widget_1.tar.gz": one})
+		given := filepath.Join(put(t, map[string][]byte{"x": inst.Sign(r)}), "x")
+		for _, carried := range []bool{false, true} {
+			j := judge(pin(t, strings.Replace(workflowRule, "SHA256SUMS", "checksums.txt", 1)), root)
+			if j.Bundles = []string{given}; carried {
+				j.Bundles, j.Carried = nil, j.Bundles
+			}
+			results := run(j, filepath.Join(dir, name))
+			if ok := Class(results) == policy.ClassOK; len(results) != 3 || ok != (name == "checksums.txt") {
+				t.Errorf("%s, carried %t: %d results, %s", name, carried, len(results), Class(results))
+			}
+		}
+	}
+}
+
 // TestCarriedBeside: what is carried stands beside what lies at the artifact, and what the
 // user names replaces both.
 func TestCarriedBeside(t *testing.T) {
