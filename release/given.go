@@ -75,11 +75,15 @@ func (f *finder) givenList(name string) givenList {
 }
 
 func readGivenList(at string) givenList {
-	name := filepath.Base(at)
 	data, err := file.Read(at, MaxSumsBytes)
 	if err != nil {
 		return givenList{} // as evidence it is not read either, which is said then
 	}
+	return parseGivenList(at, data)
+}
+
+func parseGivenList(at string, data []byte) givenList {
+	name := filepath.Base(at)
 	switch sums, err := parseSums(data); {
 	case err == nil:
 		l := givenList{self: &Artifact{Arg: at, Name: name, Path: at}, byBase: map[string][]sum{}, signed: digestBytes(data)}
