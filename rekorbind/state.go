@@ -16,6 +16,7 @@ import (
 	"github.com/rogpeppe/go-internal/lockedfile"
 
 	"github.com/repopolicy/repopolicy/internal/file"
+	"github.com/repopolicy/repopolicy/internal/strictjson"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -51,6 +52,12 @@ type document[T any] struct {
 	Value  *T     `json:"value"` // nil would be a first use
 }
 
+// stateRules: which of two chains a machine remembers must not be a matter of the parser.
+var stateRules = strictjson.Rules{Null: true, Known: []string{
+	"schema", "about", "value", "chain", "size", "root", "hashes", "checkpoint", "tree", "proven", "bindings", "asked", "narrow",
+	"map", "keys", "index", "body", "earlier", "time", "draft", "v1", "v2",
+}}
+
 // load reads a file; the zero value if there is none.
 func load[T any](s *State, name, about string) (T, error) {
 	var zero T
@@ -65,7 +72,7 @@ func load[T any](s *State, name, about string) (T, error) {
 		return zero, err
 	}
 	var d document[T]
-	if err := json.Unmarshal(data, &d); err != nil {
+	if err := stateRules.Decode(data, &d); err != nil {
 		return zero, fmt.Errorf("%s: %w", path, err)
 	}
 	if d.Schema != stateSchema || d.About != about {

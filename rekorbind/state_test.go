@@ -157,6 +157,12 @@ func TestStateTampered(t *testing.T) {
 		"about another":      replace(widget, widget+"-2"),
 		"about nothing":      replace(`"about"`, `"abuot"`),
 		"no value":           replace(`"value"`, `"valeu"`),
+		"value twice":        replace(`"value"`, `"value": {}, "value"`),
+		"about twice":        replace(`"about"`, `"about": "x", "about"`),
+		"chain twice":        replace(`"chain"`, `"chain": [], "chain"`),
+		"another case":       replace(`"value"`, `"Value"`),
+		"twice by case":      replace(`"chain"`, `"Chain": [], "chain"`),
+		"an unknown key":     replace(`"value"`, `"more": 1, "value"`),
 		"value is null":      write(fmt.Sprintf(`{"schema":%q,"about":%q,"value":null}`, stateSchema, widget)),
 		"value is text":      write(fmt.Sprintf(`{"schema":%q,"about":%q,"value":"x"}`, stateSchema, widget)),
 		"chain is text":      write(fmt.Sprintf(`{"schema":%q,"about":%q,"value":{"Chain":"x"}}`, stateSchema, widget)),
@@ -203,6 +209,29 @@ func check(t testing.TB, err error) {
 }
 
 // TestOpenState: only a directory of one's own keeps state.
+// TestStateKeys: what the state may hold is read again.
+func TestStateKeys(t *testing.T) {
+	var visit func(reflect.Type)
+	visit = func(r reflect.Type) {
+		switch r.Kind() {
+		case reflect.Pointer, reflect.Slice:
+			visit(r.Elem())
+		case reflect.Struct:
+			for i := range r.NumField() {
+				if key, _, _ := strings.Cut(r.Field(i).Tag.Get("json"), ","); key != "" {
+					if !slices.Contains(stateRules.Known, key) {
+						t.Errorf("%s: the key %s is not known", r, key)
+					}
+					visit(r.Field(i).Type)
+				}
+			}
+		}
+	}
+	for _, v := range []any{document[policy.Kept]{}, document[Cursor]{}, document[Head]{}, document[[]string]{}, document[JournalEntry]{}} {
+		visit(reflect.TypeOf(v))
+	}
+}
+
 func TestOpenState(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("no permissions in modes")

@@ -293,7 +293,7 @@ type approvalSlot struct {
 // Approvals returns the approvals for an artifact that a judge finds beside it, or
 // in its release.
 func (j *Judge) Approvals(ctx context.Context, a *Artifact) ([]policy.Approval, error) {
-	j.finder = newFinder(j.Bundles)
+	j.finder = newFinder(j.Bundles, j.Carried)
 	out, err := j.approvals(ctx, a)
 	if err != nil {
 		return nil, err
@@ -305,7 +305,7 @@ func (j *Judge) Approvals(ctx context.Context, a *Artifact) ([]policy.Approval, 
 // most as many as are looked at.
 func (f *finder) approvalFiles(a *Artifact) []string {
 	var out []string
-	for _, p := range f.explicit {
+	for _, p := range f.given() {
 		if strings.HasSuffix(p, ApprovalSuffix) {
 			out = append(out, p)
 		}

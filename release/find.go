@@ -27,6 +27,7 @@ type candidate struct {
 // and parsed once; one that serves a single artifact is not kept.
 type finder struct {
 	explicit []string // given by the user; replaces looking beside the artifact
+	carried  []string // stands beside what lies there
 
 	mu      sync.Mutex
 	bundles map[string]*lazy[[]*candidate]
@@ -36,6 +37,7 @@ type finder struct {
 
 	published map[Place]*lazy[*placeSums]
 	approved  map[string]*lazy[approvalSlot]
+	lists     map[string]*lazy[givenList]
 	pool      []*candidate // statements that sources gave
 }
 
@@ -52,9 +54,9 @@ type sumsFile struct {
 	signed []policy.Digest
 }
 
-func newFinder(explicit []string) *finder {
+func newFinder(explicit, carried []string) *finder {
 	return &finder{
-		explicit: explicit, bundles: map[string]*lazy[[]*candidate]{}, sums: map[string]*lazy[[]sumsFile]{}, dirs: map[string]*lazy[*listing]{}, shelves: map[Place]*lazy[*shelf]{},
+		explicit: explicit, carried: carried, lists: map[string]*lazy[givenList]{}, bundles: map[string]*lazy[[]*candidate]{}, sums: map[string]*lazy[[]sumsFile]{}, dirs: map[string]*lazy[*listing]{}, shelves: map[Place]*lazy[*shelf]{},
 		published: map[Place]*lazy[*placeSums]{}, approved: map[string]*lazy[approvalSlot]{},
 	}
 }
@@ -69,10 +71,7 @@ func (f *finder) find(ctx context.Context, a *Artifact, shared bool) []*candidat
 		load = f.load
 	}
 	if len(f.explicit) > 0 {
-		for _, p := range f.explicit {
-			out = append(out, f.load(p)...)
-		}
-		return out
+		return f.withGiven(nil)
 	}
 	out = append(out, a.found...)
 	path := a.Path
@@ -90,7 +89,7 @@ func (f *finder) find(ctx context.Context, a *Artifact, shared bool) []*candidat
 	for _, p := range f.shared(ctx, a, path) {
 		out = append(out, f.load(p)...)
 	}
-	return out
+	return f.withGiven(out)
 }
 
 // shared returns the files with evidence for many artifacts, or named by an
@@ -230,15 +229,16 @@ func failure(err error, fallback policy.Reason) *Failure {
 	return &Failure{fallback, err.Error()}
 }
 
-// listings returns what the checksum files beside a file say about it.
+// listings returns what the checksum files say about a file that were given, and those
+// beside it, whatever is given as evidence for them.
 func (f *finder) listings(a *Artifact) []*Listing {
 	if a.Listed != nil {
 		return []*Listing{a.Listed}
 	}
-	if a.Path == "" || len(f.explicit) > 0 {
-		return nil
+	out := f.givenListings(a)
+	if a.Path == "" {
+		return out
 	}
-	var out []*Listing
 	for _, s := range f.sumsBeside(filepath.Dir(a.Path)) {
 		name := a.base(filepath.Base(a.Path))
 		if d, ok := s.names[name]; ok {
@@ -257,20 +257,20 @@ func (f *finder) sumsBeside(dir string) []sumsFile {
 		f.sums[dir] = l
 	}
 	f.mu.Unlock()
-	l.once.Do(func() { l.v = readSumsIn(dir) })
+	l.once.Do(func() { l.v = readSumsIn(dir, f.signedNames()) })
 	return l.v
 }
 
-// readSumsIn reads the checksum files of a directory. One that cannot be read
-// lists nothing: it is no evidence for anything.
-func readSumsIn(dir string) []sumsFile {
+// readSumsIn reads the checksum files of a directory, and what has one of those names.
+// One that cannot be read lists nothing: it is no evidence for anything.
+func readSumsIn(dir string, more []string) []sumsFile {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return nil
 	}
 	var out []sumsFile
 	for _, e := range entries {
-		if !e.Type().IsRegular() || !isSumsName(e.Name()) {
+		if !e.Type().IsRegular() || !isSumsName(e.Name()) && !slices.Contains(more, e.Name()) {
 			continue
 		}
 		path := filepath.Join(dir, e.Name())

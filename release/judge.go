@@ -27,10 +27,13 @@ type Judge struct {
 	Roots func(context.Context) ([]*sigstore.Root, error)
 	// Keys are the public keys that may have signed.
 	Keys []*sigstore.Key
-	// Bundles are files with evidence for every artifact. If there are none,
-	// evidence is looked for beside each artifact, then in Release, then Sources
-	// are asked.
+	// Bundles are files with evidence for every artifact, or for a checksum file
+	// among them or beside an artifact. If there are none, evidence is looked for
+	// beside each artifact, then in Release, then Sources are asked.
 	Bundles []string
+	// Carried are such files that stand beside what lies there. They are not looked
+	// at if there are Bundles.
+	Carried []string
 	// Release is where evidence for artifacts without a Place of their own may be
 	// published; nil for nowhere.
 	Release Place
@@ -102,7 +105,7 @@ const (
 // each artifact, whatever happens.
 func (j *Judge) Run(ctx context.Context, artifacts []*Artifact) []*Result {
 	if j.finder == nil {
-		j.finder = newFinder(j.Bundles)
+		j.finder = newFinder(j.Bundles, j.Carried)
 	}
 	out := make([]*Result, len(artifacts))
 	var done atomic.Int64
@@ -212,6 +215,8 @@ func (j *Judge) judge(ctx context.Context, a *Artifact) *Result {
 		detail := ""
 		if j.Release == nil && len(j.Sources) > 0 && a.Place == nil && a.Name != "" {
 			detail = "no tag says in which release to look"
+		} else if ls := j.finder.givenListings(a); len(ls) > 0 {
+			detail = ls[0].Sums.Arg + " lists it, without evidence for the list itself"
 		}
 		res.Decision = deny(policy.NoEvidence, "%s", detail)
 		return res
@@ -270,6 +275,9 @@ func (j *Judge) listed(ctx context.Context, res *Result) []attempt {
 			continue
 		}
 		for _, c := range j.finder.find(ctx, l.Sums, true) {
+			if j.finder.isGiven(c) && !l.isSignedBy(c) {
+				continue
+			}
 			out = append(out, attempt{c: c, target: l.Sums, via: l})
 		}
 	}

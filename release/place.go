@@ -163,8 +163,9 @@ func (f *finder) sumsIn(ctx context.Context, p Place) *placeSums {
 	}
 	f.mu.Unlock()
 	l.once.Do(func() {
+		more := f.signedNames()
 		for _, n := range s.all {
-			if !isSumsName(n) {
+			if !isSumsName(n) && !slices.Contains(more, n) {
 				continue
 			}
 			data, err := p.Read(ctx, n, MaxSumsBytes)
@@ -201,12 +202,23 @@ type placeSums struct {
 func (j *Judge) listedIn(ctx context.Context, a *Artifact, p Place, name string) []attempt {
 	sums := j.finder.sumsIn(ctx, p)
 	out := about(a, sums.missing)
+	if s := j.finder.shelf(ctx, p); len(j.Bundles) > 0 && s.err != nil && !errors.Is(s.err, fs.ErrNotExist) {
+		out = append(out, about(a, unreachable(p.URL(""), s.err))...) // otherwise said already
+	}
 	for _, x := range sums.files {
 		d, ok := x.names[name]
 		if !ok || x.self.Name == name {
 			continue
 		}
 		l := &Listing{x.self, name, d, x.signed}
+		if len(j.Bundles) > 0 {
+			for _, c := range j.finder.find(ctx, x.self, true) {
+				if l.isSignedBy(c) {
+					out = append(out, attempt{c: c, target: x.self, via: l})
+				}
+			}
+			continue
+		}
 		for _, c := range j.finder.publishedFor(ctx, p, x.self.Name, lookFor, x.signed) {
 			out = append(out, attempt{c: c, target: x.self, via: l})
 		}
@@ -267,6 +279,9 @@ func (s *shelf) named(name string) bool {
 // know.
 func (j *Judge) rounds(a *Artifact) []round {
 	out := []round{j.direct, j.listed}
+	if len(j.Bundles) > 0 && a.Place != nil && base(a) != "" {
+		return append(out, func(ctx context.Context, _ *Result) []attempt { return j.listedIn(ctx, a, a.Place, base(a)) })
+	}
 	if len(j.Bundles) > 0 || a.Tag != "" || a.Commit != "" {
 		return out
 	}

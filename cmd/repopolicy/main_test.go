@@ -72,6 +72,7 @@ func fixtures(t testing.TB, dir string) {
 	sums := release
 	extra := []byte("more\n")
 	write("widget_1.2.3_extra.tar.gz", extra)
+	write("bare/widget_1.2.3_extra.tar.gz", extra)
 	sums.Artifact = fmt.Appendf(nil, "%x  widget_1.2.3.tar.gz\n%x  widget_1.2.3_extra.tar.gz\n", sha256.Sum256(release.Artifact), sha256.Sum256(extra))
 	write("SHA256SUMS", sums.Artifact)
 	write("SHA256SUMS.sigstore.json", inst.Sign(sums))

@@ -19,7 +19,9 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
+	"github.com/repopolicy/repopolicy/internal/strictjson"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -82,6 +84,9 @@ type about struct {
 	Made       time.Time `json:"made"`
 	Default    string    `json:"default"`
 }
+
+// aboutRules: whoever looks into the file must see the repository that is judged.
+var aboutRules = strictjson.Rules{Known: []string{"schema", "repository", "made", "default"}}
 
 // Encode returns the file. The same content is the same file.
 func (b *Bundle) Encode() ([]byte, error) {
@@ -219,13 +224,17 @@ func (b *Bundle) about(content []byte) error {
 		return fmt.Errorf("%d bytes, at most %d are read", len(content), maxAboutSize)
 	}
 	var a about
-	dec := json.NewDecoder(bytes.NewReader(content))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&a); err != nil {
+	if err := aboutRules.Decode(content, &a); err != nil {
 		return err
 	}
-	if _, err := dec.Token(); err != io.EOF {
-		return errors.New("something follows the document")
+	var keys map[string]json.RawMessage
+	if err := json.Unmarshal(content, &keys); err != nil {
+		return err
+	}
+	for _, key := range aboutRules.Known {
+		if keys[key] == nil {
+			return fmt.Errorf("the key %q is missing", key)
+		}
 	}
 	if a.Schema != schema {
 		return fmt.Errorf("schema %.80q is not %q", a.Schema, schema)
@@ -234,7 +243,8 @@ func (b *Bundle) about(content []byte) error {
 	if err != nil {
 		return fmt.Errorf("repository: %w", err)
 	}
-	if a.Default != "" && !policy.ValidRef(a.Default) {
+	// U+FFFD stands for half of a surrogate pair, too: which ref was meant is not known.
+	if a.Default != "" && (!policy.ValidRef(a.Default) || strings.ContainsRune(a.Default, utf8.RuneError)) {
 		return fmt.Errorf("default: %.80q is no ref", a.Default)
 	}
 	b.Repository, b.Made, b.Default = repo, a.Made, a.Default

@@ -6,6 +6,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"compress/gzip"
+	"encoding/json"
 	"strings"
 	"testing"
 	"time"
@@ -110,7 +111,24 @@ func TestRefused(t *testing.T) {
 		"another place":        {[]entry{head, file("config/trust.toml", "")}, "place"},
 		"a long name":          {[]entry{head, file("evidence/"+strings.Repeat("x", maxName), "")}, "relative"},
 		"another format":       {[]entry{change("airgap-v1", "airgap-v2")}, "schema"},
-		"an unknown key":       {[]entry{change(`"default"`, `"defaults"`)}, "unknown field"},
+		"an unknown key":       {[]entry{change(`"default"`, `"defaults"`)}, "not known"},
+		"a repository twice":   {[]entry{change(`"made"`, `"repository":"https://github.com/acme/other","made"`)}, "stands twice"},
+		"the same twice":       {[]entry{change(`"made"`, `"repository":"https://github.com/acme/widget","made"`)}, "stands twice"},
+		"twice, escaped":       {[]entry{change(`"made"`, `"r\u0065pository":"https://github.com/acme/other","made"`)}, "stands twice"},
+		"another case":         {[]entry{change(`"repository"`, `"Repository"`)}, "not known"},
+		"twice by case":        {[]entry{change(`"made"`, `"REPOSITORY":"https://github.com/acme/other","made"`)}, "not known"},
+		"a folded letter":      {[]entry{change(`"schema"`, `"\u017fchema"`)}, "not known"},
+		"a default twice":      {[]entry{change(`"default"`, `"default":"refs/heads/main","default"`)}, "stands twice"},
+		"no repository":        {[]entry{change(`"repository":"https://github.com/acme/widget",`, ``)}, "missing"},
+		"no time":              {[]entry{change(`"made":"2026-11-25T01:02:03Z",`, ``)}, "missing"},
+		"no default":           {[]entry{change(`,"default":""`, ``)}, "missing"},
+		"null":                 {[]entry{change(`"default":""`, `"default":null`)}, "null"},
+		"null for a time":      {[]entry{change(`"2026-11-25T01:02:03Z"`, `null`)}, "null"},
+		"null for all":         {[]entry{file(aboutName, "null")}, "null"},
+		"a list":               {[]entry{file(aboutName, "["+aboutText+"]")}, "cannot unmarshal"},
+		"not UTF-8":            {[]entry{change(`"default":""`, "\"default\":\"refs/heads/\xff\"")}, "UTF-8"},
+		"half a character":     {[]entry{change(`"default":""`, `"default":"refs/heads/\ud800"`)}, "no ref"},
+		"a byte order mark":    {[]entry{file(aboutName, "\ufeff"+aboutText)}, "invalid character"},
 		"not a repository":     {[]entry{change("https://github.com/acme/widget", "acme/widget")}, "repository"},
 		"not a ref":            {[]entry{change(`"default":""`, `"default":"main"`)}, "no ref"},
 		"not a time":           {[]entry{change("2026-11-25T01:02:03Z", "yesterday")}, "parsing time"},
@@ -192,6 +210,7 @@ func FuzzParse(f *testing.F) {
 	}
 	f.Add(data)
 	f.Add(pack(f, []entry{file(aboutName, aboutText)}))
+	f.Add(pack(f, []entry{file(aboutName, strings.Replace(aboutText, `"made"`, `"repository":"","made"`, 1))}))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		b, err := Parse(data)
 		if err != nil {
@@ -208,6 +227,34 @@ func FuzzParse(f *testing.F) {
 		b.Made = b.Made.UTC().Truncate(time.Second)
 		if diff := cmp.Diff(b, c, cmp.AllowUnexported(policy.Locator{})); diff != "" {
 			t.Error(diff)
+		}
+	})
+}
+
+// FuzzAbout demands that about.json is read only as what every reader of JSON sees in it:
+// each key once, exactly spelt.
+func FuzzAbout(f *testing.F) {
+	f.Add(aboutText)
+	f.Add(strings.Replace(aboutText, `"made"`, `"repository":"https://github.com/acme/other","made"`, 1))
+	f.Add(strings.Replace(aboutText, `"made"`, `"Repository":"https://github.com/acme/other","made"`, 1))
+	f.Add(strings.Replace(aboutText, `"default":""`, `"default":null`, 1))
+	f.Fuzz(func(t *testing.T, text string) {
+		b := New()
+		if b.about([]byte(text)) != nil {
+			return
+		}
+		var seen map[string]string
+		if err := json.Unmarshal([]byte(text), &seen); err != nil {
+			t.Fatalf("%s: %v", text, err)
+		}
+		made, err := time.Parse(time.RFC3339, seen["made"])
+		if err != nil || len(seen) != 4 || seen["schema"] != schema || seen["repository"] != b.Repository.String() || seen["default"] != b.Default || !made.Equal(b.Made) {
+			t.Errorf("%s is read as %+v: %v", text, b, err)
+		}
+		for key := range seen {
+			if strings.Count(text, `"`+key+`"`) > 1 && !strings.Contains(seen["default"], `"`) && !strings.Contains(text, `\`) {
+				t.Errorf("%s: %q stands twice", text, key)
+			}
 		}
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"maps"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -38,11 +39,13 @@ func (a *app) exportBundleCommand() *cobra.Command {
 		Use:   "export-bundle -R URL --output FILE [EVIDENCE...]",
 		Short: "carry a policy, trust and evidence to a machine without a network",
 		Long: `Export-bundle finds the policy of a repository and writes into one file all that
-"repopolicy verify --airgap FILE" needs: the policy's versions with their signatures, the
-directory's answer, the trust root with every rotation of its keys, and the files with
-evidence that are named. It is a tar archive; nothing in it is trusted for being there.`,
+"repopolicy verify -R URL --airgap FILE" needs: the policy's versions with their
+signatures, the directory's answer, the trust root with every rotation of its keys, and
+the files that are named: evidence, checksum files and the evidence for them, approvals.
+It is a tar archive; nothing in it is trusted for being there.`,
 		Example: `  repopolicy export-bundle -R acme/widget --output widget.airgap widget_1.2.3.tar.gz.sigstore.json
-  repopolicy verify --airgap widget.airgap --as-of 2026-11-25T12:00:00Z --tag v1.2.3 widget_1.2.3.tar.gz`,
+  repopolicy export-bundle -R acme/widget --output widget.airgap SHA256SUMS SHA256SUMS.sigstore.json
+  repopolicy verify -R acme/widget --airgap widget.airgap --as-of 2026-11-25T12:00:00Z --tag v1.2.3 widget_1.2.3.tar.gz`,
 		RunE: func(cmd *cobra.Command, args []string) error { return a.exportBundle(cmd.Context(), o, args) },
 	}
 	o.repoOptions.flags(cmd)
@@ -62,16 +65,9 @@ func (a *app) exportBundle(ctx context.Context, o *exportBundleOptions, evidence
 	b := airgap.New()
 	b.Made = a.Now()
 	o.record, o.recordBeside = into(b.Metadata, b.Targets), into(b.BesideMetadata, b.BesideTargets)
-	for _, path := range evidence {
-		data, err := file.Read(path, release.MaxPublishedBytes)
-		if err != nil {
-			return faultf(policy.Usage, "evidence: %s", err)
-		}
-		name := filepath.Base(path)
-		if _, twice := b.Evidence[name]; twice {
-			return faultf(policy.Usage, "evidence: two files are called %s", name)
-		}
-		b.Evidence[name] = data
+	var err error
+	if b.Evidence, err = pack(evidence); err != nil {
+		return err
 	}
 	f, err := a.inForce(ctx, &o.repoOptions)
 	if err != nil {
@@ -108,8 +104,10 @@ func (a *app) exportBundle(ctx context.Context, o *exportBundleOptions, evidence
 	return nil
 }
 
-// carry reads the file of --airgap and lets it stand for repository, directory, trust root
-// and evidence. It returns a function that removes what was unpacked.
+// carry reads the file of --airgap and lets it stand for the repository's refs, the
+// directory, the trust root's metadata and evidence, but not for the question: the command
+// line says which repository is meant (SPEC 19). It returns a function that removes what was
+// unpacked.
 func (a *app) carry(o *verifyOptions) (done func(), err error) {
 	none := func() {}
 	if !o.airgap.set {
@@ -123,14 +121,11 @@ func (a *app) carry(o *verifyOptions) (done func(), err error) {
 	switch {
 	case err != nil:
 		return none, faultf(policy.Usage, "--airgap: %s: %s", o.airgap.value, err)
-	case o.policy.set || o.git.set || o.from.set || o.lock.set:
-		return none, faultf(policy.Usage, "--airgap carries the policy: --policy, --git, --from and --lock contradict it")
-	case !o.repo.set:
-		o.repo.value, o.repo.set = b.Repository.String(), true
+	case o.policy.set || o.git.set || o.from.set:
+		return none, faultf(policy.Usage, "--airgap carries the policy: --policy, --git and --from contradict it")
 	}
-	repo, err := policy.NormalizeLocator(o.repo.value)
-	if err == nil && repo != b.Repository {
-		return none, faultf(policy.Usage, "--airgap: %s is about %s", o.airgap.value, b.Repository)
+	if err := o.demand(b); err != nil {
+		return none, err
 	}
 	o.carried, o.offline = b, true
 	if o.asOf.set {
@@ -145,15 +140,113 @@ func (a *app) carry(o *verifyOptions) (done func(), err error) {
 	if err != nil {
 		return none, err
 	}
-	for i, name := range slices.Sorted(maps.Keys(b.Evidence)) {
-		path := filepath.Join(dir, fmt.Sprintf("%03d-%s", i, filepath.Base(filepath.FromSlash(name))))
-		if err := os.WriteFile(path, b.Evidence[name], 0o600); err != nil {
-			_ = os.RemoveAll(dir)
-			return none, err
-		}
-		o.bundles = append(o.bundles, path)
+	if o.evidence, err = unpack(dir, b.Evidence); err != nil {
+		_ = os.RemoveAll(dir)
+		return none, err
 	}
 	return func() { _ = os.RemoveAll(dir) }, nil
+}
+
+// demand demands that the file is about the repository that the command line names: by -R,
+// in the file of --lock, or by --pin, which is the digest of a statement that names it.
+// Whoever can replace the file would choose it otherwise.
+func (o *verifyOptions) demand(b *airgap.Bundle) error {
+	switch {
+	case o.repo.set:
+	case o.lock.set:
+		l, err := readLock(o.lock.value)
+		if err != nil {
+			return err
+		}
+		o.repo.value, o.repo.set = l.Repository, true
+	case o.pin.set:
+		o.repo.value, o.repo.set = b.Repository.String(), true
+	default:
+		return &fault{
+			reason: policy.Usage, msg: "--airgap: which repository? " + o.airgap.value + " must not choose it",
+			hint: fmt.Sprintf("the file says that it is about %s; if that is the one that you mean: repopolicy verify -R %s --airgap FILE …", b.Repository, b.Repository),
+		}
+	}
+	repo, err := o.subject()
+	switch {
+	case err != nil:
+		return err
+	case repo != b.Repository:
+		return &fault{
+			reason: policy.Usage, msg: fmt.Sprintf("--airgap: %s is about %s, not about %s", o.airgap.value, b.Repository, repo),
+			hint: "nothing was judged; carry a file of the repository that you mean: repopolicy export-bundle -R " + repo.String() + " -o FILE …",
+		}
+	}
+	return nil
+}
+
+// unpack writes carried evidence into a directory and returns the paths. Every file keeps
+// its name, whose ending says what it is, and those of one folder stay together, unless a
+// file system may take their names for the same.
+func unpack(dir string, evidence map[string][]byte) (paths []string, err error) {
+	folders, taken := map[string]string{}, map[string]bool{}
+	for _, name := range slices.Sorted(maps.Keys(evidence)) {
+		parent, base := path.Split(name)
+		for n := 0; ; n++ {
+			key := fmt.Sprintf("%s\x00%d", parent, n)
+			if folders[key] == "" {
+				folders[key] = filepath.Join(dir, fmt.Sprintf("%d", len(folders)+1))
+				if err := os.Mkdir(folders[key], 0o700); err != nil {
+					return nil, err
+				}
+			}
+			folded := filepath.Join(folders[key], strings.ToLower(base))
+			if taken[folded] {
+				continue
+			}
+			taken[folded] = true
+			to := filepath.Join(folders[key], base)
+			if err := os.WriteFile(to, evidence[name], 0o600); err != nil {
+				return nil, err
+			}
+			paths = append(paths, to)
+			break
+		}
+	}
+	return paths, nil
+}
+
+// pack reads files with evidence. Each keeps its name; where names of several directories
+// are the same, those of the later directory go into a folder of their own, so that what
+// belongs together stays together.
+func pack(files []string) (map[string][]byte, error) {
+	out := map[string][]byte{}
+	var dirs []string
+	names := map[string][]string{} // by directory
+	for _, p := range files {
+		dir, name := filepath.Dir(p), filepath.Base(p)
+		if !slices.Contains(dirs, dir) {
+			dirs = append(dirs, dir)
+		}
+		if !slices.Contains(names[dir], name) {
+			names[dir] = append(names[dir], name)
+		}
+	}
+	carried := func(name string) string {
+		if rest, ok := strings.CutPrefix(name, "sha256:"); ok { // of gh attestation download, which has both
+			return "sha256-" + rest
+		}
+		return name
+	}
+	for _, dir := range dirs {
+		folder := ""
+		for n := 2; slices.ContainsFunc(names[dir], func(name string) bool { return out[folder+carried(name)] != nil }); n++ {
+			folder = fmt.Sprintf("%d/", n)
+		}
+		for _, name := range names[dir] {
+			data, err := file.Read(filepath.Join(dir, name), release.MaxPublishedBytes)
+			if err != nil {
+				return nil, faultf(policy.Usage, "evidence: %s", err)
+			}
+			out[folder+carried(name)] = append([]byte{}, data...) // never nil
+		}
+	}
+	return out, nil
 }
 
 // carriedFiles returns the signature files of both refs.

@@ -153,7 +153,7 @@ func TestAnchorAsOf(t *testing.T) {
 						o.asOf = flagged(day(row.asOf).Format(time.RFC3339))
 					}
 					if row.carried {
-						o.airgap = flagged(file)
+						o.airgap, o.repo = flagged(file), flagged(repo.String())
 					}
 					a := at(row.now)
 					done, err := a.carry(o)

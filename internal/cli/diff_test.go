@@ -7,6 +7,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -184,5 +186,43 @@ func TestLockBeside(t *testing.T) {
 		if err != nil || !slices.Equal(got.Chain, x.want) {
 			t.Errorf("%s: %v %v", name, got, err)
 		}
+	}
+}
+
+// TestLockStrict: a lock file is read only as what every reader of JSON sees in it.
+func TestLockStrict(t *testing.T) {
+	digest := strings.Repeat("0a", 32)
+	good := `{"schema":"` + schemaURL("lock-v1") + `","repository":"https://github.com/acme/widget","chain":["` + digest + `"]}`
+	for old, new := range map[string]string{
+		"":                 `"repository":"https://github.com/acme/other",`,
+		`"chain"`:          `"chain":["` + strings.Repeat("0b", 32) + `"],"chain"`,
+		`"repository":`:    `"Repository":`,
+		`"repository"`:     `"REPOSITORY":"https://github.com/acme/other","repository"`,
+		`"schema"`:         `"more":1,"schema"`,
+		`["` + digest:      `[null,"` + digest,
+		`"]}`:              `"]}{}`,
+		`"chain":["`:       `"chain":null,"x":["`,
+		`acme/widget`:      "acme/\xff",
+		`{"schema"`:        `[{"schema"`,
+		`"` + digest + `"`: `{"chain":"` + digest + `"}`,
+	} {
+		text := strings.Replace(good, old, new, 1)
+		if old == "" {
+			text = "{" + new + good[1:]
+		}
+		path := filepath.Join(t.TempDir(), "lock")
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if l, err := readLock(path); err == nil {
+			t.Errorf("%s is read as %+v", text, l)
+		}
+	}
+	path := filepath.Join(t.TempDir(), "lock")
+	if err := os.WriteFile(path, []byte(good), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := readLock(path); err != nil {
+		t.Error(err)
 	}
 }

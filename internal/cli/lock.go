@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/repopolicy/repopolicy/internal/file"
+	"github.com/repopolicy/repopolicy/internal/strictjson"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -52,15 +53,17 @@ func readLock(path string) (*lock, error) {
 		return nil, faultf(policy.Usage, "--lock: %s", err)
 	}
 	l := &lock{}
-	if err := json.Unmarshal(data, l); err == nil {
-		err = l.check()
-		if err == nil {
-			return l, nil
-		}
+	if err := lockRules.Decode(data, l); err != nil {
+		return nil, faultf(policy.Usage, "--lock: %s is not a lock file: %s", path, err)
+	}
+	if err := l.check(); err != nil {
 		return nil, faultf(policy.Usage, "--lock: %s: %s", path, err)
 	}
-	return nil, faultf(policy.Usage, "--lock: %s is not a lock file", path)
+	return l, nil
 }
+
+// lockRules: a lock file is reviewed by people, who must see the pin that is enforced.
+var lockRules = strictjson.Rules{Known: []string{"schema", "repository", "chain"}}
 
 func (l *lock) check() error {
 	if l.Schema != schemaURL("lock-v1") {

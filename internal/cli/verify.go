@@ -32,6 +32,7 @@ type verifyOptions struct {
 	report, cooldown, airgap, name      typed
 	bundles                             []string
 	quiet, ignoreMissing                bool
+	evidence                            []string // that is carried
 	format                              format
 }
 
@@ -48,7 +49,8 @@ lists, every image of an OCI layout, a tag of a Git repository, or a digest; or 
 release or one of its files by its URL, a package pkg:npm/NAME@VERSION, or an image
 oci://REGISTRY/NAME:TAG. Evidence is what lies beside the artifact in any form that is
 understood (docs/evidence.md), and the evidence for a checksum file beside it that
-lists the artifact, or else the files named with --bundle. Where the repository is
+lists the artifact, or else the files named with --bundle, among which may be a
+checksum file with the evidence for it. Where the repository is
 known and that does not do, it is looked for in the release of --tag, among GitHub's
 attestations, and for a wheel at PyPI. The URL of a release names repository and tag.
 
@@ -96,11 +98,11 @@ func (o *verifyOptions) flags(cmd *cobra.Command) {
 	f.BoolVar(&o.ignoreMissing, "ignore-missing", false, "leave out what a checksum file lists and is not there, as long as something is")
 	f.Var(&o.git, "git", "read Git tags from the repository in this directory instead of here, and look for commits in its history")
 	o.fromFlag(cmd)
-	f.StringArrayVarP(&o.bundles, "bundle", "b", nil, "use this `FILE` as evidence for every artifact; may be repeated")
+	f.StringArrayVarP(&o.bundles, "bundle", "b", nil, "use this `FILE` as evidence for every artifact, or as a checksum file that lists them; may be repeated")
 	o.rootFlags(cmd, "; may be repeated, each is used alone")
 	f.BoolVar(&o.offline, "offline", false, "do not use the network; the trusted root comes from a file or the cache")
 	o.airgap.name = "FILE"
-	f.Var(&o.airgap, "airgap", "judge by what this file of export-bundle carries, without a network")
+	f.Var(&o.airgap, "airgap", "judge by what this file of export-bundle carries, without a network; -R, --lock or --pin says which repository is meant")
 	f.Var(&o.cooldown, "cooldown", "refuse releases that were signed less than this long ago, such as 72h")
 	f.Var(&o.asOf, "as-of", "judge as of this moment instead of now")
 	f.Var(&o.identity, "certificate-identity", "demand this signer: exact e-mail address or URI")
@@ -227,7 +229,7 @@ func (a *app) print(o *verifyOptions, r *report) error {
 // judge turns the flags into a judge and a summary of the criteria.
 func (a *app) judge(ctx context.Context, o *verifyOptions, open func(context.Context) ([]trust.Root, error)) (*release.Judge, *summary, error) {
 	now := a.Now()
-	j := &release.Judge{Bundles: o.bundles, Now: now, Skew: clockSkew}
+	j := &release.Judge{Bundles: o.bundles, Carried: o.evidence, Now: now, Skew: clockSkew}
 	if !o.quiet && !o.format.document() {
 		j.Ignored = a.ignored
 	}

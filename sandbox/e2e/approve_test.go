@@ -105,6 +105,31 @@ func TestApprove(t *testing.T) {
 	verify(policy.ClassOK, file, other)
 	approvedRelease(t, name, filepath.Dir(file))
 
+	// Approvals cross an air gap, with the evidence or beside it.
+	approvalFiles, err := filepath.Glob(filepath.Join(filepath.Dir(file), "*.approval.sigstore.json"))
+	check(t, err)
+	for what, c := range map[string]struct {
+		carried []string
+		beside  bool // the evidence lies beside the artifact
+		want    policy.Class
+	}{
+		"all":              {append([]string{file + ".sigstore.json"}, approvalFiles...), false, policy.ClassOK},
+		"approvals alone":  {approvalFiles, true, policy.ClassOK},
+		"evidence alone":   {[]string{file + ".sigstore.json"}, false, policy.ClassDeny},
+		"without evidence": {approvalFiles, false, policy.ClassDeny},
+	} {
+		carried, inside := filepath.Join(t.TempDir(), "widget.airgap"), filepath.Join(t.TempDir(), filepath.Base(file))
+		newComputer(t).must(policy.ClassOK, append([]string{"export-bundle", "-R", name, "-o", carried}, c.carried...)...)
+		check(t, os.WriteFile(inside, contentOf(t, file), 0o600))
+		if c.beside {
+			check(t, os.WriteFile(inside+".sigstore.json", contentOf(t, file+".sigstore.json"), 0o600))
+		}
+		code, out := newComputer(t).repopolicy("verify", "-R", name, "--airgap", carried, "--require", "first,none", "--tag", "v1", inside)
+		if code != c.want.Exit() {
+			t.Errorf("%s: exit %d\n%s", what, code, out)
+		}
+	}
+
 	// Of what is not at hand, the digest.
 	digest := "sha256:" + sum(contentOf(t, file))
 	expect(person("alice").must(policy.ClassOK, "approve", "-R", name, "--yes", "--tag", "v1", "--output", t.TempDir(), digest), "there is no evidence")

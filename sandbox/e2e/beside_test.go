@@ -84,7 +84,7 @@ func TestBeside(t *testing.T) {
 		})
 		return c
 	}
-	carried := []string{"verify", "--tag", "v1", good, "--airgap"}
+	carried := []string{"verify", "-R", url, "--tag", "v1", good, "--airgap"}
 	if out := inside().must(policy.ClassOK, append(carried, file)...); !strings.Contains(out, "complete   signed") {
 		t.Error(out)
 	}

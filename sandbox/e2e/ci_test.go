@@ -166,7 +166,7 @@ func TestPastedGitLab(t *testing.T) {
 			newComputer(t).must(policy.ClassOK, "verify", "-R", "https://gitlab.com/"+name, "--tag", "v1.0.0", filepath.Join(work, "dist/widget.tar.gz"))
 			carried := filepath.Join(t.TempDir(), "widget.airgap")
 			newComputer(t).must(policy.ClassOK, "export-bundle", "-R", "https://gitlab.com/"+name, "-o", carried)
-			out := newComputer(t).must(policy.ClassOK, "verify", "--airgap", carried, "--require", "first,none", "--tag", "v1.0.0", filepath.Join(work, "dist/widget.tar.gz"))
+			out := newComputer(t).must(policy.ClassOK, "verify", "-R", "https://gitlab.com/"+name, "--airgap", carried, "--require", "first,none", "--tag", "v1.0.0", filepath.Join(work, "dist/widget.tar.gz"))
 			if !strings.Contains(out, "whether refs/heads/main is the default branch") {
 				t.Error(out)
 			}
