@@ -146,7 +146,7 @@ func TestGivenForSums(t *testing.T) {
 	r := sigstoretest.Workflow("v1.2.3")
 	r.Artifact = list
 	for name, data := range map[string][]byte{"checksums.txt": list, "SHA256SUMS": append([]byte("\n"), list...)} {
-		dir := put(t, map[string][]byte{name: data, "widget_1.tar.gz": one})
+		dir := put(t, map[string][]byte{name: data, "widget_1.tar.gz": one, "widget_2.tar.gz": two})
 		given := filepath.Join(put(t, map[string][]byte{"x": inst.Sign(r)}), "x")
 		for _, carried := range []bool{false, true} {
 			j := judge(pin(t, strings.Replace(workflowRule, "SHA256SUMS", "checksums.txt", 1)), root)

@@ -68,6 +68,7 @@ func fixtures(t testing.TB, dir string) {
 	release := sigstoretest.Workflow("v1.2.3")
 	release.Artifact = []byte("widget 1.2.3\n")
 	write("widget_1.2.3.tar.gz", release.Artifact)
+	write("download", release.Artifact)
 	write("widget_1.2.3.tar.gz.sigstore.json", inst.Sign(release))
 	sums := release
 	extra := []byte("more\n")

@@ -168,7 +168,7 @@ func (c *corpus) artifact(tc *testCase) *release.Artifact {
 		return a
 	}
 	a.Name = tc.Artifact.Name
-	if strings.HasPrefix(a.Name, "pkg:") { // a package counts as one where the user says so
+	if strings.HasPrefix(a.Name, "pkg:npm/") { // a package counts as one where the user says so
 		a.Subject = a.Name
 	}
 	if tc.Artifact.Path != nil {
