@@ -21,6 +21,7 @@ import (
 type givenList struct {
 	self   *Artifact // nil if it is none
 	byBase map[string][]sum
+	order  []string // of the names
 	signed []policy.Digest
 	err    *Failure // it is one, and malformed
 }
@@ -89,6 +90,7 @@ func parseGivenList(at string, data []byte) givenList {
 		l := givenList{self: &Artifact{Arg: at, Name: name, Path: at}, byBase: map[string][]sum{}, signed: digestBytes(data)}
 		for _, s := range sums {
 			l.byBase[path.Base(s.name)] = append(l.byBase[path.Base(s.name)], s)
+			l.order = append(l.order, s.name)
 		}
 		return l
 	case isSumsText(data) || isSumsName(name) && !isJSON(data):

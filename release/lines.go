@@ -4,6 +4,7 @@ package release
 
 import (
 	"context"
+	"path"
 	"path/filepath"
 	"slices"
 )
@@ -35,6 +36,10 @@ func (j *Judge) Lines(ctx context.Context, results []*Result) []Line {
 			places[r.Artifact.where()] = true
 		}
 	}
+	bases := map[string]bool{} // of what was judged, for lists that lie nowhere near
+	for _, r := range results {
+		bases[base(r.Artifact)] = true
+	}
 	var out []Line
 	seen := map[string]bool{}
 	add := func(s sumsFile, is func(*Artifact, string) bool) {
@@ -58,6 +63,11 @@ func (j *Judge) Lines(ctx context.Context, results []*Result) []Line {
 		self := isSumsName(base(a)) && a.Listed == nil
 		if !via && !self {
 			continue
+		}
+		for _, p := range j.finder.given() {
+			if l := j.finder.givenList(p); via && l.self != nil && l.self.Arg == r.Evidence.Via {
+				add(sumsFile{self: l.self, order: l.order}, func(_ *Artifact, name string) bool { return bases[path.Base(name)] })
+			}
 		}
 		wanted := func(s sumsFile) bool {
 			return via && s.self.Arg == r.Evidence.Via || self && s.self.where() == a.where()

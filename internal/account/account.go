@@ -266,16 +266,7 @@ func (t *taking) account(ctx context.Context) *Account {
 	}
 	sideFiles(results)
 	for _, in := range t.run.Named {
-		e := t.evidence(in)
-		if e == nil {
-			why := "it is evidence for nothing that was judged"
-			if in.Vague() != "" {
-				why = in.Vague()
-			}
-			e = &Entry{Fate: PassedOver, Reason: policy.PassedOver, Detail: why}
-		}
-		e.Input = in.Artifact.Arg
-		out.entries = append(out.entries, *e)
+		out.entries = append(out.entries, t.named(in, results))
 	}
 	if t.run.Lines != nil {
 		for _, l := range t.run.Lines(ctx, results) {
@@ -283,6 +274,26 @@ func (t *taking) account(ctx context.Context) *Account {
 		}
 	}
 	return out
+}
+
+// named returns the entry of a file that the user named as evidence. If it is none it
+// denies nothing: it was never asked about.
+func (t *taking) named(in *release.Input, results []*release.Result) Entry {
+	e := t.evidence(in)
+	for _, r := range results {
+		ev := r.Evidence
+		if e == nil && ev != nil && ev.Verified != nil && (ev.Path == in.Artifact.Arg || ev.Via == in.Artifact.Arg) {
+			e = &Entry{Fate: Evidence, For: r.Artifact.Arg}
+		}
+	}
+	if e == nil {
+		e = &Entry{Fate: PassedOver, Reason: policy.PassedOver, Detail: "it is evidence for nothing that was judged"}
+		if in.Vague() != "" {
+			e.Detail = in.Vague()
+		}
+	}
+	e.Input = in.Artifact.Arg
+	return *e
 }
 
 // refused turns a verdict into a denial.

@@ -149,7 +149,7 @@ func (a *app) take(ctx context.Context, o *verifyOptions, k int, runs []run, inp
 		},
 		Lines: runs[0].judge.Lines,
 	}
-	for _, path := range o.bundles {
+	for _, path := range slices.Concat(o.bundles, o.evidence) {
 		r.Named = append(r.Named, release.NamedEvidence(path))
 	}
 	for _, x := range runs {
