@@ -198,6 +198,7 @@ const (
 	BeforeGenesis         Reason = "before-genesis"
 	Usage                 Reason = "usage"
 	Interrupted           Reason = "interrupted"
+	BudgetExceeded        Reason = "budget-exceeded"
 	Internal              Reason = "internal"
 	EvidenceUnproven      Reason = "evidence-unproven"
 	EvidenceMalformed     Reason = "evidence-malformed"
@@ -307,6 +308,7 @@ var reasonTable = []ReasonInfo{
 	{EvidenceMalformed, ClassInvalid, "the evidence file is malformed", ""},
 	{Usage, ClassUsage, "the command line is wrong", ""},
 	{Interrupted, ClassUnavailable, "the run was interrupted before it could decide", ""},
+	{BudgetExceeded, ClassUnavailable, "the run would hold more than it may", "give it more with --memory or --timeout, or judge fewer things at once"},
 	{Internal, ClassInternal, "a bug in repopolicy", "please report it"},
 }
 
