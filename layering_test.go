@@ -18,7 +18,7 @@ var may = map[string][]string{
 	"oidc":                {"policy"},
 	"internal/budget":     {},
 	"internal/file":       {},
-	"internal/sigstore":   {"policy", "oidc", "internal/web"},
+	"internal/sigstore":   {"policy", "oidc", "internal/web", "internal/strictjson"},
 	"internal/git":        {"policy", "internal/web", "internal/budget"},
 	"release":             {"policy", "oidc", "internal/sigstore", "internal/file", "internal/git", "internal/budget"},
 	"internal/account":    {"policy", "release", "internal/sigstore"},

@@ -16,6 +16,7 @@ import (
 
 	"github.com/gowebpki/jcs"
 
+	"github.com/repopolicy/repopolicy/internal/budget"
 	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/policy"
@@ -293,7 +294,7 @@ type approvalSlot struct {
 // Approvals returns the approvals for an artifact that a judge finds beside it, or
 // in its release.
 func (j *Judge) Approvals(ctx context.Context, a *Artifact) ([]policy.Approval, error) {
-	j.finder = newFinder(j.Bundles, j.Carried)
+	j.finder = newFinder(budget.Of(ctx), j.Bundles, j.Carried)
 	out, err := j.approvals(ctx, a)
 	if err != nil {
 		return nil, err

@@ -59,14 +59,17 @@ func elements(src source) ([]json.RawMessage, bool) {
 	var out []json.RawMessage
 	data := bytes.TrimSpace(src.data)
 	if bytes.HasPrefix(data, []byte("[")) {
-		return out, json.Unmarshal(data, &out) == nil
+		out, err := array(data)
+		return out, err == nil
 	}
 	lines := false
 	for line := range bytes.SplitSeq(data, []byte("\n")) {
 		if line = bytes.TrimSpace(line); len(line) == 0 {
 			continue
 		}
-		out = append(out, line)
+		if out = append(out, line); len(out) > MaxPieces {
+			break // which collect refuses
+		}
 		if !lines {
 			m, err := members(line)
 			lines = err == nil && len(m) > 0

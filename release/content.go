@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/repopolicy/repopolicy/internal/budget"
 	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/policy"
 )
@@ -63,6 +64,8 @@ func (a *Artifact) Digest(ctx context.Context, algs ...string) ([]policy.Digest,
 	if len(missing) == 0 {
 		return slices.Clone(c.digests), nil
 	}
+	resume := budget.Pause(ctx) // content has a rate of its own
+	defer resume()
 	var err error
 	if a.Path != "" {
 		err = c.readFile(ctx, a.Path, missing)
@@ -72,7 +75,7 @@ func (a *Artifact) Digest(ctx context.Context, algs ...string) ([]policy.Digest,
 	if err != nil {
 		// An interrupted reading says nothing about the content.
 		if ctx.Err() != nil {
-			return nil, failf(policy.Interrupted, "%s", ctx.Err())
+			return nil, failf(policy.Interrupted, "%s", context.Cause(ctx))
 		}
 		c.failed = failure(err, policy.ArtifactRead)
 		return nil, c.failed

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/repopolicy/repopolicy/internal/budget"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/policy"
 )
@@ -26,6 +27,7 @@ type candidate struct {
 // finder finds and reads evidence. A file that may serve many artifacts is read
 // and parsed once; one that serves a single artifact is not kept.
 type finder struct {
+	hold     *hold    // of what is kept for the run
 	explicit []string // given by the user; replaces looking beside the artifact
 	carried  []string // stands beside what lies there
 
@@ -54,8 +56,9 @@ type sumsFile struct {
 	signed []policy.Digest
 }
 
-func newFinder(explicit, carried []string) *finder {
+func newFinder(b *budget.Budget, explicit, carried []string) *finder {
 	return &finder{
+		hold:     &hold{budget: b},
 		explicit: explicit, carried: carried, lists: map[string]*lazy[givenList]{}, bundles: map[string]*lazy[[]*candidate]{}, sums: map[string]*lazy[[]sumsFile]{}, dirs: map[string]*lazy[*listing]{}, shelves: map[Place]*lazy[*shelf]{},
 		published: map[Place]*lazy[*placeSums]{}, approved: map[string]*lazy[approvalSlot]{},
 	}
@@ -64,9 +67,10 @@ func newFinder(explicit, carried []string) *finder {
 // find returns the candidates for an artifact: the files that the user named,
 // or what came with the artifact and lies beside it. Shared says that the
 // artifact, a checksum file, stands for many others.
-func (f *finder) find(ctx context.Context, a *Artifact, shared bool) []*candidate {
+// What is kept for no other artifact is in h.
+func (f *finder) find(ctx context.Context, a *Artifact, h *hold, shared bool) []*candidate {
 	var out []*candidate
-	load := readEvidence
+	load := func(path string) []*candidate { return readEvidence(path, h) }
 	if shared {
 		load = f.load
 	}
@@ -199,7 +203,7 @@ func (f *finder) load(path string) []*candidate {
 		if isLayout(path) {
 			return readLayout(path)
 		}
-		return readEvidence(path)
+		return readEvidence(path, f.hold)
 	})
 }
 

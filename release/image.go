@@ -8,8 +8,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
+	"github.com/repopolicy/repopolicy/internal/budget"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/policy"
 )
@@ -66,14 +69,33 @@ func ParseLayers(manifest []byte) ([]Layer, error) {
 	return out, nil
 }
 
-// Attach gives an artifact the evidence that its registry has. The error says that
-// there may be more.
-func (a *Artifact) Attach(layers []Layer, err error) {
+// Attach gives an artifact the evidence that its registry has, each piece once. The
+// error says that there may be more. What is parsed counts against the budget.
+func (a *Artifact) Attach(b *budget.Budget, layers []Layer, err error) {
 	a.found = []*candidate{}
+	h := &hold{budget: b}
+	var seen []Layer
 	for _, l := range layers {
-		a.found = append(a.found, &candidate{path: l.URL, form: "image signature", piece: imagePiece(l.MediaType, l.Annotations, l.Content, l.Digest)})
+		again := func(o Layer) bool {
+			return o.Digest == l.Digest && o.MediaType == l.MediaType && maps.Equal(o.Annotations, l.Annotations)
+		}
+		if slices.ContainsFunc(seen, again) {
+			continue
+		}
+		seen = append(seen, l)
+		c := &candidate{path: l.URL, form: "image signature"}
+		if f := h.text(l.Content); f != nil {
+			c.err = f
+		} else {
+			c.piece = imagePiece(l.MediaType, l.Annotations, l.Content, l.Digest)
+		}
+		a.found = append(a.found, c)
 	}
-	if err != nil {
+	var over *budget.Exceeded
+	switch {
+	case errors.As(err, &over):
+		a.found = append(a.found, &candidate{path: a.Arg, piece: piece{err: exceeded(err)}})
+	case err != nil:
 		a.found = append(a.found, unreachable(a.Arg, err)...)
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/repopolicy/repopolicy/internal/budget"
 	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/policy"
 )
@@ -106,48 +107,52 @@ func expand(ctx context.Context, arg string, o Options) []*Input {
 	case isLayout(arg):
 		return expandLayout(arg, arg, policy.Digest{})
 	case info.IsDir():
-		return expandDir(arg)
+		return expandDir(ctx, arg)
 	case !info.Mode().IsRegular():
 		return badInput(arg, policy.ArtifactRead, fmt.Errorf("%s is not a regular file", arg))
 	case isSumsName(filepath.Base(arg)):
 		return expandSums(arg, o.IgnoreMissing)
 	}
-	return []*Input{fileInput(arg)}
+	return []*Input{fileInput(ctx, arg)}
 }
 
 // fileInput returns a file, which may be evidence for another input.
-func fileInput(path string) *Input {
+func fileInput(ctx context.Context, path string) *Input {
 	in := input(&Artifact{Arg: path, Name: filepath.Base(path), Path: path})
-	in.look()
+	in.look(budget.Of(ctx))
 	return in
 }
 
 // look finds out what a file of this machine vouches for, if it is called like
 // evidence or could be some without being called so.
-func (in *Input) look() {
+func (in *Input) look(b *budget.Budget) {
 	a := in.Artifact
 	switch {
 	case a.Path == "" || a.Err != nil:
 	case mayVouch(a.Name):
-		in.vouches, in.vague = readVouches(a)
+		in.vouches, in.vague = readVouches(b, a)
 	case filepath.Ext(a.Name) == ".json":
-		in.vouches, _ = readVouches(a)
+		if in.vouches, _ = readVouches(b, a); in.vouches == nil {
+			a.Err = nil // it is a file like any other
+		}
 	}
 }
 
 // NamedEvidence returns a file or layout that the user named as evidence.
-func NamedEvidence(path string) *Input {
+func NamedEvidence(ctx context.Context, path string) *Input {
 	in := input(&Artifact{Arg: path, Name: filepath.Base(path), Path: path})
 	if in.vague = "the evidence in an OCI layout"; !isLayout(path) {
-		in.vouches, in.vague = readVouches(in.Artifact)
+		in.vouches, in.vague = readVouches(budget.Of(ctx), in.Artifact)
 	}
 	return in
 }
 
-func expandDir(dir string) []*Input {
+func expandDir(ctx context.Context, dir string) []*Input {
 	var out []*Input
 	err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
 		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
 		case err != nil:
 			out = append(out, badInput(path, policy.ArtifactRead, err)...)
 		case len(out) > MaxArtifacts:
@@ -161,7 +166,7 @@ func expandDir(dir string) []*Input {
 		}
 		return nil
 	})
-	side(runtime.GOMAXPROCS(0), len(out), func(i int) { out[i].look() })
+	side(runtime.GOMAXPROCS(0), len(out), func(i int) { out[i].look(budget.Of(ctx)) })
 	switch {
 	case err != nil:
 		out = append(out, badInput(dir, policy.ArtifactRead, err)...)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/package-url/packageurl-go"
 
+	"github.com/repopolicy/repopolicy/internal/budget"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/policy"
 )
@@ -40,6 +41,9 @@ type Judge struct {
 	Sources []Source
 	Tag     string
 	Narrow  *policy.Narrow
+	// Full keeps what every rule says of the evidence. Without it a denial has the
+	// nearest rule, and nothing else.
+	Full bool
 	// Cooldown is how old evidence has to be; see [policy.Request].
 	Cooldown time.Duration
 	Now      time.Time
@@ -66,6 +70,7 @@ type Result struct {
 	Others   []*Evidence
 
 	unreached *Evidence // the first that could not be had
+	hold      *hold     // of what is looked at for it
 }
 
 // Evidence is one candidate and what came of it.
@@ -105,12 +110,12 @@ const (
 // each artifact, whatever happens.
 func (j *Judge) Run(ctx context.Context, artifacts []*Artifact) []*Result {
 	if j.finder == nil {
-		j.finder = newFinder(j.Bundles, j.Carried)
+		j.finder = newFinder(budget.Of(ctx), j.Bundles, j.Carried)
 	}
 	out := make([]*Result, len(artifacts))
 	var done atomic.Int64
 	side(runtime.GOMAXPROCS(0), len(artifacts), func(i int) {
-		out[i] = j.safely(ctx, artifacts[i])
+		out[i] = j.counted(ctx, artifacts[i])
 		if n := int(done.Add(1)); j.Progress != nil {
 			j.Progress(n)
 		}
@@ -170,10 +175,43 @@ func (j *Judge) safely(ctx context.Context, a *Artifact) (res *Result) {
 	return j.judge(ctx, a)
 }
 
+// counted judges, and counts what is kept of it.
+func (j *Judge) counted(ctx context.Context, a *Artifact) *Result {
+	res := j.safely(ctx, a)
+	n := int64(bytesPerResult)
+	for _, ev := range append(res.Others, res.Evidence) {
+		if ev == nil {
+			continue
+		}
+		n += bytesPerEvidence
+		for _, r := range ev.Decision.Rules {
+			n += 200 * int64(len(r.Mismatches))
+		}
+	}
+	if f := j.finder.hold.take(n); f != nil {
+		return &Result{Artifact: a, Decision: f.decision()}
+	}
+	return res
+}
+
+// brief drops what rules say that nobody asked about.
+func (j *Judge) brief(d policy.Decision) policy.Decision {
+	if j.Full {
+		return d
+	}
+	if n, ok := d.Nearest(); ok && d.Outcome != policy.Permitted {
+		d.Rules = []policy.RuleResult{n}
+	} else {
+		d.Rules = nil
+	}
+	return d
+}
+
 func (j *Judge) judge(ctx context.Context, a *Artifact) *Result {
-	res := &Result{Artifact: a}
-	if err := ctx.Err(); err != nil {
-		res.Decision = deny(policy.Interrupted, "%s", err)
+	res := &Result{Artifact: a, hold: &hold{budget: j.finder.hold.budget}}
+	defer res.hold.give()
+	if ctx.Err() != nil {
+		res.Decision = deny(policy.Interrupted, "%s", context.Cause(ctx))
 		return res
 	}
 	if a.Err != nil {
@@ -198,8 +236,8 @@ func (j *Judge) judge(ctx context.Context, a *Artifact) *Result {
 			break
 		}
 	}
-	if err := ctx.Err(); err != nil { // whatever was found by then is no verdict
-		res.Decision = deny(policy.Interrupted, "%s", err)
+	if ctx.Err() != nil { // whatever was found by then is no verdict
+		res.Decision = deny(policy.Interrupted, "%s", context.Cause(ctx))
 		return res
 	}
 	if res.Evidence == nil || res.Evidence.stage < stageStale {
@@ -244,7 +282,7 @@ func (j *Judge) round(ctx context.Context, res *Result, attempts []attempt) *Fai
 	}
 	for _, at := range attempts {
 		ev := j.try(ctx, at, a, res.Digests)
-		if ev.Decision.Reason == policy.EvidenceUnreachable && res.unreached == nil {
+		if r := ev.Decision.Reason; (r == policy.EvidenceUnreachable || r == policy.BudgetExceeded) && res.unreached == nil {
 			res.unreached = ev
 		}
 		if res.Evidence == nil || ev.stage > res.Evidence.stage {
@@ -263,7 +301,7 @@ func (j *Judge) round(ctx context.Context, res *Result, attempts []attempt) *Fai
 
 // direct returns the attempts with evidence for the artifact itself.
 func (j *Judge) direct(ctx context.Context, res *Result) []attempt {
-	return about(res.Artifact, j.finder.find(ctx, res.Artifact, false))
+	return about(res.Artifact, j.finder.find(ctx, res.Artifact, res.hold, false))
 }
 
 // listed returns the attempts with evidence for a checksum file that lists the
@@ -274,7 +312,7 @@ func (j *Judge) listed(ctx context.Context, res *Result) []attempt {
 		if l.Sums.Arg == res.Artifact.Arg {
 			continue
 		}
-		for _, c := range j.finder.find(ctx, l.Sums, true) {
+		for _, c := range j.finder.find(ctx, l.Sums, nil, true) {
 			if j.finder.isGiven(c) && !l.isSignedBy(c) {
 				continue
 			}
@@ -410,6 +448,7 @@ func (j *Judge) try(ctx context.Context, at attempt, a *Artifact, digests []poli
 			req := j.request(a, names, digests)
 			req.Approvals = approvals
 			one := j.one(ctx, c, m.digest, key, claims, req)
+			one.Decision = j.brief(one.Decision)
 			if unseen != nil && lacksApprovals(one.Decision) { // there may be more
 				one.Decision = unseen.decision()
 			}

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/repopolicy/repopolicy/internal/budget"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -99,7 +100,7 @@ func newShelf(ctx context.Context, p Place) *shelf {
 }
 
 // read returns the candidates in a file of the place, nil if there is none.
-func (s *shelf) read(ctx context.Context, name string) []*candidate {
+func (s *shelf) read(ctx context.Context, h *hold, name string) []*candidate {
 	data, err := s.place.Read(ctx, name, MaxPublishedBytes)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -107,12 +108,12 @@ func (s *shelf) read(ctx context.Context, name string) []*candidate {
 	case err != nil:
 		return unreachable(s.place.URL(name), err)
 	}
-	return readForms(s.source(ctx, name, data))
+	return readForms(s.source(ctx, h, name, data))
 }
 
 // source is a file of the place that was read.
-func (s *shelf) source(ctx context.Context, name string, data []byte) source {
-	return source{path: s.place.URL(name), data: data, remote: func(suffix string, others ...string) ([]byte, error) {
+func (s *shelf) source(ctx context.Context, h *hold, name string, data []byte) source {
+	return source{path: s.place.URL(name), data: data, hold: h, remote: func(suffix string, others ...string) ([]byte, error) {
 		for _, o := range others {
 			if other := strings.TrimSuffix(name, suffix) + o; s.names[other] {
 				return s.place.Read(ctx, other, MaxPublishedBytes)
@@ -124,13 +125,13 @@ func (s *shelf) source(ctx context.Context, name string, data []byte) source {
 
 // guess returns the evidence under the one name under which most is published,
 // which takes no listing.
-func (f *finder) guess(ctx context.Context, p Place, name string) []*candidate {
-	return (&shelf{place: p}).read(ctx, name+lookFor[0])
+func (f *finder) guess(ctx context.Context, p Place, h *hold, name string) []*candidate {
+	return (&shelf{place: p}).read(ctx, h, name+lookFor[0])
 }
 
 // publishedFor returns the evidence for a file of that name in a place: under its
 // name with one of the suffixes, for many files, or under one of its digests.
-func (f *finder) publishedFor(ctx context.Context, p Place, name string, suffixes []string, digests []policy.Digest) []*candidate {
+func (f *finder) publishedFor(ctx context.Context, p Place, h *hold, name string, suffixes []string, digests []policy.Digest) []*candidate {
 	s := f.shelf(ctx, p)
 	if s.err != nil && !errors.Is(s.err, fs.ErrNotExist) {
 		return unreachable(p.URL(""), s.err)
@@ -138,14 +139,14 @@ func (f *finder) publishedFor(ctx context.Context, p Place, name string, suffixe
 	var out []*candidate
 	for _, suffix := range suffixes {
 		if s.names[name+suffix] {
-			out = append(out, s.read(ctx, name+suffix)...)
+			out = append(out, s.read(ctx, h, name+suffix)...)
 		}
 	}
 	for _, n := range s.all {
 		hex, ok := isDownload(n)
 		mine := ok && slices.ContainsFunc(digests, func(d policy.Digest) bool { return d.Alg == "sha256" && d.Hex == hex })
 		if mine || slices.Contains(gathered, n) {
-			out = append(out, f.once(p.URL(n), func() []*candidate { return s.read(ctx, n) })...)
+			out = append(out, f.once(p.URL(n), func() []*candidate { return s.read(ctx, f.hold, n) })...)
 		}
 	}
 	return out
@@ -199,7 +200,8 @@ type placeSums struct {
 
 // listedIn returns the attempts with evidence for a checksum file of a place that
 // lists the artifact under that name.
-func (j *Judge) listedIn(ctx context.Context, a *Artifact, p Place, name string) []attempt {
+func (j *Judge) listedIn(ctx context.Context, res *Result, p Place, name string) []attempt {
+	a := res.Artifact
 	sums := j.finder.sumsIn(ctx, p)
 	out := about(a, sums.missing)
 	if s := j.finder.shelf(ctx, p); len(j.Bundles) > 0 && s.err != nil && !errors.Is(s.err, fs.ErrNotExist) {
@@ -212,14 +214,14 @@ func (j *Judge) listedIn(ctx context.Context, a *Artifact, p Place, name string)
 		}
 		l := &Listing{x.self, name, d, x.signed}
 		if len(j.Bundles) > 0 {
-			for _, c := range j.finder.find(ctx, x.self, true) {
+			for _, c := range j.finder.find(ctx, x.self, nil, true) {
 				if l.isSignedBy(c) {
 					out = append(out, attempt{c: c, target: x.self, via: l})
 				}
 			}
 			continue
 		}
-		for _, c := range j.finder.publishedFor(ctx, p, x.self.Name, lookFor, x.signed) {
+		for _, c := range j.finder.publishedFor(ctx, p, res.hold, x.self.Name, lookFor, x.signed) {
 			out = append(out, attempt{c: c, target: x.self, via: l})
 		}
 	}
@@ -262,7 +264,9 @@ func (s *shelf) vouches(ctx context.Context, name string, a *Artifact) (*vouches
 		}
 		return nil, ""
 	}
-	v, vague := vouchesOf(s.source(ctx, name, data))
+	h := &hold{budget: budget.Of(ctx)}
+	defer h.give()
+	v, vague := vouchesOf(s.source(ctx, h, name, data), a, h)
 	a.content.first = sha256Of(data)
 	return v, vague
 }
@@ -280,7 +284,7 @@ func (s *shelf) named(name string) bool {
 func (j *Judge) rounds(a *Artifact) []round {
 	out := []round{j.direct, j.listed}
 	if len(j.Bundles) > 0 && a.Place != nil && base(a) != "" {
-		return append(out, func(ctx context.Context, _ *Result) []attempt { return j.listedIn(ctx, a, a.Place, base(a)) })
+		return append(out, func(ctx context.Context, res *Result) []attempt { return j.listedIn(ctx, res, a.Place, base(a)) })
 	}
 	if len(j.Bundles) > 0 || a.Tag != "" || a.Commit != "" {
 		return out
@@ -294,7 +298,7 @@ func (j *Judge) rounds(a *Artifact) []round {
 		if !a.listed {
 			rest = lookFor[1:]
 			out = append(out, func(ctx context.Context, res *Result) []attempt {
-				return about(a, j.finder.guess(ctx, p, name))
+				return about(a, j.finder.guess(ctx, p, res.hold, name))
 			})
 		}
 		out = append(out, func(ctx context.Context, res *Result) []attempt {
@@ -303,8 +307,8 @@ func (j *Judge) rounds(a *Artifact) []round {
 					return about(a, unread(a, err))
 				}
 			}
-			return about(a, j.finder.publishedFor(ctx, p, name, rest, res.Digests))
-		}, func(ctx context.Context, _ *Result) []attempt { return j.listedIn(ctx, a, p, name) })
+			return about(a, j.finder.publishedFor(ctx, p, res.hold, name, rest, res.Digests))
+		}, func(ctx context.Context, res *Result) []attempt { return j.listedIn(ctx, res, p, name) })
 	}
 	if len(j.Sources) > 0 {
 		out = append(out, j.pooled)
@@ -355,7 +359,7 @@ func (j *Judge) ask(ctx context.Context, res *Result, s Source) []attempt {
 	}})
 	var out []*candidate
 	for _, d := range docs {
-		out = append(out, readForms(source{path: d.URL, data: d.Data, remote: func(string, ...string) ([]byte, error) { return nil, fs.ErrNotExist }})...)
+		out = append(out, readForms(source{path: d.URL, data: d.Data, hold: j.finder.hold, remote: func(string, ...string) ([]byte, error) { return nil, fs.ErrNotExist }})...)
 	}
 	j.finder.mu.Lock()
 	for _, c := range out {

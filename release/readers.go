@@ -5,6 +5,7 @@ package release
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -18,8 +19,12 @@ import (
 // Limits of a file that holds several pieces of evidence. A file beyond them is
 // refused as a whole.
 const (
-	MaxEvidenceBytes = 64 << 20
+	MaxEvidenceBytes = MaxPublishedBytes
 	MaxPieces        = 1000
+
+	// maxElements is how many elements of a JSON array, and members of an object, are
+	// read: those of an index of images are the most.
+	maxElements = 4 * maxManifests
 )
 
 // reader is one form in which producers publish evidence. A reader turns the
@@ -58,6 +63,8 @@ type source struct {
 	// object holds the members of the JSON object that the file is, nil if it is
 	// something else.
 	object map[string]json.RawMessage
+	// hold counts what is parsed; nil for what somebody else counts.
+	hold *hold
 	// remote reads what lies beside a file that is none of this machine's; nil
 	// for one that is.
 	remote func(suffix string, others ...string) ([]byte, error)
@@ -143,16 +150,19 @@ func collect[T any](elements []T, f func(T) piece) []piece {
 }
 
 // readEvidence returns the candidates that a file holds, at least one.
-func readEvidence(path string) []*candidate {
+func readEvidence(path string, h *hold) []*candidate {
 	data, err := file.Read(path, MaxEvidenceBytes)
 	if err != nil {
 		return []*candidate{{path: path, piece: piece{err: failf(policy.BundleInvalid, "%s", err)}}}
 	}
-	return readForms(source{path: path, data: data})
+	return readForms(source{path: path, data: data, hold: h})
 }
 
 func readForms(src source) []*candidate {
 	sum := sha256Of(src.data)
+	if f := src.hold.text(src.data); f != nil {
+		return []*candidate{{path: src.path, sum: sum, piece: piece{err: f}}}
+	}
 	if trimmed := bytes.TrimLeft(src.data, " \t\r\n"); len(trimmed) > 0 && trimmed[0] == '{' {
 		src.object, _ = members(src.data)
 	}
@@ -187,6 +197,9 @@ func members(data []byte) (map[string]json.RawMessage, error) {
 		name, _ := tok.(string)
 		if _, twice := out[name]; twice {
 			return nil, fmt.Errorf("the key %q stands twice", name)
+		}
+		if len(out) == maxElements {
+			return nil, fmt.Errorf("more than %d members", maxElements)
 		}
 		var v json.RawMessage
 		if err := dec.Decode(&v); err != nil {
@@ -227,9 +240,34 @@ func list(object map[string]json.RawMessage, name string) ([]json.RawMessage, er
 	if !ok {
 		return nil, nil
 	}
-	var out []json.RawMessage
-	if err := json.Unmarshal(raw, &out); err != nil || out == nil {
+	out, err := array(raw)
+	if err != nil || out == nil {
 		return nil, fmt.Errorf("%s is not a list", name)
+	}
+	return out, nil
+}
+
+// array returns the elements of a JSON array, no more than are looked at.
+func array(raw []byte) ([]json.RawMessage, error) {
+	dec := json.NewDecoder(bytes.NewReader(raw))
+	if tok, err := dec.Token(); err != nil || tok != json.Delim('[') {
+		return nil, errors.New("not a list")
+	}
+	out := []json.RawMessage{}
+	for dec.More() {
+		var v json.RawMessage
+		if err := dec.Decode(&v); err != nil {
+			return nil, err
+		}
+		if out = append(out, v); len(out) > maxElements {
+			return nil, fmt.Errorf("more than %d elements", maxElements)
+		}
+	}
+	if _, err := dec.Token(); err != nil {
+		return nil, err
+	}
+	if dec.InputOffset() != int64(len(bytes.TrimRight(raw, " \t\r\n"))) {
+		return nil, errors.New("something follows the list")
 	}
 	return out, nil
 }
@@ -274,7 +312,7 @@ func IsEvidence(path string) bool {
 	if reserved(path) {
 		return true
 	}
-	v, _ := readVouches(&Artifact{Path: path})
+	v, _ := readVouches(nil, &Artifact{Path: path})
 	return v != nil
 }
 

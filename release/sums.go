@@ -52,7 +52,9 @@ func parseSums(data []byte) ([]sum, error) {
 	}
 	var out []sum
 	seen := map[string]bool{}
-	for i, line := range strings.Split(strings.TrimSuffix(string(data), "\n"), "\n") {
+	i := -1
+	for line := range strings.SplitSeq(strings.TrimSuffix(string(data), "\n"), "\n") {
+		i++
 		line = strings.TrimSuffix(line, "\r")
 		if line == "" || strings.HasPrefix(line, "#") {
 			continue
@@ -68,13 +70,12 @@ func parseSums(data []byte) ([]sum, error) {
 			return nil, fmt.Errorf("line %d: %w", i+1, err)
 		}
 		seen[s.name] = true
-		out = append(out, s)
+		if out = append(out, s); len(out) > MaxArtifacts {
+			return nil, fmt.Errorf("it lists more than %d files", MaxArtifacts)
+		}
 	}
-	switch {
-	case len(out) == 0:
+	if len(out) == 0 {
 		return nil, fmt.Errorf("it lists nothing")
-	case len(out) > MaxArtifacts:
-		return nil, fmt.Errorf("it lists more than %d files", MaxArtifacts)
 	}
 	return out, nil
 }

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/repopolicy/repopolicy/internal/budget"
 	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/policy"
@@ -78,7 +79,7 @@ func (a *Artifact) where() string {
 
 // readVouches returns what a file of this machine vouches for. Vague says why one
 // that is called like evidence is none.
-func readVouches(a *Artifact) (v *vouches, vague string) {
+func readVouches(b *budget.Budget, a *Artifact) (v *vouches, vague string) {
 	info, err := os.Stat(a.Path)
 	if err != nil || info.Size() > MaxEvidenceBytes {
 		return nil, fmt.Sprintf("evidence has at most %d bytes", MaxEvidenceBytes)
@@ -88,15 +89,22 @@ func readVouches(a *Artifact) (v *vouches, vague string) {
 		return nil, err.Error()
 	}
 	a.content.first, a.content.seen = sha256Of(data), look(info)
-	return vouchesOf(source{path: a.Path, data: data})
+	h := &hold{budget: b}
+	defer h.give()
+	return vouchesOf(source{path: a.Path, data: data, hold: h}, a, h)
 }
 
-// vouchesOf returns what a file vouches for that is of one form as a whole.
-func vouchesOf(src source) (*vouches, string) {
+// vouchesOf returns what a file vouches for that is of one form as a whole. If it
+// cannot be held, nothing can be said about the file.
+func vouchesOf(src source, a *Artifact, h *hold) (*vouches, string) {
 	if !utf8.Valid(src.data) {
 		return nil, "it is not text"
 	}
 	cands := readForms(src)
+	if c := cands[0]; c.err != nil && c.err.Reason == policy.BudgetExceeded {
+		a.Err = c.err
+		return nil, ""
+	}
 	if why := loose(src); why != "" {
 		return nil, why
 	}
@@ -111,7 +119,22 @@ func vouchesOf(src source) (*vouches, string) {
 		}
 		out.pieces = append(out.pieces, p)
 	}
+	if err := h.budget.Take(out.size()); err != nil { // as long as the run lasts
+		a.Err = exceeded(err)
+		return nil, ""
+	}
 	return out, ""
+}
+
+// size returns about how much is kept.
+func (v *vouches) size() int64 {
+	n := int64(bytesPerPiece)
+	for _, p := range v.pieces {
+		if n += 200 * int64(1+len(p.digests)); p.bundle != nil {
+			n += bytesPerPiece
+		}
+	}
+	return n
 }
 
 func vouchOf(c *candidate) (vouch, string) {

@@ -257,7 +257,7 @@ func (t *taking) account(ctx context.Context) *Account {
 			e.Fate, e.Result = Judged, refused(e.Result, in.Artifact, f.Reason, f.Detail)
 		}
 		if e.Result != nil && e.Result.Class() == policy.ClassOK && ctx.Err() != nil {
-			e.Result = refused(e.Result, in.Artifact, policy.Interrupted, ctx.Err().Error())
+			e.Result = refused(e.Result, in.Artifact, policy.Interrupted, context.Cause(ctx).Error())
 		}
 		if e.Result != nil {
 			results = append(results, e.Result)

@@ -11,11 +11,9 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"runtime/debug"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -127,8 +125,10 @@ func (d decided) Error() string { return d.class.String() }
 // app is one run of the program.
 type app struct {
 	Env
-	out *printer // data
-	err *printer // talk
+	out   *printer // data
+	err   *printer // talk
+	ctx   context.Context // of the run, once it began
+	stops []func()        // in the end
 }
 
 // A run over few artifacts ends before collecting garbage pays; one over many
@@ -152,9 +152,15 @@ func Main(args []string, env Env) (code int) {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcShortRun)
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := interruptible(a.exit)
 	defer stop()
 	return a.run(ctx, args)
+}
+
+// exit ends a run that does not end by itself.
+func (a *app) exit(code int) {
+	a.err.line("error: the run was ended before it was done")
+	os.Exit(code)
 }
 
 func (a *app) run(ctx context.Context, args []string) int {
@@ -162,7 +168,13 @@ func (a *app) run(ctx context.Context, args []string) int {
 	root.SetArgs(args)
 	class := policy.ClassOK
 	if err := root.ExecuteContext(ctx); err != nil {
+		if f := stopped(a.ctx); f != nil && !errors.As(err, new(decided)) {
+			err = f // what failed failed for this
+		}
 		class = a.report(err)
+	}
+	for _, stop := range a.stops {
+		stop()
 	}
 	// A verdict that could not be written was not given.
 	if err := a.out.err; err != nil && class == policy.ClassOK {
@@ -230,6 +242,18 @@ func (a *app) command() *cobra.Command {
 			}
 			return &fault{reason: policy.Usage, msg: "no command given", hint: "start with `repopolicy verify --help`"}
 		},
+	}
+	var l limits
+	l.flags(root)
+	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {
+		ctx, stop, err := l.apply(cmd.Context())
+		if err != nil {
+			return err
+		}
+		a.stops = append(a.stops, overdue(ctx, l.time(), a.exit), stop)
+		a.ctx = ctx
+		cmd.SetContext(ctx)
+		return nil
 	}
 	root.SetOut(a.out)
 	root.SetErr(a.err)

@@ -150,7 +150,7 @@ func (a *app) take(ctx context.Context, o *verifyOptions, k int, runs []run, inp
 		Lines: runs[0].judge.Lines,
 	}
 	for _, path := range slices.Concat(o.bundles, o.evidence) {
-		r.Named = append(r.Named, release.NamedEvidence(path))
+		r.Named = append(r.Named, release.NamedEvidence(ctx, path))
 	}
 	for _, x := range runs {
 		r.Keys = append(r.Keys, x.judge.Keys...)

@@ -162,6 +162,7 @@ func (a *app) verdict(ctx context.Context, o *verifyOptions, args []string, full
 		return &fault{reason: policy.Usage, msg: "--format vsa: a verification summary names the policy that was verified", hint: "judge by a policy with --policy FILE"}
 	}
 	for _, r := range runs {
+		r.judge.Full = full
 		if err := a.look(r.judge, r.sum, o, pub, addresses); err != nil {
 			return err
 		}

@@ -30,7 +30,7 @@ import (
 const (
 	maxListing  = 8 << 20
 	maxAssets   = 1000 // of a release, as on GitHub
-	maxKept     = 64 << 20
+	maxKept     = 32 << 20
 	maxName     = 255
 	maxPageSize = 100
 )

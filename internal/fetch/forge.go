@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/repopolicy/repopolicy/internal/budget"
 	"github.com/repopolicy/repopolicy/internal/web"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/release"
@@ -158,7 +159,7 @@ func (r *Release) Read(ctx context.Context, name string, limit int64) ([]byte, e
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if _, twice := r.kept[name]; !twice && r.room >= int64(len(data)) {
+	if _, twice := r.kept[name]; !twice && r.room >= int64(len(data)) && budget.Of(ctx).Take(int64(len(data))) == nil {
 		r.kept[name] = data
 		r.room -= int64(len(data))
 	}

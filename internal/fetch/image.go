@@ -19,6 +19,7 @@ import (
 	"oras.land/oras-go/v2/registry/remote"
 	"oras.land/oras-go/v2/registry/remote/auth"
 
+	"github.com/repopolicy/repopolicy/internal/budget"
 	"github.com/repopolicy/repopolicy/internal/web"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/release"
@@ -89,7 +90,7 @@ func Image(ctx context.Context, arg string, n Net) (*release.Artifact, error) {
 		Client:           &auth.Client{Client: web.Fence(n.Transport, n.Agent, hosts...), Cache: auth.NewCache()},
 		MaxMetadataBytes: maxManifest, ReferrerListMaxPages: maxPages, SkipReferrersGC: true,
 	}
-	x := &image{ctx: ctx, repo: repo, name: ref.Registry + "/" + ref.Repository}
+	x := &image{ctx: ctx, repo: repo, name: ref.Registry + "/" + ref.Repository, blobs: map[digest.Digest][]byte{}}
 	a := &release.Artifact{Arg: arg, Name: x.name}
 	desc, data, err := x.manifest(ref.Reference)
 	if err == nil {
@@ -107,7 +108,8 @@ func Image(ctx context.Context, arg string, n Net) (*release.Artifact, error) {
 		a.Arg, a.Resolved = arg+"@"+d.String(), true
 	}
 	a.Digests = []policy.Digest{d}
-	a.Attach(x.evidence(desc))
+	layers, err := x.evidence(desc)
+	a.Attach(budget.Of(ctx), layers, err)
 	return a, nil
 }
 
@@ -117,6 +119,7 @@ type image struct {
 	repo   *remote.Repository
 	name   string
 	layers []release.Layer
+	blobs  map[digest.Digest][]byte // that were fetched: a digest is one content, however often it is named
 }
 
 // manifest returns a manifest that was checked against the digest that it is
@@ -195,16 +198,18 @@ func (x *image) collect(reference string) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", where, err)
 	}
+	if len(layers) == 0 {
+		return nil
+	}
+	if err := budget.Of(x.ctx).Take(2 * int64(len(data))); err != nil { // its annotations are kept
+		return err
+	}
 	if len(layers) > maxLayers {
 		return fmt.Errorf("%s has %d pieces of evidence, at most %d are read", where, len(layers), maxLayers)
 	}
 	var errs []error
 	for _, l := range layers {
-		desc := ocispec.Descriptor{MediaType: l.MediaType, Digest: digest.Digest(l.Digest.String()), Size: l.Size}
-		r, err := x.repo.Blobs().Fetch(x.ctx, desc)
-		if err == nil {
-			l.Content, err = readBlob(r, desc)
-		}
+		l.Content, err = x.blob(ocispec.Descriptor{MediaType: l.MediaType, Digest: digest.Digest(l.Digest.String()), Size: l.Size})
 		if err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", where, err))
 			continue
@@ -213,4 +218,26 @@ func (x *image) collect(reference string) error {
 		x.layers = append(x.layers, l)
 	}
 	return errors.Join(errs...)
+}
+
+// blob returns a blob that was checked against its digest, fetched once.
+func (x *image) blob(desc ocispec.Descriptor) ([]byte, error) {
+	if data, ok := x.blobs[desc.Digest]; ok && int64(len(data)) == desc.Size {
+		return data, nil
+	}
+	if desc.Size > maxManifest {
+		return nil, fmt.Errorf("%s has %d bytes, at most %d are read", desc.Digest, desc.Size, maxManifest)
+	}
+	if err := budget.Of(x.ctx).Take(desc.Size); err != nil {
+		return nil, err
+	}
+	r, err := x.repo.Blobs().Fetch(x.ctx, desc)
+	if err != nil {
+		return nil, err
+	}
+	data, err := readBlob(r, desc)
+	if err == nil {
+		x.blobs[desc.Digest] = data
+	}
+	return data, err
 }

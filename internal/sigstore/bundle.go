@@ -23,6 +23,7 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/repopolicy/repopolicy/internal/strictjson"
 	"github.com/repopolicy/repopolicy/oidc"
 	"github.com/repopolicy/repopolicy/policy"
 )
@@ -34,6 +35,10 @@ const (
 	maxTimestamps  = 32
 	maxCertChain   = 10
 	maxProofHashes = 64
+	maxDERBytes    = 64 << 10 // of a certificate or time stamp
+	// maxValues is how many JSON values a bundle or the body of a log entry has at
+	// most: each becomes some hundred bytes, however few it has in the text.
+	maxValues = 10_000
 )
 
 // Error is why a bundle or trusted root is refused.
@@ -79,6 +84,9 @@ func ParseBundle(data []byte) (*Bundle, error) {
 	if len(data) > MaxBundleBytes {
 		return nil, refuse(policy.BundleTooLarge, "bundle of %d bytes, at most %d are read", len(data), MaxBundleBytes)
 	}
+	if n := strictjson.Size(data); n > maxValues {
+		return nil, refuse(policy.BundleTooLarge, "a bundle of some %d values, at most %d are read", n, maxValues)
+	}
 	pb := &protobundle.Bundle{}
 	if err := protojson.Unmarshal(data, pb); err != nil {
 		return nil, refuse(policy.BundleInvalid, "not a bundle: %s", cleanProto(err))
@@ -122,9 +130,22 @@ func (b *Bundle) caps() error {
 	if n := len(vm.GetX509CertificateChain().GetCertificates()); n > maxCertChain {
 		return refuse(policy.BundleTooLarge, "%d certificates, at most %d are read", n, maxCertChain)
 	}
+	for _, c := range append(vm.GetX509CertificateChain().GetCertificates(), vm.GetCertificate()) {
+		if n := len(c.GetRawBytes()); n > maxDERBytes {
+			return refuse(policy.BundleTooLarge, "a certificate of %d bytes, at most %d are read", n, maxDERBytes)
+		}
+	}
+	for _, s := range vm.GetTimestampVerificationData().GetRfc3161Timestamps() {
+		if n := len(s.GetSignedTimestamp()); n > maxDERBytes {
+			return refuse(policy.BundleTooLarge, "a time stamp of %d bytes, at most %d are read", n, maxDERBytes)
+		}
+	}
 	for _, e := range vm.GetTlogEntries() {
 		if n := len(e.GetInclusionProof().GetHashes()); n > maxProofHashes {
 			return refuse(policy.BundleTooLarge, "%d hashes in an inclusion proof, at most %d are read", n, maxProofHashes)
+		}
+		if n := strictjson.Size(e.GetCanonicalizedBody()); n > maxValues {
+			return refuse(policy.BundleTooLarge, "the body of a log entry has some %d values, at most %d are read", n, maxValues)
 		}
 		if e.GetIntegratedTime() < 0 {
 			return refuse(policy.BundleInvalid, "a log entry with a negative time")

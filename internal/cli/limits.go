@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/repopolicy/repopolicy/internal/budget"
+	"github.com/repopolicy/repopolicy/policy"
+)
+
+// Limits of a run.
+const (
+	// defaultMemory is what a run holds in memory at most, with the program itself.
+	defaultMemory = 256 << 20
+	minMemory     = 128 << 20
+	// outside is what of it the program, its stacks and the operating system's
+	// bookkeeping take.
+	outside = 48 << 20
+
+	// grace is how long a run has to end after a signal, or after its time was up.
+	grace = 900 * time.Millisecond
+)
+
+var errSignal = errors.New("interrupted")
+
+// limits are the flags that every verb has.
+type limits struct{ memory, timeout typed }
+
+func (l *limits) flags(root *cobra.Command) {
+	f := root.PersistentFlags()
+	l.memory.name, l.timeout.name = "BYTES", "DURATION"
+	f.Var(&l.memory, "memory", "the most memory to use, such as 1G; by default 256M")
+	f.Var(&l.timeout, "timeout", "how long the run may take, without the content of artifacts and without waiting for a person; by default 10m")
+}
+
+// time returns how long the run may take, 0 if the flag says no such thing.
+func (l *limits) time() time.Duration {
+	if !l.timeout.set {
+		return budget.DefaultTimeout
+	}
+	d, err := time.ParseDuration(l.timeout.value)
+	if err != nil {
+		return 0
+	}
+	return d
+}
+
+// apply gives a run its budget and its time. Stop ends both.
+func (l *limits) apply(ctx context.Context) (_ context.Context, stop func(), err error) {
+	memory := int64(defaultMemory)
+	if l.memory.set {
+		if memory, err = parseSize(l.memory.value); err != nil || memory < minMemory {
+			return ctx, nil, &fault{reason: policy.Usage, msg: "--memory: at least 128M", hint: "write it like 512M or 1G"}
+		}
+	}
+	timeout := l.time()
+	if timeout <= 0 {
+		return ctx, nil, &fault{reason: policy.Usage, msg: "--timeout: not a duration", hint: "write it like 10m"}
+	}
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(memory - outside)
+	}
+	ctx = budget.With(ctx, budget.New(int64(float64(budget.Default)/defaultMemory*float64(memory))))
+	ctx, stop = budget.WithTimeout(ctx, timeout)
+	return ctx, stop, nil
+}
+
+// interruptible returns a context that the first signal ends. A run that is stuck, so
+// that it does not look at it, ends all the same: after a moment, or with a second
+// signal.
+func interruptible(exit func(int)) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	done := make(chan struct{})
+	go func() {
+		select {
+		case <-done:
+			return
+		case <-signals:
+		}
+		cancel(errSignal)
+		select {
+		case <-done:
+		case <-signals:
+			exit(policy.Interrupted.Class().Exit())
+		case <-time.After(grace):
+			exit(policy.Interrupted.Class().Exit())
+		}
+	}()
+	return ctx, func() {
+		signal.Stop(signals)
+		close(done)
+		cancel(nil)
+	}
+}
+
+// overdue ends a run that is stuck when its time is up.
+func overdue(ctx context.Context, timeout time.Duration, exit func(int)) (stop func()) {
+	done := make(chan struct{})
+	go func() {
+		select {
+		case <-done:
+			return
+		case <-ctx.Done():
+		}
+		if late := new(budget.Late); !errors.As(context.Cause(ctx), &late) {
+			return
+		}
+		select {
+		case <-done:
+		case <-time.After(max(grace, timeout/20)):
+			exit(policy.Interrupted.Class().Exit())
+		}
+	}()
+	return func() { close(done) }
+}
+
+// stopped returns the fault of a run that was ended from outside, nil for another.
+func stopped(ctx context.Context) *fault {
+	if ctx == nil {
+		return nil
+	}
+	cause := context.Cause(ctx)
+	var late *budget.Late
+	switch {
+	case errors.As(cause, &late):
+		return &fault{reason: policy.Interrupted, msg: late.Error()}
+	case errors.Is(cause, errSignal):
+		return &fault{reason: policy.Interrupted, msg: "the run was interrupted"}
+	}
+	return nil
+}
