@@ -21,6 +21,8 @@ type candidate struct {
 	path string
 	sum  string // hex SHA-256 of the file; "" if it is none
 	form string // how the form of the file is called; "" if it could not be read
+	// among says that it stands among others, most of which are about something else.
+	among bool
 	piece
 }
 
@@ -72,10 +74,10 @@ func (f *finder) find(ctx context.Context, a *Artifact, h *hold, shared bool) []
 	var out []*candidate
 	load := func(path string) []*candidate { return readEvidence(path, h) }
 	if shared {
-		load = f.load
+		load = func(path string) []*candidate { return f.load(ctx, path) }
 	}
 	if len(f.explicit) > 0 {
-		return f.withGiven(nil)
+		return f.withGiven(ctx, nil)
 	}
 	out = append(out, a.found...)
 	path := a.Path
@@ -91,9 +93,9 @@ func (f *finder) find(ctx context.Context, a *Artifact, h *hold, shared bool) []
 		}
 	}
 	for _, p := range f.shared(ctx, a, path) {
-		out = append(out, f.load(p)...)
+		out = append(out, f.load(ctx, p)...)
 	}
-	return f.withGiven(out)
+	return f.withGiven(ctx, out)
 }
 
 // shared returns the files with evidence for many artifacts, or named by an
@@ -198,10 +200,10 @@ func dirOf(a *Artifact) string {
 }
 
 // load reads a file once. A directory is one if it is an OCI layout.
-func (f *finder) load(path string) []*candidate {
+func (f *finder) load(ctx context.Context, path string) []*candidate {
 	return f.once(path, func() []*candidate {
 		if isLayout(path) {
-			return readLayout(path)
+			return readLayout(ctx, f.hold, path)
 		}
 		return readEvidence(path, f.hold)
 	})

@@ -4,6 +4,7 @@ package release
 
 import (
 	"bytes"
+	"context"
 	"path"
 	"path/filepath"
 	"slices"
@@ -41,7 +42,7 @@ func (f *finder) isGiven(c *candidate) bool {
 
 // withGiven adds what the given files hold: first the checksum files that cannot be
 // read, so that they are named whatever the evidence says, then the evidence.
-func (f *finder) withGiven(out []*candidate) []*candidate {
+func (f *finder) withGiven(ctx context.Context, out []*candidate) []*candidate {
 	var evidence []*candidate
 	for _, p := range f.given() {
 		switch l := f.givenList(p); {
@@ -51,7 +52,7 @@ func (f *finder) withGiven(out []*candidate) []*candidate {
 			})
 			out = append(out, c...)
 		case l.self == nil:
-			evidence = append(evidence, f.load(p)...)
+			evidence = append(evidence, f.load(ctx, p)...)
 		}
 	}
 	for _, c := range evidence {

@@ -74,16 +74,16 @@ func ParseLayers(manifest []byte) ([]Layer, error) {
 func (a *Artifact) Attach(b *budget.Budget, layers []Layer, err error) {
 	a.found = []*candidate{}
 	h := &hold{budget: b}
-	var seen []Layer
+	seen := map[policy.Digest][]Layer{}
 	for _, l := range layers {
 		again := func(o Layer) bool {
-			return o.Digest == l.Digest && o.MediaType == l.MediaType && maps.Equal(o.Annotations, l.Annotations)
+			return o.MediaType == l.MediaType && maps.Equal(o.Annotations, l.Annotations)
 		}
-		if slices.ContainsFunc(seen, again) {
+		if slices.ContainsFunc(seen[l.Digest], again) {
 			continue
 		}
-		seen = append(seen, l)
-		c := &candidate{path: l.URL, form: "image signature"}
+		seen[l.Digest] = append(seen[l.Digest], l)
+		c := &candidate{path: l.URL, form: "image signature", among: true}
 		if f := h.text(l.Content); f != nil {
 			c.err = f
 		} else {

@@ -96,7 +96,7 @@ func expand(ctx context.Context, arg string, o Options) []*Input {
 		return []*Input{input(expandTag(arg, repo))}
 	}
 	if dir, d, ok := cutLayout(arg); ok {
-		return expandLayout(arg, dir, d)
+		return expandLayout(ctx, arg, dir, d)
 	}
 	info, err := os.Stat(arg)
 	switch {
@@ -105,7 +105,7 @@ func expand(ctx context.Context, arg string, o Options) []*Input {
 	case err != nil:
 		return badInput(arg, policy.ArtifactRead, err)
 	case isLayout(arg):
-		return expandLayout(arg, arg, policy.Digest{})
+		return expandLayout(ctx, arg, arg, policy.Digest{})
 	case info.IsDir():
 		return expandDir(ctx, arg)
 	case !info.Mode().IsRegular():

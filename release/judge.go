@@ -90,7 +90,11 @@ type Evidence struct {
 	Predicate string // predicate type; "" for a message signature
 
 	stage stage
+	among bool // one of many, most of which are about something else
 }
+
+// maxOthers is how many further pieces of evidence a result mentions.
+const maxOthers = 100
 
 // stage is how far a candidate came. Of several denials, the one that came
 // farthest is reported.
@@ -289,7 +293,7 @@ func (j *Judge) round(ctx context.Context, res *Result, attempts []attempt) *Fai
 			res.Evidence, ev = ev, res.Evidence
 		}
 		// Of a collection, what is about something else is no news.
-		if ev != nil && !(ev.Item > 0 && ev.stage == stageArtifact) && !isApproval(ev) {
+		if ev != nil && !(ev.among && ev.stage == stageArtifact) && !isApproval(ev) && len(res.Others) < maxOthers {
 			res.Others = append(res.Others, ev)
 		}
 		if res.Evidence.stage == stagePermitted {
@@ -386,7 +390,7 @@ func (j *Judge) request(a *Artifact, names []string, digests []policy.Digest) po
 // try judges the artifact by one candidate. What is cheap is looked at first:
 // digest, name and identity, then the signature.
 func (j *Judge) try(ctx context.Context, at attempt, a *Artifact, digests []policy.Digest) *Evidence {
-	ev := &Evidence{Path: at.c.path, Sum: at.c.sum, Form: at.c.form, Item: at.c.item}
+	ev := &Evidence{Path: at.c.path, Sum: at.c.sum, Form: at.c.form, Item: at.c.item, among: at.c.among || at.c.item > 0}
 	if at.via != nil {
 		ev.Via = at.target.Arg
 	}

@@ -3,6 +3,7 @@
 package release
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/repopolicy/repopolicy/internal/budget"
 	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/policy"
 )
@@ -26,6 +28,8 @@ const (
 // layout is an OCI image layout directory.
 // https://github.com/opencontainers/image-spec/blob/v1.1.1/image-layout.md
 type layout struct {
+	ctx      context.Context // ends reading
+	hold     *hold           // of the evidence
 	dir      string
 	root     *os.Root
 	top      []descriptor // entries of index.json
@@ -57,7 +61,7 @@ func isLayout(dir string) bool {
 
 // openLayout reads the index of a layout and the evidence in it. Whoever calls
 // it closes root.
-func openLayout(dir string) (*layout, error) {
+func openLayout(ctx context.Context, h *hold, dir string) (*layout, error) {
 	version, err := file.Read(filepath.Join(dir, "oci-layout"), maxManifestBytes)
 	if err != nil {
 		return nil, err
@@ -73,7 +77,7 @@ func openLayout(dir string) (*layout, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &layout{dir: dir, root: root, proofs: map[policy.Digest][]*candidate{}, reached: map[string]bool{}}
+	l := &layout{ctx: ctx, hold: h, dir: dir, root: root, proofs: map[policy.Digest][]*candidate{}, reached: map[string]bool{}}
 	if err := l.read(); err != nil {
 		root.Close()
 		return nil, err
@@ -94,6 +98,9 @@ func (l *layout) read() error {
 	queue := index.children
 	seen := map[policy.Digest]bool{}
 	for len(queue) > 0 {
+		if err := l.ctx.Err(); err != nil {
+			return err
+		}
 		d := queue[0]
 		queue = queue[1:]
 		if seen[d.digest] {
@@ -124,21 +131,30 @@ func (l *layout) read() error {
 func (l *layout) collect(d descriptor, m *manifest) {
 	proofs := 0
 	var pieces []*candidate
+	seen := map[policy.Digest]bool{} // bundles, of which a second one says nothing
 	for _, layer := range m.layers {
 		if !isImageEvidence(layer.mediaType) {
 			continue
 		}
 		proofs++
+		if isBundleType(layer.mediaType) {
+			if seen[layer.digest] {
+				continue
+			}
+			seen[layer.digest] = true
+		}
 		p := piece{}
 		if content, err := l.blob(layer, maxManifestBytes); err != nil {
 			p.err = failf(policy.BundleInvalid, "%s", err)
+		} else if f := l.hold.text(content); f != nil {
+			p.err = f
 		} else {
 			p = imagePiece(layer.mediaType, layer.annotations, content, layer.digest)
 		}
 		if len(m.layers) > 1 {
 			p.item = proofs
 		}
-		pieces = append(pieces, &candidate{path: filepath.Join(l.dir, filepath.FromSlash(blobPath(d.digest))), form: "image signature", piece: p})
+		pieces = append(pieces, &candidate{path: filepath.Join(l.dir, filepath.FromSlash(blobPath(d.digest))), form: "image signature", among: true, piece: p})
 	}
 	l.evidence = append(l.evidence, pieces...)
 	if proofs > 0 && proofs == len(m.layers) {
@@ -288,7 +304,7 @@ func (l *layout) check(d descriptor, checked map[policy.Digest]bool) error {
 			return err
 		}
 		h := hashes[b.digest.Alg]()
-		_, err = io.Copy(h, f)
+		_, err = io.Copy(h, ctxReader{l.ctx, f})
 		f.Close()
 		if err != nil {
 			return err
@@ -314,12 +330,14 @@ func cutLayout(arg string) (dir string, d policy.Digest, ok bool) {
 // whole layout every file is accounted for: what consists of nothing but evidence
 // may be that, blobs that nothing in index.json leads to are harmless, and any
 // other file is no part of a layout.
-func expandLayout(arg, dir string, only policy.Digest) []*Input {
-	l, err := openLayout(dir)
+func expandLayout(ctx context.Context, arg, dir string, only policy.Digest) []*Input {
+	l, err := openLayout(ctx, &hold{budget: budget.Of(ctx)}, dir)
 	if err != nil {
 		return badInput(arg, policy.LayoutInvalid, err)
 	}
 	defer l.root.Close()
+	resume := budget.Pause(ctx) // blobs are content
+	defer resume()
 	var out []*Input
 	seen := map[policy.Digest]bool{}
 	for _, d := range l.top {
@@ -421,15 +439,15 @@ func (l *layout) isBlob(name string) bool {
 	}
 	defer f.Close()
 	h := hashes[d.Alg]()
-	if _, err := io.Copy(h, f); err != nil {
+	if _, err := io.Copy(h, ctxReader{l.ctx, f}); err != nil {
 		return false
 	}
 	return fmt.Sprintf("%x", h.Sum(nil)) == d.Hex
 }
 
 // readLayout returns the evidence in a layout.
-func readLayout(dir string) []*candidate {
-	l, err := openLayout(dir)
+func readLayout(ctx context.Context, h *hold, dir string) []*candidate {
+	l, err := openLayout(ctx, h, dir)
 	if err != nil {
 		return []*candidate{{path: dir, form: "OCI layout", piece: piece{err: failf(policy.LayoutInvalid, "%s", err)}}}
 	}
