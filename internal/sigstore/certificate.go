@@ -108,7 +108,7 @@ func checkIssuer(c *x509.Certificate, between int) error {
 		return errors.New("an issuing certificate is not that of a certificate authority")
 	case c.KeyUsage&x509.KeyUsageCertSign == 0:
 		return errors.New("an issuing certificate is not for signing certificates")
-	case (c.MaxPathLen > 0 || c.MaxPathLenZero) && c.MaxPathLen < between:
+	case c.MaxPathLen >= 0 && c.MaxPathLen < between: // -1 is no limit
 		return errors.New("an issuing certificate is too far from the signer's")
 	case len(c.UnhandledCriticalExtensions) > 0:
 		return fmt.Errorf("an issuing certificate has the critical extension %s", c.UnhandledCriticalExtensions[0])

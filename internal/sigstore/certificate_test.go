@@ -158,8 +158,10 @@ func TestProfileFields(t *testing.T) {
 		t.Fatal(err)
 	}
 	large, small := *rsaKey(t, 2048), *rsaKey(t, 2048)
-	large.N.Lsh(large.N, 4096) // no key, but as long as one
-	small.N.Rsh(small.N, 1024)
+	largest := *rsaKey(t, 2048)
+	largest.N.Lsh(largest.N, 2048) // no keys, but as long as some
+	large.N.Lsh(large.N, 2049)
+	small.N.Rsh(small.N, 1)
 	weak, err := ecdsa.GenerateKey(elliptic.P224(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -170,16 +172,17 @@ func TestProfileFields(t *testing.T) {
 		f  func(*x509.Certificate)
 		ok bool
 	}{
-		"as it is":              {func(*x509.Certificate) {}, true},
-		"RSA":                   {func(c *x509.Certificate) { c.PublicKey = rsaKey(t, 2048) }, true},
-		"version 1":             {func(c *x509.Certificate) { c.Version = 1 }, false},
-		"version 2":             {func(c *x509.Certificate) { c.Version = 2 }, false},
-		"RSA with exponent 3":   {func(c *x509.Certificate) { c.PublicKey = &exponent }, false},
-		"RSA, too long":         {func(c *x509.Certificate) { c.PublicKey = &large }, false},
-		"RSA, too short":        {func(c *x509.Certificate) { c.PublicKey = &small }, false},
-		"a weak curve":          {func(c *x509.Certificate) { c.PublicKey = weak.Public() }, false},
-		"a key of another kind": {func(c *x509.Certificate) { c.PublicKey = "key" }, false},
-		"an unread name":        {func(c *x509.Certificate) { c.UnhandledCriticalExtensions = []asn1.ObjectIdentifier{oidSAN} }, true},
+		"as it is":               {func(*x509.Certificate) {}, true},
+		"RSA":                    {func(c *x509.Certificate) { c.PublicKey = rsaKey(t, 2048) }, true},
+		"version 1":              {func(c *x509.Certificate) { c.Version = 1 }, false},
+		"version 2":              {func(c *x509.Certificate) { c.Version = 2 }, false},
+		"RSA with exponent 3":    {func(c *x509.Certificate) { c.PublicKey = &exponent }, false},
+		"RSA, as long as may be": {func(c *x509.Certificate) { c.PublicKey = &largest }, true},
+		"RSA, too long":          {func(c *x509.Certificate) { c.PublicKey = &large }, false},
+		"RSA, too short":         {func(c *x509.Certificate) { c.PublicKey = &small }, false},
+		"a weak curve":           {func(c *x509.Certificate) { c.PublicKey = weak.Public() }, false},
+		"a key of another kind":  {func(c *x509.Certificate) { c.PublicKey = "key" }, false},
+		"an unread name":         {func(c *x509.Certificate) { c.UnhandledCriticalExtensions = []asn1.ObjectIdentifier{oidSAN} }, true},
 		"unread constraints": {func(c *x509.Certificate) {
 			c.UnhandledCriticalExtensions = []asn1.ObjectIdentifier{oidSAN, {2, 5, 29, 30}}
 		}, false},
@@ -274,6 +277,9 @@ func TestPath(t *testing.T) {
 		if err := checkPath(path, c.at); (err == nil) != c.ok {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+	if err := checkPath(good[2:], now); err != nil {
+		t.Errorf("the root alone above: %v", err)
 	}
 	if checkPath(good[:1], now) == nil || checkPath(nil, now) == nil {
 		t.Error("a path of nothing")

@@ -86,7 +86,10 @@ func (r *Root) certified(cert *x509.Certificate, at time.Time) error {
 	if refused != nil {
 		return refused
 	}
-	if len(r.material.CTLogs()) > 0 {
+	if logs := r.material.CTLogs(); len(logs) > 0 {
+		if err := checkSCT(cert, path[1], logs); err != nil {
+			return &Error{policy.SCTInvalid, err}
+		}
 		leaf := *cert // the library writes into the certificate that it is given
 		if err := verify.VerifySignedCertificateTimestamp([][]*x509.Certificate{append([]*x509.Certificate{&leaf}, path[1:]...)}, 1, r.material); err != nil {
 			return &Error{policy.SCTInvalid, err}

@@ -102,9 +102,10 @@ func (b *Bundle) trustedTimes(r *Root, entries []*tlog.Entry) ([]Time, *Error) {
 	return slices.CompactFunc(out, func(a, b Time) bool { return a.Source == b.Source && a.URI == b.URI && a.Time.Equal(b.Time) }), nil
 }
 
-// validAt refuses a certificate or key that is not valid at each of the times.
+// validAt refuses a certificate or key that is not valid at each of the times, and
+// a certificate that is in no log for such.
 func (b *Bundle) validAt(r *Root, key *Key, times []Time) *Error {
-	for _, t := range times {
+	for i, t := range times {
 		at := t.Time.Format(time.RFC3339)
 		if key != nil {
 			if !key.expiring.ValidAtTime(t.Time) {
@@ -115,8 +116,14 @@ func (b *Bundle) validAt(r *Root, key *Key, times []Time) *Error {
 		if t.Source == sourceLog && (t.Time.Before(b.leaf.NotBefore) || t.Time.After(b.leaf.NotAfter)) {
 			return refuse(policy.TimeInvalid, "logged %s, outside the validity of the certificate", at)
 		}
-		if _, err := r.issued(b.leaf, t.Time); err != nil {
-			return err
+		path, refused := r.issued(b.leaf, t.Time)
+		if refused != nil {
+			return refused
+		}
+		if logs := r.material.CTLogs(); i == 0 && len(logs) > 0 { // no time of the signature matters
+			if err := checkSCT(b.leaf, path[1], logs); err != nil {
+				return &Error{policy.SCTInvalid, err}
+			}
 		}
 	}
 	return nil
