@@ -54,9 +54,6 @@ type Bytes []byte
 
 // UnmarshalJSON implements [json.Unmarshaler]. Null is no bytes.
 func (b *Bytes) UnmarshalJSON(data []byte) error {
-	if string(data) == "null" {
-		return nil
-	}
 	var s string
 	if err := json.Unmarshal(data, &s); err != nil {
 		return errBase64

@@ -61,8 +61,8 @@ func TestParseBase64(t *testing.T) {
 		}
 	}
 	b := Bytes("x")
-	if err := json.Unmarshal([]byte("null"), &b); err != nil {
-		t.Error(err)
+	if err := json.Unmarshal([]byte("null"), &b); err != nil || len(b) > 0 {
+		t.Errorf("null: %q, %v", b, err)
 	}
 	for _, s := range []string{"1", "{}", "[65]", "true"} {
 		if err := json.Unmarshal([]byte(s), &b); err == nil {
@@ -81,6 +81,7 @@ func TestParseCheckpoint(t *testing.T) {
 	for text, extension := range map[string]string{
 		goodText: "", goodText + "a\n": "a\n", goodText + "Timestamp: 1\nb c\n": "Timestamp: 1\nb c\n",
 		strings.Replace(goodText, "log.example/1", "rekor.example - 4711", 1): "",
+		goodText + strings.Repeat("a", maxNote-len(goodText)-1) + "\n":        strings.Repeat("a", maxNote-len(goodText)-1) + "\n",
 	} {
 		c, err := ParseCheckpoint(text)
 		if err != nil || c.Size != 5 || c.Extension != extension || c.Origin != strings.SplitN(text, "\n", 2)[0] {
@@ -101,7 +102,13 @@ func TestParseCheckpoint(t *testing.T) {
 }
 
 func TestNoteText(t *testing.T) {
-	for _, sigs := range []string{goodSig, goodSig + "\u2014 other AAAAAAAAAA==\n", strings.Repeat(goodSig, maxSignatures)} {
+	long := "\n\n\u2014 log AAAAAAA=\n"
+	for note, want := range map[string]int{long: 1, strings.Repeat("a", maxNote-len(long)) + long: maxNote - len(long) + 1} {
+		if text, err := NoteText(note); err != nil || len(text) != want {
+			t.Errorf("%.20q…: %d bytes, %v", note, len(text), err)
+		}
+	}
+	for _, sigs := range []string{goodSig, "\u2014 log AAAAAAA=\n", goodSig + "\u2014 other AAAAAAAAAA==\n", strings.Repeat(goodSig, maxSignatures)} {
 		if text, err := NoteText(goodText + "\n" + sigs); err != nil || text != goodText {
 			t.Errorf("%q: %q, %v", sigs, text, err)
 		}

@@ -40,16 +40,11 @@ func (untimed) ValidAtTime(time.Time, root.TrustedMaterial) bool { return true }
 // why the last of those is one of them.
 func (b *Bundle) vouched(e *entity, tm *trusted) (out []*tlog.Entry, why *Error) {
 	one := &entity{Bundle: e.Bundle, content: untimed{e.content}}
-	seen := map[string]bool{}
-	for _, entry := range b.entries {
-		tle, err := proto.MarshalOptions{Deterministic: true}.Marshal(entry.TransparencyLogEntry())
-		if err != nil {
-			return nil, &Error{policy.Internal, err}
-		}
-		if seen[string(tle)] {
+	for i, entry := range b.entries {
+		copied := func(o *tlog.Entry) bool { return proto.Equal(o.TransparencyLogEntry(), entry.TransparencyLogEntry()) }
+		if slices.ContainsFunc(b.entries[:i], copied) {
 			continue
 		}
-		seen[string(tle)] = true
 		if err := checkFields(entry); err != nil {
 			why = &Error{policy.LogFields, err}
 			continue
@@ -75,15 +70,9 @@ func (b *Bundle) trustedTimes(r *Root, entries []*tlog.Entry) ([]Time, *Error) {
 		}
 	}
 	err := errors.New("no trusted time")
-	seen := map[string]bool{}
-	for _, s := range b.pb.GetVerificationMaterial().GetTimestampVerificationData().GetRfc3161Timestamps() {
-		stamp := s.GetSignedTimestamp()
-		if seen[string(stamp)] {
-			continue
-		}
-		seen[string(stamp)] = true
+	for _, stamp := range b.pb.GetVerificationMaterial().GetTimestampVerificationData().GetRfc3161Timestamps() {
 		for _, a := range r.stampers {
-			t, refused := a.Verify(stamp, b.signature())
+			t, refused := a.Verify(stamp.GetSignedTimestamp(), b.signature())
 			if refused != nil {
 				cause, _, _ := strings.Cut(refused.Error(), " {") // parameters of a parser
 				err = errors.New("no trusted time: time stamp: " + cause)

@@ -252,6 +252,98 @@ func TestWindowsAtEachTime(t *testing.T) {
 	}
 }
 
+// TestTwoAuthorities: stamps of two authorities at one moment are two times.
+func TestTwoAuthorities(t *testing.T) {
+	now := sigstoretest.Now
+	inst, second := sigstoretest.New(t), sigstoretest.New(t)
+	b, _ := elements(t, inst, second)
+	sig := b.GetMessageSignature().Signature
+	var theirs prototrust.TrustedRoot
+	if err := protojson.Unmarshal(second.Root(roots{}), &theirs); err != nil {
+		t.Fatal(err)
+	}
+	theirs.TimestampAuthorities[0].Uri = "https://other.example"
+	r, err := ParseRoot("test", inst.Root(roots{Mutate: func(tr *prototrust.TrustedRoot) {
+		tr.TimestampAuthorities = append(tr.TimestampAuthorities, theirs.TimestampAuthorities...)
+	}}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := []element{{stamp: inst.Stamp(sig, now)}, {stamp: second.Stamp(sig, now)}, {stamp: inst.Stamp(sig, now)}}
+	for range all {
+		all = append(all[1:], all[0])
+		v, reason := with(t, r, b, all, Options{Unlogged: true})
+		if reason != "" || len(v.Times) != 2 || v.Times[0].URI == v.Times[1].URI {
+			t.Errorf("%q, %+v", reason, v)
+		}
+	}
+	m := moments{now}
+	for _, stamp := range [][]byte{nil, {}, {1}, {0, 0}} {
+		if _, err := m.Verify(stamp, nil); err == nil {
+			t.Errorf("%v is a moment", stamp)
+		}
+	}
+}
+
+// TestValidAt asks our own check alone: the library repeats much of it.
+func TestValidAt(t *testing.T) {
+	now := sigstoretest.Now
+	inst := sigstoretest.New(t)
+	key, err := ecdsa.GenerateKey(elliptic.P256(), crand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.MarshalPKIXPublicKey(key.Public())
+	if err != nil {
+		t.Fatal(err)
+	}
+	bare, err := ParseKey(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}), now, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tsa := func(d ...time.Duration) (out []Time) {
+		for _, after := range d {
+			out = append(out, Time{now.Add(after), sourceTSA, ""})
+		}
+		return out
+	}
+	for name, c := range map[string]struct {
+		change func(*request)
+		root   roots
+		key    *Key
+		times  []Time
+		reason policy.Reason
+	}{
+		"a certificate":                 {times: tsa(0, time.Minute)},
+		"too late at last":              {times: tsa(0, time.Hour), reason: policy.CertificateChain},
+		"too late at first":             {times: tsa(time.Hour, 0), reason: policy.CertificateChain},
+		"logged too late":               {times: []Time{{now, sourceTSA, ""}, {now.Add(time.Hour), sourceLog, ""}}, reason: policy.TimeInvalid},
+		"logged too early":              {times: []Time{{now.Add(-time.Hour), sourceLog, ""}}, reason: policy.TimeInvalid},
+		"no SCT":                        {change: func(r *request) { r.NoSCT = true }, times: tsa(0, time.Minute), reason: policy.SCTInvalid},
+		"no SCT, and no log for such":   {change: func(r *request) { r.NoSCT = true }, root: roots{NoCT: true}, times: tsa(0)},
+		"a certificate for other usage": {change: func(r *request) { r.Template = func(c *x509.Certificate) { c.KeyUsage = 0 } }, times: tsa(0), reason: policy.CertificateBad},
+		"a key":                         {key: bare, times: tsa(0)},
+		"a key, too late at last":       {key: bare, times: tsa(0, time.Minute), reason: policy.TimeInvalid},
+		"a key, too early":              {key: bare, times: tsa(-time.Minute, 0), reason: policy.TimeInvalid},
+	} {
+		r, err := ParseRoot("test", inst.Root(c.root))
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := ParseBundle(inst.Sign(message(c.change)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var reason policy.Reason
+		if refused := b.validAt(r, c.key, c.times); refused != nil {
+			reason = refused.Reason
+		}
+		if reason != c.reason {
+			t.Errorf("%s: %q, want %q", name, reason, c.reason)
+		}
+	}
+}
+
 // TestManyTimes: as many as are read, and each counts although the library takes
 // fewer.
 func TestManyTimes(t *testing.T) {
