@@ -8,11 +8,11 @@ import (
 	"errors"
 	"fmt"
 	"math/bits"
-	"strconv"
 	"strings"
 
 	bolt "go.etcd.io/bbolt"
 
+	"github.com/repopolicy/repopolicy/internal/canonical"
 	"github.com/repopolicy/repopolicy/internal/prefixmap"
 	"github.com/repopolicy/repopolicy/rekorbind"
 )
@@ -106,7 +106,7 @@ func (a *answers) record(text string) (rekorbind.Record, error) {
 	f := strings.Fields(text)
 	switch {
 	case len(f) == 4 && f[0] == "binding":
-		index, err := strconv.ParseInt(f[2], 10, 64)
+		index, err := canonical.ParseNumber(f[2])
 		if err != nil {
 			return rekorbind.Record{}, fmt.Errorf("state: record: %w", err)
 		}
@@ -116,7 +116,7 @@ func (a *answers) record(text string) (rekorbind.Record, error) {
 		d := &rekorbind.DisclosedRecord{Statement: f[1], Sizes: map[string]int64{}}
 		for _, of := range f[2:] {
 			log, size, _ := strings.Cut(of, ":")
-			n, err := strconv.ParseInt(size, 10, 64)
+			n, err := canonical.ParseNumber(size)
 			if err != nil {
 				return rekorbind.Record{}, fmt.Errorf("state: record: %w", err)
 			}

@@ -6,12 +6,12 @@ import (
 	"bytes"
 	"crypto/ed25519"
 	"crypto/rand"
-	"encoding/base64"
 	"errors"
 	"strings"
 
-	"filippo.io/torchwood"
 	"golang.org/x/mod/sumdb/note"
+
+	"github.com/repopolicy/repopolicy/internal/canonical"
 )
 
 var errKey = errors.New("not a signer key (C2SP signed-note) of an Ed25519 key")
@@ -30,7 +30,7 @@ func ParseKey(data []byte) (note.Signer, string, error) {
 		return nil, "", errKey // what the library says quotes nothing of it
 	}
 	_, secret, _ := strings.Cut(strings.TrimPrefix(text, "PRIVATE+KEY+"+signer.Name()+"+"), "+")
-	raw, err := base64.StdEncoding.DecodeString(secret)
+	raw, err := canonical.ParseBase64(secret)
 	if err != nil || len(raw) != 1+ed25519.SeedSize {
 		return nil, "", errKey
 	}
@@ -41,10 +41,10 @@ func ParseKey(data []byte) (note.Signer, string, error) {
 
 // checkpointSize returns the size in a checkpoint whose signature was verified.
 func checkpointSize(signed string) (int64, error) {
-	text, _, ok := strings.Cut(signed, "\n\n")
-	if !ok {
-		return 0, errors.New("not a checkpoint")
+	text, err := canonical.NoteText(signed)
+	if err != nil {
+		return 0, err
 	}
-	cp, err := torchwood.ParseCheckpoint(text + "\n")
-	return cp.N, err
+	cp, err := canonical.ParseCheckpoint(text)
+	return cp.Size, err
 }

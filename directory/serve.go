@@ -14,6 +14,7 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 
+	"github.com/repopolicy/repopolicy/internal/canonical"
 	"github.com/repopolicy/repopolicy/internal/prefixmap"
 	"github.com/repopolicy/repopolicy/rekorbind"
 )
@@ -182,11 +183,11 @@ func statementOf(s *snapshot, r *http.Request) (encoder, error) {
 }
 
 func listOf(s *snapshot, r *http.Request) (encoder, error) {
-	index, err := strconv.ParseUint(r.PathValue("index"), 10, 63)
+	index, err := canonical.ParseNumber(r.PathValue("index"))
 	if _, ofErr := s.of(r); err != nil || ofErr != nil {
 		return nil, errNothing
 	}
-	list := s.tx.Bucket(bucketLists).Get(number(index))
+	list := s.tx.Bucket(bucketLists).Get(number(uint64(index)))
 	if list == nil {
 		return nil, errNothing
 	}

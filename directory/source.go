@@ -17,6 +17,7 @@ import (
 	"github.com/transparency-dev/merkle/rfc6962"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/repopolicy/repopolicy/internal/canonical"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/web"
 	"github.com/repopolicy/repopolicy/rekorbind"
@@ -161,20 +162,20 @@ func (r *retriever) batch(ctx context.Context, first int64, out []entry) error {
 	for _, m := range answered {
 		for _, raw := range m {
 			var at struct {
-				LogIndex *int64 `json:"logIndex"`
-				Body     []byte `json:"body"`
+				LogIndex *canonical.Number `json:"logIndex"`
+				Body     canonical.Bytes   `json:"body"`
 			}
 			if err := json.Unmarshal(raw, &at); err != nil {
 				return err
 			}
-			if at.LogIndex == nil || *at.LogIndex < first || *at.LogIndex >= first+int64(len(out)) {
+			if at.LogIndex == nil || int64(*at.LogIndex) < first || int64(*at.LogIndex) >= first+int64(len(out)) {
 				return errors.New("an entry that was not asked for")
 			}
 			kept, err := withoutProof(raw)
 			if err != nil {
 				return err
 			}
-			out[*at.LogIndex-first] = entry{kept, rfc6962.DefaultHasher.HashLeaf(at.Body)}
+			out[int64(*at.LogIndex)-first] = entry{kept, rfc6962.DefaultHasher.HashLeaf(at.Body)}
 		}
 	}
 	for i := range out {

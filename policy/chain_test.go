@@ -177,6 +177,55 @@ func TestChainZero(t *testing.T) {
 	}
 }
 
+// TestPlaces: what has no place is judged by no version, a promise of a place is no
+// proof of it, and neither order nor copies matter.
+func TestPlaces(t *testing.T) {
+	h := longChain(t, 3)
+	p := Evaluate(h).Trusted(Demand{})
+	start := time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC)
+	at := func(log string, index int64) Entry {
+		e := Entry{Log: log, Index: index, NotBefore: start.Add(time.Duration(max(index, 0)) * time.Hour)}
+		if log == "v1" {
+			e.Time = e.NotBefore.Add(time.Minute)
+		}
+		return e
+	}
+	first, second, before, nowhere, unplaced := at("v2", 7), at("v1", 17), at("v2", 1), at("v3", 17), at("v2", -1)
+	untimed := second
+	untimed.Time = time.Time{}
+	for name, c := range map[string]struct {
+		entries, promised []Entry
+		want              Reason
+	}{
+		"one place":                  {entries: []Entry{first}, want: Allowed},
+		"two places":                 {entries: []Entry{first, second}, want: Allowed},
+		"one of two is too early":    {entries: []Entry{before, second}, want: Allowed},
+		"no place":                   {want: EntryLate},
+		"a negative index":           {entries: []Entry{unplaced}, want: EntryLate},
+		"no time in Rekor v1":        {entries: []Entry{untimed}, want: EntryLate},
+		"a log that is not known":    {entries: []Entry{nowhere}, want: EntryLate},
+		"too early":                  {entries: []Entry{before}, want: BeforeGenesis},
+		"too early, and no place":    {entries: []Entry{unplaced, before, untimed}, want: BeforeGenesis},
+		"too early, and a promise":   {entries: []Entry{before, second}, promised: []Entry{second}, want: RuleMismatch},
+		"a promise":                  {entries: []Entry{second}, promised: []Entry{second}, want: RuleMismatch},
+		"a promise, and a proof":     {entries: []Entry{second, first}, promised: []Entry{second}, want: Allowed},
+		"a promise, proof elsewhere": {entries: []Entry{second, unplaced}, promised: []Entry{second}, want: RuleMismatch},
+	} {
+		for range 3 {
+			v := Verification{Times: []time.Time{first.NotBefore}, Logged: true, Proven: true, NotBefore: first.NotBefore, Entries: c.entries, Promised: c.promised}
+			if d := Decide(p, Request{Now: h.Now}, NewEvidence(carol(first).claims, v)); d.Reason != c.want {
+				t.Errorf("%s: %v: %s", name, v.Entries, d.Reason)
+			}
+			slices.Reverse(c.entries)
+			c.entries = append(c.entries, c.entries...)
+		}
+		v := Verification{Entries: c.entries, Promised: c.promised}
+		if ok := Evaluate(h).inForceAt(&v, func(*File) bool { return true }); ok != (c.want == Allowed) {
+			t.Errorf("%s: an approval counts: %v", name, ok)
+		}
+	}
+}
+
 func TestChainLimits(t *testing.T) {
 	if c := Evaluate(longChain(t, MaxVersions+1)); c.Reason() != ChainTooLarge || len(c.Keep().Chain) > 0 {
 		t.Error(c.Problems())

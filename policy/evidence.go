@@ -35,11 +35,14 @@ type Verification struct {
 	Times  []time.Time // every trusted time; at least one
 	Logged bool        // a transparency log's signature over the entry was verified
 	Proven bool        // inclusion was proven under a signed checkpoint, not only promised
-	// Entries are the log entries, where their places are known: a chain of
-	// versions is judged by them. NotBefore is that of the certificate, zero for a
-	// bare key.
+	// Entries are the log entries whose places are known, in any order: a chain of
+	// versions is judged by them, and allows nothing that is logged and has none.
+	// NotBefore is that of the certificate, zero for a bare key.
 	Entries   []Entry
 	NotBefore time.Time
+	// Promised are those of Entries that no proof covers, whatever Proven says of
+	// another one.
+	Promised []Entry
 }
 
 // Evidence is a claim whose signature, certificate chain, log entry and time
@@ -54,7 +57,11 @@ type Evidence struct {
 // is to be called where that happens and nowhere else.
 func NewEvidence(c Claims, v Verification) Evidence {
 	v.Times = slices.Clone(v.Times)
+	// Lists have no order, and copies mean nothing (SPEC 8).
 	v.Entries = slices.Clone(v.Entries)
+	slices.SortFunc(v.Entries, sortEntry)
+	v.Entries = slices.CompactFunc(v.Entries, func(a, b Entry) bool { return sortEntry(a, b) == 0 })
+	v.Promised = slices.Clone(v.Promised)
 	return Evidence{c, v, true}
 }
 
@@ -63,6 +70,12 @@ func (e Evidence) Claims() Claims { return e.claims }
 
 // Verification returns what was established.
 func (e Evidence) Verification() Verification { return e.verification }
+
+// promisedOnly reports whether nothing but the log's word says that it has the
+// entry at its place. A proof of another entry is none of this one.
+func (v *Verification) promisedOnly(e Entry) bool {
+	return slices.ContainsFunc(v.Promised, func(p Entry) bool { return same(p, e) })
+}
 
 // bounds returns the earliest and the latest trusted time.
 func (v *Verification) bounds() (lower, upper time.Time) {

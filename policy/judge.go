@@ -297,7 +297,9 @@ func (t *Trusted) logged(req Request, c *Claims, v *Verification) Decision {
 		if !t.chain.order.counts(e) {
 			continue
 		}
-		d := t.at(place{entry: e}, req, c, v)
+		here := *v
+		here.Proven = v.Proven && !v.promisedOnly(e)
+		d := t.at(place{entry: e}, req, c, &here)
 		if d.Outcome == Permitted {
 			return d
 		}

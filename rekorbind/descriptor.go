@@ -8,9 +8,9 @@ import (
 	"net/url"
 	"strings"
 
-	"filippo.io/torchwood"
 	"golang.org/x/mod/sumdb/note"
 
+	"github.com/repopolicy/repopolicy/internal/canonical"
 	"github.com/repopolicy/repopolicy/internal/web"
 )
 
@@ -116,20 +116,24 @@ func (d *Descriptor) Open(checkpoint []byte) (OutputCheckpoint, error) {
 	if err != nil {
 		return fail(err)
 	}
-	n, err := note.Open(checkpoint, note.VerifierList(v))
+	text, err := canonical.NoteText(string(checkpoint))
 	if err != nil {
 		return fail(err)
 	}
-	cp, err := torchwood.ParseCheckpoint(n.Text)
-	switch {
-	case err != nil:
+	cp, err := canonical.ParseCheckpoint(text)
+	if err != nil {
 		return fail(err)
+	}
+	if _, err := note.Open(checkpoint, note.VerifierList(v)); err != nil {
+		return fail(err)
+	}
+	switch {
 	case cp.Origin != v.Name():
 		return fail(fmt.Errorf("it is of %q, not of %q", clip(cp.Origin), v.Name()))
 	case cp.Extension != "":
 		return fail(errors.New("it has further lines"))
 	}
-	return OutputCheckpoint{cp.N, cp.Hash, checkpoint}, nil
+	return OutputCheckpoint{cp.Size, cp.Root, checkpoint}, nil
 }
 
 // OutputCheckpoint is a checkpoint of an output log that the directory's key

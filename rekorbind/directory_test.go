@@ -233,6 +233,7 @@ func TestHostileDirectory(t *testing.T) {
 		"another leaf":            {answer(func(_ *site, a *rekorbind.Answer) { a.Leaf = bytes.Replace(a.Leaf, []byte("2026"), []byte("2027"), 1) }), unavailable},
 		"the leaf before":         {answer(func(s *site, a *rekorbind.Answer) { *a = older(s, a) }), unavailable},
 		"no signature":            {answer(func(_ *site, a *rekorbind.Answer) { a.Checkpoint, _, _ = strings.Cut(a.Checkpoint, "—") }), unavailable},
+		"another spelling":        {answer(func(s *site, a *rekorbind.Answer) { a.Checkpoint += "\u2014 other AAAAAAB=\n" }), unavailable},
 		"a checkpoint of others":  {answer(func(s *site, a *rekorbind.Answer) { a.Checkpoint = stranger(s) }), unavailable},
 		"a checkpoint of the log": {answer(func(s *site, a *rekorbind.Answer) { a.Checkpoint = string(s.World.Checkpoint) }), unavailable},
 		"the log's own checkpoint": {answer(func(s *site, a *rekorbind.Answer) {

@@ -11,6 +11,8 @@ import (
 
 	"filippo.io/torchwood"
 	"golang.org/x/mod/sumdb/note"
+
+	"github.com/repopolicy/repopolicy/internal/canonical"
 )
 
 // MaxWitnessPolicyBytes is the largest witness policy that is read.
@@ -42,13 +44,17 @@ func ParseWitnessPolicy(data []byte) (*WitnessPolicy, error) {
 // Seen returns the latest moment of which the witnesses say that the checkpoint
 // was there: until then enough of them had cosigned it.
 func (w *WitnessPolicy) Seen(checkpoint []byte) (time.Time, error) {
+	text, err := canonical.NoteText(string(checkpoint))
+	if err != nil {
+		return time.Time{}, err
+	}
+	cp, err := canonical.ParseCheckpoint(text)
+	if err != nil {
+		return time.Time{}, err
+	}
 	n, err := note.Open(checkpoint, w.policy)
 	if err != nil {
 		return time.Time{}, fmt.Errorf("no quorum of witnesses: %w", err)
-	}
-	cp, err := torchwood.ParseCheckpoint(n.Text)
-	if err != nil {
-		return time.Time{}, err
 	}
 	type stamped struct {
 		note.Signature

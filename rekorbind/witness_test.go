@@ -133,6 +133,22 @@ func TestParseWitnessPolicy(t *testing.T) {
 	}
 }
 
+// TestSeenSpelling: a checkpoint has one spelling, that of others' signatures too.
+func TestSeenSpelling(t *testing.T) {
+	c := newChained(t, 2)
+	a := newCosigner(t, "a.example")
+	w, err := ParseWitnessPolicy([]byte("witness a " + a.vkey + "\nquorum a\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	signed := string(c.honest().checkpoint) + string(a.line(c.honest().checkpoint, sigstoretest.Now))
+	for more, ok := range map[string]bool{"": true, "\u2014 other AAAAAAA=\n": true, "\u2014 other AAAAAAB=\n": false, "\u2014 other AAAA\rAAA=\n": false} {
+		if _, err := w.Seen([]byte(signed + more)); (err == nil) != ok {
+			t.Errorf("%q: %v", more, err)
+		}
+	}
+}
+
 // FuzzWitnesses: only a checkpoint that its text and signatures make one is seen,
 // and never without the witness.
 func FuzzWitnesses(f *testing.F) {

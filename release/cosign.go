@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/repopolicy/repopolicy/internal/canonical"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -100,7 +101,7 @@ func rekorBundle(raw json.RawMessage) (*promisedEntry, error) {
 	}
 	var numbers [2]int64
 	for i, name := range []string{"integratedTime", "logIndex"} {
-		if numbers[i], err = strconv.ParseInt(string(payload[name]), 10, 64); err != nil {
+		if numbers[i], err = canonical.ParseNumber(string(payload[name])); err != nil {
 			return nil, fmt.Errorf("rekorBundle: %s is not a number", name)
 		}
 	}
@@ -108,7 +109,10 @@ func rekorBundle(raw json.RawMessage) (*promisedEntry, error) {
 	if err != nil {
 		return nil, fmt.Errorf("rekorBundle: logID: %w", err)
 	}
-	canonical, err := base64.StdEncoding.DecodeString(body)
+	if _, err := canonical.ParseBase64(promise); err != nil {
+		return nil, fmt.Errorf("rekorBundle: SignedEntryTimestamp: %w", err)
+	}
+	logged, err := canonical.ParseBase64(body)
 	if err != nil {
 		return nil, fmt.Errorf("rekorBundle: body: %w", err)
 	}
@@ -120,7 +124,7 @@ func rekorBundle(raw json.RawMessage) (*promisedEntry, error) {
 			}
 		}
 	}
-	if err := json.Unmarshal(canonical, &b); err != nil {
+	if err := json.Unmarshal(logged, &b); err != nil {
 		return nil, fmt.Errorf("rekorBundle: body: %w", err)
 	}
 	return &promisedEntry{map[string]any{
@@ -146,7 +150,7 @@ func promised(sig, cert string, entry *promisedEntry) (piece, error) {
 	}
 	material["tlogEntries"] = []any{entry.entry}
 	v := map[string]any{"mediaType": mediaTypeV01, "verificationMaterial": material}
-	raw, err := base64.StdEncoding.DecodeString(sig)
+	raw, err := canonical.ParseBase64(sig)
 	if err != nil {
 		return piece{}, fmt.Errorf("signature: %w", err)
 	}
@@ -246,7 +250,7 @@ func barePiece(src source, sig, cert []byte) piece {
 	if err != nil {
 		return badPiece("certificate: %s", err)[0]
 	}
-	signature, err := base64.StdEncoding.DecodeString(strings.TrimSpace(string(sig)))
+	signature, err := canonical.ParseBase64(strings.TrimSpace(string(sig)))
 	if err != nil {
 		return badPiece("signature: %s", err)[0]
 	}

@@ -3,7 +3,6 @@
 package release
 
 import (
-	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -13,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/repopolicy/repopolicy/internal/budget"
+	"github.com/repopolicy/repopolicy/internal/canonical"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/policy"
 )
@@ -127,7 +127,7 @@ func imagePiece(mediaType string, annotations map[string]string, content []byte,
 	if err != nil {
 		return bad(err)
 	}
-	if _, err := base64.StdEncoding.DecodeString(annotations[annotationSignature]); err != nil || annotations[annotationSignature] == "" {
+	if _, err := canonical.ParseBase64(annotations[annotationSignature]); err != nil || annotations[annotationSignature] == "" {
 		return bad(errors.New("no signature beside the payload"))
 	}
 	raw, err := hex.DecodeString(digest.Hex)

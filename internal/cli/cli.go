@@ -125,8 +125,8 @@ func (d decided) Error() string { return d.class.String() }
 // app is one run of the program.
 type app struct {
 	Env
-	out   *printer // data
-	err   *printer // talk
+	out   *printer        // data
+	err   *printer        // talk
 	ctx   context.Context // of the run, once it began
 	stops []func()        // in the end
 }

@@ -265,6 +265,14 @@ func (b *Bundle) Statement() *Statement { return b.statement }
 // signature. They must not be changed.
 func (b *Bundle) Payload() []byte { return b.pb.GetDsseEnvelope().GetPayload() }
 
+// signature returns the signature, which a time stamp is over.
+func (b *Bundle) signature() []byte {
+	if env := b.pb.GetDsseEnvelope(); env != nil {
+		return env.GetSignatures()[0].GetSig()
+	}
+	return b.pb.GetMessageSignature().GetSignature()
+}
+
 // Body returns the canonical body of the first entry in a log, by its hex id; nil
 // if there is none.
 func (b *Bundle) Body(log string) []byte {

@@ -218,8 +218,7 @@ func TestFlips(t *testing.T) {
 			changed[i] ^= 1
 			n++
 			if !accepts([]byte(textSet(t, good, cp, string(changed)))) ||
-				listed("checkpoint-signature-name") && inSignatureName(text, i) ||
-				listed("checkpoint-signature-padding") && i == len(strings.TrimRight(text, "=\n"))-1 {
+				listed("checkpoint-signature-name") && inSignatureName(text, i) {
 				continue
 			}
 			t.Errorf("%s: byte %d of the checkpoint does not matter: %q", name, i, text[max(0, i-8):i+1])
@@ -385,20 +384,6 @@ func FuzzStatement(f *testing.F) {
 					t.Fatal("a digest that is not found")
 				}
 			}
-		}
-	})
-}
-
-// FuzzCheckpoint: what is accepted is what was written.
-func FuzzCheckpoint(f *testing.F) {
-	f.Add("rekor.example - 1\n5\n" + base64.StdEncoding.EncodeToString(make([]byte, 32)) + "\n\n— x y\n")
-	f.Fuzz(func(t *testing.T, s string) {
-		c, err := parseCheckpoint(s)
-		if err != nil {
-			return
-		}
-		if head := fmt.Sprintf("%s\n%d\n", c.origin, c.size); !strings.HasPrefix(s, head) || c.size < 0 || len(c.root) != 32 {
-			t.Fatalf("%+v from %q", c, s)
 		}
 	})
 }

@@ -11,26 +11,19 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"encoding/pem"
-	"errors"
-	"fmt"
-	"net/url"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 	"unicode/utf8"
 
-	"github.com/sigstore/rekor-tiles/v2/pkg/note"
-	"github.com/sigstore/sigstore-go/pkg/root"
 	"github.com/sigstore/sigstore-go/pkg/tlog"
 	"github.com/sigstore/sigstore-go/pkg/verify"
-	"github.com/sigstore/sigstore/pkg/signature"
 	"github.com/transparency-dev/merkle/rfc6962"
-	sumdb "golang.org/x/mod/sumdb/note"
 	"google.golang.org/protobuf/encoding/protojson"
 
 	protorekor "github.com/sigstore/protobuf-specs/gen/pb-go/rekor/v1"
 
+	"github.com/repopolicy/repopolicy/internal/canonical"
 	"github.com/repopolicy/repopolicy/oidc"
 	"github.com/repopolicy/repopolicy/policy"
 )
@@ -89,19 +82,16 @@ func claimed(der []byte) (*x509.Certificate, policy.Identity, error) {
 
 // certified verifies a certificate at a moment.
 func (r *Root) certified(cert *x509.Certificate, at time.Time) error {
-	var chains [][]*x509.Certificate
-	var err error
-	for _, ca := range r.cas {
-		if chains, err = ca.Verify(cert, at); err == nil {
-			break
+	path, refused := r.issued(cert, at)
+	if refused != nil {
+		return refused
+	}
+	if logs := r.material.CTLogs(); len(logs) > 0 {
+		if err := checkSCT(cert, path[1], logs); err != nil {
+			return &Error{policy.SCTInvalid, err}
 		}
-	}
-	if len(chains) == 0 {
-		return refuse(policy.CertificateChain, "no certificate authority of the trusted root issued it: %w", err)
-	}
-	if len(r.material.CTLogs()) > 0 {
 		leaf := *cert // the library writes into the certificate that it is given
-		if err := verify.VerifySignedCertificateTimestamp([][]*x509.Certificate{append([]*x509.Certificate{&leaf}, chains[0][1:]...)}, 1, r.material); err != nil {
+		if err := verify.VerifySignedCertificateTimestamp([][]*x509.Certificate{append([]*x509.Certificate{&leaf}, path[1:]...)}, 1, r.material); err != nil {
 			return &Error{policy.SCTInvalid, err}
 		}
 	}
@@ -125,12 +115,12 @@ type EntryV1 struct {
 // API: https://github.com/sigstore/rekor/blob/main/openapi.yaml (LogEntry).
 func ParseEntryV1(data []byte) (*EntryV1, error) {
 	var e struct {
-		Body           []byte `json:"body"`
-		IntegratedTime int64  `json:"integratedTime"`
-		LogID          string `json:"logID"`
-		LogIndex       int64  `json:"logIndex"`
+		Body           canonical.Bytes  `json:"body"`
+		IntegratedTime canonical.Number `json:"integratedTime"`
+		LogID          string           `json:"logID"`
+		LogIndex       canonical.Number `json:"logIndex"`
 		Verification   struct {
-			Promise []byte `json:"signedEntryTimestamp"`
+			Promise canonical.Bytes `json:"signedEntryTimestamp"`
 		} `json:"verification"`
 	}
 	out := &EntryV1{}
@@ -152,8 +142,8 @@ func ParseEntryV1(data []byte) (*EntryV1, error) {
 	}
 	out.Signer = signer
 	raw, err := json.Marshal(map[string]any{
-		"logIndex": strconv.FormatInt(e.LogIndex, 10), "logId": map[string]any{"keyId": id}, "kindVersion": map[string]any{"kind": body.Kind, "version": body.APIVersion},
-		"integratedTime": strconv.FormatInt(e.IntegratedTime, 10), "inclusionPromise": map[string]any{"signedEntryTimestamp": e.Verification.Promise}, "canonicalizedBody": e.Body,
+		"logIndex": strconv.FormatInt(int64(e.LogIndex), 10), "logId": map[string]any{"keyId": id}, "kindVersion": map[string]any{"kind": body.Kind, "version": body.APIVersion},
+		"integratedTime": strconv.FormatInt(int64(e.IntegratedTime), 10), "inclusionPromise": map[string]any{"signedEntryTimestamp": []byte(e.Verification.Promise)}, "canonicalizedBody": []byte(e.Body),
 	})
 	if err != nil {
 		return out, &Error{policy.Internal, err}
@@ -168,7 +158,7 @@ func ParseEntryV1(data []byte) (*EntryV1, error) {
 	out.cert = cert
 	out.leaf = Leaf{
 		Signer: out.Signer, Payload: body.Spec.PayloadHash.Value, Body: policy.Sum(e.Body), LeafHash: out.LeafHash,
-		Place: policy.Entry{Log: e.LogID, Index: e.LogIndex, Time: time.Unix(e.IntegratedTime, 0).UTC(), NotBefore: cert.NotBefore.UTC(), NotAfter: cert.NotAfter.UTC()},
+		Place: policy.Entry{Log: e.LogID, Index: int64(e.LogIndex), Time: time.Unix(int64(e.IntegratedTime), 0).UTC(), NotBefore: cert.NotBefore.UTC(), NotAfter: cert.NotAfter.UTC()},
 	}
 	return out, nil
 }
@@ -178,7 +168,7 @@ type bodyV1 struct {
 	APIVersion, Kind string
 	Spec             struct {
 		PayloadHash struct{ Algorithm, Value string }
-		Signatures  []struct{ Verifier []byte }
+		Signatures  []struct{ Verifier canonical.Bytes }
 	}
 }
 
@@ -239,10 +229,15 @@ func ParseEntryV2(body []byte) (*EntryV2, error) {
 		APIVersion, Kind string
 		Spec             struct {
 			HashedRekordV002 struct {
-				Data      struct{ Algorithm, Digest string }
+				Data struct {
+					Algorithm string
+					Digest    canonical.Bytes
+				}
 				Signature struct {
-					Content  []byte
-					Verifier struct{ X509Certificate struct{ RawBytes []byte } }
+					Content  canonical.Bytes
+					Verifier struct {
+						X509Certificate struct{ RawBytes canonical.Bytes }
+					}
 				}
 			}
 		}
@@ -257,15 +252,14 @@ func ParseEntryV2(body []byte) (*EntryV2, error) {
 	if e.Kind != "hashedrekord" || e.APIVersion != "0.0.2" || h.Data.Algorithm != "SHA2_256" || len(h.Signature.Verifier.X509Certificate.RawBytes) == 0 {
 		return nil, refuse(policy.LogInvalid, "an entry of kind %q that no certificate signed", clipText(e.Kind))
 	}
-	var digest []byte
-	if err := json.Unmarshal([]byte(strconv.Quote(h.Data.Digest)), &digest); err != nil || len(digest) != sha256.Size {
+	if len(h.Data.Digest) != sha256.Size {
 		return nil, refuse(policy.LogInvalid, "not a SHA-256 digest")
 	}
 	cert, signer, err := claimed(h.Signature.Verifier.X509Certificate.RawBytes)
 	if err != nil {
 		return nil, err
 	}
-	return &EntryV2{signer, cert, body, digest, h.Signature.Content}, nil
+	return &EntryV2{signer, cert, body, h.Data.Digest, h.Signature.Content}, nil
 }
 
 // VerifyV2 verifies an entry of a Rekor v2 log by its body: the signature over the
@@ -320,80 +314,4 @@ func clipText(s string) string {
 		return s[:80]
 	}
 	return s
-}
-
-// Checkpoint is a checkpoint that the log's key signed (C2SP tlog-checkpoint).
-type Checkpoint struct {
-	Origin string
-	Size   int64
-	Root   []byte // SHA-256
-	Note   []byte // as it was read, with signatures of others that nothing covers
-	Own    []byte // the same with the log's own signature alone; nil in what a bundle shows
-}
-
-// OpenCheckpoint verifies a checkpoint of one of the root's Rekor v2 logs. The
-// error is an [*Error] with reason LogInvalid.
-func (r *Root) OpenCheckpoint(log string, data []byte) (Checkpoint, error) {
-	l := r.material.RekorLogs()[log]
-	if l == nil {
-		return Checkpoint{}, refuse(policy.LogInvalid, "the log %s is not in the trusted root", clipText(log))
-	}
-	cp, name, err := openCheckpoint(l, data)
-	if err == nil && cp.Origin != name {
-		err = refuse(policy.LogInvalid, "the checkpoint is of %q, not of %q", clipText(cp.Origin), name)
-	}
-	if err != nil {
-		return Checkpoint{}, err
-	}
-	return cp, nil
-}
-
-// OpenAnyCheckpoint verifies a checkpoint of whichever of the root's logs signed
-// it, of either generation, and returns that log's id. The error is an [*Error]
-// with reason LogInvalid.
-func (r *Root) OpenAnyCheckpoint(data []byte) (cp Checkpoint, log string, err error) {
-	for _, l := range r.Logs() {
-		cp, name, err := openCheckpoint(r.material.RekorLogs()[l.ID], data)
-		shard := TreeID(cp.Origin) != "" && strings.HasPrefix(cp.Origin, name+" - ")
-		if err == nil && (cp.Origin == name || shard) {
-			return cp, l.ID, nil
-		}
-	}
-	return Checkpoint{}, "", refuse(policy.LogInvalid, "no log of the trusted root signed the checkpoint")
-}
-
-// openCheckpoint verifies a checkpoint that the log's key signed, and returns the
-// name under which it signs.
-func openCheckpoint(l *root.TransparencyLog, data []byte) (Checkpoint, string, error) {
-	v, err := noteVerifier(l)
-	if err != nil {
-		return Checkpoint{}, "", &Error{policy.LogInvalid, err}
-	}
-	n, err := sumdb.Open(data, sumdb.VerifierList(v))
-	if err != nil {
-		return Checkpoint{}, "", &Error{policy.LogInvalid, fmt.Errorf("checkpoint: %w", err)}
-	}
-	cp, err := parseCheckpoint(n.Text)
-	if err != nil {
-		return Checkpoint{}, "", &Error{policy.LogInvalid, fmt.Errorf("checkpoint: %w", err)}
-	}
-	own, err := sumdb.Sign(&sumdb.Note{Text: n.Text, Sigs: n.Sigs})
-	if err != nil {
-		return Checkpoint{}, "", &Error{policy.LogInvalid, fmt.Errorf("checkpoint: %w", err)}
-	}
-	return Checkpoint{cp.origin, cp.size, cp.root, data, own}, v.Name(), nil
-}
-
-// noteVerifier returns what verifies the log's own signature of a note. The name
-// in it is the host of the log's URL, as every Sigstore client derives it.
-func noteVerifier(l *root.TransparencyLog) (sumdb.Verifier, error) {
-	u, err := url.Parse(l.BaseURL)
-	if err != nil || u.Hostname() == "" {
-		return nil, errors.New("the trusted root gives no URL for the log")
-	}
-	v, err := signature.LoadVerifier(l.PublicKey, l.SignatureHashFunc)
-	if err != nil {
-		return nil, err
-	}
-	return note.NewNoteVerifier(u.Hostname(), v)
 }

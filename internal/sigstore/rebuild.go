@@ -18,6 +18,7 @@ import (
 	"github.com/sigstore/sigstore-go/pkg/sign"
 	"google.golang.org/protobuf/encoding/protojson"
 
+	"github.com/repopolicy/repopolicy/internal/canonical"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -29,18 +30,18 @@ import (
 // API: https://github.com/sigstore/rekor/blob/main/openapi.yaml (LogEntry).
 func (r *Root) Rebuild(entry, payload []byte) ([]byte, error) {
 	var e struct {
-		Body           []byte `json:"body"`
-		IntegratedTime int64  `json:"integratedTime"`
-		LogID          string `json:"logID"`
-		LogIndex       int64  `json:"logIndex"`
+		Body           canonical.Bytes  `json:"body"`
+		IntegratedTime canonical.Number `json:"integratedTime"`
+		LogID          string           `json:"logID"`
+		LogIndex       canonical.Number `json:"logIndex"`
 		Verification   struct {
-			Promise []byte `json:"signedEntryTimestamp"`
+			Promise canonical.Bytes `json:"signedEntryTimestamp"`
 			Proof   struct {
-				Checkpoint string   `json:"checkpoint"`
-				Hashes     []string `json:"hashes"`
-				LogIndex   int64    `json:"logIndex"`
-				RootHash   string   `json:"rootHash"`
-				TreeSize   int64    `json:"treeSize"`
+				Checkpoint string           `json:"checkpoint"`
+				Hashes     []string         `json:"hashes"`
+				LogIndex   canonical.Number `json:"logIndex"`
+				RootHash   string           `json:"rootHash"`
+				TreeSize   canonical.Number `json:"treeSize"`
 			} `json:"inclusionProof"`
 		} `json:"verification"`
 	}
@@ -51,8 +52,8 @@ func (r *Root) Rebuild(entry, payload []byte) ([]byte, error) {
 		APIVersion, Kind string
 		Spec             struct {
 			Signatures []struct {
-				Signature []byte
-				Verifier  []byte
+				Signature canonical.Bytes
+				Verifier  canonical.Bytes
 			}
 		}
 	}
@@ -83,9 +84,9 @@ func (r *Root) Rebuild(entry, payload []byte) ([]byte, error) {
 		VerificationMaterial: &protobundle.VerificationMaterial{
 			Content: &protobundle.VerificationMaterial_Certificate{Certificate: &protocommon.X509Certificate{RawBytes: block.Bytes}},
 			TlogEntries: []*protorekor.TransparencyLogEntry{{
-				LogIndex: e.LogIndex, LogId: &protocommon.LogId{KeyId: decoded[0]}, KindVersion: &protorekor.KindVersion{Kind: body.Kind, Version: body.APIVersion},
-				IntegratedTime: e.IntegratedTime, InclusionPromise: &protorekor.InclusionPromise{SignedEntryTimestamp: e.Verification.Promise},
-				InclusionProof:    &protorekor.InclusionProof{LogIndex: p.LogIndex, RootHash: decoded[1], TreeSize: p.TreeSize, Hashes: decoded[2:], Checkpoint: &protorekor.Checkpoint{Envelope: p.Checkpoint}},
+				LogIndex: int64(e.LogIndex), LogId: &protocommon.LogId{KeyId: decoded[0]}, KindVersion: &protorekor.KindVersion{Kind: body.Kind, Version: body.APIVersion},
+				IntegratedTime: int64(e.IntegratedTime), InclusionPromise: &protorekor.InclusionPromise{SignedEntryTimestamp: e.Verification.Promise},
+				InclusionProof:    &protorekor.InclusionProof{LogIndex: int64(p.LogIndex), RootHash: decoded[1], TreeSize: int64(p.TreeSize), Hashes: decoded[2:], Checkpoint: &protorekor.Checkpoint{Envelope: p.Checkpoint}},
 				CanonicalizedBody: e.Body,
 			}},
 		},

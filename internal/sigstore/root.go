@@ -132,11 +132,11 @@ type authority struct {
 }
 
 type issuer struct {
-	cert  *x509.Certificate
-	pool  *x509.CertPool
-	once  sync.Once
-	chain []*x509.Certificate // issuer first, root last
-	err   error
+	cert   *x509.Certificate
+	pool   *x509.CertPool
+	once   sync.Once
+	chains [][]*x509.Certificate // issuer first, root last
+	err    error
 
 	mu     sync.Mutex
 	issued map[[sha256.Size]byte]bool // certificates that were verified, by their hash
@@ -160,11 +160,12 @@ func newAuthority(ca *root.FulcioCertificateAuthority) *authority {
 
 var codeSigning = []x509.ExtKeyUsage{x509.ExtKeyUsageCodeSigning}
 
-// Verify returns the chain from the leaf to the root, all of whose certificates
-// are valid at t (the hybrid model of the Sigstore client specification).
+// Verify returns the paths from a signer's certificate to the root that are as
+// [checkProfile] and [checkPath] want them at t, at least one. Whoever builds a
+// path, these look at it.
 func (a *authority) Verify(leaf *x509.Certificate, t time.Time) ([][]*x509.Certificate, error) {
-	if a.plain {
-		return a.ca.Verify(leaf, t)
+	if err := checkProfile(leaf); err != nil {
+		return nil, err
 	}
 	if s := a.ca.ValidityPeriodStart; !s.IsZero() && t.Before(s) {
 		return nil, errors.New("signed before the certificate authority was trusted")
@@ -172,25 +173,46 @@ func (a *authority) Verify(leaf *x509.Certificate, t time.Time) ([][]*x509.Certi
 	if e := a.ca.ValidityPeriodEnd; !e.IsZero() && t.After(e) {
 		return nil, errors.New("signed after the certificate authority was trusted")
 	}
+	paths, err := a.paths(leaf, t)
+	if err != nil {
+		return nil, err
+	}
+	var out [][]*x509.Certificate
+	for _, p := range paths {
+		if err = checkPath(p, t); err == nil {
+			out = append(out, p)
+		}
+	}
+	if len(out) == 0 {
+		return nil, err
+	}
+	return out, nil
+}
+
+// paths builds paths from the leaf to the root, by signatures that were verified.
+func (a *authority) paths(leaf *x509.Certificate, t time.Time) ([][]*x509.Certificate, error) {
+	if a.plain {
+		return a.ca.Verify(handled(leaf), t)
+	}
+	err := errors.New("issued by another certificate authority")
 	for _, i := range a.issuers {
 		if !bytes.Equal(leaf.RawIssuer, i.cert.RawSubject) {
 			continue
 		}
-		chain, err := i.verified(a.ca)
-		if err != nil {
-			return a.ca.Verify(leaf, t) // an unusual chain: the library decides
+		chains, unusual := i.verified(a.ca)
+		if unusual != nil {
+			return a.ca.Verify(handled(leaf), t)
 		}
-		for _, c := range chain {
-			if t.Before(c.NotBefore) || t.After(c.NotAfter) {
-				return nil, errors.New("signed outside the validity of an issuing certificate")
-			}
+		if err = i.verify(leaf, t); err != nil {
+			continue
 		}
-		if err := i.verify(leaf, t); err != nil {
-			return nil, err
+		var out [][]*x509.Certificate
+		for _, c := range chains {
+			out = append(out, append([]*x509.Certificate{leaf}, c...))
 		}
-		return [][]*x509.Certificate{append([]*x509.Certificate{leaf}, chain...)}, nil
+		return out, nil
 	}
-	return nil, errors.New("issued by another certificate authority")
+	return nil, err
 }
 
 // verify verifies that the issuer issued a certificate that is valid at t. Of
@@ -200,10 +222,10 @@ func (i *issuer) verify(leaf *x509.Certificate, t time.Time) error {
 	i.mu.Lock()
 	known := i.issued[sum]
 	i.mu.Unlock()
-	if known && len(leaf.UnhandledCriticalExtensions) == 0 && !t.Before(leaf.NotBefore) && !t.After(leaf.NotAfter) {
+	if known && !t.Before(leaf.NotBefore) && !t.After(leaf.NotAfter) {
 		return nil
 	}
-	if _, err := leaf.Verify(x509.VerifyOptions{CurrentTime: t, Roots: i.pool, KeyUsages: codeSigning}); err != nil {
+	if _, err := handled(leaf).Verify(x509.VerifyOptions{CurrentTime: t, Roots: i.pool, KeyUsages: codeSigning}); err != nil {
 		return err
 	}
 	i.mu.Lock()
@@ -215,8 +237,8 @@ func (i *issuer) verify(leaf *x509.Certificate, t time.Time) error {
 	return nil
 }
 
-// verified returns the issuer's chain up to the root, verified once.
-func (i *issuer) verified(ca *root.FulcioCertificateAuthority) ([]*x509.Certificate, error) {
+// verified returns the issuer's chains up to the root, verified once.
+func (i *issuer) verified(ca *root.FulcioCertificateAuthority) ([][]*x509.Certificate, error) {
 	i.once.Do(func() {
 		roots, inter := x509.NewCertPool(), x509.NewCertPool()
 		roots.AddCert(ca.Root)
@@ -232,14 +254,7 @@ func (i *issuer) verified(ca *root.FulcioCertificateAuthority) ([]*x509.Certific
 			i.err = err
 			return
 		}
-		chain := chains[0]
-		for below, c := range chain {
-			if !c.IsCA || (c.MaxPathLen >= 0 && (c.MaxPathLen > 0 || c.MaxPathLenZero) && c.MaxPathLen < below) {
-				i.err = errors.New("an issuing certificate may not issue this one")
-				return
-			}
-		}
-		i.chain = chain
+		i.chains = chains
 	})
-	return i.chain, i.err
+	return i.chains, i.err
 }

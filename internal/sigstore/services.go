@@ -11,7 +11,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 	"time"
 
@@ -27,6 +26,8 @@ import (
 	"github.com/sigstore/sigstore-go/pkg/sign"
 	tessera "github.com/transparency-dev/tessera/client"
 	"google.golang.org/protobuf/encoding/protojson"
+
+	"github.com/repopolicy/repopolicy/internal/canonical"
 )
 
 // rekorV1Client is what sign.Rekor asks Rekor v1 with: rekor's own client, but
@@ -111,8 +112,8 @@ func (w *rekorV2) Add(ctx context.Context, entry any) (*protorekor.TransparencyL
 		tle := &protorekor.TransparencyLogEntry{}
 		return tle, protojson.Unmarshal(data, tle)
 	case http.StatusConflict:
-		index, err := strconv.ParseInt(resp.Header.Get("x-log-index"), 10, 64)
-		if err != nil || index < 0 {
+		index, err := canonical.ParseNumber(resp.Header.Get("x-log-index"))
+		if err != nil {
 			return nil, errors.New("the entry is in the log already, but the log does not say where")
 		}
 		return w.existing(ctx, index)

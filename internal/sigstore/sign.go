@@ -10,6 +10,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/x509"
+	"encoding/hex"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -364,11 +365,10 @@ func hintOf(pub crypto.PublicKey) (string, error) {
 }
 
 func keyFromHint(hint string) ([]byte, error) {
-	var der []byte
-	if _, err := fmt.Sscanf(hint, "%x", &der); err != nil {
-		return nil, err
+	der, err := hex.DecodeString(hint)
+	if err == nil {
+		_, err = x509.ParsePKIXPublicKey(der)
 	}
-	_, err := x509.ParsePKIXPublicKey(der)
 	return der, err
 }
 

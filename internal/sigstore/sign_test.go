@@ -55,6 +55,10 @@ func TestLyingAuthority(t *testing.T) {
 		"another's workflow": {certify(inst, func(r *request) {
 			*r = sigstoretest.Workflow("v1.0.0")
 		}), policy.CertificateBad},
+		"an authority's": {certify(inst, func(r *request) {
+			r.Template = func(c *x509.Certificate) { c.BasicConstraintsValid, c.IsCA = true, true }
+		}), policy.CertificateBad},
+		"for no usage":         {certify(inst, func(r *request) { r.Template = func(c *x509.Certificate) { c.ExtKeyUsage = nil } }), policy.CertificateBad},
 		"without SCT":          {certify(inst, func(r *request) { r.NoSCT = true }), policy.SCTInvalid},
 		"an SCT of a stranger": {certify(inst, func(r *request) { r.SCTBy = stranger }), policy.SCTInvalid},
 		"of a stranger":        {certify(stranger, nil), policy.CertificateChain},

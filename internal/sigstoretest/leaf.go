@@ -67,6 +67,9 @@ func (i *Instance) leaf(r Request, at time.Time) *x509.Certificate {
 		}
 	}
 	tmpl.ExtraExtensions = append(tmpl.ExtraExtensions, r.Extra...)
+	if r.Template != nil {
+		r.Template(tmpl)
+	}
 	if r.SelfSigned {
 		tmpl.Subject = i.ca.Subject // issuer and subject are the CA's name
 		return i.certify(tmpl, tmpl, r.Key.Public(), r.Key)

@@ -191,6 +191,12 @@ func (i *Instance) SignV2(size int64, root [32]byte, extension ...string) []byte
 	return []byte(l.note(i.v2.host, root, extension...))
 }
 
+// NoteV1 returns a note that the Rekor v1 log signed, whatever its text is.
+func (i *Instance) NoteV1(text string) string { return i.v1.sign(text) }
+
+// NoteV2 returns a note that the Rekor v2 log signed, whatever its text is.
+func (i *Instance) NoteV2(text string) string { return i.v2.sign(text) }
+
 // Origin returns the origin of the Rekor v2 log's checkpoints.
 func (i *Instance) Origin() string { return i.v2.host }
 
@@ -199,6 +205,10 @@ func (l *log) note(origin string, root tlog.Hash, extension ...string) string {
 	for _, line := range extension {
 		text += line + "\n"
 	}
+	return l.sign(text)
+}
+
+func (l *log) sign(text string) string {
 	signed, err := note.Sign(&note.Note{Text: text}, noteSigner{l})
 	l.check(err)
 	return string(signed)

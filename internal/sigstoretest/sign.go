@@ -8,6 +8,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/sha256"
+	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/base64"
 	"encoding/hex"
@@ -49,12 +50,14 @@ type Request struct {
 	Issuer     string
 	Extensions map[int]string   // Fulcio extensions by number
 	Extra      []pkix.Extension // further extensions
-	At         time.Time        // when the log integrates; zero for Now
-	NotBefore  time.Time        // of the certificate; zero for one minute before At
-	Key        crypto.Signer    // that signs; nil for a fresh P-256 key
-	BareKey    bool             // no certificate
-	SelfSigned bool             // the certificate is its own issuer's
-	Issue      *Instance        // another instance whose CA and CT log make the certificate
+	// Template changes the certificate before it is signed.
+	Template   func(*x509.Certificate)
+	At         time.Time     // when the log integrates; zero for Now
+	NotBefore  time.Time     // of the certificate; zero for one minute before At
+	Key        crypto.Signer // that signs; nil for a fresh P-256 key
+	BareKey    bool          // no certificate
+	SelfSigned bool          // the certificate is its own issuer's
+	Issue      *Instance     // another instance whose CA and CT log make the certificate
 	NoSCT      bool
 	SCTBy      *Instance // another instance whose CT log makes the SCT
 	SCTAt      time.Time // zero for one minute before At

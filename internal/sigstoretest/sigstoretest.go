@@ -16,6 +16,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/asn1"
 	"math/big"
+	"slices"
 	"testing"
 	"time"
 
@@ -34,26 +35,48 @@ var Now = time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
 type Instance struct {
 	t                 testing.TB
 	root, ca, tsaCert *x509.Certificate
+	middle            []*x509.Certificate // between the two
 	rootKey, caKey    *ecdsa.PrivateKey
 	tsaKey, ctKey     *ecdsa.PrivateKey
 	v1, v2            *log
 }
 
+// Authority changes the certificates of a certificate authority before they are
+// signed. With Middle there is one between the root and the one that issues.
+type Authority struct{ Root, Middle, Issuer func(*x509.Certificate) }
+
 // New returns an instance with fresh keys.
 func New(t testing.TB) *Instance {
 	t.Helper()
+	return NewWith(t, Authority{})
+}
+
+// NewWith returns an instance with another certificate authority than an honest one.
+func NewWith(t testing.TB, a Authority) *Instance {
+	t.Helper()
 	i := &Instance{t: t, rootKey: newKey(t, elliptic.P384()), caKey: newKey(t, elliptic.P384()), tsaKey: newKey(t, elliptic.P256()), ctKey: newKey(t, elliptic.P256())}
-	ca := func(name string) *x509.Certificate {
-		return &x509.Certificate{
+	ca := func(name string, change func(*x509.Certificate)) *x509.Certificate {
+		c := &x509.Certificate{
 			SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name, Organization: []string{"sigstoretest"}},
 			NotBefore: Now.AddDate(-3, 0, 0), NotAfter: Now.AddDate(7, 0, 0), KeyUsage: x509.KeyUsageCertSign, BasicConstraintsValid: true, IsCA: true,
 		}
+		if name == "intermediate" {
+			c.ExtKeyUsage, c.MaxPathLenZero = []x509.ExtKeyUsage{x509.ExtKeyUsageCodeSigning}, true
+		}
+		if change != nil {
+			change(c)
+		}
+		return c
 	}
-	i.root = i.certify(ca("root"), ca("root"), i.rootKey.Public(), i.rootKey)
-	inter := ca("intermediate")
-	inter.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageCodeSigning}
-	inter.MaxPathLenZero = true
-	i.ca = i.certify(inter, i.root, i.caKey.Public(), i.rootKey)
+	root := ca("root", a.Root)
+	i.root = i.certify(root, root, i.rootKey.Public(), i.rootKey)
+	above, aboveKey := i.root, i.rootKey
+	if a.Middle != nil {
+		key := newKey(t, elliptic.P384())
+		above, aboveKey = i.certify(ca("middle", a.Middle), above, key.Public(), aboveKey), key
+		i.middle = []*x509.Certificate{above}
+	}
+	i.ca = i.certify(ca("intermediate", a.Issuer), above, i.caKey.Public(), aboveKey)
 	eku, err := asn1.Marshal([]asn1.ObjectIdentifier{{1, 3, 6, 1, 5, 5, 7, 3, 8}})
 	i.check(err)
 	i.tsaCert = i.certify(&x509.Certificate{
@@ -144,7 +167,7 @@ func (i *Instance) Root(o RootOptions) []byte {
 	}
 	tr := &prototrust.TrustedRoot{
 		MediaType:              "application/vnd.dev.sigstore.trustedroot+json;version=0.1",
-		CertificateAuthorities: authority("https://fulcio.example", o.CA, i.ca, i.root),
+		CertificateAuthorities: authority("https://fulcio.example", o.CA, slices.Concat([]*x509.Certificate{i.ca}, i.middle, []*x509.Certificate{i.root})...),
 	}
 	if !o.NoTSA {
 		tr.TimestampAuthorities = authority("https://tsa.example", o.TSA, i.tsaCert, i.root)

@@ -185,6 +185,15 @@ func (c *Client) Target(ctx context.Context, name string) ([]byte, error) {
 	return c.Fetch(ctx, t)
 }
 
+// Check returns why data is not the content of the target: another length or
+// another hash (TUF 5.7.3).
+func (t TargetFile) Check(data []byte) error {
+	if len(t.Hashes) == 0 || t.Length > MaxTarget {
+		return fmt.Errorf("%s: %w: %d bytes, at most %d are read", clip(t.Name), ErrMismatch, t.Length, MaxTarget)
+	}
+	return check(clip(t.Name), data, t.Length, t.Hashes)
+}
+
 // Fetch returns the content of a target that [Client.Find] or [Client.Targets]
 // returned.
 func (c *Client) Fetch(ctx context.Context, t TargetFile) ([]byte, error) {
@@ -198,7 +207,7 @@ func (c *Client) Fetch(ctx context.Context, t TargetFile) ([]byte, error) {
 		return nil, fmt.Errorf("%s: %w: %d bytes, at most %d are read", clip(t.Name), ErrMismatch, t.Length, MaxTarget)
 	}
 	kept := contentFile(t.sum())
-	if data, err := c.store.load(kept, t.Length); err == nil && check(t.Name, data, t.Length, t.Hashes) == nil {
+	if data, err := c.store.load(kept, t.Length); err == nil && t.Check(data) == nil {
 		return data, nil
 	}
 	if c.offline {
@@ -208,7 +217,7 @@ func (c *Client) Fetch(ctx context.Context, t TargetFile) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", clip(t.Name), err)
 	}
-	if err := check(clip(t.Name), data, t.Length, t.Hashes); err != nil {
+	if err := t.Check(data); err != nil {
 		return nil, err
 	}
 	return data, c.store.keep(kept, data)

@@ -29,6 +29,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/renameio/v2"
+
 	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/internal/web"
 	"github.com/repopolicy/repopolicy/trust/tuf"
@@ -142,12 +144,22 @@ func (c *client) with(ctx context.Context, do func(*tuf.Client) error) error {
 	return errors.Join(err, c.show())
 }
 
+// download writes a target, if it is not there already. A file that is something
+// else is replaced as a whole.
 func (c *client) download(ctx context.Context, t *tuf.Client, name string) error {
-	data, err := t.Target(ctx, name)
+	target, err := t.Find(ctx, name)
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(c.out, url.QueryEscape(name)), data, 0o600)
+	path := filepath.Join(c.out, url.QueryEscape(name))
+	if data, err := file.Read(path, target.Length); err == nil && target.Check(data) == nil {
+		return nil
+	}
+	data, err := t.Fetch(ctx, target)
+	if err != nil {
+		return err
+	}
+	return renameio.WriteFile(path, data, 0o600)
 }
 
 // show copies what the client keeps, and removes what it keeps no more.

@@ -86,6 +86,86 @@ func TestProtocol(t *testing.T) {
 	}
 }
 
+// TestDownloadOnce: a target that is there is neither asked for nor written again,
+// whether this client wrote it or another one; one that is something else is.
+func TestDownloadOnce(t *testing.T) {
+	t.Setenv("FAKETIME", "@"+tuftest.Now.Format("2006-01-02 15:04:05"))
+	s := tuftest.New(t)
+	asked := 0
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		name, isMetadata := strings.CutPrefix(r.URL.Path, "/metadata/")
+		data := s.Files[name]
+		if !isMetadata {
+			asked++
+			data = s.Content[strings.TrimPrefix(r.URL.Path, "/targets/")]
+		}
+		if data == nil {
+			http.NotFound(w, r)
+			return
+		}
+		_, _ = w.Write(data)
+	}))
+	defer srv.Close()
+	dir, out, root := t.TempDir(), t.TempDir(), filepath.Join(t.TempDir(), "root.json")
+	if err := os.WriteFile(root, s.Files["1.root.json"], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	call := func(args ...string) error {
+		return run(t.Context(), append([]string{"--metadata-dir", dir, "--metadata-url", srv.URL + "/metadata", "--target-base-url", srv.URL + "/targets", "--target-dir", out}, args...))
+	}
+	if err := call("init", root); err != nil {
+		t.Fatal(err)
+	}
+	path, old := filepath.Join(out, "a.txt"), tuftest.Now.AddDate(-1, 0, 0)
+	const good = "content of a"
+	for _, c := range []struct {
+		name    string
+		found   string // what is there; "" for nothing
+		dropped bool   // what the client kept for itself is gone
+		asked   int
+		kept    bool
+	}{
+		{"nothing there", "", false, 1, false},
+		{"there", good, false, 0, true},
+		{"there, by somebody else", good, true, 0, true},
+		{"another one, and nothing kept", "CONTENT OF A", false, 1, false},
+		{"another one of that length", "CONTENT OF A", false, 0, false},
+		{"the beginning", good[:5], true, 1, false},
+		{"more", good + "!", true, 1, false},
+	} {
+		if c.dropped {
+			if err := os.RemoveAll(filepath.Join(dir, ".client", "cache")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if c.found != "" {
+			if err := os.WriteFile(path, []byte(c.found), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Chtimes(path, old, old); err != nil {
+				t.Fatal(err)
+			}
+		}
+		before, _ := os.Stat(path)
+		asked = 0
+		if err := call("--target-name", "a.txt", "download"); err != nil {
+			t.Errorf("%s: %v", c.name, err)
+		}
+		after, err := os.Stat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		data, err := os.ReadFile(path)
+		if err != nil || string(data) != good || asked != c.asked || after.ModTime().Equal(old) != c.kept || before != nil && os.SameFile(before, after) != c.kept {
+			t.Errorf("%s: %q, %d requests, of %s, %v", c.name, data, asked, after.ModTime(), err)
+		}
+	}
+	// One that may not be there any more is not left as if it were good.
+	if err := call("--target-name", "none", "download"); err == nil {
+		t.Error("a target that nobody lists")
+	}
+}
+
 func TestFakeTime(t *testing.T) {
 	now := tuftest.Now
 	for in, want := range map[string]time.Time{

@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package sigstore
+
+import (
+	"bytes"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/asn1"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/repopolicy/repopolicy/oidc"
+	"github.com/repopolicy/repopolicy/policy"
+)
+
+// This file says what a certificate must be before anything is believed because
+// of it. Libraries verify signatures and build chains as well; each of them lets
+// something through that Fulcio's certificate specification forbids, so that none
+// is the only one who looks.
+//
+// Certificates: https://github.com/sigstore/fulcio/blob/main/docs/certificate-specification.md,
+// paths: RFC 5280, section 6.
+
+const (
+	maxLeafRSA  = 4096
+	rsaExponent = 65537
+)
+
+var (
+	oidSAN = asn1.ObjectIdentifier{2, 5, 29, 17}
+
+	// signatureAlgorithms are those by which an issuer may have signed.
+	signatureAlgorithms = []x509.SignatureAlgorithm{
+		x509.ECDSAWithSHA256, x509.ECDSAWithSHA384, x509.ECDSAWithSHA512,
+		x509.SHA256WithRSA, x509.SHA384WithRSA, x509.SHA512WithRSA,
+		x509.SHA256WithRSAPSS, x509.SHA384WithRSAPSS, x509.SHA512WithRSAPSS,
+		x509.PureEd25519,
+	}
+)
+
+// checkProfile refuses a certificate that is not one of a signer, whoever issued
+// it: not version 3, a certificate authority's, for other usages than digital
+// signatures over code, with another number of names than one, with a key that is
+// too weak, or with a critical extension that nobody here reads, as a
+// precertificate has.
+func checkProfile(leaf *x509.Certificate) error {
+	_, err := oidc.FromCertificate(leaf) // exactly one name of a known type
+	switch {
+	case err != nil:
+		return err
+	case leaf.Version != 3:
+		return fmt.Errorf("a certificate of version %d", leaf.Version)
+	case leaf.IsCA:
+		return errors.New("the certificate is that of a certificate authority")
+	case leaf.KeyUsage != x509.KeyUsageDigitalSignature:
+		return errors.New("the key usage is not digital signature alone")
+	case len(leaf.UnknownExtKeyUsage) > 0 || !slices.Equal(leaf.ExtKeyUsage, codeSigning):
+		return errors.New("the extended key usage is not code signing alone")
+	}
+	for _, e := range leaf.UnhandledCriticalExtensions {
+		if !e.Equal(oidSAN) { // crypto/x509 reads no otherName, and oidc does
+			return fmt.Errorf("the critical extension %s is not known", e)
+		}
+	}
+	if pub, ok := leaf.PublicKey.(*rsa.PublicKey); ok && (pub.N.BitLen() > maxLeafRSA || pub.E != rsaExponent) {
+		return fmt.Errorf("an RSA key of %d bits with exponent %d", pub.N.BitLen(), pub.E)
+	}
+	return strongKey(leaf.PublicKey)
+}
+
+// checkPath refuses a path, the signer's certificate first and the root last, on
+// which one certificate may not have issued the one before it, or is not valid at
+// t: the hybrid model of the Sigstore client specification, in which the whole
+// path is judged by the moment of the signature.
+func checkPath(path []*x509.Certificate, t time.Time) error {
+	if len(path) < 2 {
+		return errors.New("a certificate without an issuer")
+	}
+	for i, c := range path {
+		if t.Before(c.NotBefore) || t.After(c.NotAfter) {
+			return errors.New("signed outside the validity of a certificate")
+		}
+		if !slices.Contains(signatureAlgorithms, c.SignatureAlgorithm) {
+			return fmt.Errorf("a certificate signed by %s", c.SignatureAlgorithm)
+		}
+		if i == 0 {
+			continue
+		}
+		if err := checkIssuer(c, i-1); err != nil {
+			return err
+		}
+		below := path[i-1]
+		if !bytes.Equal(below.RawIssuer, c.RawSubject) {
+			return errors.New("a certificate names another issuer than the one above it")
+		}
+	}
+	return nil
+}
+
+// checkIssuer refuses a certificate that may not issue others, or not with as
+// many issuing certificates between it and the signer's.
+func checkIssuer(c *x509.Certificate, between int) error {
+	switch {
+	case c.Version != 3 || !c.BasicConstraintsValid || !c.IsCA:
+		return errors.New("an issuing certificate is not that of a certificate authority")
+	case c.KeyUsage&x509.KeyUsageCertSign == 0:
+		return errors.New("an issuing certificate is not for signing certificates")
+	case c.MaxPathLen >= 0 && c.MaxPathLen < between: // -1 is no limit
+		return errors.New("an issuing certificate is too far from the signer's")
+	case len(c.UnhandledCriticalExtensions) > 0:
+		return fmt.Errorf("an issuing certificate has the critical extension %s", c.UnhandledCriticalExtensions[0])
+	case len(c.ExtKeyUsage)+len(c.UnknownExtKeyUsage) > 0 && !slices.Contains(c.ExtKeyUsage, x509.ExtKeyUsageCodeSigning):
+		return errors.New("an issuing certificate is not for code signing")
+	}
+	return strongKey(c.PublicKey)
+}
+
+// issued returns the path from a signer's certificate to one of the root's
+// certificate authorities on which all is as it must be at t. The error is an
+// [*Error] with reason CertificateBad or CertificateChain.
+func (r *Root) issued(leaf *x509.Certificate, t time.Time) ([]*x509.Certificate, *Error) {
+	if err := checkProfile(leaf); err != nil {
+		return nil, &Error{policy.CertificateBad, err}
+	}
+	err := errors.New("the trusted root has none")
+	for _, ca := range r.cas {
+		var paths [][]*x509.Certificate
+		if paths, err = ca.Verify(leaf, t); err == nil {
+			return paths[0], nil
+		}
+	}
+	return nil, refuse(policy.CertificateChain, "no certificate authority of the trusted root issued it: %w", err)
+}
+
+// handled returns the certificate without the note that crypto/x509 did not read
+// its name, which it does not of otherNames: checkProfile has.
+func handled(leaf *x509.Certificate) *x509.Certificate {
+	out := *leaf
+	out.UnhandledCriticalExtensions = slices.DeleteFunc(slices.Clone(leaf.UnhandledCriticalExtensions), oidSAN.Equal)
+	return &out
+}

@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package sigstore
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/rsa"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/asn1"
+	"encoding/hex"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/sigstore/sigstore-go/pkg/root"
+	"golang.org/x/crypto/cryptobyte"
+	cryptobyteasn1 "golang.org/x/crypto/cryptobyte/asn1"
+)
+
+const (
+	maxSCTs     = 16
+	precertType = 1 // of what is logged: a certificate without its SCTs
+	hashSHA256  = 4 // RFC 5246, section 7.4.1.4.1
+	signedRSA   = 1
+	signedECDSA = 3
+)
+
+var oidSCTList = asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 11129, 2, 4, 2}
+
+// checkSCT refuses a certificate that no log for certificates promised to log
+// which was trusted at the moment of its promise (RFC 6962, section 3.2).
+func checkSCT(leaf, issuer *x509.Certificate, logs map[string]*root.TransparencyLog) error {
+	list, err := sctsOf(leaf)
+	if err != nil {
+		return err
+	}
+	tbs, err := withoutSCTs(leaf.RawTBSCertificate)
+	if err != nil {
+		return err
+	}
+	var all []cryptobyte.String
+	for !list.Empty() {
+		var sct cryptobyte.String
+		if len(all) == maxSCTs || !list.ReadUint16LengthPrefixed(&sct) {
+			return errors.New("the list of SCTs is malformed or too long")
+		}
+		all = append(all, sct)
+	}
+	if !slices.ContainsFunc(all, func(sct cryptobyte.String) bool { return vouches(sct, tbs, issuer, logs) }) {
+		return errors.New("no log for certificates that the trusted root names promised to log the certificate")
+	}
+	return nil
+}
+
+// vouches reports whether an SCT is one of a log over the certificate.
+func vouches(sct cryptobyte.String, tbs []byte, issuer *x509.Certificate, logs map[string]*root.TransparencyLog) bool {
+	var version, hash, algorithm uint8
+	var at uint64
+	var id []byte
+	var extensions, sig cryptobyte.String
+	if !sct.ReadUint8(&version) || version != 0 || !sct.ReadBytes(&id, sha256.Size) || !sct.ReadUint64(&at) || !sct.ReadUint16LengthPrefixed(&extensions) ||
+		!sct.ReadUint8(&hash) || hash != hashSHA256 || !sct.ReadUint8(&algorithm) || !sct.ReadUint16LengthPrefixed(&sig) || !sct.Empty() {
+		return false
+	}
+	log := logs[hex.EncodeToString(id)]
+	if log == nil || at >= 1<<62 || !within(time.UnixMilli(int64(at)), log) {
+		return false
+	}
+	var b cryptobyte.Builder
+	b.AddUint8(0) // version 1
+	b.AddUint8(0) // the signature is over a certificate's time
+	b.AddUint64(at)
+	b.AddUint16(precertType)
+	key := sha256.Sum256(issuer.RawSubjectPublicKeyInfo)
+	b.AddBytes(key[:])
+	b.AddUint24LengthPrefixed(func(b *cryptobyte.Builder) { b.AddBytes(tbs) })
+	b.AddUint16LengthPrefixed(func(b *cryptobyte.Builder) { b.AddBytes(extensions) })
+	signed, err := b.Bytes()
+	if err != nil {
+		return false
+	}
+	sum := sha256.Sum256(signed)
+	switch pub := log.PublicKey.(type) {
+	case *ecdsa.PublicKey:
+		return algorithm == signedECDSA && ecdsa.VerifyASN1(pub, sum[:], sig)
+	case *rsa.PublicKey:
+		return algorithm == signedRSA && rsa.VerifyPKCS1v15(pub, crypto.SHA256, sum[:], sig) == nil
+	}
+	return false
+}
+
+// sctsOf returns the list of SCTs in a certificate.
+func sctsOf(leaf *x509.Certificate) (list cryptobyte.String, err error) {
+	for _, e := range leaf.Extensions {
+		if !e.Id.Equal(oidSCTList) {
+			continue
+		}
+		var inner cryptobyte.String
+		value := cryptobyte.String(e.Value)
+		if !value.ReadASN1(&inner, cryptobyteasn1.OCTET_STRING) || !value.Empty() || !inner.ReadUint16LengthPrefixed(&list) || !inner.Empty() {
+			return nil, errors.New("the list of SCTs is malformed")
+		}
+		return list, nil
+	}
+	return nil, errors.New("the certificate has no SCT")
+}
+
+// withoutSCTs returns the signed part of a certificate without its SCTs: what its
+// precertificate would have without the mark of one.
+func withoutSCTs(raw []byte) ([]byte, error) {
+	malformed := errors.New("the certificate's extensions are malformed")
+	tagExtensions := cryptobyteasn1.Tag(3).ContextSpecific().Constructed()
+	in := cryptobyte.String(raw)
+	var tbs, element, extensions, list cryptobyte.String
+	if !in.ReadASN1(&tbs, cryptobyteasn1.SEQUENCE) || !in.Empty() {
+		return nil, malformed
+	}
+	var before []byte
+	for !tbs.Empty() && !tbs.PeekASN1Tag(tagExtensions) {
+		var tag cryptobyteasn1.Tag
+		if !tbs.ReadAnyASN1Element(&element, &tag) {
+			return nil, malformed
+		}
+		before = append(before, element...)
+	}
+	if !tbs.ReadASN1(&extensions, tagExtensions) || !tbs.Empty() || !extensions.ReadASN1(&list, cryptobyteasn1.SEQUENCE) || !extensions.Empty() {
+		return nil, malformed
+	}
+	var kept []byte
+	for !list.Empty() {
+		if !list.ReadASN1Element(&element, cryptobyteasn1.SEQUENCE) {
+			return nil, malformed
+		}
+		var id asn1.ObjectIdentifier
+		inner := element
+		if !inner.ReadASN1(&inner, cryptobyteasn1.SEQUENCE) || !inner.ReadASN1ObjectIdentifier(&id) {
+			return nil, malformed
+		}
+		if !id.Equal(oidSCTList) {
+			kept = append(kept, element...)
+		}
+	}
+	var b cryptobyte.Builder
+	b.AddASN1(cryptobyteasn1.SEQUENCE, func(b *cryptobyte.Builder) {
+		b.AddBytes(before)
+		b.AddASN1(tagExtensions, func(b *cryptobyte.Builder) {
+			b.AddASN1(cryptobyteasn1.SEQUENCE, func(b *cryptobyte.Builder) { b.AddBytes(kept) })
+		})
+	})
+	return b.Bytes()
+}
