@@ -21,6 +21,8 @@ const (
 
 	bytesPerResult   = 2 << 10 // of a verdict, with what is printed of it
 	bytesPerEvidence = 3 << 10 // of what was found for it
+	bytesPerRule     = 200     // of what a rule says of it
+	bytesPerMismatch = 500
 )
 
 // hold is what somebody has taken of a run's budget and gives back at once. A nil hold

@@ -189,7 +189,7 @@ func (j *Judge) counted(ctx context.Context, a *Artifact) *Result {
 		}
 		n += bytesPerEvidence
 		for _, r := range ev.Decision.Rules {
-			n += 200 * int64(len(r.Mismatches))
+			n += bytesPerRule + bytesPerMismatch*int64(len(r.Mismatches))
 		}
 	}
 	if f := j.finder.hold.take(n); f != nil {
