@@ -164,8 +164,10 @@ environment = "release"
 	sign(policy.ClassDeny, "1.0.0", "the tag v1.0.0 of the repository is at")
 	p.push2(":refs/tags/v1.0.0")
 	sign(policy.ClassOK, "1.0.0", "by rule npm")
-	newComputer(t).must(policy.ClassOK, "verify", "-R", name, "--tag", "v1.0.0", file)
-	newComputer(t).must(policy.ClassDeny, "verify", "-R", name, "--tag", "v1.0.1", file)
+	const purl = "pkg:npm/%40acme/widget@1.0.0"
+	newComputer(t).must(policy.ClassOK, "verify", "-R", name, "--tag", "v1.0.0", "--name", purl, file)
+	newComputer(t).must(policy.ClassDeny, "verify", "-R", name, "--tag", "v1.0.0", file) // a file is no package
+	newComputer(t).must(policy.ClassDeny, "verify", "-R", name, "--tag", "v1.0.1", "--name", purl, file)
 }
 
 // TestGitLabRelease: a job of GitLab, by the tokens that id_tokens gives it.
