@@ -11,11 +11,11 @@ import (
 	"github.com/repopolicy/repopolicy/policy"
 )
 
-// What parsed evidence takes in memory, by measurement: three times its text for what
-// it says, some hundred bytes for each JSON value, however short, and a few thousand
-// for each bundle.
+// What parsing evidence takes in memory at most, by measurement: six times its text,
+// some hundred bytes for each JSON value, however short, and a few thousand for each
+// bundle.
 const (
-	bytesPerByte  = 3
+	bytesPerByte  = 6
 	bytesPerValue = 128
 	bytesPerPiece = 4 << 10
 

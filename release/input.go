@@ -166,7 +166,7 @@ func expandDir(ctx context.Context, dir string) []*Input {
 		}
 		return nil
 	})
-	side(runtime.GOMAXPROCS(0), len(out), func(i int) { out[i].look(budget.Of(ctx)) })
+	side(workers(), len(out), func(i int) { out[i].look(budget.Of(ctx)) })
 	switch {
 	case err != nil:
 		out = append(out, badInput(dir, policy.ArtifactRead, err)...)
@@ -175,6 +175,10 @@ func expandDir(ctx context.Context, dir string) []*Input {
 	}
 	return out
 }
+
+// workers is how many artifacts are looked at at a time: what each holds while it is
+// parsed counts against one budget, however many cores a machine has.
+func workers() int { return min(runtime.GOMAXPROCS(0), 4) }
 
 // side calls f for 0 to n-1, some at a time. A panic of one is one of the caller's,
 // who knows how a run ends then.

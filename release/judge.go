@@ -5,7 +5,6 @@ package release
 import (
 	"context"
 	"fmt"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -118,7 +117,7 @@ func (j *Judge) Run(ctx context.Context, artifacts []*Artifact) []*Result {
 	}
 	out := make([]*Result, len(artifacts))
 	var done atomic.Int64
-	side(runtime.GOMAXPROCS(0), len(artifacts), func(i int) {
+	side(workers(), len(artifacts), func(i int) {
 		out[i] = j.counted(ctx, artifacts[i])
 		if n := int(done.Add(1)); j.Progress != nil {
 			j.Progress(n)

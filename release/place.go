@@ -17,7 +17,7 @@ import (
 
 // MaxPublishedBytes is the largest file with evidence that is read from a
 // [Place] or a [Source].
-const MaxPublishedBytes = 16 << 20
+const MaxPublishedBytes = 8 << 20
 
 // placeRequests is how many files of a place are asked for at a time.
 const placeRequests = 4

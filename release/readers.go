@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -311,6 +312,9 @@ func isDownload(name string) (hex string, ok bool) {
 func IsEvidence(path string) bool {
 	if reserved(path) {
 		return true
+	}
+	if !mayVouch(filepath.Base(path)) {
+		return false
 	}
 	v, _ := readVouches(nil, &Artifact{Path: path})
 	return v != nil

@@ -20,6 +20,9 @@ var sides = []struct{ suffix, what string }{
 	{".spdx.json", "a bill of materials"}, {".spdx", "a bill of materials"}, {".cdx.json", "a bill of materials"}, {".cdx.xml", "a bill of materials"}, {".sbom.json", "a bill of materials"}, {".sbom", "a bill of materials"}, {".cyclonedx.json", "a bill of materials"},
 }
 
+// maxNamed is how many of the others are named.
+const maxNamed = 10
+
 // sideOf says what a file is by its name, "" for one that stands for itself.
 func sideOf(name string) string {
 	lower := strings.ToLower(name)
@@ -37,12 +40,21 @@ func sideFiles(results []*release.Result) {
 	if len(results) < 2 {
 		return
 	}
+	var others []string
+	for _, r := range results {
+		if r.Class() == policy.ClassOK && len(others) < maxNamed {
+			others = append(others, r.Artifact.Arg)
+		}
+	}
 	for _, r := range results {
 		what := sideOf(r.Artifact.Name)
 		if r.Decision.Reason != policy.NoEvidence || what == "" {
 			continue
 		}
-		text := fmt.Sprintf("it seems to be %s, which nothing that was signed vouches for; name the other files one by one to judge them without it", what)
+		text := fmt.Sprintf("it seems to be %s, which nothing that was signed vouches for; to judge the others without it, name them", what)
+		if len(others) > 0 {
+			text += ": " + strings.Join(others, " ")
+		}
 		if d := r.Decision.Detail; d != "" {
 			text = d + "; " + text
 		}

@@ -226,10 +226,13 @@ func (o *verifyOptions) expect(inputs []*release.Input) error {
 	if !o.name.set {
 		return nil
 	}
-	if len(inputs) != 1 {
-		return faultf(policy.Usage, "--name says what one artifact is called, and there are %d", len(inputs))
+	if n := account.Expected(inputs); n != 1 && len(inputs) != 1 {
+		return faultf(policy.Usage, "--name says what one artifact is called, and there are %d", n)
 	}
 	a := inputs[0].Artifact
+	if i := slices.IndexFunc(inputs, func(in *release.Input) bool { return !in.IsEvidence() && !in.Harmless }); i >= 0 {
+		a = inputs[i].Artifact
+	}
 	if a.Place != nil || a.Resolved || a.Tag != "" {
 		return &fault{reason: policy.Usage, msg: "--name: what " + a.Arg + " is called follows from how you named it", hint: "--name is for files of this machine and digests"}
 	}

@@ -62,7 +62,7 @@ func (o *verifyOptions) subject() (policy.Locator, error) {
 		}
 		return repo, nil
 	case o.policy.set:
-		doc, err := loadPolicy(o.policy.value)
+		doc, err := o.document()
 		if err != nil {
 			return policy.Locator{}, err
 		}

@@ -32,7 +32,8 @@ type verifyOptions struct {
 	report, cooldown, airgap, name      typed
 	bundles                             []string
 	quiet, ignoreMissing                bool
-	evidence                            []string // that is carried
+	evidence                            []string         // that is carried
+	doc                                 *policy.Document // of --policy, once it was read
 	format                              format
 }
 
@@ -297,7 +298,7 @@ func (a *app) judge(ctx context.Context, o *verifyOptions, open func(context.Con
 
 // pinned loads the policy of --policy.
 func (a *app) pinned(o *verifyOptions, j *release.Judge, sum *summary) error {
-	doc, err := loadPolicy(o.policy.value)
+	doc, err := o.document()
 	if err != nil {
 		return err
 	}
@@ -341,6 +342,16 @@ func (a *app) bound(ctx context.Context, o *verifyOptions, j *release.Judge, sum
 	sum.Roots = []string{f.root.Name()} // the same root for the release
 	j.Roots = func(context.Context) ([]*sigstore.Root, error) { return []*sigstore.Root{f.root.Root}, nil }
 	return nil
+}
+
+// document returns the policy of --policy, which is read once for all roots.
+func (o *verifyOptions) document() (*policy.Document, error) {
+	if o.doc != nil {
+		return o.doc, nil
+	}
+	doc, err := loadPolicy(o.policy.value)
+	o.doc = doc
+	return doc, err
 }
 
 // loadPolicy reads and parses a policy file to be used.

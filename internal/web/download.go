@@ -16,7 +16,9 @@ import (
 
 // Limits of a download, which may take longer than a reply.
 const (
-	minRate      = 32 << 10 // bytes a second, below which a download is given up
+	minRate      = 64 << 10 // bytes a second over any rateWindow, below which a download is given up
+	rateWindow   = time.Minute
+	rateSteps    = 12 // in which the window moves on
 	maxRedirects = 3
 )
 
@@ -62,9 +64,39 @@ type Download struct {
 	ctx   context.Context // ended by stop, for the reason why
 	stop  context.CancelCauseFunc
 	timer *time.Timer // of one read
-	start time.Time
 	read  int64
 	limit int64
+	rate  rate
+}
+
+// rate is how much arrived in the last steps of time.
+type rate struct {
+	step  time.Time // the last one began
+	steps [rateSteps]int64
+	full  int // how many are whole
+}
+
+// add counts what arrived, and reports whether it is too little for the window that
+// ends now.
+func (r *rate) add(n int64, now time.Time) (slow bool) {
+	const step = rateWindow / rateSteps
+	if r.step.IsZero() {
+		r.step = now
+	}
+	for now.Sub(r.step) >= step {
+		sum := int64(0)
+		for _, s := range r.steps {
+			sum += s
+		}
+		if r.full = min(r.full+1, rateSteps); r.full == rateSteps && sum < int64(rateWindow/time.Second)*minRate {
+			return true
+		}
+		copy(r.steps[1:], r.steps[:rateSteps-1])
+		r.steps[0] = 0
+		r.step = r.step.Add(step)
+	}
+	r.steps[0] += n
+	return false
 }
 
 // Open starts a download of the path below the base URL, of at most limit bytes.
@@ -77,7 +109,7 @@ func (c *Client) Open(ctx context.Context, path string, limit int64) (*Download,
 func (c *Client) open(ctx context.Context, path string, limit int64) (_ *Download, err error) {
 	u := c.base.JoinPath(path)
 	ctx, stop := context.WithCancelCause(ctx)
-	d := &Download{url: u.String(), ctx: ctx, stop: stop, start: time.Now(), limit: limit}
+	d := &Download{url: u.String(), ctx: ctx, stop: stop, limit: limit}
 	defer func() {
 		if err != nil {
 			d.timer.Stop()
@@ -120,10 +152,11 @@ func (d *Download) Read(p []byte) (int, error) {
 	n, err := d.body.Read(p)
 	d.timer.Stop()
 	d.read += int64(n)
-	switch late := time.Since(d.start) - requestTimeout; {
+	slow := d.rate.add(int64(n), time.Now())
+	switch {
 	case d.read > d.limit:
 		return 0, d.tooLarge()
-	case err == nil && d.read < int64(late.Seconds()*minRate):
+	case err == nil && slow:
 		d.stop(ErrSlow)
 		return 0, d.failed(ErrSlow)
 	case err != nil && err != io.EOF:

@@ -163,6 +163,31 @@ func TestOpen(t *testing.T) {
 	}
 }
 
+// TestRate: less than the rate over any minute is too little, however much came before.
+func TestRate(t *testing.T) {
+	for name, c := range map[string]struct {
+		at   func(second int) int64 // bytes that arrive
+		slow int                    // second in which it is too slow; 0 for never
+	}{
+		"steady":                  {func(int) int64 { return minRate }, 0},
+		"once in a while":         {func(s int) int64 { return int64(s%10/9) * 10 * minRate }, 0},
+		"two thirds":              {func(int) int64 { return minRate * 2 / 3 }, 60},
+		"much, then little":       {func(s int) int64 { return int64(max(0, 10-s)) * 1000 * minRate }, 70},
+		"little, but not so long": {func(s int) int64 { return int64(s%60/30) * 2 * minRate }, 0},
+	} {
+		var r rate
+		start, got := time.Unix(1e9, 0), 0
+		for s := 0; s < 600 && got == 0; s++ {
+			if r.add(c.at(s), start.Add(time.Duration(s)*time.Second)) {
+				got = s
+			}
+		}
+		if c.slow == 0 && got != 0 || c.slow != 0 && (got < c.slow || got > c.slow+5) {
+			t.Errorf("%s: too slow after %d s", name, got)
+		}
+	}
+}
+
 // TestSlow: a download that stands still ends, and one that drips ends too.
 func TestSlow(t *testing.T) {
 	for name, c := range map[string]struct {
@@ -171,7 +196,7 @@ func TestSlow(t *testing.T) {
 		most  time.Duration
 	}{
 		"stands still": {requestTimeout * 10, requestTimeout, requestTimeout + time.Second},
-		"drips":        {requestTimeout / 2, requestTimeout, 2 * requestTimeout},
+		"drips":        {requestTimeout / 2, rateWindow, rateWindow + requestTimeout},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
