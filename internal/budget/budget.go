@@ -16,11 +16,15 @@ import (
 // resident memory.
 const Default = 96 << 20
 
+// MaxRequests is how often a run asks anybody for anything.
+const MaxRequests = 50_000
+
 // Budget is the memory of one run. Its methods may be called from several goroutines.
 // A nil Budget is [Default] for whoever asks it, and counts nothing between calls.
 type Budget struct {
 	limit int64
 	used  atomic.Int64
+	asked atomic.Int64
 }
 
 // New returns an unused budget of so many bytes; [Default] if that is not positive.
@@ -55,6 +59,22 @@ func (b *Budget) Take(n int64) error {
 	if used := b.used.Add(n); used > b.limit || used < 0 {
 		b.used.Add(-n)
 		return &Exceeded{used, b.limit}
+	}
+	return nil
+}
+
+// TooMany is the error of a run that would ask too often.
+type TooMany struct{}
+
+// Error says how often a run may ask.
+func (TooMany) Error() string {
+	return fmt.Sprintf("a run asks for at most %d things over the network; judge fewer at once", MaxRequests)
+}
+
+// Request counts one more request to whomever. The error is [TooMany].
+func (b *Budget) Request() error {
+	if b != nil && b.asked.Add(1) > MaxRequests {
+		return TooMany{}
 	}
 	return nil
 }

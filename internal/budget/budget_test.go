@@ -45,6 +45,22 @@ func TestNone(t *testing.T) {
 	}
 }
 
+func TestRequest(t *testing.T) {
+	b := New(0)
+	for range MaxRequests {
+		if err := b.Request(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if b.Request() == nil || b.Request() == nil {
+		t.Error("asked too often")
+	}
+	var none *Budget
+	if none.Request() != nil {
+		t.Error("counts where nobody counts")
+	}
+}
+
 func TestSideBySide(t *testing.T) {
 	b := New(1000)
 	var wg sync.WaitGroup

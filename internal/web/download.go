@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/repopolicy/repopolicy/internal/budget"
 )
 
 // Limits of a download, which may take longer than a reply.
@@ -124,6 +126,9 @@ func (c *Client) open(ctx context.Context, path string, limit int64) (_ *Downloa
 	req.Header.Set("User-Agent", c.agent)
 	h := *c.http
 	h.Timeout = 0 // each read has a deadline, and all have a rate
+	if err := budget.Of(ctx).Request(); err != nil {
+		return nil, err
+	}
 	resp, err := h.Do(req)
 	if err != nil {
 		return nil, d.failed(err)

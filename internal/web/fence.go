@@ -10,6 +10,8 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+
+	"github.com/repopolicy/repopolicy/internal/budget"
 )
 
 // maxFenced is the largest reply behind a fence.
@@ -69,6 +71,9 @@ func (f *fence) check(u *url.URL) error {
 
 // RoundTrip implements http.RoundTripper.
 func (f *fence) RoundTrip(r *http.Request) (*http.Response, error) {
+	if err := budget.Of(r.Context()).Request(); err != nil {
+		return nil, err
+	}
 	if err := f.check(r.URL); err != nil {
 		return nil, err
 	}

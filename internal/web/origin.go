@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+
+	"github.com/repopolicy/repopolicy/internal/budget"
 )
 
 // OneOrigin is a transport for clients of other libraries: it sends requests to
@@ -22,6 +24,9 @@ type OneOrigin struct {
 
 // RoundTrip implements http.RoundTripper.
 func (o *OneOrigin) RoundTrip(req *http.Request) (*http.Response, error) {
+	if err := budget.Of(req.Context()).Request(); err != nil {
+		return nil, err
+	}
 	if req.URL.Scheme != o.Scheme || req.URL.Host != o.Host {
 		return nil, fmt.Errorf("%s is not on %s", req.URL.Redacted(), o.Host)
 	}

@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
+
+	"github.com/repopolicy/repopolicy/internal/budget"
 )
 
 // Limits of a request.
@@ -185,6 +187,9 @@ func (c *Client) do(ctx context.Context, method string, u *url.URL, contentType 
 	}
 	if contentType != "" && body != nil {
 		req.Header.Set("Content-Type", contentType)
+	}
+	if err := budget.Of(ctx).Request(); err != nil {
+		return nil, err
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
