@@ -17,7 +17,7 @@ import (
 const Default = 96 << 20
 
 // MaxRequests is how often a run asks anybody for anything.
-const MaxRequests = 50_000
+const MaxRequests = 200_000
 
 // Budget is the memory of one run. Its methods may be called from several goroutines.
 // A nil Budget is [Default] for whoever asks it, and counts nothing between calls.
