@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package release
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path/filepath"
+	"strings"
+
+	"github.com/repopolicy/repopolicy/internal/budget"
+	"github.com/repopolicy/repopolicy/policy"
+)
+
+// cutLayout splits "DIR@sha256:HEX", one image of a layout.
+func cutLayout(arg string) (dir string, d policy.Digest, ok bool) {
+	dir, text, ok := strings.Cut(arg, "@sha")
+	if !ok || !isLayout(dir) {
+		return "", policy.Digest{}, false
+	}
+	d, err := policy.ParseDigest("sha" + text)
+	return dir, d, err == nil
+}
+
+// expandLayout returns the images of a layout, or the one with the digest. Of a
+// whole layout every file is accounted for: what consists of nothing but evidence
+// may be that, blobs that nothing in index.json leads to are harmless, and any
+// other file is no part of a layout.
+func expandLayout(ctx context.Context, arg, dir string, only policy.Digest) []*Input {
+	l, err := openLayout(ctx, &hold{budget: budget.Of(ctx)}, dir)
+	if err != nil {
+		return badInput(arg, policy.LayoutInvalid, err)
+	}
+	defer l.root.Close()
+	resume := budget.Pause(ctx) // blobs are content
+	defer resume()
+	var out []*Input
+	seen := map[policy.Digest]bool{}
+	for _, d := range l.top {
+		if seen[d.digest] || (only != policy.Digest{} && only != d.digest) {
+			continue
+		}
+		seen[d.digest] = true
+		in := input(&Artifact{Arg: dir + "@" + d.digest.String(), Digests: []policy.Digest{d.digest}, found: l.evidence})
+		checked := map[policy.Digest]bool{}
+		if err := l.check(d, checked); err != nil {
+			in.Artifact.Err = failf(policy.ArtifactMismatch, "%s", err)
+		}
+		if in.Artifact.parts = checked; only == (policy.Digest{}) {
+			in.vouches, in.vague = l.vouches(d)
+		}
+		out = append(out, in)
+	}
+	if len(out) == 0 {
+		out = badInput(arg, policy.NoArtifacts, errors.New("the layout holds no such image"))
+	}
+	if only != (policy.Digest{}) {
+		return out
+	}
+	return append(out, l.rest()...)
+}
+
+// vouches returns what a manifest vouches for that consists of nothing but evidence,
+// all of which was understood.
+func (l *layout) vouches(d descriptor) (*vouches, string) {
+	pieces := l.proofs[d.digest]
+	if pieces == nil {
+		return nil, ""
+	}
+	out := &vouches{}
+	for _, c := range pieces {
+		p, why := imageVouch(c)
+		if why != "" {
+			return nil, why
+		}
+		out.pieces = append(out.pieces, p)
+	}
+	return out, ""
+}
+
+// imageVouch is vouchOf for a piece of evidence about an image, which may be over a
+// payload that names the image in its turn.
+func imageVouch(c *candidate) (vouch, string) {
+	in := c.inner
+	if in == nil {
+		return vouchOf(c)
+	}
+	plain := *c
+	plain.inner = nil
+	out, why := vouchOf(&plain)
+	if m, ok := c.bundle.Message(); why == "" && (!ok || m != in.signed) {
+		return vouch{}, "its signature is over another payload"
+	}
+	out.digests = in.subject.Digests
+	return out, why
+}
+
+// rest returns the files of a layout that belong to no image.
+func (l *layout) rest() []*Input {
+	var out []*Input
+	err := fs.WalkDir(l.root.FS(), ".", func(name string, d fs.DirEntry, err error) error {
+		full := filepath.Join(l.dir, filepath.FromSlash(name))
+		switch {
+		case err != nil:
+			out = append(out, badInput(full, policy.ArtifactRead, err)...)
+		case len(out) > MaxArtifacts:
+			return fs.SkipAll
+		case d.IsDir() || name == "oci-layout" || name == "index.json" || l.reached[name]:
+		case d.Type().IsRegular() && l.isBlob(name):
+			out = append(out, harmless(full, policy.PassedOver, "a blob to which nothing in index.json leads"))
+		default:
+			out = append(out, passed(full, "it is no part of the OCI layout %s", l.dir))
+		}
+		return nil
+	})
+	if err != nil {
+		out = append(out, badInput(l.dir, policy.ArtifactRead, err)...)
+	}
+	return out
+}
+
+// isBlob reports whether a file is a blob: its path is that of its digest.
+func (l *layout) isBlob(name string) bool {
+	parts := strings.Split(name, "/")
+	if len(parts) != 3 || parts[0] != "blobs" || hashes[parts[1]] == nil {
+		return false
+	}
+	d, err := policy.ParseDigest(parts[1] + ":" + parts[2])
+	if err != nil {
+		return false
+	}
+	f, err := l.root.Open(name)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	h := hashes[d.Alg]()
+	if _, err := io.Copy(h, ctxReader{l.ctx, f}); err != nil {
+		return false
+	}
+	return fmt.Sprintf("%x", h.Sum(nil)) == d.Hex
+}
