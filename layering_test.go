@@ -23,7 +23,7 @@ var may = map[string][]string{
 	"internal/git":        {"policy", "internal/web", "internal/budget"},
 	"release":             {"policy", "oidc", "internal/sigstore", "internal/file", "internal/git", "internal/budget", "internal/canonical", "internal/strictjson"},
 	"internal/account":    {"policy", "release", "internal/sigstore"},
-	"internal/web":        {"internal/budget"},
+	"internal/web":        {"internal/budget", "internal/strictjson"},
 	"internal/airgap":     {"policy", "internal/strictjson"},
 	"internal/prefixmap":  {},
 	"internal/strictjson": {},

@@ -16,11 +16,15 @@ import (
 	"github.com/sigstore/sigstore/pkg/signature"
 	"github.com/sigstore/sigstore/pkg/signature/options"
 
+	"github.com/repopolicy/repopolicy/internal/strictjson"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
 // MaxRootBytes is the largest trusted root that is read.
 const MaxRootBytes = 4 << 20
+
+// maxRootValues is how many JSON values it has at most; see maxValues.
+const maxRootValues = 50_000
 
 // Root is one Sigstore trusted root: certificate authorities, CT logs,
 // transparency logs and time stamp authorities that belong together. Bundles
@@ -40,6 +44,9 @@ type Root struct {
 func ParseRoot(name string, data []byte) (*Root, error) {
 	if len(data) > MaxRootBytes {
 		return nil, refuse(policy.TrustRootInvalid, "trusted root of %d bytes, at most %d are read", len(data), MaxRootBytes)
+	}
+	if n := strictjson.Size(data); n > maxRootValues {
+		return nil, refuse(policy.TrustRootInvalid, "a trusted root of some %d values, at most %d are read", n, maxRootValues)
 	}
 	tr, err := root.NewTrustedRootFromJSON(data)
 	if err != nil {

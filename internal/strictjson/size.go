@@ -7,16 +7,29 @@ package strictjson
 // some ten to a hundred bytes out of each, however few bytes it has here, so that the
 // number bounds what they need.
 func Size(data []byte) int {
-	n, text := 1, false
-	for i := 0; i < len(data); i++ {
-		switch c := data[i]; {
-		case c == '"':
-			text = !text
-		case text && c == '\\':
-			i++
-		case !text && (c == ',' || c == '{' || c == '['):
-			n++
+	var c Counter
+	c.Add(data)
+	return 1 + c.Values
+}
+
+// Counter is [Size] for text that arrives in parts. The zero value is ready.
+type Counter struct {
+	Values        int // of what was added, less one
+	text, escaped bool
+}
+
+// Add counts the next part.
+func (c *Counter) Add(data []byte) {
+	for _, b := range data {
+		switch {
+		case c.escaped:
+			c.escaped = false
+		case c.text && b == '\\':
+			c.escaped = true
+		case b == '"':
+			c.text = !c.text
+		case !c.text && (b == ',' || b == '{' || b == '['):
+			c.Values++
 		}
 	}
-	return n
 }

@@ -14,6 +14,13 @@ func TestSize(t *testing.T) {
 		if got := Size([]byte(in)); got != want {
 			t.Errorf("%s: %d, want %d", in, got, want)
 		}
+		var c Counter
+		for i := range len(in) {
+			c.Add([]byte{in[i]})
+		}
+		if c.Values+1 != want {
+			t.Errorf("%s, byte by byte: %d, want %d", in, c.Values+1, want)
+		}
 	}
 }
 

@@ -90,7 +90,7 @@ func (f *fence) RoundTrip(r *http.Request) (*http.Response, error) {
 		resp.Body = struct {
 			io.Reader
 			io.Closer
-		}{&capped{resp.Body, maxFenced}, resp.Body}
+		}{&capped{r: resp.Body, left: maxFenced}, resp.Body}
 		return resp, nil
 	}
 	return retry(r.Context(), func() (*http.Response, error) {
@@ -111,7 +111,7 @@ func (f *fence) RoundTrip(r *http.Request) (*http.Response, error) {
 		resp.Body = struct {
 			io.Reader
 			io.Closer
-		}{&capped{resp.Body, maxFenced}, resp.Body}
+		}{&capped{r: resp.Body, left: maxFenced}, resp.Body}
 		return resp, nil
 	})
 }

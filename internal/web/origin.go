@@ -8,6 +8,7 @@ import (
 	"net/http"
 
 	"github.com/repopolicy/repopolicy/internal/budget"
+	"github.com/repopolicy/repopolicy/internal/strictjson"
 )
 
 // OneOrigin is a transport for clients of other libraries: it sends requests to
@@ -51,15 +52,21 @@ func (o *OneOrigin) RoundTrip(req *http.Request) (*http.Response, error) {
 	resp.Body = struct {
 		io.Reader
 		io.Closer
-	}{&capped{resp.Body, o.Limit}, resp.Body}
+	}{&capped{r: resp.Body, left: o.Limit}, resp.Body}
 	return resp, nil
 }
 
 // capped is an error beyond its limit, where io.LimitReader is an end.
 type capped struct {
-	r    io.Reader
-	left int64
+	r      io.Reader
+	left   int64
+	values strictjson.Counter
 }
+
+// maxReplyValues is how many JSON values a reply has at most: a listing of a thousand
+// files and an index of 10,000 images stay well below. What is read into structures
+// needs a hundred times the bytes of the shortest values.
+const maxReplyValues = 300_000
 
 func (c *capped) Read(p []byte) (int, error) {
 	if c.left <= 0 {
@@ -74,5 +81,8 @@ func (c *capped) Read(p []byte) (int, error) {
 	}
 	n, err := c.r.Read(p)
 	c.left -= int64(n)
+	if c.values.Add(p[:n]); c.values.Values > maxReplyValues {
+		return 0, fmt.Errorf("%w: more than %d values", ErrTooLarge, maxReplyValues)
+	}
 	return n, err
 }

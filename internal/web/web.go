@@ -20,6 +20,7 @@ import (
 	"github.com/cenkalti/backoff/v5"
 
 	"github.com/repopolicy/repopolicy/internal/budget"
+	"github.com/repopolicy/repopolicy/internal/strictjson"
 )
 
 // Limits of a request.
@@ -205,6 +206,9 @@ func (c *Client) do(ctx context.Context, method string, u *url.URL, contentType 
 	}
 	if int64(len(data)) > limit {
 		return nil, fmt.Errorf("%s: %w: more than %d bytes", u, ErrTooLarge, limit)
+	}
+	if strings.Contains(contentType, "json") && strictjson.Size(data) > maxReplyValues {
+		return nil, fmt.Errorf("%s: %w: more than %d values", u, ErrTooLarge, maxReplyValues)
 	}
 	return data, nil
 }
