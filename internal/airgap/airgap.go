@@ -27,8 +27,8 @@ import (
 
 // Limits of a file. Compressed and inflated size are both bounded.
 const (
-	MaxBytes    = 64 << 20
-	maxInflated = 256 << 20
+	MaxBytes    = 32 << 20
+	maxInflated = 48 << 20
 	maxEntries  = 10_000
 	maxName     = 256
 )
@@ -147,18 +147,11 @@ func Parse(data []byte) (*Bundle, error) {
 		return nil, err
 	}
 	z.Multistream(false)
-	inflated, err := io.ReadAll(io.LimitReader(z, maxInflated+1))
-	switch {
-	case err != nil:
-		return nil, err
-	case len(inflated) > maxInflated:
-		return nil, fmt.Errorf("it holds more than %d bytes", maxInflated)
-	case src.Len() > 0:
-		return nil, errors.New("something follows the archive")
-	}
+	inflated := &limited{r: z, left: maxInflated}
 	b := New()
 	seen := map[string]bool{}
-	r := tar.NewReader(bytes.NewReader(inflated))
+	held := int64(0)
+	r := tar.NewReader(inflated)
 	for {
 		h, err := r.Next()
 		if errors.Is(err, io.EOF) {
@@ -170,18 +163,61 @@ func Parse(data []byte) (*Bundle, error) {
 		if err := checkEntry(h, seen); err != nil {
 			return nil, fmt.Errorf("%.80q: %w", h.Name, err)
 		}
-		content, err := io.ReadAll(r) // bounded by what was inflated
-		if err != nil {
+		if held += h.Size; held > maxInflated { // a sparse file holds more than it takes
+			return nil, errInflated
+		}
+		content := make([]byte, h.Size)
+		if _, err := io.ReadFull(r, content); err != nil {
 			return nil, fmt.Errorf("%s: %w", h.Name, err)
 		}
 		if err := b.take(h.Name, content); err != nil {
 			return nil, fmt.Errorf("%s: %w", h.Name, err)
 		}
 	}
+	// What follows the last file fills a block, and nothing else.
+	if err := zeros(inflated); err != nil {
+		return nil, err
+	}
+	if src.Len() > 0 {
+		return nil, errors.New("something follows the archive")
+	}
 	if !seen[aboutName] {
 		return nil, errors.New(aboutName + " is missing")
 	}
 	return b, nil
+}
+
+var errInflated = fmt.Errorf("it holds more than %d bytes", maxInflated)
+
+// limited is an error beyond its limit, where io.LimitReader is an end.
+type limited struct {
+	r    io.Reader
+	left int64
+}
+
+func (l *limited) Read(p []byte) (int, error) {
+	n, err := l.r.Read(p)
+	if l.left -= int64(n); l.left < 0 {
+		return 0, errInflated
+	}
+	return n, err
+}
+
+// zeros reads to the end, up to which there is nothing but zeros.
+func zeros(r io.Reader) error {
+	buf := make([]byte, 4<<10)
+	for {
+		n, err := r.Read(buf)
+		if slices.ContainsFunc(buf[:n], func(b byte) bool { return b != 0 }) {
+			return errors.New("something follows the archive")
+		}
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
 }
 
 func checkEntry(h *tar.Header, seen map[string]bool) error {
