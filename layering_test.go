@@ -31,7 +31,7 @@ var may = map[string][]string{
 	"internal/fetch":      {"policy", "release", "internal/web", "internal/budget"},
 	"rekorbind":           {"policy", "oidc", "internal/canonical", "internal/file", "internal/sigstore", "internal/web", "internal/prefixmap", "internal/strictjson", "internal/budget"},
 	"trust":               {"policy", "internal/sigstore", "internal/file", "internal/web", "rekorbind", "trust/tuf", "trust/oci"},
-	"trust/tuf":           {"internal/file", "internal/web"},
+	"trust/tuf":           {"internal/file", "internal/web", "internal/strictjson"},
 	"trust/oci":           {"internal/web", "internal/budget"},
 	"internal/export":     {"policy"},
 	"internal/aqua":       {"policy"},

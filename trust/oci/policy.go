@@ -15,6 +15,8 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
 	"oras.land/oras-go/v2/content"
+
+	"github.com/repopolicy/repopolicy/internal/budget"
 )
 
 // What a policy is in a registry, and its layers (SPEC 18.5).
@@ -26,8 +28,8 @@ const (
 
 // Limits of the files of a policy, those of all manifests together.
 const (
-	maxFileBytes   = 16 << 20
-	maxPolicyBytes = 256 << 20
+	maxFileBytes   = 8 << 20
+	maxPolicyBytes = 48 << 20
 
 	parallelReads = 8
 )
@@ -210,6 +212,9 @@ func (m *manifest) files(ctx context.Context, repository string, layers []ocispe
 		}
 		if total += d.Size; total > maxPolicyBytes {
 			return nil, fmt.Errorf("more than %d bytes", maxPolicyBytes)
+		}
+		if err := budget.Of(ctx).Take(d.Size); err != nil { // as long as the run lasts
+			return nil, err
 		}
 	}
 	data := make([][]byte, len(layers))

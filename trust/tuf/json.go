@@ -13,9 +13,14 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/repopolicy/repopolicy/internal/strictjson"
 )
 
-const maxDepth = 32 // of nested arrays and objects
+const (
+	maxDepth  = 32      // of nested arrays and objects
+	maxValues = 300_000 // of a document; each takes a hundred times the bytes of the shortest
+)
 
 // value is a JSON value and the bytes that it was read from. Its data is an
 // object, a []value, a string, an int64, a bool or nil.
@@ -33,6 +38,9 @@ type object map[string]value
 func parse(data []byte) (value, error) {
 	if !utf8.Valid(data) {
 		return value{}, errors.New("not UTF-8")
+	}
+	if n := strictjson.Size(data); n > maxValues {
+		return value{}, fmt.Errorf("some %d values, at most %d are read", n, maxValues)
 	}
 	dec := json.NewDecoder(bytes.NewReader(data))
 	dec.UseNumber()
