@@ -173,12 +173,8 @@ func (a *app) classify(err error) *fault {
 
 // evidence keeps a file that proves something below the state.
 func (a *app) evidence(kind, extension string, data []byte) (string, error) {
-	dir := filepath.Join(a.state, "evidence")
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return "", err
-	}
-	path := filepath.Join(dir, kind+"-"+policy.Sum(data)[:16]+extension)
-	return path, os.WriteFile(path, data, 0o600)
+	name := filepath.Join("evidence", kind+"-"+policy.Sum(data)[:16]+extension)
+	return filepath.Join(a.state, name), file.WriteIn(a.state, name, data, 0o600)
 }
 
 // talk prints lines on stderr in which nothing can move the cursor: URLs, names

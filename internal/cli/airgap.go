@@ -14,7 +14,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/google/renameio/v2/maybe"
 	"github.com/spf13/cobra"
 
 	"github.com/repopolicy/repopolicy/internal/airgap"
@@ -88,8 +87,8 @@ func (a *app) exportBundle(ctx context.Context, o *exportBundleOptions, evidence
 	if err != nil {
 		return faultf(policy.Usage, "it cannot be carried: %s", err)
 	}
-	if err := maybe.WriteFile(o.output.value, data, 0o644); err != nil {
-		return err
+	if err := file.Write(o.output.value, data, 0o644); err != nil {
+		return unwritten(err)
 	}
 	view := f.res.Chain.View()
 	a.err.line("%s: the policy of %s, version %d, %d %s of evidence, %d bytes", o.output.value, f.repo, len(f.res.Chain.Versions()), len(b.Evidence), plural(len(b.Evidence), "file"), len(data))

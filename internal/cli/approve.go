@@ -13,7 +13,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/google/renameio/v2/maybe"
 	"github.com/spf13/cobra"
 
 	"github.com/repopolicy/repopolicy/internal/file"
@@ -152,7 +151,7 @@ func (a *app) approve(ctx context.Context, o *approveOptions, args []string) err
 		return err
 	}
 	path := filepath.Join(dir, release.ApprovalName(want.Tag, draft.Signer(), payload))
-	if err := maybe.WriteFile(path, data, 0o644); err != nil {
+	if err := file.Write(path, data, 0o644); err != nil {
 		return unwritten(err)
 	}
 	a.out.line("%s", path)

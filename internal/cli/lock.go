@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/google/renameio/v2/maybe"
 	"github.com/spf13/cobra"
 
 	"github.com/repopolicy/repopolicy/internal/file"
@@ -112,7 +111,7 @@ need not be named again, and lock itself writes a file that continues the old on
 			if err != nil {
 				return err
 			}
-			if err := maybe.WriteFile(out.value, append(data, '\n'), 0o644); err != nil {
+			if err := file.Write(out.value, append(data, '\n'), 0o644); err != nil {
 				return unwritten(err)
 			}
 			a.err.line("wrote %s: %d %s, first sha256:%s", out.value, len(l.Chain), plural(len(l.Chain), "version"), l.Chain[0])

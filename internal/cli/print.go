@@ -13,7 +13,7 @@ import (
 	"unicode/utf16"
 	"unicode/utf8"
 
-	"github.com/google/renameio/v2/maybe"
+	"github.com/repopolicy/repopolicy/internal/file"
 )
 
 // printer writes lines in which no character can move the cursor, change
@@ -114,10 +114,10 @@ func document(v any) (string, error) {
 }
 
 // writeJSON writes a document into a file, in one step.
-func writeJSON(file string, v any) error {
+func writeJSON(path string, v any) error {
 	doc, err := document(v)
 	if err == nil {
-		err = maybe.WriteFile(file, []byte(doc), 0o644)
+		err = file.Write(path, []byte(doc), 0o644)
 	}
 	if err != nil {
 		return unwritten(err)

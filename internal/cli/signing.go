@@ -6,13 +6,11 @@ import (
 	"context"
 	"errors"
 	"io"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
 
-	"github.com/google/renameio/v2/maybe"
 	"github.com/spf13/cobra"
 
 	"github.com/repopolicy/repopolicy/internal/file"
@@ -197,19 +195,15 @@ func (a *app) write(ctx context.Context, o *signOptions, v *draftVersion, s sigs
 	case err != nil:
 		return &fault{reason: policy.SigningFailed, msg: err.Error(), hint: "run the command again: it goes on where it stopped"}
 	}
-	dir := v.dir
+	dir, write := v.dir, file.WriteIn
 	if o.output.set {
-		dir = o.output.value
+		dir, write = o.output.value, file.WriteBelow
 	}
 	for _, x := range files {
-		path := filepath.Join(dir, filepath.FromSlash(x.Name))
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		if err := write(dir, x.Name, x.Data, 0o644); err != nil {
 			return unwritten(err)
 		}
-		if err := maybe.WriteFile(path, x.Data, 0o644); err != nil {
-			return unwritten(err)
-		}
-		a.out.line("%s", path)
+		a.out.line("%s", filepath.Join(dir, filepath.FromSlash(x.Name)))
 	}
 	return nil
 }

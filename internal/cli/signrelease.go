@@ -13,10 +13,10 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/google/renameio/v2/maybe"
 	"github.com/package-url/packageurl-go"
 	"github.com/spf13/cobra"
 
+	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/token"
 	"github.com/repopolicy/repopolicy/oidc"
@@ -282,7 +282,7 @@ func (a *app) signOne(ctx context.Context, o *releaseOptions, s sigstore.Service
 	if err := a.confirm(ctx, z, i, args[i], fresh); err != nil {
 		return "", &fault{reason: policy.SigningFailed, msg: args[i] + ": what was signed is not allowed", more: []string{err.Error()}, hint: "the policy changed meanwhile; authorise again"}
 	}
-	if err := maybe.WriteFile(path, data, 0o644); err != nil {
+	if err := file.Create(path, data, 0o644); err != nil {
 		return "", unwritten(err)
 	}
 	return path, nil
