@@ -97,6 +97,9 @@ func (a *app) services(ctx context.Context, o *signOptions, repo policy.Locator)
 	if err != nil {
 		return s, faultf(policy.TrustRootInvalid, "signing config: %s", err)
 	}
+	if err := s.Secret(); err != nil {
+		return s, faultf(policy.TrustRootInvalid, "signing config: %s", err)
+	}
 	if o.withoutV1 {
 		if s.RekorV2 == "" {
 			return s, &fault{reason: policy.Usage, msg: "--without-v1: the signing config names no Rekor v2", hint: "name one that does with --signing-config"}

@@ -79,6 +79,22 @@ func ParseSigningConfigs(at time.Time, configs ...[]byte) (Services, error) {
 	return out, nil
 }
 
+// Secret returns an error if an ID token or a sign-in would not stay between this
+// machine and the services. It is an [*Error] with reason TrustRootInvalid.
+func (s Services) Secret() error {
+	for _, address := range []string{s.Fulcio, s.Issuer} {
+		if address != "" && !secret(address) {
+			return refuse(policy.TrustRootInvalid, "%s: a token is sent to an https URL only", clipText(address))
+		}
+	}
+	return nil
+}
+
+func secret(address string) bool {
+	u, err := url.Parse(address)
+	return err == nil && web.Secret(u)
+}
+
 // CheckSigningConfig returns an error if the signing config cannot be read.
 func CheckSigningConfig(data []byte) error {
 	if _, err := root.NewSigningConfigFromJSON(data); err != nil {
@@ -188,6 +204,9 @@ func (c *Client) Draft(ctx context.Context, content Content, token string, key S
 			return nil, err
 		}
 		key = &localSigner{fresh}
+		if !secret(c.Services.Fulcio) {
+			return nil, fmt.Errorf("certificate: %s: a token is sent to an https URL only", c.Services.Fulcio)
+		}
 		ca := sign.NewFulcio(&sign.FulcioOptions{BaseURL: c.Services.Fulcio, Timeout: c.timeout(), Retries: serviceRetries, Transport: &until{ctx, c.transport(c.Services.Fulcio)}})
 		der, err := ca.GetCertificate(ctx, keypair{fresh}, &sign.CertificateProviderOptions{IDToken: token})
 		if err != nil {
