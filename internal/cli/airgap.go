@@ -128,7 +128,7 @@ func (a *app) carry(o *verifyOptions) (done func(), err error) {
 	}
 	o.carried, o.offline = b, true
 	if o.asOf.set {
-		if t, err := time.Parse(time.RFC3339, o.asOf.value); err == nil {
+		if t, err := moment(o.asOf.value); err == nil {
 			o.moment = t
 		}
 	}

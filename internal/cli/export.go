@@ -102,9 +102,8 @@ func (a *app) export(o *exportOptions) error {
 		return faultf(policy.Usage, "%s: %s", path, err)
 	}
 	// Neither a policy nor an export holds a character that is not printable; to
-	// escape more would change what is to be run.
-	a.out.raw(text)
-	return nil
+	// escape anything would change what is to be run.
+	return a.out.verbatim(text)
 }
 
 // refusedExport says for every field why it stops the export.

@@ -154,7 +154,7 @@ func (a *app) agree(o *signOptions, question string) error {
 	if !a.Terminal || a.Stdin == nil {
 		return &fault{reason: policy.Usage, msg: question, hint: "there is no terminal to answer on; say --yes"}
 	}
-	a.err.raw(question + " [y/N] ")
+	a.err.ask(question + " [y/N]")
 	answer, err := io.ReadAll(io.LimitReader(lineReader{a.Stdin}, 16))
 	if err != nil || !strings.EqualFold(strings.TrimSpace(string(answer)), "y") {
 		return &fault{reason: policy.Usage, msg: "not signed"}

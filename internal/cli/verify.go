@@ -235,9 +235,9 @@ func (a *app) judge(ctx context.Context, o *verifyOptions, open func(context.Con
 	}
 	sum := &summary{AsOf: now, Roots: o.roots, Offline: o.offline}
 	if o.asOf.set {
-		t, err := time.Parse(time.RFC3339, o.asOf.value)
+		t, err := moment(o.asOf.value)
 		if err != nil {
-			return nil, nil, &fault{reason: policy.Usage, msg: "--as-of: not a time", hint: "write it like 2026-11-22T00:00:00Z"}
+			return nil, nil, &fault{reason: policy.Usage, msg: "--as-of: " + err.Error(), hint: "write it like 2026-11-22T00:00:00Z"}
 		}
 		if t.After(now.Add(clockSkew)) {
 			return nil, nil, faultf(policy.Usage, "--as-of %s is in the future", o.asOf.value)
@@ -292,6 +292,19 @@ func (a *app) judge(ctx context.Context, o *verifyOptions, open func(context.Con
 		j.Roots = plainRoots(open)
 	}
 	return j, sum, nil
+}
+
+// moment reads a time on the command line. What was before Unix or is beyond RFC 3339,
+// which can only be a mistake, is an error.
+func moment(s string) (time.Time, error) {
+	t, err := time.Parse(time.RFC3339, s)
+	if err != nil {
+		return t, errors.New("not a time")
+	}
+	if t = t.UTC(); t.Year() < 1970 || t.Year() > 9999 {
+		return t, errors.New("only times of the years 1970 to 9999 are taken")
+	}
+	return t, nil
 }
 
 // pinned loads the policy of --policy.
