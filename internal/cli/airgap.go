@@ -61,6 +61,9 @@ func (a *app) exportBundle(ctx context.Context, o *exportBundleOptions, evidence
 	case !o.output.set:
 		return &fault{reason: policy.Usage, msg: "--output: not given", hint: "name the file to write"}
 	}
+	if err := checkOutputs(&o.output); err != nil {
+		return err
+	}
 	b := airgap.New()
 	b.Made = a.Now()
 	o.record, o.recordBeside = into(b.Metadata, b.Targets), into(b.BesideMetadata, b.BesideTargets)

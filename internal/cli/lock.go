@@ -99,6 +99,9 @@ need not be named again, and lock itself writes a file that continues the old on
 			if !o.repo.set || !out.set {
 				return &fault{reason: policy.Usage, msg: "which repository, and where to?", hint: "repopolicy lock -R acme/widget -o widget.lock"}
 			}
+			if err := checkOutputs(&out); err != nil {
+				return err
+			}
 			f, err := a.inForce(cmd.Context(), o)
 			if err != nil {
 				return err

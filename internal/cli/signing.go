@@ -45,6 +45,7 @@ type signOptions struct {
 	// withV2 asks the public instance for the services of Rekor v2, too.
 	withV2 bool
 	signer signerFlags
+	expect typed // who is to sign in
 }
 
 func (o *signOptions) logFlags(cmd *cobra.Command) {
@@ -63,23 +64,32 @@ func (o *signOptions) signFlags(cmd *cobra.Command) {
 	f.Var(&o.output, "output", "write the signature files below this directory instead of into the repository")
 }
 
-// services returns where to sign for a repository.
-func (a *app) services(ctx context.Context, o *signOptions, repo policy.Locator) (sigstore.Services, error) {
+// readConfigs reads the signing configs that are named; none for those of the instance.
+func (o *signOptions) readConfigs() ([][]byte, error) {
 	if o.withV2 && (o.withoutV1 || len(o.configs) > 0) {
-		return sigstore.Services{}, &fault{reason: policy.Usage, msg: "--with-v2 is about Sigstore's public instance, beside Rekor v1", hint: "of another instance name both signing configs with --signing-config; --without-v1 implies Rekor v2"}
+		return nil, &fault{reason: policy.Usage, msg: "--with-v2 is about Sigstore's public instance, beside Rekor v1", hint: "of another instance name both signing configs with --signing-config; --without-v1 implies Rekor v2"}
 	}
 	var configs [][]byte
 	for _, path := range o.configs {
 		data, err := file.Read(path, maxSigningConfig)
 		if err != nil {
-			return sigstore.Services{}, faultf(policy.Usage, "--signing-config: %s", err)
+			return nil, faultf(policy.Usage, "--signing-config: %s", err)
 		}
 		configs = append(configs, data)
 	}
+	if len(configs) == 0 && len(o.roots) > 0 {
+		return nil, &fault{reason: policy.Usage, msg: "--trusted-root without --signing-config", hint: "a private instance is named by both"}
+	}
+	return configs, nil
+}
+
+// services returns where to sign for a repository.
+func (a *app) services(ctx context.Context, o *signOptions, repo policy.Locator) (sigstore.Services, error) {
+	configs, err := o.readConfigs()
+	if err != nil {
+		return sigstore.Services{}, err
+	}
 	if len(configs) == 0 {
-		if len(o.roots) > 0 {
-			return sigstore.Services{}, &fault{reason: policy.Usage, msg: "--trusted-root without --signing-config", hint: "a private instance is named by both"}
-		}
 		name, c, err := a.rootOf(&o.rootOptions, repo)
 		if err != nil {
 			return sigstore.Services{}, err

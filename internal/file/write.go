@@ -39,6 +39,21 @@ func Write(path string, data []byte, perm fs.FileMode) error {
 	return p.write(data, perm)
 }
 
+// Check returns why [Write] would write nothing to a path; what only the attempt shows
+// is left to it.
+func Check(path string) error {
+	if stream, done := streamOf(path); stream != nil {
+		return done()
+	}
+	p, err := placeOf(path, "", 0)
+	if err != nil {
+		return err
+	}
+	defer p.dir.Close()
+	_, err = p.look()
+	return err
+}
+
 // WriteBelow is [Write] for a name below a directory that the user named. No link in
 // the directory is followed, and directories are made.
 func WriteBelow(dir, name string, data []byte, perm fs.FileMode) error {
@@ -268,30 +283,37 @@ func enter(dir *os.Root, name, path string, mode fs.FileMode) (*os.Root, error) 
 
 // write replaces what is there, or writes to it, if that may be.
 func (p *place) write(data []byte, perm fs.FileMode) error {
+	info, err := p.look()
+	if err != nil {
+		return err
+	}
+	if info == nil || !device(info) {
+		return p.settle(data, perm, p.dir.Rename)
+	}
+	f, err := p.open(info, os.O_WRONLY)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	return errors.Join(err, f.Close())
+}
+
+// look returns what is there and may be replaced or written to; nil if nothing is.
+func (p *place) look() (fs.FileInfo, error) {
 	info, err := p.dir.Lstat(p.name)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-	case err != nil:
-		return err
-	case device(info):
-		f, err := p.open(info, os.O_WRONLY)
-		if err != nil {
-			return err
-		}
-		_, err = f.Write(data)
-		return errors.Join(err, f.Close())
+		return nil, nil
+	case err != nil || device(info):
+		return info, err
 	case !info.Mode().IsRegular():
-		return p.refuse(info)
-	default:
-		dir, err := p.dir.Stat(".")
-		if err != nil {
-			return err
-		}
-		if foreign(info, dir) {
-			return &Refused{p.path, "it belongs to another user, and is not replaced"}
-		}
+		return nil, p.refuse(info)
 	}
-	return p.settle(data, perm, p.dir.Rename)
+	dir, err := p.dir.Stat(".")
+	if err == nil && foreign(info, dir) {
+		err = &Refused{p.path, "it belongs to another user, and is not replaced"}
+	}
+	return info, err
 }
 
 // settle writes a file under another name and lets it have its own.
