@@ -45,6 +45,9 @@ would become public, unless --publish-name is given.`,
 }
 
 func (a *app) bind(ctx context.Context, o *signOptions) error {
+	if err := checkFolders(&o.output); err != nil {
+		return err
+	}
 	if _, err := o.readConfigs(); err != nil {
 		return err
 	}

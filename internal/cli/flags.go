@@ -95,12 +95,25 @@ func checkOutputs(files ...*typed) error {
 	return nil
 }
 
+// checkFolders refuses directories in which nothing could be written.
+func checkFolders(dirs ...*typed) error {
+	for _, d := range dirs {
+		if !d.set {
+			continue
+		}
+		if err := file.CheckDir(d.value); err != nil {
+			return unwritten(err)
+		}
+	}
+	return nil
+}
+
 // checkConsent refuses to begin what nobody can agree to.
 func (a *app) checkConsent(o *signOptions) error {
 	if o.yes || a.Terminal && a.Stdin != nil {
 		return nil
 	}
-	return &fault{reason: policy.Usage, msg: "name and address of who signs become public for ever with the signature", hint: "there is no terminal to answer on; say --yes"}
+	return &fault{reason: policy.Usage, msg: "name and address of whoever signs, which becomes public for ever with the signature", hint: "there is no terminal to answer on; say --yes"}
 }
 
 // checkSigner refuses flags with which nothing can be signed: by a key, by a program
@@ -111,7 +124,11 @@ func (a *app) checkSigner(o *signOptions) error {
 		return faultf(policy.Usage, "--key and --signer contradict each other")
 	case o.expect.set && (o.key.set || o.signer.set()):
 		return faultf(policy.Usage, "--expect-identity is about who signs in, and a key signs")
-	case o.key.set || o.signer.set():
+	}
+	if err := checkFolders(&o.output); err != nil {
+		return err
+	}
+	if o.key.set || o.signer.set() {
 		_, err := o.readSigner()
 		return err
 	}
@@ -180,6 +197,9 @@ func (a *app) checkVerify(o *verifyOptions, p *publication, args []string, addre
 		if err := a.checkFind(&o.repoOptions, true); err != nil {
 			return err
 		}
+	}
+	if err := checkFolders(&o.published.download); err != nil {
+		return err
 	}
 	return checkOutputs(&o.report)
 }

@@ -54,6 +54,19 @@ func Check(path string) error {
 	return err
 }
 
+// CheckDir returns why nothing could be written below a directory, which need not be
+// there yet; what only the attempt shows is left to it.
+func CheckDir(path string) error {
+	p, err := placeOf(filepath.Join(path, "x"), "", 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil {
+		p.dir.Close()
+	}
+	return err
+}
+
 // WriteBelow is [Write] for a name below a directory that the user named. No link in
 // the directory is followed, and directories are made.
 func WriteBelow(dir, name string, data []byte, perm fs.FileMode) error {
