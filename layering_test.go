@@ -3,7 +3,10 @@
 package repopolicy_test
 
 import (
+	"io/fs"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -85,5 +88,41 @@ func TestLayering(t *testing.T) {
 	}
 	if seen != len(may) {
 		t.Errorf("%d rooms of %d exist", seen, len(may))
+	}
+}
+
+// writers may use the functions that write over whatever a path leads to: each in a
+// directory that was just made, or for an own cache.
+var writers = map[string]string{
+	"internal/cli/airgap.go": "a new directory", "internal/cli/edit.go": "a new directory", "internal/cli/signrelease.go": "a new directory",
+	"directory/publish.go": "a name that was just made", "directory/cli/publish.go": "a new file alone",
+}
+
+// TestOneWriter: files are written by internal/file, which follows no link of a repository.
+func TestOneWriter(t *testing.T) {
+	err := filepath.WalkDir(".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		name = filepath.ToSlash(name)
+		if d.IsDir() {
+			if name == "sandbox" || name == "internal/file" || name != "." && strings.HasPrefix(d.Name(), ".") || slices.ContainsFunc(free, func(p string) bool { return strings.HasPrefix(name+"/", strings.TrimSuffix(p, "/")+"/") }) {
+				return fs.SkipDir
+			}
+			return nil
+		}
+		if !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go") || writers[name] != "" {
+			return nil
+		}
+		text, err := os.ReadFile(name)
+		for _, f := range []string{"os.WriteFile(", "os.Create(", "os.CreateTemp(", "os.OpenFile(", "os.Rename(", "os.Link(", "os.Symlink(", "renameio"} {
+			if strings.Contains(string(text), f) {
+				t.Errorf("%s: %s writes through links; use internal/file", name, strings.TrimSuffix(f, "("))
+			}
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }

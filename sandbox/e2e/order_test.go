@@ -5,6 +5,7 @@ package e2e
 import (
 	"errors"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"os"
@@ -17,6 +18,8 @@ import (
 	"github.com/repopolicy/repopolicy/internal/cli"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/sandbox"
+	"github.com/repopolicy/repopolicy/sandbox/claims"
+	"github.com/repopolicy/repopolicy/sandbox/forge"
 )
 
 // steps sees which steps of signing are taken, and lets one of them fail.
@@ -231,4 +234,60 @@ func (c changed) RoundTrip(r *http.Request) (*http.Response, error) {
 	resp.Body, resp.ContentLength = io.NopCloser(strings.NewReader(text)), int64(len(text))
 	resp.Header.Del("Content-Length")
 	return resp, err
+}
+
+// TestBindOrder does the same for bind, which a job runs.
+func TestBindOrder(t *testing.T) {
+	const name = "acme/order-bind"
+	p := newProject(t, name)
+	p.write(".repopolicy/policy.toml", string(policyText(name, 1, 1, "alice")))
+	p.push()
+	signer := newComputer(t)
+	var err error
+	signer.env["SIGSTORE_ID_TOKEN"], err = stack.Token(alice)
+	check(t, err)
+	signer.must(policy.ClassOK, "sign", "--git", p.dir, "--yes")
+	p.push()
+	order := cli.Orders["bind"]
+	before := logSizes(t)
+	p.inJob(forge.Event{Name: "repository_dispatch", Action: "repopolicy", Ref: "refs/heads/main"}, "repopolicy.yml", func(_ *forge.Job, c *computer, dir string) {
+		job := c.env
+		for i, fails := range order {
+			seen := &steps{next: stack.Transport(), fails: fails}
+			c.transport, c.env = seen, maps.Clone(job)
+			out := t.TempDir()
+			args := []string{"bind", "--git", dir, "--output", out}
+			switch fails {
+			case cli.StepFlags:
+				args = append(args, "--signing-config", "none")
+			case cli.StepLook:
+				c.transport = nowhere{}
+			case cli.StepToken:
+				delete(c.env, "ACTIONS_ID_TOKEN_REQUEST_URL")
+			case cli.StepIdentity: // of another run, which proves nothing
+				token, err := stack.Token(claims.GitHub{Repository: name, Ref: "refs/heads/main"})
+				check(t, err)
+				c.env["SIGSTORE_ID_TOKEN"] = token
+			case cli.StepFile:
+				check(t, os.Symlink(t.TempDir(), filepath.Join(out, ".repopolicy")))
+			}
+			code, talk := c.repopolicy(args...)
+			if code == 0 || code == policy.ClassInternal.Exit() {
+				t.Errorf("%s: exit %d\n%s", fails, code, talk)
+			}
+			for _, s := range seen.taken {
+				if slices.Index(order, s) > i {
+					t.Errorf("%s: %s was begun\n%s", fails, s, talk)
+				}
+			}
+			if entries, err := os.ReadDir(out); err != nil || len(entries) > 0 && fails != cli.StepFile {
+				t.Errorf("%s: %v, %v", fails, entries, err)
+			}
+		}
+		c.transport, c.env = stack.Transport(), job
+		c.must(policy.ClassOK, "bind", "--git", dir, "--output", t.TempDir())
+	})
+	if got, want := logSizes(t), (sizes{before.v1 + 1, before.v2 + 1}); got != want {
+		t.Errorf("the logs have %v entries, want %v", got, want)
+	}
 }
