@@ -3,7 +3,10 @@
 package repopolicy_test
 
 import (
+	"io/fs"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -22,7 +25,7 @@ var may = map[string][]string{
 	"internal/sigstore":   {"policy", "oidc", "internal/canonical", "internal/web", "internal/strictjson"},
 	"internal/git":        {"policy", "internal/web", "internal/budget"},
 	"release":             {"policy", "oidc", "internal/sigstore", "internal/file", "internal/git", "internal/budget", "internal/canonical", "internal/strictjson"},
-	"internal/account":    {"policy", "release", "internal/sigstore"},
+	"internal/account":    {"policy", "release", "internal/sigstore", "internal/file"},
 	"internal/web":        {"internal/budget", "internal/strictjson"},
 	"internal/airgap":     {"policy", "internal/strictjson"},
 	"internal/prefixmap":  {},
@@ -32,7 +35,7 @@ var may = map[string][]string{
 	"rekorbind":           {"policy", "oidc", "internal/canonical", "internal/file", "internal/sigstore", "internal/web", "internal/prefixmap", "internal/strictjson", "internal/budget"},
 	"trust":               {"policy", "internal/sigstore", "internal/file", "internal/web", "rekorbind", "trust/tuf", "trust/oci"},
 	"trust/tuf":           {"internal/file", "internal/web", "internal/strictjson"},
-	"trust/oci":           {"internal/web", "internal/budget"},
+	"trust/oci":           {"internal/file", "internal/web", "internal/budget"},
 	"internal/export":     {"policy"},
 	"internal/aqua":       {"policy"},
 	"internal/detect":     {"policy"},
@@ -86,5 +89,41 @@ func TestLayering(t *testing.T) {
 	}
 	if seen != len(may) {
 		t.Errorf("%d rooms of %d exist", seen, len(may))
+	}
+}
+
+// writers may use the functions that write over whatever a path leads to: each in a
+// directory that was just made, or for an own cache.
+var writers = map[string]string{
+	"internal/cli/airgap.go": "a new directory", "internal/cli/edit.go": "a new directory", "internal/cli/signrelease.go": "a new directory",
+	"directory/publish.go": "a name that was just made", "directory/cli/publish.go": "a new file alone",
+}
+
+// TestOneWriter: files are written by internal/file, which follows no link of a repository.
+func TestOneWriter(t *testing.T) {
+	err := filepath.WalkDir(".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		name = filepath.ToSlash(name)
+		if d.IsDir() {
+			if name == "sandbox" || name == "internal/file" || d.Name() == "testdata" || name != "." && strings.HasPrefix(d.Name(), ".") || slices.ContainsFunc(free, func(p string) bool { return strings.HasPrefix(name+"/", strings.TrimSuffix(p, "/")+"/") }) {
+				return fs.SkipDir
+			}
+			return nil
+		}
+		if !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go") || writers[name] != "" {
+			return nil
+		}
+		text, err := os.ReadFile(name)
+		for _, f := range []string{"os.WriteFile(", "os.Create(", "os.CreateTemp(", "os.OpenFile(", "os.Rename(", "os.Link(", "os.Symlink(", "renameio"} {
+			if strings.Contains(string(text), f) {
+				t.Errorf("%s: %s writes through links; use internal/file", name, strings.TrimSuffix(f, "("))
+			}
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }

@@ -5,7 +5,6 @@ go 1.26.0
 require (
 	filippo.io/torchwood v0.9.0
 	github.com/google/go-cmp v0.7.0
-	github.com/google/renameio/v2 v2.0.2
 	github.com/prometheus/client_golang v1.25.0
 	github.com/repopolicy/repopolicy v0.0.0
 	github.com/sigstore/protobuf-specs v0.5.1

@@ -126,7 +126,17 @@ func (w *siteWriter) file(name string, data func() ([]byte, error)) {
 func replace(name string, data []byte) error {
 	// One that was cut off is written over.
 	fresh := filepath.Join(filepath.Dir(name), ".new-"+filepath.Base(name))
-	if err := os.WriteFile(fresh, data, 0o644); err != nil {
+	if err := os.Remove(fresh); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	f, err := os.OpenFile(fresh, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644) // never through a link
+	if err != nil {
+		return err
+	}
+	if _, err := f.Write(data); err != nil {
+		return errors.Join(err, f.Close())
+	}
+	if err := f.Close(); err != nil {
 		return err
 	}
 	return os.Rename(fresh, name)

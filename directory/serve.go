@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -74,7 +75,7 @@ func NewServer(s *Store) (*Server, error) {
 	srv.fixed.HandleFunc("GET /checkpoint", srv.answer(func(now *snapshot, _ *http.Request) (encoder, error) {
 		return text(now.head.Checkpoint), nil
 	}))
-	srv.fixed.Handle("GET /tile/", http.FileServer(http.Dir(filepath.Join(s.dir, outputDir))))
+	srv.fixed.HandleFunc("GET /tile/{path...}", srv.tile)
 	srv.fixed.HandleFunc("GET /statement/{digits}/{statement}", srv.answer(statementOf))
 	srv.maps.HandleFunc("GET /{map}/disclosed/{index}", srv.answer(listOf))
 	srv.maps.HandleFunc("GET /{map}/lookup/{digits}/{file}", srv.answer(lookupOf))
@@ -86,6 +87,43 @@ func NewServer(s *Store) (*Server, error) {
 
 // ServeHTTP implements http.Handler.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.fixed.ServeHTTP(w, r) }
+
+// Limits of the path of a tile: https://c2sp.org/tlog-tiles.
+const (
+	maxTileSegments = 12
+	maxTileSegment  = len("entries")
+)
+
+// tile answers with a file of the output log. What cannot be the name of one is not
+// there; no directory is listed.
+func (s *Server) tile(w http.ResponseWriter, r *http.Request) {
+	segments := strings.Split(r.PathValue("path"), "/")
+	for _, x := range segments {
+		if x == "" || len(x) > maxTileSegment || x != "entries" && strings.Trim(x, "0123456789x.p") != "" || strings.Trim(x, ".") == "" || len(segments) > maxTileSegments {
+			http.NotFound(w, r)
+			return
+		}
+	}
+	root, err := os.OpenRoot(filepath.Join(s.store.dir, outputDir))
+	if err != nil {
+		http.NotFound(w, r) // nothing was built yet
+		return
+	}
+	defer root.Close()
+	f, err := root.Open(filepath.Join(append([]string{"tile"}, segments...)...))
+	if err != nil {
+		http.NotFound(w, r)
+		return
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil || !info.Mode().IsRegular() {
+		http.NotFound(w, r)
+		return
+	}
+	w.Header().Set("Content-Type", "application/octet-stream")
+	http.ServeContent(w, r, "", info.ModTime(), f)
+}
 
 // Advance answers from the newest state from now on. The error is [ErrUnfinished]
 // where a build was cut off.

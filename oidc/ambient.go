@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
@@ -28,9 +29,14 @@ const (
 	EnvRequestToken = "ACTIONS_ID_TOKEN_REQUEST_TOKEN"
 
 	envActions   = "GITHUB_ACTIONS"
+	envServer    = "GITHUB_SERVER_URL"
 	envCircleCI  = "CIRCLECI"
 	envBuildkite = "BUILDKITE"
 )
+
+// githubTokens is how the hosts of GitHub's own service end at which a job asks for a
+// token.
+const githubTokens = ".actions.githubusercontent.com"
 
 // googleIdentity is where a machine of Google's cloud asks for a token of its
 // service account.
@@ -140,6 +146,9 @@ func (s Surroundings) github(ctx context.Context, audience string) (string, erro
 	if err != nil {
 		return "", fmt.Errorf("%s is not a URL", EnvRequestURL)
 	}
+	if !s.ofForge(u) {
+		return "", fmt.Errorf("%s names %s, which is not the forge: the token to ask with is not sent there", EnvRequestURL, u.Redacted())
+	}
 	q := u.Query()
 	q.Set("audience", audience)
 	u.RawQuery = q.Encode()
@@ -152,6 +161,28 @@ func (s Surroundings) github(ctx context.Context, audience string) (string, erro
 		return "", errors.New("requesting an ID token: the reply holds none")
 	}
 	return reply.Value, nil
+}
+
+// ofForge reports whether a URL is where the forge of this job makes ID tokens: GitHub's
+// own service, or the host of GITHUB_SERVER_URL, a variable that no step of a job can
+// change for later ones, over https; or this machine.
+func (s Surroundings) ofForge(u *url.URL) bool {
+	host := strings.ToLower(u.Hostname())
+	if ip, err := netip.ParseAddr(host); host == "localhost" || err == nil && ip.IsLoopback() {
+		return u.User == nil
+	}
+	if u.Scheme != "https" || u.User != nil {
+		return false
+	}
+	if strings.HasSuffix(host, githubTokens) {
+		return true
+	}
+	own, err := url.Parse(s.Getenv(envServer))
+	if err != nil || own.Hostname() == "" {
+		return false
+	}
+	forge := strings.ToLower(own.Hostname())
+	return forge != "github.com" && (host == forge || strings.HasSuffix(host, "."+forge))
 }
 
 // Claims are what a token says about itself. Nobody has checked a signature:

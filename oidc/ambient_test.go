@@ -199,8 +199,41 @@ func TestAmbientRequest(t *testing.T) {
 		}
 	}
 	for _, address := range []string{"http://token.example/x", "token.example", "\x00", "ftp://token.example/", "https://u:p@token.example/", "file:///etc/passwd"} {
-		if got, err := Ambient(t.Context(), Surroundings{Getenv: env(EnvRequestURL, address, EnvRequestToken, bearer), Get: get}, "sigstore", tokenTime); err == nil || got != "" {
+		if got, err := Ambient(t.Context(), Surroundings{Getenv: env(EnvRequestURL, address, EnvRequestToken, bearer), Get: noGet(t)}, "sigstore", tokenTime); err == nil || got != "" {
 			t.Errorf("%q was asked", address)
+		}
+	}
+}
+
+// TestRequestHost: the bearer token goes to the forge and to nobody else.
+func TestRequestHost(t *testing.T) {
+	for _, c := range []struct {
+		server, address string
+		ok              bool
+	}{
+		{"https://github.com", "https://run-actions-1.actions.githubusercontent.com/71//idtoken/x?api-version=2.0", true},
+		{"", "https://pipelines.actions.githubusercontent.com/x", true},
+		{"https://ghe.example.com", "https://ghe.example.com/_services/x", true},
+		{"https://ghe.example.com", "https://token.GHE.example.com:8443/x", true},
+		{"https://acme.ghe.com", "https://run.actions.acme.ghe.com/x", true},
+		{"", "http://127.0.0.1:1/x", true},
+		{"https://github.com", "https://evil.example/x", false},
+		{"https://github.com", "https://actions.githubusercontent.com.evil.example/x", false},
+		{"https://github.com", "https://evilactions.githubusercontent.com/x", false},
+		{"https://github.com", "https://github.com/x", false},
+		{"https://github.com", "https://pages.github.com/x", false},
+		{"https://github.com", "http://pipelines.actions.githubusercontent.com/x", false},
+		{"https://ghe.example.com", "http://ghe.example.com/x", false},
+		{"https://ghe.example.com", "https://notghe.example.com/x", false},
+		{"", "https://ghe.example.com/x", false},
+	} {
+		asked := false
+		_, err := Surroundings{Getenv: env(EnvRequestURL, c.address, EnvRequestToken, "x", "GITHUB_SERVER_URL", c.server), Get: func(context.Context, string, string) ([]byte, error) {
+			asked = true
+			return []byte(`{"value":"x"}`), nil
+		}}.Token(t.Context(), "sigstore")
+		if asked != c.ok || (err == nil) != c.ok {
+			t.Errorf("%s of %s: asked %v, %v", c.address, c.server, asked, err)
 		}
 	}
 }

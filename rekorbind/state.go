@@ -12,7 +12,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/google/renameio/v2/maybe"
 	"github.com/rogpeppe/go-internal/lockedfile"
 
 	"github.com/repopolicy/repopolicy/internal/file"
@@ -105,11 +104,7 @@ func swap[T any](s *State, name, about string, old, next T) (bool, error) {
 	if data = append(data, '\n'); len(data) > maxStateBytes {
 		return false, fmt.Errorf("what is to be kept of %s has %d bytes, at most %d are read", clip(about), len(data), maxStateBytes)
 	}
-	path := filepath.Join(s.dir, name)
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return false, err
-	}
-	return true, maybe.WriteFile(path, data, 0o600)
+	return true, file.WriteIn(s.dir, name, data, 0o600)
 }
 
 func name(kind, about string) string { return filepath.Join(kind, policy.Sum([]byte(about))+".json") }
@@ -212,11 +207,8 @@ func (s *State) WriteEvidence(kind string, data []byte) (string, error) {
 	if strings.ContainsAny(kind, "/\\.") {
 		return "", fmt.Errorf("%q is no kind of evidence", kind)
 	}
-	path := filepath.Join(s.dir, "evidence", kind+"-"+policy.Sum(data)[:16]+".json")
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return "", err
-	}
-	return path, maybe.WriteFile(path, data, 0o600)
+	name := filepath.Join("evidence", kind+"-"+policy.Sum(data)[:16]+".json")
+	return filepath.Join(s.dir, name), file.WriteIn(s.dir, name, data, 0o600)
 }
 
 // LoadEntry returns an unfinished signature; see [Journal].

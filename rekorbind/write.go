@@ -292,6 +292,9 @@ func (w *Writer) begin(ctx context.Context, id string, content sigstore.Content,
 			return nil, JournalEntry{}, err
 		}
 	}
+	if err := w.Root.Check(draft); err != nil {
+		return nil, JournalEntry{}, err
+	}
 	data, err := draft.MarshalJSON()
 	if err != nil {
 		return nil, JournalEntry{}, err

@@ -45,7 +45,11 @@ type certified struct {
 }
 
 func (c *certified) Sign(ctx context.Context, canonical []byte, wanted func(string) bool) (metadata.Signature, error) {
-	s := &author.IdentitySigner{Certify: func(_ context.Context, digest [sha256.Size]byte) (string, string, func(context.Context) ([]byte, error), error) {
+	key, err := author.Identity(c.who, google)
+	if err != nil {
+		return metadata.Signature{}, err
+	}
+	s := &author.IdentitySigner{May: []author.Key{key}, Certify: func(_ context.Context, digest [sha256.Size]byte) (string, string, func(context.Context) ([]byte, error), error) {
 		if digest != sha256.Sum256(canonical) {
 			return "", "", nil, errors.New("another digest")
 		}

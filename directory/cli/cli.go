@@ -173,12 +173,8 @@ func (a *app) classify(err error) *fault {
 
 // evidence keeps a file that proves something below the state.
 func (a *app) evidence(kind, extension string, data []byte) (string, error) {
-	dir := filepath.Join(a.state, "evidence")
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return "", err
-	}
-	path := filepath.Join(dir, kind+"-"+policy.Sum(data)[:16]+extension)
-	return path, os.WriteFile(path, data, 0o600)
+	name := filepath.Join("evidence", kind+"-"+policy.Sum(data)[:16]+extension)
+	return filepath.Join(a.state, name), file.WriteIn(a.state, name, data, 0o600)
 }
 
 // talk prints lines on stderr in which nothing can move the cursor: URLs, names
@@ -215,13 +211,23 @@ func (a *app) progress(log string, done, total int64) {
 	fmt.Fprint(a.Stderr, "\r\x1b[K"+plain(fmt.Sprintf("reading %s: %d of %d", log, done, total)))
 }
 
+// plain shows what a terminal would act on as a replacement character, and takes from
+// a line what a CI's runner would take for a command.
 func plain(s string) string {
-	return strings.Map(func(r rune) rune {
+	s = strings.Map(func(r rune) rune {
 		if r == '\n' || r == '\t' || unicode.IsPrint(r) {
 			return r
 		}
 		return unicode.ReplacementChar
 	}, s)
+	lines := strings.Split(s, "\n")
+	for i, line := range lines {
+		if rest := strings.TrimLeft(line, " \t"); strings.HasPrefix(rest, "::") {
+			lines[i] = strings.Replace(line, "::", ": :", 1)
+		}
+		lines[i] = strings.ReplaceAll(lines[i], "##", "# #")
+	}
+	return strings.Join(lines, "\n")
 }
 
 func read(path string, limit int64) ([]byte, error) {

@@ -32,18 +32,22 @@ const (
 
 func (a *app) serveCommand() *cobra.Command {
 	o := &buildOptions{}
-	var listen string
+	var listen, metricsAt string
 	var interval time.Duration
 	cmd := &cobra.Command{
 		Use: "serve", Short: "build again and again, and answer",
 		Long: `Builds at once and then after every interval, and answers the paths that a site of
 files has; a repository without bindings is answered at once, without a second
-question. /metrics is for Prometheus, /healthz says whether builds succeed.`,
+question. /healthz says whether builds succeed. What is counted is for Prometheus, and
+answered at another address, --metrics, under /metrics.`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return a.serve(cmd.Context(), o, listen, interval) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.serve(cmd.Context(), o, listen, metricsAt, interval)
+		},
 	}
 	o.flags(cmd)
 	cmd.Flags().StringVar(&listen, "listen", "127.0.0.1:8420", "`ADDRESS` to listen at")
+	cmd.Flags().StringVar(&metricsAt, "metrics", "", "`ADDRESS` to answer /metrics at; nowhere by default")
 	cmd.Flags().DurationVar(&interval, "interval", time.Hour, "between two builds")
 	return cmd
 }
@@ -87,9 +91,12 @@ func (m *metrics) built(h *directory.Head) error {
 	return nil
 }
 
-func (a *app) serve(ctx context.Context, o *buildOptions, listen string, interval time.Duration) (err error) {
+func (a *app) serve(ctx context.Context, o *buildOptions, listen, metricsAt string, interval time.Duration) (err error) {
 	if interval <= 0 {
 		return faultf(policy.ClassUsage, "--interval: has to be positive")
+	}
+	if metricsAt != "" && metricsAt == listen {
+		return faultf(policy.ClassUsage, "--metrics: the address of --listen is for everybody")
 	}
 	o.serve = true
 	b, end, err := a.builder(ctx, o)
@@ -110,7 +117,6 @@ func (a *app) serve(ctx context.Context, o *buildOptions, listen string, interva
 	var last atomic.Int64 // of the newest build that succeeded
 	mux := http.NewServeMux()
 	mux.Handle("/", promhttp.InstrumentHandlerCounter(m.requests, server))
-	mux.Handle("GET /metrics", promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		if a.Now().Sub(time.Unix(last.Load(), 0)) > late*interval {
 			http.Error(w, "no build succeeded of late", http.StatusServiceUnavailable)
@@ -122,9 +128,24 @@ func (a *app) serve(ctx context.Context, o *buildOptions, listen string, interva
 	if err != nil {
 		return &fault{class: policy.ClassUsage, err: fmt.Errorf("--listen: %w", err)}
 	}
+	served := make(chan error, 2)
+	serverOf := func(h http.Handler) *http.Server {
+		return &http.Server{Handler: h, ReadTimeout: readTimeout, WriteTimeout: writeTimeout, MaxHeaderBytes: maxHeader}
+	}
+	if metricsAt != "" {
+		ml, err := net.Listen("tcp", metricsAt)
+		if err != nil {
+			return &fault{class: policy.ClassUsage, err: errors.Join(fmt.Errorf("--metrics: %w", err), l.Close())}
+		}
+		own := http.NewServeMux()
+		own.Handle("GET /metrics", promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{}))
+		mh := serverOf(own)
+		defer mh.Close()
+		go func() { served <- mh.Serve(ml) }()
+		a.talk("metrics at http://%s/metrics", ml.Addr())
+	}
 	a.talk("listening at http://%s", l.Addr())
-	h := &http.Server{Handler: mux, ReadTimeout: readTimeout, WriteTimeout: writeTimeout, MaxHeaderBytes: maxHeader}
-	served := make(chan error, 1)
+	h := serverOf(mux)
 	go func() { served <- h.Serve(l) }()
 	tick := time.NewTicker(interval)
 	defer tick.Stop()

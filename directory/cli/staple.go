@@ -6,12 +6,12 @@ import (
 	"context"
 	"encoding/hex"
 	"fmt"
-	"os"
+	"path"
 	"path/filepath"
 
-	"github.com/google/renameio/v2/maybe"
 	"github.com/spf13/cobra"
 
+	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/internal/prefixmap"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/policy"
@@ -74,12 +74,12 @@ func (a *app) staple(ctx context.Context, o *siteOptions, roots *rootOptions, re
 		return &fault{class: policy.ClassInvalid, err: err}
 	}
 	if out == "" {
-		out = filepath.Join(rekorbind.Dir, "directory", id+".json.gz")
-		if err := os.MkdirAll(filepath.Dir(out), 0o755); err != nil {
-			return err
-		}
+		name := path.Join(rekorbind.Dir, "directory", id+".json.gz")
+		out, err = filepath.FromSlash(name), file.WriteBelow(".", name, answer, 0o644)
+	} else {
+		err = file.Write(out, answer, 0o644)
 	}
-	if err := maybe.WriteFile(out, answer, 0o644); err != nil {
+	if err != nil {
 		return err
 	}
 	_, err = fmt.Fprintln(a.Stdout, out)

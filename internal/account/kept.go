@@ -4,6 +4,7 @@ package account
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -16,6 +17,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/release"
 )
@@ -23,7 +25,8 @@ import (
 // Folder is where artifacts are kept that are downloaded to be judged: the bytes that
 // are judged are those that are written. The zero value keeps nothing.
 type Folder struct {
-	dir string
+	dir  string
+	root *os.Root // of dir, once files are written to it
 
 	mu   sync.Mutex
 	kept []*download // that were read to their end
@@ -37,6 +40,26 @@ func NewFolder(dir string) *Folder { return &Folder{dir: dir} }
 func (f *Folder) Keep(p release.Place) release.Place {
 	return &keeper{Place: p, folder: f, opened: map[string]bool{}}
 }
+
+// open opens the directory, or makes it.
+func (f *Folder) open() (err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.root == nil {
+		f.root, err = file.Dir(f.dir, 0o755)
+	}
+	return err
+}
+
+// temporary makes a file that has no name yet.
+func (f *Folder) temporary() (*os.File, error) {
+	if err := f.open(); err != nil {
+		return nil, err
+	}
+	return f.root.OpenFile(".repopolicy-"+rand.Text(), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+}
+
+func (d *download) remove() { _ = d.folder.root.Remove(filepath.Base(d.file.Name())) }
 
 type keeper struct {
 	release.Place
@@ -59,7 +82,7 @@ func (k *keeper) Open(ctx context.Context, name string) (io.ReadCloser, error) {
 	if err != nil || k.folder.dir == "" {
 		return content, err
 	}
-	tmp, err := os.CreateTemp(k.folder.dir, ".repopolicy-*")
+	tmp, err := k.folder.temporary()
 	if err != nil {
 		content.Close()
 		return nil, err
@@ -92,7 +115,7 @@ func (d *download) Read(p []byte) (int, error) {
 func (d *download) Close() error {
 	err := errors.Join(d.content.Close(), d.file.Chmod(0o644), d.file.Sync(), d.file.Close())
 	if err != nil || !d.whole {
-		os.Remove(d.file.Name())
+		d.remove()
 		return err
 	}
 	d.folder.mu.Lock()
@@ -110,7 +133,7 @@ func (f *Folder) Vacant(inputs []*release.Input) error {
 	if !slices.ContainsFunc(inputs, func(in *release.Input) bool { return in.Artifact.Place != nil || in.Artifact.Err != nil }) {
 		return errors.New("no argument is the URL of a release or a package")
 	}
-	if err := os.MkdirAll(f.dir, 0o755); err != nil {
+	if err := f.open(); err != nil {
 		return err
 	}
 	from := map[string]string{}
@@ -124,7 +147,7 @@ func (f *Folder) Vacant(inputs []*release.Input) error {
 			return fmt.Errorf("%s and %s would both be written to %s", other, url, path)
 		}
 		from[a.Name] = url
-		if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
+		if _, err := f.root.Lstat(a.Name); !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("%s is there already", path)
 		}
 	}
@@ -139,9 +162,12 @@ func (f *Folder) Deliver(a *Account) error {
 	defer f.mu.Unlock()
 	defer func() {
 		for _, d := range f.kept {
-			os.Remove(d.file.Name())
+			d.remove()
 		}
-		f.kept = nil
+		if f.kept = nil; f.root != nil {
+			f.root.Close()
+			f.root = nil
+		}
 	}()
 	if a == nil || a.Class() != policy.ClassOK {
 		return nil
@@ -152,7 +178,7 @@ func (f *Folder) Deliver(a *Account) error {
 		}
 	}
 	for _, d := range f.kept {
-		if err := give(d.file.Name(), filepath.Join(f.dir, d.name)); err != nil {
+		if err := file.Give(f.root, filepath.Base(d.file.Name()), d.name); err != nil {
 			return err
 		}
 	}
@@ -166,17 +192,4 @@ func (a *Account) allows(url, sum string) bool {
 		return e.Fate == Judged && r.Class() == policy.ClassOK && r.Artifact.Place != nil && r.Artifact.Place.URL(r.Artifact.Name) == url &&
 			slices.Contains(r.Digests, policy.Digest{Alg: "sha256", Hex: sum})
 	})
-}
-
-// give gives a file its name, without replacing what has it.
-func give(tmp, path string) error {
-	err := os.Link(tmp, path)
-	if err == nil || errors.Is(err, fs.ErrExist) {
-		return err
-	}
-	// A file system without links, where there is no one step that does it.
-	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
-		return fs.ErrExist
-	}
-	return os.Rename(tmp, path)
 }

@@ -14,7 +14,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/google/renameio/v2/maybe"
 	"github.com/spf13/cobra"
 
 	"github.com/repopolicy/repopolicy/internal/airgap"
@@ -62,6 +61,9 @@ func (a *app) exportBundle(ctx context.Context, o *exportBundleOptions, evidence
 	case !o.output.set:
 		return &fault{reason: policy.Usage, msg: "--output: not given", hint: "name the file to write"}
 	}
+	if err := checkOutputs(&o.output); err != nil {
+		return err
+	}
 	b := airgap.New()
 	b.Made = a.Now()
 	o.record, o.recordBeside = into(b.Metadata, b.Targets), into(b.BesideMetadata, b.BesideTargets)
@@ -88,8 +90,8 @@ func (a *app) exportBundle(ctx context.Context, o *exportBundleOptions, evidence
 	if err != nil {
 		return faultf(policy.Usage, "it cannot be carried: %s", err)
 	}
-	if err := maybe.WriteFile(o.output.value, data, 0o644); err != nil {
-		return err
+	if err := file.Write(o.output.value, data, 0o644); err != nil {
+		return unwritten(err)
 	}
 	view := f.res.Chain.View()
 	a.err.line("%s: the policy of %s, version %d, %d %s of evidence, %d bytes", o.output.value, f.repo, len(f.res.Chain.Versions()), len(b.Evidence), plural(len(b.Evidence), "file"), len(data))
@@ -129,7 +131,7 @@ func (a *app) carry(o *verifyOptions) (done func(), err error) {
 	}
 	o.carried, o.offline = b, true
 	if o.asOf.set {
-		if t, err := time.Parse(time.RFC3339, o.asOf.value); err == nil {
+		if t, err := moment(o.asOf.value); err == nil {
 			o.moment = t
 		}
 	}

@@ -181,7 +181,11 @@ type signedBy struct {
 
 // Sign implements author.Signer.
 func (s signedBy) Sign(ctx context.Context, canonical []byte, wanted func(string) bool) (metadata.Signature, error) {
-	by := &author.IdentitySigner{Certify: func(context.Context, [sha256.Size]byte) (string, string, func(context.Context) ([]byte, error), error) {
+	key, err := author.Identity(s.who, s.issuer)
+	if err != nil {
+		return metadata.Signature{}, err
+	}
+	by := &author.IdentitySigner{May: []author.Key{key}, Certify: func(context.Context, [sha256.Size]byte) (string, string, func(context.Context) ([]byte, error), error) {
 		return s.who, s.issuer, func(context.Context) ([]byte, error) {
 			return s.inst.Sign(sigstoretest.Request{Artifact: canonical, SAN: s.who, Issuer: s.issuer}), nil
 		}, nil

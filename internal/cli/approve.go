@@ -13,7 +13,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/google/renameio/v2/maybe"
 	"github.com/spf13/cobra"
 
 	"github.com/repopolicy/repopolicy/internal/file"
@@ -60,6 +59,7 @@ publish look for it there. It cannot be taken back but by [[yanked]] in the poli
 	f.Var(&o.output, "output", "write the file into this directory instead of beside the first artifact")
 	f.Var(&o.key, "key", "sign with this PEM private key instead of signing in")
 	f.BoolVar(&o.device, "device", false, "sign in with a code that is typed into a browser elsewhere")
+	o.expectFlag(cmd)
 	f.BoolVarP(&o.yes, "yes", "y", false, "do not ask whether name and address may become public")
 	f.Lookup("max-age").Usage = "refuse what is known from longer ago; 24h unless said otherwise"
 	return cmd
@@ -82,6 +82,13 @@ func (a *app) approve(ctx context.Context, o *approveOptions, args []string) err
 	if !o.repoOptions.maxAge.set {
 		o.repoOptions.maxAge.value, o.repoOptions.maxAge.set = authorizeMaxAge, true
 	}
+	o.signOptions.rootOptions = o.repoOptions.rootOptions
+	if err := a.checkFind(&o.repoOptions, false); err != nil {
+		return err
+	}
+	if err := a.checkSigner(&o.signOptions); err != nil {
+		return err
+	}
 	f, err := a.find(ctx, &o.repoOptions)
 	if err != nil {
 		return err
@@ -95,7 +102,6 @@ func (a *app) approve(ctx context.Context, o *approveOptions, args []string) err
 	if err != nil {
 		return err
 	}
-	o.signOptions.rootOptions = o.repoOptions.rootOptions
 	s, err := a.services(ctx, &o.signOptions, f.repo)
 	if err != nil {
 		return err
@@ -151,8 +157,9 @@ func (a *app) approve(ctx context.Context, o *approveOptions, args []string) err
 	if err != nil {
 		return err
 	}
-	path := filepath.Join(dir, release.ApprovalName(want.Tag, draft.Signer(), payload))
-	if err := maybe.WriteFile(path, data, 0o644); err != nil {
+	name := release.ApprovalName(want.Tag, draft.Signer(), payload)
+	path := filepath.Join(dir, name)
+	if err := file.WriteBelow(dir, name, data, 0o644); err != nil {
 		return unwritten(err)
 	}
 	a.out.line("%s", path)
@@ -285,6 +292,17 @@ func (a *app) approver(ctx context.Context, o *approveOptions, f *found, s sigst
 		return a.keySigner(o.key.value)
 	}
 	raw, err := a.personal(ctx, &o.signOptions, s)
+	if err != nil {
+		return nil, err
+	}
+	expect, err := o.expected()
+	if err != nil {
+		return nil, err
+	}
+	may, err := candidates(raw, f.trusted().Content(), s.Issuer)
+	if err == nil {
+		err = expect.check(may)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -142,6 +142,9 @@ func (a *app) authorize(ctx context.Context, o *authorizeOptions, args []string)
 	case o.stage.value == "publish":
 		stage = policy.StagePublish
 	}
+	if err := a.checkRelease(o, args); err != nil {
+		return err
+	}
 	t, err := a.ownToken(ctx, &o.tokenOptions)
 	if err != nil {
 		return err
@@ -184,18 +187,12 @@ func (a *app) verifyToken(ctx context.Context, t *oidc.Unverified, f *found, aud
 // authorization finds the bound policy and judges the run by it. Verify returns
 // the verified token once the policy is known; t is the same, unverified.
 func (a *app) authorization(ctx context.Context, o *authorizeOptions, stage policy.Stage, args []string, verify func(*found) (*token.Verified, error), t *oidc.Unverified) (*authorization, error) {
-	if err := o.check(); err != nil {
-		return nil, err
-	}
 	if !o.repo.set {
 		repo, err := repositoryOf(t)
 		if err != nil {
 			return nil, err
 		}
 		o.repo.value, o.repo.set = repo, true
-	}
-	if !o.maxAge.set {
-		o.maxAge.value, o.maxAge.set = authorizeMaxAge, true
 	}
 	f, err := a.find(ctx, &o.repoOptions)
 	if err != nil {
@@ -365,14 +362,11 @@ func (z *authorization) moved() *policy.Decision {
 	return nil
 }
 
-// subjectsOf reads the arguments: files, package URLs, and names of files that
+// namedSubjects reads the arguments: files, package URLs, and names of files that
 // are not there yet.
-func subjectsOf(args, algs []string) ([]subject, error) {
+func namedSubjects(args []string) ([]subject, error) {
 	if len(args) > release.MaxArtifacts {
 		return nil, faultf(policy.Usage, "more than %d artifacts", release.MaxArtifacts)
-	}
-	if !slices.Contains(algs, "sha256") {
-		algs = append(algs, "sha256")
 	}
 	var out []subject
 	for _, arg := range args {
@@ -387,11 +381,29 @@ func subjectsOf(args, algs []string) ([]subject, error) {
 			return nil, &fault{reason: policy.Usage, msg: arg + " is not a regular file", hint: "name the files in it"}
 		default:
 			s.name, s.path = filepath.Base(arg), arg
-			if s.digests, err = release.Digests(arg, algs); err != nil {
-				return nil, faultf(policy.ArtifactRead, "%s", err)
-			}
 		}
 		out = append(out, s)
+	}
+	return out, nil
+}
+
+// subjectsOf reads the arguments and the digests of files.
+func subjectsOf(args, algs []string) ([]subject, error) {
+	if !slices.Contains(algs, "sha256") {
+		algs = append(algs, "sha256")
+	}
+	out, err := namedSubjects(args)
+	if err != nil {
+		return nil, err
+	}
+	for i := range out {
+		s := &out[i]
+		if s.path == "" {
+			continue
+		}
+		if s.digests, err = release.Digests(s.path, algs); err != nil {
+			return nil, faultf(policy.ArtifactRead, "%s", err)
+		}
 	}
 	return out, nil
 }

@@ -153,9 +153,9 @@ func newAuthorizationReport(z *authorization) *authReport {
 func (a *app) useReceipts(o *authorizeOptions, z *authorization) error {
 	own := receiptOf(z, a.Now())
 	if o.after.set {
-		data, err := file.Read(o.after.value, oidc.MaxReceiptBytes)
+		data, err := o.readAfter()
 		if err != nil {
-			return faultf(policy.Usage, "--after: %s", err)
+			return err
 		}
 		before, err := oidc.ParseReceipt(data, schemaURL("receipt-v1"))
 		if err == nil {
@@ -169,6 +169,14 @@ func (a *app) useReceipts(o *authorizeOptions, z *authorization) error {
 		return nil
 	}
 	return writeJSON(o.receipt.value, own)
+}
+
+func (o *authorizeOptions) readAfter() ([]byte, error) {
+	data, err := file.Read(o.after.value, oidc.MaxReceiptBytes)
+	if err != nil {
+		return nil, faultf(policy.Usage, "--after: %s", err)
+	}
+	return data, nil
 }
 
 func (a *app) printAuthorization(o *authorizeOptions, z *authorization, r *authReport) error {

@@ -45,6 +45,12 @@ would become public, unless --publish-name is given.`,
 }
 
 func (a *app) bind(ctx context.Context, o *signOptions) error {
+	if err := checkFolders(&o.output); err != nil {
+		return err
+	}
+	if _, err := o.readConfigs(); err != nil {
+		return err
+	}
 	v, err := a.committed(ctx, o)
 	if err != nil {
 		return err
@@ -82,6 +88,26 @@ func (a *app) bind(ctx context.Context, o *signOptions) error {
 		return &fault{reason: policy.Private, msg: fmt.Sprintf("the repository is %s, and its name would become public", claims.Visibility), hint: "say --publish-name if that is meant"}
 	}
 	forges := v.root.Forges
+	check := func(id policy.Identity) error {
+		b, err := forges.Authority(id)
+		if err != nil {
+			return &fault{reason: policy.NoAuthority, msg: "this run proves nothing about the repository: " + err.Error(), hint: "nothing was logged; bind runs in .github/workflows/repopolicy.yml of the default branch, started by repository_dispatch or schedule"}
+		}
+		if b.Repository != v.doc.Content().Repository && !v.wasNamed(b.Repository) {
+			return &fault{reason: policy.NoAuthority, msg: fmt.Sprintf("the workflow runs in %s, the policy is about %s", b.Repository, v.doc.Content().Repository), hint: "nothing was logged"}
+		}
+		return nil
+	}
+	// The certificate is public, too: what the token already rules out is not asked for.
+	may, err := candidates(token, v.doc.Content(), "")
+	if err != nil {
+		return err
+	}
+	if may[0].SourceRepositoryURI != "" || may[0].Kind == policy.KindEmail {
+		if err := check(may[0]); err != nil {
+			return err
+		}
+	}
 	return a.write(ctx, o, v, s, rekorbind.Request{Signature: rekorbind.Signature{
 		Who:   claims.Subject + " " + claims.Issuer,
 		Token: func(context.Context) (string, error) { return token, nil },
@@ -91,16 +117,7 @@ func (a *app) bind(ctx context.Context, o *signOptions) error {
 			b, err := forges.Authority(id)
 			return err == nil && claims.RepositoryID != "" && id.SourceRepositoryID == claims.RepositoryID && (b.Ref == "" || b.Ref == v.snapshot.Default)
 		},
-		Check: func(id policy.Identity) error {
-			b, err := forges.Authority(id)
-			if err != nil {
-				return &fault{reason: policy.NoAuthority, msg: "this run proves nothing about the repository: " + err.Error(), hint: "nothing was logged; bind runs in .github/workflows/repopolicy.yml of the default branch, started by repository_dispatch or schedule"}
-			}
-			if b.Repository != v.doc.Content().Repository && !v.wasNamed(b.Repository) {
-				return &fault{reason: policy.NoAuthority, msg: fmt.Sprintf("the workflow runs in %s, the policy is about %s", b.Repository, v.doc.Content().Repository), hint: "nothing was logged"}
-			}
-			return nil
-		},
+		Check: check,
 	}})
 }
 

@@ -182,6 +182,9 @@ func FuzzEscape(f *testing.F) {
 
 // FuzzJSON: what is printed is the same document in ASCII.
 func FuzzJSON(f *testing.F) {
+	for _, s := range commands {
+		f.Add(s)
+	}
 	f.Add("\u202e\U0001f600\x1b")
 	f.Fuzz(func(t *testing.T, s string) {
 		var out bytes.Buffer
@@ -200,6 +203,9 @@ func FuzzJSON(f *testing.F) {
 			if b >= 0x7f || b < ' ' && b != '\n' {
 				t.Fatalf("byte %#x", b)
 			}
+		}
+		if acts(out.String()) {
+			t.Fatalf("a runner would act on %s", out.String())
 		}
 	})
 }

@@ -45,8 +45,8 @@ func (f *found) readDirectory(o *repoOptions) error {
 		o.stapled = o.carried.Answer
 	}
 	if o.staple.set {
-		if o.stapled, err = file.Read(o.staple.value, rekorbind.MaxAnswerBytes); err != nil {
-			return faultf(policy.Usage, "--staple: %s", err)
+		if o.stapled, err = o.readStaple(); err != nil {
+			return err
 		}
 		if !o.maxAge.set {
 			f.demand.MaxAge = 0
@@ -56,6 +56,14 @@ func (f *found) readDirectory(o *repoOptions) error {
 		f.demand.Completeness = policy.CompleteSigned
 	}
 	return nil
+}
+
+func (o *repoOptions) readStaple() ([]byte, error) {
+	data, err := file.Read(o.staple.value, rekorbind.MaxAnswerBytes)
+	if err != nil {
+		return nil, faultf(policy.Usage, "--staple: %s", err)
+	}
+	return data, nil
 }
 
 func readDescriptor(path string) (*rekorbind.Descriptor, error) {

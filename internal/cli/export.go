@@ -74,6 +74,7 @@ whose digest the reference names. --from of other commands reads it there.`,
 	f.Var(&o.signing.key, "key", "sign with the private key in this PEM file")
 	f.BoolVarP(&o.signing.yes, "yes", "y", false, "do not ask whether name and address may become public")
 	f.StringArrayVar(&o.signing.configs, "signing-config", nil, "sign with the services that this signing config `FILE` names; may be repeated")
+	o.signing.expectFlag(cmd)
 	o.signing.repoOptions.flags(cmd)
 	o.signing.sources(cmd)
 	return cmd
@@ -102,9 +103,8 @@ func (a *app) export(o *exportOptions) error {
 		return faultf(policy.Usage, "%s: %s", path, err)
 	}
 	// Neither a policy nor an export holds a character that is not printable; to
-	// escape more would change what is to be run.
-	a.out.raw(text)
-	return nil
+	// escape anything would change what is to be run.
+	return a.out.verbatim(text)
 }
 
 // refusedExport says for every field why it stops the export.

@@ -24,6 +24,14 @@ func (a *app) exportTUF(ctx context.Context, o *exportOptions) error {
 	case o.signing.key.set && !o.sign:
 		return faultf(policy.Usage, "--key without --sign")
 	}
+	if err := checkFolders(&o.tuf); err != nil {
+		return err
+	}
+	if o.sign {
+		if err := a.checkAuthor(&o.signing); err != nil {
+			return err
+		}
+	}
 	var docs []*policy.Document
 	if o.signing.repo.set {
 		f, err := a.inForce(ctx, &o.signing.repoOptions)

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -173,22 +174,17 @@ func (a *app) writeRunnerFiles(outputs []output, summary string) {
 }
 
 func appendFile(path, text string) error {
-	f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return err
-	}
-	// A line that somebody else left open is ended first.
-	if end, err := f.Seek(0, io.SeekEnd); err == nil && end > 0 {
-		var last [1]byte
-		if _, err := f.ReadAt(last[:], end-1); err != nil || last[0] != '\n' {
-			text = "\n" + text
+	return file.Append(path, 0o600, func(f *os.File) error {
+		// A line that somebody else left open is ended first.
+		if end, err := f.Seek(0, io.SeekEnd); err == nil && end > 0 {
+			var last [1]byte
+			if _, err := f.ReadAt(last[:], end-1); err != nil || last[0] != '\n' {
+				text = "\n" + text
+			}
 		}
-	}
-	_, err = f.WriteString(text)
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	return err
+		_, err := f.WriteString(text)
+		return err
+	})
 }
 
 // heredoc writes an output in the form for values of several lines. The

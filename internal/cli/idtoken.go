@@ -82,6 +82,9 @@ func (a *app) ambient(ctx context.Context, audience string) (string, error) {
 	if errors.Is(err, oidc.ErrNoPermission) {
 		return "", &fault{reason: policy.NoTokenPermission, msg: "the job may not have an ID token", hint: "say `permissions: id-token: write` for this job, and for this job only"}
 	}
+	if err != nil && !errors.Is(err, oidc.ErrNoToken) {
+		return "", faultf(policy.LoginNeeded, "%s", err)
+	}
 	return token, err
 }
 

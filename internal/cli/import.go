@@ -106,8 +106,7 @@ func (a *app) importAqua(path string, o *importOptions) error {
 		}
 		return f
 	}
-	a.out.raw(text)
-	return nil
+	return a.out.verbatim(text)
 }
 
 // few lists some of the names.

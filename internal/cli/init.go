@@ -83,6 +83,7 @@ only maintainer, and every verdict says so.`,
 	f.BoolVar(&o.noSign, "no-sign", false, "do not sign")
 	f.BoolVarP(&o.yes, "yes", "y", false, "do not ask whether name and address may become public")
 	f.BoolVar(&o.publish, "publish-name", false, "let the workflow publish the name of a private repository")
+	o.expectFlag(cmd)
 	o.rootFlags(cmd, "")
 	f.StringArrayVar(&o.configs, "signing-config", nil, "sign with the services that this signing config `FILE` names; may be repeated")
 	return cmd
@@ -160,8 +161,22 @@ func (o *initOptions) check() error {
 		return faultf(policy.Usage, "--recovery: the repository cannot lose its own account")
 	case strings.Contains(o.workflow.value, "://"):
 		return &fault{reason: policy.Usage, msg: "--workflow: name a file of this repository", hint: "a reusable workflow is found through the one that calls it"}
+	case o.expect.set && (o.email.set || o.maintainers.set):
+		return faultf(policy.Usage, "--expect-identity is about who signs in, and nobody does")
 	case o.email.set != o.issuer.set:
 		return &fault{reason: policy.Usage, msg: "--email and --issuer go together", hint: "the issuer is https://accounts.google.com, https://github.com/login/oauth or https://login.microsoftonline.com on Sigstore's public instance"}
+	}
+	if o.expires.set {
+		if _, err := expiry(time.Unix(0, 0), o.expires.value); err != nil {
+			return faultf(policy.Usage, "--expires: %s", err)
+		}
+	}
+	if _, err := o.expected(); err != nil {
+		return err
+	}
+	if !o.email.set && !o.maintainers.set {
+		_, err := o.readConfigs()
+		return err
 	}
 	return nil
 }
@@ -319,6 +334,17 @@ func (r *initRun) member(ctx context.Context) (detect.Member, error) {
 		claims, err := oidc.UnverifiedClaims(token)
 		if err != nil {
 			return m, faultf(policy.LoginNeeded, "%s", err)
+		}
+		expect, err := o.expected()
+		if err != nil {
+			return m, err
+		}
+		may, err := candidates(token, nil, services.Issuer)
+		if err == nil {
+			err = expect.check(may)
+		}
+		if err != nil {
+			return m, err
 		}
 		if claims.Email == "" {
 			return m, &fault{reason: policy.Usage, msg: "the token of " + claims.Issuer + " names no e-mail address", hint: "name the first maintainer with --email and --issuer, or use --maintainers repository"}

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/google/renameio/v2/maybe"
 	"github.com/spf13/cobra"
 
 	"github.com/repopolicy/repopolicy/internal/file"
@@ -100,6 +99,9 @@ need not be named again, and lock itself writes a file that continues the old on
 			if !o.repo.set || !out.set {
 				return &fault{reason: policy.Usage, msg: "which repository, and where to?", hint: "repopolicy lock -R acme/widget -o widget.lock"}
 			}
+			if err := checkOutputs(&out); err != nil {
+				return err
+			}
 			f, err := a.inForce(cmd.Context(), o)
 			if err != nil {
 				return err
@@ -112,7 +114,7 @@ need not be named again, and lock itself writes a file that continues the old on
 			if err != nil {
 				return err
 			}
-			if err := maybe.WriteFile(out.value, append(data, '\n'), 0o644); err != nil {
+			if err := file.Write(out.value, append(data, '\n'), 0o644); err != nil {
 				return unwritten(err)
 			}
 			a.err.line("wrote %s: %d %s, first sha256:%s", out.value, len(l.Chain), plural(len(l.Chain), "version"), l.Chain[0])

@@ -13,7 +13,8 @@ import (
 	"unicode/utf16"
 	"unicode/utf8"
 
-	"github.com/google/renameio/v2/maybe"
+	"github.com/repopolicy/repopolicy/internal/file"
+	"github.com/repopolicy/repopolicy/policy"
 )
 
 // printer writes lines in which no character can move the cursor, change
@@ -31,21 +32,39 @@ func (p *printer) Write(b []byte) (int, error) {
 	return len(b), p.err
 }
 
-// line prints one line; line feeds in it are escaped too. A CI's runner would
-// take a line that begins with "::" for a command.
-func (p *printer) line(format string, args ...any) {
-	s := escape(fmt.Sprintf(format, args...))
+// line prints one line; line feeds in it are escaped too.
+func (p *printer) line(format string, args ...any) { p.raw(line(fmt.Sprintf(format, args...)) + "\n") }
+
+// line returns s as one line that is shown and does nothing. A CI's runner would take
+// one that begins with "::" for a command.
+func line(s string) string {
+	s = escape(s)
 	if rest := strings.TrimLeft(s, " "); strings.HasPrefix(rest, "::") {
 		s = s[:len(s)-len(rest)] + `\x3a` + rest[1:]
 	}
-	p.raw(s + "\n")
+	return s
+}
+
+// ask prints a question, after which the answer stands in the same line.
+func (p *printer) ask(question string) { p.raw(line(question) + " ") }
+
+// verbatim prints text that is to be used as it is, in which nothing can be escaped.
+// The error tells that it holds what line and text would escape.
+func (p *printer) verbatim(s string) error {
+	for l := range strings.SplitSeq(s, "\n") {
+		if strings.HasPrefix(strings.TrimSpace(l), "::") || commandAt(l) >= 0 {
+			return &fault{reason: policy.PolicyValue, msg: "a CI's runner would take this line for a command: " + strings.TrimSpace(l), hint: "nothing was printed; take \"::\" or \"##[\" out of the name"}
+		}
+	}
+	p.raw(s)
+	return nil
 }
 
 // text prints text of our own of several lines.
 func (p *printer) text(s string) {
 	lines := strings.Split(s, "\n")
 	for i := range lines {
-		lines[i] = escape(lines[i])
+		lines[i] = line(lines[i])
 	}
 	p.raw(strings.Join(lines, "\n"))
 }
@@ -60,8 +79,8 @@ func (p *printer) raw(s string) {
 
 // escape returns s with everything that a terminal would not show as one plain
 // character written as \xNN or \u{NNNN}. A backslash that begins such a
-// sequence in s itself is doubled, so that nothing can pose as an escape. "##["
-// anywhere in a line begins a command of GitHub's runner and is escaped, too.
+// sequence in s itself is doubled, so that nothing can pose as an escape. What begins a
+// command of a CI's runner anywhere in a line is escaped, too.
 func escape(s string) string {
 	plain := true
 	for i := range len(s) {
@@ -81,7 +100,7 @@ func escape(s string) string {
 			fmt.Fprintf(&b, `\x%02x`, s[i])
 		case r == '\\' && i+1 < len(s) && (s[i+1] == 'x' || s[i+1] == 'u'):
 			b.WriteString(`\\`)
-		case r == '#' && strings.HasPrefix(s[i:], "##["):
+		case r == '#' && isCommand(s[i:]):
 			b.WriteString(`\x23`)
 		case r < 0x20 || r == 0x7f:
 			fmt.Fprintf(&b, `\x%02x`, r)
@@ -93,6 +112,23 @@ func escape(s string) string {
 		i += n
 	}
 	return b.String()
+}
+
+// isCommand reports whether s begins as a command does that runners find anywhere in a
+// line: "##[" (GitHub), "##vso[" (Azure), "##teamcity[".
+func isCommand(s string) bool {
+	rest, ok := strings.CutPrefix(s, "##")
+	return ok && strings.HasPrefix(strings.TrimLeftFunc(rest, unicode.IsLetter), "[")
+}
+
+// commandAt returns where such a command begins, -1 if there is none.
+func commandAt(s string) int {
+	for i := range len(s) {
+		if isCommand(s[i:]) {
+			return i
+		}
+	}
+	return -1
 }
 
 // json prints v as one indented document of ASCII.
@@ -114,10 +150,10 @@ func document(v any) (string, error) {
 }
 
 // writeJSON writes a document into a file, in one step.
-func writeJSON(file string, v any) error {
+func writeJSON(path string, v any) error {
 	doc, err := document(v)
 	if err == nil {
-		err = maybe.WriteFile(file, []byte(doc), 0o644)
+		err = file.Write(path, []byte(doc), 0o644)
 	}
 	if err != nil {
 		return unwritten(err)
@@ -126,11 +162,15 @@ func writeJSON(file string, v any) error {
 }
 
 // asciiJSON replaces every character beyond ASCII in a JSON document, where it
-// can only stand in a string, by its \u escape.
+// can only stand in a string, by its \u escape; and so the first of what a CI's runner
+// could take for a command: "::", and what isCommand says.
 func asciiJSON(doc []byte) string {
 	var b strings.Builder
-	for _, r := range string(doc) {
+	text := string(doc)
+	for i, r := range text {
 		switch {
+		case r == '#' && isCommand(text[i:]), r == ':' && strings.HasPrefix(text[i:], "::"):
+			fmt.Fprintf(&b, `\u%04x`, r)
 		case r < 0x7f:
 			b.WriteRune(r)
 		case r < 0x10000:

@@ -261,14 +261,25 @@ func (p *publication) pkg(arg string, o *verifyOptions) ([]*release.Input, error
 
 // image returns an image in a registry.
 func (p *publication) image(ctx context.Context, arg string, o *verifyOptions) ([]*release.Input, error) {
-	if o.offline {
-		return nil, faultf(policy.Usage, "--offline: %s cannot be fetched", arg)
+	if err := p.checkImage(arg, o); err != nil {
+		return nil, err
 	}
 	a, err := fetch.Image(ctx, arg, p.net)
 	if err != nil {
-		return nil, &fault{reason: policy.Usage, msg: arg + ": " + err.Error(), hint: "write oci://ghcr.io/acme/widget:v1.2.3, or @sha256:… instead of the tag"}
+		return nil, err
 	}
 	return []*release.Input{{Artifact: a}}, nil
+}
+
+// checkImage refuses what names no image that can be asked for.
+func (p *publication) checkImage(arg string, o *verifyOptions) error {
+	if o.offline {
+		return faultf(policy.Usage, "--offline: %s cannot be fetched", arg)
+	}
+	if err := fetch.CheckImage(arg); err != nil {
+		return &fault{reason: policy.Usage, msg: arg + ": " + err.Error(), hint: "write oci://ghcr.io/acme/widget:v1.2.3, or @sha256:… instead of the tag"}
+	}
+	return nil
 }
 
 // release returns the release of an address.

@@ -44,15 +44,9 @@ func (o *repoOptions) fromFlag(cmd *cobra.Command) {
 // fromRegistry reads the policy's files from a registry. It is trusted no more than the
 // repository is, and asked nothing that only the forge knows.
 func (a *app) fromRegistry(ctx context.Context, o *repoOptions, f *found) error {
-	if o.git.set {
-		return faultf(policy.Usage, "--git and --from contradict each other")
-	}
-	ref, err := oci.ParseReference(o.from.value)
+	ref, err := o.fromReference()
 	if err != nil {
-		return &fault{reason: policy.Usage, msg: "--from: " + err.Error(), hint: "write it like oci:registry.example.com/acme/widget:policy"}
-	}
-	if o.offline && ref.Layout == "" {
-		return &fault{reason: policy.Usage, msg: "--offline: no registry is asked", hint: "name a layout: oci-layout:DIR"}
+		return err
 	}
 	f.snapshot = &git.Snapshot{}
 	if f.root.Forges.NamesBranch(f.repo) {

@@ -83,6 +83,9 @@ type found struct {
 
 // find resolves the policy of the repository that the flags name.
 func (a *app) find(ctx context.Context, o *repoOptions) (*found, error) {
+	if err := a.checkFind(o, false); err != nil {
+		return nil, err
+	}
 	repo, err := policy.NormalizeLocator(o.repo.value)
 	if err != nil {
 		return nil, &fault{reason: policy.Usage, msg: "--repo: " + err.Error(), hint: "write it like https://github.com/acme/widget or acme/widget"}
@@ -95,12 +98,6 @@ func (a *app) find(ctx context.Context, o *repoOptions) (*found, error) {
 	if o.lock.set {
 		if l, err = readLock(o.lock.value); err != nil {
 			return nil, err
-		}
-		if l.Repository != repo.String() {
-			return nil, faultf(policy.Usage, "--lock: %s is about %s", o.lock.value, l.Repository)
-		}
-		if o.pin.set && strings.TrimPrefix(o.pin.value, "sha256:") != l.Chain[0] {
-			return nil, faultf(policy.Usage, "--pin and --lock name different first statements")
 		}
 	}
 	if out.root, err = a.oneRoot(ctx, o, repo); err != nil {
@@ -237,7 +234,7 @@ func (a *app) snapshot(ctx context.Context, o *repoOptions, root trust.Root, rep
 		return s, nil
 	}
 	if o.offline {
-		return nil, &fault{reason: policy.Usage, msg: "--offline: the repository cannot be fetched", hint: "name a clone of it with --git DIR"}
+		return nil, unfetched()
 	}
 	if a.Timeout > 0 {
 		var cancel context.CancelFunc

@@ -24,8 +24,9 @@ func (a *app) signCommand() *cobra.Command {
 		Long: `Sign makes a maintainer's signature under the policy of the last commit, logs it in
 every log of the Sigstore instance and writes it into .repopolicy/signatures. It asks
 for a sign-in in the browser, takes the token that the environment offers
-(SIGSTORE_ID_TOKEN), or uses a key, or a program that has it. The signer's e-mail address becomes public for
-ever. A run that was interrupted is repeated: nothing is signed or logged twice.`,
+(SIGSTORE_ID_TOKEN), or uses a key, or a program that has it. The signer's e-mail
+address becomes public for ever; before it is sent anywhere it is compared with
+--expect-identity and with the members of this version and the one before. A run that was interrupted is repeated: nothing is signed or logged twice.`,
 		Example: "  repopolicy sign",
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return a.sign(cmd.Context(), o) },
@@ -40,13 +41,14 @@ ever. A run that was interrupted is repeated: nothing is signed or logged twice.
 	f.Var(&o.signer.public, "public-key", "PEM public key of the program's key")
 	f.BoolVar(&o.device, "device", false, "sign in with a code that is typed into a browser elsewhere")
 	f.BoolVarP(&o.yes, "yes", "y", false, "do not ask whether name and address may become public")
+	o.expectFlag(cmd)
 	o.logFlags(cmd)
 	return cmd
 }
 
 func (a *app) sign(ctx context.Context, o *signOptions) error {
-	if o.key.set && o.signer.set() {
-		return faultf(policy.Usage, "--key and --signer contradict each other")
+	if err := a.checkSigner(o); err != nil {
+		return err
 	}
 	v, err := a.committed(ctx, o)
 	if err != nil {
@@ -61,18 +63,8 @@ func (a *app) sign(ctx context.Context, o *signOptions) error {
 	a.err.line("  policy     %s", v.doc.Digest())
 	a.err.line("  statement  sha256:%s", policy.Sum(v.statement))
 	r := rekorbind.Request{}
-	if o.key.set {
-		data, err := file.Read(o.key.value, maxTokenReply)
-		if err != nil {
-			return faultf(policy.Usage, "--key: %s", err)
-		}
-		if r.Key, err = sigstore.ParsePrivateKey(data); err != nil {
-			return faultf(policy.Usage, "--key: %s: %s", o.key.value, err)
-		}
-	} else if o.signer.set() {
-		if r.Key, err = o.signer.signer(); err != nil {
-			return err
-		}
+	if r.Key, err = o.readSigner(); err != nil {
+		return err
 	}
 	if r.Key != nil {
 		id, err := sigstore.KeyOf(r.Key)
@@ -89,11 +81,44 @@ func (a *app) sign(ctx context.Context, o *signOptions) error {
 	return a.signAs(ctx, o, v, s, token)
 }
 
+// readSigner returns the key that signs; nil if somebody signs in.
+func (o *signOptions) readSigner() (sigstore.Signer, error) {
+	if o.signer.set() {
+		return o.signer.signer()
+	}
+	if !o.key.set {
+		return nil, nil
+	}
+	data, err := file.Read(o.key.value, maxTokenReply)
+	if err != nil {
+		return nil, faultf(policy.Usage, "--key: %s", err)
+	}
+	key, err := sigstore.ParsePrivateKey(data)
+	if err != nil {
+		return nil, faultf(policy.Usage, "--key: %s: %s", o.key.value, err)
+	}
+	return key, nil
+}
+
 // signAs signs the draft as the person to whom the token belongs.
 func (a *app) signAs(ctx context.Context, o *signOptions, v *draftVersion, s sigstore.Services, token string) error {
 	claims, err := oidc.UnverifiedClaims(token)
 	if err != nil {
 		return faultf(policy.LoginNeeded, "%s", err)
+	}
+	expect, err := o.expected()
+	if err != nil {
+		return err
+	}
+	may, err := candidates(token, v.doc.Content(), s.Issuer)
+	if err == nil {
+		err = expect.check(may)
+	}
+	if err == nil && !slices.ContainsFunc(may, func(id policy.Identity) bool { return v.member(id) == nil }) {
+		err = v.member(may[0])
+	}
+	if err != nil {
+		return err
 	}
 	r := rekorbind.Request{}
 	who := claims.Email
@@ -114,7 +139,7 @@ func (a *app) signAs(ctx context.Context, o *signOptions, v *draftVersion, s sig
 
 // member returns why an identity cannot sign the draft, before that is public.
 func (v *draftVersion) member(id policy.Identity) error {
-	if v.doc.Content().Maintainers.Names(id) || v.headNames(id) {
+	if v.doc.Content().Maintainers.Names(id) || v.beforeNames(id) {
 		return nil
 	}
 	who := id.Value + " by " + id.Issuer
@@ -124,9 +149,11 @@ func (v *draftVersion) member(id policy.Identity) error {
 	return &fault{reason: policy.NotMaintainer, msg: who + " is no maintainer in this version or the one before", hint: "nothing was logged; sign in as a member, or add this identity to the policy"}
 }
 
-// headNames reports whether the version in force names the identity as a
-// maintainer.
-func (v *draftVersion) headNames(id policy.Identity) bool {
-	vs := v.res.Chain.Versions()
-	return len(vs) > 0 && vs[len(vs)-1].Document.Content().Maintainers.Names(id)
+// beforeNames reports whether the version that the draft follows, or the one in force,
+// names the identity as a maintainer.
+func (v *draftVersion) beforeNames(id policy.Identity) bool {
+	vs, n := v.res.Chain.Versions(), v.doc.Content().Version
+	return slices.ContainsFunc(vs, func(x policy.Version) bool {
+		return (x.Number == n-1 || x.Number == len(vs)) && x.Document.Content().Maintainers.Names(id)
+	})
 }

@@ -6,13 +6,11 @@ import (
 	"context"
 	"errors"
 	"io"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
 
-	"github.com/google/renameio/v2/maybe"
 	"github.com/spf13/cobra"
 
 	"github.com/repopolicy/repopolicy/internal/file"
@@ -47,6 +45,7 @@ type signOptions struct {
 	// withV2 asks the public instance for the services of Rekor v2, too.
 	withV2 bool
 	signer signerFlags
+	expect typed // who is to sign in
 }
 
 func (o *signOptions) logFlags(cmd *cobra.Command) {
@@ -65,23 +64,32 @@ func (o *signOptions) signFlags(cmd *cobra.Command) {
 	f.Var(&o.output, "output", "write the signature files below this directory instead of into the repository")
 }
 
-// services returns where to sign for a repository.
-func (a *app) services(ctx context.Context, o *signOptions, repo policy.Locator) (sigstore.Services, error) {
+// readConfigs reads the signing configs that are named; none for those of the instance.
+func (o *signOptions) readConfigs() ([][]byte, error) {
 	if o.withV2 && (o.withoutV1 || len(o.configs) > 0) {
-		return sigstore.Services{}, &fault{reason: policy.Usage, msg: "--with-v2 is about Sigstore's public instance, beside Rekor v1", hint: "of another instance name both signing configs with --signing-config; --without-v1 implies Rekor v2"}
+		return nil, &fault{reason: policy.Usage, msg: "--with-v2 is about Sigstore's public instance, beside Rekor v1", hint: "of another instance name both signing configs with --signing-config; --without-v1 implies Rekor v2"}
 	}
 	var configs [][]byte
 	for _, path := range o.configs {
 		data, err := file.Read(path, maxSigningConfig)
 		if err != nil {
-			return sigstore.Services{}, faultf(policy.Usage, "--signing-config: %s", err)
+			return nil, faultf(policy.Usage, "--signing-config: %s", err)
 		}
 		configs = append(configs, data)
 	}
+	if len(configs) == 0 && len(o.roots) > 0 {
+		return nil, &fault{reason: policy.Usage, msg: "--trusted-root without --signing-config", hint: "a private instance is named by both"}
+	}
+	return configs, nil
+}
+
+// services returns where to sign for a repository.
+func (a *app) services(ctx context.Context, o *signOptions, repo policy.Locator) (sigstore.Services, error) {
+	configs, err := o.readConfigs()
+	if err != nil {
+		return sigstore.Services{}, err
+	}
 	if len(configs) == 0 {
-		if len(o.roots) > 0 {
-			return sigstore.Services{}, &fault{reason: policy.Usage, msg: "--trusted-root without --signing-config", hint: "a private instance is named by both"}
-		}
 		name, c, err := a.rootOf(&o.rootOptions, repo)
 		if err != nil {
 			return sigstore.Services{}, err
@@ -97,6 +105,9 @@ func (a *app) services(ctx context.Context, o *signOptions, repo policy.Locator)
 	}
 	s, err := sigstore.ParseSigningConfigs(a.Now(), configs...)
 	if err != nil {
+		return s, faultf(policy.TrustRootInvalid, "signing config: %s", err)
+	}
+	if err := s.Secret(); err != nil {
 		return s, faultf(policy.TrustRootInvalid, "signing config: %s", err)
 	}
 	if o.withoutV1 {
@@ -153,7 +164,7 @@ func (a *app) agree(o *signOptions, question string) error {
 	if !a.Terminal || a.Stdin == nil {
 		return &fault{reason: policy.Usage, msg: question, hint: "there is no terminal to answer on; say --yes"}
 	}
-	a.err.raw(question + " [y/N] ")
+	a.err.ask(question + " [y/N]")
 	answer, err := io.ReadAll(io.LimitReader(lineReader{a.Stdin}, 16))
 	if err != nil || !strings.EqualFold(strings.TrimSpace(string(answer)), "y") {
 		return &fault{reason: policy.Usage, msg: "not signed"}
@@ -197,19 +208,15 @@ func (a *app) write(ctx context.Context, o *signOptions, v *draftVersion, s sigs
 	case err != nil:
 		return &fault{reason: policy.SigningFailed, msg: err.Error(), hint: "run the command again: it goes on where it stopped"}
 	}
-	dir := v.dir
+	dir, write := v.dir, file.WriteIn
 	if o.output.set {
-		dir = o.output.value
+		dir, write = o.output.value, file.WriteBelow
 	}
 	for _, x := range files {
-		path := filepath.Join(dir, filepath.FromSlash(x.Name))
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		if err := write(dir, x.Name, x.Data, 0o644); err != nil {
 			return unwritten(err)
 		}
-		if err := maybe.WriteFile(path, x.Data, 0o644); err != nil {
-			return unwritten(err)
-		}
-		a.out.line("%s", path)
+		a.out.line("%s", filepath.Join(dir, filepath.FromSlash(x.Name)))
 	}
 	return nil
 }

@@ -13,10 +13,10 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/google/renameio/v2/maybe"
 	"github.com/package-url/packageurl-go"
 	"github.com/spf13/cobra"
 
+	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/token"
 	"github.com/repopolicy/repopolicy/oidc"
@@ -71,6 +71,7 @@ version.`,
 	f.Var(&o.purl, "purl", "sign a release statement that names the one file by this package URL")
 	f.Var(&o.key, "key", "sign with this PEM private key")
 	f.BoolVar(&o.device, "device", false, "sign in with a code that is typed into a browser elsewhere")
+	o.expectFlag(cmd)
 	f.BoolVarP(&o.yes, "yes", "y", false, "do not ask a person whether name and address may become public")
 	f.Var(&o.report, "report", "also write the decision as JSON into this file")
 	f.Var(&o.authorizeOptions.format, "format", "form of the output")
@@ -82,7 +83,13 @@ func (a *app) signRelease(ctx context.Context, o *releaseOptions, args []string)
 	if err := o.checkFiles(args); err != nil {
 		return err
 	}
+	if err := a.checkRelease(ao, args); err != nil {
+		return err
+	}
 	o.signOptions.rootOptions = ao.rootOptions
+	if err := a.checkReleaser(o); err != nil {
+		return err
+	}
 	who, err := a.releaser(ctx, o)
 	if err != nil {
 		return err
@@ -127,6 +134,18 @@ func (a *app) signRelease(ctx context.Context, o *releaseOptions, args []string)
 		r.Releases[i].Bundle = path
 	}
 	return a.printAuthorization(ao, z, r)
+}
+
+// checkReleaser refuses flags by which nobody can sign a release.
+func (a *app) checkReleaser(o *releaseOptions) error {
+	if !o.key.set && a.hasOwnToken(&o.tokenOptions) { // a job agrees by being run
+		if _, err := o.expected(); err != nil {
+			return err
+		}
+		_, err := o.readConfigs()
+		return err
+	}
+	return a.checkSigner(&o.signOptions)
 }
 
 // checkFiles refuses what cannot be signed before anybody is asked.
@@ -253,6 +272,9 @@ func (a *app) signOne(ctx context.Context, o *releaseOptions, s sigstore.Service
 	}
 	signing := who.signing
 	id := z.run.Identity()
+	if signing.Token != nil {
+		signing.Token = func(ctx context.Context) (string, error) { return o.same(ctx, z, s, who.signing.Token) }
+	}
 	signing.Who = strings.Join([]string{id.Value, id.Issuer, id.RunInvocationURI}, " ")
 	signing.Check = func(cert policy.Identity) error {
 		run, same := z.run.As(cert)
@@ -282,10 +304,33 @@ func (a *app) signOne(ctx context.Context, o *releaseOptions, s sigstore.Service
 	if err := a.confirm(ctx, z, i, args[i], fresh); err != nil {
 		return "", &fault{reason: policy.SigningFailed, msg: args[i] + ": what was signed is not allowed", more: []string{err.Error()}, hint: "the policy changed meanwhile; authorise again"}
 	}
-	if err := maybe.WriteFile(path, data, 0o644); err != nil {
+	if err := file.Create(path, data, 0o644); err != nil {
 		return "", unwritten(err)
 	}
 	return path, nil
+}
+
+// same returns the token to sign with, if it is of whoever was authorised and expected.
+func (o *releaseOptions) same(ctx context.Context, z *authorization, s sigstore.Services, get func(context.Context) (string, error)) (string, error) {
+	raw, err := get(ctx)
+	if err != nil {
+		return "", err
+	}
+	may, err := candidates(raw, z.found.trusted().Content(), s.Issuer)
+	if err != nil {
+		return "", err
+	}
+	expect, err := o.expected()
+	if err == nil {
+		err = expect.check(may)
+	}
+	if err == nil && !slices.ContainsFunc(may, func(id policy.Identity) bool { _, same := z.run.As(id); return same }) {
+		err = &fault{reason: policy.TokenMismatch, msg: fmt.Sprintf("the token to sign with is of %s, another than who was authorised", whoever(may)), hint: "no certificate was asked for, and nothing was logged; both tokens must be of the same job"}
+	}
+	if err != nil {
+		return "", err
+	}
+	return raw, nil
 }
 
 // log makes a signature and logs it, once however often it is repeated.

@@ -183,6 +183,9 @@ func (a *app) trustExport(ctx context.Context, o *trustOptions, name string) err
 	if !o.output.set {
 		return &fault{reason: policy.Usage, msg: "--output: not given", hint: "name a directory, or oci-layout:DIR"}
 	}
+	if err := checkPlace(o.output.value); err != nil {
+		return err
+	}
 	c, err := a.trustConfig(&o.rootOptions)
 	if err != nil {
 		return err
@@ -200,6 +203,16 @@ func (a *app) trustExport(ctx context.Context, o *trustOptions, name string) err
 		return faultf(policy.TrustRootMissing, "%s is not followed from TUF metadata", name)
 	}
 	return a.deliver(ctx, o.output.value, files)
+}
+
+// checkPlace refuses where nothing can be delivered.
+func checkPlace(to string) error {
+	if oci.IsReference(to) {
+		if _, err := oci.ParseReference(to); err != nil {
+			return faultf(policy.Usage, "%s", err)
+		}
+	}
+	return nil
 }
 
 // deliver writes a TUF repository to a directory, a registry or a layout.

@@ -41,11 +41,15 @@ signature, certificate and log entry become part of the metadata (TAP 18).`,
 	f.BoolVar(&o.device, "device", false, "sign in on another device")
 	f.BoolVarP(&o.yes, "yes", "y", false, "do not ask whether name and address may become public")
 	f.StringArrayVar(&o.configs, "signing-config", nil, "sign with the services that this signing config `FILE` names; may be repeated")
+	o.expectFlag(cmd)
 	o.rootFlags(cmd, "")
 	return cmd
 }
 
 func (a *app) trustSign(ctx context.Context, o *signOptions, r *author.Repository) error {
+	if err := a.checkAuthor(o); err != nil {
+		return err
+	}
 	s, err := a.authorSigner(ctx, o)
 	if err != nil {
 		return err
@@ -65,11 +69,23 @@ func (a *app) trustSign(ctx context.Context, o *signOptions, r *author.Repositor
 	return nil
 }
 
+// checkAuthor refuses flags with which nothing can be signed.
+func (a *app) checkAuthor(o *signOptions) error {
+	switch {
+	case !o.key.set && !o.signer.set():
+		return a.checkSigner(o)
+	case o.key.set && o.signer.set():
+		return faultf(policy.Usage, "--key and --signer contradict each other")
+	case o.expect.set:
+		return faultf(policy.Usage, "--expect-identity is about who signs in, and a key signs")
+	}
+	_, err := a.authorSigner(context.Background(), o)
+	return err
+}
+
 // authorSigner returns who the flags say signs.
 func (a *app) authorSigner(ctx context.Context, o *signOptions) (author.Signer, error) {
 	switch {
-	case o.key.set && o.signer.set():
-		return nil, faultf(policy.Usage, "--key and --signer contradict each other")
 	case o.key.set:
 		return fileSigner(o.key.value)
 	case o.signer.set():
@@ -99,6 +115,23 @@ func (a *app) authorSigner(ctx context.Context, o *signOptions) (author.Signer, 
 	if err != nil {
 		return nil, faultf(policy.LoginNeeded, "%s", err)
 	}
+	expect, err := o.expected()
+	if err != nil {
+		return nil, err
+	}
+	ids, err := candidates(token, nil, services.Issuer)
+	if err == nil {
+		err = expect.check(ids)
+	}
+	if err != nil {
+		return nil, err
+	}
+	var may []author.Key
+	for _, id := range ids {
+		if k, err := author.Identity(id.Value, id.Issuer); err == nil {
+			may = append(may, k)
+		}
+	}
 	who := claims.Email
 	if who == "" {
 		who = claims.Subject
@@ -107,7 +140,7 @@ func (a *app) authorSigner(ctx context.Context, o *signOptions) (author.Signer, 
 		return nil, err
 	}
 	client := &sigstore.Client{Services: services, Transport: a.Transport, Timeout: a.Timeout}
-	return &author.IdentitySigner{Certify: func(ctx context.Context, digest [sha256.Size]byte) (string, string, func(context.Context) ([]byte, error), error) {
+	return &author.IdentitySigner{May: may, Certify: func(ctx context.Context, digest [sha256.Size]byte) (string, string, func(context.Context) ([]byte, error), error) {
 		d, err := client.Draft(ctx, sigstore.Content{SHA256: digest}, token, nil)
 		if err != nil {
 			return "", "", nil, err
@@ -177,6 +210,11 @@ func (a *app) trustPublish(ctx context.Context, o *trustOptions, dir string, key
 			return err
 		}
 		signers = append(signers, s)
+	}
+	if o.output.set {
+		if err := checkPlace(o.output.value); err != nil {
+			return err
+		}
 	}
 	r, err := author.Open(dir, a.Now())
 	if err != nil {

@@ -151,16 +151,16 @@ func (a *app) verdict(ctx context.Context, o *verifyOptions, args []string, full
 	if err != nil {
 		return err
 	}
+	if err := a.checkVerify(o, pub, args, addresses); err != nil {
+		return err
+	}
 	k, runs, err := a.runs(ctx, o)
 	if err != nil {
 		return err
 	}
 	sum := runs[0].sum
-	if len(args) == 0 {
-		return &fault{reason: policy.Usage, msg: "no artifact given", hint: "name files, a directory, a checksum file or a digest such as sha256:…"}
-	}
 	if o.format.value == "vsa" && sum.Policy == nil {
-		return &fault{reason: policy.Usage, msg: "--format vsa: a verification summary names the policy that was verified", hint: "judge by a policy with --policy FILE"}
+		return withoutPolicy()
 	}
 	for _, r := range runs {
 		r.judge.Full = full
@@ -228,8 +228,8 @@ func (a *app) print(o *verifyOptions, r *report) error {
 	return nil
 }
 
-// judge turns the flags into a judge and a summary of the criteria.
-func (a *app) judge(ctx context.Context, o *verifyOptions, open func(context.Context) ([]trust.Root, error)) (*release.Judge, *summary, error) {
+// criteriaOf reads the flags that say how to judge.
+func (a *app) criteriaOf(o *verifyOptions) (*release.Judge, *summary, error) {
 	now := a.Now()
 	j := &release.Judge{Bundles: o.bundles, Carried: o.evidence, Now: now, Skew: clockSkew}
 	if !o.quiet && !o.format.document() {
@@ -237,9 +237,9 @@ func (a *app) judge(ctx context.Context, o *verifyOptions, open func(context.Con
 	}
 	sum := &summary{AsOf: now, Roots: o.roots, Offline: o.offline}
 	if o.asOf.set {
-		t, err := time.Parse(time.RFC3339, o.asOf.value)
+		t, err := moment(o.asOf.value)
 		if err != nil {
-			return nil, nil, &fault{reason: policy.Usage, msg: "--as-of: not a time", hint: "write it like 2026-11-22T00:00:00Z"}
+			return nil, nil, &fault{reason: policy.Usage, msg: "--as-of: " + err.Error(), hint: "write it like 2026-11-22T00:00:00Z"}
 		}
 		if t.After(now.Add(clockSkew)) {
 			return nil, nil, faultf(policy.Usage, "--as-of %s is in the future", o.asOf.value)
@@ -262,11 +262,29 @@ func (a *app) judge(ctx context.Context, o *verifyOptions, open func(context.Con
 	if o.identity.set != o.issuer.set {
 		return nil, nil, faultf(policy.Usage, "--certificate-identity and --certificate-oidc-issuer go together: the same name from another issuer is another person")
 	}
+	if o.identity.set {
+		if _, err := policy.IdentityOnly(policy.FlagIdentity{Identity: o.identity.value, Issuer: o.issuer.value, SetOnly: true}); err != nil {
+			return nil, nil, faultf(policy.Usage, "%s", err)
+		}
+	}
 	switch {
 	case o.policy.set && o.repo.set:
 		return nil, nil, faultf(policy.Usage, "--policy and --repo contradict each other: the policy is either the one in the file or the one that the repository bound")
 	case !o.repo.set && o.repoOptions.any():
 		return nil, nil, faultf(policy.Usage, "--require, --max-age, --pin, --lock, --from, --scan, --witness-policy and --fail-on-alarm are about the policy that --repo finds")
+	case !o.policy.set && !o.repo.set && !o.identity.set:
+		return nil, nil, &fault{reason: policy.Usage, msg: "nothing to judge by", hint: "name the repository with --repo, a policy with --policy FILE, or one signer with --certificate-identity and --certificate-oidc-issuer"}
+	}
+	return j, sum, nil
+}
+
+// judge turns the flags into a judge and a summary of the criteria.
+func (a *app) judge(ctx context.Context, o *verifyOptions, open func(context.Context) ([]trust.Root, error)) (*release.Judge, *summary, error) {
+	j, sum, err := a.criteriaOf(o)
+	if err != nil {
+		return nil, nil, err
+	}
+	switch {
 	case o.policy.set:
 		if err := a.pinned(o, j, sum); err != nil {
 			return nil, nil, err
@@ -275,14 +293,12 @@ func (a *app) judge(ctx context.Context, o *verifyOptions, open func(context.Con
 		if err := a.bound(ctx, o, j, sum); err != nil {
 			return nil, nil, err
 		}
-	case o.identity.set:
+	default:
 		t, err := policy.IdentityOnly(policy.FlagIdentity{Identity: o.identity.value, Issuer: o.issuer.value, SetOnly: true})
 		if err != nil {
 			return nil, nil, faultf(policy.Usage, "%s", err)
 		}
 		j.Policy = t
-	default:
-		return nil, nil, &fault{reason: policy.Usage, msg: "nothing to judge by", hint: "name the repository with --repo, a policy with --policy FILE, or one signer with --certificate-identity and --certificate-oidc-issuer"}
 	}
 	if o.identity.set {
 		sum.Identity, sum.Issuer = o.identity.value, o.issuer.value
@@ -294,6 +310,19 @@ func (a *app) judge(ctx context.Context, o *verifyOptions, open func(context.Con
 		j.Roots = plainRoots(open)
 	}
 	return j, sum, nil
+}
+
+// moment reads a time on the command line. What was before Unix or is beyond RFC 3339,
+// which can only be a mistake, is an error.
+func moment(s string) (time.Time, error) {
+	t, err := time.Parse(time.RFC3339, s)
+	if err != nil {
+		return t, errors.New("not a time")
+	}
+	if !bounded(t) {
+		return t, errors.New("only times of the years 1970 to 9999 are taken")
+	}
+	return t, nil
 }
 
 // pinned loads the policy of --policy.

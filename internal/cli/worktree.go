@@ -3,14 +3,14 @@
 package cli
 
 import (
-	"crypto/rand"
 	"errors"
 	"io"
 	"io/fs"
 	"os"
-	"path"
 	"path/filepath"
 	"strings"
+
+	"github.com/repopolicy/repopolicy/internal/file"
 )
 
 // worktree is the directory of a repository's files. Nothing outside of it is
@@ -69,39 +69,14 @@ func (w *worktree) read(name string, limit int64) ([]byte, error) {
 }
 
 // create writes a file that is not there yet. It appears with all of its content
-// or not at all, and never in the place of another.
-func (w *worktree) create(name string, data []byte) error { return w.write(name, data, w.root.Link) }
+// or not at all, and never in the place of another or through a link.
+func (w *worktree) create(name string, data []byte) error {
+	return file.CreateIn(w.dir, name, data, 0o644)
+}
 
 // replace puts a file in the place of another in one step.
 func (w *worktree) replace(name string, data []byte) error {
-	return w.write(name, data, w.root.Rename)
-}
-
-func (w *worktree) write(name string, data []byte, settle func(from, to string) error) (err error) {
-	if err := w.root.MkdirAll(path.Dir(name), 0o755); err != nil {
-		return err
-	}
-	tmp := name + "." + rand.Text() + ".tmp"
-	f, err := w.root.OpenFile(tmp, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if rerr := w.root.Remove(tmp); err == nil && !errors.Is(rerr, fs.ErrNotExist) {
-			err = rerr
-		}
-	}()
-	_, err = f.Write(data)
-	if serr := f.Sync(); err == nil {
-		err = serr
-	}
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	if err != nil {
-		return err
-	}
-	return settle(tmp, name)
+	return file.WriteIn(w.dir, name, data, 0o644)
 }
 
 // skipped are directories in which no release of the project lies.

@@ -98,6 +98,8 @@ func checkName(name string) error {
 		return bad("it is not UTF-8")
 	case strings.ContainsAny(name, `/\:*?"<>|`):
 		return bad("it has a character that separates or that not every system allows")
+	case strings.HasPrefix(name, "-"):
+		return bad("a program would take it for a flag")
 	case strings.Trim(name, ".") == "" || strings.HasSuffix(name, ".") || strings.TrimSpace(name) != name:
 		return bad("it ends in a dot, or has white space around it")
 	}

@@ -74,6 +74,13 @@ func parseImage(arg string) (registry.Reference, error) {
 	return ref, nil
 }
 
+// CheckImage returns why an argument names no image that can be asked for, without
+// asking.
+func CheckImage(arg string) error {
+	_, err := parseImage(arg)
+	return err
+}
+
 // Image finds an image in a registry and the evidence that is attached to it:
 // referrers, by the API or the tag that stands in for it, and the tags of cosign.
 // The reference is resolved once; what is judged is the digest of the manifest

@@ -8,3 +8,6 @@ import "os"
 
 // Writable reports false: permissions of other systems are not in the mode.
 func Writable(os.FileInfo) bool { return false }
+
+// foreign reports false: other systems say no owner in the mode.
+func foreign(_, _ os.FileInfo) bool { return false }

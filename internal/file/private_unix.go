@@ -4,7 +4,18 @@
 
 package file
 
-import "os"
+import (
+	"os"
+	"syscall"
+)
 
 // Writable reports whether group or others may write to what info describes.
 func Writable(info os.FileInfo) bool { return info.Mode().Perm()&0o022 != 0 }
+
+// foreign reports whether a file belongs neither to the user nor to the owner of its
+// directory, who can put there what they want anyway.
+func foreign(info, dir os.FileInfo) bool {
+	file, ok := info.Sys().(*syscall.Stat_t)
+	in, okDir := dir.Sys().(*syscall.Stat_t)
+	return !ok || !okDir || int(file.Uid) != os.Geteuid() && file.Uid != in.Uid
+}

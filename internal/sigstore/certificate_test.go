@@ -120,7 +120,7 @@ func everyWay(t *testing.T, inst *sigstoretest.Instance, r *Root, change func(*r
 	}
 	for range 2 { // the second time it is remembered
 		out["entry of Rekor v1"] = reason(read(sigstoretest.LogV1, func(b *bundlep) error {
-			e, err := ParseEntryV1(answerV1(t, b))
+			e, err := ParseEntryV1(answeredV1(t, b))
 			if err == nil {
 				_, err = r.VerifyV1(e)
 			}
@@ -137,8 +137,8 @@ func everyWay(t *testing.T, inst *sigstoretest.Instance, r *Root, change func(*r
 	return out
 }
 
-// answerV1 is the entry of a bundle as Rekor v1 answers it.
-func answerV1(t testing.TB, b *bundlep) []byte {
+// answeredV1 is the entry of a bundle as Rekor v1 answers it.
+func answeredV1(t testing.TB, b *bundlep) []byte {
 	t.Helper()
 	e := entry(b)
 	out, err := json.Marshal(map[string]any{

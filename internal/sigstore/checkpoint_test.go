@@ -80,7 +80,7 @@ func TestCheckpointSpelling(t *testing.T) {
 // TestEntrySpelling: what a log answers has one spelling, too.
 func TestEntrySpelling(t *testing.T) {
 	inst := sigstoretest.New(t)
-	v1 := answerV1(t, decode(t, inst.Sign(envelope(nil))))
+	v1 := answeredV1(t, decode(t, inst.Sign(envelope(nil))))
 	body := entry(decode(t, inst.Sign(v2(nil)))).CanonicalizedBody
 	edit := func(data []byte, old, new string) []byte {
 		out := strings.Replace(string(data), old, new, 1)

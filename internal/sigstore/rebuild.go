@@ -68,6 +68,9 @@ func (r *Root) Rebuild(entry, payload []byte) ([]byte, error) {
 		return nil, refuse(policy.CertificateBad, "signed with a bare key")
 	}
 	p := e.Verification.Proof
+	if len(e.Verification.Promise) == 0 || p.Checkpoint == "" {
+		return nil, refuse(policy.LogInvalid, "an entry without a signed entry timestamp or inclusion proof")
+	}
 	if len(p.Hashes) > maxProofHashes {
 		return nil, refuse(policy.LogInvalid, "%d hashes in an inclusion proof, at most %d are read", len(p.Hashes), maxProofHashes)
 	}
@@ -116,10 +119,7 @@ func finish(r *Root, pb *protobundle.Bundle, d *Draft) ([]byte, error) {
 // Stamp adds a time stamp to a draft that has none, where the instance has an
 // authority.
 func (c *Client) Stamp(ctx context.Context, d *Draft) error {
-	sig := d.pb.GetMessageSignature().GetSignature()
-	if sigs := d.pb.GetDsseEnvelope().GetSignatures(); len(sigs) == 1 {
-		sig = sigs[0].GetSig()
-	}
+	sig := d.signature()
 	if len(sig) == 0 {
 		return errors.New("a draft has one signature")
 	}
@@ -127,10 +127,15 @@ func (c *Client) Stamp(ctx context.Context, d *Draft) error {
 		return nil
 	}
 	tsa := sign.NewTimestampAuthority(&sign.TimestampAuthorityOptions{URL: c.Services.TSA, Timeout: c.timeout(), Retries: serviceRetries, Transport: c.transport(c.Services.TSA)})
-	stamp, err := tsa.GetTimestamp(ctx, sig)
+	var stamp []byte
+	err := guarded(c.Services.TSA, func() (err error) { stamp, err = tsa.GetTimestamp(ctx, sig); return err })
 	if err != nil {
 		return fmt.Errorf("time stamp: %w", err)
 	}
-	d.pb.VerificationMaterial.TimestampVerificationData = &protobundle.TimestampVerificationData{Rfc3161Timestamps: []*protocommon.RFC3161SignedTimestamp{{SignedTimestamp: stamp}}}
+	d.stamp(stamp)
 	return nil
+}
+
+func (d *Draft) stamp(stamp []byte) {
+	d.pb.VerificationMaterial.TimestampVerificationData = &protobundle.TimestampVerificationData{Rfc3161Timestamps: []*protocommon.RFC3161SignedTimestamp{{SignedTimestamp: stamp}}}
 }

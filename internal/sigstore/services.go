@@ -110,7 +110,10 @@ func (w *rekorV2) Add(ctx context.Context, entry any) (*protorekor.TransparencyL
 	switch resp.StatusCode {
 	case http.StatusCreated:
 		tle := &protorekor.TransparencyLogEntry{}
-		return tle, protojson.Unmarshal(data, tle)
+		if err := protojson.Unmarshal(data, tle); err != nil {
+			return nil, errors.New("the answer is malformed: " + cleanProto(err))
+		}
+		return tle, answerV2(tle)
 	case http.StatusConflict:
 		index, err := canonical.ParseNumber(resp.Header.Get("x-log-index"))
 		if err != nil {
@@ -178,6 +181,9 @@ func (w *rekorV2) existing(ctx context.Context, index int64) (*protorekor.Transp
 	bundle, err := tessera.GetEntryBundle(ctx, tiles.ReadEntryBundle, uint64(index)/256, uint64(cp.Size))
 	if err != nil {
 		return nil, err
+	}
+	if uint64(len(bundle.Entries)) <= uint64(index)%256 {
+		return nil, errors.New("the log does not show the entry that it has already")
 	}
 	return &protorekor.TransparencyLogEntry{
 		LogIndex: index, LogId: &protocommon.LogId{KeyId: id}, KindVersion: &protorekor.KindVersion{Kind: "hashedrekord", Version: "0.0.2"},

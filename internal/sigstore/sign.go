@@ -80,6 +80,22 @@ func ParseSigningConfigs(at time.Time, configs ...[]byte) (Services, error) {
 	return out, nil
 }
 
+// Secret returns an error if an ID token or a sign-in would not stay between this
+// machine and the services. It is an [*Error] with reason TrustRootInvalid.
+func (s Services) Secret() error {
+	for _, address := range []string{s.Fulcio, s.Issuer} {
+		if address != "" && !secret(address) {
+			return refuse(policy.TrustRootInvalid, "%s: a token is sent to an https URL only", clipText(address))
+		}
+	}
+	return nil
+}
+
+func secret(address string) bool {
+	u, err := url.Parse(address)
+	return err == nil && web.Secret(u)
+}
+
 // CheckSigningConfig returns an error if the signing config cannot be read.
 func CheckSigningConfig(data []byte) error {
 	if _, err := root.NewSigningConfigFromJSON(data); err != nil {
@@ -141,6 +157,14 @@ func (d *Draft) Content() Content {
 	return Content{Statement: d.pb.GetDsseEnvelope().GetPayload()}
 }
 
+// signature returns the one signature; nil if there is none.
+func (d *Draft) signature() []byte {
+	if sigs := d.pb.GetDsseEnvelope().GetSignatures(); len(sigs) == 1 {
+		return sigs[0].GetSig()
+	}
+	return d.pb.GetMessageSignature().GetSignature()
+}
+
 // Signer returns the DER of the certificate or, without one, of the key.
 func (d *Draft) Signer() []byte {
 	if c := d.pb.GetVerificationMaterial().GetCertificate(); c != nil {
@@ -189,8 +213,15 @@ func (c *Client) Draft(ctx context.Context, content Content, token string, key S
 			return nil, err
 		}
 		key = &localSigner{fresh}
+		if !secret(c.Services.Fulcio) {
+			return nil, fmt.Errorf("certificate: %s: a token is sent to an https URL only", c.Services.Fulcio)
+		}
 		ca := sign.NewFulcio(&sign.FulcioOptions{BaseURL: c.Services.Fulcio, Timeout: c.timeout(), Retries: serviceRetries, Transport: &until{ctx, c.transport(c.Services.Fulcio)}})
-		der, err := ca.GetCertificate(ctx, keypair{fresh}, &sign.CertificateProviderOptions{IDToken: token})
+		var der []byte
+		err = guarded(c.Services.Fulcio, func() (err error) {
+			der, err = ca.GetCertificate(ctx, keypair{fresh}, &sign.CertificateProviderOptions{IDToken: token})
+			return err
+		})
 		if err != nil {
 			return nil, fmt.Errorf("certificate: %w", err)
 		}
@@ -262,6 +293,9 @@ func (c *Client) Log(ctx context.Context, r *Root, d *Draft, generation int, now
 			return nil, fmt.Errorf("what %s certified does not verify: %w", c.Services.Fulcio, err)
 		}
 	}
+	if err := r.stamped(d); err != nil {
+		return nil, err
+	}
 	pemType := "CERTIFICATE"
 	if cert == nil {
 		pemType = "PUBLIC KEY"
@@ -279,10 +313,10 @@ func (c *Client) Log(ctx context.Context, r *Root, d *Draft, generation int, now
 	if generation == 2 {
 		w := &rekorV2{base: base, http: &http.Client{Transport: c.transport(base), Timeout: c.timeout()}, root: r}
 		opts.ClientV2 = w
-	} else if opts.Client, err = rekorV1Client(ctx, base, c.transport(base), c.timeout()); err != nil {
+	} else if opts.Client, err = rekorV1Client(ctx, base, strictV1{c.transport(base)}, c.timeout()); err != nil {
 		return nil, err
 	}
-	if err := sign.NewRekor(opts).GetTransparencyLogEntry(ctx, verifier, pb); err != nil {
+	if err := guarded(base, func() error { return sign.NewRekor(opts).GetTransparencyLogEntry(ctx, verifier, pb) }); err != nil {
 		return nil, fmt.Errorf("logging in %s: %w", base, err)
 	}
 	out, err := finish(r, pb, d)

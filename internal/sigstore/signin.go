@@ -21,6 +21,9 @@ const (
 // typed into a browser elsewhere (RFC 8628). Say prints what the person must
 // know; open, if set, opens the browser.
 func SignIn(ctx context.Context, issuer string, device bool, say func(string), open func(url string) error) (string, error) {
+	if !secret(issuer) {
+		return "", errors.New("the sign-in is not at an https URL")
+	}
 	ctx, cancel := context.WithTimeout(ctx, signInTimeout)
 	defer cancel()
 	var getter oauthflow.TokenGetter

@@ -11,10 +11,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -109,7 +112,7 @@ func (c *Client) SetTimeout(d time.Duration) { c.http.Timeout = d }
 // no redirect, whatever [Client.Via] allowed, and an error tells that http would
 // not keep the token secret.
 func (c *Client) Authorized(bearer string) (*Client, error) {
-	if c.base.Scheme != "https" && !Loopback(c.base.Host) {
+	if !Secret(c.base) {
 		return nil, errors.New("a token is sent to an https URL only")
 	}
 	out := *c
@@ -235,53 +238,93 @@ func GetAuthorized(ctx context.Context, address, bearer string, transport http.R
 	if err != nil {
 		return nil, errors.New("not a URL")
 	}
-	if u.Scheme != "https" && !Loopback(u.Host) {
+	if !Secret(u) {
 		return nil, errors.New("a token is sent to an https URL only")
 	}
-	return getOnce(ctx, u, "Authorization", "Bearer "+bearer, transport, agent, limit)
+	data, _, err := getOnce(ctx, u, "Authorization", "Bearer "+bearer, transport, agent, limit)
+	return data, err
 }
 
-// metadataHost is the metadata server of Google's cloud, which a machine there
-// reaches without leaving it, by http only.
-const metadataHost = "metadata.google.internal"
+// Secret reports whether what is sent to a URL stays between this machine and the
+// host: it is https, or the host is this machine.
+func Secret(u *url.URL) bool {
+	return u.Host != "" && u.User == nil && (u.Scheme == "https" || u.Scheme == "http" && Loopback(u.Host))
+}
 
-// GetMetadata returns the reply to one GET of an address of the metadata server.
+// The metadata server of Google's cloud, which a machine there reaches without
+// leaving it, by http only, and at these addresses.
+// https://cloud.google.com/compute/docs/metadata/querying-metadata
+const (
+	metadataHost   = "metadata.google.internal"
+	metadataFlavor = "Google"
+)
+
+var metadataAddresses = []netip.Addr{netip.MustParseAddr("169.254.169.254"), netip.MustParseAddr("fd20:ce::254")}
+
+// GetMetadata returns the reply to one GET of an address of the metadata server. It is
+// asked directly, whatever proxy the environment names, and nobody else is.
 func GetMetadata(ctx context.Context, address string, transport http.RoundTripper, agent string, limit int64) ([]byte, error) {
 	u, err := url.Parse(address)
 	if err != nil || u.Scheme != "http" || u.Host != metadataHost {
 		return nil, errors.New("not an address of the metadata server")
 	}
-	return getOnce(ctx, u, "Metadata-Flavor", "Google", transport, agent, limit)
+	data, header, err := getOnce(ctx, u, "Metadata-Flavor", metadataFlavor, direct(transport), agent, limit)
+	if err == nil && header.Get("Metadata-Flavor") != metadataFlavor {
+		return nil, errors.New("who answered is not the metadata server")
+	}
+	return data, err
 }
 
-func getOnce(ctx context.Context, u *url.URL, header, value string, transport http.RoundTripper, agent string, limit int64) ([]byte, error) {
+// direct returns a transport without a proxy that connects to the metadata server
+// alone; one that is not the standard library's is left as it is.
+func direct(transport http.RoundTripper) http.RoundTripper {
+	if transport == nil {
+		transport = defaultTransport()
+	}
+	t, ok := transport.(*http.Transport)
+	if !ok {
+		return transport
+	}
+	t = t.Clone()
+	t.Proxy, t.DialTLSContext, t.DisableKeepAlives = nil, nil, true
+	t.DialContext = (&net.Dialer{Timeout: requestTimeout, Control: func(_, address string, _ syscall.RawConn) error {
+		at, err := netip.ParseAddrPort(address)
+		if err != nil || !slices.Contains(metadataAddresses, at.Addr().Unmap()) {
+			return fmt.Errorf("%s is no address of the metadata server", address)
+		}
+		return nil
+	}}).DialContext
+	return t
+}
+
+func getOnce(ctx context.Context, u *url.URL, header, value string, transport http.RoundTripper, agent string, limit int64) ([]byte, http.Header, error) {
 	base := *u
 	base.RawQuery, base.ForceQuery = "", false
 	c, err := New(base.String(), transport, agent)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	req.Header.Set(header, value)
 	req.Header.Set("User-Agent", agent)
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer resp.Body.Close()
 	data, err := io.ReadAll(io.LimitReader(resp.Body, limit+1))
 	switch {
 	case err != nil:
-		return nil, err
+		return nil, nil, err
 	case resp.StatusCode != http.StatusOK:
-		return nil, &StatusError{URL: base.String(), Code: resp.StatusCode}
+		return nil, nil, &StatusError{URL: base.String(), Code: resp.StatusCode}
 	case int64(len(data)) > limit:
-		return nil, fmt.Errorf("%s: %w", &base, ErrTooLarge)
+		return nil, nil, fmt.Errorf("%s: %w", &base, ErrTooLarge)
 	}
-	return data, nil
+	return data, resp.Header, nil
 }
 
 // Loopback reports whether a host, with or without a port, is this machine.

@@ -410,9 +410,10 @@ func TestGetAuthorized(t *testing.T) {
 // others from being made to ask it.
 func TestGetMetadata(t *testing.T) {
 	var asked []string
+	flavor := "Google"
 	tr := tripper(func(r *http.Request) (*http.Response, error) {
 		asked = append(asked, r.URL.String()+" "+r.Header.Get("Metadata-Flavor")+r.Header.Get("Authorization"))
-		return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(strings.NewReader("token")), Request: r}, nil
+		return &http.Response{StatusCode: http.StatusOK, Header: http.Header{"Metadata-Flavor": {flavor}}, Body: io.NopCloser(strings.NewReader("token")), Request: r}, nil
 	})
 	data, err := GetMetadata(t.Context(), "http://metadata.google.internal/a?b=c", tr, "a", limit)
 	if err != nil || string(data) != "token" || len(asked) != 1 || asked[0] != "http://metadata.google.internal/a?b=c Google" {
@@ -422,5 +423,39 @@ func TestGetMetadata(t *testing.T) {
 		if _, err := GetMetadata(t.Context(), address, tr, "a", limit); err == nil {
 			t.Errorf("%q was asked", address)
 		}
+	}
+	for _, flavor = range []string{"", "google", "Amazon"} {
+		if data, err := GetMetadata(t.Context(), "http://metadata.google.internal/a", tr, "a", limit); err == nil {
+			t.Errorf("%q of %q was taken", data, flavor)
+		}
+	}
+}
+
+// TestGetMetadataDirectly: neither a proxy nor another address is asked.
+func TestGetMetadataDirectly(t *testing.T) {
+	other := serve(t, false, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Metadata-Flavor", "Google")
+		_, _ = io.WriteString(w, "token")
+	})
+	at, err := url.Parse(other.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dial := func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, network, at.Host)
+	}
+	for name, tr := range map[string]*http.Transport{"a proxy": {Proxy: http.ProxyURL(at)}, "another address": {DialContext: dial}} {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		data, err := GetMetadata(ctx, "http://metadata.google.internal/a", tr, "a", limit)
+		cancel()
+		if err == nil || other.asked.Load() > 0 {
+			t.Errorf("%s: %q, %v, asked %d times", name, data, err, other.asked.Load())
+		}
+	}
+	// The name may lead elsewhere.
+	d := direct(nil).(*http.Transport)
+	if c, err := d.DialContext(t.Context(), "tcp", at.Host); err == nil {
+		c.Close()
+		t.Error("another address was connected to")
 	}
 }

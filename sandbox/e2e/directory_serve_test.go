@@ -59,7 +59,7 @@ func TestDirectoryServed(t *testing.T) {
 			t.Errorf("%s: %s %v, %d requests", absent, res.Chain.Reason(), res.Failed, asked)
 		}
 	}
-	for path, want := range map[string]string{"/healthz": "ok", "/metrics": "repopolicy_directory_leaf_index 0", "/nothing": "404", "/tile/../state.db": "404"} {
+	for path, want := range map[string]string{"/healthz": "ok", "/metrics": "404", "/tile/": "404", "/tile/entries/": "404", "/tile/" + strings.Repeat("0", 300): "404", "/nothing": "404", "/tile/../state.db": "404"} {
 		resp, err := http.Get(base + path)
 		check(t, err)
 		body, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))

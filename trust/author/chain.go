@@ -106,7 +106,7 @@ func WriteChain(ctx context.Context, dir string, versions []Version, s Signer) (
 			if err != nil {
 				return nil, nil, err
 			}
-			if err := write(append(data, '\n'), path); err != nil {
+			if err := write(dir, name, append(data, '\n')); err != nil {
 				return nil, nil, err
 			}
 		}

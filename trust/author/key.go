@@ -14,6 +14,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/sigstore/sigstore/pkg/cryptoutils"
@@ -200,6 +201,9 @@ func (s *remoteSigner) Sign(ctx context.Context, canonical []byte, wanted func(s
 
 // IdentitySigner signs as whom a certificate names.
 type IdentitySigner struct {
+	// May are the identities of whom Certify can be; if none of them is wanted, it is
+	// not called, since to certify makes a name public.
+	May []Key
 	// Certify signs a SHA-256 and returns who did, and what logs the signature and
 	// then returns the v0.3 bundle. Before that nothing was published but the
 	// certificate.
@@ -209,6 +213,9 @@ type IdentitySigner struct {
 // Sign implements [Signer].
 func (s *IdentitySigner) Sign(ctx context.Context, canonical []byte, wanted func(string) bool) (metadata.Signature, error) {
 	var none metadata.Signature
+	if !slices.ContainsFunc(s.May, func(k Key) bool { return wanted(k.id) }) {
+		return none, fmt.Errorf("who signs in: %w", ErrNotWanted)
+	}
 	identity, issuer, log, err := s.Certify(ctx, sha256.Sum256(canonical))
 	if err != nil {
 		return none, err

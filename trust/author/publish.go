@@ -217,13 +217,13 @@ func WriteTree(dir string, f *oci.Files) error {
 		if !validPath(path) {
 			return fmt.Errorf("%q is no path of a target", path)
 		}
-		if err := write(f.Targets[path], filepath.Join(dir, targetsDir, filepath.FromSlash(path))); err != nil {
+		if err := write(dir, targetsDir+"/"+path, f.Targets[path]); err != nil {
 			return err
 		}
 	}
 	names := slices.SortedFunc(maps.Keys(f.Metadata), func(a, b string) int { return cmp.Or(rank(a)-rank(b), len(a)-len(b), strings.Compare(a, b)) })
 	for _, name := range names {
-		if err := write(f.Metadata[name], filepath.Join(dir, url.PathEscape(name))); err != nil {
+		if err := write(dir, url.PathEscape(name), f.Metadata[name]); err != nil {
 			return err
 		}
 	}

@@ -28,7 +28,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/google/renameio/v2/maybe"
 	"github.com/rogpeppe/go-internal/lockedfile"
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
@@ -79,8 +78,14 @@ var ErrExists = errors.New("there is a repository already")
 
 // open locks the directory; Close unlocks it.
 func open(dir string, now time.Time) (*Repository, error) {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	root, err := file.Dir(dir, 0o755)
+	if err != nil {
 		return nil, err
+	}
+	info, err := root.Lstat(lockFile)
+	root.Close()
+	if err == nil && !info.Mode().IsRegular() {
+		return nil, &file.Refused{Path: filepath.Join(dir, lockFile), Why: "it is not a regular file"}
 	}
 	unlock, err := lockedfile.MutexAt(filepath.Join(dir, lockFile)).Lock()
 	if err != nil {
@@ -294,21 +299,19 @@ func (r *Repository) save() error {
 		if err != nil {
 			return err
 		}
-		if err := write(append(data, '\n'), r.path(stagedDir, url.PathEscape(d.role)+".json")); err != nil {
+		if err := write(r.dir, stagedDir+"/"+url.PathEscape(d.role)+".json", append(data, '\n')); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func write(data []byte, path string) error {
-	if old, err := os.ReadFile(path); err == nil && string(old) == string(data) {
+// write puts a file below a directory, unless it is there already.
+func write(dir, name string, data []byte) error {
+	if old, err := file.Read(filepath.Join(dir, filepath.FromSlash(name)), int64(len(data))); err == nil && string(old) == string(data) {
 		return nil
 	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return err
-	}
-	return maybe.WriteFile(path, data, 0o644)
+	return file.WriteBelow(dir, name, data, 0o644)
 }
 
 // Files returns what is published: all roots, the current metadata, its targets.

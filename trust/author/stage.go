@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -199,7 +198,7 @@ func (r *Repository) Add(role, path string, data []byte) error {
 	if err := r.delegates(role, path); err != nil {
 		return err
 	}
-	if err := write(data, r.path(treeDir, targetsDir, filepath.FromSlash(hashed(path, info)))); err != nil {
+	if err := write(r.dir, treeDir+"/"+targetsDir+"/"+hashed(path, info), data); err != nil {
 		return err
 	}
 	signed, err := r.edit(role)

@@ -11,10 +11,8 @@ import (
 	"io/fs"
 	"maps"
 	"os"
-	"path/filepath"
 	"slices"
 
-	"github.com/google/renameio/v2/maybe"
 	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -22,6 +20,7 @@ import (
 	"oras.land/oras-go/v2/content/oci"
 	"oras.land/oras-go/v2/errdef"
 
+	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/internal/web"
 )
 
@@ -128,8 +127,12 @@ func upload(ctx context.Context, r Reference, o Options, artifactType string, ma
 	var blobs content.Pusher
 	var list func() error
 	if r.Layout != "" {
-		if err := os.MkdirAll(r.Layout, 0o755); err != nil {
-			return "", err
+		for _, name := range []string{"blobs/sha256", "ingest"} { // where the library writes
+			dir, err := file.DirBelow(r.Layout, name, 0o755)
+			if err != nil {
+				return "", err
+			}
+			dir.Close()
 		}
 		store, err := oci.NewStorage(r.Layout)
 		if err != nil {
@@ -209,7 +212,7 @@ func listInLayout(r Reference, desc ocispec.Descriptor, artifactType string) err
 		if err != nil {
 			return err
 		}
-		if err := maybe.WriteFile(filepath.Join(r.Layout, f.name), data, 0o644); err != nil {
+		if err := file.WriteBelow(r.Layout, f.name, data, 0o644); err != nil {
 			return err
 		}
 	}

@@ -14,7 +14,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/google/renameio/v2/maybe"
 	"github.com/rogpeppe/go-internal/lockedfile"
 
 	"github.com/repopolicy/repopolicy/internal/file"
@@ -81,11 +80,10 @@ func (s store) keep(name string, data []byte) error {
 	if s == "" {
 		return nil
 	}
-	path := s.path(name)
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return err
+	if info, err := os.Lstat(s.path(name)); err == nil && !info.Mode().IsRegular() {
+		_ = os.Remove(s.path(name)) // a cache heals; what cannot be removed is refused
 	}
-	return maybe.WriteFile(path, data, 0o600)
+	return file.WriteIn(string(s), name, data, 0o600)
 }
 
 func (s store) forget(names ...string) error {

@@ -29,8 +29,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/google/renameio/v2"
-
 	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/internal/web"
 	"github.com/repopolicy/repopolicy/trust/tuf"
@@ -159,7 +157,7 @@ func (c *client) download(ctx context.Context, t *tuf.Client, name string) error
 	if err != nil {
 		return err
 	}
-	return renameio.WriteFile(path, data, 0o600)
+	return file.Write(path, data, 0o600)
 }
 
 // show copies what the client keeps, and removes what it keeps no more.

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/repopolicy/repopolicy/oidc"
+	"github.com/repopolicy/repopolicy/policy"
+)
+
+// A certificate puts the name of whoever asks for it into a public log for ever. So
+// the ID token is compared with who may sign before it is sent anywhere: nobody has
+// verified it by then, and it only decides about refusing.
+
+// expectation is whom the user expects to sign.
+type expectation struct{ value, issuer string } // issuer is "" for any
+
+func (o *signOptions) expectFlag(cmd *cobra.Command) {
+	o.expect.name = "IDENTITY[=ISSUER]"
+	cmd.Flags().Var(&o.expect, "expect-identity", "sign only as this e-mail address or URI, such as alice@example.com=https://accounts.google.com; by default as anybody who may sign here")
+}
+
+// expected reads --expect-identity; nil without it.
+func (o *signOptions) expected() (*expectation, error) {
+	if !o.expect.set {
+		return nil, nil
+	}
+	e := &expectation{value: o.expect.value}
+	if i := max(strings.LastIndex(e.value, "=https://"), strings.LastIndex(e.value, "=http://")); i >= 0 {
+		e.value, e.issuer = e.value[:i], e.value[i+1:]
+	}
+	if !strings.Contains(e.value, "@") && !strings.Contains(e.value, "://") || strings.ContainsAny(e.value+e.issuer, " \t\r\n") {
+		return nil, &fault{reason: policy.Usage, msg: "--expect-identity: neither an e-mail address nor a URI", hint: "write it like alice@example.com or alice@example.com=https://accounts.google.com"}
+	}
+	return e, nil
+}
+
+// check refuses a token that is of nobody who is expected.
+func (e *expectation) check(may []policy.Identity) error {
+	if e == nil || slices.ContainsFunc(may, func(id policy.Identity) bool {
+		return id.Value == e.value && (e.issuer == "" || id.Issuer == e.issuer)
+	}) {
+		return nil
+	}
+	want := e.value
+	if e.issuer != "" {
+		want += " by " + e.issuer
+	}
+	return &fault{reason: policy.TokenRefused, msg: fmt.Sprintf("the ID token is of %s, and --expect-identity names %s", whoever(may), want), hint: "no certificate was asked for, and nothing was logged; sign in as who is meant"}
+}
+
+func whoever(ids []policy.Identity) string {
+	if len(ids) == 0 {
+		return "nobody who can be certified"
+	}
+	return nameOf(ids[0])
+}
+
+// candidates returns the identities that a certificate for the token could name: where
+// a provider speaks for another one, who of the two depends on the certificate
+// authority. The issuers are those of the policy and where people sign in.
+func candidates(raw string, f *policy.File, signIn string) ([]policy.Identity, error) {
+	claims, err := oidc.UnverifiedClaims(raw)
+	if err != nil {
+		return nil, faultf(policy.LoginNeeded, "%s", err)
+	}
+	var out []policy.Identity
+	if t, err := oidc.ParseToken(raw); err == nil {
+		if issuer, ok := oidc.TrustedIssuers(f, signIn).Find(t.Issuer); ok {
+			if id, _, err := t.Run(issuer); err == nil {
+				out = append(out, id)
+			}
+		}
+	}
+	id := policy.Identity{Kind: policy.KindEmail, Value: claims.Email, Issuer: claims.Issuer, TokenSubject: claims.Subject}
+	if claims.Email == "" && len(out) > 0 {
+		return out, nil
+	}
+	if claims.Email == "" {
+		id.Kind, id.Value = policy.KindURI, claims.Subject
+	}
+	out = append(out, id)
+	if claims.Connector != "" && claims.Connector != claims.Issuer {
+		id.Issuer = claims.Connector
+		out = append(out, id)
+	}
+	return out, nil
+}

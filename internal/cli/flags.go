@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/repopolicy/repopolicy/internal/fetch"
+	"github.com/repopolicy/repopolicy/internal/file"
+	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/release"
+	"github.com/repopolicy/repopolicy/trust/oci"
+)
+
+// What is wrong with a command line is said before anybody is asked anything: every
+// verb calls what is here first.
+
+// checkFind refuses flags by which no policy can be found. Joined says that several
+// roots may judge the repository.
+func (a *app) checkFind(o *repoOptions, joined bool) error {
+	repo, err := policy.NormalizeLocator(o.repo.value)
+	if o.repo.set && err != nil {
+		return &fault{reason: policy.Usage, msg: "--repo: " + err.Error(), hint: "write it like https://github.com/acme/widget or acme/widget"}
+	}
+	if err := (&found{}).readDemand(o); err != nil {
+		return err
+	}
+	if o.lock.set {
+		l, err := readLock(o.lock.value)
+		switch {
+		case err != nil:
+			return err
+		case o.repo.set && l.Repository != repo.String():
+			return faultf(policy.Usage, "--lock: %s is about %s", o.lock.value, l.Repository)
+		case o.pin.set && strings.TrimPrefix(o.pin.value, "sha256:") != l.Chain[0]:
+			return faultf(policy.Usage, "--pin and --lock name different first statements")
+		}
+	}
+	if o.directory.set {
+		if _, err := readDescriptor(o.directory.value); err != nil {
+			return err
+		}
+	}
+	if o.staple.set {
+		if _, err := o.readStaple(); err != nil {
+			return err
+		}
+	}
+	switch {
+	case o.from.set:
+		if _, err := o.fromReference(); err != nil {
+			return err
+		}
+	case o.offline && !o.git.set && o.carried == nil:
+		return unfetched()
+	}
+	if o.repo.set && o.open == nil && !joined {
+		_, _, err := a.rootOf(&o.rootOptions, repo)
+		return err
+	}
+	return nil
+}
+
+func unfetched() *fault {
+	return &fault{reason: policy.Usage, msg: "--offline: the repository cannot be fetched", hint: "name a clone of it with --git DIR"}
+}
+
+// fromReference reads --from.
+func (o *repoOptions) fromReference() (oci.Reference, error) {
+	if o.git.set {
+		return oci.Reference{}, faultf(policy.Usage, "--git and --from contradict each other")
+	}
+	ref, err := oci.ParseReference(o.from.value)
+	if err != nil {
+		return ref, &fault{reason: policy.Usage, msg: "--from: " + err.Error(), hint: "write it like oci:registry.example.com/acme/widget:policy"}
+	}
+	if o.offline && ref.Layout == "" {
+		return ref, &fault{reason: policy.Usage, msg: "--offline: no registry is asked", hint: "name a layout: oci-layout:DIR"}
+	}
+	return ref, nil
+}
+
+// checkOutputs refuses files that could not be written.
+func checkOutputs(files ...*typed) error {
+	for _, f := range files {
+		if !f.set {
+			continue
+		}
+		if err := file.Check(f.value); err != nil {
+			return unwritten(err)
+		}
+	}
+	return nil
+}
+
+// checkFolders refuses directories in which nothing could be written.
+func checkFolders(dirs ...*typed) error {
+	for _, d := range dirs {
+		if !d.set {
+			continue
+		}
+		if err := file.CheckDir(d.value); err != nil {
+			return unwritten(err)
+		}
+	}
+	return nil
+}
+
+// checkConsent refuses to begin what nobody can agree to.
+func (a *app) checkConsent(o *signOptions) error {
+	if o.yes || a.Terminal && a.Stdin != nil {
+		return nil
+	}
+	return &fault{reason: policy.Usage, msg: "name and address of whoever signs, which becomes public for ever with the signature", hint: "there is no terminal to answer on; say --yes"}
+}
+
+// checkSigner refuses flags with which nothing can be signed: by a key, by a program
+// that has it, or by somebody who signs in.
+func (a *app) checkSigner(o *signOptions) error {
+	switch {
+	case o.key.set && o.signer.set():
+		return faultf(policy.Usage, "--key and --signer contradict each other")
+	case o.expect.set && (o.key.set || o.signer.set()):
+		return faultf(policy.Usage, "--expect-identity is about who signs in, and a key signs")
+	}
+	if err := checkFolders(&o.output); err != nil {
+		return err
+	}
+	if o.key.set || o.signer.set() {
+		_, err := o.readSigner()
+		return err
+	}
+	if _, err := o.readConfigs(); err != nil {
+		return err
+	}
+	if _, err := o.expected(); err != nil {
+		return err
+	}
+	return a.checkConsent(o)
+}
+
+// checkVerify refuses flags and arguments by which nothing can be judged.
+func (a *app) checkVerify(o *verifyOptions, p *publication, args []string, addresses map[string]fetch.Address) error {
+	if _, _, err := a.criteriaOf(o); err != nil {
+		return err
+	}
+	switch {
+	case len(args) == 0:
+		return &fault{reason: policy.Usage, msg: "no artifact given", hint: "name files, a directory, a checksum file or a digest such as sha256:…"}
+	case o.format.value == "vsa" && !o.policy.set && !o.repo.set:
+		return withoutPolicy()
+	case o.name.set && len(args) != 1:
+		return faultf(policy.Usage, "--name says what one artifact is called, and there are %d", len(args))
+	case o.ignoreMissing && !slices.ContainsFunc(args, release.IsSums):
+		return faultf(policy.Usage, "--ignore-missing is about the lines of a checksum file, and no argument is one")
+	}
+	published := false
+	for _, arg := range args {
+		var err error
+		_, isURL := addresses[arg]
+		switch {
+		case fetch.IsImage(arg):
+			err = p.checkImage(arg, o)
+		case strings.HasPrefix(arg, "pkg:"):
+			_, err = p.pkg(arg, o)
+			published = true
+		case isURL:
+			published = true
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if o.published.download.set && !published {
+		return faultf(policy.Usage, "--download: no argument is the URL of a release or a package")
+	}
+	repo, err := o.subject()
+	if err != nil {
+		return err
+	}
+	for _, addr := range addresses {
+		if o.policy.set && addr.Repository != repo {
+			return faultf(policy.Usage, "--policy: %s is for %s, the release is of %s", o.policy.value, repo, addr.Repository)
+		}
+		if repo.IsZero() {
+			repo = addr.Repository
+		}
+	}
+	if !o.offline && len(o.bundles) == 0 && !repo.IsZero() && (o.repo.set || len(addresses) > 0) {
+		if err := p.elsewhere(&release.Judge{}, repo, o.tag.value); err != nil {
+			return err
+		}
+	}
+	if o.repo.set {
+		if err := a.checkFind(&o.repoOptions, true); err != nil {
+			return err
+		}
+	}
+	if err := checkFolders(&o.published.download); err != nil {
+		return err
+	}
+	return checkOutputs(&o.report)
+}
+
+func withoutPolicy() *fault {
+	return &fault{reason: policy.Usage, msg: "--format vsa: a verification summary names the policy that was verified", hint: "judge by a policy with --policy FILE"}
+}
+
+// checkRelease refuses flags and arguments with which nothing can be authorised.
+func (a *app) checkRelease(o *authorizeOptions, args []string) error {
+	if err := o.check(); err != nil {
+		return err
+	}
+	if !o.maxAge.set {
+		o.maxAge.value, o.maxAge.set = authorizeMaxAge, true
+	}
+	if err := a.checkFind(&o.repoOptions, false); err != nil {
+		return err
+	}
+	if _, err := namedSubjects(args); err != nil {
+		return err
+	}
+	if o.after.set {
+		if _, err := o.readAfter(); err != nil {
+			return err
+		}
+	}
+	return checkOutputs(&o.report, &o.receipt)
+}
+
+// bounded returns a time that every document can write.
+func bounded(t time.Time) bool { return t.UTC().Year() >= 1970 && t.UTC().Year() <= 9999 }

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+// Step is one thing that a verb does that makes something public.
+type Step string
+
+// Steps, in the one order in which they are taken: what costs nothing first, what
+// cannot be taken back last. A step that fails ends the run, and none after it was
+// begun.
+const (
+	StepFlags       Step = "flags"       // the command line is read, and files that it names
+	StepLook        Step = "look"        // trust root, repository, logs: what is in force
+	StepToken       Step = "token"       // the environment or a person gives an ID token
+	StepIdentity    Step = "identity"    // it is of somebody who may do this, and who is expected
+	StepConsent     Step = "consent"     // a person agrees to become public
+	StepCertificate Step = "certificate" // Fulcio certifies the name, in public
+	StepStamp       Step = "stamp"       // the signature gets its time; all of it verifies
+	StepV1          Step = "rekor-v1"    // the signature is logged
+	StepV2          Step = "rekor-v2"
+	StepFile        Step = "file" // it is written where it belongs
+)
+
+// Orders are the steps of each verb that signs as somebody. The tests with real services
+// let each step fail and look that nobody was asked for a later one.
+var Orders = map[string][]Step{
+	"sign":         {StepFlags, StepLook, StepToken, StepIdentity, StepConsent, StepCertificate, StepStamp, StepV1, StepV2, StepFile},
+	"bind":         {StepFlags, StepLook, StepToken, StepIdentity, StepCertificate, StepStamp, StepV1, StepV2, StepFile},
+	"approve":      {StepFlags, StepLook, StepToken, StepIdentity, StepConsent, StepCertificate, StepStamp, StepV2, StepFile},
+	"sign-release": {StepFlags, StepToken, StepLook, StepIdentity, StepConsent, StepCertificate, StepStamp, StepV2, StepFile},
+}

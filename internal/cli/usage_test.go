@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"oras.land/oras-go/v2/registry/remote/auth"
+
+	"github.com/repopolicy/repopolicy/trust"
+)
+
+// TestUsageFirst: what is wrong with a command line is said before anybody is asked,
+// for every verb.
+func TestUsageFirst(t *testing.T) {
+	env := place(t)
+	env.Transport = unasked{t}
+	env.Root = func(context.Context, trust.Options) ([]trust.Root, error) {
+		t.Error("the trust root was asked for")
+		return nil, errors.New("no network")
+	}
+	env.SigningConfigs = func(context.Context, bool) ([][]byte, error) {
+		t.Error("the signing config was asked for")
+		return nil, errors.New("no network")
+	}
+	env.Command = func(context.Context, ...string) ([]byte, error) {
+		t.Error("a token was asked for")
+		return nil, errors.New("no command")
+	}
+	env.Credential = func(context.Context, string) (auth.Credential, error) {
+		t.Error("a credential was asked for")
+		return auth.EmptyCredential, nil
+	}
+	job := map[string]string{"GITHUB_ACTIONS": "true", "ACTIONS_ID_TOKEN_REQUEST_URL": "https://x.actions.githubusercontent.com/", "ACTIONS_ID_TOKEN_REQUEST_TOKEN": "x"}
+	dir := t.TempDir()
+	env.StateDir = func() (string, error) { return dir, nil }
+	for name, data := range map[string]string{"junk": "junk", ".repopolicy/policy.toml": testPolicy, "pub.pem": testKey} {
+		if err := errors.Join(os.MkdirAll(".repopolicy", 0o700), os.WriteFile(name, []byte(data), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, args := range []string{"init -q", "add .repopolicy", "-c user.name=a -c user.email=a@example.com commit -qm x"} {
+		if out, err := exec.Command("git", strings.Fields(args)...).CombinedOutput(); err != nil {
+			t.Skipf("%s: %s", err, out)
+		}
+	}
+	const found = " -R acme/widget "
+	var all []string
+	for _, verb := range []string{"verify", "explain"} {
+		for _, args := range []string{
+			found, found + "--as-of x widget_1", found + "--as-of 0001-01-01T00:00:00Z widget_1", found + "--as-of 0000-01-01T00:00:00Z widget_1", found + "--as-of 9999-12-31T23:59:59-10:00 widget_1",
+			found + "--as-of 1969-12-31T23:59:59Z widget_1", found + "--cooldown 1 widget_1", found + "--cooldown -1h widget_1", found + "--max-age 0s widget_1", found + "--tag a..b widget_1",
+			found + "--certificate-identity a@example.com widget_1", found + "--policy policy.toml widget_1", found + "--require x widget_1", found + "--pin x widget_1", found + "--lock junk widget_1",
+			found + "--directory junk widget_1", found + "--staple none widget_1", found + "--witness-policy junk widget_1", found + "--from x widget_1", found + "--from oci:a/b:c --git . widget_1",
+			found + "--offline widget_1", found + "--offline --git . --scan widget_1", found + "--trust-config none widget_1", found + "--trust-root none widget_1", found + "--trusted-root root.json --trust-root none widget_1",
+			found + "--report . widget_1", found + "--report no/where widget_1", found + "--name x widget_1 widget_2", found + "--ignore-missing widget_1", found + "--download d widget_1", found + "--forge x widget_1",
+			found + "--max-size x widget_1", found + "--github-token widget_1", found + "--pypi-index x widget_1", found + "pkg:npm/widget", found + "oci://ghcr.io/acme/widget", found + "--format x widget_1",
+			"-R x:y widget_1", "-R /a widget_1", "widget_1", "--format vsa --certificate-identity a@example.com --certificate-oidc-issuer https://b.example widget_1",
+			found + "https://github.com/acme/gadget/releases/tag/v1", found + "--airgap junk widget_1", found + "--no-such-flag widget_1",
+		} {
+			all = append(all, verb+" "+args)
+		}
+	}
+	for _, verb := range []string{"show", "log", "lock -o l", "export-bundle -o b", "export --oci oci:a/b:c", "diff"} {
+		for _, args := range []string{
+			"-R x:y", found + "--require x", found + "--pin x", found + "--lock junk", found + "--max-age x", found + "--directory junk", found + "--staple none", found + "--from x",
+			found + "--offline", found + "--trust-root none", found + "x y z a",
+		} {
+			all = append(all, verb+" "+args)
+		}
+	}
+	signer := []string{"--key none", "--key junk", "--signer x", "--signer x --public-key none", "--key junk --signer x", "--expect-identity x -y", "--expect-identity a@example.com --key junk", "--signing-config none -y", "--trusted-root root.json -y", ""}
+	for _, s := range signer {
+		for _, verb := range []string{"sign ", "approve -R acme/widget ", "sign-release -R acme/widget ", "trust sign root ", "export --tuf tuf --sign --policy policy.toml "} {
+			if strings.Contains(s, "--signer") && verb != "sign " && verb != "trust sign root " || s == "--expect-identity a@example.com --key junk" && strings.HasPrefix(verb, "export") {
+				continue
+			}
+			file := ""
+			if strings.Contains(verb, "approve") || strings.Contains(verb, "release") {
+				file = " widget_1"
+			}
+			all = append(all, verb+s+file)
+		}
+	}
+	all = append(all,
+		"show", "log", "lock", "lock -R acme/widget", "lock -R acme/widget -o .", "lock -R acme/widget -o no/where", "export-bundle", "export-bundle -R acme/widget", "export-bundle -R acme/widget -o no/where",
+		"export-bundle -R acme/widget -o b missing", "export", "export --to gh --from x", "export --oci x -R acme/widget", "export --oci oci:a/b:c", "export --tuf d --to gh", "export --tuf d --key junk", "diff x", "diff 0",
+		"sign -y --output junk", "bind --output junk", "approve -R acme/widget -y --output junk widget_1", "export --tuf junk -R acme/widget", "verify -R acme/widget --download junk pkg:npm/widget@1", "sign --with-v2 --without-v1 -y", "sign x", "bind --signing-config none", "bind --trusted-root root.json", "bind --with-v2 --without-v1", "bind x", "status x", "edit --expires x", "renew --expires 0d", "renew x",
+		"init --maintainers x", "init --email a@example.com", "init --expires 2w", "init --expires 0y", "init --expires 99999d", "init --expect-identity x", "init --repository x:y", "init --signing-config none", "init --maintainers repository --expect-identity a@example.com",
+		"approve widget_1", "approve -R acme/widget", "approve -R acme/widget --tag a..b widget_1 -y", "approve -R acme/widget --commit x widget_1 -y", "approve -R acme/widget -y .", "approve -R acme/widget -y widget_1.sigstore.json",
+		"sign-release", "sign-release .", "sign-release widget_1 widget_1", "sign-release --purl x widget_1", "sign-release --statement widget_1", "sign-release -R x:y widget_1", "sign-release -R acme/widget --tag a..b widget_1",
+		"sign-release -R acme/widget --report no/where widget_1", "sign-release -R acme/widget --after none widget_1", "sign-release --require x widget_1", "sign-release --expect-identity x widget_1", "sign-release --signing-config none widget_1",
+		"authorize --tag a..b", "authorize --commit x", "authorize --statement", "authorize -R x:y", "authorize .", "authorize --require x", "authorize --lock junk", "authorize --after none", "authorize --report no/where", "authorize --receipt no/where",
+		"authorize --token-file a --token-env b", "authorize --stage x", "authorize --directory junk", "authorize --max-age x",
+		"trust", "trust show --trust-config none", "trust update --trust-config none", "trust export x", "trust export x -o oci:", "trust init root", "trust publish none", "trust publish root --key none", "trust publish root --to oci:",
+		"trust sign none -y", "trust init root --key pub.pem --online-key pub.pem --threshold -1", "trust init root --key pub.pem --online-key pub.pem --days 999999999",
+		"evidence show none", "evidence show junk --directory junk", "import aqua none", "check none", "version x", "nonsense",
+	)
+	for _, args := range all {
+		for _, vars := range []map[string]string{{}, job} {
+			if vars["GITHUB_ACTIONS"] != "" && !strings.HasPrefix(args, "authorize") && !strings.HasPrefix(args, "sign-release") || len(vars) > 0 && (strings.Contains(args, "sign-release -R acme/widget  w")) {
+				continue
+			}
+			env.Getenv = func(name string) string { return vars[name] }
+			var out bytes.Buffer
+			env.Stdout, env.Stderr = &out, &out
+			failed := t.Failed()
+			code := Main(strings.Fields(args), env)
+			if code != 2 && !(strings.Contains(args, "evidence show junk") || len(vars) > 0 && strings.Contains(args, "--key")) {
+				t.Errorf("%s %v: exit %d\n%s", args, vars, code, out.String())
+			} else if t.Failed() && !failed {
+				t.Errorf("%s %v: somebody was asked\n%s", args, vars, out.String())
+			}
+		}
+	}
+}

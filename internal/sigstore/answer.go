@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package sigstore
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+
+	protorekor "github.com/sigstore/protobuf-specs/gen/pb-go/rekor/v1"
+)
+
+// What a log answers is read here before a library sees it: a part that is missing is
+// an error, not a nil somewhere below.
+
+// strictV1 hands on no answer of Rekor v1 that is not one whole entry.
+type strictV1 struct{ next http.RoundTripper }
+
+// RoundTrip implements http.RoundTripper.
+func (s strictV1) RoundTrip(r *http.Request) (*http.Response, error) {
+	resp, err := s.next.RoundTrip(r)
+	if err != nil || resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusCreated {
+		return resp, err
+	}
+	defer resp.Body.Close()
+	data, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return nil, err
+	}
+	uuid, err := answerV1(data)
+	if err != nil {
+		return nil, fmt.Errorf("%s answered no log entry: %w", r.URL.Host, err)
+	}
+	// The library looks the entry up by the header, which has to name it.
+	resp.Header.Set("ETag", uuid)
+	resp.Header.Set("Content-Type", "application/json")
+	resp.Header.Del("Content-Length")
+	resp.Body, resp.ContentLength = io.NopCloser(bytes.NewReader(data)), int64(len(data))
+	return resp, nil
+}
+
+// answerV1 demands one entry of Rekor v1, whole: its body, place, time, signed entry
+// timestamp and inclusion proof with a checkpoint. What they say is verified later,
+// with the bundle that is made of it. It returns the entry's name.
+//
+// https://github.com/sigstore/rekor/blob/main/openapi.yaml (LogEntry)
+func answerV1(data []byte) (string, error) {
+	var all map[string]*struct {
+		Body           *string `json:"body"`
+		IntegratedTime *int64  `json:"integratedTime"`
+		LogID          *string `json:"logID"`
+		LogIndex       *int64  `json:"logIndex"`
+		Verification   *struct {
+			Promise *string `json:"signedEntryTimestamp"`
+			Proof   *struct {
+				Checkpoint *string   `json:"checkpoint"`
+				Hashes     []*string `json:"hashes"`
+				LogIndex   *int64    `json:"logIndex"`
+				RootHash   *string   `json:"rootHash"`
+				TreeSize   *int64    `json:"treeSize"`
+			} `json:"inclusionProof"`
+		} `json:"verification"`
+	}
+	if err := json.Unmarshal(data, &all); err != nil {
+		return "", errors.New("it is malformed")
+	}
+	if len(all) != 1 {
+		return "", fmt.Errorf("it has %d entries", len(all))
+	}
+	for uuid, e := range all {
+		isHex := func(s *string, bytes int) bool {
+			raw, err := hex.DecodeString(*s)
+			return err == nil && len(raw) == bytes
+		}
+		isBase64 := func(s *string) bool {
+			raw, err := base64.StdEncoding.DecodeString(*s)
+			return err == nil && len(raw) > 0
+		}
+		switch {
+		case uuid == "" || strings.Trim(uuid, "0123456789abcdef") != "":
+			return "", errors.New("the entry has no name")
+		case e == nil || e.Body == nil || !isBase64(e.Body):
+			return "", errors.New("it has no body")
+		case e.IntegratedTime == nil || *e.IntegratedTime <= 0 || e.LogIndex == nil || *e.LogIndex < 0 || e.LogID == nil || !isHex(e.LogID, 32):
+			return "", errors.New("its place in the log is missing")
+		case e.Verification == nil || e.Verification.Promise == nil || !isBase64(e.Verification.Promise):
+			return "", errors.New("it has no signed entry timestamp")
+		}
+		p := e.Verification.Proof
+		switch {
+		case p == nil || p.Checkpoint == nil || *p.Checkpoint == "" || p.LogIndex == nil || *p.LogIndex < 0 || p.TreeSize == nil || *p.TreeSize <= *p.LogIndex || p.RootHash == nil || !isHex(p.RootHash, 32):
+			return "", errors.New("it has no inclusion proof")
+		case len(p.Hashes) > maxProofHashes:
+			return "", errors.New("its inclusion proof is too long")
+		}
+		for _, h := range p.Hashes {
+			if h == nil || !isHex(h, 32) {
+				return "", errors.New("it has no inclusion proof")
+			}
+		}
+		return uuid, nil
+	}
+	return "", nil // not reached
+}
+
+// answerV2 demands an entry of Rekor v2, whole.
+func answerV2(e *protorekor.TransparencyLogEntry) error {
+	p := e.GetInclusionProof()
+	switch {
+	case len(e.GetCanonicalizedBody()) == 0 || len(e.GetLogId().GetKeyId()) == 0 || e.GetKindVersion() == nil || e.GetLogIndex() < 0:
+		return errors.New("the answer is no log entry")
+	case p == nil || p.GetCheckpoint().GetEnvelope() == "" || len(p.GetRootHash()) == 0 || p.GetLogIndex() < 0 || p.GetTreeSize() <= p.GetLogIndex() || len(p.GetHashes()) > maxProofHashes:
+		return errors.New("the answer has no inclusion proof")
+	}
+	return nil
+}
+
+// guarded turns a panic of a library over what a service answered into an error: it is
+// the service's fault, and the draft that is kept can be logged again.
+func guarded(service string, f func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("what %s answered cannot be read: %v", service, p)
+		}
+	}()
+	return f()
+}
+
+// stamped returns why the time stamps of a draft would not verify, before the
+// signature is public.
+func (r *Root) stamped(d *Draft) error {
+	sig := d.signature()
+	for _, s := range d.pb.GetVerificationMaterial().GetTimestampVerificationData().GetRfc3161Timestamps() {
+		err := errors.New("the trusted root names no time stamp authority")
+		for _, a := range r.stampers {
+			if _, err = a.Verify(s.GetSignedTimestamp(), sig); err == nil {
+				break
+			}
+		}
+		if err != nil {
+			return fmt.Errorf("the time stamp does not verify: %w", err)
+		}
+	}
+	return nil
+}
+
+// Check returns why a draft could never verify under the root: it is asked before the
+// draft is kept or logged.
+func (r *Root) Check(d *Draft) error {
+	cert, err := d.Certificate()
+	if err != nil {
+		return err
+	}
+	if cert != nil {
+		if err := r.certified(cert, cert.NotBefore); err != nil {
+			return fmt.Errorf("the certificate does not verify: %w", err)
+		}
+	}
+	return r.stamped(d)
+}

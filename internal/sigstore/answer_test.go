@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package sigstore
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/json"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/repopolicy/repopolicy/internal/sigstoretest"
+)
+
+// whole is an answer of Rekor v1 with every part.
+const whole = `{"00ff":{"body":"e30=","integratedTime":1,"logID":"` + thirtyTwo + `","logIndex":3,"verification":{"signedEntryTimestamp":"eA==","inclusionProof":{"checkpoint":"x","hashes":["` + thirtyTwo + `"],"logIndex":1,"rootHash":"` + thirtyTwo + `","treeSize":2}}}}`
+
+const thirtyTwo = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+
+// oddAnswers are answers that are no entry: each part of a whole one taken away, or null,
+// or something else.
+func oddAnswers(t *testing.T) map[string]string {
+	out := map[string]string{
+		"nothing": "", "null": "null", "an empty object": "{}", "a list": "[]", "text": `"x"`, "a number": "7", "html": "<html>", "cut": whole[:len(whole)/2], "followed": whole + "{}",
+		"a null entry": `{"00ff":null}`, "an empty entry": `{"00ff":{}}`, "no name": strings.Replace(whole, "00ff", "", 1), "a strange name": strings.Replace(whole, "00ff", "../x", 1),
+		"two entries": strings.TrimSuffix(whole, "}") + `,"01ff":{}}`, "outside of the tree": strings.Replace(whole, `"treeSize":2`, `"treeSize":1`, 1), "a negative index": strings.Replace(whole, `"logIndex":3`, `"logIndex":-3`, 1),
+		"many hashes": strings.Replace(whole, `["`, `["`+strings.Repeat(thirtyTwo+`","`, 100), 1), "a null hash": strings.Replace(whole, `["`, `[null,"`, 1),
+	}
+	var doc map[string]any
+	if err := json.Unmarshal([]byte(whole), &doc); err != nil {
+		t.Fatal(err)
+	}
+	var walk func(path string, m map[string]any)
+	walk = func(path string, m map[string]any) {
+		for _, key := range slices.Sorted(maps.Keys(m)) {
+			old := m[key]
+			change := func(what string, set func()) {
+				set()
+				data, err := json.Marshal(doc)
+				if err != nil {
+					t.Fatal(err)
+				}
+				out[path+key+" "+what] = string(data)
+				m[key] = old
+			}
+			if key != "hashes" { // none in a tree of one entry
+				change("missing", func() { delete(m, key) })
+				change("null", func() { m[key] = nil })
+				change("empty", func() { m[key] = "" })
+			}
+			change("a list of lists", func() { m[key] = []any{[]any{}} })
+			if sub, ok := old.(map[string]any); ok {
+				walk(path+key+".", sub)
+			}
+		}
+	}
+	walk("", doc)
+	return out
+}
+
+// TestOddAnswers: whatever a log answers that is no whole entry is an error, not a
+// crash, and makes no bundle.
+func TestOddAnswers(t *testing.T) {
+	if uuid, err := answerV1([]byte(whole)); err != nil || uuid != "00ff" {
+		t.Fatalf("%q, %v", uuid, err)
+	}
+	inst := sigstoretest.New(t)
+	r, err := ParseRoot("test", inst.Root(sigstoretest.RootOptions{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var answer string
+	var header http.Header
+	status := http.StatusCreated
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		for k, v := range header {
+			w.Header()[k] = v
+		}
+		code := status
+		if code == http.StatusConflict && q.Method == http.MethodGet {
+			code = http.StatusOK
+		}
+		w.WriteHeader(code)
+		_, _ = w.Write([]byte(answer))
+	}))
+	t.Cleanup(srv.Close)
+	c := &Client{Services: Services{RekorV1: srv.URL, RekorV2: srv.URL}, Timeout: time.Second}
+	odd := oddAnswers(t)
+	odd["a whole one about something else"] = whole
+	for _, content := range []Content{{Statement: statementOf(goodSubject)}, {SHA256: [32]byte{1}}} {
+		d, err := c.Draft(t.Context(), content, "", &localSigner{key})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, text := range odd {
+			if _, err := answerV1([]byte(text)); err == nil && text != whole {
+				t.Errorf("%s is taken", name)
+			}
+			for how, h := range map[string]http.Header{"": nil, "with a name": {"Etag": {"00ff"}}, "there already": {"Location": {"/api/v1/log/entries/00ff"}}, "there, nowhere": {}} {
+				if status = http.StatusCreated; strings.HasPrefix(how, "there") {
+					status = http.StatusConflict
+				}
+				answer, header = text, h
+				if out, err := c.Log(t.Context(), r, d, 1, time.Now()); err == nil || out != nil {
+					t.Errorf("%s, %s: %s", name, how, out)
+				}
+			}
+			status, header = http.StatusCreated, nil
+			if out, err := c.Log(t.Context(), r, d, 2, time.Now()); err == nil || out != nil {
+				t.Errorf("v2: %s: %s", name, out)
+			}
+		}
+	}
+	// Whoever certifies or stamps may answer the same.
+	token := "e30." + base64.RawURLEncoding.EncodeToString([]byte(`{"iss":"https://accounts.google.com","sub":"1","email":"alice@example.com","email_verified":true}`)) + ".e30"
+	status = http.StatusOK
+	for name, text := range odd {
+		answer = text
+		if _, err := (&Client{Services: Services{Fulcio: srv.URL}}).Draft(t.Context(), Content{}, token, nil); err == nil {
+			t.Errorf("a certificate: %s", name)
+		}
+		if _, err := (&Client{Services: Services{TSA: srv.URL}}).Draft(t.Context(), Content{}, "", &localSigner{key}); err == nil {
+			t.Errorf("a time stamp: %s", name)
+		}
+	}
+}
+
+// TestStamped: a time stamp that would not verify is found before anything is logged.
+func TestStamped(t *testing.T) {
+	inst, stranger := sigstoretest.New(t), sigstoretest.New(t)
+	r, err := ParseRoot("test", inst.Root(sigstoretest.RootOptions{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, stamp := range map[string]func(sig []byte) []byte{
+		"honest":              func(sig []byte) []byte { return inst.Stamp(sig, sigstoretest.Now) },
+		"of a stranger":       func(sig []byte) []byte { return stranger.Stamp(sig, sigstoretest.Now) },
+		"over something else": func([]byte) []byte { return inst.Stamp([]byte("x"), sigstoretest.Now) },
+	} {
+		logged := 0
+		c := &Client{Services: Services{RekorV1: "http://127.0.0.1:1"}, Transport: roundTrip(func(*http.Request) (*http.Response, error) {
+			logged++
+			return nil, http.ErrServerClosed
+		})}
+		d, err := c.Draft(t.Context(), Content{Statement: statementOf(goodSubject)}, "", &localSigner{key})
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.stamp(stamp(d.signature()))
+		_, err = c.Log(t.Context(), r, d, 1, time.Now())
+		if ok := name == "honest"; err == nil || ok != (logged > 0) || ok != (r.Check(d) == nil) {
+			t.Errorf("%s: %d requests, %v", name, logged, err)
+		}
+	}
+}
+
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
