@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/repopolicy/repopolicy/internal/budget"
 	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/web"
@@ -137,6 +138,8 @@ func (a *app) personal(ctx context.Context, o *signOptions, s sigstore.Services)
 		a.err.line("sign in in the browser: %s", url)
 		return openBrowser(url)
 	}
+	resume := budget.Pause(ctx) // people take the time they need
+	defer resume()
 	token, err = sigstore.SignIn(ctx, issuer, o.device, say, open)
 	if err != nil {
 		return "", faultf(policy.LoginNeeded, "signing in: %s", err)
