@@ -19,7 +19,7 @@ var may = map[string][]string{
 	"internal/budget":     {},
 	"internal/file":       {},
 	"internal/sigstore":   {"policy", "oidc", "internal/web"},
-	"internal/git":        {"policy", "internal/web", "internal/budget"},
+	"internal/git":        {"policy", "internal/file", "internal/web", "internal/budget"},
 	"release":             {"policy", "oidc", "internal/sigstore", "internal/file", "internal/git", "internal/budget"},
 	"internal/account":    {"policy", "release", "internal/sigstore"},
 	"internal/web":        {"internal/budget"},

@@ -4,6 +4,7 @@ package git
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -57,7 +58,7 @@ func BenchmarkLarge(b *testing.B) {
 	dir := large(b, 100_000)
 	b.Run("ours", func(b *testing.B) {
 		for b.Loop() {
-			r, err := Open(dir)
+			r, err := Open(context.Background(), dir)
 			if err != nil {
 				b.Fatal(err)
 			}
