@@ -312,6 +312,20 @@ func TestHostileRefs(t *testing.T) {
 	}
 }
 
+// sealed returns bytes with their checksum, as packs and indexes end.
+func sealed(body []byte) []byte {
+	sum := sha1.Sum(body)
+	return append(bytes.Clone(body), sum[:]...)
+}
+
+// declared joins entries to a pack that says how many they are.
+func declared(n int, entries ...[]byte) []byte {
+	out := binary.BigEndian.AppendUint32([]byte("PACK\x00\x00\x00\x02"), uint32(n))
+	return sealed(append(out, bytes.Join(entries, nil)...))
+}
+
+func packWith(entries ...[]byte) []byte { return declared(len(entries), entries...) }
+
 // packOf writes a pack with the raw entries and its index, which says that id is
 // the last.
 func packOf(t testing.TB, p *program, id string, entries ...[]byte) {
