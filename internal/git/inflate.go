@@ -25,7 +25,16 @@ func (c *cursor) seek(pos int64) {
 		c.r = int(pos - c.base)
 		return
 	}
+	before := pos < c.base && pos > c.base-window
 	c.base, c.r, c.n = pos, 0, 0
+	if before { // what comes next probably lies before it, too
+		c.base = max(0, pos-window/4*3)
+		if c.fill() == nil && pos <= c.base+int64(c.n) {
+			c.r = int(pos - c.base)
+			return
+		}
+		c.base, c.r, c.n = pos, 0, 0
+	}
 }
 
 func (c *cursor) pos() int64 { return c.base + int64(c.r) }
