@@ -35,7 +35,7 @@ import (
 
 // What a run may take at most, whatever it reads.
 const (
-	hostileDeadline = 5 * time.Second
+	hostileDeadline = 3 * time.Second
 	honestDeadline  = 5 * time.Minute
 	hostileMiB      = 256
 )
@@ -331,7 +331,7 @@ func TestHostileServers(t *testing.T) {
 		{what: "5,000 deltas of one base", large: true, pack: sent(wide(5000)), classes: []string{"work", "deadline"}},
 		{what: "a blob of 2 GiB", large: true, pack: sent(declared(1, entryHead(packedBlob, 2048*mib, nil), zeros("", 2048*mib))), classes: []string{"ok", "deadline"}},
 		{what: "blobs of 64 GiB", large: true, pack: sent(declared(32, bytes.Repeat(append(entryHead(packedBlob, 2048*mib, nil), zeros("", 2048*mib)...), 32))), classes: []string{"work", "deadline"}},
-		{what: "a commit of 1 GiB", pack: sent(declared(1, entryHead(packedCommit, 1024*mib, nil), zeros("", 1024*mib))), classes: []string{"malformed", "ok"}},
+		{what: "a commit of 1 GiB", large: true, pack: sent(declared(1, entryHead(packedCommit, 1024*mib, nil), zeros("", 1024*mib))), classes: []string{"malformed", "ok", "deadline"}},
 		{what: "a delta on itself", pack: sent(declared(1, packed(offsetDelta, 3, []byte{0}, []byte("\x01\x01\x00")))), classes: []string{"malformed"}},
 		{what: "a delta of its own name", pack: sent(declared(1, packed(idDelta, 3, make([]byte, 20), []byte("\x01\x01\x00")))), classes: []string{"malformed"}},
 		{what: "deltas in a circle by offsets", pack: sent(declared(2, tiny, packed(offsetDelta, 3, back(len(tiny)+12), []byte("\x01\x01\x00")))), classes: []string{"malformed"}},

@@ -27,7 +27,8 @@ var ErrTooMuchWork = errors.New("reading the objects takes more work than a run 
 type meter struct {
 	ctx    context.Context
 	budget *budget.Budget
-	left   int64 // of the work
+	left   int64  // of the work
+	cache  *cache // gives way to what must be held; nil for none
 }
 
 // newMeter returns the meter of a run. One that has no budget gets one of its own.
@@ -36,11 +37,13 @@ func newMeter(ctx context.Context, work int64) *meter {
 	if b == nil {
 		b = budget.New(0)
 	}
-	return &meter{ctx, b, work}
+	return &meter{ctx: ctx, budget: b, left: work}
 }
 
 // during returns a meter of the same run whose work ends with another context.
-func (m *meter) during(ctx context.Context) *meter { return &meter{ctx, m.budget, m.left} }
+func (m *meter) during(ctx context.Context) *meter {
+	return &meter{ctx: ctx, budget: m.budget, left: m.left}
+}
 
 // work counts n bytes of work. The error is that of the context, or
 // [ErrTooMuchWork].
@@ -61,7 +64,15 @@ func Fatal(err error) bool {
 }
 
 // hold counts n more bytes that are kept; the error is a [*budget.Exceeded].
-func (m *meter) hold(n int64) error { return m.budget.Take(n) }
+func (m *meter) hold(n int64) error {
+	for {
+		err := m.budget.Take(n)
+		if err == nil || m.cache == nil || m.cache.order.Len() == 0 {
+			return err
+		}
+		m.cache.evict()
+	}
+}
 
 // give counts n bytes less.
 func (m *meter) give(n int64) { m.budget.Give(n) }

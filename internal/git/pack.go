@@ -269,8 +269,10 @@ type cached struct {
 	content []byte
 }
 
+// newCache returns a cache that gives way to whatever else the meter holds.
 func newCache(m *meter) *cache {
-	return &cache{m: m, max: min(maxCache, m.budget.Limit()/4), items: map[cacheKey]*list.Element{}, order: list.New()}
+	m.cache = &cache{m: m, max: min(maxCache, m.budget.Limit()/4), items: map[cacheKey]*list.Element{}, order: list.New()}
+	return m.cache
 }
 
 func (c *cache) get(p *packFile, at int64) *cached {
@@ -293,11 +295,8 @@ func (c *cache) put(p *packFile, at int64, t Type, content []byte) {
 	for c.bytes+size > c.max {
 		c.evict()
 	}
-	for c.m.hold(size) != nil {
-		if c.order.Len() == 0 {
-			return
-		}
-		c.evict()
+	if c.m.hold(size) != nil {
+		return
 	}
 	c.bytes += size
 	c.items[key] = c.order.PushFront(&cached{key, t, content})
