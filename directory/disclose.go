@@ -26,7 +26,7 @@ import (
 // Limits of what a build looks for, so that nobody's repository delays another's.
 const (
 	maxLooked   = 10_000 // repositories
-	lookers     = 8      // at a time; each may take git.MaxPackBytes of memory
+	lookers     = 8      // at a time; each may hold budget.Default of memory, and git.MaxPackBytes on disk
 	lookTimeout = 30 * time.Second
 	lookAll     = 15 * time.Minute
 	// everyTry is for how many tries a statement is looked for in every build; then

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"strings"
 
+	"github.com/repopolicy/repopolicy/internal/budget"
 	"github.com/repopolicy/repopolicy/internal/git"
 	"github.com/repopolicy/repopolicy/policy"
 )
@@ -17,13 +18,13 @@ var notesRefs = []string{"refs/notes/commits", "refs/notes/attestations"}
 
 // expandTag returns a tag of a Git repository. The tag's object must call itself
 // by the ref's name and lead to a commit at once; the ref alone says nothing.
-func expandTag(arg, dir string) *Artifact {
+func expandTag(ctx context.Context, arg, dir string) *Artifact {
 	a := &Artifact{Arg: arg, Name: arg, Tag: strings.TrimPrefix(arg, tagRef)}
 	if !policy.ValidTag(a.Tag) {
 		a.Err = failf(policy.Usage, "%q cannot be a tag", clip(a.Tag))
 		return a
 	}
-	repo, err := git.Open(dir)
+	repo, err := git.Open(ctx, dir)
 	if err != nil {
 		a.Err = gitFailure(err)
 		return a
@@ -64,15 +65,14 @@ func expandTag(arg, dir string) *Artifact {
 	}
 	a.Commit = string(commit)
 	a.Digests = append(a.Digests, policy.Digest{Alg: "gitCommit", Hex: a.Commit})
-	a.found = append(a.found, notes(repo, dir, commit)...)
-	return a
+	return withNotes(a, repo, dir, commit)
 }
 
 // expandCommit returns a commit of a Git repository, to which one of its
 // branches or tags must lead.
 func expandCommit(ctx context.Context, arg, dir string, d policy.Digest) *Artifact {
 	a := &Artifact{Arg: arg, Digests: []policy.Digest{d}}
-	repo, err := git.Open(dir)
+	repo, err := git.Open(ctx, dir)
 	if err != nil {
 		a.Err = gitFailure(err)
 		return a
@@ -90,8 +90,8 @@ func expandCommit(ctx context.Context, arg, dir string, d policy.Digest) *Artifa
 		a.Err = gitFailure(err)
 		return a
 	}
-	a.found = append([]*candidate{gitCandidate(arg, content)}, notes(repo, dir, git.ID(d.Hex))...)
-	return a
+	a.found = append(a.found, gitCandidate(arg, content))
+	return withNotes(a, repo, dir, git.ID(d.Hex))
 }
 
 // gitCandidate returns the signature in an object as evidence.
@@ -103,27 +103,31 @@ func gitCandidate(path string, content []byte) *candidate {
 	return &candidate{path: path, form: gitReader.form, piece: pieces[0]}
 }
 
-// notes returns the attestations in the notes of a commit. Notes that cannot be
-// read hold none.
-func notes(repo *git.Repository, dir string, commit git.ID) []*candidate {
-	var out []*candidate
+// withNotes returns the artifact with the attestations in the notes of its commit. Notes
+// that cannot be read hold none, unless it is the run that ends.
+func withNotes(a *Artifact, repo *git.Repository, dir string, commit git.ID) *Artifact {
 	for _, ref := range notesRefs {
 		content, err := repo.Note(ref, commit)
-		if err != nil {
+		if git.Fatal(err) {
+			a.Err = gitFailure(err)
+			return a
+		} else if err != nil {
 			continue
 		}
 		for _, c := range readForms(source{path: dir + ":" + ref, data: content}) {
 			if c.bundle != nil { // a note may be anything
-				out = append(out, c)
+				a.found = append(a.found, c)
 			}
 		}
 	}
-	return out
+	return a
 }
 
 // gitFailure says in which way a repository could not be read.
 func gitFailure(err error) *Failure {
 	switch {
+	case errors.As(err, new(*budget.Exceeded)), errors.Is(err, git.ErrTooMuchWork):
+		return failf(policy.BudgetExceeded, "%s", err)
 	case errors.Is(err, git.ErrMalformed), errors.Is(err, git.ErrUnsupported):
 		return failf(policy.GitInvalid, "%s", err)
 	case errors.Is(err, git.ErrUnreachable):

@@ -93,7 +93,7 @@ func expand(ctx context.Context, arg string, o Options) []*Input {
 		if repo == "" {
 			repo = "."
 		}
-		return []*Input{input(expandTag(arg, repo))}
+		return []*Input{input(expandTag(ctx, arg, repo))}
 	}
 	if dir, d, ok := cutLayout(arg); ok {
 		return expandLayout(ctx, arg, dir, d)

@@ -289,7 +289,7 @@ func (a *app) decideRelease(ctx context.Context, o *authorizeOptions, z *authori
 		z.decisions = append(z.decisions, z.decide(id, s))
 	}
 	block := z.moved()
-	drift, err := a.drift(o, z)
+	drift, err := a.drift(ctx, o, z)
 	if err != nil {
 		return err
 	}

@@ -27,7 +27,7 @@ func (a *app) committed(ctx context.Context, o *signOptions) (*draftVersion, err
 	if !o.git.set {
 		o.git.value, o.git.set = ".", true
 	}
-	r, err := git.Open(o.git.value)
+	r, err := git.Open(ctx, o.git.value)
 	if err != nil {
 		return nil, gitFault(err)
 	}

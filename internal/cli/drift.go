@@ -4,6 +4,7 @@ package cli
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -18,7 +19,7 @@ import (
 // another commit, staged changes, a changed policy. Where there is no work tree
 // there is none. The policy in it decides nothing; that it is another one than
 // the bound one is only noted.
-func (a *app) drift(o *authorizeOptions, z *authorization) ([]string, error) {
+func (a *app) drift(ctx context.Context, o *authorizeOptions, z *authorization) ([]string, error) {
 	dir := "."
 	if o.checkout.set {
 		dir = o.checkout.value
@@ -29,7 +30,7 @@ func (a *app) drift(o *authorizeOptions, z *authorization) ([]string, error) {
 	} else if err != nil {
 		return nil, faultf(policy.Usage, "--checkout: %s is in no Git repository", o.checkout.value)
 	}
-	r, err := git.Open(dir)
+	r, err := git.Open(ctx, dir)
 	if err != nil {
 		return nil, gitFault(err)
 	}

@@ -119,7 +119,7 @@ func (a *app) init(ctx context.Context, o *initOptions) error {
 		return faultf(policy.Usage, "%s", err)
 	}
 	defer r.tree.root.Close()
-	if err := r.look(); err != nil {
+	if err := r.look(ctx); err != nil {
 		return err
 	}
 	if err := r.draft(ctx); err != nil {
@@ -182,9 +182,9 @@ func (o *initOptions) check() error {
 }
 
 // look reads what the repository says about itself.
-func (r *initRun) look() error {
+func (r *initRun) look(ctx context.Context) error {
 	o := r.o
-	repo, err := git.Open(o.git.value)
+	repo, err := git.Open(ctx, o.git.value)
 	if err != nil {
 		return gitFault(err)
 	}

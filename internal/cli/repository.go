@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/repopolicy/repopolicy/internal/airgap"
+	"github.com/repopolicy/repopolicy/internal/budget"
 	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/internal/git"
 	"github.com/repopolicy/repopolicy/internal/web"
@@ -223,7 +224,7 @@ func (a *app) files(ctx context.Context, o *repoOptions, f *found) ([]rekorbind.
 // named by --git, or from its server.
 func (a *app) snapshot(ctx context.Context, o *repoOptions, root trust.Root, repo policy.Locator) (*git.Snapshot, error) {
 	if o.git.set {
-		r, err := git.Open(o.git.value)
+		r, err := git.Open(ctx, o.git.value)
 		if err != nil {
 			return nil, gitFault(err)
 		}
@@ -254,6 +255,10 @@ func (a *app) snapshot(ctx context.Context, o *repoOptions, root trust.Root, rep
 func gitFault(err error) *fault {
 	reason := policy.RepositoryUnreachable
 	switch {
+	case errors.As(err, new(*budget.Exceeded)), errors.Is(err, git.ErrTooMuchWork):
+		reason = policy.BudgetExceeded
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, git.ErrUnreachableServer):
+		reason = policy.Interrupted
 	case errors.Is(err, git.ErrMalformed), errors.Is(err, git.ErrUnsupported):
 		reason = policy.GitInvalid
 	case errors.Is(err, git.ErrNotFound):

@@ -54,7 +54,7 @@ func (p *program) feed(in []byte, args ...string) []byte {
 
 func (p *program) open() *Repository {
 	p.t.Helper()
-	r, err := Open(p.dir)
+	r, err := Open(context.Background(), p.dir)
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -219,7 +219,7 @@ func TestOpen(t *testing.T) {
 	p.run("worktree", "add", "-q", linked)
 	head := p.run("rev-parse", "HEAD")
 	for _, dir := range []string{p.dir, bare, linked} {
-		r, err := Open(dir)
+		r, err := Open(context.Background(), dir)
 		if err != nil {
 			t.Errorf("%s: %v", dir, err)
 			continue
@@ -229,24 +229,24 @@ func TestOpen(t *testing.T) {
 		}
 		r.Close()
 	}
-	if _, err := Open(t.TempDir()); err == nil {
+	if _, err := Open(context.Background(), t.TempDir()); err == nil {
 		t.Error("an empty directory is a repository")
 	}
 	sha256 := filepath.Join(t.TempDir(), "sha256")
 	p.run("init", "-q", "--object-format=sha256", sha256)
-	if _, err := Open(sha256); !errors.Is(err, ErrUnsupported) {
+	if _, err := Open(context.Background(), sha256); !errors.Is(err, ErrUnsupported) {
 		t.Errorf("SHA-256 (case 298): %v", err)
 	}
 	p.file(".git/config", "[core]\n\trepositoryformatversion = 1\n[extensions]\n\trefStorage = reftable\n")
-	if _, err := Open(p.dir); !errors.Is(err, ErrUnsupported) {
+	if _, err := Open(context.Background(), p.dir); !errors.Is(err, ErrUnsupported) {
 		t.Errorf("reftable: %v", err)
 	}
 	p.file(".git/config", "[broken")
-	if _, err := Open(p.dir); !errors.Is(err, ErrMalformed) {
+	if _, err := Open(context.Background(), p.dir); !errors.Is(err, ErrMalformed) {
 		t.Errorf("a broken configuration: %v", err)
 	}
 	p.file(".git/config", strings.Repeat("#", maxConfig+1))
-	if _, err := Open(p.dir); !errors.Is(err, ErrMalformed) {
+	if _, err := Open(context.Background(), p.dir); !errors.Is(err, ErrMalformed) {
 		t.Errorf("a huge configuration: %v", err)
 	}
 	for _, text := range []string{"", "gitdir: ", "x", "gitdir: /nonexistent\n"} {
@@ -254,7 +254,7 @@ func TestOpen(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(dir, ".git"), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := Open(dir); err == nil {
+		if _, err := Open(context.Background(), dir); err == nil {
 			t.Errorf(".git with %q is a repository", text)
 		}
 	}
@@ -311,6 +311,20 @@ func TestHostileRefs(t *testing.T) {
 		}
 	}
 }
+
+// sealed returns bytes with their checksum, as packs and indexes end.
+func sealed(body []byte) []byte {
+	sum := sha1.Sum(body)
+	return append(bytes.Clone(body), sum[:]...)
+}
+
+// declared joins entries to a pack that says how many they are.
+func declared(n int, entries ...[]byte) []byte {
+	out := binary.BigEndian.AppendUint32([]byte("PACK\x00\x00\x00\x02"), uint32(n))
+	return sealed(append(out, bytes.Join(entries, nil)...))
+}
+
+func packWith(entries ...[]byte) []byte { return declared(len(entries), entries...) }
 
 // packOf writes a pack with the raw entries and its index, which says that id is
 // the last.

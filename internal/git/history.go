@@ -3,10 +3,11 @@
 package git
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"strings"
+	"io"
 )
 
 // maxCommits is the number of commits that are looked at when a commit is
@@ -24,34 +25,29 @@ var (
 // commit says nothing. The error wraps [ErrUnreachable] if none does, and
 // [ErrIncomplete] if that cannot be known because history is missing.
 func (r *Repository) Reachable(ctx context.Context, want ID) error {
-	tips, err := r.Tips()
-	if err != nil {
+	seen := newIDSet(r.meter) // those that were not looked at yet come last
+	defer seen.free()
+	if err := r.tips(seen); err != nil {
 		return err
 	}
-	seen := map[ID]bool{}
-	queue := tips
-	incomplete := false
+	if seen.has(want.raw()) {
+		return nil
+	}
 	shallow, err := r.shallow()
 	if err != nil {
 		return err
 	}
-	for len(queue) > 0 {
-		id := queue[0]
-		queue = queue[1:]
-		if seen[id] {
-			continue
-		}
-		seen[id] = true
-		if id == want {
-			return nil
-		}
-		if len(seen) > maxCommits {
+	defer shallow.free()
+	incomplete := false
+	for i := 0; i < seen.n; i++ {
+		if i >= maxCommits {
 			return fmt.Errorf("%w: more than %d commits", ErrIncomplete, maxCommits)
 		}
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		t, content, err := r.Object(id)
+		id := seen.at(i)
+		t, content, err := r.Object(id.id())
 		switch {
 		case errors.Is(err, ErrNotFound):
 			incomplete = true
@@ -59,6 +55,7 @@ func (r *Repository) Reachable(ctx context.Context, want ID) error {
 		case err != nil:
 			return err
 		}
+		var next []ID
 		switch t {
 		case Commit:
 			c, err := ParseCommit(content)
@@ -68,14 +65,22 @@ func (r *Repository) Reachable(ctx context.Context, want ID) error {
 				incomplete = true
 				continue
 			}
-			if shallow[id] && len(c.Parents) > 0 {
+			if shallow.has(id) && len(c.Parents) > 0 {
 				incomplete = true
 				continue
 			}
-			queue = append(queue, c.Parents...)
+			next = c.Parents
 		case Tag:
 			if tag, err := ParseTag(content); err == nil && (tag.ObjectType == Commit || tag.ObjectType == Tag) {
-				queue = append(queue, tag.Object)
+				next = []ID{tag.Object}
+			}
+		}
+		for _, n := range next {
+			if n == want {
+				return nil
+			}
+			if err := seen.add(n.raw()); err != nil {
+				return err
 			}
 		}
 	}
@@ -86,20 +91,33 @@ func (r *Repository) Reachable(ctx context.Context, want ID) error {
 }
 
 // shallow returns the commits at which a shallow clone ends.
-func (r *Repository) shallow() (map[ID]bool, error) {
-	data, err := r.read("shallow", maxPackedRefs)
+func (r *Repository) shallow() (*idSet, error) {
+	out := newIDSet(r.meter)
+	f, err := r.open("shallow")
 	if missing(err) {
-		return nil, nil
+		return out, nil
 	} else if err != nil {
 		return nil, err
 	}
-	out := map[ID]bool{}
-	for line := range strings.Lines(string(data)) {
-		id, err := ParseID(strings.TrimSuffix(line, "\n"))
-		if err != nil {
-			return nil, malformed("shallow: %s", err)
+	defer f.Close()
+	lines := bufio.NewScanner(io.LimitReader(f, maxPackedRefs))
+	for lines.Scan() {
+		id, err := ParseID(lines.Text())
+		if err == nil {
+			if err = r.meter.work(entryWork); err == nil {
+				err = out.add(id.raw())
+			}
+		} else {
+			err = malformed("shallow: %s", err)
 		}
-		out[id] = true
+		if err != nil {
+			out.free()
+			return nil, err
+		}
+	}
+	if err := lines.Err(); err != nil {
+		out.free()
+		return nil, malformed("shallow: %s", err)
 	}
 	return out, nil
 }
@@ -131,7 +149,13 @@ func (r *Repository) Note(ref string, of ID) ([]byte, error) {
 			if err == nil && t != Blob {
 				err = malformed("the note of %s is a %s", of, t)
 			}
-			return content, err
+			if err == nil {
+				err = r.meter.hold(int64(len(content)))
+			}
+			if err != nil {
+				return nil, err
+			}
+			return content, nil
 		}
 		if !errors.Is(err, ErrNotFound) {
 			return nil, err

@@ -29,10 +29,23 @@ type ID string
 
 // ParseID reads an id.
 func ParseID(s string) (ID, error) {
-	if len(s) != 40 || strings.Trim(s, "0123456789abcdef") != "" {
+	if !isID(s) {
 		return "", fmt.Errorf("%q is not an object id of 40 hex digits", clip(s))
 	}
 	return ID(s), nil
+}
+
+// isID reports whether text is 40 lower-case hex digits.
+func isID[T string | []byte](text T) bool {
+	if len(text) != 40 {
+		return false
+	}
+	for i := range len(text) {
+		if c := text[i]; (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+			return false
+		}
+	}
+	return true
 }
 
 // Hash returns the id of an object with the given content. A content made to
@@ -74,6 +87,10 @@ type TagObject struct {
 	Signed     []byte // the bytes that Signature is over
 }
 
+// maxHeaders is the number of headers that a commit or tag may have: as many parents as
+// fit into a commit, each of which is a line.
+const maxHeaders = 25_000
+
 // header is one header of a commit or tag, with the place of its text.
 type header struct {
 	key, value string // continuation lines joined by line feeds
@@ -107,6 +124,9 @@ func headers(content []byte) ([]header, int, error) {
 			key, value, ok := strings.Cut(line, " ")
 			if !ok || key == "" {
 				return nil, 0, malformed("a header without a value")
+			}
+			if len(out) == maxHeaders {
+				return nil, 0, malformed("more than %d headers", maxHeaders)
 			}
 			out = append(out, header{key, value, off, next})
 		}
@@ -220,34 +240,65 @@ type Entry struct {
 // and stand in Git's order, so that none stands twice.
 func ParseTree(content []byte) ([]Entry, error) {
 	var out []Entry
-	for len(content) > 0 {
-		mode, rest, ok := bytes.Cut(content, []byte(" "))
-		name, rest, ok2 := bytes.Cut(rest, []byte{0})
-		if !ok || !ok2 || len(rest) < 20 {
-			return nil, malformed("a tree that ends within an entry")
-		}
-		if n, err := strconv.ParseUint(string(mode), 8, 32); err != nil || n == 0 || mode[0] == '0' {
-			return nil, malformed("the mode %q in a tree", clip(string(mode)))
-		}
-		if len(name) == 0 || bytes.ContainsRune(name, '/') || string(name) == "." || string(name) == ".." {
-			return nil, malformed("the name %q in a tree", clip(string(name)))
-		}
-		e := Entry{string(mode), string(name), ID(hex.EncodeToString(rest[:20]))}
-		if n := len(out); n > 0 && treeKey(out[n-1]) >= treeKey(e) || n > 0 && out[n-1].Name == e.Name {
-			return nil, malformed("the names in a tree are not in order, or one stands twice")
-		}
-		out = append(out, e)
-		content = rest[20:]
+	err := eachEntry(content, func(e rawEntry) error {
+		out = append(out, e.entry())
+		return nil
+	})
+	if err != nil {
+		return nil, err
 	}
 	return out, nil
 }
 
-// treeKey is what Git orders the entries of a tree by.
-func treeKey(e Entry) string {
-	if e.Mode == "40000" {
-		return e.Name + "/"
+// rawEntry is an entry of a tree, as parts of the tree.
+type rawEntry struct{ mode, name, id []byte }
+
+func (e rawEntry) entry() Entry {
+	return Entry{string(e.mode), string(e.name), ID(hex.EncodeToString(e.id))}
+}
+
+// eachEntry calls do for every entry of a tree, as strictly as [ParseTree] and without
+// holding all of them.
+func eachEntry(content []byte, do func(rawEntry) error) error {
+	var last rawEntry
+	for len(content) > 0 {
+		mode, rest, ok := bytes.Cut(content, []byte(" "))
+		name, rest, ok2 := bytes.Cut(rest, []byte{0})
+		if !ok || !ok2 || len(rest) < 20 {
+			return malformed("a tree that ends within an entry")
+		}
+		if n, err := strconv.ParseUint(string(mode), 8, 32); err != nil || n == 0 || mode[0] == '0' {
+			return malformed("the mode %q in a tree", clip(string(mode)))
+		}
+		if len(name) == 0 || bytes.ContainsRune(name, '/') || string(name) == "." || string(name) == ".." {
+			return malformed("the name %q in a tree", clip(string(name)))
+		}
+		e := rawEntry{mode, name, rest[:20]}
+		if last.name != nil && (compareEntries(last, e) >= 0 || bytes.Equal(last.name, e.name)) {
+			return malformed("the names in a tree are not in order, or one stands twice")
+		}
+		if err := do(e); err != nil {
+			return err
+		}
+		last, content = e, rest[20:]
 	}
-	return e.Name
+	return nil
+}
+
+// compareEntries orders the entries of a tree as Git does: a directory as if its name
+// ended in a slash.
+func compareEntries(a, b rawEntry) int {
+	n := min(len(a.name), len(b.name))
+	if c := bytes.Compare(a.name[:n], b.name[:n]); c != 0 {
+		return c
+	}
+	rest := func(e rawEntry) []byte {
+		if string(e.mode) == modeDir {
+			return append(e.name[n:len(e.name):len(e.name)], '/')
+		}
+		return e.name[n:]
+	}
+	return bytes.Compare(rest(a), rest(b))
 }
 
 func clip(s string) string {

@@ -3,15 +3,26 @@
 package git
 
 import (
+	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
-	"path"
 	"slices"
 	"strings"
 
 	"github.com/repopolicy/repopolicy/policy"
+)
+
+// Limits of refs.
+const (
+	maxPackedRefs = 256 << 20
+	maxLooseRef   = 4 << 10
+	maxRefLine    = 64 << 10
+	maxRefDepth   = 64 // directories within each other
+
+	refOverhead = 96 // of the memory that one name takes, beside itself
 )
 
 // Ref returns what a ref such as "refs/tags/v1" names. The error wraps
@@ -32,14 +43,24 @@ func (r *Repository) Ref(name string) (ID, error) {
 	case !missing(err) && !r.isDir(name):
 		return "", err
 	}
-	packed, err := r.packed()
+	var found ID
+	err = r.packed(func(hash, packed []byte) error {
+		if string(packed) != name {
+			return nil
+		}
+		if found != "" && string(found) != string(hash) {
+			return malformed("packed-refs: %s stands twice", name)
+		}
+		found = ID(hash)
+		return nil
+	})
 	if err != nil {
 		return "", err
 	}
-	if id, ok := packed[name]; ok {
-		return id, nil
+	if found == "" {
+		return "", fmt.Errorf("%s: %w", name, ErrNotFound)
 	}
-	return "", fmt.Errorf("%s: %w", name, ErrNotFound)
+	return found, nil
 }
 
 // Head returns the commit that is checked out, or that HEAD of a bare repository
@@ -67,108 +88,156 @@ func (r *Repository) isDir(name string) bool {
 	return err == nil && info.IsDir()
 }
 
-// packed returns the refs of packed-refs. Names that cannot be refs are left
-// out: nobody can ask for them.
-func (r *Repository) packed() (map[string]ID, error) {
-	data, err := r.read("packed-refs", maxPackedRefs)
+// packed calls do for every line of packed-refs that names a ref, with the digits of
+// an id; neither is kept, as there may be millions.
+func (r *Repository) packed(do func(hash, name []byte) error) error {
+	f, err := r.open("packed-refs")
 	if missing(err) {
-		return nil, nil
+		return nil
 	} else if err != nil {
-		return nil, err
+		return err
 	}
-	out := map[string]ID{}
-	for line := range strings.Lines(string(data)) {
-		line = strings.TrimSuffix(line, "\n")
-		if line == "" || line[0] == '#' || line[0] == '^' { // what a tag leads to is read from the tag
+	defer f.Close()
+	rd := bufio.NewReaderSize(f, maxRefLine)
+	for total, last := 0, false; !last; {
+		line, err := rd.ReadSlice('\n')
+		last = err != nil
+		if errors.Is(err, bufio.ErrBufferFull) {
+			return malformed("packed-refs: a line of more than %d bytes", maxRefLine)
+		}
+		if total += len(line); total > maxPackedRefs {
+			return malformed("packed-refs has more than %d bytes", maxPackedRefs)
+		}
+		if err := r.meter.work(int64(len(line))); err != nil {
+			return err
+		}
+		line = bytes.TrimSuffix(line, []byte("\n"))
+		if len(line) == 0 || line[0] == '#' || line[0] == '^' { // what a tag leads to is read from the tag
 			continue
 		}
-		hash, name, ok := strings.Cut(line, " ")
-		id, err := ParseID(hash)
-		if !ok || err != nil {
-			return nil, malformed("packed-refs: the line %q", clip(line))
+		hash, name, ok := bytes.Cut(line, []byte(" "))
+		if !ok || !isID(hash) {
+			return malformed("packed-refs: the line %q", clip(string(line[:min(len(line), 80)])))
 		}
-		if policy.ValidRef(name) {
-			if old, twice := out[name]; twice && old != id {
-				return nil, malformed("packed-refs: %s stands twice", name)
-			}
-			out[name] = id
+		if err := do(hash, name); err != nil {
+			return err
 		}
 	}
-	return out, nil
+	return nil
 }
 
-// Tips returns what the branches, remote branches and tags name.
-func (r *Repository) Tips() ([]ID, error) {
-	packed, err := r.packed()
+// tipDirs are where the refs are whose history counts.
+var tipDirs = []string{"refs/heads", "refs/remotes", "refs/tags"}
+
+// tips adds what the branches, remote branches and tags name to a set.
+func (r *Repository) tips(into *idSet) error {
+	loose, err := r.looseRefs(tipDirs...)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	names, err := r.looseRefs("refs/heads", "refs/remotes", "refs/tags")
-	if err != nil {
-		return nil, err
-	}
-	for name := range packed {
-		if strings.HasPrefix(name, "refs/heads/") || strings.HasPrefix(name, "refs/remotes/") || strings.HasPrefix(name, "refs/tags/") {
-			names[name] = true
-		}
-	}
-	var out []ID
-	for name := range names {
+	defer loose.free()
+	for name := range loose.names {
 		id, err := r.Ref(name)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		out = append(out, id)
+		if err := into.add(id.raw()); err != nil {
+			return err
+		}
 	}
-	return out, nil
+	return r.packed(func(hash, name []byte) error {
+		if !slices.ContainsFunc(tipDirs, func(dir string) bool { return bytes.HasPrefix(name, []byte(dir+"/")) }) || loose.names[string(name)] {
+			return nil // what a file says counts before what is packed
+		}
+		if !policy.ValidRef(string(name)) { // nobody can ask for it
+			return nil
+		}
+		return into.add(ID(hash).raw())
+	})
 }
 
 // Tags returns the names of the tags, sorted.
 func (r *Repository) Tags() ([]string, error) {
-	packed, err := r.packed()
+	loose, err := r.looseRefs("refs/tags")
 	if err != nil {
 		return nil, err
 	}
-	names, err := r.looseRefs("refs/tags")
+	err = r.packed(func(_, name []byte) error {
+		if !bytes.HasPrefix(name, []byte("refs/tags/")) || !policy.ValidRef(string(name)) {
+			return nil
+		}
+		return loose.add(string(name))
+	})
 	if err != nil {
 		return nil, err
-	}
-	for name := range packed {
-		names[name] = true
 	}
 	var out []string
-	for name := range names {
-		if tag, ok := strings.CutPrefix(name, "refs/tags/"); ok {
-			out = append(out, tag)
-		}
+	for name := range loose.names {
+		out = append(out, strings.TrimPrefix(name, "refs/tags/"))
 	}
 	slices.Sort(out)
 	return out, nil
 }
 
+// refNames are names of refs, which are counted.
+type refNames struct {
+	m     *meter
+	names map[string]bool
+	held  int64
+}
+
+func (n *refNames) add(name string) error {
+	if n.names[name] {
+		return nil
+	}
+	size := int64(len(name)) + refOverhead
+	if err := n.m.hold(size); err != nil {
+		return err
+	}
+	n.held += size
+	n.names[name] = true
+	return nil
+}
+
+func (n *refNames) free() { n.m.give(n.held) }
+
 // looseRefs returns the names of the refs that are files below some directories,
 // without symbolic ones: what those name is there too.
-func (r *Repository) looseRefs(dirs ...string) (map[string]bool, error) {
-	out := map[string]bool{}
+func (r *Repository) looseRefs(dirs ...string) (*refNames, error) {
+	out := &refNames{r.meter, map[string]bool{}, 0}
 	for _, dir := range dirs {
-		err := fs.WalkDir(r.dir.FS(), dir, func(name string, d fs.DirEntry, err error) error {
-			switch {
-			case missing(err):
-				return nil
-			case err != nil:
-				return err
-			case !d.Type().IsRegular() || !policy.ValidRef(path.Clean(name)):
-				return nil
-			}
-			data, err := r.read(name, maxLooseRef)
-			if err == nil && !strings.HasPrefix(string(data), "ref: ") {
-				out[name] = true
-			}
-			return err
-		})
-		if err != nil {
+		if err := r.walkRefs(dir, 0, out); err != nil && !missing(err) {
+			out.free()
 			return nil, err
 		}
 	}
 	return out, nil
+}
+
+func (r *Repository) walkRefs(dir string, depth int, into *refNames) error {
+	if depth == maxRefDepth {
+		return malformed("refs in more than %d directories within each other", maxRefDepth)
+	}
+	if !r.isDir(dir) {
+		return nil
+	}
+	return r.eachEntry(dir, func(e fs.DirEntry) error {
+		name := dir + "/" + e.Name()
+		switch {
+		case e.IsDir():
+			return r.walkRefs(name, depth+1, into)
+		case !e.Type().IsRegular() || !policy.ValidRef(name):
+			return nil
+		}
+		data, err := r.read(name, maxLooseRef)
+		switch {
+		case missing(err): // it was deleted, or packed, meanwhile
+			return nil
+		case err != nil:
+			return err
+		case strings.HasPrefix(string(data), "ref: "):
+			return nil
+		}
+		return into.add(name)
+	})
 }

@@ -6,27 +6,20 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
-
-	"github.com/go-git/go-git/v5/plumbing"
-	"github.com/go-git/go-git/v5/plumbing/format/packfile"
-	"github.com/go-git/go-git/v5/plumbing/protocol/packp"
-	"github.com/go-git/go-git/v5/plumbing/protocol/packp/capability"
-	"github.com/go-git/go-git/v5/plumbing/protocol/packp/sideband"
-	"github.com/go-git/go-git/v5/plumbing/transport"
-	githttp "github.com/go-git/go-git/v5/plumbing/transport/http"
-	"github.com/go-git/go-git/v5/storage/memory"
 
 	"github.com/repopolicy/repopolicy/internal/web"
 )
 
 // Limits of what is fetched from a server.
 const (
-	MaxPackBytes  = 256 << 20 // of one reply, all objects inflated and deflated
+	MaxPackBytes  = 256 << 20 // of one pack, as it comes: deflated
+	maxReply      = MaxPackBytes + MaxPackBytes/8
 	remoteTimeout = 60 * time.Second
 	maxRedirects  = 3
 )
@@ -45,8 +38,9 @@ type Snapshot struct {
 	MovedTo string
 
 	store store
-	refs  map[string]ID
+	ref   func(name string) (ID, error)
 	tags  map[string]ID // commit or other object that each tag leads to; nil if not known
+	blobs map[ID][]byte // that were read: the same files are on several branches
 }
 
 // Tag returns what a tag of the server leads to, through tag objects, and ""
@@ -55,10 +49,10 @@ func (s *Snapshot) Tag(name string) (ID, bool) { return s.tags[name], s.tags != 
 
 // Ref returns what a ref names; the error wraps [ErrNotFound] if there is none.
 func (s *Snapshot) Ref(name string) (ID, error) {
-	if id, ok := s.refs[name]; ok {
-		return id, nil
+	if s.ref == nil {
+		return "", fmt.Errorf("%s: %w", name, ErrNotFound)
 	}
-	return "", fmt.Errorf("%s: %w", name, ErrNotFound)
+	return s.ref(name)
 }
 
 // File returns a file at a ref; see [Repository.File].
@@ -67,7 +61,7 @@ func (s *Snapshot) File(ref, name string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return fileOf(s.store, id, name)
+	return fileOf(&once{s.store, s.blobs}, id, name)
 }
 
 // Dir returns the files of a directory at a ref; see [Repository.Dir]. A ref that
@@ -79,51 +73,50 @@ func (s *Snapshot) Dir(ref, dir string, match func(string) bool) ([]File, error)
 	} else if err != nil {
 		return nil, err
 	}
-	return dirOf(s.store, id, dir, match)
+	return dirOf(&once{s.store, s.blobs}, id, dir, match)
+}
+
+// once is a store whose blobs are read, and counted, once.
+type once struct {
+	store
+	blobs map[ID][]byte
+}
+
+func (o *once) blob(id ID) ([]byte, error) {
+	if data, ok := o.blobs[id]; ok {
+		return data, nil
+	}
+	data, err := blobOf(o.store, id)
+	if err == nil {
+		o.blobs[id] = data
+	}
+	return data, err
 }
 
 // Local returns a snapshot of a repository on disk: of its branches and those of
 // its remote origin, the latter first, as the remote's HEAD says which is the
 // default one.
 func (r *Repository) Local() (*Snapshot, error) {
-	s := &Snapshot{store: r, refs: map[string]ID{}}
-	const origin = "refs/remotes/origin/"
+	s := &Snapshot{store: r, blobs: map[ID][]byte{}}
+	const origin, heads = "refs/remotes/origin/", "refs/heads/"
 	head := "HEAD"
 	if data, err := r.read(origin+"HEAD", maxLooseRef); err == nil {
 		head = strings.TrimSuffix(string(data), "\n")
 	} else if data, err := r.read("HEAD", maxLooseRef); err == nil {
 		head = strings.TrimSuffix(string(data), "\n")
+	} else if Fatal(err) {
+		return nil, err
 	}
 	if target, ok := strings.CutPrefix(head, "ref: "); ok {
-		s.Default = "refs/heads/" + strings.TrimPrefix(strings.TrimPrefix(target, origin), "refs/heads/")
+		s.Default = heads + strings.TrimPrefix(strings.TrimPrefix(target, origin), heads)
 	}
-	packed, err := r.packed()
-	if err != nil {
-		return nil, err
-	}
-	names := map[string]bool{}
-	for name := range packed {
-		names[name] = true
-	}
-	loose, err := r.looseRefs("refs/heads", "refs/remotes/origin")
-	if err != nil {
-		return nil, err
-	}
-	for name := range loose {
-		names[name] = true
-	}
-	for name := range names {
-		id, err := r.Ref(name)
-		if err != nil {
-			return nil, err
+	s.ref = func(name string) (ID, error) {
+		if branch, ok := strings.CutPrefix(name, heads); ok {
+			if id, err := r.Ref(origin + branch); !errors.Is(err, ErrNotFound) {
+				return id, err
+			}
 		}
-		branch := name
-		if b, ok := strings.CutPrefix(name, origin); ok {
-			branch = "refs/heads/" + b
-		} else if loose[origin+strings.TrimPrefix(name, "refs/heads/")] || names[origin+strings.TrimPrefix(name, "refs/heads/")] {
-			continue // the remote's counts
-		}
-		s.refs[branch] = id
+		return r.Ref(name)
 	}
 	return s, nil
 }
@@ -133,17 +126,28 @@ func (r *Repository) Local() (*Snapshot, error) {
 // match wants where the server can leave out the others. Address is an http or
 // https URL; nothing is stored.
 func Fetch(ctx context.Context, address, agent string, next http.RoundTripper, refs []string, dir string, match func(string) bool) (*Snapshot, error) {
+	// What is read of the snapshot later has only the deadline of the run.
+	m := newMeter(ctx, maxFetchWork)
 	ctx, cancel := context.WithTimeout(ctx, remoteTimeout)
 	defer cancel()
-	f, err := newFetcher(address, agent, next)
+	f, err := newFetcher(m.during(ctx), address, agent, next)
 	if err != nil {
 		return nil, err
 	}
 	s, err := f.fetch(ctx, refs, dir, match)
-	if err != nil && !errors.Is(err, ErrMalformed) {
-		err = fmt.Errorf("%w: %w", ErrUnreachableServer, err)
+	if err != nil {
+		return nil, unreachable(err)
 	}
-	return s, err
+	f.m.ctx = m.ctx
+	return s, nil
+}
+
+// unreachable says that a server could not be asked, unless what it sent is the reason.
+func unreachable(err error) error {
+	if errors.Is(err, ErrMalformed) || errors.Is(err, ErrUnreachableServer) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", ErrUnreachableServer, err)
 }
 
 // Default returns the ref that a repository's server advertises as HEAD, "" if it does not
@@ -151,132 +155,113 @@ func Fetch(ctx context.Context, address, agent string, next http.RoundTripper, r
 func Default(ctx context.Context, address, agent string, next http.RoundTripper) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, remoteTimeout)
 	defer cancel()
-	f, err := newFetcher(address, agent, next)
+	f, err := newFetcher(newMeter(ctx, maxFetchWork), address, agent, next)
 	if err != nil {
 		return "", err
 	}
-	session, adv, err := f.advertised(ctx)
+	a, err := f.discover(ctx, func(string) bool { return false }, false)
 	if err != nil {
-		return "", fmt.Errorf("%w: %w", ErrUnreachableServer, err)
+		return "", unreachable(err)
 	}
-	return head(adv), session.Close()
+	return a.head, nil
 }
 
 type fetcher struct {
-	endpoint *transport.Endpoint
-	client   transport.Transport
-	moved    string
-	store    *memory.Storage
+	m       *meter
+	address string
+	agent   string
+	client  *http.Client
+	moved   string
+	store   *fetched
 }
 
-func newFetcher(address, agent string, next http.RoundTripper) (*fetcher, error) {
+func newFetcher(m *meter, address, agent string, next http.RoundTripper) (*fetcher, error) {
 	u, err := url.Parse(address)
-	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.User != nil {
+	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
 		return nil, fmt.Errorf("%w: only http and https addresses without user are fetched", ErrUnreachableServer)
 	}
-	f := &fetcher{store: memory.NewStorage()}
-	if f.endpoint, err = transport.NewEndpoint(address); err != nil {
-		return nil, err
-	}
-	f.client = githttp.NewClient(&http.Client{
+	f := &fetcher{m: m, address: strings.TrimSuffix(address, "/"), agent: "git/" + agent, store: newFetched(m)}
+	f.client = &http.Client{
 		// Some servers answer only to Git.
-		Transport: &web.OneOrigin{Scheme: u.Scheme, Host: u.Host, Limit: MaxPackBytes, Agent: "git/" + agent, Redirects: true, Next: next},
+		Transport: &web.OneOrigin{Scheme: u.Scheme, Host: u.Host, Limit: maxReply, Agent: f.agent, Redirects: true, Next: next},
 		Timeout:   remoteTimeout,
 		CheckRedirect: func(req *http.Request, via []*http.Request) error {
 			if len(via) > maxRedirects || req.URL.Scheme != u.Scheme || req.URL.Host != u.Host {
 				return errors.New("redirected to another host")
+			}
+			if req.Method != http.MethodGet || via[0].Method != http.MethodGet || !strings.HasSuffix(req.URL.Path, "/info/refs") {
+				return errors.New("redirected to what is no repository")
 			}
 			to := *req.URL
 			to.RawQuery = ""
 			f.moved = strings.TrimSuffix(strings.TrimSuffix(to.String(), "/info/refs"), ".git")
 			return nil
 		},
-	})
+	}
 	return f, nil
 }
 
-// advertised asks the server for its refs. The session is to be closed if there is no
-// error.
-func (f *fetcher) advertised(ctx context.Context) (transport.UploadPackSession, *packp.AdvRefs, error) {
-	session, err := f.client.NewUploadPackSession(f.endpoint, nil)
-	if err != nil {
-		return nil, nil, err
-	}
-	adv, err := session.AdvertisedReferencesContext(ctx)
-	if err != nil {
-		_ = session.Close() // its error would hide why
-		return nil, nil, err
-	}
-	return session, adv, nil
-}
-
-// head returns the ref that is advertised as HEAD, "" for none.
-func head(adv *packp.AdvRefs) (ref string) {
-	for _, sym := range adv.Capabilities.Get(capability.SymRef) {
-		if target, ok := strings.CutPrefix(sym, "HEAD:"); ok {
-			ref = target
-		}
-	}
-	return ref
-}
-
 func (f *fetcher) fetch(ctx context.Context, refs []string, dir string, match func(string) bool) (*Snapshot, error) {
-	session, adv, err := f.advertised(ctx)
+	a, err := f.discover(ctx, func(ref string) bool { return slices.Contains(refs, ref) }, true)
 	if err != nil {
 		return nil, err
 	}
-	defer session.Close()
-	s := &Snapshot{Default: head(adv), store: (*memoryStore)(f.store), refs: map[string]ID{}, tags: map[string]ID{}, MovedTo: f.moved}
-	for name, h := range adv.References {
-		if tag, ok := strings.CutPrefix(name, "refs/tags/"); ok {
-			s.tags[tag] = ID(h.String())
+	s := &Snapshot{Default: a.head, store: f.store, tags: a.tags, MovedTo: f.moved, blobs: map[ID][]byte{}}
+	s.ref = func(name string) (ID, error) {
+		if id, ok := a.refs[name]; ok {
+			return id, nil
 		}
+		return "", fmt.Errorf("%s: %w", name, ErrNotFound)
 	}
-	for name, h := range adv.Peeled {
-		if tag, ok := strings.CutPrefix(name, "refs/tags/"); ok {
-			s.tags[tag] = ID(h.String())
-		}
-	}
-	var commits []plumbing.Hash
-	for _, name := range append([]string{s.Default}, refs...) {
-		if h, ok := adv.References[name]; ok && name != "" && s.refs[name] == "" {
-			s.refs[name] = ID(h.String())
-			commits = append(commits, h)
+	var commits []ID
+	for _, name := range slices.Sorted(maps.Keys(a.refs)) {
+		if id := a.refs[name]; !slices.Contains(commits, id) {
+			commits = append(commits, id)
 		}
 	}
 	if len(commits) == 0 {
-		return s, nil // an empty repository
+		return s, nil // none of these refs
 	}
-	partial := adv.Capabilities.Supports(capability.Filter)
-	if err := f.pack(ctx, adv, commits, partial, true); err != nil {
+	partial := a.capabilities["filter"]
+	if err := f.pack(ctx, a, commits, partial, true); err != nil {
 		return nil, err
 	}
 	if !partial {
 		return s, nil
 	}
-	var blobs []plumbing.Hash
-	for _, id := range s.refs {
-		entries, err := wantedOf(s.store, id, dir, func(string) bool { return true })
-		if err != nil && !errors.Is(err, ErrMalformed) {
-			return nil, err
-		}
-		for _, sub := range subdirs(s.store, id, dir) {
-			more, err := wantedOf(s.store, id, sub, match)
-			if err != nil && !errors.Is(err, ErrMalformed) {
+	blobs := newIDSet(f.m)
+	defer blobs.free()
+	for _, id := range commits {
+		for _, d := range append([]string{dir}, subdirs(f.store, id, dir)...) {
+			wanted := match
+			if d == dir {
+				wanted = func(string) bool { return true }
+			}
+			entries, err := wantedOf(f.store, id, d, wanted)
+			if err != nil && !errors.Is(err, ErrMalformed) && !errors.Is(err, ErrNotFound) {
 				return nil, err
 			}
-			entries = append(entries, more...)
-		}
-		for _, e := range entries {
-			if h := plumbing.NewHash(string(e.ID)); f.store.HasEncodedObject(h) != nil {
-				blobs = append(blobs, h)
+			for _, e := range entries {
+				if !f.store.has(e.ID) {
+					if err := blobs.add(e.ID.raw()); err != nil {
+						return nil, err
+					}
+				}
+				f.m.give(int64(len(e.Name)) + entryOverhead)
 			}
 		}
 	}
-	if len(blobs) == 0 {
+	if blobs.n == 0 {
 		return s, nil
 	}
-	return s, f.pack(ctx, adv, blobs, false, false)
+	if blobs.n > maxWanted {
+		return nil, fmt.Errorf("%w: %d objects of one fetch", ErrTooMuchWork, blobs.n)
+	}
+	wants := make([]ID, blobs.n)
+	for i := range wants {
+		wants[i] = blobs.at(i).id()
+	}
+	return s, f.pack(ctx, a, wants, false, false)
 }
 
 // subdirs returns the directories directly in dir.
@@ -285,82 +270,13 @@ func subdirs(s store, commit ID, dir string) []string {
 	if err != nil {
 		return nil
 	}
-	entries, err := entriesOf(s, tree)
+	entries, err := entriesOf(s, tree, func(e rawEntry) bool { return string(e.mode) == modeDir })
 	if err != nil {
 		return nil
 	}
 	var out []string
 	for _, e := range entries {
-		if e.Mode == modeDir {
-			out = append(out, dir+"/"+e.Name)
-		}
+		out = append(out, dir+"/"+e.Name)
 	}
 	return out
-}
-
-// pack fetches objects into the store, whose names it computes from what came.
-func (f *fetcher) pack(ctx context.Context, adv *packp.AdvRefs, wants []plumbing.Hash, blobless, shallow bool) error {
-	req := packp.NewUploadPackRequestFromCapabilities(adv.Capabilities)
-	req.Wants = wants
-	if shallow && adv.Capabilities.Supports(capability.Shallow) {
-		req.Depth = packp.DepthCommits(1)
-		if err := req.Capabilities.Set(capability.Shallow); err != nil {
-			return err
-		}
-	}
-	if blobless {
-		req.Filter = packp.FilterBlobNone()
-		if err := req.Capabilities.Set(capability.Filter); err != nil {
-			return err
-		}
-	}
-	session, err := f.client.NewUploadPackSession(f.endpoint, nil)
-	if err != nil {
-		return err
-	}
-	defer session.Close()
-	if _, err := session.AdvertisedReferencesContext(ctx); err != nil {
-		return err
-	}
-	reply, err := session.UploadPack(ctx, req)
-	if err != nil {
-		return err
-	}
-	defer reply.Close()
-	var pack io.Reader = reply
-	switch {
-	case req.Capabilities.Supports(capability.Sideband64k):
-		pack = sideband.NewDemuxer(sideband.Sideband64k, reply)
-	case req.Capabilities.Supports(capability.Sideband):
-		pack = sideband.NewDemuxer(sideband.Sideband, reply)
-	}
-	return packfile.UpdateObjectStorage(f.store, pack)
-}
-
-// memoryStore reads objects that were fetched. Their names were computed from
-// their content.
-type memoryStore memory.Storage
-
-func (m *memoryStore) Object(id ID) (Type, []byte, error) {
-	obj, err := (*memory.Storage)(m).EncodedObject(plumbing.AnyObject, plumbing.NewHash(string(id)))
-	if err != nil {
-		return "", nil, fmt.Errorf("object %s: %w", id, ErrNotFound)
-	}
-	rd, err := obj.Reader()
-	if err != nil {
-		return "", nil, err
-	}
-	defer rd.Close()
-	content, err := io.ReadAll(io.LimitReader(rd, MaxObjectBytes+1))
-	if err != nil {
-		return "", nil, err
-	}
-	if len(content) > MaxObjectBytes {
-		return "", nil, malformed("object %s has more than %d bytes", id, MaxObjectBytes)
-	}
-	t := Type(obj.Type().String())
-	if got, err := Hash(t, content); err != nil || got != id {
-		return "", nil, malformed("object %s has other content", id)
-	}
-	return t, content, nil
 }

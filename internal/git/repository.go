@@ -4,6 +4,7 @@ package git
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -11,17 +12,15 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/go-git/go-git/v5/plumbing/format/config"
+	"github.com/go-git/gcfg"
+
+	"github.com/repopolicy/repopolicy/internal/file"
 )
 
 // Limits of what is read of a repository.
 const (
-	MaxObjectBytes = 16 << 20 // one object, and each object and delta it is made of
-	maxPackedRefs  = 256 << 20
-	maxLooseRef    = 4 << 10
-	maxConfig      = 1 << 20
-	maxDeltas      = 1000 // in one chain
-	maxPacks       = 10_000
+	maxConfig = 1 << 20
+	maxPacks  = 10_000
 )
 
 // Errors of a repository. Others wrap [ErrMalformed] or an error of the system.
@@ -33,16 +32,20 @@ var (
 // Repository is a repository on disk. It is read only. A Repository is for one
 // goroutine at a time.
 type Repository struct {
-	dir    *os.Root // of refs and objects
-	own    string   // directory with the work tree's own HEAD
-	packs  []*pack
-	listed bool
+	dir      *os.Root // of refs and objects
+	own      string   // directory with the work tree's own HEAD
+	packs    []*pack
+	listed   bool
+	meter    *meter
+	inflater inflater
+	cache    *cache
 }
 
 // Open opens the repository of a work tree, a linked work tree, or a bare one.
+// What is read of it ends with the context, and counts against its budget.
 // Repositories that keep their refs or objects in another format than files
 // named by SHA-1 wrap [ErrUnsupported].
-func Open(dir string) (*Repository, error) {
+func Open(ctx context.Context, dir string) (*Repository, error) {
 	own, common, err := commonDir(dir)
 	if err != nil {
 		return nil, err
@@ -51,7 +54,8 @@ func Open(dir string) (*Repository, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Repository{dir: root, own: own}
+	m := newMeter(ctx, maxWork)
+	r := &Repository{dir: root, own: own, meter: m, inflater: inflater{m: m}, cache: newCache(m)}
 	if err := r.checkFormat(); err != nil {
 		root.Close()
 		return nil, fmt.Errorf("%s: %w", dir, err)
@@ -61,6 +65,7 @@ func Open(dir string) (*Repository, error) {
 
 // Close releases the files that are open.
 func (r *Repository) Close() error {
+	r.cache.clear()
 	for _, p := range r.packs {
 		p.close()
 	}
@@ -101,22 +106,21 @@ func commonDir(dir string) (own, common string, err error) {
 
 // worktree returns a small file of the work tree's own state.
 func (r *Repository) worktree(name string) ([]byte, error) {
-	f, err := os.Open(filepath.Join(r.own, name))
-	if err != nil {
-		return nil, err
+	return small(filepath.Join(r.own, name))
+}
+
+// small returns a file of some lines.
+func small(path string) ([]byte, error) {
+	data, err := file.Read(path, maxLooseRef)
+	if errors.Is(err, file.ErrNotRegular) || errors.Is(err, file.ErrTooLarge) {
+		err = malformed("%s", err)
 	}
-	defer f.Close()
-	return io.ReadAll(io.LimitReader(f, maxLooseRef))
+	return data, err
 }
 
 // pointer reads a file that holds the path of a directory.
 func pointer(path, prefix, base string) (string, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxLooseRef))
+	data, err := small(path)
 	if err != nil {
 		return "", err
 	}
@@ -130,46 +134,56 @@ func pointer(path, prefix, base string) (string, error) {
 	return target, nil
 }
 
-// config returns the repository's own configuration.
-func (r *Repository) config() (*config.Config, error) {
-	cfg := config.New()
+// config returns one setting of the repository's own configuration, "" if it is not
+// there; the last one counts.
+func (r *Repository) config(section, subsection, key string) (string, error) {
 	data, err := r.read("config", maxConfig)
 	if errors.Is(err, os.ErrNotExist) {
-		return cfg, nil
+		return "", nil
 	} else if err != nil {
-		return nil, err
+		return "", err
 	}
-	if err := config.NewDecoder(bytes.NewReader(data)).Decode(cfg); err != nil {
-		return nil, malformed("config: %s", err)
+	var found string
+	err = gcfg.ReadWithCallback(bytes.NewReader(data), func(s, sub, k, value string, _ bool) error {
+		if strings.EqualFold(s, section) && sub == subsection && strings.EqualFold(k, key) {
+			found = value
+		}
+		return r.meter.work(entryWork)
+	})
+	switch {
+	case Fatal(err):
+		return "", err
+	case err != nil:
+		return "", malformed("config: %s", clip(err.Error()))
 	}
-	return cfg, nil
+	return found, nil
 }
 
 // Origin returns the URL of the remote origin as the repository's configuration
 // has it, "" if there is none. It is a suggestion for a person, never trusted.
-func (r *Repository) Origin() (string, error) {
-	cfg, err := r.config()
-	if err != nil {
-		return "", err
-	}
-	return cfg.Section("remote").Subsection("origin").Option("url"), nil
-}
+func (r *Repository) Origin() (string, error) { return r.config("remote", "origin", "url") }
 
 // checkFormat looks at the two settings that say how to read everything else.
 func (r *Repository) checkFormat() error {
-	cfg, err := r.config()
+	f, err := r.config("extensions", "", "objectformat")
 	if err != nil {
 		return err
 	}
-	ext := cfg.Section("extensions")
-	if f := ext.Option("objectformat"); f != "" && !strings.EqualFold(f, "sha1") {
+	if f != "" && !strings.EqualFold(f, "sha1") {
 		return fmt.Errorf("%w: its objects are named by %s", ErrUnsupported, clip(f))
 	}
-	if f := ext.Option("refstorage"); f != "" && !strings.EqualFold(f, "files") {
+	if f, err = r.config("extensions", "", "refstorage"); err != nil {
+		return err
+	}
+	if f != "" && !strings.EqualFold(f, "files") {
 		return fmt.Errorf("%w: its refs are kept as %s", ErrUnsupported, clip(f))
 	}
 	return nil
 }
+
+func (r *Repository) blob(id ID) ([]byte, error) { return blobOf(r, id) }
+
+func (r *Repository) counts() *meter { return r.meter }
 
 // read returns a regular file of the repository's directory. Links that lead
 // out of it are errors.
@@ -179,6 +193,9 @@ func (r *Repository) read(name string, limit int64) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
+	if err := r.meter.work(entryWork); err != nil {
+		return nil, err
+	}
 	data, err := io.ReadAll(io.LimitReader(f, limit+1))
 	if err == nil && int64(len(data)) > limit {
 		err = malformed("%s has more than %d bytes", name, limit)
@@ -187,12 +204,9 @@ func (r *Repository) read(name string, limit int64) ([]byte, error) {
 }
 
 func (r *Repository) open(name string) (*os.File, error) {
-	info, err := r.dir.Lstat(name)
-	if err != nil {
-		return nil, err
+	f, err := file.OpenIn(r.dir, name)
+	if errors.Is(err, file.ErrNotRegular) {
+		err = malformed("%s", err)
 	}
-	if !info.Mode().IsRegular() {
-		return nil, malformed("%s is not a regular file", name)
-	}
-	return r.dir.Open(name)
+	return f, err
 }

@@ -3,6 +3,7 @@
 package git
 
 import (
+	"context"
 	"errors"
 	"os"
 	"os/exec"
@@ -39,7 +40,7 @@ func stagedRepository(t testing.TB) (dir string, run func(args ...string)) {
 
 func staged(t testing.TB, dir string) ([]string, error) {
 	t.Helper()
-	r, err := Open(dir)
+	r, err := Open(context.Background(), dir)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,7 +12,14 @@ import (
 type store interface {
 	// Object returns an object's type and content; see [Repository.Object].
 	Object(ID) (Type, []byte, error)
+	// blob returns the content of a file, and counts it as kept.
+	blob(ID) ([]byte, error)
+	// counts counts what is kept of them.
+	counts() *meter
 }
+
+// entryOverhead is what is counted of an entry of a tree that is kept, beside its name.
+const entryOverhead = 256
 
 // Modes of tree entries.
 const (
@@ -54,7 +61,7 @@ func fileOf(s store, commit ID, name string) ([]byte, error) {
 	if e.Mode != modeFile {
 		return nil, malformed("%s has the mode %s in the tree; a plain file is needed", name, e.Mode)
 	}
-	return blobOf(s, e.ID)
+	return s.blob(e.ID)
 }
 
 func dirOf(s store, commit ID, dir string, match func(string) bool) ([]File, error) {
@@ -64,7 +71,7 @@ func dirOf(s store, commit ID, dir string, match func(string) bool) ([]File, err
 	}
 	var out []File
 	for _, e := range wanted {
-		data, err := blobOf(s, e.ID)
+		data, err := s.blob(e.ID)
 		if err != nil {
 			return nil, err
 		}
@@ -81,17 +88,7 @@ func wantedOf(s store, commit ID, dir string, match func(string) bool) ([]Entry,
 	} else if err != nil {
 		return nil, err
 	}
-	entries, err := entriesOf(s, tree)
-	if err != nil {
-		return nil, err
-	}
-	var out []Entry
-	for _, e := range entries {
-		if e.Mode == modeFile && match(dir+"/"+e.Name) {
-			out = append(out, e)
-		}
-	}
-	return out, nil
+	return entriesOf(s, tree, func(e rawEntry) bool { return string(e.mode) == modeFile && match(dir+"/"+string(e.name)) })
 }
 
 // treeOf returns the tree of a directory of a commit; dir is "" for the root.
@@ -124,30 +121,55 @@ func treeOf(s store, commit ID, dir string) (ID, error) {
 	return id, nil
 }
 
-func entriesOf(s store, tree ID) ([]Entry, error) {
-	t, content, err := s.Object(tree)
+// entriesOf returns those entries of a tree that are wanted, and counts them as kept.
+func entriesOf(s store, tree ID, want func(rawEntry) bool) ([]Entry, error) {
+	var out []Entry
+	err := walkTree(s, tree, func(e rawEntry) error {
+		if !want(e) {
+			return nil
+		}
+		if err := s.counts().hold(int64(len(e.name)) + entryOverhead); err != nil {
+			return err
+		}
+		out = append(out, e.entry())
+		return nil
+	})
 	if err != nil {
 		return nil, err
 	}
-	if t != Tree {
-		return nil, malformed("%s is a %s, not a tree", tree, t)
+	return out, nil
+}
+
+// walkTree calls do for every entry of a tree.
+func walkTree(s store, tree ID, do func(rawEntry) error) error {
+	t, content, err := s.Object(tree)
+	if err != nil {
+		return err
 	}
-	return ParseTree(content)
+	if t != Tree {
+		return malformed("%s is a %s, not a tree", tree, t)
+	}
+	return eachEntry(content, do)
 }
 
 func entryOf(s store, tree ID, name string) (Entry, error) {
-	entries, err := entriesOf(s, tree)
+	var found *Entry
+	err := walkTree(s, tree, func(e rawEntry) error {
+		if string(e.name) == name {
+			found = new(e.entry())
+		}
+		return nil
+	})
 	if err != nil {
 		return Entry{}, err
 	}
-	for _, e := range entries {
-		if e.Name == name {
-			return e, nil
-		}
+	if found == nil {
+		return Entry{}, ErrNotFound
 	}
-	return Entry{}, ErrNotFound
+	return *found, nil
 }
 
+// blobOf returns the content of a file, and counts it as kept.
 func blobOf(s store, id ID) ([]byte, error) {
 	t, content, err := s.Object(id)
 	if err != nil {
@@ -155,6 +177,9 @@ func blobOf(s store, id ID) ([]byte, error) {
 	}
 	if t != Blob {
 		return nil, malformed("%s is a %s, not a blob", id, t)
+	}
+	if err := s.counts().hold(int64(len(content))); err != nil {
+		return nil, err
 	}
 	return content, nil
 }

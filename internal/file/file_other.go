@@ -6,6 +6,9 @@ package file
 
 import "os"
 
+// nonblock is not needed: pipes of other systems are no files.
+const nonblock = 0
+
 // Writable reports false: permissions of other systems are not in the mode.
 func Writable(os.FileInfo) bool { return false }
 
