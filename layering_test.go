@@ -22,11 +22,11 @@ var may = map[string][]string{
 	"internal/budget":     {},
 	"internal/canonical":  {},
 	"internal/file":       {},
-	"internal/sigstore":   {"policy", "oidc", "internal/web"},
+	"internal/sigstore":   {"policy", "oidc", "internal/web", "internal/canonical", "internal/strictjson"},
 	"internal/git":        {"policy", "internal/file", "internal/web", "internal/budget"},
-	"release":             {"policy", "oidc", "internal/sigstore", "internal/file", "internal/git", "internal/budget"},
-	"internal/account":    {"policy", "release", "internal/sigstore"},
-	"internal/web":        {"internal/budget"},
+	"release":             {"policy", "oidc", "internal/sigstore", "internal/file", "internal/git", "internal/budget", "internal/canonical", "internal/strictjson"},
+	"internal/account":    {"policy", "release", "internal/sigstore", "internal/file"},
+	"internal/web":        {"internal/budget", "internal/strictjson"},
 	"internal/airgap":     {"policy", "internal/strictjson"},
 	"internal/prefixmap":  {},
 	"internal/strictjson": {},
@@ -96,6 +96,7 @@ func TestLayering(t *testing.T) {
 // directory that was just made, or for an own cache.
 var writers = map[string]string{
 	"internal/cli/airgap.go": "a new directory", "internal/cli/edit.go": "a new directory", "internal/cli/signrelease.go": "a new directory",
+	"internal/git/unnamed.go": "a file without a name", "internal/git/unnamed_windows.go": "a name that was just made",
 	"directory/publish.go": "a name that was just made", "directory/cli/publish.go": "a new file alone",
 }
 

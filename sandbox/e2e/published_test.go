@@ -124,7 +124,7 @@ func TestPublished(t *testing.T) {
 	ask(policy.ClassDeny, "verify", release("v4", files{"widget_1.tar.gz": one, "widget_1.tar.gz.sigstore.json": string(sign("v4", one)), "widget_x.tar.gz": "x"}))
 	ask(policy.ClassDeny, "verify", release("v5", files{"widget_1.tar.gz": one, "widget_1.tar.gz.sigstore.json": string(sign("v1", one))}))
 	ask(policy.ClassDeny, "verify", release("v6", files{"widget_1.tar.gz": "changed", "widget_1.tar.gz.sigstore.json": string(sign("v6", one))}))
-	ask(policy.ClassUsage, "verify", release("v7", files{"widget_1.tar.gz.sigstore.json": string(sign("v7", one))}))
+	ask(policy.ClassDeny, "verify", release("v7", files{"widget_1.tar.gz.sigstore.json": string(sign("v7", one))}))
 	ask(policy.ClassUnavailable, "verify", url+"/releases/tag/v99")
 	ask(policy.ClassUsage, "verify", url+"/releases/latest")
 	ask(policy.ClassUsage, "verify", good, url+"/releases/tag/v3")

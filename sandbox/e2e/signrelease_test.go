@@ -253,7 +253,7 @@ keys       = ["` + strings.ReplaceAll(strings.TrimSpace(string(pub)), "\n", "\\n
 	newComputer(t).must(policy.ClassDeny, "verify", "-R", name, "--tag", "v2-hotfix.1", file)
 	pack := artifact(t, "widget-1.0.0-hotfix.1.tgz")
 	sign(carol, policy.ClassOK, "signed in", "--yes", "--purl", "pkg:npm/widget@1.0.0-hotfix.1", pack)
-	newComputer(t).must(policy.ClassOK, "verify", "-R", name, "--tag", "v1.0.0-hotfix.1", pack)
+	newComputer(t).must(policy.ClassOK, "verify", "-R", name, "--tag", "v1.0.0-hotfix.1", "--name", "pkg:npm/widget@1.0.0-hotfix.1", pack)
 
 	byKey := artifact(t, "key.zip")
 	sign(newComputer(t), policy.ClassOK, "signed in", "--key", key, "--statement", "--tag", "v1-hotfix.2", byKey)
