@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -168,8 +169,15 @@ func (c *corpus) artifact(tc *testCase) *release.Artifact {
 		return a
 	}
 	a.Name = tc.Artifact.Name
-	if strings.HasPrefix(a.Name, "pkg:npm/") { // a package counts as one where the user says so
-		a.Subject = a.Name
+	if s := tc.Statement; s != nil && len(s.Subjects) > 0 {
+		// The corpus gives files names of its own: say what they are called, as a user
+		// does with --name.
+		switch named := slices.ContainsFunc(s.Subjects, func(s subjectOf) bool { return s.Name == a.Name }); {
+		case !named && s.Subjects[0].Name != "":
+			a.Name, a.Expected = s.Subjects[0].Name, true
+		case named && strings.HasPrefix(a.Name, "pkg:"):
+			a.Subject = a.Name
+		}
 	}
 	if tc.Artifact.Path != nil {
 		if p := c.path(*tc.Artifact.Path); exists(p) {

@@ -39,6 +39,9 @@ type testCase struct {
 		Name   string
 		Digest *struct{ Alg, Hex string }
 	}
+	Statement *struct {
+		Subjects []subjectOf
+	}
 	Certificate *struct {
 		SAN               string
 		SANType           string
@@ -63,6 +66,9 @@ type testCase struct {
 	Conformance     *struct{ Test, Expected string }
 	TransparencyLog []struct{ LogType string }
 }
+
+// subjectOf is a subject of a case's statement.
+type subjectOf struct{ Name string }
 
 func load(dir string) (*corpus, error) {
 	var m struct {

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"strings"
 
@@ -130,7 +131,7 @@ func (o *originals) beside(original string) {
 		o.t.check(false, o.tc.ID, "%v %v", err1, err2)
 		return
 	}
-	here := &release.Artifact{Arg: a.Arg, Name: a.Name, Subject: a.Subject, Path: filepath.Join(o.dir, a.Name)}
+	here := &release.Artifact{Arg: a.Arg, Name: a.Name, Subject: a.Subject, Path: filepath.Join(o.dir, path.Base(a.Name)), Expected: a.Expected}
 	for _, f := range []struct {
 		path string
 		data []byte
