@@ -19,6 +19,7 @@ const (
 	bytesPerValue = 128
 	bytesPerPiece = 4 << 10
 
+	bytesPerVouch    = 1 << 10 // of what is kept of an input that is evidence
 	bytesPerResult   = 2 << 10 // of a verdict, with what is printed of it
 	bytesPerEvidence = 3 << 10 // of what was found for it
 	bytesPerRule     = 200     // of what a rule says of it

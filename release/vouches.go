@@ -124,7 +124,7 @@ func vouchesOf(src source, a *Artifact, h *hold) (*vouches, string) {
 
 // size returns about how much is kept.
 func (v *vouches) size() int64 {
-	n := int64(bytesPerPiece)
+	n := int64(bytesPerVouch)
 	for _, p := range v.pieces {
 		if n += 200 * int64(1+len(p.digests)); p.bundle != nil {
 			n += bytesPerPiece
