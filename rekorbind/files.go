@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/repopolicy/repopolicy/internal/budget"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/policy"
 )
@@ -29,7 +30,11 @@ const (
 // Limits of what is read of a repository.
 const (
 	MaxSignatureFiles = 50_000
-	MaxSignatureBytes = 512 << 20 // all together
+	MaxSignatureBytes = 64 << 20 // all together
+
+	// bytesPerByte is what a statement and its policy take of memory, by measurement,
+	// for each byte of its payload.
+	bytesPerByte = 8
 )
 
 // File is a file that anyone may have written.
@@ -70,19 +75,35 @@ type Ignored struct{ Name, Why string }
 // there twice is ignored and listed. Keys of members are taken from the
 // statements themselves: whether a key counts is for the chain to say.
 func Collect(root *sigstore.Root, forges *Forges, files []File) (*Collection, []Ignored) {
+	c, ignored, _ := collect(nil, root, forges, files)
+	return c, ignored
+}
+
+// collect is Collect within a budget. The error says that what the files say cannot be
+// held: leaving some of them out would be another chain.
+func collect(b *budget.Budget, root *sigstore.Root, forges *Forges, files []File) (*Collection, []Ignored, error) {
 	c := &Collection{Root: root, Forges: forges, verified: map[string][][]byte{}}
 	var ignored []Ignored
 	todo := distinct(files)
 	parallel(len(todo), func(i int) { todo[i].read(root) })
 	for _, p := range todo {
-		if p.err == nil {
-			p.err = c.learn(p.statement)
+		if p.err != nil {
+			continue
 		}
+		if _, known := c.statements[p.statement.Digest()]; !known {
+			if err := b.Take(bytesPerByte * p.size); err != nil {
+				return nil, nil, err
+			}
+		}
+		p.err = c.learn(p.statement)
 	}
 	// Keys are known once every statement is.
 	parallel(len(todo), func(i int) {
-		if p := todo[i]; p.err == nil && p.keyed != nil {
-			p.proven, p.unproven = c.verify(p.keyed)
+		if p := todo[i]; p.err == nil && p.keyed {
+			var again *sigstore.Bundle
+			if again, p.unproven = sigstore.ParseBundle(p.Data); p.unproven == nil {
+				p.proven, p.unproven = c.verify(again)
+			}
 		}
 	})
 	for _, p := range todo {
@@ -98,7 +119,7 @@ func Collect(root *sigstore.Root, forges *Forges, files []File) (*Collection, []
 		}
 		c.verified[p.statement.Digest()] = append(c.verified[p.statement.Digest()], p.Data)
 	}
-	return c, ignored
+	return c, ignored, nil
 }
 
 // signatureFile is a file on its way to be verified.
@@ -106,7 +127,8 @@ type signatureFile struct {
 	File
 	statement policy.Statement
 	signer    policy.Identity
-	keyed     *sigstore.Bundle // that a bare key signed; nil for others
+	size      int64 // of the statement's payload
+	keyed     bool  // a bare key signed it
 	proven    *sigstore.Verified
 	unproven  error // why the signature counts for nothing; the statement is known
 	err       error // why the file does
@@ -146,9 +168,10 @@ func (p *signatureFile) read(root *sigstore.Root) {
 		p.err = errors.New("not a signature over a policy")
 		return
 	}
+	p.size = int64(len(b.Payload()))
 	p.statement, _ = ParseStatement(b.Payload()) // it remembers its error
 	if p.signer = b.Signer(); p.signer.Kind == policy.KindKey {
-		p.keyed = b
+		p.keyed = true
 		return
 	}
 	p.proven, p.unproven = b.Verify(root, b.Statement().Subjects[0].Digests[0], nil, sigstore.Options{})

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/repopolicy/repopolicy/internal/budget"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/policy"
 )
@@ -77,10 +78,13 @@ func (r *Resolution) Named(version int) []policy.Locator {
 
 // Resolve returns the chain of the repository. A look-up that fails leaves less
 // known and never an error: what the chain then allows is for the demand to say.
-// The error is about the machine's own state.
+// The error is about the machine's own state, or wraps a [*budget.Exceeded].
 func (r *Resolver) Resolve(ctx context.Context, repo policy.Locator, files []File) (*Resolution, error) {
 	out := &Resolution{Failed: map[string]error{}, Evidence: map[string]*Evidence{}}
-	c, ignored := Collect(r.Root, r.Forges, files)
+	c, ignored, err := collect(budget.Of(ctx), r.Root, r.Forges, files)
+	if err != nil {
+		return nil, err
+	}
 	out.Ignored = ignored
 	h := c.History(repo, r.Now)
 	h.DefaultRefs, h.Pin, h.Anchor, h.View = r.DefaultRefs, r.Pin, r.Anchor, policy.View{Completeness: policy.CompleteNone}

@@ -138,7 +138,9 @@ func (a *app) find(ctx context.Context, o *repoOptions) (*found, error) {
 		}
 		r.Pin = l.Chain[0]
 	}
-	if out.res, err = r.Resolve(ctx, repo, files); err != nil {
+	if out.res, err = r.Resolve(ctx, repo, files); errors.As(err, new(*budget.Exceeded)) {
+		return nil, faultf(policy.BudgetExceeded, "%s", err)
+	} else if err != nil {
 		return nil, err
 	}
 	if o.scan && out.res.Fork == nil {
