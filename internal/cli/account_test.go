@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	protobundle "github.com/sigstore/protobuf-specs/gen/pb-go/bundle/v1"
@@ -50,6 +51,7 @@ type shop struct {
 	env  Env
 	// second is what a file is when it is asked for again.
 	second map[string][]byte
+	mu     sync.Mutex
 	gets   map[string]int
 }
 
@@ -145,6 +147,8 @@ func (f forge) RoundTrip(r *http.Request) (*http.Response, error) {
 	if !ok || !there {
 		return answer(404, nil)
 	}
+	f.s.mu.Lock()
+	defer f.s.mu.Unlock()
 	f.s.gets[name]++
 	if again := f.s.second[name]; again != nil && f.s.gets[name] > 1 {
 		data = again
