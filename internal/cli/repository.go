@@ -239,12 +239,17 @@ func (a *app) snapshot(ctx context.Context, o *repoOptions, root trust.Root, rep
 	if o.offline {
 		return nil, unfetched()
 	}
+	// What was fetched is read later, and ends with the run alone.
+	fetching, cancel := context.WithCancelCause(ctx)
 	if a.Timeout > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, a.Timeout)
-		defer cancel()
+		timer := time.AfterFunc(a.Timeout, func() { cancel(context.DeadlineExceeded) })
+		defer timer.Stop()
 	}
-	s, err := git.Fetch(ctx, repo.String(), userAgent(), a.Transport, []string{"refs/heads/" + rekorbind.BindingBranch}, rekorbind.Dir, o.fetched(root))
+	a.stops = append(a.stops, func() { cancel(nil) })
+	s, err := git.Fetch(fetching, repo.String(), userAgent(), a.Transport, []string{"refs/heads/" + rekorbind.BindingBranch}, rekorbind.Dir, o.fetched(root))
+	if err != nil && context.Cause(fetching) == context.DeadlineExceeded {
+		return nil, faultf(policy.RepositoryUnreachable, "no answer within %s", a.Timeout)
+	}
 	if err != nil {
 		return nil, gitFault(err)
 	}

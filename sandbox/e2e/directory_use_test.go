@@ -79,7 +79,7 @@ func TestDirectoryUse(t *testing.T) {
 			t.Errorf("%s: asked %v, want %v", what, got, want)
 		}
 	}
-	first, stapled := map[string]int{"forge": 3, "directory": 1}, map[string]int{"forge": 3}
+	first, stapled := map[string]int{"forge": 2, "directory": 1}, map[string]int{"forge": 2}
 	asked("a stranger", first, func() {
 		if out := verify(policy.ClassOK); !strings.Contains(out, "complete   proven") || !strings.Contains(out, "directory  "+o.descriptor.URL) {
 			t.Error(out)
@@ -200,7 +200,7 @@ func TestDirectoryPlainFiles(t *testing.T) {
 			if out := c.must(policy.ClassOK, "verify", "-R", url, "--directory", o.descriptorFile, good); !strings.Contains(out, "complete   proven") {
 				t.Error(out)
 			}
-		}), map[string]int{"forge": 3, "directory": 1}; !maps.Equal(got, want) {
+		}), map[string]int{"forge": 2, "directory": 1}; !maps.Equal(got, want) {
 			t.Errorf("asked %v", got)
 		}
 		o.build()

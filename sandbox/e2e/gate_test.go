@@ -231,7 +231,7 @@ environment = "release"
 	}
 	delete(c.env, "REPOPOLICY_ID_TOKEN")
 	c.must(policy.ClassDeny, "authorize", "--checkout", p.dir, file)
-	c.must(policy.ClassDeny, "sign-release", "-R", repo, "--checkout", p.dir, artifact(t, "tool_3"))
+	c.must(policy.ClassDeny, "sign-release", "-R", repo, "--checkout", p.dir, "--yes", artifact(t, "tool_3"))
 }
 
 // TestSignInAttacks: what a browser brings back must be the answer to what was

@@ -46,8 +46,8 @@ func TestRequests(t *testing.T) {
 	c.transport = count
 	for _, want := range []map[string]int{
 		// advertised refs, commits and trees, files; one question to the index
-		{"forge": 3, "rekor-v1": 1},
-		{"forge": 3, "rekor-v1": 1},
+		{"forge": 2, "rekor-v1": 1},
+		{"forge": 2, "rekor-v1": 1},
 	} {
 		count.n = map[string]int{}
 		c.must(policy.ClassOK, "verify", "-R", url, good)
