@@ -186,10 +186,19 @@ func (t *taking) add(ctx context.Context, r *release.Result) {
 		return
 	}
 	t.unread++
-	var f *release.Failure
-	if permitted && errors.As(err, &f) {
-		r.Decision = policy.Decision{Reason: f.Reason, Detail: f.Detail}
+	if permitted {
+		r.Decision = policy.Decision{Reason: policy.Internal, Detail: err.Error()}
+		if f := new(release.Failure); errors.As(err, &f) {
+			r.Decision.Reason = f.Reason
+		}
 	}
+}
+
+// denied reports whether a verdict is no.
+func (t *taking) denied() bool {
+	return slices.ContainsFunc(t.entries, func(e *Entry) bool {
+		return e != nil && e.Result != nil && e.Result.Class() != policy.ClassOK
+	})
 }
 
 // settle says of inputs that are of a form of evidence whether they are some. What is
@@ -200,7 +209,7 @@ func (t *taking) settle(ctx context.Context, which []int) {
 			t.entries[i] = t.evidence(t.run.Inputs[i])
 			return t.entries[i] != nil
 		})
-		if t.unread > 0 {
+		if t.unread > 0 && t.denied() {
 			// The verdict is no already, and these may be about what was not read.
 			for _, i := range which {
 				t.entries[i] = &Entry{Fate: PassedOver, Reason: policy.PassedOver, Detail: "it may be evidence for what could not be read"}
