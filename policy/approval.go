@@ -160,7 +160,7 @@ func (c *Chain) sameAccount(id *Identity) bool {
 // something was logged is one that f takes; of several places one is enough.
 func (c *Chain) inForceAt(v *Verification, f func(*File) bool) bool {
 	return slices.ContainsFunc(v.Entries, func(e Entry) bool {
-		return c.order.counts(e) && !v.promisedOnly(e) && !slices.ContainsFunc(c.candidates(place{entry: e}), func(i int) bool {
+		return c.order.counts(e) && !v.promisedOnly(e) && !slices.ContainsFunc(c.candidates(e), func(i int) bool {
 			return i == before || !f(c.links[i].file())
 		})
 	})

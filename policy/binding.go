@@ -29,8 +29,8 @@ func (w *walk) mayBind(prev *link, s *Statement, b Binding) bindsAs {
 	switch {
 	case b.Repository != s.repository && b.Repository != prev.stmt.repository:
 		return bindsNot
-	case b.RepositoryID != prev.ids.Repository && (f.Handover == "" || b.RepositoryID != f.Handover):
-		return bindsNot
+	case b.RepositoryID != prev.ids.Repository && (f.Handover == "" || b.RepositoryID != f.Handover || b.Repository != prev.stmt.repository):
+		return bindsNot // who asks for the name and the number of before has to see it
 	case b.OwnerID != prev.ids.Owner && !f.OwnerChanged:
 		return bindsOwner
 	}
@@ -56,7 +56,7 @@ func (w *walk) idsAfter(s *Statement, e *effect) (Ids, bool) {
 	sure := true
 	for _, l := range slices.Concat(e.possible, e.short) {
 		if l.Binding.OwnerID != ids.Owner || l.Binding.RepositoryID != ids.Repository {
-			sure = sure && w.before(first.place, l.place)
+			sure = sure && w.before(first.Entry, l.Entry)
 		}
 	}
 	if h := s.file().Handover; h != "" {
@@ -74,7 +74,7 @@ func (w *walk) firstOf(e *effect) *leaf {
 	}
 	first := all[0]
 	for _, l := range all[1:] {
-		if w.before(l.place, first.place) {
+		if w.before(l.Entry, first.Entry) {
 			first = l
 		}
 	}

@@ -33,7 +33,8 @@ const (
 	AlarmGenesisConflict = "genesis-conflict" // a version 1 that the log puts before the one that was named
 	AlarmReanchored      = "re-anchored"      // a super root names another chain than was kept
 	AlarmRecovery        = "recovery"         // a recovery waits, took effect or was vetoed
-	AlarmUndisclosed     = "undisclosed"      // a binding whose statement nobody has published, and that is harmless
+	AlarmLapsed          = "lapsed"           // a binding of which nobody handed in in time what it binds
+	AlarmStamps          = "stamps"           // an authority that dated a log before its entries
 	AlarmVoid            = "void"             // a binding that a later version declares void
 	AlarmRepository      = "repository-id"    // a binding of another repository under the same name
 	AlarmV1Only          = "v1-only"          // a version bound in Rekor v1 alone
@@ -88,12 +89,17 @@ func (l *link) file() *File { return l.stmt.file() }
 type leaf struct {
 	LeafFacts
 	statement *Statement // nil if it is not at hand
-	place     place
+	watch     watch
+	deadline  time.Duration // by the directory's clock; what is handed in later does not count
+	shown     Shown         // of the statement
+	pending   bool          // the statement was not handed in so far, or too late
 }
 
-type signature struct{ SignatureFacts }
-
-func (s *signature) at() place { return place{entry: s.Entry} }
+type signature struct {
+	SignatureFacts
+	listed bool // a directory shows it
+	shown  Shown
+}
 
 // evaluator holds the sorted input of one evaluation.
 type evaluator struct {
@@ -105,6 +111,10 @@ type evaluator struct {
 	recoverers map[string][]*Statement // by digest of the head that they recover
 	leaves     map[string][]*leaf      // by digest of the statement
 	unknown    []*leaf                 // bindings of statements that are not at hand
+	lapsed     []*leaf                 // bindings of which a directory shows that they bind nothing
+	watch      *watcher                // nil without a directory
+	liars      []contradicted          // authorities that are believed in no date
+	incomplete map[string]bool         // statements of which a signature that a directory shows is not at hand
 	sigs       map[string][]*signature
 	kept       map[string]bool
 }
@@ -140,6 +150,9 @@ func Evaluate(h History) *Chain {
 		c.fail(DirectoryLied, why)
 	}
 	e := newEvaluator(&h, c.order)
+	for _, l := range e.liars {
+		c.alarms = append(c.alarms, newAlarm(AlarmStamps, l.by+" dates a log before an entry that was in it", nil, []Entry{l.entry}))
+	}
 	var walks []*walk
 	if len(e.genesis) > maxGeneses {
 		return c.fail(ChainTooLarge, fmt.Sprintf("%d first versions", len(e.genesis)))
@@ -155,7 +168,7 @@ func Evaluate(h History) *Chain {
 	if w != nil {
 		c.adopt(w)
 	}
-	c.demandKept()
+	c.demandKept(e)
 	c.missing(e, w, walks)
 	c.compare(e, w, walks)
 	if len(c.links) > MaxVersions {
@@ -179,14 +192,27 @@ func newEvaluator(h *History, o *order) *evaluator {
 	for _, d := range h.Kept.Chain {
 		e.kept[d] = true
 	}
+	e.sort()
+	return e
+}
+
+// sort sorts statements, signatures and leaves.
+func (e *evaluator) sort() {
 	shown := map[string]*Statement{}
-	for i := range h.Statements {
-		s := &h.Statements[i]
-		if s.digest == "" || e.statements[s.digest] != nil {
+	for i := range e.h.Statements {
+		if s := &e.h.Statements[i]; s.digest != "" && shown[s.digest] == nil {
+			shown[s.digest], shown[s.pae] = s, s
+		}
+	}
+	leaves := e.bindings(shown)
+	e.watch = e.watcher(leaves)
+	e.incomplete = e.watch.holes(e.h.Signatures)
+	for i := range e.h.Statements {
+		s := &e.h.Statements[i]
+		if s.digest == "" || e.statements[s.digest] != nil || e.incomplete[s.digest] {
 			continue
 		}
 		e.statements[s.digest] = s
-		shown[s.digest], shown[s.pae] = s, s
 		switch {
 		case s.previous != "":
 			e.children[s.previous] = append(e.children[s.previous], s)
@@ -203,62 +229,79 @@ func newEvaluator(h *History, o *order) *evaluator {
 			slices.SortFunc(s, byDigest)
 		}
 	}
-	e.entries(shown)
-	return e
+	e.place(leaves)
+	e.signatures()
 }
 
-// entries sorts signatures and leaves and winds the log clocks with all of them.
-func (e *evaluator) entries(shown map[string]*Statement) {
+// bindings returns the leaves that bind something, and sets clocks and dates of the logs.
+func (e *evaluator) bindings(shown map[string]*Statement) []*leaf {
+	var out []*leaf
 	var all []Entry
-	for _, l := range e.h.Leaves {
-		if l.verified {
-			all = append(all, l.facts.Entry)
+	for _, v := range e.h.Leaves {
+		if !v.verified {
+			continue
 		}
+		all = append(all, v.facts.Entry)
+		if e.h.Binder == BoundByMaintainers || v.facts.Binding.IsZero() {
+			continue
+		}
+		l := &leaf{LeafFacts: v.facts, statement: shown[v.facts.Payload]}
+		if l.statement == nil {
+			l.statement = shown[v.facts.PAE]
+		}
+		out = append(out, l)
 	}
 	for _, s := range e.h.Signatures {
 		if s.verified {
 			all = append(all, s.facts.Entry)
 		}
 	}
-	e.wind(all)
-	for _, s := range e.h.Signatures {
-		if s.verified && e.counts(s.facts.Entry) {
-			e.sigs[s.facts.Statement] = append(e.sigs[s.facts.Statement], &signature{s.facts})
-		}
+	e.liars = e.date(e.h.Moments, all)
+	if e.h.View.Completeness != CompleteScanned { // a scan has read all that there is
+		all = e.vouched(out)
 	}
-	for digest, sigs := range e.sigs {
-		slices.SortFunc(sigs, func(a, b *signature) int {
-			return cmp.Or(sortEntry(a.Entry, b.Entry), cmp.Compare(a.Signer.Value, b.Signer.Value), cmp.Compare(a.Signer.TokenSubject, b.Signer.TokenSubject))
-		})
-		// Of entries of one signer in one log the first does what all do: however
-		// often somebody logs a signature again, the work stays the same.
-		type who struct {
-			signer
-			subject, log string
-		}
-		seen := map[who]bool{}
-		e.sigs[digest] = slices.DeleteFunc(sigs, func(s *signature) bool {
-			k := who{signerOf(&s.Signer), s.Signer.TokenSubject, s.Entry.Log}
-			again := seen[k]
-			seen[k] = true
-			return again
+	e.wind(e.h.Clock, all)
+	return slices.DeleteFunc(out, func(l *leaf) bool { return !e.counts(l.Entry) })
+}
+
+// vouched returns the entries that every view of the repository has: bindings under a name
+// or number of the chain. What else is at hand, a stranger may have added or left out.
+func (e *evaluator) vouched(leaves []*leaf) []Entry {
+	host := e.h.Repository.Host()
+	names, numbers := map[Locator]bool{e.h.Repository: true}, map[string]bool{}
+	var out []Entry
+	rest := slices.DeleteFunc(slices.Clone(leaves), func(l *leaf) bool { return l.Binding.Repository.Host() != host })
+	for n := -1; n != len(out); {
+		n = len(out)
+		rest = slices.DeleteFunc(rest, func(l *leaf) bool {
+			if !names[l.Binding.Repository] && !numbers[l.Binding.RepositoryID] {
+				return false
+			}
+			out = append(out, l.Entry)
+			numbers[l.Binding.RepositoryID] = true
+			if s := l.statement; s != nil && s.err == nil {
+				names[s.repository] = true
+				if s.doc != nil && s.file().Handover != "" {
+					numbers[s.file().Handover] = true
+				}
+			}
+			return true
 		})
 	}
-	for _, v := range e.h.Leaves {
-		f := v.facts
-		if e.h.Binder == BoundByMaintainers || !v.verified || f.Binding.IsZero() || !e.counts(f.Entry) || f.Binding.Ref != "" && !slices.Contains(e.h.DefaultRefs, f.Binding.Ref) {
-			continue
-		}
-		l := &leaf{LeafFacts: f, statement: shown[f.Payload], place: e.placed(f.Entry, f.Payload, f.PAE)}
-		if l.statement == nil {
-			l.statement = shown[f.PAE]
-		}
-		if l.statement == nil {
+	return out
+}
+
+// place sorts the bindings by what is known of their statements.
+func (e *evaluator) place(leaves []*leaf) {
+	for _, l := range leaves {
+		switch lapsed := e.watch.look(l); {
+		case lapsed:
+			e.lapsed = append(e.lapsed, l)
+		case l.statement == nil || e.incomplete[l.statement.digest]:
 			e.unknown = append(e.unknown, l)
-			continue
+		default:
+			e.leaves[l.statement.digest] = append(e.leaves[l.statement.digest], l)
 		}
-		l.place = e.placed(f.Entry, l.statement.digest, l.statement.pae)
-		e.leaves[l.statement.digest] = append(e.leaves[l.statement.digest], l)
 	}
 	byEntry := func(a, b *leaf) int {
 		return cmp.Or(sortEntry(a.Entry, b.Entry), cmp.Compare(a.Body, b.Body), cmp.Compare(a.Binding.RepositoryID, b.Binding.RepositoryID), cmp.Compare(a.Binding.OwnerID, b.Binding.OwnerID))
@@ -274,30 +317,36 @@ func (e *evaluator) entries(shown map[string]*Statement) {
 		})
 	}
 	slices.SortFunc(e.unknown, byEntry)
+	slices.SortFunc(e.lapsed, byEntry)
 }
 
-// placed returns the place of an entry: its own, or that of the disclosure of its
-// statement if that was later.
-func (e *evaluator) placed(at Entry, digests ...string) place {
-	p := place{entry: at}
-	d := e.h.Directory
-	if d == nil {
-		return p
-	}
-	for _, digest := range digests {
-		if sizes, ok := d.Disclosed[digest]; ok && digest != "" {
-			if len(sizes) > 0 { // else nobody withheld it
-				p.disclosed = sizes
-			}
-			return p
+// signatures sorts the signatures over statements.
+func (e *evaluator) signatures() {
+	for _, s := range e.h.Signatures {
+		if s.verified && e.counts(s.facts.Entry) {
+			e.sigs[s.facts.Statement] = append(e.sigs[s.facts.Statement], &signature{SignatureFacts: s.facts})
 		}
 	}
-	// Not published when the directory looked last: whoever has it now has it
-	// since then.
-	if size, ok := d.Sizes[at.Log]; ok && at.Index < size {
-		p.disclosed = d.Sizes
+	for digest, sigs := range e.sigs {
+		slices.SortFunc(sigs, func(a, b *signature) int {
+			return cmp.Or(sortEntry(a.Entry, b.Entry), cmp.Compare(a.Signer.Value, b.Signer.Value), cmp.Compare(a.Signer.TokenSubject, b.Signer.TokenSubject))
+		})
+		sigs = e.watch.handedIn(digest, sigs, e.leaves[digest])
+		// Of entries of one signer in one log the first does what all do: however
+		// often somebody logs a signature again, the work stays the same.
+		type who struct {
+			signer
+			subject, log string
+			shown        time.Duration
+		}
+		seen := map[who]bool{}
+		e.sigs[digest] = slices.DeleteFunc(sigs, func(s *signature) bool {
+			k := who{signerOf(&s.Signer), s.Signer.TokenSubject, s.Entry.Log, s.shown.Clock}
+			again := seen[k]
+			seen[k] = true
+			return again
+		})
 	}
-	return p
 }
 
 // foundersOf returns the numbers of the repositories that bound s as a genesis:
@@ -434,46 +483,4 @@ func (w *walk) settle(leaves []*leaf) {
 	for _, l := range leaves {
 		w.settled[l] = true
 	}
-}
-
-// recover adds the recovery that took effect before win did, if there is one.
-func (w *walk) recover(head *link, recs []recovery, win *contender) *link {
-	var due *recovery
-	for i := range recs {
-		r := &recs[i]
-		w.settle(r.effect.possible)
-		w.settle(r.effect.mirror)
-		at := entriesOf(r.effect.possible)
-		say := func(text string) {
-			w.alarms = append(w.alarms, newAlarm(AlarmRecovery, text, []string{head.stmt.digest, r.stmt.digest}, at))
-		}
-		switch {
-		case win != nil && (r.from.IsZero() || win.effect.vetoed(r.from)):
-			// Where the moment is not known, the old quorum has the benefit of the
-			// doubt.
-			say("a recovery was vetoed")
-		case r.from.IsZero():
-			w.problems = append(w.problems, ChainProblem{Reason: EffectUndecided, Detail: "nothing says when the log showed a recovery", Entries: at})
-		case w.h.Now.Before(r.from):
-			say("a recovery takes effect " + stamp(r.from) + " unless the maintainers bind a version before")
-		case w.h.View.AsOf.Before(r.from):
-			w.problems = append(w.problems, ChainProblem{Reason: EffectUndecided, Detail: "a recovery took effect " + stamp(r.from) + ", unless a version was bound after what is known", Entries: at})
-		case due == nil: // they are sorted by that moment
-			say("a recovery took effect " + stamp(r.from))
-			due = r
-		case due.from.Equal(r.from):
-			w.problems = append(w.problems, ChainProblem{Reason: ChainForked, Detail: "two recoveries take effect at the same moment", Entries: at})
-		default:
-			say("a recovery came after another one")
-		}
-	}
-	if due == nil || len(w.problems) > 0 {
-		return nil
-	}
-	if win != nil {
-		w.lost(win, due.stmt)
-	}
-	due.effect.from = due.from
-	due.effect.sure = nil
-	return w.add(due.stmt, due.effect, due.sigs)
 }

@@ -69,7 +69,7 @@ func Contradiction(h History, kind ContradictionKind, digests []string) (Finding
 		return Finding{}, err
 	}
 	if want == 2 {
-		a, b := place{entry: f.Versions[0].Binding}, place{entry: f.Versions[1].Binding}
+		a, b := f.Versions[0].Binding, f.Versions[1].Binding
 		if e.before(b, a) {
 			slices.Reverse(f.Versions)
 			a, b = b, a
@@ -120,12 +120,12 @@ func (e *evaluator) proven(s *Statement) (FoundVersion, error) {
 			continue
 		}
 		precedes := func(sig *signature) bool {
-			return !w.entryBefore(l.Entry, sig.Entry)
+			return !w.before(l.Entry, sig.Entry)
 		}
 		if !w.quorum(prev, s, sigs, precedes) {
 			continue
 		}
-		if v.Binding.Log == "" || w.entryBefore(l.Entry, v.Binding) {
+		if v.Binding.Log == "" || w.before(l.Entry, v.Binding) {
 			v.Binding, v.Ids = l.Entry, Ids{b.RepositoryID, b.OwnerID}
 		}
 	}

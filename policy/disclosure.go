@@ -46,6 +46,7 @@ func (c *Chain) missing(e *evaluator, w *walk, walks []*walk) {
 		}
 		c.pending(d, l, own)
 	}
+	c.sayLapsed(e, ids, host)
 	if w == nil && len(c.problems) == 0 {
 		detail := ""
 		if len(e.genesis) > 0 {
@@ -78,12 +79,31 @@ func (d *disclosure) all() []*leaf {
 // earlier reports whether the leaf lies before the chain took up the name.
 func (c *Chain) earlier(w *walk, l *leaf) bool {
 	p := w.presence()
-	return p.after(w.order, l.place)
+	return p.after(w.order, l.Entry)
+}
+
+// sayLapsed raises the alarm about bindings of the repository that bind nothing, because
+// nobody handed in in time what they bind.
+func (c *Chain) sayLapsed(e *evaluator, ids map[string]bool, host string) {
+	var entries []Entry
+	var statements []string
+	for _, l := range e.lapsed {
+		if l.Binding.Repository != c.repository && !(ids[l.Binding.RepositoryID] && l.Binding.Repository.Host() == host) {
+			continue
+		}
+		entries = append(entries, l.Entry)
+		if l.statement != nil && !slices.Contains(statements, l.statement.digest) {
+			statements = append(statements, l.statement.digest)
+		}
+	}
+	if len(entries) > 0 {
+		c.alarms = append(c.alarms, newAlarm(AlarmLapsed, "a binding lapsed: what it binds was not handed in to the directory in time", statements, entries))
+	}
 }
 
 // foreign judges a binding under the chain's name by another repository number.
 func (c *Chain) foreign(l *leaf) {
-	if c.void(l) {
+	if c.lists(l) {
 		c.alarms = append(c.alarms, newAlarm(AlarmVoid, "a binding of repository number "+l.Binding.RepositoryID+" is declared void", nil, []Entry{l.Entry}))
 		return
 	}
@@ -93,6 +113,9 @@ func (c *Chain) foreign(l *leaf) {
 // pending judges a binding whose statement or quorum may be missing.
 func (c *Chain) pending(d *disclosure, l *leaf, own bool) {
 	s := l.statement
+	if d.incomplete[digestOf(s)] {
+		s = nil
+	}
 	f := d.fate(l)
 	if f == fateOurs && !own { // of the same statement, by another repository
 		f = fatePending
@@ -103,44 +126,76 @@ func (c *Chain) pending(d *disclosure, l *leaf, own bool) {
 	case f == fateOurs || f == fateLost:
 	case c.void(l):
 		c.alarms = append(c.alarms, newAlarm(AlarmVoid, "a binding without a statement or quorum is declared void", nil, []Entry{l.Entry}))
-	case s == nil && d.hidden(l):
-		c.alarms = append(c.alarms, newAlarm(AlarmUndisclosed, "a binding whose statement was never published lies before the newest version", nil, []Entry{l.Entry}))
 	case f == fateNewer:
 		c.fail(NeedsNewerVersion, "a version of the policy has a newer format", l.Entry)
 	case d.walk != nil && d.walk.owner[l]:
 		c.fail(OwnerChanged, fmt.Sprintf("version %d was bound by owner number %s and does not say that the owner changed", s.version, l.Binding.OwnerID), l.Entry)
 	case s != nil:
-		c.fail(Undisclosed, fmt.Sprintf("version %d is bound, but not in force by the signatures and log entries at hand (leaf sha256:%s)", s.version, l.Body), l.Entry)
+		c.fail(Undisclosed, fmt.Sprintf("version %d is bound, but not in force by the signatures and log entries at hand%s (leaf sha256:%s)", s.version, d.why(l), l.Body), l.Entry)
 		c.problems[len(c.problems)-1].Statement = s.digest
+	case l.statement != nil:
+		c.fail(Undisclosed, fmt.Sprintf("a signature over version %d that the directory shows is not at hand (leaf sha256:%s)", l.statement.version, l.Body), l.Entry)
 	default:
-		c.fail(Undisclosed, fmt.Sprintf("its statement is not at hand (leaf sha256:%s)", l.Body), l.Entry)
+		c.fail(Undisclosed, fmt.Sprintf("its statement is not at hand%s (leaf sha256:%s)", d.why(l), l.Body), l.Entry)
 	}
 }
 
-// hidden reports whether a directory shows that nobody published the statement
-// of the leaf before the newest version took effect: it then never wins over it.
-func (d *disclosure) hidden(l *leaf) bool {
-	if d.h.Directory == nil || d.walk == nil || l.place.disclosed == nil {
-		return false
+func digestOf(s *Statement) string {
+	if s == nil {
+		return ""
 	}
-	for _, digest := range []string{l.Payload, l.PAE} {
-		if _, published := d.h.Directory.Disclosed[digest]; published && digest != "" {
-			return false // somebody has it, and we should
-		}
+	return s.digest
+}
+
+// why returns what else is known of a binding that is not in force.
+func (d *disclosure) why(l *leaf) string {
+	switch {
+	case l.pending || l.watch == watchOpen:
+		return ", and the directory waits for what it binds"
+	case l.Binding.Ref != "" && !slices.Contains(d.h.DefaultRefs, l.Binding.Ref):
+		return ", from " + l.Binding.Ref + ", which is not the default branch"
 	}
-	return d.walk.head().effect.after(d.order, place{entry: l.Entry})
+	return ""
 }
 
 // fate returns what becomes of a binding.
 func (d *disclosure) fate(l *leaf) fate {
 	s := l.statement
-	if s == nil {
+	if s == nil || d.incomplete[s.digest] {
 		return fatePending
 	}
 	if f := d.fateOf(s); f != fatePending && f != fateNewer {
 		return f
 	}
 	return d.judge(s, l)
+}
+
+// settled reports whether all that can ever count of what a binding binds is at hand: the
+// directory showed it in time, with its quorum or without one when the time was over.
+func (d *disclosure) settled(s *Statement, l *leaf) bool {
+	if l.watch == watchNone || l.pending || s.newer || s.doc == nil {
+		return false
+	}
+	var prev *link
+	for after := afterOf(s); after != ""; {
+		p := d.statements[after]
+		if p == nil {
+			_, shown := d.watch.statements[after]
+			return !shown && l.watch == watchOver // of what it follows nothing was ever shown
+		}
+		if p.newer {
+			return false
+		}
+		if prev == nil && s.previous != "" && p.doc != nil {
+			prev = &link{stmt: p}
+		}
+		after = afterOf(p)
+	}
+	if l.watch == watchOver {
+		return true
+	}
+	w := d.walk
+	return w != nil && w.quorum(prev, s, w.sigs[s.digest], w.mayPrecede(l))
 }
 
 // fateOf returns what becomes of a statement that is at hand: it is lost if
@@ -158,7 +213,7 @@ func (d *disclosure) fateOf(s *Statement) fate {
 		f = fateLost
 	case ours:
 		f = fateOurs
-	case len(d.leaves[s.digest]) > 0:
+	case len(d.leaves[s.digest]) > 0 || slices.ContainsFunc(d.lapsed, func(l *leaf) bool { return l.statement == s }):
 		f = fateLost
 		for _, l := range d.leaves[s.digest] {
 			if x := d.judge(s, l); x != fateLost && f == fateLost {
@@ -176,6 +231,9 @@ func (d *disclosure) judge(s *Statement, l *leaf) fate {
 	if s.newer {
 		pending = fateNewer
 	}
+	if d.aside(s, l) {
+		return fateLost
+	}
 	isRoot := func(w *walk) bool { return w != d.walk && w.root() == s }
 	if d.walk == nil { // which chain it is, is not decided
 		if slices.ContainsFunc(d.walks, func(w *walk) bool { return isRoot(w) && slices.Contains(w.links[0].effect.possible, l) }) {
@@ -183,16 +241,13 @@ func (d *disclosure) judge(s *Statement, l *leaf) fate {
 		}
 		return pending
 	}
-	after := s.previous
-	if s.doc != nil && after == "" {
-		after = s.file().Recovers
-	}
+	after := afterOf(s)
 	switch {
-	case d.walk.settled[l]:
+	case d.walk.settled[l] || d.settled(s, l):
 		return fateLost
 	case s.version > 1 || after != "":
 		return d.successor(s, l, after, pending)
-	case d.walk.links[0].effect.surelyBy(d.order, l.place):
+	case d.walk.links[0].effect.surelyBy(d.order, l.Entry):
 		return fateLost
 	}
 	// A version 1 that took effect is compared with the chain elsewhere.
@@ -203,6 +258,24 @@ func (d *disclosure) judge(s *Statement, l *leaf) fate {
 		return fateLost
 	}
 	return pending
+}
+
+// aside reports whether a binding is from another branch than the default one, and binds
+// what only that can.
+func (d *disclosure) aside(s *Statement, l *leaf) bool {
+	if s.doc == nil {
+		return false
+	}
+	var prev *link
+	if s.previous != "" {
+		p := d.statements[s.previous]
+		if p == nil || p.doc == nil {
+			return false
+		}
+		prev = &link{stmt: p}
+	}
+	w := &walk{evaluator: d.evaluator}
+	return !w.onDefault(prev, s, l)
 }
 
 // successor judges a binding of a statement that wants to come after the one with
@@ -223,8 +296,16 @@ func (d *disclosure) successor(s *Statement, l *leaf, after string, pending fate
 		return pending
 	case s.version == 1 && !recoverable(parent, s):
 		return fateLost
-	case i+1 < len(d.walk.links) && d.walk.links[i+1].effect.surelyBy(d.order, l.place):
+	case i+1 < len(d.walk.links) && d.walk.links[i+1].effect.surelyBy(d.order, l.Entry):
 		return fateLost
 	}
 	return pending
+}
+
+// afterOf returns the digest of the statement that s wants to come after; "" if none.
+func afterOf(s *Statement) string {
+	if s.previous == "" && s.doc != nil {
+		return s.file().Recovers
+	}
+	return s.previous
 }

@@ -17,64 +17,69 @@ type effect struct {
 	// short are the bindings that the signatures at hand do not suffice for. With
 	// those that may be missing, the version was in force from there on.
 	short []*leaf
-	from  time.Time // of a recovery, which takes effect at a moment; else zero
+	// Of a recovery, which takes effect at a moment: it may be in force for what was
+	// issued from the first of these on, and certainly is from the second. Else zero.
+	mayFrom, from time.Time
 }
 
 func (e *effect) none() bool { return len(e.possible) == 0 && e.from.IsZero() }
 
 // surelyBy reports whether the version is certainly in force at p, a place in
 // the sequence of logs.
-func (e *effect) surelyBy(o *order, p place) bool {
+func (e *effect) surelyBy(o *order, p Entry) bool {
 	if !e.from.IsZero() {
-		return !p.entry.NotBefore.Before(e.from)
+		issued := p.NotBefore
+		if issued.IsZero() { // a bare key
+			issued = o.notBefore(p)
+		}
+		return !issued.Before(e.from)
 	}
-	return slices.ContainsFunc(e.sure, func(l *leaf) bool { return o.before(l.place, p) })
-}
-
-// late reports whether the version was published later than it was bound. Its binding
-// may come before that of the version before it, and does not put it in force there.
-func (e *effect) late() bool {
-	return slices.ContainsFunc(e.sure, func(l *leaf) bool { return l.place.disclosed != nil })
+	return slices.ContainsFunc(e.sure, func(l *leaf) bool { return o.before(l.Entry, p) })
 }
 
 // possiblyBy reports whether the version may be in force at p.
-func (e *effect) possiblyBy(o *order, p place) bool {
+func (e *effect) possiblyBy(o *order, p Entry) bool {
 	if !e.from.IsZero() {
-		return p.entry.Time.IsZero() || !p.entry.Time.Before(e.from)
+		issued := p.NotBefore
+		if issued.IsZero() {
+			issued = o.notAfter(p)
+		}
+		return issued.IsZero() || !issued.Before(e.mayFrom)
 	}
-	may := func(l *leaf) bool { return !o.before(p, l.place) }
+	may := func(l *leaf) bool { return !o.before(p, l.Entry) }
 	return slices.ContainsFunc(e.possible, may) ||
 		slices.ContainsFunc(e.short, func(l *leaf) bool { return o.authoritative(l.Entry) && may(l) })
 }
 
 // mirrored reports whether the version is in force at p because an entry of the
 // same log says so. Evidence in no log is compared by time.
-func (e *effect) mirrored(o *order, p place) bool {
+func (e *effect) mirrored(o *order, p Entry) bool {
 	return slices.ContainsFunc(e.mirror, func(l *leaf) bool {
-		return (p.entry.Log == l.Entry.Log || p.entry.Log == "") && o.before(l.place, p)
+		return (p.Log == l.Entry.Log || p.Log == "") && o.before(l.Entry, p)
 	})
 }
 
 // mayMirror reports whether p may come after an entry of the same log that binds
 // the version.
-func (e *effect) mayMirror(o *order, p place) bool {
+func (e *effect) mayMirror(o *order, p Entry) bool {
 	may := func(l *leaf) bool {
-		return (p.entry.Log == l.Entry.Log || p.entry.Log == "") && !o.before(p, l.place)
+		return (p.Log == l.Entry.Log || p.Log == "") && !o.before(p, l.Entry)
 	}
 	return slices.ContainsFunc(e.mirror, may) || slices.ContainsFunc(e.short, may)
 }
 
 // after reports whether the version certainly took effect after p, whichever of
 // its bindings did it. A binding that somebody logs again later must not help.
-func (e *effect) after(o *order, p place) bool {
-	not := func(l *leaf) bool { return !o.before(p, l.place) }
+func (e *effect) after(o *order, p Entry) bool {
+	not := func(l *leaf) bool { return !o.before(p, l.Entry) }
 	return len(e.possible) > 0 && !slices.ContainsFunc(e.possible, not) && !slices.ContainsFunc(e.short, not)
 }
 
-// beats reports whether a certainly took effect before b could.
+// beats reports whether a certainly took effect before b could: before each binding at
+// which b may have, one at which a certainly had.
 func (e *effect) beats(o *order, b *effect) bool {
-	return slices.ContainsFunc(e.sure, func(x *leaf) bool {
-		return !slices.ContainsFunc(b.possible, func(y *leaf) bool { return !o.before(x.place, y.place) })
+	return len(e.sure) > 0 && !slices.ContainsFunc(b.possible, func(y *leaf) bool {
+		return !slices.ContainsFunc(e.sure, func(x *leaf) bool { return o.before(x.Entry, y.Entry) })
 	})
 }
 
@@ -101,39 +106,52 @@ func (e *effect) within(repo Locator) effect {
 func (w *walk) effectOf(prev, head *link, s *Statement, sigs []*signature) effect {
 	var e effect
 	for _, l := range w.bindings(s, sigs) {
-		if w.mayBind(head, s, l.Binding) != bindsWell {
+		if w.mayBind(head, s, l.Binding) != bindsWell || !w.onDefault(prev, s, l) {
+			continue
+		}
+		short := func() {
+			if l.watch != watchOver { // what was not handed in in time never comes
+				e.short = append(e.short, l)
+			}
+		}
+		if l.pending {
+			short()
 			continue
 		}
 		precedes := func(sig *signature) bool {
-			return w.entryBefore(sig.Entry, l.Entry) || same(sig.Entry, l.Entry)
+			return sig.countsFor(l) && (w.before(sig.Entry, l.Entry) || same(sig.Entry, l.Entry))
 		}
 		if !w.authoritative(l.Entry) {
 			inLog := func(sig *signature) bool { return sig.Entry.Log == l.Entry.Log && precedes(sig) }
 			if w.quorum(prev, s, sigs, inLog) {
 				e.mirror = append(e.mirror, l)
 			} else {
-				e.short = append(e.short, l)
+				short()
 			}
 			continue
 		}
 		// The version before is in force already, or this binding came too early.
-		if prev != nil && !prev.effect.possiblyBy(w.order, l.place) {
+		if prev != nil && !prev.effect.possiblyBy(w.order, l.Entry) {
 			continue
 		}
-		may := func(sig *signature) bool {
-			return w.authoritative(sig.Entry) && !w.entryBefore(l.Entry, sig.Entry)
-		}
-		if !w.quorum(prev, s, sigs, may) {
-			e.short = append(e.short, l)
+		if !w.quorum(prev, s, sigs, w.mayPrecede(l)) {
+			short()
 			continue
 		}
 		e.possible = append(e.possible, l)
 		must := func(sig *signature) bool { return w.authoritative(sig.Entry) && precedes(sig) }
-		if (prev == nil || prev.effect.surelyBy(w.order, l.place)) && w.quorum(prev, s, sigs, must) {
+		if (prev == nil || prev.effect.surelyBy(w.order, l.Entry)) && w.quorum(prev, s, sigs, must) {
 			e.sure = append(e.sure, l)
 		}
 	}
 	return e
+}
+
+// mayPrecede returns which signatures count for a binding and do not certainly follow it.
+func (w *walk) mayPrecede(l *leaf) func(*signature) bool {
+	return func(sig *signature) bool {
+		return sig.countsFor(l) && w.authoritative(sig.Entry) && !w.before(l.Entry, sig.Entry)
+	}
 }
 
 // bindings returns the leaves that may bind s: those of its workflow or, where no
@@ -146,8 +164,21 @@ func (w *walk) bindings(s *Statement, sigs []*signature) []*leaf {
 	for _, sig := range sigs {
 		out = append(out, &leaf{
 			LeafFacts: LeafFacts{Payload: s.digest, PAE: s.pae, Binding: Binding{Repository: s.repository}, Entry: sig.Entry},
-			statement: s, place: w.placed(sig.Entry, s.digest, s.pae),
+			statement: s,
 		})
 	}
 	return out
+}
+
+// onDefault reports whether the binding is from a default branch, where that matters: of
+// what a quorum of the version before does not vouch for. The branch may have got another
+// name since; then the same statement has to be bound again from the one of today (SPEC 8.7).
+func (w *walk) onDefault(prev *link, s *Statement, l *leaf) bool {
+	f := s.file()
+	if l.Binding.Ref == "" || prev != nil && f.Handover == "" && !f.Maintainers.Repository && !prev.file().Maintainers.Repository {
+		return true
+	}
+	return slices.ContainsFunc(w.leaves[s.digest], func(x *leaf) bool {
+		return (x == l || w.before(l.Entry, x.Entry)) && x.Binding.RepositoryID == l.Binding.RepositoryID && slices.Contains(w.h.DefaultRefs, x.Binding.Ref)
+	})
 }

@@ -162,20 +162,36 @@ func (c *Chain) compare(e *evaluator, chosen *walk, walks []*walk) {
 	}
 }
 
-// void reports whether a version of the chain declares the binding void.
-func (c *Chain) void(l *leaf) bool {
+// lists reports whether a version of the chain lists the binding under void.
+func (c *Chain) lists(l *leaf) bool {
 	return l.Body != "" && slices.ContainsFunc(c.links, func(k *link) bool { return slices.Contains(k.file().Void, l.Body) })
+}
+
+// void reports whether a version of the chain declares the binding void. Of the chain's own
+// number it can do so only where no directory says when something was handed in, and only
+// for what is older than the time that there is for that (SPEC 8.3).
+func (c *Chain) void(l *leaf) bool {
+	if !c.lists(l) {
+		return false
+	}
+	own := slices.ContainsFunc(c.links, func(k *link) bool {
+		return k.ids.Repository == l.Binding.RepositoryID || slices.ContainsFunc(k.effect.possible, func(b *leaf) bool { return b.Binding.RepositoryID == l.Binding.RepositoryID })
+	})
+	return !own || l.watch == watchNone && !c.view.AsOf.IsZero() && !l.Entry.NotBefore.Add(Grace).After(c.view.AsOf)
 }
 
 // demandKept compares the chain with what an earlier run kept: the one must be a
 // continuation of the other, unless a super root names another chain (SPEC 18.1).
-func (c *Chain) demandKept() {
+func (c *Chain) demandKept(e *evaluator) {
 	if k := c.kept.Chain; len(k) > 0 && c.label == GenesisAnchored && c.walk != nil && c.walk.root().digest != k[0] {
 		c.alarms = append(c.alarms, newAlarm(AlarmReanchored, "another chain was seen before than the one that the super root names", []string{k[0], c.walk.root().digest}, nil))
 		return
 	}
 	for i, digest := range c.kept.Chain {
 		switch {
+		case c.lapsed(e, i, digest):
+			c.fail(Undisclosed, fmt.Sprintf("version %d of the chain was seen before, and its binding lapsed: it has to be bound again", i+1))
+			return
 		case i >= len(c.links):
 			c.fail(ChainRollback, fmt.Sprintf("version %d of the chain was seen before, now only %d are there", i+1, len(c.links)))
 			return
@@ -184,4 +200,13 @@ func (c *Chain) demandKept() {
 			return
 		}
 	}
+}
+
+// lapsed reports whether a version that was seen before is not in force only because nobody
+// handed it in to the directory in time.
+func (c *Chain) lapsed(e *evaluator, i int, digest string) bool {
+	return (i >= len(c.links) || c.links[i].stmt.digest != digest) && slices.ContainsFunc(e.lapsed, func(l *leaf) bool {
+		s := e.statements[digest]
+		return l.Payload == digest || s != nil && l.PAE == s.pae || s == nil && l.statement == nil // it may be that one
+	})
 }

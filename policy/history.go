@@ -94,15 +94,33 @@ type Kept struct {
 	Chain []string `json:"chain,omitempty"`
 }
 
-// Directory is what a directory proved about the logs that it follows.
-type Directory struct {
-	// Sizes are, for each log, how many entries the directory has read.
-	Sizes map[string]int64
-	// Disclosed says, for each statement that was ever published, how large each
-	// log was when it was last looked for in vain; no size if it never was. The key
-	// is the payload's digest or that of its pre-authentication encoding.
-	Disclosed map[string]map[string]int64
+// Moment says that a log was seen with so many entries at a time. The zero value says
+// nothing.
+type Moment struct {
+	log  string
+	size int64
+	at   time.Time
+	by   string
 }
+
+// NewMoment declares that a tree of a log, of that size, was verified to have existed at a
+// time, by the word of an authority. It is to be called where that happens and nowhere else.
+func NewMoment(log string, size int64, at time.Time, by string) Moment {
+	return Moment{log, size, at, by}
+}
+
+// Tick says that a log had reached a moment by the entry at an index. The zero value says
+// nothing.
+type Tick struct {
+	log   string
+	index int64
+	at    time.Time
+}
+
+// NewTick declares that an entry up to that index of the log carries a certificate of the
+// trusted root that was issued at that moment, as whoever read all of them found. It is to
+// be called where that happens and nowhere else.
+func NewTick(log string, index int64, at time.Time) Tick { return Tick{log, index, at} }
 
 // Binder says what can bind a version to the repository.
 type Binder uint8
@@ -128,6 +146,8 @@ type History struct {
 	Signatures  []Signature
 	Leaves      []Leaf
 	Directory   *Directory // nil without one
+	Moments     []Moment
+	Clock       []Tick // what the view has read of the logs
 	Kept        Kept
 	Pin         string // hex digest of statement 1 that the user named; "" without
 	Anchor      string // hex digest of statement 1 that a super root names; "" without

@@ -195,19 +195,12 @@ const before = -1
 // candidates is the second half of rule 4: the indexes of all versions that can
 // have been in force at p, from the last that certainly was to the last that may
 // have been (SPEC 8.4).
-func (c *Chain) candidates(p place) []int {
-	// A directory reads at intervals. If a version judged only from its publication
-	// on, a removal would not count until then. But a binding that publication alone
-	// put after that of the version before gives no certainty by itself.
-	p.evidence = true
+func (c *Chain) candidates(p Entry) []int {
 	sure, possible := before, before
-	turn := true // all versions before this one were in force by their own bindings
 	for i, l := range c.links {
-		in := l.effect.surelyBy(c.order, p)
-		if in && (turn || !l.effect.late()) || l.effect.mirrored(c.order, p) {
+		if l.effect.surelyBy(c.order, p) || l.effect.mirrored(c.order, p) {
 			sure = i
 		}
-		turn = turn && in
 		if l.effect.possiblyBy(c.order, p) || l.effect.mayMirror(c.order, p) {
 			possible = i
 		}
@@ -244,7 +237,7 @@ func pastOf(first *File) *File {
 
 // at judges evidence from a place: every version that can have been in force
 // must allow it.
-func (t *Trusted) at(p place, req Request, c *Claims, v *Verification) Decision {
+func (t *Trusted) at(p Entry, req Request, c *Claims, v *Verification) Decision {
 	var numbers []int
 	var out Decision
 	candidates := t.chain.candidates(p)
@@ -290,7 +283,7 @@ func (t *Trusted) inForce(req Request, c *Claims, v *Verification) Decision {
 func (t *Trusted) logged(req Request, c *Claims, v *Verification) Decision {
 	if !v.Logged { // only rules with unlogged = true will take it
 		_, upper := v.bounds()
-		return t.at(place{entry: Entry{Time: upper, NotBefore: v.NotBefore}}, req, c, v)
+		return t.at(Entry{Time: upper, NotBefore: v.NotBefore}, req, c, v)
 	}
 	var out Decision
 	for _, e := range v.Entries {
@@ -299,7 +292,7 @@ func (t *Trusted) logged(req Request, c *Claims, v *Verification) Decision {
 		}
 		here := *v
 		here.Proven = v.Proven && !v.promisedOnly(e)
-		d := t.at(place{entry: e}, req, c, &here)
+		d := t.at(e, req, c, &here)
 		if d.Outcome == Permitted {
 			return d
 		}

@@ -47,15 +47,13 @@ type modelEvent struct {
 	statement int // -1: of nobody's statement
 	member    int
 	id, owner string
-	disclosed int // event at which the statement was published; -1 if that does not matter
 	log       string
 	index     int64
 }
 
 type world struct {
-	versions  []modelVersion
-	events    []modelEvent
-	directory bool
+	versions []modelVersion
+	events   []modelEvent
 }
 
 const modelExpiry = 30 // hour at which short versions expire
@@ -109,11 +107,11 @@ func drawWorld(t *rapid.T, logs []string, tidy bool) *world {
 		slices.Sort(all)
 		for _, m := range slices.Compact(all) {
 			if tidy || chance("signs", 85) {
-				w.events = append(w.events, modelEvent{statement: i, member: m, disclosed: -1})
+				w.events = append(w.events, modelEvent{statement: i, member: m})
 			}
 		}
 		for range rapid.IntRange(0, 2).Draw(t, "bindings") {
-			b := modelEvent{bind: true, statement: i, id: "1001", owner: "2002", disclosed: -1}
+			b := modelEvent{bind: true, statement: i, id: "1001", owner: "2002"}
 			if chance("new owner", 6) {
 				b.owner = "3003"
 			}
@@ -138,7 +136,6 @@ func drawWorld(t *rapid.T, logs []string, tidy bool) *world {
 				w.versions[i].voids = rapid.IntRange(0, len(w.events)-1).Draw(t, "void")
 			}
 		}
-		w.directory = len(logs) == 1 && chance("directory", 30)
 	}
 	next := map[string]int64{}
 	for i := range w.events {
@@ -149,19 +146,6 @@ func drawWorld(t *rapid.T, logs []string, tidy bool) *world {
 		}
 		e.index = 2*next[e.log] + 2
 		next[e.log]++
-	}
-	if w.directory {
-		for i := range w.versions {
-			if !chance("late", 30) {
-				continue
-			}
-			at := rapid.IntRange(0, len(w.events)).Draw(t, "published")
-			for j := range w.events {
-				if w.events[j].statement == i && w.events[j].bind {
-					w.events[j].disclosed = at
-				}
-			}
-		}
 	}
 	return w
 }
@@ -231,9 +215,6 @@ func (w *world) history(t fataler, logs []Log) (History, []string) {
 			h.Statements = append(h.Statements, s)
 		}
 	}
-	if w.directory {
-		h.Directory = &Directory{Sizes: map[string]int64{logs[0].ID: 1000}, Disclosed: map[string]map[string]int64{}}
-	}
 	for i, e := range w.events {
 		at := w.entry(e.log, e.index)
 		if !e.bind {
@@ -245,23 +226,8 @@ func (w *world) history(t fataler, logs []Log) (History, []string) {
 			f.PAE = paes[e.statement]
 		}
 		h.Leaves = append(h.Leaves, NewLeaf(f))
-		if w.directory && e.statement >= 0 && !w.versions[e.statement].withheld {
-			size := int64(0)
-			if e.disclosed >= 0 {
-				size = w.sizeAt(e.disclosed)
-			}
-			h.Directory.Disclosed[paes[e.statement]] = map[string]int64{logs[0].ID: size}
-		}
 	}
 	return h, digests
-}
-
-// sizeAt returns how large the log was before the event.
-func (w *world) sizeAt(event int) int64 {
-	if event < len(w.events) {
-		return w.events[event].index - 1
-	}
-	return w.events[len(w.events)-1].index + 1
 }
 
 func (w *world) entry(log string, index int64) Entry {
@@ -306,7 +272,6 @@ func (w *world) play(order []int, granted, skip map[int]bool) *playout {
 	ids := map[string]bool{}
 	owner := ""
 	signed := map[[2]int]bool{}
-	due := map[int][]int{} // places of bindings that wait for publication
 	quorum := func(s int) bool {
 		enough := func(v modelVersion) bool {
 			n := 0
@@ -336,9 +301,6 @@ func (w *world) play(order []int, granted, skip map[int]bool) *playout {
 		}
 	}
 	for k, i := range order {
-		for _, b := range due[i] {
-			bind(b)
-		}
 		p.chains = append(p.chains, chain)
 		e := w.events[i]
 		switch {
@@ -346,15 +308,8 @@ func (w *world) play(order []int, granted, skip map[int]bool) *playout {
 		case !e.bind:
 			signed[[2]int{e.statement, e.member}] = true
 		case e.statement >= 0 && !w.versions[e.statement].withheld && quorum(e.statement):
-			if w.directory && e.disclosed > i {
-				due[e.disclosed] = append(due[e.disclosed], k)
-			} else {
-				bind(k)
-			}
+			bind(k)
 		}
-	}
-	for _, b := range due[len(w.events)] {
-		bind(b)
 	}
 	p.chains = append(p.chains, chain)
 	genesis := false
@@ -417,17 +372,13 @@ func (w *world) undecided(order []int, p *playout) bool {
 	void := w.voided(final)
 	var open []int
 	skip := map[int]bool{}
-	for k, i := range order {
+	for _, i := range order {
 		e := w.events[i]
 		skip[i] = e.bind && void[i] && !slices.Contains(final, e.statement)
 		switch {
 		case !e.bind || void[i]:
 		case e.statement < 0 || w.versions[e.statement].withheld:
-			// Whatever it is: with a directory nobody published it, and it can only
-			// matter where nothing came after it.
-			if !w.directory || len(p.chains[k]) == len(final) {
-				return true
-			}
+			return true
 		case !slices.Contains(final, e.statement):
 			open = append(open, e.statement)
 		}
@@ -570,7 +521,6 @@ func (w *world) String() string {
 	for i, e := range w.events {
 		fmt.Fprintf(&b, "event %d: %+v\n", i, e)
 	}
-	fmt.Fprintf(&b, "directory %v\n", w.directory)
 	return b.String()
 }
 
@@ -689,7 +639,6 @@ func TestModelMonotone(t *testing.T) {
 		for i := range w.versions {
 			w.versions[i].voids = -1
 		}
-		w.directory = false
 		h, _ := w.history(t, oneLog)
 		full := Evaluate(h).Trusted(Demand{})
 		var less []History

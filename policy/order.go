@@ -12,12 +12,13 @@ import (
 // order compares places in several logs (SPEC 8.4). It is partial: of two
 // places neither may be known to come first.
 type order struct {
-	logs  map[string]Log
-	first time.Time // start of the first Rekor v2 log; zero if there is none
-	clock map[string][]tick
+	logs    map[string]Log
+	first   time.Time // start of the first Rekor v2 log; zero if there is none
+	clock   map[string][]tick
+	moments map[string][]moment
 }
 
-// tick says that a log had reached a moment: the entry at index carries a
+// tick says that a log had reached a moment: an entry up to that index carries a
 // certificate that was issued then. Ticks are sorted by index, and each moment
 // is the latest up to there.
 type tick struct {
@@ -25,8 +26,15 @@ type tick struct {
 	at    time.Time
 }
 
+// moment says that a log had that many entries at a time. Moments are sorted by size,
+// and each time is the earliest by which the log was that large.
+type moment struct {
+	size int64
+	at   time.Time
+}
+
 func newOrder(logs []Log) *order {
-	o := &order{logs: map[string]Log{}, clock: map[string][]tick{}}
+	o := &order{logs: map[string]Log{}, clock: map[string][]tick{}, moments: map[string][]moment{}}
 	for _, l := range logs {
 		if l.ID == "" { // such an entry is in no log
 			continue
@@ -54,8 +62,12 @@ func (o *order) v2Alone(entries []Entry) bool {
 	return false
 }
 
-// wind sets the log clocks by all entries that are known.
-func (o *order) wind(entries []Entry) {
+// wind sets the log clocks: by what the view has read of the logs, and by entries that
+// it vouches for.
+func (o *order) wind(read []Tick, entries []Entry) {
+	for _, t := range read {
+		o.clock[t.log] = append(o.clock[t.log], tick{t.index, t.at})
+	}
 	for _, e := range entries {
 		if o.placed(e) && !e.NotBefore.IsZero() {
 			o.clock[e.Log] = append(o.clock[e.Log], tick{e.Index, e.NotBefore})
@@ -69,6 +81,46 @@ func (o *order) wind(entries []Entry) {
 			}
 		}
 	}
+}
+
+// date takes over when the logs are known to have been how large. An authority that
+// dates a tree before the certificate of an entry below its size is believed in
+// nothing: the proof of that, one for each authority, is returned.
+func (o *order) date(moments []Moment, entries []Entry) []contradicted {
+	liars := map[string]contradicted{}
+	for _, m := range moments {
+		for _, e := range entries {
+			if e.Log == m.log && o.placed(e) && e.Index < m.size && m.at.Before(e.NotBefore) {
+				if old, twice := liars[m.by]; !twice || sortEntry(e, old.entry) < 0 {
+					liars[m.by] = contradicted{m.by, e}
+				}
+			}
+		}
+	}
+	for _, m := range moments {
+		if _, lies := liars[m.by]; !lies && o.logs[m.log].Generation != 0 {
+			o.moments[m.log] = append(o.moments[m.log], moment{m.size, m.at})
+		}
+	}
+	for _, all := range o.moments {
+		slices.SortFunc(all, func(a, b moment) int { return cmp.Or(cmp.Compare(a.size, b.size), a.at.Compare(b.at)) })
+		for i := len(all) - 2; i >= 0; i-- {
+			if all[i+1].at.Before(all[i].at) {
+				all[i].at = all[i+1].at
+			}
+		}
+	}
+	var out []contradicted
+	for _, by := range slices.Sorted(maps.Keys(liars)) {
+		out = append(out, liars[by])
+	}
+	return out
+}
+
+// contradicted is an authority, and an entry that shows that it lies.
+type contradicted struct {
+	by    string
+	entry Entry
 }
 
 // placed reports whether the entry has a place: its log is one of the trusted
@@ -105,9 +157,18 @@ func (o *order) late(e Entry) bool {
 	if e.NotAfter.IsZero() {
 		return false
 	}
+	return o.reached(e).After(e.NotAfter)
+}
+
+// reached returns the moment that the log of an entry is known to have reached before
+// it; zero if none is known.
+func (o *order) reached(e Entry) time.Time {
 	ticks := o.clock[e.Log]
 	n, _ := slices.BinarySearchFunc(ticks, e.Index, func(t tick, index int64) int { return cmp.Compare(t.index, index) })
-	return n > 0 && ticks[n-1].at.After(e.NotAfter)
+	if n == 0 {
+		return time.Time{}
+	}
+	return ticks[n-1].at
 }
 
 // authoritative reports whether an entry that counts is in the sequence of logs
@@ -117,42 +178,9 @@ func (o *order) authoritative(e Entry) bool {
 	return o.logs[e.Log].Generation == 2 || o.first.IsZero() || e.Time.Before(o.first)
 }
 
-// place is a place in a log, a time where there is no entry, or the moment at
-// which the directory saw a statement published: the later of what is set.
-type place struct {
-	entry     Entry            // Log is "" where there is only a time
-	disclosed map[string]int64 // sizes of the logs at disclosure; none if that does not matter
-	// evidence is compared with versions as the log has them, whenever they were
-	// published.
-	evidence bool
-}
-
-// before reports whether a certainly comes before b.
-func (o *order) before(a, b place) bool {
-	entry := o.entryBefore(a.entry, b.entry)
-	if a.evidence || b.evidence || maps.Equal(a.disclosed, b.disclosed) { // also if neither matters
-		return entry
-	}
-	// The later of a's moments must come before the later of b's.
-	size, known := b.disclosed[a.entry.Log]
-	if !entry && !(known && a.entry.Index < size) {
-		return false
-	}
-	if len(a.disclosed) == 0 {
-		return true
-	}
-	if size, known := a.disclosed[b.entry.Log]; known && b.entry.Index >= size {
-		return true
-	}
-	for log, size := range a.disclosed {
-		if later, known := b.disclosed[log]; known && size < later {
-			return true
-		}
-	}
-	return false
-}
-
-func (o *order) entryBefore(a, b Entry) bool {
+// before reports whether a certainly comes before b. An entry without a log is a
+// time: of its certificate, and the last one that is trusted.
+func (o *order) before(a, b Entry) bool {
 	if a.Log != "" && a.Log == b.Log {
 		return a.Index < b.Index
 	}
@@ -162,12 +190,46 @@ func (o *order) entryBefore(a, b Entry) bool {
 	case o.logBefore(b, a):
 		return false
 	}
-	// In different logs: a was integrated before the certificate of b existed.
-	return !a.Time.IsZero() && !b.NotBefore.IsZero() && a.Time.Before(b.NotBefore)
+	from, to := o.notBefore(b), o.notAfter(a)
+	return !from.IsZero() && !to.IsZero() && to.Before(from)
 }
 
-// logBefore reports whether the log of a comes before that of b in the sequence
-// of logs. Where windows overlap, neither does.
+// notBefore returns the earliest moment at which the entry can have been logged; zero if
+// nothing bounds it (SPEC 8.4).
+func (o *order) notBefore(e Entry) time.Time {
+	out := e.NotBefore
+	if o.placed(e) {
+		for _, t := range []time.Time{o.logs[e.Log].Start, o.reached(e)} {
+			if t.After(out) {
+				out = t
+			}
+		}
+	}
+	return out
+}
+
+// notAfter returns the latest moment at which the entry can have been logged; zero if
+// nothing bounds it (SPEC 8.4).
+func (o *order) notAfter(e Entry) time.Time {
+	out := e.Time
+	earlier := func(t time.Time) {
+		if !t.IsZero() && (out.IsZero() || t.Before(out)) {
+			out = t
+		}
+	}
+	if !o.placed(e) {
+		return out
+	}
+	earlier(o.logs[e.Log].End)
+	all := o.moments[e.Log]
+	if n, _ := slices.BinarySearchFunc(all, e.Index+1, func(m moment, size int64) int { return cmp.Compare(m.size, size) }); n < len(all) {
+		earlier(all[n].at)
+	}
+	return out
+}
+
+// logBefore reports whether the window of a's log ends before that of b's begins, or a
+// was integrated into Rekor v1 before there was a v2.
 func (o *order) logBefore(a, b Entry) bool {
 	la, lb := o.logs[a.Log], o.logs[b.Log]
 	if la.Generation == 1 && lb.Generation == 2 && !a.Time.IsZero() && a.Time.Before(o.first) {

@@ -62,7 +62,7 @@ func TestEvaluatorOrder(t *testing.T) {
 		"no log and no log":                    {Entry{Time: hour(5), NotBefore: hour(4)}, Entry{Time: hour(7), NotBefore: hour(6)}, true, false},
 		"no log at one time":                   {Entry{Time: hour(5), NotBefore: hour(4)}, Entry{Time: hour(5), NotBefore: hour(4)}, false, false},
 	} {
-		a, b := place{entry: c.a}, place{entry: c.b}
+		a, b := c.a, c.b
 		if o.before(a, b) != c.want || o.before(b, a) != c.other {
 			t.Errorf("%s: %v %v", name, o.before(a, b), o.before(b, a))
 		}
@@ -72,44 +72,12 @@ func TestEvaluatorOrder(t *testing.T) {
 	}
 }
 
-func TestEvaluatorDisclosure(t *testing.T) {
-	o := newOrder(orderLogs)
-	at := func(log string, index, h int64, disclosed map[string]int64) place {
-		return place{entry: entryAt(log, index, h), disclosed: disclosed}
-	}
-	sizes := func(a, b int64) map[string]int64 { return map[string]int64{"a": a, "b": b} }
-	for name, c := range map[string]struct {
-		a, b        place
-		want, other bool
-	}{
-		"published before it was logged":  {at("a", 5, 5, sizes(2, 0)), at("a", 6, 6, nil), true, false},
-		"published later":                 {at("a", 5, 5, sizes(9, 0)), at("a", 6, 6, nil), false, true},
-		"published just before":           {at("a", 5, 5, sizes(6, 0)), at("a", 6, 6, nil), true, false},
-		"published just after":            {at("a", 5, 5, sizes(7, 0)), at("a", 6, 6, nil), false, true},
-		"published in the next shard":     {at("a", 5, 5, sizes(50, 3)), at("b", 2, 102, nil), false, true},
-		"published before that":           {at("a", 5, 5, sizes(50, 2)), at("b", 2, 102, nil), true, false},
-		"of an unknown log":               {at("a", 5, 5, sizes(50, 2)), at("c", 2, 60, nil), false, false},
-		"both, one earlier":               {at("a", 5, 5, sizes(20, 0)), at("a", 3, 3, sizes(30, 0)), true, false},
-		"both, one earlier elsewhere":     {at("a", 5, 5, sizes(20, 1)), at("a", 3, 3, sizes(20, 2)), true, false},
-		"both together":                   {at("a", 3, 3, sizes(20, 1)), at("a", 5, 5, sizes(20, 1)), true, false},
-		"both before they were logged":    {at("a", 3, 3, sizes(1, 0)), at("a", 5, 5, sizes(2, 0)), true, false},
-		"the later one published earlier": {at("a", 3, 3, sizes(4, 0)), at("a", 5, 5, sizes(1, 0)), true, false},
-		"before both":                     {at("a", 3, 3, nil), at("a", 5, 5, sizes(9, 0)), true, false},
-		"logged when it was published":    {at("a", 8, 8, nil), at("a", 5, 5, sizes(9, 0)), true, false},
-		"logged right after":              {at("a", 9, 9, nil), at("a", 5, 5, sizes(9, 0)), false, true},
-	} {
-		if got, other := o.before(c.a, c.b), o.before(c.b, c.a); got != c.want || other != c.other {
-			t.Errorf("%s: %v %v", name, got, other)
-		}
-	}
-}
-
 func TestEvaluatorClock(t *testing.T) {
 	o := newOrder(append([]Log{{Generation: 2}}, orderLogs...))
 	unpromised := entryAt("v1", 2, 500)
 	unpromised.Time = time.Time{}
 	negative := entryAt("a", -1, 90)
-	o.wind([]Entry{
+	o.wind(nil, []Entry{
 		entryAt("a", 10, 20), entryAt("a", 12, 19), {Log: "a", Index: 13}, // a key has no window
 		unpromised, negative, entryAt("nowhere", 1, 90), entryAt("v1", 10, 20),
 	})

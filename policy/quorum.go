@@ -69,7 +69,7 @@ type account struct {
 func (w *walk) accountOf(sigs []*signature) account {
 	var first *signature
 	for _, x := range sigs {
-		if x.Signer.TokenSubject != "" && (first == nil || w.before(x.at(), first.at())) {
+		if x.Signer.TokenSubject != "" && (first == nil || w.before(x.Entry, first.Entry)) {
 			first = x
 		}
 	}
@@ -77,7 +77,7 @@ func (w *walk) accountOf(sigs []*signature) account {
 		return account{}
 	}
 	for _, y := range sigs {
-		if y.Signer.TokenSubject != "" && y.Signer.TokenSubject != first.Signer.TokenSubject && !w.before(first.at(), y.at()) {
+		if y.Signer.TokenSubject != "" && y.Signer.TokenSubject != first.Signer.TokenSubject && !w.before(first.Entry, y.Entry) {
 			return account{}
 		}
 	}
@@ -87,7 +87,7 @@ func (w *walk) accountOf(sigs []*signature) account {
 // learn pins the accounts behind the signatures that a binding does not precede.
 func (w *walk) learn(sigs []*signature, e *effect) {
 	for _, sig := range sigs {
-		counted := slices.ContainsFunc(e.possible, func(l *leaf) bool { return !w.entryBefore(l.Entry, sig.Entry) })
+		counted := slices.ContainsFunc(e.possible, func(l *leaf) bool { return !w.before(l.Entry, sig.Entry) })
 		if k := signerOf(&sig.Signer); counted && sig.Signer.TokenSubject != "" && w.subjects[k] == "" {
 			w.subjects[k] = sig.Signer.TokenSubject
 		}
