@@ -12,7 +12,6 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 
-	"github.com/repopolicy/repopolicy/internal/canonical"
 	"github.com/repopolicy/repopolicy/internal/prefixmap"
 	"github.com/repopolicy/repopolicy/rekorbind"
 )
@@ -103,28 +102,14 @@ func (a *answers) records(hash prefixmap.Hash, from, to uint64) ([]rekorbind.Rec
 
 // record returns what stands behind the text of a record.
 func (a *answers) record(text string) (rekorbind.Record, error) {
-	f := strings.Fields(text)
-	switch {
-	case len(f) == 4 && f[0] == "binding":
-		index, err := canonical.ParseNumber(f[2])
-		if err != nil {
-			return rekorbind.Record{}, fmt.Errorf("state: record: %w", err)
-		}
-		b, err := a.binding(f[1], index)
-		return rekorbind.Record{Binding: b}, err
-	case len(f) >= 2 && f[0] == "disclosed":
-		d := &rekorbind.DisclosedRecord{Statement: f[1], Sizes: map[string]int64{}}
-		for _, of := range f[2:] {
-			log, size, _ := strings.Cut(of, ":")
-			n, err := canonical.ParseNumber(size)
-			if err != nil {
-				return rekorbind.Record{}, fmt.Errorf("state: record: %w", err)
-			}
-			d.Sizes[log] = n
-		}
-		return rekorbind.Record{Disclosed: d}, nil
+	r, _, err := rekorbind.ParseRecordText(text)
+	if err != nil {
+		return r, fmt.Errorf("state: %w", err)
 	}
-	return rekorbind.Record{}, fmt.Errorf("state: %q is no record", text)
+	if r.Binding != nil {
+		r.Binding, err = a.binding(r.Binding.Log, r.Binding.Index)
+	}
+	return r, err
 }
 
 // binding returns the entry of a binding with its proof.

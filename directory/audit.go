@@ -155,7 +155,14 @@ type audited struct {
 	maps   []*Map // that can be made again
 	inputs map[string][]source
 	list   []byte
-	lines  map[string]string // statement → line
+	lines  []string
+	// What its lines name: payloads by name, and bundles by line.
+	payloads map[string][]byte
+	bundles  map[string][]byte
+}
+
+func (l *audited) moment() policy.Shown {
+	return policy.Shown{Leaf: l.index, Time: l.doc.Time, Clock: l.doc.Clock}
 }
 
 // leaf audits one leaf, and keeps that it did.
@@ -188,7 +195,7 @@ func (a *Auditor) leaf(ctx context.Context, index int64, data []byte, all []*Map
 		return err
 	}
 	b := &Builder{Store: a.Store, Progress: a.Progress}
-	if err := b.read(ctx, l.maps, l.inputs); err != nil {
+	if err := b.read(ctx, l.maps, l.inputs, l.moment()); err != nil {
 		return err
 	}
 	return a.compare(l, reached)
@@ -216,8 +223,14 @@ func (a *Auditor) goesOn(l *audited) error {
 	if err := a.Store.db.View(func(tx *bolt.Tx) error {
 		before = bytes.Clone(tx.Bucket(bucketLeaves).Get(number(uint64(l.index - 1))))
 		return nil
-	}); err != nil || before == nil {
+	}); err != nil {
 		return err
+	}
+	if before == nil {
+		if l.doc.Clock != 0 {
+			return a.disagree(l, prefixmap.Hash{}, prefixmap.Hash{}, "the clock of the first leaf is %s", l.doc.Clock)
+		}
+		return nil
 	}
 	old, err := rekorbind.ParseDirectoryLeaf(before)
 	if err != nil {
@@ -238,6 +251,9 @@ func (a *Auditor) goesOn(l *audited) error {
 	}
 	if l.doc.Time.Before(old.Time) {
 		return a.disagree(l, prefixmap.Hash{}, prefixmap.Hash{}, "it is as of %s, before the leaf before", l.doc.Time.Format(time.RFC3339))
+	}
+	if l.doc.Clock != old.Tick(l.doc.Time) {
+		return a.disagree(l, prefixmap.Hash{}, prefixmap.Hash{}, "its clock is %s, and that of the leaf before gives %s", l.doc.Clock, old.Tick(l.doc.Time))
 	}
 	return nil
 }
@@ -300,41 +316,45 @@ func input(m *Map, l sigstore.Log, in rekorbind.Input, shards []source) (source,
 	return src, nil
 }
 
-// published fetches the list of a leaf, and every statement in it.
+// published fetches the list of a leaf, and every statement and signature in it.
 func (a *Auditor) published(ctx context.Context, l *audited) error {
-	l.lines = map[string]string{}
 	for _, ml := range l.doc.Maps {
 		if ml.Disclosed != l.doc.Maps[0].Disclosed {
 			return a.disagree(l, ml.Hash, prefixmap.Hash{}, "its maps list different statements")
 		}
 	}
-	list, err := a.Site.Get(ctx, path.Join(l.maps[0].ID, "disclosed", strconv.FormatInt(l.index, 10)), maxList)
+	data, err := a.Site.Get(ctx, path.Join(l.maps[0].ID, "disclosed", strconv.FormatInt(l.index, 10)), maxList)
 	if err != nil {
 		return fmt.Errorf("list of leaf %d: %w", l.index, err)
 	}
-	lines := strings.Split(strings.TrimSuffix(string(list), "\n"), "\n")
-	if len(list) == 0 {
-		lines = nil
+	if len(data) > 0 {
+		l.lines = strings.Split(strings.TrimSuffix(string(data), "\n"), "\n")
 	}
-	want, text := rekorbind.NewPublished(lines)
-	if want != l.doc.Maps[0].Disclosed || !bytes.Equal(text, list) {
+	want, text := rekorbind.NewPublished(l.lines)
+	if want != l.doc.Maps[0].Disclosed || !bytes.Equal(text, data) {
 		return a.disagree(l, prefixmap.Hash{}, prefixmap.Hash{}, "the list of statements is not that of the leaf")
 	}
-	for _, line := range lines {
-		statement, _, _ := strings.Cut(line, " ")
-		if raw, err := hex.DecodeString(statement); err != nil || len(raw) != sha256.Size || l.lines[statement] != "" {
+	l.list, l.payloads, l.bundles = data, map[string][]byte{}, map[string][]byte{}
+	for _, line := range l.lines {
+		d, sig, err := rekorbind.ParseListed(line)
+		if err != nil {
 			return a.disagree(l, prefixmap.Hash{}, prefixmap.Hash{}, "the list has the line %q", line)
 		}
-		payload, err := a.Site.Get(ctx, statementPath(statement), rekorbind.MaxStatementBytes)
+		if sig != nil {
+			if l.bundles[line], err = a.Site.Get(ctx, signaturePath(sig.Log, sig.Index), maxSignatureBytes); err != nil {
+				return fmt.Errorf("signature of leaf %d: %w", l.index, err)
+			}
+			continue
+		}
+		payload, err := a.Site.Get(ctx, statementPath(d.Payload), rekorbind.MaxStatementBytes)
 		if err != nil {
 			return fmt.Errorf("statement of leaf %d: %w", l.index, err)
 		}
-		if !slices.Contains(names(payload), statement) {
-			return a.disagree(l, prefixmap.Hash{}, prefixmap.Hash{}, "what it holds as the statement %s is another one", statement)
+		if !slices.Equal(names(payload), []string{d.PAE, d.Payload}) {
+			return a.disagree(l, prefixmap.Hash{}, prefixmap.Hash{}, "what it holds as the statement %s is another one", d.Payload)
 		}
-		l.lines[statement] = line
+		l.payloads[d.Payload], l.payloads[d.PAE] = payload, payload
 	}
-	l.list = list
 	return nil
 }
 
@@ -345,10 +365,8 @@ func (a *Auditor) compare(l *audited, reached reading) error {
 		if _, err := get(tx.Bucket(bucketMeta), keyTaken, &taken); err != nil || taken == l.index {
 			return err
 		}
-		for statement, line := range l.lines {
-			if err := a.take(tx, l, statement, line); err != nil {
-				return err
-			}
+		if err := a.take(tx, l); err != nil {
+			return err
 		}
 		return put(tx.Bucket(bucketMeta), keyTaken, l.index)
 	}); err != nil {
@@ -380,48 +398,74 @@ func (a *Auditor) compare(l *audited, reached reading) error {
 	})
 }
 
-// take takes one statement of the list.
-func (a *Auditor) take(tx *bolt.Tx, l *audited, statement, line string) error {
-	bad := func(why string) error {
-		return a.disagree(l, prefixmap.Hash{}, prefixmap.Hash{}, "statement %s: %s", statement, why)
+// take lists what the leaf lists, if it may.
+func (a *Auditor) take(tx *bolt.Tx, l *audited) error {
+	bad := func(line, why string) error {
+		return a.disagree(l, prefixmap.Hash{}, prefixmap.Hash{}, "line %q: %s", line, why)
 	}
-	first, known, err := wantedSince(tx, statement)
-	if err != nil {
-		return err
-	}
-	if tx.Bucket(bucketPublished).Get([]byte(statement)) != nil {
-		return bad("it was listed before")
+	for name, payload := range l.payloads {
+		if err := tx.Bucket(bucketStatements).Put([]byte(name), payload); err != nil {
+			return err
+		}
 	}
 	every := len(l.maps) == len(l.doc.Maps)
-	late := fmt.Sprintf("%s %d", statement, l.index-1)
-	switch {
-	case line != statement && line != late:
-		return bad("the leaf that it names is not the one before")
-	case !known && every:
-		return bad("no entry binds it")
-	case known && first < l.index && line != late:
-		return bad("a binding of it had been read before, and it was not published")
-	case line == late && every && first >= l.index:
-		return bad("no binding of it had been read before")
-	}
-	pub := published{Line: line}
-	if line == late {
-		if pub.Sizes, err = sizes(tx, l.index-1); err != nil {
+	signers := map[string]policy.Identity{}
+	for _, line := range l.lines {
+		d, sig, err := rekorbind.ParseListed(line)
+		if err != nil {
 			return err
 		}
+		if d != nil {
+			switch _, before, err := publishedAs(tx, d.Payload); {
+			case err != nil:
+				return err
+			case before:
+				return bad(line, "it was listed before")
+			case every && !slices.ContainsFunc(l.maps, func(m *Map) bool { return m.bound(tx, d) }):
+				return bad(line, "no entry binds it")
+			}
+			continue
+		}
+		if tx.Bucket(bucketSignatures).Get(signatureKey(sig)) != nil {
+			return bad(line, "it was listed before")
+		}
+		_, known, err := publishedAs(tx, sig.Payload)
+		if err != nil {
+			return err
+		}
+		if !known && l.payloads[sig.Payload] == nil {
+			return bad(line, "its statement is not listed")
+		}
+		id, ok := a.signer(tx, l, sig, l.bundles[line])
+		if !ok && every {
+			return bad(line, "what it holds as that signature is none by a member")
+		}
+		signers[line] = id
 	}
-	if err := put(tx.Bucket(bucketPublished), []byte(statement), pub); err != nil {
-		return err
-	}
-	if err := unwant(tx, statement); err != nil {
-		return err
+	return enlist(tx, l.maps, slices.Clone(l.lines), l.moment(), func(r *rekorbind.SignatureRecord) policy.Identity {
+		line, _ := r.Line() // it was read from one
+		return signers[line]
+	})
+}
+
+// signer verifies a signature that is listed, and returns whose it is.
+func (a *Auditor) signer(tx *bolt.Tx, l *audited, sig *rekorbind.SignatureRecord, bundle []byte) (policy.Identity, bool) {
+	var earlier [][]byte
+	if s, err := rekorbind.ParseStatement(tx.Bucket(bucketStatements).Get([]byte(sig.Payload))); err == nil && s.Previous() != "" {
+		if before := tx.Bucket(bucketStatements).Get([]byte(s.Previous())); before != nil {
+			earlier = append(earlier, before)
+		}
 	}
 	for _, m := range l.maps {
-		if err := m.publish(tx, statement); err != nil {
-			return err
+		for _, o := range rekorbind.Offers(m.root, m.forges, []rekorbind.File{{Name: "signature", Data: bundle}}, earlier) {
+			for _, s := range o.Signatures {
+				if s.SignatureRecord == *sig {
+					return s.Signer, true
+				}
+			}
 		}
 	}
-	return nil
+	return policy.Identity{}, false
 }
 
 // disagree returns the disagreement with a leaf, signed.

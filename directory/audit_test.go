@@ -34,14 +34,15 @@ type liar struct {
 	state string // of the auditor
 
 	payloads  map[string][]byte // that repositories publish
-	statement [3]string         // what entries show of them
+	files     map[string][]rekorbind.File
+	statement [3]string // digests of the payloads
 }
 
 func newLiar(t *testing.T) *liar {
 	t.Helper()
 	inst := sigstoretest.New(t)
 	base := len(inst.BodiesV2())
-	l := &liar{t: t, payloads: map[string][]byte{}, dir: t.TempDir(), state: t.TempDir()}
+	l := &liar{t: t, payloads: map[string][]byte{}, files: map[string][]rekorbind.File{}, dir: t.TempDir(), state: t.TempDir()}
 	l.site = filepath.Join(l.dir, "site")
 	for i := range 3 { // bound at 10, 20, 30
 		for n := range 10 {
@@ -51,7 +52,7 @@ func newLiar(t *testing.T) *liar {
 			}
 			payload := statement(t, repoName(i), "alice")
 			sign(inst, repoName(i), event, payload, sigstoretest.Now.Add(time.Duration(10*i+n)*time.Second))
-			l.statement[i] = names(payload)[0]
+			l.statement[i] = names(payload)[1]
 		}
 	}
 	l.log = newTestLog(t, inst, inst.BodiesV2()[base:])
@@ -81,16 +82,23 @@ func (l *liar) reopen() {
 		l.t.Fatal(err)
 	}
 	l.key = string(data)
-	l.b.Forge = func(_ context.Context, repo policy.Locator) ([][]byte, error) {
-		if p := l.payloads[repo.String()]; p != nil {
-			return [][]byte{p}, nil
+	l.b.Forge = func(_ context.Context, repo policy.Locator) ([]rekorbind.File, error) {
+		if f := l.files[repo.String()]; f != nil {
+			return f, nil
 		}
 		return nil, errors.New("nothing there")
 	}
 }
 
+// line returns the line about the statement of a repository.
+func (l *liar) line(n int) string {
+	names := names(statement(l.t, repoName(n), "alice"))
+	return "disclosed " + names[1] + " " + names[0]
+}
+
 func (l *liar) publishes(n int) {
 	l.payloads[repoName(n)] = statement(l.t, repoName(n), "alice")
+	l.files[repoName(n)] = handIn(l.log.inst, l.payloads[repoName(n)])
 }
 
 // build makes the third leaf with a change, and publishes what an auditor reads.
@@ -116,8 +124,15 @@ func (l *liar) build(change func(p *pending)) {
 		l.t.Fatal(err)
 	}
 	w.file(filepath.Join(all[0].ID, "disclosed", "2"), func() ([]byte, error) { return p.List, nil })
-	for _, payload := range l.payloads {
-		w.file(statementPath(names(payload)[0]), func() ([]byte, error) { return payload, nil })
+	for name, payload := range l.payloads {
+		w.file(statementPath(names(payload)[1]), func() ([]byte, error) { return payload, nil })
+		for _, f := range l.files[name] {
+			_, sig, err := rekorbind.ParseListed(signatureLine(l.t, l.log.inst, l.files[name]))
+			if err != nil {
+				l.t.Fatal(err)
+			}
+			w.file(signaturePath(sig.Log, sig.Index), func() ([]byte, error) { return f.Data, nil })
+		}
 	}
 	if err := errors.Join(w.tiles(filepath.Join(l.dir, outputDir)), w.group.Wait()); err != nil {
 		l.t.Fatal(err)
@@ -236,30 +251,42 @@ func TestAudit(t *testing.T) {
 			return func(p *pending) { p.List = []byte(strings.Repeat("0", 64) + "\n") }
 		}, why: "the list of statements is not that of the leaf"},
 		"a list without one": {change: func(*liar) func(*pending) {
-			return listing(func(lines []string) []string { return lines[1:] })
+			return listing(func(lines []string) []string { return lines[:len(lines)-1] })
 		}, why: "has the root"},
-		"what was withheld, as if it were not": {change: func(*liar) func(*pending) {
-			return listing(func(lines []string) []string { return []string{cut(lines[0]), cut(lines[1])} })
-		}, why: "a binding of it had been read before"},
-		"what was found at once, as if it had been withheld": {change: func(*liar) func(*pending) {
-			return listing(func(lines []string) []string { return []string{cut(lines[0]) + " 1", cut(lines[1]) + " 1"} })
-		}, why: "no binding of it had been read before"},
-		"withheld until another leaf": {change: func(l *liar) func(*pending) {
-			return listing(func([]string) []string { return []string{l.statement[1] + " 0", l.statement[2]} })
-		}, why: "the leaf that it names is not the one before"},
 		"a statement that is listed already": {change: func(l *liar) func(*pending) {
-			return listing(func(lines []string) []string { return append(lines, l.statement[0]) })
+			return listing(func(lines []string) []string { return append(lines, l.line(0)) })
 		}, why: "it was listed before"},
+		"a signature that is listed already": {change: func(l *liar) func(*pending) {
+			return listing(func(lines []string) []string {
+				return append(lines, signatureLine(l.t, l.log.inst, l.files[repoName(0)]))
+			})
+		}, why: "it was listed before"},
+		"a signature over what is not listed": {change: func(l *liar) func(*pending) {
+			l.payloads["other"] = statement(l.t, repoName(9), "alice")
+			l.files["other"] = handIn(l.log.inst, l.payloads["other"])
+			return listing(func(lines []string) []string { return append(lines, signatureLine(l.t, l.log.inst, l.files["other"])) })
+		}, why: "its statement is not listed"},
 		"a statement twice": {change: func(l *liar) func(*pending) {
-			return listing(func(lines []string) []string { return append(lines, l.statement[2]+" 1") })
-		}, why: "the list has the line"},
+			return func(p *pending) { p.List = append(p.List, l.line(2)+"\n"...) }
+		}, why: "the list of statements is not that of the leaf"},
 		"a statement that nobody bound": {change: func(l *liar) func(*pending) {
 			l.payloads["other"] = []byte("{}")
-			return listing(func(lines []string) []string { return append(lines, names([]byte("{}"))[0]) })
+			n := names([]byte("{}"))
+			return listing(func(lines []string) []string { return append(lines, "disclosed "+n[1]+" "+n[0]) })
 		}, why: "no entry binds it"},
 		"a line that is none": {change: func(*liar) func(*pending) {
 			return listing(func(lines []string) []string { return append(lines, "x") })
 		}, why: "the list has the line"},
+		"a clock that stands still": {change: func(*liar) func(*pending) {
+			return doc(func(l *rekorbind.DirectoryLeaf) { l.Time = l.Time.Add(time.Hour) })
+		}, why: "its clock is"},
+		"another signature": {after: func(l *liar) error {
+			_, sig, err := rekorbind.ParseListed(signatureLine(l.t, l.log.inst, l.files[repoName(2)]))
+			if err != nil {
+				return err
+			}
+			return os.WriteFile(filepath.Join(l.site, signaturePath(sig.Log, sig.Index)), l.files[repoName(1)][0].Data, 0o600)
+		}, why: "is none by a member"},
 		"another statement": {after: func(l *liar) error {
 			return os.WriteFile(filepath.Join(l.site, statementPath(l.statement[2])), []byte("{}"), 0o600)
 		}, why: "is another one"},
@@ -305,11 +332,6 @@ func TestAudit(t *testing.T) {
 			}
 		})
 	}
-}
-
-func cut(line string) string {
-	statement, _, _ := strings.Cut(line, " ")
-	return statement
 }
 
 // TestAuditOutput: an output log that is older than was audited is stale, another

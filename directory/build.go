@@ -8,7 +8,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -18,6 +17,7 @@ import (
 
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/web"
+	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/rekorbind"
 )
 
@@ -51,11 +51,12 @@ type target struct {
 // pending is a build on its way. What it reads is fixed when it begins: records
 // stand in the order of builds, and one that was cut off must not become two.
 type pending struct {
-	Targets []target `json:"targets"`
-	Looked  bool     `json:"looked,omitempty"` // for publications, as long as it wanted
-	Taken   bool     `json:"taken,omitempty"`  // what was found is in List, and due
-	List    []byte   `json:"list,omitempty"`
-	Leaf    []byte   `json:"leaf,omitempty"` // to be appended to the output log
+	At      policy.Shown `json:"at"` // of the leaf to come
+	Targets []target     `json:"targets"`
+	Looked  bool         `json:"looked,omitempty"` // for publications, as long as it wanted
+	Taken   bool         `json:"taken,omitempty"`  // what was found is in List, and due
+	List    []byte       `json:"list,omitempty"`
+	Leaf    []byte       `json:"leaf,omitempty"` // to be appended to the output log
 }
 
 // Head is the newest state, ready to be published.
@@ -139,6 +140,13 @@ func (b *Builder) client(l sigstore.Log) (*web.Client, error) {
 func (b *Builder) begin(ctx context.Context) (*pending, error) {
 	p := &pending{}
 	if err := b.aim(ctx, p); err != nil {
+		return nil, err
+	}
+	// What the logs showed was there by now.
+	if err := b.Store.db.View(func(tx *bolt.Tx) (err error) {
+		p.At, err = b.moment(tx)
+		return err
+	}); err != nil {
 		return nil, err
 	}
 	return p, b.save(p)
@@ -309,11 +317,11 @@ func (b *Builder) prepare(ctx context.Context, p *pending) error {
 		inputs[m.ID] = sources
 	}
 	all = slices.DeleteFunc(all, func(m *Map) bool { return inputs[m.ID] == nil })
-	if err := b.read(ctx, all, inputs); err != nil {
+	if err := b.read(ctx, all, inputs, p.At); err != nil {
 		return err
 	}
 	if !p.Looked {
-		if err := b.look(ctx); err != nil {
+		if err := b.look(ctx, all); err != nil {
 			return err
 		}
 		p.Looked = true
@@ -324,8 +332,8 @@ func (b *Builder) prepare(ctx context.Context, p *pending) error {
 	return b.leaf(p, all, inputs)
 }
 
-// read reads all logs and maps what is in them.
-func (b *Builder) read(ctx context.Context, all []*Map, inputs map[string][]source) error {
+// read reads all logs and maps what is in them, for the leaf to come.
+func (b *Builder) read(ctx context.Context, all []*Map, inputs map[string][]source, at policy.Shown) error {
 	for _, m := range all {
 		f := &follower{store: b.Store, function: m.function(), fn: m.fn, progress: b.Progress, counted: b.Counted}
 		for _, src := range inputs[m.ID] {
@@ -335,7 +343,7 @@ func (b *Builder) read(ctx context.Context, all []*Map, inputs map[string][]sour
 			if err := f.follow(ctx, src); err != nil {
 				return err
 			}
-			if err := b.Store.advance(m, src); err != nil {
+			if err := b.Store.advance(m, src, at); err != nil {
 				return err
 			}
 		}
@@ -356,11 +364,7 @@ func (b *Builder) leaf(p *pending, all []*Map, inputs map[string][]source) error
 		}
 	}
 	return b.Store.db.Update(func(tx *bolt.Tx) error {
-		at, err := b.time(tx)
-		if err != nil {
-			return err
-		}
-		doc := rekorbind.DirectoryLeaf{Time: at}
+		doc := rekorbind.DirectoryLeaf{Time: p.At.Time, Clock: p.At.Clock}
 		lines := strings.FieldsFunc(string(p.List), func(r rune) bool { return r == '\n' })
 		list, _ := rekorbind.NewPublished(lines)
 		for _, m := range all {
@@ -379,75 +383,45 @@ func (b *Builder) leaf(p *pending, all []*Map, inputs map[string][]source) error
 	})
 }
 
-// time returns the time of the next leaf. That never runs backwards, whatever the
+// moment returns that of the next leaf. Its time never runs backwards, whatever the
 // machine's clock does.
-func (b *Builder) time(tx *bolt.Tx) (time.Time, error) {
-	now := b.Now().UTC().Truncate(time.Second)
-	last := tx.Bucket(bucketLeaves).Get(number(uint64(leaves(tx) - 1)))
+func (b *Builder) moment(tx *bolt.Tx) (policy.Shown, error) {
+	out := policy.Shown{Leaf: leaves(tx), Time: b.Now().UTC().Truncate(time.Second)}
+	last := tx.Bucket(bucketLeaves).Get(number(uint64(out.Leaf - 1)))
 	if last == nil {
-		return now, nil
+		return out, nil
 	}
 	l, err := rekorbind.ParseDirectoryLeaf(last)
-	if l.Time.After(now) {
+	if l.Time.After(out.Time) {
 		b.warn("this machine's clock is behind the last leaf, of %s", l.Time.Format(time.RFC3339))
-		now = l.Time
+		out.Time = l.Time
 	}
-	return now, err
+	out.Clock = l.Tick(out.Time)
+	return out, err
 }
 
-// take makes the list of what was found published.
+// take lists what was handed in.
 func (b *Builder) take(p *pending, all []*Map) error {
 	return b.Store.db.Update(func(tx *bolt.Tx) error {
-		index := leaves(tx)
-		late, err := sizes(tx, index-1)
+		lines, signers, err := handedIn(tx)
 		if err != nil {
 			return err
 		}
-		lines, err := take(tx, all, index, late)
-		if err != nil {
+		if err := enlist(tx, all, lines, p.At, func(r *rekorbind.SignatureRecord) policy.Identity {
+			line, _ := r.Line() // it was read from one
+			return signers[line]
+		}); err != nil {
 			return err
+		}
+		for _, line := range lines {
+			if err := tx.Bucket(bucketFound).Delete([]byte(line)); err != nil {
+				return err
+			}
 		}
 		p.Taken = true
 		_, p.List = rekorbind.NewPublished(lines)
 		return put(tx.Bucket(bucketMeta), keyPending, p)
 	})
-}
-
-// take moves what was found published to the statements that are, and returns the
-// lines of the list.
-func take(tx *bolt.Tx, all []*Map, index int64, late map[string]int64) ([]string, error) {
-	var lines []string
-	found := map[string]int64{} // since which leaf it was wanted
-	err := tx.Bucket(bucketFound).ForEach(func(statement, _ []byte) error {
-		first, ok, err := wantedSince(tx, string(statement))
-		if err != nil || !ok {
-			return cmp.Or(err, fmt.Errorf("state: %s was found and not wanted", statement))
-		}
-		found[string(statement)] = first
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	for _, statement := range slices.Sorted(maps.Keys(found)) {
-		pub := published{Line: statement}
-		if found[statement] < index {
-			pub.Line, pub.Sizes = fmt.Sprintf("%s %d", statement, index-1), late
-		}
-		lines = append(lines, pub.Line)
-		if err := put(tx.Bucket(bucketPublished), []byte(statement), pub); err != nil {
-			return nil, err
-		}
-		if err := cmp.Or(tx.Bucket(bucketFound).Delete([]byte(statement)), unwant(tx, statement)); err != nil {
-			return nil, err
-		}
-		for _, m := range all {
-			if err := m.publish(tx, statement); err != nil {
-				return nil, err
-			}
-		}
-	}
-	return lines, nil
 }
 
 // leaf returns the state of the map.

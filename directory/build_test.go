@@ -3,10 +3,12 @@
 package directory
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,9 +18,11 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	protobundle "github.com/sigstore/protobuf-specs/gen/pb-go/bundle/v1"
 	bolt "go.etcd.io/bbolt"
 
 	"github.com/repopolicy/repopolicy/internal/prefixmap"
+	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/sigstoretest"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/rekorbind"
@@ -61,7 +65,49 @@ func statement(t testing.TB, repo, who string) []byte {
 	return payload
 }
 
+// handIn returns the signature file of a statement, signed by its one member. It is in no
+// log that the directory reads.
+func handIn(inst *sigstoretest.Instance, payload []byte) []rekorbind.File {
+	return []rekorbind.File{{Name: "alice.sigstore.json", Data: inst.Sign(sigstoretest.Request{
+		Statement: payload, SAN: "alice@example.com", Issuer: "https://accounts.google.com", Log: sigstoretest.LogV2, TSA: true,
+		Mutate: func(b *protobundle.Bundle) {
+			b.VerificationMaterial.TlogEntries[0].LogId.KeyId = bytes.Repeat([]byte{2}, 32)
+		},
+	})}}
+}
+
+// signatureLine returns the line about the one signature in a file.
+func signatureLine(t testing.TB, inst *sigstoretest.Instance, files []rekorbind.File) string {
+	t.Helper()
+	root, err := sigstore.ParseRoot("test", testRoot(inst))
+	if err != nil {
+		t.Fatal(err)
+	}
+	offers := rekorbind.Offers(root, nil, files, nil)
+	if len(offers) != 1 || len(offers[0].Signatures) != 1 {
+		t.Fatalf("%+v", offers)
+	}
+	line, err := offers[0].Signatures[0].Line()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return line
+}
+
 func repoName(n int) string { return fmt.Sprintf("https://github.com/acme/r%d", n) }
+
+// linesOf returns them without their moments, which depend on the builds that there were.
+func linesOf(t testing.TB, s *Store) map[string][]string {
+	t.Helper()
+	out := keysOf(t, s)
+	for key, texts := range out {
+		for i, text := range texts {
+			f := strings.Fields(text)
+			out[key][i] = strings.Join(f[:len(f)-3], " ")
+		}
+	}
+	return out
+}
 
 // keysOf returns all records of the one map, by key.
 func keysOf(t testing.TB, s *Store) map[string][]string {
@@ -110,15 +156,21 @@ func TestBuild(t *testing.T) {
 	b := testBuilder(t, log, t.TempDir(), nil)
 	publishes := map[string]bool{repoName(1): true}
 	down := map[string]bool{repoName(2): true}
-	b.Forge = func(_ context.Context, repo policy.Locator) ([][]byte, error) {
+	files := map[string][]rekorbind.File{}
+	for name, payload := range statements {
+		files[name] = handIn(inst, payload)
+	}
+	other := handIn(inst, statement(t, "https://github.com/acme/other", "bob"))
+	b.Forge = func(_ context.Context, repo policy.Locator) ([]rekorbind.File, error) {
 		switch name := repo.String(); {
 		case down[name]:
 			return nil, errors.New("down")
 		case publishes[name]:
-			return [][]byte{[]byte("something else"), statements[name]}, nil
+			return append([]rekorbind.File{{Name: "x.sigstore.json", Data: []byte("something else")}}, files[name]...), nil
 		}
-		return [][]byte{statement(t, "https://github.com/acme/other", "bob")}, nil
+		return other, nil
 	}
+	var moments []policy.Shown
 	var lists []int
 	for i, n := range []int{0, 1, 100, 256, 257, 300, 300} {
 		log.show(n)
@@ -133,22 +185,27 @@ func TestBuild(t *testing.T) {
 		if err != nil || head.Index != int64(i) {
 			t.Fatalf("leaf %d: %v", head.Index, err)
 		}
+		moments = append(moments, policy.Shown{Leaf: int64(i), Time: leaf.Time, Clock: leaf.Clock})
 		lists = append(lists, leaf.Maps[0].Disclosed.Count)
 		want := oracle(keysOf(t, b.Store))
 		if leaf.Maps[0].Hash != want.root() {
 			t.Errorf("leaf %d: not the root of its records", i)
 		}
 	}
-	if d := cmp.Diff([]int{0, 0, 1, 0, 2, 0, 0}, lists); d != "" {
+	if d := cmp.Diff([]int{0, 0, 2, 0, 4, 0, 0}, lists); d != "" {
 		t.Errorf("statements published (-want +got):\n%s", d)
 	}
 
 	// What the definition says, from the entries alone.
 	want := map[string][]string{}
 	id := strings.Repeat("02", 32)
-	var published = map[string]string{}
-	for name, late := range map[string]string{repoName(1): "", repoName(2): fmt.Sprintf(" %s:256", id), repoName(3): fmt.Sprintf(" %s:256", id)} {
-		published[name] = "disclosed " + names(statements[name])[0] + late + "\n"
+	moment := func(i int) string {
+		return fmt.Sprintf(" %d %d %d\n", i, moments[i].Time.Unix(), int64(moments[i].Clock/time.Second))
+	}
+	published := map[string][]string{}
+	for _, name := range []string{repoName(1), repoName(2), repoName(3)} {
+		n := names(statements[name])
+		published[name] = []string{"disclosed " + n[1] + " " + n[0], signatureLine(t, inst, files[name])}
 	}
 	number := "https://github.com#15:1001"
 	ends, done := []int{0, 1, 100, 256, 257, 300}, map[string]bool{}
@@ -157,17 +214,19 @@ func TestBuild(t *testing.T) {
 			if at%10 != 3 {
 				continue
 			}
-			text := fmt.Sprintf("binding %s %d %s\n", id, at, leafHash(log.bodies[at]))
+			text := fmt.Sprintf("binding %s %d %s", id, at, leafHash(log.bodies[at])) + moment(i)
 			for _, key := range []string{repoName(at % 7), number} {
 				want[key] = append(want[key], text)
 			}
 		}
 		var due []string
-		for _, name := range slices.Sorted(mapsKeys(published)) {
+		for _, name := range slices.Sorted(maps.Keys(published)) {
 			if (name == repoName(1) && i >= 2 || i >= 4) && len(want[name]) > 0 && !done[name] {
 				done[name] = true
-				want[name] = append(want[name], published[name])
-				due = append(due, published[name])
+				for _, line := range published[name] {
+					want[name] = append(want[name], line+moment(i))
+					due = append(due, line+moment(i))
+				}
 			}
 		}
 		slices.Sort(due) // under the number in the order of the statements
@@ -175,16 +234,6 @@ func TestBuild(t *testing.T) {
 	}
 	if d := cmp.Diff(want, keysOf(t, b.Store)); d != "" {
 		t.Errorf("records (-want +got):\n%s", d)
-	}
-}
-
-func mapsKeys(m map[string]string) func(func(string) bool) {
-	return func(yield func(string) bool) {
-		for k := range m {
-			if !yield(k) {
-				return
-			}
-		}
 	}
 }
 
@@ -201,7 +250,7 @@ func TestBuildCutOff(t *testing.T) {
 	if _, err := whole.Build(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	want := keysOf(t, whole.Store)
+	want := linesOf(t, whole.Store)
 	dir := t.TempDir()
 	cut := testBuilder(t, log, dir, synthetic{})
 	for steps := 0; ; steps++ {
@@ -222,7 +271,7 @@ func TestBuildCutOff(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if d := cmp.Diff(want, keysOf(t, cut.Store)); d != "" {
+	if d := cmp.Diff(want, linesOf(t, cut.Store)); d != "" {
 		t.Errorf("records (-want +got):\n%s", d)
 	}
 }
@@ -482,7 +531,8 @@ func TestSecondMap(t *testing.T) {
 	}
 	log := newTestLog(t, inst, inst.BodiesV2()[base:])
 	b := testBuilder(t, log, t.TempDir(), nil)
-	b.Forge = func(context.Context, policy.Locator) ([][]byte, error) { return [][]byte{payload}, nil }
+	files := handIn(inst, payload)
+	b.Forge = func(context.Context, policy.Locator) ([]rekorbind.File, error) { return files, nil }
 	var asked atomic.Int64
 	log.change = func(path string, data []byte) []byte {
 		if strings.Contains(path, "/tile/") {
@@ -506,7 +556,7 @@ func TestSecondMap(t *testing.T) {
 		t.Errorf("%d tiles were read, and %d for the second map", first, again)
 	}
 	leaf, err := rekorbind.ParseDirectoryLeaf(head.Leaf)
-	if err != nil || len(leaf.Maps) != 2 || leaf.Maps[0].Hash != leaf.Maps[1].Hash || leaf.Maps[0].Labels != 2*250+2 {
+	if err != nil || len(leaf.Maps) != 2 || leaf.Maps[0].Hash != leaf.Maps[1].Hash || leaf.Maps[0].Labels != 2*250+4 {
 		t.Errorf("%+v %v", leaf, err)
 	}
 	// From then on both read what is new, once.
@@ -514,17 +564,17 @@ func TestSecondMap(t *testing.T) {
 	if head, err = b.Build(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if leaf, err = rekorbind.ParseDirectoryLeaf(head.Leaf); err != nil || leaf.Maps[0].Hash != leaf.Maps[1].Hash || leaf.Maps[0].Labels != 2*300+2 {
+	if leaf, err = rekorbind.ParseDirectoryLeaf(head.Leaf); err != nil || leaf.Maps[0].Hash != leaf.Maps[1].Hash || leaf.Maps[0].Labels != 2*300+4 {
 		t.Errorf("%+v %v", leaf, err)
 	}
 }
 
-// TestClock: the time of leaves never runs backwards.
+// TestClock: the time of leaves never runs backwards, and a gap counts for a day at most.
 func TestClock(t *testing.T) {
 	log := newTestLog(t, sigstoretest.New(t), nil)
 	b := testBuilder(t, log, t.TempDir(), synthetic{})
-	var got []time.Duration
-	for _, at := range []time.Duration{0, time.Hour, -time.Hour, 2 * time.Hour} {
+	var got, clocks []time.Duration
+	for _, at := range []time.Duration{0, time.Hour, -time.Hour, 2 * time.Hour, 100 * time.Hour, 124 * time.Hour} {
 		b.Now = func() time.Time { return sigstoretest.Now.Add(at) }
 		head, err := b.Build(t.Context())
 		if err != nil {
@@ -534,9 +584,12 @@ func TestClock(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got = append(got, leaf.Time.Sub(sigstoretest.Now))
+		got, clocks = append(got, leaf.Time.Sub(sigstoretest.Now)), append(clocks, leaf.Clock)
 	}
-	if d := cmp.Diff([]time.Duration{0, time.Hour, time.Hour, 2 * time.Hour}, got); d != "" {
+	if d := cmp.Diff([]time.Duration{0, time.Hour, time.Hour, 2 * time.Hour, 100 * time.Hour, 124 * time.Hour}, got); d != "" {
 		t.Errorf("times (-want +got):\n%s", d)
+	}
+	if d := cmp.Diff([]time.Duration{0, time.Hour, time.Hour, 2 * time.Hour, 26 * time.Hour, 50 * time.Hour}, clocks); d != "" {
+		t.Errorf("clocks (-want +got):\n%s", d)
 	}
 }

@@ -18,7 +18,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/repopolicy/repopolicy/internal/git"
-	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/rekorbind"
 )
@@ -35,18 +34,17 @@ const (
 	maxPause = 24
 )
 
-// Forge fetches what a repository publishes: the payloads of the statements in its
-// signature files.
-type Forge func(ctx context.Context, repo policy.Locator) ([][]byte, error)
+// Forge fetches what a repository publishes: its signature files.
+type Forge func(ctx context.Context, repo policy.Locator) ([]rekorbind.File, error)
 
 // GitForge fetches the default branch and the one of the bindings, as clients do.
 func GitForge(transport http.RoundTripper, agent string) Forge {
-	return func(ctx context.Context, repo policy.Locator) ([][]byte, error) {
+	return func(ctx context.Context, repo policy.Locator) ([]rekorbind.File, error) {
 		s, err := git.Fetch(ctx, repo.String(), agent, transport, []string{"refs/heads/" + rekorbind.BindingBranch}, rekorbind.Dir, rekorbind.IsSignatureName)
 		if err != nil {
 			return nil, err
 		}
-		var out [][]byte
+		var out []rekorbind.File
 		for _, ref := range []string{s.Default, "refs/heads/" + rekorbind.BindingBranch} {
 			files, err := s.Dir(ref, rekorbind.SignaturesDir, rekorbind.IsSignatureName)
 			if err != nil {
@@ -56,12 +54,7 @@ func GitForge(transport http.RoundTripper, agent string) Forge {
 				return nil, fmt.Errorf("%d signature files, at most %d are read", len(files), rekorbind.MaxSignatureFiles)
 			}
 			for _, f := range files {
-				// What a client does not take for a signature publishes nothing.
-				b, err := sigstore.ParseBundle(f.Data)
-				if err != nil || b.Statement() == nil || b.Statement().PredicateType != policy.StatementPredicate {
-					continue
-				}
-				out = append(out, b.Payload())
+				out = append(out, rekorbind.File{Name: f.Name, Data: f.Data})
 			}
 		}
 		return out, nil
@@ -75,8 +68,8 @@ func names(payload []byte) []string {
 	return []string{s.PAE(), s.Digest()}
 }
 
-// look looks for the statements of bindings that nobody is known to have published.
-func (b *Builder) look(ctx context.Context) error {
+// look looks for the statements of bindings of which not all that is needed is listed.
+func (b *Builder) look(ctx context.Context, maps []*Map) error {
 	todo, leaf, err := b.wanted()
 	if err != nil || b.Forge == nil {
 		return err
@@ -97,7 +90,7 @@ func (b *Builder) look(ctx context.Context) error {
 			}
 			within, cancel := context.WithTimeout(all, cmp.Or(b.LookTimeout, lookTimeout))
 			defer cancel()
-			payloads, err := b.Forge(within, repo)
+			files, err := b.Forge(within, repo)
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
@@ -106,7 +99,7 @@ func (b *Builder) look(ctx context.Context) error {
 			if err != nil {
 				b.warn("%s: %s", repo, err)
 			}
-			return b.Store.looked(r, payloads, leaf)
+			return b.Store.looked(r, files, maps, leaf)
 		})
 	}
 	return g.Wait()
@@ -132,7 +125,7 @@ func (b *Builder) wanted() ([]lookup, int64, error) {
 				return err
 			}
 			statement, repo, _ := strings.Cut(string(name), "\x00")
-			if w.Tries > 0 && w.Last == leaf || leaf-w.Last < int64(min(max(w.Tries-everyTry, 0), maxPause)) || tx.Bucket(bucketFound).Get([]byte(statement)) != nil {
+			if w.Tries > 0 && w.Last == leaf || leaf-w.Last < int64(min(max(w.Tries-everyTry, 0), maxPause)) {
 				return nil
 			}
 			if by[repo] == nil {
@@ -155,27 +148,19 @@ func (b *Builder) wanted() ([]lookup, int64, error) {
 
 // looked keeps what a repository published of what was wanted, and that it was
 // looked at.
-func (s *Store) looked(l lookup, payloads [][]byte, leaf int64) error {
-	have := map[string][]byte{}
-	for _, p := range payloads {
-		for _, name := range names(p) {
-			have[name] = p
-		}
+func (s *Store) looked(l lookup, files []rekorbind.File, all []*Map, leaf int64) error {
+	isWanted := func(names []string) bool {
+		return slices.ContainsFunc(names, func(n string) bool { return slices.Contains(l.statements, n) })
+	}
+	var offers []rekorbind.Offer
+	for _, m := range all {
+		offers = append(offers, rekorbind.Offers(m.root, m.forges, files, nil)...)
 	}
 	return s.db.Update(func(tx *bolt.Tx) error {
+		if err := offered(tx, offers, isWanted); err != nil {
+			return err
+		}
 		for _, statement := range l.statements {
-			if payload, ok := have[statement]; ok {
-				if len(payload) > rekorbind.MaxStatementBytes {
-					continue
-				}
-				if err := tx.Bucket(bucketStatements).Put([]byte(statement), payload); err != nil {
-					return err
-				}
-				if err := tx.Bucket(bucketFound).Put([]byte(statement), []byte{}); err != nil {
-					return err
-				}
-				continue
-			}
 			name := wantName(statement, l.repository)
 			var w want
 			if ok, err := get(tx.Bucket(bucketWanted), name, &w); err != nil || !ok {

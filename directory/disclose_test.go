@@ -13,6 +13,7 @@ import (
 
 	"github.com/repopolicy/repopolicy/internal/sigstoretest"
 	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/rekorbind"
 )
 
 // TestLook: a repository that does not answer delays no other; what is not found is
@@ -31,7 +32,11 @@ func TestLook(t *testing.T) {
 	b := testBuilder(t, log, t.TempDir(), nil)
 	var mu sync.Mutex
 	asked := map[string]int{}
-	b.Forge = func(ctx context.Context, repo policy.Locator) ([][]byte, error) {
+	files := map[string][]rekorbind.File{}
+	for i := range repositories {
+		files[repoName(i)] = handIn(inst, statement(t, repoName(i), "alice"))
+	}
+	b.Forge = func(ctx context.Context, repo policy.Locator) ([]rekorbind.File, error) {
 		mu.Lock()
 		asked[repo.String()]++
 		mu.Unlock()
@@ -45,7 +50,7 @@ func TestLook(t *testing.T) {
 		if strings.Contains(repo.String(), "mallory") {
 			return nil, nil
 		}
-		return [][]byte{statement(t, repo.String(), "alice")}, nil
+		return files[repo.String()], nil
 	}
 	b.LookTimeout = 200 * time.Millisecond
 	var warned []string
@@ -71,7 +76,7 @@ func TestLook(t *testing.T) {
 
 	// The run that is ended ends at once, and nothing is said to have been looked for.
 	ctx, cancel := context.WithCancel(t.Context())
-	b.Forge = func(ctx context.Context, _ policy.Locator) ([][]byte, error) {
+	b.Forge = func(ctx context.Context, _ policy.Locator) ([]rekorbind.File, error) {
 		cancel()
 		<-ctx.Done()
 		return nil, ctx.Err()

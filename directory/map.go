@@ -7,7 +7,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
@@ -47,7 +46,7 @@ var (
 	bucketMapped  = []byte("mapped")     // source → entries that were mapped
 	bucketBound   = []byte("statements") // statement, hash of a key that has a binding of it → key
 	bucketNumbers = []byte("numbers")    // locator → keys of the numbers in its bindings
-	bucketDue     = []byte("due")        // key, NUL, statement: publications to be recorded
+	bucketDue     = []byte("due")        // key, NUL, line: what is listed and has to be recorded
 )
 
 func newMap(m mapping) (*Map, error) {
@@ -168,30 +167,16 @@ func (m *Map) bucket(tx *bolt.Tx) *bolt.Bucket { return tx.Bucket(bucketMaps).Bu
 
 func (m *Map) tree(tx *bolt.Tx) *tree { return openTree(m.bucket(tx).Bucket(bucketTree)) }
 
-// want says that a statement that nobody is known to have published is looked for in
+// want says that a statement of which not all that is needed is listed is looked for in
 // a repository that bound it. Each repository is looked at for itself: whoever binds
 // another's statement must not keep it from being found there.
 type want struct {
-	// First is the leaf in which a binding of it by the repository was first read.
-	First int64 `json:"first"`
 	// Tries is how often it was looked for, Last the leaf for which it was.
 	Tries int   `json:"tries,omitempty"`
 	Last  int64 `json:"last,omitempty"`
 }
 
 func wantName(statement, repository string) []byte { return []byte(statement + "\x00" + repository) }
-
-// wantedSince returns the leaf in which a binding of a statement was first read;
-// false if none was, or it was published.
-func wantedSince(tx *bolt.Tx, statement string) (first int64, ok bool, err error) {
-	err = eachWant(tx, statement, func(_ []byte, w want) error {
-		if !ok || w.First < first {
-			first, ok = w.First, true
-		}
-		return nil
-	})
-	return first, ok, err
-}
 
 func eachWant(tx *bolt.Tx, statement string, f func(name []byte, w want) error) error {
 	prefix := wantName(statement, "")
@@ -225,10 +210,10 @@ func unwant(tx *bolt.Tx, statement string) error {
 	return nil
 }
 
-// advance maps what was read of a source and is not mapped yet.
-func (s *Store) advance(m *Map, src source) error {
+// advance maps what was read of a source and is not mapped yet, for the leaf to come.
+func (s *Store) advance(m *Map, src source, now policy.Shown) error {
 	for {
-		done, err := s.mapStep(m, src)
+		done, err := s.mapStep(m, src, now)
 		if err != nil || done {
 			return err
 		}
@@ -236,7 +221,7 @@ func (s *Store) advance(m *Map, src source) error {
 }
 
 // mapStep maps some candidates, and reports whether it was the last ones.
-func (s *Store) mapStep(m *Map, src source) (bool, error) {
+func (s *Store) mapStep(m *Map, src source, now policy.Shown) (bool, error) {
 	var from, to int64
 	var all []found
 	err := s.db.View(func(tx *bolt.Tx) error {
@@ -272,6 +257,10 @@ func (s *Store) mapStep(m *Map, src source) (bool, error) {
 	}
 	err = s.db.Update(func(tx *bolt.Tx) error {
 		var records []addition
+		covers, err := coverage(tx, src.log.ID, now)
+		if err != nil {
+			return err
+		}
 		for i, b := range bound {
 			if b == nil {
 				continue
@@ -279,8 +268,16 @@ func (s *Store) mapStep(m *Map, src source) (bool, error) {
 			if err := m.number(tx, b.Keys); err != nil {
 				return err
 			}
+			at, err := covers(src.base + all[i].index)
+			if err != nil {
+				return err
+			}
+			text, err := rekorbind.BindingText(src.log.ID, src.base+all[i].index, b.LeafHash, at)
+			if err != nil {
+				return err
+			}
 			for _, key := range b.Keys {
-				records = append(records, addition{key, rekorbind.BindingText(src.log.ID, src.base+all[i].index, b.LeafHash)})
+				records = append(records, addition{key, text})
 				if err := m.binds(tx, key, b); err != nil {
 					return err
 				}
@@ -308,8 +305,8 @@ func (m *Map) number(tx *bolt.Tx, keys []string) error {
 	return put(b, []byte(keys[0]), next)
 }
 
-// binds notes that a key has a binding of a statement: a publication of it that is
-// known is due to be recorded, one that is not known is wanted.
+// binds notes that a key has a binding of a statement: what is listed of that is due to be
+// recorded, and as long as something may be missing it is wanted.
 func (m *Map) binds(tx *bolt.Tx, key string, b *Bound) error {
 	hash := prefixmap.KeyHash(key)
 	index := append([]byte(b.Statement), hash[:]...)
@@ -318,42 +315,61 @@ func (m *Map) binds(tx *bolt.Tx, key string, b *Bound) error {
 		if err := statements.Put(index, []byte(key)); err != nil {
 			return err
 		}
-		if tx.Bucket(bucketPublished).Get([]byte(b.Statement)) != nil {
-			if err := m.due(tx, key, b.Statement); err != nil {
+		lines, err := listed(tx, b.Statement)
+		if err != nil {
+			return err
+		}
+		for _, line := range lines {
+			if err := m.due(tx, key, line); err != nil {
 				return err
 			}
 		}
 	}
-	if tx.Bucket(bucketPublished).Get([]byte(b.Statement)) != nil {
-		return nil
+	done, err := complete(tx, b.Statement)
+	if err != nil || done {
+		return err
 	}
 	name := wantName(b.Statement, b.Repository.String())
 	if tx.Bucket(bucketWanted).Get(name) != nil {
 		return nil
 	}
-	return put(tx.Bucket(bucketWanted), name, want{First: leaves(tx)})
+	return put(tx.Bucket(bucketWanted), name, want{})
 }
 
-func (m *Map) due(tx *bolt.Tx, key, statement string) error {
-	return m.bucket(tx).Bucket(bucketDue).Put([]byte(key+"\x00"+statement), []byte{})
+// due makes a line that is listed due under a key; a signature only if the map's root knows
+// its log.
+func (m *Map) due(tx *bolt.Tx, key, line string) error {
+	_, sig, err := rekorbind.ParseListed(line)
+	if err != nil {
+		return fmt.Errorf("state: %w", err)
+	}
+	if sig != nil && !slices.ContainsFunc(m.root.Logs(), func(l sigstore.Log) bool { return l.ID == sig.Log }) {
+		return nil
+	}
+	return m.bucket(tx).Bucket(bucketDue).Put([]byte(key+"\x00"+line), []byte{})
 }
 
-// publish makes the publication of a statement due under each key that has a
-// binding of it.
-func (m *Map) publish(tx *bolt.Tx, statement string) error {
-	c := m.bucket(tx).Bucket(bucketBound).Cursor()
-	for k, key := c.Seek([]byte(statement)); k != nil && strings.HasPrefix(string(k), statement); k, key = c.Next() {
-		if err := m.due(tx, string(key), statement); err != nil {
-			return err
+// publish makes a line about a statement due under each key that has a binding of it.
+func (m *Map) publish(tx *bolt.Tx, p published, line string) error {
+	for _, name := range []string{p.PAE, p.Payload} {
+		c := m.bucket(tx).Bucket(bucketBound).Cursor()
+		for k, key := c.Seek([]byte(name)); k != nil && strings.HasPrefix(string(k), name); k, key = c.Next() {
+			if err := m.due(tx, string(key), line); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
 }
 
-// published is what is kept of a statement that was found published.
-type published struct {
-	Line  string           `json:"line"` // of the list
-	Sizes map[string]int64 `json:"sizes,omitempty"`
+// bound reports whether any key of the map has a binding of the statement.
+func (m *Map) bound(tx *bolt.Tx, d *rekorbind.DisclosedRecord) bool {
+	for _, name := range []string{d.PAE, d.Payload} {
+		if k, _ := m.bucket(tx).Bucket(bucketBound).Cursor().Seek([]byte(name)); strings.HasPrefix(string(k), name) {
+			return true
+		}
+	}
+	return false
 }
 
 // settle records the publications that are due, in their order, some in each
@@ -376,20 +392,10 @@ func (m *Map) settleStep(tx *bolt.Tx) (bool, error) {
 	due := m.bucket(tx).Bucket(bucketDue)
 	var done [][]byte
 	var records []addition
-	ours := map[string]bool{}
-	for _, l := range m.logs() {
-		ours[l.ID] = true
-	}
 	c := due.Cursor()
 	for k, _ := c.First(); k != nil && len(done) < stepCandidates; k, _ = c.Next() {
-		key, statement, _ := strings.Cut(string(k), "\x00")
-		var p published
-		if ok, err := get(tx.Bucket(bucketPublished), []byte(statement), &p); err != nil || !ok {
-			return false, cmp.Or(err, fmt.Errorf("state: %s is due and was not published", statement))
-		}
-		// Those of other maps' logs mean nothing in this one.
-		maps.DeleteFunc(p.Sizes, func(log string, _ int64) bool { return !ours[log] })
-		text, err := rekorbind.DisclosedText(statement, p.Sizes)
+		key, line, _ := strings.Cut(string(k), "\x00")
+		text, err := recordOf(tx, line)
 		if err != nil {
 			return false, err
 		}

@@ -13,6 +13,7 @@ import (
 	"path"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 
 	bolt "go.etcd.io/bbolt"
@@ -28,6 +29,7 @@ const (
 	checkpointFile = "checkpoint"
 	tileDir        = "tile"
 	statementDir   = "statement"
+	signatureDir   = "signature"
 	leastDigits    = 2
 )
 
@@ -45,6 +47,10 @@ func pagePath(id string, hash prefixmap.Hash, block int) string {
 
 func statementPath(statement string) string {
 	return path.Join(statementDir, statement[:leastDigits], statement)
+}
+
+func signaturePath(log string, index int64) string {
+	return path.Join(signatureDir, log, strconv.FormatInt(index, 10))
 }
 
 // Publish writes the newest state into a directory that a web server serves. Each
@@ -160,6 +166,16 @@ func (w *siteWriter) state(tx *bolt.Tx, head *Head) error {
 		if tx.Bucket(bucketPublished).Get(statement) != nil {
 			w.once(statementPath(string(statement)), func() ([]byte, error) { return payload, nil })
 		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	err = tx.Bucket(bucketSignatures).ForEach(func(key, _ []byte) error {
+		at := key[len(key)-8:]
+		log := string(key[len(key)-9-64 : len(key)-9])
+		bundle := tx.Bucket(bucketBundles).Get(key[len(key)-9-64:])
+		w.once(signaturePath(log, int64(binary.BigEndian.Uint64(at))), func() ([]byte, error) { return bundle, nil })
 		return nil
 	})
 	if err != nil {

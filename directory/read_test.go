@@ -41,7 +41,7 @@ func TestFollow(t *testing.T) {
 	if err := build(honest); err != nil {
 		t.Fatal(err)
 	}
-	want := keysOf(t, honest.Store)
+	want := linesOf(t, honest.Store)
 
 	fork := func(err error) bool { var f *rekorbind.Fork; return errors.As(err, &f) }
 	stale := func(err error) bool { var s *Stale; return errors.As(err, &s) }
@@ -101,7 +101,7 @@ func TestFollow(t *testing.T) {
 			if err := build(b); err != nil {
 				t.Fatalf("honest again: %v", err)
 			}
-			if d := cmp.Diff(want, keysOf(t, b.Store)); d != "" {
+			if d := cmp.Diff(want, linesOf(t, b.Store)); d != "" {
 				t.Errorf("records (-want +got):\n%s", d)
 			}
 		})

@@ -77,6 +77,7 @@ func NewServer(s *Store) (*Server, error) {
 	}))
 	srv.fixed.HandleFunc("GET /tile/{path...}", srv.tile)
 	srv.fixed.HandleFunc("GET /statement/{digits}/{statement}", srv.answer(statementOf))
+	srv.fixed.HandleFunc("GET /signature/{log}/{index}", srv.answer(signatureOf))
 	srv.maps.HandleFunc("GET /{map}/disclosed/{index}", srv.answer(listOf))
 	srv.maps.HandleFunc("GET /{map}/lookup/{digits}/{file}", srv.answer(lookupOf))
 	srv.maps.HandleFunc("GET /{map}/absent/{file}", srv.answer(absenceOf))
@@ -218,6 +219,19 @@ func statementOf(s *snapshot, r *http.Request) (encoder, error) {
 		return nil, errNothing
 	}
 	return text(string(payload)), nil
+}
+
+func signatureOf(s *snapshot, r *http.Request) (encoder, error) {
+	index, err := canonical.ParseNumber(r.PathValue("index"))
+	if err != nil {
+		return nil, errNothing
+	}
+	key := bundleKey(r.PathValue("log"), index)
+	bundle := s.tx.Bucket(bucketBundles).Get(key)
+	if bundle == nil {
+		return nil, errNothing
+	}
+	return text(string(bundle)), nil
 }
 
 func listOf(s *snapshot, r *http.Request) (encoder, error) {

@@ -17,7 +17,7 @@ import (
 
 const (
 	stateFile   = "state.db"
-	stateFormat = "repopolicy directory state v1"
+	stateFormat = "repopolicy directory state v2"
 	lockWait    = time.Second
 )
 
@@ -43,10 +43,12 @@ var (
 	bucketMaps       = []byte("maps")
 	bucketLeaves     = []byte("leaves")     // of the output log: index → leaf
 	bucketLists      = []byte("lists")      // index → list of statements
-	bucketPublished  = []byte("published")  // statement → line of its list, and the sizes
-	bucketStatements = []byte("statements") // statement → payload
+	bucketPublished  = []byte("published")  // statement, by each name → its names and when it was listed
+	bucketSignatures = []byte("signatures") // statement, log, index → who signed, and when it was listed
+	bucketStatements = []byte("statements") // statement, by each name → payload
+	bucketBundles    = []byte("bundles")    // log, index → bundle of a signature
 	bucketWanted     = []byte("wanted")     // statement, NUL, repository → how often it was looked for there
-	bucketFound      = []byte("found")      // statements that the build on its way found
+	bucketFound      = []byte("found")      // lines of the list of the build on its way
 )
 
 var (
@@ -85,7 +87,7 @@ func openStore(dir string, size int) (*Store, error) {
 }
 
 func (s *Store) prepare(tx *bolt.Tx) error {
-	for _, name := range [][]byte{bucketMeta, bucketReadings, bucketMaps, bucketLeaves, bucketLists, bucketPublished, bucketStatements, bucketWanted, bucketFound} {
+	for _, name := range [][]byte{bucketMeta, bucketReadings, bucketMaps, bucketLeaves, bucketLists, bucketPublished, bucketSignatures, bucketStatements, bucketBundles, bucketWanted, bucketFound} {
 		if _, err := tx.CreateBucketIfNotExists(name); err != nil {
 			return err
 		}

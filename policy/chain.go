@@ -256,7 +256,13 @@ func (e *evaluator) bindings(shown map[string]*Statement) []*leaf {
 			all = append(all, s.facts.Entry)
 		}
 	}
-	e.liars = e.date(e.h.Moments, all)
+	moments := slices.Clone(e.h.Moments)
+	if d := e.h.Directory; d != nil {
+		for at, s := range d.Bindings {
+			moments = append(moments, NewMoment(at.Log, at.Index+1, s.Time, ""))
+		}
+	}
+	e.liars = e.date(moments, all)
 	if e.h.View.Completeness != CompleteScanned { // a scan has read all that there is
 		all = e.vouched(out)
 	}

@@ -10,11 +10,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/repopolicy/repopolicy/internal/prefixmap"
+	"github.com/repopolicy/repopolicy/policy"
 )
 
 // Limits of what a directory answers.
@@ -129,6 +130,7 @@ type subtreeDoc struct {
 // recordDoc is a record. A binding that stands in the document already, under
 // another key, is given by its number among the bindings there.
 type recordDoc struct {
+	At         []int64         `json:"at"` // index, time in seconds since 1970 and clock in seconds of the leaf
 	Log        string          `json:"log,omitempty"`
 	Index      int64           `json:"index,omitempty"`
 	Body       string          `json:"body,omitempty"`
@@ -137,12 +139,8 @@ type recordDoc struct {
 	Checkpoint string          `json:"checkpoint,omitempty"`
 	Same       *int            `json:"same,omitempty"`
 	Disclosed  string          `json:"disclosed,omitempty"`
-	Sizes      []sizeDoc       `json:"sizes,omitempty"`
-}
-
-type sizeDoc struct {
-	Log  string `json:"log"`
-	Size int64  `json:"size"`
+	PAE        string          `json:"pae,omitempty"`
+	Signature  string          `json:"signature,omitempty"`
 }
 
 // Encode returns the answer's file, the same for the same answer.
@@ -353,7 +351,8 @@ func recordDocs(all []Record, seen map[string]int) ([]recordDoc, error) {
 			return nil, err
 		}
 		var d recordDoc
-		if b := r.Binding; b != nil {
+		switch b := r.Binding; {
+		case b != nil:
 			d = recordDoc{Log: b.Log, Index: b.Index, Body: b.Body, Entry: b.Entry, Inclusion: b.Inclusion, Checkpoint: b.Checkpoint}
 			text := string(compactJSON(d))
 			if n, twice := seen[text]; twice {
@@ -361,12 +360,12 @@ func recordDocs(all []Record, seen map[string]int) ([]recordDoc, error) {
 			} else {
 				seen[text] = len(seen)
 			}
-		} else {
-			d.Disclosed = r.Disclosed.Statement
-			for _, log := range slices.Sorted(maps.Keys(r.Disclosed.Sizes)) {
-				d.Sizes = append(d.Sizes, sizeDoc{log, r.Disclosed.Sizes[log]})
-			}
+		case r.Disclosed != nil:
+			d.Disclosed, d.PAE = r.Disclosed.Payload, r.Disclosed.PAE
+		default:
+			d.Signature, d.Log, d.Index = r.Signature.Payload, r.Signature.Log, r.Signature.Index
 		}
+		d.At = []int64{r.At.Leaf, r.At.Time.Unix(), int64(r.At.Clock / time.Second)}
 		out = append(out, d)
 	}
 	return out, nil
@@ -385,18 +384,37 @@ func records(docs []recordDoc, seen *[]*BindingRecord) ([]Record, error) {
 }
 
 func (d *recordDoc) record(seen *[]*BindingRecord) (Record, error) {
-	binds := d.Log != "" || d.Index != 0 || d.Body != "" || d.Entry != nil || d.Inclusion != nil || d.Checkpoint != ""
-	discloses := d.Disclosed != "" || d.Sizes != nil
 	var r Record
+	if len(d.At) != 3 {
+		return r, errors.New("its moment is not an index, a time and a clock")
+	}
+	for _, n := range d.At {
+		if n < 0 || n > 1<<40 {
+			return r, fmt.Errorf("a moment with the number %d", n)
+		}
+	}
+	r.At = policy.Shown{Leaf: d.At[0], Time: time.Unix(d.At[1], 0).UTC(), Clock: time.Duration(min(d.At[2], int64(maxClock/time.Second))) * time.Second}
+	if int64(r.At.Clock/time.Second) != d.At[2] {
+		return r, fmt.Errorf("a clock of %d seconds", d.At[2])
+	}
+	binds := d.Body != "" || d.Entry != nil || d.Inclusion != nil || d.Checkpoint != ""
+	place := d.Log != "" || d.Index != 0
+	kinds := 0
+	for _, is := range []bool{d.Same != nil, binds, d.Disclosed != "" || d.PAE != "", d.Signature != ""} {
+		if is {
+			kinds++
+		}
+	}
+	if kinds != 1 || place && !binds && d.Signature == "" {
+		return r, errors.New("neither a binding, nor a statement, nor a signature")
+	}
 	switch {
-	case d.Same != nil && !binds && !discloses:
+	case d.Same != nil:
 		if *d.Same < 0 || *d.Same >= len(*seen) {
 			return r, errors.New("the same as a binding that is not there")
 		}
 		r.Binding = (*seen)[*d.Same]
 		return r, nil
-	case d.Same != nil || binds == discloses:
-		return r, errors.New("neither a binding nor a publication")
 	case binds:
 		if (d.Body == "") == (d.Entry == nil) || len(d.Inclusion) > maxProofHashes || len(d.Checkpoint) > maxCheckpoint {
 			return r, errors.New("not a binding")
@@ -406,17 +424,10 @@ func (d *recordDoc) record(seen *[]*BindingRecord) (Record, error) {
 		}
 		r.Binding = &BindingRecord{d.Log, d.Index, d.Body, d.Entry, d.Inclusion, d.Checkpoint}
 		*seen = append(*seen, r.Binding)
+	case d.Signature != "":
+		r.Signature = &SignatureRecord{d.Signature, d.Log, d.Index}
 	default:
-		if d.Sizes != nil && len(d.Sizes) == 0 {
-			return r, errors.New("an empty list of sizes")
-		}
-		r.Disclosed = &DisclosedRecord{d.Disclosed, map[string]int64{}}
-		for i, s := range d.Sizes {
-			if i > 0 && d.Sizes[i-1].Log >= s.Log {
-				return r, errors.New("the sizes are not in ascending order")
-			}
-			r.Disclosed.Sizes[s.Log] = s.Size
-		}
+		r.Disclosed = &DisclosedRecord{d.Disclosed, d.PAE}
 	}
 	_, err := r.Text()
 	return r, err

@@ -23,14 +23,16 @@ import (
 func sampleAnswer() Answer {
 	log := policy.Sum([]byte("log"))
 	b := &BindingRecord{Log: log, Index: 7, Body: `{"a":"<b>"}`, Inclusion: [][]byte{make([]byte, 32)}}
-	published := &DisclosedRecord{policy.Sum([]byte("statement")), map[string]int64{log: 12}}
+	published := &DisclosedRecord{policy.Sum([]byte("statement")), policy.Sum([]byte("its encoding"))}
+	signature := &SignatureRecord{published.Payload, log, 5}
+	at := policy.Shown{Leaf: 3, Time: time.Unix(1_780_000_000, 0).UTC(), Clock: time.Hour}
 	step := prefixmap.Step{Depth: 3, Hash: prefixmap.KeyHash("x")}
-	leaf := DirectoryLeaf{time.Unix(1_790_000_000, 0).UTC(), []MapLeaf{{1, log, "", 5, prefixmap.Empty(), []Input{{log, "checkpoint\n"}}, Published{0, policy.Sum(nil)}}}}
+	leaf := DirectoryLeaf{time.Unix(1_790_000_000, 0).UTC(), 2 * time.Hour, []MapLeaf{{1, log, "", 5, prefixmap.Empty(), []Input{{log, "checkpoint\n"}}, Published{0, policy.Sum(nil)}}}}
 	return Answer{
 		Checkpoint: "checkpoint\n", Leaf: leaf.Bytes(), Index: 4, Inclusion: [][]byte{},
 		Keys: []KeyAnswer{
-			{Key: "https://github.com/a/b", Path: prefixmap.Path{step}, Records: []Record{{Binding: b}, {Disclosed: published}}},
-			{Key: "https://github.com#15:1", Path: prefixmap.Path{step}, Blocks: []prefixmap.Hash{{1}}, Records: []Record{{Binding: b}}},
+			{Key: "https://github.com/a/b", Path: prefixmap.Path{step}, Records: []Record{{At: at, Binding: b}, {At: at, Disclosed: published}, {At: at, Signature: signature}}},
+			{Key: "https://github.com#15:1", Path: prefixmap.Path{step}, Blocks: []prefixmap.Hash{{1}}, Records: []Record{{At: at, Binding: b}}},
 		},
 	}
 }
@@ -69,7 +71,7 @@ func packed(t testing.TB, text string) []byte {
 func samplePage() Page {
 	p := Page{Key: "https://github.com/a/b", Block: 1}
 	for i := range int64(prefixmap.BlockSize) {
-		p.Records = append(p.Records, Record{Binding: &BindingRecord{Log: policy.Sum([]byte("log")), Index: i, Body: "{}"}})
+		p.Records = append(p.Records, Record{At: policy.Shown{Leaf: 3, Time: time.Unix(1_780_000_000, 0).UTC()}, Binding: &BindingRecord{Log: policy.Sum([]byte("log")), Index: i, Body: "{}"}})
 	}
 	return p
 }
@@ -135,6 +137,7 @@ func TestDirectoryFormats(t *testing.T) {
 	both("absence", "directory-answer-v1.json", absence, true, false)
 	both("withheld by nobody", "directory-answer-v1.json", strings.Replace(answer, `,"sizes":[{"log":"`+policy.Sum([]byte("log"))+`","size":12}]`, "", 1), true, false)
 	log := policy.Sum([]byte("log"))
+	same := `{"at":[3,1780000000,3600],"same":0}`
 	for name, x := range map[string]struct {
 		text, old, new string
 		blind          bool // the schema cannot see it
@@ -145,7 +148,11 @@ func TestDirectoryFormats(t *testing.T) {
 		"a huge split":              {absence, absence[strings.Index(absence, `"absent"`):], `"split":17}`, false},
 		"a hash too short":          {answer, "AAAAAAAAAAA=", "AAAA", false},
 		"a negative step":           {answer, `"depth":3`, `"depth":-3`, true},
-		"an empty list of sizes":    {answer, `"sizes":[{"log":"` + log + `","size":12}]`, `"sizes":[]`, false},
+		"no moment":                 {answer, `{"at":[3,1780000000,3600],"disclosed"`, `{"disclosed"`, false},
+		"half a moment":             {answer, `[3,1780000000,3600],"disclosed"`, `[3,1780000000],"disclosed"`, false},
+		"a moment before all":       {answer, `[3,1780000000,3600],"disclosed"`, `[-3,1780000000,3600],"disclosed"`, false},
+		"a statement of one name":   {answer, `,"pae":"` + policy.Sum([]byte("its encoding")) + `"`, ``, false},
+		"a signature nowhere":       {answer, `"log":"` + log + `","index":5,"signature"`, `"signature"`, false},
 		"a publication of nothing":  {answer, `"disclosed":"` + policy.Sum([]byte("statement")) + `",`, ``, false},
 		"a binding and publication": {answer, `"disclosed"`, `"log":"` + log + `","body":"x","disclosed"`, false},
 		"the same as none":          {answer, `"same":0`, `"same":1`, true},
@@ -158,8 +165,8 @@ func TestDirectoryFormats(t *testing.T) {
 		"with a space":              {answer, `"index":4`, `"index": 4`, true},
 		"another order":             {answer, `"index":4,"inclusion":[]`, `"inclusion":[],"index":4`, true},
 		"an escape":                 {answer, `"key":"https://github.com/a`, `"key":"https:\/\/github.com/a`, true},
-		"no records":                {answer, `"records":[{"same":0}]`, `"records":null`, false},
-		"no value":                  {answer, `"blocks":["AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="],"records":[{"same":0}]`, `"records":[]`, true},
+		"no records":                {answer, `"records":[` + same + `]`, `"records":null`, false},
+		"no value":                  {answer, `"blocks":["AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="],"records":[` + same + `]`, `"records":[]`, true},
 		"a key twice":               {answer, `"https://github.com#15:1"`, `"https://github.com/a/b"`, true},
 		"an empty key":              {answer, `"https://github.com#15:1"`, `""`, false},
 		"a leaf with two sides":     {absence, `"depth":320`, `"right":"AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=","depth":320`, true},

@@ -12,7 +12,7 @@ import (
 
 // MapVersion is the version of the function from log entries to keys. It
 // changes whenever the function does.
-const MapVersion = 1
+const MapVersion = 2
 
 // A repository speaks through one workflow, and only in ways in which no branch
 // other than the default one can make it run (SPEC 7).

@@ -21,13 +21,19 @@ type Collection struct {
 	Forges *Forges // nil for the table that is built in
 
 	statements map[string]policy.Statement
-	signatures []policy.Signature
+	signatures []signed
 	held       []Held         // bindings
 	entries    map[string]int // generation of each log, as its entries show it
 	known      map[string][]policy.Entry
 	verified   map[string][][]byte            // bundles in JSON, by statement
 	trees      map[treeOf]sigstore.Checkpoint // that verified entries show
 	fork       *Fork                          // two of them that contradict each other; nil without
+}
+
+// signed is a signature that was verified, and its file.
+type signed struct {
+	policy.SignatureFacts
+	data []byte
 }
 
 // treeOf is what there can be one tree of.
@@ -102,7 +108,7 @@ func (c *Collection) take(s *policy.Statement, signer policy.Identity, v *sigsto
 		}
 		c.show(e)
 		if unauthorized != nil {
-			c.signatures = append(c.signatures, policy.NewSignature(policy.SignatureFacts{Statement: s.Digest(), Signer: signer, Entry: v.Place(e)}))
+			c.signatures = append(c.signatures, signed{policy.SignatureFacts{Statement: s.Digest(), Signer: signer, Entry: v.Place(e)}, data})
 			continue
 		}
 		c.held = append(c.held, Held{policy.NewLeaf(policy.LeafFacts{Payload: s.Digest(), PAE: s.PAE(), Body: e.Body, Binding: binding, Entry: v.Place(e)}), data})
@@ -185,7 +191,10 @@ func (c *Collection) keys() []string {
 // History returns what was collected, for the repository. The caller adds what
 // it kept, pins and knows about completeness.
 func (c *Collection) History(repo policy.Locator, now time.Time) policy.History {
-	h := policy.History{Repository: repo, Binder: c.Forges.Binder(repo), Now: now, Signatures: c.signatures}
+	h := policy.History{Repository: repo, Binder: c.Forges.Binder(repo), Now: now}
+	for _, s := range c.signatures {
+		h.Signatures = append(h.Signatures, policy.NewSignature(s.SignatureFacts))
+	}
 	for _, l := range c.held {
 		h.Leaves = append(h.Leaves, l.Leaf)
 	}

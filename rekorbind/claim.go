@@ -7,7 +7,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 
 	"github.com/transparency-dev/merkle/proof"
@@ -26,6 +25,7 @@ type claim struct {
 	pages      [][]byte
 	checkpoint OutputCheckpoint
 	leaf       DirectoryLeaf
+	index      int64                            // of the leaf
 	sizes      map[string]int64                 // entries that were read, by log
 	trees      map[string][]sigstore.Checkpoint // under which they stand in it
 	keys       []KeyAnswer                      // with all records; none if the map holds none
@@ -83,6 +83,7 @@ func (p *proving) open(raw []byte, a *Answer) (*claim, error) {
 		return nil, errors.New("it keeps no map for this trusted root, forge table and version of the program")
 	}
 	state := c.leaf.Maps[mine]
+	c.index = a.Index
 	if err := p.inputs(c, state.Inputs); err != nil {
 		return nil, err
 	}
@@ -216,71 +217,133 @@ type at struct {
 
 // proven is what the records of a claim prove by themselves.
 type proven struct {
-	bindings  map[at]verified // each once, whatever number of keys it has
-	disclosed map[string]map[string]int64
+	bindings   map[at]verified // each once, whatever number of keys it has
+	shown      map[at]policy.Shown
+	statements map[string]policy.ShownStatement // by digest of the payload
+	signatures map[at]policy.ShownSignature
+}
+
+// latest is the moment of the leaf of the claim.
+func (c *claim) latest() policy.Shown {
+	return policy.Shown{Leaf: c.index, Time: c.leaf.Time, Clock: c.leaf.Clock}
+}
+
+// directory returns what was proven.
+func (p *proven) directory(c *claim) *policy.Directory {
+	out := &policy.Directory{Latest: c.latest(), Sizes: c.sizes, Bindings: map[policy.Position]policy.Shown{}}
+	for b, s := range p.shown {
+		out.Bindings[policy.Position{Log: b.log, Index: b.index}] = s
+	}
+	for _, s := range p.statements {
+		out.Statements = append(out.Statements, s)
+	}
+	for _, s := range p.signatures {
+		out.Signatures = append(out.Signatures, s)
+	}
+	return out
 }
 
 // records verifies every record. The error is a [*Lie] if the directory's map holds
 // what it must not, whatever came with it.
 func (p *proving) records(c *claim) (*proven, error) {
-	out := &proven{map[at]verified{}, map[string]map[string]int64{}}
+	out := &proven{map[at]verified{}, map[at]policy.Shown{}, map[string]policy.ShownStatement{}, map[at]policy.ShownSignature{}}
+	moments := []policy.Shown{c.latest()}
 	for _, k := range c.keys {
-		lie := func(format string, args ...any) error {
-			return p.lie(c, nil, fmt.Sprintf("records of %s: ", k.Key)+fmt.Sprintf(format, args...))
+		if err := p.recordsOf(c, k, out); err != nil {
+			return nil, err
 		}
-		last, here := map[string]int64{}, map[string]bool{}
 		for _, r := range k.Records {
-			if r.Disclosed != nil {
-				if !here[r.Disclosed.Statement] {
-					return nil, lie("a publication of the statement %s, which nothing binds or which stands twice", r.Disclosed.Statement)
-				}
-				here[r.Disclosed.Statement] = false
-				if why := c.mayBe(r.Disclosed, out.disclosed); why != "" {
-					return nil, lie("a publication of the statement %s %s", r.Disclosed.Statement, why)
-				}
-				out.disclosed[r.Disclosed.Statement] = r.Disclosed.Sizes
-				continue
-			}
-			b := r.Binding
-			size, read := c.sizes[b.Log]
-			before, again := last[b.Log]
-			last[b.Log] = b.Index
-			switch {
-			case !read || b.Index >= size:
-				return nil, lie("the entry %d of the log %s, which it has not read", b.Index, b.Log)
-			case again && b.Index <= before:
-				return nil, lie("the entry %d of the log %s after %d", b.Index, b.Log, before)
-			}
-			v, known := out.bindings[at{b.Log, b.Index}]
-			if hash, err := b.LeafHash(); err != nil || !known || v.leaf.LeafHash != hash {
-				if v, err = p.binding(c, b); err != nil {
-					return nil, err
-				}
-				out.bindings[at{b.Log, b.Index}] = v
-			}
-			if !slices.Contains(Keys(v.by), k.Key) {
-				return nil, lie("the entry %d of the log %s binds another repository", b.Index, b.Log)
-			}
-			statement := v.leaf.PAE + v.leaf.Payload // an entry shows one of them
-			if _, twice := here[statement]; !twice {
-				here[statement] = true
-			}
+			moments = append(moments, r.At)
 		}
+	}
+	if why := impossible(moments); why != "" {
+		return nil, p.lie(c, nil, why)
 	}
 	return out, nil
 }
 
-// mayBe returns why a publication cannot be what it says; "" if it can.
-func (c *claim) mayBe(r *DisclosedRecord, others map[string]map[string]int64) string {
-	for log, size := range r.Sizes {
-		if read, known := c.sizes[log]; !known || size > read {
-			return fmt.Sprintf("when the log %s had %d entries, which it has not read", log, size)
+// impossible returns why leaves of one output log cannot have these moments, of which the
+// first is the newest; "" if they can.
+func impossible(moments []policy.Shown) string {
+	newest := moments[0]
+	slices.SortFunc(moments, func(a, b policy.Shown) int { return cmp.Compare(a.Leaf, b.Leaf) })
+	for i, m := range moments {
+		switch {
+		case m.Leaf > newest.Leaf:
+			return fmt.Sprintf("a record of leaf %d in the answer of leaf %d", m.Leaf, newest.Leaf)
+		case i == 0:
+			continue
+		}
+		switch before := moments[i-1]; {
+		case m.Leaf == before.Leaf && m != before:
+			return fmt.Sprintf("two moments of leaf %d", m.Leaf)
+		case m.Time.Before(before.Time) || m.Clock < before.Clock || m.Clock-before.Clock > m.Time.Sub(before.Time):
+			return fmt.Sprintf("the clock of leaf %d is not after that of leaf %d", m.Leaf, before.Leaf)
 		}
 	}
-	if other, twice := others[r.Statement]; twice && !maps.Equal(other, r.Sizes) {
-		return "at two moments"
-	}
 	return ""
+}
+
+// recordsOf verifies the records of one key.
+func (p *proving) recordsOf(c *claim, k KeyAnswer, out *proven) error {
+	lie := func(format string, args ...any) error {
+		return p.lie(c, nil, fmt.Sprintf("records of %s: ", k.Key)+fmt.Sprintf(format, args...))
+	}
+	last, bound, shown, signed := map[string]at{}, map[string]bool{}, map[string]bool{}, map[at]bool{}
+	leaf := map[string]int64{} // of the last binding of each log
+	for _, r := range k.Records {
+		switch {
+		case r.Disclosed != nil:
+			s := policy.ShownStatement{Payload: r.Disclosed.Payload, PAE: r.Disclosed.PAE, Shown: r.At}
+			if !bound[s.PAE] && !bound[s.Payload] || shown[s.Payload] {
+				return lie("the statement %s, which nothing binds or which stands twice", s.Payload)
+			}
+			if other, twice := out.statements[s.Payload]; twice && other != s {
+				return lie("the statement %s has two moments or two names", s.Payload)
+			}
+			shown[s.Payload], out.statements[s.Payload] = true, s
+		case r.Signature != nil:
+			x := at{r.Signature.Log, r.Signature.Index}
+			s := policy.ShownSignature{Payload: r.Signature.Payload, Position: policy.Position{Log: x.log, Index: x.index}, Shown: r.At}
+			if !shown[s.Payload] || signed[x] {
+				return lie("a signature over the statement %s, which it does not show, or one that stands twice", s.Payload)
+			}
+			if other, twice := out.signatures[x]; twice && other != s {
+				return lie("the signature at %d of the log %s has two moments or two statements", x.index, x.log)
+			}
+			signed[x], out.signatures[x] = true, s
+		default:
+			b := r.Binding
+			here := at{b.Log, b.Index}
+			size, read := c.sizes[b.Log]
+			before, again := last[b.Log]
+			switch {
+			case !read || b.Index >= size:
+				return lie("the entry %d of the log %s, which it has not read", b.Index, b.Log)
+			case again && b.Index <= before.index:
+				return lie("the entry %d of the log %s after %d", b.Index, b.Log, before.index)
+			case again && r.At.Leaf < leaf[b.Log]:
+				return lie("the entry %d of the log %s was read before the one before it", b.Index, b.Log)
+			}
+			last[b.Log], leaf[b.Log] = here, r.At.Leaf
+			v, known := out.bindings[here]
+			if hash, err := b.LeafHash(); err != nil || !known || v.leaf.LeafHash != hash {
+				if v, err = p.binding(c, b); err != nil {
+					return err
+				}
+				out.bindings[here] = v
+			}
+			if other, twice := out.shown[here]; twice && other != r.At {
+				return lie("the entry %d of the log %s was read at two moments", b.Index, b.Log)
+			}
+			out.shown[here] = r.At
+			if !slices.Contains(Keys(v.by), k.Key) {
+				return lie("the entry %d of the log %s binds another repository", b.Index, b.Log)
+			}
+			bound[v.leaf.PAE+v.leaf.Payload] = true // an entry shows one of them
+		}
+	}
+	return nil
 }
 
 // binding verifies the entry of a record, and that it is in the log.
@@ -355,27 +418,6 @@ func (p *proven) whole(c *claim, repo policy.Locator) error {
 		return fmt.Errorf("an answer about %d names and numbers, not the %d of this repository", len(got), len(want))
 	}
 	return nil
-}
-
-// unasked says of a statement which only repositories bound that the claim is not about,
-// such as one that handed over to this one, that nobody is seen to have withheld it:
-// whether it was published is not in the answer.
-func (p *proven) unasked(c *claim, repo policy.Locator, h Held) {
-	f := h.Leaf.Facts()
-	asked := func(key string) bool {
-		return key == repo.String() || slices.ContainsFunc(c.keys, func(k KeyAnswer) bool { return k.Key == key })
-	}
-	if slices.ContainsFunc(Keys(f.Binding), asked) {
-		return
-	}
-	for _, v := range p.bindings {
-		if v.leaf.PAE != "" && v.leaf.PAE == f.PAE || v.leaf.Payload != "" && v.leaf.Payload == f.Payload {
-			return
-		}
-	}
-	if statement := cmp.Or(f.PAE, f.Payload); p.disclosed[statement] == nil {
-		p.disclosed[statement] = map[string]int64{}
-	}
 }
 
 // omits reports whether the claim is about a binding, and does not show it. The

@@ -197,9 +197,6 @@ func (d *Directory) judge(ctx context.Context, p *proving, raw []byte, a *Answer
 			return Found{}, p.omission(c, h)
 		}
 	}
-	for _, h := range q.Held {
-		proven.unasked(c, q.Repository, h)
-	}
 	for log, trees := range c.trees {
 		for _, now := range trees {
 			for _, seen := range q.Trees[log] {
@@ -209,7 +206,7 @@ func (d *Directory) judge(ctx context.Context, p *proving, raw []byte, a *Answer
 			}
 		}
 	}
-	found := Found{Completeness: policy.CompleteSigned, AsOf: c.leaf.Time, Directory: &policy.Directory{Sizes: c.sizes, Disclosed: proven.disclosed}}
+	found := Found{Completeness: policy.CompleteSigned, AsOf: c.leaf.Time, Directory: proven.directory(c)}
 	w, err := d.Descriptor.witnesses()
 	if err != nil {
 		return Found{}, err

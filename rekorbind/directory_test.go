@@ -57,12 +57,20 @@ func (s *site) read(bodies [][]byte) {
 	s.Read(s.World.Root, s.Log, bodies, s.Inst.CheckpointV2(bodies, s.Inst.Origin()))
 }
 
-// publish records when a statement was found published.
-func (s *site) publish(payload []byte, sizes map[string]int64, keys ...string) {
+// publish lists a statement and the signatures over it, at a moment or, with none, in the
+// next leaf.
+func (s *site) publish(payload []byte, at policy.Shown, keys ...string) {
 	st, err := rekorbind.ParseStatement(payload)
 	check(s.t, err)
 	for _, k := range keys {
-		s.Records[k] = append(s.Records[k], rekorbind.Record{Disclosed: &rekorbind.DisclosedRecord{Statement: st.PAE(), Sizes: sizes}})
+		s.Records[k] = append(s.Records[k], rekorbind.Record{At: at, Disclosed: &rekorbind.DisclosedRecord{Payload: st.Digest(), PAE: st.PAE()}})
+		for _, o := range rekorbind.Offers(s.World.Root, nil, s.Files, nil) {
+			for _, sig := range o.Signatures {
+				if sig.Payload == st.Digest() {
+					s.Records[k] = append(s.Records[k], rekorbind.Record{At: at, Signature: &sig.SignatureRecord})
+				}
+			}
+		}
 	}
 }
 
@@ -189,12 +197,24 @@ func TestHostileDirectory(t *testing.T) {
 			}
 		})
 	}
-	publishes := func(sizes func(s *site) map[string]int64) attack {
+	publishes := func(at func(now policy.Shown) policy.Shown) attack {
 		return func(s *site) {
-			s.publish(s.Payloads[0], sizes(s), repo, number)
-			s.publish(s.Payloads[1], sizes(s), repo, number)
+			s.publish(s.Payloads[0], at(s.Now), repo, number)
+			s.publish(s.Payloads[1], at(s.Now), repo, number)
 			s.Build(built)
 		}
+	}
+	lists := func(more ...rekorbind.Record) attack {
+		return func(s *site) {
+			s.publish(s.Payloads[0], policy.Shown{}, repo, number)
+			for _, k := range []string{repo, number} {
+				s.Records[k] = append(s.Records[k], more...)
+			}
+			s.Build(built)
+		}
+	}
+	signature := func(payload string, index int64) rekorbind.Record {
+		return rekorbind.Record{Signature: &rekorbind.SignatureRecord{Payload: payload, Log: policy.Sum(nil), Index: index}}
 	}
 	other := func(s *site) rekorbind.Record { // a binding of somebody else, in the log
 		f := s.Bind("https://github.com/acme/other", s.Payloads[0])
@@ -311,26 +331,42 @@ func TestHostileDirectory(t *testing.T) {
 		"is from the future":      {func(s *site) { s.Build(now.Add(time.Hour)) }, unavailable},
 		"is a little ahead":       {func(s *site) { s.Build(now.Add(time.Minute)) }, ""},
 		"was read long ago": {func(s *site) {
+			s.Forget()
+			s.read(s.Bodies)
 			s.Build(now.Add(-25 * time.Hour))
 			s.Cosigned = now
 		}, policy.ViewStale},
-		"publishes":                             {publishes(func(s *site) map[string]int64 { return map[string]int64{s.Log: 9} }), ""},
-		"publishes what was withheld by nobody": {publishes(func(*site) map[string]int64 { return nil }), ""},
-		"publishes at the size that it read":    {publishes(func(s *site) map[string]int64 { return map[string]int64{s.Log: int64(len(s.Bodies))} }), ""},
-		"publishes beyond what it read":         {publishes(func(s *site) map[string]int64 { return map[string]int64{s.Log: int64(len(s.Bodies)) + 1} }), lied},
-		"publishes at the size of another log":  {publishes(func(*site) map[string]int64 { return map[string]int64{policy.Sum(nil): 0} }), lied},
+		"publishes":                            {publishes(func(policy.Shown) policy.Shown { return policy.Shown{} }), ""},
+		"publishes what an earlier leaf shows": {publishes(func(now policy.Shown) policy.Shown { return now }), ""},
+		"publishes in a leaf to come": {publishes(func(now policy.Shown) policy.Shown {
+			now.Leaf += 2
+			return now
+		}), lied},
+		"publishes in a leaf of two times": {publishes(func(now policy.Shown) policy.Shown {
+			now.Time = now.Time.Add(-time.Second)
+			return now
+		}), lied},
+		"publishes in a leaf whose clock is ahead": {publishes(func(now policy.Shown) policy.Shown {
+			now.Clock += time.Hour
+			return now
+		}), lied},
+		"publishes in a leaf before the first, later": {publishes(func(now policy.Shown) policy.Shown {
+			return policy.Shown{Leaf: 0, Time: now.Time.Add(time.Hour)}
+		}), lied},
+		"lists a signature twice":             {lists(signature(policy.Sum(nil), 1), signature(policy.Sum(nil), 1)), lied},
+		"lists a signature over no statement": {lists(signature(policy.Sum(nil), 1)), lied},
 		"publishes twice": {func(s *site) {
-			s.publish(s.Payloads[0], nil, repo, number)
-			s.publish(s.Payloads[0], nil, repo, number)
+			s.publish(s.Payloads[0], policy.Shown{}, repo, number)
+			s.publish(s.Payloads[0], policy.Shown{}, repo, number)
 			s.Build(built)
 		}, lied},
 		"publishes at two moments": {func(s *site) {
-			s.publish(s.Payloads[0], map[string]int64{s.Log: 9}, repo)
-			s.publish(s.Payloads[0], map[string]int64{s.Log: 8}, number)
+			s.publish(s.Payloads[0], s.Now, repo)
+			s.publish(s.Payloads[0], policy.Shown{}, number)
 			s.Build(built)
 		}, lied},
 		"publishes before it is bound": {func(s *site) {
-			s.publish(s.Payloads[1], nil, repo, number)
+			s.publish(s.Payloads[1], policy.Shown{}, repo, number)
 			for _, k := range []string{repo, number} {
 				r := s.Records[k]
 				s.Records[k] = slices.Concat(r[len(r)-1:], r[:len(r)-1])
@@ -338,7 +374,7 @@ func TestHostileDirectory(t *testing.T) {
 			s.Build(built)
 		}, lied},
 		"publishes what nothing binds": {signed(both(func(r []rekorbind.Record) []rekorbind.Record {
-			return append(slices.Clone(r), rekorbind.Record{Disclosed: &rekorbind.DisclosedRecord{Statement: policy.Sum(nil), Sizes: map[string]int64{r[0].Binding.Log: 1}}})
+			return append(slices.Clone(r), rekorbind.Record{At: r[0].At, Disclosed: &rekorbind.DisclosedRecord{Payload: policy.Sum(nil), PAE: policy.Sum(nil)}})
 		})), lied},
 	} {
 		if x.attack == nil {
@@ -439,9 +475,8 @@ func (w *witnessed) Find(ctx context.Context, q rekorbind.Query) (rekorbind.Foun
 	return w.found, err
 }
 
-// TestUnasked: of a repository that the answer is not about it does not say that its
-// statements were never published; and by binding a statement of this one, another
-// repository does not publish it.
+// TestUnasked: of a repository that the answer is not about it says nothing, although a
+// binding of it is at hand.
 func TestUnasked(t *testing.T) {
 	s := newSite(t)
 	const other = "https://github.com/acme/before"
@@ -454,21 +489,27 @@ func TestUnasked(t *testing.T) {
 	}
 	s.Refresh()
 	s.read(s.Bodies)
+	s.publish(s.Payloads[0], policy.Shown{}, repo, number)
+	s.publish(s.Payloads[1], policy.Shown{}, repo, number)
 	s.Build(built.Add(time.Minute))
 	w := &witnessed{Directory: s.lookup(nil)}
 	res := resolve(t, s.World, files, w)
 	if len(res.Failed) > 0 || len(res.Ignored) > 0 {
 		t.Fatalf("%v %v", res.Failed, res.Ignored)
 	}
-	for i, row := range []struct {
-		payload []byte
-		said    bool // to be withheld by nobody
-	}{{third, true}, {s.Payloads[0], false}, {s.Payloads[1], false}} {
-		st, err := rekorbind.ParseStatement(row.payload)
-		check(t, err)
-		sizes, said := w.found.Directory.Disclosed[st.PAE()]
-		if said != row.said || len(sizes) > 0 {
-			t.Errorf("%d: said %v, of sizes %v", i, said, sizes)
+	d := w.found.Directory
+	bindings := 0
+	for _, r := range s.Records[repo] {
+		if r.Binding != nil {
+			bindings++
+		}
+	}
+	if len(d.Bindings) != bindings || len(d.Statements) != 2 || len(d.Signatures) == 0 {
+		t.Errorf("%d bindings, %d statements, %d signatures", len(d.Bindings), len(d.Statements), len(d.Signatures))
+	}
+	for at, shown := range d.Bindings {
+		if shown.Leaf > 1 || d.Latest.Leaf != 2 || at.Index >= d.Sizes[at.Log] {
+			t.Errorf("%v at %+v, of %v", at, shown, d.Sizes)
 		}
 	}
 }

@@ -75,7 +75,7 @@ func large(b *testing.B, level int) *site {
 		}
 	}
 	for i := range 100_000 {
-		other := rekorbind.Record{Disclosed: &rekorbind.DisclosedRecord{Statement: policy.Sum(fmt.Append(nil, i))}}
+		other := rekorbind.Record{Disclosed: &rekorbind.DisclosedRecord{Payload: policy.Sum(fmt.Append(nil, i)), PAE: policy.Sum(nil)}}
 		s.Records[fmt.Sprint("https://github.com/others/", i)] = []rekorbind.Record{other}
 		s.Records[fmt.Sprint("https://github.com#15:9", i)] = []rekorbind.Record{other}
 	}

@@ -122,7 +122,7 @@ func TestOlderState(t *testing.T) {
 			s.Build(built)
 			sees(s, d)
 			s.older(f, nil)
-		}, true, "its clock runs backwards", false},
+		}, true, "the clock of leaf 3 is not after", false},
 		"signed by nobody": {func(s *site, d *rekorbind.Directory) {
 			sees(s, d)
 			f := directorytest.New(t, "directory.example/output")

@@ -83,16 +83,24 @@ func Collect(root *sigstore.Root, forges *Forges, files []File) (*Collection, []
 // held: leaving some of them out would be another chain.
 func collect(b *budget.Budget, root *sigstore.Root, forges *Forges, files []File) (*Collection, []Ignored, error) {
 	c := &Collection{Root: root, Forges: forges, verified: map[string][][]byte{}}
+	ignored, err := c.collect(b, files)
+	if err != nil {
+		return nil, nil, err
+	}
+	return c, ignored, nil
+}
+
+func (c *Collection) collect(b *budget.Budget, files []File) ([]Ignored, error) {
 	var ignored []Ignored
 	todo := distinct(files)
-	parallel(len(todo), func(i int) { todo[i].read(root) })
+	parallel(len(todo), func(i int) { todo[i].read(c.Root) })
 	for _, p := range todo {
 		if p.err != nil {
 			continue
 		}
 		if _, known := c.statements[p.statement.Digest()]; !known {
 			if err := b.Take(bytesPerByte * p.size); err != nil {
-				return nil, nil, err
+				return nil, err
 			}
 		}
 		p.err = c.learn(p.statement)
@@ -119,7 +127,7 @@ func collect(b *budget.Budget, root *sigstore.Root, forges *Forges, files []File
 		}
 		c.verified[p.statement.Digest()] = append(c.verified[p.statement.Digest()], p.Data)
 	}
-	return c, ignored, nil
+	return ignored, nil
 }
 
 // signatureFile is a file on its way to be verified.

@@ -21,6 +21,7 @@ const (
 	MaxDirectoryLeafBytes = 60 << 10
 	maxMaps               = 64
 	maxInputs             = 64
+	maxClock              = 100 * 366 * 24 * time.Hour
 
 	leafSchema = schemaBase + "directory-leaf-v1.json"
 )
@@ -28,8 +29,11 @@ const (
 // DirectoryLeaf is an entry of a directory's output log: the state of each of its
 // maps after one build (SPEC 16.3).
 type DirectoryLeaf struct {
-	Time time.Time // of the build, to the second
-	Maps []MapLeaf
+	Time time.Time // when the build began, to the second
+	// Clock is how long the directory has been at work: the time between its leaves, of
+	// which none counts for more than [MaxLeafGap].
+	Clock time.Duration
+	Maps  []MapLeaf
 }
 
 // MapLeaf is the state of one map.
@@ -40,7 +44,7 @@ type MapLeaf struct {
 	Labels    int64
 	Hash      prefixmap.Hash // root of the map
 	Inputs    []Input        // ascending by log, then origin
-	Disclosed Published
+	Disclosed Published      // what this build first listed, the same for every map
 }
 
 // Input is a checkpoint up to which a log was read: a signed note that has the
@@ -50,14 +54,22 @@ type Input struct {
 	Checkpoint string `json:"checkpoint"`
 }
 
-// Published is the list of the statements that a build first found published.
+// MaxLeafGap is how much the time between two leaves counts at most.
+const MaxLeafGap = 24 * time.Hour
+
+// Tick returns the clock of a leaf of that time that comes after l.
+func (l DirectoryLeaf) Tick(at time.Time) time.Duration {
+	return l.Clock + min(max(at.Sub(l.Time), 0), MaxLeafGap)
+}
+
+// Published is the list of the statements and signatures that a build first lists.
 type Published struct {
 	Count  int    `json:"count"`
 	SHA256 string `json:"sha256"` // hex
 }
 
-// NewPublished returns the list's entry in a leaf, and the list: one hex digest per
-// line, ascending, each with an LF.
+// NewPublished returns the list's entry in a leaf, and the list: one line for each
+// (see [ParseListed]), ascending, each with an LF.
 func NewPublished(statements []string) (Published, []byte) {
 	list := slices.Compact(slices.Sorted(slices.Values(statements)))
 	var b strings.Builder
@@ -79,6 +91,7 @@ func MapID(function int, root, forges string) string {
 type directoryLeafDoc struct {
 	Schema string       `json:"schema"`
 	Time   string       `json:"time"`
+	Clock  int64        `json:"clock"` // seconds
 	Maps   []mapLeafDoc `json:"maps"`
 }
 
@@ -94,7 +107,7 @@ type mapLeafDoc struct {
 
 // Bytes returns the leaf's JSON, the same for the same leaf.
 func (l DirectoryLeaf) Bytes() []byte {
-	doc := directoryLeafDoc{leafSchema, l.Time.UTC().Format(time.RFC3339), []mapLeafDoc{}}
+	doc := directoryLeafDoc{leafSchema, l.Time.UTC().Format(time.RFC3339), int64(l.Clock / time.Second), []mapLeafDoc{}}
 	for _, m := range l.Maps {
 		doc.Maps = append(doc.Maps, mapLeafDoc{m.Function, m.Root, m.Forges, m.Labels, hex.EncodeToString(m.Hash[:]), append([]Input{}, m.Inputs...), m.Disclosed})
 	}
@@ -126,6 +139,10 @@ func parseDirectoryLeaf(data []byte) (l DirectoryLeaf, err error) {
 		return l, fmt.Errorf("time: %w", err)
 	}
 	l.Time = l.Time.UTC()
+	if doc.Clock < 0 || doc.Clock > int64(maxClock/time.Second) {
+		return l, fmt.Errorf("a clock of %d seconds", doc.Clock)
+	}
+	l.Clock = time.Duration(doc.Clock) * time.Second
 	if len(doc.Maps) == 0 || len(doc.Maps) > maxMaps {
 		return l, fmt.Errorf("%d maps, 1 to %d are read", len(doc.Maps), maxMaps)
 	}

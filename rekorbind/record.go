@@ -7,20 +7,22 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
 	"strings"
+	"time"
 
+	"github.com/repopolicy/repopolicy/internal/canonical"
 	"github.com/repopolicy/repopolicy/internal/prefixmap"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
 // Record is one of the values of a key in a directory's map (SPEC 16.1): exactly
-// one of both is set. Nothing of it is verified.
+// one of its three kinds. Nothing of it is verified.
 type Record struct {
+	At        policy.Shown // the leaf of the output log that first shows it
 	Binding   *BindingRecord
 	Disclosed *DisclosedRecord
+	Signature *SignatureRecord
 }
 
 // BindingRecord is a log entry that binds.
@@ -50,16 +52,50 @@ func (b *BindingRecord) LeafHash() (string, error) {
 	return e.LeafHash, nil
 }
 
-// DisclosedRecord is when a directory first found a statement published.
+// DisclosedRecord says that a statement was handed in to the directory.
 type DisclosedRecord struct {
-	Statement string           // hex; what entries show of it
-	Sizes     map[string]int64 // of each log, by hex id; none if nobody withheld it
+	Payload, PAE string // hex digests, of the payload and of its pre-authentication encoding
+}
+
+// SignatureRecord says that a signature over a statement was, by its log entry.
+type SignatureRecord struct {
+	Payload string // hex digest of the statement's payload
+	Log     string // hex id
+	Index   int64
 }
 
 // Text returns the record's line, of which the map holds the SHA-256.
 func (r Record) Text() (string, error) {
+	kinds := 0
+	for _, is := range []bool{r.Binding != nil, r.Disclosed != nil, r.Signature != nil} {
+		if is {
+			kinds++
+		}
+	}
+	if kinds != 1 {
+		return "", errors.New("a record is of a binding, a statement or a signature")
+	}
+	at, err := momentText(r.At)
+	if err != nil {
+		return "", err
+	}
+	line, err := r.line()
+	return line + " " + at + "\n", err
+}
+
+// momentText returns the end of a record: index, time and clock of the leaf.
+func momentText(s policy.Shown) (string, error) {
+	at, clock := s.Time.Unix(), int64(s.Clock/time.Second)
+	if s.Leaf < 0 || at < 0 || clock < 0 || !s.Time.Equal(time.Unix(at, 0)) || s.Clock != time.Duration(clock)*time.Second {
+		return "", fmt.Errorf("a moment of leaf %d, %s, %s", s.Leaf, s.Time, s.Clock)
+	}
+	return fmt.Sprintf("%d %d %d", s.Leaf, at, clock), nil
+}
+
+// line returns the record's line without its moment.
+func (r Record) line() (string, error) {
 	switch {
-	case r.Binding != nil && r.Disclosed == nil:
+	case r.Binding != nil:
 		hash, err := r.Binding.LeafHash()
 		if err != nil {
 			return "", err
@@ -67,38 +103,77 @@ func (r Record) Text() (string, error) {
 		if !isHash(r.Binding.Log) || r.Binding.Index < 0 {
 			return "", fmt.Errorf("an entry %d of the log %q", r.Binding.Index, clip(r.Binding.Log))
 		}
-		return BindingText(r.Binding.Log, r.Binding.Index, hash), nil
-	case r.Disclosed != nil && r.Binding == nil:
-		return DisclosedText(r.Disclosed.Statement, r.Disclosed.Sizes)
+		return fmt.Sprintf("binding %s %d %s", r.Binding.Log, r.Binding.Index, hash), nil
+	case r.Disclosed != nil:
+		return r.Disclosed.Line()
 	}
-	return "", errors.New("a record is of a binding or of a publication")
+	return r.Signature.Line()
+}
+
+// Line returns the record without its moment, which is also the line of the list of a leaf.
+func (r DisclosedRecord) Line() (string, error) {
+	if !isHash(r.Payload) || !isHash(r.PAE) {
+		return "", fmt.Errorf("%q is no statement", clip(r.Payload))
+	}
+	return "disclosed " + r.Payload + " " + r.PAE, nil
+}
+
+// Line does the same.
+func (r SignatureRecord) Line() (string, error) {
+	if !isHash(r.Payload) || !isHash(r.Log) || r.Index < 0 {
+		return "", fmt.Errorf("a signature at %d of the log %q", r.Index, clip(r.Log))
+	}
+	return fmt.Sprintf("signature %s %s %d", r.Payload, r.Log, r.Index), nil
 }
 
 // BindingText returns the record of a binding: its log's hex id, its index there
 // and the hex hash of its leaf.
-func BindingText(log string, index int64, leafHash string) string {
-	return fmt.Sprintf("binding %s %d %s\n", log, index, leafHash)
+func BindingText(log string, index int64, leafHash string, at policy.Shown) (string, error) {
+	moment, err := momentText(at)
+	return fmt.Sprintf("binding %s %d %s %s\n", log, index, leafHash, moment), err
 }
 
-// DisclosedText returns the record of a first publication; without sizes it moves
-// no binding.
-func DisclosedText(statement string, sizes map[string]int64) (string, error) {
-	if !isHash(statement) {
-		return "", fmt.Errorf("%q is no statement", clip(statement))
-	}
-	if len(sizes) > maxInputs {
-		return "", fmt.Errorf("sizes of %d logs, at most %d are read", len(sizes), maxInputs)
-	}
-	var b strings.Builder
-	b.WriteString("disclosed " + statement)
-	for _, log := range slices.Sorted(maps.Keys(sizes)) {
-		if !isHash(log) || sizes[log] < 0 {
-			return "", fmt.Errorf("a size %d of the log %q", sizes[log], clip(log))
+// ParseListed reads a line of the list of a leaf: one of both is set.
+func ParseListed(line string) (*DisclosedRecord, *SignatureRecord, error) {
+	f := strings.Split(line, " ")
+	var again string
+	var err error
+	switch {
+	case len(f) == 3 && f[0] == "disclosed":
+		d := &DisclosedRecord{f[1], f[2]}
+		if again, err = d.Line(); err == nil && again == line {
+			return d, nil, nil
 		}
-		fmt.Fprintf(&b, " %s:%d", log, sizes[log])
+	case len(f) == 4 && f[0] == "signature":
+		index, numErr := canonical.ParseNumber(f[3])
+		s := &SignatureRecord{f[1], f[2], index}
+		if again, err = s.Line(); err == nil && numErr == nil && again == line {
+			return nil, s, nil
+		}
 	}
-	b.WriteByte('\n')
-	return b.String(), nil
+	return nil, nil, fmt.Errorf("%q is no line of a list", clip(line))
+}
+
+// ParseRecordText reads a record's line; of a binding it returns the hash of its leaf, too.
+func ParseRecordText(text string) (r Record, leafHash string, err error) {
+	f := strings.Fields(text)
+	if len(f) < 6 {
+		return r, "", fmt.Errorf("%q is no record", clip(text))
+	}
+	var n [3]int64
+	for i := range n {
+		if n[i], err = canonical.ParseNumber(f[len(f)-3+i]); err != nil {
+			return r, "", err
+		}
+	}
+	r.At = policy.Shown{Leaf: n[0], Time: time.Unix(n[1], 0).UTC(), Clock: time.Duration(n[2]) * time.Second}
+	if line := strings.Join(f[:len(f)-3], " "); f[0] != "binding" {
+		r.Disclosed, r.Signature, err = ParseListed(line)
+		return r, "", err
+	}
+	index, err := canonical.ParseNumber(f[2])
+	r.Binding = &BindingRecord{Log: f[1], Index: index}
+	return r, f[3], err
 }
 
 // Value returns what the map holds of a record's text.

@@ -10,6 +10,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -25,6 +26,7 @@ import (
 
 	"github.com/repopolicy/repopolicy/internal/prefixmap"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
+	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/rekorbind"
 )
 
@@ -39,9 +41,11 @@ type Directory struct {
 	Map      rekorbind.MapLeaf // of the next leaf, but for what Build fills in
 	Records  map[string][]rekorbind.Record
 	Witness  *Witness
-	Cosigned time.Time // when the witness signs; zero for the time of the leaf
-	Digits   int       // of the prefixes of absences; 0 for 2
-	Paged    bool      // full blocks are pages
+	Cosigned time.Time               // when the witness signs; zero for the time of the leaf
+	Now      policy.Shown            // of the newest leaf
+	seen     map[string]policy.Shown // what was shown, by key and record without its moment
+	Digits   int                     // of the prefixes of absences; 0 for 2
+	Paged    bool                    // full blocks are pages
 	// Change, if set, changes every answer before it is encoded; Tamper every file
 	// before it is sent, and nil is none. Leaf changes which leaf is shown.
 	Change func(*rekorbind.Answer)
@@ -64,14 +68,14 @@ func New(t testing.TB, origin string) *Directory {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &Directory{t: t, key: vkey, signer: signer, Records: map[string][]rekorbind.Record{}}
+	return &Directory{t: t, key: vkey, signer: signer, Records: map[string][]rekorbind.Record{}, seen: map[string]policy.Shown{}}
 }
 
 // Fork returns a directory with the same key that goes on from here in another way.
 func (d *Directory) Fork() *Directory {
 	return &Directory{
 		t: d.t, key: d.key, signer: d.signer, leaves: slices.Clone(d.leaves), stored: slices.Clone(d.stored), Map: d.Map, Records: copied(d.Records),
-		Witness: d.Witness, Cosigned: d.Cosigned, Digits: d.Digits, Paged: d.Paged, built: d.built, tree: d.tree,
+		Witness: d.Witness, Cosigned: d.Cosigned, Digits: d.Digits, Paged: d.Paged, built: d.built, tree: d.tree, Now: d.Now, seen: maps.Clone(d.seen),
 	}
 }
 
@@ -145,12 +149,22 @@ func hashReader(stored *[]tlog.Hash) tlog.HashReaderFunc {
 	}
 }
 
-// Build appends a leaf for the records as they stand.
+// Build appends a leaf for the records as they stand. It is what first shows those without
+// a moment.
 func (d *Directory) Build(at time.Time) {
 	d.t.Helper()
 	var values []Value
+	clock := time.Duration(0)
+	if len(d.leaves) > 0 {
+		clock = rekorbind.DirectoryLeaf{Time: d.Now.Time, Clock: d.Now.Clock}.Tick(at)
+	}
+	d.Now = policy.Shown{Leaf: int64(len(d.leaves)), Time: at.UTC().Truncate(time.Second), Clock: clock}
 	for key, records := range d.Records {
-		for n, r := range records {
+		for n := range records {
+			if records[n].At == (policy.Shown{}) {
+				records[n].At = d.first(key, records[n])
+			}
+			r := records[n]
 			text, err := r.Text()
 			d.check(err)
 			values = append(values, Value{prefixmap.NewLabel(prefixmap.KeyHash(key), uint64(n)), rekorbind.Value(text)})
@@ -158,10 +172,28 @@ func (d *Directory) Build(at time.Time) {
 	}
 	d.built, d.tree = copied(d.Records), NewTree(values)
 	d.Map.Labels, d.Map.Hash = int64(len(values)), d.tree.Root()
-	d.Append(rekorbind.DirectoryLeaf{Time: at, Maps: []rekorbind.MapLeaf{d.Map}}.Bytes())
+	d.Append(rekorbind.DirectoryLeaf{Time: at, Clock: clock, Maps: []rekorbind.MapLeaf{d.Map}}.Bytes())
 	if d.Witness != nil && d.Cosigned.IsZero() {
 		d.Witness.at = at
 	}
+}
+
+// Forget makes it one without a leaf, under the same key.
+func (d *Directory) Forget() {
+	d.leaves, d.stored, d.Now, d.seen = nil, nil, policy.Shown{}, map[string]policy.Shown{}
+}
+
+// first returns the leaf that first showed a record: an earlier one, or this.
+func (d *Directory) first(key string, r rekorbind.Record) policy.Shown {
+	r.At = policy.Shown{Time: time.Unix(0, 0).UTC()}
+	text, err := r.Text()
+	d.check(err)
+	at, before := d.seen[key+text]
+	if !before {
+		at = d.Now
+		d.seen[key+text] = at
+	}
+	return at
 }
 
 // Append appends any leaf.

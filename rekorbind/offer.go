@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package rekorbind
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/repopolicy/repopolicy/internal/sigstore"
+	"github.com/repopolicy/repopolicy/policy"
+)
+
+// Offer is a statement that somebody hands in to a directory, with those signatures over it
+// that can count: by members of it or of the statement that it follows (SPEC 16.1).
+type Offer struct {
+	Payload    []byte
+	Statement  policy.Statement
+	Signatures []OfferedSignature // ascending by log, then index
+}
+
+// OfferedSignature is a signature that was verified, by one of its log entries.
+type OfferedSignature struct {
+	SignatureRecord
+	Signer policy.Identity
+	Bundle []byte
+}
+
+// Offers returns what signature files offer under a trusted root, in the order of the
+// statements' digests. Earlier are payloads of statements that are known already. A file that
+// proves nothing offers nothing.
+func Offers(root *sigstore.Root, forges *Forges, files []File, earlier [][]byte) []Offer {
+	c := &Collection{Root: root, Forges: forges, verified: map[string][][]byte{}}
+	for _, payload := range earlier {
+		s, _ := ParseStatement(payload)
+		_ = c.learn(s)
+	}
+	_, _ = c.collect(nil, files) // without a budget nothing exceeds it
+	by := map[string]*Offer{}
+	for _, f := range files {
+		b, err := sigstore.ParseBundle(f.Data)
+		if err != nil || b.Statement() == nil || b.Statement().PredicateType != policy.StatementPredicate {
+			continue
+		}
+		s, _ := ParseStatement(b.Payload())
+		if by[s.Digest()] == nil {
+			by[s.Digest()] = &Offer{Payload: b.Payload(), Statement: s}
+		}
+	}
+	for _, s := range c.signatures {
+		o := by[s.Statement]
+		if o == nil || s.Entry.Index < 0 || !c.counts(&o.Statement, s.Signer) {
+			continue
+		}
+		o.Signatures = append(o.Signatures, OfferedSignature{SignatureRecord{s.Statement, s.Entry.Log, s.Entry.Index}, s.Signer, s.data})
+	}
+	var out []Offer
+	for _, o := range by {
+		slices.SortFunc(o.Signatures, func(a, b OfferedSignature) int {
+			return cmp.Or(cmp.Compare(a.Log, b.Log), cmp.Compare(a.Index, b.Index))
+		})
+		o.Signatures = slices.CompactFunc(o.Signatures, func(a, b OfferedSignature) bool { return a.SignatureRecord == b.SignatureRecord })
+		out = append(out, *o)
+	}
+	slices.SortFunc(out, func(a, b Offer) int { return cmp.Compare(a.Statement.Digest(), b.Statement.Digest()) })
+	return out
+}
+
+// counts reports whether a signature by that identity over the statement can count.
+func (c *Collection) counts(s *policy.Statement, id policy.Identity) bool {
+	named := func(s *policy.Statement) bool {
+		return s.Document() != nil && s.Document().Content().Maintainers.Names(id)
+	}
+	before, known := c.statements[s.Previous()]
+	return named(s) || known && named(&before)
+}
