@@ -117,12 +117,6 @@ func TestOlderState(t *testing.T) {
 			sees(s, d)
 			s.serveInstead(s.before)
 		}, true, "no proof", false},
-		"with a later clock": {func(s *site, d *rekorbind.Directory) {
-			f := s.Fork()
-			s.Build(built)
-			sees(s, d)
-			s.older(f, nil)
-		}, true, "the clock of leaf 3 is not after", false},
 		"signed by nobody": {func(s *site, d *rekorbind.Directory) {
 			sees(s, d)
 			f := directorytest.New(t, "directory.example/output")
