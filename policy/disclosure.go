@@ -221,6 +221,9 @@ func (d *disclosure) fateOf(s *Statement) fate {
 			}
 		}
 	}
+	if parent := d.statements[afterOf(s)]; f != fateOurs && parent != nil && d.fateOf(parent) == fateLost {
+		f = fateLost // whatever binds it
+	}
 	d.fates[s.digest] = f
 	return f
 }

@@ -146,6 +146,13 @@ func (w *watcher) look(l *leaf) (lapsed bool) {
 	return l.pending && l.watch == watchOver
 }
 
+// beyond reports whether a version rests on bindings that the directory has not read, although
+// it takes part: they may still lapse.
+func (w *watcher) beyond(l *link) bool {
+	return w != nil && len(l.effect.possible) > 0 && !slices.ContainsFunc(l.effect.possible, func(b *leaf) bool { return b.watch != watchNone }) &&
+		slices.ContainsFunc(l.effect.possible, func(b *leaf) bool { _, part := w.since[b.number()]; return part })
+}
+
 // holes are the statements of which a signature that the directory shows is not at hand:
 // they are as if they were not at hand themselves.
 func (w *watcher) holes(sigs []Signature) map[string]bool {

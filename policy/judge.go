@@ -383,14 +383,20 @@ func (c *Chain) Reason() Reason {
 	return ""
 }
 
-// Keep returns what to remember for the next run: the chain if it is decided,
-// else what was kept before, so that a failure never changes what is trusted.
+// Keep returns what to remember for the next run: the chain if it is decided, as far as
+// a directory that takes part shows it, else what was kept before, so that a failure never
+// changes what is trusted.
 func (c *Chain) Keep() Kept {
 	if len(c.problems) > 0 || len(c.links) == 0 {
 		return c.kept
 	}
 	var k Kept
-	for _, l := range c.links {
+	shown := true
+	for i, l := range c.links {
+		shown = shown && !c.walk.watch.beyond(l)
+		if before := c.kept.Chain; !shown && (i >= len(before) || before[i] != l.stmt.digest) {
+			break
+		}
 		k.Chain = append(k.Chain, l.stmt.digest)
 	}
 	return k
