@@ -299,9 +299,21 @@ func (e *evaluator) vouched(leaves []*leaf) []Entry {
 
 // place sorts the bindings by what is known of their statements.
 func (e *evaluator) place(leaves []*leaf) {
+	lapsed, watched := map[*leaf]bool{}, map[*Statement][]*leaf{}
 	for _, l := range leaves {
-		switch lapsed := e.watch.look(l); {
-		case lapsed:
+		lapsed[l] = e.watch.look(l)
+		if l.watch != watchNone && l.statement != nil {
+			watched[l.statement] = append(watched[l.statement], l)
+		}
+	}
+	for _, l := range leaves {
+		if l.watch == watchNone && l.statement != nil && !e.authoritative(l.Entry) {
+			lapsed[l] = l.mirrors(watched[l.statement], lapsed)
+		}
+	}
+	for _, l := range leaves {
+		switch {
+		case lapsed[l]:
 			e.lapsed = append(e.lapsed, l)
 		case l.statement == nil || e.incomplete[l.statement.digest]:
 			e.unknown = append(e.unknown, l)
@@ -324,6 +336,28 @@ func (e *evaluator) place(leaves []*leaf) {
 	}
 	slices.SortFunc(e.unknown, byEntry)
 	slices.SortFunc(e.lapsed, byEntry)
+}
+
+// mirrors takes over what a directory says of the bindings of the same statement, of which
+// this one is no more than a mirror in Rekor v1, and returns whether all of them lapsed. Of the
+// same number they are looked at up to the first that counts.
+func (l *leaf) mirrors(of []*leaf, lapsed map[*leaf]bool) bool {
+	var one *leaf
+	all := true
+	for _, x := range of {
+		if x.Binding.RepositoryID != l.Binding.RepositoryID {
+			continue
+		}
+		if !lapsed[x] && !x.pending {
+			return false
+		}
+		one, all = x, all && lapsed[x]
+	}
+	if one == nil {
+		return false
+	}
+	l.pending, l.watch, l.deadline = true, one.watch, one.deadline
+	return all
 }
 
 // signatures sorts the signatures over statements.

@@ -221,7 +221,7 @@ func (d *disclosure) fateOf(s *Statement) fate {
 			}
 		}
 	}
-	if parent := d.statements[afterOf(s)]; f != fateOurs && parent != nil && d.fateOf(parent) == fateLost {
+	if parent := d.statements[afterOf(s)]; d.walk != nil && f != fateOurs && parent != nil && d.fateOf(parent) == fateLost {
 		f = fateLost // whatever binds it
 	}
 	d.fates[s.digest] = f

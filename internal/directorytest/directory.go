@@ -154,11 +154,12 @@ func hashReader(stored *[]tlog.Hash) tlog.HashReaderFunc {
 func (d *Directory) Build(at time.Time) {
 	d.t.Helper()
 	var values []Value
+	at = at.UTC().Truncate(time.Second)
 	clock := time.Duration(0)
 	if len(d.leaves) > 0 {
 		clock = rekorbind.DirectoryLeaf{Time: d.Now.Time, Clock: d.Now.Clock}.Tick(at)
 	}
-	d.Now = policy.Shown{Leaf: int64(len(d.leaves)), Time: at.UTC().Truncate(time.Second), Clock: clock}
+	d.Now = policy.Shown{Leaf: int64(len(d.leaves)), Time: at, Clock: clock}
 	for key, records := range d.Records {
 		for n := range records {
 			if records[n].At == (policy.Shown{}) {

@@ -139,9 +139,9 @@ func wrongProgram(t *testing.T, file, old, changed string) string {
 	return program
 }
 
-// TestDirectoryLate: of two first versions the one that was bound first and withheld
-// loses against the one that was published, once a directory has seen that. An
-// auditor sees when it was published, too.
+// TestDirectoryLate: while the first of two first versions is withheld, and there is time to
+// hand it in, nothing is decided; handed in, it counts from where it was bound. An auditor sees
+// when that was, too.
 func TestDirectoryLate(t *testing.T) {
 	const name = "acme/late"
 	job := ci
@@ -160,26 +160,31 @@ func TestDirectoryLate(t *testing.T) {
 	check(t, err)
 	o.build()
 	o.audit(policy.ClassOK)
-	head := func(files []rekorbind.File) string {
+	see := func(files []rekorbind.File) *policy.Chain {
 		t.Helper()
 		m := newMachine(t)
 		res := m.resolve(name, files, o.lookup(m))
-		if res.Chain.Reason() != "" || len(res.Failed) > 0 {
-			t.Fatalf("%s %+v %v", res.Chain.Reason(), res.Chain.Problems(), res.Failed)
+		if len(res.Failed) > 0 {
+			t.Fatal(res.Failed)
 		}
-		return res.Chain.Versions()[0].Statement
+		return res.Chain
 	}
-	if got := head(files); got != policy.Sum(good) {
-		t.Errorf("while it is withheld: %s", got)
+	for what, files := range map[string][]rekorbind.File{"withheld": files, "at hand": append(files, hidden...)} {
+		if c := see(files); c.Reason() != policy.Undisclosed {
+			t.Errorf("%s, and not handed in: %q %+v", what, c.Reason(), c.Problems())
+		}
 	}
 	_, err = stack.Forge().Commit(name, "main", texts(hidden))
 	check(t, err)
 	o.build()
 	o.audit(policy.ClassOK)
-	if got := head(append(files, hidden...)); got != policy.Sum(good) {
-		t.Errorf("after it was published: %s", got)
+	if c := see(append(files, hidden...)); c.Reason() != "" || c.Versions()[0].Statement != policy.Sum(withheld) {
+		t.Errorf("handed in: %q %+v", c.Reason(), c.Problems())
 	}
-	// The log alone has it the other way round.
+	if c := see(files); c.Reason() != policy.Undisclosed {
+		t.Errorf("handed in, and not at hand: %q", c.Reason())
+	}
+	// As the log alone has it.
 	alone := newMachine(t)
 	if got := alone.resolve(name, append(files, hidden...), alone.hint(), alone.scan()).Chain.Versions()[0].Statement; got != policy.Sum(withheld) {
 		t.Errorf("without a directory: %s", got)
@@ -187,7 +192,7 @@ func TestDirectoryLate(t *testing.T) {
 }
 
 // TestDirectoryRoots: a change of the trusted root is another map beside the old
-// one, which forgets nothing of what was withheld.
+// one, by which everything was first shown when it was by that.
 func TestDirectoryRoots(t *testing.T) {
 	const name = "acme/roots"
 	job := ci
@@ -210,9 +215,9 @@ func TestDirectoryRoots(t *testing.T) {
 	_, err = s.Forge().Create(name)
 	check(t, err)
 	publish(map[string]string{"README": name})
-	_, hidden := both("bob", bob)
+	bound, hidden := both("bob", bob)
 	o.build() // leaf 0 has read it, and finds nothing
-	good, files := both("alice", alice)
+	_, files := both("alice", alice)
 	publish(texts(files))
 	o.build()
 	check(t, s.AddShard())
@@ -232,7 +237,7 @@ func TestDirectoryRoots(t *testing.T) {
 		m.root, err = sigstore.ParseRoot("sandbox", data)
 		check(t, err)
 		res := m.resolve(name, append(files, hidden...), o.lookup(m))
-		if res.Chain.Reason() != "" || len(res.Failed) > 0 || res.Chain.Versions()[0].Statement != policy.Sum(good) {
+		if res.Chain.Reason() != "" || len(res.Failed) > 0 || res.Chain.Versions()[0].Statement != policy.Sum(bound) {
 			t.Errorf("%s: %s %+v %v", file, res.Chain.Reason(), res.Chain.Problems(), res.Failed)
 		}
 	}

@@ -190,10 +190,10 @@ func TestDirectoryForks(t *testing.T) {
 	for what, longer := range map[string]bool{"of the same size": false, "longer": true} {
 		h := newHostile(t)
 		fork := h.Fork()
-		h.Build(time.Now())
-		fork.Build(time.Now().Add(-time.Second))
+		h.Build(time.Now().Add(time.Second))
+		fork.Build(time.Now())
 		if longer {
-			fork.Build(time.Now())
+			fork.Build(time.Now().Add(2 * time.Second))
 		}
 		c := newComputer(t)
 		c.must(policy.ClassOK, "verify", "-R", url, "--directory", h.file, good)
