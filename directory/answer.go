@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"math/bits"
+	"slices"
 	"strings"
 
 	bolt "go.etcd.io/bbolt"
@@ -38,31 +39,35 @@ func (a *answers) empty() rekorbind.Answer {
 	return rekorbind.Answer{Checkpoint: a.head.Checkpoint, Leaf: a.head.Leaf, Index: a.head.Index, Inclusion: a.head.Inclusion}
 }
 
-// lookup returns what the map holds of a locator and of the numbers that its
-// bindings carry; false if it holds nothing.
+// lookup returns what the map holds of a locator, and of all keys that its bindings have in
+// common with it, and those with them; false if it holds nothing.
 func (a *answers) lookup(key string) (rekorbind.Answer, bool, error) {
 	out := a.empty()
-	first, ok, err := a.key(key)
-	if err != nil || !ok {
-		return out, false, err
-	}
-	out.Keys = append(out.Keys, first)
-	numbers, err := a.numbers(key)
-	if err != nil {
-		return out, false, err
-	}
-	for _, n := range numbers {
-		k, ok, err := a.key(n)
-		if err != nil || !ok {
-			return out, false, cmp.Or(err, fmt.Errorf("state: no record of %s", n))
+	keys := []string{key}
+	for i := 0; i < len(keys); i++ {
+		k, ok, err := a.key(keys[i])
+		if err != nil || !ok && i == 0 {
+			return out, false, err
+		}
+		if !ok {
+			return out, false, fmt.Errorf("state: no record of %s", keys[i])
 		}
 		out.Keys = append(out.Keys, k)
+		others, err := a.others(keys[i])
+		if err != nil {
+			return out, false, err
+		}
+		for _, k := range others {
+			if !slices.Contains(keys, k) {
+				keys = append(keys, k)
+			}
+		}
 	}
 	return out, true, nil
 }
 
-// numbers returns the keys of the repository numbers in the bindings of a locator.
-func (a *answers) numbers(key string) ([]string, error) {
+// others returns the keys that the bindings of a key have beside it.
+func (a *answers) others(key string) ([]string, error) {
 	var out []string
 	_, err := get(a.m.bucket(a.tx).Bucket(bucketNumbers), []byte(key), &out)
 	return out, err

@@ -45,7 +45,7 @@ var (
 	bucketTree    = []byte("tree")
 	bucketMapped  = []byte("mapped")     // source → entries that were mapped
 	bucketBound   = []byte("statements") // statement, hash of a key that has a binding of it → key
-	bucketNumbers = []byte("numbers")    // locator → keys of the numbers in its bindings
+	bucketNumbers = []byte("numbers")    // key → other keys of its bindings
 	bucketDue     = []byte("due")        // key, NUL, line: what is listed and has to be recorded
 )
 
@@ -291,18 +291,24 @@ func (s *Store) mapStep(m *Map, src source, now policy.Shown) (bool, error) {
 	return to == src.cp.Size, err
 }
 
-// number notes the numbers under which a binding of a locator is found, too.
+// number notes, of each key of a binding, the others.
 func (m *Map) number(tx *bolt.Tx, keys []string) error {
 	b := m.bucket(tx).Bucket(bucketNumbers)
-	var have []string
-	if _, err := get(b, []byte(keys[0]), &have); err != nil {
-		return err
+	for _, key := range keys {
+		var have []string
+		if _, err := get(b, []byte(key), &have); err != nil {
+			return err
+		}
+		others := slices.DeleteFunc(slices.Clone(keys), func(k string) bool { return k == key })
+		next := slices.Compact(slices.Sorted(slices.Values(slices.Concat(have, others))))
+		if len(next) == len(have) {
+			continue
+		}
+		if err := put(b, []byte(key), next); err != nil {
+			return err
+		}
 	}
-	next := slices.Compact(slices.Sorted(slices.Values(slices.Concat(have, keys[1:]))))
-	if len(next) == len(have) {
-		return nil
-	}
-	return put(b, []byte(keys[0]), next)
+	return nil
 }
 
 // binds notes that a key has a binding of a statement: what is listed of that is due to be

@@ -273,27 +273,8 @@ func (e *evaluator) bindings(shown map[string]*Statement) []*leaf {
 // vouched returns the entries that every view of the repository has: bindings under a name
 // or number of the chain. What else is at hand, a stranger may have added or left out.
 func (e *evaluator) vouched(leaves []*leaf) []Entry {
-	host := e.h.Repository.Host()
-	names, numbers := map[Locator]bool{e.h.Repository: true}, map[string]bool{}
 	var out []Entry
-	rest := slices.DeleteFunc(slices.Clone(leaves), func(l *leaf) bool { return l.Binding.Repository.Host() != host })
-	for n := -1; n != len(out); {
-		n = len(out)
-		rest = slices.DeleteFunc(rest, func(l *leaf) bool {
-			if !names[l.Binding.Repository] && !numbers[l.Binding.RepositoryID] {
-				return false
-			}
-			out = append(out, l.Entry)
-			numbers[l.Binding.RepositoryID] = true
-			if s := l.statement; s != nil && s.err == nil {
-				names[s.repository] = true
-				if s.doc != nil && s.file().Handover != "" {
-					numbers[s.file().Handover] = true
-				}
-			}
-			return true
-		})
-	}
+	horizon(e.h.Repository, leaves, func(l *leaf) { out = append(out, l.Entry) })
 	return out
 }
 

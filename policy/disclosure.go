@@ -38,6 +38,9 @@ func (c *Chain) missing(e *evaluator, w *walk, walks []*walk) {
 	for _, l := range d.all() {
 		own := ids[l.Binding.RepositoryID] && l.Binding.Repository.Host() == host
 		if !own && l.Binding.Repository != e.h.Repository {
+			if w != nil && w.handsOver(l) {
+				c.pending(d, l, own)
+			}
 			continue
 		}
 		if w != nil && !own && !c.earlier(w, l) {
@@ -54,6 +57,17 @@ func (c *Chain) missing(e *evaluator, w *walk, walks []*walk) {
 		}
 		c.fail(NoBinding, detail)
 	}
+}
+
+// handsOver reports whether a binding by another number may be of a version that hands over to
+// it: under the name of a version, and not certainly after the next one took effect.
+func (w *walk) handsOver(l *leaf) bool {
+	for i, k := range w.links {
+		if k.stmt.repository == l.Binding.Repository && (i+1 == len(w.links) || !w.links[i+1].effect.surelyBy(w.order, l.Entry)) && k.effect.possiblyBy(w.order, l.Entry) {
+			return true
+		}
+	}
+	return false
 }
 
 // disclosure finds out what each binding that is not part of the chain means.

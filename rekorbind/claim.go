@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/transparency-dev/merkle/proof"
@@ -392,32 +393,49 @@ func agree(log string, seen, now sigstore.Checkpoint, why string) error {
 	return nil
 }
 
-// whole demands that the claim is about the repository: its locator, the numbers of
-// the locator's bindings, and nothing else.
+// whole demands that the claim is about the name, all keys that its bindings have in common
+// with it, those with them, and nothing else.
 func (p *proven) whole(c *claim, repo policy.Locator) error {
 	if len(c.keys) == 0 {
 		return nil
 	}
-	want := []string{repo.String()}
-	i := slices.IndexFunc(c.keys, func(k KeyAnswer) bool { return k.Key == repo.String() })
-	if i < 0 {
-		return fmt.Errorf("an answer about %s", clip(c.keys[0].Key))
-	}
-	for _, r := range c.keys[i].Records {
-		if r.Binding != nil {
-			want = append(want, Keys(p.bindings[at{r.Binding.Log, r.Binding.Index}].by)...)
+	want := map[string]bool{repo.String(): true}
+	todo := []string{repo.String()}
+	for len(todo) > 0 {
+		key := todo[0]
+		todo = todo[1:]
+		i := slices.IndexFunc(c.keys, func(k KeyAnswer) bool { return k.Key == key })
+		if i < 0 {
+			return fmt.Errorf("an answer that is not about %s", clip(key))
+		}
+		for _, r := range c.keys[i].Records {
+			if r.Binding == nil {
+				continue
+			}
+			for _, k := range Keys(p.bindings[at{r.Binding.Log, r.Binding.Index}].by) {
+				if !want[k] {
+					want[k], todo = true, append(todo, k)
+				}
+			}
 		}
 	}
-	slices.Sort(want)
-	var got []string
-	for _, k := range c.keys {
-		got = append(got, k.Key)
-	}
-	slices.Sort(got)
-	if want = slices.Compact(want); !slices.Equal(got, want) {
-		return fmt.Errorf("an answer about %d names and numbers, not the %d of this repository", len(got), len(want))
+	if len(want) != len(c.keys) {
+		return fmt.Errorf("an answer about %d names and numbers, not the %d of this repository", len(c.keys), len(want))
 	}
 	return nil
+}
+
+// join takes over what another answer of the same leaf proves.
+func (p *proven) join(c *claim, other *proven, more *claim) {
+	for _, k := range more.keys {
+		if !slices.ContainsFunc(c.keys, func(x KeyAnswer) bool { return x.Key == k.Key }) {
+			c.keys = append(c.keys, k)
+		}
+	}
+	maps.Copy(p.bindings, other.bindings)
+	maps.Copy(p.shown, other.shown)
+	maps.Copy(p.statements, other.statements)
+	maps.Copy(p.signatures, other.signatures)
 }
 
 // omits reports whether the claim is about a binding, and does not show it. The

@@ -44,7 +44,7 @@ type Cursor struct {
 	// Proven are trees, of those that bundles show, that are beginnings of it.
 	Proven   []Tree    `json:"proven,omitempty"`
 	Bindings []Binding `json:"bindings,omitempty"`
-	// Asked are the repositories that were looked up, the latest last.
+	// Asked are the names and numbers that were looked up, the latest last.
 	Asked []string `json:"asked,omitempty"`
 	// Narrow says that only the bindings of those were kept: there were too many
 	// others.
@@ -89,23 +89,21 @@ type verified struct {
 
 // resume goes on from a kept cursor, or from the beginning where the bindings that
 // were kept are not those that are wanted.
-func resume(old Cursor, mapping string, repo policy.Locator) (*reading, error) {
+func resume(old Cursor, mapping string, keys []string) (*reading, error) {
 	r, err := old.reading()
 	if err != nil {
 		return nil, err
 	}
-	asked := slices.Contains(old.Asked, repo.String())
-	if old.Map != mapping || old.Narrow && !asked {
+	missing := slices.DeleteFunc(slices.Clone(keys), func(k string) bool { return slices.Contains(old.Asked, k) })
+	if old.Map != mapping || old.Narrow && len(missing) > 0 {
 		again := Cursor{Map: mapping, Asked: old.Asked, Narrow: old.Map == mapping && old.Narrow}
 		if r, err = again.reading(); err != nil {
 			return nil, err
 		}
 	}
-	if !asked {
-		r.Asked = append(slices.Clone(r.Asked), repo.String())
-		if len(r.Asked) > maxAsked {
-			r.Asked = r.Asked[1:]
-		}
+	if len(missing) > 0 {
+		r.Asked = append(slices.Clone(r.Asked), missing...)
+		r.Asked = r.Asked[max(0, len(r.Asked)-maxAsked):]
 	}
 	r.verified, r.shown = map[int64]verified{}, map[int64]sigstore.Checkpoint{}
 	for _, b := range r.Bindings {
@@ -204,6 +202,11 @@ func (r *reading) count(b Binding) {
 
 func (r *reading) wants(b Binding) bool {
 	return slices.ContainsFunc(b.Keys, func(k string) bool { return slices.Contains(r.Asked, k) })
+}
+
+// lacks reports whether bindings under one of the keys may have been passed over.
+func (r *reading) lacks(keys []string) bool {
+	return r.Narrow && slices.ContainsFunc(keys, func(k string) bool { return !slices.Contains(r.Asked, k) })
 }
 
 // at returns the cursor to keep, under a checkpoint of which what was read is the

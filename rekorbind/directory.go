@@ -192,6 +192,11 @@ func (d *Directory) judge(ctx context.Context, p *proving, raw []byte, a *Answer
 	if err := proven.whole(c, q.Repository); err != nil {
 		return Found{}, err
 	}
+	if asked {
+		if err := d.more(ctx, p, c, proven, q.names()); err != nil {
+			return Found{}, err
+		}
+	}
 	for _, h := range q.Held {
 		if p.omits(c, h) {
 			return Found{}, p.omission(c, h)
@@ -247,6 +252,38 @@ func (d *Directory) judge(ctx context.Context, p *proving, raw []byte, a *Answer
 		}
 	}
 	return found, nil
+}
+
+// more asks for further names of the repository: what the directory says of all of them has
+// to be one state.
+func (d *Directory) more(ctx context.Context, p *proving, c *claim, known *proven, names []policy.Locator) error {
+	for _, name := range names {
+		if name == p.repo || slices.ContainsFunc(c.keys, func(k KeyAnswer) bool { return k.Key == name.String() }) {
+			continue
+		}
+		q := *p
+		q.repo = name
+		raw, a, err := d.ask(ctx, &q)
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		other, err := q.open(raw, a)
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		if other.index != c.index || other.checkpoint.Root != c.checkpoint.Root {
+			return fmt.Errorf("%s: another state than of %s: it was built meanwhile, ask again", name, p.repo)
+		}
+		found, err := q.records(other)
+		if err != nil {
+			return err
+		}
+		if err := found.whole(other, name); err != nil {
+			return err
+		}
+		known.join(c, found, other)
+	}
+	return nil
 }
 
 // before reports whether Rekor v1 may hold bindings that decide and that the

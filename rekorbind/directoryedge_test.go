@@ -3,6 +3,7 @@
 package rekorbind_test
 
 import (
+	"encoding/hex"
 	"errors"
 	"slices"
 	"strings"
@@ -187,26 +188,54 @@ func TestHeld(t *testing.T) {
 	}
 }
 
-// TestRenamed: the bindings of a repository under its former name come by its
-// number, and the former name is not asked for.
+// TestRenamed: the bindings of a repository under its former name come with those of its
+// number, and under any other name that is asked for, from one state.
 func TestRenamed(t *testing.T) {
 	s := newSite(t)
 	s.Bind("https://github.com/acme/former", s.Payloads[0])
+	s.BindAs("https://github.com/acme/other", "77", s.Payloads[0])
 	s.Refresh()
 	s.read(s.Bodies)
 	s.Build(built)
 	d := s.lookup(nil)
-	found, err := d.Find(t.Context(), rekorbind.Query{Repository: locator(t, repo)})
-	if err != nil || len(found.Leaves) != 5 {
-		t.Errorf("%d leaves: %v", len(found.Leaves), err)
+	q := rekorbind.Query{Repository: locator(t, repo)}
+	find := func(want int) {
+		t.Helper()
+		if found, err := d.Find(t.Context(), q); err != nil || len(found.Leaves) != want || len(found.Directory.Bindings) != want {
+			t.Errorf("%d leaves: %v", len(found.Leaves), err)
+		}
 	}
+	find(5)
+	q.Names = []policy.Locator{locator(t, repo), locator(t, "https://github.com/acme/former"), locator(t, "https://github.com/acme/nobody")}
+	find(5)
+	q.Names = append(q.Names, locator(t, "https://github.com/acme/other"))
+	find(6)
+	refused := func(want string) {
+		t.Helper()
+		if _, err := d.Find(t.Context(), q); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, not %q", err, want)
+		}
+	}
+	s.Tamper = func(path string, file []byte) []byte {
+		if strings.HasSuffix(path, hashOf("https://github.com/acme/other")+".json.gz") {
+			s.Build(built.Add(time.Second)) // meanwhile
+			return s.File(path)
+		}
+		return file
+	}
+	refused("another state")
+	s.Tamper, q.Names = nil, nil
+	s.Change = func(a *rekorbind.Answer) { a.Keys = append(a.Keys, s.Answer("https://github.com/acme/other").Keys...) }
+	refused("an answer about 4 names")
 	s.Change = func(a *rekorbind.Answer) {
-		more := s.Answer("https://github.com/acme/former")
-		a.Keys = append(a.Keys, more.Keys...)
+		a.Keys = slices.DeleteFunc(a.Keys, func(k rekorbind.KeyAnswer) bool { return k.Key == "https://github.com/acme/former" })
 	}
-	if _, err := d.Find(t.Context(), rekorbind.Query{Repository: locator(t, repo)}); err == nil || !strings.Contains(err.Error(), "an answer about 3 names") {
-		t.Errorf("more than was asked for: %v", err)
-	}
+	refused("not about https://github.com/acme/former")
+}
+
+func hashOf(key string) string {
+	h := prefixmap.KeyHash(key)
+	return hex.EncodeToString(h[:])
 }
 
 // TestSamePlace: two keys cannot have different entries at one place of a log.

@@ -57,7 +57,7 @@ type Remembered interface {
 // Name returns the service's URL.
 func (h *Hint) Name() string { return "index of " + h.Client.URL() }
 
-// Find asks the index for the repository's anchor and fetches what is unknown.
+// Find asks the index for the anchors of the repository's names and fetches what is unknown.
 func (h *Hint) Find(ctx context.Context, q Query) (Found, error) {
 	ctx, cancel := context.WithTimeout(ctx, cmp.Or(h.timeout, hintTimeout))
 	defer cancel()
@@ -96,9 +96,13 @@ func (h *Hint) Find(ctx context.Context, q Query) (Found, error) {
 // unknown returns the names of the entries that the index lists, each of another
 // leaf, and that nobody has looked at.
 func (h *Hint) unknown(ctx context.Context, q Query) ([]string, error) {
-	uuids, err := search(ctx, h.Client, q.Repository.Anchor())
-	if err != nil {
-		return nil, err
+	var uuids []string
+	for _, name := range q.names() {
+		of, err := search(ctx, h.Client, name.Anchor())
+		if err != nil {
+			return nil, err
+		}
+		uuids = append(uuids, of...)
 	}
 	var unknown []string
 	listed := map[string]bool{}

@@ -13,6 +13,9 @@ import (
 // Query is what a look-up is asked.
 type Query struct {
 	Repository policy.Locator
+	// Names are those under which it is asked for: its own, and what the chain at hand has
+	// taken up or left (SPEC 8.7).
+	Names []policy.Locator
 	// Known are the places of the log leaves that are at hand already, by hex hash.
 	Known map[string][]policy.Entry
 	// Held are the bindings among them: what an answer has to show.
@@ -23,6 +26,14 @@ type Query struct {
 	// Generations says of which generation a log is whose entries are at hand;
 	// its id does not always.
 	Generations map[string]int
+}
+
+// names returns the names to ask for.
+func (q Query) names() []policy.Locator {
+	if len(q.Names) == 0 {
+		return []policy.Locator{q.Repository}
+	}
+	return q.Names
 }
 
 // Held is a binding that is at hand, with the bundle in JSON that proves it.

@@ -76,26 +76,40 @@ func (r *Resolution) Named(version int) []policy.Locator {
 	return out
 }
 
-// Resolve returns the chain of the repository. A look-up that fails leaves less
-// known and never an error: what the chain then allows is for the demand to say.
-// The error is about the machine's own state, or wraps a [*budget.Exceeded].
-func (r *Resolver) Resolve(ctx context.Context, repo policy.Locator, files []File) (*Resolution, error) {
-	out := &Resolution{Failed: map[string]error{}, Evidence: map[string]*Evidence{}}
-	c, ignored, err := collect(budget.Of(ctx), r.Root, r.Forges, files)
-	if err != nil {
-		return nil, err
+// maxNames is how many names of one repository are asked for.
+const maxNames = 16
+
+// look asks the look-ups under every name of the repository, until nothing new appears.
+func (r *Resolver) look(ctx context.Context, c *Collection, h *policy.History, out *Resolution) error {
+	files, asked := *h, 0
+	for {
+		names, _ := h.Horizon()
+		switch {
+		case len(names) > maxNames:
+			// What is under the others cannot be known.
+			h.View = policy.View{Completeness: policy.CompleteNone}
+			out.Failed["names"] = fmt.Errorf("%d names of the repository, at most %d are asked for", len(names), maxNames)
+			return nil
+		case len(names) == asked:
+			return nil
+		}
+		asked = len(names)
+		// What is found under more names is all of it: one answer counts, not two.
+		*h, out.Failed = files, map[string]error{}
+		r.ask(ctx, c, names, h, out)
+		if err := ctx.Err(); err != nil {
+			return nil // what failed is said
+		}
 	}
-	out.Ignored = ignored
-	h := c.History(repo, r.Now)
-	h.DefaultRefs, h.Pin, h.Anchor, h.View = r.DefaultRefs, r.Pin, r.Anchor, policy.View{Completeness: policy.CompleteNone}
-	if c.fork != nil {
-		out.Fork = c.fork
-		h.LogForks = append(h.LogForks, c.fork.Error())
-	}
+}
+
+// ask asks each look-up once, and takes over what it found.
+func (r *Resolver) ask(ctx context.Context, c *Collection, names []policy.Locator, h *policy.History, out *Resolution) {
 	silent := false // an index gave no answer
 	var oldest time.Time
+	h.Leaves, h.LogForks, h.Lies = slices.Clip(h.Leaves), slices.Clip(h.LogForks), slices.Clip(h.Lies)
 	for _, l := range r.Lookups {
-		found, err := l.Find(ctx, Query{repo, c.Known(), c.held, c.Trees(), c.entries})
+		found, err := l.Find(ctx, Query{h.Repository, names, c.Known(), c.held, c.Trees(), c.entries})
 		if err != nil {
 			out.Failed[l.Name()] = err
 			if errors.As(err, &out.Fork) {
@@ -124,6 +138,27 @@ func (r *Resolver) Resolve(ctx context.Context, repo policy.Locator, files []Fil
 	}
 	if oldest.Before(h.View.AsOf) { // one log may be frozen while another answers
 		h.View.AsOf = oldest
+	}
+}
+
+// Resolve returns the chain of the repository. A look-up that fails leaves less
+// known and never an error: what the chain then allows is for the demand to say.
+// The error is about the machine's own state, or wraps a [*budget.Exceeded].
+func (r *Resolver) Resolve(ctx context.Context, repo policy.Locator, files []File) (*Resolution, error) {
+	out := &Resolution{Failed: map[string]error{}, Evidence: map[string]*Evidence{}}
+	c, ignored, err := collect(budget.Of(ctx), r.Root, r.Forges, files)
+	if err != nil {
+		return nil, err
+	}
+	out.Ignored = ignored
+	h := c.History(repo, r.Now)
+	h.DefaultRefs, h.Pin, h.Anchor, h.View = r.DefaultRefs, r.Pin, r.Anchor, policy.View{Completeness: policy.CompleteNone}
+	if c.fork != nil {
+		out.Fork = c.fork
+		h.LogForks = append(h.LogForks, c.fork.Error())
+	}
+	if err := r.look(ctx, c, &h, out); err != nil {
+		return nil, err
 	}
 	if r.Keeper != nil {
 		var err error

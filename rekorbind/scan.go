@@ -9,6 +9,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"time"
@@ -62,8 +63,36 @@ func (s *Scan) Find(ctx context.Context, q Query) (Found, error) {
 }
 
 func (s *Scan) find(ctx context.Context, q Query) (Found, error) {
+	var keys []string
+	for _, n := range q.names() {
+		keys = append(keys, n.String())
+	}
+	for {
+		found, read, err := s.all(ctx, q, keys)
+		if err != nil {
+			return Found{}, err
+		}
+		if keys = closure(read, keys); len(keys) > maxAsked {
+			return Found{}, fmt.Errorf("%d names and numbers, at most %d are looked for", len(keys), maxAsked)
+		}
+		if slices.ContainsFunc(read, func(x logReading) bool { return x.lacks(keys) }) {
+			continue // what was passed over has to be read again
+		}
+		for _, x := range read {
+			leaves, err := s.leaves(x, keys, q)
+			if err != nil {
+				return Found{}, err
+			}
+			found.Leaves = append(found.Leaves, leaves...)
+		}
+		return found, nil
+	}
+}
+
+// all reads what is new in every shard.
+func (s *Scan) all(ctx context.Context, q Query, keys []string) (Found, []logReading, error) {
 	found := Found{Completeness: policy.CompleteScanned, AsOf: s.Now()}
-	shards := 0
+	var read []logReading
 	for _, l := range s.Root.Logs() {
 		if g := q.Generations[l.ID]; g != 0 {
 			l.Generation = g
@@ -74,35 +103,71 @@ func (s *Scan) find(ctx context.Context, q Query) (Found, error) {
 			found.Completeness = policy.CompleteNone
 			continue
 		}
-		shards++
-		r, at, err := s.advance(ctx, l, q)
+		r, at, err := s.advance(ctx, l, q, keys)
 		if err != nil {
-			return Found{}, err
+			return Found{}, nil, err
 		}
 		if s.Witnesses != nil && at.Before(found.AsOf) {
 			found.AsOf = at
 		}
-		for _, b := range r.Bindings {
-			if !slices.Contains(b.Keys, q.Repository.String()) {
-				continue
-			}
-			v, ok := r.verified[b.Index]
-			if !ok {
-				if v, err = s.binding(l.ID, b.Index, b.Body); err != nil {
-					return Found{}, fmt.Errorf("%s: entry %d: %w", l.URL, b.Index, err)
+		read = append(read, logReading{l, r})
+	}
+	if len(read) == 0 {
+		return Found{}, nil, errors.New("the trusted root has no Rekor v2 log to scan")
+	}
+	return found, read, nil
+}
+
+// logReading is what was read of a log.
+type logReading struct {
+	sigstore.Log
+	*reading
+}
+
+// closure returns the keys of all bindings that have one of the keys, or one in common with
+// those, sorted.
+func closure(read []logReading, of []string) []string {
+	keys := map[string]bool{}
+	for _, k := range of {
+		keys[k] = true
+	}
+	for more := true; more; {
+		more = false
+		for _, x := range read {
+			for _, b := range x.Bindings {
+				if !slices.ContainsFunc(b.Keys, func(k string) bool { return keys[k] }) {
+					continue
 				}
-			}
-			// The same leaf at another place may be the one that took effect.
-			here := func(e policy.Entry) bool { return e.Log == l.ID && e.Index == b.Index }
-			if !slices.ContainsFunc(q.Known[v.leaf.LeafHash], here) {
-				found.Leaves = append(found.Leaves, newLeaf(v.leaf, v.by))
+				for _, k := range b.Keys {
+					more, keys[k] = more || !keys[k], true
+				}
 			}
 		}
 	}
-	if shards == 0 {
-		return Found{}, errors.New("the trusted root has no Rekor v2 log to scan")
+	return slices.Sorted(maps.Keys(keys))
+}
+
+// leaves returns the bindings of a log under the keys.
+func (s *Scan) leaves(x logReading, keys []string, q Query) ([]policy.Leaf, error) {
+	var out []policy.Leaf
+	for _, b := range x.Bindings {
+		if !slices.ContainsFunc(b.Keys, func(k string) bool { return slices.Contains(keys, k) }) {
+			continue
+		}
+		v, ok := x.verified[b.Index]
+		if !ok {
+			var err error
+			if v, err = s.binding(x.ID, b.Index, b.Body); err != nil {
+				return nil, fmt.Errorf("%s: entry %d: %w", x.URL, b.Index, err)
+			}
+		}
+		// The same leaf at another place may be the one that took effect.
+		here := func(e policy.Entry) bool { return e.Log == x.ID && e.Index == b.Index }
+		if !slices.ContainsFunc(q.Known[v.leaf.LeafHash], here) {
+			out = append(out, newLeaf(v.leaf, v.by))
+		}
 	}
-	return found, nil
+	return out, nil
 }
 
 func (s *Scan) binding(log string, index int64, body []byte) (verified, error) {
@@ -112,7 +177,7 @@ func (s *Scan) binding(log string, index int64, body []byte) (verified, error) {
 
 // advance reads a log from its cursor to its newest checkpoint, and returns when
 // witnesses had seen that.
-func (s *Scan) advance(ctx context.Context, l sigstore.Log, q Query) (*reading, time.Time, error) {
+func (s *Scan) advance(ctx context.Context, l sigstore.Log, q Query, keys []string) (*reading, time.Time, error) {
 	fail := func(err error) (*reading, time.Time, error) { return nil, time.Time{}, err }
 	client := s.Clients[l.ID]
 	if client == nil {
@@ -136,7 +201,7 @@ func (s *Scan) advance(ctx context.Context, l sigstore.Log, q Query) (*reading, 
 			return fail(fmt.Errorf("%s: %w", l.URL, err))
 		}
 	}
-	r, err := resume(old, s.mapping(), q.Repository)
+	r, err := resume(old, s.mapping(), keys)
 	if err != nil {
 		return fail(err)
 	}
@@ -172,7 +237,7 @@ func (s *Scan) advance(ctx context.Context, l sigstore.Log, q Query) (*reading, 
 	case err != nil:
 		return fail(err)
 	case !kept: // by another process, which the log may have shown something else
-		return s.advance(ctx, l, q)
+		return s.advance(ctx, l, q, keys)
 	}
 	if err := s.prove(l, tiles, r, cp, older); err != nil {
 		return fail(err)

@@ -255,7 +255,7 @@ func TestScanDeadline(t *testing.T) {
 func TestCursorNarrow(t *testing.T) {
 	other := locator(t, "https://github.com/acme/other")
 	block := bytes.Repeat([]byte("x"), 1<<20)
-	r, err := resume(Cursor{}, "map", locator(t, widget))
+	r, err := resume(Cursor{}, "map", []string{widget})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -299,13 +299,13 @@ func TestCursorNarrow(t *testing.T) {
 		"under another root": {"other", locator(t, widget), 0, false, 1},
 		"both":               {"other", other, 0, false, 2},
 	} {
-		r, err := resume(kept, x.mapping, x.repo)
+		r, err := resume(kept, x.mapping, []string{x.repo.String()})
 		if err != nil || r.Size != x.size || r.Narrow != x.narrow || len(r.Asked) != x.asked || (r.Size == 0) != (len(r.Bindings) == 0) {
 			t.Errorf("%s: size %d, narrow %v, asked %v, %v", name, r.Size, r.Narrow, r.Asked, err)
 		}
 	}
 	for i := range maxAsked {
-		r, err := resume(kept, "map", locator(t, fmt.Sprintf("https://github.com/acme/r%d", i)))
+		r, err := resume(kept, "map", []string{fmt.Sprintf("https://github.com/acme/r%d", i)})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -374,7 +374,7 @@ func BenchmarkScan(b *testing.B) {
 	b.Run("hashing alone", func(b *testing.B) {
 		client := c.scan(log, newState(b)).Clients[c.root.Logs()[0].ID]
 		for b.Loop() {
-			r, err := resume(Cursor{}, "", locator(b, widget))
+			r, err := resume(Cursor{}, "", []string{widget})
 			if err != nil {
 				b.Fatal(err)
 			}

@@ -265,20 +265,33 @@ func (d *Directory) head() rekorbind.Answer {
 	return rekorbind.Answer{Checkpoint: d.Checkpoint(int(n)), Leaf: d.leaves[n-1], Index: n - 1, Inclusion: d.proof(n, n-1, hashReader(&d.stored))}
 }
 
-// keys returns what an honest answer about a repository is about.
-func (d *Directory) keys(repo string) (more []string) {
+// keys returns the keys that the bindings of a name have in common with it, and those with
+// them.
+func (d *Directory) keys(repo string) []string {
+	by := map[policy.Position][]string{}
 	for key, records := range d.built {
-		shared := func(r rekorbind.Record) bool {
-			return r.Binding != nil && slices.ContainsFunc(d.built[repo], func(o rekorbind.Record) bool {
-				return o.Binding != nil && o.Binding.Log == r.Binding.Log && o.Binding.Index == r.Binding.Index
-			})
-		}
-		if strings.Contains(key, "#15:") && slices.ContainsFunc(records, shared) {
-			more = append(more, key)
+		for _, r := range records {
+			if r.Binding != nil {
+				at := policy.Position{Log: r.Binding.Log, Index: r.Binding.Index}
+				by[at] = append(by[at], key)
+			}
 		}
 	}
-	slices.Sort(more)
-	return more
+	all := []string{repo}
+	for i := 0; i < len(all); i++ {
+		for _, r := range d.built[all[i]] {
+			if r.Binding == nil {
+				continue
+			}
+			for _, k := range by[policy.Position{Log: r.Binding.Log, Index: r.Binding.Index}] {
+				if !slices.Contains(all, k) {
+					all = append(all, k)
+				}
+			}
+		}
+	}
+	slices.Sort(all[1:])
+	return all[1:]
 }
 
 // Honest returns the file of the answer about a repository that has bindings.
