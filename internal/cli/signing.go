@@ -140,7 +140,7 @@ func (a *app) personal(ctx context.Context, o *signOptions, s sigstore.Services)
 	}
 	resume := budget.Pause(ctx) // people take the time they need
 	defer resume()
-	token, err = sigstore.SignIn(ctx, issuer, o.device, say, open)
+	token, err = sigstore.SignIn(ctx, issuer, o.device, a.Transport, say, open)
 	if err != nil {
 		return "", faultf(policy.LoginNeeded, "signing in: %s", err)
 	}
