@@ -73,7 +73,10 @@ func (a *app) exportTUF(ctx context.Context, o *exportOptions) error {
 		}
 	}
 	signed, missing, err := author.WriteChain(ctx, o.tuf.value, versions, signer)
+	var f *fault
 	switch {
+	case errors.As(err, &f):
+		return f
 	case errors.Is(err, author.ErrNotWanted):
 		return &fault{reason: policy.NotMaintainer, msg: err.Error(), hint: "nothing was signed; sign as a maintainer"}
 	case err != nil && o.sign:

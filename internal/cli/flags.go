@@ -3,6 +3,7 @@
 package cli
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/fetch"
 	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/rekorbind"
 	"github.com/repopolicy/repopolicy/release"
 	"github.com/repopolicy/repopolicy/trust/oci"
 )
@@ -104,6 +106,19 @@ func checkFolders(dirs ...*typed) error {
 		if err := file.CheckDir(d.value); err != nil {
 			return unwritten(err)
 		}
+	}
+	return nil
+}
+
+// checkSignatures refuses to make a signature that could not be written.
+func (o *signOptions) checkSignatures() error {
+	const name = rekorbind.SignaturesDir + "/x"
+	err := file.CheckIn(cmp.Or(o.git.value, "."), name)
+	if o.output.set {
+		err = file.CheckBelow(o.output.value, name)
+	}
+	if err != nil {
+		return unwritten(err)
 	}
 	return nil
 }

@@ -67,6 +67,29 @@ func CheckDir(path string) error {
 	return err
 }
 
+// CheckIn returns why [WriteIn] would write nothing to a name below a directory; what
+// only the attempt shows is left to it.
+func CheckIn(dir, name string) error {
+	return there(descend(dir, filepath.Join(dir, filepath.FromSlash(name)), 0))
+}
+
+// CheckBelow is [CheckIn] for [WriteBelow].
+func CheckBelow(dir, name string) error {
+	return there(placeOf(filepath.Join(dir, filepath.FromSlash(name)), dir, 0))
+}
+
+func there(p *place, err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // it will be made
+	}
+	if err != nil {
+		return err
+	}
+	defer p.dir.Close()
+	_, err = p.look()
+	return err
+}
+
 // WriteBelow is [Write] for a name below a directory that the user named. No link in
 // the directory is followed, and directories are made.
 func WriteBelow(dir, name string, data []byte, perm fs.FileMode) error {

@@ -61,10 +61,13 @@ func (r *Repository) groups(role string) ([]group, error) {
 }
 
 // Sign lets a signer sign everything that is staged and that its key is for, and
-// returns the roles. What it signed before is not signed again. The error wraps
-// [ErrNotWanted] if nothing staged is for the key.
+// returns the roles. What it signed before is not signed again, and what it signed until
+// an error is kept. The error wraps [ErrNotWanted] if nothing staged is for the key.
 func (r *Repository) Sign(ctx context.Context, s Signer) ([]string, error) {
 	signed, known, err := r.sign(ctx, s, nil)
+	if err != nil && len(signed) > 0 {
+		return nil, errors.Join(err, r.save())
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -82,7 +85,7 @@ func (r *Repository) sign(ctx context.Context, s Signer, only []string) (signed 
 		}
 		groups, err := r.groups(d.role)
 		if err != nil {
-			return nil, false, err
+			return signed, known, err
 		}
 		left, people := map[string]bool{}, false // identities that have signed
 		for _, g := range groups {
@@ -101,7 +104,7 @@ func (r *Repository) sign(ctx context.Context, s Signer, only []string) (signed 
 		}
 		data, err := d.canonical()
 		if err != nil {
-			return nil, false, err
+			return signed, known, err
 		}
 		sig, err := s.Sign(ctx, data, func(id string) bool {
 			known = known || slices.ContainsFunc(*d.signatures, func(x metadata.Signature) bool { return x.KeyID == id })
@@ -111,7 +114,7 @@ func (r *Repository) sign(ctx context.Context, s Signer, only []string) (signed 
 			continue
 		}
 		if err != nil {
-			return nil, false, fmt.Errorf("%s: %w", d.role, err)
+			return signed, known, fmt.Errorf("%s: %w", d.role, err)
 		}
 		*d.signatures = append(*d.signatures, sig)
 		signed, known = append(signed, d.role), true
