@@ -48,7 +48,7 @@ func (a *app) bind(ctx context.Context, o *signOptions) error {
 	if err := o.checkSignatures(); err != nil {
 		return err
 	}
-	if _, err := o.readConfigs(); err != nil {
+	if err := a.checkConfigs(o); err != nil {
 		return err
 	}
 	v, err := a.committed(ctx, o)

@@ -25,6 +25,15 @@ type draftVersion struct {
 // committed reads the policy of the last commit, never of the working tree, and
 // finds out which statement it is.
 func (a *app) committed(ctx context.Context, o *signOptions) (*draftVersion, error) {
+	text, err := a.headPolicy(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	return a.draft(ctx, o, text)
+}
+
+// headPolicy reads the policy of the last commit.
+func (a *app) headPolicy(ctx context.Context, o *signOptions) ([]byte, error) {
 	if !o.git.set {
 		o.git.value, o.git.set = ".", true
 	}
@@ -43,7 +52,7 @@ func (a *app) committed(ctx context.Context, o *signOptions) (*draftVersion, err
 	} else if err != nil {
 		return nil, gitFault(err)
 	}
-	return a.draft(ctx, o, text)
+	return text, nil
 }
 
 // draft finds out which statement a policy is that is, or will be, committed in

@@ -23,9 +23,18 @@ func (a *app) exportTUF(ctx context.Context, o *exportOptions) error {
 		return faultf(policy.Usage, "--policy and --repo contradict each other")
 	case o.signing.key.set && !o.sign:
 		return faultf(policy.Usage, "--key without --sign")
+	case o.signing.expect.set && !o.sign:
+		return faultf(policy.Usage, "--expect-identity without --sign")
+	case o.signing.from.set && !o.signing.repo.set:
+		return faultf(policy.Usage, "--from without -R: which repository?")
 	}
 	if err := checkFolders(&o.tuf); err != nil {
 		return err
+	}
+	if o.signing.repo.set {
+		if err := a.checkFind(&o.signing.repoOptions, false); err != nil {
+			return err
+		}
 	}
 	if o.sign {
 		if err := a.checkAuthor(&o.signing); err != nil {

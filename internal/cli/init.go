@@ -112,6 +112,11 @@ func (a *app) init(ctx context.Context, o *initOptions) error {
 	if err := o.check(); err != nil {
 		return err
 	}
+	if !o.email.set && !o.maintainers.set {
+		if err := a.checkConfigs(&o.signOptions); err != nil {
+			return err
+		}
+	}
 	if !o.git.set {
 		dir, err := findWorktree(".")
 		if err != nil {
@@ -199,14 +204,8 @@ func (o *initOptions) check() error {
 			return faultf(policy.Usage, "--expires: %s", err)
 		}
 	}
-	if _, err := o.expected(); err != nil {
-		return err
-	}
-	if !o.email.set && !o.maintainers.set {
-		_, err := o.readConfigs()
-		return err
-	}
-	return nil
+	_, err := o.expected()
+	return err
 }
 
 // look reads what the repository says about itself.

@@ -104,6 +104,11 @@ func (a *app) services(ctx context.Context, o *signOptions, repo policy.Locator)
 			return sigstore.Services{}, faultf(policy.TrustRootMissing, "signing config: %s", err)
 		}
 	}
+	return a.parseConfigs(o, configs)
+}
+
+// parseConfigs returns where signing configs say that is signed.
+func (a *app) parseConfigs(o *signOptions, configs [][]byte) (sigstore.Services, error) {
 	s, err := sigstore.ParseSigningConfigs(a.Now(), configs...)
 	if err != nil {
 		return s, faultf(policy.TrustRootInvalid, "signing config: %s", err)

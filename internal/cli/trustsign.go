@@ -82,6 +82,8 @@ func (a *app) checkAuthor(o *signOptions) error {
 		return faultf(policy.Usage, "--key and --signer contradict each other")
 	case o.expect.set:
 		return faultf(policy.Usage, "--expect-identity is about who signs in, and a key signs")
+	case o.device:
+		return faultf(policy.Usage, "--device is about signing in, and a key signs")
 	}
 	_, err := a.authorSigner(context.Background(), o)
 	return err

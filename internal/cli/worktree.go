@@ -25,6 +25,9 @@ func findWorktree(dir string) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	if _, err := os.Stat(abs); err != nil {
+		return "", err
+	}
 	for at := abs; ; at = filepath.Dir(at) {
 		if _, err := os.Lstat(filepath.Join(at, ".git")); err == nil {
 			if at == abs {
