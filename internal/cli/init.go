@@ -3,6 +3,7 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -48,7 +49,8 @@ line of .gitattributes. It overwrites nothing: what is there already stays.
 
 The first maintainer is who signs in, on a terminal or with the token that the
 environment offers; init then also makes the first signature, so that one commit
-and one push are left. --email and --issuer name somebody without a sign-in;
+and one push are left. It asks before it writes anything, and a run that was
+interrupted on the same day is repeated. --email and --issuer name somebody without a sign-in;
 "--maintainers repository" names nobody: the repository's own workflow is then the
 only maintainer, and every verdict says so.`,
 		Example: `  repopolicy init
@@ -168,6 +170,9 @@ func (a *app) init(ctx context.Context, o *initOptions) error {
 		return unwritten(err)
 	}
 	if r.signs {
+		if data, err := r.tree.read(rekorbind.PolicyFile, policy.MaxPolicyBytes); err != nil || !bytes.Equal(data, r.policy) {
+			return &fault{reason: policy.Usage, msg: rekorbind.PolicyFile + " is another one than you agreed to", hint: "nothing was signed; somebody wrote it meanwhile: read it, and run the command again"}
+		}
 		err := a.write(ctx, &o.signOptions, v, r.signing, request)
 		if f := (*fault)(nil); errors.As(err, &f) {
 			f.hint = "the policy is written: run the command again, or commit it and run `repopolicy sign`"
@@ -255,7 +260,7 @@ func (r *initRun) look(ctx context.Context) error {
 	} else if r.branch == "" {
 		r.branch = "main"
 	}
-	if r.policy != nil {
+	if r.policy != nil && !r.signs {
 		return nil
 	}
 	r.err.line("found %s %s → proposes repository = %q", source, address, p.Repository)
@@ -266,8 +271,9 @@ func (r *initRun) look(ctx context.Context) error {
 	return nil
 }
 
-// unsigned finds out whether a first signature is to be made. A policy that is there is
-// of a run that was interrupted if nothing of it is committed and nobody signed it.
+// unsigned finds out whether a first signature is to be made. A policy that is there may
+// be of a run that was interrupted if nothing of it is committed, nobody signed it, and
+// one person is its maintainer; propose compares it with what init would write.
 func (r *initRun) unsigned(repo *git.Repository) error {
 	o := r.o
 	if o.noSign || o.email.set || o.maintainers.set || !o.yes && !r.Terminal {
@@ -278,9 +284,15 @@ func (r *initRun) unsigned(repo *git.Repository) error {
 		return nil
 	}
 	doc, err := policy.Parse(r.policy)
-	if err != nil || doc.Content().Version != 1 || doc.Content().Maintainers.Repository || r.tree.exists(rekorbind.SignaturesDir) {
+	if err != nil || r.tree.exists(rekorbind.SignaturesDir) {
 		return nil
 	}
+	members := doc.Content().Maintainers.Members
+	if len(members) != 1 || len(members[0].Identities) != 1 {
+		return nil
+	}
+	id := members[0].Identities[0]
+	r.member = detect.Member{Name: members[0].Name, Email: id.Value, Issuer: id.Issuer}
 	head, err := repo.Head()
 	if err == nil {
 		_, err = repo.File(head, rekorbind.PolicyFile)
@@ -332,11 +344,11 @@ func (r *initRun) readFiles() {
 // propose finds out what the policy will say, unless there is one, and refuses answers
 // that make none before anybody has to sign in for it.
 func (r *initRun) propose() error {
-	if r.policy != nil {
+	if r.policy != nil && !r.signs {
 		return nil
 	}
 	o := r.o
-	r.fresh = true
+	r.fresh = r.policy == nil
 	expires := o.expires.value
 	if !o.expires.set {
 		expires = defaultExpiry
@@ -351,6 +363,12 @@ func (r *initRun) propose() error {
 	r.proposal = detect.From(r.project, detect.Options{Workflow: o.workflow.value, Environment: o.environment.value, Tags: o.tags, Artifacts: o.artifacts})
 	for _, f := range r.proposal.Findings {
 		r.err.line("found %s → proposes %s", f.Found, f.Proposes)
+	}
+	if !r.fresh { // what somebody else may have put there is not signed by init
+		if r.signs = bytes.Equal(r.text(r.member), r.policy); !r.signs {
+			r.err.line("note: %s is not what init writes today; `repopolicy sign` signs it once it is committed", rekorbind.PolicyFile)
+		}
+		return nil
 	}
 	r.member = r.named(detect.Member{Email: o.email.value, Issuer: o.issuer.value})
 	example := r.member

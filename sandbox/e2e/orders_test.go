@@ -226,3 +226,47 @@ func TestOrdersWalked(t *testing.T) {
 		}
 	}
 }
+
+// TestInitStranger: init signs what it wrote itself, and nothing that was there: neither
+// a policy that somebody put into the tree before, nor one that takes its place meanwhile.
+func TestInitStranger(t *testing.T) {
+	for _, when := range []string{"before", "meanwhile", "own"} {
+		x := acts["init"](t, "acme/stranger-"+when)
+		args := append(slices.Clone(x.args), "--yes")
+		c := newComputer(t)
+		var err error
+		c.env["SIGSTORE_ID_TOKEN"], err = stack.Token(alice)
+		check(t, err)
+		path := filepath.Join(x.dir, ".repopolicy", "policy.toml")
+		evil := []byte(strings.ReplaceAll(string(policyText("acme/stranger-"+when, 1, 1, "alice")), "release.yml", "evil.yml"))
+		put := func() {
+			check(t, os.MkdirAll(filepath.Dir(path), 0o700))
+			check(t, os.WriteFile(path, evil, 0o600))
+		}
+		seen := &steps{next: stack.Transport()}
+		c.transport = seen
+		want := policy.ClassOK
+		switch when {
+		case "before":
+			put()
+		case "meanwhile":
+			want = policy.ClassUsage
+			seen.before = func(s cli.Step) {
+				if _, err := os.Lstat(path); err != nil {
+					put()
+				}
+			}
+		}
+		before := logSizes(t)
+		out := c.must(want, args...)
+		if when == "own" {
+			continue
+		}
+		if data, err := os.ReadFile(path); err != nil || string(data) != string(evil) {
+			t.Errorf("%s: it was replaced: %v\n%s", when, err, out)
+		}
+		if logSizes(t) != before || slices.Contains(seen.taken, cli.StepCertificate) {
+			t.Errorf("%s: a stranger's policy was signed\n%s", when, out)
+		}
+	}
+}

@@ -73,7 +73,7 @@ func (v Version) build() (*chain, error) {
 // it its key is for: a root also as the version before it demands. Signatures that are there
 // over the same content stay. It returns the files that were signed, and the files that
 // still lack signatures with how many. The error wraps [ErrNotWanted] if nothing is for the key.
-// Nothing is written then, nor after another error, but for what was signed before it.
+// Nothing is written then; else each file is once it is signed, and the others at last.
 func WriteChain(ctx context.Context, dir string, versions []Version, s Signer) (signed []string, missing map[string]int, err error) {
 	missing = map[string]int{}
 	known := s == nil
@@ -82,12 +82,6 @@ func WriteChain(ctx context.Context, dir string, versions []Version, s Signer) (
 		data []byte
 	}
 	var files []written
-	keep := func() (err error) { // as much as can be: a signature may be public
-		for _, f := range files {
-			err = errors.Join(err, write(dir, f.name, f.data))
-		}
-		return err
-	}
 	for i, v := range versions {
 		c, err := v.build()
 		if err != nil {
@@ -106,11 +100,7 @@ func WriteChain(ctx context.Context, dir string, versions []Version, s Signer) (
 			name := x.name
 			did, need, mine, err := signDocument(ctx, filepath.Join(dir, name), x.doc, x.groups, s)
 			if err != nil {
-				err = fmt.Errorf("%s: %w", name, err)
-				if len(signed) > 0 {
-					err = errors.Join(err, keep())
-				}
-				return nil, nil, err
+				return nil, nil, fmt.Errorf("%s: %w", name, err)
 			}
 			if did {
 				signed = append(signed, name)
@@ -123,14 +113,21 @@ func WriteChain(ctx context.Context, dir string, versions []Version, s Signer) (
 			if err != nil {
 				return nil, nil, err
 			}
-			files = append(files, written{name, append(data, '\n')})
+			data = append(data, '\n')
+			if files = append(files, written{name, data}); did { // the signature may be public
+				if err := write(dir, name, data); err != nil {
+					return nil, nil, err
+				}
+			}
 		}
 	}
 	if !known {
 		return nil, nil, fmt.Errorf("no version: %w", ErrNotWanted)
 	}
-	if err := keep(); err != nil {
-		return nil, nil, err
+	for _, f := range files {
+		if err := write(dir, f.name, f.data); err != nil {
+			return nil, nil, err
+		}
 	}
 	slices.Sort(signed)
 	return signed, missing, nil

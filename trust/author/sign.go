@@ -61,13 +61,10 @@ func (r *Repository) groups(role string) ([]group, error) {
 }
 
 // Sign lets a signer sign everything that is staged and that its key is for, and
-// returns the roles. What it signed before is not signed again, and what it signed until
-// an error is kept. The error wraps [ErrNotWanted] if nothing staged is for the key.
+// returns the roles. What it signed before is not signed again; each signature is kept
+// before the next one is made. The error wraps [ErrNotWanted] if nothing staged is for the key.
 func (r *Repository) Sign(ctx context.Context, s Signer) ([]string, error) {
-	signed, known, err := r.sign(ctx, s, nil)
-	if err != nil && len(signed) > 0 {
-		return nil, errors.Join(err, r.save())
-	}
+	signed, known, err := r.sign(ctx, s, nil, r.save)
 	if err != nil {
 		return nil, err
 	}
@@ -77,7 +74,8 @@ func (r *Repository) Sign(ctx context.Context, s Signer) ([]string, error) {
 	return signed, r.save()
 }
 
-func (r *Repository) sign(ctx context.Context, s Signer, only []string) (signed []string, known bool, err error) {
+// sign calls kept after each signature, which may be public by then.
+func (r *Repository) sign(ctx context.Context, s Signer, only []string, kept func() error) (signed []string, known bool, err error) {
 	_, certified := s.(*IdentitySigner)
 	for _, d := range r.stagedDocuments() {
 		if only != nil && !slices.Contains(only, d.role) {
@@ -118,6 +116,9 @@ func (r *Repository) sign(ctx context.Context, s Signer, only []string) (signed 
 		}
 		*d.signatures = append(*d.signatures, sig)
 		signed, known = append(signed, d.role), true
+		if err := kept(); err != nil {
+			return signed, known, err
+		}
 	}
 	return signed, known, nil
 }
