@@ -32,20 +32,22 @@ func Open(path string) (*os.File, error) {
 		return nil, irregular(path)
 	}
 	f, err := os.OpenFile(path, os.O_RDONLY|nonblock, 0)
-	return checked(f, nil, path, err, fs.FileMode.IsRegular)
+	if err != nil {
+		return nil, err
+	}
+	if info, err = f.Stat(); err == nil && !info.Mode().IsRegular() {
+		err = irregular(path)
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
 }
 
 // OpenNoFollow is [Open] for a name that nobody typed: a link is an error.
 func OpenNoFollow(path string) (*os.File, error) {
-	info, err := os.Lstat(path)
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, irregular(path)
-	}
-	f, err := os.OpenFile(path, os.O_RDONLY|nonblock|nofollow, 0)
-	return checked(f, info, path, err, fs.FileMode.IsRegular)
+	return named(path, fs.FileMode.IsRegular, func() (fs.FileInfo, error) { return os.Lstat(path) }, func() (*os.File, error) { return os.OpenFile(path, os.O_RDONLY|nonblock|nofollow, 0) })
 }
 
 // OpenIn opens a regular file below a directory. A link is an error, wherever it
@@ -60,36 +62,38 @@ func OpenDirIn(root *os.Root, name string) (*os.File, error) {
 }
 
 func openIn(root *os.Root, name string, want func(fs.FileMode) bool) (*os.File, error) {
-	info, err := root.Lstat(name)
-	if err != nil {
-		return nil, err
-	}
-	if !want(info.Mode()) {
-		return nil, irregular(name)
-	}
-	f, err := root.OpenFile(name, os.O_RDONLY|nonblock, 0)
-	return checked(f, info, name, err, want)
+	return named(name, want, func() (fs.FileInfo, error) { return root.Lstat(name) }, func() (*os.File, error) { return root.OpenFile(name, os.O_RDONLY|nonblock, 0) })
 }
 
-// checked returns an opened file that is what is wanted, and is what was looked at
-// before, unless that is nil.
-func checked(f *os.File, before fs.FileInfo, path string, err error, want func(fs.FileMode) bool) (*os.File, error) {
-	if err != nil {
-		return nil, err
-	}
-	info, err := f.Stat()
-	switch {
-	case err != nil:
-	case !want(info.Mode()):
-		err = irregular(path)
-	case before != nil && !os.SameFile(before, info):
-		err = &Refused{path, "it was replaced meanwhile"}
-	}
-	if err != nil {
+// replacements is how often a file may be replaced while it is opened: programs put a
+// new one in the place of an old one in one step, and rarely twice.
+const replacements = 20
+
+// named opens what has a name itself, and not what a link leads to: what was opened is
+// what was looked at. A file that was replaced by another one meanwhile is looked at again.
+func named(path string, want func(fs.FileMode) bool, look func() (fs.FileInfo, error), open func() (*os.File, error)) (*os.File, error) {
+	for range replacements {
+		before, err := look()
+		if err != nil {
+			return nil, err
+		}
+		if !want(before.Mode()) {
+			return nil, irregular(path)
+		}
+		f, err := open()
+		if err != nil {
+			return nil, err
+		}
+		info, err := f.Stat()
+		if err == nil && want(info.Mode()) && os.SameFile(before, info) {
+			return f, nil
+		}
 		f.Close()
-		return nil, err
+		if err != nil {
+			return nil, err
+		}
 	}
-	return f, nil
+	return nil, &Refused{path, "it is replaced all the time"}
 }
 
 func irregular(path string) error { return fmt.Errorf("%s is %w", path, ErrNotRegular) }

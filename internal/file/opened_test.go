@@ -72,3 +72,36 @@ func TestReplaced(t *testing.T) {
 		}
 	}
 }
+
+// TestRenamed: a file that others replace, as programs do, is read whole and always.
+func TestRenamed(t *testing.T) {
+	dir := t.TempDir()
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	if err := WriteIn(dir, "x", []byte("text"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var stop atomic.Bool
+	done := make(chan error, 1)
+	go func() {
+		var err error
+		for err == nil && !stop.Load() {
+			err = errors.Join(os.WriteFile(filepath.Join(dir, "tmp"), []byte("text"), 0o600), os.Rename(filepath.Join(dir, "tmp"), filepath.Join(dir, "x")))
+		}
+		done <- err
+	}()
+	for start := time.Now(); time.Since(start) < 300*time.Millisecond; {
+		for _, f := range []func() ([]byte, error){func() ([]byte, error) { return ReadIn(root, "x", 10) }, func() ([]byte, error) { return ReadNoFollow(filepath.Join(dir, "x"), 10) }} {
+			if data, err := f(); err != nil || string(data) != "text" {
+				t.Fatalf("%q %v", data, err)
+			}
+		}
+	}
+	stop.Store(true)
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+}
