@@ -28,6 +28,7 @@ const (
 	EnvRequestURL   = "ACTIONS_ID_TOKEN_REQUEST_URL"
 	EnvRequestToken = "ACTIONS_ID_TOKEN_REQUEST_TOKEN"
 
+	envGitLab    = "GITLAB_CI"
 	envActions   = "GITHUB_ACTIONS"
 	envServer    = "GITHUB_SERVER_URL"
 	envCircleCI  = "CIRCLECI"
@@ -111,9 +112,10 @@ func (s Surroundings) Token(ctx context.Context, audience string) (string, error
 }
 
 // Offers reports whether a job is running here that can have a token with our
-// audience, or that says that it may not.
+// audience, or that says that it may not; and on GitLab, which makes tokens only for
+// jobs that ask for them in their configuration, whether this one did or not.
 func (s Surroundings) Offers() bool {
-	return s.Getenv(EnvOwnToken) != "" || s.Getenv(EnvRequestURL) != "" || s.Getenv(envActions) == "true" ||
+	return s.Getenv(EnvOwnToken) != "" || s.Getenv(EnvRequestURL) != "" || s.Getenv(envActions) == "true" || s.Getenv(envGitLab) == "true" ||
 		s.Run != nil && (s.Getenv(envCircleCI) == "true" || s.Getenv(envBuildkite) == "true")
 }
 

@@ -148,8 +148,8 @@ func (t *Unverified) Check(i Issuer, audience string, now time.Time) error {
 	no := func(format string, args ...any) error { return refusef(policy.TokenRefused, format, args...) }
 	end := t.Expires
 	switch latest := t.IssuedAt.Add(MaxLifetime); {
-	case len(t.Audience) != 1 || t.Audience[0] != audience:
-		return no("it is for %q, not for %q alone", t.Audience, audience)
+	case t.For(audience) != nil:
+		return t.For(audience)
 	case !t.Expires.After(t.IssuedAt):
 		return no("it expires before it is issued")
 	case !t.NotBefore.IsZero() && t.NotBefore.After(now.Add(maxClockSkew)):
@@ -163,6 +163,15 @@ func (t *Unverified) Check(i Issuer, audience string, now time.Time) error {
 	}
 	if !now.Before(end.Add(maxClockSkew)) {
 		return no("it expired at %s", end.Format(time.RFC3339))
+	}
+	return nil
+}
+
+// For is the error that the token says that it is for somebody else, too, or only. That
+// can be known before anybody is asked about the token.
+func (t *Unverified) For(audience string) error {
+	if len(t.Audience) != 1 || t.Audience[0] != audience {
+		return refusef(policy.TokenRefused, "it is for %q, not for %q alone", t.Audience, audience)
 	}
 	return nil
 }

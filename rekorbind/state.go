@@ -61,12 +61,10 @@ var stateRules = strictjson.Rules{Null: true, Known: []string{
 func load[T any](s *State, name, about string) (T, error) {
 	var zero T
 	path := filepath.Join(s.dir, name)
-	if info, err := os.Lstat(path); errors.Is(err, os.ErrNotExist) {
+	data, err := file.ReadNoFollow(path, maxStateBytes)
+	if errors.Is(err, os.ErrNotExist) {
 		return zero, nil
-	} else if err == nil && !info.Mode().IsRegular() {
-		return zero, fmt.Errorf("%s is not a regular file", path)
 	}
-	data, err := file.Read(path, maxStateBytes)
 	if err != nil {
 		return zero, err
 	}

@@ -62,7 +62,7 @@ func harmless(arg string, r policy.Reason, format string, args ...any) *Input {
 }
 
 // Expand turns arguments into inputs. A directory stands for every file in and
-// below it, an OCI layout for its images and every other file in it,
+// below it, wherever it leads if it is a link itself, but no link in it; an OCI layout for its images and every other file in it,
 // "LAYOUT@DIGEST" for one of its images, a checksum file for itself and each of
 // its lines, and "refs/tags/NAME" for a tag of the Git repository. With
 // [Options.Repo], a commit must be in its history. An argument that cannot be
@@ -148,15 +148,22 @@ func NamedEvidence(ctx context.Context, path string) *Input {
 }
 
 func expandDir(ctx context.Context, dir string) []*Input {
+	// The directory itself may be a link: whoever named it means where that leads.
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return badInput(dir, policy.ArtifactRead, err)
+	}
+	defer root.Close()
 	var out []*Input
-	err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+	err = fs.WalkDir(root.FS(), ".", func(name string, d os.DirEntry, err error) error {
+		path := filepath.Join(dir, filepath.FromSlash(name))
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case err != nil:
 			out = append(out, badInput(path, policy.ArtifactRead, err)...)
 		case len(out) > MaxArtifacts:
-			return filepath.SkipAll
+			return fs.SkipAll
 		case d.IsDir():
 		case !d.Type().IsRegular():
 			// Whatever a link points to is not what the directory holds.
@@ -250,16 +257,12 @@ func expandSum(self *Artifact, s sum, signed []policy.Digest) *Input {
 // readSums returns what a checksum file lists and the digests of its bytes, which
 // are the only ones that are read of it.
 func readSums(self *Artifact) ([]sum, []policy.Digest, error) {
-	before, err := os.Stat(self.Path)
-	if err != nil {
-		return nil, nil, failf(policy.ArtifactRead, "%s", err)
-	}
-	data, err := file.Read(self.Path, MaxSumsBytes)
+	data, info, err := file.ReadStat(self.Path, MaxSumsBytes)
 	if err != nil {
 		return nil, nil, err
 	}
 	sums, err := parseSums(data)
 	signed := digestBytes(data)
-	self.content.digests, self.content.seen = slices.Clone(signed), look(before)
+	self.content.digests, self.content.seen = slices.Clone(signed), look(info)
 	return sums, signed, err
 }

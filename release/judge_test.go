@@ -409,6 +409,16 @@ func TestExpand(t *testing.T) {
 	if !slices.Equal(names, []string{"a", "a.sigstore.json", "link", "b", "b.sigstore"}) || failures != 1 {
 		t.Errorf("got %v with %d failures", names, failures)
 	}
+	// A link that was named leads where its owner wants; names are as they were written.
+	to := filepath.Join(t.TempDir(), "to")
+	if err := os.Symlink(dir, to); err != nil {
+		t.Fatal(err)
+	}
+	for i, a := range others(Expand(t.Context(), []string{to}, Options{})) {
+		if filepath.Base(a.Arg) != names[i] || !strings.HasPrefix(a.Arg, to+string(filepath.Separator)) || (a.Err != nil) != (names[i] == "link") {
+			t.Errorf("by a link: %s %v", a.Arg, a.Err)
+		}
+	}
 	if empty := others(Expand(t.Context(), []string{t.TempDir()}, Options{})); len(empty) != 1 || empty[0].Err == nil || empty[0].Err.Reason != policy.NoArtifacts {
 		t.Errorf("an empty directory: %+v", empty)
 	}

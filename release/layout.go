@@ -59,18 +59,7 @@ func isLayout(dir string) bool {
 // openLayout reads the index of a layout and the evidence in it. Whoever calls
 // it closes root.
 func openLayout(ctx context.Context, h *hold, dir string) (*layout, error) {
-	version, err := file.Read(filepath.Join(dir, "oci-layout"), maxManifestBytes)
-	if err != nil {
-		return nil, err
-	}
-	m, err := members(version)
-	if err != nil {
-		return nil, fmt.Errorf("oci-layout: %w", err)
-	}
-	if v, err := text(m, "imageLayoutVersion"); err != nil || v != "1.0.0" {
-		return nil, fmt.Errorf("oci-layout: version %q, 1.0.0 is known", clip(v))
-	}
-	root, err := os.OpenRoot(dir)
+	root, err := os.OpenRoot(dir) // one directory, whatever a link on the way becomes
 	if err != nil {
 		return nil, err
 	}
@@ -83,7 +72,18 @@ func openLayout(ctx context.Context, h *hold, dir string) (*layout, error) {
 }
 
 func (l *layout) read() error {
-	data, err := file.Read(filepath.Join(l.dir, "index.json"), maxManifestBytes)
+	version, err := file.ReadIn(l.root, "oci-layout", maxManifestBytes)
+	if err != nil {
+		return err
+	}
+	m, err := members(version)
+	if err != nil {
+		return fmt.Errorf("oci-layout: %w", err)
+	}
+	if v, err := text(m, "imageLayoutVersion"); err != nil || v != "1.0.0" {
+		return fmt.Errorf("oci-layout: version %q, 1.0.0 is known", clip(v))
+	}
+	data, err := file.ReadIn(l.root, "index.json", maxManifestBytes)
 	if err != nil {
 		return err
 	}
@@ -239,16 +239,19 @@ func blobPath(d policy.Digest) string { return path.Join("blobs", d.Alg, d.Hex) 
 // open opens a blob; links out of the layout are errors.
 func (l *layout) open(d descriptor) (*os.File, error) {
 	name := blobPath(d.digest)
-	info, err := l.root.Lstat(name)
-	switch {
-	case err != nil:
+	f, err := file.OpenIn(l.root, name)
+	if err != nil {
 		return nil, err
-	case !info.Mode().IsRegular():
-		return nil, fmt.Errorf("%s is not a regular file", name)
-	case info.Size() != d.size:
-		return nil, fmt.Errorf("%s has %d bytes, the manifest says %d", name, info.Size(), d.size)
 	}
-	return l.root.Open(name)
+	info, err := f.Stat()
+	if err == nil && info.Size() != d.size {
+		err = fmt.Errorf("%s has %d bytes, the manifest says %d", name, info.Size(), d.size)
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
 }
 
 // blob returns a blob that was checked against its digest.

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/repopolicy/repopolicy/internal/budget"
+	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -132,7 +133,7 @@ func (l *layout) isBlob(name string) bool {
 	if err != nil {
 		return false
 	}
-	f, err := l.root.Open(name)
+	f, err := file.OpenIn(l.root, name)
 	if err != nil {
 		return false
 	}

@@ -81,10 +81,10 @@ func (s source) beside(suffix string, others ...string) (string, []byte, error) 
 	}
 	for _, o := range others {
 		path := stem + o
-		if info, err := os.Lstat(path); err != nil || !info.Mode().IsRegular() {
+		data, err := file.ReadNoFollow(path, sigstore.MaxBundleBytes)
+		if errors.Is(err, os.ErrNotExist) || errors.Is(err, file.ErrNotRegular) {
 			continue
 		}
-		data, err := file.Read(path, sigstore.MaxBundleBytes)
 		return path, data, err
 	}
 	return "", nil, os.ErrNotExist

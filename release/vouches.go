@@ -4,8 +4,8 @@ package release
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -76,11 +76,10 @@ func (a *Artifact) where() string {
 // readVouches returns what a file of this machine vouches for. Vague says why one
 // that is called like evidence is none.
 func readVouches(b *budget.Budget, a *Artifact) (v *vouches, vague string) {
-	info, err := os.Stat(a.Path)
-	if err != nil || info.Size() > MaxEvidenceBytes {
+	data, info, err := file.ReadStat(a.Path, MaxEvidenceBytes)
+	if errors.Is(err, file.ErrTooLarge) {
 		return nil, fmt.Sprintf("evidence has at most %d bytes", MaxEvidenceBytes)
 	}
-	data, err := file.Read(a.Path, MaxEvidenceBytes)
 	if err != nil {
 		return nil, err.Error()
 	}

@@ -113,8 +113,7 @@ func source(ctx context.Context, address string, o Options) (_ tuf.Source, done 
 		}
 		return s, func() { _ = s.Close() }, nil
 	case local(address):
-		dir := os.DirFS(address)
-		return tuf.FS(dir, os.DirFS(filepath.Join(address, "targets"))), func() {}, nil
+		return tuf.FS(file.FS(address), file.FS(filepath.Join(address, "targets"))), func() {}, nil
 	}
 	u, err := url.Parse(address)
 	if err != nil {
@@ -277,7 +276,7 @@ func (c *Config) path(path string) string {
 // ReadConfig reads the configuration in a file; nil if there is none. One that others
 // can write to is an error.
 func ReadConfig(path string) (*Config, error) {
-	info, err := os.Stat(path)
+	data, info, err := file.ReadStat(path, MaxConfigBytes)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil
 	}
@@ -286,10 +285,6 @@ func ReadConfig(path string) (*Config, error) {
 	}
 	if file.Writable(info) {
 		return nil, fmt.Errorf("%s can be written to by others; `chmod 600` it", path)
-	}
-	data, err := file.Read(path, MaxConfigBytes)
-	if err != nil {
-		return nil, err
 	}
 	c, err := ParseConfig(data)
 	if err != nil {

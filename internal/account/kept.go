@@ -124,6 +124,12 @@ func (d *download) Close() error {
 	return nil
 }
 
+// Taken reports whether something has a name in the directory, which need not be there.
+func (f *Folder) Taken(name string) bool {
+	_, err := os.Lstat(filepath.Join(f.dir, name))
+	return f.dir != "" && err == nil
+}
+
 // Vacant makes sure that nothing is in the way of what would be written, and that no
 // two inputs would be written to one name.
 func (f *Folder) Vacant(inputs []*release.Input) error {

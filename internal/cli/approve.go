@@ -89,6 +89,14 @@ func (a *app) approve(ctx context.Context, o *approveOptions, args []string) err
 	if err := a.checkSigner(&o.signOptions); err != nil {
 		return err
 	}
+	if !o.output.set {
+		if err := file.CheckDir(filepath.Dir(artifacts[0].Path)); err != nil {
+			return unwritten(err)
+		}
+	}
+	if !o.tag.set && !slices.ContainsFunc(artifacts, func(a *release.Artifact) bool { return a.Path != "" }) {
+		return &fault{reason: policy.Usage, msg: "a digest has no evidence beside it that names the tag", hint: "give it with --tag"}
+	}
 	f, err := a.find(ctx, &o.repoOptions)
 	if err != nil {
 		return err

@@ -45,10 +45,10 @@ would become public, unless --publish-name is given.`,
 }
 
 func (a *app) bind(ctx context.Context, o *signOptions) error {
-	if err := checkFolders(&o.output); err != nil {
+	if err := o.checkSignatures(); err != nil {
 		return err
 	}
-	if _, err := o.readConfigs(); err != nil {
+	if err := a.checkConfigs(o); err != nil {
 		return err
 	}
 	v, err := a.committed(ctx, o)
@@ -56,6 +56,9 @@ func (a *app) bind(ctx context.Context, o *signOptions) error {
 		return err
 	}
 	o.version = v
+	if err := v.answered(); err != nil {
+		return err
+	}
 	if vs := v.res.Chain.Versions(); len(vs) > 0 && vs[len(vs)-1].Statement == policy.Sum(v.statement) && v.res.Chain.Reason() == "" {
 		a.err.line("version %d is bound already", vs[len(vs)-1].Number)
 		return nil

@@ -76,7 +76,7 @@ func (a *app) diff(ctx context.Context, o *signOptions, args []string, json bool
 	var numbers []int
 	for _, s := range args {
 		n, err := strconv.Atoi(s)
-		if err != nil || n < 1 {
+		if err != nil || n < 1 || n > policy.MaxVersions {
 			return faultf(policy.Usage, "%q is not the number of a version", s)
 		}
 		numbers = append(numbers, n)

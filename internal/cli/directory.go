@@ -37,7 +37,7 @@ func (f *found) readDirectory(o *repoOptions) error {
 	}
 	if o.described == nil {
 		if o.staple.set {
-			return &fault{reason: policy.Usage, msg: "--staple without --directory", hint: "the descriptor says whose key signed it"}
+			return stapleAlone()
 		}
 		return nil
 	}
@@ -56,6 +56,10 @@ func (f *found) readDirectory(o *repoOptions) error {
 		f.demand.Completeness = policy.CompleteSigned
 	}
 	return nil
+}
+
+func stapleAlone() *fault {
+	return &fault{reason: policy.Usage, msg: "--staple without --directory", hint: "the descriptor says whose key signed it"}
 }
 
 func (o *repoOptions) readStaple() ([]byte, error) {

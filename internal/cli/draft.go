@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/repopolicy/repopolicy/internal/git"
@@ -24,6 +25,15 @@ type draftVersion struct {
 // committed reads the policy of the last commit, never of the working tree, and
 // finds out which statement it is.
 func (a *app) committed(ctx context.Context, o *signOptions) (*draftVersion, error) {
+	text, err := a.headPolicy(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	return a.draft(ctx, o, text)
+}
+
+// headPolicy reads the policy of the last commit.
+func (a *app) headPolicy(ctx context.Context, o *signOptions) ([]byte, error) {
 	if !o.git.set {
 		o.git.value, o.git.set = ".", true
 	}
@@ -42,20 +52,31 @@ func (a *app) committed(ctx context.Context, o *signOptions) (*draftVersion, err
 	} else if err != nil {
 		return nil, gitFault(err)
 	}
-	return a.draft(ctx, o, text)
+	return text, nil
 }
 
 // draft finds out which statement a policy is that is, or will be, committed in
 // the repository that --git names.
 func (a *app) draft(ctx context.Context, o *signOptions, text []byte) (*draftVersion, error) {
-	v := &draftVersion{dir: o.git.value}
+	doc, err := policy.Parse(text)
+	if err != nil {
+		return nil, faultf(policy.PolicyValue, "%s: %s", rekorbind.PolicyFile, err)
+	}
+	o.repo.value, o.repo.set = doc.Content().Repository.String(), true
+	f, err := a.find(ctx, &o.repoOptions)
+	if err != nil {
+		return nil, err
+	}
+	return a.following(ctx, o, f, text)
+}
+
+// following finds out which statement a policy is that follows what was found of its
+// repository.
+func (a *app) following(ctx context.Context, o *signOptions, f *found, text []byte) (*draftVersion, error) {
+	v := &draftVersion{found: f, dir: o.git.value}
 	var err error
 	if v.doc, err = policy.Parse(text); err != nil {
 		return nil, faultf(policy.PolicyValue, "%s: %s", rekorbind.PolicyFile, err)
-	}
-	o.repo.value, o.repo.set = v.doc.Content().Repository.String(), true
-	if v.found, err = a.find(ctx, &o.repoOptions); err != nil {
-		return nil, err
 	}
 	if err := a.former(ctx, o, v); err != nil {
 		return nil, err
@@ -68,6 +89,20 @@ func (a *app) draft(ctx context.Context, o *signOptions, text []byte) (*draftVer
 		return nil, faultf(policy.PolicyValue, "%s: %s", rekorbind.PolicyFile, err)
 	}
 	return v, nil
+}
+
+// answered refuses to begin something public on what nobody could be asked about: what a
+// log has of the repository is not known, and what is signed could not be logged.
+func (f *found) answered() error {
+	if f.res.Chain.View().Completeness.Beats(policy.CompleteNone) {
+		return nil
+	}
+	for _, name := range slices.Sorted(maps.Keys(f.res.Failed)) {
+		if err := f.res.Failed[name]; !errors.Is(err, rekorbind.ErrNoIndex) {
+			return &fault{reason: policy.BelowRequired, msg: fmt.Sprintf("no answer from the %s: %s", name, err), hint: "nothing was signed; try again"}
+		}
+	}
+	return nil
 }
 
 // former finds the chain of a repository that is being renamed under its former

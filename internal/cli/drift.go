@@ -15,6 +15,10 @@ import (
 	"github.com/repopolicy/repopolicy/rekorbind"
 )
 
+func notCheckedOut(dir string) *fault {
+	return faultf(policy.Usage, "--checkout: %s is in no Git repository", dir)
+}
+
 // drift returns in what the work tree is not the commit that is to be released:
 // another commit, staged changes, a changed policy. Where there is no work tree
 // there is none. The policy in it decides nothing; that it is another one than
@@ -28,7 +32,7 @@ func (a *app) drift(ctx context.Context, o *authorizeOptions, z *authorization) 
 	if errors.Is(err, os.ErrNotExist) && !o.checkout.set {
 		return nil, nil
 	} else if err != nil {
-		return nil, faultf(policy.Usage, "--checkout: %s is in no Git repository", o.checkout.value)
+		return nil, notCheckedOut(o.checkout.value)
 	}
 	r, err := git.Open(ctx, dir)
 	if err != nil {

@@ -85,14 +85,13 @@ func (a *app) edit(ctx context.Context, o *editOptions) error {
 		}
 		o.git.value, o.git.set = dir, true
 	}
-	v, err := a.committed(ctx, &o.signOptions)
+	committed, err := a.headPolicy(ctx, &o.signOptions)
 	if err != nil {
 		return err
 	}
-	a.warn(v.found)
-	old := v.doc
-	if p := v.summary(); p == nil || v.res.Chain.Reason() != "" || p.Statement != "sha256:"+policy.Sum(v.statement) {
-		return &fault{reason: policy.Usage, msg: fmt.Sprintf("the committed version %d is not in force yet", old.Content().Version), hint: "`repopolicy status` says what it lacks; to change it before it is bound, edit the file itself and sign again"}
+	old, err := policy.Parse(committed)
+	if err != nil {
+		return faultf(policy.PolicyValue, "%s: %s", rekorbind.PolicyFile, err)
 	}
 	tree, err := openWorktree(o.git.value)
 	if err != nil {
@@ -106,8 +105,22 @@ func (a *app) edit(ctx context.Context, o *editOptions) error {
 	if err != nil {
 		return err
 	}
+	var editor []string
 	if !o.noEditor && a.Terminal && a.Stdin != nil {
-		if text, err = a.editor(ctx, text); err != nil {
+		if editor, err = a.editorOf(); err != nil {
+			return err
+		}
+	}
+	v, err := a.draft(ctx, &o.signOptions, committed)
+	if err != nil {
+		return err
+	}
+	a.warn(v.found)
+	if p := v.summary(); p == nil || v.res.Chain.Reason() != "" || p.Statement != "sha256:"+policy.Sum(v.statement) {
+		return &fault{reason: policy.Usage, msg: fmt.Sprintf("the committed version %d is not in force yet", old.Content().Version), hint: "`repopolicy status` says what it lacks; to change it before it is bound, edit the file itself and sign again"}
+	}
+	if len(editor) > 0 {
+		if text, err = a.editor(ctx, editor, text); err != nil {
 			return err
 		}
 	}
@@ -178,9 +191,8 @@ func bump(d *policy.Document, until time.Time) ([]byte, error) {
 	return text, nil
 }
 
-// editor lets a person edit the text until it is a valid policy. A text that is
-// given up stays where it was edited.
-func (a *app) editor(ctx context.Context, text []byte) ([]byte, error) {
+// editorOf returns the editor that the environment names.
+func (a *app) editorOf() ([]string, error) {
 	command := ""
 	if a.Getenv != nil {
 		if command = a.Getenv("VISUAL"); command == "" {
@@ -191,6 +203,12 @@ func (a *app) editor(ctx context.Context, text []byte) ([]byte, error) {
 	if len(fields) == 0 {
 		return nil, &fault{reason: policy.Usage, msg: "which editor?", hint: "set VISUAL or EDITOR, or use --no-editor and edit the file yourself"}
 	}
+	return fields, nil
+}
+
+// editor lets a person edit the text until it is a valid policy. A text that is
+// given up stays where it was edited.
+func (a *app) editor(ctx context.Context, fields []string, text []byte) ([]byte, error) {
 	dir, err := os.MkdirTemp("", "repopolicy-")
 	if err != nil {
 		return nil, unwritten(err)

@@ -74,7 +74,11 @@ func TestEditor(t *testing.T) {
 		}
 		defer in.Close()
 		a := &app{Env: Env{Stdout: &out, Stderr: &talk, Terminal: true, Stdin: in, Getenv: func(k string) string { return map[string]string{"EDITOR": editor}[k] }}, out: &printer{w: &out}, err: &printer{w: &talk}}
-		text, err := a.editor(t.Context(), []byte("x"))
+		fields, err := a.editorOf()
+		if err != nil {
+			return nil, "", err
+		}
+		text, err := a.editor(t.Context(), fields, []byte("x"))
 		return text, talk.String(), err
 	}
 	text, talk, err := edit(sh, "y\n")

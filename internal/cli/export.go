@@ -53,8 +53,10 @@ whose digest the reference names. --from of other commands reads it there.`,
 				return a.exportOCI(cmd.Context(), o)
 			case o.tuf.set:
 				return a.exportTUF(cmd.Context(), o)
-			case o.signing.from.set:
-				return faultf(policy.Usage, "--from goes with --tuf and --oci")
+			case o.signing.repo.set, o.signing.from.set:
+				return faultf(policy.Usage, "-R and --from go with --tuf and --oci: for other verifiers a policy file is exported")
+			case o.sign, o.signing.key.set, o.signing.expect.set:
+				return faultf(policy.Usage, "--sign, --key and --expect-identity go with --tuf")
 			}
 			return a.export(o)
 		},

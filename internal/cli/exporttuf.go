@@ -23,9 +23,18 @@ func (a *app) exportTUF(ctx context.Context, o *exportOptions) error {
 		return faultf(policy.Usage, "--policy and --repo contradict each other")
 	case o.signing.key.set && !o.sign:
 		return faultf(policy.Usage, "--key without --sign")
+	case o.signing.expect.set && !o.sign:
+		return faultf(policy.Usage, "--expect-identity without --sign")
+	case o.signing.from.set && !o.signing.repo.set:
+		return faultf(policy.Usage, "--from without -R: which repository?")
 	}
 	if err := checkFolders(&o.tuf); err != nil {
 		return err
+	}
+	if o.signing.repo.set {
+		if err := a.checkFind(&o.signing.repoOptions, false); err != nil {
+			return err
+		}
 	}
 	if o.sign {
 		if err := a.checkAuthor(&o.signing); err != nil {
@@ -73,7 +82,10 @@ func (a *app) exportTUF(ctx context.Context, o *exportOptions) error {
 		}
 	}
 	signed, missing, err := author.WriteChain(ctx, o.tuf.value, versions, signer)
+	var f *fault
 	switch {
+	case errors.As(err, &f):
+		return f
 	case errors.Is(err, author.ErrNotWanted):
 		return &fault{reason: policy.NotMaintainer, msg: err.Error(), hint: "nothing was signed; sign as a maintainer"}
 	case err != nil && o.sign:

@@ -3,13 +3,18 @@
 package cli
 
 import (
+	"cmp"
+	"context"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/repopolicy/repopolicy/internal/fetch"
 	"github.com/repopolicy/repopolicy/internal/file"
+	"github.com/repopolicy/repopolicy/internal/git"
 	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/rekorbind"
 	"github.com/repopolicy/repopolicy/release"
 	"github.com/repopolicy/repopolicy/trust/oci"
 )
@@ -44,9 +49,19 @@ func (a *app) checkFind(o *repoOptions, joined bool) error {
 		}
 	}
 	if o.staple.set {
+		if !o.directory.set && len(o.roots) > 0 { // a file names no directory; a root that is followed may
+			return stapleAlone()
+		}
 		if _, err := o.readStaple(); err != nil {
 			return err
 		}
+	}
+	if o.git.set {
+		r, err := git.Open(cmp.Or(a.ctx, context.Background()), o.git.value)
+		if err != nil {
+			return gitFault(err)
+		}
+		r.Close()
 	}
 	switch {
 	case o.from.set:
@@ -108,6 +123,19 @@ func checkFolders(dirs ...*typed) error {
 	return nil
 }
 
+// checkSignatures refuses to make a signature that could not be written.
+func (o *signOptions) checkSignatures() error {
+	const name = rekorbind.SignaturesDir + "/x"
+	err := file.CheckIn(cmp.Or(o.git.value, "."), name)
+	if o.output.set {
+		err = file.CheckBelow(o.output.value, name)
+	}
+	if err != nil {
+		return unwritten(err)
+	}
+	return nil
+}
+
 // checkConsent refuses to begin what nobody can agree to.
 func (a *app) checkConsent(o *signOptions) error {
 	if o.yes || a.Terminal && a.Stdin != nil {
@@ -124,21 +152,32 @@ func (a *app) checkSigner(o *signOptions) error {
 		return faultf(policy.Usage, "--key and --signer contradict each other")
 	case o.expect.set && (o.key.set || o.signer.set()):
 		return faultf(policy.Usage, "--expect-identity is about who signs in, and a key signs")
+	case o.device && (o.key.set || o.signer.set()):
+		return faultf(policy.Usage, "--device is about signing in, and a key signs")
 	}
 	if err := checkFolders(&o.output); err != nil {
+		return err
+	}
+	if err := a.checkConfigs(o); err != nil {
 		return err
 	}
 	if o.key.set || o.signer.set() {
 		_, err := o.readSigner()
 		return err
 	}
-	if _, err := o.readConfigs(); err != nil {
-		return err
-	}
 	if _, err := o.expected(); err != nil {
 		return err
 	}
 	return a.checkConsent(o)
+}
+
+// checkConfigs refuses signing configs by which nothing can be signed.
+func (a *app) checkConfigs(o *signOptions) error {
+	configs, err := o.readConfigs()
+	if err == nil && len(configs) > 0 {
+		_, err = a.parseConfigs(o, configs)
+	}
+	return err
 }
 
 // checkVerify refuses flags and arguments by which nothing can be judged.
@@ -156,21 +195,37 @@ func (a *app) checkVerify(o *verifyOptions, p *publication, args []string, addre
 	case o.ignoreMissing && !slices.ContainsFunc(args, release.IsSums):
 		return faultf(policy.Usage, "--ignore-missing is about the lines of a checksum file, and no argument is one")
 	}
+	if o.name.set {
+		if err := (&release.Artifact{}).Expect(o.name.value); err != nil {
+			return faultf(policy.Usage, "--name: %s", err)
+		}
+	}
 	published := false
 	for _, arg := range args {
 		var err error
-		_, isURL := addresses[arg]
+		addr, isURL := addresses[arg]
+		name, isImage := addr.File, fetch.IsImage(arg)
 		switch {
-		case fetch.IsImage(arg):
+		case isImage:
 			err = p.checkImage(arg, o)
 		case strings.HasPrefix(arg, "pkg:"):
-			_, err = p.pkg(arg, o)
 			published = true
+			var in []*release.Input
+			if in, err = p.pkg(arg, o); err == nil {
+				name = in[0].Artifact.Name
+			}
 		case isURL:
 			published = true
+		default:
+			continue
 		}
-		if err != nil {
+		switch {
+		case err != nil:
 			return err
+		case o.name.set:
+			return followingName(arg)
+		case name != "" && p.folder.Taken(name): // of a whole release the names are not known yet
+			return faultf(policy.Usage, "--download: %s is there already", filepath.Join(o.published.download.value, name))
 		}
 	}
 	if o.published.download.set && !published {
@@ -225,6 +280,11 @@ func (a *app) checkRelease(o *authorizeOptions, args []string) error {
 	if o.after.set {
 		if _, err := o.readAfter(); err != nil {
 			return err
+		}
+	}
+	if o.checkout.set {
+		if _, err := findWorktree(o.checkout.value); err != nil {
+			return notCheckedOut(o.checkout.value)
 		}
 	}
 	return checkOutputs(&o.report, &o.receipt)

@@ -96,8 +96,15 @@ func (a *app) ownToken(ctx context.Context, o *tokenOptions) (*oidc.Unverified, 
 		return nil, err
 	}
 	t, err := oidc.ParseToken(raw)
+	if err == nil {
+		err = t.For(oidc.Audience)
+	}
 	if err != nil {
-		return nil, refusal(fmt.Errorf("the ID token: %w", err))
+		f := refusal(fmt.Errorf("the ID token: %w", err))
+		if x := (*fault)(nil); errors.As(f, &x) && x.reason == policy.TokenRefused {
+			x.hint = "a job is authorised by a token of its own: on GitLab, id_tokens sets REPOPOLICY_ID_TOKEN with aud: repopolicy"
+		}
+		return nil, f
 	}
 	return t, nil
 }

@@ -3,6 +3,7 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -48,7 +49,8 @@ line of .gitattributes. It overwrites nothing: what is there already stays.
 
 The first maintainer is who signs in, on a terminal or with the token that the
 environment offers; init then also makes the first signature, so that one commit
-and one push are left. --email and --issuer name somebody without a sign-in;
+and one push are left. It asks before it writes anything, and a run that was
+interrupted on the same day is repeated. --email and --issuer name somebody without a sign-in;
 "--maintainers repository" names nobody: the repository's own workflow is then the
 only maintainer, and every verdict says so.`,
 		Example: `  repopolicy init
@@ -92,19 +94,30 @@ only maintainer, and every verdict says so.`,
 // initRun is one run of init.
 type initRun struct {
 	*app
-	o       *initOptions
-	tree    *worktree
-	project detect.Project
-	branch  string
-	policy  []byte // as it stands or will stand in the tree
-	fresh   bool   // the policy is new
-	token   string // of who signed in
-	signing sigstore.Services
+	o        *initOptions
+	tree     *worktree
+	project  detect.Project
+	branch   string
+	proposal *detect.Proposal
+	member   detect.Member // the first one, if the policy is new
+	until    time.Time
+	policy   []byte // as it stands or will stand in the tree
+	fresh    bool   // the policy is new
+	signs    bool   // who signs in makes the first signature, too
+	bind     []textFile
+	token    string // of who signed in
+	signing  sigstore.Services
+	found    *found // if a signature is made
 }
 
 func (a *app) init(ctx context.Context, o *initOptions) error {
 	if err := o.check(); err != nil {
 		return err
+	}
+	if !o.email.set && !o.maintainers.set {
+		if err := a.checkConfigs(&o.signOptions); err != nil {
+			return err
+		}
 	}
 	if !o.git.set {
 		dir, err := findWorktree(".")
@@ -122,32 +135,57 @@ func (a *app) init(ctx context.Context, o *initOptions) error {
 	if err := r.look(ctx); err != nil {
 		return err
 	}
-	if err := r.draft(ctx); err != nil {
+	if err := r.propose(); err != nil {
 		return err
 	}
+	if err := r.writable(); err != nil {
+		return unwritten(err)
+	}
+	if r.signs || r.fresh && !o.email.set && !o.maintainers.set {
+		if err := r.signIn(ctx); err != nil {
+			return err
+		}
+	}
+	if r.fresh {
+		r.policy = r.text(r.member)
+	}
+	// Whoever says no, or may not, finds everything as it was.
+	var v *draftVersion
+	var request rekorbind.Request
+	if r.signs {
+		var err error
+		if v, err = a.following(ctx, &o.signOptions, r.found, r.policy); err != nil {
+			return err
+		}
+		if request, err = a.requestAs(&o.signOptions, v, r.signing, r.token); err != nil {
+			if f := (*fault)(nil); errors.As(err, &f) && f.reason == policy.Usage && f.hint == "" {
+				f.hint = "nothing was written; --no-sign writes the policy without a signature"
+			}
+			return err
+		}
+	}
+	// What is signed is in the tree before it is public: another run goes on with it.
 	written, err := r.write()
 	if err != nil {
 		return unwritten(err)
 	}
-	signed := false
-	if r.token != "" && r.fresh && !o.noSign {
-		v, err := a.draft(ctx, &o.signOptions, r.policy)
-		if err == nil {
-			err = a.signAs(ctx, &o.signOptions, v, r.signing, r.token)
+	if r.signs {
+		if data, err := r.tree.read(rekorbind.PolicyFile, policy.MaxPolicyBytes); err != nil || !bytes.Equal(data, r.policy) {
+			return &fault{reason: policy.Usage, msg: rekorbind.PolicyFile + " is another one than you agreed to", hint: "nothing was signed; somebody wrote it meanwhile: read it, and run the command again"}
 		}
-		if f := (*fault)(nil); errors.As(err, &f) { // a second init would change nothing
-			f.hint = "the files are written: commit them and run `repopolicy sign`"
+		err := a.write(ctx, &o.signOptions, v, r.signing, request)
+		if f := (*fault)(nil); errors.As(err, &f) {
+			f.hint = "the policy is written: run the command again, or commit it and run `repopolicy sign`"
 		}
 		if err != nil {
 			return err
 		}
-		signed = true
 	}
-	if !written {
+	if !written && !r.signs {
 		a.err.line("nothing to write: what init writes is there already")
 		return nil
 	}
-	r.next(signed)
+	r.next(r.signs)
 	return nil
 }
 
@@ -171,14 +209,8 @@ func (o *initOptions) check() error {
 			return faultf(policy.Usage, "--expires: %s", err)
 		}
 	}
-	if _, err := o.expected(); err != nil {
-		return err
-	}
-	if !o.email.set && !o.maintainers.set {
-		_, err := o.readConfigs()
-		return err
-	}
-	return nil
+	_, err := o.expected()
+	return err
 }
 
 // look reads what the repository says about itself.
@@ -220,12 +252,15 @@ func (r *initRun) look(ctx context.Context) error {
 	if err != nil {
 		return gitFault(err)
 	}
+	if err := r.unsigned(repo); err != nil {
+		return err
+	}
 	if r.branch = strings.TrimPrefix(snapshot.Default, "refs/heads/"); o.branch.set {
 		r.branch = o.branch.value
 	} else if r.branch == "" {
 		r.branch = "main"
 	}
-	if r.policy != nil {
+	if r.policy != nil && !r.signs {
 		return nil
 	}
 	r.err.line("found %s %s → proposes repository = %q", source, address, p.Repository)
@@ -233,6 +268,38 @@ func (r *initRun) look(ctx context.Context) error {
 		return gitFault(err)
 	}
 	r.readFiles()
+	return nil
+}
+
+// unsigned finds out whether a first signature is to be made. A policy that is there may
+// be of a run that was interrupted if nothing of it is committed, nobody signed it, and
+// one person is its maintainer; propose compares it with what init would write.
+func (r *initRun) unsigned(repo *git.Repository) error {
+	o := r.o
+	if o.noSign || o.email.set || o.maintainers.set || !o.yes && !r.Terminal {
+		return nil // without an answer there is no signature, but a policy that can be signed later
+	}
+	if r.policy == nil {
+		r.signs = true
+		return nil
+	}
+	doc, err := policy.Parse(r.policy)
+	if err != nil || r.tree.exists(rekorbind.SignaturesDir) {
+		return nil
+	}
+	members := doc.Content().Maintainers.Members
+	if len(members) != 1 || len(members[0].Identities) != 1 {
+		return nil
+	}
+	id := members[0].Identities[0]
+	r.member = detect.Member{Name: members[0].Name, Email: id.Value, Issuer: id.Issuer}
+	head, err := repo.Head()
+	if err == nil {
+		_, err = repo.File(head, rekorbind.PolicyFile)
+	}
+	if r.signs = errors.Is(err, git.ErrNotFound); !r.signs && err != nil {
+		return gitFault(err)
+	}
 	return nil
 }
 
@@ -274,91 +341,128 @@ func (r *initRun) readFiles() {
 	p.Bundles = t.bundles()
 }
 
-// draft makes the policy, unless there is one.
-func (r *initRun) draft(ctx context.Context) error {
-	if r.policy != nil {
+// propose finds out what the policy will say, unless there is one, and refuses answers
+// that make none before anybody has to sign in for it.
+func (r *initRun) propose() error {
+	if r.policy != nil && !r.signs {
 		return nil
 	}
 	o := r.o
+	r.fresh = r.policy == nil
 	expires := o.expires.value
 	if !o.expires.set {
 		expires = defaultExpiry
 	}
-	until, err := expiry(r.Now(), expires)
-	if err != nil {
+	var err error
+	if r.until, err = expiry(r.Now(), expires); err != nil {
 		return faultf(policy.Usage, "--expires: %s", err)
 	}
 	if o.workflow.set {
 		o.workflow.value = path.Clean(strings.ReplaceAll(o.workflow.value, `\`, "/"))
 	}
-	p := detect.From(r.project, detect.Options{Workflow: o.workflow.value, Environment: o.environment.value, Tags: o.tags, Artifacts: o.artifacts})
-	for _, f := range p.Findings {
+	r.proposal = detect.From(r.project, detect.Options{Workflow: o.workflow.value, Environment: o.environment.value, Tags: o.tags, Artifacts: o.artifacts})
+	for _, f := range r.proposal.Findings {
 		r.err.line("found %s → proposes %s", f.Found, f.Proposes)
 	}
-	answers := detect.Answers{Repository: r.project.Repository, Expires: until, Recovery: o.recovery.value}
-	if !o.maintainers.set {
-		if answers.Member, err = r.member(ctx); err != nil {
-			return err
+	if !r.fresh { // what somebody else may have put there is not signed by init
+		if r.signs = bytes.Equal(r.text(r.member), r.policy); !r.signs {
+			r.err.line("note: %s is not what init writes today; `repopolicy sign` signs it once it is committed", rekorbind.PolicyFile)
 		}
-		r.err.line("found one maintainer, %s by %s → proposes [recovery], as a comment; --recovery 90d writes it", answers.Member.Email, answers.Member.Issuer)
+		return nil
 	}
-	text := []byte(p.Policy(answers))
-	if _, err := policy.Parse(text); err != nil {
-		f := faultf(policy.Usage, "the answers make no valid policy: %s", err)
-		if pe := (*policy.ParseError)(nil); errors.As(err, &pe) {
-			f.hint = pe.Problems[0].Hint
-		}
-		return f
+	r.member = r.named(detect.Member{Email: o.email.value, Issuer: o.issuer.value})
+	example := r.member
+	if !o.email.set { // whoever signs in has an address, too
+		example = r.named(detect.Member{Email: "maintainer@example.com", Issuer: "https://accounts.google.com"})
 	}
-	r.policy, r.fresh = text, true
+	if _, err := policy.Parse(r.text(example)); err != nil {
+		return unfitting(err)
+	}
+	if o.email.set {
+		r.sayMember()
+	}
 	return nil
 }
 
-// member returns the first maintainer: who the flags name, or who signs in.
-func (r *initRun) member(ctx context.Context) (detect.Member, error) {
+func unfitting(err error) error {
+	f := faultf(policy.Usage, "the answers make no valid policy: %s", err)
+	if pe := (*policy.ParseError)(nil); errors.As(err, &pe) {
+		f.hint = pe.Problems[0].Hint
+	}
+	return f
+}
+
+// text returns the policy with that first maintainer.
+func (r *initRun) text(m detect.Member) []byte {
+	answers := detect.Answers{Repository: r.project.Repository, Expires: r.until, Recovery: r.o.recovery.value}
+	if !r.o.maintainers.set {
+		answers.Member = m
+	}
+	return []byte(r.proposal.Policy(answers))
+}
+
+func (r *initRun) sayMember() {
+	r.err.line("found one maintainer, %s by %s → proposes [recovery], as a comment; --recovery 90d writes it", r.member.Email, r.member.Issuer)
+}
+
+// signIn lets the first maintainer sign in, after all that can be known without them.
+func (r *initRun) signIn(ctx context.Context) error {
 	o := r.o
-	m := detect.Member{Email: o.email.value, Issuer: o.issuer.value}
-	if !o.email.set {
-		services, err := r.services(ctx, &o.signOptions, r.project.Repository)
-		if err != nil {
-			return m, err
-		}
-		token, err := r.personal(ctx, &o.signOptions, services)
-		if err != nil {
-			var f *fault
-			if errors.As(err, &f) && f.reason == policy.LoginNeeded {
-				f.hint = "set SIGSTORE_ID_TOKEN, or name the first maintainer with --email and --issuer"
-			}
-			return m, err
-		}
-		claims, err := oidc.UnverifiedClaims(token)
-		if err != nil {
-			return m, faultf(policy.LoginNeeded, "%s", err)
-		}
-		expect, err := o.expected()
-		if err != nil {
-			return m, err
-		}
-		may, err := candidates(token, nil, services.Issuer)
-		if err == nil {
-			err = expect.check(may)
+	services, err := r.services(ctx, &o.signOptions, r.project.Repository)
+	if err != nil {
+		return err
+	}
+	if r.signing = services; r.signs {
+		o.repo.value, o.repo.set = r.project.Repository.String(), true
+		if r.found, err = r.find(ctx, &o.repoOptions); err == nil {
+			err = r.found.answered()
 		}
 		if err != nil {
-			return m, err
-		}
-		if claims.Email == "" {
-			return m, &fault{reason: policy.Usage, msg: "the token of " + claims.Issuer + " names no e-mail address", hint: "name the first maintainer with --email and --issuer, or use --maintainers repository"}
-		}
-		if m.Email, m.Issuer = claims.Email, claims.Issuer; claims.Connector != "" {
-			m.Issuer = claims.Connector
-		}
-		// Without an answer there is no signature, but a policy that can be signed
-		// later.
-		if r.signing = services; o.yes || r.Terminal {
-			r.token = token
+			return err
 		}
 	}
-	if m.Name = o.name.value; !o.name.set {
+	token, err := r.personal(ctx, &o.signOptions, services)
+	if err != nil {
+		var f *fault
+		if errors.As(err, &f) && f.reason == policy.LoginNeeded {
+			f.hint = "set SIGSTORE_ID_TOKEN, or name the first maintainer with --email and --issuer"
+		}
+		return err
+	}
+	r.token = token
+	claims, err := oidc.UnverifiedClaims(token)
+	if err != nil {
+		return faultf(policy.LoginNeeded, "%s", err)
+	}
+	expect, err := o.expected()
+	if err != nil {
+		return err
+	}
+	may, err := candidates(token, nil, services.Issuer)
+	if err == nil {
+		err = expect.check(may)
+	}
+	if err != nil || !r.fresh {
+		return err
+	}
+	if claims.Email == "" {
+		return &fault{reason: policy.Usage, msg: "the token of " + claims.Issuer + " names no e-mail address", hint: "name the first maintainer with --email and --issuer, or use --maintainers repository"}
+	}
+	m := detect.Member{Email: claims.Email, Issuer: claims.Issuer}
+	if claims.Connector != "" {
+		m.Issuer = claims.Connector
+	}
+	r.member = r.named(m)
+	if _, err := policy.Parse(r.text(r.member)); err != nil {
+		return unfitting(err)
+	}
+	r.sayMember()
+	return nil
+}
+
+// named gives a maintainer the name of --name, or the beginning of the address.
+func (r *initRun) named(m detect.Member) detect.Member {
+	if m.Name = r.o.name.value; !r.o.name.set {
 		m.Name, _, _ = strings.Cut(m.Email, "@")
 		m.Name = strings.Trim(strings.Map(func(c rune) rune {
 			if c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.ContainsRune("-._", c) {
@@ -367,7 +471,7 @@ func (r *initRun) member(ctx context.Context) (detect.Member, error) {
 			return '-'
 		}, m.Name), "-._")
 	}
-	return m, nil
+	return m
 }
 
 // expiry returns the moment a duration of years ("1y") or days ("90d") later, at

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/repopolicy/repopolicy/internal/detect"
+	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/rekorbind"
 )
@@ -30,10 +31,6 @@ func (r *initRun) write() (bool, error) {
 		r.out.line("%s", name)
 		return nil
 	}
-	bind, err := r.binding()
-	if err != nil {
-		return false, err
-	}
 	// The attributes come first: a policy that Git may change is not left behind.
 	changed, err := r.attributes()
 	if err != nil {
@@ -43,16 +40,44 @@ func (r *initRun) write() (bool, error) {
 	if err := create(rekorbind.PolicyFile, r.policy); err != nil {
 		return false, err
 	}
-	for _, f := range bind {
+	for _, f := range r.bind {
 		if err := create(f.name, []byte(f.text)); err != nil {
 			return written, err
 		}
 	}
-	if len(bind) == 0 {
+	if len(r.bind) == 0 {
 		r.err.line("note: no workflow is written for %s, whose certificates prove no repository: the maintainers' signatures bind", r.project.Repository.Host())
 	}
 	return written, nil
 }
+
+// writable finds out what is to be written, and why it could not be.
+func (r *initRun) writable() (err error) {
+	if r.bind, err = r.binding(); err != nil {
+		return err
+	}
+	if _, err := r.tree.read(attributesFile, maxSuggestion); err != nil {
+		return err
+	}
+	names := []string{attributesFile, rekorbind.PolicyFile}
+	if r.signs {
+		names = append(names, rekorbind.SignaturesDir+"/x")
+	}
+	for _, f := range r.bind {
+		names = append(names, f.name)
+	}
+	for _, name := range names {
+		if name != attributesFile && r.tree.exists(name) {
+			continue // it stays
+		}
+		if err := file.CheckIn(r.tree.dir, name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+const attributesFile = ".gitattributes"
 
 type textFile struct{ name, text string }
 
@@ -81,7 +106,7 @@ func (r *initRun) binding() ([]textFile, error) {
 // attributes adds the line to .gitattributes that keeps Git from changing the
 // bytes that are signed.
 func (r *initRun) attributes() (bool, error) {
-	const name = ".gitattributes"
+	const name = attributesFile
 	line := []byte(detect.Attributes)
 	data, err := r.tree.read(name, maxSuggestion)
 	if err != nil {

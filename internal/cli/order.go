@@ -14,6 +14,7 @@ const (
 	StepToken       Step = "token"       // the environment or a person gives an ID token
 	StepIdentity    Step = "identity"    // it is of somebody who may do this, and who is expected
 	StepConsent     Step = "consent"     // a person agrees to become public
+	StepTree        Step = "tree"        // what is signed is written, here alone, for the next run
 	StepCertificate Step = "certificate" // Fulcio certifies the name, in public
 	StepStamp       Step = "stamp"       // the signature gets its time; all of it verifies
 	StepV1          Step = "rekor-v1"    // the signature is logged
@@ -24,8 +25,13 @@ const (
 // Orders are the steps of each verb that signs as somebody. The tests with real services
 // let each step fail and look that nobody was asked for a later one.
 var Orders = map[string][]Step{
+	"init":         {StepFlags, StepLook, StepToken, StepIdentity, StepConsent, StepTree, StepCertificate, StepStamp, StepV1, StepV2, StepFile},
 	"sign":         {StepFlags, StepLook, StepToken, StepIdentity, StepConsent, StepCertificate, StepStamp, StepV1, StepV2, StepFile},
 	"bind":         {StepFlags, StepLook, StepToken, StepIdentity, StepCertificate, StepStamp, StepV1, StepV2, StepFile},
 	"approve":      {StepFlags, StepLook, StepToken, StepIdentity, StepConsent, StepCertificate, StepStamp, StepV2, StepFile},
 	"sign-release": {StepFlags, StepToken, StepLook, StepIdentity, StepConsent, StepCertificate, StepStamp, StepV2, StepFile},
+	// One log is enough for TUF metadata: that of Rekor v1 where the instance has one. Of
+	// several roles each is certified, logged and kept before the next one.
+	"trust sign": {StepFlags, StepLook, StepToken, StepIdentity, StepConsent, StepCertificate, StepStamp, StepV1, StepFile},
+	"export":     {StepFlags, StepLook, StepToken, StepIdentity, StepConsent, StepCertificate, StepStamp, StepV1, StepFile}, // --tuf --sign
 }

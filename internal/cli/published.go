@@ -234,12 +234,16 @@ func (o *verifyOptions) expect(inputs []*release.Input) error {
 		a = inputs[i].Artifact
 	}
 	if a.Place != nil || a.Resolved || a.Tag != "" {
-		return &fault{reason: policy.Usage, msg: "--name: what " + a.Arg + " is called follows from how you named it", hint: "--name is for files of this machine and digests"}
+		return followingName(a.Arg)
 	}
 	if err := a.Expect(o.name.value); err != nil {
 		return faultf(policy.Usage, "--name: %s", err)
 	}
 	return nil
+}
+
+func followingName(arg string) *fault {
+	return &fault{reason: policy.Usage, msg: "--name: what " + arg + " is called follows from how you named it", hint: "--name is for files of this machine and digests"}
 }
 
 // pkg returns the artifact that a package URL names.

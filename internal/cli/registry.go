@@ -11,6 +11,7 @@ import (
 	"oras.land/oras-go/v2/registry/remote/auth"
 	"oras.land/oras-go/v2/registry/remote/credentials"
 
+	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/internal/git"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/rekorbind"
@@ -76,7 +77,7 @@ func (a *app) fromRegistry(ctx context.Context, o *repoOptions, f *found) error 
 // exportOCI puts what a repository keeps of its policy into a registry or a layout.
 func (a *app) exportOCI(ctx context.Context, o *exportOptions) error {
 	switch {
-	case o.to.set || o.tuf.set || o.policy.set || o.rule.set || o.tag.set || o.artifact.set || o.sign || o.signing.key.set:
+	case o.to.set || o.tuf.set || o.policy.set || o.rule.set || o.tag.set || o.artifact.set || o.sign || o.signing.key.set || o.signing.expect.set:
 		return faultf(policy.Usage, "--oci copies what the repository bound: of the other flags only those that find it go with it")
 	case !o.signing.repo.set:
 		return &fault{reason: policy.Usage, msg: "--oci: no repository given", hint: "name it with -R"}
@@ -85,13 +86,18 @@ func (a *app) exportOCI(ctx context.Context, o *exportOptions) error {
 	if err != nil {
 		return &fault{reason: policy.Usage, msg: "--oci: " + err.Error(), hint: "write it like oci:registry.example.com/acme/widget:policy"}
 	}
+	if ref.Layout != "" {
+		if err := file.CheckDir(ref.Layout); err != nil {
+			return unwritten(err)
+		}
+	}
 	f, err := a.inForce(ctx, &o.signing.repoOptions)
 	if err != nil {
 		return err
 	}
 	p := &oci.Policy{Repository: f.repo.String()}
-	for _, file := range f.files {
-		p.Signatures = append(p.Signatures, oci.File(file))
+	for _, s := range f.files {
+		p.Signatures = append(p.Signatures, oci.File(s))
 	}
 	if f.asked != nil && f.asked.Answer() != nil {
 		p.Answers = []oci.File{{Name: rekorbind.StapleName(f.root.Root, f.root.Forges), Data: f.asked.Answer()}}

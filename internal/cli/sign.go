@@ -50,8 +50,14 @@ func (a *app) sign(ctx context.Context, o *signOptions) error {
 	if err := a.checkSigner(o); err != nil {
 		return err
 	}
+	if err := o.checkSignatures(); err != nil {
+		return err
+	}
 	v, err := a.committed(ctx, o)
 	if err != nil {
+		return err
+	}
+	if err := v.answered(); err != nil {
 		return err
 	}
 	s, err := a.services(ctx, o, v.doc.Content().Repository)
@@ -102,13 +108,24 @@ func (o *signOptions) readSigner() (sigstore.Signer, error) {
 
 // signAs signs the draft as the person to whom the token belongs.
 func (a *app) signAs(ctx context.Context, o *signOptions, v *draftVersion, s sigstore.Services, token string) error {
+	r, err := a.requestAs(o, v, s, token)
+	if err != nil {
+		return err
+	}
+	return a.write(ctx, o, v, s, r)
+}
+
+// requestAs checks that the person to whom the token belongs may sign the draft, and
+// asks whether that may become public.
+func (a *app) requestAs(o *signOptions, v *draftVersion, s sigstore.Services, token string) (rekorbind.Request, error) {
+	r := rekorbind.Request{}
 	claims, err := oidc.UnverifiedClaims(token)
 	if err != nil {
-		return faultf(policy.LoginNeeded, "%s", err)
+		return r, faultf(policy.LoginNeeded, "%s", err)
 	}
 	expect, err := o.expected()
 	if err != nil {
-		return err
+		return r, err
 	}
 	may, err := candidates(token, v.doc.Content(), s.Issuer)
 	if err == nil {
@@ -118,15 +135,14 @@ func (a *app) signAs(ctx context.Context, o *signOptions, v *draftVersion, s sig
 		err = v.member(may[0])
 	}
 	if err != nil {
-		return err
+		return r, err
 	}
-	r := rekorbind.Request{}
 	who := claims.Email
 	if who == "" {
 		who = claims.Subject
 	}
 	if err := a.agree(o, fmt.Sprintf("%s, signed in at %s, becomes public for ever with the signature. Go on?", who, claims.Issuer)); err != nil {
-		return err
+		return r, err
 	}
 	r.Who = who + " " + claims.Issuer + " " + claims.Connector
 	r.Mine = func(id policy.Identity) bool {
@@ -134,7 +150,7 @@ func (a *app) signAs(ctx context.Context, o *signOptions, v *draftVersion, s sig
 	}
 	r.Token = func(context.Context) (string, error) { return token, nil }
 	r.Check = v.member
-	return a.write(ctx, o, v, s, r)
+	return r, nil
 }
 
 // member returns why an identity cannot sign the draft, before that is public.

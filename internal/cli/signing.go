@@ -104,6 +104,11 @@ func (a *app) services(ctx context.Context, o *signOptions, repo policy.Locator)
 			return sigstore.Services{}, faultf(policy.TrustRootMissing, "signing config: %s", err)
 		}
 	}
+	return a.parseConfigs(o, configs)
+}
+
+// parseConfigs returns where signing configs say that is signed.
+func (a *app) parseConfigs(o *signOptions, configs [][]byte) (sigstore.Services, error) {
 	s, err := sigstore.ParseSigningConfigs(a.Now(), configs...)
 	if err != nil {
 		return s, faultf(policy.TrustRootInvalid, "signing config: %s", err)
@@ -140,7 +145,7 @@ func (a *app) personal(ctx context.Context, o *signOptions, s sigstore.Services)
 	}
 	resume := budget.Pause(ctx) // people take the time they need
 	defer resume()
-	token, err = sigstore.SignIn(ctx, issuer, o.device, say, open)
+	token, err = sigstore.SignIn(ctx, issuer, o.device, a.Transport, say, open)
 	if err != nil {
 		return "", faultf(policy.LoginNeeded, "signing in: %s", err)
 	}

@@ -138,14 +138,31 @@ func (a *app) signRelease(ctx context.Context, o *releaseOptions, args []string)
 
 // checkReleaser refuses flags by which nobody can sign a release.
 func (a *app) checkReleaser(o *releaseOptions) error {
+	if o.key.set && (o.tokenOptions.file.set || o.variable.set || o.metadata) {
+		return faultf(policy.Usage, "--key and an ID token contradict each other: either a key signs, or who the token is of")
+	}
 	if !o.key.set && a.hasOwnToken(&o.tokenOptions) { // a job agrees by being run
+		if o.device {
+			return faultf(policy.Usage, "--device is about people, and a job signs")
+		}
 		if _, err := o.expected(); err != nil {
 			return err
 		}
-		_, err := o.readConfigs()
-		return err
+		return a.checkConfigs(&o.signOptions)
+	}
+	// A token that says that it is a job's is no person's, who could agree.
+	if a.Getenv != nil && !o.key.set {
+		if t, err := oidc.ParseToken(a.Getenv(oidc.EnvToken)); err == nil {
+			if issuer, known := oidc.TrustedIssuers(nil, "").Find(t.Issuer); known && issuer.Kind != oidc.KindEmail {
+				return ofJob()
+			}
+		}
 	}
 	return a.checkSigner(&o.signOptions)
+}
+
+func ofJob() *fault {
+	return &fault{reason: policy.TokenRefused, msg: "a job is authorised by a token of its own", hint: "give it one with the audience repopolicy: on GitLab, id_tokens sets REPOPOLICY_ID_TOKEN with aud: repopolicy"}
 }
 
 // checkFiles refuses what cannot be signed before anybody is asked.
@@ -172,6 +189,14 @@ func (o *releaseOptions) checkFiles(args []string) error {
 			return faultf(policy.Usage, "%s is named twice", arg)
 		}
 		seen[filepath.Clean(arg)] = true
+		path := arg + bundleSuffix
+		if info, err := os.Lstat(path); err == nil && !info.Mode().IsRegular() {
+			return faultf(policy.Usage, "%s is there, and is no regular file", path)
+		} else if err != nil {
+			if err := file.Check(path); err != nil {
+				return unwritten(err)
+			}
+		}
 	}
 	return nil
 }
@@ -243,7 +268,7 @@ func (a *app) releaser(ctx context.Context, o *releaseOptions) (*releaser, error
 	w.verify = func(f *found) (*token.Verified, error) {
 		v, err := a.verifyToken(ctx, t, f, sigstoreAudience, s.Issuer)
 		if err == nil && v.Issuer.Kind != oidc.KindEmail {
-			return nil, &fault{reason: policy.TokenRefused, msg: "a job is authorised by a token of its own", hint: "give it one with the audience repopolicy: on GitLab, id_tokens sets REPOPOLICY_ID_TOKEN"}
+			return nil, ofJob()
 		}
 		if err == nil {
 			id := v.Run.Identity()

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/trust"
 	"github.com/repopolicy/repopolicy/trust/author"
@@ -86,6 +87,11 @@ func (a *app) trustShow(ctx context.Context, o *trustOptions, names []string, fr
 			for _, r := range c.Roots {
 				names = append(names, r.Name)
 			}
+		}
+	}
+	for _, name := range names { // all, before any is asked for
+		if _, ok := c.Root(name); !ok && name != string(trust.PublicGood) {
+			return faultf(policy.Usage, "no root %q is configured", name)
 		}
 	}
 	class := policy.ClassOK
@@ -190,6 +196,9 @@ func (a *app) trustExport(ctx context.Context, o *trustOptions, name string) err
 	if err != nil {
 		return err
 	}
+	if _, ok := c.Root(name); !ok && name != string(trust.PublicGood) {
+		return faultf(policy.Usage, "no root %q is configured", name)
+	}
 	files := &oci.Files{Metadata: map[string][]byte{}, Targets: map[string][]byte{}}
 	record := into(files.Metadata, files.Targets)
 	how := a.named(c, trust.Options{Record: record})
@@ -207,10 +216,21 @@ func (a *app) trustExport(ctx context.Context, o *trustOptions, name string) err
 
 // checkPlace refuses where nothing can be delivered.
 func checkPlace(to string) error {
+	dir := to
 	if oci.IsReference(to) {
-		if _, err := oci.ParseReference(to); err != nil {
+		ref, err := oci.ParseReference(to)
+		switch {
+		case err != nil:
 			return faultf(policy.Usage, "%s", err)
+		case ref.Digest != "":
+			return faultf(policy.Usage, "%s: a digest follows from what is pushed; name a tag", to)
 		}
+		if dir = ref.Layout; dir == "" {
+			return nil
+		}
+	}
+	if err := file.CheckDir(dir); err != nil {
+		return unwritten(err)
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 
 	"github.com/spf13/cobra"
 
@@ -55,7 +56,10 @@ func (a *app) trustSign(ctx context.Context, o *signOptions, r *author.Repositor
 		return err
 	}
 	roles, err := r.Sign(ctx, s)
+	var f *fault
 	switch {
+	case errors.As(err, &f):
+		return f
 	case errors.Is(err, author.ErrNotWanted):
 		return &fault{reason: policy.NotMaintainer, msg: err.Error(), hint: "nothing was signed; another key or identity is waited for"}
 	case err != nil:
@@ -78,6 +82,8 @@ func (a *app) checkAuthor(o *signOptions) error {
 		return faultf(policy.Usage, "--key and --signer contradict each other")
 	case o.expect.set:
 		return faultf(policy.Usage, "--expect-identity is about who signs in, and a key signs")
+	case o.device:
+		return faultf(policy.Usage, "--device is about signing in, and a key signs")
 	}
 	_, err := a.authorSigner(context.Background(), o)
 	return err
@@ -136,11 +142,16 @@ func (a *app) authorSigner(ctx context.Context, o *signOptions) (author.Signer, 
 	if who == "" {
 		who = claims.Subject
 	}
-	if err := a.agree(o, fmt.Sprintf("%s, signed in at %s, becomes public for ever with the signature. Go on?", who, claims.Issuer)); err != nil {
-		return nil, err
-	}
+	// Only who is wanted is asked, and only once: the signer calls Certify for what waits
+	// for one of those that the token can be certified as.
+	agree := sync.OnceValue(func() error {
+		return a.agree(o, fmt.Sprintf("%s, signed in at %s, becomes public for ever with the signature. Go on?", who, claims.Issuer))
+	})
 	client := &sigstore.Client{Services: services, Transport: a.Transport, Timeout: a.Timeout}
 	return &author.IdentitySigner{May: may, Certify: func(ctx context.Context, digest [sha256.Size]byte) (string, string, func(context.Context) ([]byte, error), error) {
+		if err := agree(); err != nil {
+			return "", "", nil, err
+		}
 		d, err := client.Draft(ctx, sigstore.Content{SHA256: digest}, token, nil)
 		if err != nil {
 			return "", "", nil, err

@@ -6,11 +6,16 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/spf13/cobra"
 	"oras.land/oras-go/v2/registry/remote/auth"
 
 	"github.com/repopolicy/repopolicy/trust"
@@ -20,21 +25,25 @@ import (
 // for every verb.
 func TestUsageFirst(t *testing.T) {
 	env := place(t)
-	env.Transport = unasked{t}
+	var asked []string
+	env.Transport = transport(func(r *http.Request) (*http.Response, error) {
+		asked = append(asked, r.URL.Host)
+		return nil, errors.New("no network")
+	})
 	env.Root = func(context.Context, trust.Options) ([]trust.Root, error) {
-		t.Error("the trust root was asked for")
+		asked = append(asked, "the trust root")
 		return nil, errors.New("no network")
 	}
 	env.SigningConfigs = func(context.Context, bool) ([][]byte, error) {
-		t.Error("the signing config was asked for")
+		asked = append(asked, "the signing config")
 		return nil, errors.New("no network")
 	}
 	env.Command = func(context.Context, ...string) ([]byte, error) {
-		t.Error("a token was asked for")
+		asked = append(asked, "a token")
 		return nil, errors.New("no command")
 	}
 	env.Credential = func(context.Context, string) (auth.Credential, error) {
-		t.Error("a credential was asked for")
+		asked = append(asked, "a credential")
 		return auth.EmptyCredential, nil
 	}
 	job := map[string]string{"GITHUB_ACTIONS": "true", "ACTIONS_ID_TOKEN_REQUEST_URL": "https://x.actions.githubusercontent.com/", "ACTIONS_ID_TOKEN_REQUEST_TOKEN": "x"}
@@ -50,6 +59,20 @@ func TestUsageFirst(t *testing.T) {
 			t.Skipf("%s: %s", err, out)
 		}
 	}
+	// A trust root in which something waits for alice.
+	trusted := []string{"trust", "init", "waiting", "--identity", "alice@example.com=https://accounts.google.com", "--online-key", "pub.pem"}
+	if code := Main(trusted, env); code != 0 {
+		t.Fatalf("%q: exit %d", trusted, code)
+	}
+	config := `{"mediaType":"application/vnd.dev.sigstore.signingconfig.v0.2+json","caUrls":[{"url":"https://fulcio.example","majorApiVersion":1,"validFor":{"start":"2020-01-01T00:00:00Z"},"operator":"x"}],"rekorTlogUrls":[{"url":"https://rekor.example","majorApiVersion":1,"validFor":{"start":"2020-01-01T00:00:00Z"},"operator":"x"}],"rekorTlogConfig":{"selector":"ANY"}}`
+	for name, data := range map[string]string{"signing.json": config, "staple": "x", "d/widget_1": "x", "d/widget-1.2.3.tgz": "x", "sub/.git/HEAD": "ref: refs/heads/main\n"} {
+		if err := errors.Join(os.MkdirAll(filepath.Dir(name), 0o700), os.WriteFile(name, []byte(data), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.MkdirAll("widget_1.approvals", 0o700); err != nil {
+		t.Fatal(err)
+	}
 	const found = " -R acme/widget "
 	var all []string
 	for _, verb := range []string{"verify", "explain"} {
@@ -62,23 +85,26 @@ func TestUsageFirst(t *testing.T) {
 			found + "--report . widget_1", found + "--report no/where widget_1", found + "--name x widget_1 widget_2", found + "--ignore-missing widget_1", found + "--download d widget_1", found + "--forge x widget_1",
 			found + "--max-size x widget_1", found + "--github-token widget_1", found + "--pypi-index x widget_1", found + "pkg:npm/widget", found + "oci://ghcr.io/acme/widget", found + "--format x widget_1",
 			"-R x:y widget_1", "-R /a widget_1", "widget_1", "--format vsa --certificate-identity a@example.com --certificate-oidc-issuer https://b.example widget_1",
-			found + "https://github.com/acme/gadget/releases/tag/v1", found + "--airgap junk widget_1", found + "--no-such-flag widget_1",
+			found + "https://github.com/acme/gadget/releases/tag/v1", found + "--airgap junk widget_1", found + "--trusted-root root.json --staple staple widget_1", found + "--git none widget_1", found + "--git d widget_1", found + "--name a/.. widget_1", found + "--name pkg:x widget_1",
+			found + "--name x https://github.com/acme/widget/releases/tag/v1", found + "--name x pkg:npm/widget@1.2.3", found + "--name x oci://ghcr.io/acme/widget:v1",
+			found + "--download d https://github.com/acme/widget/releases/download/v1/widget_1", found + "--download d pkg:npm/widget@1.2.3", "--policy none widget_1", found + "--no-such-flag widget_1",
 		} {
 			all = append(all, verb+" "+args)
 		}
 	}
-	for _, verb := range []string{"show", "log", "lock -o l", "export-bundle -o b", "export --oci oci:a/b:c", "diff"} {
+	for _, verb := range []string{"show", "log", "lock -o l", "export-bundle -o b", "export --oci oci:a/b:c", "export --tuf tuf", "diff"} {
 		for _, args := range []string{
 			"-R x:y", found + "--require x", found + "--pin x", found + "--lock junk", found + "--max-age x", found + "--directory junk", found + "--staple none", found + "--from x",
-			found + "--offline", found + "--trust-root none", found + "x y z a",
+			found + "--offline", found + "--trust-root none", found + "x y z a", found + "--trusted-root root.json --staple staple", found + "--git none", found + "--git d", found + "--from oci:a/b:c --git .",
+			found + "--witness-policy junk", found + "--from oci:a/b:c --offline", found + "--offline --git . --scan", found + "--trust-config none", found + "--trusted-root root.json --trust-root x", found + "--timeout x", found + "--memory 1",
 		} {
 			all = append(all, verb+" "+args)
 		}
 	}
-	signer := []string{"--key none", "--key junk", "--signer x", "--signer x --public-key none", "--key junk --signer x", "--expect-identity x -y", "--expect-identity a@example.com --key junk", "--signing-config none -y", "--trusted-root root.json -y", ""}
+	signer := []string{"--key none", "--key junk", "--signer x", "--signer x --public-key none", "--key junk --signer x", "--expect-identity x -y", "--expect-identity a@example.com --key junk", "--signing-config none -y", "--trusted-root root.json -y", "--signing-config junk -y", "--device --key pub.pem", "--device --signer x --public-key pub.pem", "--trust-root none -y", ""}
 	for _, s := range signer {
-		for _, verb := range []string{"sign ", "approve -R acme/widget ", "sign-release -R acme/widget ", "trust sign root ", "export --tuf tuf --sign --policy policy.toml "} {
-			if strings.Contains(s, "--signer") && verb != "sign " && verb != "trust sign root " || s == "--expect-identity a@example.com --key junk" && strings.HasPrefix(verb, "export") {
+		for _, verb := range []string{"sign ", "approve -R acme/widget ", "sign-release -R acme/widget ", "trust sign waiting ", "export --tuf tuf --sign --policy policy.toml "} {
+			if strings.Contains(s, "--signer") && verb != "sign " && verb != "trust sign waiting " || strings.Contains(s, "--device") && strings.HasPrefix(verb, "export") {
 				continue
 			}
 			file := ""
@@ -99,9 +125,35 @@ func TestUsageFirst(t *testing.T) {
 		"authorize --tag a..b", "authorize --commit x", "authorize --statement", "authorize -R x:y", "authorize .", "authorize --require x", "authorize --lock junk", "authorize --after none", "authorize --report no/where", "authorize --receipt no/where",
 		"authorize --token-file a --token-env b", "authorize --stage x", "authorize --directory junk", "authorize --max-age x",
 		"trust", "trust show --trust-config none", "trust update --trust-config none", "trust export x", "trust export x -o oci:", "trust init root", "trust publish none", "trust publish root --key none", "trust publish root --to oci:",
+		"diff 10001", "diff 1 99999", "diff --require x", "diff --from x", "diff --staple none", "diff --git d", "diff -R acme/widget 10001",
+		"export --to gh -R acme/widget", "export --to gh --sign", "export --to gh --key pub.pem", "export --to gh --expect-identity a@example.com", "export --tuf d --expect-identity a@example.com", "export --tuf d --from oci:a/b:c", "export --tuf d -R acme/widget --policy policy.toml",
+		"export --oci oci-layout:junk:x -R acme/widget", "export --oci oci:a/b:c -R acme/widget --sign", "export --oci oci:a/b:c -R acme/widget --to gh",
+		"sign -y --without-v1 --signing-config signing.json", "bind --without-v1 --signing-config signing.json", "bind --signing-config junk", "init --signing-config junk", "sign -y --git none", "bind --git none", "status --git none", "edit --git none", "renew --git none", "init --git none",
+		"init --tags ** --workflow x.yml", "init --artifacts a//b", "init --name a\x01b", "init --recovery x", "init --repository acme/widget --workflow x.yml --program x@latest",
+		"approve -R acme/widget -y sha256:"+strings.Repeat("0", 64), "approve -R acme/widget -y sha256:0", "approve -R acme/widget -y --directory junk widget_1",
+		"sign-release -R acme/widget --checkout none widget_1", "sign-release -R acme/widget --key pub.pem --token-env X widget_1", "sign-release -R acme/widget --key pub.pem --token-metadata widget_1", "authorize --checkout none", "authorize --preflight --receipt x", "authorize --preflight --stage publish", "authorize --format x",
+		"trust update nobody", "trust update public-good nobody", "trust export nobody -o x", "trust export public-good -o junk", "trust export public-good -o oci-layout:junk", "trust export public-good -o oci:a/b@sha256:"+strings.Repeat("0", 64),
+		"trust publish waiting --key pub.pem", "trust publish waiting --to junk", "trust publish waiting --to oci:", "trust add waiting x", "trust add waiting x=none", "trust rotate waiting --key pub.pem", "trust rotate waiting --role root", "trust delegate waiting", "trust delegate waiting --repositories x", "trust delegate waiting --anchor x",
+		"trust sign waiting --signing-config junk -y", "trust sign waiting --key pub.pem --expect-identity a@example.com",
 		"trust sign none -y", "trust init root --key pub.pem --online-key pub.pem --threshold -1", "trust init root --key pub.pem --online-key pub.pem --days 999999999",
 		"evidence show none", "evidence show junk --directory junk", "import aqua none", "check none", "version x", "nonsense",
 	)
+	if runtime.GOOS == "linux" { // where nobody can make a file
+		all = append(all, "verify -R acme/widget --report /proc/x widget_1", "verify -R acme/widget --download /proc pkg:npm/widget@1", "verify -R acme/widget --download /proc/x/y pkg:npm/widget@1", "lock -R acme/widget -o /proc/x",
+			"export-bundle -R acme/widget -o /proc/x", "export --tuf /proc/x -R acme/widget", "export --oci oci-layout:/proc/x:y -R acme/widget", "sign -y --output /proc/x", "bind --output /proc", "approve -R acme/widget -y --output /proc/x --tag v1 widget_1",
+			"authorize --report /proc/x", "authorize --receipt /proc/x", "trust export public-good -o /proc/x", "trust publish waiting --to /proc/x")
+	}
+	var walk func(*cobra.Command)
+	walk = func(c *cobra.Command) {
+		name := strings.TrimPrefix(c.CommandPath(), "repopolicy ")
+		if c.HasParent() && !slices.ContainsFunc(all, func(row string) bool { return strings.HasPrefix(row+" ", name+" ") }) {
+			t.Errorf("%s has no row", name)
+		}
+		for _, sub := range c.Commands() {
+			walk(sub)
+		}
+	}
+	walk(Command())
 	for _, args := range all {
 		for _, vars := range []map[string]string{{}, job} {
 			if vars["GITHUB_ACTIONS"] != "" && !strings.HasPrefix(args, "authorize") && !strings.HasPrefix(args, "sign-release") || len(vars) > 0 && (strings.Contains(args, "sign-release -R acme/widget  w")) {
@@ -110,13 +162,20 @@ func TestUsageFirst(t *testing.T) {
 			env.Getenv = func(name string) string { return vars[name] }
 			var out bytes.Buffer
 			env.Stdout, env.Stderr = &out, &out
-			failed := t.Failed()
+			asked = nil
 			code := Main(strings.Fields(args), env)
-			if code != 2 && !(strings.Contains(args, "evidence show junk") || len(vars) > 0 && strings.Contains(args, "--key")) {
+			if code != 2 && !(strings.Contains(args, "evidence show junk") || len(vars) > 0 && strings.Contains(args, "--key") || code == 6 && strings.Contains(args, "--signing-config junk")) {
 				t.Errorf("%s %v: exit %d\n%s", args, vars, code, out.String())
-			} else if t.Failed() && !failed {
-				t.Errorf("%s %v: somebody was asked\n%s", args, vars, out.String())
+			} else if code == 2 && strings.Contains(out.String(), "unknown flag") && !strings.Contains(args, "no-such-flag") && !strings.Contains(args, "nonsense") {
+				t.Errorf("%s: the row is about a flag that there is not\n%s", args, out.String())
+			}
+			if len(asked) > 0 {
+				t.Errorf("%s %v: asked %q\n%s", args, vars, asked, out.String())
 			}
 		}
 	}
 }
+
+type transport func(*http.Request) (*http.Response, error)
+
+func (f transport) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }

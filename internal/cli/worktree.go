@@ -4,7 +4,6 @@ package cli
 
 import (
 	"errors"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -24,6 +23,9 @@ type worktree struct {
 func findWorktree(dir string) (string, error) {
 	abs, err := filepath.Abs(dir)
 	if err != nil {
+		return "", err
+	}
+	if _, err := os.Stat(abs); err != nil {
 		return "", err
 	}
 	for at := abs; ; at = filepath.Dir(at) {
@@ -49,23 +51,14 @@ func (w *worktree) exists(name string) bool {
 	return err == nil
 }
 
-// read returns a regular file of at most limit bytes, nil if there is none.
+// read returns a regular file of at most limit bytes, nil if there is none. A link is
+// an error: Git and the forges follow none in the place of these files either.
 func (w *worktree) read(name string, limit int64) ([]byte, error) {
-	info, err := w.root.Stat(name)
+	data, err := file.ReadIn(w.root, name, limit)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
-	} else if err != nil {
-		return nil, err
 	}
-	if !info.Mode().IsRegular() || info.Size() > limit {
-		return nil, &fs.PathError{Op: "read", Path: name, Err: errors.New("not a regular file of a reasonable size")}
-	}
-	f, err := w.root.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	return io.ReadAll(io.LimitReader(f, limit))
+	return data, err
 }
 
 // create writes a file that is not there yet. It appears with all of its content

@@ -61,6 +61,15 @@ func TestWorktree(t *testing.T) {
 	if err := w.replace("file", []byte("x")); err == nil {
 		t.Error("a link was replaced")
 	}
+	if err := os.WriteFile(filepath.Join(outside, "file"), []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if data, err := w.read("file", 3); err == nil {
+		t.Errorf("read through a link: %q", data)
+	}
+	if err := os.Remove(filepath.Join(outside, "file")); err != nil {
+		t.Fatal(err)
+	}
 	if entries, _ := os.ReadDir(outside); len(entries) != 0 {
 		t.Errorf("%v", entries)
 	}

@@ -12,6 +12,9 @@ import (
 // nonblock lets a pipe that nobody writes to be opened, and then refused.
 const nonblock = syscall.O_NONBLOCK
 
+// nofollow lets a link in the place of a file not be opened.
+const nofollow = syscall.O_NOFOLLOW
+
 // Writable reports whether group or others may write to what info describes.
 func Writable(info os.FileInfo) bool { return info.Mode().Perm()&0o022 != 0 }
 

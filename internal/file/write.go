@@ -49,22 +49,55 @@ func Check(path string) error {
 	if err != nil {
 		return err
 	}
-	defer p.dir.Close()
-	_, err = p.look()
-	return err
+	return p.check()
 }
 
 // CheckDir returns why nothing could be written below a directory, which need not be
 // there yet; what only the attempt shows is left to it.
 func CheckDir(path string) error {
-	p, err := placeOf(filepath.Join(path, "x"), "", 0)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+	return climb(filepath.Join(path, "x"), func(path string) (*place, error) { return placeOf(path, "", 0) })
+}
+
+// CheckIn returns why [WriteIn] would write nothing to a name below a directory; what
+// only the attempt shows is left to it.
+func CheckIn(dir, name string) error {
+	return climb(filepath.FromSlash(name), func(name string) (*place, error) { return descend(dir, filepath.Join(dir, name), 0) })
+}
+
+// CheckBelow is [CheckIn] for [WriteBelow].
+func CheckBelow(dir, name string) error {
+	return climb(filepath.Join(dir, filepath.FromSlash(name)), func(path string) (*place, error) { return placeOf(path, dir, 0) })
+}
+
+// climb checks a path, or the first directory on the way to it that has to be made.
+func climb(path string, find func(string) (*place, error)) error {
+	for {
+		p, err := find(path)
+		if up := filepath.Dir(path); errors.Is(err, fs.ErrNotExist) && up != path && up != "." {
+			path = up
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		defer p.dir.Close()
+		return p.check()
 	}
-	if err == nil {
-		p.dir.Close()
+}
+
+// check returns why nothing could be written to a place. A file is made beside it and
+// removed again: permissions, quotas and file systems that cannot be written to say so.
+func (p *place) check() error {
+	info, err := p.look()
+	if err != nil || info != nil && device(info) {
+		return err
 	}
-	return err
+	tmp := ".repopolicy-" + rand.Text() + ".tmp"
+	f, err := p.dir.OpenFile(tmp, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Close(), p.dir.Remove(tmp))
 }
 
 // WriteBelow is [Write] for a name below a directory that the user named. No link in

@@ -11,6 +11,8 @@ import (
 	"path"
 	"strconv"
 	"strings"
+
+	"github.com/repopolicy/repopolicy/internal/file"
 )
 
 // Object returns an object's type and content, which were checked against its
@@ -149,14 +151,10 @@ func (r *Repository) listPacks() error {
 // eachEntry calls do for every entry of a directory, a few at a time: there may be any
 // number.
 func (r *Repository) eachEntry(dir string, do func(fs.DirEntry) error) error {
-	info, err := r.dir.Lstat(dir)
-	if err != nil {
-		return err
-	}
-	if !info.IsDir() {
+	f, err := file.OpenDirIn(r.dir, dir)
+	if errors.Is(err, file.ErrNotRegular) {
 		return malformed("%s is not a directory", dir)
 	}
-	f, err := r.dir.Open(dir)
 	if err != nil {
 		return err
 	}

@@ -26,7 +26,7 @@ func TestSecret(t *testing.T) {
 		if _, err := c.Draft(t.Context(), Content{}, "token", nil); err == nil || strings.Contains(err.Error(), "token ") && strings.Contains(err.Error(), "Bearer") {
 			t.Errorf("%s: %v", address, err)
 		}
-		if _, err := SignIn(t.Context(), address, true, nil, nil); err == nil {
+		if _, err := SignIn(t.Context(), address, true, noRequest{t}, nil, nil); err == nil {
 			t.Errorf("a sign-in at %s", address)
 		}
 	}

@@ -4,53 +4,284 @@ package sigstore
 
 import (
 	"context"
+	"crypto/rand"
+	"crypto/subtle"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
 	"time"
 
+	gooidc "github.com/coreos/go-oidc/v3/oidc"
+	soauth "github.com/sigstore/sigstore/pkg/oauth"
 	"github.com/sigstore/sigstore/pkg/oauthflow"
+	"golang.org/x/oauth2"
+
+	"github.com/repopolicy/repopolicy/internal/web"
 )
 
 const (
-	oauthClient   = "sigstore" // the public client id of every Sigstore instance
-	signInTimeout = 5 * time.Minute
+	oauthClient    = "sigstore" // the public client id of every Sigstore instance
+	signInTimeout  = 5 * time.Minute
+	signInAgent    = "repopolicy"
+	callbackPath   = "/auth/callback" // that instances know
+	maxPollWait    = 60               // seconds between questions whether somebody signed in
+	maxCallback    = 64 << 10
+	maxDeviceReply = 64 << 10
+	maxUserCode    = 64
 )
 
 // SignIn returns an ID token of a person, by the browser on this machine
 // (authorization code with PKCE, RFC 7636) or, with device, by a code that is
 // typed into a browser elsewhere (RFC 8628). Say prints what the person must
-// know; open, if set, opens the browser.
-func SignIn(ctx context.Context, issuer string, device bool, say func(string), open func(url string) error) (string, error) {
-	if !secret(issuer) {
+// know; open opens the browser. Transport is nil for the default one.
+//
+// The issuer's discovery document decides who sees the code that becomes a token. So
+// every address that it names is looked at before anybody is asked there, no other
+// host is asked, and nothing is sent on to where an answer redirects.
+func SignIn(ctx context.Context, issuer string, device bool, transport http.RoundTripper, say func(string), open func(url string) error) (string, error) {
+	base, err := url.Parse(issuer)
+	if err != nil || !web.Secret(base) {
 		return "", errors.New("the sign-in is not at an https URL")
 	}
-	ctx, cancel := context.WithTimeout(ctx, signInTimeout)
+	ctx, cancel := context.WithTimeoutCause(ctx, signInTimeout, errors.New("nobody signed in in time"))
 	defer cancel()
-	var getter oauthflow.TokenGetter
+	s := &signIn{issuer: base, transport: transport, say: say, open: open}
+	token, err := s.run(ctx, issuer, device)
+	if err != nil && ctx.Err() != nil {
+		return "", context.Cause(ctx)
+	}
+	return token, err
+}
+
+type signIn struct {
+	issuer    *url.URL
+	transport http.RoundTripper
+	say       func(string)
+	open      func(url string) error
+	config    oauth2.Config
+	pkce      *oauthflow.PKCE
+	client    *http.Client
+}
+
+func (s *signIn) run(ctx context.Context, issuer string, device bool) (string, error) {
+	asked := gooidc.ClientContext(ctx, web.Gate(s.transport, signInAgent, strings.ToLower(s.issuer.Host)))
+	provider, err := gooidc.NewProvider(asked, issuer)
+	if err != nil {
+		return "", err
+	}
+	hosts, err := s.endpoints(provider, device)
+	if err != nil {
+		return "", err
+	}
+	s.client = web.Gate(s.transport, signInAgent, hosts...)
+	ctx = gooidc.ClientContext(ctx, s.client) // oauth2 takes it from there, too
+	s.config = oauth2.Config{ClientID: oauthClient, Endpoint: provider.Endpoint(), Scopes: []string{gooidc.ScopeOpenID, "email"}}
+	s.config.Endpoint.AuthStyle = oauth2.AuthStyleInParams // there is no secret
+	if s.pkce, err = oauthflow.NewPKCE(provider); err != nil {
+		return "", err
+	}
+	nonce := ""
+	var reply *oauth2.Token
 	if device {
-		d := oauthflow.NewDeviceFlowTokenGetterForIssuer(issuer)
-		d.MessagePrinter = say
-		getter = d
+		reply, err = s.elsewhere(ctx)
 	} else {
-		// What it would print goes to standard output, where data is.
-		getter = &oauthflow.InteractiveIDTokenGetter{HTMLPage: oauthflow.DefaultIDTokenGetter.HTMLPage, BrowserOpener: open, Output: io.Discard}
+		nonce = rand.Text()
+		reply, err = s.browser(ctx, nonce)
+	}
+	if err != nil {
+		return "", err
+	}
+	raw, ok := reply.Extra("id_token").(string)
+	if !ok {
+		return "", errors.New("the issuer's answer holds no ID token")
+	}
+	token, err := provider.VerifierContext(ctx, &gooidc.Config{ClientID: oauthClient}).Verify(ctx, raw)
+	if err != nil {
+		return "", err
+	}
+	if token.Nonce != nonce && !device {
+		return "", errors.New("the ID token is for another sign-in")
+	}
+	if token.AccessTokenHash != "" {
+		if err := token.VerifyAccessToken(reply.AccessToken); err != nil {
+			return "", err
+		}
+	}
+	if _, err := oauthflow.SubjectFromToken(token); err != nil { // an address that nobody verified is nobody's
+		return "", err
+	}
+	return raw, nil
+}
+
+// endpoints returns the hosts that the discovery document names. An address is as
+// secret as the issuer's: over https, or on this machine if the issuer is there.
+func (s *signIn) endpoints(p *gooidc.Provider, device bool) ([]string, error) {
+	var doc map[string]any
+	if err := p.Claims(&doc); err != nil {
+		return nil, err
+	}
+	names := []string{"token_endpoint", "jwks_uri"}
+	if device {
+		names = append(names, "device_authorization_endpoint")
+	} else {
+		names = append(names, "authorization_endpoint")
+	}
+	var hosts []string
+	for _, name := range names {
+		address, _ := doc[name].(string)
+		u, err := s.address(address)
+		if err != nil {
+			return nil, fmt.Errorf("the discovery document of %s: %s: %w", s.issuer.Redacted(), name, err)
+		}
+		if name != "authorization_endpoint" { // where the browser goes, and not this program
+			hosts = append(hosts, strings.ToLower(u.Host))
+		}
+	}
+	return hosts, nil
+}
+
+// address reads an address that the issuer names.
+func (s *signIn) address(text string) (*url.URL, error) {
+	u, err := url.Parse(text)
+	switch {
+	case text == "" || err != nil:
+		return nil, errors.New("it names no address")
+	case u.Scheme != "https" && s.issuer.Scheme == "https", !web.Secret(u):
+		return nil, fmt.Errorf("%q is not an https URL", clipURL(u))
+	}
+	return u, nil
+}
+
+// code asks for the code that is typed elsewhere. oauth2's own function does not end
+// with the context, and crashes where the answer is null or an interval negative.
+func (s *signIn) code(ctx context.Context) (*oauth2.DeviceAuthResponse, error) {
+	form := url.Values{"client_id": {oauthClient}, "scope": {strings.Join(s.config.Scopes, " ")}, "code_challenge": {s.pkce.Challenge}, "code_challenge_method": {s.pkce.Method}}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.config.Endpoint.DeviceAuthURL, strings.NewReader(form.Encode()))
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	req.Header.Set("Accept", "application/json")
+	resp, err := s.client.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	data, err := io.ReadAll(io.LimitReader(resp.Body, maxDeviceReply))
+	if err != nil {
+		return nil, err
+	}
+	if resp.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("%s: %s", resp.Status, clipText(string(data)))
+	}
+	var d struct {
+		Code     string `json:"device_code"`
+		User     string `json:"user_code"`
+		Address  string `json:"verification_uri"`
+		Complete string `json:"verification_uri_complete"`
+		Expires  int64  `json:"expires_in"`
+		Interval int64  `json:"interval"`
+	}
+	if err := json.Unmarshal(data, &d); err != nil {
+		return nil, fmt.Errorf("the issuer's answer: %w", err)
+	}
+	out := &oauth2.DeviceAuthResponse{DeviceCode: d.Code, UserCode: d.User, VerificationURI: d.Address, Interval: max(0, min(d.Interval, maxPollWait))} // 0 is for the default
+	if d.Complete != "" {
+		out.VerificationURI = d.Complete
+	}
+	if d.Expires > 0 && d.Expires < int64(signInTimeout/time.Second) {
+		out.Expiry = time.Now().Add(time.Duration(d.Expires) * time.Second)
+	}
+	return out, nil
+}
+
+func clipURL(u *url.URL) string {
+	s := u.Redacted()
+	return s[:min(len(s), 200)]
+}
+
+// browser lets somebody sign in in the browser of this machine, which is sent back to
+// this program with a code.
+func (s *signIn) browser(ctx context.Context, nonce string) (*oauth2.Token, error) {
+	listener, err := net.Listen("tcp", "localhost:0")
+	if err != nil {
+		return nil, err
+	}
+	s.config.RedirectURL = fmt.Sprintf("http://localhost:%d%s", listener.Addr().(*net.TCPAddr).Port, callbackPath)
+	state := rand.Text()
+	page, err := soauth.GetInteractiveSuccessHTML(false, 10)
+	if err != nil {
+		page = soauth.InteractiveSuccessHTML
 	}
 	type reply struct {
-		token *oauthflow.OIDCIDToken
-		err   error
+		code string
+		err  error
 	}
 	done := make(chan reply, 1)
-	go func() {
-		t, err := oauthflow.OIDConnect(issuer, oauthClient, "", "", getter)
-		done <- reply{t, err}
+	answer := func(r reply) bool { // the first one counts
+		select {
+		case done <- r:
+			return true
+		default:
+			return false
+		}
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET "+callbackPath, func(w http.ResponseWriter, r *http.Request) {
+		q := r.URL.Query()
+		switch {
+		case subtle.ConstantTimeCompare([]byte(q.Get("state")), []byte(state)) != 1:
+			answer(reply{err: errors.New("the browser came back from another sign-in")})
+		case q.Get("code") == "":
+			answer(reply{err: fmt.Errorf("the issuer says %q", clipText(q.Get("error")+" "+q.Get("error_description")))})
+		case answer(reply{code: q.Get("code")}):
+			_, _ = w.Write([]byte(page))
+			return
+		}
+		http.Error(w, "The sign-in failed; the terminal says why.", http.StatusBadRequest)
+	})
+	server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second, MaxHeaderBytes: maxCallback}
+	go func() { _ = server.Serve(listener) }()
+	defer func() {
+		within, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		defer cancel()
+		_ = server.Shutdown(within) // after the page is shown
+		_ = server.Close()
 	}()
+	if err := s.open(s.config.AuthCodeURL(state, append(s.pkce.AuthURLOpts(), oauth2.AccessTypeOnline, gooidc.Nonce(nonce))...)); err != nil {
+		return nil, err
+	}
 	select {
+	case <-ctx.Done():
+		return nil, ctx.Err()
 	case r := <-done:
 		if r.err != nil {
-			return "", r.err
+			return nil, r.err
 		}
-		return r.token.RawString, nil
-	case <-ctx.Done():
-		return "", errors.New("nobody signed in in time")
+		return s.config.Exchange(ctx, r.code, s.pkce.TokenURLOpts()...)
 	}
+}
+
+// elsewhere lets somebody type a code into a browser on another device.
+func (s *signIn) elsewhere(ctx context.Context) (*oauth2.Token, error) {
+	d, err := s.code(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := s.address(d.VerificationURI); err != nil {
+		return nil, fmt.Errorf("where to type the code: %w", err)
+	}
+	if d.UserCode == "" || len(d.UserCode) > maxUserCode {
+		return nil, errors.New("the issuer gives no code to type")
+	}
+	s.say(fmt.Sprintf("Enter the verification code %s in your browser at: %s", d.UserCode, d.VerificationURI))
+	if !d.Expiry.IsZero() {
+		s.say(fmt.Sprintf("Code will be valid for %d seconds", int(time.Until(d.Expiry).Seconds())))
+	}
+	return s.config.DeviceAccessToken(ctx, d, s.pkce.TokenURLOpts()...)
 }

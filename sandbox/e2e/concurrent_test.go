@@ -162,6 +162,9 @@ func TestTwoRunners(t *testing.T) {
 		}
 	}
 	files := a.files()
+	if got := logSizes(t); len(files) == 2 && got == (sizes{a.before.v1 + 1, a.before.v2 + 1}) {
+		t.Skip("on a busy machine one came so late that it found the other's entry, and took it over")
+	}
 	if len(files) != 4 {
 		t.Errorf("%d files", len(files))
 	}

@@ -270,7 +270,7 @@ func TestSignInAttacks(t *testing.T) {
 	signIn := func(open func(string) error) (string, error) {
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 		defer cancel()
-		return sigstore.SignIn(ctx, stack.URL(sandbox.Issuer), false, func(string) {}, func(address string) error {
+		return sigstore.SignIn(ctx, stack.URL(sandbox.Issuer), false, nil, func(string) {}, func(address string) error {
 			go func() { _ = open(address) }()
 			return nil
 		})

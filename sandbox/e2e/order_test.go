@@ -24,10 +24,12 @@ import (
 
 // steps sees which steps of signing are taken, and lets one of them fail.
 type steps struct {
-	next  http.RoundTripper
-	fails cli.Step
-	mu    sync.Mutex
-	taken []cli.Step
+	next   http.RoundTripper
+	fails  cli.Step
+	after  int            // so many times the step goes well before it fails
+	before func(cli.Step) // if set, is called before each request; "" is none of signing
+	mu     sync.Mutex
+	taken  []cli.Step
 }
 
 func (s *steps) step(r *http.Request) cli.Step {
@@ -45,7 +47,7 @@ func (s *steps) step(r *http.Request) cli.Step {
 		return cli.StepV1
 	case at(sandbox.Rekor) && logs:
 		return cli.StepV2
-	case r.URL.Host == "github.com" || at(sandbox.Forge):
+	case r.URL.Host == "github.com" || at(sandbox.Forge) || at(sandbox.RekorV1) || at(sandbox.Rekor):
 		return cli.StepLook
 	}
 	return ""
@@ -55,11 +57,17 @@ func (s *steps) step(r *http.Request) cli.Step {
 func (s *steps) RoundTrip(r *http.Request) (*http.Response, error) {
 	step := s.step(r)
 	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.before != nil {
+		s.before(step)
+	}
 	if step != "" {
 		s.taken = append(s.taken, step)
 	}
-	s.mu.Unlock()
-	if step != "" && step == s.fails {
+	if step == s.fails {
+		s.after--
+	}
+	if step != "" && step == s.fails && s.after < 0 {
 		return nil, errors.New("it fails")
 	}
 	return s.next.RoundTrip(r)
@@ -122,18 +130,20 @@ identities = [{ email = "alice@example.com", issuer = "https://accounts.google.c
 				case cli.StepConsent:
 					args = slices.DeleteFunc(args, func(a string) bool { return a == "--yes" })
 					c.answers = "n\n"
-				case cli.StepFile:
-					if verb == "approve" {
-						check(t, os.WriteFile(written, nil, 0o600)) // a directory is wanted
-					} else {
-						check(t, os.MkdirAll(filepath.Dir(written), 0o700))
-						check(t, os.Symlink(t.TempDir(), written))
+				case cli.StepFile: // what stands in the way came after it was looked for
+					seen.before = func(s cli.Step) {
+						if _, err := os.Lstat(written); s != cli.StepV2 || err == nil {
+							return
+						}
+						if verb == "approve" {
+							check(t, os.WriteFile(written, nil, 0o600)) // a directory is wanted
+						} else {
+							check(t, os.MkdirAll(filepath.Dir(written), 0o700))
+							check(t, os.Symlink(t.TempDir(), written))
+						}
 					}
 				}
 				c.env["SIGSTORE_ID_TOKEN"] = token
-				if fails == cli.StepLook && verb == "sign" {
-					c.transport = nowhere{} // the repository is on this machine, and the logs are asked
-				}
 				before := logSizes(t)
 				code, out := c.repopolicy(args...)
 				if code == 0 || code == policy.ClassInternal.Exit() {
@@ -161,6 +171,7 @@ identities = [{ email = "alice@example.com", issuer = "https://accounts.google.c
 				if fails == cli.StepFile {
 					check(t, os.Remove(written))
 				}
+				seen.before = nil
 				seen.fails, c.transport, c.answers = "", seen, ""
 				c.env["SIGSTORE_ID_TOKEN"], err = stack.Token(alice)
 				check(t, err)
@@ -260,8 +271,6 @@ func TestBindOrder(t *testing.T) {
 			switch fails {
 			case cli.StepFlags:
 				args = append(args, "--signing-config", "none")
-			case cli.StepLook:
-				c.transport = nowhere{}
 			case cli.StepToken:
 				delete(c.env, "ACTIONS_ID_TOKEN_REQUEST_URL")
 			case cli.StepIdentity: // of another run, which proves nothing
@@ -269,7 +278,11 @@ func TestBindOrder(t *testing.T) {
 				check(t, err)
 				c.env["SIGSTORE_ID_TOKEN"] = token
 			case cli.StepFile:
-				check(t, os.Symlink(t.TempDir(), filepath.Join(out, ".repopolicy")))
+				seen.before = func(s cli.Step) {
+					if s == cli.StepV2 {
+						_ = os.Symlink(t.TempDir(), filepath.Join(out, ".repopolicy"))
+					}
+				}
 			}
 			code, talk := c.repopolicy(args...)
 			if code == 0 || code == policy.ClassInternal.Exit() {

@@ -73,9 +73,15 @@ func (v Version) build() (*chain, error) {
 // it its key is for: a root also as the version before it demands. Signatures that are there
 // over the same content stay. It returns the files that were signed, and the files that
 // still lack signatures with how many. The error wraps [ErrNotWanted] if nothing is for the key.
+// Nothing is written then; else each file is once it is signed, and the others at last.
 func WriteChain(ctx context.Context, dir string, versions []Version, s Signer) (signed []string, missing map[string]int, err error) {
 	missing = map[string]int{}
 	known := s == nil
+	type written struct {
+		name string
+		data []byte
+	}
+	var files []written
 	for i, v := range versions {
 		c, err := v.build()
 		if err != nil {
@@ -86,12 +92,13 @@ func WriteChain(ctx context.Context, dir string, versions []Version, s Signer) (
 			groups = append(groups, versions[i-1].People)
 		}
 		root, targets := wrap(Root, c.root), wrap(Targets, c.targets)
-		for name, x := range map[string]struct {
+		for _, x := range []struct {
+			name   string
 			doc    *document
 			groups []Setup
-		}{rootName(v.Number): {root, groups}, versioned(v.Number, Targets): {targets, groups[:1]}} {
-			path := filepath.Join(dir, name)
-			did, need, mine, err := signDocument(ctx, path, x.doc, x.groups, s)
+		}{{rootName(v.Number), root, groups}, {versioned(v.Number, Targets), targets, groups[:1]}} {
+			name := x.name
+			did, need, mine, err := signDocument(ctx, filepath.Join(dir, name), x.doc, x.groups, s)
 			if err != nil {
 				return nil, nil, fmt.Errorf("%s: %w", name, err)
 			}
@@ -106,13 +113,21 @@ func WriteChain(ctx context.Context, dir string, versions []Version, s Signer) (
 			if err != nil {
 				return nil, nil, err
 			}
-			if err := write(dir, name, append(data, '\n')); err != nil {
-				return nil, nil, err
+			data = append(data, '\n')
+			if files = append(files, written{name, data}); did { // the signature may be public
+				if err := write(dir, name, data); err != nil {
+					return nil, nil, err
+				}
 			}
 		}
 	}
 	if !known {
 		return nil, nil, fmt.Errorf("no version: %w", ErrNotWanted)
+	}
+	for _, f := range files {
+		if err := write(dir, f.name, f.data); err != nil {
+			return nil, nil, err
+		}
 	}
 	slices.Sort(signed)
 	return signed, missing, nil

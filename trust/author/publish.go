@@ -18,6 +18,7 @@ import (
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
+	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/trust/oci"
 	"github.com/repopolicy/repopolicy/trust/tuf"
 )
@@ -42,7 +43,7 @@ func (e *Incomplete) Error() string {
 func (r *Repository) Publish(ctx context.Context, signers []Signer, keyTypes map[string]tuf.KeyType) error {
 	r.prepare()
 	for _, s := range signers {
-		if _, _, err := r.sign(ctx, s, []string{Snapshot, Timestamp}); err != nil {
+		if _, _, err := r.sign(ctx, s, []string{Snapshot, Timestamp}, func() error { return nil }); err != nil {
 			return err
 		}
 	}
@@ -124,8 +125,8 @@ func (c *candidate) Target(ctx context.Context, path string, limit int64) ([]byt
 
 // try lets a client that trusts the first root read everything.
 func (r *Repository) try(ctx context.Context, keyTypes map[string]tuf.KeyType) error {
-	tree := os.DirFS(r.path(treeDir))
-	c := &candidate{map[string][]byte{}, tuf.FS(tree, os.DirFS(r.path(treeDir, targetsDir)))}
+	tree := file.FS(r.path(treeDir))
+	c := &candidate{map[string][]byte{}, tuf.FS(tree, file.FS(r.path(treeDir, targetsDir)))}
 	for _, d := range r.stagedDocuments() {
 		data, err := d.bytes()
 		if err != nil {
@@ -204,7 +205,7 @@ func (r *Repository) release() error {
 		r.listed[name] = m.Version
 	}
 	if r.first == nil {
-		r.first, err = os.ReadFile(r.path(treeDir, rootName(1)))
+		r.first, err = file.Read(r.path(treeDir, rootName(1)), maxFile)
 	}
 	return err
 }

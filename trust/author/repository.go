@@ -292,18 +292,17 @@ func (r *Repository) targetRoles() []string {
 }
 
 // save writes what is staged. Root comes last: only with it there is a repository.
-func (r *Repository) save() error {
-	docs := r.stagedDocuments()
-	for _, d := range slices.Backward(docs) {
-		data, err := d.bytes()
-		if err != nil {
-			return err
+//
+// What cannot be written hinders nothing else: a signature in it may be public.
+func (r *Repository) save() (err error) {
+	for _, d := range slices.Backward(r.stagedDocuments()) {
+		data, e := d.bytes()
+		if e == nil {
+			e = write(r.dir, stagedDir+"/"+url.PathEscape(d.role)+".json", append(data, '\n'))
 		}
-		if err := write(r.dir, stagedDir+"/"+url.PathEscape(d.role)+".json", append(data, '\n')); err != nil {
-			return err
-		}
+		err = errors.Join(err, e)
 	}
-	return nil
+	return err
 }
 
 // write puts a file below a directory, unless it is there already.

@@ -61,10 +61,10 @@ func (r *Repository) groups(role string) ([]group, error) {
 }
 
 // Sign lets a signer sign everything that is staged and that its key is for, and
-// returns the roles. What it signed before is not signed again. The error wraps
-// [ErrNotWanted] if nothing staged is for the key.
+// returns the roles. What it signed before is not signed again; each signature is kept
+// before the next one is made. The error wraps [ErrNotWanted] if nothing staged is for the key.
 func (r *Repository) Sign(ctx context.Context, s Signer) ([]string, error) {
-	signed, known, err := r.sign(ctx, s, nil)
+	signed, known, err := r.sign(ctx, s, nil, r.save)
 	if err != nil {
 		return nil, err
 	}
@@ -74,7 +74,8 @@ func (r *Repository) Sign(ctx context.Context, s Signer) ([]string, error) {
 	return signed, r.save()
 }
 
-func (r *Repository) sign(ctx context.Context, s Signer, only []string) (signed []string, known bool, err error) {
+// sign calls kept after each signature, which may be public by then.
+func (r *Repository) sign(ctx context.Context, s Signer, only []string, kept func() error) (signed []string, known bool, err error) {
 	_, certified := s.(*IdentitySigner)
 	for _, d := range r.stagedDocuments() {
 		if only != nil && !slices.Contains(only, d.role) {
@@ -82,7 +83,7 @@ func (r *Repository) sign(ctx context.Context, s Signer, only []string) (signed 
 		}
 		groups, err := r.groups(d.role)
 		if err != nil {
-			return nil, false, err
+			return signed, known, err
 		}
 		left, people := map[string]bool{}, false // identities that have signed
 		for _, g := range groups {
@@ -101,7 +102,7 @@ func (r *Repository) sign(ctx context.Context, s Signer, only []string) (signed 
 		}
 		data, err := d.canonical()
 		if err != nil {
-			return nil, false, err
+			return signed, known, err
 		}
 		sig, err := s.Sign(ctx, data, func(id string) bool {
 			known = known || slices.ContainsFunc(*d.signatures, func(x metadata.Signature) bool { return x.KeyID == id })
@@ -111,10 +112,13 @@ func (r *Repository) sign(ctx context.Context, s Signer, only []string) (signed 
 			continue
 		}
 		if err != nil {
-			return nil, false, fmt.Errorf("%s: %w", d.role, err)
+			return signed, known, fmt.Errorf("%s: %w", d.role, err)
 		}
 		*d.signatures = append(*d.signatures, sig)
 		signed, known = append(signed, d.role), true
+		if err := kept(); err != nil {
+			return signed, known, err
+		}
 	}
 	return signed, known, nil
 }

@@ -19,10 +19,12 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"oras.land/oras-go/v2/content"
 	"oras.land/oras-go/v2/content/oci"
+	"oras.land/oras-go/v2/errdef"
 	"oras.land/oras-go/v2/registry"
 	"oras.land/oras-go/v2/registry/remote"
 	"oras.land/oras-go/v2/registry/remote/auth"
 
+	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/internal/web"
 )
 
@@ -235,31 +237,22 @@ type layoutStore struct {
 }
 
 // Fetch implements content.Fetcher.
-func (l layoutStore) Fetch(ctx context.Context, d ocispec.Descriptor) (io.ReadCloser, error) {
+func (l layoutStore) Fetch(_ context.Context, d ocispec.Descriptor) (io.ReadCloser, error) {
 	if err := d.Digest.Validate(); err != nil {
 		return nil, err
 	}
-	info, err := l.root.Stat(blobPath(d.Digest))
-	if err == nil && !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is not a regular file", d.Digest)
+	f, err := file.OpenIn(l.root, blobPath(d.Digest))
+	if errors.Is(err, fs.ErrNotExist) {
+		err = fmt.Errorf("%s: %w", d.Digest, errdef.ErrNotFound)
 	}
-	return l.ReadOnlyStorage.Fetch(ctx, d)
+	if err != nil {
+		return nil, err
+	}
+	return f, nil
 }
 
 func readJSON(root *os.Root, name string, into any) error {
-	info, err := root.Stat(name)
-	if err != nil {
-		return err
-	}
-	if !info.Mode().IsRegular() || info.Size() > maxIndex {
-		return fmt.Errorf("%s is not a file of at most %d bytes", name, maxIndex)
-	}
-	f, err := root.Open(name)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxIndex))
+	data, err := file.ReadIn(root, name, maxIndex)
 	if err != nil {
 		return err
 	}

@@ -54,7 +54,7 @@ func get(ctx context.Context, c *web.Client, path string, limit int64) ([]byte, 
 }
 
 // FS returns the source of a repository whose metadata and targets are files,
-// such as a directory's (os.DirFS). Names of metadata are percent-encoded where
+// such as a directory's (file.FS, in which no device or pipe is opened). Names of metadata are percent-encoded where
 // they are not file names.
 func FS(metadata, targets fs.FS) Source { return &fsSource{metadata, targets} }
 
@@ -72,17 +72,16 @@ func open(ctx context.Context, from fs.FS, name string, limit int64) ([]byte, er
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	// A device or a pipe could block; what is no file is not opened.
-	if info, err := fs.Stat(from, name); err != nil {
-		return nil, err
-	} else if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is not a regular file", name)
-	}
 	f, err := from.Open(name)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
+	if info, err := f.Stat(); err != nil {
+		return nil, err
+	} else if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is not a regular file", name)
+	}
 	data, err := io.ReadAll(io.LimitReader(f, limit+1))
 	if err == nil && int64(len(data)) > limit {
 		err = fmt.Errorf("%s: %w: more than %d bytes", name, web.ErrTooLarge, limit)

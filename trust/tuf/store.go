@@ -67,13 +67,7 @@ func (s store) load(name string, limit int64) ([]byte, error) {
 	if s == "" {
 		return nil, fs.ErrNotExist
 	}
-	path := s.path(name)
-	if info, err := os.Lstat(path); err != nil {
-		return nil, err
-	} else if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is not a regular file", path)
-	}
-	return file.Read(path, limit)
+	return file.ReadNoFollow(s.path(name), limit)
 }
 
 func (s store) keep(name string, data []byte) error {
