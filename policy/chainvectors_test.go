@@ -196,14 +196,19 @@ func encodeStatement(t fataler, p Predicate) []byte {
 	if p.Previous != "" {
 		pred["previous"] = p.Previous
 	}
+	anchor := func(name string) d {
+		return d{map[string]string{"sha256": Sum([]byte("repopolicy/v1\n" + name + "\n"))}, name}
+	}
+	subjects := []d{{map[string]string{"sha256": Sum([]byte(p.Policy))}, ".repopolicy/policy.toml"}, anchor(p.Repository)}
+	if p.Formerly != "" {
+		pred["formerly"] = p.Formerly
+		subjects = append(subjects, anchor(p.Formerly))
+	}
 	err := enc.Encode(map[string]any{
 		"_type":         "https://in-toto.io/Statement/v1",
 		"predicate":     pred,
 		"predicateType": StatementPredicate,
-		"subject": []d{
-			{map[string]string{"sha256": Sum([]byte(p.Policy))}, ".repopolicy/policy.toml"},
-			{map[string]string{"sha256": Sum([]byte("repopolicy/v1\n" + p.Repository + "\n"))}, p.Repository},
-		},
+		"subject":       subjects,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -219,6 +224,9 @@ func statementOf(t fataler, text, previous string) Statement {
 	for line := range strings.Lines(text) {
 		if v, ok := strings.CutPrefix(line, "repository = \""); ok {
 			p.Repository = strings.TrimSuffix(v, "\"\n")
+		}
+		if v, ok := strings.CutPrefix(line, "formerly = \""); ok {
+			p.Formerly = strings.TrimSuffix(v, "\"\n")
 		}
 		if v, ok := strings.CutPrefix(line, "version = "); ok {
 			if _, err := fmt.Sscan(v, &p.Version); err != nil {

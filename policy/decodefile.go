@@ -47,6 +47,18 @@ func (d *decoder) file(n *node, f *File) {
 	f.Expires = n.time("expires", true)
 	f.Tombstone = n.flag("tombstone")
 	f.OwnerChanged = n.flag("owner-changed")
+	if s := n.str("formerly", false); s != "" {
+		switch l, err := ParseLocator(s); {
+		case err != nil:
+			n.bad("formerly", "", "%s", err)
+		case l == f.Repository:
+			n.conflict("formerly", "write the name that the repository had before, or leave it out", "is the name that it has")
+		case !f.Repository.IsZero() && l.Host() != f.Repository.Host():
+			n.conflict("formerly", "", "a repository cannot move to another host")
+		default:
+			f.Formerly = l
+		}
+	}
 	if f.Recovers = n.digest("recovers", "sha256").Hex; f.Recovers != "" && f.Version != 1 {
 		n.conflict("recovers", "", "only a version 1 can recover a repository")
 	}

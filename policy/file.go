@@ -31,6 +31,7 @@ type File struct {
 	// What follows concerns the chain of versions only (SPEC 6.2).
 	Tombstone    bool
 	OwnerChanged bool
+	Formerly     Locator       // name that the repository had, under which it is found, too; or zero
 	Recovers     string        // hex SHA-256 of the head that this version 1 recovers, or ""
 	Recovery     time.Duration // delay of a recovery, 0 if none is allowed
 	Handover     string        // repository id that may take over, or ""

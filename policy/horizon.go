@@ -44,6 +44,9 @@ func horizon(repo Locator, leaves []*leaf, found func(*leaf)) (names map[Locator
 		number(l.Binding.RepositoryID)
 		if s := l.statement; s != nil && s.err == nil {
 			name(s.repository)
+			if !s.formerly.IsZero() {
+				name(s.formerly)
+			}
 			if s.doc != nil {
 				number(s.file().Handover)
 			}

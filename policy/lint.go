@@ -71,6 +71,21 @@ func (l *linter) maintainers() {
 	if m.Repository {
 		l.say("maintainers.repository", "lint-repository-only", "name people", "whoever can push to the default branch can change the policy")
 	}
+	names := map[string]string{} // by what is left without the case of letters
+	for i, x := range m.Members {
+		if other, twice := names[strings.ToLower(x.Name)]; twice {
+			l.say(fmt.Sprintf("maintainers.member[%d].name", i), "lint-member-case", "give them different names", "the members %q and %q differ in the case of letters only", other, x.Name)
+		}
+		names[strings.ToLower(x.Name)] = x.Name
+		for j, id := range x.Identities {
+			path := fmt.Sprintf("maintainers.member[%d].identities[%d]", i, j)
+			if other, twice := names["\x00"+strings.ToLower(id.Value)+"\x00"+id.Issuer]; twice && other != id.Value {
+				l.say(path, "lint-member-case", "compare with what the issuer's certificates say", "the identities %q and %q differ in the case of letters only: they are two, and one of them probably signs nothing", other, id.Value)
+			}
+			names["\x00"+strings.ToLower(id.Value)+"\x00"+id.Issuer] = id.Value
+			l.issuer(path, id.Issuer)
+		}
+	}
 	if len(m.Members) == 1 {
 		for i, id := range m.Members[0].Identities {
 			if _, domain, ok := strings.Cut(id.Value, "@"); ok && slices.Contains(freeMail, strings.ToLower(domain)) {
@@ -80,10 +95,30 @@ func (l *linter) maintainers() {
 	}
 }
 
+// issuer reports an issuer that is written as no token says it: issuers are compared to the byte.
+func (l *linter) issuer(path, issuer string) {
+	odd := ""
+	switch rest := strings.TrimPrefix(issuer, "https://"); {
+	case strings.HasSuffix(issuer, "/"):
+		odd = "ends with a slash"
+	case strings.HasSuffix(rest, ":443") || strings.Contains(rest, ":443/"):
+		odd = "names the port 443"
+	case strings.HasSuffix(rest, "/.") || strings.Contains(rest, "/./") || strings.HasSuffix(rest, "/..") || strings.Contains(rest, "/../"):
+		odd = "has a dot for a path segment"
+	default:
+		return
+	}
+	l.say(path, "lint-issuer", "write it as the iss claim of its tokens", "the issuer %q %s; issuers are compared to the byte", issuer, odd)
+}
+
 func (l *linter) rule(i int) {
 	r := &l.f.Rules[i]
 	path := func(k string) string { return fmt.Sprintf("release[%d].%s", i, k) }
+	for j, id := range r.Identities {
+		l.issuer(fmt.Sprintf("release[%d].identities[%d]", i, j), id.Issuer)
+	}
 	if w := r.Workflow; w != nil {
+		l.issuer(path("issuer"), w.Issuer)
 		if w.Environment == "" {
 			l.say(path("name"), "lint-no-environment", `create an environment with required reviewers and write environment = "…"`, "rule %q has no environment: everybody with write access can release", r.Name)
 		}

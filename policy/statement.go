@@ -42,6 +42,7 @@ type Predicate struct {
 	Repository string
 	Version    int
 	Previous   string // hex SHA-256 of the previous statement's payload; "" for version 1
+	Formerly   string // name that the repository had, or ""
 	Policy     string // the policy file's exact text
 }
 
@@ -53,6 +54,7 @@ type Statement struct {
 	previous    string
 	version     int
 	repository  Locator
+	formerly    Locator   // zero without
 	doc         *Document // nil if the statement cannot be judged
 	newer       bool      // because its policy has a newer format
 	err         error
@@ -94,6 +96,11 @@ func (s *Statement) read(p Predicate) error {
 	case p.Version > 1 && !isHex(p.Previous, sha256.Size*2):
 		return errors.New("the digest of the previous statement is missing or malformed")
 	}
+	if p.Formerly != "" {
+		if s.formerly, err = ParseLocator(p.Formerly); err != nil {
+			return fmt.Errorf("formerly: %w", err)
+		}
+	}
 	doc, err := Parse([]byte(p.Policy))
 	var pe *ParseError
 	if errors.As(err, &pe) && pe.Reason() == PolicyNewerFormat {
@@ -106,6 +113,8 @@ func (s *Statement) read(p Predicate) error {
 	switch {
 	case doc.file.Repository != s.repository:
 		return fmt.Errorf("the policy is about %s, the statement about %s", doc.file.Repository, s.repository)
+	case doc.file.Formerly != s.formerly:
+		return fmt.Errorf("the policy says that it was formerly %q, the statement %q", doc.file.Formerly, s.formerly)
 	case doc.file.Version != s.version:
 		return fmt.Errorf("the policy has version %d, the statement %d", doc.file.Version, s.version)
 	}

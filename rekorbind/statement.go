@@ -39,6 +39,7 @@ type predicate struct {
 	Repository string `json:"repository"`
 	Version    int    `json:"version"`
 	Previous   string `json:"previous,omitempty"`
+	Formerly   string `json:"formerly,omitempty"`
 	Policy     string `json:"policy"`
 }
 
@@ -52,8 +53,8 @@ func Encode(text []byte, previous string) ([]byte, error) {
 		return nil, err
 	}
 	f := doc.Content()
-	p := policy.Predicate{Repository: f.Repository.String(), Version: f.Version, Previous: previous, Policy: string(text)}
-	payload, err := encode(p, f.Repository)
+	p := policy.Predicate{Repository: f.Repository.String(), Version: f.Version, Previous: previous, Formerly: f.Formerly.String(), Policy: string(text)}
+	payload, err := encode(p, f.Repository, f.Formerly)
 	if err != nil {
 		return nil, err
 	}
@@ -63,13 +64,16 @@ func Encode(text []byte, previous string) ([]byte, error) {
 	return payload, nil
 }
 
-func encode(p policy.Predicate, repo policy.Locator) ([]byte, error) {
+func encode(p policy.Predicate, repo, formerly policy.Locator) ([]byte, error) {
+	subjects := []subject{
+		{policyPath, map[string]string{"sha256": policy.Sum([]byte(p.Policy))}},
+		{repo.String(), map[string]string{"sha256": repo.Anchor()}},
+	}
+	if !formerly.IsZero() { // so that an index lists it under that name, too
+		subjects = append(subjects, subject{formerly.String(), map[string]string{"sha256": formerly.Anchor()}})
+	}
 	raw, err := json.Marshal(statement{
-		Type: statementType,
-		Subject: []subject{
-			{policyPath, map[string]string{"sha256": policy.Sum([]byte(p.Policy))}},
-			{repo.String(), map[string]string{"sha256": repo.Anchor()}},
-		},
+		Type: statementType, Subject: subjects,
 		PredicateType: policy.StatementPredicate,
 		Predicate:     predicate(p),
 	})
@@ -100,7 +104,13 @@ func ParseStatement(payload []byte) (policy.Statement, error) {
 	if err != nil {
 		return bad(fmt.Errorf("repository: %w", err))
 	}
-	canonical, err := encode(p, repo)
+	var formerly policy.Locator
+	if p.Formerly != "" {
+		if formerly, err = policy.ParseLocator(p.Formerly); err != nil {
+			return bad(fmt.Errorf("formerly: %w", err))
+		}
+	}
+	canonical, err := encode(p, repo, formerly)
 	if err != nil {
 		return bad(err)
 	}

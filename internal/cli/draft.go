@@ -85,6 +85,9 @@ func (a *app) following(ctx context.Context, o *signOptions, f *found, text []by
 	if err != nil {
 		return nil, err
 	}
+	if err := v.renames(); err != nil {
+		return nil, err
+	}
 	if v.statement, err = rekorbind.Encode(text, previous); err != nil {
 		return nil, faultf(policy.PolicyValue, "%s: %s", rekorbind.PolicyFile, err)
 	}
@@ -157,6 +160,21 @@ func (v *draftVersion) previous(text []byte) (string, error) {
 		return "", nil
 	}
 	return "", &fault{reason: policy.Usage, msg: fmt.Sprintf("the policy is version %d, version %d is in force", n, len(versions)), hint: fmt.Sprintf("write version = %d", len(versions)+1)}
+}
+
+// renames demands that a version by another name than the one before says that, so that who
+// asks for the former name finds it.
+func (v *draftVersion) renames() error {
+	c := v.doc.Content()
+	versions := v.res.Chain.Versions()
+	if n := c.Version - 1; n < 1 || n > len(versions) {
+		return nil
+	}
+	before := versions[c.Version-2].Document.Content().Repository
+	if before == c.Repository || c.Formerly == before {
+		return nil
+	}
+	return &fault{reason: policy.PolicyValue, msg: fmt.Sprintf("%s: version %d was about %s, and this one does not say that the repository had that name", rekorbind.PolicyFile, c.Version-1, before), hint: fmt.Sprintf("write formerly = %q", before)}
 }
 
 // awaited reports whether a run that bound the policy as the first version was
