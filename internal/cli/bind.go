@@ -52,6 +52,9 @@ func (a *app) bind(ctx context.Context, o *signOptions) error {
 		return err
 	}
 	v, err := a.committed(ctx, o)
+	if err == nil {
+		err = v.looked()
+	}
 	if err != nil {
 		return err
 	}

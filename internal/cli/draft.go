@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/repopolicy/repopolicy/internal/git"
@@ -129,6 +130,20 @@ func (v *draftVersion) previous(text []byte) (string, error) {
 func (v *draftVersion) awaited(text []byte) bool {
 	first, err := rekorbind.Encode(text, "")
 	return err == nil && v.res.Chain.Awaits(policy.Sum(first))
+}
+
+// looked returns why nobody says what is bound: somebody was asked and gave no answer. Who
+// signs or binds, or wants to know what is in force, needs one.
+func (v *draftVersion) looked() error {
+	if v.res.Chain.View().Completeness != policy.CompleteNone {
+		return nil
+	}
+	for _, name := range slices.Sorted(maps.Keys(v.res.Failed)) {
+		if err := v.res.Failed[name]; !errors.Is(err, rekorbind.ErrNoIndex) {
+			return &fault{reason: policy.BelowRequired, msg: fmt.Sprintf("no answer from the %s: %s", name, err), hint: "try again: only it says what is bound"}
+		}
+	}
+	return nil
 }
 
 // signatures says who signed the statement, who has not, and how many signatures

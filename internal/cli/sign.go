@@ -51,6 +51,9 @@ func (a *app) sign(ctx context.Context, o *signOptions) error {
 		return err
 	}
 	v, err := a.committed(ctx, o)
+	if err == nil {
+		err = v.looked()
+	}
 	if err != nil {
 		return err
 	}

@@ -39,7 +39,7 @@ const (
 	maxServiceReply = 4 << 20
 	serviceTimeout  = 30 * time.Second
 	maxServiceText  = 200 // bytes of what it says of an error
-	stampRetries    = 2
+	stampRetries    = 1
 )
 
 // Services are where signatures are made; a URL is "" where there is none.
