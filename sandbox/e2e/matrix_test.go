@@ -80,6 +80,9 @@ type cell struct {
 	fault malice.Fault
 	home  string
 	means []policy.Class // that the fault may mean, beside that there is no conclusion
+
+	time     time.Duration // of a run
+	resident int           // KiB
 }
 
 // line opens a line of the cell's own to an address, with a fault if one is named.
@@ -105,13 +108,14 @@ func (c *cell) through(name string, content []byte, lines map[string]*malice.Lin
 // run runs the program, within its time and its memory.
 func (c *cell) run(env []string, args ...string) ran {
 	c.t.Helper()
-	r := c.matrix.run(c.t, c.home, env, append(args, "--timeout", runTime.String())...)
+	r := c.matrix.run(c.t, c.home, env, append(args, "--timeout", c.time.String())...)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.runs++; r.resident > c.worst.resident {
 		c.worst, c.where = r, c.t.Name()
 	}
-	if r.resident > maxResident || r.took > runTime*11/10+busy {
+	c.t.Logf("exit %d, %d KiB, %s", r.code, r.resident, r.took.Round(10*time.Millisecond))
+	if r.resident > c.resident || r.took > c.time*11/10+busy {
 		c.t.Errorf("%d KiB, %s\n%s", r.resident, r.took, r.out)
 	}
 	return r
@@ -223,7 +227,7 @@ func TestMatrix(t *testing.T) {
 				for i, f := range append(faults, nil) {
 					t.Run(fmt.Sprintf("%s %d %T", row, i, f), func(t *testing.T) {
 						t.Parallel()
-						check(&cell{matrix: m, t: t, fault: f, home: t.TempDir()})
+						check(&cell{matrix: m, t: t, fault: f, home: t.TempDir(), time: runTime, resident: maxResident})
 					})
 				}
 			}

@@ -142,6 +142,12 @@ func Wrap(f Fault, next http.Handler) (http.Handler, error) {
 		return handle(func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, strings.TrimSuffix(f.To, "/")+r.URL.RequestURI(), http.StatusTemporaryRedirect)
 		}), nil
+	case Git:
+		return f.wrap(next), nil
+	case Content:
+		return f, nil
+	case Images:
+		return f.handler(), nil
 	case StaleCheckpoint:
 		kept := map[string]*httptest.ResponseRecorder{}
 		for _, path := range []string{"/checkpoint", "/api/v2/checkpoint", "/api/v1/log"} {
