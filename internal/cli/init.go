@@ -133,6 +133,9 @@ func (a *app) init(ctx context.Context, o *initOptions) error {
 	if r.token != "" && r.fresh && !o.noSign {
 		v, err := a.draft(ctx, &o.signOptions, r.policy)
 		if err == nil {
+			err = v.looked()
+		}
+		if err == nil {
 			err = a.signAs(ctx, &o.signOptions, v, r.signing, r.token)
 		}
 		if f := (*fault)(nil); errors.As(err, &f) { // a second init would change nothing

@@ -39,7 +39,7 @@ const (
 
 // faults are what the services of the matrix do to whoever asks them.
 var faults = []malice.Fault{
-	malice.Refuse{}, malice.Untrusted{}, malice.Drop{}, malice.Drip{Every: 100 * time.Millisecond}, malice.Reset{}, malice.Truncate{After: 20},
+	malice.Refuse{}, malice.Untrusted{}, malice.Drop{}, malice.Drip{Every: 3 * time.Second}, malice.Reset{}, malice.Truncate{After: 20},
 	malice.Empty{}, malice.Half{}, malice.Status{Code: 500}, malice.Status{Code: 503, RetryAfter: time.Hour}, malice.Status{Code: 429, RetryAfter: time.Hour}, malice.Status{Code: 404},
 	malice.Redirect{To: "http://127.0.0.1:9/"}, malice.WrongType{}, malice.Endless{}, malice.GzipBomb{},
 }
@@ -210,6 +210,7 @@ func TestMatrix(t *testing.T) {
 	for service, path := range map[sandbox.Service]string{sandbox.Fulcio: "", sandbox.TSA: "", sandbox.RekorV1: "/api/v1/log/entries", sandbox.Rekor: "/api/v2/log/entries"} {
 		rows["sign "+string(service)] = func(c *cell) { c.sign(service, path) }
 	}
+	rows["sign look"] = func(c *cell) { c.sign(sandbox.RekorV1, look) }
 	p.inJob(forge.Event{Name: "push", Ref: "refs/tags/v1"}, "release.yml", func(_ *forge.Job, job *computer, checkout string) {
 		rows["token"] = func(c *cell) {
 			was := job.env["ACTIONS_ID_TOKEN_REQUEST_URL"]
@@ -265,8 +266,11 @@ var signing = []struct {
 	{sandbox.Fulcio, "/api/v2/signingCert"}, {sandbox.TSA, "/timestamp"}, {sandbox.RekorV1, "/log/entries"}, {sandbox.Rekor, "/log/entries"},
 }
 
+// look stands for what is asked before anything is signed.
+const look = "look"
+
 // sign signs a policy of the cell's own, and a service has the fault for what is below a
-// path.
+// path; or for the look at what is bound already.
 func (c *cell) sign(service sandbox.Service, path string) {
 	t := c.t
 	name := "acme/" + strings.Map(func(r rune) rune {
@@ -285,6 +289,9 @@ func (c *cell) sign(service sandbox.Service, path string) {
 	check(t, err)
 	env := []string{"SIGSTORE_ID_TOKEN=" + token}
 
+	if path == look && c.fault == nil {
+		return // as in the other rows
+	}
 	honest, faulty := map[string]*malice.Line{}, map[string]*malice.Line{}
 	at := -1
 	for i, s := range signing {
@@ -292,16 +299,21 @@ func (c *cell) sign(service sandbox.Service, path string) {
 		honest[url] = c.line(url, nil)
 		faulty[url] = honest[url]
 		if s.service == service {
-			at = i
 			f := c.fault
-			if path != "" && f != nil && !connection(f) {
+			if at = i; path == look {
+				at = -1
+			} else if path != "" && f != nil && !connection(f) {
 				f = malice.On{Path: path, Fault: f}
 			}
 			faulty[url] = c.line(honest[url].URL, f)
 		}
 	}
 	root := c.through("root.json", c.root, honest) // also who remembers is told apart by it
-	with := func(lines map[string]*malice.Line) []string {
+	asking := root
+	if path == look {
+		asking = c.through("root.json", c.root, faulty)
+	}
+	with := func(root string, lines map[string]*malice.Line) []string {
 		return []string{"sign", "--git", dir, "--yes", "--trusted-root", root, "--signing-config", c.through("v1.json", c.v1, lines), "--signing-config", c.through("v2.json", c.v2, lines)}
 	}
 	// public is how often each service has made something public.
@@ -312,7 +324,7 @@ func (c *cell) sign(service sandbox.Service, path string) {
 		}
 		return out
 	}
-	r := c.fails(faulty[stack.URL(service)].Host(), env, with(faulty)...)
+	r := c.fails(faulty[stack.URL(service)].Host(), env, with(asking, faulty)...)
 	before := public()
 	files := func() int {
 		all, err := filepath.Glob(filepath.Join(dir, ".repopolicy", "signatures", "*"))
@@ -324,10 +336,13 @@ func (c *cell) sign(service sandbox.Service, path string) {
 			t.Errorf("made public: %v, %d files\n%s", before, files(), r.out)
 		}
 	}
+	if path == look && r.code == 0 {
+		return
+	}
 	if before[0] > 1 {
 		t.Errorf("%d certificates in one run", before[0])
 	}
-	if r := c.run(env, with(honest)...); r.code != 0 {
+	if r := c.run(env, with(root, honest)...); r.code != 0 {
 		t.Fatalf("again: exit %d\n%s\n%s", r.code, r.out, r.out)
 	}
 	after := public()
