@@ -35,34 +35,34 @@ func TestHostileHosts(t *testing.T) {
 	}
 	bare := artifact(t, file)
 
-	type host struct {
-		what string
-		run  func(c *cell)
+	hosts := map[string]func(*testing.T){}
+	add := func(what string, run func(c *cell)) {
+		hosts[what] = func(t *testing.T) {
+			run(&cell{matrix: m, t: t, fault: malice.Images{}, home: t.TempDir(), time: hostileTime, resident: hostileResident})
+		}
 	}
-	var hosts []host
 	for _, s := range gittest.Servers() {
 		if s.Large && testing.Short() {
 			continue
 		}
-		hosts = append(hosts, host{"git/" + s.What, func(c *cell) {
+		add("git/"+s.What, func(c *cell) {
 			c.means = []policy.Class{policy.ClassInvalid}
 			if strings.Contains(strings.Join(s.Ends, " "), "ok") { // nothing bad was read, and no policy
 				c.means = append(c.means, policy.ClassNoPolicy)
 			}
 			c.fault = malice.Git{List: s.List, Pack: s.Pack}
 			c.atForge("", "verify", "-R", name, good)
-		}})
+		})
 	}
 	again := func(begin, again, end string, size int64) malice.Content {
 		return malice.Content{Begin: begin, Again: again, End: end, Size: size}
 	}
-	entries := again(`{"verificationMaterial":{"tlogEntries":[`, "{},", "{}]}}", 8*mib-10)
-	for what, content := range map[string]malice.Content{
+	for what, content := range map[string]malice.Fault{
 		"64 MiB of lines":                again("", "1\n", "", 64*mib),
 		"lines within the cap":           again("", "1\n", "", 8*mib-10),
 		"16 MiB of objects":              again("", "{}\n", "", 16*mib),
 		"objects within the cap":         again("", "{}\n", "", 8*mib-10),
-		"a bundle of empty entries":      entries,
+		"a bundle of empty entries":      again(`{"verificationMaterial":{"tlogEntries":[`, "{},", "{}]}}", 8*mib-10),
 		"nested lists":                   again("", "[", "", 8*mib-10),
 		"nested objects":                 again("", `{"a":`, "", 8*mib-10),
 		"members":                        again("{", `"a":1,`, `"b":1}`, 8*mib-10),
@@ -70,27 +70,24 @@ func TestHostileHosts(t *testing.T) {
 		"bundles of nothing":             again(`{"attestation_bundles":[`, "{},", `{}],"version":1}`, 8*mib-10),
 		"lines without end":              again("", "{}\n", "", 0),
 		"one line without end":           again("", "x", "", 0),
+		"zeros that were packed":         malice.GzipBomb{},
 		"a list of assets":               again(`{"id":1,"tag_name":"v1","assets":[`, "{},", "{}]}", 15*mib),
 		"attestations within the answer": again(`{"attestations":[`, `{"bundle":{}},`, `{"bundle":{}}]}`, 4*mib-10),
 	} {
 		for tag, evidence := range map[string]string{"v1": ".sigstore.json", "v2": ".intoto.jsonl", "v3": ".sigstore.jsonl"} {
-			hosts = append(hosts, host{"evidence/" + what + " in " + evidence, func(c *cell) {
+			add("evidence/"+what+" in "+evidence, func(c *cell) {
 				c.means = []policy.Class{policy.ClassDeny, policy.ClassInvalid}
 				c.fault = content
 				c.atForge("/"+name+"/releases/download/"+tag+"/"+file+evidence, "verify", "--max-size", "16M", url+"/releases/tag/"+tag)
-			}})
+			})
 		}
-		hosts = append(hosts,
-			host{"evidence/" + what + " of the API", func(c *cell) {
+		for where, args := range map[string][]string{" of the API": {"-R", name, bare}, " as a release": {url + "/releases/tag/v1"}} {
+			add("evidence/"+what+where, func(c *cell) {
 				c.means = []policy.Class{policy.ClassDeny, policy.ClassInvalid}
 				c.fault = content
-				c.atForge("/repos/", "verify", "-R", name, bare)
-			}},
-			host{"evidence/" + what + " as a release", func(c *cell) {
-				c.means = []policy.Class{policy.ClassDeny, policy.ClassInvalid}
-				c.fault = content
-				c.atForge("/repos/", "verify", url+"/releases/tag/v1")
-			}})
+				c.atForge("/repos/", append([]string{"verify"}, args...)...)
+			})
+		}
 	}
 	manifest := func(begin, more, end string, size int64) *malice.Content {
 		c := again(begin, more, end, size)
@@ -117,24 +114,16 @@ func TestHostileHosts(t *testing.T) {
 		"pages of referrers of other kinds": {Listing: manifest(index, `{"artifactType":"text/plain"},`, "{}]}", 4*mib-10)},
 		"a page of pages":                   {Listing: manifest(index, "", "]}", 1)},
 	} {
-		hosts = append(hosts, host{"registry/" + what, func(c *cell) {
+		add("registry/"+what, func(c *cell) {
 			c.means = []policy.Class{policy.ClassDeny, policy.ClassInvalid}
 			l := c.line("http://127.0.0.1:9", images)
 			c.fails(l.Host(), nil, "verify", "-R", name, "--trusted-root", c.through("root.json", m.root, nil), "oci://"+l.Host()+"/acme/hostile:v1")
-		}})
-		hosts = append(hosts, host{"registry/" + what + ", for a policy", func(c *cell) {
+		})
+		add("registry/"+what+", for a policy", func(c *cell) {
 			l := c.line("http://127.0.0.1:9", images)
 			c.fails(l.Host(), nil, "show", "-R", name, "--trusted-root", c.through("root.json", m.root, nil), "--from", "oci:"+l.Host()+"/acme/hostile:v1")
-		}})
+		})
 	}
-	t.Run("hosts", func(t *testing.T) {
-		for _, h := range hosts {
-			t.Run(h.what, func(t *testing.T) {
-				t.Parallel()
-				c := &cell{matrix: m, t: t, fault: malice.Images{}, home: t.TempDir(), time: hostileTime, resident: hostileResident}
-				h.run(c)
-			})
-		}
-	})
+	sideBySide(t, 4, hosts)
 	t.Logf("%d hosts in %s, %d KiB at most, in %s", len(hosts), time.Since(begin).Round(time.Second), m.worst.resident, m.where)
 }
