@@ -46,7 +46,7 @@ var may = map[string][]string{
 }
 
 // free are programs for developers; no package of the product imports them.
-var free = []string{"internal/directorytest", "internal/conformance/", "internal/gen", "internal/demo", "internal/sigstoretest", "internal/tuftest", "internal/mutate"}
+var free = []string{"internal/directorytest", "internal/gittest", "internal/conformance/", "internal/gen", "internal/demo", "internal/sigstoretest", "internal/tuftest", "internal/mutate"}
 
 // pure packages know no network, environment, clock or process.
 var impure = []string{"net", "net/http", "os", "os/exec", "syscall", "log"}

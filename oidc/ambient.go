@@ -156,11 +156,11 @@ func (s Surroundings) github(ctx context.Context, audience string) (string, erro
 	u.RawQuery = q.Encode()
 	body, err := s.Get(ctx, u.String(), s.Getenv(EnvRequestToken))
 	if err != nil {
-		return "", fmt.Errorf("requesting an ID token: %w", err)
+		return "", fmt.Errorf("requesting an ID token from %s: %w", u.Host, err)
 	}
 	var reply struct{ Value string }
 	if err := json.Unmarshal(body, &reply); err != nil || reply.Value == "" {
-		return "", errors.New("requesting an ID token: the reply holds none")
+		return "", fmt.Errorf("requesting an ID token from %s: the reply holds none", u.Host)
 	}
 	return reply.Value, nil
 }

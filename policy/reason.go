@@ -307,7 +307,7 @@ var reasonTable = []ReasonInfo{
 	{EvidenceUnproven, ClassDeny, "the evidence file does not prove what it claims", "check which --trusted-root belongs to this project"},
 	{EvidenceMalformed, ClassInvalid, "the evidence file is malformed", ""},
 	{Usage, ClassUsage, "the command line is wrong", ""},
-	{Interrupted, ClassUnavailable, "the run was interrupted before it could decide", ""},
+	{Interrupted, ClassUnavailable, "the run was interrupted before it could decide", "run the command again, with more --timeout where a service is slow"},
 	{BudgetExceeded, ClassUnavailable, "the run would hold more than it may", "give it more with --memory or --timeout, or judge fewer things at once"},
 	{Internal, ClassInternal, "a bug in repopolicy", "please report it"},
 }

@@ -18,7 +18,7 @@ import (
 // killed and the run repeated; no step that succeeded happens twice.
 const (
 	StepFound = "found" // an earlier signature, in Rekor v1, of which nothing was kept
-	StepDraft = "draft" // signed, certified and stamped, and kept
+	StepDraft = "draft" // certified and signed, then stamped, and kept after each
 	StepV1    = "rekor-v1"
 	StepV2    = "rekor-v2"
 )
@@ -141,6 +141,11 @@ func (w *Writer) finish(ctx context.Context, id string, content sigstore.Content
 			draft, entry, err = w.begin(ctx, id, content, s)
 		}
 		if err != nil {
+			return none, err
+		}
+	}
+	if !entry.complete(to) && !draft.Stamped() {
+		if entry, err = w.stamp(ctx, id, draft, entry); err != nil {
 			return none, err
 		}
 	}
@@ -300,11 +305,28 @@ func (w *Writer) begin(ctx context.Context, id string, content sigstore.Content,
 		return nil, JournalEntry{}, err
 	}
 	entry := JournalEntry{Draft: data}
-	if err := w.save(id, JournalEntry{}, entry); err != nil {
-		return nil, JournalEntry{}, err
+	return draft, entry, w.save(id, JournalEntry{}, entry)
+}
+
+// stamp gives a draft that is kept its time stamp, where the instance has an authority.
+// Should that fail, the next run goes on with the same certificate.
+func (w *Writer) stamp(ctx context.Context, id string, draft *sigstore.Draft, entry JournalEntry) (JournalEntry, error) {
+	err := w.Client.Stamp(ctx, draft)
+	if err == nil {
+		err = w.Root.Check(draft)
+	}
+	if err != nil {
+		return entry, err
+	}
+	next := entry
+	if next.Draft, err = draft.MarshalJSON(); err != nil {
+		return entry, err
+	}
+	if err := w.save(id, entry, next); err != nil {
+		return entry, err
 	}
 	w.step(StepDraft)
-	return draft, entry, nil
+	return next, nil
 }
 
 // files returns the files of a finished signature: one for each log, since most

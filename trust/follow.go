@@ -64,12 +64,21 @@ func follow(ctx context.Context, root []byte, address string, o Options, use fun
 		err = fmt.Errorf("not fetched: --offline: %w", err)
 	}
 	if err != nil {
-		return missing(err)
+		return naming(address, missing(err))
 	}
 	if o.Followed != nil {
 		o.Followed(c.Expires())
 	}
-	return use(c)
+	return naming(address, use(c))
+}
+
+// naming says at which address it was that a root could not be had.
+func naming(address string, err error) error {
+	var e *sigstore.Error
+	if !errors.As(err, &e) || strings.Contains(err.Error(), address) {
+		return err
+	}
+	return &sigstore.Error{Reason: e.Reason, Err: fmt.Errorf("%s: %w", address, err)}
 }
 
 // recorder passes on what a source returns.

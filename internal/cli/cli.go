@@ -169,7 +169,10 @@ func (a *app) run(ctx context.Context, args []string) int {
 	class := policy.ClassOK
 	if err := root.ExecuteContext(ctx); err != nil {
 		if f := stopped(a.ctx); f != nil && !errors.As(err, new(decided)) {
-			err = f // what failed failed for this
+			if where := err.Error(); where != f.msg { // what failed failed for this
+				f.more = []string{where}
+			}
+			err = f
 		}
 		class = a.report(err)
 	}

@@ -102,7 +102,7 @@ func (f *found) answered() error {
 	}
 	for _, name := range slices.Sorted(maps.Keys(f.res.Failed)) {
 		if err := f.res.Failed[name]; !errors.Is(err, rekorbind.ErrNoIndex) {
-			return &fault{reason: policy.BelowRequired, msg: fmt.Sprintf("no answer from the %s: %s", name, err), hint: "nothing was signed; try again"}
+			return &fault{reason: policy.BelowRequired, msg: fmt.Sprintf("no answer from the %s: %s", name, err), hint: "try again: only it says what is bound"}
 		}
 	}
 	return nil

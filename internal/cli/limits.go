@@ -24,7 +24,7 @@ const (
 	minMemory     = 128 << 20
 	// outside is what of it the program, its stacks and the operating system's
 	// bookkeeping take.
-	outside = 48 << 20
+	outside = 64 << 20
 
 	// grace is how long a run has to end after a signal, or after its time was up.
 	grace = 900 * time.Millisecond

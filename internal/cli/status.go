@@ -25,6 +25,9 @@ version that is not bound yet.`,
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			v, err := a.committed(cmd.Context(), o)
+			if err == nil {
+				err = v.answered()
+			}
 			if err != nil {
 				return err
 			}

@@ -169,6 +169,9 @@ func (a *app) authorSigner(ctx context.Context, o *signOptions) (author.Signer, 
 			generation = 2
 		}
 		log := func(ctx context.Context) ([]byte, error) {
+			if err := client.Stamp(ctx, d); err != nil {
+				return nil, err
+			}
 			return client.Log(ctx, roots[0].Root, d, generation, a.Now())
 		}
 		return id.Value, id.Issuer, log, nil

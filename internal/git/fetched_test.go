@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/repopolicy/repopolicy/internal/budget"
+	"github.com/repopolicy/repopolicy/internal/gittest"
 )
 
 // TestFetchedLikeGit adds packs that git makes, with deltas of both forms, in memory and
@@ -110,12 +111,12 @@ func FuzzPack(f *testing.F) {
 	all := p.run("cat-file", "--batch-all-objects", "--batch-check=%(objectname)")
 	f.Add(p.feed([]byte(all+"\n"), "pack-objects", "-q", "--stdout", "--delta-base-offset"))
 	f.Add(p.feed([]byte(all+"\n"), "pack-objects", "-q", "--stdout"))
-	f.Add(packWith(packed(3, 1, nil, []byte("x")), packed(6, 3, []byte{10}, []byte("\x01\x01\x00"))))
-	f.Add(packWith(packed(7, 3, make([]byte, 20), []byte("\x01\x01\x00"))))
+	f.Add(packWith(gittest.Entry(3, 1, nil, []byte("x")), gittest.Entry(6, 3, []byte{10}, []byte("\x01\x01\x00"))))
+	f.Add(packWith(gittest.Entry(7, 3, make([]byte, 20), []byte("\x01\x01\x00"))))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		const limit, work = 8 << 20, 64 << 20
 		if len(data) > 20 { // so that changes get past the checksum
-			data = sealed(data[:len(data)-20])
+			data = gittest.Sealed(data[:len(data)-20])
 		}
 		b := budget.New(limit)
 		m := newMeter(budget.With(context.Background(), b), work)

@@ -16,6 +16,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/repopolicy/repopolicy/internal/gittest"
 )
 
 type program struct {
@@ -312,19 +314,7 @@ func TestHostileRefs(t *testing.T) {
 	}
 }
 
-// sealed returns bytes with their checksum, as packs and indexes end.
-func sealed(body []byte) []byte {
-	sum := sha1.Sum(body)
-	return append(bytes.Clone(body), sum[:]...)
-}
-
-// declared joins entries to a pack that says how many they are.
-func declared(n int, entries ...[]byte) []byte {
-	out := binary.BigEndian.AppendUint32([]byte("PACK\x00\x00\x00\x02"), uint32(n))
-	return sealed(append(out, bytes.Join(entries, nil)...))
-}
-
-func packWith(entries ...[]byte) []byte { return declared(len(entries), entries...) }
+func packWith(entries ...[]byte) []byte { return gittest.Pack(len(entries), entries...) }
 
 // packOf writes a pack with the raw entries and its index, which says that id is
 // the last.
@@ -358,23 +348,6 @@ func packOf(t testing.TB, p *program, id string, entries ...[]byte) {
 	p.file(".git/objects/pack/pack-x.idx", string(idx))
 }
 
-// packed returns a raw entry of a pack: type, declared size, delta base and
-// what is deflated.
-func packed(typ byte, size int, base, content []byte) []byte {
-	b := byte(typ<<4) | byte(size&15)
-	var out []byte
-	for size >>= 4; size > 0; size >>= 7 {
-		out = append(out, b|0x80)
-		b = byte(size & 0x7f)
-	}
-	out = append(append(out, b), base...)
-	var z bytes.Buffer
-	w := zlib.NewWriter(&z)
-	w.Write(content)
-	w.Close()
-	return append(out, z.Bytes()...)
-}
-
 // TestHostilePacks is case 296.
 func TestHostilePacks(t *testing.T) {
 	const id = "1111111111111111111111111111111111111111"
@@ -384,25 +357,25 @@ func TestHostilePacks(t *testing.T) {
 		what    string
 		entries [][]byte
 	}{
-		{"another object", [][]byte{packed(3, 1, nil, []byte("x"))}},
-		{"shorter than it says", [][]byte{packed(3, 9, nil, []byte("x"))}},
-		{"longer than it says", [][]byte{packed(3, 1, nil, []byte("xxxxxxx"))}},
-		{"a huge size", [][]byte{packed(3, 1<<40, nil, []byte("x"))}},
-		{"a huge object", [][]byte{packed(3, len(big), nil, big)}},
-		{"no type", [][]byte{packed(0, 1, nil, []byte("x"))}},
-		{"type 5", [][]byte{packed(5, 1, nil, []byte("x"))}},
-		{"a delta without a base", [][]byte{packed(7, 1, make([]byte, 20), []byte("x"))}},
-		{"a delta on itself", [][]byte{packed(7, 1, bytes.Repeat([]byte{0x11}, 20), []byte("x"))}},
-		{"a base before the pack", [][]byte{packed(6, 1, []byte{0xff, 0xff, 0x7f}, []byte("x"))}},
-		{"an offset of nothing", [][]byte{packed(6, 1, []byte{0}, []byte("x"))}},
-		{"a delta bomb", [][]byte{packed(3, 1, nil, []byte("x")), func() []byte {
+		{"another object", [][]byte{gittest.Entry(3, 1, nil, []byte("x"))}},
+		{"shorter than it says", [][]byte{gittest.Entry(3, 9, nil, []byte("x"))}},
+		{"longer than it says", [][]byte{gittest.Entry(3, 1, nil, []byte("xxxxxxx"))}},
+		{"a huge size", [][]byte{gittest.Entry(3, 1<<40, nil, []byte("x"))}},
+		{"a huge object", [][]byte{gittest.Entry(3, len(big), nil, big)}},
+		{"no type", [][]byte{gittest.Entry(0, 1, nil, []byte("x"))}},
+		{"type 5", [][]byte{gittest.Entry(5, 1, nil, []byte("x"))}},
+		{"a delta without a base", [][]byte{gittest.Entry(7, 1, make([]byte, 20), []byte("x"))}},
+		{"a delta on itself", [][]byte{gittest.Entry(7, 1, bytes.Repeat([]byte{0x11}, 20), []byte("x"))}},
+		{"a base before the pack", [][]byte{gittest.Entry(6, 1, []byte{0xff, 0xff, 0x7f}, []byte("x"))}},
+		{"an offset of nothing", [][]byte{gittest.Entry(6, 1, []byte{0}, []byte("x"))}},
+		{"a delta bomb", [][]byte{gittest.Entry(3, 1, nil, []byte("x")), func() []byte {
 			d := append(append(size(1), size(1<<40)...), 0x91, 0, 1)
-			return packed(6, len(d), []byte{byte(len(packed(3, 1, nil, []byte("x"))))}, d)
+			return gittest.Entry(6, len(d), []byte{byte(len(gittest.Entry(3, 1, nil, []byte("x"))))}, d)
 		}()}},
-		{"a delta with nothing in it", [][]byte{packed(3, 1, nil, []byte("x")), packed(6, 0, []byte{byte(len(packed(3, 1, nil, []byte("x"))))}, nil)}},
-		{"a delta that copies what is not there", [][]byte{packed(3, 1, nil, []byte("x")), func() []byte {
+		{"a delta with nothing in it", [][]byte{gittest.Entry(3, 1, nil, []byte("x")), gittest.Entry(6, 0, []byte{byte(len(gittest.Entry(3, 1, nil, []byte("x"))))}, nil)}},
+		{"a delta that copies what is not there", [][]byte{gittest.Entry(3, 1, nil, []byte("x")), func() []byte {
 			d := append(append(size(1), size(200)...), 0x91, 0, 200)
-			return packed(6, len(d), []byte{byte(len(packed(3, 1, nil, []byte("x"))))}, d)
+			return gittest.Entry(6, len(d), []byte{byte(len(gittest.Entry(3, 1, nil, []byte("x"))))}, d)
 		}()}},
 	} {
 		p := initialise(t)
@@ -416,7 +389,7 @@ func TestHostilePacks(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := initialise(t)
-	packOf(t, p, string(good), packed(3, 1, nil, []byte("x")))
+	packOf(t, p, string(good), gittest.Entry(3, 1, nil, []byte("x")))
 	if _, content, err := p.open().Object(good); err != nil || string(content) != "x" {
 		t.Fatalf("%q %v", content, err)
 	}

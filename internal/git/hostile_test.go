@@ -6,7 +6,6 @@ package git
 
 import (
 	"bytes"
-	"compress/flate"
 	"context"
 	"crypto/rand"
 	"crypto/sha1"
@@ -15,8 +14,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"hash/adler32"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -31,6 +28,7 @@ import (
 	"time"
 
 	"github.com/repopolicy/repopolicy/internal/budget"
+	"github.com/repopolicy/repopolicy/internal/gittest"
 )
 
 // What a run may take at most, whatever it reads.
@@ -177,194 +175,29 @@ func read(t *testing.T, what string, classes ...string) {
 	}
 }
 
-// zeros returns n zero bytes, deflated, after a prefix. It is made of the same block
-// over and over, as a bomb of gigabytes takes too long to deflate.
-func zeros(prefix string, n int) []byte {
-	const step = 1 << 20
-	var out bytes.Buffer
-	out.WriteString("\x78\x9c")
-	w, _ := flate.NewWriter(&out, flate.BestCompression)
-	_, _ = w.Write([]byte(prefix))
-	_, _ = w.Write(make([]byte, n%step))
-	_ = w.Flush()
-	_, _ = w.Write(make([]byte, step))
-	_ = w.Flush()
-	begin := out.Len()
-	_, _ = w.Write(make([]byte, step))
-	_ = w.Flush()
-	block := bytes.Clone(out.Bytes()[begin:])
-	switch n / step {
-	case 0:
-		panic("too few")
-	case 1:
-		out.Truncate(begin)
-	default:
-		out.Write(bytes.Repeat(block, n/step-2))
-	}
-	out.WriteString("\x01\x00\x00\xff\xff")
-	sum := adler32.Checksum([]byte(prefix))
-	a, b := uint64(sum&0xffff), uint64(sum>>16)
-	b = (b + a*uint64(n)) % 65521
-	return binary.BigEndian.AppendUint32(out.Bytes(), uint32(b<<16|a))
-}
-
-// entryHead is the header of an object in a pack.
-func entryHead(kind byte, size int, base []byte) []byte {
-	e := packed(kind, size, base, nil)
-	return e[:len(e)-len(packed(kind, 0, nil, nil))+1]
-}
-
-// back is the distance to a delta's base as packs write it.
-func back(n int) []byte {
-	out := []byte{byte(n & 0x7f)}
-	for n >>= 7; n > 0; n >>= 7 {
-		n--
-		out = append([]byte{byte(n&0x7f) | 0x80}, out...)
-	}
-	return out
-}
-
-// copyAll is a delta that copies a base of size bytes, and makes times as much.
-func copyAll(size, times int) []byte {
-	d := binary.AppendUvarint(binary.AppendUvarint(nil, uint64(size)), uint64(size*times))
-	for range times {
-		for off := 0; off < size; off += 0xffffff {
-			n := min(0xffffff, size-off)
-			d = append(d, 0xff, byte(off), byte(off>>8), byte(off>>16), byte(off>>24), byte(n), byte(n>>8), byte(n>>16))
-		}
-	}
-	return d
-}
-
-// server answers with a list of refs and, whatever is asked, with a pack.
-func server(t *testing.T, list, pack func(io.Writer)) string {
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method == http.MethodGet {
-			list(w)
-			return
-		}
-		pack(w)
-	}))
-	t.Cleanup(s.CloseClientConnections)
-	return s.URL + "/acme/widget"
-}
-
-func pkt(format string, args ...any) string {
-	text := fmt.Sprintf(format, args...)
-	return fmt.Sprintf("%04x%s", len(text)+4, text)
-}
-
-const service = "001e# service=git-upload-pack\n0000"
-
-// oneRef is the list of refs of a repository with a commit.
-func oneRef(w io.Writer) {
-	_, _ = io.WriteString(w, service+pkt("%s refs/heads/main\x00ofs-delta side-band-64k symref=HEAD:refs/heads/main\n", nobody)+"0000")
-}
-
-// sent sends a pack in a side band.
-func sent(pack []byte) func(io.Writer) {
-	return func(w io.Writer) {
-		_, _ = io.WriteString(w, pkt("NAK\n"))
-		for p := range slices.Chunk(pack, 65000) {
-			_, _ = fmt.Fprintf(w, "%04x\x01", len(p)+5)
-			_, _ = w.Write(p)
-		}
-		_, _ = io.WriteString(w, "0000")
-	}
-}
-
-// endless sends the same until the other side has had enough.
-func endless(begin, again string) func(io.Writer) {
-	return func(w io.Writer) {
-		_, _ = io.WriteString(w, begin)
-		for again := []byte(strings.Repeat(again, 1+(1<<16)/len(again))); ; {
-			if _, err := w.Write(again); err != nil {
-				return
-			}
-		}
-	}
-}
-
-// chain is a pack with a blob of zeros and deltas, each of the one before it.
-func chain(size, deltas int) []byte {
-	entries := [][]byte{append(entryHead(packedBlob, size, nil), zeros("", size)...)}
-	d := copyAll(size, 1)
-	last := len(entries[0])
-	for range deltas {
-		e := packed(offsetDelta, len(d), back(last), d)
-		last = len(e)
-		entries = append(entries, e)
-	}
-	return declared(len(entries), entries...)
-}
-
 // TestHostileServers reads what servers send that mean harm.
 func TestHostileServers(t *testing.T) {
-	const mib = 1 << 20
-	tiny := packed(packedBlob, 0, nil, nil)
-	wide := func(deltas int) []byte {
-		base := append(entryHead(packedBlob, MaxObjectBytes, nil), zeros("", MaxObjectBytes)...)
-		d := copyAll(MaxObjectBytes, 1)
-		entries := [][]byte{base}
-		for off := len(base); len(entries) <= deltas; {
-			e := packed(offsetDelta, len(d), back(off), d)
-			entries, off = append(entries, e), off+len(e)
-		}
-		return declared(len(entries), entries...)
-	}
-	refs := func(n int, format string) func(io.Writer) {
-		return func(w io.Writer) {
-			oneRef := service + pkt("%s refs/heads/main\x00ofs-delta side-band-64k symref=HEAD:refs/heads/main\n", nobody)
-			_, _ = io.WriteString(w, oneRef)
-			for i := range n {
-				_, _ = io.WriteString(w, pkt("%s "+format+"\n", nobody, i))
-			}
-			_, _ = io.WriteString(w, "0000")
-		}
-	}
-	for _, c := range []struct {
-		what       string
-		large      bool
-		list, pack func(io.Writer)
-		classes    []string
-	}{
-		{what: "a chain of deltas that copy 16 MiB", pack: sent(chain(MaxObjectBytes, 1000)), classes: []string{"work", "deadline"}},
-		{what: "a chain of 5,000 deltas", large: true, pack: sent(chain(mib, 5000)), classes: []string{"malformed", "work", "deadline"}},
-		{what: "5,000 deltas of one base", large: true, pack: sent(wide(5000)), classes: []string{"work", "deadline"}},
-		{what: "a blob of 2 GiB", large: true, pack: sent(declared(1, entryHead(packedBlob, 2048*mib, nil), zeros("", 2048*mib))), classes: []string{"ok", "deadline"}},
-		{what: "blobs of 64 GiB", large: true, pack: sent(declared(32, bytes.Repeat(append(entryHead(packedBlob, 2048*mib, nil), zeros("", 2048*mib)...), 32))), classes: []string{"work", "deadline"}},
-		{what: "a commit of 1 GiB", large: true, pack: sent(declared(1, entryHead(packedCommit, 1024*mib, nil), zeros("", 1024*mib))), classes: []string{"malformed", "ok", "deadline"}},
-		{what: "a delta on itself", pack: sent(declared(1, packed(offsetDelta, 3, []byte{0}, []byte("\x01\x01\x00")))), classes: []string{"malformed"}},
-		{what: "a delta of its own name", pack: sent(declared(1, packed(idDelta, 3, make([]byte, 20), []byte("\x01\x01\x00")))), classes: []string{"malformed"}},
-		{what: "deltas in a circle by offsets", pack: sent(declared(2, tiny, packed(offsetDelta, 3, back(len(tiny)+12), []byte("\x01\x01\x00")))), classes: []string{"malformed"}},
-		{what: "a declared size of 2^53", pack: sent(declared(1, packed(packedBlob, 1<<53, nil, []byte("x")))), classes: []string{"malformed"}},
-		{what: "a delta of 2^40", pack: sent(declared(1, packed(offsetDelta, 1<<40, []byte{5}, []byte("x")))), classes: []string{"malformed"}},
-		{what: "2^32-1 objects declared", pack: sent(declared(1<<32-1, tiny)), classes: []string{"malformed"}},
-		{what: "6 million objects of nothing", large: true, pack: sent(declared(6e6, bytes.Repeat(tiny, 6e6))), classes: []string{"budget"}},
-		{what: "a million deltas without a base", large: true, pack: sent(declared(1e6, bytes.Repeat(packed(idDelta, 3, make([]byte, 20), []byte("\x01\x01\x00")), 1e6))), classes: []string{"malformed"}},
-		{what: "another checksum", pack: sent(append(declared(1, tiny), 0)), classes: []string{"malformed"}},
-		{what: "bytes after the pack's objects", pack: sent(declared(1, tiny, tiny)), classes: []string{"malformed"}},
-		{what: "noise in a side band", pack: endless(pkt("NAK\n"), "0009\x02...."), classes: []string{"unreachable", "deadline"}},
-		{what: "endless shallow lines", pack: endless("", pkt("shallow %s", nobody)), classes: []string{"unreachable", "deadline"}},
-		{what: "an endless pack", pack: endless(pkt("NAK\n"), pkt("\x01%s", strings.Repeat("x", 60000))), classes: []string{"malformed", "deadline"}},
-		{what: "empty lines without end", pack: endless(pkt("NAK\n"), "0000"), classes: []string{"unreachable", "deadline"}},
-		{what: "a list of refs without end", list: endless(service+pkt("%s refs/heads/main\x00ofs-delta\n", nobody), pkt("%s refs/heads/x\n", nobody)), classes: []string{"unreachable", "deadline"}},
-		{what: "capabilities without end", list: endless(service, "ffff"), classes: []string{"unreachable"}},
-		{what: "3.5 million refs", large: true, list: refs(3_500_000, "refs/heads/branch-%07d"), pack: sent(declared(1, tiny)), classes: []string{"ok", "deadline"}},
-		{what: "a million refs of pull requests", list: refs(1_000_000, "refs/pull/%d/head"), pack: sent(declared(1, tiny)), classes: []string{"ok", "deadline"}},
-		{what: "two million tags", large: true, list: refs(2_000_000, "refs/tags/v%d"), pack: sent(declared(1, tiny)), classes: []string{"budget", "deadline"}},
-		{what: "a silent server", list: func(io.Writer) { time.Sleep(hostileDeadline + time.Second) }, classes: []string{"deadline"}},
-	} {
-		t.Run(c.what, func(t *testing.T) {
-			if c.large && testing.Short() {
+	for _, c := range gittest.Servers() {
+		t.Run(c.What, func(t *testing.T) {
+			if c.Large && testing.Short() {
 				t.Skip("large")
 			}
-			if c.list == nil {
-				c.list = oneRef
-			}
-			read(t, server(t, c.list, c.pack), c.classes...)
+			at := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.Method == http.MethodGet {
+					c.List(w)
+					return
+				}
+				c.Pack(w)
+			}))
+			t.Cleanup(at.CloseClientConnections)
+			read(t, at.URL+"/acme/widget", c.Ends...)
 		})
 	}
+	t.Run("a silent server", func(t *testing.T) {
+		at := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
+		t.Cleanup(at.CloseClientConnections)
+		read(t, at.URL+"/acme/widget", "deadline")
+	})
 }
 
 // hostileRepository makes a repository with one commit, of which the head is as it should
@@ -423,23 +256,23 @@ func TestHostileRepositories(t *testing.T) {
 	}
 	cases := []hostile{
 		{what: "an object of 170 bytes that inflates to 3 GiB", do: func(p *program) {
-			p.file(".git/objects/11/"+string(nobody[2:]), string(zeros("commit 170\x00", 3072*mib)))
+			p.file(".git/objects/11/"+string(nobody[2:]), string(gittest.Zeros("commit 170\x00", 3072*mib)))
 			p.file(".git/refs/heads/main", string(nobody)+"\n")
 		}, classes: bad},
 		{what: "an object that declares 3 GiB", do: func(p *program) {
-			p.file(".git/objects/11/"+string(nobody[2:]), string(zeros(fmt.Sprintf("commit %d\x00", 3072*mib), 3072*mib)))
+			p.file(".git/objects/11/"+string(nobody[2:]), string(gittest.Zeros(fmt.Sprintf("commit %d\x00", 3072*mib), 3072*mib)))
 			p.file(".git/refs/heads/main", string(nobody)+"\n")
 		}, classes: bad},
 		{what: "a header without end", do: func(p *program) {
-			p.file(".git/objects/11/"+string(nobody[2:]), string(zeros("commit 1", 1024*mib)))
+			p.file(".git/objects/11/"+string(nobody[2:]), string(gittest.Zeros("commit 1", 1024*mib)))
 			p.file(".git/refs/heads/main", string(nobody)+"\n")
 		}, classes: bad},
 		{what: "a chain of deltas", do: func(p *program) {
-			body := chain(MaxObjectBytes, 4000)
+			body := gittest.Chain(MaxObjectBytes, 4000)
 			asHead(t, p, body[12:len(body)-20])
 			// The index names the last delta.
-			d := copyAll(MaxObjectBytes, 1)
-			last := len(packed(offsetDelta, len(d), back(100), d))
+			d := gittest.CopyAll(MaxObjectBytes, 1)
+			last := len(gittest.Entry(offsetDelta, len(d), gittest.Back(100), d))
 			idx, err := os.ReadFile(filepath.Join(p.dir, ".git/objects/pack/pack-x.idx"))
 			if err != nil {
 				t.Fatal(err)
@@ -448,14 +281,14 @@ func TestHostileRepositories(t *testing.T) {
 			p.file(".git/objects/pack/pack-x.idx", string(idx))
 		}, classes: bad},
 		{what: "deltas of each other's names", do: func(p *program) {
-			asHead(t, p, packed(idDelta, 3, bytes.Repeat([]byte{0x11}, 20), []byte("\x01\x01\x00")))
+			asHead(t, p, gittest.Entry(idDelta, 3, bytes.Repeat([]byte{0x11}, 20), []byte("\x01\x01\x00")))
 		}, classes: bad},
-		{what: "a huge size in a pack", do: func(p *program) { asHead(t, p, packed(packedCommit, 1<<50, nil, nil)) }, classes: bad},
+		{what: "a huge size in a pack", do: func(p *program) { asHead(t, p, gittest.Entry(packedCommit, 1<<50, nil, nil)) }, classes: bad},
 		{what: "a bomb in a pack", do: func(p *program) {
-			asHead(t, p, append(entryHead(packedCommit, 170, nil), zeros("", 3072*mib)...))
+			asHead(t, p, append(gittest.Head(packedCommit, 170, nil), gittest.Zeros("", 3072*mib)...))
 		}, classes: bad},
 		{what: "an index of 4 billion names", do: func(p *program) {
-			asHead(t, p, packed(packedCommit, 0, nil, nil))
+			asHead(t, p, gittest.Entry(packedCommit, 0, nil, nil))
 			idx := []byte("\xfftOc\x00\x00\x00\x02")
 			for range 256 {
 				idx = binary.BigEndian.AppendUint32(idx, 1<<32-1)
@@ -473,7 +306,7 @@ func TestHostileRepositories(t *testing.T) {
 			p.run("commit", "-q", "-m", "zeros")
 		}, classes: []string{"budget"}},
 		{what: "a file of 1 GiB of zeros as the policy", do: func(p *program) {
-			content := zeros(fmt.Sprintf("blob %d\x00", 1024*mib), 1024*mib)
+			content := gittest.Zeros(fmt.Sprintf("blob %d\x00", 1024*mib), 1024*mib)
 			p.file(".git/objects/11/"+string(nobody[2:]), string(content))
 			p.run("update-index", "--add", "--cacheinfo", "100644,"+string(nobody)+",.repopolicy/policy.toml")
 			p.run("update-ref", "HEAD", p.run("commit-tree", "-m", "x", p.run("write-tree", "--missing-ok")))
@@ -569,7 +402,7 @@ func TestHostileRepositories(t *testing.T) {
 			p.file(".git", "gitdir: "+git+"\n")
 		}, classes: bad},
 		hostile{what: "a pipe as a pack", do: func(p *program) {
-			asHead(t, p, packed(packedCommit, 0, nil, nil))
+			asHead(t, p, gittest.Entry(packedCommit, 0, nil, nil))
 			pipe(".git/objects/pack/pack-x.pack")(p)
 		}, classes: bad})
 	for _, c := range cases {

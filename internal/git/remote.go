@@ -136,18 +136,19 @@ func Fetch(ctx context.Context, address, agent string, next http.RoundTripper, r
 	}
 	s, err := f.fetch(ctx, refs, dir, match)
 	if err != nil {
-		return nil, unreachable(err)
+		return nil, f.unreachable(err)
 	}
 	f.m.ctx = m.ctx
 	return s, nil
 }
 
-// unreachable says that a server could not be asked, unless what it sent is the reason.
-func unreachable(err error) error {
+// unreachable says that a server could not be asked, unless what it sent is the reason,
+// and which.
+func (f *fetcher) unreachable(err error) error {
 	if errors.Is(err, ErrMalformed) || errors.Is(err, ErrUnreachableServer) {
-		return err
+		return fmt.Errorf("%s: %w", f.address, err)
 	}
-	return fmt.Errorf("%w: %w", ErrUnreachableServer, err)
+	return fmt.Errorf("%s: %w: %w", f.address, ErrUnreachableServer, err)
 }
 
 // Default returns the ref that a repository's server advertises as HEAD, "" if it does not
@@ -161,7 +162,7 @@ func Default(ctx context.Context, address, agent string, next http.RoundTripper)
 	}
 	a, err := f.discover(ctx, func(string) bool { return false }, false)
 	if err != nil {
-		return "", unreachable(err)
+		return "", f.unreachable(err)
 	}
 	return a.head, nil
 }

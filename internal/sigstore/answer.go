@@ -109,6 +109,25 @@ func answerV1(data []byte) (string, error) {
 	return "", nil // not reached
 }
 
+// legible keeps the beginning of what a service says of an error: the clients of Fulcio and
+// of time stamp authorities close such an answer, to ask again, and then read it.
+type legible struct{ next http.RoundTripper }
+
+// RoundTrip implements http.RoundTripper.
+func (l legible) RoundTrip(r *http.Request) (*http.Response, error) {
+	resp, err := l.next.RoundTrip(r)
+	if err != nil || resp.StatusCode < 500 && resp.StatusCode != http.StatusTooManyRequests {
+		return resp, err
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(resp.Body, maxServiceText))
+	if err != nil {
+		return nil, err
+	}
+	resp.Body = io.NopCloser(bytes.NewReader(text))
+	return resp, nil
+}
+
 // answerV2 demands an entry of Rekor v2, whole.
 func answerV2(e *protorekor.TransparencyLogEntry) error {
 	p := e.GetInclusionProof()

@@ -8,12 +8,15 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
+	"io"
 	"maps"
 	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/repopolicy/repopolicy/internal/sigstoretest"
@@ -131,10 +134,50 @@ func TestOddAnswers(t *testing.T) {
 		if _, err := (&Client{Services: Services{Fulcio: srv.URL}}).Draft(t.Context(), Content{}, token, nil); err == nil {
 			t.Errorf("a certificate: %s", name)
 		}
-		if _, err := (&Client{Services: Services{TSA: srv.URL}}).Draft(t.Context(), Content{}, "", &localSigner{key}); err == nil {
+		stamps := &Client{Services: Services{TSA: srv.URL}}
+		d, err := stamps.Draft(t.Context(), Content{}, "", &localSigner{key})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := stamps.Stamp(t.Context(), d); err == nil || d.Stamped() {
 			t.Errorf("a time stamp: %s", name)
 		}
 	}
+}
+
+// TestAskedOnce: Fulcio is asked for one certificate, whatever it answers, and says why
+// there is none; whoever stamps may be asked again.
+func TestAskedOnce(t *testing.T) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	token := "e30." + base64.RawURLEncoding.EncodeToString([]byte(`{"iss":"https://accounts.google.com","sub":"1","email":"alice@example.com","email_verified":true}`)) + ".e30"
+	synctest.Test(t, func(t *testing.T) {
+		for _, status := range []int{http.StatusTooManyRequests, http.StatusInternalServerError, http.StatusServiceUnavailable, 0} {
+			asked := 0
+			c := &Client{Services: Services{Fulcio: "https://ca.example", TSA: "https://tsa.example"}, Transport: roundTrip(func(*http.Request) (*http.Response, error) {
+				if asked++; status == 0 {
+					return nil, io.ErrUnexpectedEOF
+				}
+				return &http.Response{StatusCode: status, Body: io.NopCloser(strings.NewReader("out of order"))}, nil
+			})}
+			said := func(err error, host string) bool {
+				return err != nil && strings.Contains(err.Error(), host) && (status == 0 || strings.Contains(err.Error(), fmt.Sprint(status)) && strings.Contains(err.Error(), "out of order"))
+			}
+			if _, err := c.Draft(t.Context(), Content{}, token, nil); asked != 1 || !said(err, "ca.example") {
+				t.Errorf("%d: Fulcio was asked %d times: %v", status, asked, err)
+			}
+			d, err := c.Draft(t.Context(), Content{}, "", &localSigner{key})
+			if err != nil {
+				t.Fatal(err)
+			}
+			asked = 0
+			if err := c.Stamp(t.Context(), d); asked > 1+stampRetries || !said(err, "tsa.example") {
+				t.Errorf("%d: the time stamp authority was asked %d times: %v", status, asked, err)
+			}
+		}
+	})
 }
 
 // TestStamped: a time stamp that would not verify is found before anything is logged.

@@ -123,17 +123,22 @@ func (c *Client) Stamp(ctx context.Context, d *Draft) error {
 	if len(sig) == 0 {
 		return errors.New("a draft has one signature")
 	}
-	if c.Services.TSA == "" || d.pb.GetVerificationMaterial().GetTimestampVerificationData() != nil {
+	if c.Services.TSA == "" || d.Stamped() {
 		return nil
 	}
-	tsa := sign.NewTimestampAuthority(&sign.TimestampAuthorityOptions{URL: c.Services.TSA, Timeout: c.timeout(), Retries: serviceRetries, Transport: c.transport(c.Services.TSA)})
+	tsa := sign.NewTimestampAuthority(&sign.TimestampAuthorityOptions{URL: c.Services.TSA, Timeout: c.timeout(), Retries: stampRetries, Transport: legible{&until{ctx, c.transport(c.Services.TSA)}}})
 	var stamp []byte
 	err := guarded(c.Services.TSA, func() (err error) { stamp, err = tsa.GetTimestamp(ctx, sig); return err })
 	if err != nil {
-		return fmt.Errorf("time stamp: %w", err)
+		return fmt.Errorf("time stamp: %s: %w", c.Services.TSA, err)
 	}
 	d.stamp(stamp)
 	return nil
+}
+
+// Stamped reports whether the draft has a time stamp.
+func (d *Draft) Stamped() bool {
+	return d.pb.GetVerificationMaterial().GetTimestampVerificationData() != nil
 }
 
 func (d *Draft) stamp(stamp []byte) {

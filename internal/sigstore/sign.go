@@ -38,7 +38,8 @@ import (
 const (
 	maxServiceReply = 4 << 20
 	serviceTimeout  = 30 * time.Second
-	serviceRetries  = 2
+	maxServiceText  = 200 // bytes of what it says of an error
+	stampRetries    = 1
 )
 
 // Services are where signatures are made; a URL is "" where there is none.
@@ -201,7 +202,11 @@ func (c *Client) timeout() time.Duration {
 }
 
 // Draft signs the content. With a token the key is fresh, and Fulcio certifies it;
-// else key signs. A time stamp is added where the instance has an authority.
+// else key signs. The time stamp is for [Client.Stamp] to add, once the draft is kept:
+// a stamp can be had again, a certificate would be a second one.
+//
+// Fulcio is asked once. Each certificate shows its name in a public log for ever, and
+// one may have been issued whatever came back.
 func (c *Client) Draft(ctx context.Context, content Content, token string, key Signer) (*Draft, error) {
 	pb := &protobundle.Bundle{
 		MediaType:            "application/vnd.dev.sigstore.bundle.v0.3+json",
@@ -216,14 +221,14 @@ func (c *Client) Draft(ctx context.Context, content Content, token string, key S
 		if !secret(c.Services.Fulcio) {
 			return nil, fmt.Errorf("certificate: %s: a token is sent to an https URL only", c.Services.Fulcio)
 		}
-		ca := sign.NewFulcio(&sign.FulcioOptions{BaseURL: c.Services.Fulcio, Timeout: c.timeout(), Retries: serviceRetries, Transport: &until{ctx, c.transport(c.Services.Fulcio)}})
+		ca := sign.NewFulcio(&sign.FulcioOptions{BaseURL: c.Services.Fulcio, Timeout: c.timeout(), Transport: legible{&until{ctx, c.transport(c.Services.Fulcio)}}})
 		var der []byte
 		err = guarded(c.Services.Fulcio, func() (err error) {
 			der, err = ca.GetCertificate(ctx, keypair{fresh}, &sign.CertificateProviderOptions{IDToken: token})
 			return err
 		})
 		if err != nil {
-			return nil, fmt.Errorf("certificate: %w", err)
+			return nil, fmt.Errorf("certificate: %s: %w", c.Services.Fulcio, err)
 		}
 		if err := asked(der, &fresh.PublicKey, token); err != nil {
 			return nil, err
@@ -248,8 +253,7 @@ func (c *Client) Draft(ctx context.Context, content Content, token string, key S
 			MessageDigest: &protocommon.HashOutput{Algorithm: protocommon.HashAlgorithm_SHA2_256, Digest: digest[:]}, Signature: sig,
 		}}
 	}
-	d := &Draft{pb}
-	return d, c.Stamp(ctx, d)
+	return &Draft{pb}, nil
 }
 
 // asked returns why a certificate is not the one that was asked for: it is for another

@@ -196,6 +196,9 @@ func (c *Client) do(ctx context.Context, method string, u *url.URL, contentType 
 		return nil, err
 	}
 	resp, err := c.http.Do(req)
+	if errors.Is(err, errRedirect) {
+		return nil, fmt.Errorf("%s: %w", u, errRedirect) // the error names the other place
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -311,6 +314,9 @@ func getOnce(ctx context.Context, u *url.URL, header, value string, transport ht
 	req.Header.Set(header, value)
 	req.Header.Set("User-Agent", agent)
 	resp, err := c.http.Do(req)
+	if errors.Is(err, errRedirect) {
+		return nil, nil, fmt.Errorf("%s: %w", &base, errRedirect) // the error names the other place
+	}
 	if err != nil {
 		return nil, nil, err
 	}

@@ -26,6 +26,10 @@ type (
 	// Truncate declares the honest answer's length, sends its first bytes and
 	// closes the connection.
 	Truncate struct{ After int }
+	// Half answers with the first half of the honest body, as if it were all.
+	Half struct{}
+	// Empty answers 200 with nothing.
+	Empty struct{}
 	// Drip sends the honest answer byte by byte, with a pause after each.
 	Drip struct{ Every time.Duration }
 	// Status answers with an error, such as 500, 503 or 429.
@@ -42,6 +46,14 @@ type (
 	GzipBomb struct{ Size int64 }
 	// Redirect sends the client to another address.
 	Redirect struct{ To string }
+)
+
+// Faults of a [Line] alone.
+type (
+	// Refuse listens nowhere.
+	Refuse struct{}
+	// Untrusted speaks TLS with a certificate that nobody vouches for.
+	Untrusted struct{}
 )
 
 // Faults of logs and their index.
@@ -91,6 +103,10 @@ func (Delay) fault()           {}
 func (Drop) fault()            {}
 func (Reset) fault()           {}
 func (Truncate) fault()        {}
+func (Half) fault()            {}
+func (Empty) fault()           {}
+func (Refuse) fault()          {}
+func (Untrusted) fault()       {}
 func (Drip) fault()            {}
 func (Status) fault()          {}
 func (WrongType) fault()       {}

@@ -68,6 +68,15 @@ func Wrap(f Fault, next http.Handler) (http.Handler, error) {
 			_ = http.NewResponseController(w).Flush()
 			panic(http.ErrAbortHandler)
 		}), nil
+	case Half:
+		return handle(func(w http.ResponseWriter, r *http.Request) {
+			body := answer(w, r, next)
+			w.Header().Del("Content-Length")
+			w.WriteHeader(body.Code)
+			_, _ = w.Write(body.Body.Bytes()[:body.Body.Len()/2]) // the client went away
+		}), nil
+	case Empty:
+		return handle(func(http.ResponseWriter, *http.Request) {}), nil
 	case Drip:
 		return handle(func(w http.ResponseWriter, r *http.Request) {
 			body := answer(w, r, next)
@@ -104,7 +113,7 @@ func Wrap(f Fault, next http.Handler) (http.Handler, error) {
 			w.Header().Del("Content-Length")
 			w.WriteHeader(body.Code)
 			// White space keeps JSON valid for as long as the client reads.
-			for b := body.Body.Bytes(); ; b = bytes.Repeat([]byte(" "), chunk) {
+			for b := body.Body.Bytes(); r.Method != http.MethodHead && r.Context().Err() == nil; b = bytes.Repeat([]byte(" "), chunk) {
 				if _, err := w.Write(b); err != nil {
 					return
 				}
@@ -133,6 +142,12 @@ func Wrap(f Fault, next http.Handler) (http.Handler, error) {
 		return handle(func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, strings.TrimSuffix(f.To, "/")+r.URL.RequestURI(), http.StatusTemporaryRedirect)
 		}), nil
+	case Git:
+		return f.wrap(next), nil
+	case Content:
+		return f, nil
+	case Images:
+		return f.handler(), nil
 	case StaleCheckpoint:
 		kept := map[string]*httptest.ResponseRecorder{}
 		for _, path := range []string{"/checkpoint", "/api/v2/checkpoint", "/api/v1/log"} {
