@@ -139,6 +139,9 @@ func (b *Builder) client(l sigstore.Log) (*web.Client, error) {
 // begin asks every log of every map for its newest checkpoint.
 func (b *Builder) begin(ctx context.Context) (*pending, error) {
 	p := &pending{}
+	// What is handed in from now on may be bound beyond what the logs show.
+	b.Store.asking.Add(1)
+	defer b.Store.asking.Add(-1)
 	if err := b.aim(ctx, p); err != nil {
 		return nil, err
 	}
@@ -326,6 +329,11 @@ func (b *Builder) prepare(ctx context.Context, p *pending) error {
 		}
 		p.Looked = true
 		if err := b.save(p); err != nil {
+			return err
+		}
+	}
+	if !p.Taken {
+		if err := b.gather(all, p.At.Leaf); err != nil {
 			return err
 		}
 	}

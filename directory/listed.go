@@ -19,6 +19,7 @@ import (
 // Limits of what is listed of one statement, so that nobody fills the directory.
 const (
 	maxSignatures     = 256
+	maxPerMember      = 8         // of these, so that no member keeps the others' away
 	maxSignatureBytes = 256 << 10 // of one bundle
 )
 
@@ -241,45 +242,100 @@ func unwantComplete(tx *bolt.Tx, p published) error {
 	return nil
 }
 
-// offered notes what was handed in of statements that are bound, for the leaf to
+// offered notes what a repository publishes of statements that are bound, for the leaf to
 // come.
 func offered(tx *bolt.Tx, offers []rekorbind.Offer, wanted func(names []string) bool) error {
+	// What a statement follows comes first: its members sign, too.
+	slices.SortStableFunc(offers, func(a, b rekorbind.Offer) int { return a.Statement.Version() - b.Statement.Version() })
 	for _, o := range offers {
 		d := rekorbind.DisclosedRecord{Payload: o.Statement.Digest(), PAE: o.Statement.PAE()}
 		if len(o.Payload) > rekorbind.MaxStatementBytes || !wanted([]string{d.Payload, d.PAE}) {
 			continue
 		}
-		line, err := d.Line()
-		if err != nil {
+		if err := offeredStatement(tx, d, o.Payload); err != nil {
 			return err
 		}
-		if _, ok, err := publishedAs(tx, d.Payload); err != nil {
-			return err
-		} else if !ok {
-			for _, name := range []string{d.Payload, d.PAE} {
-				if err := tx.Bucket(bucketStatements).Put([]byte(name), o.Payload); err != nil {
-					return err
-				}
-			}
-			if err := tx.Bucket(bucketFound).Put([]byte(line), []byte{}); err != nil {
-				return err
-			}
-		}
-		have := 0
-		if err := eachSignature(tx, d.Payload, func(rekorbind.SignatureRecord, signature) error { have++; return nil }); err != nil {
+		have := signers{}
+		if err := have.listed(tx, d.Payload); err != nil {
 			return err
 		}
 		for _, sig := range o.Signatures {
-			if have >= maxSignatures || len(sig.Bundle) > maxSignatureBytes || tx.Bucket(bucketSignatures).Get(signatureKey(&sig.SignatureRecord)) != nil {
+			if len(sig.Bundle) > maxSignatureBytes || tx.Bucket(bucketSignatures).Get(signatureKey(&sig.SignatureRecord)) != nil {
 				continue
 			}
-			have++
+			before := tx.Bucket(bucketStatements).Get([]byte(o.Statement.Previous()))
+			if !memberOf(&o.Statement, before, sig.Signer) || have.add(sig.Signer) != nil {
+				continue
+			}
 			if err := offeredSignature(tx, sig); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
+}
+
+// memberOf reports whether somebody is a member of a statement, or of the one before, nil if
+// that is not listed: then nobody could tell from the lists that he is.
+func memberOf(s *policy.Statement, before []byte, id policy.Identity) bool {
+	named := func(s *policy.Statement) bool {
+		return s.Document() != nil && s.Document().Content().Maintainers.Names(id)
+	}
+	if named(s) {
+		return true
+	}
+	b, err := rekorbind.ParseStatement(before)
+	return err == nil && named(&b)
+}
+
+// signers counts the signatures over a statement, by who signed.
+type signers map[policy.Identity]int
+
+// nameOf leaves of an identity what is the same in all of its signatures.
+func nameOf(id policy.Identity) policy.Identity {
+	return policy.Identity{Kind: id.Kind, Value: id.Value, Issuer: id.Issuer}
+}
+
+// add counts one more, unless there are too many.
+func (s signers) add(id policy.Identity) error {
+	all := 0
+	for _, n := range s {
+		all += n
+	}
+	switch by := nameOf(id); {
+	case s[by] >= maxPerMember:
+		return fmt.Errorf("there are %d signatures by %s already", maxPerMember, id.Value)
+	case all >= maxSignatures:
+		return fmt.Errorf("there are %d signatures already", maxSignatures)
+	default:
+		s[by]++
+		return nil
+	}
+}
+
+// listed counts those that are listed.
+func (s signers) listed(tx *bolt.Tx, payload string) error {
+	return eachSignature(tx, payload, func(_ rekorbind.SignatureRecord, sig signature) error {
+		s[nameOf(sig.Signer)]++
+		return nil
+	})
+}
+
+// offeredStatement notes a statement, unless it is listed.
+func offeredStatement(tx *bolt.Tx, d rekorbind.DisclosedRecord, payload []byte) error {
+	if _, ok, err := publishedAs(tx, d.Payload); err != nil || ok {
+		return err
+	}
+	line, err := d.Line()
+	if err != nil {
+		return err
+	}
+	for _, name := range []string{d.Payload, d.PAE} {
+		if err := tx.Bucket(bucketStatements).Put([]byte(name), payload); err != nil {
+			return err
+		}
+	}
+	return tx.Bucket(bucketFound).Put([]byte(line), []byte{})
 }
 
 func offeredSignature(tx *bolt.Tx, sig rekorbind.OfferedSignature) error {

@@ -46,6 +46,7 @@ var (
 	bucketMapped  = []byte("mapped")     // source → entries that were mapped
 	bucketBound   = []byte("statements") // statement, hash of a key that has a binding of it → key
 	bucketNumbers = []byte("numbers")    // key → other keys of its bindings
+	bucketPlaces  = []byte("places")     // statement, NUL, repository → its first binding there
 	bucketDue     = []byte("due")        // key, NUL, line: what is listed and has to be recorded
 )
 
@@ -99,7 +100,7 @@ func (s *Store) AddMap(root, forges []byte) (*Map, error) {
 		if err != nil {
 			return err
 		}
-		for _, name := range [][]byte{bucketTree, bucketMapped, bucketBound, bucketNumbers, bucketDue} {
+		for _, name := range [][]byte{bucketTree, bucketMapped, bucketBound, bucketNumbers, bucketPlaces, bucketDue} {
 			if _, err := b.CreateBucketIfNotExists(name); err != nil {
 				return err
 			}
@@ -276,6 +277,9 @@ func (s *Store) mapStep(m *Map, src source, now policy.Shown) (bool, error) {
 			if err != nil {
 				return err
 			}
+			if err := m.place(tx, b, policy.Position{Log: src.log.ID, Index: src.base + all[i].index}); err != nil {
+				return err
+			}
 			for _, key := range b.Keys {
 				records = append(records, addition{key, text})
 				if err := m.binds(tx, key, b); err != nil {
@@ -289,6 +293,32 @@ func (s *Store) mapStep(m *Map, src source, now policy.Shown) (bool, error) {
 		return put(m.bucket(tx).Bucket(bucketMapped), []byte(src.name()), to)
 	})
 	return to == src.cp.Size, err
+}
+
+// place notes where a repository first bound a statement.
+func (m *Map) place(tx *bolt.Tx, b *Bound, at policy.Position) error {
+	places, name := m.bucket(tx).Bucket(bucketPlaces), wantName(b.Statement, b.Repository.String())
+	if places.Get(name) != nil {
+		return nil
+	}
+	return put(places, name, at)
+}
+
+// places returns where repositories first bound a statement.
+func (m *Map) places(tx *bolt.Tx, d *rekorbind.DisclosedRecord) (map[string]policy.Position, error) {
+	out := map[string]policy.Position{}
+	for _, name := range []string{d.PAE, d.Payload} {
+		prefix := wantName(name, "")
+		c := m.bucket(tx).Bucket(bucketPlaces).Cursor()
+		for k, data := c.Seek(prefix); bytes.HasPrefix(k, prefix); k, data = c.Next() {
+			var at policy.Position
+			if err := unmarshal(k, data, &at); err != nil {
+				return nil, err
+			}
+			out[string(k[len(prefix):])] = at
+		}
+	}
+	return out, nil
 }
 
 // number notes, of each key of a binding, the others.

@@ -56,6 +56,9 @@ type Server struct {
 	now   *snapshot
 	fixed *http.ServeMux // what is not of one map
 	maps  *http.ServeMux
+	slots chan struct{} // of those who hand in
+	// Intake takes what is handed in; nil takes nothing. It is set before anybody asks.
+	Intake *Intake
 }
 
 // snapshot is a state, which changes no more.
@@ -72,7 +75,7 @@ func NewServer(s *Store) (*Server, error) {
 	if !s.served {
 		return nil, errors.New("the state was not opened to be served")
 	}
-	srv := &Server{store: s, fixed: http.NewServeMux(), maps: http.NewServeMux()}
+	srv := &Server{store: s, fixed: http.NewServeMux(), maps: http.NewServeMux(), slots: make(chan struct{}, handInsAtOnce)}
 	srv.fixed.HandleFunc("GET /checkpoint", srv.answer(func(now *snapshot, _ *http.Request) (encoder, error) {
 		return text(now.head.Checkpoint), nil
 	}))
@@ -83,6 +86,7 @@ func NewServer(s *Store) (*Server, error) {
 	srv.maps.HandleFunc("GET /{map}/lookup/{digits}/{file}", srv.answer(lookupOf))
 	srv.maps.HandleFunc("GET /{map}/absent/{file}", srv.answer(absenceOf))
 	srv.maps.HandleFunc("GET /{map}/page/{digits}/{key}/{file}", srv.answer(pageOf))
+	srv.fixed.HandleFunc("POST /"+rekorbind.HandInPath, srv.handIn)
 	srv.fixed.Handle("/", srv.maps)
 	return srv, nil
 }

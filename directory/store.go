@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -32,6 +33,8 @@ type Store struct {
 	dir string
 	// served says that the file can grow while it is read.
 	served bool
+	// asking counts the builds that are asking the logs how far to read.
+	asking atomic.Int32
 	fn     MapFn // of a test, for all maps; nil for the one there is
 }
 
@@ -49,6 +52,8 @@ var (
 	bucketBundles    = []byte("bundles")    // log, index → bundle of a signature
 	bucketWanted     = []byte("wanted")     // statement, NUL, repository → how often it was looked for there
 	bucketFound      = []byte("found")      // lines of the list of the build on its way
+	bucketWaiting    = []byte("waiting")    // statement → that it was handed in, for a build to list it
+	bucketHandedIn   = []byte("handed-in")  // statement → payload; statement, log, index → signature and bundle
 )
 
 var (
@@ -87,7 +92,7 @@ func openStore(dir string, size int) (*Store, error) {
 }
 
 func (s *Store) prepare(tx *bolt.Tx) error {
-	for _, name := range [][]byte{bucketMeta, bucketReadings, bucketMaps, bucketLeaves, bucketLists, bucketPublished, bucketSignatures, bucketStatements, bucketBundles, bucketWanted, bucketFound} {
+	for _, name := range [][]byte{bucketMeta, bucketReadings, bucketMaps, bucketLeaves, bucketLists, bucketPublished, bucketSignatures, bucketStatements, bucketBundles, bucketWanted, bucketFound, bucketWaiting, bucketHandedIn} {
 		if _, err := tx.CreateBucketIfNotExists(name); err != nil {
 			return err
 		}

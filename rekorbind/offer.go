@@ -16,6 +16,15 @@ type Offer struct {
 	Payload    []byte
 	Statement  policy.Statement
 	Signatures []OfferedSignature // ascending by log, then index
+	Bindings   []OfferedBinding   // the same; empty for a statement that is refused
+}
+
+// OfferedBinding is a binding of the statement that was verified.
+type OfferedBinding struct {
+	policy.Binding
+	policy.Position
+	Body   []byte // of the entry, as the bundle says
+	Bundle []byte
 }
 
 // OfferedSignature is a signature that was verified, by one of its log entries.
@@ -53,8 +62,20 @@ func Offers(root *sigstore.Root, forges *Forges, files []File, earlier [][]byte)
 		}
 		o.Signatures = append(o.Signatures, OfferedSignature{SignatureRecord{s.Statement, s.Entry.Log, s.Entry.Index}, s.Signer, s.data})
 	}
+	for _, h := range c.held {
+		f := h.Leaf.Facts()
+		o := by[f.Payload]
+		b, err := sigstore.ParseBundle(h.Bundle)
+		if o == nil || err != nil || f.Entry.Index < 0 {
+			continue
+		}
+		o.Bindings = append(o.Bindings, OfferedBinding{f.Binding, policy.Position{Log: f.Entry.Log, Index: f.Entry.Index}, b.Body(f.Entry.Log), h.Bundle})
+	}
 	var out []Offer
 	for _, o := range by {
+		slices.SortFunc(o.Bindings, func(a, b OfferedBinding) int {
+			return cmp.Or(cmp.Compare(a.Position.Log, b.Position.Log), cmp.Compare(a.Index, b.Index))
+		})
 		slices.SortFunc(o.Signatures, func(a, b OfferedSignature) int {
 			return cmp.Or(cmp.Compare(a.Log, b.Log), cmp.Compare(a.Index, b.Index))
 		})
