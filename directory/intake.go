@@ -269,8 +269,8 @@ func (in *Intake) take(tx *bolt.Tx, o *rekorbind.Offer) (int64, error) {
 		if b.Get(key) != nil {
 			continue
 		}
-		if err := have.add(sig.Signer); err != nil {
-			return 0, refuse(http.StatusUnprocessableEntity, "%s", err)
+		if !have.add(sig.Signer) {
+			continue // the others must not fail for it
 		}
 		if err := put(b, key, handedSignature{sig.Log, sig.Index, sig.Signer, sig.Bundle}); err != nil {
 			return 0, err

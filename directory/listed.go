@@ -264,7 +264,7 @@ func offered(tx *bolt.Tx, offers []rekorbind.Offer, wanted func(names []string) 
 				continue
 			}
 			before := tx.Bucket(bucketStatements).Get([]byte(o.Statement.Previous()))
-			if !memberOf(&o.Statement, before, sig.Signer) || have.add(sig.Signer) != nil {
+			if !memberOf(&o.Statement, before, sig.Signer) || !have.add(sig.Signer) {
 				continue
 			}
 			if err := offeredSignature(tx, sig); err != nil {
@@ -297,20 +297,17 @@ func nameOf(id policy.Identity) policy.Identity {
 }
 
 // add counts one more, unless there are too many.
-func (s signers) add(id policy.Identity) error {
+func (s signers) add(id policy.Identity) bool {
 	all := 0
 	for _, n := range s {
 		all += n
 	}
-	switch by := nameOf(id); {
-	case s[by] >= maxPerMember:
-		return fmt.Errorf("there are %d signatures by %s already", maxPerMember, id.Value)
-	case all >= maxSignatures:
-		return fmt.Errorf("there are %d signatures already", maxSignatures)
-	default:
-		s[by]++
-		return nil
+	by := nameOf(id)
+	if s[by] >= maxPerMember || all >= maxSignatures {
+		return false
 	}
+	s[by]++
+	return true
 }
 
 // listed counts those that are listed.

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -25,6 +26,7 @@ const (
 type buildOptions struct {
 	rootOptions
 	state, site, key, witnesses string
+	inbox                       string
 	retire                      []string
 	wait                        time.Duration
 	serve                       bool
@@ -49,7 +51,9 @@ func (a *app) buildCommand() *cobra.Command {
 		Use: "build", Short: "read what is new in the logs, append one leaf and write the site",
 		Long: `Reads every log of the trusted root up to its newest checkpoint, looks for the
 statements of new bindings where repositories publish them, appends one leaf to the
-output log and, with --site, writes the answers.
+output log and, with --site, writes the answers. With --inbox it also takes what was
+handed in as files: what is taken is removed from there, with a receipt in receipts,
+and what can never count is moved into refused.
 
 It can be cut off at any point and run again: it goes on where it was, and nothing
 is read twice or left out.`,
@@ -58,6 +62,7 @@ is read twice or left out.`,
 	}
 	o.flags(cmd)
 	cmd.Flags().StringVar(&o.site, "site", "", "`DIR` to write the answers into")
+	cmd.Flags().StringVar(&o.inbox, "inbox", "", "`DIR` with signature files that are handed in; what is taken is removed")
 	return cmd
 }
 
@@ -76,9 +81,19 @@ func (a *app) build(ctx context.Context, o *buildOptions) (err error) {
 			return err
 		}
 	}
+	if o.inbox != "" {
+		if err := a.readInbox(b, o, true); err != nil {
+			return err
+		}
+	}
 	head, err := b.Build(ctx)
 	if err != nil {
 		return err
+	}
+	if o.inbox != "" { // of what was handed in without its binding, which is read by now
+		if err := a.readInbox(b, o, false); err != nil {
+			return err
+		}
 	}
 	if err := a.summary(head); err != nil {
 		return err
@@ -87,6 +102,37 @@ func (a *app) build(ctx context.Context, o *buildOptions) (err error) {
 		return nil
 	}
 	return b.Store.Publish(o.site)
+}
+
+// intake takes what is handed in.
+func (a *app) intake(b *directory.Builder, o *buildOptions) (*directory.Intake, error) {
+	key, err := read(o.key, maxKeyFile)
+	if err != nil {
+		return nil, err
+	}
+	signer, _, err := directory.ParseKey(key)
+	if err != nil {
+		return nil, faultf(policy.ClassUsage, "--key: %w", err)
+	}
+	return directory.NewIntake(b.Store, signer, a.Now)
+}
+
+func (a *app) readInbox(b *directory.Builder, o *buildOptions, patient bool) error {
+	in, err := a.intake(b, o)
+	if err != nil {
+		return err
+	}
+	n, err := in.Inbox(o.inbox, patient, b.Warn)
+	if errors.Is(err, fs.ErrNotExist) && n == 0 {
+		return &fault{class: policy.ClassUsage, err: fmt.Errorf("--inbox: %w", err)}
+	}
+	if err != nil {
+		return fmt.Errorf("inbox: %w", err)
+	}
+	if n > 0 {
+		_, err = fmt.Fprintf(a.Stdout, "inbox: %d taken\n", n)
+	}
+	return err
 }
 
 // summary says what was built.

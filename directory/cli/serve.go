@@ -38,7 +38,8 @@ func (a *app) serveCommand() *cobra.Command {
 		Use: "serve", Short: "build again and again, and answer",
 		Long: `Builds at once and then after every interval, and answers the paths that a site of
 files has; a repository without bindings is answered at once, without a second
-question. /healthz says whether builds succeed. What is counted is for Prometheus, and
+question. What is bound can be handed in with POST /hand-in, by anybody, so that no
+forge can hide it; the next build lists it. /healthz says whether builds succeed. What is counted is for Prometheus, and
 answered at another address, --metrics, under /metrics.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -111,6 +112,9 @@ func (a *app) serve(ctx context.Context, o *buildOptions, listen, metricsAt stri
 		return err
 	}
 	defer func() { err = errors.Join(err, server.Close()) }()
+	if server.Intake, err = a.intake(b, o); err != nil {
+		return err
+	}
 	if err := server.Advance(); err != nil && !errors.Is(err, directory.ErrUnfinished) {
 		return err
 	}
