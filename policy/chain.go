@@ -46,6 +46,7 @@ type ChainProblem struct {
 	Detail    string
 	Entries   []Entry
 	Statement string // hex digest of the statement that is bound and not in force, if it is at hand
+	Waits     bool   // a directory waits for what is bound: it can be handed in
 }
 
 // Version is one version of a chain.

@@ -126,7 +126,7 @@ func (c *Chain) foreign(l *leaf) {
 
 // pending judges a binding whose statement or quorum may be missing.
 func (c *Chain) pending(d *disclosure, l *leaf, own bool) {
-	s := l.statement
+	s, before := l.statement, len(c.problems)
 	if d.incomplete[digestOf(s)] {
 		s = nil
 	}
@@ -152,7 +152,13 @@ func (c *Chain) pending(d *disclosure, l *leaf, own bool) {
 	default:
 		c.fail(Undisclosed, fmt.Sprintf("its statement is not at hand%s (leaf sha256:%s)", d.why(l), l.Body), l.Entry)
 	}
+	if n := len(c.problems); n > before {
+		c.problems[n-1].Waits = l.waits() && c.problems[n-1].Reason == Undisclosed
+	}
 }
+
+// waits reports whether a directory waits for what a binding binds.
+func (l *leaf) waits() bool { return l.pending || l.watch == watchOpen }
 
 func digestOf(s *Statement) string {
 	if s == nil {
@@ -164,7 +170,7 @@ func digestOf(s *Statement) string {
 // why returns what else is known of a binding that is not in force.
 func (d *disclosure) why(l *leaf) string {
 	switch {
-	case l.pending || l.watch == watchOpen:
+	case l.waits():
 		return ", and the directory waits for what it binds"
 	case l.Binding.Ref != "" && !slices.Contains(d.h.DefaultRefs, l.Binding.Ref):
 		return ", from " + l.Binding.Ref + ", which is not the default branch"

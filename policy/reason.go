@@ -182,6 +182,7 @@ const (
 	NoAuthority           Reason = "no-authority"
 	Private               Reason = "private-repository"
 	SigningFailed         Reason = "signing-failed"
+	HandInFailed          Reason = "hand-in-failed"
 	WriteFailed           Reason = "write-failed"
 	RepositoryUnreachable Reason = "repository-unreachable"
 	Undisclosed           Reason = "undisclosed-version"
@@ -303,6 +304,7 @@ var reasonTable = []ReasonInfo{
 	{NoAuthority, ClassDeny, "the run's identity does not prove that the repository speaks", ""},
 	{Private, ClassUsage, "the repository is private, and its name would become public", ""},
 	{SigningFailed, ClassUnavailable, "the signature could not be made or logged", "run the command again: it goes on where it stopped"},
+	{HandInFailed, ClassUnavailable, "the directory did not take what was handed in", "try again: what it does not get within the grace of the binding lapses"},
 	{WriteFailed, ClassUnavailable, "the machine could not write a file", "make room on the disk, then run the command again: it goes on where it stopped"},
 	{EvidenceUnproven, ClassDeny, "the evidence file does not prove what it claims", "check which --trusted-root belongs to this project"},
 	{EvidenceMalformed, ClassInvalid, "the evidence file is malformed", ""},
