@@ -209,6 +209,12 @@ func (s *State) WriteEvidence(kind string, data []byte) (string, error) {
 	return filepath.Join(s.dir, name), file.WriteIn(s.dir, name, data, 0o600)
 }
 
+// WriteReceipt stores a directory's receipt, and returns its path.
+func (s *State) WriteReceipt(origin string, r Receipt, signed []byte) (string, error) {
+	name := filepath.Join("receipts", policy.Sum([]byte(origin))[:16]+"-"+r.Statement+".note")
+	return filepath.Join(s.dir, name), file.WriteIn(s.dir, name, signed, 0o600)
+}
+
 // LoadEntry returns an unfinished signature; see [Journal].
 func (s *State) LoadEntry(id string) (JournalEntry, error) {
 	return load[JournalEntry](s, name("journal", id), id)

@@ -81,6 +81,7 @@ func TestCommands(t *testing.T) {
 		"build --key " + key + " --trusted-root " + root + " --retire x --state " + state:                                              {2, `there is no map "x"`},
 		"build --key " + key + " --trusted-root " + root + " --state " + dir + "/used":                                                 {3, "another process is using it"},
 		"build --key " + key + " --trusted-root " + root + " --state " + state:                                                         {3, "unreachable"},
+		"build --key " + key + " --trusted-root " + root + " --inbox " + dir + "/no --state " + state:                                  {2, "--inbox: "},
 		"serve --interval 0s --key " + key:                                                                                             {2, "--interval"},
 		"publish --state " + state:                                                                                                     {2, `required flag(s) "site" not set`},
 		"publish --state " + state + " --site " + dir + "/site":                                                                        {3, "nothing was built yet"},

@@ -25,7 +25,8 @@ that enough maintainers signed the policy of the last commit, signs it as the
 repository, logs that, and writes the signature for a later job to push to the
 branch "repopolicy". It refuses before anything is logged: without a quorum, in a
 workflow or event that proves nothing, and for a private repository, whose name
-would become public, unless --publish-name is given.`,
+would become public, unless --publish-name is given. What is bound is handed in to the
+directory that --hand-in, or else the trust root, names, before anybody else gets it.`,
 		Example: "  repopolicy bind --output bound",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -38,6 +39,8 @@ would become public, unless --publish-name is given.`,
 	}
 	o.signFlags(cmd)
 	cmd.Flags().Var(form, "format", "form of the output")
+	o.handIn.name = "FILE"
+	cmd.Flags().Var(&o.handIn, "hand-in", "hand in to the directory that this descriptor names what is bound; it publishes the policy")
 	cmd.Flags().BoolVar(&o.publish, "publish-name", false, "publish the name of a private repository")
 	cmd.Flags().BoolVar(&o.ifReady, "if-ready", false, "do nothing, and succeed, while signatures are missing")
 	o.logFlags(cmd)
@@ -51,6 +54,12 @@ func (a *app) bind(ctx context.Context, o *signOptions) error {
 	if err := a.checkConfigs(o); err != nil {
 		return err
 	}
+	if o.handIn.set {
+		var err error
+		if o.handsTo, err = readDescriptorOf("--hand-in", o.handIn.value); err != nil {
+			return err
+		}
+	}
 	v, err := a.committed(ctx, o)
 	if err != nil {
 		return err
@@ -61,6 +70,10 @@ func (a *app) bind(ctx context.Context, o *signOptions) error {
 	}
 	if vs := v.res.Chain.Versions(); len(vs) > 0 && vs[len(vs)-1].Statement == policy.Sum(v.statement) && v.res.Chain.Reason() == "" {
 		a.err.line("version %d is bound already", vs[len(vs)-1].Number)
+		if v.root.Directory != nil && !o.handIn.set {
+			o.private = !a.public(ctx)
+		}
+		a.offer(ctx, o, v, nil) // what an earlier run could not
 		return nil
 	}
 	_, missing, need, err := v.signatures()
@@ -87,9 +100,11 @@ func (a *app) bind(ctx context.Context, o *signOptions) error {
 	if err != nil {
 		return faultf(policy.LoginNeeded, "%s", err)
 	}
-	if claims.Visibility != "" && claims.Visibility != "public" && !o.publish {
+	o.private = claims.Visibility != "" && claims.Visibility != "public"
+	if o.private && !o.publish {
 		return &fault{reason: policy.Private, msg: fmt.Sprintf("the repository is %s, and its name would become public", claims.Visibility), hint: "say --publish-name if that is meant"}
 	}
+	o.afterLog = func(made []rekorbind.File) { a.offer(ctx, o, v, made) }
 	forges := v.root.Forges
 	check := func(id policy.Identity) error {
 		b, err := forges.Authority(id)
@@ -122,6 +137,16 @@ func (a *app) bind(ctx context.Context, o *signOptions) error {
 		},
 		Check: check,
 	}})
+}
+
+// public reports whether the run's token says that its repository is public.
+func (a *app) public(ctx context.Context) bool {
+	token, err := a.ambient(ctx, sigstoreAudience)
+	if err != nil {
+		return false
+	}
+	claims, err := oidc.UnverifiedClaims(token)
+	return err == nil && claims.Visibility == "public"
 }
 
 // wasNamed reports whether the version in force is about that repository: a

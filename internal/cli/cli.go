@@ -261,7 +261,7 @@ func (a *app) command() *cobra.Command {
 	root.SetOut(a.out)
 	root.SetErr(a.err)
 	root.SuggestionsMinimumDistance = 2
-	root.AddCommand(a.verifyCommand(), a.explainCommand(), a.showCommand(), a.logCommand(), a.lockCommand(), a.initCommand(), a.editCommand(), a.renewCommand(), a.diffCommand(), a.signCommand(), a.bindCommand(), a.statusCommand(), a.checkCommand(), a.versionCommand())
+	root.AddCommand(a.verifyCommand(), a.explainCommand(), a.showCommand(), a.logCommand(), a.lockCommand(), a.initCommand(), a.editCommand(), a.renewCommand(), a.diffCommand(), a.signCommand(), a.bindCommand(), a.handInCommand(), a.statusCommand(), a.checkCommand(), a.versionCommand())
 	root.AddCommand(a.authorizeCommand(), a.signReleaseCommand(), a.approveCommand())
 	root.AddCommand(a.exportCommand(), a.exportBundleCommand(), a.trustCommand(), a.importCommand(), a.evidenceCommand())
 	return root

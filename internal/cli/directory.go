@@ -30,6 +30,7 @@ func (o *repoOptions) stapleFlag(f *pflag.FlagSet) {
 // demanded with it.
 func (f *found) readDirectory(o *repoOptions) error {
 	var err error
+	f.described = o.directory.value
 	if o.described = f.root.Directory; o.directory.set {
 		if o.described, err = readDescriptor(o.directory.value); err != nil {
 			return err
@@ -71,13 +72,17 @@ func (o *repoOptions) readStaple() ([]byte, error) {
 }
 
 func readDescriptor(path string) (*rekorbind.Descriptor, error) {
+	return readDescriptorOf("--directory", path)
+}
+
+func readDescriptorOf(flag, path string) (*rekorbind.Descriptor, error) {
 	data, err := file.Read(path, rekorbind.MaxDescriptorBytes)
 	if err != nil {
-		return nil, faultf(policy.Usage, "--directory: %s", err)
+		return nil, faultf(policy.Usage, "%s: %s", flag, err)
 	}
 	d, err := rekorbind.ParseDescriptor(data)
 	if err != nil {
-		return nil, faultf(policy.Usage, "--directory: %s: %s", path, err)
+		return nil, faultf(policy.Usage, "%s: %s: %s", flag, path, err)
 	}
 	return d, nil
 }

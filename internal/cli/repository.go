@@ -78,6 +78,7 @@ type found struct {
 	local    bool             // read from a clone
 	copied   bool             // read from a registry or layout
 
+	described  string               // file of the directory's descriptor; "" for that of the root
 	anchoredBy string               // name of the root; "" for none
 	asked      *rekorbind.Directory // nil without one
 }

@@ -23,6 +23,9 @@ func (o *repoOptions) sources(cmd *cobra.Command) {
 
 // mayLag is what to do about a copy that lacks what the log shows; "" for the repository.
 func (f *found) mayLag() string {
+	if hint := f.handInHint(); hint != "" {
+		return hint
+	}
 	switch {
 	case f.local:
 		return "the clone may be behind: run `git fetch`; if it stays, a version with [[void]] settles it"

@@ -40,13 +40,18 @@ type signOptions struct {
 	publish bool
 	ifReady bool
 	output  typed
-	version *draftVersion // of the last commit, once it is read
+	handIn  typed
+	handsTo *rekorbind.Descriptor // that handIn names
+	private bool                  // the repository is not public
+	version *draftVersion         // of the last commit, once it is read
 	// withoutV1 leaves out Rekor v1, for good: see docs/maintainer.md.
 	withoutV1 bool
 	// withV2 asks the public instance for the services of Rekor v2, too.
 	withV2 bool
 	signer signerFlags
-	expect typed // who is to sign in
+	// afterLog, if set, gets what was signed and logged before it is written.
+	afterLog func(made []rekorbind.File)
+	expect   typed // who is to sign in
 }
 
 func (o *signOptions) logFlags(cmd *cobra.Command) {
@@ -215,6 +220,9 @@ func (a *app) write(ctx context.Context, o *signOptions, v *draftVersion, s sigs
 		return f
 	case err != nil:
 		return &fault{reason: policy.SigningFailed, msg: err.Error(), hint: "run the command again: it goes on where it stopped"}
+	}
+	if o.afterLog != nil {
+		o.afterLog(files)
 	}
 	dir, write := v.dir, file.WriteIn
 	if o.output.set {

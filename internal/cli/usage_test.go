@@ -136,6 +136,8 @@ func TestUsageFirst(t *testing.T) {
 		"trust publish waiting --key pub.pem", "trust publish waiting --to junk", "trust publish waiting --to oci:", "trust add waiting x", "trust add waiting x=none", "trust rotate waiting --key pub.pem", "trust rotate waiting --role root", "trust delegate waiting", "trust delegate waiting --repositories x", "trust delegate waiting --anchor x",
 		"trust sign waiting --signing-config junk -y", "trust sign waiting --key pub.pem --expect-identity a@example.com",
 		"trust sign none -y", "trust init root --key pub.pem --online-key pub.pem --threshold -1", "trust init root --key pub.pem --online-key pub.pem --days 999999999",
+		"hand-in", "hand-in x", "hand-in -R x:y", "hand-in -R acme/widget --directory junk", "hand-in -R acme/widget --directory none", "hand-in --git none --directory none", "hand-in --git . --directory junk", "hand-in -R acme/widget --git d",
+		"hand-in -R acme/widget --trust-root none", "hand-in -R acme/widget -o junk", "hand-in -R acme/widget --trusted-root root.json", "bind --hand-in junk", "bind --hand-in none",
 		"evidence show none", "evidence show junk --directory junk", "import aqua none", "check none", "version x", "nonsense",
 	)
 	if runtime.GOOS == "linux" { // where nobody can make a file

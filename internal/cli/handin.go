@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/repopolicy/repopolicy/internal/file"
+	"github.com/repopolicy/repopolicy/internal/web"
+	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/rekorbind"
+	"github.com/repopolicy/repopolicy/trust"
+)
+
+func (a *app) handInCommand() *cobra.Command {
+	o := &repoOptions{}
+	out := typed{name: "DIR"}
+	cmd := &cobra.Command{
+		Use:   "hand-in [-R URL | --git DIR]",
+		Short: "hand the bound policy in to a directory, so that no forge can hide it",
+		Long: `Hand-in gives a directory what is at hand of the versions of a repository's policy and
+what it does not list yet: statements, signatures and bindings. A directory takes only
+what a binding in the log shows, from anybody; what nobody hands in, and what it does
+not find by itself, within the grace of 8 days lapses. It becomes public, with the text
+of the policy. What it answers is a receipt, which is verified and kept: its word by
+which leaf of its log it lists the version.`,
+		Example: "  repopolicy hand-in --git . --directory directory.json",
+		Args:    cobra.NoArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return a.handIn(cmd.Context(), o, &out) },
+	}
+	f := cmd.Flags()
+	o.repo.name, o.git.name, o.directory.name = "URL", "DIR", "FILE"
+	f.VarP(&o.repo, "repo", "R", "hand in the policy of this repository: a URL, or OWNER/NAME on github.com")
+	f.Var(&o.git, "git", "read the repository from this clone instead of fetching it")
+	f.Var(&o.directory, "directory", "hand in to the directory that this descriptor names, instead of that of the trust root")
+	o.rootFlags(cmd, "")
+	f.VarP(&out, "output", "o", "write the receipts into this directory, too")
+	return cmd
+}
+
+func (a *app) handIn(ctx context.Context, o *repoOptions, out *typed) error {
+	if !o.repo.set && !o.git.set {
+		return &fault{reason: policy.Usage, msg: "which repository?", hint: "repopolicy hand-in -R acme/widget --directory directory.json"}
+	}
+	if err := checkFolders(out); err != nil {
+		return err
+	}
+	if !o.repo.set {
+		text, err := a.headPolicy(ctx, &signOptions{repoOptions: *o})
+		if err != nil {
+			return err
+		}
+		doc, err := policy.Parse(text)
+		if err != nil {
+			return faultf(policy.PolicyValue, "%s: %s", rekorbind.PolicyFile, err)
+		}
+		o.repo.value, o.repo.set = doc.Content().Repository.String(), true
+	}
+	if err := a.checkFind(o, false); err != nil {
+		return err
+	}
+	if !o.directory.set && len(o.roots) > 0 {
+		return whichDirectory()
+	}
+	repo, err := policy.NormalizeLocator(o.repo.value)
+	if err != nil {
+		return faultf(policy.Usage, "--repo: %s", err)
+	}
+	f := &found{repo: repo, local: o.git.set}
+	if f.root, err = a.oneRoot(ctx, o, repo); err != nil {
+		return err
+	}
+	if err := f.readDirectory(o); err != nil {
+		return err
+	}
+	if o.described == nil {
+		return whichDirectory()
+	}
+	files, err := a.files(ctx, o, f)
+	if err != nil {
+		return err
+	}
+	n, err := a.giveTo(ctx, o.described, f.root, repo, files, out)
+	if err == nil && n == 0 {
+		a.err.line("nothing to hand in: the directory lists what is at hand and bound")
+	}
+	return err
+}
+
+func whichDirectory() *fault {
+	return &fault{reason: policy.Usage, msg: "which directory? The trust root names none", hint: "name one with --directory FILE"}
+}
+
+// giveTo hands in what files show of a repository and the directory does not list, and
+// returns of how many versions. Receipts are kept, and written into out if that is set.
+func (a *app) giveTo(ctx context.Context, d *rekorbind.Descriptor, root trust.Root, repo policy.Locator, files []rekorbind.File, out *typed) (int, error) {
+	state, err := a.state(root)
+	if err != nil {
+		return 0, err
+	}
+	client, err := web.New(d.URL, a.Transport, userAgent())
+	if err != nil {
+		return 0, faultf(policy.Usage, "--directory: %s", err)
+	}
+	if a.Timeout > 0 {
+		client.SetTimeout(a.Timeout)
+	}
+	done := 0
+	for _, o := range a.unlisted(ctx, d, client, root, repo, files, state) {
+		receipt, signed, err := d.HandIn(ctx, client, o)
+		if errors.Is(err, rekorbind.ErrNotBound) {
+			a.err.line("note: version %d, sha256:%s: no binding of it is known", o.Statement.Version(), o.Statement.Digest())
+			continue
+		}
+		if err != nil {
+			return done, &fault{reason: policy.HandInFailed, msg: fmt.Sprintf("version %d: %s", o.Statement.Version(), saidBy(err))}
+		}
+		path, err := state.WriteReceipt(d.Origin(), receipt, signed)
+		if err == nil && out != nil && out.set {
+			path = filepath.Join(out.value, receipt.Statement+".note")
+			err = file.WriteBelow(out.value, receipt.Statement+".note", signed, 0o644)
+		}
+		if err != nil {
+			return done, unwritten(err)
+		}
+		done++
+		a.err.line("handed in: version %d, which %s lists by its leaf %d", o.Statement.Version(), d.URL, receipt.Leaf)
+		a.err.line("receipt: %s", path)
+	}
+	return done, nil
+}
+
+// unlisted returns what the directory does not list. If it gives no answer, as before its
+// first build, that is all.
+func (a *app) unlisted(ctx context.Context, d *rekorbind.Descriptor, client *web.Client, root trust.Root, repo policy.Locator, files []rekorbind.File, state *rekorbind.State) []rekorbind.Offer {
+	all := rekorbind.Unlisted(root.Root, root.Forges, files, nil)
+	names := []policy.Locator{repo}
+	for _, o := range all {
+		if r := o.Statement.Repository(); !slices.Contains(names, r) {
+			names = append(names, r)
+		}
+	}
+	dir := &rekorbind.Directory{Root: root.Root, Forges: root.Forges, Descriptor: d, Client: client, Heads: state, Now: a.Now}
+	found, err := dir.Find(ctx, rekorbind.Query{Repository: repo, Names: names})
+	if err != nil {
+		a.err.line("note: no answer from the %s: %s", dir.Name(), err)
+		return all
+	}
+	return rekorbind.Unlisted(root.Root, root.Forges, files, found.Directory)
+}
+
+// saidBy returns an error with what the service said, which nobody vouches for.
+func saidBy(err error) string {
+	var status *web.StatusError
+	if !errors.As(err, &status) || status.Text == "" {
+		return err.Error()
+	}
+	line, _, _ := strings.Cut(strings.TrimSpace(status.Text), "\n")
+	return fmt.Sprintf("%s: %q", err, line)
+}
+
+// endpointless reports whether a directory takes nothing that is handed in to it: one that is
+// files on a web server.
+func endpointless(err error) bool {
+	var status *web.StatusError
+	return errors.As(err, &status) && (status.Missing() || status.Code == 405 || status.Code == 501)
+}
+
+// handInHint is what to do about a version that a directory waits for; "" if it waits for none.
+func (f *found) handInHint() string {
+	if !slices.ContainsFunc(f.res.Chain.Problems(), func(p policy.ChainProblem) bool { return p.Waits }) {
+		return ""
+	}
+	directory := ""
+	if f.described != "" {
+		directory = " --directory " + f.described
+	}
+	return fmt.Sprintf("who has its files hands them in: `repopolicy hand-in -R %s%s`; what nobody hands in within %d days lapses", f.repo, directory, int(policy.Grace.Hours()/24))
+}
+
+// offer hands in what bind has made, and what was there before, before anybody else gets it. That
+// fails nothing: the version is bound.
+func (a *app) offer(ctx context.Context, o *signOptions, v *draftVersion, made []rekorbind.File) {
+	d := v.root.Directory
+	if o.handIn.set {
+		d = o.handsTo
+	}
+	if d == nil || o.private && !o.handIn.set {
+		return
+	}
+	_, err := a.giveTo(ctx, d, v.root, v.doc.Content().Repository, slices.Concat(v.files, made), nil)
+	if err == nil || !o.handIn.set && endpointless(err) {
+		return
+	}
+	a.err.line("warning: not handed in to the directory: %s", err)
+	again := "repopolicy hand-in --git " + cmp.Or(o.git.value, ".")
+	if o.handIn.set {
+		again += " --directory " + o.handIn.value
+	}
+	a.err.line("hint: the version is bound; when its files are pushed: `%s`", again)
+}
