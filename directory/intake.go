@@ -162,6 +162,7 @@ func (in *Intake) offer(files []rekorbind.File) (*rekorbind.Offer, error) {
 		}
 	}
 	out := &rekorbind.Offer{Payload: payload, Statement: s}
+	var all []rekorbind.OfferedBinding // also in logs that are not read
 	if refused != nil {
 		return out, nil // only a binding that was read shows that it is one
 	}
@@ -175,6 +176,7 @@ func (in *Intake) offer(files []rekorbind.File) (*rekorbind.Offer, error) {
 					out.Signatures = append(out.Signatures, sig)
 				}
 			}
+			all = append(all, o.Bindings...)
 			for _, b := range o.Bindings {
 				if m.reads(b, &s) {
 					out.Bindings = append(out.Bindings, b)
@@ -185,12 +187,12 @@ func (in *Intake) offer(files []rekorbind.File) (*rekorbind.Offer, error) {
 	var bad []string
 	for _, f := range files {
 		if !slices.ContainsFunc(out.Signatures, func(x rekorbind.OfferedSignature) bool { return bytes.Equal(x.Bundle, f.Data) }) &&
-			!slices.ContainsFunc(out.Bindings, func(x rekorbind.OfferedBinding) bool { return bytes.Equal(x.Bundle, f.Data) }) {
+			!slices.ContainsFunc(all, func(x rekorbind.OfferedBinding) bool { return bytes.Equal(x.Bundle, f.Data) }) {
 			bad = append(bad, f.Name)
 		}
 	}
 	if len(bad) > 0 {
-		r := refuse(http.StatusUnprocessableEntity, "neither a binding of the statement in a log that is read here nor a signature over it by a member of it or of the version before")
+		r := refuse(http.StatusUnprocessableEntity, "neither a binding of the statement nor a signature over it by a member of it or of the version before")
 		r.Files = bad
 		return nil, r
 	}

@@ -118,6 +118,7 @@ type project struct {
 	dir  string
 
 	bindFlags []string
+	said      *string // what bind says; nil if nobody listens
 }
 
 func newProject(t testing.TB, name string) *project {
@@ -157,6 +158,9 @@ func (p *project) dispatch(event string) error {
 		git(p.t, ".", "clone", "-q", stack.Forge().CloneURL(p.name), clone)
 		made := p.t.TempDir()
 		code, out := runner.repopolicy(append([]string{"bind", "--git", clone, "--output", made}, p.bindFlags...)...)
+		if p.said != nil {
+			*p.said = out
+		}
 		if code != 0 {
 			failed = fmt.Errorf("exit %d: %s", code, out)
 			return failed
