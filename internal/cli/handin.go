@@ -114,6 +114,7 @@ func (a *app) giveTo(ctx context.Context, d *rekorbind.Descriptor, root trust.Ro
 		client.SetTimeout(a.Timeout)
 	}
 	done := 0
+	var failed error // first; the other versions are handed in all the same
 	for _, o := range a.unlisted(ctx, d, client, root, repo, files, state) {
 		receipt, signed, err := d.HandIn(ctx, client, o)
 		if errors.Is(err, rekorbind.ErrNotBound) {
@@ -121,7 +122,16 @@ func (a *app) giveTo(ctx context.Context, d *rekorbind.Descriptor, root trust.Ro
 			continue
 		}
 		if err != nil {
-			return done, &fault{reason: policy.HandInFailed, msg: fmt.Sprintf("version %d: %s", o.Statement.Version(), saidBy(err))}
+			f := &refusedHandIn{fault{reason: policy.HandInFailed, msg: fmt.Sprintf("version %d: %s", o.Statement.Version(), saidBy(err))}, err}
+			if failed == nil {
+				failed = f
+			} else {
+				a.err.line("note: %s", f)
+			}
+			if errors.As(err, new(*web.StatusError)) && !endpointless(err) {
+				continue
+			}
+			return done, failed
 		}
 		path, err := state.WriteReceipt(d.Origin(), receipt, signed)
 		if err == nil && out != nil && out.set {
@@ -135,8 +145,16 @@ func (a *app) giveTo(ctx context.Context, d *rekorbind.Descriptor, root trust.Ro
 		a.err.line("handed in: version %d, which %s lists by its leaf %d", o.Statement.Version(), d.URL, receipt.Leaf)
 		a.err.line("receipt: %s", path)
 	}
-	return done, nil
+	return done, failed
 }
+
+// refusedHandIn is the fault that a directory did not take something, and why.
+type refusedHandIn struct {
+	fault
+	err error
+}
+
+func (r *refusedHandIn) Unwrap() []error { return []error{&r.fault, r.err} }
 
 // unlisted returns what the directory does not list. If it gives no answer, as before its
 // first build, that is all.
