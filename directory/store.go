@@ -97,6 +97,12 @@ func (s *Store) prepare(tx *bolt.Tx) error {
 			return err
 		}
 	}
+	if err := tx.Bucket(bucketMaps).ForEachBucket(func(id []byte) error { // of before there were places
+		_, err := tx.Bucket(bucketMaps).Bucket(id).CreateBucketIfNotExists(bucketPlaces)
+		return err
+	}); err != nil {
+		return err
+	}
 	meta := tx.Bucket(bucketMeta)
 	switch format := meta.Get(keyFormat); {
 	case format == nil:

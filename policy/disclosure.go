@@ -158,7 +158,7 @@ func (c *Chain) pending(d *disclosure, l *leaf, own bool) {
 }
 
 // waits reports whether a directory waits for what a binding binds.
-func (l *leaf) waits() bool { return l.pending || l.watch == watchOpen }
+func (l *leaf) waits() bool { return l.pending || l.watch == watchOpen && l.statement != nil }
 
 func digestOf(s *Statement) string {
 	if s == nil {
@@ -172,6 +172,8 @@ func (d *disclosure) why(l *leaf) string {
 	switch {
 	case l.waits():
 		return ", and the directory waits for what it binds"
+	case l.watch != watchNone && l.statement == nil:
+		return ", and the directory has it"
 	case l.Binding.Ref != "" && !slices.Contains(d.h.DefaultRefs, l.Binding.Ref):
 		return ", from " + l.Binding.Ref + ", which is not the default branch"
 	}

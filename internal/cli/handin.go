@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -19,6 +20,9 @@ import (
 	"github.com/repopolicy/repopolicy/rekorbind"
 	"github.com/repopolicy/repopolicy/trust"
 )
+
+// offerTimeout is how long bind waits for a directory before it hands over what it has made.
+const offerTimeout = 2 * time.Minute
 
 func (a *app) handInCommand() *cobra.Command {
 	o := &repoOptions{}
@@ -214,6 +218,8 @@ func (a *app) offer(ctx context.Context, o *signOptions, v *draftVersion, made [
 	if d == nil || o.private && !o.handIn.set {
 		return
 	}
+	ctx, cancel := context.WithTimeout(ctx, offerTimeout)
+	defer cancel()
 	_, err := a.giveTo(ctx, d, v.root, v.doc.Content().Repository, slices.Concat(v.files, made), nil)
 	if err == nil || !o.handIn.set && endpointless(err) {
 		return

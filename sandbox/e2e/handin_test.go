@@ -4,8 +4,11 @@ package e2e
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
+	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,6 +18,7 @@ import (
 
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/rekorbind"
+	"github.com/repopolicy/repopolicy/sandbox/claims"
 	"github.com/repopolicy/repopolicy/sandbox/forge"
 )
 
@@ -34,8 +38,9 @@ func (o *operator) unseen() {
 	check(o.t, os.WriteFile(file, data, 0o600))
 }
 
-// serve serves the directory until the test ends, and builds again and again.
-func (o *operator) serve(interval time.Duration) {
+// serve serves the directory until it is stopped or the test ends, and builds at once and after
+// every interval.
+func (o *operator) serve(interval time.Duration) (stop func()) {
 	o.t.Helper()
 	self, err := os.Executable()
 	check(o.t, err)
@@ -44,7 +49,8 @@ func (o *operator) serve(interval time.Duration) {
 	talk, err := cmd.StderrPipe()
 	check(o.t, err)
 	check(o.t, cmd.Start())
-	o.t.Cleanup(func() { _ = cmd.Wait() }) // it ended with the test's context
+	ended := make(chan struct{})
+	o.t.Cleanup(func() { <-ended }) // it ends with the test's context
 	lines := bufio.NewReader(talk)
 	line, err := lines.ReadString('\n')
 	check(o.t, err)
@@ -52,8 +58,16 @@ func (o *operator) serve(interval time.Duration) {
 	if !ok {
 		o.t.Fatal(line)
 	}
-	go func() { _, _ = io.Copy(io.Discard, lines) }()
+	go func() {
+		_, _ = io.Copy(io.Discard, lines)
+		_ = cmd.Wait()
+		close(ended)
+	}()
 	o.at(base)
+	return func() {
+		check(o.t, cmd.Process.Kill())
+		<-ended
+	}
 }
 
 // receipt returns what the only receipt for a version on a machine says, verified.
@@ -179,6 +193,46 @@ func TestHandIn(t *testing.T) {
 	o.audit(policy.ClassOK)
 }
 
+// TestHandInByRoot: bind hands in to the directory that the trust root names, if the repository
+// is public or it is told to; one that takes nothing is no reason for a warning.
+func TestHandInByRoot(t *testing.T) {
+	o := newOperator(t)
+	o.unseen()
+	o.serve(time.Hour)
+	o.listed(0)
+	files := newOperator(t)
+	files.build()
+	for name, x := range map[string]struct {
+		at         *operator
+		visibility string
+		flags      []string
+		want       int // receipts
+	}{
+		"acme/by-root":        {o, "public", nil, 1},
+		"acme/by-root-hidden": {o, "private", []string{"--publish-name"}, 0},
+		"acme/by-root-told":   {o, "private", []string{"--publish-name", "--hand-in", o.descriptorFile}, 1},
+		"acme/by-files":       {files, "public", nil, 0},
+	} {
+		p := newProject(t, name)
+		p.write(".repopolicy/policy.toml", string(policyText(name, 1, 1, "alice")))
+		p.push()
+		repo, err := stack.Forge().Find(name)
+		check(t, err)
+		c := newComputer(t)
+		c.env["SIGSTORE_ID_TOKEN"], err = stack.Token(alice)
+		check(t, err)
+		c.must(policy.ClassOK, "sign", "--git", p.dir, "--yes")
+		p.push()
+		c.named = x.at.descriptor
+		c.env["SIGSTORE_ID_TOKEN"], err = stack.Token(claims.GitHub{Repository: name, RepositoryID: repo.ID, OwnerID: repo.OwnerID, Workflow: ".github/workflows/repopolicy.yml", Event: "repository_dispatch", Visibility: x.visibility})
+		check(t, err)
+		out := c.must(policy.ClassOK, append([]string{"bind", "--git", p.dir, "--output", t.TempDir()}, x.flags...)...)
+		if got := c.receipts(x.at); len(got) != x.want || strings.Contains(out, "warning") {
+			t.Errorf("%s: %+v\n%s", name, got, out)
+		}
+	}
+}
+
 // maxLeaf is the newest leaf that the directory shows.
 func maxLeaf(t testing.TB, o *operator) int64 {
 	t.Helper()
@@ -187,6 +241,95 @@ func maxLeaf(t testing.TB, o *operator) int64 {
 	cp, err := o.descriptor.Open(signed)
 	check(t, err)
 	return cp.Size - 1
+}
+
+// TestHandInRaced: a maintainer whom version 2 removes takes its files off before the directory has
+// seen them, and binds, publishes and hands in a version 2 of his own. What was bound first was
+// handed in before he could: his counts for nobody.
+func TestHandInRaced(t *testing.T) {
+	const name = "acme/raced-in"
+	url := "https://github.com/" + name
+	o := newOperator(t) // whose crawler is not kept away: he has to be quicker
+	stop := o.serve(time.Hour)
+	o.listed(0)
+	p := newProject(t, name)
+	p.bindFlags = []string{"--without-v1", "--hand-in", o.descriptorFile} // in one log, which orders them
+	version := func(who claims.Email, text []byte) {
+		t.Helper()
+		p.write(".repopolicy/policy.toml", string(text))
+		p.push()
+		c := newComputer(t)
+		var err error
+		c.env["SIGSTORE_ID_TOKEN"], err = stack.Token(who)
+		check(t, err)
+		c.must(policy.ClassOK, "sign", "--without-v1", "--git", p.dir, "--yes")
+		p.push()
+		check(t, p.dispatch("repository_dispatch"))
+		git(t, p.dir, "fetch", "-q", "origin")
+	}
+	mirror := func() string {
+		t.Helper()
+		dir := filepath.Join(t.TempDir(), "mirror.git")
+		git(t, ".", "clone", "-q", "--mirror", stack.Forge().CloneURL(name), dir)
+		return dir
+	}
+	version(alice, policyText(name, 1, 1, "alice", "bob"))
+	first := git(t, p.dir, "rev-parse", "HEAD", "origin/repopolicy")
+	version(alice, policyText(name, 2, 1, "alice"))
+	second := strings.Fields(git(t, p.dir, "rev-parse", "HEAD", "origin/repopolicy"))
+	removed := mirror()
+
+	heads := strings.Fields(first)
+	git(t, p.dir, "push", "-q", "-f", "origin", heads[0]+":main", heads[1]+":refs/heads/repopolicy")
+	repo, err := stack.Forge().Find(name)
+	check(t, err)
+	// He has a program that does not ask what else is bound.
+	evil := strings.Replace(string(policyText(name, 2, 1, "bob")), "release.yml", "evil.yml", 1)
+	statement := encode(t, []byte(evil), policy.Sum(encode(t, policyText(name, 1, 1, "alice", "bob"), "")))
+	run := claims.GitHub{Repository: name, RepositoryID: repo.ID, OwnerID: repo.OwnerID, Workflow: ".github/workflows/repopolicy.yml", Event: "repository_dispatch"}
+	m := newMachine(t)
+	made := map[string]string{}
+	for _, who := range []claims.Claims{bob, run} {
+		w := m.writer(nil)
+		w.Client.Services.RekorV1 = ""
+		files, err := w.Write(t.Context(), rekorbind.Request{Statement: statement, Version: 2, Signature: rekorbind.Signature{Who: fmt.Sprint(who), Token: func(context.Context) (string, error) { return stack.Token(who) }}})
+		check(t, err)
+		maps.Copy(made, texts(files))
+	}
+	made[".repopolicy/policy.toml"] = evil
+	_, err = stack.Forge().Commit(name, "main", made)
+	check(t, err)
+	taken := mirror()
+	newComputer(t).must(policy.ClassOK, "hand-in", "-R", url, "--directory", o.descriptorFile)
+
+	job := claims.GitHub{Repository: name, RepositoryID: repo.ID, OwnerID: repo.OwnerID, Ref: "refs/tags/v1", Environment: "release"}
+	good := releaseFile(t, "widget_1.tar.gz", job)
+	job.Workflow = ".github/workflows/evil.yml"
+	bad := releaseFile(t, "widget_2.tar.gz", job)
+	stop() // as if killed; the next one builds at once
+	o.serve(time.Hour)
+	o.listed(1)
+	for name, data := range made {
+		if rekorbind.IsSignatureName(name) {
+			p.write(name, data)
+		}
+	}
+	git(t, p.dir, "add", "-A")
+	git(t, p.dir, "commit", "-q", "-m", "all that is bound")
+	git(t, p.dir, "push", "-q", "-f", "origin", "HEAD:main", second[1]+":refs/heads/repopolicy")
+	all := mirror()
+	for _, at := range []string{taken, removed, all} {
+		args := []string{"verify", "-R", url, "--directory", o.descriptorFile, "--git", at}
+		if code, out := newComputer(t).repopolicy(append(args, bad)...); code != policy.ClassUnavailable.Exit() && code != policy.ClassDeny.Exit() {
+			t.Errorf("his release: exit %d\n%s", code, out)
+		}
+		want := policy.ClassUnavailable
+		if at == all {
+			want = policy.ClassOK
+		}
+		newComputer(t).must(want, append(args, good)...)
+	}
+	o.audit(policy.ClassOK)
 }
 
 // TestHandInUnreachable: bind ends well where the directory that it hands in to is away, says

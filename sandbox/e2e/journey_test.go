@@ -18,6 +18,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/cli"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/rekorbind"
 	"github.com/repopolicy/repopolicy/sandbox/claims"
 	"github.com/repopolicy/repopolicy/sandbox/forge"
 	"github.com/repopolicy/repopolicy/trust"
@@ -50,11 +51,12 @@ type computer struct {
 	root  string // trusted_root.json
 	env   map[string]string
 
-	transport http.RoundTripper // to the stack
-	timeout   time.Duration     // of a request; 0 for the usual one
-	answers   string            // of who sits at its terminal; "" if there is none
-	config    string            // directory of its user's configuration; "" if there is none
-	docker    bool              // it logs in at registries as Docker does
+	transport http.RoundTripper     // to the stack
+	timeout   time.Duration         // of a request; 0 for the usual one
+	answers   string                // of who sits at its terminal; "" if there is none
+	config    string                // directory of its user's configuration; "" if there is none
+	docker    bool                  // it logs in at registries as Docker does
+	named     *rekorbind.Descriptor // directory of its trust root; nil if that names none
 }
 
 func newComputer(t testing.TB) *computer {
@@ -76,7 +78,7 @@ func (c *computer) repopolicy(args ...string) (int, string) {
 		ConfigDir: func() (string, error) { return c.config, nil },
 		Root: func(context.Context, trust.Options) ([]trust.Root, error) {
 			r, err := sigstore.ParseRoot("sandbox", stack.TrustedRoot())
-			return []trust.Root{{Root: r}}, err
+			return []trust.Root{{Root: r, Directory: c.named}}, err
 		},
 		SigningConfigs: func(context.Context, bool) ([][]byte, error) {
 			return [][]byte{stack.SigningConfig(1), stack.SigningConfig(2)}, nil
