@@ -201,11 +201,14 @@ func (f *found) handInHint() string {
 	if !slices.ContainsFunc(f.res.Chain.Problems(), func(p policy.ChainProblem) bool { return p.Waits }) {
 		return ""
 	}
-	directory := ""
-	if f.described != "" {
-		directory = " --directory " + f.described
+	more := ""
+	if f.local {
+		more += " --git " + f.clone
 	}
-	return fmt.Sprintf("who has its files hands them in: `repopolicy hand-in -R %s%s`; what nobody hands in within %d days lapses", f.repo, directory, int(policy.Grace.Hours()/24))
+	if f.described != "" {
+		more += " --directory " + f.described
+	}
+	return fmt.Sprintf("who has its files hands them in: `repopolicy hand-in -R %s%s`; what nobody hands in within %d days lapses", f.repo, more, int(policy.Grace.Hours()/24))
 }
 
 // offer hands in what bind has made, and what was there before, before anybody else gets it. That

@@ -76,6 +76,7 @@ type found struct {
 	files    []rekorbind.File // signatures
 	answers  []rekorbind.File // of directories, that a registry has beside them
 	local    bool             // read from a clone
+	clone    string           // which one
 	copied   bool             // read from a registry or layout
 
 	described  string               // file of the directory's descriptor; "" for that of the root
@@ -92,7 +93,7 @@ func (a *app) find(ctx context.Context, o *repoOptions) (*found, error) {
 	if err != nil {
 		return nil, &fault{reason: policy.Usage, msg: "--repo: " + err.Error(), hint: "write it like https://github.com/acme/widget or acme/widget"}
 	}
-	out := &found{repo: repo, local: o.git.set, copied: o.from.set}
+	out := &found{repo: repo, local: o.git.set, clone: o.git.value, copied: o.from.set}
 	if err := out.readDemand(o); err != nil {
 		return nil, err
 	}

@@ -173,7 +173,7 @@ func TestHandIn(t *testing.T) {
 	next("3")
 	git(t, p.dir, "fetch", "-q", "origin")
 	o.listed(maxLeaf(t, o) + 1)
-	if out := verify(policy.ClassUnavailable, "--git", p.dir); !strings.Contains(out, "hint: who has its files hands them in: `repopolicy hand-in -R "+url+" --directory "+o.descriptorFile+"`") {
+	if out := verify(policy.ClassUnavailable, "--git", p.dir); !strings.Contains(out, "hint: who has its files hands them in: `repopolicy hand-in -R "+url+" --git "+p.dir+" --directory "+o.descriptorFile+"`") {
 		t.Error(out)
 	}
 	// Nor does a directory that is away lose a binding.
