@@ -27,7 +27,9 @@ type Collection struct {
 	known      map[string][]policy.Entry
 	verified   map[string][][]byte            // bundles in JSON, by statement
 	trees      map[treeOf]sigstore.Checkpoint // that verified entries show
-	fork       *Fork                          // two of them that contradict each other; nil without
+	dated      map[treeOf]sigstore.Checkpoint // that place proofs show
+	moments    []policy.Moment
+	fork       *Fork // two of them that contradict each other; nil without
 }
 
 // signed is a signature that was verified, and its file.
@@ -191,7 +193,7 @@ func (c *Collection) keys() []string {
 // History returns what was collected, for the repository. The caller adds what
 // it kept, pins and knows about completeness.
 func (c *Collection) History(repo policy.Locator, now time.Time) policy.History {
-	h := policy.History{Repository: repo, Binder: c.Forges.Binder(repo), Now: now}
+	h := policy.History{Repository: repo, Binder: c.Forges.Binder(repo), Moments: slices.Clone(c.moments), Now: now}
 	for _, s := range c.signatures {
 		h.Signatures = append(h.Signatures, policy.NewSignature(s.SignatureFacts))
 	}
