@@ -127,11 +127,18 @@ func (c *Collection) show(e sigstore.LogEntry) {
 		c.trees = map[treeOf]sigstore.Checkpoint{}
 	}
 	of := treeOf{e.LogID, e.Origin, e.Checkpoint.Size}
-	old, ok := c.trees[of]
-	if !ok {
+	c.compare(of, *e.Checkpoint)
+	if _, twice := c.trees[of]; !twice {
 		c.trees[of] = *e.Checkpoint
-	} else if c.fork == nil && !bytes.Equal(old.Root, e.Checkpoint.Root) {
-		c.fork = &Fork{Log: e.LogID, Seen: old.Note, New: e.Checkpoint.Note, Why: fmt.Sprintf("two trees of %d entries", of.size)}
+	}
+}
+
+// compare demands that there is one tree of a size.
+func (c *Collection) compare(of treeOf, now sigstore.Checkpoint) {
+	for _, seen := range []map[treeOf]sigstore.Checkpoint{c.trees, c.dated} {
+		if old, ok := seen[of]; ok && c.fork == nil && !bytes.Equal(old.Root, now.Root) {
+			c.fork = &Fork{Log: of.log, Seen: old.Note, New: now.Note, Why: fmt.Sprintf("two trees of %d entries", of.size)}
+		}
 	}
 }
 

@@ -157,13 +157,7 @@ func (c *Collection) dates(files []File) (ignored []Ignored) {
 // date takes what a verified place proof shows.
 func (c *Collection) date(p sigstore.Place) {
 	of := treeOf{p.Log, p.Origin, p.Size}
-	old, ok := c.trees[of]
-	if !ok {
-		old, ok = c.dated[of]
-	}
-	if ok && c.fork == nil && !bytes.Equal(old.Root, p.Root) {
-		c.fork = &Fork{Log: p.Log, Seen: old.Note, New: p.Note, Why: fmt.Sprintf("two trees of %d entries", of.size)}
-	}
+	c.compare(of, p.Checkpoint)
 	if c.dated == nil {
 		c.dated = map[treeOf]sigstore.Checkpoint{}
 	}

@@ -4,9 +4,12 @@ package rekorbind
 
 import (
 	"bytes"
+	"context"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"path"
 	"slices"
 	"strings"
@@ -19,6 +22,7 @@ import (
 
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/sigstoretest"
+	"github.com/repopolicy/repopolicy/internal/web"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -306,5 +310,141 @@ func TestPlacesLimit(t *testing.T) {
 	got = c.resolve(append(append(files, good), c.files...))
 	if len(got.Ignored) != MaxPlaceFiles+2 || len(got.history.Moments) != 0 || len(got.history.Statements) != 2 {
 		t.Errorf("%d ignored, %d moments, %d statements", len(got.Ignored), len(got.history.Moments), len(got.history.Statements))
+	}
+}
+
+// dating is an instance that makes place proofs: a log that serves its newest checkpoint, and
+// an authority.
+type dating struct {
+	*chained
+	now    time.Time                                     // of the authority
+	log    func(http.ResponseWriter, *http.Request) bool // false to go on as usual
+	tsa    func(http.ResponseWriter, *http.Request) bool
+	stamps int
+	warned []string
+}
+
+func (d *dating) dater() *Dater {
+	d.t.Helper()
+	honest := d.inst.TSA(func() time.Time { return d.now })
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /tsa", func(w http.ResponseWriter, r *http.Request) {
+		if d.stamps++; d.tsa == nil || !d.tsa(w, r) {
+			honest.ServeHTTP(w, r)
+		}
+	})
+	mux.HandleFunc("GET /api/v2/checkpoint", func(w http.ResponseWriter, r *http.Request) {
+		if d.log == nil || !d.log(w, r) {
+			_, _ = w.Write(d.inst.CheckpointV2(d.inst.BodiesV2(), d.inst.Origin()))
+		}
+	})
+	srv := httptest.NewServer(mux)
+	d.t.Cleanup(srv.Close)
+	client, err := web.New(srv.URL, nil, "test")
+	check(d.t, err)
+	clients := map[string]*web.Client{}
+	for _, l := range d.root.Logs() {
+		clients[l.ID] = client
+	}
+	return &Dater{
+		Root: d.root, Client: &sigstore.Client{Services: sigstore.Services{TSA: srv.URL + "/tsa"}}, Logs: clients,
+		Now: func() time.Time { return sigstoretest.Now }, Warn: func(text string) { d.warned = append(d.warned, text) }, gap: time.Nanosecond,
+	}
+}
+
+// TestDater: the newest tree of each open log of Rekor v2 is stamped, and the one that shows
+// an entry; whatever does not go well leaves a proof out, with a warning.
+func TestDater(t *testing.T) {
+	status := func(w http.ResponseWriter, _ *http.Request) bool {
+		http.Error(w, "not today", http.StatusForbidden)
+		return true
+	}
+	answer := func(data []byte) func(http.ResponseWriter, *http.Request) bool {
+		return func(w http.ResponseWriter, _ *http.Request) bool {
+			_, _ = w.Write(data)
+			return true
+		}
+	}
+	c := newChained(t, 1, 2)
+	other := newChained(t, 2)
+	window := func(start, end time.Duration) *sigstore.Root {
+		w := &sigstoretest.Window{Start: sigstoretest.Now.Add(start)}
+		if end != 0 {
+			w.End = sigstoretest.Now.Add(end)
+		}
+		return c.windows(sigstoretest.RootOptions{LogV2: w})
+	}
+	_, _, bundles := c.log(workflow(widget, c.one)) // of Rekor v1, and of v2
+	for name, x := range map[string]struct {
+		change func(*dating, *Dater)
+		open   int
+		own    bool
+		warns  int
+		stamps int
+	}{
+		"all is well":     {func(*dating, *Dater) {}, 1, true, 0, 2},
+		"no authority":    {func(_ *dating, d *Dater) { d.Client.Services.TSA = "" }, 0, false, 0, 0},
+		"the log is away": {func(x *dating, _ *Dater) { x.log = status }, 0, true, 1, 1},
+		"another log answers": {func(x *dating, _ *Dater) {
+			x.log = answer(other.inst.CheckpointV2(other.inst.BodiesV2(), other.inst.Origin()))
+		}, 0, true, 1, 1},
+		"an empty log":          {func(x *dating, _ *Dater) { x.log = answer(c.inst.CheckpointV2(nil, c.inst.Origin())) }, 0, true, 0, 1},
+		"the authority is away": {func(x *dating, _ *Dater) { x.tsa = status }, 0, false, 2, 2},
+		"another authority": {func(x *dating, _ *Dater) {
+			x.tsa = func(w http.ResponseWriter, r *http.Request) bool {
+				other.inst.TSA(func() time.Time { return x.now }).ServeHTTP(w, r)
+				return true
+			}
+		}, 0, false, 2, 2},
+		"a stamp of another time": {func(x *dating, _ *Dater) { x.now = sigstoretest.Now.AddDate(-4, 0, 0) }, 0, false, 2, 2},
+		"the log is not open yet": {func(_ *dating, d *Dater) { d.Root = window(time.Second, 0) }, 0, false, 1, 1},
+		"the log has ended":       {func(_ *dating, d *Dater) { d.Root = window(-time.Hour, -time.Second) }, 0, false, 1, 1},
+		"it began before":         {func(_ *dating, d *Dater) { d.Root = window(-time.Hour, 0) }, 1, true, 0, 2},
+		"a log without a client":  {func(_ *dating, d *Dater) { d.Logs = nil }, 0, true, 0, 1},
+	} {
+		x2 := &dating{chained: c, now: sigstoretest.Now}
+		d := x2.dater()
+		x.change(x2, d)
+		open := d.open(t.Context())
+		own := d.of(t.Context(), bundles[1], nil)
+		if len(open) != x.open || (own != nil) != x.own || len(x2.warned) != x.warns || x2.stamps != x.stamps {
+			t.Errorf("%s: %d of open logs, own %v, %d stamps, %q", name, len(open), own != nil, x2.stamps, x2.warned)
+		}
+		for _, data := range append(open, own) {
+			if data == nil {
+				continue
+			}
+			p, err := ParsePlaceProof(data)
+			check(t, err)
+			if place, err := p.Verify(d.Root); err != nil || place.Size != int64(len(c.inst.BodiesV2())) {
+				t.Errorf("%s: %+v %v", name, place, err)
+			}
+		}
+		if own != nil && d.of(t.Context(), bundles[1], [][]byte{[]byte("{}"), own}) != nil {
+			t.Errorf("%s: made twice", name)
+		}
+	}
+
+	// None of these asks anybody.
+	x := &dating{chained: c, now: sigstoretest.Now}
+	d := x.dater()
+	for _, bundle := range [][]byte{nil, []byte("{"), []byte("{}")} {
+		if d.of(t.Context(), bundle, nil) != nil {
+			t.Errorf("%q", bundle)
+		}
+	}
+	if none := (*Dater)(nil); none.open(t.Context()) != nil || none.of(t.Context(), bundles[1], nil) != nil || x.stamps > 0 || len(x.warned) != 2 {
+		t.Errorf("%d stamps, %q", x.stamps, x.warned)
+	}
+	// The certificate is asked for in a later second.
+	d.gap = 0
+	begin := time.Now()
+	if d.open(t.Context()); time.Since(begin) < placeGap {
+		t.Errorf("after %s", time.Since(begin))
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if d.open(ctx) != nil {
+		t.Error("stamped although the run has ended")
 	}
 }
