@@ -211,17 +211,16 @@ func (d *Dater) open(ctx context.Context) [][]byte {
 		data, err := d.stamp(within, l.ID, note)
 		if err != nil {
 			d.Warn(fmt.Sprintf("no place proof of %s: %s", l.URL, err))
-			if within.Err() != nil {
-				break
-			}
 			continue
 		}
 		out = append(out, data)
 	}
 	if len(out) > 0 {
+		pause := time.NewTimer(cmp.Or(d.gap, placeGap))
+		defer pause.Stop()
 		select {
 		case <-ctx.Done():
-		case <-time.After(cmp.Or(d.gap, placeGap)):
+		case <-pause.C:
 		}
 	}
 	return out

@@ -19,6 +19,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 	prototrust "github.com/sigstore/protobuf-specs/gen/pb-go/trustroot/v1"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/sigstoretest"
@@ -299,7 +300,7 @@ func TestPlaces(t *testing.T) {
 func TestPlacesLimit(t *testing.T) {
 	c := newChained(t, 2)
 	var files []File
-	for i := range MaxPlaceFiles + 1 {
+	for i := range MaxPlaceFiles {
 		files = append(files, File{fmt.Sprintf("%s/%d%s", SignaturesDir, i, placeSuffix), []byte(fmt.Sprint(i))})
 	}
 	good := File{SignaturesDir + "/last" + placeSuffix, c.proof(1, sigstoretest.Now).Bytes()}
@@ -307,8 +308,8 @@ func TestPlacesLimit(t *testing.T) {
 	if len(got.Ignored) != MaxPlaceFiles-1 || len(got.history.Moments) != 1 {
 		t.Errorf("%d ignored, %d moments", len(got.Ignored), len(got.history.Moments))
 	}
-	got = c.resolve(append(append(files, good), c.files...))
-	if len(got.Ignored) != MaxPlaceFiles+2 || len(got.history.Moments) != 0 || len(got.history.Statements) != 2 {
+	got = c.resolve(append(append(files[:MaxPlaceFiles:MaxPlaceFiles], good), c.files...))
+	if len(got.Ignored) != MaxPlaceFiles+1 || len(got.history.Moments) != 0 || len(got.history.Statements) != 2 {
 		t.Errorf("%d ignored, %d moments, %d statements", len(got.Ignored), len(got.history.Moments), len(got.history.Statements))
 	}
 }
@@ -375,6 +376,28 @@ func TestDater(t *testing.T) {
 		return c.windows(sigstoretest.RootOptions{LogV2: w})
 	}
 	_, _, bundles := c.log(workflow(widget, c.one)) // of Rekor v1, and of v2
+	logs := func(n int) *sigstore.Root {
+		r, err := sigstore.ParseRoot("test", c.inst.Root(sigstoretest.RootOptions{Mutate: func(tr *prototrust.TrustedRoot) {
+			shard := tr.Tlogs[1]
+			tr.Tlogs = nil
+			for i := range n {
+				l := proto.Clone(shard).(*prototrust.TransparencyLogInstance)
+				l.LogId.KeyId = bytes.Repeat([]byte{byte(2 + i)}, 32)
+				tr.Tlogs = append(tr.Tlogs, l)
+			}
+		}}))
+		check(t, err)
+		return r
+	}
+	many := func(n int) func(*dating, *Dater) {
+		return func(_ *dating, d *Dater) {
+			client := d.Logs[hex.EncodeToString(shardID)]
+			d.Root, d.Logs = logs(n), map[string]*web.Client{}
+			for _, l := range d.Root.Logs() {
+				d.Logs[l.ID] = client
+			}
+		}
+	}
 	for name, x := range map[string]struct {
 		change func(*dating, *Dater)
 		open   int
@@ -396,11 +419,13 @@ func TestDater(t *testing.T) {
 				return true
 			}
 		}, 0, false, 2, 2},
-		"a stamp of another time": {func(x *dating, _ *Dater) { x.now = sigstoretest.Now.AddDate(-4, 0, 0) }, 0, false, 2, 2},
-		"the log is not open yet": {func(_ *dating, d *Dater) { d.Root = window(time.Second, 0) }, 0, false, 1, 1},
-		"the log has ended":       {func(_ *dating, d *Dater) { d.Root = window(-time.Hour, -time.Second) }, 0, false, 1, 1},
-		"it began before":         {func(_ *dating, d *Dater) { d.Root = window(-time.Hour, 0) }, 1, true, 0, 2},
-		"a log without a client":  {func(_ *dating, d *Dater) { d.Logs = nil }, 0, true, 0, 1},
+		"a stamp of another time":   {func(x *dating, _ *Dater) { x.now = sigstoretest.Now.AddDate(-4, 0, 0) }, 0, false, 2, 2},
+		"the log is not open yet":   {func(_ *dating, d *Dater) { d.Root = window(time.Second, 0) }, 0, false, 1, 1},
+		"the log has ended":         {func(_ *dating, d *Dater) { d.Root = window(-time.Hour, -time.Second) }, 0, false, 1, 1},
+		"it began before":           {func(_ *dating, d *Dater) { d.Root = window(-time.Hour, 0) }, 1, true, 0, 2},
+		"as many logs as are asked": {many(maxStampedLogs), maxStampedLogs, true, 0, maxStampedLogs + 1},
+		"more logs than that":       {many(maxStampedLogs + 1), maxStampedLogs, true, 1, maxStampedLogs + 1},
+		"a log without a client":    {func(_ *dating, d *Dater) { d.Logs = nil }, 0, true, 0, 1},
 	} {
 		x2 := &dating{chained: c, now: sigstoretest.Now}
 		d := x2.dater()
