@@ -351,7 +351,7 @@ func long(t *testing.T, some int) (worlds int, seed uint64) {
 	if err != nil {
 		return some, 1
 	}
-	seed = 20261129
+	seed = uint64(time.Now().UnixNano())
 	t.Logf("%d worlds of the seed %d", n, seed)
 	return n, seed
 }
