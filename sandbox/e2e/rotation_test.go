@@ -179,6 +179,19 @@ func TestShardRotation(t *testing.T) {
 	expect("after two rotations", policy.ClassOK, "allowed by rule binaries", first, second, third)
 	withheld("after two rotations", second, third)
 
+	// Place proofs go where the signatures go: into a registry, and across an air gap.
+	layout, carried := "oci-layout:"+filepath.Join(t.TempDir(), "layout"), filepath.Join(t.TempDir(), "rotating.airgap")
+	newComputer(t).must(policy.ClassOK, "export", "-R", url, "--oci", layout)
+	newComputer(t).must(policy.ClassOK, "verify", "-R", url, "--from", layout, third)
+	newComputer(t).must(policy.ClassOK, "export-bundle", "-R", url, "-o", carried, third+".sigstore.json")
+	newComputer(t).must(policy.ClassOK, "verify", "-R", url, "--airgap", carried, "--require", "first,none", third)
+	back := p.withBranch(withoutPlaces(t))
+	newComputer(t).must(policy.ClassOK, "export-bundle", "-R", url, "-o", carried, third+".sigstore.json")
+	if code, out := newComputer(t).repopolicy("verify", "-R", url, "--airgap", carried, "--require", "first,none", third); code == 0 {
+		t.Errorf("across an air gap without place proofs: OK\n%s", out)
+	}
+	back()
+
 	// Version 2, in the third shard, renames the artifacts: what was released before is judged
 	// by version 1, in whichever shard.
 	p.write(".repopolicy/policy.toml", strings.ReplaceAll(string(policyText(name, 2, 1, "alice")), "widget_*", "gadget_*"))
@@ -205,7 +218,7 @@ func TestShardRotation(t *testing.T) {
 	forger.Repository, forger.RepositoryID, forger.OwnerID = name, repo.ID, repo.OwnerID
 	evil := encode(t, []byte(strings.ReplaceAll(string(policyText(name, 1, 1, "mallory")), "release.yml", "evil.yml")), "")
 	files := append(m.write(evil, 1, claims.Email{Address: "mallory@example.com"}), m.write(evil, 1, forger)...)
-	back := p.withBranch(func(dir string) {
+	back = p.withBranch(func(dir string) {
 		for _, f := range files {
 			check(t, os.WriteFile(filepath.Join(dir, filepath.FromSlash(f.Name)), f.Data, 0o600))
 		}
