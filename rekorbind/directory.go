@@ -261,6 +261,8 @@ func (d *Directory) judge(ctx context.Context, p *proving, raw []byte, a *Answer
 const (
 	maxListedFiles = 256
 	maxListedBytes = 256 << 10 // of one file
+	maxListedTotal = 8 << 20
+	listedTimeout  = 30 * time.Second
 )
 
 // missing fetches the signatures that the directory lists and that are not at hand: without
@@ -280,12 +282,19 @@ func (d *Directory) missing(ctx context.Context, p *proven, q Query) []File {
 		}
 	}
 	slices.SortFunc(todo, func(a, b at) int { return cmp.Or(cmp.Compare(a.log, b.log), cmp.Compare(a.index, b.index)) })
+	within, cancel := context.WithTimeout(ctx, listedTimeout)
+	defer cancel()
 	var out []File
+	total := 0
 	for _, x := range todo[:min(len(todo), maxListedFiles)] {
-		data, err := d.Client.Get(ctx, fmt.Sprintf("signature/%s/%d", x.log, x.index), maxListedBytes)
+		if total >= maxListedTotal || within.Err() != nil {
+			break
+		}
+		data, err := d.Client.Get(within, fmt.Sprintf("signature/%s/%d", x.log, x.index), maxListedBytes)
 		if err != nil {
 			continue
 		}
+		total += len(data)
 		out = append(out, File{fmt.Sprintf("signature %d of the directory", x.index), data})
 	}
 	return out
