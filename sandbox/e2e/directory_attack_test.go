@@ -220,7 +220,7 @@ func TestDirectoryRoots(t *testing.T) {
 	_, files := both("alice", alice)
 	publish(texts(files))
 	o.build()
-	check(t, s.AddShard())
+	check(t, s.AddShard(sandbox.Rotation{AtOnce: true}))
 	before := o.root
 	o.root = filepath.Join(o.dir, "root2.json")
 	check(t, os.WriteFile(o.root, s.TrustedRoot(), 0o600))
