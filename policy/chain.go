@@ -207,7 +207,8 @@ func (e *evaluator) sort() {
 	}
 	leaves := e.bindings(shown)
 	e.watch = e.watcher(leaves)
-	e.incomplete = e.watch.holes(e.h.Signatures)
+	lapsed := e.look(leaves)
+	e.incomplete = e.watch.holes(e.h.Signatures, leaves)
 	for i := range e.h.Statements {
 		s := &e.h.Statements[i]
 		if s.digest == "" || e.statements[s.digest] != nil || e.incomplete[s.digest] {
@@ -230,7 +231,7 @@ func (e *evaluator) sort() {
 			slices.SortFunc(s, byDigest)
 		}
 	}
-	e.place(leaves)
+	e.place(leaves, lapsed)
 	e.signatures()
 }
 
@@ -279,8 +280,8 @@ func (e *evaluator) vouched(leaves []*leaf) []Entry {
 	return out
 }
 
-// place sorts the bindings by what is known of their statements.
-func (e *evaluator) place(leaves []*leaf) {
+// look applies what a directory shows to the bindings, and returns which lapsed.
+func (e *evaluator) look(leaves []*leaf) map[*leaf]bool {
 	lapsed, watched := map[*leaf]bool{}, map[*Statement][]*leaf{}
 	for _, l := range leaves {
 		lapsed[l] = e.watch.look(l)
@@ -293,6 +294,11 @@ func (e *evaluator) place(leaves []*leaf) {
 			lapsed[l] = l.mirrors(watched[l.statement], lapsed)
 		}
 	}
+	return lapsed
+}
+
+// place sorts the bindings by what is known of their statements.
+func (e *evaluator) place(leaves []*leaf, lapsed map[*leaf]bool) {
 	for _, l := range leaves {
 		switch {
 		case lapsed[l]:

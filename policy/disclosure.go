@@ -49,7 +49,7 @@ func (c *Chain) missing(e *evaluator, w *walk, walks []*walk) {
 		}
 		c.pending(d, l, own)
 	}
-	c.sayLapsed(e, ids, host)
+	c.sayLapsed(e)
 	if w == nil && len(c.problems) == 0 {
 		detail := ""
 		if len(e.genesis) > 0 {
@@ -98,11 +98,11 @@ func (c *Chain) earlier(w *walk, l *leaf) bool {
 
 // sayLapsed raises the alarm about bindings of the repository that bind nothing, because
 // nobody handed in in time what they bind.
-func (c *Chain) sayLapsed(e *evaluator, ids map[string]bool, host string) {
+func (c *Chain) sayLapsed(e *evaluator) {
 	var entries []Entry
 	var statements []string
 	for _, l := range e.lapsed {
-		if l.Binding.Repository != c.repository && !(ids[l.Binding.RepositoryID] && l.Binding.Repository.Host() == host) {
+		if !c.mine(l) {
 			continue
 		}
 		entries = append(entries, l.Entry)
@@ -113,6 +113,14 @@ func (c *Chain) sayLapsed(e *evaluator, ids map[string]bool, host string) {
 	if len(entries) > 0 {
 		c.alarms = append(c.alarms, newAlarm(AlarmLapsed, "a binding lapsed: what it binds was not handed in to the directory in time", statements, entries))
 	}
+}
+
+// mine reports whether a binding is under the name that was asked for, or by a number of the
+// chain.
+func (c *Chain) mine(l *leaf) bool {
+	return l.Binding.Repository == c.repository || slices.ContainsFunc(c.links, func(k *link) bool {
+		return slices.ContainsFunc(k.effect.possible, func(b *leaf) bool { return b.number() == l.number() })
+	})
 }
 
 // foreign judges a binding under the chain's name by another repository number.

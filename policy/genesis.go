@@ -207,6 +207,6 @@ func (c *Chain) demandKept(e *evaluator) {
 func (c *Chain) lapsed(e *evaluator, i int, digest string) bool {
 	return (i >= len(c.links) || c.links[i].stmt.digest != digest) && slices.ContainsFunc(e.lapsed, func(l *leaf) bool {
 		s := e.statements[digest]
-		return l.Payload == digest || s != nil && l.PAE == s.pae || s == nil && l.statement == nil // it may be that one
+		return c.mine(l) && (l.Payload == digest || s != nil && l.PAE == s.pae || s == nil && l.statement == nil) // it may be that one
 	})
 }

@@ -153,12 +153,22 @@ func (w *watcher) beyond(l *link) bool {
 		slices.ContainsFunc(l.effect.possible, func(b *leaf) bool { _, part := w.since[b.number()]; return part })
 }
 
-// holes are the statements of which a signature that the directory shows is not at hand:
-// they are as if they were not at hand themselves.
-func (w *watcher) holes(sigs []Signature) map[string]bool {
+// holes are the statements of which a signature that the directory shows, in time for one of
+// their bindings, is not at hand: they are as if they were not at hand themselves.
+func (w *watcher) holes(sigs []Signature, leaves []*leaf) map[string]bool {
 	out := map[string]bool{}
 	if w == nil {
 		return out
+	}
+	until := map[*Statement]time.Duration{}
+	for _, l := range leaves {
+		if l.statement != nil && l.watch != watchNone {
+			until[l.statement] = max(until[l.statement], l.deadline)
+		}
+	}
+	ends := map[string]time.Duration{}
+	for s, end := range until {
+		ends[s.digest] = end
 	}
 	have := map[string]map[Position]bool{}
 	for _, s := range sigs {
@@ -172,7 +182,7 @@ func (w *watcher) holes(sigs []Signature) map[string]bool {
 		}
 	}
 	for _, s := range w.Signatures {
-		if !have[s.Payload][s.Position] {
+		if end, bound := ends[s.Payload]; bound && s.Clock <= end && !have[s.Payload][s.Position] {
 			out[s.Payload] = true
 		}
 	}

@@ -20,7 +20,6 @@ func horizon(repo Locator, leaves []*leaf, found func(*leaf)) (names map[Locator
 			byNumber[l.Binding.RepositoryID] = append(byNumber[l.Binding.RepositoryID], l)
 		}
 	}
-	seen := map[*leaf]bool{}
 	todo := slices.Clone(byName[repo])
 	name := func(n Locator) {
 		if !names[n] && n.Host() == repo.Host() {
@@ -35,10 +34,6 @@ func horizon(repo Locator, leaves []*leaf, found func(*leaf)) (names map[Locator
 	for len(todo) > 0 {
 		l := todo[0]
 		todo = todo[1:]
-		if seen[l] {
-			continue
-		}
-		seen[l] = true
 		found(l)
 		name(l.Binding.Repository)
 		number(l.Binding.RepositoryID)

@@ -27,7 +27,9 @@ type Collection struct {
 	known      map[string][]policy.Entry
 	verified   map[string][][]byte            // bundles in JSON, by statement
 	trees      map[treeOf]sigstore.Checkpoint // that verified entries show
-	fork       *Fork                          // two of them that contradict each other; nil without
+	dated      map[treeOf]sigstore.Checkpoint // that place proofs show
+	moments    []policy.Moment
+	fork       *Fork // two of them that contradict each other; nil without
 }
 
 // signed is a signature that was verified, and its file.
@@ -125,11 +127,18 @@ func (c *Collection) show(e sigstore.LogEntry) {
 		c.trees = map[treeOf]sigstore.Checkpoint{}
 	}
 	of := treeOf{e.LogID, e.Origin, e.Checkpoint.Size}
-	old, ok := c.trees[of]
-	if !ok {
+	c.compare(of, *e.Checkpoint)
+	if _, twice := c.trees[of]; !twice {
 		c.trees[of] = *e.Checkpoint
-	} else if c.fork == nil && !bytes.Equal(old.Root, e.Checkpoint.Root) {
-		c.fork = &Fork{Log: e.LogID, Seen: old.Note, New: e.Checkpoint.Note, Why: fmt.Sprintf("two trees of %d entries", of.size)}
+	}
+}
+
+// compare demands that there is one tree of a size.
+func (c *Collection) compare(of treeOf, now sigstore.Checkpoint) {
+	for _, seen := range []map[treeOf]sigstore.Checkpoint{c.trees, c.dated} {
+		if old, ok := seen[of]; ok && c.fork == nil && !bytes.Equal(old.Root, now.Root) {
+			c.fork = &Fork{Log: of.log, Seen: old.Note, New: now.Note, Why: fmt.Sprintf("two trees of %d entries", of.size)}
+		}
 	}
 }
 
@@ -191,7 +200,7 @@ func (c *Collection) keys() []string {
 // History returns what was collected, for the repository. The caller adds what
 // it kept, pins and knows about completeness.
 func (c *Collection) History(repo policy.Locator, now time.Time) policy.History {
-	h := policy.History{Repository: repo, Binder: c.Forges.Binder(repo), Now: now}
+	h := policy.History{Repository: repo, Binder: c.Forges.Binder(repo), Moments: slices.Clone(c.moments), Now: now}
 	for _, s := range c.signatures {
 		h.Signatures = append(h.Signatures, policy.NewSignature(s.SignatureFacts))
 	}

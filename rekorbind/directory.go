@@ -245,6 +245,9 @@ func (d *Directory) judge(ctx context.Context, p *proving, raw []byte, a *Answer
 		found.Completeness = policy.CompleteNone
 	}
 	d.answer = raw
+	if asked {
+		found.Files = d.missing(ctx, proven, q)
+	}
 	for b, v := range proven.bindings {
 		here := func(e policy.Entry) bool { return e.Log == b.log && e.Index == b.index }
 		if !slices.ContainsFunc(q.Known[v.leaf.LeafHash], here) {
@@ -252,6 +255,49 @@ func (d *Directory) judge(ctx context.Context, p *proving, raw []byte, a *Answer
 		}
 	}
 	return found, nil
+}
+
+// Limits of what is fetched of a directory beside its answer.
+const (
+	maxListedFiles = 256
+	maxListedBytes = 256 << 10 // of one file
+	maxListedTotal = 8 << 20
+	listedTimeout  = 30 * time.Second
+)
+
+// missing fetches the signatures that the directory lists and that are not at hand: without
+// them their statement counts for nothing, and whoever serves the others can leave them out.
+// What cannot be had is missed by the chain.
+func (d *Directory) missing(ctx context.Context, p *proven, q Query) []File {
+	have := map[at]bool{}
+	for _, entries := range q.Known {
+		for _, e := range entries {
+			have[at{e.Log, e.Index}] = true
+		}
+	}
+	var todo []at
+	for x := range p.signatures {
+		if !have[x] {
+			todo = append(todo, x)
+		}
+	}
+	slices.SortFunc(todo, func(a, b at) int { return cmp.Or(cmp.Compare(a.log, b.log), cmp.Compare(a.index, b.index)) })
+	within, cancel := context.WithTimeout(ctx, listedTimeout)
+	defer cancel()
+	var out []File
+	total := 0
+	for _, x := range todo[:min(len(todo), maxListedFiles)] {
+		if total >= maxListedTotal || within.Err() != nil {
+			break
+		}
+		data, err := d.Client.Get(within, fmt.Sprintf("signature/%s/%d", x.log, x.index), maxListedBytes)
+		if err != nil {
+			continue
+		}
+		total += len(data)
+		out = append(out, File{fmt.Sprintf("signature %d of the directory", x.index), data})
+	}
+	return out
 }
 
 // more asks for further names of the repository: what the directory says of all of them has

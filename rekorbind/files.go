@@ -70,8 +70,8 @@ func StapleName(root *sigstore.Root, forges *Forges) string {
 // Ignored is a file that counts for nothing, and why.
 type Ignored struct{ Name, Why string }
 
-// Collect verifies the signature files of a repository under one trusted root.
-// Files are unordered; what is unknown, malformed, not by the trusted root or
+// Collect verifies the signature files and place proofs of a repository under one trusted
+// root; the name of a file says which it is. Files are unordered; what is unknown, malformed, not by the trusted root or
 // there twice is ignored and listed. Keys of members are taken from the
 // statements themselves: whether a key counts is for the chain to say.
 func Collect(root *sigstore.Root, forges *Forges, files []File) (*Collection, []Ignored) {
@@ -92,7 +92,8 @@ func collect(b *budget.Budget, root *sigstore.Root, forges *Forges, files []File
 
 func (c *Collection) collect(b *budget.Budget, files []File) ([]Ignored, error) {
 	var ignored []Ignored
-	todo := distinct(files)
+	signatures, places := split(files)
+	todo := distinct(signatures)
 	parallel(len(todo), func(i int) { todo[i].read(c.Root) })
 	for _, p := range todo {
 		if p.err != nil {
@@ -127,7 +128,19 @@ func (c *Collection) collect(b *budget.Budget, files []File) ([]Ignored, error) 
 		}
 		c.verified[p.statement.Digest()] = append(c.verified[p.statement.Digest()], p.Data)
 	}
-	return ignored, nil
+	return append(ignored, c.dates(places)...), nil
+}
+
+// split tells place proofs from signatures.
+func split(files []File) (signatures, places []File) {
+	for _, f := range files {
+		if IsPlaceName(f.Name) {
+			places = append(places, f)
+		} else {
+			signatures = append(signatures, f)
+		}
+	}
+	return signatures, places
 }
 
 // signatureFile is a file on its way to be verified.

@@ -48,6 +48,9 @@ type Found struct {
 	Completeness policy.Completeness
 	AsOf         time.Time
 	Directory    *policy.Directory // nil unless a directory answered
+	// Files are signature files that it lists and that were not at hand. Nothing of them is
+	// verified.
+	Files []File
 }
 
 // Lookup finds the log entries by which a repository bound versions of its

@@ -96,15 +96,26 @@ func (r *Resolver) look(ctx context.Context, c *Collection, h *policy.History, o
 		asked = len(names)
 		// What is found under more names is all of it: one answer counts, not two.
 		*h, out.Failed = files, map[string]error{}
-		r.ask(ctx, c, names, h, out)
+		listed := r.ask(ctx, c, names, h, out)
+		if len(listed) > 0 {
+			ignored, err := c.collect(budget.Of(ctx), listed)
+			if err != nil {
+				return err
+			}
+			out.Ignored = append(out.Ignored, ignored...)
+			now := c.History(h.Repository, h.Now)
+			h.Statements, h.Signatures = now.Statements, now.Signatures
+			files.Statements, files.Signatures = now.Statements, now.Signatures
+		}
 		if err := ctx.Err(); err != nil {
 			return nil // what failed is said
 		}
 	}
 }
 
-// ask asks each look-up once, and takes over what it found.
-func (r *Resolver) ask(ctx context.Context, c *Collection, names []policy.Locator, h *policy.History, out *Resolution) {
+// ask asks each look-up once, and takes over what it found. It returns signature files that
+// were not at hand.
+func (r *Resolver) ask(ctx context.Context, c *Collection, names []policy.Locator, h *policy.History, out *Resolution) (files []File) {
 	silent := false // an index gave no answer
 	var oldest time.Time
 	h.Leaves, h.LogForks, h.Lies = slices.Clip(h.Leaves), slices.Clip(h.LogForks), slices.Clip(h.Lies)
@@ -122,7 +133,7 @@ func (r *Resolver) ask(ctx context.Context, c *Collection, names []policy.Locato
 			silent = silent || index && !errors.Is(err, ErrNoIndex)
 			continue
 		}
-		h.Leaves = append(h.Leaves, found.Leaves...)
+		h.Leaves, files = append(h.Leaves, found.Leaves...), append(files, found.Files...)
 		if found.Completeness.Beats(h.View.Completeness) {
 			h.View = policy.View{Completeness: found.Completeness, AsOf: found.AsOf}
 		}
@@ -139,6 +150,7 @@ func (r *Resolver) ask(ctx context.Context, c *Collection, names []policy.Locato
 	if oldest.Before(h.View.AsOf) { // one log may be frozen while another answers
 		h.View.AsOf = oldest
 	}
+	return files
 }
 
 // Resolve returns the chain of the repository. A look-up that fails leaves less

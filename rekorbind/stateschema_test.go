@@ -52,7 +52,7 @@ func TestStateSchema(t *testing.T) {
 	if err != nil || len(res.Chain.Versions()) != 2 {
 		t.Fatal(err)
 	}
-	for _, e := range []JournalEntry{{Draft: []byte("{}")}, {}} {
+	for _, e := range []JournalEntry{{Draft: []byte("{}")}, {Draft: []byte("{}"), Places: [][]byte{[]byte("{}")}}, {}} {
 		old, err := state.LoadEntry("id")
 		check(t, err)
 		if ok, err := state.SaveEntry("id", old, e); !ok || err != nil {
@@ -111,6 +111,15 @@ func TestStateSchema(t *testing.T) {
 	}
 	if err := compile("fork-v1.json")(bytes.Replace(f.Bytes(), []byte(`"new"`), []byte(`"now"`), 1)); err == nil {
 		t.Error("evidence without a checkpoint")
+	}
+
+	// So has a place proof.
+	proof := v2.proof(1, sigstoretest.Now).Bytes()
+	if err := compile("place-v1.json")(proof); err != nil {
+		t.Error(err)
+	}
+	if err := compile("place-v1.json")(bytes.Replace(proof, []byte(`"stamp"`), []byte(`"time"`), 1)); err == nil {
+		t.Error("a place proof without a stamp")
 	}
 }
 

@@ -38,6 +38,8 @@ type JournalEntry struct {
 	Draft []byte `json:"draft,omitempty"`
 	V1    []byte `json:"v1,omitempty"` // bundle with the entry of Rekor v1
 	V2    []byte `json:"v2,omitempty"` // bundle with the entry of Rekor v2
+	// Places are place proofs: of the open logs before the certificate, and of the entry.
+	Places [][]byte `json:"places,omitempty"`
 }
 
 // Writer signs statements and logs the signatures in every log of its instance:
@@ -50,6 +52,8 @@ type Writer struct {
 	// Index, if set, is Rekor v1, in which a signature is looked for that was made
 	// before and of which nothing was kept.
 	Index *web.Client
+	// Places, if set, makes place proofs, which are files beside the signatures.
+	Places *Dater
 	// Step, if set, is called after each step.
 	Step func(step string)
 }
@@ -78,7 +82,7 @@ type Signature struct {
 }
 
 // Write makes the signature, or finishes one that was begun, in every log of the
-// instance, and returns its files.
+// instance, and returns its files, those of place proofs last.
 func (w *Writer) Write(ctx context.Context, r Request) ([]File, error) {
 	entry, err := w.finish(ctx, policy.Sum(r.Statement)+" "+r.Who, sigstore.Content{Statement: r.Statement}, r.Signature, w.Client.Services)
 	if err != nil {
@@ -170,6 +174,14 @@ func (w *Writer) finish(ctx context.Context, id string, content sigstore.Content
 		}
 		entry = next
 		w.step(log.step)
+	}
+	if place := w.Places.of(ctx, entry.V2, entry.Places); place != nil {
+		next := entry
+		next.Places = append(slices.Clone(entry.Places), place)
+		if err := w.save(id, entry, next); err != nil { // it is logged, and what shows that comes first
+			w.Places.Warn("the place proof of the entry is not kept: " + err.Error())
+		}
+		entry = next
 	}
 	return entry, nil
 }
@@ -284,6 +296,7 @@ func (w *Writer) begin(ctx context.Context, id string, content sigstore.Content,
 			return nil, JournalEntry{}, err
 		}
 	}
+	places := w.Places.open(ctx) // before the certificate, so that what it shows came before
 	draft, err := w.Client.Draft(ctx, content, token, r.Key)
 	if err != nil {
 		return nil, JournalEntry{}, err
@@ -304,7 +317,7 @@ func (w *Writer) begin(ctx context.Context, id string, content sigstore.Content,
 	if err != nil {
 		return nil, JournalEntry{}, err
 	}
-	entry := JournalEntry{Draft: data}
+	entry := JournalEntry{Draft: data, Places: places}
 	return draft, entry, w.save(id, JournalEntry{}, entry)
 }
 
@@ -330,7 +343,7 @@ func (w *Writer) stamp(ctx context.Context, id string, draft *sigstore.Draft, en
 }
 
 // files returns the files of a finished signature: one for each log, since most
-// clients refuse a bundle with entries of both.
+// clients refuse a bundle with entries of both, and its place proofs.
 func (w *Writer) files(r Request, e JournalEntry) ([]File, error) {
 	d, err := sigstore.ParseDraft(e.Draft)
 	if err != nil {
@@ -345,6 +358,9 @@ func (w *Writer) files(r Request, e JournalEntry) ([]File, error) {
 	}
 	if len(out) == 0 {
 		return nil, fmt.Errorf("version %d was signed and not logged", r.Version)
+	}
+	for _, p := range e.Places {
+		out = append(out, File{PlaceName(r.Version, p), p})
 	}
 	return out, nil
 }

@@ -131,7 +131,7 @@ func TestTUF(t *testing.T) {
 	for range 2 {
 		check(t, s.RotateTUFRoot())
 	}
-	check(t, s.AddShard())
+	check(t, s.AddShard(sandbox.Rotation{AtOnce: true}))
 	c, err = fetch(cache, pinned) // with a cache of version 1
 	check(t, err)
 	compare(c)
@@ -153,7 +153,7 @@ func TestShards(t *testing.T) {
 	dir, artifact := t.TempDir(), []byte("sharded")
 	s := startIn(t, dir, sandbox.Options{})
 	first := mustSign(t, s, blob(artifact), signing{})
-	check(t, s.AddShard())
+	check(t, s.AddShard(sandbox.Rotation{AtOnce: true}))
 	second := mustSign(t, s, dsse(artifact), signing{})
 	urls := s.Shards()
 	if len(urls) != 2 || s.URL(sandbox.Rekor) != urls[1] {
@@ -177,6 +177,66 @@ func TestShards(t *testing.T) {
 	tr := trustedRoot(t, s)
 	for _, b := range []*bundle.Bundle{first, second, mustSign(t, s, blob(artifact), signing{})} {
 		check(t, judge(tr, b, artifact, jobSAN, jobIssuer))
+	}
+}
+
+// TestRotation goes through Sigstore's playbook: both shards take entries while their windows
+// overlap, clients are sent to the new one later, and the old one is frozen at the end.
+func TestRotation(t *testing.T) {
+	t.Parallel()
+	dir, artifact := t.TempDir(), []byte("rotated")
+	s := startIn(t, dir, sandbox.Options{})
+	idOf := func(b *bundle.Bundle) string { return string(b.VerificationMaterial.TlogEntries[0].LogId.KeyId) }
+	answer := func(url string) int {
+		t.Helper()
+		resp, err := http.Post(url+"/api/v2/log/entries", "application/json", strings.NewReader("{}"))
+		check(t, err)
+		resp.Body.Close()
+		return resp.StatusCode
+	}
+	var made []*bundle.Bundle
+	sign := func(artifact []byte) string {
+		t.Helper()
+		made = append(made, mustSign(t, s, blob(artifact), signing{}))
+		check(t, judge(trustedRoot(t, s), made[len(made)-1], artifact, jobSAN, jobIssuer))
+		return idOf(made[len(made)-1])
+	}
+	for i := range 2 {
+		old, at := sign(artifact), s.URL(sandbox.Rekor)
+		check(t, s.AddShard(sandbox.Rotation{}))
+		if urls := s.Shards(); len(urls) != i+2 || s.URL(sandbox.Rekor) != at {
+			t.Fatalf("clients are sent to %s of %v", s.URL(sandbox.Rekor), urls)
+		}
+		logs := trustedRoot(t, s).RekorLogs()
+		ends := map[bool]int{}
+		for _, l := range logs {
+			ends[l.ValidityPeriodEnd.IsZero()]++
+			if d := time.Until(l.ValidityPeriodEnd); !l.ValidityPeriodEnd.IsZero() && d < 13*24*time.Hour {
+				t.Errorf("a window ends in %s", d)
+			}
+		}
+		if ends[true] != 1 || ends[false] != i+1 {
+			t.Errorf("windows: %v", ends)
+		}
+		if sign([]byte("within")) != old {
+			t.Error("not logged in the old shard")
+		}
+		check(t, s.SwitchShard())
+		if s.URL(sandbox.Rekor) == at || sign(artifact) == old {
+			t.Error("not logged in the new shard")
+		}
+		if code := answer(at); code == http.StatusMethodNotAllowed {
+			t.Error("the old shard is frozen")
+		}
+		check(t, s.FreezeShards())
+		check(t, s.Close())
+		s = startIn(t, dir, sandbox.Options{})
+		if code := answer(at); code != http.StatusMethodNotAllowed {
+			t.Errorf("the frozen shard answers %d", code)
+		}
+		if s.URL(sandbox.Rekor) == at {
+			t.Error("clients are sent to the old shard again")
+		}
 	}
 }
 

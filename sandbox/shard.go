@@ -18,7 +18,11 @@ import (
 type shard struct {
 	Name  string    `json:"name"`
 	Start time.Time `json:"start"`
-	End   time.Time `json:"end,omitzero"` // zero while it takes entries
+	End   time.Time `json:"end,omitzero"` // zero while no other has followed
+	// Waiting says that the signing configuration does not name it yet, Frozen that it takes
+	// no entries any more.
+	Waiting bool `json:"waiting,omitempty"`
+	Frozen  bool `json:"frozen,omitempty"`
 
 	key  ed25519.PrivateKey
 	log  *rekor.Shard
@@ -75,7 +79,7 @@ func (s *Stack) runShard(sh *shard) (err error) {
 	if sh.log, err = s.runLog(sh.path, sh.key); err != nil {
 		return err
 	}
-	if !sh.End.IsZero() {
+	if sh.Frozen {
 		sh.log.Freeze()
 	}
 	s.shards = append(s.shards, sh)
@@ -95,23 +99,90 @@ func (s *Stack) runLog(path string, key ed25519.PrivateKey) (*rekor.Shard, error
 	return log, nil
 }
 
-// AddShard ends the present shard of Rekor v2 and begins another one, as the
-// public instance does every few months: the old shard is frozen, the trusted
-// root ends its window where that of the new one begins, the signing
-// configuration names the new one, and the TUF repository has both.
-func (s *Stack) AddShard() error { return s.labelled(s.addShard) }
+// overlap is how long after the start of a shard the window of the one before ends: what
+// was begun with the old one can be logged there.
+const overlap = 14 * 24 * time.Hour
 
-func (s *Stack) addShard() error {
+// Rotation is how a shard of Rekor v2 follows another one. The zero value does what
+// Sigstore's playbook does first; [Stack.SwitchShard] and [Stack.FreezeShards] do the rest.
+type Rotation struct {
+	// Overlap is how long the windows of both shards overlap; 0 for 14 days.
+	Overlap time.Duration
+	// AtOnce does everything in one step, as no public instance can: the old window ends
+	// where the new one begins, clients are sent to the new shard, the old one is frozen.
+	AtOnce bool
+}
+
+// AddShard begins a shard of Rekor v2 and puts it into the trusted root. The window of the
+// one before ends when both have overlapped; until [Stack.SwitchShard] clients sign there.
+func (s *Stack) AddShard(r Rotation) error { return s.labelled(func() error { return s.addShard(r) }) }
+
+func (s *Stack) addShard(r Rotation) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	now := time.Now().UTC().Truncate(time.Second)
-	if n := len(s.shards); n > 0 {
-		s.shards[n-1].End = now
-		s.shards[n-1].log.Freeze()
+	if n := len(s.shards); n > 0 { // clients take the newest by its start, in seconds
+		time.Sleep(time.Until(s.shards[n-1].Start.Add(time.Second)))
 	}
-	if err := s.runShard(&shard{Name: shardName(len(s.shards) + 1), Start: now}); err != nil {
+	now := time.Now().UTC().Truncate(time.Second)
+	next := &shard{Name: shardName(len(s.shards) + 1), Start: now}
+	if n := len(s.shards); n > 0 {
+		old := s.shards[n-1]
+		switch {
+		case r.AtOnce:
+			old.End = now
+			s.freeze()
+		case r.Overlap != 0:
+			old.End, next.Waiting = now.Add(r.Overlap), true
+		default:
+			old.End, next.Waiting = now.Add(overlap), true
+		}
+	}
+	if err := s.runShard(next); err != nil {
 		return err
 	}
+	return s.resharded()
+}
+
+// SwitchShard makes the signing configuration name the newest shard.
+func (s *Stack) SwitchShard() error {
+	return s.labelled(func() error {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		for _, sh := range s.shards {
+			sh.Waiting = false
+		}
+		return s.resharded()
+	})
+}
+
+// FreezeShards makes all shards refuse entries but the one that clients are sent to, and
+// those that wait to be that. What they have stays readable.
+func (s *Stack) FreezeShards() error {
+	return s.labelled(func() error {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		present := s.current()
+		for _, sh := range s.shards {
+			if sh == present {
+				break
+			}
+			sh.Frozen = true
+			sh.log.Freeze()
+		}
+		return s.saveShards()
+	})
+}
+
+// freeze freezes all shards. The caller holds mu.
+func (s *Stack) freeze() {
+	for _, sh := range s.shards {
+		sh.Frozen, sh.Waiting = true, false
+		sh.log.Freeze()
+	}
+}
+
+// resharded keeps what is known of the shards and publishes it. The caller holds mu.
+func (s *Stack) resharded() error {
 	if err := s.saveShards(); err != nil {
 		return err
 	}
@@ -129,10 +200,12 @@ func (s *Stack) Shards() []string {
 	return urls
 }
 
-// current returns the shard that takes entries, or nil. The caller holds mu.
+// current returns the shard that clients are sent to, or nil. The caller holds mu.
 func (s *Stack) current() *shard {
-	if len(s.shards) == 0 {
-		return nil
+	for i := len(s.shards) - 1; i >= 0; i-- {
+		if !s.shards[i].Waiting {
+			return s.shards[i]
+		}
 	}
-	return s.shards[len(s.shards)-1]
+	return nil
 }

@@ -39,7 +39,7 @@ const (
 	Fulcio  Service = "fulcio"
 	CTLog   Service = "ctlog"
 	TSA     Service = "tsa"
-	Rekor   Service = "rekor" // the shard of Rekor v2 that takes entries
+	Rekor   Service = "rekor" // the shard of Rekor v2 that clients are sent to
 	RekorV1 Service = "rekor-v1"
 	TUF     Service = "tuf"
 	Forge   Service = "forge"

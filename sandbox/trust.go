@@ -144,7 +144,9 @@ func (s *Stack) signingConfig(version int) *prototrust.SigningConfig {
 		}
 	} else {
 		for i := len(s.shards) - 1; i >= 0; i-- { // newest first, as the specification asks
-			c.RekorTlogUrls = append(c.RekorTlogUrls, service(s.shards[i].at.url, 2, s.shards[i].Start, s.shards[i].End))
+			if !s.shards[i].Waiting {
+				c.RekorTlogUrls = append(c.RekorTlogUrls, service(s.shards[i].at.url, 2, s.shards[i].Start, s.shards[i].End))
+			}
 		}
 	}
 	if len(c.RekorTlogUrls) == 0 {

@@ -53,7 +53,7 @@ type Bundle struct {
 	Repository policy.Locator
 	Made       time.Time // by the clock of the machine that made it
 	Default    string    // ref that the forge advertised as the default branch; "" if unknown
-	// Files are the signature files of the policy, by their names in the repository.
+	// Files are the signature files and place proofs of the policy, by their names in the repository.
 	// Of two refs that have different ones under one name, both are here: names of
 	// the second begin with "2/".
 	Files map[string][]byte

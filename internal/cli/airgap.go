@@ -251,7 +251,7 @@ func pack(files []string) (map[string][]byte, error) {
 	return out, nil
 }
 
-// carriedFiles returns the signature files of both refs.
+// carriedFiles returns the signature files and place proofs of both refs.
 func carriedFiles(b *airgap.Bundle) []rekorbind.File {
 	var out []rekorbind.File
 	for _, name := range slices.Sorted(maps.Keys(b.Files)) {

@@ -23,7 +23,9 @@ func (a *app) bindCommand() *cobra.Command {
 		Long: `Bind is the one step of the workflow .github/workflows/repopolicy.yml. It checks
 that enough maintainers signed the policy of the last commit, signs it as the
 repository, logs that, and writes the signature for a later job to push to the
-branch "repopolicy". It refuses before anything is logged: without a quorum, in a
+branch "repopolicy". Beside it lie place proofs: the newest checkpoint of every open
+log of Rekor v2, and that of its own entry, each with a time stamp, so that releases
+can be told to be earlier or later also after the log has changed. It refuses before anything is logged: without a quorum, in a
 workflow or event that proves nothing, and for a private repository, whose name
 would become public, unless --publish-name is given. What is bound is handed in to the
 directory that --hand-in, or else the trust root, names, before anybody else gets it.`,
@@ -126,6 +128,7 @@ func (a *app) bind(ctx context.Context, o *signOptions) error {
 			return err
 		}
 	}
+	o.places = true
 	return a.write(ctx, o, v, s, rekorbind.Request{Signature: rekorbind.Signature{
 		Who:   claims.Subject + " " + claims.Issuer,
 		Token: func(context.Context) (string, error) { return token, nil },

@@ -157,7 +157,7 @@ func (f *found) unanswered(o *repoOptions, d *rekorbind.Directory) error {
 func (o *repoOptions) fetched(root trust.Root) func(name string) bool {
 	staple := rekorbind.StapleName(root.Root, root.Forges)
 	return func(name string) bool {
-		return rekorbind.IsSignatureName(name) || o.described != nil && name == staple
+		return rekorbind.IsPolicyName(name) || o.described != nil && name == staple
 	}
 }
 

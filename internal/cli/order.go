@@ -24,6 +24,9 @@ const (
 
 // Orders are the steps of each verb that signs as somebody. The tests with real services
 // let each step fail and look that nobody was asked for a later one.
+//
+// The time stamps of place proofs, which bind asks for before the certificate and after the
+// entry, are no steps: they publish nothing, and one that fails ends no run.
 var Orders = map[string][]Step{
 	"init":         {StepFlags, StepLook, StepToken, StepIdentity, StepConsent, StepTree, StepCertificate, StepStamp, StepV1, StepV2, StepFile},
 	"sign":         {StepFlags, StepLook, StepToken, StepIdentity, StepConsent, StepCertificate, StepStamp, StepV1, StepV2, StepFile},

@@ -68,6 +68,12 @@ func (a *app) fromRegistry(ctx context.Context, o *repoOptions, f *found) error 
 	for _, s := range p.Signatures {
 		f.files = append(f.files, rekorbind.File(s))
 	}
+	for _, s := range p.Places {
+		if !rekorbind.IsPlaceName(s.Name) { // a registry need not keep names
+			s.Name = rekorbind.PlaceName(0, s.Data)
+		}
+		f.files = append(f.files, rekorbind.File(s))
+	}
 	for _, s := range p.Answers {
 		f.answers = append(f.answers, rekorbind.File(s))
 	}
@@ -97,7 +103,11 @@ func (a *app) exportOCI(ctx context.Context, o *exportOptions) error {
 	}
 	p := &oci.Policy{Repository: f.repo.String()}
 	for _, s := range f.files {
-		p.Signatures = append(p.Signatures, oci.File(s))
+		to := &p.Signatures
+		if rekorbind.IsPlaceName(s.Name) {
+			to = &p.Places
+		}
+		*to = append(*to, oci.File(s))
 	}
 	if f.asked != nil && f.asked.Answer() != nil {
 		p.Answers = []oci.File{{Name: rekorbind.StapleName(f.root.Root, f.root.Forges), Data: f.asked.Answer()}}

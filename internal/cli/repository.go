@@ -278,11 +278,11 @@ func gitFault(err error) *fault {
 	return faultf(reason, "%s", err)
 }
 
-// policyFiles returns the signature files of both refs.
+// policyFiles returns the signature files and place proofs of both refs.
 func policyFiles(s *git.Snapshot) ([]rekorbind.File, error) {
 	var out []rekorbind.File
 	for _, ref := range []string{s.Default, "refs/heads/" + rekorbind.BindingBranch} {
-		files, err := s.Dir(ref, rekorbind.SignaturesDir, rekorbind.IsSignatureName)
+		files, err := s.Dir(ref, rekorbind.SignaturesDir, rekorbind.IsPolicyName)
 		if err != nil {
 			return nil, err
 		}

@@ -44,6 +44,7 @@ type signOptions struct {
 	handsTo *rekorbind.Descriptor // that handIn names
 	private bool                  // the repository is not public
 	version *draftVersion         // of the last commit, once it is read
+	places  bool                  // place proofs are made, too
 	// withoutV1 leaves out Rekor v1, for good: see docs/maintainer.md.
 	withoutV1 bool
 	// withV2 asks the public instance for the services of Rekor v2, too.
@@ -213,6 +214,11 @@ func (a *app) write(ctx context.Context, o *signOptions, v *draftVersion, s sigs
 		}
 	}
 	w := &rekorbind.Writer{Root: v.root.Root, Client: &sigstore.Client{Services: s, Transport: a.Transport, Timeout: a.Timeout}, Journal: state, Index: index, Now: a.Now, Step: a.steps(s)}
+	if o.places {
+		if w.Places, err = a.dater(v.root, w.Client); err != nil {
+			return faultf(policy.TrustRootInvalid, "%s", err)
+		}
+	}
 	files, err := w.Write(ctx, r)
 	var f *fault
 	switch {
@@ -235,6 +241,22 @@ func (a *app) write(ctx context.Context, o *signOptions, v *draftVersion, s sigs
 		a.out.line("%s", filepath.Join(dir, filepath.FromSlash(x.Name)))
 	}
 	return nil
+}
+
+// dater returns what makes place proofs of the logs of a root.
+func (a *app) dater(root trust.Root, c *sigstore.Client) (*rekorbind.Dater, error) {
+	d := &rekorbind.Dater{Root: root.Root, Client: c, Logs: map[string]*web.Client{}, Now: a.Now, Warn: func(text string) { a.err.line("warning: %s", text) }}
+	for _, l := range root.Logs() {
+		client, err := web.New(l.URL, a.Transport, userAgent())
+		if err != nil {
+			return nil, err
+		}
+		if a.Timeout > 0 {
+			client.SetTimeout(a.Timeout)
+		}
+		d.Logs[l.ID] = client
+	}
+	return d, nil
 }
 
 // steps prints what is done of a signature, after each step that others can see.

@@ -46,6 +46,8 @@ type Directory struct {
 	seen     map[string]policy.Shown // what was shown, by key and record without its moment
 	Digits   int                     // of the prefixes of absences; 0 for 2
 	Paged    bool                    // full blocks are pages
+	// Signatures are the bundles that it holds, by path.
+	Signatures map[string][]byte
 	// Change, if set, changes every answer before it is encoded; Tamper every file
 	// before it is sent, and nil is none. Leaf changes which leaf is shown.
 	Change func(*rekorbind.Answer)
@@ -347,6 +349,9 @@ func (d *Directory) File(path string) []byte { return d.at(path) }
 func (d *Directory) at(path string) []byte {
 	if p, ok := strings.CutPrefix(path, "/tile/"); ok {
 		return d.tile(p)
+	}
+	if data, ok := d.Signatures[path]; ok {
+		return data
 	}
 	parts := strings.Split(strings.TrimSuffix(path, ".json.gz"), "/")
 	if len(parts) < 4 || parts[1] != d.Map.ID() {

@@ -126,14 +126,22 @@ func (c *Client) Stamp(ctx context.Context, d *Draft) error {
 	if c.Services.TSA == "" || d.Stamped() {
 		return nil
 	}
-	tsa := sign.NewTimestampAuthority(&sign.TimestampAuthorityOptions{URL: c.Services.TSA, Timeout: c.timeout(), Retries: stampRetries, Transport: legible{&until{ctx, c.transport(c.Services.TSA)}}})
-	var stamp []byte
-	err := guarded(c.Services.TSA, func() (err error) { stamp, err = tsa.GetTimestamp(ctx, sig); return err })
+	stamp, err := c.timestamp(ctx, sig)
 	if err != nil {
-		return fmt.Errorf("time stamp: %s: %w", c.Services.TSA, err)
+		return err
 	}
 	d.stamp(stamp)
 	return nil
+}
+
+// timestamp asks the instance's authority for a time stamp over data.
+func (c *Client) timestamp(ctx context.Context, data []byte) (stamp []byte, err error) {
+	tsa := sign.NewTimestampAuthority(&sign.TimestampAuthorityOptions{URL: c.Services.TSA, Timeout: c.timeout(), Retries: stampRetries, Transport: legible{&until{ctx, c.transport(c.Services.TSA)}}})
+	err = guarded(c.Services.TSA, func() (err error) { stamp, err = tsa.GetTimestamp(ctx, data); return err })
+	if err != nil {
+		return nil, fmt.Errorf("time stamp: %s: %w", c.Services.TSA, err)
+	}
+	return stamp, nil
 }
 
 // Stamped reports whether the draft has a time stamp.

@@ -15,7 +15,9 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
+	"io"
 	"math/big"
+	"net/http"
 	"slices"
 	"testing"
 	"time"
@@ -202,4 +204,26 @@ func (i *Instance) stamp(sig []byte, at time.Time, certs bool) []byte {
 	out, err := ts.CreateResponseWithOpts(i.tsaCert, i.tsaKey, crypto.SHA256)
 	i.check(err)
 	return out
+}
+
+// TSA answers requests for time stamps (RFC 3161) as the instance's authority, with the
+// moment that at returns.
+func (i *Instance) TSA(at func() time.Time) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		data, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 1<<16))
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		q, err := timestamp.ParseRequest(data)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		ts := timestamp.Timestamp{HashAlgorithm: q.HashAlgorithm, HashedMessage: q.HashedMessage, Time: at(), Policy: asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 57264, 2}, AddTSACertificate: true}
+		out, err := ts.CreateResponseWithOpts(i.tsaCert, i.tsaKey, crypto.SHA256)
+		i.check(err)
+		w.WriteHeader(http.StatusCreated)
+		_, _ = w.Write(out)
+	})
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/rekorbind"
@@ -188,7 +189,13 @@ func TestForkInBothLogs(t *testing.T) {
 	}
 	three := encode(t, text, policy.Sum(two))
 	files = slices.Concat(files, m.write(three, 3, alice), m.write(three, 3, job))
-	res = newMachine(t).resolve(repo, files, m.hint(), m.scan())
+	if res = newMachine(t).resolve(repo, files, m.hint(), m.scan()); res.Chain.Reason() != policy.Undisclosed {
+		t.Errorf("declared void too soon: %+v", res.Chain.Problems())
+	}
+	later := func() time.Time { return time.Now().Add(policy.Grace + time.Hour) }
+	hint, scan := m.hint(), m.scan()
+	hint.Now, scan.Now = later, later
+	res = newMachine(t).resolve(repo, files, hint, scan)
 	if vs := res.Chain.Versions(); res.Chain.Reason() != "" || len(vs) != 3 || vs[1].Statement != policy.Sum(two) {
 		t.Errorf("declared void: %+v %d", res.Chain.Problems(), len(vs))
 	}
@@ -196,7 +203,7 @@ func TestForkInBothLogs(t *testing.T) {
 
 // TestVoid: who may bind for a minute stops all verdicts with a version that nobody
 // sees. The message names the leaf, a version that declares it void can be signed and
-// bound, and verdicts come again.
+// bound, and verdicts come again when it is as old as there is time to show it.
 func TestVoid(t *testing.T) {
 	const name = "acme/poisoned"
 	url := "https://github.com/" + name
@@ -220,7 +227,11 @@ func TestVoid(t *testing.T) {
 	c.must(policy.ClassOK, "sign", "--git", p.dir, "--yes")
 	p.push()
 	check(t, p.dispatch("repository_dispatch"))
-	if out := newComputer(t).must(policy.ClassOK, "verify", "-R", url, good); !strings.Contains(out, "alarm: void") {
+	// There is time left in which somebody may show it.
+	newComputer(t).must(policy.ClassUnavailable, "verify", "-R", url, good)
+	later := newComputer(t)
+	later.ahead = policy.Grace + time.Hour
+	if out := later.must(policy.ClassOK, "verify", "-R", url, good); !strings.Contains(out, "alarm: void") {
 		t.Error(out)
 	}
 }

@@ -54,6 +54,7 @@ type computer struct {
 	transport http.RoundTripper     // to the stack
 	timeout   time.Duration         // of a request; 0 for the usual one
 	answers   string                // of who sits at its terminal; "" if there is none
+	ahead     time.Duration         // of its clock
 	config    string                // directory of its user's configuration; "" if there is none
 	docker    bool                  // it logs in at registries as Docker does
 	named     *rekorbind.Descriptor // directory of its trust root; nil if that names none
@@ -71,7 +72,7 @@ func newComputer(t testing.TB) *computer {
 func (c *computer) repopolicy(args ...string) (int, string) {
 	var out bytes.Buffer
 	env := cli.Env{
-		Stdout: &out, Stderr: &out, Now: time.Now, Transport: c.transport, Timeout: c.timeout, Version: "v1.0.0",
+		Stdout: &out, Stderr: &out, Now: func() time.Time { return time.Now().Add(c.ahead) }, Transport: c.transport, Timeout: c.timeout, Version: "v1.0.0",
 		Terminal: c.answers != "", Stdin: strings.NewReader(c.answers),
 		Getenv:    func(name string) string { return c.env[name] },
 		StateDir:  func() (string, error) { return c.state, nil },

@@ -30,6 +30,7 @@ type steps struct {
 	before func(cli.Step) // if set, is called before each request; "" is none of signing
 	mu     sync.Mutex
 	taken  []cli.Step
+	tree   bool // the last request to Rekor v2 was for its checkpoint
 }
 
 func (s *steps) step(r *http.Request) cli.Step {
@@ -58,6 +59,14 @@ func (s *steps) RoundTrip(r *http.Request) (*http.Response, error) {
 	step := s.step(r)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	switch {
+	case step == cli.StepLook && strings.HasSuffix(r.URL.Path, "/api/v2/checkpoint"):
+		s.tree = true
+	case step == cli.StepStamp && s.tree: // of a place proof, which is no step
+		step, s.tree = "", false
+	case step == cli.StepV2:
+		s.tree = false
+	}
 	if s.before != nil {
 		s.before(step)
 	}

@@ -23,6 +23,7 @@ import (
 const (
 	ArtifactTypePolicy = "application/vnd.repopolicy.policy.v1"
 	MediaTypeSignature = "application/vnd.dev.sigstore.bundle.v0.3+json"
+	MediaTypePlace     = "application/vnd.repopolicy.place.v1+json"
 	MediaTypeAnswer    = "application/vnd.repopolicy.directory-answer.v1+gzip"
 )
 
@@ -48,6 +49,7 @@ type File struct {
 type Policy struct {
 	Repository string // its locator
 	Signatures []File // bundles
+	Places     []File // place proofs
 	Answers    []File // of directories
 }
 
@@ -77,7 +79,7 @@ func (p *Policy) blobs() []blob {
 	for _, part := range []struct {
 		files []File
 		media string
-	}{{p.Signatures, MediaTypeSignature}, {p.Answers, MediaTypeAnswer}} {
+	}{{p.Signatures, MediaTypeSignature}, {p.Places, MediaTypePlace}, {p.Answers, MediaTypeAnswer}} {
 		for _, f := range part.files {
 			if d := content.NewDescriptorFromBytes(part.media, f.Data); !seen[d.Digest] {
 				seen[d.Digest] = true
@@ -192,13 +194,13 @@ func (m *manifest) layersOf(ctx context.Context, repository string) (layers []oc
 // files reads layers, each content once. Those of other kinds are somebody else's.
 func (m *manifest) files(ctx context.Context, repository string, layers []ocispec.Descriptor) (*Policy, error) {
 	type file struct {
-		signature bool // what one manifest calls something else hides no signature of another
-		digest    digest.Digest
+		kind   string // what one manifest calls something else hides no signature of another
+		digest digest.Digest
 	}
 	seen := map[file]bool{}
 	layers = slices.DeleteFunc(layers, func(d ocispec.Descriptor) bool {
-		at := file{isSignature(d.MediaType), d.Digest}
-		unwanted := seen[at] || !at.signature && d.MediaType != MediaTypeAnswer
+		at := file{kindOf(d.MediaType), d.Digest}
+		unwanted := seen[at] || at.kind == ""
 		seen[at] = true
 		return unwanted
 	})
@@ -235,16 +237,20 @@ func (m *manifest) files(ctx context.Context, repository string, layers []ocispe
 	}
 	out := &Policy{Repository: repository}
 	for i, d := range layers {
-		files := &out.Answers
-		if isSignature(d.MediaType) {
-			files = &out.Signatures
-		}
+		files := map[string]*[]File{MediaTypeSignature: &out.Signatures, MediaTypePlace: &out.Places, MediaTypeAnswer: &out.Answers}[kindOf(d.MediaType)]
 		*files = append(*files, File{d.Annotations[ocispec.AnnotationTitle], data[i]})
 	}
 	return out, nil
 }
 
-// isSignature reports whether a layer of this type is a Sigstore bundle, of any version.
-func isSignature(mediaType string) bool {
-	return strings.HasPrefix(mediaType, "application/vnd.dev.sigstore.bundle")
+// kindOf returns the media type that a layer of this type is read as, "" for somebody
+// else's: a Sigstore bundle may be of any version.
+func kindOf(mediaType string) string {
+	switch {
+	case strings.HasPrefix(mediaType, "application/vnd.dev.sigstore.bundle"):
+		return MediaTypeSignature
+	case mediaType == MediaTypePlace, mediaType == MediaTypeAnswer:
+		return mediaType
+	}
+	return ""
 }

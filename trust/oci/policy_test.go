@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -27,6 +28,7 @@ const widget = "https://github.com/acme/widget"
 
 func aPolicy(versions int) *Policy {
 	p := &Policy{Repository: widget, Answers: []File{{".repopolicy/directory/0a.json.gz", fmt.Appendf(nil, "answer %d", versions)}}}
+	p.Places = []File{{".repopolicy/signatures/1-000000000000.place.json", fmt.Appendf(nil, "place %d", versions)}}
 	for n := range versions {
 		p.Signatures = append(p.Signatures, File{fmt.Sprintf(".repopolicy/signatures/%d-000000000000.sigstore.json", n+1), fmt.Appendf(nil, "{ \"version\":%d}\n", n+1)})
 	}
@@ -75,7 +77,7 @@ func TestPolicy(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if len(got.Signatures) != 2 || len(got.Answers) != 2 {
+				if len(got.Signatures) != 2 || len(got.Places) != 2 || len(got.Answers) != 2 {
 					t.Errorf("%s: %+v", at, got)
 				}
 			}
@@ -448,13 +450,13 @@ func FuzzManifest(f *testing.F) {
 		if err != nil {
 			return
 		}
-		for _, f := range append(got.Signatures, got.Answers...) {
+		for _, f := range slices.Concat(got.Signatures, got.Places, got.Answers) {
 			if !bytes.Equal(f.Data, content) {
 				t.Errorf("%q", f.Data)
 			}
 		}
-		if len(got.Signatures)+len(got.Answers) > 2 { // one content under one digest; of two kinds at most
-			t.Errorf("%d signatures, %d answers", len(got.Signatures), len(got.Answers))
+		if len(got.Signatures)+len(got.Places)+len(got.Answers) > 3 { // one content under one digest; of three kinds at most
+			t.Errorf("%d signatures, %d place proofs, %d answers", len(got.Signatures), len(got.Places), len(got.Answers))
 		}
 	})
 }

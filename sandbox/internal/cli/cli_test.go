@@ -33,7 +33,7 @@ func run(args ...string) (code int, stdout, stderr string) {
 
 func TestDemo(t *testing.T) {
 	t.Parallel()
-	code, out, talk := run("demo")
+	code, out, talk := run("demo", "--more")
 	if code != exitOK {
 		t.Fatalf("exit %d\n%s%s", code, out, talk)
 	}
@@ -48,6 +48,7 @@ func TestDemo(t *testing.T) {
 		"version 2 is bound, but not in force", "versions of the policy that were seen before are gone",
 		"none of it proves that the repository spoke", "its statement is not at hand", "sees a policy that names her",
 		"alarm: fork: another version 2 with a quorum took effect later", "there is an alarm, and --fail-on-alarm was given", "repopolicy-sandbox-rekorv1 demo",
+		".place.json", "The release is found under acme/lathe.",
 		"Everything as announced",
 	} {
 		if !strings.Contains(out, want) {

@@ -43,12 +43,13 @@ var extensionNames = map[int]string{
 }
 
 func (a *app) demo() *cobra.Command {
-	var pause bool
+	var pause, more bool
 	c := &cobra.Command{
 		Use: "demo", Short: "start a stack, bind a policy, verify a release by it, and see the attacks refused", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return a.runDemo(cmd.Context(), pause) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.runDemo(cmd.Context(), pause, more) },
 	}
 	c.Flags().BoolVar(&pause, "pause", false, "wait for Enter before each chapter")
+	c.Flags().BoolVar(&more, "more", false, "go on to what happens over years: a new log, and another name")
 	return c
 }
 
@@ -76,7 +77,7 @@ func (d *show) chapter(format string, args ...any) {
 
 func (d *show) say(format string, args ...any) { fmt.Fprintf(d.Stdout, format+"\n", args...) }
 
-func (a *app) runDemo(ctx context.Context, pause bool) (err error) {
+func (a *app) runDemo(ctx context.Context, pause, more bool) (err error) {
 	dir, err := os.MkdirTemp("", "repopolicy-sandbox-demo-")
 	if err != nil {
 		return unavailable(err)
@@ -149,6 +150,11 @@ func (a *app) runDemo(ctx context.Context, pause bool) (err error) {
 	}), artifact, san))
 	if err := d.policy(dir); err != nil {
 		return unavailable(err)
+	}
+	if more {
+		if err := d.more(dir); err != nil {
+			return unavailable(err)
+		}
 	}
 	if d.wrong > 0 {
 		return failed{exitDeny, fmt.Errorf("%d outcomes were not as announced", d.wrong)}

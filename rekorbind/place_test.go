@@ -1,0 +1,475 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package rekorbind
+
+import (
+	"bytes"
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"path"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	prototrust "github.com/sigstore/protobuf-specs/gen/pb-go/trustroot/v1"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/repopolicy/repopolicy/internal/sigstore"
+	"github.com/repopolicy/repopolicy/internal/sigstoretest"
+	"github.com/repopolicy/repopolicy/internal/web"
+	"github.com/repopolicy/repopolicy/policy"
+)
+
+// proof returns a place proof of the first n entries of the Rekor v2 log.
+func (c *chained) proof(n int, at time.Time) *PlaceProof {
+	c.t.Helper()
+	note := c.inst.CheckpointV2(c.inst.BodiesV2()[:n], c.inst.Origin())
+	return &PlaceProof{hex.EncodeToString(shardID), note, c.inst.Stamp(note, at)}
+}
+
+// windows returns the root with another window of the Rekor v2 log.
+func (c *chained) windows(o sigstoretest.RootOptions) *sigstore.Root {
+	c.t.Helper()
+	o.Mutate = func(tr *prototrust.TrustedRoot) { tr.Tlogs[1].LogId.KeyId = shardID }
+	r, err := sigstore.ParseRoot("test", c.inst.Root(o))
+	check(c.t, err)
+	return r
+}
+
+// TestPlaceProof: a place proof says that a tree of a log of the root existed at a time by
+// the word of an authority of the root; everything else about one is refused.
+func TestPlaceProof(t *testing.T) {
+	c, other := newChained(t, 1, 2), newChained(t, 1, 2)
+	now := sigstoretest.Now.Add(-time.Minute)
+	good := c.proof(3, now)
+	notes := c.inst.BodiesV2()
+	v1 := c.root.Logs()[0]
+	if v1.Generation != 1 {
+		t.Fatal(v1)
+	}
+	with := func(change func(*PlaceProof)) *PlaceProof {
+		p := *good
+		change(&p)
+		return &p
+	}
+	restamped := func(note []byte) *PlaceProof {
+		return with(func(p *PlaceProof) { p.Checkpoint, p.Stamp = note, c.inst.Stamp(note, now) })
+	}
+	ended := c.windows(sigstoretest.RootOptions{LogV2: &sigstoretest.Window{Start: now.AddDate(-1, 0, 0), End: now}})
+	for name, x := range map[string]struct {
+		p      *PlaceProof
+		root   *sigstore.Root // nil for that of c
+		reason policy.Reason  // "" if it verifies
+		text   string
+	}{
+		"good":                             {p: good},
+		"in the last second of the window": {p: good, root: ended},
+		"a log that is not in the root":    {p: with(func(p *PlaceProof) { p.Log = strings.Repeat("ab", 32) }), reason: policy.LogInvalid, text: "not in the trusted root"},
+		"the other log of the root":        {p: with(func(p *PlaceProof) { p.Log = v1.ID }), reason: policy.LogInvalid, text: "not one of Rekor v2"},
+		"a tree of Rekor v1": {p: with(func(p *PlaceProof) {
+			p.Log, p.Checkpoint = v1.ID, []byte(c.inst.ShardV1(4711, 0))
+			p.Stamp = c.inst.Stamp(p.Checkpoint, now)
+		}), reason: policy.LogInvalid, text: "not one of Rekor v2"},
+		"signed by a log of the same address": {p: restamped(other.inst.CheckpointV2(notes[:3], other.inst.Origin())), reason: policy.LogInvalid},
+		"under another origin":                {p: restamped(c.inst.CheckpointV2(notes[:3], "log.example")), reason: policy.LogInvalid, text: "the checkpoint is of"},
+		"unsigned":                            {p: restamped(good.Checkpoint[:bytes.Index(good.Checkpoint, []byte("\n\n"))+2]), reason: policy.LogInvalid},
+		"no checkpoint":                       {p: restamped([]byte(c.inst.NoteV2("x\n"))), reason: policy.LogInvalid},
+		"with a signature of somebody else":   {p: restamped(append(bytes.Clone(good.Checkpoint), "— witness.example AAAAAAAA\n"...)), reason: policy.LogInvalid, text: "other signatures"},
+		"of an empty tree":                    {p: restamped(c.inst.CheckpointV2(nil, c.inst.Origin())), reason: policy.LogInvalid, text: "empty tree"},
+		"stamped over the text alone": {p: with(func(p *PlaceProof) {
+			p.Stamp = c.inst.Stamp(p.Checkpoint[:bytes.Index(p.Checkpoint, []byte("\n\n"))+1], now)
+		}), reason: policy.TimeInvalid},
+		"stamped over another tree":        {p: with(func(p *PlaceProof) { p.Stamp = c.proof(2, now).Stamp }), reason: policy.TimeInvalid},
+		"by an authority of another root":  {p: with(func(p *PlaceProof) { p.Stamp = other.inst.Stamp(p.Checkpoint, now) }), reason: policy.TimeInvalid},
+		"not a stamp":                      {p: with(func(p *PlaceProof) { p.Stamp = []byte("x") }), reason: policy.TimeInvalid},
+		"a stamp with much behind it":      {p: with(func(p *PlaceProof) { p.Stamp = append(bytes.Clone(p.Stamp), make([]byte, 17<<10)...) }), reason: policy.TimeInvalid, text: "at most"},
+		"a root without authorities":       {p: good, root: c.windows(sigstoretest.RootOptions{NoTSA: true}), reason: policy.TimeInvalid, text: "names no time stamp authority"},
+		"the root of somebody else":        {p: good, root: other.root, reason: policy.LogInvalid},
+		"before the window of the log":     {p: good, root: c.windows(sigstoretest.RootOptions{LogV2: &sigstoretest.Window{Start: now.Add(time.Second)}}), reason: policy.LogInvalid, text: "did not trust this log"},
+		"after the window of the log":      {p: c.proof(3, now.Add(time.Second)), root: ended, reason: policy.LogInvalid, text: "did not trust this log"},
+		"before the authority was trusted": {p: good, root: c.windows(sigstoretest.RootOptions{TSA: &sigstoretest.Window{Start: now.Add(time.Second)}}), reason: policy.TimeInvalid},
+		"after the authority was trusted":  {p: good, root: c.windows(sigstoretest.RootOptions{TSA: &sigstoretest.Window{Start: now.AddDate(-1, 0, 0), End: now.Add(-time.Second)}}), reason: policy.TimeInvalid},
+	} {
+		root := x.root
+		if root == nil {
+			root = c.root
+		}
+		p, err := ParsePlaceProof(x.p.Bytes())
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		got, err := p.Verify(root)
+		if x.reason == "" {
+			if err != nil || got.Log != p.Log || got.Size != 3 || !got.Time.Equal(now) || got.Authority == "" {
+				t.Errorf("%s: %+v %v", name, got, err)
+			}
+			continue
+		}
+		var e *sigstore.Error
+		if !errors.As(err, &e) || e.Reason != x.reason || !strings.Contains(err.Error(), x.text) {
+			t.Errorf("%s: %v, want %s %q", name, err, x.reason, x.text)
+		}
+	}
+}
+
+// TestPlaceProofForm: what is not exactly of the form is refused.
+func TestPlaceProofForm(t *testing.T) {
+	good := string((&PlaceProof{"ab01", []byte("note"), []byte("stamp")}).Bytes())
+	if _, err := ParsePlaceProof([]byte(good)); err != nil {
+		t.Fatal(err)
+	}
+	swap := func(old, now string) string {
+		if !strings.Contains(good, old) {
+			t.Fatal(old)
+		}
+		return strings.Replace(good, old, now, 1)
+	}
+	for name, data := range map[string]string{
+		"nothing":                "",
+		"null":                   "null",
+		"a list":                 "[]",
+		"an empty object":        "{}",
+		"another schema":         swap("place-v1", "fork-v1"),
+		"no schema":              swap(`"schema"`, `"log"`),
+		"an unknown key":         swap(`"log"`, `"more":1,"log"`),
+		"a key twice":            swap(`"log"`, `"log":"00","log"`),
+		"another spelling":       swap(`"stamp"`, `"Stamp"`),
+		"log: upper case":        swap(`"ab01"`, `"AB01"`),
+		"log: no hex":            swap(`"ab01"`, `"rekor"`),
+		"log: empty":             swap(`"ab01"`, `""`),
+		"log: null":              swap(`"ab01"`, `null`),
+		"checkpoint: empty":      swap(`"note"`, `""`),
+		"checkpoint: a number":   swap(`"note"`, `1`),
+		"stamp: empty":           swap(`"c3RhbXA="`, `""`),
+		"stamp: null":            swap(`"c3RhbXA="`, `null`),
+		"stamp: unpadded":        swap(`"c3RhbXA="`, `"c3RhbXA"`),
+		"stamp: URL-safe base64": swap(`"c3RhbXA="`, `"_-8="`),
+		"stamp: a line break":    swap(`"c3RhbXA="`, `"c3Rh\nbXA="`),
+		"something behind it":    good + "{}",
+		"not UTF-8":              swap("note", "\xff"),
+		"too large":              good + strings.Repeat(" ", MaxPlaceBytes+1-len(good)),
+	} {
+		if _, err := ParsePlaceProof([]byte(data)); err == nil {
+			t.Errorf("%s: read", name)
+		}
+	}
+	if _, err := ParsePlaceProof([]byte(good + strings.Repeat(" ", MaxPlaceBytes-len(good)))); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestPlaceProofChanged: a proof in which a byte is another one says the same, or nothing.
+func TestPlaceProofChanged(t *testing.T) {
+	c := newChained(t, 2)
+	now := sigstoretest.Now.Add(-time.Minute)
+	data := c.proof(3, now).Bytes()
+	for i := 0; i < len(data); i += 3 {
+		changed := bytes.Clone(data)
+		changed[i] ^= 1
+		p, err := ParsePlaceProof(changed)
+		if err != nil {
+			continue
+		}
+		if got, err := p.Verify(c.root); err == nil && (got.Size != 3 || !got.Time.Equal(now) || got.Log != hex.EncodeToString(shardID)) {
+			t.Errorf("byte %d: %+v", i, got)
+		}
+	}
+}
+
+// FuzzPlaceProof: what is read is written back as it is.
+func FuzzPlaceProof(f *testing.F) {
+	good := (&PlaceProof{"ab01", []byte("a\n1\nx\n\n— a b\n"), []byte("stamp")}).Bytes()
+	f.Add(good)
+	f.Add(bytes.Replace(good, []byte(`"log"`), []byte(`"Log"`), 1))
+	f.Add(bytes.Replace(good, []byte(`"stamp"`), []byte(`"stamp":"","stamp"`), 1))
+	f.Add([]byte("null"))
+	c := newChained(f, 2)
+	f.Add(c.proof(1, sigstoretest.Now).Bytes())
+	f.Fuzz(func(t *testing.T, data []byte) {
+		a, err := ParsePlaceProof(data)
+		if err != nil {
+			return
+		}
+		b, err := ParsePlaceProof(a.Bytes())
+		if err != nil || cmp.Diff(a, b) != "" {
+			t.Errorf("%q: %v", data, err)
+		}
+		if p, err := a.Verify(c.root); err == nil && (p.Size < 1 || p.Authority == "" || p.Time.IsZero()) {
+			t.Errorf("%q: %+v", data, p)
+		}
+	})
+}
+
+// TestPlaceName: what is fetched is where place proofs are, and nothing else.
+func TestPlaceName(t *testing.T) {
+	if n := PlaceName(12, []byte("x")); !IsPlaceName(n) || !IsPolicyName(n) || IsSignatureName(n) || !strings.HasPrefix(path.Base(n), "12-") {
+		t.Error(n)
+	}
+	for name, want := range map[string]bool{
+		SignaturesDir + "/.place.json":         true,
+		SignaturesDir + "/1.place.json.txt":    false,
+		SignaturesDir + "/1.PLACE.json":        false,
+		SignaturesDir + "/1/1.place.json":      false,
+		SignaturesDir + "/../1.place.json":     false,
+		Dir + "/1.place.json":                  false,
+		"x/" + SignaturesDir + "/1.place.json": false,
+		SignaturesDir + "/1.sigstore.json":     false,
+	} {
+		if IsPlaceName(name) != want {
+			t.Errorf("%s: %v", name, !want)
+		}
+	}
+}
+
+// TestPlaces: place proofs that count are in the history once, those that do not are
+// ignored by name; whatever is there, the chain is the same as without them.
+func TestPlaces(t *testing.T) {
+	c := newChained(t, 2)
+	last := sigstoretest.Now
+	file := func(name string, data []byte) File { return File{SignaturesDir + "/" + name + placeSuffix, data} }
+	size := len(c.inst.BodiesV2())
+	one, all := file("1", c.proof(1, last).Bytes()), file("all", c.proof(size, last.Add(-time.Second)).Bytes())
+	junk := []File{
+		file("junk", []byte("{}")), file("bundle", c.files[0].Data),
+		file("later", bytes.Replace(one.Data, []byte("stamp\":\"M"), []byte("stamp\":\"N"), 1)),
+	}
+	lookup := func() Lookup { return c.scan(c.honest(), newState(t)) }
+	plain := c.resolve(c.files, lookup())
+	if len(plain.history.Moments) != 0 || plain.Chain.Reason() != "" {
+		t.Fatal(plain.Chain.Problems())
+	}
+	for name, x := range map[string]struct {
+		files   []File
+		moments int
+		ignored []string
+	}{
+		"one":            {[]File{one}, 1, nil},
+		"two":            {[]File{one, all}, 2, nil},
+		"doubled":        {[]File{one, all, one, file("copy", one.Data)}, 2, nil},
+		"junk":           {junk, 0, []string{"junk", "bundle", "later"}},
+		"junk and good":  {append(slices.Clone(junk), all), 1, []string{"junk", "bundle", "later"}},
+		"as a signature": {[]File{{SignaturesDir + "/1" + signatureSuffix, one.Data}}, 0, []string{"1"}},
+	} {
+		got := c.resolve(append(slices.Clone(x.files), c.files...), lookup())
+		var ignored []string
+		for _, i := range got.Ignored {
+			base, _, _ := strings.Cut(path.Base(i.Name), ".")
+			ignored = append(ignored, base)
+		}
+		if len(got.history.Moments) != x.moments || cmp.Diff(x.ignored, ignored, cmpopts.SortSlices(strings.Compare)) != "" {
+			t.Errorf("%s: %d moments, ignored %v", name, len(got.history.Moments), got.Ignored)
+		}
+		if got.Chain.Reason() != "" || len(got.Chain.Versions()) != 2 || len(got.Chain.Alarms()) > 0 || decide(got.Chain) != decide(plain.Chain) {
+			t.Errorf("%s: %s %+v %+v", name, got.Chain.Reason(), got.Chain.Problems(), got.Chain.Alarms())
+		}
+	}
+
+	// An authority that dates a tree before its entries is believed in nothing, and named.
+	early := file("early", c.proof(size, last.AddDate(0, -1, 0)).Bytes())
+	got := c.resolve(append([]File{one, early}, c.files...), lookup())
+	if a := got.Chain.Alarms(); len(a) != 1 || a[0].Code != policy.AlarmStamps || !strings.Contains(a[0].Text, "https://tsa.example") {
+		t.Errorf("%+v", a)
+	}
+	if got.Chain.Reason() != "" || len(got.Chain.Versions()) != 2 {
+		t.Error(got.Chain.Problems())
+	}
+
+	// A log that signed two trees of one size is one that contradicts itself.
+	forked := c.inst.CheckpointV2(append(slices.Clone(c.inst.BodiesV2()[:2]), []byte("other")), c.inst.Origin())
+	fork := file("fork", (&PlaceProof{hex.EncodeToString(shardID), forked, c.inst.Stamp(forked, last)}).Bytes())
+	same := file("same", c.proof(3, last).Bytes())
+	for _, files := range [][]File{{fork, same}, {same, fork}} {
+		got := c.resolve(append(files, c.files...))
+		if got.Fork == nil || decide(got.Chain) != policy.LogForked {
+			t.Errorf("%+v %s", got.Fork, decide(got.Chain))
+		} else if _, err := got.Fork.Judge(c.root); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// TestPlacesLimit: beyond the limit place proofs are ignored, and no signature is.
+func TestPlacesLimit(t *testing.T) {
+	c := newChained(t, 2)
+	var files []File
+	for i := range MaxPlaceFiles {
+		files = append(files, File{fmt.Sprintf("%s/%d%s", SignaturesDir, i, placeSuffix), []byte(fmt.Sprint(i))})
+	}
+	good := File{SignaturesDir + "/last" + placeSuffix, c.proof(1, sigstoretest.Now).Bytes()}
+	got := c.resolve(append(append(files[:MaxPlaceFiles-1:MaxPlaceFiles-1], good), c.files...))
+	if len(got.Ignored) != MaxPlaceFiles-1 || len(got.history.Moments) != 1 {
+		t.Errorf("%d ignored, %d moments", len(got.Ignored), len(got.history.Moments))
+	}
+	got = c.resolve(append(append(files[:MaxPlaceFiles:MaxPlaceFiles], good), c.files...))
+	if len(got.Ignored) != MaxPlaceFiles+1 || len(got.history.Moments) != 0 || len(got.history.Statements) != 2 {
+		t.Errorf("%d ignored, %d moments, %d statements", len(got.Ignored), len(got.history.Moments), len(got.history.Statements))
+	}
+}
+
+// dating is an instance that makes place proofs: a log that serves its newest checkpoint, and
+// an authority.
+type dating struct {
+	*chained
+	now    time.Time                                     // of the authority
+	log    func(http.ResponseWriter, *http.Request) bool // false to go on as usual
+	tsa    func(http.ResponseWriter, *http.Request) bool
+	stamps int
+	warned []string
+}
+
+func (d *dating) dater() *Dater {
+	d.t.Helper()
+	honest := d.inst.TSA(func() time.Time { return d.now })
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /tsa", func(w http.ResponseWriter, r *http.Request) {
+		if d.stamps++; d.tsa == nil || !d.tsa(w, r) {
+			honest.ServeHTTP(w, r)
+		}
+	})
+	mux.HandleFunc("GET /api/v2/checkpoint", func(w http.ResponseWriter, r *http.Request) {
+		if d.log == nil || !d.log(w, r) {
+			_, _ = w.Write(d.inst.CheckpointV2(d.inst.BodiesV2(), d.inst.Origin()))
+		}
+	})
+	srv := httptest.NewServer(mux)
+	d.t.Cleanup(srv.Close)
+	client, err := web.New(srv.URL, nil, "test")
+	check(d.t, err)
+	clients := map[string]*web.Client{}
+	for _, l := range d.root.Logs() {
+		clients[l.ID] = client
+	}
+	return &Dater{
+		Root: d.root, Client: &sigstore.Client{Services: sigstore.Services{TSA: srv.URL + "/tsa"}}, Logs: clients,
+		Now: func() time.Time { return sigstoretest.Now }, Warn: func(text string) { d.warned = append(d.warned, text) }, gap: time.Nanosecond,
+	}
+}
+
+// TestDater: the newest tree of each open log of Rekor v2 is stamped, and the one that shows
+// an entry; whatever does not go well leaves a proof out, with a warning.
+func TestDater(t *testing.T) {
+	status := func(w http.ResponseWriter, _ *http.Request) bool {
+		http.Error(w, "not today", http.StatusForbidden)
+		return true
+	}
+	answer := func(data []byte) func(http.ResponseWriter, *http.Request) bool {
+		return func(w http.ResponseWriter, _ *http.Request) bool {
+			_, _ = w.Write(data)
+			return true
+		}
+	}
+	c := newChained(t, 1, 2)
+	other := newChained(t, 2)
+	window := func(start, end time.Duration) *sigstore.Root {
+		w := &sigstoretest.Window{Start: sigstoretest.Now.Add(start)}
+		if end != 0 {
+			w.End = sigstoretest.Now.Add(end)
+		}
+		return c.windows(sigstoretest.RootOptions{LogV2: w})
+	}
+	_, _, bundles := c.log(workflow(widget, c.one)) // of Rekor v1, and of v2
+	logs := func(n int) *sigstore.Root {
+		r, err := sigstore.ParseRoot("test", c.inst.Root(sigstoretest.RootOptions{Mutate: func(tr *prototrust.TrustedRoot) {
+			shard := tr.Tlogs[1]
+			tr.Tlogs = nil
+			for i := range n {
+				l := proto.Clone(shard).(*prototrust.TransparencyLogInstance)
+				l.LogId.KeyId = bytes.Repeat([]byte{byte(2 + i)}, 32)
+				tr.Tlogs = append(tr.Tlogs, l)
+			}
+		}}))
+		check(t, err)
+		return r
+	}
+	many := func(n int) func(*dating, *Dater) {
+		return func(_ *dating, d *Dater) {
+			client := d.Logs[hex.EncodeToString(shardID)]
+			d.Root, d.Logs = logs(n), map[string]*web.Client{}
+			for _, l := range d.Root.Logs() {
+				d.Logs[l.ID] = client
+			}
+		}
+	}
+	for name, x := range map[string]struct {
+		change func(*dating, *Dater)
+		open   int
+		own    bool
+		warns  int
+		stamps int
+	}{
+		"all is well":     {func(*dating, *Dater) {}, 1, true, 0, 2},
+		"no authority":    {func(_ *dating, d *Dater) { d.Client.Services.TSA = "" }, 0, false, 0, 0},
+		"the log is away": {func(x *dating, _ *Dater) { x.log = status }, 0, true, 1, 1},
+		"another log answers": {func(x *dating, _ *Dater) {
+			x.log = answer(other.inst.CheckpointV2(other.inst.BodiesV2(), other.inst.Origin()))
+		}, 0, true, 1, 1},
+		"an empty log":          {func(x *dating, _ *Dater) { x.log = answer(c.inst.CheckpointV2(nil, c.inst.Origin())) }, 0, true, 0, 1},
+		"the authority is away": {func(x *dating, _ *Dater) { x.tsa = status }, 0, false, 2, 2},
+		"another authority": {func(x *dating, _ *Dater) {
+			x.tsa = func(w http.ResponseWriter, r *http.Request) bool {
+				other.inst.TSA(func() time.Time { return x.now }).ServeHTTP(w, r)
+				return true
+			}
+		}, 0, false, 2, 2},
+		"a stamp of another time":   {func(x *dating, _ *Dater) { x.now = sigstoretest.Now.AddDate(-4, 0, 0) }, 0, false, 2, 2},
+		"the log is not open yet":   {func(_ *dating, d *Dater) { d.Root = window(time.Second, 0) }, 0, false, 1, 1},
+		"the log has ended":         {func(_ *dating, d *Dater) { d.Root = window(-time.Hour, -time.Second) }, 0, false, 1, 1},
+		"it began before":           {func(_ *dating, d *Dater) { d.Root = window(-time.Hour, 0) }, 1, true, 0, 2},
+		"as many logs as are asked": {many(maxStampedLogs), maxStampedLogs, true, 0, maxStampedLogs + 1},
+		"more logs than that":       {many(maxStampedLogs + 1), maxStampedLogs, true, 1, maxStampedLogs + 1},
+		"a log without a client":    {func(_ *dating, d *Dater) { d.Logs = nil }, 0, true, 0, 1},
+	} {
+		x2 := &dating{chained: c, now: sigstoretest.Now}
+		d := x2.dater()
+		x.change(x2, d)
+		open := d.open(t.Context())
+		own := d.of(t.Context(), bundles[1], nil)
+		if len(open) != x.open || (own != nil) != x.own || len(x2.warned) != x.warns || x2.stamps != x.stamps {
+			t.Errorf("%s: %d of open logs, own %v, %d stamps, %q", name, len(open), own != nil, x2.stamps, x2.warned)
+		}
+		for _, data := range append(open, own) {
+			if data == nil {
+				continue
+			}
+			p, err := ParsePlaceProof(data)
+			check(t, err)
+			if place, err := p.Verify(d.Root); err != nil || place.Size != int64(len(c.inst.BodiesV2())) {
+				t.Errorf("%s: %+v %v", name, place, err)
+			}
+		}
+		if own != nil && d.of(t.Context(), bundles[1], [][]byte{[]byte("{}"), own}) != nil {
+			t.Errorf("%s: made twice", name)
+		}
+	}
+
+	// None of these asks anybody.
+	x := &dating{chained: c, now: sigstoretest.Now}
+	d := x.dater()
+	for _, bundle := range [][]byte{nil, []byte("{"), []byte("{}")} {
+		if d.of(t.Context(), bundle, nil) != nil {
+			t.Errorf("%q", bundle)
+		}
+	}
+	if none := (*Dater)(nil); none.open(t.Context()) != nil || none.of(t.Context(), bundles[1], nil) != nil || x.stamps > 0 || len(x.warned) != 2 {
+		t.Errorf("%d stamps, %q", x.stamps, x.warned)
+	}
+	// The certificate is asked for in a later second.
+	d.gap = 0
+	begin := time.Now()
+	if d.open(t.Context()); time.Since(begin) < placeGap {
+		t.Errorf("after %s", time.Since(begin))
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if d.open(ctx) != nil {
+		t.Error("stamped although the run has ended")
+	}
+}

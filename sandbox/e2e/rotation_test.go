@@ -1,0 +1,356 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package e2e
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/repopolicy/repopolicy/internal/sigstore"
+	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/rekorbind"
+	"github.com/repopolicy/repopolicy/sandbox"
+	"github.com/repopolicy/repopolicy/sandbox/claims"
+	"github.com/repopolicy/repopolicy/sandbox/forge"
+)
+
+// ownStack says that the process is there for one test that changes the stack for good.
+const ownStack = "E2E_OWN_STACK"
+
+// inOwnStack runs the test in a process with a stack of its own, and reports whether this is
+// that process.
+func inOwnStack(t *testing.T) bool {
+	t.Helper()
+	if os.Getenv(ownStack) != "" {
+		return true
+	}
+	self, err := os.Executable()
+	check(t, err)
+	cmd := exec.CommandContext(t.Context(), self, "-test.run=^"+t.Name()+"$", "-test.v", "-postgres="+*postgres)
+	cmd.Env = append(os.Environ(), ownStack+"=1")
+	if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), "--- PASS: "+t.Name()) {
+		t.Errorf("%v\n%s", err, out)
+	}
+	return false
+}
+
+// rotate lets a shard of Rekor v2 follow the present one as Sigstore's playbook does, up to
+// where clients are sent to it; the old one still takes entries.
+func rotate(t testing.TB) {
+	t.Helper()
+	check(t, stack.AddShard(sandbox.Rotation{}))
+	check(t, stack.SwitchShard())
+	nextSecond()
+}
+
+// nextSecond waits until certificates and stamps name another second than until now.
+func nextSecond() { time.Sleep(1100 * time.Millisecond) }
+
+// boundFiles returns the names of files on the branch for bindings that end so.
+func (p *project) boundFiles(suffix string) []string {
+	p.t.Helper()
+	git(p.t, p.dir, "fetch", "-q", "origin", "+refs/heads/repopolicy:refs/remotes/origin/repopolicy")
+	var out []string
+	for _, name := range strings.Fields(git(p.t, p.dir, "ls-tree", "-r", "--name-only", "origin/repopolicy")) {
+		if strings.HasSuffix(name, suffix) {
+			out = append(out, name)
+		}
+	}
+	return out
+}
+
+// withBranch pushes another commit of the branch for bindings, and returns what takes it back.
+func (p *project) withBranch(change func(dir string)) (back func()) {
+	p.t.Helper()
+	clone := filepath.Join(p.t.TempDir(), "clone")
+	git(p.t, ".", "clone", "-q", "-b", "repopolicy", stack.Forge().CloneURL(p.name), clone)
+	was := git(p.t, clone, "rev-parse", "HEAD")
+	change(clone)
+	git(p.t, clone, "add", "-A")
+	git(p.t, clone, "commit", "-q", "-m", "changed")
+	git(p.t, clone, "push", "-q", "origin", "HEAD:refs/heads/repopolicy")
+	return func() { git(p.t, clone, "push", "-q", "-f", "origin", was+":refs/heads/repopolicy") }
+}
+
+// withoutPlaces removes the place proofs of all versions.
+func withoutPlaces(t testing.TB) func(dir string) {
+	return func(dir string) {
+		files, err := filepath.Glob(filepath.Join(dir, ".repopolicy", "signatures", "*.place.json"))
+		check(t, err)
+		if len(files) == 0 {
+			t.Fatal("no place proofs")
+		}
+		for _, f := range files {
+			check(t, os.Remove(f))
+		}
+	}
+}
+
+// TestShardRotation: shards of Rekor v2 follow each other with windows that overlap. A release on
+// the day after verifies in every view, a new version takes effect in the new shard, and a
+// second genesis there is an alarm; who withholds the place proofs makes nothing OK.
+func TestShardRotation(t *testing.T) {
+	if !inOwnStack(t) {
+		return
+	}
+	const name = "acme/rotating"
+	url := "https://github.com/" + name
+	p := newProject(t, name)
+	maintainer := newComputer(t)
+	sign := func() {
+		t.Helper()
+		var err error
+		maintainer.env["SIGSTORE_ID_TOKEN"], err = stack.Token(alice)
+		check(t, err)
+		maintainer.must(policy.ClassOK, "sign", "--git", p.dir, "--yes")
+		p.push()
+		check(t, p.dispatch("repository_dispatch"))
+		nextSecond()
+	}
+	p.write(".repopolicy/policy.toml", string(policyText(name, 1, 1, "alice")))
+	p.push()
+	sign()
+	if got := p.boundFiles(".place.json"); len(got) != 2 {
+		t.Fatalf("place proofs: %v", got)
+	}
+	repo, err := stack.Forge().Find(name)
+	check(t, err)
+	job := claims.GitHub{Repository: name, RepositoryID: repo.ID, OwnerID: repo.OwnerID, Environment: "release"}
+	release := func(file, tag string) string {
+		t.Helper()
+		job.Ref = "refs/tags/" + tag
+		return releaseFile(t, file, job)
+	}
+	o := newOperator(t)
+	build := func() {
+		t.Helper()
+		check(t, os.WriteFile(o.root, stack.TrustedRoot(), 0o600))
+		o.build()
+	}
+	views := map[string][]string{"default": nil, "scan": {"--scan"}, "directory": {"--directory", o.descriptorFile}}
+	expect := func(what string, class policy.Class, text string, files ...string) {
+		t.Helper()
+		for view, flags := range views {
+			for _, file := range files {
+				code, out := newComputer(t).repopolicy(slices.Concat([]string{"verify", "-R", url}, flags, []string{file})...)
+				if code != class.Exit() || !strings.Contains(out, text) {
+					t.Errorf("%s, %s, %s: exit %d, want %d and %q\n%s", what, view, filepath.Base(file), code, class.Exit(), text, out)
+				}
+			}
+		}
+	}
+	withheld := func(what string, files ...string) {
+		t.Helper()
+		back := p.withBranch(withoutPlaces(t))
+		defer back()
+		for _, view := range []string{"default", "scan"} {
+			for _, file := range files {
+				if code, out := newComputer(t).repopolicy(slices.Concat([]string{"verify", "-R", url}, views[view], []string{file})...); code == 0 {
+					t.Errorf("%s, %s, %s: OK without place proofs\n%s", what, view, filepath.Base(file), out)
+				}
+			}
+		}
+	}
+
+	first := release("widget_1.tar.gz", "v1")
+	build()
+	expect("before a rotation", policy.ClassOK, "allowed by rule binaries", first)
+	check(t, stack.AddShard(sandbox.Rotation{}))
+	within := release("widget_2.tar.gz", "v2") // clients still sign in the old shard
+	check(t, stack.SwitchShard())
+	nextSecond()
+	second := release("widget_3.tar.gz", "v3")
+	build()
+	expect("after a rotation", policy.ClassOK, "allowed by rule binaries", first, within, second)
+	withheld("after a rotation", second)
+	check(t, stack.FreezeShards())
+	expect("after the old shard was frozen", policy.ClassOK, "allowed by rule binaries", first, within, second)
+
+	rotate(t)
+	third := release("widget_4.tar.gz", "v4")
+	build()
+	expect("after two rotations", policy.ClassOK, "allowed by rule binaries", first, second, third)
+	withheld("after two rotations", second, third)
+
+	// Place proofs go where the signatures go: into a registry, and across an air gap.
+	layout, carried := "oci-layout:"+filepath.Join(t.TempDir(), "layout"), filepath.Join(t.TempDir(), "rotating.airgap")
+	newComputer(t).must(policy.ClassOK, "export", "-R", url, "--oci", layout)
+	newComputer(t).must(policy.ClassOK, "verify", "-R", url, "--from", layout, third)
+	newComputer(t).must(policy.ClassOK, "export-bundle", "-R", url, "-o", carried, third+".sigstore.json")
+	newComputer(t).must(policy.ClassOK, "verify", "-R", url, "--airgap", carried, "--require", "first,none", third)
+	back := p.withBranch(withoutPlaces(t))
+	newComputer(t).must(policy.ClassOK, "export-bundle", "-R", url, "-o", carried, third+".sigstore.json")
+	if code, out := newComputer(t).repopolicy("verify", "-R", url, "--airgap", carried, "--require", "first,none", third); code == 0 {
+		t.Errorf("across an air gap without place proofs: OK\n%s", out)
+	}
+	back()
+
+	// Version 2, in the third shard, renames the artifacts: what was released before is judged
+	// by version 1, in whichever shard.
+	p.write(".repopolicy/policy.toml", strings.ReplaceAll(string(policyText(name, 2, 1, "alice")), "widget_*", "gadget_*"))
+	p.push()
+	sign()
+	if got := p.boundFiles(".place.json"); len(got) != 2+4 { // of three open logs, and of its own entry
+		t.Errorf("place proofs: %v", got)
+	}
+	old, renamed := release("widget_5.tar.gz", "v5"), release("gadget_5.tar.gz", "v5")
+	build()
+	expect("by version 1", policy.ClassOK, "allowed by rule binaries", first, second, third)
+	expect("by version 2", policy.ClassOK, "allowed by rule binaries", renamed)
+	expect("no more by version 1", policy.ClassDeny, "", old)
+	withheld("version 2", second, old)
+
+	rotate(t)
+	late := release("gadget_6.tar.gz", "v6")
+	build()
+	expect("version 2 after a rotation", policy.ClassOK, "allowed by rule binaries", first, third, late)
+	withheld("version 2 after a rotation", late)
+
+	// Who can bind founds a second genesis in the new shard.
+	m, forger := newMachine(t), ci
+	forger.Repository, forger.RepositoryID, forger.OwnerID = name, repo.ID, repo.OwnerID
+	evil := encode(t, []byte(strings.ReplaceAll(string(policyText(name, 1, 1, "mallory")), "release.yml", "evil.yml")), "")
+	files := append(m.write(evil, 1, claims.Email{Address: "mallory@example.com"}), m.write(evil, 1, forger)...)
+	back = p.withBranch(func(dir string) {
+		for _, f := range files {
+			check(t, os.WriteFile(filepath.Join(dir, filepath.FromSlash(f.Name)), f.Data, 0o600))
+		}
+	})
+	build()
+	expect("with a second genesis", policy.ClassOK, policy.AlarmSecondGenesis, first, third, late)
+	withheld("with a second genesis", late)
+	back()
+}
+
+// without fails requests that it is asked about, and counts those.
+type without struct {
+	next  http.RoundTripper
+	fails func(*http.Request) bool
+	n     int
+}
+
+// RoundTrip implements http.RoundTripper.
+func (w *without) RoundTrip(r *http.Request) (*http.Response, error) {
+	if w.fails(r) {
+		w.n++
+		return nil, fmt.Errorf("%s is not there", r.URL.Host)
+	}
+	return w.next.RoundTrip(r)
+}
+
+// TestPlaceProofs: bind makes a place proof of the open log before its certificate and of its
+// own entry after; where one cannot be had the binding goes on with a warning, and a run that
+// is repeated logs nothing twice and makes what is missing.
+func TestPlaceProofs(t *testing.T) {
+	at := func(r *http.Request, s sandbox.Service) bool {
+		return strings.HasPrefix(stack.URL(s), "http://"+r.URL.Host)
+	}
+	for what, x := range map[string]struct {
+		fails func(n int, r *http.Request) bool // of the n-th request for a stamp, the first is 1
+		made  int
+		again int
+		warns string
+	}{
+		"all": {func(int, *http.Request) bool { return false }, 2, 2, ""},
+		"no checkpoint": {func(_ int, r *http.Request) bool {
+			return r.Method == http.MethodGet && at(r, sandbox.Rekor) && strings.HasSuffix(r.URL.Path, "/checkpoint")
+		}, 1, 1, "warning: no place proof of http"},
+		"no stamp before": {func(n int, r *http.Request) bool { return n == 1 }, 1, 1, "warning: no place proof of http"},
+		"no stamp after":  {func(n int, r *http.Request) bool { return n == 3 }, 1, 2, "warning: no place proof of the entry"},
+	} {
+		t.Run(what, func(t *testing.T) {
+			name := "acme/places-" + strings.ReplaceAll(what, " ", "-")
+			p := newProject(t, name)
+			p.write(".repopolicy/policy.toml", string(policyText(name, 1, 1, "alice")))
+			p.push()
+			signer := newComputer(t)
+			var err error
+			signer.env["SIGSTORE_ID_TOKEN"], err = stack.Token(alice)
+			check(t, err)
+			signer.must(policy.ClassOK, "sign", "--git", p.dir, "--yes")
+			p.push()
+			before := logSizes(t)
+			p.inJob(forge.Event{Name: "repository_dispatch", Action: "repopolicy", Ref: "refs/heads/main"}, "repopolicy.yml", func(_ *forge.Job, c *computer, dir string) {
+				stamps := 0
+				seen := &without{next: stack.Transport(), fails: func(r *http.Request) bool {
+					if at(r, sandbox.TSA) {
+						stamps++
+					}
+					return x.fails(stamps, r) && (at(r, sandbox.TSA) || at(r, sandbox.Rekor) && r.Method == http.MethodGet)
+				}}
+				c.transport = seen
+				bind := func() (string, []rekorbind.File) {
+					t.Helper()
+					made := t.TempDir()
+					out := c.must(policy.ClassOK, "bind", "--git", dir, "--output", made)
+					var files []rekorbind.File
+					paths, err := filepath.Glob(filepath.Join(made, ".repopolicy", "signatures", "1-*.place.json"))
+					check(t, err)
+					for _, path := range paths {
+						data, err := os.ReadFile(path)
+						check(t, err)
+						files = append(files, rekorbind.File{Name: rekorbind.SignaturesDir + "/" + filepath.Base(path), Data: data})
+					}
+					return out, files
+				}
+				out, files := bind()
+				if len(files) != x.made || !strings.Contains(out, x.warns) || strings.Contains(out, "warning: ") != (x.warns != "") {
+					t.Errorf("%d place proofs\n%s", len(files), out)
+				}
+				root := root(t)
+				for _, f := range files {
+					proof, err := rekorbind.ParsePlaceProof(f.Data)
+					check(t, err)
+					place, err := proof.Verify(root)
+					if err != nil || place.Size < int64(before.v2) || time.Since(place.Time) > time.Minute {
+						t.Errorf("%s: %+v %v", f.Name, place, err)
+					}
+				}
+				c.transport = stack.Transport()
+				if _, files := bind(); len(files) != x.again {
+					t.Errorf("again: %d place proofs", len(files))
+				}
+			})
+			if got, want := logSizes(t), (sizes{before.v1 + 1, before.v2 + 1}); got != want {
+				t.Errorf("the logs have %v entries, want %v", got, want)
+			}
+		})
+	}
+}
+
+// TestPlaceOrder: nothing that lies in a log when bind begins can seem to be later than the
+// binding, to the second.
+func TestPlaceOrder(t *testing.T) {
+	p := boundProject(t, "acme/place-order", string(policyText("acme/place-order", 1, 1, "alice")), nil)
+	root := root(t)
+	var begin time.Time
+	var places []sigstore.Place
+	for _, name := range append(p.boundFiles(".place.json"), p.boundFiles(".sigstore.json")...) {
+		data := []byte(git(t, p.dir, "show", "origin/repopolicy:"+name))
+		if proof, err := rekorbind.ParsePlaceProof(data); err == nil {
+			place, err := proof.Verify(root)
+			check(t, err)
+			places = append(places, place)
+			continue
+		}
+		d, err := sigstore.ParseDraft(data)
+		check(t, err)
+		cert, err := d.Certificate()
+		check(t, err)
+		begin = cert.NotBefore
+	}
+	if len(places) != 2 || begin.IsZero() {
+		t.Fatal(places, begin)
+	}
+	slices.SortFunc(places, func(a, b sigstore.Place) int { return int(a.Size - b.Size) })
+	if !places[0].Time.Before(begin) || places[1].Time.Before(begin) {
+		t.Errorf("stamped %s and %s, certified from %s", places[0].Time, places[1].Time, begin)
+	}
+}
