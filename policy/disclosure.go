@@ -180,8 +180,6 @@ func (d *disclosure) why(l *leaf) string {
 	switch {
 	case l.waits():
 		return ", and the directory waits for what it binds"
-	case l.watch != watchNone && l.statement == nil:
-		return ", and the directory has it"
 	case l.Binding.Ref != "" && !slices.Contains(d.h.DefaultRefs, l.Binding.Ref):
 		return ", from " + l.Binding.Ref + ", which is not the default branch"
 	}
