@@ -36,11 +36,12 @@ type Place struct {
 // was trusted. The error is an [*Error], with reason LogInvalid about the log, its
 // checkpoint or its window, TimeInvalid about the stamp.
 func (r *Root) OpenPlace(log string, checkpoint, stamp []byte) (Place, error) {
-	i := slices.IndexFunc(r.Logs(), func(l Log) bool { return l.ID == log })
+	logs := r.Logs()
+	i := slices.IndexFunc(logs, func(l Log) bool { return l.ID == log })
 	if i < 0 {
 		return Place{}, refuse(policy.LogInvalid, "the log %s is not in the trusted root", clipText(log))
 	}
-	l := r.Logs()[i]
+	l := logs[i]
 	if l.Generation != 2 {
 		return Place{}, refuse(policy.LogInvalid, "the log %s is not one of Rekor v2", clipText(log))
 	}

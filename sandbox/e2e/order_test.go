@@ -197,12 +197,6 @@ identities = [{ email = "alice@example.com", issuer = "https://accounts.google.c
 	}
 }
 
-type nowhere struct{}
-
-func (nowhere) RoundTrip(*http.Request) (*http.Response, error) {
-	return nil, errors.New("unreachable")
-}
-
 // TestOddLog: whatever Rekor v1 answers to sign that is no whole entry is no signature
 // and no crash; and the next run finds the entry that is there.
 func TestOddLog(t *testing.T) {
