@@ -201,7 +201,7 @@ func (d *disclosure) fate(l *leaf) fate {
 // settled reports whether all that can ever count of what a binding binds is at hand: the
 // directory showed it in time, with its quorum or without one when the time was over.
 func (d *disclosure) settled(s *Statement, l *leaf) bool {
-	if l.watch == watchNone || l.pending || s.newer || s.doc == nil {
+	if l.watch == watchNone || l.pending || s.newer || s.doc == nil || d.walk != nil && d.walk.owner[l] {
 		return false
 	}
 	var prev *link
