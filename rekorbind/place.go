@@ -215,7 +215,7 @@ func (d *Dater) open(ctx context.Context) [][]byte {
 		}
 		out = append(out, data)
 	}
-	if len(out) > 0 {
+	if len(out) > 1 { // within one log the index decides
 		pause := time.NewTimer(cmp.Or(d.gap, placeGap))
 		defer pause.Stop()
 		select {
