@@ -184,7 +184,7 @@ func newFetcher(m *meter, address, agent string, next http.RoundTripper) (*fetch
 	f := &fetcher{m: m, address: strings.TrimSuffix(address, "/"), agent: "git/" + agent, store: newFetched(m)}
 	f.client = &http.Client{
 		// Some servers answer only to Git.
-		Transport: &web.OneOrigin{Scheme: u.Scheme, Host: u.Host, Limit: maxReply, Agent: f.agent, Redirects: true, Next: next},
+		Transport: &web.OneOrigin{Scheme: u.Scheme, Host: u.Host, Limit: maxReply, Agent: f.agent, Redirects: true, Binary: true, Next: next},
 		Timeout:   remoteTimeout,
 		CheckRedirect: func(req *http.Request, via []*http.Request) error {
 			if len(via) > maxRedirects || req.URL.Scheme != u.Scheme || req.URL.Host != u.Host {

@@ -20,6 +20,7 @@ type OneOrigin struct {
 	// Redirects hands redirects to the client, which may follow them within the
 	// origin; else they are errors.
 	Redirects bool
+	Binary    bool              // replies are no JSON, in which values would be counted
 	Next      http.RoundTripper // nil for the default one
 }
 
@@ -52,7 +53,7 @@ func (o *OneOrigin) RoundTrip(req *http.Request) (*http.Response, error) {
 	resp.Body = struct {
 		io.Reader
 		io.Closer
-	}{&capped{r: resp.Body, left: o.Limit}, resp.Body}
+	}{&capped{r: resp.Body, left: o.Limit, binary: o.Binary}, resp.Body}
 	return resp, nil
 }
 
@@ -60,6 +61,7 @@ func (o *OneOrigin) RoundTrip(req *http.Request) (*http.Response, error) {
 type capped struct {
 	r      io.Reader
 	left   int64
+	binary bool
 	values strictjson.Counter
 }
 
@@ -81,6 +83,9 @@ func (c *capped) Read(p []byte) (int, error) {
 	}
 	n, err := c.r.Read(p)
 	c.left -= int64(n)
+	if c.binary {
+		return n, err
+	}
 	if c.values.Add(p[:n]); c.values.Values > maxReplyValues {
 		return 0, fmt.Errorf("%w: more than %d values", ErrTooLarge, maxReplyValues)
 	}
