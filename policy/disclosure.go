@@ -223,7 +223,7 @@ func (d *disclosure) settled(s *Statement, l *leaf) bool {
 		return true
 	}
 	w := d.walk
-	return w != nil && w.quorum(prev, s, w.sigs[s.digest], w.mayPrecede(l))
+	return w != nil && w.quorum(prev, s, w.sigs[s.digest], w.mustPrecede(l))
 }
 
 // fateOf returns what becomes of a statement that is at hand: it is lost if

@@ -139,8 +139,7 @@ func (w *walk) effectOf(prev, head *link, s *Statement, sigs []*signature) effec
 			continue
 		}
 		e.possible = append(e.possible, l)
-		must := func(sig *signature) bool { return w.authoritative(sig.Entry) && precedes(sig) }
-		if (prev == nil || prev.effect.surelyBy(w.order, l.Entry)) && w.quorum(prev, s, sigs, must) {
+		if (prev == nil || prev.effect.surelyBy(w.order, l.Entry)) && w.quorum(prev, s, sigs, w.mustPrecede(l)) {
 			e.sure = append(e.sure, l)
 		}
 	}
@@ -151,6 +150,13 @@ func (w *walk) effectOf(prev, head *link, s *Statement, sigs []*signature) effec
 func (w *walk) mayPrecede(l *leaf) func(*signature) bool {
 	return func(sig *signature) bool {
 		return sig.countsFor(l) && w.authoritative(sig.Entry) && !w.before(l.Entry, sig.Entry)
+	}
+}
+
+// mustPrecede returns which signatures count for a binding and certainly do not follow it.
+func (w *walk) mustPrecede(l *leaf) func(*signature) bool {
+	return func(sig *signature) bool {
+		return sig.countsFor(l) && w.authoritative(sig.Entry) && (w.before(sig.Entry, l.Entry) || same(sig.Entry, l.Entry))
 	}
 }
 
