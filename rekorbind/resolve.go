@@ -82,8 +82,14 @@ const maxNames = 16
 // look asks the look-ups under every name of the repository, until nothing new appears.
 func (r *Resolver) look(ctx context.Context, c *Collection, h *policy.History, out *Resolution) error {
 	files, asked := *h, 0
+	var names []policy.Locator // what one round showed and the next does not is asked for, too
 	for {
-		names, _ := h.Horizon()
+		shown, _ := h.Horizon()
+		for _, n := range shown {
+			if !slices.Contains(names, n) {
+				names = append(names, n)
+			}
+		}
 		switch {
 		case len(names) > maxNames:
 			// What is under the others cannot be known.
@@ -97,6 +103,7 @@ func (r *Resolver) look(ctx context.Context, c *Collection, h *policy.History, o
 		// What is found under more names is all of it: one answer counts, not two.
 		*h, out.Failed = files, map[string]error{}
 		listed := r.ask(ctx, c, names, h, out)
+		files.LogForks, files.Lies = h.LogForks, h.Lies // what was shown once stays
 		if len(listed) > 0 {
 			ignored, err := c.collect(budget.Of(ctx), listed)
 			if err != nil {
@@ -107,8 +114,9 @@ func (r *Resolver) look(ctx context.Context, c *Collection, h *policy.History, o
 			h.Statements, h.Signatures = now.Statements, now.Signatures
 			files.Statements, files.Signatures = now.Statements, now.Signatures
 		}
-		if err := ctx.Err(); err != nil {
-			return nil // what failed is said
+		if ctx.Err() != nil { // what the names that were found since would show is not known
+			h.View = policy.View{Completeness: policy.CompleteNone}
+			return nil
 		}
 	}
 }
@@ -165,12 +173,12 @@ func (r *Resolver) Resolve(ctx context.Context, repo policy.Locator, files []Fil
 	out.Ignored = ignored
 	h := c.History(repo, r.Now)
 	h.DefaultRefs, h.Pin, h.Anchor, h.View = r.DefaultRefs, r.Pin, r.Anchor, policy.View{Completeness: policy.CompleteNone}
-	if c.fork != nil {
-		out.Fork = c.fork
-		h.LogForks = append(h.LogForks, c.fork.Error())
-	}
 	if err := r.look(ctx, c, &h, out); err != nil {
 		return nil, err
+	}
+	if c.fork != nil { // also by what a directory gave
+		out.Fork = c.fork
+		h.LogForks = append(h.LogForks, c.fork.Error())
 	}
 	if r.Keeper != nil {
 		var err error
