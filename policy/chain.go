@@ -69,6 +69,7 @@ type Chain struct {
 	label      GenesisLabel
 	links      []*link
 	alarms     []Alarm
+	unasked    []string // of which logs it is not shown that they are of one history
 	problems   []ChainProblem
 	withdrawn  withdrawals
 	order      *order
@@ -150,6 +151,10 @@ func Evaluate(h History) *Chain {
 	for _, why := range h.Lies {
 		c.fail(DirectoryLied, why)
 	}
+	for _, why := range h.Unproven {
+		c.fail(LogUnproven, why)
+	}
+	c.unasked = h.Unasked
 	e := newEvaluator(&h, c.order)
 	for _, l := range e.liars {
 		c.alarms = append(c.alarms, newAlarm(AlarmStamps, l.by+" dates a log before an entry that was in it", nil, []Entry{l.entry}))

@@ -155,6 +155,9 @@ type History struct {
 	// LogForks say which logs contradict themselves, and how. None of them can
 	// decide anything.
 	LogForks []string
+	// Unproven say of which logs nothing shows that what is at hand of them is of one
+	// history although they were asked, Unasked where nobody could be.
+	Unproven, Unasked []string
 	// Lies say which directories signed what is not true, and how.
 	Lies []string
 	// Now is the moment of judging.

@@ -21,7 +21,12 @@ type Demand struct {
 	Strict bool
 	// FailOnAlarm makes every alarm decide.
 	FailOnAlarm bool
+	// OneLog demands a proof that each log is of one history also where no log is asked.
+	OneLog bool
 }
+
+// RequireOneLog is the word of --require for [Demand.OneLog].
+const RequireOneLog = "one-log"
 
 var completenessRank = map[Completeness]int{CompleteNone: 1, CompleteHinted: 2, CompleteScanned: 3, CompleteSigned: 4, CompleteProven: 5}
 
@@ -31,6 +36,8 @@ func (d Demand) ParseRequire(s string) (Demand, error) {
 	for word := range strings.SplitSeq(s, ",") {
 		g, c := GenesisLabel(word), Completeness(word)
 		switch {
+		case word == RequireOneLog:
+			d.OneLog = true
 		case genesisRank[g] > 0:
 			if d.Genesis == "" || genesisRank[g] < genesisRank[d.Genesis] {
 				d.Genesis = g
@@ -40,7 +47,7 @@ func (d Demand) ParseRequire(s string) (Demand, error) {
 				d.Completeness = c
 			}
 		default:
-			return Demand{}, fmt.Errorf("%q is neither a label of genesis (pinned, anchored, first, claimed) nor of completeness (proven, signed, scanned, hinted, none)", clip(word))
+			return Demand{}, fmt.Errorf("%q is neither a label of genesis (pinned, anchored, first, claimed) nor of completeness (proven, signed, scanned, hinted, none), nor one-log", clip(word))
 		}
 	}
 	return d, nil
@@ -131,6 +138,9 @@ func (t *Trusted) refuse(req Request) (Decision, bool) {
 		return no(ClockBehind, "a binding is of "+stamp(c.youngest()))
 	case stale:
 		return no(ViewStale, "as of "+stamp(c.view.AsOf))
+	}
+	if t.demand.OneLog && len(c.unasked) > 0 {
+		return no(LogUnproven, c.unasked[0])
 	}
 	if i := slices.IndexFunc(c.alarms, func(a Alarm) bool { return !a.Acknowledged }); t.demand.FailOnAlarm && i >= 0 {
 		return no(AlarmRaised, c.alarms[i].Text)
@@ -323,8 +333,17 @@ func (c *Chain) Remarks() []Note {
 	if head.stmt.repository != c.repository {
 		out = append(out, Note{"renamed", "the repository is now " + head.stmt.repository.String()})
 	}
+	if len(c.unasked) > 0 {
+		out = append(out, Unshown(c.unasked[0]))
+	}
 	return out
 }
+
+// Unshown is the note that nothing shows a log to be of one history, where it was not asked.
+func Unshown(why string) Note { return Note{string(LogUnproven), why} }
+
+// OneLog reports whether it is demanded that each log is shown to be of one history.
+func (t *Trusted) OneLog() bool { return t != nil && t.demand.OneLog }
 
 // everDenied judges claims by every version: what none of them allows need not
 // be verified. The zero decision says nothing.

@@ -167,6 +167,7 @@ const (
 	ChainRollback         Reason = "chain-rollback"
 	AlarmRaised           Reason = "alarm-raised"
 	LogForked             Reason = "log-forked"
+	LogUnproven           Reason = "log-unproven"
 	DirectoryLied         Reason = "directory-lied"
 	LoginNeeded           Reason = "login-needed"
 	NoTokenPermission     Reason = "no-token-permission"
@@ -282,6 +283,7 @@ var reasonTable = []ReasonInfo{
 	{EffectUndecided, ClassUnavailable, "from when on a version of the policy is in force cannot be decided", "bind the version once more"},
 	{GenesisMissing, ClassUnavailable, "the first statement that was named is not at hand", "check its digest, and fetch the signatures again"},
 	{ChainTooLarge, ClassUnavailable, "the history of the policy exceeds a documented limit", ""},
+	{LogUnproven, ClassUnavailable, "nothing shows that two trees of a transparency log are of one history", "try again; off-line, do without --require one-log, or carry the proofs with `repopolicy export-bundle`"},
 	{ClockBehind, ClassUnavailable, "the history of the policy is younger than the moment of judging", "check the clock, or give a later --as-of"},
 	{BelowRequired, ClassUnavailable, "what is known about the policy is less than what is demanded", "go on-line, or proceed with the --require that the detail names"},
 	{NoBinding, ClassNoPolicy, "no policy is bound to this repository", "check the repository's name; maintainers start with `repopolicy init`"},

@@ -28,8 +28,9 @@ type Collection struct {
 	verified   map[string][][]byte            // bundles in JSON, by statement
 	trees      map[treeOf]sigstore.Checkpoint // that verified entries show
 	dated      map[treeOf]sigstore.Checkpoint // that place proofs show
-	moments    []policy.Moment
-	fork       *Fork // two of them that contradict each other; nil without
+	moments    map[treeOf][]policy.Moment     // of those
+	times      []*sigstore.Verified           // bundles, for the times that they prove
+	fork       *Fork                          // two of them that contradict each other; nil without
 }
 
 // signed is a signature that was verified, and its file.
@@ -90,6 +91,7 @@ func (c *Collection) Add(b *sigstore.Bundle) error {
 
 // take takes what a verified bundle over a statement proves. Data is its file.
 func (c *Collection) take(s *policy.Statement, signer policy.Identity, v *sigstore.Verified, data []byte) error {
+	c.times = append(c.times, v)
 	binding, unauthorized := c.Forges.Authority(signer)
 	if signer.Kind == policy.KindKey {
 		signer.Value = v.KeyID
@@ -157,6 +159,31 @@ func (c *Collection) Trees() map[string][]sigstore.Checkpoint {
 	return out
 }
 
+// seen returns the checkpoints among them, of each log the smallest first.
+func (c *Collection) seen(trees map[treeOf]sigstore.Checkpoint) []Seen {
+	var out []Seen
+	for of, cp := range trees {
+		out = append(out, Seen{of.log, c.generation(of.log), cp})
+	}
+	slices.SortFunc(out, func(a, b Seen) int {
+		return cmp.Or(cmp.Compare(a.Log, b.Log), cmp.Compare(a.Origin, b.Origin), cmp.Compare(a.Size, b.Size))
+	})
+	return out
+}
+
+// generation returns that of a log, as its entries show it, or else its id.
+func (c *Collection) generation(log string) int {
+	if g := c.entries[log]; g != 0 {
+		return g
+	}
+	for _, l := range c.Root.Logs() {
+		if l.ID == log {
+			return l.Generation
+		}
+	}
+	return 0
+}
+
 // verify verifies the bundle, with each key that a statement names if it is
 // signed by one.
 func (c *Collection) verify(b *sigstore.Bundle) (*sigstore.Verified, error) {
@@ -200,7 +227,10 @@ func (c *Collection) keys() []string {
 // History returns what was collected, for the repository. The caller adds what
 // it kept, pins and knows about completeness.
 func (c *Collection) History(repo policy.Locator, now time.Time) policy.History {
-	h := policy.History{Repository: repo, Binder: c.Forges.Binder(repo), Moments: slices.Clone(c.moments), Now: now}
+	h := policy.History{Repository: repo, Binder: c.Forges.Binder(repo), Now: now}
+	for _, all := range c.moments {
+		h.Moments = append(h.Moments, all...)
+	}
 	for _, s := range c.signatures {
 		h.Signatures = append(h.Signatures, policy.NewSignature(s.SignatureFacts))
 	}

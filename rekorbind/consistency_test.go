@@ -64,7 +64,7 @@ func (p *prover) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_ = json.NewEncoder(w).Encode(map[string]any{"rootHash": strings.Repeat("0", 64), "hashes": p.inst.ConsistencyV1(first, last)})
 }
 
-func (c *chained) prover(p *prover, state Heads) *Hint {
+func (c *chained) prover(p *prover, state Heads) *Trees {
 	c.t.Helper()
 	srv := httptest.NewServer(p)
 	c.t.Cleanup(srv.Close)
@@ -72,8 +72,11 @@ func (c *chained) prover(p *prover, state Heads) *Hint {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	return &Hint{Root: c.root, Client: client, Now: func() time.Time { return sigstoretest.Now }, Log: c.root.Logs()[0].ID, Heads: state}
+	return &Trees{Root: c.root, Clients: map[string]*web.Client{c.root.Logs()[0].ID: client}, Heads: state, Now: func() time.Time { return sigstoretest.Now }}
 }
+
+// seen is a checkpoint of the instance's Rekor v1.
+func (c *chained) seen(cp sigstore.Checkpoint) Seen { return Seen{c.root.Logs()[0].ID, 1, cp} }
 
 // TestConsistency: every tree that a shard shows has to belong to one history
 // with those that it showed before, which costs one question for each.
@@ -124,15 +127,14 @@ func TestConsistency(t *testing.T) {
 			state := newState(t)
 			before := c.prover(&prover{inst: inst}, state)
 			for _, cp := range x.seen {
-				if err := before.consistent(t.Context(), cp); err != nil {
+				if err := before.Same(t.Context(), c.seen(cp)); err != nil {
 					t.Fatal(err)
 				}
 			}
 			if x.p.inst == nil {
 				x.p.inst = inst
 			}
-			h := c.prover(&x.p, state)
-			_, err := h.Find(t.Context(), Query{Repository: locator(t, widget), Trees: map[string][]sigstore.Checkpoint{h.Log: {x.now}}})
+			err := c.prover(&x.p, state).Same(t.Context(), c.seen(x.now))
 			asked := slices.DeleteFunc(x.p.asked, func(s string) bool { return !strings.Contains(s, "proof") })
 			if (err != nil) != x.failed || errors.Is(err, ErrLogFork) != x.fork || len(asked) != x.asked {
 				t.Fatalf("%v, asked %v", err, asked)
@@ -140,7 +142,7 @@ func TestConsistency(t *testing.T) {
 			if x.asked > 0 && !strings.HasSuffix(asked[0], "&treeID=4711") {
 				t.Errorf("asked %v", asked)
 			}
-			head, loadErr := state.LoadHead(h.Log + " " + x.now.Origin)
+			head, loadErr := state.LoadHead(c.root.Logs()[0].ID + " " + x.now.Origin)
 			if loadErr != nil || head.Tree.Size != x.kept {
 				t.Errorf("kept %d, want %d (%v)", head.Tree.Size, x.kept, loadErr)
 			}
@@ -181,7 +183,7 @@ func TestConsistencyRace(t *testing.T) {
 	}{"the same": {two, false}, "another": {other, true}} {
 		state := newState(t)
 		second := c.prover(&prover{inst: c.inst}, state)
-		if err := second.consistent(t.Context(), one); err != nil {
+		if err := second.Same(t.Context(), c.seen(one)); err != nil {
 			t.Fatal(err)
 		}
 		from := c.inst
@@ -189,11 +191,11 @@ func TestConsistencyRace(t *testing.T) {
 			from = forked
 		}
 		h := c.prover(&prover{inst: from}, &racingHeads{state, func() {
-			if err := second.consistent(t.Context(), two); err != nil {
+			if err := second.Same(t.Context(), c.seen(two)); err != nil {
 				t.Error(err)
 			}
 		}})
-		if err := h.consistent(t.Context(), x.mine); errors.Is(err, ErrLogFork) != x.fork || (err != nil) != x.fork {
+		if err := h.Same(t.Context(), c.seen(x.mine)); errors.Is(err, ErrLogFork) != x.fork || (err != nil) != x.fork {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -228,7 +230,8 @@ func TestForkedFiles(t *testing.T) {
 func TestHintGeneration(t *testing.T) {
 	c := newChained(t, 1)
 	p := &prover{inst: c.inst}
-	h := c.prover(p, newState(t))
+	log := c.root.Logs()[0].ID
+	h := &Hint{Root: c.root, Client: c.prover(p, newState(t)).Clients[log], Now: func() time.Time { return sigstoretest.Now }, Log: log}
 	if _, err := h.Find(t.Context(), Query{Repository: locator(t, widget), Generations: map[string]int{h.Log: 2}}); !errors.Is(err, ErrNoIndex) || len(p.asked) > 0 {
 		t.Errorf("%v, asked %v", err, p.asked)
 	}

@@ -80,6 +80,7 @@ type reading struct {
 	// shown are checkpoints of which what is read has to be the continuation, by
 	// size.
 	shown map[int64]sigstore.Checkpoint
+	last  sigstore.Checkpoint // up to which it was read
 }
 
 type verified struct {

@@ -24,8 +24,8 @@ const (
 	directoryTimeout = time.Minute
 	// maxPages is how many pages of an answer are fetched.
 	maxPages = 64
-	// directoryLeeway is how far this machine's clock may be behind the directory's.
-	directoryLeeway = 5 * time.Minute
+	// Leeway is how far this machine's clock may be behind those of others.
+	Leeway = 5 * time.Minute
 	// firstSplit is of how many digits the prefix is under which a directory is
 	// first asked for the proof that it has nothing, and of which there are no fewer.
 	firstSplit = 2
@@ -182,8 +182,9 @@ func (d *Directory) judge(ctx context.Context, p *proving, raw []byte, a *Answer
 		return Found{}, err
 	}
 	now := d.Now()
-	if c.leaf.Time.After(now.Add(directoryLeeway)) {
-		return Found{}, fmt.Errorf("it is as of %s, in the future of this machine's clock", c.leaf.Time.Format(time.RFC3339))
+	floor := Floor{c.leaf.Time, "the " + d.Name()}
+	if floor.Time.After(now.Add(Leeway)) {
+		return Found{}, &Behind{Floor: floor, Now: now}
 	}
 	proven, err := p.records(c)
 	if err != nil {
@@ -211,16 +212,24 @@ func (d *Directory) judge(ctx context.Context, p *proving, raw []byte, a *Answer
 			}
 		}
 	}
-	found := Found{Completeness: policy.CompleteSigned, AsOf: c.leaf.Time, Directory: proven.directory(c)}
+	found := Found{Completeness: policy.CompleteSigned, AsOf: c.leaf.Time, Directory: proven.directory(c), Floor: floor}
+	for _, l := range p.logs() {
+		for _, cp := range c.trees[l.ID] {
+			found.Trees = append(found.Trees, Seen{l.ID, l.Generation, cp})
+		}
+	}
 	w, err := d.Descriptor.witnesses()
 	if err != nil {
 		return Found{}, err
 	}
 	if w != nil {
-		if seen, err := w.Seen(c.checkpoint.Note); err == nil {
+		if seen, err := w.Seen(c.checkpoint.Note, now); err == nil {
 			found.Completeness = policy.CompleteProven
 			if seen.Before(found.AsOf) {
 				found.AsOf = seen
+			}
+			if seen.After(floor.Time) {
+				found.Floor = Floor{seen, "a quorum of witnesses of the " + d.Name()}
 			}
 		}
 	}

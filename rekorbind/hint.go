@@ -40,10 +40,7 @@ type Hint struct {
 	// Spam remembers the hashes of leaves that were found to bind nothing; nil
 	// remembers nothing.
 	Spam Remembered
-	// Log is the log's id, and Heads remembers its newest trees: what bundles
-	// show of it has to go on from there. Nil remembers nothing.
-	Log   string
-	Heads Heads
+	Log  string // id
 
 	timeout time.Duration // 0 for hintTimeout
 }
@@ -65,15 +62,6 @@ func (h *Hint) Find(ctx context.Context, q Query) (Found, error) {
 		return Found{}, fmt.Errorf("%s: %w", h.Client.URL(), ErrNoIndex)
 	}
 	found := Found{Completeness: policy.CompleteHinted, AsOf: h.Now()}
-	if h.Heads != nil {
-		// Of each shard the newest: the older ones would be a question each.
-		heads := slices.CompactFunc(slices.Clone(q.Trees[h.Log]), func(a, b sigstore.Checkpoint) bool { return a.Origin == b.Origin })
-		for _, cp := range heads {
-			if err := h.consistent(ctx, cp); err != nil {
-				return Found{}, err
-			}
-		}
-	}
 	unknown, err := h.unknown(ctx, q)
 	if err != nil {
 		return Found{}, err

@@ -48,6 +48,10 @@ type Found struct {
 	Completeness policy.Completeness
 	AsOf         time.Time
 	Directory    *policy.Directory // nil unless a directory answered
+	// Floor is the latest time that the answer proves; zero for none (SPEC 9.2).
+	Floor Floor
+	// Trees are the checkpoints that the answer rests on.
+	Trees []Seen
 	// Files are signature files that it lists and that were not at hand. Nothing of them is
 	// verified.
 	Files []File

@@ -159,12 +159,12 @@ func (c *Collection) date(p sigstore.Place) {
 	of := treeOf{p.Log, p.Origin, p.Size}
 	c.compare(of, p.Checkpoint)
 	if c.dated == nil {
-		c.dated = map[treeOf]sigstore.Checkpoint{}
+		c.dated, c.moments = map[treeOf]sigstore.Checkpoint{}, map[treeOf][]policy.Moment{}
 	}
 	if _, twice := c.dated[of]; !twice {
 		c.dated[of] = p.Checkpoint
 	}
-	c.moments = append(c.moments, policy.NewMoment(p.Log, p.Size, p.Time, p.Authority))
+	c.moments[of] = append(c.moments[of], policy.NewMoment(p.Log, p.Size, p.Time, p.Authority))
 }
 
 // Dater makes place proofs. What fails is warned of and left out: a binding is as good

@@ -20,6 +20,10 @@ type Resolver struct {
 	Root    *sigstore.Root
 	Forges  *Forges
 	Lookups []Lookup // in any order; none leaves the completeness at "none"
+	// Trees demands that what is shown of a log is of one history; nil demands nothing.
+	Trees *Trees
+	// Clock takes the times that are proven; nil takes none.
+	Clock *Clock
 	// Keeper remembers chains between runs; nil remembers nothing.
 	Keeper Keeper
 	// DefaultRefs are the refs that the forge advertises as the default branch.
@@ -49,6 +53,7 @@ type Resolution struct {
 	Evidence map[string]*Evidence
 
 	history policy.History
+	trees   []Seen // that look-ups rest on
 }
 
 // Standing returns who signed a statement that wants to be the next version of
@@ -131,6 +136,10 @@ func (r *Resolver) ask(ctx context.Context, c *Collection, names []policy.Locato
 		found, err := l.Find(ctx, Query{h.Repository, names, c.Known(), c.held, c.Trees(), c.entries})
 		if err != nil {
 			out.Failed[l.Name()] = err
+			var behind *Behind
+			if errors.As(err, &behind) {
+				r.Clock.Prove(behind.Time, behind.Why)
+			}
 			if errors.As(err, &out.Fork) {
 				h.LogForks = append(h.LogForks, err.Error())
 			}
@@ -148,6 +157,13 @@ func (r *Resolver) ask(ctx context.Context, c *Collection, names []policy.Locato
 		if oldest.IsZero() || found.AsOf.Before(oldest) {
 			oldest = found.AsOf
 		}
+		out.trees = append(out.trees, found.Trees...)
+		r.Clock.Prove(found.Floor.Time, found.Floor.Why)
+		for _, leaf := range found.Leaves {
+			e := leaf.Facts().Entry
+			r.Clock.Prove(e.Time, "an entry of the log "+e.Log)
+			r.Clock.Prove(e.NotBefore, "a certificate in the log "+e.Log)
+		}
 		if found.Directory != nil {
 			h.Directory = found.Directory
 		}
@@ -159,6 +175,59 @@ func (r *Resolver) ask(ctx context.Context, c *Collection, names []policy.Locato
 		h.View.AsOf = oldest
 	}
 	return files
+}
+
+// maxDated is of how many trees of place proofs it is proven that they are of one history
+// with others; what further ones prove is not taken.
+const maxDated = 256
+
+// oneTree demands that the checkpoints of each log are of one history: those of the policy's
+// signatures, and what the look-ups rest on. A place proof of which that cannot be shown is as
+// if it were not there.
+func (r *Resolver) oneTree(ctx context.Context, c *Collection, h *policy.History, out *Resolution) error {
+	for _, seen := range slices.Concat(out.trees, c.seen(c.trees)) {
+		unproven, err := r.same(ctx, seen, h, out)
+		if unproven != nil {
+			h.Unproven = append(h.Unproven, unproven.Error())
+		}
+		if err != nil || out.Fork != nil {
+			return err
+		}
+	}
+	for i, seen := range c.seen(c.dated) {
+		unproven, err := error(nil), error(nil)
+		if i < maxDated {
+			unproven, err = r.same(ctx, seen, h, out)
+		}
+		if i >= maxDated || unproven != nil {
+			delete(c.moments, treeOf{seen.Log, seen.Origin, seen.Size})
+		}
+		if err != nil || out.Fork != nil {
+			return err
+		}
+	}
+	h.Moments = c.History(h.Repository, h.Now).Moments
+	return nil
+}
+
+// same demands of one checkpoint what [Trees.Same] does. What nobody was asked about is no
+// obstacle, and noted.
+func (r *Resolver) same(ctx context.Context, seen Seen, h *policy.History, out *Resolution) (unproven, err error) {
+	err = r.Trees.Same(ctx, seen)
+	var fork *Fork
+	var u *Unproven
+	switch {
+	case errors.As(err, &fork):
+		out.Fork = fork
+		h.LogForks = append(h.LogForks, err.Error())
+	case errors.As(err, &u) && u.Unasked:
+		h.Unasked = append(h.Unasked, err.Error())
+	case errors.As(err, &u):
+		return err, nil
+	default:
+		return nil, err
+	}
+	return nil, nil
 }
 
 // Resolve returns the chain of the repository. A look-up that fails leaves less
@@ -179,6 +248,12 @@ func (r *Resolver) Resolve(ctx context.Context, repo policy.Locator, files []Fil
 	if c.fork != nil { // also by what a directory gave
 		out.Fork = c.fork
 		h.LogForks = append(h.LogForks, c.fork.Error())
+	}
+	for _, v := range c.times {
+		r.Clock.Date(v)
+	}
+	if err := r.oneTree(ctx, c, &h, out); err != nil {
+		return nil, err
 	}
 	if r.Keeper != nil {
 		var err error

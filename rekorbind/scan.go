@@ -110,7 +110,11 @@ func (s *Scan) all(ctx context.Context, q Query, keys []string) (Found, []logRea
 		if s.Witnesses != nil && at.Before(found.AsOf) {
 			found.AsOf = at
 		}
+		if at.After(found.Floor.Time) {
+			found.Floor = Floor{at, "a quorum of witnesses of " + l.URL}
+		}
 		read = append(read, logReading{l, r})
+		found.Trees = append(found.Trees, Seen{l.ID, l.Generation, r.last})
 	}
 	if len(read) == 0 {
 		return Found{}, nil, errors.New("the trusted root has no Rekor v2 log to scan")
@@ -197,7 +201,7 @@ func (s *Scan) advance(ctx context.Context, l sigstore.Log, q Query, keys []stri
 	}
 	var seen time.Time
 	if s.Witnesses != nil {
-		if seen, err = s.Witnesses.Seen(note); err != nil {
+		if seen, err = s.Witnesses.Seen(note, s.Now()); err != nil {
 			return fail(fmt.Errorf("%s: %w", l.URL, err))
 		}
 	}
@@ -242,6 +246,7 @@ func (s *Scan) advance(ctx context.Context, l sigstore.Log, q Query, keys []stri
 	if err := s.prove(l, tiles, r, cp, older); err != nil {
 		return fail(err)
 	}
+	r.last = cp
 	return r, seen, nil
 }
 

@@ -54,7 +54,7 @@ type document[T any] struct {
 // stateRules: which of two chains a machine remembers must not be a matter of the parser.
 var stateRules = strictjson.Rules{Null: true, Known: []string{
 	"schema", "about", "value", "chain", "size", "root", "hashes", "checkpoint", "tree", "proven", "bindings", "asked", "narrow",
-	"map", "keys", "index", "body", "earlier", "time", "draft", "v1", "v2", "places",
+	"map", "keys", "index", "body", "earlier", "time", "draft", "v1", "v2", "places", "why",
 }}
 
 // load reads a file; the zero value if there is none.
@@ -148,6 +148,19 @@ func (s *State) LoadHead(shard string) (Head, error) {
 func (s *State) SaveHead(shard string, old, next Head) (bool, error) {
 	return swap(s, name("heads", shard), shard, old, next)
 }
+
+// LoadFloor returns the latest time that was proven; see [Floors].
+func (s *State) LoadFloor() (Floor, error) {
+	return load[Floor](s, name("clock", aboutTime), aboutTime)
+}
+
+// SaveFloor stores the latest time that was proven; see [Floors].
+func (s *State) SaveFloor(old, next Floor) (bool, error) {
+	return swap(s, name("clock", aboutTime), aboutTime, old, next)
+}
+
+// FloorPath returns the path of the file with that time: without it, it is forgotten.
+func (s *State) FloorPath() string { return filepath.Join(s.dir, name("clock", aboutTime)) }
 
 // Spam returns the entries of a service that bind nothing under a forge table.
 func (s *State) Spam(service string, forges *Forges) (Remembered, error) {

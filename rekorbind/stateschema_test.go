@@ -42,7 +42,7 @@ func TestStateSchema(t *testing.T) {
 	h := v1.prover(&prover{inst: v1.inst}, state)
 	one := v1.head(v1.inst)
 	for _, cp := range []sigstore.Checkpoint{one, v1.head(v1.inst)} {
-		check(t, h.consistent(t.Context(), cp))
+		check(t, h.Same(t.Context(), v1.seen(cp)))
 	}
 	spam, err := state.Spam("service", nil)
 	check(t, err)
@@ -103,7 +103,7 @@ func TestStateSchema(t *testing.T) {
 	v1.head(v1.inst)
 	other := v1.head(forked)
 	var f *Fork
-	if err := v1.prover(&prover{inst: v1.inst}, state).consistent(t.Context(), other); !errors.As(err, &f) {
+	if err := v1.prover(&prover{inst: v1.inst}, state).Same(t.Context(), v1.seen(other)); !errors.As(err, &f) {
 		t.Fatal(err)
 	}
 	if err := compile("fork-v1.json")(f.Bytes()); err != nil {
@@ -133,8 +133,8 @@ func FuzzHead(f *testing.F) {
 	state, err := OpenState(dir)
 	check(f, err)
 	h := c.prover(&prover{inst: c.inst}, state)
-	check(f, h.consistent(f.Context(), one))
-	path := filepath.Join(dir, name("heads", h.Log+" "+one.Origin))
+	check(f, h.Same(f.Context(), c.seen(one)))
+	path := filepath.Join(dir, name("heads", c.seen(one).Log+" "+one.Origin))
 	data, err := os.ReadFile(path)
 	check(f, err)
 	f.Add(data)
@@ -142,7 +142,8 @@ func FuzzHead(f *testing.F) {
 	f.Add([]byte(`{}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		check(t, os.WriteFile(path, data, 0o600))
-		err := h.consistent(t.Context(), two)
+		fresh := &Trees{Root: h.Root, Clients: h.Clients, Heads: state, Now: h.Now}
+		err := fresh.Same(t.Context(), c.seen(two))
 		if err != nil {
 			return
 		}
@@ -150,7 +151,7 @@ func FuzzHead(f *testing.F) {
 		if json.Unmarshal(data, &doc) != nil || doc.Value == nil || doc.Schema != stateSchema {
 			t.Errorf("taken: %q", data)
 		}
-		head, err := state.LoadHead(h.Log + " " + one.Origin)
+		head, err := state.LoadHead(c.seen(one).Log + " " + one.Origin)
 		if err != nil || head.Tree.Size < two.Size {
 			t.Errorf("kept %+v (%v)", head, err)
 		}

@@ -42,8 +42,9 @@ func ParseWitnessPolicy(data []byte) (*WitnessPolicy, error) {
 }
 
 // Seen returns the latest moment of which the witnesses say that the checkpoint
-// was there: until then enough of them had cosigned it.
-func (w *WitnessPolicy) Seen(checkpoint []byte) (time.Time, error) {
+// was there: until then enough of them had cosigned it. A cosignature from the future of
+// now, beyond what clocks differ by, is none, and two keys of one name are one witness.
+func (w *WitnessPolicy) Seen(checkpoint []byte, now time.Time) (time.Time, error) {
 	text, err := canonical.NoteText(string(checkpoint))
 	if err != nil {
 		return time.Time{}, err
@@ -75,11 +76,18 @@ func (w *WitnessPolicy) Seen(checkpoint []byte) (time.Time, error) {
 		if err != nil {
 			return time.Time{}, fmt.Errorf("cosignature of %s: %w", s.Name, err)
 		}
-		sigs = append(sigs, stamped{s, at})
+		if !time.Unix(at, 0).After(now.Add(Leeway)) {
+			sigs = append(sigs, stamped{s, at})
+		}
 	}
 	slices.SortFunc(sigs, func(a, b stamped) int { return cmp.Compare(b.at, a.at) })
 	err = errors.New("none of them signed")
+	signed := map[string]bool{}
 	for _, s := range sigs {
+		if signed[s.Name] {
+			continue
+		}
+		signed[s.Name] = true
 		enough = append(enough, s.Signature)
 		if err = w.policy.Check(cp.Origin, enough); err == nil {
 			return time.Unix(s.at, 0).UTC(), nil

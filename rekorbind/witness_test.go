@@ -73,7 +73,10 @@ func TestWitnesses(t *testing.T) {
 		"all three":              {two, []string{a.line(good.checkpoint, at(-9)), b.line(good.checkpoint, at(-1)), d.line(good.checkpoint, at(-2))}, at(-2)},
 		"further ones":           {two, []string{stranger.line(good.checkpoint, at(-1)), a.line(good.checkpoint, at(-1)), b.line(good.checkpoint, at(-2))}, at(-2)},
 		"one is enough":          {policyOf("quorum a\n"), []string{a.line(good.checkpoint, at(-1))}, at(-1)},
-		"from the future":        {policyOf("quorum a\n"), []string{a.line(good.checkpoint, at(9))}, sigstoretest.Now},
+		"a little ahead":         {policyOf("quorum a\n"), []string{a.line(good.checkpoint, sigstoretest.Now.Add(4*time.Minute))}, sigstoretest.Now},
+		"from the future":        {policyOf("quorum a\n"), []string{a.line(good.checkpoint, at(9))}, time.Time{}},
+		"from 9999":              {two, []string{a.line(good.checkpoint, time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)), b.line(good.checkpoint, at(-1))}, time.Time{}},
+		"two keys of one name":   {policyOf("witness i " + impostor.vkey + "\ngroup g 2 a i\nquorum g\n"), []string{a.line(good.checkpoint, at(-1)), impostor.line(good.checkpoint, at(-1))}, time.Time{}},
 		"nested":                 {policyOf("group x any a b\ngroup y all x d\nquorum y\n"), []string{d.line(good.checkpoint, at(-1)), b.line(good.checkpoint, at(-5))}, at(-5)},
 		"nested, one missing":    {policyOf("group x any a b\ngroup y all x d\nquorum y\n"), []string{a.line(good.checkpoint, at(-1)), b.line(good.checkpoint, at(-5))}, time.Time{}},
 		"one of three":           {two, []string{a.line(good.checkpoint, at(-1))}, time.Time{}},
@@ -143,7 +146,7 @@ func TestSeenSpelling(t *testing.T) {
 	}
 	signed := string(c.honest().checkpoint) + string(a.line(c.honest().checkpoint, sigstoretest.Now))
 	for more, ok := range map[string]bool{"": true, "\u2014 other AAAAAAA=\n": true, "\u2014 other AAAAAAB=\n": false, "\u2014 other AAAA\rAAA=\n": false} {
-		if _, err := w.Seen([]byte(signed + more)); (err == nil) != ok {
+		if _, err := w.Seen([]byte(signed+more), sigstoretest.Now); (err == nil) != ok {
 			t.Errorf("%q: %v", more, err)
 		}
 	}
@@ -165,7 +168,7 @@ func FuzzWitnesses(f *testing.F) {
 	f.Add(append(bytes.Clone(good.checkpoint), b.line(good.checkpoint, sigstoretest.Now)...))
 	text, _, _ := bytes.Cut(good.checkpoint, []byte("\n\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		at, err := w.Seen(data)
+		at, err := w.Seen(data, sigstoretest.Now)
 		if err != nil {
 			if !at.IsZero() {
 				t.Error("a time beside an error")

@@ -180,22 +180,27 @@ func ApprovalName(tag string, signer, payload []byte) string {
 // one of the keys if it is signed by a bare key. The second result is the
 // approval that it holds, also beside an error of the verification.
 func VerifyApproval(data []byte, root *sigstore.Root, keys []policy.Key) (policy.Approval, Approval, error) {
-	b, err := sigstore.ParseBundle(data)
-	if err != nil {
-		return policy.Approval{}, Approval{}, err
-	}
-	a, err := ParseApproval(b.Payload())
+	v, signer, a, err := verifyApproval(data, root, keys)
 	if err != nil {
 		return policy.Approval{}, a, err
 	}
-	digest := policy.Digest{Alg: "sha256", Hex: a.Subjects[0].SHA256}
+	return policy.NewApproval(a.facts(), signer, v.Verification()), a, nil
+}
+
+func verifyApproval(data []byte, root *sigstore.Root, keys []policy.Key) (*sigstore.Verified, policy.Identity, Approval, error) {
+	b, err := sigstore.ParseBundle(data)
+	if err != nil {
+		return nil, policy.Identity{}, Approval{}, err
+	}
 	signer := b.Signer()
+	a, err := ParseApproval(b.Payload())
+	if err != nil {
+		return nil, signer, a, err
+	}
+	digest := policy.Digest{Alg: "sha256", Hex: a.Subjects[0].SHA256}
 	if signer.Kind != policy.KindKey {
 		v, err := b.Verify(root, digest, nil, sigstore.Options{})
-		if err != nil {
-			return policy.Approval{}, a, err
-		}
-		return policy.NewApproval(a.facts(), signer, v.Verification()), a, nil
+		return v, signer, a, err
 	}
 	err = errors.New("signed by a key that the policy does not name")
 	for _, k := range keys {
@@ -206,11 +211,11 @@ func VerifyApproval(data []byte, root *sigstore.Root, keys []policy.Key) (policy
 		v, verifyErr := b.Verify(root, digest, key, sigstore.Options{})
 		if verifyErr == nil {
 			signer.Value = v.KeyID
-			return policy.NewApproval(a.facts(), signer, v.Verification()), a, nil
+			return v, signer, a, nil
 		}
 		err = verifyErr
 	}
-	return policy.Approval{}, a, err
+	return nil, signer, a, err
 }
 
 // isApproval reports whether a piece of evidence is an approval, which is
@@ -221,23 +226,21 @@ func isApproval(ev *Evidence) bool { return ev.Predicate == policy.ApprovalPredi
 // that the user named, those that lie beside it, and those that its release
 // holds. Which of them count is for the policy to say. None is verified where no
 // rule demands any. The failure beside them says that others could not be had.
-func (j *Judge) approvals(ctx context.Context, a *Artifact) ([]policy.Approval, *Failure) {
+func (j *Judge) approvals(ctx context.Context, a *Artifact) (out []policy.Approval, notes []policy.Note, missing *Failure) {
 	if !j.Policy.DemandsApprovals() {
-		return nil, nil
+		return nil, nil, nil
 	}
 	if err := j.loadRoots(ctx); err != nil {
-		return nil, failure(err, policy.TrustRootMissing)
+		return nil, nil, failure(err, policy.TrustRootMissing)
 	}
-	var out []policy.Approval
-	var missing *Failure
 	add := func(path string, read func() ([]byte, error)) {
 		if len(out) == policy.MaxApprovals {
 			return
 		}
 		l := j.finder.approval(path)
-		l.once.Do(func() { l.v = j.readApproval(path, read) })
+		l.once.Do(func() { l.v = j.readApproval(ctx, path, read) })
 		if l.v.approval != nil {
-			out = append(out, *l.v.approval)
+			out, notes = append(out, *l.v.approval), append(notes, l.v.notes...)
 		}
 		if l.v.missing != nil {
 			missing = l.v.missing
@@ -251,32 +254,42 @@ func (j *Judge) approvals(ctx context.Context, a *Artifact) ([]policy.Approval, 
 		p = j.Release
 	}
 	if p == nil {
-		return out, missing
+		return out, notes, missing
 	}
 	s := j.finder.shelf(ctx, p)
 	if s.err != nil && !errors.Is(s.err, fs.ErrNotExist) {
-		return out, failf(policy.EvidenceUnreachable, "%s: %s", p.URL(""), s.err)
+		return out, notes, failf(policy.EvidenceUnreachable, "%s: %s", p.URL(""), s.err)
 	}
 	for _, name := range s.all {
 		if strings.HasSuffix(name, ApprovalSuffix) {
 			add(p.URL(name), func() ([]byte, error) { return p.Read(ctx, name, maxApprovalFile) })
 		}
 	}
-	return out, missing
+	return out, notes, missing
 }
 
 // readApproval verifies the approval in a file under the first trusted root that
-// takes it, each alone.
-func (j *Judge) readApproval(path string, read func() ([]byte, error)) approvalSlot {
+// takes it, each alone. One of which the log is not shown to be one could not be had.
+func (j *Judge) readApproval(ctx context.Context, path string, read func() ([]byte, error)) approvalSlot {
 	data, err := read()
 	if err != nil {
 		return approvalSlot{missing: failf(policy.EvidenceUnreachable, "%s", err)}
 	}
 	for _, r := range j.roots {
-		var a policy.Approval
-		if a, _, err = VerifyApproval(data, r, j.Policy.ApprovalKeys()); err == nil {
-			return approvalSlot{approval: &a}
+		v, signer, what, verifyErr := verifyApproval(data, r, j.Policy.ApprovalKeys())
+		if err = verifyErr; err != nil {
+			continue
 		}
+		out := policy.NewApproval(what.facts(), signer, v.Verification())
+		if j.Watch == nil {
+			return approvalSlot{approval: &out}
+		}
+		j.Watch.Date(v)
+		notes, f := j.Watch.Same(ctx, v)
+		if f != nil {
+			return approvalSlot{missing: f}
+		}
+		return approvalSlot{approval: &out, notes: notes}
 	}
 	if j.Ignored != nil {
 		j.Ignored(path, err)
@@ -288,6 +301,7 @@ func (j *Judge) readApproval(path string, read func() ([]byte, error)) approvalS
 // verify.
 type approvalSlot struct {
 	approval *policy.Approval
+	notes    []policy.Note
 	missing  *Failure
 }
 
@@ -295,9 +309,14 @@ type approvalSlot struct {
 // in its release.
 func (j *Judge) Approvals(ctx context.Context, a *Artifact) ([]policy.Approval, error) {
 	j.finder = newFinder(budget.Of(ctx), j.Bundles, j.Carried)
-	out, err := j.approvals(ctx, a)
+	out, _, err := j.approvals(ctx, a)
 	if err != nil {
 		return nil, err
+	}
+	if j.Watch != nil {
+		if f := j.Watch.Verdict(); f != nil {
+			return nil, f
+		}
 	}
 	return out, nil
 }

@@ -47,6 +47,8 @@ type Judge struct {
 	Cooldown time.Duration
 	Now      time.Time
 	Skew     time.Duration
+	// Watch knows what else was seen of the trusted root; nil for nothing.
+	Watch Watch
 	// Progress, if set, is called with the number of artifacts judged so far.
 	// It may be called from several goroutines.
 	Progress func(done int)
@@ -106,7 +108,9 @@ const (
 	stageVerify
 	stageDecide
 	stageStale
+	stageUnproven // it would do, but that its log is one is not shown
 	stagePermitted
+	stageAlarm // and its log is not one
 )
 
 // Run judges the artifacts, in parallel and in order. It returns one result for
@@ -123,7 +127,7 @@ func (j *Judge) Run(ctx context.Context, artifacts []*Artifact) []*Result {
 			j.Progress(n)
 		}
 	})
-	return out
+	return j.settle(out)
 }
 
 // Class returns the class of a run: OK only if there is at least one result and
@@ -235,7 +239,7 @@ func (j *Judge) judge(ctx context.Context, a *Artifact) *Result {
 			res.Decision = err.decision()
 			return res
 		}
-		if res.Evidence != nil && res.Evidence.stage == stagePermitted {
+		if res.Evidence != nil && res.Evidence.stage >= stagePermitted {
 			break
 		}
 	}
@@ -295,7 +299,7 @@ func (j *Judge) round(ctx context.Context, res *Result, attempts []attempt) *Fai
 		if ev != nil && !(ev.among && ev.stage == stageArtifact) && !isApproval(ev) && len(res.Others) < maxOthers {
 			res.Others = append(res.Others, ev)
 		}
-		if res.Evidence.stage == stagePermitted {
+		if res.Evidence.stage >= stagePermitted {
 			break
 		}
 	}
@@ -437,7 +441,7 @@ func (j *Judge) try(ctx context.Context, at attempt, a *Artifact, digests []poli
 	if b.Unchecked() && j.Policy.Genesis() == policy.GenesisFlags {
 		return fail(stageParse, deny(policy.LogInvalid, "the inclusion proof comes without a checkpoint to check it against; a policy's rule may say set-only = true"))
 	}
-	approvals, unseen := j.approvals(ctx, a)
+	approvals, notes, unseen := j.approvals(ctx, a)
 	for _, m := range matches {
 		for _, key := range j.keys(b) {
 			claims := m.claims
@@ -452,6 +456,9 @@ func (j *Judge) try(ctx context.Context, at attempt, a *Artifact, digests []poli
 			req.Approvals = approvals
 			one := j.one(ctx, c, m.digest, key, claims, req)
 			one.Decision = j.brief(one.Decision)
+			if one.stage == stagePermitted {
+				one.Decision.Notes = append(one.Decision.Notes, notes...)
+			}
 			if unseen != nil && lacksApprovals(one.Decision) { // there may be more
 				one.Decision = unseen.decision()
 			}
@@ -462,7 +469,7 @@ func (j *Judge) try(ctx context.Context, at attempt, a *Artifact, digests []poli
 					ev.Name = at.via.Name
 				}
 			}
-			if ev.stage == stagePermitted {
+			if ev.stage >= stagePermitted {
 				return ev
 			}
 		}
@@ -500,6 +507,7 @@ func (j *Judge) one(ctx context.Context, c *candidate, digest policy.Digest, key
 	default:
 		ev.stage = stageDecide
 	}
+	j.watch(ctx, v, &ev)
 	return ev
 }
 

@@ -369,7 +369,7 @@ func (a *app) approvedAlready(dir string, payload []byte, f *found, id policy.Id
 // judge returns what judges files by the policy that was found.
 func (f *found) judge(a *app, tag string) (*release.Judge, error) {
 	j := &release.Judge{
-		Policy: f.trusted(), Tag: tag, Now: a.Now(), Skew: clockSkew,
+		Policy: f.trusted(), Tag: tag, Now: a.Now(), Skew: clockSkew, Watch: f.watch,
 		Roots:   func(context.Context) ([]*sigstore.Root, error) { return []*sigstore.Root{f.root.Root}, nil },
 		Ignored: a.ignored,
 	}

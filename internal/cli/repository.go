@@ -42,6 +42,7 @@ type repoOptions struct {
 	carried                    *airgap.Bundle                              // judge by this instead of a repository
 	record, recordBeside       func(target bool, name string, data []byte) // of the trust root's files, and of the root beside it
 	moment                     time.Time                                   // as of which a carried policy is judged
+	timeless                   bool                                        // --as-of says as of when anything is judged
 	offline, scan, failOnAlarm bool
 }
 
@@ -49,7 +50,7 @@ func (o *repoOptions) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	o.repo.name, o.require.name, o.maxAge.name, o.pin.name, o.lock.name = "URL", "LABELS", "DURATION", "sha256:HEX", "FILE"
 	f.VarP(&o.repo, "repo", "R", "judge by the policy that this repository bound: a URL, or OWNER/NAME on github.com")
-	f.Var(&o.require, "require", "proceed with this much knowledge: labels of genesis (pinned, anchored, first, claimed) and completeness (proven, signed, scanned, hinted, none), separated by commas")
+	f.Var(&o.require, "require", "proceed with this much knowledge: labels of genesis (pinned, anchored, first, claimed) and completeness (proven, signed, scanned, hinted, none), and one-log to demand also off-line that each log is shown to be of one history; separated by commas")
 	f.Var(&o.maxAge, "max-age", "refuse what is known from longer ago, such as 24h; off with --offline")
 	f.Var(&o.pin, "pin", "demand that the repository's first statement has this digest")
 	f.Var(&o.lock, "lock", "demand what this lock file names")
@@ -82,6 +83,7 @@ type found struct {
 	described  string               // file of the directory's descriptor; "" for that of the root
 	anchoredBy string               // name of the root; "" for none
 	asked      *rekorbind.Directory // nil without one
+	watch      *watch               // of the root's logs, and of time
 }
 
 // find resolves the policy of the repository that the flags name.
@@ -122,11 +124,14 @@ func (a *app) find(ctx context.Context, o *repoOptions) (*found, error) {
 	if err != nil {
 		return nil, err
 	}
+	if out.watch, err = a.newWatch(o, out.root, state); err != nil {
+		return nil, err
+	}
 	lookups, err := a.lookups(o, out, state)
 	if err != nil {
 		return nil, err
 	}
-	r := &rekorbind.Resolver{Root: out.root.Root, Forges: out.root.Forges, Lookups: lookups, Keeper: state, Now: cmp.Or(o.moment, a.Now()).UTC(), Pin: strings.TrimPrefix(o.pin.value, "sha256:"), Anchor: anchor}
+	r := &rekorbind.Resolver{Root: out.root.Root, Forges: out.root.Forges, Lookups: lookups, Trees: out.watch.trees, Clock: out.watch.clock, Keeper: state, Now: cmp.Or(o.moment, a.Now()).UTC(), Pin: strings.TrimPrefix(o.pin.value, "sha256:"), Anchor: anchor}
 	if out.snapshot.Default != "" {
 		r.DefaultRefs = []string{out.snapshot.Default}
 	}
@@ -143,6 +148,13 @@ func (a *app) find(ctx context.Context, o *repoOptions) (*found, error) {
 	if out.res, err = r.Resolve(ctx, repo, files); errors.As(err, new(*budget.Exceeded)) {
 		return nil, faultf(policy.BudgetExceeded, "%s", err)
 	} else if err != nil {
+		return nil, err
+	}
+	out.watch.oneLog = out.demand.OneLog
+	if err := out.watch.check(); err != nil {
+		return nil, err
+	}
+	if err := out.watch.clock.Save(state); err != nil {
 		return nil, err
 	}
 	if o.scan && out.res.Fork == nil {
@@ -306,6 +318,26 @@ func (a *app) state(root trust.Root) (*rekorbind.State, error) {
 	return rekorbind.OpenState(filepath.Join(dir, "state", name[:min(len(name), 32)]))
 }
 
+// trees returns what compares the trees that the logs of a root show: unless off-line, it asks
+// the logs.
+func (a *app) trees(o *repoOptions, root trust.Root, state *rekorbind.State) (*rekorbind.Trees, error) {
+	t := &rekorbind.Trees{Root: root.Root, Clients: map[string]*web.Client{}, Heads: state, Witnesses: o.witnessed, Now: func() time.Time { return a.Now().UTC() }}
+	if o.offline {
+		return t, nil
+	}
+	for _, l := range root.Logs() {
+		client, err := web.New(l.URL, a.Transport, userAgent())
+		if err != nil {
+			return nil, err
+		}
+		if a.Timeout > 0 {
+			client.SetTimeout(a.Timeout)
+		}
+		t.Clients[l.ID] = client // the id does not always tell the generation
+	}
+	return t, nil
+}
+
 // lookups returns what is asked about entries that the repository does not show.
 func (a *app) lookups(o *repoOptions, f *found, state *rekorbind.State) ([]rekorbind.Lookup, error) {
 	root := f.root
@@ -323,25 +355,17 @@ func (a *app) lookups(o *repoOptions, f *found, state *rekorbind.State) ([]rekor
 	// The directory is asked instead of an index, unless what the index says would do.
 	first, index := len(out), f.asked == nil || !f.demand.Completeness.Beats(policy.CompleteHinted)
 	now := func() time.Time { return a.Now().UTC() }
-	scan := &rekorbind.Scan{Root: root.Root, Forges: root.Forges, Clients: map[string]*web.Client{}, Cursors: state, Witnesses: o.witnessed, Now: now}
+	scan := &rekorbind.Scan{Root: root.Root, Forges: root.Forges, Clients: f.watch.trees.Clients, Cursors: state, Witnesses: o.witnessed, Now: now}
 	if a.Terminal {
 		scan.Progress = func(log string, done, total int64) { a.err.status("reading %s: %d of %d", log, done, total) }
 	}
 	for _, l := range root.Logs() {
-		client, err := web.New(l.URL, a.Transport, userAgent())
-		if err != nil {
-			return nil, err
-		}
-		if a.Timeout > 0 {
-			client.SetTimeout(a.Timeout)
-		}
-		scan.Clients[l.ID] = client // the id does not always tell the generation
 		if l.Generation == 1 && index {
 			spam, err := state.Spam(l.ID, root.Forges)
 			if err != nil {
 				return nil, err
 			}
-			out = append(out, &rekorbind.Hint{Root: root.Root, Forges: root.Forges, Client: client, Now: now, Spam: spam, Log: l.ID, Heads: state})
+			out = append(out, &rekorbind.Hint{Root: root.Root, Forges: root.Forges, Client: f.watch.trees.Clients[l.ID], Now: now, Spam: spam, Log: l.ID})
 		}
 	}
 	if o.scan || index && len(out) == first && len(scan.Clients) > 0 { // without an index there is no other way

@@ -347,6 +347,7 @@ func (a *app) pinned(o *verifyOptions, j *release.Judge, sum *summary) error {
 
 // bound finds the policy of --repo.
 func (a *app) bound(ctx context.Context, o *verifyOptions, j *release.Judge, sum *summary) error {
+	o.timeless = o.asOf.set
 	f, err := a.find(ctx, &o.repoOptions)
 	if err != nil {
 		return err
@@ -357,7 +358,7 @@ func (a *app) bound(ctx context.Context, o *verifyOptions, j *release.Judge, sum
 	if err := f.usable(a); err != nil {
 		return err
 	}
-	j.Policy = f.trusted()
+	j.Policy, j.Watch = f.trusted(), f.watch
 	if j.Keys, err = signerKeys(j.Policy, f.repo.String()); err != nil {
 		return err
 	}

@@ -275,7 +275,7 @@ func TestDirectoryWitnesses(t *testing.T) {
 		return data
 	}
 	first := checkpoint()
-	if _, err := w.Seen(first); err != nil {
+	if _, err := w.Seen(first, time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	var undo []func() error
@@ -294,7 +294,7 @@ func TestDirectoryWitnesses(t *testing.T) {
 		check(t, u())
 	}
 	o.build()
-	if _, err := w.Seen(checkpoint()); err != nil {
+	if _, err := w.Seen(checkpoint(), time.Now()); err != nil {
 		t.Error(err)
 	}
 	o.audit(policy.ClassOK)

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+	"errors"
+
+	"github.com/repopolicy/repopolicy/internal/sigstore"
+	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/rekorbind"
+	"github.com/repopolicy/repopolicy/release"
+	"github.com/repopolicy/repopolicy/trust"
+)
+
+// watch is what a run knows of the logs of a trusted root and of time, beside the policy.
+type watch struct {
+	trees    *rekorbind.Trees
+	clock    *rekorbind.Clock
+	state    *rekorbind.State
+	oneLog   bool // is demanded
+	timeless bool // the user says as of when
+}
+
+// newWatch returns what watches a root: it asks the logs, unless off-line.
+func (a *app) newWatch(o *repoOptions, root trust.Root, state *rekorbind.State) (*watch, error) {
+	trees, err := a.trees(o, root, state)
+	if err != nil {
+		return nil, err
+	}
+	w := &watch{trees: trees, clock: &rekorbind.Clock{Now: a.Now}, state: state, timeless: o.timeless || !o.moment.IsZero()}
+	return w, w.clock.Load(state)
+}
+
+// Date takes the times that evidence proves; see [release.Watch].
+func (w *watch) Date(v *sigstore.Verified) { w.clock.Date(v) }
+
+// Same compares what evidence shows of logs with what is known of them; see [release.Watch].
+func (w *watch) Same(ctx context.Context, v *sigstore.Verified) (notes []policy.Note, f *release.Failure) {
+	for _, e := range v.Entries {
+		if e.Checkpoint == nil {
+			continue
+		}
+		err := w.trees.Same(ctx, rekorbind.Seen{Log: e.LogID, Generation: e.Generation, Checkpoint: *e.Checkpoint})
+		var u *rekorbind.Unproven
+		switch {
+		case err == nil:
+		case errors.Is(err, rekorbind.ErrLogFork):
+			return nil, &release.Failure{Reason: policy.LogForked, Detail: err.Error()}
+		case errors.As(err, &u) && u.Unasked && !w.oneLog:
+			notes = append(notes, policy.Unshown(err.Error()))
+		case errors.As(err, &u):
+			return nil, &release.Failure{Reason: policy.LogUnproven, Detail: err.Error()}
+		default:
+			return nil, &release.Failure{Reason: policy.Internal, Detail: err.Error()}
+		}
+	}
+	return notes, nil
+}
+
+// Verdict returns what is in the way of every verdict; see [release.Watch].
+func (w *watch) Verdict() *release.Failure {
+	if fork := w.trees.Fork(); fork != nil {
+		detail := fork.Error()
+		if path, err := w.state.WriteEvidence("fork", fork.Bytes()); err == nil {
+			detail += "; evidence: " + path
+		}
+		return &release.Failure{Reason: policy.LogForked, Detail: detail}
+	}
+	if err := w.behind(); err != nil {
+		return &release.Failure{Reason: policy.ClockBehind, Detail: err.Error()}
+	}
+	if err := w.clock.Save(w.state); err != nil {
+		return &release.Failure{Reason: policy.Internal, Detail: err.Error()}
+	}
+	return nil
+}
+
+// behind returns that the clock of this machine is behind what was proven.
+func (w *watch) behind() error {
+	if w.timeless {
+		return nil
+	}
+	return w.clock.Check()
+}
+
+// check returns the fault that the clock is behind, with what to do.
+func (w *watch) check() error {
+	err := w.behind()
+	var b *rekorbind.Behind
+	if !errors.As(err, &b) {
+		return err
+	}
+	hint := "set the clock, or say as of when to judge with --as-of"
+	if b.Kept {
+		hint += "; if what was kept is wrong, remove " + w.state.FloorPath()
+	}
+	return &fault{reason: policy.ClockBehind, msg: err.Error(), hint: hint}
+}
