@@ -30,7 +30,12 @@ func TestForges(t *testing.T) {
 	a := &app{Env: Env{Now: time.Now}}
 	hints, scans := 0, 0
 	for _, forges := range []*rekorbind.Forges{nil, table} {
-		lookups, err := a.lookups(&repoOptions{scan: true}, &found{root: trust.Root{Root: plain, Forges: forges}}, state)
+		root := trust.Root{Root: plain, Forges: forges}
+		watch, err := a.newWatch(&repoOptions{}, root, state)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lookups, err := a.lookups(&repoOptions{scan: true}, &found{root: root, watch: watch}, state)
 		if err != nil {
 			t.Fatal(err)
 		}

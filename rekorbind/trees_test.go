@@ -1,0 +1,333 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package rekorbind
+
+import (
+	"encoding/hex"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/repopolicy/repopolicy/internal/sigstore"
+	"github.com/repopolicy/repopolicy/internal/sigstoretest"
+	"github.com/repopolicy/repopolicy/internal/web"
+)
+
+// tree returns the checkpoint of the Rekor v2 log over some entries, with cosignatures.
+func (c *chained) tree(bodies [][]byte, lines ...string) Seen {
+	c.t.Helper()
+	note := c.inst.CheckpointV2(bodies, c.inst.Origin())
+	for _, l := range lines {
+		note = append(note, l...)
+	}
+	id := hex.EncodeToString(shardID)
+	cp, err := c.root.OpenCheckpoint(id, note)
+	check(c.t, err)
+	return Seen{id, 2, cp}
+}
+
+// trees returns what compares the trees of the Rekor v2 log that h serves.
+func (c *chained) trees(t *testing.T, h http.Handler, state Heads) *Trees {
+	t.Helper()
+	srv := httptest.NewServer(h)
+	t.Cleanup(srv.Close)
+	client, err := web.New(srv.URL, nil, "test")
+	check(t, err)
+	client.SetTimeout(2 * time.Second)
+	return &Trees{Root: c.root, Clients: map[string]*web.Client{hex.EncodeToString(shardID): client}, Heads: state, Now: func() time.Time { return sigstoretest.Now }}
+}
+
+// TestOneTree: every tree that a log of Rekor v2 shows is of one history with those that it
+// showed before, by its tiles, by a proof that is carried, or by its witnesses' word; else the
+// log forked, or nothing is known.
+func TestOneTree(t *testing.T) {
+	c := newChained(t, 2)
+	all := slices.Concat(c.inst.BodiesV2(), fillers(700))
+	lie := slices.Clone(all)
+	lie[20] = []byte("another entry")
+	tree := func(n int) Seen { return c.tree(all[:n]) }
+	fork := func(n int) Seen { return c.tree(lie[:n]) }
+	served := func(n int) *tiles {
+		return (&tiles{bodies: all[:n], checkpoint: tree(n).Note}).withHashes(t, all[:n])
+	}
+	fails := func(code int) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(code) })
+	}
+	ended := c.windows(sigstoretest.RootOptions{LogV2: &sigstoretest.Window{Start: sigstoretest.Now.AddDate(-1, 0, 0), End: sigstoretest.Now.Add(-time.Hour)}})
+	pruned := served(600)
+	pruned.pruned = true
+	for name, x := range map[string]struct {
+		seen   []Seen
+		now    Seen
+		log    http.Handler // nil for nobody who could be asked
+		root   *sigstore.Root
+		want   string // "", "fork", "unproven" or "unasked"
+		kept   int64
+		silent bool // no request
+	}{
+		"first":                              {nil, tree(40), served(700), nil, "", 40, true},
+		"the same":                           {[]Seen{tree(40)}, tree(40), served(700), nil, "", 40, true},
+		"grown":                              {[]Seen{tree(40)}, tree(300), served(700), nil, "", 300, false},
+		"grown to what is served":            {[]Seen{tree(40)}, tree(700), served(700), nil, "", 700, false},
+		"older":                              {[]Seen{tree(300)}, tree(40), served(700), nil, "", 300, false},
+		"between two":                        {[]Seen{tree(40), tree(600)}, tree(300), served(700), nil, "", 600, false},
+		"older, proven before":               {[]Seen{tree(300), tree(40)}, tree(40), served(700), nil, "", 300, true},
+		"partial tiles are gone":             {[]Seen{tree(40)}, tree(600), pruned, nil, "unproven", 40, false},
+		"empty":                              {[]Seen{tree(40)}, tree(0), served(700), nil, "", 40, true},
+		"another of one size":                {[]Seen{tree(40)}, fork(40), served(700), nil, "fork", 40, true},
+		"another of the size of an older":    {[]Seen{tree(40), tree(300)}, fork(40), served(700), nil, "fork", 300, false},
+		"a smaller one that forked":          {[]Seen{tree(300)}, fork(40), served(700), nil, "fork", 300, false},
+		"a larger one that forked":           {[]Seen{tree(40)}, fork(300), served(700), nil, "fork", 40, false},
+		"a forked one of the size served":    {[]Seen{tree(40)}, fork(700), served(700), nil, "fork", 40, false},
+		"a forked one beyond what is served": {[]Seen{tree(40)}, fork(650), served(600), nil, "unproven", 40, false},
+		"beyond what is served":              {[]Seen{tree(40)}, tree(650), served(600), nil, "unproven", 40, false},
+		"the log errs":                       {[]Seen{tree(40)}, tree(300), fails(500), nil, "unproven", 40, false},
+		"the log refuses":                    {[]Seen{tree(40)}, tree(300), fails(403), nil, "unproven", 40, false},
+		"the log is gone":                    {[]Seen{tree(40)}, tree(300), fails(404), nil, "unproven", 40, false},
+		"a closed log errs":                  {[]Seen{tree(40)}, tree(300), fails(500), ended, "unproven", 40, false},
+		"a closed log is gone":               {[]Seen{tree(40)}, tree(300), fails(404), ended, "unasked", 40, false},
+		"a closed log":                       {[]Seen{tree(40)}, tree(300), served(700), ended, "", 300, false},
+		"a closed log that forked":           {[]Seen{tree(300)}, fork(40), served(700), ended, "fork", 300, false},
+		"off-line":                           {[]Seen{tree(40)}, tree(300), nil, nil, "unasked", 40, true},
+		"off-line, another of one size":      {[]Seen{tree(40)}, fork(40), nil, nil, "fork", 40, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			state := newState(t)
+			before := c.trees(t, served(700), state)
+			for _, s := range x.seen {
+				check(t, before.Same(t.Context(), s))
+			}
+			asked := 0
+			h := x.log
+			if h == nil {
+				h = http.NotFoundHandler()
+			}
+			trees := c.trees(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { asked++; h.ServeHTTP(w, r) }), state)
+			if x.log == nil {
+				trees.Clients = nil
+			}
+			if x.root != nil {
+				trees.Root = x.root
+			}
+			for range 2 { // what failed once fails again, and asks nobody
+				err := trees.Same(t.Context(), x.now)
+				if got := kindOf(err); got != x.want {
+					t.Fatalf("%q: %v", got, err)
+				}
+			}
+			if (asked == 0) != x.silent {
+				t.Errorf("%d requests", asked)
+			}
+			if (trees.Fork() != nil) != (x.want == "fork") {
+				t.Errorf("fork %v", trees.Fork())
+			}
+			head, err := state.LoadHead(x.now.Log + " " + x.now.Origin)
+			if err != nil || head.Tree.Size != x.kept {
+				t.Errorf("kept %d, want %d (%v)", head.Tree.Size, x.kept, err)
+			}
+		})
+	}
+}
+
+// kindOf names what [Trees.Same] says.
+func kindOf(err error) string {
+	var u *Unproven
+	switch {
+	case err == nil:
+		return ""
+	case errors.Is(err, ErrLogFork):
+		return "fork"
+	case errors.As(err, &u) && u.Unasked:
+		return "unasked"
+	case errors.As(err, &u):
+		return "unproven"
+	}
+	return err.Error()
+}
+
+// TestCarriedProof: a proof that is carried stands for asking the log; one of other trees, or
+// that is wrong, is nothing.
+func TestCarriedProof(t *testing.T) {
+	c := newChained(t, 2)
+	all := slices.Concat(c.inst.BodiesV2(), fillers(300))
+	small, large := c.tree(all[:40]), c.tree(all)
+	honest := c.trees(t, (&tiles{bodies: all, checkpoint: large.Note}).withHashes(t, all), nil)
+	good, err := honest.Proof(t.Context(), small, large.Checkpoint)
+	check(t, err)
+	with := func(change func(*TreeProof)) TreeProof {
+		p := good
+		p.Hashes = slices.Clone(p.Hashes)
+		change(&p)
+		return p
+	}
+	for name, x := range map[string]struct {
+		carried []TreeProof
+		want    string
+	}{
+		"good":              {[]TreeProof{good}, ""},
+		"among others":      {[]TreeProof{with(func(p *TreeProof) { p.Hashes = nil }), good}, ""},
+		"none":              {nil, "unasked"},
+		"of another log":    {[]TreeProof{with(func(p *TreeProof) { p.Log = "ab" })}, "unasked"},
+		"of another origin": {[]TreeProof{with(func(p *TreeProof) { p.Origin = "x" })}, "unasked"},
+		"of another size":   {[]TreeProof{with(func(p *TreeProof) { p.Small-- })}, "unasked"},
+		"wrong":             {[]TreeProof{with(func(p *TreeProof) { p.Hashes[0] = make([]byte, 32) })}, "unasked"},
+		"cut":               {[]TreeProof{with(func(p *TreeProof) { p.Hashes = p.Hashes[1:] })}, "unasked"},
+	} {
+		for _, order := range [][]Seen{{small, large}, {large, small}} {
+			trees := &Trees{Root: c.root, Carried: x.carried, Now: honest.Now}
+			check(t, trees.Same(t.Context(), order[0]))
+			if got := kindOf(trees.Same(t.Context(), order[1])); got != x.want {
+				t.Errorf("%s: %q", name, got)
+			}
+		}
+	}
+}
+
+// TestWitnessedTrees: where witnesses are demanded, every checkpoint of Rekor v2 has their
+// quorum or begins one that has, off-line, too; what was kept is not enough.
+func TestWitnessedTrees(t *testing.T) {
+	c := newChained(t, 2)
+	all := slices.Concat(c.inst.BodiesV2(), fillers(300))
+	lie := slices.Clone(all)
+	lie[20] = []byte("another entry")
+	a := newCosigner(t, "a.example")
+	w, err := ParseWitnessPolicy([]byte("witness a " + a.vkey + "\nquorum a\n"))
+	check(t, err)
+	seenBy := func(bodies [][]byte) Seen {
+		return c.tree(bodies, a.line(c.inst.CheckpointV2(bodies, c.inst.Origin()), sigstoretest.Now.Add(-time.Minute)))
+	}
+	late := c.tree(all, a.line(c.inst.CheckpointV2(all, c.inst.Origin()), sigstoretest.Now.Add(time.Hour)))
+	cosigned := (&tiles{bodies: all, checkpoint: seenBy(all).Note}).withHashes(t, all)
+	plain := (&tiles{bodies: all, checkpoint: c.tree(all).Note}).withHashes(t, all)
+	for name, x := range map[string]struct {
+		seen []Seen // without a demand
+		now  []Seen // the last of which decides
+		log  http.Handler
+		want string
+	}{
+		"cosigned, off-line":             {nil, []Seen{seenBy(all[:40])}, nil, ""},
+		"not cosigned, off-line":         {nil, []Seen{c.tree(all[:40])}, nil, "unproven"},
+		"not cosigned, kept":             {[]Seen{c.tree(all[:40])}, []Seen{c.tree(all[:40])}, nil, "unproven"},
+		"not cosigned, proven, kept":     {[]Seen{c.tree(all[:40]), c.tree(all[:60])}, []Seen{c.tree(all[:40])}, nil, "unproven"},
+		"begins the newest":              {nil, []Seen{c.tree(all[:40])}, cosigned, ""},
+		"begins one at hand":             {nil, []Seen{seenBy(all), c.tree(all[:40])}, plain, ""},
+		"begins one at hand, off-line":   {nil, []Seen{seenBy(all), c.tree(all[:40])}, nil, "unproven"},
+		"a smaller one is cosigned":      {nil, []Seen{seenBy(all[:30]), c.tree(all[:40])}, nil, "unproven"},
+		"the newest is not cosigned":     {nil, []Seen{c.tree(all[:40])}, plain, "unproven"},
+		"cosigned in the future":         {nil, []Seen{late}, nil, "unproven"},
+		"forked, and not cosigned":       {nil, []Seen{c.tree(lie[:40])}, cosigned, "fork"},
+		"forked, beside a cosigned":      {nil, []Seen{seenBy(all), c.tree(lie[:40])}, cosigned, "fork"},
+		"two of one size, both cosigned": {nil, []Seen{seenBy(all), seenBy(lie)}, nil, "fork"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			state := newState(t)
+			for _, s := range x.seen {
+				check(t, c.trees(t, plain, state).Same(t.Context(), s))
+			}
+			trees := &Trees{Root: c.root, Now: func() time.Time { return sigstoretest.Now }}
+			if x.log != nil {
+				trees = c.trees(t, x.log, state)
+			}
+			trees.Heads, trees.Witnesses = state, w
+			var err error
+			for _, s := range x.now {
+				err = trees.Same(t.Context(), s)
+			}
+			if got := kindOf(err); got != x.want {
+				t.Errorf("%q: %v", got, err)
+			}
+		})
+	}
+}
+
+// TestOneTreeRace: two processes that a log shows two histories notice, whatever each saw
+// before.
+func TestOneTreeRace(t *testing.T) {
+	c := newChained(t, 2)
+	all := slices.Concat(c.inst.BodiesV2(), fillers(300))
+	lie := slices.Clone(all)
+	lie[20] = []byte("another entry")
+	log := (&tiles{bodies: all, checkpoint: c.tree(all).Note}).withHashes(t, all)
+	for name, x := range map[string]struct {
+		mine []Seen
+		want string
+	}{
+		"one history":  {[]Seen{c.tree(all[:30]), c.tree(all[:50])}, ""},
+		"another":      {[]Seen{c.tree(lie[:30])}, "fork"},
+		"of one size":  {[]Seen{c.tree(lie[:40])}, "fork"},
+		"a later fork": {[]Seen{c.tree(lie[:200])}, "fork"},
+	} {
+		state := newState(t)
+		other := c.trees(t, log, state)
+		trees := c.trees(t, log, &racingHeads{state, func() { check(t, other.Same(t.Context(), c.tree(all[:40]))) }})
+		var err error
+		for _, s := range x.mine {
+			err = trees.Same(t.Context(), s)
+		}
+		if got := kindOf(err); got != x.want {
+			t.Errorf("%s: %q: %v", name, got, err)
+		}
+	}
+}
+
+// TestClock: the latest time that is proven is the least that this machine's clock may say,
+// within what clocks differ by; what was ahead of it is not kept.
+func TestClock(t *testing.T) {
+	now := sigstoretest.Now
+	log := func(at time.Time) *sigstore.Verified {
+		return &sigstore.Verified{Entries: []sigstore.LogEntry{{LogID: "a", Time: at}}}
+	}
+	certified := func(at time.Time) *sigstore.Verified {
+		return &sigstore.Verified{NotBefore: at, Entries: []sigstore.LogEntry{{LogID: "a"}}}
+	}
+	unlogged := func(at time.Time) *sigstore.Verified { return &sigstore.Verified{NotBefore: at} }
+	tsa := func(at time.Time, by string) *sigstore.Verified {
+		return &sigstore.Verified{Times: []sigstore.Time{{Time: at, Source: "tsa", URI: by}}}
+	}
+	month := now.AddDate(0, 1, 0)
+	for name, x := range map[string]struct {
+		kept   time.Time
+		seen   []*sigstore.Verified
+		behind bool
+		keeps  time.Time
+	}{
+		"nothing":                     {keeps: time.Time{}},
+		"the past":                    {seen: []*sigstore.Verified{log(now.Add(-time.Hour))}, keeps: now.Add(-time.Hour)},
+		"4 minutes ahead":             {seen: []*sigstore.Verified{log(now.Add(4 * time.Minute))}},
+		"6 minutes ahead":             {seen: []*sigstore.Verified{log(now.Add(6 * time.Minute))}, behind: true},
+		"a certificate":               {seen: []*sigstore.Verified{certified(month)}, behind: true},
+		"a certificate in no log":     {seen: []*sigstore.Verified{unlogged(month)}},
+		"one stamp":                   {seen: []*sigstore.Verified{tsa(month, "x")}},
+		"two stamps of one authority": {seen: []*sigstore.Verified{tsa(month, "x"), tsa(month.Add(time.Hour), "x")}},
+		"two authorities":             {seen: []*sigstore.Verified{tsa(month, "x"), tsa(month.Add(time.Hour), "y")}, behind: true},
+		"the other is of the past":    {seen: []*sigstore.Verified{tsa(month, "x"), tsa(now.Add(-time.Hour), "y")}, keeps: now.Add(-time.Hour)},
+		"kept, later":                 {kept: month, behind: true, keeps: month},
+		"kept, earlier":               {kept: now.Add(-time.Hour), seen: []*sigstore.Verified{log(now.Add(-time.Minute))}, keeps: now.Add(-time.Minute)},
+		"kept, a moment earlier":      {kept: now.Add(-time.Hour), seen: []*sigstore.Verified{log(now.Add(-time.Hour + time.Second))}, keeps: now.Add(-time.Hour)},
+		"kept, and later than proven": {kept: now.Add(-time.Minute), seen: []*sigstore.Verified{log(now.Add(-time.Hour))}, keeps: now.Add(-time.Minute)},
+	} {
+		state := newState(t)
+		if !x.kept.IsZero() {
+			if ok, err := state.SaveFloor(Floor{}, Floor{x.kept, "a test"}); err != nil || !ok {
+				t.Fatal(ok, err)
+			}
+		}
+		clock := &Clock{Now: func() time.Time { return now }}
+		check(t, clock.Load(state))
+		for _, v := range x.seen {
+			clock.Date(v)
+		}
+		var b *Behind
+		err := clock.Check()
+		if errors.As(err, &b) != x.behind || (err != nil) != x.behind || x.behind && b.Kept != (x.kept == month) {
+			t.Errorf("%s: %v", name, err)
+		}
+		check(t, clock.Save(state))
+		if f, err := state.LoadFloor(); err != nil || !f.Time.Equal(x.keeps) {
+			t.Errorf("%s: kept %s (%v)", name, f.Time, err)
+		}
+	}
+}
