@@ -24,6 +24,8 @@ const (
 	directoryTimeout = time.Minute
 	// maxPages is how many pages of an answer are fetched.
 	maxPages = 64
+	// stapleAge is how old a staple may be where the directory itself could be asked.
+	stapleAge = 24 * time.Hour
 	// Leeway is how far this machine's clock may be behind those of others.
 	Leeway = 5 * time.Minute
 	// firstSplit is of how many digits the prefix is under which a directory is
@@ -48,7 +50,8 @@ type Directory struct {
 	// Client asks the directory; nil asks nobody.
 	Client *web.Client
 	// Staple is an answer that is at hand. It is used if it is not older than
-	// StapleAge, 0 for any age, and else the directory is asked.
+	// StapleAge, 0 for any age, and else the directory is asked. Where somebody can be
+	// asked, it is never used for longer than a day.
 	Staple    []byte
 	StapleAge time.Duration
 	// Pages are pages of the staple that are at hand, by [PageName].
@@ -60,6 +63,7 @@ type Directory struct {
 	answer  []byte            // that was verified last
 	pages   map[string][]byte // that it needed
 	timeout time.Duration     // 0 for directoryTimeout
+	rests   *Found            // on which the last answer rests, if it was the staple
 	earlier *Head             // that was kept when this run began; nil if it was not asked for
 }
 
@@ -77,6 +81,23 @@ func PageName(key string, block int) string {
 	return fmt.Sprintf("%x/%d", hash[:], block)
 }
 
+// Stapled returns what the staple proved, if that was what was taken; nil else. Of evidence
+// that is beyond it nothing is known.
+func (d *Directory) Stapled() *Found { return d.rests }
+
+// Covers reports whether an answer knows what the chain was when an entry was logged: the log
+// had been read up to there, or else, where the log is not read, the answer is younger.
+func (f *Found) Covers(e policy.Entry) bool {
+	if size, read := f.Directory.Sizes[e.Log]; read && e.Index >= 0 {
+		return e.Index < size
+	}
+	at := e.Time
+	if at.IsZero() {
+		at = e.NotBefore
+	}
+	return !at.IsZero() && !at.After(f.AsOf)
+}
+
 // Name returns the directory's URL.
 func (d *Directory) Name() string { return "directory " + d.Descriptor.URL }
 
@@ -91,10 +112,14 @@ func (d *Directory) Find(ctx context.Context, q Query) (Found, error) {
 		found, err := d.stapled(ctx, p, q)
 		var fork *Fork
 		var lie *Lie
+		if err == nil {
+			d.rests = &found
+		}
 		if err == nil || d.Client == nil || errors.As(err, &fork) || errors.As(err, &lie) {
 			return found, err
 		}
 	}
+	d.rests = nil
 	if d.Client == nil {
 		return Found{}, errors.New("it is not asked")
 	}
@@ -115,7 +140,7 @@ func (d *Directory) stapled(ctx context.Context, p *proving, q Query) (Found, er
 	switch {
 	case err != nil:
 		return Found{}, fmt.Errorf("staple: %w", err)
-	case d.StapleAge > 0 && d.Now().Sub(found.AsOf) > d.StapleAge:
+	case d.StapleAge > 0 && d.Now().Sub(found.AsOf) > d.StapleAge, d.Client != nil && d.Now().Sub(found.AsOf) > stapleAge:
 		return Found{}, fmt.Errorf("staple: it is as of %s", found.AsOf.Format(time.RFC3339))
 	case d.Client != nil && d.Descriptor.Witnesses != "" && found.Completeness == policy.CompleteSigned:
 		return Found{}, errors.New("staple: no quorum of witnesses cosigned it")

@@ -82,6 +82,7 @@ func (a *app) approve(ctx context.Context, o *approveOptions, args []string) err
 	if !o.repoOptions.maxAge.set {
 		o.repoOptions.maxAge.value, o.repoOptions.maxAge.set = authorizeMaxAge, true
 	}
+	o.repoOptions.fresh = true
 	o.signOptions.rootOptions = o.repoOptions.rootOptions
 	if err := a.checkFind(&o.repoOptions, false); err != nil {
 		return err

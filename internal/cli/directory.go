@@ -94,10 +94,13 @@ func (a *app) inDirectory(o *repoOptions, f *found, state *rekorbind.State) (*re
 	if o.carried != nil {
 		d.Pages = o.carried.Pages
 	}
-	if d.Staple == nil {
-		d.StapleAge = f.demand.MaxAge
+	if d.Staple == nil || o.beyond {
+		d.Staple, d.StapleAge = nil, f.demand.MaxAge
 		var err error
-		if d.Staple, err = f.staple(); err != nil {
+		if !o.beyond && !o.fresh {
+			d.Staple, err = f.staple()
+		}
+		if err != nil {
 			return nil, gitFault(err)
 		}
 		if !o.offline {
@@ -147,7 +150,7 @@ func (f *found) unanswered(o *repoOptions, d *rekorbind.Directory) error {
 		return nil
 	}
 	hint := "try again, or proceed with --require first,hinted, which also looks the repository up as without --directory"
-	if o.offline || o.staple.set {
+	if o.offline || o.staple.set && !o.beyond {
 		hint = "name a newer answer with --staple, or go on-line without one"
 	}
 	return &fault{reason: policy.BelowRequired, msg: fmt.Sprintf("no answer from the %s: %s", d.Name(), err), hint: hint}

@@ -113,7 +113,7 @@ func (a *app) evidence(ctx context.Context, o *evidenceOptions, path string) err
 	}
 	ofDirectory := notFork == nil && described != nil // which its own key shows
 	if !ofDirectory && (notFork == nil || notLie == nil || malformed == nil) {
-		if roots, err = a.anyRoots(ctx, &o.rootOptions, o.offline); err != nil {
+		if roots, err = a.anyRoots(ctx, &o.rootOptions, trust.Options{Offline: o.offline}); err != nil {
 			return rootFault(err)
 		}
 	}

@@ -271,6 +271,7 @@ func (a *app) checkRelease(o *authorizeOptions, args []string) error {
 	if !o.maxAge.set {
 		o.maxAge.value, o.maxAge.set = authorizeMaxAge, true
 	}
+	o.fresh = true // who asks before it is published can wait for an answer
 	if err := a.checkFind(&o.repoOptions, false); err != nil {
 		return err
 	}

@@ -44,6 +44,8 @@ type repoOptions struct {
 	moment                     time.Time                                   // as of which a carried policy is judged
 	timeless                   bool                                        // --as-of says as of when anything is judged
 	offline, scan, failOnAlarm bool
+	fresh                      bool // nothing that is at hand saves asking: neither the repository's staple nor a cached trust root
+	beyond                     bool // there is evidence about which no staple can say anything
 }
 
 func (o *repoOptions) flags(cmd *cobra.Command) {
@@ -151,6 +153,9 @@ func (a *app) find(ctx context.Context, o *repoOptions) (*found, error) {
 		return nil, err
 	}
 	out.watch.oneLog = out.demand.OneLog
+	if out.asked != nil {
+		out.watch.staple, out.watch.ask = out.asked.Stapled(), !o.offline && !o.beyond
+	}
 	if err := out.watch.check(); err != nil {
 		return nil, err
 	}

@@ -119,7 +119,8 @@ func (a *app) scopes(o *rootOptions, repo policy.Locator) ([]trust.Scope, *trust
 // openRoot returns a root of the user's map, with what the root beside it says. Errors are
 // those of [trust.Roots].
 func (a *app) openRoot(ctx context.Context, c *trust.Config, name string, o *repoOptions) (trust.Root, error) {
-	how, beside := trust.Options{Offline: o.offline, Record: o.record}, trust.Options{Offline: o.offline, Record: o.recordBeside}
+	how := trust.Options{Offline: o.offline, Fresh: o.fresh && !o.offline, Record: o.record}
+	beside := trust.Options{Offline: how.Offline, Fresh: how.Fresh, Record: o.recordBeside}
 	if b := o.carried; b != nil { // each is followed from the pin that this machine has
 		moment := cmp.Or(o.moment, a.Now())
 		carried := trust.Options{Offline: true, Now: func() time.Time { return moment }}
@@ -209,20 +210,20 @@ func rootFault(err error) error {
 
 // anyRoots returns the roots of which any may verify what belongs to no repository: the files
 // that are named, the root that is named, or that of the public instance.
-func (a *app) anyRoots(ctx context.Context, o *rootOptions, offline bool) ([]trust.Root, error) {
+func (a *app) anyRoots(ctx context.Context, o *rootOptions, how trust.Options) ([]trust.Root, error) {
 	switch {
 	case len(o.roots) > 0 && o.rootName.set:
 		return nil, faultf(policy.Usage, "--trusted-root and --trust-root contradict each other")
 	case len(o.roots) > 0:
 		return trust.Roots(ctx, trust.Options{Files: o.roots})
 	case !o.rootName.set:
-		return a.Root(ctx, trust.Options{Offline: offline})
+		return a.Root(ctx, how)
 	}
 	c, err := a.trustConfig(o)
 	if err != nil {
 		return nil, err
 	}
-	r, err := a.openRoot(ctx, c, o.rootName.value, &repoOptions{offline: offline})
+	r, err := a.openRoot(ctx, c, o.rootName.value, &repoOptions{offline: how.Offline, fresh: how.Fresh})
 	if err != nil {
 		return nil, err
 	}
@@ -261,7 +262,7 @@ func (a *app) oneRoot(ctx context.Context, o *repoOptions, repo policy.Locator) 
 		r, err := a.openRoot(ctx, c, name, o)
 		return r, rootFault(err)
 	}
-	roots, err := a.anyRoots(ctx, &o.rootOptions, o.offline)
+	roots, err := a.anyRoots(ctx, &o.rootOptions, trust.Options{Offline: o.offline, Fresh: o.fresh && !o.offline})
 	if err == nil && len(roots) != 1 {
 		err = faultf(policy.Usage, "a repository's policy is judged under exactly one trusted root, not %d", len(roots))
 	}

@@ -36,7 +36,9 @@ func (a *app) runs(ctx context.Context, o *verifyOptions) (k int, runs []run, er
 		}
 	}
 	if len(scopes) == 0 {
-		j, sum, err := a.judge(ctx, o, func(ctx context.Context) ([]trust.Root, error) { return a.anyRoots(ctx, &o.rootOptions, o.offline) })
+		j, sum, err := a.judge(ctx, o, func(ctx context.Context) ([]trust.Root, error) {
+			return a.anyRoots(ctx, &o.rootOptions, trust.Options{Offline: o.offline})
+		})
 		return 1, []run{{j, sum}}, err
 	}
 	for _, s := range scopes {

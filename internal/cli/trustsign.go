@@ -109,7 +109,7 @@ func (a *app) authorSigner(ctx context.Context, o *signOptions) (author.Signer, 
 	if err != nil {
 		return nil, err
 	}
-	roots, err := a.anyRoots(ctx, &o.rootOptions, false)
+	roots, err := a.anyRoots(ctx, &o.rootOptions, trust.Options{})
 	if err != nil {
 		return nil, rootFault(err)
 	}
@@ -236,7 +236,7 @@ func (a *app) trustPublish(ctx context.Context, o *trustOptions, dir string, key
 	}
 	defer r.Close()
 	types := trust.Identities(ctx, string(trust.PublicGood), func(ctx context.Context, _ string) (*sigstore.Root, error) {
-		roots, err := a.anyRoots(ctx, &o.rootOptions, false)
+		roots, err := a.anyRoots(ctx, &o.rootOptions, trust.Options{})
 		if err != nil {
 			return nil, err
 		}

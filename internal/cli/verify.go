@@ -7,6 +7,7 @@ import (
 	"errors"
 	"os"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/repopolicy/repopolicy/internal/account"
+	"github.com/repopolicy/repopolicy/internal/fetch"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/release"
@@ -154,19 +156,14 @@ func (a *app) verdict(ctx context.Context, o *verifyOptions, args []string, full
 	if err := a.checkVerify(o, pub, args, addresses); err != nil {
 		return err
 	}
-	k, runs, err := a.runs(ctx, o)
+	again := func() (int, []run, error) { return a.prepared(ctx, o, pub, addresses, full) }
+	k, runs, err := again()
 	if err != nil {
 		return err
 	}
 	sum := runs[0].sum
 	if o.format.value == "vsa" && sum.Policy == nil {
 		return withoutPolicy()
-	}
-	for _, r := range runs {
-		r.judge.Full = full
-		if err := a.look(r.judge, r.sum, o, pub, addresses); err != nil {
-			return err
-		}
 	}
 	inputs, err := pub.inputs(ctx, args, addresses, o)
 	if err != nil {
@@ -179,6 +176,13 @@ func (a *app) verdict(ctx context.Context, o *verifyOptions, args []string, full
 		a.criteria(sum, account.Expected(inputs))
 	}
 	acc := a.take(ctx, o, k, runs, inputs)
+	if beyond(runs) { // the policy as it was when that was logged is asked for
+		o.beyond = true
+		if k, runs, err = again(); err != nil {
+			return err
+		}
+		sum, acc = runs[0].sum, a.take(ctx, o, k, runs, inputs)
+	}
 	class := acc.Class()
 	if err := pub.folder.Deliver(acc); err != nil {
 		return faultf(policy.ArtifactRead, "--download: %s", err)
@@ -194,6 +198,29 @@ func (a *app) verdict(ctx context.Context, o *verifyOptions, args []string, full
 		return decided{class}
 	}
 	return nil
+}
+
+// prepared returns the runs, each with where it looks for evidence.
+func (a *app) prepared(ctx context.Context, o *verifyOptions, pub *publication, addresses map[string]fetch.Address, full bool) (int, []run, error) {
+	k, runs, err := a.runs(ctx, o)
+	if err != nil {
+		return 0, nil, err
+	}
+	for _, r := range runs {
+		r.judge.Full = full
+		if err := a.look(r.judge, r.sum, o, pub, addresses); err != nil {
+			return 0, nil, err
+		}
+	}
+	return k, runs, nil
+}
+
+// beyond reports whether a run had evidence about which its staple cannot say anything.
+func beyond(runs []run) bool {
+	return slices.ContainsFunc(runs, func(r run) bool {
+		w, ok := r.judge.Watch.(*watch)
+		return ok && w.beyond.Load()
+	})
 }
 
 // print writes the report in the form that was asked for.

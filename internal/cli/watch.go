@@ -5,6 +5,9 @@ package cli
 import (
 	"context"
 	"errors"
+	"slices"
+	"sync/atomic"
+	"time"
 
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/policy"
@@ -18,8 +21,11 @@ type watch struct {
 	trees    *rekorbind.Trees
 	clock    *rekorbind.Clock
 	state    *rekorbind.State
-	oneLog   bool // is demanded
-	timeless bool // the user says as of when
+	staple   *rekorbind.Found // on which the policy rests; nil without
+	ask      bool             // the directory, about what is beyond it
+	beyond   atomic.Bool      // there was evidence that is
+	oneLog   bool             // is demanded
+	timeless bool             // the user says as of when
 }
 
 // newWatch returns what watches a root: it asks the logs, unless off-line.
@@ -37,6 +43,12 @@ func (w *watch) Date(v *sigstore.Verified) { w.clock.Date(v) }
 
 // Same compares what evidence shows of logs with what is known of them; see [release.Watch].
 func (w *watch) Same(ctx context.Context, v *sigstore.Verified) (notes []policy.Note, f *release.Failure) {
+	if at, covered := w.covers(v); !covered && w.ask {
+		w.beyond.Store(true)
+		return nil, &release.Failure{Reason: policy.ViewStale, Detail: beyondStaple(at)}
+	} else if !covered {
+		notes = append(notes, policy.Note{Code: "beyond-staple", Text: beyondStaple(at)})
+	}
 	for _, e := range v.Entries {
 		if e.Checkpoint == nil {
 			continue
@@ -56,6 +68,26 @@ func (w *watch) Same(ctx context.Context, v *sigstore.Verified) (notes []policy.
 		}
 	}
 	return notes, nil
+}
+
+// covers reports whether the policy is known as it was when evidence was logged, and as of
+// when it is known.
+func (w *watch) covers(v *sigstore.Verified) (time.Time, bool) {
+	s := w.staple
+	if s == nil {
+		return time.Time{}, true
+	}
+	for _, e := range v.Entries {
+		if !s.Covers(v.Place(e)) {
+			return s.AsOf, false
+		}
+	}
+	unlogged := len(v.Entries) == 0
+	return s.AsOf, !unlogged || !slices.ContainsFunc(v.Times, func(t sigstore.Time) bool { return t.Time.After(s.AsOf) })
+}
+
+func beyondStaple(at time.Time) string {
+	return "the evidence is younger than what the staple shows, as of " + at.UTC().Format(time.RFC3339)
 }
 
 // Verdict returns what is in the way of every verdict; see [release.Watch].
