@@ -18,7 +18,6 @@ import (
 
 	"github.com/transparency-dev/merkle/proof"
 	"github.com/transparency-dev/merkle/rfc6962"
-	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/web"
@@ -50,12 +49,11 @@ type Heads interface {
 	SaveHead(shard string, old, next Head) (bool, error)
 }
 
-// TreeProof shows that one tree of a log is the beginning of another (RFC 6962, section
-// 2.1.2).
-type TreeProof struct {
-	Log, Origin  string
-	Small, Large int64 // entries
-	Hashes       [][]byte
+// treeProof says that one tree of a log is the beginning of another.
+type treeProof struct {
+	log, origin  string
+	small, large int64 // entries
+	hashes       [][]byte
 }
 
 // prove demands that the smaller of two trees is the beginning of the larger one. The one is
@@ -64,11 +62,6 @@ func (t *Trees) prove(ctx context.Context, s *shard, now, known sigstore.Checkpo
 	small, large := now, known
 	if small.Size > large.Size {
 		small, large = large, small
-	}
-	if slices.ContainsFunc(t.Carried, func(p TreeProof) bool {
-		return p.Log == s.log && p.Origin == s.origin && p.Small == small.Size && p.Large == large.Size && begins(small, large, p.Hashes) == nil
-	}) {
-		return nil
 	}
 	var err error
 	switch {
@@ -90,6 +83,17 @@ func (t *Trees) prove(ctx context.Context, s *shard, now, known sigstore.Checkpo
 		return &Unproven{t.name(s), small.Size, large.Size, t.gone(s, err), err}
 	}
 	return nil
+}
+
+// carries reports whether a proof that is at hand shows one tree to be the beginning of
+// another, whichever is the smaller one.
+func (t *Trees) carries(s *shard, a, b sigstore.Checkpoint) bool {
+	if a.Size > b.Size {
+		a, b = b, a
+	}
+	return slices.ContainsFunc(t.carried, func(p treeProof) bool {
+		return p.log == s.log && p.origin == s.origin && p.small == a.Size && p.large == b.Size && begins(a, b, p.hashes) == nil
+	})
 }
 
 // begins demands that a consistency proof shows one tree to be the beginning of another.
@@ -192,27 +196,6 @@ func askProof(ctx context.Context, client *web.Client, origin string, small, lar
 		return nil, nil, fmt.Errorf("%s: consistency proof: %w", client.URL(), err)
 	}
 	return hashes, reply, nil
-}
-
-// Proof returns a proof that one tree of a log is the beginning of another, as the log gives
-// it: to be carried where nobody can ask.
-func (t *Trees) Proof(ctx context.Context, seen Seen, large sigstore.Checkpoint) (TreeProof, error) {
-	out := TreeProof{Log: seen.Log, Origin: seen.Origin, Small: seen.Size, Large: large.Size}
-	client := t.Clients[seen.Log]
-	if client == nil {
-		return out, errors.New("the log is not asked")
-	}
-	if seen.Generation != 2 {
-		hashes, _, err := askProof(ctx, client, seen.Origin, seen.Size, large.Size)
-		out.Hashes = hashes
-		return out, err
-	}
-	tree := tlog.Tree{N: large.Size, Hash: tlog.Hash(large.Root)}
-	hashes, err := tlog.ProveTree(large.Size, seen.Size, tlog.TileHashReader(tree, NewTiles(ctx, client)))
-	for _, h := range hashes {
-		out.Hashes = append(out.Hashes, h[:])
-	}
-	return out, err
 }
 
 // ParseProof reads the hashes of a consistency proof. Null is no proof.

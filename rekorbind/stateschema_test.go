@@ -113,6 +113,15 @@ func TestStateSchema(t *testing.T) {
 		t.Error("evidence without a checkpoint")
 	}
 
+	// So have proofs that a log is of one history.
+	growth := (&Growth{[]byte("a note"), []GrowthProof{{1, [][]byte{make([]byte, 32)}}}}).Bytes()
+	if err := compile("growth-v1.json")(growth); err != nil {
+		t.Error(err)
+	}
+	if err := compile("growth-v1.json")(bytes.Replace(growth, []byte(`"size"`), []byte(`"index"`), 1)); err == nil {
+		t.Error("a proof without a size")
+	}
+
 	// So has a place proof.
 	proof := v2.proof(1, sigstoretest.Now).Bytes()
 	if err := compile("place-v1.json")(proof); err != nil {

@@ -90,6 +90,19 @@ func (t Tiles) Prefix(n int64, cp sigstore.Checkpoint) (tlog.Hash, error) {
 	return tlog.TreeHash(n, tlog.TileHashReader(tree, t))
 }
 
+// Growth returns the consistency proof from the tree of the first n entries to that of the
+// checkpoint; see Prefix.
+func (t Tiles) Growth(n int64, cp sigstore.Checkpoint) ([][]byte, error) {
+	tree := tlog.Tree{N: cp.Size}
+	copy(tree.Hash[:], cp.Root)
+	proof, err := tlog.ProveTree(cp.Size, n, tlog.TileHashReader(tree, t))
+	var out [][]byte
+	for _, h := range proof {
+		out = append(out, h[:])
+	}
+	return out, err
+}
+
 // Inclusions returns the inclusion proofs of entries in the tree of a checkpoint;
 // see Prefix. That of many at once costs little more than that of one.
 func (t Tiles) Inclusions(indices []int64, cp sigstore.Checkpoint) ([][][]byte, error) {

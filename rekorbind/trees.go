@@ -33,17 +33,20 @@ type Trees struct {
 	// Witnesses, if set, must have cosigned every checkpoint of Rekor v2, or one that it
 	// begins.
 	Witnesses *WitnessPolicy
-	// Carried are proofs that are at hand.
-	Carried []TreeProof
-	Now     func() time.Time
+	Now       func() time.Time
 
-	mu     sync.Mutex
-	shards map[shardOf]*shard
-	fork   *Fork
+	carried []treeProof // before anything was compared
+	mu      sync.Mutex
+	shards  map[shardOf]*shard
+	fork    *Fork
 }
 
 // shardOf is what has one tree: a log of Rekor v2, or a shard of one of Rekor v1.
 type shardOf struct{ log, origin string }
+
+func cmpShards(a, b shardOf) int {
+	return cmp.Or(cmp.Compare(a.log, b.log), cmp.Compare(a.origin, b.origin))
+}
 
 // Seen is a checkpoint that a verified entry, an answer or a reading shows.
 type Seen struct {
@@ -246,7 +249,7 @@ func (t *Trees) join(ctx context.Context, s *shard, x *treeSeen) error {
 	if t.demands(s) {
 		return t.witnessed(ctx, s, x)
 	}
-	if len(s.chain) > 0 {
+	if len(s.chain) > 0 && !slices.ContainsFunc(s.chain, func(y treeSeen) bool { return t.carries(s, x.Checkpoint, y.Checkpoint) }) {
 		n := s.after(x.Size)
 		if n == len(s.chain) {
 			n--
@@ -270,7 +273,10 @@ func (t *Trees) witnessed(ctx context.Context, s *shard, x *treeSeen) error {
 		if !larger.witnessed {
 			continue
 		}
-		err := t.prove(ctx, s, x.Checkpoint, larger.Checkpoint)
+		var err error
+		if !t.carries(s, x.Checkpoint, larger.Checkpoint) {
+			err = t.prove(ctx, s, x.Checkpoint, larger.Checkpoint)
+		}
 		if err == nil {
 			x.witnessed = true
 			s.insert(*x)

@@ -3,6 +3,7 @@
 package rekorbind
 
 import (
+	"bytes"
 	"encoding/hex"
 	"errors"
 	"net/http"
@@ -148,42 +149,78 @@ func kindOf(err error) string {
 	return err.Error()
 }
 
-// TestCarriedProof: a proof that is carried stands for asking the log; one of other trees, or
-// that is wrong, is nothing.
-func TestCarriedProof(t *testing.T) {
+// TestGrowth: proofs that are carried stand for asking the log; those of other trees, or that
+// are wrong, are nothing.
+func TestGrowth(t *testing.T) {
 	c := newChained(t, 2)
 	all := slices.Concat(c.inst.BodiesV2(), fillers(300))
-	small, large := c.tree(all[:40]), c.tree(all)
+	small, middle, large := c.tree(all[:40]), c.tree(all[:256]), c.tree(all)
 	honest := c.trees(t, (&tiles{bodies: all, checkpoint: large.Note}).withHashes(t, all), nil)
-	good, err := honest.Proof(t.Context(), small, large.Checkpoint)
+	for _, s := range []Seen{middle, small, large} {
+		check(t, honest.Same(t.Context(), s))
+	}
+	made, err := honest.Growth(t.Context())
+	if err != nil || len(made) != 1 || len(made[0].Proofs) != 2 {
+		t.Fatal(made, err)
+	}
+	good, err := ParseGrowth(made[0].Bytes())
 	check(t, err)
-	with := func(change func(*TreeProof)) TreeProof {
-		p := good
-		p.Hashes = slices.Clone(p.Hashes)
-		change(&p)
-		return p
+	with := func(change func(*Growth)) *Growth {
+		g := &Growth{good.Checkpoint, slices.Clone(good.Proofs)}
+		for i := range g.Proofs {
+			g.Proofs[i].Hashes = slices.Clone(g.Proofs[i].Hashes)
+		}
+		change(g)
+		return g
 	}
 	for name, x := range map[string]struct {
-		carried []TreeProof
+		carried *Growth
 		want    string
 	}{
-		"good":              {[]TreeProof{good}, ""},
-		"among others":      {[]TreeProof{with(func(p *TreeProof) { p.Hashes = nil }), good}, ""},
+		"good":              {good, ""},
 		"none":              {nil, "unasked"},
-		"of another log":    {[]TreeProof{with(func(p *TreeProof) { p.Log = "ab" })}, "unasked"},
-		"of another origin": {[]TreeProof{with(func(p *TreeProof) { p.Origin = "x" })}, "unasked"},
-		"of another size":   {[]TreeProof{with(func(p *TreeProof) { p.Small-- })}, "unasked"},
-		"wrong":             {[]TreeProof{with(func(p *TreeProof) { p.Hashes[0] = make([]byte, 32) })}, "unasked"},
-		"cut":               {[]TreeProof{with(func(p *TreeProof) { p.Hashes = p.Hashes[1:] })}, "unasked"},
+		"to a smaller tree": {with(func(g *Growth) { g.Checkpoint = middle.Note }), "unasked"},
+		"of another size":   {with(func(g *Growth) { g.Proofs[0].Size-- }), "unasked"},
+		"wrong":             {with(func(g *Growth) { g.Proofs[0].Hashes[0] = make([]byte, 32) }), "unasked"},
+		"cut":               {with(func(g *Growth) { g.Proofs[0].Hashes = g.Proofs[0].Hashes[1:] }), "unasked"},
+		"of the other tree": {with(func(g *Growth) { g.Proofs[0].Hashes = g.Proofs[1].Hashes }), "unasked"},
+		"left out":          {with(func(g *Growth) { g.Proofs = g.Proofs[1:] }), "unasked"},
 	} {
-		for _, order := range [][]Seen{{small, large}, {large, small}} {
-			trees := &Trees{Root: c.root, Carried: x.carried, Now: honest.Now}
-			check(t, trees.Same(t.Context(), order[0]))
-			if got := kindOf(trees.Same(t.Context(), order[1])); got != x.want {
+		for _, order := range [][]Seen{{small, middle, large}, {large, middle, small}, {middle, small}} {
+			trees := &Trees{Root: c.root, Now: honest.Now}
+			got := ""
+			if x.carried != nil {
+				got = kindOf(trees.Carry(t.Context(), x.carried))
+			}
+			for _, s := range order {
+				if err := trees.Same(t.Context(), s); err != nil {
+					got = kindOf(err)
+				}
+			}
+			if got != x.want {
 				t.Errorf("%s: %q", name, got)
 			}
 		}
 	}
+	if err := (&Trees{Root: newChained(t, 2).root, Now: honest.Now}).Carry(t.Context(), good); kindOf(err) == "" {
+		t.Error("a checkpoint of a log of another root is taken")
+	}
+}
+
+// FuzzGrowth: a file with proofs has one spelling, and is as large as it may be.
+func FuzzGrowth(f *testing.F) {
+	f.Add((&Growth{[]byte("x"), []GrowthProof{{1, [][]byte{make([]byte, 32)}}, {2, [][]byte{}}}}).Bytes())
+	f.Add((&Growth{Checkpoint: []byte("x")}).Bytes())
+	f.Add([]byte(`{"schema":"x"}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		g, err := ParseGrowth(data)
+		if err != nil {
+			return
+		}
+		if !bytes.Equal(g.Bytes(), data) || len(g.Proofs) > maxGrowth {
+			t.Errorf("%q", data)
+		}
+	})
 }
 
 // TestWitnessedTrees: where witnesses are demanded, every checkpoint of Rekor v2 has their

@@ -159,6 +159,17 @@ func readEvidence(path string, h *hold) []*candidate {
 	return readForms(source{path: path, data: data, hold: h})
 }
 
+// Checkpoints returns the signed notes under which what a file holds proves its log entries.
+// Nothing of them is verified.
+func Checkpoints(path string) (notes [][]byte) {
+	for _, c := range readEvidence(path, nil) {
+		if c.bundle != nil {
+			notes = append(notes, c.bundle.Checkpoints()...)
+		}
+	}
+	return notes
+}
+
 func readForms(src source) []*candidate {
 	sum := sha256Of(src.data)
 	if f := src.hold.text(src.data); f != nil {

@@ -45,6 +45,7 @@ const (
 	besideMetadataDir = "beside/metadata/"
 	besideTargetsDir  = "beside/targets/"
 	evidenceDir       = "evidence/"
+	logsDir           = "logs/"
 	maxAboutSize      = 64 << 10
 )
 
@@ -67,12 +68,14 @@ type Bundle struct {
 	Pages map[string][]byte
 	// Evidence are files about artifacts, by name.
 	Evidence map[string][]byte
+	// Logs are proofs that trees of a log are of one history, by number.
+	Logs map[string][]byte
 }
 
 // New returns a bundle without content.
 func New() *Bundle {
 	b := &Bundle{}
-	for _, files := range []*map[string][]byte{&b.Files, &b.Pages, &b.Metadata, &b.Targets, &b.BesideMetadata, &b.BesideTargets, &b.Evidence} {
+	for _, files := range []*map[string][]byte{&b.Files, &b.Pages, &b.Metadata, &b.Targets, &b.BesideMetadata, &b.BesideTargets, &b.Evidence, &b.Logs} {
 		*files = map[string][]byte{}
 	}
 	return b
@@ -131,7 +134,7 @@ func (b *Bundle) Encode() ([]byte, error) {
 }
 
 func (b *Bundle) dirs() map[string]map[string][]byte {
-	return map[string]map[string][]byte{filesDir: b.Files, pagesDir: b.Pages, metadataDir: b.Metadata, targetsDir: b.Targets, besideMetadataDir: b.BesideMetadata, besideTargetsDir: b.BesideTargets, evidenceDir: b.Evidence}
+	return map[string]map[string][]byte{filesDir: b.Files, pagesDir: b.Pages, metadataDir: b.Metadata, targetsDir: b.Targets, besideMetadataDir: b.BesideMetadata, besideTargetsDir: b.BesideTargets, evidenceDir: b.Evidence, logsDir: b.Logs}
 }
 
 // Parse reads a file. Anything but regular files with plain relative names, a name

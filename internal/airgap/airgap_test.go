@@ -30,6 +30,7 @@ func sample(t testing.TB) *Bundle {
 		Files:    map[string][]byte{".repopolicy/signatures/1.aaaaaaaaaaaa.sigstore.json": []byte("{}"), "2/x": {}},
 		Metadata: map[string][]byte{"1.root.json": []byte("root")}, Targets: map[string][]byte{"ab.trusted_root.json": []byte("t")},
 		Evidence: map[string][]byte{"widget.tar.gz.sigstore.json": []byte("{}")},
+		Logs:     map[string][]byte{"1.json": []byte("{}")},
 	}
 }
 

@@ -86,6 +86,9 @@ func (a *app) exportBundle(ctx context.Context, o *exportBundleOptions, evidence
 	if f.asked != nil {
 		b.Answer, b.Pages = f.asked.Answer(), f.asked.AnswerPages()
 	}
+	if err := f.watch.proofs(ctx, b, evidence); err != nil {
+		return err
+	}
 	data, err := b.Encode()
 	if err != nil {
 		return faultf(policy.Usage, "it cannot be carried: %s", err)

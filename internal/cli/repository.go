@@ -129,6 +129,11 @@ func (a *app) find(ctx context.Context, o *repoOptions) (*found, error) {
 	if out.watch, err = a.newWatch(o, out.root, state); err != nil {
 		return nil, err
 	}
+	if o.carried != nil {
+		if err := out.watch.carry(ctx, o.carried); err != nil {
+			return nil, err
+		}
+	}
 	lookups, err := a.lookups(o, out, state)
 	if err != nil {
 		return nil, err

@@ -5,10 +5,13 @@ package cli
 import (
 	"context"
 	"errors"
+	"fmt"
+	"maps"
 	"slices"
 	"sync/atomic"
 	"time"
 
+	"github.com/repopolicy/repopolicy/internal/airgap"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/rekorbind"
@@ -36,6 +39,46 @@ func (a *app) newWatch(o *repoOptions, root trust.Root, state *rekorbind.State) 
 	}
 	w := &watch{trees: trees, clock: &rekorbind.Clock{Now: a.Now}, state: state, timeless: o.timeless || !o.moment.IsZero()}
 	return w, w.clock.Load(state)
+}
+
+// carry takes the proofs that a file brings. One that counts for nothing is as if it were not
+// there; one that shows a fork decides.
+func (w *watch) carry(ctx context.Context, b *airgap.Bundle) error {
+	for _, name := range slices.Sorted(maps.Keys(b.Logs)) {
+		g, err := rekorbind.ParseGrowth(b.Logs[name])
+		if err != nil {
+			return faultf(policy.Usage, "--airgap: logs/%s: %s", name, err)
+		}
+		if err := w.trees.Carry(ctx, g); errors.Is(err, rekorbind.ErrLogFork) {
+			return faultf(policy.LogForked, "%s", w.Verdict().Detail)
+		}
+	}
+	return nil
+}
+
+// proofs puts into a file that each log is of one history, as far as the policy and the
+// evidence in it show trees of it.
+func (w *watch) proofs(ctx context.Context, b *airgap.Bundle, evidence []string) error {
+	for _, path := range evidence {
+		err := w.trees.Show(ctx, release.Checkpoints(path))
+		var u *rekorbind.Unproven
+		switch {
+		case errors.Is(err, rekorbind.ErrLogFork):
+			return faultf(policy.LogForked, "%s: %s", path, w.Verdict().Detail)
+		case errors.As(err, &u):
+			return faultf(policy.LogUnproven, "%s: %s", path, err)
+		case err != nil:
+			return err
+		}
+	}
+	all, err := w.trees.Growth(ctx)
+	if err != nil {
+		return faultf(policy.LogUnproven, "%s", err)
+	}
+	for i, g := range all {
+		b.Logs[fmt.Sprintf("%d.json", i+1)] = g.Bytes()
+	}
+	return nil
 }
 
 // Date takes the times that evidence proves; see [release.Watch].

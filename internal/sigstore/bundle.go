@@ -284,6 +284,17 @@ func (b *Bundle) Body(log string) []byte {
 	return nil
 }
 
+// Checkpoints returns the signed notes under which it proves its log entries. Nothing of them
+// is verified.
+func (b *Bundle) Checkpoints() (notes [][]byte) {
+	for _, e := range b.pb.GetVerificationMaterial().GetTlogEntries() {
+		if note := e.GetInclusionProof().GetCheckpoint().GetEnvelope(); note != "" {
+			notes = append(notes, []byte(note))
+		}
+	}
+	return notes
+}
+
 // Message returns the digest that a message signature claims to be over, and
 // false for an envelope.
 func (b *Bundle) Message() (policy.Digest, bool) {
