@@ -129,7 +129,7 @@ func (r *Resolver) look(ctx context.Context, c *Collection, h *policy.History, o
 // ask asks each look-up once, and takes over what it found. It returns signature files that
 // were not at hand.
 func (r *Resolver) ask(ctx context.Context, c *Collection, names []policy.Locator, h *policy.History, out *Resolution) (files []File) {
-	silent := false // an index gave no answer
+	silent, twice := false, false // an index gave no answer; two directories gave one
 	var oldest time.Time
 	h.Leaves, h.LogForks, h.Lies = slices.Clip(h.Leaves), slices.Clip(h.LogForks), slices.Clip(h.Lies)
 	for _, l := range r.Lookups {
@@ -164,9 +164,16 @@ func (r *Resolver) ask(ctx context.Context, c *Collection, names []policy.Locato
 			r.Clock.Prove(e.Time, "an entry of the log "+e.Log)
 			r.Clock.Prove(e.NotBefore, "a certificate in the log "+e.Log)
 		}
-		if found.Directory != nil {
+		switch {
+		case found.Directory != nil && h.Directory != nil: // each has a clock of its own
+			out.Failed[l.Name()] = errors.New("another directory answered: a run has one")
+			twice = true
+		case found.Directory != nil:
 			h.Directory = found.Directory
 		}
+	}
+	if twice {
+		h.View = policy.View{Completeness: policy.CompleteNone}
 	}
 	if silent && h.View.Completeness == policy.CompleteHinted { // each log has its own index
 		h.View = policy.View{Completeness: policy.CompleteNone}

@@ -227,7 +227,8 @@ func (t *Trees) cosigned(s *shard, cp sigstore.Checkpoint) bool {
 	return err == nil
 }
 
-// compare reports whether a tree is among those that are known already.
+// compare reports whether a tree is among those that are known already, in this run or an
+// earlier one.
 func (t *Trees) compare(s *shard, cp sigstore.Checkpoint) (known bool, err error) {
 	for _, old := range slices.Concat(s.chain, s.loose) {
 		if old.Size != cp.Size {
@@ -238,7 +239,11 @@ func (t *Trees) compare(s *shard, cp sigstore.Checkpoint) (known bool, err error
 		}
 		return old.err != nil || old.witnessed || !t.demands(s), old.err
 	}
-	return !t.demands(s) && slices.Contains(s.kept.Earlier, treeOfCheckpoint(cp)), nil
+	if t.demands(s) || !slices.Contains(s.kept.Earlier, treeOfCheckpoint(cp)) {
+		return false, nil
+	}
+	s.insert(treeSeen{Checkpoint: cp}) // an earlier run was shown that the newest one goes on from it
+	return true, nil
 }
 
 func treeOfCheckpoint(cp sigstore.Checkpoint) Tree { return Tree{cp.Size, hex.EncodeToString(cp.Root)} }

@@ -38,9 +38,9 @@ func (f *found) mayLag() string {
 // usable returns why the chain cannot be relied upon, nil if it can: the same
 // that verify would say of every artifact.
 func (f *found) usable(a *app) error {
-	d, refused := policy.Precheck(f.trusted(), policy.Request{Now: a.Now()}, policy.Claims{})
+	d, refused := policy.Precheck(f.trusted(), policy.Request{Now: a.Now(), Skew: clockSkew}, policy.Claims{})
 	if !refused && len(f.res.Chain.Versions()) == 0 { // nor was there one when it was looked for
-		d, refused = policy.DecideAdopted(f.trusted(), policy.Request{Now: a.Now()})
+		d, refused = policy.DecideAdopted(f.trusted(), policy.Request{Now: a.Now(), Skew: clockSkew})
 	}
 	info := d.Reason.Info()
 	switch info.Class {

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package rekorbind
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/repopolicy/repopolicy/internal/sigstoretest"
+	"github.com/repopolicy/repopolicy/policy"
+)
+
+// answering is a look-up that answers the same every time.
+type answering struct {
+	name  string
+	found Found
+	err   error
+}
+
+func (a answering) Name() string                               { return a.name }
+func (a answering) Find(context.Context, Query) (Found, error) { return a.found, a.err }
+
+// TestLookupsTogether: what several look-ups leave open together is open.
+func TestLookupsTogether(t *testing.T) {
+	c := newChained(t, 1)
+	now := sigstoretest.Now
+	hinted := answering{name: "index", found: Found{Completeness: policy.CompleteHinted, AsOf: now}}
+	one := answering{name: "one", found: Found{Completeness: policy.CompleteSigned, AsOf: now, Directory: &policy.Directory{}}}
+	other := answering{name: "other", found: Found{Completeness: policy.CompleteProven, AsOf: now, Directory: &policy.Directory{}}}
+	late := answering{name: "late", err: &Behind{Floor: Floor{now.AddDate(0, 1, 0), "a test"}, Now: now}}
+	for name, x := range map[string]struct {
+		lookups []Lookup
+		want    policy.Completeness
+		behind  bool
+	}{
+		"one directory":               {[]Lookup{one}, policy.CompleteSigned, false},
+		"an index beside":             {[]Lookup{one, hinted}, policy.CompleteSigned, false},
+		"two directories":             {[]Lookup{one, other}, policy.CompleteNone, false},
+		"two, in the other order":     {[]Lookup{other, hinted, one}, policy.CompleteNone, false},
+		"an answer from the future":   {[]Lookup{late}, policy.CompleteNone, true},
+		"one that does not, and that": {[]Lookup{hinted, late}, policy.CompleteHinted, true},
+	} {
+		clock := &Clock{Now: func() time.Time { return now }}
+		r := &Resolver{Root: c.root, Lookups: x.lookups, Clock: clock, Now: now}
+		res, err := r.Resolve(t.Context(), locator(t, widget), c.files)
+		check(t, err)
+		if got := res.Chain.View().Completeness; got != x.want || (clock.Check() != nil) != x.behind {
+			t.Errorf("%s: %s, %v", name, got, clock.Check())
+		}
+	}
+}
