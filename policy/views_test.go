@@ -18,7 +18,7 @@ import (
 // view never makes an OK that the whole view would not give, and where both decide they decide
 // alike. The worlds have two logs whose windows may overlap, a directory that sees late, in
 // part or nothing, an insider with a fork and a genesis of his own, certificates that were made
-// long before, and place proofs.
+// long before, place proofs, versions that expire or revoke, and an owner that changes.
 
 var viewStart = time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
 
@@ -26,11 +26,19 @@ func day(d float64) time.Time {
 	return viewStart.Add(time.Duration(d * float64(24*time.Hour))).Truncate(time.Second)
 }
 
-// viewStatements are the statements of all worlds, by threshold and name: an honest chain V1 to
-// V3, whose second version removes M, and M's own X1, X2 after V1, and X3.
-var viewStatements = func() map[int]map[string]Statement {
-	out := map[int]map[string]Statement{}
-	for threshold := 1; threshold <= 2; threshold++ {
+// viewKind is a threshold, and what is special about the statements of a world.
+type viewKind struct {
+	threshold                 int
+	expiring, revoking, owner bool
+}
+
+// viewStatements are the statements of all worlds, by name: an honest chain V1 to V3, whose
+// second version removes M, and M's own X1, X2 after V1, and X3.
+var viewStatements = func() map[viewKind]map[string]Statement {
+	out := map[viewKind]map[string]Statement{}
+	for i := range 16 {
+		kind := viewKind{1 + i&1, i&2 != 0, i&4 != 0, i&8 != 0}
+		threshold := kind.threshold
 		of := map[string]Statement{}
 		for _, v := range []struct {
 			name, after, members, releasers string
@@ -45,19 +53,30 @@ var viewStatements = func() map[int]map[string]Statement {
 				prev, number = before.digest, before.version+1
 			}
 			var b strings.Builder
-			fmt.Fprintf(&b, "# %s\nformat = \"repopolicy/v1\"\nrepository = \"https://github.com/acme/widget\"\nversion = %d\nexpires = 2099-01-01T00:00:00Z\n[maintainers]\nthreshold = %d\n", v.name, number, v.threshold)
+			expires := "2099-01-01T00:00:00Z"
+			if kind.expiring {
+				expires = day(6 + 5*float64(number)).Format(time.RFC3339)
+			}
+			fmt.Fprintf(&b, "# %s\nformat = \"repopolicy/v1\"\nrepository = \"https://github.com/acme/widget\"\nversion = %d\nexpires = %s\n", v.name, number, expires)
+			if kind.owner && number > 1 {
+				b.WriteString("owner-changed = true\n")
+			}
+			fmt.Fprintf(&b, "[maintainers]\nthreshold = %d\n", v.threshold)
 			for _, m := range v.members {
 				fmt.Fprintf(&b, "[[maintainers.member]]\nname = \"%c\"\nidentities = [{ email = \"%c@example.com\", issuer = \"https://accounts.google.com\" }]\n", m, m)
 			}
 			for _, r := range v.releasers {
 				fmt.Fprintf(&b, "[[release]]\nname = \"r%c\"\ntags = \"any\"\nartifacts = \"any\"\nidentities = [{ email = \"%c@example.com\", issuer = \"https://accounts.google.com\" }]\n", r+32, r)
 			}
+			if kind.revoking && number == 3 {
+				fmt.Fprintf(&b, "[[revoked]]\nidentity = { email = \"%s@example.com\", issuer = \"https://accounts.google.com\" }\n", v.members[:1])
+			}
 			of[v.name] = statementOf(panicker{}, b.String(), prev)
 			if s := of[v.name]; s.err != nil {
 				panic(s.err)
 			}
 		}
-		out[threshold] = of
+		out[kind] = of
 	}
 	return out
 }()
@@ -87,14 +106,19 @@ type viewWorld struct {
 	shown      map[string]int
 	signed     map[Position]int
 	moments    []Moment
+	owner      float64 // day from which on another owner's number is certified
 	end        float64
 }
 
 const viewDays = 24
 
 func drawView(r *rand.Rand) *viewWorld {
-	w := &viewWorld{statements: viewStatements[1+r.IntN(2)], shown: map[string]int{}, signed: map[Position]int{}, end: viewDays}
+	kind := viewKind{1 + r.IntN(2), r.IntN(4) == 0, r.IntN(4) == 0, r.IntN(4) == 0}
+	w := &viewWorld{statements: viewStatements[kind], owner: 99, shown: map[string]int{}, signed: map[Position]int{}, end: viewDays}
 	w.logs = []Log{{ID: "a", Generation: 2, Start: day(-9)}}
+	if kind.owner {
+		w.owner = r.Float64() * viewDays
+	}
 	two := r.IntN(3) == 0
 	if two { // the first is closed some days after the second was opened
 		w.logs[0].End = day(14)
@@ -271,7 +295,11 @@ func (w *viewWorld) history(v view) History {
 		} else if v.leaf >= 0 && !v.beyond[at] {
 			continue
 		}
-		f := LeafFacts{PAE: Sum([]byte(fmt.Sprint("nobody's ", i))), Body: Sum([]byte(fmt.Sprint("event ", i))), Binding: Binding{Repository: repo, RepositoryID: "1001", OwnerID: "2002"}, Entry: e.entry}
+		owner := "2002"
+		if e.at > w.owner {
+			owner = "2003"
+		}
+		f := LeafFacts{PAE: Sum([]byte(fmt.Sprint("nobody's ", i))), Body: Sum([]byte(fmt.Sprint("event ", i))), Binding: Binding{Repository: repo, RepositoryID: "1001", OwnerID: owner}, Entry: e.entry}
 		if e.statement != "" {
 			s := w.statements[e.statement]
 			f.PAE = s.pae
