@@ -47,6 +47,7 @@ type ChainProblem struct {
 	Entries   []Entry
 	Statement string // hex digest of the statement that is bound and not in force, if it is at hand
 	Waits     bool   // a directory waits for what is bound: it can be handed in
+	Ref       string // not the default branch, from which a first version was bound; "" where that is not why
 }
 
 // Version is one version of a chain.

@@ -50,12 +50,28 @@ func (c *Chain) missing(e *evaluator, w *walk, walks []*walk) {
 		c.pending(d, l, own)
 	}
 	c.sayLapsed(e)
-	if w == nil && len(c.problems) == 0 {
-		detail := ""
-		if len(e.genesis) > 0 {
-			detail = "a policy is there, but nothing binds it"
+	if w == nil {
+		c.unbound(d)
+	}
+}
+
+// unbound says why there is no chain.
+func (c *Chain) unbound(d *disclosure) {
+	detail, ref := "", ""
+	if len(d.genesis) > 0 {
+		detail = "a policy is there, but nothing binds it"
+	}
+	for _, l := range d.all() {
+		if s := l.statement; s != nil && s.version == 1 && l.Binding.Repository.Host() == d.h.Repository.Host() && d.aside(s, l) {
+			ref = l.Binding.Ref
+			detail = fmt.Sprintf("a policy was bound from %s, and that is not the default branch of today", ref)
 		}
+	}
+	if len(c.problems) == 0 {
 		c.fail(NoBinding, detail)
+	}
+	for i := range c.problems {
+		c.problems[i].Ref = ref
 	}
 }
 
