@@ -30,7 +30,7 @@ const (
 	MaxPlaceFiles = 2000
 	MaxPlaceBytes = 64 << 10 // of one
 
-	maxStampedLogs = 8
+	maxOpenLogs = 8
 	// placeTimeout is how long all logs and the authority may take together: what they
 	// show is worth having, and nothing has to wait for it.
 	placeTimeout = 30 * time.Second
@@ -179,6 +179,15 @@ type Dater struct {
 	gap time.Duration // 0 for placeGap
 }
 
+// openLogs returns the Rekor v2 logs of the root that are trusted at the time, the newest first.
+func openLogs(r *sigstore.Root, at time.Time) []sigstore.Log {
+	logs := slices.DeleteFunc(r.Logs(), func(l sigstore.Log) bool {
+		return l.Generation != 2 || at.Before(l.Start) || !l.End.IsZero() && at.After(l.End)
+	})
+	slices.SortStableFunc(logs, func(a, b sigstore.Log) int { return b.Start.Compare(a.Start) })
+	return logs
+}
+
 // open returns proofs of the newest checkpoint of every Rekor v2 log of the root that is
 // trusted now: whatever they have logged lies before what is certified from then on.
 func (d *Dater) open(ctx context.Context) [][]byte {
@@ -187,17 +196,13 @@ func (d *Dater) open(ctx context.Context) [][]byte {
 	}
 	within, cancel := context.WithTimeout(ctx, placeTimeout)
 	defer cancel()
-	logs := d.Root.Logs()
-	now := d.Now()
-	slices.SortStableFunc(logs, func(a, b sigstore.Log) int { return b.Start.Compare(a.Start) }) // the newest first
 	var out [][]byte
-	asked := 0
-	for _, l := range logs {
-		if l.Generation != 2 || now.Before(l.Start) || !l.End.IsZero() && now.After(l.End) || d.Logs[l.ID] == nil {
+	for i, l := range openLogs(d.Root, d.Now()) {
+		if d.Logs[l.ID] == nil {
 			continue
 		}
-		if asked++; asked > maxStampedLogs {
-			d.Warn(fmt.Sprintf("no place proof of %s: of more than %d open logs", l.URL, maxStampedLogs))
+		if i >= maxOpenLogs {
+			d.Warn(fmt.Sprintf("no place proof of %s: of more than %d open logs", l.URL, maxOpenLogs))
 			break
 		}
 		note, err := d.Logs[l.ID].Get(within, "api/v2/checkpoint", maxCheckpoint)

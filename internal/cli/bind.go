@@ -24,7 +24,7 @@ func (a *app) bindCommand() *cobra.Command {
 		Short: "bind the committed policy to the repository, as its own workflow",
 		Long: `Bind is the one step of the workflow .github/workflows/repopolicy.yml. It checks
 that enough maintainers signed the policy of the last commit, signs it as the
-repository, logs that, and writes the signature for a later job to push to the
+repository, logs that in every open log, and writes the signature for a later job to push to the
 branch "repopolicy". Beside it lie place proofs: the newest checkpoint of every open
 log of Rekor v2, and that of its own entry, each with a time stamp, so that releases
 can be told to be earlier or later also after the log has changed. It refuses before anything is logged: without a quorum, in a

@@ -44,7 +44,7 @@ type signOptions struct {
 	handsTo *rekorbind.Descriptor // that handIn names
 	private bool                  // the repository is not public
 	version *draftVersion         // of the last commit, once it is read
-	places  bool                  // place proofs are made, too
+	places  bool                  // it binds: every open log has it, and place proofs are made
 	// withoutV1 leaves out Rekor v1, for good: see docs/maintainer.md.
 	withoutV1 bool
 	// withV2 asks the public instance for the services of Rekor v2, too.
@@ -213,7 +213,7 @@ func (a *app) write(ctx context.Context, o *signOptions, v *draftVersion, s sigs
 			index.SetTimeout(a.Timeout)
 		}
 	}
-	w := &rekorbind.Writer{Root: v.root.Root, Client: &sigstore.Client{Services: s, Transport: a.Transport, Timeout: a.Timeout}, Journal: state, Index: index, Now: a.Now, Step: a.steps(s)}
+	w := &rekorbind.Writer{Root: v.root.Root, Client: &sigstore.Client{Services: s, Transport: a.Transport, Timeout: a.Timeout}, Journal: state, Index: index, Now: a.Now, Step: a.steps(s), Everywhere: o.places, Warn: func(text string) { a.err.line("warning: %s", text) }}
 	if o.places {
 		if w.Places, err = a.dater(v.root, w.Client); err != nil {
 			return faultf(policy.TrustRootInvalid, "%s", err)
@@ -264,6 +264,7 @@ func (a *app) steps(s sigstore.Services) func(string) {
 	text := map[string]string{
 		rekorbind.StepFound: "found the signature of an earlier run in " + s.RekorV1, rekorbind.StepDraft: "signed",
 		rekorbind.StepV1: "logged in " + s.RekorV1, rekorbind.StepV2: "logged in " + s.RekorV2,
+		rekorbind.StepMore: "logged in another open log of Rekor v2",
 	}
 	return func(step string) {
 		a.err.line("done: %s", text[step])

@@ -3,12 +3,14 @@
 package e2e
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -197,7 +199,7 @@ func TestShardRotation(t *testing.T) {
 	p.write(".repopolicy/policy.toml", strings.ReplaceAll(string(policyText(name, 2, 1, "alice")), "widget_*", "gadget_*"))
 	p.push()
 	sign()
-	if got := p.boundFiles(".place.json"); len(got) != 2+4 { // of three open logs, and of its own entry
+	if got := p.boundFiles(".place.json"); len(got) != 2+5 { // of three open logs, and of its entries in the two that take any
 		t.Errorf("place proofs: %v", got)
 	}
 	old, renamed := release("widget_5.tar.gz", "v5"), release("gadget_5.tar.gz", "v5")
@@ -352,5 +354,137 @@ func TestPlaceOrder(t *testing.T) {
 	slices.SortFunc(places, func(a, b sigstore.Place) int { return int(a.Size - b.Size) })
 	if places[0].Time.After(begin) || places[1].Time.Before(begin) {
 		t.Errorf("stamped %s and %s, certified from %s", places[0].Time, places[1].Time, begin)
+	}
+}
+
+// shardSizes returns how many entries each shard of Rekor v2 has, the oldest first.
+func shardSizes(t testing.TB) []int {
+	t.Helper()
+	var out []int
+	for _, url := range stack.Shards() {
+		data, err := newMachine(t).client(url).Get(t.Context(), "api/v2/checkpoint", 1<<16)
+		check(t, err)
+		lines := strings.Split(string(data), "\n")
+		n, err := strconv.Atoi(lines[min(1, len(lines)-1)])
+		check(t, err)
+		out = append(out, n)
+	}
+	return out
+}
+
+// unheard passes requests on and loses the answers to those that it is asked about.
+type unheard struct {
+	next  http.RoundTripper
+	loses func(*http.Request) bool
+}
+
+// RoundTrip implements http.RoundTripper.
+func (l *unheard) RoundTrip(r *http.Request) (*http.Response, error) {
+	resp, err := l.next.RoundTrip(r)
+	if err == nil && l.loses(r) {
+		resp.Body.Close()
+		return nil, errors.New("the answer was lost")
+	}
+	return resp, err
+}
+
+// TestEveryLog: bind logs in every open log of Rekor v2, by one certificate and once in each,
+// whatever comes between; a log that takes nothing, or whose answer is lost, ends no run.
+func TestEveryLog(t *testing.T) {
+	if !inOwnStack(t) {
+		return
+	}
+	check(t, stack.AddShard(sandbox.Rotation{})) // clients are sent to the old one still
+	nextSecond()
+	shards := stack.Shards()
+	to := func(shard int, r *http.Request) bool {
+		return strings.HasPrefix(shards[shard], "http://"+r.URL.Host) && r.Method == http.MethodPost
+	}
+	type run struct {
+		transport http.RoundTripper
+		fails     bool
+		warns     string
+		logged    []int // new entries
+		files     int
+	}
+	ok := func(warns string, logged []int, files int) run {
+		return run{stack.Transport(), false, warns, logged, files}
+	}
+	refuses := func(shard int) http.RoundTripper {
+		return &without{next: stack.Transport(), fails: func(r *http.Request) bool { return to(shard, r) }}
+	}
+	loses := func(shard int) http.RoundTripper {
+		return &unheard{stack.Transport(), func(r *http.Request) bool { return to(shard, r) }}
+	}
+	try := func(name string, runs ...run) *project {
+		t.Helper()
+		p := newProject(t, "acme/every-"+strings.ReplaceAll(name, " ", "-"))
+		p.write(".repopolicy/policy.toml", string(policyText(p.name, 1, 1, "alice")))
+		p.push()
+		signer := newComputer(t)
+		var err error
+		signer.env["SIGSTORE_ID_TOKEN"], err = stack.Token(alice)
+		check(t, err)
+		signer.must(policy.ClassOK, "sign", "--git", p.dir, "--yes")
+		p.push()
+		p.inJob(forge.Event{Name: "repository_dispatch", Action: "repopolicy", Ref: "refs/heads/main"}, "repopolicy.yml", func(_ *forge.Job, c *computer, dir string) {
+			for i, x := range runs {
+				before, made := shardSizes(t), t.TempDir()
+				c.transport = x.transport
+				code, out := c.repopolicy("bind", "--git", dir, "--output", made)
+				if (code != 0) != x.fails || !strings.Contains(out, x.warns) || strings.Contains(out, "warning: ") != (x.warns != "" && !x.fails) {
+					t.Errorf("%s, run %d: exit %d\n%s", name, i, code, out)
+				}
+				got := shardSizes(t)
+				for k := range got {
+					got[k] -= before[k]
+				}
+				files, err := filepath.Glob(filepath.Join(made, ".repopolicy", "signatures", "*.sigstore.json"))
+				check(t, err)
+				if !slices.Equal(got, x.logged) || len(files) != x.files {
+					t.Errorf("%s, run %d: logged %v, want %v; files %v\n%s", name, i, got, x.logged, files, out)
+				}
+				certificates := map[string]bool{}
+				for _, f := range files {
+					data, err := os.ReadFile(f)
+					check(t, err)
+					d, err := sigstore.ParseDraft(data)
+					check(t, err)
+					certificates[string(d.Signer())] = true
+				}
+				if len(files) > 0 && len(certificates) != 1 {
+					t.Errorf("%s, run %d: %d certificates", name, i, len(certificates))
+				}
+			}
+		})
+		return p
+	}
+	try("all is well", ok("", []int{1, 1}, 3), ok("", []int{0, 0}, 3))
+	try("the other refuses", run{refuses(1), false, "warning: not logged in " + shards[1], []int{1, 0}, 2}, ok("", []int{0, 1}, 3), ok("", []int{0, 0}, 3))
+	try("the other is silent", run{loses(1), false, "warning: not logged in " + shards[1], []int{1, 1}, 2}, ok("", []int{0, 0}, 3))
+	try("the own one refuses", run{refuses(0), true, "run the command again", []int{0, 0}, 0}, ok("", []int{1, 1}, 3))
+	try("the own one is silent", run{loses(0), true, "run the command again", []int{1, 0}, 0}, ok("", []int{0, 1}, 3))
+
+	// Through the workflow: the chain is as before, in each view, and the next version follows.
+	p := boundProject(t, "acme/every-log", string(policyText("acme/every-log", 1, 1, "alice")), nil)
+	if got := p.boundFiles(".sigstore.json"); len(got) != 3 {
+		t.Errorf("files: %v", got)
+	}
+	o := newOperator(t)
+	check(t, os.WriteFile(o.root, stack.TrustedRoot(), 0o600))
+	o.build()
+	views := [][]string{nil, {"--scan"}, {"--directory", o.descriptorFile}}
+	for _, flags := range views {
+		newComputer(t).must(policy.ClassOK, append([]string{"show", "-R", "https://github.com/" + p.name}, flags...)...)
+	}
+	check(t, stack.SwitchShard())
+	check(t, stack.FreezeShards())
+	nextSecond()
+	p = boundProject(t, "acme/every-frozen", string(policyText("acme/every-frozen", 1, 1, "alice")), nil)
+	if got := p.boundFiles(".sigstore.json"); len(got) != 2 { // Rekor v1 and the new shard
+		t.Errorf("beside a frozen log: %v", got)
+	}
+	for _, flags := range views[:2] {
+		newComputer(t).must(policy.ClassOK, append([]string{"show", "-R", "https://github.com/" + p.name}, flags...)...)
 	}
 }
