@@ -93,6 +93,20 @@ func (p *PlaceProof) Verify(r *sigstore.Root) (sigstore.Place, error) {
 	return r.OpenPlace(p.Log, p.Checkpoint, p.Stamp)
 }
 
+// PlaceMoment reads a place proof, verifies it under one trusted root, and returns what that
+// shows.
+func PlaceMoment(r *sigstore.Root, data []byte) (policy.Moment, error) {
+	proof, err := ParsePlaceProof(data)
+	if err != nil {
+		return policy.Moment{}, err
+	}
+	p, err := proof.Verify(r)
+	if err != nil {
+		return policy.Moment{}, err
+	}
+	return policy.NewMoment(p.Log, p.Size, p.Time, p.Authority), nil
+}
+
 // PlaceName returns the name of the file with a place proof that was made when a version
 // was bound: the version, and twelve hex digits of the file's SHA-256.
 func PlaceName(version int, data []byte) string {
@@ -257,6 +271,16 @@ func (d *Dater) of(ctx context.Context, bundle []byte, have [][]byte) []byte {
 		return nil
 	}
 	return data
+}
+
+// Of returns a proof of the checkpoint under which a bundle of Rekor v2 proves its entry; nil
+// for another bundle, or if it cannot be had.
+func (d *Dater) Of(ctx context.Context, bundle []byte) []byte {
+	log, _, err := sigstore.CheckpointOf(bundle)
+	if err != nil || !slices.ContainsFunc(d.Root.Logs(), func(l sigstore.Log) bool { return l.ID == log && l.Generation == 2 }) {
+		return nil
+	}
+	return d.of(ctx, bundle, nil)
 }
 
 func (d *Dater) stamp(ctx context.Context, log string, note []byte) ([]byte, error) {
