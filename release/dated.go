@@ -27,7 +27,7 @@ const (
 
 // proofsIn is where the evidence for an artifact lies, and with it place proofs.
 type proofsIn struct {
-	dir   string // "" for a place
+	dir   string // "" for a place, or for what was given
 	place Place
 	root  *sigstore.Root
 }
@@ -39,13 +39,13 @@ func (j *Judge) moments(ctx context.Context, a *Artifact, r *sigstore.Root) []po
 	if j.PlaceProof == nil {
 		return nil
 	}
-	out := j.momentsIn(ctx, proofsIn{dir: dirOf(a), root: r})
+	out := slices.Concat(j.momentsIn(ctx, proofsIn{root: r}), j.momentsIn(ctx, proofsIn{dir: dirOf(a), root: r}))
 	p := a.Place
 	if p == nil {
 		p = j.Release
 	}
 	if p != nil {
-		out = append(slices.Clone(out), j.momentsIn(ctx, proofsIn{place: p, root: r})...)
+		out = append(out, j.momentsIn(ctx, proofsIn{place: p, root: r})...)
 	}
 	return out
 }
@@ -82,16 +82,16 @@ func (j *Judge) momentsIn(ctx context.Context, in proofsIn) []policy.Moment {
 
 // placeProofs returns the names, or paths, of files that are called like place proofs.
 func (j *Judge) placeProofs(ctx context.Context, in proofsIn) []string {
-	var out []string
-	if in.place == nil {
-		out = j.finder.list(in.dir).places
-	} else {
-		for _, name := range j.finder.shelf(ctx, in.place).all {
-			if isPlaceProof(name) {
-				out = append(out, name)
-			}
-		}
+	var all []string
+	switch {
+	case in.place != nil:
+		all = j.finder.shelf(ctx, in.place).all
+	case in.dir != "":
+		all = j.finder.list(in.dir).places
+	default:
+		all = j.finder.given()
 	}
+	out := slices.DeleteFunc(slices.Clone(all), func(name string) bool { return !isPlaceProof(name) })
 	return out[:min(len(out), maxPlaceProofs)]
 }
 

@@ -488,3 +488,87 @@ func TestEveryLog(t *testing.T) {
 		newComputer(t).must(policy.ClassOK, append([]string{"show", "-R", "https://github.com/" + p.name}, flags...)...)
 	}
 }
+
+// TestReleaseDated: sign-release leaves a place proof beside the release, which dates it where the
+// branch withholds those of the next version; in its folder it is evidence, and one that is
+// none of the root's is a file like any other.
+func TestReleaseDated(t *testing.T) {
+	if !inOwnStack(t) {
+		return
+	}
+	const name = "acme/dated"
+	p := boundProject(t, name, string(policyText(name, 1, 1, "alice")), nil)
+	rotate(t)
+	p.tag("v1")
+	file := artifact(t, "widget_1.tar.gz")
+	proof := file + ".place.json"
+	p.inJob(forge.Event{Name: "push", Ref: "refs/tags/v1"}, "release.yml", func(_ *forge.Job, c *computer, checkout string) {
+		c.transport = &without{next: stack.Transport(), fails: func(r *http.Request) bool {
+			_, err := os.Lstat(file + ".sigstore.json") // once that is there, only the place proof is missing
+			return err == nil && strings.HasPrefix(stack.URL(sandbox.TSA), "http://"+r.URL.Host)
+		}}
+		if out := c.must(policy.ClassOK, "sign-release", "--checkout", checkout, file); !strings.Contains(out, "warning: no place proof") {
+			t.Error(out)
+		}
+		before := logged(t)
+		c.transport = stack.Transport()
+		c.must(policy.ClassOK, "sign-release", "--checkout", checkout, file)
+		data, err := os.ReadFile(proof)
+		check(t, err)
+		if _, err := rekorbind.PlaceMoment(root(t), data); err != nil || logged(t) != before {
+			t.Errorf("the place proof: %v, logged %s before, %s after", err, before, logged(t))
+		}
+		c.must(policy.ClassUsage, "sign-release", "--checkout", checkout, proof)
+	})
+	nextSecond()
+	p.write(".repopolicy/policy.toml", strings.ReplaceAll(string(policyText(name, 2, 1, "alice")), "widget_*", "gadget_*"))
+	p.push()
+	p.signAs(newComputer(t), "alice")
+
+	verify := func(what string, ok bool, args ...string) string {
+		t.Helper()
+		code, out := newComputer(t).repopolicy(append([]string{"verify", "-R", "https://github.com/" + name}, args...)...)
+		if (code == 0) != ok {
+			t.Errorf("%s: exit %d\n%s", what, code, out)
+		}
+		return out
+	}
+	dir := filepath.Dir(file)
+	verify("all at hand", true, file)
+	if out := verify("the folder", true, dir, "--format", "json"); !strings.Contains(out, `"evidence_for": "`+file) {
+		t.Error(out)
+	}
+	back := p.withBranch(func(dir string) {
+		files, err := filepath.Glob(filepath.Join(dir, ".repopolicy", "signatures", "2-*.place.json"))
+		check(t, err)
+		for _, f := range files {
+			check(t, os.Remove(f))
+		}
+	})
+	defer back()
+	verify("withheld by the branch", true, file)
+	for ok, files := range map[bool][]string{true: {file + ".sigstore.json", proof}, false: {file + ".sigstore.json"}} {
+		carried, alone := filepath.Join(t.TempDir(), "dated.airgap"), filepath.Join(t.TempDir(), filepath.Base(file))
+		newComputer(t).must(policy.ClassOK, append([]string{"export-bundle", "-R", name, "-o", carried}, files...)...)
+		content, err := os.ReadFile(file)
+		check(t, err)
+		check(t, os.WriteFile(alone, content, 0o600))
+		verify("across an air gap", ok, "--airgap", carried, "--require", "first,none", alone)
+	}
+	data, err := os.ReadFile(proof)
+	check(t, err)
+	check(t, os.Rename(proof, filepath.Join(dir, "other.place.json"))) // whatever it is called
+	verify("under another name", true, file)
+	verify("the folder, a proof beside nothing", false, dir)
+	check(t, os.Remove(filepath.Join(dir, "other.place.json")))
+	verify("withheld by both", false, file)
+	for what, text := range map[string]string{"garbage": "{}", "another stamp": strings.Replace(string(data), `"stamp":"`, `"stamp":"AAAA`, 1), "more": string(data) + "\n{}"} {
+		check(t, os.WriteFile(proof, []byte(text), 0o600))
+		verify(what, false, file)
+		if out := verify(what+", the folder", false, dir); !strings.Contains(out, "called like a place proof") {
+			t.Errorf("%s: %s", what, out)
+		}
+	}
+	check(t, os.WriteFile(proof, data, 0o600))
+	verify("again", true, dir)
+}
