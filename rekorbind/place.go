@@ -283,6 +283,47 @@ func (d *Dater) Of(ctx context.Context, bundle []byte) []byte {
 	return d.of(ctx, bundle, nil)
 }
 
+// Undated returns the bindings of a statement in Rekor v2 that no place proof at hand dates,
+// though a stamp shows that their instance has an authority: what was not to be had when they
+// were made can be had later. In a log whose window is over it is worth nothing.
+func Undated(r *sigstore.Root, forges *Forges, files []File, payload []byte, now time.Time) [][]byte {
+	signatures, proofs := split(files)
+	c := &Collection{Root: r}
+	c.dates(proofs)
+	dated := func(e policy.Entry) bool {
+		for of := range c.dated {
+			if of.log == e.Log && of.size > e.Index {
+				return true
+			}
+		}
+		return false
+	}
+	open := func(e policy.Entry) bool {
+		return slices.ContainsFunc(openLogs(r, now), func(l sigstore.Log) bool { return l.ID == e.Log })
+	}
+	var out [][]byte
+	for _, f := range distinct(signatures) {
+		if d, err := sigstore.ParseDraft(f.Data); f.err != nil || err != nil || !d.Stamped() || !bytes.Equal(d.Content().Statement, payload) {
+			continue
+		}
+		b, err := sigstore.ParseBundle(f.Data)
+		if err != nil || b.Statement() == nil {
+			continue
+		}
+		v, err := b.Verify(r, b.Statement().Subjects[0].Digests[0], nil, sigstore.Options{})
+		if err != nil {
+			continue
+		}
+		if _, err := forges.Authority(b.Signer()); err != nil {
+			continue
+		}
+		if slices.ContainsFunc(v.Placed(), func(p sigstore.Placed) bool { return open(p.At) && !dated(p.At) }) {
+			out = append(out, f.Data)
+		}
+	}
+	return out
+}
+
 func (d *Dater) stamp(ctx context.Context, log string, note []byte) ([]byte, error) {
 	checkpoint, stamp, err := d.Client.StampCheckpoint(ctx, d.Root, log, note)
 	if err != nil {

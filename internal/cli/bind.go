@@ -95,9 +95,37 @@ func (a *app) bind(ctx context.Context, o *signOptions) error {
 			o.private = !a.public(ctx)
 		}
 		a.offer(ctx, o, v, nil) // what an earlier run could not
-		return nil
+		return a.dateBound(ctx, o, v)
 	}
 	return a.bindNext(ctx, o, v)
+}
+
+// dateBound makes the place proofs that an earlier run could not have.
+func (a *app) dateBound(ctx context.Context, o *signOptions, v *draftVersion) error {
+	undated := v.undated(a)
+	if len(undated) == 0 {
+		return nil
+	}
+	s, err := a.services(ctx, o, v.doc.Content().Repository)
+	if err != nil {
+		return err
+	}
+	d, err := a.dater(v.root, &sigstore.Client{Services: s, Transport: a.Transport, Timeout: a.Timeout})
+	if err != nil {
+		return faultf(policy.TrustRootInvalid, "%s", err)
+	}
+	var made []rekorbind.File
+	for _, bundle := range undated {
+		if proof := d.Of(ctx, bundle); proof != nil {
+			made = append(made, rekorbind.File{Name: rekorbind.PlaceName(v.doc.Content().Version, proof), Data: proof})
+		}
+	}
+	return a.put(o, v, made)
+}
+
+// undated returns the bindings of the version that have no place proof and can get one.
+func (v *draftVersion) undated(a *app) [][]byte {
+	return rekorbind.Undated(v.root.Root, v.root.Forges, v.files, v.statement, a.Now())
 }
 
 // bindNext binds a version that is not bound yet, if it has its quorum.

@@ -204,6 +204,9 @@ func (a *app) write(ctx context.Context, o *signOptions, v *draftVersion, s sigs
 		return err
 	}
 	r.Statement, r.Version = v.statement, v.doc.Content().Version
+	if v.root.Forges.Binder(v.doc.Content().Repository) == policy.BoundByMaintainers {
+		o.places = true // what they sign binds
+	}
 	var index *web.Client
 	if s.RekorV1 != "" {
 		if index, err = web.New(s.RekorV1, a.Transport, userAgent()); err != nil {
@@ -230,6 +233,11 @@ func (a *app) write(ctx context.Context, o *signOptions, v *draftVersion, s sigs
 	if o.afterLog != nil {
 		o.afterLog(files)
 	}
+	return a.put(o, v, files)
+}
+
+// put writes files where they belong.
+func (a *app) put(o *signOptions, v *draftVersion, files []rekorbind.File) error {
 	dir, write := v.dir, file.WriteIn
 	if o.output.set {
 		dir, write = o.output.value, file.WriteBelow

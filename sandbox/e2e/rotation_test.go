@@ -572,3 +572,42 @@ func TestReleaseDated(t *testing.T) {
 	check(t, os.WriteFile(proof, data, 0o600))
 	verify("again", true, dir)
 }
+
+// TestPlacesLater: a run of a version that is bound already makes the place proof that an earlier
+// one could not have, logs nothing, and makes none where there is one.
+func TestPlacesLater(t *testing.T) {
+	p := boundProject(t, "acme/places-later", string(policyText("acme/places-later", 1, 1, "alice")), nil)
+	p.withBranch(withoutPlaces(t))
+	ready := func() string {
+		t.Helper()
+		c := newComputer(t)
+		c.env["GITHUB_OUTPUT"] = filepath.Join(t.TempDir(), "output")
+		check(t, os.WriteFile(c.env["GITHUB_OUTPUT"], nil, 0o600))
+		git(t, p.dir, "fetch", "-q", "origin", "+refs/heads/repopolicy:refs/remotes/origin/repopolicy")
+		c.must(policy.ClassOK, "status", "--git", p.dir, "--format", "github")
+		data, err := os.ReadFile(c.env["GITHUB_OUTPUT"])
+		check(t, err)
+		return string(data)
+	}
+	before := logged(t)
+	for i, was := range []string{"true", "false"} {
+		if out := ready(); !strings.Contains(out, was) {
+			t.Errorf("run %d: %s", i, out)
+		}
+		check(t, p.dispatch("repository_dispatch"))
+		if got := p.boundFiles(".place.json"); len(got) != 1 || logged(t) != before {
+			t.Errorf("run %d: place proofs %v; logged %s before, %s after", i, got, before, logged(t))
+		}
+	}
+	var places []sigstore.Place
+	for _, name := range p.boundFiles(".place.json") {
+		proof, err := rekorbind.ParsePlaceProof([]byte(git(t, p.dir, "show", "origin/repopolicy:"+name)))
+		check(t, err)
+		place, err := proof.Verify(root(t))
+		check(t, err)
+		places = append(places, place)
+	}
+	if len(places) != 1 {
+		t.Error(places)
+	}
+}
