@@ -120,7 +120,11 @@ func (a *app) dateBound(ctx context.Context, o *signOptions, v *draftVersion) er
 			made = append(made, rekorbind.File{Name: rekorbind.PlaceName(v.doc.Content().Version, proof), Data: proof})
 		}
 	}
-	return a.put(o, v, made)
+	if err := a.put(o, v, made); err != nil {
+		return err
+	}
+	a.adviseCopy(ctx, o, made)
+	return nil
 }
 
 // undated returns the bindings of the version that have no place proof and can get one.

@@ -9,12 +9,15 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/repopolicy/repopolicy/internal/budget"
+	"github.com/repopolicy/repopolicy/internal/detect"
 	"github.com/repopolicy/repopolicy/internal/file"
+	"github.com/repopolicy/repopolicy/internal/git"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/web"
 	"github.com/repopolicy/repopolicy/oidc"
@@ -233,7 +236,38 @@ func (a *app) write(ctx context.Context, o *signOptions, v *draftVersion, s sigs
 	if o.afterLog != nil {
 		o.afterLog(files)
 	}
-	return a.put(o, v, files)
+	if err := a.put(o, v, files); err != nil {
+		return err
+	}
+	a.adviseCopy(ctx, o, files)
+	return nil
+}
+
+// adviseCopy says how to change a workflow that was written before there were place proofs, and
+// leaves them behind.
+func (a *app) adviseCopy(ctx context.Context, o *signOptions, files []rekorbind.File) {
+	if !slices.ContainsFunc(files, func(f rekorbind.File) bool { return rekorbind.IsPlaceName(f.Name) }) {
+		return
+	}
+	r, err := git.Open(ctx, o.git.value)
+	if err != nil {
+		return
+	}
+	defer r.Close()
+	head, err := r.Head()
+	if err != nil {
+		return
+	}
+	for _, name := range []string{detect.BindWorkflow, detect.GitLabBind} {
+		text, err := r.File(head, name)
+		if err != nil {
+			continue
+		}
+		if n, line := detect.LeavesPlaces(text); n > 0 {
+			a.err.line("warning: %s:%d leaves the place proofs behind", name, n)
+			a.err.line("hint: write there: %s", line)
+		}
+	}
 }
 
 // put writes files where they belong.

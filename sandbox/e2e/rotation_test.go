@@ -578,6 +578,10 @@ func TestReleaseDated(t *testing.T) {
 func TestPlacesLater(t *testing.T) {
 	p := boundProject(t, "acme/places-later", string(policyText("acme/places-later", 1, 1, "alice")), nil)
 	p.withBranch(withoutPlaces(t))
+	p.write(".github/workflows/repopolicy.yml", fmt.Sprintf(bindWorkflow, p.name)+"      - run: |\n          cp ../bound/.repopolicy/signatures/*.sigstore.json .repopolicy/signatures/\n")
+	p.push()
+	said := ""
+	p.said = &said
 	ready := func() string {
 		t.Helper()
 		c := newComputer(t)
@@ -595,6 +599,9 @@ func TestPlacesLater(t *testing.T) {
 			t.Errorf("run %d: %s", i, out)
 		}
 		check(t, p.dispatch("repository_dispatch"))
+		if told := strings.Contains(said, "repopolicy.yml:17 leaves the place proofs behind"); told != (i == 0) {
+			t.Errorf("run %d: %s", i, said)
+		}
 		if got := p.boundFiles(".place.json"); len(got) != 1 || logged(t) != before {
 			t.Errorf("run %d: place proofs %v; logged %s before, %s after", i, got, before, logged(t))
 		}
