@@ -27,8 +27,8 @@ const (
 )
 
 // Inbox takes the signature files that lie in a directory, each once (SPEC 16.6): what is taken
-// is removed, with a receipt in "receipts"; what can never count is moved into "refused"; for
-// what there is no room now the file stays. Others may write into the directory meanwhile, if
+// is removed, with a receipt in "receipts"; what can never count is moved into "refused", place
+// proofs, which lie beside signatures in a repository, are removed; for what there is no room now the file stays. Others may write into the directory meanwhile, if
 // they give a file its name when it is whole: a name that begins with a dot is none. Patient
 // leaves what is not known to be bound, for when the logs were read. Warn is told of what was
 // not taken. It returns how many statements were.
@@ -92,6 +92,12 @@ func (b *inbox) read() ([]*group, error) {
 			continue
 		}
 		left -= len(data)
+		if err == nil && isPlaceProof(e.Name(), data) {
+			if err := b.root.Remove(e.Name()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return nil, err
+			}
+			continue
+		}
 		var payload []byte
 		if err == nil {
 			payload, err = one([]rekorbind.File{{Name: e.Name(), Data: data}})
@@ -118,6 +124,16 @@ func (b *inbox) read() ([]*group, error) {
 		return cmp.Or(cmp.Compare(x.version, y.version), bytes.Compare(x.payload, y.payload))
 	})
 	return out, nil
+}
+
+// isPlaceProof reports whether a file is a place proof, as lies beside signatures in a repository.
+// The directory's own leaves date what it lists: it has no use for it.
+func isPlaceProof(name string, data []byte) bool {
+	if !rekorbind.IsPlaceName(path.Join(rekorbind.SignaturesDir, name)) {
+		return false
+	}
+	_, err := rekorbind.ParsePlaceProof(data)
+	return err == nil
 }
 
 // statement hands a statement in, and reports whether it was taken.

@@ -17,6 +17,7 @@ import (
 
 	"github.com/repopolicy/repopolicy/internal/sigstoretest"
 	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/rekorbind"
 )
 
 // TestInbox: each file of an inbox is taken once, moved aside, or left for a later build.
@@ -32,6 +33,8 @@ func TestInbox(t *testing.T) {
 		"a": memberFile(inst, "alice", two), "b": memberFile(inst, "bob", two), "c": bindingFile(inst, repoName(0), "schedule", two, at.Add(time.Minute)),
 		"mallory": memberFile(inst, "mallory", one), "unbound": memberFile(inst, "alice", unbound), "junk": []byte("junk"),
 		"large": bytes.Repeat([]byte{' '}, maxSignatureBytes+1), "late": memberFile(inst, "alice", read), ".part": []byte("half"),
+		"1-0.place.json": (&rekorbind.PlaceProof{Log: "00", Checkpoint: []byte("x"), Stamp: []byte("x")}).Bytes(), "none.place.json": []byte("{}"),
+		"misnamed": (&rekorbind.PlaceProof{Log: "00", Checkpoint: []byte("x"), Stamp: []byte("x")}).Bytes(),
 	}
 	bindingFile(inst, repoName(2), "schedule", read, at)
 	dir := t.TempDir()
@@ -69,7 +72,7 @@ func TestInbox(t *testing.T) {
 		return out
 	}
 	receipts := []string{"receipts/" + policy.Sum(one) + ".note", "receipts/" + policy.Sum(two) + ".note"}
-	refused := []string{"refused/junk", "refused/large", "refused/link", "refused/mallory"}
+	refused := []string{"refused/junk", "refused/large", "refused/link", "refused/mallory", "refused/misnamed", "refused/none.place.json"}
 	want := func(more ...string) {
 		t.Helper()
 		all := append(slices.Concat(receipts, refused), more...)
@@ -90,7 +93,7 @@ func TestInbox(t *testing.T) {
 	take(false, 1)
 	receipts, refused = append(receipts, "receipts/"+policy.Sum(read)+".note"), append(refused, "refused/unbound")
 	want(".part")
-	if len(warned) != 5 {
+	if len(warned) != 7 {
 		t.Errorf("%q", warned)
 	}
 	data, err := os.ReadFile(filepath.Join(dir, receipts[2]))

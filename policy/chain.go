@@ -34,6 +34,7 @@ const (
 	AlarmReanchored      = "re-anchored"      // a super root names another chain than was kept
 	AlarmRecovery        = "recovery"         // a recovery waits, took effect or was vetoed
 	AlarmLapsed          = "lapsed"           // a binding of which nobody handed in in time what it binds
+	AlarmBranch          = "branch"           // a next version that only the branch it was bound from keeps from effect
 	AlarmStamps          = "stamps"           // an authority that dated a log before its entries
 	AlarmVoid            = "void"             // a binding that a later version declares void
 	AlarmRepository      = "repository-id"    // a binding of another repository under the same name
@@ -47,6 +48,7 @@ type ChainProblem struct {
 	Entries   []Entry
 	Statement string // hex digest of the statement that is bound and not in force, if it is at hand
 	Waits     bool   // a directory waits for what is bound: it can be handed in
+	Ref       string // not the default branch, from which a first version was bound; "" where that is not why
 }
 
 // Version is one version of a chain.

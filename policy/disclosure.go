@@ -50,12 +50,30 @@ func (c *Chain) missing(e *evaluator, w *walk, walks []*walk) {
 		c.pending(d, l, own)
 	}
 	c.sayLapsed(e)
-	if w == nil && len(c.problems) == 0 {
-		detail := ""
-		if len(e.genesis) > 0 {
-			detail = "a policy is there, but nothing binds it"
+	if w == nil {
+		c.unbound(d)
+	}
+}
+
+// unbound says why there is no chain.
+func (c *Chain) unbound(d *disclosure) {
+	detail, ref := "", ""
+	if len(d.genesis) > 0 {
+		detail = "a policy is there, but nothing binds it"
+	}
+	for _, l := range d.all() {
+		if s := l.statement; s != nil && s.version == 1 && l.Binding.Repository.Host() == d.h.Repository.Host() && d.aside(s, l) {
+			ref = l.Binding.Ref
+			detail = "a policy was bound from another branch"
 		}
+	}
+	if len(c.problems) == 0 {
 		c.fail(NoBinding, detail)
+	}
+	for i := range c.problems {
+		if p := &c.problems[i]; ref != "" {
+			p.Ref, p.Detail = ref, p.Detail+"; version 1 was bound from "+ref+", not from the default branch of today, whose `repopolicy bind` can bind it again"
+		}
 	}
 }
 
@@ -145,6 +163,8 @@ func (c *Chain) pending(d *disclosure, l *leaf, own bool) {
 	switch {
 	case f == fateLost && s.doc != nil && s.file().Recovers != "" && d.walk != nil && !d.walk.settled[l]:
 		c.alarms = append(c.alarms, newAlarm(AlarmSecondGenesis, "a recovery that the chain does not allow", []string{s.digest}, []Entry{l.Entry}))
+	case f == fateLost && own && d.overlooked(s, l):
+		c.alarms = append(c.alarms, newAlarm(AlarmBranch, fmt.Sprintf("version %d is bound from %s alone, which is not the default branch of today, and counts for nothing", s.version, l.Binding.Ref), []string{s.digest}, []Entry{l.Entry}))
 	case f == fateOurs || f == fateLost:
 	case c.void(l):
 		c.alarms = append(c.alarms, newAlarm(AlarmVoid, "a binding without a statement or quorum is declared void", nil, []Entry{l.Entry}))
@@ -307,6 +327,16 @@ func (d *disclosure) aside(s *Statement, l *leaf) bool {
 	}
 	w := &walk{evaluator: d.evaluator}
 	return !w.onDefault(prev, s, l)
+}
+
+// overlooked reports whether a binding would make a version the next one, but for the branch
+// that it is from: whoever says which branch is the default one takes it back by that.
+func (d *disclosure) overlooked(s *Statement, l *leaf) bool {
+	if d.walk == nil || l.watch == watchOver && l.pending || !d.aside(s, l) {
+		return false
+	}
+	head := d.walk.head().stmt
+	return follows(head, s) || s.version == 1 && s.file().Recovers == head.digest && recoverable(head, s)
 }
 
 // successor judges a binding of a statement that wants to come after the one with

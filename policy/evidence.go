@@ -43,6 +43,9 @@ type Verification struct {
 	// Promised are those of Entries that no proof covers, whatever Proven says of
 	// another one.
 	Promised []Entry
+	// Moments say when a log of Entries had been how large, by place proofs beside the
+	// evidence. They only bound its place: without them more versions may have to allow it.
+	Moments []Moment
 }
 
 // Evidence is a claim whose signature, certificate chain, log entry and time
@@ -61,7 +64,7 @@ func NewEvidence(c Claims, v Verification) Evidence {
 	v.Entries = slices.Clone(v.Entries)
 	slices.SortFunc(v.Entries, sortEntry)
 	v.Entries = slices.CompactFunc(v.Entries, func(a, b Entry) bool { return sortEntry(a, b) == 0 })
-	v.Promised = slices.Clone(v.Promised)
+	v.Promised, v.Moments = slices.Clone(v.Promised), slices.Clone(v.Moments)
 	return Evidence{c, v, true}
 }
 

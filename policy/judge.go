@@ -302,7 +302,7 @@ func (t *Trusted) logged(req Request, c *Claims, v *Verification) Decision {
 		}
 		here := *v
 		here.Proven = v.Proven && !v.promisedOnly(e)
-		d := t.at(e, req, c, &here)
+		d := t.at(t.chain.order.dated(e, v.Moments), req, c, &here)
 		if d.Outcome == Permitted {
 			return d
 		}

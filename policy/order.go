@@ -16,6 +16,8 @@ type order struct {
 	first   time.Time // start of the first Rekor v2 log; zero if there is none
 	clock   map[string][]tick
 	moments map[string][]moment
+	shown   []Entry         // whose certificates show when there was less
+	liars   map[string]bool // authorities that are believed in no date
 }
 
 // tick says that a log had reached a moment: an entry up to that index carries a
@@ -113,8 +115,30 @@ func (o *order) date(moments []Moment, entries []Entry) []contradicted {
 		}
 	}
 	var out []contradicted
+	o.shown, o.liars = entries, map[string]bool{}
 	for _, by := range slices.Sorted(maps.Keys(liars)) {
-		out = append(out, liars[by])
+		out, o.liars[by] = append(out, liars[by]), true
+	}
+	return out
+}
+
+// dated returns the entry with the earliest time by which one of these moments shows it in
+// its log. A moment that an entry contradicts shows nothing.
+func (o *order) dated(e Entry, moments []Moment) Entry {
+	if o.logs[e.Log].Generation != 2 {
+		return e // a v1 entry has a time of its own
+	}
+	out := e
+	for _, m := range moments {
+		lies := func(x Entry) bool {
+			return x.Log == m.log && o.placed(x) && x.Index < m.size && m.at.Before(x.NotBefore)
+		}
+		if m.log != e.Log || e.Index >= m.size || m.at.IsZero() || o.liars[m.by] || lies(e) || slices.ContainsFunc(o.shown, lies) {
+			continue
+		}
+		if out.Time.IsZero() || m.at.Before(out.Time) {
+			out.Time = m.at
+		}
 	}
 	return out
 }

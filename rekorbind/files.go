@@ -54,6 +54,13 @@ func SignatureName(version int, signer []byte, v1 bool) string {
 	return SignaturesDir + "/" + name + signatureSuffix
 }
 
+// signatureIn returns the name of the file with one signature in a further log of Rekor v2: as
+// [SignatureName], with eight hex digits of the log's id.
+func signatureIn(version int, signer []byte, log string) string {
+	name := strings.TrimSuffix(SignatureName(version, signer, false), signatureSuffix)
+	return name + "." + log[:min(len(log), 8)] + signatureSuffix
+}
+
 // IsSignatureName reports whether a path in a repository is where signatures
 // are.
 func IsSignatureName(name string) bool {

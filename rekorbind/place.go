@@ -30,7 +30,7 @@ const (
 	MaxPlaceFiles = 2000
 	MaxPlaceBytes = 64 << 10 // of one
 
-	maxStampedLogs = 8
+	maxOpenLogs = 8
 	// placeTimeout is how long all logs and the authority may take together: what they
 	// show is worth having, and nothing has to wait for it.
 	placeTimeout = 30 * time.Second
@@ -91,6 +91,20 @@ func ParsePlaceProof(data []byte) (*PlaceProof, error) {
 // Verify verifies the proof under one trusted root.
 func (p *PlaceProof) Verify(r *sigstore.Root) (sigstore.Place, error) {
 	return r.OpenPlace(p.Log, p.Checkpoint, p.Stamp)
+}
+
+// PlaceMoment reads a place proof, verifies it under one trusted root, and returns what that
+// shows.
+func PlaceMoment(r *sigstore.Root, data []byte) (policy.Moment, error) {
+	proof, err := ParsePlaceProof(data)
+	if err != nil {
+		return policy.Moment{}, err
+	}
+	p, err := proof.Verify(r)
+	if err != nil {
+		return policy.Moment{}, err
+	}
+	return policy.NewMoment(p.Log, p.Size, p.Time, p.Authority), nil
 }
 
 // PlaceName returns the name of the file with a place proof that was made when a version
@@ -179,6 +193,15 @@ type Dater struct {
 	gap time.Duration // 0 for placeGap
 }
 
+// openLogs returns the Rekor v2 logs of the root that are trusted at the time, the newest first.
+func openLogs(r *sigstore.Root, at time.Time) []sigstore.Log {
+	logs := slices.DeleteFunc(r.Logs(), func(l sigstore.Log) bool {
+		return l.Generation != 2 || at.Before(l.Start) || !l.End.IsZero() && at.After(l.End)
+	})
+	slices.SortStableFunc(logs, func(a, b sigstore.Log) int { return b.Start.Compare(a.Start) })
+	return logs
+}
+
 // open returns proofs of the newest checkpoint of every Rekor v2 log of the root that is
 // trusted now: whatever they have logged lies before what is certified from then on.
 func (d *Dater) open(ctx context.Context) [][]byte {
@@ -187,17 +210,13 @@ func (d *Dater) open(ctx context.Context) [][]byte {
 	}
 	within, cancel := context.WithTimeout(ctx, placeTimeout)
 	defer cancel()
-	logs := d.Root.Logs()
-	now := d.Now()
-	slices.SortStableFunc(logs, func(a, b sigstore.Log) int { return b.Start.Compare(a.Start) }) // the newest first
 	var out [][]byte
-	asked := 0
-	for _, l := range logs {
-		if l.Generation != 2 || now.Before(l.Start) || !l.End.IsZero() && now.After(l.End) || d.Logs[l.ID] == nil {
+	for i, l := range openLogs(d.Root, d.Now()) {
+		if d.Logs[l.ID] == nil {
 			continue
 		}
-		if asked++; asked > maxStampedLogs {
-			d.Warn(fmt.Sprintf("no place proof of %s: of more than %d open logs", l.URL, maxStampedLogs))
+		if i >= maxOpenLogs {
+			d.Warn(fmt.Sprintf("no place proof of %s: of more than %d open logs", l.URL, maxOpenLogs))
 			break
 		}
 		note, err := d.Logs[l.ID].Get(within, "api/v2/checkpoint", maxCheckpoint)
@@ -252,6 +271,57 @@ func (d *Dater) of(ctx context.Context, bundle []byte, have [][]byte) []byte {
 		return nil
 	}
 	return data
+}
+
+// Of returns a proof of the checkpoint under which a bundle of Rekor v2 proves its entry; nil
+// for another bundle, or if it cannot be had.
+func (d *Dater) Of(ctx context.Context, bundle []byte) []byte {
+	log, _, err := sigstore.CheckpointOf(bundle)
+	if err != nil || !slices.ContainsFunc(d.Root.Logs(), func(l sigstore.Log) bool { return l.ID == log && l.Generation == 2 }) {
+		return nil
+	}
+	return d.of(ctx, bundle, nil)
+}
+
+// Undated returns the bindings of a statement in Rekor v2 that no place proof at hand dates,
+// though a stamp shows that their instance has an authority: what was not to be had when they
+// were made can be had later. In a log whose window is over it is worth nothing.
+func Undated(r *sigstore.Root, forges *Forges, files []File, payload []byte, now time.Time) [][]byte {
+	signatures, proofs := split(files)
+	c := &Collection{Root: r}
+	c.dates(proofs)
+	dated := func(e policy.Entry) bool {
+		for of := range c.dated {
+			if of.log == e.Log && of.size > e.Index {
+				return true
+			}
+		}
+		return false
+	}
+	open := func(e policy.Entry) bool {
+		return slices.ContainsFunc(openLogs(r, now), func(l sigstore.Log) bool { return l.ID == e.Log })
+	}
+	var out [][]byte
+	for _, f := range distinct(signatures) {
+		if d, err := sigstore.ParseDraft(f.Data); f.err != nil || err != nil || !d.Stamped() || !bytes.Equal(d.Content().Statement, payload) {
+			continue
+		}
+		b, err := sigstore.ParseBundle(f.Data)
+		if err != nil || b.Statement() == nil {
+			continue
+		}
+		v, err := b.Verify(r, b.Statement().Subjects[0].Digests[0], nil, sigstore.Options{})
+		if err != nil {
+			continue
+		}
+		if _, err := forges.Authority(b.Signer()); err != nil {
+			continue
+		}
+		if slices.ContainsFunc(v.Placed(), func(p sigstore.Placed) bool { return open(p.At) && !dated(p.At) }) {
+			out = append(out, f.Data)
+		}
+	}
+	return out
 }
 
 func (d *Dater) stamp(ctx context.Context, log string, note []byte) ([]byte, error) {

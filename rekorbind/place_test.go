@@ -423,8 +423,8 @@ func TestDater(t *testing.T) {
 		"the log is not open yet":   {func(_ *dating, d *Dater) { d.Root = window(time.Second, 0) }, 0, false, 1, 1},
 		"the log has ended":         {func(_ *dating, d *Dater) { d.Root = window(-time.Hour, -time.Second) }, 0, false, 1, 1},
 		"it began before":           {func(_ *dating, d *Dater) { d.Root = window(-time.Hour, 0) }, 1, true, 0, 2},
-		"as many logs as are asked": {many(maxStampedLogs), maxStampedLogs, true, 0, maxStampedLogs + 1},
-		"more logs than that":       {many(maxStampedLogs + 1), maxStampedLogs, true, 1, maxStampedLogs + 1},
+		"as many logs as are asked": {many(maxOpenLogs), maxOpenLogs, true, 0, maxOpenLogs + 1},
+		"more logs than that":       {many(maxOpenLogs + 1), maxOpenLogs, true, 1, maxOpenLogs + 1},
 		"a log without a client":    {func(_ *dating, d *Dater) { d.Logs = nil }, 0, true, 0, 1},
 	} {
 		x2 := &dating{chained: c, now: sigstoretest.Now}

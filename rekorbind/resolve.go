@@ -3,6 +3,7 @@
 package rekorbind
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -287,6 +288,44 @@ func (r *Resolver) Resolve(ctx context.Context, repo policy.Locator, files []Fil
 				return nil, fmt.Errorf("keeping the chain of %s: %w", repo, err)
 			}
 			return r.Resolve(ctx, repo, files)
+		}
+	}
+	return out, nil
+}
+
+// Again is a statement that has to be bound again.
+type Again struct {
+	Payload []byte
+	Version int
+	Number  string // of the repository that has to do it
+}
+
+// Asides returns what has to be bound again from the default branch of today, so that the
+// chain reaches the policy with this text; see [policy.Asides]. The error says that statements
+// with the same text rest on different ones.
+func (r *Resolution) Asides(text []byte) ([]Again, error) {
+	var out []Again
+	var root string
+	for i := range r.history.Statements {
+		s := &r.history.Statements[i]
+		if d := s.Document(); d == nil || !bytes.Equal(d.Text(), text) {
+			continue
+		}
+		asides := policy.Asides(r.history, s.Digest())
+		if len(asides) == 0 {
+			continue
+		}
+		first := asides[len(asides)-1].Statement.Digest()
+		if root != "" && first != root {
+			return nil, fmt.Errorf("the policy rests on the statements sha256:%s and sha256:%s alike", root, first)
+		}
+		root, out = first, nil
+		for _, x := range asides {
+			payload, err := Encode(x.Statement.Document().Text(), x.Statement.Previous())
+			if err != nil || policy.Sum(payload) != x.Statement.Digest() {
+				return nil, fmt.Errorf("the statement sha256:%s is not what its policy gives: %w", x.Statement.Digest(), err)
+			}
+			out = append(out, Again{payload, x.Statement.Version(), x.Number})
 		}
 	}
 	return out, nil

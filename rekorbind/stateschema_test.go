@@ -52,7 +52,7 @@ func TestStateSchema(t *testing.T) {
 	if err != nil || len(res.Chain.Versions()) != 2 {
 		t.Fatal(err)
 	}
-	for _, e := range []JournalEntry{{Draft: []byte("{}")}, {Draft: []byte("{}"), Places: [][]byte{[]byte("{}")}}, {}} {
+	for _, e := range []JournalEntry{{Draft: []byte("{}")}, {Draft: []byte("{}"), More: [][]byte{[]byte("{}")}, Places: [][]byte{[]byte("{}")}}, {}} {
 		old, err := state.LoadEntry("id")
 		check(t, err)
 		if ok, err := state.SaveEntry("id", old, e); !ok || err != nil {

@@ -21,7 +21,11 @@ const (
 	StepDraft = "draft" // certified and signed, then stamped, and kept after each
 	StepV1    = "rekor-v1"
 	StepV2    = "rekor-v2"
+	StepMore  = "rekor-v2-more" // in another open log of Rekor v2, after each
 )
+
+// moreTimeout is how long all further logs may take together.
+const moreTimeout = time.Minute
 
 // maxRecovered is how many entries are looked at for a signature of which nothing
 // was kept.
@@ -35,9 +39,10 @@ type Journal interface {
 
 // JournalEntry is what was done of one signature.
 type JournalEntry struct {
-	Draft []byte `json:"draft,omitempty"`
-	V1    []byte `json:"v1,omitempty"` // bundle with the entry of Rekor v1
-	V2    []byte `json:"v2,omitempty"` // bundle with the entry of Rekor v2
+	Draft []byte   `json:"draft,omitempty"`
+	V1    []byte   `json:"v1,omitempty"`   // bundle with the entry of Rekor v1
+	V2    []byte   `json:"v2,omitempty"`   // bundle with the entry of Rekor v2
+	More  [][]byte `json:"more,omitempty"` // bundles with the entries of further logs of Rekor v2
 	// Places are place proofs: of the open logs before the certificate, and of the entry.
 	Places [][]byte `json:"places,omitempty"`
 }
@@ -52,6 +57,10 @@ type Writer struct {
 	// Index, if set, is Rekor v1, in which a signature is looked for that was made
 	// before and of which nothing was kept.
 	Index *web.Client
+	// Everywhere says that what is logged in Rekor v2 goes into every log of it that the root
+	// trusts now; Warn is told where that cannot be.
+	Everywhere bool
+	Warn       func(string)
 	// Places, if set, makes place proofs, which are files beside the signatures.
 	Places *Dater
 	// Step, if set, is called after each step.
@@ -175,7 +184,63 @@ func (w *Writer) finish(ctx context.Context, id string, content sigstore.Content
 		entry = next
 		w.step(log.step)
 	}
-	if place := w.Places.of(ctx, entry.V2, entry.Places); place != nil {
+	if entry, err = w.more(ctx, id, draft, entry); err != nil {
+		return none, err
+	}
+	return w.placed(ctx, id, entry), nil
+}
+
+// more logs the draft in every further open log of Rekor v2, so that nobody can bind a rival
+// in one that has no binding. Where one cannot be had, as an old one that takes no entries any
+// more, the signature is as good without it: place proofs order it against what is there.
+func (w *Writer) more(ctx context.Context, id string, draft *sigstore.Draft, entry JournalEntry) (JournalEntry, error) {
+	if !w.Everywhere || entry.V2 == nil {
+		return entry, nil
+	}
+	within, cancel := context.WithTimeout(ctx, moreTimeout)
+	defer cancel()
+	for i, l := range openLogs(w.Root, w.Now()) {
+		if l.URL == "" || entry.in(l.ID) {
+			continue
+		}
+		err := fmt.Errorf("of more than %d open logs", maxOpenLogs)
+		next := entry
+		if i < maxOpenLogs {
+			var bundle []byte
+			bundle, err = w.Client.LogIn(within, w.Root, draft, l, w.Now())
+			next.More = append(slices.Clone(entry.More), bundle)
+		}
+		if ctx.Err() != nil {
+			return entry, ctx.Err()
+		}
+		if err != nil {
+			w.Warn(fmt.Sprintf("not logged in %s, too: %s", l.URL, err))
+			continue
+		}
+		if err := w.save(id, entry, next); err != nil {
+			return entry, err
+		}
+		entry = next
+		w.step(StepMore)
+	}
+	return entry, nil
+}
+
+// in reports whether the signature is in that log of Rekor v2.
+func (e JournalEntry) in(log string) bool {
+	return slices.ContainsFunc(append([][]byte{e.V2}, e.More...), func(bundle []byte) bool {
+		id, _, err := sigstore.CheckpointOf(bundle)
+		return err == nil && id == log
+	})
+}
+
+// placed adds a place proof of each entry in Rekor v2 that has none.
+func (w *Writer) placed(ctx context.Context, id string, entry JournalEntry) JournalEntry {
+	for _, bundle := range append([][]byte{entry.V2}, entry.More...) {
+		place := w.Places.of(ctx, bundle, entry.Places)
+		if place == nil {
+			continue
+		}
 		next := entry
 		next.Places = append(slices.Clone(entry.Places), place)
 		if err := w.save(id, entry, next); err != nil { // it is logged, and what shows that comes first
@@ -183,7 +248,7 @@ func (w *Writer) finish(ctx context.Context, id string, content sigstore.Content
 		}
 		entry = next
 	}
-	return entry, nil
+	return entry
 }
 
 func (e JournalEntry) complete(s sigstore.Services) bool {
@@ -355,6 +420,13 @@ func (w *Writer) files(r Request, e JournalEntry) ([]File, error) {
 	}
 	if e.V2 != nil {
 		out = append(out, File{SignatureName(r.Version, d.Signer(), false), e.V2})
+	}
+	for _, bundle := range e.More {
+		log, _, err := sigstore.CheckpointOf(bundle)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, File{signatureIn(r.Version, d.Signer(), log), bundle})
 	}
 	if len(out) == 0 {
 		return nil, fmt.Errorf("version %d was signed and not logged", r.Version)

@@ -42,6 +42,7 @@ type finder struct {
 	published map[Place]*lazy[*placeSums]
 	approved  map[string]*lazy[approvalSlot]
 	lists     map[string]*lazy[givenList]
+	dated     map[proofsIn]*lazy[[]policy.Moment]
 	pool      []*candidate // statements that sources gave
 }
 
@@ -62,7 +63,7 @@ func newFinder(b *budget.Budget, explicit, carried []string) *finder {
 	return &finder{
 		hold:     &hold{budget: b},
 		explicit: explicit, carried: carried, lists: map[string]*lazy[givenList]{}, bundles: map[string]*lazy[[]*candidate]{}, sums: map[string]*lazy[[]sumsFile]{}, dirs: map[string]*lazy[*listing]{}, shelves: map[Place]*lazy[*shelf]{},
-		published: map[Place]*lazy[*placeSums]{}, approved: map[string]*lazy[approvalSlot]{},
+		published: map[Place]*lazy[*placeSums]{}, approved: map[string]*lazy[approvalSlot]{}, dated: map[proofsIn]*lazy[[]policy.Moment]{},
 	}
 }
 
@@ -136,6 +137,7 @@ type listing struct {
 	gathered  []string
 	downloads map[string]string // SHA-256 -> path
 	approvals []string          // sorted
+	places    []string          // place proofs, sorted
 }
 
 // has reports whether the directory holds a file of that name.
@@ -180,8 +182,12 @@ func readListing(dir string) *listing {
 		if strings.HasSuffix(name, ApprovalSuffix) {
 			out.approvals = append(out.approvals, filepath.Join(dir, name))
 		}
+		if isPlaceProof(name) {
+			out.places = append(out.places, filepath.Join(dir, name))
+		}
 	}
 	slices.Sort(out.approvals)
+	slices.Sort(out.places)
 	for _, name := range gathered {
 		if out.names[name] {
 			out.gathered = append(out.gathered, filepath.Join(dir, name))

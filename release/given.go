@@ -46,6 +46,7 @@ func (f *finder) withGiven(ctx context.Context, out []*candidate) []*candidate {
 	var evidence []*candidate
 	for _, p := range f.given() {
 		switch l := f.givenList(p); {
+		case isPlaceProof(p):
 		case l.err != nil:
 			c := f.once(p, func() []*candidate {
 				return []*candidate{{path: p, form: "checksum file", piece: piece{err: l.err}}}

@@ -40,6 +40,8 @@ type Judge struct {
 	Sources []Source
 	Tag     string
 	Narrow  *policy.Narrow
+	// PlaceProof reads a place proof and verifies it under a root; nil leaves them out.
+	PlaceProof func(*sigstore.Root, []byte) (policy.Moment, error)
 	// Full keeps what every rule says of the evidence. Without it a denial has the
 	// nearest rule, and nothing else.
 	Full bool
@@ -454,7 +456,7 @@ func (j *Judge) try(ctx context.Context, at attempt, a *Artifact, digests []poli
 			}
 			req := j.request(a, names, digests)
 			req.Approvals = approvals
-			one := j.one(ctx, c, m.digest, key, claims, req)
+			one := j.one(ctx, c, a, m.digest, key, claims, req)
 			one.Decision = j.brief(one.Decision)
 			if one.stage == stagePermitted {
 				one.Decision.Notes = append(one.Decision.Notes, notes...)
@@ -486,11 +488,11 @@ func (j *Judge) try(ctx context.Context, at attempt, a *Artifact, digests []poli
 var ownPredicates = []string{"https://" + policy.Name + "/policy/", "https://" + policy.Name + "/approval/"}
 
 // one judges one reading of a candidate.
-func (j *Judge) one(ctx context.Context, c *candidate, digest policy.Digest, key *sigstore.Key, claims policy.Claims, req policy.Request) Evidence {
+func (j *Judge) one(ctx context.Context, c *candidate, a *Artifact, digest policy.Digest, key *sigstore.Key, claims policy.Claims, req policy.Request) Evidence {
 	if d, final := policy.Precheck(j.Policy, req, claims); final {
 		return Evidence{stage: stageClaims, Decision: d}
 	}
-	v, err := j.verify(ctx, c.bundle, digest, key)
+	v, root, err := j.verify(ctx, c.bundle, digest, key)
 	if err != nil {
 		d := failure(err, policy.SignatureInvalid).decision()
 		if c.unproven != "" && (d.Reason == policy.NotLogged || d.Reason == policy.TimeInvalid) {
@@ -498,7 +500,7 @@ func (j *Judge) one(ctx context.Context, c *candidate, digest policy.Digest, key
 		}
 		return Evidence{stage: stageVerify, Decision: d}
 	}
-	ev := Evidence{Verified: v, Decision: policy.Decide(j.Policy, req, policy.NewEvidence(claims, v.Verification()))}
+	ev := Evidence{Verified: v, Decision: j.decide(ctx, a, root, req, claims, v.Verification())}
 	switch {
 	case ev.Decision.Outcome == policy.Permitted:
 		ev.stage = stagePermitted
@@ -511,17 +513,30 @@ func (j *Judge) one(ctx context.Context, c *candidate, digest policy.Digest, key
 	return ev
 }
 
+// decide decides by verified evidence. Where several versions may have been in force, place
+// proofs may tell which.
+func (j *Judge) decide(ctx context.Context, a *Artifact, r *sigstore.Root, req policy.Request, c policy.Claims, v policy.Verification) policy.Decision {
+	d := policy.Decide(j.Policy, req, policy.NewEvidence(c, v))
+	if d.Outcome == policy.Permitted || len(d.Versions) < 2 {
+		return d
+	}
+	if v.Moments = j.moments(ctx, a, r); len(v.Moments) == 0 {
+		return d
+	}
+	return policy.Decide(j.Policy, req, policy.NewEvidence(c, v))
+}
+
 // verify verifies the bundle under the first trusted root that takes it, each
-// alone.
-func (j *Judge) verify(ctx context.Context, b *sigstore.Bundle, digest policy.Digest, key *sigstore.Key) (*sigstore.Verified, error) {
+// alone, and returns that one.
+func (j *Judge) verify(ctx context.Context, b *sigstore.Bundle, digest policy.Digest, key *sigstore.Key) (*sigstore.Verified, *sigstore.Root, error) {
 	if err := j.loadRoots(ctx); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	var first error
 	for _, r := range j.roots {
 		v, err := b.Verify(r, digest, key, sigstore.Options{Unlogged: j.Policy.AcceptsUnlogged()})
 		if err == nil {
-			return v, nil
+			return v, r, nil
 		}
 		if len(j.roots) > 1 {
 			err = &sigstore.Error{Reason: failure(err, policy.SignatureInvalid).Reason, Err: fmt.Errorf("under %s: %w", r.Name(), err)}
@@ -530,7 +545,7 @@ func (j *Judge) verify(ctx context.Context, b *sigstore.Bundle, digest policy.Di
 			first = err
 		}
 	}
-	return nil, first
+	return nil, nil, first
 }
 
 // loadRoots gets the trusted roots, once.

@@ -26,7 +26,7 @@ const (
 	Judged Fate = "judged"
 	// Evidence: it is of a form of evidence as a whole, and a signature in it is right
 	// over what was judged by the certificate or key that comes with it, whether or not
-	// a log entry, a time or a rule is there for it.
+	// a log entry, a time or a rule is there for it. Or it is a place proof beside that.
 	Evidence Fate = "evidence"
 	// Unverifiable: it is of a form of evidence as a whole and names what was judged,
 	// but whose key signed it is not known here.
@@ -95,6 +95,8 @@ type Run struct {
 	Keys  []*sigstore.Key // that policies name
 	// Judge returns one result for each artifact. It may be called more than once.
 	Judge func(context.Context, []*release.Artifact) []*release.Result
+	// Dates reports whether an input is a place proof that verifies; nil for none.
+	Dates func(context.Context, *release.Input) bool
 	// Lines returns what checksum files list that serve as evidence for what was
 	// judged, or lie beside it.
 	Lines func(context.Context, []*release.Result) []release.Line
@@ -117,13 +119,15 @@ func Expected(inputs []*release.Input) int {
 // itself, so that it needs evidence of its own.
 func Take(ctx context.Context, r Run) *Account {
 	t := &taking{run: r, entries: make([]*Entry, len(r.Inputs))}
-	var first, rest []int
+	var first, rest, dates []int
 	for i, in := range r.Inputs {
 		switch {
 		case in.Harmless:
 			t.entries[i] = &Entry{Fate: PassedOver, Reason: in.Passed.Reason, Detail: in.Passed.Detail}
 		case in.IsEvidence():
 			rest = append(rest, i)
+		case in.IsPlaceProof() && r.Dates != nil:
+			dates = append(dates, i)
 		default:
 			first = append(first, i)
 		}
@@ -131,7 +135,26 @@ func Take(ctx context.Context, r Run) *Account {
 	t.judged = release.NewJudged(r.Keys, slices.Concat(r.Inputs, r.Named))
 	t.judge(ctx, first)
 	t.settle(ctx, rest)
+	t.date(ctx, dates)
 	return t.account(ctx)
+}
+
+// date says of inputs that are called like place proofs of what was judged whether they are
+// some. One that is none is judged itself.
+func (t *taking) date(ctx context.Context, which []int) {
+	var none []int
+	for _, i := range which {
+		in := t.run.Inputs[i]
+		if about := t.judged.DatedBy(in); about != nil && t.run.Dates(ctx, in) {
+			t.entries[i] = &Entry{Fate: Evidence, For: about.Arg}
+		} else {
+			none = append(none, i)
+		}
+	}
+	t.judge(ctx, none)
+	for _, i := range none {
+		t.explain(i, "it is called like a place proof, and is none of a log of the trusted root beside what was judged")
+	}
 }
 
 // taking is an account that is being taken.

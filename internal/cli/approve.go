@@ -372,7 +372,7 @@ func (f *found) judge(a *app, tag string) (*release.Judge, error) {
 	j := &release.Judge{
 		Policy: f.trusted(), Tag: tag, Now: a.Now(), Skew: clockSkew, Watch: f.watch,
 		Roots:   func(context.Context) ([]*sigstore.Root, error) { return []*sigstore.Root{f.root.Root}, nil },
-		Ignored: a.ignored,
+		Ignored: a.ignored, PlaceProof: rekorbind.PlaceMoment,
 	}
 	var err error
 	j.Keys, err = signerKeys(j.Policy, f.repo.String())

@@ -3,12 +3,14 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/oidc"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/rekorbind"
@@ -22,12 +24,14 @@ func (a *app) bindCommand() *cobra.Command {
 		Short: "bind the committed policy to the repository, as its own workflow",
 		Long: `Bind is the one step of the workflow .github/workflows/repopolicy.yml. It checks
 that enough maintainers signed the policy of the last commit, signs it as the
-repository, logs that, and writes the signature for a later job to push to the
+repository, logs that in every open log, and writes the signature for a later job to push to the
 branch "repopolicy". Beside it lie place proofs: the newest checkpoint of every open
 log of Rekor v2, and that of its own entry, each with a time stamp, so that releases
 can be told to be earlier or later also after the log has changed. It refuses before anything is logged: without a quorum, in a
 workflow or event that proves nothing, and for a private repository, whose name
-would become public, unless --publish-name is given. What is bound is handed in to the
+would become public, unless --publish-name is given. Where certificates do not prove the
+default branch, as on GitLab, and that branch has got another name, it first binds again,
+from the branch of today, what does not count any more: at least version 1. What is bound is handed in to the
 directory that --hand-in, or else the trust root, names, before anybody else gets it.`,
 		Example: "  repopolicy bind --output bound",
 		Args:    cobra.NoArgs,
@@ -62,84 +66,198 @@ func (a *app) bind(ctx context.Context, o *signOptions) error {
 			return err
 		}
 	}
-	v, err := a.committed(ctx, o)
+	text, err := a.headPolicy(ctx, o)
+	if err != nil {
+		return err
+	}
+	f, err := a.of(ctx, o, text)
+	if err != nil {
+		return err
+	}
+	if err := f.answered(); err != nil {
+		return err
+	}
+	again, err := f.res.Asides(text)
+	if err != nil {
+		return &fault{reason: policy.GenesisConflict, msg: err.Error(), hint: "nothing was logged; remove the files of the wrong one from .repopolicy/signatures of both branches"}
+	}
+	if len(again) > 0 {
+		return a.bindAgain(ctx, o, f, again)
+	}
+	v, err := a.following(ctx, o, f, text)
 	if err != nil {
 		return err
 	}
 	o.version = v
-	if err := v.answered(); err != nil {
-		return err
-	}
 	if vs := v.res.Chain.Versions(); len(vs) > 0 && vs[len(vs)-1].Statement == policy.Sum(v.statement) && v.res.Chain.Reason() == "" {
 		a.err.line("version %d is bound already", vs[len(vs)-1].Number)
 		if v.root.Directory != nil && !o.handIn.set {
 			o.private = !a.public(ctx)
 		}
 		a.offer(ctx, o, v, nil) // what an earlier run could not
+		return a.dateBound(ctx, o, v)
+	}
+	return a.bindNext(ctx, o, v)
+}
+
+// dateBound makes the place proofs that an earlier run could not have.
+func (a *app) dateBound(ctx context.Context, o *signOptions, v *draftVersion) error {
+	undated := v.undated(a)
+	if len(undated) == 0 {
 		return nil
-	}
-	_, missing, need, err := v.signatures()
-	if err != nil {
-		return faultf(policy.BelowThreshold, "version %d: %s", v.doc.Content().Version, err)
-	}
-	if need > 0 && o.ifReady {
-		a.err.line("version %d needs %d more %s of %s; nothing is bound", v.doc.Content().Version, need, plural(need, "signature"), strings.Join(missing, ", "))
-		o.version = nil
-		return nil
-	}
-	if need > 0 {
-		return &fault{reason: policy.BelowThreshold, msg: fmt.Sprintf("version %d needs %d more %s of %s", v.doc.Content().Version, need, plural(need, "signature"), strings.Join(missing, ", ")), hint: "they run `repopolicy sign`, commit and push"}
 	}
 	s, err := a.services(ctx, o, v.doc.Content().Repository)
 	if err != nil {
 		return err
 	}
-	token, err := a.ambient(ctx, sigstoreAudience)
+	d, err := a.dater(v.root, &sigstore.Client{Services: s, Transport: a.Transport, Timeout: a.Timeout})
 	if err != nil {
-		return &fault{reason: policy.LoginNeeded, msg: err.Error(), hint: "bind runs in the repository's workflow, in a job with `id-token: write`"}
+		return faultf(policy.TrustRootInvalid, "%s", err)
 	}
-	claims, err := oidc.UnverifiedClaims(token)
+	var made []rekorbind.File
+	for _, bundle := range undated {
+		if proof := d.Of(ctx, bundle); proof != nil {
+			made = append(made, rekorbind.File{Name: rekorbind.PlaceName(v.doc.Content().Version, proof), Data: proof})
+		}
+	}
+	if err := a.put(o, v, made); err != nil {
+		return err
+	}
+	a.adviseCopy(ctx, o, made)
+	return nil
+}
+
+// undated returns the bindings of the version that have no place proof and can get one.
+func (v *draftVersion) undated(a *app) [][]byte {
+	return rekorbind.Undated(v.root.Root, v.root.Forges, v.files, v.statement, a.Now())
+}
+
+// bindNext binds a version that is not bound yet, if it has its quorum.
+func (a *app) bindNext(ctx context.Context, o *signOptions, v *draftVersion) error {
+	n := v.doc.Content().Version
+	_, missing, need, err := v.signatures()
 	if err != nil {
-		return faultf(policy.LoginNeeded, "%s", err)
+		return faultf(policy.BelowThreshold, "version %d: %s", n, err)
 	}
-	o.private = claims.Visibility != "" && claims.Visibility != "public"
-	if o.private && !o.publish {
-		return &fault{reason: policy.Private, msg: fmt.Sprintf("the repository is %s, and its name would become public", claims.Visibility), hint: "say --publish-name if that is meant"}
-	}
-	o.afterLog = func(made []rekorbind.File) { a.offer(ctx, o, v, made) }
-	forges := v.root.Forges
-	check := func(id policy.Identity) error {
-		b, err := forges.Authority(id)
-		if err != nil {
-			return &fault{reason: policy.NoAuthority, msg: "this run proves nothing about the repository: " + err.Error(), hint: "nothing was logged; bind runs in .github/workflows/repopolicy.yml of the default branch, started by repository_dispatch or schedule"}
+	if need > 0 {
+		lacks := fmt.Sprintf("version %d needs %d more %s of %s", n, need, plural(need, "signature"), strings.Join(missing, ", "))
+		if !o.ifReady {
+			return &fault{reason: policy.BelowThreshold, msg: lacks, hint: "they run `repopolicy sign`, commit and push"}
 		}
-		if b.Repository != v.doc.Content().Repository && !v.wasNamed(b.Repository) {
-			return &fault{reason: policy.NoAuthority, msg: fmt.Sprintf("the workflow runs in %s, the policy is about %s", b.Repository, v.doc.Content().Repository), hint: "nothing was logged"}
-		}
+		a.err.line("%s; nothing is bound", lacks)
+		o.version = nil
 		return nil
 	}
-	// The certificate is public, too: what the token already rules out is not asked for.
-	may, err := candidates(token, v.doc.Content(), "")
+	b, err := a.binder(ctx, o, v.found, v.doc.Content().Repository)
 	if err != nil {
 		return err
 	}
-	if may[0].SourceRepositoryURI != "" || may[0].Kind == policy.KindEmail {
-		if err := check(may[0]); err != nil {
+	return b.bind(ctx, a, o, v, func(by policy.Binding) error {
+		if by.Repository != v.doc.Content().Repository && !v.wasNamed(by.Repository) {
+			return elsewhere(by, v.doc.Content().Repository)
+		}
+		return nil
+	})
+}
+
+// bindAgain binds once more what does not count for the branch that it was bound from. That
+// the policy of the last commit rests on it is what the default branch says by that.
+func (a *app) bindAgain(ctx context.Context, o *signOptions, f *found, again []rekorbind.Again) error {
+	b, err := a.binder(ctx, o, f, f.repo)
+	if err != nil {
+		return err
+	}
+	for _, x := range again {
+		v := &draftVersion{found: f, statement: x.Payload, dir: o.git.value}
+		s, err := rekorbind.ParseStatement(x.Payload)
+		if err != nil {
+			return err
+		}
+		v.doc = s.Document()
+		a.err.line("version %d was bound from another branch than %s, and is bound again", x.Version, f.snapshot.Default)
+		err = b.bind(ctx, a, o, v, func(by policy.Binding) error {
+			if by.Repository != f.repo {
+				return elsewhere(by, f.repo)
+			}
+			if by.RepositoryID != x.Number {
+				return &fault{reason: policy.NoAuthority, msg: fmt.Sprintf("version %d was bound by repository number %s, and this run is of number %s", x.Version, x.Number, by.RepositoryID), hint: "nothing was logged; only that repository can bind it again: give the default branch its old name instead"}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// binder is a run of the repository's own workflow.
+type binder struct {
+	services sigstore.Services
+	token    string
+	claims   oidc.Claims
+}
+
+// binder finds out who binds, and refuses to publish the name of a private repository.
+func (a *app) binder(ctx context.Context, o *signOptions, f *found, repo policy.Locator) (*binder, error) {
+	b := &binder{}
+	var err error
+	if b.services, err = a.services(ctx, o, repo); err != nil {
+		return nil, err
+	}
+	if b.token, err = a.ambient(ctx, sigstoreAudience); err != nil {
+		return nil, &fault{reason: policy.LoginNeeded, msg: err.Error(), hint: "bind runs in the repository's workflow, in a job with `id-token: write`"}
+	}
+	if b.claims, err = oidc.UnverifiedClaims(b.token); err != nil {
+		return nil, faultf(policy.LoginNeeded, "%s", err)
+	}
+	o.private = b.claims.Visibility != "" && b.claims.Visibility != "public"
+	if o.private && !o.publish {
+		return nil, &fault{reason: policy.Private, msg: fmt.Sprintf("the repository is %s, and its name would become public", b.claims.Visibility), hint: "say --publish-name if that is meant"}
+	}
+	return b, nil
+}
+
+// bind binds one statement, if the run speaks for a repository that may.
+func (b *binder) bind(ctx context.Context, a *app, o *signOptions, v *draftVersion, may func(policy.Binding) error) error {
+	o.afterLog = func(made []rekorbind.File) { a.offer(ctx, o, v, made) }
+	forges, head := v.root.Forges, v.snapshot.Default
+	check := func(id policy.Identity) error {
+		by, err := forges.Authority(id)
+		if err != nil {
+			return &fault{reason: policy.NoAuthority, msg: "this run proves nothing about the repository: " + err.Error(), hint: "nothing was logged; bind runs in .github/workflows/repopolicy.yml of the default branch, started by repository_dispatch or schedule"}
+		}
+		if by.Ref != "" && by.Ref != head {
+			return &fault{reason: policy.NoAuthority, msg: fmt.Sprintf("this run is of %s, and the default branch is %s", by.Ref, cmp.Or(head, "not known")), hint: "nothing was logged; bind runs in a pipeline of the default branch"}
+		}
+		return may(by)
+	}
+	// The certificate is public, too: what the token already rules out is not asked for.
+	ids, err := candidates(b.token, v.doc.Content(), "")
+	if err != nil {
+		return err
+	}
+	if ids[0].SourceRepositoryURI != "" || ids[0].Kind == policy.KindEmail {
+		if err := check(ids[0]); err != nil {
 			return err
 		}
 	}
 	o.places = true
-	return a.write(ctx, o, v, s, rekorbind.Request{Signature: rekorbind.Signature{
-		Who:   claims.Subject + " " + claims.Issuer,
-		Token: func(context.Context) (string, error) { return token, nil },
+	return a.write(ctx, o, v, b.services, rekorbind.Request{Signature: rekorbind.Signature{
+		Who:   b.claims.Subject + " " + b.claims.Issuer,
+		Token: func(context.Context) (string, error) { return b.token, nil },
 		// Whatever run of this repository it was, it spoke for it; but one of another
 		// branch, where the certificate does not rule that out, did not.
 		Mine: func(id policy.Identity) bool {
-			b, err := forges.Authority(id)
-			return err == nil && claims.RepositoryID != "" && id.SourceRepositoryID == claims.RepositoryID && (b.Ref == "" || b.Ref == v.snapshot.Default)
+			by, err := forges.Authority(id)
+			return err == nil && b.claims.RepositoryID != "" && id.SourceRepositoryID == b.claims.RepositoryID && (by.Ref == "" || by.Ref == head)
 		},
 		Check: check,
 	}})
+}
+
+func elsewhere(by policy.Binding, repo policy.Locator) error {
+	return &fault{reason: policy.NoAuthority, msg: fmt.Sprintf("the workflow runs in %s, the policy is about %s", by.Repository, repo), hint: "nothing was logged"}
 }
 
 // public reports whether the run's token says that its repository is public.

@@ -58,16 +58,34 @@ func (a *app) headPolicy(ctx context.Context, o *signOptions) ([]byte, error) {
 // draft finds out which statement a policy is that is, or will be, committed in
 // the repository that --git names.
 func (a *app) draft(ctx context.Context, o *signOptions, text []byte) (*draftVersion, error) {
+	f, err := a.of(ctx, o, text)
+	if err != nil {
+		return nil, err
+	}
+	return a.following(ctx, o, f, text)
+}
+
+// of finds the policy of the repository that a policy is about.
+func (a *app) of(ctx context.Context, o *signOptions, text []byte) (*found, error) {
 	doc, err := policy.Parse(text)
 	if err != nil {
 		return nil, faultf(policy.PolicyValue, "%s: %s", rekorbind.PolicyFile, err)
 	}
 	o.repo.value, o.repo.set = doc.Content().Repository.String(), true
-	f, err := a.find(ctx, &o.repoOptions)
-	if err != nil {
-		return nil, err
+	o.branchOf = a.pipelineBranch
+	return a.find(ctx, &o.repoOptions)
+}
+
+// pipelineBranch is the default branch as a pipeline of the repository on GitLab knows it,
+// whose clone has none; "" elsewhere.
+func (a *app) pipelineBranch(repo policy.Locator) string {
+	if a.Getenv == nil || a.Getenv("GITLAB_CI") == "" || a.Getenv("CI_DEFAULT_BRANCH") == "" {
+		return ""
 	}
-	return a.following(ctx, o, f, text)
+	if here, err := policy.NormalizeLocator("https://" + a.Getenv("CI_SERVER_HOST") + "/" + a.Getenv("CI_PROJECT_PATH")); err != nil || here != repo {
+		return ""
+	}
+	return "refs/heads/" + a.Getenv("CI_DEFAULT_BRANCH")
 }
 
 // following finds out which statement a policy is that follows what was found of its
@@ -139,7 +157,7 @@ func (v *draftVersion) previous(text []byte) (string, error) {
 	switch reason := chain.Reason(); {
 	case reason == policy.NoBinding && n == 1:
 		return "", nil
-	case reason == policy.NoBinding:
+	case reason == policy.NoBinding && v.branchHint() == "":
 		return "", faultf(policy.NoBinding, "the policy is version %d, and nothing of this repository is bound yet", n)
 	case n == 1 && len(versions) == 0 && v.awaited(text):
 		return "", nil
@@ -148,7 +166,7 @@ func (v *draftVersion) previous(text []byte) (string, error) {
 		for _, p := range chain.Problems() {
 			f.more = append(f.more, p.Detail)
 		}
-		if reason == policy.Undisclosed {
+		if f.hint = v.branchHint(); f.hint == "" && reason == policy.Undisclosed {
 			f.hint = v.mayLag()
 		}
 		return "", f

@@ -26,7 +26,9 @@ const (
 // let each step fail and look that nobody was asked for a later one.
 //
 // The time stamps of place proofs, which bind asks for before the certificate and after the
-// entry, are no steps: they publish nothing, and one that fails ends no run.
+// entries, are no steps: they publish nothing, and one that fails ends no run. Nor are the entries of
+// a binding in the other open logs of Rekor v2, after that in the one of the signing config: one that
+// fails ends no run, and makes nothing public that is not so by then.
 var Orders = map[string][]Step{
 	"init":         {StepFlags, StepLook, StepToken, StepIdentity, StepConsent, StepTree, StepCertificate, StepStamp, StepV1, StepV2, StepFile},
 	"sign":         {StepFlags, StepLook, StepToken, StepIdentity, StepConsent, StepCertificate, StepStamp, StepV1, StepV2, StepFile},

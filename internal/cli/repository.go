@@ -41,6 +41,7 @@ type repoOptions struct {
 	open                       func(context.Context) ([]trust.Root, error) // if set, the one root to judge under
 	carried                    *airgap.Bundle                              // judge by this instead of a repository
 	record, recordBeside       func(target bool, name string, data []byte) // of the trust root's files, and of the root beside it
+	branchOf                   func(policy.Locator) string                 // default branch, where a clone does not know it; nil for none
 	moment                     time.Time                                   // as of which a carried policy is judged
 	timeless                   bool                                        // --as-of says as of when anything is judged
 	offline, scan, failOnAlarm bool
@@ -257,6 +258,9 @@ func (a *app) snapshot(ctx context.Context, o *repoOptions, root trust.Root, rep
 		s, err := r.Local()
 		if err != nil {
 			return nil, gitFault(err)
+		}
+		if s.Default == "" && o.branchOf != nil {
+			s.Default = o.branchOf(repo)
 		}
 		return s, nil
 	}

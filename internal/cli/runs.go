@@ -150,6 +150,9 @@ func (a *app) take(ctx context.Context, o *verifyOptions, k int, runs []run, inp
 			return release.Quorum(k, all)
 		},
 		Lines: runs[0].judge.Lines,
+		Dates: func(ctx context.Context, in *release.Input) bool {
+			return slices.ContainsFunc(runs, func(r run) bool { return r.judge.Dates(ctx, in) })
+		},
 	}
 	for _, path := range slices.Concat(o.bundles, o.evidence) {
 		r.Named = append(r.Named, release.NamedEvidence(ctx, path))

@@ -57,7 +57,26 @@ func (f *found) usable(a *app) error {
 	if hint := f.mayLag(); d.Reason == policy.Undisclosed && hint != "" {
 		ft.hint = hint
 	}
+	if hint := f.branchHint(); hint != "" {
+		ft.hint = hint
+	}
 	return ft
+}
+
+// branchHint is what to do about a first version that was bound from another branch than the
+// default one of today; "" where that is not why there is no chain.
+func (f *found) branchHint() string {
+	for _, p := range f.res.Chain.Problems() {
+		if p.Ref == "" {
+			continue
+		}
+		text := fmt.Sprintf("if %s was the default branch, a maintainer runs the pipeline of the one of today, whose `repopolicy bind` binds the policy again", p.Ref)
+		if f.local {
+			text += "; a clone may be behind: `git remote set-head origin --auto`"
+		}
+		return text
+	}
+	return ""
 }
 
 func (a *app) showCommand() *cobra.Command {

@@ -9,12 +9,15 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/repopolicy/repopolicy/internal/budget"
+	"github.com/repopolicy/repopolicy/internal/detect"
 	"github.com/repopolicy/repopolicy/internal/file"
+	"github.com/repopolicy/repopolicy/internal/git"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/web"
 	"github.com/repopolicy/repopolicy/oidc"
@@ -44,7 +47,7 @@ type signOptions struct {
 	handsTo *rekorbind.Descriptor // that handIn names
 	private bool                  // the repository is not public
 	version *draftVersion         // of the last commit, once it is read
-	places  bool                  // place proofs are made, too
+	places  bool                  // it binds: every open log has it, and place proofs are made
 	// withoutV1 leaves out Rekor v1, for good: see docs/maintainer.md.
 	withoutV1 bool
 	// withV2 asks the public instance for the services of Rekor v2, too.
@@ -204,6 +207,9 @@ func (a *app) write(ctx context.Context, o *signOptions, v *draftVersion, s sigs
 		return err
 	}
 	r.Statement, r.Version = v.statement, v.doc.Content().Version
+	if v.root.Forges.Binder(v.doc.Content().Repository) == policy.BoundByMaintainers {
+		o.places = true // what they sign binds
+	}
 	var index *web.Client
 	if s.RekorV1 != "" {
 		if index, err = web.New(s.RekorV1, a.Transport, userAgent()); err != nil {
@@ -213,7 +219,7 @@ func (a *app) write(ctx context.Context, o *signOptions, v *draftVersion, s sigs
 			index.SetTimeout(a.Timeout)
 		}
 	}
-	w := &rekorbind.Writer{Root: v.root.Root, Client: &sigstore.Client{Services: s, Transport: a.Transport, Timeout: a.Timeout}, Journal: state, Index: index, Now: a.Now, Step: a.steps(s)}
+	w := &rekorbind.Writer{Root: v.root.Root, Client: &sigstore.Client{Services: s, Transport: a.Transport, Timeout: a.Timeout}, Journal: state, Index: index, Now: a.Now, Step: a.steps(s), Everywhere: o.places, Warn: func(text string) { a.err.line("warning: %s", text) }}
 	if o.places {
 		if w.Places, err = a.dater(v.root, w.Client); err != nil {
 			return faultf(policy.TrustRootInvalid, "%s", err)
@@ -230,6 +236,42 @@ func (a *app) write(ctx context.Context, o *signOptions, v *draftVersion, s sigs
 	if o.afterLog != nil {
 		o.afterLog(files)
 	}
+	if err := a.put(o, v, files); err != nil {
+		return err
+	}
+	a.adviseCopy(ctx, o, files)
+	return nil
+}
+
+// adviseCopy says how to change a workflow that was written before there were place proofs, and
+// leaves them behind.
+func (a *app) adviseCopy(ctx context.Context, o *signOptions, files []rekorbind.File) {
+	if !slices.ContainsFunc(files, func(f rekorbind.File) bool { return rekorbind.IsPlaceName(f.Name) }) {
+		return
+	}
+	r, err := git.Open(ctx, o.git.value)
+	if err != nil {
+		return
+	}
+	defer r.Close()
+	head, err := r.Head()
+	if err != nil {
+		return
+	}
+	for _, name := range []string{detect.BindWorkflow, detect.GitLabBind} {
+		text, err := r.File(head, name)
+		if err != nil {
+			continue
+		}
+		if n, line := detect.LeavesPlaces(text); n > 0 {
+			a.err.line("warning: %s:%d leaves the place proofs behind", name, n)
+			a.err.line("hint: write there: %s", line)
+		}
+	}
+}
+
+// put writes files where they belong.
+func (a *app) put(o *signOptions, v *draftVersion, files []rekorbind.File) error {
 	dir, write := v.dir, file.WriteIn
 	if o.output.set {
 		dir, write = o.output.value, file.WriteBelow
@@ -264,6 +306,7 @@ func (a *app) steps(s sigstore.Services) func(string) {
 	text := map[string]string{
 		rekorbind.StepFound: "found the signature of an earlier run in " + s.RekorV1, rekorbind.StepDraft: "signed",
 		rekorbind.StepV1: "logged in " + s.RekorV1, rekorbind.StepV2: "logged in " + s.RekorV2,
+		rekorbind.StepMore: "logged in another open log of Rekor v2",
 	}
 	return func(step string) {
 		a.err.line("done: %s", text[step])

@@ -43,7 +43,8 @@ func (a *app) signReleaseCommand() *cobra.Command {
 		Long: `Sign-release authorises first, as repopolicy authorize does, and signs nothing
 unless every file may be released by whoever runs it: a CI job by its ID token, a
 person by signing in, or a key. Each signature is logged, judged as a consumer would
-judge it, and only then written beside its file as FILE.sigstore.json. A run that was
+judge it, and only then written beside its file as FILE.sigstore.json. FILE.place.json, to
+be published with it, shows by when it was logged, also after the log has changed. A run that was
 interrupted is repeated: nothing is signed or logged twice.
 
 A certificate for a tag names that tag. Where it cannot, because the run is for a
@@ -183,7 +184,7 @@ func (o *releaseOptions) checkFiles(args []string) error {
 			return faultf(policy.ArtifactRead, "%s", err)
 		case !info.Mode().IsRegular():
 			return &fault{reason: policy.Usage, msg: arg + " is not a regular file", hint: "name the files in it"}
-		case release.IsEvidence(arg):
+		case release.IsEvidence(arg), strings.HasSuffix(arg, release.PlaceSuffix):
 			return faultf(policy.Usage, "%s is evidence, which nobody signs", arg)
 		case seen[filepath.Clean(arg)]:
 			return faultf(policy.Usage, "%s is named twice", arg)
@@ -289,6 +290,7 @@ func (a *app) signOne(ctx context.Context, o *releaseOptions, s sigstore.Service
 			return "", &fault{reason: policy.Usage, msg: path + " is there already, and is no evidence for this release", more: []string{err.Error()}, hint: "nothing was signed for this file; move the other file away"}
 		}
 		a.err.line("%s is signed already", args[i])
+		a.dateRelease(ctx, z.found, s, args[i])
 		return path, nil
 	}
 	content, err := o.content(z, subject)
@@ -332,7 +334,32 @@ func (a *app) signOne(ctx context.Context, o *releaseOptions, s sigstore.Service
 	if err := file.Create(path, data, 0o644); err != nil {
 		return "", unwritten(err)
 	}
+	a.dateRelease(ctx, z.found, s, args[i])
 	return path, nil
+}
+
+// dateRelease makes a place proof of the entry that the evidence for a file shows, beside it, if
+// there is none. The release is as good without: what cannot be had is said, and a run that is
+// repeated makes it.
+func (a *app) dateRelease(ctx context.Context, f *found, s sigstore.Services, path string) {
+	to := path + release.PlaceSuffix
+	if _, err := os.Lstat(to); err == nil {
+		return
+	}
+	bundle, err := file.Read(path+bundleSuffix, release.MaxEvidenceBytes)
+	if err != nil {
+		return // it was judged a moment ago
+	}
+	d, err := a.dater(f.root, &sigstore.Client{Services: s, Transport: a.Transport, Timeout: a.Timeout})
+	if err != nil {
+		a.err.line("warning: no place proof: %s", err)
+		return
+	}
+	if proof := d.Of(ctx, bundle); proof != nil {
+		if err := file.Create(to, proof, 0o644); err != nil {
+			a.err.line("warning: no place proof: %s", unwritten(err))
+		}
+	}
 }
 
 // same returns the token to sign with, if it is of whoever was authorised and expected.

@@ -20,7 +20,7 @@ func (a *app) statusCommand() *cobra.Command {
 		Short: "say who signed the committed policy, who still has to, and what is in force",
 		Long: `Status compares the policy of the last commit with the one in force. With --format
 github it also sets the step's output "ready": "true" if enough maintainers signed a
-version that is not bound yet.`,
+version that is not bound yet, or if a binding has no place proof yet.`,
 		Example: "  repopolicy status",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -33,7 +33,7 @@ version that is not bound yet.`,
 			}
 			a.warn(v.found)
 			if form.value == "github" {
-				a.writeRunnerFiles([]output{{"ready", strconv.FormatBool(v.ready())}}, "")
+				a.writeRunnerFiles([]output{{"ready", strconv.FormatBool(v.ready(a))}}, "")
 			}
 			if p := v.summary(); p != nil {
 				a.out.line("in force    version %d, expires %s, genesis %s, completeness %s", p.Version, p.Expires.Format(time.DateOnly), p.Genesis, p.Completeness)
@@ -65,10 +65,10 @@ version that is not bound yet.`,
 }
 
 // ready reports whether the draft is a new version that enough maintainers
-// signed.
-func (v *draftVersion) ready() bool {
+// signed, or one in force of which a binding has no place proof.
+func (v *draftVersion) ready(a *app) bool {
 	if p := v.summary(); p != nil && p.Statement == "sha256:"+policy.Sum(v.statement) {
-		return false
+		return len(v.undated(a)) > 0
 	}
 	_, _, need, err := v.signatures()
 	return err == nil && need == 0

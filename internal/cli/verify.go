@@ -18,6 +18,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/fetch"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/rekorbind"
 	"github.com/repopolicy/repopolicy/release"
 	"github.com/repopolicy/repopolicy/trust"
 )
@@ -258,7 +259,7 @@ func (a *app) print(o *verifyOptions, r *report) error {
 // criteriaOf reads the flags that say how to judge.
 func (a *app) criteriaOf(o *verifyOptions) (*release.Judge, *summary, error) {
 	now := a.Now()
-	j := &release.Judge{Bundles: o.bundles, Carried: o.evidence, Now: now, Skew: clockSkew}
+	j := &release.Judge{Bundles: o.bundles, Carried: o.evidence, Now: now, Skew: clockSkew, PlaceProof: rekorbind.PlaceMoment}
 	if !o.quiet && !o.format.document() {
 		j.Ignored = a.ignored
 	}

@@ -259,3 +259,26 @@ func FuzzFrom(f *testing.F) {
 		}
 	})
 }
+
+// TestLeavesPlaces: a workflow that copies signatures alone is told, and what init writes is not.
+func TestLeavesPlaces(t *testing.T) {
+	github := "      - run: |\n          mkdir -p .repopolicy/signatures\n          cp ../bound/.repopolicy/signatures/*.sigstore.json .repopolicy/signatures/\n"
+	gitlab := "  script:\n    - cp \"$bound\"/.repopolicy/signatures/*.sigstore.json .repopolicy/signatures/\n"
+	for name, x := range map[string]struct {
+		text, want string
+		line       int
+	}{
+		"github":         {github, "cp ../bound/.repopolicy/signatures/*.json .repopolicy/signatures/", 3},
+		"gitlab":         {gitlab, `- cp "$bound"/.repopolicy/signatures/*.json .repopolicy/signatures/`, 2},
+		"all":            {strings.ReplaceAll(github, "*.sigstore.json", "*.json"), "", 0},
+		"another line":   {github + "          cp ../bound/.repopolicy/signatures/*.place.json .repopolicy/signatures/\n", "", 0},
+		"a comment":      {"# cp x/.repopolicy/signatures/*.sigstore.json y\n", "", 0},
+		"nothing":        {"", "", 0},
+		"what init does": {gitlabTemplate, "", 0},
+		"and on github":  {bindTemplate, "", 0},
+	} {
+		if line, want := LeavesPlaces([]byte(x.text)); line != x.line || want != x.want {
+			t.Errorf("%s: %d %q", name, line, want)
+		}
+	}
+}

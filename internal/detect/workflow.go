@@ -309,3 +309,21 @@ func (p *Proposal) name(path string) string {
 	}
 	return name
 }
+
+// LeavesPlaces finds the line of a workflow that copies signatures and not the place proofs beside
+// them, as was written before there were any. It returns its number, from 1, and what should
+// stand there; 0 if there is none.
+func LeavesPlaces(workflow []byte) (number int, want string) {
+	const old = "/.repopolicy/signatures/*.sigstore.json"
+	if len(workflow) > MaxWorkflowBytes || strings.Contains(string(workflow), ".place.json") {
+		return 0, ""
+	}
+	for line := range strings.Lines(string(workflow)) {
+		number++
+		text := strings.TrimSpace(line)
+		if strings.HasPrefix(strings.TrimPrefix(text, "- "), "cp ") && strings.Contains(text, old) {
+			return number, strings.ReplaceAll(text, old, "/.repopolicy/signatures/*.json")
+		}
+	}
+	return 0, ""
+}

@@ -330,6 +330,21 @@ func (c *Client) Log(ctx context.Context, r *Root, d *Draft, generation int, now
 	return out, nil
 }
 
+// LogIn logs the draft in one of the root's Rekor v2 logs, whichever the signing config names,
+// as [Client.Log] does.
+func (c *Client) LogIn(ctx context.Context, r *Root, d *Draft, l Log, now time.Time) ([]byte, error) {
+	at := *c
+	at.Services.RekorV2 = l.URL
+	out, err := at.Log(ctx, r, d, 2, now)
+	if err != nil {
+		return nil, err
+	}
+	if log, _, err := CheckpointOf(out); err != nil || log != l.ID {
+		return nil, refuse(policy.LogInvalid, "what %s answered is of another log", l.URL)
+	}
+	return out, nil
+}
+
 // selfCheck verifies a bundle that was just made.
 func selfCheck(r *Root, data []byte, d *Draft) error {
 	b, err := ParseBundle(data)

@@ -76,18 +76,21 @@ func TestDirectoryV1(t *testing.T) {
 }
 
 // v1Alone is the trusted root without the logs of Rekor v2.
-func v1Alone(t testing.TB) []byte {
+func v1Alone(t testing.TB) []byte { return ofGeneration(t, 1) }
+
+// ofGeneration is the trusted root with the logs of one generation.
+func ofGeneration(t testing.TB, generation int) []byte {
 	t.Helper()
 	var root map[string]any
 	check(t, json.Unmarshal(stack.TrustedRoot(), &root))
 	var keep []any
 	for _, l := range root["tlogs"].([]any) {
-		if l.(map[string]any)["baseUrl"] == stack.URL(sandbox.RekorV1) {
+		if (l.(map[string]any)["baseUrl"] == stack.URL(sandbox.RekorV1)) == (generation == 1) {
 			keep = append(keep, l)
 		}
 	}
 	if len(keep) != 1 {
-		t.Fatalf("%d logs of Rekor v1", len(keep))
+		t.Fatalf("%d logs of Rekor v%d", len(keep), generation)
 	}
 	root["tlogs"] = keep
 	data, err := json.Marshal(root)

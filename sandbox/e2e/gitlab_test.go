@@ -38,7 +38,11 @@ func gitlab(t *testing.T, name, branch string) (string, error) {
 	check(t, err)
 	a := newActions(t, name)
 	work := t.TempDir()
-	git(t, work, "clone", "-q", "-b", branch, stack.Forge().CloneURL(name), ".")
+	// As GitLab's runner does: no branch is checked out, and no ref says which is the default one.
+	git(t, work, "init", "-q")
+	git(t, work, "remote", "add", "origin", stack.Forge().CloneURL(name))
+	git(t, work, "fetch", "-q", "origin", "+refs/heads/*:refs/remotes/origin/*")
+	git(t, work, "checkout", "-q", "--detach", "origin/"+branch)
 	git(t, work, "remote", "set-url", "origin", "https://gitlab.com/"+name+".git")
 	head := strings.TrimSpace(git(t, work, "rev-parse", "HEAD"))
 	var included struct{ Include []struct{ Local string } }
@@ -56,7 +60,8 @@ func gitlab(t *testing.T, name, branch string) (string, error) {
 	for _, id := range []string{"repopolicy-bind", "repopolicy-publish"} {
 		job := jobs[id]
 		env := append(os.Environ(), "PATH="+a.env["PATH"], "E2E_BINARY="+a.env["E2E_BINARY"], asProgram+"="+a.env[asProgram], "HOME="+work+".home",
-			"GIT_CONFIG_GLOBAL="+config, "GIT_CONFIG_NOSYSTEM=1", "CI_PROJECT_PATH="+name, "CI_SERVER_HOST=gitlab.com", "CI_JOB_TOKEN=may-push", "CI_COMMIT_BRANCH="+branch)
+			"GIT_CONFIG_GLOBAL="+config, "GIT_CONFIG_NOSYSTEM=1", "CI_PROJECT_PATH="+name, "CI_SERVER_HOST=gitlab.com", "CI_JOB_TOKEN=may-push", "CI_COMMIT_BRANCH="+branch,
+			"GITLAB_CI=true", "CI_DEFAULT_BRANCH="+repo.DefaultBranch)
 		for k, v := range jobs[job.Extends].Variables {
 			env = append(env, k+"="+v)
 		}
@@ -148,6 +153,107 @@ func TestGitLab(t *testing.T) {
 	other.write(".gitlab-ci.yml", "build: {script: make}\n")
 	out = maintainer.must(policy.ClassOK, "init", "--git", other.dir, "--repository", "https://gitlab.com/group/other", "--email", "alice@example.com", "--issuer", "https://accounts.google.com", "--no-sign", "--yes")
 	if !strings.Contains(out, "add to .gitlab-ci.yml:  include: [{local: .repopolicy/gitlab-ci.yml}]") {
+		t.Error(out)
+	}
+}
+
+// TestGitLabRenamed: a project on gitlab.com with several versions gives its default branch
+// another name. Its chain is none until the pipeline of the new branch has bound it again.
+func TestGitLabRenamed(t *testing.T) {
+	const name = "group/renamer"
+	const url = "https://gitlab.com/" + name
+	_, err := stack.Forge().Create(name)
+	check(t, err)
+	p := newProject2(t, name)
+	maintainer := newComputer(t)
+	sign := func() {
+		t.Helper()
+		git(t, p.dir, "fetch", "-q", "origin")
+		maintainer.env["SIGSTORE_ID_TOKEN"], err = stack.Token(alice)
+		check(t, err)
+		maintainer.must(policy.ClassOK, "sign", "--git", p.dir, "--yes")
+	}
+	run := func(branch, want string) {
+		t.Helper()
+		if out, err := gitlab(t, name, branch); err != nil || !strings.Contains(out, want) {
+			t.Fatal(err, out)
+		}
+	}
+	version := func(n int, more string) string {
+		text := strings.ReplaceAll(string(policyText(name, n, 1, "alice")), "https://github.com/"+name, url)
+		return strings.ReplaceAll(text, ".github/workflows/release.yml", ".gitlab-ci.yml") + more
+	}
+	maintainer.must(policy.ClassOK, "init", "--git", p.dir, "--repository", url, "--email", "alice@example.com", "--issuer", "https://accounts.google.com", "--no-sign", "--yes")
+	p.write(".repopolicy/policy.toml", version(1, ""))
+	p.push()
+	sign()
+	p.push()
+	run("main", "logged in")
+	p.write(".repopolicy/policy.toml", version(2, "# two\n"))
+	p.push()
+	sign()
+	p.push()
+	run("main", "logged in")
+	stranger, old := newComputer(t), newComputer(t)
+	old.must(policy.ClassOK, "show", "-R", url)
+
+	// The branch gets another name.
+	git(t, p.dir, "branch", "-m", "main", "trunk")
+	git(t, p.dir, "push", "-q", "origin", "HEAD:refs/heads/trunk")
+	check(t, stack.Forge().SetDefaultBranch(name, "trunk"))
+	git(t, p.dir, "push", "-q", "origin", ":refs/heads/main")
+	for who, c := range map[string]*computer{"a stranger": stranger, "who has seen it": old} {
+		for _, args := range [][]string{{"show", "-R", url}, {"show", "-R", url, "--scan"}} {
+			code, out := c.repopolicy(args...)
+			if code == 0 || !strings.Contains(out, "`repopolicy bind`") || !strings.Contains(out, "refs/heads/main") {
+				t.Errorf("%s, after the rename: exit %d\n%s", who, code, out)
+			}
+		}
+	}
+	git(t, p.dir, "fetch", "-q", "--prune", "origin")
+	git(t, p.dir, "remote", "set-head", "origin", "--auto")
+	if code, out := maintainer.repopolicy("status", "--git", p.dir); code == 0 || !strings.Contains(out, "`repopolicy bind`") {
+		t.Errorf("status after the rename: exit %d\n%s", code, out)
+	}
+	// Another branch cannot bind it again, and nothing is logged for it.
+	git(t, p.dir, "push", "-q", "origin", "HEAD:refs/heads/side")
+	before := logSizes(t)
+	if out, err := gitlab(t, name, "side"); err == nil || !strings.Contains(out, "the default branch is refs/heads/trunk") {
+		t.Error(err, out)
+	}
+	if got := logSizes(t); got != before {
+		t.Errorf("a side branch logged something: %v, then %v", before, got)
+	}
+	run("trunk", "version 1 was bound from another branch than refs/heads/trunk")
+	for _, c := range []*computer{stranger, old, newComputer(t)} {
+		for _, args := range [][]string{{"show", "-R", url}, {"show", "-R", url, "--scan"}} {
+			if out := c.must(policy.ClassOK, args...); !strings.Contains(out, "# two") || !strings.Contains(out, "version 2") {
+				t.Errorf("bound again:\n%s", out)
+			}
+		}
+	}
+	before = logSizes(t)
+	run("trunk", "version 2 is bound already")
+	if got := logSizes(t); got != before {
+		t.Errorf("bound twice: %v, then %v", before, got)
+	}
+	// A forge that shows the branch of before takes nothing back.
+	git(t, p.dir, "push", "-q", "origin", "HEAD:refs/heads/main")
+	check(t, stack.Forge().SetDefaultBranch(name, "main"))
+	newComputer(t).must(policy.ClassOK, "show", "-R", url)
+	check(t, stack.Forge().SetDefaultBranch(name, "side"))
+	newComputer(t).must(policy.ClassUnavailable, "show", "-R", url)
+	check(t, stack.Forge().SetDefaultBranch(name, "trunk"))
+	p.write(".repopolicy/policy.toml", version(3, "# three\n"))
+	git(t, p.dir, "add", "-A")
+	git(t, p.dir, "commit", "-q", "-m", "three")
+	git(t, p.dir, "push", "-q", "origin", "HEAD:refs/heads/trunk")
+	sign()
+	git(t, p.dir, "add", "-A")
+	git(t, p.dir, "commit", "-q", "-m", "signed")
+	git(t, p.dir, "push", "-q", "origin", "HEAD:refs/heads/trunk")
+	run("trunk", "logged in")
+	if out := newComputer(t).must(policy.ClassOK, "show", "-R", url); !strings.Contains(out, "# three") {
 		t.Error(out)
 	}
 }

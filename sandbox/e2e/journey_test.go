@@ -168,7 +168,7 @@ func (p *project) dispatch(event string) error {
 			failed = fmt.Errorf("exit %d: %s", code, out)
 			return failed
 		}
-		if !strings.Contains(out, ".sigstore.json") {
+		if !strings.Contains(out, ".sigstore.json") && !strings.Contains(out, ".place.json") {
 			return nil // bound already
 		}
 		begin := []string{"switch", "-q", "--orphan", "repopolicy"}

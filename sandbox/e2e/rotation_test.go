@@ -3,12 +3,14 @@
 package e2e
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -197,7 +199,7 @@ func TestShardRotation(t *testing.T) {
 	p.write(".repopolicy/policy.toml", strings.ReplaceAll(string(policyText(name, 2, 1, "alice")), "widget_*", "gadget_*"))
 	p.push()
 	sign()
-	if got := p.boundFiles(".place.json"); len(got) != 2+4 { // of three open logs, and of its own entry
+	if got := p.boundFiles(".place.json"); len(got) != 2+5 { // of three open logs, and of its entries in the two that take any
 		t.Errorf("place proofs: %v", got)
 	}
 	old, renamed := release("widget_5.tar.gz", "v5"), release("gadget_5.tar.gz", "v5")
@@ -352,5 +354,267 @@ func TestPlaceOrder(t *testing.T) {
 	slices.SortFunc(places, func(a, b sigstore.Place) int { return int(a.Size - b.Size) })
 	if places[0].Time.After(begin) || places[1].Time.Before(begin) {
 		t.Errorf("stamped %s and %s, certified from %s", places[0].Time, places[1].Time, begin)
+	}
+}
+
+// shardSizes returns how many entries each shard of Rekor v2 has, the oldest first.
+func shardSizes(t testing.TB) []int {
+	t.Helper()
+	var out []int
+	for _, url := range stack.Shards() {
+		data, err := newMachine(t).client(url).Get(t.Context(), "api/v2/checkpoint", 1<<16)
+		check(t, err)
+		lines := strings.Split(string(data), "\n")
+		n, err := strconv.Atoi(lines[min(1, len(lines)-1)])
+		check(t, err)
+		out = append(out, n)
+	}
+	return out
+}
+
+// unheard passes requests on and loses the answers to those that it is asked about.
+type unheard struct {
+	next  http.RoundTripper
+	loses func(*http.Request) bool
+}
+
+// RoundTrip implements http.RoundTripper.
+func (l *unheard) RoundTrip(r *http.Request) (*http.Response, error) {
+	resp, err := l.next.RoundTrip(r)
+	if err == nil && l.loses(r) {
+		resp.Body.Close()
+		return nil, errors.New("the answer was lost")
+	}
+	return resp, err
+}
+
+// TestEveryLog: bind logs in every open log of Rekor v2, by one certificate and once in each,
+// whatever comes between; a log that takes nothing, or whose answer is lost, ends no run.
+func TestEveryLog(t *testing.T) {
+	if !inOwnStack(t) {
+		return
+	}
+	check(t, stack.AddShard(sandbox.Rotation{})) // clients are sent to the old one still
+	nextSecond()
+	shards := stack.Shards()
+	to := func(shard int, r *http.Request) bool {
+		return strings.HasPrefix(shards[shard], "http://"+r.URL.Host) && r.Method == http.MethodPost
+	}
+	type run struct {
+		transport http.RoundTripper
+		fails     bool
+		warns     string
+		logged    []int // new entries
+		files     int
+	}
+	ok := func(warns string, logged []int, files int) run {
+		return run{stack.Transport(), false, warns, logged, files}
+	}
+	refuses := func(shard int) http.RoundTripper {
+		return &without{next: stack.Transport(), fails: func(r *http.Request) bool { return to(shard, r) }}
+	}
+	loses := func(shard int) http.RoundTripper {
+		return &unheard{stack.Transport(), func(r *http.Request) bool { return to(shard, r) }}
+	}
+	try := func(name string, runs ...run) *project {
+		t.Helper()
+		p := newProject(t, "acme/every-"+strings.ReplaceAll(name, " ", "-"))
+		p.write(".repopolicy/policy.toml", string(policyText(p.name, 1, 1, "alice")))
+		p.push()
+		signer := newComputer(t)
+		var err error
+		signer.env["SIGSTORE_ID_TOKEN"], err = stack.Token(alice)
+		check(t, err)
+		signer.must(policy.ClassOK, "sign", "--git", p.dir, "--yes")
+		p.push()
+		p.inJob(forge.Event{Name: "repository_dispatch", Action: "repopolicy", Ref: "refs/heads/main"}, "repopolicy.yml", func(_ *forge.Job, c *computer, dir string) {
+			for i, x := range runs {
+				before, made := shardSizes(t), t.TempDir()
+				c.transport = x.transport
+				code, out := c.repopolicy("bind", "--git", dir, "--output", made)
+				if (code != 0) != x.fails || !strings.Contains(out, x.warns) || strings.Contains(out, "warning: ") != (x.warns != "" && !x.fails) {
+					t.Errorf("%s, run %d: exit %d\n%s", name, i, code, out)
+				}
+				got := shardSizes(t)
+				for k := range got {
+					got[k] -= before[k]
+				}
+				files, err := filepath.Glob(filepath.Join(made, ".repopolicy", "signatures", "*.sigstore.json"))
+				check(t, err)
+				if !slices.Equal(got, x.logged) || len(files) != x.files {
+					t.Errorf("%s, run %d: logged %v, want %v; files %v\n%s", name, i, got, x.logged, files, out)
+				}
+				certificates := map[string]bool{}
+				for _, f := range files {
+					data, err := os.ReadFile(f)
+					check(t, err)
+					d, err := sigstore.ParseDraft(data)
+					check(t, err)
+					certificates[string(d.Signer())] = true
+				}
+				if len(files) > 0 && len(certificates) != 1 {
+					t.Errorf("%s, run %d: %d certificates", name, i, len(certificates))
+				}
+			}
+		})
+		return p
+	}
+	try("all is well", ok("", []int{1, 1}, 3), ok("", []int{0, 0}, 3))
+	try("the other refuses", run{refuses(1), false, "warning: not logged in " + shards[1], []int{1, 0}, 2}, ok("", []int{0, 1}, 3), ok("", []int{0, 0}, 3))
+	try("the other is silent", run{loses(1), false, "warning: not logged in " + shards[1], []int{1, 1}, 2}, ok("", []int{0, 0}, 3))
+	try("the own one refuses", run{refuses(0), true, "run the command again", []int{0, 0}, 0}, ok("", []int{1, 1}, 3))
+	try("the own one is silent", run{loses(0), true, "run the command again", []int{1, 0}, 0}, ok("", []int{0, 1}, 3))
+
+	// Through the workflow: the chain is as before, in each view, and the next version follows.
+	p := boundProject(t, "acme/every-log", string(policyText("acme/every-log", 1, 1, "alice")), nil)
+	if got := p.boundFiles(".sigstore.json"); len(got) != 3 {
+		t.Errorf("files: %v", got)
+	}
+	o := newOperator(t)
+	check(t, os.WriteFile(o.root, stack.TrustedRoot(), 0o600))
+	o.build()
+	views := [][]string{nil, {"--scan"}, {"--directory", o.descriptorFile}}
+	for _, flags := range views {
+		newComputer(t).must(policy.ClassOK, append([]string{"show", "-R", "https://github.com/" + p.name}, flags...)...)
+	}
+	check(t, stack.SwitchShard())
+	check(t, stack.FreezeShards())
+	nextSecond()
+	p = boundProject(t, "acme/every-frozen", string(policyText("acme/every-frozen", 1, 1, "alice")), nil)
+	if got := p.boundFiles(".sigstore.json"); len(got) != 2 { // Rekor v1 and the new shard
+		t.Errorf("beside a frozen log: %v", got)
+	}
+	for _, flags := range views[:2] {
+		newComputer(t).must(policy.ClassOK, append([]string{"show", "-R", "https://github.com/" + p.name}, flags...)...)
+	}
+}
+
+// TestReleaseDated: sign-release leaves a place proof beside the release, which dates it where the
+// branch withholds those of the next version; in its folder it is evidence, and one that is
+// none of the root's is a file like any other.
+func TestReleaseDated(t *testing.T) {
+	if !inOwnStack(t) {
+		return
+	}
+	const name = "acme/dated"
+	p := boundProject(t, name, string(policyText(name, 1, 1, "alice")), nil)
+	rotate(t)
+	p.tag("v1")
+	file := artifact(t, "widget_1.tar.gz")
+	proof := file + ".place.json"
+	p.inJob(forge.Event{Name: "push", Ref: "refs/tags/v1"}, "release.yml", func(_ *forge.Job, c *computer, checkout string) {
+		c.transport = &without{next: stack.Transport(), fails: func(r *http.Request) bool {
+			_, err := os.Lstat(file + ".sigstore.json") // once that is there, only the place proof is missing
+			return err == nil && strings.HasPrefix(stack.URL(sandbox.TSA), "http://"+r.URL.Host)
+		}}
+		if out := c.must(policy.ClassOK, "sign-release", "--checkout", checkout, file); !strings.Contains(out, "warning: no place proof") {
+			t.Error(out)
+		}
+		before := logged(t)
+		c.transport = stack.Transport()
+		c.must(policy.ClassOK, "sign-release", "--checkout", checkout, file)
+		data, err := os.ReadFile(proof)
+		check(t, err)
+		if _, err := rekorbind.PlaceMoment(root(t), data); err != nil || logged(t) != before {
+			t.Errorf("the place proof: %v, logged %s before, %s after", err, before, logged(t))
+		}
+		c.must(policy.ClassUsage, "sign-release", "--checkout", checkout, proof)
+	})
+	nextSecond()
+	p.write(".repopolicy/policy.toml", strings.ReplaceAll(string(policyText(name, 2, 1, "alice")), "widget_*", "gadget_*"))
+	p.push()
+	p.signAs(newComputer(t), "alice")
+
+	verify := func(what string, ok bool, args ...string) string {
+		t.Helper()
+		code, out := newComputer(t).repopolicy(append([]string{"verify", "-R", "https://github.com/" + name}, args...)...)
+		if (code == 0) != ok {
+			t.Errorf("%s: exit %d\n%s", what, code, out)
+		}
+		return out
+	}
+	dir := filepath.Dir(file)
+	verify("all at hand", true, file)
+	if out := verify("the folder", true, dir, "--format", "json"); !strings.Contains(out, `"evidence_for": "`+file) {
+		t.Error(out)
+	}
+	back := p.withBranch(func(dir string) {
+		files, err := filepath.Glob(filepath.Join(dir, ".repopolicy", "signatures", "2-*.place.json"))
+		check(t, err)
+		for _, f := range files {
+			check(t, os.Remove(f))
+		}
+	})
+	defer back()
+	verify("withheld by the branch", true, file)
+	for ok, files := range map[bool][]string{true: {file + ".sigstore.json", proof}, false: {file + ".sigstore.json"}} {
+		carried, alone := filepath.Join(t.TempDir(), "dated.airgap"), filepath.Join(t.TempDir(), filepath.Base(file))
+		newComputer(t).must(policy.ClassOK, append([]string{"export-bundle", "-R", name, "-o", carried}, files...)...)
+		content, err := os.ReadFile(file)
+		check(t, err)
+		check(t, os.WriteFile(alone, content, 0o600))
+		verify("across an air gap", ok, "--airgap", carried, "--require", "first,none", alone)
+	}
+	data, err := os.ReadFile(proof)
+	check(t, err)
+	check(t, os.Rename(proof, filepath.Join(dir, "other.place.json"))) // whatever it is called
+	verify("under another name", true, file)
+	verify("the folder, a proof beside nothing", false, dir)
+	check(t, os.Remove(filepath.Join(dir, "other.place.json")))
+	verify("withheld by both", false, file)
+	for what, text := range map[string]string{"garbage": "{}", "another stamp": strings.Replace(string(data), `"stamp":"`, `"stamp":"AAAA`, 1), "more": string(data) + "\n{}"} {
+		check(t, os.WriteFile(proof, []byte(text), 0o600))
+		verify(what, false, file)
+		if out := verify(what+", the folder", false, dir); !strings.Contains(out, "called like a place proof") {
+			t.Errorf("%s: %s", what, out)
+		}
+	}
+	check(t, os.WriteFile(proof, data, 0o600))
+	verify("again", true, dir)
+}
+
+// TestPlacesLater: a run of a version that is bound already makes the place proof that an earlier
+// one could not have, logs nothing, and makes none where there is one.
+func TestPlacesLater(t *testing.T) {
+	p := boundProject(t, "acme/places-later", string(policyText("acme/places-later", 1, 1, "alice")), nil)
+	p.withBranch(withoutPlaces(t))
+	p.write(".github/workflows/repopolicy.yml", fmt.Sprintf(bindWorkflow, p.name)+"      - run: |\n          cp ../bound/.repopolicy/signatures/*.sigstore.json .repopolicy/signatures/\n")
+	p.push()
+	said := ""
+	p.said = &said
+	ready := func() string {
+		t.Helper()
+		c := newComputer(t)
+		c.env["GITHUB_OUTPUT"] = filepath.Join(t.TempDir(), "output")
+		check(t, os.WriteFile(c.env["GITHUB_OUTPUT"], nil, 0o600))
+		git(t, p.dir, "fetch", "-q", "origin", "+refs/heads/repopolicy:refs/remotes/origin/repopolicy")
+		c.must(policy.ClassOK, "status", "--git", p.dir, "--format", "github")
+		data, err := os.ReadFile(c.env["GITHUB_OUTPUT"])
+		check(t, err)
+		return string(data)
+	}
+	before := logged(t)
+	for i, was := range []string{"true", "false"} {
+		if out := ready(); !strings.Contains(out, was) {
+			t.Errorf("run %d: %s", i, out)
+		}
+		check(t, p.dispatch("repository_dispatch"))
+		if told := strings.Contains(said, "repopolicy.yml:17 leaves the place proofs behind"); told != (i == 0) {
+			t.Errorf("run %d: %s", i, said)
+		}
+		if got := p.boundFiles(".place.json"); len(got) != 1 || logged(t) != before {
+			t.Errorf("run %d: place proofs %v; logged %s before, %s after", i, got, before, logged(t))
+		}
+	}
+	var places []sigstore.Place
+	for _, name := range p.boundFiles(".place.json") {
+		proof, err := rekorbind.ParsePlaceProof([]byte(git(t, p.dir, "show", "origin/repopolicy:"+name)))
+		check(t, err)
+		place, err := proof.Verify(root(t))
+		check(t, err)
+		places = append(places, place)
+	}
+	if len(places) != 1 {
+		t.Error(places)
 	}
 }
