@@ -337,11 +337,11 @@ func (a *app) lookups(o *repoOptions, f *found, state *rekorbind.State) ([]rekor
 		}
 		scan.Clients[l.ID] = client // the id does not always tell the generation
 		if l.Generation == 1 && index {
-			spam, err := state.Spam(l.ID, root.Forges)
+			entries, err := state.Entries(l.ID, root.Root, root.Forges)
 			if err != nil {
 				return nil, err
 			}
-			out = append(out, &rekorbind.Hint{Root: root.Root, Forges: root.Forges, Client: client, Now: now, Spam: spam, Log: l.ID, Heads: state})
+			out = append(out, &rekorbind.Hint{Root: root.Root, Forges: root.Forges, Client: client, Now: now, Entries: entries, Log: l.ID, Heads: state})
 		}
 	}
 	if o.scan || index && len(out) == first && len(scan.Clients) > 0 { // without an index there is no other way
