@@ -88,6 +88,8 @@ func NewServer(s *Store) (*Server, error) {
 	srv.maps.HandleFunc("GET /{map}/page/{digits}/{key}/{file}", srv.answer(pageOf))
 	srv.fixed.HandleFunc("POST /"+rekorbind.HandInPath, srv.handIn)
 	srv.fixed.Handle("/", srv.maps)
+	yield := func() { _ = srv.replace(nil) }
+	s.yield.Store(&yield)
 	return srv, nil
 }
 
@@ -153,6 +155,14 @@ func (s *Server) Advance() error {
 	return s.replace(next)
 }
 
+// Idle reports whether there is nothing to answer from: before the first build, and when a
+// step of a build could not be made beside it.
+func (s *Server) Idle() bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.now == nil
+}
+
 // Close ends the state that is answered from.
 func (s *Server) Close() error { return s.replace(nil) }
 
@@ -183,7 +193,7 @@ func (s *Server) answer(f func(*snapshot, *http.Request) (encoder, error)) http.
 		case errors.Is(err, errNothing):
 			http.NotFound(w, r)
 		case errors.Is(err, ErrUnfinished):
-			http.Error(w, "the first build is not done", http.StatusServiceUnavailable)
+			http.Error(w, "a build is not done", http.StatusServiceUnavailable)
 		case err != nil:
 			http.Error(w, "internal error", http.StatusInternalServerError)
 		default:
