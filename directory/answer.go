@@ -44,8 +44,9 @@ func (a *answers) empty() rekorbind.Answer {
 func (a *answers) lookup(key string) (rekorbind.Answer, bool, error) {
 	out := a.empty()
 	keys := []string{key}
-	for i := 0; i < len(keys); i++ {
-		k, ok, err := a.key(keys[i])
+	inline := 0
+	for i := 0; i < len(keys) && i < rekorbind.MaxAnswerKeys; i++ {
+		k, ok, err := a.key(keys[i], &inline)
 		if err != nil || !ok && i == 0 {
 			return out, false, err
 		}
@@ -73,24 +74,60 @@ func (a *answers) others(key string) ([]string, error) {
 	return out, err
 }
 
-// key returns all that the map holds of one key: of full blocks the hash.
-func (a *answers) key(key string) (rekorbind.KeyAnswer, bool, error) {
+// maxInline is about how many bytes of records stand in an answer itself; what is more is in
+// pages, so that no repository's answer is too large.
+const maxInline = 256 << 10
+
+// key returns all that the map holds of one key: of blocks the hash, and nothing of a key
+// that has too many. Inline counts the bytes of records.
+func (a *answers) key(key string, inline *int) (rekorbind.KeyAnswer, bool, error) {
 	out := rekorbind.KeyAnswer{Key: key}
 	hash := prefixmap.KeyHash(key)
 	k, err := a.tree.key(hash)
 	if err != nil || k.count == 0 {
 		return out, false, err
 	}
+	w, err := a.tree.find(prefixmap.NewLabel(hash, 0), prefixmap.KeyBits)
+	if err != nil {
+		return out, false, err
+	}
+	out.Path = w.path
+	if k.count > rekorbind.MaxKeyRecords {
+		out.Top = &k.node
+		return out, true, nil
+	}
 	if out.Blocks, err = a.tree.fullBlocks(hash, k.count); err != nil {
 		return out, false, err
 	}
-	if out.Records, err = a.records(hash, uint64(len(out.Blocks))*prefixmap.BlockSize, k.count); err != nil {
+	from := uint64(len(out.Blocks)) * prefixmap.BlockSize
+	if out.Records, err = a.records(hash, from, k.count); err != nil {
 		return out, false, err
 	}
-	w, err := a.tree.find(prefixmap.NewLabel(hash, 0), prefixmap.KeyBits)
-	out.Path = w.path
+	if *inline += sizeOf(out.Records); *inline <= maxInline {
+		return out, true, nil
+	}
+	values, err := a.tree.values(hash, from, k.count)
+	out.Blocks = append(out.Blocks, prefixmap.Block(hash, len(out.Blocks), values))
+	out.Rest, out.Records = len(out.Records)%prefixmap.BlockSize, nil
 	return out, true, err
 }
+
+// sizeOf returns about how many bytes records are.
+func sizeOf(records []rekorbind.Record) int {
+	n := 0
+	for _, r := range records {
+		n += recordBytes
+		if b := r.Binding; b != nil {
+			n += len(b.Body) + len(b.Entry) + len(b.Checkpoint) + proofBytes*len(b.Inclusion)
+		}
+	}
+	return n
+}
+
+const (
+	recordBytes = 300
+	proofBytes  = 48 // of a hash
+)
 
 func (a *answers) records(hash prefixmap.Hash, from, to uint64) ([]rekorbind.Record, error) {
 	texts, err := a.tree.texts(hash, from, to)
@@ -164,15 +201,16 @@ func (a *answers) readingOf(log string, index int64) (*bolt.Bucket, int64, error
 	return nil, 0, fmt.Errorf("state: no shard of %s has the entry %d", log, index)
 }
 
-// page returns a full block.
-func (a *answers) page(key string, block int) (rekorbind.Page, bool, error) {
+// page returns a block with so many records: a full one, or what is after those.
+func (a *answers) page(key string, block, records int) (rekorbind.Page, bool, error) {
 	p := rekorbind.Page{Key: key, Block: block}
 	hash := prefixmap.KeyHash(key)
+	from := uint64(block) * prefixmap.BlockSize
 	k, err := a.tree.key(hash)
-	if err != nil || uint64(block+1)*prefixmap.BlockSize > k.count {
+	if err != nil || records < 1 || records > prefixmap.BlockSize || from+uint64(records) > k.count {
 		return p, false, err
 	}
-	p.Records, err = a.records(hash, uint64(block)*prefixmap.BlockSize, uint64(block+1)*prefixmap.BlockSize)
+	p.Records, err = a.records(hash, from, from+uint64(records))
 	return p, err == nil, err
 }
 
@@ -207,6 +245,17 @@ func (a *answers) absent(hash prefixmap.Hash) (rekorbind.Answer, bool, error) {
 	w, err := a.tree.find(prefixmap.NewLabel(hash, 0), prefixmap.KeyBits)
 	out.Absent = &rekorbind.Absence{Path: w.path, Other: w.other}
 	return out, !w.there, err
+}
+
+// splits reports whether under a prefix stand too many keys for one answer: whoever chooses
+// names can make them begin alike. Then longer prefixes have one each.
+func (a *answers) splits(digits string) (bool, error) {
+	l, err := prefixOf(digits)
+	if err != nil {
+		return false, err
+	}
+	n, err := a.tree.howMany(l[:], 4*len(digits), rekorbind.MaxAbsentItems+1)
+	return n > rekorbind.MaxAbsentItems, err
 }
 
 // prefixOf returns a label that begins with hex digits.

@@ -360,7 +360,7 @@ func (a *Auditor) published(ctx context.Context, l *audited) error {
 
 // compare applies the list, and compares each map with the leaf.
 func (a *Auditor) compare(l *audited, reached reading) error {
-	if err := a.Store.db.Update(func(tx *bolt.Tx) error {
+	if err := a.Store.update(func(tx *bolt.Tx) error {
 		taken := int64(-1) // the leaf whose list was applied when an audit was cut off
 		if _, err := get(tx.Bucket(bucketMeta), keyTaken, &taken); err != nil || taken == l.index {
 			return err
@@ -377,7 +377,7 @@ func (a *Auditor) compare(l *audited, reached reading) error {
 			return err
 		}
 	}
-	return a.Store.db.Update(func(tx *bolt.Tx) error {
+	return a.Store.update(func(tx *bolt.Tx) error {
 		for _, m := range l.maps {
 			got, err := m.leaf(tx, l.inputs[m.ID])
 			if err != nil {

@@ -66,7 +66,7 @@ func newLiar(t *testing.T) *liar {
 			t.Fatal(err)
 		}
 	}
-	if err := l.b.Store.Publish(l.site); err != nil {
+	if err := l.b.Store.Publish(l.site, noWarn); err != nil {
 		t.Fatal(err)
 	}
 	l.log.show(30)
@@ -378,7 +378,7 @@ func TestAuditOutput(t *testing.T) {
 		if i < 2 {
 			continue
 		}
-		if err := other.b.Store.Publish(other.site); err != nil {
+		if err := other.b.Store.Publish(other.site, noWarn); err != nil {
 			t.Fatal(err)
 		}
 		var fork *rekorbind.Fork

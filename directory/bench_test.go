@@ -45,7 +45,7 @@ func BenchmarkBuild(b *testing.B) {
 				built := time.Since(start)
 				stop()
 				most, stop := watchHeap()
-				if err := builder.Store.Publish(filepath.Join(dir, "site")); err != nil {
+				if err := builder.Store.Publish(filepath.Join(dir, "site"), noWarn); err != nil {
 					b.Fatal(err)
 				}
 				published := time.Since(start) - built

@@ -129,7 +129,7 @@ func (b *Builder) pending() (*pending, error) {
 }
 
 func (b *Builder) save(p *pending) error {
-	return b.Store.db.Update(func(tx *bolt.Tx) error { return put(tx.Bucket(bucketMeta), keyPending, p) })
+	return b.Store.update(func(tx *bolt.Tx) error { return put(tx.Bucket(bucketMeta), keyPending, p) })
 }
 
 func (b *Builder) client(l sigstore.Log) (*web.Client, error) {
@@ -371,7 +371,7 @@ func (b *Builder) leaf(p *pending, all []*Map, inputs map[string][]source) error
 			return err
 		}
 	}
-	return b.Store.db.Update(func(tx *bolt.Tx) error {
+	return b.Store.update(func(tx *bolt.Tx) error {
 		doc := rekorbind.DirectoryLeaf{Time: p.At.Time, Clock: p.At.Clock}
 		lines := strings.FieldsFunc(string(p.List), func(r rune) bool { return r == '\n' })
 		list, _ := rekorbind.NewPublished(lines)
@@ -410,7 +410,7 @@ func (b *Builder) moment(tx *bolt.Tx) (policy.Shown, error) {
 
 // take lists what was handed in.
 func (b *Builder) take(p *pending, all []*Map) error {
-	return b.Store.db.Update(func(tx *bolt.Tx) error {
+	return b.Store.update(func(tx *bolt.Tx) error {
 		lines, signers, err := handedIn(tx)
 		if err != nil {
 			return err
@@ -488,7 +488,7 @@ func (b *Builder) append(ctx context.Context, p *pending) (*Head, error) {
 	if err != nil {
 		return nil, err
 	}
-	return head, b.Store.db.Update(func(tx *bolt.Tx) error {
+	return head, b.Store.update(func(tx *bolt.Tx) error {
 		if err := tx.Bucket(bucketLeaves).Put(number(uint64(index)), p.Leaf); err != nil {
 			return err
 		}

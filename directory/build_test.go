@@ -361,7 +361,7 @@ func TestPublish(t *testing.T) {
 	dir := t.TempDir()
 	b := testBuilder(t, log, dir, synthetic{})
 	site := filepath.Join(dir, "site")
-	if err := b.Store.Publish(site); err == nil {
+	if err := b.Store.Publish(site, noWarn); err == nil {
 		t.Error("published before anything was built")
 	}
 	full := filepath.Join(site, tileDir, "0", "000")
@@ -375,7 +375,7 @@ func TestPublish(t *testing.T) {
 		if _, err := b.Build(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if err := b.Store.Publish(site); err != nil {
+		if err := b.Store.Publish(site, noWarn); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -394,14 +394,14 @@ func TestPublish(t *testing.T) {
 		t.Fatal(err)
 	}
 	var d *Diverged
-	if err := b.Store.Publish(ahead); !errors.As(err, &d) {
+	if err := b.Store.Publish(ahead, noWarn); !errors.As(err, &d) {
 		t.Errorf("over a site that is ahead: %v", err)
 	}
-	if err := b.Store.Publish(site); err != nil {
+	if err := b.Store.Publish(site, noWarn); err != nil {
 		t.Fatal(err)
 	}
 	again := filepath.Join(dir, "again")
-	if err := b.Store.Publish(again); err != nil {
+	if err := b.Store.Publish(again, noWarn); err != nil {
 		t.Fatal(err)
 	}
 	files := func(dir string) map[string]string {

@@ -156,7 +156,7 @@ func (s *Store) looked(l lookup, files []rekorbind.File, all []*Map, leaf int64)
 	for _, m := range all {
 		offers = append(offers, rekorbind.Offers(m.root, m.forges, files, nil)...)
 	}
-	return s.db.Update(func(tx *bolt.Tx) error {
+	return s.update(func(tx *bolt.Tx) error {
 		if err := offered(tx, offers, isWanted); err != nil {
 			return err
 		}

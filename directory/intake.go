@@ -109,7 +109,7 @@ func (in *Intake) Accept(files []rekorbind.File) ([]byte, error) {
 		return nil, err
 	}
 	r := rekorbind.Receipt{Statement: o.Statement.Digest()}
-	if err := in.store.db.Update(func(tx *bolt.Tx) (err error) {
+	if err := in.store.update(func(tx *bolt.Tx) (err error) {
 		r.Leaf, err = in.take(tx, o)
 		return err
 	}); err != nil {
@@ -411,7 +411,7 @@ func (b *Builder) gather(all []*Map, leaf int64) error {
 		return err
 	}
 	for step := range slices.Chunk(names, gatherStep) {
-		if err := b.Store.db.Update(func(tx *bolt.Tx) error {
+		if err := b.Store.update(func(tx *bolt.Tx) error {
 			for _, name := range step {
 				if err := b.takeOver(tx, name, bound, leaf); err != nil {
 					return err

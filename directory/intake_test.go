@@ -314,7 +314,7 @@ func TestHandIn(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.key = string(key)
-	if err := d.b.Store.Publish(l.site); err != nil {
+	if err := d.b.Store.Publish(l.site, noWarn); err != nil {
 		t.Fatal(err)
 	}
 	if n, err := l.audit(); err != nil || n != 3 {

@@ -95,7 +95,7 @@ func (s *Store) AddMap(root, forges []byte) (*Map, error) {
 	if len(m.logs()) == 0 {
 		return nil, &sigstore.Error{Reason: policy.TrustRootInvalid, Err: errors.New("the trusted root has no transparency log")}
 	}
-	return m, s.db.Update(func(tx *bolt.Tx) error {
+	return m, s.update(func(tx *bolt.Tx) error {
 		b, err := tx.Bucket(bucketMaps).CreateBucketIfNotExists([]byte(m.ID))
 		if err != nil {
 			return err
@@ -121,7 +121,7 @@ func (s *Store) AddMap(root, forges []byte) (*Map, error) {
 
 // Retire ends a map: no further leaf has it. Its beginning is kept.
 func (s *Store) Retire(id string) error {
-	return s.db.Update(func(tx *bolt.Tx) error {
+	return s.update(func(tx *bolt.Tx) error {
 		b := tx.Bucket(bucketMaps).Bucket([]byte(id))
 		if b == nil {
 			return fmt.Errorf("there is no map %q", id)
@@ -256,7 +256,7 @@ func (s *Store) mapStep(m *Map, src source, now policy.Shown) (bool, error) {
 	if err := errors.Join(faults...); err != nil {
 		return true, fmt.Errorf("%s: %w", src.log.URL, err)
 	}
-	err = s.db.Update(func(tx *bolt.Tx) error {
+	err = s.update(func(tx *bolt.Tx) error {
 		var records []addition
 		covers, err := coverage(tx, src.log.ID, now)
 		if err != nil {
@@ -413,7 +413,7 @@ func (m *Map) bound(tx *bolt.Tx, d *rekorbind.DisclosedRecord) bool {
 func (s *Store) settle(m *Map) error {
 	for {
 		left := false
-		err := s.db.Update(func(tx *bolt.Tx) (err error) {
+		err := s.update(func(tx *bolt.Tx) (err error) {
 			left, err = m.settleStep(tx)
 			return err
 		})

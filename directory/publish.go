@@ -15,6 +15,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"sync"
 
 	bolt "go.etcd.io/bbolt"
 	"golang.org/x/sync/errgroup"
@@ -31,6 +32,9 @@ const (
 	statementDir   = "statement"
 	signatureDir   = "signature"
 	leastDigits    = 2
+	mostDigits     = 16
+	partialSuffix  = ".p"
+	maxBlock       = rekorbind.MaxKeyRecords / prefixmap.BlockSize
 )
 
 func lookupPath(id string, hash prefixmap.Hash) string {
@@ -40,9 +44,14 @@ func lookupPath(id string, hash prefixmap.Hash) string {
 
 func absentPath(id, digits string) string { return path.Join(id, "absent", digits+extension) }
 
-func pagePath(id string, hash prefixmap.Hash, block int) string {
+// pagePath is the path of a block: a full one, or one with so many records.
+func pagePath(id string, hash prefixmap.Hash, block, records int) string {
 	h := hex.EncodeToString(hash[:])
-	return path.Join(id, "page", h[:leastDigits], h, fmt.Sprint(block)+extension)
+	name := fmt.Sprint(block)
+	if records < prefixmap.BlockSize {
+		name += partialSuffix + "/" + fmt.Sprint(records)
+	}
+	return path.Join(id, "page", h[:leastDigits], h, name+extension)
 }
 
 func statementPath(statement string) string {
@@ -56,8 +65,9 @@ func signaturePath(log string, index int64) string {
 // Publish writes the newest state into a directory that a web server serves. Each
 // file is replaced in one step, those that never change are left alone, and the
 // output log's checkpoint comes last. It can be cut off and done again. The error is
-// [ErrUnfinished] where a build was cut off.
-func (s *Store) Publish(site string) error {
+// [ErrUnfinished] where a build was cut off. What cannot be answered is left out, and warn is
+// told: no repository keeps the others from being published.
+func (s *Store) Publish(site string, warn func(format string, args ...any)) error {
 	head, err := s.Head()
 	if err != nil {
 		return err
@@ -68,7 +78,7 @@ func (s *Store) Publish(site string) error {
 	if err := behind(site, head); err != nil {
 		return err
 	}
-	w := &siteWriter{dir: site, made: map[string]bool{}}
+	w := &siteWriter{dir: site, made: map[string]bool{}, warn: warn}
 	w.group.SetLimit(2 * runtime.GOMAXPROCS(0))
 	err = s.db.View(func(tx *bolt.Tx) error { return w.state(tx, head) })
 	if err := errors.Join(err, w.group.Wait()); err != nil {
@@ -106,6 +116,22 @@ type siteWriter struct {
 	dir   string
 	made  map[string]bool // directories
 	group errgroup.Group
+	mu    sync.Mutex // guards warn
+	warn  func(format string, args ...any)
+}
+
+// answer replaces a file by what can be encoded; what cannot is taken away.
+func (w *siteWriter) answer(name string, encode encoder) {
+	w.file(name, func() ([]byte, error) {
+		data, err := encode()
+		if err == nil {
+			return data, nil
+		}
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.warn("%s is left out: %s", name, err)
+		return nil, os.RemoveAll(filepath.Join(w.dir, filepath.FromSlash(name)))
+	})
 }
 
 // file replaces a file.
@@ -122,6 +148,9 @@ func (w *siteWriter) file(name string, data func() ([]byte, error)) {
 		content, err := data()
 		if err != nil {
 			return fmt.Errorf("%s: %w", name, err)
+		}
+		if content == nil {
+			return nil
 		}
 		return replace(full, content)
 	})
@@ -214,30 +243,71 @@ func (w *siteWriter) lists(tx *bolt.Tx, id string) error {
 
 // answers writes the answers of one map.
 func (w *siteWriter) answers(a *answers) error {
-	id := a.m.ID
 	err := a.keys(func(key string, hash prefixmap.Hash, count uint64) error {
-		for block := range int(max(count, 1)-1) / prefixmap.BlockSize {
-			name := pagePath(id, hash, block)
-			if _, err := os.Lstat(filepath.Join(w.dir, filepath.FromSlash(name))); err == nil {
-				continue
-			}
-			p, ok, err := a.page(key, block)
-			if err != nil || !ok {
-				return errors.Join(err, fmt.Errorf("state: no block %d of %s", block, key))
-			}
-			w.once(name, p.Encode)
+		if err := w.pages(a, key, hash, count); err != nil || !isLocator(key) {
+			return err
 		}
-		if !isLocator(key) {
-			return nil
-		}
-		answer, _, err := a.lookup(key)
-		w.file(lookupPath(id, hash), answer.Encode)
-		return err
+		return w.lookup(a, key, hash)
 	})
 	if err != nil {
 		return err
 	}
 	return w.absences(a, digitsFor(a.tree.size()))
+}
+
+// pages writes the full blocks of a key, which never change. What an answer showed of one
+// before it was full is in no new answer.
+func (w *siteWriter) pages(a *answers, key string, hash prefixmap.Hash, count uint64) error {
+	if count > rekorbind.MaxKeyRecords {
+		return nil
+	}
+	for block := range int(count / prefixmap.BlockSize) {
+		fresh, err := w.page(a, key, hash, block, prefixmap.BlockSize)
+		if err != nil {
+			return err
+		}
+		if !fresh {
+			continue
+		}
+		partial := strings.TrimSuffix(pagePath(a.m.ID, hash, block, prefixmap.BlockSize), extension) + partialSuffix
+		if err := os.RemoveAll(filepath.Join(w.dir, filepath.FromSlash(partial))); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// page writes a block, unless it is there.
+func (w *siteWriter) page(a *answers, key string, hash prefixmap.Hash, block, records int) (fresh bool, err error) {
+	name := pagePath(a.m.ID, hash, block, records)
+	if _, err := os.Lstat(filepath.Join(w.dir, filepath.FromSlash(name))); err == nil {
+		return false, nil
+	}
+	p, ok, err := a.page(key, block, records)
+	if err == nil && !ok {
+		err = fmt.Errorf("state: no block %d of %s", block, key)
+	}
+	if err == nil {
+		w.answer(name, p.Encode)
+	}
+	return true, err
+}
+
+// lookup writes the answer about a locator, and the blocks that only it shows.
+func (w *siteWriter) lookup(a *answers, key string, hash prefixmap.Hash) error {
+	answer, _, err := a.lookup(key)
+	if err != nil {
+		return err
+	}
+	for _, k := range answer.Keys {
+		if k.Rest > 0 {
+			if _, err := w.page(a, k.Key, prefixmap.KeyHash(k.Key), len(k.Blocks)-1, k.Rest); err != nil {
+				return err
+			}
+		}
+	}
+	w.answer(lookupPath(a.m.ID, hash), answer.Encode)
+	return nil
 }
 
 // absences writes the answers about keys that have no records.
@@ -246,7 +316,7 @@ func (w *siteWriter) absences(a *answers, digits int) error {
 	write := func(prefix string, answer rekorbind.Answer) {
 		name := absentPath(a.m.ID, prefix)
 		written[path.Base(name)] = true
-		w.file(name, answer.Encode)
+		w.answer(name, answer.Encode)
 	}
 	if digits > leastDigits {
 		for n := range 1 << (4 * leastDigits) {
@@ -255,13 +325,31 @@ func (w *siteWriter) absences(a *answers, digits int) error {
 			write(fmt.Sprintf("%0*x", leastDigits, n), answer)
 		}
 	}
-	for n := range 1 << (4 * digits) {
-		prefix := fmt.Sprintf("%0*x", digits, n)
-		answer, err := a.nothing(prefix)
+	var one func(prefix string) error
+	one = func(prefix string) error {
+		many, err := a.splits(prefix)
 		if err != nil {
 			return err
 		}
+		if !many || len(prefix) == mostDigits {
+			answer, err := a.nothing(prefix)
+			write(prefix, answer)
+			return err
+		}
+		answer := a.empty()
+		answer.Split = len(prefix) + 1
 		write(prefix, answer)
+		for n := range 16 {
+			if err := one(fmt.Sprintf("%s%x", prefix, n)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	for n := range 1 << (4 * digits) {
+		if err := one(fmt.Sprintf("%0*x", digits, n)); err != nil {
+			return err
+		}
 	}
 	if err := w.group.Wait(); err != nil {
 		return err

@@ -172,7 +172,7 @@ func (f *follower) finish(src source, r reading) error {
 	if !bytes.Equal(root, src.cp.Root) {
 		return src.fork(r, "another tree of %d entries than was read", src.cp.Size)
 	}
-	return f.store.db.Update(func(tx *bolt.Tx) error {
+	return f.store.update(func(tx *bolt.Tx) error {
 		b, err := readingBucket(tx, f.function, src.name())
 		if err != nil {
 			return err
@@ -238,7 +238,7 @@ func (f *follower) step(ctx context.Context, src source, old reading) (reading, 
 
 // keep stores a step.
 func (f *follower) keep(src source, r reading, entries []found) error {
-	return f.store.db.Update(func(tx *bolt.Tx) error {
+	return f.store.update(func(tx *bolt.Tx) error {
 		b, err := readingBucket(tx, f.function, src.name())
 		if err != nil {
 			return err

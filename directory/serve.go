@@ -5,7 +5,6 @@ package directory
 import (
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -86,8 +85,11 @@ func NewServer(s *Store) (*Server, error) {
 	srv.maps.HandleFunc("GET /{map}/lookup/{digits}/{file}", srv.answer(lookupOf))
 	srv.maps.HandleFunc("GET /{map}/absent/{file}", srv.answer(absenceOf))
 	srv.maps.HandleFunc("GET /{map}/page/{digits}/{key}/{file}", srv.answer(pageOf))
+	srv.maps.HandleFunc("GET /{map}/page/{digits}/{key}/{block}/{file}", srv.answer(pageOf))
 	srv.fixed.HandleFunc("POST /"+rekorbind.HandInPath, srv.handIn)
 	srv.fixed.Handle("/", srv.maps)
+	yield := func() { _ = srv.replace(nil) }
+	s.yield.Store(&yield)
 	return srv, nil
 }
 
@@ -153,6 +155,14 @@ func (s *Server) Advance() error {
 	return s.replace(next)
 }
 
+// Idle reports whether there is nothing to answer from: before the first build, and when a
+// step of a build could not be made beside it.
+func (s *Server) Idle() bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.now == nil
+}
+
 // Close ends the state that is answered from.
 func (s *Server) Close() error { return s.replace(nil) }
 
@@ -183,7 +193,7 @@ func (s *Server) answer(f func(*snapshot, *http.Request) (encoder, error)) http.
 		case errors.Is(err, errNothing):
 			http.NotFound(w, r)
 		case errors.Is(err, ErrUnfinished):
-			http.Error(w, "the first build is not done", http.StatusServiceUnavailable)
+			http.Error(w, "a build is not done", http.StatusServiceUnavailable)
 		case err != nil:
 			http.Error(w, "internal error", http.StatusInternalServerError)
 		default:
@@ -298,7 +308,13 @@ func absenceOf(s *snapshot, r *http.Request) (encoder, error) {
 	if !ok || len(digits) < leastDigits || len(digits) > 2*len(prefixmap.Hash{}) || strings.Trim(digits, "0123456789abcdef") != "" {
 		return nil, errNothing
 	}
-	if want := digitsFor(a.tree.size()); len(digits) < want {
+	want := digitsFor(a.tree.size())
+	if many, err := a.splits(digits); err != nil {
+		return nil, err
+	} else if many {
+		want = max(want, len(digits)+1)
+	}
+	if len(digits) < want {
 		out := a.empty()
 		out.Split = want
 		return out.Encode, nil
@@ -313,16 +329,24 @@ func pageOf(s *snapshot, r *http.Request) (encoder, error) {
 		return nil, err
 	}
 	name, ok := strings.CutSuffix(r.PathValue("file"), extension)
-	block, numErr := strconv.ParseUint(name, 10, 31)
+	records := int64(prefixmap.BlockSize)
+	var numErr error
+	if partial := r.PathValue("block"); partial != "" {
+		if records, numErr = canonical.ParseNumber(name); numErr == nil {
+			name, ok = strings.CutSuffix(partial, partialSuffix)
+			ok = ok && records < prefixmap.BlockSize
+		}
+	}
+	block, blockErr := canonical.ParseNumber(name)
 	hash, err := hashOf(r.PathValue("key"), r.PathValue("digits"))
-	if !ok || numErr != nil || err != nil || name != fmt.Sprint(block) {
+	if !ok || errors.Join(numErr, blockErr, err) != nil || block > maxBlock {
 		return nil, errNothing
 	}
 	k, err := a.tree.key(hash)
 	if err != nil {
 		return nil, err
 	}
-	p, there, err := a.page(k.name, int(block))
+	p, there, err := a.page(k.name, int(block), int(records))
 	if err == nil && !there {
 		err = errNothing
 	}

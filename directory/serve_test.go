@@ -160,7 +160,7 @@ func TestServer(t *testing.T) {
 	if err := s.Advance(); !errors.Is(err, ErrUnfinished) {
 		t.Errorf("served while unfinished: %v", err)
 	}
-	if err := b.Store.Publish(filepath.Join(t.TempDir(), "site")); !errors.Is(err, ErrUnfinished) {
+	if err := b.Store.Publish(filepath.Join(t.TempDir(), "site"), noWarn); !errors.Is(err, ErrUnfinished) {
 		t.Errorf("published while unfinished: %v", err)
 	}
 	if w := get("checkpoint"); w.Code != 200 {

@@ -3,6 +3,7 @@
 package directory
 
 import (
+	"cmp"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -33,6 +34,10 @@ type Store struct {
 	dir string
 	// served says that the file can grow while it is read.
 	served bool
+	// yield ends the server's transaction, which may keep a writer waiting; nil without one.
+	yield atomic.Pointer[func()]
+	// patience is how long a step may take before that; 0 for writeWait.
+	patience time.Duration
 	// asking counts the builds that are asking the logs how far to read.
 	asking atomic.Int32
 	fn     MapFn // of a test, for all maps; nil for the one there is
@@ -66,12 +71,55 @@ var (
 // error wraps [ErrInUse] if it is open elsewhere.
 func OpenStore(dir string) (*Store, error) { return openStore(dir, 0) }
 
-// serveMap is how large the state may become while it is served: a transaction that
-// reads does not let the file be mapped anew. It is address space, not memory.
-const serveMap = 1 << (30 + 8*(^uint(0)>>63))
+// serveMap is how large a state may become at least while it is served, and mapTimes how
+// often its own size: a transaction that reads does not let the file be mapped anew. It is
+// address space, not memory. Beyond that the transaction of the server has to end: see
+// [Store.update].
+const (
+	serveMap = 1 << (30 + 8*(^uint(0)>>63))
+	mapTimes = 4
+	maxMap   = 1 << (30 + 15*(^uint(0)>>63))
+	// writeWait is how long a step may wait for the server, or take, before that.
+	writeWait = 30 * time.Second
+)
 
 // OpenStoreFor does the same for a [Server].
-func OpenStoreFor(dir string) (*Store, error) { return openStore(dir, serveMap) }
+func OpenStoreFor(dir string) (*Store, error) {
+	size := int64(0)
+	if info, err := os.Stat(filepath.Join(dir, stateFile)); err == nil {
+		size = info.Size()
+	}
+	return openStore(dir, reserve(size))
+}
+
+func reserve(size int64) int { return int(min(max(serveMap, mapTimes*size), maxMap)) }
+
+// update makes one step. Should the file have to be mapped anew for it, which nobody may be
+// reading then, the server gives its state up: it answers again when the build is done. No
+// step waits for ever.
+func (s *Store) update(f func(*bolt.Tx) error) error {
+	done := make(chan struct{})
+	defer close(done)
+	if s.served {
+		go s.insist(done)
+	}
+	return s.db.Update(f)
+}
+
+func (s *Store) insist(done chan struct{}) {
+	tick := time.NewTicker(cmp.Or(s.patience, writeWait))
+	defer tick.Stop()
+	for {
+		select {
+		case <-done:
+			return
+		case <-tick.C:
+			if yield := s.yield.Load(); yield != nil {
+				(*yield)()
+			}
+		}
+	}
+}
 
 func openStore(dir string, size int) (*Store, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {

@@ -320,6 +320,24 @@ func (t *tree) within(prefix []byte, depth int) ([]keyNode, error) {
 	return out, nil
 }
 
+// howMany counts the keys whose hashes begin with the first bits of prefix, up to a number.
+func (t *tree) howMany(prefix []byte, depth, most int) (int, error) {
+	var want prefixmap.Label
+	copy(want[:], prefix)
+	n := 0
+	c := t.keys.Cursor()
+	for hash, _ := c.Seek(prefix[:(depth+7)/8]); hash != nil && n < most; hash, _ = c.Next() {
+		if len(hash) != len(prefixmap.Hash{}) {
+			return 0, errors.New("state: not a key of the map")
+		}
+		if prefixmap.NewLabel(prefixmap.Hash(hash), 0).Common(want) < depth {
+			break
+		}
+		n++
+	}
+	return n, nil
+}
+
 // fold computes the tops above keys anew, from the lowest to the root.
 func (t *tree) fold(touched map[prefixmap.Hash]bool) error {
 	for level := levels; level >= 0; level-- {

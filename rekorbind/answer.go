@@ -22,14 +22,19 @@ import (
 const (
 	// MaxAnswerBytes is the largest answer, or page, that is read, as it is sent.
 	MaxAnswerBytes = 1 << 20
+	// MaxAnswerKeys is of how many keys an answer tells: the locator, numbers of the
+	// repository, and other names that it had. MaxKeyRecords is how many records of one are
+	// shown, a power of two. What is beyond is left out (SPEC 16.4).
+	MaxAnswerKeys = 32
+	MaxKeyRecords = 1 << 15
+	// MaxAbsentItems is how many keys an answer about absence lists.
+	MaxAbsentItems = 1 << 10
 
 	maxInflated     = 4 << 20 // of JSON
-	maxAnswerKeys   = 16      // the locator, and numbers of the repository
 	maxKeyBytes     = 1 << 10
-	maxKeyBlocks    = 1 << 12
+	maxKeyBlocks    = MaxKeyRecords / prefixmap.BlockSize
 	maxKeyRecords   = 2 * prefixmap.BlockSize // beside the blocks
-	maxAbsentItems  = 1 << 12
-	maxSplit        = 16 // digits
+	maxSplit        = 16                      // digits
 	answerSchema    = schemaBase + "directory-answer-v1.json"
 	pageSchema      = schemaBase + "directory-page-v1.json"
 	answerExtension = ".json.gz"
@@ -55,9 +60,22 @@ type KeyAnswer struct {
 	Key  string
 	Path prefixmap.Path
 	// Blocks are the hashes of the oldest records, BlockSize each, of which each is
-	// a [Page]; Records are those after them.
+	// a [Page]; Records are those after them. If Rest is not 0 they are a page, too, of which the
+	// hash is the last block: of so many records.
 	Blocks  []prefixmap.Hash
 	Records []Record
+	Rest    int
+	// Top, if it is set, is all that the answer has of the key: the node of its records, of
+	// which there are more than MaxKeyRecords.
+	Top *prefixmap.Subtree
+}
+
+// PageRecords returns how many records a block's page has.
+func (k *KeyAnswer) PageRecords(block int) int {
+	if k.Rest > 0 && block == len(k.Blocks)-1 {
+		return k.Rest
+	}
+	return prefixmap.BlockSize
 }
 
 // Absence proves that keys have no record: Items are the topmost nodes of all keys
@@ -70,7 +88,7 @@ type Absence struct {
 	Other *prefixmap.Subtree
 }
 
-// Page is a full block of records of one key.
+// Page is a block of records of one key, a full one or the newest.
 type Page struct {
 	Key     string
 	Block   int
@@ -96,6 +114,15 @@ type keyDoc struct {
 	Path    []stepDoc   `json:"path"`
 	Blocks  [][]byte    `json:"blocks,omitempty"`
 	Records []recordDoc `json:"records"`
+	Rest    int         `json:"rest,omitempty"`
+	Top     *topDoc     `json:"top,omitempty"`
+}
+
+// topDoc is the node of all records of a key.
+type topDoc struct {
+	Depth int    `json:"depth"`
+	Left  []byte `json:"left"`
+	Right []byte `json:"right"`
 }
 
 type pageDoc struct {
@@ -152,7 +179,11 @@ func (a Answer) Encode() ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		doc.Keys = append(doc.Keys, keyDoc{k.Key, stepDocs(k.Path), hashDocs(k.Blocks), records})
+		d := keyDoc{Key: k.Key, Path: stepDocs(k.Path), Blocks: hashDocs(k.Blocks), Records: records, Rest: k.Rest}
+		if k.Top != nil {
+			d.Top = &topDoc{k.Top.Depth, k.Top.Left[:], k.Top.Right[:]}
+		}
+		doc.Keys = append(doc.Keys, d)
 	}
 	if x := a.Absent; x != nil {
 		doc.Absent = &absenceDoc{Path: stepDocs(x.Path), Depth: x.Depth}
@@ -200,7 +231,7 @@ func parseAnswer(data []byte) (*Answer, error) {
 		return nil, errNull
 	case forms != 1:
 		return nil, errors.New("exactly one of keys, absent and split has to be there")
-	case len(doc.Inclusion) > maxProofHashes || len(doc.Keys) > maxAnswerKeys || doc.Split < 0 || doc.Split > 0 && doc.Split <= firstSplit || doc.Split > maxSplit:
+	case len(doc.Inclusion) > maxProofHashes || len(doc.Keys) > MaxAnswerKeys || doc.Split < 0 || doc.Split > 0 && doc.Split <= firstSplit || doc.Split > maxSplit:
 		return nil, errors.New("beyond the limits of an answer")
 	}
 	a := &Answer{Checkpoint: doc.Checkpoint, Leaf: []byte(doc.Leaf), Index: doc.Index, Inclusion: doc.Inclusion, Split: doc.Split}
@@ -235,7 +266,7 @@ func (p Page) Encode() ([]byte, error) {
 	return deflate(compactJSON(pageDoc{pageSchema, p.Key, p.Block, records}))
 }
 
-// ParsePage reads a page, which holds exactly a full block.
+// ParsePage reads a page.
 func ParsePage(data []byte) (*Page, error) {
 	fail := func(err error) (*Page, error) { return nil, fmt.Errorf("page of the directory: %w", err) }
 	text, err := inflate(data)
@@ -249,8 +280,8 @@ func ParsePage(data []byte) (*Page, error) {
 	switch {
 	case doc.Schema != pageSchema:
 		return fail(fmt.Errorf("schema %q is not %q", clip(doc.Schema), pageSchema))
-	case len(doc.Records) != prefixmap.BlockSize:
-		return fail(fmt.Errorf("%d records, a page has %d", len(doc.Records), prefixmap.BlockSize))
+	case len(doc.Records) == 0 || len(doc.Records) > prefixmap.BlockSize:
+		return fail(fmt.Errorf("%d records, a page has at most %d", len(doc.Records), prefixmap.BlockSize))
 	case doc.Key == "" || len(doc.Key) > maxKeyBytes || doc.Block < 0 || doc.Block >= maxKeyBlocks:
 		return fail(errors.New("beyond the limits of a page"))
 	}
@@ -266,10 +297,19 @@ func (d *keyDoc) key(seen *[]*BindingRecord) (k KeyAnswer, err error) {
 	if d.Records == nil {
 		return k, errNull
 	}
-	if d.Key == "" || len(d.Key) > maxKeyBytes || len(d.Blocks) > maxKeyBlocks || len(d.Records) > maxKeyRecords || len(d.Records)+len(d.Blocks) == 0 {
+	if d.Key == "" || len(d.Key) > maxKeyBytes || len(d.Blocks) > maxKeyBlocks || len(d.Records) > maxKeyRecords || (len(d.Records)+len(d.Blocks) == 0) != (d.Top != nil) {
 		return k, fmt.Errorf("%d blocks and %d records", len(d.Blocks), len(d.Records))
 	}
-	k.Key = d.Key
+	if d.Rest < 0 || d.Rest >= prefixmap.BlockSize || d.Rest > 0 && (len(d.Blocks) == 0 || len(d.Records) > 0) {
+		return k, fmt.Errorf("%d blocks, %d records and %d more", len(d.Blocks), len(d.Records), d.Rest)
+	}
+	k.Key, k.Rest = d.Key, d.Rest
+	if t := d.Top; t != nil {
+		if err := hashes([][]byte{t.Left, t.Right}); err != nil {
+			return k, err
+		}
+		k.Top = &prefixmap.Subtree{Label: prefixmap.NewLabel(prefixmap.KeyHash(k.Key), 0), Depth: t.Depth, Left: prefixmap.Hash(t.Left), Right: prefixmap.Hash(t.Right)}
+	}
 	if k.Path, err = pathOf(d.Path); err != nil {
 		return k, err
 	}
@@ -284,8 +324,8 @@ func (d *keyDoc) key(seen *[]*BindingRecord) (k KeyAnswer, err error) {
 }
 
 func (d *absenceDoc) absence() (*Absence, error) {
-	if len(d.Items) > maxAbsentItems {
-		return nil, fmt.Errorf("%d items, at most %d are read", len(d.Items), maxAbsentItems)
+	if len(d.Items) > MaxAbsentItems {
+		return nil, fmt.Errorf("%d items, at most %d are read", len(d.Items), MaxAbsentItems)
 	}
 	if len(d.Items) > 0 && d.Other != nil {
 		return nil, errors.New("both items and another node")

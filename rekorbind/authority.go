@@ -110,8 +110,10 @@ func Keys(b policy.Binding) []string {
 	if b.IsZero() {
 		return nil
 	}
-	return []string{b.Repository.String(), "https://" + b.Repository.Host() + "#15:" + b.RepositoryID}
+	return []string{b.Repository.String(), numberKey(b.Repository.Host(), b.RepositoryID)}
 }
+
+func numberKey(host, id string) string { return "https://" + host + "#15:" + id }
 
 // repository reads extension .12, which on folding hosts may spell the path in
 // upper case and otherwise must be canonical.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/transparency-dev/merkle/proof"
 	"github.com/transparency-dev/merkle/rfc6962"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/repopolicy/repopolicy/internal/prefixmap"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
@@ -23,13 +24,19 @@ import (
 // is another question.
 type claim struct {
 	raw        []byte
-	pages      [][]byte
+	pages      [][]byte // nil if there are too many to be kept
 	checkpoint OutputCheckpoint
 	leaf       DirectoryLeaf
 	index      int64                            // of the leaf
 	sizes      map[string]int64                 // entries that were read, by log
 	trees      map[string][]sigstore.Checkpoint // under which they stand in it
 	keys       []KeyAnswer                      // with all records; none if the map holds none
+	// verified are bindings of which the records hold the place alone: an answer of many pages
+	// is not held in memory.
+	verified map[at]verified
+	values   []prefixmap.Hash // of the first key
+	large    bool             // its pages are not kept
+	leftOut  string           // why not all of it is shown; ""  if it is
 }
 
 // proving verifies answers.
@@ -39,8 +46,13 @@ type proving struct {
 	descriptor  *Descriptor
 	repo        policy.Locator
 	generations map[string]int // of logs, as their entries show it
-	page        func(key string, block int) ([]byte, error)
+	page        func(key string, block, records int) ([]byte, error)
+	take        func(bytes int64) error // of the run's memory; nil for any
+	held        int                     // of how many pages an answer is held
 }
+
+// slimBytes is about what is held of a record whose body is not.
+const slimBytes = 1536
 
 // mapID is the id of the map that the program itself would make.
 func (p *proving) mapID() string {
@@ -65,7 +77,7 @@ func (p *proving) logs() []sigstore.Log {
 
 // open verifies everything in an answer that the directory's signature covers.
 func (p *proving) open(raw []byte, a *Answer) (*claim, error) {
-	c := &claim{raw: raw, sizes: map[string]int64{}, trees: map[string][]sigstore.Checkpoint{}}
+	c := &claim{raw: raw, verified: map[at]verified{}, sizes: map[string]int64{}, trees: map[string][]sigstore.Checkpoint{}}
 	var err error
 	if c.checkpoint, err = p.descriptor.Open([]byte(a.Checkpoint)); err != nil {
 		return nil, err
@@ -94,6 +106,11 @@ func (p *proving) open(raw []byte, a *Answer) (*claim, error) {
 	if a.Absent != nil {
 		return c, absent(a.Absent, prefixmap.KeyHash(p.repo.String()), state.Hash)
 	}
+	pages := 0
+	for _, k := range a.Keys {
+		pages += len(k.Blocks)
+	}
+	c.large = pages > cmp.Or(p.held, maxHeldPages)
 	for _, k := range a.Keys {
 		if err := p.member(c, k, state.Hash); err != nil {
 			return nil, fmt.Errorf("records of %s: %w", clip(k.Key), err)
@@ -163,6 +180,9 @@ func absent(a *Absence, key, root prefixmap.Hash) error {
 // those of its blocks.
 func (p *proving) member(c *claim, k KeyAnswer, root prefixmap.Hash) error {
 	key := prefixmap.KeyHash(k.Key)
+	if k.Top != nil {
+		return c.beyond(k, root)
+	}
 	values, err := valuesOf(k.Records)
 	if err != nil {
 		return err
@@ -174,27 +194,145 @@ func (p *proving) member(c *claim, k KeyAnswer, root prefixmap.Hash) error {
 	if err != nil {
 		return fmt.Errorf("no proof that these are all: %w", err)
 	}
-	var all []Record
-	for i, block := range k.Blocks {
-		raw, err := p.page(k.Key, i)
+	first := len(c.keys) == 0
+	out := KeyAnswer{Key: k.Key}
+	for from := 0; from < len(k.Blocks); from += pagesAtOnce {
+		to := min(from+pagesAtOnce, len(k.Blocks))
+		pages, err := p.pages(c, &k, from, to)
 		if err != nil {
 			return err
 		}
-		page, err := ParsePage(raw)
-		if err != nil {
-			return err
+		for _, page := range pages {
+			out.Records = append(out.Records, page.records...)
+			if first && c.large {
+				c.values = append(c.values, page.values...)
+			}
 		}
-		values, err := valuesOf(page.Records)
-		if err != nil {
-			return err
-		}
-		if page.Key != k.Key || page.Block != i || prefixmap.Block(key, i, values) != block {
-			return fmt.Errorf("page %d is not that of the map", i)
-		}
-		c.pages = append(c.pages, raw)
-		all = append(all, page.Records...)
 	}
-	c.keys = append(c.keys, KeyAnswer{Key: k.Key, Records: append(all, k.Records...)})
+	out.Records = append(out.Records, k.Records...)
+	c.keys = append(c.keys, out)
+	return nil
+}
+
+// beyond demands that a key has more records than are shown.
+func (c *claim) beyond(k KeyAnswer, root prefixmap.Hash) error {
+	got, least, err := k.Path.Beyond(prefixmap.KeyHash(k.Key), *k.Top)
+	switch {
+	case err != nil:
+	case got != root:
+		err = errors.New("another map")
+	case least < MaxKeyRecords:
+		err = fmt.Errorf("perhaps no more than %d records", least+1)
+	}
+	if err != nil {
+		return fmt.Errorf("no proof that there are more than are shown: %w", err)
+	}
+	c.leftOut = fmt.Sprintf("%s has more than %d records", k.Key, MaxKeyRecords)
+	return nil
+}
+
+// paged are the records of a page.
+type paged struct {
+	raw     []byte
+	records []Record
+	values  []prefixmap.Hash
+}
+
+// pages returns pages of a key, in order. What a number of the repository has is mostly what
+// its name has, and is not asked for twice.
+func (p *proving) pages(c *claim, k *KeyAnswer, from, to int) ([]paged, error) {
+	out := make([]paged, to-from)
+	var group errgroup.Group
+	group.SetLimit(pagesAtOnce)
+	for i := range out {
+		block := from + i
+		if c.same(k, block, &out[i]) {
+			continue
+		}
+		group.Go(func() (err error) {
+			out[i], err = p.onePage(k, block)
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	for i := range out {
+		switch {
+		case !c.large:
+			c.pages = append(c.pages, out[i].raw)
+		case out[i].raw != nil:
+			if err := p.slim(c, out[i].records); err != nil {
+				return nil, err
+			}
+			out[i].raw = nil
+		}
+	}
+	return out, nil
+}
+
+// same takes a page from the first key of a large answer, if its records are the same.
+func (c *claim) same(k *KeyAnswer, block int, out *paged) bool {
+	from := block * prefixmap.BlockSize
+	to := from + k.PageRecords(block)
+	if len(c.keys) == 0 || to > len(c.values) {
+		return false
+	}
+	values := c.values[from:to]
+	if prefixmap.Block(prefixmap.KeyHash(k.Key), block, values) != k.Blocks[block] {
+		return false
+	}
+	*out = paged{records: slices.Clone(c.keys[0].Records[from:to]), values: values}
+	return true
+}
+
+// onePage asks for a page, and demands that it is that of the map.
+func (p *proving) onePage(k *KeyAnswer, block int) (out paged, err error) {
+	n := k.PageRecords(block)
+	if out.raw, err = p.page(k.Key, block, n); err != nil {
+		return out, err
+	}
+	page, err := ParsePage(out.raw)
+	if err != nil {
+		return out, err
+	}
+	if out.values, err = valuesOf(page.Records); err != nil {
+		return out, err
+	}
+	if page.Key != k.Key || page.Block != block || len(page.Records) != n || prefixmap.Block(prefixmap.KeyHash(k.Key), block, out.values) != k.Blocks[block] {
+		return out, fmt.Errorf("page %d is not that of the map", block)
+	}
+	out.records = page.Records
+	return out, nil
+}
+
+// slim verifies the bindings among some records, and keeps only where they are.
+func (p *proving) slim(c *claim, records []Record) error {
+	if p.take != nil {
+		if err := p.take(slimBytes * int64(len(records))); err != nil {
+			return err
+		}
+	}
+	found, faults := make([]verified, len(records)), make([]error, len(records))
+	parallel(len(records), func(i int) {
+		if b := records[i].Binding; b != nil {
+			found[i], faults[i] = p.binding(c, b)
+		}
+	})
+	if err := errors.Join(faults...); err != nil {
+		return err
+	}
+	for i, r := range records {
+		if r.Binding == nil {
+			continue
+		}
+		here := at{r.Binding.Log, r.Binding.Index}
+		if old, twice := c.verified[here]; twice && old.leaf.LeafHash != found[i].leaf.LeafHash {
+			return fmt.Errorf("two entries at %d of the log %s", here.index, here.log)
+		}
+		c.verified[here] = found[i]
+		records[i].Binding = &BindingRecord{Log: here.log, Index: here.index}
+	}
 	return nil
 }
 
@@ -327,13 +465,11 @@ func (p *proving) recordsOf(c *claim, k KeyAnswer, out *proven) error {
 				return lie("the entry %d of the log %s was read before the one before it", b.Index, b.Log)
 			}
 			last[b.Log], leaf[b.Log] = here, r.At.Leaf
-			v, known := out.bindings[here]
-			if hash, err := b.LeafHash(); err != nil || !known || v.leaf.LeafHash != hash {
-				if v, err = p.binding(c, b); err != nil {
-					return err
-				}
-				out.bindings[here] = v
+			v, err := p.verifiedAt(c, b, out)
+			if err != nil {
+				return err
 			}
+			out.bindings[here] = v
 			if other, twice := out.shown[here]; twice && other != r.At {
 				return lie("the entry %d of the log %s was read at two moments", b.Index, b.Log)
 			}
@@ -345,6 +481,19 @@ func (p *proving) recordsOf(c *claim, k KeyAnswer, out *proven) error {
 		}
 	}
 	return nil
+}
+
+// verifiedAt returns what the entry of a record is, each verified once.
+func (p *proving) verifiedAt(c *claim, b *BindingRecord, out *proven) (verified, error) {
+	here := at{b.Log, b.Index}
+	if v, slim := c.verified[here]; slim && b.Body == "" && b.Entry == nil {
+		return v, nil
+	}
+	v, known := out.bindings[here]
+	if hash, err := b.LeafHash(); err == nil && known && v.leaf.LeafHash == hash {
+		return v, nil
+	}
+	return p.binding(c, b)
 }
 
 // binding verifies the entry of a record, and that it is in the log.
@@ -394,20 +543,25 @@ func agree(log string, seen, now sigstore.Checkpoint, why string) error {
 }
 
 // whole demands that the claim is about the name, all keys that its bindings have in common
-// with it, those with them, and nothing else.
+// with it, those with them, and nothing else. If that are more than an answer has, or one of
+// them is beyond it, something is left out.
 func (p *proven) whole(c *claim, repo policy.Locator) error {
 	if len(c.keys) == 0 {
 		return nil
 	}
 	want := map[string]bool{repo.String(): true}
 	todo := []string{repo.String()}
-	for len(todo) > 0 {
+	shown := 0
+	for ; len(todo) > 0; todo = todo[1:] {
 		key := todo[0]
-		todo = todo[1:]
 		i := slices.IndexFunc(c.keys, func(k KeyAnswer) bool { return k.Key == key })
 		if i < 0 {
+			if c.leftOut != "" || len(c.keys) == MaxAnswerKeys && key != repo.String() {
+				continue
+			}
 			return fmt.Errorf("an answer that is not about %s", clip(key))
 		}
+		shown++
 		for _, r := range c.keys[i].Records {
 			if r.Binding == nil {
 				continue
@@ -419,8 +573,11 @@ func (p *proven) whole(c *claim, repo policy.Locator) error {
 			}
 		}
 	}
-	if len(want) != len(c.keys) {
+	switch {
+	case shown != len(c.keys) && c.leftOut == "":
 		return fmt.Errorf("an answer about %d names and numbers, not the %d of this repository", len(c.keys), len(want))
+	case len(want) > MaxAnswerKeys:
+		c.leftOut = fmt.Sprintf("the repository has more than %d names and numbers", MaxAnswerKeys)
 	}
 	return nil
 }
@@ -444,7 +601,7 @@ func (p *proven) join(c *claim, other *proven, more *claim) {
 func (p *proving) omits(c *claim, h Held) bool {
 	f := h.Leaf.Facts()
 	size, read := c.sizes[f.Entry.Log]
-	if f.Binding.IsZero() || !read || f.Entry.Index < 0 || f.Entry.Index >= size {
+	if c.leftOut != "" || f.Binding.IsZero() || !read || f.Entry.Index < 0 || f.Entry.Index >= size {
 		return false
 	}
 	there := func(r Record) bool {

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -256,9 +257,10 @@ func TestHintDeadline(t *testing.T) {
 		junk = append(junk, name)
 	}
 	release := make(chan struct{})
+	var answered atomic.Int32
 	x := &index{list: list(junk...)}
 	x.entries = func(_ []string, honest []map[string]json.RawMessage) string {
-		if len(x.fetched) > entriesBatch {
+		if first := answered.Add(1); first > 1 {
 			<-release
 		}
 		out, err := json.Marshal(honest)
@@ -269,14 +271,14 @@ func TestHintDeadline(t *testing.T) {
 	}
 	h := c.hint(x)
 	t.Cleanup(func() { close(release) }) // before the server is closed
-	spam := &memory{}
-	h.Spam, h.timeout = spam, time.Second
+	remembered := &memory{}
+	h.Entries, h.timeout = remembered, time.Second
 	start := time.Now()
 	if _, err := h.Find(t.Context(), c.query()); err == nil || time.Since(start) > 10*time.Second {
 		t.Errorf("%v after %s", err, time.Since(start))
 	}
-	if len(spam.hashes) != entriesBatch {
-		t.Errorf("%d entries are remembered", len(spam.hashes))
+	if len(remembered.entries) != entriesBatch {
+		t.Errorf("%d entries are remembered", len(remembered.entries))
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/repopolicy/repopolicy/internal/budget"
 	"github.com/repopolicy/repopolicy/internal/prefixmap"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/web"
@@ -21,9 +22,12 @@ import (
 
 const (
 	// directoryTimeout is how long all questions to a directory may take together.
-	directoryTimeout = time.Minute
-	// maxPages is how many pages of an answer are fetched.
-	maxPages = 64
+	directoryTimeout = 3 * time.Minute
+	// maxHeldPages is of how many pages an answer is held: it can be stapled and carried, and
+	// be evidence. Of a larger one a page is read, verified and let go.
+	maxHeldPages = 64
+	// pagesAtOnce is how many pages are asked for at once.
+	pagesAtOnce = 8
 	// stapleAge is how old a staple may be where the directory itself could be asked.
 	stapleAge = 24 * time.Hour
 	// Leeway is how far this machine's clock may be behind those of others.
@@ -64,6 +68,7 @@ type Directory struct {
 	pages   map[string][]byte // that it needed
 	timeout time.Duration     // 0 for directoryTimeout
 	rests   *Found            // on which the last answer rests, if it was the staple
+	held    int               // 0 for maxHeldPages
 	earlier *Head             // that was kept when this run began; nil if it was not asked for
 }
 
@@ -74,10 +79,13 @@ func (d *Directory) Answer() []byte { return d.answer }
 // AnswerPages returns the pages that [Directory.Answer] needs, by [PageName].
 func (d *Directory) AnswerPages() map[string][]byte { return d.pages }
 
-// PageName names a page: the hex SHA-256 of its key, and the number of the block. It is
-// part of its address, too.
-func PageName(key string, block int) string {
+// PageName names a page: the hex SHA-256 of its key, the number of the block and, unless it is
+// full, the number of its records. It is part of its address, too.
+func PageName(key string, block, records int) string {
 	hash := prefixmap.KeyHash(key)
+	if records < prefixmap.BlockSize {
+		return fmt.Sprintf("%x/%d.p/%d", hash[:], block, records)
+	}
 	return fmt.Sprintf("%x/%d", hash[:], block)
 }
 
@@ -107,7 +115,8 @@ func (d *Directory) Find(ctx context.Context, q Query) (Found, error) {
 	ctx, cancel := context.WithTimeout(ctx, cmp.Or(d.timeout, directoryTimeout))
 	defer cancel()
 	p := &proving{root: d.Root, forges: d.Forges, descriptor: d.Descriptor, generations: q.Generations, repo: q.Repository}
-	p.page = func(key string, block int) ([]byte, error) { return d.page(ctx, p, key, block) }
+	p.take, p.held = budget.Of(ctx).Take, cmp.Or(d.held, maxHeldPages)
+	p.page = func(key string, block, records int) ([]byte, error) { return d.page(ctx, p, key, block, records) }
 	if d.Staple != nil {
 		found, err := d.stapled(ctx, p, q)
 		var fork *Fork
@@ -177,25 +186,31 @@ func (d *Directory) ask(ctx context.Context, p *proving) ([]byte, *Answer, error
 }
 
 // page returns a block of records: one that is at hand, or else the directory's.
-func (d *Directory) page(ctx context.Context, p *proving, key string, block int) ([]byte, error) {
-	name := PageName(key, block)
-	data, carried := d.Pages[name]
-	switch {
-	case block >= maxPages:
-		return nil, fmt.Errorf("more than %d pages", maxPages)
-	case !carried && d.Client == nil:
+func (d *Directory) page(ctx context.Context, p *proving, key string, block, records int) ([]byte, error) {
+	name := PageName(key, block, records)
+	if data, carried := d.Pages[name]; carried {
+		return data, nil
+	}
+	if d.Client == nil {
 		return nil, errors.New("the oldest records are in pages, which are not asked for")
-	case !carried:
-		var err error
-		if data, err = d.Client.Get(ctx, fmt.Sprintf("%s/page/%.2s/%s%s", p.mapID(), name, name, answerExtension), MaxAnswerBytes); err != nil {
-			return nil, err
+	}
+	return d.Client.Get(ctx, fmt.Sprintf("%s/page/%.2s/%s%s", p.mapID(), name, name, answerExtension), MaxAnswerBytes)
+}
+
+// hold remembers what was verified, so that it can be stapled; not what is too large.
+func (d *Directory) hold(a *Answer, c *claim) {
+	d.answer, d.pages = nil, map[string][]byte{}
+	if c.large {
+		return
+	}
+	d.answer = c.raw
+	i := 0
+	for _, k := range a.Keys {
+		for block := range k.Blocks {
+			d.pages[PageName(k.Key, block, k.PageRecords(block))] = c.pages[i]
+			i++
 		}
 	}
-	if d.pages == nil {
-		d.pages = map[string][]byte{}
-	}
-	d.pages[name] = data
-	return data, nil
 }
 
 // judge verifies an answer: what the directory's key covers, every record, what it
@@ -225,7 +240,7 @@ func (d *Directory) judge(ctx context.Context, p *proving, raw []byte, a *Answer
 	}
 	for _, h := range q.Held {
 		if p.omits(c, h) {
-			return Found{}, p.omission(c, h)
+			return Found{}, p.lie(c, h.Bundle, omission(c, h))
 		}
 	}
 	for log, trees := range c.trees {
@@ -278,8 +293,10 @@ func (d *Directory) judge(ctx context.Context, p *proving, raw []byte, a *Answer
 	if p.before() || p.forges.Binder(p.repo) == policy.BoundByMaintainers {
 		found.Completeness = policy.CompleteNone
 	}
-	d.answer = raw
-	if asked {
+	d.hold(a, c)
+	if c.leftOut != "" { // what is shown is not all, and decides nothing
+		found.Completeness, found.Directory, d.answer = policy.CompleteNone, nil, nil
+	} else if asked {
 		found.Files = d.missing(ctx, proven, q)
 	}
 	for b, v := range proven.bindings {
@@ -361,6 +378,7 @@ func (d *Directory) more(ctx context.Context, p *proving, c *claim, known *prove
 		if err := found.whole(other, name); err != nil {
 			return err
 		}
+		c.leftOut = cmp.Or(c.leftOut, other.leftOut)
 		known.join(c, found, other)
 	}
 	return nil

@@ -255,13 +255,13 @@ func TestPages(t *testing.T) {
 			if found, err := carried.Find(t.Context(), rekorbind.Query{Repository: locator(t, repo)}); err != nil || len(found.Leaves) != 74 {
 				t.Errorf("carried: %d leaves: %v", len(found.Leaves), err)
 			}
-			first, second := rekorbind.PageName(repo, 0), rekorbind.PageName(number, 0)
+			first, second := rekorbind.PageName(repo, 0, 64), rekorbind.PageName(number, 0, 64)
 			for what, less := range map[string]map[string][]byte{
 				"no page":             nil,
 				"one of two":          {first: pages[first]},
 				"one in both places":  {first: pages[first], second: pages[first]},
 				"half a page":         {first: pages[first], second: pages[second][:len(pages[second])/2]},
-				"under another block": {first: pages[first], rekorbind.PageName(number, 1): pages[second]},
+				"under another block": {first: pages[first], rekorbind.PageName(number, 1, 64): pages[second]},
 			} {
 				carried.Pages = less
 				if found, err := carried.Find(t.Context(), rekorbind.Query{Repository: locator(t, repo)}); err == nil {

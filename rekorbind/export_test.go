@@ -89,6 +89,9 @@ func (w *World) EntriesV1(t testing.TB) (entries []json.RawMessage, log string, 
 // SetTimeout sets how long a directory has.
 func SetTimeout(d *Directory, limit time.Duration) { d.timeout = limit }
 
+// SetHeld sets of how many pages an answer is held.
+func SetHeld(d *Directory, pages int) { d.held = pages }
+
 // CheckProofs verifies of an answer what no certificate is needed for: signatures of
 // directory and log, the proofs of map and output log, and those of the entries.
 func CheckProofs(d *Directory, a *Answer, repo policy.Locator) error {

@@ -10,20 +10,33 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/web"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
 const (
-	maxUnknownUUID = 500 // that are fetched and classified
+	// maxFetched is how many entries that nobody has looked at are fetched in one look-up, and
+	// maxAgain how many of those that were found to add nothing.
+	maxFetched = 2000
+	maxAgain   = 100
+	// fetchers is how many requests for entries are on their way at once.
+	fetchers = 4
+	// rememberEvery is after how many entries what was found is remembered.
+	rememberEvery = 500
 	// hintTimeout is how long all questions to the index may take together.
 	hintTimeout = 2 * time.Minute
 )
 
 // ErrFlooded is the error of a look-up in an index with more unknown entries
 // than are fetched: what else is there cannot be known.
-var ErrFlooded = errors.New("index-flooded: the index lists more unknown entries for this repository than are looked at")
+var ErrFlooded = errors.New("index-flooded: the index lists more unknown entries for this repository than are looked at in one run")
+
+// floodHint says what helps against [ErrFlooded].
+const floodHint = "what was looked at is remembered, so that a later run gets further; " +
+	"--directory or --staple need no index, and --lock FILE --require none judges by what is known"
 
 // ErrNoIndex is the error of asking the index of a log that the trusted root's id
 // takes for one of Rekor v1, and whose entries show that it is one of Rekor v2.
@@ -37,18 +50,12 @@ type Hint struct {
 	Forges *Forges
 	Client *web.Client
 	Now    func() time.Time
-	// Spam remembers the hashes of leaves that were found to bind nothing; nil
-	// remembers nothing.
-	Spam Remembered
-	Log  string // id
+	// Entries remembers what the index listed; nil remembers nothing.
+	Entries Remembered
+	Log     string // id
 
 	timeout time.Duration // 0 for hintTimeout
-}
-
-// Remembered is a set of hashes that outlives a run.
-type Remembered interface {
-	Has(hash string) bool
-	Add(hashes []string) error
+	limit   int           // 0 for maxFetched
 }
 
 // Name returns the service's URL.
@@ -62,112 +69,195 @@ func (h *Hint) Find(ctx context.Context, q Query) (Found, error) {
 		return Found{}, fmt.Errorf("%s: %w", h.Client.URL(), ErrNoIndex)
 	}
 	found := Found{Completeness: policy.CompleteHinted, AsOf: h.Now()}
-	unknown, err := h.unknown(ctx, q)
+	names, err := h.listed(ctx, q)
 	if err != nil {
 		return Found{}, err
 	}
-	for batch := range slices.Chunk(unknown, entriesBatch) {
-		leaves, spam, err := h.fetch(ctx, batch)
+	todo := h.sort(names, q)
+	found.Passed = todo.passed
+	places := map[int64]string{}
+	limit := cmp.Or(h.limit, maxFetched)
+	fetch := slices.Concat(todo.unknown[:min(len(todo.unknown), limit)], todo.again[:min(len(todo.again), maxAgain)])
+	for wave := range slices.Chunk(fetch, rememberEvery) {
+		seen, leaves, err := h.fetch(ctx, wave)
+		if twice := onePlaceEach(seen, places); twice != nil {
+			return Found{}, fmt.Errorf("%s: %w", h.Client.URL(), twice)
+		}
+		if h.Entries != nil && len(seen) > 0 { // also if something failed
+			if err := h.Entries.Add(seen); err != nil {
+				return Found{}, err
+			}
+		}
 		if err != nil {
 			return Found{}, err
 		}
 		found.Leaves = append(found.Leaves, leaves...)
-		if h.Spam != nil && len(spam) > 0 { // also if a later batch fails
-			if err := h.Spam.Add(spam); err != nil {
-				return Found{}, err
-			}
-		}
+	}
+	if more := len(todo.unknown) - limit; more > 0 {
+		return Found{}, fmt.Errorf("%w: %d more than %d; %s", ErrFlooded, more, limit, floodHint)
 	}
 	return found, nil
 }
 
-// unknown returns the names of the entries that the index lists, each of another
-// leaf, and that nobody has looked at.
-func (h *Hint) unknown(ctx context.Context, q Query) ([]string, error) {
-	var uuids []string
+// onePlaceEach demands that no binding is shown for two names with different shards: one of
+// them would be another entry, which is withheld.
+func onePlaceEach(seen []Looked, places map[int64]string) error {
+	for _, l := range seen {
+		if len(l.Keys) == 0 || len(l.Name) == nameDigits {
+			continue
+		}
+		if other := places[l.Index]; other != "" && other != l.Name {
+			return fmt.Errorf("the entries %s and %s are shown at one place", other, l.Name)
+		}
+		places[l.Index] = l.Name
+	}
+	return nil
+}
+
+// listed returns the names of the entries that the index lists, each once. One leaf may stand
+// in several shards of a log, and only one of them may bind: the whole name tells them apart.
+func (h *Hint) listed(ctx context.Context, q Query) ([]string, error) {
+	var out []string
+	once := map[string]bool{}
 	for _, name := range q.names() {
 		of, err := search(ctx, h.Client, name.Anchor())
 		if err != nil {
 			return nil, err
 		}
-		uuids = append(uuids, of...)
-	}
-	var unknown []string
-	listed := map[string]bool{}
-	for _, u := range uuids {
-		hash, _ := leafOfUUID(u)
-		if !listed[hash] && len(q.Known[hash]) == 0 && !(h.Spam != nil && h.Spam.Has(hash)) {
-			unknown = append(unknown, u)
-		}
-		listed[hash] = true
-		if len(unknown) > maxUnknownUUID {
-			return nil, ErrFlooded
+		for _, u := range of {
+			if !once[u] {
+				once[u], out = true, append(out, u)
+			}
 		}
 	}
-	return unknown, nil
+	return out, nil
 }
 
-// fetch returns the bindings among some entries, and the hashes of those that can
-// be none. An entry that claims to be one and does not verify is an error: an
-// index that could pass off bindings as junk would hide them for ever.
-func (h *Hint) fetch(ctx context.Context, uuids []string) (leaves []policy.Leaf, spam []string, err error) {
-	var hashes []string
-	for _, u := range uuids {
-		hash, _ := leafOfUUID(u)
-		hashes = append(hashes, hash)
+// todo is what is to be done about the entries that an index lists.
+type todo struct {
+	unknown []string // to be fetched
+	// again may be fetched once more: they add nothing by what the service showed before.
+	again  []string
+	passed []string // keys of bindings of other repositories, as [lookKey] gives them
+}
+
+// sort decides by what is remembered. What only the body and the trusted root decide is
+// final: the name has the body's hash in it. At which place of the log an entry stands is
+// not in its name, so that a service which lied once must not be believed for ever.
+func (h *Hint) sort(names []string, q Query) (out todo) {
+	wanted := q.lookKeys()
+	for _, name := range names {
+		var l Looked
+		seen := false
+		if h.Entries != nil {
+			l, seen = h.Entries.Get(name)
+		}
+		hash, _ := leafOfUUID(name)
+		here := func(e policy.Entry) bool { return e.Log == h.Log && e.Index == l.Index }
+		switch {
+		case !seen:
+			out.unknown = append(out.unknown, name)
+		case len(l.Keys) == 0: // it binds nothing
+		case !slices.ContainsFunc(l.Keys, func(k string) bool { return wanted[k] }):
+			out.passed = append(out.passed, l.Keys...)
+		case l.Late || slices.ContainsFunc(q.Known[hash], here):
+			out.again = append(out.again, name)
+		default:
+			out.unknown = append(out.unknown, name)
+		}
 	}
-	entries, err := retrieve(ctx, h.Client, uuids)
+	if h.Entries != nil { // those first that were not looked at for the longest time
+		slices.SortStableFunc(out.again, func(a, b string) int { return cmp.Compare(h.Entries.Age(b), h.Entries.Age(a)) })
+	}
+	return out
+}
+
+// fetch returns what some entries are, and the bindings among them. An entry that claims to
+// be one and that the log does not vouch for is an error: an index that could pass off
+// bindings as junk would hide them for ever. What was found beside an error is returned.
+func (h *Hint) fetch(ctx context.Context, names []string) (seen []Looked, leaves []policy.Leaf, err error) {
+	batches := slices.Collect(slices.Chunk(names, entriesBatch))
+	type result struct {
+		seen   []Looked
+		leaves []policy.Leaf
+	}
+	results := make([]result, len(batches))
+	group, within := errgroup.WithContext(ctx)
+	group.SetLimit(fetchers)
+	for i, batch := range batches {
+		group.Go(func() (err error) {
+			results[i].seen, results[i].leaves, err = h.batch(within, batch)
+			return err
+		})
+	}
+	err = group.Wait()
+	for _, r := range results {
+		seen, leaves = append(seen, r.seen...), append(leaves, r.leaves...)
+	}
+	return seen, leaves, err
+}
+
+// batch does the same for as many as are asked for at once.
+func (h *Hint) batch(ctx context.Context, names []string) (seen []Looked, leaves []policy.Leaf, err error) {
+	if err := ctx.Err(); err != nil {
+		return nil, nil, err
+	}
+	entries, err := retrieveSome(ctx, h.Client, names)
 	if err != nil {
 		return nil, nil, err
 	}
-	got := map[string]bool{}
-	for _, raw := range entries {
-		// The hash is that of the body, whatever the service calls it.
-		e, why := sigstore.ParseEntryV1(raw)
-		if !slices.Contains(hashes, e.LeafHash) {
-			return nil, nil, fmt.Errorf("%s: an entry that was not asked for", h.Client.URL())
+	entries, err = assign(names, entries)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", h.Client.URL(), err)
+	}
+	for i, name := range names {
+		l, leaf, err := h.judge(name, entries[i].data)
+		if err != nil {
+			return seen, nil, fmt.Errorf("%s: an entry that does not verify: %w", h.Client.URL(), err)
 		}
-		got[e.LeafHash] = true
-		if why == nil {
-			_, why = h.Forges.Authority(e.Signer)
-		}
-		if why != nil { // whoever says so: the body alone shows it
-			spam = append(spam, e.LeafHash)
-			continue
-		}
-		leaf, err := h.leaf(e)
-		switch {
-		case err == nil:
-			leaves = append(leaves, leaf)
-		case !foreign(err):
-			return nil, nil, fmt.Errorf("%s: an entry that does not verify: %w", h.Client.URL(), err)
+		seen = append(seen, l)
+		if leaf != nil {
+			leaves = append(leaves, *leaf)
 		}
 	}
-	for _, hash := range hashes {
-		if !got[hash] {
-			return nil, nil, fmt.Errorf("%s: the entry %s is listed and withheld", h.Client.URL(), hash)
-		}
-	}
-	return leaves, spam, nil
+	return seen, leaves, nil
 }
 
-func (h *Hint) leaf(e *sigstore.EntryV1) (policy.Leaf, error) {
+// judge returns what an entry is, and the binding that it is.
+func (h *Hint) judge(name string, data []byte) (Looked, *policy.Leaf, error) {
+	var by policy.Binding
+	e, why := sigstore.ParseEntryV1(data)
+	if why == nil {
+		by, why = h.Forges.Authority(e.Signer)
+	}
+	if why == nil {
+		why = h.Root.Issued(e)
+	}
+	if why != nil { // whoever says so: the body and the trusted root alone show it
+		return Looked{Name: name}, nil, nil
+	}
+	out := Looked{Name: name}
+	for _, k := range Keys(by) {
+		out.Keys = append(out.Keys, lookKey(k))
+	}
+	out.Index = e.Index()
 	l, err := h.Root.VerifyV1(e)
-	if err != nil {
-		return policy.Leaf{}, err
+	if late(err) {
+		out.Late = true
+		return out, nil, nil
 	}
-	b, err := h.Forges.Authority(l.Signer)
 	if err != nil {
-		return policy.Leaf{}, err
+		return Looked{}, nil, err
 	}
-	return newLeaf(l, b), nil
+	leaf := newLeaf(l, by)
+	return out, &leaf, nil
 }
 
-// foreign reports whether an entry does not count because its certificate is not
-// one of the trusted root, rather than because the service lies about it.
-func foreign(err error) bool {
+// late reports whether an entry that the log vouches for came when its certificate, or the
+// log's key, did not count.
+func late(err error) bool {
 	var e *sigstore.Error
-	return errors.As(err, &e) && (e.Reason == policy.CertificateChain || e.Reason == policy.SCTInvalid)
+	return errors.As(err, &e) && (e.Reason == policy.CertificateChain || e.Reason == policy.TimeInvalid)
 }
 
 // newLeaf returns a verified entry as a binding.

@@ -19,6 +19,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -149,10 +150,12 @@ type index struct {
 	list    func() string                                                    // reply to a search
 	entries func(asked []string, honest []map[string]json.RawMessage) string // reply to a retrieval; nil for the honest one
 	fetched []string
+	renamed bool // also asked under another name
 }
 
 func (c *chained) serve(x *index) *web.Client {
 	c.t.Helper()
+	var mu sync.Mutex
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var q struct {
 			Hash       string   `json:"hash"`
@@ -163,7 +166,7 @@ func (c *chained) serve(x *index) *web.Client {
 		}
 		switch r.URL.Path {
 		case "/api/v1/index/retrieve":
-			if q.Hash != "sha256:"+locator(c.t, widget).Anchor() {
+			if q.Hash != "sha256:"+locator(c.t, widget).Anchor() && !x.renamed {
 				c.t.Errorf("asked for %s", q.Hash)
 			}
 			_, _ = io.WriteString(w, x.list())
@@ -171,7 +174,9 @@ func (c *chained) serve(x *index) *web.Client {
 			if len(q.EntryUUIDs) == 0 || len(q.EntryUUIDs) > entriesBatch {
 				c.t.Errorf("asked for %d entries", len(q.EntryUUIDs))
 			}
+			mu.Lock()
 			x.fetched = append(x.fetched, q.EntryUUIDs...)
+			mu.Unlock()
 			honest := []map[string]json.RawMessage{}
 			for _, u := range q.EntryUUIDs {
 				if e, ok := c.v1[u]; ok {
@@ -265,7 +270,7 @@ func TestIndex(t *testing.T) {
 	}
 	both := list(c.names...)
 	var many []string
-	for i := range maxUnknownUUID + 1 {
+	for i := range maxFetched + 1 {
 		many = append(many, fmt.Sprintf("%064x", i))
 	}
 	for name, x := range map[string]struct {
@@ -276,8 +281,9 @@ func TestIndex(t *testing.T) {
 		"honest":              {index{list: both}, 2, nil},
 		"another order":       {index{list: list(c.names[1], c.names[0])}, 2, nil},
 		"twice":               {index{list: list(append(c.names, c.names...)...)}, 2, nil},
-		"two names of a leaf": {index{list: list(long, strings.Repeat("0", 16)+short)}, 1, nil},
-		"omits one":           {index{list: list(c.names[1])}, 1, nil}, // its word, and labelled so
+		"two names of a leaf": {index{list: list(long, strings.Repeat("0", 16)+short)}, -1, nil}, // one of them is withheld
+		"without its shard":   {index{list: list(long, short)}, 2, nil},                          // one entry, perhaps two
+		"omits one":           {index{list: list(c.names[1])}, 1, nil},                           // its word, and labelled so
 		"empty list":          {index{list: func() string { return "[]" }}, 0, nil},
 		"empty":               {index{list: func() string { return "" }}, -1, nil},
 		"null":                {index{list: func() string { return "null" }}, -1, nil},
@@ -293,7 +299,6 @@ func TestIndex(t *testing.T) {
 		"empty name":          {index{list: list("")}, -1, nil},
 		"bad name last":       {index{list: list(c.names[0], c.names[1], "x")}, -1, nil},
 		"too large":           {index{list: func() string { return both() + strings.Repeat(" ", maxIndexReply) }}, -1, web.ErrTooLarge},
-		"one too many":        {index{list: list(many...)}, -1, ErrFlooded},
 		"no such entries":     {index{list: list(many[1:]...)}, -1, nil},
 		"foreign name":        {index{list: list(long, many[0])}, -1, nil},
 		"withholds all":       {index{list: both, entries: reply("[]")}, -1, nil},
@@ -310,8 +315,12 @@ func TestIndex(t *testing.T) {
 		}}, -1, nil},
 		"entries too large": {index{list: both, entries: func(_ []string, h []map[string]json.RawMessage) string {
 			out, _ := json.Marshal(h)
-			return string(out) + strings.Repeat(" ", maxEntriesV1)
+			return string(out) + strings.Repeat(" ", maxEntryV1)
 		}}, -1, web.ErrTooLarge},
+		"entries large together": {index{list: both, entries: func(_ []string, h []map[string]json.RawMessage) string {
+			out, _ := json.Marshal(h)
+			return string(out) + strings.Repeat(" ", maxEntriesV1/2*len(h))
+		}}, 2, nil},
 		"null for an entry":    {index{list: list(long), entries: reply(`[{"` + long + `":null}]`)}, -1, nil},
 		"empty entry":          {index{list: list(long), entries: reply(`[{"` + long + `":{}}]`)}, -1, nil},
 		"another's entry":      {index{list: list(long), entries: reply(`[{"` + long + `":` + string(c.v1[c.names[1]]) + `}]`)}, -1, nil},
@@ -336,13 +345,15 @@ func TestIndex(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			remembered := &memory{}
 			h := c.hint(&x.index)
-			h.Spam = remembered
+			h.Entries = remembered
 			found, err := h.Find(t.Context(), Query{Repository: locator(t, widget)})
 			if (err != nil) != (x.leaves < 0) || x.is != nil && !errors.Is(err, x.is) {
 				t.Fatalf("%d leaves, %v", len(found.Leaves), err)
 			}
-			if len(remembered.hashes) > 0 {
-				t.Errorf("%d entries are remembered as junk", len(remembered.hashes))
+			for _, l := range remembered.entries {
+				if len(l.Keys) == 0 || l.Late || !slices.Contains(c.names, l.Name) && l.Name != short {
+					t.Errorf("remembered: %+v", l)
+				}
 			}
 			res := c.resolve(c.files, h)
 			if err == nil {
@@ -366,13 +377,22 @@ func TestIndex(t *testing.T) {
 
 // memory remembers in memory.
 type memory struct {
-	hashes []string
-	err    error
+	entries []Looked
+	err     error
 }
 
-func (m *memory) Has(hash string) bool { return slices.Contains(m.hashes, hash) }
-func (m *memory) Add(hashes []string) error {
-	m.hashes = append(m.hashes, hashes...)
+func (m *memory) Get(name string) (Looked, bool) {
+	i := slices.IndexFunc(m.entries, func(l Looked) bool { return l.Name == name })
+	if i < 0 {
+		return Looked{}, false
+	}
+	return m.entries[i], true
+}
+
+func (m *memory) Age(string) int { return 0 }
+
+func (m *memory) Add(entries []Looked) error {
+	m.entries = append(m.entries, entries...)
 	return m.err
 }
 
@@ -414,8 +434,8 @@ func TestIndexHides(t *testing.T) {
 		n, _, _ := c.log(r)
 		names = append(names, n)
 	}
-	// What claims to be a binding under a certificate of nobody does not count,
-	// and is looked at again: the trusted root may come to know who issued it.
+	// What claims to be a binding under a certificate of nobody does not count
+	// under this trusted root.
 	strangers := []sigstoretest.Request{workflow(widget, three), workflow(widget, three), workflow(widget, three)}
 	strangers[0].SelfSigned, strangers[0].Key = true, ecKey(t)
 	strangers[1].Issue = sigstoretest.New(t)
@@ -431,34 +451,48 @@ func TestIndexHides(t *testing.T) {
 	state := newState(t)
 	var x *index
 	for i := range 2 {
-		spam, err := state.Spam("log", nil)
+		entries, err := state.Entries("log", c.root, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
 		x = &index{list: list(names...)}
 		h := c.hint(x)
-		h.Spam = spam
+		h.Entries = entries
 		res := c.resolve(c.files, h)
 		if res.Chain.Reason() != "" || len(res.Failed) > 0 || len(res.Chain.Versions()) != 2 {
 			t.Errorf("junk: %s %v %+v", res.Chain.Reason(), res.Failed, res.Chain.Problems())
 		}
-		if want := len(c.names) + len(strangers) + 1 + (1-i)*len(junk); len(x.fetched) != want {
+		// Bindings of the repository are read every time, others once.
+		if want := len(c.names) + (1-i)*(len(junk)+len(strangers)+1); len(x.fetched) != want {
 			t.Errorf("run %d: %d entries were fetched, want %d", i, len(x.fetched), want)
 		}
 	}
-	// Another table or function may see bindings in them.
+	// Another table, function or trusted root may see bindings in them.
 	table, err := ParseForges([]byte(`{"schema":"` + forgesSchema + `","forges":[{"host":"git.example.com","kind":"github","issuers":["https://git.example.com/oidc"]}]}`))
 	if err != nil {
 		t.Fatal(err)
 	}
-	spam, err := state.Spam("log", table)
-	hash, _ := leafOfUUID(names[len(c.names)])
-	if old, _ := state.Spam("log", nil); err != nil || spam.Has(hash) || !old.Has(hash) {
-		t.Errorf("remembered for another table (%v)", err)
+	for what, x := range map[string]struct {
+		root   *sigstore.Root
+		forges *Forges
+		knows  bool
+	}{
+		"the same":     {c.root, nil, true},
+		"another root": {newChained(t, 1).root, nil, false}, "another table": {c.root, table, false},
+	} {
+		entries, err := state.Entries("log", x.root, x.forges)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, n := range names[len(c.names):] {
+			if _, ok := entries.Get(n); ok != x.knows {
+				t.Errorf("%s: remembered %t", what, ok)
+			}
+		}
 	}
 	// What cannot be remembered is an error, not a reason to go on.
 	h := c.hint(&index{list: list(names...)})
-	h.Spam = &memory{err: errors.New("disk full")}
+	h.Entries = &memory{err: errors.New("disk full")}
 	if _, err := h.Find(t.Context(), Query{Repository: locator(t, widget)}); err == nil {
 		t.Error("the disk is full")
 	}

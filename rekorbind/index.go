@@ -7,16 +7,19 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
+	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/web"
 )
 
 // Limits of Rekor v1's index, which anyone can fill under any key.
 const (
 	maxIndexReply = 8 << 20
-	maxEntriesV1  = 16 << 20
-	entriesBatch  = 10 // as many as the service takes in one request
+	maxEntriesV1  = 4 << 20 // of several entries
+	maxEntryV1    = 8 << 20 // of one: the log takes no more than 4 MiB, here in base64
+	entriesBatch  = 10      // as many as the service takes in one request
 )
 
 // search returns the names of the entries that the index lists under a SHA-256,
@@ -37,13 +40,37 @@ func search(ctx context.Context, client *web.Client, hash string) ([]string, err
 	return uuids, nil
 }
 
+// namedEntry is an entry under the name that the service gives it.
+type namedEntry struct {
+	name string
+	data json.RawMessage
+}
+
+// retrieveSome returns at most entriesBatch entries like [retrieve]. Strangers' entries may be
+// large: together those of a request must not be more than can be had.
+func retrieveSome(ctx context.Context, client *web.Client, uuids []string) ([]namedEntry, error) {
+	out, err := retrieve(ctx, client, uuids)
+	if n := len(uuids); n > 1 && errors.Is(err, web.ErrTooLarge) {
+		if out, err = retrieveSome(ctx, client, uuids[:n/2]); err != nil {
+			return nil, err
+		}
+		rest, err := retrieveSome(ctx, client, uuids[n/2:])
+		return append(out, rest...), err
+	}
+	return out, err
+}
+
 // retrieve returns at most entriesBatch entries, in no order and perhaps not all.
-func retrieve(ctx context.Context, client *web.Client, uuids []string) ([]json.RawMessage, error) {
+func retrieve(ctx context.Context, client *web.Client, uuids []string) ([]namedEntry, error) {
 	body, err := json.Marshal(map[string][]string{"entryUUIDs": uuids})
 	if err != nil {
 		return nil, err
 	}
-	reply, err := client.Ask(ctx, "api/v1/log/entries/retrieve", "application/json", body, maxEntriesV1)
+	limit := int64(maxEntriesV1)
+	if len(uuids) == 1 {
+		limit = maxEntryV1
+	}
+	reply, err := client.Ask(ctx, "api/v1/log/entries/retrieve", "application/json", body, limit)
 	if err != nil {
 		return nil, err
 	}
@@ -51,10 +78,44 @@ func retrieve(ctx context.Context, client *web.Client, uuids []string) ([]json.R
 	if err := json.Unmarshal(reply, &entries); err != nil {
 		return nil, fmt.Errorf("%s: %w", client.URL(), err)
 	}
-	var out []json.RawMessage
+	var out []namedEntry
 	for _, m := range entries {
-		for _, raw := range m {
-			out = append(out, raw)
+		for name, data := range m {
+			out = append(out, namedEntry{name, data})
+		}
+	}
+	return out, nil
+}
+
+// assign returns the entry of each name: the one that the service calls so, else one whose
+// body has the hash in the name. One entry is not two, but under a name without its shard.
+func assign(names []string, entries []namedEntry) ([]namedEntry, error) {
+	hashes, used := make([]string, len(entries)), make([]bool, len(entries))
+	for i, e := range entries { // the hash is that of the body, whatever the service calls it
+		parsed, _ := sigstore.ParseEntryV1(e.data)
+		hashes[i] = parsed.LeafHash
+		if hashes[i] == "" || !slices.ContainsFunc(names, func(n string) bool { return strings.HasSuffix(n, hashes[i]) }) {
+			return nil, errors.New("an entry that was not asked for")
+		}
+	}
+	out := make([]namedEntry, len(names))
+	for _, fits := range []func(n, i int) bool{
+		func(n, i int) bool { return !used[i] && entries[i].name == names[n] },
+		func(n, i int) bool { return !used[i] && strings.HasSuffix(entries[i].name, names[n]) },
+		func(n, i int) bool { return !used[i] },
+		func(n, i int) bool { return len(names[n]) == nameDigits },
+	} {
+		for n, name := range names {
+			for i, e := range entries {
+				if out[n].data == nil && strings.HasSuffix(name, hashes[i]) && fits(n, i) {
+					out[n], used[i] = e, true
+				}
+			}
+		}
+	}
+	for n, name := range names {
+		if out[n].data == nil {
+			return nil, fmt.Errorf("the entry %s is listed and withheld", name)
 		}
 	}
 	return out, nil
@@ -78,11 +139,17 @@ func parseIndex(reply []byte) ([]string, error) {
 	return uuids, nil
 }
 
-// leafOfUUID returns the leaf hash in the name of an entry, which has 64 hex
-// digits, after 16 of the tree's number in newer instances.
+// Digits of an entry's name: the hash of its leaf, after the number of the shard's tree in
+// newer instances.
+const (
+	nameDigits  = 64
+	shardDigits = 16
+)
+
+// leafOfUUID returns the leaf hash in the name of an entry.
 func leafOfUUID(u string) (string, bool) {
-	if len(u) != 64 && len(u) != 80 || strings.Trim(u, "0123456789abcdef") != "" {
+	if len(u) != nameDigits && len(u) != shardDigits+nameDigits || strings.Trim(u, "0123456789abcdef") != "" {
 		return "", false
 	}
-	return u[len(u)-64:], true
+	return u[len(u)-nameDigits:], true
 }

@@ -37,7 +37,11 @@ type lieDoc struct {
 	Why        string          `json:"why"`
 }
 
-func (p *proving) lie(c *claim, bundle []byte, why string) *Lie {
+// lie returns the error about what is not true: evidence, unless the answer is too large for that.
+func (p *proving) lie(c *claim, bundle []byte, why string) error {
+	if c.large {
+		return fmt.Errorf("%s: %s (its answer is too large to be kept as evidence)", p.descriptor.URL, why)
+	}
 	return &Lie{Directory: p.descriptor.URL, Repository: p.repo, Answer: c.raw, Pages: c.pages, Bundle: bundle, Why: why}
 }
 
@@ -74,9 +78,9 @@ func (l *Lie) Judge(d *Descriptor, root *sigstore.Root, forges *Forges) (string,
 	if err != nil {
 		return "", err
 	}
-	p := &proving{root: root, forges: forges, descriptor: d, repo: l.Repository, page: func(key string, block int) ([]byte, error) {
+	p := &proving{root: root, forges: forges, descriptor: d, repo: l.Repository, page: func(key string, block, records int) ([]byte, error) {
 		for _, raw := range l.Pages {
-			if page, err := ParsePage(raw); err == nil && page.Key == key && page.Block == block {
+			if page, err := ParsePage(raw); err == nil && page.Key == key && page.Block == block && len(page.Records) == records {
 				return raw, nil
 			}
 		}
@@ -96,7 +100,7 @@ func (l *Lie) Judge(d *Descriptor, root *sigstore.Root, forges *Forges) (string,
 	}
 	for _, h := range held {
 		if p.omits(c, h) {
-			return p.omission(c, h).Why, nil
+			return omission(c, h), nil
 		}
 	}
 	var lie *Lie
@@ -108,8 +112,8 @@ func (l *Lie) Judge(d *Descriptor, root *sigstore.Root, forges *Forges) (string,
 	return "", errors.New("all of its records bind, and what is said to be omitted is there or was not read")
 }
 
-// omission is the lie about a binding that is not shown.
-func (p *proving) omission(c *claim, h Held) *Lie {
+// omission says which binding is not shown.
+func omission(c *claim, h Held) string {
 	at := h.Leaf.Facts().Entry
-	return p.lie(c, h.Bundle, fmt.Sprintf("it has read %d entries of the log %s, and does not show the binding at %d", c.sizes[at.Log], at.Log, at.Index))
+	return fmt.Sprintf("it has read %d entries of the log %s, and does not show the binding at %d", c.sizes[at.Log], at.Log, at.Index)
 }

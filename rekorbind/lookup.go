@@ -16,6 +16,8 @@ type Query struct {
 	// Names are those under which it is asked for: its own, and what the chain at hand has
 	// taken up or left (SPEC 8.7).
 	Names []policy.Locator
+	// Numbers are those of the repository that the chain at hand shows, as its host gives them.
+	Numbers []string
 	// Known are the places of the log leaves that are at hand already, by hex hash.
 	Known map[string][]policy.Entry
 	// Held are the bindings among them: what an answer has to show.
@@ -34,6 +36,18 @@ func (q Query) names() []policy.Locator {
 		return []policy.Locator{q.Repository}
 	}
 	return q.Names
+}
+
+// lookKeys returns those under which bindings are the repository's, as [lookKey] gives them.
+func (q Query) lookKeys() map[string]bool {
+	out := map[string]bool{}
+	for _, n := range q.names() {
+		out[lookKey(n.String())] = true
+	}
+	for _, id := range q.Numbers {
+		out[lookKey(numberKey(q.Repository.Host(), id))] = true
+	}
+	return out
 }
 
 // Held is a binding that is at hand, with the bundle in JSON that proves it.
@@ -55,6 +69,9 @@ type Found struct {
 	// Files are signature files that it lists and that were not at hand. Nothing of them is
 	// verified.
 	Files []File
+	// Passed are keys of bindings that were passed over because they are none of the query's,
+	// as [lookKey] gives them.
+	Passed []string
 }
 
 // Lookup finds the log entries by which a repository bound versions of its

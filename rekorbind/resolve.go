@@ -87,20 +87,26 @@ const maxNames = 16
 
 // look asks the look-ups under every name of the repository, until nothing new appears.
 func (r *Resolver) look(ctx context.Context, c *Collection, h *policy.History, out *Resolution) error {
-	files, asked := *h, 0
+	files, asked, again := *h, 0, 0
 	var names []policy.Locator // what one round showed and the next does not is asked for, too
+	var numbers, passed []string
 	for {
-		shown, _ := h.Horizon()
+		shown, ids := h.Horizon()
 		for _, n := range shown {
 			if !slices.Contains(names, n) {
 				names = append(names, n)
 			}
 		}
+		numbers = slices.Compact(slices.Sorted(slices.Values(append(numbers, ids...))))
+		mine := Query{Repository: h.Repository, Names: names, Numbers: numbers}.lookKeys()
+		if slices.ContainsFunc(passed, func(k string) bool { return mine[k] }) {
+			asked, again = 0, again+1 // it was the repository's after all
+		}
 		switch {
-		case len(names) > maxNames:
+		case len(names)+again > maxNames:
 			// What is under the others cannot be known.
 			h.View = policy.View{Completeness: policy.CompleteNone}
-			out.Failed["names"] = fmt.Errorf("%d names of the repository, at most %d are asked for", len(names), maxNames)
+			out.Failed["names"] = fmt.Errorf("%d names of the repository, at most %d are asked for", len(names)+again, maxNames)
 			return nil
 		case len(names) == asked:
 			return nil
@@ -108,7 +114,8 @@ func (r *Resolver) look(ctx context.Context, c *Collection, h *policy.History, o
 		asked = len(names)
 		// What is found under more names is all of it: one answer counts, not two.
 		*h, out.Failed = files, map[string]error{}
-		listed := r.ask(ctx, c, names, h, out)
+		var listed []File
+		listed, passed = r.ask(ctx, c, names, numbers, h, out)
 		files.LogForks, files.Lies = h.LogForks, h.Lies // what was shown once stays
 		if len(listed) > 0 {
 			ignored, err := c.collect(budget.Of(ctx), listed)
@@ -128,13 +135,19 @@ func (r *Resolver) look(ctx context.Context, c *Collection, h *policy.History, o
 }
 
 // ask asks each look-up once, and takes over what it found. It returns signature files that
-// were not at hand.
-func (r *Resolver) ask(ctx context.Context, c *Collection, names []policy.Locator, h *policy.History, out *Resolution) (files []File) {
+// were not at hand, and keys of bindings that were passed over.
+//
+// An index promises nothing that a directory did not prove: it is asked if none did.
+func (r *Resolver) ask(ctx context.Context, c *Collection, names []policy.Locator, numbers []string, h *policy.History, out *Resolution) (files []File, passed []string) {
 	silent, twice := false, false // an index gave no answer; two directories gave one
 	var oldest time.Time
 	h.Leaves, h.LogForks, h.Lies = slices.Clip(h.Leaves), slices.Clip(h.LogForks), slices.Clip(h.Lies)
 	for _, l := range r.Lookups {
-		found, err := l.Find(ctx, Query{h.Repository, names, c.Known(), c.held, c.Trees(), c.entries})
+		_, index := l.(*Hint)
+		if index && h.View.Completeness.Beats(policy.CompleteScanned) {
+			continue
+		}
+		found, err := l.Find(ctx, Query{h.Repository, names, numbers, c.Known(), c.held, c.Trees(), c.entries})
 		if err != nil {
 			out.Failed[l.Name()] = err
 			var behind *Behind
@@ -147,11 +160,10 @@ func (r *Resolver) ask(ctx context.Context, c *Collection, names []policy.Locato
 			if errors.As(err, &out.Lie) {
 				h.Lies = append(h.Lies, err.Error())
 			}
-			_, index := l.(*Hint)
 			silent = silent || index && !errors.Is(err, ErrNoIndex)
 			continue
 		}
-		h.Leaves, files = append(h.Leaves, found.Leaves...), append(files, found.Files...)
+		h.Leaves, files, passed = append(h.Leaves, found.Leaves...), append(files, found.Files...), append(passed, found.Passed...)
 		if found.Completeness.Beats(h.View.Completeness) {
 			h.View = policy.View{Completeness: found.Completeness, AsOf: found.AsOf}
 		}
@@ -182,7 +194,7 @@ func (r *Resolver) ask(ctx context.Context, c *Collection, names []policy.Locato
 	if oldest.Before(h.View.AsOf) { // one log may be frozen while another answers
 		h.View.AsOf = oldest
 	}
-	return files
+	return files, passed
 }
 
 // maxDated is of how many trees of place proofs it is proven that they are of one history

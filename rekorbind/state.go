@@ -22,11 +22,10 @@ import (
 const (
 	stateSchema   = schemaBase + "state-v1.json"
 	maxStateBytes = 64 << 20
-	maxSpam       = 100_000 // hashes; beyond that the oldest are forgotten
 )
 
 // State is what a machine remembers between runs, in a directory of its own:
-// chains, cursors of logs, hashes of entries that bind nothing. Whoever can write
+// chains, cursors of logs, what entries of indexes are. Whoever can write
 // there can make the machine forget, which is then a first use again, overlook a
 // binding, or refuse; nothing in it makes a signature or an entry count, since each
 // is verified anew.
@@ -161,56 +160,6 @@ func (s *State) SaveFloor(old, next Floor) (bool, error) {
 
 // FloorPath returns the path of the file with that time: without it, it is forgotten.
 func (s *State) FloorPath() string { return filepath.Join(s.dir, name("clock", aboutTime)) }
-
-// Spam returns the entries of a service that bind nothing under a forge table.
-func (s *State) Spam(service string, forges *Forges) (Remembered, error) {
-	// What an older function or another table took for junk may bind.
-	service = fmt.Sprintf("%s %d %s", service, MapVersion, forges.Digest())
-	hashes, err := load[[]string](s, name("spam", service), service)
-	if err != nil {
-		return nil, err
-	}
-	set := make(map[string]bool, len(hashes))
-	for _, h := range hashes {
-		set[h] = true
-	}
-	return &spam{s, service, set}, nil
-}
-
-type spam struct {
-	state   *State
-	service string
-	set     map[string]bool
-}
-
-func (s *spam) Has(hash string) bool { return s.set[hash] }
-
-func (s *spam) Add(hashes []string) error {
-	for range 10 { // others may add at the same time
-		old, err := load[[]string](s.state, name("spam", s.service), s.service)
-		if err != nil {
-			return err
-		}
-		next := slices.Clone(old)
-		stored := make(map[string]bool, len(old))
-		for _, h := range old {
-			stored[h] = true
-		}
-		for _, h := range hashes {
-			if !stored[h] {
-				next = append(next, h)
-			}
-			stored[h], s.set[h] = true, true
-		}
-		if len(next) > maxSpam {
-			next = next[len(next)-maxSpam:]
-		}
-		if ok, err := swap(s.state, name("spam", s.service), s.service, old, next); ok || err != nil {
-			return err
-		}
-	}
-	return nil // it is only looked up once more
-}
 
 // WriteEvidence stores a document that proves a log's misbehaviour, and returns
 // its path.

@@ -266,21 +266,39 @@ func TestStateFull(t *testing.T) {
 	if e, err := s.LoadEntry("id"); err != nil || e.Draft != nil {
 		t.Errorf("%d bytes, %v", len(e.Draft), err)
 	}
-	spam, err := s.Spam("service", nil)
+	root := newChained(t, 1).root
+	entries, err := s.Entries("service", root, nil)
 	check(t, err)
-	var all []string
-	for i := range maxSpam + 1 {
-		all = append(all, fmt.Sprintf("%064x", i))
+	var all []Looked
+	for i := range maxRemembered + 1 {
+		all = append(all, Looked{Name: fmt.Sprintf("%064x", i)})
 	}
-	check(t, spam.Add(all[1:]))
-	check(t, spam.Add(all[:1]))
-	again, err := s.Spam("service", nil)
+	check(t, entries.Add(all[1:]))
+	check(t, entries.Add(all[2:3])) // once more: it is the latest
+	check(t, entries.Add(all[:1]))
+	again, err := s.Entries("service", root, nil)
 	check(t, err)
-	if !again.Has(all[0]) || again.Has(all[1]) || !again.Has(all[2]) {
-		t.Error("not the oldest was forgotten")
+	has := func(e Remembered, i int) bool { _, ok := e.Get(all[i].Name); return ok }
+	if !has(again, 0) || has(again, 1) || !has(again, 2) || again.Age(all[2].Name) != 1 || again.Age(all[3].Name) != maxRemembered-1 {
+		t.Errorf("not the oldest was forgotten: %d, %d", again.Age(all[2].Name), again.Age(all[3].Name))
 	}
-	if other, err := s.Spam("another", nil); err != nil || other.Has(all[0]) {
+	if other, err := s.Entries("another", root, nil); err != nil || has(other, 0) {
 		t.Errorf("remembered for another service (%v)", err)
+	}
+}
+
+// TestLooked: what is remembered is read as it was written, or not at all.
+func TestLooked(t *testing.T) {
+	n, k := strings.Repeat("a", 80), strings.Repeat("b", keyDigits)
+	for line, ok := range map[string]bool{
+		n: true, n[16:]: true, n + " " + k + " " + k + " 0": true, n + " " + k + " " + k + " 12 late": true,
+		"": false, n[1:]: false, n + " ": false, n + " " + k: false, n + " " + k + " 1": false, n + " " + k + " " + k + " ": false, n + " " + k + " " + k + " -1": false,
+		n + " " + k + " " + k + " 01": false, n + " " + k + " " + k + " 1 early": false, n + " " + k + " " + k + " 1 late late": false,
+		n + " " + k[1:] + " " + k + " 1": false, n + " " + strings.ToUpper(k) + " " + k + " 1": false, strings.ToUpper(n): false,
+	} {
+		if l, err := parseLooked(line); (err == nil) != ok || ok && l.line() != line {
+			t.Errorf("%q: %+v, %v", line, l, err)
+		}
 	}
 }
 

@@ -44,9 +44,10 @@ func TestStateSchema(t *testing.T) {
 	for _, cp := range []sigstore.Checkpoint{one, v1.head(v1.inst)} {
 		check(t, h.Same(t.Context(), v1.seen(cp)))
 	}
-	spam, err := state.Spam("service", nil)
+	entries, err := state.Entries("service", v1.root, nil)
 	check(t, err)
-	check(t, spam.Add([]string{strings.Repeat("a", 64)}))
+	key := lookKey("x")
+	check(t, entries.Add([]Looked{{Name: strings.Repeat("a", 64)}, {strings.Repeat("b", 80), []string{key, key}, 0, false}, {strings.Repeat("c", 80), []string{key, key}, 7, true}}))
 	r := &Resolver{Root: v2.root, Keeper: state, Now: sigstoretest.Now, Lookups: []Lookup{v2.scan(v2.honest(), state)}}
 	res, err := r.Resolve(t.Context(), locator(t, widget), v2.files)
 	if err != nil || len(res.Chain.Versions()) != 2 {

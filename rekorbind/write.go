@@ -310,8 +310,8 @@ func (w *Writer) recover(ctx context.Context, id string, content sigstore.Conten
 		if err != nil {
 			return nil, JournalEntry{}, ctx.Err()
 		}
-		for _, raw := range entries {
-			draft, entry := w.rebuild(ctx, raw, content.Statement, s, to)
+		for _, e := range entries {
+			draft, entry := w.rebuild(ctx, e.data, content.Statement, s, to)
 			if draft == nil {
 				continue
 			}

@@ -101,8 +101,11 @@ func (a *app) build(ctx context.Context, o *buildOptions) (err error) {
 	if o.site == "" {
 		return nil
 	}
-	return b.Store.Publish(o.site)
+	return b.Store.Publish(o.site, a.note)
 }
+
+// note says what went wrong and keeps nothing else from going on.
+func (a *app) note(format string, args ...any) { a.talk("note: "+format, args...) }
 
 // intake takes what is handed in.
 func (a *app) intake(b *directory.Builder, o *buildOptions) (*directory.Intake, error) {
@@ -195,7 +198,7 @@ func (a *app) builder(ctx context.Context, o *buildOptions) (*directory.Builder,
 	}
 	b := &directory.Builder{
 		Store: store, Output: out, Forge: directory.GitForge(a.Transport, agent), Transport: a.Transport, Agent: agent, Now: a.Now,
-		Progress: a.progress, Warn: func(format string, args ...any) { a.talk("note: "+format, args...) },
+		Progress: a.progress, Warn: a.note,
 	}
 	return b, func() error { return errors.Join(out.Close(), store.Close()) }, nil
 }

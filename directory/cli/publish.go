@@ -26,7 +26,7 @@ func (a *app) publishCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return errors.Join(s.Publish(site), s.Close())
+			return errors.Join(s.Publish(site, a.note), s.Close())
 		},
 	}
 	cmd.Flags().StringVar(&state, "state", defaultStateDir, "`DIR` in which the directory keeps what it read")

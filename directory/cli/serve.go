@@ -179,10 +179,18 @@ func (a *app) serve(ctx context.Context, o *buildOptions, listen, metricsAt stri
 
 // round makes one build and answers from it.
 func (a *app) round(ctx context.Context, b *directory.Builder, s *directory.Server, m *metrics) error {
-	start := a.Now()
+	start, idle := a.Now(), s.Idle()
 	head, err := b.Build(ctx)
+	if err != nil && s.Idle() { // nothing may have changed since it gave its state up
+		if again := s.Advance(); !errors.Is(again, directory.ErrUnfinished) {
+			err = errors.Join(err, again)
+		}
+	}
 	if err != nil {
 		return err
+	}
+	if s.Idle() && !idle {
+		a.talk("note: the state has outgrown its map, and was not answered from while it was built; start the server again")
 	}
 	m.seconds.Observe(a.Now().Sub(start).Seconds())
 	m.builds.WithLabelValues(policy.ClassOK.String()).Inc()

@@ -3,6 +3,7 @@
 package cli
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -43,10 +44,11 @@ func TestForges(t *testing.T) {
 			switch l := l.(type) {
 			case *rekorbind.Hint:
 				hints++
-				if l.Forges != forges || l.Spam.Has("junk") {
-					t.Errorf("%s: forge table %q, junk %v", l.Name(), l.Forges.Digest(), l.Spam.Has("junk"))
+				junk := rekorbind.Looked{Name: strings.Repeat("a", 80)}
+				if _, seen := l.Entries.Get(junk.Name); l.Forges != forges || seen {
+					t.Errorf("%s: forge table %q, junk %v", l.Name(), l.Forges.Digest(), seen)
 				}
-				if err := l.Spam.Add([]string{"junk"}); err != nil {
+				if err := l.Entries.Add([]rekorbind.Looked{junk}); err != nil {
 					t.Fatal(err)
 				}
 			case *rekorbind.Scan:

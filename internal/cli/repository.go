@@ -375,11 +375,11 @@ func (a *app) lookups(o *repoOptions, f *found, state *rekorbind.State) ([]rekor
 	}
 	for _, l := range root.Logs() {
 		if l.Generation == 1 && index {
-			spam, err := state.Spam(l.ID, root.Forges)
+			entries, err := state.Entries(l.ID, root.Root, root.Forges)
 			if err != nil {
 				return nil, err
 			}
-			out = append(out, &rekorbind.Hint{Root: root.Root, Forges: root.Forges, Client: f.watch.trees.Clients[l.ID], Now: now, Spam: spam, Log: l.ID})
+			out = append(out, &rekorbind.Hint{Root: root.Root, Forges: root.Forges, Client: f.watch.trees.Clients[l.ID], Now: now, Entries: entries, Log: l.ID})
 		}
 	}
 	if o.scan || index && len(out) == first && len(scan.Clients) > 0 { // without an index there is no other way

@@ -11,6 +11,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"maps"
+	"math/bits"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -46,6 +47,8 @@ type Directory struct {
 	seen     map[string]policy.Shown // what was shown, by key and record without its moment
 	Digits   int                     // of the prefixes of absences; 0 for 2
 	Paged    bool                    // full blocks are pages
+	Rest     bool                    // what is after them, too
+	LeaveOut bool                    // keys of more records than are shown, as their topmost nodes
 	// Signatures are the bundles that it holds, by path.
 	Signatures map[string][]byte
 	// Change, if set, changes every answer before it is encoded; Tamper every file
@@ -236,9 +239,32 @@ func (d *Directory) Answer(key string, more ...string) rekorbind.Answer {
 			ka.Blocks = append(ka.Blocks, prefixmap.Block(prefixmap.KeyHash(k), n, d.values(ka.Records[:prefixmap.BlockSize])))
 			ka.Records = ka.Records[prefixmap.BlockSize:]
 		}
+		if d.Rest && len(ka.Records) > 0 {
+			ka.Blocks = append(ka.Blocks, prefixmap.Block(prefixmap.KeyHash(k), len(ka.Blocks), d.values(ka.Records)))
+			ka.Rest, ka.Records = len(ka.Records), nil
+		}
+		if d.LeaveOut && len(d.built[k]) > rekorbind.MaxKeyRecords {
+			ka.Blocks, ka.Records, ka.Rest, ka.Top = nil, nil, 0, d.Top(k)
+		}
 		a.Keys = append(a.Keys, ka)
 	}
 	return a
+}
+
+// Top returns the node of all records of a key, of which there are at least two.
+func (d *Directory) Top(key string) *prefixmap.Subtree {
+	d.t.Helper()
+	hash := prefixmap.KeyHash(key)
+	var nodes []prefixmap.Node
+	for n, v := range d.values(d.built[key]) {
+		l := prefixmap.NewLabel(hash, uint64(n))
+		nodes = append(nodes, prefixmap.Node{Label: l, Hash: prefixmap.Leaf(l, v)})
+	}
+	half := 1 << (bits.Len(uint(len(nodes)-1)) - 1)
+	return &prefixmap.Subtree{
+		Label: nodes[0].Label, Depth: nodes[0].Label.Common(nodes[len(nodes)-1].Label),
+		Left: prefixmap.Fold(nodes[:half]), Right: prefixmap.Fold(nodes[half:]),
+	}
 }
 
 func (d *Directory) values(records []rekorbind.Record) (out []prefixmap.Hash) {
@@ -372,13 +398,7 @@ func (d *Directory) at(path string) []byte {
 		}
 	case "page":
 		if key := of(parts[4]); key != "" {
-			n, err := strconv.Atoi(parts[5])
-			if err != nil || (n+1)*prefixmap.BlockSize > len(d.built[key]) {
-				return nil
-			}
-			file, err := rekorbind.Page{Key: key, Block: n, Records: d.built[key][n*prefixmap.BlockSize : (n+1)*prefixmap.BlockSize]}.Encode()
-			d.check(err)
-			return file
+			return d.page(key, parts[5:])
 		}
 	case "absent":
 		digits := max(d.Digits, 2)
@@ -399,6 +419,23 @@ func (d *Directory) at(path string) []byte {
 		return d.file(&a)
 	}
 	return nil
+}
+
+// page returns a block, by the end of its path.
+func (d *Directory) page(key string, name []string) []byte {
+	block, partial := strings.CutSuffix(name[0], ".p")
+	n, err := strconv.Atoi(block)
+	size := prefixmap.BlockSize
+	if partial && err == nil {
+		size, err = strconv.Atoi(name[1])
+	}
+	from := n * prefixmap.BlockSize
+	if err != nil || from+size > len(d.built[key]) {
+		return nil
+	}
+	file, err := rekorbind.Page{Key: key, Block: n, Records: d.built[key][from : from+size]}.Encode()
+	d.check(err)
+	return file
 }
 
 // tile returns a tile of hashes of the output log.

@@ -46,6 +46,17 @@ func (p Path) Member(key Hash, blocks, values []Hash) (Hash, error) {
 	return p.root(NewLabel(key, 0), KeyBits, Values(key, blocks, values))
 }
 
+// Beyond returns the root under which a key has more values than are shown, and a number that
+// the newest of them has at least. Top is the node of all of its values: on either side of it
+// there are some.
+func (p Path) Beyond(key Hash, top Subtree) (root Hash, least uint64, err error) {
+	if top.Depth < KeyBits || top.Depth >= LabelBits || top.Label.Key() != key {
+		return Hash{}, 0, fmt.Errorf("a node at depth %d", top.Depth)
+	}
+	root, err = p.root(NewLabel(key, 0), KeyBits, top.Hash())
+	return root, 1 << (LabelBits - 1 - top.Depth), err
+}
+
 // Subtree is a node with what is hashed into it: a leaf, or an inner node.
 type Subtree struct {
 	Label Label // of a leaf; some label below an inner node

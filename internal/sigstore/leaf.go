@@ -16,6 +16,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/sigstore/sigstore-go/pkg/root"
 	"github.com/sigstore/sigstore-go/pkg/tlog"
 	"github.com/sigstore/sigstore-go/pkg/verify"
 	"github.com/transparency-dev/merkle/rfc6962"
@@ -187,9 +188,22 @@ func parseBodyV1(data []byte) (body bodyV1, der []byte, err error) {
 	return body, block.Bytes, nil
 }
 
+// Index returns the place that the service claims for the entry.
+func (e *EntryV1) Index() int64 { return e.leaf.Place.Index }
+
+// Issued returns why the certificate of an entry is none of this trusted root, at whatever
+// moment it was used: of all that is around the body nothing is looked at.
+func (r *Root) Issued(e *EntryV1) error {
+	if e == nil || e.cert == nil {
+		return refuse(policy.Internal, "no entry")
+	}
+	return r.certified(e.cert, e.cert.NotBefore)
+}
+
 // VerifyV1 verifies the log's promise over body, time and index of an entry, and
 // the certificate at that time. The error is an [*Error]: CertificateChain or
-// SCTInvalid if the certificate is not one of this trusted root.
+// SCTInvalid if the certificate is not one of this trusted root, or not at that time,
+// TimeInvalid if the log's key was not trusted then.
 func (r *Root) VerifyV1(e *EntryV1) (*Leaf, error) {
 	if e == nil || e.entry == nil {
 		return nil, refuse(policy.Internal, "no entry")
@@ -199,7 +213,10 @@ func (r *Root) VerifyV1(e *EntryV1) (*Leaf, error) {
 	if log == nil {
 		return nil, refuse(policy.LogInvalid, "the log %s is not in the trusted root", clipText(at.Log))
 	}
-	if err := tlog.VerifySET(e.entry, r.material.RekorLogs()); err != nil {
+	// Whether the log says so comes first: of a time that it does not vouch for nothing follows.
+	always := *log
+	always.ValidityPeriodStart, always.ValidityPeriodEnd = time.Unix(0, 0), time.Time{}
+	if err := tlog.VerifySET(e.entry, map[string]*root.TransparencyLog{at.Log: &always}); err != nil {
 		return nil, &Error{policy.LogInvalid, err}
 	}
 	if !within(at.Time, log) {

@@ -136,6 +136,14 @@ func (i *Instance) Promise(e *protorekor.TransparencyLogEntry) {
 	e.InclusionPromise = &protorekor.InclusionPromise{SignedEntryTimestamp: i.v1.promise(e)}
 }
 
+// PromiseV1 returns what makes any body an entry of the Rekor v1 log at any time and index.
+func (i *Instance) PromiseV1(body []byte, index int64, at time.Time) []byte {
+	return i.v1.promise(&protorekor.TransparencyLogEntry{LogIndex: index, IntegratedTime: at.Unix(), CanonicalizedBody: body})
+}
+
+// IDV1 returns the id of the Rekor v1 log, in hex.
+func (i *Instance) IDV1() string { return hex.EncodeToString(i.v1.id) }
+
 // Fork returns an instance with the same keys whose logs go on from here in
 // another way.
 func (i *Instance) Fork() *Instance {

@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package rekorbind
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	prototrust "github.com/sigstore/protobuf-specs/gen/pb-go/trustroot/v1"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/repopolicy/repopolicy/internal/sigstore"
+	"github.com/repopolicy/repopolicy/internal/sigstoretest"
+	"github.com/repopolicy/repopolicy/policy"
+)
+
+// relog logs the envelope of an entry once more, in another shard, a year later, as
+// anybody can. It returns the entry's name there, which has the same leaf hash.
+func (c *chained) relog(name, shard string) string {
+	c.t.Helper()
+	var e struct {
+		Body     []byte `json:"body"`
+		LogIndex int64  `json:"logIndex"`
+	}
+	if err := json.Unmarshal(c.v1[name], &e); err != nil {
+		c.t.Fatal(err)
+	}
+	again := shard + name[shardDigits:]
+	c.v1[again] = c.promised(e.Body, e.LogIndex+1_000_000+int64(len(c.v1)), sigstoretest.Now.AddDate(1, 0, 0))
+	return again
+}
+
+// promised is an entry of any body that the log vouches for.
+func (c *chained) promised(body []byte, index int64, at time.Time) json.RawMessage {
+	entry := c.inst.PromiseV1(body, index, at)
+	return json.RawMessage(fmt.Sprintf(`{"body":%q,"integratedTime":%d,"logID":%q,"logIndex":%d,"verification":{"signedEntryTimestamp":%q}}`,
+		base64.StdEncoding.EncodeToString(body), at.Unix(), c.inst.IDV1(), index, base64.StdEncoding.EncodeToString(entry)))
+}
+
+// TestIndexRelogged: nobody hides a binding by logging its envelope once more in a newer
+// shard: there it is late, and has the same leaf hash.
+func TestIndexRelogged(t *testing.T) {
+	c := newChained(t, 1)
+	_, d2 := c.statement(textOf(2, "alice", ""), policy.Sum(c.one))
+	three, _ := c.statement(textOf(3, "mallory", ""), d2)
+	hidden, _, _ := c.log(workflow(widget, three))
+	late := c.relog(hidden, "00000000000012cd")
+	later := c.relog(hidden, "00000000000012ce")
+	state := newState(t)
+	for name, listed := range map[string][]string{
+		"listed first":       {late, hidden},
+		"listed last":        {hidden, late},
+		"twice":              {later, late, hidden},
+		"under the old name": {late, hidden[shardDigits:]},
+	} {
+		for i := range 3 { // also by what was remembered
+			entries, err := state.Entries(name, c.root, nil)
+			check(t, err)
+			x := &index{list: list(listed...)}
+			x.entries = func(asked []string, honest []map[string]json.RawMessage) string {
+				for _, u := range asked {
+					if u == hidden[shardDigits:] {
+						honest = append(honest, map[string]json.RawMessage{hidden: c.v1[hidden]})
+					}
+				}
+				out, _ := json.Marshal(honest)
+				return string(out)
+			}
+			h := c.hint(x)
+			h.Entries = entries
+			if res := c.resolve(c.files, h); res.Chain.Reason() != policy.Undisclosed {
+				t.Errorf("%s, run %d: %q %v", name, i, res.Chain.Reason(), res.Failed)
+			}
+		}
+	}
+	// Nor by a file that shows the later place: the bundle of the same envelope.
+	q := c.query()
+	place := policy.Entry{Log: c.inst.IDV1(), Index: 1_000_999}
+	q.Known = map[string][]policy.Entry{hidden[shardDigits:]: {place}}
+	if found, err := c.hint(&index{list: list(hidden)}).Find(t.Context(), q); err != nil || len(found.Leaves) != 1 {
+		t.Errorf("at hand from another shard: %d leaves, %v", len(found.Leaves), err)
+	}
+}
+
+// TestIndexLies: what an index shows once in the place of another entry is not believed for
+// ever, and one entry is not shown for two.
+func TestIndexLies(t *testing.T) {
+	c := newChained(t, 1)
+	_, d2 := c.statement(textOf(2, "alice", ""), policy.Sum(c.one))
+	three, _ := c.statement(textOf(3, "mallory", ""), d2)
+	hidden, _, _ := c.log(workflow(widget, three))
+	late := c.relog(hidden, "00000000000012cd")
+	show := func(of map[string]string) *index {
+		var names []string
+		for name := range of {
+			names = append(names, name)
+		}
+		return &index{list: list(names...), entries: func(asked []string, _ []map[string]json.RawMessage) string {
+			var out []map[string]json.RawMessage
+			for _, u := range asked {
+				out = append(out, map[string]json.RawMessage{u: c.v1[of[u]]})
+			}
+			text, _ := json.Marshal(out)
+			return string(text)
+		}}
+	}
+	remembered := &memory{}
+	h := c.hint(show(map[string]string{hidden: late}))
+	h.Entries = remembered
+	if res := c.resolve(c.files, h); res.Chain.Reason() != "" {
+		t.Errorf("it lies, and that is its word: %s", res.Chain.Reason())
+	}
+	h = c.hint(show(map[string]string{hidden: hidden}))
+	h.Entries = remembered
+	if res := c.resolve(c.files, h); res.Chain.Reason() != policy.Undisclosed {
+		t.Errorf("the lie is believed: %q", res.Chain.Reason())
+	}
+	for _, of := range []map[string]string{{hidden: late, late: late}, {hidden: hidden, late: hidden}} {
+		if _, err := c.hint(show(of)).Find(t.Context(), c.query()); err == nil || !strings.Contains(err.Error(), "at one place") {
+			t.Errorf("one entry for two names: %v", err)
+		}
+	}
+}
+
+// TestIndexFlood: what strangers put under a repository's name is looked at once, and
+// remembered before the flood is reported, whatever it is. A machine that remembers gets
+// through; what binds the repository is never among it.
+func TestIndexFlood(t *testing.T) {
+	c := newChained(t, 1)
+	_, d2 := c.statement(textOf(2, "alice", ""), policy.Sum(c.one))
+	three, _ := c.statement(textOf(3, "mallory", ""), d2)
+	hidden, _, _ := c.log(workflow(widget, three))
+	body := func(name string) []byte {
+		var e struct {
+			Body []byte `json:"body"`
+		}
+		check(t, json.Unmarshal(c.v1[name], &e))
+		return e.Body
+	}
+	next := int64(10_000)
+	add := func(body []byte, at time.Time) string {
+		name := fmt.Sprintf("%016x%s", 4711, sigstore.LeafHash(body))
+		next++
+		c.v1[name] = c.promised(body, next, at)
+		return name
+	}
+	gadget := workflow("https://github.com/acme/gadget", three)
+	gadget.Extensions[15] = "3003"
+	elsewhere, _, _ := c.log(gadget)
+	self := workflow(widget, three)
+	self.SelfSigned, self.Key = true, ecKey(t)
+	foreign, _, _ := c.log(self)
+	// White space in the envelope makes another entry of the same signature.
+	variant := func(of string, i int) []byte {
+		return bytes.Replace(body(of), []byte(`"envelopeHash"`), []byte(fmt.Sprintf(`"x%d":"","envelopeHash"`, i)), 1)
+	}
+	inTime := certificateTime(t, c, elsewhere)
+	const limit = 60
+	open := c.root
+	ended, err := sigstore.ParseRoot("test", c.inst.Root(sigstoretest.RootOptions{Mutate: func(tr *prototrust.TrustedRoot) {
+		tr.Tlogs = tr.Tlogs[:1]
+		tr.Tlogs[0].PublicKey.ValidFor.End = timestamppb.New(sigstoretest.Now.AddDate(1, 0, 0))
+	}}))
+	check(t, err)
+	for name, junk := range map[string]func(i int) string{
+		"any artifact":            func(i int) string { return add([]byte(fmt.Sprintf(`{"kind":"rekord","n":%d}`, i)), sigstoretest.Now) },
+		"certificates of nobody":  func(i int) string { return add(variant(foreign, i), sigstoretest.Now) },
+		"bindings of another":     func(i int) string { return add(variant(elsewhere, i), inTime) },
+		"late ones of another":    func(i int) string { return add(variant(elsewhere, i), sigstoretest.Now.AddDate(1, 0, 0)) },
+		"late copies of our own":  func(i int) string { return add(variant(hidden, i), sigstoretest.Now.AddDate(1, 0, 0)) },
+		"after the log was ended": func(i int) string { return add(variant(hidden, i), sigstoretest.Now.AddDate(1, 0, 1)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			var names []string
+			for i := range limit + 20 {
+				names = append(names, junk(i))
+			}
+			names = append(names, c.names...)
+			if c.root = open; name == "after the log was ended" {
+				c.root = ended
+			}
+			state := newState(t)
+			run := func(listed []string) (*Resolution, int) {
+				entries, err := state.Entries("log", c.root, nil)
+				check(t, err)
+				x := &index{list: list(listed...)}
+				h := c.hint(x)
+				h.Entries, h.limit = entries, limit
+				return c.resolve(c.files, h), len(x.fetched)
+			}
+			first, fetched := run(names)
+			var why error
+			for _, err := range first.Failed {
+				why = err
+			}
+			if !errors.Is(why, ErrFlooded) || decide(first.Chain) != policy.BelowRequired || fetched != limit {
+				t.Fatalf("first run: %v, %d entries fetched", why, fetched)
+			}
+			for _, flag := range []string{"--directory", "--staple", "--lock"} {
+				if !strings.Contains(why.Error(), flag) {
+					t.Errorf("no %s in %v", flag, why)
+				}
+			}
+			second, fetched := run(names)
+			if len(second.Failed) > 0 || second.Chain.Reason() != "" || fetched > 20+len(c.names)+maxAgain {
+				t.Errorf("second run: %v %s, %d entries fetched", second.Failed, second.Chain.Reason(), fetched)
+			}
+			if third, fetched := run(append(slices.Clone(names), hidden)); third.Chain.Reason() != policy.Undisclosed || fetched > 1+len(c.names)+maxAgain {
+				t.Errorf("a binding among it: %q, %d entries fetched", third.Chain.Reason(), fetched)
+			}
+		})
+	}
+}
+
+// certificateTime is a moment at which the certificate of an entry was valid.
+func certificateTime(t *testing.T, c *chained, name string) time.Time {
+	t.Helper()
+	var e struct {
+		IntegratedTime int64 `json:"integratedTime"`
+	}
+	check(t, json.Unmarshal(c.v1[name], &e))
+	return time.Unix(e.IntegratedTime, 0)
+}
+
+// TestIndexPassedOver: a binding that was another repository's is read again if its number
+// turns out to be the repository's own.
+func TestIndexPassedOver(t *testing.T) {
+	c := newChained(t, 1)
+	_, d2 := c.statement(textOf(2, "alice", ""), policy.Sum(c.one))
+	three, _ := c.statement(textOf(3, "mallory", ""), d2)
+	old := workflow("https://github.com/acme/older", three) // of the number 1001, too
+	name, _, _ := c.log(old)
+	remembered := &memory{}
+	for i := range 2 {
+		// Without files nothing says at first which number it is.
+		h := c.hint(&index{list: list(append(slices.Clone(c.names), name)...), renamed: true})
+		h.Entries = remembered
+		if res := c.resolve(nil, h); res.Chain.Reason() != policy.Undisclosed || len(res.Failed) > 0 || len(remembered.entries) < 3 {
+			t.Errorf("run %d: %q %v", i, res.Chain.Reason(), res.Failed)
+		}
+		q := c.query()
+		q.Numbers = nil
+		if found, err := h.Find(t.Context(), q); err != nil || len(found.Passed) != 2 || len(found.Leaves) != 2 {
+			t.Errorf("run %d: passed %v, %d leaves (%v)", i, found.Passed, len(found.Leaves), err)
+		}
+		q.Numbers = []string{"1001"}
+		if found, err := h.Find(t.Context(), q); err != nil || len(found.Passed) != 0 || len(found.Leaves) != 3 {
+			t.Errorf("run %d: passed %v, %d leaves (%v)", i, found.Passed, len(found.Leaves), err)
+		}
+	}
+}
