@@ -60,6 +60,40 @@ func TestCheckedWhere(t *testing.T) {
 	}
 }
 
+// TestThreatModel: each row of the table of the threat model names tests that are there.
+func TestThreatModel(t *testing.T) {
+	doc, err := os.ReadFile(filepath.Join("docs", "threat-model.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	known := map[string]map[string]bool{}
+	rows := 0
+	for line := range strings.Lines(string(doc)) {
+		cells := strings.Split(strings.Trim(strings.TrimSpace(line), "|"), "|")
+		if !strings.HasPrefix(line, "| ") || strings.HasPrefix(line, "| who |") {
+			continue
+		}
+		rows++
+		names := strings.Fields(strings.ReplaceAll(cells[len(cells)-1], "`", ""))
+		if len(cells) != 4 || len(names) == 0 {
+			t.Errorf("nothing tries %q", strings.TrimSpace(cells[0]))
+		}
+		for _, name := range names {
+			room, test, _ := strings.Cut(name[strings.LastIndex(name, "/")+1:], ".")
+			room = name[:strings.LastIndex(name, "/")+1] + room
+			if known[room] == nil {
+				known[room] = functions(t, room)
+			}
+			if !strings.HasPrefix(test, "Test") || !known[room][test] {
+				t.Errorf("%s: no such test", name)
+			}
+		}
+	}
+	if rows < 20 {
+		t.Errorf("only %d rows of the table are read", rows)
+	}
+}
+
 // functions returns the functions of a package as "name" or "Type.name": tests from
 // its test files, others from the rest.
 func functions(t *testing.T, dir string) map[string]bool {
