@@ -167,11 +167,14 @@ func TestStaple(t *testing.T) {
 		requests int
 		fails    bool
 	}{
-		"fresh":        {func(*site, *rekorbind.Directory) {}, 0, false},
-		"of any age":   {func(s *site, d *rekorbind.Directory) { d.StapleAge, d.Client = 0, nil; aged(s, d) }, 0, false},
-		"old":          {aged, 1, false},
-		"old, no more": {func(s *site, d *rekorbind.Directory) { aged(s, d); d.Client = nil }, 0, true},
-		"junk":         {func(_ *site, d *rekorbind.Directory) { d.Staple = []byte("junk") }, 1, false},
+		"fresh":                 {func(*site, *rekorbind.Directory) {}, 0, false},
+		"of any age":            {func(s *site, d *rekorbind.Directory) { d.StapleAge, d.Client = 0, nil; aged(s, d) }, 0, false},
+		"old":                   {aged, 1, false},
+		"of a day ago":          {func(s *site, d *rekorbind.Directory) { cosigned(s, d, 25*time.Hour) }, 1, false},
+		"of today":              {func(s *site, d *rekorbind.Directory) { cosigned(s, d, 23*time.Hour) }, 0, false},
+		"of a day ago, no more": {func(s *site, d *rekorbind.Directory) { cosigned(s, d, 25*time.Hour); d.Client = nil }, 0, false},
+		"old, no more":          {func(s *site, d *rekorbind.Directory) { aged(s, d); d.Client = nil }, 0, true},
+		"junk":                  {func(_ *site, d *rekorbind.Directory) { d.Staple = []byte("junk") }, 1, false},
 		"of another": {func(s *site, d *rekorbind.Directory) {
 			a := s.Absence("https://github.com/acme/nobody", 2)
 			d.Staple, _ = a.Encode()
@@ -211,9 +214,12 @@ func TestStaple(t *testing.T) {
 	}
 }
 
-func aged(s *site, d *rekorbind.Directory) {
+func aged(s *site, d *rekorbind.Directory) { cosigned(s, d, 8*24*time.Hour) }
+
+// cosigned staples an answer that is so old.
+func cosigned(s *site, d *rekorbind.Directory, ago time.Duration) {
 	f := s.Fork()
-	f.Cosigned = now.AddDate(0, 0, -8)
+	f.Cosigned = now.Add(-ago)
 	d.Staple = f.Honest(repo)
 }
 

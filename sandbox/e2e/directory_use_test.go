@@ -19,6 +19,7 @@ import (
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/rekorbind"
 	"github.com/repopolicy/repopolicy/sandbox"
+	"github.com/repopolicy/repopolicy/sandbox/claims"
 	"github.com/repopolicy/repopolicy/sandbox/malice"
 )
 
@@ -79,7 +80,8 @@ func TestDirectoryUse(t *testing.T) {
 			t.Errorf("%s: asked %v, want %v", what, got, want)
 		}
 	}
-	first, stapled := map[string]int{"forge": 2, "directory": 1}, map[string]int{"forge": 2}
+	// The first time the logs are asked how their trees go on, too: tiles of one and a proof of the other.
+	first, stapled := map[string]int{"forge": 2, "directory": 1, "rekor": 2, "rekor-v1": 1}, map[string]int{"forge": 2}
 	asked("a stranger", first, func() {
 		if out := verify(policy.ClassOK); !strings.Contains(out, "complete   proven") || !strings.Contains(out, "directory  "+o.descriptor.URL) {
 			t.Error(out)
@@ -131,7 +133,7 @@ func TestDirectoryUse(t *testing.T) {
 	}
 	pushStaple(string(answer))
 	c = newComputer(t)
-	asked("stapled to the repository", stapled, func() { verify(policy.ClassOK) })
+	asked("stapled to the repository", map[string]int{"forge": 2, "rekor": 2, "rekor-v1": 1}, func() { verify(policy.ClassOK) })
 	asked("given", stapled, func() { verify(policy.ClassOK, "--staple", staple) })
 	asked("off-line", map[string]int{}, func() {
 		if out := verify(policy.ClassOK, "--offline", "--git", p.dir); !strings.Contains(out, "proven") {
@@ -179,6 +181,66 @@ func TestDirectoryUse(t *testing.T) {
 	verify(policy.ClassUsage, "--staple", filepath.Join(o.dir, "none"))
 	c.must(policy.ClassUsage, "verify", "-R", url, "--staple", staple, good)
 	c.must(policy.ClassUsage, "verify", "-R", url, "--directory", staple, good)
+}
+
+// TestBeyondStaple: a staple stands for the directory only about evidence that is older than
+// what it shows; before a release none of the branch does.
+func TestBeyondStaple(t *testing.T) {
+	const name = "acme/stapled"
+	url := "https://github.com/" + name
+	p, old := bound(t, name)
+	o := newOperator(t)
+	o.build()
+	staple := filepath.Join(o.dir, "staple.json.gz")
+	o.must(policy.ClassOK, "staple", "--directory", o.descriptorFile, "--trusted-root", o.root, "-R", url, "-o", staple)
+	answer, err := os.ReadFile(staple)
+	check(t, err)
+	repo, err := stack.Forge().Find(name)
+	check(t, err)
+	young := releaseFile(t, "widget_2.tar.gz", claims.GitHub{Repository: name, RepositoryID: repo.ID, OwnerID: repo.OwnerID, Ref: "refs/tags/v1", Environment: "release"})
+	dir := filepath.Join(t.TempDir(), "clone")
+	git(t, ".", "clone", "-q", "-b", "repopolicy", stack.Forge().CloneURL(name), dir)
+	path := filepath.Join(dir, rekorbind.StapleName(root(t), nil))
+	check(t, os.MkdirAll(filepath.Dir(path), 0o700))
+	check(t, os.WriteFile(path, answer, 0o600))
+	git(t, dir, "add", "-A")
+	git(t, dir, "commit", "-q", "-m", "stapled")
+	git(t, dir, "push", "-q", "origin", "HEAD:repopolicy")
+	git(t, p.dir, "fetch", "-q", "origin")
+
+	asks := func(want policy.Class, artifact string, more ...string) int {
+		c := newComputer(t)
+		return c.asks(o.descriptor.URL, func() {
+			out := c.must(want, append([]string{"verify", "-R", url, "--directory", o.descriptorFile, artifact}, more...)...)
+			if open := strings.Contains(out, "beyond-staple") || strings.Contains(out, "younger than what the staple shows"); open != (artifact == young && len(more) > 0 && more[0] == "--offline") {
+				t.Errorf("%s: %s", more, out)
+			}
+		})["directory"]
+	}
+	for _, x := range []struct {
+		artifact string
+		more     []string
+		asked    int
+	}{
+		{old, nil, 0}, {old, []string{"--staple", staple}, 0}, {old, []string{"--offline", "--git", p.dir}, 0},
+		{young, nil, 1}, {young, []string{"--staple", staple}, 1}, {young, []string{"--offline", "--git", p.dir}, 0}, {young, []string{"--offline", "--git", p.dir, "--staple", staple}, 0},
+	} {
+		if n := asks(policy.ClassOK, x.artifact, x.more...); n != x.asked {
+			t.Errorf("%s %s: asked %d times", filepath.Base(x.artifact), x.more, n)
+		}
+	}
+	o.at("http://127.0.0.1:9") // nobody answers
+	asks(policy.ClassOK, old)
+	c := newComputer(t)
+	for _, more := range [][]string{nil, {"--staple", staple}} {
+		c.must(policy.ClassUnavailable, append([]string{"verify", "-R", url, "--directory", o.descriptorFile, old, young}, more...)...)
+	}
+	c.must(policy.ClassOK, "verify", "-R", url, "--directory", o.descriptorFile, "--offline", "--git", p.dir, young)
+	c.env["SIGSTORE_ID_TOKEN"], err = stack.Token(alice)
+	check(t, err)
+	if out := c.must(policy.ClassUnavailable, "approve", "-R", url, "--directory", o.descriptorFile, "--tag", "v1", "--yes", old); !strings.Contains(out, "no answer from the directory") {
+		t.Error(out)
+	}
 }
 
 // TestDirectoryPlainFiles: the site is plain files: any web server serves it.

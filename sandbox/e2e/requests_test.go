@@ -47,7 +47,8 @@ func TestRequests(t *testing.T) {
 	for _, want := range []map[string]int{
 		// advertised refs, commits and trees, files; one question to the index, one for what it
 		// lists: that may stand at another place than what is at hand
-		{"forge": 2, "rekor-v1": 2},
+		// ones; the first time also tiles and a proof, that each log is of one history
+		{"forge": 2, "rekor-v1": 3, "rekor": 2},
 		{"forge": 2, "rekor-v1": 2},
 	} {
 		count.n = map[string]int{}
