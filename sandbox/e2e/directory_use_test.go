@@ -262,7 +262,7 @@ func TestDirectoryPlainFiles(t *testing.T) {
 			if out := c.must(policy.ClassOK, "verify", "-R", url, "--directory", o.descriptorFile, good); !strings.Contains(out, "complete   proven") {
 				t.Error(out)
 			}
-		}), map[string]int{"forge": 2, "directory": 1}; !maps.Equal(got, want) {
+		}), map[string]int{"forge": 2, "directory": 1, "rekor": 2, "rekor-v1": 1}; !maps.Equal(got, want) {
 			t.Errorf("asked %v", got)
 		}
 		o.build()
