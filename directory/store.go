@@ -161,8 +161,13 @@ func (s *Store) prepare(tx *bolt.Tx) error {
 	return nil
 }
 
-// Close closes the state.
-func (s *Store) Close() error { return s.db.Close() }
+// Close closes the state, which a server then answers from no longer.
+func (s *Store) Close() error {
+	if yield := s.yield.Load(); yield != nil {
+		(*yield)()
+	}
+	return s.db.Close()
+}
 
 // get reads a JSON value; v stays what it is, and false is returned, if there is
 // none.
