@@ -63,7 +63,7 @@ func TestKillRelease(t *testing.T) {
 				}
 			}
 			newComputer(t).must(policy.ClassOK, "verify", "-R", name, "--tag", "v1", file)
-			if left, err := filepath.Glob(filepath.Join(filepath.Dir(file), "*")); err != nil || len(left) != 3 {
+			if left, err := filepath.Glob(filepath.Join(filepath.Dir(file), "*")); err != nil || len(left) != 4 {
 				t.Errorf("%d: %v %q", n, err, left)
 			}
 			if ended {

@@ -557,6 +557,25 @@ func TestReleaseDated(t *testing.T) {
 	}
 	data, err := os.ReadFile(proof)
 	check(t, err)
+	content := map[string]string{}
+	for _, suffix := range []string{"", ".sigstore.json", ".place.json"} {
+		part, err := os.ReadFile(file + suffix)
+		check(t, err)
+		content[filepath.Base(file)+suffix] = string(part)
+	}
+	check(t, stack.Forge().Release(name, "v1", content))
+	const url = "https://github.com/" + name + "/releases/"
+	kept := t.TempDir()
+	verify("the release", true, "--download", kept, url+"tag/v1")
+	if got, err := os.ReadDir(kept); err != nil || len(got) != 1 {
+		t.Errorf("kept %v, %v", got, err)
+	}
+	verify("a file of it", true, url+"download/v1/"+filepath.Base(file))
+	delete(content, filepath.Base(proof))
+	git(t, p.dir, "tag", "v1.0")
+	p.push2("v1.0")
+	check(t, stack.Forge().Release(name, "v1.0", content))
+	verify("a release without it", false, url+"tag/v1.0")
 	check(t, os.Rename(proof, filepath.Join(dir, "other.place.json"))) // whatever it is called
 	verify("under another name", true, file)
 	verify("the folder, a proof beside nothing", false, dir)
