@@ -68,9 +68,11 @@ func TestThreatModel(t *testing.T) {
 	}
 	known := map[string]map[string]bool{}
 	rows := 0
-	for line := range strings.Lines(string(doc)) {
+	_, table, _ := strings.Cut(string(doc), "| who | tries | answer | tests |\n")
+	table, _, _ = strings.Cut(table, "\n\n")
+	for line := range strings.Lines(table) {
 		cells := strings.Split(strings.Trim(strings.TrimSpace(line), "|"), "|")
-		if !strings.HasPrefix(line, "| ") || strings.HasPrefix(line, "| who |") {
+		if !strings.HasPrefix(line, "| ") {
 			continue
 		}
 		rows++

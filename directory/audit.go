@@ -379,7 +379,7 @@ func (a *Auditor) compare(l *audited, reached reading) error {
 	}
 	return a.Store.update(func(tx *bolt.Tx) error {
 		for _, m := range l.maps {
-			got, err := m.leaf(tx, l.inputs[m.ID])
+			got, err := m.leaf(tx, l.inputs[m.ID], l.doc.Time)
 			if err != nil {
 				return err
 			}
@@ -389,6 +389,12 @@ func (a *Auditor) compare(l *audited, reached reading) error {
 				return a.disagree(l, said.Hash, got.Hash, "the map %s has the root %x, its inputs give %x", m.ID, said.Hash, got.Hash)
 			case said.Labels != got.Labels:
 				return a.disagree(l, said.Hash, got.Hash, "the map %s has %d labels, its inputs give %d", m.ID, said.Labels, got.Labels)
+			default:
+				for j, in := range said.Inputs { // it may know of less
+					if in.Dated().After(got.Inputs[j].Dated()) {
+						return a.disagree(l, said.Hash, got.Hash, "the log %s is dated %s, its entries give %q", in.Log, in.Newest, got.Inputs[j].Newest)
+					}
+				}
 			}
 		}
 		if err := tx.Bucket(bucketLeaves).Put(number(uint64(l.index)), l.data); err != nil {

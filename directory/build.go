@@ -344,6 +344,11 @@ func (b *Builder) prepare(ctx context.Context, p *pending) error {
 func (b *Builder) read(ctx context.Context, all []*Map, inputs map[string][]source, at policy.Shown) error {
 	for _, m := range all {
 		f := &follower{store: b.Store, function: m.function(), fn: m.fn, progress: b.Progress, counted: b.Counted}
+		for _, other := range all {
+			if other.function() == f.function {
+				f.roots = append(f.roots, other.root)
+			}
+		}
 		for _, src := range inputs[m.ID] {
 			if err := ctx.Err(); err != nil {
 				return err
@@ -376,7 +381,7 @@ func (b *Builder) leaf(p *pending, all []*Map, inputs map[string][]source) error
 		lines := strings.FieldsFunc(string(p.List), func(r rune) bool { return r == '\n' })
 		list, _ := rekorbind.NewPublished(lines)
 		for _, m := range all {
-			l, err := m.leaf(tx, inputs[m.ID])
+			l, err := m.leaf(tx, inputs[m.ID], p.At.Time)
 			if err != nil {
 				return err
 			}
@@ -433,17 +438,39 @@ func (b *Builder) take(p *pending, all []*Map) error {
 }
 
 // leaf returns the state of the map.
-func (m *Map) leaf(tx *bolt.Tx, inputs []source) (rekorbind.MapLeaf, error) {
+func (m *Map) leaf(tx *bolt.Tx, inputs []source, at time.Time) (rekorbind.MapLeaf, error) {
 	t := m.tree(tx)
 	root, err := t.root()
 	out := rekorbind.MapLeaf{Function: m.Function, Root: m.root.Digest().Hex, Forges: m.forges.Digest(), Labels: t.labels(), Hash: root}
 	for _, src := range inputs {
-		out.Inputs = append(out.Inputs, rekorbind.Input{Log: src.log.ID, Checkpoint: string(src.cp.Own)})
+		in := rekorbind.Input{Log: src.log.ID, Checkpoint: string(src.cp.Own)}
+		newest, err := m.newest(tx, src)
+		if err != nil {
+			return out, err
+		}
+		if newest.After(at) { // the clock of who certifies is a bit fast
+			newest = at.Truncate(time.Minute)
+		}
+		if !newest.IsZero() {
+			in.Newest = newest.UTC().Format(time.RFC3339)
+		}
+		out.Inputs = append(out.Inputs, in)
 	}
 	slices.SortFunc(out.Inputs, func(a, b rekorbind.Input) int {
 		return cmp.Or(cmp.Compare(a.Log, b.Log), cmp.Compare(a.Checkpoint, b.Checkpoint))
 	})
 	return out, err
+}
+
+// newest returns the latest minute that dates what was read of a log; zero for none.
+func (m *Map) newest(tx *bolt.Tx, src source) (time.Time, error) {
+	b, err := readingBucket(tx, m.function(), src.name())
+	if err != nil || b == nil {
+		return time.Time{}, err
+	}
+	var r reading
+	_, err = get(b, keyReading, &r)
+	return r.Newest[m.root.Digest().Hex], err
 }
 
 // sizes returns how large the logs were at a leaf, all of its maps together; none

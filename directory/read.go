@@ -9,6 +9,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"runtime"
 	"time"
 
@@ -16,6 +17,9 @@ import (
 	"github.com/transparency-dev/merkle/rfc6962"
 	bolt "go.etcd.io/bbolt"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/repopolicy/repopolicy/internal/sigstore"
+	"github.com/repopolicy/repopolicy/rekorbind"
 )
 
 // reading is how far a log was read for maps of one function and forge table. What
@@ -29,6 +33,9 @@ type reading struct {
 	Checkpoint string    `json:"checkpoint,omitempty"`
 	Tree       string    `json:"tree,omitempty"`
 	Seen       time.Time `json:"seen"` // when it was asked for
+	// Newest is the latest minute in which a certificate began that an entry carries, by
+	// the hex digest of the trusted root that it is of.
+	Newest map[string]time.Time `json:"newest,omitempty"`
 	// Base is the index of the first entry, in a shard of Rekor v1.
 	Base int64 `json:"base,omitempty"`
 }
@@ -119,6 +126,7 @@ type follower struct {
 	store    *Store
 	function string // name of the readings
 	fn       MapFn
+	roots    []*sigstore.Root // of the maps that are made of what is read
 	progress func(log string, done, total int64)
 	counted  func(log string, entries int) // for metrics
 }
@@ -208,6 +216,7 @@ func (f *follower) step(ctx context.Context, src source, old reading) (reading, 
 	next := old
 	next.Base = src.base
 	next.set(tree)
+	next.Newest = f.newest(src.log.Generation, entries, old.Newest)
 	root, err := rootOf(tree)
 	if err != nil {
 		return fail(err)
@@ -234,6 +243,26 @@ func (f *follower) step(ctx context.Context, src source, old reading) (reading, 
 		out[i].Inclusion, out[i].Size = p, src.cp.Size
 	}
 	return next, out, nil
+}
+
+// newest returns the latest minutes in which certificates began that entries carry, by root,
+// those that were found before included. Whatever the steps are, they are the same.
+func (f *follower) newest(generation int, entries []entry, before map[string]time.Time) map[string]time.Time {
+	out := maps.Clone(before)
+	if out == nil {
+		out = map[string]time.Time{}
+	}
+	dated := make([]rekorbind.Dated, len(entries))
+	parallel(len(entries), func(i int) { dated[i] = rekorbind.DateEntry(generation, entries[i].body) })
+	for _, r := range f.roots {
+		digest := r.Digest().Hex
+		for _, d := range dated {
+			if d.Minute.After(out[digest]) && d.By(r) { // one certificate a minute is verified
+				out[digest] = d.Minute
+			}
+		}
+	}
+	return out
 }
 
 // keep stores a step.

@@ -25,7 +25,7 @@ func oneVersion(t testing.TB, text string) *Chain {
 		return Entry{Log: "v2", Index: k, NotBefore: at, NotAfter: at.Add(10 * time.Minute)}
 	}
 	c := Evaluate(History{
-		Repository: repo, Now: signed, View: View{CompleteScanned, signed}, Logs: []Log{{"v2", 2, start, time.Time{}}}, Statements: []Statement{s},
+		Repository: repo, Now: signed, View: View{Completeness: CompleteScanned, AsOf: signed}, Logs: []Log{{"v2", 2, start, time.Time{}}}, Statements: []Statement{s},
 		Signatures: []Signature{NewSignature(SignatureFacts{s.digest, Identity{Kind: KindEmail, Value: "alice@example.com", Issuer: "https://accounts.google.com"}, entry(1)})},
 		Leaves:     []Leaf{NewLeaf(LeafFacts{Payload: s.digest, Body: Sum([]byte("x")), Binding: Binding{Repository: repo, RepositoryID: "1001", OwnerID: "2002"}, Entry: entry(2)})},
 	})

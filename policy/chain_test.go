@@ -41,7 +41,7 @@ func longChain(t testing.TB, n int) History {
 	}
 	start := time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC)
 	h := History{
-		Repository: repo, Now: start.Add(500 * 24 * time.Hour), View: View{CompleteScanned, start.Add(500 * 24 * time.Hour)},
+		Repository: repo, Now: start.Add(500 * 24 * time.Hour), View: View{Completeness: CompleteScanned, AsOf: start.Add(500 * 24 * time.Hour)},
 		Logs: []Log{{"v1", 1, start.AddDate(-3, 0, 0), time.Time{}}, {"v2", 2, start, time.Time{}}},
 	}
 	prev := ""

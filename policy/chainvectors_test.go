@@ -88,6 +88,7 @@ type historyCase struct {
 	View   struct {
 		Completeness Completeness `json:"completeness"`
 		AsOf         time.Time    `json:"as-of"`
+		Inputs       time.Time    `json:"inputs"`
 	} `json:"view"`
 	Demand struct {
 		Require     string `json:"require"`
@@ -346,7 +347,7 @@ func readChain(t testing.TB, v vector) chainInput {
 	}
 	out.in.approvals(t, out.in.cases, texts)
 	h.Pin, h.Anchor = ref(c.Pin), ref(c.Anchor)
-	h.View = View{c.View.Completeness, c.View.AsOf}
+	h.View = View{c.View.Completeness, c.View.AsOf, c.View.Inputs}
 	out.demand = Demand{MaxAge: time.Duration(c.Demand.MaxAge) * time.Second, Strict: c.Demand.Strict, FailOnAlarm: c.Demand.FailOnAlarm}
 	if c.Demand.Require != "" {
 		if out.demand, err = out.demand.ParseRequire(c.Demand.Require); err != nil {

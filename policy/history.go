@@ -168,6 +168,9 @@ type History struct {
 type View struct {
 	Completeness Completeness
 	AsOf         time.Time // zero if nothing says so
+	// Inputs is when the newest of what was read was made, of the open log of which that is
+	// the longest ago; zero if nothing says so.
+	Inputs time.Time
 }
 
 // Completeness says what is known about entries that are not at hand (SPEC 9).

@@ -126,10 +126,11 @@ func (t *Trusted) refuse(req Request) (Decision, bool) {
 	if len(missing) > 0 {
 		return no(BelowRequired, "to proceed with what is known: --require "+strings.Join(missing, ","))
 	}
-	stale := t.demand.MaxAge > 0 && (c.view.AsOf.IsZero() || req.Now.Sub(c.view.AsOf) > t.demand.MaxAge)
+	frozen := t.demand.MaxAge > 0 && !c.view.Inputs.IsZero() && req.Now.Sub(c.view.Inputs) > t.demand.MaxAge
+	stale := frozen || t.demand.MaxAge > 0 && (c.view.AsOf.IsZero() || req.Now.Sub(c.view.AsOf) > t.demand.MaxAge)
 	switch {
 	case stale && worst != nil: // there was no binding then
-		return no(ViewStale, "as of "+stamp(c.view.AsOf))
+		return no(ViewStale, c.view.age())
 	case worst != nil:
 		return no(worst.Reason, worst.Detail)
 	case len(c.links) == 0 || req.Now.IsZero():
@@ -137,7 +138,7 @@ func (t *Trusted) refuse(req Request) (Decision, bool) {
 	case c.youngest().After(req.Now.Add(req.Skew)):
 		return no(ClockBehind, "a binding is of "+stamp(c.youngest()))
 	case stale:
-		return no(ViewStale, "as of "+stamp(c.view.AsOf))
+		return no(ViewStale, c.view.age())
 	}
 	if t.demand.OneLog && len(c.unasked) > 0 {
 		return no(LogUnproven, c.unasked[0])
@@ -146,6 +147,15 @@ func (t *Trusted) refuse(req Request) (Decision, bool) {
 		return no(AlarmRaised, c.alarms[i].Text)
 	}
 	return Decision{}, false
+}
+
+// age says of when a view is, and of when what it rests on, if that is older.
+func (v View) age() string {
+	text := "as of " + stamp(v.AsOf)
+	if !v.Inputs.IsZero() && v.Inputs.Before(v.AsOf) {
+		text += ", the newest entry that was read of an open log is of " + stamp(v.Inputs)
+	}
+	return text
 }
 
 // Acknowledge names the evidence file about each alarm, by the hex SHA-256 that f

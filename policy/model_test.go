@@ -199,7 +199,7 @@ func (w *world) history(t fataler, logs []Log) (History, []string) {
 		t.Fatal(err)
 	}
 	now := time.Date(2026, 7, 1, 0, 0, 0, 0, time.UTC)
-	h := History{Repository: repo, Logs: logs, Now: now, View: View{CompleteScanned, now}}
+	h := History{Repository: repo, Logs: logs, Now: now, View: View{Completeness: CompleteScanned, AsOf: now}}
 	var digests, paes []string
 	for i, v := range w.versions {
 		prev := ""

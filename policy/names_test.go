@@ -113,7 +113,7 @@ func TestNames(t *testing.T) {
 			e := Entry{Log: "a", Index: 1000, NotBefore: after, NotAfter: after.Add(600e9)}
 			return modelRelease(i, e)
 		}
-		base := History{Logs: []Log{{ID: "a", Generation: 2, Start: day(-9)}}, Now: day(100), View: View{CompleteScanned, day(100)}, Signatures: sigs}
+		base := History{Logs: []Log{{ID: "a", Generation: 2, Start: day(-9)}}, Now: day(100), View: View{Completeness: CompleteScanned, AsOf: day(100)}, Signatures: sigs}
 		asked := map[string]bool{}
 		for _, s := range steps {
 			asked[s.name] = true

@@ -255,14 +255,14 @@ func (w *viewWorld) history(v view) History {
 		panic(err)
 	}
 	asOf := day(w.end)
-	h := History{Repository: repo, Logs: w.logs, Now: asOf, View: View{CompleteScanned, asOf}}
+	h := History{Repository: repo, Logs: w.logs, Now: asOf, View: View{Completeness: CompleteScanned, AsOf: asOf}}
 	if v.leaf < 0 {
 		for _, e := range w.events { // which a scan has read
 			h.Clock = append(h.Clock, NewTick(e.log, e.entry.Index, e.entry.NotBefore))
 		}
 	}
 	if v.leaf >= 0 {
-		h.View = View{CompleteProven, day(w.leaves[v.leaf])}
+		h.View = View{Completeness: CompleteProven, AsOf: day(w.leaves[v.leaf])}
 		h.Directory = &Directory{Latest: w.moment(v.leaf), Sizes: map[string]int64{}, Bindings: map[Position]Shown{}}
 		for _, l := range w.logs {
 			h.Directory.Sizes[l.ID] = w.size(l.ID, w.leaves[v.leaf])

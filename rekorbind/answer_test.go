@@ -27,7 +27,7 @@ func sampleAnswer() Answer {
 	signature := &SignatureRecord{published.Payload, log, 5}
 	at := policy.Shown{Leaf: 3, Time: time.Unix(1_780_000_000, 0).UTC(), Clock: time.Hour}
 	step := prefixmap.Step{Depth: 3, Hash: prefixmap.KeyHash("x")}
-	leaf := DirectoryLeaf{time.Unix(1_790_000_000, 0).UTC(), 2 * time.Hour, []MapLeaf{{1, log, "", 5, prefixmap.Empty(), []Input{{log, "checkpoint\n"}}, Published{0, policy.Sum(nil)}}}}
+	leaf := DirectoryLeaf{time.Unix(1_790_000_000, 0).UTC(), 2 * time.Hour, []MapLeaf{{1, log, "", 5, prefixmap.Empty(), []Input{{log, "checkpoint\n", "2026-03-01T11:59:00Z"}}, Published{0, policy.Sum(nil)}}}}
 	return Answer{
 		Checkpoint: "checkpoint\n", Leaf: leaf.Bytes(), Index: 4, Inclusion: [][]byte{},
 		Keys: []KeyAnswer{
@@ -191,21 +191,25 @@ func TestDirectoryFormats(t *testing.T) {
 		old, new string
 		blind    bool
 	}{
-		"with spaces":       {`"time":`, `"time": `, true},
-		"another order":     {`"function":1,"root":"` + log + `"`, `"root":"` + log + `","function":1`, true},
-		"another zone":      {"Z\"", "+00:00\"", false},
-		"a fraction":        {"Z\"", ".5Z\"", false},
-		"no such day":       {"2026-09-21T", "2026-02-31T", true},
-		"no map":            {leaf[strings.Index(leaf, `"maps"`):], `"maps":[]}`, false},
-		"function 0":        {`"function":1`, `"function":0`, false},
-		"negative":          {`"labels":5`, `"labels":-5`, false},
-		"no input":          {`"inputs":[{"log":"` + log + `","checkpoint":"checkpoint\n"}]`, `"inputs":[]`, false},
-		"an input twice":    {`"inputs":[`, `"inputs":[{"log":"` + log + `","checkpoint":"checkpoint\n"},`, true},
-		"an empty input":    {`"checkpoint":"checkpoint\n"`, `"checkpoint":""`, false},
-		"a hash of 63":      {log, log[1:], false},
-		"in upper case":     {log, strings.ToUpper(log), false},
-		"an empty table":    {`"labels"`, `"forges":"","labels"`, false},
-		"a negative number": {`"count":0`, `"count":-1`, false},
+		"with spaces":        {`"time":`, `"time": `, true},
+		"another order":      {`"function":1,"root":"` + log + `"`, `"root":"` + log + `","function":1`, true},
+		"another zone":       {"Z\"", "+00:00\"", false},
+		"a fraction":         {"Z\"", ".5Z\"", false},
+		"no such day":        {"2026-09-21T", "2026-02-31T", true},
+		"no map":             {leaf[strings.Index(leaf, `"maps"`):], `"maps":[]}`, false},
+		"function 0":         {`"function":1`, `"function":0`, false},
+		"negative":           {`"labels":5`, `"labels":-5`, false},
+		"no input":           {`"inputs":[{"log":"` + log + `","checkpoint":"checkpoint\n","newest":"2026-03-01T11:59:00Z"}]`, `"inputs":[]`, false},
+		"an input twice":     {`"inputs":[`, `"inputs":[{"log":"` + log + `","checkpoint":"checkpoint\n"},`, true},
+		"an empty input":     {`"checkpoint":"checkpoint\n"`, `"checkpoint":""`, false},
+		"a hash of 63":       {log, log[1:], false},
+		"in upper case":      {log, strings.ToUpper(log), false},
+		"an empty table":     {`"labels"`, `"forges":"","labels"`, false},
+		"a negative number":  {`"count":0`, `"count":-1`, false},
+		"a second":           {`11:59:00Z`, `11:59:01Z`, false},
+		"another zone of it": {`11:59:00Z`, `11:59:00+00:00`, false},
+		"no time":            {`2026-03-01T11:59:00Z`, `today`, false},
+		"after the leaf":     {`2026-03-01T11:59:00Z`, `2027-03-01T11:59:00Z`, true},
 	} {
 		changed := strings.Replace(leaf, x.old, x.new, 1)
 		if changed == leaf {

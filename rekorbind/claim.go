@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/transparency-dev/merkle/proof"
 	"github.com/transparency-dev/merkle/rfc6962"
@@ -30,6 +31,7 @@ type claim struct {
 	index      int64                            // of the leaf
 	sizes      map[string]int64                 // entries that were read, by log
 	trees      map[string][]sigstore.Checkpoint // under which they stand in it
+	dated      map[string]time.Time             // the latest minute that dates each log; none if nothing does
 	keys       []KeyAnswer                      // with all records; none if the map holds none
 	// verified are bindings of which the records hold the place alone: an answer of many pages
 	// is not held in memory.
@@ -77,7 +79,7 @@ func (p *proving) logs() []sigstore.Log {
 
 // open verifies everything in an answer that the directory's signature covers.
 func (p *proving) open(raw []byte, a *Answer) (*claim, error) {
-	c := &claim{raw: raw, verified: map[at]verified{}, sizes: map[string]int64{}, trees: map[string][]sigstore.Checkpoint{}}
+	c := &claim{raw: raw, verified: map[at]verified{}, sizes: map[string]int64{}, trees: map[string][]sigstore.Checkpoint{}, dated: map[string]time.Time{}}
 	var err error
 	if c.checkpoint, err = p.descriptor.Open([]byte(a.Checkpoint)); err != nil {
 		return nil, err
@@ -137,6 +139,9 @@ func (p *proving) inputs(c *claim, inputs []Input) error {
 		}
 		c.trees[in.Log] = append(c.trees[in.Log], cp)
 		c.sizes[in.Log] += cp.Size
+		if at := in.Dated(); at.After(c.dated[in.Log]) {
+			c.dated[in.Log] = at
+		}
 	}
 	for _, l := range logs {
 		if len(c.trees[l.ID]) == 0 {
@@ -144,6 +149,23 @@ func (p *proving) inputs(c *claim, inputs []Input) error {
 		}
 	}
 	return nil
+}
+
+// oldest returns when what was read last of the open logs was made, of that of which it is the
+// longest ago; zero if all are closed or empty. All is whether something dates each of them.
+func (p *proving) oldest(c *claim) (at time.Time, all bool) {
+	all = true
+	for _, l := range p.logs() {
+		if c.sizes[l.ID] == 0 || !l.End.IsZero() && l.End.Before(c.leaf.Time) {
+			continue // nothing can be missing that was made lately, or there was never anything
+		}
+		dated, ok := c.dated[l.ID]
+		all = all && ok
+		if ok && (at.IsZero() || dated.Before(at)) {
+			at = dated
+		}
+	}
+	return at, all
 }
 
 // tree verifies a checkpoint of a log.

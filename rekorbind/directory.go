@@ -288,6 +288,10 @@ func (d *Directory) judge(ctx context.Context, p *proving, raw []byte, a *Answer
 	if kept {
 		found.Completeness = policy.CompleteProven
 	}
+	var dated bool
+	if found.Inputs, dated = p.oldest(c); !dated && found.Completeness == policy.CompleteProven {
+		found.Completeness = policy.CompleteSigned // it may have been shown an old state of a log
+	}
 	// Where no certificate proves a repository, the maintainers' own entries bind: they
 	// are in no map.
 	if p.before() || p.forges.Binder(p.repo) == policy.BoundByMaintainers {

@@ -277,6 +277,18 @@ func TestHostileDirectory(t *testing.T) {
 				a.Checkpoint = a.Checkpoint[:i]
 			}
 		}, ""}, // its word: signed
+		"a log that stands still": {func(s *site) {
+			s.Dated = now.AddDate(0, -3, 0)
+			s.Build(built)
+		}, policy.ViewStale},
+		"a log that stood still for hours": {func(s *site) {
+			s.Dated = now.Add(-20 * time.Hour)
+			s.Build(built)
+		}, ""},
+		"a log that nothing dates": {func(s *site) { // and that is not proven to be as new as the leaf
+			s.Undated = true
+			s.Build(built)
+		}, ""},
 		"an old answer": {func(s *site) {
 			old := s.Directory.Fork()
 			s.Records = map[string][]rekorbind.Record{}

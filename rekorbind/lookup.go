@@ -62,6 +62,9 @@ type Found struct {
 	Completeness policy.Completeness
 	AsOf         time.Time
 	Directory    *policy.Directory // nil unless a directory answered
+	// Inputs is when the newest of what the answer rests on was made, of the open log of which
+	// that is the longest ago; zero if nothing says so.
+	Inputs time.Time
 	// Floor is the latest time that the answer proves; zero for none (SPEC 9.2).
 	Floor Floor
 	// Trees are the checkpoints that the answer rests on.

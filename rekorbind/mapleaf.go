@@ -52,6 +52,33 @@ type MapLeaf struct {
 type Input struct {
 	Log        string `json:"log"` // hex id
 	Checkpoint string `json:"checkpoint"`
+	// Newest is the latest minute in which a certificate of the trusted root began that an
+	// entry below the checkpoint carries; "" if nothing dates the log. RFC 3339, in UTC.
+	Newest string `json:"newest,omitempty"`
+}
+
+// Dated returns [Input.Newest]; zero without one.
+func (in *Input) Dated() time.Time {
+	t, err := time.Parse(time.RFC3339, in.Newest)
+	if err != nil {
+		return time.Time{}
+	}
+	return t
+}
+
+// dates demands that what dates an input is a minute that is not after the leaf.
+func (in *Input) dates(leaf time.Time) error {
+	if in.Newest == "" {
+		return nil
+	}
+	t, err := time.Parse(time.RFC3339, in.Newest)
+	if err != nil || t.UTC().Truncate(time.Minute).Format(time.RFC3339) != in.Newest {
+		return errors.New("an input is dated by a minute in UTC")
+	}
+	if t.After(leaf) {
+		return errors.New("an input is dated after the leaf")
+	}
+	return nil
 }
 
 // MaxLeafGap is how much the time between two leaves counts at most.
@@ -151,6 +178,11 @@ func parseDirectoryLeaf(data []byte) (l DirectoryLeaf, err error) {
 		m, err := d.leaf()
 		if err != nil {
 			return l, err
+		}
+		for i := range m.Inputs {
+			if err := m.Inputs[i].dates(l.Time); err != nil {
+				return l, err
+			}
 		}
 		if ids[m.ID()] {
 			return l, errors.New("a map stands twice")

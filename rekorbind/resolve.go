@@ -165,7 +165,7 @@ func (r *Resolver) ask(ctx context.Context, c *Collection, names []policy.Locato
 		}
 		h.Leaves, files, passed = append(h.Leaves, found.Leaves...), append(files, found.Files...), append(passed, found.Passed...)
 		if found.Completeness.Beats(h.View.Completeness) {
-			h.View = policy.View{Completeness: found.Completeness, AsOf: found.AsOf}
+			h.View = policy.View{Completeness: found.Completeness, AsOf: found.AsOf, Inputs: found.Inputs}
 		}
 		if oldest.IsZero() || found.AsOf.Before(oldest) {
 			oldest = found.AsOf

@@ -4,6 +4,7 @@ package directorytest
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/base64"
@@ -43,6 +44,8 @@ type Directory struct {
 	Records  map[string][]rekorbind.Record
 	Witness  *Witness
 	Cosigned time.Time               // when the witness signs; zero for the time of the leaf
+	Dated    time.Time               // what dates the input; zero for the time of the leaf
+	Undated  bool                    // nothing dates it
 	Now      policy.Shown            // of the newest leaf
 	seen     map[string]policy.Shown // what was shown, by key and record without its moment
 	Digits   int                     // of the prefixes of absences; 0 for 2
@@ -178,6 +181,11 @@ func (d *Directory) Build(at time.Time) {
 	}
 	d.built, d.tree = copied(d.Records), NewTree(values)
 	d.Map.Labels, d.Map.Hash = int64(len(values)), d.tree.Root()
+	d.Map.Inputs = slices.Clone(d.Map.Inputs)
+	d.Map.Inputs[0].Newest = ""
+	if dated := cmp.Or(d.Dated, at); !d.Undated {
+		d.Map.Inputs[0].Newest = dated.UTC().Truncate(time.Minute).Format(time.RFC3339)
+	}
 	d.Append(rekorbind.DirectoryLeaf{Time: at, Clock: clock, Maps: []rekorbind.MapLeaf{d.Map}}.Bytes())
 	if d.Witness != nil && d.Cosigned.IsZero() {
 		d.Witness.at = at

@@ -191,6 +191,9 @@ func parseBodyV1(data []byte) (body bodyV1, der []byte, err error) {
 // Index returns the place that the service claims for the entry.
 func (e *EntryV1) Index() int64 { return e.leaf.Place.Index }
 
+// NotBefore returns when the certificate begins that the entry claims.
+func (e *EntryV1) NotBefore() time.Time { return e.leaf.Place.NotBefore }
+
 // Issued returns why the certificate of an entry is none of this trusted root, at whatever
 // moment it was used: of all that is around the body nothing is looked at.
 func (r *Root) Issued(e *EntryV1) error {
@@ -278,6 +281,12 @@ func ParseEntryV2(body []byte) (*EntryV2, error) {
 	}
 	return &EntryV2{signer, cert, body, h.Data.Digest, h.Signature.Content}, nil
 }
+
+// NotBefore returns when the certificate begins that the entry claims.
+func (e *EntryV2) NotBefore() time.Time { return e.cert.NotBefore.UTC() }
+
+// IssuedV2 returns why the certificate of an entry is none of this trusted root.
+func (r *Root) IssuedV2(e *EntryV2) error { return r.certified(e.cert, e.cert.NotBefore) }
 
 // VerifyV2 verifies an entry of a Rekor v2 log by its body: the signature over the
 // digest that it shows, and the certificate, for a P-256 key, of which the log does
