@@ -63,8 +63,8 @@ func within(t *testing.T, what string, f func()) {
 // TestOutgrown: a build beside a server whose state has outgrown its map ends, and is
 // answered from afterwards.
 func TestOutgrown(t *testing.T) {
-	b, log, s := outgrown(t, 3000)
-	log.show(3000)
+	b, log, s := outgrown(t, 12_000)
+	log.show(12_000)
 	within(t, "build", func() {
 		if _, err := b.Build(t.Context()); err != nil {
 			t.Error(err)
@@ -100,8 +100,8 @@ func TestOutgrown(t *testing.T) {
 
 // TestOutgrownCut: who cancels a build that has to wait for the server gets an end, too.
 func TestOutgrownCut(t *testing.T) {
-	b, log, s := outgrown(t, 3000)
-	log.show(3000)
+	b, log, s := outgrown(t, 12_000)
+	log.show(12_000)
 	b.Store.patience = 300 * time.Millisecond // longer than it takes to have to wait
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
@@ -118,7 +118,7 @@ func TestOutgrownHandIn(t *testing.T) {
 	b, _, s := outgrown(t, 10)
 	within(t, "hand-in", func() {
 		if err := b.Store.update(func(tx *bolt.Tx) error {
-			return tx.Bucket(bucketHandedIn).Put([]byte("x"), make([]byte, 8<<20))
+			return tx.Bucket(bucketHandedIn).Put([]byte("x"), make([]byte, 64<<20))
 		}); err != nil {
 			t.Error(err)
 		}

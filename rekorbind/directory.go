@@ -69,6 +69,8 @@ type Directory struct {
 	timeout time.Duration     // 0 for directoryTimeout
 	rests   *Found            // on which the last answer rests, if it was the staple
 	held    int               // 0 for maxHeldPages
+	taken   int64             // of the memory of a run, by the last answer
+	from    *budget.Budget    // of that run
 	earlier *Head             // that was kept when this run began; nil if it was not asked for
 }
 
@@ -115,7 +117,7 @@ func (d *Directory) Find(ctx context.Context, q Query) (Found, error) {
 	ctx, cancel := context.WithTimeout(ctx, cmp.Or(d.timeout, directoryTimeout))
 	defer cancel()
 	p := &proving{root: d.Root, forges: d.Forges, descriptor: d.Descriptor, generations: q.Generations, repo: q.Repository}
-	p.take, p.held = budget.Of(ctx).Take, cmp.Or(d.held, maxHeldPages)
+	p.take, p.held = d.takes(budget.Of(ctx)), cmp.Or(d.held, maxHeldPages)
 	p.page = func(key string, block, records int) ([]byte, error) { return d.page(ctx, p, key, block, records) }
 	if d.Staple != nil {
 		found, err := d.stapled(ctx, p, q)
@@ -195,6 +197,19 @@ func (d *Directory) page(ctx context.Context, p *proving, key string, block, rec
 		return nil, errors.New("the oldest records are in pages, which are not asked for")
 	}
 	return d.Client.Get(ctx, fmt.Sprintf("%s/page/%.2s/%s%s", p.mapID(), name, name, answerExtension), MaxAnswerBytes)
+}
+
+// takes counts the memory of an answer, which takes the place of the one before.
+func (d *Directory) takes(b *budget.Budget) func(bytes int64) error {
+	d.from.Give(d.taken)
+	d.taken, d.from = 0, b
+	return func(n int64) error {
+		if err := b.Take(n); err != nil {
+			return err
+		}
+		d.taken += n
+		return nil
+	}
 }
 
 // hold remembers what was verified, so that it can be stapled; not what is too large.
