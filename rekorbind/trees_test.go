@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -258,6 +259,10 @@ func TestWitnessedTrees(t *testing.T) {
 		"forked, and not cosigned":       {nil, []Seen{c.tree(lie[:40])}, cosigned, "fork"},
 		"forked, beside a cosigned":      {nil, []Seen{seenBy(all), c.tree(lie[:40])}, cosigned, "fork"},
 		"two of one size, both cosigned": {nil, []Seen{seenBy(all), seenBy(lie)}, nil, "fork"},
+		"another of one size was kept":   {[]Seen{c.tree(all[:40])}, []Seen{seenBy(lie[:40])}, nil, "fork"},
+		"kept, and cosigned since":       {[]Seen{c.tree(all[:40])}, []Seen{seenBy(all[:40]), c.tree(all[:40])}, nil, ""},
+		"a larger one is not cosigned":   {nil, []Seen{c.tree(all[:90]), c.tree(all[:40])}, plain, "unproven"},
+		"failed, then cosigned":          {nil, []Seen{c.tree(all[:40]), seenBy(all[:50])}, nil, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			state := newState(t)
@@ -306,6 +311,186 @@ func TestOneTreeRace(t *testing.T) {
 		}
 		if got := kindOf(err); got != x.want {
 			t.Errorf("%s: %q: %v", name, got, err)
+		}
+	}
+}
+
+// TestParseGrowth: a file with proofs is what the schema says, and nothing else.
+func TestParseGrowth(t *testing.T) {
+	good := &Growth{[]byte("note"), []GrowthProof{{3, [][]byte{make([]byte, 32), bytes.Repeat([]byte{1}, 32)}}, {7, [][]byte{}}}}
+	with := func(change func(*Growth)) []byte {
+		g := &Growth{good.Checkpoint, slices.Clone(good.Proofs)}
+		change(g)
+		return g.Bytes()
+	}
+	many := func(n int) []byte {
+		return with(func(g *Growth) {
+			g.Proofs = nil
+			for i := range n {
+				g.Proofs = append(g.Proofs, GrowthProof{int64(i + 1), [][]byte{}})
+			}
+		})
+	}
+	long := func(n int) []byte {
+		return with(func(g *Growth) { g.Proofs[0].Hashes = slices.Repeat([][]byte{make([]byte, 32)}, n) })
+	}
+	replaced := func(old, now string) []byte { return bytes.Replace(good.Bytes(), []byte(old), []byte(now), 1) }
+	for name, x := range map[string]struct {
+		data []byte
+		ok   bool
+	}{
+		"good":                  {good.Bytes(), true},
+		"no proofs":             {many(0), true},
+		"as many as are read":   {many(maxGrowth), true},
+		"one more":              {many(maxGrowth + 1), false},
+		"the longest proof":     {long(maxProofHashes), true},
+		"a longer one":          {long(maxProofHashes + 1), false},
+		"of the empty tree":     {with(func(g *Growth) { g.Proofs[0].Size = 0 }), false},
+		"twice the same":        {with(func(g *Growth) { g.Proofs[1].Size = 3 }), false},
+		"descending":            {with(func(g *Growth) { g.Proofs[1].Size = 2 }), false},
+		"no checkpoint":         {with(func(g *Growth) { g.Checkpoint = nil }), false},
+		"a large checkpoint":    {with(func(g *Growth) { g.Checkpoint = bytes.Repeat([]byte("x"), maxCheckpoint) }), true},
+		"one that is too large": {with(func(g *Growth) { g.Checkpoint = bytes.Repeat([]byte("x"), maxCheckpoint+1) }), false},
+		"a short hash":          {with(func(g *Growth) { g.Proofs[0].Hashes = [][]byte{make([]byte, 31)} }), false},
+		"in upper case":         {with(func(g *Growth) { g.Proofs[0].Hashes = [][]byte{bytes.Repeat([]byte{0xab}, 32)} }), true},
+		"not hex":               {replaced("0000", "zzzz"), false},
+		"another schema":        {replaced("growth-v1", "growth-v2"), false},
+		"another key":           {replaced(`"size"`, `"sizes"`), false},
+		"hashes that are null":  {replaced("[]", "null"), false},
+		"proofs that are null":  {[]byte(`{"schema":"` + growthSchema + `","checkpoint":"x","proofs":null}`), false},
+		"spaces":                {append(good.Bytes(), ' '), false},
+		"too large":             {bytes.Repeat([]byte(" "), MaxGrowthBytes+1), false},
+	} {
+		if x.data = bytes.Clone(x.data); name == "in upper case" {
+			x.data, x.ok = bytes.ReplaceAll(x.data, []byte("abab"), []byte("ABAB")), false
+		}
+		if g, err := ParseGrowth(x.data); (err == nil) != x.ok || err != nil && g != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// brokenHeads cannot be read or written.
+type brokenHeads struct{ load, save error }
+
+func (b brokenHeads) LoadHead(string) (Head, error)             { return Head{}, b.load }
+func (b brokenHeads) SaveHead(string, Head, Head) (bool, error) { return b.save == nil, b.save }
+
+// TestTreesState: what cannot be remembered, or was not kept whole, is an error, and never
+// that a log is one or that it is not.
+func TestTreesState(t *testing.T) {
+	c := newChained(t, 2)
+	all := slices.Concat(c.inst.BodiesV2(), fillers(60))
+	one, two := c.tree(all[:20]), c.tree(all[:40])
+	log := (&tiles{bodies: all, checkpoint: c.tree(all).Note}).withHashes(t, all)
+	check(t, (*Trees)(nil).Same(t.Context(), one))
+	if (*Trees)(nil).Fork() != nil {
+		t.Error("a fork of nothing")
+	}
+	sick := errors.New("sick disk")
+	for _, h := range []Heads{brokenHeads{load: sick}, brokenHeads{save: sick}} {
+		trees := c.trees(t, log, h)
+		if err := trees.Same(t.Context(), one); !errors.Is(err, sick) || trees.Fork() != nil {
+			t.Errorf("%+v: %v", h, err)
+		}
+	}
+	about := one.Log + " " + one.Origin
+	for name, head := range map[string]Head{
+		"without its checkpoint": {Tree: treeOfCheckpoint(two.Checkpoint)},
+		"only earlier ones":      {Earlier: []Tree{{1, "ab"}}},
+		"no root":                {Tree: Tree{40, "zz"}, Checkpoint: two.Note},
+	} {
+		state := newState(t)
+		if ok, err := state.SaveHead(about, Head{}, head); err != nil || !ok {
+			t.Fatal(ok, err)
+		}
+		if err := c.trees(t, log, state).Same(t.Context(), one); err == nil || kindOf(err) != err.Error() {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	var u *Unproven
+	trees := &Trees{Root: c.root, Now: func() time.Time { return sigstoretest.Now }}
+	check(t, trees.Same(t.Context(), one))
+	if err := trees.Same(t.Context(), two); !errors.As(err, &u) || u.Log != c.root.Logs()[len(c.root.Logs())-1].URL || u.Small != 20 || u.Large != 40 {
+		t.Errorf("%v", err)
+	}
+
+	// Of very many trees the latest are remembered.
+	full := Head{Tree: treeOfCheckpoint(two.Checkpoint), Checkpoint: two.Note}
+	for i := range maxEarlier {
+		full.Earlier = append(full.Earlier, Tree{int64(i), "ab"})
+	}
+	state := newState(t)
+	if ok, err := state.SaveHead(about, Head{}, full); err != nil || !ok {
+		t.Fatal(ok, err)
+	}
+	check(t, c.trees(t, log, state).Same(t.Context(), one))
+	if head, err := state.LoadHead(about); err != nil || len(head.Earlier) != maxEarlier || head.Earlier[0].Size != 1 || head.Earlier[maxEarlier-1].Size != 20 {
+		t.Errorf("%d trees (%v)", len(head.Earlier), err)
+	}
+}
+
+// floors are shared with another process, or broken.
+type floors struct {
+	*State
+	before     func()
+	load, save error
+}
+
+func (f *floors) LoadFloor() (Floor, error) {
+	if f.load != nil {
+		return Floor{}, f.load
+	}
+	return f.State.LoadFloor()
+}
+
+func (f *floors) SaveFloor(old, next Floor) (bool, error) {
+	if f.save != nil {
+		return false, f.save
+	}
+	if do := f.before; do != nil {
+		f.before = nil
+		do()
+	}
+	return f.State.SaveFloor(old, next)
+}
+
+// TestClockState: of two processes the later time stays, and what cannot be kept is an error.
+func TestClockState(t *testing.T) {
+	now := sigstoretest.Now
+	for _, other := range []time.Duration{-30 * time.Minute, -5 * time.Minute} {
+		state := newState(t)
+		f := &floors{State: state, before: func() {
+			if ok, err := state.SaveFloor(Floor{}, Floor{now.Add(other), "another"}); err != nil || !ok {
+				t.Error(ok, err)
+			}
+		}}
+		clock := &Clock{Now: func() time.Time { return now }}
+		check(t, clock.Load(f))
+		clock.Prove(now.Add(-10*time.Minute), "a test")
+		check(t, clock.Save(f))
+		if got, err := state.LoadFloor(); err != nil || !got.Time.Equal(now.Add(max(other, -10*time.Minute))) {
+			t.Errorf("%s: %s (%v)", other, got.Time, err)
+		}
+	}
+	sick := errors.New("sick disk")
+	clock := &Clock{Now: func() time.Time { return now }}
+	if err := clock.Load(&floors{load: sick}); !errors.Is(err, sick) {
+		t.Error(err)
+	}
+	clock.Prove(now.Add(-time.Minute), "a test")
+	if err := clock.Save(&floors{State: newState(t), save: sick}); !errors.Is(err, sick) {
+		t.Error(err)
+	}
+	if err := (*Clock)(nil).Check(); err != nil {
+		t.Error(err)
+	}
+	check(t, (*Clock)(nil).Save(nil))
+	(*Clock)(nil).Prove(now, "nothing")
+	(*Clock)(nil).Date(nil)
+	for kept, want := range map[bool]bool{true: true, false: false} {
+		if text := (&Behind{Floor{now, "it"}, now, kept}).Error(); strings.Contains(text, "earlier run") != want || !strings.Contains(text, "it proves") {
+			t.Error(text)
 		}
 	}
 }
