@@ -244,6 +244,11 @@ func TestAudit(t *testing.T) {
 				l.Maps[0].Inputs = append(l.Maps[0].Inputs, rekorbind.Input{Log: strings.Repeat("03", 32), Checkpoint: l.Maps[0].Inputs[0].Checkpoint})
 			})
 		}, why: "an input is of no log of the trusted root"},
+		"a log that is dated later": {change: func(*liar) func(*pending) {
+			return doc(func(l *rekorbind.DirectoryLeaf) {
+				l.Maps[0].Inputs[0].Newest = l.Time.Truncate(time.Minute).Format(time.RFC3339)
+			})
+		}, why: "its entries give"},
 		"no leaf": {change: func(*liar) func(*pending) {
 			return func(p *pending) { p.Leaf = []byte("{}") }
 		}, why: "leaf of the directory"},
