@@ -136,7 +136,7 @@ func (t *Trees) fetch(ctx context.Context, s *shard) (sigstore.Checkpoint, error
 // larger tree, which it signed, has to show both to be beginnings of its newest one.
 func (t *Trees) byTiles(ctx context.Context, s *shard, small, large sigstore.Checkpoint) error {
 	client := t.Clients[s.log]
-	err := t.prefix(ctx, client, small, large)
+	err := t.prefix(ctx, s, small, large)
 	if err == nil || errors.As(err, new(*Fork)) {
 		return err
 	}
@@ -152,7 +152,7 @@ func (t *Trees) byTiles(ctx context.Context, s *shard, small, large sigstore.Che
 		return err
 	}
 	for _, x := range []sigstore.Checkpoint{small, large} {
-		if err := t.prefix(ctx, client, x, newest); err != nil {
+		if err := t.prefix(ctx, s, x, newest); err != nil {
 			return err
 		}
 	}
@@ -160,8 +160,13 @@ func (t *Trees) byTiles(ctx context.Context, s *shard, small, large sigstore.Che
 }
 
 // prefix demands that a log's tiles, which have to give the larger tree, give the smaller.
-func (t *Trees) prefix(ctx context.Context, client *web.Client, small, large sigstore.Checkpoint) error {
-	root, err := NewTiles(ctx, client).Prefix(small.Size, large)
+func (t *Trees) prefix(ctx context.Context, s *shard, small, large sigstore.Checkpoint) error {
+	client := t.Clients[s.log]
+	if of := treeOfCheckpoint(large); s.of != of {
+		s.of, s.tiles = of, NewTiles(ctx, client)
+	}
+	s.tiles.ctx = ctx
+	root, err := s.tiles.Prefix(small.Size, large)
 	if err != nil {
 		return err
 	}

@@ -83,6 +83,9 @@ type shard struct {
 	chain  []treeSeen // of one history, the smallest first
 	loose  []treeSeen // of no history that is known
 	newest *sigstore.Checkpoint
+	proofs int   // that were asked for
+	tiles  Tiles // of the tree that is proven against last
+	of     Tree
 }
 
 // treeSeen is a checkpoint at hand.
@@ -255,9 +258,12 @@ func (t *Trees) join(ctx context.Context, s *shard, x *treeSeen) error {
 		return t.witnessed(ctx, s, x)
 	}
 	if len(s.chain) > 0 && !slices.ContainsFunc(s.chain, func(y treeSeen) bool { return t.carries(s, x.Checkpoint, y.Checkpoint) }) {
+		t.hub(ctx, s)
 		n := s.after(x.Size)
 		if n == len(s.chain) {
 			n--
+		} else if s.newest != nil {
+			n = len(s.chain) - 1 // of which most tiles are at hand
 		}
 		if err := t.prove(ctx, s, x.Checkpoint, s.chain[n].Checkpoint); err != nil {
 			return err
@@ -265,6 +271,26 @@ func (t *Trees) join(ctx context.Context, s *shard, x *treeSeen) error {
 	}
 	s.insert(*x)
 	return nil
+}
+
+// hub takes the newest tree of a log of Rekor v2 into the chain, once more than one proof is
+// wanted: against that the proofs of many trees need few tiles. What fails here fails where the
+// proof is demanded.
+func (t *Trees) hub(ctx context.Context, s *shard) {
+	if s.proofs++; s.proofs != 2 || s.generation != 2 || t.Clients[s.log] == nil {
+		return
+	}
+	cp, err := t.fetch(ctx, s)
+	last := s.chain[len(s.chain)-1]
+	if err != nil || cp.Size <= last.Size || t.prove(ctx, s, cp, last.Checkpoint) != nil {
+		s.newest = nil
+		return
+	}
+	x := treeSeen{Checkpoint: cp}
+	s.insert(x)
+	if ok, err := t.keep(s, x); err != nil || !ok {
+		s.loaded = false // what was kept is looked at again
+	}
 }
 
 // witnessed demands that a quorum of witnesses has cosigned a tree, or one that it begins.

@@ -134,6 +134,33 @@ func TestOneTree(t *testing.T) {
 	}
 }
 
+// TestManyTrees: the trees of many pieces of evidence cost few requests.
+func TestManyTrees(t *testing.T) {
+	c := newChained(t, 2)
+	all := slices.Concat(c.inst.BodiesV2(), fillers(2000))
+	log := (&tiles{bodies: all, checkpoint: c.tree(all).Note}).withHashes(t, all)
+	state := newState(t)
+	check(t, c.trees(t, log, state).Same(t.Context(), c.tree(all[:10])))
+	asked := 0
+	trees := c.trees(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { asked++; log.ServeHTTP(w, r) }), state)
+	for i := range 60 { // of one release, one after the other
+		check(t, trees.Same(t.Context(), c.tree(all[:1500+3*i])))
+	}
+	if asked > 12 {
+		t.Errorf("%d requests", asked)
+	}
+	lie := slices.Clone(all)
+	lie[20] = []byte("another entry")
+	for _, n := range []int{15 + 1490, 1800, 25} {
+		if got := kindOf(trees.Same(t.Context(), c.tree(lie[:n+1]))); got != "fork" {
+			t.Errorf("%d: %q", n, got)
+		}
+	}
+	if head, err := state.LoadHead(c.tree(all).Log + " " + c.tree(all).Origin); err != nil || head.Tree.Size != int64(len(all)) {
+		t.Errorf("kept %d (%v)", head.Tree.Size, err)
+	}
+}
+
 // kindOf names what [Trees.Same] says.
 func kindOf(err error) string {
 	var u *Unproven
