@@ -39,10 +39,11 @@ type policySummary struct {
 	Genesis      string    `json:"genesis"`
 	Completeness string    `json:"completeness"`
 	// Of a policy that was found for a repository:
-	Statement string     `json:"statement,omitempty"`   // digest of the version's statement
-	KnownAsOf *time.Time `json:"known_as_of,omitempty"` // when it was known to be complete
-	Directory string     `json:"directory,omitempty"`   // URL of the one that says so
-	WithoutV1 []int      `json:"without_v1,omitempty"`  // versions that were bound in Rekor v2 alone
+	Statement string     `json:"statement,omitempty"`    // digest of the version's statement
+	KnownAsOf *time.Time `json:"known_as_of,omitempty"`  // when it was known to be complete
+	InputsOf  *time.Time `json:"inputs_as_of,omitempty"` // when the newest of what a directory read of a log was made
+	Directory string     `json:"directory,omitempty"`    // URL of the one that says so
+	WithoutV1 []int      `json:"without_v1,omitempty"`   // versions that were bound in Rekor v2 alone
 }
 
 // report is the one value from which text and JSON are printed, and whose class

@@ -442,5 +442,9 @@ func (f *found) summary() *policySummary {
 		at := view.AsOf.UTC().Truncate(time.Second)
 		out.KnownAsOf = &at
 	}
+	if !view.Inputs.IsZero() {
+		at := view.Inputs.UTC()
+		out.InputsOf = &at
+	}
 	return out
 }

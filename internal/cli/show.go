@@ -188,6 +188,9 @@ func (a *app) howFound(p *policySummary) {
 	if p.KnownAsOf != nil {
 		at = ", as of " + p.KnownAsOf.Format(time.RFC3339)
 	}
+	if p.InputsOf != nil {
+		at += ", of logs with entries of " + p.InputsOf.Format(time.RFC3339)
+	}
 	a.err.line("  policy     %s", p.Digest)
 	a.err.line("  statement  %s", p.Statement)
 	a.err.line("  genesis    %s: %s", p.Genesis, genesisText[policy.GenesisLabel(p.Genesis)])
