@@ -83,7 +83,7 @@ func (h *Hint) Find(ctx context.Context, q Query) (Found, error) {
 		if twice := onePlaceEach(seen, places); twice != nil {
 			return Found{}, fmt.Errorf("%s: %w", h.Client.URL(), twice)
 		}
-		if h.Entries != nil && len(seen) > 0 { // also if something failed
+		if seen = h.news(seen, len(todo.again) > maxAgain); len(seen) > 0 { // also if something failed
 			if err := h.Entries.Add(seen); err != nil {
 				return Found{}, err
 			}
@@ -97,6 +97,18 @@ func (h *Hint) Find(ctx context.Context, q Query) (Found, error) {
 		return Found{}, fmt.Errorf("%w: %d more than %d; %s", ErrFlooded, more, limit, floodHint)
 	}
 	return found, nil
+}
+
+// news returns what is to be remembered: what is not so already, or all where some have to
+// wait for their turn.
+func (h *Hint) news(seen []Looked, turns bool) []Looked {
+	if h.Entries == nil {
+		return nil
+	}
+	return slices.DeleteFunc(seen, func(l Looked) bool {
+		old, ok := h.Entries.Get(l.Name)
+		return ok && !turns && old.line() == l.line()
+	})
 }
 
 // onePlaceEach demands that no binding is shown for two names with different shards: one of

@@ -81,7 +81,7 @@ func TestDirectoryUse(t *testing.T) {
 		}
 	}
 	// The first time the logs are asked how their trees go on, too: tiles of one and a proof of the other.
-	first, stapled := map[string]int{"forge": 2, "directory": 1, "rekor": 2, "rekor-v1": 1}, map[string]int{"forge": 2}
+	first, stapled := map[string]int{"forge": 2, "directory": 1, "tiles": 1, "rekor-v1": 1}, map[string]int{"forge": 2}
 	asked("a stranger", first, func() {
 		if out := verify(policy.ClassOK); !strings.Contains(out, "complete   proven") || !strings.Contains(out, "directory  "+o.descriptor.URL) {
 			t.Error(out)
@@ -133,7 +133,7 @@ func TestDirectoryUse(t *testing.T) {
 	}
 	pushStaple(string(answer))
 	c = newComputer(t)
-	asked("stapled to the repository", map[string]int{"forge": 2, "rekor": 2, "rekor-v1": 1}, func() { verify(policy.ClassOK) })
+	asked("stapled to the repository", map[string]int{"forge": 2, "tiles": 1, "rekor-v1": 1}, func() { verify(policy.ClassOK) })
 	asked("given", stapled, func() { verify(policy.ClassOK, "--staple", staple) })
 	asked("off-line", map[string]int{}, func() {
 		if out := verify(policy.ClassOK, "--offline", "--git", p.dir); !strings.Contains(out, "proven") {
@@ -262,7 +262,7 @@ func TestDirectoryPlainFiles(t *testing.T) {
 			if out := c.must(policy.ClassOK, "verify", "-R", url, "--directory", o.descriptorFile, good); !strings.Contains(out, "complete   proven") {
 				t.Error(out)
 			}
-		}), map[string]int{"forge": 2, "directory": 1, "rekor": 2, "rekor-v1": 1}; !maps.Equal(got, want) {
+		}), map[string]int{"forge": 2, "directory": 1, "tiles": 1, "rekor-v1": 1}; !maps.Equal(got, want) {
 			t.Errorf("asked %v", got)
 		}
 		o.build()
