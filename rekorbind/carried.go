@@ -100,7 +100,7 @@ func (t *Trees) Carry(ctx context.Context, g *Growth) error {
 		return err
 	}
 	for _, p := range g.Proofs {
-		t.carried = append(t.carried, treeProof{log, cp.Origin, p.Size, cp.Size, p.Hashes})
+		t.proofs = append(t.proofs, treeProof{log, cp.Origin, p.Size, cp.Size, p.Hashes})
 	}
 	return t.Same(ctx, Seen{log, t.generation(log), cp})
 }

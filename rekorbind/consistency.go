@@ -91,7 +91,7 @@ func (t *Trees) carries(s *shard, a, b sigstore.Checkpoint) bool {
 	if a.Size > b.Size {
 		a, b = b, a
 	}
-	return slices.ContainsFunc(t.carried, func(p treeProof) bool {
+	return slices.ContainsFunc(t.proofs, func(p treeProof) bool {
 		return p.log == s.log && p.origin == s.origin && p.small == a.Size && p.large == b.Size && begins(a, b, p.hashes) == nil
 	})
 }

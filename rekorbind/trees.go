@@ -35,10 +35,10 @@ type Trees struct {
 	Witnesses *WitnessPolicy
 	Now       func() time.Time
 
-	carried []treeProof // before anything was compared
-	mu      sync.Mutex
-	shards  map[shardOf]*shard
-	fork    *Fork
+	proofs []treeProof // at hand, before anything was compared
+	mu     sync.Mutex
+	shards map[shardOf]*shard
+	fork   *Fork
 }
 
 // shardOf is what has one tree: a log of Rekor v2, or a shard of one of Rekor v1.
@@ -257,8 +257,10 @@ func (t *Trees) join(ctx context.Context, s *shard, x *treeSeen) error {
 	if t.demands(s) {
 		return t.witnessed(ctx, s, x)
 	}
-	if len(s.chain) > 0 && !slices.ContainsFunc(s.chain, func(y treeSeen) bool { return t.carries(s, x.Checkpoint, y.Checkpoint) }) {
-		t.hub(ctx, s)
+	if len(s.chain) > 0 && !t.carried(s, x.Checkpoint) {
+		if err := t.hub(ctx, s); err != nil {
+			return err
+		}
 		n := s.after(x.Size)
 		if n == len(s.chain) {
 			n--
@@ -273,24 +275,44 @@ func (t *Trees) join(ctx context.Context, s *shard, x *treeSeen) error {
 	return nil
 }
 
+// carried reports whether a proof that is at hand does: that a tree begins a larger one of the
+// chain, or goes on from the largest. Two that go on from one tree may be of two histories.
+func (t *Trees) carried(s *shard, cp sigstore.Checkpoint) bool {
+	n := min(s.after(cp.Size), len(s.chain)-1)
+	return slices.ContainsFunc(s.chain[n:], func(y treeSeen) bool { return t.carries(s, cp, y.Checkpoint) })
+}
+
 // hub takes the newest tree of a log of Rekor v2 into the chain, once more than one proof is
-// wanted: against that the proofs of many trees need few tiles. What fails here fails where the
-// proof is demanded.
-func (t *Trees) hub(ctx context.Context, s *shard) {
+// wanted: against that the proofs of many trees need few tiles. Without it each is proven
+// against its neighbour; that it contradicts the chain is a [*Fork].
+func (t *Trees) hub(ctx context.Context, s *shard) error {
 	if s.proofs++; s.proofs != 2 || s.generation != 2 || t.Clients[s.log] == nil {
-		return
+		return nil
 	}
 	cp, err := t.fetch(ctx, s)
 	last := s.chain[len(s.chain)-1]
-	if err != nil || cp.Size <= last.Size || t.prove(ctx, s, cp, last.Checkpoint) != nil {
+	if err != nil {
+		return nil
+	}
+	var fork *Fork
+	if _, err := t.compare(s, cp); errors.As(err, &fork) {
+		return fork
+	}
+	if cp.Size <= last.Size {
+		return nil
+	}
+	if err := t.prove(ctx, s, cp, last.Checkpoint); errors.As(err, &fork) {
+		return fork
+	} else if err != nil {
 		s.newest = nil
-		return
+		return nil
 	}
 	x := treeSeen{Checkpoint: cp}
 	s.insert(x)
 	if ok, err := t.keep(s, x); err != nil || !ok {
 		s.loaded = false // what was kept is looked at again
 	}
+	return nil
 }
 
 // witnessed demands that a quorum of witnesses has cosigned a tree, or one that it begins.
@@ -367,11 +389,11 @@ func (t *Trees) keep(s *shard, x treeSeen) (bool, error) {
 	switch {
 	case next.Checkpoint == nil:
 		next = Head{Tree: now, Checkpoint: x.Note}
+	case now == next.Tree || t.demands(s):
+		return true, nil // the witnesses' word is no proof that one goes on from the other
 	case now.Size > next.Tree.Size:
 		next.Earlier = append(slices.Clone(next.Earlier), next.Tree)
 		next.Tree, next.Checkpoint = now, x.Note
-	case now == next.Tree || t.demands(s):
-		return true, nil // whoever cosigned it is asked again
 	default:
 		next.Earlier = append(slices.Clone(next.Earlier), now)
 	}

@@ -230,6 +230,35 @@ func TestGrowth(t *testing.T) {
 			}
 		}
 	}
+	// Two trees that go on from one, each by a proof, need not be of one history.
+	lie := slices.Clone(all)
+	lie[100] = []byte("another entry")
+	for _, order := range [][]Seen{{small, large, c.tree(lie[:256])}, {small, c.tree(lie[:256]), large}, {large, small, c.tree(lie[:256])}} {
+		trees := &Trees{Root: c.root, Now: honest.Now}
+		for _, x := range []struct {
+			bodies [][]byte
+			to     Seen
+		}{{all, large}, {lie[:256], c.tree(lie[:256])}} {
+			served := (&tiles{bodies: x.bodies, checkpoint: x.to.Note}).withHashes(t, x.bodies)
+			other := c.trees(t, served, nil)
+			check(t, other.Same(t.Context(), small))
+			check(t, other.Same(t.Context(), x.to))
+			g, err := other.Growth(t.Context())
+			check(t, err)
+			for _, p := range g[0].Proofs {
+				trees.proofs = append(trees.proofs, treeProof{small.Log, small.Origin, p.Size, x.to.Size, p.Hashes})
+			}
+		}
+		var err error
+		for _, s := range order {
+			if again := trees.Same(t.Context(), s); again != nil {
+				err = again
+			}
+		}
+		if got := kindOf(err); got != "unasked" {
+			t.Errorf("two that go on from one: %q", got)
+		}
+	}
 	if err := (&Trees{Root: newChained(t, 2).root, Now: honest.Now}).Carry(t.Context(), good); kindOf(err) == "" {
 		t.Error("a checkpoint of a log of another root is taken")
 	}
@@ -289,6 +318,7 @@ func TestWitnessedTrees(t *testing.T) {
 		"another of one size was kept":   {[]Seen{c.tree(all[:40])}, []Seen{seenBy(lie[:40])}, nil, "fork"},
 		"kept, and cosigned since":       {[]Seen{c.tree(all[:40])}, []Seen{seenBy(all[:40]), c.tree(all[:40])}, nil, ""},
 		"a larger one is not cosigned":   {nil, []Seen{c.tree(all[:90]), c.tree(all[:40])}, plain, "unproven"},
+		"a larger one than was kept":     {[]Seen{c.tree(all[:40])}, []Seen{seenBy(all[:90]), seenBy(all[:90])}, nil, ""},
 		"failed, then cosigned":          {nil, []Seen{c.tree(all[:40]), seenBy(all[:50])}, nil, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
