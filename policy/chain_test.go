@@ -341,6 +341,8 @@ func TestRequire(t *testing.T) {
 		"proven,scanned":       {Completeness: CompleteScanned},
 		"scanned,proven":       {Completeness: CompleteScanned},
 		"anchored,hinted":      {Genesis: GenesisAnchored, Completeness: CompleteHinted},
+		"one-log":              {OneLog: true},
+		"signed,one-log,first": {Genesis: GenesisFirst, Completeness: CompleteSigned, OneLog: true},
 	} {
 		got, err := Demand{}.ParseRequire(in)
 		if err != nil || got != want {
@@ -354,6 +356,38 @@ func TestRequire(t *testing.T) {
 	}
 	if d := (Demand{}); d.genesis() != GenesisFirst || d.completeness() != CompleteHinted {
 		t.Error("defaults")
+	}
+}
+
+// TestOneLog: a log of which nothing shows that it is one stops every verdict if it was asked,
+// and is noted if it was not, unless that is demanded; a fork is worse than either.
+func TestOneLog(t *testing.T) {
+	ev := carol(Entry{Log: "v2", Index: 57, NotBefore: time.Date(2025, 8, 1, 0, 0, 0, 0, time.UTC)})
+	for name, x := range map[string]struct {
+		change func(*History)
+		demand Demand
+		reason Reason
+		noted  bool
+	}{
+		"shown":                         {func(*History) {}, Demand{OneLog: true}, Allowed, false},
+		"asked, and not shown":          {func(h *History) { h.Unproven = []string{"x"} }, Demand{}, LogUnproven, false},
+		"the same, demanded":            {func(h *History) { h.Unproven = []string{"x"} }, Demand{OneLog: true}, LogUnproven, false},
+		"not asked":                     {func(h *History) { h.Unasked = []string{"x"} }, Demand{}, Allowed, true},
+		"not asked, demanded":           {func(h *History) { h.Unasked = []string{"x"} }, Demand{OneLog: true}, LogUnproven, false},
+		"not asked, alarms are decided": {func(h *History) { h.Unasked = []string{"x"} }, Demand{FailOnAlarm: true}, Allowed, true},
+		"not shown, and another forked": {func(h *History) { h.Unproven, h.LogForks = []string{"x"}, []string{"y"} }, Demand{}, LogForked, false},
+	} {
+		h := longChain(t, 5)
+		x.change(&h)
+		c := Evaluate(h)
+		d := Decide(c.Trusted(x.demand), Request{Now: h.Now}, ev)
+		noted := slices.Contains(d.Notes, Unshown("x"))
+		if d.Reason != x.reason || noted != x.noted || (d.Outcome == Permitted) != (x.reason == Allowed) {
+			t.Errorf("%s: %s %v", name, d.Reason, d.Notes)
+		}
+		if k := c.Keep(); x.reason == LogUnproven && len(h.Unproven) > 0 && len(k.Chain) > 0 {
+			t.Errorf("%s: kept", name)
+		}
 	}
 }
 

@@ -352,9 +352,6 @@ func (c *Chain) Remarks() []Note {
 // Unshown is the note that nothing shows a log to be of one history, where it was not asked.
 func Unshown(why string) Note { return Note{string(LogUnproven), why} }
 
-// OneLog reports whether it is demanded that each log is shown to be of one history.
-func (t *Trusted) OneLog() bool { return t != nil && t.demand.OneLog }
-
 // everDenied judges claims by every version: what none of them allows need not
 // be verified. The zero decision says nothing.
 func (t *Trusted) everDenied(req Request, c *Claims) Decision {
