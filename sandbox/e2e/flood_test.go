@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 
@@ -79,16 +80,19 @@ func TestIndexFlooded(t *testing.T) {
 	payload := encode(t, policyText(name, 1, 1, "alice"), "")
 	flood(t, payload, 600)
 	newComputer(t).must(policy.ClassOK, "verify", "-R", url, good)
-	flood(t, payload, 1500) // more than one run looks at
-	c := newComputer(t)
-	if out := c.must(policy.ClassUnavailable, "verify", "-R", url, good); !strings.Contains(out, "index-flooded") || !strings.Contains(out, "--directory") {
-		t.Error(out)
-	}
-	c.must(policy.ClassOK, "verify", "-R", url, good) // which goes on from there
 	fresh := newComputer(t)
 	if got := fresh.asks(dir.descriptor.URL, func() {
 		fresh.must(policy.ClassOK, "verify", "-R", url, "--directory", dir.descriptorFile, good)
 	}); got["rekor-v1"] > 1 { // a proof of its trees, and no index
 		t.Errorf("asked %v", got)
 	}
+	if os.Getenv("REPOPOLICY_LONG") == "" {
+		return
+	}
+	flood(t, payload, 1500) // more than one run looks at
+	c := newComputer(t)
+	if out := c.must(policy.ClassUnavailable, "verify", "-R", url, good); !strings.Contains(out, "index-flooded") || !strings.Contains(out, "--directory") {
+		t.Error(out)
+	}
+	c.must(policy.ClassOK, "verify", "-R", url, good) // which goes on from there
 }
