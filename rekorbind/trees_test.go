@@ -16,6 +16,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/sigstoretest"
 	"github.com/repopolicy/repopolicy/internal/web"
+	"github.com/repopolicy/repopolicy/policy"
 )
 
 // tree returns the checkpoint of the Rekor v2 log over some entries, with cosignatures.
@@ -607,6 +608,30 @@ func TestClock(t *testing.T) {
 		check(t, clock.Save(state))
 		if f, err := state.LoadFloor(); err != nil || !f.Time.Equal(x.keeps) {
 			t.Errorf("%s: kept %s (%v)", name, f.Time, err)
+		}
+	}
+}
+
+// TestCovers: an answer knows of what was logged below its sizes, or else before it.
+func TestCovers(t *testing.T) {
+	now := sigstoretest.Now
+	read := &policy.Directory{Sizes: map[string]int64{"a": 5}}
+	for name, x := range map[string]struct {
+		d    *policy.Directory
+		e    policy.Entry
+		want bool
+	}{
+		"below":                      {read, policy.Entry{Log: "a", Index: 4, NotBefore: now.Add(time.Hour)}, true},
+		"beyond":                     {read, policy.Entry{Log: "a", Index: 5, NotBefore: now.Add(-time.Hour)}, false},
+		"another log, before":        {read, policy.Entry{Log: "b", Index: 9, Time: now}, true},
+		"another log, after":         {read, policy.Entry{Log: "b", Index: 1, Time: now.Add(time.Second)}, false},
+		"another log, a certificate": {read, policy.Entry{Log: "b", NotBefore: now.Add(time.Second)}, false},
+		"no time":                    {read, policy.Entry{Log: "b"}, false},
+		"left out, before":           {nil, policy.Entry{Log: "a", Index: 4, NotBefore: now.Add(-time.Hour)}, true},
+		"left out, after":            {nil, policy.Entry{Log: "a", Index: 4, NotBefore: now.Add(time.Hour)}, false},
+	} {
+		if got := (&Found{Directory: x.d, AsOf: now}).Covers(x.e); got != x.want {
+			t.Errorf("%s: %v", name, got)
 		}
 	}
 }
