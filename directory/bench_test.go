@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"github.com/repopolicy/repopolicy/internal/prefixmap"
-	"github.com/repopolicy/repopolicy/internal/sigstoretest"
+	"github.com/repopolicy/repopolicy/internal/scaffold/sigstoretest"
 )
 
 // BenchmarkBuild builds a directory over a log of which every entry is a binding,

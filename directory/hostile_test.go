@@ -13,7 +13,7 @@ import (
 	"testing"
 
 	"github.com/repopolicy/repopolicy/internal/prefixmap"
-	"github.com/repopolicy/repopolicy/internal/sigstoretest"
+	"github.com/repopolicy/repopolicy/internal/scaffold/sigstoretest"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/rekorbind"
 )

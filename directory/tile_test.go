@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/repopolicy/repopolicy/internal/sigstoretest"
+	"github.com/repopolicy/repopolicy/internal/scaffold/sigstoretest"
 )
 
 // TestTiles: the output log's tiles are served, and nothing else is: no list of a

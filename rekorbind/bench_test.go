@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/repopolicy/repopolicy/internal/sigstoretest"
+	"github.com/repopolicy/repopolicy/internal/scaffold/sigstoretest"
 )
 
 // BenchmarkResolve1000 resolves a chain of 1,000 versions of two bundles each,

@@ -11,7 +11,7 @@ import (
 
 	"github.com/transparency-dev/merkle/rfc6962"
 
-	"github.com/repopolicy/repopolicy/internal/directorytest"
+	"github.com/repopolicy/repopolicy/internal/scaffold/directorytest"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/rekorbind"
 )

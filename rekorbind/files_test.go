@@ -8,8 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/repopolicy/repopolicy/internal/scaffold/sigstoretest"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
-	"github.com/repopolicy/repopolicy/internal/sigstoretest"
 )
 
 // TestSignatureName: only files of the one directory are signatures, whatever

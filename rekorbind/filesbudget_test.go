@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/repopolicy/repopolicy/internal/budget"
-	"github.com/repopolicy/repopolicy/internal/sigstoretest"
+	"github.com/repopolicy/repopolicy/internal/scaffold/sigstoretest"
 )
 
 // TestCollectBudget: what statements say counts against the budget, each once however

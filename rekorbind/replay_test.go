@@ -11,7 +11,7 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/repopolicy/repopolicy/internal/sigstoretest"
+	"github.com/repopolicy/repopolicy/internal/scaffold/sigstoretest"
 	"github.com/repopolicy/repopolicy/policy"
 )
 

@@ -16,7 +16,7 @@ import (
 	"filippo.io/torchwood"
 	"golang.org/x/mod/sumdb/note"
 
-	"github.com/repopolicy/repopolicy/internal/sigstoretest"
+	"github.com/repopolicy/repopolicy/internal/scaffold/sigstoretest"
 )
 
 // cosigner is a witness that cosigns whatever it is asked to, at any time.

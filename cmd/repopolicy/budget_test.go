@@ -19,8 +19,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/repopolicy/repopolicy/internal/sigstoretest"
-	"github.com/repopolicy/repopolicy/release"
+	"github.com/repopolicy/repopolicy/internal/release"
+	"github.com/repopolicy/repopolicy/internal/scaffold/sigstoretest"
 )
 
 // maxRSS is what a run may hold, whatever strangers send.

@@ -14,9 +14,9 @@ import (
 	"time"
 
 	"github.com/repopolicy/repopolicy/directory"
-	"github.com/repopolicy/repopolicy/internal/sigstoretest"
+	"github.com/repopolicy/repopolicy/internal/scaffold/sigstoretest"
+	"github.com/repopolicy/repopolicy/internal/trust"
 	"github.com/repopolicy/repopolicy/rekorbind"
-	"github.com/repopolicy/repopolicy/trust"
 )
 
 type roundTripper func(*http.Request) (*http.Response, error)

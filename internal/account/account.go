@@ -12,9 +12,9 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/repopolicy/repopolicy/internal/release"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/policy"
-	"github.com/repopolicy/repopolicy/release"
 )
 
 // Fate is what became of an input.

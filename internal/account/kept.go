@@ -18,8 +18,8 @@ import (
 	"sync"
 
 	"github.com/repopolicy/repopolicy/internal/file"
+	"github.com/repopolicy/repopolicy/internal/release"
 	"github.com/repopolicy/repopolicy/policy"
-	"github.com/repopolicy/repopolicy/release"
 )
 
 // Folder is where artifacts are kept that are downloaded to be judged: the bytes that

@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/repopolicy/repopolicy/internal/release"
 	"github.com/repopolicy/repopolicy/policy"
-	"github.com/repopolicy/repopolicy/release"
 )
 
 // sides are endings of files that projects publish beside what they release, and

@@ -18,9 +18,9 @@ import (
 
 	"github.com/repopolicy/repopolicy/internal/airgap"
 	"github.com/repopolicy/repopolicy/internal/file"
+	"github.com/repopolicy/repopolicy/internal/release"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/rekorbind"
-	"github.com/repopolicy/repopolicy/release"
 )
 
 // secondRef stands before the names of files that the second ref has otherwise than the

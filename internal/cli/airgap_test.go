@@ -13,7 +13,7 @@ import (
 	"testing"
 
 	"github.com/repopolicy/repopolicy/internal/airgap"
-	"github.com/repopolicy/repopolicy/internal/sigstoretest"
+	"github.com/repopolicy/repopolicy/internal/scaffold/sigstoretest"
 	"github.com/repopolicy/repopolicy/policy"
 )
 

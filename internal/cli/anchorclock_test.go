@@ -19,12 +19,12 @@ import (
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
 	"github.com/repopolicy/repopolicy/internal/airgap"
+	"github.com/repopolicy/repopolicy/internal/scaffold/sigstoretest"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
-	"github.com/repopolicy/repopolicy/internal/sigstoretest"
+	"github.com/repopolicy/repopolicy/internal/trust"
+	"github.com/repopolicy/repopolicy/internal/trust/author"
+	"github.com/repopolicy/repopolicy/internal/trust/tuf"
 	"github.com/repopolicy/repopolicy/policy"
-	"github.com/repopolicy/repopolicy/trust"
-	"github.com/repopolicy/repopolicy/trust/author"
-	"github.com/repopolicy/repopolicy/trust/tuf"
 )
 
 // root publishes a root that one key signs at that time, snapshot and timestamp for so

@@ -10,8 +10,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/repopolicy/repopolicy/internal/trust/author"
 	"github.com/repopolicy/repopolicy/policy"
-	"github.com/repopolicy/repopolicy/trust/author"
 )
 
 // exportTUF writes a chain as TUF metadata.

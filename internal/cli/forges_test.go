@@ -7,10 +7,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/repopolicy/repopolicy/internal/scaffold/sigstoretest"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
-	"github.com/repopolicy/repopolicy/internal/sigstoretest"
+	"github.com/repopolicy/repopolicy/internal/trust"
 	"github.com/repopolicy/repopolicy/rekorbind"
-	"github.com/repopolicy/repopolicy/trust"
 )
 
 // TestForges: whoever looks up asks by the forge table of the trusted root, and

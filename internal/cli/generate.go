@@ -2,4 +2,4 @@
 
 package cli
 
-//go:generate go run ../gen ../..
+//go:generate go run ../scaffold/gen ../..

@@ -12,8 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/repopolicy/repopolicy/internal/trust"
 	"github.com/repopolicy/repopolicy/policy"
-	"github.com/repopolicy/repopolicy/trust"
 )
 
 // TestJobWithoutToken: a job that has no token to be authorised by is told so at once, and

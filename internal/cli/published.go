@@ -13,8 +13,8 @@ import (
 
 	"github.com/repopolicy/repopolicy/internal/account"
 	"github.com/repopolicy/repopolicy/internal/fetch"
+	"github.com/repopolicy/repopolicy/internal/release"
 	"github.com/repopolicy/repopolicy/policy"
-	"github.com/repopolicy/repopolicy/release"
 )
 
 // defaultMaxSize is the largest artifact that is downloaded.

@@ -9,9 +9,9 @@ import (
 	"time"
 
 	"github.com/repopolicy/repopolicy/internal/account"
+	"github.com/repopolicy/repopolicy/internal/release"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/policy"
-	"github.com/repopolicy/repopolicy/release"
 )
 
 // summary is what a run judges by.

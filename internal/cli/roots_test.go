@@ -13,8 +13,8 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/repopolicy/repopolicy/internal/trust"
 	"github.com/repopolicy/repopolicy/policy"
-	"github.com/repopolicy/repopolicy/trust"
 )
 
 const mapOfMallory = `format = "repopolicy-trust/v1"

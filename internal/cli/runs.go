@@ -9,10 +9,10 @@ import (
 	"strings"
 
 	"github.com/repopolicy/repopolicy/internal/account"
+	"github.com/repopolicy/repopolicy/internal/release"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
+	"github.com/repopolicy/repopolicy/internal/trust"
 	"github.com/repopolicy/repopolicy/policy"
-	"github.com/repopolicy/repopolicy/release"
-	"github.com/repopolicy/repopolicy/trust"
 )
 
 // run judges under one trusted root, or under several files each alone.

@@ -24,8 +24,8 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"github.com/repopolicy/repopolicy/internal/account"
+	"github.com/repopolicy/repopolicy/internal/release"
 	"github.com/repopolicy/repopolicy/policy"
-	"github.com/repopolicy/repopolicy/release"
 )
 
 // sarifStandard returns the OASIS schema of SARIF 2.1.0 errata 01, which

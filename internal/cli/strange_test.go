@@ -15,7 +15,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/repopolicy/repopolicy/trust"
+	"github.com/repopolicy/repopolicy/internal/trust"
 )
 
 // strange are values that are hardly meant, of every kind of flag.

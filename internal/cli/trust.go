@@ -12,11 +12,11 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/repopolicy/repopolicy/internal/file"
+	"github.com/repopolicy/repopolicy/internal/trust"
+	"github.com/repopolicy/repopolicy/internal/trust/author"
+	"github.com/repopolicy/repopolicy/internal/trust/oci"
+	"github.com/repopolicy/repopolicy/internal/trust/tuf"
 	"github.com/repopolicy/repopolicy/policy"
-	"github.com/repopolicy/repopolicy/trust"
-	"github.com/repopolicy/repopolicy/trust/author"
-	"github.com/repopolicy/repopolicy/trust/oci"
-	"github.com/repopolicy/repopolicy/trust/tuf"
 )
 
 // expiresSoon is how long before a root's metadata expires that is said.

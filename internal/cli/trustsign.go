@@ -14,10 +14,10 @@ import (
 
 	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
+	"github.com/repopolicy/repopolicy/internal/trust"
+	"github.com/repopolicy/repopolicy/internal/trust/author"
 	"github.com/repopolicy/repopolicy/oidc"
 	"github.com/repopolicy/repopolicy/policy"
-	"github.com/repopolicy/repopolicy/trust"
-	"github.com/repopolicy/repopolicy/trust/author"
 )
 
 func (a *app) trustSignCommand() *cobra.Command {

@@ -18,7 +18,7 @@ import (
 	"github.com/spf13/cobra"
 	"oras.land/oras-go/v2/registry/remote/auth"
 
-	"github.com/repopolicy/repopolicy/trust"
+	"github.com/repopolicy/repopolicy/internal/trust"
 )
 
 // TestUsageFirst: what is wrong with a command line is said before anybody is asked,

@@ -16,11 +16,11 @@ import (
 
 	"github.com/repopolicy/repopolicy/internal/account"
 	"github.com/repopolicy/repopolicy/internal/fetch"
+	"github.com/repopolicy/repopolicy/internal/release"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
+	"github.com/repopolicy/repopolicy/internal/trust"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/rekorbind"
-	"github.com/repopolicy/repopolicy/release"
-	"github.com/repopolicy/repopolicy/trust"
 )
 
 // clockSkew is how far the machine's clock may be behind the services whose

@@ -21,9 +21,9 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/repopolicy/repopolicy/internal/release"
 	"github.com/repopolicy/repopolicy/internal/web"
 	"github.com/repopolicy/repopolicy/policy"
-	"github.com/repopolicy/repopolicy/release"
 )
 
 // Limits of what services answer.

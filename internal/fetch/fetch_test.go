@@ -16,8 +16,8 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/repopolicy/repopolicy/internal/release"
 	"github.com/repopolicy/repopolicy/policy"
-	"github.com/repopolicy/repopolicy/release"
 )
 
 // internet is every host there is: handlers by host, and what was asked.

@@ -14,9 +14,9 @@ import (
 	"sync"
 
 	"github.com/repopolicy/repopolicy/internal/budget"
+	"github.com/repopolicy/repopolicy/internal/release"
 	"github.com/repopolicy/repopolicy/internal/web"
 	"github.com/repopolicy/repopolicy/policy"
-	"github.com/repopolicy/repopolicy/release"
 )
 
 // githubAssets are the hosts that github.com sends downloads of releases on to.

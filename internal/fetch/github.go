@@ -12,8 +12,8 @@ import (
 	"net/url"
 	"strconv"
 
+	"github.com/repopolicy/repopolicy/internal/release"
 	"github.com/repopolicy/repopolicy/policy"
-	"github.com/repopolicy/repopolicy/release"
 )
 
 // Attestations asks GitHub for the attestations of a repository about a digest: one

@@ -20,9 +20,9 @@ import (
 	"oras.land/oras-go/v2/registry/remote/auth"
 
 	"github.com/repopolicy/repopolicy/internal/budget"
+	"github.com/repopolicy/repopolicy/internal/release"
 	"github.com/repopolicy/repopolicy/internal/web"
 	"github.com/repopolicy/repopolicy/policy"
-	"github.com/repopolicy/repopolicy/release"
 )
 
 // Limits of what a registry says about one image.

@@ -16,9 +16,9 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/repopolicy/repopolicy/internal/budget"
-	"github.com/repopolicy/repopolicy/internal/sigstoretest"
+	"github.com/repopolicy/repopolicy/internal/release"
+	"github.com/repopolicy/repopolicy/internal/scaffold/sigstoretest"
 	"github.com/repopolicy/repopolicy/policy"
-	"github.com/repopolicy/repopolicy/release"
 )
 
 // TestImageBudget: what hangs at an image is fetched once by its digest, and counts

@@ -14,8 +14,8 @@ import (
 
 	"github.com/package-url/packageurl-go"
 
+	"github.com/repopolicy/repopolicy/internal/release"
 	"github.com/repopolicy/repopolicy/internal/web"
-	"github.com/repopolicy/repopolicy/release"
 )
 
 // The registries that are asked unless the user names others.

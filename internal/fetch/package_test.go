@@ -12,7 +12,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/repopolicy/repopolicy/release"
+	"github.com/repopolicy/repopolicy/internal/release"
 )
 
 // TestNPM: a package URL names one version, and everything that is asked for

@@ -11,7 +11,7 @@ import (
 	"testing"
 
 	"github.com/repopolicy/repopolicy/internal/budget"
-	"github.com/repopolicy/repopolicy/internal/gittest"
+	"github.com/repopolicy/repopolicy/internal/scaffold/gittest"
 )
 
 // TestFetchedLikeGit adds packs that git makes, with deltas of both forms, in memory and

@@ -17,7 +17,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/repopolicy/repopolicy/internal/gittest"
+	"github.com/repopolicy/repopolicy/internal/scaffold/gittest"
 )
 
 type program struct {

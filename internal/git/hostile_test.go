@@ -28,7 +28,7 @@ import (
 	"time"
 
 	"github.com/repopolicy/repopolicy/internal/budget"
-	"github.com/repopolicy/repopolicy/internal/gittest"
+	"github.com/repopolicy/repopolicy/internal/scaffold/gittest"
 )
 
 // What a run may take at most, whatever it reads.

@@ -16,7 +16,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/repopolicy/repopolicy/internal/sigstoretest"
+	"github.com/repopolicy/repopolicy/internal/scaffold/sigstoretest"
 	"github.com/repopolicy/repopolicy/policy"
 )
 

@@ -21,12 +21,12 @@ import (
 	"github.com/repopolicy/repopolicy/directory/cli"
 	"github.com/repopolicy/repopolicy/internal/prefixmap"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
+	"github.com/repopolicy/repopolicy/internal/trust"
 	"github.com/repopolicy/repopolicy/internal/web"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/rekorbind"
 	"github.com/repopolicy/repopolicy/sandbox"
 	"github.com/repopolicy/repopolicy/sandbox/internal/issuer"
-	"github.com/repopolicy/repopolicy/trust"
 )
 
 // asDirectory names the environment variable with which this test binary is

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/repopolicy/repopolicy/internal/gittest"
+	"github.com/repopolicy/repopolicy/internal/scaffold/gittest"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/sandbox/malice"
 )

@@ -18,10 +18,10 @@ import (
 
 	"github.com/repopolicy/repopolicy/internal/cli"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
+	"github.com/repopolicy/repopolicy/internal/trust"
 	"github.com/repopolicy/repopolicy/sandbox"
 	"github.com/repopolicy/repopolicy/sandbox/forge"
 	"github.com/repopolicy/repopolicy/sandbox/internal/issuer"
-	"github.com/repopolicy/repopolicy/trust"
 )
 
 // asProgram names the environment variable with which this test binary is the

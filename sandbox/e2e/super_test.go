@@ -23,10 +23,10 @@ import (
 
 	"github.com/google/go-containerregistry/pkg/registry"
 
+	"github.com/repopolicy/repopolicy/internal/trust"
+	"github.com/repopolicy/repopolicy/internal/trust/tuf"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/sandbox/claims"
-	"github.com/repopolicy/repopolicy/trust"
-	"github.com/repopolicy/repopolicy/trust/tuf"
 )
 
 // keyPair writes a new key and returns the files of both halves.

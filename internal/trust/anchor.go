@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package trust
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/repopolicy/repopolicy/internal/sigstore"
+	"github.com/repopolicy/repopolicy/internal/trust/tuf"
+	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/rekorbind"
+)
+
+const (
+	// AnchorsDir is the directory of the targets that anchor repositories.
+	AnchorsDir = "repopolicy/anchors/"
+	// MaxAnchorBytes is the largest anchor that is read.
+	MaxAnchorBytes = 4 << 10
+
+	schemaBase   = "https://raw.githubusercontent.com/repopolicy/repopolicy/main/schema/"
+	anchorSchema = schemaBase + "anchor-v1.json"
+)
+
+// Anchor says which chain is that of a repository: the one that begins with this
+// statement (SPEC 18.1).
+type Anchor struct {
+	Repository policy.Locator
+	Statement  string // hex SHA-256 of statement 1
+}
+
+// AnchorTarget returns the path of the target that anchors a repository.
+func AnchorTarget(repo policy.Locator) string {
+	return AnchorsDir + strings.TrimPrefix(repo.String(), "https://") + ".json"
+}
+
+// AnchorPattern returns the pattern of the targets that anchor the repositories
+// that a pattern of locators names, in which "*" stands for what no "/" is in.
+func AnchorPattern(pattern string) (string, error) {
+	rest, ok := strings.CutPrefix(pattern, "https://")
+	if !ok || strings.ContainsAny(rest, `?[]\{}`) || strings.Contains(rest, "**") {
+		return "", fmt.Errorf("%q is no pattern like https://github.com/acme/*", pattern)
+	}
+	// Whatever "*" stands for, the rest has to be a locator as it is written.
+	if l, err := policy.ParseLocator(strings.ReplaceAll(pattern, "*", "x")); err != nil || l.String() != strings.ReplaceAll(pattern, "*", "x") {
+		return "", fmt.Errorf("%q is no pattern like https://github.com/acme/*: %w", pattern, err)
+	}
+	if host, _, _ := strings.Cut(rest, "/"); strings.Contains(host, "*") {
+		return "", fmt.Errorf("%q: a pattern names its host", pattern)
+	}
+	return AnchorsDir + rest + ".json", nil
+}
+
+// Bytes returns the anchor as a target, the same bytes for the same anchor.
+func (a Anchor) Bytes() []byte {
+	return fmt.Appendf(nil, "{\n  \"schema\": %q,\n  \"repository\": %q,\n  \"statement\": %q\n}\n", anchorSchema, a.Repository, "sha256:"+a.Statement)
+}
+
+// ParseAnchor reads an anchor. Anything else than its three members is an error.
+func ParseAnchor(data []byte) (Anchor, error) {
+	var out Anchor
+	if len(data) > MaxAnchorBytes {
+		return out, fmt.Errorf("an anchor of %d bytes, at most %d are read", len(data), MaxAnchorBytes)
+	}
+	if _, err := tuf.Canonical(data); err != nil { // members that stand twice, text that is not UTF-8
+		return out, err
+	}
+	var m map[string]*string
+	dec := json.NewDecoder(bytes.NewReader(data))
+	if err := dec.Decode(&m); err != nil {
+		return out, errors.New("not an object of texts")
+	}
+	if _, err := dec.Token(); err != io.EOF {
+		return out, errors.New("something follows the document")
+	}
+	text := func(name string) string {
+		if v := m[name]; v != nil {
+			return *v
+		}
+		return ""
+	}
+	if s := text("schema"); s != anchorSchema {
+		return out, fmt.Errorf("schema %q is not %q", s, anchorSchema)
+	}
+	if len(m) != 3 {
+		return out, errors.New("members that are not known")
+	}
+	var err error
+	if out.Repository, err = policy.ParseLocator(text("repository")); err != nil {
+		return out, fmt.Errorf("repository: %w", err)
+	}
+	d, err := policy.ParseDigest(text("statement"))
+	if err != nil || d.Alg != "sha256" {
+		return out, errors.New("statement: not a digest like sha256:…")
+	}
+	out.Statement = d.Hex
+	return out, nil
+}
+
+// FindAnchor returns what a super root says of a repository; nil if it says
+// nothing. The client must have been refreshed. The error is a [*sigstore.Error]:
+// what cannot be read or does not belong there is never taken for nothing.
+func FindAnchor(ctx context.Context, c *tuf.Client, repo policy.Locator) (*Anchor, error) {
+	path := AnchorTarget(repo)
+	data, err := c.Target(ctx, path)
+	if errors.Is(err, tuf.ErrNoTarget) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, missing(err)
+	}
+	a, err := ParseAnchor(data)
+	if err == nil && a.Repository != repo {
+		err = fmt.Errorf("it is about %s", a.Repository)
+	}
+	if err != nil {
+		return nil, &sigstore.Error{Reason: policy.TrustRootInvalid, Err: fmt.Errorf("%s: %w", path, err)}
+	}
+	return &a, nil
+}
+
+// CheckTarget returns an error if data must not be published under a path because
+// those who read it would refuse it. Paths of which nothing is known are free.
+func CheckTarget(path string, data []byte) error {
+	switch {
+	case path == TrustedRootTarget:
+		_, err := sigstore.ParseRoot(path, data)
+		return err
+	case path == ForgesTarget:
+		_, err := rekorbind.ParseForges(data)
+		return err
+	case path == SigningConfigTarget, path == SigningConfigV2Target:
+		return sigstore.CheckSigningConfig(data)
+	case path == DirectoryTarget:
+		_, err := rekorbind.ParseDescriptor(data)
+		return err
+	case strings.HasPrefix(path, AnchorsDir):
+		a, err := ParseAnchor(data)
+		if err == nil && AnchorTarget(a.Repository) != path {
+			err = fmt.Errorf("it is about %s", a.Repository)
+		}
+		return err
+	}
+	return nil
+}

@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package trust
+
+import (
+	"context"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+
+	"github.com/repopolicy/repopolicy/internal/sigstore"
+	"github.com/repopolicy/repopolicy/internal/trust/tuf"
+	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/rekorbind"
+)
+
+// The targets of a TUF repository that is a trust root.
+const (
+	TrustedRootTarget     = "trusted_root.json"
+	SigningConfigTarget   = "signing_config.v0.2.json"          // services of Rekor v1
+	SigningConfigV2Target = "signing_config_rekor_v2.v0.2.json" // services of Rekor v2
+	ForgesTarget          = rekorbind.ForgesTarget              // optional
+	DirectoryTarget       = "repopolicy/directory.json"         // optional
+)
+
+// Instance is one of Sigstore's own deployments.
+type Instance string
+
+// The instances whose TUF root is built in.
+const (
+	PublicGood Instance = "public-good"
+	Staging    Instance = "staging"
+)
+
+// The built-in roots are the ones that sigstore-go v1.3.0 embeds: root 14 of the
+// public instance, and root 13 of the staging one.
+var (
+	//go:embed pinned/public-good.root.json
+	publicGoodRoot []byte
+	//go:embed pinned/staging.root.json
+	stagingRoot []byte
+)
+
+// pinned holds the roots above and, once its ceremony was held (docs/ceremony.md), this
+// project's own: project.root.json and, in project.url, where it is followed from.
+//
+//go:embed pinned
+var pinned embed.FS
+
+// builtIn is a root that is built in.
+type builtIn struct {
+	root    []byte
+	address string
+}
+
+var project = readProject(pinned)
+
+func readProject(files fs.FS) builtIn {
+	root, err := fs.ReadFile(files, "pinned/project.root.json")
+	if err != nil {
+		return builtIn{}
+	}
+	address, _ := fs.ReadFile(files, "pinned/project.url") // without one nothing is followed, which is an error
+	return builtIn{root, strings.TrimSpace(string(address))}
+}
+
+// HasProject reports whether this project's own root is built in.
+func HasProject() bool { return project.root != nil }
+
+// pin returns the root that an instance is followed from, and its address.
+func (i Instance) pin() (root []byte, address string, err error) {
+	switch i {
+	case PublicGood, "":
+		return publicGoodRoot, "https://tuf-repo-cdn.sigstore.dev", nil
+	case Staging:
+		return stagingRoot, "https://tuf-repo-cdn.sigstage.dev", nil
+	}
+	return nil, "", fmt.Errorf("%q is no instance", string(i))
+}
+
+// with follows the TUF repository of an instance to its newest metadata and calls use.
+func (i Instance) with(ctx context.Context, o Options, use func(*tuf.Client) error) error {
+	pin, address, err := i.pin()
+	if err != nil {
+		return &sigstore.Error{Reason: policy.Internal, Err: err}
+	}
+	return follow(ctx, pin, address, o, use)
+}
+
+func (i Instance) root(ctx context.Context, o Options) (out Root, err error) {
+	err = i.with(ctx, o, func(c *tuf.Client) error {
+		out, err = Read(ctx, i.name(), c)
+		out.Identity = i.name()
+		return err
+	})
+	return out, err
+}
+
+// Read returns the trusted root of a TUF repository, which is called name, with the
+// forge table and the directory that it names. The client must have been refreshed. The
+// error is a [*sigstore.Error].
+func Read(ctx context.Context, name string, c *tuf.Client) (Root, error) {
+	data, err := c.Target(ctx, TrustedRootTarget)
+	if err != nil {
+		return Root{}, missing(err)
+	}
+	var out Root
+	if out.Root, err = sigstore.ParseRoot(name, data); err != nil {
+		return Root{}, err
+	}
+	return out, out.more(ctx, c)
+}
+
+// more reads the forge table and the directory that a TUF repository names, unless there
+// are some already.
+func (r *Root) more(ctx context.Context, c *tuf.Client) error {
+	for _, more := range []struct {
+		target string
+		has    bool
+		read   func([]byte) error
+	}{
+		{ForgesTarget, r.Forges != nil, func(data []byte) (err error) { r.Forges, err = rekorbind.ParseForges(data); return err }},
+		{DirectoryTarget, r.Directory != nil, func(data []byte) (err error) { r.Directory, err = rekorbind.ParseDescriptor(data); return err }},
+	} {
+		if more.has {
+			continue
+		}
+		data, err := c.Target(ctx, more.target)
+		if errors.Is(err, tuf.ErrNoTarget) {
+			continue
+		}
+		if err != nil {
+			return missing(err)
+		}
+		if err := more.read(data); err != nil {
+			return &sigstore.Error{Reason: policy.TrustRootInvalid, Err: fmt.Errorf("%s: %w", more.target, err)}
+		}
+	}
+	return nil
+}
