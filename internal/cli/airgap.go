@@ -57,9 +57,9 @@ It is a tar archive; nothing in it is trusted for being there.`,
 func (a *app) exportBundle(ctx context.Context, o *exportBundleOptions, evidence []string) error {
 	switch {
 	case !o.repo.set:
-		return &fault{reason: policy.Usage, msg: "no repository given", hint: "name it with -R"}
+		return &policy.Fault{Reason: policy.Usage, Text: "no repository given", Hint: "name it with -R"}
 	case !o.output.set:
-		return &fault{reason: policy.Usage, msg: "--output: not given", hint: "name the file to write"}
+		return &policy.Fault{Reason: policy.Usage, Text: "--output: not given", Hint: "name the file to write"}
 	}
 	if err := checkOutputs(&o.output); err != nil {
 		return err
@@ -91,7 +91,7 @@ func (a *app) exportBundle(ctx context.Context, o *exportBundleOptions, evidence
 	}
 	data, err := b.Encode()
 	if err != nil {
-		return faultf(policy.Usage, "it cannot be carried: %s", err)
+		return policy.Faultf(policy.Usage, "it cannot be carried: %s", err)
 	}
 	if err := file.Write(o.output.value, data, 0o644); err != nil {
 		return unwritten(err)
@@ -120,14 +120,14 @@ func (a *app) carry(o *verifyOptions) (done func(), err error) {
 	}
 	data, err := file.Read(o.airgap.value, airgap.MaxBytes)
 	if err != nil {
-		return none, faultf(policy.Usage, "--airgap: %s", err)
+		return none, policy.Faultf(policy.Usage, "--airgap: %s", err)
 	}
 	b, err := airgap.Parse(data)
 	switch {
 	case err != nil:
-		return none, faultf(policy.Usage, "--airgap: %s: %s", o.airgap.value, err)
+		return none, policy.Faultf(policy.Usage, "--airgap: %s: %s", o.airgap.value, err)
 	case o.policy.set || o.git.set || o.from.set:
-		return none, faultf(policy.Usage, "--airgap carries the policy: --policy, --git and --from contradict it")
+		return none, policy.Faultf(policy.Usage, "--airgap carries the policy: --policy, --git and --from contradict it")
 	}
 	if err := o.demand(b); err != nil {
 		return none, err
@@ -167,9 +167,9 @@ func (o *verifyOptions) demand(b *airgap.Bundle) error {
 	case o.pin.set:
 		o.repo.value, o.repo.set = b.Repository.String(), true
 	default:
-		return &fault{
-			reason: policy.Usage, msg: "--airgap: which repository? " + o.airgap.value + " must not choose it",
-			hint: fmt.Sprintf("the file says that it is about %s; if that is the one that you mean: repopolicy verify -R %s --airgap FILE …", b.Repository, b.Repository),
+		return &policy.Fault{
+			Reason: policy.Usage, Text: "--airgap: which repository? " + o.airgap.value + " must not choose it",
+			Hint: fmt.Sprintf("the file says that it is about %s; if that is the one that you mean: repopolicy verify -R %s --airgap FILE …", b.Repository, b.Repository),
 		}
 	}
 	repo, err := o.subject()
@@ -177,9 +177,9 @@ func (o *verifyOptions) demand(b *airgap.Bundle) error {
 	case err != nil:
 		return err
 	case repo != b.Repository:
-		return &fault{
-			reason: policy.Usage, msg: fmt.Sprintf("--airgap: %s is about %s, not about %s", o.airgap.value, b.Repository, repo),
-			hint: "nothing was judged; carry a file of the repository that you mean: repopolicy export-bundle -R " + repo.String() + " -o FILE …",
+		return &policy.Fault{
+			Reason: policy.Usage, Text: fmt.Sprintf("--airgap: %s is about %s, not about %s", o.airgap.value, b.Repository, repo),
+			Hint: "nothing was judged; carry a file of the repository that you mean: repopolicy export-bundle -R " + repo.String() + " -o FILE …",
 		}
 	}
 	return nil
@@ -246,7 +246,7 @@ func pack(files []string) (map[string][]byte, error) {
 		for _, name := range names[dir] {
 			data, err := file.Read(filepath.Join(dir, name), release.MaxPublishedBytes)
 			if err != nil {
-				return nil, faultf(policy.Usage, "evidence: %s", err)
+				return nil, policy.Faultf(policy.Usage, "evidence: %s", err)
 			}
 			out[folder+carried(name)] = append([]byte{}, data...) // never nil
 		}

@@ -164,7 +164,7 @@ func TestAnchorAsOf(t *testing.T) {
 					switch {
 					case row.valid && (err != nil || statement != anchor.Statement || root != "up"):
 						t.Errorf("%q by %q: %v", statement, root, err)
-					case !row.valid && (statement != "" || f == nil || f.reason != policy.TrustRootMissing):
+					case !row.valid && (statement != "" || f == nil || f.Reason != policy.TrustRootMissing):
 						t.Errorf("%q: %v", statement, err)
 					}
 				})

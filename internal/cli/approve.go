@@ -67,13 +67,13 @@ publish look for it there. It cannot be taken back but by [[yanked]] in the poli
 
 func (a *app) approve(ctx context.Context, o *approveOptions, args []string) error {
 	if !o.repoOptions.repo.set {
-		return &fault{reason: policy.Usage, msg: "in which repository?", hint: "name it with --repo"}
+		return &policy.Fault{Reason: policy.Usage, Text: "in which repository?", Hint: "name it with --repo"}
 	}
 	if o.tag.set && !policy.ValidTag(o.tag.value) {
-		return &fault{reason: policy.Usage, msg: "--tag: " + o.tag.value + " cannot be a tag", hint: "give the tag's name without refs/tags/"}
+		return &policy.Fault{Reason: policy.Usage, Text: "--tag: " + o.tag.value + " cannot be a tag", Hint: "give the tag's name without refs/tags/"}
 	}
 	if o.commit.set && !release.IsCommit(o.commit.value) {
-		return faultf(policy.Usage, "--commit: not the whole id of a commit")
+		return policy.Faultf(policy.Usage, "--commit: not the whole id of a commit")
 	}
 	artifacts, err := filesOf(args)
 	if err != nil {
@@ -96,7 +96,7 @@ func (a *app) approve(ctx context.Context, o *approveOptions, args []string) err
 		}
 	}
 	if !o.tag.set && !slices.ContainsFunc(artifacts, func(a *release.Artifact) bool { return a.Path != "" }) {
-		return &fault{reason: policy.Usage, msg: "a digest has no evidence beside it that names the tag", hint: "give it with --tag"}
+		return &policy.Fault{Reason: policy.Usage, Text: "a digest has no evidence beside it that names the tag", Hint: "give it with --tag"}
 	}
 	f, err := a.find(ctx, &o.repoOptions)
 	if err != nil {
@@ -121,7 +121,7 @@ func (a *app) approve(ctx context.Context, o *approveOptions, args []string) err
 	}
 	id := who.run.Identity()
 	if !f.trusted().MayApprove(want.version, id, want.Tag) {
-		return &fault{reason: policy.NotApprover, msg: fmt.Sprintf("no rule counts an approval of %s for %s under version %d", nameOf(id), want.Tag, want.version), hint: "nothing was signed; sign in as one of those whom `approvals` names"}
+		return &policy.Fault{Reason: policy.NotApprover, Text: fmt.Sprintf("no rule counts an approval of %s for %s under version %d", nameOf(id), want.Tag, want.version), Hint: "nothing was signed; sign in as one of those whom `approvals` names"}
 	}
 	a.err.line("approving for %s of %s, version %d of the policy", want.Tag, f.repo, want.version)
 	a.err.line("  commit     %s", want.Commit)
@@ -135,7 +135,7 @@ func (a *app) approve(ctx context.Context, o *approveOptions, args []string) err
 	}
 	payload, err := release.EncodeApproval(want.Approval)
 	if err != nil {
-		return faultf(policy.Usage, "%s", err)
+		return policy.Faultf(policy.Usage, "%s", err)
 	}
 	dir := filepath.Dir(artifacts[0].Path) // of a digest, here
 	if o.output.set {
@@ -150,7 +150,7 @@ func (a *app) approve(ctx context.Context, o *approveOptions, args []string) err
 	signing.Who = strings.Join([]string{id.Value, id.Issuer}, " ")
 	signing.Check = func(cert policy.Identity) error {
 		if _, same := who.run.As(cert); !same {
-			return &fault{reason: policy.TokenMismatch, msg: fmt.Sprintf("the certificate names %s, another than who signed in", nameOf(cert)), hint: "nothing was logged"}
+			return &policy.Fault{Reason: policy.TokenMismatch, Text: fmt.Sprintf("the certificate names %s, another than who signed in", nameOf(cert)), Hint: "nothing was logged"}
 		}
 		return nil
 	}
@@ -160,7 +160,7 @@ func (a *app) approve(ctx context.Context, o *approveOptions, args []string) err
 	}
 	// What is written must verify as a consumer verifies it.
 	if _, _, err := release.VerifyApproval(data, f.root.Root, f.trusted().ApprovalKeys()); err != nil {
-		return faultf(policy.SigningFailed, "the approval does not verify: %s", err)
+		return policy.Faultf(policy.SigningFailed, "the approval does not verify: %s", err)
 	}
 	draft, err := sigstore.ParseDraft(data)
 	if err != nil {
@@ -188,7 +188,7 @@ func filesOf(args []string) ([]*release.Artifact, error) {
 	for _, arg := range args {
 		if d, ok, err := release.ParseDigestArg(arg); ok {
 			if err != nil || d.Alg != "sha256" {
-				return nil, faultf(policy.Usage, "%s is not a digest that an approval can name: sha256:…", arg)
+				return nil, policy.Faultf(policy.Usage, "%s is not a digest that an approval can name: sha256:…", arg)
 			}
 			out = append(out, &release.Artifact{Arg: arg, Digests: []policy.Digest{d}})
 			continue
@@ -196,11 +196,11 @@ func filesOf(args []string) ([]*release.Artifact, error) {
 		info, err := os.Stat(arg)
 		switch {
 		case err != nil:
-			return nil, faultf(policy.ArtifactRead, "%s", err)
+			return nil, policy.Faultf(policy.ArtifactRead, "%s", err)
 		case !info.Mode().IsRegular():
-			return nil, &fault{reason: policy.Usage, msg: arg + " is not a regular file", hint: "name the files in it"}
+			return nil, &policy.Fault{Reason: policy.Usage, Text: arg + " is not a regular file", Hint: "name the files in it"}
 		case release.IsEvidence(arg):
-			return nil, faultf(policy.Usage, "%s is evidence; approve the files of the release", arg)
+			return nil, policy.Faultf(policy.Usage, "%s is evidence; approve the files of the release", arg)
 		}
 		out = append(out, &release.Artifact{Arg: arg, Name: filepath.Base(arg), Path: arg})
 	}
@@ -225,7 +225,7 @@ func (a *app) approvable(ctx context.Context, o *approveOptions, f *found, artif
 	for i, res := range j.Run(ctx, artifacts) {
 		digest, err := artifacts[i].Digest(ctx) // of the bytes that were judged
 		if err != nil {
-			return nil, faultf(policy.ArtifactRead, "%s", err)
+			return nil, policy.Faultf(policy.ArtifactRead, "%s", err)
 		}
 		d := res.Decision
 		versions, tag, commit := []int{head.Number}, "", ""
@@ -233,7 +233,7 @@ func (a *app) approvable(ctx context.Context, o *approveOptions, f *found, artif
 		case d.Reason == policy.NoEvidence:
 			a.err.line("note: there is no evidence for %s yet", artifacts[i].Arg)
 		case res.Class() != policy.ClassOK && !onlyApprovals(res):
-			return nil, &fault{reason: d.Reason, msg: artifacts[i].Arg + ": " + d.Reason.Info().Text, more: append([]string{d.Detail}, mismatchLines(d)...), hint: "nothing was signed: no approval would make this release allowed"}
+			return nil, &policy.Fault{Reason: d.Reason, Text: artifacts[i].Arg + ": " + d.Reason.Info().Text, More: append([]string{d.Detail}, mismatchLines(d)...), Hint: "nothing was signed: no approval would make this release allowed"}
 		default:
 			versions, tag = d.Versions, d.Tag
 			if res.Evidence != nil {
@@ -241,7 +241,7 @@ func (a *app) approvable(ctx context.Context, o *approveOptions, f *found, artif
 			}
 		}
 		if len(versions) != 1 || versions[0] < 1 || out.version != 0 && out.version != versions[0] {
-			return nil, &fault{reason: policy.EffectUndecided, msg: fmt.Sprintf("%s is judged by versions %v of the policy, and an approval is for one", artifacts[i].Arg, versions), hint: "sign the release again under the newest version"}
+			return nil, &policy.Fault{Reason: policy.EffectUndecided, Text: fmt.Sprintf("%s is judged by versions %v of the policy, and an approval is for one", artifacts[i].Arg, versions), Hint: "sign the release again under the newest version"}
 		}
 		out.version = versions[0]
 		for _, p := range []struct {
@@ -254,7 +254,7 @@ func (a *app) approvable(ctx context.Context, o *approveOptions, f *found, artif
 				continue
 			}
 			if *p.to != "" {
-				return nil, &fault{reason: p.reason, msg: fmt.Sprintf("%s is for the %s %s, not for %s", artifacts[i].Arg, p.what, p.value, *p.to), hint: "nothing was signed"}
+				return nil, &policy.Fault{Reason: p.reason, Text: fmt.Sprintf("%s is for the %s %s, not for %s", artifacts[i].Arg, p.what, p.value, *p.to), Hint: "nothing was signed"}
 			}
 			*p.to = p.value
 		}
@@ -262,16 +262,16 @@ func (a *app) approvable(ctx context.Context, o *approveOptions, f *found, artif
 		out.Subjects = append(out.Subjects, release.Approved{Name: cmp.Or(artifacts[i].Name, artifacts[i].Arg), SHA256: digest[sum].Hex})
 	}
 	if out.Tag == "" {
-		return nil, &fault{reason: policy.Usage, msg: "the evidence names no tag", hint: "give it with --tag"}
+		return nil, &policy.Fault{Reason: policy.Usage, Text: "the evidence names no tag", Hint: "give it with --tag"}
 	}
 	at, known := f.snapshot.Tag(out.Tag)
 	switch {
 	case known && at != "" && out.Commit != "" && string(at) != out.Commit:
-		return nil, faultf(policy.CommitMismatch, "the tag %s of the repository is at %s, the release is of %s", out.Tag, at, out.Commit)
+		return nil, policy.Faultf(policy.CommitMismatch, "the tag %s of the repository is at %s, the release is of %s", out.Tag, at, out.Commit)
 	case out.Commit == "" && at != "":
 		out.Commit = string(at)
 	case out.Commit == "":
-		return nil, &fault{reason: policy.Usage, msg: "nothing says of which commit the release is", hint: "give it with --commit"}
+		return nil, &policy.Fault{Reason: policy.Usage, Text: "nothing says of which commit the release is", Hint: "give it with --commit"}
 	}
 	for _, v := range f.res.Chain.Versions() {
 		if v.Number == out.version {
@@ -327,11 +327,11 @@ func (a *app) approver(ctx context.Context, o *approveOptions, f *found, s sigst
 func (a *app) keySigner(path string) (*signerRun, error) {
 	data, err := file.Read(path, maxTokenReply)
 	if err != nil {
-		return nil, faultf(policy.Usage, "--key: %s", err)
+		return nil, policy.Faultf(policy.Usage, "--key: %s", err)
 	}
 	key, err := sigstore.ParsePrivateKey(data)
 	if err != nil {
-		return nil, faultf(policy.Usage, "--key: %s: %s", path, err)
+		return nil, policy.Faultf(policy.Usage, "--key: %s: %s", path, err)
 	}
 	run, err := token.ForKey(key.Public())
 	return &signerRun{run, rekorbind.Signature{Key: key}}, err
@@ -386,7 +386,7 @@ func signerKeys(t *policy.Trusted, called string) ([]*sigstore.Key, error) {
 	for _, k := range t.Keys() {
 		key, err := sigstore.ParseKey([]byte(k.PEM), time.Time{}, time.Time{})
 		if err != nil {
-			return nil, faultf(policy.PolicyValue, "%s: key sha256:%s: %s", called, k.ID, err)
+			return nil, policy.Faultf(policy.PolicyValue, "%s: key sha256:%s: %s", called, k.ID, err)
 		}
 		out = append(out, key)
 	}
@@ -400,7 +400,7 @@ func (a *app) ignored(path string, err error) { a.err.line("note: ignored %s: %s
 func errFailure(err error) error {
 	var f *release.Failure
 	if errors.As(err, &f) {
-		return faultf(f.Reason, "%s", f.Detail)
+		return policy.Faultf(f.Reason, "%s", f.Detail)
 	}
 	return err
 }

@@ -220,12 +220,12 @@ func (a *app) authorization(ctx context.Context, o *authorizeOptions, stage poli
 func (o *authorizeOptions) check() error {
 	switch {
 	case o.tag.set && !policy.ValidTag(o.tag.value):
-		return &fault{reason: policy.Usage, msg: "--tag: " + o.tag.value + " cannot be a tag", hint: "give the tag's name without refs/tags/"}
+		return &policy.Fault{Reason: policy.Usage, Text: "--tag: " + o.tag.value + " cannot be a tag", Hint: "give the tag's name without refs/tags/"}
 	case o.statement && !o.tag.set:
-		return faultf(policy.Usage, "--statement: the statement names a tag; give it with --tag")
+		return policy.Faultf(policy.Usage, "--statement: the statement names a tag; give it with --tag")
 	}
 	if o.commit.set && !release.IsCommit(o.commit.value) {
-		return faultf(policy.Usage, "--commit: not the whole id of a commit")
+		return policy.Faultf(policy.Usage, "--commit: not the whole id of a commit")
 	}
 	return nil
 }
@@ -233,7 +233,7 @@ func (o *authorizeOptions) check() error {
 // repositoryOf returns the repository that a token says it is in, to look up its
 // policy: nothing is allowed by that.
 func repositoryOf(t *oidc.Unverified) (string, error) {
-	no := &fault{reason: policy.Usage, msg: "the run does not say in which repository it is", hint: "name it with --repo"}
+	no := &policy.Fault{Reason: policy.Usage, Text: "the run does not say in which repository it is", Hint: "name it with --repo"}
 	if t == nil {
 		return "", no
 	}
@@ -366,7 +366,7 @@ func (z *authorization) moved() *policy.Decision {
 // are not there yet.
 func namedSubjects(args []string) ([]subject, error) {
 	if len(args) > release.MaxArtifacts {
-		return nil, faultf(policy.Usage, "more than %d artifacts", release.MaxArtifacts)
+		return nil, policy.Faultf(policy.Usage, "more than %d artifacts", release.MaxArtifacts)
 	}
 	var out []subject
 	for _, arg := range args {
@@ -376,9 +376,9 @@ func namedSubjects(args []string) ([]subject, error) {
 		case strings.HasPrefix(arg, "pkg:"):
 		case errors.Is(err, os.ErrNotExist) && !strings.ContainsAny(arg, `/\`) && arg != "":
 		case err != nil:
-			return nil, faultf(policy.ArtifactRead, "%s", err)
+			return nil, policy.Faultf(policy.ArtifactRead, "%s", err)
 		case !info.Mode().IsRegular():
-			return nil, &fault{reason: policy.Usage, msg: arg + " is not a regular file", hint: "name the files in it"}
+			return nil, &policy.Fault{Reason: policy.Usage, Text: arg + " is not a regular file", Hint: "name the files in it"}
 		default:
 			s.name, s.path = filepath.Base(arg), arg
 		}
@@ -402,7 +402,7 @@ func subjectsOf(args, algs []string) ([]subject, error) {
 			continue
 		}
 		if s.digests, err = release.Digests(s.path, algs); err != nil {
-			return nil, faultf(policy.ArtifactRead, "%s", err)
+			return nil, policy.Faultf(policy.ArtifactRead, "%s", err)
 		}
 	}
 	return out, nil

@@ -174,7 +174,7 @@ func (a *app) useReceipts(o *authorizeOptions, z *authorization) error {
 func (o *authorizeOptions) readAfter() ([]byte, error) {
 	data, err := file.Read(o.after.value, oidc.MaxReceiptBytes)
 	if err != nil {
-		return nil, faultf(policy.Usage, "--after: %s", err)
+		return nil, policy.Faultf(policy.Usage, "--after: %s", err)
 	}
 	return data, nil
 }

@@ -79,7 +79,7 @@ func (a *app) bind(ctx context.Context, o *signOptions) error {
 	}
 	again, err := f.res.Asides(text)
 	if err != nil {
-		return &fault{reason: policy.GenesisConflict, msg: err.Error(), hint: "nothing was logged; remove the files of the wrong one from .repopolicy/signatures of both branches"}
+		return &policy.Fault{Reason: policy.GenesisConflict, Text: err.Error(), Hint: "nothing was logged; remove the files of the wrong one from .repopolicy/signatures of both branches"}
 	}
 	if len(again) > 0 {
 		return a.bindAgain(ctx, o, f, again)
@@ -112,7 +112,7 @@ func (a *app) dateBound(ctx context.Context, o *signOptions, v *draftVersion) er
 	}
 	d, err := a.dater(v.root, &sigstore.Client{Services: s, Transport: a.Transport, Timeout: a.Timeout})
 	if err != nil {
-		return faultf(policy.TrustRootInvalid, "%s", err)
+		return policy.Faultf(policy.TrustRootInvalid, "%s", err)
 	}
 	var made []rekorbind.File
 	for _, bundle := range undated {
@@ -137,12 +137,12 @@ func (a *app) bindNext(ctx context.Context, o *signOptions, v *draftVersion) err
 	n := v.doc.Content().Version
 	_, missing, need, err := v.signatures()
 	if err != nil {
-		return faultf(policy.BelowThreshold, "version %d: %s", n, err)
+		return policy.Faultf(policy.BelowThreshold, "version %d: %s", n, err)
 	}
 	if need > 0 {
 		lacks := fmt.Sprintf("version %d needs %d more %s of %s", n, need, plural(need, "signature"), strings.Join(missing, ", "))
 		if !o.ifReady {
-			return &fault{reason: policy.BelowThreshold, msg: lacks, hint: "they run `repopolicy sign`, commit and push"}
+			return &policy.Fault{Reason: policy.BelowThreshold, Text: lacks, Hint: "they run `repopolicy sign`, commit and push"}
 		}
 		a.err.line("%s; nothing is bound", lacks)
 		o.version = nil
@@ -180,7 +180,7 @@ func (a *app) bindAgain(ctx context.Context, o *signOptions, f *found, again []r
 				return elsewhere(by, f.repo)
 			}
 			if by.RepositoryID != x.Number {
-				return &fault{reason: policy.NoAuthority, msg: fmt.Sprintf("version %d was bound by repository number %s, and this run is of number %s", x.Version, x.Number, by.RepositoryID), hint: "nothing was logged; only that repository can bind it again: give the default branch its old name instead"}
+				return &policy.Fault{Reason: policy.NoAuthority, Text: fmt.Sprintf("version %d was bound by repository number %s, and this run is of number %s", x.Version, x.Number, by.RepositoryID), Hint: "nothing was logged; only that repository can bind it again: give the default branch its old name instead"}
 			}
 			return nil
 		})
@@ -206,14 +206,14 @@ func (a *app) binder(ctx context.Context, o *signOptions, f *found, repo policy.
 		return nil, err
 	}
 	if b.token, err = a.ambient(ctx, sigstoreAudience); err != nil {
-		return nil, &fault{reason: policy.LoginNeeded, msg: err.Error(), hint: "bind runs in the repository's workflow, in a job with `id-token: write`"}
+		return nil, &policy.Fault{Reason: policy.LoginNeeded, Text: err.Error(), Hint: "bind runs in the repository's workflow, in a job with `id-token: write`"}
 	}
 	if b.claims, err = oidc.UnverifiedClaims(b.token); err != nil {
-		return nil, faultf(policy.LoginNeeded, "%s", err)
+		return nil, policy.Faultf(policy.LoginNeeded, "%s", err)
 	}
 	o.private = b.claims.Visibility != "" && b.claims.Visibility != "public"
 	if o.private && !o.publish {
-		return nil, &fault{reason: policy.Private, msg: fmt.Sprintf("the repository is %s, and its name would become public", b.claims.Visibility), hint: "say --publish-name if that is meant"}
+		return nil, &policy.Fault{Reason: policy.Private, Text: fmt.Sprintf("the repository is %s, and its name would become public", b.claims.Visibility), Hint: "say --publish-name if that is meant"}
 	}
 	return b, nil
 }
@@ -225,10 +225,10 @@ func (b *binder) bind(ctx context.Context, a *app, o *signOptions, v *draftVersi
 	check := func(id policy.Identity) error {
 		by, err := forges.Authority(id)
 		if err != nil {
-			return &fault{reason: policy.NoAuthority, msg: "this run proves nothing about the repository: " + err.Error(), hint: "nothing was logged; bind runs in .github/workflows/repopolicy.yml of the default branch, started by repository_dispatch or schedule"}
+			return &policy.Fault{Reason: policy.NoAuthority, Text: "this run proves nothing about the repository: " + err.Error(), Hint: "nothing was logged; bind runs in .github/workflows/repopolicy.yml of the default branch, started by repository_dispatch or schedule"}
 		}
 		if by.Ref != "" && by.Ref != head {
-			return &fault{reason: policy.NoAuthority, msg: fmt.Sprintf("this run is of %s, and the default branch is %s", by.Ref, cmp.Or(head, "not known")), hint: "nothing was logged; bind runs in a pipeline of the default branch"}
+			return &policy.Fault{Reason: policy.NoAuthority, Text: fmt.Sprintf("this run is of %s, and the default branch is %s", by.Ref, cmp.Or(head, "not known")), Hint: "nothing was logged; bind runs in a pipeline of the default branch"}
 		}
 		return may(by)
 	}
@@ -257,7 +257,7 @@ func (b *binder) bind(ctx context.Context, a *app, o *signOptions, v *draftVersi
 }
 
 func elsewhere(by policy.Binding, repo policy.Locator) error {
-	return &fault{reason: policy.NoAuthority, msg: fmt.Sprintf("the workflow runs in %s, the policy is about %s", by.Repository, repo), hint: "nothing was logged"}
+	return &policy.Fault{Reason: policy.NoAuthority, Text: fmt.Sprintf("the workflow runs in %s, the policy is about %s", by.Repository, repo), Hint: "nothing was logged"}
 }
 
 // public reports whether the run's token says that its repository is public.

@@ -149,9 +149,9 @@ func readPolicy(path string) ([]byte, error) {
 	src, err := file.Read(path, 16*policy.MaxPolicyBytes)
 	switch {
 	case errors.Is(err, file.ErrTooLarge):
-		return nil, faultf(policy.PolicyTooLarge, "policy: %s", err)
+		return nil, policy.Faultf(policy.PolicyTooLarge, "policy: %s", err)
 	case err != nil:
-		return nil, faultf(policy.PolicyUnreadable, "policy: %s", err)
+		return nil, policy.Faultf(policy.PolicyUnreadable, "policy: %s", err)
 	}
 	return src, nil
 }

@@ -102,21 +102,6 @@ func publicInstance(how trust.Options) trust.Options {
 	return how
 }
 
-// fault is an error with the class that decides the exit code. Its lines are
-// printed as they are: the first after "error:", hints after "hint:".
-type fault struct {
-	reason policy.Reason
-	msg    string
-	more   []string // each on its own line
-	hint   string
-}
-
-func (f *fault) Error() string { return f.msg }
-
-func faultf(r policy.Reason, format string, args ...any) *fault {
-	return &fault{reason: r, msg: fmt.Sprintf(format, args...)}
-}
-
 // decided ends a command whose verdict was already printed.
 type decided struct{ class policy.Class }
 
@@ -169,8 +154,8 @@ func (a *app) run(ctx context.Context, args []string) int {
 	class := policy.ClassOK
 	if err := root.ExecuteContext(ctx); err != nil {
 		if f := stopped(a.ctx); f != nil && !errors.As(err, new(decided)) {
-			if where := err.Error(); where != f.msg { // what failed failed for this
-				f.more = []string{where}
+			if where := err.Error(); where != f.Text { // what failed failed for this
+				f.More = []string{where}
 			}
 			err = f
 		}
@@ -193,23 +178,23 @@ func (a *app) report(err error) policy.Class {
 		return d.class
 	}
 	f := faultOf(err)
-	info := f.reason.Info()
-	a.err.line("error: %s", f.msg)
-	for _, line := range f.more {
+	info := f.Reason.Info()
+	a.err.line("error: %s", f.Text)
+	for _, line := range f.More {
 		a.err.line("  %s", line)
 	}
-	if f.hint == "" {
-		f.hint = info.Hint
+	if f.Hint == "" {
+		f.Hint = info.Hint
 	}
-	if f.hint != "" {
-		a.err.line("hint: %s", f.hint)
+	if f.Hint != "" {
+		a.err.line("hint: %s", f.Hint)
 	}
 	return info.Class
 }
 
 // faultOf returns what ended a run before it could decide; nil if nothing did.
-func faultOf(err error) *fault {
-	var f *fault
+func faultOf(err error) *policy.Fault {
+	var f *policy.Fault
 	if errors.As(err, &f) {
 		return f
 	}
@@ -220,14 +205,14 @@ func faultOf(err error) *fault {
 }
 
 // usage turns an error of the flag parser into a fault.
-func usage(err error) *fault {
+func usage(err error) *policy.Fault {
 	msg, hint, _ := strings.Cut(err.Error(), "\n\nDid you mean this?\n")
-	f := &fault{reason: policy.Usage, msg: strings.TrimSpace(msg)}
+	f := &policy.Fault{Reason: policy.Usage, Text: strings.TrimSpace(msg)}
 	if hint = strings.Join(strings.Fields(hint), ", "); hint != "" {
-		f.hint = "did you mean " + hint + "?"
+		f.Hint = "did you mean " + hint + "?"
 	}
 	if strings.Contains(msg, "--insecure") || strings.Contains(msg, "--skip") || strings.Contains(msg, "--allow-insecure") {
-		f.hint = "there is no flag that skips a check"
+		f.Hint = "there is no flag that skips a check"
 	}
 	return f
 }
@@ -243,7 +228,7 @@ func (a *app) command() *cobra.Command {
 			if err := cmd.Help(); err != nil {
 				return err
 			}
-			return &fault{reason: policy.Usage, msg: "no command given", hint: "start with `repopolicy verify --help`"}
+			return &policy.Fault{Reason: policy.Usage, Text: "no command given", Hint: "start with `repopolicy verify --help`"}
 		},
 	}
 	var l limits

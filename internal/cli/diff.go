@@ -77,7 +77,7 @@ func (a *app) diff(ctx context.Context, o *signOptions, args []string, json bool
 	for _, s := range args {
 		n, err := strconv.Atoi(s)
 		if err != nil || n < 1 || n > policy.MaxVersions {
-			return faultf(policy.Usage, "%q is not the number of a version", s)
+			return policy.Faultf(policy.Usage, "%q is not the number of a version", s)
 		}
 		numbers = append(numbers, n)
 	}
@@ -99,7 +99,7 @@ func (a *app) diff(ctx context.Context, o *signOptions, args []string, json bool
 	a.warn(f)
 	if reason := f.res.Chain.Reason(); named || reason != "" && reason != policy.NoBinding {
 		if err := f.usable(a); err != nil {
-			if info := err.(*fault).reason.Info(); info.Class != policy.ClassStale {
+			if info := err.(*policy.Fault).Reason.Info(); info.Class != policy.ClassStale {
 				return err
 			}
 		}
@@ -116,7 +116,7 @@ func (a *app) diff(ctx context.Context, o *signOptions, args []string, json bool
 func sides(chain []policy.Version, draft side, numbers []int) (before, after side, err error) {
 	at := func(n int) (side, error) {
 		if n < 1 || n > len(chain) {
-			return side{}, faultf(policy.Usage, "there is no version %d: version %d is in force", n, len(chain))
+			return side{}, policy.Faultf(policy.Usage, "there is no version %d: version %d is in force", n, len(chain))
 		}
 		return side{chain[n-1].Document, true}, nil
 	}
@@ -146,7 +146,7 @@ func sides(chain []policy.Version, draft side, numbers []int) (before, after sid
 		n = numbers[0]
 	}
 	if len(chain) == 1 && len(numbers) == 0 {
-		return before, after, faultf(policy.Usage, "there is only one version to compare")
+		return before, after, policy.Faultf(policy.Usage, "there is only one version to compare")
 	}
 	if after, err = at(len(chain)); err == nil {
 		before, err = at(n)

@@ -176,9 +176,9 @@ func TestLockBeside(t *testing.T) {
 		"another beginning": {[]string{a}, []string{b, a}, nil},
 	} {
 		got, err := (&lock{Chain: x.lock}).beside(policy.Kept{Chain: x.kept})
-		var f *fault
+		var f *policy.Fault
 		if x.want == nil {
-			if !errors.As(err, &f) || f.reason.Class() != policy.ClassAlarm {
+			if !errors.As(err, &f) || f.Reason.Class() != policy.ClassAlarm {
 				t.Errorf("%s: %v %v", name, got, err)
 			}
 			continue

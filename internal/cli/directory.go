@@ -59,14 +59,14 @@ func (f *found) readDirectory(o *repoOptions) error {
 	return nil
 }
 
-func stapleAlone() *fault {
-	return &fault{reason: policy.Usage, msg: "--staple without --directory", hint: "the descriptor says whose key signed it"}
+func stapleAlone() *policy.Fault {
+	return &policy.Fault{Reason: policy.Usage, Text: "--staple without --directory", Hint: "the descriptor says whose key signed it"}
 }
 
 func (o *repoOptions) readStaple() ([]byte, error) {
 	data, err := file.Read(o.staple.value, rekorbind.MaxAnswerBytes)
 	if err != nil {
-		return nil, faultf(policy.Usage, "--staple: %s", err)
+		return nil, policy.Faultf(policy.Usage, "--staple: %s", err)
 	}
 	return data, nil
 }
@@ -78,11 +78,11 @@ func readDescriptor(path string) (*rekorbind.Descriptor, error) {
 func readDescriptorOf(flag, path string) (*rekorbind.Descriptor, error) {
 	data, err := file.Read(path, rekorbind.MaxDescriptorBytes)
 	if err != nil {
-		return nil, faultf(policy.Usage, "%s: %s", flag, err)
+		return nil, policy.Faultf(policy.Usage, "%s: %s", flag, err)
 	}
 	d, err := rekorbind.ParseDescriptor(data)
 	if err != nil {
-		return nil, faultf(policy.Usage, "%s: %s: %s", flag, path, err)
+		return nil, policy.Faultf(policy.Usage, "%s: %s: %s", flag, path, err)
 	}
 	return d, nil
 }
@@ -153,7 +153,7 @@ func (f *found) unanswered(o *repoOptions, d *rekorbind.Directory) error {
 	if o.offline || o.staple.set && !o.beyond {
 		hint = "name a newer answer with --staple, or go on-line without one"
 	}
-	return &fault{reason: policy.BelowRequired, msg: fmt.Sprintf("no answer from the %s: %s", d.Name(), err), hint: hint}
+	return &policy.Fault{Reason: policy.BelowRequired, Text: fmt.Sprintf("no answer from the %s: %s", d.Name(), err), Hint: hint}
 }
 
 // fetched says which files of a repository are wanted.

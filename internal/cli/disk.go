@@ -12,10 +12,10 @@ import (
 // unwritten is the fault of a file that could not be written or locked: by the
 // machine, whose disk is full or broken, or because its path cannot be, which is a
 // wrong command line.
-func unwritten(err error) *fault {
+func unwritten(err error) *policy.Fault {
 	f := usage(err)
 	if slices.ContainsFunc(machineErrors, func(e error) bool { return errors.Is(err, e) }) {
-		f.reason = policy.WriteFailed
+		f.Reason = policy.WriteFailed
 	}
 	return f
 }

@@ -48,7 +48,7 @@ func (a *app) headPolicy(ctx context.Context, o *signOptions) ([]byte, error) {
 		text, err = r.File(head, rekorbind.PolicyFile)
 	}
 	if errors.Is(err, git.ErrNotFound) {
-		return nil, &fault{reason: policy.PolicyUnreadable, msg: rekorbind.PolicyFile + " is not in the last commit", hint: "write it, `git add` and `git commit` it, then sign"}
+		return nil, &policy.Fault{Reason: policy.PolicyUnreadable, Text: rekorbind.PolicyFile + " is not in the last commit", Hint: "write it, `git add` and `git commit` it, then sign"}
 	} else if err != nil {
 		return nil, gitFault(err)
 	}
@@ -69,7 +69,7 @@ func (a *app) draft(ctx context.Context, o *signOptions, text []byte) (*draftVer
 func (a *app) of(ctx context.Context, o *signOptions, text []byte) (*found, error) {
 	doc, err := policy.Parse(text)
 	if err != nil {
-		return nil, faultf(policy.PolicyValue, "%s: %s", rekorbind.PolicyFile, err)
+		return nil, policy.Faultf(policy.PolicyValue, "%s: %s", rekorbind.PolicyFile, err)
 	}
 	o.repo.value, o.repo.set = doc.Content().Repository.String(), true
 	o.branchOf = a.pipelineBranch
@@ -94,7 +94,7 @@ func (a *app) following(ctx context.Context, o *signOptions, f *found, text []by
 	v := &draftVersion{found: f, dir: o.git.value}
 	var err error
 	if v.doc, err = policy.Parse(text); err != nil {
-		return nil, faultf(policy.PolicyValue, "%s: %s", rekorbind.PolicyFile, err)
+		return nil, policy.Faultf(policy.PolicyValue, "%s: %s", rekorbind.PolicyFile, err)
 	}
 	if err := a.former(ctx, o, v); err != nil {
 		return nil, err
@@ -107,7 +107,7 @@ func (a *app) following(ctx context.Context, o *signOptions, f *found, text []by
 		return nil, err
 	}
 	if v.statement, err = rekorbind.Encode(text, previous); err != nil {
-		return nil, faultf(policy.PolicyValue, "%s: %s", rekorbind.PolicyFile, err)
+		return nil, policy.Faultf(policy.PolicyValue, "%s: %s", rekorbind.PolicyFile, err)
 	}
 	return v, nil
 }
@@ -120,7 +120,7 @@ func (f *found) answered() error {
 	}
 	for _, name := range slices.Sorted(maps.Keys(f.res.Failed)) {
 		if err := f.res.Failed[name]; !errors.Is(err, rekorbind.ErrNoIndex) {
-			return &fault{reason: policy.BelowRequired, msg: fmt.Sprintf("no answer from the %s: %s", name, err), hint: "try again: only it says what is bound"}
+			return &policy.Fault{Reason: policy.BelowRequired, Text: fmt.Sprintf("no answer from the %s: %s", name, err), Hint: "try again: only it says what is bound"}
 		}
 	}
 	return nil
@@ -158,16 +158,16 @@ func (v *draftVersion) previous(text []byte) (string, error) {
 	case reason == policy.NoBinding && n == 1:
 		return "", nil
 	case reason == policy.NoBinding && v.branchHint() == "":
-		return "", faultf(policy.NoBinding, "the policy is version %d, and nothing of this repository is bound yet", n)
+		return "", policy.Faultf(policy.NoBinding, "the policy is version %d, and nothing of this repository is bound yet", n)
 	case n == 1 && len(versions) == 0 && v.awaited(text):
 		return "", nil
 	case reason != "" && !(reason == policy.Undisclosed && len(versions) >= n-1 && n > 1):
-		f := faultf(reason, "%s: %s", v.repo, reason.Info().Text)
+		f := policy.Faultf(reason, "%s: %s", v.repo, reason.Info().Text)
 		for _, p := range chain.Problems() {
-			f.more = append(f.more, p.Detail)
+			f.More = append(f.More, p.Detail)
 		}
-		if f.hint = v.branchHint(); f.hint == "" && reason == policy.Undisclosed {
-			f.hint = v.mayLag()
+		if f.Hint = v.branchHint(); f.Hint == "" && reason == policy.Undisclosed {
+			f.Hint = v.mayLag()
 		}
 		return "", f
 	}
@@ -177,7 +177,7 @@ func (v *draftVersion) previous(text []byte) (string, error) {
 	if n == 1 && len(versions) > 0 {
 		return "", nil
 	}
-	return "", &fault{reason: policy.Usage, msg: fmt.Sprintf("the policy is version %d, version %d is in force", n, len(versions)), hint: fmt.Sprintf("write version = %d", len(versions)+1)}
+	return "", &policy.Fault{Reason: policy.Usage, Text: fmt.Sprintf("the policy is version %d, version %d is in force", n, len(versions)), Hint: fmt.Sprintf("write version = %d", len(versions)+1)}
 }
 
 // renames demands that a version by another name than the one before says that, so that who
@@ -192,7 +192,7 @@ func (v *draftVersion) renames() error {
 	if before == c.Repository || c.Formerly == before {
 		return nil
 	}
-	return &fault{reason: policy.PolicyValue, msg: fmt.Sprintf("%s: version %d was about %s, and this one does not say that the repository had that name", rekorbind.PolicyFile, c.Version-1, before), hint: fmt.Sprintf("write formerly = %q", before)}
+	return &policy.Fault{Reason: policy.PolicyValue, Text: fmt.Sprintf("%s: version %d was about %s, and this one does not say that the repository had that name", rekorbind.PolicyFile, c.Version-1, before), Hint: fmt.Sprintf("write formerly = %q", before)}
 }
 
 // awaited reports whether a run that bound the policy as the first version was

@@ -15,8 +15,8 @@ import (
 	"github.com/repopolicy/repopolicy/rekorbind"
 )
 
-func notCheckedOut(dir string) *fault {
-	return faultf(policy.Usage, "--checkout: %s is in no Git repository", dir)
+func notCheckedOut(dir string) *policy.Fault {
+	return policy.Faultf(policy.Usage, "--checkout: %s is in no Git repository", dir)
 }
 
 // drift returns in what the work tree is not the commit that is to be released:
@@ -66,12 +66,12 @@ func (a *app) drift(ctx context.Context, o *authorizeOptions, z *authorization) 
 	}
 	w, err := openWorktree(dir)
 	if err != nil {
-		return nil, faultf(policy.Usage, "%s", err)
+		return nil, policy.Faultf(policy.Usage, "%s", err)
 	}
 	defer w.root.Close()
 	here, err := w.read(rekorbind.PolicyFile, policy.MaxPolicyBytes)
 	if err != nil {
-		return nil, faultf(policy.PolicyUnreadable, "%s", err)
+		return nil, policy.Faultf(policy.PolicyUnreadable, "%s", err)
 	}
 	switch {
 	case !bytes.Equal(committed, here):

@@ -76,12 +76,12 @@ func (a *app) edit(ctx context.Context, o *editOptions) error {
 	}
 	until, err := expiry(a.Now(), o.expires.value)
 	if err != nil {
-		return faultf(policy.Usage, "--expires: %s", err)
+		return policy.Faultf(policy.Usage, "--expires: %s", err)
 	}
 	if !o.git.set {
 		dir, err := findWorktree(".")
 		if err != nil {
-			return faultf(policy.Usage, "this is not a Git repository")
+			return policy.Faultf(policy.Usage, "this is not a Git repository")
 		}
 		o.git.value, o.git.set = dir, true
 	}
@@ -91,11 +91,11 @@ func (a *app) edit(ctx context.Context, o *editOptions) error {
 	}
 	old, err := policy.Parse(committed)
 	if err != nil {
-		return faultf(policy.PolicyValue, "%s: %s", rekorbind.PolicyFile, err)
+		return policy.Faultf(policy.PolicyValue, "%s: %s", rekorbind.PolicyFile, err)
 	}
 	tree, err := openWorktree(o.git.value)
 	if err != nil {
-		return faultf(policy.Usage, "%s", err)
+		return policy.Faultf(policy.Usage, "%s", err)
 	}
 	defer tree.root.Close()
 	if err := unchanged(tree, old); err != nil {
@@ -117,7 +117,7 @@ func (a *app) edit(ctx context.Context, o *editOptions) error {
 	}
 	a.warn(v.found)
 	if p := v.summary(); p == nil || v.res.Chain.Reason() != "" || p.Statement != "sha256:"+policy.Sum(v.statement) {
-		return &fault{reason: policy.Usage, msg: fmt.Sprintf("the committed version %d is not in force yet", old.Content().Version), hint: "`repopolicy status` says what it lacks; to change it before it is bound, edit the file itself and sign again"}
+		return &policy.Fault{Reason: policy.Usage, Text: fmt.Sprintf("the committed version %d is not in force yet", old.Content().Version), Hint: "`repopolicy status` says what it lacks; to change it before it is bound, edit the file itself and sign again"}
 	}
 	if len(editor) > 0 {
 		if text, err = a.editor(ctx, editor, text); err != nil {
@@ -126,10 +126,10 @@ func (a *app) edit(ctx context.Context, o *editOptions) error {
 	}
 	doc, err := policy.Parse(text)
 	if err != nil {
-		return faultf(policy.PolicyValue, "%s: %s", rekorbind.PolicyFile, err)
+		return policy.Faultf(policy.PolicyValue, "%s: %s", rekorbind.PolicyFile, err)
 	}
 	if n := old.Content().Version + 1; doc.Content().Version != n {
-		return faultf(policy.Usage, "the version must be %d, not %d", n, doc.Content().Version)
+		return policy.Faultf(policy.Usage, "the version must be %d, not %d", n, doc.Content().Version)
 	}
 	if err := unchanged(tree, old); err != nil { // meanwhile
 		return err
@@ -150,10 +150,10 @@ func (a *app) edit(ctx context.Context, o *editOptions) error {
 func unchanged(tree *worktree, committed *policy.Document) error {
 	data, err := tree.read(rekorbind.PolicyFile, policy.MaxPolicyBytes)
 	if err != nil {
-		return faultf(policy.PolicyUnreadable, "%s", err)
+		return policy.Faultf(policy.PolicyUnreadable, "%s", err)
 	}
 	if !bytes.Equal(data, committed.Text()) {
-		return &fault{reason: policy.Usage, msg: rekorbind.PolicyFile + " differs from the last commit", hint: "commit or undo the changes first"}
+		return &policy.Fault{Reason: policy.Usage, Text: rekorbind.PolicyFile + " differs from the last commit", Hint: "commit or undo the changes first"}
 	}
 	return nil
 }
@@ -166,7 +166,7 @@ func bump(d *policy.Document, until time.Time) ([]byte, error) {
 		n := d.Pos(key).Line - 1
 		name, rest, ok := bytes.Cut(lines[n], []byte("="))
 		if !ok || string(bytes.TrimSpace(name)) != key {
-			return nil, faultf(policy.Internal, "%s is not in line %d", key, n+1)
+			return nil, policy.Faultf(policy.Internal, "%s is not in line %d", key, n+1)
 		}
 		lexeme := bytes.TrimLeft(rest, " \t")
 		end := bytes.IndexAny(lexeme, " \t\r\n#")
@@ -179,14 +179,14 @@ func bump(d *policy.Document, until time.Time) ([]byte, error) {
 	text := bytes.Join(lines, nil)
 	doc, err := policy.Parse(text)
 	if err != nil {
-		f := faultf(policy.PolicyValue, "the next version would not be valid: %s", err)
+		f := policy.Faultf(policy.PolicyValue, "the next version would not be valid: %s", err)
 		if pe := (*policy.ParseError)(nil); errors.As(err, &pe) {
-			f.hint = pe.Problems[0].Hint
+			f.Hint = pe.Problems[0].Hint
 		}
 		return nil, f
 	}
 	if c := doc.Content(); c.Version != d.Content().Version+1 || !c.Expires.Equal(until) {
-		return nil, faultf(policy.Internal, "version and expiry did not change as they should")
+		return nil, policy.Faultf(policy.Internal, "version and expiry did not change as they should")
 	}
 	return text, nil
 }
@@ -201,7 +201,7 @@ func (a *app) editorOf() ([]string, error) {
 	}
 	fields := strings.Fields(command)
 	if len(fields) == 0 {
-		return nil, &fault{reason: policy.Usage, msg: "which editor?", hint: "set VISUAL or EDITOR, or use --no-editor and edit the file yourself"}
+		return nil, &policy.Fault{Reason: policy.Usage, Text: "which editor?", Hint: "set VISUAL or EDITOR, or use --no-editor and edit the file yourself"}
 	}
 	return fields, nil
 }
@@ -221,7 +221,7 @@ func (a *app) editor(ctx context.Context, fields []string, text []byte) ([]byte,
 		cmd := exec.CommandContext(ctx, fields[0], append(fields[1:], path)...)
 		cmd.Stdin, cmd.Stdout, cmd.Stderr = a.Stdin, a.Stdout, a.Env.Stderr
 		if err := cmd.Run(); err != nil {
-			return nil, &fault{reason: policy.Usage, msg: fmt.Sprintf("%s: %s", fields[0], err), hint: "nothing was changed; what was edited is in " + path}
+			return nil, &policy.Fault{Reason: policy.Usage, Text: fmt.Sprintf("%s: %s", fields[0], err), Hint: "nothing was changed; what was edited is in " + path}
 		}
 		text, err := readPolicy(path)
 		if err != nil {
@@ -239,7 +239,7 @@ func (a *app) editor(ctx context.Context, fields []string, text []byte) ([]byte,
 			a.err.line("error: %s", p)
 		}
 		if err := a.agree(&signOptions{}, "Edit again?"); err != nil {
-			return nil, &fault{reason: pe.Reason(), msg: "what was edited is not a valid policy", hint: "nothing was changed; it is in " + path}
+			return nil, &policy.Fault{Reason: pe.Reason(), Text: "what was edited is not a valid policy", Hint: "nothing was changed; it is in " + path}
 		}
 	}
 }

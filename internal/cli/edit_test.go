@@ -42,8 +42,8 @@ func TestBump(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var f *fault
-	if _, err := bump(d, until); !errors.As(err, &f) || f.reason != policy.PolicyValue || !strings.Contains(f.msg, "recovers") {
+	var f *policy.Fault
+	if _, err := bump(d, until); !errors.As(err, &f) || f.Reason != policy.PolicyValue || !strings.Contains(f.Text, "recovers") {
 		t.Error(err)
 	}
 }
@@ -88,20 +88,20 @@ func TestEditor(t *testing.T) {
 	if err := os.Remove(count); err != nil {
 		t.Fatal(err)
 	}
-	var f *fault
+	var f *policy.Fault
 	_, _, err = edit(sh, "n\n")
-	if !errors.As(err, &f) || f.reason.Class() != policy.ClassInvalid {
+	if !errors.As(err, &f) || f.Reason.Class() != policy.ClassInvalid {
 		t.Fatal(err)
 	}
-	_, path, _ := strings.Cut(f.hint, "it is in ")
+	_, path, _ := strings.Cut(f.Hint, "it is in ")
 	if kept, err := os.ReadFile(path); err != nil || string(kept) != "bad\n" {
 		t.Errorf("%q %v", kept, err)
 	}
 	os.RemoveAll(filepath.Dir(path))
-	if _, _, err := edit("false", ""); !errors.As(err, &f) || f.reason != policy.Usage {
+	if _, _, err := edit("false", ""); !errors.As(err, &f) || f.Reason != policy.Usage {
 		t.Error(err)
 	}
-	if _, _, err := edit("", ""); !errors.As(err, &f) || !strings.Contains(f.hint, "VISUAL") {
+	if _, _, err := edit("", ""); !errors.As(err, &f) || !strings.Contains(f.Hint, "VISUAL") {
 		t.Error(err)
 	}
 }

@@ -59,7 +59,7 @@ func (a *app) evidenceCommand() *cobra.Command {
 		Use:   "evidence",
 		Short: "judge evidence of a fork, a rollback, a second genesis or a lie",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return &fault{reason: policy.Usage, msg: "no command given", hint: "start with `repopolicy evidence show --help`"}
+			return &policy.Fault{Reason: policy.Usage, Text: "no command given", Hint: "start with `repopolicy evidence show --help`"}
 		},
 	}
 	o := &evidenceOptions{format: format{allowed: []string{"text", "json"}}}
@@ -92,9 +92,9 @@ func (a *app) evidence(ctx context.Context, o *evidenceOptions, path string) err
 	data, err := file.Read(path, rekorbind.MaxEvidenceBytes)
 	switch {
 	case errors.Is(err, file.ErrTooLarge):
-		return faultf(policy.EvidenceMalformed, "evidence: %s", err)
+		return policy.Faultf(policy.EvidenceMalformed, "evidence: %s", err)
 	case err != nil:
-		return faultf(policy.Usage, "evidence: %s", err)
+		return policy.Faultf(policy.Usage, "evidence: %s", err)
 	}
 	doc := findingDoc{Schema: schemaURL("finding-v1"), File: path, Digest: "sha256:" + policy.Sum(data), Versions: []findingVersion{}}
 	class := policy.ClassOK

@@ -35,7 +35,7 @@ func (o *signOptions) expected() (*expectation, error) {
 		e.value, e.issuer = e.value[:i], e.value[i+1:]
 	}
 	if !strings.Contains(e.value, "@") && !strings.Contains(e.value, "://") || strings.ContainsAny(e.value+e.issuer, " \t\r\n") {
-		return nil, &fault{reason: policy.Usage, msg: "--expect-identity: neither an e-mail address nor a URI", hint: "write it like alice@example.com or alice@example.com=https://accounts.google.com"}
+		return nil, &policy.Fault{Reason: policy.Usage, Text: "--expect-identity: neither an e-mail address nor a URI", Hint: "write it like alice@example.com or alice@example.com=https://accounts.google.com"}
 	}
 	return e, nil
 }
@@ -51,7 +51,7 @@ func (e *expectation) check(may []policy.Identity) error {
 	if e.issuer != "" {
 		want += " by " + e.issuer
 	}
-	return &fault{reason: policy.TokenRefused, msg: fmt.Sprintf("the ID token is of %s, and --expect-identity names %s", whoever(may), want), hint: "no certificate was asked for, and nothing was logged; sign in as who is meant"}
+	return &policy.Fault{Reason: policy.TokenRefused, Text: fmt.Sprintf("the ID token is of %s, and --expect-identity names %s", whoever(may), want), Hint: "no certificate was asked for, and nothing was logged; sign in as who is meant"}
 }
 
 func whoever(ids []policy.Identity) string {
@@ -67,7 +67,7 @@ func whoever(ids []policy.Identity) string {
 func candidates(raw string, f *policy.File, signIn string) ([]policy.Identity, error) {
 	claims, err := oidc.UnverifiedClaims(raw)
 	if err != nil {
-		return nil, faultf(policy.LoginNeeded, "%s", err)
+		return nil, policy.Faultf(policy.LoginNeeded, "%s", err)
 	}
 	var out []policy.Identity
 	if t, err := oidc.ParseToken(raw); err == nil {

@@ -54,9 +54,9 @@ whose digest the reference names. --from of other commands reads it there.`,
 			case o.tuf.set:
 				return a.exportTUF(cmd.Context(), o)
 			case o.signing.repo.set, o.signing.from.set:
-				return faultf(policy.Usage, "-R and --from go with --tuf and --oci: for other verifiers a policy file is exported")
+				return policy.Faultf(policy.Usage, "-R and --from go with --tuf and --oci: for other verifiers a policy file is exported")
 			case o.sign, o.signing.key.set, o.signing.expect.set:
-				return faultf(policy.Usage, "--sign, --key and --expect-identity go with --tuf")
+				return policy.Faultf(policy.Usage, "--sign, --key and --expect-identity go with --tuf")
 			}
 			return a.export(o)
 		},
@@ -84,7 +84,7 @@ whose digest the reference names. --from of other commands reads it there.`,
 
 func (a *app) export(o *exportOptions) error {
 	if !o.to.set {
-		return &fault{reason: policy.Usage, msg: "--to: not given", hint: "name one of " + strings.Join(export.Targets(), ", ")}
+		return &policy.Fault{Reason: policy.Usage, Text: "--to: not given", Hint: "name one of " + strings.Join(export.Targets(), ", ")}
 	}
 	path := o.policy.value
 	if !o.policy.set {
@@ -102,7 +102,7 @@ func (a *app) export(o *exportOptions) error {
 		return refusedExport(path, o.to.value, r)
 	}
 	if err != nil {
-		return faultf(policy.Usage, "%s: %s", path, err)
+		return policy.Faultf(policy.Usage, "%s: %s", path, err)
 	}
 	// Neither a policy nor an export holds a character that is not printable; to
 	// escape anything would change what is to be run.
@@ -110,12 +110,12 @@ func (a *app) export(o *exportOptions) error {
 }
 
 // refusedExport says for every field why it stops the export.
-func refusedExport(path, target string, r *export.Refusal) *fault {
-	f := faultf(policy.Usage, "the policy cannot be exported to %s without allowing more", target)
+func refusedExport(path, target string, r *export.Refusal) *policy.Fault {
+	f := policy.Faultf(policy.Usage, "the policy cannot be exported to %s without allowing more", target)
 	for _, p := range r.Problems {
-		f.more = append(f.more, fmt.Sprintf("%s:%s: %s: %s", path, p.Pos, p.Path, p.Msg))
-		if p.Hint != "" && !slices.Contains(strings.Split(f.hint, "; "), p.Hint) {
-			f.hint = strings.TrimPrefix(f.hint+"; "+p.Hint, "; ")
+		f.More = append(f.More, fmt.Sprintf("%s:%s: %s: %s", path, p.Pos, p.Path, p.Msg))
+		if p.Hint != "" && !slices.Contains(strings.Split(f.Hint, "; "), p.Hint) {
+			f.Hint = strings.TrimPrefix(f.Hint+"; "+p.Hint, "; ")
 		}
 	}
 	return f

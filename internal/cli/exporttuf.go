@@ -18,15 +18,15 @@ import (
 func (a *app) exportTUF(ctx context.Context, o *exportOptions) error {
 	switch {
 	case o.to.set || o.rule.set || o.tag.set || o.artifact.set:
-		return faultf(policy.Usage, "--tuf writes the whole policy: --to, --rule, --tag and --artifact contradict it")
+		return policy.Faultf(policy.Usage, "--tuf writes the whole policy: --to, --rule, --tag and --artifact contradict it")
 	case o.policy.set && o.signing.repo.set:
-		return faultf(policy.Usage, "--policy and --repo contradict each other")
+		return policy.Faultf(policy.Usage, "--policy and --repo contradict each other")
 	case o.signing.key.set && !o.sign:
-		return faultf(policy.Usage, "--key without --sign")
+		return policy.Faultf(policy.Usage, "--key without --sign")
 	case o.signing.expect.set && !o.sign:
-		return faultf(policy.Usage, "--expect-identity without --sign")
+		return policy.Faultf(policy.Usage, "--expect-identity without --sign")
 	case o.signing.from.set && !o.signing.repo.set:
-		return faultf(policy.Usage, "--from without -R: which repository?")
+		return policy.Faultf(policy.Usage, "--from without -R: which repository?")
 	}
 	if err := checkFolders(&o.tuf); err != nil {
 		return err
@@ -67,7 +67,7 @@ func (a *app) exportTUF(ctx context.Context, o *exportOptions) error {
 		gone.add(doc.Content())
 		v, notes, err := tufVersion(doc, gone)
 		if err != nil {
-			return faultf(policy.Usage, "version %d cannot be exported without allowing more: %s", doc.Content().Version, err)
+			return policy.Faultf(policy.Usage, "version %d cannot be exported without allowing more: %s", doc.Content().Version, err)
 		}
 		for _, n := range notes {
 			a.err.line("note: version %d: left out: %s", v.Number, n)
@@ -82,16 +82,16 @@ func (a *app) exportTUF(ctx context.Context, o *exportOptions) error {
 		}
 	}
 	signed, missing, err := author.WriteChain(ctx, o.tuf.value, versions, signer)
-	var f *fault
+	var f *policy.Fault
 	switch {
 	case errors.As(err, &f):
 		return f
 	case errors.Is(err, author.ErrNotWanted):
-		return &fault{reason: policy.NotMaintainer, msg: err.Error(), hint: "nothing was signed; sign as a maintainer"}
+		return &policy.Fault{Reason: policy.NotMaintainer, Text: err.Error(), Hint: "nothing was signed; sign as a maintainer"}
 	case err != nil && o.sign:
-		return &fault{reason: policy.SigningFailed, msg: err.Error(), hint: "run the command again"}
+		return &policy.Fault{Reason: policy.SigningFailed, Text: err.Error(), Hint: "run the command again"}
 	case err != nil:
-		return faultf(policy.Usage, "%s", err)
+		return policy.Faultf(policy.Usage, "%s", err)
 	}
 	if len(signed) > 0 {
 		a.err.line("signed: %s", strings.Join(signed, ", "))

@@ -27,7 +27,7 @@ import (
 func (a *app) checkFind(o *repoOptions, joined bool) error {
 	repo, err := policy.NormalizeLocator(o.repo.value)
 	if o.repo.set && err != nil {
-		return &fault{reason: policy.Usage, msg: "--repo: " + err.Error(), hint: "write it like https://github.com/acme/widget or acme/widget"}
+		return &policy.Fault{Reason: policy.Usage, Text: "--repo: " + err.Error(), Hint: "write it like https://github.com/acme/widget or acme/widget"}
 	}
 	if err := (&found{}).readDemand(o); err != nil {
 		return err
@@ -38,9 +38,9 @@ func (a *app) checkFind(o *repoOptions, joined bool) error {
 		case err != nil:
 			return err
 		case o.repo.set && l.Repository != repo.String():
-			return faultf(policy.Usage, "--lock: %s is about %s", o.lock.value, l.Repository)
+			return policy.Faultf(policy.Usage, "--lock: %s is about %s", o.lock.value, l.Repository)
 		case o.pin.set && strings.TrimPrefix(o.pin.value, "sha256:") != l.Chain[0]:
-			return faultf(policy.Usage, "--pin and --lock name different first statements")
+			return policy.Faultf(policy.Usage, "--pin and --lock name different first statements")
 		}
 	}
 	if o.directory.set {
@@ -78,21 +78,21 @@ func (a *app) checkFind(o *repoOptions, joined bool) error {
 	return nil
 }
 
-func unfetched() *fault {
-	return &fault{reason: policy.Usage, msg: "--offline: the repository cannot be fetched", hint: "name a clone of it with --git DIR"}
+func unfetched() *policy.Fault {
+	return &policy.Fault{Reason: policy.Usage, Text: "--offline: the repository cannot be fetched", Hint: "name a clone of it with --git DIR"}
 }
 
 // fromReference reads --from.
 func (o *repoOptions) fromReference() (oci.Reference, error) {
 	if o.git.set {
-		return oci.Reference{}, faultf(policy.Usage, "--git and --from contradict each other")
+		return oci.Reference{}, policy.Faultf(policy.Usage, "--git and --from contradict each other")
 	}
 	ref, err := oci.ParseReference(o.from.value)
 	if err != nil {
-		return ref, &fault{reason: policy.Usage, msg: "--from: " + err.Error(), hint: "write it like oci:registry.example.com/acme/widget:policy"}
+		return ref, &policy.Fault{Reason: policy.Usage, Text: "--from: " + err.Error(), Hint: "write it like oci:registry.example.com/acme/widget:policy"}
 	}
 	if o.offline && ref.Layout == "" {
-		return ref, &fault{reason: policy.Usage, msg: "--offline: no registry is asked", hint: "name a layout: oci-layout:DIR"}
+		return ref, &policy.Fault{Reason: policy.Usage, Text: "--offline: no registry is asked", Hint: "name a layout: oci-layout:DIR"}
 	}
 	return ref, nil
 }
@@ -141,7 +141,7 @@ func (a *app) checkConsent(o *signOptions) error {
 	if o.yes || a.Terminal && a.Stdin != nil {
 		return nil
 	}
-	return &fault{reason: policy.Usage, msg: "name and address of whoever signs, which becomes public for ever with the signature", hint: "there is no terminal to answer on; say --yes"}
+	return &policy.Fault{Reason: policy.Usage, Text: "name and address of whoever signs, which becomes public for ever with the signature", Hint: "there is no terminal to answer on; say --yes"}
 }
 
 // checkSigner refuses flags with which nothing can be signed: by a key, by a program
@@ -149,11 +149,11 @@ func (a *app) checkConsent(o *signOptions) error {
 func (a *app) checkSigner(o *signOptions) error {
 	switch {
 	case o.key.set && o.signer.set():
-		return faultf(policy.Usage, "--key and --signer contradict each other")
+		return policy.Faultf(policy.Usage, "--key and --signer contradict each other")
 	case o.expect.set && (o.key.set || o.signer.set()):
-		return faultf(policy.Usage, "--expect-identity is about who signs in, and a key signs")
+		return policy.Faultf(policy.Usage, "--expect-identity is about who signs in, and a key signs")
 	case o.device && (o.key.set || o.signer.set()):
-		return faultf(policy.Usage, "--device is about signing in, and a key signs")
+		return policy.Faultf(policy.Usage, "--device is about signing in, and a key signs")
 	}
 	if err := checkFolders(&o.output); err != nil {
 		return err
@@ -187,17 +187,17 @@ func (a *app) checkVerify(o *verifyOptions, p *publication, args []string, addre
 	}
 	switch {
 	case len(args) == 0:
-		return &fault{reason: policy.Usage, msg: "no artifact given", hint: "name files, a directory, a checksum file or a digest such as sha256:…"}
+		return &policy.Fault{Reason: policy.Usage, Text: "no artifact given", Hint: "name files, a directory, a checksum file or a digest such as sha256:…"}
 	case o.format.value == "vsa" && !o.policy.set && !o.repo.set:
 		return withoutPolicy()
 	case o.name.set && len(args) != 1:
-		return faultf(policy.Usage, "--name says what one artifact is called, and there are %d", len(args))
+		return policy.Faultf(policy.Usage, "--name says what one artifact is called, and there are %d", len(args))
 	case o.ignoreMissing && !slices.ContainsFunc(args, release.IsSums):
-		return faultf(policy.Usage, "--ignore-missing is about the lines of a checksum file, and no argument is one")
+		return policy.Faultf(policy.Usage, "--ignore-missing is about the lines of a checksum file, and no argument is one")
 	}
 	if o.name.set {
 		if err := (&release.Artifact{}).Expect(o.name.value); err != nil {
-			return faultf(policy.Usage, "--name: %s", err)
+			return policy.Faultf(policy.Usage, "--name: %s", err)
 		}
 	}
 	published := false
@@ -225,11 +225,11 @@ func (a *app) checkVerify(o *verifyOptions, p *publication, args []string, addre
 		case o.name.set:
 			return followingName(arg)
 		case name != "" && p.folder.Taken(name): // of a whole release the names are not known yet
-			return faultf(policy.Usage, "--download: %s is there already", filepath.Join(o.published.download.value, name))
+			return policy.Faultf(policy.Usage, "--download: %s is there already", filepath.Join(o.published.download.value, name))
 		}
 	}
 	if o.published.download.set && !published {
-		return faultf(policy.Usage, "--download: no argument is the URL of a release or a package")
+		return policy.Faultf(policy.Usage, "--download: no argument is the URL of a release or a package")
 	}
 	repo, err := o.subject()
 	if err != nil {
@@ -237,7 +237,7 @@ func (a *app) checkVerify(o *verifyOptions, p *publication, args []string, addre
 	}
 	for _, addr := range addresses {
 		if o.policy.set && addr.Repository != repo {
-			return faultf(policy.Usage, "--policy: %s is for %s, the release is of %s", o.policy.value, repo, addr.Repository)
+			return policy.Faultf(policy.Usage, "--policy: %s is for %s, the release is of %s", o.policy.value, repo, addr.Repository)
 		}
 		if repo.IsZero() {
 			repo = addr.Repository
@@ -259,8 +259,8 @@ func (a *app) checkVerify(o *verifyOptions, p *publication, args []string, addre
 	return checkOutputs(&o.report)
 }
 
-func withoutPolicy() *fault {
-	return &fault{reason: policy.Usage, msg: "--format vsa: a verification summary names the policy that was verified", hint: "judge by a policy with --policy FILE"}
+func withoutPolicy() *policy.Fault {
+	return &policy.Fault{Reason: policy.Usage, Text: "--format vsa: a verification summary names the policy that was verified", Hint: "judge by a policy with --policy FILE"}
 }
 
 // checkRelease refuses flags and arguments with which nothing can be authorised.

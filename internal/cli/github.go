@@ -79,9 +79,9 @@ func (a *app) checkGitHub(c *checkDoc) {
 }
 
 // githubFault tells the runner about a run that ended before any verdict.
-func (a *app) githubFault(f *fault, more ...output) {
-	class := f.reason.Class()
-	a.annotate("error", position{}, fmt.Sprintf("repopolicy: %s [%s]", class, f.reason), f.msg, f.hint)
+func (a *app) githubFault(f *policy.Fault, more ...output) {
+	class := f.Reason.Class()
+	a.annotate("error", position{}, fmt.Sprintf("repopolicy: %s [%s]", class, f.Reason), f.Text, f.Hint)
 	a.writeRunnerFiles(append(verdictOutputs(class.String(), class.Exit()), more...), "")
 }
 

@@ -52,7 +52,7 @@ which leaf of its log it lists the version.`,
 
 func (a *app) handIn(ctx context.Context, o *repoOptions, out *typed) error {
 	if !o.repo.set && !o.git.set {
-		return &fault{reason: policy.Usage, msg: "which repository?", hint: "repopolicy hand-in -R acme/widget --directory directory.json"}
+		return &policy.Fault{Reason: policy.Usage, Text: "which repository?", Hint: "repopolicy hand-in -R acme/widget --directory directory.json"}
 	}
 	if err := checkFolders(out); err != nil {
 		return err
@@ -64,7 +64,7 @@ func (a *app) handIn(ctx context.Context, o *repoOptions, out *typed) error {
 		}
 		doc, err := policy.Parse(text)
 		if err != nil {
-			return faultf(policy.PolicyValue, "%s: %s", rekorbind.PolicyFile, err)
+			return policy.Faultf(policy.PolicyValue, "%s: %s", rekorbind.PolicyFile, err)
 		}
 		o.repo.value, o.repo.set = doc.Content().Repository.String(), true
 	}
@@ -76,7 +76,7 @@ func (a *app) handIn(ctx context.Context, o *repoOptions, out *typed) error {
 	}
 	repo, err := policy.NormalizeLocator(o.repo.value)
 	if err != nil {
-		return faultf(policy.Usage, "--repo: %s", err)
+		return policy.Faultf(policy.Usage, "--repo: %s", err)
 	}
 	f := &found{repo: repo, local: o.git.set}
 	if f.root, err = a.oneRoot(ctx, o, repo); err != nil {
@@ -99,8 +99,8 @@ func (a *app) handIn(ctx context.Context, o *repoOptions, out *typed) error {
 	return err
 }
 
-func whichDirectory() *fault {
-	return &fault{reason: policy.Usage, msg: "which directory? The trust root names none", hint: "name one with --directory FILE"}
+func whichDirectory() *policy.Fault {
+	return &policy.Fault{Reason: policy.Usage, Text: "which directory? The trust root names none", Hint: "name one with --directory FILE"}
 }
 
 // giveTo hands in what files show of a repository and the directory does not list, and
@@ -112,7 +112,7 @@ func (a *app) giveTo(ctx context.Context, d *rekorbind.Descriptor, root trust.Ro
 	}
 	client, err := web.New(d.URL, a.Transport, userAgent())
 	if err != nil {
-		return 0, faultf(policy.Usage, "--directory: %s", err)
+		return 0, policy.Faultf(policy.Usage, "--directory: %s", err)
 	}
 	if a.Timeout > 0 {
 		client.SetTimeout(a.Timeout)
@@ -126,7 +126,7 @@ func (a *app) giveTo(ctx context.Context, d *rekorbind.Descriptor, root trust.Ro
 			continue
 		}
 		if err != nil {
-			f := &refusedHandIn{fault{reason: policy.HandInFailed, msg: fmt.Sprintf("version %d: %s", o.Statement.Version(), saidBy(err))}, err}
+			f := &refusedHandIn{policy.Fault{Reason: policy.HandInFailed, Text: fmt.Sprintf("version %d: %s", o.Statement.Version(), saidBy(err))}, err}
 			if failed == nil {
 				failed = f
 			} else {
@@ -154,11 +154,11 @@ func (a *app) giveTo(ctx context.Context, d *rekorbind.Descriptor, root trust.Ro
 
 // refusedHandIn is the fault that a directory did not take something, and why.
 type refusedHandIn struct {
-	fault
+	policy.Fault
 	err error
 }
 
-func (r *refusedHandIn) Unwrap() []error { return []error{&r.fault, r.err} }
+func (r *refusedHandIn) Unwrap() []error { return []error{&r.Fault, r.err} }
 
 // unlisted returns what the directory does not list. If it gives no answer, as before its
 // first build, that is all.

@@ -80,10 +80,10 @@ func (a *app) ambient(ctx context.Context, audience string) (string, error) {
 	}
 	token, err := oidc.Ambient(ctx, a.surroundings(), audience, a.Now())
 	if errors.Is(err, oidc.ErrNoPermission) {
-		return "", &fault{reason: policy.NoTokenPermission, msg: "the job may not have an ID token", hint: "say `permissions: id-token: write` for this job, and for this job only"}
+		return "", &policy.Fault{Reason: policy.NoTokenPermission, Text: "the job may not have an ID token", Hint: "say `permissions: id-token: write` for this job, and for this job only"}
 	}
 	if err != nil && !errors.Is(err, oidc.ErrNoToken) {
-		return "", faultf(policy.LoginNeeded, "%s", err)
+		return "", policy.Faultf(policy.LoginNeeded, "%s", err)
 	}
 	return token, err
 }
@@ -101,8 +101,8 @@ func (a *app) ownToken(ctx context.Context, o *tokenOptions) (*oidc.Unverified, 
 	}
 	if err != nil {
 		f := refusal(fmt.Errorf("the ID token: %w", err))
-		if x := (*fault)(nil); errors.As(f, &x) && x.reason == policy.TokenRefused {
-			x.hint = "a job is authorised by a token of its own: on GitLab, id_tokens sets REPOPOLICY_ID_TOKEN with aud: repopolicy"
+		if x := (*policy.Fault)(nil); errors.As(f, &x) && x.Reason == policy.TokenRefused {
+			x.Hint = "a job is authorised by a token of its own: on GitLab, id_tokens sets REPOPOLICY_ID_TOKEN with aud: repopolicy"
 		}
 		return nil, f
 	}
@@ -119,17 +119,17 @@ func (a *app) rawToken(ctx context.Context, o *tokenOptions) (string, error) {
 	if o.file.set {
 		data, err := file.Read(o.file.value, maxTokenReply)
 		if err != nil {
-			return "", faultf(policy.LoginNeeded, "--token-file: %s", err)
+			return "", policy.Faultf(policy.LoginNeeded, "--token-file: %s", err)
 		}
 		return strings.TrimSpace(string(data)), nil
 	}
 	if a.Getenv == nil {
-		return "", faultf(policy.LoginNeeded, "%s", oidc.ErrNoToken)
+		return "", policy.Faultf(policy.LoginNeeded, "%s", oidc.ErrNoToken)
 	}
 	s := a.surroundings()
 	if o.variable.set {
 		if s.Variable = o.variable.value; a.Getenv(s.Variable) == "" {
-			return "", faultf(policy.LoginNeeded, "--token-env: %s is empty", s.Variable)
+			return "", policy.Faultf(policy.LoginNeeded, "--token-env: %s is empty", s.Variable)
 		}
 	}
 	if o.metadata {
@@ -140,11 +140,11 @@ func (a *app) rawToken(ctx context.Context, o *tokenOptions) (string, error) {
 	raw, err := s.Token(ctx, oidc.Audience)
 	switch {
 	case errors.Is(err, oidc.ErrNoPermission):
-		return "", &fault{reason: policy.NoTokenPermission, msg: "the job may not have an ID token", hint: "say `permissions: id-token: write` for this job, and for this job only"}
+		return "", &policy.Fault{Reason: policy.NoTokenPermission, Text: "the job may not have an ID token", Hint: "say `permissions: id-token: write` for this job, and for this job only"}
 	case errors.Is(err, oidc.ErrNoToken):
-		return "", &fault{reason: policy.LoginNeeded, msg: err.Error(), hint: "run in a CI job that has ID tokens; on GitLab, id_tokens sets REPOPOLICY_ID_TOKEN with aud: repopolicy"}
+		return "", &policy.Fault{Reason: policy.LoginNeeded, Text: err.Error(), Hint: "run in a CI job that has ID tokens; on GitLab, id_tokens sets REPOPOLICY_ID_TOKEN with aud: repopolicy"}
 	case err != nil:
-		return "", faultf(policy.IssuerUnreachable, "%s", err)
+		return "", policy.Faultf(policy.IssuerUnreachable, "%s", err)
 	}
 	return raw, nil
 }
@@ -153,7 +153,7 @@ func (a *app) rawToken(ctx context.Context, o *tokenOptions) (string, error) {
 func refusal(err error) error {
 	var r *oidc.Refusal
 	if errors.As(err, &r) {
-		return faultf(r.Reason, "%s", err)
+		return policy.Faultf(r.Reason, "%s", err)
 	}
 	return err
 }

@@ -25,9 +25,9 @@ func (a *app) importCommand() *cobra.Command {
 		Short: "draft a policy from what another tool says about who signs",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return faultf(policy.Usage, "unknown source %q", args[0])
+				return policy.Faultf(policy.Usage, "unknown source %q", args[0])
 			}
-			return &fault{reason: policy.Usage, msg: "no source given", hint: "write `repopolicy import aqua FILE`"}
+			return &policy.Fault{Reason: policy.Usage, Text: "no source given", Hint: "write `repopolicy import aqua FILE`"}
 		},
 	}
 	cmd.AddCommand(a.importAquaCommand())
@@ -65,11 +65,11 @@ A reusable workflow of another repository needs two things that no entry says:
 func (a *app) importAqua(path string, o *importOptions) error {
 	data, err := file.Read(path, aqua.MaxBytes)
 	if err != nil {
-		return faultf(policy.Usage, "registry: %s", err)
+		return policy.Faultf(policy.Usage, "registry: %s", err)
 	}
 	packages, err := aqua.Parse(data)
 	if err != nil {
-		return faultf(policy.Usage, "%s: %s", path, err)
+		return policy.Faultf(policy.Usage, "%s: %s", path, err)
 	}
 	var names []string
 	packages = slices.DeleteFunc(packages, func(p aqua.Package) bool {
@@ -81,28 +81,28 @@ func (a *app) importAqua(path string, o *importOptions) error {
 	})
 	switch {
 	case len(packages) == 0 && o.pkg.set:
-		return &fault{reason: policy.Usage, msg: path + ": no package " + o.pkg.value, hint: "it has " + few(names)}
+		return &policy.Fault{Reason: policy.Usage, Text: path + ": no package " + o.pkg.value, Hint: "it has " + few(names)}
 	case len(packages) == 0:
-		return faultf(policy.Usage, "%s: no package", path)
+		return policy.Faultf(policy.Usage, "%s: no package", path)
 	case len(packages) > 1:
 		for _, p := range packages {
 			names = append(names, p.Name)
 		}
-		return &fault{reason: policy.Usage, msg: path + ": several packages", hint: "name one with --package: " + few(names)}
+		return &policy.Fault{Reason: policy.Usage, Text: path + ": several packages", Hint: "name one with --package: " + few(names)}
 	}
 	refs := map[string]string{}
 	for _, pair := range o.signerRefs {
 		repo, ref, ok := strings.Cut(pair, "=")
 		if _, twice := refs[strings.ToLower(repo)]; !ok || twice {
-			return faultf(policy.Usage, "--signer-ref %s: write OWNER/NAME=REF, once for each repository", pair)
+			return policy.Faultf(policy.Usage, "--signer-ref %s: write OWNER/NAME=REF, once for each repository", pair)
 		}
 		refs[strings.ToLower(repo)] = ref
 	}
 	text, err := packages[0].Policy(aqua.Options{Now: a.Now(), Caller: o.caller.value, SignerRefs: refs})
 	if err != nil {
-		f := faultf(policy.Usage, "%s: %s: %s", path, packages[0].Name, err)
+		f := policy.Faultf(policy.Usage, "%s: %s: %s", path, packages[0].Name, err)
 		if pe := (*policy.ParseError)(nil); errors.As(err, &pe) {
-			f.hint = pe.Problems[0].Hint
+			f.Hint = pe.Problems[0].Hint
 		}
 		return f
 	}

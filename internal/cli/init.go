@@ -122,14 +122,14 @@ func (a *app) init(ctx context.Context, o *initOptions) error {
 	if !o.git.set {
 		dir, err := findWorktree(".")
 		if err != nil {
-			return &fault{reason: policy.Usage, msg: "this is not a Git repository", hint: "run `git init` and add the remote origin first, or name the repository's directory with --git"}
+			return &policy.Fault{Reason: policy.Usage, Text: "this is not a Git repository", Hint: "run `git init` and add the remote origin first, or name the repository's directory with --git"}
 		}
 		o.git.value, o.git.set = dir, true
 	}
 	r := &initRun{app: a, o: o}
 	var err error
 	if r.tree, err = openWorktree(o.git.value); err != nil {
-		return faultf(policy.Usage, "%s", err)
+		return policy.Faultf(policy.Usage, "%s", err)
 	}
 	defer r.tree.root.Close()
 	if err := r.look(ctx); err != nil {
@@ -158,8 +158,8 @@ func (a *app) init(ctx context.Context, o *initOptions) error {
 			return err
 		}
 		if request, err = a.requestAs(&o.signOptions, v, r.signing, r.token); err != nil {
-			if f := (*fault)(nil); errors.As(err, &f) && f.reason == policy.Usage && f.hint == "" {
-				f.hint = "nothing was written; --no-sign writes the policy without a signature"
+			if f := (*policy.Fault)(nil); errors.As(err, &f) && f.Reason == policy.Usage && f.Hint == "" {
+				f.Hint = "nothing was written; --no-sign writes the policy without a signature"
 			}
 			return err
 		}
@@ -171,11 +171,11 @@ func (a *app) init(ctx context.Context, o *initOptions) error {
 	}
 	if r.signs {
 		if data, err := r.tree.read(rekorbind.PolicyFile, policy.MaxPolicyBytes); err != nil || !bytes.Equal(data, r.policy) {
-			return &fault{reason: policy.Usage, msg: rekorbind.PolicyFile + " is another one than you agreed to", hint: "nothing was signed; somebody wrote it meanwhile: read it, and run the command again"}
+			return &policy.Fault{Reason: policy.Usage, Text: rekorbind.PolicyFile + " is another one than you agreed to", Hint: "nothing was signed; somebody wrote it meanwhile: read it, and run the command again"}
 		}
 		err := a.write(ctx, &o.signOptions, v, r.signing, request)
-		if f := (*fault)(nil); errors.As(err, &f) {
-			f.hint = "the policy is written: run the command again, or commit it and run `repopolicy sign`"
+		if f := (*policy.Fault)(nil); errors.As(err, &f) {
+			f.Hint = "the policy is written: run the command again, or commit it and run `repopolicy sign`"
 		}
 		if err != nil {
 			return err
@@ -192,21 +192,21 @@ func (a *app) init(ctx context.Context, o *initOptions) error {
 func (o *initOptions) check() error {
 	switch {
 	case o.maintainers.set && o.maintainers.value != "repository":
-		return faultf(policy.Usage, "--maintainers: the one value is repository; name people with --email")
+		return policy.Faultf(policy.Usage, "--maintainers: the one value is repository; name people with --email")
 	case o.maintainers.set && (o.email.set || o.name.set):
-		return faultf(policy.Usage, "--maintainers repository: then there are no other maintainers")
+		return policy.Faultf(policy.Usage, "--maintainers repository: then there are no other maintainers")
 	case o.maintainers.set && o.recovery.set:
-		return faultf(policy.Usage, "--recovery: the repository cannot lose its own account")
+		return policy.Faultf(policy.Usage, "--recovery: the repository cannot lose its own account")
 	case strings.Contains(o.workflow.value, "://"):
-		return &fault{reason: policy.Usage, msg: "--workflow: name a file of this repository", hint: "a reusable workflow is found through the one that calls it"}
+		return &policy.Fault{Reason: policy.Usage, Text: "--workflow: name a file of this repository", Hint: "a reusable workflow is found through the one that calls it"}
 	case o.expect.set && (o.email.set || o.maintainers.set):
-		return faultf(policy.Usage, "--expect-identity is about who signs in, and nobody does")
+		return policy.Faultf(policy.Usage, "--expect-identity is about who signs in, and nobody does")
 	case o.email.set != o.issuer.set:
-		return &fault{reason: policy.Usage, msg: "--email and --issuer go together", hint: "the issuer is https://accounts.google.com, https://github.com/login/oauth or https://login.microsoftonline.com on Sigstore's public instance"}
+		return &policy.Fault{Reason: policy.Usage, Text: "--email and --issuer go together", Hint: "the issuer is https://accounts.google.com, https://github.com/login/oauth or https://login.microsoftonline.com on Sigstore's public instance"}
 	}
 	if o.expires.set {
 		if _, err := expiry(time.Unix(0, 0), o.expires.value); err != nil {
-			return faultf(policy.Usage, "--expires: %s", err)
+			return policy.Faultf(policy.Usage, "--expires: %s", err)
 		}
 	}
 	_, err := o.expected()
@@ -223,7 +223,7 @@ func (r *initRun) look(ctx context.Context) error {
 	defer repo.Close()
 	p := &r.project
 	if r.policy, err = r.tree.read(rekorbind.PolicyFile, policy.MaxPolicyBytes); err != nil {
-		return faultf(policy.PolicyUnreadable, "%s", err)
+		return policy.Faultf(policy.PolicyUnreadable, "%s", err)
 	}
 	address, source := o.repo.value, "--repository"
 	if !o.repo.set {
@@ -235,18 +235,18 @@ func (r *initRun) look(ctx context.Context) error {
 	if r.policy != nil {
 		doc, err := policy.Parse(r.policy)
 		if err != nil {
-			return faultf(policy.PolicyValue, "%s: %s", rekorbind.PolicyFile, err)
+			return policy.Faultf(policy.PolicyValue, "%s: %s", rekorbind.PolicyFile, err)
 		}
 		p.Repository = doc.Content().Repository
 		if l, err := policy.NormalizeLocator(address); o.repo.set && (err != nil || l != p.Repository) {
-			return faultf(policy.Usage, "--repository: %s is about %s", rekorbind.PolicyFile, p.Repository)
+			return policy.Faultf(policy.Usage, "--repository: %s is about %s", rekorbind.PolicyFile, p.Repository)
 		}
 	} else if p.Repository, err = policy.NormalizeLocator(address); err != nil {
 		msg := fmt.Sprintf("%s names no repository: %s", source, err)
 		if address == "" {
 			msg = "which repository? It has no remote origin"
 		}
-		return &fault{reason: policy.Usage, msg: msg, hint: "name it with --repository https://github.com/acme/widget"}
+		return &policy.Fault{Reason: policy.Usage, Text: msg, Hint: "name it with --repository https://github.com/acme/widget"}
 	}
 	snapshot, err := repo.Local()
 	if err != nil {
@@ -355,7 +355,7 @@ func (r *initRun) propose() error {
 	}
 	var err error
 	if r.until, err = expiry(r.Now(), expires); err != nil {
-		return faultf(policy.Usage, "--expires: %s", err)
+		return policy.Faultf(policy.Usage, "--expires: %s", err)
 	}
 	if o.workflow.set {
 		o.workflow.value = path.Clean(strings.ReplaceAll(o.workflow.value, `\`, "/"))
@@ -385,9 +385,9 @@ func (r *initRun) propose() error {
 }
 
 func unfitting(err error) error {
-	f := faultf(policy.Usage, "the answers make no valid policy: %s", err)
+	f := policy.Faultf(policy.Usage, "the answers make no valid policy: %s", err)
 	if pe := (*policy.ParseError)(nil); errors.As(err, &pe) {
-		f.hint = pe.Problems[0].Hint
+		f.Hint = pe.Problems[0].Hint
 	}
 	return f
 }
@@ -423,16 +423,16 @@ func (r *initRun) signIn(ctx context.Context) error {
 	}
 	token, err := r.personal(ctx, &o.signOptions, services)
 	if err != nil {
-		var f *fault
-		if errors.As(err, &f) && f.reason == policy.LoginNeeded {
-			f.hint = "set SIGSTORE_ID_TOKEN, or name the first maintainer with --email and --issuer"
+		var f *policy.Fault
+		if errors.As(err, &f) && f.Reason == policy.LoginNeeded {
+			f.Hint = "set SIGSTORE_ID_TOKEN, or name the first maintainer with --email and --issuer"
 		}
 		return err
 	}
 	r.token = token
 	claims, err := oidc.UnverifiedClaims(token)
 	if err != nil {
-		return faultf(policy.LoginNeeded, "%s", err)
+		return policy.Faultf(policy.LoginNeeded, "%s", err)
 	}
 	expect, err := o.expected()
 	if err != nil {
@@ -446,7 +446,7 @@ func (r *initRun) signIn(ctx context.Context) error {
 		return err
 	}
 	if claims.Email == "" {
-		return &fault{reason: policy.Usage, msg: "the token of " + claims.Issuer + " names no e-mail address", hint: "name the first maintainer with --email and --issuer, or use --maintainers repository"}
+		return &policy.Fault{Reason: policy.Usage, Text: "the token of " + claims.Issuer + " names no e-mail address", Hint: "name the first maintainer with --email and --issuer, or use --maintainers repository"}
 	}
 	m := detect.Member{Email: claims.Email, Issuer: claims.Issuer}
 	if claims.Connector != "" {

@@ -59,12 +59,12 @@ func (l *limits) apply(ctx context.Context) (_ context.Context, stop func(), err
 	memory := int64(defaultMemory)
 	if l.memory.set {
 		if memory, err = parseSize(l.memory.value); err != nil || memory < minMemory {
-			return ctx, nil, &fault{reason: policy.Usage, msg: "--memory: at least 128M", hint: "write it like 512M or 1G"}
+			return ctx, nil, &policy.Fault{Reason: policy.Usage, Text: "--memory: at least 128M", Hint: "write it like 512M or 1G"}
 		}
 	}
 	timeout := l.time()
 	if timeout <= 0 {
-		return ctx, nil, &fault{reason: policy.Usage, msg: "--timeout: not a duration", hint: "write it like 10m"}
+		return ctx, nil, &policy.Fault{Reason: policy.Usage, Text: "--timeout: not a duration", Hint: "write it like 10m"}
 	}
 	if os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(memory - outside)
@@ -126,7 +126,7 @@ func overdue(ctx context.Context, timeout time.Duration, exit func(int)) (stop f
 }
 
 // stopped returns the fault of a run that was ended from outside, nil for another.
-func stopped(ctx context.Context) *fault {
+func stopped(ctx context.Context) *policy.Fault {
 	if ctx == nil {
 		return nil
 	}
@@ -134,9 +134,9 @@ func stopped(ctx context.Context) *fault {
 	var late *budget.Late
 	switch {
 	case errors.As(cause, &late):
-		return &fault{reason: policy.Interrupted, msg: late.Error()}
+		return &policy.Fault{Reason: policy.Interrupted, Text: late.Error()}
 	case errors.Is(cause, errSignal):
-		return &fault{reason: policy.Interrupted, msg: "the run was interrupted"}
+		return &policy.Fault{Reason: policy.Interrupted, Text: "the run was interrupted"}
 	}
 	return nil
 }

@@ -39,7 +39,7 @@ func (l *lock) beside(kept policy.Kept) (*lock, error) {
 	n := min(len(l.Chain), len(kept.Chain))
 	switch {
 	case !slices.Equal(l.Chain[:n], kept.Chain[:n]):
-		return nil, faultf(policy.ChainForked, "--lock: the file names another chain of %s than this machine has seen", l.Repository)
+		return nil, policy.Faultf(policy.ChainForked, "--lock: the file names another chain of %s than this machine has seen", l.Repository)
 	case n == len(l.Chain):
 		return &lock{l.Schema, l.Repository, kept.Chain}, nil
 	}
@@ -49,14 +49,14 @@ func (l *lock) beside(kept policy.Kept) (*lock, error) {
 func readLock(path string) (*lock, error) {
 	data, err := file.Read(path, maxLockBytes)
 	if err != nil {
-		return nil, faultf(policy.Usage, "--lock: %s", err)
+		return nil, policy.Faultf(policy.Usage, "--lock: %s", err)
 	}
 	l := &lock{}
 	if err := lockRules.Decode(data, l); err != nil {
-		return nil, faultf(policy.Usage, "--lock: %s is not a lock file: %s", path, err)
+		return nil, policy.Faultf(policy.Usage, "--lock: %s is not a lock file: %s", path, err)
 	}
 	if err := l.check(); err != nil {
-		return nil, faultf(policy.Usage, "--lock: %s: %s", path, err)
+		return nil, policy.Faultf(policy.Usage, "--lock: %s: %s", path, err)
 	}
 	return l, nil
 }
@@ -97,7 +97,7 @@ need not be named again, and lock itself writes a file that continues the old on
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if !o.repo.set || !out.set {
-				return &fault{reason: policy.Usage, msg: "which repository, and where to?", hint: "repopolicy lock -R acme/widget -o widget.lock"}
+				return &policy.Fault{Reason: policy.Usage, Text: "which repository, and where to?", Hint: "repopolicy lock -R acme/widget -o widget.lock"}
 			}
 			if err := checkOutputs(&out); err != nil {
 				return err

@@ -53,7 +53,7 @@ func (p *printer) ask(question string) { p.raw(line(question) + " ") }
 func (p *printer) verbatim(s string) error {
 	for l := range strings.SplitSeq(s, "\n") {
 		if strings.HasPrefix(strings.TrimSpace(l), "::") || commandAt(l) >= 0 {
-			return &fault{reason: policy.PolicyValue, msg: "a CI's runner would take this line for a command: " + strings.TrimSpace(l), hint: "nothing was printed; take \"::\" or \"##[\" out of the name"}
+			return &policy.Fault{Reason: policy.PolicyValue, Text: "a CI's runner would take this line for a command: " + strings.TrimSpace(l), Hint: "nothing was printed; take \"::\" or \"##[\" out of the name"}
 		}
 	}
 	p.raw(s)

@@ -60,11 +60,11 @@ func (o *verifyOptions) addresses(args []string) (map[string]fetch.Address, erro
 		a, err := fetch.ParseAddress(arg)
 		switch {
 		case err != nil:
-			return nil, &fault{reason: policy.Usage, msg: arg + ": " + err.Error(), hint: "a release is named like https://github.com/acme/widget/releases/tag/v1.2.3"}
+			return nil, &policy.Fault{Reason: policy.Usage, Text: arg + ": " + err.Error(), Hint: "a release is named like https://github.com/acme/widget/releases/tag/v1.2.3"}
 		case o.offline:
-			return nil, faultf(policy.Usage, "--offline: %s cannot be fetched", arg)
+			return nil, policy.Faultf(policy.Usage, "--offline: %s cannot be fetched", arg)
 		case first.Tag != "" && (a.Repository != first.Repository || a.Tag != first.Tag):
-			return nil, faultf(policy.Usage, "one run judges one release: %s is another than that of %s, %s", arg, first.Repository, first.Tag)
+			return nil, policy.Faultf(policy.Usage, "one run judges one release: %s is another than that of %s, %s", arg, first.Repository, first.Tag)
 		}
 		first, out[arg] = a, a
 	}
@@ -72,14 +72,14 @@ func (o *verifyOptions) addresses(args []string) (map[string]fetch.Address, erro
 		return out, nil
 	}
 	if o.tag.set && o.tag.value != first.Tag {
-		return nil, faultf(policy.Usage, "--tag %s contradicts the release's URL, which says %s", o.tag.value, first.Tag)
+		return nil, policy.Faultf(policy.Usage, "--tag %s contradicts the release's URL, which says %s", o.tag.value, first.Tag)
 	}
 	o.tag.value, o.tag.set = first.Tag, true
 	switch {
 	case o.repo.set:
 		repo, err := policy.NormalizeLocator(o.repo.value)
 		if err == nil && repo != first.Repository {
-			return nil, faultf(policy.Usage, "--repo %s contradicts the release's URL, which says %s", repo, first.Repository)
+			return nil, policy.Faultf(policy.Usage, "--repo %s contradicts the release's URL, which says %s", repo, first.Repository)
 		}
 	case !o.policy.set && !o.identity.set:
 		o.repo.value, o.repo.set = first.Repository.String(), true
@@ -102,7 +102,7 @@ func (a *app) publication(o *publishedOptions) (*publication, error) {
 	if o.maxSize.set {
 		n, err := parseSize(o.maxSize.value)
 		if err != nil {
-			return nil, faultf(policy.Usage, "--max-size: %s", err)
+			return nil, policy.Faultf(policy.Usage, "--max-size: %s", err)
 		}
 		p.net.MaxBytes = n
 	}
@@ -111,13 +111,13 @@ func (a *app) publication(o *publishedOptions) (*publication, error) {
 			p.net.Token = a.Getenv("GITHUB_TOKEN")
 		}
 		if p.net.Token == "" {
-			return nil, faultf(policy.Usage, "--github-token: GITHUB_TOKEN is not set")
+			return nil, policy.Faultf(policy.Usage, "--github-token: GITHUB_TOKEN is not set")
 		}
 	}
 	if o.forge.set {
 		p.forge = fetch.Forge(o.forge.value)
 		if !slices.Contains([]fetch.Forge{fetch.GitHub, fetch.GitLab, fetch.Forgejo}, p.forge) {
-			return nil, faultf(policy.Usage, "--forge: %s is none of github, gitlab and forgejo", o.forge.value)
+			return nil, policy.Faultf(policy.Usage, "--forge: %s is none of github, gitlab and forgejo", o.forge.value)
 		}
 	}
 	return p, nil
@@ -151,7 +151,7 @@ func (a *app) look(j *release.Judge, sum *summary, o *verifyOptions, p *publicat
 		repo = addr.Repository
 	}
 	if o.policy.set && !repo.IsZero() && sum.Policy.Repository != repo.String() {
-		return faultf(policy.Usage, "--policy: %s is for %s, the release is of %s", o.policy.value, sum.Policy.Repository, repo)
+		return policy.Faultf(policy.Usage, "--policy: %s is for %s, the release is of %s", o.policy.value, sum.Policy.Repository, repo)
 	}
 	if o.offline || len(o.bundles) > 0 {
 		return nil
@@ -191,16 +191,16 @@ func (p *publication) inputs(ctx context.Context, args []string, addresses map[s
 		out = append(out, p.once(more)...)
 	}
 	if len(out) > release.MaxArtifacts {
-		return nil, faultf(policy.ArtifactRead, "more than %d artifacts", release.MaxArtifacts)
+		return nil, policy.Faultf(policy.ArtifactRead, "more than %d artifacts", release.MaxArtifacts)
 	}
 	if o.ignoreMissing && !slices.ContainsFunc(args, release.IsSums) {
-		return nil, faultf(policy.Usage, "--ignore-missing is about the lines of a checksum file, and no argument is one")
+		return nil, policy.Faultf(policy.Usage, "--ignore-missing is about the lines of a checksum file, and no argument is one")
 	}
 	if err := o.expect(out); err != nil {
 		return nil, err
 	}
 	if err := p.folder.Vacant(out); err != nil {
-		return nil, faultf(policy.Usage, "--download: %s", err)
+		return nil, policy.Faultf(policy.Usage, "--download: %s", err)
 	}
 	return out, nil
 }
@@ -227,7 +227,7 @@ func (o *verifyOptions) expect(inputs []*release.Input) error {
 		return nil
 	}
 	if n := account.Expected(inputs); n != 1 && len(inputs) != 1 {
-		return faultf(policy.Usage, "--name says what one artifact is called, and there are %d", n)
+		return policy.Faultf(policy.Usage, "--name says what one artifact is called, and there are %d", n)
 	}
 	a := inputs[0].Artifact
 	if i := slices.IndexFunc(inputs, func(in *release.Input) bool { return !in.IsEvidence() && !in.Harmless }); i >= 0 {
@@ -237,19 +237,19 @@ func (o *verifyOptions) expect(inputs []*release.Input) error {
 		return followingName(a.Arg)
 	}
 	if err := a.Expect(o.name.value); err != nil {
-		return faultf(policy.Usage, "--name: %s", err)
+		return policy.Faultf(policy.Usage, "--name: %s", err)
 	}
 	return nil
 }
 
-func followingName(arg string) *fault {
-	return &fault{reason: policy.Usage, msg: "--name: what " + arg + " is called follows from how you named it", hint: "--name is for files of this machine and digests"}
+func followingName(arg string) *policy.Fault {
+	return &policy.Fault{Reason: policy.Usage, Text: "--name: what " + arg + " is called follows from how you named it", Hint: "--name is for files of this machine and digests"}
 }
 
 // pkg returns the artifact that a package URL names.
 func (p *publication) pkg(arg string, o *verifyOptions) ([]*release.Input, error) {
 	if o.offline {
-		return nil, faultf(policy.Usage, "--offline: %s cannot be fetched", arg)
+		return nil, policy.Faultf(policy.Usage, "--offline: %s cannot be fetched", arg)
 	}
 	registry := fetch.NPMRegistry
 	if p.options.npm.set {
@@ -257,7 +257,7 @@ func (p *publication) pkg(arg string, o *verifyOptions) ([]*release.Input, error
 	}
 	a, err := fetch.NPM(arg, registry, p.net)
 	if err != nil {
-		return nil, &fault{reason: policy.Usage, msg: arg + ": " + err.Error(), hint: "write pkg:npm/%40SCOPE/NAME@VERSION; a file of another registry is named by its path"}
+		return nil, &policy.Fault{Reason: policy.Usage, Text: arg + ": " + err.Error(), Hint: "write pkg:npm/%40SCOPE/NAME@VERSION; a file of another registry is named by its path"}
 	}
 	a.Place = p.folder.Keep(a.Place)
 	return []*release.Input{{Artifact: a}}, nil
@@ -278,10 +278,10 @@ func (p *publication) image(ctx context.Context, arg string, o *verifyOptions) (
 // checkImage refuses what names no image that can be asked for.
 func (p *publication) checkImage(arg string, o *verifyOptions) error {
 	if o.offline {
-		return faultf(policy.Usage, "--offline: %s cannot be fetched", arg)
+		return policy.Faultf(policy.Usage, "--offline: %s cannot be fetched", arg)
 	}
 	if err := fetch.CheckImage(arg); err != nil {
-		return &fault{reason: policy.Usage, msg: arg + ": " + err.Error(), hint: "write oci://ghcr.io/acme/widget:v1.2.3, or @sha256:… instead of the tag"}
+		return &policy.Fault{Reason: policy.Usage, Text: arg + ": " + err.Error(), Hint: "write oci://ghcr.io/acme/widget:v1.2.3, or @sha256:… instead of the tag"}
 	}
 	return nil
 }
@@ -330,7 +330,7 @@ func (p *publication) elsewhere(j *release.Judge, repo policy.Locator, tag strin
 	}
 	pypi, err := fetch.PyPI(index, p.options.pypi.set, p.net)
 	if err != nil {
-		return faultf(policy.Usage, "--pypi-index: %s", err)
+		return policy.Faultf(policy.Usage, "--pypi-index: %s", err)
 	}
 	j.Sources = append(j.Sources, pypi)
 	if kind == fetch.GitHub {

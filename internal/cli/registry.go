@@ -52,7 +52,7 @@ func (a *app) fromRegistry(ctx context.Context, o *repoOptions, f *found) error 
 	f.snapshot = &git.Snapshot{}
 	if f.root.Forges.NamesBranch(f.repo) {
 		if o.offline {
-			return &fault{reason: policy.Usage, msg: "--offline: only " + f.repo.Host() + " can say which branch of " + f.repo.String() + " is the default one", hint: "name a clone of it with --git DIR"}
+			return &policy.Fault{Reason: policy.Usage, Text: "--offline: only " + f.repo.Host() + " can say which branch of " + f.repo.String() + " is the default one", Hint: "name a clone of it with --git DIR"}
 		}
 		if f.snapshot.Default, err = git.Default(ctx, f.repo.String(), userAgent(), a.Transport); err != nil {
 			return gitFault(err)
@@ -61,9 +61,9 @@ func (a *app) fromRegistry(ctx context.Context, o *repoOptions, f *found) error 
 	p, err := oci.ReadPolicy(ctx, ref, a.registry(), f.repo.String())
 	switch {
 	case errors.Is(err, oci.ErrNoPolicy):
-		return &fault{reason: policy.RepositoryUnreachable, msg: "--from: " + err.Error(), hint: "`repopolicy export --oci` puts it there"}
+		return &policy.Fault{Reason: policy.RepositoryUnreachable, Text: "--from: " + err.Error(), Hint: "`repopolicy export --oci` puts it there"}
 	case err != nil:
-		return faultf(policy.RepositoryUnreachable, "--from: %s", err)
+		return policy.Faultf(policy.RepositoryUnreachable, "--from: %s", err)
 	}
 	for _, s := range p.Signatures {
 		f.files = append(f.files, rekorbind.File(s))
@@ -84,13 +84,13 @@ func (a *app) fromRegistry(ctx context.Context, o *repoOptions, f *found) error 
 func (a *app) exportOCI(ctx context.Context, o *exportOptions) error {
 	switch {
 	case o.to.set || o.tuf.set || o.policy.set || o.rule.set || o.tag.set || o.artifact.set || o.sign || o.signing.key.set || o.signing.expect.set:
-		return faultf(policy.Usage, "--oci copies what the repository bound: of the other flags only those that find it go with it")
+		return policy.Faultf(policy.Usage, "--oci copies what the repository bound: of the other flags only those that find it go with it")
 	case !o.signing.repo.set:
-		return &fault{reason: policy.Usage, msg: "--oci: no repository given", hint: "name it with -R"}
+		return &policy.Fault{Reason: policy.Usage, Text: "--oci: no repository given", Hint: "name it with -R"}
 	}
 	ref, err := oci.ParseReference(o.oci.value)
 	if err != nil {
-		return &fault{reason: policy.Usage, msg: "--oci: " + err.Error(), hint: "write it like oci:registry.example.com/acme/widget:policy"}
+		return &policy.Fault{Reason: policy.Usage, Text: "--oci: " + err.Error(), Hint: "write it like oci:registry.example.com/acme/widget:policy"}
 	}
 	if ref.Layout != "" {
 		if err := file.CheckDir(ref.Layout); err != nil {
@@ -114,7 +114,7 @@ func (a *app) exportOCI(ctx context.Context, o *exportOptions) error {
 	}
 	digest, err := oci.PushPolicy(ctx, ref, a.registry(), p)
 	if err != nil {
-		return &fault{reason: policy.ReleaseUnreachable, msg: err.Error(), hint: "run the command again: what is there already is not sent again"}
+		return &policy.Fault{Reason: policy.ReleaseUnreachable, Text: err.Error(), Hint: "run the command again: what is there already is not sent again"}
 	}
 	a.out.line("%s", ref.At(digest))
 	a.err.line("%s: the policy of %s, version %d, %d %s", o.oci.value, f.repo, len(f.res.Chain.Versions()), len(p.Signatures), plural(len(p.Signatures), "signature file"))

@@ -96,7 +96,7 @@ func (a *app) find(ctx context.Context, o *repoOptions) (*found, error) {
 	}
 	repo, err := policy.NormalizeLocator(o.repo.value)
 	if err != nil {
-		return nil, &fault{reason: policy.Usage, msg: "--repo: " + err.Error(), hint: "write it like https://github.com/acme/widget or acme/widget"}
+		return nil, &policy.Fault{Reason: policy.Usage, Text: "--repo: " + err.Error(), Hint: "write it like https://github.com/acme/widget or acme/widget"}
 	}
 	out := &found{repo: repo, local: o.git.set, clone: o.git.value, copied: o.from.set}
 	if err := out.readDemand(o); err != nil {
@@ -154,7 +154,7 @@ func (a *app) find(ctx context.Context, o *repoOptions) (*found, error) {
 		r.Pin = l.Chain[0]
 	}
 	if out.res, err = r.Resolve(ctx, repo, files); errors.As(err, new(*budget.Exceeded)) {
-		return nil, faultf(policy.BudgetExceeded, "%s", err)
+		return nil, policy.Faultf(policy.BudgetExceeded, "%s", err)
 	} else if err != nil {
 		return nil, err
 	}
@@ -173,7 +173,7 @@ func (a *app) find(ctx context.Context, o *repoOptions) (*found, error) {
 			if errors.Is(err, rekorbind.ErrNoIndex) || out.asked != nil && name == out.asked.Name() {
 				continue
 			}
-			return nil, &fault{reason: policy.BelowRequired, msg: fmt.Sprintf("no answer from the %s: %s", name, err), hint: "try again, or do without --scan"}
+			return nil, &policy.Fault{Reason: policy.BelowRequired, Text: fmt.Sprintf("no answer from the %s: %s", name, err), Hint: "try again, or do without --scan"}
 		}
 	}
 	for _, digest := range slices.Sorted(maps.Keys(out.res.Evidence)) {
@@ -190,7 +190,7 @@ func (f *found) readDemand(o *repoOptions) error {
 	if o.require.set {
 		d, err := f.demand.ParseRequire(o.require.value)
 		if err != nil {
-			return faultf(policy.Usage, "--require: %s", err)
+			return policy.Faultf(policy.Usage, "--require: %s", err)
 		}
 		f.demand = d
 	}
@@ -200,26 +200,26 @@ func (f *found) readDemand(o *repoOptions) error {
 	if o.maxAge.set {
 		d, err := time.ParseDuration(o.maxAge.value)
 		if err != nil || d <= 0 {
-			return &fault{reason: policy.Usage, msg: "--max-age: not a duration", hint: "write it like 24h"}
+			return &policy.Fault{Reason: policy.Usage, Text: "--max-age: not a duration", Hint: "write it like 24h"}
 		}
 		f.demand.MaxAge = d
 	}
 	if o.witnesses.set {
 		data, err := file.Read(o.witnesses.value, rekorbind.MaxWitnessPolicyBytes)
 		if err != nil {
-			return faultf(policy.Usage, "--witness-policy: %s", err)
+			return policy.Faultf(policy.Usage, "--witness-policy: %s", err)
 		}
 		if o.witnessed, err = rekorbind.ParseWitnessPolicy(data); err != nil {
-			return faultf(policy.Usage, "--witness-policy: %s: %s", o.witnesses.value, err)
+			return policy.Faultf(policy.Usage, "--witness-policy: %s: %s", o.witnesses.value, err)
 		}
 		o.scan = true
 	}
 	if o.offline && o.scan {
-		return faultf(policy.Usage, "--offline: no log is read, which --scan and --witness-policy demand")
+		return policy.Faultf(policy.Usage, "--offline: no log is read, which --scan and --witness-policy demand")
 	}
 	if o.pin.set {
 		if d, err := policy.ParseDigest(o.pin.value); err != nil || d.Alg != "sha256" {
-			return faultf(policy.Usage, "--pin: not a digest like sha256:…")
+			return policy.Faultf(policy.Usage, "--pin: not a digest like sha256:…")
 		}
 	}
 	return nil
@@ -276,7 +276,7 @@ func (a *app) snapshot(ctx context.Context, o *repoOptions, root trust.Root, rep
 	a.stops = append(a.stops, func() { cancel(nil) })
 	s, err := git.Fetch(fetching, repo.String(), userAgent(), a.Transport, []string{"refs/heads/" + rekorbind.BindingBranch}, rekorbind.Dir, o.fetched(root))
 	if err != nil && context.Cause(fetching) == context.DeadlineExceeded {
-		return nil, faultf(policy.RepositoryUnreachable, "no answer within %s", a.Timeout)
+		return nil, policy.Faultf(policy.RepositoryUnreachable, "no answer within %s", a.Timeout)
 	}
 	if err != nil {
 		return nil, gitFault(err)
@@ -287,7 +287,7 @@ func (a *app) snapshot(ctx context.Context, o *repoOptions, root trust.Root, rep
 	return s, nil
 }
 
-func gitFault(err error) *fault {
+func gitFault(err error) *policy.Fault {
 	reason := policy.RepositoryUnreachable
 	switch {
 	case errors.As(err, new(*budget.Exceeded)), errors.Is(err, git.ErrTooMuchWork):
@@ -301,7 +301,7 @@ func gitFault(err error) *fault {
 	case errors.Is(err, os.ErrNotExist):
 		reason = policy.Usage
 	}
-	return faultf(reason, "%s", err)
+	return policy.Faultf(reason, "%s", err)
 }
 
 // policyFiles returns the signature files and place proofs of both refs.

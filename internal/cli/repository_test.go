@@ -35,8 +35,8 @@ func TestGitFault(t *testing.T) {
 		{os.ErrNotExist, policy.Usage},
 		{errors.New("other"), policy.RepositoryUnreachable},
 	} {
-		if f := gitFault(fmt.Errorf("x: %w", c.err)); f.reason != c.want {
-			t.Errorf("%v: %s, want %s", c.err, f.reason, c.want)
+		if f := gitFault(fmt.Errorf("x: %w", c.err)); f.Reason != c.want {
+			t.Errorf("%v: %s, want %s", c.err, f.Reason, c.want)
 		}
 	}
 }

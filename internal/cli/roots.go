@@ -73,7 +73,7 @@ func (a *app) trustConfig(o *rootOptions) (*trust.Config, error) {
 		}
 		dir, err := a.ConfigDir()
 		if err != nil { // there may be one, with other roots
-			return nil, &fault{reason: policy.TrustRootMissing, msg: fmt.Sprintf("trust configuration: where yours is cannot be found out: %s", err), hint: "try again, or name the file with --trust-config"}
+			return nil, &policy.Fault{Reason: policy.TrustRootMissing, Text: fmt.Sprintf("trust configuration: where yours is cannot be found out: %s", err), Hint: "try again, or name the file with --trust-config"}
 		}
 		if dir == "" {
 			return nil, nil
@@ -83,9 +83,9 @@ func (a *app) trustConfig(o *rootOptions) (*trust.Config, error) {
 	c, err := trust.ReadConfig(path)
 	switch {
 	case err != nil:
-		return nil, faultf(policy.TrustRootInvalid, "trust configuration: %s", err)
+		return nil, policy.Faultf(policy.TrustRootInvalid, "trust configuration: %s", err)
 	case c == nil && o.rootMap.set:
-		return nil, faultf(policy.Usage, "--trust-config: %s does not exist", path)
+		return nil, policy.Faultf(policy.Usage, "--trust-config: %s does not exist", path)
 	}
 	return c, nil
 }
@@ -95,7 +95,7 @@ func (a *app) trustConfig(o *rootOptions) (*trust.Config, error) {
 func (a *app) scopes(o *rootOptions, repo policy.Locator) ([]trust.Scope, *trust.Config, error) {
 	if len(o.roots) > 0 {
 		if o.rootName.set {
-			return nil, nil, faultf(policy.Usage, "--trusted-root and --trust-root contradict each other")
+			return nil, nil, policy.Faultf(policy.Usage, "--trusted-root and --trust-root contradict each other")
 		}
 		return nil, nil, nil
 	}
@@ -108,10 +108,10 @@ func (a *app) scopes(o *rootOptions, repo policy.Locator) ([]trust.Scope, *trust
 	}
 	name := o.rootName.value
 	if _, ok := c.Root(name); !ok && name != string(trust.PublicGood) {
-		return nil, nil, &fault{reason: policy.Usage, msg: "--trust-root: no root " + name + " is configured", hint: "list it as a [[root]] of trust.toml"}
+		return nil, nil, &policy.Fault{Reason: policy.Usage, Text: "--trust-root: no root " + name + " is configured", Hint: "list it as a [[root]] of trust.toml"}
 	}
 	if !c.SpeaksFor(name, repo) {
-		return nil, nil, &fault{reason: policy.Usage, msg: "--trust-root: " + name + " does not speak for " + repo.String() + ", whose certificates Sigstore's public instance issues", hint: "a [[scope]] of trust.toml can say that it does"}
+		return nil, nil, &policy.Fault{Reason: policy.Usage, Text: "--trust-root: " + name + " does not speak for " + repo.String() + ", whose certificates Sigstore's public instance issues", Hint: "a [[scope]] of trust.toml can say that it does"}
 	}
 	return []trust.Scope{{Roots: []string{name}, Threshold: 1}}, c, nil
 }
@@ -203,7 +203,7 @@ func (a *app) anchor(ctx context.Context, o *repoOptions, repo policy.Locator) (
 func rootFault(err error) error {
 	var se *sigstore.Error
 	if errors.As(err, &se) {
-		return faultf(se.Reason, "%s", se)
+		return policy.Faultf(se.Reason, "%s", se)
 	}
 	return err
 }
@@ -213,7 +213,7 @@ func rootFault(err error) error {
 func (a *app) anyRoots(ctx context.Context, o *rootOptions, how trust.Options) ([]trust.Root, error) {
 	switch {
 	case len(o.roots) > 0 && o.rootName.set:
-		return nil, faultf(policy.Usage, "--trusted-root and --trust-root contradict each other")
+		return nil, policy.Faultf(policy.Usage, "--trusted-root and --trust-root contradict each other")
 	case len(o.roots) > 0:
 		return trust.Roots(ctx, trust.Options{Files: o.roots})
 	case !o.rootName.set:
@@ -239,7 +239,7 @@ func (a *app) rootOf(o *rootOptions, repo policy.Locator) (string, *trust.Config
 	case len(scopes) == 0:
 		return "", nil, nil
 	case len(scopes[0].Roots) > 1:
-		return "", nil, &fault{reason: policy.Usage, msg: "trust.toml names several roots for " + repo.String() + ", and this command works under one", hint: "name it with --trust-root; `repopolicy verify` joins them"}
+		return "", nil, &policy.Fault{Reason: policy.Usage, Text: "trust.toml names several roots for " + repo.String() + ", and this command works under one", Hint: "name it with --trust-root; `repopolicy verify` joins them"}
 	}
 	return scopes[0].Roots[0], c, nil
 }
@@ -264,7 +264,7 @@ func (a *app) oneRoot(ctx context.Context, o *repoOptions, repo policy.Locator) 
 	}
 	roots, err := a.anyRoots(ctx, &o.rootOptions, trust.Options{Offline: o.offline, Fresh: o.fresh && !o.offline})
 	if err == nil && len(roots) != 1 {
-		err = faultf(policy.Usage, "a repository's policy is judged under exactly one trusted root, not %d", len(roots))
+		err = policy.Faultf(policy.Usage, "a repository's policy is judged under exactly one trusted root, not %d", len(roots))
 	}
 	if err != nil {
 		return trust.Root{}, rootFault(err)

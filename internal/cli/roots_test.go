@@ -93,7 +93,7 @@ func TestConfigOf(t *testing.T) {
 			}
 			continue
 		}
-		if f := faultOf(err); f == nil || f.reason != policy.TrustRootMissing || !strings.Contains(f.msg, row.err.Error()) {
+		if f := faultOf(err); f == nil || f.Reason != policy.TrustRootMissing || !strings.Contains(f.Text, row.err.Error()) {
 			t.Errorf("%s: %v: %v", name, scopes, err)
 		}
 		if _, _, err := a.scopes(&rootOptions{roots: []string{"a.json"}}, repo); err != nil {
@@ -122,7 +122,7 @@ func TestTrustConfig(t *testing.T) {
 	scopes := func(o *rootOptions) (string, policy.Reason) {
 		s, _, err := a.scopes(o, repo)
 		if f := faultOf(err); f != nil {
-			return "", f.reason
+			return "", f.Reason
 		}
 		if err != nil {
 			t.Fatal(err)

@@ -47,7 +47,7 @@ func (a *app) runs(ctx context.Context, o *verifyOptions) (k int, runs []run, er
 		case !s.Continue || !unknown:
 			return s.Threshold, runs, err
 		case (o.offline || o.staple.set) && !o.maxAge.set: // whoever has an old answer would choose the root
-			return 0, nil, &fault{reason: policy.NoBinding, msg: err.Error(), hint: "the next scope is not asked on account of an answer of any age: name the root with --trust-root, or give --max-age"}
+			return 0, nil, &policy.Fault{Reason: policy.NoBinding, Text: err.Error(), Hint: "the next scope is not asked on account of an answer of any age: name the root with --trust-root, or give --max-age"}
 		}
 		a.err.line("note: under %s: %s", strings.Join(s.Roots, ", "), err)
 	}
@@ -60,7 +60,7 @@ func (o *verifyOptions) subject() (policy.Locator, error) {
 	case o.repo.set:
 		repo, err := policy.NormalizeLocator(o.repo.value)
 		if err != nil {
-			return repo, &fault{reason: policy.Usage, msg: "--repo: " + err.Error(), hint: "write it like https://github.com/acme/widget or acme/widget"}
+			return repo, &policy.Fault{Reason: policy.Usage, Text: "--repo: " + err.Error(), Hint: "write it like https://github.com/acme/widget or acme/widget"}
 		}
 		return repo, nil
 	case o.policy.set:
@@ -81,7 +81,7 @@ func (a *app) scopeRuns(ctx context.Context, o *verifyOptions, c *trust.Config, 
 	var failed []error
 	class := func(err error) policy.Class {
 		if f := faultOf(err); f != nil {
-			return f.reason.Class()
+			return f.Reason.Class()
 		}
 		return policy.ClassUnset
 	}

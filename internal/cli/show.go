@@ -50,15 +50,15 @@ func (f *found) usable(a *app) error {
 	if !refused {
 		return nil
 	}
-	ft := faultf(d.Reason, "%s: %s", f.repo, info.Text)
+	ft := policy.Faultf(d.Reason, "%s: %s", f.repo, info.Text)
 	if d.Detail != "" {
-		ft.msg += ": " + d.Detail
+		ft.Text += ": " + d.Detail
 	}
 	if hint := f.mayLag(); d.Reason == policy.Undisclosed && hint != "" {
-		ft.hint = hint
+		ft.Hint = hint
 	}
 	if hint := f.branchHint(); hint != "" {
-		ft.hint = hint
+		ft.Hint = hint
 	}
 	return ft
 }
@@ -150,7 +150,7 @@ func (a *app) logCommand() *cobra.Command {
 // found resolves the policy for a verb that takes no artifacts.
 func (a *app) found(cmd *cobra.Command, o *repoOptions) (*found, error) {
 	if !o.repo.set {
-		return nil, &fault{reason: policy.Usage, msg: "which repository?", hint: "name it with -R, such as -R acme/widget"}
+		return nil, &policy.Fault{Reason: policy.Usage, Text: "which repository?", Hint: "name it with -R, such as -R acme/widget"}
 	}
 	f, err := a.find(cmd.Context(), o)
 	if err != nil {

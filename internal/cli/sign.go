@@ -75,7 +75,7 @@ func (a *app) sign(ctx context.Context, o *signOptions) error {
 	if r.Key != nil {
 		id, err := sigstore.KeyOf(r.Key)
 		if err != nil {
-			return faultf(policy.Usage, "%s", err)
+			return policy.Faultf(policy.Usage, "%s", err)
 		}
 		r.Who, r.Check = "key "+id, v.member
 		return a.write(ctx, o, v, s, r)
@@ -97,11 +97,11 @@ func (o *signOptions) readSigner() (sigstore.Signer, error) {
 	}
 	data, err := file.Read(o.key.value, maxTokenReply)
 	if err != nil {
-		return nil, faultf(policy.Usage, "--key: %s", err)
+		return nil, policy.Faultf(policy.Usage, "--key: %s", err)
 	}
 	key, err := sigstore.ParsePrivateKey(data)
 	if err != nil {
-		return nil, faultf(policy.Usage, "--key: %s: %s", o.key.value, err)
+		return nil, policy.Faultf(policy.Usage, "--key: %s: %s", o.key.value, err)
 	}
 	return key, nil
 }
@@ -121,7 +121,7 @@ func (a *app) requestAs(o *signOptions, v *draftVersion, s sigstore.Services, to
 	r := rekorbind.Request{}
 	claims, err := oidc.UnverifiedClaims(token)
 	if err != nil {
-		return r, faultf(policy.LoginNeeded, "%s", err)
+		return r, policy.Faultf(policy.LoginNeeded, "%s", err)
 	}
 	expect, err := o.expected()
 	if err != nil {
@@ -162,7 +162,7 @@ func (v *draftVersion) member(id policy.Identity) error {
 	if id.Kind == policy.KindKey {
 		who = "the key sha256:" + id.Value
 	}
-	return &fault{reason: policy.NotMaintainer, msg: who + " is no maintainer in this version or the one before", hint: "nothing was logged; sign in as a member, or add this identity to the policy"}
+	return &policy.Fault{Reason: policy.NotMaintainer, Text: who + " is no maintainer in this version or the one before", Hint: "nothing was logged; sign in as a member, or add this identity to the policy"}
 }
 
 // beforeNames reports whether the version that the draft follows, or the one in force,

@@ -36,17 +36,17 @@ func (s *signerFlags) set() bool { return s.program.set || s.public.set || len(s
 // form of an ECDSA signature; that is checked before anything is made of it.
 func (s *signerFlags) signer() (sigstore.Signer, error) {
 	if !s.program.set || !s.public.set {
-		return nil, &fault{reason: policy.Usage, msg: "--signer and --public-key go together", hint: "the program does not say which key it signs with"}
+		return nil, &policy.Fault{Reason: policy.Usage, Text: "--signer and --public-key go together", Hint: "the program does not say which key it signs with"}
 	}
 	data, err := file.Read(s.public.value, maxPublicKey)
 	if err != nil {
-		return nil, faultf(policy.Usage, "--public-key: %s", err)
+		return nil, policy.Faultf(policy.Usage, "--public-key: %s", err)
 	}
 	out, err := sigstore.NewSigner(data, func(ctx context.Context, digest []byte) ([]byte, error) {
 		return runSigner(ctx, signerTimeout, digest, s.program.value, s.args...)
 	})
 	if err != nil {
-		return nil, faultf(policy.Usage, "--public-key: %s: %s", s.public.value, err)
+		return nil, policy.Faultf(policy.Usage, "--public-key: %s: %s", s.public.value, err)
 	}
 	return out, nil
 }

@@ -77,18 +77,18 @@ func (o *signOptions) signFlags(cmd *cobra.Command) {
 // readConfigs reads the signing configs that are named; none for those of the instance.
 func (o *signOptions) readConfigs() ([][]byte, error) {
 	if o.withV2 && (o.withoutV1 || len(o.configs) > 0) {
-		return nil, &fault{reason: policy.Usage, msg: "--with-v2 is about Sigstore's public instance, beside Rekor v1", hint: "of another instance name both signing configs with --signing-config; --without-v1 implies Rekor v2"}
+		return nil, &policy.Fault{Reason: policy.Usage, Text: "--with-v2 is about Sigstore's public instance, beside Rekor v1", Hint: "of another instance name both signing configs with --signing-config; --without-v1 implies Rekor v2"}
 	}
 	var configs [][]byte
 	for _, path := range o.configs {
 		data, err := file.Read(path, maxSigningConfig)
 		if err != nil {
-			return nil, faultf(policy.Usage, "--signing-config: %s", err)
+			return nil, policy.Faultf(policy.Usage, "--signing-config: %s", err)
 		}
 		configs = append(configs, data)
 	}
 	if len(configs) == 0 && len(o.roots) > 0 {
-		return nil, &fault{reason: policy.Usage, msg: "--trusted-root without --signing-config", hint: "a private instance is named by both"}
+		return nil, &policy.Fault{Reason: policy.Usage, Text: "--trusted-root without --signing-config", Hint: "a private instance is named by both"}
 	}
 	return configs, nil
 }
@@ -110,7 +110,7 @@ func (a *app) services(ctx context.Context, o *signOptions, repo policy.Locator)
 			configs, err = c.SigningConfigs(ctx, name, a.named(c, trust.Options{}))
 		}
 		if err != nil {
-			return sigstore.Services{}, faultf(policy.TrustRootMissing, "signing config: %s", err)
+			return sigstore.Services{}, policy.Faultf(policy.TrustRootMissing, "signing config: %s", err)
 		}
 	}
 	return a.parseConfigs(o, configs)
@@ -120,14 +120,14 @@ func (a *app) services(ctx context.Context, o *signOptions, repo policy.Locator)
 func (a *app) parseConfigs(o *signOptions, configs [][]byte) (sigstore.Services, error) {
 	s, err := sigstore.ParseSigningConfigs(a.Now(), configs...)
 	if err != nil {
-		return s, faultf(policy.TrustRootInvalid, "signing config: %s", err)
+		return s, policy.Faultf(policy.TrustRootInvalid, "signing config: %s", err)
 	}
 	if err := s.Secret(); err != nil {
-		return s, faultf(policy.TrustRootInvalid, "signing config: %s", err)
+		return s, policy.Faultf(policy.TrustRootInvalid, "signing config: %s", err)
 	}
 	if o.withoutV1 {
 		if s.RekorV2 == "" {
-			return s, &fault{reason: policy.Usage, msg: "--without-v1: the signing config names no Rekor v2", hint: "name one that does with --signing-config"}
+			return s, &policy.Fault{Reason: policy.Usage, Text: "--without-v1: the signing config names no Rekor v2", Hint: "name one that does with --signing-config"}
 		}
 		s.RekorV1 = ""
 	}
@@ -141,7 +141,7 @@ func (a *app) personal(ctx context.Context, o *signOptions, s sigstore.Services)
 		return token, err
 	}
 	if !a.Terminal && !o.device {
-		return "", &fault{reason: policy.LoginNeeded, msg: "nobody can sign in without a terminal", hint: "set SIGSTORE_ID_TOKEN, or use --device or --key"}
+		return "", &policy.Fault{Reason: policy.LoginNeeded, Text: "nobody can sign in without a terminal", Hint: "set SIGSTORE_ID_TOKEN, or use --device or --key"}
 	}
 	issuer := s.Issuer
 	if issuer == "" {
@@ -156,7 +156,7 @@ func (a *app) personal(ctx context.Context, o *signOptions, s sigstore.Services)
 	defer resume()
 	token, err = sigstore.SignIn(ctx, issuer, o.device, a.Transport, say, open)
 	if err != nil {
-		return "", faultf(policy.LoginNeeded, "signing in: %s", err)
+		return "", policy.Faultf(policy.LoginNeeded, "signing in: %s", err)
 	}
 	return token, nil
 }
@@ -179,12 +179,12 @@ func (a *app) agree(o *signOptions, question string) error {
 		return nil
 	}
 	if !a.Terminal || a.Stdin == nil {
-		return &fault{reason: policy.Usage, msg: question, hint: "there is no terminal to answer on; say --yes"}
+		return &policy.Fault{Reason: policy.Usage, Text: question, Hint: "there is no terminal to answer on; say --yes"}
 	}
 	a.err.ask(question + " [y/N]")
 	answer, err := io.ReadAll(io.LimitReader(lineReader{a.Stdin}, 16))
 	if err != nil || !strings.EqualFold(strings.TrimSpace(string(answer)), "y") {
-		return &fault{reason: policy.Usage, msg: "not signed"}
+		return &policy.Fault{Reason: policy.Usage, Text: "not signed"}
 	}
 	return nil
 }
@@ -213,7 +213,7 @@ func (a *app) write(ctx context.Context, o *signOptions, v *draftVersion, s sigs
 	var index *web.Client
 	if s.RekorV1 != "" {
 		if index, err = web.New(s.RekorV1, a.Transport, userAgent()); err != nil {
-			return faultf(policy.TrustRootInvalid, "signing config: %s", err)
+			return policy.Faultf(policy.TrustRootInvalid, "signing config: %s", err)
 		}
 		if a.Timeout > 0 {
 			index.SetTimeout(a.Timeout)
@@ -222,16 +222,16 @@ func (a *app) write(ctx context.Context, o *signOptions, v *draftVersion, s sigs
 	w := &rekorbind.Writer{Root: v.root.Root, Client: &sigstore.Client{Services: s, Transport: a.Transport, Timeout: a.Timeout}, Journal: state, Index: index, Now: a.Now, Step: a.steps(s), Everywhere: o.places, Warn: func(text string) { a.err.line("warning: %s", text) }}
 	if o.places {
 		if w.Places, err = a.dater(v.root, w.Client); err != nil {
-			return faultf(policy.TrustRootInvalid, "%s", err)
+			return policy.Faultf(policy.TrustRootInvalid, "%s", err)
 		}
 	}
 	files, err := w.Write(ctx, r)
-	var f *fault
+	var f *policy.Fault
 	switch {
 	case errors.As(err, &f):
 		return f
 	case err != nil:
-		return &fault{reason: policy.SigningFailed, msg: err.Error(), hint: "run the command again: it goes on where it stopped"}
+		return &policy.Fault{Reason: policy.SigningFailed, Text: err.Error(), Hint: "run the command again: it goes on where it stopped"}
 	}
 	if o.afterLog != nil {
 		o.afterLog(files)

@@ -56,7 +56,7 @@ version.`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			err := a.signRelease(cmd.Context(), o, args)
-			var f *fault
+			var f *policy.Fault
 			if o.authorizeOptions.format.value == "github" && errors.As(err, &f) {
 				a.githubFault(f, output{"authorized", "false"})
 			}
@@ -140,11 +140,11 @@ func (a *app) signRelease(ctx context.Context, o *releaseOptions, args []string)
 // checkReleaser refuses flags by which nobody can sign a release.
 func (a *app) checkReleaser(o *releaseOptions) error {
 	if o.key.set && (o.tokenOptions.file.set || o.variable.set || o.metadata) {
-		return faultf(policy.Usage, "--key and an ID token contradict each other: either a key signs, or who the token is of")
+		return policy.Faultf(policy.Usage, "--key and an ID token contradict each other: either a key signs, or who the token is of")
 	}
 	if !o.key.set && a.hasOwnToken(&o.tokenOptions) { // a job agrees by being run
 		if o.device {
-			return faultf(policy.Usage, "--device is about people, and a job signs")
+			return policy.Faultf(policy.Usage, "--device is about people, and a job signs")
 		}
 		if _, err := o.expected(); err != nil {
 			return err
@@ -162,18 +162,18 @@ func (a *app) checkReleaser(o *releaseOptions) error {
 	return a.checkSigner(&o.signOptions)
 }
 
-func ofJob() *fault {
-	return &fault{reason: policy.TokenRefused, msg: "a job is authorised by a token of its own", hint: "give it one with the audience repopolicy: on GitLab, id_tokens sets REPOPOLICY_ID_TOKEN with aud: repopolicy"}
+func ofJob() *policy.Fault {
+	return &policy.Fault{Reason: policy.TokenRefused, Text: "a job is authorised by a token of its own", Hint: "give it one with the audience repopolicy: on GitLab, id_tokens sets REPOPOLICY_ID_TOKEN with aud: repopolicy"}
 }
 
 // checkFiles refuses what cannot be signed before anybody is asked.
 func (o *releaseOptions) checkFiles(args []string) error {
 	if o.purl.set {
 		if u, err := packageurl.FromString(o.purl.value); err != nil || u.Version == "" {
-			return faultf(policy.Usage, "--purl: not a package URL with a version, such as pkg:npm/%%40acme/widget@1.2.3")
+			return policy.Faultf(policy.Usage, "--purl: not a package URL with a version, such as pkg:npm/%%40acme/widget@1.2.3")
 		}
 		if len(args) != 1 || o.statement {
-			return faultf(policy.Usage, "--purl names one file, and makes a statement of its own")
+			return policy.Faultf(policy.Usage, "--purl names one file, and makes a statement of its own")
 		}
 	}
 	seen := map[string]bool{}
@@ -181,18 +181,18 @@ func (o *releaseOptions) checkFiles(args []string) error {
 		info, err := os.Stat(arg)
 		switch {
 		case err != nil:
-			return faultf(policy.ArtifactRead, "%s", err)
+			return policy.Faultf(policy.ArtifactRead, "%s", err)
 		case !info.Mode().IsRegular():
-			return &fault{reason: policy.Usage, msg: arg + " is not a regular file", hint: "name the files in it"}
+			return &policy.Fault{Reason: policy.Usage, Text: arg + " is not a regular file", Hint: "name the files in it"}
 		case release.IsEvidence(arg), strings.HasSuffix(arg, release.PlaceSuffix):
-			return faultf(policy.Usage, "%s is evidence, which nobody signs", arg)
+			return policy.Faultf(policy.Usage, "%s is evidence, which nobody signs", arg)
 		case seen[filepath.Clean(arg)]:
-			return faultf(policy.Usage, "%s is named twice", arg)
+			return policy.Faultf(policy.Usage, "%s is named twice", arg)
 		}
 		seen[filepath.Clean(arg)] = true
 		path := arg + bundleSuffix
 		if info, err := os.Lstat(path); err == nil && !info.Mode().IsRegular() {
-			return faultf(policy.Usage, "%s is there, and is no regular file", path)
+			return policy.Faultf(policy.Usage, "%s is there, and is no regular file", path)
 		} else if err != nil {
 			if err := file.Check(path); err != nil {
 				return unwritten(err)
@@ -206,7 +206,7 @@ func (o *releaseOptions) checkFiles(args []string) error {
 func (a *app) packageOf(z *authorization, path string) error {
 	digests, err := release.Digests(path, append(z.found.trusted().DigestAlgorithms(), "sha256"))
 	if err != nil {
-		return faultf(policy.ArtifactRead, "%s", err)
+		return policy.Faultf(policy.ArtifactRead, "%s", err)
 	}
 	z.subjects[0].path, z.subjects[0].digests = path, digests
 	if z.decisions[0].Outcome == policy.Permitted {
@@ -243,7 +243,7 @@ func (a *app) releaser(ctx context.Context, o *releaseOptions) (*releaser, error
 			signing: rekorbind.Signature{Token: func(ctx context.Context) (string, error) {
 				raw, err := a.ambient(ctx, sigstoreAudience)
 				if errors.Is(err, oidc.ErrNoToken) {
-					err = &fault{reason: policy.LoginNeeded, msg: "no ID token to sign with", hint: "the job needs a second one, with the audience sigstore, in SIGSTORE_ID_TOKEN"}
+					err = &policy.Fault{Reason: policy.LoginNeeded, Text: "no ID token to sign with", Hint: "the job needs a second one, with the audience sigstore, in SIGSTORE_ID_TOKEN"}
 				}
 				return raw, err
 			}},
@@ -287,7 +287,7 @@ func (a *app) signOne(ctx context.Context, o *releaseOptions, s sigstore.Service
 	path := args[i] + bundleSuffix
 	if _, err := os.Lstat(path); err == nil {
 		if err := a.confirm(ctx, z, i, args[i], path); err != nil {
-			return "", &fault{reason: policy.Usage, msg: path + " is there already, and is no evidence for this release", more: []string{err.Error()}, hint: "nothing was signed for this file; move the other file away"}
+			return "", &policy.Fault{Reason: policy.Usage, Text: path + " is there already, and is no evidence for this release", More: []string{err.Error()}, Hint: "nothing was signed for this file; move the other file away"}
 		}
 		a.err.line("%s is signed already", args[i])
 		a.dateRelease(ctx, z.found, s, args[i])
@@ -306,12 +306,12 @@ func (a *app) signOne(ctx context.Context, o *releaseOptions, s sigstore.Service
 	signing.Check = func(cert policy.Identity) error {
 		run, same := z.run.As(cert)
 		if !same {
-			return &fault{reason: policy.TokenMismatch, msg: fmt.Sprintf("the certificate names %s by %s, another than who was authorised", cert.Value, cert.Issuer), hint: "nothing was logged; both tokens must be of the same job"}
+			return &policy.Fault{Reason: policy.TokenMismatch, Text: fmt.Sprintf("the certificate names %s by %s, another than who was authorised", cert.Value, cert.Issuer), Hint: "nothing was logged; both tokens must be of the same job"}
 		}
 		checked := *z
 		checked.run = run
 		if d := checked.decide(cert, subject); d.Outcome != policy.Permitted {
-			return &fault{reason: d.Reason, msg: "the certificate lacks what the policy wants: " + d.Reason.Info().Text, more: mismatchLines(d), hint: "nothing was logged"}
+			return &policy.Fault{Reason: d.Reason, Text: "the certificate lacks what the policy wants: " + d.Reason.Info().Text, More: mismatchLines(d), Hint: "nothing was logged"}
 		}
 		return nil
 	}
@@ -329,7 +329,7 @@ func (a *app) signOne(ctx context.Context, o *releaseOptions, s sigstore.Service
 		return "", unwritten(err)
 	}
 	if err := a.confirm(ctx, z, i, args[i], fresh); err != nil {
-		return "", &fault{reason: policy.SigningFailed, msg: args[i] + ": what was signed is not allowed", more: []string{err.Error()}, hint: "the policy changed meanwhile; authorise again"}
+		return "", &policy.Fault{Reason: policy.SigningFailed, Text: args[i] + ": what was signed is not allowed", More: []string{err.Error()}, Hint: "the policy changed meanwhile; authorise again"}
 	}
 	if err := file.Create(path, data, 0o644); err != nil {
 		return "", unwritten(err)
@@ -377,7 +377,7 @@ func (o *releaseOptions) same(ctx context.Context, z *authorization, s sigstore.
 		err = expect.check(may)
 	}
 	if err == nil && !slices.ContainsFunc(may, func(id policy.Identity) bool { _, same := z.run.As(id); return same }) {
-		err = &fault{reason: policy.TokenMismatch, msg: fmt.Sprintf("the token to sign with is of %s, another than who was authorised", whoever(may)), hint: "no certificate was asked for, and nothing was logged; both tokens must be of the same job"}
+		err = &policy.Fault{Reason: policy.TokenMismatch, Text: fmt.Sprintf("the token to sign with is of %s, another than who was authorised", whoever(may)), Hint: "no certificate was asked for, and nothing was logged; both tokens must be of the same job"}
 	}
 	if err != nil {
 		return "", err
@@ -393,12 +393,12 @@ func (a *app) log(ctx context.Context, f *found, s sigstore.Services, content si
 	}
 	w := &rekorbind.Writer{Root: f.root.Root, Client: &sigstore.Client{Services: s, Transport: a.Transport, Timeout: a.Timeout}, Journal: state, Now: a.Now, Step: a.steps(s)}
 	data, err := w.Sign(ctx, content, signing)
-	var ft *fault
+	var ft *policy.Fault
 	switch {
 	case errors.As(err, &ft):
 		return nil, ft
 	case err != nil:
-		return nil, &fault{reason: policy.SigningFailed, msg: err.Error(), hint: "run the command again: it goes on where it stopped"}
+		return nil, &policy.Fault{Reason: policy.SigningFailed, Text: err.Error(), Hint: "run the command again: it goes on where it stopped"}
 	}
 	return data, nil
 }
@@ -464,7 +464,7 @@ type releasePredicate struct {
 func (o *releaseOptions) content(z *authorization, s subject) (sigstore.Content, error) {
 	i := slices.IndexFunc(s.digests, func(d policy.Digest) bool { return d.Alg == "sha256" })
 	if i < 0 {
-		return sigstore.Content{}, faultf(policy.Internal, "%s has no digest", s.arg)
+		return sigstore.Content{}, policy.Faultf(policy.Internal, "%s has no digest", s.arg)
 	}
 	var c sigstore.Content
 	if !o.statement && !o.purl.set {

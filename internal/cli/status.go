@@ -48,7 +48,7 @@ version that is not bound yet, or if a binding has no place proof yet.`,
 			a.out.line("committed   version %d, %s", c.Version, v.doc.Digest())
 			by, missing, need, err := v.signatures()
 			if err != nil {
-				return faultf(policy.BelowThreshold, "version %d: %s", c.Version, err)
+				return policy.Faultf(policy.BelowThreshold, "version %d: %s", c.Version, err)
 			}
 			a.out.line("signed by   %s", orNobody(by))
 			if need > 0 {

@@ -27,7 +27,7 @@ func (a *app) trustCommand() *cobra.Command {
 		Use:   "trust",
 		Short: "trust roots: what is trusted, and roots of your own",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return &fault{reason: policy.Usage, msg: "no command given", hint: "`repopolicy trust show` prints what is trusted"}
+			return &policy.Fault{Reason: policy.Usage, Text: "no command given", Hint: "`repopolicy trust show` prints what is trusted"}
 		},
 	}
 	cmd.AddCommand(a.trustShowCommand(), a.trustUpdateCommand(), a.trustExportCommand())
@@ -91,7 +91,7 @@ func (a *app) trustShow(ctx context.Context, o *trustOptions, names []string, fr
 	}
 	for _, name := range names { // all, before any is asked for
 		if _, ok := c.Root(name); !ok && name != string(trust.PublicGood) {
-			return faultf(policy.Usage, "no root %q is configured", name)
+			return policy.Faultf(policy.Usage, "no root %q is configured", name)
 		}
 	}
 	class := policy.ClassOK
@@ -101,8 +101,8 @@ func (a *app) trustShow(ctx context.Context, o *trustOptions, names []string, fr
 			if f == nil || !all {
 				return err
 			}
-			a.out.line("%s\n  not usable  %s", name, f.msg)
-			class = policy.Worst(class, f.reason.Class())
+			a.out.line("%s\n  not usable  %s", name, f.Text)
+			class = policy.Worst(class, f.Reason.Class())
 		}
 	}
 	if c != nil && all {
@@ -187,7 +187,7 @@ directory or OCI layout that the "url" of a [[root]] can name.`,
 
 func (a *app) trustExport(ctx context.Context, o *trustOptions, name string) error {
 	if !o.output.set {
-		return &fault{reason: policy.Usage, msg: "--output: not given", hint: "name a directory, or oci-layout:DIR"}
+		return &policy.Fault{Reason: policy.Usage, Text: "--output: not given", Hint: "name a directory, or oci-layout:DIR"}
 	}
 	if err := checkPlace(o.output.value); err != nil {
 		return err
@@ -197,7 +197,7 @@ func (a *app) trustExport(ctx context.Context, o *trustOptions, name string) err
 		return err
 	}
 	if _, ok := c.Root(name); !ok && name != string(trust.PublicGood) {
-		return faultf(policy.Usage, "no root %q is configured", name)
+		return policy.Faultf(policy.Usage, "no root %q is configured", name)
 	}
 	files := &oci.Files{Metadata: map[string][]byte{}, Targets: map[string][]byte{}}
 	record := into(files.Metadata, files.Targets)
@@ -209,7 +209,7 @@ func (a *app) trustExport(ctx context.Context, o *trustOptions, name string) err
 		return rootFault(err)
 	}
 	if len(files.Metadata) == 0 {
-		return faultf(policy.TrustRootMissing, "%s is not followed from TUF metadata", name)
+		return policy.Faultf(policy.TrustRootMissing, "%s is not followed from TUF metadata", name)
 	}
 	return a.deliver(ctx, o.output.value, files)
 }
@@ -221,9 +221,9 @@ func checkPlace(to string) error {
 		ref, err := oci.ParseReference(to)
 		switch {
 		case err != nil:
-			return faultf(policy.Usage, "%s", err)
+			return policy.Faultf(policy.Usage, "%s", err)
 		case ref.Digest != "":
-			return faultf(policy.Usage, "%s: a digest follows from what is pushed; name a tag", to)
+			return policy.Faultf(policy.Usage, "%s: a digest follows from what is pushed; name a tag", to)
 		}
 		if dir = ref.Layout; dir == "" {
 			return nil
@@ -246,11 +246,11 @@ func (a *app) deliver(ctx context.Context, to string, files *oci.Files) error {
 	}
 	ref, err := oci.ParseReference(to)
 	if err != nil {
-		return faultf(policy.Usage, "%s", err)
+		return policy.Faultf(policy.Usage, "%s", err)
 	}
 	digest, err := oci.Push(ctx, ref, a.registry(), files)
 	if err != nil {
-		return &fault{reason: policy.TrustRootMissing, msg: err.Error(), hint: "run the command again: what is there already is not sent again"}
+		return &policy.Fault{Reason: policy.TrustRootMissing, Text: err.Error(), Hint: "run the command again: what is there already is not sent again"}
 	}
 	a.out.line("%s", ref.At(digest))
 	a.err.line("%s: %d files of metadata, %d targets", to, len(files.Metadata), len(files.Targets))

@@ -38,31 +38,31 @@ func (o *keyOptions) setup() (author.Setup, error) {
 	for _, path := range o.keys {
 		data, err := file.Read(path, maxPublicKey)
 		if err != nil {
-			return s, faultf(policy.Usage, "--key: %s", err)
+			return s, policy.Faultf(policy.Usage, "--key: %s", err)
 		}
 		k, err := author.ParsePublicKey(data)
 		if err != nil {
-			return s, faultf(policy.Usage, "--key: %s: %s", path, err)
+			return s, policy.Faultf(policy.Usage, "--key: %s: %s", path, err)
 		}
 		s.Keys = append(s.Keys, k)
 	}
 	for _, text := range o.identities {
 		name, issuer, ok := strings.Cut(text, "=https://")
 		if !ok {
-			return s, faultf(policy.Usage, "--identity: %s is not written like alice@example.com=https://accounts.google.com", text)
+			return s, policy.Faultf(policy.Usage, "--identity: %s is not written like alice@example.com=https://accounts.google.com", text)
 		}
 		k, err := author.Identity(name, "https://"+issuer)
 		if err != nil {
-			return s, faultf(policy.Usage, "--identity: %s", err)
+			return s, policy.Faultf(policy.Usage, "--identity: %s", err)
 		}
 		s.Keys = append(s.Keys, k)
 	}
 	if len(s.Keys) == 0 {
-		return s, &fault{reason: policy.Usage, msg: "nobody signs", hint: "name keys with --key, or identities with --identity"}
+		return s, &policy.Fault{Reason: policy.Usage, Text: "nobody signs", Hint: "name keys with --key, or identities with --identity"}
 	}
 	if s.Threshold == 0 {
 		if len(s.Keys) > 1 { // that any of them would do is never assumed
-			return s, &fault{reason: policy.Usage, msg: fmt.Sprintf("--threshold: not given, and %d may sign", len(s.Keys)), hint: "say how many of them have to"}
+			return s, &policy.Fault{Reason: policy.Usage, Text: fmt.Sprintf("--threshold: not given, and %d may sign", len(s.Keys)), Hint: "say how many of them have to"}
 		}
 		s.Threshold = 1
 	}
@@ -73,13 +73,13 @@ func (o *keyOptions) setup() (author.Setup, error) {
 func readTarget(text string) (path string, data []byte, err error) {
 	path, from, ok := strings.Cut(text, "=")
 	if !ok {
-		return "", nil, faultf(policy.Usage, "%s is not written like %s=FILE", text, trust.TrustedRootTarget)
+		return "", nil, policy.Faultf(policy.Usage, "%s is not written like %s=FILE", text, trust.TrustedRootTarget)
 	}
 	if data, err = file.Read(from, maxTargetFile); err != nil {
-		return "", nil, faultf(policy.Usage, "%s", err)
+		return "", nil, policy.Faultf(policy.Usage, "%s", err)
 	}
 	if err := trust.CheckTarget(path, data); err != nil {
-		return "", nil, faultf(policy.TrustRootInvalid, "%s: %s", from, err)
+		return "", nil, policy.Faultf(policy.TrustRootInvalid, "%s: %s", from, err)
 	}
 	return path, data, nil
 }
@@ -88,17 +88,17 @@ func readTarget(text string) (path string, data []byte, err error) {
 func (a *app) change(dir string, f func(*author.Repository) error) error {
 	r, err := author.Open(dir, a.Now())
 	if errors.Is(err, fs.ErrNotExist) {
-		return &fault{reason: policy.Usage, msg: err.Error(), hint: "`repopolicy trust init` begins a repository"}
+		return &policy.Fault{Reason: policy.Usage, Text: err.Error(), Hint: "`repopolicy trust init` begins a repository"}
 	}
 	if err != nil {
-		return faultf(policy.Usage, "%s", err)
+		return policy.Faultf(policy.Usage, "%s", err)
 	}
 	defer r.Close()
 	if err := f(r); err != nil {
 		if faultOf(err) != nil {
 			return err
 		}
-		return faultf(policy.Usage, "%s", err)
+		return policy.Faultf(policy.Usage, "%s", err)
 	}
 	return a.standing(r)
 }
@@ -157,7 +157,7 @@ func (a *app) trustInit(dir string, o *keyOptions, online, targets []string) err
 	}
 	machine, err := (&keyOptions{keys: online, threshold: 1}).setup()
 	if err != nil {
-		return &fault{reason: policy.Usage, msg: "nobody signs snapshot and timestamp", hint: "name the publishing machine's key with --online-key"}
+		return &policy.Fault{Reason: policy.Usage, Text: "nobody signs snapshot and timestamp", Hint: "name the publishing machine's key with --online-key"}
 	}
 	content := map[string][]byte{}
 	for _, t := range targets {
@@ -169,15 +169,15 @@ func (a *app) trustInit(dir string, o *keyOptions, online, targets []string) err
 	}
 	r, err := author.Create(dir, a.Now(), map[string]author.Setup{author.Root: people, author.Targets: people, author.Snapshot: machine, author.Timestamp: machine})
 	if errors.Is(err, author.ErrExists) {
-		return &fault{reason: policy.Usage, msg: err.Error(), hint: "nothing was changed; `repopolicy trust rotate` gives it other keys"}
+		return &policy.Fault{Reason: policy.Usage, Text: err.Error(), Hint: "nothing was changed; `repopolicy trust rotate` gives it other keys"}
 	}
 	if err != nil {
-		return faultf(policy.Usage, "%s", err)
+		return policy.Faultf(policy.Usage, "%s", err)
 	}
 	defer r.Close()
 	for path, data := range content {
 		if err := r.Add(author.Targets, path, data); err != nil {
-			return faultf(policy.Usage, "%s", err)
+			return policy.Faultf(policy.Usage, "%s", err)
 		}
 	}
 	return a.standing(r)
@@ -229,7 +229,7 @@ another year.`,
 					setups[role] = s
 				}
 				if len(roles) == 0 && len(o.keys)+len(o.identities) > 0 {
-					return faultf(policy.Usage, "--key and --identity without --role: which role do they sign for?")
+					return policy.Faultf(policy.Usage, "--key and --identity without --role: which role do they sign for?")
 				}
 				return r.Rotate(setups)
 			})

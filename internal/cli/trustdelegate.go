@@ -44,11 +44,11 @@ root itself says of a repository outranks them.`,
 
 func delegate(r *author.Repository, o *keyOptions, role string, anchors, repositories []string) error {
 	if len(anchors) == 0 && len(repositories) == 0 {
-		return &fault{reason: policy.Usage, msg: "nothing to delegate", hint: "name a repository with --anchor, or a role's with --repositories"}
+		return &policy.Fault{Reason: policy.Usage, Text: "nothing to delegate", Hint: "name a repository with --anchor, or a role's with --repositories"}
 	}
 	if len(repositories) > 0 {
 		if role == "" {
-			return faultf(policy.Usage, "--repositories without --role: whose are they?")
+			return policy.Faultf(policy.Usage, "--repositories without --role: whose are they?")
 		}
 		s, err := o.setup()
 		if err != nil {
@@ -69,15 +69,15 @@ func delegate(r *author.Repository, o *keyOptions, role string, anchors, reposit
 	for _, text := range anchors {
 		i := strings.LastIndex(text, "=sha256:")
 		if i < 0 {
-			return faultf(policy.Usage, "--anchor: %s is not written like https://github.com/acme/widget=sha256:…", text)
+			return policy.Faultf(policy.Usage, "--anchor: %s is not written like https://github.com/acme/widget=sha256:…", text)
 		}
 		repo, err := policy.NormalizeLocator(text[:i])
 		if err != nil {
-			return faultf(policy.Usage, "--anchor: %s", err)
+			return policy.Faultf(policy.Usage, "--anchor: %s", err)
 		}
 		d, err := policy.ParseDigest(text[i+1:])
 		if err != nil {
-			return faultf(policy.Usage, "--anchor: %s", err)
+			return policy.Faultf(policy.Usage, "--anchor: %s", err)
 		}
 		by := role
 		if by == "" {

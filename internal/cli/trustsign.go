@@ -56,14 +56,14 @@ func (a *app) trustSign(ctx context.Context, o *signOptions, r *author.Repositor
 		return err
 	}
 	roles, err := r.Sign(ctx, s)
-	var f *fault
+	var f *policy.Fault
 	switch {
 	case errors.As(err, &f):
 		return f
 	case errors.Is(err, author.ErrNotWanted):
-		return &fault{reason: policy.NotMaintainer, msg: err.Error(), hint: "nothing was signed; another key or identity is waited for"}
+		return &policy.Fault{Reason: policy.NotMaintainer, Text: err.Error(), Hint: "nothing was signed; another key or identity is waited for"}
 	case err != nil:
-		return &fault{reason: policy.SigningFailed, msg: err.Error(), hint: "run the command again"}
+		return &policy.Fault{Reason: policy.SigningFailed, Text: err.Error(), Hint: "run the command again"}
 	}
 	if len(roles) == 0 {
 		a.err.line("nothing is left for this key to sign")
@@ -79,11 +79,11 @@ func (a *app) checkAuthor(o *signOptions) error {
 	case !o.key.set && !o.signer.set():
 		return a.checkSigner(o)
 	case o.key.set && o.signer.set():
-		return faultf(policy.Usage, "--key and --signer contradict each other")
+		return policy.Faultf(policy.Usage, "--key and --signer contradict each other")
 	case o.expect.set:
-		return faultf(policy.Usage, "--expect-identity is about who signs in, and a key signs")
+		return policy.Faultf(policy.Usage, "--expect-identity is about who signs in, and a key signs")
 	case o.device:
-		return faultf(policy.Usage, "--device is about signing in, and a key signs")
+		return policy.Faultf(policy.Usage, "--device is about signing in, and a key signs")
 	}
 	_, err := a.authorSigner(context.Background(), o)
 	return err
@@ -101,7 +101,7 @@ func (a *app) authorSigner(ctx context.Context, o *signOptions) (author.Signer, 
 		}
 		out, err := author.NewRemoteSigner(s.Public(), s.Sign)
 		if err != nil {
-			return nil, faultf(policy.Usage, "--public-key: %s", err)
+			return nil, policy.Faultf(policy.Usage, "--public-key: %s", err)
 		}
 		return out, nil
 	}
@@ -119,7 +119,7 @@ func (a *app) authorSigner(ctx context.Context, o *signOptions) (author.Signer, 
 	}
 	claims, err := oidc.UnverifiedClaims(token)
 	if err != nil {
-		return nil, faultf(policy.LoginNeeded, "%s", err)
+		return nil, policy.Faultf(policy.LoginNeeded, "%s", err)
 	}
 	expect, err := o.expected()
 	if err != nil {
@@ -181,15 +181,15 @@ func (a *app) authorSigner(ctx context.Context, o *signOptions) (author.Signer, 
 func fileSigner(path string) (author.Signer, error) {
 	data, err := file.Read(path, maxPublicKey)
 	if err != nil {
-		return nil, faultf(policy.Usage, "--key: %s", err)
+		return nil, policy.Faultf(policy.Usage, "--key: %s", err)
 	}
 	private, err := author.ParsePrivateKey(data)
 	if err != nil {
-		return nil, faultf(policy.Usage, "--key: %s: %s", path, err)
+		return nil, policy.Faultf(policy.Usage, "--key: %s: %s", path, err)
 	}
 	s, err := author.NewSigner(private)
 	if err != nil {
-		return nil, faultf(policy.Usage, "--key: %s: %s", path, err)
+		return nil, policy.Faultf(policy.Usage, "--key: %s: %s", path, err)
 	}
 	return s, nil
 }
@@ -232,7 +232,7 @@ func (a *app) trustPublish(ctx context.Context, o *trustOptions, dir string, key
 	}
 	r, err := author.Open(dir, a.Now())
 	if err != nil {
-		return faultf(policy.Usage, "%s", err)
+		return policy.Faultf(policy.Usage, "%s", err)
 	}
 	defer r.Close()
 	types := trust.Identities(ctx, string(trust.PublicGood), func(ctx context.Context, _ string) (*sigstore.Root, error) {
@@ -249,9 +249,9 @@ func (a *app) trustPublish(ctx context.Context, o *trustOptions, dir string, key
 		for _, s := range incomplete.Roles {
 			a.err.line("%s version %d needs %d more of %s", s.Role, s.Version, s.Need, keyNames(s.Missing))
 		}
-		return &fault{reason: policy.BelowThreshold, msg: incomplete.Error(), hint: "they run `repopolicy trust sign`; the machine's own key is named with --key"}
+		return &policy.Fault{Reason: policy.BelowThreshold, Text: incomplete.Error(), Hint: "they run `repopolicy trust sign`; the machine's own key is named with --key"}
 	case err != nil:
-		return faultf(policy.TrustRootInvalid, "%s", err)
+		return policy.Faultf(policy.TrustRootInvalid, "%s", err)
 	}
 	if !o.output.set {
 		a.err.line("published in %s", author.Tree(dir))

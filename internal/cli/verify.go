@@ -186,7 +186,7 @@ func (a *app) verdict(ctx context.Context, o *verifyOptions, args []string, full
 	}
 	class := acc.Class()
 	if err := pub.folder.Deliver(acc); err != nil {
-		return faultf(policy.ArtifactRead, "--download: %s", err)
+		return policy.Faultf(policy.ArtifactRead, "--download: %s", err)
 	}
 	if err := a.print(o, newReport(sum, acc, full)); err != nil {
 		// A verdict that says no stays one, however little could be said of it.
@@ -267,41 +267,41 @@ func (a *app) criteriaOf(o *verifyOptions) (*release.Judge, *summary, error) {
 	if o.asOf.set {
 		t, err := moment(o.asOf.value)
 		if err != nil {
-			return nil, nil, &fault{reason: policy.Usage, msg: "--as-of: " + err.Error(), hint: "write it like 2026-11-22T00:00:00Z"}
+			return nil, nil, &policy.Fault{Reason: policy.Usage, Text: "--as-of: " + err.Error(), Hint: "write it like 2026-11-22T00:00:00Z"}
 		}
 		if t.After(now.Add(clockSkew)) {
-			return nil, nil, faultf(policy.Usage, "--as-of %s is in the future", o.asOf.value)
+			return nil, nil, policy.Faultf(policy.Usage, "--as-of %s is in the future", o.asOf.value)
 		}
 		j.Now, j.Skew, sum.AsOf = t, 0, t
 	}
 	if o.cooldown.set {
 		d, err := time.ParseDuration(o.cooldown.value)
 		if err != nil || d <= 0 {
-			return nil, nil, &fault{reason: policy.Usage, msg: "--cooldown: not a duration", hint: "write it like 72h"}
+			return nil, nil, &policy.Fault{Reason: policy.Usage, Text: "--cooldown: not a duration", Hint: "write it like 72h"}
 		}
 		j.Cooldown, sum.Cooldown = d, d.String()
 	}
 	if o.tag.set {
 		if !policy.ValidTag(o.tag.value) {
-			return nil, nil, &fault{reason: policy.Usage, msg: "--tag: " + o.tag.value + " cannot be a tag", hint: "give the tag's name without refs/tags/"}
+			return nil, nil, &policy.Fault{Reason: policy.Usage, Text: "--tag: " + o.tag.value + " cannot be a tag", Hint: "give the tag's name without refs/tags/"}
 		}
 		j.Tag, sum.Tag = o.tag.value, o.tag.value
 	}
 	if o.identity.set != o.issuer.set {
-		return nil, nil, faultf(policy.Usage, "--certificate-identity and --certificate-oidc-issuer go together: the same name from another issuer is another person")
+		return nil, nil, policy.Faultf(policy.Usage, "--certificate-identity and --certificate-oidc-issuer go together: the same name from another issuer is another person")
 	}
 	if o.identity.set {
 		if _, err := policy.IdentityOnly(policy.FlagIdentity{Identity: o.identity.value, Issuer: o.issuer.value, SetOnly: true}); err != nil {
-			return nil, nil, faultf(policy.Usage, "%s", err)
+			return nil, nil, policy.Faultf(policy.Usage, "%s", err)
 		}
 	}
 	switch {
 	case o.policy.set && o.repo.set:
-		return nil, nil, faultf(policy.Usage, "--policy and --repo contradict each other: the policy is either the one in the file or the one that the repository bound")
+		return nil, nil, policy.Faultf(policy.Usage, "--policy and --repo contradict each other: the policy is either the one in the file or the one that the repository bound")
 	case !o.repo.set && o.repoOptions.any():
-		return nil, nil, faultf(policy.Usage, "--require, --max-age, --pin, --lock, --from, --scan, --witness-policy and --fail-on-alarm are about the policy that --repo finds")
+		return nil, nil, policy.Faultf(policy.Usage, "--require, --max-age, --pin, --lock, --from, --scan, --witness-policy and --fail-on-alarm are about the policy that --repo finds")
 	case !o.policy.set && !o.repo.set && !o.identity.set:
-		return nil, nil, &fault{reason: policy.Usage, msg: "nothing to judge by", hint: "name the repository with --repo, a policy with --policy FILE, or one signer with --certificate-identity and --certificate-oidc-issuer"}
+		return nil, nil, &policy.Fault{Reason: policy.Usage, Text: "nothing to judge by", Hint: "name the repository with --repo, a policy with --policy FILE, or one signer with --certificate-identity and --certificate-oidc-issuer"}
 	}
 	return j, sum, nil
 }
@@ -324,7 +324,7 @@ func (a *app) judge(ctx context.Context, o *verifyOptions, open func(context.Con
 	default:
 		t, err := policy.IdentityOnly(policy.FlagIdentity{Identity: o.identity.value, Issuer: o.issuer.value, SetOnly: true})
 		if err != nil {
-			return nil, nil, faultf(policy.Usage, "%s", err)
+			return nil, nil, policy.Faultf(policy.Usage, "%s", err)
 		}
 		j.Policy = t
 	}
@@ -426,9 +426,9 @@ func loadPolicy(path string) (*policy.Document, error) {
 			reason = policy.NeedsNewerVersion
 		}
 		p := pe.Problems[0]
-		f := faultf(reason, "%s:%s", path, pe)
-		if f.hint = p.Hint; f.hint == "" {
-			f.hint = "`repopolicy check` lists every fault"
+		f := policy.Faultf(reason, "%s:%s", path, pe)
+		if f.Hint = p.Hint; f.Hint == "" {
+			f.Hint = "`repopolicy check` lists every fault"
 		}
 		return nil, f
 	}

@@ -86,7 +86,7 @@ func newVSA(r *report) (*vsaStatement, error) {
 		}
 	}
 	if len(s.Subject) == 0 {
-		return nil, &fault{reason: r.Artifacts[0].Reason, msg: "--format vsa: no digest of any artifact is known, so a verification summary would be about nothing"}
+		return nil, &policy.Fault{Reason: r.Artifacts[0].Reason, Text: "--format vsa: no digest of any artifact is known, so a verification summary would be about nothing"}
 	}
 	s.Predicate.Inputs = inputAttestations(evidence)
 	if passed {

@@ -47,10 +47,10 @@ func (w *watch) carry(ctx context.Context, b *airgap.Bundle) error {
 	for _, name := range slices.Sorted(maps.Keys(b.Logs)) {
 		g, err := rekorbind.ParseGrowth(b.Logs[name])
 		if err != nil {
-			return faultf(policy.Usage, "--airgap: logs/%s: %s", name, err)
+			return policy.Faultf(policy.Usage, "--airgap: logs/%s: %s", name, err)
 		}
 		if err := w.trees.Carry(ctx, g); errors.Is(err, rekorbind.ErrLogFork) {
-			return faultf(policy.LogForked, "%s", w.Verdict().Detail)
+			return policy.Faultf(policy.LogForked, "%s", w.Verdict().Detail)
 		}
 	}
 	return nil
@@ -64,16 +64,16 @@ func (w *watch) proofs(ctx context.Context, b *airgap.Bundle, evidence []string)
 		var u *rekorbind.Unproven
 		switch {
 		case errors.Is(err, rekorbind.ErrLogFork):
-			return faultf(policy.LogForked, "%s: %s", path, w.Verdict().Detail)
+			return policy.Faultf(policy.LogForked, "%s: %s", path, w.Verdict().Detail)
 		case errors.As(err, &u):
-			return faultf(policy.LogUnproven, "%s: %s", path, err)
+			return policy.Faultf(policy.LogUnproven, "%s: %s", path, err)
 		case err != nil:
 			return err
 		}
 	}
 	all, err := w.trees.Growth(ctx)
 	if err != nil {
-		return faultf(policy.LogUnproven, "%s", err)
+		return policy.Faultf(policy.LogUnproven, "%s", err)
 	}
 	for i, g := range all {
 		b.Logs[fmt.Sprintf("%d.json", i+1)] = g.Bytes()
@@ -170,5 +170,5 @@ func (w *watch) check() error {
 	if b.Kept {
 		hint += "; if what was kept is wrong, remove " + w.state.FloorPath()
 	}
-	return &fault{reason: policy.ClockBehind, msg: err.Error(), hint: hint}
+	return &policy.Fault{Reason: policy.ClockBehind, Text: err.Error(), Hint: hint}
 }
