@@ -5,7 +5,6 @@ package cli
 import (
 	"context"
 	"fmt"
-	"io/fs"
 	"maps"
 	"os"
 	"path"
@@ -18,14 +17,10 @@ import (
 
 	"github.com/repopolicy/repopolicy/internal/airgap"
 	"github.com/repopolicy/repopolicy/internal/file"
+	"github.com/repopolicy/repopolicy/internal/find"
 	"github.com/repopolicy/repopolicy/internal/release"
 	"github.com/repopolicy/repopolicy/policy"
-	"github.com/repopolicy/repopolicy/rekorbind"
 )
-
-// secondRef stands before the names of files that the second ref has otherwise than the
-// first.
-const secondRef = "2/"
 
 type exportBundleOptions struct {
 	repoOptions
@@ -75,18 +70,18 @@ func (a *app) exportBundle(ctx context.Context, o *exportBundleOptions, evidence
 	if err != nil {
 		return err
 	}
-	b.Repository, b.Default = f.repo, f.snapshot.Default
-	for _, file := range f.files {
+	b.Repository, b.Default = f.Repository, f.Snapshot.Default
+	for _, file := range f.Files {
 		name := file.Name
 		if old, ok := b.Files[name]; ok && string(old) != string(file.Data) {
-			name = secondRef + name
+			name = find.SecondRef + name
 		}
 		b.Files[name] = file.Data
 	}
-	if f.asked != nil {
-		b.Answer, b.Pages = f.asked.Answer(), f.asked.AnswerPages()
+	if f.Directory != nil {
+		b.Answer, b.Pages = f.Directory.Answer(), f.Directory.AnswerPages()
 	}
-	if err := f.watch.proofs(ctx, b, evidence); err != nil {
+	if err := f.Watch.Proofs(ctx, b, evidence); err != nil {
 		return err
 	}
 	data, err := b.Encode()
@@ -96,8 +91,8 @@ func (a *app) exportBundle(ctx context.Context, o *exportBundleOptions, evidence
 	if err := file.Write(o.output.value, data, 0o644); err != nil {
 		return unwritten(err)
 	}
-	view := f.res.Chain.View()
-	a.err.line("%s: the policy of %s, version %d, %d %s of evidence, %d bytes", o.output.value, f.repo, len(f.res.Chain.Versions()), len(b.Evidence), plural(len(b.Evidence), "file"), len(data))
+	view := f.Resolution.Chain.View()
+	a.err.line("%s: the policy of %s, version %d, %d %s of evidence, %d bytes", o.output.value, f.Repository, len(f.Versions()), len(b.Evidence), plural(len(b.Evidence), "file"), len(data))
 	if b.Answer == nil {
 		a.err.line("note: no directory answered; what else is bound cannot be known from the file alone")
 	} else {
@@ -254,28 +249,6 @@ func pack(files []string) (map[string][]byte, error) {
 	return out, nil
 }
 
-// carriedFiles returns the signature files and place proofs of both refs.
-func carriedFiles(b *airgap.Bundle) []rekorbind.File {
-	var out []rekorbind.File
-	for _, name := range slices.Sorted(maps.Keys(b.Files)) {
-		out = append(out, rekorbind.File{Name: strings.TrimPrefix(name, secondRef), Data: b.Files[name]})
-	}
-	return out
-}
-
-// carriedTrust is a TUF repository in a file for the air gap.
-type carriedTrust struct{ metadata, targets map[string][]byte }
-
-// Metadata implements tuf.Source.
-func (s carriedTrust) Metadata(_ context.Context, name string, limit int64) ([]byte, error) {
-	return within(s.metadata, name, limit)
-}
-
-// Target implements tuf.Source.
-func (s carriedTrust) Target(_ context.Context, path string, limit int64) ([]byte, error) {
-	return within(s.targets, path, limit)
-}
-
 // into returns what keeps the files of a TUF repository that are read.
 func into(metadata, targets map[string][]byte) func(target bool, name string, data []byte) {
 	return func(target bool, name string, data []byte) {
@@ -285,39 +258,4 @@ func into(metadata, targets map[string][]byte) func(target bool, name string, da
 			metadata[name] = data
 		}
 	}
-}
-
-func within(files map[string][]byte, name string, limit int64) ([]byte, error) {
-	data, ok := files[name]
-	switch {
-	case !ok:
-		return nil, fmt.Errorf("%s: %w", name, fs.ErrNotExist)
-	case int64(len(data)) > limit:
-		return nil, fmt.Errorf("%s: %d bytes, at most %d are read", name, len(data), limit)
-	}
-	return data, nil
-}
-
-// unknown says what a verdict without a network cannot know.
-func (f *found) unknown(o *repoOptions) (out []string) {
-	if o.carried == nil {
-		return nil
-	}
-	view := f.res.Chain.View()
-	if view.AsOf.IsZero() || view.Completeness == policy.CompleteNone {
-		out = []string{
-			"what else the repository has bound: the file carries no answer of a directory that this machine knows",
-			"what was removed, revoked or yanked by versions that are not in the file",
-		}
-	} else {
-		at := view.AsOf.UTC().Format(time.RFC3339)
-		out = []string{
-			"what the repository has bound, revoked or yanked after " + at,
-			"what the trust root has changed after the file was made, " + o.carried.Made.UTC().Format(time.RFC3339) + " by the clock of who made it",
-		}
-	}
-	if f.root.Forges.NamesBranch(f.repo) {
-		out = append(out, "whether "+o.carried.Default+" is the default branch, on which alone a binding counts: who made the file says so")
-	}
-	return out
 }

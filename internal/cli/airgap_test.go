@@ -148,3 +148,10 @@ func must(data []byte, err error) []byte {
 	}
 	return data
 }
+
+func check(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}

@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/repopolicy/repopolicy/internal/file"
+	"github.com/repopolicy/repopolicy/internal/find"
 	"github.com/repopolicy/repopolicy/internal/release"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/token"
@@ -102,16 +103,16 @@ func (a *app) approve(ctx context.Context, o *approveOptions, args []string) err
 	if err != nil {
 		return err
 	}
-	f.demand.Strict = true
+	f.Demand.Strict = true
 	a.warn(f)
-	if err := f.usable(a); err != nil {
+	if err := f.Usable(a.Now()); err != nil {
 		return err
 	}
 	want, err := a.approvable(ctx, o, f, artifacts)
 	if err != nil {
 		return err
 	}
-	s, err := a.services(ctx, &o.signOptions, f.repo)
+	s, err := a.services(ctx, &o.signOptions, f.Repository)
 	if err != nil {
 		return err
 	}
@@ -120,10 +121,10 @@ func (a *app) approve(ctx context.Context, o *approveOptions, args []string) err
 		return err
 	}
 	id := who.run.Identity()
-	if !f.trusted().MayApprove(want.version, id, want.Tag) {
+	if !f.Trusted().MayApprove(want.version, id, want.Tag) {
 		return &policy.Fault{Reason: policy.NotApprover, Text: fmt.Sprintf("no rule counts an approval of %s for %s under version %d", nameOf(id), want.Tag, want.version), Hint: "nothing was signed; sign in as one of those whom `approvals` names"}
 	}
-	a.err.line("approving for %s of %s, version %d of the policy", want.Tag, f.repo, want.version)
+	a.err.line("approving for %s of %s, version %d of the policy", want.Tag, f.Repository, want.version)
 	a.err.line("  commit     %s", want.Commit)
 	for _, x := range want.Subjects {
 		a.err.line("  file       %s sha256:%s", x.Name, x.SHA256)
@@ -159,7 +160,7 @@ func (a *app) approve(ctx context.Context, o *approveOptions, args []string) err
 		return err
 	}
 	// What is written must verify as a consumer verifies it.
-	if _, _, err := release.VerifyApproval(data, f.root.Root, f.trusted().ApprovalKeys()); err != nil {
+	if _, _, err := release.VerifyApproval(data, f.Root.Root, f.Trusted().ApprovalKeys()); err != nil {
 		return policy.Faultf(policy.SigningFailed, "the approval does not verify: %s", err)
 	}
 	draft, err := sigstore.ParseDraft(data)
@@ -215,12 +216,12 @@ type approvable struct {
 
 // approvable judges the files and returns what to approve: for the version by which
 // their evidence is judged, or for the newest one where there is none yet.
-func (a *app) approvable(ctx context.Context, o *approveOptions, f *found, artifacts []*release.Artifact) (*approvable, error) {
-	j, err := f.judge(a, o.tag.value)
+func (a *app) approvable(ctx context.Context, o *approveOptions, f *find.Found, artifacts []*release.Artifact) (*approvable, error) {
+	j, err := a.judgeBy(f, o.tag.value)
 	if err != nil {
 		return nil, err
 	}
-	head := f.head()
+	head := f.Head()
 	out := &approvable{Approval: release.Approval{Repository: head.Document.Content().Repository, Tag: o.tag.value, Commit: o.commit.value}}
 	for i, res := range j.Run(ctx, artifacts) {
 		digest, err := artifacts[i].Digest(ctx) // of the bytes that were judged
@@ -264,7 +265,7 @@ func (a *app) approvable(ctx context.Context, o *approveOptions, f *found, artif
 	if out.Tag == "" {
 		return nil, &policy.Fault{Reason: policy.Usage, Text: "the evidence names no tag", Hint: "give it with --tag"}
 	}
-	at, known := f.snapshot.Tag(out.Tag)
+	at, known := f.Snapshot.Tag(out.Tag)
 	switch {
 	case known && at != "" && out.Commit != "" && string(at) != out.Commit:
 		return nil, policy.Faultf(policy.CommitMismatch, "the tag %s of the repository is at %s, the release is of %s", out.Tag, at, out.Commit)
@@ -273,7 +274,7 @@ func (a *app) approvable(ctx context.Context, o *approveOptions, f *found, artif
 	case out.Commit == "":
 		return nil, &policy.Fault{Reason: policy.Usage, Text: "nothing says of which commit the release is", Hint: "give it with --commit"}
 	}
-	for _, v := range f.res.Chain.Versions() {
+	for _, v := range f.Versions() {
 		if v.Number == out.version {
 			out.Policy, out.Repository = v.Document.Digest().Hex, v.Document.Content().Repository
 		}
@@ -296,7 +297,7 @@ type signerRun struct {
 }
 
 // approver finds out who approves: a key, or whoever the token is of.
-func (a *app) approver(ctx context.Context, o *approveOptions, f *found, s sigstore.Services) (*signerRun, error) {
+func (a *app) approver(ctx context.Context, o *approveOptions, f *find.Found, s sigstore.Services) (*signerRun, error) {
 	if o.key.set {
 		return a.keySigner(o.key.value)
 	}
@@ -308,14 +309,14 @@ func (a *app) approver(ctx context.Context, o *approveOptions, f *found, s sigst
 	if err != nil {
 		return nil, err
 	}
-	may, err := candidates(raw, f.trusted().Content(), s.Issuer)
+	may, err := candidates(raw, f.Trusted().Content(), s.Issuer)
 	if err == nil {
 		err = expect.check(may)
 	}
 	if err != nil {
 		return nil, err
 	}
-	v := token.Verifier{Issuers: oidc.TrustedIssuers(f.trusted().Content(), s.Issuer), Transport: a.Transport, Agent: userAgent(), Now: a.Now}
+	v := token.Verifier{Issuers: oidc.TrustedIssuers(f.Trusted().Content(), s.Issuer), Transport: a.Transport, Agent: userAgent(), Now: a.Now}
 	verified, err := v.Verify(ctx, raw, sigstoreAudience)
 	if err != nil {
 		return nil, refusal(fmt.Errorf("the ID token: %w", err))
@@ -339,7 +340,7 @@ func (a *app) keySigner(path string) (*signerRun, error) {
 
 // approvedAlready returns the file of an approval by the same signer over the
 // same, "" if there is none in the directory.
-func (a *app) approvedAlready(dir string, payload []byte, f *found, id policy.Identity) string {
+func (a *app) approvedAlready(dir string, payload []byte, f *find.Found, id policy.Identity) string {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return ""
@@ -355,7 +356,7 @@ func (a *app) approvedAlready(dir string, payload []byte, f *found, id policy.Id
 		if err != nil {
 			continue
 		}
-		approval, what, err := release.VerifyApproval(data, f.root.Root, f.trusted().ApprovalKeys())
+		approval, what, err := release.VerifyApproval(data, f.Root.Root, f.Trusted().ApprovalKeys())
 		if err != nil {
 			continue
 		}
@@ -367,15 +368,15 @@ func (a *app) approvedAlready(dir string, payload []byte, f *found, id policy.Id
 	return ""
 }
 
-// judge returns what judges files by the policy that was found.
-func (f *found) judge(a *app, tag string) (*release.Judge, error) {
+// judgeBy returns what judges files by the policy that was found.
+func (a *app) judgeBy(f *find.Found, tag string) (*release.Judge, error) {
 	j := &release.Judge{
-		Policy: f.trusted(), Tag: tag, Now: a.Now(), Skew: clockSkew, Watch: f.watch,
-		Roots:   func(context.Context) ([]*sigstore.Root, error) { return []*sigstore.Root{f.root.Root}, nil },
+		Policy: f.Trusted(), Tag: tag, Now: a.Now(), Skew: find.Skew, Watch: f.Watch,
+		Roots:   func(context.Context) ([]*sigstore.Root, error) { return []*sigstore.Root{f.Root.Root}, nil },
 		Ignored: a.ignored, PlaceProof: rekorbind.PlaceMoment,
 	}
 	var err error
-	j.Keys, err = signerKeys(j.Policy, f.repo.String())
+	j.Keys, err = signerKeys(j.Policy, f.Repository.String())
 	return j, err
 }
 

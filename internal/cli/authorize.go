@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/repopolicy/repopolicy/internal/find"
 	"github.com/repopolicy/repopolicy/internal/release"
 	"github.com/repopolicy/repopolicy/internal/token"
 	"github.com/repopolicy/repopolicy/oidc"
@@ -107,7 +108,7 @@ type subject struct {
 // authorization is the answer to a run that asks to release.
 type authorization struct {
 	stage    policy.Stage
-	found    *found
+	found    *find.Found
 	version  policy.Version // the head of the chain
 	run      policy.Run
 	verified *token.Verified // nil for a key
@@ -149,7 +150,7 @@ func (a *app) authorize(ctx context.Context, o *authorizeOptions, args []string)
 	if err != nil {
 		return err
 	}
-	z, err := a.authorization(ctx, o, stage, args, func(f *found) (*token.Verified, error) {
+	z, err := a.authorization(ctx, o, stage, args, func(f *find.Found) (*token.Verified, error) {
 		return a.verifyToken(ctx, t, f, oidc.Audience, "")
 	}, t)
 	if err != nil {
@@ -172,8 +173,8 @@ func (a *app) authorize(ctx context.Context, o *authorizeOptions, args []string)
 
 // verifyToken verifies a token by the issuers that are built in and those that
 // the bound policy names, and compares it with the environment.
-func (a *app) verifyToken(ctx context.Context, t *oidc.Unverified, f *found, audience, signIn string) (*token.Verified, error) {
-	v := token.Verifier{Issuers: oidc.TrustedIssuers(f.trusted().Content(), signIn), Transport: a.Transport, Agent: userAgent(), Now: a.Now}
+func (a *app) verifyToken(ctx context.Context, t *oidc.Unverified, f *find.Found, audience, signIn string) (*token.Verified, error) {
+	v := token.Verifier{Issuers: oidc.TrustedIssuers(f.Trusted().Content(), signIn), Transport: a.Transport, Agent: userAgent(), Now: a.Now}
 	verified, err := v.Verify(ctx, t.Raw, audience)
 	if err == nil {
 		err = verified.Agree(verified.Issuer, a.Getenv)
@@ -186,7 +187,7 @@ func (a *app) verifyToken(ctx context.Context, t *oidc.Unverified, f *found, aud
 
 // authorization finds the bound policy and judges the run by it. Verify returns
 // the verified token once the policy is known; t is the same, unverified.
-func (a *app) authorization(ctx context.Context, o *authorizeOptions, stage policy.Stage, args []string, verify func(*found) (*token.Verified, error), t *oidc.Unverified) (*authorization, error) {
+func (a *app) authorization(ctx context.Context, o *authorizeOptions, stage policy.Stage, args []string, verify func(*find.Found) (*token.Verified, error), t *oidc.Unverified) (*authorization, error) {
 	if !o.repo.set {
 		repo, err := repositoryOf(t)
 		if err != nil {
@@ -198,18 +199,18 @@ func (a *app) authorization(ctx context.Context, o *authorizeOptions, stage poli
 	if err != nil {
 		return nil, err
 	}
-	f.demand.Strict = true
+	f.Demand.Strict = true
 	if !o.format.document() {
 		a.warn(f)
 	}
-	if err := f.usable(a); err != nil {
+	if err := f.Usable(a.Now()); err != nil {
 		return nil, err
 	}
 	verified, err := verify(f)
 	if err != nil {
 		return nil, err
 	}
-	z := &authorization{stage: stage, found: f, version: f.head(), run: verified.Run}
+	z := &authorization{stage: stage, found: f, version: f.Head(), run: verified.Run}
 	if verified.Unverified != nil { // a key has no token
 		z.verified, z.audience = verified, verified.Audience[0]
 	}
@@ -252,16 +253,10 @@ func repositoryOf(t *oidc.Unverified) (string, error) {
 	return l.String(), nil
 }
 
-// head returns the version in force.
-func (f *found) head() policy.Version {
-	vs := f.res.Chain.Versions()
-	return vs[len(vs)-1]
-}
-
 // decideRelease judges everything that is to be released.
 func (a *app) decideRelease(ctx context.Context, o *authorizeOptions, z *authorization, args []string) error {
 	var err error
-	if z.subjects, err = subjectsOf(args, z.found.trusted().DigestAlgorithms()); err != nil {
+	if z.subjects, err = subjectsOf(args, z.found.Trusted().DigestAlgorithms()); err != nil {
 		return err
 	}
 	if z.stage == policy.StagePublish {
@@ -280,7 +275,7 @@ func (a *app) decideRelease(ctx context.Context, o *authorizeOptions, z *authori
 	if z.commit == "" {
 		z.commit = id.Commit()
 	}
-	z.request = policy.Request{Tag: z.tag, Commit: z.commit, Now: a.Now(), Skew: clockSkew}
+	z.request = policy.Request{Tag: z.tag, Commit: z.commit, Now: a.Now(), Skew: find.Skew}
 	subjects := z.subjects
 	if len(subjects) == 0 {
 		subjects = []subject{{}}
@@ -314,7 +309,7 @@ func (a *app) collectApprovals(ctx context.Context, z *authorization) error {
 		}
 		dir := filepath.Dir(s.path)
 		if _, ok := seen[dir]; !ok {
-			j, err := z.found.judge(a, "")
+			j, err := a.judgeBy(z.found, "")
 			if err != nil {
 				return err
 			}
@@ -335,7 +330,7 @@ func (z *authorization) decide(id policy.Identity, s subject) policy.Decision {
 	if s.name != "" {
 		req.Names = []string{s.name}
 	}
-	return policy.Authorize(z.found.trusted(), z.run, z.stage, req, tags, source)
+	return policy.Authorize(z.found.Trusted(), z.run, z.stage, req, tags, source)
 }
 
 // moved compares the tag with the one that the repository has: one that was
@@ -350,7 +345,7 @@ func (z *authorization) moved() *policy.Decision {
 		}
 	}
 	for _, tag := range spellings {
-		at, known := z.found.snapshot.Tag(tag)
+		at, known := z.found.Snapshot.Tag(tag)
 		switch {
 		case tag == "" || !known:
 		case at == "" && tag == id.Tag():
@@ -412,7 +407,7 @@ func subjectsOf(args, algs []string) ([]subject, error) {
 func receiptOf(z *authorization, now time.Time) *oidc.Receipt {
 	id := z.run.Identity()
 	r := &oidc.Receipt{
-		Schema: schemaURL("receipt-v1"), Repository: z.found.repo.String(), Tag: z.tag, Commit: z.commit,
+		Schema: schemaURL("receipt-v1"), Repository: z.found.Repository.String(), Tag: z.tag, Commit: z.commit,
 		PolicyVersion: z.version.Number, Policy: z.version.Document.Digest().String(), Statement: "sha256:" + z.version.Statement,
 		Stage: string(z.stage), Identity: id.Value, Issuer: id.Issuer, Audience: z.audience,
 		Issued: now.UTC().Truncate(time.Second), Artifacts: []oidc.ReceiptArtifact{},

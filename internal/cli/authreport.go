@@ -87,7 +87,7 @@ func newAuthorizationReport(z *authorization) *authReport {
 	id := z.run.Identity()
 	r := &authReport{
 		Schema: schemaURL("authorization-v1"), Verdict: class.String(), Exit: class.Exit(), Tool: "repopolicy " + version(),
-		Stage: z.stage, Repository: z.found.repo.String(), Tag: z.tag, Commit: z.commit, Policy: z.found.summary(), Caller: newSignerReport(id),
+		Stage: z.stage, Repository: z.found.Repository.String(), Tag: z.tag, Commit: z.commit, Policy: policySummaryOf(z.found), Caller: newSignerReport(id),
 		Actor: z.run.Facts().Actor, Audience: z.audience, Drift: append([]string{}, z.drift...), Releases: []authResult{}, Alarms: []string{},
 	}
 	if id.BuildSignerURI != "" && id.BuildSignerURI != id.BuildConfigURI {
@@ -97,7 +97,7 @@ func newAuthorizationReport(z *authorization) *authReport {
 		end := z.verified.End()
 		r.Until = &end
 	}
-	for _, al := range z.found.res.Chain.Alarms() {
+	for _, al := range z.found.Resolution.Chain.Alarms() {
 		r.Alarms = append(r.Alarms, al.Code+": "+al.Text)
 	}
 	for i, d := range z.decisions {

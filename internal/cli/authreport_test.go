@@ -14,6 +14,7 @@ import (
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
+	"github.com/repopolicy/repopolicy/internal/find"
 	"github.com/repopolicy/repopolicy/internal/token"
 	"github.com/repopolicy/repopolicy/oidc"
 	"github.com/repopolicy/repopolicy/policy"
@@ -42,7 +43,7 @@ environment = "release"
 `
 
 // authFound is a repository whose policy is bound, as it is known at authTime.
-func authFound(t testing.TB) *found {
+func authFound(t testing.TB) *find.Found {
 	t.Helper()
 	payload, err := rekorbind.Encode([]byte(authPolicy), "")
 	if err != nil {
@@ -67,7 +68,7 @@ func authFound(t testing.TB) *found {
 	if r := chain.Reason(); r != "" {
 		t.Fatal(r, chain.Problems())
 	}
-	return &found{repo: repo, res: &rekorbind.Resolution{Chain: chain}}
+	return &find.Found{Repository: repo, Resolution: &rekorbind.Resolution{Chain: chain}}
 }
 
 // authorizations are one that is allowed and some that are not.
@@ -100,7 +101,7 @@ func authorizations(t testing.TB) map[string]*authorization {
 			SourceRepositoryOwnerID: "2", BuildConfigURI: san, BuildTrigger: "push", DeploymentEnvironment: "release", RunInvocationURI: "https://github.com/acme/widget/actions/runs/7/attempts/1",
 		}
 		digest := policy.Digest{Alg: "sha256", Hex: strings.Repeat("d", 64)}
-		z := &authorization{stage: policy.StageSign, found: f, version: f.head(), tag: "v1", subjects: []subject{{arg: "dist/widget_1", name: "widget_1", digests: []policy.Digest{digest}}, {arg: "widget_2", name: "widget_2"}}}
+		z := &authorization{stage: policy.StageSign, found: f, version: f.Head(), tag: "v1", subjects: []subject{{arg: "dist/widget_1", name: "widget_1", digests: []policy.Digest{digest}}, {arg: "widget_2", name: "widget_2"}}}
 		change(&id, z)
 		z.run = policy.NewRun(id, policy.RunFacts{Actor: "alice"})
 		if id.Kind != policy.KindKey {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/repopolicy/repopolicy/internal/find"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/oidc"
 	"github.com/repopolicy/repopolicy/policy"
@@ -74,10 +75,10 @@ func (a *app) bind(ctx context.Context, o *signOptions) error {
 	if err != nil {
 		return err
 	}
-	if err := f.answered(); err != nil {
+	if err := f.Answered(); err != nil {
 		return err
 	}
-	again, err := f.res.Asides(text)
+	again, err := f.Resolution.Asides(text)
 	if err != nil {
 		return &policy.Fault{Reason: policy.GenesisConflict, Text: err.Error(), Hint: "nothing was logged; remove the files of the wrong one from .repopolicy/signatures of both branches"}
 	}
@@ -89,9 +90,9 @@ func (a *app) bind(ctx context.Context, o *signOptions) error {
 		return err
 	}
 	o.version = v
-	if vs := v.res.Chain.Versions(); len(vs) > 0 && vs[len(vs)-1].Statement == policy.Sum(v.statement) && v.res.Chain.Reason() == "" {
+	if vs := v.Versions(); len(vs) > 0 && vs[len(vs)-1].Statement == policy.Sum(v.statement) && v.Resolution.Chain.Reason() == "" {
 		a.err.line("version %d is bound already", vs[len(vs)-1].Number)
-		if v.root.Directory != nil && !o.handIn.set {
+		if v.Root.Directory != nil && !o.handIn.set {
 			o.private = !a.public(ctx)
 		}
 		a.offer(ctx, o, v, nil) // what an earlier run could not
@@ -110,7 +111,7 @@ func (a *app) dateBound(ctx context.Context, o *signOptions, v *draftVersion) er
 	if err != nil {
 		return err
 	}
-	d, err := a.dater(v.root, &sigstore.Client{Services: s, Transport: a.Transport, Timeout: a.Timeout})
+	d, err := a.dater(v.Root, &sigstore.Client{Services: s, Transport: a.Transport, Timeout: a.Timeout})
 	if err != nil {
 		return policy.Faultf(policy.TrustRootInvalid, "%s", err)
 	}
@@ -129,7 +130,7 @@ func (a *app) dateBound(ctx context.Context, o *signOptions, v *draftVersion) er
 
 // undated returns the bindings of the version that have no place proof and can get one.
 func (v *draftVersion) undated(a *app) [][]byte {
-	return rekorbind.Undated(v.root.Root, v.root.Forges, v.files, v.statement, a.Now())
+	return rekorbind.Undated(v.Root.Root, v.Root.Forges, v.Files, v.statement, a.Now())
 }
 
 // bindNext binds a version that is not bound yet, if it has its quorum.
@@ -148,7 +149,7 @@ func (a *app) bindNext(ctx context.Context, o *signOptions, v *draftVersion) err
 		o.version = nil
 		return nil
 	}
-	b, err := a.binder(ctx, o, v.found, v.doc.Content().Repository)
+	b, err := a.binder(ctx, o, v.Found, v.doc.Content().Repository)
 	if err != nil {
 		return err
 	}
@@ -162,22 +163,22 @@ func (a *app) bindNext(ctx context.Context, o *signOptions, v *draftVersion) err
 
 // bindAgain binds once more what does not count for the branch that it was bound from. That
 // the policy of the last commit rests on it is what the default branch says by that.
-func (a *app) bindAgain(ctx context.Context, o *signOptions, f *found, again []rekorbind.Again) error {
-	b, err := a.binder(ctx, o, f, f.repo)
+func (a *app) bindAgain(ctx context.Context, o *signOptions, f *find.Found, again []rekorbind.Again) error {
+	b, err := a.binder(ctx, o, f, f.Repository)
 	if err != nil {
 		return err
 	}
 	for _, x := range again {
-		v := &draftVersion{found: f, statement: x.Payload, dir: o.git.value}
+		v := &draftVersion{Found: f, statement: x.Payload, dir: o.git.value}
 		s, err := rekorbind.ParseStatement(x.Payload)
 		if err != nil {
 			return err
 		}
 		v.doc = s.Document()
-		a.err.line("version %d was bound from another branch than %s, and is bound again", x.Version, f.snapshot.Default)
+		a.err.line("version %d was bound from another branch than %s, and is bound again", x.Version, f.Snapshot.Default)
 		err = b.bind(ctx, a, o, v, func(by policy.Binding) error {
-			if by.Repository != f.repo {
-				return elsewhere(by, f.repo)
+			if by.Repository != f.Repository {
+				return elsewhere(by, f.Repository)
 			}
 			if by.RepositoryID != x.Number {
 				return &policy.Fault{Reason: policy.NoAuthority, Text: fmt.Sprintf("version %d was bound by repository number %s, and this run is of number %s", x.Version, x.Number, by.RepositoryID), Hint: "nothing was logged; only that repository can bind it again: give the default branch its old name instead"}
@@ -199,7 +200,7 @@ type binder struct {
 }
 
 // binder finds out who binds, and refuses to publish the name of a private repository.
-func (a *app) binder(ctx context.Context, o *signOptions, f *found, repo policy.Locator) (*binder, error) {
+func (a *app) binder(ctx context.Context, o *signOptions, f *find.Found, repo policy.Locator) (*binder, error) {
 	b := &binder{}
 	var err error
 	if b.services, err = a.services(ctx, o, repo); err != nil {
@@ -221,7 +222,7 @@ func (a *app) binder(ctx context.Context, o *signOptions, f *found, repo policy.
 // bind binds one statement, if the run speaks for a repository that may.
 func (b *binder) bind(ctx context.Context, a *app, o *signOptions, v *draftVersion, may func(policy.Binding) error) error {
 	o.afterLog = func(made []rekorbind.File) { a.offer(ctx, o, v, made) }
-	forges, head := v.root.Forges, v.snapshot.Default
+	forges, head := v.Root.Forges, v.Snapshot.Default
 	check := func(id policy.Identity) error {
 		by, err := forges.Authority(id)
 		if err != nil {
@@ -273,6 +274,6 @@ func (a *app) public(ctx context.Context) bool {
 // wasNamed reports whether the version in force is about that repository: a
 // rename is bound under either name.
 func (v *draftVersion) wasNamed(l policy.Locator) bool {
-	vs := v.res.Chain.Versions()
+	vs := v.Versions()
 	return len(vs) > 0 && vs[len(vs)-1].Document.Content().Repository == l
 }

@@ -11,7 +11,6 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"path/filepath"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -19,6 +18,7 @@ import (
 	"github.com/spf13/cobra"
 	"oras.land/oras-go/v2/registry/remote/auth"
 
+	"github.com/repopolicy/repopolicy/internal/find"
 	"github.com/repopolicy/repopolicy/internal/trust"
 	"github.com/repopolicy/repopolicy/policy"
 )
@@ -30,15 +30,16 @@ type Env struct {
 	Terminal       bool // Stderr is a terminal
 	// Getenv returns where a CI's runner wants output; nil knows of none.
 	Getenv func(string) string
-	// Root returns the trusted root of Sigstore's public instance.
+	// Root, if set, returns the trusted root of Sigstore's public instance instead of following
+	// its TUF repository.
 	Root func(ctx context.Context, how trust.Options) ([]trust.Root, error)
 	// ConfigDir returns the directory of the user's own configuration; "" if there is
 	// none, and so does nil.
 	ConfigDir func() (string, error)
 	// StateDir returns the directory for what is remembered between runs.
 	StateDir func() (string, error)
-	// SigningConfigs returns the signing configs of Sigstore's public instance, with
-	// v2 also the one for Rekor v2.
+	// SigningConfigs, if set, returns the signing configs of Sigstore's public instance, with
+	// v2 also the one for Rekor v2, instead of what its TUF repository has.
 	SigningConfigs func(ctx context.Context, v2 bool) ([][]byte, error)
 	Stdin          io.Reader         // answers of a person on a terminal
 	Step           func(step string) // called after each step of signing; nil but in tests
@@ -59,47 +60,17 @@ type Env struct {
 func OS() Env {
 	info, err := os.Stderr.Stat()
 	return Env{
-		Stdout:         os.Stdout,
-		Stderr:         os.Stderr,
-		Now:            time.Now,
-		Terminal:       err == nil && info.Mode()&os.ModeCharDevice != 0,
-		Getenv:         os.Getenv,
-		Root:           publicRoot,
-		ConfigDir:      configDir,
-		StateDir:       stateDir,
-		SigningConfigs: publicSigningConfigs,
-		Stdin:          os.Stdin,
-		Command:        tokenCommand,
-		Credential:     dockerCredentials(),
+		Stdout:     os.Stdout,
+		Stderr:     os.Stderr,
+		Now:        time.Now,
+		Terminal:   err == nil && info.Mode()&os.ModeCharDevice != 0,
+		Getenv:     os.Getenv,
+		ConfigDir:  find.UserConfigDir,
+		StateDir:   find.UserStateDir,
+		Stdin:      os.Stdin,
+		Command:    tokenCommand,
+		Credential: dockerCredentials(),
 	}
-}
-
-// stateDir is the user's cache directory: what is in it can be lost, and is then
-// learned again as on a first use.
-func stateDir() (string, error) {
-	dir, err := os.UserCacheDir()
-	return filepath.Join(dir, "repopolicy"), err
-}
-
-func publicSigningConfigs(ctx context.Context, v2 bool) ([][]byte, error) {
-	return trust.SigningConfigs(ctx, publicInstance(trust.Options{}), v2)
-}
-
-func publicRoot(ctx context.Context, how trust.Options) ([]trust.Root, error) {
-	return trust.Roots(ctx, publicInstance(how))
-}
-
-// publicInstance follows the public instance's TUF repository and keeps what is
-// fetched in the user's cache directory, if there is one.
-func publicInstance(how trust.Options) trust.Options {
-	how.UserAgent = userAgent()
-	if how.Now == nil {
-		how.Now = time.Now
-	}
-	if dir, err := stateDir(); err == nil && how.Source == nil && how.Record == nil {
-		how.Cache = filepath.Join(dir, "tuf") // else the whole chain is read
-	}
-	return how
 }
 
 // decided ends a command whose verdict was already printed.

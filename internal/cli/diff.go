@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/repopolicy/repopolicy/internal/compare"
+	"github.com/repopolicy/repopolicy/internal/find"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -81,7 +82,7 @@ func (a *app) diff(ctx context.Context, o *signOptions, args []string, json bool
 		}
 		numbers = append(numbers, n)
 	}
-	var f *found
+	var f *find.Found
 	var draft side
 	named := o.repo.set // below it is set by what is committed
 	if named {
@@ -94,17 +95,17 @@ func (a *app) diff(ctx context.Context, o *signOptions, args []string, json bool
 		if err != nil {
 			return err
 		}
-		f, draft = v.found, side{v.doc, false}
+		f, draft = v.Found, side{v.doc, false}
 	}
 	a.warn(f)
-	if reason := f.res.Chain.Reason(); named || reason != "" && reason != policy.NoBinding {
-		if err := f.usable(a); err != nil {
+	if reason := f.Resolution.Chain.Reason(); named || reason != "" && reason != policy.NoBinding {
+		if err := f.Usable(a.Now()); err != nil {
 			if info := err.(*policy.Fault).Reason.Info(); info.Class != policy.ClassStale {
 				return err
 			}
 		}
 	}
-	before, after, err := sides(f.res.Chain.Versions(), draft, numbers)
+	before, after, err := sides(f.Versions(), draft, numbers)
 	if err != nil {
 		return err
 	}
@@ -154,8 +155,8 @@ func sides(chain []policy.Version, draft side, numbers []int) (before, after sid
 	return before, after, err
 }
 
-func (a *app) printDiff(f *found, before, after side, json bool) error {
-	doc := diffDoc{Schema: schemaURL("diff-v1"), Repository: f.repo.String(), New: after.describe(), Changes: []diffChange{}}
+func (a *app) printDiff(f *find.Found, before, after side, json bool) error {
+	doc := diffDoc{Schema: schemaURL("diff-v1"), Repository: f.Repository.String(), New: after.describe(), Changes: []diffChange{}}
 	var content *policy.File
 	var text []byte
 	name := "nothing"

@@ -6,9 +6,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 
+	"github.com/repopolicy/repopolicy/internal/find"
 	"github.com/repopolicy/repopolicy/internal/git"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/rekorbind"
@@ -16,7 +16,7 @@ import (
 
 // draftVersion is a committed policy on its way to become a version.
 type draftVersion struct {
-	*found
+	*find.Found
 	doc       *policy.Document
 	statement []byte
 	dir       string // of the repository
@@ -39,7 +39,7 @@ func (a *app) headPolicy(ctx context.Context, o *signOptions) ([]byte, error) {
 	}
 	r, err := git.Open(ctx, o.git.value)
 	if err != nil {
-		return nil, gitFault(err)
+		return nil, find.GitFault(err)
 	}
 	defer r.Close()
 	var text []byte
@@ -50,7 +50,7 @@ func (a *app) headPolicy(ctx context.Context, o *signOptions) ([]byte, error) {
 	if errors.Is(err, git.ErrNotFound) {
 		return nil, &policy.Fault{Reason: policy.PolicyUnreadable, Text: rekorbind.PolicyFile + " is not in the last commit", Hint: "write it, `git add` and `git commit` it, then sign"}
 	} else if err != nil {
-		return nil, gitFault(err)
+		return nil, find.GitFault(err)
 	}
 	return text, nil
 }
@@ -66,7 +66,7 @@ func (a *app) draft(ctx context.Context, o *signOptions, text []byte) (*draftVer
 }
 
 // of finds the policy of the repository that a policy is about.
-func (a *app) of(ctx context.Context, o *signOptions, text []byte) (*found, error) {
+func (a *app) of(ctx context.Context, o *signOptions, text []byte) (*find.Found, error) {
 	doc, err := policy.Parse(text)
 	if err != nil {
 		return nil, policy.Faultf(policy.PolicyValue, "%s: %s", rekorbind.PolicyFile, err)
@@ -90,8 +90,8 @@ func (a *app) pipelineBranch(repo policy.Locator) string {
 
 // following finds out which statement a policy is that follows what was found of its
 // repository.
-func (a *app) following(ctx context.Context, o *signOptions, f *found, text []byte) (*draftVersion, error) {
-	v := &draftVersion{found: f, dir: o.git.value}
+func (a *app) following(ctx context.Context, o *signOptions, f *find.Found, text []byte) (*draftVersion, error) {
+	v := &draftVersion{Found: f, dir: o.git.value}
 	var err error
 	if v.doc, err = policy.Parse(text); err != nil {
 		return nil, policy.Faultf(policy.PolicyValue, "%s: %s", rekorbind.PolicyFile, err)
@@ -112,28 +112,14 @@ func (a *app) following(ctx context.Context, o *signOptions, f *found, text []by
 	return v, nil
 }
 
-// answered refuses to begin something public on what nobody could be asked about: what a
-// log has of the repository is not known, and what is signed could not be logged.
-func (f *found) answered() error {
-	if f.res.Chain.View().Completeness.Beats(policy.CompleteNone) {
-		return nil
-	}
-	for _, name := range slices.Sorted(maps.Keys(f.res.Failed)) {
-		if err := f.res.Failed[name]; !errors.Is(err, rekorbind.ErrNoIndex) {
-			return &policy.Fault{Reason: policy.BelowRequired, Text: fmt.Sprintf("no answer from the %s: %s", name, err), Hint: "try again: only it says what is bound"}
-		}
-	}
-	return nil
-}
-
 // former finds the chain of a repository that is being renamed under its former
 // name: what is bound under the new one is the version that says so, if any.
 func (a *app) former(ctx context.Context, o *signOptions, v *draftVersion) error {
 	c := v.doc.Content()
-	if v.res.Chain.Reason() != policy.NoBinding || c.Version == 1 {
+	if v.Resolution.Chain.Reason() != policy.NoBinding || c.Version == 1 {
 		return nil
 	}
-	names := v.res.Named(c.Version - 1)
+	names := v.Resolution.Named(c.Version - 1)
 	if len(names) != 1 || names[0] == c.Repository {
 		return nil
 	}
@@ -142,9 +128,9 @@ func (a *app) former(ctx context.Context, o *signOptions, v *draftVersion) error
 	if err != nil {
 		return err
 	}
-	if n := len(f.res.Chain.Versions()); n == c.Version-1 {
+	if n := len(f.Versions()); n == c.Version-1 {
 		a.err.line("note: version %d is about %s", n, names[0])
-		v.found = f
+		v.Found = f
 	}
 	return nil
 }
@@ -152,22 +138,22 @@ func (a *app) former(ctx context.Context, o *signOptions, v *draftVersion) error
 // previous returns the digest of the statement that the policy follows.
 func (v *draftVersion) previous(text []byte) (string, error) {
 	n := v.doc.Content().Version
-	chain := v.res.Chain
+	chain := v.Resolution.Chain
 	versions := chain.Versions()
 	switch reason := chain.Reason(); {
 	case reason == policy.NoBinding && n == 1:
 		return "", nil
-	case reason == policy.NoBinding && v.branchHint() == "":
+	case reason == policy.NoBinding && v.BranchHint() == "":
 		return "", policy.Faultf(policy.NoBinding, "the policy is version %d, and nothing of this repository is bound yet", n)
 	case n == 1 && len(versions) == 0 && v.awaited(text):
 		return "", nil
 	case reason != "" && !(reason == policy.Undisclosed && len(versions) >= n-1 && n > 1):
-		f := policy.Faultf(reason, "%s: %s", v.repo, reason.Info().Text)
+		f := policy.Faultf(reason, "%s: %s", v.Repository, reason.Info().Text)
 		for _, p := range chain.Problems() {
 			f.More = append(f.More, p.Detail)
 		}
-		if f.Hint = v.branchHint(); f.Hint == "" && reason == policy.Undisclosed {
-			f.Hint = v.mayLag()
+		if f.Hint = v.BranchHint(); f.Hint == "" && reason == policy.Undisclosed {
+			f.Hint = v.MayLag()
 		}
 		return "", f
 	}
@@ -184,7 +170,7 @@ func (v *draftVersion) previous(text []byte) (string, error) {
 // asks for the former name finds it.
 func (v *draftVersion) renames() error {
 	c := v.doc.Content()
-	versions := v.res.Chain.Versions()
+	versions := v.Versions()
 	if n := c.Version - 1; n < 1 || n > len(versions) {
 		return nil
 	}
@@ -199,13 +185,13 @@ func (v *draftVersion) renames() error {
 // interrupted, and all that is undecided is how far it came.
 func (v *draftVersion) awaited(text []byte) bool {
 	first, err := rekorbind.Encode(text, "")
-	return err == nil && v.res.Chain.Awaits(policy.Sum(first))
+	return err == nil && v.Resolution.Chain.Awaits(policy.Sum(first))
 }
 
 // signatures says who signed the statement, who has not, and how many signatures
 // it needs at least.
 func (v *draftVersion) signatures() (by, missing []string, need int, err error) {
-	st, err := v.res.Standing(v.statement)
+	st, err := v.Resolution.Standing(v.statement)
 	if err != nil {
 		return nil, nil, 0, err
 	}

@@ -10,6 +10,7 @@ import (
 	"os"
 	"strings"
 
+	"github.com/repopolicy/repopolicy/internal/find"
 	"github.com/repopolicy/repopolicy/internal/git"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/rekorbind"
@@ -36,14 +37,14 @@ func (a *app) drift(ctx context.Context, o *authorizeOptions, z *authorization) 
 	}
 	r, err := git.Open(ctx, dir)
 	if err != nil {
-		return nil, gitFault(err)
+		return nil, find.GitFault(err)
 	}
 	defer r.Close()
 	head, err := r.Head()
 	if errors.Is(err, git.ErrNotFound) {
 		return []string{"the work tree has no commit"}, nil
 	} else if err != nil {
-		return nil, gitFault(err)
+		return nil, find.GitFault(err)
 	}
 	var out []string
 	if z.commit != "" && string(head) != z.commit {
@@ -51,7 +52,7 @@ func (a *app) drift(ctx context.Context, o *authorizeOptions, z *authorization) 
 	}
 	staged, err := r.Staged(head)
 	if err != nil {
-		return nil, gitFault(err)
+		return nil, find.GitFault(err)
 	}
 	if n := len(staged); n > 0 {
 		more := ""
@@ -62,7 +63,7 @@ func (a *app) drift(ctx context.Context, o *authorizeOptions, z *authorization) 
 	}
 	committed, err := r.File(head, rekorbind.PolicyFile)
 	if err != nil && !errors.Is(err, git.ErrNotFound) {
-		return nil, gitFault(err)
+		return nil, find.GitFault(err)
 	}
 	w, err := openWorktree(dir)
 	if err != nil {

@@ -115,8 +115,8 @@ func (a *app) edit(ctx context.Context, o *editOptions) error {
 	if err != nil {
 		return err
 	}
-	a.warn(v.found)
-	if p := v.summary(); p == nil || v.res.Chain.Reason() != "" || p.Statement != "sha256:"+policy.Sum(v.statement) {
+	a.warn(v.Found)
+	if p := policySummaryOf(v.Found); p == nil || v.Resolution.Chain.Reason() != "" || p.Statement != "sha256:"+policy.Sum(v.statement) {
 		return &policy.Fault{Reason: policy.Usage, Text: fmt.Sprintf("the committed version %d is not in force yet", old.Content().Version), Hint: "`repopolicy status` says what it lacks; to change it before it is bound, edit the file itself and sign again"}
 	}
 	if len(editor) > 0 {

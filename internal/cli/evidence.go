@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/repopolicy/repopolicy/internal/file"
+	"github.com/repopolicy/repopolicy/internal/find"
 	"github.com/repopolicy/repopolicy/internal/trust"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/rekorbind"
@@ -113,8 +114,8 @@ func (a *app) evidence(ctx context.Context, o *evidenceOptions, path string) err
 	}
 	ofDirectory := notFork == nil && described != nil // which its own key shows
 	if !ofDirectory && (notFork == nil || notLie == nil || malformed == nil) {
-		if roots, err = a.anyRoots(ctx, &o.rootOptions, trust.Options{Offline: o.offline}); err != nil {
-			return rootFault(err)
+		if roots, err = a.finder().AnyRoots(ctx, o.trust(), trust.Options{Offline: o.offline}); err != nil {
+			return find.RootFault(err)
 		}
 	}
 	switch {

@@ -47,7 +47,7 @@ func (a *app) exportTUF(ctx context.Context, o *exportOptions) error {
 		if err != nil {
 			return err
 		}
-		for _, v := range f.res.Chain.Versions() {
+		for _, v := range f.Versions() {
 			docs = append(docs, v.Document)
 		}
 	} else {

@@ -4,7 +4,6 @@ package cli
 
 import (
 	"cmp"
-	"context"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -12,90 +11,13 @@ import (
 
 	"github.com/repopolicy/repopolicy/internal/fetch"
 	"github.com/repopolicy/repopolicy/internal/file"
-	"github.com/repopolicy/repopolicy/internal/git"
 	"github.com/repopolicy/repopolicy/internal/release"
-	"github.com/repopolicy/repopolicy/internal/trust/oci"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/rekorbind"
 )
 
 // What is wrong with a command line is said before anybody is asked anything: every
 // verb calls what is here first.
-
-// checkFind refuses flags by which no policy can be found. Joined says that several
-// roots may judge the repository.
-func (a *app) checkFind(o *repoOptions, joined bool) error {
-	repo, err := policy.NormalizeLocator(o.repo.value)
-	if o.repo.set && err != nil {
-		return &policy.Fault{Reason: policy.Usage, Text: "--repo: " + err.Error(), Hint: "write it like https://github.com/acme/widget or acme/widget"}
-	}
-	if err := (&found{}).readDemand(o); err != nil {
-		return err
-	}
-	if o.lock.set {
-		l, err := readLock(o.lock.value)
-		switch {
-		case err != nil:
-			return err
-		case o.repo.set && l.Repository != repo.String():
-			return policy.Faultf(policy.Usage, "--lock: %s is about %s", o.lock.value, l.Repository)
-		case o.pin.set && strings.TrimPrefix(o.pin.value, "sha256:") != l.Chain[0]:
-			return policy.Faultf(policy.Usage, "--pin and --lock name different first statements")
-		}
-	}
-	if o.directory.set {
-		if _, err := readDescriptor(o.directory.value); err != nil {
-			return err
-		}
-	}
-	if o.staple.set {
-		if !o.directory.set && len(o.roots) > 0 { // a file names no directory; a root that is followed may
-			return stapleAlone()
-		}
-		if _, err := o.readStaple(); err != nil {
-			return err
-		}
-	}
-	if o.git.set {
-		r, err := git.Open(cmp.Or(a.ctx, context.Background()), o.git.value)
-		if err != nil {
-			return gitFault(err)
-		}
-		r.Close()
-	}
-	switch {
-	case o.from.set:
-		if _, err := o.fromReference(); err != nil {
-			return err
-		}
-	case o.offline && !o.git.set && o.carried == nil:
-		return unfetched()
-	}
-	if o.repo.set && o.open == nil && !joined {
-		_, _, err := a.rootOf(&o.rootOptions, repo)
-		return err
-	}
-	return nil
-}
-
-func unfetched() *policy.Fault {
-	return &policy.Fault{Reason: policy.Usage, Text: "--offline: the repository cannot be fetched", Hint: "name a clone of it with --git DIR"}
-}
-
-// fromReference reads --from.
-func (o *repoOptions) fromReference() (oci.Reference, error) {
-	if o.git.set {
-		return oci.Reference{}, policy.Faultf(policy.Usage, "--git and --from contradict each other")
-	}
-	ref, err := oci.ParseReference(o.from.value)
-	if err != nil {
-		return ref, &policy.Fault{Reason: policy.Usage, Text: "--from: " + err.Error(), Hint: "write it like oci:registry.example.com/acme/widget:policy"}
-	}
-	if o.offline && ref.Layout == "" {
-		return ref, &policy.Fault{Reason: policy.Usage, Text: "--offline: no registry is asked", Hint: "name a layout: oci-layout:DIR"}
-	}
-	return ref, nil
-}
 
 // checkOutputs refuses files that could not be written.
 func checkOutputs(files ...*typed) error {

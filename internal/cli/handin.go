@@ -74,25 +74,18 @@ func (a *app) handIn(ctx context.Context, o *repoOptions, out *typed) error {
 	if !o.directory.set && len(o.roots) > 0 {
 		return whichDirectory()
 	}
-	repo, err := policy.NormalizeLocator(o.repo.value)
+	q, err := o.query()
 	if err != nil {
-		return policy.Faultf(policy.Usage, "--repo: %s", err)
-	}
-	f := &found{repo: repo, local: o.git.set}
-	if f.root, err = a.oneRoot(ctx, o, repo); err != nil {
 		return err
 	}
-	if err := f.readDirectory(o); err != nil {
+	f, d, err := a.finder().Read(ctx, q)
+	if err != nil {
 		return err
 	}
-	if o.described == nil {
+	if d == nil {
 		return whichDirectory()
 	}
-	files, err := a.files(ctx, o, f)
-	if err != nil {
-		return err
-	}
-	n, err := a.giveTo(ctx, o.described, f.root, repo, files, out)
+	n, err := a.giveTo(ctx, d, f.Root, f.Repository, f.Files, out)
 	if err == nil && n == 0 {
 		a.err.line("nothing to hand in: the directory lists what is at hand and bound")
 	}
@@ -106,7 +99,7 @@ func whichDirectory() *policy.Fault {
 // giveTo hands in what files show of a repository and the directory does not list, and
 // returns of how many versions. Receipts are kept, and written into out if that is set.
 func (a *app) giveTo(ctx context.Context, d *rekorbind.Descriptor, root trust.Root, repo policy.Locator, files []rekorbind.File, out *typed) (int, error) {
-	state, err := a.state(root)
+	state, err := a.finder().State(root)
 	if err != nil {
 		return 0, err
 	}
@@ -196,25 +189,10 @@ func endpointless(err error) bool {
 	return errors.As(err, &status) && (status.Missing() || status.Code == 405 || status.Code == 501)
 }
 
-// handInHint is what to do about a version that a directory waits for; "" if it waits for none.
-func (f *found) handInHint() string {
-	if !slices.ContainsFunc(f.res.Chain.Problems(), func(p policy.ChainProblem) bool { return p.Waits }) {
-		return ""
-	}
-	more := ""
-	if f.local {
-		more += " --git " + f.clone
-	}
-	if f.described != "" {
-		more += " --directory " + f.described
-	}
-	return fmt.Sprintf("who has its files hands them in: `repopolicy hand-in -R %s%s`; what nobody hands in within %d days lapses", f.repo, more, int(policy.Grace.Hours()/24))
-}
-
 // offer hands in what bind has made, and what was there before, before anybody else gets it. That
 // fails nothing: the version is bound.
 func (a *app) offer(ctx context.Context, o *signOptions, v *draftVersion, made []rekorbind.File) {
-	d := v.root.Directory
+	d := v.Root.Directory
 	if o.handIn.set {
 		d = o.handsTo
 	}
@@ -223,7 +201,7 @@ func (a *app) offer(ctx context.Context, o *signOptions, v *draftVersion, made [
 	}
 	ctx, cancel := context.WithTimeout(ctx, offerTimeout)
 	defer cancel()
-	_, err := a.giveTo(ctx, d, v.root, v.doc.Content().Repository, slices.Concat(v.files, made), nil)
+	_, err := a.giveTo(ctx, d, v.Root, v.doc.Content().Repository, slices.Concat(v.Files, made), nil)
 	if err == nil || !o.handIn.set && endpointless(err) {
 		return
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/repopolicy/repopolicy/internal/detect"
+	"github.com/repopolicy/repopolicy/internal/find"
 	"github.com/repopolicy/repopolicy/internal/git"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/oidc"
@@ -107,7 +108,7 @@ type initRun struct {
 	bind     []textFile
 	token    string // of who signed in
 	signing  sigstore.Services
-	found    *found // if a signature is made
+	found    *find.Found // if a signature is made
 }
 
 func (a *app) init(ctx context.Context, o *initOptions) error {
@@ -218,7 +219,7 @@ func (r *initRun) look(ctx context.Context) error {
 	o := r.o
 	repo, err := git.Open(ctx, o.git.value)
 	if err != nil {
-		return gitFault(err)
+		return find.GitFault(err)
 	}
 	defer repo.Close()
 	p := &r.project
@@ -228,7 +229,7 @@ func (r *initRun) look(ctx context.Context) error {
 	address, source := o.repo.value, "--repository"
 	if !o.repo.set {
 		if address, err = repo.Origin(); err != nil {
-			return gitFault(err)
+			return find.GitFault(err)
 		}
 		address, source = withoutUser(address), "the remote origin"
 	}
@@ -250,7 +251,7 @@ func (r *initRun) look(ctx context.Context) error {
 	}
 	snapshot, err := repo.Local()
 	if err != nil {
-		return gitFault(err)
+		return find.GitFault(err)
 	}
 	if err := r.unsigned(repo); err != nil {
 		return err
@@ -265,7 +266,7 @@ func (r *initRun) look(ctx context.Context) error {
 	}
 	r.err.line("found %s %s → proposes repository = %q", source, address, p.Repository)
 	if p.Tags, err = repo.Tags(); err != nil {
-		return gitFault(err)
+		return find.GitFault(err)
 	}
 	r.readFiles()
 	return nil
@@ -298,7 +299,7 @@ func (r *initRun) unsigned(repo *git.Repository) error {
 		_, err = repo.File(head, rekorbind.PolicyFile)
 	}
 	if r.signs = errors.Is(err, git.ErrNotFound); !r.signs && err != nil {
-		return gitFault(err)
+		return find.GitFault(err)
 	}
 	return nil
 }
@@ -415,7 +416,7 @@ func (r *initRun) signIn(ctx context.Context) error {
 	if r.signing = services; r.signs {
 		o.repo.value, o.repo.set = r.project.Repository.String(), true
 		if r.found, err = r.find(ctx, &o.repoOptions); err == nil {
-			err = r.found.answered()
+			err = r.found.Answered()
 		}
 		if err != nil {
 			return err

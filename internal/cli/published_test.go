@@ -20,6 +20,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"oras.land/oras-go/v2/registry/remote"
 
+	"github.com/repopolicy/repopolicy/internal/find"
 	"github.com/repopolicy/repopolicy/internal/scaffold/sigstoretest"
 )
 
@@ -29,7 +30,7 @@ func TestPublishedUsage(t *testing.T) {
 	env := place(t)
 	env.Transport = unasked{t}
 	env.Getenv = func(string) string { return "" }
-	bad := lock{schemaURL("lock-v1"), "https://github.com/Acme/widget", []string{strings.Repeat("0", 64)}}
+	bad := find.Lock{Schema: schemaURL("lock-v1"), Repository: "https://github.com/Acme/widget", Chain: []string{strings.Repeat("0", 64)}}
 	data, err := json.Marshal(bad)
 	if err != nil {
 		t.Fatal(err)

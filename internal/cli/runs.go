@@ -31,13 +31,13 @@ func (a *app) runs(ctx context.Context, o *verifyOptions) (k int, runs []run, er
 	var scopes []trust.Scope
 	var c *trust.Config
 	if !repo.IsZero() {
-		if scopes, c, err = a.scopes(&o.rootOptions, repo); err != nil {
+		if scopes, c, err = a.finder().Scopes(o.trust(), repo); err != nil {
 			return 0, nil, err
 		}
 	}
 	if len(scopes) == 0 {
 		j, sum, err := a.judge(ctx, o, func(ctx context.Context) ([]trust.Root, error) {
-			return a.anyRoots(ctx, &o.rootOptions, trust.Options{Offline: o.offline})
+			return a.finder().AnyRoots(ctx, o.trust(), trust.Options{Offline: o.offline})
 		})
 		return 1, []run{{j, sum}}, err
 	}
@@ -117,18 +117,24 @@ func (a *app) scopeRuns(ctx context.Context, o *verifyOptions, c *trust.Config, 
 func (a *app) rootRun(ctx context.Context, o *verifyOptions, c *trust.Config, name string) (run, error) {
 	under := *o
 	var root *trust.Root
-	open := func(ctx context.Context) ([]trust.Root, error) {
+	under.open = func(ctx context.Context) (trust.Root, error) {
 		if root == nil {
-			r, err := a.openRoot(ctx, c, name, &o.repoOptions)
+			q, err := o.query()
 			if err != nil {
-				return nil, err
+				return trust.Root{}, err
+			}
+			r, err := a.finder().OpenRoot(ctx, c, name, q)
+			if err != nil {
+				return trust.Root{}, err
 			}
 			root = &r
 		}
-		return []trust.Root{*root}, nil
+		return *root, nil
 	}
-	under.open = open
-	j, sum, err := a.judge(ctx, &under, open)
+	j, sum, err := a.judge(ctx, &under, func(ctx context.Context) ([]trust.Root, error) {
+		r, err := under.open(ctx)
+		return []trust.Root{r}, err
+	})
 	if err == nil {
 		sum.Roots = []string{name}
 	}

@@ -9,75 +9,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/repopolicy/repopolicy/internal/find"
 	"github.com/repopolicy/repopolicy/policy"
 )
-
-// sources are the flags that verify has already.
-func (o *repoOptions) sources(cmd *cobra.Command) {
-	o.git.name = "DIR"
-	cmd.Flags().Var(&o.git, "git", "read the repository from this clone instead of fetching it")
-	o.fromFlag(cmd)
-	o.rootFlags(cmd, "")
-	cmd.Flags().BoolVar(&o.offline, "offline", false, "do not use the network")
-}
-
-// mayLag is what to do about a copy that lacks what the log shows; "" for the repository.
-func (f *found) mayLag() string {
-	if hint := f.handInHint(); hint != "" {
-		return hint
-	}
-	switch {
-	case f.local:
-		return "the clone may be behind: run `git fetch`; if it stays, a version with [[void]] settles it"
-	case f.copied:
-		return "the registry may be behind: run `repopolicy export --oci` again, or do without --from"
-	}
-	return ""
-}
-
-// usable returns why the chain cannot be relied upon, nil if it can: the same
-// that verify would say of every artifact.
-func (f *found) usable(a *app) error {
-	d, refused := policy.Precheck(f.trusted(), policy.Request{Now: a.Now(), Skew: clockSkew}, policy.Claims{})
-	if !refused && len(f.res.Chain.Versions()) == 0 { // nor was there one when it was looked for
-		d, refused = policy.DecideAdopted(f.trusted(), policy.Request{Now: a.Now(), Skew: clockSkew})
-	}
-	info := d.Reason.Info()
-	switch info.Class {
-	case policy.ClassDeny, policy.ClassOK:
-		return nil // about the empty claim, not about the chain
-	}
-	if !refused {
-		return nil
-	}
-	ft := policy.Faultf(d.Reason, "%s: %s", f.repo, info.Text)
-	if d.Detail != "" {
-		ft.Text += ": " + d.Detail
-	}
-	if hint := f.mayLag(); d.Reason == policy.Undisclosed && hint != "" {
-		ft.Hint = hint
-	}
-	if hint := f.branchHint(); hint != "" {
-		ft.Hint = hint
-	}
-	return ft
-}
-
-// branchHint is what to do about a first version that was bound from another branch than the
-// default one of today; "" where that is not why there is no chain.
-func (f *found) branchHint() string {
-	for _, p := range f.res.Chain.Problems() {
-		if p.Ref == "" {
-			continue
-		}
-		text := fmt.Sprintf("if %s was the default branch, a maintainer runs the pipeline of the one of today, whose `repopolicy bind` binds the policy again", p.Ref)
-		if f.local {
-			text += "; a clone may be behind: `git remote set-head origin --auto`"
-		}
-		return text
-	}
-	return ""
-}
 
 func (a *app) showCommand() *cobra.Command {
 	o := &repoOptions{}
@@ -92,10 +26,10 @@ func (a *app) showCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := f.usable(a); err != nil {
+			if err := f.Usable(a.Now()); err != nil {
 				return err
 			}
-			vs := f.res.Chain.Versions()
+			vs := f.Versions()
 			a.describe(f)
 			a.out.text(string(vs[len(vs)-1].Document.Text()))
 			return nil
@@ -118,7 +52,7 @@ func (a *app) logCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			for _, v := range f.res.Chain.Versions() {
+			for _, v := range f.Versions() {
 				a.out.line("version %d  sha256:%s", v.Number, v.Statement)
 				field := func(name, format string, args ...any) { a.out.line("  %-11s %s", name, fmt.Sprintf(format, args...)) }
 				field("policy", "%s, expires %s", v.Document.Digest(), v.Document.Content().Expires.Format(time.DateOnly))
@@ -139,7 +73,7 @@ func (a *app) logCommand() *cobra.Command {
 					field("recovered", "from %s", v.From.UTC().Format(time.RFC3339))
 				}
 			}
-			return f.usable(a)
+			return f.Usable(a.Now())
 		},
 	}
 	o.flags(cmd)
@@ -148,7 +82,7 @@ func (a *app) logCommand() *cobra.Command {
 }
 
 // found resolves the policy for a verb that takes no artifacts.
-func (a *app) found(cmd *cobra.Command, o *repoOptions) (*found, error) {
+func (a *app) found(cmd *cobra.Command, o *repoOptions) (*find.Found, error) {
 	if !o.repo.set {
 		return nil, &policy.Fault{Reason: policy.Usage, Text: "which repository?", Hint: "name it with -R, such as -R acme/widget"}
 	}
@@ -161,24 +95,24 @@ func (a *app) found(cmd *cobra.Command, o *repoOptions) (*found, error) {
 }
 
 // inForce resolves the policy for a verb that copies it: one that verify would judge by.
-func (a *app) inForce(ctx context.Context, o *repoOptions) (*found, error) {
+func (a *app) inForce(ctx context.Context, o *repoOptions) (*find.Found, error) {
 	f, err := a.find(ctx, o)
 	if err != nil {
 		return nil, err
 	}
 	a.warn(f)
-	if err := f.usable(a); err != nil {
+	if err := f.Usable(a.Now()); err != nil {
 		return nil, err
 	}
 	return f, nil
 }
 
 // describe says how a policy was found.
-func (a *app) describe(f *found) {
-	p := f.summary()
+func (a *app) describe(f *find.Found) {
+	p := policySummaryOf(f)
 	a.err.line("%s, version %d, expires %s", p.Repository, p.Version, p.Expires.Format(time.DateOnly))
 	a.howFound(p)
-	for _, n := range f.res.Chain.Remarks() {
+	for _, n := range f.Resolution.Chain.Remarks() {
 		a.err.line("  note       %s", n.Text)
 	}
 }

@@ -57,7 +57,7 @@ func (a *app) sign(ctx context.Context, o *signOptions) error {
 	if err != nil {
 		return err
 	}
-	if err := v.answered(); err != nil {
+	if err := v.Answered(); err != nil {
 		return err
 	}
 	s, err := a.services(ctx, o, v.doc.Content().Repository)
@@ -168,7 +168,7 @@ func (v *draftVersion) member(id policy.Identity) error {
 // beforeNames reports whether the version that the draft follows, or the one in force,
 // names the identity as a maintainer.
 func (v *draftVersion) beforeNames(id policy.Identity) bool {
-	vs, n := v.res.Chain.Versions(), v.doc.Content().Version
+	vs, n := v.Versions(), v.doc.Content().Version
 	return slices.ContainsFunc(vs, func(x policy.Version) bool {
 		return (x.Number == n-1 || x.Number == len(vs)) && x.Document.Content().Maintainers.Names(id)
 	})

@@ -100,14 +100,17 @@ func (a *app) services(ctx context.Context, o *signOptions, repo policy.Locator)
 		return sigstore.Services{}, err
 	}
 	if len(configs) == 0 {
-		name, c, err := a.rootOf(&o.rootOptions, repo)
+		name, c, err := a.finder().RootOf(o.trust(), repo)
 		if err != nil {
 			return sigstore.Services{}, err
 		}
-		if name == string(trust.PublicGood) {
-			configs, err = a.SigningConfigs(ctx, o.withV2 || o.withoutV1)
-		} else {
-			configs, err = c.SigningConfigs(ctx, name, a.named(c, trust.Options{}))
+		switch v2 := o.withV2 || o.withoutV1; {
+		case name == string(trust.PublicGood) && a.SigningConfigs != nil:
+			configs, err = a.SigningConfigs(ctx, v2)
+		case name == string(trust.PublicGood):
+			configs, err = trust.SigningConfigs(ctx, a.finder().Followed(trust.Options{}), v2)
+		default:
+			configs, err = c.SigningConfigs(ctx, name, a.finder().Named(c, trust.Options{}))
 		}
 		if err != nil {
 			return sigstore.Services{}, policy.Faultf(policy.TrustRootMissing, "signing config: %s", err)
@@ -202,12 +205,12 @@ func (l lineReader) Read(p []byte) (int, error) {
 
 // write signs the statement and puts the files where they belong.
 func (a *app) write(ctx context.Context, o *signOptions, v *draftVersion, s sigstore.Services, r rekorbind.Request) error {
-	state, err := a.state(v.root)
+	state, err := a.finder().State(v.Root)
 	if err != nil {
 		return err
 	}
 	r.Statement, r.Version = v.statement, v.doc.Content().Version
-	if v.root.Forges.Binder(v.doc.Content().Repository) == policy.BoundByMaintainers {
+	if v.Root.Forges.Binder(v.doc.Content().Repository) == policy.BoundByMaintainers {
 		o.places = true // what they sign binds
 	}
 	var index *web.Client
@@ -219,9 +222,9 @@ func (a *app) write(ctx context.Context, o *signOptions, v *draftVersion, s sigs
 			index.SetTimeout(a.Timeout)
 		}
 	}
-	w := &rekorbind.Writer{Root: v.root.Root, Client: &sigstore.Client{Services: s, Transport: a.Transport, Timeout: a.Timeout}, Journal: state, Index: index, Now: a.Now, Step: a.steps(s), Everywhere: o.places, Warn: func(text string) { a.err.line("warning: %s", text) }}
+	w := &rekorbind.Writer{Root: v.Root.Root, Client: &sigstore.Client{Services: s, Transport: a.Transport, Timeout: a.Timeout}, Journal: state, Index: index, Now: a.Now, Step: a.steps(s), Everywhere: o.places, Warn: func(text string) { a.err.line("warning: %s", text) }}
 	if o.places {
-		if w.Places, err = a.dater(v.root, w.Client); err != nil {
+		if w.Places, err = a.dater(v.Root, w.Client); err != nil {
 			return policy.Faultf(policy.TrustRootInvalid, "%s", err)
 		}
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/repopolicy/repopolicy/internal/file"
+	"github.com/repopolicy/repopolicy/internal/find"
 	"github.com/repopolicy/repopolicy/internal/release"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/token"
@@ -103,7 +104,7 @@ func (a *app) signRelease(ctx context.Context, o *releaseOptions, args []string)
 	if err != nil {
 		return err
 	}
-	s, err := a.services(ctx, &o.signOptions, z.found.repo)
+	s, err := a.services(ctx, &o.signOptions, z.found.Repository)
 	if err != nil {
 		return err
 	}
@@ -204,7 +205,7 @@ func (o *releaseOptions) checkFiles(args []string) error {
 
 // packageOf gives the package that is to be released the digest of its file.
 func (a *app) packageOf(z *authorization, path string) error {
-	digests, err := release.Digests(path, append(z.found.trusted().DigestAlgorithms(), "sha256"))
+	digests, err := release.Digests(path, append(z.found.Trusted().DigestAlgorithms(), "sha256"))
 	if err != nil {
 		return policy.Faultf(policy.ArtifactRead, "%s", err)
 	}
@@ -218,7 +219,7 @@ func (a *app) packageOf(z *authorization, path string) error {
 // releaser is who is about to sign: a job, a person or a key.
 type releaser struct {
 	unverified *oidc.Unverified // nil for a key
-	verify     func(*found) (*token.Verified, error)
+	verify     func(*find.Found) (*token.Verified, error)
 	signing    rekorbind.Signature // without Who and Check
 	person     string              // whose name becomes public; "" for jobs and keys
 }
@@ -231,7 +232,7 @@ func (a *app) releaser(ctx context.Context, o *releaseOptions) (*releaser, error
 		if err != nil {
 			return nil, err
 		}
-		return &releaser{signing: k.signing, verify: func(*found) (*token.Verified, error) { return &token.Verified{Run: k.run}, nil }}, nil
+		return &releaser{signing: k.signing, verify: func(*find.Found) (*token.Verified, error) { return &token.Verified{Run: k.run}, nil }}, nil
 	}
 	if a.hasOwnToken(&o.tokenOptions) {
 		t, err := a.ownToken(ctx, &o.tokenOptions)
@@ -239,7 +240,7 @@ func (a *app) releaser(ctx context.Context, o *releaseOptions) (*releaser, error
 			return nil, err
 		}
 		return &releaser{
-			unverified: t, verify: func(f *found) (*token.Verified, error) { return a.verifyToken(ctx, t, f, oidc.Audience, "") },
+			unverified: t, verify: func(f *find.Found) (*token.Verified, error) { return a.verifyToken(ctx, t, f, oidc.Audience, "") },
 			signing: rekorbind.Signature{Token: func(ctx context.Context) (string, error) {
 				raw, err := a.ambient(ctx, sigstoreAudience)
 				if errors.Is(err, oidc.ErrNoToken) {
@@ -266,7 +267,7 @@ func (a *app) releaser(ctx context.Context, o *releaseOptions) (*releaser, error
 		return nil, refusal(err)
 	}
 	w := &releaser{unverified: t, signing: rekorbind.Signature{Token: func(context.Context) (string, error) { return raw, nil }}}
-	w.verify = func(f *found) (*token.Verified, error) {
+	w.verify = func(f *find.Found) (*token.Verified, error) {
 		v, err := a.verifyToken(ctx, t, f, sigstoreAudience, s.Issuer)
 		if err == nil && v.Issuer.Kind != oidc.KindEmail {
 			return nil, ofJob()
@@ -341,7 +342,7 @@ func (a *app) signOne(ctx context.Context, o *releaseOptions, s sigstore.Service
 // dateRelease makes a place proof of the entry that the evidence for a file shows, beside it, if
 // there is none. The release is as good without: what cannot be had is said, and a run that is
 // repeated makes it.
-func (a *app) dateRelease(ctx context.Context, f *found, s sigstore.Services, path string) {
+func (a *app) dateRelease(ctx context.Context, f *find.Found, s sigstore.Services, path string) {
 	to := path + release.PlaceSuffix
 	if _, err := os.Lstat(to); err == nil {
 		return
@@ -350,7 +351,7 @@ func (a *app) dateRelease(ctx context.Context, f *found, s sigstore.Services, pa
 	if err != nil {
 		return // it was judged a moment ago
 	}
-	d, err := a.dater(f.root, &sigstore.Client{Services: s, Transport: a.Transport, Timeout: a.Timeout})
+	d, err := a.dater(f.Root, &sigstore.Client{Services: s, Transport: a.Transport, Timeout: a.Timeout})
 	if err != nil {
 		a.err.line("warning: no place proof: %s", err)
 		return
@@ -368,7 +369,7 @@ func (o *releaseOptions) same(ctx context.Context, z *authorization, s sigstore.
 	if err != nil {
 		return "", err
 	}
-	may, err := candidates(raw, z.found.trusted().Content(), s.Issuer)
+	may, err := candidates(raw, z.found.Trusted().Content(), s.Issuer)
 	if err != nil {
 		return "", err
 	}
@@ -386,12 +387,12 @@ func (o *releaseOptions) same(ctx context.Context, z *authorization, s sigstore.
 }
 
 // log makes a signature and logs it, once however often it is repeated.
-func (a *app) log(ctx context.Context, f *found, s sigstore.Services, content sigstore.Content, signing rekorbind.Signature) ([]byte, error) {
-	state, err := a.state(f.root)
+func (a *app) log(ctx context.Context, f *find.Found, s sigstore.Services, content sigstore.Content, signing rekorbind.Signature) ([]byte, error) {
+	state, err := a.finder().State(f.Root)
 	if err != nil {
 		return nil, err
 	}
-	w := &rekorbind.Writer{Root: f.root.Root, Client: &sigstore.Client{Services: s, Transport: a.Transport, Timeout: a.Timeout}, Journal: state, Now: a.Now, Step: a.steps(s)}
+	w := &rekorbind.Writer{Root: f.Root.Root, Client: &sigstore.Client{Services: s, Transport: a.Transport, Timeout: a.Timeout}, Journal: state, Now: a.Now, Step: a.steps(s)}
 	data, err := w.Sign(ctx, content, signing)
 	var ft *policy.Fault
 	switch {
@@ -407,7 +408,7 @@ func (a *app) log(ctx context.Context, f *found, s sigstore.Services, content si
 // later, so that their lack alone is no objection; and the bundle must be of this
 // run's releaser and commit, and name the package that was asked for.
 func (a *app) confirm(ctx context.Context, z *authorization, i int, path, bundle string) error {
-	j, err := z.found.judge(a, z.tag)
+	j, err := a.judgeBy(z.found, z.tag)
 	if err != nil {
 		return err
 	}
@@ -473,7 +474,7 @@ func (o *releaseOptions) content(z *authorization, s subject) (sigstore.Content,
 	}
 	p := releasePredicate{PURL: o.purl.value}
 	if o.statement {
-		p = releasePredicate{PURL: repositoryPURL(z.found.repo, z.statement), Tag: z.statement}
+		p = releasePredicate{PURL: repositoryPURL(z.found.Repository, z.statement), Tag: z.statement}
 	}
 	var err error
 	c.Statement, err = json.Marshal(map[string]any{

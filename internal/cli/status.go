@@ -26,16 +26,16 @@ version that is not bound yet, or if a binding has no place proof yet.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			v, err := a.committed(cmd.Context(), o)
 			if err == nil {
-				err = v.answered()
+				err = v.Answered()
 			}
 			if err != nil {
 				return err
 			}
-			a.warn(v.found)
+			a.warn(v.Found)
 			if form.value == "github" {
 				a.writeRunnerFiles([]output{{"ready", strconv.FormatBool(v.ready(a))}}, "")
 			}
-			if p := v.summary(); p != nil {
+			if p := policySummaryOf(v.Found); p != nil {
 				a.out.line("in force    version %d, expires %s, genesis %s, completeness %s", p.Version, p.Expires.Format(time.DateOnly), p.Genesis, p.Completeness)
 				if p.Statement == "sha256:"+policy.Sum(v.statement) {
 					a.out.line("committed   version %d, the same", p.Version)
@@ -67,7 +67,7 @@ version that is not bound yet, or if a binding has no place proof yet.`,
 // ready reports whether the draft is a new version that enough maintainers
 // signed, or one in force of which a binding has no place proof.
 func (v *draftVersion) ready(a *app) bool {
-	if p := v.summary(); p != nil && p.Statement == "sha256:"+policy.Sum(v.statement) {
+	if p := policySummaryOf(v.Found); p != nil && p.Statement == "sha256:"+policy.Sum(v.statement) {
 		return len(v.undated(a)) > 0
 	}
 	_, _, need, err := v.signatures()

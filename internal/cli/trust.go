@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/repopolicy/repopolicy/internal/file"
+	"github.com/repopolicy/repopolicy/internal/find"
 	"github.com/repopolicy/repopolicy/internal/trust"
 	"github.com/repopolicy/repopolicy/internal/trust/author"
 	"github.com/repopolicy/repopolicy/internal/trust/oci"
@@ -76,7 +77,7 @@ func (a *app) trustUpdateCommand() *cobra.Command {
 
 // trustShow prints roots; fresh asks for newer metadata first.
 func (a *app) trustShow(ctx context.Context, o *trustOptions, names []string, fresh bool) error {
-	c, err := a.trustConfig(&o.rootOptions)
+	c, err := a.finder().TrustConfig(o.trust())
 	if err != nil {
 		return err
 	}
@@ -130,10 +131,10 @@ func (a *app) showRoot(ctx context.Context, c *trust.Config, name string, how tr
 	var expires time.Time
 	var role string
 	how.Followed = func(r string, h tuf.Header) { role, expires = r, h.Expires }
-	r, err := a.open(ctx, c, name, how)
+	r, err := a.finder().Open(ctx, c, name, how)
 	super := role != "" && errors.Is(err, tuf.ErrNoTarget) // it has no trusted root, and may anchor
 	if err != nil && !super {
-		return rootFault(err)
+		return find.RootFault(err)
 	}
 	a.out.line("%s", name)
 	named, ok := c.Root(name)
@@ -192,7 +193,7 @@ func (a *app) trustExport(ctx context.Context, o *trustOptions, name string) err
 	if err := checkPlace(o.output.value); err != nil {
 		return err
 	}
-	c, err := a.trustConfig(&o.rootOptions)
+	c, err := a.finder().TrustConfig(o.trust())
 	if err != nil {
 		return err
 	}
@@ -201,12 +202,12 @@ func (a *app) trustExport(ctx context.Context, o *trustOptions, name string) err
 	}
 	files := &oci.Files{Metadata: map[string][]byte{}, Targets: map[string][]byte{}}
 	record := into(files.Metadata, files.Targets)
-	how := a.named(c, trust.Options{Record: record})
+	how := a.finder().Named(c, trust.Options{Record: record})
 	if name == string(trust.PublicGood) {
-		how = publicInstance(trust.Options{Record: record})
+		how = a.finder().Followed(trust.Options{Record: record})
 	}
 	if err := c.Fetch(ctx, name, how); err != nil {
-		return rootFault(err)
+		return find.RootFault(err)
 	}
 	if len(files.Metadata) == 0 {
 		return policy.Faultf(policy.TrustRootMissing, "%s is not followed from TUF metadata", name)
@@ -248,7 +249,7 @@ func (a *app) deliver(ctx context.Context, to string, files *oci.Files) error {
 	if err != nil {
 		return policy.Faultf(policy.Usage, "%s", err)
 	}
-	digest, err := oci.Push(ctx, ref, a.registry(), files)
+	digest, err := oci.Push(ctx, ref, a.finder().Registry(), files)
 	if err != nil {
 		return &policy.Fault{Reason: policy.TrustRootMissing, Text: err.Error(), Hint: "run the command again: what is there already is not sent again"}
 	}

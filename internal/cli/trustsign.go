@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/repopolicy/repopolicy/internal/file"
+	"github.com/repopolicy/repopolicy/internal/find"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/trust"
 	"github.com/repopolicy/repopolicy/internal/trust/author"
@@ -109,9 +110,9 @@ func (a *app) authorSigner(ctx context.Context, o *signOptions) (author.Signer, 
 	if err != nil {
 		return nil, err
 	}
-	roots, err := a.anyRoots(ctx, &o.rootOptions, trust.Options{})
+	roots, err := a.finder().AnyRoots(ctx, o.trust(), trust.Options{})
 	if err != nil {
-		return nil, rootFault(err)
+		return nil, find.RootFault(err)
 	}
 	token, err := a.personal(ctx, o, services)
 	if err != nil {
@@ -236,7 +237,7 @@ func (a *app) trustPublish(ctx context.Context, o *trustOptions, dir string, key
 	}
 	defer r.Close()
 	types := trust.Identities(ctx, string(trust.PublicGood), func(ctx context.Context, _ string) (*sigstore.Root, error) {
-		roots, err := a.anyRoots(ctx, &o.rootOptions, trust.Options{})
+		roots, err := a.finder().AnyRoots(ctx, o.trust(), trust.Options{})
 		if err != nil {
 			return nil, err
 		}

@@ -16,16 +16,13 @@ import (
 
 	"github.com/repopolicy/repopolicy/internal/account"
 	"github.com/repopolicy/repopolicy/internal/fetch"
+	"github.com/repopolicy/repopolicy/internal/find"
 	"github.com/repopolicy/repopolicy/internal/release"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/trust"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/rekorbind"
 )
-
-// clockSkew is how far the machine's clock may be behind the services whose
-// time stamps it judges.
-const clockSkew = 5 * time.Minute
 
 // verifyOptions are the flags of verify and explain.
 type verifyOptions struct {
@@ -219,8 +216,8 @@ func (a *app) prepared(ctx context.Context, o *verifyOptions, pub *publication, 
 // beyond reports whether a run had evidence about which its staple cannot say anything.
 func beyond(runs []run) bool {
 	return slices.ContainsFunc(runs, func(r run) bool {
-		w, ok := r.judge.Watch.(*watch)
-		return ok && w.beyond.Load()
+		w, ok := r.judge.Watch.(*find.Watch)
+		return ok && w.Beyond()
 	})
 }
 
@@ -259,7 +256,7 @@ func (a *app) print(o *verifyOptions, r *report) error {
 // criteriaOf reads the flags that say how to judge.
 func (a *app) criteriaOf(o *verifyOptions) (*release.Judge, *summary, error) {
 	now := a.Now()
-	j := &release.Judge{Bundles: o.bundles, Carried: o.evidence, Now: now, Skew: clockSkew, PlaceProof: rekorbind.PlaceMoment}
+	j := &release.Judge{Bundles: o.bundles, Carried: o.evidence, Now: now, Skew: find.Skew, PlaceProof: rekorbind.PlaceMoment}
 	if !o.quiet && !o.format.document() {
 		j.Ignored = a.ignored
 	}
@@ -269,7 +266,7 @@ func (a *app) criteriaOf(o *verifyOptions) (*release.Judge, *summary, error) {
 		if err != nil {
 			return nil, nil, &policy.Fault{Reason: policy.Usage, Text: "--as-of: " + err.Error(), Hint: "write it like 2026-11-22T00:00:00Z"}
 		}
-		if t.After(now.Add(clockSkew)) {
+		if t.After(now.Add(find.Skew)) {
 			return nil, nil, policy.Faultf(policy.Usage, "--as-of %s is in the future", o.asOf.value)
 		}
 		j.Now, j.Skew, sum.AsOf = t, 0, t
@@ -383,22 +380,22 @@ func (a *app) bound(ctx context.Context, o *verifyOptions, j *release.Judge, sum
 	if !o.quiet && !o.format.document() {
 		a.warn(f)
 	}
-	if err := f.usable(a); err != nil {
+	if err := f.Usable(a.Now()); err != nil {
 		return err
 	}
-	j.Policy, j.Watch = f.trusted(), f.watch
-	if j.Keys, err = signerKeys(j.Policy, f.repo.String()); err != nil {
+	j.Policy, j.Watch = f.Trusted(), f.Watch
+	if j.Keys, err = signerKeys(j.Policy, f.Repository.String()); err != nil {
 		return err
 	}
 	if o.identity.set {
 		j.Narrow = &policy.Narrow{Identity: o.identity.value, Issuer: o.issuer.value}
 	}
-	sum.Policy, sum.Unknown = f.summary(), f.unknown(&o.repoOptions)
-	for _, al := range f.res.Chain.Alarms() {
-		sum.alarms = append(sum.alarms, alarmText(al))
+	sum.Policy, sum.Unknown = policySummaryOf(f), f.Unknown()
+	for _, al := range f.Resolution.Chain.Alarms() {
+		sum.alarms = append(sum.alarms, find.AlarmText(al))
 	}
-	sum.Roots = []string{f.root.Name()} // the same root for the release
-	j.Roots = func(context.Context) ([]*sigstore.Root, error) { return []*sigstore.Root{f.root.Root}, nil }
+	sum.Roots = []string{f.Root.Name()} // the same root for the release
+	j.Roots = func(context.Context) ([]*sigstore.Root, error) { return []*sigstore.Root{f.Root.Root}, nil }
 	return nil
 }
 

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package cli
+package find
 
 import (
 	"context"
 	"crypto/ed25519"
 	"crypto/sha256"
+	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"os"
 	"path/filepath"
@@ -109,10 +109,6 @@ func TestAnchorAsOf(t *testing.T) {
 		}),
 	}
 	b := &airgap.Bundle{Repository: repo, Made: signed, Files: map[string][]byte{"x": []byte("x")}}
-	data, err := b.Encode()
-	check(t, err)
-	file := filepath.Join(t.TempDir(), "widget.airgap")
-	check(t, os.WriteFile(file, data, 0o600))
 	day := func(n int) time.Time { return signed.AddDate(0, 0, n) }
 	for name, row := range map[string]struct {
 		now, asOf int // days after it was signed; -1 for no --as-of
@@ -135,32 +131,29 @@ func TestAnchorAsOf(t *testing.T) {
 			for _, cached := range []bool{false, true} { // by an earlier run, when it was valid
 				t.Run(fmt.Sprintf("%s, by %s, cached %t", name, by, cached), func(t *testing.T) {
 					state := t.TempDir()
-					at := func(n int) *app {
-						return &app{err: &printer{w: io.Discard}, Env: Env{
+					at := func(n int) *Finder {
+						return &Finder{
 							Now: func() time.Time { return day(n) }, ConfigDir: func() (string, error) { return config, nil },
 							StateDir: func() (string, error) { return state, nil },
-						}}
+						}
 					}
 					if cached {
-						statement, _, err := at(1).anchor(t.Context(), &repoOptions{}, repo)
+						statement, _, err := at(1).anchor(t.Context(), &Query{Repository: repo})
 						check(t, err)
 						if statement != anchor.Statement {
 							t.Fatalf("%q", statement)
 						}
 					}
-					o := &verifyOptions{}
-					if row.asOf >= 0 {
-						o.asOf = flagged(day(row.asOf).Format(time.RFC3339))
-					}
+					q := &Query{Repository: repo}
 					if row.carried {
-						o.airgap, o.repo = flagged(file), flagged(repo.String())
+						q.Carried, q.Offline = b, true
+						if row.asOf >= 0 {
+							q.Moment = day(row.asOf)
+						}
 					}
-					a := at(row.now)
-					done, err := a.carry(o)
-					check(t, err)
-					defer done()
-					statement, root, err := a.anchor(t.Context(), &o.repoOptions, repo)
-					f := faultOf(err)
+					statement, root, err := at(row.now).anchor(t.Context(), q)
+					var f *policy.Fault
+					errors.As(err, &f)
 					switch {
 					case row.valid && (err != nil || statement != anchor.Statement || root != "up"):
 						t.Errorf("%q by %q: %v", statement, root, err)

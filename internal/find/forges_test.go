@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package cli
+package find
 
 import (
 	"strings"
@@ -20,7 +20,7 @@ func TestForges(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	table, err := rekorbind.ParseForges([]byte(`{"schema":"` + schemaURL("forges-v1") + `","forges":[{"host":"git.example.com","kind":"github","issuers":["https://git.example.com/oidc"]}]}`))
+	table, err := rekorbind.ParseForges([]byte(`{"schema":"` + "https://raw.githubusercontent.com/repopolicy/repopolicy/main/schema/forges-v1.json" + `","forges":[{"host":"git.example.com","kind":"github","issuers":["https://git.example.com/oidc"]}]}`))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -28,15 +28,15 @@ func TestForges(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := &app{Env: Env{Now: time.Now}}
+	f := &Finder{Now: time.Now}
 	hints, scans := 0, 0
 	for _, forges := range []*rekorbind.Forges{nil, table} {
 		root := trust.Root{Root: plain, Forges: forges}
-		watch, err := a.newWatch(&repoOptions{}, root, state)
+		watch, err := f.NewWatch(&Query{}, root, state)
 		if err != nil {
 			t.Fatal(err)
 		}
-		lookups, err := a.lookups(&repoOptions{scan: true}, &found{root: root, watch: watch}, state)
+		lookups, err := f.lookups(&Found{query: &Query{Scan: true}, Root: root, Watch: watch}, nil, state)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package cli
+package find
 
 import (
 	"context"
@@ -35,8 +35,8 @@ func TestGitFault(t *testing.T) {
 		{os.ErrNotExist, policy.Usage},
 		{errors.New("other"), policy.RepositoryUnreachable},
 	} {
-		if f := gitFault(fmt.Errorf("x: %w", c.err)); f.Reason != c.want {
-			t.Errorf("%v: %s, want %s", c.err, f.Reason, c.want)
+		if w := GitFault(fmt.Errorf("x: %w", c.err)); w.Reason != c.want {
+			t.Errorf("%v: %s, want %s", c.err, w.Reason, c.want)
 		}
 	}
 }

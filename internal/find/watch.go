@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package cli
+package find
 
 import (
 	"context"
@@ -19,8 +19,8 @@ import (
 	"github.com/repopolicy/repopolicy/rekorbind"
 )
 
-// watch is what a run knows of the logs of a trusted root and of time, beside the policy.
-type watch struct {
+// Watch is what a run knows of the logs of a trusted root and of time, beside the policy.
+type Watch struct {
 	trees    *rekorbind.Trees
 	clock    *rekorbind.Clock
 	state    *rekorbind.State
@@ -31,19 +31,20 @@ type watch struct {
 	timeless bool             // the user says as of when
 }
 
-// newWatch returns what watches a root: it asks the logs, unless off-line.
-func (a *app) newWatch(o *repoOptions, root trust.Root, state *rekorbind.State) (*watch, error) {
-	trees, err := a.trees(o, root, state)
+// NewWatch returns what watches a root: it asks the logs, unless off-line.
+func (f *Finder) NewWatch(q *Query, root trust.Root, state *rekorbind.State) (*Watch, error) {
+	trees, err := f.newTrees(q, root, state)
 	if err != nil {
 		return nil, err
 	}
-	w := &watch{trees: trees, clock: &rekorbind.Clock{Now: a.Now}, state: state, timeless: o.timeless || !o.moment.IsZero()}
+	timeless := q.Timeless || !q.Moment.IsZero()
+	w := &Watch{trees: trees, clock: &rekorbind.Clock{Now: f.Now}, state: state, timeless: timeless}
 	return w, w.clock.Load(state)
 }
 
 // carry takes the proofs that a file brings. One that counts for nothing is as if it were not
 // there; one that shows a fork decides.
-func (w *watch) carry(ctx context.Context, b *airgap.Bundle) error {
+func (w *Watch) carry(ctx context.Context, b *airgap.Bundle) error {
 	for _, name := range slices.Sorted(maps.Keys(b.Logs)) {
 		g, err := rekorbind.ParseGrowth(b.Logs[name])
 		if err != nil {
@@ -56,9 +57,9 @@ func (w *watch) carry(ctx context.Context, b *airgap.Bundle) error {
 	return nil
 }
 
-// proofs puts into a file that each log is of one history, as far as the policy and the
+// Proofs puts into a file that each log is of one history, as far as the policy and the
 // evidence in it show trees of it.
-func (w *watch) proofs(ctx context.Context, b *airgap.Bundle, evidence []string) error {
+func (w *Watch) Proofs(ctx context.Context, b *airgap.Bundle, evidence []string) error {
 	for _, path := range evidence {
 		err := w.trees.Show(ctx, release.Checkpoints(path))
 		var u *rekorbind.Unproven
@@ -81,11 +82,14 @@ func (w *watch) proofs(ctx context.Context, b *airgap.Bundle, evidence []string)
 	return nil
 }
 
+// Beyond reports whether there was evidence about which the staple cannot say anything.
+func (w *Watch) Beyond() bool { return w.beyond.Load() }
+
 // Date takes the times that evidence proves; see [release.Watch].
-func (w *watch) Date(v *sigstore.Verified) { w.clock.Date(v) }
+func (w *Watch) Date(v *sigstore.Verified) { w.clock.Date(v) }
 
 // Same compares what evidence shows of logs with what is known of them; see [release.Watch].
-func (w *watch) Same(ctx context.Context, v *sigstore.Verified) (notes []policy.Note, f *release.Failure) {
+func (w *Watch) Same(ctx context.Context, v *sigstore.Verified) (notes []policy.Note, f *release.Failure) {
 	if at, covered := w.covers(v); !covered && w.ask {
 		w.beyond.Store(true)
 		return nil, &release.Failure{Reason: policy.ViewStale, Detail: beyondStaple(at)}
@@ -115,7 +119,7 @@ func (w *watch) Same(ctx context.Context, v *sigstore.Verified) (notes []policy.
 
 // covers reports whether the policy is known as it was when evidence was logged, and as of
 // when it is known.
-func (w *watch) covers(v *sigstore.Verified) (time.Time, bool) {
+func (w *Watch) covers(v *sigstore.Verified) (time.Time, bool) {
 	s := w.staple
 	if s == nil {
 		return time.Time{}, true
@@ -134,7 +138,7 @@ func beyondStaple(at time.Time) string {
 }
 
 // Verdict returns what is in the way of every verdict; see [release.Watch].
-func (w *watch) Verdict() *release.Failure {
+func (w *Watch) Verdict() *release.Failure {
 	if fork := w.trees.Fork(); fork != nil {
 		detail := fork.Error()
 		if path, err := w.state.WriteEvidence("fork", fork.Bytes()); err == nil {
@@ -152,7 +156,7 @@ func (w *watch) Verdict() *release.Failure {
 }
 
 // behind returns that the clock of this machine is behind what was proven.
-func (w *watch) behind() error {
+func (w *Watch) behind() error {
 	if w.timeless {
 		return nil
 	}
@@ -160,7 +164,7 @@ func (w *watch) behind() error {
 }
 
 // check returns the fault that the clock is behind, with what to do.
-func (w *watch) check() error {
+func (w *Watch) check() error {
 	err := w.behind()
 	var b *rekorbind.Behind
 	if !errors.As(err, &b) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package cli
+package find
 
 import (
 	"errors"
@@ -32,7 +32,7 @@ roots        = ["mallory"]
 // TestConfigDir: no variable of the environment and no file where a command is run
 // says what is trusted.
 func TestConfigDir(t *testing.T) {
-	before, err := configDir()
+	before, err := UserConfigDir()
 	if err != nil || before == "" {
 		t.Skip("the system knows no home of this user, who has no configuration then: ", err)
 	}
@@ -49,7 +49,7 @@ func TestConfigDir(t *testing.T) {
 		t.Setenv(name, dir)
 	}
 	t.Chdir(dir)
-	after, err := configDir()
+	after, err := UserConfigDir()
 	if err != nil || after != before || strings.HasPrefix(after, dir) {
 		t.Errorf("%s before, %s after: %v", before, after, err)
 	}
@@ -85,30 +85,24 @@ func TestConfigOf(t *testing.T) {
 		"a service that is gone":   {nil, errors.New("user: lookup userid 1000: connection refused"), ""},
 		"unknown by name":          {nil, user.UnknownUserError("mallory"), ""}, // nobody was looked up by name
 	} {
-		a := &app{Env: Env{ConfigDir: func() (string, error) { return configOf(row.user, row.err) }}}
-		scopes, _, err := a.scopes(&rootOptions{}, repo)
+		f := &Finder{ConfigDir: func() (string, error) { return configOf(row.user, row.err) }}
+		scopes, _, err := f.Scopes(&Trust{}, repo)
 		if row.want != "" {
 			if err != nil || len(scopes) != 1 || scopes[0].Roots[0] != row.want {
 				t.Errorf("%s: %v, want %s: %v", name, scopes, row.want, err)
 			}
 			continue
 		}
-		if f := faultOf(err); f == nil || f.Reason != policy.TrustRootMissing || !strings.Contains(f.Text, row.err.Error()) {
+		if w := (*policy.Fault)(nil); !errors.As(err, &w) || w.Reason != policy.TrustRootMissing || !strings.Contains(w.Text, row.err.Error()) {
 			t.Errorf("%s: %v: %v", name, scopes, err)
 		}
-		if _, _, err := a.scopes(&rootOptions{roots: []string{"a.json"}}, repo); err != nil {
+		if _, _, err := f.Scopes(&Trust{Files: []string{"a.json"}}, repo); err != nil {
 			t.Errorf("%s, and roots that are named: %v", name, err)
 		}
-		if _, by, err := a.anchor(t.Context(), &repoOptions{}, repo); err == nil {
+		if _, by, err := f.anchor(t.Context(), &Query{Repository: repo}); err == nil {
 			t.Errorf("%s: no anchor by %q", name, by)
 		}
 	}
-}
-
-// flagged is a flag that was given.
-func flagged(value string) (t typed) {
-	_ = t.Set(value)
-	return t
 }
 
 func TestTrustConfig(t *testing.T) {
@@ -118,11 +112,11 @@ func TestTrustConfig(t *testing.T) {
 	}
 	dir := t.TempDir()
 	file := filepath.Join(dir, "trust.toml")
-	a := &app{Env: Env{ConfigDir: func() (string, error) { return dir, nil }}}
-	scopes := func(o *rootOptions) (string, policy.Reason) {
-		s, _, err := a.scopes(o, repo)
-		if f := faultOf(err); f != nil {
-			return "", f.Reason
+	f := &Finder{ConfigDir: func() (string, error) { return dir, nil }}
+	scopes := func(o *Trust) (string, policy.Reason) {
+		s, _, err := f.Scopes(o, repo)
+		if w := (*policy.Fault)(nil); errors.As(err, &w) {
+			return "", w.Reason
 		}
 		if err != nil {
 			t.Fatal(err)
@@ -133,26 +127,26 @@ func TestTrustConfig(t *testing.T) {
 		}
 		return strings.Join(names, ","), ""
 	}
-	named := func(name string) *rootOptions { return &rootOptions{rootName: flagged(name)} }
-	files := &rootOptions{roots: []string{"a.json"}}
+	named := func(name string) *Trust { return &Trust{Name: name} }
+	files := &Trust{Files: []string{"a.json"}}
 	for _, row := range []struct {
 		what, text string
-		o          *rootOptions
+		o          *Trust
 		want       string
 		reason     policy.Reason
 	}{
-		{"no file", "", &rootOptions{}, string(trust.PublicGood), ""},
+		{"no file", "", &Trust{}, string(trust.PublicGood), ""},
 		{"no file, a root by name", "", named("mallory"), "", policy.Usage},
 		{"no file, the public one by name", "", named("public-good"), "public-good", ""},
-		{"no file, a file that is named", "", &rootOptions{rootMap: flagged(filepath.Join(dir, "x"))}, "", policy.Usage},
-		{"a scope", mapOfMallory, &rootOptions{}, "mallory", ""},
+		{"no file, a file that is named", "", &Trust{Config: filepath.Join(dir, "x")}, "", policy.Usage},
+		{"a scope", mapOfMallory, &Trust{}, "mallory", ""},
 		{"a scope, by name", mapOfMallory, named("mallory"), "mallory", ""},
 		{"a scope, another by name", mapOfMallory, named("public-good"), "", policy.Usage},
 		{"a scope, files", mapOfMallory, files, "", ""},
-		{"files and a name", mapOfMallory, &rootOptions{roots: []string{"a.json"}, rootName: flagged("mallory")}, "", policy.Usage},
+		{"files and a name", mapOfMallory, &Trust{Files: []string{"a.json"}, Name: "mallory"}, "", policy.Usage},
 		{"no scope, by name", strings.Split(mapOfMallory, "[[scope]]")[0], named("mallory"), "", policy.Usage},
-		{"no scope", strings.Split(mapOfMallory, "[[scope]]")[0], &rootOptions{}, "public-good", ""},
-		{"malformed", mapOfMallory + "x", &rootOptions{}, "", policy.TrustRootInvalid},
+		{"no scope", strings.Split(mapOfMallory, "[[scope]]")[0], &Trust{}, "public-good", ""},
+		{"malformed", mapOfMallory + "x", &Trust{}, "", policy.TrustRootInvalid},
 	} {
 		os.Remove(file)
 		if row.text != "" {

@@ -1,0 +1,279 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package find finds the policy of a repository as one machine and its user do: under the
+// root that the user trusts for it, from the repository's own files, with what logs,
+// directories and this machine's memory say beside them.
+package find
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"oras.land/oras-go/v2/registry/remote/auth"
+
+	"github.com/repopolicy/repopolicy/internal/airgap"
+	"github.com/repopolicy/repopolicy/internal/budget"
+	"github.com/repopolicy/repopolicy/internal/git"
+	"github.com/repopolicy/repopolicy/internal/trust"
+	"github.com/repopolicy/repopolicy/internal/trust/oci"
+	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/rekorbind"
+)
+
+// DefaultMaxAge is how old what is known about a repository may be when it was
+// asked for on-line.
+const DefaultMaxAge = 7 * 24 * time.Hour
+
+// Skew is how far the machine's clock may be behind the services whose time stamps are
+// judged.
+const Skew = 5 * time.Minute
+
+// Finder is the machine that asks, and what its user trusts. Its methods may be called
+// from several goroutines.
+type Finder struct {
+	Now       func() time.Time
+	Transport http.RoundTripper // nil for the default one
+	Timeout   time.Duration     // that a service has for an attempt; 0 for as long as people wait
+	Agent     string            // how the program calls itself to services
+	// StateDir returns the directory for what is remembered between runs.
+	StateDir func() (string, error)
+	// ConfigDir returns the directory of the user's own configuration; "" if there is
+	// none, and so does nil.
+	ConfigDir func() (string, error)
+	// Credential returns how to log in at a registry; nil asks as anybody.
+	Credential func(ctx context.Context, host string) (auth.Credential, error)
+	// Instance, if set, returns the trusted root of Sigstore's public instance instead of
+	// following its TUF repository.
+	Instance func(ctx context.Context, how trust.Options) ([]trust.Root, error)
+	// Repositories returns what a forge shows of a repository; nil asks the forge by Git.
+	Repositories func(ctx context.Context, repo policy.Locator) (*git.Snapshot, error)
+	Say          func(line string)                   // to the user, beside the answer; nil for nobody
+	Progress     func(log string, done, total int64) // of reading a log; nil for nobody
+}
+
+// Trust says what is trusted instead of the user's map.
+type Trust struct {
+	Files  []string // trusted_root.json files
+	Name   string   // of a root in the map, alone; "" for the map's scopes
+	Config string   // file with the map; "" for the user's own
+}
+
+// Query is a question for a repository's policy. Its zero value but for the repository asks
+// on-line, and the logs' index or the directory of the trusted root.
+type Query struct {
+	Repository policy.Locator
+	Trust
+	Root func(context.Context) (trust.Root, error) // opens the one to judge under; nil for that of Trust
+
+	Clone string         // directory of a clone to read instead of the forge's; "" for none
+	From  *oci.Reference // registry or layout to read instead; nil for none
+	// BranchOf names the default branch, where a clone does not know it; nil for none.
+	BranchOf func(policy.Locator) string
+
+	Demand policy.Demand // but for the age
+	MaxAge time.Duration // of what is known; 0 for a week on-line and any off-line
+	Pin    string        // hex digest of the first statement; "" for none
+	Lock   *Lock
+	// Witnesses have to have cosigned what logs show. It demands Scan.
+	Witnesses *rekorbind.WitnessPolicy
+	Scan      bool // read all entries of Rekor v2
+
+	Directory     *rekorbind.Descriptor // nil for that of the root
+	DirectoryFile string                // that it was read from
+	Staple        []byte                // answer of the directory, of any age
+
+	Offline bool
+	Fresh   bool // nothing that is at hand saves asking: neither the repository's staple nor a cached trust root
+	Beyond  bool // there is evidence about which no staple can say anything
+
+	Carried  *airgap.Bundle // to be judged by instead of a repository
+	Moment   time.Time      // as of which what is carried is judged; zero for now
+	Timeless bool           // the user says as of when anything is judged
+	// Record and RecordBeside are called with the files of the trust root, and of the root
+	// beside it.
+	Record, RecordBeside func(target bool, name string, data []byte)
+}
+
+// Found is a repository's policy with what it was found from.
+type Found struct {
+	Repository policy.Locator
+	Root       trust.Root
+	Snapshot   *git.Snapshot
+	Resolution *rekorbind.Resolution
+	Demand     policy.Demand
+	Files      []rekorbind.File     // signature files and place proofs
+	Directory  *rekorbind.Directory // that was asked; nil without one
+	AnchoredBy string               // name of the root; "" for none
+	Watch      *Watch               // of the root's logs, and of time
+
+	query   *Query
+	answers []rekorbind.File // of directories, that a registry has beside the files
+}
+
+func (f *Finder) say(format string, args ...any) {
+	if f.Say != nil {
+		f.Say(fmt.Sprintf(format, args...))
+	}
+}
+
+// Find finds the policy that a question is about. The error is a [*policy.Fault], or says
+// that this machine failed.
+func (f *Finder) Find(ctx context.Context, q *Query) (*Found, error) {
+	if err := q.Check(); err != nil {
+		return nil, err
+	}
+	out := &Found{Repository: q.Repository, query: q, Demand: q.Demand, Snapshot: &git.Snapshot{}}
+	out.Demand.MaxAge = q.MaxAge
+	if q.MaxAge == 0 && !q.Offline {
+		out.Demand.MaxAge = DefaultMaxAge
+	}
+	var err error
+	if out.Root, err = f.OneRoot(ctx, q); err != nil {
+		return nil, err
+	}
+	descriptor, err := out.descriptor()
+	if err != nil {
+		return nil, err
+	}
+	anchor, by, err := f.anchor(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	out.AnchoredBy = by
+	if err := f.read(ctx, out, descriptor != nil); err != nil {
+		return nil, err
+	}
+	state, err := f.State(out.Root)
+	if err != nil {
+		return nil, err
+	}
+	if out.Watch, err = f.NewWatch(q, out.Root, state); err != nil {
+		return nil, err
+	}
+	if q.Carried != nil {
+		if err := out.Watch.carry(ctx, q.Carried); err != nil {
+			return nil, err
+		}
+	}
+	lookups, err := f.lookups(out, descriptor, state)
+	if err != nil {
+		return nil, err
+	}
+	r := &rekorbind.Resolver{
+		Root: out.Root.Root, Forges: out.Root.Forges, Lookups: lookups, Trees: out.Watch.trees, Clock: out.Watch.clock,
+		Keeper: state, Now: cmp.Or(q.Moment, f.Now()).UTC(), Pin: q.Pin, Anchor: anchor,
+	}
+	if out.Snapshot.Default != "" {
+		r.DefaultRefs = []string{out.Snapshot.Default}
+	}
+	if q.Lock != nil {
+		kept, err := state.Kept(q.Repository)
+		if err != nil {
+			return nil, fmt.Errorf("what was kept of %s: %w", q.Repository, err)
+		}
+		l, err := q.Lock.beside(kept)
+		if err != nil {
+			return nil, err
+		}
+		r.Keeper, r.Pin = l, q.Lock.Chain[0]
+	}
+	if out.Resolution, err = r.Resolve(ctx, q.Repository, out.Files); errors.As(err, new(*budget.Exceeded)) {
+		return nil, policy.Faultf(policy.BudgetExceeded, "%s", err)
+	} else if err != nil {
+		return nil, err
+	}
+	return out, f.settle(out, state)
+}
+
+// settle looks at what was found as a whole: at the clock, at evidence that somebody lied,
+// and at who gave no answer.
+func (f *Finder) settle(out *Found, state *rekorbind.State) error {
+	q, w := out.query, out.Watch
+	w.oneLog = out.Demand.OneLog
+	if out.Directory != nil {
+		w.staple, w.ask = out.Directory.Stapled(), !q.Offline && !q.Beyond
+	}
+	if err := w.check(); err != nil {
+		return err
+	}
+	if err := w.clock.Save(state); err != nil {
+		return err
+	}
+	if q.Scan && out.Resolution.Fork == nil {
+		for name, err := range out.Resolution.Failed {
+			if errors.Is(err, rekorbind.ErrNoIndex) || out.Directory != nil && name == out.Directory.Name() {
+				continue
+			}
+			return &policy.Fault{Reason: policy.BelowRequired, Text: fmt.Sprintf("no answer from the %s: %s", name, err), Hint: "try again, or do without --scan"}
+		}
+	}
+	f.keepEvidence(out.Resolution, state)
+	return out.unanswered()
+}
+
+// keepEvidence stores what shows that somebody signed two things of which one is a lie.
+func (f *Finder) keepEvidence(res *rekorbind.Resolution, state *rekorbind.State) {
+	for _, digest := range slices.Sorted(maps.Keys(res.Evidence)) {
+		if path, err := state.WriteEvidence("alarm", res.Evidence[digest].Bytes()); err == nil {
+			f.say("evidence: %s, sha256:%s", path, digest)
+		}
+	}
+	keep := func(kind string, data []byte) {
+		if path, err := state.WriteEvidence(kind, data); err == nil {
+			f.say("evidence: %s", path)
+		}
+	}
+	if res.Fork != nil {
+		keep("fork", res.Fork.Bytes())
+	}
+	if res.Lie != nil {
+		keep("directory-lie", res.Lie.Bytes())
+	}
+}
+
+// Check refuses a question by which no policy can be found.
+func (q *Query) Check() error {
+	switch {
+	case q.Repository.IsZero():
+		return &policy.Fault{Reason: policy.Usage, Text: "no repository given", Hint: "name it with -R"}
+	case q.Lock != nil && q.Lock.Repository != q.Repository.String():
+		return policy.Faultf(policy.Usage, "--lock: it is about %s", q.Lock.Repository)
+	case q.Lock != nil && q.Pin != "" && q.Pin != q.Lock.Chain[0]:
+		return policy.Faultf(policy.Usage, "--pin and --lock name different first statements")
+	case q.Offline && q.Scan:
+		return policy.Faultf(policy.Usage, "--offline: no log is read, which --scan and --witness-policy demand")
+	case q.Clone != "" && q.From != nil:
+		return policy.Faultf(policy.Usage, "--git and --from contradict each other")
+	case q.From != nil && q.Offline && q.From.Layout == "":
+		return &policy.Fault{Reason: policy.Usage, Text: "--offline: no registry is asked", Hint: "name a layout: oci-layout:DIR"}
+	case q.From == nil && q.Offline && q.Clone == "" && q.Carried == nil:
+		return unfetched()
+	case q.Staple != nil && q.Directory == nil && len(q.Files) > 0: // a file names no directory; a root that is followed may
+		return stapleAlone()
+	}
+	return nil
+}
+
+func unfetched() *policy.Fault {
+	return &policy.Fault{Reason: policy.Usage, Text: "--offline: the repository cannot be fetched", Hint: "name a clone of it with --git DIR"}
+}
+
+// State opens what is remembered under a root.
+func (f *Finder) State(root trust.Root) (*rekorbind.State, error) {
+	dir, err := f.StateDir()
+	if err != nil {
+		return nil, fmt.Errorf("no directory to keep state in: %w", err)
+	}
+	name := root.Identity
+	if name == "" {
+		name = root.Digest().Hex
+	}
+	return rekorbind.OpenState(filepath.Join(dir, "state", name[:min(len(name), 32)]))
+}

@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package find
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/repopolicy/repopolicy/policy"
+)
+
+// Trusted returns the policy to judge by.
+func (f *Found) Trusted() *policy.Trusted { return f.Resolution.Chain.Trusted(f.Demand) }
+
+// Versions returns the versions of the policy, the first one first.
+func (f *Found) Versions() []policy.Version { return f.Resolution.Chain.Versions() }
+
+// Head returns the version in force. There must be one; see [Found.Usable].
+func (f *Found) Head() policy.Version {
+	vs := f.Versions()
+	return vs[len(vs)-1]
+}
+
+// Cloned returns the directory of the clone that was read; "" for none.
+func (f *Found) Cloned() string { return f.query.Clone }
+
+// Silent returns who gave no answer.
+func (f *Found) Silent() []string { return slices.Sorted(maps.Keys(f.Resolution.Failed)) }
+
+// Usable returns why the chain cannot be relied upon, nil if it can: the same that would be
+// said of every artifact.
+func (f *Found) Usable(now time.Time) error {
+	t := f.Trusted()
+	d, refused := policy.Precheck(t, policy.Request{Now: now, Skew: Skew}, policy.Claims{})
+	if !refused && len(f.Versions()) == 0 { // nor was there one when it was looked for
+		d, refused = policy.DecideAdopted(t, policy.Request{Now: now, Skew: Skew})
+	}
+	info := d.Reason.Info()
+	switch info.Class {
+	case policy.ClassDeny, policy.ClassOK:
+		return nil // about the empty claim, not about the chain
+	}
+	if !refused {
+		return nil
+	}
+	out := policy.Faultf(d.Reason, "%s: %s", f.Repository, info.Text)
+	if d.Detail != "" {
+		out.Text += ": " + d.Detail
+	}
+	if hint := f.MayLag(); d.Reason == policy.Undisclosed && hint != "" {
+		out.Hint = hint
+	}
+	if hint := f.BranchHint(); hint != "" {
+		out.Hint = hint
+	}
+	return out
+}
+
+// MayLag is what to do about a copy that lacks what the log shows; "" for the repository.
+func (f *Found) MayLag() string {
+	if hint := f.handInHint(); hint != "" {
+		return hint
+	}
+	switch {
+	case f.query.Clone != "":
+		return "the clone may be behind: run `git fetch`; if it stays, a version with [[void]] settles it"
+	case f.query.From != nil:
+		return "the registry may be behind: run `repopolicy export --oci` again, or do without --from"
+	}
+	return ""
+}
+
+// handInHint is what to do about a version that a directory waits for; "" if it waits for none.
+func (f *Found) handInHint() string {
+	if !slices.ContainsFunc(f.Resolution.Chain.Problems(), func(p policy.ChainProblem) bool { return p.Waits }) {
+		return ""
+	}
+	more := ""
+	if f.query.Clone != "" {
+		more += " --git " + f.query.Clone
+	}
+	if f.query.DirectoryFile != "" {
+		more += " --directory " + f.query.DirectoryFile
+	}
+	return fmt.Sprintf("who has its files hands them in: `repopolicy hand-in -R %s%s`; what nobody hands in within %d days lapses",
+		f.Repository, more, int(policy.Grace.Hours()/24))
+}
+
+// BranchHint is what to do about a first version that was bound from another branch than the
+// default one of today; "" where that is not why there is no chain.
+func (f *Found) BranchHint() string {
+	for _, p := range f.Resolution.Chain.Problems() {
+		if p.Ref == "" {
+			continue
+		}
+		text := fmt.Sprintf("if %s was the default branch, a maintainer runs the pipeline of the one of today, whose `repopolicy bind` binds the policy again", p.Ref)
+		if f.query.Clone != "" {
+			text += "; a clone may be behind: `git remote set-head origin --auto`"
+		}
+		return text
+	}
+	return ""
+}
+
+// Unknown says what a verdict by what was carried cannot know; nothing where it was not.
+func (f *Found) Unknown() (out []string) {
+	carried := f.query.Carried
+	if carried == nil {
+		return nil
+	}
+	view := f.Resolution.Chain.View()
+	if view.AsOf.IsZero() || view.Completeness == policy.CompleteNone {
+		out = []string{
+			"what else the repository has bound: the file carries no answer of a directory that this machine knows",
+			"what was removed, revoked or yanked by versions that are not in the file",
+		}
+	} else {
+		made := carried.Made.UTC().Format(time.RFC3339)
+		out = []string{
+			"what the repository has bound, revoked or yanked after " + view.AsOf.UTC().Format(time.RFC3339),
+			"what the trust root has changed after the file was made, " + made + " by the clock of who made it",
+		}
+	}
+	if f.Root.Forges.NamesBranch(f.Repository) {
+		out = append(out, "whether "+carried.Default+" is the default branch, on which alone a binding counts: who made the file says so")
+	}
+	return out
+}
+
+// AlarmText is an alarm on one line.
+func AlarmText(a policy.Alarm) string {
+	text := a.Code + ": " + a.Text
+	if a.Acknowledged {
+		text += " (acknowledged)"
+	}
+	return text
+}
+
+// Warnings returns what is not part of the verdict but should be known, a line each.
+func (f *Found) Warnings() (out []string) {
+	for _, name := range f.Silent() {
+		out = append(out, fmt.Sprintf("note: no answer from the %s: %s", name, f.Resolution.Failed[name]))
+	}
+	for _, i := range f.Resolution.Ignored {
+		out = append(out, fmt.Sprintf("note: ignored %s: %s", i.Name, i.Why))
+	}
+	for _, a := range f.Resolution.Chain.Alarms() {
+		out = append(out, "alarm: "+AlarmText(a))
+	}
+	for _, v := range f.Versions() {
+		if v.WithoutV1 {
+			out = append(out, fmt.Sprintf("note: version %d is bound in Rekor v2 alone: no index lists it, and it is never ordered against releases in Rekor v1", v.Number))
+		}
+	}
+	return out
+}
