@@ -4,15 +4,10 @@ package rekorbind
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
-
-	"github.com/rogpeppe/go-internal/lockedfile"
 
 	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/internal/strictjson"
@@ -24,15 +19,17 @@ const (
 	maxStateBytes = 64 << 20
 )
 
-// State is what a machine remembers between runs, in a directory of its own:
+// State is what a machine remembers between runs, in a directory of its own or another [Store]:
 // chains, cursors of logs, what entries of indexes are. Whoever can write
 // there can make the machine forget, which is then a first use again, overlook a
 // binding, or refuse; nothing in it makes a signature or an entry count, since each
 // is verified anew.
 //
-// Files are private, written atomically under a lock, and one that is malformed
-// is an error, never a first use.
-type State struct{ dir string }
+// A file that is malformed is an error, never a first use.
+type State struct {
+	store Store
+	path  func(name string) string // how a name is called to people
+}
 
 // OpenState returns the state in a directory, which is made if it is not there.
 // A link, or a directory that others may write to, is an error.
@@ -40,8 +37,12 @@ func OpenState(dir string) (*State, error) {
 	if err := file.Private(dir); err != nil {
 		return nil, err
 	}
-	return &State{dir}, nil
+	f := folder(dir)
+	return &State{f, f.path}, nil
 }
+
+// StateIn returns the state in a store.
+func StateIn(s Store) *State { return &State{s, func(name string) string { return name }} }
 
 // document is every file of the state.
 type document[T any] struct {
@@ -58,36 +59,35 @@ var stateRules = strictjson.Rules{Null: true, Known: []string{
 
 // load reads a file; the zero value if there is none.
 func load[T any](s *State, name, about string) (T, error) {
-	var zero T
-	path := filepath.Join(s.dir, name)
-	data, err := file.ReadNoFollow(path, maxStateBytes)
-	if errors.Is(err, os.ErrNotExist) {
-		return zero, nil
+	value, _, err := read[T](s, name, about)
+	return value, err
+}
+
+// read reads a file, and returns it as it is, too; nil if there is none.
+func read[T any](s *State, name, about string) (zero T, data []byte, err error) {
+	path := s.path(name)
+	if data, err = s.store.Load(name); err != nil || data == nil {
+		return zero, nil, err
 	}
-	if err != nil {
-		return zero, err
+	if len(data) > maxStateBytes {
+		return zero, nil, fmt.Errorf("%s has more than %d bytes", path, maxStateBytes)
 	}
 	var d document[T]
 	if err := stateRules.Decode(data, &d); err != nil {
-		return zero, fmt.Errorf("%s: %w", path, err)
+		return zero, nil, fmt.Errorf("%s: %w", path, err)
 	}
 	if d.Schema != stateSchema || d.About != about {
-		return zero, fmt.Errorf("%s: it is about %q, in the format %q", path, clip(d.About), clip(d.Schema))
+		return zero, nil, fmt.Errorf("%s: it is about %q, in the format %q", path, clip(d.About), clip(d.Schema))
 	}
 	if d.Value == nil {
-		return zero, fmt.Errorf("%s: it holds nothing", path)
+		return zero, nil, fmt.Errorf("%s: it holds nothing", path)
 	}
-	return *d.Value, nil
+	return *d.Value, data, nil
 }
 
-// swap stores next if old is what is stored, under a lock.
+// swap stores next if old is what is stored.
 func swap[T any](s *State, name, about string, old, next T) (bool, error) {
-	unlock, err := lockedfile.MutexAt(filepath.Join(s.dir, "lock")).Lock()
-	if err != nil {
-		return false, err
-	}
-	defer unlock()
-	now, err := load[T](s, name, about)
+	now, before, err := read[T](s, name, about)
 	if err != nil {
 		return false, err
 	}
@@ -101,10 +101,10 @@ func swap[T any](s *State, name, about string, old, next T) (bool, error) {
 	if data = append(data, '\n'); len(data) > maxStateBytes {
 		return false, fmt.Errorf("what is to be kept of %s has %d bytes, at most %d are read", clip(about), len(data), maxStateBytes)
 	}
-	return true, file.WriteIn(s.dir, name, data, 0o600)
+	return s.store.Swap(name, before, data)
 }
 
-func name(kind, about string) string { return filepath.Join(kind, policy.Sum([]byte(about))+".json") }
+func name(kind, about string) string { return kind + "/" + policy.Sum([]byte(about)) + ".json" }
 
 // Kept returns the chain that was kept of a repository; see [Keeper].
 func (s *State) Kept(repo policy.Locator) (policy.Kept, error) {
@@ -117,15 +117,6 @@ func (s *State) Keep(repo policy.Locator, old, next policy.Kept) (bool, error) {
 		return true, nil
 	}
 	return swap(s, name("chains", repo.String()), repo.String(), old, next)
-}
-
-// Forget removes what was kept of a repository.
-func (s *State) Forget(repo policy.Locator) error {
-	err := os.Remove(filepath.Join(s.dir, name("chains", repo.String())))
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	return err
 }
 
 // Load returns the cursor of a log; see [Cursors].
@@ -159,7 +150,7 @@ func (s *State) SaveFloor(old, next Floor) (bool, error) {
 }
 
 // FloorPath returns the path of the file with that time: without it, it is forgotten.
-func (s *State) FloorPath() string { return filepath.Join(s.dir, name("clock", aboutTime)) }
+func (s *State) FloorPath() string { return s.path(name("clock", aboutTime)) }
 
 // WriteEvidence stores a document that proves a log's misbehaviour, and returns
 // its path.
@@ -167,14 +158,12 @@ func (s *State) WriteEvidence(kind string, data []byte) (string, error) {
 	if strings.ContainsAny(kind, "/\\.") {
 		return "", fmt.Errorf("%q is no kind of evidence", kind)
 	}
-	name := filepath.Join("evidence", kind+"-"+policy.Sum(data)[:16]+".json")
-	return filepath.Join(s.dir, name), file.WriteIn(s.dir, name, data, 0o600)
+	return s.kept("evidence/"+kind+"-"+policy.Sum(data)[:16]+".json", data)
 }
 
 // WriteReceipt stores a directory's receipt, and returns its path.
 func (s *State) WriteReceipt(origin string, r Receipt, signed []byte) (string, error) {
-	name := filepath.Join("receipts", policy.Sum([]byte(origin))[:16]+"-"+r.Statement+".note")
-	return filepath.Join(s.dir, name), file.WriteIn(s.dir, name, signed, 0o600)
+	return s.kept("receipts/"+policy.Sum([]byte(origin))[:16]+"-"+r.Statement+".note", signed)
 }
 
 // LoadEntry returns an unfinished signature; see [Journal].

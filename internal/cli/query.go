@@ -21,11 +21,14 @@ import (
 	"github.com/repopolicy/repopolicy/rekorbind"
 )
 
+func (a *app) machine() find.Machine {
+	return find.Machine{Timeout: a.Timeout, Credential: a.Credential, Instance: a.Root}
+}
+
 // finder returns what finds policies on this machine.
 func (a *app) finder() *find.Finder {
 	f := &find.Finder{
-		Now: a.Now, Transport: a.Transport, Timeout: a.Timeout, Agent: userAgent(), StateDir: a.StateDir, ConfigDir: a.ConfigDir,
-		Credential: a.Credential, Instance: a.Root, Say: func(line string) { a.err.line("%s", line) },
+		Machine: a.machine(), Now: a.Now, Transport: a.Transport, Agent: userAgent(), StateDir: a.StateDir, ConfigDir: a.ConfigDir, Say: func(line string) { a.err.line("%s", line) },
 	}
 	if a.Terminal {
 		f.Progress = func(log string, done, total int64) { a.err.status("reading %s: %d of %d", log, done, total) }

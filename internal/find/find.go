@@ -38,20 +38,16 @@ const Skew = 5 * time.Minute
 // Finder is the machine that asks, and what its user trusts. Its methods may be called
 // from several goroutines.
 type Finder struct {
+	Machine
 	Now       func() time.Time
 	Transport http.RoundTripper // nil for the default one
-	Timeout   time.Duration     // that a service has for an attempt; 0 for as long as people wait
 	Agent     string            // how the program calls itself to services
-	// StateDir returns the directory for what is remembered between runs.
+	// StateDir returns the directory for what is remembered between runs, and for TUF metadata.
 	StateDir func() (string, error)
+	Store    rekorbind.Store // where that is remembered instead; nil for the directory
 	// ConfigDir returns the directory of the user's own configuration; "" if there is
 	// none, and so does nil.
 	ConfigDir func() (string, error)
-	// Credential returns how to log in at a registry; nil asks as anybody.
-	Credential func(ctx context.Context, host string) (auth.Credential, error)
-	// Instance, if set, returns the trusted root of Sigstore's public instance instead of
-	// following its TUF repository.
-	Instance func(ctx context.Context, how trust.Options) ([]trust.Root, error)
 	// Repositories returns what a forge shows of a repository; nil asks the forge by Git.
 	Repositories func(ctx context.Context, repo policy.Locator) (*git.Snapshot, error)
 	Say          func(line string)                   // to the user, beside the answer; nil for nobody
@@ -115,6 +111,29 @@ type Found struct {
 
 	query   *Query
 	answers []rekorbind.File // of directories, that a registry has beside the files
+}
+
+// Machine is what a command knows of the machine that it runs on beside what is asked.
+type Machine struct {
+	Timeout time.Duration // that a service has for an attempt; 0 for as long as people wait
+	// Credential returns how to log in at a registry; nil asks as anybody.
+	Credential func(ctx context.Context, host string) (auth.Credential, error)
+	// Instance, if set, returns the trusted root of Sigstore's public instance instead of
+	// following its TUF repository.
+	Instance func(ctx context.Context, how trust.Options) ([]trust.Root, error)
+}
+
+type machineKey struct{}
+
+// On returns a context of a run on a machine.
+func On(ctx context.Context, m Machine) context.Context {
+	return context.WithValue(ctx, machineKey{}, m)
+}
+
+// MachineOf returns the machine that a run is on.
+func MachineOf(ctx context.Context) Machine {
+	m, _ := ctx.Value(machineKey{}).(Machine)
+	return m
 }
 
 func (f *Finder) say(format string, args ...any) {
@@ -267,13 +286,29 @@ func unfetched() *policy.Fault {
 
 // State opens what is remembered under a root.
 func (f *Finder) State(root trust.Root) (*rekorbind.State, error) {
-	dir, err := f.StateDir()
-	if err != nil {
-		return nil, fmt.Errorf("no directory to keep state in: %w", err)
-	}
 	name := root.Identity
 	if name == "" {
 		name = root.Digest().Hex
 	}
-	return rekorbind.OpenState(filepath.Join(dir, "state", name[:min(len(name), 32)]))
+	name = name[:min(len(name), 32)]
+	if f.Store != nil {
+		return rekorbind.StateIn(below{f.Store, "state/" + name + "/"}), nil
+	}
+	dir, err := f.StateDir()
+	if err != nil {
+		return nil, fmt.Errorf("no directory to keep state in: %w", err)
+	}
+	return rekorbind.OpenState(filepath.Join(dir, "state", name))
+}
+
+// below is a store in which all names begin with a directory.
+type below struct {
+	rekorbind.Store
+	dir string
+}
+
+func (b below) Load(name string) ([]byte, error) { return b.Store.Load(b.dir + name) }
+
+func (b below) Swap(name string, old, next []byte) (bool, error) {
+	return b.Store.Swap(b.dir+name, old, next)
 }

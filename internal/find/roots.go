@@ -127,10 +127,18 @@ func (f *Finder) Followed(how trust.Options) trust.Options {
 	if how.Now == nil {
 		how.Now = f.Now
 	}
-	if dir, err := f.StateDir(); err == nil && how.Source == nil && how.Record == nil {
-		how.Cache = filepath.Join(dir, "tuf") // else the whole chain is read
-	}
+	f.cache(&how)
 	return how
+}
+
+// cache lets metadata be kept. Without it the whole chain is read.
+func (f *Finder) cache(how *trust.Options) {
+	if f.StateDir == nil || how.Source != nil || how.Record != nil {
+		return
+	}
+	if dir, err := f.StateDir(); err == nil {
+		how.Cache = filepath.Join(dir, "tuf")
+	}
 }
 
 // Named says how a root of the user's map is followed.
@@ -144,9 +152,7 @@ func (f *Finder) Named(c *trust.Config, how trust.Options) trust.Options {
 		r, err := f.Open(ctx, c, name, identities)
 		return r.Root, err
 	}
-	if dir, err := f.StateDir(); err == nil && how.Source == nil && how.Record == nil {
-		how.Cache = filepath.Join(dir, "tuf") // else the whole chain is read
-	}
+	f.cache(&how)
 	return how
 }
 

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -41,6 +42,13 @@ type Snapshot struct {
 	ref   func(name string) (ID, error)
 	tags  map[string]ID // commit or other object that each tag leads to; nil if not known
 	blobs map[ID][]byte // that were read: the same files are on several branches
+	shown map[string]map[string][]byte
+}
+
+// Shown returns a snapshot of files that are at hand, by ref and path, and of tags with what they
+// lead to, nil if they are not known.
+func Shown(defaultRef string, files map[string]map[string][]byte, tags map[string]ID) *Snapshot {
+	return &Snapshot{Default: defaultRef, shown: files, tags: tags}
 }
 
 // Tag returns what a tag of the server leads to, through tag objects, and ""
@@ -57,6 +65,9 @@ func (s *Snapshot) Ref(name string) (ID, error) {
 
 // File returns a file at a ref; see [Repository.File].
 func (s *Snapshot) File(ref, name string) ([]byte, error) {
+	if data, ok := s.shown[ref][name]; ok {
+		return data, nil
+	}
 	id, err := s.Ref(ref)
 	if err != nil {
 		return nil, err
@@ -67,6 +78,9 @@ func (s *Snapshot) File(ref, name string) ([]byte, error) {
 // Dir returns the files of a directory at a ref; see [Repository.Dir]. A ref that
 // is not there has none.
 func (s *Snapshot) Dir(ref, dir string, match func(string) bool) ([]File, error) {
+	if s.shown != nil {
+		return s.shownDir(ref, dir, match), nil
+	}
 	id, err := s.Ref(ref)
 	if errors.Is(err, ErrNotFound) {
 		return nil, nil
@@ -74,6 +88,15 @@ func (s *Snapshot) Dir(ref, dir string, match func(string) bool) ([]File, error)
 		return nil, err
 	}
 	return dirOf(&once{s.store, s.blobs}, id, dir, match)
+}
+
+func (s *Snapshot) shownDir(ref, dir string, match func(string) bool) (out []File) {
+	for _, file := range slices.Sorted(maps.Keys(s.shown[ref])) {
+		if at, name := path.Split(file); at == dir+"/" && match(name) {
+			out = append(out, File{Name: name, Data: s.shown[ref][file]})
+		}
+	}
+	return out
 }
 
 // once is a store whose blobs are read, and counted, once.
