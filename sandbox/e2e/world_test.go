@@ -58,6 +58,19 @@ func run(m *testing.M) int {
 		return program(file)
 	}
 	flag.Parse()
+	wait, err := beside()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	code := runHere(m)
+	if !wait() && code == 0 {
+		code = 1
+	}
+	return code
+}
+
+func runHere(m *testing.M) int {
 	dir, err := os.MkdirTemp("", "e2e")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
