@@ -5,9 +5,6 @@ package cli
 import (
 	"context"
 	"fmt"
-	"maps"
-	"os"
-	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -102,113 +99,6 @@ func (a *app) exportBundle(ctx context.Context, o *exportBundleOptions, evidence
 		a.err.line("note: the trusted root was a file, which is not carried")
 	}
 	return nil
-}
-
-// carry reads the file of --airgap and lets it stand for the repository's refs, the
-// directory, the trust root's metadata and evidence, but not for the question: the command
-// line says which repository is meant (SPEC 19). It returns a function that removes what was
-// unpacked.
-func (a *app) carry(o *verifyOptions) (done func(), err error) {
-	none := func() {}
-	if !o.airgap.set {
-		return none, nil
-	}
-	data, err := file.Read(o.airgap.value, airgap.MaxBytes)
-	if err != nil {
-		return none, policy.Faultf(policy.Usage, "--airgap: %s", err)
-	}
-	b, err := airgap.Parse(data)
-	switch {
-	case err != nil:
-		return none, policy.Faultf(policy.Usage, "--airgap: %s: %s", o.airgap.value, err)
-	case o.policy.set || o.git.set || o.from.set:
-		return none, policy.Faultf(policy.Usage, "--airgap carries the policy: --policy, --git and --from contradict it")
-	}
-	if err := o.demand(b); err != nil {
-		return none, err
-	}
-	o.carried, o.offline = b, true
-	if o.asOf.set {
-		if t, err := moment(o.asOf.value); err == nil {
-			o.moment = t
-		}
-	}
-	if len(o.bundles) > 0 || len(b.Evidence) == 0 {
-		return none, nil
-	}
-	dir, err := os.MkdirTemp("", "repopolicy-")
-	if err != nil {
-		return none, err
-	}
-	if o.evidence, err = unpack(dir, b.Evidence); err != nil {
-		_ = os.RemoveAll(dir)
-		return none, err
-	}
-	return func() { _ = os.RemoveAll(dir) }, nil
-}
-
-// demand demands that the file is about the repository that the command line names: by -R,
-// in the file of --lock, or by --pin, which is the digest of a statement that names it.
-// Whoever can replace the file would choose it otherwise.
-func (o *verifyOptions) demand(b *airgap.Bundle) error {
-	switch {
-	case o.repo.set:
-	case o.lock.set:
-		l, err := readLock(o.lock.value)
-		if err != nil {
-			return err
-		}
-		o.repo.value, o.repo.set = l.Repository, true
-	case o.pin.set:
-		o.repo.value, o.repo.set = b.Repository.String(), true
-	default:
-		return &policy.Fault{
-			Reason: policy.Usage, Text: "--airgap: which repository? " + o.airgap.value + " must not choose it",
-			Hint: fmt.Sprintf("the file says that it is about %s; if that is the one that you mean: repopolicy verify -R %s --airgap FILE …", b.Repository, b.Repository),
-		}
-	}
-	repo, err := o.subject()
-	switch {
-	case err != nil:
-		return err
-	case repo != b.Repository:
-		return &policy.Fault{
-			Reason: policy.Usage, Text: fmt.Sprintf("--airgap: %s is about %s, not about %s", o.airgap.value, b.Repository, repo),
-			Hint: "nothing was judged; carry a file of the repository that you mean: repopolicy export-bundle -R " + repo.String() + " -o FILE …",
-		}
-	}
-	return nil
-}
-
-// unpack writes carried evidence into a directory and returns the paths. Every file keeps
-// its name, whose ending says what it is, and those of one folder stay together, unless a
-// file system may take their names for the same.
-func unpack(dir string, evidence map[string][]byte) (paths []string, err error) {
-	folders, taken := map[string]string{}, map[string]bool{}
-	for _, name := range slices.Sorted(maps.Keys(evidence)) {
-		parent, base := path.Split(name)
-		for n := 0; ; n++ {
-			key := fmt.Sprintf("%s\x00%d", parent, n)
-			if folders[key] == "" {
-				folders[key] = filepath.Join(dir, fmt.Sprintf("%d", len(folders)+1))
-				if err := os.Mkdir(folders[key], 0o700); err != nil {
-					return nil, err
-				}
-			}
-			folded := filepath.Join(folders[key], strings.ToLower(base))
-			if taken[folded] {
-				continue
-			}
-			taken[folded] = true
-			to := filepath.Join(folders[key], base)
-			if err := os.WriteFile(to, evidence[name], 0o600); err != nil {
-				return nil, err
-			}
-			paths = append(paths, to)
-			break
-		}
-	}
-	return paths, nil
 }
 
 // pack reads files with evidence. Each keeps its name; where names of several directories

@@ -120,7 +120,7 @@ func TestCarriedNames(t *testing.T) {
 	b, err := airgap.Parse(must(os.ReadFile(carriedFile(t, "https://github.com/acme/widget", packed))))
 	check(t, err)
 	dir := t.TempDir()
-	paths, err := unpack(dir, b.Evidence)
+	paths, err := b.Unpack(dir)
 	check(t, err)
 	got := map[string]string{} // content -> path
 	for _, p := range paths {

@@ -4,14 +4,9 @@ package cli
 
 import (
 	"cmp"
-	"path/filepath"
-	"slices"
-	"strings"
 	"time"
 
-	"github.com/repopolicy/repopolicy/internal/fetch"
 	"github.com/repopolicy/repopolicy/internal/file"
-	"github.com/repopolicy/repopolicy/internal/release"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/rekorbind"
 )
@@ -100,89 +95,6 @@ func (a *app) checkConfigs(o *signOptions) error {
 		_, err = a.parseConfigs(o, configs)
 	}
 	return err
-}
-
-// checkVerify refuses flags and arguments by which nothing can be judged.
-func (a *app) checkVerify(o *verifyOptions, p *publication, args []string, addresses map[string]fetch.Address) error {
-	if _, _, err := a.criteriaOf(o); err != nil {
-		return err
-	}
-	switch {
-	case len(args) == 0:
-		return &policy.Fault{Reason: policy.Usage, Text: "no artifact given", Hint: "name files, a directory, a checksum file or a digest such as sha256:…"}
-	case o.format.value == "vsa" && !o.policy.set && !o.repo.set:
-		return withoutPolicy()
-	case o.name.set && len(args) != 1:
-		return policy.Faultf(policy.Usage, "--name says what one artifact is called, and there are %d", len(args))
-	case o.ignoreMissing && !slices.ContainsFunc(args, release.IsSums):
-		return policy.Faultf(policy.Usage, "--ignore-missing is about the lines of a checksum file, and no argument is one")
-	}
-	if o.name.set {
-		if err := (&release.Artifact{}).Expect(o.name.value); err != nil {
-			return policy.Faultf(policy.Usage, "--name: %s", err)
-		}
-	}
-	published := false
-	for _, arg := range args {
-		var err error
-		addr, isURL := addresses[arg]
-		name, isImage := addr.File, fetch.IsImage(arg)
-		switch {
-		case isImage:
-			err = p.checkImage(arg, o)
-		case strings.HasPrefix(arg, "pkg:"):
-			published = true
-			var in []*release.Input
-			if in, err = p.pkg(arg, o); err == nil {
-				name = in[0].Artifact.Name
-			}
-		case isURL:
-			published = true
-		default:
-			continue
-		}
-		switch {
-		case err != nil:
-			return err
-		case o.name.set:
-			return followingName(arg)
-		case name != "" && p.folder.Taken(name): // of a whole release the names are not known yet
-			return policy.Faultf(policy.Usage, "--download: %s is there already", filepath.Join(o.published.download.value, name))
-		}
-	}
-	if o.published.download.set && !published {
-		return policy.Faultf(policy.Usage, "--download: no argument is the URL of a release or a package")
-	}
-	repo, err := o.subject()
-	if err != nil {
-		return err
-	}
-	for _, addr := range addresses {
-		if o.policy.set && addr.Repository != repo {
-			return policy.Faultf(policy.Usage, "--policy: %s is for %s, the release is of %s", o.policy.value, repo, addr.Repository)
-		}
-		if repo.IsZero() {
-			repo = addr.Repository
-		}
-	}
-	if !o.offline && len(o.bundles) == 0 && !repo.IsZero() && (o.repo.set || len(addresses) > 0) {
-		if err := p.elsewhere(&release.Judge{}, repo, o.tag.value); err != nil {
-			return err
-		}
-	}
-	if o.repo.set {
-		if err := a.checkFind(&o.repoOptions, true); err != nil {
-			return err
-		}
-	}
-	if err := checkFolders(&o.published.download); err != nil {
-		return err
-	}
-	return checkOutputs(&o.report)
-}
-
-func withoutPolicy() *policy.Fault {
-	return &policy.Fault{Reason: policy.Usage, Text: "--format vsa: a verification summary names the policy that was verified", Hint: "judge by a policy with --policy FILE"}
 }
 
 // checkRelease refuses flags and arguments with which nothing can be authorised.

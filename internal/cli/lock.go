@@ -10,18 +10,6 @@ import (
 	"github.com/repopolicy/repopolicy/policy"
 )
 
-func readLock(path string) (*find.Lock, error) {
-	data, err := file.Read(path, find.MaxLockBytes)
-	if err != nil {
-		return nil, policy.Faultf(policy.Usage, "--lock: %s", err)
-	}
-	l, err := find.ParseLock(data)
-	if err != nil {
-		return nil, policy.Faultf(policy.Usage, "--lock: %s: %s", path, err)
-	}
-	return l, nil
-}
-
 func (a *app) lockCommand() *cobra.Command {
 	o := &repoOptions{}
 	out := typed{name: "FILE"}

@@ -15,20 +15,20 @@ import (
 	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/internal/find"
 	"github.com/repopolicy/repopolicy/internal/git"
-	"github.com/repopolicy/repopolicy/internal/trust"
 	"github.com/repopolicy/repopolicy/internal/trust/oci"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/rekorbind"
 )
 
 func (a *app) machine() find.Machine {
-	return find.Machine{Timeout: a.Timeout, Credential: a.Credential, Instance: a.Root}
+	return find.Machine{StateDir: a.StateDir, ConfigDir: a.ConfigDir, Timeout: a.Timeout, Credential: a.Credential, Instance: a.Root}
 }
 
 // finder returns what finds policies on this machine.
 func (a *app) finder() *find.Finder {
 	f := &find.Finder{
-		Machine: a.machine(), Now: a.Now, Transport: a.Transport, Agent: userAgent(), StateDir: a.StateDir, ConfigDir: a.ConfigDir, Say: func(line string) { a.err.line("%s", line) },
+		Machine: a.machine(), Now: a.Now, Transport: a.Transport, Agent: userAgent(),
+		Say: func(line string) { a.err.line("%s", line) },
 	}
 	if a.Terminal {
 		f.Progress = func(log string, done, total int64) { a.err.status("reading %s: %d of %d", log, done, total) }
@@ -65,14 +65,11 @@ type repoOptions struct {
 	rootOptions
 	offline, scan, failOnAlarm bool
 
-	open                 func(context.Context) (trust.Root, error)   // if set, the one root to judge under
 	carried              *airgap.Bundle                              // judge by this instead of a repository
 	record, recordBeside func(target bool, name string, data []byte) // of the trust root's files, and of the root beside it
 	branchOf             func(policy.Locator) string                 // default branch, where a clone does not know it; nil for none
-	moment               time.Time                                   // as of which a carried policy is judged
-	timeless             bool                                        // --as-of says as of when anything is judged
+	read                 map[string][]byte                           // files that were read, by path
 	fresh                bool                                        // nothing that is at hand saves asking
-	beyond               bool                                        // there is evidence about which no staple can say anything
 }
 
 func (o *repoOptions) flags(cmd *cobra.Command) {
@@ -143,15 +140,8 @@ func (a *app) query(o *repoOptions, joined bool) (*find.Query, error) {
 	if err != nil {
 		return nil, err
 	}
-	if o.git.set {
-		r, err := git.Open(cmp.Or(a.ctx, context.Background()), o.git.value)
-		if err != nil {
-			return nil, find.GitFault(err)
-		}
-		r.Close()
-	}
 	if !o.repo.set {
-		return q, nil
+		return q, a.isClone(o)
 	}
 	if q.Lock != nil && q.Lock.Repository != q.Repository.String() {
 		return nil, policy.Faultf(policy.Usage, "--lock: %s is about %s", o.lock.value, q.Lock.Repository)
@@ -159,17 +149,33 @@ func (a *app) query(o *repoOptions, joined bool) (*find.Query, error) {
 	if err := q.Check(); err != nil {
 		return nil, err
 	}
-	if o.open == nil && !joined {
+	if err := a.isClone(o); err != nil {
+		return nil, err
+	}
+	if !joined {
 		_, _, err = a.finder().RootOf(&q.Trust, q.Repository)
 	}
 	return q, err
 }
 
+// isClone refuses a clone that is none.
+func (a *app) isClone(o *repoOptions) error {
+	if !o.git.set {
+		return nil
+	}
+	r, err := git.Open(cmp.Or(a.ctx, context.Background()), o.git.value)
+	if err != nil {
+		return find.GitFault(err)
+	}
+	r.Close()
+	return nil
+}
+
 // query reads the flags and the files that they name.
 func (o *repoOptions) query() (*find.Query, error) {
 	q := &find.Query{
-		Trust: *o.trust(), Root: o.open, Clone: o.git.value, BranchOf: o.branchOf, Scan: o.scan, Offline: o.offline, Fresh: o.fresh,
-		Beyond: o.beyond, Carried: o.carried, Moment: o.moment, Timeless: o.timeless, Record: o.record, RecordBeside: o.recordBeside,
+		Trust: *o.trust(), Clone: o.git.value, BranchOf: o.branchOf, Scan: o.scan, Offline: o.offline, Fresh: o.fresh,
+		Carried: o.carried, Record: o.record, RecordBeside: o.recordBeside,
 	}
 	var err error
 	if o.repo.set {
@@ -187,12 +193,12 @@ func (o *repoOptions) query() (*find.Query, error) {
 		q.Pin = strings.TrimPrefix(o.pin.value, "sha256:")
 	}
 	if o.lock.set {
-		if q.Lock, err = readLock(o.lock.value); err != nil {
+		if q.Lock, err = o.readLock(); err != nil {
 			return nil, err
 		}
 	}
 	if o.directory.set {
-		if q.Directory, err = readDescriptor(o.directory.value); err != nil {
+		if q.Directory, err = o.readDescriptor(); err != nil {
 			return nil, err
 		}
 		q.DirectoryFile = o.directory.value
@@ -228,7 +234,7 @@ func (o *repoOptions) demand(q *find.Query) error {
 		q.MaxAge = d
 	}
 	if o.witnesses.set {
-		data, err := file.Read(o.witnesses.value, rekorbind.MaxWitnessPolicyBytes)
+		data, err := o.file(o.witnesses.value, rekorbind.MaxWitnessPolicyBytes)
 		if err != nil {
 			return policy.Faultf(policy.Usage, "--witness-policy: %s", err)
 		}
@@ -252,12 +258,44 @@ func (o *repoOptions) fromReference() (*oci.Reference, error) {
 	return &ref, nil
 }
 
+// file reads a file that a flag names, once.
+func (o *repoOptions) file(path string, limit int64) ([]byte, error) {
+	if data, ok := o.read[path]; ok {
+		return data, nil
+	}
+	data, err := file.Read(path, limit)
+	if err == nil {
+		if o.read == nil {
+			o.read = map[string][]byte{}
+		}
+		o.read[path] = append([]byte{}, data...) // never nil
+	}
+	return data, err
+}
+
 func (o *repoOptions) readStaple() ([]byte, error) {
-	data, err := file.Read(o.staple.value, rekorbind.MaxAnswerBytes)
+	data, err := o.file(o.staple.value, rekorbind.MaxAnswerBytes)
 	if err != nil {
 		return nil, policy.Faultf(policy.Usage, "--staple: %s", err)
 	}
 	return append([]byte{}, data...), nil // never nil
+}
+
+func (o *repoOptions) readLock() (*find.Lock, error) {
+	data, err := o.file(o.lock.value, find.MaxLockBytes)
+	if err != nil {
+		return nil, policy.Faultf(policy.Usage, "--lock: %s", err)
+	}
+	l, err := find.ParseLock(data)
+	if err != nil {
+		return nil, policy.Faultf(policy.Usage, "--lock: %s: %s", o.lock.value, err)
+	}
+	return l, nil
+}
+
+func (o *repoOptions) readDescriptor() (*rekorbind.Descriptor, error) {
+	data, err := o.file(o.directory.value, rekorbind.MaxDescriptorBytes)
+	return parseDescriptor("--directory", o.directory.value, data, err)
 }
 
 func readDescriptor(path string) (*rekorbind.Descriptor, error) {
@@ -266,6 +304,10 @@ func readDescriptor(path string) (*rekorbind.Descriptor, error) {
 
 func readDescriptorOf(flag, path string) (*rekorbind.Descriptor, error) {
 	data, err := file.Read(path, rekorbind.MaxDescriptorBytes)
+	return parseDescriptor(flag, path, data, err)
+}
+
+func parseDescriptor(flag, path string, data []byte, err error) (*rekorbind.Descriptor, error) {
 	if err != nil {
 		return nil, policy.Faultf(policy.Usage, "%s: %s", flag, err)
 	}

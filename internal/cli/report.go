@@ -8,9 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/repopolicy/repopolicy/internal/account"
-	"github.com/repopolicy/repopolicy/internal/release"
-	"github.com/repopolicy/repopolicy/internal/sigstore"
+	"github.com/repopolicy/repopolicy"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -61,16 +59,16 @@ type report struct {
 
 // inputReport is an input about which there is no verdict, as it denies nothing.
 type inputReport struct {
-	Input  string        `json:"input"`
-	Fate   account.Fate  `json:"fate"`
-	For    string        `json:"evidence_for,omitempty"`
-	Reason policy.Reason `json:"reason,omitempty"`
-	Detail string        `json:"detail,omitempty"`
+	Input  string          `json:"input"`
+	Fate   repopolicy.Fate `json:"fate"`
+	For    string          `json:"evidence_for,omitempty"`
+	Reason policy.Reason   `json:"reason,omitempty"`
+	Detail string          `json:"detail,omitempty"`
 }
 
 type artifactReport struct {
 	Artifact string            `json:"artifact"`
-	Fate     account.Fate      `json:"fate"`
+	Fate     repopolicy.Fate   `json:"fate"`
 	Digests  map[string]string `json:"digests"`
 	Verdict  string            `json:"verdict"`
 	Reason   policy.Reason     `json:"reason"`
@@ -163,14 +161,35 @@ type otherReport struct {
 	Detail  string        `json:"detail,omitempty"`
 }
 
-func newReport(s *summary, acc *account.Account, full bool) *report {
-	class := acc.Class()
+// summaryOfPolicy describes a policy for reports; nil for a signer alone.
+func summaryOfPolicy(p *repopolicy.Policy, k repopolicy.Knowledge) *policySummary {
+	doc := p.Document()
+	if doc == nil {
+		return nil
+	}
+	c := doc.Content()
+	out := &policySummary{
+		Path: k.Path, Digest: doc.Digest().String(), Repository: p.Repository(), Version: c.Version, Expires: c.Expires,
+		Genesis: string(k.Genesis), Completeness: string(k.Completeness), Statement: k.Statement, Directory: k.Directory, WithoutV1: k.WithoutV1,
+	}
+	if !k.AsOf.IsZero() {
+		at := k.AsOf.UTC().Truncate(time.Second)
+		out.KnownAsOf = &at
+	}
+	if !k.InputsOf.IsZero() {
+		at := k.InputsOf.UTC()
+		out.InputsOf = &at
+	}
+	return out
+}
+
+func newReport(s *summary, class policy.Class, entries []repopolicy.Entry, full bool) *report {
 	s.AsOf = s.AsOf.UTC().Truncate(time.Second)
 	r := &report{
 		Schema: schemaURL("verdict-v1"), Verdict: class.String(), Exit: class.Exit(), Tool: "repopolicy " + version(),
 		Criteria: s, Artifacts: []artifactReport{}, NotJudged: []inputReport{}, Alarms: append([]string{}, s.alarms...),
 	}
-	for _, e := range acc.Entries() {
+	for _, e := range entries {
 		if e.Result == nil {
 			r.NotJudged = append(r.NotJudged, inputReport{e.Input, e.Fate, e.For, e.Reason, e.Detail})
 			continue
@@ -182,11 +201,11 @@ func newReport(s *summary, acc *account.Account, full bool) *report {
 	return r
 }
 
-func newArtifactReport(res *release.Result, full bool) artifactReport {
+func newArtifactReport(res *repopolicy.Result, full bool) artifactReport {
 	d := res.Decision
 	info := d.Reason.Info()
 	a := artifactReport{
-		Artifact: res.Artifact.Arg, Digests: map[string]string{}, Verdict: res.Class().String(), Reason: d.Reason,
+		Artifact: res.Artifact, Digests: map[string]string{}, Verdict: res.Class().String(), Reason: d.Reason,
 		Message: info.Text, Detail: d.Detail, Rule: d.Rule, Tag: d.Tag, permitted: res.Class() == policy.ClassOK,
 	}
 	for _, dg := range res.Digests {
@@ -229,23 +248,21 @@ func newRuleReport(r policy.RuleResult) ruleReport {
 	return out
 }
 
-func newEvidenceReport(ev *release.Evidence) *evidenceReport {
+func newEvidenceReport(ev *repopolicy.Evidence) *evidenceReport {
 	id := ev.Signer
 	out := &evidenceReport{
-		Path: ev.Path, Form: ev.Form, Item: ev.Item, Via: ev.Via, Name: ev.Name, Verified: ev.Verified != nil, Predicate: ev.Predicate, MediaType: ev.MediaType,
+		Path: ev.Path, Form: ev.Form, Item: ev.Item, Via: ev.Via, Name: ev.Name, Verified: ev.Verified, Predicate: ev.Predicate, MediaType: ev.MediaType,
 		Signer: newSignerReport(id),
 	}
 	if ev.Sum != "" {
 		out.Digest = "sha256:" + ev.Sum
 	}
-	if v := ev.Verified; v != nil {
-		out.Root = v.Root
-		for _, t := range v.Times {
-			out.Times = append(out.Times, timeReport(t))
-		}
-		for _, e := range v.Entries {
-			out.Log = append(out.Log, newEntryReport(e))
-		}
+	out.Root = ev.Root
+	for _, t := range ev.Times {
+		out.Times = append(out.Times, timeReport(t))
+	}
+	for _, e := range ev.Log {
+		out.Log = append(out.Log, newEntryReport(e))
 	}
 	return out
 }
@@ -259,7 +276,7 @@ func newSignerReport(id policy.Identity) signerReport {
 	}
 }
 
-func newEntryReport(e sigstore.LogEntry) entryReport {
+func newEntryReport(e repopolicy.LogEntry) entryReport {
 	known := func(n int64) *int64 {
 		if n < 0 {
 			return nil
@@ -295,9 +312,9 @@ const isEvidence = "evidence for what was judged"
 func (a *app) printNotJudged(inputs []inputReport) {
 	kind := func(x inputReport) string {
 		switch {
-		case x.Fate == account.Evidence:
+		case x.Fate == repopolicy.FateEvidence:
 			return isEvidence
-		case x.Fate == account.Unverifiable:
+		case x.Fate == repopolicy.FateUnverifiable:
 			return "evidence that cannot be verified here"
 		case x.Reason == policy.ArtifactMissing:
 			return "listed and not there"

@@ -4,7 +4,6 @@ package cli
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"go/ast"
 	"go/parser"
@@ -23,8 +22,7 @@ import (
 	"github.com/owenrumney/go-sarif/v3/pkg/report/v210/sarif"
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
-	"github.com/repopolicy/repopolicy/internal/account"
-	"github.com/repopolicy/repopolicy/internal/release"
+	"github.com/repopolicy/repopolicy"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -75,8 +73,8 @@ var hostile = []string{
 }
 
 // synthetic returns one result for each reason, about the artifact of that name.
-func synthetic(name, detail string, reasons ...policy.Reason) []*release.Result {
-	var out []*release.Result
+func synthetic(name, detail string, reasons ...policy.Reason) []repopolicy.Entry {
+	var out []repopolicy.Entry
 	for _, r := range reasons {
 		d := policy.Decision{Reason: r, Detail: detail}
 		if r.Class() == policy.ClassOK {
@@ -84,10 +82,10 @@ func synthetic(name, detail string, reasons ...policy.Reason) []*release.Result 
 		} else {
 			d.Rules = []policy.RuleResult{{Rule: name, Mismatches: []policy.Mismatch{{Field: "ref", Kind: "differs", Want: detail, Got: name}}}}
 		}
-		out = append(out, &release.Result{
-			Artifact: &release.Artifact{Arg: name}, Decision: d, Digests: []policy.Digest{{Alg: "sha256", Hex: strings.Repeat("0a", 32)}},
-			Evidence: &release.Evidence{Path: name, Decision: d, Signer: policy.Identity{Kind: policy.KindURI, Value: detail, Issuer: name}},
-		})
+		out = append(out, repopolicy.Entry{Input: name, Fate: repopolicy.FateJudged, Result: &repopolicy.Result{
+			Artifact: name, Decision: d, Digests: []policy.Digest{{Alg: "sha256", Hex: strings.Repeat("0a", 32)}},
+			Evidence: &repopolicy.Evidence{Path: name, Decision: d, Signer: policy.Identity{Kind: policy.KindURI, Value: detail, Issuer: name}},
+		}})
 	}
 	return out
 }
@@ -96,17 +94,12 @@ func syntheticReport(name, detail string, reasons ...policy.Reason) *report {
 	sum := &summary{Roots: []string{"public-good"}, AsOf: time.Unix(1e9, 0), Policy: &policySummary{
 		Path: name, Digest: "sha256:" + strings.Repeat("0", 64), Repository: "https://github.com/acme/widget", Version: 3,
 	}}
-	return newReport(sum, accountOf(synthetic(name, detail, reasons...)), false)
-}
-
-// accountOf is the account of a run with these results, and one input of each other
-// fate.
-func accountOf(results []*release.Result) *account.Account {
-	var inputs []*release.Input
-	for _, r := range results {
-		inputs = append(inputs, &release.Input{Artifact: r.Artifact})
+	entries := synthetic(name, detail, reasons...)
+	var classes []policy.Class
+	for _, e := range entries {
+		classes = append(classes, e.Result.Class())
 	}
-	return account.Take(context.Background(), account.Run{Inputs: inputs, Judge: func(context.Context, []*release.Artifact) []*release.Result { return results }})
+	return newReport(sum, policy.Worst(classes...), entries, false)
 }
 
 // TestSARIF holds what is written against the schema of the standard, a library

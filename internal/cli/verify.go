@@ -7,21 +7,15 @@ import (
 	"errors"
 	"os"
 	"runtime/debug"
-	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/repopolicy/repopolicy/internal/account"
-	"github.com/repopolicy/repopolicy/internal/fetch"
+	"github.com/repopolicy/repopolicy"
 	"github.com/repopolicy/repopolicy/internal/find"
-	"github.com/repopolicy/repopolicy/internal/release"
-	"github.com/repopolicy/repopolicy/internal/sigstore"
-	"github.com/repopolicy/repopolicy/internal/trust"
-	"github.com/repopolicy/repopolicy/policy"
-	"github.com/repopolicy/repopolicy/rekorbind"
 )
 
 // verifyOptions are the flags of verify and explain.
@@ -32,8 +26,6 @@ type verifyOptions struct {
 	report, cooldown, airgap, name      typed
 	bundles                             []string
 	quiet, ignoreMissing                bool
-	evidence                            []string         // that is carried
-	doc                                 *policy.Document // of --policy, once it was read
 	format                              format
 }
 
@@ -138,87 +130,36 @@ func (a *app) verify(ctx context.Context, o *verifyOptions, args []string, full 
 }
 
 func (a *app) verdict(ctx context.Context, o *verifyOptions, args []string, full bool) error {
-	done, err := a.carry(o)
-	defer done()
+	q, err := a.question(o, args)
 	if err != nil {
 		return err
 	}
-	addresses, err := o.addresses(args)
+	ctx = find.On(ctx, a.machine())
+	p, err := q.policy(ctx)
 	if err != nil {
 		return err
 	}
-	pub, err := a.publication(&o.published)
+	options := q.judged
+	if full {
+		options = append(options, repopolicy.Explain())
+	}
+	progress, stop := a.progress(o, func(n int) { a.criteria(q.summary(p), n) })
+	v, err := q.client.Verify(ctx, p, append(options, repopolicy.Progress(progress))...)
+	stop()
 	if err != nil {
 		return err
 	}
-	if err := a.checkVerify(o, pub, args, addresses); err != nil {
-		return err
-	}
-	again := func() (int, []run, error) { return a.prepared(ctx, o, pub, addresses, full) }
-	k, runs, err := again()
-	if err != nil {
-		return err
-	}
-	sum := runs[0].sum
-	if o.format.value == "vsa" && sum.Policy == nil {
-		return withoutPolicy()
-	}
-	inputs, err := pub.inputs(ctx, args, addresses, o)
-	if err != nil {
-		return err
-	}
-	if len(inputs) > shortRun && os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(gcLongRun)
-	}
-	if !o.quiet && !o.format.document() {
-		a.criteria(sum, account.Expected(inputs))
-	}
-	acc := a.take(ctx, o, k, runs, inputs)
-	if beyond(runs) { // the policy as it was when that was logged is asked for
-		o.beyond = true
-		if k, runs, err = again(); err != nil {
-			return err
-		}
-		sum, acc = runs[0].sum, a.take(ctx, o, k, runs, inputs)
-	}
-	class := acc.Class()
-	if err := pub.folder.Deliver(acc); err != nil {
-		return policy.Faultf(policy.ArtifactRead, "--download: %s", err)
-	}
-	if err := a.print(o, newReport(sum, acc, full)); err != nil {
+	if err := a.print(o, newReport(q.summary(v.Policy()), v.Class(), v.Entries(), full)); err != nil {
 		// A verdict that says no stays one, however little could be said of it.
-		if class == policy.ClassOK {
+		if v.OK() {
 			return err
 		}
 		a.report(err)
 	}
-	if class != policy.ClassOK {
-		return decided{class}
+	if !v.OK() {
+		return decided{v.Class()}
 	}
 	return nil
-}
-
-// prepared returns the runs, each with where it looks for evidence.
-func (a *app) prepared(ctx context.Context, o *verifyOptions, pub *publication, addresses map[string]fetch.Address, full bool) (int, []run, error) {
-	k, runs, err := a.runs(ctx, o)
-	if err != nil {
-		return 0, nil, err
-	}
-	for _, r := range runs {
-		r.judge.Full = full
-		if err := a.look(r.judge, r.sum, o, pub, addresses); err != nil {
-			return 0, nil, err
-		}
-	}
-	return k, runs, nil
-}
-
-// beyond reports whether a run had evidence about which its staple cannot say anything.
-func beyond(runs []run) bool {
-	return slices.ContainsFunc(runs, func(r run) bool {
-		w, ok := r.judge.Watch.(*find.Watch)
-		return ok && w.Beyond()
-	})
 }
 
 // print writes the report in the form that was asked for.
@@ -251,188 +192,6 @@ func (a *app) print(o *verifyOptions, r *report) error {
 		}
 	}
 	return nil
-}
-
-// criteriaOf reads the flags that say how to judge.
-func (a *app) criteriaOf(o *verifyOptions) (*release.Judge, *summary, error) {
-	now := a.Now()
-	j := &release.Judge{Bundles: o.bundles, Carried: o.evidence, Now: now, Skew: find.Skew, PlaceProof: rekorbind.PlaceMoment}
-	if !o.quiet && !o.format.document() {
-		j.Ignored = a.ignored
-	}
-	sum := &summary{AsOf: now, Roots: o.roots, Offline: o.offline}
-	if o.asOf.set {
-		t, err := moment(o.asOf.value)
-		if err != nil {
-			return nil, nil, &policy.Fault{Reason: policy.Usage, Text: "--as-of: " + err.Error(), Hint: "write it like 2026-11-22T00:00:00Z"}
-		}
-		if t.After(now.Add(find.Skew)) {
-			return nil, nil, policy.Faultf(policy.Usage, "--as-of %s is in the future", o.asOf.value)
-		}
-		j.Now, j.Skew, sum.AsOf = t, 0, t
-	}
-	if o.cooldown.set {
-		d, err := time.ParseDuration(o.cooldown.value)
-		if err != nil || d <= 0 {
-			return nil, nil, &policy.Fault{Reason: policy.Usage, Text: "--cooldown: not a duration", Hint: "write it like 72h"}
-		}
-		j.Cooldown, sum.Cooldown = d, d.String()
-	}
-	if o.tag.set {
-		if !policy.ValidTag(o.tag.value) {
-			return nil, nil, &policy.Fault{Reason: policy.Usage, Text: "--tag: " + o.tag.value + " cannot be a tag", Hint: "give the tag's name without refs/tags/"}
-		}
-		j.Tag, sum.Tag = o.tag.value, o.tag.value
-	}
-	if o.identity.set != o.issuer.set {
-		return nil, nil, policy.Faultf(policy.Usage, "--certificate-identity and --certificate-oidc-issuer go together: the same name from another issuer is another person")
-	}
-	if o.identity.set {
-		if _, err := policy.IdentityOnly(policy.FlagIdentity{Identity: o.identity.value, Issuer: o.issuer.value, SetOnly: true}); err != nil {
-			return nil, nil, policy.Faultf(policy.Usage, "%s", err)
-		}
-	}
-	switch {
-	case o.policy.set && o.repo.set:
-		return nil, nil, policy.Faultf(policy.Usage, "--policy and --repo contradict each other: the policy is either the one in the file or the one that the repository bound")
-	case !o.repo.set && o.repoOptions.any():
-		return nil, nil, policy.Faultf(policy.Usage, "--require, --max-age, --pin, --lock, --from, --scan, --witness-policy and --fail-on-alarm are about the policy that --repo finds")
-	case !o.policy.set && !o.repo.set && !o.identity.set:
-		return nil, nil, &policy.Fault{Reason: policy.Usage, Text: "nothing to judge by", Hint: "name the repository with --repo, a policy with --policy FILE, or one signer with --certificate-identity and --certificate-oidc-issuer"}
-	}
-	return j, sum, nil
-}
-
-// judge turns the flags into a judge and a summary of the criteria.
-func (a *app) judge(ctx context.Context, o *verifyOptions, open func(context.Context) ([]trust.Root, error)) (*release.Judge, *summary, error) {
-	j, sum, err := a.criteriaOf(o)
-	if err != nil {
-		return nil, nil, err
-	}
-	switch {
-	case o.policy.set:
-		if err := a.pinned(o, j, sum); err != nil {
-			return nil, nil, err
-		}
-	case o.repo.set:
-		if err := a.bound(ctx, o, j, sum); err != nil {
-			return nil, nil, err
-		}
-	default:
-		t, err := policy.IdentityOnly(policy.FlagIdentity{Identity: o.identity.value, Issuer: o.issuer.value, SetOnly: true})
-		if err != nil {
-			return nil, nil, policy.Faultf(policy.Usage, "%s", err)
-		}
-		j.Policy = t
-	}
-	if o.identity.set {
-		sum.Identity, sum.Issuer = o.identity.value, o.issuer.value
-	}
-	if len(sum.Roots) == 0 {
-		sum.Roots = []string{string(trust.PublicGood)}
-	}
-	if j.Roots == nil {
-		j.Roots = plainRoots(open)
-	}
-	return j, sum, nil
-}
-
-// moment reads a time on the command line. What was before Unix or is beyond RFC 3339,
-// which can only be a mistake, is an error.
-func moment(s string) (time.Time, error) {
-	t, err := time.Parse(time.RFC3339, s)
-	if err != nil {
-		return t, errors.New("not a time")
-	}
-	if !bounded(t) {
-		return t, errors.New("only times of the years 1970 to 9999 are taken")
-	}
-	return t, nil
-}
-
-// pinned loads the policy of --policy.
-func (a *app) pinned(o *verifyOptions, j *release.Judge, sum *summary) error {
-	doc, err := o.document()
-	if err != nil {
-		return err
-	}
-	j.Policy = doc.Pin(policy.Ids{})
-	if j.Keys, err = signerKeys(j.Policy, o.policy.value); err != nil {
-		return err
-	}
-	if o.identity.set {
-		j.Narrow = &policy.Narrow{Identity: o.identity.value, Issuer: o.issuer.value}
-	}
-	sum.Policy = &policySummary{
-		Path: o.policy.value, Digest: doc.Digest().String(), Genesis: string(j.Policy.Genesis()), Completeness: "none",
-		Repository: doc.Content().Repository.String(), Version: doc.Content().Version, Expires: doc.Content().Expires,
-	}
-	return nil
-}
-
-// bound finds the policy of --repo.
-func (a *app) bound(ctx context.Context, o *verifyOptions, j *release.Judge, sum *summary) error {
-	o.timeless = o.asOf.set
-	f, err := a.find(ctx, &o.repoOptions)
-	if err != nil {
-		return err
-	}
-	if !o.quiet && !o.format.document() {
-		a.warn(f)
-	}
-	if err := f.Usable(a.Now()); err != nil {
-		return err
-	}
-	j.Policy, j.Watch = f.Trusted(), f.Watch
-	if j.Keys, err = signerKeys(j.Policy, f.Repository.String()); err != nil {
-		return err
-	}
-	if o.identity.set {
-		j.Narrow = &policy.Narrow{Identity: o.identity.value, Issuer: o.issuer.value}
-	}
-	sum.Policy, sum.Unknown = policySummaryOf(f), f.Unknown()
-	for _, al := range f.Resolution.Chain.Alarms() {
-		sum.alarms = append(sum.alarms, find.AlarmText(al))
-	}
-	sum.Roots = []string{f.Root.Name()} // the same root for the release
-	j.Roots = func(context.Context) ([]*sigstore.Root, error) { return []*sigstore.Root{f.Root.Root}, nil }
-	return nil
-}
-
-// document returns the policy of --policy, which is read once for all roots.
-func (o *verifyOptions) document() (*policy.Document, error) {
-	if o.doc != nil {
-		return o.doc, nil
-	}
-	doc, err := loadPolicy(o.policy.value)
-	o.doc = doc
-	return doc, err
-}
-
-// loadPolicy reads and parses a policy file to be used.
-func loadPolicy(path string) (*policy.Document, error) {
-	src, err := readPolicy(path)
-	if err != nil {
-		return nil, err
-	}
-	doc, err := policy.Parse(src)
-	var pe *policy.ParseError
-	if errors.As(err, &pe) {
-		reason := pe.Reason()
-		if reason == policy.PolicyNewerFormat {
-			reason = policy.NeedsNewerVersion
-		}
-		p := pe.Problems[0]
-		f := policy.Faultf(reason, "%s:%s", path, pe)
-		if f.Hint = p.Hint; f.Hint == "" {
-			f.Hint = "`repopolicy check` lists every fault"
-		}
-		return nil, f
-	}
-	if err != nil {
-		return nil, err
-	}
-	return doc, nil
 }
 
 // criteria says what will be demanded, before anything is judged.
@@ -471,32 +230,56 @@ func (a *app) criteria(s *summary, n int) {
 	a.err.line("  as of      %s", s.AsOf.UTC().Format(time.RFC3339))
 }
 
-// progress shows on a terminal how far a long run is. The returned function
-// ends it.
-func (a *app) progress(j *release.Judge, total int, quiet bool) func() {
-	if !a.Terminal || quiet || total < 2 {
-		return func() {}
-	}
-	var n atomic.Int64
-	j.Progress = func(done int) { n.Store(int64(done)) }
+// progress returns what is told how far a run is: begin is called with the number of artifacts
+// before the first is judged, and on a terminal a long run is shown. Stop ends it.
+func (a *app) progress(o *verifyOptions, begin func(total int)) (tell func(done, total int), stop func()) {
+	talks := !o.quiet && !o.format.document()
+	var n, of atomic.Int64
+	var once sync.Once
 	quit, gone := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(gone)
-		tick := time.NewTicker(time.Second)
-		defer tick.Stop()
-		shown := false
-		for {
-			select {
-			case <-tick.C:
-				shown = true
-				a.err.status("judged %d of %d", n.Load(), total)
-			case <-quit:
-				if shown {
-					a.err.status("")
-				}
-				return
-			}
+	show := func(total int) {
+		if total > shortRun && os.Getenv("GOGC") == "" {
+			debug.SetGCPercent(gcLongRun)
 		}
-	}()
-	return func() { close(quit); <-gone }
+		if talks {
+			begin(total)
+		}
+		if !a.Terminal || o.quiet || total < 2 {
+			close(gone)
+			return
+		}
+		go func() {
+			defer close(gone)
+			a.show(&n, &of, quit)
+		}()
+	}
+	tell = func(done, total int) {
+		n.Store(int64(done))
+		of.Store(int64(total))
+		once.Do(func() { show(total) })
+	}
+	return tell, func() {
+		close(quit)
+		once.Do(func() { close(gone) })
+		<-gone
+	}
+}
+
+// show prints once a second how far a run is, until it is told to quit.
+func (a *app) show(n, of *atomic.Int64, quit chan struct{}) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	shown := false
+	for {
+		select {
+		case <-tick.C:
+			shown = true
+			a.err.status("judged %d of %d", n.Load(), of.Load())
+		case <-quit:
+			if shown {
+				a.err.status("")
+			}
+			return
+		}
+	}
 }

@@ -132,10 +132,10 @@ func TestAnchorAsOf(t *testing.T) {
 				t.Run(fmt.Sprintf("%s, by %s, cached %t", name, by, cached), func(t *testing.T) {
 					state := t.TempDir()
 					at := func(n int) *Finder {
-						return &Finder{
-							Now: func() time.Time { return day(n) }, ConfigDir: func() (string, error) { return config, nil },
-							StateDir: func() (string, error) { return state, nil },
-						}
+						return &Finder{Now: func() time.Time { return day(n) }, Machine: Machine{
+							ConfigDir: func() (string, error) { return config, nil },
+							StateDir:  func() (string, error) { return state, nil },
+						}}
 					}
 					if cached {
 						statement, _, err := at(1).anchor(t.Context(), &Query{Repository: repo})

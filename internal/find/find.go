@@ -42,12 +42,7 @@ type Finder struct {
 	Now       func() time.Time
 	Transport http.RoundTripper // nil for the default one
 	Agent     string            // how the program calls itself to services
-	// StateDir returns the directory for what is remembered between runs, and for TUF metadata.
-	StateDir func() (string, error)
-	Store    rekorbind.Store // where that is remembered instead; nil for the directory
-	// ConfigDir returns the directory of the user's own configuration; "" if there is
-	// none, and so does nil.
-	ConfigDir func() (string, error)
+	Store     rekorbind.Store   // where is remembered instead of in StateDir; nil for there
 	// Repositories returns what a forge shows of a repository; nil asks the forge by Git.
 	Repositories func(ctx context.Context, repo policy.Locator) (*git.Snapshot, error)
 	Say          func(line string)                   // to the user, beside the answer; nil for nobody
@@ -113,9 +108,15 @@ type Found struct {
 	answers []rekorbind.File // of directories, that a registry has beside the files
 }
 
-// Machine is what a command knows of the machine that it runs on beside what is asked.
+// Machine is what a program knows of the machine that it runs on.
 type Machine struct {
-	Timeout time.Duration // that a service has for an attempt; 0 for as long as people wait
+	// StateDir returns the directory for what is remembered between runs, and for TUF
+	// metadata; nil for none.
+	StateDir func() (string, error)
+	// ConfigDir returns the directory of the user's own configuration; "" if there is
+	// none, and so does nil.
+	ConfigDir func() (string, error)
+	Timeout   time.Duration // that a service has for an attempt; 0 for as long as people wait
 	// Credential returns how to log in at a registry; nil asks as anybody.
 	Credential func(ctx context.Context, host string) (auth.Credential, error)
 	// Instance, if set, returns the trusted root of Sigstore's public instance instead of
@@ -130,10 +131,12 @@ func On(ctx context.Context, m Machine) context.Context {
 	return context.WithValue(ctx, machineKey{}, m)
 }
 
-// MachineOf returns the machine that a run is on.
+// MachineOf returns the machine that a run is on: that of [On], or else this one and its user.
 func MachineOf(ctx context.Context) Machine {
-	m, _ := ctx.Value(machineKey{}).(Machine)
-	return m
+	if m, ok := ctx.Value(machineKey{}).(Machine); ok {
+		return m
+	}
+	return Machine{StateDir: UserStateDir, ConfigDir: UserConfigDir}
 }
 
 func (f *Finder) say(format string, args ...any) {

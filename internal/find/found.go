@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/repopolicy/repopolicy/internal/airgap"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -25,6 +26,9 @@ func (f *Found) Head() policy.Version {
 
 // Cloned returns the directory of the clone that was read; "" for none.
 func (f *Found) Cloned() string { return f.query.Clone }
+
+// Carried returns what the policy was read from; nil if it was not carried.
+func (f *Found) Carried() *airgap.Bundle { return f.query.Carried }
 
 // Silent returns who gave no answer.
 func (f *Found) Silent() []string { return slices.Sorted(maps.Keys(f.Resolution.Failed)) }

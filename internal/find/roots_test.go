@@ -85,7 +85,7 @@ func TestConfigOf(t *testing.T) {
 		"a service that is gone":   {nil, errors.New("user: lookup userid 1000: connection refused"), ""},
 		"unknown by name":          {nil, user.UnknownUserError("mallory"), ""}, // nobody was looked up by name
 	} {
-		f := &Finder{ConfigDir: func() (string, error) { return configOf(row.user, row.err) }}
+		f := &Finder{Machine: Machine{ConfigDir: func() (string, error) { return configOf(row.user, row.err) }}}
 		scopes, _, err := f.Scopes(&Trust{}, repo)
 		if row.want != "" {
 			if err != nil || len(scopes) != 1 || scopes[0].Roots[0] != row.want {
@@ -112,7 +112,7 @@ func TestTrustConfig(t *testing.T) {
 	}
 	dir := t.TempDir()
 	file := filepath.Join(dir, "trust.toml")
-	f := &Finder{ConfigDir: func() (string, error) { return dir, nil }}
+	f := &Finder{Machine: Machine{ConfigDir: func() (string, error) { return dir, nil }}}
 	scopes := func(o *Trust) (string, policy.Reason) {
 		s, _, err := f.Scopes(o, repo)
 		if w := (*policy.Fault)(nil); errors.As(err, &w) {

@@ -1,0 +1,435 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package repopolicy
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/repopolicy/repopolicy/internal/airgap"
+	"github.com/repopolicy/repopolicy/internal/file"
+	"github.com/repopolicy/repopolicy/internal/find"
+	"github.com/repopolicy/repopolicy/internal/trust"
+	"github.com/repopolicy/repopolicy/internal/trust/oci"
+	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/rekorbind"
+)
+
+// Policy is what artifacts are judged by: the policy that a repository bound, as it is known
+// under each of the roots that speak for it, or one that the caller names. Only a [Client]
+// makes one.
+type Policy struct {
+	repo   policy.Locator
+	under  []*found // at least one; each judges alone
+	demand int      // how many of them have to allow
+	joined []string // names of the roots, where the user's map joins several
+	roots  []string // names of what is trusted, where no root was opened yet
+
+	pinned  *policy.Document // that the caller named; nil for one that was found
+	path    string           // of the file with it
+	trusted *policy.Trusted  // of a signer alone
+	signer  *policy.Narrow   // the one signer to accept, too; nil for any
+	// again finds the policy once more, as it is beyond its staple; nil if it was not found.
+	again func(context.Context) (*Policy, error)
+}
+
+// found is a policy under one root.
+type found struct {
+	*find.Found        // nil where no repository was asked
+	name        string // of the root in the user's map; "" for none
+	open        func(context.Context) ([]trust.Root, error)
+}
+
+// FindOption says where a repository's policy is read from, or which one is meant.
+type FindOption struct{ set func(*find.Query) error }
+
+// Clone lets the policy be read from a clone in a directory instead of the forge.
+func Clone(dir string) FindOption {
+	return FindOption{func(q *find.Query) error { q.Clone = dir; return nil }}
+}
+
+// From lets the policy be read from a registry (oci:HOST/NAME:TAG) or a layout
+// (oci-layout:DIR) instead of the forge.
+func From(reference string) FindOption {
+	return FindOption{func(q *find.Query) error {
+		ref, err := oci.ParseReference(reference)
+		if err != nil {
+			return &policy.Fault{Reason: policy.Usage, Text: "--from: " + err.Error(), Hint: "write it like oci:registry.example.com/acme/widget:policy"}
+		}
+		q.From = &ref
+		return nil
+	}}
+}
+
+// Pin demands that the repository's first statement has this digest, sha256:HEX.
+func Pin(digest string) FindOption {
+	return FindOption{func(q *find.Query) error {
+		if d, err := policy.ParseDigest(digest); err != nil || d.Alg != "sha256" {
+			return policy.Faultf(policy.Usage, "--pin: not a digest like sha256:…")
+		}
+		q.Pin = strings.TrimPrefix(digest, "sha256:")
+		return nil
+	}}
+}
+
+// Lock demands what a lock file names.
+func Lock(data []byte) FindOption {
+	return FindOption{func(q *find.Query) (err error) {
+		if q.Lock, err = find.ParseLock(data); err != nil {
+			return policy.Faultf(policy.Usage, "--lock: %s", err)
+		}
+		return nil
+	}}
+}
+
+// Staple uses an answer of the directory instead of asking it, whatever its age.
+func Staple(answer []byte) FindOption {
+	return FindOption{func(q *find.Query) error { q.Staple = append([]byte{}, answer...); return nil }}
+}
+
+// Carried judges by what a file of export-bundle carries, without a network.
+func Carried(data []byte) FindOption {
+	return FindOption{func(q *find.Query) (err error) {
+		if q.Carried, err = airgap.Parse(data); err != nil {
+			return policy.Faultf(policy.Usage, "--airgap: %s", err)
+		}
+		q.Offline = true
+		return nil
+	}}
+}
+
+// Find finds the policy that a repository bound, which is named like
+// https://github.com/acme/widget or acme/widget. An error is a [*policy.Fault] whose reason
+// says why there is no policy to judge by: none is bound, it expired, an alarm decides, a
+// service gave no answer. Other errors are those of this machine.
+func (c *Client) Find(ctx context.Context, repository string, options ...FindOption) (*Policy, error) {
+	repo, err := policy.NormalizeLocator(repository)
+	if err != nil {
+		return nil, &policy.Fault{Reason: policy.Usage, Text: "--repo: " + err.Error(), Hint: "write it like https://github.com/acme/widget or acme/widget"}
+	}
+	q, err := c.query(repo)
+	if err != nil {
+		return nil, err
+	}
+	for _, o := range options {
+		if err := o.set(q); err != nil {
+			return nil, err
+		}
+	}
+	if q.Carried != nil && !c.AsOf.IsZero() {
+		q.Moment = c.AsOf
+	}
+	if err := q.Check(); err != nil {
+		return nil, err
+	}
+	p, err := c.find(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	p.again = func(ctx context.Context) (*Policy, error) {
+		next := *q
+		next.Beyond = true
+		return c.find(ctx, &next)
+	}
+	return p, nil
+}
+
+// query returns the question for a repository that the client's fields make.
+func (c *Client) query(repo policy.Locator) (*find.Query, error) {
+	q := &find.Query{
+		Repository: repo, Trust: c.trust(), Demand: policy.Demand{FailOnAlarm: c.FailOnAlarm}, MaxAge: c.MaxAge, Scan: c.Scan,
+		Offline: c.Offline, Timeless: !c.AsOf.IsZero(),
+	}
+	var err error
+	if c.Require != "" {
+		if q.Demand, err = q.Demand.ParseRequire(c.Require); err != nil {
+			return nil, policy.Faultf(policy.Usage, "--require: %s", err)
+		}
+	}
+	if c.Directory != nil {
+		if q.Directory, err = rekorbind.ParseDescriptor(c.Directory); err != nil {
+			return nil, policy.Faultf(policy.Usage, "--directory: %s", err)
+		}
+	}
+	if c.Witnesses != nil {
+		if q.Witnesses, err = rekorbind.ParseWitnessPolicy(c.Witnesses); err != nil {
+			return nil, policy.Faultf(policy.Usage, "--witness-policy: %s", err)
+		}
+		q.Scan = true
+	}
+	return q, nil
+}
+
+func (c *Client) trust() find.Trust {
+	return find.Trust{Files: c.TrustedRoots, Name: c.TrustRoot, Config: c.TrustConfig}
+}
+
+// find finds a policy under each root that speaks for its repository.
+func (c *Client) find(ctx context.Context, q *find.Query) (*Policy, error) {
+	return c.underRoots(ctx, &Policy{repo: q.Repository}, q, func(ctx context.Context, f *found) error {
+		under := *q
+		if f.name != "" {
+			under.Root = func(ctx context.Context) (trust.Root, error) {
+				roots, err := f.open(ctx)
+				if err != nil {
+					return trust.Root{}, err
+				}
+				return roots[0], nil
+			}
+		}
+		var err error
+		if f.Found, err = c.finder(ctx).Find(ctx, &under); err != nil {
+			return err
+		}
+		c.say(f.Warnings()...)
+		return f.Usable(c.now())
+	})
+}
+
+// Pinned returns a policy that the caller has at hand, as a file. It is trusted as it is:
+// who may have written it is not asked.
+func (c *Client) Pinned(ctx context.Context, path string) (*Policy, error) {
+	data, err := file.Read(path, policy.MaxPolicyBytes)
+	if err != nil {
+		return nil, policy.Faultf(policy.PolicyUnreadable, "%s", err)
+	}
+	doc, err := policy.Parse(data)
+	if err != nil {
+		return nil, parseFault(path, err)
+	}
+	p := &Policy{repo: doc.Content().Repository, pinned: doc, path: path, roots: c.rootNames()}
+	q := &find.Query{Repository: p.repo, Trust: c.trust(), Offline: c.Offline}
+	return c.underRoots(ctx, p, q, func(context.Context, *found) error { return nil })
+}
+
+// Signer returns what allows one signer alone: an exact e-mail address or URI, certified for
+// an issuer.
+func (c *Client) Signer(identity, issuer string) (*Policy, error) {
+	t, err := policy.IdentityOnly(policy.FlagIdentity{Identity: identity, Issuer: issuer, SetOnly: true})
+	if err != nil {
+		return nil, policy.Faultf(policy.Usage, "%s", err)
+	}
+	return &Policy{trusted: t, demand: 1, under: []*found{{open: c.anyRoots}}, roots: c.rootNames()}, nil
+}
+
+func (c *Client) anyRoots(ctx context.Context) ([]trust.Root, error) {
+	t := c.trust()
+	return c.finder(ctx).AnyRoots(ctx, &t, trust.Options{Offline: c.Offline})
+}
+
+// rootNames returns how what is trusted is called where no root of the user's map is asked.
+func (c *Client) rootNames() []string {
+	if len(c.TrustedRoots) > 0 {
+		return c.TrustedRoots
+	}
+	return []string{cmp.Or(c.TrustRoot, string(trust.PublicGood))}
+}
+
+func parseFault(path string, err error) error {
+	pe, ok := err.(*policy.ParseError)
+	if !ok {
+		return err
+	}
+	reason := pe.Reason()
+	if reason == policy.PolicyNewerFormat {
+		reason = policy.NeedsNewerVersion
+	}
+	f := policy.Faultf(reason, "%s:%s", path, pe)
+	if f.Hint = pe.Problems[0].Hint; f.Hint == "" {
+		f.Hint = "`repopolicy check` lists every fault"
+	}
+	return f
+}
+
+// underRoots finds a policy under each root of the user's map that speaks for its
+// repository, or else under the root or roots that the client's fields name.
+func (c *Client) underRoots(ctx context.Context, p *Policy, q *find.Query, one func(context.Context, *found) error) (*Policy, error) {
+	scopes, config, err := c.finder(ctx).Scopes(&q.Trust, q.Repository)
+	if err != nil {
+		return nil, err
+	}
+	if len(scopes) == 0 {
+		f := &found{open: c.anyRoots}
+		p.under, p.demand = []*found{f}, 1
+		return p, one(ctx, f)
+	}
+	for _, s := range scopes {
+		next := *p
+		var unknown bool
+		switch unknown, err = c.inScope(ctx, &next, q, config, s, one); {
+		case !s.Continue || !unknown:
+			return &next, err
+		case (q.Offline || q.Staple != nil) && q.MaxAge == 0: // whoever has an old answer would choose the root
+			return nil, &policy.Fault{
+				Reason: policy.NoBinding, Text: err.Error(),
+				Hint: "the next scope is not asked on account of an answer of any age: name the root with --trust-root, or give --max-age",
+			}
+		}
+		c.say(fmt.Sprintf("note: under %s: %s", strings.Join(s.Roots, ", "), err))
+	}
+	return nil, err
+}
+
+// inScope finds a policy under each root of a scope. A root that gives none counts as one
+// that does not allow; of several such the worst is the error, and that there is no policy
+// only if nothing else is wrong. Unknown says that none of the roots knows one: a root that
+// gave no answer might, and dropping its answer must not leave the scope.
+func (c *Client) inScope(ctx context.Context, p *Policy, q *find.Query, config *trust.Config, s trust.Scope, one func(context.Context, *found) error) (unknown bool, err error) {
+	var failed []error
+	for _, name := range s.Roots {
+		f := c.named(config, q, name)
+		err := one(ctx, f)
+		switch {
+		case err == nil:
+			p.under = append(p.under, f)
+			continue
+		case len(s.Roots) > 1:
+			c.say(fmt.Sprintf("note: under %s: %s", name, err))
+		}
+		failed = append(failed, err)
+	}
+	if len(p.under) < s.Threshold {
+		others := slices.DeleteFunc(slices.Clone(failed), func(err error) bool { return classOf(err) == policy.ClassNoPolicy })
+		if len(others) == 0 {
+			return len(p.under) == 0, failed[0]
+		}
+		return false, slices.MaxFunc(others, func(a, b error) int { return cmp.Compare(classOf(a), classOf(b)) })
+	}
+	if p.demand = s.Threshold; len(s.Roots) > 1 {
+		p.joined = s.Roots
+	}
+	return false, nil
+}
+
+// named returns a root of the map, which is opened once, when it is first needed.
+func (c *Client) named(config *trust.Config, q *find.Query, name string) *found {
+	var mu sync.Mutex
+	var roots []trust.Root
+	return &found{name: name, open: func(ctx context.Context) ([]trust.Root, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		if roots == nil {
+			r, err := c.finder(ctx).OpenRoot(ctx, config, name, q)
+			if err != nil {
+				return nil, err
+			}
+			roots = []trust.Root{r}
+		}
+		return roots, nil
+	}}
+}
+
+// classOf returns the class of an error: INTERNAL for one of this machine.
+func classOf(err error) policy.Class {
+	var f *policy.Fault
+	if errors.As(err, &f) {
+		return f.Reason.Class()
+	}
+	return policy.ClassInternal
+}
+
+// Only lets a policy allow nobody but one signer, as [Client.Signer] names one.
+func (p *Policy) Only(identity, issuer string) (*Policy, error) {
+	if _, err := policy.IdentityOnly(policy.FlagIdentity{Identity: identity, Issuer: issuer, SetOnly: true}); err != nil {
+		return nil, policy.Faultf(policy.Usage, "%s", err)
+	}
+	next := *p
+	next.signer = &policy.Narrow{Identity: identity, Issuer: issuer}
+	if p.again != nil {
+		next.again = func(ctx context.Context) (*Policy, error) {
+			q, err := p.again(ctx)
+			if err != nil {
+				return nil, err
+			}
+			return q.Only(identity, issuer)
+		}
+	}
+	return &next, nil
+}
+
+// Repository returns the URL of the repository that the policy is about; "" for none.
+func (p *Policy) Repository() string {
+	if p.repo.IsZero() {
+		return ""
+	}
+	return p.repo.String()
+}
+
+// Document returns the version in force; nil for a signer alone.
+func (p *Policy) Document() *policy.Document {
+	if p.under[0].Found != nil {
+		return p.under[0].Head().Document
+	}
+	return p.pinned
+}
+
+// Knowledge is how a policy is known.
+type Knowledge struct {
+	Path         string // of the file; "" for a policy that was found
+	Genesis      policy.GenesisLabel
+	Completeness policy.Completeness
+	Statement    string    // digest of the version's statement, sha256:HEX; "" for a file
+	AsOf         time.Time // when it was known to be complete; zero if that is not known
+	InputsOf     time.Time // when the newest of what a directory read of a log was made; zero if that is not known
+	Directory    string    // URL of the one that says so; "" for none
+	WithoutV1    []int     // versions that are bound in Rekor v2 alone
+	Unknown      []string  // what a verdict by what was carried cannot know
+	Roots        []string  // names of the trusted roots
+	Demanded     int       // how many of them have to allow, where the user's map joins several
+	Alarms       []string  // a line each
+}
+
+// Knowledge returns how the policy is known, under the first root.
+func (p *Policy) Knowledge() Knowledge {
+	k := Knowledge{Path: p.path, Completeness: policy.CompleteNone, Roots: p.joined}
+	if k.Roots != nil {
+		k.Demanded = p.demand
+	}
+	first := p.under[0]
+	if k.Roots == nil && first.name != "" {
+		k.Roots = []string{first.name}
+	}
+	if p.pinned != nil {
+		k.Genesis = p.pinned.Pin(policy.Ids{}).Genesis()
+	}
+	f := first.Found
+	switch {
+	case k.Roots != nil:
+	case f != nil:
+		k.Roots = []string{f.Root.Name()} // the same root for the release
+	default:
+		k.Roots = p.roots
+	}
+	if f == nil {
+		return k
+	}
+	view := f.Resolution.Chain.View()
+	k.Genesis, k.Completeness, k.Statement = f.Resolution.Chain.Genesis(), view.Completeness, "sha256:"+f.Head().Statement
+	k.AsOf, k.InputsOf, k.Unknown = view.AsOf, view.Inputs, f.Unknown()
+	if view.Completeness.Beats(policy.CompleteScanned) && f.Directory != nil {
+		k.Directory = f.Directory.Descriptor.URL
+	}
+	for _, v := range f.Versions() {
+		if v.WithoutV1 {
+			k.WithoutV1 = append(k.WithoutV1, v.Number)
+		}
+	}
+	for _, a := range f.Resolution.Chain.Alarms() {
+		k.Alarms = append(k.Alarms, find.AlarmText(a))
+	}
+	return k
+}
+
+// carried returns what the policy was carried in; nil if it was not.
+func (p *Policy) carried() *airgap.Bundle {
+	if len(p.under) == 0 || p.under[0].Found == nil {
+		return nil
+	}
+	return p.under[0].Carried()
+}

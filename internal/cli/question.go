@@ -1,0 +1,419 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/repopolicy/repopolicy"
+	"github.com/repopolicy/repopolicy/internal/airgap"
+	"github.com/repopolicy/repopolicy/internal/fetch"
+	"github.com/repopolicy/repopolicy/internal/file"
+	"github.com/repopolicy/repopolicy/internal/find"
+	"github.com/repopolicy/repopolicy/policy"
+	"github.com/spf13/cobra"
+)
+
+// question is what flags and arguments ask of verify and explain.
+type question struct {
+	options  *verifyOptions
+	client   *repopolicy.Client
+	repo     string // whose policy is judged by; "" without one
+	asOf     time.Time
+	tag      string
+	cooldown time.Duration
+	carried  *airgap.Bundle // of --airgap; nil without
+	found    []repopolicy.FindOption
+	judged   []repopolicy.VerifyOption
+}
+
+// question reads flags and arguments, and the files that they name. What is wrong with them
+// is said before anybody is asked anything.
+func (a *app) question(o *verifyOptions, args []string) (*question, error) {
+	q := &question{options: o, repo: o.repo.value, tag: o.tag.value}
+	c, err := a.client(o)
+	if err != nil {
+		return nil, err
+	}
+	q.client = c
+	if err := q.carry(); err != nil {
+		return nil, err
+	}
+	if err := q.name(args); err != nil {
+		return nil, err
+	}
+	if err := q.check(args); err != nil {
+		return nil, err
+	}
+	if err := q.judge(a, args); err != nil {
+		return nil, err
+	}
+	about := q.repo
+	if o.policy.set {
+		doc, err := loadPolicy(o.policy.value)
+		if err != nil {
+			return nil, err
+		}
+		about = doc.Content().Repository.String()
+		if err := q.isOf(about, args); err != nil {
+			return nil, err
+		}
+	}
+	if err := c.Check(about, q.judged...); err != nil {
+		return nil, err
+	}
+	if q.repo != "" {
+		if err := q.find(a); err != nil {
+			return nil, err
+		}
+	}
+	return q, checkOutputs(&o.report)
+}
+
+// isOf refuses the URL of a release of another repository than the policy is for.
+func (q *question) isOf(repo string, args []string) error {
+	var of []string
+	for _, arg := range args {
+		if at, err := fetch.ParseAddress(arg); err == nil && fetch.IsURL(arg) && !slices.Contains(of, at.Repository.String()) {
+			of = append(of, at.Repository.String())
+		}
+	}
+	if len(of) != 1 || of[0] == repo { // several are refused for that
+		return nil
+	}
+	return policy.Faultf(policy.Usage, "--policy: %s is for %s, the release is of %s", q.options.policy.value, repo, of[0])
+}
+
+// client returns what asks as the flags say.
+func (a *app) client(o *verifyOptions) (*repopolicy.Client, error) {
+	c := &repopolicy.Client{
+		HTTP: a.Transport, Clock: clock(a.Now), Agent: userAgent(), Log: func(line string) { a.err.line("%s", line) },
+		TrustedRoots: o.roots, TrustRoot: o.rootName.value, TrustConfig: o.rootMap.value,
+		Require: o.require.value, FailOnAlarm: o.failOnAlarm, Scan: o.scan, Offline: o.offline,
+	}
+	if o.quiet || o.format.document() {
+		c.Log = nil
+	}
+	return c, nil
+}
+
+// carry reads the file of --airgap, which stands for the repository's refs, the directory, the
+// trust root's metadata and evidence, but not for the question: the command line says which
+// repository is meant (SPEC 19).
+func (q *question) carry() error {
+	o := q.options
+	if !o.airgap.set {
+		return nil
+	}
+	data, err := file.Read(o.airgap.value, airgap.MaxBytes)
+	if err != nil {
+		return policy.Faultf(policy.Usage, "--airgap: %s", err)
+	}
+	b, err := airgap.Parse(data)
+	switch {
+	case err != nil:
+		return policy.Faultf(policy.Usage, "--airgap: %s: %s", o.airgap.value, err)
+	case o.policy.set || o.git.set || o.from.set:
+		return policy.Faultf(policy.Usage, "--airgap carries the policy: --policy, --git and --from contradict it")
+	}
+	q.client.Offline, q.carried = true, b
+	q.found = append(q.found, repopolicy.Carried(data))
+	return q.demand(b)
+}
+
+// demand demands that the file is about the repository that the command line names: by -R,
+// in the file of --lock, or by --pin, which is the digest of a statement that names it.
+// Whoever can replace the file would choose it otherwise.
+func (q *question) demand(b *airgap.Bundle) error {
+	o := q.options
+	switch {
+	case o.repo.set:
+	case o.lock.set:
+		l, err := o.readLock()
+		if err != nil {
+			return err
+		}
+		q.repo = l.Repository
+	case o.pin.set:
+		q.repo = b.Repository.String()
+	default:
+		return &policy.Fault{
+			Reason: policy.Usage, Text: "--airgap: which repository? " + o.airgap.value + " must not choose it",
+			Hint: fmt.Sprintf("the file says that it is about %s; if that is the one that you mean: repopolicy verify -R %s --airgap FILE …", b.Repository, b.Repository),
+		}
+	}
+	repo, err := policy.NormalizeLocator(q.repo)
+	switch {
+	case err != nil:
+		return notLocator(err)
+	case repo != b.Repository:
+		return &policy.Fault{
+			Reason: policy.Usage, Text: fmt.Sprintf("--airgap: %s is about %s, not about %s", o.airgap.value, b.Repository, repo),
+			Hint: "nothing was judged; carry a file of the repository that you mean: repopolicy export-bundle -R " + repo.String() + " -o FILE …",
+		}
+	}
+	return nil
+}
+
+func notLocator(err error) *policy.Fault {
+	return &policy.Fault{Reason: policy.Usage, Text: "--repo: " + err.Error(), Hint: "write it like https://github.com/acme/widget or acme/widget"}
+}
+
+// name finds out whose policy is meant where no flag says so: a lock file and the URL of a
+// release name the repository, unless another policy or signer was named.
+func (q *question) name(args []string) error {
+	o := q.options
+	if o.lock.set && q.repo == "" && !o.policy.set {
+		l, err := o.readLock()
+		if err != nil {
+			return err
+		}
+		q.repo = l.Repository
+	}
+	for _, arg := range args {
+		if !fetch.IsURL(arg) {
+			continue
+		}
+		a, err := fetch.ParseAddress(arg)
+		if err != nil {
+			return &policy.Fault{Reason: policy.Usage, Text: arg + ": " + err.Error(), Hint: "a release is named like https://github.com/acme/widget/releases/tag/v1.2.3"}
+		}
+		if q.tag == "" {
+			q.tag = a.Tag
+		}
+		if q.repo == "" && !o.policy.set && !o.identity.set {
+			q.repo = a.Repository.String()
+		}
+	}
+	return nil
+}
+
+// check refuses flags that contradict each other.
+func (q *question) check(args []string) error {
+	o := q.options
+	switch {
+	case o.identity.set != o.issuer.set:
+		return policy.Faultf(policy.Usage, "--certificate-identity and --certificate-oidc-issuer go together: the same name from another issuer is another person")
+	case o.policy.set && q.repo != "":
+		return policy.Faultf(policy.Usage, "--policy and --repo contradict each other: the policy is either the one in the file or the one that the repository bound")
+	case q.repo == "" && o.repoOptions.any():
+		return policy.Faultf(policy.Usage, "--require, --max-age, --pin, --lock, --from, --scan, --witness-policy and --fail-on-alarm are about the policy that --repo finds")
+	case !o.policy.set && q.repo == "" && !o.identity.set:
+		return &policy.Fault{Reason: policy.Usage, Text: "nothing to judge by", Hint: "name the repository with --repo, a policy with --policy FILE, or one signer with --certificate-identity and --certificate-oidc-issuer"}
+	case len(args) > 0 && o.format.value == "vsa" && !o.policy.set && q.repo == "":
+		return withoutPolicy()
+	}
+	if o.identity.set {
+		if _, err := q.client.Signer(o.identity.value, o.issuer.value); err != nil {
+			return err
+		}
+	}
+	return checkFolders(&o.published.download)
+}
+
+func withoutPolicy() *policy.Fault {
+	return &policy.Fault{Reason: policy.Usage, Text: "--format vsa: a verification summary names the policy that was verified", Hint: "judge by a policy with --policy FILE"}
+}
+
+// judge reads the flags that say what is judged, and how.
+func (q *question) judge(a *app, args []string) error {
+	o, c, now := q.options, q.client, a.Now()
+	q.asOf = now
+	if o.asOf.set {
+		t, err := moment(o.asOf.value)
+		if err != nil {
+			return &policy.Fault{Reason: policy.Usage, Text: "--as-of: " + err.Error(), Hint: "write it like 2026-11-22T00:00:00Z"}
+		}
+		if t.After(now.Add(find.Skew)) {
+			return policy.Faultf(policy.Usage, "--as-of %s is in the future", o.asOf.value)
+		}
+		c.AsOf, q.asOf = t, t
+	}
+	if o.cooldown.set {
+		d, err := time.ParseDuration(o.cooldown.value)
+		if err != nil || d <= 0 {
+			return &policy.Fault{Reason: policy.Usage, Text: "--cooldown: not a duration", Hint: "write it like 72h"}
+		}
+		q.cooldown = d
+	}
+	s, err := a.sources(&o.published)
+	if err != nil {
+		return err
+	}
+	c.Sources = s
+	q.judged = []repopolicy.VerifyOption{
+		repopolicy.Artifact(args...), repopolicy.Tag(o.tag.value), repopolicy.Name(o.name.value), repopolicy.Bundle(o.bundles...),
+		repopolicy.Worktree(o.git.value), repopolicy.Cooldown(q.cooldown), repopolicy.Download(o.published.download.value),
+	}
+	if o.ignoreMissing {
+		q.judged = append(q.judged, repopolicy.IgnoreMissing())
+	}
+	return nil
+}
+
+// find reads the flags that say how the policy of the repository is found.
+func (q *question) find(a *app) error {
+	o, c := q.options, q.client
+	checked := o.repoOptions
+	checked.repo.value, checked.repo.set, checked.offline = q.repo, true, c.Offline
+	checked.carried = q.carried
+	query, err := a.query(&checked, true)
+	if err != nil {
+		return err
+	}
+	c.MaxAge = query.MaxAge
+	if o.directory.set {
+		c.Directory = checked.read[o.directory.value]
+	}
+	if o.witnesses.set {
+		c.Witnesses = checked.read[o.witnesses.value]
+	}
+	if o.lock.set {
+		q.found = append(q.found, repopolicy.Lock(checked.read[o.lock.value]))
+	}
+	if o.staple.set {
+		q.found = append(q.found, repopolicy.Staple(checked.read[o.staple.value]))
+	}
+	if o.git.set {
+		q.found = append(q.found, repopolicy.Clone(o.git.value))
+	}
+	if o.from.set {
+		q.found = append(q.found, repopolicy.From(o.from.value))
+	}
+	if o.pin.set {
+		q.found = append(q.found, repopolicy.Pin(o.pin.value))
+	}
+	return nil
+}
+
+// policy returns what is judged by.
+func (q *question) policy(ctx context.Context) (p *repopolicy.Policy, err error) {
+	o := q.options
+	switch {
+	case o.policy.set:
+		p, err = q.client.Pinned(ctx, o.policy.value)
+	case q.repo != "":
+		p, err = q.client.Find(ctx, q.repo, q.found...)
+	default:
+		return q.client.Signer(o.identity.value, o.issuer.value)
+	}
+	if err == nil && o.identity.set {
+		p, err = p.Only(o.identity.value, o.issuer.value)
+	}
+	return p, err
+}
+
+type clock func() time.Time
+
+func (c clock) Now() time.Time { return c() }
+
+// moment reads a time on the command line. What was before Unix or is beyond RFC 3339,
+// which can only be a mistake, is an error.
+func moment(s string) (time.Time, error) {
+	t, err := time.Parse(time.RFC3339, s)
+	if err != nil {
+		return t, errors.New("not a time")
+	}
+	if !bounded(t) {
+		return t, errors.New("only times of the years 1970 to 9999 are taken")
+	}
+	return t, nil
+}
+
+// loadPolicy reads and parses a policy file to be used.
+func loadPolicy(path string) (*policy.Document, error) {
+	src, err := readPolicy(path)
+	if err != nil {
+		return nil, err
+	}
+	doc, err := policy.Parse(src)
+	var pe *policy.ParseError
+	if errors.As(err, &pe) {
+		reason := pe.Reason()
+		if reason == policy.PolicyNewerFormat {
+			reason = policy.NeedsNewerVersion
+		}
+		p := pe.Problems[0]
+		f := policy.Faultf(reason, "%s:%s", path, pe)
+		if f.Hint = p.Hint; f.Hint == "" {
+			f.Hint = "`repopolicy check` lists every fault"
+		}
+		return nil, f
+	}
+	if err != nil {
+		return nil, err
+	}
+	return doc, nil
+}
+
+// publishedOptions are the flags about what is looked for in releases and
+// elsewhere.
+type publishedOptions struct {
+	download, maxSize, forge, npm, pypi typed
+	hosts                               []string
+	token                               bool
+}
+
+func (o *publishedOptions) flags(cmd *cobra.Command) {
+	f := cmd.Flags()
+	o.download.name, o.maxSize.name, o.forge.name, o.npm.name, o.pypi.name = "DIR", "BYTES", "KIND", "URL", "URL"
+	f.Var(&o.download, "download", "write what was downloaded to this directory, if everything is allowed")
+	f.Var(&o.maxSize, "max-size", "the largest file to download, such as 500M; by default 4G")
+	f.Var(&o.forge, "forge", "what runs at the repository's host: github, gitlab or forgejo, which is Gitea too; known for github.com and gitlab.com")
+	f.Var(&o.npm, "npm-registry", "the registry of pkg:npm packages, by default "+fetch.NPMRegistry)
+	f.Var(&o.pypi, "pypi-index", "the index that is asked about wheels and, if it is given, source distributions; by default "+fetch.PyPIIndex+" about wheels")
+	f.BoolVar(&o.token, "github-token", false, "show the token in GITHUB_TOKEN to GitHub's API, which lets those it knows ask more often; nobody else sees it")
+	f.StringArrayVar(&o.hosts, "redirect-host", nil, "let a forge or registry send downloads on to this `HOST`; may be repeated, known for github.com and the large registries")
+}
+
+// parseSize reads a number of bytes, with K, M, G or T for powers of 1024.
+func parseSize(s string) (int64, error) {
+	digits, shift := s, 0
+	if i := strings.IndexAny(s, "KMGT"); i >= 0 && i == len(s)-1 {
+		digits, shift = s[:i], 10*(1+strings.IndexByte("KMGT", s[i]))
+	}
+	n, err := strconv.ParseInt(digits, 10, 64)
+	if err != nil || n <= 0 || n > 1<<(62-shift) {
+		return 0, fmt.Errorf("%s is not a number of bytes, such as 500M", s)
+	}
+	return n << shift, nil
+}
+
+// sources reads the flags that say how services are asked about what is published.
+func (a *app) sources(o *publishedOptions) (s repopolicy.Sources, err error) {
+	s = repopolicy.Sources{Forge: o.forge.value, NPMRegistry: o.npm.value, PyPIIndex: o.pypi.value, RedirectHosts: o.hosts}
+	if o.maxSize.set {
+		if s.MaxBytes, err = parseSize(o.maxSize.value); err != nil {
+			return s, policy.Faultf(policy.Usage, "--max-size: %s", err)
+		}
+	}
+	if o.token {
+		if a.Getenv != nil {
+			s.GitHubToken = a.Getenv("GITHUB_TOKEN")
+		}
+		if s.GitHubToken == "" {
+			return s, policy.Faultf(policy.Usage, "--github-token: GITHUB_TOKEN is not set")
+		}
+	}
+	return s, nil
+}
+
+// summary is what a run judges by.
+func (q *question) summary(p *repopolicy.Policy) *summary {
+	o, k := q.options, p.Knowledge()
+	s := &summary{
+		AsOf: q.asOf, Roots: k.Roots, Demanded: k.Demanded, Offline: q.client.Offline, Tag: q.tag, Unknown: k.Unknown, alarms: k.Alarms,
+		Identity: o.identity.value, Issuer: o.issuer.value,
+	}
+	if q.cooldown != 0 {
+		s.Cooldown = q.cooldown.String()
+	}
+	s.Policy = summaryOfPolicy(p, k)
+	return s
+}

@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package repopolicy
+
+import (
+	"time"
+
+	"github.com/repopolicy/repopolicy/internal/account"
+	"github.com/repopolicy/repopolicy/internal/release"
+	"github.com/repopolicy/repopolicy/policy"
+)
+
+// Verdict says of every input of a run what became of it. Only [Client.Verify] makes one that
+// is OK.
+type Verdict struct {
+	class   policy.Class
+	policy  *Policy
+	entries []Entry
+}
+
+// OK reports whether something was judged and everything that was is allowed.
+func (v *Verdict) OK() bool { return v != nil && v.class == policy.ClassOK }
+
+// Class returns the class of the run, that of its worst verdict.
+func (v *Verdict) Class() policy.Class { return v.class }
+
+// Policy returns the policy that was judged by: as the run had to know it, which may be newer
+// than the one that it began with.
+func (v *Verdict) Policy() *Policy { return v.policy }
+
+// Entries returns what became of each input, in their order, and of the files that were named
+// as evidence.
+func (v *Verdict) Entries() []Entry { return v.entries }
+
+// Fate is what became of an input.
+type Fate string
+
+// The fates.
+const (
+	FateJudged       Fate = "judged"                // there is a verdict about it
+	FateEvidence     Fate = "evidence"              // a signature in it is right over what was judged, or it is a place proof beside that
+	FateUnverifiable Fate = "unverifiable-evidence" // it names what was judged, but whose key signed it is not known
+	FatePassedOver   Fate = "passed-over"           // it was not judged, and the entry says why
+)
+
+// Entry is one input and its fate.
+type Entry struct {
+	Input string
+	Fate  Fate
+	For   string // what it is evidence for; "" for other fates
+	// Result is the verdict about what was judged, and the denial of what was passed over and
+	// is not harmless; nil for the rest.
+	Result *Result
+	Reason policy.Reason // why it was passed over without denying anything
+	Detail string
+}
+
+// Result is the verdict on one artifact.
+type Result struct {
+	Artifact string
+	Digests  []policy.Digest
+	Decision policy.Decision
+	Evidence *Evidence   // that the decision is about; nil if there is none
+	Others   []*Evidence // that were looked at, too
+}
+
+// Class returns the class of the result: OK if and only if it is permitted.
+func (r *Result) Class() policy.Class {
+	c := r.Decision.Reason.Class()
+	if (c == policy.ClassOK) != (r.Decision.Outcome == policy.Permitted) {
+		return policy.ClassInternal
+	}
+	return c
+}
+
+// Evidence is one candidate and what came of it.
+type Evidence struct {
+	Path      string // file or address
+	Sum       string // hex SHA-256 of the file as it was read; "" if it is none
+	Form      string // how the form in which it was published is called
+	Item      int    // which of several in the file, from 1; 0 if it holds one
+	Via       string // checksum file that lists the artifact; "" if the evidence is about the artifact itself
+	Name      string // that the signed content gives to the artifact; "" if it gives none
+	Decision  policy.Decision
+	Signer    policy.Identity
+	MediaType string
+	Predicate string // predicate type; "" for a message signature
+	// Verified says that signature, certificate, log and time were verified. Without it the
+	// signer and the predicate are only what the evidence claims, and what follows is empty.
+	Verified bool
+	Root     string // name of the trusted root
+	Times    []Time
+	Log      []LogEntry
+}
+
+// Time is a trusted time of a signature.
+type Time struct {
+	Time   time.Time
+	Source string // what proves it
+	URI    string // of the service; "" if it is not known
+}
+
+// LogEntry is an entry of a transparency log.
+type LogEntry struct {
+	LogID         string
+	Origin        string
+	Proven        bool  // its inclusion, in a tree of that size
+	TreeIndex     int64 // -1 if it is not proven
+	TreeSize      int64
+	PromisedIndex int64 // that the log promised; -1 for none
+}
+
+func newVerdict(p *Policy, acc *account.Account) *Verdict {
+	v := &Verdict{class: acc.Class(), policy: p}
+	for _, e := range acc.Entries() {
+		x := Entry{Input: e.Input, Fate: Fate(e.Fate), For: e.For, Reason: e.Reason, Detail: e.Detail}
+		if e.Result != nil {
+			x.Result = newResult(e.Result)
+		}
+		v.entries = append(v.entries, x)
+	}
+	return v
+}
+
+func newResult(r *release.Result) *Result {
+	out := &Result{Artifact: r.Artifact.Arg, Digests: r.Digests, Decision: r.Decision}
+	if r.Evidence != nil {
+		out.Evidence = newEvidence(r.Evidence)
+	}
+	for _, e := range r.Others {
+		out.Others = append(out.Others, newEvidence(e))
+	}
+	return out
+}
+
+func newEvidence(e *release.Evidence) *Evidence {
+	out := &Evidence{
+		Path: e.Path, Sum: e.Sum, Form: e.Form, Item: e.Item, Via: e.Via, Name: e.Name, Decision: e.Decision,
+		Signer: e.Signer, MediaType: e.MediaType, Predicate: e.Predicate,
+	}
+	if e.Verified == nil {
+		return out
+	}
+	out.Verified, out.Root = true, e.Verified.Root
+	for _, t := range e.Verified.Times {
+		out.Times = append(out.Times, Time{t.Time, t.Source, t.URI})
+	}
+	for _, l := range e.Verified.Entries {
+		out.Log = append(out.Log, LogEntry{l.LogID, l.Origin, l.Proven, l.TreeIndex, l.TreeSize, l.PromisedIndex})
+	}
+	return out
+}

@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package repopolicy
+
+import (
+	"context"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/repopolicy/repopolicy/internal/account"
+	"github.com/repopolicy/repopolicy/internal/find"
+	"github.com/repopolicy/repopolicy/internal/release"
+	"github.com/repopolicy/repopolicy/internal/sigstore"
+	"github.com/repopolicy/repopolicy/internal/trust"
+	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/rekorbind"
+)
+
+// VerifyOption is something that is judged, or a criterion.
+type VerifyOption struct{ set func(*request) }
+
+// request is what is judged, and how.
+type request struct {
+	artifacts           []string
+	tag, name, worktree string
+	bundles, carried    []string // files with evidence
+	cooldown            time.Duration
+	full, ignoreMissing bool
+	download            string
+	progress            func(done, total int)
+}
+
+func newRequest(options []VerifyOption) *request {
+	r := &request{}
+	for _, o := range options {
+		o.set(r)
+	}
+	return r
+}
+
+// Artifact judges what the command line takes: a file, every file in a directory, everything
+// that a checksum file lists, every image of an OCI layout, a tag (refs/tags/NAME), a digest
+// (sha256:HEX), a release or one of its files by its URL, a package (pkg:npm/NAME@VERSION),
+// an image (oci://REGISTRY/NAME:TAG).
+func Artifact(names ...string) VerifyOption {
+	return VerifyOption{func(r *request) { r.artifacts = append(r.artifacts, names...) }}
+}
+
+// File judges a file of this machine, whatever its name looks like.
+func File(path string) VerifyOption {
+	if looksElsewhere(path) {
+		path = "./" + path
+	}
+	return Artifact(path)
+}
+
+// Tag demands evidence for a tag, such as v1.2.3.
+func Tag(tag string) VerifyOption { return VerifyOption{func(r *request) { r.tag = tag }} }
+
+// Name says what the one artifact is called, if its file has another name here.
+func Name(name string) VerifyOption { return VerifyOption{func(r *request) { r.name = name }} }
+
+// Bundle uses a file as evidence for every artifact, or as a checksum file that lists them,
+// instead of what lies beside them.
+func Bundle(paths ...string) VerifyOption {
+	return VerifyOption{func(r *request) { r.bundles = append(r.bundles, paths...) }}
+}
+
+// Worktree reads Git tags from the repository in a directory instead of the working directory's.
+func Worktree(dir string) VerifyOption { return VerifyOption{func(r *request) { r.worktree = dir }} }
+
+// Cooldown refuses what was signed less than this long ago.
+func Cooldown(d time.Duration) VerifyOption { return VerifyOption{func(r *request) { r.cooldown = d }} }
+
+// Explain keeps what every rule of the policy says of the evidence.
+func Explain() VerifyOption { return VerifyOption{func(r *request) { r.full = true }} }
+
+// IgnoreMissing leaves out what a checksum file lists and is not there, as long as something is.
+func IgnoreMissing() VerifyOption { return VerifyOption{func(r *request) { r.ignoreMissing = true }} }
+
+// Download writes what was downloaded to a directory, if everything is allowed.
+func Download(dir string) VerifyOption { return VerifyOption{func(r *request) { r.download = dir }} }
+
+// Progress is called with none of the artifacts before they are judged, then with how many
+// are; it may be called from several goroutines.
+func Progress(f func(done, total int)) VerifyOption {
+	return VerifyOption{func(r *request) { r.progress = f }}
+}
+
+// Check refuses what cannot be meant, before anybody is asked. The repository is that of the
+// policy; "" if there is none.
+func (c *Client) Check(repository string, options ...VerifyOption) error {
+	p := &Policy{}
+	if repository != "" {
+		var err error
+		if p.repo, err = policy.NormalizeLocator(repository); err != nil {
+			return policy.Faultf(policy.Usage, "%s", err)
+		}
+	}
+	_, err := c.published(p, newRequest(options))
+	return err
+}
+
+// Verify judges what the options name by a policy. It returns a verdict whenever it could
+// judge, also one that says no; see [Verdict.OK]. An error is a [*policy.Fault], or one of
+// this machine.
+func (c *Client) Verify(ctx context.Context, p *Policy, options ...VerifyOption) (*Verdict, error) {
+	req := newRequest(options)
+	pub, err := c.published(p, req)
+	if err != nil {
+		return nil, err
+	}
+	if b := p.carried(); b != nil && len(b.Evidence) > 0 && len(req.bundles) == 0 {
+		dir, err := os.MkdirTemp("", "repopolicy-")
+		if err != nil {
+			return nil, err
+		}
+		defer func() { _ = os.RemoveAll(dir) }()
+		if req.carried, err = b.Unpack(dir); err != nil {
+			return nil, err
+		}
+	}
+	judges, err := c.judges(p, req, pub)
+	if err != nil {
+		return nil, err
+	}
+	inputs, err := pub.inputs(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if req.progress != nil {
+		req.progress(0, account.Expected(inputs))
+	}
+	acc := take(ctx, req, p.demand, judges, inputs)
+	if beyond(judges) { // the policy as it was when that was logged is asked for
+		if p, err = p.again(ctx); err != nil {
+			return nil, err
+		}
+		if judges, err = c.judges(p, req, pub); err != nil {
+			return nil, err
+		}
+		acc = take(ctx, req, p.demand, judges, inputs)
+	}
+	v := newVerdict(p, acc)
+	if err := pub.folder.Deliver(acc); err != nil {
+		return nil, policy.Faultf(policy.ArtifactRead, "--download: %s", err)
+	}
+	return v, nil
+}
+
+// beyond reports whether a run had evidence about which its staple cannot say anything.
+func beyond(judges []*release.Judge) bool {
+	return slices.ContainsFunc(judges, func(j *release.Judge) bool {
+		w, ok := j.Watch.(*find.Watch)
+		return ok && w.Beyond()
+	})
+}
+
+// judges returns what judges under each root.
+func (c *Client) judges(p *Policy, req *request, pub *publication) ([]*release.Judge, error) {
+	out := make([]*release.Judge, len(p.under))
+	for i, f := range p.under {
+		j, err := c.judge(p, req, f)
+		if err != nil {
+			return nil, err
+		}
+		j.Release, j.Sources = pub.place, pub.sources
+		out[i] = j
+	}
+	return out, nil
+}
+
+// judge returns what judges by a policy under one root.
+func (c *Client) judge(p *Policy, req *request, f *found) (*release.Judge, error) {
+	j := &release.Judge{
+		Bundles: req.bundles, Carried: req.carried, Tag: req.tag, Narrow: p.signer, Full: req.full, Cooldown: req.cooldown,
+		PlaceProof: rekorbind.PlaceMoment, Roots: plain(f.open),
+	}
+	if c.Log != nil {
+		j.Ignored = func(path string, err error) { c.say("note: ignored " + path + ": " + err.Error()) }
+	}
+	j.Now, j.Skew = c.asOf()
+	called := p.path
+	switch {
+	case p.pinned != nil:
+		j.Policy = p.pinned.Pin(policy.Ids{})
+	case f.Found != nil:
+		j.Policy, j.Watch, called = f.Trusted(), f.Watch, p.repo.String()
+		root := f.Root.Root // the same root for the release
+		j.Roots = func(context.Context) ([]*sigstore.Root, error) { return []*sigstore.Root{root}, nil }
+	default:
+		j.Policy = p.trusted
+	}
+	for _, k := range j.Policy.Keys() {
+		key, err := sigstore.ParseKey([]byte(k.PEM), time.Time{}, time.Time{})
+		if err != nil {
+			return nil, policy.Faultf(policy.PolicyValue, "%s: key sha256:%s: %s", called, k.ID, err)
+		}
+		j.Keys = append(j.Keys, key)
+	}
+	return j, nil
+}
+
+// plain adapts what opens roots to what a judge wants of them.
+func plain(open func(context.Context) ([]trust.Root, error)) func(context.Context) ([]*sigstore.Root, error) {
+	return func(ctx context.Context) ([]*sigstore.Root, error) {
+		roots, err := open(ctx)
+		return trust.Plain(roots), err
+	}
+}
+
+// take lets every judge judge the inputs, joins what they make of each, and accounts for all
+// of them.
+func take(ctx context.Context, req *request, demand int, judges []*release.Judge, inputs []*release.Input) *account.Account {
+	r := account.Run{
+		Inputs: inputs,
+		Judge: func(ctx context.Context, artifacts []*release.Artifact) []*release.Result {
+			var all [][]*release.Result
+			for _, j := range judges {
+				if req.progress != nil {
+					j.Progress = func(done int) { req.progress(done, len(artifacts)) }
+				}
+				all = append(all, j.Run(ctx, artifacts))
+			}
+			return release.Quorum(demand, all)
+		},
+		Lines: judges[0].Lines,
+		Dates: func(ctx context.Context, in *release.Input) bool {
+			return slices.ContainsFunc(judges, func(j *release.Judge) bool { return j.Dates(ctx, in) })
+		},
+	}
+	for _, path := range slices.Concat(req.bundles, req.carried) {
+		r.Named = append(r.Named, release.NamedEvidence(ctx, path))
+	}
+	for _, j := range judges {
+		r.Keys = append(r.Keys, j.Keys...)
+	}
+	return account.Take(ctx, r)
+}
