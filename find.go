@@ -105,11 +105,11 @@ func Carried(data []byte) FindOption {
 }
 
 // Find finds the policy that a repository bound, which is named like
-// https://github.com/acme/widget or acme/widget. An error is a [*policy.Fault] whose reason
+// https://github.com/acme/widget, github.com/acme/widget or acme/widget. An error is a [*policy.Fault] whose reason
 // says why there is no policy to judge by: none is bound, it expired, an alarm decides, a
 // service gave no answer. Other errors are those of this machine.
 func (c *Client) Find(ctx context.Context, repository string, options ...FindOption) (*Policy, error) {
-	repo, err := policy.NormalizeLocator(repository)
+	repo, err := policy.NormalizeLocator(withScheme(repository))
 	if err != nil {
 		return nil, &policy.Fault{Reason: policy.Usage, Text: "--repo: " + err.Error(), Hint: "write it like https://github.com/acme/widget or acme/widget"}
 	}
@@ -140,11 +140,21 @@ func (c *Client) Find(ctx context.Context, repository string, options ...FindOpt
 	return p, nil
 }
 
+// withScheme adds the scheme to a name that begins with a host, as import paths do. On the
+// command line it is an error (SPEC 2), since a path of this machine may look so.
+func withScheme(repository string) string {
+	host, path, _ := strings.Cut(repository, "/")
+	if strings.Contains(path, "/") && strings.Contains(host, ".") && !strings.Contains(host, ":") && strings.Trim(host, ".") == host {
+		return "https://" + repository
+	}
+	return repository
+}
+
 // query returns the question for a repository that the client's fields make.
 func (c *Client) query(repo policy.Locator) (*find.Query, error) {
 	q := &find.Query{
 		Repository: repo, Trust: c.trust(), Demand: policy.Demand{FailOnAlarm: c.FailOnAlarm}, MaxAge: c.MaxAge, Scan: c.Scan,
-		Offline: c.Offline, Timeless: !c.AsOf.IsZero(),
+		Offline: c.Offline, AtHand: c.Git != nil, Timeless: !c.AsOf.IsZero(),
 	}
 	var err error
 	if c.Require != "" {

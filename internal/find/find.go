@@ -81,6 +81,7 @@ type Query struct {
 	Staple        []byte                // answer of the directory, of any age
 
 	Offline bool
+	AtHand  bool // what forges show is at hand without a network: see Finder.Repositories
 	Fresh   bool // nothing that is at hand saves asking: neither the repository's staple nor a cached trust root
 	Beyond  bool // there is evidence about which no staple can say anything
 
@@ -275,7 +276,7 @@ func (q *Query) Check() error {
 		return policy.Faultf(policy.Usage, "--git and --from contradict each other")
 	case q.From != nil && q.Offline && q.From.Layout == "":
 		return &policy.Fault{Reason: policy.Usage, Text: "--offline: no registry is asked", Hint: "name a layout: oci-layout:DIR"}
-	case q.From == nil && q.Offline && q.Clone == "" && q.Carried == nil:
+	case q.From == nil && q.Offline && q.Clone == "" && q.Carried == nil && !q.AtHand:
 		return unfetched()
 	case q.Staple != nil && q.Directory == nil && len(q.Files) > 0: // a file names no directory; a root that is followed may
 		return stapleAlone()

@@ -79,14 +79,14 @@ func (f *Finder) snapshot(ctx context.Context, out *Found, staples bool) (*git.S
 			s.Default = q.BranchOf(out.Repository)
 		}
 		return s, nil
-	case q.Offline:
-		return nil, unfetched()
 	case f.Repositories != nil:
 		s, err := f.Repositories(ctx, out.Repository)
 		if err != nil {
 			return nil, GitFault(err)
 		}
 		return s, nil
+	case q.Offline:
+		return nil, unfetched()
 	}
 	// What was fetched is read later, and ends with the run alone.
 	fetching := ctx

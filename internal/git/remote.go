@@ -92,8 +92,8 @@ func (s *Snapshot) Dir(ref, dir string, match func(string) bool) ([]File, error)
 
 func (s *Snapshot) shownDir(ref, dir string, match func(string) bool) (out []File) {
 	for _, file := range slices.Sorted(maps.Keys(s.shown[ref])) {
-		if at, name := path.Split(file); at == dir+"/" && match(name) {
-			out = append(out, File{Name: name, Data: s.shown[ref][file]})
+		if path.Dir(file) == dir && match(file) {
+			out = append(out, File{Name: file, Data: s.shown[ref][file]})
 		}
 	}
 	return out

@@ -14,7 +14,9 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -78,6 +80,24 @@ func (l *log) reader() tlog.HashReaderFunc {
 		}
 		return out, nil
 	}
+}
+
+// ServeV2 answers for the log of Rekor v2: its newest checkpoint, and the tiles of its tree.
+func (i *Instance) ServeV2(w http.ResponseWriter, r *http.Request) {
+	l := i.v2
+	name := strings.TrimPrefix(r.URL.Path, "/api/v2/")
+	if name == "checkpoint" {
+		_, _ = w.Write(i.CheckpointV2(l.bodies, l.host))
+		return
+	}
+	t, err := tlog.ParseTilePath("tile/8/" + strings.TrimPrefix(name, "tile/"))
+	if err != nil || tlog.StoredHashIndex(8*t.L, t.N<<8+int64(t.W)-1) >= int64(len(l.hashes)) {
+		http.NotFound(w, r)
+		return
+	}
+	data, err := tlog.ReadTileData(t, l.reader())
+	l.check(err)
+	_, _ = w.Write(data)
 }
 
 // body is what a log entry says.
