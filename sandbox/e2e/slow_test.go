@@ -13,7 +13,7 @@ import (
 // slow are tests that build or run programs of others. They need nothing of the other tests,
 // and run beside them, in a process with services of its own.
 var slow = "^(" + strings.Join([]string{
-	"TestOwnRelease", "TestCosign", "TestGH", "TestGuides", "TestAct", "TestAction", "TestInstall", "TestPublishedFaults",
+	"TestOwnRelease", "TestCosign", "TestGH", "TestGuides", "TestAct", "TestAction", "TestInstall", "TestConsumer", "TestPublishedFaults",
 }, "|") + ")$"
 
 // beside starts the slow tests in a process of their own and lets this one run the others,

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -18,6 +19,7 @@ import (
 	"time"
 
 	"github.com/repopolicy/repopolicy"
+	"github.com/repopolicy/repopolicy/internal/scaffold/consumer"
 	"github.com/repopolicy/repopolicy/internal/scaffold/sigstoretest"
 	"github.com/repopolicy/repopolicy/policy"
 )
@@ -254,5 +256,21 @@ func TestZero(t *testing.T) {
 	var v *repopolicy.Verdict
 	if v.OK() || (&repopolicy.Verdict{}).OK() || (&repopolicy.Result{}).Class() == policy.ClassOK {
 		t.Error("a verdict that nobody gave is OK")
+	}
+}
+
+// TestConsumer: a program of somebody else verifies by a pinned policy what was recorded.
+func TestConsumer(t *testing.T) {
+	bin := consumer.Build(t)
+	file := func(name string) string { return filepath.Join(recorded, name) }
+	for _, row := range []struct {
+		tag string
+		ok  bool
+	}{{"v1.2.3", true}, {"v1.2.4", false}} {
+		out, err := exec.Command(bin, "-root", file("trusted_root.json"), "-policy", file("policy.toml"), "-tag", row.tag,
+			"-at", "2026-06-01T12:05:00Z", repository, file("widget_1.2.3_amd64.tar.gz")).CombinedOutput()
+		if said := string(out) == "released by "+repository+"\n"; (err == nil) != row.ok || said != row.ok {
+			t.Errorf("%s: %v\n%s", row.tag, err, out)
+		}
 	}
 }
