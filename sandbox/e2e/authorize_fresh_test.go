@@ -38,11 +38,13 @@ func TestAuthorizeUnanswered(t *testing.T) {
 	config := trustConfig(t, stack, "\n[[scope]]\nrepositories = [\""+url+"\"]\nroots = [\"first\"]\nthreshold = 1\n")
 	lookups := "/" + rekorbind.MapID(rekorbind.MapVersion, root(t).Digest().Hex, "") + "/lookup/"
 
-	p.inJob(forge.Event{Name: "push", Ref: "refs/tags/v1"}, "release.yml", func(j *forge.Job, c *computer, checkout string) {
+	push := forge.Event{Name: "push", Ref: "refs/tags/v1"}
+	p.inJob(push, "release.yml", func(_ *forge.Job, c *computer, checkout string) {
 		c.config = config
 		authorize := func(want policy.Class, text string, more ...string) {
 			t.Helper()
-			out := c.must(want, append([]string{"authorize", "--directory", o.descriptorFile, "--checkout", checkout, file}, more...)...)
+			args := []string{"authorize", "--directory", o.descriptorFile, "--checkout", checkout, file}
+			out := c.must(want, append(args, more...)...)
 			if !strings.Contains(out, text) {
 				t.Errorf("%s: no %q in\n%s", more, text, out)
 			}
@@ -53,7 +55,8 @@ func TestAuthorizeUnanswered(t *testing.T) {
 		}
 		authorize(policy.ClassOK, "OK: may sign")
 		for _, fault := range []malice.Fault{
-			malice.Drop{}, malice.Reset{}, malice.Status{Code: 500}, malice.Empty{}, malice.On{Path: lookups, Fault: malice.Status{Code: 404}}, // withheld
+			malice.Drop{}, malice.Reset{}, malice.Status{Code: 500}, malice.Empty{},
+			malice.On{Path: lookups, Fault: malice.Status{Code: 404}}, // withheld
 		} {
 			h, err := malice.Wrap(fault, http.FileServer(http.Dir(o.site)))
 			check(t, err)

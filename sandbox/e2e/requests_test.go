@@ -57,7 +57,9 @@ func TestRequests(t *testing.T) {
 		// and tiles, that each log is of one history
 		"index": {nil, []map[string]int{{"forge": 2, "rekor-v1": 3, "tiles": 1}, {"forge": 2, "rekor-v1": 2}}},
 		// the same, since no tiles tell what is in Rekor v1, and how far Rekor v2 goes
-		"scan": {[]string{"--scan"}, []map[string]int{{"forge": 2, "rekor-v1": 3, "tiles": 1}, {"forge": 2, "rekor-v1": 2, "tiles": 1}}},
+		"scan": {[]string{"--scan"}, []map[string]int{
+			{"forge": 2, "rekor-v1": 3, "tiles": 1}, {"forge": 2, "rekor-v1": 2, "tiles": 1},
+		}},
 	} {
 		c := newComputer(t)
 		count := &counter{next: stack.Transport()}
