@@ -195,6 +195,16 @@ func TestSeen(t *testing.T) {
 			t.Errorf("%s: %s %v", name, at, err)
 		}
 	}
+	w, err := ParseWitnessPolicy([]byte(logs + witness))
+	check(t, err)
+	for size := range 20 { // whatever the bytes of the log's signature are, they are no time
+		signed, err := note.Sign(&note.Note{Text: fmt.Sprintf("log.example\n%d\n%s\n", size, hash)}, signer)
+		check(t, err)
+		at, err := w.Seen(append(signed, a.line(signed, seen)...), sigstoretest.Now)
+		if err != nil || !at.Equal(seen) {
+			t.Errorf("size %d: %s %v", size, at, err)
+		}
+	}
 }
 
 // FuzzWitnesses: only a checkpoint that its text and signatures make one is seen,
