@@ -3,6 +3,7 @@
 package rekorbind
 
 import (
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -17,7 +18,7 @@ import (
 // one tree, or that nobody asks, there is nothing.
 func TestGrowthAsked(t *testing.T) {
 	c := newChained(t, 1, 2)
-	one, two := c.seen(c.head(c.inst)), c.seen(c.head(c.inst))
+	one, two, three := c.seen(c.head(c.inst)), c.seen(c.head(c.inst)), c.seen(c.head(c.inst))
 	all := slices.Concat(c.inst.BodiesV2(), fillers(60))
 	small, large := c.tree(all[:40]), c.tree(all)
 	served := (&tiles{bodies: all, checkpoint: large.Note}).withHashes(t, all)
@@ -34,7 +35,7 @@ func TestGrowthAsked(t *testing.T) {
 		made int
 		fail string
 	}{
-		"both logs":          {[]Seen{one, two, small, large}, &prover{inst: c.inst}, served, 2, ""},
+		"both logs":          {[]Seen{one, three, two, small, large}, &prover{inst: c.inst}, served, 2, ""},
 		"one tree of each":   {[]Seen{one, small}, &prover{inst: c.inst}, served, 0, ""},
 		"nobody is asked":    {[]Seen{one, two, small, large}, nil, nil, 0, ""},
 		"v1 is not asked":    {[]Seen{one, two, small, large}, nil, served, 1, ""},
@@ -44,11 +45,15 @@ func TestGrowthAsked(t *testing.T) {
 		"nothing was shown":  {nil, &prover{inst: c.inst}, served, 0, ""},
 	} {
 		trees := c.trees(t, served, nil)
-		for log, client := range c.prover(&prover{inst: c.inst}, nil).Clients {
-			trees.Clients[log] = client
-		}
+		honest := &prover{inst: c.inst}
+		maps.Copy(trees.Clients, c.prover(honest, nil).Clients)
 		for _, s := range x.seen {
 			check(t, trees.Same(t.Context(), s))
+		}
+		for _, asked := range honest.asked { // and not for its newest tree, as Rekor v2 is
+			if !strings.HasPrefix(asked, "/api/v1/log/proof?") {
+				t.Errorf("%s: asked for %s", name, asked)
+			}
 		}
 		trees.Clients = map[string]*web.Client{}
 		if x.v1 != nil {

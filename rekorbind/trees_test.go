@@ -474,6 +474,31 @@ func TestWitnessedTrees(t *testing.T) {
 	}
 }
 
+// TestWitnessedOffline: a tree that a proof at hand shows to begin one that witnesses saw is
+// known from then on.
+func TestWitnessedOffline(t *testing.T) {
+	c := newChained(t, 2)
+	all := slices.Concat(c.inst.BodiesV2(), fillers(60))
+	lie := slices.Clone(all)
+	lie[20] = []byte("another entry")
+	small, large := c.tree(all[:40]), c.tree(all)
+	honest := c.trees(t, (&tiles{bodies: all, checkpoint: large.Note}).withHashes(t, all), nil)
+	check(t, honest.Same(t.Context(), small))
+	check(t, honest.Same(t.Context(), large))
+	made, err := honest.Growth(t.Context())
+	check(t, err)
+	a := newCosigner(t, "a.example")
+	w, err := ParseWitnessPolicy([]byte("witness a " + a.vkey + "\nquorum a\n"))
+	check(t, err)
+	made[0].Checkpoint = append(bytes.Clone(large.Note), a.line(large.Note, sigstoretest.Now)...)
+	trees := &Trees{Root: c.root, Now: honest.Now, Witnesses: w}
+	check(t, trees.Carry(t.Context(), made[0]))
+	check(t, trees.Same(t.Context(), small))
+	if got := kindOf(trees.Same(t.Context(), c.tree(lie[:40]))); got != "fork" {
+		t.Errorf("another of its size: %q", got)
+	}
+}
+
 // TestOneTreeRace: two processes that a log shows two histories notice, whatever each saw
 // before.
 func TestOneTreeRace(t *testing.T) {
