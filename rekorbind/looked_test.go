@@ -56,4 +56,12 @@ func TestEntries(t *testing.T) {
 	if err := again.Add([]Looked{entry(5)}); err == nil {
 		t.Error("junk is written over")
 	}
+	check(t, os.WriteFile(files[0], data, 0o600))
+	check(t, again.Add([]Looked{entry(5)}))
+	lock := filepath.Join(state.dir, "lock")
+	check(t, os.Remove(lock))
+	check(t, os.Mkdir(lock, 0o700))
+	if err := again.Add([]Looked{entry(6)}); err == nil {
+		t.Error("what cannot be kept is no error")
+	}
 }
