@@ -91,7 +91,7 @@ func watchHeap() (*uint64, func()) {
 }
 
 // size returns the bytes of a file, or of all files below a directory.
-func size(b *testing.B, path string) (total int64) {
+func size(b testing.TB, path string) (total int64) {
 	b.Helper()
 	err := filepath.WalkDir(path, func(_ string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {

@@ -56,6 +56,7 @@ func TestEvaluatorOrder(t *testing.T) {
 		"v1 before a key in v2":                {entryAt("v1", 9, -1), key, true, false},
 		"late v1 and a key in v2":              {entryAt("v1", 9, 1), key, false, false},
 		"shards in turn, whatever a time says": {Entry{Log: "b", Index: 1, Time: hour(5)}, entryAt("a", 9, 50), false, true},
+		"a time from before Rekor v2 in one":   {Entry{Log: "b", Index: 1, Time: hour(-5)}, entryAt("a", 9, 50), false, true},
 		"an unknown log":                       {elsewhere, entryAt("b", 1, 300), false, false},
 		"an unknown log after v1":              {entryAt("v1", 9, -9), elsewhere, true, false},
 		"no log":                               {Entry{Time: hour(5)}, entryAt("a", 1, 6), true, false},

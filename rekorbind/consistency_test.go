@@ -6,13 +6,16 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/repopolicy/repopolicy/internal/scaffold/sigstoretest"
@@ -94,6 +97,11 @@ func TestConsistency(t *testing.T) {
 	status := func(code int, text string) func(int64, int64) (int, string) {
 		return func(int64, int64) (int, string) { return code, text }
 	}
+	hashes := func(n int) string {
+		return `{"hashes":["` + strings.Join(slices.Repeat([]string{strings.Repeat("a", 64)}, n), `","`) + `"]}`
+	}
+	twice := status(200, strings.Replace(hashes(1), "}", `,"hashes":1}`, 1))
+	many := func(n int) func(int64, int64) (int, string) { return status(200, hashes(n)) }
 	for name, x := range map[string]struct {
 		seen   []sigstore.Checkpoint // before, honestly
 		now    sigstore.Checkpoint
@@ -121,7 +129,9 @@ func TestConsistency(t *testing.T) {
 		"no hashes":         {[]sigstore.Checkpoint{three}, four, prover{reply: status(200, `{"rootHash":""}`)}, 1, true, false, three.Size},
 		"half a hash":       {[]sigstore.Checkpoint{three}, four, prover{reply: status(200, `{"hashes":["abcd"]}`)}, 1, true, false, three.Size},
 		"no hex":            {[]sigstore.Checkpoint{three}, four, prover{reply: status(200, `{"hashes":["`+strings.Repeat("x", 64)+`"]}`)}, 1, true, false, three.Size},
-		"too many":          {[]sigstore.Checkpoint{three}, four, prover{reply: status(200, `{"hashes":["`+strings.Repeat(strings.Repeat("a", 64)+`","`, maxProofHashes)+strings.Repeat("a", 64)+`"]}`)}, 1, true, false, three.Size},
+		"another type":      {[]sigstore.Checkpoint{three}, four, prover{reply: twice}, 1, true, false, three.Size},
+		"as many as read":   {[]sigstore.Checkpoint{three}, four, prover{reply: many(maxProofHashes)}, 1, true, true, three.Size},
+		"too many":          {[]sigstore.Checkpoint{three}, four, prover{reply: many(maxProofHashes + 1)}, 1, true, false, three.Size},
 		"larger than a cap": {[]sigstore.Checkpoint{three}, four, prover{reply: status(200, strings.Repeat(" ", maxProofReply+1))}, 1, true, false, three.Size},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -140,8 +150,8 @@ func TestConsistency(t *testing.T) {
 			if (err != nil) != x.failed || errors.Is(err, ErrLogFork) != x.fork || len(asked) != x.asked {
 				t.Fatalf("%v, asked %v", err, asked)
 			}
-			if x.asked > 0 && !strings.HasSuffix(asked[0], "&treeID=4711") {
-				t.Errorf("asked %v", asked)
+			if x.asked > 0 && !strings.HasSuffix(asked[0], "&treeID=4711") || len(asked) != len(x.p.asked) {
+				t.Errorf("asked %v", x.p.asked)
 			}
 			head, loadErr := state.LoadHead(c.root.Logs()[0].ID + " " + x.now.Origin)
 			if loadErr != nil || head.Tree.Size != x.kept {
@@ -155,6 +165,61 @@ func TestConsistency(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// answers is a transport that ends every request in one way.
+type answers struct {
+	code int
+	err  error
+}
+
+func (a answers) RoundTrip(r *http.Request) (*http.Response, error) {
+	if a.err != nil {
+		return nil, a.err
+	}
+	return &http.Response{StatusCode: a.code, Body: http.NoBody, Header: http.Header{}, Request: r}, nil
+}
+
+// TestGone: only a log that has ended may be gone, which is seen by its name, its address or
+// what it answers; every other failure is one.
+func TestGone(t *testing.T) {
+	c := newChained(t, 1, 2)
+	bodies := c.inst.BodiesV2()
+	window := &sigstoretest.Window{Start: sigstoretest.Now.AddDate(-1, 0, 0), End: sigstoretest.Now.Add(-time.Hour)}
+	ended := c.windows(sigstoretest.RootOptions{Log: window, LogV2: window})
+	shown := [][2]Seen{{c.seen(c.head(c.inst)), c.seen(c.head(c.inst))}, {c.tree(bodies[:1]), c.tree(bodies[:2])}}
+	for name, x := range map[string]struct {
+		answers
+		gone bool
+	}{
+		"not found":        {answers{code: 404}, true},
+		"for good":         {answers{code: 410}, true},
+		"an error":         {answers{code: 500}, false},
+		"forbidden":        {answers{code: 403}, false},
+		"no such name":     {answers{err: &net.DNSError{Err: "no such host", IsNotFound: true}}, true},
+		"no name server":   {answers{err: &net.DNSError{Err: "server misbehaving", IsTemporary: true}}, false},
+		"nobody listens":   {answers{err: &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}}, true},
+		"it cannot be had": {answers{err: &net.OpError{Op: "dial", Err: syscall.ENETUNREACH}}, false},
+	} {
+		for _, seen := range shown {
+			for _, root := range []*sigstore.Root{ended, c.root} {
+				want := "unproven"
+				if x.gone && root == ended {
+					want = "unasked"
+				}
+				synctest.Test(t, func(t *testing.T) { // which does not wait between attempts
+					client, err := web.New("https://log.example", x.answers, "test")
+					check(t, err)
+					trees := &Trees{Root: root, Clients: map[string]*web.Client{seen[0].Log: client}}
+					trees.Now = func() time.Time { return sigstoretest.Now }
+					check(t, trees.Same(t.Context(), seen[0]))
+					if err := trees.Same(t.Context(), seen[1]); kindOf(err) != want {
+						t.Errorf("%s, generation %d, ended %t: %v", name, seen[0].Generation, root == ended, err)
+					}
+				})
+			}
+		}
 	}
 }
 

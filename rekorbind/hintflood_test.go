@@ -256,3 +256,129 @@ func TestIndexPassedOver(t *testing.T) {
 		}
 	}
 }
+
+// writing counts how often something is remembered.
+type writing struct {
+	Remembered
+	n *int
+}
+
+func (w *writing) Add(entries []Looked) error {
+	*w.n++
+	return w.Remembered.Add(entries)
+}
+
+// TestIndexTurns: of more late copies than are looked at again each has its turn; of as many
+// nothing is written twice, and as many unknown entries as are looked at are no flood.
+func TestIndexTurns(t *testing.T) {
+	c := newChained(t, 1)
+	hidden, _, _ := c.log(workflow(widget, c.two))
+	var late []string
+	for i := range maxAgain + 30 {
+		late = append(late, c.relog(hidden, fmt.Sprintf("%016x", 0x5000+i)))
+	}
+	for name, x := range map[string]struct {
+		listed []string
+		runs   int  // after which all were looked at again
+		writes bool // in each
+	}{
+		"as many as are looked at": {late[:maxAgain], 1, false},
+		"more":                     {late, 2, true},
+	} {
+		state := newState(t)
+		writes := 0
+		run := func(limit int) (fetched []string, err error) {
+			entries, err := state.Entries("log", c.root, nil)
+			check(t, err)
+			index := &index{list: list(x.listed...)}
+			h := c.hint(index)
+			h.Entries, h.limit = &writing{entries, &writes}, limit
+			_, err = h.Find(t.Context(), c.query())
+			return index.fetched, err
+		}
+		if fetched, err := run(len(x.listed)); err != nil || len(fetched) != len(x.listed) {
+			t.Errorf("%s: at first %d entries, %v", name, len(fetched), err)
+		}
+		again := map[string]bool{}
+		for range x.runs {
+			writes = 0
+			fetched, err := run(1)
+			if err != nil || len(fetched) != maxAgain || (writes > 0) != x.writes {
+				t.Errorf("%s: %d entries, %d times written, %v", name, len(fetched), writes, err)
+			}
+			for _, n := range fetched {
+				again[n] = true
+			}
+		}
+		if len(again) != len(x.listed) {
+			t.Errorf("%s: %d of %d had their turn", name, len(again), len(x.listed))
+		}
+		state = newState(t)
+		if _, err := run(len(x.listed) - 1); !errors.Is(err, ErrFlooded) {
+			t.Errorf("%s: one more than are looked at: %v", name, err)
+		}
+	}
+}
+
+// TestIndexKnown: a binding that was looked at is not looked at first if it is at hand from the
+// place of that log at which it stands; and what is remembered of it is what was shown last.
+func TestIndexKnown(t *testing.T) {
+	c := newChained(t, 1)
+	hidden, _, _ := c.log(workflow(widget, c.two))
+	late := c.relog(hidden, "00000000000012cd")
+	listed, log := append(slices.Clone(c.names), hidden), c.root.Logs()[0].ID
+	state := newState(t)
+	find := func(limit int, known map[string][]policy.Entry, shown map[string]string) (Remembered, error) {
+		entries, err := state.Entries("log", c.root, nil)
+		check(t, err)
+		h := c.hint(&index{list: list(listed...), entries: func(asked []string, _ []map[string]json.RawMessage) string {
+			var out []map[string]json.RawMessage
+			for _, u := range asked {
+				of := u
+				if shown[u] != "" {
+					of = shown[u]
+				}
+				out = append(out, map[string]json.RawMessage{u: c.v1[of]})
+			}
+			text, _ := json.Marshal(out)
+			return string(text)
+		}})
+		h.Entries, h.limit, h.Log = entries, limit, log
+		q := c.query()
+		q.Known = known
+		_, err = h.Find(t.Context(), q)
+		return entries, err
+	}
+	for _, shown := range []string{late, hidden} { // the first time it lies
+		entries, err := find(len(listed), nil, map[string]string{hidden: shown})
+		if l, ok := entries.Get(hidden); err != nil || !ok || l.Late != (shown == late) {
+			t.Errorf("remembered %+v, %v", l, err)
+		}
+		again, err := state.Entries("log", c.root, nil)
+		check(t, err)
+		if l, ok := again.Get(hidden); !ok || l.Late != (shown == late) {
+			t.Errorf("kept %+v", l)
+		}
+	}
+	for name, x := range map[string]struct {
+		place func(e policy.Entry) policy.Entry
+		flood bool
+	}{
+		"at hand":              {func(e policy.Entry) policy.Entry { return e }, false},
+		"from another log":     {func(e policy.Entry) policy.Entry { e.Log = "another"; return e }, true},
+		"from another place":   {func(e policy.Entry) policy.Entry { e.Index++; return e }, true},
+		"from neither of them": {func(policy.Entry) policy.Entry { return policy.Entry{} }, true},
+	} {
+		known := map[string][]policy.Entry{}
+		for _, n := range listed {
+			var e struct {
+				LogIndex int64 `json:"logIndex"`
+			}
+			check(t, json.Unmarshal(c.v1[n], &e))
+			known[n[shardDigits:]] = []policy.Entry{x.place(policy.Entry{Log: log, Index: e.LogIndex})}
+		}
+		if _, err := find(1, known, nil); errors.Is(err, ErrFlooded) != x.flood || (err != nil) != x.flood {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

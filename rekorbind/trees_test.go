@@ -4,6 +4,7 @@ package rekorbind
 
 import (
 	"bytes"
+	"context"
 	"encoding/hex"
 	"errors"
 	"net/http"
@@ -124,12 +125,14 @@ func TestOneTree(t *testing.T) {
 			if (asked == 0) != x.silent {
 				t.Errorf("%d requests", asked)
 			}
-			if (trees.Fork() != nil) != (x.want == "fork") {
-				t.Errorf("fork %v", trees.Fork())
+			f := trees.Fork()
+			if (f != nil) != (x.want == "fork") || f != nil && x.log != nil && f.Log != trees.Clients[x.now.Log].URL() {
+				t.Errorf("fork %+v", f)
 			}
 			head, err := state.LoadHead(x.now.Log + " " + x.now.Origin)
-			if err != nil || head.Tree.Size != x.kept {
-				t.Errorf("kept %d, want %d (%v)", head.Tree.Size, x.kept, err)
+			empty := func(t Tree) bool { return t.Size == 0 }
+			if err != nil || head.Tree.Size != x.kept || slices.ContainsFunc(head.Earlier, empty) {
+				t.Errorf("kept %d, want %d, after %v (%v)", head.Tree.Size, x.kept, head.Earlier, err)
 			}
 		})
 	}
@@ -144,8 +147,8 @@ func TestManyTrees(t *testing.T) {
 	check(t, c.trees(t, log, state).Same(t.Context(), c.tree(all[:10])))
 	asked := 0
 	trees := c.trees(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { asked++; log.ServeHTTP(w, r) }), state)
-	for i := range 60 { // of one release, one after the other
-		check(t, trees.Same(t.Context(), c.tree(all[:1500+3*i])))
+	for i := range 60 { // of one release, in any order
+		check(t, trees.Same(t.Context(), c.tree(all[:1500+3*(i*37%60)])))
 	}
 	if asked > 12 {
 		t.Errorf("%d requests", asked)
@@ -159,6 +162,116 @@ func TestManyTrees(t *testing.T) {
 	}
 	if head, err := state.LoadHead(c.tree(all).Log + " " + c.tree(all).Origin); err != nil || head.Tree.Size != int64(len(all)) {
 		t.Errorf("kept %d (%v)", head.Tree.Size, err)
+	}
+}
+
+// TestNewestTree: what a log shows as its newest tree serves the proofs of others only where it
+// goes on from what is known; it may contradict that, and need not be of any use.
+func TestNewestTree(t *testing.T) {
+	c := newChained(t, 2)
+	all := slices.Concat(c.inst.BodiesV2(), fillers(700))
+	lie := slices.Clone(all)
+	lie[290] = []byte("another entry")
+	honest := (&tiles{bodies: all[:700], checkpoint: c.tree(all[:700]).Note}).withHashes(t, all[:700])
+	forked := (&tiles{bodies: lie[:700], checkpoint: c.tree(lie[:700]).Note}).withHashes(t, lie[:700])
+	newest := func(cp Seen) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if strings.HasSuffix(r.URL.Path, "/checkpoint") {
+				_, _ = w.Write(cp.Note)
+				return
+			}
+			honest.ServeHTTP(w, r)
+		})
+	}
+	// Of the tree of 300 entries the last tile is one of 44.
+	beside := func(other http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if strings.HasSuffix(r.URL.Path, "/001.p/44") {
+				honest.ServeHTTP(w, r)
+				return
+			}
+			other.ServeHTTP(w, r)
+		})
+	}
+	for name, x := range map[string]struct {
+		log  http.Handler
+		want string // of the second proof
+		kept int64
+	}{
+		"honest":               {honest, "", 700},
+		"none":                 {newest(Seen{}), "", 300},
+		"of the same size":     {newest(c.tree(all[:300])), "", 300},
+		"older":                {newest(c.tree(all[:100])), "", 300},
+		"another of that size": {newest(c.tree(lie[:300])), "fork", 300},
+		"of another history":   {beside(forked), "fork", 300},
+		"that is not there":    {newest(c.tree(all[:720])), "", 300},
+	} {
+		t.Run(name, func(t *testing.T) {
+			state := newState(t)
+			asked := 0
+			trees := c.trees(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if strings.HasSuffix(r.URL.Path, "/checkpoint") {
+					asked++
+				}
+				x.log.ServeHTTP(w, r)
+			}), state)
+			check(t, trees.Same(t.Context(), c.tree(all[:40])))
+			check(t, trees.Same(t.Context(), c.tree(all[:300])))
+			if asked > 0 {
+				t.Error("asked for the newest tree, which one proof does not need")
+			}
+			if got := kindOf(trees.Same(t.Context(), c.tree(all[:200]))); got != x.want || asked == 0 {
+				t.Errorf("%q after asking %d times", got, asked)
+			}
+			head, err := state.LoadHead(c.tree(all).Log + " " + c.tree(all).Origin)
+			if err != nil || head.Tree.Size != x.kept {
+				t.Errorf("kept %d (%v)", head.Tree.Size, err)
+			}
+			got := kindOf(trees.Same(t.Context(), c.tree(all[:730])))
+			if got != "unproven" || x.kept == 700 && asked != 1 {
+				t.Errorf("beyond all: %q after asking %d times", got, asked)
+			}
+		})
+	}
+}
+
+// TestForkShows: the evidence has the two trees of which the one was shown not to begin the
+// other.
+func TestForkShows(t *testing.T) {
+	c := newChained(t, 2)
+	all := slices.Concat(c.inst.BodiesV2(), fillers(700))
+	lie := slices.Clone(all)
+	lie[20] = []byte("another entry")
+	all40, all300, newest := c.tree(all[:40]), c.tree(all[:300]), c.tree(all[:700])
+	lie40, lie300, lie700 := c.tree(lie[:40]), c.tree(lie[:300]), c.tree(lie[:700])
+	honest := (&tiles{bodies: all[:700], checkpoint: newest.Note}).withHashes(t, all[:700])
+	without := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { // the last tile of the tree of 300
+		if strings.HasSuffix(r.URL.Path, "/001.p/44") || strings.HasSuffix(r.URL.Path, "/0/001") {
+			w.WriteHeader(http.StatusNotFound)
+			return
+		}
+		honest.ServeHTTP(w, r)
+	})
+	for name, x := range map[string]struct {
+		known, now Seen
+		log        http.Handler
+		seen, new  Seen
+	}{
+		"an older one":                 {all300, lie40, honest, all300, lie40},
+		"one that was kept":            {lie40, all300, honest, lie40, all300},
+		"an older one, by the newest":  {all300, lie40, without, lie40, newest},
+		"a larger one, by the newest":  {all40, lie300, honest, lie300, newest},
+		"one that is as large":         {all40, lie40, honest, all40, lie40},
+		"one as large as the newest":   {all40, lie700, honest, lie700, newest},
+		"what was kept, by the newest": {lie300, all40, honest, lie300, newest},
+	} {
+		trees := c.trees(t, x.log, nil)
+		check(t, trees.Same(t.Context(), x.known))
+		err := trees.Same(t.Context(), x.now)
+		f := trees.Fork()
+		if kindOf(err) != "fork" || !bytes.Equal(f.Seen, x.seen.Note) || !bytes.Equal(f.New, x.new.Note) {
+			t.Errorf("%s: %v: %+v", name, err, f)
+		}
 	}
 }
 
@@ -231,6 +344,10 @@ func TestGrowth(t *testing.T) {
 			}
 		}
 	}
+	// One that goes on from what is there already is as good.
+	trees := &Trees{Root: c.root, Now: honest.Now}
+	check(t, trees.Same(t.Context(), small))
+	check(t, trees.Carry(t.Context(), good))
 	// Two trees that go on from one, each by a proof, need not be of one history.
 	lie := slices.Clone(all)
 	lie[100] = []byte("another entry")
@@ -319,6 +436,8 @@ func TestWitnessedTrees(t *testing.T) {
 		"another of one size was kept":   {[]Seen{c.tree(all[:40])}, []Seen{seenBy(lie[:40])}, nil, "fork"},
 		"kept, and cosigned since":       {[]Seen{c.tree(all[:40])}, []Seen{seenBy(all[:40]), c.tree(all[:40])}, nil, ""},
 		"a larger one is not cosigned":   {nil, []Seen{c.tree(all[:90]), c.tree(all[:40])}, plain, "unproven"},
+		"a larger one was kept":          {[]Seen{c.tree(all[:90])}, []Seen{c.tree(all[:40])}, plain, "unproven"},
+		"another as large as the newest": {[]Seen{c.tree(lie)}, []Seen{c.tree(all[:15])}, cosigned, "fork"},
 		"a larger one than was kept":     {[]Seen{c.tree(all[:40])}, []Seen{seenBy(all[:90]), seenBy(all[:90])}, nil, ""},
 		"failed, then cosigned":          {nil, []Seen{c.tree(all[:40]), seenBy(all[:50])}, nil, ""},
 	} {
@@ -327,19 +446,56 @@ func TestWitnessedTrees(t *testing.T) {
 			for _, s := range x.seen {
 				check(t, c.trees(t, plain, state).Same(t.Context(), s))
 			}
-			trees := &Trees{Root: c.root, Now: func() time.Time { return sigstoretest.Now }}
+			about := c.tree(all).Log + " " + c.tree(all).Origin
+			before, err := state.LoadHead(about)
+			check(t, err)
+			trees, asked := &Trees{Root: c.root, Now: func() time.Time { return sigstoretest.Now }}, 0
 			if x.log != nil {
-				trees = c.trees(t, x.log, state)
+				count := func(w http.ResponseWriter, r *http.Request) { asked++; x.log.ServeHTTP(w, r) }
+				trees = c.trees(t, http.HandlerFunc(count), state)
 			}
 			trees.Heads, trees.Witnesses = state, w
-			var err error
 			for _, s := range x.now {
 				err = trees.Same(t.Context(), s)
 			}
-			if got := kindOf(err); got != x.want {
-				t.Errorf("%q: %v", got, err)
+			first := asked
+			again := trees.Same(t.Context(), x.now[len(x.now)-1])
+			if got := kindOf(err); got != x.want || kindOf(again) != got {
+				t.Errorf("%q: %v, then %v", got, err, again)
+			}
+			if asked != first {
+				t.Errorf("asked %d times, then %d more", first, asked-first)
+			}
+			// That witnesses saw a tree is no proof that it goes on from the one that was kept.
+			if head, err := state.LoadHead(about); err != nil || len(x.seen) > 0 && head.Tree != before.Tree {
+				t.Errorf("kept %d, then %d (%v)", before.Tree.Size, head.Tree.Size, err)
 			}
 		})
+	}
+}
+
+// TestWitnessedOffline: a tree that a proof at hand shows to begin one that witnesses saw is
+// known from then on.
+func TestWitnessedOffline(t *testing.T) {
+	c := newChained(t, 2)
+	all := slices.Concat(c.inst.BodiesV2(), fillers(60))
+	lie := slices.Clone(all)
+	lie[20] = []byte("another entry")
+	small, large := c.tree(all[:40]), c.tree(all)
+	honest := c.trees(t, (&tiles{bodies: all, checkpoint: large.Note}).withHashes(t, all), nil)
+	check(t, honest.Same(t.Context(), small))
+	check(t, honest.Same(t.Context(), large))
+	made, err := honest.Growth(t.Context())
+	check(t, err)
+	a := newCosigner(t, "a.example")
+	w, err := ParseWitnessPolicy([]byte("witness a " + a.vkey + "\nquorum a\n"))
+	check(t, err)
+	made[0].Checkpoint = append(bytes.Clone(large.Note), a.line(large.Note, sigstoretest.Now)...)
+	trees := &Trees{Root: c.root, Now: honest.Now, Witnesses: w}
+	check(t, trees.Carry(t.Context(), made[0]))
+	check(t, trees.Same(t.Context(), small))
+	if got := kindOf(trees.Same(t.Context(), c.tree(lie[:40]))); got != "fork" {
+		t.Errorf("another of its size: %q", got)
 	}
 }
 
@@ -351,18 +507,31 @@ func TestOneTreeRace(t *testing.T) {
 	lie := slices.Clone(all)
 	lie[20] = []byte("another entry")
 	log := (&tiles{bodies: all, checkpoint: c.tree(all).Note}).withHashes(t, all)
+	a := newCosigner(t, "a.example")
+	w, err := ParseWitnessPolicy([]byte("witness a " + a.vkey + "\nquorum a\n"))
+	check(t, err)
+	seen := c.tree(all[:50], a.line(c.inst.CheckpointV2(all[:50], c.inst.Origin()), sigstoretest.Now))
 	for name, x := range map[string]struct {
 		mine []Seen
+		mute bool // nobody can be asked
+		by   *WitnessPolicy
 		want string
 	}{
-		"one history":  {[]Seen{c.tree(all[:30]), c.tree(all[:50])}, ""},
-		"another":      {[]Seen{c.tree(lie[:30])}, "fork"},
-		"of one size":  {[]Seen{c.tree(lie[:40])}, "fork"},
-		"a later fork": {[]Seen{c.tree(lie[:200])}, "fork"},
+		"one history":              {[]Seen{c.tree(all[:30]), c.tree(all[:50])}, false, nil, ""},
+		"another":                  {[]Seen{c.tree(lie[:30])}, false, nil, "fork"},
+		"of one size":              {[]Seen{c.tree(lie[:40])}, false, nil, "fork"},
+		"a later fork":             {[]Seen{c.tree(lie[:200])}, false, nil, "fork"},
+		"off-line, the same":       {[]Seen{c.tree(all[:40])}, true, nil, ""},
+		"off-line, of one size":    {[]Seen{c.tree(lie[:40])}, true, nil, "fork"},
+		"off-line, another size":   {[]Seen{c.tree(all[:50])}, true, nil, "unasked"},
+		"off-line, with witnesses": {[]Seen{seen}, true, w, ""}, // whose word is enough
 	} {
 		state := newState(t)
 		other := c.trees(t, log, state)
 		trees := c.trees(t, log, &racingHeads{state, func() { check(t, other.Same(t.Context(), c.tree(all[:40]))) }})
+		if trees.Witnesses = x.by; x.mute {
+			trees.Clients = nil
+		}
 		var err error
 		for _, s := range x.mine {
 			err = trees.Same(t.Context(), s)
@@ -370,6 +539,16 @@ func TestOneTreeRace(t *testing.T) {
 		if got := kindOf(err); got != x.want {
 			t.Errorf("%s: %q: %v", name, got, err)
 		}
+	}
+	// Who is interrupted while others write does not go on, and says nothing of the log.
+	state := newState(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	trees := c.trees(t, log, &racingHeads{state, func() {
+		check(t, c.trees(t, log, state).Same(t.Context(), c.tree(all[:40])))
+		cancel()
+	}})
+	if err := trees.Same(ctx, c.tree(all[:30])); kindOf(err) != context.Canceled.Error() {
+		t.Error(err)
 	}
 }
 
@@ -540,6 +719,19 @@ func TestClockState(t *testing.T) {
 	if err := clock.Save(&floors{State: newState(t), save: sick}); !errors.Is(err, sick) {
 		t.Error(err)
 	}
+	state := newState(t)
+	raced := &floors{State: state}
+	raced.before = func() { // another process, after which nothing can be read or written
+		if ok, err := state.SaveFloor(Floor{}, Floor{now.Add(-time.Hour), "another"}); err != nil || !ok {
+			t.Error(ok, err)
+		}
+		raced.load, raced.save = sick, errors.New("and was written")
+	}
+	clock = &Clock{Now: func() time.Time { return now }}
+	clock.Prove(now.Add(-time.Minute), "a test")
+	if err := clock.Save(raced); !errors.Is(err, sick) {
+		t.Error(err)
+	}
 	if err := (*Clock)(nil).Check(); err != nil {
 		t.Error(err)
 	}
@@ -560,6 +752,7 @@ func TestClock(t *testing.T) {
 	log := func(at time.Time) *sigstore.Verified {
 		return &sigstore.Verified{Entries: []sigstore.LogEntry{{LogID: "a", Time: at}}}
 	}
+	ago := func(d time.Duration) []*sigstore.Verified { return []*sigstore.Verified{log(now.Add(-d))} }
 	certified := func(at time.Time) *sigstore.Verified {
 		return &sigstore.Verified{NotBefore: at, Entries: []sigstore.LogEntry{{LogID: "a"}}}
 	}
@@ -587,6 +780,7 @@ func TestClock(t *testing.T) {
 		"kept, later":                 {kept: month, behind: true, keeps: month},
 		"kept, earlier":               {kept: now.Add(-time.Hour), seen: []*sigstore.Verified{log(now.Add(-time.Minute))}, keeps: now.Add(-time.Minute)},
 		"kept, a moment earlier":      {kept: now.Add(-time.Hour), seen: []*sigstore.Verified{log(now.Add(-time.Hour + time.Second))}, keeps: now.Add(-time.Hour)},
+		"kept, a minute earlier":      {kept: now.Add(-2 * time.Minute), seen: ago(time.Minute), keeps: now.Add(-time.Minute)},
 		"kept, and later than proven": {kept: now.Add(-time.Minute), seen: []*sigstore.Verified{log(now.Add(-time.Hour))}, keeps: now.Add(-time.Minute)},
 	} {
 		state := newState(t)

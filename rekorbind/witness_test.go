@@ -115,7 +115,8 @@ func TestParseWitnessPolicy(t *testing.T) {
 	witness := "witness a " + a.vkey + "\n"
 	for text, ok := range map[string]bool{
 		witness + "quorum a\n": true,
-		witness + "quorum a\n" + strings.Repeat("#", MaxWitnessPolicyBytes): false,
+		witness + "quorum a\n" + strings.Repeat("#", MaxWitnessPolicyBytes-len(witness+"quorum a\n")): true,
+		witness + "quorum a\n" + strings.Repeat("#", MaxWitnessPolicyBytes):                           false,
 		"":                                     false,
 		witness:                                false,
 		"quorum none\n":                        false,
@@ -148,6 +149,60 @@ func TestSeenSpelling(t *testing.T) {
 	for more, ok := range map[string]bool{"": true, "\u2014 other AAAAAAA=\n": true, "\u2014 other AAAAAAB=\n": false, "\u2014 other AAAA\rAAA=\n": false} {
 		if _, err := w.Seen([]byte(signed+more), sigstoretest.Now); (err == nil) != ok {
 			t.Errorf("%q: %v", more, err)
+		}
+	}
+}
+
+// TestSeen: what is seen is a checkpoint, by its witnesses beside the log whose own signature
+// the policy demands, which has no time.
+func TestSeen(t *testing.T) {
+	a := newCosigner(t, "a.example")
+	secret, log, err := note.GenerateKey(rand.Reader, "log.example")
+	check(t, err)
+	signer, err := note.NewSigner(secret)
+	check(t, err)
+	seen := sigstoretest.Now.Add(-time.Hour)
+	hash := base64.StdEncoding.EncodeToString(make([]byte, 32))
+	witness, logs := "witness a "+a.vkey+"\nquorum a\n", "log "+log+"\n"
+	for name, x := range map[string]struct {
+		policy, text     string
+		logged, cosigned bool
+		ok               bool
+	}{
+		"both":                   {logs + witness, "log.example\n3\n" + hash + "\n", true, true, true},
+		"the log is not named":   {witness, "log.example\n3\n" + hash + "\n", true, true, true},
+		"the log alone":          {logs + witness, "log.example\n3\n" + hash + "\n", true, false, false},
+		"the witness alone":      {logs + witness, "log.example\n3\n" + hash + "\n", false, true, false},
+		"of another log":         {logs + witness, "another.example\n3\n" + hash + "\n", true, true, false},
+		"no checkpoint":          {witness, "log.example\n3\nx\n", true, true, false},
+		"no origin":              {witness, "\n3\n" + hash + "\n", true, true, false},
+		"a control character":    {witness, "log.example\u0085\n3\n" + hash + "\n", true, true, false},
+		"no size":                {witness, "log.example\n03\n" + hash + "\n", true, true, false},
+		"a text of its own kind": {witness, "hello\n", true, true, false},
+	} {
+		w, err := ParseWitnessPolicy([]byte(x.policy))
+		check(t, err)
+		signed := []byte(x.text + "\n")
+		if x.logged {
+			signed, err = note.Sign(&note.Note{Text: x.text}, signer)
+			check(t, err)
+		}
+		if x.cosigned {
+			signed = append(signed, a.line(signed, seen)...)
+		}
+		at, err := w.Seen(signed, sigstoretest.Now)
+		if (err == nil) != x.ok || x.ok && !at.Equal(seen) || !x.ok && !at.IsZero() {
+			t.Errorf("%s: %s %v", name, at, err)
+		}
+	}
+	w, err := ParseWitnessPolicy([]byte(logs + witness))
+	check(t, err)
+	for size := range 20 { // whatever the bytes of the log's signature are, they are no time
+		signed, err := note.Sign(&note.Note{Text: fmt.Sprintf("log.example\n%d\n%s\n", size, hash)}, signer)
+		check(t, err)
+		at, err := w.Seen(append(signed, a.line(signed, seen)...), sigstoretest.Now)
+		if err != nil || !at.Equal(seen) {
+			t.Errorf("size %d: %s %v", size, at, err)
 		}
 	}
 }

@@ -60,6 +60,20 @@ func (c *computer) asks(directory string, f func()) map[string]int {
 	return out
 }
 
+// staple puts an answer of a directory on the branch that holds the bindings.
+func (p *project) staple(answer []byte) {
+	p.t.Helper()
+	dir := filepath.Join(p.t.TempDir(), "clone")
+	git(p.t, ".", "clone", "-q", "-b", "repopolicy", stack.Forge().CloneURL(p.name), dir)
+	path := filepath.Join(dir, rekorbind.StapleName(root(p.t), nil))
+	check(p.t, os.MkdirAll(filepath.Dir(path), 0o700))
+	check(p.t, os.WriteFile(path, answer, 0o600))
+	git(p.t, dir, "add", "-A")
+	git(p.t, dir, "commit", "-q", "-m", "stapled")
+	git(p.t, dir, "push", "-q", "origin", "HEAD:repopolicy")
+	git(p.t, p.dir, "fetch", "-q", "origin")
+}
+
 // TestDirectoryUse: what a directory proves is one question, or none where it is
 // stapled; whoever drops its answers wins nothing.
 func TestDirectoryUse(t *testing.T) {
@@ -118,20 +132,7 @@ func TestDirectoryUse(t *testing.T) {
 	o.must(policy.ClassOK, "staple", "--directory", o.descriptorFile, "--trusted-root", o.root, "-R", url, "-o", staple)
 	answer, err := os.ReadFile(staple)
 	check(t, err)
-	r := root(t)
-	pushStaple := func(text string) {
-		t.Helper()
-		dir := filepath.Join(t.TempDir(), "clone")
-		git(t, ".", "clone", "-q", "-b", "repopolicy", stack.Forge().CloneURL(name), dir)
-		path := filepath.Join(dir, rekorbind.StapleName(r, nil))
-		check(t, os.MkdirAll(filepath.Dir(path), 0o700))
-		check(t, os.WriteFile(path, []byte(text), 0o600))
-		git(t, dir, "add", "-A")
-		git(t, dir, "commit", "-q", "-m", "stapled")
-		git(t, dir, "push", "-q", "origin", "HEAD:repopolicy")
-		git(t, p.dir, "fetch", "-q", "origin")
-	}
-	pushStaple(string(answer))
+	p.staple(answer)
 	c = newComputer(t)
 	asked("stapled to the repository", map[string]int{"forge": 2, "tiles": 1, "rekor-v1": 1}, func() { verify(policy.ClassOK) })
 	asked("given", stapled, func() { verify(policy.ClassOK, "--staple", staple) })
@@ -169,7 +170,7 @@ func TestDirectoryUse(t *testing.T) {
 
 	// Nobody answers.
 	o.at("http://127.0.0.1:9")
-	pushStaple("junk")
+	p.staple([]byte("junk"))
 	c = newComputer(t)
 	if out := verify(policy.ClassUnavailable); !strings.Contains(out, "--require first,hinted") {
 		t.Error(out)
@@ -198,15 +199,7 @@ func TestBeyondStaple(t *testing.T) {
 	repo, err := stack.Forge().Find(name)
 	check(t, err)
 	young := releaseFile(t, "widget_2.tar.gz", claims.GitHub{Repository: name, RepositoryID: repo.ID, OwnerID: repo.OwnerID, Ref: "refs/tags/v1", Environment: "release"})
-	dir := filepath.Join(t.TempDir(), "clone")
-	git(t, ".", "clone", "-q", "-b", "repopolicy", stack.Forge().CloneURL(name), dir)
-	path := filepath.Join(dir, rekorbind.StapleName(root(t), nil))
-	check(t, os.MkdirAll(filepath.Dir(path), 0o700))
-	check(t, os.WriteFile(path, answer, 0o600))
-	git(t, dir, "add", "-A")
-	git(t, dir, "commit", "-q", "-m", "stapled")
-	git(t, dir, "push", "-q", "origin", "HEAD:repopolicy")
-	git(t, p.dir, "fetch", "-q", "origin")
+	p.staple(answer)
 
 	asks := func(want policy.Class, artifact string, more ...string) int {
 		c := newComputer(t)

@@ -19,6 +19,7 @@ type counter struct {
 	next http.RoundTripper
 	mu   sync.Mutex
 	n    map[string]int
+	v2   int // to Rekor v2, each
 }
 
 func (c *counter) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -34,6 +35,7 @@ func (c *counter) RoundTrip(r *http.Request) (*http.Response, error) {
 	c.mu.Lock()
 	if r.Method == http.MethodGet && strings.Contains(r.URL.Path, "/api/v2/") {
 		c.n["tiles"] = 1
+		c.v2++
 	} else {
 		c.n[service]++
 	}
@@ -42,24 +44,33 @@ func (c *counter) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 // TestRequests: a machine without memory needs few requests, and asks nobody but
-// the forge and the log.
+// the forge and the logs.
 func TestRequests(t *testing.T) {
 	const url = "https://github.com/acme/counted"
 	_, good := bound(t, "acme/counted")
-	c := newComputer(t)
-	count := &counter{next: stack.Transport()}
-	c.transport = count
-	for _, want := range []map[string]int{
+	for how, x := range map[string]struct {
+		flags []string
+		want  []map[string]int // of the first use and the second
+	}{
 		// advertised refs, commits and trees, files; one question to the index, one for what it
 		// lists: that may stand at another place than what is at hand; the first time also a proof
 		// and tiles, that each log is of one history
-		{"forge": 2, "rekor-v1": 3, "tiles": 1},
-		{"forge": 2, "rekor-v1": 2},
+		"index": {nil, []map[string]int{{"forge": 2, "rekor-v1": 3, "tiles": 1}, {"forge": 2, "rekor-v1": 2}}},
+		// the same, since no tiles tell what is in Rekor v1, and how far Rekor v2 goes
+		"scan": {[]string{"--scan"}, []map[string]int{
+			{"forge": 2, "rekor-v1": 3, "tiles": 1}, {"forge": 2, "rekor-v1": 2, "tiles": 1},
+		}},
 	} {
-		count.n = map[string]int{}
-		c.must(policy.ClassOK, "verify", "-R", url, good)
-		if !maps.Equal(count.n, want) {
-			t.Errorf("%v, want %v", count.n, want)
+		c := newComputer(t)
+		count := &counter{next: stack.Transport()}
+		c.transport = count
+		for i, want := range x.want {
+			count.n, count.v2 = map[string]int{}, 0
+			c.must(policy.ClassOK, append([]string{"verify", "-R", url, good}, x.flags...)...)
+			if !maps.Equal(count.n, want) {
+				t.Errorf("%s, use %d: %v, want %v", how, i+1, count.n, want)
+			}
+			t.Logf("%s, use %d: %v, of Rekor v2 %d", how, i+1, count.n, count.v2)
 		}
 	}
 }
