@@ -36,14 +36,15 @@ type Client struct {
 	TrustConfig  string   // a map to read instead of the user's
 
 	// What has to be known of a policy.
-	Require     string        // labels as for the flag --require, such as "first,proven"; "" for the default
-	MaxAge      time.Duration // of what is known; 0 for a week on-line and any off-line
-	FailOnAlarm bool          // every alarm decides
-	Scan        bool          // read all of Rekor v2 instead of asking an index
-	Directory   []byte        // descriptor of a directory to ask; nil for that of the trusted root
-	Witnesses   []byte        // witness policy that logs have to meet; it implies Scan
-	Offline     bool          // nobody is asked
-	AsOf        time.Time     // judge as of this moment; zero for now
+	Require       string        // labels as for the flag --require, such as "first,proven"; "" for the default
+	MaxAge        time.Duration // of what is known; 0 for a week on-line and any off-line
+	FailOnAlarm   bool          // every alarm decides
+	Scan          bool          // read all of Rekor v2 instead of asking an index
+	Directory     []byte        // descriptor of a directory to ask; nil for that of the trusted root
+	DirectoryFile string        // that Directory was read from, for the commands in hints
+	Witnesses     []byte        // witness policy that logs have to meet; it implies Scan
+	Offline       bool          // nobody is asked
+	AsOf          time.Time     // judge as of this moment; zero for now
 
 	// Where what is judged, and evidence for it, is published.
 	Sources Sources

@@ -166,6 +166,7 @@ func (c *Client) query(repo policy.Locator) (*find.Query, error) {
 		if q.Directory, err = rekorbind.ParseDescriptor(c.Directory); err != nil {
 			return nil, policy.Faultf(policy.Usage, "--directory: %s", err)
 		}
+		q.DirectoryFile = c.DirectoryFile
 	}
 	if c.Witnesses != nil {
 		if q.Witnesses, err = rekorbind.ParseWitnessPolicy(c.Witnesses); err != nil {

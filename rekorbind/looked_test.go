@@ -40,7 +40,7 @@ func TestEntries(t *testing.T) {
 		t.Error("nobody looked at it")
 	}
 
-	files, err := filepath.Glob(filepath.Join(state.dir, "entries", "*"))
+	files, err := filepath.Glob(filepath.Join(string(state.store.(folder)), "entries", "*"))
 	if err != nil || len(files) != 1 {
 		t.Fatal(files, err)
 	}
@@ -58,7 +58,7 @@ func TestEntries(t *testing.T) {
 	}
 	check(t, os.WriteFile(files[0], data, 0o600))
 	check(t, again.Add([]Looked{entry(5)}))
-	lock := filepath.Join(state.dir, "lock")
+	lock := filepath.Join(string(state.store.(folder)), "lock")
 	check(t, os.Remove(lock))
 	check(t, os.Mkdir(lock, 0o700))
 	if err := again.Add([]Looked{entry(6)}); err == nil {

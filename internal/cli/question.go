@@ -269,7 +269,7 @@ func (q *question) find(a *app) error {
 	}
 	c.MaxAge = query.MaxAge
 	if o.directory.set {
-		c.Directory = checked.read[o.directory.value]
+		c.Directory, c.DirectoryFile = checked.read[o.directory.value], o.directory.value
 	}
 	if o.witnesses.set {
 		c.Witnesses = checked.read[o.witnesses.value]
