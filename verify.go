@@ -192,14 +192,9 @@ func (c *Client) judge(p *Policy, req *request, f *found) (*release.Judge, error
 	default:
 		j.Policy = p.trusted
 	}
-	for _, k := range j.Policy.Keys() {
-		key, err := sigstore.ParseKey([]byte(k.PEM), time.Time{}, time.Time{})
-		if err != nil {
-			return nil, policy.Faultf(policy.PolicyValue, "%s: key sha256:%s: %s", called, k.ID, err)
-		}
-		j.Keys = append(j.Keys, key)
-	}
-	return j, nil
+	var err error
+	j.Keys, err = find.Keys(j.Policy, called)
+	return j, err
 }
 
 // plain adapts what opens roots to what a judge wants of them.

@@ -5,18 +5,17 @@ package cli
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/internal/find"
+	"github.com/repopolicy/repopolicy/internal/gate"
 	"github.com/repopolicy/repopolicy/internal/release"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/token"
@@ -217,7 +216,7 @@ type approvable struct {
 // approvable judges the files and returns what to approve: for the version by which
 // their evidence is judged, or for the newest one where there is none yet.
 func (a *app) approvable(ctx context.Context, o *approveOptions, f *find.Found, artifacts []*release.Artifact) (*approvable, error) {
-	j, err := a.judgeBy(f, o.tag.value)
+	j, err := a.gate().Judge(f, o.tag.value)
 	if err != nil {
 		return nil, err
 	}
@@ -319,7 +318,7 @@ func (a *app) approver(ctx context.Context, o *approveOptions, f *find.Found, s 
 	v := token.Verifier{Issuers: oidc.TrustedIssuers(f.Trusted().Content(), s.Issuer), Transport: a.Transport, Agent: userAgent(), Now: a.Now}
 	verified, err := v.Verify(ctx, raw, sigstoreAudience)
 	if err != nil {
-		return nil, refusal(fmt.Errorf("the ID token: %w", err))
+		return nil, gate.Refusal(fmt.Errorf("the ID token: %w", err))
 	}
 	return &signerRun{verified.Run, rekorbind.Signature{Token: func(context.Context) (string, error) { return raw, nil }}}, nil
 }
@@ -368,40 +367,5 @@ func (a *app) approvedAlready(dir string, payload []byte, f *find.Found, id poli
 	return ""
 }
 
-// judgeBy returns what judges files by the policy that was found.
-func (a *app) judgeBy(f *find.Found, tag string) (*release.Judge, error) {
-	j := &release.Judge{
-		Policy: f.Trusted(), Tag: tag, Now: a.Now(), Skew: find.Skew, Watch: f.Watch,
-		Roots:   func(context.Context) ([]*sigstore.Root, error) { return []*sigstore.Root{f.Root.Root}, nil },
-		Ignored: a.ignored, PlaceProof: rekorbind.PlaceMoment,
-	}
-	var err error
-	j.Keys, err = signerKeys(j.Policy, f.Repository.String())
-	return j, err
-}
-
-// signerKeys returns the keys that may release by a policy, which is called so in
-// messages.
-func signerKeys(t *policy.Trusted, called string) ([]*sigstore.Key, error) {
-	var out []*sigstore.Key
-	for _, k := range t.Keys() {
-		key, err := sigstore.ParseKey([]byte(k.PEM), time.Time{}, time.Time{})
-		if err != nil {
-			return nil, policy.Faultf(policy.PolicyValue, "%s: key sha256:%s: %s", called, k.ID, err)
-		}
-		out = append(out, key)
-	}
-	return out, nil
-}
-
 // ignored prints which file is no approval, or does not verify.
 func (a *app) ignored(path string, err error) { a.err.line("note: ignored %s: %s", path, err) }
-
-// errFailure turns a failure of the evidence's room into a fault.
-func errFailure(err error) error {
-	var f *release.Failure
-	if errors.As(err, &f) {
-		return policy.Faultf(f.Reason, "%s", f.Detail)
-	}
-	return err
-}

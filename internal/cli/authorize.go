@@ -3,18 +3,13 @@
 package cli
 
 import (
+	"cmp"
 	"context"
-	"errors"
-	"fmt"
-	"os"
-	"path/filepath"
-	"slices"
-	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/repopolicy/repopolicy/internal/find"
+	"github.com/repopolicy/repopolicy/internal/gate"
 	"github.com/repopolicy/repopolicy/internal/release"
 	"github.com/repopolicy/repopolicy/internal/token"
 	"github.com/repopolicy/repopolicy/oidc"
@@ -98,43 +93,6 @@ others.`,
 	return cmd
 }
 
-// subject is one thing that is to be released.
-type subject struct {
-	arg, name, path string
-	digests         []policy.Digest
-	approvals       []policy.Approval // that lie beside it
-}
-
-// authorization is the answer to a run that asks to release.
-type authorization struct {
-	stage    policy.Stage
-	found    *find.Found
-	version  policy.Version // the head of the chain
-	run      policy.Run
-	verified *token.Verified // nil for a key
-	audience string
-
-	tag, commit string
-	statement   string // tag that a release predicate will name; "" without one
-	request     policy.Request
-	subjects    []subject
-	decisions   []policy.Decision
-	drift       []string
-}
-
-// class is OK only if there is a decision and every one permits.
-func (z *authorization) class() policy.Class {
-	var cs []policy.Class
-	for _, d := range z.decisions {
-		c := d.Reason.Class()
-		if (c == policy.ClassOK) != (d.Outcome == policy.Permitted) {
-			c = policy.ClassInternal
-		}
-		cs = append(cs, c)
-	}
-	return policy.Worst(cs...)
-}
-
 func (a *app) authorize(ctx context.Context, o *authorizeOptions, args []string) error {
 	stage := policy.StageSign
 	switch {
@@ -151,13 +109,13 @@ func (a *app) authorize(ctx context.Context, o *authorizeOptions, args []string)
 		return err
 	}
 	z, err := a.authorization(ctx, o, stage, args, func(f *find.Found) (*token.Verified, error) {
-		return a.verifyToken(ctx, t, f, oidc.Audience, "")
+		return a.gate().Verify(ctx, t, f, oidc.Audience, "")
 	}, t)
 	if err != nil {
 		return err
 	}
 	r := newAuthorizationReport(z)
-	if z.class() == policy.ClassOK {
+	if z.Class() == policy.ClassOK {
 		if err := a.useReceipts(o, z); err != nil {
 			return err
 		}
@@ -165,43 +123,39 @@ func (a *app) authorize(ctx context.Context, o *authorizeOptions, args []string)
 	if err := a.printAuthorization(o, z, r); err != nil {
 		return err
 	}
-	if class := z.class(); class != policy.ClassOK {
+	if class := z.Class(); class != policy.ClassOK {
 		return decided{class}
 	}
 	return nil
 }
 
-// verifyToken verifies a token by the issuers that are built in and those that
-// the bound policy names, and compares it with the environment.
-func (a *app) verifyToken(ctx context.Context, t *oidc.Unverified, f *find.Found, audience, signIn string) (*token.Verified, error) {
-	v := token.Verifier{Issuers: oidc.TrustedIssuers(f.Trusted().Content(), signIn), Transport: a.Transport, Agent: userAgent(), Now: a.Now}
-	verified, err := v.Verify(ctx, t.Raw, audience)
-	if err == nil {
-		err = verified.Agree(verified.Issuer, a.Getenv)
-	}
-	if err != nil {
-		return nil, refusal(fmt.Errorf("the ID token: %w", err))
-	}
-	return verified, nil
+// gate returns what decides on this machine whether a run may release.
+func (a *app) gate() *gate.Gate {
+	return &gate.Gate{Finder: a.finder(), Getenv: a.Getenv, Ignored: a.ignored}
 }
 
 // authorization finds the bound policy and judges the run by it. Verify returns
 // the verified token once the policy is known; t is the same, unverified.
-func (a *app) authorization(ctx context.Context, o *authorizeOptions, stage policy.Stage, args []string, verify func(*find.Found) (*token.Verified, error), t *oidc.Unverified) (*authorization, error) {
+func (a *app) authorization(ctx context.Context, o *authorizeOptions, stage policy.Stage, args []string, verify func(*find.Found) (*token.Verified, error), t *oidc.Unverified) (*gate.Authorization, error) {
 	if !o.repo.set {
-		repo, err := repositoryOf(t)
+		repo, err := gate.RepositoryOf(t)
 		if err != nil {
 			return nil, err
 		}
 		o.repo.value, o.repo.set = repo, true
 	}
-	f, err := a.find(ctx, &o.repoOptions)
+	q, err := a.query(&o.repoOptions, false)
 	if err != nil {
 		return nil, err
 	}
-	f.Demand.Strict = true
+	g := a.gate()
+	f, err := g.Find(ctx, q)
+	if err != nil {
+		return nil, err
+	}
 	if !o.format.document() {
 		a.warn(f)
+		g.Note = func(line string) { a.err.line("%s", line) }
 	}
 	if err := f.Usable(a.Now()); err != nil {
 		return nil, err
@@ -210,11 +164,11 @@ func (a *app) authorization(ctx context.Context, o *authorizeOptions, stage poli
 	if err != nil {
 		return nil, err
 	}
-	z := &authorization{stage: stage, found: f, version: f.Head(), run: verified.Run}
-	if verified.Unverified != nil { // a key has no token
-		z.verified, z.audience = verified, verified.Audience[0]
+	asked := gate.Asked{
+		Stage: stage, Tag: o.tag.value, Commit: o.commit.value, Statement: o.statement,
+		Checkout: cmp.Or(o.checkout.value, "."), May: !o.checkout.set,
 	}
-	return z, a.decideRelease(ctx, o, z, args)
+	return g.Authorize(ctx, f, verified, asked, args)
 }
 
 // check refuses flags that cannot be meant.
@@ -229,204 +183,4 @@ func (o *authorizeOptions) check() error {
 		return policy.Faultf(policy.Usage, "--commit: not the whole id of a commit")
 	}
 	return nil
-}
-
-// repositoryOf returns the repository that a token says it is in, to look up its
-// policy: nothing is allowed by that.
-func repositoryOf(t *oidc.Unverified) (string, error) {
-	no := &policy.Fault{Reason: policy.Usage, Text: "the run does not say in which repository it is", Hint: "name it with --repo"}
-	if t == nil {
-		return "", no
-	}
-	issuer, ok := oidc.TrustedIssuers(nil, "").Find(t.Issuer)
-	if !ok {
-		return "", no
-	}
-	id, _, err := t.Run(issuer)
-	if err != nil {
-		return "", refusal(err)
-	}
-	l, err := policy.NormalizeLocator(id.SourceRepositoryURI)
-	if err != nil {
-		return "", no
-	}
-	return l.String(), nil
-}
-
-// decideRelease judges everything that is to be released.
-func (a *app) decideRelease(ctx context.Context, o *authorizeOptions, z *authorization, args []string) error {
-	var err error
-	if z.subjects, err = subjectsOf(args, z.found.Trusted().DigestAlgorithms()); err != nil {
-		return err
-	}
-	if z.stage == policy.StagePublish {
-		if err := a.collectApprovals(ctx, z); err != nil {
-			return err
-		}
-	}
-	id := z.run.Identity()
-	z.tag, z.commit = o.tag.value, o.commit.value
-	if o.statement {
-		z.statement = o.tag.value
-	}
-	if z.tag == "" {
-		z.tag = id.Tag()
-	}
-	if z.commit == "" {
-		z.commit = id.Commit()
-	}
-	z.request = policy.Request{Tag: z.tag, Commit: z.commit, Now: a.Now(), Skew: find.Skew}
-	subjects := z.subjects
-	if len(subjects) == 0 {
-		subjects = []subject{{}}
-	}
-	for _, s := range subjects {
-		z.decisions = append(z.decisions, z.decide(id, s))
-	}
-	block := z.moved()
-	drift, err := a.drift(ctx, o, z)
-	if err != nil {
-		return err
-	}
-	if z.drift = drift; block == nil && len(drift) > 0 {
-		block = &policy.Decision{Reason: policy.CheckoutDiffers, Detail: drift[0]}
-	}
-	for i := range z.decisions {
-		if d := &z.decisions[i]; block != nil && d.Outcome == policy.Permitted {
-			d.Outcome, d.Reason, d.Detail, d.Rule = policy.Denied, block.Reason, block.Detail, ""
-		}
-	}
-	return nil
-}
-
-// collectApprovals verifies the approvals that lie beside the files.
-func (a *app) collectApprovals(ctx context.Context, z *authorization) error {
-	seen := map[string][]policy.Approval{}
-	for i := range z.subjects {
-		s := &z.subjects[i]
-		if s.path == "" {
-			continue
-		}
-		dir := filepath.Dir(s.path)
-		if _, ok := seen[dir]; !ok {
-			j, err := a.judgeBy(z.found, "")
-			if err != nil {
-				return err
-			}
-			if seen[dir], err = j.Approvals(ctx, &release.Artifact{Arg: s.arg, Name: s.name, Path: s.path}); err != nil {
-				return errFailure(err)
-			}
-		}
-		s.approvals = seen[dir]
-	}
-	return nil
-}
-
-// decide judges one thing for an identity.
-func (z *authorization) decide(id policy.Identity, s subject) policy.Decision {
-	tags, source := release.RunTags(id, s.name, z.statement)
-	req := z.request
-	req.Digests, req.Approvals = s.digests, s.approvals
-	if s.name != "" {
-		req.Names = []string{s.name}
-	}
-	return policy.Authorize(z.found.Trusted(), z.run, z.stage, req, tags, source)
-}
-
-// moved compares the tag with the one that the repository has: one that was
-// moved, or taken away, since the run began is released by nobody.
-func (z *authorization) moved() *policy.Decision {
-	id := z.run.Identity()
-	spellings := []string{z.tag}
-	if z.tag == "" {
-		for _, s := range z.subjects {
-			tags, _ := release.RunTags(id, s.name, z.statement)
-			spellings = append(spellings, tags...)
-		}
-	}
-	for _, tag := range spellings {
-		at, known := z.found.Snapshot.Tag(tag)
-		switch {
-		case tag == "" || !known:
-		case at == "" && tag == id.Tag():
-			return &policy.Decision{Reason: policy.TagMismatch, Detail: "the repository has no tag " + tag + " any more"}
-		case at != "" && z.commit != "" && string(at) != z.commit:
-			return &policy.Decision{Reason: policy.CommitMismatch, Detail: "the tag " + tag + " of the repository is at " + string(at) + ", the run is for " + z.commit}
-		}
-	}
-	return nil
-}
-
-// namedSubjects reads the arguments: files, package URLs, and names of files that
-// are not there yet.
-func namedSubjects(args []string) ([]subject, error) {
-	if len(args) > release.MaxArtifacts {
-		return nil, policy.Faultf(policy.Usage, "more than %d artifacts", release.MaxArtifacts)
-	}
-	var out []subject
-	for _, arg := range args {
-		s := subject{arg: arg, name: arg}
-		info, err := os.Stat(arg)
-		switch {
-		case strings.HasPrefix(arg, "pkg:"):
-		case errors.Is(err, os.ErrNotExist) && !strings.ContainsAny(arg, `/\`) && arg != "":
-		case err != nil:
-			return nil, policy.Faultf(policy.ArtifactRead, "%s", err)
-		case !info.Mode().IsRegular():
-			return nil, &policy.Fault{Reason: policy.Usage, Text: arg + " is not a regular file", Hint: "name the files in it"}
-		default:
-			s.name, s.path = filepath.Base(arg), arg
-		}
-		out = append(out, s)
-	}
-	return out, nil
-}
-
-// subjectsOf reads the arguments and the digests of files.
-func subjectsOf(args, algs []string) ([]subject, error) {
-	if !slices.Contains(algs, "sha256") {
-		algs = append(algs, "sha256")
-	}
-	out, err := namedSubjects(args)
-	if err != nil {
-		return nil, err
-	}
-	for i := range out {
-		s := &out[i]
-		if s.path == "" {
-			continue
-		}
-		if s.digests, err = release.Digests(s.path, algs); err != nil {
-			return nil, policy.Faultf(policy.ArtifactRead, "%s", err)
-		}
-	}
-	return out, nil
-}
-
-// receiptOf returns the receipt of an authorisation.
-func receiptOf(z *authorization, now time.Time) *oidc.Receipt {
-	id := z.run.Identity()
-	r := &oidc.Receipt{
-		Schema: schemaURL("receipt-v1"), Repository: z.found.Repository.String(), Tag: z.tag, Commit: z.commit,
-		PolicyVersion: z.version.Number, Policy: z.version.Document.Digest().String(), Statement: "sha256:" + z.version.Statement,
-		Stage: string(z.stage), Identity: id.Value, Issuer: id.Issuer, Audience: z.audience,
-		Issued: now.UTC().Truncate(time.Second), Artifacts: []oidc.ReceiptArtifact{},
-	}
-	r.Expires = r.Issued.Add(oidc.MaxLifetime)
-	if v := z.verified; v != nil {
-		r.Run, r.Attempt, _ = v.RunID(v.Issuer) // a person has none
-	}
-	if e := z.version.Document.Content().Expires; e.Before(r.Expires) {
-		r.Expires = e
-	}
-	for i, s := range z.subjects {
-		x := oidc.ReceiptArtifact{Name: s.name, Rule: z.decisions[i].Rule}
-		for _, d := range s.digests {
-			if d.Alg == "sha256" {
-				x.Digest = d.String()
-			}
-		}
-		r.Artifacts = append(r.Artifacts, x)
-	}
-	return r
 }

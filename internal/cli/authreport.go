@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/repopolicy/repopolicy/internal/file"
+	"github.com/repopolicy/repopolicy/internal/gate"
 	"github.com/repopolicy/repopolicy/oidc"
 	"github.com/repopolicy/repopolicy/policy"
 )
@@ -82,30 +83,30 @@ var changes = map[string]string{
 	"issuer":          "sign in there",
 }
 
-func newAuthorizationReport(z *authorization) *authReport {
-	class := z.class()
-	id := z.run.Identity()
+func newAuthorizationReport(z *gate.Authorization) *authReport {
+	class := z.Class()
+	id := z.Run.Identity()
 	r := &authReport{
 		Schema: schemaURL("authorization-v1"), Verdict: class.String(), Exit: class.Exit(), Tool: "repopolicy " + version(),
-		Stage: z.stage, Repository: z.found.Repository.String(), Tag: z.tag, Commit: z.commit, Policy: policySummaryOf(z.found), Caller: newSignerReport(id),
-		Actor: z.run.Facts().Actor, Audience: z.audience, Drift: append([]string{}, z.drift...), Releases: []authResult{}, Alarms: []string{},
+		Stage: z.Stage, Repository: z.Found.Repository.String(), Tag: z.Tag, Commit: z.Commit, Policy: policySummaryOf(z.Found), Caller: newSignerReport(id),
+		Actor: z.Run.Facts().Actor, Audience: z.Audience, Drift: append([]string{}, z.Drift...), Releases: []authResult{}, Alarms: []string{},
 	}
 	if id.BuildSignerURI != "" && id.BuildSignerURI != id.BuildConfigURI {
 		r.Called = id.BuildSignerURI
 	}
-	if z.verified != nil {
-		end := z.verified.End()
+	if z.Verified != nil {
+		end := z.Verified.End()
 		r.Until = &end
 	}
-	for _, al := range z.found.Resolution.Chain.Alarms() {
+	for _, al := range z.Found.Resolution.Chain.Alarms() {
 		r.Alarms = append(r.Alarms, al.Code+": "+al.Text)
 	}
-	for i, d := range z.decisions {
+	for i, d := range z.Decisions {
 		info := d.Reason.Info()
 		x := authResult{Digests: map[string]string{}, Verdict: info.Class.String(), Reason: d.Reason, Message: info.Text, Detail: d.Detail, Rule: d.Rule, Fields: []fieldReport{}}
-		if i < len(z.subjects) {
-			x.Artifact = z.subjects[i].arg
-			for _, dg := range z.subjects[i].digests {
+		if i < len(z.Subjects) {
+			x.Artifact = z.Subjects[i].Arg
+			for _, dg := range z.Subjects[i].Digests {
 				x.Digests[dg.Alg] = dg.Hex
 			}
 		}
@@ -150,8 +151,8 @@ func newAuthorizationReport(z *authorization) *authReport {
 
 // useReceipts compares the authorisation with the receipt of an earlier step, and
 // writes its own. Only what is allowed gets one.
-func (a *app) useReceipts(o *authorizeOptions, z *authorization) error {
-	own := receiptOf(z, a.Now())
+func (a *app) useReceipts(o *authorizeOptions, z *gate.Authorization) error {
+	own := z.Receipt(a.Now())
 	if o.after.set {
 		data, err := o.readAfter()
 		if err != nil {
@@ -162,7 +163,7 @@ func (a *app) useReceipts(o *authorizeOptions, z *authorization) error {
 			err = before.Covers(own, a.Now())
 		}
 		if err != nil {
-			return refusal(fmt.Errorf("--after %s: %w", o.after.value, err))
+			return gate.Refusal(fmt.Errorf("--after %s: %w", o.after.value, err))
 		}
 	}
 	if !o.receipt.set {
@@ -179,7 +180,7 @@ func (o *authorizeOptions) readAfter() ([]byte, error) {
 	return data, nil
 }
 
-func (a *app) printAuthorization(o *authorizeOptions, z *authorization, r *authReport) error {
+func (a *app) printAuthorization(o *authorizeOptions, z *gate.Authorization, r *authReport) error {
 	if o.report.set {
 		if err := writeJSON(o.report.value, r); err != nil {
 			return err
@@ -197,7 +198,7 @@ func (a *app) printAuthorization(o *authorizeOptions, z *authorization, r *authR
 }
 
 // authorizationText prints the decision for people.
-func (a *app) authorizationText(z *authorization, r *authReport) {
+func (a *app) authorizationText(z *gate.Authorization, r *authReport) {
 	p := r.Policy
 	a.out.line("%s by the policy that %s bound, version %d, expires %s", r.total(), r.Repository, p.Version, p.Expires.Format(time.DateOnly))
 	row := func(name, format string, args ...any) {

@@ -15,6 +15,7 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"github.com/repopolicy/repopolicy/internal/find"
+	"github.com/repopolicy/repopolicy/internal/gate"
 	"github.com/repopolicy/repopolicy/internal/token"
 	"github.com/repopolicy/repopolicy/oidc"
 	"github.com/repopolicy/repopolicy/policy"
@@ -72,27 +73,27 @@ func authFound(t testing.TB) *find.Found {
 }
 
 // authorizations are one that is allowed and some that are not.
-func authorizations(t testing.TB) map[string]*authorization {
+func authorizations(t testing.TB) map[string]*gate.Authorization {
 	t.Helper()
 	f := authFound(t)
-	out := map[string]*authorization{}
-	for name, change := range map[string]func(*policy.Identity, *authorization){
-		"allowed":        func(*policy.Identity, *authorization) {},
-		"no environment": func(id *policy.Identity, _ *authorization) { id.DeploymentEnvironment = "" },
-		"preflight": func(id *policy.Identity, z *authorization) {
-			id.DeploymentEnvironment, z.stage = "", policy.StagePreflight
+	out := map[string]*gate.Authorization{}
+	for name, change := range map[string]func(*policy.Identity, *gate.Authorization){
+		"allowed":        func(*policy.Identity, *gate.Authorization) {},
+		"no environment": func(id *policy.Identity, _ *gate.Authorization) { id.DeploymentEnvironment = "" },
+		"preflight": func(id *policy.Identity, z *gate.Authorization) {
+			id.DeploymentEnvironment, z.Stage = "", policy.StagePreflight
 		},
-		"pull request": func(id *policy.Identity, _ *authorization) { id.BuildTrigger = "pull_request" },
-		"hostile": func(id *policy.Identity, _ *authorization) {
+		"pull request": func(id *policy.Identity, _ *gate.Authorization) { id.BuildTrigger = "pull_request" },
+		"hostile": func(id *policy.Identity, _ *gate.Authorization) {
 			id.BuildTrigger, id.DeploymentEnvironment = "::stop-commands::x\n", "`|\x1b[31m\u202e"
 		},
-		"a key": func(id *policy.Identity, _ *authorization) {
+		"a key": func(id *policy.Identity, _ *gate.Authorization) {
 			*id = policy.Identity{Kind: policy.KindKey, Value: strings.Repeat("a", 64)}
 		},
-		"called": func(id *policy.Identity, _ *authorization) {
+		"called": func(id *policy.Identity, _ *gate.Authorization) {
 			id.BuildSignerURI = "https://github.com/acme/ci/x.yml@refs/tags/v1"
 		},
-		"no artifacts": func(_ *policy.Identity, z *authorization) { z.subjects = nil },
+		"no artifacts": func(_ *policy.Identity, z *gate.Authorization) { z.Subjects = nil },
 	} {
 		san := "https://github.com/acme/widget/.github/workflows/release.yml@refs/tags/v1"
 		id := policy.Identity{
@@ -101,21 +102,21 @@ func authorizations(t testing.TB) map[string]*authorization {
 			SourceRepositoryOwnerID: "2", BuildConfigURI: san, BuildTrigger: "push", DeploymentEnvironment: "release", RunInvocationURI: "https://github.com/acme/widget/actions/runs/7/attempts/1",
 		}
 		digest := policy.Digest{Alg: "sha256", Hex: strings.Repeat("d", 64)}
-		z := &authorization{stage: policy.StageSign, found: f, version: f.Head(), tag: "v1", subjects: []subject{{arg: "dist/widget_1", name: "widget_1", digests: []policy.Digest{digest}}, {arg: "widget_2", name: "widget_2"}}}
+		z := &gate.Authorization{Stage: policy.StageSign, Found: f, Version: f.Head(), Tag: "v1", Subjects: []gate.Subject{{Arg: "dist/widget_1", Name: "widget_1", Digests: []policy.Digest{digest}}, {Arg: "widget_2", Name: "widget_2"}}}
 		change(&id, z)
-		z.run = policy.NewRun(id, policy.RunFacts{Actor: "alice"})
+		z.Run = policy.NewRun(id, policy.RunFacts{Actor: "alice"})
 		if id.Kind != policy.KindKey {
-			z.verified = &token.Verified{Unverified: &oidc.Unverified{IssuedAt: authTime, Expires: authTime.Add(5 * time.Minute)}}
-			z.audience = oidc.Audience
+			z.Verified = &token.Verified{Unverified: &oidc.Unverified{IssuedAt: authTime, Expires: authTime.Add(5 * time.Minute)}}
+			z.Audience = oidc.Audience
 		}
-		z.commit = id.Commit()
-		z.request = policy.Request{Tag: z.tag, Commit: z.commit, Now: authTime}
-		subjects := z.subjects
+		z.Commit = id.Commit()
+		z.Request = policy.Request{Tag: z.Tag, Commit: z.Commit, Now: authTime}
+		subjects := z.Subjects
 		if subjects == nil {
-			subjects = []subject{{}}
+			subjects = []gate.Subject{{}}
 		}
 		for _, s := range subjects {
-			z.decisions = append(z.decisions, z.decide(id, s))
+			z.Decisions = append(z.Decisions, z.Decide(id, s))
 		}
 		out[name] = z
 	}
@@ -143,7 +144,7 @@ func TestAuthorizationForms(t *testing.T) {
 	allowed := map[string]bool{"allowed": true, "preflight": true}
 	for name, z := range authorizations(t) {
 		r := newAuthorizationReport(z)
-		if ok := r.Exit == 0; ok != allowed[name] || (r.Verdict == "OK") != ok || (z.class() == policy.ClassOK) != ok {
+		if ok := r.Exit == 0; ok != allowed[name] || (r.Verdict == "OK") != ok || (z.Class() == policy.ClassOK) != ok {
 			t.Errorf("%s: %s, exit %d", name, r.Verdict, r.Exit)
 		}
 		data, err := json.Marshal(r)
@@ -192,10 +193,10 @@ func TestAuthorizationForms(t *testing.T) {
 		if md, err := os.ReadFile(summary); err != nil || !bytes.Contains(md, []byte(r.total())) || bytes.Contains(md, []byte("\x1b")) {
 			t.Errorf("%s: %v %s", name, err, md)
 		}
-		if z.stage != policy.StageSign || !allowed[name] {
+		if z.Stage != policy.StageSign || !allowed[name] {
 			continue
 		}
-		own := receiptOf(z, authTime)
+		own := z.Receipt(authTime)
 		if data, err = json.Marshal(own); err != nil {
 			t.Fatal(err)
 		}

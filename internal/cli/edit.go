@@ -17,6 +17,7 @@ import (
 	"github.com/rogpeppe/go-internal/diff"
 	"github.com/spf13/cobra"
 
+	"github.com/repopolicy/repopolicy/internal/worktree"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/rekorbind"
 )
@@ -79,7 +80,7 @@ func (a *app) edit(ctx context.Context, o *editOptions) error {
 		return policy.Faultf(policy.Usage, "--expires: %s", err)
 	}
 	if !o.git.set {
-		dir, err := findWorktree(".")
+		dir, err := worktree.Find(".")
 		if err != nil {
 			return policy.Faultf(policy.Usage, "this is not a Git repository")
 		}
@@ -93,11 +94,11 @@ func (a *app) edit(ctx context.Context, o *editOptions) error {
 	if err != nil {
 		return policy.Faultf(policy.PolicyValue, "%s: %s", rekorbind.PolicyFile, err)
 	}
-	tree, err := openWorktree(o.git.value)
+	tree, err := worktree.Open(o.git.value)
 	if err != nil {
 		return policy.Faultf(policy.Usage, "%s", err)
 	}
-	defer tree.root.Close()
+	defer tree.Close()
 	if err := unchanged(tree, old); err != nil {
 		return err
 	}
@@ -134,7 +135,7 @@ func (a *app) edit(ctx context.Context, o *editOptions) error {
 	if err := unchanged(tree, old); err != nil { // meanwhile
 		return err
 	}
-	if err := tree.replace(rekorbind.PolicyFile, text); err != nil {
+	if err := tree.Replace(rekorbind.PolicyFile, text); err != nil {
 		return unwritten(err)
 	}
 	name := fmt.Sprintf("%s, version ", rekorbind.PolicyFile)
@@ -147,8 +148,8 @@ func (a *app) edit(ctx context.Context, o *editOptions) error {
 }
 
 // unchanged is the error that the policy in the tree is not the committed one.
-func unchanged(tree *worktree, committed *policy.Document) error {
-	data, err := tree.read(rekorbind.PolicyFile, policy.MaxPolicyBytes)
+func unchanged(tree *worktree.Tree, committed *policy.Document) error {
+	data, err := tree.Read(rekorbind.PolicyFile, policy.MaxPolicyBytes)
 	if err != nil {
 		return policy.Faultf(policy.PolicyUnreadable, "%s", err)
 	}

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/repopolicy/repopolicy/internal/file"
+	"github.com/repopolicy/repopolicy/internal/gate"
+	"github.com/repopolicy/repopolicy/internal/worktree"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/rekorbind"
 )
@@ -109,7 +111,7 @@ func (a *app) checkRelease(o *authorizeOptions, args []string) error {
 	if err := a.checkFind(&o.repoOptions, false); err != nil {
 		return err
 	}
-	if _, err := namedSubjects(args); err != nil {
+	if _, err := gate.NamedSubjects(args); err != nil {
 		return err
 	}
 	if o.after.set {
@@ -118,8 +120,8 @@ func (a *app) checkRelease(o *authorizeOptions, args []string) error {
 		}
 	}
 	if o.checkout.set {
-		if _, err := findWorktree(o.checkout.value); err != nil {
-			return notCheckedOut(o.checkout.value)
+		if _, err := worktree.Find(o.checkout.value); err != nil {
+			return gate.NotCheckedOut(o.checkout.value)
 		}
 	}
 	return checkOutputs(&o.report, &o.receipt)

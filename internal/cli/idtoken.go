@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/repopolicy/repopolicy/internal/file"
+	"github.com/repopolicy/repopolicy/internal/gate"
 	"github.com/repopolicy/repopolicy/internal/web"
 	"github.com/repopolicy/repopolicy/oidc"
 	"github.com/repopolicy/repopolicy/policy"
@@ -100,7 +101,7 @@ func (a *app) ownToken(ctx context.Context, o *tokenOptions) (*oidc.Unverified, 
 		err = t.For(oidc.Audience)
 	}
 	if err != nil {
-		f := refusal(fmt.Errorf("the ID token: %w", err))
+		f := gate.Refusal(fmt.Errorf("the ID token: %w", err))
 		if x := (*policy.Fault)(nil); errors.As(f, &x) && x.Reason == policy.TokenRefused {
 			x.Hint = "a job is authorised by a token of its own: on GitLab, id_tokens sets REPOPOLICY_ID_TOKEN with aud: repopolicy"
 		}
@@ -147,13 +148,4 @@ func (a *app) rawToken(ctx context.Context, o *tokenOptions) (string, error) {
 		return "", policy.Faultf(policy.IssuerUnreachable, "%s", err)
 	}
 	return raw, nil
-}
-
-// refusal returns what is wrong with a token or receipt as a fault.
-func refusal(err error) error {
-	var r *oidc.Refusal
-	if errors.As(err, &r) {
-		return policy.Faultf(r.Reason, "%s", err)
-	}
-	return err
 }

@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net/url"
 	"path"
 	"strconv"
@@ -20,6 +19,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/find"
 	"github.com/repopolicy/repopolicy/internal/git"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
+	"github.com/repopolicy/repopolicy/internal/worktree"
 	"github.com/repopolicy/repopolicy/oidc"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/rekorbind"
@@ -96,7 +96,7 @@ only maintainer, and every verdict says so.`,
 type initRun struct {
 	*app
 	o        *initOptions
-	tree     *worktree
+	tree     *worktree.Tree
 	project  detect.Project
 	branch   string
 	proposal *detect.Proposal
@@ -121,7 +121,7 @@ func (a *app) init(ctx context.Context, o *initOptions) error {
 		}
 	}
 	if !o.git.set {
-		dir, err := findWorktree(".")
+		dir, err := worktree.Find(".")
 		if err != nil {
 			return &policy.Fault{Reason: policy.Usage, Text: "this is not a Git repository", Hint: "run `git init` and add the remote origin first, or name the repository's directory with --git"}
 		}
@@ -129,10 +129,10 @@ func (a *app) init(ctx context.Context, o *initOptions) error {
 	}
 	r := &initRun{app: a, o: o}
 	var err error
-	if r.tree, err = openWorktree(o.git.value); err != nil {
+	if r.tree, err = worktree.Open(o.git.value); err != nil {
 		return policy.Faultf(policy.Usage, "%s", err)
 	}
-	defer r.tree.root.Close()
+	defer r.tree.Close()
 	if err := r.look(ctx); err != nil {
 		return err
 	}
@@ -171,7 +171,7 @@ func (a *app) init(ctx context.Context, o *initOptions) error {
 		return unwritten(err)
 	}
 	if r.signs {
-		if data, err := r.tree.read(rekorbind.PolicyFile, policy.MaxPolicyBytes); err != nil || !bytes.Equal(data, r.policy) {
+		if data, err := r.tree.Read(rekorbind.PolicyFile, policy.MaxPolicyBytes); err != nil || !bytes.Equal(data, r.policy) {
 			return &policy.Fault{Reason: policy.Usage, Text: rekorbind.PolicyFile + " is another one than you agreed to", Hint: "nothing was signed; somebody wrote it meanwhile: read it, and run the command again"}
 		}
 		err := a.write(ctx, &o.signOptions, v, r.signing, request)
@@ -223,7 +223,7 @@ func (r *initRun) look(ctx context.Context) error {
 	}
 	defer repo.Close()
 	p := &r.project
-	if r.policy, err = r.tree.read(rekorbind.PolicyFile, policy.MaxPolicyBytes); err != nil {
+	if r.policy, err = r.tree.Read(rekorbind.PolicyFile, policy.MaxPolicyBytes); err != nil {
 		return policy.Faultf(policy.PolicyUnreadable, "%s", err)
 	}
 	address, source := o.repo.value, "--repository"
@@ -285,7 +285,7 @@ func (r *initRun) unsigned(repo *git.Repository) error {
 		return nil
 	}
 	doc, err := policy.Parse(r.policy)
-	if err != nil || r.tree.exists(rekorbind.SignaturesDir) {
+	if err != nil || r.tree.Exists(rekorbind.SignaturesDir) {
 		return nil
 	}
 	members := doc.Content().Maintainers.Members
@@ -319,18 +319,17 @@ func withoutUser(address string) string {
 func (r *initRun) readFiles() {
 	p, t := &r.project, r.tree
 	p.Workflows = map[string][]byte{}
-	entries, _ := fs.ReadDir(t.root.FS(), ".github/workflows")
-	for _, e := range entries {
-		name := ".github/workflows/" + e.Name()
+	for _, base := range t.Names(".github/workflows") {
+		name := ".github/workflows/" + base
 		if ext := path.Ext(name); (ext == ".yml" || ext == ".yaml") && len(p.Workflows) < maxWorkflows {
-			if data, err := t.read(name, detect.MaxWorkflowBytes); err == nil && data != nil {
+			if data, err := t.Read(name, detect.MaxWorkflowBytes); err == nil && data != nil {
 				p.Workflows[name] = data
 			}
 		}
 	}
 	first := func(names ...string) []byte {
 		for _, name := range names {
-			if data, err := t.read(name, maxSuggestion); err == nil && data != nil {
+			if data, err := t.Read(name, maxSuggestion); err == nil && data != nil {
 				return data
 			}
 		}
@@ -339,7 +338,7 @@ func (r *initRun) readFiles() {
 	p.Owners = first(".github/CODEOWNERS", "CODEOWNERS", "docs/CODEOWNERS")
 	p.Insights = first("SECURITY-INSIGHTS.yml", ".github/SECURITY-INSIGHTS.yml", "security-insights.yml", ".github/security-insights.yml")
 	p.Package = first("package.json")
-	p.Bundles = t.bundles()
+	p.Bundles = t.Bundles()
 }
 
 // propose finds out what the policy will say, unless there is one, and refuses answers

@@ -11,7 +11,6 @@ import (
 	"strings"
 
 	"github.com/repopolicy/repopolicy/internal/detect"
-	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/rekorbind"
 )
@@ -20,11 +19,11 @@ import (
 func (r *initRun) write() (bool, error) {
 	written := false
 	create := func(name string, data []byte) error {
-		if r.tree.exists(name) {
+		if r.tree.Exists(name) {
 			r.err.line("%s is there already and stays", name)
 			return nil
 		}
-		if err := r.tree.create(name, data); err != nil {
+		if err := r.tree.Create(name, data); err != nil {
 			return err
 		}
 		written = true
@@ -56,7 +55,7 @@ func (r *initRun) writable() (err error) {
 	if r.bind, err = r.binding(); err != nil {
 		return err
 	}
-	if _, err := r.tree.read(attributesFile, maxSuggestion); err != nil {
+	if _, err := r.tree.Read(attributesFile, maxSuggestion); err != nil {
 		return err
 	}
 	names := []string{attributesFile, rekorbind.PolicyFile}
@@ -67,10 +66,10 @@ func (r *initRun) writable() (err error) {
 		names = append(names, f.name)
 	}
 	for _, name := range names {
-		if name != attributesFile && r.tree.exists(name) {
+		if name != attributesFile && r.tree.Exists(name) {
 			continue // it stays
 		}
-		if err := file.CheckIn(r.tree.dir, name); err != nil {
+		if err := r.tree.Check(name); err != nil {
 			return err
 		}
 	}
@@ -88,7 +87,7 @@ func (r *initRun) binding() ([]textFile, error) {
 	if host != "github.com" && host != "gitlab.com" {
 		return nil, nil
 	}
-	if host == "github.com" && r.tree.exists(detect.BindWorkflow) {
+	if host == "github.com" && r.tree.Exists(detect.BindWorkflow) {
 		return []textFile{{name: detect.BindWorkflow}}, nil // it stays
 	}
 	program, err := r.program()
@@ -108,16 +107,16 @@ func (r *initRun) binding() ([]textFile, error) {
 func (r *initRun) attributes() (bool, error) {
 	const name = attributesFile
 	line := []byte(detect.Attributes)
-	data, err := r.tree.read(name, maxSuggestion)
+	data, err := r.tree.Read(name, maxSuggestion)
 	if err != nil {
 		return false, err
 	}
 	if slices.ContainsFunc(bytes.Split(data, []byte("\n")), func(l []byte) bool { return bytes.Equal(bytes.TrimSpace(l), line) }) {
 		return false, nil
 	}
-	write := r.tree.create
+	write := r.tree.Create
 	if data != nil {
-		write = r.tree.replace
+		write = r.tree.Replace
 		if len(data) > 0 && data[len(data)-1] != '\n' {
 			data = append(data, '\n')
 		}
@@ -164,7 +163,7 @@ func (r *initRun) next(signed bool) {
 		add += " " + detect.BindWorkflow
 	case "gitlab.com":
 		add += " " + detect.GitLabConfig
-		if data, err := r.tree.read(detect.GitLabConfig, maxSuggestion); err == nil && !bytes.Contains(data, []byte(detect.GitLabBind)) {
+		if data, err := r.tree.Read(detect.GitLabConfig, maxSuggestion); err == nil && !bytes.Contains(data, []byte(detect.GitLabBind)) {
 			say("  add to %s:  %s", detect.GitLabConfig, strings.TrimSpace(detect.GitLabCI()))
 		}
 	}

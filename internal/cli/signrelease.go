@@ -18,6 +18,7 @@ import (
 
 	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/internal/find"
+	"github.com/repopolicy/repopolicy/internal/gate"
 	"github.com/repopolicy/repopolicy/internal/release"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/token"
@@ -104,7 +105,7 @@ func (a *app) signRelease(ctx context.Context, o *releaseOptions, args []string)
 	if err != nil {
 		return err
 	}
-	s, err := a.services(ctx, &o.signOptions, z.found.Repository)
+	s, err := a.services(ctx, &o.signOptions, z.Found.Repository)
 	if err != nil {
 		return err
 	}
@@ -114,11 +115,11 @@ func (a *app) signRelease(ctx context.Context, o *releaseOptions, args []string)
 		}
 	}
 	r := newAuthorizationReport(z)
-	if z.class() != policy.ClassOK {
+	if z.Class() != policy.ClassOK {
 		if err := a.printAuthorization(ao, z, r); err != nil {
 			return err
 		}
-		return decided{z.class()}
+		return decided{z.Class()}
 	}
 	if err := a.useReceipts(ao, z); err != nil {
 		return err
@@ -128,7 +129,7 @@ func (a *app) signRelease(ctx context.Context, o *releaseOptions, args []string)
 			return err
 		}
 	}
-	for i := range z.subjects {
+	for i := range z.Subjects {
 		path, err := a.signOne(ctx, o, s, z, who, args, i)
 		if err != nil {
 			return err
@@ -204,14 +205,14 @@ func (o *releaseOptions) checkFiles(args []string) error {
 }
 
 // packageOf gives the package that is to be released the digest of its file.
-func (a *app) packageOf(z *authorization, path string) error {
-	digests, err := release.Digests(path, append(z.found.Trusted().DigestAlgorithms(), "sha256"))
+func (a *app) packageOf(z *gate.Authorization, path string) error {
+	digests, err := release.Digests(path, append(z.Found.Trusted().DigestAlgorithms(), "sha256"))
 	if err != nil {
 		return policy.Faultf(policy.ArtifactRead, "%s", err)
 	}
-	z.subjects[0].path, z.subjects[0].digests = path, digests
-	if z.decisions[0].Outcome == policy.Permitted {
-		z.decisions[0] = z.decide(z.run.Identity(), z.subjects[0])
+	z.Subjects[0].Path, z.Subjects[0].Digests = path, digests
+	if z.Decisions[0].Outcome == policy.Permitted {
+		z.Decisions[0] = z.Decide(z.Run.Identity(), z.Subjects[0])
 	}
 	return nil
 }
@@ -240,7 +241,7 @@ func (a *app) releaser(ctx context.Context, o *releaseOptions) (*releaser, error
 			return nil, err
 		}
 		return &releaser{
-			unverified: t, verify: func(f *find.Found) (*token.Verified, error) { return a.verifyToken(ctx, t, f, oidc.Audience, "") },
+			unverified: t, verify: func(f *find.Found) (*token.Verified, error) { return a.gate().Verify(ctx, t, f, oidc.Audience, "") },
 			signing: rekorbind.Signature{Token: func(ctx context.Context) (string, error) {
 				raw, err := a.ambient(ctx, sigstoreAudience)
 				if errors.Is(err, oidc.ErrNoToken) {
@@ -264,11 +265,11 @@ func (a *app) releaser(ctx context.Context, o *releaseOptions) (*releaser, error
 	}
 	t, err := oidc.ParseToken(raw)
 	if err != nil {
-		return nil, refusal(err)
+		return nil, gate.Refusal(err)
 	}
 	w := &releaser{unverified: t, signing: rekorbind.Signature{Token: func(context.Context) (string, error) { return raw, nil }}}
 	w.verify = func(f *find.Found) (*token.Verified, error) {
-		v, err := a.verifyToken(ctx, t, f, sigstoreAudience, s.Issuer)
+		v, err := a.gate().Verify(ctx, t, f, sigstoreAudience, s.Issuer)
 		if err == nil && v.Issuer.Kind != oidc.KindEmail {
 			return nil, ofJob()
 		}
@@ -283,15 +284,15 @@ func (a *app) releaser(ctx context.Context, o *releaseOptions) (*releaser, error
 
 // signOne signs one of the files, judges the result and writes it. A file that
 // has its evidence already is left as it is.
-func (a *app) signOne(ctx context.Context, o *releaseOptions, s sigstore.Services, z *authorization, who *releaser, args []string, i int) (string, error) {
-	subject := z.subjects[i]
+func (a *app) signOne(ctx context.Context, o *releaseOptions, s sigstore.Services, z *gate.Authorization, who *releaser, args []string, i int) (string, error) {
+	subject := z.Subjects[i]
 	path := args[i] + bundleSuffix
 	if _, err := os.Lstat(path); err == nil {
 		if err := a.confirm(ctx, z, i, args[i], path); err != nil {
 			return "", &policy.Fault{Reason: policy.Usage, Text: path + " is there already, and is no evidence for this release", More: []string{err.Error()}, Hint: "nothing was signed for this file; move the other file away"}
 		}
 		a.err.line("%s is signed already", args[i])
-		a.dateRelease(ctx, z.found, s, args[i])
+		a.dateRelease(ctx, z.Found, s, args[i])
 		return path, nil
 	}
 	content, err := o.content(z, subject)
@@ -299,24 +300,24 @@ func (a *app) signOne(ctx context.Context, o *releaseOptions, s sigstore.Service
 		return "", err
 	}
 	signing := who.signing
-	id := z.run.Identity()
+	id := z.Run.Identity()
 	if signing.Token != nil {
 		signing.Token = func(ctx context.Context) (string, error) { return o.same(ctx, z, s, who.signing.Token) }
 	}
 	signing.Who = strings.Join([]string{id.Value, id.Issuer, id.RunInvocationURI}, " ")
 	signing.Check = func(cert policy.Identity) error {
-		run, same := z.run.As(cert)
+		run, same := z.Run.As(cert)
 		if !same {
 			return &policy.Fault{Reason: policy.TokenMismatch, Text: fmt.Sprintf("the certificate names %s by %s, another than who was authorised", cert.Value, cert.Issuer), Hint: "nothing was logged; both tokens must be of the same job"}
 		}
 		checked := *z
-		checked.run = run
-		if d := checked.decide(cert, subject); d.Outcome != policy.Permitted {
+		checked.Run = run
+		if d := checked.Decide(cert, subject); d.Outcome != policy.Permitted {
 			return &policy.Fault{Reason: d.Reason, Text: "the certificate lacks what the policy wants: " + d.Reason.Info().Text, More: mismatchLines(d), Hint: "nothing was logged"}
 		}
 		return nil
 	}
-	data, err := a.log(ctx, z.found, s, content, signing)
+	data, err := a.log(ctx, z.Found, s, content, signing)
 	if err != nil {
 		return "", err
 	}
@@ -335,7 +336,7 @@ func (a *app) signOne(ctx context.Context, o *releaseOptions, s sigstore.Service
 	if err := file.Create(path, data, 0o644); err != nil {
 		return "", unwritten(err)
 	}
-	a.dateRelease(ctx, z.found, s, args[i])
+	a.dateRelease(ctx, z.Found, s, args[i])
 	return path, nil
 }
 
@@ -364,12 +365,12 @@ func (a *app) dateRelease(ctx context.Context, f *find.Found, s sigstore.Service
 }
 
 // same returns the token to sign with, if it is of whoever was authorised and expected.
-func (o *releaseOptions) same(ctx context.Context, z *authorization, s sigstore.Services, get func(context.Context) (string, error)) (string, error) {
+func (o *releaseOptions) same(ctx context.Context, z *gate.Authorization, s sigstore.Services, get func(context.Context) (string, error)) (string, error) {
 	raw, err := get(ctx)
 	if err != nil {
 		return "", err
 	}
-	may, err := candidates(raw, z.found.Trusted().Content(), s.Issuer)
+	may, err := candidates(raw, z.Found.Trusted().Content(), s.Issuer)
 	if err != nil {
 		return "", err
 	}
@@ -377,7 +378,7 @@ func (o *releaseOptions) same(ctx context.Context, z *authorization, s sigstore.
 	if err == nil {
 		err = expect.check(may)
 	}
-	if err == nil && !slices.ContainsFunc(may, func(id policy.Identity) bool { _, same := z.run.As(id); return same }) {
+	if err == nil && !slices.ContainsFunc(may, func(id policy.Identity) bool { _, same := z.Run.As(id); return same }) {
 		err = &policy.Fault{Reason: policy.TokenMismatch, Text: fmt.Sprintf("the token to sign with is of %s, another than who was authorised", whoever(may)), Hint: "no certificate was asked for, and nothing was logged; both tokens must be of the same job"}
 	}
 	if err != nil {
@@ -407,22 +408,22 @@ func (a *app) log(ctx context.Context, f *find.Found, s sigstore.Services, conte
 // confirm judges a file with one bundle as `verify -R` does. Approvals come
 // later, so that their lack alone is no objection; and the bundle must be of this
 // run's releaser and commit, and name the package that was asked for.
-func (a *app) confirm(ctx context.Context, z *authorization, i int, path, bundle string) error {
-	j, err := a.judgeBy(z.found, z.tag)
+func (a *app) confirm(ctx context.Context, z *gate.Authorization, i int, path, bundle string) error {
+	j, err := a.gate().Judge(z.Found, z.Tag)
 	if err != nil {
 		return err
 	}
 	j.Bundles = []string{bundle}
-	if id := z.run.Identity(); id.Kind != policy.KindKey {
+	if id := z.Run.Identity(); id.Kind != policy.KindKey {
 		j.Narrow = &policy.Narrow{Identity: id.Value, Issuer: id.Issuer}
 	}
-	subject := z.subjects[i]
-	art := &release.Artifact{Arg: path, Name: subject.name, Path: path, Commit: z.commit}
-	if strings.HasPrefix(subject.name, "pkg:") {
-		art.Subject = subject.name
+	subject := z.Subjects[i]
+	art := &release.Artifact{Arg: path, Name: subject.Name, Path: path, Commit: z.Commit}
+	if strings.HasPrefix(subject.Name, "pkg:") {
+		art.Subject = subject.Name
 	}
 	res := j.Run(ctx, []*release.Artifact{art})[0]
-	if ev := res.Evidence; ev != nil && !sameSigner(ev.Signer, z.run.Identity()) {
+	if ev := res.Evidence; ev != nil && !sameSigner(ev.Signer, z.Run.Identity()) {
 		return errors.New("it was signed by " + nameOf(ev.Signer))
 	}
 	if res.Class() == policy.ClassOK && res.Evidence != nil {
@@ -462,24 +463,24 @@ type releasePredicate struct {
 
 // content returns what is signed of a file: its digest, or a release statement
 // about it.
-func (o *releaseOptions) content(z *authorization, s subject) (sigstore.Content, error) {
-	i := slices.IndexFunc(s.digests, func(d policy.Digest) bool { return d.Alg == "sha256" })
+func (o *releaseOptions) content(z *gate.Authorization, s gate.Subject) (sigstore.Content, error) {
+	i := slices.IndexFunc(s.Digests, func(d policy.Digest) bool { return d.Alg == "sha256" })
 	if i < 0 {
-		return sigstore.Content{}, policy.Faultf(policy.Internal, "%s has no digest", s.arg)
+		return sigstore.Content{}, policy.Faultf(policy.Internal, "%s has no digest", s.Arg)
 	}
 	var c sigstore.Content
 	if !o.statement && !o.purl.set {
-		_, err := hex.Decode(c.SHA256[:], []byte(s.digests[i].Hex))
+		_, err := hex.Decode(c.SHA256[:], []byte(s.Digests[i].Hex))
 		return c, err
 	}
 	p := releasePredicate{PURL: o.purl.value}
 	if o.statement {
-		p = releasePredicate{PURL: repositoryPURL(z.found.Repository, z.statement), Tag: z.statement}
+		p = releasePredicate{PURL: repositoryPURL(z.Found.Repository, z.Statement), Tag: z.Statement}
 	}
 	var err error
 	c.Statement, err = json.Marshal(map[string]any{
 		"_type": statementType, "predicateType": sigstore.PredicateGitHubRelease, "predicate": p,
-		"subject": []any{map[string]any{"name": s.name, "digest": map[string]string{"sha256": s.digests[i].Hex}}},
+		"subject": []any{map[string]any{"name": s.Name, "digest": map[string]string{"sha256": s.Digests[i].Hex}}},
 	})
 	return c, err
 }

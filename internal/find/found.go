@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/repopolicy/repopolicy/internal/airgap"
+	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -159,4 +160,17 @@ func (f *Found) Warnings() (out []string) {
 		}
 	}
 	return out
+}
+
+// Keys returns the keys that may release by a policy, which is called so in messages.
+func Keys(t *policy.Trusted, called string) ([]*sigstore.Key, error) {
+	var out []*sigstore.Key
+	for _, k := range t.Keys() {
+		key, err := sigstore.ParseKey([]byte(k.PEM), time.Time{}, time.Time{})
+		if err != nil {
+			return nil, policy.Faultf(policy.PolicyValue, "%s: key sha256:%s: %s", called, k.ID, err)
+		}
+		out = append(out, key)
+	}
+	return out, nil
 }

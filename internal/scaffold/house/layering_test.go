@@ -42,7 +42,9 @@ var may = map[string][]string{
 	"internal/compare":      {"policy"},
 	"":                      {"internal/account", "internal/airgap", "internal/fetch", "internal/file", "internal/find", "internal/git", "internal/release", "internal/sigstore", "internal/trust", "internal/trust/oci", "policy", "rekorbind"},
 	"internal/find":         {"internal/airgap", "internal/budget", "internal/git", "internal/release", "internal/sigstore", "internal/strictjson", "internal/trust", "internal/trust/oci", "internal/web", "policy", "rekorbind"},
-	"internal/cli":          {"", "internal/find", "internal/trust/author", "internal/trust/oci", "internal/trust/tuf", "internal/airgap", "internal/export", "internal/aqua", "internal/compare", "internal/detect", "policy", "oidc", "internal/release", "rekorbind", "internal/trust", "internal/sigstore", "internal/file", "internal/git", "internal/web", "internal/token", "internal/fetch", "internal/strictjson", "internal/budget"},
+	"internal/gate":         {"internal/find", "internal/git", "internal/release", "internal/sigstore", "internal/token", "internal/worktree", "oidc", "policy", "rekorbind"},
+	"internal/worktree":     {"internal/file"},
+	"internal/cli":          {"", "internal/find", "internal/gate", "internal/worktree", "internal/trust/author", "internal/trust/oci", "internal/trust/tuf", "internal/airgap", "internal/export", "internal/aqua", "internal/compare", "internal/detect", "policy", "oidc", "internal/release", "rekorbind", "internal/trust", "internal/sigstore", "internal/file", "internal/git", "internal/web", "internal/token", "internal/fetch", "internal/strictjson", "internal/budget"},
 	"cmd/repopolicy":        {"internal/cli"},
 	"internal/trust/author": {"internal/file", "internal/trust/oci", "internal/trust/tuf"},
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package cli
+package worktree
 
 import (
 	"errors"
@@ -14,37 +14,37 @@ import (
 
 func TestWorktree(t *testing.T) {
 	dir := t.TempDir()
-	w, err := openWorktree(dir)
+	w, err := Open(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer w.root.Close()
-	if err := w.create("a/b/file", []byte("one")); err != nil {
+	defer w.Close()
+	if err := w.Create("a/b/file", []byte("one")); err != nil {
 		t.Fatal(err)
 	}
-	if err := w.create("a/b/file", []byte("two")); !errors.Is(err, fs.ErrExist) {
+	if err := w.Create("a/b/file", []byte("two")); !errors.Is(err, fs.ErrExist) {
 		t.Errorf("written over: %v", err)
 	}
-	if data, err := w.read("a/b/file", 3); err != nil || string(data) != "one" {
+	if data, err := w.Read("a/b/file", 3); err != nil || string(data) != "one" {
 		t.Errorf("%q %v", data, err)
 	}
-	if err := w.replace("a/b/file", []byte("three")); err != nil {
+	if err := w.Replace("a/b/file", []byte("three")); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := w.read("a/b/file", 3); err == nil {
+	if _, err := w.Read("a/b/file", 3); err == nil {
 		t.Error("more than the limit")
 	}
-	if data, err := w.read("none", 3); data != nil || err != nil {
+	if data, err := w.Read("none", 3); data != nil || err != nil {
 		t.Errorf("%q %v", data, err)
 	}
-	if _, err := w.read("a", 3); err == nil {
+	if _, err := w.Read("a", 3); err == nil {
 		t.Error("a directory was read")
 	}
 	if entries, err := os.ReadDir(filepath.Join(dir, "a/b")); err != nil || len(entries) != 1 {
 		t.Errorf("what was temporary stays: %v %v", entries, err)
 	}
 	for _, name := range []string{"../out", "a/../../out", "a/b/file/x"} {
-		if err := w.create(name, nil); err == nil {
+		if err := w.Create(name, nil); err == nil {
 			t.Errorf("%s was written", name)
 		}
 	}
@@ -55,16 +55,16 @@ func TestWorktree(t *testing.T) {
 	if err := errors.Join(os.Symlink(outside, filepath.Join(dir, "link")), os.Symlink(filepath.Join(outside, "file"), filepath.Join(dir, "file"))); err != nil {
 		t.Fatal(err)
 	}
-	if w.create("link/x", nil) == nil || w.create("file", nil) == nil || !w.exists("file") {
+	if w.Create("link/x", nil) == nil || w.Create("file", nil) == nil || !w.Exists("file") {
 		t.Error("a link was followed")
 	}
-	if err := w.replace("file", []byte("x")); err == nil {
+	if err := w.Replace("file", []byte("x")); err == nil {
 		t.Error("a link was replaced")
 	}
 	if err := os.WriteFile(filepath.Join(outside, "file"), []byte("x"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if data, err := w.read("file", 3); err == nil {
+	if data, err := w.Read("file", 3); err == nil {
 		t.Errorf("read through a link: %q", data)
 	}
 	if err := os.Remove(filepath.Join(outside, "file")); err != nil {
@@ -86,12 +86,12 @@ func TestBundles(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "large.sigstore.json"), []byte(strings.Repeat(" ", 2<<20)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	w, err := openWorktree(dir)
+	w, err := Open(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer w.root.Close()
-	got := w.bundles()
+	defer w.Close()
+	got := w.Bundles()
 	if len(got) != 2 || got["a.sigstore.json"] == nil || got["dist/b.sigstore.json"] == nil {
 		t.Errorf("%v", got)
 	}
@@ -104,11 +104,11 @@ func TestFindWorktree(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, from := range []string{dir, sub} {
-		if got, err := findWorktree(from); err != nil || got != dir {
+		if got, err := Find(from); err != nil || got != dir {
 			t.Errorf("%s: %s %v", from, got, err)
 		}
 	}
-	if got, err := findWorktree(filepath.VolumeName(dir) + string(filepath.Separator)); err == nil {
+	if got, err := Find(filepath.VolumeName(dir) + string(filepath.Separator)); err == nil {
 		t.Skip("the root directory is a repository here: " + got)
 	}
 }

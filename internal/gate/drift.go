@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package cli
+package gate
 
 import (
 	"bytes"
@@ -12,11 +12,13 @@ import (
 
 	"github.com/repopolicy/repopolicy/internal/find"
 	"github.com/repopolicy/repopolicy/internal/git"
+	"github.com/repopolicy/repopolicy/internal/worktree"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/rekorbind"
 )
 
-func notCheckedOut(dir string) *policy.Fault {
+// NotCheckedOut is the fault that a directory has no work tree.
+func NotCheckedOut(dir string) *policy.Fault {
 	return policy.Faultf(policy.Usage, "--checkout: %s is in no Git repository", dir)
 }
 
@@ -24,16 +26,15 @@ func notCheckedOut(dir string) *policy.Fault {
 // another commit, staged changes, a changed policy. Where there is no work tree
 // there is none. The policy in it decides nothing; that it is another one than
 // the bound one is only noted.
-func (a *app) drift(ctx context.Context, o *authorizeOptions, z *authorization) ([]string, error) {
-	dir := "."
-	if o.checkout.set {
-		dir = o.checkout.value
+func (g *Gate) drift(ctx context.Context, a Asked, z *Authorization) ([]string, error) {
+	if a.Checkout == "" {
+		return nil, nil
 	}
-	dir, err := findWorktree(dir)
-	if errors.Is(err, os.ErrNotExist) && !o.checkout.set {
+	dir, err := worktree.Find(a.Checkout)
+	if errors.Is(err, os.ErrNotExist) && a.May {
 		return nil, nil
 	} else if err != nil {
-		return nil, notCheckedOut(o.checkout.value)
+		return nil, NotCheckedOut(a.Checkout)
 	}
 	r, err := git.Open(ctx, dir)
 	if err != nil {
@@ -47,8 +48,8 @@ func (a *app) drift(ctx context.Context, o *authorizeOptions, z *authorization) 
 		return nil, find.GitFault(err)
 	}
 	var out []string
-	if z.commit != "" && string(head) != z.commit {
-		out = append(out, fmt.Sprintf("the commit that is checked out is %s, the release is of %s", head, z.commit))
+	if z.Commit != "" && string(head) != z.Commit {
+		out = append(out, fmt.Sprintf("the commit that is checked out is %s, the release is of %s", head, z.Commit))
 	}
 	staged, err := r.Staged(head)
 	if err != nil {
@@ -65,20 +66,20 @@ func (a *app) drift(ctx context.Context, o *authorizeOptions, z *authorization) 
 	if err != nil && !errors.Is(err, git.ErrNotFound) {
 		return nil, find.GitFault(err)
 	}
-	w, err := openWorktree(dir)
+	w, err := worktree.Open(dir)
 	if err != nil {
 		return nil, policy.Faultf(policy.Usage, "%s", err)
 	}
-	defer w.root.Close()
-	here, err := w.read(rekorbind.PolicyFile, policy.MaxPolicyBytes)
+	defer w.Close()
+	here, err := w.Read(rekorbind.PolicyFile, policy.MaxPolicyBytes)
 	if err != nil {
 		return nil, policy.Faultf(policy.PolicyUnreadable, "%s", err)
 	}
 	switch {
 	case !bytes.Equal(committed, here):
 		out = append(out, rekorbind.PolicyFile+" was changed after the commit")
-	case committed != nil && policy.Sum(committed) != z.version.Document.Digest().Hex && !o.format.document():
-		a.err.line("note: %s of this commit is not version %d, which is in force and decides", rekorbind.PolicyFile, z.version.Number)
+	case committed != nil && policy.Sum(committed) != z.Version.Document.Digest().Hex && g.Note != nil:
+		g.Note(fmt.Sprintf("note: %s of this commit is not version %d, which is in force and decides", rekorbind.PolicyFile, z.Version.Number))
 	}
 	return out, nil
 }

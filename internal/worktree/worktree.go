@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package cli
+// Package worktree finds, reads and writes the files of a repository that is checked out.
+package worktree
 
 import (
 	"errors"
@@ -12,15 +13,15 @@ import (
 	"github.com/repopolicy/repopolicy/internal/file"
 )
 
-// worktree is the directory of a repository's files. Nothing outside of it is
-// read or written, wherever links in it lead.
-type worktree struct {
+// Tree is the directory of a repository's files. Nothing outside of it is
+// Read or written, wherever links in it lead.
+type Tree struct {
 	dir  string
 	root *os.Root
 }
 
-// findWorktree returns the directory that holds .git: dir or one above it.
-func findWorktree(dir string) (string, error) {
+// Find returns the directory that holds .git: dir or one above it.
+func Find(dir string) (string, error) {
 	abs, err := filepath.Abs(dir)
 	if err != nil {
 		return "", err
@@ -41,19 +42,24 @@ func findWorktree(dir string) (string, error) {
 	}
 }
 
-func openWorktree(dir string) (*worktree, error) {
+// Open opens the tree in a directory.
+func Open(dir string) (*Tree, error) {
 	root, err := os.OpenRoot(dir)
-	return &worktree{dir, root}, err
+	return &Tree{dir, root}, err
 }
 
-func (w *worktree) exists(name string) bool {
+// Close ends the use of the tree.
+func (w *Tree) Close() error { return w.root.Close() }
+
+// Exists reports whether something has this name.
+func (w *Tree) Exists(name string) bool {
 	_, err := w.root.Lstat(name)
 	return err == nil
 }
 
-// read returns a regular file of at most limit bytes, nil if there is none. A link is
+// Read returns a regular file of at most limit bytes, nil if there is none. A link is
 // an error: Git and the forges follow none in the place of these files either.
-func (w *worktree) read(name string, limit int64) ([]byte, error) {
+func (w *Tree) Read(name string, limit int64) ([]byte, error) {
 	data, err := file.ReadIn(w.root, name, limit)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -61,23 +67,35 @@ func (w *worktree) read(name string, limit int64) ([]byte, error) {
 	return data, err
 }
 
-// create writes a file that is not there yet. It appears with all of its content
+// Names returns the names in a directory, none if it cannot be read.
+func (w *Tree) Names(dir string) (out []string) {
+	entries, _ := fs.ReadDir(w.root.FS(), dir)
+	for _, e := range entries {
+		out = append(out, e.Name())
+	}
+	return out
+}
+
+// Check refuses the name of a file that could not be written.
+func (w *Tree) Check(name string) error { return file.CheckIn(w.dir, name) }
+
+// Create writes a file that is not there yet. It appears with all of its content
 // or not at all, and never in the place of another or through a link.
-func (w *worktree) create(name string, data []byte) error {
+func (w *Tree) Create(name string, data []byte) error {
 	return file.CreateIn(w.dir, name, data, 0o644)
 }
 
-// replace puts a file in the place of another in one step.
-func (w *worktree) replace(name string, data []byte) error {
+// Replace puts a file in the place of another in one step.
+func (w *Tree) Replace(name string, data []byte) error {
 	return file.WriteIn(w.dir, name, data, 0o644)
 }
 
 // skipped are directories in which no release of the project lies.
 var skipped = map[string]bool{".git": true, ".repopolicy": true, "node_modules": true, "vendor": true, "testdata": true, "test": true, "tests": true}
 
-// bundles returns the Sigstore bundles in the tree, within limits: a tree can be
+// Bundles returns the Sigstore bundles in the tree, within limits: a tree can be
 // of any size, and what is missed is a suggestion less.
-func (w *worktree) bundles() map[string][]byte {
+func (w *Tree) Bundles() map[string][]byte {
 	const maxEntries, maxBundles, maxBundle = 200_000, 1000, 1 << 20
 	out := map[string][]byte{}
 	entries := 0
@@ -91,7 +109,7 @@ func (w *worktree) bundles() map[string][]byte {
 		case d.IsDir() && skipped[d.Name()]:
 			return fs.SkipDir
 		case d.Type().IsRegular() && strings.HasSuffix(name, ".sigstore.json"):
-			if data, err := w.read(name, maxBundle); err == nil && data != nil {
+			if data, err := w.Read(name, maxBundle); err == nil && data != nil {
 				out[name] = data
 			}
 		}
