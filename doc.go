@@ -42,6 +42,11 @@
 // no policy is bound, it expired, a service did not answer, an alarm leaves it open. The
 // others are those of this machine. None of them is a reason to go on.
 //
+// # Before a release
+//
+// [Client.Authorize] answers a run that is about to sign, by its ID token, whether it may:
+// before a certificate names it in public, and before somebody else has to find out.
+//
 // # What a client needs
 //
 // It asks the forge for the repository's files by Git, Rekor for what else was bound, and

@@ -35,8 +35,8 @@ type Policy struct {
 	path    string           // of the file with it
 	trusted *policy.Trusted  // of a signer alone
 	signer  *policy.Narrow   // the one signer to accept, too; nil for any
-	// again finds the policy once more, as it is beyond its staple; nil if it was not found.
-	again func(context.Context) (*Policy, error)
+	// again finds the policy once more, by a question that is changed; nil if it was not found.
+	again func(context.Context, func(*find.Query)) (*Policy, error)
 }
 
 // found is a policy under one root.
@@ -132,9 +132,9 @@ func (c *Client) Find(ctx context.Context, repository string, options ...FindOpt
 	if err != nil {
 		return nil, err
 	}
-	p.again = func(ctx context.Context) (*Policy, error) {
+	p.again = func(ctx context.Context, change func(*find.Query)) (*Policy, error) {
 		next := *q
-		next.Beyond = true
+		change(&next)
 		return c.find(ctx, &next)
 	}
 	return p, nil
@@ -353,8 +353,8 @@ func (p *Policy) Only(identity, issuer string) (*Policy, error) {
 	next := *p
 	next.signer = &policy.Narrow{Identity: identity, Issuer: issuer}
 	if p.again != nil {
-		next.again = func(ctx context.Context) (*Policy, error) {
-			q, err := p.again(ctx)
+		next.again = func(ctx context.Context, change func(*find.Query)) (*Policy, error) {
+			q, err := p.again(ctx, change)
 			if err != nil {
 				return nil, err
 			}

@@ -134,7 +134,7 @@ func (c *Client) Verify(ctx context.Context, p *Policy, options ...VerifyOption)
 	}
 	acc := take(ctx, req, p.demand, judges, inputs)
 	if beyond(judges) { // the policy as it was when that was logged is asked for
-		if p, err = p.again(ctx); err != nil {
+		if p, err = p.again(ctx, func(q *find.Query) { q.Beyond = true }); err != nil {
 			return nil, err
 		}
 		if judges, err = c.judges(p, req, pub); err != nil {

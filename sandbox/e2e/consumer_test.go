@@ -3,14 +3,23 @@
 package e2e
 
 import (
+	"context"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/repopolicy/repopolicy"
 	"github.com/repopolicy/repopolicy/internal/scaffold/consumer"
+	"github.com/repopolicy/repopolicy/internal/web"
+	"github.com/repopolicy/repopolicy/oidc"
+	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/sandbox/forge"
 )
 
 // TestConsumer: a program of somebody else, built on the public packages alone, verifies by
@@ -60,4 +69,79 @@ func TestConsumer(t *testing.T) {
 	if out, err := exec.Command(bin, "-root", c.root, "-state", t.TempDir(), "-via", srv.URL, "-tag", "v1", "acme/unbound", good).CombinedOutput(); err == nil {
 		t.Errorf("nobody bound a policy: %s", out)
 	}
+}
+
+// TestClientAuthorize: a program of somebody else asks for a run by its token whether it may
+// release, and is told so only as of now.
+func TestClientAuthorize(t *testing.T) {
+	const name = "acme/asked"
+	p := boundProject(t, name, string(policyText(name, 1, 1, "alice")), nil)
+	git(t, p.dir, "tag", "v1")
+	p.push2("v1")
+	p.inJob(forge.Event{Name: "push", Ref: "refs/tags/v1"}, "release.yml", func(_ *forge.Job, c *computer, _ string) {
+		token := func(audience string) string {
+			s := oidc.Surroundings{Getenv: func(name string) string { return c.env[name] }, Get: func(ctx context.Context, address, bearer string) ([]byte, error) {
+				return web.GetAuthorized(ctx, address, bearer, c.transport, "e2e", 64<<10)
+			}}
+			raw, err := s.Token(t.Context(), audience)
+			check(t, err)
+			return raw
+		}
+		client := repopolicy.Client{TrustedRoots: []string{c.root}, StateDir: c.state, HTTP: c.transport}
+		found, err := client.Find(t.Context(), "github.com/"+name)
+		check(t, err)
+		ask := func(p *repopolicy.Policy, token string, names ...string) string {
+			a, err := client.Authorize(t.Context(), p, token, names...)
+			var f *policy.Fault
+			switch {
+			case errors.As(err, &f):
+				return string(f.Reason)
+			case err != nil:
+				return err.Error()
+			case a.OK() != (a.Class() == policy.ClassOK):
+				t.Error("OK and class disagree")
+			}
+			return a.Class().String()
+		}
+		pinned := filepath.Join(t.TempDir(), "policy.toml")
+		check(t, os.WriteFile(pinned, policyText(name, 1, 1, "alice"), 0o600))
+		file, err := client.Pinned(t.Context(), pinned)
+		check(t, err)
+		own := token(oidc.Audience)
+		for _, row := range []struct {
+			what string
+			p    *repopolicy.Policy
+			raw  string
+			name string
+			want string
+		}{
+			{"what the rule names", found, own, artifact(t, "widget_1.tar.gz"), "OK"},
+			{"what is not there yet", found, own, "widget_2.tar.gz", "OK"},
+			{"another name", found, own, "gadget_1.tar.gz", "DENY"},
+			{"a token to sign with", found, token("sigstore"), "widget_1.tar.gz", string(policy.TokenRefused)},
+			{"no token", found, "", "widget_1.tar.gz", string(policy.TokenInvalid)},
+			{"a cut token", found, own[:len(own)-4], "widget_1.tar.gz", string(policy.TokenInvalid)},
+			{"a policy of a file", file, own, "widget_1.tar.gz", string(policy.Usage)},
+		} {
+			if got := ask(row.p, row.raw, row.name); got != row.want {
+				t.Errorf("%s: %s, want %s", row.what, got, row.want)
+			}
+		}
+		client.Offline = true
+		if got := ask(found, own, "widget_1.tar.gz"); got != string(policy.Usage) {
+			t.Errorf("off-line: %s", got)
+		}
+		// What was known is not enough: nobody can be asked.
+		client.Offline, client.HTTP = false, nowhere{}
+		if got := ask(found, own, "widget_1.tar.gz"); got != string(policy.RepositoryUnreachable) {
+			t.Errorf("without a network: %s", got)
+		}
+	})
+}
+
+// nowhere is a network without services.
+type nowhere struct{}
+
+func (nowhere) RoundTrip(r *http.Request) (*http.Response, error) {
+	return nil, errors.New("no route to " + r.URL.Host)
 }
