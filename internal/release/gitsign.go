@@ -171,68 +171,154 @@ var errCMS = errors.New("not a CMS message with one signer, as gitsign writes it
 // contextTag returns a context-specific, constructed tag.
 func contextTag(n uint8) cb.Tag { return cb.Tag(n).ContextSpecific().Constructed() }
 
+// der reads elements one after another. The first that is not as it should be makes it
+// bad; what is read from then on is empty.
+type der struct{ bad bool }
+
+func (d *der) must(ok bool) { d.bad = d.bad || !ok }
+
+// in returns the content of the next element.
+func (d *der) in(s *cryptobyte.String, tag cb.Tag) (out cryptobyte.String) {
+	d.must(!d.bad && s.ReadASN1(&out, tag))
+	return out
+}
+
+// whole returns the next element with its tag and length.
+func (d *der) whole(s *cryptobyte.String, tag cb.Tag) (out cryptobyte.String) {
+	d.must(!d.bad && s.ReadASN1Element(&out, tag))
+	return out
+}
+
+// optional returns the content of the next element if it has the tag; nil otherwise.
+func (d *der) optional(s *cryptobyte.String, tag cb.Tag) cryptobyte.String {
+	var out cryptobyte.String
+	var there bool
+	if d.must(!d.bad && s.ReadOptionalASN1(&out, &there, tag)); !there {
+		return nil
+	}
+	return append(cryptobyte.String{}, out...) // never nil
+}
+
+// bytes returns the content of an octet string.
+func (d *der) bytes(s *cryptobyte.String) (out []byte) {
+	d.must(!d.bad && s.ReadASN1Bytes(&out, cb.OCTET_STRING))
+	return out
+}
+
+// integer passes over a small integer.
+func (d *der) integer(s *cryptobyte.String) {
+	var n int
+	d.must(!d.bad && s.ReadASN1Integer(&n))
+}
+
+// oid passes over an object identifier, which must be this one.
+func (d *der) oid(s *cryptobyte.String, want asn1.ObjectIdentifier) {
+	var got asn1.ObjectIdentifier
+	d.must(!d.bad && s.ReadASN1ObjectIdentifier(&got) && got.Equal(want))
+}
+
+// end demands that nothing is left.
+func (d *der) end(s cryptobyte.String) { d.must(s.Empty()) }
+
 // parseCMS reads SignedData (RFC 5652, section 5) in DER: version, SHA-256, no
 // content, certificates, one signer with signed attributes.
-func parseCMS(der []byte) (*cms, error) {
-	var (
-		info, wrapped, sd, algs, content, certs, signers, signer cryptobyte.String
-		oid                                                      asn1.ObjectIdentifier
-		version                                                  int
-		hasCerts                                                 bool
-	)
-	in := cryptobyte.String(der)
-	if !in.ReadASN1(&info, cb.SEQUENCE) || !in.Empty() ||
-		!info.ReadASN1ObjectIdentifier(&oid) || !oid.Equal(oidSignedData) ||
-		!info.ReadASN1(&wrapped, contextTag(0)) || !info.Empty() ||
-		!wrapped.ReadASN1(&sd, cb.SEQUENCE) || !wrapped.Empty() ||
-		!sd.ReadASN1Integer(&version) || !sd.ReadASN1(&algs, cb.SET) ||
-		!sd.ReadASN1(&content, cb.SEQUENCE) || !content.ReadASN1ObjectIdentifier(&oid) || !oid.Equal(oidData) || !content.Empty() ||
-		!sd.ReadOptionalASN1(&certs, &hasCerts, contextTag(0)) || !hasCerts ||
-		!sd.ReadASN1(&signers, cb.SET) || !sd.Empty() ||
-		!signers.ReadASN1(&signer, cb.SEQUENCE) || !signers.Empty() {
+func parseCMS(data []byte) (*cms, error) {
+	var d der
+	in := cryptobyte.String(data)
+	info := d.in(&in, cb.SEQUENCE)
+	d.end(in)
+	d.oid(&info, oidSignedData)
+	wrapped := d.in(&info, contextTag(0))
+	d.end(info)
+	sd := d.in(&wrapped, cb.SEQUENCE)
+	d.end(wrapped)
+	d.integer(&sd)
+	d.in(&sd, cb.SET) // digest algorithms
+	content := d.in(&sd, cb.SEQUENCE)
+	d.oid(&content, oidData)
+	d.end(content)
+	certs := d.optional(&sd, contextTag(0))
+	d.must(certs != nil)
+	signers := d.in(&sd, cb.SET)
+	d.end(sd)
+	signer := d.in(&signers, cb.SEQUENCE)
+	d.end(signers)
+	if d.bad {
 		return nil, errCMS
 	}
+	return parseSigner(signer, certs)
+}
+
+// parseSigner reads SignerInfo (RFC 5652, section 5.3).
+func parseSigner(signer, certs cryptobyte.String) (*cms, error) {
+	var d der
 	m := &cms{}
-	var id, idValue, alg, signed, sigAlg, unsigned cryptobyte.String
+	d.integer(&signer)
+	var id cryptobyte.String
 	var idTag cb.Tag
-	var hasUnsigned bool
-	if !signer.ReadASN1Integer(&version) ||
-		!signer.ReadAnyASN1Element(&id, &idTag) ||
-		!signer.ReadASN1(&alg, cb.SEQUENCE) || !alg.ReadASN1ObjectIdentifier(&oid) || !oid.Equal(oidSHA256) ||
-		!signer.ReadASN1Element(&signed, contextTag(0)) ||
-		!signer.ReadASN1(&sigAlg, cb.SEQUENCE) ||
-		!signer.ReadASN1Bytes(&m.signature, cb.OCTET_STRING) ||
-		!signer.ReadOptionalASN1(&unsigned, &hasUnsigned, contextTag(1)) || !signer.Empty() {
+	d.must(signer.ReadAnyASN1Element(&id, &idTag))
+	alg := d.in(&signer, cb.SEQUENCE)
+	d.oid(&alg, oidSHA256)
+	signed := d.whole(&signer, contextTag(0))
+	d.in(&signer, cb.SEQUENCE) // signature algorithm
+	m.signature = d.bytes(&signer)
+	unsigned := d.optional(&signer, contextTag(1))
+	d.end(signer)
+	if d.bad {
 		return nil, errCMS
 	}
 	// The signature is over the attributes as a SET, whatever their tag here.
 	m.attributes = append([]byte{byte(cb.SET)}, signed[1:]...)
-	if !signed.ReadASN1(&signed, contextTag(0)) {
-		return nil, errCMS
-	}
-	attrs, err := attributes(signed)
-	if err != nil {
+	if err := m.readSigned(d.in(&signed, contextTag(0))); err != nil {
 		return nil, err
 	}
-	var contentType asn1.ObjectIdentifier
-	ct, md := attrs[oidContentType.String()], attrs[oidMessageDigest.String()]
-	if !ct.ReadASN1ObjectIdentifier(&contentType) || !ct.Empty() || !contentType.Equal(oidData) ||
-		!md.ReadASN1Bytes(&m.digest, cb.OCTET_STRING) || !md.Empty() {
-		return nil, errCMS
-	}
-	if hasUnsigned {
-		if attrs, err = attributes(unsigned); err != nil {
+	if unsigned != nil {
+		if err := m.readUnsigned(unsigned); err != nil {
 			return nil, err
 		}
-		if e, ok := attrs[oidLogEntry.String()]; ok && (!e.ReadASN1Bytes(&m.entry, cb.OCTET_STRING) || !e.Empty() || len(m.entry) == 0) {
-			return nil, errCMS
-		}
 	}
-	if !id.ReadASN1(&idValue, cb.SEQUENCE) {
+	name := id
+	if name = d.in(&name, cb.SEQUENCE); d.bad {
 		return nil, errors.New("the signer is not named by issuer and serial number")
 	}
-	m.certificate, err = signerCertificate(certs, idValue)
+	var err error
+	m.certificate, err = signerCertificate(certs, name)
 	return m, err
+}
+
+func (m *cms) readSigned(set cryptobyte.String) error {
+	attrs, err := attributes(set)
+	if err != nil {
+		return err
+	}
+	var d der
+	contentType, digest := attrs[oidContentType.String()], attrs[oidMessageDigest.String()]
+	d.oid(&contentType, oidData)
+	d.end(contentType)
+	m.digest = d.bytes(&digest)
+	d.end(digest)
+	if d.bad {
+		return errCMS
+	}
+	return nil
+}
+
+func (m *cms) readUnsigned(set cryptobyte.String) error {
+	attrs, err := attributes(set)
+	if err != nil {
+		return err
+	}
+	entry, ok := attrs[oidLogEntry.String()]
+	if !ok {
+		return nil
+	}
+	var d der
+	m.entry = d.bytes(&entry)
+	d.end(entry)
+	if d.must(len(m.entry) > 0); d.bad {
+		return errCMS
+	}
+	return nil
 }
 
 // attributes returns the one value of each attribute by its object identifier.
