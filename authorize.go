@@ -57,6 +57,8 @@ func (a *Authorization) Class() policy.Class { return a.class }
 // hours, or [Client.MaxAge].
 func (c *Client) Authorize(ctx context.Context, p *Policy, token string, names ...string) (*Authorization, error) {
 	switch {
+	case !p.made():
+		return nil, errZero
 	case p.again == nil:
 		return nil, policy.Faultf(policy.Usage, "a run is authorised by the policy that its repository bound, and by no other")
 	case len(p.under) != 1:

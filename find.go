@@ -46,6 +46,12 @@ type found struct {
 	open        func(context.Context) ([]trust.Root, error)
 }
 
+// errZero is that a policy or option is used that nobody made.
+var errZero = policy.Faultf(policy.Usage, "the zero value of a policy or option means nothing")
+
+// made reports whether a client made the policy.
+func (p *Policy) made() bool { return p != nil && len(p.under) > 0 }
+
 // FindOption says where a repository's policy is read from, or which one is meant.
 type FindOption struct{ set func(*find.Query) error }
 
@@ -118,6 +124,9 @@ func (c *Client) Find(ctx context.Context, repository string, options ...FindOpt
 		return nil, err
 	}
 	for _, o := range options {
+		if o.set == nil {
+			return nil, errZero
+		}
 		if err := o.set(q); err != nil {
 			return nil, err
 		}
@@ -347,6 +356,9 @@ func classOf(err error) policy.Class {
 
 // Only lets a policy allow nobody but one signer, as [Client.Signer] names one.
 func (p *Policy) Only(identity, issuer string) (*Policy, error) {
+	if !p.made() {
+		return nil, errZero
+	}
 	if _, err := policy.IdentityOnly(policy.FlagIdentity{Identity: identity, Issuer: issuer, SetOnly: true}); err != nil {
 		return nil, policy.Faultf(policy.Usage, "%s", err)
 	}
@@ -372,8 +384,11 @@ func (p *Policy) Repository() string {
 	return p.repo.String()
 }
 
-// Document returns the version in force; nil for a signer alone.
+// Document returns the version in force; nil for a signer alone, and for the zero value.
 func (p *Policy) Document() *policy.Document {
+	if !p.made() {
+		return nil
+	}
 	if p.under[0].Found != nil {
 		return p.under[0].Head().Document
 	}
@@ -401,6 +416,9 @@ func (p *Policy) Knowledge() Knowledge {
 	k := Knowledge{Path: p.path, Completeness: policy.CompleteNone, Roots: p.joined}
 	if k.Roots != nil {
 		k.Demanded = p.demand
+	}
+	if !p.made() {
+		return k
 	}
 	first := p.under[0]
 	if k.Roots == nil && first.name != "" {
@@ -439,7 +457,7 @@ func (p *Policy) Knowledge() Knowledge {
 
 // carried returns what the policy was carried in; nil if it was not.
 func (p *Policy) carried() *airgap.Bundle {
-	if len(p.under) == 0 || p.under[0].Found == nil {
+	if !p.made() || p.under[0].Found == nil {
 		return nil
 	}
 	return p.under[0].Carried()

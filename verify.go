@@ -31,12 +31,15 @@ type request struct {
 	progress            func(done, total int)
 }
 
-func newRequest(options []VerifyOption) *request {
+func newRequest(options []VerifyOption) (*request, error) {
 	r := &request{}
 	for _, o := range options {
+		if o.set == nil {
+			return nil, errZero
+		}
 		o.set(r)
 	}
-	return r
+	return r, nil
 }
 
 // Artifact judges what the command line takes: a file, every file in a directory, everything
@@ -98,7 +101,10 @@ func (c *Client) Check(repository string, options ...VerifyOption) error {
 			return policy.Faultf(policy.Usage, "%s", err)
 		}
 	}
-	_, err := c.published(p, newRequest(options))
+	req, err := newRequest(options)
+	if err == nil {
+		_, err = c.published(p, req)
+	}
 	return err
 }
 
@@ -106,7 +112,13 @@ func (c *Client) Check(repository string, options ...VerifyOption) error {
 // judge, also one that says no; see [Verdict.OK]. An error is a [*policy.Fault], or one of
 // this machine.
 func (c *Client) Verify(ctx context.Context, p *Policy, options ...VerifyOption) (*Verdict, error) {
-	req := newRequest(options)
+	if !p.made() {
+		return nil, errZero
+	}
+	req, err := newRequest(options)
+	if err != nil {
+		return nil, err
+	}
 	pub, err := c.published(p, req)
 	if err != nil {
 		return nil, err

@@ -251,8 +251,45 @@ func TestTogether(t *testing.T) {
 	wg.Wait()
 }
 
+// TestHeld: a policy that a program holds is as old as what is known of it.
+func TestHeld(t *testing.T) {
+	f := newFork(t, newWorld(t))
+	p, err := f.client.Find(t.Context(), "acme/widget")
+	check(t, err)
+	for _, row := range []struct {
+		days, want int
+	}{{0, 0}, {6, 0}, {8, policy.ClassStale.Exit()}, {2000, policy.ClassStale.Exit()}} {
+		f.client.Clock = clock(sigstoretest.Now.AddDate(0, 0, row.days).Add(5 * time.Minute))
+		v, err := f.client.Verify(t.Context(), p, repopolicy.Artifact(filepath.Join(f.dir, "SHA256SUMS")), repopolicy.Tag("v1.2.3"))
+		if err != nil || v.Class().Exit() != row.want {
+			t.Errorf("after %d days: %v, want exit %d: %v", row.days, v, row.want, err)
+		}
+	}
+}
+
 // TestZero: what nobody has made is no yes.
 func TestZero(t *testing.T) {
+	f := newFork(t, newWorld(t))
+	made, err := f.client.Find(t.Context(), "acme/widget")
+	check(t, err)
+	artifact := repopolicy.Artifact(filepath.Join(f.dir, "SHA256SUMS"))
+	for name, p := range map[string]*repopolicy.Policy{"no policy": nil, "a policy that nobody made": {}} {
+		if v, err := f.client.Verify(t.Context(), p, artifact); v.OK() || err == nil {
+			t.Errorf("%s: %v %v", name, v, err)
+		}
+		if a, err := f.client.Authorize(t.Context(), p, "x"); a.OK() || err == nil {
+			t.Errorf("%s: %v %v", name, a, err)
+		}
+		if _, err := p.Only("alice@example.com", "https://accounts.google.com"); err == nil || p.Document() != nil {
+			t.Error(name)
+		}
+	}
+	if v, err := f.client.Verify(t.Context(), made, artifact, repopolicy.VerifyOption{}); v.OK() || err == nil {
+		t.Errorf("an option that nobody made: %v %v", v, err)
+	}
+	if p, err := f.client.Find(t.Context(), "acme/widget", repopolicy.FindOption{}); p != nil || err == nil {
+		t.Errorf("an option that nobody made: %v %v", p, err)
+	}
 	var v *repopolicy.Verdict
 	if v.OK() || (&repopolicy.Verdict{}).OK() || (&repopolicy.Result{}).Class() == policy.ClassOK {
 		t.Error("a verdict that nobody gave is OK")
