@@ -20,6 +20,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/internal/release"
 	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/policy/chain"
 	"github.com/repopolicy/repopolicy/rekorbind"
 )
 
@@ -304,7 +305,7 @@ func (f *found) unknown(o *repoOptions) (out []string) {
 		return nil
 	}
 	view := f.res.Chain.View()
-	if view.AsOf.IsZero() || view.Completeness == policy.CompleteNone {
+	if view.AsOf.IsZero() || view.Completeness == chain.CompleteNone {
 		out = []string{
 			"what else the repository has bound: the file carries no answer of a directory that this machine knows",
 			"what was removed, revoked or yanked by versions that are not in the file",

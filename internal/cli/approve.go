@@ -381,7 +381,7 @@ func (f *found) judge(a *app, tag string) (*release.Judge, error) {
 
 // signerKeys returns the keys that may release by a policy, which is called so in
 // messages.
-func signerKeys(t *policy.Trusted, called string) ([]*sigstore.Key, error) {
+func signerKeys(t release.Policy, called string) ([]*sigstore.Key, error) {
 	var out []*sigstore.Key
 	for _, k := range t.Keys() {
 		key, err := sigstore.ParseKey([]byte(k.PEM), time.Time{}, time.Time{})

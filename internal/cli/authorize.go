@@ -18,6 +18,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/token"
 	"github.com/repopolicy/repopolicy/oidc"
 	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/policy/chain"
 )
 
 // authorizeMaxAge is how old what is known about the policy may be before a
@@ -108,7 +109,7 @@ type subject struct {
 type authorization struct {
 	stage    policy.Stage
 	found    *found
-	version  policy.Version // the head of the chain
+	version  chain.Version // the head of the chain
 	run      policy.Run
 	verified *token.Verified // nil for a key
 	audience string
@@ -253,7 +254,7 @@ func repositoryOf(t *oidc.Unverified) (string, error) {
 }
 
 // head returns the version in force.
-func (f *found) head() policy.Version {
+func (f *found) head() chain.Version {
 	vs := f.res.Chain.Versions()
 	return vs[len(vs)-1]
 }
@@ -335,7 +336,7 @@ func (z *authorization) decide(id policy.Identity, s subject) policy.Decision {
 	if s.name != "" {
 		req.Names = []string{s.name}
 	}
-	return policy.Authorize(z.found.trusted(), z.run, z.stage, req, tags, source)
+	return z.found.trusted().Authorize(z.run, z.stage, req, tags, source)
 }
 
 // moved compares the tag with the one that the repository has: one that was

@@ -12,6 +12,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/trust"
 	"github.com/repopolicy/repopolicy/internal/web"
 	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/policy/chain"
 	"github.com/repopolicy/repopolicy/rekorbind"
 )
 
@@ -54,7 +55,7 @@ func (f *found) readDirectory(o *repoOptions) error {
 		}
 	}
 	if f.demand.Completeness == "" { // who drops its answers must not be better off
-		f.demand.Completeness = policy.CompleteSigned
+		f.demand.Completeness = chain.CompleteSigned
 	}
 	return nil
 }
@@ -142,11 +143,11 @@ func (f *found) staple() ([]byte, error) {
 // unanswered returns the fault that the directory gave no answer, where that
 // decides. One that lied or forked is an alarm of the chain.
 func (f *found) unanswered(o *repoOptions, d *rekorbind.Directory) error {
-	if d == nil || f.res.Fork != nil || f.res.Lie != nil || !f.demand.Completeness.Beats(policy.CompleteHinted) {
+	if d == nil || f.res.Fork != nil || f.res.Lie != nil || !f.demand.Completeness.Beats(chain.CompleteHinted) {
 		return nil
 	}
 	err := f.res.Failed[d.Name()]
-	if err == nil || f.res.Chain.View().Completeness.Beats(policy.CompleteScanned) {
+	if err == nil || f.res.Chain.View().Completeness.Beats(chain.CompleteScanned) {
 		return nil
 	}
 	hint := "try again, or proceed with --require first,hinted, which also looks the repository up as without --directory"

@@ -11,6 +11,7 @@ import (
 
 	"github.com/repopolicy/repopolicy/internal/git"
 	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/policy/chain"
 	"github.com/repopolicy/repopolicy/rekorbind"
 )
 
@@ -115,7 +116,7 @@ func (a *app) following(ctx context.Context, o *signOptions, f *found, text []by
 // answered refuses to begin something public on what nobody could be asked about: what a
 // log has of the repository is not known, and what is signed could not be logged.
 func (f *found) answered() error {
-	if f.res.Chain.View().Completeness.Beats(policy.CompleteNone) {
+	if f.res.Chain.View().Completeness.Beats(chain.CompleteNone) {
 		return nil
 	}
 	for _, name := range slices.Sorted(maps.Keys(f.res.Failed)) {
@@ -152,9 +153,9 @@ func (a *app) former(ctx context.Context, o *signOptions, v *draftVersion) error
 // previous returns the digest of the statement that the policy follows.
 func (v *draftVersion) previous(text []byte) (string, error) {
 	n := v.doc.Content().Version
-	chain := v.res.Chain
-	versions := chain.Versions()
-	switch reason := chain.Reason(); {
+	resolved := v.res.Chain
+	versions := resolved.Versions()
+	switch reason := resolved.Reason(); {
 	case reason == policy.NoBinding && n == 1:
 		return "", nil
 	case reason == policy.NoBinding && v.branchHint() == "":
@@ -163,7 +164,7 @@ func (v *draftVersion) previous(text []byte) (string, error) {
 		return "", nil
 	case reason != "" && !(reason == policy.Undisclosed && len(versions) >= n-1 && n > 1):
 		f := faultf(reason, "%s: %s", v.repo, reason.Info().Text)
-		for _, p := range chain.Problems() {
+		for _, p := range resolved.Problems() {
 			f.more = append(f.more, p.Detail)
 		}
 		if f.hint = v.branchHint(); f.hint == "" && reason == policy.Undisclosed {
@@ -209,7 +210,7 @@ func (v *draftVersion) signatures() (by, missing []string, need int, err error) 
 	if err != nil {
 		return nil, nil, 0, err
 	}
-	tallies := []policy.Tally{st.Own}
+	tallies := []chain.Tally{st.Own}
 	if st.Before != nil {
 		tallies = append(tallies, *st.Before)
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/trust"
 	"github.com/repopolicy/repopolicy/internal/web"
 	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/policy/chain"
 	"github.com/repopolicy/repopolicy/rekorbind"
 )
 
@@ -198,7 +199,7 @@ func endpointless(err error) bool {
 
 // handInHint is what to do about a version that a directory waits for; "" if it waits for none.
 func (f *found) handInHint() string {
-	if !slices.ContainsFunc(f.res.Chain.Problems(), func(p policy.ChainProblem) bool { return p.Waits }) {
+	if !slices.ContainsFunc(f.res.Chain.Problems(), func(p chain.Problem) bool { return p.Waits }) {
 		return ""
 	}
 	more := ""
@@ -208,7 +209,7 @@ func (f *found) handInHint() string {
 	if f.described != "" {
 		more += " --directory " + f.described
 	}
-	return fmt.Sprintf("who has its files hands them in: `repopolicy hand-in -R %s%s`; what nobody hands in within %d days lapses", f.repo, more, int(policy.Grace.Hours()/24))
+	return fmt.Sprintf("who has its files hands them in: `repopolicy hand-in -R %s%s`; what nobody hands in within %d days lapses", f.repo, more, int(chain.Grace.Hours()/24))
 }
 
 // offer hands in what bind has made, and what was there before, before anybody else gets it. That

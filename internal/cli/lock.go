@@ -14,6 +14,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/internal/strictjson"
 	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/policy/chain"
 )
 
 const maxLockBytes = 4 << 20
@@ -27,15 +28,15 @@ type lock struct {
 }
 
 // Kept implements rekorbind.Keeper.
-func (l *lock) Kept(policy.Locator) (policy.Kept, error) { return policy.Kept{Chain: l.Chain}, nil }
+func (l *lock) Kept(policy.Locator) (chain.Kept, error) { return chain.Kept{Chain: l.Chain}, nil }
 
 // Keep implements rekorbind.Keeper: a lock file is never changed by what it is
 // checked against.
-func (l *lock) Keep(policy.Locator, policy.Kept, policy.Kept) (bool, error) { return true, nil }
+func (l *lock) Keep(policy.Locator, chain.Kept, chain.Kept) (bool, error) { return true, nil }
 
 // beside returns what has to be continued where the machine remembers something as
 // well: the longer of both, one of which is the beginning of the other.
-func (l *lock) beside(kept policy.Kept) (*lock, error) {
+func (l *lock) beside(kept chain.Kept) (*lock, error) {
 	n := min(len(l.Chain), len(kept.Chain))
 	switch {
 	case !slices.Equal(l.Chain[:n], kept.Chain[:n]):

@@ -23,6 +23,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/trust"
 	"github.com/repopolicy/repopolicy/internal/web"
 	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/policy/chain"
 	"github.com/repopolicy/repopolicy/rekorbind"
 )
 
@@ -76,7 +77,7 @@ type found struct {
 	root     trust.Root
 	snapshot *git.Snapshot
 	res      *rekorbind.Resolution
-	demand   policy.Demand
+	demand   chain.Demand
 	files    []rekorbind.File // signatures
 	answers  []rekorbind.File // of directories, that a registry has beside them
 	local    bool             // read from a clone
@@ -186,7 +187,7 @@ func (a *app) find(ctx context.Context, o *repoOptions) (*found, error) {
 }
 
 func (f *found) readDemand(o *repoOptions) error {
-	f.demand = policy.Demand{FailOnAlarm: o.failOnAlarm}
+	f.demand = chain.Demand{FailOnAlarm: o.failOnAlarm}
 	if o.require.set {
 		d, err := f.demand.ParseRequire(o.require.value)
 		if err != nil {
@@ -367,7 +368,7 @@ func (a *app) lookups(o *repoOptions, f *found, state *rekorbind.State) ([]rekor
 		return out, nil
 	}
 	// The directory is asked instead of an index, unless what the index says would do.
-	first, index := len(out), f.asked == nil || !f.demand.Completeness.Beats(policy.CompleteHinted)
+	first, index := len(out), f.asked == nil || !f.demand.Completeness.Beats(chain.CompleteHinted)
 	now := func() time.Time { return a.Now().UTC() }
 	scan := &rekorbind.Scan{Root: root.Root, Forges: root.Forges, Clients: f.watch.trees.Clients, Cursors: state, Witnesses: o.witnessed, Now: now}
 	if a.Terminal {
@@ -389,10 +390,10 @@ func (a *app) lookups(o *repoOptions, f *found, state *rekorbind.State) ([]rekor
 }
 
 // trusted returns the policy to judge by.
-func (f *found) trusted() *policy.Trusted { return f.res.Chain.Trusted(f.demand) }
+func (f *found) trusted() *chain.Trusted { return f.res.Chain.Trusted(f.demand) }
 
 // alarmText is an alarm on one line.
-func alarmText(a policy.Alarm) string {
+func alarmText(a chain.Alarm) string {
 	text := a.Code + ": " + a.Text
 	if a.Acknowledged {
 		text += " (acknowledged)"
@@ -430,7 +431,7 @@ func (f *found) summary() *policySummary {
 		Digest: head.Document.Digest().String(), Repository: f.repo.String(), Version: head.Number, Expires: head.Document.Content().Expires,
 		Genesis: string(f.res.Chain.Genesis()), Completeness: string(view.Completeness), Statement: "sha256:" + head.Statement,
 	}
-	if view.Completeness.Beats(policy.CompleteScanned) && f.asked != nil {
+	if view.Completeness.Beats(chain.CompleteScanned) && f.asked != nil {
 		out.Directory = f.asked.Descriptor.URL
 	}
 	for _, v := range versions {

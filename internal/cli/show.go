@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/policy/chain"
 )
 
 // sources are the flags that verify has already.
@@ -38,9 +39,9 @@ func (f *found) mayLag() string {
 // usable returns why the chain cannot be relied upon, nil if it can: the same
 // that verify would say of every artifact.
 func (f *found) usable(a *app) error {
-	d, refused := policy.Precheck(f.trusted(), policy.Request{Now: a.Now(), Skew: clockSkew}, policy.Claims{})
+	d, refused := f.trusted().Precheck(policy.Request{Now: a.Now(), Skew: clockSkew}, policy.Claims{})
 	if !refused && len(f.res.Chain.Versions()) == 0 { // nor was there one when it was looked for
-		d, refused = policy.DecideAdopted(f.trusted(), policy.Request{Now: a.Now(), Skew: clockSkew})
+		d, refused = f.trusted().DecideAdopted(policy.Request{Now: a.Now(), Skew: clockSkew})
 	}
 	info := d.Reason.Info()
 	switch info.Class {
@@ -194,7 +195,7 @@ func (a *app) howFound(p *policySummary) {
 	a.err.line("  policy     %s", p.Digest)
 	a.err.line("  statement  %s", p.Statement)
 	a.err.line("  genesis    %s: %s", p.Genesis, genesisText[policy.GenesisLabel(p.Genesis)])
-	a.err.line("  complete   %s: %s%s", p.Completeness, completenessText[policy.Completeness(p.Completeness)], at)
+	a.err.line("  complete   %s: %s%s", p.Completeness, completenessText[chain.Completeness(p.Completeness)], at)
 	if p.Directory != "" {
 		a.err.line("  directory  %s", p.Directory)
 	}
@@ -207,10 +208,10 @@ var genesisText = map[policy.GenesisLabel]string{
 	policy.GenesisClaimed:  "only the chain says so",
 }
 
-var completenessText = map[policy.Completeness]string{
-	policy.CompleteProven:  "exactly these bindings exist",
-	policy.CompleteSigned:  "the directory's signed word",
-	policy.CompleteScanned: "the whole log was read",
-	policy.CompleteHinted:  "the word of the index's operator",
-	policy.CompleteNone:    "nothing is known about what else exists",
+var completenessText = map[chain.Completeness]string{
+	chain.CompleteProven:  "exactly these bindings exist",
+	chain.CompleteSigned:  "the directory's signed word",
+	chain.CompleteScanned: "the whole log was read",
+	chain.CompleteHinted:  "the word of the index's operator",
+	chain.CompleteNone:    "nothing is known about what else exists",
 }
