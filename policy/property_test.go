@@ -260,6 +260,11 @@ func TestWhatAPolicyNeeds(t *testing.T) {
 	if !p.AcceptsUnlogged() || mustPin(t, decideRule, Ids{}).AcceptsUnlogged() || len(p.Keys()) != 0 {
 		t.Error("what the rules accept")
 	}
+	wants := mustPin(t, decideRule+"[release.approvals]\nthreshold = 1\nfrom = \"maintainers\"\n", Ids{})
+	got := wants.DigestAlgorithms()
+	if !wants.DemandsApprovals() || p.DemandsApprovals() || !slices.Equal(got, []string{"sha256"}) {
+		t.Errorf("approvals are of %v", got)
+	}
 	if p.Digest().Alg != "sha256" || p.Content().Version != 1 || p.Genesis() != GenesisPinned {
 		t.Error("what was pinned")
 	}
