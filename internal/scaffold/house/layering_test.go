@@ -138,6 +138,25 @@ func TestOneWriter(t *testing.T) {
 	})
 }
 
+// TestOneChain: only a chain makes a policy trusted as one of several versions.
+func TestOneChain(t *testing.T) {
+	made := 0
+	eachSource(t, nil, func(name, text string) {
+		for _, f := range []string{".Bound(", ".Earlier(", ".BeforeFirst("} {
+			switch {
+			case !strings.Contains(text, f):
+			case strings.HasPrefix(name, "policy/chain/"):
+				made++
+			default:
+				t.Errorf("%s: %s is policy/chain's to call", name, strings.TrimSuffix(f, "("))
+			}
+		}
+	})
+	if made != 3 {
+		t.Errorf("policy/chain calls %d of the 3", made)
+	}
+}
+
 // eachSource calls do for every source file of the product but internal/file's and those
 // that are excused.
 func eachSource(t *testing.T, excused map[string]string, do func(name, text string)) {
