@@ -18,6 +18,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/trust"
 	"github.com/repopolicy/repopolicy/internal/trust/oci"
 	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/policy/chain"
 	"github.com/repopolicy/repopolicy/rekorbind"
 )
 
@@ -162,7 +163,7 @@ func withScheme(repository string) string {
 // query returns the question for a repository that the client's fields make.
 func (c *Client) query(repo policy.Locator) (*find.Query, error) {
 	q := &find.Query{
-		Repository: repo, Trust: c.trust(), Demand: policy.Demand{FailOnAlarm: c.FailOnAlarm}, MaxAge: c.MaxAge, Scan: c.Scan,
+		Repository: repo, Trust: c.trust(), Demand: chain.Demand{FailOnAlarm: c.FailOnAlarm}, MaxAge: c.MaxAge, Scan: c.Scan,
 		Offline: c.Offline, AtHand: c.Git != nil, Timeless: !c.AsOf.IsZero(),
 	}
 	var err error
@@ -399,7 +400,7 @@ func (p *Policy) Document() *policy.Document {
 type Knowledge struct {
 	Path         string // of the file; "" for a policy that was found
 	Genesis      policy.GenesisLabel
-	Completeness policy.Completeness
+	Completeness chain.Completeness
 	Statement    string    // digest of the version's statement, sha256:HEX; "" for a file
 	AsOf         time.Time // when it was known to be complete; zero if that is not known
 	InputsOf     time.Time // when the newest of what a directory read of a log was made; zero if that is not known
@@ -413,7 +414,7 @@ type Knowledge struct {
 
 // Knowledge returns how the policy is known, under the first root.
 func (p *Policy) Knowledge() Knowledge {
-	k := Knowledge{Path: p.path, Completeness: policy.CompleteNone, Roots: p.joined}
+	k := Knowledge{Path: p.path, Completeness: chain.CompleteNone, Roots: p.joined}
 	if k.Roots != nil {
 		k.Demanded = p.demand
 	}
@@ -441,7 +442,7 @@ func (p *Policy) Knowledge() Knowledge {
 	view := f.Resolution.Chain.View()
 	k.Genesis, k.Completeness, k.Statement = f.Resolution.Chain.Genesis(), view.Completeness, "sha256:"+f.Head().Statement
 	k.AsOf, k.InputsOf, k.Unknown = view.AsOf, view.Inputs, f.Unknown()
-	if view.Completeness.Beats(policy.CompleteScanned) && f.Directory != nil {
+	if view.Completeness.Beats(chain.CompleteScanned) && f.Directory != nil {
 		k.Directory = f.Directory.Descriptor.URL
 	}
 	for _, v := range f.Versions() {

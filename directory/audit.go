@@ -24,6 +24,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/web"
 	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/policy/chain"
 	"github.com/repopolicy/repopolicy/rekorbind"
 )
 
@@ -161,8 +162,8 @@ type audited struct {
 	bundles  map[string][]byte
 }
 
-func (l *audited) moment() policy.Shown {
-	return policy.Shown{Leaf: l.index, Time: l.doc.Time, Clock: l.doc.Clock}
+func (l *audited) moment() chain.Shown {
+	return chain.Shown{Leaf: l.index, Time: l.doc.Time, Clock: l.doc.Clock}
 }
 
 // leaf audits one leaf, and keeps that it did.

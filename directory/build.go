@@ -18,6 +18,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/web"
 	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/policy/chain"
 	"github.com/repopolicy/repopolicy/rekorbind"
 )
 
@@ -51,12 +52,12 @@ type target struct {
 // pending is a build on its way. What it reads is fixed when it begins: records
 // stand in the order of builds, and one that was cut off must not become two.
 type pending struct {
-	At      policy.Shown `json:"at"` // of the leaf to come
-	Targets []target     `json:"targets"`
-	Looked  bool         `json:"looked,omitempty"` // for publications, as long as it wanted
-	Taken   bool         `json:"taken,omitempty"`  // what was found is in List, and due
-	List    []byte       `json:"list,omitempty"`
-	Leaf    []byte       `json:"leaf,omitempty"` // to be appended to the output log
+	At      chain.Shown `json:"at"` // of the leaf to come
+	Targets []target    `json:"targets"`
+	Looked  bool        `json:"looked,omitempty"` // for publications, as long as it wanted
+	Taken   bool        `json:"taken,omitempty"`  // what was found is in List, and due
+	List    []byte      `json:"list,omitempty"`
+	Leaf    []byte      `json:"leaf,omitempty"` // to be appended to the output log
 }
 
 // Head is the newest state, ready to be published.
@@ -341,7 +342,7 @@ func (b *Builder) prepare(ctx context.Context, p *pending) error {
 }
 
 // read reads all logs and maps what is in them, for the leaf to come.
-func (b *Builder) read(ctx context.Context, all []*Map, inputs map[string][]source, at policy.Shown) error {
+func (b *Builder) read(ctx context.Context, all []*Map, inputs map[string][]source, at chain.Shown) error {
 	for _, m := range all {
 		f := &follower{store: b.Store, function: m.function(), fn: m.fn, progress: b.Progress, counted: b.Counted}
 		for _, other := range all {
@@ -398,8 +399,8 @@ func (b *Builder) leaf(p *pending, all []*Map, inputs map[string][]source) error
 
 // moment returns that of the next leaf. Its time never runs backwards, whatever the
 // machine's clock does.
-func (b *Builder) moment(tx *bolt.Tx) (policy.Shown, error) {
-	out := policy.Shown{Leaf: leaves(tx), Time: b.Now().UTC().Truncate(time.Second)}
+func (b *Builder) moment(tx *bolt.Tx) (chain.Shown, error) {
+	out := chain.Shown{Leaf: leaves(tx), Time: b.Now().UTC().Truncate(time.Second)}
 	last := tx.Bucket(bucketLeaves).Get(number(uint64(out.Leaf - 1)))
 	if last == nil {
 		return out, nil

@@ -25,6 +25,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/scaffold/sigstoretest"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/policy/chain"
 	"github.com/repopolicy/repopolicy/rekorbind"
 )
 
@@ -170,7 +171,7 @@ func TestBuild(t *testing.T) {
 		}
 		return other, nil
 	}
-	var moments []policy.Shown
+	var moments []chain.Shown
 	var lists []int
 	for i, n := range []int{0, 1, 100, 256, 257, 300, 300} {
 		log.show(n)
@@ -185,7 +186,7 @@ func TestBuild(t *testing.T) {
 		if err != nil || head.Index != int64(i) {
 			t.Fatalf("leaf %d: %v", head.Index, err)
 		}
-		moments = append(moments, policy.Shown{Leaf: int64(i), Time: leaf.Time, Clock: leaf.Clock})
+		moments = append(moments, chain.Shown{Leaf: int64(i), Time: leaf.Time, Clock: leaf.Clock})
 		lists = append(lists, leaf.Maps[0].Disclosed.Count)
 		want := oracle(keysOf(t, b.Store))
 		if leaf.Maps[0].Hash != want.root() {

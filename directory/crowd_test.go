@@ -16,6 +16,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/web"
 	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/policy/chain"
 	"github.com/repopolicy/repopolicy/rekorbind"
 )
 
@@ -105,7 +106,7 @@ func TestHundredThousand(t *testing.T) {
 	check(err)
 	descriptor := &rekorbind.Descriptor{URL: server.URL, Key: vkey}
 	d := &rekorbind.Directory{Root: root, Descriptor: descriptor, Client: client, Now: time.Now}
-	var none policy.Demand // which is what is demanded by default
+	var none chain.Demand // which is what is demanded by default
 	for name, want := range map[string]policy.Reason{repoName(crowded): policy.BelowRequired, repoName(3): policy.NoBinding} {
 		repo, err := policy.ParseLocator(name)
 		check(err)
@@ -116,7 +117,7 @@ func TestHundredThousand(t *testing.T) {
 			if err != nil || res.Lie != nil || res.Fork != nil || len(res.Failed) > 0 {
 				t.Fatalf("%v, failed %v, lie %v, fork %v", err, res.Failed, res.Lie, res.Fork)
 			}
-			decided, _ := policy.Precheck(res.Chain.Trusted(none), policy.Request{Now: time.Now()}, policy.Claims{})
+			decided, _ := res.Chain.Trusted(none).Precheck(policy.Request{Now: time.Now()}, policy.Claims{})
 			t.Logf("%s: %d requests, completeness %s, %s", name, asked, res.Chain.View().Completeness, decided.Reason)
 			if decided.Reason != want {
 				t.Errorf("%s: %q, want %q", name, decided.Reason, want)

@@ -16,6 +16,7 @@ import (
 
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/policy/chain"
 	"github.com/repopolicy/repopolicy/rekorbind"
 )
 
@@ -92,11 +93,11 @@ func (in *Intake) allow(files int) error {
 
 // waiting is what is kept of a statement that was handed in, beside its files.
 type waiting struct {
-	PAE        string          `json:"pae"`
-	Repository string          `json:"repository"` // that bound it, and whose bounds it is counted in
-	At         policy.Position `json:"at"`         // of the binding; -1 if it is not known
-	Bytes      int64           `json:"bytes"`
-	Leaf       int64           `json:"leaf"` // by which it is listed at the latest
+	PAE        string         `json:"pae"`
+	Repository string         `json:"repository"` // that bound it, and whose bounds it is counted in
+	At         chain.Position `json:"at"`         // of the binding; -1 if it is not known
+	Bytes      int64          `json:"bytes"`
+	Leaf       int64          `json:"leaf"` // by which it is listed at the latest
 }
 
 // Accept takes one statement with signatures over it, and returns the receipt. The files are
@@ -125,7 +126,7 @@ func one(files []rekorbind.File) ([]byte, error) {
 	for _, f := range files {
 		b, err := sigstore.ParseBundle(f.Data)
 		switch {
-		case len(f.Data) > maxSignatureBytes || err != nil || b.Statement() == nil || b.Statement().PredicateType != policy.StatementPredicate || len(b.Payload()) > rekorbind.MaxStatementBytes:
+		case len(f.Data) > maxSignatureBytes || err != nil || b.Statement() == nil || b.Statement().PredicateType != chain.StatementPredicate || len(b.Payload()) > rekorbind.MaxStatementBytes:
 			bad = append(bad, f.Name)
 		case payload == nil:
 			payload = b.Payload()
@@ -200,7 +201,7 @@ func (in *Intake) offer(files []rekorbind.File) (*rekorbind.Offer, error) {
 }
 
 // reads reports whether the map will show a binding when its log is read that far.
-func (m *Map) reads(b rekorbind.OfferedBinding, s *policy.Statement) bool {
+func (m *Map) reads(b rekorbind.OfferedBinding, s *chain.Statement) bool {
 	for _, l := range m.logs() {
 		if l.ID != b.Log {
 			continue
@@ -322,7 +323,7 @@ func eachHandedIn(tx *bolt.Tx, payload string, f func(key []byte, sig handedSign
 
 // begin returns what is to be kept of a statement of which nothing waits: it has to be bound.
 func (in *Intake) begin(tx *bolt.Tx, o *rekorbind.Offer, d *rekorbind.DisclosedRecord) (waiting, error) {
-	places := map[string]policy.Position{}
+	places := map[string]chain.Position{}
 	read := false
 	for _, m := range in.maps {
 		more, err := m.places(tx, d)
@@ -335,15 +336,15 @@ func (in *Intake) begin(tx *bolt.Tx, o *rekorbind.Offer, d *rekorbind.DisclosedR
 		read = read || m.bound(tx, d)
 	}
 	for _, b := range o.Bindings {
-		if name := b.Repository.String(); places[name] == (policy.Position{}) {
+		if name := b.Repository.String(); places[name] == (chain.Position{}) {
 			places[name] = b.Position
 		}
 	}
-	w := waiting{PAE: d.PAE, At: policy.Position{Index: -1}}
+	w := waiting{PAE: d.PAE, At: chain.Position{Index: -1}}
 	switch own := o.Statement.Repository().String(); {
 	case len(places) == 0 && !read:
 		return w, refuse(http.StatusConflict, "no binding of the statement was read, and no file proves one")
-	case places[own] != (policy.Position{}):
+	case places[own] != (chain.Position{}):
 		w.Repository, w.At = own, places[own]
 	default: // bound by another repository, or before that was noted
 		for repo, at := range places {

@@ -12,6 +12,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/web"
 	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/policy/chain"
 	"github.com/repopolicy/repopolicy/rekorbind"
 )
 
@@ -20,7 +21,7 @@ import (
 // anybody can hand it in, and then it counts.
 func TestLapse(t *testing.T) {
 	const day = 24 * time.Hour
-	lastDay := 1 + int(policy.Grace/day) // the first leaf with it is that of day 1
+	lastDay := 1 + int(chain.Grace/day) // the first leaf with it is that of day 1
 	for name, handedIn := range map[string]int{"never": -1, "at once": 1, "on the last day": lastDay, "a day too late": lastDay + 1} {
 		t.Run(name, func(t *testing.T) {
 			inst := sigstoretest.New(t)
@@ -52,7 +53,7 @@ func TestLapse(t *testing.T) {
 			for _, data := range slices.Concat(first, next) {
 				files = append(files, rekorbind.File{Name: "f.sigstore.json", Data: data})
 			}
-			resolve := func() (*policy.Chain, error) {
+			resolve := func() (*chain.Chain, error) {
 				dir := &rekorbind.Directory{Root: root, Descriptor: &d.d, Client: client, Now: func() time.Time { return d.now }}
 				r := &rekorbind.Resolver{Root: root, Lookups: []rekorbind.Lookup{dir}, DefaultRefs: []string{"refs/heads/main"}, Now: d.now}
 				res, err := r.Resolve(t.Context(), repo, files)
@@ -88,15 +89,15 @@ func TestLapse(t *testing.T) {
 				if today == 0 {
 					continue // the directory has not read it
 				}
-				chain, err := resolve()
+				resolved, err := resolve()
 				if err != nil {
 					t.Fatal(err)
 				}
 				version := 0
-				if vs := chain.Versions(); len(vs) > 0 {
+				if vs := resolved.Versions(); len(vs) > 0 {
 					version = vs[len(vs)-1].Number
 				}
-				lapsed := slices.ContainsFunc(chain.Alarms(), func(a policy.Alarm) bool { return a.Code == policy.AlarmLapsed })
+				lapsed := slices.ContainsFunc(resolved.Alarms(), func(a chain.Alarm) bool { return a.Code == chain.AlarmLapsed })
 				want, reason := 1, policy.Reason("")
 				switch {
 				case handed:
@@ -104,8 +105,8 @@ func TestLapse(t *testing.T) {
 				case today <= lastDay:
 					reason = policy.Undisclosed
 				}
-				if version != want || chain.Reason() != reason || lapsed != (!handed && today > lastDay) {
-					t.Errorf("day %d: version %d, %q, lapsed %v: %+v", today, version, chain.Reason(), lapsed, chain.Problems())
+				if version != want || resolved.Reason() != reason || lapsed != (!handed && today > lastDay) {
+					t.Errorf("day %d: version %d, %q, lapsed %v: %+v", today, version, resolved.Reason(), lapsed, resolved.Problems())
 				}
 			}
 		})

@@ -13,6 +13,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/policy/chain"
 	"github.com/repopolicy/repopolicy/rekorbind"
 )
 
@@ -25,14 +26,14 @@ const (
 
 // published is what is kept of a statement that is listed.
 type published struct {
-	Payload string       `json:"payload"`
-	PAE     string       `json:"pae"`
-	At      policy.Shown `json:"at"`
+	Payload string      `json:"payload"`
+	PAE     string      `json:"pae"`
+	At      chain.Shown `json:"at"`
 }
 
 // signature is what is kept of a signature that is listed.
 type signature struct {
-	At     policy.Shown    `json:"at"`
+	At     chain.Shown     `json:"at"`
 	Signer policy.Identity `json:"signer"`
 }
 
@@ -138,7 +139,7 @@ func complete(tx *bolt.Tx, name string) (bool, error) {
 }
 
 // met reports whether enough members of a version are among the signers.
-func met(s *policy.Statement, signers []policy.Identity) bool {
+func met(s *chain.Statement, signers []policy.Identity) bool {
 	if s.Document() == nil {
 		return false
 	}
@@ -158,7 +159,7 @@ func met(s *policy.Statement, signers []policy.Identity) bool {
 
 // coverage returns the function from an index of a log to the first leaf that covers it: one
 // there is, or the one to come.
-func coverage(tx *bolt.Tx, log string, now policy.Shown) (func(index int64) (policy.Shown, error), error) {
+func coverage(tx *bolt.Tx, log string, now chain.Shown) (func(index int64) (chain.Shown, error), error) {
 	n := leaves(tx)
 	var failed error
 	sizeAt := func(leaf int) int64 {
@@ -172,7 +173,7 @@ func coverage(tx *bolt.Tx, log string, now policy.Shown) (func(index int64) (pol
 	if n > 0 {
 		read = sizeAt(int(n - 1))
 	}
-	return func(index int64) (policy.Shown, error) {
+	return func(index int64) (chain.Shown, error) {
 		if index >= read {
 			return now, failed
 		}
@@ -186,13 +187,13 @@ func coverage(tx *bolt.Tx, log string, now policy.Shown) (func(index int64) (pol
 }
 
 // momentOf returns the moment of a leaf.
-func momentOf(tx *bolt.Tx, index int64) (policy.Shown, error) {
+func momentOf(tx *bolt.Tx, index int64) (chain.Shown, error) {
 	l, err := rekorbind.ParseDirectoryLeaf(tx.Bucket(bucketLeaves).Get(number(uint64(index))))
-	return policy.Shown{Leaf: index, Time: l.Time, Clock: l.Clock}, err
+	return chain.Shown{Leaf: index, Time: l.Time, Clock: l.Clock}, err
 }
 
 // enlist lists lines, at the moment of the leaf to come, and makes them due in the maps.
-func enlist(tx *bolt.Tx, all []*Map, lines []string, at policy.Shown, signer func(*rekorbind.SignatureRecord) policy.Identity) error {
+func enlist(tx *bolt.Tx, all []*Map, lines []string, at chain.Shown, signer func(*rekorbind.SignatureRecord) policy.Identity) error {
 	slices.Sort(lines) // statements first
 	for _, line := range lines {
 		d, sig, err := rekorbind.ParseListed(line)
@@ -277,8 +278,8 @@ func offered(tx *bolt.Tx, offers []rekorbind.Offer, wanted func(names []string) 
 
 // memberOf reports whether somebody is a member of a statement, or of the one before, nil if
 // that is not listed: then nobody could tell from the lists that he is.
-func memberOf(s *policy.Statement, before []byte, id policy.Identity) bool {
-	named := func(s *policy.Statement) bool {
+func memberOf(s *chain.Statement, before []byte, id policy.Identity) bool {
+	named := func(s *chain.Statement) bool {
 		return s.Document() != nil && s.Document().Content().Maintainers.Names(id)
 	}
 	if named(s) {

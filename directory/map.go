@@ -15,6 +15,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/prefixmap"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/policy/chain"
 	"github.com/repopolicy/repopolicy/rekorbind"
 )
 
@@ -212,7 +213,7 @@ func unwant(tx *bolt.Tx, statement string) error {
 }
 
 // advance maps what was read of a source and is not mapped yet, for the leaf to come.
-func (s *Store) advance(m *Map, src source, now policy.Shown) error {
+func (s *Store) advance(m *Map, src source, now chain.Shown) error {
 	for {
 		done, err := s.mapStep(m, src, now)
 		if err != nil || done {
@@ -222,7 +223,7 @@ func (s *Store) advance(m *Map, src source, now policy.Shown) error {
 }
 
 // mapStep maps some candidates, and reports whether it was the last ones.
-func (s *Store) mapStep(m *Map, src source, now policy.Shown) (bool, error) {
+func (s *Store) mapStep(m *Map, src source, now chain.Shown) (bool, error) {
 	var from, to int64
 	var all []found
 	err := s.db.View(func(tx *bolt.Tx) error {
@@ -277,7 +278,7 @@ func (s *Store) mapStep(m *Map, src source, now policy.Shown) (bool, error) {
 			if err != nil {
 				return err
 			}
-			if err := m.place(tx, b, policy.Position{Log: src.log.ID, Index: src.base + all[i].index}); err != nil {
+			if err := m.place(tx, b, chain.Position{Log: src.log.ID, Index: src.base + all[i].index}); err != nil {
 				return err
 			}
 			for _, key := range b.Keys {
@@ -296,7 +297,7 @@ func (s *Store) mapStep(m *Map, src source, now policy.Shown) (bool, error) {
 }
 
 // place notes where a repository first bound a statement.
-func (m *Map) place(tx *bolt.Tx, b *Bound, at policy.Position) error {
+func (m *Map) place(tx *bolt.Tx, b *Bound, at chain.Position) error {
 	places, name := m.bucket(tx).Bucket(bucketPlaces), wantName(b.Statement, b.Repository.String())
 	if places.Get(name) != nil {
 		return nil
@@ -305,13 +306,13 @@ func (m *Map) place(tx *bolt.Tx, b *Bound, at policy.Position) error {
 }
 
 // places returns where repositories first bound a statement.
-func (m *Map) places(tx *bolt.Tx, d *rekorbind.DisclosedRecord) (map[string]policy.Position, error) {
-	out := map[string]policy.Position{}
+func (m *Map) places(tx *bolt.Tx, d *rekorbind.DisclosedRecord) (map[string]chain.Position, error) {
+	out := map[string]chain.Position{}
 	for _, name := range []string{d.PAE, d.Payload} {
 		prefix := wantName(name, "")
 		c := m.bucket(tx).Bucket(bucketPlaces).Cursor()
 		for k, data := c.Seek(prefix); bytes.HasPrefix(k, prefix); k, data = c.Next() {
-			var at policy.Position
+			var at chain.Position
 			if err := unmarshal(k, data, &at); err != nil {
 				return nil, err
 			}

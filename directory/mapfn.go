@@ -10,6 +10,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/prefixmap"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/policy/chain"
 	"github.com/repopolicy/repopolicy/rekorbind"
 )
 
@@ -61,7 +62,7 @@ func (f Function) Claims(generation int, entry []byte) bool {
 // Bind implements [MapFn].
 func (f Function) Bind(generation int, log string, index int64, entry []byte) (*Bound, error) {
 	var leaf *sigstore.Leaf
-	var by policy.Binding
+	var by chain.Binding
 	var err error
 	if generation == 2 {
 		leaf, by, err = rekorbind.Binds(f.Root, f.Forges, log, index, entry)

@@ -31,16 +31,48 @@ type Approval struct {
 	signer       Identity
 	verification Verification
 	verified     bool
+	placed       Placed // by a chain of versions
 }
 
 // NewApproval declares that the signature over an approval was verified. It is to
 // be called where that happens and nowhere else.
 func NewApproval(f ApprovalFacts, signer Identity, v Verification) Approval {
-	return Approval{f, signer, v, true}
+	return Approval{facts: f, signer: signer, verification: v, verified: true}
 }
 
 // Signer returns who approved.
 func (a Approval) Signer() Identity { return a.signer }
+
+// Facts returns what the approval says.
+func (a Approval) Facts() ApprovalFacts { return a.facts }
+
+// Verification returns what was established about it.
+func (a Approval) Verification() Verification { return a.verification }
+
+// Placed is what a chain of versions knows about an approval (SPEC 14.2). The zero value
+// counts for nothing.
+type Placed struct {
+	Named   bool // what it is for is a version of the chain
+	Another bool // its signer is another account of that name than the chain knows
+	// InForce are, for each place where it was logged, the versions that can have been in
+	// force there; nil stands for the time before version 1.
+	InForce [][]*File
+}
+
+// Place returns the approval with what a chain knows about it. Without that, no version of a
+// chain counts it.
+func (a Approval) Place(p Placed) Approval {
+	a.placed = p
+	return a
+}
+
+// always reports whether every version that can have been in force where the approval was
+// logged is one that f takes; of several places one is enough.
+func (p *Placed) always(f func(*File) bool) bool {
+	return slices.ContainsFunc(p.InForce, func(at []*File) bool {
+		return len(at) > 0 && !slices.ContainsFunc(at, func(x *File) bool { return x == nil || !f(x) })
+	})
+}
 
 // approved returns the distinct principals whose approvals count for a release by
 // the rule, sorted, and why others do not (SPEC 14.2).
@@ -70,22 +102,23 @@ func (t *Trusted) counts(a *Approval, r *Rule, req Request, c *Claims) (name, wh
 		return "", "it is not proven to be in a log"
 	case a.facts.Repository != t.file.Repository:
 		return "", "it is for " + a.facts.Repository.String()
-	case !t.names(a.facts.Policy, req.asking):
+	case !t.names(a, req.asking):
 		return "", "it is for another version of the policy"
 	case len(c.Tags) > 0 && !slices.Contains(c.Tags, a.facts.Tag):
 		return "", "it is for the tag " + a.facts.Tag
-	case req.Commit != "" && a.facts.Commit != req.Commit, (r.Workflow != nil || c.Signer.Commit() != "") && a.facts.Commit != c.Signer.Commit():
+	case req.Commit != "" && a.facts.Commit != req.Commit,
+		(r.Workflow != nil || c.Signer.Commit() != "") && a.facts.Commit != c.Signer.Commit():
 		return "", "it is for the commit " + a.facts.Commit
 	case !slices.ContainsFunc(a.facts.Digests, func(d Digest) bool { return slices.Contains(req.Digests, d) }):
 		return "", "it is for other files"
 	}
-	_, upper := v.bounds()
+	_, upper := v.Bounds()
 	switch {
 	case upper.After(req.Now.Add(req.Skew)):
 		return "", "it is younger than the moment of judging"
 	case upper.After(t.file.Expires):
 		return "", "it was made after the policy had expired"
-	case t.within != nil && !t.within.sameAccount(&a.signer):
+	case t.head != nil && a.placed.Another:
 		return "", "it is by another account of that name than the chain's"
 	}
 	if name = t.approver(t.file, r.Approvals.From, &a.signer, v, c.Tags); name == "" {
@@ -94,7 +127,8 @@ func (t *Trusted) counts(a *Approval, r *Rule, req Request, c *Claims) (name, wh
 	if name == t.principal(t.file, &c.Signer) { // the signer of the release
 		return "", "nobody approves what they release themselves"
 	}
-	if t.within != nil && !t.within.inForceAt(v, func(f *File) bool { return t.approver(f, r.Approvals.From, &a.signer, v, c.Tags) != "" }) {
+	could := func(f *File) bool { return t.approver(f, r.Approvals.From, &a.signer, v, c.Tags) != "" }
+	if t.head != nil && !a.placed.always(could) {
 		return "", "it was logged when its signer was none of the " + r.Approvals.From
 	}
 	return name, ""
@@ -103,11 +137,11 @@ func (t *Trusted) counts(a *Approval, r *Rule, req Request, c *Claims) (name, wh
 // names reports whether an approval is for this version. Before publishing, in a
 // run that the newest version authorises, it may be for an older one, by which
 // the release was signed: whether it was, the verdict on the files says.
-func (t *Trusted) names(policy Digest, a *asking) bool {
-	if policy == t.digest {
+func (t *Trusted) names(a *Approval, now *asking) bool {
+	if a.facts.Policy == t.digest {
 		return t.digest != Digest{}
 	}
-	return a != nil && t.within != nil && slices.ContainsFunc(t.within.links, func(l *link) bool { return l.stmt.doc.Digest() == policy })
+	return now != nil && t.head != nil && a.placed.Named
 }
 
 // approver returns the principal as which a signer approves under a version, ""
@@ -115,7 +149,7 @@ func (t *Trusted) names(policy Digest, a *asking) bool {
 func (t *Trusted) approver(f *File, from string, id *Identity, v *Verification, tags []string) string {
 	as := func(r *Rule) bool { return t.revoked(r, &Claims{Signer: *id}, v) == "" }
 	if from == "maintainers" {
-		if f.Maintainers.member(id) && as(&Rule{}) {
+		if f.Maintainers.Names(*id) && as(&Rule{}) {
 			return t.principal(f, id)
 		}
 		return ""
@@ -136,7 +170,7 @@ func (t *Trusted) approver(f *File, from string, id *Identity, v *Verification, 
 // "" for a workflow, which is nobody.
 func (t *Trusted) principal(f *File, id *Identity) string {
 	for i := range f.Maintainers.Members {
-		if m := &f.Maintainers.Members[i]; m.is(id) {
+		if m := &f.Maintainers.Members[i]; m.Is(id) {
 			return m.Name
 		}
 	}
@@ -144,26 +178,6 @@ func (t *Trusted) principal(f *File, id *Identity) string {
 		return ""
 	}
 	return id.describe()
-}
-
-// sameAccount reports whether an identity is the account that the chain knows
-// under its name, if it knows one.
-func (c *Chain) sameAccount(id *Identity) bool {
-	if c.walk == nil {
-		return true
-	}
-	known := c.walk.subjects[signerOf(id)]
-	return known == "" || known == id.TokenSubject
-}
-
-// inForceAt reports whether every version that can have been in force where
-// something was logged is one that f takes; of several places one is enough.
-func (c *Chain) inForceAt(v *Verification, f func(*File) bool) bool {
-	return slices.ContainsFunc(v.Entries, func(e Entry) bool {
-		return c.order.counts(e) && !v.promisedOnly(e) && !slices.ContainsFunc(c.candidates(e), func(i int) bool {
-			return i == before || !f(c.links[i].file())
-		})
-	})
 }
 
 // approvalsMismatch returns the mismatch of too few approvals, or nil.
@@ -175,7 +189,10 @@ func (t *Trusted) approvalsMismatch(r *Rule, req Request, c *Claims) *Mismatch {
 	if len(names) >= r.Approvals.Threshold {
 		return nil
 	}
-	m := &Mismatch{Field: "approvals", Kind: "missing", Want: fmt.Sprintf("%d of the %s", r.Approvals.Threshold, r.Approvals.From), Got: fmt.Sprint(len(names))}
+	m := &Mismatch{
+		Field: "approvals", Kind: "missing",
+		Want: fmt.Sprintf("%d of the %s", r.Approvals.Threshold, r.Approvals.From), Got: fmt.Sprint(len(names)),
+	}
 	if len(names) > 0 {
 		m.Got += " (" + strings.Join(names, ", ") + ")"
 	}
@@ -185,38 +202,14 @@ func (t *Trusted) approvalsMismatch(r *Rule, req Request, c *Claims) *Mismatch {
 	return m
 }
 
-// DemandsApprovals reports whether any rule by which something may be judged
-// wants approvals, so that they are worth verifying.
-func (t *Trusted) DemandsApprovals() bool {
-	return slices.ContainsFunc(t.files(), func(f *File) bool {
-		return slices.ContainsFunc(f.Rules, func(r Rule) bool { return r.Approvals != nil })
-	})
-}
-
-// ApprovalKeys returns the keys with which approvals may be signed.
-func (t *Trusted) ApprovalKeys() []Key {
-	out := t.Keys()
-	for _, f := range t.files() {
-		for _, m := range f.Maintainers.Members {
-			for _, k := range m.Keys {
-				if k.PEM != "" && !slices.Contains(out, k) {
-					out = append(out, k)
-				}
-			}
-		}
-	}
-	return out
-}
-
-// MayApprove reports whether an approval by an identity, for a tag, would be
-// counted by some rule of a version of the chain and of the newest one.
-func (t *Trusted) MayApprove(version int, id Identity, tag string) bool {
-	if t == nil || t.chain == nil || len(t.chain.links) == 0 || version < 1 || version > len(t.chain.links) || !t.chain.sameAccount(&id) {
+// MayApprove reports whether an approval by an identity, for a tag, would be counted by some
+// rule of a version of a chain, and by that rule if the newest version had it.
+func (t *Trusted) MayApprove(id Identity, tag string) bool {
+	if t == nil || t.head == nil {
 		return false
 	}
-	last := t.chain.links[len(t.chain.links)-1].file()
-	named, tags := t.version(version-1), []string{tag}
-	return slices.ContainsFunc(named.file.Rules, func(r Rule) bool {
-		return r.Approvals != nil && r.Tags.Match(tag) && named.approver(named.file, r.Approvals.From, &id, nil, tags) != "" && named.approver(last, r.Approvals.From, &id, nil, tags) != ""
+	may := func(f *File, r *Rule) bool { return t.approver(f, r.Approvals.From, &id, nil, []string{tag}) != "" }
+	return slices.ContainsFunc(t.file.Rules, func(r Rule) bool {
+		return r.Approvals != nil && r.Tags.Match(tag) && may(t.file, &r) && may(t.head, &r)
 	})
 }

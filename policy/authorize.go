@@ -4,6 +4,7 @@ package policy
 
 import (
 	"fmt"
+	"github.com/repopolicy/repopolicy/policy/internal/form"
 	"slices"
 	"strings"
 	"time"
@@ -68,60 +69,62 @@ const (
 	StagePublish Stage = "publish"
 )
 
-// asking is what [Authorize] adds to a request.
+// asking is what [Trusted.Authorize] adds to a request.
 type asking struct {
 	run   *Run
 	stage Stage
 }
 
-// Authorize judges whether a run may release what the request names, by the
-// newest version of a bound policy alone and by the rules that will judge the
-// evidence: as if the run had signed and logged at this moment (SPEC 13). Tags
-// and tagSource are what the evidence would name as its tag. The policy is
-// expired from its first expired second on.
-func Authorize(t *Trusted, run Run, stage Stage, req Request, tags []string, tagSource string) Decision {
+// Unfit returns the denial of a question that makes no sense: of a run that nobody verified,
+// for no stage, or at no moment. It is false for one that can be answered.
+func (r Run) Unfit(stage Stage, req Request) (Decision, bool) {
+	no := func(detail string) (Decision, bool) { return Decision{Reason: Internal, Detail: detail}, true }
 	switch {
-	case !run.verified:
-		return Decision{Reason: Internal, Detail: "the token was not verified"}
-	case t == nil || t.chain == nil:
-		return Decision{Reason: Internal, Detail: "only a policy that the repository bound authorises"}
+	case !r.verified:
+		return no("the token was not verified")
 	case stage != StagePreflight && stage != StageSign && stage != StagePublish:
-		return Decision{Reason: Internal, Detail: "no such stage"}
+		return no("no such stage")
 	case req.Now.IsZero():
-		return Decision{Reason: Internal, Detail: "the moment of judging is not known"}
+		return no("the moment of judging is not known")
 	}
-	if d, refused := t.refuse(req); refused {
+	return Decision{}, false
+}
+
+// Authorize judges whether a run may release what the request names, by one version of a
+// bound policy and by the rules that will judge the evidence: as if the run had signed and
+// logged at this moment (SPEC 13). Tags and tagSource are what the evidence would name as
+// its tag. The policy is expired from its first expired second on.
+func (t *Trusted) Authorize(run Run, stage Stage, req Request, tags []string, tagSource string) Decision {
+	if d, unfit := run.Unfit(stage, req); unfit {
 		return d
 	}
-	last := len(t.chain.links) - 1
-	head := t.version(last)
-	head.demand.Strict = true
-	number := t.chain.links[last].stmt.version
-	if !head.file.Tombstone && !req.Now.Before(head.file.Expires) {
-		return Decision{Reason: PolicyExpired, Detail: "it expired " + stamp(head.file.Expires), Versions: []int{number}}
+	if t == nil || t.head == nil {
+		return Decision{Reason: Internal, Detail: "only a policy that the repository bound authorises"}
+	}
+	if !t.file.Tombstone && !req.Now.Before(t.file.Expires) {
+		return Decision{Reason: PolicyExpired, Detail: "it expired " + form.Stamp(t.file.Expires)}
 	}
 	req.asking = &asking{&run, stage}
 	now := Verification{Times: []time.Time{req.Now}, Logged: true, Proven: true}
-	d := decide(head, req, &Claims{Signer: run.identity, Tags: tags, TagSource: tagSource}, &now)
-	d.Versions = []int{number}
+	d := t.Strict().decide(req, &Claims{Signer: run.identity, Tags: tags, TagSource: tagSource}, &now)
 	about := d.Rule
 	if n, ok := d.Nearest(); ok && about == "" {
 		about = n.Rule
 	}
-	if r := head.rule(about); r != nil {
+	if r := t.rule(about); r != nil {
 		i := slices.IndexFunc(d.Rules, func(res RuleResult) bool { return res.Rule == about })
 		if req.Tag != "" {
 			tags = []string{req.Tag}
 		}
-		d.Compared = head.compared(r, &d.Rules[i], req, &run.identity, tags)
+		d.Compared = t.compared(r, &d.Rules[i], req, &run.identity, tags)
 	}
 	if d.Outcome != Permitted {
 		return d
 	}
-	if r := head.rule(d.Rule); r.Approvals != nil && stage != StagePublish {
-		d.Notes = append(d.Notes, Note{"approvals-later", fmt.Sprintf("before it is published, %d of the %s approve exactly these digests", r.Approvals.Threshold, r.Approvals.From)})
+	if a := t.rule(d.Rule).Approvals; a != nil && stage != StagePublish {
+		d.Notes = append(d.Notes, Note{"approvals-later", fmt.Sprintf(
+			"before it is published, %d of the %s approve exactly these digests", a.Threshold, a.From)})
 	}
-	d.Notes = append(d.Notes, t.chain.Remarks()...)
 	return d
 }
 

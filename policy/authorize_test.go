@@ -10,29 +10,10 @@ import (
 	"time"
 )
 
-// oneVersion returns a bound policy of one version, with alice's signature, as it
-// is known at signed.
-func oneVersion(t testing.TB, text string) *Chain {
+// bound returns a policy as a chain of one version makes it.
+func bound(t testing.TB, text string) *Trusted {
 	t.Helper()
-	repo, err := ParseLocator("https://github.com/acme/widget")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := statementOf(t, decideHead+text, "")
-	start := signed.Add(-240 * time.Hour)
-	entry := func(k int64) Entry {
-		at := start.Add(time.Duration(k) * time.Hour)
-		return Entry{Log: "v2", Index: k, NotBefore: at, NotAfter: at.Add(10 * time.Minute)}
-	}
-	c := Evaluate(History{
-		Repository: repo, Now: signed, View: View{Completeness: CompleteScanned, AsOf: signed}, Logs: []Log{{"v2", 2, start, time.Time{}}}, Statements: []Statement{s},
-		Signatures: []Signature{NewSignature(SignatureFacts{s.digest, Identity{Kind: KindEmail, Value: "alice@example.com", Issuer: "https://accounts.google.com"}, entry(1)})},
-		Leaves:     []Leaf{NewLeaf(LeafFacts{Payload: s.digest, Body: Sum([]byte("x")), Binding: Binding{Repository: repo, RepositoryID: "1001", OwnerID: "2002"}, Entry: entry(2)})},
-	})
-	if r := c.Reason(); r != "" {
-		t.Fatal(r, c.Problems())
-	}
-	return c
+	return mustParse(t, text).Bound(Ids{"1001", "2002"}, GenesisFirst, nil)
 }
 
 const strictRule = decideRule + `
@@ -69,16 +50,15 @@ environment = "release"
 		}
 	}
 	for name, c := range map[string]struct {
-		text   string
-		id     Identity
-		facts  RunFacts
-		stage  Stage
-		req    func(*Request)
-		demand Demand
-		want   Reason
-		codes  []string // of the nearest rule's mismatches
-		open   []string // fields left open
-		note   string
+		text  string
+		id    Identity
+		facts RunFacts
+		stage Stage
+		req   func(*Request)
+		want  Reason
+		codes []string // of the nearest rule's mismatches
+		open  []string // fields left open
+		note  string
 	}{
 		"may sign":                       {text: strictRule, id: tag(nil), facts: facts, stage: StageSign, want: Allowed},
 		"may publish":                    {text: strictRule, id: tag(nil), facts: facts, stage: StagePublish, want: Allowed},
@@ -126,18 +106,16 @@ environment = "release"
 			called("acme/ci", "refs/tags/v4")(id)
 			id.BuildConfigURI = strings.Replace(id.BuildConfigURI, "release.yml", "evil.yml", 1)
 		}), stage: StageSign, want: RuleMismatch, codes: []string{"caller-differs"}},
-		"less is known than demanded":      {text: decideRule, id: tag(nil), stage: StageSign, demand: Demand{Completeness: CompleteProven}, want: BelowRequired},
-		"known from too long ago":          {text: decideRule, id: tag(nil), stage: StageSign, demand: Demand{MaxAge: time.Hour}, req: func(r *Request) { r.Now = signed.Add(2 * time.Hour) }, want: ViewStale},
 		"no stage":                         {text: decideRule, id: tag(nil), want: Internal},
 		"no moment":                        {text: decideRule, id: tag(nil), stage: StageSign, req: func(r *Request) { r.Now = time.Time{} }, want: Internal},
 		"an identity that nobody verified": {text: decideRule, id: Identity{}, stage: StageSign, want: RuleMismatch},
 	} {
-		p := oneVersion(t, c.text).Trusted(c.demand)
+		p := bound(t, c.text)
 		req := Request{Names: []string{"widget_1"}, Now: signed}
 		if c.req != nil {
 			c.req(&req)
 		}
-		d := Authorize(p, NewRun(c.id, c.facts), c.stage, req, claim(c.id).Tags, "certificate")
+		d := p.Authorize(NewRun(c.id, c.facts), c.stage, req, claim(c.id).Tags, "certificate")
 		if d.Reason != c.want || (d.Outcome == Permitted) != (c.want == Allowed) {
 			t.Errorf("%s: %s (%s), want %s", name, d.Reason, d.Detail, c.want)
 			continue
@@ -171,53 +149,19 @@ environment = "release"
 func TestAuthorizeNobody(t *testing.T) {
 	id := workflowIdentity("refs/tags/v1")
 	req := Request{Names: []string{"widget_1"}, Now: signed}
-	bound := oneVersion(t, decideRule).Trusted(Demand{})
+	p, run := bound(t, decideRule), NewRun(id, RunFacts{})
+	var none *Trusted
 	for name, d := range map[string]Decision{
-		"nil":        Authorize(nil, NewRun(id, RunFacts{}), StageSign, req, []string{"v1"}, ""),
-		"zero":       Authorize(&Trusted{}, NewRun(id, RunFacts{}), StageSign, req, []string{"v1"}, ""),
-		"a file":     Authorize(mustPin(t, decideRule, Ids{}), NewRun(id, RunFacts{}), StageSign, req, []string{"v1"}, ""),
-		"flags":      Authorize(&Trusted{flags: &flagIdentity{}}, NewRun(id, RunFacts{}), StageSign, req, []string{"v1"}, ""),
-		"no chain":   Authorize((*Chain)(nil).Trusted(Demand{}), NewRun(id, RunFacts{}), StageSign, req, []string{"v1"}, ""),
-		"unverified": Authorize(bound, Run{identity: id}, StageSign, req, []string{"v1"}, ""),
-		"zero run":   Authorize(bound, Run{}, StageSign, req, []string{"v1"}, ""),
+		"nil":        none.Authorize(run, StageSign, req, []string{"v1"}, ""),
+		"zero":       (&Trusted{}).Authorize(run, StageSign, req, []string{"v1"}, ""),
+		"a file":     mustPin(t, decideRule, Ids{}).Authorize(run, StageSign, req, []string{"v1"}, ""),
+		"flags":      (&Trusted{flags: &FlagIdentity{}}).Authorize(run, StageSign, req, []string{"v1"}, ""),
+		"unverified": p.Authorize(Run{identity: id}, StageSign, req, []string{"v1"}, ""),
+		"zero run":   p.Authorize(Run{}, StageSign, req, []string{"v1"}, ""),
 	} {
 		if d.Outcome == Permitted || d.Reason == "" || d.Reason.Class() == ClassOK {
 			t.Errorf("%s: %s", name, d.Reason)
 		}
-	}
-}
-
-// TestAuthorizeAgrees: whatever is changed in an identity, a run may sign if and
-// only if its evidence, logged now, will be allowed.
-func TestAuthorizeAgrees(t *testing.T) {
-	p := oneVersion(t, decideRule).Trusted(Demand{Strict: true})
-	typ := reflect.TypeFor[Identity]()
-	allowed := 0
-	for _, ref := range []string{"refs/tags/v1", "refs/tags/x", "refs/heads/main"} {
-		for i := range typ.NumField() {
-			for _, to := range []string{"", "x"} {
-				id := workflowIdentity(ref)
-				f := reflect.ValueOf(&id).Elem().Field(i)
-				f.SetString(f.String() + to)
-				if to == "" {
-					f.SetString("")
-				}
-				req := Request{Names: []string{"widget_1"}, Now: signed}
-				c := claim(id)
-				a := Authorize(p, NewRun(id, RunFacts{}), StageSign, req, c.Tags, c.TagSource)
-				e := Entry{Log: "v2", Index: 100, NotBefore: signed, NotAfter: signed.Add(10 * time.Minute)}
-				d := Decide(p, req, NewEvidence(c, Verification{Times: []time.Time{signed}, Logged: true, Proven: true, Entries: []Entry{e}, NotBefore: signed}))
-				if (a.Outcome == Permitted) != (d.Outcome == Permitted) || a.Reason != d.Reason {
-					t.Errorf("%s, %s + %q: authorised as %s, judged as %s", ref, typ.Field(i).Name, to, a.Reason, d.Reason)
-				}
-				if a.Outcome == Permitted {
-					allowed++
-				}
-			}
-		}
-	}
-	if allowed == 0 {
-		t.Error("nothing is allowed")
 	}
 }
 
@@ -262,44 +206,167 @@ threshold = 1
 from = "releasers"
 `
 	who := func(name string) Identity {
-		return Identity{Kind: KindEmail, Value: name + "@example.com", Issuer: "https://accounts.google.com", TokenSubject: "1"}
+		return Identity{
+			Kind: KindEmail, Value: name + "@example.com", Issuer: "https://accounts.google.com", TokenSubject: "1",
+		}
 	}
-	p := oneVersion(t, rules).Trusted(Demand{})
+	p, newer := bound(t, rules), bound(t, strings.Replace(rules, "carol", "dave", 1))
+	old := newer.Earlier(mustParse(t, rules), Ids{"1001", "2002"})
 	for _, c := range []struct {
-		version  int
+		by       *Trusted
 		who, tag string
 		may      bool
 		why      string
 	}{
-		{1, "alice", "v1", true, "a maintainer"}, {1, "alice", "w1", false, "no releaser of this tag"}, {1, "carol", "w1", true, "a releaser"},
-		{1, "carol", "v1", false, "no maintainer"}, {1, "mallory", "v1", false, "nobody"}, {1, "alice", "x1", false, "no rule for this tag"},
-		{0, "alice", "v1", false, "no version 0"}, {2, "alice", "v1", false, "no version 2"},
+		{p, "alice", "v1", true, "a maintainer"}, {p, "alice", "w1", false, "no releaser of this tag"},
+		{p, "carol", "w1", true, "a releaser"}, {p, "carol", "v1", false, "no maintainer"}, {
+			p, "mallory", "v1", false, "nobody",
+		},
+		{p, "alice", "x1", false, "no rule for this tag"}, {old, "alice", "v1", true, "a maintainer then and now"},
+		{old, "carol", "w1", false, "a releaser no more"}, {newer, "dave", "w1", true, "a releaser of today"},
+		{old, "dave", "w1", false, "no releaser then"}, {mustPin(t, rules, Ids{}), "alice", "v1", false, "of a file"},
+		{nil, "alice", "v1", false, "of nothing"}, {bound(t, decideRule), "alice", "v1", false, "no rule wants any"},
 	} {
-		if got := p.MayApprove(c.version, who(c.who), c.tag); got != c.may {
-			t.Errorf("version %d, %s, %s: %v (%s)", c.version, c.who, c.tag, got, c.why)
+		if got := c.by.MayApprove(who(c.who), c.tag); got != c.may {
+			t.Errorf("%s, %s: %v (%s)", c.who, c.tag, got, c.why)
 		}
-	}
-	for name, none := range map[string]*Trusted{"nil": nil, "a file": mustPin(t, rules, Ids{}), "no chain": (*Chain)(nil).Trusted(Demand{}), "no rule wants any": oneVersion(t, decideRule).Trusted(Demand{})} {
-		if none.MayApprove(1, who("alice"), "v1") {
-			t.Errorf("%s: somebody may approve", name)
-		}
-	}
-	c := oneVersion(t, rules)
-	other := who("alice")
-	c.walk.subjects[signerOf(&other)] = "2"
-	if c.Trusted(Demand{}).MayApprove(1, other, "v1") {
-		t.Error("another account of the name")
 	}
 }
 
-// BenchmarkAuthorize judges one run by a bound policy.
-func BenchmarkAuthorize(b *testing.B) {
-	p := oneVersion(b, strictRule).Trusted(Demand{})
-	run := NewRun(workflowIdentity("refs/tags/v1"), facts)
-	req := Request{Names: []string{"widget_1"}, Now: signed}
-	for b.Loop() {
-		if d := Authorize(p, run, StageSign, req, []string{"v1"}, "certificate"); d.Outcome != Permitted {
-			b.Fatal(d.Reason)
+// TestApprovals: an approval counts for a version of a chain only where a chain placed it,
+// and that signer was in force at one of its places whichever version was.
+func TestApprovals(t *testing.T) {
+	const rule = `[[release]]
+name = "binaries"
+tags = ["v*"]
+artifacts = ["widget_*"]
+workflow = ".github/workflows/release.yml"
+environment = "release"
+[release.approvals]
+threshold = 1
+from = "maintainers"
+`
+	alice := Identity{Kind: KindEmail, Value: "alice@example.com", Issuer: "https://accounts.google.com"}
+	run := workflowIdentity("refs/tags/v1")
+	digest := Digest{"sha256", strings.Repeat("0", 64)}
+	p := bound(t, rule)
+	with := mustParse(t, rule).Content()
+	stranger := *with
+	stranger.Maintainers.Members = nil
+	approval := func(change func(*Approval)) Approval {
+		a := NewApproval(
+			ApprovalFacts{with.Repository, "v1", run.Commit(), p.Digest(), []Digest{digest}}, alice, proven,
+		)
+		if change != nil {
+			change(&a)
 		}
+		return a
+	}
+	placed := func(x Placed) func(*Approval) { return func(a *Approval) { *a = a.Place(x) } }
+	for _, c := range []struct {
+		name   string
+		by     *Trusted
+		change func(*Approval)
+		want   bool
+	}{
+		{"of a file", mustPin(t, rule, Ids{}), nil, true},
+		{"of a file, not verified", mustPin(t, rule, Ids{}), func(a *Approval) { a.verified = false }, false},
+		{"not placed", p, nil, false},
+		{"at no place", p, placed(Placed{Named: true}), false},
+		{"at a place without a version", p, placed(Placed{Named: true, InForce: [][]*File{{}}}), false},
+		{"before version 1", p, placed(Placed{Named: true, InForce: [][]*File{{nil}}}), false},
+		{"perhaps before version 1", p, placed(Placed{Named: true, InForce: [][]*File{{nil, with}}}), false},
+		{"in force", p, placed(Placed{Named: true, InForce: [][]*File{{with}}}), true},
+		{"perhaps not yet", p, placed(Placed{Named: true, InForce: [][]*File{{&stranger, with}}}), false},
+		{"one of two places", p, placed(Placed{Named: true, InForce: [][]*File{{&stranger}, {with}}}), true},
+		{"by another account", p, placed(Placed{Named: true, Another: true, InForce: [][]*File{{with}}}), false},
+		{"not verified", p, func(a *Approval) {
+			placed(Placed{Named: true, InForce: [][]*File{{with}}})(a)
+			a.verified = false
+		}, false},
+		{"for another version", p, func(a *Approval) {
+			placed(Placed{Named: true, InForce: [][]*File{{with}}})(a)
+			a.facts.Policy.Hex = strings.Repeat("1", 64)
+		}, false},
+	} {
+		req := ask()
+		req.Digests, req.Approvals = []Digest{digest}, []Approval{approval(c.change)}
+		d := c.by.Decide(req, NewEvidence(claim(run), proven))
+		if (d.Outcome == Permitted) != c.want {
+			t.Errorf("%s: %s %v", c.name, d.Reason, d.Rules)
+		}
+	}
+	// Before publishing, one for an older version will do, and for no other policy.
+	for name, named := range map[string]bool{"an older version": true, "another policy": false} {
+		a := approval(placed(Placed{Named: named, InForce: [][]*File{{with}}}))
+		a.facts.Policy.Hex = strings.Repeat("1", 64)
+		req := Request{Names: []string{"widget_1"}, Digests: []Digest{digest}, Approvals: []Approval{a}, Now: signed}
+		d := p.Authorize(NewRun(run, RunFacts{}), StagePublish, req, []string{"v1"}, "certificate")
+		if (d.Outcome == Permitted) != named {
+			t.Errorf("%s: %s %v", name, d.Reason, d.Rules)
+		}
+	}
+}
+
+// TestVersions: an earlier version judges by its own rules, and by the withdrawals and the
+// expiry of the newest one.
+func TestVersions(t *testing.T) {
+	until := func(text, day string) *Document {
+		doc, err := Parse([]byte(strings.Replace(decideHead, "2027-01-01", day, 1) + text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return doc
+	}
+	const revoked, restored = "[[revoked]]\nrule = \"binaries\"\n", "[[restored]]\nrule = \"binaries\"\n"
+	ids := Ids{"1001", "2002"}
+	first, last := until(decideRule, "2027-01-01"), until("", "2027-06-01")
+	ev := NewEvidence(claim(workflowIdentity("refs/tags/v1")), proven)
+	late := ask()
+	late.Now = time.Date(2027, 5, 1, 0, 0, 0, 0, time.UTC)
+	for name, c := range map[string]struct {
+		by   *Trusted
+		req  Request
+		want Reason
+	}{
+		"the newest": {last.Bound(ids, GenesisFirst, []*Document{first}), ask(), NoRules},
+		"an earlier": {
+			last.Bound(ids, GenesisFirst, []*Document{first}).Earlier(first, ids), ask(), Allowed,
+		},
+		"by the newest's expiry": {
+			last.Bound(ids, GenesisFirst, []*Document{first}).Earlier(first, ids), late, Allowed,
+		},
+		"strictly":     {first.Bound(ids, GenesisFirst, nil).Strict(), late, PolicyExpired},
+		"not strictly": {first.Bound(ids, GenesisFirst, nil), ask(), Allowed},
+		"numbers of its own": {
+			last.Bound(ids, GenesisFirst, nil).Earlier(first, Ids{"1", "2"}), ask(), RuleMismatch,
+		},
+		"revoked since": {
+			until(revoked, "2027-06-01").Bound(ids, GenesisFirst, nil).Earlier(first, ids), ask(), RevokedSigner,
+		},
+		"revoked before": {
+			last.Bound(ids, GenesisFirst, []*Document{until(decideRule+revoked, "2027-01-01")}).Earlier(first, ids),
+			ask(), RevokedSigner,
+		},
+		"revoked, restored since": {until(restored, "2027-06-01").Bound(ids, GenesisFirst, []*Document{
+			until(decideRule+revoked, "2027-01-01"),
+		}).Earlier(first, ids), ask(), Allowed},
+	} {
+		if d := c.by.Decide(c.req, ev); d.Reason != c.want || (d.Outcome == Permitted) != (c.want == Allowed) {
+			t.Errorf("%s: %s %s", name, d.Reason, d.Detail)
+		}
+	}
+	if p := first.Bound(ids, GenesisFirst, nil).BeforeFirst(); p != nil {
+		t.Error("a version whose rules say no since reaches back")
+	}
+	reaching := until(
+		strings.Replace(decideRule, "binaries", "other", 1)+decideRule+"since = 2026-01-01T00:00:00Z\n", "2027-01-01",
+	)
+	p := reaching.Bound(ids, GenesisFirst, nil).BeforeFirst()
+	if d := p.Decide(ask(), ev); d.Outcome != Permitted || d.Rule != "binaries" || len(d.Rules) != 1 {
+		t.Errorf("%s %v", d.Reason, d.Rules)
+	}
+	if len(reaching.Content().Rules) != 2 {
+		t.Error("the version itself was changed")
 	}
 }

@@ -3,8 +3,8 @@
 package policy
 
 import (
-	"errors"
 	"fmt"
+	"github.com/repopolicy/repopolicy/policy/internal/form"
 	"slices"
 	"strings"
 	"time"
@@ -46,7 +46,7 @@ type Request struct {
 	// them count is judged here.
 	Approvals []Approval
 
-	asking *asking // set by [Authorize] alone
+	asking *asking // set by [Trusted.Authorize] alone
 }
 
 // Narrow is a signer that the user demands beside what the policy says.
@@ -95,7 +95,7 @@ func (r RuleResult) IdentityMatches() bool {
 }
 
 // Decision is the answer for one artifact and one piece of evidence. It is
-// permitted on exactly one path of [Decide]; the zero value denies.
+// permitted on exactly one path of [Trusted.Decide]; the zero value denies.
 type Decision struct {
 	Outcome Outcome
 	Reason  Reason
@@ -108,7 +108,7 @@ type Decision struct {
 	Rules    []RuleResult
 	Notes    []Note
 	// Compared are the fields of the rule that allows, or of the nearest one; of
-	// [Authorize] alone.
+	// [Trusted.Authorize] alone.
 	Compared []Comparison
 }
 
@@ -118,15 +118,15 @@ func (d Decision) Nearest() (RuleResult, bool) {
 	if len(d.Rules) == 0 {
 		return RuleResult{}, false
 	}
-	return slices.MinFunc(d.Rules, ByNearness), true
+	return slices.MinFunc(d.Rules, RuleResult.Compare), true
 }
 
-// ByNearness orders two results, the nearer rule first.
-func ByNearness(a, b RuleResult) int { return weight(a) - weight(b) }
+// Compare orders two results, the nearer rule first.
+func (r RuleResult) Compare(o RuleResult) int { return r.weight() - o.weight() }
 
 // weight orders rules by nearness: a rule that names the signer but not the
 // artifact is nearer than one for other people.
-func weight(r RuleResult) int {
+func (r RuleResult) weight() int {
 	n := len(r.Mismatches)
 	for _, m := range r.Mismatches {
 		if m.identityField() {
@@ -136,53 +136,20 @@ func weight(r RuleResult) int {
 	return n
 }
 
-type flagIdentity struct{ FlagIdentity }
-
-// FlagIdentity is a signer named on the command line instead of by a policy.
-// Either Identity and one of Issuer and NoIssuer are set, or KeyID.
-type FlagIdentity struct {
-	Identity string // exact subject alternative name
-	Issuer   string // exact OIDC issuer
-	NoIssuer bool   // the certificate must have no issuer, as those of GitHub's releases
-	KeyID    string // hex SHA-256 of the DER SubjectPublicKeyInfo
-	SetOnly  bool   // accept a promise of inclusion without a proof
-	Unlogged bool   // accept evidence without a log entry
-}
-
-// IdentityOnly returns a policy that allows everything that the one signer
-// signed: what cosign verify-blob does with its identity flags.
-func IdentityOnly(f FlagIdentity) (*Trusted, error) {
-	if (f.Identity == "") != (f.Issuer == "" && !f.NoIssuer) || f.NoIssuer && f.Issuer != "" || (f.Identity == "") == (f.KeyID == "") {
-		return nil, errors.New("name an identity and its issuer, or a key")
+// Decide judges one artifact by one policy file and verified evidence. It is deterministic.
+func (t *Trusted) Decide(req Request, ev Evidence) Decision {
+	if d, unfit := ev.Unfit(); unfit {
+		return d
 	}
-	return &Trusted{genesis: GenesisFlags, flags: &flagIdentity{f}}, nil
-}
-
-// Decide judges one artifact by verified evidence. It is deterministic.
-func Decide(t *Trusted, req Request, ev Evidence) Decision {
-	if !ev.verified {
-		return Decision{Reason: Internal, Detail: "the evidence was not verified"}
-	}
-	if ts := ev.verification.Times; len(ts) == 0 || slices.ContainsFunc(ts, time.Time.IsZero) {
-		return Decision{Reason: EvidenceUntimed}
-	}
-	if t != nil && t.chain != nil {
-		return t.inForce(req, &ev.claims, &ev.verification)
-	}
-	return decide(t, req, &ev.claims, &ev.verification)
+	return t.decide(req, &ev.claims, &ev.verification)
 }
 
 // Precheck judges what unverified evidence claims. A true second result means
 // that the evidence would be denied even if every signature on it were good,
 // for the reason in the first; verifying it can be spared. Otherwise nothing is
 // known. It never allows.
-func Precheck(t *Trusted, req Request, c Claims) (Decision, bool) {
-	var d Decision
-	if t != nil && t.chain != nil {
-		d = t.everDenied(req, &c)
-	} else {
-		d = decide(t, req, &c, nil)
-	}
+func (t *Trusted) Precheck(req Request, c Claims) (Decision, bool) {
+	d := t.decide(req, &c, nil)
 	if d.Outcome == Permitted || d.Reason == "" || d.Reason.Class() == ClassStale {
 		return Decision{}, false
 	}
@@ -191,12 +158,7 @@ func Precheck(t *Trusted, req Request, c Claims) (Decision, bool) {
 
 // DecideAdopted judges an artifact without evidence, by the policy's
 // [[adopted]] tables alone. The second result is false if they say nothing.
-func DecideAdopted(t *Trusted, req Request) (Decision, bool) {
-	if t != nil && t.chain != nil {
-		if d, refused := t.refuse(req); refused {
-			return d, true
-		}
-	}
+func (t *Trusted) DecideAdopted(req Request) (Decision, bool) {
 	if t == nil || t.file == nil || req.Narrow != nil {
 		return Decision{}, false
 	}
@@ -217,7 +179,9 @@ func DecideAdopted(t *Trusted, req Request) (Decision, bool) {
 				dec.Reason, dec.Detail = ReleaseTooYoung, "the policy adopted it, and nothing shows when it was signed"
 				return dec, true
 			}
-			dec.Notes = append(dec.Notes, Note{"adopted", "no signature was judged: the policy takes this digest over from the time before it"})
+			dec.Notes = append(dec.Notes, Note{
+				"adopted", "no signature was judged: the policy takes this digest over from the time before it",
+			})
 			return t.permit(dec, req, Adopted), true
 		}
 	}
@@ -226,7 +190,7 @@ func DecideAdopted(t *Trusted, req Request) (Decision, bool) {
 
 // decide runs the rules (SPEC 5). Without v, what depends on verification is
 // taken to hold.
-func decide(t *Trusted, req Request, c *Claims, v *Verification) Decision {
+func (t *Trusted) decide(req Request, c *Claims, v *Verification) Decision {
 	d := Decision{}
 	switch {
 	case t == nil || t.file == nil && t.flags == nil:
@@ -237,15 +201,20 @@ func decide(t *Trusted, req Request, c *Claims, v *Verification) Decision {
 		return d
 	}
 	if v != nil {
-		if _, upper := v.bounds(); upper.After(req.Now.Add(req.Skew)) {
-			d.Reason, d.Detail = EvidenceInFuture, fmt.Sprintf("signed %s, judged as of %s", stamp(upper), stamp(req.Now))
+		if _, upper := v.Bounds(); upper.After(req.Now.Add(req.Skew)) {
+			d.Reason, d.Detail = EvidenceInFuture, fmt.Sprintf(
+				"signed %s, judged as of %s", form.Stamp(upper), form.Stamp(req.Now),
+			)
 			return d
 		} else if req.Cooldown > 0 && upper.Add(req.Cooldown).After(req.Now) {
-			d.Reason, d.Detail = ReleaseTooYoung, fmt.Sprintf("signed %s, judged as of %s", stamp(upper), stamp(req.Now))
+			d.Reason, d.Detail = ReleaseTooYoung, fmt.Sprintf(
+				"signed %s, judged as of %s", form.Stamp(upper), form.Stamp(req.Now),
+			)
 			return d
 		}
 	}
-	if req.Narrow != nil && (c.Signer.Kind == KindKey || c.Signer.Value != req.Narrow.Identity || c.Signer.Issuer != req.Narrow.Issuer) {
+	if req.Narrow != nil &&
+		(c.Signer.Kind == KindKey || c.Signer.Value != req.Narrow.Identity || c.Signer.Issuer != req.Narrow.Issuer) {
 		d.Reason, d.Detail = NarrowedIdentity, fmt.Sprintf("it names %s", c.Signer.describe())
 		return d
 	}
@@ -267,7 +236,9 @@ func decide(t *Trusted, req Request, c *Claims, v *Verification) Decision {
 			d.Reason = TagUnknown
 			return d
 		case !slices.Contains(tags, req.Tag):
-			d.Reason, d.Detail = TagMismatch, fmt.Sprintf("the evidence names %s (%s), asked for %s", tags[0], c.TagSource, req.Tag)
+			d.Reason, d.Detail = TagMismatch, fmt.Sprintf(
+				"the evidence names %s (%s), asked for %s", tags[0], c.TagSource, req.Tag,
+			)
 			return d
 		}
 		tags = []string{req.Tag}
@@ -310,8 +281,10 @@ func decide(t *Trusted, req Request, c *Claims, v *Verification) Decision {
 		return d
 	}
 	if v != nil {
-		if _, upper := v.bounds(); upper.After(f.Expires) {
-			d.Reason, d.Detail = ExpiredAtRelease, fmt.Sprintf("signed %s, the policy expired %s", stamp(upper), stamp(f.Expires))
+		if _, upper := v.Bounds(); upper.After(f.Expires) {
+			d.Reason, d.Detail = ExpiredAtRelease, fmt.Sprintf(
+				"signed %s, the policy expired %s", form.Stamp(upper), form.Stamp(f.Expires),
+			)
 			return d
 		}
 	}
@@ -341,20 +314,23 @@ func (t *Trusted) permit(d Decision, req Request, why Reason) Decision {
 	expires := head.Expires
 	switch {
 	case t.head != nil && head.Tombstone: // nothing will ever renew it
-	case t.demand.Strict && !req.Now.Before(expires):
-		d.Reason, d.Detail = PolicyExpired, fmt.Sprintf("it expired %s", stamp(expires))
+	case t.strict && !req.Now.Before(expires):
+		d.Reason, d.Detail = PolicyExpired, fmt.Sprintf("it expired %s", form.Stamp(expires))
 		return d
 	case req.Now.After(expires.Add(grace)):
-		d.Reason, d.Detail = PolicyStale, fmt.Sprintf("it expired %s", stamp(expires))
+		d.Reason, d.Detail = PolicyStale, fmt.Sprintf("it expired %s", form.Stamp(expires))
 		return d
 	case req.Now.After(expires):
-		d.Notes = append(d.Notes, Note{"policy-expired", fmt.Sprintf("the policy expired %s; releases signed before that are judged until %s", stamp(expires), stamp(expires.Add(grace)))})
+		d.Notes = append(d.Notes, Note{"policy-expired", fmt.Sprintf(
+			"the policy expired %s; releases signed before that are judged until %s", form.Stamp(expires),
+			form.Stamp(expires.Add(grace)),
+		)})
 	}
 	d.Outcome, d.Reason = Permitted, why
 	return d
 }
 
-func (f *flagIdentity) decide(d Decision, c *Claims, v *Verification) Decision {
+func (f *FlagIdentity) decide(d Decision, c *Claims, v *Verification) Decision {
 	id := &c.Signer
 	var bad bool
 	if f.KeyID != "" {
@@ -375,7 +351,9 @@ func (f *flagIdentity) decide(d Decision, c *Claims, v *Verification) Decision {
 			d.Notes = append(d.Notes, noteSetOnly)
 		}
 	}
-	d.Notes = append(d.Notes, Note{"no-policy", "no policy was consulted: the flags name the signer, nothing says that it may release"})
+	d.Notes = append(d.Notes, Note{
+		"no-policy", "no policy was consulted: the flags name the signer, nothing says that it may release",
+	})
 	d.Outcome, d.Reason = Permitted, Allowed
 	return d
 }
@@ -389,16 +367,26 @@ func (t *Trusted) notes(r *Rule, c *Claims, v *Verification) []Note {
 		out = append(out, noteSetOnly)
 	}
 	if v != nil && !v.Logged {
-		out = append(out, Note{"unlogged", "the evidence is in no transparency log; a time stamp authority alone vouches for its time"})
+		out = append(out, Note{
+			"unlogged", "the evidence is in no transparency log; a time stamp authority alone vouches for its time",
+		})
 	}
 	if r.GitHubRelease {
-		out = append(out, Note{"github-release", "GitHub recorded this release; that shows what is in it, not who was allowed to make it"})
+		out = append(out, Note{
+			"github-release", "GitHub recorded this release; that shows what is in it, not who was allowed to make it",
+		})
 	}
 	if r.Workflow != nil {
 		if c.Signer.legacy() {
-			out = append(out, Note{"legacy-certificate", "the certificate is from before April 2023: runner, environment, repository id and calling workflow are not recorded in it"})
+			out = append(out, Note{
+				"legacy-certificate",
+				"the certificate is from before April 2023: runner, environment, repository id and calling workflow " +
+					"are not recorded in it",
+			})
 		} else if t.ids.Repository == "" {
-			out = append(out, Note{"ids-not-pinned", "repository and owner are compared by name: no genesis pins their numbers"})
+			out = append(out, Note{
+				"ids-not-pinned", "repository and owner are compared by name: no genesis pins their numbers",
+			})
 		}
 	}
 	return out
@@ -423,7 +411,8 @@ func (t *Trusted) yanked(req Request, signer *Identity, tags []string) (Reason, 
 			if slices.Contains(commits, y.Digest.Hex) {
 				return YankedRelease, y.Digest.String()
 			}
-		case y.Digest != Digest{} && !slices.ContainsFunc(req.Digests, func(d Digest) bool { return d.Alg == y.Digest.Alg }):
+		case y.Digest != Digest{} &&
+			!slices.ContainsFunc(req.Digests, func(d Digest) bool { return d.Alg == y.Digest.Alg }):
 			unknown = fmt.Sprintf("no %s digest of the artifact is known", y.Digest.Alg)
 		}
 	}
@@ -436,7 +425,9 @@ func (t *Trusted) yanked(req Request, signer *Identity, tags []string) (Reason, 
 // onlyCommits reports whether the artifact is a Git commit or tag, which have no
 // digest of another kind.
 func onlyCommits(ds []Digest) bool {
-	return len(ds) > 0 && !slices.ContainsFunc(ds, func(d Digest) bool { return d.Alg != "gitCommit" && d.Alg != "gitTag" && d.Alg != "sha1" })
+	return len(ds) > 0 && !slices.ContainsFunc(ds, func(d Digest) bool {
+		return d.Alg != "gitCommit" && d.Alg != "gitTag" && d.Alg != "sha1"
+	})
 }
 
 // revoked returns why [[revoked]] denies a match of r, "" if it does not. Where
@@ -468,40 +459,12 @@ func (t *Trusted) revoked(r *Rule, c *Claims, v *Verification) string {
 		if v == nil {
 			continue
 		}
-		if _, upper := v.bounds(); !upper.Before(x.Since) {
-			return fmt.Sprintf("%s, compromised since %s, signed %s", what, stamp(x.Since), stamp(upper))
+		if _, upper := v.Bounds(); !upper.Before(x.Since) {
+			return fmt.Sprintf("%s, compromised since %s, signed %s", what, form.Stamp(x.Since), form.Stamp(upper))
 		}
 	}
 	return ""
 }
-
-// DigestAlgorithms returns the algorithms in which the policy names digests; an
-// artifact's digest must be known in each.
-func (t *Trusted) DigestAlgorithms() []string {
-	var out []string
-	if t == nil || t.file == nil {
-		return nil
-	}
-	add := func(d Digest) {
-		if d.Alg != "" && d.Alg != "gitCommit" && !slices.Contains(out, d.Alg) {
-			out = append(out, d.Alg)
-		}
-	}
-	if t.DemandsApprovals() { // approvals name no other
-		out = append(out, "sha256")
-	}
-	for _, y := range t.withdrawn.yanked {
-		add(y.Digest)
-	}
-	for _, a := range t.file.Adopted {
-		for _, d := range a.Digests {
-			add(d)
-		}
-	}
-	return out
-}
-
-func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
 // describe names the identity for a message.
 func (id *Identity) describe() string {
@@ -512,33 +475,4 @@ func (id *Identity) describe() string {
 		return id.Value
 	}
 	return strings.Join([]string{id.Value, "by", id.Issuer}, " ")
-}
-
-// AcceptsUnlogged reports whether any rule takes evidence that is in no log, so
-// that it is worth verifying.
-func (t *Trusted) AcceptsUnlogged() bool {
-	switch {
-	case t == nil:
-		return false
-	case t.flags != nil:
-		return t.flags.Unlogged
-	}
-	return slices.ContainsFunc(t.files(), func(f *File) bool {
-		return slices.ContainsFunc(f.Rules, func(r Rule) bool { return r.Unlogged })
-	})
-}
-
-// Keys returns the PEM texts of the keys that may release.
-func (t *Trusted) Keys() []Key {
-	var out []Key
-	for _, f := range t.files() {
-		for _, r := range f.Rules {
-			for _, k := range r.Keys {
-				if !slices.Contains(out, k) {
-					out = append(out, k)
-				}
-			}
-		}
-	}
-	return out
 }

@@ -29,13 +29,18 @@ workflow = ".github/workflows/release.yml"
 environment = "release"
 `
 
-func mustPin(t testing.TB, text string, ids Ids) *Trusted {
+func mustParse(t testing.TB, text string) *Document {
 	t.Helper()
 	doc, err := Parse([]byte(decideHead + text))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return doc.Pin(ids)
+	return doc
+}
+
+func mustPin(t testing.TB, text string, ids Ids) *Trusted {
+	t.Helper()
+	return mustParse(t, text).Pin(ids)
 }
 
 var signed = time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
@@ -73,14 +78,14 @@ func TestIds(t *testing.T) {
 		"both":             {Ids{Repository: "1001", Owner: "2002"}, true},
 		"unknown":          {Ids{}, true},
 	} {
-		d := Decide(mustPin(t, decideRule, c.ids), ask(), NewEvidence(claim(workflowIdentity("refs/tags/v1")), proven))
+		d := mustPin(t, decideRule, c.ids).Decide(ask(), NewEvidence(claim(workflowIdentity("refs/tags/v1")), proven))
 		if (d.Outcome == Permitted) != c.want {
 			t.Errorf("%s: %+v", name, d)
 		}
 	}
 	id := workflowIdentity("refs/tags/v1")
 	id.SourceRepositoryURI = "https://github.com/acme/renamed"
-	d := Decide(mustPin(t, decideRule, Ids{Repository: "1001"}), ask(), NewEvidence(claim(id), proven))
+	d := mustPin(t, decideRule, Ids{Repository: "1001"}).Decide(ask(), NewEvidence(claim(id), proven))
 	if d.Outcome != Denied {
 		t.Error("case-88-repo-renamed: allowed")
 	}
@@ -127,7 +132,7 @@ func TestForeignSigner(t *testing.T) {
 		if c.change != nil {
 			c.change(&id)
 		}
-		d := Decide(mustPin(t, rule(c.pin), Ids{}), ask(), NewEvidence(claim(id), proven))
+		d := mustPin(t, rule(c.pin), Ids{}).Decide(ask(), NewEvidence(claim(id), proven))
 		if (d.Outcome == Permitted) != c.want {
 			t.Errorf("%s: %+v", c.name, d)
 		}
@@ -158,7 +163,7 @@ func TestTime(t *testing.T) {
 	} {
 		req := ask()
 		req.Now = c.now
-		d := Decide(mustPin(t, decideRule+c.rule, Ids{}), req, NewEvidence(claim(workflowIdentity("refs/tags/v1")), c.v))
+		d := mustPin(t, decideRule+c.rule, Ids{}).Decide(req, NewEvidence(claim(workflowIdentity("refs/tags/v1")), c.v))
 		if d.Reason != c.want {
 			t.Errorf("%s: %s %s", c.name, d.Reason, d.Detail)
 		}
@@ -191,18 +196,19 @@ func TestCooldown(t *testing.T) {
 	} {
 		req := ask()
 		req.Now, req.Cooldown = c.now, 3*day
-		d := Decide(c.by, req, NewEvidence(claim(workflowIdentity("refs/tags/v1")), Verification{Times: c.times, Logged: true, Proven: true}))
+		v := Verification{Times: c.times, Logged: true, Proven: true}
+		d := c.by.Decide(req, NewEvidence(claim(workflowIdentity("refs/tags/v1")), v))
 		if d.Reason != c.want || (d.Outcome == Permitted) != (c.want == Allowed) {
 			t.Errorf("%s: %s %s", c.name, d.Reason, d.Detail)
 		}
 	}
 	adopted := mustPin(t, decideRule+"[[adopted]]\ntag = \"v0\"\ndigests = [\"sha256:"+strings.Repeat("ab", 32)+"\"]\n", Ids{})
 	req := Request{Now: signed, Digests: []Digest{{"sha256", strings.Repeat("ab", 32)}}}
-	if d, ok := DecideAdopted(adopted, req); !ok || d.Outcome != Permitted {
+	if d, ok := adopted.DecideAdopted(req); !ok || d.Outcome != Permitted {
 		t.Errorf("%s", d.Reason)
 	}
 	req.Cooldown = day
-	if d, ok := DecideAdopted(adopted, req); !ok || d.Reason != ReleaseTooYoung || d.Outcome == Permitted {
+	if d, ok := adopted.DecideAdopted(req); !ok || d.Reason != ReleaseTooYoung || d.Outcome == Permitted {
 		t.Errorf("adopted: %s", d.Reason)
 	}
 }
@@ -225,11 +231,11 @@ func TestEveryFieldMatters(t *testing.T) {
 			}
 			c := claim(id)
 			c.Tags = []string{"v1"}
-			d := Decide(p, ask(), NewEvidence(c, proven))
+			d := p.Decide(ask(), NewEvidence(c, proven))
 			if name := typ.Field(i).Name; (d.Outcome == Permitted) != free[name] {
 				t.Errorf("%s + %q: %s", name, to, d.Reason)
 			}
-			pre, final := Precheck(p, ask(), c)
+			pre, final := p.Precheck(ask(), c)
 			if pre.Outcome == Permitted || final == (d.Outcome == Permitted) {
 				t.Errorf("%s: precheck %v, decision %s", typ.Field(i).Name, final, d.Reason)
 			}
@@ -242,15 +248,17 @@ func TestZero(t *testing.T) {
 	good := NewEvidence(claim(workflowIdentity("refs/tags/v1")), proven)
 	p := mustPin(t, decideRule, Ids{})
 	var d Decision
+	var none *Trusted
 	for name, got := range map[string]Decision{
-		"nil policy": Decide(nil, ask(), good), "zero policy": Decide(&Trusted{}, ask(), good), "zero evidence": Decide(p, ask(), Evidence{}),
-		"zero request": Decide(p, Request{}, good), "zero decision": d,
+		"nil policy": none.Decide(ask(), good), "zero policy": (&Trusted{}).Decide(ask(), good),
+		"zero evidence": p.Decide(ask(), Evidence{}), "zero request": p.Decide(Request{}, good), "zero decision": d,
+		"unverified": p.Decide(ask(), Evidence{claims: good.claims, verification: good.verification}),
 	} {
 		if got.Outcome != Denied || got.Reason.Class() == ClassOK {
 			t.Errorf("%s: %+v", name, got)
 		}
 	}
-	if _, ok := DecideAdopted(nil, ask()); ok {
+	if _, ok := none.DecideAdopted(ask()); ok {
 		t.Error("adopted without a policy")
 	}
 	for _, f := range []FlagIdentity{{}, {Identity: "a"}, {Issuer: "b"}, {Identity: "a", Issuer: "b", KeyID: "c"}, {Identity: "a", Issuer: "b", NoIssuer: true}, {NoIssuer: true}} {
@@ -267,11 +275,11 @@ func TestZero(t *testing.T) {
 func TestConcurrent(t *testing.T) {
 	p := mustPin(t, decideRule, Ids{})
 	ev := NewEvidence(claim(workflowIdentity("refs/tags/v1")), proven)
-	first := Decide(p, ask(), ev)
+	first := p.Decide(ask(), ev)
 	var wg sync.WaitGroup
 	for range 100 {
 		wg.Go(func() {
-			if d := Decide(p, ask(), ev); !reflect.DeepEqual(d, first) {
+			if d := p.Decide(ask(), ev); !reflect.DeepEqual(d, first) {
 				t.Error("another decision")
 			}
 		})
@@ -285,7 +293,7 @@ func TestLint(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := map[Reason]bool{}
-	for _, p := range Lint(doc, time.Date(2027, 6, 1, 0, 0, 0, 0, time.UTC)) {
+	for _, p := range doc.Lint(time.Date(2027, 6, 1, 0, 0, 0, 0, time.UTC)) {
 		got[p.Reason] = true
 		if p.Pos == (Pos{}) {
 			t.Errorf("%s has no place", p)

@@ -30,7 +30,7 @@ func Parse(src []byte) (*Document, error) {
 		return nil, &ParseError{[]Problem{libraryProblem(err)}}
 	}
 	d := &decoder{at: at}
-	doc := &Document{bytes: bytes.Clone(src), at: at}
+	doc := &Document{bytes: bytes.Clone(src), sum: Digest{"sha256", Sum(src)}, at: at}
 	d.file(d.node("", raw), &doc.file)
 	if len(d.problems) > 0 {
 		slices.SortStableFunc(d.problems, func(a, b Problem) int {
@@ -311,7 +311,7 @@ func (n *node) tables(k string, limit int) []*node {
 // words returns a list of ASCII texts without repetition.
 func (n *node) words(k string) []string {
 	var out []string
-	for i, v := range n.list(k, MaxListItems) {
+	for i, v := range n.list(k, maxListItems) {
 		s := n.ascii(item(k, i), v, false)
 		if s != "" && slices.Contains(out, s) {
 			n.d.report(n.key(item(k, i)), PolicyDuplicate, "", "%q stands twice", s)
@@ -341,7 +341,7 @@ func (n *node) patterns(k string, required bool, words ...string) PatternSet {
 		return PatternSet{any: s == "any", semver: s == "semver"}
 	}
 	var set PatternSet
-	for i, v := range n.list(k, MaxListItems) {
+	for i, v := range n.list(k, maxListItems) {
 		s, ok := v.(string)
 		if !ok {
 			n.typ(item(k, i), "text", v)

@@ -14,6 +14,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"github.com/repopolicy/repopolicy/policy/internal/form"
 	"maps"
 	"net/url"
 	"slices"
@@ -68,7 +69,7 @@ func (d *decoder) file(n *node, f *File) {
 		n.missing("maintainers", "write a [maintainers] table with threshold and [[maintainers.member]]")
 	}
 	names := map[string]bool{}
-	for _, r := range n.tables("release", MaxRules) {
+	for _, r := range n.tables("release", maxRules) {
 		rule := d.rule(r, f.Repository)
 		if names[rule.Name] && rule.Name != "" {
 			d.report(r.key("name"), PolicyDuplicate, "", "another rule is named %q", rule.Name)
@@ -85,20 +86,20 @@ func (d *decoder) file(n *node, f *File) {
 	if len(f.Rules) > 0 && !slices.ContainsFunc(f.Rules, func(r Rule) bool { return !r.GitHubRelease }) {
 		n.conflict("release[0]", "add a rule with a workflow or with identities", "github-release must not be the only way to release: it shows what GitHub recorded, not who was allowed")
 	}
-	for _, t := range n.tables("revoked", MaxListItems) {
+	for _, t := range n.tables("revoked", maxListItems) {
 		r := Revocation{selector: t.selector("identity", "rule", "key"), Since: t.time("compromised-since", false)}
 		t.finish()
 		f.Revoked = append(f.Revoked, r)
 	}
-	for _, t := range n.tables("yanked", MaxListItems) {
+	for _, t := range n.tables("yanked", maxListItems) {
 		f.Yanked = append(f.Yanked, Yank{t.selector("tag", "digest")})
 		t.finish()
 	}
-	for _, t := range n.tables("restored", MaxListItems) {
+	for _, t := range n.tables("restored", maxListItems) {
 		f.Restored = append(f.Restored, Restoration{t.selector("identity", "rule", "key", "tag", "digest")})
 		t.finish()
 	}
-	for _, t := range n.tables("adopted", MaxListItems) {
+	for _, t := range n.tables("adopted", maxListItems) {
 		a := Adoption{Tag: t.tag("tag")}
 		if !t.has("tag") {
 			t.missing("tag", "")
@@ -119,11 +120,11 @@ func (d *decoder) file(n *node, f *File) {
 		t.finish()
 		f.Adopted = append(f.Adopted, a)
 	}
-	for _, t := range n.tables("void", MaxListItems) {
+	for _, t := range n.tables("void", maxListItems) {
 		f.Void = append(f.Void, t.required("leaf"))
 		t.finish()
 	}
-	for _, t := range n.tables("acknowledged", MaxListItems) {
+	for _, t := range n.tables("acknowledged", maxListItems) {
 		f.Acknowledged = append(f.Acknowledged, t.required("evidence"))
 		t.finish()
 	}
@@ -201,24 +202,14 @@ func ParseDigest(s string) (Digest, error) {
 	alg, hx, ok := strings.Cut(s, ":")
 	size := digestSizes[alg]
 	if !ok || size == 0 {
-		return Digest{}, fmt.Errorf("%q is not a digest: write one of %s, a colon and the hex digits", clip(s), strings.Join(slices.Sorted(maps.Keys(digestSizes)), ", "))
+		algs := strings.Join(slices.Sorted(maps.Keys(digestSizes)), ", ")
+		return Digest{}, fmt.Errorf(
+			"%q is not a digest: write one of %s, a colon and the hex digits", form.Clip(s), algs)
 	}
-	if !isHex(hx, size) {
+	if !form.IsHex(hx, size) {
 		return Digest{}, fmt.Errorf("a %s digest has %d lower-case hex digits", alg, size)
 	}
 	return Digest{alg, hx}, nil
-}
-
-func clip(s string) string {
-	if len(s) > 80 {
-		return s[:80]
-	}
-	return s
-}
-
-// isHex reports whether s is n lower-case hex digits.
-func isHex(s string, n int) bool {
-	return len(s) == n && strings.Trim(s, "0123456789abcdef") == ""
 }
 
 func (n *node) tag(k string) string {
@@ -279,7 +270,7 @@ func (d *decoder) maintainers(n *node, m *Maintainers) {
 	names := map[string]bool{}
 	identities := map[Principal]string{}
 	keys := map[string]string{}
-	for _, t := range n.tables("member", MaxMembers) {
+	for _, t := range n.tables("member", maxMembers) {
 		mem := Member{Name: t.name("name")}
 		if !t.has("name") {
 			t.missing("name", "")
@@ -346,7 +337,7 @@ func (n *node) name(k string) string {
 
 func (n *node) principals(k string) []Principal {
 	var out []Principal
-	for i, t := range n.tables(k, MaxMembers) {
+	for i, t := range n.tables(k, maxMembers) {
 		p := n.d.principal(t)
 		if p.Value != "" && slices.ContainsFunc(out, func(q Principal) bool { return q.Kind == p.Kind && q.Value == p.Value && q.Issuer == p.Issuer }) {
 			n.d.report(n.key(item(k, i)), PolicyDuplicate, "", "the identity stands twice")
@@ -465,7 +456,7 @@ func CheckIssuer(s string) error {
 
 func (n *node) publicKeys(k string) []Key {
 	var out []Key
-	for i, v := range n.list(k, MaxMembers) {
+	for i, v := range n.list(k, maxMembers) {
 		key := n.publicKey(item(k, i), v)
 		if key.ID != "" && slices.ContainsFunc(out, func(o Key) bool { return o.ID == key.ID }) {
 			n.d.report(n.key(item(k, i)), PolicyDuplicate, "", "the key stands twice")

@@ -5,6 +5,7 @@ package policy
 import (
 	"errors"
 	"fmt"
+	"github.com/repopolicy/repopolicy/policy/internal/form"
 	"slices"
 	"strings"
 )
@@ -126,7 +127,7 @@ func (d *decoder) workflow(n *node, repo Locator, tagRefs bool) *Workflow {
 		n.bad("signer-ref", `write "refs/tags/v4"`, "must be an exact ref that begins with refs/heads/ or refs/tags/")
 	}
 	w.SignerDigest = n.str("signer-digest", false)
-	if w.SignerDigest != "" && !isHex(w.SignerDigest, 40) && !isHex(w.SignerDigest, 64) {
+	if w.SignerDigest != "" && !form.IsHex(w.SignerDigest, 40) && !form.IsHex(w.SignerDigest, 64) {
 		n.bad("signer-digest", "", "must be a full commit id in lower-case hex")
 	}
 	if foreign && !n.has("signer-ref") && !n.has("signer-digest") {

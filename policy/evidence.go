@@ -62,8 +62,8 @@ func NewEvidence(c Claims, v Verification) Evidence {
 	v.Times = slices.Clone(v.Times)
 	// Lists have no order, and copies mean nothing (SPEC 8).
 	v.Entries = slices.Clone(v.Entries)
-	slices.SortFunc(v.Entries, sortEntry)
-	v.Entries = slices.CompactFunc(v.Entries, func(a, b Entry) bool { return sortEntry(a, b) == 0 })
+	slices.SortFunc(v.Entries, Entry.Compare)
+	v.Entries = slices.CompactFunc(v.Entries, func(a, b Entry) bool { return a.Compare(b) == 0 })
 	v.Promised, v.Moments = slices.Clone(v.Promised), slices.Clone(v.Moments)
 	return Evidence{c, v, true}
 }
@@ -74,13 +74,32 @@ func (e Evidence) Claims() Claims { return e.claims }
 // Verification returns what was established.
 func (e Evidence) Verification() Verification { return e.verification }
 
-// promisedOnly reports whether nothing but the log's word says that it has the
-// entry at its place. A proof of another entry is none of this one.
-func (v *Verification) promisedOnly(e Entry) bool {
-	return slices.ContainsFunc(v.Promised, func(p Entry) bool { return same(p, e) })
+// Unfit returns the denial of what nobody verified, or verified without a time: no policy
+// takes it. It is false for evidence that can be judged.
+func (e Evidence) Unfit() (Decision, bool) {
+	if !e.verified {
+		return Decision{Reason: Internal, Detail: "the evidence was not verified"}, true
+	}
+	if ts := e.verification.Times; len(ts) == 0 || slices.ContainsFunc(ts, time.Time.IsZero) {
+		return Decision{Reason: EvidenceUntimed}, true
+	}
+	return Decision{}, false
 }
 
-// bounds returns the earliest and the latest trusted time.
-func (v *Verification) bounds() (lower, upper time.Time) {
+// At returns the evidence as it counts at one of its places, where nothing may prove its
+// inclusion although something does elsewhere.
+func (e Evidence) At(place Entry) Evidence {
+	e.verification.Proven = e.verification.Proven && !e.verification.PromisedOnly(place)
+	return e
+}
+
+// PromisedOnly reports whether nothing but the log's word says that it has the
+// entry at its place. A proof of another entry is none of this one.
+func (v *Verification) PromisedOnly(e Entry) bool {
+	return slices.ContainsFunc(v.Promised, e.Same)
+}
+
+// Bounds returns the earliest and the latest trusted time.
+func (v *Verification) Bounds() (lower, upper time.Time) {
 	return slices.MinFunc(v.Times, time.Time.Compare), slices.MaxFunc(v.Times, time.Time.Compare)
 }

@@ -5,6 +5,7 @@ package policy
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"slices"
 	"time"
 )
 
@@ -39,6 +40,50 @@ type File struct {
 	Acknowledged []string      // hex SHA-256 of evidence files that are known
 }
 
+// AcceptsUnlogged reports whether any rule takes evidence that is in no log, so that it is
+// worth verifying.
+func (f *File) AcceptsUnlogged() bool {
+	return f != nil && slices.ContainsFunc(f.Rules, func(r Rule) bool { return r.Unlogged })
+}
+
+// DemandsApprovals reports whether any rule wants approvals, so that they are worth
+// verifying.
+func (f *File) DemandsApprovals() bool {
+	return f != nil && slices.ContainsFunc(f.Rules, func(r Rule) bool { return r.Approvals != nil })
+}
+
+// Keys returns the keys that may release.
+func (f *File) Keys() []Key {
+	if f == nil {
+		return nil
+	}
+	var out []Key
+	for _, r := range f.Rules {
+		for _, k := range r.Keys {
+			if !slices.Contains(out, k) {
+				out = append(out, k)
+			}
+		}
+	}
+	return out
+}
+
+// ApprovalKeys returns the keys with which approvals may be signed.
+func (f *File) ApprovalKeys() []Key {
+	if f == nil {
+		return nil
+	}
+	out := f.Keys()
+	for _, m := range f.Maintainers.Members {
+		for _, k := range m.Keys {
+			if k.PEM != "" && !slices.Contains(out, k) {
+				out = append(out, k)
+			}
+		}
+	}
+	return out
+}
+
 // Maintainers are the principals that may change the policy.
 type Maintainers struct {
 	Threshold  int      // of distinct members; 1 to len(Members)
@@ -51,6 +96,22 @@ type Member struct {
 	Name       string
 	Identities []Principal
 	Keys       []Key
+}
+
+// Names reports whether the identity is one of a member's.
+func (m *Maintainers) Names(id Identity) bool {
+	return slices.ContainsFunc(m.Members, func(x Member) bool { return x.Is(&id) })
+}
+
+// Is reports whether the identity is this member's.
+func (m *Member) Is(id *Identity) bool {
+	if id.Kind == KindKey {
+		return slices.ContainsFunc(m.Keys, func(k Key) bool { return k.ID == id.Value })
+	}
+	return slices.ContainsFunc(m.Identities, func(p Principal) bool {
+		return p.Kind == id.Kind && p.Value == id.Value && p.Issuer == id.Issuer &&
+			(p.Subject == "" || p.Subject == id.TokenSubject)
+	})
 }
 
 // Principal is how an identity stands in a policy: kind, exact value, exact
@@ -153,12 +214,19 @@ type Digest struct {
 // String returns "alg:hex".
 func (d Digest) String() string { return d.Alg + ":" + d.Hex }
 
+// Sum returns the hex SHA-256 of the data.
+func Sum(data []byte) string {
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:])
+}
+
 // Document is a policy file that was parsed without error and that nobody has
 // vouched for yet. Its content can be shown and linted; to decide by it, make
 // it [Trusted].
 type Document struct {
 	file  File
 	bytes []byte
+	sum   Digest // of bytes
 	at    map[string]Pos
 }
 
@@ -169,10 +237,7 @@ func (d *Document) Content() *File { return &d.file }
 func (d *Document) Text() []byte { return d.bytes }
 
 // Digest returns the SHA-256 of the exact bytes that were parsed.
-func (d *Document) Digest() Digest {
-	sum := sha256.Sum256(d.bytes)
-	return Digest{"sha256", hex.EncodeToString(sum[:])}
-}
+func (d *Document) Digest() Digest { return d.sum }
 
 // Pos returns where a path such as "release[0].tags" stands, or the place of
 // the nearest table around it, or the beginning of the file.
@@ -196,60 +261,3 @@ const (
 	GenesisClaimed  GenesisLabel = "claimed"  // only the chain says so
 	GenesisFlags    GenesisLabel = "flags"    // no policy: the user named the identity
 )
-
-// Trusted is a policy that somebody vouches for. Only [Document.Pin],
-// [Chain.Trusted] and [IdentityOnly] make one. The zero value and nil allow
-// nothing.
-type Trusted struct {
-	file      *File
-	ids       Ids
-	genesis   GenesisLabel
-	digest    Digest
-	flags     *flagIdentity
-	withdrawn withdrawals
-	legacy    bool // certificates from before April 2023 may match
-
-	// What follows is set for a chain of versions only. Of the base, file is that
-	// of the head; a version of the chain has head and within but no
-	// chain.
-	chain  *Chain
-	within *Chain
-	demand Demand
-	head   *File
-}
-
-// Pin returns the policy as trusted because the user named this very file. Such
-// a policy has no chain: no version before or after it is known. Ids may be
-// zero; then the numbers in certificates are not compared. Of a nil document
-// the result is nil, which allows nothing.
-func (d *Document) Pin(ids Ids) *Trusted {
-	if d == nil {
-		return nil
-	}
-	return &Trusted{file: &d.file, ids: ids, genesis: GenesisPinned, digest: d.Digest(), withdrawn: withdrawals{}.add(&d.file), legacy: true}
-}
-
-// Genesis returns why the policy is trusted; "" for nil.
-func (t *Trusted) Genesis() GenesisLabel {
-	if t == nil {
-		return ""
-	}
-	return t.genesis
-}
-
-// Digest returns the SHA-256 of the policy's bytes; zero where there is none.
-func (t *Trusted) Digest() Digest {
-	if t == nil {
-		return Digest{}
-	}
-	return t.digest
-}
-
-// Content returns the policy; nil for nil and [IdentityOnly]. It must not be
-// changed.
-func (t *Trusted) Content() *File {
-	if t == nil {
-		return nil
-	}
-	return t.file
-}

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/pelletier/go-toml/v2"
+	"github.com/repopolicy/repopolicy/internal/scaffold/vectors"
 )
 
 // keyPaths returns the path of every key and list item of what the library read.
@@ -39,8 +40,8 @@ func keyPaths(path string, v any, out map[string]bool) {
 // places are those of exactly the keys that the TOML library sees, and neither
 // a key more nor a key misspelt is accepted.
 func FuzzParse(f *testing.F) {
-	for _, v := range vectors(f, "policy") {
-		f.Add(v.body)
+	for _, v := range vectors.Read(f, "policy") {
+		f.Add(v.Body)
 	}
 	f.Fuzz(func(t *testing.T, src []byte) {
 		doc, err := Parse(src)
@@ -106,8 +107,8 @@ func bruteMatch(p, s string) bool {
 
 // FuzzPattern compares the matcher with the brute-force one.
 func FuzzPattern(f *testing.F) {
-	for _, v := range vectors(f, "pattern") {
-		f.Add(v.field("pattern"), v.field("name"))
+	for _, v := range vectors.Read(f, "pattern") {
+		f.Add(v.Field("pattern"), v.Field("name"))
 	}
 	f.Fuzz(func(t *testing.T, p, s string) {
 		pat, err := ParsePattern(p)
@@ -181,8 +182,8 @@ func FuzzOverlap(f *testing.F) {
 // FuzzLocator: the result is canonical, and writing it differently in ways that
 // mean the same gives the same.
 func FuzzLocator(f *testing.F) {
-	for _, v := range vectors(f, "locator") {
-		f.Add(v.field("input"))
+	for _, v := range vectors.Read(f, "locator") {
+		f.Add(v.Field("input"))
 	}
 	f.Fuzz(func(t *testing.T, s string) {
 		l, err := NormalizeLocator(s)
@@ -226,11 +227,11 @@ func FuzzTagName(f *testing.F) {
 	if err != nil {
 		f.Skip("no git")
 	}
-	for _, v := range vectors(f, "refname") {
-		f.Add(v.field("tag"))
+	for _, v := range vectors.Read(f, "refname") {
+		f.Add(v.Field("tag"))
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		if strings.ContainsRune(s, 0) || len(s) > MaxRefBytes-len("refs/tags/") {
+		if strings.ContainsRune(s, 0) || len(s) > maxRefBytes-len("refs/tags/") {
 			if ValidTag(s) {
 				t.Fatal("NUL or too long")
 			}
@@ -248,14 +249,14 @@ func FuzzTagName(f *testing.F) {
 }
 
 func BenchmarkParse(b *testing.B) {
-	for _, v := range vectors(b, "policy") {
-		if v.name != "all-workflow-keys" && v.name != "two-maintainers" {
+	for _, v := range vectors.Read(b, "policy") {
+		if v.Name != "all-workflow-keys" && v.Name != "two-maintainers" {
 			continue
 		}
-		b.Run(v.name, func(b *testing.B) {
+		b.Run(v.Name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := Parse(v.body); err != nil {
+				if _, err := Parse(v.Body); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -271,7 +272,7 @@ func hostile() map[string][]byte {
 	for i := 0; keys.Len() < n-40; i++ {
 		keys.WriteString(strings.Repeat("k", 10) + strings.Repeat("-x", i%20) + " = [[[[1,2,3]]]]\n")
 	}
-	inner := "[" + strings.Repeat("1,", MaxListItems-1) + "1],"
+	inner := "[" + strings.Repeat("1,", maxListItems-1) + "1],"
 	lines := func(format string) []byte {
 		var b bytes.Buffer
 		for i := 0; b.Len() < n-40; i++ {
@@ -280,7 +281,8 @@ func hostile() map[string][]byte {
 		return b.Bytes()
 	}
 	patterns := func(rule string) string {
-		return "[[release]]\nartifacts = \"any\"\ntags = [" + strings.Repeat("'"+rule+strings.Repeat("a", 20)+"*',", MaxListItems) + "]\n"
+		list := strings.Repeat("'"+rule+strings.Repeat("a", 20)+"*',", maxListItems)
+		return "[[release]]\nartifacts = \"any\"\ntags = [" + list + "]\n"
 	}
 	return map[string][]byte{
 		"nesting": fill("["), "header": append([]byte("["), fill("a.")[:n-2]...), "tables": fill("[[a]]\n"), "items": append([]byte("a = ["), fill("1,")[:n-8]...),

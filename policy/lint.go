@@ -16,7 +16,7 @@ const longExpiry = 400 * 24 * time.Hour
 // Lint returns advice about a valid policy, in the order of the file: what is
 // allowed but weaker than it could be, or probably not meant. The Reason of a
 // piece of advice is one of the codes "lint-…".
-func Lint(d *Document, now time.Time) []Problem {
+func (d *Document) Lint(now time.Time) []Problem {
 	l := linter{d: d, f: &d.file}
 	l.top(now)
 	l.maintainers()

@@ -10,8 +10,8 @@ import (
 	"strings"
 )
 
-// MaxLocatorBytes is the longest repository locator.
-const MaxLocatorBytes = 512
+// maxLocatorBytes is the longest repository locator.
+const maxLocatorBytes = 512
 
 // foldingHosts fold the case of a repository's path. The list is frozen in
 // format v1: another entry would change the identity of existing repositories.
@@ -34,6 +34,12 @@ func (l Locator) Path() string {
 		return ""
 	}
 	return l.text[len("https://")+len(l.host)+1:]
+}
+
+// Anchor returns the key under which the log's index lists the bindings of the
+// repository: hex SHA-256 of "repopolicy/v1\n" + locator + "\n" (SPEC 6.1).
+func (l Locator) Anchor() string {
+	return Sum([]byte(Format + "\n" + l.text + "\n"))
 }
 
 // IsZero reports whether l is no repository.
@@ -59,8 +65,8 @@ func ParseLocator(s string) (Locator, error) {
 // an http(s) URL, a query, a fragment, an escape and a dot segment are errors:
 // dropping them would name another thing than was written.
 func NormalizeLocator(s string) (Locator, error) {
-	if len(s) > MaxLocatorBytes {
-		return Locator{}, fmt.Errorf("a repository locator has at most %d bytes", MaxLocatorBytes)
+	if len(s) > maxLocatorBytes {
+		return Locator{}, fmt.Errorf("a repository locator has at most %d bytes", maxLocatorBytes)
 	}
 	for i := range len(s) {
 		switch c := s[i]; {
@@ -133,8 +139,8 @@ func NormalizeLocator(s string) (Locator, error) {
 		return Locator{}, errors.New("a repository on gitlab.com has at least a group and a name")
 	}
 	l := Locator{text: "https://" + host + "/" + path, host: host}
-	if len(l.text) > MaxLocatorBytes {
-		return Locator{}, fmt.Errorf("a repository locator has at most %d bytes", MaxLocatorBytes)
+	if len(l.text) > maxLocatorBytes {
+		return Locator{}, fmt.Errorf("a repository locator has at most %d bytes", maxLocatorBytes)
 	}
 	return l, nil
 }

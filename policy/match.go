@@ -3,8 +3,10 @@
 package policy
 
 import (
+	"github.com/repopolicy/repopolicy/policy/internal/form"
 	"slices"
 	"strings"
+	"time"
 )
 
 // match returns every field in which rule r and the evidence differ (SPEC 5).
@@ -53,12 +55,15 @@ func (t *Trusted) match(r *Rule, req Request, c *Claims, v *Verification, tags [
 // matchTime compares the trusted times with since and until.
 func (r *Rule) matchTime(v *Verification) []Mismatch {
 	var ms []Mismatch
-	lower, upper := v.bounds()
+	differs := func(want string, bound, got time.Time) {
+		ms = append(ms, Mismatch{Field: "time", Kind: "differs", Want: want + form.Stamp(bound), Got: form.Stamp(got)})
+	}
+	lower, upper := v.Bounds()
 	if !r.Since.IsZero() && lower.Before(r.Since) {
-		ms = append(ms, Mismatch{Field: "time", Kind: "differs", Want: "since " + stamp(r.Since), Got: stamp(lower)})
+		differs("since ", r.Since, lower)
 	}
 	if !r.Until.IsZero() && !upper.Before(r.Until) {
-		ms = append(ms, Mismatch{Field: "time", Kind: "differs", Want: "until " + stamp(r.Until), Got: stamp(upper)})
+		differs("until ", r.Until, upper)
 	}
 	return ms
 }
@@ -284,7 +289,7 @@ func (w *Workflow) signedBy(repo Locator, san, ref string) bool {
 		return false
 	}
 	tail := san[head:]
-	return ValidRef(tail) || isHex(tail, 40) || isHex(tail, 64)
+	return ValidRef(tail) || form.IsHex(tail, 40) || form.IsHex(tail, 64)
 }
 
 func (w *Workflow) signer(repo Locator) Locator {

@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// MaxPatternBytes is the longest pattern that a policy may hold.
-const MaxPatternBytes = 512
+// maxPatternBytes is the longest pattern that a policy may hold.
+const maxPatternBytes = 512
 
 // Pattern is a pattern over tags, refs or artifact names (SPEC 4): anchored at
 // both ends, every byte stands for itself except '*', which stands for zero or
@@ -18,15 +18,15 @@ const MaxPatternBytes = 512
 type Pattern struct{ text string }
 
 // ParsePattern checks s against the rules for patterns: printable ASCII, at
-// most [MaxPatternBytes], no "**", none of the bytes `?[]{}()|\^$!` that other
+// most maxPatternBytes, no "**", none of the bytes `?[]{}()|\^$!` that other
 // matchers give a meaning to, no empty segment, and a literal byte at the
 // beginning or at the end. The error says which rule s breaks.
 func ParsePattern(s string) (Pattern, error) {
 	switch {
 	case s == "":
 		return Pattern{}, errors.New("a pattern must not be empty")
-	case len(s) > MaxPatternBytes:
-		return Pattern{}, fmt.Errorf("a pattern has at most %d bytes", MaxPatternBytes)
+	case len(s) > maxPatternBytes:
+		return Pattern{}, fmt.Errorf("a pattern has at most %d bytes", maxPatternBytes)
 	case strings.Contains(s, "**"):
 		return Pattern{}, errors.New("'**' is not part of the pattern language: '*' stays inside one segment")
 	case s[0] == '*' && s[len(s)-1] == '*':

@@ -4,11 +4,11 @@ package policy
 
 import "strings"
 
-// MaxRefBytes is the longest ref name that is ever judged.
-const MaxRefBytes = 1024
+// maxRefBytes is the longest ref name that is ever judged.
+const maxRefBytes = 1024
 
 // ValidTag reports whether name can be a tag: refs/tags/<name> passes the rules
-// of git-check-ref-format(1) and is printable ASCII of at most [MaxRefBytes]
+// of git-check-ref-format(1) and is printable ASCII of at most maxRefBytes
 // bytes (SPEC 4; Git itself would also take other bytes).
 func ValidTag(name string) bool {
 	return ValidRef("refs/tags/" + name)
@@ -17,7 +17,7 @@ func ValidTag(name string) bool {
 // ValidRef reports whether ref is a full ref name under refs/ by the same
 // rules as [ValidTag].
 func ValidRef(ref string) bool {
-	return len(ref) <= MaxRefBytes && strings.HasPrefix(ref, "refs/") && validRef(ref)
+	return len(ref) <= maxRefBytes && strings.HasPrefix(ref, "refs/") && validRef(ref)
 }
 
 func validRef(ref string) bool {

@@ -13,12 +13,12 @@ import (
 // bounds is done.
 const (
 	MaxPolicyBytes = 64 << 10 // the whole file
-	MaxStringBytes = 4 << 10  // one string
-	MaxNesting     = 4        // arrays and inline tables within each other
-	MaxRules       = 200      // [[release]]
-	MaxMembers     = 100      // [[maintainers.member]]
-	MaxListItems   = 1000     // any other list, and all [tables] together
-	MaxKeys        = 100      // keys of one table
+	maxStringBytes = 4 << 10  // one string
+	maxNesting     = 4        // arrays and inline tables within each other
+	maxRules       = 200      // [[release]]
+	maxMembers     = 100      // [[maintainers.member]]
+	maxListItems   = 1000     // any other list, and all [tables] together
+	maxKeys        = 100      // keys of one table
 )
 
 const (
@@ -74,8 +74,8 @@ func scan(src []byte) (map[string]Pos, *Problem) {
 			table, p = s.header()
 			keys = 0
 		default:
-			if keys++; keys > MaxKeys {
-				return nil, s.fail(PolicyTooLarge, "a table has at most %d keys", MaxKeys)
+			if keys++; keys > maxKeys {
+				return nil, s.fail(PolicyTooLarge, "a table has at most %d keys", maxKeys)
 			}
 			p = s.keyValue(table, 0)
 		}
@@ -255,8 +255,8 @@ func (s *scanner) header() (string, *Problem) {
 	}
 	path := ""
 	for depth := 1; ; depth++ {
-		if depth > MaxNesting {
-			return "", s.fail(PolicySyntax, "tables nest at most %d deep", MaxNesting)
+		if depth > maxNesting {
+			return "", s.fail(PolicySyntax, "tables nest at most %d deep", maxNesting)
 		}
 		key, p := s.key()
 		if p != nil {
@@ -281,8 +281,9 @@ func (s *scanner) header() (string, *Problem) {
 		s.off++
 	}
 	if !array || s.count[path] == 0 {
-		if s.named++; s.named > MaxListItems {
-			return "", &Problem{Pos: from, Reason: PolicyTooLarge, Msg: fmt.Sprintf("a policy has at most %d tables", MaxListItems)}
+		if s.named++; s.named > maxListItems {
+			msg := fmt.Sprintf("a policy has at most %d tables", maxListItems)
+			return "", &Problem{Pos: from, Reason: PolicyTooLarge, Msg: msg}
 		}
 	}
 	if array {
@@ -367,8 +368,8 @@ func (s *scanner) str(quote byte) *Problem {
 			return open.fail(PolicySyntax, "the string is not closed in its line")
 		case c == quote:
 			s.off++
-			if s.off-open.off-2 > MaxStringBytes {
-				return open.fail(PolicyTooLarge, "a string has at most %d bytes", MaxStringBytes)
+			if s.off-open.off-2 > maxStringBytes {
+				return open.fail(PolicyTooLarge, "a string has at most %d bytes", maxStringBytes)
 			}
 			return nil
 		case c == '\\' && quote == '"':
@@ -383,8 +384,8 @@ func (s *scanner) str(quote byte) *Problem {
 }
 
 func (s *scanner) array(path string, depth int) *Problem {
-	if depth > MaxNesting {
-		return s.fail(PolicySyntax, "values nest at most %d deep", MaxNesting)
+	if depth > maxNesting {
+		return s.fail(PolicySyntax, "values nest at most %d deep", maxNesting)
 	}
 	s.off++
 	for n := 0; ; n++ {
@@ -392,8 +393,8 @@ func (s *scanner) array(path string, depth int) *Problem {
 		if s.peek() == ']' {
 			break
 		}
-		if n >= MaxListItems {
-			return s.fail(PolicyTooLarge, "a list has at most %d items", MaxListItems)
+		if n >= maxListItems {
+			return s.fail(PolicyTooLarge, "a list has at most %d items", maxListItems)
 		}
 		item := fmt.Sprintf("%s[%d]", path, n)
 		s.at[item] = s.pos()
@@ -414,8 +415,8 @@ func (s *scanner) array(path string, depth int) *Problem {
 }
 
 func (s *scanner) inline(path string, depth int) *Problem {
-	if depth > MaxNesting {
-		return s.fail(PolicySyntax, "values nest at most %d deep", MaxNesting)
+	if depth > maxNesting {
+		return s.fail(PolicySyntax, "values nest at most %d deep", maxNesting)
 	}
 	s.off++
 	s.spaces()
@@ -425,8 +426,8 @@ func (s *scanner) inline(path string, depth int) *Problem {
 	}
 	for n := 0; ; n++ {
 		s.spaces()
-		if n >= MaxKeys {
-			return s.fail(PolicyTooLarge, "a table has at most %d keys", MaxKeys)
+		if n >= maxKeys {
+			return s.fail(PolicyTooLarge, "a table has at most %d keys", maxKeys)
 		}
 		if p := s.keyValue(path, depth); p != nil {
 			return p

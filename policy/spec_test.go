@@ -9,6 +9,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/repopolicy/repopolicy/internal/scaffold/vectors"
 )
 
 // TestSpecLinks: every function that the specification names in a file is in that
@@ -63,17 +65,17 @@ func TestSpecLinks(t *testing.T) {
 	if links < 15 || len(patterns) < 50 {
 		t.Errorf("%d functions, %d patterns", links, len(patterns))
 	}
-	for _, v := range vectors(t, "chain") {
+	for _, v := range vectors.Read(t, "chain") {
 		ok := false
 		for _, p := range patterns {
-			match, err := path.Match(p, "chain/"+v.name)
+			match, err := path.Match(p, "chain/"+v.Name)
 			ok = ok || match && err == nil
 		}
-		if s, cites := strings.CutPrefix(v.header["source"], "SPEC "); cites && !sections[s] {
-			t.Errorf("chain/%s cites section %s, which does not exist", v.name, s)
+		if s, cites := strings.CutPrefix(v.Header["source"], "SPEC "); cites && !sections[s] {
+			t.Errorf("chain/%s cites section %s, which does not exist", v.Name, s)
 		}
 		if !ok {
-			t.Errorf("chain/%s is linked from no section", v.name)
+			t.Errorf("chain/%s is linked from no section", v.Name)
 		}
 	}
 }

@@ -7,72 +7,20 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/pelletier/go-toml/v2"
+	"github.com/repopolicy/repopolicy/internal/scaffold/vectors"
 	"github.com/santhosh-tekuri/jsonschema/v6"
 )
 
-// vector is one file of schema/testdata: header lines, an empty line, the body.
-type vector struct {
-	name   string
-	header map[string]string
-	body   []byte
-}
-
-func vectors(t testing.TB, kind string) []vector {
-	t.Helper()
-	files, err := filepath.Glob("../schema/testdata/" + kind + "/*.txt")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no vectors of kind %s: %v", kind, err)
-	}
-	var out []vector
-	for _, f := range files {
-		data, err := os.ReadFile(f)
-		if err != nil {
-			t.Fatal(err)
-		}
-		head, body, ok := strings.Cut(string(data), "\n\n")
-		if !ok {
-			t.Fatalf("%s: no empty line after the header", f)
-		}
-		v := vector{strings.TrimSuffix(filepath.Base(f), ".txt"), map[string]string{}, []byte(body)}
-		for line := range strings.SplitSeq(head, "\n") {
-			k, val, ok := strings.Cut(line, ": ")
-			if !ok {
-				t.Fatalf("%s: %q is no header line", f, line)
-			}
-			v.header[k] = val
-		}
-		for _, k := range []string{"expect", "requirement", "source"} {
-			if v.header[k] == "" {
-				t.Errorf("%s: no %s", f, k)
-			}
-		}
-		out = append(out, v)
-	}
-	return out
-}
-
-// field returns the value of a body line "name: value".
-func (v vector) field(name string) string {
-	for line := range strings.SplitSeq(string(v.body), "\n") {
-		if val, ok := strings.CutPrefix(line, name+": "); ok {
-			return val
-		}
-	}
-	return ""
-}
-
 func TestPolicyVectors(t *testing.T) {
-	for _, v := range vectors(t, "policy") {
-		t.Run(v.name, func(t *testing.T) {
-			doc, err := Parse(v.body)
-			if v.header["expect"] == "OK" {
+	for _, v := range vectors.Read(t, "policy") {
+		t.Run(v.Name, func(t *testing.T) {
+			doc, err := Parse(v.Body)
+			if v.Header["expect"] == "OK" {
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -90,15 +38,15 @@ func TestPolicyVectors(t *testing.T) {
 			}
 			found := false
 			for _, p := range pe.Problems {
-				found = found || string(p.Reason) == v.header["reason"]
+				found = found || string(p.Reason) == v.Header["reason"]
 			}
 			if !found {
-				t.Errorf("got %v, want reason %s", pe.Problems, v.header["reason"])
+				t.Errorf("got %v, want reason %s", pe.Problems, v.Header["reason"])
 			}
-			if got := pe.Reason().Class().String(); got != v.header["expect"] {
+			if got := pe.Reason().Class().String(); got != v.Header["expect"] {
 				t.Errorf("class %s", got)
 			}
-			if pos := v.header["position"]; pos != "" && pe.Problems[0].Pos.String() != pos {
+			if pos := v.Header["position"]; pos != "" && pe.Problems[0].Pos.String() != pos {
 				t.Errorf("at %s, want %s", pe.Problems[0].Pos, pos)
 			}
 		})
@@ -112,18 +60,18 @@ func TestSchemaAgrees(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, v := range vectors(t, "policy") {
+	for _, v := range vectors.Read(t, "policy") {
 		var raw map[string]any
-		err := toml.Unmarshal(v.body, &raw)
+		err := toml.Unmarshal(v.Body, &raw)
 		if err == nil {
 			err = schema.Validate(plain(t, raw))
 		}
-		if v.header["schema"] == "blind" {
+		if v.Header["schema"] == "blind" {
 			if err != nil {
-				t.Errorf("%s: the schema is not blind: %v", v.name, err)
+				t.Errorf("%s: the schema is not blind: %v", v.Name, err)
 			}
-		} else if (err == nil) != (v.header["expect"] == "OK") {
-			t.Errorf("%s: the schema says %v, the parser %s", v.name, err, v.header["expect"])
+		} else if (err == nil) != (v.Header["expect"] == "OK") {
+			t.Errorf("%s: the schema says %v, the parser %s", v.Name, err, v.Header["expect"])
 		}
 	}
 }
@@ -163,31 +111,31 @@ func plain(t *testing.T, raw map[string]any) any {
 }
 
 func TestPatternVectors(t *testing.T) {
-	for _, v := range vectors(t, "pattern") {
-		p, err := ParsePattern(v.field("pattern"))
+	for _, v := range vectors.Read(t, "pattern") {
+		p, err := ParsePattern(v.Field("pattern"))
 		got := "INVALID"
 		if err == nil {
-			got = map[bool]string{true: "OK", false: "DENY"}[p.Match(v.field("name"))]
+			got = map[bool]string{true: "OK", false: "DENY"}[p.Match(v.Field("name"))]
 		}
-		if got != v.header["expect"] {
-			t.Errorf("%s: %s (%v)", v.name, got, err)
+		if got != v.Header["expect"] {
+			t.Errorf("%s: %s (%v)", v.Name, got, err)
 		}
 	}
 }
 
 func TestLocatorVectors(t *testing.T) {
-	for _, v := range vectors(t, "locator") {
-		l, err := NormalizeLocator(v.field("input"))
-		if (err == nil) != (v.header["expect"] == "OK") || l.String() != v.field("canonical") {
-			t.Errorf("%s: %q %v", v.name, l, err)
+	for _, v := range vectors.Read(t, "locator") {
+		l, err := NormalizeLocator(v.Field("input"))
+		if (err == nil) != (v.Header["expect"] == "OK") || l.String() != v.Field("canonical") {
+			t.Errorf("%s: %q %v", v.Name, l, err)
 		}
 	}
 }
 
 func TestRefnameVectors(t *testing.T) {
-	for _, v := range vectors(t, "refname") {
-		if ValidTag(v.field("tag")) != (v.header["expect"] == "OK") {
-			t.Errorf("%s: %q", v.name, v.field("tag"))
+	for _, v := range vectors.Read(t, "refname") {
+		if ValidTag(v.Field("tag")) != (v.Header["expect"] == "OK") {
+			t.Errorf("%s: %q", v.Name, v.Field("tag"))
 		}
 	}
 }
@@ -217,9 +165,9 @@ func TestReasonsTable(t *testing.T) {
 		t.Error("the worst class")
 	}
 	for _, kind := range []string{"policy"} {
-		for _, v := range vectors(t, kind) {
-			if r := v.header["reason"]; r != "" && !seen[Reason(r)] {
-				t.Errorf("%s: unknown reason %s", v.name, fmt.Sprint(r))
+		for _, v := range vectors.Read(t, kind) {
+			if r := v.Header["reason"]; r != "" && !seen[Reason(r)] {
+				t.Errorf("%s: unknown reason %s", v.Name, fmt.Sprint(r))
 			}
 		}
 	}

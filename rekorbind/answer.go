@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"github.com/repopolicy/repopolicy/internal/prefixmap"
-	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/policy/chain"
 )
 
 // Limits of what a directory answers.
@@ -433,7 +433,7 @@ func (d *recordDoc) record(seen *[]*BindingRecord) (Record, error) {
 			return r, fmt.Errorf("a moment with the number %d", n)
 		}
 	}
-	r.At = policy.Shown{Leaf: d.At[0], Time: time.Unix(d.At[1], 0).UTC(), Clock: time.Duration(min(d.At[2], int64(maxClock/time.Second))) * time.Second}
+	r.At = chain.Shown{Leaf: d.At[0], Time: time.Unix(d.At[1], 0).UTC(), Clock: time.Duration(min(d.At[2], int64(maxClock/time.Second))) * time.Second}
 	if int64(r.At.Clock/time.Second) != d.At[2] {
 		return r, fmt.Errorf("a clock of %d seconds", d.At[2])
 	}

@@ -18,6 +18,7 @@ import (
 
 	"github.com/repopolicy/repopolicy/internal/prefixmap"
 	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/policy/chain"
 )
 
 func sampleAnswer() Answer {
@@ -25,7 +26,7 @@ func sampleAnswer() Answer {
 	b := &BindingRecord{Log: log, Index: 7, Body: `{"a":"<b>"}`, Inclusion: [][]byte{make([]byte, 32)}}
 	published := &DisclosedRecord{policy.Sum([]byte("statement")), policy.Sum([]byte("its encoding"))}
 	signature := &SignatureRecord{published.Payload, log, 5}
-	at := policy.Shown{Leaf: 3, Time: time.Unix(1_780_000_000, 0).UTC(), Clock: time.Hour}
+	at := chain.Shown{Leaf: 3, Time: time.Unix(1_780_000_000, 0).UTC(), Clock: time.Hour}
 	step := prefixmap.Step{Depth: 3, Hash: prefixmap.KeyHash("x")}
 	leaf := DirectoryLeaf{time.Unix(1_790_000_000, 0).UTC(), 2 * time.Hour, []MapLeaf{{1, log, "", 5, prefixmap.Empty(), []Input{{log, "checkpoint\n", "2026-03-01T11:59:00Z"}}, Published{0, policy.Sum(nil)}}}}
 	return Answer{
@@ -71,7 +72,7 @@ func packed(t testing.TB, text string) []byte {
 func samplePage() Page {
 	p := Page{Key: "https://github.com/a/b", Block: 1}
 	for i := range int64(prefixmap.BlockSize) {
-		p.Records = append(p.Records, Record{At: policy.Shown{Leaf: 3, Time: time.Unix(1_780_000_000, 0).UTC()}, Binding: &BindingRecord{Log: policy.Sum([]byte("log")), Index: i, Body: "{}"}})
+		p.Records = append(p.Records, Record{At: chain.Shown{Leaf: 3, Time: time.Unix(1_780_000_000, 0).UTC()}, Binding: &BindingRecord{Log: policy.Sum([]byte("log")), Index: i, Body: "{}"}})
 	}
 	return p
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/policy/chain"
 )
 
 // MapVersion is the version of the function from log entries to keys. It
@@ -46,9 +47,9 @@ func (u *Unauthorized) Error() string {
 // chain and SCT were verified under the trusted root; nothing else goes into
 // the answer, so that everyone who reads the log gets the same. The error is an
 // [*Unauthorized].
-func (t *Forges) Authority(id policy.Identity) (policy.Binding, error) {
-	no := func(ext, got, why string) (policy.Binding, error) {
-		return policy.Binding{}, &Unauthorized{ext, got, why}
+func (t *Forges) Authority(id policy.Identity) (chain.Binding, error) {
+	no := func(ext, got, why string) (chain.Binding, error) {
+		return chain.Binding{}, &Unauthorized{ext, got, why}
 	}
 	if id.Kind != policy.KindURI {
 		return no("SAN", id.Value, "not a workflow")
@@ -93,7 +94,7 @@ func (t *Forges) Authority(id policy.Identity) (policy.Binding, error) {
 	case id.RunnerEnvironment != forge.runner():
 		return no(".11", id.RunnerEnvironment, "not a runner of the forge")
 	}
-	b := policy.Binding{Repository: repo, RepositoryID: id.SourceRepositoryID, OwnerID: id.SourceRepositoryOwnerID}
+	b := chain.Binding{Repository: repo, RepositoryID: id.SourceRepositoryID, OwnerID: id.SourceRepositoryOwnerID}
 	if forge.Kind == KindGitLab {
 		if id.DeploymentEnvironment != gitlabEnv {
 			return no(".23", id.DeploymentEnvironment, "not the environment "+gitlabEnv)
@@ -106,7 +107,7 @@ func (t *Forges) Authority(id policy.Identity) (policy.Binding, error) {
 // Keys returns the keys under which a binding is looked up: the locator, and the
 // host with the repository's number, "https://host#15:number". No locator
 // contains '#'.
-func Keys(b policy.Binding) []string {
+func Keys(b chain.Binding) []string {
 	if b.IsZero() {
 		return nil
 	}

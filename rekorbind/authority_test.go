@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/policy/chain"
 )
 
 type certificate struct {
@@ -131,22 +132,22 @@ func TestBinder(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for repo, want := range map[string][2]policy.Binder{
-		"https://github.com/a/b":      {policy.BoundByWorkflow, policy.BoundByWorkflow},
-		"https://gitlab.com/a/b":      {policy.BoundByWorkflow, policy.BoundByWorkflow},
-		"https://git.example.com/a/b": {policy.BoundByMaintainers, policy.BoundByWorkflow},
-		"https://codeberg.org/a/b":    {policy.BoundByMaintainers, policy.BoundByMaintainers},
+	for repo, want := range map[string][2]chain.Binder{
+		"https://github.com/a/b":      {chain.BoundByWorkflow, chain.BoundByWorkflow},
+		"https://gitlab.com/a/b":      {chain.BoundByWorkflow, chain.BoundByWorkflow},
+		"https://git.example.com/a/b": {chain.BoundByMaintainers, chain.BoundByWorkflow},
+		"https://codeberg.org/a/b":    {chain.BoundByMaintainers, chain.BoundByMaintainers},
 	} {
 		l, err := policy.ParseLocator(repo)
 		if err != nil {
 			t.Fatal(err)
 		}
 		var none *Forges
-		if got := [2]policy.Binder{none.Binder(l), table.Binder(l)}; got != want {
+		if got := [2]chain.Binder{none.Binder(l), table.Binder(l)}; got != want {
 			t.Errorf("%s: %v", repo, got)
 		}
 	}
-	if (*Forges)(nil).Digest() != "" || Keys(policy.Binding{}) != nil {
+	if (*Forges)(nil).Digest() != "" || Keys(chain.Binding{}) != nil {
 		t.Error("nothing has a digest or keys")
 	}
 	if _, err := ParseForges(make([]byte, MaxForgesBytes+1)); err == nil {

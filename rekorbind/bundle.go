@@ -12,6 +12,7 @@ import (
 
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/policy/chain"
 )
 
 // Collection turns bundles into what a chain is evaluated from. All of them are
@@ -20,7 +21,7 @@ type Collection struct {
 	Root   *sigstore.Root
 	Forges *Forges // nil for the table that is built in
 
-	statements map[string]policy.Statement
+	statements map[string]chain.Statement
 	signatures []signed
 	held       []Held         // bindings
 	entries    map[string]int // generation of each log, as its entries show it
@@ -35,7 +36,7 @@ type Collection struct {
 
 // signed is a signature that was verified, and its file.
 type signed struct {
-	policy.SignatureFacts
+	chain.SignatureFacts
 	data []byte
 }
 
@@ -53,10 +54,10 @@ func (c *Collection) Held() []Held { return c.held }
 
 // Learn takes the statement of a bundle without verifying a signature: it is
 // addressed by its content. Keys of its maintainers are then known to [Add].
-func (c *Collection) Learn(b *sigstore.Bundle) (policy.Statement, error) {
+func (c *Collection) Learn(b *sigstore.Bundle) (chain.Statement, error) {
 	payload := b.Payload()
 	if payload == nil {
-		return policy.Statement{}, errors.New("the bundle has no statement")
+		return chain.Statement{}, errors.New("the bundle has no statement")
 	}
 	if s, known := c.statements[policy.Sum(payload)]; known {
 		return s, s.Err()
@@ -67,9 +68,9 @@ func (c *Collection) Learn(b *sigstore.Bundle) (policy.Statement, error) {
 }
 
 // learn takes a statement and returns why it can never be part of a chain.
-func (c *Collection) learn(s policy.Statement) error {
+func (c *Collection) learn(s chain.Statement) error {
 	if c.statements == nil {
-		c.statements, c.entries, c.known = map[string]policy.Statement{}, map[string]int{}, map[string][]policy.Entry{}
+		c.statements, c.entries, c.known = map[string]chain.Statement{}, map[string]int{}, map[string][]policy.Entry{}
 	}
 	c.statements[s.Digest()] = s
 	return s.Err()
@@ -90,7 +91,7 @@ func (c *Collection) Add(b *sigstore.Bundle) error {
 }
 
 // take takes what a verified bundle over a statement proves. Data is its file.
-func (c *Collection) take(s *policy.Statement, signer policy.Identity, v *sigstore.Verified, data []byte) error {
+func (c *Collection) take(s *chain.Statement, signer policy.Identity, v *sigstore.Verified, data []byte) error {
 	c.times = append(c.times, v)
 	binding, unauthorized := c.Forges.Authority(signer)
 	if signer.Kind == policy.KindKey {
@@ -112,10 +113,10 @@ func (c *Collection) take(s *policy.Statement, signer policy.Identity, v *sigsto
 		}
 		c.show(e)
 		if unauthorized != nil {
-			c.signatures = append(c.signatures, signed{policy.SignatureFacts{Statement: s.Digest(), Signer: signer, Entry: v.Place(e)}, data})
+			c.signatures = append(c.signatures, signed{chain.SignatureFacts{Statement: s.Digest(), Signer: signer, Entry: v.Place(e)}, data})
 			continue
 		}
-		c.held = append(c.held, Held{policy.NewLeaf(policy.LeafFacts{Payload: s.Digest(), PAE: s.PAE(), Body: e.Body, Binding: binding, Entry: v.Place(e)}), data})
+		c.held = append(c.held, Held{chain.NewLeaf(chain.LeafFacts{Payload: s.Digest(), PAE: s.PAE(), Body: e.Body, Binding: binding, Entry: v.Place(e)}), data})
 	}
 	return nil
 }
@@ -226,13 +227,13 @@ func (c *Collection) keys() []string {
 
 // History returns what was collected, for the repository. The caller adds what
 // it kept, pins and knows about completeness.
-func (c *Collection) History(repo policy.Locator, now time.Time) policy.History {
-	h := policy.History{Repository: repo, Binder: c.Forges.Binder(repo), Now: now}
+func (c *Collection) History(repo policy.Locator, now time.Time) chain.History {
+	h := chain.History{Repository: repo, Binder: c.Forges.Binder(repo), Now: now}
 	for _, all := range c.moments {
 		h.Moments = append(h.Moments, all...)
 	}
 	for _, s := range c.signatures {
-		h.Signatures = append(h.Signatures, policy.NewSignature(s.SignatureFacts))
+		h.Signatures = append(h.Signatures, chain.NewSignature(s.SignatureFacts))
 	}
 	for _, l := range c.held {
 		h.Leaves = append(h.Leaves, l.Leaf)

@@ -18,6 +18,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/prefixmap"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/policy/chain"
 )
 
 // claim is what the directory's key vouches for in an answer: which records its
@@ -379,21 +380,21 @@ type at struct {
 // proven is what the records of a claim prove by themselves.
 type proven struct {
 	bindings   map[at]verified // each once, whatever number of keys it has
-	shown      map[at]policy.Shown
-	statements map[string]policy.ShownStatement // by digest of the payload
-	signatures map[at]policy.ShownSignature
+	shown      map[at]chain.Shown
+	statements map[string]chain.ShownStatement // by digest of the payload
+	signatures map[at]chain.ShownSignature
 }
 
 // latest is the moment of the leaf of the claim.
-func (c *claim) latest() policy.Shown {
-	return policy.Shown{Leaf: c.index, Time: c.leaf.Time, Clock: c.leaf.Clock}
+func (c *claim) latest() chain.Shown {
+	return chain.Shown{Leaf: c.index, Time: c.leaf.Time, Clock: c.leaf.Clock}
 }
 
 // directory returns what was proven.
-func (p *proven) directory(c *claim) *policy.Directory {
-	out := &policy.Directory{Latest: c.latest(), Sizes: c.sizes, Bindings: map[policy.Position]policy.Shown{}}
+func (p *proven) directory(c *claim) *chain.Directory {
+	out := &chain.Directory{Latest: c.latest(), Sizes: c.sizes, Bindings: map[chain.Position]chain.Shown{}}
 	for b, s := range p.shown {
-		out.Bindings[policy.Position{Log: b.log, Index: b.index}] = s
+		out.Bindings[chain.Position{Log: b.log, Index: b.index}] = s
 	}
 	for _, s := range p.statements {
 		out.Statements = append(out.Statements, s)
@@ -407,8 +408,8 @@ func (p *proven) directory(c *claim) *policy.Directory {
 // records verifies every record. The error is a [*Lie] if the directory's map holds
 // what it must not, whatever came with it.
 func (p *proving) records(c *claim) (*proven, error) {
-	out := &proven{map[at]verified{}, map[at]policy.Shown{}, map[string]policy.ShownStatement{}, map[at]policy.ShownSignature{}}
-	moments := []policy.Shown{c.latest()}
+	out := &proven{map[at]verified{}, map[at]chain.Shown{}, map[string]chain.ShownStatement{}, map[at]chain.ShownSignature{}}
+	moments := []chain.Shown{c.latest()}
 	for _, k := range c.keys {
 		if err := p.recordsOf(c, k, out); err != nil {
 			return nil, err
@@ -425,9 +426,9 @@ func (p *proving) records(c *claim) (*proven, error) {
 
 // impossible returns why leaves of one output log cannot have these moments, of which the
 // first is the newest; "" if they can.
-func impossible(moments []policy.Shown) string {
+func impossible(moments []chain.Shown) string {
 	newest := moments[0]
-	slices.SortFunc(moments, func(a, b policy.Shown) int { return cmp.Compare(a.Leaf, b.Leaf) })
+	slices.SortFunc(moments, func(a, b chain.Shown) int { return cmp.Compare(a.Leaf, b.Leaf) })
 	for i, m := range moments {
 		switch {
 		case m.Leaf > newest.Leaf:
@@ -455,7 +456,7 @@ func (p *proving) recordsOf(c *claim, k KeyAnswer, out *proven) error {
 	for _, r := range k.Records {
 		switch {
 		case r.Disclosed != nil:
-			s := policy.ShownStatement{Payload: r.Disclosed.Payload, PAE: r.Disclosed.PAE, Shown: r.At}
+			s := chain.ShownStatement{Payload: r.Disclosed.Payload, PAE: r.Disclosed.PAE, Shown: r.At}
 			if !bound[s.PAE] && !bound[s.Payload] || shown[s.Payload] {
 				return lie("the statement %s, which nothing binds or which stands twice", s.Payload)
 			}
@@ -465,7 +466,7 @@ func (p *proving) recordsOf(c *claim, k KeyAnswer, out *proven) error {
 			shown[s.Payload], out.statements[s.Payload] = true, s
 		case r.Signature != nil:
 			x := at{r.Signature.Log, r.Signature.Index}
-			s := policy.ShownSignature{Payload: r.Signature.Payload, Position: policy.Position{Log: x.log, Index: x.index}, Shown: r.At}
+			s := chain.ShownSignature{Payload: r.Signature.Payload, Position: chain.Position{Log: x.log, Index: x.index}, Shown: r.At}
 			if !shown[s.Payload] || signed[x] {
 				return lie("a signature over the statement %s, which it does not show, or one that stands twice", s.Payload)
 			}

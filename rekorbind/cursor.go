@@ -13,7 +13,7 @@ import (
 	"github.com/transparency-dev/merkle/rfc6962"
 
 	"github.com/repopolicy/repopolicy/internal/sigstore"
-	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/policy/chain"
 )
 
 const (
@@ -85,7 +85,7 @@ type reading struct {
 
 type verified struct {
 	leaf *sigstore.Leaf
-	by   policy.Binding
+	by   chain.Binding
 }
 
 // resume goes on from a kept cursor, or from the beginning where the bindings that

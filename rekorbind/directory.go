@@ -18,6 +18,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/web"
 	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/policy/chain"
 )
 
 const (
@@ -155,7 +156,7 @@ func (d *Directory) stapled(ctx context.Context, p *proving, q Query) (Found, er
 		return Found{}, fmt.Errorf("staple: %w", err)
 	case d.StapleAge > 0 && d.Now().Sub(found.AsOf) > d.StapleAge, d.Client != nil && d.Now().Sub(found.AsOf) > stapleAge:
 		return Found{}, fmt.Errorf("staple: it is as of %s", found.AsOf.Format(time.RFC3339))
-	case d.Client != nil && d.Descriptor.Witnesses != "" && found.Completeness == policy.CompleteSigned:
+	case d.Client != nil && d.Descriptor.Witnesses != "" && found.Completeness == chain.CompleteSigned:
 		return Found{}, errors.New("staple: no quorum of witnesses cosigned it")
 	}
 	return found, nil
@@ -269,7 +270,7 @@ func (d *Directory) judge(ctx context.Context, p *proving, raw []byte, a *Answer
 			}
 		}
 	}
-	found := Found{Completeness: policy.CompleteSigned, AsOf: c.leaf.Time, Directory: proven.directory(c), Floor: floor}
+	found := Found{Completeness: chain.CompleteSigned, AsOf: c.leaf.Time, Directory: proven.directory(c), Floor: floor}
 	for _, l := range p.logs() {
 		for _, cp := range c.trees[l.ID] {
 			found.Trees = append(found.Trees, Seen{l.ID, l.Generation, cp})
@@ -281,7 +282,7 @@ func (d *Directory) judge(ctx context.Context, p *proving, raw []byte, a *Answer
 	}
 	if w != nil {
 		if seen, err := w.Seen(c.checkpoint.Note, now); err == nil {
-			found.Completeness = policy.CompleteProven
+			found.Completeness = chain.CompleteProven
 			if seen.Before(found.AsOf) {
 				found.AsOf = seen
 			}
@@ -303,20 +304,20 @@ func (d *Directory) judge(ctx context.Context, p *proving, raw []byte, a *Answer
 		return Found{}, err
 	}
 	if kept {
-		found.Completeness = policy.CompleteProven
+		found.Completeness = chain.CompleteProven
 	}
 	var dated bool
-	if found.Inputs, dated = p.oldest(c); !dated && found.Completeness == policy.CompleteProven {
-		found.Completeness = policy.CompleteSigned // it may have been shown an old state of a log
+	if found.Inputs, dated = p.oldest(c); !dated && found.Completeness == chain.CompleteProven {
+		found.Completeness = chain.CompleteSigned // it may have been shown an old state of a log
 	}
 	// Where no certificate proves a repository, the maintainers' own entries bind: they
 	// are in no map.
-	if p.before() || p.forges.Binder(p.repo) == policy.BoundByMaintainers {
-		found.Completeness = policy.CompleteNone
+	if p.before() || p.forges.Binder(p.repo) == chain.BoundByMaintainers {
+		found.Completeness = chain.CompleteNone
 	}
 	d.hold(a, c)
 	if c.leftOut != "" { // what is shown is not all, and decides nothing
-		found.Completeness, found.Directory, d.answer = policy.CompleteNone, nil, nil
+		found.Completeness, found.Directory, d.answer = chain.CompleteNone, nil, nil
 	} else if asked {
 		found.Files = d.missing(ctx, proven, q)
 	}

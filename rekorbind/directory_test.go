@@ -17,6 +17,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/scaffold/sigstoretest"
 	"github.com/repopolicy/repopolicy/internal/web"
 	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/policy/chain"
 	"github.com/repopolicy/repopolicy/rekorbind"
 )
 
@@ -59,7 +60,7 @@ func (s *site) read(bodies [][]byte) {
 
 // publish lists a statement and the signatures over it, at a moment or, with none, in the
 // next leaf.
-func (s *site) publish(payload []byte, at policy.Shown, keys ...string) {
+func (s *site) publish(payload []byte, at chain.Shown, keys ...string) {
 	st, err := rekorbind.ParseStatement(payload)
 	check(s.t, err)
 	for _, k := range keys {
@@ -100,8 +101,8 @@ func resolve(t testing.TB, w *rekorbind.World, files []rekorbind.File, lookups .
 }
 
 // demand is what is demanded where a directory is named.
-var demand = func() policy.Demand {
-	d, err := policy.Demand{MaxAge: 24 * time.Hour}.ParseRequire("first,signed")
+var demand = func() chain.Demand {
+	d, err := chain.Demand{MaxAge: 24 * time.Hour}.ParseRequire("first,signed")
 	if err != nil {
 		panic(err)
 	}
@@ -110,12 +111,12 @@ var demand = func() policy.Demand {
 
 // decide judges a release that no rule could allow, to see what the chain says
 // before that: "rule-mismatch" or the like if it says nothing.
-func decide(c *policy.Chain, d policy.Demand) policy.Reason {
+func decide(c *chain.Chain, d chain.Demand) policy.Reason {
 	req := policy.Request{Now: now}
-	if v, refused := policy.DecideAdopted(c.Trusted(d), req); refused {
+	if v, refused := c.Trusted(d).DecideAdopted(req); refused {
 		return v.Reason // also where Precheck leaves it open: a view that is too old
 	}
-	v, _ := policy.Precheck(c.Trusted(d), req, policy.Claims{})
+	v, _ := c.Trusted(d).Precheck(req, policy.Claims{})
 	return v.Reason
 }
 
@@ -125,7 +126,7 @@ func TestDirectory(t *testing.T) {
 	d := s.lookup(nil)
 	res := resolve(t, s.World, s.Files, d)
 	view := res.Chain.View()
-	if len(res.Failed) > 0 || view.Completeness != policy.CompleteProven || !view.AsOf.Equal(built) || len(res.Chain.Versions()) != 2 {
+	if len(res.Failed) > 0 || view.Completeness != chain.CompleteProven || !view.AsOf.Equal(built) || len(res.Chain.Versions()) != 2 {
 		t.Fatalf("%v %+v %+v", res.Failed, view, res.Chain.Problems())
 	}
 	if r := decide(res.Chain, demand); r.Class() != policy.ClassDeny {
@@ -197,7 +198,7 @@ func TestHostileDirectory(t *testing.T) {
 			}
 		})
 	}
-	publishes := func(at func(now policy.Shown) policy.Shown) attack {
+	publishes := func(at func(now chain.Shown) chain.Shown) attack {
 		return func(s *site) {
 			s.publish(s.Payloads[0], at(s.Now), repo, number)
 			s.publish(s.Payloads[1], at(s.Now), repo, number)
@@ -206,7 +207,7 @@ func TestHostileDirectory(t *testing.T) {
 	}
 	lists := func(more ...rekorbind.Record) attack {
 		return func(s *site) {
-			s.publish(s.Payloads[0], policy.Shown{}, repo, number)
+			s.publish(s.Payloads[0], chain.Shown{}, repo, number)
 			for _, k := range []string{repo, number} {
 				s.Records[k] = append(s.Records[k], more...)
 			}
@@ -348,37 +349,37 @@ func TestHostileDirectory(t *testing.T) {
 			s.Build(now.Add(-25 * time.Hour))
 			s.Cosigned = now
 		}, policy.ViewStale},
-		"publishes":                            {publishes(func(policy.Shown) policy.Shown { return policy.Shown{} }), ""},
-		"publishes what an earlier leaf shows": {publishes(func(now policy.Shown) policy.Shown { return now }), ""},
-		"publishes in a leaf to come": {publishes(func(now policy.Shown) policy.Shown {
+		"publishes":                            {publishes(func(chain.Shown) chain.Shown { return chain.Shown{} }), ""},
+		"publishes what an earlier leaf shows": {publishes(func(now chain.Shown) chain.Shown { return now }), ""},
+		"publishes in a leaf to come": {publishes(func(now chain.Shown) chain.Shown {
 			now.Leaf += 2
 			return now
 		}), lied},
-		"publishes in a leaf of two times": {publishes(func(now policy.Shown) policy.Shown {
+		"publishes in a leaf of two times": {publishes(func(now chain.Shown) chain.Shown {
 			now.Time = now.Time.Add(-time.Second)
 			return now
 		}), lied},
-		"publishes in a leaf whose clock is ahead": {publishes(func(now policy.Shown) policy.Shown {
+		"publishes in a leaf whose clock is ahead": {publishes(func(now chain.Shown) chain.Shown {
 			now.Clock += time.Hour
 			return now
 		}), lied},
-		"publishes in a leaf before the first, later": {publishes(func(now policy.Shown) policy.Shown {
-			return policy.Shown{Leaf: 0, Time: now.Time.Add(time.Hour)}
+		"publishes in a leaf before the first, later": {publishes(func(now chain.Shown) chain.Shown {
+			return chain.Shown{Leaf: 0, Time: now.Time.Add(time.Hour)}
 		}), lied},
 		"lists a signature twice":             {lists(signature(policy.Sum(nil), 1), signature(policy.Sum(nil), 1)), lied},
 		"lists a signature over no statement": {lists(signature(policy.Sum(nil), 1)), lied},
 		"publishes twice": {func(s *site) {
-			s.publish(s.Payloads[0], policy.Shown{}, repo, number)
-			s.publish(s.Payloads[0], policy.Shown{}, repo, number)
+			s.publish(s.Payloads[0], chain.Shown{}, repo, number)
+			s.publish(s.Payloads[0], chain.Shown{}, repo, number)
 			s.Build(built)
 		}, lied},
 		"publishes at two moments": {func(s *site) {
 			s.publish(s.Payloads[0], s.Now, repo)
-			s.publish(s.Payloads[0], policy.Shown{}, number)
+			s.publish(s.Payloads[0], chain.Shown{}, number)
 			s.Build(built)
 		}, lied},
 		"publishes before it is bound": {func(s *site) {
-			s.publish(s.Payloads[1], policy.Shown{}, repo, number)
+			s.publish(s.Payloads[1], chain.Shown{}, repo, number)
 			for _, k := range []string{repo, number} {
 				r := s.Records[k]
 				s.Records[k] = slices.Concat(r[len(r)-1:], r[:len(r)-1])
@@ -501,8 +502,8 @@ func TestUnasked(t *testing.T) {
 	}
 	s.Refresh()
 	s.read(s.Bodies)
-	s.publish(s.Payloads[0], policy.Shown{}, repo, number)
-	s.publish(s.Payloads[1], policy.Shown{}, repo, number)
+	s.publish(s.Payloads[0], chain.Shown{}, repo, number)
+	s.publish(s.Payloads[1], chain.Shown{}, repo, number)
 	s.Build(built.Add(time.Minute))
 	w := &witnessed{Directory: s.lookup(nil)}
 	res := resolve(t, s.World, files, w)

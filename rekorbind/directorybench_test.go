@@ -13,6 +13,7 @@ import (
 
 	"github.com/repopolicy/repopolicy/internal/scaffold/directorytest"
 	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/policy/chain"
 	"github.com/repopolicy/repopolicy/rekorbind"
 )
 
@@ -122,7 +123,7 @@ func BenchmarkDirectory(b *testing.B) {
 				d.Root = s.NewRoot()
 				b.StartTimer()
 				found, err := d.Find(b.Context(), rekorbind.Query{Repository: locator(b, repo)})
-				if err != nil || len(found.Leaves) != 3 || found.Completeness != policy.CompleteProven {
+				if err != nil || len(found.Leaves) != 3 || found.Completeness != chain.CompleteProven {
 					b.Fatal(len(found.Leaves), err)
 				}
 			}

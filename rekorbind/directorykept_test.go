@@ -13,6 +13,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/scaffold/directorytest"
 	"github.com/repopolicy/repopolicy/internal/web"
 	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/policy/chain"
 	"github.com/repopolicy/repopolicy/rekorbind"
 )
 
@@ -37,7 +38,7 @@ func TestNothing(t *testing.T) {
 				d := s.lookup(nil)
 				found, err := d.Find(t.Context(), rekorbind.Query{Repository: locator(t, "https://github.com/acme/nobody")})
 				check(t, err)
-				if len(found.Leaves) > 0 || found.Completeness != policy.CompleteProven {
+				if len(found.Leaves) > 0 || found.Completeness != chain.CompleteProven {
 					t.Errorf("%+v", found)
 				}
 				if n := len(s.Requests()); n != requests {
@@ -61,13 +62,13 @@ func TestKeptHead(t *testing.T) {
 	q := rekorbind.Query{Repository: locator(t, repo)}
 	for name, x := range map[string]struct {
 		then  func(s *site, d *rekorbind.Directory) // after the first use
-		want  policy.Completeness                   // "" for an error
+		want  chain.Completeness                    // "" for an error
 		forks bool
 	}{
-		"the same":         {func(*site, *rekorbind.Directory) {}, policy.CompleteProven, false},
-		"one more":         {func(s *site, _ *rekorbind.Directory) { s.Build(built.Add(time.Minute)) }, policy.CompleteProven, false},
-		"many more":        {func(s *site, _ *rekorbind.Directory) { many(s, 600) }, policy.CompleteProven, false},
-		"at the same time": {func(s *site, _ *rekorbind.Directory) { s.Build(built) }, policy.CompleteProven, false},
+		"the same":         {func(*site, *rekorbind.Directory) {}, chain.CompleteProven, false},
+		"one more":         {func(s *site, _ *rekorbind.Directory) { s.Build(built.Add(time.Minute)) }, chain.CompleteProven, false},
+		"many more":        {func(s *site, _ *rekorbind.Directory) { many(s, 600) }, chain.CompleteProven, false},
+		"at the same time": {func(s *site, _ *rekorbind.Directory) { s.Build(built) }, chain.CompleteProven, false},
 		"another of the same size": {func(s *site, _ *rekorbind.Directory) {
 			f := s.before.Fork()
 			f.Build(built.Add(time.Second))
@@ -98,11 +99,11 @@ func TestKeptHead(t *testing.T) {
 			}
 		}, "", false},
 		"clock runs backwards": {func(s *site, _ *rekorbind.Directory) { s.Build(built.Add(-time.Minute)) }, "", false},
-		"off-line, the same":   {func(s *site, d *rekorbind.Directory) { d.Staple, d.Client = s.Honest(repo), nil }, policy.CompleteProven, false},
+		"off-line, the same":   {func(s *site, d *rekorbind.Directory) { d.Staple, d.Client = s.Honest(repo), nil }, chain.CompleteProven, false},
 		"off-line, one more": {func(s *site, d *rekorbind.Directory) {
 			s.Build(built.Add(time.Minute))
 			d.Staple, d.Client = s.Honest(repo), nil
-		}, policy.CompleteSigned, false}, // nobody can show it
+		}, chain.CompleteSigned, false}, // nobody can show it
 		"off-line, fewer": {func(s *site, d *rekorbind.Directory) { d.Staple, d.Client = directorytestBefore(s), nil }, "", false},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -113,11 +114,11 @@ func TestKeptHead(t *testing.T) {
 			state := rekorbind.NewState(t)
 			d := s.lookup(state)
 			found, err := d.Find(t.Context(), q)
-			if err != nil || found.Completeness != policy.CompleteSigned {
+			if err != nil || found.Completeness != chain.CompleteSigned {
 				t.Fatal(found.Completeness, err)
 			}
 			// In the same run it is no better known when it is asked again.
-			if found, err = d.Find(t.Context(), q); err != nil || found.Completeness != policy.CompleteSigned {
+			if found, err = d.Find(t.Context(), q); err != nil || found.Completeness != chain.CompleteSigned {
 				t.Fatal(found.Completeness, err)
 			}
 			next := &rekorbind.Directory{Root: d.Root, Descriptor: d.Descriptor, Client: d.Client, Heads: state, Now: d.Now}
@@ -433,9 +434,9 @@ func TestDirectoryOfV1(t *testing.T) {
 // TestBeforeV2: where Rekor v1 decided about a time in which the format existed, a
 // directory of Rekor v2 alone claims nothing.
 func TestBeforeV2(t *testing.T) {
-	for start, want := range map[time.Time]policy.Completeness{
-		time.Date(2025, 10, 1, 0, 0, 0, 0, time.UTC): policy.CompleteProven,
-		time.Date(2026, 2, 1, 0, 0, 0, 0, time.UTC):  policy.CompleteNone,
+	for start, want := range map[time.Time]chain.Completeness{
+		time.Date(2025, 10, 1, 0, 0, 0, 0, time.UTC): chain.CompleteProven,
+		time.Date(2026, 2, 1, 0, 0, 0, 0, time.UTC):  chain.CompleteNone,
 	} {
 		w := rekorbind.NewWorldFrom(t, start)
 		s := &site{World: w, Directory: directorytest.New(t, "directory.example/output"), t: t}
@@ -456,7 +457,7 @@ func TestNoForge(t *testing.T) {
 	d := s.lookup(nil)
 	found, err := d.Find(t.Context(), rekorbind.Query{Repository: locator(t, "https://git.example/acme/widget")})
 	check(t, err)
-	if found.Completeness != policy.CompleteNone {
+	if found.Completeness != chain.CompleteNone {
 		t.Errorf("completeness %s", found.Completeness)
 	}
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/repopolicy/repopolicy/internal/budget"
 	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/policy/chain"
 	"github.com/repopolicy/repopolicy/rekorbind"
 )
 
@@ -52,7 +53,7 @@ func TestLargeAnswer(t *testing.T) {
 		t.Errorf("%d and %d pages are held", len(held.AnswerPages()), len(slim.AnswerPages()))
 	}
 	res := resolve(t, s.World, s.Files, slim)
-	if res.Chain.Reason() != "" || len(res.Failed) > 0 || res.Chain.View().Completeness != policy.CompleteProven {
+	if res.Chain.Reason() != "" || len(res.Failed) > 0 || res.Chain.View().Completeness != chain.CompleteProven {
 		t.Errorf("%s %v %s", res.Chain.Reason(), res.Failed, res.Chain.View().Completeness)
 	}
 	for name, tamper := range map[string]func(p string, f []byte) []byte{
@@ -138,7 +139,7 @@ func TestLargeAnswer(t *testing.T) {
 	}
 	s.Build(built)
 	res = resolve(t, s.World, s.Files, slim)
-	if res.Lie != nil || len(res.Failed) != 1 || res.Chain.View().Completeness != policy.CompleteNone {
+	if res.Lie != nil || len(res.Failed) != 1 || res.Chain.View().Completeness != chain.CompleteNone {
 		t.Errorf("%v %s", res.Failed, res.Chain.View().Completeness)
 	}
 	// Of several answers one is held, and never more than a run may.
@@ -182,15 +183,15 @@ func TestLeftOut(t *testing.T) {
 			s.Build(built)
 			d := s.lookup(nil)
 			found, err := d.Find(t.Context(), rekorbind.Query{Repository: locator(t, repo)})
-			if err != nil || found.Completeness != policy.CompleteNone || found.Directory != nil || d.Answer() != nil {
+			if err != nil || found.Completeness != chain.CompleteNone || found.Directory != nil || d.Answer() != nil {
 				t.Fatalf("%s %v", found.Completeness, err)
 			}
 			res := resolve(t, s.World, s.Files, d)
-			if res.Lie != nil || len(res.Failed) > 0 || res.Chain.View().Completeness != policy.CompleteNone || decideWith(t, res.Chain).Class() == policy.ClassOK {
+			if res.Lie != nil || len(res.Failed) > 0 || res.Chain.View().Completeness != chain.CompleteNone || decideWith(t, res.Chain).Class() == policy.ClassOK {
 				t.Errorf("%v %s", res.Failed, res.Chain.View().Completeness)
 			}
 			// Others have their answers.
-			if found, err := d.Find(t.Context(), rekorbind.Query{Repository: locator(t, "https://github.com/acme/other")}); err != nil || found.Completeness != policy.CompleteProven {
+			if found, err := d.Find(t.Context(), rekorbind.Query{Repository: locator(t, "https://github.com/acme/other")}); err != nil || found.Completeness != chain.CompleteProven {
 				t.Errorf("another repository: %s %v", found.Completeness, err)
 			}
 		})
@@ -198,9 +199,9 @@ func TestLeftOut(t *testing.T) {
 }
 
 // decideWith judges a release that no rule could allow.
-func decideWith(t testing.TB, c *policy.Chain) policy.Reason {
+func decideWith(t testing.TB, c *chain.Chain) policy.Reason {
 	t.Helper()
-	d, _ := policy.Precheck(c.Trusted(demand), policy.Request{Now: now}, policy.Claims{})
+	d, _ := c.Trusted(demand).Precheck(policy.Request{Now: now}, policy.Claims{})
 	return d.Reason
 }
 
@@ -218,7 +219,7 @@ func TestThousandsOfBindings(t *testing.T) {
 	d := s.lookup(nil)
 	start := time.Now()
 	res := resolve(t, s.World, s.Files, d)
-	if res.Chain.Reason() != "" || len(res.Failed) > 0 || res.Chain.View().Completeness != policy.CompleteProven {
+	if res.Chain.Reason() != "" || len(res.Failed) > 0 || res.Chain.View().Completeness != chain.CompleteProven {
 		t.Errorf("%s %v %s", res.Chain.Reason(), res.Failed, res.Chain.View().Completeness)
 	}
 	t.Logf("%d bindings: %d requests, %s", n, len(s.Requests()), time.Since(start).Round(time.Millisecond))

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/policy/chain"
 	"github.com/repopolicy/repopolicy/rekorbind"
 )
 
@@ -18,7 +19,7 @@ func TestListedSignatures(t *testing.T) {
 	s.Signatures = map[string][]byte{}
 	signed := map[string]bool{} // files of signatures
 	for _, p := range s.Payloads {
-		s.publish(p, policy.Shown{}, repo, number)
+		s.publish(p, chain.Shown{}, repo, number)
 	}
 	for _, o := range rekorbind.Offers(s.World.Root, nil, s.Files, nil) {
 		for _, sig := range o.Signatures {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/repopolicy/repopolicy/internal/scaffold/directorytest"
 	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/policy/chain"
 	"github.com/repopolicy/repopolicy/rekorbind"
 )
 
@@ -158,7 +159,7 @@ func TestOlderState(t *testing.T) {
 				t.Fatalf("evidence: %v", err)
 			case fork != nil && (!bytes.Equal(fork.Seen, kept.Checkpoint) || len(fork.New) == 0):
 				t.Errorf("not of what was kept: %s", fork.Seen)
-			case x.want == "" && (found.Completeness != policy.CompleteProven || !found.AsOf.Before(kept.Time) && name != "at the same time"):
+			case x.want == "" && (found.Completeness != chain.CompleteProven || !found.AsOf.Before(kept.Time) && name != "at the same time"):
 				t.Errorf("%s as of %s", found.Completeness, found.AsOf)
 			}
 			if after, err := state.LoadHead(about); err != nil || !reflect.DeepEqual(after, kept) {
@@ -179,7 +180,7 @@ func TestOlderStateInOneRun(t *testing.T) {
 	for _, serve := range []func(){func() {}, func() { s.older(before, nil) }} {
 		serve()
 		found, err := d.Find(t.Context(), rekorbind.Query{Repository: locator(t, repo)})
-		if err != nil || found.Completeness != policy.CompleteSigned {
+		if err != nil || found.Completeness != chain.CompleteSigned {
 			t.Errorf("%s: %v", found.Completeness, err)
 		}
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/policy/chain"
 )
 
 // Limits of an evidence file.
@@ -28,18 +29,18 @@ const evidenceSchema = schemaBase + "evidence-v1.json"
 // signatures, log entries and their proofs (SPEC 12). Nothing in it is verified
 // before [Evidence.Judge].
 type Evidence struct {
-	Kind       policy.ContradictionKind
+	Kind       chain.ContradictionKind
 	Repository policy.Locator
 	Statements []string // hex digests of the statements in question
 	bundles    []json.RawMessage
 }
 
 type evidenceDoc struct {
-	Schema     string                   `json:"schema"`
-	Kind       policy.ContradictionKind `json:"kind"`
-	Repository string                   `json:"repository"`
-	Statements []string                 `json:"statements"`
-	Bundles    []evidenceBundle         `json:"bundles"`
+	Schema     string                  `json:"schema"`
+	Kind       chain.ContradictionKind `json:"kind"`
+	Repository string                  `json:"repository"`
+	Statements []string                `json:"statements"`
+	Bundles    []evidenceBundle        `json:"bundles"`
 }
 
 type evidenceBundle struct {
@@ -48,7 +49,7 @@ type evidenceBundle struct {
 
 // NewEvidence returns the evidence with the bundles, in JSON, of the statements
 // in question and of the one before them.
-func NewEvidence(kind policy.ContradictionKind, repo policy.Locator, statements []string, bundles [][]byte) (*Evidence, error) {
+func NewEvidence(kind chain.ContradictionKind, repo policy.Locator, statements []string, bundles [][]byte) (*Evidence, error) {
 	e := &Evidence{Kind: kind, Repository: repo}
 	for _, b := range bundles {
 		var compact bytes.Buffer
@@ -124,7 +125,7 @@ func ParseEvidence(data []byte) (*Evidence, error) {
 
 // Judge verifies the evidence under one trusted root, without a network. It
 // returns what is proven; whatever does not verify proves nothing.
-func (e *Evidence) Judge(r *sigstore.Root, forges *Forges, now time.Time) (policy.Finding, error) {
+func (e *Evidence) Judge(r *sigstore.Root, forges *Forges, now time.Time) (chain.Finding, error) {
 	c := &Collection{Root: r, Forges: forges}
 	var bundles []*sigstore.Bundle
 	var last error
@@ -144,13 +145,13 @@ func (e *Evidence) Judge(r *sigstore.Root, forges *Forges, now time.Time) (polic
 			last = err
 		}
 	}
-	f, err := policy.Contradiction(c.History(e.Repository, now), e.Kind, e.Statements)
+	f, err := c.History(e.Repository, now).Contradiction(e.Kind, e.Statements)
 	if err != nil {
-		return policy.Finding{}, errors.Join(err, last)
+		return chain.Finding{}, errors.Join(err, last)
 	}
 	for _, v := range f.Versions {
-		if v.Repository != e.Repository && e.Kind != policy.ContradictionFork {
-			return policy.Finding{}, fmt.Errorf("it is about %s, not %s", v.Repository, e.Repository)
+		if v.Repository != e.Repository && e.Kind != chain.ContradictionFork {
+			return chain.Finding{}, fmt.Errorf("it is about %s, not %s", v.Repository, e.Repository)
 		}
 	}
 	return f, nil
@@ -158,9 +159,9 @@ func (e *Evidence) Judge(r *sigstore.Root, forges *Forges, now time.Time) (polic
 
 // evidence returns what the bundles at hand prove of an alarm; nil if that is
 // nothing by itself.
-func (c *Collection) evidence(repo policy.Locator, a policy.Alarm, now time.Time) *Evidence {
-	kind, ok := map[string]policy.ContradictionKind{
-		policy.AlarmFork: policy.ContradictionFork, policy.AlarmSecondGenesis: policy.ContradictionGenesis, policy.AlarmGenesisConflict: policy.ContradictionGenesis,
+func (c *Collection) evidence(repo policy.Locator, a chain.Alarm, now time.Time) *Evidence {
+	kind, ok := map[string]chain.ContradictionKind{
+		chain.AlarmFork: chain.ContradictionFork, chain.AlarmSecondGenesis: chain.ContradictionGenesis, chain.AlarmGenesisConflict: chain.ContradictionGenesis,
 	}[a.Code]
 	if !ok {
 		return nil

@@ -22,6 +22,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/scaffold/sigstoretest"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/policy/chain"
 )
 
 // forge is a world of real bundles.
@@ -128,7 +129,7 @@ func (s *story) list(names ...string) [][]byte {
 	return out
 }
 
-func (s *story) evidence(kind policy.ContradictionKind, digests []string, bundles [][]byte) *Evidence {
+func (s *story) evidence(kind chain.ContradictionKind, digests []string, bundles [][]byte) *Evidence {
 	s.t.Helper()
 	e, err := NewEvidence(kind, locator(s.t, widget), digests, bundles)
 	if err != nil {
@@ -145,27 +146,27 @@ func TestEvidence(t *testing.T) {
 	s := newStory(t)
 	now := sigstoretest.Now
 	for name, c := range map[string]struct {
-		kind    policy.ContradictionKind
+		kind    chain.ContradictionKind
 		digests []string
 		bundles [][]byte
 		first   string // of the statements; "" if nothing is proven
 	}{
-		"fork":                      {policy.ContradictionFork, []string{s.fork, s.second}, s.list("1", "2", "2b"), s.second},
-		"second genesis":            {policy.ContradictionGenesis, []string{s.genesis, s.other}, s.list("1", "other"), s.genesis},
-		"rollback":                  {policy.ContradictionRollback, []string{s.second}, s.list("1", "2"), s.second},
-		"fork of different parents": {policy.ContradictionFork, []string{s.genesis, s.second}, s.list("1", "2"), ""},
-		"fork without parent":       {policy.ContradictionFork, []string{s.fork, s.second}, s.list("2", "2b"), ""},
-		"fork without a binding":    {policy.ContradictionFork, []string{s.fork, s.second}, append(s.list("1", "2"), s.bundles["2b signed"]), ""},
-		"fork without a signature":  {policy.ContradictionFork, []string{s.fork, s.second}, append(s.list("1", "2"), s.bundles["2b bound"]), ""},
-		"fork with a stranger":      {policy.ContradictionFork, []string{s.genesis, s.other}, s.list("1", "other"), ""},
-		"genesis of two versions":   {policy.ContradictionGenesis, []string{s.genesis, s.second}, s.list("1", "2"), ""},
-		"genesis without bundle":    {policy.ContradictionGenesis, []string{s.genesis, s.other}, s.list("1"), ""},
-		"rollback of a genesis":     {policy.ContradictionRollback, []string{s.genesis}, s.list("1"), ""},
-		"rollback of two":           {policy.ContradictionRollback, []string{s.genesis, s.second}, s.list("1", "2"), ""},
-		"the same twice":            {policy.ContradictionFork, []string{s.second, s.second}, s.list("1", "2"), ""},
-		"one fork":                  {policy.ContradictionFork, []string{s.second}, s.list("1", "2"), ""},
+		"fork":                      {chain.ContradictionFork, []string{s.fork, s.second}, s.list("1", "2", "2b"), s.second},
+		"second genesis":            {chain.ContradictionGenesis, []string{s.genesis, s.other}, s.list("1", "other"), s.genesis},
+		"rollback":                  {chain.ContradictionRollback, []string{s.second}, s.list("1", "2"), s.second},
+		"fork of different parents": {chain.ContradictionFork, []string{s.genesis, s.second}, s.list("1", "2"), ""},
+		"fork without parent":       {chain.ContradictionFork, []string{s.fork, s.second}, s.list("2", "2b"), ""},
+		"fork without a binding":    {chain.ContradictionFork, []string{s.fork, s.second}, append(s.list("1", "2"), s.bundles["2b signed"]), ""},
+		"fork without a signature":  {chain.ContradictionFork, []string{s.fork, s.second}, append(s.list("1", "2"), s.bundles["2b bound"]), ""},
+		"fork with a stranger":      {chain.ContradictionFork, []string{s.genesis, s.other}, s.list("1", "other"), ""},
+		"genesis of two versions":   {chain.ContradictionGenesis, []string{s.genesis, s.second}, s.list("1", "2"), ""},
+		"genesis without bundle":    {chain.ContradictionGenesis, []string{s.genesis, s.other}, s.list("1"), ""},
+		"rollback of a genesis":     {chain.ContradictionRollback, []string{s.genesis}, s.list("1"), ""},
+		"rollback of two":           {chain.ContradictionRollback, []string{s.genesis, s.second}, s.list("1", "2"), ""},
+		"the same twice":            {chain.ContradictionFork, []string{s.second, s.second}, s.list("1", "2"), ""},
+		"one fork":                  {chain.ContradictionFork, []string{s.second}, s.list("1", "2"), ""},
 		"unknown kind":              {"quarrel", []string{s.fork, s.second}, s.list("1", "2", "2b"), ""},
-		"no statement":              {policy.ContradictionFork, nil, s.list("1", "2", "2b"), ""},
+		"no statement":              {chain.ContradictionFork, nil, s.list("1", "2", "2b"), ""},
 	} {
 		e := s.evidence(c.kind, c.digests, c.bundles)
 		f, err := e.Judge(s.root, nil, now)
@@ -178,7 +179,7 @@ func TestEvidence(t *testing.T) {
 			t.Errorf("%s: a finding beside an error", name)
 		}
 	}
-	e := s.evidence(policy.ContradictionFork, []string{s.fork, s.second}, s.list("1", "2", "2b"))
+	e := s.evidence(chain.ContradictionFork, []string{s.fork, s.second}, s.list("1", "2", "2b"))
 	f, err := e.Judge(s.root, nil, now)
 	if err != nil {
 		t.Fatal(err)
@@ -190,11 +191,11 @@ func TestEvidence(t *testing.T) {
 	if _, err := e.Judge(s.trust(sigstoretest.New(t)), nil, now); err == nil {
 		t.Error("another trusted root took it")
 	}
-	same, err := NewEvidence(policy.ContradictionFork, locator(t, widget), []string{s.second, s.fork}, slices.Concat(s.list("2b", "2"), s.list("1", "2")))
+	same, err := NewEvidence(chain.ContradictionFork, locator(t, widget), []string{s.second, s.fork}, slices.Concat(s.list("2b", "2"), s.list("1", "2")))
 	if err != nil || !bytes.Equal(same.Bytes(), e.Bytes()) {
 		t.Error("the same evidence is another file")
 	}
-	elsewhere, err := NewEvidence(policy.ContradictionGenesis, locator(t, "https://github.com/acme/gadget"), []string{s.genesis, s.other}, s.list("1", "other"))
+	elsewhere, err := NewEvidence(chain.ContradictionGenesis, locator(t, "https://github.com/acme/gadget"), []string{s.genesis, s.other}, s.list("1", "other"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -206,7 +207,7 @@ func TestEvidence(t *testing.T) {
 // TestEvidenceTampered changes every payload, signature and proof in turn.
 func TestEvidenceTampered(t *testing.T) {
 	s := newStory(t)
-	good := s.evidence(policy.ContradictionFork, []string{s.fork, s.second}, s.list("1", "2", "2b"))
+	good := s.evidence(chain.ContradictionFork, []string{s.fork, s.second}, s.list("1", "2", "2b"))
 	n := 0
 	for i, raw := range good.bundles {
 		var doc map[string]any
@@ -324,11 +325,11 @@ func TestCollection(t *testing.T) {
 		Extensions: map[int]string{9: wf, 11: "github-hosted", 12: widget, 14: "refs/heads/main", 15: "1001", 17: "2002", 18: wf, 20: "push"},
 	}), true)
 	h := c.History(locator(t, widget), sigstoretest.Now)
-	h.View = policy.View{Completeness: policy.CompleteScanned, AsOf: sigstoretest.Now}
-	chain := policy.Evaluate(h)
-	vs := chain.Versions()
-	if chain.Reason() != "" || len(vs) != 1 || vs[0].Statement != d1 || vs[0].Ids.Repository != "1001" || len(vs[0].Bindings) != 1 {
-		t.Fatalf("%v %+v", chain.Problems(), vs)
+	h.View = chain.View{Completeness: chain.CompleteScanned, AsOf: sigstoretest.Now}
+	resolved := chain.Evaluate(h)
+	vs := resolved.Versions()
+	if resolved.Reason() != "" || len(vs) != 1 || vs[0].Statement != d1 || vs[0].Ids.Repository != "1001" || len(vs[0].Bindings) != 1 {
+		t.Fatalf("%v %+v", resolved.Problems(), vs)
 	}
 	generations := map[int]int{}
 	for _, l := range h.Logs {
@@ -338,8 +339,8 @@ func TestCollection(t *testing.T) {
 		t.Errorf("%d leaves, logs %v", len(h.Leaves), generations)
 	}
 	// Without the key's signature the threshold is not met.
-	h.Signatures = slices.DeleteFunc(slices.Clone(h.Signatures), func(policy.Signature) bool { return true })
-	if r := policy.Evaluate(h).Reason(); r != policy.Undisclosed {
+	h.Signatures = slices.DeleteFunc(slices.Clone(h.Signatures), func(chain.Signature) bool { return true })
+	if r := chain.Evaluate(h).Reason(); r != policy.Undisclosed {
 		t.Errorf("without signatures: %s", r)
 	}
 	b, err := sigstore.ParseBundle(f.inst.Sign(sigstoretest.Request{Artifact: []byte("x"), SAN: "alice@example.com", Issuer: "https://accounts.google.com"}))
@@ -353,7 +354,7 @@ func TestCollection(t *testing.T) {
 
 func TestParseEvidence(t *testing.T) {
 	s := newStory(t)
-	good := string(s.evidence(policy.ContradictionFork, []string{s.fork, s.second}, s.list("1", "2", "2b")).Bytes())
+	good := string(s.evidence(chain.ContradictionFork, []string{s.fork, s.second}, s.list("1", "2", "2b")).Bytes())
 	validate(t, good, true)
 	for name, bad := range map[string]string{
 		"empty": "", "null": "null", "array": "[" + good + "]", "trailing": good + "{}", "cut": good[:len(good)-3],
@@ -379,10 +380,10 @@ func TestParseEvidence(t *testing.T) {
 	if _, err := ParseEvidence(make([]byte, MaxEvidenceBytes+1)); err == nil {
 		t.Error("beyond the cap")
 	}
-	if _, err := NewEvidence(policy.ContradictionFork, policy.Locator{}, nil, nil); err == nil {
+	if _, err := NewEvidence(chain.ContradictionFork, policy.Locator{}, nil, nil); err == nil {
 		t.Error("evidence about nothing")
 	}
-	if _, err := NewEvidence(policy.ContradictionFork, locator(t, widget), nil, [][]byte{[]byte("{")}); err == nil {
+	if _, err := NewEvidence(chain.ContradictionFork, locator(t, widget), nil, [][]byte{[]byte("{")}); err == nil {
 		t.Error("a bundle that is no JSON")
 	}
 	if e, err := ParseEvidence([]byte(`{"schema":"` + evidenceSchema + `","kind":"fork","repository":"` + widget + `","statements":["` + s.fork + `","` + s.second + `"],"bundles":[{"bundle":{"mediaType":"x"}},{"bundle":7}]}`)); err != nil {
@@ -436,7 +437,7 @@ func TestForgesSchema(t *testing.T) {
 // itself.
 func FuzzEvidence(f *testing.F) {
 	s := newStory(f)
-	f.Add(s.evidence(policy.ContradictionFork, []string{s.fork, s.second}, s.list("1", "2", "2b")).Bytes())
+	f.Add(s.evidence(chain.ContradictionFork, []string{s.fork, s.second}, s.list("1", "2", "2b")).Bytes())
 	f.Add([]byte(`{"schema":"` + evidenceSchema + `","kind":"rollback","repository":"` + widget + `","statements":["` + s.fork + `"],"bundles":[{"bundle":{}}]}`))
 	stranger := (&forge{t: f}).trust(sigstoretest.New(f))
 	f.Fuzz(func(t *testing.T, data []byte) {
@@ -485,7 +486,7 @@ func TestAcknowledged(t *testing.T) {
 		return ""
 	}
 	before := resolve(story)
-	fork, genesis := of(before, policy.AlarmFork), of(before, policy.AlarmSecondGenesis)
+	fork, genesis := of(before, chain.AlarmFork), of(before, chain.AlarmSecondGenesis)
 	if len(before.Evidence) != 2 {
 		t.Errorf("%d pieces of evidence", len(before.Evidence))
 	}
@@ -493,7 +494,7 @@ func TestAcknowledged(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	demand, err := policy.Demand{FailOnAlarm: true}.ParseRequire("claimed,first,none")
+	demand, err := chain.Demand{FailOnAlarm: true}.ParseRequire("claimed,first,none")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -524,7 +525,7 @@ func TestAcknowledged(t *testing.T) {
 		if len(res.Chain.Versions()) != 3 || len(res.Chain.Alarms()) != 2 {
 			t.Fatalf("%s: %+v", name, res.Chain.Alarms())
 		}
-		d, _ := policy.Precheck(res.Chain.Trusted(demand), policy.Request{Now: sigstoretest.Now}, policy.Claims{})
+		d, _ := res.Chain.Trusted(demand).Precheck(policy.Request{Now: sigstoretest.Now}, policy.Claims{})
 		if (d.Reason != policy.AlarmRaised) != x.ok || x.ok && d.Reason.Class() != policy.ClassDeny {
 			t.Errorf("%s: %s %s", name, d.Reason, d.Detail)
 		}

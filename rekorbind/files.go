@@ -13,6 +13,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/budget"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/policy/chain"
 )
 
 // Where a repository keeps its policy, and on which branch its workflow leaves
@@ -153,7 +154,7 @@ func split(files []File) (signatures, places []File) {
 // signatureFile is a file on its way to be verified.
 type signatureFile struct {
 	File
-	statement policy.Statement
+	statement chain.Statement
 	signer    policy.Identity
 	size      int64 // of the statement's payload
 	keyed     bool  // a bare key signed it
@@ -192,7 +193,7 @@ func (p *signatureFile) read(root *sigstore.Root) {
 		p.err = err
 		return
 	}
-	if st := b.Statement(); st == nil || st.PredicateType != policy.StatementPredicate {
+	if st := b.Statement(); st == nil || st.PredicateType != chain.StatementPredicate {
 		p.err = errors.New("not a signature over a policy")
 		return
 	}

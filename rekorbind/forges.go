@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/policy/chain"
 )
 
 const (
@@ -165,11 +166,11 @@ func (t *Forges) find(host string) (*Forge, bool) {
 }
 
 // Binder says what binds the versions of a repository's policy.
-func (t *Forges) Binder(repo policy.Locator) policy.Binder {
+func (t *Forges) Binder(repo policy.Locator) chain.Binder {
 	if _, ok := t.find(repo.Host()); ok {
-		return policy.BoundByWorkflow
+		return chain.BoundByWorkflow
 	}
-	return policy.BoundByMaintainers
+	return chain.BoundByMaintainers
 }
 
 // NamesBranch reports whether a binding of the repository counts only on the branch that

@@ -14,7 +14,7 @@ import (
 
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/web"
-	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/policy/chain"
 )
 
 // Limits of one request that hands in (SPEC 16.6).
@@ -34,20 +34,20 @@ var ErrNotBound = errors.New("no binding of it is known")
 // Unlisted returns what files offer under a trusted root and a directory does not list: the
 // oldest version first, and of each what is missing, with the bindings at hand. A nil
 // directory lists nothing.
-func Unlisted(root *sigstore.Root, forges *Forges, files []File, d *policy.Directory) []Offer {
+func Unlisted(root *sigstore.Root, forges *Forges, files []File, d *chain.Directory) []Offer {
 	out := Offers(root, forges, files, nil)
 	if d == nil {
-		d = &policy.Directory{}
+		d = &chain.Directory{}
 	}
 	for i := range out {
 		out[i].Signatures = slices.DeleteFunc(out[i].Signatures, func(s OfferedSignature) bool {
-			return slices.ContainsFunc(d.Signatures, func(x policy.ShownSignature) bool {
+			return slices.ContainsFunc(d.Signatures, func(x chain.ShownSignature) bool {
 				return x.Payload == s.Payload && x.Log == s.Log && x.Index == s.Index
 			})
 		})
 	}
 	out = slices.DeleteFunc(out, func(o Offer) bool {
-		listed := slices.ContainsFunc(d.Statements, func(s policy.ShownStatement) bool { return s.Payload == o.Statement.Digest() })
+		listed := slices.ContainsFunc(d.Statements, func(s chain.ShownStatement) bool { return s.Payload == o.Statement.Digest() })
 		return o.Statement.Err() != nil || listed && len(o.Signatures) == 0
 	})
 	slices.SortStableFunc(out, func(a, b Offer) int { return a.Statement.Version() - b.Statement.Version() })

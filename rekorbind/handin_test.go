@@ -17,6 +17,7 @@ import (
 
 	"github.com/repopolicy/repopolicy/internal/web"
 	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/policy/chain"
 )
 
 func receiptKey(t testing.TB, name string) (note.Signer, *Descriptor) {
@@ -97,7 +98,7 @@ func FuzzOpenReceipt(f *testing.F) {
 // refused, and nobody is followed elsewhere.
 func TestHandInClient(t *testing.T) {
 	s, d := receiptKey(t, "directory.example")
-	statement := policy.BadStatement([]byte("x"), nil)
+	statement := chain.BadStatement([]byte("x"), nil)
 	sign := func(leaf int64, digest string) []byte {
 		return signNote(t, s, Receipt{digest, leaf}.Text("directory.example"))
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/web"
 	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/policy/chain"
 )
 
 const (
@@ -68,7 +69,7 @@ func (h *Hint) Find(ctx context.Context, q Query) (Found, error) {
 	if q.Generations[h.Log] == 2 {
 		return Found{}, fmt.Errorf("%s: %w", h.Client.URL(), ErrNoIndex)
 	}
-	found := Found{Completeness: policy.CompleteHinted, AsOf: h.Now()}
+	found := Found{Completeness: chain.CompleteHinted, AsOf: h.Now()}
 	names, err := h.listed(ctx, q)
 	if err != nil {
 		return Found{}, err
@@ -187,11 +188,11 @@ func (h *Hint) sort(names []string, q Query) (out todo) {
 // fetch returns what some entries are, and the bindings among them. An entry that claims to
 // be one and that the log does not vouch for is an error: an index that could pass off
 // bindings as junk would hide them for ever. What was found beside an error is returned.
-func (h *Hint) fetch(ctx context.Context, names []string) (seen []Looked, leaves []policy.Leaf, err error) {
+func (h *Hint) fetch(ctx context.Context, names []string) (seen []Looked, leaves []chain.Leaf, err error) {
 	batches := slices.Collect(slices.Chunk(names, entriesBatch))
 	type result struct {
 		seen   []Looked
-		leaves []policy.Leaf
+		leaves []chain.Leaf
 	}
 	results := make([]result, len(batches))
 	group, within := errgroup.WithContext(ctx)
@@ -210,7 +211,7 @@ func (h *Hint) fetch(ctx context.Context, names []string) (seen []Looked, leaves
 }
 
 // batch does the same for as many as are asked for at once.
-func (h *Hint) batch(ctx context.Context, names []string) (seen []Looked, leaves []policy.Leaf, err error) {
+func (h *Hint) batch(ctx context.Context, names []string) (seen []Looked, leaves []chain.Leaf, err error) {
 	if err := ctx.Err(); err != nil {
 		return nil, nil, err
 	}
@@ -236,8 +237,8 @@ func (h *Hint) batch(ctx context.Context, names []string) (seen []Looked, leaves
 }
 
 // judge returns what an entry is, and the binding that it is.
-func (h *Hint) judge(name string, data []byte) (Looked, *policy.Leaf, error) {
-	var by policy.Binding
+func (h *Hint) judge(name string, data []byte) (Looked, *chain.Leaf, error) {
+	var by chain.Binding
 	e, why := sigstore.ParseEntryV1(data)
 	if why == nil {
 		by, why = h.Forges.Authority(e.Signer)
@@ -273,8 +274,8 @@ func late(err error) bool {
 }
 
 // newLeaf returns a verified entry as a binding.
-func newLeaf(l *sigstore.Leaf, b policy.Binding) policy.Leaf {
-	return policy.NewLeaf(policy.LeafFacts{Payload: l.Payload, PAE: l.PAE, Body: l.Body, Binding: b, Entry: l.Place})
+func newLeaf(l *sigstore.Leaf, b chain.Binding) chain.Leaf {
+	return chain.NewLeaf(chain.LeafFacts{Payload: l.Payload, PAE: l.PAE, Body: l.Body, Binding: b, Entry: l.Place})
 }
 
 func clip(s string) string {

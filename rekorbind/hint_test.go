@@ -30,6 +30,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/web"
 	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/policy/chain"
 )
 
 // shardID is the id of the second log, which is not the SHA-256 of its key: such
@@ -216,8 +217,8 @@ func (c *chained) resolve(files []File, lookups ...Lookup) *Resolution {
 
 // decide judges a release that no rule could allow, to see what the chain says
 // before that.
-func decide(c *policy.Chain) policy.Reason {
-	d, _ := policy.Precheck(c.Trusted(policy.Demand{}), policy.Request{Now: sigstoretest.Now}, policy.Claims{})
+func decide(c *chain.Chain) policy.Reason {
+	d, _ := c.Trusted(chain.Demand{}).Precheck(policy.Request{Now: sigstoretest.Now}, policy.Claims{})
 	return d.Reason
 }
 
@@ -233,11 +234,11 @@ func list(names ...string) func() string {
 // is malformed or proves itself wrong is taken for one that lists nothing.
 func TestIndex(t *testing.T) {
 	c := newChained(t, 1)
-	chain := c.resolve(c.files, c.hint(&index{list: list(c.names...)})).Chain
-	if chain.Reason() != "" || len(chain.Versions()) != 2 || chain.View().Completeness != policy.CompleteHinted {
-		t.Fatalf("%s %+v", chain.Reason(), chain.Problems())
+	resolved := c.resolve(c.files, c.hint(&index{list: list(c.names...)})).Chain
+	if resolved.Reason() != "" || len(resolved.Versions()) != 2 || resolved.View().Completeness != chain.CompleteHinted {
+		t.Fatalf("%s %+v", resolved.Reason(), resolved.Problems())
 	}
-	beyond := decide(chain) // whatever it is: the chain is not at fault
+	beyond := decide(resolved) // whatever it is: the chain is not at fault
 	if beyond == policy.BelowRequired || beyond.Class() != policy.ClassDeny {
 		t.Fatalf("decided %s", beyond)
 	}
@@ -357,15 +358,15 @@ func TestIndex(t *testing.T) {
 			}
 			res := c.resolve(c.files, h)
 			if err == nil {
-				if len(found.Leaves) != x.leaves || found.Completeness != policy.CompleteHinted || res.Chain.Reason() != "" || decide(res.Chain) != beyond {
+				if len(found.Leaves) != x.leaves || found.Completeness != chain.CompleteHinted || res.Chain.Reason() != "" || decide(res.Chain) != beyond {
 					t.Errorf("%d leaves, %s, %s", len(found.Leaves), found.Completeness, res.Chain.Reason())
 				}
 				return
 			}
-			if found.Leaves != nil || found.Completeness != policy.CompleteNone && found.Completeness != (Found{}).Completeness {
+			if found.Leaves != nil || found.Completeness != chain.CompleteNone && found.Completeness != (Found{}).Completeness {
 				t.Errorf("something was found beside an error: %+v", found)
 			}
-			if len(res.Failed) != 1 || res.Chain.View().Completeness != policy.CompleteNone || decide(res.Chain) != policy.BelowRequired {
+			if len(res.Failed) != 1 || res.Chain.View().Completeness != chain.CompleteNone || decide(res.Chain) != policy.BelowRequired {
 				t.Errorf("%v %s: decided %s", res.Failed, res.Chain.View().Completeness, decide(res.Chain))
 			}
 		})

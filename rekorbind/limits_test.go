@@ -9,7 +9,7 @@ import (
 
 	"github.com/repopolicy/repopolicy/internal/scaffold/sigstoretest"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
-	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/policy/chain"
 )
 
 // TestCaps: each limit is read up to and not beyond.
@@ -86,7 +86,7 @@ func TestPromiseOnly(t *testing.T) {
 			t.Errorf("%d signatures, want %d", len(h.Signatures), want)
 		}
 	}
-	if c.History(locator(t, "https://codeberg.org/a/b"), sigstoretest.Now).Binder != policy.BoundByMaintainers {
+	if c.History(locator(t, "https://codeberg.org/a/b"), sigstoretest.Now).Binder != chain.BoundByMaintainers {
 		t.Error("codeberg.org proves no repository")
 	}
 	for _, who := range []string{"bundle without payload", "payload of another kind"} {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/policy/chain"
 )
 
 // Query is what a look-up is asked.
@@ -52,16 +53,16 @@ func (q Query) lookKeys() map[string]bool {
 
 // Held is a binding that is at hand, with the bundle in JSON that proves it.
 type Held struct {
-	Leaf   policy.Leaf
+	Leaf   chain.Leaf
 	Bundle []byte
 }
 
 // Found is what a look-up found.
 type Found struct {
-	Leaves       []policy.Leaf // bindings that are not among the known
-	Completeness policy.Completeness
+	Leaves       []chain.Leaf // bindings that are not among the known
+	Completeness chain.Completeness
 	AsOf         time.Time
-	Directory    *policy.Directory // nil unless a directory answered
+	Directory    *chain.Directory // nil unless a directory answered
 	// Inputs is when the newest of what the answer rests on was made, of the open log of which
 	// that is the longest ago; zero if nothing says so.
 	Inputs time.Time

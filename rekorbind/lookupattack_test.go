@@ -14,6 +14,7 @@ import (
 
 	"github.com/repopolicy/repopolicy/internal/scaffold/sigstoretest"
 	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/policy/chain"
 )
 
 // without returns a bundle whose log entry lacks a field.
@@ -80,14 +81,14 @@ func TestIndexes(t *testing.T) {
 	answers, silent := &index{list: list(c.names...)}, &index{list: func() string { return "<!doctype html>" }}
 	for name, x := range map[string]struct {
 		indexes []*index
-		want    policy.Completeness
+		want    chain.Completeness
 	}{
-		"both answer":      {[]*index{answers, answers}, policy.CompleteHinted},
-		"the second alone": {[]*index{silent, answers}, policy.CompleteNone},
-		"the first alone":  {[]*index{answers, silent}, policy.CompleteNone},
+		"both answer":      {[]*index{answers, answers}, chain.CompleteHinted},
+		"the second alone": {[]*index{silent, answers}, chain.CompleteNone},
+		"the first alone":  {[]*index{answers, silent}, chain.CompleteNone},
 	} {
 		res := c.resolve(c.files, c.hint(x.indexes[0]), c.hint(x.indexes[1]))
-		if got := res.Chain.View().Completeness; got != x.want || (decide(res.Chain) == policy.BelowRequired) != (x.want == policy.CompleteNone) {
+		if got := res.Chain.View().Completeness; got != x.want || (decide(res.Chain) == policy.BelowRequired) != (x.want == chain.CompleteNone) {
 			t.Errorf("%s: %s, decided %s", name, got, decide(res.Chain))
 		}
 	}
@@ -133,7 +134,7 @@ func TestFrozen(t *testing.T) {
 	lookups := []Lookup{c.hint(&index{list: list(c.names...)}), frozen}
 	for range 2 {
 		view := c.resolve(c.files, lookups...).Chain.View()
-		if view.Completeness != policy.CompleteHinted || !view.AsOf.Equal(frozen.Now()) {
+		if view.Completeness != chain.CompleteHinted || !view.AsOf.Equal(frozen.Now()) {
 			t.Errorf("%s as of %s", view.Completeness, view.AsOf)
 		}
 		slices.Reverse(lookups)

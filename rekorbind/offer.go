@@ -8,21 +8,22 @@ import (
 
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/policy/chain"
 )
 
 // Offer is a statement that somebody hands in to a directory, with those signatures over it
 // that can count: by members of it or of the statement that it follows (SPEC 16.1).
 type Offer struct {
 	Payload    []byte
-	Statement  policy.Statement
+	Statement  chain.Statement
 	Signatures []OfferedSignature // ascending by log, then index
 	Bindings   []OfferedBinding   // the same; empty for a statement that is refused
 }
 
 // OfferedBinding is a binding of the statement that was verified.
 type OfferedBinding struct {
-	policy.Binding
-	policy.Position
+	chain.Binding
+	chain.Position
 	Body   []byte // of the entry, as the bundle says
 	Bundle []byte
 }
@@ -47,7 +48,7 @@ func Offers(root *sigstore.Root, forges *Forges, files []File, earlier [][]byte)
 	by := map[string]*Offer{}
 	for _, f := range files {
 		b, err := sigstore.ParseBundle(f.Data)
-		if err != nil || b.Statement() == nil || b.Statement().PredicateType != policy.StatementPredicate {
+		if err != nil || b.Statement() == nil || b.Statement().PredicateType != chain.StatementPredicate {
 			continue
 		}
 		s, _ := ParseStatement(b.Payload())
@@ -69,7 +70,7 @@ func Offers(root *sigstore.Root, forges *Forges, files []File, earlier [][]byte)
 		if o == nil || err != nil || f.Entry.Index < 0 {
 			continue
 		}
-		o.Bindings = append(o.Bindings, OfferedBinding{f.Binding, policy.Position{Log: f.Entry.Log, Index: f.Entry.Index}, b.Body(f.Entry.Log), h.Bundle})
+		o.Bindings = append(o.Bindings, OfferedBinding{f.Binding, chain.Position{Log: f.Entry.Log, Index: f.Entry.Index}, b.Body(f.Entry.Log), h.Bundle})
 	}
 	var out []Offer
 	for _, o := range by {
@@ -87,8 +88,8 @@ func Offers(root *sigstore.Root, forges *Forges, files []File, earlier [][]byte)
 }
 
 // counts reports whether a signature by that identity over the statement can count.
-func (c *Collection) counts(s *policy.Statement, id policy.Identity) bool {
-	named := func(s *policy.Statement) bool {
+func (c *Collection) counts(s *chain.Statement, id policy.Identity) bool {
+	named := func(s *chain.Statement) bool {
 		return s.Document() != nil && s.Document().Content().Maintainers.Names(id)
 	}
 	before, known := c.statements[s.Previous()]

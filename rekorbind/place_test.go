@@ -25,6 +25,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/web"
 	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/policy/chain"
 )
 
 // proof returns a place proof of the first n entries of the Rekor v2 log.
@@ -275,7 +276,7 @@ func TestPlaces(t *testing.T) {
 	// An authority that dates a tree before its entries is believed in nothing, and named.
 	early := file("early", c.proof(size, last.AddDate(0, -1, 0)).Bytes())
 	got := c.resolve(append([]File{one, early}, c.files...), lookup())
-	if a := got.Chain.Alarms(); len(a) != 1 || a[0].Code != policy.AlarmStamps || !strings.Contains(a[0].Text, "https://tsa.example") {
+	if a := got.Chain.Alarms(); len(a) != 1 || a[0].Code != chain.AlarmStamps || !strings.Contains(a[0].Text, "https://tsa.example") {
 		t.Errorf("%+v", a)
 	}
 	if got.Chain.Reason() != "" || len(got.Chain.Versions()) != 2 {

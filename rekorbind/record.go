@@ -13,13 +13,13 @@ import (
 	"github.com/repopolicy/repopolicy/internal/canonical"
 	"github.com/repopolicy/repopolicy/internal/prefixmap"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
-	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/policy/chain"
 )
 
 // Record is one of the values of a key in a directory's map (SPEC 16.1): exactly
 // one of its three kinds. Nothing of it is verified.
 type Record struct {
-	At        policy.Shown // the leaf of the output log that first shows it
+	At        chain.Shown // the leaf of the output log that first shows it
 	Binding   *BindingRecord
 	Disclosed *DisclosedRecord
 	Signature *SignatureRecord
@@ -84,7 +84,7 @@ func (r Record) Text() (string, error) {
 }
 
 // momentText returns the end of a record: index, time and clock of the leaf.
-func momentText(s policy.Shown) (string, error) {
+func momentText(s chain.Shown) (string, error) {
 	at, clock := s.Time.Unix(), int64(s.Clock/time.Second)
 	if s.Leaf < 0 || at < 0 || clock < 0 || !s.Time.Equal(time.Unix(at, 0)) || s.Clock != time.Duration(clock)*time.Second {
 		return "", fmt.Errorf("a moment of leaf %d, %s, %s", s.Leaf, s.Time, s.Clock)
@@ -128,7 +128,7 @@ func (r SignatureRecord) Line() (string, error) {
 
 // BindingText returns the record of a binding: its log's hex id, its index there
 // and the hex hash of its leaf.
-func BindingText(log string, index int64, leafHash string, at policy.Shown) (string, error) {
+func BindingText(log string, index int64, leafHash string, at chain.Shown) (string, error) {
 	moment, err := momentText(at)
 	return fmt.Sprintf("binding %s %d %s %s\n", log, index, leafHash, moment), err
 }
@@ -166,7 +166,7 @@ func ParseRecordText(text string) (r Record, leafHash string, err error) {
 			return r, "", err
 		}
 	}
-	r.At = policy.Shown{Leaf: n[0], Time: time.Unix(n[1], 0).UTC(), Clock: time.Duration(n[2]) * time.Second}
+	r.At = chain.Shown{Leaf: n[0], Time: time.Unix(n[1], 0).UTC(), Clock: time.Duration(n[2]) * time.Second}
 	if line := strings.Join(f[:len(f)-3], " "); f[0] != "binding" {
 		r.Disclosed, r.Signature, err = ParseListed(line)
 		return r, "", err
@@ -186,36 +186,36 @@ func Value(text string) prefixmap.Hash { return sha256.Sum256([]byte(text)) }
 //
 // Whom the certificate claims to be for is looked at first, since most entries of a
 // log are not about policies.
-func Binds(root *sigstore.Root, forges *Forges, log string, index int64, body []byte) (*sigstore.Leaf, policy.Binding, error) {
+func Binds(root *sigstore.Root, forges *Forges, log string, index int64, body []byte) (*sigstore.Leaf, chain.Binding, error) {
 	e, err := sigstore.ParseEntryV2(body)
 	if err != nil {
-		return nil, policy.Binding{}, err
+		return nil, chain.Binding{}, err
 	}
 	by, err := forges.Authority(e.Signer)
 	if err != nil {
-		return nil, policy.Binding{}, err
+		return nil, chain.Binding{}, err
 	}
 	leaf, err := root.VerifyV2(log, index, e)
 	if err != nil {
-		return nil, policy.Binding{}, err
+		return nil, chain.Binding{}, err
 	}
 	return leaf, by, nil
 }
 
 // BindsV1 does the same for an entry as Rekor v1 answers it, whose promise covers
 // its index. Log and place are those of the leaf.
-func BindsV1(root *sigstore.Root, forges *Forges, entry []byte) (*sigstore.Leaf, policy.Binding, error) {
+func BindsV1(root *sigstore.Root, forges *Forges, entry []byte) (*sigstore.Leaf, chain.Binding, error) {
 	e, err := sigstore.ParseEntryV1(entry)
 	if err != nil {
-		return nil, policy.Binding{}, err
+		return nil, chain.Binding{}, err
 	}
 	by, err := forges.Authority(e.Signer)
 	if err != nil {
-		return nil, policy.Binding{}, err
+		return nil, chain.Binding{}, err
 	}
 	leaf, err := root.VerifyV1(e)
 	if err != nil {
-		return nil, policy.Binding{}, err
+		return nil, chain.Binding{}, err
 	}
 	return leaf, by, nil
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/budget"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/policy/chain"
 )
 
 // Resolver finds the policy of a repository: the chain that its files and the
@@ -35,15 +36,15 @@ type Resolver struct {
 
 // Keeper remembers the chain of each repository.
 type Keeper interface {
-	Kept(repo policy.Locator) (policy.Kept, error)
+	Kept(repo policy.Locator) (chain.Kept, error)
 	// Keep stores next if old is still what is stored, and reports whether it
 	// did.
-	Keep(repo policy.Locator, old, next policy.Kept) (bool, error)
+	Keep(repo policy.Locator, old, next chain.Kept) (bool, error)
 }
 
 // Resolution is a chain and how it was found.
 type Resolution struct {
-	Chain   *policy.Chain
+	Chain   *chain.Chain
 	Ignored []Ignored
 	// Failed are the look-ups that gave no answer, by name.
 	Failed map[string]error
@@ -53,20 +54,20 @@ type Resolution struct {
 	// of their bytes.
 	Evidence map[string]*Evidence
 
-	history policy.History
+	history chain.History
 	trees   []Seen // that look-ups rest on
 }
 
 // Standing returns who signed a statement that wants to be the next version of
-// the chain; see [policy.Chain.Standing].
-func (r *Resolution) Standing(payload []byte) (policy.Standing, error) {
+// the chain; see [chain.Chain.Standing].
+func (r *Resolution) Standing(payload []byte) (chain.Standing, error) {
 	s, err := ParseStatement(payload)
 	if err != nil {
-		return policy.Standing{}, err
+		return chain.Standing{}, err
 	}
 	h := r.history
 	h.Statements = append(slices.Clone(h.Statements), s)
-	return policy.Evaluate(h).Standing(h, s.Digest())
+	return chain.Evaluate(h).Standing(h, s.Digest())
 }
 
 // Named returns the repositories that statements of that version at hand are
@@ -86,7 +87,7 @@ func (r *Resolution) Named(version int) []policy.Locator {
 const maxNames = 16
 
 // look asks the look-ups under every name of the repository, until nothing new appears.
-func (r *Resolver) look(ctx context.Context, c *Collection, h *policy.History, out *Resolution) error {
+func (r *Resolver) look(ctx context.Context, c *Collection, h *chain.History, out *Resolution) error {
 	files, asked, again := *h, 0, 0
 	var names []policy.Locator // what one round showed and the next does not is asked for, too
 	var numbers, passed []string
@@ -105,7 +106,7 @@ func (r *Resolver) look(ctx context.Context, c *Collection, h *policy.History, o
 		switch {
 		case len(names)+again > maxNames:
 			// What is under the others cannot be known.
-			h.View = policy.View{Completeness: policy.CompleteNone}
+			h.View = chain.View{Completeness: chain.CompleteNone}
 			out.Failed["names"] = fmt.Errorf("%d names of the repository, at most %d are asked for", len(names)+again, maxNames)
 			return nil
 		case len(names) == asked:
@@ -128,7 +129,7 @@ func (r *Resolver) look(ctx context.Context, c *Collection, h *policy.History, o
 			files.Statements, files.Signatures = now.Statements, now.Signatures
 		}
 		if ctx.Err() != nil { // what the names that were found since would show is not known
-			h.View = policy.View{Completeness: policy.CompleteNone}
+			h.View = chain.View{Completeness: chain.CompleteNone}
 			return nil
 		}
 	}
@@ -138,13 +139,13 @@ func (r *Resolver) look(ctx context.Context, c *Collection, h *policy.History, o
 // were not at hand, and keys of bindings that were passed over.
 //
 // An index promises nothing that a directory did not prove: it is asked if none did.
-func (r *Resolver) ask(ctx context.Context, c *Collection, names []policy.Locator, numbers []string, h *policy.History, out *Resolution) (files []File, passed []string) {
+func (r *Resolver) ask(ctx context.Context, c *Collection, names []policy.Locator, numbers []string, h *chain.History, out *Resolution) (files []File, passed []string) {
 	silent, twice := false, false // an index gave no answer; two directories gave one
 	var oldest time.Time
 	h.Leaves, h.LogForks, h.Lies = slices.Clip(h.Leaves), slices.Clip(h.LogForks), slices.Clip(h.Lies)
 	for _, l := range r.Lookups {
 		_, index := l.(*Hint)
-		if index && h.View.Completeness.Beats(policy.CompleteScanned) {
+		if index && h.View.Completeness.Beats(chain.CompleteScanned) {
 			continue
 		}
 		found, err := l.Find(ctx, Query{h.Repository, names, numbers, c.Known(), c.held, c.Trees(), c.entries})
@@ -165,7 +166,7 @@ func (r *Resolver) ask(ctx context.Context, c *Collection, names []policy.Locato
 		}
 		h.Leaves, files, passed = append(h.Leaves, found.Leaves...), append(files, found.Files...), append(passed, found.Passed...)
 		if found.Completeness.Beats(h.View.Completeness) {
-			h.View = policy.View{Completeness: found.Completeness, AsOf: found.AsOf, Inputs: found.Inputs}
+			h.View = chain.View{Completeness: found.Completeness, AsOf: found.AsOf, Inputs: found.Inputs}
 		}
 		if oldest.IsZero() || found.AsOf.Before(oldest) {
 			oldest = found.AsOf
@@ -186,10 +187,10 @@ func (r *Resolver) ask(ctx context.Context, c *Collection, names []policy.Locato
 		}
 	}
 	if twice {
-		h.View = policy.View{Completeness: policy.CompleteNone}
+		h.View = chain.View{Completeness: chain.CompleteNone}
 	}
-	if silent && h.View.Completeness == policy.CompleteHinted { // each log has its own index
-		h.View = policy.View{Completeness: policy.CompleteNone}
+	if silent && h.View.Completeness == chain.CompleteHinted { // each log has its own index
+		h.View = chain.View{Completeness: chain.CompleteNone}
 	}
 	if oldest.Before(h.View.AsOf) { // one log may be frozen while another answers
 		h.View.AsOf = oldest
@@ -204,7 +205,7 @@ const maxDated = 256
 // oneTree demands that the checkpoints of each log are of one history: those of the policy's
 // signatures, and what the look-ups rest on. A place proof of which that cannot be shown is as
 // if it were not there.
-func (r *Resolver) oneTree(ctx context.Context, c *Collection, h *policy.History, out *Resolution) error {
+func (r *Resolver) oneTree(ctx context.Context, c *Collection, h *chain.History, out *Resolution) error {
 	for _, seen := range slices.Concat(out.trees, c.seen(c.trees)) {
 		unproven, err := r.same(ctx, seen, h, out)
 		if unproven != nil {
@@ -232,7 +233,7 @@ func (r *Resolver) oneTree(ctx context.Context, c *Collection, h *policy.History
 
 // same demands of one checkpoint what [Trees.Same] does. What nobody was asked about is no
 // obstacle, and noted.
-func (r *Resolver) same(ctx context.Context, seen Seen, h *policy.History, out *Resolution) (unproven, err error) {
+func (r *Resolver) same(ctx context.Context, seen Seen, h *chain.History, out *Resolution) (unproven, err error) {
 	err = r.Trees.Same(ctx, seen)
 	var fork *Fork
 	var u *Unproven
@@ -261,7 +262,7 @@ func (r *Resolver) Resolve(ctx context.Context, repo policy.Locator, files []Fil
 	}
 	out.Ignored = ignored
 	h := c.History(repo, r.Now)
-	h.DefaultRefs, h.Pin, h.Anchor, h.View = r.DefaultRefs, r.Pin, r.Anchor, policy.View{Completeness: policy.CompleteNone}
+	h.DefaultRefs, h.Pin, h.Anchor, h.View = r.DefaultRefs, r.Pin, r.Anchor, chain.View{Completeness: chain.CompleteNone}
 	if err := r.look(ctx, c, &h, out); err != nil {
 		return nil, err
 	}
@@ -281,8 +282,8 @@ func (r *Resolver) Resolve(ctx context.Context, repo policy.Locator, files []Fil
 			return nil, fmt.Errorf("what was kept of %s: %w", repo, err)
 		}
 	}
-	out.Chain, out.history = policy.Evaluate(h), h
-	out.Chain.Acknowledge(func(a policy.Alarm) string {
+	out.Chain, out.history = chain.Evaluate(h), h
+	out.Chain.Acknowledge(func(a chain.Alarm) string {
 		e := c.evidence(repo, a, r.Now)
 		if e == nil {
 			return ""
@@ -313,7 +314,7 @@ type Again struct {
 }
 
 // Asides returns what has to be bound again from the default branch of today, so that the
-// chain reaches the policy with this text; see [policy.Asides]. The error says that statements
+// chain reaches the policy with this text; see [chain.History.Asides]. The error says that statements
 // with the same text rest on different ones.
 func (r *Resolution) Asides(text []byte) ([]Again, error) {
 	var out []Again
@@ -323,7 +324,7 @@ func (r *Resolution) Asides(text []byte) ([]Again, error) {
 		if d := s.Document(); d == nil || !bytes.Equal(d.Text(), text) {
 			continue
 		}
-		asides := policy.Asides(r.history, s.Digest())
+		asides := r.history.Asides(s.Digest())
 		if len(asides) == 0 {
 			continue
 		}

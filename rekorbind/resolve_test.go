@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/repopolicy/repopolicy/internal/scaffold/sigstoretest"
-	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/policy/chain"
 )
 
 // answering is a look-up that answers the same every time.
@@ -25,21 +25,21 @@ func (a answering) Find(context.Context, Query) (Found, error) { return a.found,
 func TestLookupsTogether(t *testing.T) {
 	c := newChained(t, 1)
 	now := sigstoretest.Now
-	hinted := answering{name: "index", found: Found{Completeness: policy.CompleteHinted, AsOf: now}}
-	one := answering{name: "one", found: Found{Completeness: policy.CompleteSigned, AsOf: now, Directory: &policy.Directory{}}}
-	other := answering{name: "other", found: Found{Completeness: policy.CompleteProven, AsOf: now, Directory: &policy.Directory{}}}
+	hinted := answering{name: "index", found: Found{Completeness: chain.CompleteHinted, AsOf: now}}
+	one := answering{name: "one", found: Found{Completeness: chain.CompleteSigned, AsOf: now, Directory: &chain.Directory{}}}
+	other := answering{name: "other", found: Found{Completeness: chain.CompleteProven, AsOf: now, Directory: &chain.Directory{}}}
 	late := answering{name: "late", err: &Behind{Floor: Floor{now.AddDate(0, 1, 0), "a test"}, Now: now}}
 	for name, x := range map[string]struct {
 		lookups []Lookup
-		want    policy.Completeness
+		want    chain.Completeness
 		behind  bool
 	}{
-		"one directory":               {[]Lookup{one}, policy.CompleteSigned, false},
-		"an index beside":             {[]Lookup{one, hinted}, policy.CompleteSigned, false},
-		"two directories":             {[]Lookup{one, other}, policy.CompleteNone, false},
-		"two, in the other order":     {[]Lookup{other, hinted, one}, policy.CompleteNone, false},
-		"an answer from the future":   {[]Lookup{late}, policy.CompleteNone, true},
-		"one that does not, and that": {[]Lookup{hinted, late}, policy.CompleteHinted, true},
+		"one directory":               {[]Lookup{one}, chain.CompleteSigned, false},
+		"an index beside":             {[]Lookup{one, hinted}, chain.CompleteSigned, false},
+		"two directories":             {[]Lookup{one, other}, chain.CompleteNone, false},
+		"two, in the other order":     {[]Lookup{other, hinted, one}, chain.CompleteNone, false},
+		"an answer from the future":   {[]Lookup{late}, chain.CompleteNone, true},
+		"one that does not, and that": {[]Lookup{hinted, late}, chain.CompleteHinted, true},
 	} {
 		clock := &Clock{Now: func() time.Time { return now }}
 		r := &Resolver{Root: c.root, Lookups: x.lookups, Clock: clock, Now: now}

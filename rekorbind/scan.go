@@ -17,6 +17,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/web"
 	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/policy/chain"
 )
 
 const (
@@ -91,7 +92,7 @@ func (s *Scan) find(ctx context.Context, q Query) (Found, error) {
 
 // all reads what is new in every shard.
 func (s *Scan) all(ctx context.Context, q Query, keys []string) (Found, []logReading, error) {
-	found := Found{Completeness: policy.CompleteScanned, AsOf: s.Now()}
+	found := Found{Completeness: chain.CompleteScanned, AsOf: s.Now()}
 	var read []logReading
 	for _, l := range s.Root.Logs() {
 		if g := q.Generations[l.ID]; g != 0 {
@@ -100,7 +101,7 @@ func (s *Scan) all(ctx context.Context, q Query, keys []string) (Found, []logRea
 		if l.Generation != 2 {
 			// Entries of Rekor v1 that decide anything cannot be scanned: what
 			// its index says, or fails to say, is as much as is known.
-			found.Completeness = policy.CompleteNone
+			found.Completeness = chain.CompleteNone
 			continue
 		}
 		r, at, err := s.advance(ctx, l, q, keys)
@@ -152,8 +153,8 @@ func closure(read []logReading, of []string) []string {
 }
 
 // leaves returns the bindings of a log under the keys.
-func (s *Scan) leaves(x logReading, keys []string, q Query) ([]policy.Leaf, error) {
-	var out []policy.Leaf
+func (s *Scan) leaves(x logReading, keys []string, q Query) ([]chain.Leaf, error) {
+	var out []chain.Leaf
 	for _, b := range x.Bindings {
 		if !slices.ContainsFunc(b.Keys, func(k string) bool { return slices.Contains(keys, k) }) {
 			continue

@@ -24,6 +24,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/scaffold/sigstoretest"
 	"github.com/repopolicy/repopolicy/internal/web"
 	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/policy/chain"
 )
 
 // tiles is a log of Rekor v2 that may lie: it serves entries and a checkpoint
@@ -202,13 +203,13 @@ func (c *chained) expect(t *testing.T, s *Scan, want outcome) (Found, error) {
 	if (err == nil) != (want == scanned) || errors.Is(err, ErrLogFork) != (want == alarm) {
 		t.Fatalf("%d leaves, %v", len(found.Leaves), err)
 	}
-	if err != nil && (found.Leaves != nil || found.Completeness == policy.CompleteScanned) {
+	if err != nil && (found.Leaves != nil || found.Completeness == chain.CompleteScanned) {
 		t.Errorf("something was found beside an error: %+v", found)
 	}
 	res := c.resolve(c.files, s)
 	switch d := decide(res.Chain); want {
 	case unavailable:
-		if d != policy.BelowRequired || res.Chain.View().Completeness != policy.CompleteNone || res.Fork != nil || len(res.Failed) != 1 {
+		if d != policy.BelowRequired || res.Chain.View().Completeness != chain.CompleteNone || res.Fork != nil || len(res.Failed) != 1 {
 			t.Errorf("decided %s at %s, failed %v", d, res.Chain.View().Completeness, res.Failed)
 		}
 	case alarm:
@@ -216,7 +217,7 @@ func (c *chained) expect(t *testing.T, s *Scan, want outcome) (Found, error) {
 			t.Errorf("decided %s, fork %+v", d, res.Fork)
 		}
 	case scanned:
-		if d == policy.BelowRequired || d.Class() != policy.ClassDeny || res.Chain.View().Completeness != policy.CompleteScanned || len(res.Chain.Versions()) != 2 {
+		if d == policy.BelowRequired || d.Class() != policy.ClassDeny || res.Chain.View().Completeness != chain.CompleteScanned || len(res.Chain.Versions()) != 2 {
 			t.Errorf("decided %s at %s: %+v", d, res.Chain.View().Completeness, res.Chain.Problems())
 		}
 	}
@@ -482,13 +483,13 @@ func TestScanMixed(t *testing.T) {
 	log := &tiles{bodies: bodies, checkpoint: c.inst.CheckpointV2(bodies, c.inst.Origin())}
 	state := newState(t)
 	found, err := c.scan(log, state).Find(t.Context(), c.query())
-	if err != nil || found.Completeness != policy.CompleteNone || len(found.Leaves) != 4 {
+	if err != nil || found.Completeness != chain.CompleteNone || len(found.Leaves) != 4 {
 		t.Fatalf("%s, %d leaves, %v", found.Completeness, len(found.Leaves), err)
 	}
 	for name, x := range map[string]struct {
 		reply string
-		want  policy.Completeness
-	}{"answers": {list(c.names...)(), policy.CompleteHinted}, "does not": {"<!doctype html>", policy.CompleteNone}} {
+		want  chain.Completeness
+	}{"answers": {list(c.names...)(), chain.CompleteHinted}, "does not": {"<!doctype html>", chain.CompleteNone}} {
 		x := x
 		for _, first := range []bool{true, false} {
 			lookups := []Lookup{c.hint(&index{list: func() string { return x.reply }}), c.scan(log, state)}
@@ -496,7 +497,7 @@ func TestScanMixed(t *testing.T) {
 				slices.Reverse(lookups)
 			}
 			res := c.resolve(c.files, lookups...)
-			if got := res.Chain.View().Completeness; got != x.want || (decide(res.Chain) == policy.BelowRequired) != (x.want == policy.CompleteNone) {
+			if got := res.Chain.View().Completeness; got != x.want || (decide(res.Chain) == policy.BelowRequired) != (x.want == chain.CompleteNone) {
 				t.Errorf("the index %s: %s, decided %s", name, got, decide(res.Chain))
 			}
 		}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/repopolicy/repopolicy/internal/scaffold/sigstoretest"
 	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/policy/chain"
 )
 
 // long is a log of several tiles with the chain's entries in its first.
@@ -179,16 +180,16 @@ func TestScanShown(t *testing.T) {
 		log    *tiles
 		files  []File
 		want   policy.Class
-		done   policy.Completeness
+		done   chain.Completeness
 	}{
-		"the same":               {nil, now, []File{mine}, policy.ClassDeny, policy.CompleteScanned},
-		"the same, again":        {now, now, []File{mine}, policy.ClassDeny, policy.CompleteScanned},
-		"older than the bundle":  {nil, log, []File{mine}, policy.ClassUnavailable, policy.CompleteNone},
-		"another history":        {nil, now, []File{other}, policy.ClassAlarm, policy.CompleteNone},
-		"another history, again": {now, now, []File{other}, policy.ClassAlarm, policy.CompleteNone},
-		"another history, grown": {now, later, []File{other}, policy.ClassAlarm, policy.CompleteNone},
-		"older, again":           {later, later, []File{mine}, policy.ClassDeny, policy.CompleteScanned},
-		"another history, older": {later, later, []File{other}, policy.ClassAlarm, policy.CompleteNone},
+		"the same":               {nil, now, []File{mine}, policy.ClassDeny, chain.CompleteScanned},
+		"the same, again":        {now, now, []File{mine}, policy.ClassDeny, chain.CompleteScanned},
+		"older than the bundle":  {nil, log, []File{mine}, policy.ClassUnavailable, chain.CompleteNone},
+		"another history":        {nil, now, []File{other}, policy.ClassAlarm, chain.CompleteNone},
+		"another history, again": {now, now, []File{other}, policy.ClassAlarm, chain.CompleteNone},
+		"another history, grown": {now, later, []File{other}, policy.ClassAlarm, chain.CompleteNone},
+		"older, again":           {later, later, []File{mine}, policy.ClassDeny, chain.CompleteScanned},
+		"another history, older": {later, later, []File{other}, policy.ClassAlarm, chain.CompleteNone},
 	} {
 		state := newState(t)
 		if x.before != nil {
@@ -261,7 +262,7 @@ func TestCursorNarrow(t *testing.T) {
 	}
 	take := func(body []byte, repo string) {
 		t.Helper()
-		if err := r.take(body, Keys(policy.Binding{Repository: locator(t, repo), RepositoryID: "1", OwnerID: "2"})); err != nil {
+		if err := r.take(body, Keys(chain.Binding{Repository: locator(t, repo), RepositoryID: "1", OwnerID: "2"})); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/internal/strictjson"
 	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/policy/chain"
 )
 
 const (
@@ -107,12 +108,12 @@ func swap[T any](s *State, name, about string, old, next T) (bool, error) {
 func name(kind, about string) string { return kind + "/" + policy.Sum([]byte(about)) + ".json" }
 
 // Kept returns the chain that was kept of a repository; see [Keeper].
-func (s *State) Kept(repo policy.Locator) (policy.Kept, error) {
-	return load[policy.Kept](s, name("chains", repo.String()), repo.String())
+func (s *State) Kept(repo policy.Locator) (chain.Kept, error) {
+	return load[chain.Kept](s, name("chains", repo.String()), repo.String())
 }
 
 // Keep stores a chain; see [Keeper].
-func (s *State) Keep(repo policy.Locator, old, next policy.Kept) (bool, error) {
+func (s *State) Keep(repo policy.Locator, old, next chain.Kept) (bool, error) {
 	if slices.Equal(old.Chain, next.Chain) {
 		return true, nil
 	}

@@ -19,6 +19,7 @@ import (
 	"testing"
 
 	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/policy/chain"
 )
 
 func newState(t testing.TB) *State {
@@ -31,8 +32,8 @@ func newState(t testing.TB) *State {
 }
 
 // digests returns n digests of statements.
-func digests(n int) policy.Kept {
-	var k policy.Kept
+func digests(n int) chain.Kept {
+	var k chain.Kept
 	for i := range n {
 		k.Chain = append(k.Chain, policy.Sum([]byte{byte(i)}))
 	}
@@ -52,9 +53,9 @@ func TestState(t *testing.T) {
 			t.Errorf("%s: stored %v, %v", what, ok, err)
 		}
 	}
-	ok, err := s.Keep(repo, policy.Kept{}, digests(1))
+	ok, err := s.Keep(repo, chain.Kept{}, digests(1))
 	swap("first", ok, err, true)
-	ok, err = s.Keep(repo, policy.Kept{}, digests(2))
+	ok, err = s.Keep(repo, chain.Kept{}, digests(2))
 	swap("as if it were the first", ok, err, false)
 	ok, err = s.Keep(repo, digests(1), digests(3))
 	swap("next", ok, err, true)
@@ -118,7 +119,7 @@ func TestStateTampered(t *testing.T) {
 	good := func(t *testing.T) string {
 		s := newState(t)
 		for _, r := range []policy.Locator{repo, other} {
-			if _, err := s.Keep(r, policy.Kept{}, digests(2)); err != nil {
+			if _, err := s.Keep(r, chain.Kept{}, digests(2)); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -180,7 +181,7 @@ func TestStateTampered(t *testing.T) {
 		if k, err := s.Kept(repo); err == nil || k.Chain != nil {
 			t.Errorf("%s: read as %v", name, k)
 		}
-		if ok, err := s.Keep(repo, policy.Kept{}, digests(1)); err == nil || ok {
+		if ok, err := s.Keep(repo, chain.Kept{}, digests(1)); err == nil || ok {
 			t.Errorf("%s: written over", name)
 		}
 		if after, err := os.Lstat(file); err != nil || after.Mode() != before.Mode() || after.Size() != before.Size() {
@@ -219,7 +220,7 @@ func TestStateKeys(t *testing.T) {
 			}
 		}
 	}
-	for _, v := range []any{document[policy.Kept]{}, document[Cursor]{}, document[Head]{}, document[[]string]{}, document[JournalEntry]{}} {
+	for _, v := range []any{document[chain.Kept]{}, document[Cursor]{}, document[Head]{}, document[[]string]{}, document[JournalEntry]{}} {
 		visit(reflect.TypeOf(v))
 	}
 }
@@ -378,7 +379,7 @@ func TestStateKilled(t *testing.T) {
 func FuzzState(f *testing.F) {
 	s := newState(f)
 	repo := locator(f, widget)
-	if _, err := s.Keep(repo, policy.Kept{}, digests(2)); err != nil {
+	if _, err := s.Keep(repo, chain.Kept{}, digests(2)); err != nil {
 		f.Fatal(err)
 	}
 	path := filepath.Join(string(s.store.(folder)), name("chains", repo.String()))
@@ -415,14 +416,14 @@ type failing struct {
 	lost        int // how often another process was first
 }
 
-func (k *failing) Kept(l policy.Locator) (policy.Kept, error) {
+func (k *failing) Kept(l policy.Locator) (chain.Kept, error) {
 	if k.load != nil {
-		return policy.Kept{}, k.load
+		return chain.Kept{}, k.load
 	}
 	return k.Keeper.Kept(l)
 }
 
-func (k *failing) Keep(l policy.Locator, old, next policy.Kept) (bool, error) {
+func (k *failing) Keep(l policy.Locator, old, next chain.Kept) (bool, error) {
 	if k.store != nil {
 		return false, k.store
 	}

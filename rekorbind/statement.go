@@ -11,6 +11,7 @@ import (
 	"github.com/gowebpki/jcs"
 
 	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/policy/chain"
 )
 
 // MaxStatementBytes is the largest statement that is read: a policy of the
@@ -53,18 +54,18 @@ func Encode(text []byte, previous string) ([]byte, error) {
 		return nil, err
 	}
 	f := doc.Content()
-	p := policy.Predicate{Repository: f.Repository.String(), Version: f.Version, Previous: previous, Formerly: f.Formerly.String(), Policy: string(text)}
+	p := chain.Predicate{Repository: f.Repository.String(), Version: f.Version, Previous: previous, Formerly: f.Formerly.String(), Policy: string(text)}
 	payload, err := encode(p, f.Repository, f.Formerly)
 	if err != nil {
 		return nil, err
 	}
-	if _, err := policy.NewStatement(payload, p); err != nil {
+	if _, err := chain.NewStatement(payload, p); err != nil {
 		return nil, err
 	}
 	return payload, nil
 }
 
-func encode(p policy.Predicate, repo, formerly policy.Locator) ([]byte, error) {
+func encode(p chain.Predicate, repo, formerly policy.Locator) ([]byte, error) {
 	subjects := []subject{
 		{policyPath, map[string]string{"sha256": policy.Sum([]byte(p.Policy))}},
 		{repo.String(), map[string]string{"sha256": repo.Anchor()}},
@@ -74,7 +75,7 @@ func encode(p policy.Predicate, repo, formerly policy.Locator) ([]byte, error) {
 	}
 	raw, err := json.Marshal(statement{
 		Type: statementType, Subject: subjects,
-		PredicateType: policy.StatementPredicate,
+		PredicateType: chain.StatementPredicate,
 		Predicate:     predicate(p),
 	})
 	if err != nil {
@@ -88,9 +89,9 @@ func encode(p policy.Predicate, repo, formerly policy.Locator) ([]byte, error) {
 // two readings of one payload cannot differ. The statement is also returned
 // beside an error, since its digest is known; it can then never be part of a
 // chain.
-func ParseStatement(payload []byte) (policy.Statement, error) {
-	bad := func(err error) (policy.Statement, error) {
-		return policy.BadStatement(payload, err), err
+func ParseStatement(payload []byte) (chain.Statement, error) {
+	bad := func(err error) (chain.Statement, error) {
+		return chain.BadStatement(payload, err), err
 	}
 	if len(payload) > MaxStatementBytes {
 		return bad(fmt.Errorf("statement of %d bytes, at most %d are read", len(payload), MaxStatementBytes))
@@ -99,7 +100,7 @@ func ParseStatement(payload []byte) (policy.Statement, error) {
 	if err := json.Unmarshal(payload, &s); err != nil {
 		return bad(fmt.Errorf("not a statement: %w", err))
 	}
-	p := policy.Predicate(s.Predicate)
+	p := chain.Predicate(s.Predicate)
 	repo, err := policy.ParseLocator(p.Repository)
 	if err != nil {
 		return bad(fmt.Errorf("repository: %w", err))
@@ -117,5 +118,5 @@ func ParseStatement(payload []byte) (policy.Statement, error) {
 	if !bytes.Equal(canonical, payload) {
 		return bad(errors.New("not the canonical encoding of its predicate"))
 	}
-	return policy.NewStatement(payload, p)
+	return chain.NewStatement(payload, p)
 }

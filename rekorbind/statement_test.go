@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/policy/chain"
 )
 
 // vector is one file of schema/testdata: header lines, an empty line, and
@@ -79,7 +80,7 @@ func TestStatementVectors(t *testing.T) {
 			if (err == nil) != (v.header["expect"] == "OK") || (err == nil) != (s.Err() == nil) {
 				t.Fatalf("got %v, want %s", err, v.header["expect"])
 			}
-			if s.Digest() != policy.Sum(payload) || s.PAE() != policy.PAEDigest(payload) {
+			if s.Digest() != policy.Sum(payload) || s.PAE() != chain.PAEDigest(payload) {
 				t.Error("the digests are not those of the payload")
 			}
 			if err != nil {

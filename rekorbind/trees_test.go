@@ -18,6 +18,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/web"
 	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/policy/chain"
 )
 
 // tree returns the checkpoint of the Rekor v2 log over some entries, with cosignatures.
@@ -809,9 +810,9 @@ func TestClock(t *testing.T) {
 // TestCovers: an answer knows of what was logged below its sizes, or else before it.
 func TestCovers(t *testing.T) {
 	now := sigstoretest.Now
-	read := &policy.Directory{Sizes: map[string]int64{"a": 5}}
+	read := &chain.Directory{Sizes: map[string]int64{"a": 5}}
 	for name, x := range map[string]struct {
-		d    *policy.Directory
+		d    *chain.Directory
 		e    policy.Entry
 		want bool
 	}{

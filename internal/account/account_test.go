@@ -54,7 +54,7 @@ func newJudge(t testing.TB, insts ...*sigstoretest.Instance) *release.Judge {
 	return judgeBy(doc.Pin(policy.Ids{}), roots)
 }
 
-func judgeBy(p *policy.Trusted, roots []*sigstore.Root) *release.Judge {
+func judgeBy(p release.Policy, roots []*sigstore.Root) *release.Judge {
 	return &release.Judge{Policy: p, Now: sigstoretest.Now.AddDate(0, 1, 0), Roots: func(context.Context) ([]*sigstore.Root, error) { return roots, nil }}
 }
 

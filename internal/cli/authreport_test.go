@@ -19,6 +19,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/token"
 	"github.com/repopolicy/repopolicy/oidc"
 	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/policy/chain"
 	"github.com/repopolicy/repopolicy/rekorbind"
 )
 
@@ -59,17 +60,17 @@ func authFound(t testing.TB) *find.Found {
 		return policy.Entry{Log: "v2", Index: k, NotBefore: at, NotAfter: at.Add(10 * time.Minute)}
 	}
 	repo := s.Repository()
-	chain := policy.Evaluate(policy.History{
-		Repository: repo, Now: authTime, View: policy.View{Completeness: policy.CompleteScanned, AsOf: authTime},
+	resolved := chain.Evaluate(chain.History{
+		Repository: repo, Now: authTime, View: chain.View{Completeness: chain.CompleteScanned, AsOf: authTime},
 		Logs:       []policy.Log{{ID: "v2", Generation: 2, Start: authTime.AddDate(-1, 0, 0)}},
-		Statements: []policy.Statement{s},
-		Signatures: []policy.Signature{policy.NewSignature(policy.SignatureFacts{Statement: s.Digest(), Signer: policy.Identity{Kind: policy.KindEmail, Value: "alice@example.com", Issuer: "https://accounts.google.com"}, Entry: entry(1)})},
-		Leaves:     []policy.Leaf{policy.NewLeaf(policy.LeafFacts{Payload: s.Digest(), Body: strings.Repeat("0", 64), Binding: policy.Binding{Repository: repo, RepositoryID: "1", OwnerID: "2"}, Entry: entry(2)})},
+		Statements: []chain.Statement{s},
+		Signatures: []chain.Signature{chain.NewSignature(chain.SignatureFacts{Statement: s.Digest(), Signer: policy.Identity{Kind: policy.KindEmail, Value: "alice@example.com", Issuer: "https://accounts.google.com"}, Entry: entry(1)})},
+		Leaves:     []chain.Leaf{chain.NewLeaf(chain.LeafFacts{Payload: s.Digest(), Body: strings.Repeat("0", 64), Binding: chain.Binding{Repository: repo, RepositoryID: "1", OwnerID: "2"}, Entry: entry(2)})},
 	})
-	if r := chain.Reason(); r != "" {
-		t.Fatal(r, chain.Problems())
+	if r := resolved.Reason(); r != "" {
+		t.Fatal(r, resolved.Problems())
 	}
-	return &find.Found{Repository: repo, Resolution: &rekorbind.Resolution{Chain: chain}}
+	return &find.Found{Repository: repo, Resolution: &rekorbind.Resolution{Chain: resolved}}
 }
 
 // authorizations are one that is allowed and some that are not.

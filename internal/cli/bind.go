@@ -14,6 +14,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/oidc"
 	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/policy/chain"
 	"github.com/repopolicy/repopolicy/rekorbind"
 )
 
@@ -153,7 +154,7 @@ func (a *app) bindNext(ctx context.Context, o *signOptions, v *draftVersion) err
 	if err != nil {
 		return err
 	}
-	return b.bind(ctx, a, o, v, func(by policy.Binding) error {
+	return b.bind(ctx, a, o, v, func(by chain.Binding) error {
 		if by.Repository != v.doc.Content().Repository && !v.wasNamed(by.Repository) {
 			return elsewhere(by, v.doc.Content().Repository)
 		}
@@ -176,7 +177,7 @@ func (a *app) bindAgain(ctx context.Context, o *signOptions, f *find.Found, agai
 		}
 		v.doc = s.Document()
 		a.err.line("version %d was bound from another branch than %s, and is bound again", x.Version, f.Snapshot.Default)
-		err = b.bind(ctx, a, o, v, func(by policy.Binding) error {
+		err = b.bind(ctx, a, o, v, func(by chain.Binding) error {
 			if by.Repository != f.Repository {
 				return elsewhere(by, f.Repository)
 			}
@@ -220,7 +221,7 @@ func (a *app) binder(ctx context.Context, o *signOptions, f *find.Found, repo po
 }
 
 // bind binds one statement, if the run speaks for a repository that may.
-func (b *binder) bind(ctx context.Context, a *app, o *signOptions, v *draftVersion, may func(policy.Binding) error) error {
+func (b *binder) bind(ctx context.Context, a *app, o *signOptions, v *draftVersion, may func(chain.Binding) error) error {
 	o.afterLog = func(made []rekorbind.File) { a.offer(ctx, o, v, made) }
 	forges, head := v.Root.Forges, v.Snapshot.Default
 	check := func(id policy.Identity) error {
@@ -257,7 +258,7 @@ func (b *binder) bind(ctx context.Context, a *app, o *signOptions, v *draftVersi
 	}})
 }
 
-func elsewhere(by policy.Binding, repo policy.Locator) error {
+func elsewhere(by chain.Binding, repo policy.Locator) error {
 	return &policy.Fault{Reason: policy.NoAuthority, Text: fmt.Sprintf("the workflow runs in %s, the policy is about %s", by.Repository, repo), Hint: "nothing was logged"}
 }
 

@@ -72,7 +72,7 @@ func (a *app) check(path, form string) error {
 		return err
 	default:
 		doc.Digest = d.Digest().String()
-		doc.add("warning", policy.Lint(d, a.Now()))
+		doc.add("warning", d.Lint(a.Now()))
 	}
 	doc.Verdict, doc.Exit = class.String(), class.Exit()
 	switch err = nil; form {

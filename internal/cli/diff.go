@@ -13,6 +13,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/compare"
 	"github.com/repopolicy/repopolicy/internal/find"
 	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/policy/chain"
 )
 
 type diffDoc struct {
@@ -77,7 +78,7 @@ func (a *app) diff(ctx context.Context, o *signOptions, args []string, json bool
 	var numbers []int
 	for _, s := range args {
 		n, err := strconv.Atoi(s)
-		if err != nil || n < 1 || n > policy.MaxVersions {
+		if err != nil || n < 1 || n > chain.MaxVersions {
 			return policy.Faultf(policy.Usage, "%q is not the number of a version", s)
 		}
 		numbers = append(numbers, n)
@@ -114,12 +115,12 @@ func (a *app) diff(ctx context.Context, o *signOptions, args []string, json bool
 
 // sides chooses what is compared. The old side has no document where nothing is
 // in force.
-func sides(chain []policy.Version, draft side, numbers []int) (before, after side, err error) {
+func sides(versions []chain.Version, draft side, numbers []int) (before, after side, err error) {
 	at := func(n int) (side, error) {
-		if n < 1 || n > len(chain) {
-			return side{}, policy.Faultf(policy.Usage, "there is no version %d: version %d is in force", n, len(chain))
+		if n < 1 || n > len(versions) {
+			return side{}, policy.Faultf(policy.Usage, "there is no version %d: version %d is in force", n, len(versions))
 		}
-		return side{chain[n-1].Document, true}, nil
+		return side{versions[n-1].Document, true}, nil
 	}
 	switch {
 	case len(numbers) == 2:
@@ -129,27 +130,27 @@ func sides(chain []policy.Version, draft side, numbers []int) (before, after sid
 		return before, after, err
 	case draft.doc != nil:
 		after = draft
-		if n := len(chain); n > 0 && chain[n-1].Document.Digest() == draft.doc.Digest() {
+		if n := len(versions); n > 0 && versions[n-1].Document.Digest() == draft.doc.Digest() {
 			after.bound = true
 		}
-		if len(chain) == 0 && len(numbers) == 0 {
+		if len(versions) == 0 && len(numbers) == 0 {
 			return before, after, nil
 		}
-		n := len(chain)
+		n := len(versions)
 		if len(numbers) == 1 {
 			n = numbers[0]
 		}
 		before, err = at(n)
 		return before, after, err
 	}
-	n := len(chain) - 1
+	n := len(versions) - 1
 	if len(numbers) == 1 {
 		n = numbers[0]
 	}
-	if len(chain) == 1 && len(numbers) == 0 {
+	if len(versions) == 1 && len(numbers) == 0 {
 		return before, after, policy.Faultf(policy.Usage, "there is only one version to compare")
 	}
-	if after, err = at(len(chain)); err == nil {
+	if after, err = at(len(versions)); err == nil {
 		before, err = at(n)
 	}
 	return before, after, err

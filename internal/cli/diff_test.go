@@ -12,6 +12,7 @@ import (
 
 	"github.com/repopolicy/repopolicy/internal/find"
 	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/policy/chain"
 )
 
 func versionN(t *testing.T, n int, more string) *policy.Document {
@@ -25,31 +26,31 @@ func versionN(t *testing.T, n int, more string) *policy.Document {
 
 // TestSides: which two policies a diff is about.
 func TestSides(t *testing.T) {
-	var chain []policy.Version
+	var versions []chain.Version
 	for n := range 3 {
-		chain = append(chain, policy.Version{Number: n + 1, Document: versionN(t, n+1, "")})
+		versions = append(versions, chain.Version{Number: n + 1, Document: versionN(t, n+1, "")})
 	}
 	draft, same := side{versionN(t, 4, ""), false}, side{versionN(t, 3, ""), false}
 	for _, c := range []struct {
-		chain   []policy.Version
+		chain   []chain.Version
 		draft   side
 		numbers []int
 		want    string
 	}{
-		{chain, draft, nil, "3 4 draft"},
-		{chain, same, nil, "3 3"},
-		{chain, draft, []int{1}, "1 4 draft"},
-		{chain, draft, []int{1, 2}, "1 2"},
-		{chain, draft, []int{3, 1}, "3 1"},
-		{chain, draft, []int{4}, "there is no version 4"},
-		{chain, draft, []int{1, 4}, "there is no version 4"},
+		{versions, draft, nil, "3 4 draft"},
+		{versions, same, nil, "3 3"},
+		{versions, draft, []int{1}, "1 4 draft"},
+		{versions, draft, []int{1, 2}, "1 2"},
+		{versions, draft, []int{3, 1}, "3 1"},
+		{versions, draft, []int{4}, "there is no version 4"},
+		{versions, draft, []int{1, 4}, "there is no version 4"},
 		{nil, draft, nil, "0 4 draft"},
 		{nil, draft, []int{1}, "there is no version 1"},
-		{chain, side{}, nil, "2 3"},
-		{chain, side{}, []int{1}, "1 3"},
-		{chain, side{}, []int{2, 1}, "2 1"},
-		{chain, side{}, []int{4}, "there is no version 4"},
-		{chain[:1], side{}, nil, "only one version"},
+		{versions, side{}, nil, "2 3"},
+		{versions, side{}, []int{1}, "1 3"},
+		{versions, side{}, []int{2, 1}, "2 1"},
+		{versions, side{}, []int{4}, "there is no version 4"},
+		{versions[:1], side{}, nil, "only one version"},
 		{nil, side{}, []int{1}, "there is no version"},
 	} {
 		before, after, err := sides(c.chain, c.draft, c.numbers)

@@ -11,6 +11,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/find"
 	"github.com/repopolicy/repopolicy/internal/git"
 	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/policy/chain"
 	"github.com/repopolicy/repopolicy/rekorbind"
 )
 
@@ -138,9 +139,9 @@ func (a *app) former(ctx context.Context, o *signOptions, v *draftVersion) error
 // previous returns the digest of the statement that the policy follows.
 func (v *draftVersion) previous(text []byte) (string, error) {
 	n := v.doc.Content().Version
-	chain := v.Resolution.Chain
-	versions := chain.Versions()
-	switch reason := chain.Reason(); {
+	resolved := v.Resolution.Chain
+	versions := resolved.Versions()
+	switch reason := resolved.Reason(); {
 	case reason == policy.NoBinding && n == 1:
 		return "", nil
 	case reason == policy.NoBinding && v.BranchHint() == "":
@@ -149,7 +150,7 @@ func (v *draftVersion) previous(text []byte) (string, error) {
 		return "", nil
 	case reason != "" && !(reason == policy.Undisclosed && len(versions) >= n-1 && n > 1):
 		f := policy.Faultf(reason, "%s: %s", v.Repository, reason.Info().Text)
-		for _, p := range chain.Problems() {
+		for _, p := range resolved.Problems() {
 			f.More = append(f.More, p.Detail)
 		}
 		if f.Hint = v.BranchHint(); f.Hint == "" && reason == policy.Undisclosed {
@@ -195,7 +196,7 @@ func (v *draftVersion) signatures() (by, missing []string, need int, err error) 
 	if err != nil {
 		return nil, nil, 0, err
 	}
-	tallies := []policy.Tally{st.Own}
+	tallies := []chain.Tally{st.Own}
 	if st.Before != nil {
 		tallies = append(tallies, *st.Before)
 	}

@@ -140,7 +140,7 @@ func (a *app) edit(ctx context.Context, o *editOptions) error {
 	}
 	name := fmt.Sprintf("%s, version ", rekorbind.PolicyFile)
 	a.out.text(string(diff.Diff(name+strconv.Itoa(old.Content().Version), old.Text(), name+strconv.Itoa(doc.Content().Version), text)))
-	for _, p := range policy.Lint(doc, a.Now()) {
+	for _, p := range doc.Lint(a.Now()) {
 		a.err.line("warning: %s", p)
 	}
 	a.err.line("next: git commit -m 'version %d of the policy' %s, then repopolicy sign, commit and push", doc.Content().Version, rekorbind.PolicyFile)

@@ -15,6 +15,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/find"
 	"github.com/repopolicy/repopolicy/internal/trust"
 	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/policy/chain"
 	"github.com/repopolicy/repopolicy/rekorbind"
 )
 
@@ -159,7 +160,7 @@ func (a *app) evidence(ctx context.Context, o *evidenceOptions, path string) err
 
 // judgeEvidence returns what the evidence proves under the first root that takes
 // it, each alone.
-func judgeEvidence(a *app, ev *rekorbind.Evidence, roots []trust.Root) (policy.Finding, string, error) {
+func judgeEvidence(a *app, ev *rekorbind.Evidence, roots []trust.Root) (chain.Finding, string, error) {
 	first := errors.New("no trusted root was given")
 	for i, r := range roots {
 		f, err := ev.Judge(r.Root, r.Forges, a.Now())
@@ -170,7 +171,7 @@ func judgeEvidence(a *app, ev *rekorbind.Evidence, roots []trust.Root) (policy.F
 			first = err
 		}
 	}
-	return policy.Finding{}, "", first
+	return chain.Finding{}, "", first
 }
 
 // fork fills in what the evidence proves of a log of a trusted root or, where it is
@@ -214,7 +215,7 @@ func (doc *findingDoc) lie(lie *rekorbind.Lie, d *rekorbind.Descriptor, roots []
 	return why
 }
 
-func newFindingVersion(v policy.FoundVersion) findingVersion {
+func newFindingVersion(v chain.FoundVersion) findingVersion {
 	out := findingVersion{
 		Statement: "sha256:" + v.Statement, Version: v.Number, Repository: v.Repository.String(),
 		RepoID: v.Ids.Repository, OwnerID: v.Ids.Owner, LogID: v.Binding.Log, Index: v.Binding.Index, Signers: []string{},

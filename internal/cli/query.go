@@ -17,6 +17,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/git"
 	"github.com/repopolicy/repopolicy/internal/trust/oci"
 	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/policy/chain"
 	"github.com/repopolicy/repopolicy/rekorbind"
 )
 
@@ -218,7 +219,7 @@ func (o *repoOptions) query() (*find.Query, error) {
 
 // demand reads the flags that say how much has to be known.
 func (o *repoOptions) demand(q *find.Query) error {
-	q.Demand = policy.Demand{FailOnAlarm: o.failOnAlarm}
+	q.Demand = chain.Demand{FailOnAlarm: o.failOnAlarm}
 	if o.require.set {
 		d, err := q.Demand.ParseRequire(o.require.value)
 		if err != nil {
@@ -337,7 +338,7 @@ func policySummaryOf(f *find.Found) *policySummary {
 		Digest: head.Document.Digest().String(), Repository: f.Repository.String(), Version: head.Number, Expires: head.Document.Content().Expires,
 		Genesis: string(f.Resolution.Chain.Genesis()), Completeness: string(view.Completeness), Statement: "sha256:" + head.Statement,
 	}
-	if view.Completeness.Beats(policy.CompleteScanned) && f.Directory != nil {
+	if view.Completeness.Beats(chain.CompleteScanned) && f.Directory != nil {
 		out.Directory = f.Directory.Descriptor.URL
 	}
 	for _, v := range versions {

@@ -220,7 +220,7 @@ func newArtifactReport(res *repopolicy.Result, full bool) artifactReport {
 	}
 	if full {
 		rules := slices.Clone(d.Rules)
-		slices.SortStableFunc(rules, policy.ByNearness)
+		slices.SortStableFunc(rules, policy.RuleResult.Compare)
 		for _, x := range rules {
 			a.Rules = append(a.Rules, newRuleReport(x))
 		}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/repopolicy/repopolicy/internal/find"
 	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/policy/chain"
 )
 
 func (a *app) showCommand() *cobra.Command {
@@ -128,7 +129,7 @@ func (a *app) howFound(p *policySummary) {
 	a.err.line("  policy     %s", p.Digest)
 	a.err.line("  statement  %s", p.Statement)
 	a.err.line("  genesis    %s: %s", p.Genesis, genesisText[policy.GenesisLabel(p.Genesis)])
-	a.err.line("  complete   %s: %s%s", p.Completeness, completenessText[policy.Completeness(p.Completeness)], at)
+	a.err.line("  complete   %s: %s%s", p.Completeness, completenessText[chain.Completeness(p.Completeness)], at)
 	if p.Directory != "" {
 		a.err.line("  directory  %s", p.Directory)
 	}
@@ -141,10 +142,10 @@ var genesisText = map[policy.GenesisLabel]string{
 	policy.GenesisClaimed:  "only the chain says so",
 }
 
-var completenessText = map[policy.Completeness]string{
-	policy.CompleteProven:  "exactly these bindings exist",
-	policy.CompleteSigned:  "the directory's signed word",
-	policy.CompleteScanned: "the whole log was read",
-	policy.CompleteHinted:  "the word of the index's operator",
-	policy.CompleteNone:    "nothing is known about what else exists",
+var completenessText = map[chain.Completeness]string{
+	chain.CompleteProven:  "exactly these bindings exist",
+	chain.CompleteSigned:  "the directory's signed word",
+	chain.CompleteScanned: "the whole log was read",
+	chain.CompleteHinted:  "the word of the index's operator",
+	chain.CompleteNone:    "nothing is known about what else exists",
 }

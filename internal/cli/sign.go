@@ -13,6 +13,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/oidc"
 	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/policy/chain"
 	"github.com/repopolicy/repopolicy/rekorbind"
 )
 
@@ -169,7 +170,7 @@ func (v *draftVersion) member(id policy.Identity) error {
 // names the identity as a maintainer.
 func (v *draftVersion) beforeNames(id policy.Identity) bool {
 	vs, n := v.Versions(), v.doc.Content().Version
-	return slices.ContainsFunc(vs, func(x policy.Version) bool {
+	return slices.ContainsFunc(vs, func(x chain.Version) bool {
 		return (x.Number == n-1 || x.Number == len(vs)) && x.Document.Content().Maintainers.Names(id)
 	})
 }

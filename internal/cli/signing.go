@@ -23,6 +23,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/web"
 	"github.com/repopolicy/repopolicy/oidc"
 	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/policy/chain"
 	"github.com/repopolicy/repopolicy/rekorbind"
 )
 
@@ -210,7 +211,7 @@ func (a *app) write(ctx context.Context, o *signOptions, v *draftVersion, s sigs
 		return err
 	}
 	r.Statement, r.Version = v.statement, v.doc.Content().Version
-	if v.Root.Forges.Binder(v.doc.Content().Repository) == policy.BoundByMaintainers {
+	if v.Root.Forges.Binder(v.doc.Content().Repository) == chain.BoundByMaintainers {
 		o.places = true // what they sign binds
 	}
 	var index *web.Client

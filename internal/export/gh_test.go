@@ -282,7 +282,7 @@ func TestGHNeverWider(t *testing.T) {
 			if tag := id.Tag(); tag != "" {
 				claims.Tags = []string{tag}
 			}
-			d := policy.Decide(trusted, policy.Request{Names: []string{name}, Now: now(), Digests: []policy.Digest{{Alg: "sha256", Hex: strings.Repeat("0a", 32)}}},
+			d := trusted.Decide(policy.Request{Names: []string{name}, Now: now(), Digests: []policy.Digest{{Alg: "sha256", Hex: strings.Repeat("0a", 32)}}},
 				policy.NewEvidence(claims, policy.Verification{Times: []time.Time{now().Add(-time.Hour)}, Logged: logged, Proven: logged && proven}))
 
 			checkpoint, stamps := map[string]any{"checkpoint": map[string]any{"envelope": "x"}}, []any{map[string]any{"type": "Tlog"}}

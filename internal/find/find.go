@@ -24,6 +24,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/trust"
 	"github.com/repopolicy/repopolicy/internal/trust/oci"
 	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/policy/chain"
 	"github.com/repopolicy/repopolicy/rekorbind"
 )
 
@@ -68,7 +69,7 @@ type Query struct {
 	// BranchOf names the default branch, where a clone does not know it; nil for none.
 	BranchOf func(policy.Locator) string
 
-	Demand policy.Demand // but for the age
+	Demand chain.Demand  // but for the age
 	MaxAge time.Duration // of what is known; 0 for a week on-line and any off-line
 	Pin    string        // hex digest of the first statement; "" for none
 	Lock   *Lock
@@ -99,7 +100,7 @@ type Found struct {
 	Root       trust.Root
 	Snapshot   *git.Snapshot
 	Resolution *rekorbind.Resolution
-	Demand     policy.Demand
+	Demand     chain.Demand
 	Files      []rekorbind.File     // signature files and place proofs
 	Directory  *rekorbind.Directory // that was asked; nil without one
 	AnchoredBy string               // name of the root; "" for none

@@ -9,18 +9,20 @@ import (
 	"time"
 
 	"github.com/repopolicy/repopolicy/internal/airgap"
+	"github.com/repopolicy/repopolicy/internal/release"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/policy/chain"
 )
 
 // Trusted returns the policy to judge by.
-func (f *Found) Trusted() *policy.Trusted { return f.Resolution.Chain.Trusted(f.Demand) }
+func (f *Found) Trusted() *chain.Trusted { return f.Resolution.Chain.Trusted(f.Demand) }
 
 // Versions returns the versions of the policy, the first one first.
-func (f *Found) Versions() []policy.Version { return f.Resolution.Chain.Versions() }
+func (f *Found) Versions() []chain.Version { return f.Resolution.Chain.Versions() }
 
 // Head returns the version in force. There must be one; see [Found.Usable].
-func (f *Found) Head() policy.Version {
+func (f *Found) Head() chain.Version {
 	vs := f.Versions()
 	return vs[len(vs)-1]
 }
@@ -38,9 +40,9 @@ func (f *Found) Silent() []string { return slices.Sorted(maps.Keys(f.Resolution.
 // said of every artifact.
 func (f *Found) Usable(now time.Time) error {
 	t := f.Trusted()
-	d, refused := policy.Precheck(t, policy.Request{Now: now, Skew: Skew}, policy.Claims{})
+	d, refused := t.Precheck(policy.Request{Now: now, Skew: Skew}, policy.Claims{})
 	if !refused && len(f.Versions()) == 0 { // nor was there one when it was looked for
-		d, refused = policy.DecideAdopted(t, policy.Request{Now: now, Skew: Skew})
+		d, refused = t.DecideAdopted(policy.Request{Now: now, Skew: Skew})
 	}
 	info := d.Reason.Info()
 	switch info.Class {
@@ -79,7 +81,7 @@ func (f *Found) MayLag() string {
 
 // handInHint is what to do about a version that a directory waits for; "" if it waits for none.
 func (f *Found) handInHint() string {
-	if !slices.ContainsFunc(f.Resolution.Chain.Problems(), func(p policy.ChainProblem) bool { return p.Waits }) {
+	if !slices.ContainsFunc(f.Resolution.Chain.Problems(), func(p chain.Problem) bool { return p.Waits }) {
 		return ""
 	}
 	more := ""
@@ -90,7 +92,7 @@ func (f *Found) handInHint() string {
 		more += " --directory " + f.query.DirectoryFile
 	}
 	return fmt.Sprintf("who has its files hands them in: `repopolicy hand-in -R %s%s`; what nobody hands in within %d days lapses",
-		f.Repository, more, int(policy.Grace.Hours()/24))
+		f.Repository, more, int(chain.Grace.Hours()/24))
 }
 
 // BranchHint is what to do about a first version that was bound from another branch than the
@@ -116,7 +118,7 @@ func (f *Found) Unknown() (out []string) {
 		return nil
 	}
 	view := f.Resolution.Chain.View()
-	if view.AsOf.IsZero() || view.Completeness == policy.CompleteNone {
+	if view.AsOf.IsZero() || view.Completeness == chain.CompleteNone {
 		out = []string{
 			"what else the repository has bound: the file carries no answer of a directory that this machine knows",
 			"what was removed, revoked or yanked by versions that are not in the file",
@@ -135,7 +137,7 @@ func (f *Found) Unknown() (out []string) {
 }
 
 // AlarmText is an alarm on one line.
-func AlarmText(a policy.Alarm) string {
+func AlarmText(a chain.Alarm) string {
 	text := a.Code + ": " + a.Text
 	if a.Acknowledged {
 		text += " (acknowledged)"
@@ -163,7 +165,7 @@ func (f *Found) Warnings() (out []string) {
 }
 
 // Keys returns the keys that may release by a policy, which is called so in messages.
-func Keys(t *policy.Trusted, called string) ([]*sigstore.Key, error) {
+func Keys(t release.Policy, called string) ([]*sigstore.Key, error) {
 	var out []*sigstore.Key
 	for _, k := range t.Keys() {
 		key, err := sigstore.ParseKey([]byte(k.PEM), time.Time{}, time.Time{})

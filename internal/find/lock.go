@@ -11,6 +11,7 @@ import (
 
 	"github.com/repopolicy/repopolicy/internal/strictjson"
 	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/policy/chain"
 )
 
 // MaxLockBytes is the size of the largest lock file that is read.
@@ -51,15 +52,15 @@ func (l *Lock) Bytes() ([]byte, error) {
 }
 
 // Kept implements rekorbind.Keeper.
-func (l *Lock) Kept(policy.Locator) (policy.Kept, error) { return policy.Kept{Chain: l.Chain}, nil }
+func (l *Lock) Kept(policy.Locator) (chain.Kept, error) { return chain.Kept{Chain: l.Chain}, nil }
 
 // Keep implements rekorbind.Keeper: a lock file is never changed by what it is
 // checked against.
-func (l *Lock) Keep(policy.Locator, policy.Kept, policy.Kept) (bool, error) { return true, nil }
+func (l *Lock) Keep(policy.Locator, chain.Kept, chain.Kept) (bool, error) { return true, nil }
 
 // beside returns what has to be continued where the machine remembers something as
 // well: the longer of both, one of which is the beginning of the other.
-func (l *Lock) beside(kept policy.Kept) (*Lock, error) {
+func (l *Lock) beside(kept chain.Kept) (*Lock, error) {
 	n := min(len(l.Chain), len(kept.Chain))
 	switch {
 	case !slices.Equal(l.Chain[:n], kept.Chain[:n]):

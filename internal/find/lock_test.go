@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/policy/chain"
 	"github.com/santhosh-tekuri/jsonschema/v6"
 )
 
@@ -60,7 +61,7 @@ func TestLockBeside(t *testing.T) {
 		"another version":   {[]string{a, b}, []string{a, c}, nil},
 		"another beginning": {[]string{a}, []string{b, a}, nil},
 	} {
-		got, err := (&Lock{Chain: x.lock}).beside(policy.Kept{Chain: x.kept})
+		got, err := (&Lock{Chain: x.lock}).beside(chain.Kept{Chain: x.kept})
 		var f *policy.Fault
 		if x.want == nil {
 			if !errors.As(err, &f) || f.Reason.Class() != policy.ClassAlarm {

@@ -10,6 +10,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/trust"
 	"github.com/repopolicy/repopolicy/internal/web"
 	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/policy/chain"
 	"github.com/repopolicy/repopolicy/rekorbind"
 )
 
@@ -28,7 +29,7 @@ func (f *Finder) lookups(out *Found, d *rekorbind.Descriptor, state *rekorbind.S
 		return all, nil
 	}
 	// The directory is asked instead of an index, unless what the index says would do.
-	first, index := len(all), out.Directory == nil || !out.Demand.Completeness.Beats(policy.CompleteHinted)
+	first, index := len(all), out.Directory == nil || !out.Demand.Completeness.Beats(chain.CompleteHinted)
 	now := func() time.Time { return f.Now().UTC() }
 	clients := out.Watch.trees.Clients
 	scan := &rekorbind.Scan{
@@ -95,7 +96,7 @@ func (f *Found) descriptor() (*rekorbind.Descriptor, error) {
 		f.Demand.MaxAge = 0
 	}
 	if f.Demand.Completeness == "" { // who drops its answers must not be better off
-		f.Demand.Completeness = policy.CompleteSigned
+		f.Demand.Completeness = chain.CompleteSigned
 	}
 	return d, nil
 }
@@ -165,11 +166,11 @@ func (f *Found) staple() ([]byte, error) {
 // decides. One that lied or forked is an alarm of the chain.
 func (f *Found) unanswered() error {
 	d, res := f.Directory, f.Resolution
-	if d == nil || res.Fork != nil || res.Lie != nil || !f.Demand.Completeness.Beats(policy.CompleteHinted) {
+	if d == nil || res.Fork != nil || res.Lie != nil || !f.Demand.Completeness.Beats(chain.CompleteHinted) {
 		return nil
 	}
 	err := res.Failed[d.Name()]
-	if err == nil || res.Chain.View().Completeness.Beats(policy.CompleteScanned) {
+	if err == nil || res.Chain.View().Completeness.Beats(chain.CompleteScanned) {
 		return nil
 	}
 	hint := "try again, or proceed with --require first,hinted, which also looks the repository up as without --directory"
@@ -182,7 +183,7 @@ func (f *Found) unanswered() error {
 // Answered refuses to begin something public on what nobody could be asked about: what a
 // log has of the repository is not known, and what is signed could not be logged.
 func (f *Found) Answered() error {
-	if f.Resolution.Chain.View().Completeness.Beats(policy.CompleteNone) {
+	if f.Resolution.Chain.View().Completeness.Beats(chain.CompleteNone) {
 		return nil
 	}
 	for _, name := range f.Silent() {

@@ -16,6 +16,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/trust"
 	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/policy/chain"
 	"github.com/repopolicy/repopolicy/rekorbind"
 )
 
@@ -107,7 +108,7 @@ func (w *Watch) Same(ctx context.Context, v *sigstore.Verified) (notes []policy.
 		case errors.Is(err, rekorbind.ErrLogFork):
 			return nil, &release.Failure{Reason: policy.LogForked, Detail: err.Error()}
 		case errors.As(err, &u) && u.Unasked && !w.oneLog:
-			notes = append(notes, policy.Unshown(err.Error()))
+			notes = append(notes, chain.Unshown(err.Error()))
 		case errors.As(err, &u):
 			return nil, &release.Failure{Reason: policy.LogUnproven, Detail: err.Error()}
 		default:

@@ -20,6 +20,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/token"
 	"github.com/repopolicy/repopolicy/oidc"
 	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/policy/chain"
 	"github.com/repopolicy/repopolicy/rekorbind"
 )
 
@@ -34,7 +35,7 @@ type Subject struct {
 type Authorization struct {
 	Stage    policy.Stage
 	Found    *find.Found
-	Version  policy.Version // the head of the chain
+	Version  chain.Version // the head of the chain
 	Run      policy.Run
 	Verified *token.Verified // nil for a key
 	Audience string
@@ -224,7 +225,7 @@ func (z *Authorization) Decide(id policy.Identity, s Subject) policy.Decision {
 	if s.Name != "" {
 		req.Names = []string{s.Name}
 	}
-	return policy.Authorize(z.Found.Trusted(), z.Run, z.Stage, req, tags, source)
+	return z.Found.Trusted().Authorize(z.Run, z.Stage, req, tags, source)
 }
 
 // moved compares the tag with the one that the repository has: one that was

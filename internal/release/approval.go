@@ -227,7 +227,7 @@ func isApproval(ev *Evidence) bool { return ev.Predicate == policy.ApprovalPredi
 // holds. Which of them count is for the policy to say. None is verified where no
 // rule demands any. The failure beside them says that others could not be had.
 func (j *Judge) approvals(ctx context.Context, a *Artifact) (out []policy.Approval, notes []policy.Note, missing *Failure) {
-	if !j.Policy.DemandsApprovals() {
+	if !j.by().DemandsApprovals() {
 		return nil, nil, nil
 	}
 	if err := j.loadRoots(ctx); err != nil {
@@ -276,7 +276,7 @@ func (j *Judge) readApproval(ctx context.Context, path string, read func() ([]by
 		return approvalSlot{missing: failf(policy.EvidenceUnreachable, "%s", err)}
 	}
 	for _, r := range j.roots {
-		v, signer, what, verifyErr := verifyApproval(data, r, j.Policy.ApprovalKeys())
+		v, signer, what, verifyErr := verifyApproval(data, r, j.by().ApprovalKeys())
 		if err = verifyErr; err != nil {
 			continue
 		}

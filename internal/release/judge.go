@@ -18,10 +18,24 @@ import (
 	"github.com/repopolicy/repopolicy/policy"
 )
 
+// Policy is what artifacts are judged by: one file, a [policy.Trusted], or a chain of
+// versions, a Trusted of policy/chain.
+type Policy interface {
+	Decide(policy.Request, policy.Evidence) policy.Decision
+	Precheck(policy.Request, policy.Claims) (policy.Decision, bool)
+	DecideAdopted(policy.Request) (policy.Decision, bool)
+	Genesis() policy.GenesisLabel
+	DigestAlgorithms() []string
+	AcceptsUnlogged() bool
+	DemandsApprovals() bool
+	Keys() []policy.Key
+	ApprovalKeys() []policy.Key
+}
+
 // Judge judges artifacts under one policy. Fill in the fields, then call Run
 // once. The zero value allows nothing.
 type Judge struct {
-	Policy *policy.Trusted
+	Policy Policy
 	// Roots returns the trusted roots, each of which is tried alone. It is
 	// called when the first signature is to be verified, and only once.
 	Roots func(context.Context) ([]*sigstore.Root, error)
@@ -130,6 +144,14 @@ func (j *Judge) Run(ctx context.Context, artifacts []*Artifact) []*Result {
 		}
 	})
 	return j.settle(out)
+}
+
+// by returns what judges; without a policy, one that allows nothing.
+func (j *Judge) by() Policy {
+	if j.Policy == nil {
+		return (*policy.Trusted)(nil)
+	}
+	return j.Policy
 }
 
 // Class returns the class of a run: OK only if there is at least one result and
@@ -250,7 +272,7 @@ func (j *Judge) judge(ctx context.Context, a *Artifact) *Result {
 		return res
 	}
 	if res.Evidence == nil || res.Evidence.stage < stageStale {
-		if d, ok := policy.DecideAdopted(j.Policy, j.request(a, nil, res.Digests)); ok {
+		if d, ok := j.by().DecideAdopted(j.request(a, nil, res.Digests)); ok {
 			if res.Evidence != nil {
 				res.Others = append(res.Others, res.Evidence)
 			}
@@ -336,7 +358,7 @@ func (j *Judge) listed(ctx context.Context, res *Result) []attempt {
 // the file once.
 func (j *Judge) hash(ctx context.Context, res *Result, attempts []attempt) error {
 	a := res.Artifact
-	algs := j.Policy.DigestAlgorithms()
+	algs := j.by().DigestAlgorithms()
 	for _, at := range attempts {
 		if at.via != nil {
 			algs = append(algs, at.via.Digest.Alg)
@@ -416,7 +438,7 @@ func (j *Judge) try(ctx context.Context, at attempt, a *Artifact, digests []poli
 		ev.Predicate = st.PredicateType
 	}
 	if slices.ContainsFunc(ownPredicates, func(p string) bool { return strings.HasPrefix(ev.Predicate, p) }) ||
-		ev.Predicate == predicateNPMPublish && j.Policy.Genesis() != policy.GenesisFlags {
+		ev.Predicate == predicateNPMPublish && j.by().Genesis() != policy.GenesisFlags {
 		return fail(stageParse, deny(policy.PredicateType, "%s", ev.Predicate))
 	}
 	if st := b.Statement(); st != nil && st.Result != "" && st.Result != "PASSED" {
@@ -440,7 +462,7 @@ func (j *Judge) try(ctx context.Context, at attempt, a *Artifact, digests []poli
 	if len(matches) == 0 {
 		return fail(stageArtifact, deny(policy.ArtifactMismatch, "%s", aboutText(c)))
 	}
-	if b.Unchecked() && j.Policy.Genesis() == policy.GenesisFlags {
+	if b.Unchecked() && j.by().Genesis() == policy.GenesisFlags {
 		return fail(stageParse, deny(policy.LogInvalid, "the inclusion proof comes without a checkpoint to check it against; a policy's rule may say set-only = true"))
 	}
 	approvals, notes, unseen := j.approvals(ctx, a)
@@ -489,7 +511,7 @@ var ownPredicates = []string{"https://" + policy.Name + "/policy/", "https://" +
 
 // one judges one reading of a candidate.
 func (j *Judge) one(ctx context.Context, c *candidate, a *Artifact, digest policy.Digest, key *sigstore.Key, claims policy.Claims, req policy.Request) Evidence {
-	if d, final := policy.Precheck(j.Policy, req, claims); final {
+	if d, final := j.by().Precheck(req, claims); final {
 		return Evidence{stage: stageClaims, Decision: d}
 	}
 	v, root, err := j.verify(ctx, c.bundle, digest, key)
@@ -516,14 +538,14 @@ func (j *Judge) one(ctx context.Context, c *candidate, a *Artifact, digest polic
 // decide decides by verified evidence. Where several versions may have been in force, place
 // proofs may tell which.
 func (j *Judge) decide(ctx context.Context, a *Artifact, r *sigstore.Root, req policy.Request, c policy.Claims, v policy.Verification) policy.Decision {
-	d := policy.Decide(j.Policy, req, policy.NewEvidence(c, v))
+	d := j.by().Decide(req, policy.NewEvidence(c, v))
 	if d.Outcome == policy.Permitted || len(d.Versions) < 2 {
 		return d
 	}
 	if v.Moments = j.moments(ctx, a, r); len(v.Moments) == 0 {
 		return d
 	}
-	return policy.Decide(j.Policy, req, policy.NewEvidence(c, v))
+	return j.by().Decide(req, policy.NewEvidence(c, v))
 }
 
 // verify verifies the bundle under the first trusted root that takes it, each
@@ -534,7 +556,7 @@ func (j *Judge) verify(ctx context.Context, b *sigstore.Bundle, digest policy.Di
 	}
 	var first error
 	for _, r := range j.roots {
-		v, err := b.Verify(r, digest, key, sigstore.Options{Unlogged: j.Policy.AcceptsUnlogged()})
+		v, err := b.Verify(r, digest, key, sigstore.Options{Unlogged: j.by().AcceptsUnlogged()})
 		if err == nil {
 			return v, r, nil
 		}

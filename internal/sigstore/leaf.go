@@ -61,7 +61,7 @@ func (r *Root) Logs() []Log {
 type Leaf struct {
 	Signer policy.Identity
 	// Payload or PAE, hex, is what the entry shows of an envelope; see
-	// [policy.LeafFacts].
+	// [chain.LeafFacts].
 	Payload, PAE string
 	Body         string // hex SHA-256 of the canonical body
 	LeafHash     string // hex

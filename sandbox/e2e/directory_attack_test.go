@@ -21,6 +21,7 @@ import (
 
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/policy/chain"
 	"github.com/repopolicy/repopolicy/rekorbind"
 	"github.com/repopolicy/repopolicy/sandbox"
 	"github.com/repopolicy/repopolicy/sandbox/claims"
@@ -160,7 +161,7 @@ func TestDirectoryLate(t *testing.T) {
 	check(t, err)
 	o.build()
 	o.audit(policy.ClassOK)
-	see := func(files []rekorbind.File) *policy.Chain {
+	see := func(files []rekorbind.File) *chain.Chain {
 		t.Helper()
 		m := newMachine(t)
 		res := m.resolve(name, files, o.lookup(m))

@@ -24,6 +24,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/trust"
 	"github.com/repopolicy/repopolicy/internal/web"
 	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/policy/chain"
 	"github.com/repopolicy/repopolicy/rekorbind"
 	"github.com/repopolicy/repopolicy/sandbox"
 	"github.com/repopolicy/repopolicy/sandbox/internal/issuer"
@@ -198,16 +199,16 @@ func TestDirectory(t *testing.T) {
 	if r := res.Chain.Reason(); r != "" || len(res.Failed) > 0 {
 		t.Fatalf("%s %+v %+v", r, res.Chain.Problems(), res.Failed)
 	}
-	if c := res.Chain.View().Completeness; c != policy.CompleteSigned || res.Chain.Genesis() != policy.GenesisFirst {
+	if c := res.Chain.View().Completeness; c != chain.CompleteSigned || res.Chain.Genesis() != policy.GenesisFirst {
 		t.Errorf("completeness %s, genesis %s", c, res.Chain.Genesis())
 	}
 	t.Log(o.build())
 	// Seen before, the output log shows that it goes on.
-	if res := m.resolve(name, files, o.lookup(m)); res.Chain.View().Completeness != policy.CompleteProven || res.Chain.Reason() != "" {
+	if res := m.resolve(name, files, o.lookup(m)); res.Chain.View().Completeness != chain.CompleteProven || res.Chain.Reason() != "" {
 		t.Errorf("completeness %s, %s, %v", res.Chain.View().Completeness, res.Chain.Reason(), res.Failed)
 	}
 	none := m.resolve("acme/not-in-directory", nil, o.lookup(m))
-	if r := none.Chain.Reason(); r != policy.NoBinding || none.Chain.View().Completeness != policy.CompleteProven {
+	if r := none.Chain.Reason(); r != policy.NoBinding || none.Chain.View().Completeness != chain.CompleteProven {
 		t.Errorf("nothing: %s %s %v", r, none.Chain.View().Completeness, none.Failed)
 	}
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/policy/chain"
 	"github.com/repopolicy/repopolicy/rekorbind"
 	"github.com/repopolicy/repopolicy/sandbox"
 )
@@ -51,7 +52,7 @@ func TestDirectoryV1(t *testing.T) {
 	m := newMachine(t)
 	m.root = trusted
 	res := m.resolve(name, files, o.lookup(m))
-	if r := res.Chain.Reason(); r != "" || len(res.Failed) > 0 || res.Chain.View().Completeness != policy.CompleteSigned {
+	if r := res.Chain.Reason(); r != "" || len(res.Failed) > 0 || res.Chain.View().Completeness != chain.CompleteSigned {
 		t.Errorf("%s %s %+v %v", r, res.Chain.View().Completeness, res.Chain.Problems(), res.Failed)
 	}
 	for name, want := range map[string]int{"acme/in-v1": 1, "acme/in-v1-too": 1, "acme/in-v1-hidden": 1, "acme/in-v1-late": 1, "acme/not-in-v1": 0} {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/policy/chain"
 	"github.com/repopolicy/repopolicy/rekorbind"
 	"github.com/repopolicy/repopolicy/sandbox/claims"
 )
@@ -42,7 +43,7 @@ func TestFirstUse(t *testing.T) {
 		if r := res.Chain.Reason(); r != "" || len(res.Failed) > 0 || len(res.Ignored) > 0 {
 			t.Fatalf("%s %+v %+v %+v", r, res.Chain.Problems(), res.Failed, res.Ignored)
 		}
-		if res.Chain.Genesis() != policy.GenesisFirst || res.Chain.View().Completeness != policy.CompleteScanned && res.Chain.View().Completeness != policy.CompleteHinted {
+		if res.Chain.Genesis() != policy.GenesisFirst || res.Chain.View().Completeness != chain.CompleteScanned && res.Chain.View().Completeness != chain.CompleteHinted {
 			t.Errorf("genesis %s, completeness %s", res.Chain.Genesis(), res.Chain.View().Completeness)
 		}
 		vs := res.Chain.Versions()
@@ -70,7 +71,7 @@ func TestFirstUse(t *testing.T) {
 	}
 	// Files alone show a chain, and nothing of what else is bound.
 	res := newMachine(t).resolve(repo, files)
-	if res.Chain.View().Completeness != policy.CompleteNone {
+	if res.Chain.View().Completeness != chain.CompleteNone {
 		t.Errorf("files alone: %s", res.Chain.View().Completeness)
 	}
 	if d := decide(res.Chain); d != policy.BelowRequired {
@@ -80,8 +81,8 @@ func TestFirstUse(t *testing.T) {
 
 // decide judges a release that no rule could allow, to see what the chain says
 // first.
-func decide(c *policy.Chain) policy.Reason {
-	d, _ := policy.Precheck(c.Trusted(policy.Demand{}), policy.Request{Now: now()}, policy.Claims{})
+func decide(c *chain.Chain) policy.Reason {
+	d, _ := c.Trusted(chain.Demand{}).Precheck(policy.Request{Now: now()}, policy.Claims{})
 	return d.Reason
 }
 
@@ -149,7 +150,7 @@ func TestRotation(t *testing.T) {
 			}
 		}
 	}
-	if res := newMachine(t).resolve(repo, files); res.Chain.View().Completeness != policy.CompleteNone {
+	if res := newMachine(t).resolve(repo, files); res.Chain.View().Completeness != chain.CompleteNone {
 		t.Error("files alone must not be complete")
 	}
 }
@@ -174,7 +175,7 @@ func TestForkInBothLogs(t *testing.T) {
 	lost := m.write(other, 2, job)
 	files = append(files, lost...)
 	res := newMachine(t).resolve(repo, files, m.hint(), m.scan())
-	if len(res.Chain.Alarms()) != 1 || res.Chain.Alarms()[0].Code != policy.AlarmFork || res.Chain.Reason() != policy.Undisclosed {
+	if len(res.Chain.Alarms()) != 1 || res.Chain.Alarms()[0].Code != chain.AlarmFork || res.Chain.Reason() != policy.Undisclosed {
 		t.Errorf("%+v %+v", res.Chain.Problems(), res.Chain.Alarms())
 	}
 	text := policyText(repo, 3, 1, "alice")
@@ -192,7 +193,7 @@ func TestForkInBothLogs(t *testing.T) {
 	if res = newMachine(t).resolve(repo, files, m.hint(), m.scan()); res.Chain.Reason() != policy.Undisclosed {
 		t.Errorf("declared void too soon: %+v", res.Chain.Problems())
 	}
-	later := func() time.Time { return time.Now().Add(policy.Grace + time.Hour) }
+	later := func() time.Time { return time.Now().Add(chain.Grace + time.Hour) }
 	hint, scan := m.hint(), m.scan()
 	hint.Now, scan.Now = later, later
 	res = newMachine(t).resolve(repo, files, hint, scan)
@@ -230,7 +231,7 @@ func TestVoid(t *testing.T) {
 	// There is time left in which somebody may show it.
 	newComputer(t).must(policy.ClassUnavailable, "verify", "-R", url, good)
 	later := newComputer(t)
-	later.ahead = policy.Grace + time.Hour
+	later.ahead = chain.Grace + time.Hour
 	if out := later.must(policy.ClassOK, "verify", "-R", url, good); !strings.Contains(out, "alarm: void") {
 		t.Error(out)
 	}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/policy/chain"
 	"github.com/repopolicy/repopolicy/rekorbind"
 	"github.com/repopolicy/repopolicy/sandbox"
 	"github.com/repopolicy/repopolicy/sandbox/claims"
@@ -226,7 +227,7 @@ func TestShardRotation(t *testing.T) {
 		}
 	})
 	build()
-	expect("with a second genesis", policy.ClassOK, policy.AlarmSecondGenesis, first, third, late)
+	expect("with a second genesis", policy.ClassOK, chain.AlarmSecondGenesis, first, third, late)
 	withheld("with a second genesis", late)
 	back()
 }

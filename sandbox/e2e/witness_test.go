@@ -11,6 +11,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/web"
 	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/policy/chain"
 	"github.com/repopolicy/repopolicy/rekorbind"
 	"github.com/repopolicy/repopolicy/sandbox"
 	"github.com/repopolicy/repopolicy/sandbox/malice"
@@ -54,7 +55,7 @@ func TestWitnessPolicy(t *testing.T) {
 	before := time.Now().Truncate(time.Second)
 	sign(1)
 	found, err := find()
-	if err != nil || found.Completeness != policy.CompleteScanned || found.AsOf.Before(before) || found.AsOf.After(time.Now()) {
+	if err != nil || found.Completeness != chain.CompleteScanned || found.AsOf.Before(before) || found.AsOf.After(time.Now()) {
 		t.Fatalf("%+v %v", found, err)
 	}
 	undo, err := s.Misbehave(sandbox.Witness, malice.Status{Code: http.StatusServiceUnavailable})

@@ -28,7 +28,7 @@ import (
 
 	"github.com/repopolicy/repopolicy/internal/prefixmap"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
-	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/policy/chain"
 	"github.com/repopolicy/repopolicy/rekorbind"
 )
 
@@ -43,15 +43,15 @@ type Directory struct {
 	Map      rekorbind.MapLeaf // of the next leaf, but for what Build fills in
 	Records  map[string][]rekorbind.Record
 	Witness  *Witness
-	Cosigned time.Time               // when the witness signs; zero for the time of the leaf
-	Dated    time.Time               // what dates the input; zero for the time of the leaf
-	Undated  bool                    // nothing dates it
-	Now      policy.Shown            // of the newest leaf
-	seen     map[string]policy.Shown // what was shown, by key and record without its moment
-	Digits   int                     // of the prefixes of absences; 0 for 2
-	Paged    bool                    // full blocks are pages
-	Rest     bool                    // what is after them, too
-	LeaveOut bool                    // keys of more records than are shown, as their topmost nodes
+	Cosigned time.Time              // when the witness signs; zero for the time of the leaf
+	Dated    time.Time              // what dates the input; zero for the time of the leaf
+	Undated  bool                   // nothing dates it
+	Now      chain.Shown            // of the newest leaf
+	seen     map[string]chain.Shown // what was shown, by key and record without its moment
+	Digits   int                    // of the prefixes of absences; 0 for 2
+	Paged    bool                   // full blocks are pages
+	Rest     bool                   // what is after them, too
+	LeaveOut bool                   // keys of more records than are shown, as their topmost nodes
 	// Signatures are the bundles that it holds, by path.
 	Signatures map[string][]byte
 	// Change, if set, changes every answer before it is encoded; Tamper every file
@@ -76,7 +76,7 @@ func New(t testing.TB, origin string) *Directory {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &Directory{t: t, key: vkey, signer: signer, Records: map[string][]rekorbind.Record{}, seen: map[string]policy.Shown{}}
+	return &Directory{t: t, key: vkey, signer: signer, Records: map[string][]rekorbind.Record{}, seen: map[string]chain.Shown{}}
 }
 
 // Fork returns a directory with the same key that goes on from here in another way.
@@ -167,10 +167,10 @@ func (d *Directory) Build(at time.Time) {
 	if len(d.leaves) > 0 {
 		clock = rekorbind.DirectoryLeaf{Time: d.Now.Time, Clock: d.Now.Clock}.Tick(at)
 	}
-	d.Now = policy.Shown{Leaf: int64(len(d.leaves)), Time: at, Clock: clock}
+	d.Now = chain.Shown{Leaf: int64(len(d.leaves)), Time: at, Clock: clock}
 	for key, records := range d.Records {
 		for n := range records {
-			if records[n].At == (policy.Shown{}) {
+			if records[n].At == (chain.Shown{}) {
 				records[n].At = d.first(key, records[n])
 			}
 			r := records[n]
@@ -194,12 +194,12 @@ func (d *Directory) Build(at time.Time) {
 
 // Forget makes it one without a leaf, under the same key.
 func (d *Directory) Forget() {
-	d.leaves, d.stored, d.Now, d.seen = nil, nil, policy.Shown{}, map[string]policy.Shown{}
+	d.leaves, d.stored, d.Now, d.seen = nil, nil, chain.Shown{}, map[string]chain.Shown{}
 }
 
 // first returns the leaf that first showed a record: an earlier one, or this.
-func (d *Directory) first(key string, r rekorbind.Record) policy.Shown {
-	r.At = policy.Shown{Time: time.Unix(0, 0).UTC()}
+func (d *Directory) first(key string, r rekorbind.Record) chain.Shown {
+	r.At = chain.Shown{Time: time.Unix(0, 0).UTC()}
 	text, err := r.Text()
 	d.check(err)
 	at, before := d.seen[key+text]
@@ -304,11 +304,11 @@ func (d *Directory) head() rekorbind.Answer {
 // keys returns the keys that the bindings of a name have in common with it, and those with
 // them.
 func (d *Directory) keys(repo string) []string {
-	by := map[policy.Position][]string{}
+	by := map[chain.Position][]string{}
 	for key, records := range d.built {
 		for _, r := range records {
 			if r.Binding != nil {
-				at := policy.Position{Log: r.Binding.Log, Index: r.Binding.Index}
+				at := chain.Position{Log: r.Binding.Log, Index: r.Binding.Index}
 				by[at] = append(by[at], key)
 			}
 		}
@@ -319,7 +319,7 @@ func (d *Directory) keys(repo string) []string {
 			if r.Binding == nil {
 				continue
 			}
-			for _, k := range by[policy.Position{Log: r.Binding.Log, Index: r.Binding.Index}] {
+			for _, k := range by[chain.Position{Log: r.Binding.Log, Index: r.Binding.Index}] {
 				if !slices.Contains(all, k) {
 					all = append(all, k)
 				}

@@ -4,6 +4,7 @@ package house
 
 import (
 	"bytes"
+	"cmp"
 	"flag"
 	"fmt"
 	"go/types"
@@ -13,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"golang.org/x/tools/go/packages"
 )
@@ -20,7 +22,7 @@ import (
 var update = flag.Bool("update", false, "write the golden files of the public packages")
 
 // public are the packages that others build on.
-var public = []string{"."}
+var public = []string{".", "./policy", "./policy/chain", "./oidc"}
 
 // TestAPI: what the public packages export is written down, so that it changes only on
 // purpose: go test ./internal/scaffold/house -run TestAPI -update.
@@ -33,7 +35,8 @@ func TestAPI(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%v\n%s", err, &diagnostics)
 		}
-		golden := filepath.Join("internal", "scaffold", "house", "testdata", strings.Trim(strings.ReplaceAll(pkg, "/", "-"), "-.")+"api.txt")
+		name := cmp.Or(strings.ReplaceAll(strings.TrimLeft(pkg, "./"), "/", "-"), "repopolicy")
+		golden := filepath.Join("internal", "scaffold", "house", "testdata", name+".txt")
 		if *update {
 			if err := os.WriteFile(golden, got, 0o644); err != nil {
 				t.Fatal(err)
@@ -48,7 +51,7 @@ func TestAPI(t *testing.T) {
 // TestPublicTypes: whoever builds on the public packages meets no type in them that they
 // cannot name, and no more than a person can learn.
 func TestPublicTypes(t *testing.T) {
-	const most = 150 // names at the top level, but for reason codes
+	const most = 235 // names at the top level, but for reason codes; it only falls, to 150
 	loaded, err := packages.Load(&packages.Config{Mode: packages.NeedName | packages.NeedTypes | packages.NeedImports | packages.NeedDeps}, public...)
 	if err != nil {
 		t.Fatal(err)
@@ -170,5 +173,31 @@ func TestRoot(t *testing.T) {
 	}
 	if len(rooms) > 18 || len(files) > 8 {
 		t.Errorf("%d entries %q, at most 18; %d files of the root package %q, at most 8", len(rooms), rooms, len(files), files)
+	}
+}
+
+// TestColumns: lines that nobody can read beside another file become fewer. Who has made some
+// shorter writes the new number here.
+func TestColumns(t *testing.T) {
+	const widest = 120
+	for ext, want := range map[string]int{".go": 3562, ".md": 419} {
+		out, err := exec.Command("git", "ls-files", "*"+ext).Output()
+		if err != nil {
+			t.Skip("not a clone: ", err)
+		}
+		got := 0
+		for name := range strings.FieldsSeq(string(out)) {
+			for line := range strings.Lines(string(read(t, name))) {
+				if utf8.RuneCountInString(strings.TrimSuffix(line, "\n")) > widest {
+					got++
+				}
+			}
+		}
+		switch {
+		case got > want:
+			t.Errorf("%d lines of *%s files are wider than %d columns, %d before; the number only falls", got, ext, widest, want)
+		case got < want:
+			t.Logf("*%s: write %d instead of %d", ext, got, want)
+		}
 	}
 }

@@ -17,7 +17,9 @@ const module = "github.com/repopolicy/repopolicy"
 // may lists which packages of ours each room may import. What is not listed may
 // import none; runners and generators are not part of the product and free.
 var may = map[string][]string{
-	"policy":                {},
+	"policy":                {"policy/internal/form"},
+	"policy/chain":          {"policy", "policy/internal/form"},
+	"policy/internal/form":  {},
 	"oidc":                  {"policy"},
 	"internal/budget":       {},
 	"internal/canonical":    {},
@@ -32,7 +34,7 @@ var may = map[string][]string{
 	"internal/strictjson":   {},
 	"internal/token":        {"policy", "oidc", "internal/web"},
 	"internal/fetch":        {"policy", "internal/release", "internal/web", "internal/budget"},
-	"rekorbind":             {"policy", "oidc", "internal/canonical", "internal/file", "internal/sigstore", "internal/web", "internal/prefixmap", "internal/strictjson", "internal/budget"},
+	"rekorbind":             {"policy", "policy/chain", "oidc", "internal/canonical", "internal/file", "internal/sigstore", "internal/web", "internal/prefixmap", "internal/strictjson", "internal/budget"},
 	"internal/trust":        {"policy", "internal/sigstore", "internal/file", "internal/web", "rekorbind", "internal/trust/tuf", "internal/trust/oci"},
 	"internal/trust/tuf":    {"internal/file", "internal/web", "internal/strictjson"},
 	"internal/trust/oci":    {"internal/file", "internal/web", "internal/budget"},
@@ -40,11 +42,11 @@ var may = map[string][]string{
 	"internal/aqua":         {"policy"},
 	"internal/detect":       {"policy"},
 	"internal/compare":      {"policy"},
-	"":                      {"internal/account", "internal/airgap", "internal/fetch", "internal/file", "internal/find", "internal/gate", "internal/git", "internal/release", "internal/sigstore", "internal/trust", "internal/trust/oci", "oidc", "policy", "rekorbind"},
-	"internal/find":         {"internal/airgap", "internal/budget", "internal/git", "internal/release", "internal/sigstore", "internal/strictjson", "internal/trust", "internal/trust/oci", "internal/web", "policy", "rekorbind"},
-	"internal/gate":         {"internal/find", "internal/git", "internal/release", "internal/sigstore", "internal/token", "internal/worktree", "oidc", "policy", "rekorbind"},
+	"":                      {"internal/account", "internal/airgap", "internal/fetch", "internal/file", "internal/find", "internal/gate", "internal/git", "internal/release", "internal/sigstore", "internal/trust", "internal/trust/oci", "oidc", "policy", "policy/chain", "rekorbind"},
+	"internal/find":         {"internal/airgap", "internal/budget", "internal/git", "internal/release", "internal/sigstore", "internal/strictjson", "internal/trust", "internal/trust/oci", "internal/web", "policy", "policy/chain", "rekorbind"},
+	"internal/gate":         {"internal/find", "internal/git", "internal/release", "internal/sigstore", "internal/token", "internal/worktree", "oidc", "policy", "policy/chain", "rekorbind"},
 	"internal/worktree":     {"internal/file"},
-	"internal/cli":          {"", "internal/find", "internal/gate", "internal/worktree", "internal/trust/author", "internal/trust/oci", "internal/trust/tuf", "internal/airgap", "internal/export", "internal/aqua", "internal/compare", "internal/detect", "policy", "oidc", "internal/release", "rekorbind", "internal/trust", "internal/sigstore", "internal/file", "internal/git", "internal/web", "internal/token", "internal/fetch", "internal/strictjson", "internal/budget"},
+	"internal/cli":          {"", "internal/find", "internal/gate", "internal/worktree", "internal/trust/author", "internal/trust/oci", "internal/trust/tuf", "internal/airgap", "internal/export", "internal/aqua", "internal/compare", "internal/detect", "policy", "policy/chain", "oidc", "internal/release", "rekorbind", "internal/trust", "internal/sigstore", "internal/file", "internal/git", "internal/web", "internal/token", "internal/fetch", "internal/strictjson", "internal/budget"},
 	"cmd/repopolicy":        {"internal/cli"},
 	"internal/trust/author": {"internal/file", "internal/trust/oci", "internal/trust/tuf"},
 }
@@ -52,8 +54,14 @@ var may = map[string][]string{
 // free are programs for developers; no package of the product imports them.
 var free = []string{"internal/scaffold/"}
 
-// pure packages know no network, environment, clock or process.
+// pure reports whether a room knows no network, environment, clock or process.
+func pure(room string) bool { return room == "policy" || strings.HasPrefix(room, "policy/") }
+
+// impure are packages that no pure room imports.
 var impure = []string{"net", "net/http", "os", "os/exec", "syscall", "log"}
+
+// toml is the one library that the policy file needs.
+const toml = "github.com/pelletier/go-toml/v2"
 
 func TestLayering(t *testing.T) {
 	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}}|{{join .Imports ","}}`, "./...").Output()
@@ -75,11 +83,12 @@ func TestLayering(t *testing.T) {
 		seen++
 		for imp := range strings.SplitSeq(imports, ",") {
 			ours, own := strings.CutPrefix(imp, module+"/")
+			library := !own && strings.Contains(imp, ".") && (room != "policy" || imp != toml)
 			switch {
 			case own && !slices.Contains(allowed, ours):
 				t.Errorf("%s imports %s", room, ours)
-			case room == "policy" && (slices.Contains(impure, imp) || strings.Contains(imp, ".") && imp != "github.com/pelletier/go-toml/v2"):
-				t.Errorf("policy imports %s", imp)
+			case pure(room) && (slices.Contains(impure, imp) || library):
+				t.Errorf("%s imports %s", room, imp)
 			case strings.HasPrefix(imp, "github.com/sigstore/sigstore-go") && room != "internal/sigstore":
 				t.Errorf("%s imports %s: internal/sigstore is the one adapter", room, imp)
 			case imp == "github.com/sigstore/sigstore-go/pkg/tuf", strings.HasPrefix(imp, "github.com/theupdateframework/") && room != "internal/trust/author":
@@ -131,6 +140,25 @@ func TestOneWriter(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestOneChain: only a chain makes a policy trusted as one of several versions.
+func TestOneChain(t *testing.T) {
+	made := 0
+	eachSource(t, nil, func(name, text string) {
+		for _, f := range []string{".Bound(", ".Earlier(", ".BeforeFirst("} {
+			switch {
+			case !strings.Contains(text, f):
+			case strings.HasPrefix(name, "policy/chain/"):
+				made++
+			default:
+				t.Errorf("%s: %s is policy/chain's to call", name, strings.TrimSuffix(f, "("))
+			}
+		}
+	})
+	if made != 3 {
+		t.Errorf("policy/chain calls %d of the 3", made)
+	}
 }
 
 // eachSource calls do for every source file of the product but internal/file's and those

@@ -4,7 +4,7 @@
 // runs the package's tests: a change that no test notices is one that a mistake
 // could make as well.
 //
-//	go run ./internal/scaffold/mutate -run 'Chain|Model' ./policy chain.go quorum.go
+//	go run ./internal/scaffold/mutate -run 'Chain|Model' ./policy/chain chain.go quorum.go
 //
 // All changes are compiled into one test binary, each behind a switch that an
 // environment variable sets; the sources are not touched. It prints the changes

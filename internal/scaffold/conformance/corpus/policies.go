@@ -141,7 +141,7 @@ func (c *corpus) identityVerdict(tr *translation, tc *testCase) (bool, string) {
 	}
 	why := "no rule"
 	for _, f := range tr.files {
-		d, final := policy.Precheck(f.trusted, policy.Request{Now: time.Now(), Names: c.names(tc)}, claims)
+		d, final := f.trusted.Precheck(policy.Request{Now: time.Now(), Names: c.names(tc)}, claims)
 		if !final {
 			return true, "matches " + f.repository
 		}

@@ -236,7 +236,7 @@ func (p *placedRule) results(id policy.Identity) []policy.RuleResult {
 	if err != nil {
 		return nil
 	}
-	d, final := policy.Precheck(t, policy.Request{Now: time.Now()}, policy.Claims{Signer: id})
+	d, final := t.Precheck(policy.Request{Now: time.Now()}, policy.Claims{Signer: id})
 	if !final {
 		return []policy.RuleResult{{}}
 	}

@@ -31,7 +31,7 @@ func TestWrittenPolicies(t *testing.T) {
 		if len(doc.Content().Rules) == 0 {
 			t.Errorf("%s: no rule", f)
 		}
-		for _, p := range policy.Lint(doc, time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)) {
+		for _, p := range doc.Lint(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)) {
 			if p.Pos.Line == 0 || !strings.HasPrefix(string(p.Reason), "lint-") {
 				t.Errorf("%s: advice without a place: %+v", f, p)
 			}

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package chain
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/repopolicy/repopolicy/policy"
+)
+
+// Tally says which members of one version have signed. The zero value is not met.
+type Tally struct {
+	Repository bool // the repository's own workflow is the only maintainer: the binding is its signature
+	Threshold  int
+	Signed     []string // names of members, in the order of the policy
+	Missing    []string
+}
+
+// Met reports whether enough members have signed.
+func (t Tally) Met() bool {
+	return t.Repository || t.Threshold > 0 && len(t.Signed) >= t.Threshold
+}
+
+// Standing says how far a version is from its quorum.
+type Standing struct {
+	Own    Tally  // of the version itself
+	Before *Tally // of the version before; nil for a genesis or a recovery
+}
+
+// Met reports whether the quorum is complete, so that the version may be bound.
+func (s Standing) Met() bool { return s.Own.Met() && (s.Before == nil || s.Before.Met()) }
+
+// Awaits reports whether all that leaves the chain undecided is that the statement
+// with the digest is bound in part: what lacks is more bindings of it, or more
+// signatures, such as a run that binds it and was interrupted goes on to make.
+func (c *Chain) Awaits(digest string) bool {
+	return len(c.problems) > 0 && !slices.ContainsFunc(c.problems, func(p Problem) bool {
+		return p.Reason != policy.Undisclosed || p.Statement != digest || digest == ""
+	})
+}
+
+// Standing returns who signed the statement with the digest, which is to follow
+// the head of the chain or, where there is no chain, to be the genesis. A
+// statement that can be neither is an error, and so is a chain that is undecided,
+// unless all that it awaits is this very statement, or this statement declares
+// bindings void. Where the repository's own workflow maintains a version, nobody has
+// to sign.
+func (c *Chain) Standing(h History, digest string) (Standing, error) {
+	e := newEvaluator(&h, newOrder(h.Logs))
+	s := e.statements[digest]
+	if s == nil || s.doc == nil {
+		return Standing{}, errors.New("the statement is not at hand or cannot be judged")
+	}
+	halfway := c.Awaits(digest) || c.Reason() == policy.Undisclosed && len(s.file().Void) > 0
+	if p := c.worst(); p != nil && p.Reason != policy.NoBinding && !halfway {
+		return Standing{}, fmt.Errorf("the chain is undecided: %s", p.Reason)
+	}
+	w := &walk{evaluator: e, subjects: map[signer]string{}}
+	var prev *link
+	switch {
+	case c.walk != nil:
+		w.subjects = c.walk.subjects
+		head := c.walk.head()
+		if s.version == 1 {
+			if s.file().Recovers != head.stmt.digest || !recoverable(head.stmt, s) {
+				return Standing{}, errors.New("the repository has a policy; this version 1 does not recover it")
+			}
+			break
+		}
+		if !follows(head.stmt, s) {
+			return Standing{}, fmt.Errorf("it does not follow version %d, the newest one", head.stmt.version)
+		}
+		prev = head
+	case s.version != 1 || s.file().Recovers != "":
+		return Standing{}, errors.New("the repository has no policy that it could follow")
+	}
+	sigs := w.countable(prev, s)
+	out := Standing{Own: tally(&s.file().Maintainers, sigs)}
+	if prev != nil {
+		t := tally(&prev.file().Maintainers, sigs)
+		out.Before = &t
+	}
+	return out, nil
+}
+
+func tally(m *policy.Maintainers, sigs []*signature) Tally {
+	if m.Repository {
+		return Tally{Repository: true}
+	}
+	t := Tally{Threshold: m.Threshold}
+	for i := range m.Members {
+		signed := false
+		for _, sig := range sigs {
+			signed = signed || m.Members[i].Is(&sig.Signer)
+		}
+		if signed {
+			t.Signed = append(t.Signed, m.Members[i].Name)
+		} else {
+			t.Missing = append(t.Missing, m.Members[i].Name)
+		}
+	}
+	return t
+}
