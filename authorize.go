@@ -60,9 +60,13 @@ func (c *Client) Authorize(ctx context.Context, p *Policy, token string, names .
 	case !p.made():
 		return nil, errZero
 	case p.again == nil:
-		return nil, policy.Faultf(policy.Usage, "a run is authorised by the policy that its repository bound, and by no other")
+		return nil, policy.Faultf(policy.Usage,
+			"a run is authorised by the policy that its repository bound, and by no other")
 	case len(p.under) != 1:
-		return nil, &policy.Fault{Reason: policy.Usage, Text: "several roots judge " + p.Repository() + ", and a run is authorised under one", Hint: "name it with --trust-root"}
+		return nil, &policy.Fault{
+			Reason: policy.Usage, Text: "several roots judge " + p.Repository() + ", and a run is authorised under one",
+			Hint: "name it with --trust-root",
+		}
 	case c.Offline || p.carried() != nil:
 		return nil, policy.Faultf(policy.Usage, "--offline: whether a run may release is not known without asking")
 	}

@@ -67,7 +67,10 @@ func From(reference string) FindOption {
 	return FindOption{func(q *find.Query) error {
 		ref, err := oci.ParseReference(reference)
 		if err != nil {
-			return &policy.Fault{Reason: policy.Usage, Text: "--from: " + err.Error(), Hint: "write it like oci:registry.example.com/acme/widget:policy"}
+			return &policy.Fault{
+				Reason: policy.Usage, Text: "--from: " + err.Error(),
+				Hint: "write it like oci:registry.example.com/acme/widget:policy",
+			}
 		}
 		q.From = &ref
 		return nil
@@ -118,7 +121,10 @@ func Carried(data []byte) FindOption {
 func (c *Client) Find(ctx context.Context, repository string, options ...FindOption) (*Policy, error) {
 	repo, err := policy.NormalizeLocator(withScheme(repository))
 	if err != nil {
-		return nil, &policy.Fault{Reason: policy.Usage, Text: "--repo: " + err.Error(), Hint: "write it like https://github.com/acme/widget or acme/widget"}
+		return nil, &policy.Fault{
+			Reason: policy.Usage, Text: "--repo: " + err.Error(),
+			Hint: "write it like https://github.com/acme/widget or acme/widget",
+		}
 	}
 	q, err := c.query(repo)
 	if err != nil {

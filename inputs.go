@@ -75,9 +75,15 @@ func (c *Client) published(p *Policy, req *request) (*publication, error) {
 func (r *request) check() error {
 	switch {
 	case len(r.artifacts) == 0:
-		return &policy.Fault{Reason: policy.Usage, Text: "no artifact given", Hint: "name files, a directory, a checksum file or a digest such as sha256:…"}
+		return &policy.Fault{
+			Reason: policy.Usage, Text: "no artifact given",
+			Hint: "name files, a directory, a checksum file or a digest such as sha256:…",
+		}
 	case r.tag != "" && !policy.ValidTag(r.tag):
-		return &policy.Fault{Reason: policy.Usage, Text: "--tag: " + r.tag + " cannot be a tag", Hint: "give the tag's name without refs/tags/"}
+		return &policy.Fault{
+			Reason: policy.Usage, Text: "--tag: " + r.tag + " cannot be a tag",
+			Hint: "give the tag's name without refs/tags/",
+		}
 	case r.cooldown < 0:
 		return policy.Faultf(policy.Usage, "--cooldown: not a duration")
 	case r.name != "" && len(r.artifacts) != 1:
@@ -104,11 +110,15 @@ func (pub *publication) readAddresses(p *Policy) error {
 		a, err := fetch.ParseAddress(arg)
 		switch {
 		case err != nil:
-			return &policy.Fault{Reason: policy.Usage, Text: arg + ": " + err.Error(), Hint: "a release is named like https://github.com/acme/widget/releases/tag/v1.2.3"}
+			return &policy.Fault{
+				Reason: policy.Usage, Text: arg + ": " + err.Error(),
+				Hint: "a release is named like https://github.com/acme/widget/releases/tag/v1.2.3",
+			}
 		case pub.offline:
 			return policy.Faultf(policy.Usage, "--offline: %s cannot be fetched", arg)
 		case first.Tag != "" && (a.Repository != first.Repository || a.Tag != first.Tag):
-			return policy.Faultf(policy.Usage, "one run judges one release: %s is another than that of %s, %s", arg, first.Repository, first.Tag)
+			return policy.Faultf(policy.Usage,
+				"one run judges one release: %s is another than that of %s, %s", arg, first.Repository, first.Tag)
 		case !p.repo.IsZero() && p.pinned != nil && a.Repository != p.repo:
 			return policy.Faultf(policy.Usage, "--policy: %s is for %s, the release is of %s", p.path, p.repo, a.Repository)
 		case !p.repo.IsZero() && a.Repository != p.repo:
@@ -265,7 +275,10 @@ func (r *request) expect(inputs []*release.Input) error {
 }
 
 func followingName(arg string) *policy.Fault {
-	return &policy.Fault{Reason: policy.Usage, Text: "--name: what " + arg + " is called follows from how you named it", Hint: "--name is for files of this machine and digests"}
+	return &policy.Fault{
+		Reason: policy.Usage, Text: "--name: what " + arg + " is called follows from how you named it",
+		Hint: "--name is for files of this machine and digests",
+	}
 }
 
 // pkg returns the artifact that a package URL names.
@@ -275,7 +288,10 @@ func (pub *publication) pkg(arg string) ([]*release.Input, error) {
 	}
 	a, err := fetch.NPM(arg, cmp.Or(pub.client.Sources.NPMRegistry, fetch.NPMRegistry), pub.net)
 	if err != nil {
-		return nil, &policy.Fault{Reason: policy.Usage, Text: arg + ": " + err.Error(), Hint: "write pkg:npm/%40SCOPE/NAME@VERSION; a file of another registry is named by its path"}
+		return nil, &policy.Fault{
+			Reason: policy.Usage, Text: arg + ": " + err.Error(),
+			Hint: "write pkg:npm/%40SCOPE/NAME@VERSION; a file of another registry is named by its path",
+		}
 	}
 	a.Place = pub.folder.Keep(a.Place)
 	return []*release.Input{{Artifact: a}}, nil
@@ -296,7 +312,10 @@ func (pub *publication) checkImage(arg string) error {
 		return policy.Faultf(policy.Usage, "--offline: %s cannot be fetched", arg)
 	}
 	if err := fetch.CheckImage(arg); err != nil {
-		return &policy.Fault{Reason: policy.Usage, Text: arg + ": " + err.Error(), Hint: "write oci://ghcr.io/acme/widget:v1.2.3, or @sha256:… instead of the tag"}
+		return &policy.Fault{
+			Reason: policy.Usage, Text: arg + ": " + err.Error(),
+			Hint: "write oci://ghcr.io/acme/widget:v1.2.3, or @sha256:… instead of the tag",
+		}
 	}
 	return nil
 }

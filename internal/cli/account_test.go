@@ -22,6 +22,7 @@ import (
 	protobundle "github.com/sigstore/protobuf-specs/gen/pb-go/bundle/v1"
 	"google.golang.org/protobuf/encoding/protojson"
 
+	"github.com/repopolicy/repopolicy/internal/report"
 	"github.com/repopolicy/repopolicy/internal/scaffold/sigstoretest"
 )
 
@@ -109,12 +110,12 @@ func (s *shop) run(args ...string) (int, string) {
 }
 
 // report is run with the verdict as JSON.
-func (s *shop) report(args ...string) (int, report) {
+func (s *shop) report(args ...string) (int, report.Report) {
 	s.t.Helper()
 	var out bytes.Buffer
 	s.env.Stdout, s.env.Stderr = &out, io.Discard
 	code := Main(append([]string{"verify", "--policy", "policy.toml", "--trusted-root", "root.json", "--format", "json"}, args...), s.env)
-	var r report
+	var r report.Report
 	if err := json.Unmarshal(out.Bytes(), &r); err != nil {
 		s.t.Fatalf("%v: %v\n%s", args, err, out.String())
 	}
@@ -299,7 +300,7 @@ func TestEveryInput(t *testing.T) {
 			if want := slices.Sorted(maps.Keys(c.files)); !slices.Equal(got, want) {
 				t.Errorf("%s, %s: accounted for %v of %v", name, arg, got, want)
 			}
-			if c.fate != "" && (len(r.NotJudged) == 0 || !slices.ContainsFunc(r.NotJudged, func(n inputReport) bool { return string(n.Fate) == c.fate })) {
+			if c.fate != "" && (len(r.NotJudged) == 0 || !slices.ContainsFunc(r.NotJudged, func(n report.Input) bool { return string(n.Fate) == c.fate })) {
 				t.Errorf("%s, %s: %+v, want %s", name, arg, r.NotJudged, c.fate)
 			}
 		}

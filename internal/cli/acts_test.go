@@ -7,6 +7,8 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"github.com/repopolicy/repopolicy/internal/report"
 )
 
 // commands are what runners of CIs take for a command in a log.
@@ -71,13 +73,13 @@ func TestActs(t *testing.T) {
 			}
 		}
 		var out bytes.Buffer
-		p := &printer{w: &out}
-		p.ask(commands[i] + " [y/N]")
-		p.raw("\n")
-		p.text(commands[i])
-		p.raw("\n")
-		p.line("%s", commands[i])
-		if err := p.verbatim("a\n" + commands[i]); err == nil || acts(out.String()) {
+		p := report.NewPrinter(&out)
+		p.Ask(commands[i] + " [y/N]")
+		p.Raw("\n")
+		p.Text(commands[i])
+		p.Raw("\n")
+		p.Line("%s", commands[i])
+		if err := p.Verbatim("a\n" + commands[i]); err == nil || acts(out.String()) {
 			t.Errorf("%v\n%s", err, out.String())
 		}
 	}

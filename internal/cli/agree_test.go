@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/repopolicy/repopolicy/internal/report"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -37,11 +38,11 @@ func TestFormsAgree(t *testing.T) {
 			}
 			for _, form := range []string{"text", "json", "sarif", "github", "vsa"} {
 				var out bytes.Buffer
-				a := &app{Env: Env{Getenv: os.Getenv}, out: &printer{w: &out}, err: &printer{w: &out}}
+				a := &app{Env: Env{Getenv: os.Getenv}, out: report.NewPrinter(&out), err: report.NewPrinter(&out)}
 				o := &verifyOptions{}
 				o.format.value = form
-				if err := a.print(o, r); err != nil || a.out.err != nil {
-					t.Fatal(err, a.out.err)
+				if err := a.print(o, r); err != nil || a.out.Err() != nil {
+					t.Fatal(err, a.out.Err())
 				}
 				got := want
 				switch form {
@@ -52,7 +53,7 @@ func TestFormsAgree(t *testing.T) {
 					got.class = class
 					got.allowed, _ = strconv.Atoi(n)
 				case "json":
-					var doc report
+					var doc report.Report
 					if err := json.Unmarshal(out.Bytes(), &doc); err != nil {
 						t.Fatal(err)
 					}
@@ -63,7 +64,7 @@ func TestFormsAgree(t *testing.T) {
 						}
 					}
 				case "sarif":
-					var log sarifLog
+					var log report.SARIF
 					if err := json.Unmarshal(out.Bytes(), &log); err != nil {
 						t.Fatal(err)
 					}
@@ -91,7 +92,7 @@ func TestFormsAgree(t *testing.T) {
 						t.Errorf("%v: %s", reasons, out.String())
 					}
 				case "vsa":
-					var s vsaStatement
+					var s report.VSA
 					if err := json.Unmarshal(out.Bytes(), &s); err != nil {
 						t.Fatal(err)
 					}

@@ -16,6 +16,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/internal/find"
 	"github.com/repopolicy/repopolicy/internal/release"
+	"github.com/repopolicy/repopolicy/internal/report"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -89,14 +90,14 @@ func (a *app) exportBundle(ctx context.Context, o *exportBundleOptions, evidence
 		return unwritten(err)
 	}
 	view := f.Resolution.Chain.View()
-	a.err.line("%s: the policy of %s, version %d, %d %s of evidence, %d bytes", o.output.value, f.Repository, len(f.Versions()), len(b.Evidence), plural(len(b.Evidence), "file"), len(data))
+	a.err.Line("%s: the policy of %s, version %d, %d %s of evidence, %d bytes", o.output.value, f.Repository, len(f.Versions()), len(b.Evidence), report.Plural(len(b.Evidence), "file"), len(data))
 	if b.Answer == nil {
-		a.err.line("note: no directory answered; what else is bound cannot be known from the file alone")
+		a.err.Line("note: no directory answered; what else is bound cannot be known from the file alone")
 	} else {
-		a.err.line("  complete   %s as of %s", view.Completeness, view.AsOf.UTC().Format(time.RFC3339))
+		a.err.Line("  complete   %s as of %s", view.Completeness, view.AsOf.UTC().Format(time.RFC3339))
 	}
 	if len(b.Metadata) == 0 {
-		a.err.line("note: the trusted root was a file, which is not carried")
+		a.err.Line("note: the trusted root was a file, which is not carried")
 	}
 	return nil
 }

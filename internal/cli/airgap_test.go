@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/repopolicy/repopolicy/internal/airgap"
+	"github.com/repopolicy/repopolicy/internal/report"
 	"github.com/repopolicy/repopolicy/internal/scaffold/sigstoretest"
 	"github.com/repopolicy/repopolicy/policy"
 )
@@ -43,9 +44,9 @@ func TestAirgapQuestion(t *testing.T) {
 	widget, host := carriedFile(t, "https://github.com/acme/widget", nil), carriedFile(t, "https://git.example:8443/acme/~widget", nil)
 	digest := strings.Repeat("0a", 32)
 	for name, repo := range map[string]string{"widget.lock": "acme/widget", "other.lock": "acme/other"} {
-		check(t, os.WriteFile(name, fmt.Appendf(nil, `{"schema":%q,"repository":"https://github.com/%s","chain":[%q]}`, schemaURL("lock-v1"), repo, digest), 0o600))
+		check(t, os.WriteFile(name, fmt.Appendf(nil, `{"schema":%q,"repository":"https://github.com/%s","chain":[%q]}`, report.SchemaURL("lock-v1"), repo, digest), 0o600))
 	}
-	check(t, os.WriteFile("twice.lock", fmt.Appendf(nil, `{"schema":%q,"repository":"https://github.com/acme/other","repository":"https://github.com/acme/widget","chain":[%q]}`, schemaURL("lock-v1"), digest), 0o600))
+	check(t, os.WriteFile("twice.lock", fmt.Appendf(nil, `{"schema":%q,"repository":"https://github.com/acme/other","repository":"https://github.com/acme/widget","chain":[%q]}`, report.SchemaURL("lock-v1"), digest), 0o600))
 	for _, verb := range []string{"verify", "explain"} {
 		for _, c := range []struct{ args, says string }{
 			{widget, "which repository?"},

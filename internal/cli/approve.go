@@ -70,7 +70,10 @@ func (a *app) approve(ctx context.Context, o *approveOptions, args []string) err
 		return &policy.Fault{Reason: policy.Usage, Text: "in which repository?", Hint: "name it with --repo"}
 	}
 	if o.tag.set && !policy.ValidTag(o.tag.value) {
-		return &policy.Fault{Reason: policy.Usage, Text: "--tag: " + o.tag.value + " cannot be a tag", Hint: "give the tag's name without refs/tags/"}
+		return &policy.Fault{
+			Reason: policy.Usage, Text: "--tag: " + o.tag.value + " cannot be a tag",
+			Hint: "give the tag's name without refs/tags/",
+		}
 	}
 	if o.commit.set && !release.IsCommit(o.commit.value) {
 		return policy.Faultf(policy.Usage, "--commit: not the whole id of a commit")
@@ -96,7 +99,10 @@ func (a *app) approve(ctx context.Context, o *approveOptions, args []string) err
 		}
 	}
 	if !o.tag.set && !slices.ContainsFunc(artifacts, func(a *release.Artifact) bool { return a.Path != "" }) {
-		return &policy.Fault{Reason: policy.Usage, Text: "a digest has no evidence beside it that names the tag", Hint: "give it with --tag"}
+		return &policy.Fault{
+			Reason: policy.Usage, Text: "a digest has no evidence beside it that names the tag",
+			Hint: "give it with --tag",
+		}
 	}
 	f, err := a.find(ctx, &o.repoOptions)
 	if err != nil {
@@ -121,12 +127,16 @@ func (a *app) approve(ctx context.Context, o *approveOptions, args []string) err
 	}
 	id := who.run.Identity()
 	if !f.Trusted().MayApprove(want.version, id, want.Tag) {
-		return &policy.Fault{Reason: policy.NotApprover, Text: fmt.Sprintf("no rule counts an approval of %s for %s under version %d", nameOf(id), want.Tag, want.version), Hint: "nothing was signed; sign in as one of those whom `approvals` names"}
+		return &policy.Fault{
+			Reason: policy.NotApprover,
+			Text:   fmt.Sprintf("no rule counts an approval of %s for %s under version %d", nameOf(id), want.Tag, want.version),
+			Hint:   "nothing was signed; sign in as one of those whom `approvals` names",
+		}
 	}
-	a.err.line("approving for %s of %s, version %d of the policy", want.Tag, f.Repository, want.version)
-	a.err.line("  commit     %s", want.Commit)
+	a.err.Line("approving for %s of %s, version %d of the policy", want.Tag, f.Repository, want.version)
+	a.err.Line("  commit     %s", want.Commit)
 	for _, x := range want.Subjects {
-		a.err.line("  file       %s sha256:%s", x.Name, x.SHA256)
+		a.err.Line("  file       %s sha256:%s", x.Name, x.SHA256)
 	}
 	if id.Kind != policy.KindKey {
 		if err := a.agree(&o.signOptions, fmt.Sprintf("%s, signed in at %s, becomes public for ever with the signature. Approve?", id.Value, id.Issuer)); err != nil {
@@ -142,15 +152,19 @@ func (a *app) approve(ctx context.Context, o *approveOptions, args []string) err
 		dir = o.output.value
 	}
 	if path := a.approvedAlready(dir, payload, f, id); path != "" {
-		a.err.line("approved already")
-		a.out.line("%s", path)
+		a.err.Line("approved already")
+		a.out.Line("%s", path)
 		return nil
 	}
 	signing := who.signing
 	signing.Who = strings.Join([]string{id.Value, id.Issuer}, " ")
 	signing.Check = func(cert policy.Identity) error {
 		if _, same := who.run.As(cert); !same {
-			return &policy.Fault{Reason: policy.TokenMismatch, Text: fmt.Sprintf("the certificate names %s, another than who signed in", nameOf(cert)), Hint: "nothing was logged"}
+			return &policy.Fault{
+				Reason: policy.TokenMismatch,
+				Text:   fmt.Sprintf("the certificate names %s, another than who signed in", nameOf(cert)),
+				Hint:   "nothing was logged",
+			}
 		}
 		return nil
 	}
@@ -171,7 +185,7 @@ func (a *app) approve(ctx context.Context, o *approveOptions, args []string) err
 	if err := file.WriteBelow(dir, name, data, 0o644); err != nil {
 		return unwritten(err)
 	}
-	a.out.line("%s", path)
+	a.out.Line("%s", path)
 	return nil
 }
 
@@ -231,9 +245,13 @@ func (a *app) approvable(ctx context.Context, o *approveOptions, f *find.Found, 
 		versions, tag, commit := []int{head.Number}, "", ""
 		switch {
 		case d.Reason == policy.NoEvidence:
-			a.err.line("note: there is no evidence for %s yet", artifacts[i].Arg)
+			a.err.Line("note: there is no evidence for %s yet", artifacts[i].Arg)
 		case res.Class() != policy.ClassOK && !onlyApprovals(res):
-			return nil, &policy.Fault{Reason: d.Reason, Text: artifacts[i].Arg + ": " + d.Reason.Info().Text, More: append([]string{d.Detail}, mismatchLines(d)...), Hint: "nothing was signed: no approval would make this release allowed"}
+			return nil, &policy.Fault{
+				Reason: d.Reason, Text: artifacts[i].Arg + ": " + d.Reason.Info().Text,
+				More: append([]string{d.Detail}, mismatchLines(d)...),
+				Hint: "nothing was signed: no approval would make this release allowed",
+			}
 		default:
 			versions, tag = d.Versions, d.Tag
 			if res.Evidence != nil {
@@ -241,7 +259,11 @@ func (a *app) approvable(ctx context.Context, o *approveOptions, f *find.Found, 
 			}
 		}
 		if len(versions) != 1 || versions[0] < 1 || out.version != 0 && out.version != versions[0] {
-			return nil, &policy.Fault{Reason: policy.EffectUndecided, Text: fmt.Sprintf("%s is judged by versions %v of the policy, and an approval is for one", artifacts[i].Arg, versions), Hint: "sign the release again under the newest version"}
+			return nil, &policy.Fault{
+				Reason: policy.EffectUndecided,
+				Text:   fmt.Sprintf("%s is judged by versions %v of the policy, and an approval is for one", artifacts[i].Arg, versions),
+				Hint:   "sign the release again under the newest version",
+			}
 		}
 		out.version = versions[0]
 		for _, p := range []struct {
@@ -254,7 +276,10 @@ func (a *app) approvable(ctx context.Context, o *approveOptions, f *find.Found, 
 				continue
 			}
 			if *p.to != "" {
-				return nil, &policy.Fault{Reason: p.reason, Text: fmt.Sprintf("%s is for the %s %s, not for %s", artifacts[i].Arg, p.what, p.value, *p.to), Hint: "nothing was signed"}
+				return nil, &policy.Fault{
+					Reason: p.reason, Text: fmt.Sprintf("%s is for the %s %s, not for %s", artifacts[i].Arg, p.what, p.value, *p.to),
+					Hint: "nothing was signed",
+				}
 			}
 			*p.to = p.value
 		}
@@ -267,11 +292,15 @@ func (a *app) approvable(ctx context.Context, o *approveOptions, f *find.Found, 
 	at, known := f.Snapshot.Tag(out.Tag)
 	switch {
 	case known && at != "" && out.Commit != "" && string(at) != out.Commit:
-		return nil, policy.Faultf(policy.CommitMismatch, "the tag %s of the repository is at %s, the release is of %s", out.Tag, at, out.Commit)
+		return nil, policy.Faultf(policy.CommitMismatch,
+			"the tag %s of the repository is at %s, the release is of %s", out.Tag, at, out.Commit)
 	case out.Commit == "" && at != "":
 		out.Commit = string(at)
 	case out.Commit == "":
-		return nil, &policy.Fault{Reason: policy.Usage, Text: "nothing says of which commit the release is", Hint: "give it with --commit"}
+		return nil, &policy.Fault{
+			Reason: policy.Usage, Text: "nothing says of which commit the release is",
+			Hint: "give it with --commit",
+		}
 	}
 	for _, v := range f.Versions() {
 		if v.Number == out.version {
@@ -368,4 +397,4 @@ func (a *app) approvedAlready(dir string, payload []byte, f *find.Found, id poli
 }
 
 // ignored prints which file is no approval, or does not verify.
-func (a *app) ignored(path string, err error) { a.err.line("note: ignored %s: %s", path, err) }
+func (a *app) ignored(path string, err error) { a.err.Line("note: ignored %s: %s", path, err) }

@@ -5,12 +5,15 @@ package cli
 import (
 	"cmp"
 	"context"
+	"fmt"
 
 	"github.com/spf13/cobra"
 
+	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/internal/find"
 	"github.com/repopolicy/repopolicy/internal/gate"
 	"github.com/repopolicy/repopolicy/internal/release"
+	"github.com/repopolicy/repopolicy/internal/report"
 	"github.com/repopolicy/repopolicy/internal/token"
 	"github.com/repopolicy/repopolicy/oidc"
 	"github.com/repopolicy/repopolicy/policy"
@@ -73,7 +76,7 @@ others.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			err := a.authorize(cmd.Context(), o, args)
 			if f := faultOf(err); f != nil && o.format.value == "github" {
-				a.githubFault(f, output{"authorized", "false"})
+				a.github().Fault(f, report.Output{Name: "authorized", Value: "false"})
 			}
 			return err
 		},
@@ -114,13 +117,13 @@ func (a *app) authorize(ctx context.Context, o *authorizeOptions, args []string)
 	if err != nil {
 		return err
 	}
-	r := newAuthorizationReport(z)
+	r := report.NewAuthorization(z)
 	if z.Class() == policy.ClassOK {
 		if err := a.useReceipts(o, z); err != nil {
 			return err
 		}
 	}
-	if err := a.printAuthorization(o, z, r); err != nil {
+	if err := a.printAuthorization(o, r); err != nil {
 		return err
 	}
 	if class := z.Class(); class != policy.ClassOK {
@@ -155,7 +158,7 @@ func (a *app) authorization(ctx context.Context, o *authorizeOptions, stage poli
 	}
 	if !o.format.document() {
 		a.warn(f)
-		g.Note = func(line string) { a.err.line("%s", line) }
+		g.Note = func(line string) { a.err.Line("%s", line) }
 	}
 	if err := f.Usable(a.Now()); err != nil {
 		return nil, err
@@ -175,12 +178,78 @@ func (a *app) authorization(ctx context.Context, o *authorizeOptions, stage poli
 func (o *authorizeOptions) check() error {
 	switch {
 	case o.tag.set && !policy.ValidTag(o.tag.value):
-		return &policy.Fault{Reason: policy.Usage, Text: "--tag: " + o.tag.value + " cannot be a tag", Hint: "give the tag's name without refs/tags/"}
+		return &policy.Fault{
+			Reason: policy.Usage, Text: "--tag: " + o.tag.value + " cannot be a tag",
+			Hint: "give the tag's name without refs/tags/",
+		}
 	case o.statement && !o.tag.set:
 		return policy.Faultf(policy.Usage, "--statement: the statement names a tag; give it with --tag")
 	}
 	if o.commit.set && !release.IsCommit(o.commit.value) {
 		return policy.Faultf(policy.Usage, "--commit: not the whole id of a commit")
+	}
+	return nil
+}
+
+// useReceipts compares the authorisation with the receipt of an earlier step, and
+// writes its own. Only what is allowed gets one.
+func (a *app) useReceipts(o *authorizeOptions, z *gate.Authorization) error {
+	own := z.Receipt(a.Now())
+	if o.after.set {
+		data, err := o.readAfter()
+		if err != nil {
+			return err
+		}
+		before, err := oidc.ParseReceipt(data, gate.ReceiptSchema)
+		if err == nil {
+			err = before.Covers(own, a.Now())
+		}
+		if err != nil {
+			return gate.Refusal(fmt.Errorf("--after %s: %w", o.after.value, err))
+		}
+	}
+	if !o.receipt.set {
+		return nil
+	}
+	return writeJSON(o.receipt.value, own)
+}
+
+func (o *authorizeOptions) readAfter() ([]byte, error) {
+	data, err := file.Read(o.after.value, oidc.MaxReceiptBytes)
+	if err != nil {
+		return nil, policy.Faultf(policy.Usage, "--after: %s", err)
+	}
+	return data, nil
+}
+
+func (a *app) printAuthorization(o *authorizeOptions, r *report.Authorization) error {
+	if o.report.set {
+		if err := writeJSON(o.report.value, r); err != nil {
+			return err
+		}
+	}
+	switch o.format.value {
+	case "json":
+		return a.out.JSON(r)
+	case "github":
+		var more []report.Output
+		if o.report.set {
+			more = append(more, report.Output{Name: "report-path", Value: o.report.value})
+		}
+		a.github().Authorization(r, more...)
+	default:
+		a.out.Authorization(r)
+	}
+	return nil
+}
+
+// github tells a step of a workflow how a run ended.
+func (a *app) github() report.GitHub { return report.GitHub{Out: a.out, Getenv: a.Getenv} }
+
+// writeJSON writes a document into a file.
+func writeJSON(path string, v any) error {
+	if err := report.WriteJSON(path, v); err != nil {
+		return unwritten(err)
 	}
 	return nil
 }

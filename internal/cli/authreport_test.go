@@ -16,6 +16,7 @@ import (
 
 	"github.com/repopolicy/repopolicy/internal/find"
 	"github.com/repopolicy/repopolicy/internal/gate"
+	"github.com/repopolicy/repopolicy/internal/report"
 	"github.com/repopolicy/repopolicy/internal/token"
 	"github.com/repopolicy/repopolicy/oidc"
 	"github.com/repopolicy/repopolicy/policy"
@@ -144,7 +145,7 @@ func TestAuthorizationForms(t *testing.T) {
 	decision, receipt := compile("authorization-v1"), compile("receipt-v1")
 	allowed := map[string]bool{"allowed": true, "preflight": true}
 	for name, z := range authorizations(t) {
-		r := newAuthorizationReport(z)
+		r := report.NewAuthorization(z)
 		if ok := r.Exit == 0; ok != allowed[name] || (r.Verdict == "OK") != ok || (z.Class() == policy.ClassOK) != ok {
 			t.Errorf("%s: %s, exit %d", name, r.Verdict, r.Exit)
 		}
@@ -158,12 +159,10 @@ func TestAuthorizationForms(t *testing.T) {
 		out := filepath.Join(t.TempDir(), "output")
 		summary := filepath.Join(t.TempDir(), "summary")
 		var text, github bytes.Buffer
-		a := &app{Env: Env{Getenv: func(v string) string { return map[string]string{envOutput: out, envSummary: summary}[v] }}, out: &printer{w: &text}}
-		a.authorizationText(z, r)
-		a.out = &printer{w: &github}
-		o := &authorizeOptions{}
-		o.report.value, o.report.set = "report.json", true
-		a.authorizationGitHub(o, r)
+		a := &app{Env: Env{Getenv: func(v string) string { return map[string]string{report.EnvOutput: out, report.EnvSummary: summary}[v] }}, out: report.NewPrinter(&text)}
+		a.out.Authorization(r)
+		a.out = report.NewPrinter(&github)
+		a.github().Authorization(r, report.Output{Name: "report-path", Value: "report.json"})
 		for what, b := range map[string]*bytes.Buffer{"text": &text, "github": &github} {
 			for line := range strings.Lines(b.String()) {
 				if strings.ContainsFunc(strings.TrimSuffix(line, "\n"), func(c rune) bool { return c < ' ' || c >= 0x7f }) || what == "text" && strings.HasPrefix(strings.TrimSpace(line), "::") {
@@ -171,7 +170,7 @@ func TestAuthorizationForms(t *testing.T) {
 				}
 			}
 		}
-		if !strings.HasPrefix(text.String(), r.Verdict+": ") || !strings.Contains(github.String(), r.total()) {
+		if !strings.HasPrefix(text.String(), r.Verdict+": ") || !strings.Contains(github.String(), r.Total()) {
 			t.Errorf("%s: %s\n%s", name, text.String(), github.String())
 		}
 		written, err := os.ReadFile(out)
@@ -191,7 +190,7 @@ func TestAuthorizationForms(t *testing.T) {
 		if len(outputs) != len(want) {
 			t.Errorf("%s: outputs %v", name, outputs)
 		}
-		if md, err := os.ReadFile(summary); err != nil || !bytes.Contains(md, []byte(r.total())) || bytes.Contains(md, []byte("\x1b")) {
+		if md, err := os.ReadFile(summary); err != nil || !bytes.Contains(md, []byte(r.Total())) || bytes.Contains(md, []byte("\x1b")) {
 			t.Errorf("%s: %v %s", name, err, md)
 		}
 		if z.Stage != policy.StageSign || !allowed[name] {
@@ -204,7 +203,7 @@ func TestAuthorizationForms(t *testing.T) {
 		if err := validate(receipt, data); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
-		parsed, err := oidc.ParseReceipt(data, schemaURL("receipt-v1"))
+		parsed, err := oidc.ParseReceipt(data, report.SchemaURL("receipt-v1"))
 		if err != nil || parsed.Covers(own, authTime) != nil {
 			t.Errorf("%s: %v", name, err)
 		}

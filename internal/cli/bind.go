@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/repopolicy/repopolicy/internal/find"
+	"github.com/repopolicy/repopolicy/internal/report"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/oidc"
 	"github.com/repopolicy/repopolicy/policy"
@@ -40,7 +41,7 @@ directory that --hand-in, or else the trust root, names, before anybody else get
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			err := a.bind(cmd.Context(), o)
 			if form.value == "github" {
-				a.githubBound(o.version, err)
+				a.tellBound(o.version, err)
 			}
 			return err
 		},
@@ -81,7 +82,10 @@ func (a *app) bind(ctx context.Context, o *signOptions) error {
 	}
 	again, err := f.Resolution.Asides(text)
 	if err != nil {
-		return &policy.Fault{Reason: policy.GenesisConflict, Text: err.Error(), Hint: "nothing was logged; remove the files of the wrong one from .repopolicy/signatures of both branches"}
+		return &policy.Fault{
+			Reason: policy.GenesisConflict, Text: err.Error(),
+			Hint: "nothing was logged; remove the files of the wrong one from .repopolicy/signatures of both branches",
+		}
 	}
 	if len(again) > 0 {
 		return a.bindAgain(ctx, o, f, again)
@@ -92,7 +96,7 @@ func (a *app) bind(ctx context.Context, o *signOptions) error {
 	}
 	o.version = v
 	if vs := v.Versions(); len(vs) > 0 && vs[len(vs)-1].Statement == policy.Sum(v.statement) && v.Resolution.Chain.Reason() == "" {
-		a.err.line("version %d is bound already", vs[len(vs)-1].Number)
+		a.err.Line("version %d is bound already", vs[len(vs)-1].Number)
 		if v.Root.Directory != nil && !o.handIn.set {
 			o.private = !a.public(ctx)
 		}
@@ -142,11 +146,11 @@ func (a *app) bindNext(ctx context.Context, o *signOptions, v *draftVersion) err
 		return policy.Faultf(policy.BelowThreshold, "version %d: %s", n, err)
 	}
 	if need > 0 {
-		lacks := fmt.Sprintf("version %d needs %d more %s of %s", n, need, plural(need, "signature"), strings.Join(missing, ", "))
+		lacks := fmt.Sprintf("version %d needs %d more %s of %s", n, need, report.Plural(need, "signature"), strings.Join(missing, ", "))
 		if !o.ifReady {
 			return &policy.Fault{Reason: policy.BelowThreshold, Text: lacks, Hint: "they run `repopolicy sign`, commit and push"}
 		}
-		a.err.line("%s; nothing is bound", lacks)
+		a.err.Line("%s; nothing is bound", lacks)
 		o.version = nil
 		return nil
 	}
@@ -176,13 +180,17 @@ func (a *app) bindAgain(ctx context.Context, o *signOptions, f *find.Found, agai
 			return err
 		}
 		v.doc = s.Document()
-		a.err.line("version %d was bound from another branch than %s, and is bound again", x.Version, f.Snapshot.Default)
+		a.err.Line("version %d was bound from another branch than %s, and is bound again", x.Version, f.Snapshot.Default)
 		err = b.bind(ctx, a, o, v, func(by chain.Binding) error {
 			if by.Repository != f.Repository {
 				return elsewhere(by, f.Repository)
 			}
 			if by.RepositoryID != x.Number {
-				return &policy.Fault{Reason: policy.NoAuthority, Text: fmt.Sprintf("version %d was bound by repository number %s, and this run is of number %s", x.Version, x.Number, by.RepositoryID), Hint: "nothing was logged; only that repository can bind it again: give the default branch its old name instead"}
+				return &policy.Fault{
+					Reason: policy.NoAuthority,
+					Text:   fmt.Sprintf("version %d was bound by repository number %s, and this run is of number %s", x.Version, x.Number, by.RepositoryID),
+					Hint:   "nothing was logged; only that repository can bind it again: give the default branch its old name instead",
+				}
 			}
 			return nil
 		})
@@ -208,14 +216,21 @@ func (a *app) binder(ctx context.Context, o *signOptions, f *find.Found, repo po
 		return nil, err
 	}
 	if b.token, err = a.ambient(ctx, sigstoreAudience); err != nil {
-		return nil, &policy.Fault{Reason: policy.LoginNeeded, Text: err.Error(), Hint: "bind runs in the repository's workflow, in a job with `id-token: write`"}
+		return nil, &policy.Fault{
+			Reason: policy.LoginNeeded, Text: err.Error(),
+			Hint: "bind runs in the repository's workflow, in a job with `id-token: write`",
+		}
 	}
 	if b.claims, err = oidc.UnverifiedClaims(b.token); err != nil {
 		return nil, policy.Faultf(policy.LoginNeeded, "%s", err)
 	}
 	o.private = b.claims.Visibility != "" && b.claims.Visibility != "public"
 	if o.private && !o.publish {
-		return nil, &policy.Fault{Reason: policy.Private, Text: fmt.Sprintf("the repository is %s, and its name would become public", b.claims.Visibility), Hint: "say --publish-name if that is meant"}
+		return nil, &policy.Fault{
+			Reason: policy.Private,
+			Text:   fmt.Sprintf("the repository is %s, and its name would become public", b.claims.Visibility),
+			Hint:   "say --publish-name if that is meant",
+		}
 	}
 	return b, nil
 }
@@ -227,10 +242,17 @@ func (b *binder) bind(ctx context.Context, a *app, o *signOptions, v *draftVersi
 	check := func(id policy.Identity) error {
 		by, err := forges.Authority(id)
 		if err != nil {
-			return &policy.Fault{Reason: policy.NoAuthority, Text: "this run proves nothing about the repository: " + err.Error(), Hint: "nothing was logged; bind runs in .github/workflows/repopolicy.yml of the default branch, started by repository_dispatch or schedule"}
+			return &policy.Fault{
+				Reason: policy.NoAuthority, Text: "this run proves nothing about the repository: " + err.Error(),
+				Hint: "nothing was logged; bind runs in .github/workflows/repopolicy.yml of the default branch, started by repository_dispatch or schedule",
+			}
 		}
 		if by.Ref != "" && by.Ref != head {
-			return &policy.Fault{Reason: policy.NoAuthority, Text: fmt.Sprintf("this run is of %s, and the default branch is %s", by.Ref, cmp.Or(head, "not known")), Hint: "nothing was logged; bind runs in a pipeline of the default branch"}
+			return &policy.Fault{
+				Reason: policy.NoAuthority,
+				Text:   fmt.Sprintf("this run is of %s, and the default branch is %s", by.Ref, cmp.Or(head, "not known")),
+				Hint:   "nothing was logged; bind runs in a pipeline of the default branch",
+			}
 		}
 		return may(by)
 	}
@@ -259,7 +281,10 @@ func (b *binder) bind(ctx context.Context, a *app, o *signOptions, v *draftVersi
 }
 
 func elsewhere(by chain.Binding, repo policy.Locator) error {
-	return &policy.Fault{Reason: policy.NoAuthority, Text: fmt.Sprintf("the workflow runs in %s, the policy is about %s", by.Repository, repo), Hint: "nothing was logged"}
+	return &policy.Fault{
+		Reason: policy.NoAuthority, Text: fmt.Sprintf("the workflow runs in %s, the policy is about %s", by.Repository, repo),
+		Hint: "nothing was logged",
+	}
 }
 
 // public reports whether the run's token says that its repository is public.
@@ -277,4 +302,14 @@ func (a *app) public(ctx context.Context) bool {
 func (v *draftVersion) wasNamed(l policy.Locator) bool {
 	vs := v.Versions()
 	return len(vs) > 0 && vs[len(vs)-1].Document.Content().Repository == l
+}
+
+// tellBound tells the runner how bind ended; v is nil if nothing was to be bound.
+func (a *app) tellBound(v *draftVersion, err error) {
+	switch f := faultOf(err); {
+	case f != nil:
+		a.github().Fault(f)
+	case err == nil && v != nil:
+		a.github().VersionBound(v.doc.Content().Version, v.doc.Digest())
+	}
 }

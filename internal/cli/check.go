@@ -8,31 +8,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/repopolicy/repopolicy/internal/file"
+	"github.com/repopolicy/repopolicy/internal/report"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
 // defaultPolicy is where a repository keeps its policy.
 const defaultPolicy = ".repopolicy/policy.toml"
-
-type checkDoc struct {
-	Schema   string         `json:"schema"`
-	Verdict  string         `json:"verdict"`
-	Exit     int            `json:"exit"`
-	Reason   policy.Reason  `json:"reason,omitempty"`
-	File     string         `json:"file"`
-	Digest   string         `json:"digest,omitempty"`
-	Problems []checkProblem `json:"problems"`
-}
-
-type checkProblem struct {
-	Severity string        `json:"severity"` // "error" or "warning"
-	Line     int           `json:"line,omitempty"`
-	Column   int           `json:"column,omitempty"`
-	Path     string        `json:"path,omitempty"`
-	Code     policy.Reason `json:"code"`
-	Message  string        `json:"message"`
-	Hint     string        `json:"hint,omitempty"`
-}
 
 func (a *app) checkCommand() *cobra.Command {
 	f := &format{allowed: []string{"text", "json", "sarif", "github"}}
@@ -60,30 +41,30 @@ func (a *app) check(path, form string) error {
 	if err != nil {
 		return err
 	}
-	doc := checkDoc{Schema: schemaURL("check-v1"), File: path, Problems: []checkProblem{}}
+	doc := report.Check{Schema: report.SchemaURL("check-v1"), File: path, Problems: []report.Problem{}}
 	class := policy.ClassOK
 	d, err := policy.Parse(src)
 	var pe *policy.ParseError
 	switch {
 	case errors.As(err, &pe):
 		class, doc.Reason = pe.Reason().Class(), pe.Reason()
-		doc.add("error", pe.Problems)
+		doc.Add("error", pe.Problems)
 	case err != nil:
 		return err
 	default:
 		doc.Digest = d.Digest().String()
-		doc.add("warning", d.Lint(a.Now()))
+		doc.Add("warning", d.Lint(a.Now()))
 	}
 	doc.Verdict, doc.Exit = class.String(), class.Exit()
 	switch err = nil; form {
 	case "json":
-		err = a.out.json(doc)
+		err = a.out.JSON(doc)
 	case "sarif":
-		err = a.out.json(checkSARIF(&doc))
+		err = a.out.JSON(report.CheckSARIF(&doc))
 	case "github":
-		a.checkGitHub(&doc)
+		a.github().Check(&doc)
 	default:
-		a.printCheck(&doc)
+		a.out.Check(&doc)
 	}
 	if err != nil {
 		return err
@@ -92,55 +73,6 @@ func (a *app) check(path, form string) error {
 		return decided{class}
 	}
 	return nil
-}
-
-func (c *checkDoc) add(severity string, ps []policy.Problem) {
-	for _, p := range ps {
-		c.Problems = append(c.Problems, checkProblem{severity, p.Pos.Line, p.Pos.Column, p.Path, p.Reason, p.Msg, p.Hint})
-	}
-}
-
-// text returns the message after the path that it is about.
-func (p checkProblem) text() string {
-	if p.Path == "" {
-		return p.Message
-	}
-	return p.Path + ": " + p.Message
-}
-
-func (a *app) printCheck(c *checkDoc) {
-	for _, p := range c.Problems {
-		place := c.File
-		if pos := (policy.Pos{Line: p.Line, Column: p.Column}).String(); pos != "" {
-			place += ":" + pos
-		}
-		a.out.line("%s: %s: %s [%s]", place, p.Severity, p.text(), p.Code)
-		if p.Hint != "" {
-			a.out.line("  hint: %s", p.Hint)
-		}
-	}
-	a.printCheckTotal(c)
-}
-
-func (a *app) printCheckTotal(c *checkDoc) {
-	errs := 0
-	for _, p := range c.Problems {
-		if p.Severity == "error" {
-			errs++
-		}
-	}
-	if errs > 0 {
-		a.out.line("%s: %d %s: %s", c.File, errs, plural(errs, "error"), c.Verdict)
-		return
-	}
-	a.out.line("%s: valid, %d %s: %s", c.File, len(c.Problems), plural(len(c.Problems), "warning"), c.Verdict)
-}
-
-func plural(n int, word string) string {
-	if n == 1 {
-		return word
-	}
-	return word + "s"
 }
 
 // readPolicy reads the file of a policy. More than is allowed is read, so that

@@ -19,6 +19,7 @@ import (
 	"oras.land/oras-go/v2/registry/remote/auth"
 
 	"github.com/repopolicy/repopolicy/internal/find"
+	"github.com/repopolicy/repopolicy/internal/report"
 	"github.com/repopolicy/repopolicy/internal/trust"
 	"github.com/repopolicy/repopolicy/policy"
 )
@@ -81,8 +82,8 @@ func (d decided) Error() string { return d.class.String() }
 // app is one run of the program.
 type app struct {
 	Env
-	out   *printer        // data
-	err   *printer        // talk
+	out   *report.Printer // data
+	err   *report.Printer // talk
 	ctx   context.Context // of the run, once it began
 	stops []func()        // in the end
 }
@@ -97,11 +98,11 @@ const (
 
 // Main runs the program and returns its exit code (DESIGN 9).
 func Main(args []string, env Env) (code int) {
-	a := &app{Env: env, out: &printer{w: env.Stdout}, err: &printer{w: env.Stderr}}
+	a := &app{Env: env, out: report.NewPrinter(env.Stdout), err: report.NewPrinter(env.Stderr)}
 	defer func() {
 		if p := recover(); p != nil {
-			a.err.line("error: internal: %v", p)
-			a.err.text(string(debug.Stack()))
+			a.err.Line("error: internal: %v", p)
+			a.err.Text(string(debug.Stack()))
 			code = policy.ClassInternal.Exit()
 		}
 	}()
@@ -115,7 +116,7 @@ func Main(args []string, env Env) (code int) {
 
 // exit ends a run that does not end by itself.
 func (a *app) exit(code int) {
-	a.err.line("error: the run was ended before it was done")
+	a.err.Line("error: the run was ended before it was done")
 	os.Exit(code)
 }
 
@@ -136,8 +137,8 @@ func (a *app) run(ctx context.Context, args []string) int {
 		stop()
 	}
 	// A verdict that could not be written was not given.
-	if err := a.out.err; err != nil && class == policy.ClassOK {
-		a.err.line("error: writing output: %s", err)
+	if err := a.out.Err(); err != nil && class == policy.ClassOK {
+		a.err.Line("error: writing output: %s", err)
 		class = policy.ClassUnavailable
 	}
 	return class.Exit()
@@ -150,15 +151,15 @@ func (a *app) report(err error) policy.Class {
 	}
 	f := faultOf(err)
 	info := f.Reason.Info()
-	a.err.line("error: %s", f.Text)
+	a.err.Line("error: %s", f.Text)
 	for _, line := range f.More {
-		a.err.line("  %s", line)
+		a.err.Line("  %s", line)
 	}
 	if f.Hint == "" {
 		f.Hint = info.Hint
 	}
 	if f.Hint != "" {
-		a.err.line("hint: %s", f.Hint)
+		a.err.Line("hint: %s", f.Hint)
 	}
 	return info.Class
 }
@@ -225,7 +226,7 @@ func (a *app) command() *cobra.Command {
 
 // Command returns the tree of commands for generators of documentation.
 func Command() *cobra.Command {
-	a := &app{out: &printer{w: io.Discard}, err: &printer{w: io.Discard}}
+	a := &app{out: report.NewPrinter(io.Discard), err: report.NewPrinter(io.Discard)}
 	return a.command()
 }
 

@@ -18,6 +18,7 @@ import (
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
+	"github.com/repopolicy/repopolicy/internal/report"
 	"github.com/repopolicy/repopolicy/internal/scaffold/sigstoretest"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/trust"
@@ -165,7 +166,7 @@ func FuzzEscape(f *testing.F) {
 		f.Add(s, `\x1b`)
 	}
 	f.Fuzz(func(t *testing.T, a, b string) {
-		e := escape(a)
+		e := report.Escape(a)
 		if !utf8.ValidString(e) {
 			t.Fatalf("%q is not UTF-8", e)
 		}
@@ -174,7 +175,7 @@ func FuzzEscape(f *testing.F) {
 				t.Fatalf("%q keeps %U", e, r)
 			}
 		}
-		if a != b && e == escape(b) {
+		if a != b && e == report.Escape(b) {
 			t.Fatalf("%q and %q look the same: %q", a, b, e)
 		}
 	})
@@ -188,8 +189,8 @@ func FuzzJSON(f *testing.F) {
 	f.Add("\u202e\U0001f600\x1b")
 	f.Fuzz(func(t *testing.T, s string) {
 		var out bytes.Buffer
-		p := &printer{w: &out}
-		if err := p.json(map[string]string{"a": s}); err != nil {
+		p := report.NewPrinter(&out)
+		if err := p.JSON(map[string]string{"a": s}); err != nil {
 			t.Fatal(err)
 		}
 		var back map[string]string

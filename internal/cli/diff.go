@@ -12,6 +12,7 @@ import (
 
 	"github.com/repopolicy/repopolicy/internal/compare"
 	"github.com/repopolicy/repopolicy/internal/find"
+	"github.com/repopolicy/repopolicy/internal/report"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/policy/chain"
 )
@@ -157,7 +158,7 @@ func sides(versions []chain.Version, draft side, numbers []int) (before, after s
 }
 
 func (a *app) printDiff(f *find.Found, before, after side, json bool) error {
-	doc := diffDoc{Schema: schemaURL("diff-v1"), Repository: f.Repository.String(), New: after.describe(), Changes: []diffChange{}}
+	doc := diffDoc{Schema: report.SchemaURL("diff-v1"), Repository: f.Repository.String(), New: after.describe(), Changes: []diffChange{}}
 	var content *policy.File
 	var text []byte
 	name := "nothing"
@@ -175,11 +176,11 @@ func (a *app) printDiff(f *find.Found, before, after side, json bool) error {
 	}
 	doc.Text = string(diff.Diff(name, text, target, after.doc.Text()))
 	if json {
-		return a.out.json(doc)
+		return a.out.JSON(doc)
 	}
-	a.out.line("%s: from %s to %s", doc.Repository, name, target)
+	a.out.Line("%s: from %s to %s", doc.Repository, name, target)
 	if doc.Text == "" {
-		a.out.line("  the same")
+		a.out.Line("  the same")
 		return nil
 	}
 	for _, c := range doc.Changes {
@@ -189,13 +190,13 @@ func (a *app) printDiff(f *find.Found, before, after side, json bool) error {
 		}
 		switch c.Kind {
 		case compare.Added:
-			a.out.line("+ %s: %s%s", c.Path, c.New, mark)
+			a.out.Line("+ %s: %s%s", c.Path, c.New, mark)
 		case compare.Removed:
-			a.out.line("- %s: %s%s", c.Path, c.Old, mark)
+			a.out.Line("- %s: %s%s", c.Path, c.Old, mark)
 		default:
-			a.out.line("~ %s: %s, was %s%s", c.Path, c.New, c.Old, mark)
+			a.out.Line("~ %s: %s, was %s%s", c.Path, c.New, c.Old, mark)
 		}
 	}
-	a.out.text(doc.Text)
+	a.out.Text(doc.Text)
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"github.com/repopolicy/repopolicy/internal/find"
+	"github.com/repopolicy/repopolicy/internal/report"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/policy/chain"
 )
@@ -100,7 +101,7 @@ func TestDiffOutput(t *testing.T) {
 		{one, one, false, []string{"  the same\n"}},
 	} {
 		var out bytes.Buffer
-		a := &app{out: &printer{w: &out}}
+		a := &app{out: report.NewPrinter(&out)}
 		if err := a.printDiff(&find.Found{Repository: repo}, c.before, c.after, false); err != nil {
 			t.Fatal(err)
 		}

@@ -49,7 +49,10 @@ func (a *app) headPolicy(ctx context.Context, o *signOptions) ([]byte, error) {
 		text, err = r.File(head, rekorbind.PolicyFile)
 	}
 	if errors.Is(err, git.ErrNotFound) {
-		return nil, &policy.Fault{Reason: policy.PolicyUnreadable, Text: rekorbind.PolicyFile + " is not in the last commit", Hint: "write it, `git add` and `git commit` it, then sign"}
+		return nil, &policy.Fault{
+			Reason: policy.PolicyUnreadable, Text: rekorbind.PolicyFile + " is not in the last commit",
+			Hint: "write it, `git add` and `git commit` it, then sign",
+		}
 	} else if err != nil {
 		return nil, find.GitFault(err)
 	}
@@ -130,7 +133,7 @@ func (a *app) former(ctx context.Context, o *signOptions, v *draftVersion) error
 		return err
 	}
 	if n := len(f.Versions()); n == c.Version-1 {
-		a.err.line("note: version %d is about %s", n, names[0])
+		a.err.Line("note: version %d is about %s", n, names[0])
 		v.Found = f
 	}
 	return nil
@@ -164,7 +167,10 @@ func (v *draftVersion) previous(text []byte) (string, error) {
 	if n == 1 && len(versions) > 0 {
 		return "", nil
 	}
-	return "", &policy.Fault{Reason: policy.Usage, Text: fmt.Sprintf("the policy is version %d, version %d is in force", n, len(versions)), Hint: fmt.Sprintf("write version = %d", len(versions)+1)}
+	return "", &policy.Fault{
+		Reason: policy.Usage, Text: fmt.Sprintf("the policy is version %d, version %d is in force", n, len(versions)),
+		Hint: fmt.Sprintf("write version = %d", len(versions)+1),
+	}
 }
 
 // renames demands that a version by another name than the one before says that, so that who
@@ -179,7 +185,11 @@ func (v *draftVersion) renames() error {
 	if before == c.Repository || c.Formerly == before {
 		return nil
 	}
-	return &policy.Fault{Reason: policy.PolicyValue, Text: fmt.Sprintf("%s: version %d was about %s, and this one does not say that the repository had that name", rekorbind.PolicyFile, c.Version-1, before), Hint: fmt.Sprintf("write formerly = %q", before)}
+	return &policy.Fault{
+		Reason: policy.PolicyValue,
+		Text:   fmt.Sprintf("%s: version %d was about %s, and this one does not say that the repository had that name", rekorbind.PolicyFile, c.Version-1, before),
+		Hint:   fmt.Sprintf("write formerly = %q", before),
+	}
 }
 
 // awaited reports whether a run that bound the policy as the first version was

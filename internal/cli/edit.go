@@ -17,6 +17,7 @@ import (
 	"github.com/rogpeppe/go-internal/diff"
 	"github.com/spf13/cobra"
 
+	"github.com/repopolicy/repopolicy/internal/report"
 	"github.com/repopolicy/repopolicy/internal/worktree"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/rekorbind"
@@ -117,8 +118,11 @@ func (a *app) edit(ctx context.Context, o *editOptions) error {
 		return err
 	}
 	a.warn(v.Found)
-	if p := policySummaryOf(v.Found); p == nil || v.Resolution.Chain.Reason() != "" || p.Statement != "sha256:"+policy.Sum(v.statement) {
-		return &policy.Fault{Reason: policy.Usage, Text: fmt.Sprintf("the committed version %d is not in force yet", old.Content().Version), Hint: "`repopolicy status` says what it lacks; to change it before it is bound, edit the file itself and sign again"}
+	if p := report.SummaryOfFound(v.Found); p == nil || v.Resolution.Chain.Reason() != "" || p.Statement != "sha256:"+policy.Sum(v.statement) {
+		return &policy.Fault{
+			Reason: policy.Usage, Text: fmt.Sprintf("the committed version %d is not in force yet", old.Content().Version),
+			Hint: "`repopolicy status` says what it lacks; to change it before it is bound, edit the file itself and sign again",
+		}
 	}
 	if len(editor) > 0 {
 		if text, err = a.editor(ctx, editor, text); err != nil {
@@ -139,11 +143,11 @@ func (a *app) edit(ctx context.Context, o *editOptions) error {
 		return unwritten(err)
 	}
 	name := fmt.Sprintf("%s, version ", rekorbind.PolicyFile)
-	a.out.text(string(diff.Diff(name+strconv.Itoa(old.Content().Version), old.Text(), name+strconv.Itoa(doc.Content().Version), text)))
+	a.out.Text(string(diff.Diff(name+strconv.Itoa(old.Content().Version), old.Text(), name+strconv.Itoa(doc.Content().Version), text)))
 	for _, p := range doc.Lint(a.Now()) {
-		a.err.line("warning: %s", p)
+		a.err.Line("warning: %s", p)
 	}
-	a.err.line("next: git commit -m 'version %d of the policy' %s, then repopolicy sign, commit and push", doc.Content().Version, rekorbind.PolicyFile)
+	a.err.Line("next: git commit -m 'version %d of the policy' %s, then repopolicy sign, commit and push", doc.Content().Version, rekorbind.PolicyFile)
 	return nil
 }
 
@@ -154,7 +158,10 @@ func unchanged(tree *worktree.Tree, committed *policy.Document) error {
 		return policy.Faultf(policy.PolicyUnreadable, "%s", err)
 	}
 	if !bytes.Equal(data, committed.Text()) {
-		return &policy.Fault{Reason: policy.Usage, Text: rekorbind.PolicyFile + " differs from the last commit", Hint: "commit or undo the changes first"}
+		return &policy.Fault{
+			Reason: policy.Usage, Text: rekorbind.PolicyFile + " differs from the last commit",
+			Hint: "commit or undo the changes first",
+		}
 	}
 	return nil
 }
@@ -202,7 +209,10 @@ func (a *app) editorOf() ([]string, error) {
 	}
 	fields := strings.Fields(command)
 	if len(fields) == 0 {
-		return nil, &policy.Fault{Reason: policy.Usage, Text: "which editor?", Hint: "set VISUAL or EDITOR, or use --no-editor and edit the file yourself"}
+		return nil, &policy.Fault{
+			Reason: policy.Usage, Text: "which editor?",
+			Hint: "set VISUAL or EDITOR, or use --no-editor and edit the file yourself",
+		}
 	}
 	return fields, nil
 }
@@ -222,7 +232,10 @@ func (a *app) editor(ctx context.Context, fields []string, text []byte) ([]byte,
 		cmd := exec.CommandContext(ctx, fields[0], append(fields[1:], path)...)
 		cmd.Stdin, cmd.Stdout, cmd.Stderr = a.Stdin, a.Stdout, a.Env.Stderr
 		if err := cmd.Run(); err != nil {
-			return nil, &policy.Fault{Reason: policy.Usage, Text: fmt.Sprintf("%s: %s", fields[0], err), Hint: "nothing was changed; what was edited is in " + path}
+			return nil, &policy.Fault{
+				Reason: policy.Usage, Text: fmt.Sprintf("%s: %s", fields[0], err),
+				Hint: "nothing was changed; what was edited is in " + path,
+			}
 		}
 		text, err := readPolicy(path)
 		if err != nil {
@@ -237,10 +250,13 @@ func (a *app) editor(ctx context.Context, fields []string, text []byte) ([]byte,
 			return nil, err
 		}
 		for _, p := range pe.Problems {
-			a.err.line("error: %s", p)
+			a.err.Line("error: %s", p)
 		}
 		if err := a.agree(&signOptions{}, "Edit again?"); err != nil {
-			return nil, &policy.Fault{Reason: pe.Reason(), Text: "what was edited is not a valid policy", Hint: "nothing was changed; it is in " + path}
+			return nil, &policy.Fault{
+				Reason: pe.Reason(), Text: "what was edited is not a valid policy",
+				Hint: "nothing was changed; it is in " + path,
+			}
 		}
 	}
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/internal/find"
+	"github.com/repopolicy/repopolicy/internal/report"
 	"github.com/repopolicy/repopolicy/internal/trust"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/policy/chain"
@@ -61,7 +62,10 @@ func (a *app) evidenceCommand() *cobra.Command {
 		Use:   "evidence",
 		Short: "judge evidence of a fork, a rollback, a second genesis or a lie",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return &policy.Fault{Reason: policy.Usage, Text: "no command given", Hint: "start with `repopolicy evidence show --help`"}
+			return &policy.Fault{
+				Reason: policy.Usage, Text: "no command given",
+				Hint: "start with `repopolicy evidence show --help`",
+			}
 		},
 	}
 	o := &evidenceOptions{format: format{allowed: []string{"text", "json"}}}
@@ -98,7 +102,7 @@ func (a *app) evidence(ctx context.Context, o *evidenceOptions, path string) err
 	case err != nil:
 		return policy.Faultf(policy.Usage, "evidence: %s", err)
 	}
-	doc := findingDoc{Schema: schemaURL("finding-v1"), File: path, Digest: "sha256:" + policy.Sum(data), Versions: []findingVersion{}}
+	doc := findingDoc{Schema: report.SchemaURL("finding-v1"), File: path, Digest: "sha256:" + policy.Sum(data), Versions: []findingVersion{}}
 	class := policy.ClassOK
 	fail := func(r policy.Reason, err error) {
 		class, doc.Reason, doc.Detail = r.Class(), r, strings.ReplaceAll(err.Error(), "\n", "; ")
@@ -146,7 +150,7 @@ func (a *app) evidence(ctx context.Context, o *evidenceOptions, path string) err
 	}
 	doc.Verdict, doc.Exit = class.String(), class.Exit()
 	if o.format.json() {
-		if err := a.out.json(doc); err != nil {
+		if err := a.out.JSON(doc); err != nil {
 			return err
 		}
 	} else {
@@ -231,35 +235,35 @@ func newFindingVersion(v chain.FoundVersion) findingVersion {
 }
 
 func (a *app) printFinding(d *findingDoc) {
-	a.out.line("%s: %s", d.File, d.Digest)
+	a.out.Line("%s: %s", d.File, d.Digest)
 	switch {
 	case d.Directory != "" && d.Log == "":
-		a.out.line("  claims       %s of %s", d.Kind, d.Directory)
-		a.out.line("  about        %s", d.Repository)
-		a.out.line("  untrue       %s", d.Detail)
+		a.out.Line("  claims       %s of %s", d.Kind, d.Directory)
+		a.out.Line("  about        %s", d.Repository)
+		a.out.Line("  untrue       %s", d.Detail)
 	case d.Log != "":
-		a.out.line("  claims       %s of %s", d.Kind, d.Log)
+		a.out.Line("  claims       %s of %s", d.Kind, d.Log)
 	case d.Kind != "":
-		a.out.line("  claims       %s of %s", d.Kind, cmp.Or(d.Repository, "a log"))
+		a.out.Line("  claims       %s of %s", d.Kind, cmp.Or(d.Repository, "a log"))
 	}
 	for i, v := range d.Versions {
-		a.out.line("  version %-4d %s", v.Version, v.Statement)
+		a.out.Line("  version %-4d %s", v.Version, v.Statement)
 		for _, s := range v.Signers {
-			a.out.line("    signed by  %s", s)
+			a.out.Line("    signed by  %s", s)
 		}
-		a.out.line("    bound by   %s, repository number %s, owner number %s", v.Repository, v.RepoID, v.OwnerID)
-		a.out.line("    log        %s, entry %d%s", v.LogID, v.Index, orderText(d, i))
+		a.out.Line("    bound by   %s, repository number %s, owner number %s", v.Repository, v.RepoID, v.OwnerID)
+		a.out.Line("    log        %s, entry %d%s", v.LogID, v.Index, orderText(d, i))
 	}
 	if d.Reason != "" {
 		info := d.Reason.Info()
-		a.out.line("  because      %s", d.Detail)
-		a.out.line("%s: %s [%s]", d.Verdict, info.Text, d.Reason)
+		a.out.Line("  because      %s", d.Detail)
+		a.out.Line("%s: %s [%s]", d.Verdict, info.Text, d.Reason)
 		if info.Hint != "" {
-			a.out.line("  hint         %s", info.Hint)
+			a.out.Line("  hint         %s", info.Hint)
 		}
 		return
 	}
-	a.out.line("%s: the file proves it under %s", d.Verdict, cmp.Or(d.Root, "the directory's key"))
+	a.out.Line("%s: the file proves it under %s", d.Verdict, cmp.Or(d.Root, "the directory's key"))
 }
 
 // orderText says which of two came first.

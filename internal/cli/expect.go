@@ -35,7 +35,10 @@ func (o *signOptions) expected() (*expectation, error) {
 		e.value, e.issuer = e.value[:i], e.value[i+1:]
 	}
 	if !strings.Contains(e.value, "@") && !strings.Contains(e.value, "://") || strings.ContainsAny(e.value+e.issuer, " \t\r\n") {
-		return nil, &policy.Fault{Reason: policy.Usage, Text: "--expect-identity: neither an e-mail address nor a URI", Hint: "write it like alice@example.com or alice@example.com=https://accounts.google.com"}
+		return nil, &policy.Fault{
+			Reason: policy.Usage, Text: "--expect-identity: neither an e-mail address nor a URI",
+			Hint: "write it like alice@example.com or alice@example.com=https://accounts.google.com",
+		}
 	}
 	return e, nil
 }
@@ -51,7 +54,11 @@ func (e *expectation) check(may []policy.Identity) error {
 	if e.issuer != "" {
 		want += " by " + e.issuer
 	}
-	return &policy.Fault{Reason: policy.TokenRefused, Text: fmt.Sprintf("the ID token is of %s, and --expect-identity names %s", whoever(may), want), Hint: "no certificate was asked for, and nothing was logged; sign in as who is meant"}
+	return &policy.Fault{
+		Reason: policy.TokenRefused,
+		Text:   fmt.Sprintf("the ID token is of %s, and --expect-identity names %s", whoever(may), want),
+		Hint:   "no certificate was asked for, and nothing was logged; sign in as who is meant",
+	}
 }
 
 func whoever(ids []policy.Identity) string {

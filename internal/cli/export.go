@@ -54,7 +54,8 @@ whose digest the reference names. --from of other commands reads it there.`,
 			case o.tuf.set:
 				return a.exportTUF(cmd.Context(), o)
 			case o.signing.repo.set, o.signing.from.set:
-				return policy.Faultf(policy.Usage, "-R and --from go with --tuf and --oci: for other verifiers a policy file is exported")
+				return policy.Faultf(policy.Usage,
+					"-R and --from go with --tuf and --oci: for other verifiers a policy file is exported")
 			case o.sign, o.signing.key.set, o.signing.expect.set:
 				return policy.Faultf(policy.Usage, "--sign, --key and --expect-identity go with --tuf")
 			}
@@ -84,7 +85,10 @@ whose digest the reference names. --from of other commands reads it there.`,
 
 func (a *app) export(o *exportOptions) error {
 	if !o.to.set {
-		return &policy.Fault{Reason: policy.Usage, Text: "--to: not given", Hint: "name one of " + strings.Join(export.Targets(), ", ")}
+		return &policy.Fault{
+			Reason: policy.Usage, Text: "--to: not given",
+			Hint: "name one of " + strings.Join(export.Targets(), ", "),
+		}
 	}
 	path := o.policy.value
 	if !o.policy.set {
@@ -106,7 +110,7 @@ func (a *app) export(o *exportOptions) error {
 	}
 	// Neither a policy nor an export holds a character that is not printable; to
 	// escape anything would change what is to be run.
-	return a.out.verbatim(text)
+	return a.out.Verbatim(text)
 }
 
 // refusedExport says for every field why it stops the export.

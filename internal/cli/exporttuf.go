@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/repopolicy/repopolicy/internal/report"
 	"github.com/repopolicy/repopolicy/internal/trust/author"
 	"github.com/repopolicy/repopolicy/policy"
 )
@@ -67,10 +68,11 @@ func (a *app) exportTUF(ctx context.Context, o *exportOptions) error {
 		gone.add(doc.Content())
 		v, notes, err := tufVersion(doc, gone)
 		if err != nil {
-			return policy.Faultf(policy.Usage, "version %d cannot be exported without allowing more: %s", doc.Content().Version, err)
+			return policy.Faultf(policy.Usage,
+				"version %d cannot be exported without allowing more: %s", doc.Content().Version, err)
 		}
 		for _, n := range notes {
-			a.err.line("note: version %d: left out: %s", v.Number, n)
+			a.err.Line("note: version %d: left out: %s", v.Number, n)
 		}
 		versions = append(versions, v)
 	}
@@ -87,17 +89,20 @@ func (a *app) exportTUF(ctx context.Context, o *exportOptions) error {
 	case errors.As(err, &f):
 		return f
 	case errors.Is(err, author.ErrNotWanted):
-		return &policy.Fault{Reason: policy.NotMaintainer, Text: err.Error(), Hint: "nothing was signed; sign as a maintainer"}
+		return &policy.Fault{
+			Reason: policy.NotMaintainer, Text: err.Error(),
+			Hint: "nothing was signed; sign as a maintainer",
+		}
 	case err != nil && o.sign:
 		return &policy.Fault{Reason: policy.SigningFailed, Text: err.Error(), Hint: "run the command again"}
 	case err != nil:
 		return policy.Faultf(policy.Usage, "%s", err)
 	}
 	if len(signed) > 0 {
-		a.err.line("signed: %s", strings.Join(signed, ", "))
+		a.err.Line("signed: %s", strings.Join(signed, ", "))
 	}
 	for _, name := range slices.Sorted(maps.Keys(missing)) {
-		a.err.line("%s needs %d more %s", name, missing[name], plural(missing[name], "signature"))
+		a.err.Line("%s needs %d more %s", name, missing[name], report.Plural(missing[name], "signature"))
 	}
 	return nil
 }

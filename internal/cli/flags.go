@@ -60,7 +60,10 @@ func (a *app) checkConsent(o *signOptions) error {
 	if o.yes || a.Terminal && a.Stdin != nil {
 		return nil
 	}
-	return &policy.Fault{Reason: policy.Usage, Text: "name and address of whoever signs, which becomes public for ever with the signature", Hint: "there is no terminal to answer on; say --yes"}
+	return &policy.Fault{
+		Reason: policy.Usage, Text: "name and address of whoever signs, which becomes public for ever with the signature",
+		Hint: "there is no terminal to answer on; say --yes",
+	}
 }
 
 // checkSigner refuses flags with which nothing can be signed: by a key, by a program

@@ -21,6 +21,7 @@ import (
 	east "github.com/yuin/goldmark/extension/ast"
 	"github.com/yuin/goldmark/text"
 
+	"github.com/repopolicy/repopolicy/internal/report"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -109,8 +110,8 @@ func readCommands(t *testing.T, out string) []command {
 // that reads them.
 func runnerFiles(t *testing.T) func() (outputs map[string]string, summary string) {
 	dir := t.TempDir()
-	t.Setenv(envOutput, dir+"/output")
-	t.Setenv(envSummary, dir+"/summary")
+	t.Setenv(report.EnvOutput, dir+"/output")
+	t.Setenv(report.EnvSummary, dir+"/summary")
 	return func() (map[string]string, string) {
 		t.Helper()
 		out, err := os.ReadFile(dir + "/output")
@@ -131,7 +132,7 @@ func runnerFiles(t *testing.T) func() (outputs map[string]string, summary string
 func TestGitHub(t *testing.T) {
 	env := place(t)
 	files := runnerFiles(t)
-	digest := "sha256:" + sum256([]byte(testPolicy))
+	digest := "sha256:" + report.Sum256([]byte(testPolicy))
 	const verify = "verify --trusted-root root.json --format github "
 	judged := func(verdict, exit, allowed, n string) map[string]string {
 		return map[string]string{"verdict": verdict, "exit-code": exit, "allowed": allowed, "judged": n, "policy-digest": digest, "policy-version": "1"}
@@ -174,13 +175,13 @@ func TestGitHub(t *testing.T) {
 		}
 	}
 	// Without a runner nothing is written.
-	t.Setenv(envOutput, "")
-	t.Setenv(envSummary, "")
+	t.Setenv(report.EnvOutput, "")
+	t.Setenv(report.EnvSummary, "")
 	if exit := Main(strings.Fields(verify+"--policy policy.toml widget_1"), env); exit != 0 {
 		t.Errorf("exit %d", exit)
 	}
 	// What the runner cannot be told was not said.
-	t.Setenv(envOutput, "no/such/directory/output")
+	t.Setenv(report.EnvOutput, "no/such/directory/output")
 	if exit := Main(strings.Fields(verify+"--policy policy.toml widget_1"), env); exit != 3 {
 		t.Errorf("outputs that cannot be written: exit %d", exit)
 	}
@@ -193,14 +194,14 @@ func TestGitHub(t *testing.T) {
 // that they left open.
 func TestRunnerFilesAppend(t *testing.T) {
 	files := runnerFiles(t)
-	if err := os.WriteFile(os.Getenv(envOutput), []byte("mine=1"), 0o600); err != nil {
+	if err := os.WriteFile(os.Getenv(report.EnvOutput), []byte("mine=1"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	a := &app{Env: Env{Getenv: os.Getenv}, out: &printer{w: &bytes.Buffer{}}}
-	a.writeRunnerFiles([]output{{"verdict", "OK"}}, "summary")
+	a := &app{Env: Env{Getenv: os.Getenv}, out: report.NewPrinter(&bytes.Buffer{})}
+	a.github().Outputs([]report.Output{{Name: "verdict", Value: "OK"}}, "summary")
 	got, md := files()
-	if d := cmp.Diff(map[string]string{"mine": "1", "verdict": "OK"}, got); d != "" || md != "summary" || a.out.err != nil {
-		t.Errorf("%s %q %v", d, md, a.out.err)
+	if d := cmp.Diff(map[string]string{"mine": "1", "verdict": "OK"}, got); d != "" || md != "summary" || a.out.Err() != nil {
+		t.Errorf("%s %q %v", d, md, a.out.Err())
 	}
 }
 
@@ -218,7 +219,7 @@ func FuzzOutput(f *testing.F) {
 		}
 		draws := []string{first, "Z"}
 		random := func() string { s := draws[0]; draws = append(draws[1:], "Z"); return s }
-		got, err := readOutputs("before=1\n" + heredoc(output{"key", value}, random) + "after=2\n")
+		got, err := readOutputs("before=1\n" + report.Heredoc(report.Output{Name: "key", Value: value}, random) + "after=2\n")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -235,7 +236,7 @@ func FuzzWorkflowCommand(f *testing.F) {
 		f.Add(s, hostile[len(hostile)-1-i])
 	}
 	f.Fuzz(func(t *testing.T, a, b string) {
-		out := workflowCommand("error", [][2]string{{"title", a}, {"file", b}}, []string{b, a})
+		out := report.WorkflowCommand("error", [][2]string{{"title", a}, {"file", b}}, []string{b, a})
 		cs := readCommands(t, out)
 		if strings.Count(out, "\n") != 1 || len(cs) != 1 {
 			t.Fatalf("%q", out)
@@ -243,18 +244,18 @@ func FuzzWorkflowCommand(f *testing.F) {
 		var data []string
 		for _, s := range []string{b, a} {
 			if s != "" {
-				data = append(data, escape(s))
+				data = append(data, report.Escape(s))
 			}
 		}
-		want := command{"error", strings.Join(data, "\n"), map[string]string{"title": escape(a), "file": escape(b)}}
+		want := command{"error", strings.Join(data, "\n"), map[string]string{"title": report.Escape(a), "file": report.Escape(b)}}
 		if d := cmp.Diff(want, cs[0], cmp.AllowUnexported(command{})); d != "" {
 			t.Fatal(d)
 		}
 		// A line of text output is never a command.
 		var text bytes.Buffer
-		p := &printer{w: &text}
-		p.line("%s", a)
-		p.line("  %s%s", a, b)
+		p := report.NewPrinter(&text)
+		p.Line("%s", a)
+		p.Line("  %s%s", a, b)
 		if cs := readCommands(t, text.String()); len(cs) != 0 {
 			t.Fatalf("%q is %v", text.String(), cs)
 		}
@@ -328,11 +329,11 @@ func FuzzSummary(f *testing.F) {
 	f.Fuzz(func(t *testing.T, a, b string) {
 		r := syntheticReport(a, b, policy.Allowed, policy.RuleMismatch, policy.BundleInvalid)
 		r.Criteria.Policy.Repository = b
-		x, y, none := code(a), code(b), "-"
+		x, y, none := report.Code(a), report.Code(b), "-"
 		rows := []string{x, y, none, none, y, x, y, none, none, y, x, y, y, x, y}
-		checkMarkdown(t, summaryOf(r, "DENY: 1 of 3 artifacts allowed"), append([]string{y, code(r.Criteria.Policy.Digest), none, none}, rows...))
+		checkMarkdown(t, report.JobSummary(r, "DENY: 1 of 3 artifacts allowed"), append([]string{y, report.Code(r.Criteria.Policy.Digest), none, none}, rows...))
 		r.Criteria.Policy, r.Criteria.Identity = nil, a
-		checkMarkdown(t, summaryOf(r, "DENY: 1 of 3 artifacts allowed"), append([]string{x}, rows...))
+		checkMarkdown(t, report.JobSummary(r, "DENY: 1 of 3 artifacts allowed"), append([]string{x}, rows...))
 	})
 }
 
@@ -344,8 +345,8 @@ func TestSummaryLimit(t *testing.T) {
 		reasons = append(reasons, policy.Allowed)
 	}
 	r := syntheticReport(strings.Repeat("\u202e", 4096), strings.Repeat("x", 4096), append(reasons, policy.RuleMismatch)...)
-	md := summaryOf(r, "total")
-	if len(md) > maxSummaryBytes+100 || !strings.Contains(md, "| DENY |") {
+	md := report.JobSummary(r, "total")
+	if len(md) > report.MaxSummaryBytes+100 || !strings.Contains(md, "| DENY |") {
 		t.Errorf("%d bytes", len(md))
 	}
 	if m := regexp.MustCompile(`\n(\d+) more are in the log\.\n$`).FindStringSubmatch(md); m == nil {

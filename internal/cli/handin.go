@@ -52,7 +52,10 @@ which leaf of its log it lists the version.`,
 
 func (a *app) handIn(ctx context.Context, o *repoOptions, out *typed) error {
 	if !o.repo.set && !o.git.set {
-		return &policy.Fault{Reason: policy.Usage, Text: "which repository?", Hint: "repopolicy hand-in -R acme/widget --directory directory.json"}
+		return &policy.Fault{
+			Reason: policy.Usage, Text: "which repository?",
+			Hint: "repopolicy hand-in -R acme/widget --directory directory.json",
+		}
 	}
 	if err := checkFolders(out); err != nil {
 		return err
@@ -87,13 +90,16 @@ func (a *app) handIn(ctx context.Context, o *repoOptions, out *typed) error {
 	}
 	n, err := a.giveTo(ctx, d, f.Root, f.Repository, f.Files, out)
 	if err == nil && n == 0 {
-		a.err.line("nothing to hand in: the directory lists what is at hand and bound")
+		a.err.Line("nothing to hand in: the directory lists what is at hand and bound")
 	}
 	return err
 }
 
 func whichDirectory() *policy.Fault {
-	return &policy.Fault{Reason: policy.Usage, Text: "which directory? The trust root names none", Hint: "name one with --directory FILE"}
+	return &policy.Fault{
+		Reason: policy.Usage, Text: "which directory? The trust root names none",
+		Hint: "name one with --directory FILE",
+	}
 }
 
 // giveTo hands in what files show of a repository and the directory does not list, and
@@ -115,7 +121,7 @@ func (a *app) giveTo(ctx context.Context, d *rekorbind.Descriptor, root trust.Ro
 	for _, o := range a.unlisted(ctx, d, client, root, repo, files, state) {
 		receipt, signed, err := d.HandIn(ctx, client, o)
 		if errors.Is(err, rekorbind.ErrNotBound) {
-			a.err.line("note: version %d, sha256:%s: no binding of it is known", o.Statement.Version(), o.Statement.Digest())
+			a.err.Line("note: version %d, sha256:%s: no binding of it is known", o.Statement.Version(), o.Statement.Digest())
 			continue
 		}
 		if err != nil {
@@ -123,7 +129,7 @@ func (a *app) giveTo(ctx context.Context, d *rekorbind.Descriptor, root trust.Ro
 			if failed == nil {
 				failed = f
 			} else {
-				a.err.line("note: %s", f)
+				a.err.Line("note: %s", f)
 			}
 			if errors.As(err, new(*web.StatusError)) && !endpointless(err) {
 				continue
@@ -139,8 +145,8 @@ func (a *app) giveTo(ctx context.Context, d *rekorbind.Descriptor, root trust.Ro
 			return done, unwritten(err)
 		}
 		done++
-		a.err.line("handed in: version %d, which %s lists by its leaf %d", o.Statement.Version(), d.URL, receipt.Leaf)
-		a.err.line("receipt: %s", path)
+		a.err.Line("handed in: version %d, which %s lists by its leaf %d", o.Statement.Version(), d.URL, receipt.Leaf)
+		a.err.Line("receipt: %s", path)
 	}
 	return done, failed
 }
@@ -166,7 +172,7 @@ func (a *app) unlisted(ctx context.Context, d *rekorbind.Descriptor, client *web
 	dir := &rekorbind.Directory{Root: root.Root, Forges: root.Forges, Descriptor: d, Client: client, Heads: state, Now: a.Now}
 	found, err := dir.Find(ctx, rekorbind.Query{Repository: repo, Names: names})
 	if err != nil {
-		a.err.line("note: no answer from the %s: %s", dir.Name(), err)
+		a.err.Line("note: no answer from the %s: %s", dir.Name(), err)
 		return all
 	}
 	return rekorbind.Unlisted(root.Root, root.Forges, files, found.Directory)
@@ -205,10 +211,10 @@ func (a *app) offer(ctx context.Context, o *signOptions, v *draftVersion, made [
 	if err == nil || !o.handIn.set && endpointless(err) {
 		return
 	}
-	a.err.line("warning: not handed in to the directory: %s", err)
+	a.err.Line("warning: not handed in to the directory: %s", err)
 	again := "repopolicy hand-in --git " + cmp.Or(o.git.value, ".")
 	if o.handIn.set {
 		again += " --directory " + o.handIn.value
 	}
-	a.err.line("hint: the version is bound; when its files are pushed: `%s`", again)
+	a.err.Line("hint: the version is bound; when its files are pushed: `%s`", again)
 }

@@ -81,7 +81,10 @@ func (a *app) ambient(ctx context.Context, audience string) (string, error) {
 	}
 	token, err := oidc.Ambient(ctx, a.surroundings(), audience, a.Now())
 	if errors.Is(err, oidc.ErrNoPermission) {
-		return "", &policy.Fault{Reason: policy.NoTokenPermission, Text: "the job may not have an ID token", Hint: "say `permissions: id-token: write` for this job, and for this job only"}
+		return "", &policy.Fault{
+			Reason: policy.NoTokenPermission, Text: "the job may not have an ID token",
+			Hint: "say `permissions: id-token: write` for this job, and for this job only",
+		}
 	}
 	if err != nil && !errors.Is(err, oidc.ErrNoToken) {
 		return "", policy.Faultf(policy.LoginNeeded, "%s", err)
@@ -141,9 +144,15 @@ func (a *app) rawToken(ctx context.Context, o *tokenOptions) (string, error) {
 	raw, err := s.Token(ctx, oidc.Audience)
 	switch {
 	case errors.Is(err, oidc.ErrNoPermission):
-		return "", &policy.Fault{Reason: policy.NoTokenPermission, Text: "the job may not have an ID token", Hint: "say `permissions: id-token: write` for this job, and for this job only"}
+		return "", &policy.Fault{
+			Reason: policy.NoTokenPermission, Text: "the job may not have an ID token",
+			Hint: "say `permissions: id-token: write` for this job, and for this job only",
+		}
 	case errors.Is(err, oidc.ErrNoToken):
-		return "", &policy.Fault{Reason: policy.LoginNeeded, Text: err.Error(), Hint: "run in a CI job that has ID tokens; on GitLab, id_tokens sets REPOPOLICY_ID_TOKEN with aud: repopolicy"}
+		return "", &policy.Fault{
+			Reason: policy.LoginNeeded, Text: err.Error(),
+			Hint: "run in a CI job that has ID tokens; on GitLab, id_tokens sets REPOPOLICY_ID_TOKEN with aud: repopolicy",
+		}
 	case err != nil:
 		return "", policy.Faultf(policy.IssuerUnreachable, "%s", err)
 	}

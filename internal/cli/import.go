@@ -88,7 +88,10 @@ func (a *app) importAqua(path string, o *importOptions) error {
 		for _, p := range packages {
 			names = append(names, p.Name)
 		}
-		return &policy.Fault{Reason: policy.Usage, Text: path + ": several packages", Hint: "name one with --package: " + few(names)}
+		return &policy.Fault{
+			Reason: policy.Usage, Text: path + ": several packages",
+			Hint: "name one with --package: " + few(names),
+		}
 	}
 	refs := map[string]string{}
 	for _, pair := range o.signerRefs {
@@ -106,7 +109,7 @@ func (a *app) importAqua(path string, o *importOptions) error {
 		}
 		return f
 	}
-	return a.out.verbatim(text)
+	return a.out.Verbatim(text)
 }
 
 // few lists some of the names.

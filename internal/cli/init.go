@@ -123,7 +123,10 @@ func (a *app) init(ctx context.Context, o *initOptions) error {
 	if !o.git.set {
 		dir, err := worktree.Find(".")
 		if err != nil {
-			return &policy.Fault{Reason: policy.Usage, Text: "this is not a Git repository", Hint: "run `git init` and add the remote origin first, or name the repository's directory with --git"}
+			return &policy.Fault{
+				Reason: policy.Usage, Text: "this is not a Git repository",
+				Hint: "run `git init` and add the remote origin first, or name the repository's directory with --git",
+			}
 		}
 		o.git.value, o.git.set = dir, true
 	}
@@ -172,7 +175,10 @@ func (a *app) init(ctx context.Context, o *initOptions) error {
 	}
 	if r.signs {
 		if data, err := r.tree.Read(rekorbind.PolicyFile, policy.MaxPolicyBytes); err != nil || !bytes.Equal(data, r.policy) {
-			return &policy.Fault{Reason: policy.Usage, Text: rekorbind.PolicyFile + " is another one than you agreed to", Hint: "nothing was signed; somebody wrote it meanwhile: read it, and run the command again"}
+			return &policy.Fault{
+				Reason: policy.Usage, Text: rekorbind.PolicyFile + " is another one than you agreed to",
+				Hint: "nothing was signed; somebody wrote it meanwhile: read it, and run the command again",
+			}
 		}
 		err := a.write(ctx, &o.signOptions, v, r.signing, request)
 		if f := (*policy.Fault)(nil); errors.As(err, &f) {
@@ -183,7 +189,7 @@ func (a *app) init(ctx context.Context, o *initOptions) error {
 		}
 	}
 	if !written && !r.signs {
-		a.err.line("nothing to write: what init writes is there already")
+		a.err.Line("nothing to write: what init writes is there already")
 		return nil
 	}
 	r.next(r.signs)
@@ -199,11 +205,17 @@ func (o *initOptions) check() error {
 	case o.maintainers.set && o.recovery.set:
 		return policy.Faultf(policy.Usage, "--recovery: the repository cannot lose its own account")
 	case strings.Contains(o.workflow.value, "://"):
-		return &policy.Fault{Reason: policy.Usage, Text: "--workflow: name a file of this repository", Hint: "a reusable workflow is found through the one that calls it"}
+		return &policy.Fault{
+			Reason: policy.Usage, Text: "--workflow: name a file of this repository",
+			Hint: "a reusable workflow is found through the one that calls it",
+		}
 	case o.expect.set && (o.email.set || o.maintainers.set):
 		return policy.Faultf(policy.Usage, "--expect-identity is about who signs in, and nobody does")
 	case o.email.set != o.issuer.set:
-		return &policy.Fault{Reason: policy.Usage, Text: "--email and --issuer go together", Hint: "the issuer is https://accounts.google.com, https://github.com/login/oauth or https://login.microsoftonline.com on Sigstore's public instance"}
+		return &policy.Fault{
+			Reason: policy.Usage, Text: "--email and --issuer go together",
+			Hint: "the issuer is https://accounts.google.com, https://github.com/login/oauth or https://login.microsoftonline.com on Sigstore's public instance",
+		}
 	}
 	if o.expires.set {
 		if _, err := expiry(time.Unix(0, 0), o.expires.value); err != nil {
@@ -247,7 +259,10 @@ func (r *initRun) look(ctx context.Context) error {
 		if address == "" {
 			msg = "which repository? It has no remote origin"
 		}
-		return &policy.Fault{Reason: policy.Usage, Text: msg, Hint: "name it with --repository https://github.com/acme/widget"}
+		return &policy.Fault{
+			Reason: policy.Usage, Text: msg,
+			Hint: "name it with --repository https://github.com/acme/widget",
+		}
 	}
 	snapshot, err := repo.Local()
 	if err != nil {
@@ -264,7 +279,7 @@ func (r *initRun) look(ctx context.Context) error {
 	if r.policy != nil && !r.signs {
 		return nil
 	}
-	r.err.line("found %s %s → proposes repository = %q", source, address, p.Repository)
+	r.err.Line("found %s %s → proposes repository = %q", source, address, p.Repository)
 	if p.Tags, err = repo.Tags(); err != nil {
 		return find.GitFault(err)
 	}
@@ -362,11 +377,11 @@ func (r *initRun) propose() error {
 	}
 	r.proposal = detect.From(r.project, detect.Options{Workflow: o.workflow.value, Environment: o.environment.value, Tags: o.tags, Artifacts: o.artifacts})
 	for _, f := range r.proposal.Findings {
-		r.err.line("found %s → proposes %s", f.Found, f.Proposes)
+		r.err.Line("found %s → proposes %s", f.Found, f.Proposes)
 	}
 	if !r.fresh { // what somebody else may have put there is not signed by init
 		if r.signs = bytes.Equal(r.text(r.member), r.policy); !r.signs {
-			r.err.line("note: %s is not what init writes today; `repopolicy sign` signs it once it is committed", rekorbind.PolicyFile)
+			r.err.Line("note: %s is not what init writes today; `repopolicy sign` signs it once it is committed", rekorbind.PolicyFile)
 		}
 		return nil
 	}
@@ -402,7 +417,7 @@ func (r *initRun) text(m detect.Member) []byte {
 }
 
 func (r *initRun) sayMember() {
-	r.err.line("found one maintainer, %s by %s → proposes [recovery], as a comment; --recovery 90d writes it", r.member.Email, r.member.Issuer)
+	r.err.Line("found one maintainer, %s by %s → proposes [recovery], as a comment; --recovery 90d writes it", r.member.Email, r.member.Issuer)
 }
 
 // signIn lets the first maintainer sign in, after all that can be known without them.
@@ -446,7 +461,10 @@ func (r *initRun) signIn(ctx context.Context) error {
 		return err
 	}
 	if claims.Email == "" {
-		return &policy.Fault{Reason: policy.Usage, Text: "the token of " + claims.Issuer + " names no e-mail address", Hint: "name the first maintainer with --email and --issuer, or use --maintainers repository"}
+		return &policy.Fault{
+			Reason: policy.Usage, Text: "the token of " + claims.Issuer + " names no e-mail address",
+			Hint: "name the first maintainer with --email and --issuer, or use --maintainers repository",
+		}
 	}
 	m := detect.Member{Email: claims.Email, Issuer: claims.Issuer}
 	if claims.Connector != "" {

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/repopolicy/repopolicy/internal/detect"
+	"github.com/repopolicy/repopolicy/internal/report"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/rekorbind"
 )
@@ -20,14 +21,14 @@ func (r *initRun) write() (bool, error) {
 	written := false
 	create := func(name string, data []byte) error {
 		if r.tree.Exists(name) {
-			r.err.line("%s is there already and stays", name)
+			r.err.Line("%s is there already and stays", name)
 			return nil
 		}
 		if err := r.tree.Create(name, data); err != nil {
 			return err
 		}
 		written = true
-		r.out.line("%s", name)
+		r.out.Line("%s", name)
 		return nil
 	}
 	// The attributes come first: a policy that Git may change is not left behind.
@@ -45,7 +46,7 @@ func (r *initRun) write() (bool, error) {
 		}
 	}
 	if len(r.bind) == 0 {
-		r.err.line("note: no workflow is written for %s, whose certificates prove no repository: the maintainers' signatures bind", r.project.Repository.Host())
+		r.err.Line("note: no workflow is written for %s, whose certificates prove no repository: the maintainers' signatures bind", r.project.Repository.Host())
 	}
 	return written, nil
 }
@@ -124,7 +125,7 @@ func (r *initRun) attributes() (bool, error) {
 	if err := write(name, append(append(data, line...), '\n')); err != nil {
 		return false, err
 	}
-	r.out.line("%s", name)
+	r.out.Line("%s", name)
 	return true, nil
 }
 
@@ -138,7 +139,7 @@ func (r *initRun) program() (string, error) {
 	}
 	v := r.Version
 	if v == "" {
-		v = version()
+		v = report.Version()
 	}
 	v, _, _ = strings.Cut(v, "+")
 	if !strings.HasPrefix(v, "v") {
@@ -149,7 +150,7 @@ func (r *initRun) program() (string, error) {
 
 // next prints what is left to do.
 func (r *initRun) next(signed bool) {
-	say := func(format string, args ...any) { r.err.line(format, args...) }
+	say := func(format string, args ...any) { r.err.Line(format, args...) }
 	doc, err := policy.Parse(r.policy)
 	if err != nil {
 		return

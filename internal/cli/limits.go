@@ -59,7 +59,10 @@ func (l *limits) apply(ctx context.Context) (_ context.Context, stop func(), err
 	memory := int64(defaultMemory)
 	if l.memory.set {
 		if memory, err = parseSize(l.memory.value); err != nil || memory < minMemory {
-			return ctx, nil, &policy.Fault{Reason: policy.Usage, Text: "--memory: at least 128M", Hint: "write it like 512M or 1G"}
+			return ctx, nil, &policy.Fault{
+				Reason: policy.Usage, Text: "--memory: at least 128M",
+				Hint: "write it like 512M or 1G",
+			}
 		}
 	}
 	timeout := l.time()

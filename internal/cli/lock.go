@@ -7,6 +7,7 @@ import (
 
 	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/internal/find"
+	"github.com/repopolicy/repopolicy/internal/report"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -27,7 +28,10 @@ need not be named again, and lock itself writes a file that continues the old on
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if !o.repo.set || !out.set {
-				return &policy.Fault{Reason: policy.Usage, Text: "which repository, and where to?", Hint: "repopolicy lock -R acme/widget -o widget.lock"}
+				return &policy.Fault{
+					Reason: policy.Usage, Text: "which repository, and where to?",
+					Hint: "repopolicy lock -R acme/widget -o widget.lock",
+				}
 			}
 			if err := checkOutputs(&out); err != nil {
 				return err
@@ -44,7 +48,7 @@ need not be named again, and lock itself writes a file that continues the old on
 			if err := file.Write(out.value, data, 0o644); err != nil {
 				return unwritten(err)
 			}
-			a.err.line("wrote %s: %d %s, first sha256:%s", out.value, len(l.Chain), plural(len(l.Chain), "version"), l.Chain[0])
+			a.err.Line("wrote %s: %d %s, first sha256:%s", out.value, len(l.Chain), report.Plural(len(l.Chain), "version"), l.Chain[0])
 			return nil
 		},
 	}

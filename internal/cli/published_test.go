@@ -21,6 +21,7 @@ import (
 	"oras.land/oras-go/v2/registry/remote"
 
 	"github.com/repopolicy/repopolicy/internal/find"
+	"github.com/repopolicy/repopolicy/internal/report"
 	"github.com/repopolicy/repopolicy/internal/scaffold/sigstoretest"
 )
 
@@ -30,7 +31,7 @@ func TestPublishedUsage(t *testing.T) {
 	env := place(t)
 	env.Transport = unasked{t}
 	env.Getenv = func(string) string { return "" }
-	bad := find.Lock{Schema: schemaURL("lock-v1"), Repository: "https://github.com/Acme/widget", Chain: []string{strings.Repeat("0", 64)}}
+	bad := find.Lock{Schema: report.SchemaURL("lock-v1"), Repository: "https://github.com/Acme/widget", Chain: []string{strings.Repeat("0", 64)}}
 	data, err := json.Marshal(bad)
 	if err != nil {
 		t.Fatal(err)

@@ -29,10 +29,10 @@ func (a *app) machine() find.Machine {
 func (a *app) finder() *find.Finder {
 	f := &find.Finder{
 		Machine: a.machine(), Now: a.Now, Transport: a.Transport, Agent: userAgent(),
-		Say: func(line string) { a.err.line("%s", line) },
+		Say: func(line string) { a.err.Line("%s", line) },
 	}
 	if a.Terminal {
-		f.Progress = func(log string, done, total int64) { a.err.status("reading %s: %d of %d", log, done, total) }
+		f.Progress = func(log string, done, total int64) { a.err.Status("reading %s: %d of %d", log, done, total) }
 	}
 	return f
 }
@@ -181,7 +181,10 @@ func (o *repoOptions) query() (*find.Query, error) {
 	var err error
 	if o.repo.set {
 		if q.Repository, err = policy.NormalizeLocator(o.repo.value); err != nil {
-			return nil, &policy.Fault{Reason: policy.Usage, Text: "--repo: " + err.Error(), Hint: "write it like https://github.com/acme/widget or acme/widget"}
+			return nil, &policy.Fault{
+				Reason: policy.Usage, Text: "--repo: " + err.Error(),
+				Hint: "write it like https://github.com/acme/widget or acme/widget",
+			}
 		}
 	}
 	if err := o.demand(q); err != nil {
@@ -254,7 +257,10 @@ func (o *repoOptions) fromReference() (*oci.Reference, error) {
 	}
 	ref, err := oci.ParseReference(o.from.value)
 	if err != nil {
-		return nil, &policy.Fault{Reason: policy.Usage, Text: "--from: " + err.Error(), Hint: "write it like oci:registry.example.com/acme/widget:policy"}
+		return nil, &policy.Fault{
+			Reason: policy.Usage, Text: "--from: " + err.Error(),
+			Hint: "write it like oci:registry.example.com/acme/widget:policy",
+		}
 	}
 	return &ref, nil
 }
@@ -322,37 +328,6 @@ func parseDescriptor(flag, path string, data []byte, err error) (*rekorbind.Desc
 // warn prints what is not part of the verdict but should be known.
 func (a *app) warn(f *find.Found) {
 	for _, line := range f.Warnings() {
-		a.err.line("%s", line)
+		a.err.Line("%s", line)
 	}
-}
-
-// policySummaryOf describes a policy for reports; nil if there is none.
-func policySummaryOf(f *find.Found) *policySummary {
-	versions := f.Versions()
-	view := f.Resolution.Chain.View()
-	if len(versions) == 0 {
-		return nil
-	}
-	head := versions[len(versions)-1]
-	out := &policySummary{
-		Digest: head.Document.Digest().String(), Repository: f.Repository.String(), Version: head.Number, Expires: head.Document.Content().Expires,
-		Genesis: string(f.Resolution.Chain.Genesis()), Completeness: string(view.Completeness), Statement: "sha256:" + head.Statement,
-	}
-	if view.Completeness.Beats(chain.CompleteScanned) && f.Directory != nil {
-		out.Directory = f.Directory.Descriptor.URL
-	}
-	for _, v := range versions {
-		if v.WithoutV1 {
-			out.WithoutV1 = append(out.WithoutV1, v.Number)
-		}
-	}
-	if !view.AsOf.IsZero() {
-		at := view.AsOf.UTC().Truncate(time.Second)
-		out.KnownAsOf = &at
-	}
-	if !view.Inputs.IsZero() {
-		at := view.Inputs.UTC()
-		out.InputsOf = &at
-	}
-	return out
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/fetch"
 	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/internal/find"
+	"github.com/repopolicy/repopolicy/internal/report"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/spf13/cobra"
 )
@@ -93,7 +94,7 @@ func (q *question) isOf(repo string, args []string) error {
 // client returns what asks as the flags say.
 func (a *app) client(o *verifyOptions) (*repopolicy.Client, error) {
 	c := &repopolicy.Client{
-		HTTP: a.Transport, Clock: clock(a.Now), Agent: userAgent(), Log: func(line string) { a.err.line("%s", line) },
+		HTTP: a.Transport, Clock: clock(a.Now), Agent: userAgent(), Log: func(line string) { a.err.Line("%s", line) },
 		TrustedRoots: o.roots, TrustRoot: o.rootName.value, TrustConfig: o.rootMap.value,
 		Require: o.require.value, FailOnAlarm: o.failOnAlarm, Scan: o.scan, Offline: o.offline,
 	}
@@ -162,7 +163,10 @@ func (q *question) demand(b *airgap.Bundle) error {
 }
 
 func notLocator(err error) *policy.Fault {
-	return &policy.Fault{Reason: policy.Usage, Text: "--repo: " + err.Error(), Hint: "write it like https://github.com/acme/widget or acme/widget"}
+	return &policy.Fault{
+		Reason: policy.Usage, Text: "--repo: " + err.Error(),
+		Hint: "write it like https://github.com/acme/widget or acme/widget",
+	}
 }
 
 // name finds out whose policy is meant where no flag says so: a lock file and the URL of a
@@ -182,7 +186,10 @@ func (q *question) name(args []string) error {
 		}
 		a, err := fetch.ParseAddress(arg)
 		if err != nil {
-			return &policy.Fault{Reason: policy.Usage, Text: arg + ": " + err.Error(), Hint: "a release is named like https://github.com/acme/widget/releases/tag/v1.2.3"}
+			return &policy.Fault{
+				Reason: policy.Usage, Text: arg + ": " + err.Error(),
+				Hint: "a release is named like https://github.com/acme/widget/releases/tag/v1.2.3",
+			}
 		}
 		if q.tag == "" {
 			q.tag = a.Tag
@@ -199,13 +206,19 @@ func (q *question) check(args []string) error {
 	o := q.options
 	switch {
 	case o.identity.set != o.issuer.set:
-		return policy.Faultf(policy.Usage, "--certificate-identity and --certificate-oidc-issuer go together: the same name from another issuer is another person")
+		return policy.Faultf(policy.Usage,
+			"--certificate-identity and --certificate-oidc-issuer go together: the same name from another issuer is another person")
 	case o.policy.set && q.repo != "":
-		return policy.Faultf(policy.Usage, "--policy and --repo contradict each other: the policy is either the one in the file or the one that the repository bound")
+		return policy.Faultf(policy.Usage,
+			"--policy and --repo contradict each other: the policy is either the one in the file or the one that the repository bound")
 	case q.repo == "" && o.repoOptions.any():
-		return policy.Faultf(policy.Usage, "--require, --max-age, --pin, --lock, --from, --scan, --witness-policy and --fail-on-alarm are about the policy that --repo finds")
+		return policy.Faultf(policy.Usage,
+			"--require, --max-age, --pin, --lock, --from, --scan, --witness-policy and --fail-on-alarm are about the policy that --repo finds")
 	case !o.policy.set && q.repo == "" && !o.identity.set:
-		return &policy.Fault{Reason: policy.Usage, Text: "nothing to judge by", Hint: "name the repository with --repo, a policy with --policy FILE, or one signer with --certificate-identity and --certificate-oidc-issuer"}
+		return &policy.Fault{
+			Reason: policy.Usage, Text: "nothing to judge by",
+			Hint: "name the repository with --repo, a policy with --policy FILE, or one signer with --certificate-identity and --certificate-oidc-issuer",
+		}
 	case len(args) > 0 && o.format.value == "vsa" && !o.policy.set && q.repo == "":
 		return withoutPolicy()
 	}
@@ -218,7 +231,10 @@ func (q *question) check(args []string) error {
 }
 
 func withoutPolicy() *policy.Fault {
-	return &policy.Fault{Reason: policy.Usage, Text: "--format vsa: a verification summary names the policy that was verified", Hint: "judge by a policy with --policy FILE"}
+	return &policy.Fault{
+		Reason: policy.Usage, Text: "--format vsa: a verification summary names the policy that was verified",
+		Hint: "judge by a policy with --policy FILE",
+	}
 }
 
 // judge reads the flags that say what is judged, and how.
@@ -228,7 +244,10 @@ func (q *question) judge(a *app, args []string) error {
 	if o.asOf.set {
 		t, err := moment(o.asOf.value)
 		if err != nil {
-			return &policy.Fault{Reason: policy.Usage, Text: "--as-of: " + err.Error(), Hint: "write it like 2026-11-22T00:00:00Z"}
+			return &policy.Fault{
+				Reason: policy.Usage, Text: "--as-of: " + err.Error(),
+				Hint: "write it like 2026-11-22T00:00:00Z",
+			}
 		}
 		if t.After(now.Add(find.Skew)) {
 			return policy.Faultf(policy.Usage, "--as-of %s is in the future", o.asOf.value)
@@ -405,15 +424,15 @@ func (a *app) sources(o *publishedOptions) (s repopolicy.Sources, err error) {
 }
 
 // summary is what a run judges by.
-func (q *question) summary(p *repopolicy.Policy) *summary {
+func (q *question) summary(p *repopolicy.Policy) *report.Summary {
 	o, k := q.options, p.Knowledge()
-	s := &summary{
-		AsOf: q.asOf, Roots: k.Roots, Demanded: k.Demanded, Offline: q.client.Offline, Tag: q.tag, Unknown: k.Unknown, alarms: k.Alarms,
+	s := &report.Summary{
+		AsOf: q.asOf, Roots: k.Roots, Demanded: k.Demanded, Offline: q.client.Offline, Tag: q.tag, Unknown: k.Unknown, Alarms: k.Alarms,
 		Identity: o.identity.value, Issuer: o.issuer.value,
 	}
 	if q.cooldown != 0 {
 		s.Cooldown = q.cooldown.String()
 	}
-	s.Policy = summaryOfPolicy(p, k)
+	s.Policy = report.SummaryOf(p, k)
 	return s
 }

@@ -10,6 +10,7 @@ import (
 	"oras.land/oras-go/v2/registry/remote/credentials"
 
 	"github.com/repopolicy/repopolicy/internal/file"
+	"github.com/repopolicy/repopolicy/internal/report"
 	"github.com/repopolicy/repopolicy/internal/trust/oci"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/rekorbind"
@@ -33,13 +34,17 @@ func dockerCredentials() func(ctx context.Context, host string) (auth.Credential
 func (a *app) exportOCI(ctx context.Context, o *exportOptions) error {
 	switch {
 	case o.to.set || o.tuf.set || o.policy.set || o.rule.set || o.tag.set || o.artifact.set || o.sign || o.signing.key.set || o.signing.expect.set:
-		return policy.Faultf(policy.Usage, "--oci copies what the repository bound: of the other flags only those that find it go with it")
+		return policy.Faultf(policy.Usage,
+			"--oci copies what the repository bound: of the other flags only those that find it go with it")
 	case !o.signing.repo.set:
 		return &policy.Fault{Reason: policy.Usage, Text: "--oci: no repository given", Hint: "name it with -R"}
 	}
 	ref, err := oci.ParseReference(o.oci.value)
 	if err != nil {
-		return &policy.Fault{Reason: policy.Usage, Text: "--oci: " + err.Error(), Hint: "write it like oci:registry.example.com/acme/widget:policy"}
+		return &policy.Fault{
+			Reason: policy.Usage, Text: "--oci: " + err.Error(),
+			Hint: "write it like oci:registry.example.com/acme/widget:policy",
+		}
 	}
 	if ref.Layout != "" {
 		if err := file.CheckDir(ref.Layout); err != nil {
@@ -63,9 +68,12 @@ func (a *app) exportOCI(ctx context.Context, o *exportOptions) error {
 	}
 	digest, err := oci.PushPolicy(ctx, ref, a.finder().Registry(), p)
 	if err != nil {
-		return &policy.Fault{Reason: policy.ReleaseUnreachable, Text: err.Error(), Hint: "run the command again: what is there already is not sent again"}
+		return &policy.Fault{
+			Reason: policy.ReleaseUnreachable, Text: err.Error(),
+			Hint: "run the command again: what is there already is not sent again",
+		}
 	}
-	a.out.line("%s", ref.At(digest))
-	a.err.line("%s: the policy of %s, version %d, %d %s", o.oci.value, f.Repository, len(f.Versions()), len(p.Signatures), plural(len(p.Signatures), "signature file"))
+	a.out.Line("%s", ref.At(digest))
+	a.err.Line("%s: the policy of %s, version %d, %d %s", o.oci.value, f.Repository, len(f.Versions()), len(p.Signatures), report.Plural(len(p.Signatures), "signature file"))
 	return nil
 }

@@ -23,6 +23,7 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"github.com/repopolicy/repopolicy"
+	"github.com/repopolicy/repopolicy/internal/report"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -54,10 +55,10 @@ func sarifStandard(t testing.TB) *jsonschema.Schema {
 	}
 	c := jsonschema.NewCompiler()
 	c.AssertFormat()
-	if err := c.AddResource(sarifSchema, doc); err != nil {
+	if err := c.AddResource(report.SARIFSchema, doc); err != nil {
 		t.Fatal(err)
 	}
-	s, err := c.Compile(sarifSchema)
+	s, err := c.Compile(report.SARIFSchema)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,8 +91,8 @@ func synthetic(name, detail string, reasons ...policy.Reason) []repopolicy.Entry
 	return out
 }
 
-func syntheticReport(name, detail string, reasons ...policy.Reason) *report {
-	sum := &summary{Roots: []string{"public-good"}, AsOf: time.Unix(1e9, 0), Policy: &policySummary{
+func syntheticReport(name, detail string, reasons ...policy.Reason) *report.Report {
+	sum := &report.Summary{Roots: []string{"public-good"}, AsOf: time.Unix(1e9, 0), Policy: &report.PolicySummary{
 		Path: name, Digest: "sha256:" + strings.Repeat("0", 64), Repository: "https://github.com/acme/widget", Version: 3,
 	}}
 	entries := synthetic(name, detail, reasons...)
@@ -99,7 +100,7 @@ func syntheticReport(name, detail string, reasons ...policy.Reason) *report {
 	for _, e := range entries {
 		classes = append(classes, e.Result.Class())
 	}
-	return newReport(sum, policy.Worst(classes...), entries, false)
+	return report.New(sum, policy.Worst(classes...), entries, false)
 }
 
 // TestSARIF holds what is written against the schema of the standard, a library
@@ -117,7 +118,7 @@ func TestSARIF(t *testing.T) {
 		env.Stdout = &out
 		exit := Main(append(strings.Fields(args), "--format", "sarif"), env)
 		outputs[args] = out.Bytes()
-		var log sarifLog
+		var log report.SARIF
 		if err := json.Unmarshal(out.Bytes(), &log); err != nil {
 			t.Fatalf("%s: %v\n%s", args, err, out.Bytes())
 		}
@@ -134,10 +135,10 @@ func TestSARIF(t *testing.T) {
 	run("check bad.toml")
 	for _, name := range hostile {
 		var out bytes.Buffer
-		p := &printer{w: &out}
+		p := report.NewPrinter(&out)
 		r := syntheticReport(name, name, all...)
 		r.Alarms = []string{name, "second-genesis"}
-		if err := p.json(newSARIF(r)); err != nil {
+		if err := p.JSON(report.NewSARIF(r)); err != nil {
 			t.Fatal(err)
 		}
 		outputs[name] = out.Bytes()
@@ -160,7 +161,7 @@ func TestSARIF(t *testing.T) {
 // TestSARIFResults: kind, level, place and fingerprint of results.
 func TestSARIFResults(t *testing.T) {
 	r := syntheticReport("dist/a b#1.tar.gz", "", policy.Allowed, policy.RuleMismatch, policy.TrustRootMissing, policy.Internal)
-	run := newSARIF(r).Runs[0]
+	run := report.NewSARIF(r).Runs[0]
 	type row struct{ rule, kind, level, uri string }
 	var got []row
 	for _, x := range run.Results {
@@ -177,23 +178,23 @@ func TestSARIFResults(t *testing.T) {
 	if d := cmp.Diff(want, got, cmp.AllowUnexported(row{})); d != "" {
 		t.Error(d)
 	}
-	again := newSARIF(syntheticReport("dist/a b#1.tar.gz", "another detail", policy.RuleMismatch)).Runs[0].Results[0]
-	if again.Fingerprints[fingerprintName] != run.Results[1].Fingerprints[fingerprintName] {
+	again := report.NewSARIF(syntheticReport("dist/a b#1.tar.gz", "another detail", policy.RuleMismatch)).Runs[0].Results[0]
+	if again.Fingerprints[report.FingerprintName] != run.Results[1].Fingerprints[report.FingerprintName] {
 		t.Error("the fingerprint depends on the detail")
 	}
-	if run.Results[0].Fingerprints[fingerprintName] == run.Results[1].Fingerprints[fingerprintName] {
+	if run.Results[0].Fingerprints[report.FingerprintName] == run.Results[1].Fingerprints[report.FingerprintName] {
 		t.Error("two reasons have the same fingerprint")
 	}
 	// A result whose reason says OK without being permitted is no pass.
-	r.Artifacts[0].permitted = false
-	if x := newSARIF(r).Runs[0].Results[0]; x.Kind != "fail" || x.Level != "error" {
+	r.Artifacts[0].Permitted = false
+	if x := report.NewSARIF(r).Runs[0].Results[0]; x.Kind != "fail" || x.Level != "error" {
 		t.Errorf("not permitted is %s, %s", x.Kind, x.Level)
 	}
 	for class, want := range map[policy.Class]bool{
 		policy.ClassOK: true, policy.ClassDeny: true, policy.ClassInvalid: true, policy.ClassStale: true, policy.ClassAlarm: true, policy.ClassNoPolicy: true,
 		policy.ClassUnavailable: false, policy.ClassAuth: false, policy.ClassUsage: false, policy.ClassInternal: false,
 	} {
-		if got := newSARIFRun(class, nil).Invocations[0].Successful; got != want {
+		if got := report.NewSARIFRun(class, nil).Invocations[0].Successful; got != want {
 			t.Errorf("executionSuccessful of %s is %v", class, got)
 		}
 	}
@@ -209,16 +210,16 @@ func FuzzSARIF(f *testing.F) {
 	f.Fuzz(func(t *testing.T, name, detail string, a, b uint8) {
 		r := syntheticReport(name, detail, reasons[int(a)%len(reasons)].Code, reasons[int(b)%len(reasons)].Code)
 		var out bytes.Buffer
-		p := &printer{w: &out}
-		if err := p.json(newSARIF(r)); err != nil {
+		p := report.NewPrinter(&out)
+		if err := p.JSON(report.NewSARIF(r)); err != nil {
 			t.Fatal(err)
 		}
-		var log sarifLog
+		var log report.SARIF
 		if err := json.Unmarshal(out.Bytes(), &log); err != nil {
 			t.Fatal(err)
 		}
 		run := log.Runs[0]
-		fails := slices.ContainsFunc(run.Results, func(x sarifResult) bool { return x.Kind != "pass" })
+		fails := slices.ContainsFunc(run.Results, func(x report.SARIFResult) bool { return x.Kind != "pass" })
 		if len(run.Results) != 2 || run.Invocations[0].ExitCode != r.Exit || fails != (r.Exit != 0) {
 			t.Fatalf("exit %d, %+v", r.Exit, run.Results)
 		}

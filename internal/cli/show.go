@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/repopolicy/repopolicy/internal/find"
+	"github.com/repopolicy/repopolicy/internal/report"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/policy/chain"
 )
@@ -32,7 +33,7 @@ func (a *app) showCommand() *cobra.Command {
 			}
 			vs := f.Versions()
 			a.describe(f)
-			a.out.text(string(vs[len(vs)-1].Document.Text()))
+			a.out.Text(string(vs[len(vs)-1].Document.Text()))
 			return nil
 		},
 	}
@@ -54,8 +55,8 @@ func (a *app) logCommand() *cobra.Command {
 				return err
 			}
 			for _, v := range f.Versions() {
-				a.out.line("version %d  sha256:%s", v.Number, v.Statement)
-				field := func(name, format string, args ...any) { a.out.line("  %-11s %s", name, fmt.Sprintf(format, args...)) }
+				a.out.Line("version %d  sha256:%s", v.Number, v.Statement)
+				field := func(name, format string, args ...any) { a.out.Line("  %-11s %s", name, fmt.Sprintf(format, args...)) }
 				field("policy", "%s, expires %s", v.Document.Digest(), v.Document.Content().Expires.Format(time.DateOnly))
 				if v.Ids.Repository != "" {
 					field("repository", "number %s, owner %s", v.Ids.Repository, v.Ids.Owner)
@@ -85,7 +86,10 @@ func (a *app) logCommand() *cobra.Command {
 // found resolves the policy for a verb that takes no artifacts.
 func (a *app) found(cmd *cobra.Command, o *repoOptions) (*find.Found, error) {
 	if !o.repo.set {
-		return nil, &policy.Fault{Reason: policy.Usage, Text: "which repository?", Hint: "name it with -R, such as -R acme/widget"}
+		return nil, &policy.Fault{
+			Reason: policy.Usage, Text: "which repository?",
+			Hint: "name it with -R, such as -R acme/widget",
+		}
 	}
 	f, err := a.find(cmd.Context(), o)
 	if err != nil {
@@ -110,15 +114,15 @@ func (a *app) inForce(ctx context.Context, o *repoOptions) (*find.Found, error) 
 
 // describe says how a policy was found.
 func (a *app) describe(f *find.Found) {
-	p := policySummaryOf(f)
-	a.err.line("%s, version %d, expires %s", p.Repository, p.Version, p.Expires.Format(time.DateOnly))
+	p := report.SummaryOfFound(f)
+	a.err.Line("%s, version %d, expires %s", p.Repository, p.Version, p.Expires.Format(time.DateOnly))
 	a.howFound(p)
 	for _, n := range f.Resolution.Chain.Remarks() {
-		a.err.line("  note       %s", n.Text)
+		a.err.Line("  note       %s", n.Text)
 	}
 }
 
-func (a *app) howFound(p *policySummary) {
+func (a *app) howFound(p *report.PolicySummary) {
 	at := ""
 	if p.KnownAsOf != nil {
 		at = ", as of " + p.KnownAsOf.Format(time.RFC3339)
@@ -126,12 +130,12 @@ func (a *app) howFound(p *policySummary) {
 	if p.InputsOf != nil {
 		at += ", of logs with entries of " + p.InputsOf.Format(time.RFC3339)
 	}
-	a.err.line("  policy     %s", p.Digest)
-	a.err.line("  statement  %s", p.Statement)
-	a.err.line("  genesis    %s: %s", p.Genesis, genesisText[policy.GenesisLabel(p.Genesis)])
-	a.err.line("  complete   %s: %s%s", p.Completeness, completenessText[chain.Completeness(p.Completeness)], at)
+	a.err.Line("  policy     %s", p.Digest)
+	a.err.Line("  statement  %s", p.Statement)
+	a.err.Line("  genesis    %s: %s", p.Genesis, genesisText[policy.GenesisLabel(p.Genesis)])
+	a.err.Line("  complete   %s: %s%s", p.Completeness, completenessText[chain.Completeness(p.Completeness)], at)
 	if p.Directory != "" {
-		a.err.line("  directory  %s", p.Directory)
+		a.err.Line("  directory  %s", p.Directory)
 	}
 }
 

@@ -66,9 +66,9 @@ func (a *app) sign(ctx context.Context, o *signOptions) error {
 		return err
 	}
 	content := v.doc.Content()
-	a.err.line("signing version %d of the policy of %s", content.Version, content.Repository)
-	a.err.line("  policy     %s", v.doc.Digest())
-	a.err.line("  statement  sha256:%s", policy.Sum(v.statement))
+	a.err.Line("signing version %d of the policy of %s", content.Version, content.Repository)
+	a.err.Line("  policy     %s", v.doc.Digest())
+	a.err.Line("  statement  sha256:%s", policy.Sum(v.statement))
 	r := rekorbind.Request{}
 	if r.Key, err = o.readSigner(); err != nil {
 		return err
@@ -163,7 +163,10 @@ func (v *draftVersion) member(id policy.Identity) error {
 	if id.Kind == policy.KindKey {
 		who = "the key sha256:" + id.Value
 	}
-	return &policy.Fault{Reason: policy.NotMaintainer, Text: who + " is no maintainer in this version or the one before", Hint: "nothing was logged; sign in as a member, or add this identity to the policy"}
+	return &policy.Fault{
+		Reason: policy.NotMaintainer, Text: who + " is no maintainer in this version or the one before",
+		Hint: "nothing was logged; sign in as a member, or add this identity to the policy",
+	}
 }
 
 // beforeNames reports whether the version that the draft follows, or the one in force,

@@ -36,7 +36,10 @@ func (s *signerFlags) set() bool { return s.program.set || s.public.set || len(s
 // form of an ECDSA signature; that is checked before anything is made of it.
 func (s *signerFlags) signer() (sigstore.Signer, error) {
 	if !s.program.set || !s.public.set {
-		return nil, &policy.Fault{Reason: policy.Usage, Text: "--signer and --public-key go together", Hint: "the program does not say which key it signs with"}
+		return nil, &policy.Fault{
+			Reason: policy.Usage, Text: "--signer and --public-key go together",
+			Hint: "the program does not say which key it signs with",
+		}
 	}
 	data, err := file.Read(s.public.value, maxPublicKey)
 	if err != nil {

@@ -78,7 +78,10 @@ func (o *signOptions) signFlags(cmd *cobra.Command) {
 // readConfigs reads the signing configs that are named; none for those of the instance.
 func (o *signOptions) readConfigs() ([][]byte, error) {
 	if o.withV2 && (o.withoutV1 || len(o.configs) > 0) {
-		return nil, &policy.Fault{Reason: policy.Usage, Text: "--with-v2 is about Sigstore's public instance, beside Rekor v1", Hint: "of another instance name both signing configs with --signing-config; --without-v1 implies Rekor v2"}
+		return nil, &policy.Fault{
+			Reason: policy.Usage, Text: "--with-v2 is about Sigstore's public instance, beside Rekor v1",
+			Hint: "of another instance name both signing configs with --signing-config; --without-v1 implies Rekor v2",
+		}
 	}
 	var configs [][]byte
 	for _, path := range o.configs {
@@ -89,7 +92,10 @@ func (o *signOptions) readConfigs() ([][]byte, error) {
 		configs = append(configs, data)
 	}
 	if len(configs) == 0 && len(o.roots) > 0 {
-		return nil, &policy.Fault{Reason: policy.Usage, Text: "--trusted-root without --signing-config", Hint: "a private instance is named by both"}
+		return nil, &policy.Fault{
+			Reason: policy.Usage, Text: "--trusted-root without --signing-config",
+			Hint: "a private instance is named by both",
+		}
 	}
 	return configs, nil
 }
@@ -131,7 +137,10 @@ func (a *app) parseConfigs(o *signOptions, configs [][]byte) (sigstore.Services,
 	}
 	if o.withoutV1 {
 		if s.RekorV2 == "" {
-			return s, &policy.Fault{Reason: policy.Usage, Text: "--without-v1: the signing config names no Rekor v2", Hint: "name one that does with --signing-config"}
+			return s, &policy.Fault{
+				Reason: policy.Usage, Text: "--without-v1: the signing config names no Rekor v2",
+				Hint: "name one that does with --signing-config",
+			}
 		}
 		s.RekorV1 = ""
 	}
@@ -145,15 +154,18 @@ func (a *app) personal(ctx context.Context, o *signOptions, s sigstore.Services)
 		return token, err
 	}
 	if !a.Terminal && !o.device {
-		return "", &policy.Fault{Reason: policy.LoginNeeded, Text: "nobody can sign in without a terminal", Hint: "set SIGSTORE_ID_TOKEN, or use --device or --key"}
+		return "", &policy.Fault{
+			Reason: policy.LoginNeeded, Text: "nobody can sign in without a terminal",
+			Hint: "set SIGSTORE_ID_TOKEN, or use --device or --key",
+		}
 	}
 	issuer := s.Issuer
 	if issuer == "" {
 		issuer = defaultIssuer
 	}
-	say := func(text string) { a.err.line("%s", text) }
+	say := func(text string) { a.err.Line("%s", text) }
 	open := func(url string) error {
-		a.err.line("sign in in the browser: %s", url)
+		a.err.Line("sign in in the browser: %s", url)
 		return openBrowser(url)
 	}
 	resume := budget.Pause(ctx) // people take the time they need
@@ -185,7 +197,7 @@ func (a *app) agree(o *signOptions, question string) error {
 	if !a.Terminal || a.Stdin == nil {
 		return &policy.Fault{Reason: policy.Usage, Text: question, Hint: "there is no terminal to answer on; say --yes"}
 	}
-	a.err.ask(question + " [y/N]")
+	a.err.Ask(question + " [y/N]")
 	answer, err := io.ReadAll(io.LimitReader(lineReader{a.Stdin}, 16))
 	if err != nil || !strings.EqualFold(strings.TrimSpace(string(answer)), "y") {
 		return &policy.Fault{Reason: policy.Usage, Text: "not signed"}
@@ -223,7 +235,7 @@ func (a *app) write(ctx context.Context, o *signOptions, v *draftVersion, s sigs
 			index.SetTimeout(a.Timeout)
 		}
 	}
-	w := &rekorbind.Writer{Root: v.Root.Root, Client: &sigstore.Client{Services: s, Transport: a.Transport, Timeout: a.Timeout}, Journal: state, Index: index, Now: a.Now, Step: a.steps(s), Everywhere: o.places, Warn: func(text string) { a.err.line("warning: %s", text) }}
+	w := &rekorbind.Writer{Root: v.Root.Root, Client: &sigstore.Client{Services: s, Transport: a.Transport, Timeout: a.Timeout}, Journal: state, Index: index, Now: a.Now, Step: a.steps(s), Everywhere: o.places, Warn: func(text string) { a.err.Line("warning: %s", text) }}
 	if o.places {
 		if w.Places, err = a.dater(v.Root, w.Client); err != nil {
 			return policy.Faultf(policy.TrustRootInvalid, "%s", err)
@@ -235,7 +247,10 @@ func (a *app) write(ctx context.Context, o *signOptions, v *draftVersion, s sigs
 	case errors.As(err, &f):
 		return f
 	case err != nil:
-		return &policy.Fault{Reason: policy.SigningFailed, Text: err.Error(), Hint: "run the command again: it goes on where it stopped"}
+		return &policy.Fault{
+			Reason: policy.SigningFailed, Text: err.Error(),
+			Hint: "run the command again: it goes on where it stopped",
+		}
 	}
 	if o.afterLog != nil {
 		o.afterLog(files)
@@ -268,8 +283,8 @@ func (a *app) adviseCopy(ctx context.Context, o *signOptions, files []rekorbind.
 			continue
 		}
 		if n, line := detect.LeavesPlaces(text); n > 0 {
-			a.err.line("warning: %s:%d leaves the place proofs behind", name, n)
-			a.err.line("hint: write there: %s", line)
+			a.err.Line("warning: %s:%d leaves the place proofs behind", name, n)
+			a.err.Line("hint: write there: %s", line)
 		}
 	}
 }
@@ -284,14 +299,14 @@ func (a *app) put(o *signOptions, v *draftVersion, files []rekorbind.File) error
 		if err := write(dir, x.Name, x.Data, 0o644); err != nil {
 			return unwritten(err)
 		}
-		a.out.line("%s", filepath.Join(dir, filepath.FromSlash(x.Name)))
+		a.out.Line("%s", filepath.Join(dir, filepath.FromSlash(x.Name)))
 	}
 	return nil
 }
 
 // dater returns what makes place proofs of the logs of a root.
 func (a *app) dater(root trust.Root, c *sigstore.Client) (*rekorbind.Dater, error) {
-	d := &rekorbind.Dater{Root: root.Root, Client: c, Logs: map[string]*web.Client{}, Now: a.Now, Warn: func(text string) { a.err.line("warning: %s", text) }}
+	d := &rekorbind.Dater{Root: root.Root, Client: c, Logs: map[string]*web.Client{}, Now: a.Now, Warn: func(text string) { a.err.Line("warning: %s", text) }}
 	for _, l := range root.Logs() {
 		client, err := web.New(l.URL, a.Transport, userAgent())
 		if err != nil {
@@ -313,7 +328,7 @@ func (a *app) steps(s sigstore.Services) func(string) {
 		rekorbind.StepMore: "logged in another open log of Rekor v2",
 	}
 	return func(step string) {
-		a.err.line("done: %s", text[step])
+		a.err.Line("done: %s", text[step])
 		if a.Step != nil {
 			a.Step(step)
 		}

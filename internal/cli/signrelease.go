@@ -20,6 +20,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/find"
 	"github.com/repopolicy/repopolicy/internal/gate"
 	"github.com/repopolicy/repopolicy/internal/release"
+	"github.com/repopolicy/repopolicy/internal/report"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/token"
 	"github.com/repopolicy/repopolicy/oidc"
@@ -60,7 +61,7 @@ version.`,
 			err := a.signRelease(cmd.Context(), o, args)
 			var f *policy.Fault
 			if o.authorizeOptions.format.value == "github" && errors.As(err, &f) {
-				a.githubFault(f, output{"authorized", "false"})
+				a.github().Fault(f, report.Output{Name: "authorized", Value: "false"})
 			}
 			return err
 		},
@@ -114,9 +115,9 @@ func (a *app) signRelease(ctx context.Context, o *releaseOptions, args []string)
 			return err
 		}
 	}
-	r := newAuthorizationReport(z)
+	r := report.NewAuthorization(z)
 	if z.Class() != policy.ClassOK {
-		if err := a.printAuthorization(ao, z, r); err != nil {
+		if err := a.printAuthorization(ao, r); err != nil {
 			return err
 		}
 		return decided{z.Class()}
@@ -136,13 +137,14 @@ func (a *app) signRelease(ctx context.Context, o *releaseOptions, args []string)
 		}
 		r.Releases[i].Bundle = path
 	}
-	return a.printAuthorization(ao, z, r)
+	return a.printAuthorization(ao, r)
 }
 
 // checkReleaser refuses flags by which nobody can sign a release.
 func (a *app) checkReleaser(o *releaseOptions) error {
 	if o.key.set && (o.tokenOptions.file.set || o.variable.set || o.metadata) {
-		return policy.Faultf(policy.Usage, "--key and an ID token contradict each other: either a key signs, or who the token is of")
+		return policy.Faultf(policy.Usage,
+			"--key and an ID token contradict each other: either a key signs, or who the token is of")
 	}
 	if !o.key.set && a.hasOwnToken(&o.tokenOptions) { // a job agrees by being run
 		if o.device {
@@ -165,7 +167,10 @@ func (a *app) checkReleaser(o *releaseOptions) error {
 }
 
 func ofJob() *policy.Fault {
-	return &policy.Fault{Reason: policy.TokenRefused, Text: "a job is authorised by a token of its own", Hint: "give it one with the audience repopolicy: on GitLab, id_tokens sets REPOPOLICY_ID_TOKEN with aud: repopolicy"}
+	return &policy.Fault{
+		Reason: policy.TokenRefused, Text: "a job is authorised by a token of its own",
+		Hint: "give it one with the audience repopolicy: on GitLab, id_tokens sets REPOPOLICY_ID_TOKEN with aud: repopolicy",
+	}
 }
 
 // checkFiles refuses what cannot be signed before anybody is asked.
@@ -245,7 +250,10 @@ func (a *app) releaser(ctx context.Context, o *releaseOptions) (*releaser, error
 			signing: rekorbind.Signature{Token: func(ctx context.Context) (string, error) {
 				raw, err := a.ambient(ctx, sigstoreAudience)
 				if errors.Is(err, oidc.ErrNoToken) {
-					err = &policy.Fault{Reason: policy.LoginNeeded, Text: "no ID token to sign with", Hint: "the job needs a second one, with the audience sigstore, in SIGSTORE_ID_TOKEN"}
+					err = &policy.Fault{
+						Reason: policy.LoginNeeded, Text: "no ID token to sign with",
+						Hint: "the job needs a second one, with the audience sigstore, in SIGSTORE_ID_TOKEN",
+					}
 				}
 				return raw, err
 			}},
@@ -289,9 +297,13 @@ func (a *app) signOne(ctx context.Context, o *releaseOptions, s sigstore.Service
 	path := args[i] + bundleSuffix
 	if _, err := os.Lstat(path); err == nil {
 		if err := a.confirm(ctx, z, i, args[i], path); err != nil {
-			return "", &policy.Fault{Reason: policy.Usage, Text: path + " is there already, and is no evidence for this release", More: []string{err.Error()}, Hint: "nothing was signed for this file; move the other file away"}
+			return "", &policy.Fault{
+				Reason: policy.Usage, Text: path + " is there already, and is no evidence for this release",
+				More: []string{err.Error()},
+				Hint: "nothing was signed for this file; move the other file away",
+			}
 		}
-		a.err.line("%s is signed already", args[i])
+		a.err.Line("%s is signed already", args[i])
 		a.dateRelease(ctx, z.Found, s, args[i])
 		return path, nil
 	}
@@ -308,12 +320,20 @@ func (a *app) signOne(ctx context.Context, o *releaseOptions, s sigstore.Service
 	signing.Check = func(cert policy.Identity) error {
 		run, same := z.Run.As(cert)
 		if !same {
-			return &policy.Fault{Reason: policy.TokenMismatch, Text: fmt.Sprintf("the certificate names %s by %s, another than who was authorised", cert.Value, cert.Issuer), Hint: "nothing was logged; both tokens must be of the same job"}
+			return &policy.Fault{
+				Reason: policy.TokenMismatch,
+				Text:   fmt.Sprintf("the certificate names %s by %s, another than who was authorised", cert.Value, cert.Issuer),
+				Hint:   "nothing was logged; both tokens must be of the same job",
+			}
 		}
 		checked := *z
 		checked.Run = run
 		if d := checked.Decide(cert, subject); d.Outcome != policy.Permitted {
-			return &policy.Fault{Reason: d.Reason, Text: "the certificate lacks what the policy wants: " + d.Reason.Info().Text, More: mismatchLines(d), Hint: "nothing was logged"}
+			return &policy.Fault{
+				Reason: d.Reason, Text: "the certificate lacks what the policy wants: " + d.Reason.Info().Text,
+				More: mismatchLines(d),
+				Hint: "nothing was logged",
+			}
 		}
 		return nil
 	}
@@ -331,7 +351,11 @@ func (a *app) signOne(ctx context.Context, o *releaseOptions, s sigstore.Service
 		return "", unwritten(err)
 	}
 	if err := a.confirm(ctx, z, i, args[i], fresh); err != nil {
-		return "", &policy.Fault{Reason: policy.SigningFailed, Text: args[i] + ": what was signed is not allowed", More: []string{err.Error()}, Hint: "the policy changed meanwhile; authorise again"}
+		return "", &policy.Fault{
+			Reason: policy.SigningFailed, Text: args[i] + ": what was signed is not allowed",
+			More: []string{err.Error()},
+			Hint: "the policy changed meanwhile; authorise again",
+		}
 	}
 	if err := file.Create(path, data, 0o644); err != nil {
 		return "", unwritten(err)
@@ -354,12 +378,12 @@ func (a *app) dateRelease(ctx context.Context, f *find.Found, s sigstore.Service
 	}
 	d, err := a.dater(f.Root, &sigstore.Client{Services: s, Transport: a.Transport, Timeout: a.Timeout})
 	if err != nil {
-		a.err.line("warning: no place proof: %s", err)
+		a.err.Line("warning: no place proof: %s", err)
 		return
 	}
 	if proof := d.Of(ctx, bundle); proof != nil {
 		if err := file.Create(to, proof, 0o644); err != nil {
-			a.err.line("warning: no place proof: %s", unwritten(err))
+			a.err.Line("warning: no place proof: %s", unwritten(err))
 		}
 	}
 }
@@ -379,7 +403,11 @@ func (o *releaseOptions) same(ctx context.Context, z *gate.Authorization, s sigs
 		err = expect.check(may)
 	}
 	if err == nil && !slices.ContainsFunc(may, func(id policy.Identity) bool { _, same := z.Run.As(id); return same }) {
-		err = &policy.Fault{Reason: policy.TokenMismatch, Text: fmt.Sprintf("the token to sign with is of %s, another than who was authorised", whoever(may)), Hint: "no certificate was asked for, and nothing was logged; both tokens must be of the same job"}
+		err = &policy.Fault{
+			Reason: policy.TokenMismatch,
+			Text:   fmt.Sprintf("the token to sign with is of %s, another than who was authorised", whoever(may)),
+			Hint:   "no certificate was asked for, and nothing was logged; both tokens must be of the same job",
+		}
 	}
 	if err != nil {
 		return "", err
@@ -400,7 +428,10 @@ func (a *app) log(ctx context.Context, f *find.Found, s sigstore.Services, conte
 	case errors.As(err, &ft):
 		return nil, ft
 	case err != nil:
-		return nil, &policy.Fault{Reason: policy.SigningFailed, Text: err.Error(), Hint: "run the command again: it goes on where it stopped"}
+		return nil, &policy.Fault{
+			Reason: policy.SigningFailed, Text: err.Error(),
+			Hint: "run the command again: it goes on where it stopped",
+		}
 	}
 	return data, nil
 }
@@ -448,7 +479,7 @@ func mismatchLines(d policy.Decision) []string {
 	}
 	var out []string
 	for _, m := range n.Mismatches {
-		out = append(out, fmt.Sprintf("rule %s: %s is %s, the rule says %s", n.Rule, m.Field, orMissing(m.Got), m.Want))
+		out = append(out, fmt.Sprintf("rule %s: %s is %s, the rule says %s", n.Rule, m.Field, report.OrMissing(m.Got), m.Want))
 	}
 	return out
 }
@@ -479,7 +510,7 @@ func (o *releaseOptions) content(z *gate.Authorization, s gate.Subject) (sigstor
 	}
 	var err error
 	c.Statement, err = json.Marshal(map[string]any{
-		"_type": statementType, "predicateType": sigstore.PredicateGitHubRelease, "predicate": p,
+		"_type": report.StatementType, "predicateType": sigstore.PredicateGitHubRelease, "predicate": p,
 		"subject": []any{map[string]any{"name": s.Name, "digest": map[string]string{"sha256": s.Digests[i].Hex}}},
 	})
 	return c, err

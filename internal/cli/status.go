@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/repopolicy/repopolicy/internal/report"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -33,28 +34,28 @@ version that is not bound yet, or if a binding has no place proof yet.`,
 			}
 			a.warn(v.Found)
 			if form.value == "github" {
-				a.writeRunnerFiles([]output{{"ready", strconv.FormatBool(v.ready(a))}}, "")
+				a.github().Outputs([]report.Output{{Name: "ready", Value: strconv.FormatBool(v.ready(a))}}, "")
 			}
-			if p := policySummaryOf(v.Found); p != nil {
-				a.out.line("in force    version %d, expires %s, genesis %s, completeness %s", p.Version, p.Expires.Format(time.DateOnly), p.Genesis, p.Completeness)
+			if p := report.SummaryOfFound(v.Found); p != nil {
+				a.out.Line("in force    version %d, expires %s, genesis %s, completeness %s", p.Version, p.Expires.Format(time.DateOnly), p.Genesis, p.Completeness)
 				if p.Statement == "sha256:"+policy.Sum(v.statement) {
-					a.out.line("committed   version %d, the same", p.Version)
+					a.out.Line("committed   version %d, the same", p.Version)
 					return nil
 				}
 			} else {
-				a.out.line("in force    nothing")
+				a.out.Line("in force    nothing")
 			}
 			c := v.doc.Content()
-			a.out.line("committed   version %d, %s", c.Version, v.doc.Digest())
+			a.out.Line("committed   version %d, %s", c.Version, v.doc.Digest())
 			by, missing, need, err := v.signatures()
 			if err != nil {
 				return policy.Faultf(policy.BelowThreshold, "version %d: %s", c.Version, err)
 			}
-			a.out.line("signed by   %s", orNobody(by))
+			a.out.Line("signed by   %s", orNobody(by))
 			if need > 0 {
-				a.out.line("next        %d more of %s run repopolicy sign, commit and push", need, strings.Join(missing, ", "))
+				a.out.Line("next        %d more of %s run repopolicy sign, commit and push", need, strings.Join(missing, ", "))
 			} else {
-				a.out.line("next        push to the default branch; its workflow binds the version")
+				a.out.Line("next        push to the default branch; its workflow binds the version")
 			}
 			return nil
 		},
@@ -67,7 +68,7 @@ version that is not bound yet, or if a binding has no place proof yet.`,
 // ready reports whether the draft is a new version that enough maintainers
 // signed, or one in force of which a binding has no place proof.
 func (v *draftVersion) ready(a *app) bool {
-	if p := policySummaryOf(v.Found); p != nil && p.Statement == "sha256:"+policy.Sum(v.statement) {
+	if p := report.SummaryOfFound(v.Found); p != nil && p.Statement == "sha256:"+policy.Sum(v.statement) {
 		return len(v.undated(a)) > 0
 	}
 	_, _, need, err := v.signatures()

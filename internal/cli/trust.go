@@ -28,7 +28,10 @@ func (a *app) trustCommand() *cobra.Command {
 		Use:   "trust",
 		Short: "trust roots: what is trusted, and roots of your own",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return &policy.Fault{Reason: policy.Usage, Text: "no command given", Hint: "`repopolicy trust show` prints what is trusted"}
+			return &policy.Fault{
+				Reason: policy.Usage, Text: "no command given",
+				Hint: "`repopolicy trust show` prints what is trusted",
+			}
 		},
 	}
 	cmd.AddCommand(a.trustShowCommand(), a.trustUpdateCommand(), a.trustExportCommand())
@@ -102,7 +105,7 @@ func (a *app) trustShow(ctx context.Context, o *trustOptions, names []string, fr
 			if f == nil || !all {
 				return err
 			}
-			a.out.line("%s\n  not usable  %s", name, f.Text)
+			a.out.Line("%s\n  not usable  %s", name, f.Text)
 			class = policy.Worst(class, f.Reason.Class())
 		}
 	}
@@ -112,14 +115,14 @@ func (a *app) trustShow(ctx context.Context, o *trustOptions, names []string, fr
 			if s.Continue {
 				more = ", then what follows"
 			}
-			a.out.line("%s: %d of %s%s", strings.Join(s.Repositories, ", "), s.Threshold, strings.Join(s.Roots, ", "), more)
+			a.out.Line("%s: %d of %s%s", strings.Join(s.Repositories, ", "), s.Threshold, strings.Join(s.Roots, ", "), more)
 		}
 		for _, s := range c.Anchors {
-			a.out.line("%s: anchored by %s", strings.Join(s.Repositories, ", "), s.Root)
+			a.out.Line("%s: anchored by %s", strings.Join(s.Repositories, ", "), s.Root)
 		}
 	}
 	if all {
-		a.out.line("everything else: %s", trust.PublicGood)
+		a.out.Line("everything else: %s", trust.PublicGood)
 	}
 	if class != policy.ClassOK {
 		return decided{class}
@@ -136,34 +139,34 @@ func (a *app) showRoot(ctx context.Context, c *trust.Config, name string, how tr
 	if err != nil && !super {
 		return find.RootFault(err)
 	}
-	a.out.line("%s", name)
+	a.out.Line("%s", name)
 	named, ok := c.Root(name)
 	if ok {
-		a.out.line("  from        %s", named.URL)
+		a.out.Line("  from        %s", named.URL)
 	}
 	switch {
 	case super && len(named.Beside) > 0:
-		a.out.line("  for         what %s may leave open: it has no trusted root", strings.Join(named.Beside, ", "))
+		a.out.Line("  for         what %s may leave open: it has no trusted root", strings.Join(named.Beside, ", "))
 	case super:
-		a.out.line("  for         anchors alone: it has no trusted root")
+		a.out.Line("  for         anchors alone: it has no trusted root")
 	default:
-		a.out.line("  root        %s", r.Digest())
+		a.out.Line("  root        %s", r.Digest())
 	}
 	if r.Forges != nil {
-		a.out.line("  forges      sha256:%s", r.Forges.Digest())
+		a.out.Line("  forges      sha256:%s", r.Forges.Digest())
 	}
 	if r.Directory != nil {
-		a.out.line("  directory   %s", r.Directory.URL)
+		a.out.Line("  directory   %s", r.Directory.URL)
 	}
 	if by := c.Beside(name); by != "" {
-		a.out.line("  beside it   %s, for what it does not say itself", by)
+		a.out.Line("  beside it   %s, for what it does not say itself", by)
 	} else if name == string(trust.PublicGood) && trust.HasProject() {
-		a.out.line("  beside it   the root of this project, for what it does not say itself")
+		a.out.Line("  beside it   the root of this project, for what it does not say itself")
 	}
 	if !expires.IsZero() {
-		a.out.line("  expires     %s (%s)", expires.UTC().Format(time.RFC3339), role)
+		a.out.Line("  expires     %s (%s)", expires.UTC().Format(time.RFC3339), role)
 		if left := expires.Sub(a.Now()); left < expiresSoon {
-			a.err.line("note: the %s of %s expires in %s; whoever keeps it has to sign it anew", role, name, left.Round(time.Hour))
+			a.err.Line("note: the %s of %s expires in %s; whoever keeps it has to sign it anew", role, name, left.Round(time.Hour))
 		}
 	}
 	return nil
@@ -242,7 +245,7 @@ func (a *app) deliver(ctx context.Context, to string, files *oci.Files) error {
 		if err := author.WriteTree(to, files); err != nil {
 			return err
 		}
-		a.err.line("%s: %d files of metadata, %d targets", to, len(files.Metadata), len(files.Targets))
+		a.err.Line("%s: %d files of metadata, %d targets", to, len(files.Metadata), len(files.Targets))
 		return nil
 	}
 	ref, err := oci.ParseReference(to)
@@ -251,10 +254,13 @@ func (a *app) deliver(ctx context.Context, to string, files *oci.Files) error {
 	}
 	digest, err := oci.Push(ctx, ref, a.finder().Registry(), files)
 	if err != nil {
-		return &policy.Fault{Reason: policy.TrustRootMissing, Text: err.Error(), Hint: "run the command again: what is there already is not sent again"}
+		return &policy.Fault{
+			Reason: policy.TrustRootMissing, Text: err.Error(),
+			Hint: "run the command again: what is there already is not sent again",
+		}
 	}
-	a.out.line("%s", ref.At(digest))
-	a.err.line("%s: %d files of metadata, %d targets", to, len(files.Metadata), len(files.Targets))
+	a.out.Line("%s", ref.At(digest))
+	a.err.Line("%s: %d files of metadata, %d targets", to, len(files.Metadata), len(files.Targets))
 	return nil
 }
 

@@ -49,7 +49,8 @@ func (o *keyOptions) setup() (author.Setup, error) {
 	for _, text := range o.identities {
 		name, issuer, ok := strings.Cut(text, "=https://")
 		if !ok {
-			return s, policy.Faultf(policy.Usage, "--identity: %s is not written like alice@example.com=https://accounts.google.com", text)
+			return s, policy.Faultf(policy.Usage,
+				"--identity: %s is not written like alice@example.com=https://accounts.google.com", text)
 		}
 		k, err := author.Identity(name, "https://"+issuer)
 		if err != nil {
@@ -58,11 +59,17 @@ func (o *keyOptions) setup() (author.Setup, error) {
 		s.Keys = append(s.Keys, k)
 	}
 	if len(s.Keys) == 0 {
-		return s, &policy.Fault{Reason: policy.Usage, Text: "nobody signs", Hint: "name keys with --key, or identities with --identity"}
+		return s, &policy.Fault{
+			Reason: policy.Usage, Text: "nobody signs",
+			Hint: "name keys with --key, or identities with --identity",
+		}
 	}
 	if s.Threshold == 0 {
 		if len(s.Keys) > 1 { // that any of them would do is never assumed
-			return s, &policy.Fault{Reason: policy.Usage, Text: fmt.Sprintf("--threshold: not given, and %d may sign", len(s.Keys)), Hint: "say how many of them have to"}
+			return s, &policy.Fault{
+				Reason: policy.Usage, Text: fmt.Sprintf("--threshold: not given, and %d may sign", len(s.Keys)),
+				Hint: "say how many of them have to",
+			}
 		}
 		s.Threshold = 1
 	}
@@ -114,15 +121,15 @@ func (a *app) standing(r *author.Repository) error {
 		switch {
 		case s.Need > 0 && (s.Role == author.Root || s.Role != author.Snapshot && s.Role != author.Timestamp):
 			waiting = true
-			a.err.line("%s version %d needs %d more of %s", s.Role, s.Version, s.Need, keyNames(s.Missing))
+			a.err.Line("%s version %d needs %d more of %s", s.Role, s.Version, s.Need, keyNames(s.Missing))
 		case s.Renew(a.Now()):
-			a.err.line("note: %s expires %s", s.Role, s.Expires.Format("2006-01-02"))
+			a.err.Line("note: %s expires %s", s.Role, s.Expires.Format("2006-01-02"))
 		}
 	}
 	if waiting {
-		a.err.line("next: `repopolicy trust sign`, each where the key is")
+		a.err.Line("next: `repopolicy trust sign`, each where the key is")
 	} else {
-		a.err.line("next: `repopolicy trust publish`")
+		a.err.Line("next: `repopolicy trust publish`")
 	}
 	return nil
 }
@@ -157,7 +164,10 @@ func (a *app) trustInit(dir string, o *keyOptions, online, targets []string) err
 	}
 	machine, err := (&keyOptions{keys: online, threshold: 1}).setup()
 	if err != nil {
-		return &policy.Fault{Reason: policy.Usage, Text: "nobody signs snapshot and timestamp", Hint: "name the publishing machine's key with --online-key"}
+		return &policy.Fault{
+			Reason: policy.Usage, Text: "nobody signs snapshot and timestamp",
+			Hint: "name the publishing machine's key with --online-key",
+		}
 	}
 	content := map[string][]byte{}
 	for _, t := range targets {
@@ -169,7 +179,10 @@ func (a *app) trustInit(dir string, o *keyOptions, online, targets []string) err
 	}
 	r, err := author.Create(dir, a.Now(), map[string]author.Setup{author.Root: people, author.Targets: people, author.Snapshot: machine, author.Timestamp: machine})
 	if errors.Is(err, author.ErrExists) {
-		return &policy.Fault{Reason: policy.Usage, Text: err.Error(), Hint: "nothing was changed; `repopolicy trust rotate` gives it other keys"}
+		return &policy.Fault{
+			Reason: policy.Usage, Text: err.Error(),
+			Hint: "nothing was changed; `repopolicy trust rotate` gives it other keys",
+		}
 	}
 	if err != nil {
 		return policy.Faultf(policy.Usage, "%s", err)

@@ -44,7 +44,10 @@ root itself says of a repository outranks them.`,
 
 func delegate(r *author.Repository, o *keyOptions, role string, anchors, repositories []string) error {
 	if len(anchors) == 0 && len(repositories) == 0 {
-		return &policy.Fault{Reason: policy.Usage, Text: "nothing to delegate", Hint: "name a repository with --anchor, or a role's with --repositories"}
+		return &policy.Fault{
+			Reason: policy.Usage, Text: "nothing to delegate",
+			Hint: "name a repository with --anchor, or a role's with --repositories",
+		}
 	}
 	if len(repositories) > 0 {
 		if role == "" {

@@ -62,15 +62,18 @@ func (a *app) trustSign(ctx context.Context, o *signOptions, r *author.Repositor
 	case errors.As(err, &f):
 		return f
 	case errors.Is(err, author.ErrNotWanted):
-		return &policy.Fault{Reason: policy.NotMaintainer, Text: err.Error(), Hint: "nothing was signed; another key or identity is waited for"}
+		return &policy.Fault{
+			Reason: policy.NotMaintainer, Text: err.Error(),
+			Hint: "nothing was signed; another key or identity is waited for",
+		}
 	case err != nil:
 		return &policy.Fault{Reason: policy.SigningFailed, Text: err.Error(), Hint: "run the command again"}
 	}
 	if len(roles) == 0 {
-		a.err.line("nothing is left for this key to sign")
+		a.err.Line("nothing is left for this key to sign")
 		return nil
 	}
-	a.err.line("signed: %s", strings.Join(roles, ", "))
+	a.err.Line("signed: %s", strings.Join(roles, ", "))
 	return nil
 }
 
@@ -248,14 +251,17 @@ func (a *app) trustPublish(ctx context.Context, o *trustOptions, dir string, key
 	switch {
 	case errors.As(err, &incomplete):
 		for _, s := range incomplete.Roles {
-			a.err.line("%s version %d needs %d more of %s", s.Role, s.Version, s.Need, keyNames(s.Missing))
+			a.err.Line("%s version %d needs %d more of %s", s.Role, s.Version, s.Need, keyNames(s.Missing))
 		}
-		return &policy.Fault{Reason: policy.BelowThreshold, Text: incomplete.Error(), Hint: "they run `repopolicy trust sign`; the machine's own key is named with --key"}
+		return &policy.Fault{
+			Reason: policy.BelowThreshold, Text: incomplete.Error(),
+			Hint: "they run `repopolicy trust sign`; the machine's own key is named with --key",
+		}
 	case err != nil:
 		return policy.Faultf(policy.TrustRootInvalid, "%s", err)
 	}
 	if !o.output.set {
-		a.err.line("published in %s", author.Tree(dir))
+		a.err.Line("published in %s", author.Tree(dir))
 		return nil
 	}
 	files, err := r.Files(ctx)

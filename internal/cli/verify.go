@@ -16,6 +16,7 @@ import (
 
 	"github.com/repopolicy/repopolicy"
 	"github.com/repopolicy/repopolicy/internal/find"
+	"github.com/repopolicy/repopolicy/internal/report"
 )
 
 // verifyOptions are the flags of verify and explain.
@@ -124,7 +125,7 @@ func (r refused) Set(string) error {
 func (a *app) verify(ctx context.Context, o *verifyOptions, args []string, full bool) error {
 	err := a.verdict(ctx, o, args, full)
 	if f := faultOf(err); f != nil && o.format.value == "github" {
-		a.githubFault(f)
+		a.github().Fault(f)
 	}
 	return err
 }
@@ -149,7 +150,7 @@ func (a *app) verdict(ctx context.Context, o *verifyOptions, args []string, full
 	if err != nil {
 		return err
 	}
-	if err := a.print(o, newReport(q.summary(v.Policy()), v.Class(), v.Entries(), full)); err != nil {
+	if err := a.print(o, report.New(q.summary(v.Policy()), v.Class(), v.Entries(), full)); err != nil {
 		// A verdict that says no stays one, however little could be said of it.
 		if v.OK() {
 			return err
@@ -163,7 +164,7 @@ func (a *app) verdict(ctx context.Context, o *verifyOptions, args []string, full
 }
 
 // print writes the report in the form that was asked for.
-func (a *app) print(o *verifyOptions, r *report) error {
+func (a *app) print(o *verifyOptions, r *report.Report) error {
 	if o.report.set {
 		if err := writeJSON(o.report.value, r); err != nil {
 			return err
@@ -171,63 +172,63 @@ func (a *app) print(o *verifyOptions, r *report) error {
 	}
 	switch o.format.value {
 	case "json":
-		return a.out.json(r)
+		return a.out.JSON(r)
 	case "sarif":
-		return a.out.json(newSARIF(r))
+		return a.out.JSON(report.NewSARIF(r))
 	case "vsa":
-		s, err := newVSA(r)
+		s, err := report.NewVSA(r)
 		if err != nil {
 			return err
 		}
-		return a.out.json(s)
+		return a.out.JSON(s)
 	case "github":
-		var more []output
+		var more []report.Output
 		if o.report.set {
-			more = append(more, output{"report-path", o.report.value})
+			more = append(more, report.Output{Name: "report-path", Value: o.report.value})
 		}
-		a.github(r, more...)
+		a.github().Verdict(r, more...)
 	default:
 		if !o.quiet {
-			a.printReport(r)
+			a.out.Verdict(r)
 		}
 	}
 	return nil
 }
 
 // criteria says what will be demanded, before anything is judged.
-func (a *app) criteria(s *summary, n int) {
+func (a *app) criteria(s *report.Summary, n int) {
 	if p := s.Policy; p != nil {
 		from := ""
 		if p.Path != "" {
 			from = p.Path + ": "
 		}
-		a.err.line("judging %d %s by %s%s, version %d, expires %s", n, plural(n, "artifact"), from, p.Repository, p.Version, p.Expires.Format(time.DateOnly))
+		a.err.Line("judging %d %s by %s%s, version %d, expires %s", n, report.Plural(n, "artifact"), from, p.Repository, p.Version, p.Expires.Format(time.DateOnly))
 		if p.Path != "" {
-			a.err.line("  policy     %s, pinned by --policy", p.Digest)
+			a.err.Line("  policy     %s, pinned by --policy", p.Digest)
 		} else {
 			a.howFound(p)
 		}
 	} else {
-		a.err.line("judging %d %s without a policy", n, plural(n, "artifact"))
+		a.err.Line("judging %d %s without a policy", n, report.Plural(n, "artifact"))
 	}
 	if s.Tag != "" {
-		a.err.line("  tag        %s", s.Tag)
+		a.err.Line("  tag        %s", s.Tag)
 	}
 	if s.Cooldown != "" {
-		a.err.line("  age        at least %s", s.Cooldown)
+		a.err.Line("  age        at least %s", s.Cooldown)
 	}
 	if s.Identity != "" {
-		a.err.line("  signer     %s by %s", s.Identity, s.Issuer)
+		a.err.Line("  signer     %s by %s", s.Identity, s.Issuer)
 	}
 	if s.Demanded > 0 {
-		a.err.line("  trust      %d of %s, each alone", s.Demanded, strings.Join(s.Roots, ", "))
+		a.err.Line("  trust      %d of %s, each alone", s.Demanded, strings.Join(s.Roots, ", "))
 	} else {
-		a.err.line("  trust      %s", strings.Join(s.Roots, ", each alone: "))
+		a.err.Line("  trust      %s", strings.Join(s.Roots, ", each alone: "))
 	}
 	for _, what := range s.Unknown {
-		a.err.line("  not known  %s", what)
+		a.err.Line("  not known  %s", what)
 	}
-	a.err.line("  as of      %s", s.AsOf.UTC().Format(time.RFC3339))
+	a.err.Line("  as of      %s", s.AsOf.UTC().Format(time.RFC3339))
 }
 
 // progress returns what is told how far a run is: begin is called with the number of artifacts
@@ -274,10 +275,10 @@ func (a *app) show(n, of *atomic.Int64, quit chan struct{}) {
 		select {
 		case <-tick.C:
 			shown = true
-			a.err.status("judged %d of %d", n.Load(), of.Load())
+			a.err.Status("judged %d of %d", n.Load(), of.Load())
 		case <-quit:
 			if shown {
-				a.err.status("")
+				a.err.Status("")
 			}
 			return
 		}

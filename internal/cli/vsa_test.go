@@ -13,6 +13,7 @@ import (
 	vsav1 "github.com/in-toto/attestation/go/predicates/vsa/v1"
 	"google.golang.org/protobuf/encoding/protojson"
 
+	"github.com/repopolicy/repopolicy/internal/report"
 	"github.com/repopolicy/repopolicy/internal/scaffold/sigstoretest"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/policy"
@@ -59,7 +60,7 @@ func TestVSA(t *testing.T) {
 			t.Errorf("%s: %v", c.args, err)
 			continue
 		}
-		if st := b.Statement(); st.PredicateType != vsaType || len(st.Subjects) != c.subjects {
+		if st := b.Statement(); st.PredicateType != report.VSAType || len(st.Subjects) != c.subjects {
 			t.Errorf("%s: %+v", c.args, st)
 		}
 		var raw struct{ Predicate json.RawMessage }
@@ -71,7 +72,7 @@ func TestVSA(t *testing.T) {
 			t.Errorf("%s: %v", c.args, err)
 			continue
 		}
-		levels := []string{levelReleaser}
+		levels := []string{report.LevelReleaser}
 		if c.result == "FAILED" {
 			levels = []string{"FAILED"}
 		}
@@ -85,7 +86,7 @@ func TestVSA(t *testing.T) {
 		if len(p.GetInputAttestations()) != c.inputs {
 			t.Fatalf("%s: inputs %v", c.args, p.GetInputAttestations())
 		}
-		if got, want := p.GetInputAttestations()[0].GetDigest()["sha256"], sum256(bundle); got != want {
+		if got, want := p.GetInputAttestations()[0].GetDigest()["sha256"], report.Sum256(bundle); got != want {
 			t.Errorf("%s: evidence sha256:%s, want %s", c.args, got, want)
 		}
 		for _, l := range p.GetVerifiedLevels() {
@@ -98,18 +99,18 @@ func TestVSA(t *testing.T) {
 
 // TestVSAInputs: all evidence or none.
 func TestVSAInputs(t *testing.T) {
-	file := &evidenceReport{Path: "a", Digest: "sha256:" + strings.Repeat("0a", 32)}
-	if got := inputAttestations([]*evidenceReport{file}); len(got) != 1 || got[0].Digest["sha256"] != strings.Repeat("0a", 32) {
+	file := &report.Evidence{Path: "a", Digest: "sha256:" + strings.Repeat("0a", 32)}
+	if got := report.InputAttestations([]*report.Evidence{file}); len(got) != 1 || got[0].Digest["sha256"] != strings.Repeat("0a", 32) {
 		t.Errorf("%v", got)
 	}
-	if got := inputAttestations([]*evidenceReport{file, {Path: "layout"}}); got != nil {
+	if got := report.InputAttestations([]*report.Evidence{file, {Path: "layout"}}); got != nil {
 		t.Errorf("%v", got)
 	}
 	// Neither a reason nor a class alone makes a pass.
 	r := syntheticReport("x", "", policy.Allowed)
-	for _, spoil := range []func(){func() { r.Artifacts[0].permitted = false }, func() { r.Artifacts[0].permitted = true; r.Exit = 1 }} {
+	for _, spoil := range []func(){func() { r.Artifacts[0].Permitted = false }, func() { r.Artifacts[0].Permitted = true; r.Exit = 1 }} {
 		spoil()
-		if s, err := newVSA(r); err != nil || s.Predicate.Result != "FAILED" {
+		if s, err := report.NewVSA(r); err != nil || s.Predicate.Result != "FAILED" {
 			t.Errorf("%+v %v", s, err)
 		}
 	}

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/repopolicy/repopolicy/internal/report"
 )
 
 // TestWrites: whatever a verb writes, it writes a new file or replaces one of the
@@ -39,8 +41,8 @@ func TestWrites(t *testing.T) {
 		"report below a link":     {verify + "--report d/r", "", "d", link("d", "../elsewhere")},
 		"an absolute report":      {verify + "--report $PWD/d/r", "", "d", link("d", "../elsewhere")},
 		"report to a directory":   {verify + "--report r", "", "r", func() error { return os.Mkdir("r", 0o700) }},
-		"outputs to a link":       {verify + "--format github", envOutput, "o", link("o", "../elsewhere/o")},
-		"summary below a link":    {verify + "--format github", envSummary, "d/o", link("d", "../elsewhere")},
+		"outputs to a link":       {verify + "--format github", report.EnvOutput, "o", link("o", "../elsewhere/o")},
+		"summary below a link":    {verify + "--format github", report.EnvSummary, "d/o", link("d", "../elsewhere")},
 		"init below a link":       {initArgs, "", ".repopolicy", link(".repopolicy", "../elsewhere")},
 		"init in the tree":        {initArgs, "", ".repopolicy", link(".repopolicy", "docs")},
 		"a workflow below a link": {initArgs, "", ".github/workflows", link(".github/workflows", "../../elsewhere")},

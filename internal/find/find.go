@@ -235,7 +235,10 @@ func (f *Finder) settle(out *Found, state *rekorbind.State) error {
 			if errors.Is(err, rekorbind.ErrNoIndex) || out.Directory != nil && name == out.Directory.Name() {
 				continue
 			}
-			return &policy.Fault{Reason: policy.BelowRequired, Text: fmt.Sprintf("no answer from the %s: %s", name, err), Hint: "try again, or do without --scan"}
+			return &policy.Fault{
+				Reason: policy.BelowRequired, Text: fmt.Sprintf("no answer from the %s: %s", name, err),
+				Hint: "try again, or do without --scan",
+			}
 		}
 	}
 	f.keepEvidence(out.Resolution, state)
@@ -276,7 +279,10 @@ func (q *Query) Check() error {
 	case q.Clone != "" && q.From != nil:
 		return policy.Faultf(policy.Usage, "--git and --from contradict each other")
 	case q.From != nil && q.Offline && q.From.Layout == "":
-		return &policy.Fault{Reason: policy.Usage, Text: "--offline: no registry is asked", Hint: "name a layout: oci-layout:DIR"}
+		return &policy.Fault{
+			Reason: policy.Usage, Text: "--offline: no registry is asked",
+			Hint: "name a layout: oci-layout:DIR",
+		}
 	case q.From == nil && q.Offline && q.Clone == "" && q.Carried == nil && !q.AtHand:
 		return unfetched()
 	case q.Staple != nil && q.Directory == nil && len(q.Files) > 0: // a file names no directory; a root that is followed may
@@ -286,7 +292,10 @@ func (q *Query) Check() error {
 }
 
 func unfetched() *policy.Fault {
-	return &policy.Fault{Reason: policy.Usage, Text: "--offline: the repository cannot be fetched", Hint: "name a clone of it with --git DIR"}
+	return &policy.Fault{
+		Reason: policy.Usage, Text: "--offline: the repository cannot be fetched",
+		Hint: "name a clone of it with --git DIR",
+	}
 }
 
 // State opens what is remembered under a root.

@@ -64,7 +64,8 @@ func (l *Lock) beside(kept chain.Kept) (*Lock, error) {
 	n := min(len(l.Chain), len(kept.Chain))
 	switch {
 	case !slices.Equal(l.Chain[:n], kept.Chain[:n]):
-		return nil, policy.Faultf(policy.ChainForked, "--lock: the file names another chain of %s than this machine has seen", l.Repository)
+		return nil, policy.Faultf(policy.ChainForked,
+			"--lock: the file names another chain of %s than this machine has seen", l.Repository)
 	case n == len(l.Chain):
 		return &Lock{l.Schema, l.Repository, kept.Chain}, nil
 	}

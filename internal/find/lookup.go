@@ -102,7 +102,10 @@ func (f *Found) descriptor() (*rekorbind.Descriptor, error) {
 }
 
 func stapleAlone() *policy.Fault {
-	return &policy.Fault{Reason: policy.Usage, Text: "--staple without --directory", Hint: "the descriptor says whose key signed it"}
+	return &policy.Fault{
+		Reason: policy.Usage, Text: "--staple without --directory",
+		Hint: "the descriptor says whose key signed it",
+	}
 }
 
 // inDirectory returns the look-up in the directory: with what is stapled, to the question or
@@ -177,7 +180,10 @@ func (f *Found) unanswered() error {
 	if f.query.Offline || f.query.Staple != nil && !f.query.Beyond {
 		hint = "name a newer answer with --staple, or go on-line without one"
 	}
-	return &policy.Fault{Reason: policy.BelowRequired, Text: fmt.Sprintf("no answer from the %s: %s", d.Name(), err), Hint: hint}
+	return &policy.Fault{
+		Reason: policy.BelowRequired, Text: fmt.Sprintf("no answer from the %s: %s", d.Name(), err),
+		Hint: hint,
+	}
 }
 
 // Answered refuses to begin something public on what nobody could be asked about: what a

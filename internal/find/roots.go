@@ -63,7 +63,10 @@ func (f *Finder) Scopes(t *Trust, repo policy.Locator) ([]trust.Scope, *trust.Co
 	}
 	name := t.Name
 	if _, ok := c.Root(name); !ok && name != string(trust.PublicGood) {
-		return nil, nil, &policy.Fault{Reason: policy.Usage, Text: "--trust-root: no root " + name + " is configured", Hint: "list it as a [[root]] of trust.toml"}
+		return nil, nil, &policy.Fault{
+			Reason: policy.Usage, Text: "--trust-root: no root " + name + " is configured",
+			Hint: "list it as a [[root]] of trust.toml",
+		}
 	}
 	if !c.SpeaksFor(name, repo) {
 		return nil, nil, &policy.Fault{
@@ -251,7 +254,8 @@ func (f *Finder) OneRoot(ctx context.Context, q *Query) (trust.Root, error) {
 	}
 	roots, err := f.AnyRoots(ctx, &q.Trust, trust.Options{Offline: q.Offline, Fresh: q.Fresh && !q.Offline})
 	if err == nil && len(roots) != 1 {
-		err = policy.Faultf(policy.Usage, "a repository's policy is judged under exactly one trusted root, not %d", len(roots))
+		err = policy.Faultf(policy.Usage,
+			"a repository's policy is judged under exactly one trusted root, not %d", len(roots))
 	}
 	if err != nil {
 		return trust.Root{}, RootFault(err)

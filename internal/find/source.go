@@ -179,7 +179,10 @@ func (f *Finder) fromRegistry(ctx context.Context, out *Found) error {
 	p, err := oci.ReadPolicy(ctx, *q.From, f.Registry(), out.Repository.String())
 	switch {
 	case errors.Is(err, oci.ErrNoPolicy):
-		return &policy.Fault{Reason: policy.RepositoryUnreachable, Text: "--from: " + err.Error(), Hint: "`repopolicy export --oci` puts it there"}
+		return &policy.Fault{
+			Reason: policy.RepositoryUnreachable, Text: "--from: " + err.Error(),
+			Hint: "`repopolicy export --oci` puts it there",
+		}
 	case err != nil:
 		return policy.Faultf(policy.RepositoryUnreachable, "--from: %s", err)
 	}

@@ -129,7 +129,10 @@ func (g *Gate) Authorize(ctx context.Context, f *find.Found, verified *token.Ver
 // RepositoryOf returns the repository that a token says it is in, to look up its
 // policy: nothing is allowed by that.
 func RepositoryOf(t *oidc.Unverified) (string, error) {
-	no := &policy.Fault{Reason: policy.Usage, Text: "the run does not say in which repository it is", Hint: "name it with --repo"}
+	no := &policy.Fault{
+		Reason: policy.Usage, Text: "the run does not say in which repository it is",
+		Hint: "name it with --repo",
+	}
 	if t == nil {
 		return "", no
 	}

@@ -46,7 +46,8 @@ var may = map[string][]string{
 	"internal/find":         {"internal/airgap", "internal/budget", "internal/git", "internal/release", "internal/sigstore", "internal/strictjson", "internal/trust", "internal/trust/oci", "internal/web", "policy", "policy/chain", "rekorbind"},
 	"internal/gate":         {"internal/find", "internal/git", "internal/release", "internal/sigstore", "internal/token", "internal/worktree", "oidc", "policy", "policy/chain", "rekorbind"},
 	"internal/worktree":     {"internal/file"},
-	"internal/cli":          {"", "internal/find", "internal/gate", "internal/worktree", "internal/trust/author", "internal/trust/oci", "internal/trust/tuf", "internal/airgap", "internal/export", "internal/aqua", "internal/compare", "internal/detect", "policy", "policy/chain", "oidc", "internal/release", "rekorbind", "internal/trust", "internal/sigstore", "internal/file", "internal/git", "internal/web", "internal/token", "internal/fetch", "internal/strictjson", "internal/budget"},
+	"internal/report":       {"", "internal/release", "internal/fetch", "internal/file", "internal/find", "internal/gate", "policy", "policy/chain", "rekorbind"},
+	"internal/cli":          {"", "internal/find", "internal/gate", "internal/report", "internal/worktree", "internal/trust/author", "internal/trust/oci", "internal/trust/tuf", "internal/airgap", "internal/export", "internal/aqua", "internal/compare", "internal/detect", "policy", "policy/chain", "oidc", "internal/release", "rekorbind", "internal/trust", "internal/sigstore", "internal/file", "internal/git", "internal/web", "internal/token", "internal/fetch", "internal/strictjson", "internal/budget"},
 	"cmd/repopolicy":        {"internal/cli"},
 	"internal/trust/author": {"internal/file", "internal/trust/oci", "internal/trust/tuf"},
 }

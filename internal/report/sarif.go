@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package cli
+package report
 
 import (
 	"crypto/sha256"
@@ -18,15 +18,15 @@ import (
 // what is written stands here; a test holds it against the standard's schema.
 const (
 	sarifVersion = "2.1.0"
-	sarifSchema  = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
+	SARIFSchema  = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 
-	// fingerprintName names how partial fingerprints are made: repository,
+	// FingerprintName names how partial fingerprints are made: repository,
 	// artifact and reason, so that a finding stays the same one while bytes,
 	// signers and versions of the policy change.
-	fingerprintName = "repositoryArtifactReason/v1"
+	FingerprintName = "repositoryArtifactReason/v1"
 )
 
-type sarifLog struct {
+type SARIF struct {
 	Schema  string     `json:"$schema"`
 	Version string     `json:"version"`
 	Runs    []sarifRun `json:"runs"`
@@ -35,7 +35,7 @@ type sarifLog struct {
 type sarifRun struct {
 	Tool        sarifTool         `json:"tool"`
 	Invocations []sarifInvocation `json:"invocations"`
-	Results     []sarifResult     `json:"results"`
+	Results     []SARIFResult     `json:"results"`
 	Properties  map[string]any    `json:"properties"`
 }
 
@@ -78,7 +78,7 @@ type sarifNotification struct {
 	Message sarifText `json:"message"`
 }
 
-type sarifResult struct {
+type SARIFResult struct {
 	RuleID       string            `json:"ruleId"`
 	RuleIndex    int               `json:"ruleIndex"`
 	Kind         string            `json:"kind"`
@@ -115,8 +115,8 @@ type sarifLogical struct {
 	FullName string `json:"fullyQualifiedName"`
 }
 
-// newSARIF returns the report as a SARIF log with one result for each artifact.
-func newSARIF(r *report) *sarifLog {
+// NewSARIF returns the report as a SARIF log with one result for each artifact.
+func NewSARIF(r *Report) *SARIF {
 	class := classOf(r.Exit)
 	repository := ""
 	props := map[string]any{"verdict": r.Verdict, "exit": r.Exit}
@@ -128,7 +128,7 @@ func newSARIF(r *report) *sarifLog {
 	for i := range r.Artifacts {
 		used = append(used, r.Artifacts[i].Reason)
 	}
-	run := newSARIFRun(class, used)
+	run := NewSARIFRun(class, used)
 	if len(r.NotJudged) > 0 {
 		props["not_judged"] = r.NotJudged
 	}
@@ -139,11 +139,11 @@ func newSARIF(r *report) *sarifLog {
 	for i := range r.Artifacts {
 		x := &r.Artifacts[i]
 		res := run.result(x.Reason, x.Reason.Class())
-		if x.permitted != (res.Kind == "pass") {
+		if x.Permitted != (res.Kind == "pass") {
 			res.Kind, res.Level = "fail", "error"
 		}
 		text := x.Message
-		if x.permitted && x.Rule != "" {
+		if x.Permitted && x.Rule != "" {
 			text += " (rule " + x.Rule + ")"
 		}
 		for _, more := range []string{x.Detail, x.Hint} {
@@ -153,7 +153,7 @@ func newSARIF(r *report) *sarifLog {
 		}
 		res.Message = sarifMessage(x.Artifact + ": " + text)
 		res.Locations = []sarifLocation{artifactLocation(x.Artifact)}
-		res.Fingerprints = map[string]string{fingerprintName: fingerprint(repository, x.Artifact, string(x.Reason))}
+		res.Fingerprints = map[string]string{FingerprintName: fingerprint(repository, x.Artifact, string(x.Reason))}
 		res.Properties = map[string]any{"verdict": x.Verdict, "digests": x.Digests}
 		for k, v := range map[string]string{"rule": x.Rule, "tag": x.Tag} {
 			if v != "" {
@@ -168,17 +168,17 @@ func newSARIF(r *report) *sarifLog {
 		}
 		run.Results = append(run.Results, res)
 	}
-	return &sarifLog{sarifSchema, sarifVersion, []sarifRun{run}}
+	return &SARIF{SARIFSchema, sarifVersion, []sarifRun{run}}
 }
 
-// checkSARIF returns what check found as a SARIF log with one result for each
+// CheckSARIF returns what check found as a SARIF log with one result for each
 // problem.
-func checkSARIF(c *checkDoc) *sarifLog {
+func CheckSARIF(c *Check) *SARIF {
 	var used []policy.Reason
 	for _, p := range c.Problems {
 		used = append(used, p.Code)
 	}
-	run := newSARIFRun(classOf(c.Exit), used)
+	run := NewSARIFRun(classOf(c.Exit), used)
 	run.Properties = map[string]any{"verdict": c.Verdict, "exit": c.Exit}
 	for _, p := range c.Problems {
 		res := run.result(p.Code, p.Code.Class())
@@ -189,20 +189,20 @@ func checkSARIF(c *checkDoc) *sarifLog {
 			loc.Physical.Region = &sarifRegion{p.Line, p.Column}
 		}
 		res.Locations = []sarifLocation{loc}
-		res.Fingerprints = map[string]string{fingerprintName: fingerprint("", c.File, string(p.Code), p.Path, p.Message)}
+		res.Fingerprints = map[string]string{FingerprintName: fingerprint("", c.File, string(p.Code), p.Path, p.Message)}
 		run.Results = append(run.Results, res)
 	}
-	return &sarifLog{sarifSchema, sarifVersion, []sarifRun{run}}
+	return &SARIF{SARIFSchema, sarifVersion, []sarifRun{run}}
 }
 
-// newSARIFRun returns a run without results whose rules are the rows of the
+// NewSARIFRun returns a run without results whose rules are the rows of the
 // reason table that are used, in the table's order.
-func newSARIFRun(class policy.Class, used []policy.Reason) sarifRun {
+func NewSARIFRun(class policy.Class, used []policy.Reason) sarifRun {
 	run := sarifRun{
-		Tool: sarifTool{sarifDriver{Name: "repopolicy", Version: version(), InformationURI: "https://" + policy.Name, Rules: []sarifRule{}}},
+		Tool: sarifTool{sarifDriver{Name: "repopolicy", Version: Version(), InformationURI: "https://" + policy.Name, Rules: []sarifRule{}}},
 		// Whoever runs a SARIF tool asks first whether it came to a conclusion.
 		Invocations: []sarifInvocation{{Successful: concluded(class), ExitCode: class.Exit(), ExitText: class.String() + ": " + class.Meaning()}},
-		Results:     []sarifResult{},
+		Results:     []SARIFResult{},
 	}
 	for _, info := range policy.Reasons() {
 		if !slices.Contains(used, info.Code) {
@@ -218,9 +218,9 @@ func newSARIFRun(class policy.Class, used []policy.Reason) sarifRun {
 	return run
 }
 
-func (run *sarifRun) result(r policy.Reason, c policy.Class) sarifResult {
+func (run *sarifRun) result(r policy.Reason, c policy.Class) SARIFResult {
 	kind, level := kindAndLevel(c)
-	return sarifResult{
+	return SARIFResult{
 		RuleID: string(r), Kind: kind, Level: level,
 		RuleIndex: slices.IndexFunc(run.Tool.Driver.Rules, func(x sarifRule) bool { return x.ID == string(r) }),
 	}
@@ -269,7 +269,7 @@ func fingerprint(parts ...string) string {
 // location; a digest or a Git ref has only a name.
 func artifactLocation(arg string) sarifLocation {
 	if !isFile(arg) {
-		return sarifLocation{Logical: []sarifLogical{{escape(arg)}}}
+		return sarifLocation{Logical: []sarifLogical{{Escape(arg)}}}
 	}
 	return sarifLocation{Physical: &sarifPhysical{Artifact: sarifArtifact{fileURI(arg)}}}
 }
@@ -307,6 +307,6 @@ func fileURI(path string) string {
 // sarifMessage returns text as a SARIF message: what a viewer would take for a
 // placeholder or a link (sections 3.11.5 and 3.11.6) means nothing.
 func sarifMessage(s string) sarifText {
-	s = strings.ReplaceAll(escape(s), "](", "] (")
+	s = strings.ReplaceAll(Escape(s), "](", "] (")
 	return sarifText{strings.NewReplacer("{", "{{", "}", "}}").Replace(s)}
 }

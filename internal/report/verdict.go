@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package cli
+package report
 
 import (
 	"fmt"
@@ -9,12 +9,14 @@ import (
 	"time"
 
 	"github.com/repopolicy/repopolicy"
+	"github.com/repopolicy/repopolicy/internal/find"
 	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/policy/chain"
 )
 
-// summary is what a run judges by.
-type summary struct {
-	Policy   *policySummary `json:"policy"` // null without --policy
+// Summary is what a run judges by.
+type Summary struct {
+	Policy   *PolicySummary `json:"policy"` // null without --policy
 	Tag      string         `json:"tag,omitempty"`
 	Cooldown string         `json:"cooldown,omitempty"`
 	Identity string         `json:"certificate_identity,omitempty"`
@@ -25,10 +27,10 @@ type summary struct {
 	AsOf     time.Time      `json:"as_of"`
 	Unknown  []string       `json:"not_known,omitempty"` // what a verdict by --airgap cannot know
 
-	alarms []string
+	Alarms []string `json:"-"`
 }
 
-type policySummary struct {
+type PolicySummary struct {
 	Path         string    `json:"path,omitempty"` // of --policy
 	Digest       string    `json:"digest"`
 	Repository   string    `json:"repository"`
@@ -44,21 +46,21 @@ type policySummary struct {
 	WithoutV1 []int      `json:"without_v1,omitempty"`   // versions that were bound in Rekor v2 alone
 }
 
-// report is the one value from which text and JSON are printed, and whose class
+// Report is the one value from which text and JSON are printed, and whose class
 // is the exit code. Its schema is schema/verdict-v1.json.
-type report struct {
-	Schema    string           `json:"schema"`
-	Verdict   string           `json:"verdict"`
-	Exit      int              `json:"exit"`
-	Tool      string           `json:"tool"`
-	Criteria  *summary         `json:"criteria"`
-	Artifacts []artifactReport `json:"artifacts"`
-	NotJudged []inputReport    `json:"not_judged"`
-	Alarms    []string         `json:"alarms"`
+type Report struct {
+	Schema    string     `json:"schema"`
+	Verdict   string     `json:"verdict"`
+	Exit      int        `json:"exit"`
+	Tool      string     `json:"tool"`
+	Criteria  *Summary   `json:"criteria"`
+	Artifacts []Artifact `json:"artifacts"`
+	NotJudged []Input    `json:"not_judged"`
+	Alarms    []string   `json:"alarms"`
 }
 
-// inputReport is an input about which there is no verdict, as it denies nothing.
-type inputReport struct {
+// Input is an input about which there is no verdict, as it denies nothing.
+type Input struct {
 	Input  string          `json:"input"`
 	Fate   repopolicy.Fate `json:"fate"`
 	For    string          `json:"evidence_for,omitempty"`
@@ -66,7 +68,7 @@ type inputReport struct {
 	Detail string          `json:"detail,omitempty"`
 }
 
-type artifactReport struct {
+type Artifact struct {
 	Artifact string            `json:"artifact"`
 	Fate     repopolicy.Fate   `json:"fate"`
 	Digests  map[string]string `json:"digests"`
@@ -77,32 +79,32 @@ type artifactReport struct {
 	Hint     string            `json:"hint,omitempty"`
 	Rule     string            `json:"rule,omitempty"`
 	Tag      string            `json:"tag,omitempty"`
-	Evidence *evidenceReport   `json:"evidence,omitempty"`
-	Nearest  *ruleReport       `json:"nearest,omitempty"`
-	Rules    []ruleReport      `json:"rules,omitempty"` // explain only
-	Notes    []noteReport      `json:"notes,omitempty"`
-	Others   []otherReport     `json:"other_evidence,omitempty"`
+	Evidence *Evidence         `json:"evidence,omitempty"`
+	Nearest  *Rule             `json:"nearest,omitempty"`
+	Rules    []Rule            `json:"rules,omitempty"` // explain only
+	Notes    []Note            `json:"notes,omitempty"`
+	Others   []Other           `json:"other_evidence,omitempty"`
 
-	permitted bool
+	Permitted bool `json:"-"`
 }
 
-type evidenceReport struct {
-	Path      string        `json:"path"`
-	Digest    string        `json:"digest,omitempty"` // of the file as it was read
-	Form      string        `json:"form,omitempty"`   // in which it was published
-	Item      int           `json:"item,omitempty"`   // which of several in the file, from 1
-	Via       string        `json:"via,omitempty"`
-	Name      string        `json:"signed_name,omitempty"` // that the signed content gives to the artifact
-	Verified  bool          `json:"verified"`              // false: what follows is only claimed
-	Signer    signerReport  `json:"signer"`
-	Predicate string        `json:"predicate_type,omitempty"`
-	MediaType string        `json:"media_type,omitempty"`
-	Root      string        `json:"trusted_root,omitempty"`
-	Times     []timeReport  `json:"times,omitempty"`
-	Log       []entryReport `json:"log,omitempty"`
+type Evidence struct {
+	Path      string     `json:"path"`
+	Digest    string     `json:"digest,omitempty"` // of the file as it was read
+	Form      string     `json:"form,omitempty"`   // in which it was published
+	Item      int        `json:"item,omitempty"`   // which of several in the file, from 1
+	Via       string     `json:"via,omitempty"`
+	Name      string     `json:"signed_name,omitempty"` // that the signed content gives to the artifact
+	Verified  bool       `json:"verified"`              // false: what follows is only claimed
+	Signer    Signer     `json:"signer"`
+	Predicate string     `json:"predicate_type,omitempty"`
+	MediaType string     `json:"media_type,omitempty"`
+	Root      string     `json:"trusted_root,omitempty"`
+	Times     []Time     `json:"times,omitempty"`
+	Log       []LogEntry `json:"log,omitempty"`
 }
 
-type signerReport struct {
+type Signer struct {
 	Kind        policy.Kind `json:"kind,omitempty"`
 	Identity    string      `json:"identity,omitempty"`
 	Issuer      string      `json:"issuer,omitempty"`
@@ -119,13 +121,13 @@ type signerReport struct {
 	Run         string      `json:"run,omitempty"`
 }
 
-type timeReport struct {
+type Time struct {
 	Time   time.Time `json:"time"`
 	Source string    `json:"source"`
 	URI    string    `json:"uri,omitempty"`
 }
 
-type entryReport struct {
+type LogEntry struct {
 	LogID         string `json:"log_id"`
 	Origin        string `json:"origin,omitempty"`
 	Proven        bool   `json:"proven"`
@@ -134,12 +136,12 @@ type entryReport struct {
 	PromisedIndex *int64 `json:"promised_index,omitempty"`
 }
 
-type ruleReport struct {
-	Rule       string           `json:"rule"`
-	Mismatches []mismatchReport `json:"mismatches"`
+type Rule struct {
+	Rule       string     `json:"rule"`
+	Mismatches []Mismatch `json:"mismatches"`
 }
 
-type mismatchReport struct {
+type Mismatch struct {
 	Code      string `json:"code"`
 	Field     string `json:"field"`
 	Extension string `json:"extension,omitempty"`
@@ -148,12 +150,12 @@ type mismatchReport struct {
 	Hint      string `json:"hint,omitempty"`
 }
 
-type noteReport struct {
+type Note struct {
 	Code string `json:"code"`
 	Text string `json:"text"`
 }
 
-type otherReport struct {
+type Other struct {
 	Path    string        `json:"path"`
 	Item    int           `json:"item,omitempty"`
 	Reason  policy.Reason `json:"reason"`
@@ -161,14 +163,14 @@ type otherReport struct {
 	Detail  string        `json:"detail,omitempty"`
 }
 
-// summaryOfPolicy describes a policy for reports; nil for a signer alone.
-func summaryOfPolicy(p *repopolicy.Policy, k repopolicy.Knowledge) *policySummary {
+// SummaryOf describes a policy for reports; nil for a signer alone.
+func SummaryOf(p *repopolicy.Policy, k repopolicy.Knowledge) *PolicySummary {
 	doc := p.Document()
 	if doc == nil {
 		return nil
 	}
 	c := doc.Content()
-	out := &policySummary{
+	out := &PolicySummary{
 		Path: k.Path, Digest: doc.Digest().String(), Repository: p.Repository(), Version: c.Version, Expires: c.Expires,
 		Genesis: string(k.Genesis), Completeness: string(k.Completeness), Statement: k.Statement, Directory: k.Directory, WithoutV1: k.WithoutV1,
 	}
@@ -183,38 +185,38 @@ func summaryOfPolicy(p *repopolicy.Policy, k repopolicy.Knowledge) *policySummar
 	return out
 }
 
-func newReport(s *summary, class policy.Class, entries []repopolicy.Entry, full bool) *report {
+func New(s *Summary, class policy.Class, entries []repopolicy.Entry, full bool) *Report {
 	s.AsOf = s.AsOf.UTC().Truncate(time.Second)
-	r := &report{
-		Schema: schemaURL("verdict-v1"), Verdict: class.String(), Exit: class.Exit(), Tool: "repopolicy " + version(),
-		Criteria: s, Artifacts: []artifactReport{}, NotJudged: []inputReport{}, Alarms: append([]string{}, s.alarms...),
+	r := &Report{
+		Schema: SchemaURL("verdict-v1"), Verdict: class.String(), Exit: class.Exit(), Tool: "repopolicy " + Version(),
+		Criteria: s, Artifacts: []Artifact{}, NotJudged: []Input{}, Alarms: append([]string{}, s.Alarms...),
 	}
 	for _, e := range entries {
 		if e.Result == nil {
-			r.NotJudged = append(r.NotJudged, inputReport{e.Input, e.Fate, e.For, e.Reason, e.Detail})
+			r.NotJudged = append(r.NotJudged, Input{e.Input, e.Fate, e.For, e.Reason, e.Detail})
 			continue
 		}
-		x := newArtifactReport(e.Result, full)
+		x := newArtifact(e.Result, full)
 		x.Fate = e.Fate
 		r.Artifacts = append(r.Artifacts, x)
 	}
 	return r
 }
 
-func newArtifactReport(res *repopolicy.Result, full bool) artifactReport {
+func newArtifact(res *repopolicy.Result, full bool) Artifact {
 	d := res.Decision
 	info := d.Reason.Info()
-	a := artifactReport{
+	a := Artifact{
 		Artifact: res.Artifact, Digests: map[string]string{}, Verdict: res.Class().String(), Reason: d.Reason,
-		Message: info.Text, Detail: d.Detail, Rule: d.Rule, Tag: d.Tag, permitted: res.Class() == policy.ClassOK,
+		Message: info.Text, Detail: d.Detail, Rule: d.Rule, Tag: d.Tag, Permitted: res.Class() == policy.ClassOK,
 	}
 	for _, dg := range res.Digests {
 		a.Digests[dg.Alg] = dg.Hex
 	}
-	if !a.permitted {
+	if !a.Permitted {
 		a.Hint = info.Hint
 		if n, ok := d.Nearest(); ok && len(n.Mismatches) > 0 {
-			rr := newRuleReport(n)
+			rr := newRule(n)
 			a.Nearest = &rr
 		}
 	}
@@ -222,53 +224,53 @@ func newArtifactReport(res *repopolicy.Result, full bool) artifactReport {
 		rules := slices.Clone(d.Rules)
 		slices.SortStableFunc(rules, policy.RuleResult.Compare)
 		for _, x := range rules {
-			a.Rules = append(a.Rules, newRuleReport(x))
+			a.Rules = append(a.Rules, newRule(x))
 		}
 		if d.Reason == policy.RuleMismatch {
 			a.Hint = "" // it would name the command that is running
 		}
 	}
 	for _, n := range d.Notes {
-		a.Notes = append(a.Notes, noteReport(n))
+		a.Notes = append(a.Notes, Note(n))
 	}
 	if ev := res.Evidence; ev != nil {
-		a.Evidence = newEvidenceReport(ev)
+		a.Evidence = newEvidence(ev)
 	}
 	for _, o := range res.Others {
-		a.Others = append(a.Others, otherReport{o.Path, o.Item, o.Decision.Reason, o.Decision.Reason.Info().Text, o.Decision.Detail})
+		a.Others = append(a.Others, Other{o.Path, o.Item, o.Decision.Reason, o.Decision.Reason.Info().Text, o.Decision.Detail})
 	}
 	return a
 }
 
-func newRuleReport(r policy.RuleResult) ruleReport {
-	out := ruleReport{Rule: r.Rule, Mismatches: []mismatchReport{}}
+func newRule(r policy.RuleResult) Rule {
+	out := Rule{Rule: r.Rule, Mismatches: []Mismatch{}}
 	for _, m := range r.Mismatches {
-		out.Mismatches = append(out.Mismatches, mismatchReport{m.Code(), m.Field, m.Extension, m.Want, m.Got, m.Hint})
+		out.Mismatches = append(out.Mismatches, Mismatch{m.Code(), m.Field, m.Extension, m.Want, m.Got, m.Hint})
 	}
 	return out
 }
 
-func newEvidenceReport(ev *repopolicy.Evidence) *evidenceReport {
+func newEvidence(ev *repopolicy.Evidence) *Evidence {
 	id := ev.Signer
-	out := &evidenceReport{
+	out := &Evidence{
 		Path: ev.Path, Form: ev.Form, Item: ev.Item, Via: ev.Via, Name: ev.Name, Verified: ev.Verified, Predicate: ev.Predicate, MediaType: ev.MediaType,
-		Signer: newSignerReport(id),
+		Signer: NewSigner(id),
 	}
 	if ev.Sum != "" {
 		out.Digest = "sha256:" + ev.Sum
 	}
 	out.Root = ev.Root
 	for _, t := range ev.Times {
-		out.Times = append(out.Times, timeReport(t))
+		out.Times = append(out.Times, Time(t))
 	}
 	for _, e := range ev.Log {
-		out.Log = append(out.Log, newEntryReport(e))
+		out.Log = append(out.Log, newLogEntry(e))
 	}
 	return out
 }
 
-func newSignerReport(id policy.Identity) signerReport {
-	return signerReport{
+func NewSigner(id policy.Identity) Signer {
+	return Signer{
 		Kind: id.Kind, Identity: id.Value, Issuer: id.Issuer, Subject: id.TokenSubject,
 		Repository: id.SourceRepositoryURI, RepoID: id.SourceRepositoryID, OwnerID: id.SourceRepositoryOwnerID,
 		Ref: id.Ref(), Commit: id.Commit(), Config: id.BuildConfigURI, Trigger: id.Trigger(), Runner: id.RunnerEnvironment,
@@ -276,41 +278,41 @@ func newSignerReport(id policy.Identity) signerReport {
 	}
 }
 
-func newEntryReport(e repopolicy.LogEntry) entryReport {
+func newLogEntry(e repopolicy.LogEntry) LogEntry {
 	known := func(n int64) *int64 {
 		if n < 0 {
 			return nil
 		}
 		return &n
 	}
-	return entryReport{e.LogID, e.Origin, e.Proven, known(e.TreeIndex), known(e.TreeSize), known(e.PromisedIndex)}
+	return LogEntry{e.LogID, e.Origin, e.Proven, known(e.TreeIndex), known(e.TreeSize), known(e.PromisedIndex)}
 }
 
 // briefAfter is the number of artifacts beyond which allowed ones get one line
 // each.
 const briefAfter = 5
 
-// printReport prints the report for people.
-func (a *app) printReport(r *report) {
+// Verdict prints a report for people.
+func (p *Printer) Verdict(r *Report) {
 	allowed := 0
 	for i := range r.Artifacts {
 		x := &r.Artifacts[i]
-		if x.permitted {
+		if x.Permitted {
 			allowed++
 		}
-		a.printArtifact(x, len(r.Artifacts) > briefAfter)
+		p.artifact(x, len(r.Artifacts) > briefAfter)
 	}
-	a.printNotJudged(r.NotJudged)
-	a.out.line("%s: %d of %d %s allowed", r.Verdict, allowed, len(r.Artifacts), plural(len(r.Artifacts), "artifact"))
+	p.notJudged(r.NotJudged)
+	p.Line("%s: %d of %d %s allowed", r.Verdict, allowed, len(r.Artifacts), Plural(len(r.Artifacts), "artifact"))
 }
 
 // isEvidence is how what vouches for something that was judged is counted.
 const isEvidence = "evidence for what was judged"
 
-// printNotJudged says what else there was: how much of each kind, and each by name
+// notJudged says what else there was: how much of each kind, and each by name
 // where they are few.
-func (a *app) printNotJudged(inputs []inputReport) {
-	kind := func(x inputReport) string {
+func (p *Printer) notJudged(inputs []Input) {
+	kind := func(x Input) string {
 		switch {
 		case x.Fate == repopolicy.FateEvidence:
 			return isEvidence
@@ -329,46 +331,46 @@ func (a *app) printNotJudged(inputs []inputReport) {
 		counts[kind(x)]++
 	}
 	for _, k := range order {
-		a.out.line("not judged: %d, %s", counts[k], k)
+		p.Line("not judged: %d, %s", counts[k], k)
 		if k == isEvidence || counts[k] > briefAfter {
 			continue
 		}
 		for _, x := range inputs {
 			if kind(x) == k {
-				a.out.line("  %s: %s", x.Input, x.Detail)
+				p.Line("  %s: %s", x.Input, x.Detail)
 			}
 		}
 	}
 }
 
-func (a *app) printArtifact(x *artifactReport, brief bool) {
+func (p *Printer) artifact(x *Artifact, brief bool) {
 	field := func(name, format string, args ...any) {
 		if text := fmt.Sprintf(format, args...); text != "" {
-			a.out.line("  %-12s %s", name, text)
+			p.Line("  %-12s %s", name, text)
 		}
 	}
-	if x.permitted {
+	if x.Permitted {
 		rule := ""
 		if x.Rule != "" {
 			rule = " by rule " + x.Rule
 		}
-		a.out.line("%-5s %s: %s%s", x.Verdict, x.Artifact, x.Reason, rule)
+		p.Line("%-5s %s: %s%s", x.Verdict, x.Artifact, x.Reason, rule)
 		if brief && x.Rules == nil {
 			return
 		}
 	} else {
-		a.out.line("%-5s %s: %s [%s]", x.Verdict, x.Artifact, x.Message, x.Reason)
+		p.Line("%-5s %s: %s [%s]", x.Verdict, x.Artifact, x.Message, x.Reason)
 		field("because", "%s", x.Detail)
 	}
 	if ev := x.Evidence; ev != nil {
-		a.printEvidence(ev, field)
+		p.evidence(ev, field)
 	}
 	field("tag", "%s", x.Tag)
 	if x.Nearest != nil && x.Rules == nil {
-		a.printRule("nearest rule", *x.Nearest)
+		p.rule("nearest rule", *x.Nearest)
 	}
 	for _, r := range x.Rules {
-		a.printRule("rule", r)
+		p.rule("rule", r)
 	}
 	for _, n := range x.Notes {
 		field("note", "%s", n.Text)
@@ -380,7 +382,7 @@ func (a *app) printArtifact(x *artifactReport, brief bool) {
 		}
 		field("also seen", "%s: %s [%s]", itemOf(o.Path, o.Item), text, o.Reason)
 	}
-	if !x.permitted {
+	if !x.Permitted {
 		field("hint", "%s", x.Hint)
 	}
 }
@@ -393,7 +395,7 @@ func itemOf(path string, item int) string {
 	return fmt.Sprintf("%s, item %d", path, item)
 }
 
-func (a *app) printEvidence(ev *evidenceReport, field func(string, string, ...any)) {
+func (p *Printer) evidence(ev *Evidence, field func(string, string, ...any)) {
 	path := itemOf(ev.Path, ev.Item)
 	if ev.Form != "" {
 		path += " (" + ev.Form + ")"
@@ -444,10 +446,10 @@ func (a *app) printEvidence(ev *evidenceReport, field func(string, string, ...an
 	}
 }
 
-func (a *app) printRule(title string, r ruleReport) {
-	a.out.line("  %-12s %s", title, r.Rule)
+func (p *Printer) rule(title string, r Rule) {
+	p.Line("  %-12s %s", title, r.Rule)
 	if len(r.Mismatches) == 0 {
-		a.out.line("    matches")
+		p.Line("    matches")
 	}
 	for _, m := range r.Mismatches {
 		ext := ""
@@ -458,10 +460,41 @@ func (a *app) printRule(title string, r ruleReport) {
 		if got == "" {
 			got = "missing"
 		}
-		a.out.line("    %s%s is %s", m.Field, ext, got)
-		a.out.line("      the rule says %s", m.Want)
+		p.Line("    %s%s is %s", m.Field, ext, got)
+		p.Line("      the rule says %s", m.Want)
 		if m.Hint != "" {
-			a.out.line("      hint: %s", m.Hint)
+			p.Line("      hint: %s", m.Hint)
 		}
 	}
+}
+
+// SummaryOfFound describes a policy for reports; nil if there is none.
+func SummaryOfFound(f *find.Found) *PolicySummary {
+	versions := f.Versions()
+	view := f.Resolution.Chain.View()
+	if len(versions) == 0 {
+		return nil
+	}
+	head := versions[len(versions)-1]
+	out := &PolicySummary{
+		Digest: head.Document.Digest().String(), Repository: f.Repository.String(), Version: head.Number, Expires: head.Document.Content().Expires,
+		Genesis: string(f.Resolution.Chain.Genesis()), Completeness: string(view.Completeness), Statement: "sha256:" + head.Statement,
+	}
+	if view.Completeness.Beats(chain.CompleteScanned) && f.Directory != nil {
+		out.Directory = f.Directory.Descriptor.URL
+	}
+	for _, v := range versions {
+		if v.WithoutV1 {
+			out.WithoutV1 = append(out.WithoutV1, v.Number)
+		}
+	}
+	if !view.AsOf.IsZero() {
+		at := view.AsOf.UTC().Truncate(time.Second)
+		out.KnownAsOf = &at
+	}
+	if !view.Inputs.IsZero() {
+		at := view.Inputs.UTC()
+		out.InputsOf = &at
+	}
+	return out
 }

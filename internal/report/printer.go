@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package cli
+package report
 
 import (
 	"bytes"
@@ -17,59 +17,72 @@ import (
 	"github.com/repopolicy/repopolicy/policy"
 )
 
-// printer writes lines in which no character can move the cursor, change
+// Printer writes lines in which no character can move the cursor, change
 // colours or reorder text: names come from artifacts, certificates and servers.
 // It remembers the first error.
-type printer struct {
+type Printer struct {
 	mu  sync.Mutex
 	w   io.Writer
 	err error
 }
 
+// NewPrinter returns a printer.
+func NewPrinter(w io.Writer) *Printer { return &Printer{w: w} }
+
+// Err returns the first error of writing.
+func (p *Printer) Err() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.err
+}
+
 // Write implements io.Writer for help texts of the flag library.
-func (p *printer) Write(b []byte) (int, error) {
-	p.text(string(b))
+func (p *Printer) Write(b []byte) (int, error) {
+	p.Text(string(b))
 	return len(b), p.err
 }
 
-// line prints one line; line feeds in it are escaped too.
-func (p *printer) line(format string, args ...any) { p.raw(line(fmt.Sprintf(format, args...)) + "\n") }
+// Line prints one line; line feeds in it are escaped too.
+func (p *Printer) Line(format string, args ...any) { p.Raw(line(fmt.Sprintf(format, args...)) + "\n") }
 
-// line returns s as one line that is shown and does nothing. A CI's runner would take
+// Line returns s as one line that is shown and does nothing. A CI's runner would take
 // one that begins with "::" for a command.
 func line(s string) string {
-	s = escape(s)
+	s = Escape(s)
 	if rest := strings.TrimLeft(s, " "); strings.HasPrefix(rest, "::") {
 		s = s[:len(s)-len(rest)] + `\x3a` + rest[1:]
 	}
 	return s
 }
 
-// ask prints a question, after which the answer stands in the same line.
-func (p *printer) ask(question string) { p.raw(line(question) + " ") }
+// Ask prints a question, after which the answer stands in the same line.
+func (p *Printer) Ask(question string) { p.Raw(line(question) + " ") }
 
-// verbatim prints text that is to be used as it is, in which nothing can be escaped.
+// Verbatim prints text that is to be used as it is, in which nothing can be escaped.
 // The error tells that it holds what line and text would escape.
-func (p *printer) verbatim(s string) error {
+func (p *Printer) Verbatim(s string) error {
 	for l := range strings.SplitSeq(s, "\n") {
 		if strings.HasPrefix(strings.TrimSpace(l), "::") || commandAt(l) >= 0 {
-			return &policy.Fault{Reason: policy.PolicyValue, Text: "a CI's runner would take this line for a command: " + strings.TrimSpace(l), Hint: "nothing was printed; take \"::\" or \"##[\" out of the name"}
+			return &policy.Fault{
+				Reason: policy.PolicyValue, Text: "a CI's runner would take this line for a command: " + strings.TrimSpace(l),
+				Hint: "nothing was printed; take \"::\" or \"##[\" out of the name",
+			}
 		}
 	}
-	p.raw(s)
+	p.Raw(s)
 	return nil
 }
 
-// text prints text of our own of several lines.
-func (p *printer) text(s string) {
+// Text prints text of our own of several lines.
+func (p *Printer) Text(s string) {
 	lines := strings.Split(s, "\n")
 	for i := range lines {
 		lines[i] = line(lines[i])
 	}
-	p.raw(strings.Join(lines, "\n"))
+	p.Raw(strings.Join(lines, "\n"))
 }
 
-func (p *printer) raw(s string) {
+func (p *Printer) Raw(s string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.err == nil {
@@ -77,11 +90,11 @@ func (p *printer) raw(s string) {
 	}
 }
 
-// escape returns s with everything that a terminal would not show as one plain
+// Escape returns s with everything that a terminal would not show as one plain
 // character written as \xNN or \u{NNNN}. A backslash that begins such a
 // sequence in s itself is doubled, so that nothing can pose as an escape. What begins a
 // command of a CI's runner anywhere in a line is escaped, too.
-func escape(s string) string {
+func Escape(s string) string {
 	plain := true
 	for i := range len(s) {
 		if c := s[i]; c < ' ' || c >= 0x7f || c == '\\' || c == '#' {
@@ -131,11 +144,11 @@ func commandAt(s string) int {
 	return -1
 }
 
-// json prints v as one indented document of ASCII.
-func (p *printer) json(v any) error {
+// JSON prints v as one indented document of ASCII.
+func (p *Printer) JSON(v any) error {
 	doc, err := document(v)
 	if err == nil {
-		p.raw(doc)
+		p.Raw(doc)
 	}
 	return err
 }
@@ -149,16 +162,13 @@ func document(v any) (string, error) {
 	return asciiJSON(buf.Bytes()), err
 }
 
-// writeJSON writes a document into a file, in one step.
-func writeJSON(path string, v any) error {
+// WriteJSON writes a document into a file, in one step.
+func WriteJSON(path string, v any) error {
 	doc, err := document(v)
 	if err == nil {
 		err = file.Write(path, []byte(doc), 0o644)
 	}
-	if err != nil {
-		return unwritten(err)
-	}
-	return nil
+	return err
 }
 
 // asciiJSON replaces every character beyond ASCII in a JSON document, where it
@@ -184,6 +194,6 @@ func asciiJSON(doc []byte) string {
 }
 
 // status overwrites the current line of a terminal.
-func (p *printer) status(format string, args ...any) {
-	p.raw("\r\x1b[K" + escape(fmt.Sprintf(format, args...)))
+func (p *Printer) Status(format string, args ...any) {
+	p.Raw("\r\x1b[K" + Escape(fmt.Sprintf(format, args...)))
 }

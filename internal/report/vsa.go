@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package cli
+package report
 
 import (
 	"crypto/sha256"
@@ -16,17 +16,17 @@ import (
 // A SLSA verification summary attestation v1, as an in-toto statement that
 // nobody has signed yet. https://slsa.dev/spec/v1.0/verification_summary
 const (
-	statementType = "https://in-toto.io/Statement/v1"
-	vsaType       = "https://slsa.dev/verification_summary/v1"
+	StatementType = "https://in-toto.io/Statement/v1"
+	VSAType       = "https://slsa.dev/verification_summary/v1"
 	vsaSLSA       = "1.0" // version of the specification that the fields follow
 
-	// levelReleaser is the level of an allowed release: a policy of format v1
+	// LevelReleaser is the level of an allowed release: a policy of format v1
 	// names its signer for it. It claims nothing about how it was built, so it
 	// is none of SLSA's levels; the specification leaves such names to verifiers.
-	levelReleaser = "REPOPOLICY_RELEASER_V1"
+	LevelReleaser = "REPOPOLICY_RELEASER_V1"
 )
 
-type vsaStatement struct {
+type VSA struct {
 	Type          string        `json:"_type"`
 	Subject       []vsaResource `json:"subject"`
 	PredicateType string        `json:"predicateType"`
@@ -55,15 +55,15 @@ type vsaVerifier struct {
 	ID string `json:"id"`
 }
 
-// newVSA returns the report, which must name a policy, as one statement about all
+// NewVSA returns the report, which must name a policy, as one statement about all
 // artifacts whose digest is known: PASSED if every artifact is allowed, else
 // FAILED. Where no digest is known there is no such statement. The time is that
 // as of which was judged, so that nothing looks fresher than it is.
-func newVSA(r *report) (*vsaStatement, error) {
+func NewVSA(r *Report) (*VSA, error) {
 	p := r.Criteria.Policy
 	alg, hx, _ := strings.Cut(p.Digest, ":")
-	s := &vsaStatement{
-		Type: statementType, PredicateType: vsaType,
+	s := &VSA{
+		Type: StatementType, PredicateType: VSAType,
 		Predicate: vsaPredicate{
 			Verifier:     vsaVerifier{"https://" + policy.Name},
 			TimeVerified: r.Criteria.AsOf, ResourceURI: p.Repository,
@@ -72,11 +72,11 @@ func newVSA(r *report) (*vsaStatement, error) {
 		},
 	}
 	passed := r.Exit == policy.ClassOK.Exit()
-	var evidence []*evidenceReport
+	var evidence []*Evidence
 	seen := map[string]bool{}
 	for i := range r.Artifacts {
 		x := &r.Artifacts[i]
-		passed = passed && x.permitted && len(x.Digests) > 0
+		passed = passed && x.Permitted && len(x.Digests) > 0
 		if len(x.Digests) > 0 {
 			s.Subject = append(s.Subject, vsaResource{Name: x.Artifact, Digest: x.Digests})
 		}
@@ -86,27 +86,30 @@ func newVSA(r *report) (*vsaStatement, error) {
 		}
 	}
 	if len(s.Subject) == 0 {
-		return nil, &policy.Fault{Reason: r.Artifacts[0].Reason, Text: "--format vsa: no digest of any artifact is known, so a verification summary would be about nothing"}
+		return nil, &policy.Fault{
+			Reason: r.Artifacts[0].Reason,
+			Text:   "--format vsa: no digest of any artifact is known, so a verification summary would be about nothing",
+		}
 	}
-	s.Predicate.Inputs = inputAttestations(evidence)
+	s.Predicate.Inputs = InputAttestations(evidence)
 	if passed {
-		s.Predicate.Result, s.Predicate.Levels = "PASSED", []string{levelReleaser}
+		s.Predicate.Result, s.Predicate.Levels = "PASSED", []string{LevelReleaser}
 	}
 	return s, nil
 }
 
 // policyURI names the policy: its file, or the repository's own.
-func policyURI(p *policySummary) string {
+func policyURI(p *PolicySummary) string {
 	if p.Path == "" {
 		return p.Repository + "#" + rekorbind.PolicyFile
 	}
 	return fileURI(p.Path)
 }
 
-// inputAttestations returns the files of evidence with the digests of what was read
+// InputAttestations returns the files of evidence with the digests of what was read
 // of them. The specification wants all of them or none, so one that is no file (a Git
 // object, an image in a layout) leaves none.
-func inputAttestations(evidence []*evidenceReport) []vsaResource {
+func InputAttestations(evidence []*Evidence) []vsaResource {
 	var out []vsaResource
 	for _, ev := range evidence {
 		sum, ok := strings.CutPrefix(ev.Digest, "sha256:")
@@ -122,7 +125,7 @@ func inputAttestations(evidence []*evidenceReport) []vsaResource {
 	return out
 }
 
-func sum256(data []byte) string {
+func Sum256(data []byte) string {
 	sum := sha256.Sum256(data)
 	return hex.EncodeToString(sum[:])
 }
