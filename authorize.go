@@ -10,6 +10,7 @@ import (
 
 	"github.com/repopolicy/repopolicy/internal/find"
 	"github.com/repopolicy/repopolicy/internal/gate"
+	"github.com/repopolicy/repopolicy/internal/identity"
 	"github.com/repopolicy/repopolicy/oidc"
 	"github.com/repopolicy/repopolicy/policy"
 )
@@ -70,7 +71,7 @@ func (c *Client) Authorize(ctx context.Context, p *Policy, token string, names .
 	case c.Offline || p.carried() != nil:
 		return nil, policy.Faultf(policy.Usage, "--offline: whether a run may release is not known without asking")
 	}
-	t, err := oidc.ParseToken(token)
+	t, err := identity.ParseToken(token)
 	if err == nil {
 		err = t.For(oidc.Audience)
 	}

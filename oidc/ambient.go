@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+// Package oidc gets the ID tokens that a CI offers to the jobs that run in it.
 package oidc
 
 import (
@@ -16,6 +17,10 @@ import (
 )
 
 const (
+	// Audience is what a token is for that asks to release. It is not Sigstore's,
+	// so that no token that authorises can sign, and none that signs authorises.
+	Audience = "repopolicy"
+
 	maxTokenBytes = 64 << 10
 	// A clock may be so far ahead of the issuer's.
 	maxClockSkew = time.Minute

@@ -12,7 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/repopolicy/repopolicy/oidc"
+	"github.com/repopolicy/repopolicy/internal/identity"
 	"github.com/repopolicy/repopolicy/sandbox"
 	"github.com/repopolicy/repopolicy/sandbox/claims"
 )
@@ -117,7 +117,7 @@ func TestExtensions(t *testing.T) {
 		if diff := cmp.Diff(row.want, extensions(t, cert)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", row.name, diff)
 		}
-		id, err := oidc.FromCertificate(cert) // what repopolicy makes of it
+		id, err := identity.FromCertificate(cert) // what repopolicy makes of it
 		if err != nil || id.Value != row.san || id.Issuer != row.want[8] {
 			t.Errorf("%s: repopolicy reads %+v, %v", row.name, id, err)
 		}

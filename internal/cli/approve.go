@@ -16,10 +16,10 @@ import (
 	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/internal/find"
 	"github.com/repopolicy/repopolicy/internal/gate"
+	"github.com/repopolicy/repopolicy/internal/identity"
 	"github.com/repopolicy/repopolicy/internal/release"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/token"
-	"github.com/repopolicy/repopolicy/oidc"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/rekorbind"
 )
@@ -344,7 +344,7 @@ func (a *app) approver(ctx context.Context, o *approveOptions, f *find.Found, s 
 	if err != nil {
 		return nil, err
 	}
-	v := token.Verifier{Issuers: oidc.TrustedIssuers(f.Trusted().Content(), s.Issuer), Transport: a.Transport, Agent: userAgent(), Now: a.Now}
+	v := token.Verifier{Issuers: identity.TrustedIssuers(f.Trusted().Content(), s.Issuer), Transport: a.Transport, Agent: userAgent(), Now: a.Now}
 	verified, err := v.Verify(ctx, raw, sigstoreAudience)
 	if err != nil {
 		return nil, gate.Refusal(fmt.Errorf("the ID token: %w", err))

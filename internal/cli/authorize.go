@@ -12,6 +12,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/internal/find"
 	"github.com/repopolicy/repopolicy/internal/gate"
+	"github.com/repopolicy/repopolicy/internal/identity"
 	"github.com/repopolicy/repopolicy/internal/release"
 	"github.com/repopolicy/repopolicy/internal/report"
 	"github.com/repopolicy/repopolicy/internal/token"
@@ -139,7 +140,7 @@ func (a *app) gate() *gate.Gate {
 
 // authorization finds the bound policy and judges the run by it. Verify returns
 // the verified token once the policy is known; t is the same, unverified.
-func (a *app) authorization(ctx context.Context, o *authorizeOptions, stage policy.Stage, args []string, verify func(*find.Found) (*token.Verified, error), t *oidc.Unverified) (*gate.Authorization, error) {
+func (a *app) authorization(ctx context.Context, o *authorizeOptions, stage policy.Stage, args []string, verify func(*find.Found) (*token.Verified, error), t *identity.Unverified) (*gate.Authorization, error) {
 	if !o.repo.set {
 		repo, err := gate.RepositoryOf(t)
 		if err != nil {
@@ -200,7 +201,7 @@ func (a *app) useReceipts(o *authorizeOptions, z *gate.Authorization) error {
 		if err != nil {
 			return err
 		}
-		before, err := oidc.ParseReceipt(data, gate.ReceiptSchema)
+		before, err := identity.ParseReceipt(data, gate.ReceiptSchema)
 		if err == nil {
 			err = before.Covers(own, a.Now())
 		}
@@ -215,7 +216,7 @@ func (a *app) useReceipts(o *authorizeOptions, z *gate.Authorization) error {
 }
 
 func (o *authorizeOptions) readAfter() ([]byte, error) {
-	data, err := file.Read(o.after.value, oidc.MaxReceiptBytes)
+	data, err := file.Read(o.after.value, identity.MaxReceiptBytes)
 	if err != nil {
 		return nil, policy.Faultf(policy.Usage, "--after: %s", err)
 	}

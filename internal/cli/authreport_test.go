@@ -16,6 +16,7 @@ import (
 
 	"github.com/repopolicy/repopolicy/internal/find"
 	"github.com/repopolicy/repopolicy/internal/gate"
+	"github.com/repopolicy/repopolicy/internal/identity"
 	"github.com/repopolicy/repopolicy/internal/report"
 	"github.com/repopolicy/repopolicy/internal/token"
 	"github.com/repopolicy/repopolicy/oidc"
@@ -108,7 +109,7 @@ func authorizations(t testing.TB) map[string]*gate.Authorization {
 		change(&id, z)
 		z.Run = policy.NewRun(id, policy.RunFacts{Actor: "alice"})
 		if id.Kind != policy.KindKey {
-			z.Verified = &token.Verified{Unverified: &oidc.Unverified{IssuedAt: authTime, Expires: authTime.Add(5 * time.Minute)}}
+			z.Verified = &token.Verified{Unverified: &identity.Unverified{IssuedAt: authTime, Expires: authTime.Add(5 * time.Minute)}}
 			z.Audience = oidc.Audience
 		}
 		z.Commit = id.Commit()
@@ -203,7 +204,7 @@ func TestAuthorizationForms(t *testing.T) {
 		if err := validate(receipt, data); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
-		parsed, err := oidc.ParseReceipt(data, report.SchemaURL("receipt-v1"))
+		parsed, err := identity.ParseReceipt(data, report.SchemaURL("receipt-v1"))
 		if err != nil || parsed.Covers(own, authTime) != nil {
 			t.Errorf("%s: %v", name, err)
 		}

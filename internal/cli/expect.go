@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/repopolicy/repopolicy/internal/identity"
 	"github.com/repopolicy/repopolicy/oidc"
 	"github.com/repopolicy/repopolicy/policy"
 )
@@ -77,8 +78,8 @@ func candidates(raw string, f *policy.File, signIn string) ([]policy.Identity, e
 		return nil, policy.Faultf(policy.LoginNeeded, "%s", err)
 	}
 	var out []policy.Identity
-	if t, err := oidc.ParseToken(raw); err == nil {
-		if issuer, ok := oidc.TrustedIssuers(f, signIn).Find(t.Issuer); ok {
+	if t, err := identity.ParseToken(raw); err == nil {
+		if issuer, ok := identity.TrustedIssuers(f, signIn).Find(t.Issuer); ok {
 			if id, _, err := t.Run(issuer); err == nil {
 				out = append(out, id)
 			}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/internal/gate"
+	"github.com/repopolicy/repopolicy/internal/identity"
 	"github.com/repopolicy/repopolicy/internal/web"
 	"github.com/repopolicy/repopolicy/oidc"
 	"github.com/repopolicy/repopolicy/policy"
@@ -94,12 +95,12 @@ func (a *app) ambient(ctx context.Context, audience string) (string, error) {
 
 // ownToken returns the token with which a run asks for an authorisation, as
 // nobody has verified it yet.
-func (a *app) ownToken(ctx context.Context, o *tokenOptions) (*oidc.Unverified, error) {
+func (a *app) ownToken(ctx context.Context, o *tokenOptions) (*identity.Unverified, error) {
 	raw, err := a.rawToken(ctx, o)
 	if err != nil {
 		return nil, err
 	}
-	t, err := oidc.ParseToken(raw)
+	t, err := identity.ParseToken(raw)
 	if err == nil {
 		err = t.For(oidc.Audience)
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/internal/find"
 	"github.com/repopolicy/repopolicy/internal/gate"
+	"github.com/repopolicy/repopolicy/internal/identity"
 	"github.com/repopolicy/repopolicy/internal/release"
 	"github.com/repopolicy/repopolicy/internal/report"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
@@ -157,8 +158,8 @@ func (a *app) checkReleaser(o *releaseOptions) error {
 	}
 	// A token that says that it is a job's is no person's, who could agree.
 	if a.Getenv != nil && !o.key.set {
-		if t, err := oidc.ParseToken(a.Getenv(oidc.EnvToken)); err == nil {
-			if issuer, known := oidc.TrustedIssuers(nil, "").Find(t.Issuer); known && issuer.Kind != oidc.KindEmail {
+		if t, err := identity.ParseToken(a.Getenv(oidc.EnvToken)); err == nil {
+			if issuer, known := identity.TrustedIssuers(nil, "").Find(t.Issuer); known && issuer.Kind != identity.KindEmail {
 				return ofJob()
 			}
 		}
@@ -224,7 +225,7 @@ func (a *app) packageOf(z *gate.Authorization, path string) error {
 
 // releaser is who is about to sign: a job, a person or a key.
 type releaser struct {
-	unverified *oidc.Unverified // nil for a key
+	unverified *identity.Unverified // nil for a key
 	verify     func(*find.Found) (*token.Verified, error)
 	signing    rekorbind.Signature // without Who and Check
 	person     string              // whose name becomes public; "" for jobs and keys
@@ -271,14 +272,14 @@ func (a *app) releaser(ctx context.Context, o *releaseOptions) (*releaser, error
 	if err != nil {
 		return nil, err
 	}
-	t, err := oidc.ParseToken(raw)
+	t, err := identity.ParseToken(raw)
 	if err != nil {
 		return nil, gate.Refusal(err)
 	}
 	w := &releaser{unverified: t, signing: rekorbind.Signature{Token: func(context.Context) (string, error) { return raw, nil }}}
 	w.verify = func(f *find.Found) (*token.Verified, error) {
 		v, err := a.gate().Verify(ctx, t, f, sigstoreAudience, s.Issuer)
-		if err == nil && v.Issuer.Kind != oidc.KindEmail {
+		if err == nil && v.Issuer.Kind != identity.KindEmail {
 			return nil, ofJob()
 		}
 		if err == nil {

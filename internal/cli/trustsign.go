@@ -14,6 +14,7 @@ import (
 
 	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/internal/find"
+	"github.com/repopolicy/repopolicy/internal/identity"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/trust"
 	"github.com/repopolicy/repopolicy/internal/trust/author"
@@ -164,7 +165,7 @@ func (a *app) authorSigner(ctx context.Context, o *signOptions) (author.Signer, 
 		if err != nil {
 			return "", "", nil, err
 		}
-		id, err := oidc.FromCertificate(cert)
+		id, err := identity.FromCertificate(cert)
 		if err != nil {
 			return "", "", nil, err
 		}

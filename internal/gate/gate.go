@@ -15,10 +15,10 @@ import (
 	"time"
 
 	"github.com/repopolicy/repopolicy/internal/find"
+	"github.com/repopolicy/repopolicy/internal/identity"
 	"github.com/repopolicy/repopolicy/internal/release"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/token"
-	"github.com/repopolicy/repopolicy/oidc"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/policy/chain"
 	"github.com/repopolicy/repopolicy/rekorbind"
@@ -91,8 +91,8 @@ type Asked struct {
 
 // Verify verifies a token by the issuers that are built in and those that
 // the bound policy names, and compares it with the environment.
-func (g *Gate) Verify(ctx context.Context, t *oidc.Unverified, f *find.Found, audience, signIn string) (*token.Verified, error) {
-	v := token.Verifier{Issuers: oidc.TrustedIssuers(f.Trusted().Content(), signIn), Transport: g.Finder.Transport, Agent: g.Finder.Agent, Now: g.Finder.Now}
+func (g *Gate) Verify(ctx context.Context, t *identity.Unverified, f *find.Found, audience, signIn string) (*token.Verified, error) {
+	v := token.Verifier{Issuers: identity.TrustedIssuers(f.Trusted().Content(), signIn), Transport: g.Finder.Transport, Agent: g.Finder.Agent, Now: g.Finder.Now}
 	verified, err := v.Verify(ctx, t.Raw, audience)
 	if err == nil && !g.Elsewhere {
 		err = verified.Agree(verified.Issuer, g.Getenv)
@@ -128,7 +128,7 @@ func (g *Gate) Authorize(ctx context.Context, f *find.Found, verified *token.Ver
 
 // RepositoryOf returns the repository that a token says it is in, to look up its
 // policy: nothing is allowed by that.
-func RepositoryOf(t *oidc.Unverified) (string, error) {
+func RepositoryOf(t *identity.Unverified) (string, error) {
 	no := &policy.Fault{
 		Reason: policy.Usage, Text: "the run does not say in which repository it is",
 		Hint: "name it with --repo",
@@ -136,7 +136,7 @@ func RepositoryOf(t *oidc.Unverified) (string, error) {
 	if t == nil {
 		return "", no
 	}
-	issuer, ok := oidc.TrustedIssuers(nil, "").Find(t.Issuer)
+	issuer, ok := identity.TrustedIssuers(nil, "").Find(t.Issuer)
 	if !ok {
 		return "", no
 	}
@@ -302,15 +302,15 @@ func subjectsOf(args, algs []string) ([]Subject, error) {
 }
 
 // Receipt returns the receipt of an authorisation.
-func (z *Authorization) Receipt(now time.Time) *oidc.Receipt {
+func (z *Authorization) Receipt(now time.Time) *identity.Receipt {
 	id := z.Run.Identity()
-	r := &oidc.Receipt{
+	r := &identity.Receipt{
 		Schema: ReceiptSchema, Repository: z.Found.Repository.String(), Tag: z.Tag, Commit: z.Commit,
 		PolicyVersion: z.Version.Number, Policy: z.Version.Document.Digest().String(), Statement: "sha256:" + z.Version.Statement,
 		Stage: string(z.Stage), Identity: id.Value, Issuer: id.Issuer, Audience: z.Audience,
-		Issued: now.UTC().Truncate(time.Second), Artifacts: []oidc.ReceiptArtifact{},
+		Issued: now.UTC().Truncate(time.Second), Artifacts: []identity.ReceiptArtifact{},
 	}
-	r.Expires = r.Issued.Add(oidc.MaxLifetime)
+	r.Expires = r.Issued.Add(identity.MaxLifetime)
 	if v := z.Verified; v != nil {
 		r.Run, r.Attempt, _ = v.RunID(v.Issuer) // a person has none
 	}
@@ -318,7 +318,7 @@ func (z *Authorization) Receipt(now time.Time) *oidc.Receipt {
 		r.Expires = e
 	}
 	for i, s := range z.Subjects {
-		x := oidc.ReceiptArtifact{Name: s.Name, Rule: z.Decisions[i].Rule}
+		x := identity.ReceiptArtifact{Name: s.Name, Rule: z.Decisions[i].Rule}
 		for _, d := range s.Digests {
 			if d.Alg == "sha256" {
 				x.Digest = d.String()
@@ -352,7 +352,7 @@ func errFailure(err error) error {
 
 // Refusal returns what is wrong with a token or receipt as a fault.
 func Refusal(err error) error {
-	var r *oidc.Refusal
+	var r *identity.Refusal
 	if errors.As(err, &r) {
 		return policy.Faultf(r.Reason, "%s", err)
 	}

@@ -23,8 +23,8 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/repopolicy/repopolicy/internal/identity"
 	"github.com/repopolicy/repopolicy/internal/strictjson"
-	"github.com/repopolicy/repopolicy/oidc"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -190,7 +190,7 @@ func (b *Bundle) keyMaterial() error {
 	if err := strongKey(b.leaf.PublicKey); err != nil {
 		return refuse(policy.CertificateBad, "certificate: %w", err)
 	}
-	if b.signer, err = oidc.FromCertificate(b.leaf); err != nil {
+	if b.signer, err = identity.FromCertificate(b.leaf); err != nil {
 		return refuse(policy.CertificateBad, "certificate: %w", err)
 	}
 	return nil

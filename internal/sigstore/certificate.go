@@ -12,7 +12,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/repopolicy/repopolicy/oidc"
+	"github.com/repopolicy/repopolicy/internal/identity"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -47,7 +47,7 @@ var (
 // too weak, or with a critical extension that nobody here reads, as a
 // precertificate has.
 func checkProfile(leaf *x509.Certificate) error {
-	_, err := oidc.FromCertificate(leaf) // exactly one name of a known type
+	_, err := identity.FromCertificate(leaf) // exactly one name of a known type
 	switch {
 	case err != nil:
 		return err

@@ -25,7 +25,7 @@ import (
 	protorekor "github.com/sigstore/protobuf-specs/gen/pb-go/rekor/v1"
 
 	"github.com/repopolicy/repopolicy/internal/canonical"
-	"github.com/repopolicy/repopolicy/oidc"
+	"github.com/repopolicy/repopolicy/internal/identity"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -74,7 +74,7 @@ func claimed(der []byte) (*x509.Certificate, policy.Identity, error) {
 	if err != nil {
 		return nil, policy.Identity{}, &Error{policy.CertificateBad, err}
 	}
-	id, err := oidc.FromCertificate(cert)
+	id, err := identity.FromCertificate(cert)
 	if err != nil {
 		return nil, policy.Identity{}, &Error{policy.CertificateBad, err}
 	}

@@ -29,6 +29,7 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/repopolicy/repopolicy/internal/identity"
 	"github.com/repopolicy/repopolicy/internal/web"
 	"github.com/repopolicy/repopolicy/oidc"
 	"github.com/repopolicy/repopolicy/policy"
@@ -546,5 +547,5 @@ func (d *Draft) Identity() (policy.Identity, error) {
 	if cert == nil {
 		return policy.Identity{Kind: policy.KindKey, Value: policy.Sum(d.Signer())}, nil
 	}
-	return oidc.FromCertificate(cert)
+	return identity.FromCertificate(cert)
 }

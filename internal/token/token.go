@@ -20,8 +20,8 @@ import (
 	gooidc "github.com/coreos/go-oidc/v3/oidc"
 	"github.com/go-jose/go-jose/v4"
 
+	"github.com/repopolicy/repopolicy/internal/identity"
 	"github.com/repopolicy/repopolicy/internal/web"
-	"github.com/repopolicy/repopolicy/oidc"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -37,7 +37,7 @@ const (
 
 // Verifier verifies tokens of the issuers that it lists.
 type Verifier struct {
-	Issuers   oidc.Issuers
+	Issuers   identity.Issuers
 	Transport http.RoundTripper // nil for the default one
 	Agent     string            // User-Agent
 	Now       func() time.Time
@@ -45,17 +45,17 @@ type Verifier struct {
 
 // Verified is a token whose signature, issuer, audience and times were verified.
 type Verified struct {
-	*oidc.Unverified // no longer
-	Issuer           oidc.Issuer
-	Run              policy.Run
+	*identity.Unverified // no longer
+	Issuer               identity.Issuer
+	Run                  policy.Run
 }
 
-// Verify verifies a token for an audience. The error is an [*oidc.Refusal]: the
+// Verify verifies a token for an audience. The error is an [*identity.Refusal]: the
 // token is malformed or not signed by its issuer (token-invalid), its issuer is
 // not listed, or it is for somebody else or another time (token-refused), or the
 // issuer's keys cannot be had (issuer-unreachable).
 func (v *Verifier) Verify(ctx context.Context, raw, audience string) (*Verified, error) {
-	t, err := oidc.ParseToken(raw)
+	t, err := identity.ParseToken(raw)
 	if err != nil {
 		return nil, err
 	}
@@ -72,7 +72,7 @@ func (v *Verifier) Verify(ctx context.Context, raw, audience string) (*Verified,
 		return nil, err
 	}
 	verifier := gooidc.NewVerifier(t.Issuer, &gooidc.StaticKeySet{PublicKeys: keys}, &gooidc.Config{
-		ClientID: audience, SupportedSigningAlgs: oidc.Algorithms,
+		ClientID: audience, SupportedSigningAlgs: identity.Algorithms,
 		// Of the times go-oidc knows only the issuer's: Check has compared them.
 		Now: func() time.Time { return t.IssuedAt },
 	})
@@ -97,7 +97,7 @@ func ForKey(public crypto.PublicKey) (policy.Run, error) {
 }
 
 // keys returns the issuer's keys that the token can be signed with.
-func (v *Verifier) keys(ctx context.Context, i oidc.Issuer, t *oidc.Unverified) ([]crypto.PublicKey, error) {
+func (v *Verifier) keys(ctx context.Context, i identity.Issuer, t *identity.Unverified) ([]crypto.PublicKey, error) {
 	unreachable := func(err error) error {
 		return refusef(policy.IssuerUnreachable, "%s: %s", i.URL, err)
 	}
@@ -153,7 +153,7 @@ func (v *Verifier) get(ctx context.Context, base, path string, limit int64) ([]b
 }
 
 func refusef(reason policy.Reason, format string, args ...any) error {
-	return &oidc.Refusal{Reason: reason, Text: fmt.Sprintf(format, args...)}
+	return &identity.Refusal{Reason: reason, Text: fmt.Sprintf(format, args...)}
 }
 
 func clip(s string) string { return s[:min(len(s), 80)] }

@@ -21,7 +21,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 	"github.com/go-jose/go-jose/v4/jwt"
 
-	"github.com/repopolicy/repopolicy/oidc"
+	"github.com/repopolicy/repopolicy/internal/identity"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -55,7 +55,7 @@ func newIssuer(t testing.TB) *issuer {
 }
 
 func (i *issuer) verifier() *Verifier {
-	return &Verifier{Issuers: oidc.Issuers{{URL: i.URL, Kind: oidc.KindEmail}}, Agent: "test", Now: func() time.Time { return now }}
+	return &Verifier{Issuers: identity.Issuers{{URL: i.URL, Kind: identity.KindEmail}}, Agent: "test", Now: func() time.Time { return now }}
 }
 
 // sign returns a token of alice's with some claims changed.
@@ -131,7 +131,7 @@ func TestVerify(t *testing.T) {
 		"issuer in another way": {i.sign(t, key, jose.RS256, "a", map[string]any{"iss": i.URL + "/"}), policy.TokenRefused},
 	} {
 		got, err := v.Verify(t.Context(), c.raw, "repopolicy")
-		var r *oidc.Refusal
+		var r *identity.Refusal
 		if got != nil || !errors.As(err, &r) || r.Reason != c.reason {
 			t.Errorf("%s: %v, want %s", name, err, c.reason)
 		}
@@ -146,7 +146,7 @@ func TestNobodyAsked(t *testing.T) {
 	i := newIssuer(t)
 	key := rsaKey(t, 2048)
 	v := i.verifier()
-	v.Issuers = oidc.TrustedIssuers(nil, "")
+	v.Issuers = identity.TrustedIssuers(nil, "")
 	for _, change := range []map[string]any{nil, {"aud": "sigstore"}} {
 		if _, err := v.Verify(t.Context(), i.sign(t, key, jose.RS256, "a", change), "repopolicy"); err == nil {
 			t.Error("taken")
@@ -220,7 +220,7 @@ func TestLyingIssuer(t *testing.T) {
 		raw := i.sign(t, key, jose.RS256, "a", nil)
 		lie(i)
 		got, err := i.verifier().Verify(t.Context(), raw, "repopolicy")
-		var r *oidc.Refusal
+		var r *identity.Refusal
 		if got != nil || !errors.As(err, &r) || r.Reason != policy.IssuerUnreachable && r.Reason != policy.TokenInvalid {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -229,7 +229,7 @@ func TestLyingIssuer(t *testing.T) {
 	i := newIssuer(t)
 	for _, url := range []string{"http://issuer.example", "ftp://issuer.example", "issuer.example"} {
 		v := i.verifier()
-		v.Issuers = oidc.Issuers{{URL: url, Kind: oidc.KindEmail}}
+		v.Issuers = identity.Issuers{{URL: url, Kind: identity.KindEmail}}
 		v.Transport = tripper(func(r *http.Request) (*http.Response, error) {
 			t.Errorf("%s was asked", r.URL)
 			return nil, errors.New("no network")

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package oidc
+package identity
 
 import (
 	"bytes"
@@ -18,9 +18,11 @@ import (
 )
 
 const (
-	// Audience is what a token is for that asks to release. It is not Sigstore's,
-	// so that no token that authorises can sign, and none that signs authorises.
-	Audience = "repopolicy"
+	maxTokenBytes = 64 << 10
+	// A clock may be so far ahead of the issuer's.
+	maxClockSkew = time.Minute
+	// maxDate is the end of the year 9999, the last that RFC 3339 can write.
+	maxDate = 253402300799
 	// MaxLifetime is how long a token may be good for, from when it was issued.
 	MaxLifetime = 10 * time.Minute
 

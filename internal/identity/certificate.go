@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package oidc turns what an identity provider's token or Fulcio certificate
+// Package identity turns what an identity provider's token or Fulcio certificate
 // says into the one identity type of the policy.
-package oidc
+package identity
 
 import (
 	"bytes"

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package oidc
+package identity
 
 import (
 	"encoding/base64"
@@ -15,6 +15,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/repopolicy/repopolicy/oidc"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -146,7 +147,7 @@ func TestToken(t *testing.T) {
 			if !ok {
 				t.Errorf("%s: %q is not listed", name, u.Issuer)
 			}
-			err = u.Check(issuer, Audience, tokenTime)
+			err = u.Check(issuer, oidc.Audience, tokenTime)
 		}
 		var r *Refusal
 		errors.As(err, &r)
@@ -166,8 +167,8 @@ func TestToken(t *testing.T) {
 func TestLongLived(t *testing.T) {
 	issuer, _ := TrustedIssuers(nil, "").Find("https://gitlab.com")
 	for age, ok := range map[time.Duration]bool{0: true, 10 * time.Minute: true, 12 * time.Minute: false} {
-		u := &Unverified{Audience: []string{Audience}, IssuedAt: tokenTime.Add(-age), Expires: tokenTime.Add(time.Hour)}
-		if err := u.Check(issuer, Audience, tokenTime); (err == nil) != ok {
+		u := &Unverified{Audience: []string{oidc.Audience}, IssuedAt: tokenTime.Add(-age), Expires: tokenTime.Add(time.Hour)}
+		if err := u.Check(issuer, oidc.Audience, tokenTime); (err == nil) != ok {
 			t.Errorf("%s old: %v", age, err)
 		}
 		if got := u.End(); got != u.IssuedAt.Add(MaxLifetime) {
@@ -418,10 +419,8 @@ func TestAgree(t *testing.T) {
 // FuzzToken: what is parsed has no key twice and says what encoding/json says,
 // and what is taken is for us alone and for now.
 func FuzzToken(f *testing.F) {
-	for _, bad := range badTokens(f) {
-		if len(bad) <= maxTokenBytes {
-			f.Add(bad)
-		}
+	for _, bad := range []string{"", "ghs_0123456789", "a.b", "a.b.c.d.e", "....", "e30=.e30=.x", "a.%%%.c", "e30.W10.x", "e30.e30.x"} {
+		f.Add(bad)
 	}
 	f.Add(encode(f, rs256, githubClaims(nil)))
 	f.Add(encode(f, rs256, `{"iss":"a","iss":"b","sub":"c","aud":"repopolicy","exp":2,"iat":1}`))
@@ -439,7 +438,7 @@ func FuzzToken(f *testing.F) {
 			t.Fatalf("%v: %q and %q of %s", err, u.Issuer, u.Subject, body)
 		}
 		for _, i := range builtIn {
-			if u.Check(i, Audience, tokenTime) == nil && (len(u.Audience) != 1 || u.Audience[0] != Audience || tokenTime.Sub(u.IssuedAt) > MaxLifetime+maxClockSkew || !tokenTime.Before(u.Expires.Add(maxClockSkew))) {
+			if u.Check(i, oidc.Audience, tokenTime) == nil && (len(u.Audience) != 1 || u.Audience[0] != oidc.Audience || tokenTime.Sub(u.IssuedAt) > MaxLifetime+maxClockSkew || !tokenTime.Before(u.Expires.Add(maxClockSkew))) {
 				t.Fatalf("taken: %s", body)
 			}
 			id, _, err := u.Run(i)
@@ -449,3 +448,5 @@ func FuzzToken(f *testing.F) {
 		}
 	})
 }
+
+var tokenTime = time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package oidc
+package identity
 
 import (
 	"encoding/json"
@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/repopolicy/repopolicy/oidc"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -21,7 +22,7 @@ func receipt(change func(*Receipt)) *Receipt {
 	r := &Receipt{
 		Schema: receiptSchema, Repository: "https://github.com/acme/widget", Tag: "v1", Commit: strings.Repeat("a", 40), PolicyVersion: 3, Policy: d, Statement: d,
 		Stage: "sign", Identity: "https://github.com/acme/widget/.github/workflows/release.yml@refs/tags/v1", Issuer: "https://token.actions.githubusercontent.com",
-		Run: "7", Attempt: "1", Audience: Audience, Issued: tokenTime, Expires: tokenTime.Add(MaxLifetime), Artifacts: []ReceiptArtifact{{"widget.tar.gz", d, "ci"}, {"later.txt", "", "ci"}},
+		Run: "7", Attempt: "1", Audience: oidc.Audience, Issued: tokenTime, Expires: tokenTime.Add(MaxLifetime), Artifacts: []ReceiptArtifact{{"widget.tar.gz", d, "ci"}, {"later.txt", "", "ci"}},
 	}
 	if change != nil {
 		change(r)
