@@ -29,9 +29,9 @@ const (
 // Environment variables in which a CI hands out ID tokens, or says that it does.
 const (
 	EnvToken        = "SIGSTORE_ID_TOKEN"   // a token that is there already
-	EnvOwnToken     = "REPOPOLICY_ID_TOKEN" // one with our audience: GitLab's id_tokens
-	EnvRequestURL   = "ACTIONS_ID_TOKEN_REQUEST_URL"
-	EnvRequestToken = "ACTIONS_ID_TOKEN_REQUEST_TOKEN"
+	envOwnToken     = "REPOPOLICY_ID_TOKEN" // one with our audience: GitLab's id_tokens
+	envRequestURL   = "ACTIONS_ID_TOKEN_REQUEST_URL"
+	envRequestToken = "ACTIONS_ID_TOKEN_REQUEST_TOKEN"
 
 	envGitLab    = "GITLAB_CI"
 	envActions   = "GITHUB_ACTIONS"
@@ -69,7 +69,7 @@ type Surroundings struct {
 	// comes before all else: whoever sets it wants that token.
 	Metadata func(ctx context.Context, address string) ([]byte, error)
 	// Variable names the variable to take the token from before all else; ""
-	// for [EnvOwnToken].
+	// for REPOPOLICY_ID_TOKEN.
 	Variable string
 }
 
@@ -101,7 +101,7 @@ func (s Surroundings) Token(ctx context.Context, audience string) (string, error
 	variable := EnvToken
 	if audience == Audience {
 		if variable = s.Variable; variable == "" {
-			variable = EnvOwnToken
+			variable = envOwnToken
 		}
 	}
 	if token := s.Getenv(variable); token != "" && s.Metadata == nil {
@@ -120,7 +120,7 @@ func (s Surroundings) Token(ctx context.Context, audience string) (string, error
 // audience, or that says that it may not; and on GitLab, which makes tokens only for
 // jobs that ask for them in their configuration, whether this one did or not.
 func (s Surroundings) Offers() bool {
-	return s.Getenv(EnvOwnToken) != "" || s.Getenv(EnvRequestURL) != "" || s.Getenv(envActions) == "true" || s.Getenv(envGitLab) == "true" ||
+	return s.Getenv(envOwnToken) != "" || s.Getenv(envRequestURL) != "" || s.Getenv(envActions) == "true" || s.Getenv(envGitLab) == "true" ||
 		s.Run != nil && (s.Getenv(envCircleCI) == "true" || s.Getenv(envBuildkite) == "true")
 }
 
@@ -131,7 +131,7 @@ func (s Surroundings) request(ctx context.Context, audience string) (string, err
 	switch {
 	case s.Metadata != nil:
 		printed, err = s.Metadata(ctx, googleIdentity+"?"+url.Values{"audience": {audience}, "format": {"full"}}.Encode())
-	case s.Getenv(EnvRequestURL) != "" && s.Getenv(EnvRequestToken) != "":
+	case s.Getenv(envRequestURL) != "" && s.Getenv(envRequestToken) != "":
 		return s.github(ctx, audience)
 	case s.Getenv(envActions) == "true":
 		return "", ErrNoPermission
@@ -149,17 +149,17 @@ func (s Surroundings) request(ctx context.Context, audience string) (string, err
 }
 
 func (s Surroundings) github(ctx context.Context, audience string) (string, error) {
-	u, err := url.Parse(s.Getenv(EnvRequestURL))
+	u, err := url.Parse(s.Getenv(envRequestURL))
 	if err != nil {
-		return "", fmt.Errorf("%s is not a URL", EnvRequestURL)
+		return "", fmt.Errorf("%s is not a URL", envRequestURL)
 	}
 	if !s.ofForge(u) {
-		return "", fmt.Errorf("%s names %s, which is not the forge: the token to ask with is not sent there", EnvRequestURL, u.Redacted())
+		return "", fmt.Errorf("%s names %s, which is not the forge: the token to ask with is not sent there", envRequestURL, u.Redacted())
 	}
 	q := u.Query()
 	q.Set("audience", audience)
 	u.RawQuery = q.Encode()
-	body, err := s.Get(ctx, u.String(), s.Getenv(EnvRequestToken))
+	body, err := s.Get(ctx, u.String(), s.Getenv(envRequestToken))
 	if err != nil {
 		return "", fmt.Errorf("requesting an ID token from %s: %w", u.Host, err)
 	}

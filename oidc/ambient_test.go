@@ -114,7 +114,7 @@ func TestAmbientVariable(t *testing.T) {
 		"half a second":   jwt(t, map[string]any{"exp": float64(tokenTime.Unix()) + 0.5}),
 	} {
 		// The variable goes before GitHub's, and nobody is asked.
-		got, err := Ambient(t.Context(), Surroundings{Getenv: env(EnvToken, good, EnvRequestURL, "https://token.example/", EnvRequestToken, "x"), Get: noGet(t)}, "sigstore", tokenTime)
+		got, err := Ambient(t.Context(), Surroundings{Getenv: env(EnvToken, good, envRequestURL, "https://token.example/", envRequestToken, "x"), Get: noGet(t)}, "sigstore", tokenTime)
 		if err != nil || got != good {
 			t.Errorf("%s: %q %v", name, got, err)
 		}
@@ -129,9 +129,9 @@ func TestAmbientVariable(t *testing.T) {
 	}
 	for name, e := range map[string]func(string) string{
 		"nothing":      env(),
-		"no bearer":    env(EnvRequestURL, "https://token.example/"),
-		"no address":   env(EnvRequestToken, "x"),
-		"empty values": env(EnvToken, "", EnvRequestURL, "", EnvRequestToken, "x"),
+		"no bearer":    env(envRequestURL, "https://token.example/"),
+		"no address":   env(envRequestToken, "x"),
+		"empty values": env(EnvToken, "", envRequestURL, "", envRequestToken, "x"),
 	} {
 		if got, err := Ambient(t.Context(), Surroundings{Getenv: e, Get: noGet(t)}, "sigstore", tokenTime); !errors.Is(err, ErrNoToken) || got != "" {
 			t.Errorf("%s: %q %v", name, got, err)
@@ -184,7 +184,7 @@ func TestAmbientRequest(t *testing.T) {
 			}
 			h(w, r)
 		}))
-		got, err := Ambient(t.Context(), Surroundings{Getenv: env(EnvRequestURL, srv.URL+"/token?api-version=2.0&audience=npm", EnvRequestToken, bearer), Get: get}, "sigstore", tokenTime)
+		got, err := Ambient(t.Context(), Surroundings{Getenv: env(envRequestURL, srv.URL+"/token?api-version=2.0&audience=npm", envRequestToken, bearer), Get: get}, "sigstore", tokenTime)
 		srv.Close()
 		if name == "good" {
 			if err != nil || got != good {
@@ -199,7 +199,7 @@ func TestAmbientRequest(t *testing.T) {
 		}
 	}
 	for _, address := range []string{"http://token.example/x", "token.example", "\x00", "ftp://token.example/", "https://u:p@token.example/", "file:///etc/passwd"} {
-		if got, err := Ambient(t.Context(), Surroundings{Getenv: env(EnvRequestURL, address, EnvRequestToken, bearer), Get: noGet(t)}, "sigstore", tokenTime); err == nil || got != "" {
+		if got, err := Ambient(t.Context(), Surroundings{Getenv: env(envRequestURL, address, envRequestToken, bearer), Get: noGet(t)}, "sigstore", tokenTime); err == nil || got != "" {
 			t.Errorf("%q was asked", address)
 		}
 	}
@@ -228,7 +228,7 @@ func TestRequestHost(t *testing.T) {
 		{"", "https://ghe.example.com/x", false},
 	} {
 		asked := false
-		_, err := Surroundings{Getenv: env(EnvRequestURL, c.address, EnvRequestToken, "x", "GITHUB_SERVER_URL", c.server), Get: func(context.Context, string, string) ([]byte, error) {
+		_, err := Surroundings{Getenv: env(envRequestURL, c.address, envRequestToken, "x", "GITHUB_SERVER_URL", c.server), Get: func(context.Context, string, string) ([]byte, error) {
 			asked = true
 			return []byte(`{"value":"x"}`), nil
 		}}.Token(t.Context(), "sigstore")
@@ -313,19 +313,19 @@ func TestAmbientSources(t *testing.T) {
 		s    Surroundings
 		want string // "" for an error
 	}{
-		"variable of its own":      {Surroundings{Getenv: env(EnvOwnToken, own, EnvToken, other), Get: noGet(t)}, own},
-		"variable by name":         {Surroundings{Getenv: env("MY_TOKEN", own, EnvOwnToken, other), Get: noGet(t), Variable: "MY_TOKEN"}, own},
+		"variable of its own":      {Surroundings{Getenv: env(envOwnToken, own, EnvToken, other), Get: noGet(t)}, own},
+		"variable by name":         {Surroundings{Getenv: env("MY_TOKEN", own, envOwnToken, other), Get: noGet(t), Variable: "MY_TOKEN"}, own},
 		"named and empty":          {Surroundings{Getenv: env(EnvToken, own), Get: noGet(t), Variable: "MY_TOKEN"}, ""},
 		"Sigstore's at last":       {Surroundings{Getenv: env(EnvToken, own), Get: noGet(t)}, own},
 		"CircleCI":                 {Surroundings{Getenv: env("CIRCLECI", "true", EnvToken, other), Run: prints("circleci", "run", "oidc", "get", "--claims", `{"aud":"repopolicy"}`)}, own},
 		"CircleCI says no":         {Surroundings{Getenv: env("CIRCLECI", "true"), Run: fails}, ""},
 		"Buildkite":                {Surroundings{Getenv: env("BUILDKITE", "true"), Run: prints("buildkite-agent", "oidc", "request-token", "--audience", "repopolicy")}, own},
 		"commands not allowed":     {Surroundings{Getenv: env("BUILDKITE", "true", "CIRCLECI", "true")}, ""},
-		"Google's cloud":           {Surroundings{Getenv: env(EnvOwnToken, other), Metadata: metadata}, own},
+		"Google's cloud":           {Surroundings{Getenv: env(envOwnToken, other), Metadata: metadata}, own},
 		"Actions without":          {Surroundings{Getenv: env("GITHUB_ACTIONS", "true"), Get: noGet(t)}, ""},
 		"Actions without, Circle":  {Surroundings{Getenv: env("GITHUB_ACTIONS", "true", "CIRCLECI", "true"), Get: noGet(t), Run: prints("never")}, ""},
 		"nothing":                  {Surroundings{Getenv: env(), Get: noGet(t)}, ""},
-		"another audience in it":   {Surroundings{Getenv: env(EnvOwnToken, jwt(t, nil)), Get: noGet(t)}, ""},
+		"another audience in it":   {Surroundings{Getenv: env(envOwnToken, jwt(t, nil)), Get: noGet(t)}, ""},
 		"Sigstore's for Sigstore":  {Surroundings{Getenv: env(EnvToken, jwt(t, nil)), Get: noGet(t)}, ""},
 		"an address is no command": {Surroundings{Getenv: env("CIRCLECI", "1"), Run: prints("never")}, ""},
 	} {
@@ -342,7 +342,7 @@ func TestAmbientSources(t *testing.T) {
 			t.Error("a job where there is none")
 		}
 	}
-	for _, e := range []func(string) string{env(EnvOwnToken, own), env("GITHUB_ACTIONS", "true"), env(EnvRequestURL, "x")} {
+	for _, e := range []func(string) string{env(envOwnToken, own), env("GITHUB_ACTIONS", "true"), env(envRequestURL, "x")} {
 		if !(Surroundings{Getenv: e}).Offers() {
 			t.Error("no job where there is one")
 		}

@@ -29,12 +29,12 @@ const (
 	AlarmFork            = "fork"             // a version that lost against another one with the same number
 	AlarmSecondGenesis   = "second-genesis"   // a later version 1
 	AlarmGenesisConflict = "genesis-conflict" // a version 1 that the log puts before the one that was named
-	AlarmReanchored      = "re-anchored"      // a super root names another chain than was kept
-	AlarmRecovery        = "recovery"         // a recovery waits, took effect or was vetoed
+	alarmReanchored      = "re-anchored"      // a super root names another chain than was kept
+	alarmRecovery        = "recovery"         // a recovery waits, took effect or was vetoed
 	AlarmLapsed          = "lapsed"           // a binding of which nobody handed in in time what it binds
-	AlarmBranch          = "branch"           // a next version that only the branch it was bound from keeps from effect
+	alarmBranch          = "branch"           // a next version that only the branch it was bound from keeps from effect
 	AlarmStamps          = "stamps"           // an authority that dated a log before its entries
-	AlarmVoid            = "void"             // a binding that a later version declares void
+	alarmVoid            = "void"             // a binding that a later version declares void
 )
 
 // Problem is why a chain gives no verdict.

@@ -151,7 +151,7 @@ func (c *Chain) mine(l *leaf) bool {
 // foreign judges a binding under the chain's name by another repository number.
 func (c *Chain) foreign(l *leaf) {
 	if c.lists(l) {
-		c.alarm(AlarmVoid, "a binding of repository number "+l.Binding.RepositoryID+" is declared void", nil, l.Entry)
+		c.alarm(alarmVoid, "a binding of repository number "+l.Binding.RepositoryID+" is declared void", nil, l.Entry)
 		return
 	}
 	detail := fmt.Sprintf("%s was bound by repository number %s", c.repository, l.Binding.RepositoryID)
@@ -172,12 +172,12 @@ func (c *Chain) pending(d *disclosure, l *leaf, own bool) {
 	case f == fateLost && s.doc != nil && s.file().Recovers != "" && d.walk != nil && !d.walk.settled[l]:
 		c.alarm(AlarmSecondGenesis, "a recovery that the chain does not allow", []string{s.digest}, l.Entry)
 	case f == fateLost && own && d.overlooked(s, l):
-		c.alarm(AlarmBranch, fmt.Sprintf(
+		c.alarm(alarmBranch, fmt.Sprintf(
 			"version %d is bound from %s alone, which is not the default branch of today, and counts for nothing",
 			s.version, l.Binding.Ref), []string{s.digest}, l.Entry)
 	case f == fateOurs || f == fateLost:
 	case c.void(l):
-		c.alarm(AlarmVoid, "a binding without a statement or quorum is declared void", nil, l.Entry)
+		c.alarm(alarmVoid, "a binding without a statement or quorum is declared void", nil, l.Entry)
 	case f == fateNewer:
 		c.fail(policy.NeedsNewerVersion, "a version of the policy has a newer format", l.Entry)
 	case d.walk != nil && d.walk.owner[l]:

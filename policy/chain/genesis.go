@@ -199,7 +199,7 @@ func (c *Chain) demandKept(e *evaluator) {
 	k := c.kept.Chain
 	if len(k) > 0 && c.label == policy.GenesisAnchored && c.walk != nil && c.walk.root().digest != k[0] {
 		const text = "another chain was seen before than the one that the super root names"
-		c.alarm(AlarmReanchored, text, []string{k[0], c.walk.root().digest})
+		c.alarm(alarmReanchored, text, []string{k[0], c.walk.root().digest})
 		return
 	}
 	for i, digest := range k {

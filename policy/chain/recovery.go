@@ -109,7 +109,7 @@ func (w *walk) recover(head *link, recs []recovery, win *contender) *link {
 		at := entriesOf(r.effect.possible)
 		say := func(text string) {
 			w.alarms = append(w.alarms, Alarm{
-				Code: AlarmRecovery, Text: text, Statements: []string{head.stmt.digest, r.stmt.digest}, Entries: at,
+				Code: alarmRecovery, Text: text, Statements: []string{head.stmt.digest, r.stmt.digest}, Entries: at,
 			})
 		}
 		open := func(detail string) {
