@@ -98,8 +98,12 @@ func (a *app) client(o *verifyOptions) (*repopolicy.Client, error) {
 		TrustedRoots: o.roots, TrustRoot: o.rootName.value, TrustConfig: o.rootMap.value,
 		Require: o.require.value, FailOnAlarm: o.failOnAlarm, Scan: o.scan, Offline: o.offline,
 	}
-	if o.quiet || o.format.document() {
-		c.Log = nil
+	if o.quiet || o.format.document() { // what proves that somebody lied is never lost
+		c.Log = func(line string) {
+			if strings.HasPrefix(line, "evidence: ") {
+				a.err.Line("%s", line)
+			}
+		}
 	}
 	return c, nil
 }
