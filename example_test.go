@@ -94,7 +94,7 @@ func ExampleVerdict_Entries() {
 func ExampleClient_Pinned() {
 	ctx := context.Background()
 	c := repopolicy.Client{TrustedRoots: []string{file("trusted_root.json")}, Offline: true, Clock: at{}}
-	p, err := c.Pinned(ctx, file("policy.toml"))
+	p, err := c.Pinned(ctx, "policy.toml", read("policy.toml"))
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/repopolicy/repopolicy/internal/airgap"
-	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/internal/find"
 	"github.com/repopolicy/repopolicy/internal/trust"
 	"github.com/repopolicy/repopolicy/internal/trust/oci"
@@ -219,14 +218,10 @@ func (c *Client) find(ctx context.Context, q *find.Query) (*Policy, error) {
 	})
 }
 
-// Pinned returns a policy that the caller has at hand, as a file. It is trusted as it is:
-// who may have written it is not asked.
-func (c *Client) Pinned(ctx context.Context, path string) (*Policy, error) {
-	data, err := file.Read(path, policy.MaxPolicyBytes)
-	if err != nil {
-		return nil, policy.Faultf(policy.PolicyUnreadable, "%s", err)
-	}
-	doc, err := policy.Parse(data)
+// Pinned returns a policy that the caller has at hand, as the text of its file. It is trusted as
+// it is: who may have written it is not asked. Path is what it is called in messages.
+func (c *Client) Pinned(ctx context.Context, path string, text []byte) (*Policy, error) {
+	doc, err := policy.Parse(text)
 	if err != nil {
 		return nil, parseFault(path, err)
 	}

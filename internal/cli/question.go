@@ -30,6 +30,7 @@ type question struct {
 	tag      string
 	cooldown time.Duration
 	carried  *airgap.Bundle // of --airgap; nil without
+	pinned   []byte         // text of --policy; nil without
 	found    []repopolicy.FindOption
 	judged   []repopolicy.VerifyOption
 }
@@ -57,7 +58,10 @@ func (a *app) question(o *verifyOptions, args []string) (*question, error) {
 	}
 	about := q.repo
 	if o.policy.set {
-		doc, err := loadPolicy(o.policy.value)
+		if q.pinned, err = readPolicy(o.policy.value); err != nil {
+			return nil, err
+		}
+		doc, err := parsePolicy(o.policy.value, q.pinned)
 		if err != nil {
 			return nil, err
 		}
@@ -320,7 +324,7 @@ func (q *question) policy(ctx context.Context) (p *repopolicy.Policy, err error)
 	o := q.options
 	switch {
 	case o.policy.set:
-		p, err = q.client.Pinned(ctx, o.policy.value)
+		p, err = q.client.Pinned(ctx, o.policy.value, q.pinned)
 	case q.repo != "":
 		p, err = q.client.Find(ctx, q.repo, q.found...)
 	default:
@@ -355,6 +359,10 @@ func loadPolicy(path string) (*policy.Document, error) {
 	if err != nil {
 		return nil, err
 	}
+	return parsePolicy(path, src)
+}
+
+func parsePolicy(path string, src []byte) (*policy.Document, error) {
 	doc, err := policy.Parse(src)
 	var pe *policy.ParseError
 	if errors.As(err, &pe) {

@@ -8,9 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -103,9 +101,7 @@ func TestClientAuthorize(t *testing.T) {
 			}
 			return a.Class().String()
 		}
-		pinned := filepath.Join(t.TempDir(), "policy.toml")
-		check(t, os.WriteFile(pinned, policyText(name, 1, 1, "alice"), 0o600))
-		file, err := client.Pinned(t.Context(), pinned)
+		file, err := client.Pinned(t.Context(), "policy.toml", policyText(name, 1, 1, "alice"))
 		check(t, err)
 		own := token(oidc.Audience)
 		for _, row := range []struct {

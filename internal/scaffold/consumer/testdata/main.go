@@ -53,7 +53,11 @@ func main() {
 func verify(ctx context.Context, c *repopolicy.Client, pinned, repo, file, tag string) error {
 	find := func() (*repopolicy.Policy, error) { return c.Find(ctx, repo) }
 	if pinned != "" {
-		find = func() (*repopolicy.Policy, error) { return c.Pinned(ctx, pinned) }
+		text, err := os.ReadFile(pinned)
+		if err != nil {
+			return err
+		}
+		find = func() (*repopolicy.Policy, error) { return c.Pinned(ctx, pinned, text) }
 	}
 	p, err := find()
 	if err != nil {
