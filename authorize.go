@@ -86,7 +86,7 @@ func (c *Client) Authorize(ctx context.Context, p *Policy, token string, names .
 	}
 	f := p.under[0].Found
 	f.Demand.Strict = true
-	g := &gate.Gate{Finder: c.finder(ctx), Elsewhere: true, Ignored: func(path string, err error) { c.say("note: ignored " + path + ": " + err.Error()) }}
+	g := &gate.Gate{Finder: c.finder(ctx), Elsewhere: true, Ignored: c.ignored}
 	verified, err := g.Verify(ctx, t, f, oidc.Audience, "")
 	if err != nil {
 		return nil, err
@@ -96,7 +96,8 @@ func (c *Client) Authorize(ctx context.Context, p *Policy, token string, names .
 		return nil, err
 	}
 	a := &Authorization{
-		class: z.Class(), Repository: p.Repository(), Version: z.Version.Number, Caller: z.Run.Identity(), Tag: z.Tag, Commit: z.Commit,
+		class: z.Class(), Repository: p.Repository(), Version: z.Version.Number,
+		Caller: z.Run.Identity(), Tag: z.Tag, Commit: z.Commit,
 	}
 	for i, d := range z.Decisions {
 		r := Release{Decision: d}

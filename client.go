@@ -147,6 +147,9 @@ func (c *Client) snapshot(ctx context.Context, repo policy.Locator) (*git.Snapsh
 	return git.Shown(s.Default, s.Files, tags), nil
 }
 
+// ignored says of a file that it is no approval, or one that does not verify.
+func (c *Client) ignored(path string, err error) { c.say("note: ignored " + path + ": " + err.Error()) }
+
 func (c *Client) say(lines ...string) {
 	if c.Log == nil {
 		return

@@ -159,7 +159,8 @@ func (c *Client) Find(ctx context.Context, repository string, options ...FindOpt
 // command line it is an error (SPEC 2), since a path of this machine may look so.
 func withScheme(repository string) string {
 	host, path, _ := strings.Cut(repository, "/")
-	if strings.Contains(path, "/") && strings.Contains(host, ".") && !strings.Contains(host, ":") && strings.Trim(host, ".") == host {
+	named := strings.Contains(host, ".") && !strings.Contains(host, ":") && strings.Trim(host, ".") == host
+	if named && strings.Contains(path, "/") {
 		return "https://" + repository
 	}
 	return repository
@@ -269,9 +270,12 @@ func parseFault(path string, err error) error {
 	return f
 }
 
+// finding finds a policy under one root.
+type finding func(context.Context, *found) error
+
 // underRoots finds a policy under each root of the user's map that speaks for its
 // repository, or else under the root or roots that the client's fields name.
-func (c *Client) underRoots(ctx context.Context, p *Policy, q *find.Query, one func(context.Context, *found) error) (*Policy, error) {
+func (c *Client) underRoots(ctx context.Context, p *Policy, q *find.Query, one finding) (*Policy, error) {
 	scopes, config, err := c.finder(ctx).Scopes(&q.Trust, q.Repository)
 	if err != nil {
 		return nil, err
@@ -290,7 +294,8 @@ func (c *Client) underRoots(ctx context.Context, p *Policy, q *find.Query, one f
 		case (q.Offline || q.Staple != nil) && q.MaxAge == 0: // whoever has an old answer would choose the root
 			return nil, &policy.Fault{
 				Reason: policy.NoBinding, Text: err.Error(),
-				Hint: "the next scope is not asked on account of an answer of any age: name the root with --trust-root, or give --max-age",
+				Hint: "the next scope is not asked on account of an answer of any age: " +
+					"name the root with --trust-root, or give --max-age",
 			}
 		}
 		c.say(fmt.Sprintf("note: under %s: %s", strings.Join(s.Roots, ", "), err))
@@ -302,7 +307,9 @@ func (c *Client) underRoots(ctx context.Context, p *Policy, q *find.Query, one f
 // that does not allow; of several such the worst is the error, and that there is no policy
 // only if nothing else is wrong. Unknown says that none of the roots knows one: a root that
 // gave no answer might, and dropping its answer must not leave the scope.
-func (c *Client) inScope(ctx context.Context, p *Policy, q *find.Query, config *trust.Config, s trust.Scope, one func(context.Context, *found) error) (unknown bool, err error) {
+func (c *Client) inScope(
+	ctx context.Context, p *Policy, q *find.Query, config *trust.Config, s trust.Scope, one finding,
+) (unknown bool, err error) {
 	var failed []error
 	for _, name := range s.Roots {
 		f := c.named(config, q, name)
@@ -317,7 +324,8 @@ func (c *Client) inScope(ctx context.Context, p *Policy, q *find.Query, config *
 		failed = append(failed, err)
 	}
 	if len(p.under) < s.Threshold {
-		others := slices.DeleteFunc(slices.Clone(failed), func(err error) bool { return classOf(err) == policy.ClassNoPolicy })
+		silent := func(err error) bool { return classOf(err) == policy.ClassNoPolicy }
+		others := slices.DeleteFunc(slices.Clone(failed), silent)
 		if len(others) == 0 {
 			return len(p.under) == 0, failed[0]
 		}

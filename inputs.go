@@ -45,11 +45,15 @@ func looksElsewhere(arg string) bool {
 func (c *Client) published(p *Policy, req *request) (*publication, error) {
 	s := c.Sources
 	pub := &publication{
-		client: c, request: req, offline: c.Offline || p.carried() != nil, addresses: map[string]fetch.Address{}, releases: map[fetch.Address]release.Place{},
+		client: c, request: req, offline: c.Offline || p.carried() != nil,
+		addresses: map[string]fetch.Address{}, releases: map[fetch.Address]release.Place{},
 		folder: account.NewFolder(req.download), seen: map[string]*release.Input{},
-		net: fetch.Net{Transport: c.HTTP, Agent: c.agent(), MaxBytes: cmp.Or(s.MaxBytes, defaultMaxSize), Hosts: s.RedirectHosts, Token: s.GitHubToken},
+		net: fetch.Net{
+			Transport: c.HTTP, Agent: c.agent(), MaxBytes: cmp.Or(s.MaxBytes, defaultMaxSize),
+			Hosts: s.RedirectHosts, Token: s.GitHubToken,
+		},
 	}
-	if f := fetch.Forge(s.Forge); f != "" && !slices.Contains([]fetch.Forge{fetch.GitHub, fetch.GitLab, fetch.Forgejo}, f) {
+	if f := fetch.Forge(s.Forge); f != "" && f != fetch.GitHub && f != fetch.GitLab && f != fetch.Forgejo {
 		return nil, policy.Faultf(policy.Usage, "--forge: %s is none of github, gitlab and forgejo", s.Forge)
 	}
 	if err := req.check(); err != nil {

@@ -37,10 +37,15 @@ type Fate string
 
 // The fates.
 const (
-	FateJudged       Fate = "judged"                // there is a verdict about it
-	FateEvidence     Fate = "evidence"              // a signature in it is right over what was judged, or it is a place proof beside that
-	FateUnverifiable Fate = "unverifiable-evidence" // it names what was judged, but whose key signed it is not known
-	FatePassedOver   Fate = "passed-over"           // it was not judged, and the entry says why
+	// FateJudged: there is a verdict about it.
+	FateJudged Fate = "judged"
+	// FateEvidence: a signature in it is right over what was judged, or it is a place proof
+	// beside that.
+	FateEvidence Fate = "evidence"
+	// FateUnverifiable: it names what was judged, but whose key signed it is not known.
+	FateUnverifiable Fate = "unverifiable-evidence"
+	// FatePassedOver: it was not judged, and the entry says why.
+	FatePassedOver Fate = "passed-over"
 )
 
 // Entry is one input and its fate.

@@ -190,7 +190,7 @@ func (c *Client) judge(p *Policy, req *request, f *found) (*release.Judge, error
 		PlaceProof: rekorbind.PlaceMoment, Roots: plain(f.open),
 	}
 	if c.Log != nil {
-		j.Ignored = func(path string, err error) { c.say("note: ignored " + path + ": " + err.Error()) }
+		j.Ignored = c.ignored
 	}
 	j.Now, j.Skew = c.asOf()
 	called := p.path
@@ -219,7 +219,9 @@ func plain(open func(context.Context) ([]trust.Root, error)) func(context.Contex
 
 // take lets every judge judge the inputs, joins what they make of each, and accounts for all
 // of them.
-func take(ctx context.Context, req *request, demand int, judges []*release.Judge, inputs []*release.Input) *account.Account {
+func take(
+	ctx context.Context, req *request, demand int, judges []*release.Judge, inputs []*release.Input,
+) *account.Account {
 	r := account.Run{
 		Inputs: inputs,
 		Judge: func(ctx context.Context, artifacts []*release.Artifact) []*release.Result {

@@ -285,7 +285,7 @@ func (q *Query) Check() error {
 		}
 	case q.From == nil && q.Offline && q.Clone == "" && q.Carried == nil && !q.AtHand:
 		return unfetched()
-	case q.Staple != nil && q.Directory == nil && len(q.Files) > 0: // a file names no directory; a root that is followed may
+	case q.Staple != nil && q.Directory == nil && len(q.Files) > 0: // a root that is followed may name a directory
 		return stapleAlone()
 	}
 	return nil

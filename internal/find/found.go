@@ -91,8 +91,8 @@ func (f *Found) handInHint() string {
 	if f.query.DirectoryFile != "" {
 		more += " --directory " + f.query.DirectoryFile
 	}
-	return fmt.Sprintf("who has its files hands them in: `repopolicy hand-in -R %s%s`; what nobody hands in within %d days lapses",
-		f.Repository, more, int(chain.Grace.Hours()/24))
+	return fmt.Sprintf("who has its files hands them in: `repopolicy hand-in -R %s%s`; "+
+		"what nobody hands in within %d days lapses", f.Repository, more, int(chain.Grace.Hours()/24))
 }
 
 // BranchHint is what to do about a first version that was bound from another branch than the
@@ -102,7 +102,8 @@ func (f *Found) BranchHint() string {
 		if p.Ref == "" {
 			continue
 		}
-		text := fmt.Sprintf("if %s was the default branch, a maintainer runs the pipeline of the one of today, whose `repopolicy bind` binds the policy again", p.Ref)
+		text := fmt.Sprintf("if %s was the default branch, a maintainer runs the pipeline of the one of today, "+
+			"whose `repopolicy bind` binds the policy again", p.Ref)
 		if f.query.Clone != "" {
 			text += "; a clone may be behind: `git remote set-head origin --auto`"
 		}
@@ -131,7 +132,8 @@ func (f *Found) Unknown() (out []string) {
 		}
 	}
 	if f.Root.Forges.NamesBranch(f.Repository) {
-		out = append(out, "whether "+carried.Default+" is the default branch, on which alone a binding counts: who made the file says so")
+		out = append(out, "whether "+carried.Default+
+			" is the default branch, on which alone a binding counts: who made the file says so")
 	}
 	return out
 }
@@ -158,7 +160,8 @@ func (f *Found) Warnings() (out []string) {
 	}
 	for _, v := range f.Versions() {
 		if v.WithoutV1 {
-			out = append(out, fmt.Sprintf("note: version %d is bound in Rekor v2 alone: no index lists it, and it is never ordered against releases in Rekor v1", v.Number))
+			out = append(out, fmt.Sprintf("note: version %d is bound in Rekor v2 alone: no index lists it, "+
+				"and it is never ordered against releases in Rekor v1", v.Number))
 		}
 	}
 	return out

@@ -85,7 +85,8 @@ func (l *Lock) check() error {
 	if len(l.Chain) == 0 {
 		return errors.New("it names no statement")
 	}
-	if slices.ContainsFunc(l.Chain, func(d string) bool { return len(d) != 64 || strings.Trim(d, "0123456789abcdef") != "" }) {
+	malformed := func(d string) bool { return len(d) != 64 || strings.Trim(d, "0123456789abcdef") != "" }
+	if slices.ContainsFunc(l.Chain, malformed) {
 		return errors.New("a digest is malformed")
 	}
 	return nil

@@ -33,7 +33,8 @@ func (f *Finder) lookups(out *Found, d *rekorbind.Descriptor, state *rekorbind.S
 	now := func() time.Time { return f.Now().UTC() }
 	clients := out.Watch.trees.Clients
 	scan := &rekorbind.Scan{
-		Root: root.Root, Forges: root.Forges, Clients: clients, Cursors: state, Witnesses: q.Witnesses, Now: now, Progress: f.Progress,
+		Root: root.Root, Forges: root.Forges, Clients: clients, Cursors: state,
+		Witnesses: q.Witnesses, Now: now, Progress: f.Progress,
 	}
 	for _, l := range root.Logs() {
 		if l.Generation == 1 && index {
@@ -41,7 +42,9 @@ func (f *Finder) lookups(out *Found, d *rekorbind.Descriptor, state *rekorbind.S
 			if err != nil {
 				return nil, err
 			}
-			all = append(all, &rekorbind.Hint{Root: root.Root, Forges: root.Forges, Client: clients[l.ID], Now: now, Entries: entries, Log: l.ID})
+			all = append(all, &rekorbind.Hint{
+				Root: root.Root, Forges: root.Forges, Client: clients[l.ID], Now: now, Entries: entries, Log: l.ID,
+			})
 		}
 	}
 	if q.Scan || index && len(all) == first && len(clients) > 0 { // without an index there is no other way
@@ -110,7 +113,9 @@ func stapleAlone() *policy.Fault {
 
 // inDirectory returns the look-up in the directory: with what is stapled, to the question or
 // else to the repository, and unless off-line with whom to ask.
-func (f *Finder) inDirectory(out *Found, described *rekorbind.Descriptor, state *rekorbind.State) (*rekorbind.Directory, error) {
+func (f *Finder) inDirectory(
+	out *Found, described *rekorbind.Descriptor, state *rekorbind.State,
+) (*rekorbind.Directory, error) {
 	q := out.query
 	d := &rekorbind.Directory{
 		Root: out.Root.Root, Forges: out.Root.Forges, Descriptor: described, Staple: q.Staple, Heads: state,

@@ -26,8 +26,9 @@ func (f *Finder) TrustConfig(t *Trust) (*trust.Config, error) {
 		dir, err := f.ConfigDir()
 		if err != nil { // there may be one, with other roots
 			return nil, &policy.Fault{
-				Reason: policy.TrustRootMissing, Text: fmt.Sprintf("trust configuration: where yours is cannot be found out: %s", err),
-				Hint: "try again, or name the file with --trust-config",
+				Reason: policy.TrustRootMissing,
+				Text:   fmt.Sprintf("trust configuration: where yours is cannot be found out: %s", err),
+				Hint:   "try again, or name the file with --trust-config",
 			}
 		}
 		if dir == "" {
@@ -70,7 +71,9 @@ func (f *Finder) Scopes(t *Trust, repo policy.Locator) ([]trust.Scope, *trust.Co
 	}
 	if !c.SpeaksFor(name, repo) {
 		return nil, nil, &policy.Fault{
-			Reason: policy.Usage, Text: "--trust-root: " + name + " does not speak for " + repo.String() + ", whose certificates Sigstore's public instance issues",
+			Reason: policy.Usage,
+			Text: "--trust-root: " + name + " does not speak for " + repo.String() +
+				", whose certificates Sigstore's public instance issues",
 			Hint: "a [[scope]] of trust.toml can say that it does",
 		}
 	}
@@ -230,8 +233,9 @@ func (f *Finder) RootOf(t *Trust, repo policy.Locator) (string, *trust.Config, e
 		return "", nil, nil
 	case len(scopes[0].Roots) > 1:
 		return "", nil, &policy.Fault{
-			Reason: policy.Usage, Text: "trust.toml names several roots for " + repo.String() + ", and this command works under one",
-			Hint: "name it with --trust-root; `repopolicy verify` joins them",
+			Reason: policy.Usage,
+			Text:   "trust.toml names several roots for " + repo.String() + ", and this command works under one",
+			Hint:   "name it with --trust-root; `repopolicy verify` joins them",
 		}
 	}
 	return scopes[0].Roots[0], c, nil

@@ -118,7 +118,8 @@ func GitFault(err error) *policy.Fault {
 	switch {
 	case errors.As(err, new(*budget.Exceeded)), errors.Is(err, git.ErrTooMuchWork):
 		reason = policy.BudgetExceeded
-	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, git.ErrUnreachableServer):
+	case errors.Is(err, context.Canceled),
+		errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, git.ErrUnreachableServer):
 		reason = policy.Interrupted
 	case errors.Is(err, git.ErrMalformed), errors.Is(err, git.ErrUnsupported):
 		reason = policy.GitInvalid
@@ -167,8 +168,9 @@ func (f *Finder) fromRegistry(ctx context.Context, out *Found) error {
 		if q.Offline {
 			return &policy.Fault{
 				Reason: policy.Usage,
-				Text:   "--offline: only " + out.Repository.Host() + " can say which branch of " + out.Repository.String() + " is the default one",
-				Hint:   "name a clone of it with --git DIR",
+				Text: "--offline: only " + out.Repository.Host() + " can say which branch of " + out.Repository.String() +
+					" is the default one",
+				Hint: "name a clone of it with --git DIR",
 			}
 		}
 		var err error

@@ -79,7 +79,8 @@ func (g *Gate) drift(ctx context.Context, a Asked, z *Authorization) ([]string, 
 	case !bytes.Equal(committed, here):
 		out = append(out, rekorbind.PolicyFile+" was changed after the commit")
 	case committed != nil && policy.Sum(committed) != z.Version.Document.Digest().Hex && g.Note != nil:
-		g.Note(fmt.Sprintf("note: %s of this commit is not version %d, which is in force and decides", rekorbind.PolicyFile, z.Version.Number))
+		g.Note(fmt.Sprintf("note: %s of this commit is not version %d, which is in force and decides",
+			rekorbind.PolicyFile, z.Version.Number))
 	}
 	return out, nil
 }

@@ -91,8 +91,13 @@ type Asked struct {
 
 // Verify verifies a token by the issuers that are built in and those that
 // the bound policy names, and compares it with the environment.
-func (g *Gate) Verify(ctx context.Context, t *identity.Unverified, f *find.Found, audience, signIn string) (*token.Verified, error) {
-	v := token.Verifier{Issuers: identity.TrustedIssuers(f.Trusted().Content(), signIn), Transport: g.Finder.Transport, Agent: g.Finder.Agent, Now: g.Finder.Now}
+func (g *Gate) Verify(
+	ctx context.Context, t *identity.Unverified, f *find.Found, audience, signIn string,
+) (*token.Verified, error) {
+	v := token.Verifier{
+		Issuers:   identity.TrustedIssuers(f.Trusted().Content(), signIn),
+		Transport: g.Finder.Transport, Agent: g.Finder.Agent, Now: g.Finder.Now,
+	}
 	verified, err := v.Verify(ctx, t.Raw, audience)
 	if err == nil && !g.Elsewhere {
 		err = verified.Agree(verified.Issuer, g.Getenv)
@@ -115,7 +120,9 @@ func (g *Gate) Find(ctx context.Context, q *find.Query) (*find.Found, error) {
 
 // Authorize judges a run by the policy that was found. Names are files, package URLs and
 // names of files that are not there yet.
-func (g *Gate) Authorize(ctx context.Context, f *find.Found, verified *token.Verified, a Asked, names []string) (*Authorization, error) {
+func (g *Gate) Authorize(
+	ctx context.Context, f *find.Found, verified *token.Verified, a Asked, names []string,
+) (*Authorization, error) {
 	if err := f.Usable(g.Finder.Now()); err != nil {
 		return nil, err
 	}
@@ -249,7 +256,8 @@ func (z *Authorization) moved() *policy.Decision {
 		case at == "" && tag == id.Tag():
 			return &policy.Decision{Reason: policy.TagMismatch, Detail: "the repository has no tag " + tag + " any more"}
 		case at != "" && z.Commit != "" && string(at) != z.Commit:
-			return &policy.Decision{Reason: policy.CommitMismatch, Detail: "the tag " + tag + " of the repository is at " + string(at) + ", the run is for " + z.Commit}
+			detail := "the tag " + tag + " of the repository is at " + string(at) + ", the run is for " + z.Commit
+			return &policy.Decision{Reason: policy.CommitMismatch, Detail: detail}
 		}
 	}
 	return nil
@@ -306,8 +314,9 @@ func (z *Authorization) Receipt(now time.Time) *identity.Receipt {
 	id := z.Run.Identity()
 	r := &identity.Receipt{
 		Schema: ReceiptSchema, Repository: z.Found.Repository.String(), Tag: z.Tag, Commit: z.Commit,
-		PolicyVersion: z.Version.Number, Policy: z.Version.Document.Digest().String(), Statement: "sha256:" + z.Version.Statement,
-		Stage: string(z.Stage), Identity: id.Value, Issuer: id.Issuer, Audience: z.Audience,
+		PolicyVersion: z.Version.Number, Policy: z.Version.Document.Digest().String(),
+		Statement: "sha256:" + z.Version.Statement,
+		Stage:     string(z.Stage), Identity: id.Value, Issuer: id.Issuer, Audience: z.Audience,
 		Issued: now.UTC().Truncate(time.Second), Artifacts: []identity.ReceiptArtifact{},
 	}
 	r.Expires = r.Issued.Add(identity.MaxLifetime)

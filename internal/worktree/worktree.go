@@ -91,7 +91,9 @@ func (w *Tree) Replace(name string, data []byte) error {
 }
 
 // skipped are directories in which no release of the project lies.
-var skipped = map[string]bool{".git": true, ".repopolicy": true, "node_modules": true, "vendor": true, "testdata": true, "test": true, "tests": true}
+var skipped = map[string]bool{
+	".git": true, ".repopolicy": true, "node_modules": true, "vendor": true, "testdata": true, "test": true, "tests": true,
+}
 
 // Bundles returns the Sigstore bundles in the tree, within limits: a tree can be
 // of any size, and what is missed is a suggestion less.
