@@ -92,13 +92,8 @@ func ParseEvidence(data []byte) (*Evidence, error) {
 	if len(data) > MaxEvidenceBytes {
 		return nil, fmt.Errorf("evidence of %d bytes, at most %d are read", len(data), MaxEvidenceBytes)
 	}
-	if err := strictJSON(data, "schema", "kind", "repository", "statements", "bundles", "bundle"); err != nil {
-		return nil, err
-	}
 	var doc evidenceDoc
-	dec := json.NewDecoder(bytes.NewReader(data))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&doc); err != nil {
+	if err := strictRules([]string{"schema", "kind", "repository", "statements", "bundles", "bundle"}).Decode(data, &doc); err != nil {
 		return nil, err
 	}
 	if doc.Schema != evidenceSchema {

@@ -4,7 +4,6 @@ package rekorbind
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -76,16 +75,12 @@ func ParseForges(data []byte) (*Forges, error) {
 	if len(data) > MaxForgesBytes {
 		return nil, fmt.Errorf("forge table of %d bytes, at most %d are read", len(data), MaxForgesBytes)
 	}
-	if err := strictJSON(data, "schema", "forges", "host", "kind", "issuers", "runner"); err != nil {
-		return nil, fmt.Errorf("forge table: %w", err)
-	}
 	var doc struct {
 		Schema string  `json:"schema"`
 		Forges []Forge `json:"forges"`
 	}
-	dec := json.NewDecoder(bytes.NewReader(data))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&doc); err != nil {
+	rules := strictRules([]string{"schema", "forges", "host", "kind", "issuers", "runner"})
+	if err := rules.Decode(data, &doc); err != nil {
 		return nil, fmt.Errorf("forge table: %w", err)
 	}
 	if doc.Schema != forgesSchema {

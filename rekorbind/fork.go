@@ -59,13 +59,8 @@ func ParseFork(data []byte) (*Fork, error) {
 	if len(data) > MaxEvidenceBytes {
 		return nil, fmt.Errorf("evidence of %d bytes, at most %d are read", len(data), MaxEvidenceBytes)
 	}
-	if err := strictJSON(data, "schema", "log", "seen", "new", "proof", "why"); err != nil {
-		return nil, err
-	}
 	var doc forkDoc
-	dec := json.NewDecoder(bytes.NewReader(data))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&doc); err != nil {
+	if err := strictRules([]string{"schema", "log", "seen", "new", "proof", "why"}).Decode(data, &doc); err != nil {
 		return nil, err
 	}
 	if doc.Schema != forkSchema {

@@ -3,12 +3,12 @@
 package identity
 
 import (
-	"bytes"
 	"encoding/json"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/repopolicy/repopolicy/internal/strictjson"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -49,6 +49,14 @@ type ReceiptArtifact struct {
 	Rule   string `json:"rule"`
 }
 
+// receiptKeys are those of a receipt, all of which are there.
+var receiptKeys = []string{
+	"schema", "repository", "tag", "commit", "policy_version", "policy_digest", "policy_statement", "stage", "identity", "issuer",
+	"run", "run_attempt", "audience", "issued", "expires", "artifacts",
+}
+
+var receiptRules = strictjson.Rules{Known: append([]string{"name", "digest", "rule"}, receiptKeys...)}
+
 // ParseReceipt reads a receipt strictly: exactly the keys of the schema, each
 // once. The error is a [*Refusal].
 func ParseReceipt(data []byte, schema string) (*Receipt, error) {
@@ -58,24 +66,18 @@ func ParseReceipt(data []byte, schema string) (*Receipt, error) {
 	if len(data) > MaxReceiptBytes {
 		return bad("more than %d bytes", MaxReceiptBytes)
 	}
-	keys, err := strictObject(data)
-	if err != nil {
+	r := &Receipt{}
+	if err := receiptRules.Decode(data, r); err != nil {
+		return bad("%s", strings.TrimPrefix(err.Error(), "json: "))
+	}
+	var keys map[string]json.RawMessage
+	if err := json.Unmarshal(data, &keys); err != nil {
 		return bad("%s", err)
 	}
-	for _, name := range []string{"schema", "repository", "tag", "commit", "policy_version", "policy_digest", "policy_statement", "stage", "identity", "issuer", "run", "run_attempt", "audience", "issued", "expires", "artifacts"} {
+	for _, name := range receiptKeys {
 		if keys[name] == nil {
 			return bad("no %s", name)
 		}
-	}
-	r := &Receipt{}
-	dec := json.NewDecoder(bytes.NewReader(data))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(r); err != nil {
-		return bad("%s", strings.TrimPrefix(err.Error(), "json: "))
-	}
-	// Keys in another case would have been taken.
-	if len(keys) != 16 {
-		return bad("it has other keys than a receipt")
 	}
 	switch {
 	case r.Schema != schema:

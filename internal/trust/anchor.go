@@ -3,15 +3,13 @@
 package trust
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
 
 	"github.com/repopolicy/repopolicy/internal/sigstore"
+	"github.com/repopolicy/repopolicy/internal/strictjson"
 	"github.com/repopolicy/repopolicy/internal/trust/tuf"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/rekorbind"
@@ -61,40 +59,30 @@ func (a Anchor) Bytes() []byte {
 	return fmt.Appendf(nil, "{\n  \"schema\": %q,\n  \"repository\": %q,\n  \"statement\": %q\n}\n", anchorSchema, a.Repository, "sha256:"+a.Statement)
 }
 
+var anchorRules = strictjson.Rules{Known: []string{"schema", "repository", "statement"}}
+
 // ParseAnchor reads an anchor. Anything else than its three members is an error.
 func ParseAnchor(data []byte) (Anchor, error) {
 	var out Anchor
 	if len(data) > MaxAnchorBytes {
 		return out, fmt.Errorf("an anchor of %d bytes, at most %d are read", len(data), MaxAnchorBytes)
 	}
-	if _, err := tuf.Canonical(data); err != nil { // members that stand twice, text that is not UTF-8
+	var doc struct {
+		Schema     string `json:"schema"`
+		Repository string `json:"repository"`
+		Statement  string `json:"statement"`
+	}
+	if err := anchorRules.Decode(data, &doc); err != nil {
 		return out, err
 	}
-	var m map[string]*string
-	dec := json.NewDecoder(bytes.NewReader(data))
-	if err := dec.Decode(&m); err != nil {
-		return out, errors.New("not an object of texts")
-	}
-	if _, err := dec.Token(); err != io.EOF {
-		return out, errors.New("something follows the document")
-	}
-	text := func(name string) string {
-		if v := m[name]; v != nil {
-			return *v
-		}
-		return ""
-	}
-	if s := text("schema"); s != anchorSchema {
-		return out, fmt.Errorf("schema %q is not %q", s, anchorSchema)
-	}
-	if len(m) != 3 {
-		return out, errors.New("members that are not known")
+	if doc.Schema != anchorSchema {
+		return out, fmt.Errorf("schema %q is not %q", doc.Schema, anchorSchema)
 	}
 	var err error
-	if out.Repository, err = policy.ParseLocator(text("repository")); err != nil {
+	if out.Repository, err = policy.ParseLocator(doc.Repository); err != nil {
 		return out, fmt.Errorf("repository: %w", err)
 	}
-	d, err := policy.ParseDigest(text("statement"))
+	d, err := policy.ParseDigest(doc.Statement)
 	if err != nil || d.Alg != "sha256" {
 		return out, errors.New("statement: not a digest like sha256:…")
 	}
