@@ -58,10 +58,7 @@ func encoded(v any, indent string) []byte {
 	return buf.Bytes()
 }
 
-// strictJSON refuses what encoding/json would take in more than one way; see
-// [strictjson.Rules].
-func strictJSON(data []byte, known ...string) error { return strictRules(known).Check(data) }
-
+// strictRules refuse what encoding/json would take in more than one way.
 func strictRules(known []string) strictjson.Rules {
 	return strictjson.Rules{Known: known, Opaque: opaqueBundle}
 }

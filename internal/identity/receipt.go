@@ -51,8 +51,8 @@ type ReceiptArtifact struct {
 
 // receiptKeys are those of a receipt, all of which are there.
 var receiptKeys = []string{
-	"schema", "repository", "tag", "commit", "policy_version", "policy_digest", "policy_statement", "stage", "identity", "issuer",
-	"run", "run_attempt", "audience", "issued", "expires", "artifacts",
+	"schema", "repository", "tag", "commit", "policy_version", "policy_digest", "policy_statement", "stage", "identity",
+	"issuer", "run", "run_attempt", "audience", "issued", "expires", "artifacts",
 }
 
 var receiptRules = strictjson.Rules{Known: append([]string{"name", "digest", "rule"}, receiptKeys...)}
