@@ -3,6 +3,7 @@
 package rekorbind
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"reflect"
@@ -102,7 +103,16 @@ func swap[T any](s *State, name, about string, old, next T) (bool, error) {
 	if data = append(data, '\n'); len(data) > maxStateBytes {
 		return false, fmt.Errorf("what is to be kept of %s has %d bytes, at most %d are read", clip(about), len(data), maxStateBytes)
 	}
-	return s.store.Swap(name, before, data)
+	ok, err := s.store.Swap(name, before, data)
+	if ok || err != nil {
+		return ok, err
+	}
+	// Whoever is told that somebody else was here tries again, for ever if nobody was.
+	after, err := s.store.Load(name)
+	if err == nil && bytes.Equal(after, before) && (after == nil) == (before == nil) {
+		err = fmt.Errorf("%s: what is to be kept is not taken, and nothing else was", s.path(name))
+	}
+	return false, err
 }
 
 func name(kind, about string) string { return kind + "/" + policy.Sum([]byte(about)) + ".json" }

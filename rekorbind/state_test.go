@@ -469,3 +469,20 @@ func TestResolveKeeps(t *testing.T) {
 		}
 	}
 }
+
+// deaf is a store that takes nothing.
+type deaf struct{}
+
+func (deaf) Load(string) ([]byte, error)               { return nil, nil }
+func (deaf) Swap(string, []byte, []byte) (bool, error) { return false, nil }
+
+// TestStateDeaf: who cannot keep anything is told, and does not try for ever.
+func TestStateDeaf(t *testing.T) {
+	s := StateIn(deaf{})
+	if ok, err := s.Keep(locator(t, widget), chain.Kept{}, chain.Kept{Chain: []string{"a"}}); ok || err == nil {
+		t.Error(ok, err)
+	}
+	if path, err := s.WriteEvidence("fork", []byte("x")); err == nil {
+		t.Error(path)
+	}
+}

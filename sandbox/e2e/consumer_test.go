@@ -72,7 +72,7 @@ func TestConsumer(t *testing.T) {
 // TestClientAuthorize: a program of somebody else asks for a run by its token whether it may
 // release, and is told so only as of now.
 func TestClientAuthorize(t *testing.T) {
-	const name = "acme/asked"
+	const name = "acme/asked-elsewhere"
 	p := boundProject(t, name, string(policyText(name, 1, 1, "alice")), nil)
 	git(t, p.dir, "tag", "v1")
 	p.push2("v1")

@@ -29,6 +29,7 @@ type memory struct {
 	mu     sync.Mutex
 	files  map[string][]byte
 	failed error // of every call
+	deaf   bool  // takes nothing
 }
 
 func (m *memory) Load(name string) ([]byte, error) {
@@ -40,7 +41,7 @@ func (m *memory) Load(name string) ([]byte, error) {
 func (m *memory) Swap(name string, old, next []byte) (bool, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.failed != nil || !bytes.Equal(m.files[name], old) || (m.files[name] == nil) != (old == nil) {
+	if m.deaf || m.failed != nil || !bytes.Equal(m.files[name], old) || (m.files[name] == nil) != (old == nil) {
 		return false, m.failed
 	}
 	if m.files == nil {
@@ -158,6 +159,9 @@ func TestEdges(t *testing.T) {
 		"a repository without files":    {func(f *fork) { f.git.shown = &repopolicy.Snapshot{Default: "refs/heads/main"} }, policy.ClassUnavailable},
 		"one signature file is missing": {func(f *fork) { drop(f.git.shown.Files["refs/heads/repopolicy"], 1) }, policy.ClassUnavailable},
 		"state that cannot be read":     {func(f *fork) { f.state.failed = errors.New("disk") }, policy.ClassInternal},
+		"state that takes nothing":      {func(f *fork) { f.state.deaf = true }, policy.ClassInternal},
+		"state of another world":        {func(f *fork) { f.state.files = keptBy(t, newWorld(t)) }, policy.ClassOK}, // another root's
+		"a fork of the repository":      {func(f *fork) { f.state.files = keptBy(t, w); f.git.shown = newFork(t, newWorld(t)).git.shown }, policy.ClassAlarm},
 		"malformed state":               {func(f *fork) { f.state.files = malformed(t, w) }, policy.ClassInternal},
 		"a clock after the expiry":      {func(f *fork) { f.client.Clock = clock(sigstoretest.Now.AddDate(5, 0, 0)) }, policy.ClassStale},
 		"a clock that is behind":        {func(f *fork) { f.client.Clock = clock(sigstoretest.Now.Add(-time.Hour)) }, policy.ClassUnavailable},
@@ -191,18 +195,24 @@ func drop(files map[string][]byte, n int) {
 // malformed is a state in which every file that a run keeps is cut off.
 func malformed(t *testing.T, w *world) map[string][]byte {
 	t.Helper()
+	kept := keptBy(t, w)
+	if len(kept) == 0 {
+		t.Fatal("nothing was kept")
+	}
+	out := map[string][]byte{}
+	for name, data := range kept {
+		out[name] = data[:len(data)/2]
+	}
+	return out
+}
+
+func keptBy(t *testing.T, w *world) map[string][]byte {
+	t.Helper()
 	f := newFork(t, w)
 	if got, err := f.verdict(t); got != policy.ClassOK {
 		t.Fatal(got, err)
 	}
-	if len(f.state.files) == 0 {
-		t.Fatal("nothing was kept")
-	}
-	out := map[string][]byte{}
-	for name, data := range f.state.files {
-		out[name] = data[:len(data)/2]
-	}
-	return out
+	return f.state.files
 }
 
 func otherRoot(t *testing.T) []string {
