@@ -12,6 +12,7 @@ import (
 	"sync"
 
 	"github.com/repopolicy/repopolicy/internal/budget"
+	"github.com/repopolicy/repopolicy/internal/forms"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/policy"
 )
@@ -23,7 +24,15 @@ type candidate struct {
 	form string // how the form of the file is called; "" if it could not be read
 	// among says that it stands among others, most of which are about something else.
 	among bool
-	piece
+	forms.Piece
+}
+
+// failure is why a candidate is none; nil if it is one.
+func (c *candidate) failure() *Failure {
+	if c.Err == nil {
+		return nil
+	}
+	return failure(c.Err, policy.BundleInvalid)
 }
 
 // finder finds and reads evidence. A file that may serve many artifacts is read
@@ -86,7 +95,7 @@ func (f *finder) find(ctx context.Context, a *Artifact, h *hold, shared bool) []
 		dir, base := filepath.Split(path)
 		here := f.list(filepath.Clean(dir))
 		for _, name := range slices.Compact([]string{base, a.base(base)}) {
-			for _, suffix := range lookFor {
+			for _, suffix := range forms.Suffixes {
 				if here.has(name + suffix) {
 					out = append(out, load(dir+name+suffix)...)
 				}
@@ -176,7 +185,7 @@ func readListing(dir string) *listing {
 	out.names = make(map[string]bool, len(names))
 	for _, name := range names {
 		out.names[name] = true
-		if hex, ok := isDownload(name); ok {
+		if hex, ok := forms.IsDownload(name); ok {
 			out.downloads[hex] = filepath.Join(dir, name)
 		}
 		if strings.HasSuffix(name, ApprovalSuffix) {
@@ -188,7 +197,7 @@ func readListing(dir string) *listing {
 	}
 	slices.Sort(out.approvals)
 	slices.Sort(out.places)
-	for _, name := range gathered {
+	for _, name := range forms.Gathered {
 		if out.names[name] {
 			out.gathered = append(out.gathered, filepath.Join(dir, name))
 		}

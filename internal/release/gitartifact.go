@@ -8,9 +8,13 @@ import (
 	"strings"
 
 	"github.com/repopolicy/repopolicy/internal/budget"
+	"github.com/repopolicy/repopolicy/internal/forms"
 	"github.com/repopolicy/repopolicy/internal/git"
 	"github.com/repopolicy/repopolicy/policy"
 )
+
+// tagRef is what the name of a tag as an artifact begins with.
+const tagRef = "refs/tags/"
 
 // notesRefs are where attestations about commits are kept: SLSA's source track
 // writes them as Git notes. https://slsa.dev/spec/v1.1/distributing-provenance
@@ -96,11 +100,8 @@ func expandCommit(ctx context.Context, arg, dir string, d policy.Digest) *Artifa
 
 // gitCandidate returns the signature in an object as evidence.
 func gitCandidate(path string, content []byte) *candidate {
-	pieces, ok := gitReader.read(source{path: path, data: content})
-	if !ok {
-		pieces = badPiece("neither a commit nor a tag")
-	}
-	return &candidate{path: path, form: gitReader.form, piece: pieces[0]}
+	form, p := forms.ReadObject(content)
+	return &candidate{path: path, form: form, Piece: p}
 }
 
 // withNotes returns the artifact with the attestations in the notes of its commit. Notes
@@ -114,8 +115,8 @@ func withNotes(a *Artifact, repo *git.Repository, dir string, commit git.ID) *Ar
 		} else if err != nil {
 			continue
 		}
-		for _, c := range readForms(source{path: dir + ":" + ref, data: content}) {
-			if c.bundle != nil { // a note may be anything
+		for _, c := range readForms(local(dir+":"+ref, content), nil) {
+			if c.Bundle != nil { // a note may be anything
 				a.found = append(a.found, c)
 			}
 		}

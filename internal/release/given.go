@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/repopolicy/repopolicy/internal/file"
+	"github.com/repopolicy/repopolicy/internal/forms"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -49,7 +50,7 @@ func (f *finder) withGiven(ctx context.Context, out []*candidate) []*candidate {
 		case isPlaceProof(p):
 		case l.err != nil:
 			c := f.once(p, func() []*candidate {
-				return []*candidate{{path: p, form: "checksum file", piece: piece{err: l.err}}}
+				return []*candidate{failed(p, "checksum file", l.err)}
 			})
 			out = append(out, c...)
 		case l.self == nil:
@@ -146,7 +147,7 @@ func (f *finder) signedNames() []string {
 	var out []string
 	for _, p := range f.given() {
 		name := filepath.Base(p)
-		for _, suffix := range lookFor {
+		for _, suffix := range forms.Suffixes {
 			if stem, ok := strings.CutSuffix(name, suffix); ok && stem != "" {
 				out = append(out, stem)
 			}
@@ -157,7 +158,7 @@ func (f *finder) signedNames() []string {
 
 // isSignedBy reports whether evidence is about the bytes that the entry was read from.
 func (l *Listing) isSignedBy(c *candidate) bool {
-	if c.err != nil {
+	if c.Err != nil {
 		return false
 	}
 	m, err := match(c, l.Sums, l.signed)

@@ -17,6 +17,7 @@ import (
 
 	"github.com/repopolicy/repopolicy/internal/budget"
 	"github.com/repopolicy/repopolicy/internal/file"
+	"github.com/repopolicy/repopolicy/internal/forms"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -129,7 +130,7 @@ func (in *Input) look(b *budget.Budget) {
 	a := in.Artifact
 	switch {
 	case a.Path == "" || a.Err != nil:
-	case mayVouch(a.Name):
+	case forms.MayBe(a.Name):
 		in.vouches, in.vague = readVouches(b, a)
 	case filepath.Ext(a.Name) == ".json":
 		if in.vouches, _ = readVouches(b, a); in.vouches == nil {

@@ -362,8 +362,8 @@ func (j *Judge) hash(ctx context.Context, res *Result, attempts []attempt) error
 	for _, at := range attempts {
 		if at.via != nil {
 			algs = append(algs, at.via.Digest.Alg)
-		} else if at.c.bundle != nil {
-			algs = append(algs, algorithms(at.c.bundle)...)
+		} else if at.c.Bundle != nil {
+			algs = append(algs, algorithms(at.c.Bundle)...)
 		}
 	}
 	if a.Listed != nil {
@@ -417,7 +417,7 @@ func (j *Judge) request(a *Artifact, names []string, digests []policy.Digest) po
 // try judges the artifact by one candidate. What is cheap is looked at first:
 // digest, name and identity, then the signature.
 func (j *Judge) try(ctx context.Context, at attempt, a *Artifact, digests []policy.Digest) *Evidence {
-	ev := &Evidence{Path: at.c.path, Sum: at.c.sum, Form: at.c.form, Item: at.c.item, among: at.c.among || at.c.item > 0}
+	ev := &Evidence{Path: at.c.path, Sum: at.c.sum, Form: at.c.form, Item: at.c.Item, among: at.c.among || at.c.Item > 0}
 	if at.via != nil {
 		ev.Via = at.target.Arg
 	}
@@ -426,13 +426,13 @@ func (j *Judge) try(ctx context.Context, at attempt, a *Artifact, digests []poli
 		return ev
 	}
 	c := at.c
-	if c.err == nil && c.bare != nil {
-		c = &candidate{path: c.path, sum: c.sum, form: c.form, piece: c.bare.over(digestIn(digests, "sha256"))}
+	if c.Err == nil && c.Bare != nil {
+		c = &candidate{path: c.path, sum: c.sum, form: c.form, Piece: c.Bare.Over(digestIn(digests, "sha256"))}
 	}
-	if c.err != nil {
-		return fail(stageParse, c.err.decision())
+	if c.Err != nil {
+		return fail(stageParse, c.failure().decision())
 	}
-	b := c.bundle
+	b := c.Bundle
 	ev.Signer, ev.MediaType = b.Signer(), b.MediaType()
 	if st := b.Statement(); st != nil {
 		ev.Predicate = st.PredicateType
@@ -509,16 +509,22 @@ func (j *Judge) try(ctx context.Context, at attempt, a *Artifact, digests []poli
 // policy or an approval is about something else.
 var ownPredicates = []string{"https://" + policy.Name + "/policy/", "https://" + policy.Name + "/approval/"}
 
+// predicateNPMPublish is the predicate type of the attestation that npm's
+// registry makes with its own key when it takes a package. It says that the
+// registry has the package, not who released it, and is never evidence under a
+// policy.
+const predicateNPMPublish = "https://github.com/npm/attestation/tree/main/specs/publish/v0.1"
+
 // one judges one reading of a candidate.
 func (j *Judge) one(ctx context.Context, c *candidate, a *Artifact, digest policy.Digest, key *sigstore.Key, claims policy.Claims, req policy.Request) Evidence {
 	if d, final := j.by().Precheck(req, claims); final {
 		return Evidence{stage: stageClaims, Decision: d}
 	}
-	v, root, err := j.verify(ctx, c.bundle, digest, key)
+	v, root, err := j.verify(ctx, c.Bundle, digest, key)
 	if err != nil {
 		d := failure(err, policy.SignatureInvalid).decision()
-		if c.unproven != "" && (d.Reason == policy.NotLogged || d.Reason == policy.TimeInvalid) {
-			d = deny(policy.NoLogProof, "%s", c.unproven)
+		if c.Unproven != "" && (d.Reason == policy.NotLogged || d.Reason == policy.TimeInvalid) {
+			d = deny(policy.NoLogProof, "%s", c.Unproven)
 		}
 		return Evidence{stage: stageVerify, Decision: d}
 	}
@@ -625,19 +631,19 @@ func match(c *candidate, a *Artifact, digests []policy.Digest) ([]matched, *Fail
 		}
 		out = append(out, matched{signed, name, names, claims(c, name)})
 	}
-	message, isMessage := c.bundle.Message()
+	message, isMessage := c.Bundle.Message()
 	for _, d := range digests {
 		switch {
-		case c.inner != nil:
-			if isMessage && message == c.inner.signed && slices.Contains(c.inner.subject.Digests, d) {
-				add(d, message, c.inner.subject.Name)
+		case c.Inner != nil:
+			if isMessage && message == c.Inner.Signed && slices.Contains(c.Inner.Subject.Digests, d) {
+				add(d, message, c.Inner.Subject.Name)
 			}
 		case isMessage:
 			if message == d {
 				add(d, d, "")
 			}
 		default:
-			for _, s := range c.bundle.Statement().Find(d) {
+			for _, s := range c.Bundle.Statement().Find(d) {
 				add(d, d, s.Name)
 			}
 		}
@@ -645,18 +651,21 @@ func match(c *candidate, a *Artifact, digests []policy.Digest) ([]matched, *Fail
 	if len(out) == 0 && differs {
 		return nil, a.differs(other)
 	}
-	if len(out) == 0 || c.inner == nil {
+	if len(out) == 0 || c.Inner == nil {
 		return out, nil
 	}
-	signer := c.bundle.Signer()
-	if tag := signer.Tag(); tag != "" && c.inner.tag != "" && tag != c.inner.tag {
-		return nil, failf(policy.TagMismatch, "the certificate is for the tag %s, the tag object calls itself %s", tag, c.inner.tag)
+	signer := c.Bundle.Signer()
+	if tag := signer.Tag(); tag != "" && c.Inner.Tag != "" && tag != c.Inner.Tag {
+		return nil, failf(policy.TagMismatch, "the certificate is for the tag %s, the tag object calls itself %s",
+			tag, c.Inner.Tag)
 	}
-	if commit := signer.Commit(); commit != "" && c.inner.commit != "" && commit != c.inner.commit {
-		return nil, failf(policy.CommitMismatch, "the certificate is for the commit %s, the tag names %s", commit, c.inner.commit)
+	if commit := signer.Commit(); commit != "" && c.Inner.Commit != "" && commit != c.Inner.Commit {
+		return nil, failf(policy.CommitMismatch, "the certificate is for the commit %s, the tag names %s",
+			commit, c.Inner.Commit)
 	}
-	if a.Commit != "" && c.inner.commit != "" && a.Commit != c.inner.commit {
-		return nil, failf(policy.CommitMismatch, "the tag object names the commit %s, the ref leads to %s", c.inner.commit, a.Commit)
+	if a.Commit != "" && c.Inner.Commit != "" && a.Commit != c.Inner.Commit {
+		return nil, failf(policy.CommitMismatch, "the tag object names the commit %s, the ref leads to %s",
+			c.Inner.Commit, a.Commit)
 	}
 	return out, nil
 }
@@ -665,8 +674,8 @@ func match(c *candidate, a *Artifact, digests []policy.Digest) ([]matched, *Fail
 // tag comes from signed content only: the certificate's ref, a release
 // predicate, a tag object, or the version in a package URL.
 func claims(cand *candidate, subject string) policy.Claims {
-	c := policy.Claims{Signer: cand.bundle.Signer()}
-	if st := cand.bundle.Statement(); st != nil {
+	c := policy.Claims{Signer: cand.Bundle.Signer()}
+	if st := cand.Bundle.Statement(); st != nil {
 		c.GitHubRelease = st.GitHubRelease
 	}
 	switch tag := c.Signer.Tag(); {
@@ -674,8 +683,8 @@ func claims(cand *candidate, subject string) policy.Claims {
 		c.Tags, c.TagSource = []string{tag}, "certificate"
 	case c.GitHubRelease != nil && policy.ValidTag(c.GitHubRelease.Tag):
 		c.Tags, c.TagSource = []string{c.GitHubRelease.Tag}, "release predicate"
-	case cand.inner != nil && cand.inner.tag != "":
-		c.Tags, c.TagSource = []string{cand.inner.tag}, "tag object"
+	case cand.Inner != nil && cand.Inner.Tag != "":
+		c.Tags, c.TagSource = []string{cand.Inner.Tag}, "tag object"
 	default:
 		if c.Tags = versionTags(subject); len(c.Tags) > 0 {
 			c.TagSource = "package URL"
@@ -720,9 +729,10 @@ func versionTags(subject string) []string {
 
 // aboutText says what a candidate is about, for a message.
 func aboutText(c *candidate) string {
-	b := c.bundle
-	if c.inner != nil {
-		return strings.TrimSpace("what is signed is about " + c.inner.subject.Name + " " + c.inner.subject.Digests[0].String())
+	b := c.Bundle
+	if c.Inner != nil {
+		s := c.Inner.Subject
+		return strings.TrimSpace("what is signed is about " + s.Name + " " + s.Digests[0].String())
 	}
 	if d, ok := b.Message(); ok {
 		return "the signature is over " + d.String()

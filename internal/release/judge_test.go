@@ -17,21 +17,24 @@ import (
 
 	protobundle "github.com/sigstore/protobuf-specs/gen/pb-go/bundle/v1"
 
+	"github.com/repopolicy/repopolicy/internal/scaffold/formstest"
 	"github.com/repopolicy/repopolicy/internal/scaffold/sigstoretest"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
-const policyHead = `format     = "repopolicy/v1"
-repository = "https://github.com/acme/widget"
-version    = 1
-expires    = 2027-01-01T00:00:00Z
-[maintainers]
-threshold = 1
-[[maintainers.member]]
-name       = "alice"
-identities = [{ email = "alice@example.com", issuer = "https://accounts.google.com" }]
-`
+var (
+	alice, pin, parseRoot, put = formstest.Alice, formstest.Pin, formstest.Root, formstest.Put
+	statement, subject         = formstest.Statement, formstest.Subject
+	take, lines, collection    = formstest.Take, formstest.Lines, formstest.Collection
+	tagObject, commitObject    = formstest.TagObject, formstest.CommitObject
+	marshal                    = formstest.Marshal
+)
+
+type (
+	object     = formstest.Object
+	cmsOptions = formstest.CMSOptions
+)
 
 const workflowRule = `[[release]]
 name        = "binaries"
@@ -48,46 +51,8 @@ artifacts  = ["widget_*.tar.gz", "SHA256SUMS", "pkg:npm/widget@*", "ghcr.io/acme
 identities = [{ email = "alice@example.com", issuer = "https://accounts.google.com" }]
 `
 
-func pin(t testing.TB, text string) *policy.Trusted {
-	t.Helper()
-	doc, err := policy.Parse([]byte(policyHead + text))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return doc.Pin(policy.Ids{})
-}
-
-func parseRoot(t testing.TB, i *sigstoretest.Instance, o sigstoretest.RootOptions) *sigstore.Root {
-	t.Helper()
-	r, err := sigstore.ParseRoot("test", i.Root(o))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return r
-}
-
 func judge(p *policy.Trusted, roots ...*sigstore.Root) *Judge {
 	return &Judge{Policy: p, Now: sigstoretest.Now.AddDate(0, 1, 0), Roots: func(context.Context) ([]*sigstore.Root, error) { return roots, nil }}
-}
-
-func alice() sigstoretest.Request {
-	return sigstoretest.Request{SAN: "alice@example.com", Issuer: "https://accounts.google.com"}
-}
-
-// put writes files into a new directory and returns it.
-func put(t testing.TB, files map[string][]byte) string {
-	t.Helper()
-	dir := t.TempDir()
-	for name, data := range files {
-		path := filepath.Join(dir, filepath.FromSlash(name))
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, data, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return dir
 }
 
 func run(j *Judge, args ...string) []*Result {
@@ -105,18 +70,10 @@ func others(inputs []*Input) []*Artifact {
 	return out
 }
 
-func statement(subjects ...string) []byte {
-	return []byte(`{"_type":"https://in-toto.io/Statement/v1","predicateType":"https://slsa.dev/provenance/v1","predicate":{},"subject":[` + strings.Join(subjects, ",") + `]}`)
-}
-
 // summary is a SLSA verification summary.
 func summary(result string, subjects ...string) []byte {
 	st := strings.Replace(string(statement(subjects...)), "https://slsa.dev/provenance/v1", "https://slsa.dev/verification_summary/v1", 1)
 	return []byte(strings.Replace(st, `"predicate":{}`, fmt.Sprintf(`"predicate":{"verificationResult":%q}`, result), 1))
-}
-
-func subject(name string, content []byte) string {
-	return fmt.Sprintf(`{"name":%q,"digest":{"sha256":"%x"}}`, name, sha256.Sum256(content))
 }
 
 // TestBranches signs one artifact in every way that must be told apart. The

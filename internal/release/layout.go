@@ -13,6 +13,8 @@ import (
 	"path/filepath"
 
 	"github.com/repopolicy/repopolicy/internal/file"
+	"github.com/repopolicy/repopolicy/internal/forms"
+	"github.com/repopolicy/repopolicy/internal/strictjson"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -76,11 +78,11 @@ func (l *layout) read() error {
 	if err != nil {
 		return err
 	}
-	m, err := members(version)
+	m, err := strictjson.Members(version)
 	if err != nil {
 		return fmt.Errorf("oci-layout: %w", err)
 	}
-	if v, err := text(m, "imageLayoutVersion"); err != nil || v != "1.0.0" {
+	if v, err := strictjson.Text(m, "imageLayoutVersion"); err != nil || v != "1.0.0" {
 		return fmt.Errorf("oci-layout: version %q, 1.0.0 is known", clip(v))
 	}
 	data, err := file.ReadIn(l.root, "index.json", maxManifestBytes)
@@ -130,28 +132,29 @@ func (l *layout) collect(d descriptor, m *manifest) {
 	var pieces []*candidate
 	seen := map[policy.Digest]bool{} // bundles, of which a second one says nothing
 	for _, layer := range m.layers {
-		if !isImageEvidence(layer.mediaType) {
+		if !forms.IsImageEvidence(layer.mediaType) {
 			continue
 		}
 		proofs++
-		if isBundleType(layer.mediaType) {
+		if forms.IsBundleType(layer.mediaType) {
 			if seen[layer.digest] {
 				continue
 			}
 			seen[layer.digest] = true
 		}
-		p := piece{}
+		p := forms.Piece{}
 		if content, err := l.blob(layer, maxManifestBytes); err != nil {
-			p.err = failf(policy.BundleInvalid, "%s", err)
+			p.Err = failf(policy.BundleInvalid, "%s", err)
 		} else if f := l.hold.text(content); f != nil {
-			p.err = f
+			p.Err = f
 		} else {
-			p = imagePiece(layer.mediaType, layer.annotations, content, layer.digest)
+			p = forms.ReadLayer(layer.mediaType, layer.annotations, content, layer.digest)
 		}
 		if len(m.layers) > 1 {
-			p.item = proofs
+			p.Item = proofs
 		}
-		pieces = append(pieces, &candidate{path: filepath.Join(l.dir, filepath.FromSlash(blobPath(d.digest))), form: "image signature", among: true, piece: p})
+		at := filepath.Join(l.dir, filepath.FromSlash(blobPath(d.digest)))
+		pieces = append(pieces, &candidate{path: at, form: "image signature", among: true, Piece: p})
 	}
 	l.evidence = append(l.evidence, pieces...)
 	if proofs > 0 && proofs == len(m.layers) {
@@ -161,7 +164,7 @@ func (l *layout) collect(d descriptor, m *manifest) {
 
 // parseManifest reads an image manifest or an index.
 func parseManifest(data []byte) (*manifest, error) {
-	m, err := members(data)
+	m, err := strictjson.Members(data)
 	if err != nil {
 		return nil, err
 	}
@@ -185,7 +188,7 @@ func parseManifest(data []byte) (*manifest, error) {
 }
 
 func descriptors(m map[string]json.RawMessage, name string) ([]descriptor, error) {
-	raws, err := list(m, name)
+	raws, err := strictjson.List(m, name)
 	if err != nil {
 		return nil, err
 	}
@@ -202,14 +205,14 @@ func descriptors(m map[string]json.RawMessage, name string) ([]descriptor, error
 
 func parseDescriptor(raw json.RawMessage) (descriptor, error) {
 	var d descriptor
-	m, err := members(raw)
+	m, err := strictjson.Members(raw)
 	if err != nil {
 		return d, err
 	}
-	if d.mediaType, err = text(m, "mediaType"); err != nil {
+	if d.mediaType, err = strictjson.Text(m, "mediaType"); err != nil {
 		return d, err
 	}
-	digest, err := text(m, "digest")
+	digest, err := strictjson.Text(m, "digest")
 	if err != nil {
 		return d, err
 	}
@@ -221,12 +224,12 @@ func parseDescriptor(raw json.RawMessage) (descriptor, error) {
 	}
 	d.annotations = map[string]string{}
 	if m["annotations"] != nil {
-		annotations, err := members(m["annotations"])
+		annotations, err := strictjson.Members(m["annotations"])
 		if err != nil {
 			return d, fmt.Errorf("annotations: %w", err)
 		}
 		for name := range annotations {
-			if d.annotations[name], err = text(annotations, name); err != nil {
+			if d.annotations[name], err = strictjson.Text(annotations, name); err != nil {
 				return d, fmt.Errorf("annotations: %w", err)
 			}
 		}
@@ -320,11 +323,11 @@ func (l *layout) check(d descriptor, checked map[policy.Digest]bool) error {
 func readLayout(ctx context.Context, h *hold, dir string) []*candidate {
 	l, err := openLayout(ctx, h, dir)
 	if err != nil {
-		return []*candidate{{path: dir, form: "OCI layout", piece: piece{err: failf(policy.LayoutInvalid, "%s", err)}}}
+		return []*candidate{failed(dir, "OCI layout", failf(policy.LayoutInvalid, "%s", err))}
 	}
 	defer l.root.Close()
 	if len(l.evidence) == 0 {
-		return []*candidate{{path: dir, form: "OCI layout", piece: piece{err: failf(policy.NoEvidence, "the layout holds no evidence")}}}
+		return []*candidate{failed(dir, "OCI layout", failf(policy.NoEvidence, "the layout holds no evidence"))}
 	}
 	return l.evidence
 }

@@ -85,17 +85,17 @@ func (l *layout) vouches(d descriptor) (*vouches, string) {
 // imageVouch is vouchOf for a piece of evidence about an image, which may be over a
 // payload that names the image in its turn.
 func imageVouch(c *candidate) (vouch, string) {
-	in := c.inner
+	in := c.Inner
 	if in == nil {
 		return vouchOf(c)
 	}
 	plain := *c
-	plain.inner = nil
+	plain.Inner = nil
 	out, why := vouchOf(&plain)
-	if m, ok := c.bundle.Message(); why == "" && (!ok || m != in.signed) {
+	if m, ok := c.Bundle.Message(); why == "" && (!ok || m != in.Signed) {
 		return vouch{}, "its signature is over another payload"
 	}
-	out.digests = in.subject.Digests
+	out.digests = in.Subject.Digests
 	return out, why
 }
 

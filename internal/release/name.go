@@ -111,3 +111,5 @@ func (a *Artifact) Expect(name string) error {
 	a.Name, a.Expected = name, true
 	return nil
 }
+
+func clip(s string) string { return s[:min(len(s), 80)] }

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/repopolicy/repopolicy/internal/budget"
+	"github.com/repopolicy/repopolicy/internal/forms"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -62,7 +63,7 @@ type Document struct {
 // unreachable is a candidate that could not be had: without it, that there is no
 // evidence cannot be said.
 func unreachable(where string, err error) []*candidate {
-	return []*candidate{{path: where, piece: piece{err: failf(policy.EvidenceUnreachable, "%s", err)}}}
+	return []*candidate{failed(where, "", failf(policy.EvidenceUnreachable, "%s", err))}
 }
 
 // shelf is what a place holds, as far as evidence is concerned.
@@ -93,7 +94,7 @@ func newShelf(ctx context.Context, p Place) *shelf {
 	s.all, s.err = p.List(ctx)
 	for _, name := range s.all {
 		s.names[name] = true
-		_, download := isDownload(name)
+		_, download := forms.IsDownload(name)
 		s.byDigest = s.byDigest || download
 	}
 	return s
@@ -108,25 +109,26 @@ func (s *shelf) read(ctx context.Context, h *hold, name string) []*candidate {
 	case err != nil:
 		return unreachable(s.place.URL(name), err)
 	}
-	return readForms(s.source(ctx, h, name, data))
+	return readForms(s.source(ctx, name, data), h)
 }
 
 // source is a file of the place that was read.
-func (s *shelf) source(ctx context.Context, h *hold, name string, data []byte) source {
-	return source{path: s.place.URL(name), data: data, hold: h, remote: func(suffix string, others ...string) ([]byte, error) {
+func (s *shelf) source(ctx context.Context, name string, data []byte) forms.Source {
+	beside := func(suffix string, others ...string) ([]byte, error) {
 		for _, o := range others {
 			if other := strings.TrimSuffix(name, suffix) + o; s.names[other] {
 				return s.place.Read(ctx, other, MaxPublishedBytes)
 			}
 		}
 		return nil, fs.ErrNotExist
-	}}
+	}
+	return forms.Source{Path: s.place.URL(name), Data: data, Beside: beside, Remote: true}
 }
 
 // guess returns the evidence under the one name under which most is published,
 // which takes no listing.
 func (f *finder) guess(ctx context.Context, p Place, h *hold, name string) []*candidate {
-	return (&shelf{place: p}).read(ctx, h, name+lookFor[0])
+	return (&shelf{place: p}).read(ctx, h, name+forms.Suffixes[0])
 }
 
 // publishedFor returns the evidence for a file of that name in a place: under its
@@ -143,9 +145,9 @@ func (f *finder) publishedFor(ctx context.Context, p Place, h *hold, name string
 		}
 	}
 	for _, n := range s.all {
-		hex, ok := isDownload(n)
+		hex, ok := forms.IsDownload(n)
 		mine := ok && slices.ContainsFunc(digests, func(d policy.Digest) bool { return d.Alg == "sha256" && d.Hex == hex })
-		if mine || slices.Contains(gathered, n) {
+		if mine || slices.Contains(forms.Gathered, n) {
 			out = append(out, f.once(p.URL(n), func() []*candidate { return s.read(ctx, f.hold, n) })...)
 		}
 	}
@@ -221,7 +223,7 @@ func (j *Judge) listedIn(ctx context.Context, res *Result, p Place, name string)
 			}
 			continue
 		}
-		for _, c := range j.finder.publishedFor(ctx, p, res.hold, x.self.Name, lookFor, x.signed) {
+		for _, c := range j.finder.publishedFor(ctx, p, res.hold, x.self.Name, forms.Suffixes, x.signed) {
 			out = append(out, attempt{c: c, target: x.self, via: l})
 		}
 	}
@@ -246,7 +248,7 @@ func ExpandPlace(ctx context.Context, p Place) []*Input {
 		out = append(out, input(&Artifact{Arg: p.URL(name), Name: name, Place: p, listed: true}))
 	}
 	side(placeRequests, len(out), func(i int) {
-		if in := out[i]; mayVouch(in.Artifact.Name) {
+		if in := out[i]; forms.MayBe(in.Artifact.Name) {
 			in.vouches, in.vague = s.vouches(ctx, in.Artifact.Name, in.Artifact)
 		}
 	})
@@ -266,16 +268,16 @@ func (s *shelf) vouches(ctx context.Context, name string, a *Artifact) (*vouches
 	}
 	h := &hold{budget: budget.Of(ctx)}
 	defer h.give()
-	v, vague := vouchesOf(s.source(ctx, h, name, data), a, h)
+	v, vague := vouchesOf(s.source(ctx, name, data), a, h)
 	a.content.first = sha256Of(data)
 	return v, vague
 }
 
 // named reports whether a name says of which file it is evidence, or that it is some.
 func (s *shelf) named(name string) bool {
-	_, download := isDownload(name)
-	return download || reserved(name) || slices.Contains(gathered, name) ||
-		slices.ContainsFunc(stems(name), func(stem string) bool { return s.names[stem] })
+	_, download := forms.IsDownload(name)
+	return download || forms.IsReserved(name) || slices.Contains(forms.Gathered, name) ||
+		slices.ContainsFunc(forms.Stems(name), func(stem string) bool { return s.names[stem] })
 }
 
 // rounds returns the ways to evidence for an artifact in the order in which they
@@ -294,9 +296,9 @@ func (j *Judge) rounds(a *Artifact) []round {
 		p = j.Release
 	}
 	if p != nil && name != "" && a.found == nil {
-		rest := lookFor
+		rest := forms.Suffixes
 		if !a.listed {
-			rest = lookFor[1:]
+			rest = forms.Suffixes[1:]
 			out = append(out, func(ctx context.Context, res *Result) []attempt {
 				return about(a, j.finder.guess(ctx, p, res.hold, name))
 			})
@@ -321,7 +323,7 @@ func (j *Judge) rounds(a *Artifact) []round {
 
 // unread is a candidate that cannot be looked for, as the artifact cannot be read.
 func unread(a *Artifact, err error) []*candidate {
-	return []*candidate{{path: a.Arg, piece: piece{err: failure(err, policy.ArtifactRead)}}}
+	return []*candidate{failed(a.Arg, "", failure(err, policy.ArtifactRead))}
 }
 
 // pooled returns the attempts with what sources gave for other artifacts and that
@@ -340,7 +342,7 @@ func (j *Judge) pooled(ctx context.Context, res *Result) []attempt {
 	}
 	var out []*candidate
 	for _, c := range pool {
-		names := func(d policy.Digest) bool { return len(c.bundle.Statement().Find(d)) > 0 }
+		names := func(d policy.Digest) bool { return len(c.Bundle.Statement().Find(d)) > 0 }
 		if slices.ContainsFunc(res.Digests, names) {
 			out = append(out, c)
 		}
@@ -359,17 +361,17 @@ func (j *Judge) ask(ctx context.Context, res *Result, s Source) []attempt {
 	}})
 	var out []*candidate
 	for _, d := range docs {
-		out = append(out, readForms(source{path: d.URL, data: d.Data, hold: j.finder.hold, remote: func(string, ...string) ([]byte, error) { return nil, fs.ErrNotExist }})...)
+		out = append(out, readForms(forms.Source{Path: d.URL, Data: d.Data, Remote: true}, j.finder.hold)...)
 	}
 	j.finder.mu.Lock()
 	for _, c := range out {
-		if c.bundle != nil && c.bundle.Statement() != nil && len(j.finder.pool) < MaxPieces {
+		if c.Bundle != nil && c.Bundle.Statement() != nil && len(j.finder.pool) < forms.MaxPieces {
 			j.finder.pool = append(j.finder.pool, c)
 		}
 	}
 	j.finder.mu.Unlock()
 	if err != nil {
-		out = append(out, &candidate{path: a.Arg, piece: piece{err: failure(err, policy.EvidenceUnreachable)}})
+		out = append(out, failed(a.Arg, "", failure(err, policy.EvidenceUnreachable)))
 	}
 	return about(a, out)
 }

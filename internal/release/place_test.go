@@ -139,7 +139,10 @@ func TestPlace(t *testing.T) {
 		"of a checksum file of others":       {files: files{"SHA256SUMS": bytes.ReplaceAll(sums, []byte("widget_1"), []byte("widget_2")), "SHA256SUMS.sigstore.json": sign(bytes.ReplaceAll(sums, []byte("widget_1"), []byte("widget_2")), nil)}, reason: policy.NoEvidence},
 		"of a broken checksum file":          {files: files{"SHA256SUMS": []byte("x"), "SHA256SUMS.sigstore.json": sign([]byte("x"), nil)}, reason: policy.NoEvidence},
 		"of a checksum file nobody signed":   {files: files{"SHA256SUMS": sums}, reason: policy.NoEvidence},
-		"a signature and a certificate":      {files: files{name + ".sig": []byte(take(t, good).signature), name + ".pem": take(t, good).pem()}, reason: policy.NoLogProof},
+		"a signature and a certificate": {
+			files:  files{name + ".sig": []byte(take(t, good).Signature), name + ".pem": take(t, good).PEM()},
+			reason: policy.NoLogProof,
+		},
 
 		// What could not be had might have been the evidence.
 		"no answer to the first question": {files: files{name + ".sigstore.json": good}, down: set(name + ".sigstore.json"), reason: policy.EvidenceUnreachable},
@@ -240,7 +243,8 @@ func TestExpandPlace(t *testing.T) {
 		"a": nil, "a.sigstore.json": nil, "b.sigstore": nil, // by their names alone
 		"a.bundle": good, "a.jsonl": []byte("junk"), "c.bundle": good, // by name and content
 		"multiple.intoto.jsonl": []byte("{}"), "attestations.jsonl": append(bytes.ReplaceAll(good, []byte("\n"), nil), '\n'),
-		"a.sig": []byte(take(t, good).signature), "a.pem": take(t, good).pem(), "e": nil, "e.sig": []byte("!junk"), "e.pem": take(t, good).pem(), "g": nil, "g.sig": good,
+		"a.sig": []byte(take(t, good).Signature), "a.pem": take(t, good).PEM(),
+		"e": nil, "e.sig": []byte("!junk"), "e.pem": take(t, good).PEM(), "g": nil, "g.sig": good,
 		"d": nil, "d.bundle": good,
 	}, down: map[string]bool{"d.bundle": true}}
 	got := map[string]policy.Reason{}

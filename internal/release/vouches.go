@@ -12,6 +12,7 @@ import (
 
 	"github.com/repopolicy/repopolicy/internal/budget"
 	"github.com/repopolicy/repopolicy/internal/file"
+	"github.com/repopolicy/repopolicy/internal/forms"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/policy"
 )
@@ -41,29 +42,12 @@ type vouch struct {
 	digests []policy.Digest // that it is about
 	state   sigstore.Signed
 	bundle  *sigstore.Bundle // to try the policy's keys with, if its own is not there
-	bare    *bare            // a signature that names no digest
+	bare    *forms.Bare      // a signature that names no digest
 	beside  []string         // what the file of a bare signature may lie beside
 }
 
 // notFiles are predicates of our own that never speak about a released file.
 const notFiles = "https://" + policy.Name + "/policy/"
-
-// mayVouch reports whether a file may be evidence by its name.
-func mayVouch(name string) bool {
-	_, download := isDownload(name)
-	return download || slices.ContainsFunc(mayBe, func(s string) bool { return strings.HasSuffix(name, s) && name != s })
-}
-
-// stems are the paths of the files that evidence of that path may be for.
-func stems(path string) []string {
-	var out []string
-	for _, s := range mayBe {
-		if stem, ok := strings.CutSuffix(path, s); ok {
-			out = append(out, stem)
-		}
-	}
-	return out
-}
 
 // where is the path or address of an artifact.
 func (a *Artifact) where() string {
@@ -86,29 +70,29 @@ func readVouches(b *budget.Budget, a *Artifact) (v *vouches, vague string) {
 	a.content.first, a.content.seen = sha256Of(data), look(info)
 	h := &hold{budget: b}
 	defer h.give()
-	return vouchesOf(source{path: a.Path, data: data, hold: h}, a, h)
+	return vouchesOf(local(a.Path, data), a, h)
 }
 
 // vouchesOf returns what a file vouches for that is of one form as a whole. If it
 // cannot be held, nothing can be said about the file.
-func vouchesOf(src source, a *Artifact, h *hold) (*vouches, string) {
-	if !utf8.Valid(src.data) {
+func vouchesOf(src forms.Source, a *Artifact, h *hold) (*vouches, string) {
+	if !utf8.Valid(src.Data) {
 		return nil, "it is not text"
 	}
-	cands := readForms(src)
-	if c := cands[0]; c.err != nil && c.err.Reason == policy.BudgetExceeded {
-		a.Err = c.err
+	cands := readForms(src, h)
+	if f := cands[0].failure(); f != nil && f.Reason == policy.BudgetExceeded {
+		a.Err = f
 		return nil, ""
 	}
-	if why := loose(src); why != "" {
+	if why := forms.Loose(src.Data); why != "" {
 		return nil, why
 	}
 	out := &vouches{}
 	for _, c := range cands {
 		p, why := vouchOf(c)
 		if why != "" {
-			if c.item > 0 {
-				why = itemText(c.item) + why
+			if c.Item > 0 {
+				why = fmt.Sprintf("item %d: %s", c.Item, why)
 			}
 			return nil, why
 		}
@@ -134,14 +118,14 @@ func (v *vouches) size() int64 {
 
 func vouchOf(c *candidate) (vouch, string) {
 	switch {
-	case c.bare != nil:
-		return vouch{bare: c.bare, beside: stems(c.path)}, ""
-	case c.err != nil:
-		return vouch{}, c.err.Detail
-	case c.inner != nil:
+	case c.Bare != nil:
+		return vouch{bare: c.Bare, beside: forms.Stems(c.path)}, ""
+	case c.Err != nil:
+		return vouch{}, c.failure().Detail
+	case c.Inner != nil:
 		return vouch{}, "it is about a Git object or an image"
 	}
-	b := c.bundle
+	b := c.Bundle
 	out := vouch{state: b.Signed(nil)}
 	if d, ok := b.Message(); ok {
 		out.digests = []policy.Digest{d}
@@ -170,7 +154,8 @@ func vouchOf(c *candidate) (vouch, string) {
 // the same content.
 func (v *vouch) standing(a *Artifact, digests []policy.Digest, keys []*sigstore.Key) Standing {
 	if v.bare != nil {
-		if slices.Contains(v.beside, a.where()) && sigstore.BareSigned(v.bare.certificate, v.bare.signature, digestIn(digests, "sha256"), keys) {
+		sum := digestIn(digests, "sha256")
+		if slices.Contains(v.beside, a.where()) && sigstore.BareSigned(v.bare.Certificate, v.bare.Signature, sum, keys) {
 			return Vouching
 		}
 		return Foreign

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package strictjson reads documents of this project's own formats. It refuses what
-// encoding/json would take in more than one way, so that two readers of a document
-// cannot understand it differently.
+// Package strictjson reads documents of this project's own formats, and takes those of
+// others apart. It refuses what encoding/json would take in more than one way, so that
+// two readers of a document cannot understand it differently.
 package strictjson
 
 import (

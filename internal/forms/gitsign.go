@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package release
+package forms
 
 import (
 	"bytes"
@@ -28,27 +28,37 @@ import (
 // https://github.com/sigstore/gitsign/blob/main/docs/verification.md
 var gitReader = reader{
 	form: "signed Git object",
-	read: func(src source) ([]piece, bool) {
+	read: func(src Source) ([]Piece, bool) {
 		switch {
-		case bytes.HasPrefix(src.data, []byte("tree ")):
-			return []piece{gitPiece(git.Commit, src.data)}, true
-		case bytes.HasPrefix(src.data, []byte("object ")):
-			return []piece{gitPiece(git.Tag, src.data)}, true
+		case bytes.HasPrefix(src.Data, []byte("tree ")):
+			return []Piece{gitPiece(git.Commit, src.Data)}, true
+		case bytes.HasPrefix(src.Data, []byte("object ")):
+			return []Piece{gitPiece(git.Tag, src.Data)}, true
 		}
 		return nil, false
 	},
 }
 
+// ReadObject returns how the form is called and the signature in the content of a Git
+// commit or tag.
+func ReadObject(content []byte) (form string, p Piece) {
+	pieces, ok := gitReader.read(Source{Data: content})
+	if !ok {
+		pieces = badPiece("neither a commit nor a tag")
+	}
+	return gitReader.form, pieces[0]
+}
+
 // gitPiece turns a signed object into a bundle. The bundle's signature is over
 // the attributes of the CMS message, these hold the digest of the object without
 // its signature, and the object's id is that of the whole.
-func gitPiece(t git.Type, content []byte) piece {
-	bad := func(err error) piece { return badPiece("Git %s: %s", t, err)[0] }
+func gitPiece(t git.Type, content []byte) Piece {
+	bad := func(err error) Piece { return badPiece("Git %s: %s", t, err)[0] }
 	id, err := git.Hash(t, content)
 	if err != nil {
 		return bad(err)
 	}
-	in := &inner{}
+	in := &Inner{}
 	var signature string
 	var signed []byte
 	switch t {
@@ -58,7 +68,7 @@ func gitPiece(t git.Type, content []byte) piece {
 			return bad(err)
 		}
 		signature, signed = c.Signature, c.Signed
-		in.subject = sigstore.Subject{Digests: []policy.Digest{{Alg: "gitCommit", Hex: string(id)}}}
+		in.Subject = sigstore.Subject{Digests: []policy.Digest{{Alg: "gitCommit", Hex: string(id)}}}
 	case git.Tag:
 		tag, err := git.ParseTag(content)
 		if err != nil {
@@ -71,28 +81,31 @@ func gitPiece(t git.Type, content []byte) piece {
 			return bad(fmt.Errorf("%q cannot be a tag", clip(tag.Name)))
 		}
 		signature, signed = tag.Signature, tag.Signed
-		in.subject = sigstore.Subject{Name: tagRef + tag.Name, Digests: []policy.Digest{{Alg: "gitTag", Hex: string(id)}}}
-		in.tag, in.commit = tag.Name, string(tag.Object)
+		digests := []policy.Digest{{Alg: "gitTag", Hex: string(id)}}
+		in.Subject = sigstore.Subject{Name: tagRef + tag.Name, Digests: digests}
+		in.Tag, in.Commit = tag.Name, string(tag.Object)
 	}
 	if signature == "" {
-		return piece{err: failf(policy.NoEvidence, "the Git %s is not signed", t)}
+		return Piece{Err: refuse(policy.NoEvidence, "the Git %s is not signed", t)}
 	}
 	block, rest := pem.Decode([]byte(signature))
-	if block == nil || block.Type != "SIGNED MESSAGE" || len(bytes.TrimSpace(rest)) > 0 || !strings.HasPrefix(signature, "-----BEGIN") {
-		return piece{err: failf(policy.KeyUntrusted, "the Git %s is signed with OpenPGP or SSH; only signatures with a Fulcio certificate are read", t)}
+	if block == nil || block.Type != "SIGNED MESSAGE" || len(bytes.TrimSpace(rest)) > 0 ||
+		!strings.HasPrefix(signature, "-----BEGIN") {
+		return Piece{Err: refuse(policy.KeyUntrusted,
+			"the Git %s is signed with OpenPGP or SSH; only signatures with a Fulcio certificate are read", t)}
 	}
 	m, err := parseCMS(block.Bytes)
 	if err != nil {
 		return bad(fmt.Errorf("signature: %w", err))
 	}
 	if sum := sha256.Sum256(signed); !bytes.Equal(m.digest, sum[:]) {
-		return piece{err: failf(policy.SignatureInvalid, "the signature is over another Git %s", t)}
+		return Piece{Err: refuse(policy.SignatureInvalid, "the signature is over another Git %s", t)}
 	}
 	sum := sha256.Sum256(m.attributes)
-	in.signed = policy.Digest{Alg: "sha256", Hex: hex.EncodeToString(sum[:])}
+	in.Signed = policy.Digest{Alg: "sha256", Hex: hex.EncodeToString(sum[:])}
 	material := map[string]any{"certificate": map[string]any{"rawBytes": m.certificate}}
 	if m.entry != nil {
-		body, err := hashedRekord(in.signed, m.signature, m.certificate)
+		body, err := hashedRekord(in.Signed, m.signature, m.certificate)
 		if err != nil {
 			return bad(err)
 		}
@@ -110,9 +123,10 @@ func gitPiece(t git.Type, content []byte) piece {
 			"signature":     m.signature,
 		},
 	})
-	p.inner = in
+	p.Inner = in
 	if m.entry == nil {
-		p.unproven = "gitsign left the log entry for the verifier to search; `git config gitsign.rekorMode offline` embeds it"
+		p.Unproven = "gitsign left the log entry for the verifier to search; " +
+			"`git config gitsign.rekorMode offline` embeds it"
 	}
 	return p
 }
@@ -145,7 +159,8 @@ func hashedRekord(d policy.Digest, signature, certificate []byte) ([]byte, error
 		APIVersion string `json:"apiVersion"`
 		Kind       string `json:"kind"`
 		Spec       spec   `json:"spec"`
-	}{"0.0.1", "hashedrekord", spec{data{hash{d.Alg, d.Hex}}, sig{signature, key{pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate})}}}})
+	}{"0.0.1", "hashedrekord", spec{data{hash{d.Alg, d.Hex}},
+		sig{signature, key{pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate})}}}})
 }
 
 // cms is what is read of a CMS message with one signer and detached content.

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package release
+package forms
 
 import (
 	"bytes"
 	"encoding/json"
+
+	"github.com/repopolicy/repopolicy/internal/strictjson"
 )
 
 // bundleReader reads a Sigstore bundle, as cosign, sigstore-python and GitHub's
@@ -12,11 +14,11 @@ import (
 var bundleReader = reader{
 	form:     "Sigstore bundle",
 	suffixes: []string{".sigstore.json", ".sigstore", ".sigstore.bundle", ".bundle", ".bundle.json", ".cosign.bundle"},
-	read: func(src source) ([]piece, bool) {
+	read: func(src Source) ([]Piece, bool) {
 		if !isBundle(src.object) {
 			return nil, false
 		}
-		return []piece{bundlePiece(src.data)}, true
+		return []Piece{bundlePiece(src.Data)}, true
 	},
 }
 
@@ -30,7 +32,7 @@ func isBundle(object map[string]json.RawMessage) bool {
 var collectionReader = reader{
 	form:     "collection of bundles",
 	suffixes: []string{".sigstore.jsonl", ".intoto.jsonl", ".attestations.jsonl", ".jsonl"},
-	read: func(src source) ([]piece, bool) {
+	read: func(src Source) ([]Piece, bool) {
 		elements, ok := elements(src)
 		if !ok {
 			return nil, false
@@ -40,12 +42,12 @@ var collectionReader = reader{
 }
 
 // elements returns what a collection holds, and false if src is none.
-func elements(src source) ([]json.RawMessage, bool) {
+func elements(src Source) ([]json.RawMessage, bool) {
 	if raw := src.object["attestations"]; raw != nil {
-		attestations, err := list(src.object, "attestations")
+		attestations, err := strictjson.List(src.object, "attestations")
 		var out []json.RawMessage
 		for _, a := range attestations {
-			m, err := members(a)
+			m, err := strictjson.Members(a)
 			if err != nil || m["bundle"] == nil || m["predicateType"] != nil {
 				return nil, false
 			}
@@ -57,9 +59,9 @@ func elements(src source) ([]json.RawMessage, bool) {
 		return nil, false
 	}
 	var out []json.RawMessage
-	data := bytes.TrimSpace(src.data)
+	data := bytes.TrimSpace(src.Data)
 	if bytes.HasPrefix(data, []byte("[")) {
-		out, err := array(data)
+		out, err := strictjson.Array(data)
 		return out, err == nil
 	}
 	lines := false
@@ -71,7 +73,7 @@ func elements(src source) ([]json.RawMessage, bool) {
 			break // which collect refuses
 		}
 		if !lines {
-			m, err := members(line)
+			m, err := strictjson.Members(line)
 			lines = err == nil && len(m) > 0
 		}
 	}
@@ -79,8 +81,8 @@ func elements(src source) ([]json.RawMessage, bool) {
 }
 
 // anyPiece reads one element of a collection.
-func anyPiece(raw json.RawMessage) piece {
-	m, err := members(raw)
+func anyPiece(raw json.RawMessage) Piece {
+	m, err := strictjson.Members(raw)
 	switch {
 	case err != nil:
 		return badPiece("%s", err)[0]
@@ -90,4 +92,19 @@ func anyPiece(raw json.RawMessage) piece {
 		return attestationPiece(m)
 	}
 	return bundlePiece(raw)
+}
+
+const (
+	mediaTypeV01  = "application/vnd.dev.sigstore.bundle+json;version=0.1"
+	mediaTypeV03  = "application/vnd.dev.sigstore.bundle.v0.3+json"
+	payloadInToto = "application/vnd.in-toto+json"
+)
+
+// newBundle reads a bundle that was put together from another form.
+func newBundle(v map[string]any) Piece {
+	data, err := json.Marshal(v)
+	if err != nil {
+		return badPiece("%s", err)[0]
+	}
+	return bundlePiece(data)
 }

@@ -4,16 +4,15 @@ package release
 
 import (
 	"bytes"
-	"encoding/pem"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
 	"github.com/repopolicy/repopolicy/internal/git"
+	"github.com/repopolicy/repopolicy/internal/scaffold/formstest"
 	"github.com/repopolicy/repopolicy/internal/scaffold/sigstoretest"
 	"github.com/repopolicy/repopolicy/policy"
 )
@@ -66,7 +65,8 @@ func (r *gitRepo) feed(in []byte, args ...string) string {
 	cmd := exec.Command("git", args...)
 	cmd.Dir, cmd.Stdin = r.dir, bytes.NewReader(in)
 	cmd.Env = append(os.Environ(), "GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_SYSTEM=/dev/null",
-		"GIT_AUTHOR_NAME=A U Thor", "GIT_AUTHOR_EMAIL=author@example.com", "GIT_COMMITTER_NAME=A U Thor", "GIT_COMMITTER_EMAIL=author@example.com")
+		"GIT_AUTHOR_NAME=A U Thor", "GIT_AUTHOR_EMAIL=author@example.com", "GIT_COMMITTER_NAME=A U Thor",
+		"GIT_COMMITTER_EMAIL=author@example.com")
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
@@ -114,19 +114,27 @@ func TestGitTags(t *testing.T) {
 		want policy.Reason
 	}{
 		{"signed", func(s state) { tag(s, "v1", alice(), cmsOptions{}) }, tagRule, "refs/tags/v1", policy.Allowed},
-		{"signed and packed", func(s state) { tag(s, "v1", alice(), cmsOptions{}); s.git("pack-refs", "--all"); s.git("gc", "-q") }, tagRule, "refs/tags/v1", policy.Allowed},
-		{"signed by somebody else", func(s state) { tag(s, "v1", mallory, cmsOptions{}) }, tagRule, "refs/tags/v1", policy.RuleMismatch},
+		{"signed and packed",
+			func(s state) { tag(s, "v1", alice(), cmsOptions{}); s.git("pack-refs", "--all"); s.git("gc", "-q") },
+			tagRule, "refs/tags/v1", policy.Allowed},
+		{"signed by somebody else", func(s state) { tag(s, "v1", mallory, cmsOptions{}) }, tagRule, "refs/tags/v1",
+			policy.RuleMismatch},
 		{"not signed", func(s state) { s.git("tag", "-m", "x", "v1") }, tagRule, "refs/tags/v1", policy.NoEvidence},
 		{"lightweight (case 273)", func(s state) { s.git("tag", "v1") }, tagRule, "refs/tags/v1", policy.NoEvidence},
-		{"without its log entry", func(s state) { tag(s, "v1", alice(), cmsOptions{noEntry: true}) }, tagRule, "refs/tags/v1", policy.NoLogProof},
-		{"under another name (case 269)", func(s state) { tag(s, "v2", alice(), cmsOptions{}) }, tagRule, "refs/tags/v1", policy.TagMismatch},
+		{"without its log entry", func(s state) { tag(s, "v1", alice(), cmsOptions{NoEntry: true}) }, tagRule,
+			"refs/tags/v1", policy.NoLogProof},
+		{"under another name (case 269)", func(s state) { tag(s, "v2", alice(), cmsOptions{}) }, tagRule,
+			"refs/tags/v1", policy.TagMismatch},
 		{"not there", func(state) {}, tagRule, "refs/tags/v1", policy.GitIncomplete},
 		{"no name for a tag (case 295)", func(state) {}, tagRule, "refs/tags/../../config", policy.Usage},
 		{"no name for a tag either (case 295)", func(state) {}, tagRule, "refs/tags/a..b", policy.Usage},
 		{"a lock (case 295)", func(state) {}, tagRule, "refs/tags/v1.lock", policy.Usage},
-		{"of a blob (case 272)", func(s state) { s.git("tag", "v1", string(s.write(git.Blob, []byte("x")))) }, tagRule, "refs/tags/v1", policy.GitInvalid},
-		{"of a tree (case 272)", func(s state) { s.git("tag", "-m", "x", "v1", "HEAD^{tree}") }, tagRule, "refs/tags/v1", policy.GitInvalid},
-		{"of a tag", func(s state) { s.git("tag", "-m", "x", "v0"); s.git("tag", "-m", "x", "v1", "v0") }, tagRule, "refs/tags/v1", policy.GitInvalid},
+		{"of a blob (case 272)", func(s state) { s.git("tag", "v1", string(s.write(git.Blob, []byte("x")))) },
+			tagRule, "refs/tags/v1", policy.GitInvalid},
+		{"of a tree (case 272)", func(s state) { s.git("tag", "-m", "x", "v1", "HEAD^{tree}") }, tagRule,
+			"refs/tags/v1", policy.GitInvalid},
+		{"of a tag", func(s state) { s.git("tag", "-m", "x", "v0"); s.git("tag", "-m", "x", "v1", "v0") }, tagRule,
+			"refs/tags/v1", policy.GitInvalid},
 		{"of a commit that is not there", func(s state) {
 			s.commit = "1111111111111111111111111111111111111111"
 			tag(s, "v1", alice(), cmsOptions{})
@@ -135,9 +143,14 @@ func TestGitTags(t *testing.T) {
 			s.commit = s.write(git.Blob, []byte("x"))
 			tag(s, "v1", alice(), cmsOptions{})
 		}, tagRule, "refs/tags/v1", policy.GitInvalid},
-		{"by a workflow", func(s state) { tag(s, "v1", workflow("v1", s.commit), cmsOptions{}) }, tagWorkflowRule, "refs/tags/v1", policy.Allowed},
-		{"by a workflow for another tag (case 277)", func(s state) { tag(s, "v1", workflow("v2", s.commit), cmsOptions{}) }, tagWorkflowRule, "refs/tags/v1", policy.TagMismatch},
-		{"by a workflow for another commit (case 276)", func(s state) { tag(s, "v1", workflow("v1", "2222222222222222222222222222222222222222"), cmsOptions{}) }, tagWorkflowRule, "refs/tags/v1", policy.CommitMismatch},
+		{"by a workflow", func(s state) { tag(s, "v1", workflow("v1", s.commit), cmsOptions{}) }, tagWorkflowRule,
+			"refs/tags/v1", policy.Allowed},
+		{"by a workflow for another tag (case 277)",
+			func(s state) { tag(s, "v1", workflow("v2", s.commit), cmsOptions{}) }, tagWorkflowRule, "refs/tags/v1",
+			policy.TagMismatch},
+		{"by a workflow for another commit (case 276)",
+			func(s state) { tag(s, "v1", workflow("v1", "2222222222222222222222222222222222222222"), cmsOptions{}) },
+			tagWorkflowRule, "refs/tags/v1", policy.CommitMismatch},
 		{"moved after it was signed (case 269)", func(s state) {
 			content := tagObject(t, inst, alice(), "v1", s.commit, cmsOptions{})
 			moved := bytes.Replace(content, []byte(s.commit), []byte(s.gitRepo.commit("other")), 1)
@@ -165,7 +178,8 @@ func TestGitTags(t *testing.T) {
 			s.git("symbolic-ref", "refs/tags/v1", "refs/heads/main")
 		}, tagRule, "refs/tags/v1", policy.GitInvalid},
 		{"two taggers (case 291)", func(s state) {
-			content := fmt.Appendf(nil, "object %s\ntype commit\ntag v1\ntagger %s\ntagger %s\n\nx\n", s.commit, thor, thor)
+			content := fmt.Appendf(nil, "object %s\ntype commit\ntag v1\ntagger %s\ntagger %s\n\nx\n", s.commit,
+				formstest.Thor, formstest.Thor)
 			s.git("update-ref", "refs/tags/v1", string(s.write(git.Tag, content)))
 		}, tagRule, "refs/tags/v1", policy.GitInvalid},
 		{"a disguised tree (case 294)", func(s state) {
@@ -179,7 +193,8 @@ func TestGitTags(t *testing.T) {
 				tree = append(append(tree, "100644 "+name+"\x00"...), raw...)
 			}
 			id := s.write(git.Tree, tree)
-			s.commit = s.write(git.Commit, fmt.Appendf(nil, "tree %s\nauthor %s\ncommitter %s\n\nx\n", id, thor, thor))
+			s.commit = s.write(git.Commit,
+				fmt.Appendf(nil, "tree %s\nauthor %s\ncommitter %s\n\nx\n", id, formstest.Thor, formstest.Thor))
 			tag(s, "v1", alice(), cmsOptions{})
 		}, tagRule, "refs/tags/v1", policy.Allowed},
 	} {
@@ -216,14 +231,18 @@ func TestCanary(t *testing.T) {
 	id := r.write(git.Tag, tagObject(t, inst, alice(), "v1", commit, cmsOptions{}))
 	r.git("update-ref", "refs/tags/v1", string(id))
 	for _, kv := range [][2]string{
-		{"core.fsmonitor", script}, {"core.sshCommand", script}, {"core.pager", script}, {"core.editor", script}, {"core.hooksPath", filepath.Dir(script)},
-		{"credential.helper", script}, {"gpg.program", script}, {"gpg.x509.program", script}, {"filter.x.smudge", script}, {"filter.x.clean", script},
-		{"alias.cat-file", "!" + script}, {"uploadpack.packObjectsHook", script}, {"diff.external", script}, {"include.path", script},
+		{"core.fsmonitor", script}, {"core.sshCommand", script}, {"core.pager", script}, {"core.editor", script},
+		{"core.hooksPath", filepath.Dir(script)},
+		{"credential.helper", script}, {"gpg.program", script}, {"gpg.x509.program", script},
+		{"filter.x.smudge", script}, {"filter.x.clean", script},
+		{"alias.cat-file", "!" + script}, {"uploadpack.packObjectsHook", script}, {"diff.external", script},
+		{"include.path", script},
 	} {
 		r.git("config", kv[0], kv[1])
 	}
 	for _, f := range []struct{ path, text string }{
-		{".git/info/attributes", "* filter=x\n"}, {".git/info/grafts", string(commit) + " 1111111111111111111111111111111111111111\n"},
+		{".git/info/attributes", "* filter=x\n"},
+		{".git/info/grafts", string(commit) + " 1111111111111111111111111111111111111111\n"},
 		{".git/objects/info/alternates", "/nonexistent\n"}, {".gitattributes", "* filter=x\n"},
 	} {
 		path := filepath.Join(r.dir, f.path)
@@ -235,7 +254,8 @@ func TestCanary(t *testing.T) {
 		}
 	}
 	for _, arg := range []string{"refs/tags/v1", "gitCommit:" + string(commit)} {
-		res := judge(pin(t, tagRule), root).Run(t.Context(), others(Expand(t.Context(), []string{arg}, Options{Repo: r.dir})))[0]
+		res := judge(pin(t, tagRule), root).Run(t.Context(),
+			others(Expand(t.Context(), []string{arg}, Options{Repo: r.dir})))[0]
 		if want := policy.Allowed; strings.HasPrefix(arg, "refs/") && res.Decision.Reason != want {
 			t.Errorf("%s: %s (%s)", arg, res.Decision.Reason, res.Decision.Detail)
 		}
@@ -265,7 +285,8 @@ func TestGitCommits(t *testing.T) {
 	clone := filepath.Join(t.TempDir(), "clone")
 	r.git("clone", "-q", "--depth", "1", "--no-tags", "file://"+r.dir, clone)
 	judgeIn := func(dir string, id git.ID) *Result {
-		return judge(pin(t, commitRule), root).Run(t.Context(), others(Expand(t.Context(), []string{"gitCommit:" + string(id)}, Options{Repo: dir})))[0]
+		return judge(pin(t, commitRule), root).Run(t.Context(),
+			others(Expand(t.Context(), []string{"gitCommit:" + string(id)}, Options{Repo: dir})))[0]
 	}
 	for _, c := range []struct {
 		what string
@@ -302,90 +323,4 @@ func TestGitCommits(t *testing.T) {
 	if res := judgeIn(clone, first); res.Decision.Reason != policy.GitIncomplete {
 		t.Errorf("a commit beyond the shallow end: %s", res.Decision.Reason)
 	}
-}
-
-// TestCMS gives the reader of signatures what it must refuse.
-func TestCMS(t *testing.T) {
-	inst := sigstoretest.New(t)
-	root := parseRoot(t, inst, sigstoretest.RootOptions{})
-	const commit = "1111111111111111111111111111111111111111"
-	stranger := sigstoretest.New(t)
-	for _, c := range []struct {
-		what string
-		o    cmsOptions
-		edit func([]byte) []byte
-		want policy.Reason
-	}{
-		{"good", cmsOptions{}, nil, policy.Allowed},
-		{"over other content", cmsOptions{digest: bytes.Repeat([]byte{1}, 32)}, nil, policy.SignatureInvalid},
-		{"a short digest", cmsOptions{digest: []byte{1}}, nil, policy.SignatureInvalid},
-		{"no log entry", cmsOptions{noEntry: true}, nil, policy.NoLogProof},
-		{"an empty log entry", cmsOptions{noEntry: true, emptyEntry: true}, nil, policy.BundleInvalid},
-		{"no certificate", cmsOptions{noCert: true}, nil, policy.BundleInvalid},
-		{"a certificate twice", cmsOptions{twoCerts: true}, nil, policy.BundleInvalid},
-		{"two signers", cmsOptions{twoSigners: true}, nil, policy.BundleInvalid},
-		{"content inside", cmsOptions{content: []byte("x")}, nil, policy.BundleInvalid},
-		{"an attribute twice", cmsOptions{twice: true}, nil, policy.BundleInvalid},
-		{"no content type", cmsOptions{noType: true}, nil, policy.BundleInvalid},
-		{"another hash", cmsOptions{otherHash: true}, nil, policy.BundleInvalid},
-		{"a trailing byte", cmsOptions{trailing: true}, nil, policy.BundleInvalid},
-		{"text after it", cmsOptions{}, func(b []byte) []byte { return append(b, "more\n"...) }, policy.KeyUntrusted},
-		{"another message", cmsOptions{}, func(b []byte) []byte { return bytes.Replace(b, []byte("release"), []byte("Release"), 1) }, policy.SignatureInvalid},
-		{"PGP", cmsOptions{}, func(b []byte) []byte { return bytes.ReplaceAll(b, []byte("SIGNED MESSAGE"), []byte("PGP SIGNATURE")) }, policy.KeyUntrusted},
-		{"SSH", cmsOptions{}, func(b []byte) []byte { return bytes.ReplaceAll(b, []byte("SIGNED MESSAGE"), []byte("SSH SIGNATURE")) }, policy.KeyUntrusted},
-		{"two signatures", cmsOptions{}, func(b []byte) []byte { return append(b, b[bytes.Index(b, []byte("-----BEGIN")):]...) }, policy.BundleInvalid},
-		{"no signature", cmsOptions{}, func(b []byte) []byte { return b[:bytes.Index(b, []byte("-----BEGIN"))] }, policy.NoEvidence},
-		{"no CMS", cmsOptions{}, func(b []byte) []byte {
-			return append(b[:bytes.Index(b, []byte("-----BEGIN"))], "-----BEGIN SIGNED MESSAGE-----\nAAAA\n-----END SIGNED MESSAGE-----\n"...)
-		}, policy.BundleInvalid},
-		{"a name that is no tag", cmsOptions{}, func(b []byte) []byte { return bytes.Replace(b, []byte("tag v1"), []byte("tag v1..2"), 1) }, policy.BundleInvalid},
-		{"of a tree", cmsOptions{}, func(b []byte) []byte { return bytes.Replace(b, []byte("type commit"), []byte("type tree"), 1) }, policy.BundleInvalid},
-	} {
-		content := tagObject(t, inst, alice(), "v1", commit, c.o)
-		if c.edit != nil {
-			content = c.edit(slices.Clone(content))
-		}
-		id, err := git.Hash(git.Tag, content)
-		if err != nil {
-			t.Fatal(err)
-		}
-		path := filepath.Join(put(t, map[string][]byte{"tag": content}), "tag")
-		j := judge(pin(t, tagRule), root)
-		j.Bundles = []string{path}
-		if res := run(j, "gitTag:"+string(id))[0]; res.Decision.Reason != c.want {
-			t.Errorf("%s: got %s (%s), want %s", c.what, res.Decision.Reason, res.Decision.Detail, c.want)
-		}
-	}
-	// Under another instance's root nothing of this is worth anything.
-	content := tagObject(t, stranger, alice(), "v1", commit, cmsOptions{})
-	id, err := git.Hash(git.Tag, content)
-	if err != nil {
-		t.Fatal(err)
-	}
-	j := judge(pin(t, tagRule), root)
-	j.Bundles = []string{filepath.Join(put(t, map[string][]byte{"tag": content}), "tag")}
-	if res := run(j, "gitTag:"+string(id))[0]; res.Class() == policy.ClassOK {
-		t.Error("another instance's signature is allowed")
-	}
-}
-
-// FuzzCMS: reading hostile bytes does not panic, and what is read has a
-// certificate, a digest and a signature, which stand in the bytes.
-func FuzzCMS(f *testing.F) {
-	inst := sigstoretest.New(f)
-	content := tagObject(f, inst, alice(), "v1", "1111111111111111111111111111111111111111", cmsOptions{})
-	if tag, err := git.ParseTag(content); err == nil {
-		block, _ := pem.Decode([]byte(tag.Signature))
-		f.Add(block.Bytes)
-		f.Add(block.Bytes[:len(block.Bytes)-1])
-	}
-	f.Fuzz(func(t *testing.T, der []byte) {
-		m, err := parseCMS(der)
-		if err != nil {
-			return
-		}
-		if len(m.attributes) == 0 || m.attributes[0] != 0x31 || !bytes.Contains(der, m.certificate) || !bytes.Contains(der, m.digest) || !bytes.Contains(der, m.signature) || !bytes.Contains(der, m.attributes[1:]) {
-			t.Fatalf("%+v", m)
-		}
-	})
 }

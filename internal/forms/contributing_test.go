@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package release
+package forms
 
 import (
 	"encoding/json"
@@ -31,16 +31,17 @@ func TestContributing(t *testing.T) {
 	if registered == string(list) {
 		t.Fatal("the list of readers looks different")
 	}
-	const check = `package release
+	const check = `package forms
 
 import "testing"
 
 func TestExampleReader(t *testing.T) {
-	out := readForms(source{path: "x", data: []byte("[{\"attestation\":{\"bundle\":{\"mediaType\":\"x\"}}},{\"attestation\":{\"bundle\":{}}}]")})
-	if len(out) != 2 || out[0].form != "output of gh attestation verify" || out[0].err == nil || out[1].item != 2 {
+	two := []byte("[{\"attestation\":{\"bundle\":{\"mediaType\":\"x\"}}},{\"attestation\":{\"bundle\":{}}}]")
+	form, out := Read(Source{Path: "x", Data: two})
+	if len(out) != 2 || form != "output of gh attestation verify" || out[0].Err == nil || out[1].Item != 2 {
 		t.Fatalf("%+v", out)
 	}
-	if out = readForms(source{path: "x", data: []byte("[{\"attestation\":{}}]")}); len(out) != 1 || out[0].err == nil {
+	if _, out = Read(Source{Path: "x", Data: []byte("[{\"attestation\":{}}]")}); len(out) != 1 || out[0].Err == nil {
 		t.Fatalf("%+v", out)
 	}
 }
@@ -51,7 +52,8 @@ func TestExampleReader(t *testing.T) {
 		t.Fatal(err)
 	}
 	overlay := map[string]map[string]string{"Replace": {}}
-	for name, text := range map[string]string{"ghverify.go": code, "readers.go": registered, "ghverify_test.go": check} {
+	for name, text := range map[string]string{"ghverify.go": code, "readers.go": registered,
+		"ghverify_test.go": check} {
 		path := filepath.Join(dir, name)
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package release
+package forms
 
 import (
 	"encoding/json"
 	"fmt"
+
+	"github.com/repopolicy/repopolicy/internal/strictjson"
 )
 
 // pypiReader reads what PEP 740 calls attestation and provenance objects.
@@ -12,14 +14,14 @@ import (
 var pypiReader = reader{
 	form:     "PyPI attestations",
 	suffixes: []string{".publish.attestation", ".slsa.attestation", ".attestation", ".provenance", ".provenance.json"},
-	read: func(src source) ([]piece, bool) {
+	read: func(src Source) ([]Piece, bool) {
 		switch {
 		case isAttestation(src.object):
-			return []piece{attestationPiece(src.object)}, true
+			return []Piece{attestationPiece(src.object)}, true
 		case src.object["attestation_bundles"] == nil:
 			return nil, false
 		}
-		bundles, err := list(src.object, "attestation_bundles")
+		bundles, err := strictjson.List(src.object, "attestation_bundles")
 		if err == nil {
 			err = versionOne(src.object)
 		}
@@ -28,20 +30,20 @@ var pypiReader = reader{
 		}
 		var all []json.RawMessage
 		for _, raw := range bundles {
-			b, err := members(raw)
+			b, err := strictjson.Members(raw)
 			if err != nil {
 				return badPiece("attestation bundle: %s", err), true
 			}
 			// The publisher that stands beside them is the index's word; the
 			// certificates say who it really was.
-			attestations, err := list(b, "attestations")
+			attestations, err := strictjson.List(b, "attestations")
 			if err != nil {
 				return badPiece("attestation bundle: %s", err), true
 			}
 			all = append(all, attestations...)
 		}
-		return collect(all, func(raw json.RawMessage) piece {
-			m, err := members(raw)
+		return collect(all, func(raw json.RawMessage) Piece {
+			m, err := strictjson.Members(raw)
 			if err != nil {
 				return badPiece("attestation: %s", err)[0]
 			}
@@ -62,16 +64,16 @@ func versionOne(object map[string]json.RawMessage) error {
 }
 
 // attestationPiece turns a PEP 740 attestation object into a bundle.
-func attestationPiece(object map[string]json.RawMessage) piece {
-	bad := func(err error) piece { return badPiece("attestation: %s", err)[0] }
+func attestationPiece(object map[string]json.RawMessage) Piece {
+	bad := func(err error) Piece { return badPiece("attestation: %s", err)[0] }
 	if err := versionOne(object); err != nil {
 		return bad(err)
 	}
-	material, err := members(object["verification_material"])
+	material, err := strictjson.Members(object["verification_material"])
 	if err != nil {
 		return bad(err)
 	}
-	envelope, err := members(object["envelope"])
+	envelope, err := strictjson.Members(object["envelope"])
 	if err != nil {
 		return bad(err)
 	}
@@ -87,26 +89,4 @@ func attestationPiece(object map[string]json.RawMessage) piece {
 			"signatures":  []any{map[string]any{"sig": envelope["signature"]}},
 		},
 	})
-}
-
-const (
-	mediaTypeV01  = "application/vnd.dev.sigstore.bundle+json;version=0.1"
-	mediaTypeV03  = "application/vnd.dev.sigstore.bundle.v0.3+json"
-	payloadInToto = "application/vnd.in-toto+json"
-)
-
-// newBundle reads a bundle that was put together from another form.
-func newBundle(v map[string]any) piece {
-	data, err := json.Marshal(v)
-	if err != nil {
-		return badPiece("%s", err)[0]
-	}
-	return bundlePiece(data)
-}
-
-func clip(s string) string {
-	if len(s) > 80 {
-		return s[:80]
-	}
-	return s
 }

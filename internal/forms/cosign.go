@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package release
+package forms
 
 import (
 	"bytes"
@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"github.com/repopolicy/repopolicy/internal/canonical"
+	"github.com/repopolicy/repopolicy/internal/strictjson"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -22,7 +23,7 @@ import (
 // log's promise to include the entry.
 var cosignBundleReader = reader{
 	form: "cosign bundle",
-	read: func(src source) ([]piece, bool) {
+	read: func(src Source) ([]Piece, bool) {
 		if src.object["base64Signature"] == nil {
 			return nil, false
 		}
@@ -30,44 +31,44 @@ var cosignBundleReader = reader{
 		if err != nil {
 			return badPiece("cosign bundle: %s", err), true
 		}
-		return []piece{p}, true
+		return []Piece{p}, true
 	},
 }
 
-func cosignBundle(object map[string]json.RawMessage) (piece, error) {
-	sig, err := text(object, "base64Signature")
+func cosignBundle(object map[string]json.RawMessage) (Piece, error) {
+	sig, err := strictjson.Text(object, "base64Signature")
 	if err != nil {
-		return piece{}, err
+		return Piece{}, err
 	}
-	cert, err := text(object, "cert")
+	cert, err := strictjson.Text(object, "cert")
 	if err != nil {
-		return piece{}, err
+		return Piece{}, err
 	}
 	if object["rekorBundle"] == nil || string(object["rekorBundle"]) == "null" {
 		return unlogged(sig, cert), nil
 	}
 	entry, err := rekorBundle(object["rekorBundle"])
 	if err != nil {
-		return piece{}, err
+		return Piece{}, err
 	}
 	return promised(sig, cert, entry)
 }
 
 // unlogged is what cosign kept of a signature that it put into no log.
-func unlogged(sig, cert string) piece {
-	p := piece{err: failf(policy.NoLogProof, "the cosign bundle has no log entry")}
+func unlogged(sig, cert string) Piece {
+	p := Piece{Err: refuse(policy.NoLogProof, "the cosign bundle has no log entry")}
 	raw, err := base64.StdEncoding.DecodeString(sig)
 	if err != nil {
 		return p
 	}
-	if m, err := members(raw); err == nil && isDSSE(m) {
+	if m, err := strictjson.Members(raw); err == nil && isDSSE(m) {
 		return p
 	}
-	b := &bare{signature: raw}
+	b := &Bare{Signature: raw}
 	if block, err := decodePEM([]byte(cert)); err == nil && block.Type == "CERTIFICATE" {
-		b.certificate = block.Bytes
+		b.Certificate = block.Bytes
 	}
-	p.bare = b
+	p.Bare = b
 	return p
 }
 
@@ -81,11 +82,11 @@ type promisedEntry struct {
 // rekorBundle reads cosign's rekorBundle: a signed entry timestamp and what it
 // is over.
 func rekorBundle(raw json.RawMessage) (*promisedEntry, error) {
-	m, err := members(raw)
+	m, err := strictjson.Members(raw)
 	if err != nil {
 		return nil, fmt.Errorf("rekorBundle: %w", err)
 	}
-	payload, err := members(m["Payload"])
+	payload, err := strictjson.Members(m["Payload"])
 	if err != nil {
 		return nil, fmt.Errorf("rekorBundle: %w", err)
 	}
@@ -95,7 +96,7 @@ func rekorBundle(raw json.RawMessage) (*promisedEntry, error) {
 		name string
 		to   *string
 	}{{m, "SignedEntryTimestamp", &promise}, {payload, "body", &body}, {payload, "logID", &logID}} {
-		if *f.to, err = text(f.in, f.name); err != nil {
+		if *f.to, err = strictjson.Text(f.in, f.name); err != nil {
 			return nil, fmt.Errorf("rekorBundle: %w", err)
 		}
 	}
@@ -143,26 +144,26 @@ var protoHashes = map[string]string{"sha256": "SHA2_256", "sha384": "SHA2_384", 
 // promised puts a bundle of version 0.1 together, the last that may rest on a
 // promise: sig is a signature or an envelope in base64, cert a certificate or
 // key in PEM or in base64 of that.
-func promised(sig, cert string, entry *promisedEntry) (piece, error) {
+func promised(sig, cert string, entry *promisedEntry) (Piece, error) {
 	material, err := keyMaterial(cert)
 	if err != nil {
-		return piece{}, err
+		return Piece{}, err
 	}
 	material["tlogEntries"] = []any{entry.entry}
 	v := map[string]any{"mediaType": mediaTypeV01, "verificationMaterial": material}
 	raw, err := canonical.ParseBase64(sig)
 	if err != nil {
-		return piece{}, fmt.Errorf("signature: %w", err)
+		return Piece{}, fmt.Errorf("signature: %w", err)
 	}
-	if m, err := members(raw); err == nil && isDSSE(m) { // of `cosign attest-blob`
+	if m, err := strictjson.Members(raw); err == nil && isDSSE(m) { // of `cosign attest-blob`
 		if v["dsseEnvelope"], err = envelope(m); err != nil {
-			return piece{}, err
+			return Piece{}, err
 		}
 		return newBundle(v), nil
 	}
 	digest, err := hex.DecodeString(entry.hash)
 	if err != nil || protoHashes[entry.alg] == "" {
-		return piece{}, errors.New("the log entry does not say what is signed")
+		return Piece{}, errors.New("the log entry does not say what is signed")
 	}
 	v["messageSignature"] = map[string]any{
 		"messageDigest": map[string]any{"algorithm": protoHashes[entry.alg], "digest": digest},
@@ -181,7 +182,8 @@ func keyMaterial(cert string) (map[string]any, error) {
 	if block.Type == "PUBLIC KEY" {
 		return map[string]any{"publicKey": map[string]any{"hint": ""}}, nil
 	}
-	return map[string]any{"x509CertificateChain": map[string]any{"certificates": []any{map[string]any{"rawBytes": block.Bytes}}}}, nil
+	chain := []any{map[string]any{"rawBytes": block.Bytes}}
+	return map[string]any{"x509CertificateChain": map[string]any{"certificates": chain}}, nil
 }
 
 // decodePEM returns the first PEM block of a certificate or public key, which
@@ -208,44 +210,44 @@ var signatureReader = reader{
 	form:     "bare signature",
 	suffixes: []string{".sig"},
 	parts:    certificateSuffixes,
-	read: func(src source) ([]piece, bool) {
-		if block, err := decodePEM(src.data); err == nil && block.Type == "CERTIFICATE" {
+	read: func(src Source) ([]Piece, bool) {
+		if block, err := decodePEM(src.Data); err == nil && block.Type == "CERTIFICATE" {
 			for _, s := range certificateSuffixes {
-				if strings.HasSuffix(src.path, s) {
-					_, sig, err := src.beside(s, ".sig")
+				if strings.HasSuffix(src.Path, s) {
+					sig, err := src.beside(s, ".sig")
 					if err != nil {
 						return nil, false
 					}
-					return []piece{barePiece(src, sig, src.data)}, true
+					return []Piece{barePiece(src, sig, src.Data)}, true
 				}
 			}
 			return nil, false
 		}
-		if !strings.HasSuffix(src.path, ".sig") {
+		if !strings.HasSuffix(src.Path, ".sig") {
 			return nil, false
 		}
-		_, cert, err := src.beside(".sig", certificateSuffixes...)
+		cert, err := src.beside(".sig", certificateSuffixes...)
 		if err != nil {
-			p := piece{err: failf(policy.NoLogProof, "a bare signature without certificate and log entry")}
-			if raw, err := base64.StdEncoding.DecodeString(strings.TrimSpace(string(src.data))); err == nil {
-				p.bare = &bare{signature: raw}
+			p := Piece{Err: refuse(policy.NoLogProof, "a bare signature without certificate and log entry")}
+			if raw, err := base64.StdEncoding.DecodeString(strings.TrimSpace(string(src.Data))); err == nil {
+				p.Bare = &Bare{Signature: raw}
 			}
-			return []piece{p}, true
+			return []Piece{p}, true
 		}
-		return []piece{barePiece(src, src.data, cert)}, true
+		return []Piece{barePiece(src, src.Data, cert)}, true
 	},
 }
 
 var certificateSuffixes = []string{".pem", ".crt", ".cert", ".cer"}
 
-// bare is a signature without anything around it.
-type bare struct {
-	signature   []byte
-	certificate []byte // DER; nil if a key signed
+// Bare is a signature without anything around it.
+type Bare struct {
+	Signature   []byte
+	Certificate []byte // DER; nil if a key signed
 }
 
 // barePiece reads a signature and its certificate.
-func barePiece(src source, sig, cert []byte) piece {
+func barePiece(src Source, sig, cert []byte) Piece {
 	block, err := decodePEM(cert)
 	if err != nil {
 		return badPiece("certificate: %s", err)[0]
@@ -254,31 +256,31 @@ func barePiece(src source, sig, cert []byte) piece {
 	if err != nil {
 		return badPiece("signature: %s", err)[0]
 	}
-	p := piece{bare: &bare{signature: signature, certificate: block.Bytes}}
+	p := Piece{Bare: &Bare{Signature: signature, Certificate: block.Bytes}}
 	if block.Type != "CERTIFICATE" {
-		p.bare.certificate = nil
+		p.Bare.Certificate = nil
 	}
-	if src.remote != nil { // to say who signed, the artifact would have to be downloaded
-		p.err = failf(policy.NoLogProof, "a bare signature and its certificate, without a log entry")
+	if src.Remote { // to say who signed, the artifact would have to be downloaded
+		p.Err = refuse(policy.NoLogProof, "a bare signature and its certificate, without a log entry")
 	}
 	return p
 }
 
-// over puts a bundle without log entry together, so that it can be said who claims
+// Over puts a bundle without log entry together, so that it can be said who claims
 // to have signed the content with that hex SHA-256.
-func (b *bare) over(sha256 string) piece {
+func (b *Bare) Over(sha256 string) Piece {
 	digest, err := hex.DecodeString(sha256)
-	if err != nil || b.certificate == nil {
-		return piece{err: failf(policy.NoLogProof, "a bare signature without certificate and log entry")}
+	if err != nil || b.Certificate == nil {
+		return Piece{Err: refuse(policy.NoLogProof, "a bare signature without certificate and log entry")}
 	}
 	p := newBundle(map[string]any{
 		"mediaType":            mediaTypeV03,
-		"verificationMaterial": map[string]any{"certificate": map[string]any{"rawBytes": b.certificate}},
+		"verificationMaterial": map[string]any{"certificate": map[string]any{"rawBytes": b.Certificate}},
 		"messageSignature": map[string]any{
 			"messageDigest": map[string]any{"algorithm": protoHashes["sha256"], "digest": digest},
-			"signature":     b.signature,
+			"signature":     b.Signature,
 		},
 	})
-	p.unproven = "the signature and its certificate come without a log entry"
+	p.Unproven = "the signature and its certificate come without a log entry"
 	return p
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package release
+package forms
 
 import (
 	"bytes"
@@ -9,16 +9,18 @@ import (
 	"encoding/pem"
 	"fmt"
 	"slices"
+
+	"github.com/repopolicy/repopolicy/internal/strictjson"
 )
 
-// loose says what a file of a form of evidence holds beside it, "" for nothing:
+// Loose says what a file of a form of evidence holds beside it, "" for nothing:
 // members that no form knows, text around a certificate. A verdict may pass over
 // them; that a file is evidence and nothing else may not.
-func loose(src source) string {
-	if object, err := members(src.data); err == nil {
+func Loose(data []byte) string {
+	if object, err := strictjson.Members(data); err == nil {
 		return looseShape(object)
 	}
-	trimmed := bytes.TrimSpace(src.data)
+	trimmed := bytes.TrimSpace(data)
 	switch {
 	case bytes.HasPrefix(trimmed, []byte("[")):
 		var elements []json.RawMessage
@@ -42,7 +44,7 @@ func loose(src source) string {
 			i++
 		}
 	case bytes.HasPrefix(trimmed, []byte("-----BEGIN")):
-		if block, rest := pem.Decode(src.data); block == nil || len(block.Headers) > 0 || len(rest) > 0 ||
+		if block, rest := pem.Decode(data); block == nil || len(block.Headers) > 0 || len(rest) > 0 ||
 			!bytes.Equal(bytes.TrimSpace(pem.EncodeToMemory(block)), trimmed) {
 			return "more than one certificate in PEM"
 		}
@@ -56,7 +58,7 @@ func loose(src source) string {
 }
 
 func looseElement(i int, raw []byte) string {
-	m, err := members(raw)
+	m, err := strictjson.Members(raw)
 	if err != nil {
 		return itemText(i+1) + err.Error()
 	}
@@ -77,21 +79,26 @@ type shape struct {
 }
 
 var (
-	cosignShape = &shape{mark: "base64Signature", known: []string{"base64Signature", "cert", "rekorBundle"}, inside: map[string]*shape{
-		"rekorBundle": {known: []string{"SignedEntryTimestamp", "Payload"}, inside: map[string]*shape{
-			"Payload": {known: []string{"body", "integratedTime", "logIndex", "logID"}},
-		}},
-	}}
-	dsseShape = &shape{mark: "payloadType", known: []string{"payload", "payloadType", "signatures"}, inside: map[string]*shape{
-		"signatures": {known: []string{"keyid", "sig", "cert"}},
-	}}
-	pypiShape = &shape{mark: "verification_material", known: []string{"version", "verification_material", "envelope"}, inside: map[string]*shape{
-		"verification_material": {known: []string{"certificate", "transparency_entries"}},
-		"envelope":              {known: []string{"statement", "signature"}},
-	}}
-	provenanceShape = &shape{mark: "attestation_bundles", known: []string{"version", "attestation_bundles"}, inside: map[string]*shape{
-		"attestation_bundles": {known: []string{"publisher", "attestations"}, inside: map[string]*shape{"attestations": pypiShape}},
-	}}
+	cosignShape = &shape{mark: "base64Signature", known: []string{"base64Signature", "cert", "rekorBundle"},
+		inside: map[string]*shape{
+			"rekorBundle": {known: []string{"SignedEntryTimestamp", "Payload"}, inside: map[string]*shape{
+				"Payload": {known: []string{"body", "integratedTime", "logIndex", "logID"}},
+			}},
+		}}
+	dsseShape = &shape{mark: "payloadType", known: []string{"payload", "payloadType", "signatures"},
+		inside: map[string]*shape{
+			"signatures": {known: []string{"keyid", "sig", "cert"}},
+		}}
+	pypiShape = &shape{mark: "verification_material", known: []string{"version", "verification_material", "envelope"},
+		inside: map[string]*shape{
+			"verification_material": {known: []string{"certificate", "transparency_entries"}},
+			"envelope":              {known: []string{"statement", "signature"}},
+		}}
+	provenanceShape = &shape{mark: "attestation_bundles", known: []string{"version", "attestation_bundles"},
+		inside: map[string]*shape{
+			"attestation_bundles": {known: []string{"publisher", "attestations"},
+				inside: map[string]*shape{"attestations": pypiShape}},
+		}}
 	listShape = &shape{mark: "attestations", known: []string{"attestations"}, inside: map[string]*shape{
 		"attestations": {known: []string{"bundle", "predicateType", "repository_id", "bundle_url", "initiator"}},
 	}}
@@ -126,7 +133,7 @@ func (o *shape) loose(m map[string]json.RawMessage) string {
 			elements = []json.RawMessage{raw}
 		}
 		for _, e := range elements {
-			in, err := members(e)
+			in, err := strictjson.Members(e)
 			if err != nil {
 				return name + ": " + err.Error()
 			}

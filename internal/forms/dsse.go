@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package release
+package forms
 
 import (
 	"encoding/json"
 	"errors"
+
+	"github.com/repopolicy/repopolicy/internal/strictjson"
 )
 
 // dsseReader reads a bare DSSE envelope, as slsa-github-generator publishes its
@@ -12,11 +14,11 @@ import (
 // the verifier to search. https://github.com/secure-systems-lab/dsse
 var dsseReader = reader{
 	form: "bare DSSE envelope",
-	read: func(src source) ([]piece, bool) {
+	read: func(src Source) ([]Piece, bool) {
 		if !isDSSE(src.object) {
 			return nil, false
 		}
-		return []piece{dssePiece(src.object)}, true
+		return []Piece{dssePiece(src.object)}, true
 	},
 }
 
@@ -26,21 +28,21 @@ func isDSSE(object map[string]json.RawMessage) bool {
 
 // dssePiece turns an envelope into a bundle without log entry, so that it can be
 // said who claims to have signed what.
-func dssePiece(object map[string]json.RawMessage) piece {
-	bad := func(err error) piece { return badPiece("envelope: %s", err)[0] }
+func dssePiece(object map[string]json.RawMessage) Piece {
+	bad := func(err error) Piece { return badPiece("envelope: %s", err)[0] }
 	env, err := envelope(object)
 	if err != nil {
 		return bad(err)
 	}
-	signatures, err := list(object, "signatures")
+	signatures, err := strictjson.List(object, "signatures")
 	if err != nil || len(signatures) != 1 {
 		return bad(errors.New("an envelope has exactly one signature"))
 	}
-	m, err := members(signatures[0])
+	m, err := strictjson.Members(signatures[0])
 	if err != nil {
 		return bad(err)
 	}
-	cert, err := text(m, "cert")
+	cert, err := strictjson.Text(m, "cert")
 	if err != nil {
 		return bad(err)
 	}
@@ -53,19 +55,19 @@ func dssePiece(object map[string]json.RawMessage) piece {
 		material = map[string]any{"certificate": map[string]any{"rawBytes": block.Bytes}}
 	}
 	p := newBundle(map[string]any{"mediaType": mediaTypeV03, "verificationMaterial": material, "dsseEnvelope": env})
-	p.unproven = "the envelope comes without a log entry"
+	p.Unproven = "the envelope comes without a log entry"
 	return p
 }
 
 // envelope returns the envelope as it stands in a bundle.
 func envelope(object map[string]json.RawMessage) (map[string]any, error) {
-	signatures, err := list(object, "signatures")
+	signatures, err := strictjson.List(object, "signatures")
 	if err != nil {
 		return nil, err
 	}
 	var out []any
 	for _, raw := range signatures {
-		m, err := members(raw)
+		m, err := strictjson.Members(raw)
 		if err != nil {
 			return nil, err
 		}
