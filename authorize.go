@@ -71,6 +71,8 @@ func (c *Client) Authorize(ctx context.Context, p *Policy, token string, names .
 	case c.Offline || p.carried() != nil:
 		return nil, policy.Faultf(policy.Usage, "--offline: whether a run may release is not known without asking")
 	}
+	ctx, done := within(ctx)
+	defer done()
 	t, err := identity.ParseToken(token)
 	if err == nil {
 		err = t.For(oidc.Audience)

@@ -8,6 +8,7 @@ import (
 	"runtime/debug"
 	"time"
 
+	"github.com/repopolicy/repopolicy/internal/budget"
 	"github.com/repopolicy/repopolicy/internal/find"
 	"github.com/repopolicy/repopolicy/internal/git"
 	"github.com/repopolicy/repopolicy/policy"
@@ -145,6 +146,18 @@ func (c *Client) snapshot(ctx context.Context, repo policy.Locator) (*git.Snapsh
 		}
 	}
 	return git.Shown(s.Default, s.Files, tags), nil
+}
+
+// within gives a run the budget of memory and the time that the command has, where the caller
+// gives none. The function that it returns ends it.
+func within(ctx context.Context) (_ context.Context, done func()) {
+	if budget.Of(ctx) == nil {
+		ctx = budget.With(ctx, budget.New(budget.Default))
+	}
+	if budget.Timed(ctx) {
+		return ctx, func() {}
+	}
+	return budget.WithTimeout(ctx, 0)
 }
 
 // ignored says of a file that it is no approval, or one that does not verify.

@@ -49,6 +49,9 @@
 //
 // # What a client needs
 //
+// Every question has a budget, whatever strangers send: 96 MiB for what they do send, and ten
+// minutes, but for the content of artifacts; or the time that the context has.
+//
 // It asks the forge for the repository's files by Git, Rekor for what else was bound, and
 // where the user or the trusted root names one, a directory that answers with proofs. It
 // remembers what it saw, so that a later answer cannot be older. Each of these edges can be

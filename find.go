@@ -114,10 +114,12 @@ func Carried(data []byte) FindOption {
 }
 
 // Find finds the policy that a repository bound, which is named like
-// https://github.com/acme/widget, github.com/acme/widget or acme/widget. An error is a [*policy.Fault] whose reason
-// says why there is no policy to judge by: none is bound, it expired, an alarm decides, a
-// service gave no answer. Other errors are those of this machine.
+// https://github.com/acme/widget, github.com/acme/widget or acme/widget. An error is a
+// [*policy.Fault] whose reason says why there is no policy to judge by: none is bound, it
+// expired, an alarm decides, a service gave no answer. Other errors are those of this machine.
 func (c *Client) Find(ctx context.Context, repository string, options ...FindOption) (*Policy, error) {
+	ctx, done := within(ctx)
+	defer done()
 	repo, err := policy.NormalizeLocator(withScheme(repository))
 	if err != nil {
 		return nil, &policy.Fault{

@@ -115,6 +115,8 @@ func (c *Client) Verify(ctx context.Context, p *Policy, options ...VerifyOption)
 	if !p.made() {
 		return nil, errZero
 	}
+	ctx, done := within(ctx)
+	defer done()
 	req, err := newRequest(options)
 	if err != nil {
 		return nil, err

@@ -47,6 +47,13 @@ func WithTimeout(ctx context.Context, d time.Duration) (_ context.Context, stop 
 	}
 }
 
+// Timed reports whether a context ends by itself: after a time of [WithTimeout], or at a moment.
+func Timed(ctx context.Context) bool {
+	_, has := ctx.Value(clockKey{}).(*clock)
+	_, ends := ctx.Deadline()
+	return has || ends
+}
+
 // Pause stops the time of the run until resume is called: for content that streams,
 // which has a rate of its own, and for people. Several may pause it at a time.
 func Pause(ctx context.Context) (resume func()) {

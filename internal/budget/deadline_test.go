@@ -53,3 +53,13 @@ func TestTimeoutStops(t *testing.T) {
 		Pause(context.Background())() // without a clock there is none to stop
 	})
 }
+
+func TestTimed(t *testing.T) {
+	own, stop := WithTimeout(t.Context(), 0)
+	defer stop()
+	theirs, cancel := context.WithTimeout(t.Context(), time.Hour)
+	defer cancel()
+	if Timed(context.Background()) || !Timed(own) || !Timed(theirs) {
+		t.Error("who has a time is not told from who has none")
+	}
+}

@@ -44,7 +44,7 @@ var may = map[string][]string{
 	"internal/aqua":         {"policy"},
 	"internal/detect":       {"policy"},
 	"internal/compare":      {"policy"},
-	"":                      {"internal/account", "internal/airgap", "internal/fetch", "internal/file", "internal/find", "internal/gate", "internal/git", "internal/release", "internal/sigstore", "internal/trust", "internal/trust/oci", "oidc", "policy", "policy/chain", "rekorbind", "internal/identity"},
+	"":                      {"internal/budget", "internal/account", "internal/airgap", "internal/fetch", "internal/file", "internal/find", "internal/gate", "internal/git", "internal/release", "internal/sigstore", "internal/trust", "internal/trust/oci", "oidc", "policy", "policy/chain", "rekorbind", "internal/identity"},
 	"internal/find":         {"internal/airgap", "internal/budget", "internal/git", "internal/release", "internal/sigstore", "internal/strictjson", "internal/trust", "internal/trust/oci", "internal/web", "policy", "policy/chain", "rekorbind"},
 	"internal/gate":         {"internal/find", "internal/git", "internal/release", "internal/sigstore", "internal/token", "internal/worktree", "policy", "policy/chain", "rekorbind", "internal/identity"},
 	"internal/worktree":     {"internal/file"},

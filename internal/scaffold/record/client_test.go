@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/repopolicy/repopolicy"
+	"github.com/repopolicy/repopolicy/internal/budget"
 	"github.com/repopolicy/repopolicy/internal/scaffold/consumer"
 	"github.com/repopolicy/repopolicy/internal/scaffold/sigstoretest"
 	"github.com/repopolicy/repopolicy/policy"
@@ -57,7 +58,10 @@ type forge struct {
 	err   error
 }
 
-func (f forge) Snapshot(_ context.Context, repo string) (*repopolicy.Snapshot, error) {
+func (f forge) Snapshot(ctx context.Context, repo string) (*repopolicy.Snapshot, error) {
+	if budget.Of(ctx) == nil {
+		return nil, errors.New("nothing bounds what is read")
+	}
 	if f.err == nil && repo != repository {
 		return nil, errors.New(repo + " is not known")
 	}
