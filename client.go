@@ -45,7 +45,7 @@ type Client struct {
 	DirectoryFile string        // that Directory was read from, for the commands in hints
 	Witnesses     []byte        // witness policy that logs have to meet; it implies Scan
 	Offline       bool          // nobody is asked
-	AsOf          time.Time     // judge as of this moment; zero for now
+	AsOf          time.Time     // judge as of this moment, which has passed; zero for now
 
 	// Where what is judged, and evidence for it, is published.
 	Sources Sources
@@ -104,6 +104,14 @@ func (c *Client) asOf() (time.Time, time.Duration) {
 		return c.AsOf, 0
 	}
 	return c.now(), find.Skew
+}
+
+// past refuses to judge as of a moment that nobody knows anything of.
+func (c *Client) past() error {
+	if c.AsOf.After(c.now().Add(find.Skew)) {
+		return policy.Faultf(policy.Usage, "--as-of %s is in the future", c.AsOf.UTC().Format(time.RFC3339))
+	}
+	return nil
 }
 
 func (c *Client) agent() string {

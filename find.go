@@ -127,6 +127,9 @@ func (c *Client) Find(ctx context.Context, repository string, options ...FindOpt
 			Hint: "write it like https://github.com/acme/widget or acme/widget",
 		}
 	}
+	if err := c.past(); err != nil {
+		return nil, err
+	}
 	q, err := c.query(repo)
 	if err != nil {
 		return nil, err

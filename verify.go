@@ -121,6 +121,9 @@ func (c *Client) Verify(ctx context.Context, p *Policy, options ...VerifyOption)
 	if err != nil {
 		return nil, err
 	}
+	if err := c.past(); err != nil {
+		return nil, err
+	}
 	pub, err := c.published(p, req)
 	if err != nil {
 		return nil, err

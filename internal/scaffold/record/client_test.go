@@ -168,6 +168,7 @@ func TestEdges(t *testing.T) {
 		"a fork of the repository":      {func(f *fork) { f.state.files = keptBy(t, w); f.git.shown = newFork(t, newWorld(t)).git.shown }, policy.ClassAlarm},
 		"malformed state":               {func(f *fork) { f.state.files = malformed(t, w) }, policy.ClassInternal},
 		"a clock after the expiry":      {func(f *fork) { f.client.Clock = clock(sigstoretest.Now.AddDate(5, 0, 0)) }, policy.ClassStale},
+		"as of a moment to come":        {func(f *fork) { f.client.AsOf = sigstoretest.Now.AddDate(0, 0, 1) }, policy.ClassUsage},
 		"a clock that is behind":        {func(f *fork) { f.client.Clock = clock(sigstoretest.Now.Add(-time.Hour)) }, policy.ClassUnavailable},
 		"another descriptor":            {func(f *fork) { f.client.Directory = newWorld(t).descriptor }, policy.ClassUnavailable},
 		"a descriptor that is none":     {func(f *fork) { f.client.Directory = []byte("{}") }, policy.ClassUsage},
