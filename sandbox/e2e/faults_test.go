@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/sandbox"
@@ -31,9 +30,6 @@ func bound(t testing.TB, name string) (p *project, release string) {
 	check(t, err)
 	return p, releaseFile(t, "widget_1.tar.gz", claims.GitHub{Repository: name, RepositoryID: repo.ID, OwnerID: repo.OwnerID, Ref: "refs/tags/v1", Environment: "release"})
 }
-
-// pauses is how long a client waits at most between three attempts.
-const pauses = 940 * time.Millisecond
 
 // TestIndexIsNeeded: what the index does not say is not made up for by a scan of another
 // log.
