@@ -76,11 +76,14 @@ func (c clock) Now() time.Time { return time.Time(c) }
 type network struct {
 	hosts map[string]http.Handler
 	down  bool
+	mu    sync.Mutex
 	asked map[string]int // by host
 }
 
 func (n *network) RoundTrip(r *http.Request) (*http.Response, error) {
+	n.mu.Lock()
 	n.asked[r.URL.Host]++
+	n.mu.Unlock()
 	if n.down || n.hosts[r.URL.Host] == nil {
 		return nil, errors.New("no route to " + r.URL.Host)
 	}
