@@ -93,7 +93,7 @@ func (c *Client) Authorize(ctx context.Context, p *Policy, token string, names .
 	if err != nil {
 		return nil, err
 	}
-	z, err := g.Authorize(ctx, f, verified, gate.Asked{Stage: policy.StageSign}, names)
+	z, err := g.Authorize(ctx, f, verified, gate.Asked{Stage: policy.StageSign, Narrow: p.signer}, names)
 	if err != nil {
 		return nil, err
 	}

@@ -104,6 +104,11 @@ func TestClientAuthorize(t *testing.T) {
 		file, err := client.Pinned(t.Context(), "policy.toml", policyText(name, 1, 1, "alice"))
 		check(t, err)
 		own := token(oidc.Audience)
+		only := func(workflow string) *repopolicy.Policy {
+			p, err := found.Only("https://github.com/"+name+"/"+workflow+"@refs/tags/v1", "https://token.actions.githubusercontent.com")
+			check(t, err)
+			return p
+		}
 		for _, row := range []struct {
 			what string
 			p    *repopolicy.Policy
@@ -117,6 +122,8 @@ func TestClientAuthorize(t *testing.T) {
 			{"a token to sign with", found, token("sigstore"), "widget_1.tar.gz", string(policy.TokenRefused)},
 			{"no token", found, "", "widget_1.tar.gz", string(policy.TokenInvalid)},
 			{"a cut token", found, own[:len(own)-4], "widget_1.tar.gz", string(policy.TokenInvalid)},
+			{"the one who may", only(".github/workflows/release.yml"), own, "widget_2.tar.gz", "OK"},
+			{"another than the one who may", only(".github/workflows/other.yml"), own, "widget_2.tar.gz", "DENY"},
 			{"a policy of a file", file, own, "widget_1.tar.gz", string(policy.Usage)},
 		} {
 			if got := ask(row.p, row.raw, row.name); got != row.want {
