@@ -404,8 +404,8 @@ func (p *Policy) Document() *policy.Document {
 	if !p.made() {
 		return nil
 	}
-	if p.under[0].Found != nil {
-		return p.under[0].Head().Document
+	if f := p.under[0].Found; f != nil && len(f.Versions()) > 0 {
+		return f.Head().Document
 	}
 	return p.pinned
 }
@@ -453,17 +453,10 @@ func (p *Policy) Knowledge() Knowledge {
 	if f == nil {
 		return k
 	}
-	view := f.Resolution.Chain.View()
-	k.Genesis, k.Completeness, k.Statement = f.Resolution.Chain.Genesis(), view.Completeness, "sha256:"+f.Head().Statement
-	k.AsOf, k.InputsOf, k.Unknown = view.AsOf, view.Inputs, f.Unknown()
-	if view.Completeness.Beats(chain.CompleteScanned) && f.Directory != nil {
-		k.Directory = f.Directory.Descriptor.URL
-	}
-	for _, v := range f.Versions() {
-		if v.WithoutV1 {
-			k.WithoutV1 = append(k.WithoutV1, v.Number)
-		}
-	}
+	known := f.Known()
+	k.Genesis, k.Completeness, k.Statement = known.Genesis, known.Completeness, known.Statement
+	k.AsOf, k.InputsOf, k.Directory = known.AsOf, known.InputsOf, known.Directory
+	k.WithoutV1, k.Unknown = known.WithoutV1, f.Unknown()
 	for _, a := range f.Resolution.Chain.Alarms() {
 		k.Alarms = append(k.Alarms, find.AlarmText(a))
 	}

@@ -147,11 +147,10 @@ func (f *Finder) say(format string, args ...any) {
 	}
 }
 
-// Find finds the policy that a question is about. The error is a [*policy.Fault], or says
-// that this machine failed.
-func (f *Finder) Find(ctx context.Context, q *Query) (*Found, error) {
+// begin opens the trusted root, and says which directory there is to ask; nil for none.
+func (f *Finder) begin(ctx context.Context, q *Query) (*Found, *rekorbind.Descriptor, error) {
 	if err := q.Check(); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	out := &Found{Repository: q.Repository, query: q, Demand: q.Demand, Snapshot: &git.Snapshot{}}
 	out.Demand.MaxAge = q.MaxAge
@@ -160,9 +159,16 @@ func (f *Finder) Find(ctx context.Context, q *Query) (*Found, error) {
 	}
 	var err error
 	if out.Root, err = f.OneRoot(ctx, q); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	descriptor, err := out.descriptor()
+	return out, descriptor, err
+}
+
+// Find finds the policy that a question is about. The error is a [*policy.Fault], or says
+// that this machine failed.
+func (f *Finder) Find(ctx context.Context, q *Query) (*Found, error) {
+	out, descriptor, err := f.begin(ctx, q)
 	if err != nil {
 		return nil, err
 	}

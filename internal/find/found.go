@@ -112,6 +112,34 @@ func (f *Found) BranchHint() string {
 	return ""
 }
 
+// Known is how a policy is known.
+type Known struct {
+	Genesis      policy.GenesisLabel
+	Completeness chain.Completeness
+	Statement    string    // digest of the newest version's statement, sha256:HEX; "" if there is none
+	AsOf         time.Time // when it was known to be complete; zero if that is not known
+	InputsOf     time.Time // when the newest of what a directory read of a log was made; zero if that is not known
+	Directory    string    // URL of the one that says so; "" for none
+	WithoutV1    []int     // versions that are bound in Rekor v2 alone
+}
+
+// Known returns how the policy is known.
+func (f *Found) Known() Known {
+	c := f.Resolution.Chain
+	view := c.View()
+	k := Known{Genesis: c.Genesis(), Completeness: view.Completeness, AsOf: view.AsOf, InputsOf: view.Inputs}
+	if view.Completeness.Beats(chain.CompleteScanned) && f.Directory != nil {
+		k.Directory = f.Directory.Descriptor.URL
+	}
+	for _, v := range f.Versions() {
+		k.Statement = "sha256:" + v.Statement
+		if v.WithoutV1 {
+			k.WithoutV1 = append(k.WithoutV1, v.Number)
+		}
+	}
+	return k
+}
+
 // Unknown says what a verdict by what was carried cannot know; nothing where it was not.
 func (f *Found) Unknown() (out []string) {
 	carried := f.query.Carried

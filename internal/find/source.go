@@ -26,15 +26,7 @@ const SecondRef = "2/"
 // Read reads the signature files of a repository's policy and the trusted root, and nothing
 // that says what else there is.
 func (f *Finder) Read(ctx context.Context, q *Query) (*Found, *rekorbind.Descriptor, error) {
-	if err := q.Check(); err != nil {
-		return nil, nil, err
-	}
-	out := &Found{Repository: q.Repository, query: q, Demand: q.Demand, Snapshot: &git.Snapshot{}}
-	var err error
-	if out.Root, err = f.OneRoot(ctx, q); err != nil {
-		return nil, nil, err
-	}
-	descriptor, err := out.descriptor()
+	out, descriptor, err := f.begin(ctx, q)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -11,7 +11,6 @@ import (
 	"github.com/repopolicy/repopolicy"
 	"github.com/repopolicy/repopolicy/internal/find"
 	"github.com/repopolicy/repopolicy/policy"
-	"github.com/repopolicy/repopolicy/policy/chain"
 )
 
 // Summary is what a run judges by.
@@ -165,14 +164,25 @@ type Other struct {
 
 // SummaryOf describes a policy for reports; nil for a signer alone.
 func SummaryOf(p *repopolicy.Policy, k repopolicy.Knowledge) *PolicySummary {
-	doc := p.Document()
+	out := newSummary(p.Document(), p.Repository(), find.Known{
+		Genesis: k.Genesis, Completeness: k.Completeness, Statement: k.Statement,
+		AsOf: k.AsOf, InputsOf: k.InputsOf, Directory: k.Directory, WithoutV1: k.WithoutV1,
+	})
+	if out != nil {
+		out.Path = k.Path
+	}
+	return out
+}
+
+func newSummary(doc *policy.Document, repository string, k find.Known) *PolicySummary {
 	if doc == nil {
 		return nil
 	}
 	c := doc.Content()
 	out := &PolicySummary{
-		Path: k.Path, Digest: doc.Digest().String(), Repository: p.Repository(), Version: c.Version, Expires: c.Expires,
-		Genesis: string(k.Genesis), Completeness: string(k.Completeness), Statement: k.Statement, Directory: k.Directory, WithoutV1: k.WithoutV1,
+		Digest: doc.Digest().String(), Repository: repository, Version: c.Version, Expires: c.Expires,
+		Genesis: string(k.Genesis), Completeness: string(k.Completeness), Statement: k.Statement,
+		Directory: k.Directory, WithoutV1: k.WithoutV1,
 	}
 	if !k.AsOf.IsZero() {
 		at := k.AsOf.UTC().Truncate(time.Second)
@@ -471,30 +481,8 @@ func (p *Printer) rule(title string, r Rule) {
 // SummaryOfFound describes a policy for reports; nil if there is none.
 func SummaryOfFound(f *find.Found) *PolicySummary {
 	versions := f.Versions()
-	view := f.Resolution.Chain.View()
 	if len(versions) == 0 {
 		return nil
 	}
-	head := versions[len(versions)-1]
-	out := &PolicySummary{
-		Digest: head.Document.Digest().String(), Repository: f.Repository.String(), Version: head.Number, Expires: head.Document.Content().Expires,
-		Genesis: string(f.Resolution.Chain.Genesis()), Completeness: string(view.Completeness), Statement: "sha256:" + head.Statement,
-	}
-	if view.Completeness.Beats(chain.CompleteScanned) && f.Directory != nil {
-		out.Directory = f.Directory.Descriptor.URL
-	}
-	for _, v := range versions {
-		if v.WithoutV1 {
-			out.WithoutV1 = append(out.WithoutV1, v.Number)
-		}
-	}
-	if !view.AsOf.IsZero() {
-		at := view.AsOf.UTC().Truncate(time.Second)
-		out.KnownAsOf = &at
-	}
-	if !view.Inputs.IsZero() {
-		at := view.Inputs.UTC()
-		out.InputsOf = &at
-	}
-	return out
+	return newSummary(versions[len(versions)-1].Document, f.Repository.String(), f.Known())
 }
