@@ -30,14 +30,13 @@ const (
 	// MaxAbsentItems is how many keys an answer about absence lists.
 	MaxAbsentItems = 1 << 10
 
-	maxInflated     = 4 << 20 // of JSON
-	maxKeyBytes     = 1 << 10
-	maxKeyBlocks    = MaxKeyRecords / prefixmap.BlockSize
-	maxKeyRecords   = 2 * prefixmap.BlockSize // beside the blocks
-	maxSplit        = 16                      // digits
-	answerSchema    = schemaBase + "directory-answer-v1.json"
-	pageSchema      = schemaBase + "directory-page-v1.json"
-	answerExtension = ".json.gz"
+	maxInflated   = 4 << 20 // of JSON
+	maxKeyBytes   = 1 << 10
+	maxKeyBlocks  = MaxKeyRecords / prefixmap.BlockSize
+	maxKeyRecords = 2 * prefixmap.BlockSize // beside the blocks
+	maxSplit      = 16                      // digits
+	answerSchema  = schemaBase + "directory-answer-v1.json"
+	pageSchema    = schemaBase + "directory-page-v1.json"
 )
 
 // Answer is what a directory says about a key, complete in itself (SPEC 16.4).

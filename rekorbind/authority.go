@@ -3,10 +3,12 @@
 package rekorbind
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
 
+	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/policy/chain"
 )
@@ -133,4 +135,51 @@ func repository(uri string) (policy.Locator, error) {
 // number reports whether s is a decimal number as forges assign them.
 func number(s string) bool {
 	return s != "" && len(s) <= 20 && strings.Trim(s, "0123456789") == "" && s[0] != '0'
+}
+
+// MapID returns the id of the map that a version of the function makes under a
+// trusted root and a forge table, whose digests are hex; "" is the built-in table.
+func MapID(function int, root, forges string) string {
+	return policy.Sum(fmt.Appendf(nil, "%d %s %s\n", function, root, cmp.Or(forges, "-")))[:32]
+}
+
+// Binds verifies one entry of a Rekor v2 log as a binding (SPEC 7): that its
+// certificate belongs to the trusted root and proves that a repository spoke. That
+// the body is at that index is for the caller to prove. The error says why it is no
+// binding. It is the map function of a directory, and what a scan does.
+//
+// Whom the certificate claims to be for is looked at first, since most entries of a
+// log are not about policies.
+func Binds(root *sigstore.Root, forges *Forges, log string, index int64, body []byte) (*sigstore.Leaf, chain.Binding, error) {
+	e, err := sigstore.ParseEntryV2(body)
+	if err != nil {
+		return nil, chain.Binding{}, err
+	}
+	by, err := forges.Authority(e.Signer)
+	if err != nil {
+		return nil, chain.Binding{}, err
+	}
+	leaf, err := root.VerifyV2(log, index, e)
+	if err != nil {
+		return nil, chain.Binding{}, err
+	}
+	return leaf, by, nil
+}
+
+// BindsV1 does the same for an entry as Rekor v1 answers it, whose promise covers
+// its index. Log and place are those of the leaf.
+func BindsV1(root *sigstore.Root, forges *Forges, entry []byte) (*sigstore.Leaf, chain.Binding, error) {
+	e, err := sigstore.ParseEntryV1(entry)
+	if err != nil {
+		return nil, chain.Binding{}, err
+	}
+	by, err := forges.Authority(e.Signer)
+	if err != nil {
+		return nil, chain.Binding{}, err
+	}
+	leaf, err := root.VerifyV1(e)
+	if err != nil {
+		return nil, chain.Binding{}, err
+	}
+	return leaf, by, nil
 }

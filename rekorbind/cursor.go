@@ -13,7 +13,6 @@ import (
 	"github.com/transparency-dev/merkle/rfc6962"
 
 	"github.com/repopolicy/repopolicy/internal/sigstore"
-	"github.com/repopolicy/repopolicy/policy/chain"
 )
 
 const (
@@ -54,12 +53,6 @@ type Cursor struct {
 	Map string `json:"map"`
 }
 
-// Tree is a tree that a log signed.
-type Tree struct {
-	Size int64  `json:"size"`
-	Root string `json:"root"` // hex SHA-256
-}
-
 // Cursors keeps a cursor for each log between runs.
 type Cursors interface {
 	// Load returns the cursor of a log; the zero value for an unknown one.
@@ -81,11 +74,6 @@ type reading struct {
 	// size.
 	shown map[int64]sigstore.Checkpoint
 	last  sigstore.Checkpoint // up to which it was read
-}
-
-type verified struct {
-	leaf *sigstore.Leaf
-	by   chain.Binding
 }
 
 // resume goes on from a kept cursor, or from the beginning where the bindings that

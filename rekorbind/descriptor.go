@@ -143,3 +143,23 @@ type OutputCheckpoint struct {
 	Root [32]byte // SHA-256 (RFC 6962)
 	Note []byte   // as it was read, with signatures of others that nothing covers
 }
+
+// JudgeFork does for the output log of the directory what [Fork.Judge] does for a log of the
+// trusted root.
+func (d *Descriptor) JudgeFork(f *Fork) (origin string, err error) {
+	seen, err := d.Open(f.Seen)
+	if err != nil {
+		return "", fmt.Errorf("seen: %w", err)
+	}
+	now, err := d.Open(f.New)
+	if err != nil {
+		return "", fmt.Errorf("new: %w", err)
+	}
+	switch {
+	case seen.Size != now.Size:
+		return "", fmt.Errorf("the directory signed both checkpoints, of %d and %d entries; whether the one is the beginning of the other only its output log can show", seen.Size, now.Size)
+	case seen.Root == now.Root:
+		return "", errors.New("the two checkpoints are of the same tree")
+	}
+	return d.Origin(), nil
+}

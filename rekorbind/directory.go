@@ -31,8 +31,6 @@ const (
 	pagesAtOnce = 8
 	// stapleAge is how old a staple may be where the directory itself could be asked.
 	stapleAge = 24 * time.Hour
-	// Leeway is how far this machine's clock may be behind those of others.
-	Leeway = 5 * time.Minute
 	// firstSplit is of how many digits the prefix is under which a directory is
 	// first asked for the proof that it has nothing, and of which there are no fewer.
 	firstSplit = 2
@@ -113,6 +111,9 @@ func (f *Found) Covers(e policy.Entry) bool {
 
 // Name returns the directory's URL.
 func (d *Directory) Name() string { return "directory " + d.Descriptor.URL }
+
+// Best says that a directory proves what it answers.
+func (d *Directory) Best() chain.Completeness { return chain.CompleteProven }
 
 // Find returns what the directory proves. The error is a [*Lie] or a [*Fork] if the
 // directory, or a log, contradicts itself or what is at hand.

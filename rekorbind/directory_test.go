@@ -412,15 +412,15 @@ func TestHostileDirectory(t *testing.T) {
 			// Anyone can judge it, and nobody can turn it against an honest directory.
 			lie, err := rekorbind.ParseLie(res.Lie.Bytes())
 			check(t, err)
-			if _, err := lie.Judge(d.Descriptor, s.World.Root, nil); err != nil {
+			if _, err := d.Descriptor.JudgeLie(lie, s.World.Root, nil); err != nil {
 				t.Errorf("the evidence proves nothing: %v", err)
 			}
 			honest := newSite(t)
-			if why, err := lie.Judge(honest.Descriptor(d.Descriptor.URL), s.World.Root, nil); err == nil {
+			if why, err := honest.Descriptor(d.Descriptor.URL).JudgeLie(lie, s.World.Root, nil); err == nil {
 				t.Errorf("it convicts another directory: %s", why)
 			}
 			lie.Answer = honestAnswer(t, s)
-			if why, err := lie.Judge(d.Descriptor, s.World.Root, nil); err == nil {
+			if why, err := d.Descriptor.JudgeLie(lie, s.World.Root, nil); err == nil {
 				t.Errorf("it convicts for an honest answer: %s", why)
 			}
 		})

@@ -136,10 +136,10 @@ func TestKeptHead(t *testing.T) {
 			}
 			parsed, err := rekorbind.ParseFork(fork.Bytes())
 			check(t, err)
-			if origin, err := parsed.JudgeDirectory(d.Descriptor); err != nil || origin != d.Descriptor.Origin() {
+			if origin, err := d.Descriptor.JudgeFork(parsed); err != nil || origin != d.Descriptor.Origin() {
 				t.Errorf("the evidence proves nothing: %v", err)
 			}
-			if _, err := parsed.JudgeDirectory(directorytest.New(t, d.Descriptor.Origin()).Descriptor("https://x.example")); err == nil {
+			if _, err := directorytest.New(t, d.Descriptor.Origin()).Descriptor("https://x.example").JudgeFork(parsed); err == nil {
 				t.Error("it convicts another directory")
 			}
 		})
@@ -328,11 +328,11 @@ func TestPages(t *testing.T) {
 	}
 	parsed, err := rekorbind.ParseLie(lie.Bytes())
 	check(t, err)
-	if _, err := parsed.Judge(d.Descriptor, s.World.Root, nil); err != nil {
+	if _, err := d.Descriptor.JudgeLie(parsed, s.World.Root, nil); err != nil {
 		t.Error(err)
 	}
 	parsed.Pages = parsed.Pages[1:]
-	if _, err := parsed.Judge(d.Descriptor, s.World.Root, nil); err == nil {
+	if _, err := d.Descriptor.JudgeLie(parsed, s.World.Root, nil); err == nil {
 		t.Error("evidence without a page")
 	}
 }
@@ -401,7 +401,7 @@ func TestDirectoryOfV1(t *testing.T) {
 	if _, err := look.Find(t.Context(), q); !errors.As(err, &lie) {
 		t.Fatalf("two bindings are left out: %v", err)
 	}
-	if _, err := lie.Judge(look.Descriptor, w.Root, nil); err != nil {
+	if _, err := look.Descriptor.JudgeLie(lie, w.Root, nil); err != nil {
 		t.Errorf("the evidence proves nothing: %v", err)
 	}
 	q.Held = nil

@@ -16,11 +16,8 @@ import (
 	"github.com/repopolicy/repopolicy/policy/chain"
 )
 
-// Limits of an evidence file.
-const (
-	MaxEvidenceBytes   = 32 << 20
-	maxEvidenceBundles = 256
-)
+// maxEvidenceBundles is how many bundles an evidence file may hold.
+const maxEvidenceBundles = 256
 
 const evidenceSchema = schemaBase + "evidence-v1.json"
 

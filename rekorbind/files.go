@@ -26,6 +26,7 @@ const (
 	BindingBranch = "repopolicy"
 
 	signatureSuffix = ".sigstore.json"
+	answerExtension = ".json.gz"
 )
 
 // Limits of what is read of a repository.

@@ -10,6 +10,9 @@ import (
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 )
 
+// Leeway is how far this machine's clock may be behind those of others.
+const Leeway = 5 * time.Minute
+
 const (
 	// floorStep is by how much a floor has to be later than the kept one to be kept: no run
 	// has to write for seconds.

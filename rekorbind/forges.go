@@ -18,7 +18,6 @@ const (
 	// MaxForgesBytes is the largest forge table that is read.
 	MaxForgesBytes = 1 << 20
 
-	schemaBase   = "https://raw.githubusercontent.com/repopolicy/repopolicy/main/schema/"
 	forgesSchema = schemaBase + "forges-v1.json"
 	maxForges    = 10_000
 	maxIssuers   = 16

@@ -11,6 +11,12 @@ import (
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 )
 
+// schemaBase is below which the JSON Schemas of our documents are.
+const schemaBase = "https://raw.githubusercontent.com/repopolicy/repopolicy/main/schema/"
+
+// MaxEvidenceBytes is the largest evidence file that is read.
+const MaxEvidenceBytes = 32 << 20
+
 const forkSchema = schemaBase + "fork-v1.json"
 
 // ErrLogFork is wrapped by the error about a log that shows another history than
@@ -67,26 +73,6 @@ func ParseFork(data []byte) (*Fork, error) {
 		return nil, fmt.Errorf("schema %q is not %q", clip(doc.Schema), forkSchema)
 	}
 	return &Fork{doc.Log, []byte(doc.Seen), []byte(doc.New), []byte(doc.Proof), doc.Why}, nil
-}
-
-// JudgeDirectory does for the output log of a directory what Judge does for a log of
-// the trusted root.
-func (f *Fork) JudgeDirectory(d *Descriptor) (origin string, err error) {
-	seen, err := d.Open(f.Seen)
-	if err != nil {
-		return "", fmt.Errorf("seen: %w", err)
-	}
-	now, err := d.Open(f.New)
-	if err != nil {
-		return "", fmt.Errorf("new: %w", err)
-	}
-	switch {
-	case seen.Size != now.Size:
-		return "", fmt.Errorf("the directory signed both checkpoints, of %d and %d entries; whether the one is the beginning of the other only its output log can show", seen.Size, now.Size)
-	case seen.Root == now.Root:
-		return "", errors.New("the two checkpoints are of the same tree")
-	}
-	return d.Origin(), nil
 }
 
 // Judge verifies the evidence under one trusted root, without a network, and

@@ -39,10 +39,6 @@ var ErrFlooded = errors.New("index-flooded: the index lists more unknown entries
 const floodHint = "what was looked at is remembered, so that a later run gets further; " +
 	"--directory or --staple need no index, and --lock FILE --require none judges by what is known"
 
-// ErrNoIndex is the error of asking the index of a log that the trusted root's id
-// takes for one of Rekor v1, and whose entries show that it is one of Rekor v2.
-var ErrNoIndex = errors.New("a log of Rekor v2, which has no index; its tiles can be read (--scan)")
-
 // Hint looks up Rekor v1's index. The index is unauthenticated and written on a
 // best-effort basis: that it lists nothing is its operator's word. What it does
 // list is verified.
@@ -61,6 +57,9 @@ type Hint struct {
 
 // Name returns the service's URL.
 func (h *Hint) Name() string { return "index of " + h.Client.URL() }
+
+// Best says that an index is a hint.
+func (h *Hint) Best() chain.Completeness { return chain.CompleteHinted }
 
 // Find asks the index for the anchors of the repository's names and fetches what is unknown.
 func (h *Hint) Find(ctx context.Context, q Query) (Found, error) {
@@ -108,7 +107,7 @@ func (h *Hint) news(seen []Looked, turns bool) []Looked {
 	}
 	return slices.DeleteFunc(seen, func(l Looked) bool {
 		old, ok := h.Entries.Get(l.Name)
-		return ok && !turns && old.line() == l.line()
+		return ok && !turns && old.same(l)
 	})
 }
 
@@ -271,16 +270,4 @@ func (h *Hint) judge(name string, data []byte) (Looked, *chain.Leaf, error) {
 func late(err error) bool {
 	var e *sigstore.Error
 	return errors.As(err, &e) && (e.Reason == policy.CertificateChain || e.Reason == policy.TimeInvalid)
-}
-
-// newLeaf returns a verified entry as a binding.
-func newLeaf(l *sigstore.Leaf, b chain.Binding) chain.Leaf {
-	return chain.NewLeaf(chain.LeafFacts{Payload: l.Payload, PAE: l.PAE, Body: l.Body, Binding: b, Entry: l.Place})
-}
-
-func clip(s string) string {
-	if len(s) > 80 {
-		return s[:80]
-	}
-	return s
 }

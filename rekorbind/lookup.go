@@ -4,6 +4,7 @@ package rekorbind
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/repopolicy/repopolicy/internal/sigstore"
@@ -84,7 +85,29 @@ type Found struct {
 type Lookup interface {
 	// Name says what is asked, for messages.
 	Name() string
+	// Best is the most that it can say of how complete its answers are.
+	Best() chain.Completeness
 	// Find returns what is in the log. An error is an answer that was not to be
 	// had or that proves itself wrong, never an empty one.
 	Find(ctx context.Context, q Query) (Found, error)
 }
+
+// newLeaf returns a verified entry as a binding.
+func newLeaf(l *sigstore.Leaf, b chain.Binding) chain.Leaf {
+	return chain.NewLeaf(chain.LeafFacts{Payload: l.Payload, PAE: l.PAE, Body: l.Body, Binding: b, Entry: l.Place})
+}
+
+type verified struct {
+	leaf *sigstore.Leaf
+	by   chain.Binding
+}
+
+// keyDigits are as many of a hash as tell keys apart.
+const keyDigits = 32
+
+// lookKey is a key of a directory's map as it is remembered: of a fixed length.
+func lookKey(key string) string { return policy.Sum([]byte(key))[:keyDigits] }
+
+// ErrNoIndex is the error of asking the index of a log that the trusted root's id
+// takes for one of Rekor v1, and whose entries show that it is one of Rekor v2.
+var ErrNoIndex = errors.New("a log of Rekor v2, which has no index; its tiles can be read (--scan)")

@@ -109,12 +109,6 @@ func NewPublished(statements []string) (Published, []byte) {
 // ID returns the map's id: the beginning of its paths.
 func (m *MapLeaf) ID() string { return MapID(m.Function, m.Root, m.Forges) }
 
-// MapID returns the id of the map that a version of the function makes under a
-// trusted root and a forge table, whose digests are hex; "" is the built-in table.
-func MapID(function int, root, forges string) string {
-	return policy.Sum(fmt.Appendf(nil, "%d %s %s\n", function, root, cmp.Or(forges, "-")))[:32]
-}
-
 type directoryLeafDoc struct {
 	Schema string       `json:"schema"`
 	Time   string       `json:"time"`

@@ -95,3 +95,10 @@ func (c *Collection) counts(s *chain.Statement, id policy.Identity) bool {
 	before, known := c.statements[s.Previous()]
 	return named(s) || known && named(&before)
 }
+
+// SignatureRecord says that a signature over a statement was, by its log entry.
+type SignatureRecord struct {
+	Payload string // hex digest of the statement's payload
+	Log     string // hex id
+	Index   int64
+}

@@ -57,13 +57,6 @@ type DisclosedRecord struct {
 	Payload, PAE string // hex digests, of the payload and of its pre-authentication encoding
 }
 
-// SignatureRecord says that a signature over a statement was, by its log entry.
-type SignatureRecord struct {
-	Payload string // hex digest of the statement's payload
-	Log     string // hex id
-	Index   int64
-}
-
 // Text returns the record's line, of which the map holds the SHA-256.
 func (r Record) Text() (string, error) {
 	kinds := 0
@@ -178,47 +171,6 @@ func ParseRecordText(text string) (r Record, leafHash string, err error) {
 
 // Value returns what the map holds of a record's text.
 func Value(text string) prefixmap.Hash { return sha256.Sum256([]byte(text)) }
-
-// Binds verifies one entry of a Rekor v2 log as a binding (SPEC 7): that its
-// certificate belongs to the trusted root and proves that a repository spoke. That
-// the body is at that index is for the caller to prove. The error says why it is no
-// binding. It is the map function of a directory, and what a scan does.
-//
-// Whom the certificate claims to be for is looked at first, since most entries of a
-// log are not about policies.
-func Binds(root *sigstore.Root, forges *Forges, log string, index int64, body []byte) (*sigstore.Leaf, chain.Binding, error) {
-	e, err := sigstore.ParseEntryV2(body)
-	if err != nil {
-		return nil, chain.Binding{}, err
-	}
-	by, err := forges.Authority(e.Signer)
-	if err != nil {
-		return nil, chain.Binding{}, err
-	}
-	leaf, err := root.VerifyV2(log, index, e)
-	if err != nil {
-		return nil, chain.Binding{}, err
-	}
-	return leaf, by, nil
-}
-
-// BindsV1 does the same for an entry as Rekor v1 answers it, whose promise covers
-// its index. Log and place are those of the leaf.
-func BindsV1(root *sigstore.Root, forges *Forges, entry []byte) (*sigstore.Leaf, chain.Binding, error) {
-	e, err := sigstore.ParseEntryV1(entry)
-	if err != nil {
-		return nil, chain.Binding{}, err
-	}
-	by, err := forges.Authority(e.Signer)
-	if err != nil {
-		return nil, chain.Binding{}, err
-	}
-	leaf, err := root.VerifyV1(e)
-	if err != nil {
-		return nil, chain.Binding{}, err
-	}
-	return leaf, by, nil
-}
 
 // isHash reports whether s is a SHA-256 in lower-case hex.
 func isHash(s string) bool {

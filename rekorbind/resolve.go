@@ -144,7 +144,7 @@ func (r *Resolver) ask(ctx context.Context, c *Collection, names []policy.Locato
 	var oldest time.Time
 	h.Leaves, h.LogForks, h.Lies = slices.Clip(h.Leaves), slices.Clip(h.LogForks), slices.Clip(h.Lies)
 	for _, l := range r.Lookups {
-		_, index := l.(*Hint)
+		index := l.Best() == chain.CompleteHinted
 		if index && h.View.Completeness.Beats(chain.CompleteScanned) {
 			continue
 		}

@@ -18,7 +18,9 @@ type answering struct {
 	err   error
 }
 
-func (a answering) Name() string                               { return a.name }
+func (a answering) Name() string             { return a.name }
+func (a answering) Best() chain.Completeness { return a.found.Completeness }
+
 func (a answering) Find(context.Context, Query) (Found, error) { return a.found, a.err }
 
 // TestLookupsTogether: what several look-ups leave open together is open.

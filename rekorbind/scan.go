@@ -49,6 +49,9 @@ type Scan struct {
 // Name says what is read.
 func (s *Scan) Name() string { return "tiles of Rekor v2" }
 
+// Best says that who reads a whole log has seen all of it.
+func (s *Scan) Best() chain.Completeness { return chain.CompleteScanned }
+
 // Find reads what is new in every shard and returns the repository's bindings.
 // What is known is as of now or, with a witness policy, of the earliest moment at
 // which a quorum of witnesses had seen one of the checkpoints.

@@ -62,3 +62,10 @@ func encoded(v any, indent string) []byte {
 func strictRules(known []string) strictjson.Rules {
 	return strictjson.Rules{Known: known, Opaque: opaqueBundle}
 }
+
+func clip(s string) string {
+	if len(s) > 80 {
+		return s[:80]
+	}
+	return s
+}

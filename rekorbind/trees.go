@@ -406,3 +406,9 @@ func (t *Trees) keep(s *shard, x treeSeen) (bool, error) {
 	}
 	return ok, err
 }
+
+// Tree is a tree that a log signed.
+type Tree struct {
+	Size int64  `json:"size"`
+	Root string `json:"root"` // hex SHA-256
+}

@@ -182,7 +182,7 @@ func judgeEvidence(a *app, ev *rekorbind.Evidence, roots []trust.Root) (chain.Fi
 // described, of a directory.
 func (doc *findingDoc) fork(fork *rekorbind.Fork, d *rekorbind.Descriptor, roots []trust.Root) error {
 	if d != nil {
-		origin, err := fork.JudgeDirectory(d)
+		origin, err := d.JudgeFork(fork)
 		if err == nil {
 			doc.Log, doc.Directory = origin, d.URL
 		}
@@ -208,7 +208,7 @@ func (doc *findingDoc) lie(lie *rekorbind.Lie, d *rekorbind.Descriptor, roots []
 	}
 	why := errors.New("no trusted root was given")
 	for i, r := range roots {
-		untrue, err := lie.Judge(d, r.Root, r.Forges)
+		untrue, err := d.JudgeLie(lie, r.Root, r.Forges)
 		if err == nil {
 			doc.Directory, doc.Root, doc.Detail = d.URL, r.Name(), untrue
 			return nil
