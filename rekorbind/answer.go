@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/repopolicy/repopolicy/internal/prefixmap"
+	"github.com/repopolicy/repopolicy/internal/strictjson"
 	"github.com/repopolicy/repopolicy/policy/chain"
 )
 
@@ -194,7 +195,7 @@ func (a Answer) Encode() ([]byte, error) {
 			doc.Absent.Other = &other
 		}
 	}
-	return deflate(compactJSON(doc))
+	return deflate(strictjson.Compact(doc))
 }
 
 // ParseAnswer reads an answer. What [Answer.Encode] would write in another way, and
@@ -212,7 +213,7 @@ func parseAnswer(data []byte) (*Answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	doc, err := canonicalDoc[answerDoc](text, maxInflated)
+	doc, err := strictjson.Canonical[answerDoc](text, maxInflated)
 	if err != nil {
 		return nil, err
 	}
@@ -262,7 +263,7 @@ func (p Page) Encode() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return deflate(compactJSON(pageDoc{pageSchema, p.Key, p.Block, records}))
+	return deflate(strictjson.Compact(pageDoc{pageSchema, p.Key, p.Block, records}))
 }
 
 // ParsePage reads a page.
@@ -272,7 +273,7 @@ func ParsePage(data []byte) (*Page, error) {
 	if err != nil {
 		return fail(err)
 	}
-	doc, err := canonicalDoc[pageDoc](text, maxInflated)
+	doc, err := strictjson.Canonical[pageDoc](text, maxInflated)
 	if err != nil {
 		return fail(err)
 	}
@@ -393,7 +394,7 @@ func recordDocs(all []Record, seen map[string]int) ([]recordDoc, error) {
 		switch b := r.Binding; {
 		case b != nil:
 			d = recordDoc{Log: b.Log, Index: b.Index, Body: b.Body, Entry: b.Entry, Inclusion: b.Inclusion, Checkpoint: b.Checkpoint}
-			text := string(compactJSON(d))
+			text := string(strictjson.Compact(d))
 			if n, twice := seen[text]; twice {
 				d = recordDoc{Same: &n}
 			} else {

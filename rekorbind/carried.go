@@ -13,6 +13,7 @@ import (
 	"github.com/transparency-dev/merkle/rfc6962"
 
 	"github.com/repopolicy/repopolicy/internal/sigstore"
+	"github.com/repopolicy/repopolicy/internal/strictjson"
 )
 
 const (
@@ -58,12 +59,12 @@ func (g *Growth) Bytes() []byte {
 		}
 		doc.Proofs = append(doc.Proofs, d)
 	}
-	return compactJSON(doc)
+	return strictjson.Compact(doc)
 }
 
 // ParseGrowth reads such a file. Every other spelling of one is an error.
 func ParseGrowth(data []byte) (*Growth, error) {
-	doc, err := canonicalDoc[growthDoc](data, MaxGrowthBytes)
+	doc, err := strictjson.Canonical[growthDoc](data, MaxGrowthBytes)
 	switch {
 	case err != nil:
 		return nil, err

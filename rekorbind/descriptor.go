@@ -11,6 +11,7 @@ import (
 	"golang.org/x/mod/sumdb/note"
 
 	"github.com/repopolicy/repopolicy/internal/canonical"
+	"github.com/repopolicy/repopolicy/internal/strictjson"
 	"github.com/repopolicy/repopolicy/internal/web"
 )
 
@@ -46,7 +47,7 @@ type descriptorDoc struct {
 // Ed25519 and a witness policy that demands no witness are errors.
 func ParseDescriptor(data []byte) (*Descriptor, error) {
 	var doc descriptorDoc
-	if err := strictDoc(data, MaxDescriptorBytes, &doc, "schema", "url", "key", "witnesses"); err != nil {
+	if err := strictjson.Document(data, MaxDescriptorBytes, &doc, "schema", "url", "key", "witnesses"); err != nil {
 		return nil, fmt.Errorf("directory: %w", err)
 	}
 	if doc.Schema != descriptorSchema {
@@ -78,7 +79,7 @@ func (d *Descriptor) check() error {
 
 // Bytes returns the descriptor's file.
 func (d *Descriptor) Bytes() []byte {
-	return indentedJSON(descriptorDoc{descriptorSchema, d.URL, d.Key, d.Witnesses})
+	return strictjson.Indented(descriptorDoc{descriptorSchema, d.URL, d.Key, d.Witnesses})
 }
 
 // Origin returns the name of the output log.

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/repopolicy/repopolicy/internal/sigstore"
+	"github.com/repopolicy/repopolicy/internal/strictjson"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/policy/chain"
 )
@@ -73,25 +74,16 @@ func (e *Evidence) Bytes() []byte {
 	for _, b := range e.bundles {
 		doc.Bundles = append(doc.Bundles, evidenceBundle{b})
 	}
-	var buf bytes.Buffer
-	enc := json.NewEncoder(&buf)
-	enc.SetEscapeHTML(false)
-	enc.SetIndent("", " ")
-	if err := enc.Encode(doc); err != nil {
-		return nil // raw messages that are JSON always encode
-	}
-	return buf.Bytes()
+	return strictjson.Indented(doc)
 }
 
 // ParseEvidence reads an evidence file. Unknown, repeated and misspelt keys are
 // errors.
 func ParseEvidence(data []byte) (*Evidence, error) {
-	if len(data) > MaxEvidenceBytes {
-		return nil, fmt.Errorf("evidence of %d bytes, at most %d are read", len(data), MaxEvidenceBytes)
-	}
 	var doc evidenceDoc
-	if err := strictRules([]string{"schema", "kind", "repository", "statements", "bundles", "bundle"}).Decode(data, &doc); err != nil {
-		return nil, err
+	known := []string{"schema", "kind", "repository", "statements", "bundles", strictjson.Bundle}
+	if err := strictjson.Document(data, MaxEvidenceBytes, &doc, known...); err != nil {
+		return nil, fmt.Errorf("evidence: %w", err)
 	}
 	if doc.Schema != evidenceSchema {
 		return nil, fmt.Errorf("schema %q is not %q", doc.Schema, evidenceSchema)

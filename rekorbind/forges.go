@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/repopolicy/repopolicy/internal/strictjson"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/policy/chain"
 )
@@ -71,15 +72,12 @@ var builtIn = []Forge{
 // theirs. Unknown keys, a host or issuer that stands twice and a host that is
 // not canonical are errors: a table is taken as a whole or not at all.
 func ParseForges(data []byte) (*Forges, error) {
-	if len(data) > MaxForgesBytes {
-		return nil, fmt.Errorf("forge table of %d bytes, at most %d are read", len(data), MaxForgesBytes)
-	}
 	var doc struct {
 		Schema string  `json:"schema"`
 		Forges []Forge `json:"forges"`
 	}
-	rules := strictRules([]string{"schema", "forges", "host", "kind", "issuers", "runner"})
-	if err := rules.Decode(data, &doc); err != nil {
+	known := []string{"schema", "forges", "host", "kind", "issuers", "runner"}
+	if err := strictjson.Document(data, MaxForgesBytes, &doc, known...); err != nil {
 		return nil, fmt.Errorf("forge table: %w", err)
 	}
 	if doc.Schema != forgesSchema {

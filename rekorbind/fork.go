@@ -9,6 +9,7 @@ import (
 	"fmt"
 
 	"github.com/repopolicy/repopolicy/internal/sigstore"
+	"github.com/repopolicy/repopolicy/internal/strictjson"
 )
 
 // schemaBase is below which the JSON Schemas of our documents are.
@@ -62,12 +63,10 @@ func (f *Fork) Bytes() []byte {
 // ParseFork reads evidence of a fork. Unknown, repeated and misspelt keys are
 // errors; nothing in it is verified before [Fork.Judge].
 func ParseFork(data []byte) (*Fork, error) {
-	if len(data) > MaxEvidenceBytes {
-		return nil, fmt.Errorf("evidence of %d bytes, at most %d are read", len(data), MaxEvidenceBytes)
-	}
 	var doc forkDoc
-	if err := strictRules([]string{"schema", "log", "seen", "new", "proof", "why"}).Decode(data, &doc); err != nil {
-		return nil, err
+	known := []string{"schema", "log", "seen", "new", "proof", "why"}
+	if err := strictjson.Document(data, MaxEvidenceBytes, &doc, known...); err != nil {
+		return nil, fmt.Errorf("evidence: %w", err)
 	}
 	if doc.Schema != forkSchema {
 		return nil, fmt.Errorf("schema %q is not %q", clip(doc.Schema), forkSchema)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"github.com/repopolicy/repopolicy/internal/sigstore"
+	"github.com/repopolicy/repopolicy/internal/strictjson"
 )
 
 // lie returns the error about what is not true: evidence, unless the answer is too large for that.
@@ -35,7 +36,7 @@ func (d *Descriptor) JudgeLie(l *Lie, root *sigstore.Root, forges *Forges) (stri
 	}}
 	var held []Held
 	if l.Bundle != nil {
-		collected, ignored := Collect(root, forges, []File{{Name: opaqueBundle, Data: l.Bundle}})
+		collected, ignored := Collect(root, forges, []File{{Name: strictjson.Bundle, Data: l.Bundle}})
 		if len(ignored) > 0 {
 			return "", errors.New(ignored[0].Why)
 		}

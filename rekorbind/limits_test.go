@@ -9,6 +9,7 @@ import (
 
 	"github.com/repopolicy/repopolicy/internal/scaffold/sigstoretest"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
+	"github.com/repopolicy/repopolicy/internal/strictjson"
 	"github.com/repopolicy/repopolicy/policy/chain"
 )
 
@@ -46,8 +47,8 @@ func TestCaps(t *testing.T) {
 		"one bundle more":          {file(evidence(maxEvidenceBundles+1, "{}")), false},
 		"full evidence":            {file(pad(evidence(1, "{}"), MaxEvidenceBytes)), true},
 		"evidence too large":       {file(pad(evidence(1, "{}"), MaxEvidenceBytes+1)), false},
-		"deepest":                  {file(evidence(1, nest(maxDepth-2))), true},
-		"one deeper":               {file(evidence(1, nest(maxDepth-1))), false},
+		"deepest":                  {file(evidence(1, nest(strictjson.MaxDepth-2))), true},
+		"one deeper":               {file(evidence(1, nest(strictjson.MaxDepth-1))), false},
 		"nested key in upper case": {file(strings.Replace(evidence(1, "{}"), `"bundle"`, `"Bundle"`, 1)), false},
 		"key twice in a bundle":    {file(evidence(1, `{"a":1,"a":2}`)), false},
 		"any key in a bundle":      {file(evidence(1, `{"Any":{"Key":[1,true,"x"]}}`)), true},

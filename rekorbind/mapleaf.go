@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/repopolicy/repopolicy/internal/prefixmap"
+	"github.com/repopolicy/repopolicy/internal/strictjson"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -132,7 +133,7 @@ func (l DirectoryLeaf) Bytes() []byte {
 	for _, m := range l.Maps {
 		doc.Maps = append(doc.Maps, mapLeafDoc{m.Function, m.Root, m.Forges, m.Labels, hex.EncodeToString(m.Hash[:]), append([]Input{}, m.Inputs...), m.Disclosed})
 	}
-	return compactJSON(doc)
+	return strictjson.Compact(doc)
 }
 
 // ParseDirectoryLeaf reads a leaf. It has to be exactly what [DirectoryLeaf.Bytes]
@@ -149,7 +150,7 @@ func ParseDirectoryLeaf(data []byte) (DirectoryLeaf, error) {
 }
 
 func parseDirectoryLeaf(data []byte) (l DirectoryLeaf, err error) {
-	doc, err := canonicalDoc[directoryLeafDoc](data, MaxDirectoryLeafBytes)
+	doc, err := strictjson.Canonical[directoryLeafDoc](data, MaxDirectoryLeafBytes)
 	if err != nil {
 		return l, err
 	}
