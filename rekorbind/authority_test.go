@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/repopolicy/repopolicy/internal/scaffold/vectors"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/policy/chain"
 )
@@ -46,23 +47,14 @@ type authorityWant struct {
 	Extension string   `json:"extension"`
 }
 
-func strict(t testing.TB, text string, v any) {
-	t.Helper()
-	dec := json.NewDecoder(strings.NewReader(text))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(v); err != nil {
-		t.Fatal(err)
-	}
-}
-
 func TestAuthorityVectors(t *testing.T) {
-	for _, v := range vectors(t, "authority") {
-		t.Run(v.name, func(t *testing.T) {
+	for _, v := range vectors.Read(t, "authority") {
+		t.Run(v.Name, func(t *testing.T) {
 			var forges *Forges
-			if text, ok := v.sections["forges.json"]; ok {
+			if text, ok := v.Sections(t)["forges.json"]; ok {
 				var err error
 				forges, err = ParseForges([]byte(text))
-				if (err != nil) != (v.header["expect"] == "INVALID") || (err != nil) != (forges == nil) {
+				if (err != nil) != (v.Header["expect"] == "INVALID") || (err != nil) != (forges == nil) {
 					t.Fatalf("the table: %v", err)
 				}
 				if err != nil {
@@ -74,11 +66,11 @@ func TestAuthorityVectors(t *testing.T) {
 			}
 			var c certificate
 			var want authorityWant
-			strict(t, v.sections["certificate.json"], &c)
-			strict(t, v.sections["want.json"], &want)
+			vectors.Strict(t, v.Sections(t)["certificate.json"], &c)
+			vectors.Strict(t, v.Sections(t)["want.json"], &want)
 			b, err := forges.Authority(c.identity(t))
-			if (err == nil) != (v.header["expect"] == "OK") || (err == nil) == b.IsZero() {
-				t.Fatalf("got %v, want %s", err, v.header["expect"])
+			if (err == nil) != (v.Header["expect"] == "OK") || (err == nil) == b.IsZero() {
+				t.Fatalf("got %v, want %s", err, v.Header["expect"])
 			}
 			if d := cmp.Diff(want.Keys, Keys(b)); d != "" || b.Ref != want.Ref {
 				t.Errorf("keys (-want +got):\n%sref %q", d, b.Ref)
@@ -95,12 +87,12 @@ func TestAuthorityVectors(t *testing.T) {
 // is looked at can be taken away or changed.
 func TestAuthorityNeedsEverything(t *testing.T) {
 	needed := []string{".9", ".11", ".12", ".14", ".15", ".17", ".18", ".20"}
-	for _, v := range vectors(t, "authority") {
-		if v.header["expect"] != "OK" || v.sections["forges.json"] != "" {
+	for _, v := range vectors.Read(t, "authority") {
+		if v.Header["expect"] != "OK" || v.Sections(t)["forges.json"] != "" {
 			continue
 		}
 		var c certificate
-		strict(t, v.sections["certificate.json"], &c)
+		vectors.Strict(t, v.Sections(t)["certificate.json"], &c)
 		var none *Forges
 		good, err := none.Authority(c.identity(t))
 		if err != nil {
@@ -114,13 +106,13 @@ func TestAuthorityNeedsEverything(t *testing.T) {
 				}
 				id.Extensions[ext] = other
 				b, err := none.Authority(id.identity(t))
-				must := slices.Contains(needed, ext) || ext == ".23" && strings.HasPrefix(v.name, "gitlab")
+				must := slices.Contains(needed, ext) || ext == ".23" && strings.HasPrefix(v.Name, "gitlab")
 				number := (ext == ".15" || ext == ".17") && what == "shorter" // another number
 				if err == nil && must && !number {
-					t.Errorf("%s: binds with %s %s", v.name, ext, what)
+					t.Errorf("%s: binds with %s %s", v.Name, ext, what)
 				}
 				if err == nil && !must && b != good {
-					t.Errorf("%s: %s %s binds something else", v.name, ext, what)
+					t.Errorf("%s: %s %s binds something else", v.Name, ext, what)
 				}
 			}
 		}
@@ -162,14 +154,14 @@ func TestBinder(t *testing.T) {
 // a certificate binds at most the repository that it names.
 func FuzzForges(f *testing.F) {
 	var cert string
-	for _, v := range vectors(f, "authority") {
-		if v.name == "github" {
-			cert = v.sections["certificate.json"]
+	for _, v := range vectors.Read(f, "authority") {
+		if v.Name == "github" {
+			cert = v.Sections(f)["certificate.json"]
 		}
-		f.Add([]byte(v.sections["forges.json"]), "https://github.com/acme/widget", "https://token.actions.githubusercontent.com")
+		f.Add([]byte(v.Sections(f)["forges.json"]), "https://github.com/acme/widget", "https://token.actions.githubusercontent.com")
 	}
 	var c certificate
-	strict(f, cert, &c)
+	vectors.Strict(f, cert, &c)
 	f.Fuzz(func(t *testing.T, table []byte, repo, issuer string) {
 		forges, err := ParseForges(table)
 		if err != nil {
@@ -203,8 +195,8 @@ func FuzzForges(f *testing.F) {
 }
 
 func FuzzAuthority(f *testing.F) {
-	for _, v := range vectors(f, "authority") {
-		if c, ok := v.sections["certificate.json"]; ok {
+	for _, v := range vectors.Read(f, "authority") {
+		if c, ok := v.Sections(f)["certificate.json"]; ok {
 			f.Add([]byte(c))
 		}
 	}

@@ -5,14 +5,10 @@ package rekorbind
 import (
 	"encoding/json"
 	"errors"
-	"io"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"slices"
-	"strconv"
 	"strings"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -21,66 +17,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/scaffold/sigstoretest"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/web"
-	"github.com/repopolicy/repopolicy/policy"
 )
-
-// head returns the newest tree of an instance's Rekor v1, as a bundle shows it.
-func (c *chained) head(i *sigstoretest.Instance) sigstore.Checkpoint {
-	c.t.Helper()
-	col := &Collection{Root: c.root}
-	b, err := sigstore.ParseBundle(i.Sign(sigstoretest.Request{Statement: c.one, SAN: "alice@example.com", Issuer: "https://accounts.google.com", Log: sigstoretest.LogV1, TSA: true, At: c.next()}))
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	if err := col.Add(b); err != nil {
-		c.t.Fatal(err)
-	}
-	for _, heads := range col.Trees() {
-		if len(heads) == 1 {
-			return heads[0]
-		}
-	}
-	c.t.Fatal("no checkpoint")
-	return sigstore.Checkpoint{}
-}
-
-// prover answers what Rekor v1 answers about consistency.
-type prover struct {
-	inst  *sigstoretest.Instance
-	reply func(first, last int64) (int, string) // nil for the honest one
-	asked []string
-}
-
-func (p *prover) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	p.asked = append(p.asked, r.URL.Path+"?"+r.URL.RawQuery)
-	if r.URL.Path != "/api/v1/log/proof" {
-		_, _ = io.WriteString(w, "[]") // the index lists nothing
-		return
-	}
-	first, _ := strconv.ParseInt(r.URL.Query().Get("firstSize"), 10, 64)
-	last, _ := strconv.ParseInt(r.URL.Query().Get("lastSize"), 10, 64)
-	if p.reply != nil {
-		code, text := p.reply(first, last)
-		w.WriteHeader(code)
-		_, _ = io.WriteString(w, text)
-		return
-	}
-	_ = json.NewEncoder(w).Encode(map[string]any{"rootHash": strings.Repeat("0", 64), "hashes": p.inst.ConsistencyV1(first, last)})
-}
-
-func (c *chained) prover(p *prover, state Heads) *Trees {
-	c.t.Helper()
-	srv := httptest.NewServer(p)
-	c.t.Cleanup(srv.Close)
-	client, err := web.New(srv.URL, nil, "test")
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	return &Trees{Root: c.root, Clients: map[string]*web.Client{c.root.Logs()[0].ID: client}, Heads: state, Now: func() time.Time { return sigstoretest.Now }}
-}
-
-// seen is a checkpoint of the instance's Rekor v1.
-func (c *chained) seen(cp sigstore.Checkpoint) Seen { return Seen{c.root.Logs()[0].ID, 1, cp} }
 
 // TestConsistency: every tree that a shard shows has to belong to one history
 // with those that it showed before, which costs one question for each.
@@ -168,13 +105,13 @@ func TestConsistency(t *testing.T) {
 	}
 }
 
-// answers is a transport that ends every request in one way.
-type answers struct {
+// replies is a transport that ends every request in one way.
+type replies struct {
 	code int
 	err  error
 }
 
-func (a answers) RoundTrip(r *http.Request) (*http.Response, error) {
+func (a replies) RoundTrip(r *http.Request) (*http.Response, error) {
 	if a.err != nil {
 		return nil, a.err
 	}
@@ -182,7 +119,7 @@ func (a answers) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 // TestGone: only a log that has ended may be gone, which is seen by its name, its address or
-// what it answers; every other failure is one.
+// what it replies; every other failure is one.
 func TestGone(t *testing.T) {
 	c := newChained(t, 1, 2)
 	bodies := c.inst.BodiesV2()
@@ -190,17 +127,17 @@ func TestGone(t *testing.T) {
 	ended := c.windows(sigstoretest.RootOptions{Log: window, LogV2: window})
 	shown := [][2]Seen{{c.seen(c.head(c.inst)), c.seen(c.head(c.inst))}, {c.tree(bodies[:1]), c.tree(bodies[:2])}}
 	for name, x := range map[string]struct {
-		answers
+		replies
 		gone bool
 	}{
-		"not found":        {answers{code: 404}, true},
-		"for good":         {answers{code: 410}, true},
-		"an error":         {answers{code: 500}, false},
-		"forbidden":        {answers{code: 403}, false},
-		"no such name":     {answers{err: &net.DNSError{Err: "no such host", IsNotFound: true}}, true},
-		"no name server":   {answers{err: &net.DNSError{Err: "server misbehaving", IsTemporary: true}}, false},
-		"nobody listens":   {answers{err: &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}}, true},
-		"it cannot be had": {answers{err: &net.OpError{Op: "dial", Err: syscall.ENETUNREACH}}, false},
+		"not found":        {replies{code: 404}, true},
+		"for good":         {replies{code: 410}, true},
+		"an error":         {replies{code: 500}, false},
+		"forbidden":        {replies{code: 403}, false},
+		"no such name":     {replies{err: &net.DNSError{Err: "no such host", IsNotFound: true}}, true},
+		"no name server":   {replies{err: &net.DNSError{Err: "server misbehaving", IsTemporary: true}}, false},
+		"nobody listens":   {replies{err: &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}}, true},
+		"it cannot be had": {replies{err: &net.OpError{Op: "dial", Err: syscall.ENETUNREACH}}, false},
 	} {
 		for _, seen := range shown {
 			for _, root := range []*sigstore.Root{ended, c.root} {
@@ -209,7 +146,7 @@ func TestGone(t *testing.T) {
 					want = "unasked"
 				}
 				synctest.Test(t, func(t *testing.T) { // which does not wait between attempts
-					client, err := web.New("https://log.example", x.answers, "test")
+					client, err := web.New("https://log.example", x.replies, "test")
 					check(t, err)
 					trees := &Trees{Root: root, Clients: map[string]*web.Client{seen[0].Log: client}}
 					trees.Now = func() time.Time { return sigstoretest.Now }
@@ -221,20 +158,6 @@ func TestGone(t *testing.T) {
 			}
 		}
 	}
-}
-
-// racingHeads saves as another process would that was here in between.
-type racingHeads struct {
-	Heads
-	before func()
-}
-
-func (r *racingHeads) SaveHead(shard string, old, next Head) (bool, error) {
-	if f := r.before; f != nil {
-		r.before = nil
-		f()
-	}
-	return r.Heads.SaveHead(shard, old, next)
 }
 
 // TestConsistencyRace: two processes to which a log shows two histories notice.
@@ -264,86 +187,6 @@ func TestConsistencyRace(t *testing.T) {
 		if err := h.Same(t.Context(), c.seen(x.mine)); errors.Is(err, ErrLogFork) != x.fork || (err != nil) != x.fork {
 			t.Errorf("%s: %v", name, err)
 		}
-	}
-}
-
-// TestForkedFiles: bundles that show two trees of one size prove a fork without
-// anything else.
-func TestForkedFiles(t *testing.T) {
-	c := newChained(t, 1)
-	forked := c.inst.Fork()
-	r := sigstoretest.Request{Statement: c.one, SAN: "alice@example.com", Issuer: "https://accounts.google.com", Log: sigstoretest.LogV1, TSA: true, At: c.next()}
-	for name, x := range map[string]struct {
-		insts []*sigstoretest.Instance
-		fork  bool
-	}{
-		"one history":   {[]*sigstoretest.Instance{c.inst, c.inst}, false},
-		"two histories": {[]*sigstoretest.Instance{c.inst.Fork(), forked}, true},
-	} {
-		files := slices.Clone(c.files)
-		for i, inst := range x.insts {
-			files = append(files, File{SignatureName(1, []byte{byte(i)}, true), inst.Sign(r)})
-		}
-		res := c.resolve(files, c.hint(&index{list: list(c.names...)}))
-		if (res.Fork != nil) != x.fork || (decide(res.Chain).Class() == policy.ClassAlarm) != x.fork {
-			t.Errorf("%s: fork %v, decided %s", name, res.Fork, decide(res.Chain))
-		}
-	}
-}
-
-// TestHintGeneration: an index is not asked of a log whose entries show that it
-// has none, and such a log is scanned.
-func TestHintGeneration(t *testing.T) {
-	c := newChained(t, 1)
-	p := &prover{inst: c.inst}
-	log := c.root.Logs()[0].ID
-	h := &Hint{Root: c.root, Client: c.prover(p, newState(t)).Clients[log], Now: func() time.Time { return sigstoretest.Now }, Log: log}
-	if _, err := h.Find(t.Context(), Query{Repository: locator(t, widget), Generations: map[string]int{h.Log: 2}}); !errors.Is(err, ErrNoIndex) || len(p.asked) > 0 {
-		t.Errorf("%v, asked %v", err, p.asked)
-	}
-	s := c.scan(&tiles{}, newState(t))
-	if found, err := s.Find(t.Context(), c.query()); err == nil {
-		t.Errorf("nothing to scan: %+v", found)
-	}
-	q := c.query()
-	q.Generations = map[string]int{h.Log: 2}
-	if _, err := s.Find(t.Context(), q); err == nil || !strings.Contains(err.Error(), "no client") {
-		t.Errorf("a log to scan: %v", err)
-	}
-}
-
-// TestHintDeadline: an index that answers ever so slowly does not hold a run, and
-// what it showed is remembered.
-func TestHintDeadline(t *testing.T) {
-	c := newChained(t, 1)
-	var junk []string
-	for range 2 * entriesBatch {
-		name, _, _ := c.log(sigstoretest.Request{Statement: c.one, SAN: "mallory@example.com", Issuer: "https://accounts.google.com"})
-		junk = append(junk, name)
-	}
-	release := make(chan struct{})
-	var answered atomic.Int32
-	x := &index{list: list(junk...)}
-	x.entries = func(_ []string, honest []map[string]json.RawMessage) string {
-		if first := answered.Add(1); first > 1 {
-			<-release
-		}
-		out, err := json.Marshal(honest)
-		if err != nil {
-			t.Error(err)
-		}
-		return string(out)
-	}
-	h := c.hint(x)
-	t.Cleanup(func() { close(release) }) // before the server is closed
-	remembered := &memory{}
-	h.Entries, h.timeout = remembered, time.Second
-	start := time.Now()
-	if _, err := h.Find(t.Context(), c.query()); err == nil || time.Since(start) > 10*time.Second {
-		t.Errorf("%v after %s", err, time.Since(start))
-	}
-	if len(remembered.entries) != entriesBatch {
-		t.Errorf("%d entries are remembered", len(remembered.entries))
 	}
 }
 

@@ -17,7 +17,7 @@ import (
 	"github.com/repopolicy/repopolicy/rekorbind"
 )
 
-// older serves the answers of another state beside the tiles of the site's own, of
+// older serves the tampered of another state beside the tiles of the site's own, of
 // which tamper may change each.
 func (s *site) older(f *directorytest.Directory, tamper func(tile []byte) []byte) {
 	s.Tamper = func(p string, own []byte) []byte {
@@ -98,12 +98,12 @@ func TestOlderState(t *testing.T) {
 			shown := f.Fork()
 			f.Build(built.Add(3 * time.Minute))
 			s.older(shown, nil)
-			answers := s.Tamper
+			tampered := s.Tamper
 			s.Tamper = func(p string, own []byte) []byte {
 				if strings.HasPrefix(p, "/tile/") {
 					return f.File(p)
 				}
-				return answers(p, own)
+				return tampered(p, own)
 			}
 		}, true, "no proof", false}, // which nobody signed
 		"without tiles":    {fewer(func([]byte) []byte { return nil }), true, "no proof", false},

@@ -16,8 +16,8 @@ import (
 // oldest are forgotten. An index lists no more than that in one reply.
 const maxRemembered = 100_000
 
-// line is how an entry is kept.
-func (l Looked) line() string {
+// lineOf is how an entry is kept.
+func lineOf(l Looked) string {
 	if len(l.Keys) == 0 {
 		return l.Name
 	}
@@ -41,7 +41,7 @@ func parseLooked(line string) (l Looked, err error) {
 	for _, k := range l.Keys {
 		ok = ok && len(k) == keyDigits && strings.Trim(k, "0123456789abcdef") == ""
 	}
-	if err != nil || !ok || l.line() != line {
+	if err != nil || !ok || lineOf(l) != line {
 		return Looked{}, fmt.Errorf("%q is no entry that was looked at", clip(line))
 	}
 	return l, nil
@@ -86,7 +86,7 @@ func (s *looked) Add(entries []Looked) error {
 	var lines []string
 	for _, l := range entries {
 		if !fresh[l.Name] {
-			fresh[l.Name], lines = true, append(lines, l.line())
+			fresh[l.Name], lines = true, append(lines, lineOf(l))
 		}
 		s.entries[l.Name], s.age[l.Name] = l, 0
 	}

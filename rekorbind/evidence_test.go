@@ -4,7 +4,6 @@ package rekorbind
 
 import (
 	"bytes"
-	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -15,86 +14,15 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"github.com/repopolicy/repopolicy/internal/scaffold/sigstoretest"
+	"github.com/repopolicy/repopolicy/internal/scaffold/vectors"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/policy/chain"
 )
-
-// forge is a world of real bundles.
-type forge struct {
-	t    testing.TB
-	inst *sigstoretest.Instance
-	root *sigstore.Root
-	at   time.Time
-}
-
-func newForge(t testing.TB) *forge {
-	f := &forge{t: t, inst: sigstoretest.New(t), at: sigstoretest.Now.Add(-100 * time.Hour)}
-	f.root = f.trust(f.inst)
-	return f
-}
-
-func (f *forge) trust(i *sigstoretest.Instance) *sigstore.Root {
-	f.t.Helper()
-	// The second log begins after the first one, as in the public instance.
-	data := i.Root(sigstoretest.RootOptions{LogV2: &sigstoretest.Window{Start: sigstoretest.Now.AddDate(0, -6, 0)}})
-	r, err := sigstore.ParseRoot("test", data)
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	return r
-}
-
-func (f *forge) next() time.Time {
-	f.at = f.at.Add(time.Hour)
-	return f.at
-}
-
-func (f *forge) sign(payload []byte, who string) []byte {
-	return f.inst.Sign(sigstoretest.Request{Statement: payload, SAN: who + "@example.com", Issuer: "https://accounts.google.com", At: f.next(), Log: sigstoretest.LogV2, TSA: true})
-}
-
-func (f *forge) signKey(payload []byte, key crypto.Signer) []byte {
-	return f.inst.Sign(sigstoretest.Request{Statement: payload, Key: key, BareKey: true, At: f.next(), Log: sigstoretest.LogV2, TSA: true})
-}
-
-// bind signs as the repository's workflow.
-func (f *forge) bind(payload []byte, repo, id string, log sigstoretest.LogKind) []byte {
-	wf := repo + "/.github/workflows/repopolicy.yml@refs/heads/main"
-	return f.inst.Sign(sigstoretest.Request{
-		Statement: payload, SAN: wf, Issuer: "https://token.actions.githubusercontent.com", At: f.next(), Log: log, TSA: true,
-		Extensions: map[int]string{9: wf, 11: "github-hosted", 12: repo, 14: "refs/heads/main", 15: id, 17: "2002", 18: wf, 20: "repository_dispatch"},
-	})
-}
-
-func (f *forge) statement(text, previous string) ([]byte, string) {
-	f.t.Helper()
-	payload, err := Encode([]byte(text), previous)
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	return payload, policy.Sum(payload)
-}
-
-func textOf(version int, who string, extra string) string {
-	return fmt.Sprintf("# %s%s", who, extra) + "\n" + strings.NewReplacer("version = 1", fmt.Sprint("version = ", version), "alice", who).Replace(testPolicy)
-}
-
-const widget = "https://github.com/acme/widget"
-
-func locator(t testing.TB, s string) policy.Locator {
-	t.Helper()
-	l, err := policy.ParseLocator(s)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return l
-}
 
 // story is a genesis, two versions 2, and a second genesis.
 type story struct {
@@ -209,7 +137,7 @@ func TestEvidenceTampered(t *testing.T) {
 	s := newStory(t)
 	good := s.evidence(chain.ContradictionFork, []string{s.fork, s.second}, s.list("1", "2", "2b"))
 	n := 0
-	for i, raw := range good.bundles {
+	for i, raw := range good.Bundles() {
 		var doc map[string]any
 		if err := json.Unmarshal(raw, &doc); err != nil {
 			t.Fatal(err)
@@ -243,9 +171,9 @@ func TestEvidenceTampered(t *testing.T) {
 					t.Fatal(err)
 				}
 				set(v)
-				bad := *good
-				bad.bundles = slices.Clone(good.bundles)
-				bad.bundles[i] = changed
+				bundles := slices.Clone(good.Bundles())
+				bundles[i] = changed
+				bad := good.With(bundles)
 				n++
 				f, err := bad.Judge(s.root, nil, sigstoretest.Now)
 				// Only the genesis' own signature and binding are not needed: its
@@ -415,8 +343,8 @@ func TestForgesSchema(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, v := range vectors(t, "authority") {
-		text, ok := v.sections["forges.json"]
+	for _, v := range vectors.Read(t, "authority") {
+		text, ok := v.Sections(t)["forges.json"]
 		if !ok {
 			continue
 		}
@@ -428,7 +356,7 @@ func TestForgesSchema(t *testing.T) {
 			err = schema.Validate(doc)
 		}
 		if err != nil {
-			t.Errorf("%s: %v", v.name, err)
+			t.Errorf("%s: %v", v.Name, err)
 		}
 	}
 }
@@ -446,7 +374,7 @@ func FuzzEvidence(f *testing.F) {
 			return
 		}
 		again, err := ParseEvidence(e.Bytes())
-		if err != nil || again.Kind != e.Kind || again.Repository != e.Repository || !slices.Equal(again.Statements, e.Statements) || len(again.bundles) != len(e.bundles) {
+		if err != nil || again.Kind != e.Kind || again.Repository != e.Repository || !slices.Equal(again.Statements, e.Statements) || len(again.Bundles()) != len(e.Bundles()) {
 			t.Fatalf("not read back: %v", err)
 		}
 		if f, err := e.Judge(stranger, nil, sigstoretest.Now); err == nil {

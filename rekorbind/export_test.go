@@ -12,14 +12,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/transparency-dev/merkle/proof"
-	"github.com/transparency-dev/merkle/rfc6962"
-
 	prototrust "github.com/sigstore/protobuf-specs/gen/pb-go/trustroot/v1"
 
 	"github.com/repopolicy/repopolicy/internal/scaffold/sigstoretest"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
-	"github.com/repopolicy/repopolicy/policy"
 )
 
 // World is what tests of a directory start from: a chain of two versions of
@@ -84,29 +80,6 @@ func (w *World) EntriesV1(t testing.TB) (entries []json.RawMessage, log string, 
 	checkpoints = []string{w.Inst.ShardV1(1, 1000), w.Inst.ShardV1(4711, 0)}
 	slices.Sort(checkpoints)
 	return entries, w.Root.Logs()[0].ID, checkpoints
-}
-
-// SetTimeout sets how long a directory has.
-func SetTimeout(d *Directory, limit time.Duration) { d.timeout = limit }
-
-// SetHeld sets of how many pages an answer is held.
-func SetHeld(d *Directory, pages int) { d.held = pages }
-
-// CheckProofs verifies of an answer what no certificate is needed for: signatures of
-// directory and log, the proofs of map and output log, and those of the entries.
-func CheckProofs(d *Directory, a *Answer, repo policy.Locator) error {
-	p := &proving{root: d.Root, descriptor: d.Descriptor, repo: repo}
-	c, err := p.open(nil, a)
-	if err != nil {
-		return err
-	}
-	for _, r := range c.keys[0].Records {
-		b, cp := r.Binding, c.trees[r.Binding.Log][0]
-		if err := proof.VerifyInclusion(rfc6962.DefaultHasher, uint64(b.Index), uint64(cp.Size), rfc6962.DefaultHasher.HashLeaf([]byte(b.Body)), b.Inclusion, cp.Root); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // SignedWorkflow logs a binding whose certificate has all that GitHub's have, and

@@ -4,27 +4,17 @@ package rekorbind
 
 import (
 	"bytes"
-	"crypto"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
-	"net/http/httptest"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
-
-	protobundle "github.com/sigstore/protobuf-specs/gen/pb-go/bundle/v1"
-	prototrust "github.com/sigstore/protobuf-specs/gen/pb-go/trustroot/v1"
 
 	"github.com/repopolicy/repopolicy/internal/scaffold/sigstoretest"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
@@ -32,203 +22,6 @@ import (
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/policy/chain"
 )
-
-// shardID is the id of the second log, which is not the SHA-256 of its key: such
-// ids tell Rekor v2 from Rekor v1.
-var shardID = bytes.Repeat([]byte{2}, 32)
-
-// chained is a repository with a genesis and a second version in both logs.
-type chained struct {
-	*forge
-	one, two []byte
-	files    []File
-	v1       map[string]json.RawMessage // by name: entries as Rekor v1 answers them
-	names    []string                   // of bindings of both versions that no file holds
-}
-
-func newChained(t testing.TB, generations ...int) *chained {
-	t.Helper()
-	c := &chained{forge: newForge(t), v1: map[string]json.RawMessage{}}
-	c.root = c.rootWith(generations...)
-	var d1 string
-	c.one, d1 = c.statement(testPolicy, "")
-	c.two, _ = c.statement(textOf(2, "alice", ""), d1)
-	for i, payload := range [][]byte{c.one, c.two} {
-		r := sigstoretest.Request{Statement: payload, SAN: "alice@example.com", Issuer: "https://accounts.google.com"}
-		c.add(fmt.Sprint(i, "-signed"), r)
-		c.add(fmt.Sprint(i, "-bound"), workflow(widget, payload))
-	}
-	for _, payload := range [][]byte{c.one, c.two} {
-		name, _, _ := c.log(workflow(widget, payload))
-		c.names = append(c.names, name)
-	}
-	return c
-}
-
-// rootWith returns a root with the logs of those generations.
-func (f *forge) rootWith(generations ...int) *sigstore.Root {
-	f.t.Helper()
-	r, err := sigstore.ParseRoot("test", f.inst.Root(sigstoretest.RootOptions{Mutate: func(tr *prototrust.TrustedRoot) {
-		tr.Tlogs[1].LogId.KeyId = shardID
-		var keep []*prototrust.TransparencyLogInstance
-		for _, g := range generations {
-			keep = append(keep, tr.Tlogs[g-1])
-		}
-		tr.Tlogs = keep
-	}}))
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	return r
-}
-
-func workflow(repo string, payload []byte) sigstoretest.Request {
-	wf := repo + "/.github/workflows/repopolicy.yml@refs/heads/main"
-	return sigstoretest.Request{
-		Statement: payload, SAN: wf, Issuer: "https://token.actions.githubusercontent.com",
-		Extensions: map[int]string{9: wf, 11: "github-hosted", 12: repo, 14: "refs/heads/main", 15: "1001", 17: "2002", 18: wf, 20: "repository_dispatch"},
-	}
-}
-
-// log signs, and returns the entry's name in Rekor v1 and the bundles, one for
-// each log of the root.
-func (c *chained) log(r sigstoretest.Request) (name string, entry json.RawMessage, bundles [][]byte) {
-	c.t.Helper()
-	r.At, r.TSA = c.next(), true
-	r.Mutate = func(b *protobundle.Bundle) {
-		for _, e := range b.VerificationMaterial.TlogEntries {
-			if e.IntegratedTime == 0 {
-				e.LogId.KeyId = shardID
-			}
-		}
-	}
-	for _, l := range c.root.Logs() {
-		r.Log = sigstoretest.LogV1
-		if l.Generation == 2 {
-			r.Log = sigstoretest.LogV2
-		}
-		raw := c.inst.Sign(r)
-		bundles = append(bundles, raw)
-		if l.Generation == 1 {
-			name, entry = entryV1(c.t, raw)
-			c.v1[name] = entry
-		}
-	}
-	return name, entry, bundles
-}
-
-func (c *chained) add(file string, r sigstoretest.Request) {
-	_, _, bundles := c.log(r)
-	for i, b := range bundles {
-		c.files = append(c.files, File{fmt.Sprintf("%s/%s-%d.sigstore.json", SignaturesDir, file, i), b})
-	}
-}
-
-// entryV1 turns the log entry of a bundle into the form of Rekor v1.
-func entryV1(t testing.TB, bundle []byte) (name string, entry json.RawMessage) {
-	t.Helper()
-	var b struct {
-		VerificationMaterial struct {
-			TlogEntries []struct {
-				LogIndex, IntegratedTime string
-				LogID                    struct{ KeyID []byte }
-				InclusionPromise         struct{ SignedEntryTimestamp []byte }
-				CanonicalizedBody        []byte
-			}
-		}
-	}
-	if err := json.Unmarshal(bundle, &b); err != nil {
-		t.Fatal(err)
-	}
-	e := b.VerificationMaterial.TlogEntries[0]
-	entry = json.RawMessage(fmt.Sprintf(`{"body":%q,"integratedTime":%s,"logID":%q,"logIndex":%s,"verification":{"signedEntryTimestamp":%q}}`,
-		base64.StdEncoding.EncodeToString(e.CanonicalizedBody), e.IntegratedTime, hex.EncodeToString(e.LogID.KeyID), e.LogIndex, base64.StdEncoding.EncodeToString(e.InclusionPromise.SignedEntryTimestamp)))
-	return fmt.Sprintf("%016x%s", 4711, sigstore.LeafHash(e.CanonicalizedBody)), entry
-}
-
-// index is a search index of Rekor v1 that may lie.
-type index struct {
-	list    func() string                                                    // reply to a search
-	entries func(asked []string, honest []map[string]json.RawMessage) string // reply to a retrieval; nil for the honest one
-	fetched []string
-	renamed bool // also asked under another name
-}
-
-func (c *chained) serve(x *index) *web.Client {
-	c.t.Helper()
-	var mu sync.Mutex
-	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		var q struct {
-			Hash       string   `json:"hash"`
-			EntryUUIDs []string `json:"entryUUIDs"`
-		}
-		if err := json.NewDecoder(r.Body).Decode(&q); err != nil {
-			c.t.Error(err)
-		}
-		switch r.URL.Path {
-		case "/api/v1/index/retrieve":
-			if q.Hash != "sha256:"+locator(c.t, widget).Anchor() && !x.renamed {
-				c.t.Errorf("asked for %s", q.Hash)
-			}
-			_, _ = io.WriteString(w, x.list())
-		case "/api/v1/log/entries/retrieve":
-			if len(q.EntryUUIDs) == 0 || len(q.EntryUUIDs) > entriesBatch {
-				c.t.Errorf("asked for %d entries", len(q.EntryUUIDs))
-			}
-			mu.Lock()
-			x.fetched = append(x.fetched, q.EntryUUIDs...)
-			mu.Unlock()
-			honest := []map[string]json.RawMessage{}
-			for _, u := range q.EntryUUIDs {
-				if e, ok := c.v1[u]; ok {
-					honest = append(honest, map[string]json.RawMessage{u: e})
-				}
-			}
-			if x.entries != nil {
-				_, _ = io.WriteString(w, x.entries(q.EntryUUIDs, honest))
-				return
-			}
-			_ = json.NewEncoder(w).Encode(honest)
-		default:
-			http.NotFound(w, r)
-		}
-	}))
-	c.t.Cleanup(srv.Close)
-	client, err := web.New(srv.URL, nil, "test")
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	return client
-}
-
-func (c *chained) hint(x *index) *Hint {
-	return &Hint{Root: c.root, Client: c.serve(x), Now: func() time.Time { return sigstoretest.Now }}
-}
-
-func (c *chained) resolve(files []File, lookups ...Lookup) *Resolution {
-	c.t.Helper()
-	r := &Resolver{Root: c.root, Lookups: lookups, Now: sigstoretest.Now}
-	out, err := r.Resolve(c.t.Context(), locator(c.t, widget), files)
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	return out
-}
-
-// decide judges a release that no rule could allow, to see what the chain says
-// before that.
-func decide(c *chain.Chain) policy.Reason {
-	d, _ := c.Trusted(chain.Demand{}).Precheck(policy.Request{Now: sigstoretest.Now}, policy.Claims{})
-	return d.Reason
-}
-
-func list(names ...string) func() string {
-	out, err := json.Marshal(names)
-	if err != nil {
-		panic(err)
-	}
-	return func() string { return string(out) }
-}
 
 // TestIndex: an honest index is believed for what it lists, and no answer that
 // is malformed or proves itself wrong is taken for one that lists nothing.
@@ -344,7 +137,7 @@ func TestIndex(t *testing.T) {
 		"body of another kind": {index{list: list(long), entries: change(e.Body, base64.StdEncoding.EncodeToString([]byte(`{"kind":"rfc3161"}`)))}, -1, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
-			remembered := &memory{}
+			remembered := &remembering{}
 			h := c.hint(&x.index)
 			h.Entries = remembered
 			found, err := h.Find(t.Context(), Query{Repository: locator(t, widget)})
@@ -374,27 +167,6 @@ func TestIndex(t *testing.T) {
 	if c.hint(&index{list: both}).Name() == "" {
 		t.Error("no name")
 	}
-}
-
-// memory remembers in memory.
-type memory struct {
-	entries []Looked
-	err     error
-}
-
-func (m *memory) Get(name string) (Looked, bool) {
-	i := slices.IndexFunc(m.entries, func(l Looked) bool { return l.Name == name })
-	if i < 0 {
-		return Looked{}, false
-	}
-	return m.entries[i], true
-}
-
-func (m *memory) Age(string) int { return 0 }
-
-func (m *memory) Add(entries []Looked) error {
-	m.entries = append(m.entries, entries...)
-	return m.err
 }
 
 // TestIndexHides: a binding that only the log has is found, and is neither a
@@ -493,36 +265,10 @@ func TestIndexHides(t *testing.T) {
 	}
 	// What cannot be remembered is an error, not a reason to go on.
 	h := c.hint(&index{list: list(names...)})
-	h.Entries = &memory{err: errors.New("disk full")}
+	h.Entries = &remembering{err: errors.New("disk full")}
 	if _, err := h.Find(t.Context(), Query{Repository: locator(t, widget)}); err == nil {
 		t.Error("the disk is full")
 	}
-}
-
-// FuzzIndex: what is read are names whose leaf is known, as many as were listed.
-func FuzzIndex(f *testing.F) {
-	for _, s := range []string{"[]", "null", `["` + strings.Repeat("a", 64) + `"]`, `["` + strings.Repeat("a", 80) + `",""]`, `[1]`, `{}`, "[[]]", `["\u0061"]`} {
-		f.Add([]byte(s))
-	}
-	f.Fuzz(func(t *testing.T, data []byte) {
-		names, err := parseIndex(data)
-		if err != nil {
-			if names != nil {
-				t.Fatal("names beside an error")
-			}
-			return
-		}
-		var want []any
-		if err := json.Unmarshal(data, &want); err != nil || len(want) != len(names) || want == nil {
-			t.Fatalf("%d names, %d were listed: %v", len(names), len(want), err)
-		}
-		for i, n := range names {
-			hash, ok := leafOfUUID(n)
-			if raw, err := hex.DecodeString(hash); !ok || err != nil || len(raw) != 32 || want[i] != n {
-				t.Fatalf("%q", n)
-			}
-		}
-	})
 }
 
 // FuzzEntryV1: an entry that is not one by which somebody bound something is
@@ -560,11 +306,83 @@ func FuzzEntryV1(f *testing.F) {
 	})
 }
 
-func ecKey(t testing.TB) crypto.Signer {
-	t.Helper()
-	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
+// TestForkedFiles: bundles that show two trees of one size prove a fork without
+// anything else.
+func TestForkedFiles(t *testing.T) {
+	c := newChained(t, 1)
+	forked := c.inst.Fork()
+	r := sigstoretest.Request{Statement: c.one, SAN: "alice@example.com", Issuer: "https://accounts.google.com", Log: sigstoretest.LogV1, TSA: true, At: c.next()}
+	for name, x := range map[string]struct {
+		insts []*sigstoretest.Instance
+		fork  bool
+	}{
+		"one history":   {[]*sigstoretest.Instance{c.inst, c.inst}, false},
+		"two histories": {[]*sigstoretest.Instance{c.inst.Fork(), forked}, true},
+	} {
+		files := slices.Clone(c.files)
+		for i, inst := range x.insts {
+			files = append(files, File{SignatureName(1, []byte{byte(i)}, true), inst.Sign(r)})
+		}
+		res := c.resolve(files, c.hint(&index{list: list(c.names...)}))
+		if (res.Fork != nil) != x.fork || (decide(res.Chain).Class() == policy.ClassAlarm) != x.fork {
+			t.Errorf("%s: fork %v, decided %s", name, res.Fork, decide(res.Chain))
+		}
 	}
-	return k
+}
+
+// TestHintGeneration: an index is not asked of a log whose entries show that it
+// has none, and such a log is scanned.
+func TestHintGeneration(t *testing.T) {
+	c := newChained(t, 1)
+	p := &prover{inst: c.inst}
+	log := c.root.Logs()[0].ID
+	h := &Hint{Root: c.root, Client: c.prover(p, newState(t)).Clients[log], Now: func() time.Time { return sigstoretest.Now }, Log: log}
+	if _, err := h.Find(t.Context(), Query{Repository: locator(t, widget), Generations: map[string]int{h.Log: 2}}); !errors.Is(err, ErrNoIndex) || len(p.asked) > 0 {
+		t.Errorf("%v, asked %v", err, p.asked)
+	}
+	s := c.scan(&tiles{}, newState(t))
+	if found, err := s.Find(t.Context(), c.query()); err == nil {
+		t.Errorf("nothing to scan: %+v", found)
+	}
+	q := c.query()
+	q.Generations = map[string]int{h.Log: 2}
+	if _, err := s.Find(t.Context(), q); err == nil || !strings.Contains(err.Error(), "no client") {
+		t.Errorf("a log to scan: %v", err)
+	}
+}
+
+// TestHintDeadline: an index that replies ever so slowly does not hold a run, and
+// what it showed is remembered.
+func TestHintDeadline(t *testing.T) {
+	c := newChained(t, 1)
+	var junk []string
+	for range 2 * entriesBatch {
+		name, _, _ := c.log(sigstoretest.Request{Statement: c.one, SAN: "mallory@example.com", Issuer: "https://accounts.google.com"})
+		junk = append(junk, name)
+	}
+	release := make(chan struct{})
+	var answered atomic.Int32
+	x := &index{list: list(junk...)}
+	x.entries = func(_ []string, honest []map[string]json.RawMessage) string {
+		if first := answered.Add(1); first > 1 {
+			<-release
+		}
+		out, err := json.Marshal(honest)
+		if err != nil {
+			t.Error(err)
+		}
+		return string(out)
+	}
+	h := c.hint(x)
+	t.Cleanup(func() { close(release) }) // before the server is closed
+	remembered := &remembering{}
+	h.Entries = remembered
+	h.SetTimeout(time.Second)
+	start := time.Now()
+	if _, err := h.Find(t.Context(), c.query()); err == nil || time.Since(start) > 10*time.Second {
+		t.Errorf("%v after %s", err, time.Since(start))
+	}
+	if len(remembered.entries) != entriesBatch {
+		t.Errorf("%d entries are remembered", len(remembered.entries))
+	}
 }

@@ -111,7 +111,7 @@ func TestIndexLies(t *testing.T) {
 			return string(text)
 		}}
 	}
-	remembered := &memory{}
+	remembered := &remembering{}
 	h := c.hint(show(map[string]string{hidden: late}))
 	h.Entries = remembered
 	if res := c.resolve(c.files, h); res.Chain.Reason() != "" {
@@ -192,7 +192,8 @@ func TestIndexFlood(t *testing.T) {
 				check(t, err)
 				x := &index{list: list(listed...)}
 				h := c.hint(x)
-				h.Entries, h.limit = entries, limit
+				h.Entries = entries
+				h.SetLimit(limit)
 				return c.resolve(c.files, h), len(x.fetched)
 			}
 			first, fetched := run(names)
@@ -237,7 +238,7 @@ func TestIndexPassedOver(t *testing.T) {
 	three, _ := c.statement(textOf(3, "mallory", ""), d2)
 	old := workflow("https://github.com/acme/older", three) // of the number 1001, too
 	name, _, _ := c.log(old)
-	remembered := &memory{}
+	remembered := &remembering{}
 	for i := range 2 {
 		// Without files nothing says at first which number it is.
 		h := c.hint(&index{list: list(append(slices.Clone(c.names), name)...), renamed: true})
@@ -292,7 +293,8 @@ func TestIndexTurns(t *testing.T) {
 			check(t, err)
 			index := &index{list: list(x.listed...)}
 			h := c.hint(index)
-			h.Entries, h.limit = &writing{entries, &writes}, limit
+			h.Entries = &writing{entries, &writes}
+			h.SetLimit(limit)
 			_, err = h.Find(t.Context(), c.query())
 			return index.fetched, err
 		}
@@ -343,7 +345,8 @@ func TestIndexKnown(t *testing.T) {
 			text, _ := json.Marshal(out)
 			return string(text)
 		}})
-		h.Entries, h.limit, h.Log = entries, limit, log
+		h.Entries, h.Log = entries, log
+		h.SetLimit(limit)
 		q := c.query()
 		q.Known = known
 		_, err = h.Find(t.Context(), q)

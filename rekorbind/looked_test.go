@@ -32,7 +32,7 @@ func TestEntries(t *testing.T) {
 	again := open()
 	for n, l := range []Looked{late, entry(1), entry(3), entry(2)} {
 		got, ok := again.Get(l.Name)
-		if !ok || got.line() != l.line() || again.Age(l.Name) != n {
+		if !ok || lineOf(got) != lineOf(l) || again.Age(l.Name) != n {
 			t.Errorf("%+v: %+v of age %d, want %d", l, got, again.Age(l.Name), n)
 		}
 	}
@@ -40,7 +40,7 @@ func TestEntries(t *testing.T) {
 		t.Error("nobody looked at it")
 	}
 
-	files, err := filepath.Glob(filepath.Join(string(state.store.(folder)), "entries", "*"))
+	files, err := filepath.Glob(filepath.Join(state.Dir(), "entries", "*"))
 	if err != nil || len(files) != 1 {
 		t.Fatal(files, err)
 	}
@@ -58,7 +58,7 @@ func TestEntries(t *testing.T) {
 	}
 	check(t, os.WriteFile(files[0], data, 0o600))
 	check(t, again.Add([]Looked{entry(5)}))
-	lock := filepath.Join(string(state.store.(folder)), "lock")
+	lock := filepath.Join(state.Dir(), "lock")
 	check(t, os.Remove(lock))
 	check(t, os.Mkdir(lock, 0o700))
 	if err := again.Add([]Looked{entry(6)}); err == nil {

@@ -78,14 +78,14 @@ func TestScanTwice(t *testing.T) {
 // and none speaks for another.
 func TestIndexes(t *testing.T) {
 	c := newChained(t, 1)
-	answers, silent := &index{list: list(c.names...)}, &index{list: func() string { return "<!doctype html>" }}
+	speaks, silent := &index{list: list(c.names...)}, &index{list: func() string { return "<!doctype html>" }}
 	for name, x := range map[string]struct {
 		indexes []*index
 		want    chain.Completeness
 	}{
-		"both answer":      {[]*index{answers, answers}, chain.CompleteHinted},
-		"the second alone": {[]*index{silent, answers}, chain.CompleteNone},
-		"the first alone":  {[]*index{answers, silent}, chain.CompleteNone},
+		"both answer":      {[]*index{speaks, speaks}, chain.CompleteHinted},
+		"the second alone": {[]*index{silent, speaks}, chain.CompleteNone},
+		"the first alone":  {[]*index{speaks, silent}, chain.CompleteNone},
 	} {
 		res := c.resolve(c.files, c.hint(x.indexes[0]), c.hint(x.indexes[1]))
 		if got := res.Chain.View().Completeness; got != x.want || (decide(res.Chain) == policy.BelowRequired) != (x.want == chain.CompleteNone) {

@@ -202,9 +202,9 @@ func openLogs(r *sigstore.Root, at time.Time) []sigstore.Log {
 	return logs
 }
 
-// open returns proofs of the newest checkpoint of every Rekor v2 log of the root that is
+// Newest returns proofs of the newest checkpoint of every Rekor v2 log of the root that is
 // trusted now: whatever they have logged lies before what is certified from then on.
-func (d *Dater) open(ctx context.Context) [][]byte {
+func (d *Dater) Newest(ctx context.Context) [][]byte {
 	if d == nil || d.Client.Services.TSA == "" {
 		return nil
 	}
@@ -245,9 +245,9 @@ func (d *Dater) open(ctx context.Context) [][]byte {
 	return out
 }
 
-// of returns a proof of the checkpoint under which a bundle of Rekor v2 proves its entry,
+// Beside returns a proof of the checkpoint under which a bundle of Rekor v2 proves its entry,
 // unless one of those at hand is of that; nil if it cannot be had.
-func (d *Dater) of(ctx context.Context, bundle []byte, have [][]byte) []byte {
+func (d *Dater) Beside(ctx context.Context, bundle []byte, have [][]byte) []byte {
 	if d == nil || d.Client.Services.TSA == "" || bundle == nil {
 		return nil
 	}
@@ -280,7 +280,7 @@ func (d *Dater) Of(ctx context.Context, bundle []byte) []byte {
 	if err != nil || !slices.ContainsFunc(d.Root.Logs(), func(l sigstore.Log) bool { return l.ID == log && l.Generation == 2 }) {
 		return nil
 	}
-	return d.of(ctx, bundle, nil)
+	return d.Beside(ctx, bundle, nil)
 }
 
 // Undated returns the bindings of a statement in Rekor v2 that no place proof at hand dates,

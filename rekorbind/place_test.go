@@ -28,22 +28,6 @@ import (
 	"github.com/repopolicy/repopolicy/policy/chain"
 )
 
-// proof returns a place proof of the first n entries of the Rekor v2 log.
-func (c *chained) proof(n int, at time.Time) *PlaceProof {
-	c.t.Helper()
-	note := c.inst.CheckpointV2(c.inst.BodiesV2()[:n], c.inst.Origin())
-	return &PlaceProof{hex.EncodeToString(shardID), note, c.inst.Stamp(note, at)}
-}
-
-// windows returns the root with another window of the Rekor v2 log.
-func (c *chained) windows(o sigstoretest.RootOptions) *sigstore.Root {
-	c.t.Helper()
-	o.Mutate = func(tr *prototrust.TrustedRoot) { tr.Tlogs[1].LogId.KeyId = shardID }
-	r, err := sigstore.ParseRoot("test", c.inst.Root(o))
-	check(c.t, err)
-	return r
-}
-
 // TestPlaceProof: a place proof says that a tree of a log of the root existed at a time by
 // the word of an authority of the root; everything else about one is refused.
 func TestPlaceProof(t *testing.T) {
@@ -242,9 +226,9 @@ func TestPlaces(t *testing.T) {
 		file("junk", []byte("{}")), file("bundle", c.files[0].Data),
 		file("later", bytes.Replace(one.Data, []byte("stamp\":\"M"), []byte("stamp\":\"N"), 1)),
 	}
-	lookup := func() Lookup { return c.scan(c.honest(), newState(t)) }
-	plain := c.resolve(c.files, lookup())
-	if len(plain.history.Moments) != 0 || plain.Chain.Reason() != "" {
+	look := func() Lookup { return c.scan(c.honest(), newState(t)) }
+	plain := c.resolve(c.files, look())
+	if len(plain.History().Moments) != 0 || plain.Chain.Reason() != "" {
 		t.Fatal(plain.Chain.Problems())
 	}
 	for name, x := range map[string]struct {
@@ -259,14 +243,14 @@ func TestPlaces(t *testing.T) {
 		"junk and good":  {append(slices.Clone(junk), all), 1, []string{"junk", "bundle", "later"}},
 		"as a signature": {[]File{{SignaturesDir + "/1" + signatureSuffix, one.Data}}, 0, []string{"1"}},
 	} {
-		got := c.resolve(append(slices.Clone(x.files), c.files...), lookup())
+		got := c.resolve(append(slices.Clone(x.files), c.files...), look())
 		var ignored []string
 		for _, i := range got.Ignored {
 			base, _, _ := strings.Cut(path.Base(i.Name), ".")
 			ignored = append(ignored, base)
 		}
-		if len(got.history.Moments) != x.moments || cmp.Diff(x.ignored, ignored, cmpopts.SortSlices(strings.Compare)) != "" {
-			t.Errorf("%s: %d moments, ignored %v", name, len(got.history.Moments), got.Ignored)
+		if len(got.History().Moments) != x.moments || cmp.Diff(x.ignored, ignored, cmpopts.SortSlices(strings.Compare)) != "" {
+			t.Errorf("%s: %d moments, ignored %v", name, len(got.History().Moments), got.Ignored)
 		}
 		if got.Chain.Reason() != "" || len(got.Chain.Versions()) != 2 || len(got.Chain.Alarms()) > 0 || decide(got.Chain) != decide(plain.Chain) {
 			t.Errorf("%s: %s %+v %+v", name, got.Chain.Reason(), got.Chain.Problems(), got.Chain.Alarms())
@@ -275,7 +259,7 @@ func TestPlaces(t *testing.T) {
 
 	// An authority that dates a tree before its entries is believed in nothing, and named.
 	early := file("early", c.proof(size, last.AddDate(0, -1, 0)).Bytes())
-	got := c.resolve(append([]File{one, early}, c.files...), lookup())
+	got := c.resolve(append([]File{one, early}, c.files...), look())
 	if a := got.Chain.Alarms(); len(a) != 1 || a[0].Code != chain.AlarmStamps || !strings.Contains(a[0].Text, "https://tsa.example") {
 		t.Errorf("%+v", a)
 	}
@@ -306,12 +290,12 @@ func TestPlacesLimit(t *testing.T) {
 	}
 	good := File{SignaturesDir + "/last" + placeSuffix, c.proof(1, sigstoretest.Now).Bytes()}
 	got := c.resolve(append(append(files[:MaxPlaceFiles-1:MaxPlaceFiles-1], good), c.files...))
-	if len(got.Ignored) != MaxPlaceFiles-1 || len(got.history.Moments) != 1 {
-		t.Errorf("%d ignored, %d moments", len(got.Ignored), len(got.history.Moments))
+	if len(got.Ignored) != MaxPlaceFiles-1 || len(got.History().Moments) != 1 {
+		t.Errorf("%d ignored, %d moments", len(got.Ignored), len(got.History().Moments))
 	}
 	got = c.resolve(append(append(files[:MaxPlaceFiles:MaxPlaceFiles], good), c.files...))
-	if len(got.Ignored) != MaxPlaceFiles+1 || len(got.history.Moments) != 0 || len(got.history.Statements) != 2 {
-		t.Errorf("%d ignored, %d moments, %d statements", len(got.Ignored), len(got.history.Moments), len(got.history.Statements))
+	if len(got.Ignored) != MaxPlaceFiles+1 || len(got.History().Moments) != 0 || len(got.History().Statements) != 2 {
+		t.Errorf("%d ignored, %d moments, %d statements", len(got.Ignored), len(got.History().Moments), len(got.History().Statements))
 	}
 }
 
@@ -431,8 +415,8 @@ func TestDater(t *testing.T) {
 		x2 := &dating{chained: c, now: sigstoretest.Now}
 		d := x2.dater()
 		x.change(x2, d)
-		open := d.open(t.Context())
-		own := d.of(t.Context(), bundles[1], nil)
+		open := d.Newest(t.Context())
+		own := d.Beside(t.Context(), bundles[1], nil)
 		if len(open) != x.open || (own != nil) != x.own || len(x2.warned) != x.warns || x2.stamps != x.stamps {
 			t.Errorf("%s: %d of open logs, own %v, %d stamps, %q", name, len(open), own != nil, x2.stamps, x2.warned)
 		}
@@ -446,7 +430,7 @@ func TestDater(t *testing.T) {
 				t.Errorf("%s: %+v %v", name, place, err)
 			}
 		}
-		if own != nil && d.of(t.Context(), bundles[1], [][]byte{[]byte("{}"), own}) != nil {
+		if own != nil && d.Beside(t.Context(), bundles[1], [][]byte{[]byte("{}"), own}) != nil {
 			t.Errorf("%s: made twice", name)
 		}
 	}
@@ -455,11 +439,11 @@ func TestDater(t *testing.T) {
 	x := &dating{chained: c, now: sigstoretest.Now}
 	d := x.dater()
 	for _, bundle := range [][]byte{nil, []byte("{"), []byte("{}")} {
-		if d.of(t.Context(), bundle, nil) != nil {
+		if d.Beside(t.Context(), bundle, nil) != nil {
 			t.Errorf("%q", bundle)
 		}
 	}
-	if none := (*Dater)(nil); none.open(t.Context()) != nil || none.of(t.Context(), bundles[1], nil) != nil || x.stamps > 0 || len(x.warned) != 2 {
+	if none := (*Dater)(nil); none.Newest(t.Context()) != nil || none.Beside(t.Context(), bundles[1], nil) != nil || x.stamps > 0 || len(x.warned) != 2 {
 		t.Errorf("%d stamps, %q", x.stamps, x.warned)
 	}
 	// The certificate is asked for in a later second, where another log is open: within one
@@ -468,15 +452,15 @@ func TestDater(t *testing.T) {
 		x := &dating{chained: c, now: sigstoretest.Now}
 		d := x.dater()
 		many(logs)(x, d)
-		d.gap = gap
+		d.SetGap(gap)
 		begin := time.Now()
-		if n := len(d.open(t.Context())); n != logs || logs > 1 && time.Since(begin) < placeGap {
+		if n := len(d.Newest(t.Context())); n != logs || logs > 1 && time.Since(begin) < placeGap {
 			t.Errorf("of %d logs %d, after %s", logs, n, time.Since(begin))
 		}
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if d.open(ctx) != nil {
+	if d.Newest(ctx) != nil {
 		t.Error("stamped although the run has ended")
 	}
 }

@@ -52,7 +52,7 @@ func (s *Scan) Name() string { return "tiles of Rekor v2" }
 // Best says that who reads a whole log has seen all of it.
 func (s *Scan) Best() chain.Completeness { return chain.CompleteScanned }
 
-// Find reads what is new in every shard and returns the repository's bindings.
+// Find reads what is new in every shard and returns the repository's found.
 // What is known is as of now or, with a witness policy, of the earliest moment at
 // which a quorum of witnesses had seen one of the checkpoints.
 func (s *Scan) Find(ctx context.Context, q Query) (Found, error) {
@@ -132,7 +132,7 @@ type logReading struct {
 	*reading
 }
 
-// closure returns the keys of all bindings that have one of the keys, or one in common with
+// closure returns the keys of all found that have one of the keys, or one in common with
 // those, sorted.
 func closure(read []logReading, of []string) []string {
 	keys := map[string]bool{}
@@ -155,7 +155,7 @@ func closure(read []logReading, of []string) []string {
 	return slices.Sorted(maps.Keys(keys))
 }
 
-// leaves returns the bindings of a log under the keys.
+// leaves returns the found of a log under the keys.
 func (s *Scan) leaves(x logReading, keys []string, q Query) ([]chain.Leaf, error) {
 	var out []chain.Leaf
 	for _, b := range x.Bindings {
@@ -290,17 +290,17 @@ func (s *Scan) read(ctx context.Context, l sigstore.Log, t Tiles, old Cursor, r 
 		if err != nil {
 			return false, fmt.Errorf("%s: %w", l.URL, err)
 		}
-		bindings := make([]verified, len(entries)) // the zero value for what is none
+		found := make([]verified, len(entries)) // the zero value for what is none
 		parallel(len(entries), func(i int) {
 			if v, err := s.binding(l.ID, r.Size+int64(i), entries[i]); err == nil {
-				bindings[i] = v
+				found[i] = v
 			}
 		})
 		for i, body := range entries {
-			if bindings[i].by.Repository == repo {
-				r.verified[r.Size] = bindings[i]
+			if found[i].by.Repository == repo {
+				r.verified[r.Size] = found[i]
 			}
-			if err := r.take(body, Keys(bindings[i].by)); err != nil {
+			if err := r.take(body, Keys(found[i].by)); err != nil {
 				return false, err
 			}
 			seen, ok := r.shown[r.Size]
@@ -349,7 +349,7 @@ func (s *Scan) read(ctx context.Context, l sigstore.Log, t Tiles, old Cursor, r 
 	return s.Cursors.Save(l.ID, old, next)
 }
 
-// mapping says what bindings depend on beside the log.
+// mapping says what found depend on beside the log.
 func (s *Scan) mapping() string {
 	return fmt.Sprintf("%d %s %s", MapVersion, s.Root.Digest().Hex, s.Forges.Digest())
 }

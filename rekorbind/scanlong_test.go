@@ -19,21 +19,6 @@ import (
 	"github.com/repopolicy/repopolicy/policy/chain"
 )
 
-// long is a log of several tiles with the chain's entries in its first.
-func (c *chained) long(n int) *tiles {
-	bodies := slices.Concat(c.inst.BodiesV2(), fillers(n*TileEntries))
-	return (&tiles{bodies: bodies, checkpoint: c.inst.CheckpointV2(bodies, c.inst.Origin())}).withHashes(c.t, bodies)
-}
-
-func entryTiles(read []string) (out []string) {
-	for _, p := range read {
-		if strings.Contains(p, "/tile/entries/") {
-			out = append(out, p)
-		}
-	}
-	return out
-}
-
 // TestScanProgress: what a long scan has read and proven is kept when it ends
 // early, and nothing else.
 func TestScanProgress(t *testing.T) {
@@ -83,7 +68,7 @@ func TestScanProgress(t *testing.T) {
 			}
 			state := newState(t)
 			s := c.scan(log(x.first), state)
-			s.every = 2 * TileEntries
+			s.SetEvery(2 * TileEntries)
 			c.expect(t, s, x.want)
 			kept, err := state.Load(id)
 			if err != nil || kept.Size != x.kept {
@@ -91,7 +76,7 @@ func TestScanProgress(t *testing.T) {
 			}
 			then := log(x.then)
 			s = c.scan(then, state)
-			s.every = 2 * TileEntries
+			s.SetEvery(2 * TileEntries)
 			found, _ := c.expect(t, s, x.after)
 			if x.after == scanned && len(found.Leaves) != 4 {
 				t.Errorf("%d leaves", len(found.Leaves))
@@ -101,7 +86,7 @@ func TestScanProgress(t *testing.T) {
 				if len(read) > 0 {
 					t.Errorf("read %v", read)
 				}
-			} else if len(read) == 0 || !strings.HasSuffix(read[0], tilePath(int64(x.from))) {
+			} else if len(read) == 0 || !strings.HasSuffix(read[0], fmt.Sprintf("%03d", x.from)) {
 				t.Errorf("began with %v, want tile %d", read, x.from)
 			}
 		})
@@ -137,21 +122,21 @@ func TestScanForgetsNothing(t *testing.T) {
 		return d
 	}
 	s := c.scan(&early, state)
-	s.every = TileEntries
+	s.SetEvery(TileEntries)
 	c.expect(t, s, unavailable)
 	kept, err := state.Load(id)
 	if err != nil || kept.Size != 3*TileEntries || kept.Tree != before.Tree || !bytes.Equal(kept.Checkpoint, before.Checkpoint) {
 		t.Fatalf("%d entries are kept, of %+v (%v)", kept.Size, kept.Tree, err)
 	}
 	s = c.scan(liar(), state)
-	s.every = TileEntries
+	s.SetEvery(TileEntries)
 	c.expect(t, s, unavailable) // its tiles do not prove the tree that was seen
 	if after, err := state.Load(id); err != nil || after.Size != kept.Size || after.Tree != kept.Tree {
 		t.Errorf("%d entries are kept, of %+v (%v)", after.Size, after.Tree, err)
 	}
 	c.expect(t, c.scan(liar(), state), alarm)
 	s = c.scan(honest, state)
-	s.every = TileEntries
+	s.SetEvery(TileEntries)
 	if found, _ := c.expect(t, s, scanned); len(found.Leaves) != 4 {
 		t.Errorf("%d leaves", len(found.Leaves))
 	}
@@ -240,7 +225,8 @@ func TestScanDeadline(t *testing.T) {
 	}
 	state := newState(t)
 	s := c.scan(log, state)
-	s.timeout, s.every = 2*time.Second, TileEntries
+	s.SetTimeout(2 * time.Second)
+	s.SetEvery(TileEntries)
 	start := time.Now()
 	_, err := s.Find(t.Context(), c.query())
 	if err == nil || !strings.Contains(err.Error(), "not done after 2s") || time.Since(start) > time.Minute {
@@ -262,7 +248,7 @@ func TestCursorNarrow(t *testing.T) {
 	}
 	take := func(body []byte, repo string) {
 		t.Helper()
-		if err := r.take(body, Keys(chain.Binding{Repository: locator(t, repo), RepositoryID: "1", OwnerID: "2"})); err != nil {
+		if err := r.Take(body, Keys(chain.Binding{Repository: locator(t, repo), RepositoryID: "1", OwnerID: "2"})); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -280,12 +266,12 @@ func TestCursorNarrow(t *testing.T) {
 		t.Fatalf("narrow %v, %+v, size %d", r.Narrow, r.Bindings, r.Size)
 	}
 	kept := r.Cursor
-	for _, h := range r.tree.Hashes() {
-		kept.Hashes = append(kept.Hashes, fmt.Sprintf("%x", h))
-	}
-	root, err := r.root()
+	tree, root, err := r.Hashes()
 	if err != nil {
 		t.Fatal(err)
+	}
+	for _, h := range tree.Hashes() {
+		kept.Hashes = append(kept.Hashes, fmt.Sprintf("%x", h))
 	}
 	kept.Tree = Tree{kept.Size, root}
 	for name, x := range map[string]struct {
@@ -385,7 +371,7 @@ func BenchmarkScan(b *testing.B) {
 					b.Fatal(err)
 				}
 				for _, e := range entries {
-					if err := r.take(e, nil); err != nil {
+					if err := r.Take(e, nil); err != nil {
 						b.Fatal(err)
 					}
 				}

@@ -22,15 +22,6 @@ import (
 	"github.com/repopolicy/repopolicy/policy/chain"
 )
 
-func newState(t testing.TB) *State {
-	t.Helper()
-	s, err := OpenState(filepath.Join(t.TempDir(), "state"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
-
 // digests returns n digests of statements.
 func digests(n int) chain.Kept {
 	var k chain.Kept
@@ -68,7 +59,7 @@ func TestState(t *testing.T) {
 	ok, err = s.SaveEntry("id", JournalEntry{}, entry)
 	swap("entry", ok, err, true)
 
-	again, err := OpenState(string(s.store.(folder)))
+	again, err := OpenState(s.Dir())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -93,7 +84,7 @@ func TestState(t *testing.T) {
 		}
 	}
 	if runtime.GOOS != "windows" {
-		err = filepath.Walk(string(s.store.(folder)), func(path string, info os.FileInfo, err error) error {
+		err = filepath.Walk(s.Dir(), func(path string, info os.FileInfo, err error) error {
 			if err == nil && filepath.Base(path) != "lock" && info.Mode().Perm()&0o077 != 0 {
 				t.Errorf("%s is %s", path, info.Mode())
 			}
@@ -123,7 +114,7 @@ func TestStateTampered(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		return string(s.store.(folder))
+		return s.Dir()
 	}
 	path := func(dir string, r policy.Locator) string { return filepath.Join(dir, name("chains", r.String())) }
 	text, err := os.ReadFile(path(good(t), repo))
@@ -191,13 +182,6 @@ func TestStateTampered(t *testing.T) {
 		if res, err := r.Resolve(t.Context(), repo, nil); err == nil || res != nil {
 			t.Errorf("%s: resolved", name)
 		}
-	}
-}
-
-func check(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
 	}
 }
 
@@ -289,7 +273,7 @@ func TestLooked(t *testing.T) {
 		n + " " + k + " " + k + " 01": false, n + " " + k + " " + k + " 1 early": false, n + " " + k + " " + k + " 1 late late": false,
 		n + " " + k[1:] + " " + k + " 1": false, n + " " + strings.ToUpper(k) + " " + k + " 1": false, strings.ToUpper(n): false,
 	} {
-		if l, err := parseLooked(line); (err == nil) != ok || ok && l.line() != line {
+		if l, err := parseLooked(line); (err == nil) != ok || ok && lineOf(l) != line {
 			t.Errorf("%q: %+v, %v", line, l, err)
 		}
 	}
@@ -303,7 +287,7 @@ func TestStateConcurrent(t *testing.T) {
 	var all sync.WaitGroup
 	for range writers {
 		all.Go(func() {
-			s, err := OpenState(string(s.store.(folder)))
+			s, err := OpenState(s.Dir())
 			if err != nil {
 				t.Error(err)
 				return
@@ -352,7 +336,7 @@ func TestStateKilled(t *testing.T) {
 	s := newState(t)
 	for i := range 15 {
 		cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestStateKilled$")
-		cmd.Env = append(os.Environ(), stateDir+"="+string(s.store.(folder)))
+		cmd.Env = append(os.Environ(), stateDir+"="+s.Dir())
 		out, err := cmd.StdoutPipe()
 		check(t, err)
 		check(t, cmd.Start())
@@ -382,7 +366,7 @@ func FuzzState(f *testing.F) {
 	if _, err := s.Keep(repo, chain.Kept{}, digests(2)); err != nil {
 		f.Fatal(err)
 	}
-	path := filepath.Join(string(s.store.(folder)), name("chains", repo.String()))
+	path := filepath.Join(s.Dir(), name("chains", repo.String()))
 	good, err := os.ReadFile(path)
 	check(f, err)
 	f.Add(good)
@@ -407,31 +391,6 @@ func FuzzState(f *testing.F) {
 			t.Fatalf("%q was read: %v", data, err)
 		}
 	})
-}
-
-// failing is a keeper of which one half fails.
-type failing struct {
-	Keeper
-	load, store error
-	lost        int // how often another process was first
-}
-
-func (k *failing) Kept(l policy.Locator) (chain.Kept, error) {
-	if k.load != nil {
-		return chain.Kept{}, k.load
-	}
-	return k.Keeper.Kept(l)
-}
-
-func (k *failing) Keep(l policy.Locator, old, next chain.Kept) (bool, error) {
-	if k.store != nil {
-		return false, k.store
-	}
-	if k.lost > 0 {
-		k.lost--
-		return false, nil
-	}
-	return k.Keeper.Keep(l, old, next)
 }
 
 // TestResolveKeeps: a resolution that cannot remember is none, and one that was

@@ -5,80 +5,21 @@ package rekorbind
 import (
 	"bytes"
 	"encoding/json"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/repopolicy/repopolicy/internal/scaffold/vectors"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/policy/chain"
 )
 
-// vector is one file of schema/testdata: header lines, an empty line, and
-// sections that begin with "-- name --".
-type vector struct {
-	name     string
-	header   map[string]string
-	sections map[string]string
-}
-
-func vectors(t testing.TB, kind string, headers ...string) []vector {
-	t.Helper()
-	files, err := filepath.Glob("../schema/testdata/" + kind + "/*.txt")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no vectors of kind %s: %v", kind, err)
-	}
-	reasons := map[string]policy.Class{}
-	for _, r := range policy.Reasons() {
-		reasons[string(r.Code)] = r.Class
-	}
-	var out []vector
-	for _, f := range files {
-		data, err := os.ReadFile(f)
-		if err != nil {
-			t.Fatal(err)
-		}
-		head, body, ok := strings.Cut(string(data), "\n\n")
-		if !ok {
-			t.Fatalf("%s: no empty line after the header", f)
-		}
-		v := vector{strings.TrimSuffix(filepath.Base(f), ".txt"), map[string]string{}, map[string]string{}}
-		for line := range strings.SplitSeq(head, "\n") {
-			k, val, ok := strings.Cut(line, ": ")
-			if !ok || !strings.Contains(" expect reason requirement source "+strings.Join(headers, " ")+" ", " "+k+" ") {
-				t.Fatalf("%s: %q is no header line", f, line)
-			}
-			v.header[k] = val
-		}
-		if v.header["expect"] == "" || v.header["requirement"] == "" || v.header["source"] == "" {
-			t.Errorf("%s: a header is missing", f)
-		}
-		if r := v.header["reason"]; r != "" && reasons[r].String() != v.header["expect"] {
-			t.Errorf("%s: %s is not of class %s", f, r, v.header["expect"])
-		}
-		name := ""
-		for line := range strings.Lines(body) {
-			if n, ok := strings.CutPrefix(line, "-- "); ok && strings.HasSuffix(n, " --\n") {
-				name = strings.TrimSuffix(n, " --\n")
-				v.sections[name] = ""
-			} else if name == "" {
-				t.Fatalf("%s: text before the first section", f)
-			} else {
-				v.sections[name] += line
-			}
-		}
-		out = append(out, v)
-	}
-	return out
-}
-
 func TestStatementVectors(t *testing.T) {
-	for _, v := range vectors(t, "statement", "digest", "pae", "previous") {
-		t.Run(v.name, func(t *testing.T) {
-			payload := []byte(strings.TrimSuffix(v.sections["payload"], "\n"))
+	for _, v := range vectors.Read(t, "statement") {
+		t.Run(v.Name, func(t *testing.T) {
+			payload := []byte(strings.TrimSuffix(v.Sections(t)["payload"], "\n"))
 			s, err := ParseStatement(payload)
-			if (err == nil) != (v.header["expect"] == "OK") || (err == nil) != (s.Err() == nil) {
-				t.Fatalf("got %v, want %s", err, v.header["expect"])
+			if (err == nil) != (v.Header["expect"] == "OK") || (err == nil) != (s.Err() == nil) {
+				t.Fatalf("got %v, want %s", err, v.Header["expect"])
 			}
 			if s.Digest() != policy.Sum(payload) || s.PAE() != chain.PAEDigest(payload) {
 				t.Error("the digests are not those of the payload")
@@ -89,17 +30,17 @@ func TestStatementVectors(t *testing.T) {
 				}
 				return
 			}
-			if s.Digest() != v.header["digest"] || s.PAE() != v.header["pae"] || s.Previous() != v.header["previous"] {
+			if s.Digest() != v.Header["digest"] || s.PAE() != v.Header["pae"] || s.Previous() != v.Header["previous"] {
 				t.Errorf("digest %s, pae %s, previous %s", s.Digest(), s.PAE(), s.Previous())
 			}
-			text := v.sections["policy.toml"]
+			text := v.Sections(t)["policy.toml"]
 			if s.Document() == nil { // a newer format
 				return
 			}
 			if s.Document().Digest().Hex != policy.Sum([]byte(text)) || s.Version() != s.Document().Content().Version || s.Repository() != s.Document().Content().Repository {
 				t.Error("the statement and its policy differ")
 			}
-			again, err := Encode([]byte(text), v.header["previous"])
+			again, err := Encode([]byte(text), v.Header["previous"])
 			if err != nil || !bytes.Equal(again, payload) {
 				t.Errorf("encoded as %s (%v)", again, err)
 			}
@@ -124,22 +65,10 @@ func TestEncodeRefuses(t *testing.T) {
 	}
 }
 
-const testPolicy = `format = "repopolicy/v1"
-repository = "https://github.com/acme/widget"
-version = 1
-expires = 2027-01-01T00:00:00Z
-
-[maintainers]
-threshold = 1
-[[maintainers.member]]
-name = "alice"
-identities = [{ email = "alice@example.com", issuer = "https://accounts.google.com" }]
-`
-
 // FuzzStatement: what is accepted is the one encoding of what it says.
 func FuzzStatement(f *testing.F) {
-	for _, v := range vectors(f, "statement", "digest", "pae", "previous") {
-		f.Add([]byte(strings.TrimSuffix(v.sections["payload"], "\n")))
+	for _, v := range vectors.Read(f, "statement") {
+		f.Add([]byte(strings.TrimSuffix(v.Sections(f)["payload"], "\n")))
 	}
 	f.Fuzz(func(t *testing.T, payload []byte) {
 		s, err := ParseStatement(payload)

@@ -3,9 +3,11 @@
 package rekorbind
 
 import (
+	"bytes"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -171,4 +173,39 @@ func TestTamperedTiles(t *testing.T) {
 			served[path] = honest
 		}
 	}
+}
+
+// FuzzTile: what is read of a tile is all of it.
+func FuzzTile(f *testing.F) {
+	for _, b := range [][]byte{nil, {0}, {0, 0}, {0, 1, 'x'}, {0, 2, 'x'}, {0xff, 0xff, 0}, joinTile(fillers(3)), make([]byte, 1024)} {
+		f.Add(b)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		out, err := splitTile(data)
+		if err != nil {
+			if out != nil {
+				t.Fatal("entries beside an error")
+			}
+			return
+		}
+		if !bytes.Equal(joinTile(out), data) {
+			t.Fatal("something was left out")
+		}
+	})
+}
+
+// FuzzTilePath compares paths with those of golang.org/x/mod.
+func FuzzTilePath(f *testing.F) {
+	for _, n := range []int64{0, 1, 999, 1000, 1001, 123456, 999999, 1e6, 1 << 54, -1} {
+		f.Add(n)
+	}
+	f.Fuzz(func(t *testing.T, n int64) {
+		if n < 0 || n > 1<<54 {
+			return
+		}
+		want := tlog.Tile{H: 8, L: -1, N: n, W: TileEntries}.Path()
+		if got := filepath.ToSlash("tile/8/data/" + tilePath(n)); got != want {
+			t.Fatalf("%s, want %s", got, want)
+		}
+	})
 }

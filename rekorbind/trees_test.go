@@ -5,10 +5,8 @@ package rekorbind
 import (
 	"bytes"
 	"context"
-	"encoding/hex"
 	"errors"
 	"net/http"
-	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -16,34 +14,9 @@ import (
 
 	"github.com/repopolicy/repopolicy/internal/scaffold/sigstoretest"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
-	"github.com/repopolicy/repopolicy/internal/web"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/policy/chain"
 )
-
-// tree returns the checkpoint of the Rekor v2 log over some entries, with cosignatures.
-func (c *chained) tree(bodies [][]byte, lines ...string) Seen {
-	c.t.Helper()
-	note := c.inst.CheckpointV2(bodies, c.inst.Origin())
-	for _, l := range lines {
-		note = append(note, l...)
-	}
-	id := hex.EncodeToString(shardID)
-	cp, err := c.root.OpenCheckpoint(id, note)
-	check(c.t, err)
-	return Seen{id, 2, cp}
-}
-
-// trees returns what compares the trees of the Rekor v2 log that h serves.
-func (c *chained) trees(t *testing.T, h http.Handler, state Heads) *Trees {
-	t.Helper()
-	srv := httptest.NewServer(h)
-	t.Cleanup(srv.Close)
-	client, err := web.New(srv.URL, nil, "test")
-	check(t, err)
-	client.SetTimeout(2 * time.Second)
-	return &Trees{Root: c.root, Clients: map[string]*web.Client{hex.EncodeToString(shardID): client}, Heads: state, Now: func() time.Time { return sigstoretest.Now }}
-}
 
 // TestOneTree: every tree that a log of Rekor v2 shows is of one history with those that it
 // showed before, by its tiles, by a proof that is carried, or by its witnesses' word; else the
@@ -276,22 +249,6 @@ func TestForkShows(t *testing.T) {
 	}
 }
 
-// kindOf names what [Trees.Same] says.
-func kindOf(err error) string {
-	var u *Unproven
-	switch {
-	case err == nil:
-		return ""
-	case errors.Is(err, ErrLogFork):
-		return "fork"
-	case errors.As(err, &u) && u.Unasked:
-		return "unasked"
-	case errors.As(err, &u):
-		return "unproven"
-	}
-	return err.Error()
-}
-
 // TestGrowth: proofs that are carried stand for asking the log; those of other trees, or that
 // are wrong, are nothing.
 func TestGrowth(t *testing.T) {
@@ -365,7 +322,7 @@ func TestGrowth(t *testing.T) {
 			g, err := other.Growth(t.Context())
 			check(t, err)
 			for _, p := range g[0].Proofs {
-				trees.proofs = append(trees.proofs, treeProof{small.Log, small.Origin, p.Size, x.to.Size, p.Hashes})
+				trees.AddProof(small.Log, small.Origin, p.Size, x.to.Size, p.Hashes)
 			}
 		}
 		var err error

@@ -4,52 +4,17 @@ package rekorbind
 
 import (
 	"bytes"
-	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/base64"
-	"encoding/binary"
 	"fmt"
 	"strings"
 	"testing"
 	"time"
 
-	"filippo.io/torchwood"
 	"golang.org/x/mod/sumdb/note"
 
 	"github.com/repopolicy/repopolicy/internal/scaffold/sigstoretest"
 )
-
-// cosigner is a witness that cosigns whatever it is asked to, at any time.
-type cosigner struct {
-	name string
-	key  ed25519.PrivateKey
-	vkey string
-	hash uint32
-}
-
-func newCosigner(t testing.TB, name string) *cosigner {
-	t.Helper()
-	_, key, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := torchwood.NewCosignatureSigner(name, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &cosigner{name, key, s.Verifier().String(), s.KeyHash()}
-}
-
-// line returns the signature line over a checkpoint (C2SP tlog-cosignature,
-// cosignature/v1).
-func (c *cosigner) line(checkpoint []byte, at time.Time) string {
-	text, _, _ := bytes.Cut(checkpoint, []byte("\n\n"))
-	msg := fmt.Sprintf("cosignature/v1\ntime %d\n%s\n", at.Unix(), text)
-	sig := binary.BigEndian.AppendUint32(nil, c.hash)
-	sig = binary.BigEndian.AppendUint64(sig, uint64(at.Unix()))
-	sig = append(sig, ed25519.Sign(c.key, []byte(msg))...)
-	return "— " + c.name + " " + base64.StdEncoding.EncodeToString(sig) + "\n"
-}
 
 // TestWitnesses: a checkpoint counts where a quorum cosigned it, as of the moment
 // at which the last that is needed did.
@@ -230,7 +195,7 @@ func FuzzWitnesses(f *testing.F) {
 			}
 			return
 		}
-		n, openErr := note.Open(data, w.policy)
+		n, openErr := note.Open(data, w.Policy())
 		if openErr != nil || n.Text != string(text)+"\n" || !at.Equal(sigstoretest.Now) {
 			t.Errorf("%q was seen at %s (%v)", data, at, openErr)
 		}

@@ -237,7 +237,7 @@ func (e JournalEntry) in(log string) bool {
 // placed adds a place proof of each entry in Rekor v2 that has none.
 func (w *Writer) placed(ctx context.Context, id string, entry JournalEntry) JournalEntry {
 	for _, bundle := range append([][]byte{entry.V2}, entry.More...) {
-		place := w.Places.of(ctx, bundle, entry.Places)
+		place := w.Places.Beside(ctx, bundle, entry.Places)
 		if place == nil {
 			continue
 		}
@@ -361,7 +361,7 @@ func (w *Writer) begin(ctx context.Context, id string, content sigstore.Content,
 			return nil, JournalEntry{}, err
 		}
 	}
-	places := w.Places.open(ctx) // before the certificate, so that what it shows came before
+	places := w.Places.Newest(ctx) // before the certificate, so that what it shows came before
 	draft, err := w.Client.Draft(ctx, content, token, r.Key)
 	if err != nil {
 		return nil, JournalEntry{}, err
