@@ -16,15 +16,7 @@ import (
 	"github.com/repopolicy/repopolicy/policy/chain"
 )
 
-// Where a repository keeps its policy, and on which branch its workflow leaves
-// the bindings. Both refs are read, and the union counts.
 const (
-	Dir           = ".repopolicy"
-	PolicyFile    = Dir + "/policy.toml"
-	SignaturesDir = Dir + "/signatures"
-	StapleDir     = Dir + "/directory"
-	BindingBranch = "repopolicy"
-
 	signatureSuffix = ".sigstore.json"
 	answerExtension = ".json.gz"
 )

@@ -332,10 +332,12 @@ func (d *dating) dater() *Dater {
 	for _, l := range d.root.Logs() {
 		clients[l.ID] = client
 	}
-	return &Dater{
+	out := &Dater{
 		Root: d.root, Client: &sigstore.Client{Services: sigstore.Services{TSA: srv.URL + "/tsa"}}, Logs: clients,
-		Now: func() time.Time { return sigstoretest.Now }, Warn: func(text string) { d.warned = append(d.warned, text) }, gap: time.Nanosecond,
+		Now: func() time.Time { return sigstoretest.Now }, Warn: func(text string) { d.warned = append(d.warned, text) },
 	}
+	out.SetGap(time.Nanosecond)
+	return out
 }
 
 // TestDater: the newest tree of each open log of Rekor v2 is stamped, and the one that shows

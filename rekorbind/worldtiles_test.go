@@ -119,7 +119,7 @@ func (s *tiles) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	for n := 0; n*TileEntries < len(s.bodies); n++ {
-		path := "/api/v2/tile/entries/" + tilePath(int64(n))
+		path := "/api/v2/tile/entries/" + strings.TrimPrefix(tlog.Tile{H: 8, L: -1, N: int64(n), W: TileEntries}.Path(), "tile/8/data/")
 		width, err := TileEntries, error(nil)
 		if partial, ok := strings.CutPrefix(r.URL.Path, path+".p/"); ok {
 			width, err = strconv.Atoi(partial)
