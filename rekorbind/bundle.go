@@ -49,6 +49,9 @@ type treeOf struct {
 // Known returns the places of the log leaves that were verified, by their hex hash.
 func (c *Collection) Known() map[string][]policy.Entry { return c.known }
 
+// Generations says of each log that showed an entry of which generation it is.
+func (c *Collection) Generations() map[string]int { return c.entries }
+
 // Held returns the bindings that were verified and whose files are at hand.
 func (c *Collection) Held() []Held { return c.held }
 

@@ -253,7 +253,7 @@ func (d *Directory) judge(ctx context.Context, p *proving, raw []byte, a *Answer
 		return Found{}, err
 	}
 	if asked {
-		if err := d.more(ctx, p, c, proven, q.names()); err != nil {
+		if err := d.more(ctx, p, c, proven, q.Asked()); err != nil {
 			return Found{}, err
 		}
 	}

@@ -131,7 +131,7 @@ func onePlaceEach(seen []Looked, places map[int64]string) error {
 func (h *Hint) listed(ctx context.Context, q Query) ([]string, error) {
 	var out []string
 	once := map[string]bool{}
-	for _, name := range q.names() {
+	for _, name := range q.Asked() {
 		of, err := search(ctx, h.Client, name.Anchor())
 		if err != nil {
 			return nil, err

@@ -40,7 +40,7 @@ func (d *Descriptor) JudgeLie(l *Lie, root *sigstore.Root, forges *Forges) (stri
 		if len(ignored) > 0 {
 			return "", errors.New(ignored[0].Why)
 		}
-		held, p.generations = collected.held, collected.entries
+		held, p.generations = collected.Held(), collected.Generations()
 	}
 	c, err := p.open(l.Answer, a)
 	if err != nil {

@@ -32,8 +32,8 @@ type Query struct {
 	Generations map[string]int
 }
 
-// names returns the names to ask for.
-func (q Query) names() []policy.Locator {
+// Asked returns the names to ask for.
+func (q Query) Asked() []policy.Locator {
 	if len(q.Names) == 0 {
 		return []policy.Locator{q.Repository}
 	}
@@ -43,7 +43,7 @@ func (q Query) names() []policy.Locator {
 // lookKeys returns those under which bindings are the repository's, as [lookKey] gives them.
 func (q Query) lookKeys() map[string]bool {
 	out := map[string]bool{}
-	for _, n := range q.names() {
+	for _, n := range q.Asked() {
 		out[lookKey(n.String())] = true
 	}
 	for _, id := range q.Numbers {

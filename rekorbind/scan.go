@@ -68,7 +68,7 @@ func (s *Scan) Find(ctx context.Context, q Query) (Found, error) {
 
 func (s *Scan) find(ctx context.Context, q Query) (Found, error) {
 	var keys []string
-	for _, n := range q.names() {
+	for _, n := range q.Asked() {
 		keys = append(keys, n.String())
 	}
 	for {
