@@ -94,21 +94,6 @@ func PageName(key string, block, records int) string {
 // that is beyond it nothing is known.
 func (d *Directory) Stapled() *Found { return d.rests }
 
-// Covers reports whether an answer knows what the chain was when an entry was logged: the log
-// had been read up to there, or else, where the log is not read, the answer is younger.
-func (f *Found) Covers(e policy.Entry) bool {
-	if f.Directory != nil { // nil where it leaves out what the repository has
-		if size, read := f.Directory.Sizes[e.Log]; read && e.Index >= 0 {
-			return e.Index < size
-		}
-	}
-	at := e.Time
-	if at.IsZero() {
-		at = e.NotBefore
-	}
-	return !at.IsZero() && !at.After(f.AsOf)
-}
-
 // Name returns the directory's URL.
 func (d *Directory) Name() string { return "directory " + d.Descriptor.URL }
 

@@ -54,24 +54,6 @@ func Unlisted(root *sigstore.Root, forges *Forges, files []File, d *chain.Direct
 	return out
 }
 
-// bundles returns the files of an offer, each once, those first that show that the statement
-// is bound.
-func (o *Offer) bundles() [][]byte {
-	var out [][]byte
-	add := func(data []byte) {
-		if !slices.ContainsFunc(out, func(b []byte) bool { return bytes.Equal(b, data) }) {
-			out = append(out, data)
-		}
-	}
-	for _, b := range o.Bindings {
-		add(b.Bundle)
-	}
-	for _, s := range o.Signatures {
-		add(s.Bundle)
-	}
-	return out
-}
-
 // HandIn hands a statement in to the directory, with what an offer has of it, and returns the
 // receipt, which was verified: the last one, if it takes several requests. The error wraps
 // [ErrNotBound], or a [*web.StatusError] with what the directory said.

@@ -111,3 +111,18 @@ func lookKey(key string) string { return policy.Sum([]byte(key))[:keyDigits] }
 // ErrNoIndex is the error of asking the index of a log that the trusted root's id
 // takes for one of Rekor v1, and whose entries show that it is one of Rekor v2.
 var ErrNoIndex = errors.New("a log of Rekor v2, which has no index; its tiles can be read (--scan)")
+
+// Covers reports whether an answer knows what the chain was when an entry was logged: the log
+// had been read up to there, or else, where the log is not read, the answer is younger.
+func (f *Found) Covers(e policy.Entry) bool {
+	if f.Directory != nil { // nil where it leaves out what the repository has
+		if size, read := f.Directory.Sizes[e.Log]; read && e.Index >= 0 {
+			return e.Index < size
+		}
+	}
+	at := e.Time
+	if at.IsZero() {
+		at = e.NotBefore
+	}
+	return !at.IsZero() && !at.After(f.AsOf)
+}

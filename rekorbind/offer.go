@@ -3,7 +3,9 @@
 package rekorbind
 
 import (
+	"bytes"
 	"cmp"
+	"fmt"
 	"slices"
 
 	"github.com/repopolicy/repopolicy/internal/sigstore"
@@ -101,4 +103,30 @@ type SignatureRecord struct {
 	Payload string // hex digest of the statement's payload
 	Log     string // hex id
 	Index   int64
+}
+
+// bundles returns the files of an offer, each once, those first that show that the statement
+// is bound.
+func (o *Offer) bundles() [][]byte {
+	var out [][]byte
+	add := func(data []byte) {
+		if !slices.ContainsFunc(out, func(b []byte) bool { return bytes.Equal(b, data) }) {
+			out = append(out, data)
+		}
+	}
+	for _, b := range o.Bindings {
+		add(b.Bundle)
+	}
+	for _, s := range o.Signatures {
+		add(s.Bundle)
+	}
+	return out
+}
+
+// Line does the same.
+func (r SignatureRecord) Line() (string, error) {
+	if !isHash(r.Payload) || !isHash(r.Log) || r.Index < 0 {
+		return "", fmt.Errorf("a signature at %d of the log %q", r.Index, clip(r.Log))
+	}
+	return fmt.Sprintf("signature %s %s %d", r.Payload, r.Log, r.Index), nil
 }

@@ -111,14 +111,6 @@ func (r DisclosedRecord) Line() (string, error) {
 	return "disclosed " + r.Payload + " " + r.PAE, nil
 }
 
-// Line does the same.
-func (r SignatureRecord) Line() (string, error) {
-	if !isHash(r.Payload) || !isHash(r.Log) || r.Index < 0 {
-		return "", fmt.Errorf("a signature at %d of the log %q", r.Index, clip(r.Log))
-	}
-	return fmt.Sprintf("signature %s %s %d", r.Payload, r.Log, r.Index), nil
-}
-
 // BindingText returns the record of a binding: its log's hex id, its index there
 // and the hex hash of its leaf.
 func BindingText(log string, index int64, leafHash string, at chain.Shown) (string, error) {
