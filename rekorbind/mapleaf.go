@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/repopolicy/repopolicy/internal/canonical"
 	"github.com/repopolicy/repopolicy/internal/prefixmap"
 	"github.com/repopolicy/repopolicy/internal/strictjson"
 	"github.com/repopolicy/repopolicy/policy"
@@ -192,7 +193,7 @@ func (d *mapLeafDoc) leaf() (MapLeaf, error) {
 	m := MapLeaf{d.Function, d.Root, d.Forges, d.Labels, prefixmap.Hash{}, d.Inputs, d.Disclosed}
 	root, err := hex.DecodeString(d.Map)
 	switch {
-	case err != nil || !isHash(d.Map) || !isHash(d.Root) || d.Forges != "" && !isHash(d.Forges) || !isHash(d.Disclosed.SHA256):
+	case err != nil || !canonical.IsHash(d.Map) || !canonical.IsHash(d.Root) || d.Forges != "" && !canonical.IsHash(d.Forges) || !canonical.IsHash(d.Disclosed.SHA256):
 		return m, errors.New("not a SHA-256 in lower-case hex")
 	case d.Function < 1 || d.Labels < 0 || d.Disclosed.Count < 0:
 		return m, errors.New("a negative number")
@@ -200,7 +201,7 @@ func (d *mapLeafDoc) leaf() (MapLeaf, error) {
 		return m, fmt.Errorf("%d inputs, 1 to %d are read", len(d.Inputs), maxInputs)
 	}
 	for i, in := range d.Inputs {
-		if !isHash(in.Log) || in.Checkpoint == "" {
+		if !canonical.IsHash(in.Log) || in.Checkpoint == "" {
 			return m, errors.New("an input is a log's id and its checkpoint")
 		}
 		if i > 0 && cmp.Or(cmp.Compare(d.Inputs[i-1].Log, in.Log), cmp.Compare(d.Inputs[i-1].Checkpoint, in.Checkpoint)) >= 0 {

@@ -93,7 +93,7 @@ func (r Record) line() (string, error) {
 		if err != nil {
 			return "", err
 		}
-		if !isHash(r.Binding.Log) || r.Binding.Index < 0 {
+		if !canonical.IsHash(r.Binding.Log) || r.Binding.Index < 0 {
 			return "", fmt.Errorf("an entry %d of the log %q", r.Binding.Index, clip(r.Binding.Log))
 		}
 		return fmt.Sprintf("binding %s %d %s", r.Binding.Log, r.Binding.Index, hash), nil
@@ -105,7 +105,7 @@ func (r Record) line() (string, error) {
 
 // Line returns the record without its moment, which is also the line of the list of a leaf.
 func (r DisclosedRecord) Line() (string, error) {
-	if !isHash(r.Payload) || !isHash(r.PAE) {
+	if !canonical.IsHash(r.Payload) || !canonical.IsHash(r.PAE) {
 		return "", fmt.Errorf("%q is no statement", clip(r.Payload))
 	}
 	return "disclosed " + r.Payload + " " + r.PAE, nil
@@ -163,8 +163,3 @@ func ParseRecordText(text string) (r Record, leafHash string, err error) {
 
 // Value returns what the map holds of a record's text.
 func Value(text string) prefixmap.Hash { return sha256.Sum256([]byte(text)) }
-
-// isHash reports whether s is a SHA-256 in lower-case hex.
-func isHash(s string) bool {
-	return len(s) == 2*sha256.Size && strings.Trim(s, "0123456789abcdef") == ""
-}
