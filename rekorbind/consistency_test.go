@@ -72,7 +72,7 @@ func TestConsistency(t *testing.T) {
 		"larger than a cap": {[]sigstore.Checkpoint{three}, four, prover{reply: status(200, strings.Repeat(" ", maxProofReply+1))}, 1, true, false, three.Size},
 	} {
 		t.Run(name, func(t *testing.T) {
-			state := newState(t)
+			state := NewState(t)
 			before := c.prover(&prover{inst: inst}, state)
 			for _, cp := range x.seen {
 				if err := before.Same(t.Context(), c.seen(cp)); err != nil {
@@ -170,7 +170,7 @@ func TestConsistencyRace(t *testing.T) {
 		mine sigstore.Checkpoint
 		fork bool
 	}{"the same": {two, false}, "another": {other, true}} {
-		state := newState(t)
+		state := NewState(t)
 		second := c.prover(&prover{inst: c.inst}, state)
 		if err := second.Same(t.Context(), c.seen(one)); err != nil {
 			t.Fatal(err)

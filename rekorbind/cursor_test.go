@@ -12,7 +12,7 @@ import (
 func FuzzCursor(f *testing.F) {
 	c := newChained(f, 2)
 	good := c.honest()
-	state := newState(f)
+	state := NewState(f)
 	s := c.scan(good, state)
 	if _, err := s.Find(f.Context(), c.query()); err != nil {
 		f.Fatal(err)

@@ -58,9 +58,6 @@ func (w *World) First(repo string) []byte {
 	return payload
 }
 
-// NewState returns an empty state.
-func NewState(t testing.TB) *State { return newState(t) }
-
 // NewWorldFrom returns one with a Rekor v1 log and one of Rekor v2 that begins then.
 func NewWorldFrom(t testing.TB, start time.Time) *World {
 	w := NewWorld(t, 2)

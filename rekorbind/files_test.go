@@ -80,7 +80,7 @@ func TestCollectJunk(t *testing.T) {
 		"another statement":  c.inst.Sign(sigstoretest.Request{Statement: []byte(`{"_type":"https://in-toto.io/Statement/v1","subject":[{"name":"x","digest":{"sha256":"` + strings.Repeat("a", 64) + `"}}],"predicateType":"x"}`), SAN: "alice@example.com", Issuer: "https://accounts.google.com"}),
 		"another payload":    []byte(strings.Replace(string(good), `"payload":"ey`, `"payload":"ew`, 1)),
 	}
-	lookup := c.scan(c.honest(), newState(t))
+	lookup := c.scan(c.honest(), NewState(t))
 	for _, before := range []bool{true, false} {
 		files := c.files
 		for name, data := range junk {

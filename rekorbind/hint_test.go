@@ -221,7 +221,7 @@ func TestIndexHides(t *testing.T) {
 	foreign.Extensions[15] = "3003"
 	n, _, _ := c.log(foreign)
 	names = append(names, n)
-	state := newState(t)
+	state := NewState(t)
 	var x *index
 	for i := range 2 {
 		entries, err := state.Entries("log", c.root, nil)
@@ -336,11 +336,11 @@ func TestHintGeneration(t *testing.T) {
 	c := newChained(t, 1)
 	p := &prover{inst: c.inst}
 	log := c.root.Logs()[0].ID
-	h := &Hint{Root: c.root, Client: c.prover(p, newState(t)).Clients[log], Now: func() time.Time { return sigstoretest.Now }, Log: log}
+	h := &Hint{Root: c.root, Client: c.prover(p, NewState(t)).Clients[log], Now: func() time.Time { return sigstoretest.Now }, Log: log}
 	if _, err := h.Find(t.Context(), Query{Repository: locator(t, widget), Generations: map[string]int{h.Log: 2}}); !errors.Is(err, ErrNoIndex) || len(p.asked) > 0 {
 		t.Errorf("%v, asked %v", err, p.asked)
 	}
-	s := c.scan(&tiles{}, newState(t))
+	s := c.scan(&tiles{}, NewState(t))
 	if found, err := s.Find(t.Context(), c.query()); err == nil {
 		t.Errorf("nothing to scan: %+v", found)
 	}

@@ -53,7 +53,7 @@ func TestIndexRelogged(t *testing.T) {
 	hidden, _, _ := c.log(workflow(widget, three))
 	late := c.relog(hidden, "00000000000012cd")
 	later := c.relog(hidden, "00000000000012ce")
-	state := newState(t)
+	state := NewState(t)
 	for name, listed := range map[string][]string{
 		"listed first":       {late, hidden},
 		"listed last":        {hidden, late},
@@ -186,7 +186,7 @@ func TestIndexFlood(t *testing.T) {
 			if c.root = open; name == "after the log was ended" {
 				c.root = ended
 			}
-			state := newState(t)
+			state := NewState(t)
 			run := func(listed []string) (*Resolution, int) {
 				entries, err := state.Entries("log", c.root, nil)
 				check(t, err)
@@ -286,7 +286,7 @@ func TestIndexTurns(t *testing.T) {
 		"as many as are looked at": {late[:maxAgain], 1, false},
 		"more":                     {late, 2, true},
 	} {
-		state := newState(t)
+		state := NewState(t)
 		writes := 0
 		run := func(limit int) (fetched []string, err error) {
 			entries, err := state.Entries("log", c.root, nil)
@@ -315,7 +315,7 @@ func TestIndexTurns(t *testing.T) {
 		if len(again) != len(x.listed) {
 			t.Errorf("%s: %d of %d had their turn", name, len(again), len(x.listed))
 		}
-		state = newState(t)
+		state = NewState(t)
 		if _, err := run(len(x.listed) - 1); !errors.Is(err, ErrFlooded) {
 			t.Errorf("%s: one more than are looked at: %v", name, err)
 		}
@@ -329,7 +329,7 @@ func TestIndexKnown(t *testing.T) {
 	hidden, _, _ := c.log(workflow(widget, c.two))
 	late := c.relog(hidden, "00000000000012cd")
 	listed, log := append(slices.Clone(c.names), hidden), c.root.Logs()[0].ID
-	state := newState(t)
+	state := NewState(t)
 	find := func(limit int, known map[string][]policy.Entry, shown map[string]string) (Remembered, error) {
 		entries, err := state.Entries("log", c.root, nil)
 		check(t, err)

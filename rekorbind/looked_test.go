@@ -13,7 +13,7 @@ import (
 // TestEntries: what entries are is remembered in the order in which they were looked at, each
 // once; what was not kept whole is an error, whoever reads it.
 func TestEntries(t *testing.T) {
-	c, state := newChained(t, 1), newState(t)
+	c, state := newChained(t, 1), NewState(t)
 	key := strings.Repeat("b", keyDigits)
 	entry := func(n int) Looked { return Looked{Name: fmt.Sprintf("%080x", n)} }
 	late := Looked{Name: fmt.Sprintf("%080x", 9), Keys: []string{key, key}, Index: 12, Late: true}

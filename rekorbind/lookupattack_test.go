@@ -67,7 +67,7 @@ func TestScanTwice(t *testing.T) {
 	}{"once": {nil, 2}, "twice": {bodies, 6}} { // two of four are in no file
 		all := append(slices.Clone(bodies), x.again...)
 		log := &tiles{bodies: all, checkpoint: c.inst.CheckpointV2(all, c.inst.Origin())}
-		found, err := c.scan(log, newState(t)).Find(t.Context(), q)
+		found, err := c.scan(log, NewState(t)).Find(t.Context(), q)
 		if err != nil || len(found.Leaves) != x.want {
 			t.Errorf("%s: %d leaves, want %d (%v)", name, len(found.Leaves), x.want, err)
 		}
@@ -129,7 +129,7 @@ func TestUnreadable(t *testing.T) {
 func TestFrozen(t *testing.T) {
 	c := newChained(t, 1, 2)
 	bodies := c.inst.BodiesV2()
-	frozen := c.scan(&tiles{bodies: bodies, checkpoint: c.inst.CheckpointV2(bodies, c.inst.Origin())}, newState(t))
+	frozen := c.scan(&tiles{bodies: bodies, checkpoint: c.inst.CheckpointV2(bodies, c.inst.Origin())}, NewState(t))
 	frozen.Now = func() time.Time { return sigstoretest.Now.Add(-30 * 24 * time.Hour) }
 	lookups := []Lookup{c.hint(&index{list: list(c.names...)}), frozen}
 	for range 2 {
@@ -148,7 +148,7 @@ func TestOvertaken(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	for lost, ok := range []bool{true, false} {
-		r := &Resolver{Root: c.root, Keeper: &failing{Keeper: newState(t), lost: lost}, Now: sigstoretest.Now}
+		r := &Resolver{Root: c.root, Keeper: &failing{Keeper: NewState(t), lost: lost}, Now: sigstoretest.Now}
 		if res, err := r.Resolve(ctx, locator(t, widget), c.files); (err == nil) != ok || (res != nil) != ok {
 			t.Errorf("overtaken %d times: %v", lost, err)
 		}

@@ -226,7 +226,7 @@ func TestPlaces(t *testing.T) {
 		file("junk", []byte("{}")), file("bundle", c.files[0].Data),
 		file("later", bytes.Replace(one.Data, []byte("stamp\":\"M"), []byte("stamp\":\"N"), 1)),
 	}
-	look := func() Lookup { return c.scan(c.honest(), newState(t)) }
+	look := func() Lookup { return c.scan(c.honest(), NewState(t)) }
 	plain := c.resolve(c.files, look())
 	if len(plain.History().Moments) != 0 || plain.Chain.Reason() != "" {
 		t.Fatal(plain.Chain.Problems())

@@ -43,7 +43,7 @@ func repaid(t *testing.T, files []File, change func(payload []byte) []byte) []Fi
 // one that means the same in other bytes, is nobody's policy, under whatever name.
 func TestPolicyFlips(t *testing.T) {
 	c := newChained(t, 2)
-	scan := c.scan(c.honest(), newState(t))
+	scan := c.scan(c.honest(), NewState(t))
 	look := func(files []File) *Resolution { return c.resolve(files, scan) }
 	if r := look(repaid(t, c.files, func(p []byte) []byte { return p })); r.Chain.Reason() != "" || len(r.Chain.Versions()) == 0 {
 		t.Fatalf("as it was signed: %s", r.Chain.Reason())
@@ -78,7 +78,7 @@ func TestPolicyFlips(t *testing.T) {
 // maintainers, says nothing about this one.
 func TestOtherRepository(t *testing.T) {
 	c := newChained(t, 2)
-	r := &Resolver{Root: c.root, Lookups: []Lookup{c.scan(c.honest(), newState(t))}, Now: sigstoretest.Now}
+	r := &Resolver{Root: c.root, Lookups: []Lookup{c.scan(c.honest(), NewState(t))}, Now: sigstoretest.Now}
 	out, err := r.Resolve(t.Context(), locator(t, "https://github.com/acme/gadget"), c.files)
 	if err != nil {
 		t.Fatal(err)

@@ -80,7 +80,7 @@ func TestScan(t *testing.T) {
 		}}, alarm},
 	} {
 		t.Run(name, func(t *testing.T) {
-			state := newState(t)
+			state := NewState(t)
 			found, _ := c.expect(t, c.scan(&x.log, state), x.want)
 			if x.want == scanned && len(found.Leaves) != 4 {
 				t.Errorf("%d leaves", len(found.Leaves))
@@ -125,7 +125,7 @@ func TestScanAgain(t *testing.T) {
 	} {
 		for _, again := range []bool{false, true} {
 			t.Run(fmt.Sprint(name, again), func(t *testing.T) {
-				state := newState(t)
+				state := NewState(t)
 				c.expect(t, c.scan(good, state), scanned)
 				id := c.root.Logs()[0].ID
 				before, err := state.Load(id)
@@ -198,7 +198,7 @@ func TestScanRace(t *testing.T) {
 		bodies [][]byte
 		fork   bool
 	}{"the same": {good.bodies, false}, "another": {fork, true}} {
-		state := newState(t)
+		state := NewState(t)
 		other := c.scan(good, state)
 		s := c.scan(&tiles{bodies: x.bodies, checkpoint: c.inst.CheckpointV2(x.bodies, c.inst.Origin())}, &racing{state, func() {
 			if _, err := other.Find(t.Context(), c.query()); err != nil {
@@ -234,7 +234,7 @@ func TestScanCursor(t *testing.T) {
 		"cut binding":   func(k *Cursor) { k.Bindings[0].Body = k.Bindings[0].Body[1:] },
 		"empty binding": func(k *Cursor) { k.Bindings[0].Body = nil },
 	} {
-		state := newState(t)
+		state := NewState(t)
 		c.expect(t, c.scan(good, state), scanned)
 		old, err := state.Load(id)
 		if err != nil {
@@ -266,7 +266,7 @@ func TestScanMixed(t *testing.T) {
 	c := newChained(t, 1, 2)
 	bodies := c.inst.BodiesV2()
 	log := &tiles{bodies: bodies, checkpoint: c.inst.CheckpointV2(bodies, c.inst.Origin())}
-	state := newState(t)
+	state := NewState(t)
 	found, err := c.scan(log, state).Find(t.Context(), c.query())
 	if err != nil || found.Completeness != chain.CompleteNone || len(found.Leaves) != 4 {
 		t.Fatalf("%s, %d leaves, %v", found.Completeness, len(found.Leaves), err)
@@ -298,13 +298,13 @@ func TestScanRefuses(t *testing.T) {
 	} else if _, err := s.Find(t.Context(), c.query()); err == nil {
 		t.Error("the disk is full")
 	}
-	s := c.scan(good, newState(t))
+	s := c.scan(good, NewState(t))
 	s.Clients = nil
 	if _, err := s.Find(t.Context(), c.query()); err == nil {
 		t.Error("nobody can be asked")
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	s = c.scan(good, newState(t))
+	s = c.scan(good, NewState(t))
 	s.Progress = func(_ string, done, total int64) {
 		if done > total || total != int64(len(good.bodies)) {
 			t.Errorf("%d of %d", done, total)
@@ -314,7 +314,7 @@ func TestScanRefuses(t *testing.T) {
 	if _, err := s.Find(ctx, c.query()); !errors.Is(err, context.Canceled) {
 		t.Errorf("%v", err)
 	}
-	s = c.scan(good, newState(t))
+	s = c.scan(good, NewState(t))
 	s.Root = c.rootWith(1)
 	if _, err := s.Find(t.Context(), c.query()); err == nil {
 		t.Error("a root without a log to scan")
@@ -325,7 +325,7 @@ func TestScanRefuses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s = c.scan(good, newState(t))
+	s = c.scan(good, NewState(t))
 	s.Clients[c.root.Logs()[0].ID] = client
 	if _, err := s.Find(t.Context(), c.query()); err == nil {
 		t.Error("nobody listens")

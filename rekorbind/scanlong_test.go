@@ -66,7 +66,7 @@ func TestScanProgress(t *testing.T) {
 				}
 				return &x
 			}
-			state := newState(t)
+			state := NewState(t)
 			s := c.scan(log(x.first), state)
 			s.SetEvery(2 * TileEntries)
 			c.expect(t, s, x.want)
@@ -105,7 +105,7 @@ func TestScanForgetsNothing(t *testing.T) {
 	liar := func() *tiles {
 		return (&tiles{bodies: fork, checkpoint: c.inst.CheckpointV2(fork, c.inst.Origin())}).withHashes(t, fork)
 	}
-	state := newState(t)
+	state := NewState(t)
 	c.expect(t, c.scan(honest, state), scanned)
 	before, err := state.Load(id)
 	check(t, err)
@@ -176,7 +176,7 @@ func TestScanShown(t *testing.T) {
 		"older, again":           {later, later, []File{mine}, policy.ClassDeny, chain.CompleteScanned},
 		"another history, older": {later, later, []File{other}, policy.ClassAlarm, chain.CompleteNone},
 	} {
-		state := newState(t)
+		state := NewState(t)
 		if x.before != nil {
 			c.expect(t, c.scan(x.before, state), scanned)
 		}
@@ -206,7 +206,7 @@ func TestScanPartial(t *testing.T) {
 		"partial one full":  {tiles{bodies: grown, checkpoint: good.checkpoint, tile: func(n, _ int, d []byte) []byte { return joinTile(grown[n*TileEntries:][:256]) }}, unavailable},
 	} {
 		t.Run(name, func(t *testing.T) {
-			found, _ := c.expect(t, c.scan(&x.log, newState(t)), x.want)
+			found, _ := c.expect(t, c.scan(&x.log, NewState(t)), x.want)
 			if x.want == scanned && len(found.Leaves) != 4 {
 				t.Errorf("%d leaves", len(found.Leaves))
 			}
@@ -223,7 +223,7 @@ func TestScanDeadline(t *testing.T) {
 			<-r.Context().Done()
 		}
 	}
-	state := newState(t)
+	state := NewState(t)
 	s := c.scan(log, state)
 	s.SetTimeout(2 * time.Second)
 	s.SetEvery(TileEntries)
@@ -305,7 +305,7 @@ func TestCursorNarrow(t *testing.T) {
 
 	// A log of which only another repository's bindings were kept is read again.
 	c := newChained(t, 2)
-	state := newState(t)
+	state := NewState(t)
 	good := c.honest()
 	c.expect(t, c.scan(good, state), scanned)
 	id := c.root.Logs()[0].ID
@@ -347,7 +347,7 @@ func BenchmarkScan(b *testing.B) {
 		c, log := scanLog(b, n, ours)
 		b.Run(map[bool]string{false: "foreign", true: "ours"}[ours], func(b *testing.B) {
 			for b.Loop() {
-				s := c.scan(log, newState(b))
+				s := c.scan(log, NewState(b))
 				s.Root = c.rootWith(2) // a root remembers certificates
 				found, err := s.Find(b.Context(), c.query())
 				if err != nil || ours != (len(found.Leaves) == n) {
@@ -359,7 +359,7 @@ func BenchmarkScan(b *testing.B) {
 	}
 	c, log := scanLog(b, n, false)
 	b.Run("hashing alone", func(b *testing.B) {
-		client := c.scan(log, newState(b)).Clients[c.root.Logs()[0].ID]
+		client := c.scan(log, NewState(b)).Clients[c.root.Logs()[0].ID]
 		for b.Loop() {
 			r, err := resume(Cursor{}, "", []string{widget})
 			if err != nil {

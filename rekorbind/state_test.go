@@ -33,7 +33,7 @@ func digests(n int) chain.Kept {
 
 // TestState: everything is read back as it was written, and files are private.
 func TestState(t *testing.T) {
-	s := newState(t)
+	s := NewState(t)
 	repo, other := locator(t, widget), locator(t, widget+"-2")
 	if k, err := s.Kept(repo); err != nil || k.Chain != nil {
 		t.Fatalf("a first use: %v %v", k, err)
@@ -108,7 +108,7 @@ func TestStateTampered(t *testing.T) {
 		}
 	}
 	good := func(t *testing.T) string {
-		s := newState(t)
+		s := NewState(t)
 		for _, r := range []policy.Locator{repo, other} {
 			if _, err := s.Keep(r, chain.Kept{}, digests(2)); err != nil {
 				t.Fatal(err)
@@ -236,7 +236,7 @@ func TestOpenState(t *testing.T) {
 
 // TestStateFull: what could not be read again is not written.
 func TestStateFull(t *testing.T) {
-	s := newState(t)
+	s := NewState(t)
 	if ok, err := s.SaveEntry("id", JournalEntry{}, JournalEntry{Draft: make([]byte, maxStateBytes)}); err == nil || ok {
 		t.Error("written")
 	}
@@ -282,7 +282,7 @@ func TestLooked(t *testing.T) {
 // TestStateConcurrent: no update of many writers is lost.
 func TestStateConcurrent(t *testing.T) {
 	const writers, each = 8, 10
-	s := newState(t)
+	s := NewState(t)
 	repo := locator(t, widget)
 	var all sync.WaitGroup
 	for range writers {
@@ -333,7 +333,7 @@ func TestStateKilled(t *testing.T) {
 			fmt.Println("written")
 		}
 	}
-	s := newState(t)
+	s := NewState(t)
 	for i := range 15 {
 		cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestStateKilled$")
 		cmd.Env = append(os.Environ(), stateDir+"="+s.Dir())
@@ -361,7 +361,7 @@ func TestStateKilled(t *testing.T) {
 // FuzzState: what is read of a file is about what was asked for, in the known
 // format, and is there.
 func FuzzState(f *testing.F) {
-	s := newState(f)
+	s := NewState(f)
 	repo := locator(f, widget)
 	if _, err := s.Keep(repo, chain.Kept{}, digests(2)); err != nil {
 		f.Fatal(err)
@@ -402,12 +402,12 @@ func TestResolveKeeps(t *testing.T) {
 		keeper *failing
 		ok     bool
 	}{
-		"keeps":        {&failing{Keeper: newState(t)}, true},
-		"overtaken":    {&failing{Keeper: newState(t), lost: 3}, true},
-		"cannot load":  {&failing{Keeper: newState(t), load: errors.New("disk")}, false},
-		"cannot store": {&failing{Keeper: newState(t), store: errors.New("disk")}, false},
+		"keeps":        {&failing{Keeper: NewState(t)}, true},
+		"overtaken":    {&failing{Keeper: NewState(t), lost: 3}, true},
+		"cannot load":  {&failing{Keeper: NewState(t), load: errors.New("disk")}, false},
+		"cannot store": {&failing{Keeper: NewState(t), store: errors.New("disk")}, false},
 	} {
-		r := &Resolver{Root: c.root, Keeper: x.keeper, Now: c.at, Lookups: []Lookup{c.scan(c.honest(), newState(t))}}
+		r := &Resolver{Root: c.root, Keeper: x.keeper, Now: c.at, Lookups: []Lookup{c.scan(c.honest(), NewState(t))}}
 		res, err := r.Resolve(t.Context(), repo, c.files)
 		if (err == nil) != x.ok || (res != nil) != x.ok {
 			t.Errorf("%s: %v", name, err)

@@ -73,7 +73,7 @@ func TestOneTree(t *testing.T) {
 		"off-line, another of one size":      {[]Seen{tree(40)}, fork(40), nil, nil, "fork", 40, true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			state := newState(t)
+			state := NewState(t)
 			before := c.trees(t, served(700), state)
 			for _, s := range x.seen {
 				check(t, before.Same(t.Context(), s))
@@ -117,7 +117,7 @@ func TestManyTrees(t *testing.T) {
 	c := newChained(t, 2)
 	all := slices.Concat(c.inst.BodiesV2(), fillers(2000))
 	log := (&tiles{bodies: all, checkpoint: c.tree(all).Note}).withHashes(t, all)
-	state := newState(t)
+	state := NewState(t)
 	check(t, c.trees(t, log, state).Same(t.Context(), c.tree(all[:10])))
 	asked := 0
 	trees := c.trees(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { asked++; log.ServeHTTP(w, r) }), state)
@@ -181,7 +181,7 @@ func TestNewestTree(t *testing.T) {
 		"that is not there":    {newest(c.tree(all[:720])), "", 300},
 	} {
 		t.Run(name, func(t *testing.T) {
-			state := newState(t)
+			state := NewState(t)
 			asked := 0
 			trees := c.trees(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				if strings.HasSuffix(r.URL.Path, "/checkpoint") {
@@ -400,7 +400,7 @@ func TestWitnessedTrees(t *testing.T) {
 		"failed, then cosigned":          {nil, []Seen{c.tree(all[:40]), seenBy(all[:50])}, nil, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			state := newState(t)
+			state := NewState(t)
 			for _, s := range x.seen {
 				check(t, c.trees(t, plain, state).Same(t.Context(), s))
 			}
@@ -484,7 +484,7 @@ func TestOneTreeRace(t *testing.T) {
 		"off-line, another size":   {[]Seen{c.tree(all[:50])}, true, nil, "unasked"},
 		"off-line, with witnesses": {[]Seen{seen}, true, w, ""}, // whose word is enough
 	} {
-		state := newState(t)
+		state := NewState(t)
 		other := c.trees(t, log, state)
 		trees := c.trees(t, log, &racingHeads{state, func() { check(t, other.Same(t.Context(), c.tree(all[:40]))) }})
 		if trees.Witnesses = x.by; x.mute {
@@ -499,7 +499,7 @@ func TestOneTreeRace(t *testing.T) {
 		}
 	}
 	// Who is interrupted while others write does not go on, and says nothing of the log.
-	state := newState(t)
+	state := NewState(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	trees := c.trees(t, log, &racingHeads{state, func() {
 		check(t, c.trees(t, log, state).Same(t.Context(), c.tree(all[:40])))
@@ -595,7 +595,7 @@ func TestTreesState(t *testing.T) {
 		"only earlier ones":      {Earlier: []Tree{{1, "ab"}}},
 		"no root":                {Tree: Tree{40, "zz"}, Checkpoint: two.Note},
 	} {
-		state := newState(t)
+		state := NewState(t)
 		if ok, err := state.SaveHead(about, Head{}, head); err != nil || !ok {
 			t.Fatal(ok, err)
 		}
@@ -615,7 +615,7 @@ func TestTreesState(t *testing.T) {
 	for i := range maxEarlier {
 		full.Earlier = append(full.Earlier, Tree{int64(i), "ab"})
 	}
-	state := newState(t)
+	state := NewState(t)
 	if ok, err := state.SaveHead(about, Head{}, full); err != nil || !ok {
 		t.Fatal(ok, err)
 	}
@@ -654,7 +654,7 @@ func (f *floors) SaveFloor(old, next Floor) (bool, error) {
 func TestClockState(t *testing.T) {
 	now := sigstoretest.Now
 	for _, other := range []time.Duration{-30 * time.Minute, -5 * time.Minute} {
-		state := newState(t)
+		state := NewState(t)
 		f := &floors{State: state, before: func() {
 			if ok, err := state.SaveFloor(Floor{}, Floor{now.Add(other), "another"}); err != nil || !ok {
 				t.Error(ok, err)
@@ -674,10 +674,10 @@ func TestClockState(t *testing.T) {
 		t.Error(err)
 	}
 	clock.Prove(now.Add(-time.Minute), "a test")
-	if err := clock.Save(&floors{State: newState(t), save: sick}); !errors.Is(err, sick) {
+	if err := clock.Save(&floors{State: NewState(t), save: sick}); !errors.Is(err, sick) {
 		t.Error(err)
 	}
-	state := newState(t)
+	state := NewState(t)
 	raced := &floors{State: state}
 	raced.before = func() { // another process, after which nothing can be read or written
 		if ok, err := state.SaveFloor(Floor{}, Floor{now.Add(-time.Hour), "another"}); err != nil || !ok {
@@ -741,7 +741,7 @@ func TestClock(t *testing.T) {
 		"kept, a minute earlier":      {kept: now.Add(-2 * time.Minute), seen: ago(time.Minute), keeps: now.Add(-time.Minute)},
 		"kept, and later than proven": {kept: now.Add(-time.Minute), seen: []*sigstore.Verified{log(now.Add(-time.Hour))}, keeps: now.Add(-time.Minute)},
 	} {
-		state := newState(t)
+		state := NewState(t)
 		if !x.kept.IsZero() {
 			if ok, err := state.SaveFloor(Floor{}, Floor{x.kept, "a test"}); err != nil || !ok {
 				t.Fatal(ok, err)

@@ -57,7 +57,7 @@ func TestWitnesses(t *testing.T) {
 			t.Fatalf("%s: %v", name, err)
 		}
 		log := &tiles{bodies: good.bodies, checkpoint: append(bytes.Clone(good.checkpoint), strings.Join(x.lines, "")...)}
-		s := c.scan(log, newState(t))
+		s := c.scan(log, NewState(t))
 		s.Witnesses = w
 		want := scanned
 		if x.asOf.IsZero() {

@@ -235,7 +235,7 @@ func (c *chained) resolve(files []File, lookups ...Lookup) *Resolution {
 	return out
 }
 
-func newState(t testing.TB) *State {
+func NewState(t testing.TB) *State {
 	t.Helper()
 	s, err := OpenState(filepath.Join(t.TempDir(), "state"))
 	if err != nil {

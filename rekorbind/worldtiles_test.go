@@ -208,7 +208,7 @@ func (c *chained) expect(t *testing.T, s *Scan, want outcome) (Found, error) {
 			t.Errorf("decided %s at %s, failed %v", d, res.Chain.View().Completeness, res.Failed)
 		}
 	case alarm:
-		if d.Class() != policy.ClassAlarm || res.Fork == nil || !bytes.Equal(res.Fork.New, s.shown(t)) {
+		if d.Class() != policy.ClassAlarm || res.Fork == nil || !bytes.Equal(res.Fork.New, shownBy(t, s)) {
 			t.Errorf("decided %s, fork %+v", d, res.Fork)
 		}
 	case scanned:
@@ -219,8 +219,8 @@ func (c *chained) expect(t *testing.T, s *Scan, want outcome) (Found, error) {
 	return found, err
 }
 
-// shown returns the checkpoint that the log serves.
-func (s *Scan) shown(t *testing.T) []byte {
+// shownBy returns the checkpoint that the log serves.
+func shownBy(t *testing.T, s *Scan) []byte {
 	t.Helper()
 	for _, c := range s.Clients {
 		data, err := c.Get(t.Context(), "api/v2/checkpoint", maxCheckpoint)
