@@ -4,7 +4,6 @@ package rekorbind
 
 import (
 	"bytes"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -20,29 +19,6 @@ import (
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/policy"
 )
-
-// relog logs the envelope of an entry once more, in another shard, a year later, as
-// anybody can. It returns the entry's name there, which has the same leaf hash.
-func (c *chained) relog(name, shard string) string {
-	c.t.Helper()
-	var e struct {
-		Body     []byte `json:"body"`
-		LogIndex int64  `json:"logIndex"`
-	}
-	if err := json.Unmarshal(c.v1[name], &e); err != nil {
-		c.t.Fatal(err)
-	}
-	again := shard + name[shardDigits:]
-	c.v1[again] = c.promised(e.Body, e.LogIndex+1_000_000+int64(len(c.v1)), sigstoretest.Now.AddDate(1, 0, 0))
-	return again
-}
-
-// promised is an entry of any body that the log vouches for.
-func (c *chained) promised(body []byte, index int64, at time.Time) json.RawMessage {
-	entry := c.inst.PromiseV1(body, index, at)
-	return json.RawMessage(fmt.Sprintf(`{"body":%q,"integratedTime":%d,"logID":%q,"logIndex":%d,"verification":{"signedEntryTimestamp":%q}}`,
-		base64.StdEncoding.EncodeToString(body), at.Unix(), c.inst.IDV1(), index, base64.StdEncoding.EncodeToString(entry)))
-}
 
 // TestIndexRelogged: nobody hides a binding by logging its envelope once more in a newer
 // shard: there it is late, and has the same leaf hash.
