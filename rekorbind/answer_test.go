@@ -17,6 +17,7 @@ import (
 	"golang.org/x/mod/sumdb/note"
 
 	"github.com/repopolicy/repopolicy/internal/prefixmap"
+	"github.com/repopolicy/repopolicy/internal/scaffold/vectors"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/policy/chain"
 )
@@ -102,8 +103,7 @@ func TestDirectoryFormats(t *testing.T) {
 	}
 	schemas := map[string]*jsonschema.Schema{}
 	for name := range read {
-		schemas[name], err = jsonschema.NewCompiler().Compile("../schema/" + name)
-		check(t, err)
+		schemas[name] = vectors.Schema(t, name)
 	}
 	both := func(name, schema, text string, ok, blind bool) {
 		t.Helper()

@@ -5,9 +5,10 @@ package rekorbind
 import (
 	"time"
 
-	"github.com/repopolicy/repopolicy/policy"
 	"github.com/transparency-dev/merkle/proof"
 	"github.com/transparency-dev/merkle/rfc6962"
+
+	"github.com/repopolicy/repopolicy/policy"
 )
 
 // SetTimeout sets how long a directory has.

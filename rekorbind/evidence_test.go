@@ -323,10 +323,7 @@ func TestParseEvidence(t *testing.T) {
 
 func validate(t testing.TB, doc string, ok bool) {
 	t.Helper()
-	schema, err := jsonschema.NewCompiler().Compile("../schema/evidence-v1.json")
-	if err != nil {
-		t.Fatal(err)
-	}
+	schema := vectors.Schema(t, "evidence-v1.json")
 	v, err := jsonschema.UnmarshalJSON(strings.NewReader(doc))
 	if err != nil {
 		t.Fatal(err)
@@ -339,10 +336,7 @@ func validate(t testing.TB, doc string, ok bool) {
 // TestForgesSchema compares the JSON Schema with the parser: what the parser
 // takes, the schema takes.
 func TestForgesSchema(t *testing.T) {
-	schema, err := jsonschema.NewCompiler().Compile("../schema/forges-v1.json")
-	if err != nil {
-		t.Fatal(err)
-	}
+	schema := vectors.Schema(t, "forges-v1.json")
 	for _, v := range vectors.Read(t, "authority") {
 		text, ok := v.Sections(t)["forges.json"]
 		if !ok {

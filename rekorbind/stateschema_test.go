@@ -15,16 +15,14 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"github.com/repopolicy/repopolicy/internal/scaffold/sigstoretest"
+	"github.com/repopolicy/repopolicy/internal/scaffold/vectors"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 )
 
 // TestStateSchema: every file of the state is one that its schema describes.
 func TestStateSchema(t *testing.T) {
 	compile := func(name string) func([]byte) error {
-		schema, err := jsonschema.NewCompiler().Compile("../schema/" + name)
-		if err != nil {
-			t.Fatal(err)
-		}
+		schema := vectors.Schema(t, name)
 		return func(data []byte) error {
 			v, err := jsonschema.UnmarshalJSON(bytes.NewReader(data))
 			if err != nil {

@@ -17,12 +17,13 @@ import (
 	"testing"
 	"time"
 
+	protobundle "github.com/sigstore/protobuf-specs/gen/pb-go/bundle/v1"
+	prototrust "github.com/sigstore/protobuf-specs/gen/pb-go/trustroot/v1"
+
 	"github.com/repopolicy/repopolicy/internal/scaffold/sigstoretest"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/policy/chain"
-	protobundle "github.com/sigstore/protobuf-specs/gen/pb-go/bundle/v1"
-	prototrust "github.com/sigstore/protobuf-specs/gen/pb-go/trustroot/v1"
 )
 
 // forge is a world of real bundles.

@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"filippo.io/torchwood"
+
 	"github.com/repopolicy/repopolicy/internal/scaffold/sigstoretest"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/web"

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
 )
 
 // Vector is one file of schema/testdata: header lines, an empty line, the body.
@@ -34,6 +36,16 @@ func Root(t testing.TB) string {
 		}
 		dir = filepath.Dir(dir)
 	}
+}
+
+// Schema returns a JSON Schema of the directory schema, by its file name.
+func Schema(t testing.TB, name string) *jsonschema.Schema {
+	t.Helper()
+	out, err := jsonschema.NewCompiler().Compile(filepath.Join(Root(t), "schema", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
 }
 
 // Read returns all vectors of a kind.
