@@ -38,11 +38,11 @@ func TestFormsAgree(t *testing.T) {
 			}
 			for _, form := range []string{"text", "json", "sarif", "github", "vsa"} {
 				var out bytes.Buffer
-				a := &app{Env: Env{Getenv: os.Getenv}, out: report.NewPrinter(&out), err: report.NewPrinter(&out)}
+				a := &app{&Run{Env: Env{Getenv: os.Getenv}, Out: report.NewPrinter(&out), Err: report.NewPrinter(&out)}}
 				o := &verifyOptions{}
-				o.format.value = form
-				if err := a.print(o, r); err != nil || a.out.Err() != nil {
-					t.Fatal(err, a.out.Err())
+				o.format.Value = form
+				if err := a.print(o, r); err != nil || a.Out.Err() != nil {
+					t.Fatal(err, a.Out.Err())
 				}
 				got := want
 				switch form {

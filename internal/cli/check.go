@@ -13,23 +13,23 @@ import (
 )
 
 // defaultPolicy is where a repository keeps its policy.
-const defaultPolicy = ".repopolicy/policy.toml"
+const DefaultPolicy = ".repopolicy/policy.toml"
 
 func (a *app) checkCommand() *cobra.Command {
-	f := &format{allowed: []string{"text", "json", "sarif", "github"}}
+	f := &Format{Allowed: []string{"text", "json", "sarif", "github"}}
 	cmd := &cobra.Command{
 		Use:   "check [FILE]",
 		Short: "check a policy file and point at what is wrong or weak in it",
-		Long: "Check reads a policy file, by default " + defaultPolicy + ", and prints every fault and\n" +
+		Long: "Check reads a policy file, by default " + DefaultPolicy + ", and prints every fault and\n" +
 			"every piece of advice with its place. It exits 0 if the policy is valid, whatever\n" +
 			"the advice, and 6 if it is not.",
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			path := defaultPolicy
+			path := DefaultPolicy
 			if len(args) == 1 {
 				path = args[0]
 			}
-			return a.check(path, f.value)
+			return a.check(path, f.Value)
 		},
 	}
 	cmd.Flags().Var(f, "format", "form of the output")
@@ -37,7 +37,7 @@ func (a *app) checkCommand() *cobra.Command {
 }
 
 func (a *app) check(path, form string) error {
-	src, err := readPolicy(path)
+	src, err := ReadPolicy(path)
 	if err != nil {
 		return err
 	}
@@ -58,26 +58,26 @@ func (a *app) check(path, form string) error {
 	doc.Verdict, doc.Exit = class.String(), class.Exit()
 	switch err = nil; form {
 	case "json":
-		err = a.out.JSON(doc)
+		err = a.Out.JSON(doc)
 	case "sarif":
-		err = a.out.JSON(report.CheckSARIF(&doc))
+		err = a.Out.JSON(report.CheckSARIF(&doc))
 	case "github":
 		a.github().Check(&doc)
 	default:
-		a.out.Check(&doc)
+		a.Out.Check(&doc)
 	}
 	if err != nil {
 		return err
 	}
 	if class != policy.ClassOK {
-		return decided{class}
+		return Decided{class}
 	}
 	return nil
 }
 
 // readPolicy reads the file of a policy. More than is allowed is read, so that
 // the parser can say how much too large it is.
-func readPolicy(path string) ([]byte, error) {
+func ReadPolicy(path string) ([]byte, error) {
 	src, err := file.Read(path, 16*policy.MaxPolicyBytes)
 	switch {
 	case errors.Is(err, file.ErrTooLarge):

@@ -5,6 +5,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -75,18 +76,21 @@ func OS() Env {
 }
 
 // decided ends a command whose verdict was already printed.
-type decided struct{ class policy.Class }
+type Decided struct{ Class policy.Class }
 
-func (d decided) Error() string { return d.class.String() }
+func (d Decided) Error() string { return d.Class.String() }
 
-// app is one run of the program.
-type app struct {
+// Run is one run of a program.
+type Run struct {
 	Env
-	out   *report.Printer // data
-	err   *report.Printer // talk
+	Out   *report.Printer // data
+	Err   *report.Printer // talk
 	ctx   context.Context // of the run, once it began
 	stops []func()        // in the end
 }
+
+// app is one run of the program.
+type app struct{ *Run }
 
 // A run over few artifacts ends before collecting garbage pays; one over many
 // must not grow with their number.
@@ -98,11 +102,11 @@ const (
 
 // Main runs the program and returns its exit code (DESIGN 9).
 func Main(args []string, env Env) (code int) {
-	a := &app{Env: env, out: report.NewPrinter(env.Stdout), err: report.NewPrinter(env.Stderr)}
+	a := &app{&Run{Env: env, Out: report.NewPrinter(env.Stdout), Err: report.NewPrinter(env.Stderr)}}
 	defer func() {
 		if p := recover(); p != nil {
-			a.err.Line("error: internal: %v", p)
-			a.err.Text(string(debug.Stack()))
+			a.Err.Line("error: internal: %v", p)
+			a.Err.Text(string(debug.Stack()))
 			code = policy.ClassInternal.Exit()
 		}
 	}()
@@ -116,7 +120,7 @@ func Main(args []string, env Env) (code int) {
 
 // exit ends a run that does not end by itself.
 func (a *app) exit(code int) {
-	a.err.Line("error: the run was ended before it was done")
+	a.Err.Line("error: the run was ended before it was done")
 	os.Exit(code)
 }
 
@@ -125,7 +129,7 @@ func (a *app) run(ctx context.Context, args []string) int {
 	root.SetArgs(args)
 	class := policy.ClassOK
 	if err := root.ExecuteContext(ctx); err != nil {
-		if f := stopped(a.ctx); f != nil && !errors.As(err, new(decided)) {
+		if f := stopped(a.ctx); f != nil && !errors.As(err, new(Decided)) {
 			if where := err.Error(); where != f.Text { // what failed failed for this
 				f.More = []string{where}
 			}
@@ -137,43 +141,43 @@ func (a *app) run(ctx context.Context, args []string) int {
 		stop()
 	}
 	// A verdict that could not be written was not given.
-	if err := a.out.Err(); err != nil && class == policy.ClassOK {
-		a.err.Line("error: writing output: %s", err)
+	if err := a.Out.Err(); err != nil && class == policy.ClassOK {
+		a.Err.Line("error: writing output: %s", err)
 		class = policy.ClassUnavailable
 	}
 	return class.Exit()
 }
 
 func (a *app) report(err error) policy.Class {
-	var d decided
+	var d Decided
 	if errors.As(err, &d) {
-		return d.class
+		return d.Class
 	}
-	f := faultOf(err)
+	f := FaultOf(err)
 	info := f.Reason.Info()
-	a.err.Line("error: %s", f.Text)
+	a.Err.Line("error: %s", f.Text)
 	for _, line := range f.More {
-		a.err.Line("  %s", line)
+		a.Err.Line("  %s", line)
 	}
 	if f.Hint == "" {
 		f.Hint = info.Hint
 	}
 	if f.Hint != "" {
-		a.err.Line("hint: %s", f.Hint)
+		a.Err.Line("hint: %s", f.Hint)
 	}
 	return info.Class
 }
 
 // faultOf returns what ended a run before it could decide; nil if nothing did.
-func faultOf(err error) *policy.Fault {
+func FaultOf(err error) *policy.Fault {
 	var f *policy.Fault
 	if errors.As(err, &f) {
 		return f
 	}
-	if err == nil || errors.As(err, new(decided)) {
+	if err == nil || errors.As(err, new(Decided)) {
 		return nil
 	}
-	return unwritten(err)
+	return Unwritten(err)
 }
 
 // usage turns an error of the flag parser into a fault.
@@ -215,8 +219,8 @@ func (a *app) command() *cobra.Command {
 		cmd.SetContext(ctx)
 		return nil
 	}
-	root.SetOut(a.out)
-	root.SetErr(a.err)
+	root.SetOut(a.Out)
+	root.SetErr(a.Err)
 	root.SuggestionsMinimumDistance = 2
 	root.AddCommand(a.verifyCommand(), a.explainCommand(), a.showCommand(), a.logCommand(), a.lockCommand(), a.initCommand(), a.editCommand(), a.renewCommand(), a.diffCommand(), a.signCommand(), a.bindCommand(), a.handInCommand(), a.statusCommand(), a.checkCommand(), a.versionCommand())
 	root.AddCommand(a.authorizeCommand(), a.signReleaseCommand(), a.approveCommand())
@@ -226,60 +230,53 @@ func (a *app) command() *cobra.Command {
 
 // Command returns the tree of commands for generators of documentation.
 func Command() *cobra.Command {
-	a := &app{out: report.NewPrinter(io.Discard), err: report.NewPrinter(io.Discard)}
+	a := &app{&Run{Out: report.NewPrinter(io.Discard), Err: report.NewPrinter(io.Discard)}}
 	return a.command()
 }
 
-// once is the value of a flag that may be given at most once: which of two
+// typed is the value of a flag that may be given at most once: which of two
 // contradictory values would win must not be a matter of order.
-type once struct {
-	value string
-	set   bool
+type Once struct {
+	Value string
+	Given bool
+	Kind  string // of its values in help texts; "" for string
 }
 
-func (o *once) String() string { return o.value }
-func (o *once) Type() string   { return "string" }
+func (t *Once) String() string { return t.Value }
+func (t *Once) Type() string   { return cmp.Or(t.Kind, "string") }
 
-func (o *once) Set(s string) error {
-	if o.set {
+func (t *Once) Set(s string) error {
+	if t.Given {
 		return errors.New("given twice")
 	}
 	if s == "" {
 		return errors.New("must not be empty")
 	}
-	o.value, o.set = s, true
+	t.Value, t.Given = s, true
 	return nil
 }
 
-// typed is a once with another name for its values in help texts.
-type typed struct {
-	once
-	name string
-}
-
-func (t *typed) Type() string { return t.name }
-
 // format is the value of --format.
-type format struct {
-	once
-	allowed []string
+type Format struct {
+	Once
+	Allowed []string
 }
 
-func (f *format) Type() string { return strings.Join(f.allowed, "|") }
+func (f *Format) Type() string { return strings.Join(f.Allowed, "|") }
 
-func (f *format) Set(s string) error {
-	for _, w := range f.allowed {
+func (f *Format) Set(s string) error {
+	for _, w := range f.Allowed {
 		if s == w {
-			return f.once.Set(s)
+			return f.Once.Set(s)
 		}
 	}
-	return fmt.Errorf("must be one of %s", strings.Join(f.allowed, ", "))
+	return fmt.Errorf("must be one of %s", strings.Join(f.Allowed, ", "))
 }
 
-func (f *format) json() bool { return f.value == "json" }
+func (f *Format) JSON() bool { return f.Value == "json" }
 
 // document reports whether the output is one document for programs, beside which
 // there is no talk.
-func (f *format) document() bool {
-	return f.value != "" && f.value != "text" && f.value != "github"
+func (f *Format) Document() bool {
+	return f.Value != "" && f.Value != "text" && f.Value != "github"
 }

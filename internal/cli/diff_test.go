@@ -101,7 +101,7 @@ func TestDiffOutput(t *testing.T) {
 		{one, one, false, []string{"  the same\n"}},
 	} {
 		var out bytes.Buffer
-		a := &app{out: report.NewPrinter(&out)}
+		a := &app{&Run{Out: report.NewPrinter(&out)}}
 		if err := a.printDiff(&find.Found{Repository: repo}, c.before, c.after, false); err != nil {
 			t.Fatal(err)
 		}

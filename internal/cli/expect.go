@@ -21,17 +21,17 @@ import (
 // expectation is whom the user expects to sign.
 type expectation struct{ value, issuer string } // issuer is "" for any
 
-func (o *signOptions) expectFlag(cmd *cobra.Command) {
-	o.expect.name = "IDENTITY[=ISSUER]"
-	cmd.Flags().Var(&o.expect, "expect-identity", "sign only as this e-mail address or URI, such as alice@example.com=https://accounts.google.com; by default as anybody who may sign here")
+func (o *signOptions) ExpectFlag(cmd *cobra.Command) {
+	o.Expect.Kind = "IDENTITY[=ISSUER]"
+	cmd.Flags().Var(&o.Expect, "expect-identity", "sign only as this e-mail address or URI, such as alice@example.com=https://accounts.google.com; by default as anybody who may sign here")
 }
 
 // expected reads --expect-identity; nil without it.
-func (o *signOptions) expected() (*expectation, error) {
-	if !o.expect.set {
+func (o *signOptions) Expected() (*expectation, error) {
+	if !o.Expect.Given {
 		return nil, nil
 	}
-	e := &expectation{value: o.expect.value}
+	e := &expectation{value: o.Expect.Value}
 	if i := max(strings.LastIndex(e.value, "=https://"), strings.LastIndex(e.value, "=http://")); i >= 0 {
 		e.value, e.issuer = e.value[:i], e.value[i+1:]
 	}
@@ -45,7 +45,7 @@ func (o *signOptions) expected() (*expectation, error) {
 }
 
 // check refuses a token that is of nobody who is expected.
-func (e *expectation) check(may []policy.Identity) error {
+func (e *expectation) Check(may []policy.Identity) error {
 	if e == nil || slices.ContainsFunc(may, func(id policy.Identity) bool {
 		return id.Value == e.value && (e.issuer == "" || id.Issuer == e.issuer)
 	}) {
@@ -66,13 +66,13 @@ func whoever(ids []policy.Identity) string {
 	if len(ids) == 0 {
 		return "nobody who can be certified"
 	}
-	return nameOf(ids[0])
+	return NameOf(ids[0])
 }
 
 // candidates returns the identities that a certificate for the token could name: where
 // a provider speaks for another one, who of the two depends on the certificate
 // authority. The issuers are those of the policy and where people sign in.
-func candidates(raw string, f *policy.File, signIn string) ([]policy.Identity, error) {
+func Candidates(raw string, f *policy.File, signIn string) ([]policy.Identity, error) {
 	claims, err := oidc.UnverifiedClaims(raw)
 	if err != nil {
 		return nil, policy.Faultf(policy.LoginNeeded, "%s", err)

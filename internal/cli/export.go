@@ -15,8 +15,8 @@ import (
 )
 
 type exportOptions struct {
-	policy, rule, tag, artifact, tuf, oci typed
-	to                                    format
+	policy, rule, tag, artifact, tuf, oci Once
+	to                                    Format
 	sign                                  bool
 	signing                               signOptions // of the metadata
 }
@@ -49,68 +49,68 @@ whose digest the reference names. --from of other commands reads it there.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			switch {
-			case o.oci.set:
+			case o.oci.Given:
 				return a.exportOCI(cmd.Context(), o)
-			case o.tuf.set:
+			case o.tuf.Given:
 				return a.exportTUF(cmd.Context(), o)
-			case o.signing.repo.set, o.signing.from.set:
+			case o.signing.Repo.Given, o.signing.From.Given:
 				return policy.Faultf(policy.Usage,
 					"-R and --from go with --tuf and --oci: for other verifiers a policy file is exported")
-			case o.sign, o.signing.key.set, o.signing.expect.set:
+			case o.sign, o.signing.Key.Given, o.signing.Expect.Given:
 				return policy.Faultf(policy.Usage, "--sign, --key and --expect-identity go with --tuf")
 			}
 			return a.export(o)
 		},
 	}
 	f := cmd.Flags()
-	o.policy.name, o.rule.name, o.tag.name, o.artifact.name, o.to.allowed = "FILE", "NAME", "TAG", "FILE", export.Targets()
-	f.Var(&o.policy, "policy", "export this policy file, by default "+defaultPolicy)
+	o.policy.Kind, o.rule.Kind, o.tag.Kind, o.artifact.Kind, o.to.Allowed = "FILE", "NAME", "TAG", "FILE", export.Targets()
+	f.Var(&o.policy, "policy", "export this policy file, by default "+DefaultPolicy)
 	f.Var(&o.to, "to", "for which verifier")
 	f.Var(&o.rule, "rule", "export this rule alone")
 	f.Var(&o.tag, "tag", "for the release of this tag")
 	f.Var(&o.artifact, "artifact", "for this file")
-	o.tuf.name, o.signing.key.name = "DIR", "FILE"
+	o.tuf.Kind, o.signing.Key.Kind = "DIR", "FILE"
 	f.Var(&o.tuf, "tuf", "write TUF metadata into this directory")
-	o.oci.name = "REFERENCE"
+	o.oci.Kind = "REFERENCE"
 	f.Var(&o.oci, "oci", "copy the policy that -R finds there: oci:REGISTRY/NAME or oci-layout:DIR, with :TAG or @DIGEST of an image")
 	f.BoolVar(&o.sign, "sign", false, "sign the metadata")
-	f.Var(&o.signing.key, "key", "sign with the private key in this PEM file")
-	f.BoolVarP(&o.signing.yes, "yes", "y", false, "do not ask whether name and address may become public")
-	f.StringArrayVar(&o.signing.configs, "signing-config", nil, "sign with the services that this signing config `FILE` names; may be repeated")
-	o.signing.expectFlag(cmd)
-	o.signing.repoOptions.flags(cmd)
-	o.signing.sources(cmd)
+	f.Var(&o.signing.Key, "key", "sign with the private key in this PEM file")
+	f.BoolVarP(&o.signing.Yes, "yes", "y", false, "do not ask whether name and address may become public")
+	f.StringArrayVar(&o.signing.Configs, "signing-config", nil, "sign with the services that this signing config `FILE` names; may be repeated")
+	o.signing.ExpectFlag(cmd)
+	o.signing.Lookup.Flags(cmd)
+	o.signing.SourceFlags(cmd)
 	return cmd
 }
 
 func (a *app) export(o *exportOptions) error {
-	if !o.to.set {
+	if !o.to.Given {
 		return &policy.Fault{
 			Reason: policy.Usage, Text: "--to: not given",
 			Hint: "name one of " + strings.Join(export.Targets(), ", "),
 		}
 	}
-	path := o.policy.value
-	if !o.policy.set {
-		path = defaultPolicy
+	path := o.policy.Value
+	if !o.policy.Given {
+		path = DefaultPolicy
 	}
-	doc, err := loadPolicy(path)
+	doc, err := LoadPolicy(path)
 	if err != nil {
 		return err
 	}
-	text, err := export.Export(o.to.value, export.Request{
-		Doc: doc, Path: path, Rule: o.rule.value, Tag: o.tag.value, Artifact: o.artifact.value, Now: a.Now(),
+	text, err := export.Export(o.to.Value, export.Request{
+		Doc: doc, Path: path, Rule: o.rule.Value, Tag: o.tag.Value, Artifact: o.artifact.Value, Now: a.Now(),
 	})
 	var r *export.Refusal
 	if errors.As(err, &r) {
-		return refusedExport(path, o.to.value, r)
+		return refusedExport(path, o.to.Value, r)
 	}
 	if err != nil {
 		return policy.Faultf(policy.Usage, "%s: %s", path, err)
 	}
 	// Neither a policy nor an export holds a character that is not printable; to
 	// escape anything would change what is to be run.
-	return a.out.Verbatim(text)
+	return a.Out.Verbatim(text)
 }
 
 // refusedExport says for every field why it stops the export.

@@ -18,22 +18,22 @@ import (
 // exportTUF writes a chain as TUF metadata.
 func (a *app) exportTUF(ctx context.Context, o *exportOptions) error {
 	switch {
-	case o.to.set || o.rule.set || o.tag.set || o.artifact.set:
+	case o.to.Given || o.rule.Given || o.tag.Given || o.artifact.Given:
 		return policy.Faultf(policy.Usage, "--tuf writes the whole policy: --to, --rule, --tag and --artifact contradict it")
-	case o.policy.set && o.signing.repo.set:
+	case o.policy.Given && o.signing.Repo.Given:
 		return policy.Faultf(policy.Usage, "--policy and --repo contradict each other")
-	case o.signing.key.set && !o.sign:
+	case o.signing.Key.Given && !o.sign:
 		return policy.Faultf(policy.Usage, "--key without --sign")
-	case o.signing.expect.set && !o.sign:
+	case o.signing.Expect.Given && !o.sign:
 		return policy.Faultf(policy.Usage, "--expect-identity without --sign")
-	case o.signing.from.set && !o.signing.repo.set:
+	case o.signing.From.Given && !o.signing.Repo.Given:
 		return policy.Faultf(policy.Usage, "--from without -R: which repository?")
 	}
-	if err := checkFolders(&o.tuf); err != nil {
+	if err := CheckFolders(&o.tuf); err != nil {
 		return err
 	}
-	if o.signing.repo.set {
-		if err := a.checkFind(&o.signing.repoOptions, false); err != nil {
+	if o.signing.Repo.Given {
+		if err := a.CheckFind(&o.signing.Lookup, false); err != nil {
 			return err
 		}
 	}
@@ -43,8 +43,8 @@ func (a *app) exportTUF(ctx context.Context, o *exportOptions) error {
 		}
 	}
 	var docs []*policy.Document
-	if o.signing.repo.set {
-		f, err := a.inForce(ctx, &o.signing.repoOptions)
+	if o.signing.Repo.Given {
+		f, err := a.InForce(ctx, &o.signing.Lookup)
 		if err != nil {
 			return err
 		}
@@ -52,11 +52,11 @@ func (a *app) exportTUF(ctx context.Context, o *exportOptions) error {
 			docs = append(docs, v.Document)
 		}
 	} else {
-		path := o.policy.value
-		if !o.policy.set {
-			path = defaultPolicy
+		path := o.policy.Value
+		if !o.policy.Given {
+			path = DefaultPolicy
 		}
-		doc, err := loadPolicy(path)
+		doc, err := LoadPolicy(path)
 		if err != nil {
 			return err
 		}
@@ -72,7 +72,7 @@ func (a *app) exportTUF(ctx context.Context, o *exportOptions) error {
 				"version %d cannot be exported without allowing more: %s", doc.Content().Version, err)
 		}
 		for _, n := range notes {
-			a.err.Line("note: version %d: left out: %s", v.Number, n)
+			a.Err.Line("note: version %d: left out: %s", v.Number, n)
 		}
 		versions = append(versions, v)
 	}
@@ -83,7 +83,7 @@ func (a *app) exportTUF(ctx context.Context, o *exportOptions) error {
 			return err
 		}
 	}
-	signed, missing, err := author.WriteChain(ctx, o.tuf.value, versions, signer)
+	signed, missing, err := author.WriteChain(ctx, o.tuf.Value, versions, signer)
 	var f *policy.Fault
 	switch {
 	case errors.As(err, &f):
@@ -99,10 +99,10 @@ func (a *app) exportTUF(ctx context.Context, o *exportOptions) error {
 		return policy.Faultf(policy.Usage, "%s", err)
 	}
 	if len(signed) > 0 {
-		a.err.Line("signed: %s", strings.Join(signed, ", "))
+		a.Err.Line("signed: %s", strings.Join(signed, ", "))
 	}
 	for _, name := range slices.Sorted(maps.Keys(missing)) {
-		a.err.Line("%s needs %d more %s", name, missing[name], report.Plural(missing[name], "signature"))
+		a.Err.Line("%s needs %d more %s", name, missing[name], report.Plural(missing[name], "signature"))
 	}
 	return nil
 }
@@ -136,7 +136,7 @@ func (w *withdrawn) key(k policy.Key) bool {
 // error says what of its maintainers TUF would count otherwise.
 func tufVersion(doc *policy.Document, gone withdrawn) (v author.Version, notes []string, err error) {
 	c := doc.Content()
-	v = author.Version{Number: int64(c.Version), Expires: c.Expires, Target: defaultPolicy, Policy: doc.Text(), People: author.Setup{Threshold: c.Maintainers.Threshold}}
+	v = author.Version{Number: int64(c.Version), Expires: c.Expires, Target: DefaultPolicy, Policy: doc.Text(), People: author.Setup{Threshold: c.Maintainers.Threshold}}
 	if c.Maintainers.Repository {
 		return v, nil, errors.New("the repository's workflow maintains it, which has another name in every certificate")
 	}

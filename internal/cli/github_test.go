@@ -197,11 +197,11 @@ func TestRunnerFilesAppend(t *testing.T) {
 	if err := os.WriteFile(os.Getenv(report.EnvOutput), []byte("mine=1"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	a := &app{Env: Env{Getenv: os.Getenv}, out: report.NewPrinter(&bytes.Buffer{})}
+	a := &app{&Run{Env: Env{Getenv: os.Getenv}, Out: report.NewPrinter(&bytes.Buffer{})}}
 	a.github().Outputs([]report.Output{{Name: "verdict", Value: "OK"}}, "summary")
 	got, md := files()
-	if d := cmp.Diff(map[string]string{"mine": "1", "verdict": "OK"}, got); d != "" || md != "summary" || a.out.Err() != nil {
-		t.Errorf("%s %q %v", d, md, a.out.Err())
+	if d := cmp.Diff(map[string]string{"mine": "1", "verdict": "OK"}, got); d != "" || md != "summary" || a.Out.Err() != nil {
+		t.Errorf("%s %q %v", d, md, a.Out.Err())
 	}
 }
 

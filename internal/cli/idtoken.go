@@ -37,14 +37,14 @@ func tokenCommand(ctx context.Context, argv ...string) ([]byte, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
-	data, err := io.ReadAll(io.LimitReader(out, maxTokenReply+1))
+	data, err := io.ReadAll(io.LimitReader(out, MaxToken+1))
 	if werr := cmd.Wait(); err == nil {
 		err = werr
 	}
 	switch {
 	case err != nil:
 		return nil, errors.New(strings.Join(argv[:2], " ") + " failed")
-	case len(data) > maxTokenReply:
+	case len(data) > MaxToken:
 		return nil, web.ErrTooLarge
 	}
 	return data, nil
@@ -52,12 +52,12 @@ func tokenCommand(ctx context.Context, argv ...string) ([]byte, error) {
 
 // tokenOptions are the flags that say where the ID token comes from.
 type tokenOptions struct {
-	file, variable typed
+	file, variable Once
 	metadata       bool
 }
 
 func (o *tokenOptions) flags(cmd *cobra.Command) {
-	o.file.name, o.variable.name = "FILE", "NAME"
+	o.file.Kind, o.variable.Kind = "FILE", "NAME"
 	f := cmd.Flags()
 	f.Var(&o.file, "token-file", "take the ID token from this file, such as a JWT-SVID of SPIFFE")
 	f.Var(&o.variable, "token-env", "take the ID token from this environment variable instead of REPOPOLICY_ID_TOKEN")
@@ -66,21 +66,21 @@ func (o *tokenOptions) flags(cmd *cobra.Command) {
 }
 
 // surroundings are where ambient tokens come from on this machine.
-func (a *app) surroundings() oidc.Surroundings {
+func (a *app) Surroundings() oidc.Surroundings {
 	return oidc.Surroundings{
 		Getenv: a.Getenv, Run: a.Command,
 		Get: func(ctx context.Context, address, bearer string) ([]byte, error) {
-			return web.GetAuthorized(ctx, address, bearer, a.Transport, userAgent(), maxTokenReply)
+			return web.GetAuthorized(ctx, address, bearer, a.Transport, UserAgent(), MaxToken)
 		},
 	}
 }
 
 // ambient returns the token that the environment offers.
-func (a *app) ambient(ctx context.Context, audience string) (string, error) {
+func (a *app) Ambient(ctx context.Context, audience string) (string, error) {
 	if a.Getenv == nil {
 		return "", oidc.ErrNoToken
 	}
-	token, err := oidc.Ambient(ctx, a.surroundings(), audience, a.Now())
+	token, err := oidc.Ambient(ctx, a.Surroundings(), audience, a.Now())
 	if errors.Is(err, oidc.ErrNoPermission) {
 		return "", &policy.Fault{
 			Reason: policy.NoTokenPermission, Text: "the job may not have an ID token",
@@ -117,12 +117,12 @@ func (a *app) ownToken(ctx context.Context, o *tokenOptions) (*identity.Unverifi
 // hasOwnToken reports whether a token that authorises can be had here: the
 // run is one of a CI, or somebody said where a token is.
 func (a *app) hasOwnToken(o *tokenOptions) bool {
-	return o.file.set || o.variable.set || o.metadata || a.Getenv != nil && a.surroundings().Offers()
+	return o.file.Given || o.variable.Given || o.metadata || a.Getenv != nil && a.Surroundings().Offers()
 }
 
 func (a *app) rawToken(ctx context.Context, o *tokenOptions) (string, error) {
-	if o.file.set {
-		data, err := file.Read(o.file.value, maxTokenReply)
+	if o.file.Given {
+		data, err := file.Read(o.file.Value, MaxToken)
 		if err != nil {
 			return "", policy.Faultf(policy.LoginNeeded, "--token-file: %s", err)
 		}
@@ -131,15 +131,15 @@ func (a *app) rawToken(ctx context.Context, o *tokenOptions) (string, error) {
 	if a.Getenv == nil {
 		return "", policy.Faultf(policy.LoginNeeded, "%s", oidc.ErrNoToken)
 	}
-	s := a.surroundings()
-	if o.variable.set {
-		if s.Variable = o.variable.value; a.Getenv(s.Variable) == "" {
+	s := a.Surroundings()
+	if o.variable.Given {
+		if s.Variable = o.variable.Value; a.Getenv(s.Variable) == "" {
 			return "", policy.Faultf(policy.LoginNeeded, "--token-env: %s is empty", s.Variable)
 		}
 	}
 	if o.metadata {
 		s.Metadata = func(ctx context.Context, address string) ([]byte, error) {
-			return web.GetMetadata(ctx, address, a.Transport, userAgent(), maxTokenReply)
+			return web.GetMetadata(ctx, address, a.Transport, UserAgent(), MaxToken)
 		}
 	}
 	raw, err := s.Token(ctx, oidc.Audience)

@@ -33,21 +33,21 @@ const (
 var errSignal = errors.New("interrupted")
 
 // limits are the flags that every verb has.
-type limits struct{ memory, timeout typed }
+type limits struct{ memory, timeout Once }
 
 func (l *limits) flags(root *cobra.Command) {
 	f := root.PersistentFlags()
-	l.memory.name, l.timeout.name = "BYTES", "DURATION"
+	l.memory.Kind, l.timeout.Kind = "BYTES", "DURATION"
 	f.Var(&l.memory, "memory", "the most memory to use, such as 1G; by default 256M")
 	f.Var(&l.timeout, "timeout", "how long the run may take, without the content of artifacts and without waiting for a person; by default 10m")
 }
 
 // time returns how long the run may take, 0 if the flag says no such thing.
 func (l *limits) time() time.Duration {
-	if !l.timeout.set {
+	if !l.timeout.Given {
 		return budget.DefaultTimeout
 	}
-	d, err := time.ParseDuration(l.timeout.value)
+	d, err := time.ParseDuration(l.timeout.Value)
 	if err != nil {
 		return 0
 	}
@@ -57,8 +57,8 @@ func (l *limits) time() time.Duration {
 // apply gives a run its budget and its time. Stop ends both.
 func (l *limits) apply(ctx context.Context) (_ context.Context, stop func(), err error) {
 	memory := int64(defaultMemory)
-	if l.memory.set {
-		if memory, err = parseSize(l.memory.value); err != nil || memory < minMemory {
+	if l.memory.Given {
+		if memory, err = ParseSize(l.memory.Value); err != nil || memory < minMemory {
 			return ctx, nil, &policy.Fault{
 				Reason: policy.Usage, Text: "--memory: at least 128M",
 				Hint: "write it like 512M or 1G",

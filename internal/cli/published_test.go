@@ -76,7 +76,7 @@ func TestPublishedUsage(t *testing.T) {
 		}
 	}
 	for in, want := range map[string]int64{"1": 1, "3K": 3 << 10, "500M": 500 << 20, "4G": 4 << 30, "4T": 4 << 40} {
-		if n, err := parseSize(in); err != nil || n != want {
+		if n, err := ParseSize(in); err != nil || n != want {
 			t.Errorf("%s: %d %v", in, n, err)
 		}
 	}

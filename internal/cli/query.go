@@ -26,126 +26,126 @@ func (a *app) machine() find.Machine {
 }
 
 // finder returns what finds policies on this machine.
-func (a *app) finder() *find.Finder {
+func (a *app) Finder() *find.Finder {
 	f := &find.Finder{
-		Machine: a.machine(), Now: a.Now, Transport: a.Transport, Agent: userAgent(),
-		Say: func(line string) { a.err.Line("%s", line) },
+		Machine: a.machine(), Now: a.Now, Transport: a.Transport, Agent: UserAgent(),
+		Say: func(line string) { a.Err.Line("%s", line) },
 	}
 	if a.Terminal {
-		f.Progress = func(log string, done, total int64) { a.err.Status("reading %s: %d of %d", log, done, total) }
+		f.Progress = func(log string, done, total int64) { a.Err.Status("reading %s: %d of %d", log, done, total) }
 	}
 	return f
 }
 
 // rootOptions are the flags that say what is trusted.
-type rootOptions struct {
-	roots             []string // trusted_root.json files
-	rootName, rootMap typed
+type Roots struct {
+	TrustedRoots           []string // trusted_root.json files
+	TrustRoot, TrustConfig Once
 }
 
 const rootUsage = "trust this trusted_root.json `FILE` instead of Sigstore's public instance"
 
 // rootFlags defines the flags; more is what several files mean.
-func (o *rootOptions) rootFlags(cmd *cobra.Command, more string) {
+func (o *Roots) RootFlags(cmd *cobra.Command, more string) {
 	f := cmd.Flags()
-	o.rootName.name, o.rootMap.name = "NAME", "FILE"
-	f.StringArrayVar(&o.roots, "trusted-root", nil, rootUsage+more)
-	f.Var(&o.rootName, "trust-root", "trust the root of this name in your trust.toml alone")
-	f.Var(&o.rootMap, "trust-config", "read this file instead of trust.toml in your configuration directory")
+	o.TrustRoot.Kind, o.TrustConfig.Kind = "NAME", "FILE"
+	f.StringArrayVar(&o.TrustedRoots, "trusted-root", nil, rootUsage+more)
+	f.Var(&o.TrustRoot, "trust-root", "trust the root of this name in your trust.toml alone")
+	f.Var(&o.TrustConfig, "trust-config", "read this file instead of trust.toml in your configuration directory")
 }
 
 // trust says what the flags trust.
-func (o *rootOptions) trust() *find.Trust {
-	return &find.Trust{Files: o.roots, Name: o.rootName.value, Config: o.rootMap.value}
+func (o *Roots) Trust() *find.Trust {
+	return &find.Trust{Files: o.TrustedRoots, Name: o.TrustRoot.Value, Config: o.TrustConfig.Value}
 }
 
 // repoOptions are the flags of verbs that find a repository's policy.
-type repoOptions struct {
-	repo, git, require, maxAge, pin, lock typed
-	witnesses, directory, staple, from    typed
-	rootOptions
-	offline, scan, failOnAlarm bool
+type Lookup struct {
+	Repo, Git, Require, MaxAge, Pin, Lock Once
+	Witnesses, Directory, Staple, From    Once
+	Roots
+	Offline, Scan, FailOnAlarm bool
 
-	carried              *airgap.Bundle                              // judge by this instead of a repository
-	record, recordBeside func(target bool, name string, data []byte) // of the trust root's files, and of the root beside it
-	branchOf             func(policy.Locator) string                 // default branch, where a clone does not know it; nil for none
-	read                 map[string][]byte                           // files that were read, by path
-	fresh                bool                                        // nothing that is at hand saves asking
+	Carried              *airgap.Bundle                              // judge by this instead of a repository
+	Record, RecordBeside func(target bool, name string, data []byte) // of the trust root's files, and of the root beside it
+	BranchOf             func(policy.Locator) string                 // default branch, where a clone does not know it; nil for none
+	Read                 map[string][]byte                           // files that were read, by path
+	Fresh                bool                                        // nothing that is at hand saves asking
 }
 
-func (o *repoOptions) flags(cmd *cobra.Command) {
+func (o *Lookup) Flags(cmd *cobra.Command) {
 	f := cmd.Flags()
-	o.repo.name, o.require.name, o.maxAge.name, o.pin.name, o.lock.name = "URL", "LABELS", "DURATION", "sha256:HEX", "FILE"
-	f.VarP(&o.repo, "repo", "R", "judge by the policy that this repository bound: a URL, or OWNER/NAME on github.com")
-	f.Var(&o.require, "require", "proceed with this much knowledge: labels of genesis (pinned, anchored, first, claimed) and completeness (proven, signed, scanned, hinted, none), and one-log to demand also off-line that each log is shown to be of one history; separated by commas")
-	f.Var(&o.maxAge, "max-age", "refuse what is known from longer ago, such as 24h; off with --offline")
-	f.Var(&o.pin, "pin", "demand that the repository's first statement has this digest")
-	f.Var(&o.lock, "lock", "demand what this lock file names")
-	f.BoolVar(&o.scan, "scan", false, "read all entries of Rekor v2 instead of asking an index; the first time takes as long as the log is large")
-	o.witnesses.name = "FILE"
-	f.Var(&o.witnesses, "witness-policy", "demand that the witnesses of this policy cosigned what Rekor v2 shows; implies --scan")
-	o.directoryFlags(f)
-	o.stapleFlag(f)
-	f.BoolVar(&o.failOnAlarm, "fail-on-alarm", false, "let every alarm decide")
+	o.Repo.Kind, o.Require.Kind, o.MaxAge.Kind, o.Pin.Kind, o.Lock.Kind = "URL", "LABELS", "DURATION", "sha256:HEX", "FILE"
+	f.VarP(&o.Repo, "repo", "R", "judge by the policy that this repository bound: a URL, or OWNER/NAME on github.com")
+	f.Var(&o.Require, "require", "proceed with this much knowledge: labels of genesis (pinned, anchored, first, claimed) and completeness (proven, signed, scanned, hinted, none), and one-log to demand also off-line that each log is shown to be of one history; separated by commas")
+	f.Var(&o.MaxAge, "max-age", "refuse what is known from longer ago, such as 24h; off with --offline")
+	f.Var(&o.Pin, "pin", "demand that the repository's first statement has this digest")
+	f.Var(&o.Lock, "lock", "demand what this lock file names")
+	f.BoolVar(&o.Scan, "scan", false, "read all entries of Rekor v2 instead of asking an index; the first time takes as long as the log is large")
+	o.Witnesses.Kind = "FILE"
+	f.Var(&o.Witnesses, "witness-policy", "demand that the witnesses of this policy cosigned what Rekor v2 shows; implies --scan")
+	o.DirectoryFlags(f)
+	o.StapleFlag(f)
+	f.BoolVar(&o.FailOnAlarm, "fail-on-alarm", false, "let every alarm decide")
 }
 
 // any reports whether a flag that needs --repo was given.
-func (o *repoOptions) any() bool {
-	return o.require.set || o.maxAge.set || o.pin.set || o.lock.set || o.witnesses.set || o.directory.set || o.staple.set || o.from.set || o.scan || o.failOnAlarm
+func (o *Lookup) Any() bool {
+	return o.Require.Given || o.MaxAge.Given || o.Pin.Given || o.Lock.Given || o.Witnesses.Given || o.Directory.Given || o.Staple.Given || o.From.Given || o.Scan || o.FailOnAlarm
 }
 
 // directoryFlags are the flags about a directory and its answers.
-func (o *repoOptions) directoryFlags(f *pflag.FlagSet) {
-	o.directory.name = "FILE"
-	f.Var(&o.directory, "directory", "look the repository up in the directory that this descriptor names, and demand at least its signed word")
+func (o *Lookup) DirectoryFlags(f *pflag.FlagSet) {
+	o.Directory.Kind = "FILE"
+	f.Var(&o.Directory, "directory", "look the repository up in the directory that this descriptor names, and demand at least its signed word")
 }
 
-func (o *repoOptions) stapleFlag(f *pflag.FlagSet) {
-	o.staple.name = "FILE"
-	f.Var(&o.staple, "staple", "use this answer of the directory instead of asking it, whatever its age")
+func (o *Lookup) StapleFlag(f *pflag.FlagSet) {
+	o.Staple.Kind = "FILE"
+	f.Var(&o.Staple, "staple", "use this answer of the directory instead of asking it, whatever its age")
 }
 
-func (o *repoOptions) fromFlag(cmd *cobra.Command) {
-	o.from.name = "REFERENCE"
-	cmd.Flags().Var(&o.from, "from", "read the policy from this registry (oci:…) or layout (oci-layout:…), or from what is attached to an image there, instead of the repository")
+func (o *Lookup) FromFlag(cmd *cobra.Command) {
+	o.From.Kind = "REFERENCE"
+	cmd.Flags().Var(&o.From, "from", "read the policy from this registry (oci:…) or layout (oci-layout:…), or from what is attached to an image there, instead of the repository")
 }
 
 // sources are the flags that verify has already.
-func (o *repoOptions) sources(cmd *cobra.Command) {
-	o.git.name = "DIR"
-	cmd.Flags().Var(&o.git, "git", "read the repository from this clone instead of fetching it")
-	o.fromFlag(cmd)
-	o.rootFlags(cmd, "")
-	cmd.Flags().BoolVar(&o.offline, "offline", false, "do not use the network")
+func (o *Lookup) SourceFlags(cmd *cobra.Command) {
+	o.Git.Kind = "DIR"
+	cmd.Flags().Var(&o.Git, "git", "read the repository from this clone instead of fetching it")
+	o.FromFlag(cmd)
+	o.RootFlags(cmd, "")
+	cmd.Flags().BoolVar(&o.Offline, "offline", false, "do not use the network")
 }
 
 // find finds the policy of the repository that the flags name.
-func (a *app) find(ctx context.Context, o *repoOptions) (*find.Found, error) {
-	q, err := a.query(o, false)
+func (a *app) Find(ctx context.Context, o *Lookup) (*find.Found, error) {
+	q, err := a.Query(o, false)
 	if err != nil {
 		return nil, err
 	}
-	return a.finder().Find(ctx, q)
+	return a.Finder().Find(ctx, q)
 }
 
 // checkFind refuses flags by which no policy can be found. Joined says that several
 // roots may judge the repository.
-func (a *app) checkFind(o *repoOptions, joined bool) error {
-	_, err := a.query(o, joined)
+func (a *app) CheckFind(o *Lookup, joined bool) error {
+	_, err := a.Query(o, joined)
 	return err
 }
 
 // query reads the flags, and refuses those by which no policy can be found.
-func (a *app) query(o *repoOptions, joined bool) (*find.Query, error) {
+func (a *app) Query(o *Lookup, joined bool) (*find.Query, error) {
 	q, err := o.query()
 	if err != nil {
 		return nil, err
 	}
-	if !o.repo.set {
+	if !o.Repo.Given {
 		return q, a.isClone(o)
 	}
 	if q.Lock != nil && q.Lock.Repository != q.Repository.String() {
-		return nil, policy.Faultf(policy.Usage, "--lock: %s is about %s", o.lock.value, q.Lock.Repository)
+		return nil, policy.Faultf(policy.Usage, "--lock: %s is about %s", o.Lock.Value, q.Lock.Repository)
 	}
 	if err := q.Check(); err != nil {
 		return nil, err
@@ -154,17 +154,17 @@ func (a *app) query(o *repoOptions, joined bool) (*find.Query, error) {
 		return nil, err
 	}
 	if !joined {
-		_, _, err = a.finder().RootOf(&q.Trust, q.Repository)
+		_, _, err = a.Finder().RootOf(&q.Trust, q.Repository)
 	}
 	return q, err
 }
 
 // isClone refuses a clone that is none.
-func (a *app) isClone(o *repoOptions) error {
-	if !o.git.set {
+func (a *app) isClone(o *Lookup) error {
+	if !o.Git.Given {
 		return nil
 	}
-	r, err := git.Open(cmp.Or(a.ctx, context.Background()), o.git.value)
+	r, err := git.Open(cmp.Or(a.ctx, context.Background()), o.Git.Value)
 	if err != nil {
 		return find.GitFault(err)
 	}
@@ -173,14 +173,14 @@ func (a *app) isClone(o *repoOptions) error {
 }
 
 // query reads the flags and the files that they name.
-func (o *repoOptions) query() (*find.Query, error) {
+func (o *Lookup) query() (*find.Query, error) {
 	q := &find.Query{
-		Trust: *o.trust(), Clone: o.git.value, BranchOf: o.branchOf, Scan: o.scan, Offline: o.offline, Fresh: o.fresh,
-		Carried: o.carried, Record: o.record, RecordBeside: o.recordBeside,
+		Trust: *o.Trust(), Clone: o.Git.Value, BranchOf: o.BranchOf, Scan: o.Scan, Offline: o.Offline, Fresh: o.Fresh,
+		Carried: o.Carried, Record: o.Record, RecordBeside: o.RecordBeside,
 	}
 	var err error
-	if o.repo.set {
-		if q.Repository, err = policy.NormalizeLocator(o.repo.value); err != nil {
+	if o.Repo.Given {
+		if q.Repository, err = policy.NormalizeLocator(o.Repo.Value); err != nil {
 			return nil, &policy.Fault{
 				Reason: policy.Usage, Text: "--repo: " + err.Error(),
 				Hint: "write it like https://github.com/acme/widget or acme/widget",
@@ -190,29 +190,29 @@ func (o *repoOptions) query() (*find.Query, error) {
 	if err := o.demand(q); err != nil {
 		return nil, err
 	}
-	if o.pin.set {
-		if d, err := policy.ParseDigest(o.pin.value); err != nil || d.Alg != "sha256" {
+	if o.Pin.Given {
+		if d, err := policy.ParseDigest(o.Pin.Value); err != nil || d.Alg != "sha256" {
 			return nil, policy.Faultf(policy.Usage, "--pin: not a digest like sha256:…")
 		}
-		q.Pin = strings.TrimPrefix(o.pin.value, "sha256:")
+		q.Pin = strings.TrimPrefix(o.Pin.Value, "sha256:")
 	}
-	if o.lock.set {
-		if q.Lock, err = o.readLock(); err != nil {
+	if o.Lock.Given {
+		if q.Lock, err = o.ReadLock(); err != nil {
 			return nil, err
 		}
 	}
-	if o.directory.set {
+	if o.Directory.Given {
 		if q.Directory, err = o.readDescriptor(); err != nil {
 			return nil, err
 		}
-		q.DirectoryFile = o.directory.value
+		q.DirectoryFile = o.Directory.Value
 	}
-	if o.staple.set {
+	if o.Staple.Given {
 		if q.Staple, err = o.readStaple(); err != nil {
 			return nil, err
 		}
 	}
-	if o.from.set {
+	if o.From.Given {
 		if q.From, err = o.fromReference(); err != nil {
 			return nil, err
 		}
@@ -221,29 +221,29 @@ func (o *repoOptions) query() (*find.Query, error) {
 }
 
 // demand reads the flags that say how much has to be known.
-func (o *repoOptions) demand(q *find.Query) error {
-	q.Demand = chain.Demand{FailOnAlarm: o.failOnAlarm}
-	if o.require.set {
-		d, err := q.Demand.ParseRequire(o.require.value)
+func (o *Lookup) demand(q *find.Query) error {
+	q.Demand = chain.Demand{FailOnAlarm: o.FailOnAlarm}
+	if o.Require.Given {
+		d, err := q.Demand.ParseRequire(o.Require.Value)
 		if err != nil {
 			return policy.Faultf(policy.Usage, "--require: %s", err)
 		}
 		q.Demand = d
 	}
-	if o.maxAge.set {
-		d, err := time.ParseDuration(o.maxAge.value)
+	if o.MaxAge.Given {
+		d, err := time.ParseDuration(o.MaxAge.Value)
 		if err != nil || d <= 0 {
 			return &policy.Fault{Reason: policy.Usage, Text: "--max-age: not a duration", Hint: "write it like 24h"}
 		}
 		q.MaxAge = d
 	}
-	if o.witnesses.set {
-		data, err := o.file(o.witnesses.value, rekorbind.MaxWitnessPolicyBytes)
+	if o.Witnesses.Given {
+		data, err := o.file(o.Witnesses.Value, rekorbind.MaxWitnessPolicyBytes)
 		if err != nil {
 			return policy.Faultf(policy.Usage, "--witness-policy: %s", err)
 		}
 		if q.Witnesses, err = rekorbind.ParseWitnessPolicy(data); err != nil {
-			return policy.Faultf(policy.Usage, "--witness-policy: %s: %s", o.witnesses.value, err)
+			return policy.Faultf(policy.Usage, "--witness-policy: %s: %s", o.Witnesses.Value, err)
 		}
 		q.Scan = true
 	}
@@ -251,11 +251,11 @@ func (o *repoOptions) demand(q *find.Query) error {
 }
 
 // fromReference reads --from.
-func (o *repoOptions) fromReference() (*oci.Reference, error) {
-	if o.git.set {
+func (o *Lookup) fromReference() (*oci.Reference, error) {
+	if o.Git.Given {
 		return nil, policy.Faultf(policy.Usage, "--git and --from contradict each other")
 	}
-	ref, err := oci.ParseReference(o.from.value)
+	ref, err := oci.ParseReference(o.From.Value)
 	if err != nil {
 		return nil, &policy.Fault{
 			Reason: policy.Usage, Text: "--from: " + err.Error(),
@@ -266,50 +266,50 @@ func (o *repoOptions) fromReference() (*oci.Reference, error) {
 }
 
 // file reads a file that a flag names, once.
-func (o *repoOptions) file(path string, limit int64) ([]byte, error) {
-	if data, ok := o.read[path]; ok {
+func (o *Lookup) file(path string, limit int64) ([]byte, error) {
+	if data, ok := o.Read[path]; ok {
 		return data, nil
 	}
 	data, err := file.Read(path, limit)
 	if err == nil {
-		if o.read == nil {
-			o.read = map[string][]byte{}
+		if o.Read == nil {
+			o.Read = map[string][]byte{}
 		}
-		o.read[path] = append([]byte{}, data...) // never nil
+		o.Read[path] = append([]byte{}, data...) // never nil
 	}
 	return data, err
 }
 
-func (o *repoOptions) readStaple() ([]byte, error) {
-	data, err := o.file(o.staple.value, rekorbind.MaxAnswerBytes)
+func (o *Lookup) readStaple() ([]byte, error) {
+	data, err := o.file(o.Staple.Value, rekorbind.MaxAnswerBytes)
 	if err != nil {
 		return nil, policy.Faultf(policy.Usage, "--staple: %s", err)
 	}
 	return append([]byte{}, data...), nil // never nil
 }
 
-func (o *repoOptions) readLock() (*find.Lock, error) {
-	data, err := o.file(o.lock.value, find.MaxLockBytes)
+func (o *Lookup) ReadLock() (*find.Lock, error) {
+	data, err := o.file(o.Lock.Value, find.MaxLockBytes)
 	if err != nil {
 		return nil, policy.Faultf(policy.Usage, "--lock: %s", err)
 	}
 	l, err := find.ParseLock(data)
 	if err != nil {
-		return nil, policy.Faultf(policy.Usage, "--lock: %s: %s", o.lock.value, err)
+		return nil, policy.Faultf(policy.Usage, "--lock: %s: %s", o.Lock.Value, err)
 	}
 	return l, nil
 }
 
-func (o *repoOptions) readDescriptor() (*rekorbind.Descriptor, error) {
-	data, err := o.file(o.directory.value, rekorbind.MaxDescriptorBytes)
-	return parseDescriptor("--directory", o.directory.value, data, err)
+func (o *Lookup) readDescriptor() (*rekorbind.Descriptor, error) {
+	data, err := o.file(o.Directory.Value, rekorbind.MaxDescriptorBytes)
+	return parseDescriptor("--directory", o.Directory.Value, data, err)
 }
 
-func readDescriptor(path string) (*rekorbind.Descriptor, error) {
-	return readDescriptorOf("--directory", path)
+func ReadDescriptor(path string) (*rekorbind.Descriptor, error) {
+	return ReadDescriptorOf("--directory", path)
 }
 
-func readDescriptorOf(flag, path string) (*rekorbind.Descriptor, error) {
+func ReadDescriptorOf(flag, path string) (*rekorbind.Descriptor, error) {
 	data, err := file.Read(path, rekorbind.MaxDescriptorBytes)
 	return parseDescriptor(flag, path, data, err)
 }
@@ -326,8 +326,8 @@ func parseDescriptor(flag, path string, data []byte, err error) (*rekorbind.Desc
 }
 
 // warn prints what is not part of the verdict but should be known.
-func (a *app) warn(f *find.Found) {
+func (a *app) Warn(f *find.Found) {
 	for _, line := range f.Warnings() {
-		a.err.Line("%s", line)
+		a.Err.Line("%s", line)
 	}
 }

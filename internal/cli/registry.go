@@ -33,13 +33,13 @@ func dockerCredentials() func(ctx context.Context, host string) (auth.Credential
 // exportOCI puts what a repository keeps of its policy into a registry or a layout.
 func (a *app) exportOCI(ctx context.Context, o *exportOptions) error {
 	switch {
-	case o.to.set || o.tuf.set || o.policy.set || o.rule.set || o.tag.set || o.artifact.set || o.sign || o.signing.key.set || o.signing.expect.set:
+	case o.to.Given || o.tuf.Given || o.policy.Given || o.rule.Given || o.tag.Given || o.artifact.Given || o.sign || o.signing.Key.Given || o.signing.Expect.Given:
 		return policy.Faultf(policy.Usage,
 			"--oci copies what the repository bound: of the other flags only those that find it go with it")
-	case !o.signing.repo.set:
+	case !o.signing.Repo.Given:
 		return &policy.Fault{Reason: policy.Usage, Text: "--oci: no repository given", Hint: "name it with -R"}
 	}
-	ref, err := oci.ParseReference(o.oci.value)
+	ref, err := oci.ParseReference(o.oci.Value)
 	if err != nil {
 		return &policy.Fault{
 			Reason: policy.Usage, Text: "--oci: " + err.Error(),
@@ -48,10 +48,10 @@ func (a *app) exportOCI(ctx context.Context, o *exportOptions) error {
 	}
 	if ref.Layout != "" {
 		if err := file.CheckDir(ref.Layout); err != nil {
-			return unwritten(err)
+			return Unwritten(err)
 		}
 	}
-	f, err := a.inForce(ctx, &o.signing.repoOptions)
+	f, err := a.InForce(ctx, &o.signing.Lookup)
 	if err != nil {
 		return err
 	}
@@ -66,14 +66,14 @@ func (a *app) exportOCI(ctx context.Context, o *exportOptions) error {
 	if f.Directory != nil && f.Directory.Answer() != nil {
 		p.Answers = []oci.File{{Name: rekorbind.StapleName(f.Root.Root, f.Root.Forges), Data: f.Directory.Answer()}}
 	}
-	digest, err := oci.PushPolicy(ctx, ref, a.finder().Registry(), p)
+	digest, err := oci.PushPolicy(ctx, ref, a.Finder().Registry(), p)
 	if err != nil {
 		return &policy.Fault{
 			Reason: policy.ReleaseUnreachable, Text: err.Error(),
 			Hint: "run the command again: what is there already is not sent again",
 		}
 	}
-	a.out.Line("%s", ref.At(digest))
-	a.err.Line("%s: the policy of %s, version %d, %d %s", o.oci.value, f.Repository, len(f.Versions()), len(p.Signatures), report.Plural(len(p.Signatures), "signature file"))
+	a.Out.Line("%s", ref.At(digest))
+	a.Err.Line("%s: the policy of %s, version %d, %d %s", o.oci.Value, f.Repository, len(f.Versions()), len(p.Signatures), report.Plural(len(p.Signatures), "signature file"))
 	return nil
 }

@@ -40,14 +40,14 @@ func (a *app) trustCommand() *cobra.Command {
 }
 
 type trustOptions struct {
-	rootOptions
+	Roots
 	offline bool
-	output  typed
+	output  Once
 }
 
 func (o *trustOptions) configFlag(cmd *cobra.Command) {
-	o.rootMap.name = "FILE"
-	cmd.Flags().Var(&o.rootMap, "trust-config", "read this file instead of trust.toml in your configuration directory")
+	o.TrustConfig.Kind = "FILE"
+	cmd.Flags().Var(&o.TrustConfig, "trust-config", "read this file instead of trust.toml in your configuration directory")
 }
 
 func (a *app) trustShowCommand() *cobra.Command {
@@ -80,7 +80,7 @@ func (a *app) trustUpdateCommand() *cobra.Command {
 
 // trustShow prints roots; fresh asks for newer metadata first.
 func (a *app) trustShow(ctx context.Context, o *trustOptions, names []string, fresh bool) error {
-	c, err := a.finder().TrustConfig(o.trust())
+	c, err := a.Finder().TrustConfig(o.Trust())
 	if err != nil {
 		return err
 	}
@@ -101,11 +101,11 @@ func (a *app) trustShow(ctx context.Context, o *trustOptions, names []string, fr
 	class := policy.ClassOK
 	for _, name := range names {
 		if err := a.showRoot(ctx, c, name, trust.Options{Offline: o.offline, Fresh: fresh}); err != nil {
-			f := faultOf(err)
+			f := FaultOf(err)
 			if f == nil || !all {
 				return err
 			}
-			a.out.Line("%s\n  not usable  %s", name, f.Text)
+			a.Out.Line("%s\n  not usable  %s", name, f.Text)
 			class = policy.Worst(class, f.Reason.Class())
 		}
 	}
@@ -115,17 +115,17 @@ func (a *app) trustShow(ctx context.Context, o *trustOptions, names []string, fr
 			if s.Continue {
 				more = ", then what follows"
 			}
-			a.out.Line("%s: %d of %s%s", strings.Join(s.Repositories, ", "), s.Threshold, strings.Join(s.Roots, ", "), more)
+			a.Out.Line("%s: %d of %s%s", strings.Join(s.Repositories, ", "), s.Threshold, strings.Join(s.Roots, ", "), more)
 		}
 		for _, s := range c.Anchors {
-			a.out.Line("%s: anchored by %s", strings.Join(s.Repositories, ", "), s.Root)
+			a.Out.Line("%s: anchored by %s", strings.Join(s.Repositories, ", "), s.Root)
 		}
 	}
 	if all {
-		a.out.Line("everything else: %s", trust.PublicGood)
+		a.Out.Line("everything else: %s", trust.PublicGood)
 	}
 	if class != policy.ClassOK {
-		return decided{class}
+		return Decided{class}
 	}
 	return nil
 }
@@ -134,39 +134,39 @@ func (a *app) showRoot(ctx context.Context, c *trust.Config, name string, how tr
 	var expires time.Time
 	var role string
 	how.Followed = func(r string, h tuf.Header) { role, expires = r, h.Expires }
-	r, err := a.finder().Open(ctx, c, name, how)
+	r, err := a.Finder().Open(ctx, c, name, how)
 	super := role != "" && errors.Is(err, tuf.ErrNoTarget) // it has no trusted root, and may anchor
 	if err != nil && !super {
 		return find.RootFault(err)
 	}
-	a.out.Line("%s", name)
+	a.Out.Line("%s", name)
 	named, ok := c.Root(name)
 	if ok {
-		a.out.Line("  from        %s", named.URL)
+		a.Out.Line("  from        %s", named.URL)
 	}
 	switch {
 	case super && len(named.Beside) > 0:
-		a.out.Line("  for         what %s may leave open: it has no trusted root", strings.Join(named.Beside, ", "))
+		a.Out.Line("  for         what %s may leave open: it has no trusted root", strings.Join(named.Beside, ", "))
 	case super:
-		a.out.Line("  for         anchors alone: it has no trusted root")
+		a.Out.Line("  for         anchors alone: it has no trusted root")
 	default:
-		a.out.Line("  root        %s", r.Digest())
+		a.Out.Line("  root        %s", r.Digest())
 	}
 	if r.Forges != nil {
-		a.out.Line("  forges      sha256:%s", r.Forges.Digest())
+		a.Out.Line("  forges      sha256:%s", r.Forges.Digest())
 	}
 	if r.Directory != nil {
-		a.out.Line("  directory   %s", r.Directory.URL)
+		a.Out.Line("  directory   %s", r.Directory.URL)
 	}
 	if by := c.Beside(name); by != "" {
-		a.out.Line("  beside it   %s, for what it does not say itself", by)
+		a.Out.Line("  beside it   %s, for what it does not say itself", by)
 	} else if name == string(trust.PublicGood) && trust.HasProject() {
-		a.out.Line("  beside it   the root of this project, for what it does not say itself")
+		a.Out.Line("  beside it   the root of this project, for what it does not say itself")
 	}
 	if !expires.IsZero() {
-		a.out.Line("  expires     %s (%s)", expires.UTC().Format(time.RFC3339), role)
+		a.Out.Line("  expires     %s (%s)", expires.UTC().Format(time.RFC3339), role)
 		if left := expires.Sub(a.Now()); left < expiresSoon {
-			a.err.Line("note: the %s of %s expires in %s; whoever keeps it has to sign it anew", role, name, left.Round(time.Hour))
+			a.Err.Line("note: the %s of %s expires in %s; whoever keeps it has to sign it anew", role, name, left.Round(time.Hour))
 		}
 	}
 	return nil
@@ -184,19 +184,19 @@ directory or OCI layout that the "url" of a [[root]] can name.`,
 		RunE: func(cmd *cobra.Command, args []string) error { return a.trustExport(cmd.Context(), o, args[0]) },
 	}
 	o.configFlag(cmd)
-	o.output.name = "DIR"
+	o.output.Kind = "DIR"
 	cmd.Flags().VarP(&o.output, "output", "o", "write it here")
 	return cmd
 }
 
 func (a *app) trustExport(ctx context.Context, o *trustOptions, name string) error {
-	if !o.output.set {
+	if !o.output.Given {
 		return &policy.Fault{Reason: policy.Usage, Text: "--output: not given", Hint: "name a directory, or oci-layout:DIR"}
 	}
-	if err := checkPlace(o.output.value); err != nil {
+	if err := checkPlace(o.output.Value); err != nil {
 		return err
 	}
-	c, err := a.finder().TrustConfig(o.trust())
+	c, err := a.Finder().TrustConfig(o.Trust())
 	if err != nil {
 		return err
 	}
@@ -205,9 +205,9 @@ func (a *app) trustExport(ctx context.Context, o *trustOptions, name string) err
 	}
 	files := &oci.Files{Metadata: map[string][]byte{}, Targets: map[string][]byte{}}
 	record := into(files.Metadata, files.Targets)
-	how := a.finder().Named(c, trust.Options{Record: record})
+	how := a.Finder().Named(c, trust.Options{Record: record})
 	if name == string(trust.PublicGood) {
-		how = a.finder().Followed(trust.Options{Record: record})
+		how = a.Finder().Followed(trust.Options{Record: record})
 	}
 	if err := c.Fetch(ctx, name, how); err != nil {
 		return find.RootFault(err)
@@ -215,7 +215,7 @@ func (a *app) trustExport(ctx context.Context, o *trustOptions, name string) err
 	if len(files.Metadata) == 0 {
 		return policy.Faultf(policy.TrustRootMissing, "%s is not followed from TUF metadata", name)
 	}
-	return a.deliver(ctx, o.output.value, files)
+	return a.deliver(ctx, o.output.Value, files)
 }
 
 // checkPlace refuses where nothing can be delivered.
@@ -234,7 +234,7 @@ func checkPlace(to string) error {
 		}
 	}
 	if err := file.CheckDir(dir); err != nil {
-		return unwritten(err)
+		return Unwritten(err)
 	}
 	return nil
 }
@@ -245,22 +245,22 @@ func (a *app) deliver(ctx context.Context, to string, files *oci.Files) error {
 		if err := author.WriteTree(to, files); err != nil {
 			return err
 		}
-		a.err.Line("%s: %d files of metadata, %d targets", to, len(files.Metadata), len(files.Targets))
+		a.Err.Line("%s: %d files of metadata, %d targets", to, len(files.Metadata), len(files.Targets))
 		return nil
 	}
 	ref, err := oci.ParseReference(to)
 	if err != nil {
 		return policy.Faultf(policy.Usage, "%s", err)
 	}
-	digest, err := oci.Push(ctx, ref, a.finder().Registry(), files)
+	digest, err := oci.Push(ctx, ref, a.Finder().Registry(), files)
 	if err != nil {
 		return &policy.Fault{
 			Reason: policy.TrustRootMissing, Text: err.Error(),
 			Hint: "run the command again: what is there already is not sent again",
 		}
 	}
-	a.out.Line("%s", ref.At(digest))
-	a.err.Line("%s: %d files of metadata, %d targets", to, len(files.Metadata), len(files.Targets))
+	a.Out.Line("%s", ref.At(digest))
+	a.Err.Line("%s: %d files of metadata, %d targets", to, len(files.Metadata), len(files.Targets))
 	return nil
 }
 

@@ -36,7 +36,7 @@ func (o *keyOptions) flags(cmd *cobra.Command) {
 func (o *keyOptions) setup() (author.Setup, error) {
 	s := author.Setup{Threshold: o.threshold, Days: o.days}
 	for _, path := range o.keys {
-		data, err := file.Read(path, maxPublicKey)
+		data, err := file.Read(path, MaxPublicKey)
 		if err != nil {
 			return s, policy.Faultf(policy.Usage, "--key: %s", err)
 		}
@@ -102,7 +102,7 @@ func (a *app) change(dir string, f func(*author.Repository) error) error {
 	}
 	defer r.Close()
 	if err := f(r); err != nil {
-		if faultOf(err) != nil {
+		if FaultOf(err) != nil {
 			return err
 		}
 		return policy.Faultf(policy.Usage, "%s", err)
@@ -121,15 +121,15 @@ func (a *app) standing(r *author.Repository) error {
 		switch {
 		case s.Need > 0 && (s.Role == author.Root || s.Role != author.Snapshot && s.Role != author.Timestamp):
 			waiting = true
-			a.err.Line("%s version %d needs %d more of %s", s.Role, s.Version, s.Need, keyNames(s.Missing))
+			a.Err.Line("%s version %d needs %d more of %s", s.Role, s.Version, s.Need, keyNames(s.Missing))
 		case s.Renew(a.Now()):
-			a.err.Line("note: %s expires %s", s.Role, s.Expires.Format("2006-01-02"))
+			a.Err.Line("note: %s expires %s", s.Role, s.Expires.Format("2006-01-02"))
 		}
 	}
 	if waiting {
-		a.err.Line("next: `repopolicy trust sign`, each where the key is")
+		a.Err.Line("next: `repopolicy trust sign`, each where the key is")
 	} else {
-		a.err.Line("next: `repopolicy trust publish`")
+		a.Err.Line("next: `repopolicy trust publish`")
 	}
 	return nil
 }

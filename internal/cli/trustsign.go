@@ -35,17 +35,17 @@ signature, certificate and log entry become part of the metadata (TAP 18).`,
 			return a.change(args[0], func(r *author.Repository) error { return a.trustSign(cmd.Context(), o, r) })
 		},
 	}
-	o.key.name, o.signer.program.name, o.signer.public.name = "FILE", "PROGRAM", "FILE"
+	o.Key.Kind, o.Signer.Program.Kind, o.Signer.Public.Kind = "FILE", "PROGRAM", "FILE"
 	f := cmd.Flags()
-	f.Var(&o.key, "key", "sign with the private key in this PEM file")
-	f.Var(&o.signer.program, "signer", "let this program sign")
-	f.StringArrayVar(&o.signer.args, "signer-arg", nil, "an `ARGUMENT` of the program; may be repeated")
-	f.Var(&o.signer.public, "public-key", "the public key of --signer, PEM")
-	f.BoolVar(&o.device, "device", false, "sign in on another device")
-	f.BoolVarP(&o.yes, "yes", "y", false, "do not ask whether name and address may become public")
-	f.StringArrayVar(&o.configs, "signing-config", nil, "sign with the services that this signing config `FILE` names; may be repeated")
-	o.expectFlag(cmd)
-	o.rootFlags(cmd, "")
+	f.Var(&o.Key, "key", "sign with the private key in this PEM file")
+	f.Var(&o.Signer.Program, "signer", "let this program sign")
+	f.StringArrayVar(&o.Signer.Args, "signer-arg", nil, "an `ARGUMENT` of the program; may be repeated")
+	f.Var(&o.Signer.Public, "public-key", "the public key of --signer, PEM")
+	f.BoolVar(&o.Device, "device", false, "sign in on another device")
+	f.BoolVarP(&o.Yes, "yes", "y", false, "do not ask whether name and address may become public")
+	f.StringArrayVar(&o.Configs, "signing-config", nil, "sign with the services that this signing config `FILE` names; may be repeated")
+	o.ExpectFlag(cmd)
+	o.RootFlags(cmd, "")
 	return cmd
 }
 
@@ -71,23 +71,23 @@ func (a *app) trustSign(ctx context.Context, o *signOptions, r *author.Repositor
 		return &policy.Fault{Reason: policy.SigningFailed, Text: err.Error(), Hint: "run the command again"}
 	}
 	if len(roles) == 0 {
-		a.err.Line("nothing is left for this key to sign")
+		a.Err.Line("nothing is left for this key to sign")
 		return nil
 	}
-	a.err.Line("signed: %s", strings.Join(roles, ", "))
+	a.Err.Line("signed: %s", strings.Join(roles, ", "))
 	return nil
 }
 
 // checkAuthor refuses flags with which nothing can be signed.
 func (a *app) checkAuthor(o *signOptions) error {
 	switch {
-	case !o.key.set && !o.signer.set():
+	case !o.Key.Given && !o.Signer.Given():
 		return a.checkSigner(o)
-	case o.key.set && o.signer.set():
+	case o.Key.Given && o.Signer.Given():
 		return policy.Faultf(policy.Usage, "--key and --signer contradict each other")
-	case o.expect.set:
+	case o.Expect.Given:
 		return policy.Faultf(policy.Usage, "--expect-identity is about who signs in, and a key signs")
-	case o.device:
+	case o.Device:
 		return policy.Faultf(policy.Usage, "--device is about signing in, and a key signs")
 	}
 	_, err := a.authorSigner(context.Background(), o)
@@ -97,10 +97,10 @@ func (a *app) checkAuthor(o *signOptions) error {
 // authorSigner returns who the flags say signs.
 func (a *app) authorSigner(ctx context.Context, o *signOptions) (author.Signer, error) {
 	switch {
-	case o.key.set:
-		return fileSigner(o.key.value)
-	case o.signer.set():
-		s, err := o.signer.signer()
+	case o.Key.Given:
+		return fileSigner(o.Key.Value)
+	case o.Signer.Given():
+		s, err := o.Signer.Signer()
 		if err != nil {
 			return nil, err
 		}
@@ -110,15 +110,15 @@ func (a *app) authorSigner(ctx context.Context, o *signOptions) (author.Signer, 
 		}
 		return out, nil
 	}
-	services, err := a.services(ctx, o, policy.Locator{})
+	services, err := a.Services(ctx, o, policy.Locator{})
 	if err != nil {
 		return nil, err
 	}
-	roots, err := a.finder().AnyRoots(ctx, o.trust(), trust.Options{})
+	roots, err := a.Finder().AnyRoots(ctx, o.Trust(), trust.Options{})
 	if err != nil {
 		return nil, find.RootFault(err)
 	}
-	token, err := a.personal(ctx, o, services)
+	token, err := a.Personal(ctx, o, services)
 	if err != nil {
 		return nil, err
 	}
@@ -126,13 +126,13 @@ func (a *app) authorSigner(ctx context.Context, o *signOptions) (author.Signer, 
 	if err != nil {
 		return nil, policy.Faultf(policy.LoginNeeded, "%s", err)
 	}
-	expect, err := o.expected()
+	expect, err := o.Expected()
 	if err != nil {
 		return nil, err
 	}
-	ids, err := candidates(token, nil, services.Issuer)
+	ids, err := Candidates(token, nil, services.Issuer)
 	if err == nil {
-		err = expect.check(ids)
+		err = expect.Check(ids)
 	}
 	if err != nil {
 		return nil, err
@@ -150,7 +150,7 @@ func (a *app) authorSigner(ctx context.Context, o *signOptions) (author.Signer, 
 	// Only who is wanted is asked, and only once: the signer calls Certify for what waits
 	// for one of those that the token can be certified as.
 	agree := sync.OnceValue(func() error {
-		return a.agree(o, fmt.Sprintf("%s, signed in at %s, becomes public for ever with the signature. Go on?", who, claims.Issuer))
+		return a.Agree(o, fmt.Sprintf("%s, signed in at %s, becomes public for ever with the signature. Go on?", who, claims.Issuer))
 	})
 	client := &sigstore.Client{Services: services, Transport: a.Transport, Timeout: a.Timeout}
 	return &author.IdentitySigner{May: may, Certify: func(ctx context.Context, digest [sha256.Size]byte) (string, string, func(context.Context) ([]byte, error), error) {
@@ -184,7 +184,7 @@ func (a *app) authorSigner(ctx context.Context, o *signOptions) (author.Signer, 
 }
 
 func fileSigner(path string) (author.Signer, error) {
-	data, err := file.Read(path, maxPublicKey)
+	data, err := file.Read(path, MaxPublicKey)
 	if err != nil {
 		return nil, policy.Faultf(policy.Usage, "--key: %s", err)
 	}
@@ -213,11 +213,11 @@ manifest for one consistent snapshot, whose digest is printed.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error { return a.trustPublish(cmd.Context(), o, args[0], keys) },
 	}
-	o.output.name = "PLACE"
+	o.output.Kind = "PLACE"
 	f := cmd.Flags()
 	f.StringArrayVar(&keys, "key", nil, "sign snapshot and timestamp with the private key in this PEM `FILE`; may be repeated")
 	f.Var(&o.output, "to", "write it here, too")
-	o.rootFlags(cmd, "")
+	o.RootFlags(cmd, "")
 	return cmd
 }
 
@@ -230,8 +230,8 @@ func (a *app) trustPublish(ctx context.Context, o *trustOptions, dir string, key
 		}
 		signers = append(signers, s)
 	}
-	if o.output.set {
-		if err := checkPlace(o.output.value); err != nil {
+	if o.output.Given {
+		if err := checkPlace(o.output.Value); err != nil {
 			return err
 		}
 	}
@@ -241,7 +241,7 @@ func (a *app) trustPublish(ctx context.Context, o *trustOptions, dir string, key
 	}
 	defer r.Close()
 	types := trust.Identities(ctx, string(trust.PublicGood), func(ctx context.Context, _ string) (*sigstore.Root, error) {
-		roots, err := a.finder().AnyRoots(ctx, o.trust(), trust.Options{})
+		roots, err := a.Finder().AnyRoots(ctx, o.Trust(), trust.Options{})
 		if err != nil {
 			return nil, err
 		}
@@ -252,7 +252,7 @@ func (a *app) trustPublish(ctx context.Context, o *trustOptions, dir string, key
 	switch {
 	case errors.As(err, &incomplete):
 		for _, s := range incomplete.Roles {
-			a.err.Line("%s version %d needs %d more of %s", s.Role, s.Version, s.Need, keyNames(s.Missing))
+			a.Err.Line("%s version %d needs %d more of %s", s.Role, s.Version, s.Need, keyNames(s.Missing))
 		}
 		return &policy.Fault{
 			Reason: policy.BelowThreshold, Text: incomplete.Error(),
@@ -261,13 +261,13 @@ func (a *app) trustPublish(ctx context.Context, o *trustOptions, dir string, key
 	case err != nil:
 		return policy.Faultf(policy.TrustRootInvalid, "%s", err)
 	}
-	if !o.output.set {
-		a.err.Line("published in %s", author.Tree(dir))
+	if !o.output.Given {
+		a.Err.Line("published in %s", author.Tree(dir))
 		return nil
 	}
 	files, err := r.Files(ctx)
 	if err != nil {
 		return err
 	}
-	return a.deliver(ctx, o.output.value, files)
+	return a.deliver(ctx, o.output.Value, files)
 }

@@ -12,7 +12,7 @@ import (
 )
 
 // userAgent names the program to servers.
-func userAgent() string { return "repopolicy/" + report.Version() + " (https://" + policy.Name + ")" }
+func UserAgent() string { return "repopolicy/" + report.Version() + " (https://" + policy.Name + ")" }
 
 type versionDoc struct {
 	Schema  string `json:"schema"`
@@ -24,16 +24,16 @@ type versionDoc struct {
 }
 
 func (a *app) versionCommand() *cobra.Command {
-	f := &format{allowed: []string{"text", "json"}}
+	f := &Format{Allowed: []string{"text", "json"}}
 	cmd := &cobra.Command{
 		Use:   "version",
 		Short: "print the version of this program",
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			if f.json() {
-				return a.out.JSON(versionDoc{report.SchemaURL("version-v1"), report.Version(), runtime.Version(), runtime.GOOS, runtime.GOARCH, policy.Format})
+			if f.JSON() {
+				return a.Out.JSON(versionDoc{report.SchemaURL("version-v1"), report.Version(), runtime.Version(), runtime.GOOS, runtime.GOARCH, policy.Format})
 			}
-			a.out.Line("repopolicy %s %s %s/%s, policy format %s", report.Version(), runtime.Version(), runtime.GOOS, runtime.GOARCH, policy.Format)
+			a.Out.Line("repopolicy %s %s %s/%s, policy format %s", report.Version(), runtime.Version(), runtime.GOOS, runtime.GOARCH, policy.Format)
 			return nil
 		},
 	}
