@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/repopolicy/repopolicy/internal/airgap"
+	"github.com/repopolicy/repopolicy/internal/command"
 	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/internal/find"
 	"github.com/repopolicy/repopolicy/internal/release"
@@ -21,8 +22,8 @@ import (
 )
 
 type exportBundleOptions struct {
-	Lookup
-	output Once
+	command.Lookup
+	output command.Once
 }
 
 func (a *app) exportBundleCommand() *cobra.Command {
@@ -54,7 +55,7 @@ func (a *app) exportBundle(ctx context.Context, o *exportBundleOptions, evidence
 	case !o.output.Given:
 		return &policy.Fault{Reason: policy.Usage, Text: "--output: not given", Hint: "name the file to write"}
 	}
-	if err := CheckOutputs(&o.output); err != nil {
+	if err := command.CheckOutputs(&o.output); err != nil {
 		return err
 	}
 	b := airgap.New()
@@ -87,7 +88,7 @@ func (a *app) exportBundle(ctx context.Context, o *exportBundleOptions, evidence
 		return policy.Faultf(policy.Usage, "it cannot be carried: %s", err)
 	}
 	if err := file.Write(o.output.Value, data, 0o644); err != nil {
-		return Unwritten(err)
+		return command.Unwritten(err)
 	}
 	view := f.Resolution.Chain.View()
 	a.Err.Line("%s: the policy of %s, version %d, %d %s of evidence, %d bytes", o.output.Value, f.Repository, len(f.Versions()), len(b.Evidence), report.Plural(len(b.Evidence), "file"), len(data))

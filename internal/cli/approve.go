@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/repopolicy/repopolicy/internal/command"
 	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/internal/find"
 	"github.com/repopolicy/repopolicy/internal/gate"
@@ -29,9 +30,9 @@ const maxApprovalFile = 8 << 20
 
 // approveOptions are the flags of approve.
 type approveOptions struct {
-	Lookup
+	command.Lookup
 	signOptions // key, device, yes, output and the signing configs of it
-	tag, commit Once
+	tag, commit command.Once
 }
 
 func (a *app) approveCommand() *cobra.Command {
@@ -95,7 +96,7 @@ func (a *app) approve(ctx context.Context, o *approveOptions, args []string) err
 	}
 	if !o.output.Given {
 		if err := file.CheckDir(filepath.Dir(artifacts[0].Path)); err != nil {
-			return Unwritten(err)
+			return command.Unwritten(err)
 		}
 	}
 	if !o.tag.Given && !slices.ContainsFunc(artifacts, func(a *release.Artifact) bool { return a.Path != "" }) {
@@ -117,7 +118,7 @@ func (a *app) approve(ctx context.Context, o *approveOptions, args []string) err
 	if err != nil {
 		return err
 	}
-	s, err := a.Services(ctx, &o.signOptions, f.Repository)
+	s, err := a.Services(ctx, &o.Signing, o.signOptions.Trust(), f.Repository)
 	if err != nil {
 		return err
 	}
@@ -129,7 +130,7 @@ func (a *app) approve(ctx context.Context, o *approveOptions, args []string) err
 	if !f.Trusted().MayApprove(want.version, id, want.Tag) {
 		return &policy.Fault{
 			Reason: policy.NotApprover,
-			Text:   fmt.Sprintf("no rule counts an approval of %s for %s under version %d", NameOf(id), want.Tag, want.version),
+			Text:   fmt.Sprintf("no rule counts an approval of %s for %s under version %d", command.NameOf(id), want.Tag, want.version),
 			Hint:   "nothing was signed; sign in as one of those whom `approvals` names",
 		}
 	}
@@ -139,7 +140,7 @@ func (a *app) approve(ctx context.Context, o *approveOptions, args []string) err
 		a.Err.Line("  file       %s sha256:%s", x.Name, x.SHA256)
 	}
 	if id.Kind != policy.KindKey {
-		if err := a.Agree(&o.signOptions, fmt.Sprintf("%s, signed in at %s, becomes public for ever with the signature. Approve?", id.Value, id.Issuer)); err != nil {
+		if err := a.Agree(&o.Signing, fmt.Sprintf("%s, signed in at %s, becomes public for ever with the signature. Approve?", id.Value, id.Issuer)); err != nil {
 			return err
 		}
 	}
@@ -162,7 +163,7 @@ func (a *app) approve(ctx context.Context, o *approveOptions, args []string) err
 		if _, same := who.run.As(cert); !same {
 			return &policy.Fault{
 				Reason: policy.TokenMismatch,
-				Text:   fmt.Sprintf("the certificate names %s, another than who signed in", NameOf(cert)),
+				Text:   fmt.Sprintf("the certificate names %s, another than who signed in", command.NameOf(cert)),
 				Hint:   "nothing was logged",
 			}
 		}
@@ -183,17 +184,10 @@ func (a *app) approve(ctx context.Context, o *approveOptions, args []string) err
 	name := release.ApprovalName(want.Tag, draft.Signer(), payload)
 	path := filepath.Join(dir, name)
 	if err := file.WriteBelow(dir, name, data, 0o644); err != nil {
-		return Unwritten(err)
+		return command.Unwritten(err)
 	}
 	a.Out.Line("%s", path)
 	return nil
-}
-
-func NameOf(id policy.Identity) string {
-	if id.Kind == policy.KindKey {
-		return "key sha256:" + id.Value
-	}
-	return id.Value + " by " + id.Issuer
 }
 
 // filesOf returns the files, or digests of images, that are to be approved.
@@ -329,7 +323,7 @@ func (a *app) approver(ctx context.Context, o *approveOptions, f *find.Found, s 
 	if o.Key.Given {
 		return a.keySigner(o.Key.Value)
 	}
-	raw, err := a.Personal(ctx, &o.signOptions, s)
+	raw, err := a.Personal(ctx, &o.Signing, s)
 	if err != nil {
 		return nil, err
 	}
@@ -337,15 +331,15 @@ func (a *app) approver(ctx context.Context, o *approveOptions, f *find.Found, s 
 	if err != nil {
 		return nil, err
 	}
-	may, err := Candidates(raw, f.Trusted().Content(), s.Issuer)
+	may, err := command.Candidates(raw, f.Trusted().Content(), s.Issuer)
 	if err == nil {
 		err = expect.Check(may)
 	}
 	if err != nil {
 		return nil, err
 	}
-	v := token.Verifier{Issuers: identity.TrustedIssuers(f.Trusted().Content(), s.Issuer), Transport: a.Transport, Agent: UserAgent(), Now: a.Now}
-	verified, err := v.Verify(ctx, raw, sigstoreAudience)
+	v := token.Verifier{Issuers: identity.TrustedIssuers(f.Trusted().Content(), s.Issuer), Transport: a.Transport, Agent: command.UserAgent(), Now: a.Now}
+	verified, err := v.Verify(ctx, raw, command.Audience)
 	if err != nil {
 		return nil, gate.Refusal(fmt.Errorf("the ID token: %w", err))
 	}
@@ -354,7 +348,7 @@ func (a *app) approver(ctx context.Context, o *approveOptions, f *find.Found, s 
 
 // keySigner reads a private key.
 func (a *app) keySigner(path string) (*signerRun, error) {
-	data, err := file.Read(path, MaxToken)
+	data, err := file.Read(path, command.MaxToken)
 	if err != nil {
 		return nil, policy.Faultf(policy.Usage, "--key: %s", err)
 	}

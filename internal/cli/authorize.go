@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/repopolicy/repopolicy/internal/command"
 	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/internal/find"
 	"github.com/repopolicy/repopolicy/internal/gate"
@@ -26,14 +27,14 @@ const authorizeMaxAge = "24h"
 
 // authorizeOptions are the flags of authorize.
 type authorizeOptions struct {
-	Lookup
+	command.Lookup
 	tokenOptions
-	tag, commit, checkout, receipt, after, report Once
+	tag, commit, checkout, receipt, after, report command.Once
 
-	stage     Format
+	stage     command.Format
 	preflight bool
 	statement bool
-	format    Format
+	format    command.Format
 }
 
 // releaseFlags are those that every verb has which authorises a release.
@@ -76,7 +77,7 @@ others.`,
   repopolicy authorize --stage publish --after receipt.json dist/*`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			err := a.authorize(cmd.Context(), o, args)
-			if f := FaultOf(err); f != nil && o.format.Value == "github" {
+			if f := command.FaultOf(err); f != nil && o.format.Value == "github" {
 				a.github().Fault(f, report.Output{Name: "authorized", Value: "false"})
 			}
 			return err
@@ -128,7 +129,7 @@ func (a *app) authorize(ctx context.Context, o *authorizeOptions, args []string)
 		return err
 	}
 	if class := z.Class(); class != policy.ClassOK {
-		return Decided{class}
+		return command.Decided{Class: class}
 	}
 	return nil
 }
@@ -250,7 +251,7 @@ func (a *app) github() report.GitHub { return report.GitHub{Out: a.Out, Getenv: 
 // writeJSON writes a document into a file.
 func writeJSON(path string, v any) error {
 	if err := report.WriteJSON(path, v); err != nil {
-		return Unwritten(err)
+		return command.Unwritten(err)
 	}
 	return nil
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
+	"github.com/repopolicy/repopolicy/internal/command"
 	"github.com/repopolicy/repopolicy/internal/find"
 	"github.com/repopolicy/repopolicy/internal/gate"
 	"github.com/repopolicy/repopolicy/internal/identity"
@@ -160,7 +161,7 @@ func TestAuthorizationForms(t *testing.T) {
 		out := filepath.Join(t.TempDir(), "output")
 		summary := filepath.Join(t.TempDir(), "summary")
 		var text, github bytes.Buffer
-		a := &app{&Run{Env: Env{Getenv: func(v string) string { return map[string]string{report.EnvOutput: out, report.EnvSummary: summary}[v] }}, Out: report.NewPrinter(&text)}}
+		a := &app{&command.Run{Env: command.Env{Getenv: func(v string) string { return map[string]string{report.EnvOutput: out, report.EnvSummary: summary}[v] }}, Out: report.NewPrinter(&text)}}
 		a.Out.Authorization(r)
 		a.Out = report.NewPrinter(&github)
 		a.github().Authorization(r, report.Output{Name: "report-path", Value: "report.json"})

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/repopolicy/repopolicy/internal/command"
 	"github.com/repopolicy/repopolicy/internal/find"
 	"github.com/repopolicy/repopolicy/internal/report"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
@@ -21,7 +22,7 @@ import (
 
 func (a *app) bindCommand() *cobra.Command {
 	o := &signOptions{}
-	form := &Format{Allowed: []string{"text", "github"}}
+	form := &command.Format{Allowed: []string{"text", "github"}}
 	cmd := &cobra.Command{
 		Use:   "bind",
 		Short: "bind the committed policy to the repository, as its own workflow",
@@ -60,12 +61,12 @@ func (a *app) bind(ctx context.Context, o *signOptions) error {
 	if err := o.checkSignatures(); err != nil {
 		return err
 	}
-	if err := a.checkConfigs(o); err != nil {
+	if err := a.CheckConfigs(&o.Signing, o.Trust()); err != nil {
 		return err
 	}
 	if o.handIn.Given {
 		var err error
-		if o.handsTo, err = ReadDescriptorOf("--hand-in", o.handIn.Value); err != nil {
+		if o.handsTo, err = command.ReadDescriptor("--hand-in", o.handIn.Value); err != nil {
 			return err
 		}
 	}
@@ -112,7 +113,7 @@ func (a *app) dateBound(ctx context.Context, o *signOptions, v *draftVersion) er
 	if len(undated) == 0 {
 		return nil
 	}
-	s, err := a.Services(ctx, o, v.doc.Content().Repository)
+	s, err := a.Services(ctx, &o.Signing, o.Trust(), v.doc.Content().Repository)
 	if err != nil {
 		return err
 	}
@@ -212,10 +213,10 @@ type binder struct {
 func (a *app) binder(ctx context.Context, o *signOptions, f *find.Found, repo policy.Locator) (*binder, error) {
 	b := &binder{}
 	var err error
-	if b.services, err = a.Services(ctx, o, repo); err != nil {
+	if b.services, err = a.Services(ctx, &o.Signing, o.Trust(), repo); err != nil {
 		return nil, err
 	}
-	if b.token, err = a.Ambient(ctx, sigstoreAudience); err != nil {
+	if b.token, err = a.Ambient(ctx, command.Audience); err != nil {
 		return nil, &policy.Fault{
 			Reason: policy.LoginNeeded, Text: err.Error(),
 			Hint: "bind runs in the repository's workflow, in a job with `id-token: write`",
@@ -257,7 +258,7 @@ func (b *binder) bind(ctx context.Context, a *app, o *signOptions, v *draftVersi
 		return may(by)
 	}
 	// The certificate is public, too: what the token already rules out is not asked for.
-	ids, err := Candidates(b.token, v.doc.Content(), "")
+	ids, err := command.Candidates(b.token, v.doc.Content(), "")
 	if err != nil {
 		return err
 	}
@@ -289,7 +290,7 @@ func elsewhere(by chain.Binding, repo policy.Locator) error {
 
 // public reports whether the run's token says that its repository is public.
 func (a *app) public(ctx context.Context) bool {
-	token, err := a.Ambient(ctx, sigstoreAudience)
+	token, err := a.Ambient(ctx, command.Audience)
 	if err != nil {
 		return false
 	}
@@ -306,7 +307,7 @@ func (v *draftVersion) wasNamed(l policy.Locator) bool {
 
 // tellBound tells the runner how bind ended; v is nil if nothing was to be bound.
 func (a *app) tellBound(v *draftVersion, err error) {
-	switch f := FaultOf(err); {
+	switch f := command.FaultOf(err); {
 	case f != nil:
 		a.github().Fault(f)
 	case err == nil && v != nil:

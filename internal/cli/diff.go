@@ -10,6 +10,7 @@ import (
 	"github.com/rogpeppe/go-internal/diff"
 	"github.com/spf13/cobra"
 
+	"github.com/repopolicy/repopolicy/internal/command"
 	"github.com/repopolicy/repopolicy/internal/compare"
 	"github.com/repopolicy/repopolicy/internal/find"
 	"github.com/repopolicy/repopolicy/internal/report"
@@ -53,7 +54,7 @@ func (s side) describe() diffSide {
 
 func (a *app) diffCommand() *cobra.Command {
 	o := &signOptions{}
-	form := &Format{Allowed: []string{"text", "json"}}
+	form := &command.Format{Allowed: []string{"text", "json"}}
 	cmd := &cobra.Command{
 		Use:   "diff [-R URL] [OLD [NEW]]",
 		Short: "say what changes between two versions of a policy, and what it loosens",

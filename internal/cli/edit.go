@@ -17,6 +17,7 @@ import (
 	"github.com/rogpeppe/go-internal/diff"
 	"github.com/spf13/cobra"
 
+	"github.com/repopolicy/repopolicy/internal/command"
 	"github.com/repopolicy/repopolicy/internal/report"
 	"github.com/repopolicy/repopolicy/internal/worktree"
 	"github.com/repopolicy/repopolicy/policy"
@@ -25,7 +26,7 @@ import (
 
 type editOptions struct {
 	signOptions
-	expires  Once
+	expires  command.Once
 	noEditor bool
 }
 
@@ -140,7 +141,7 @@ func (a *app) edit(ctx context.Context, o *editOptions) error {
 		return err
 	}
 	if err := tree.Replace(rekorbind.PolicyFile, text); err != nil {
-		return Unwritten(err)
+		return command.Unwritten(err)
 	}
 	name := fmt.Sprintf("%s, version ", rekorbind.PolicyFile)
 	a.Out.Text(string(diff.Diff(name+strconv.Itoa(old.Content().Version), old.Text(), name+strconv.Itoa(doc.Content().Version), text)))
@@ -222,11 +223,11 @@ func (a *app) editorOf() ([]string, error) {
 func (a *app) editor(ctx context.Context, fields []string, text []byte) ([]byte, error) {
 	dir, err := os.MkdirTemp("", "repopolicy-")
 	if err != nil {
-		return nil, Unwritten(err)
+		return nil, command.Unwritten(err)
 	}
 	path := filepath.Join(dir, "policy.toml")
 	if err := os.WriteFile(path, text, 0o600); err != nil {
-		return nil, Unwritten(err)
+		return nil, command.Unwritten(err)
 	}
 	for {
 		cmd := exec.CommandContext(ctx, fields[0], append(fields[1:], path)...)
@@ -237,7 +238,7 @@ func (a *app) editor(ctx context.Context, fields []string, text []byte) ([]byte,
 				Hint: "nothing was changed; what was edited is in " + path,
 			}
 		}
-		text, err := ReadPolicy(path)
+		text, err := command.ReadPolicy(path)
 		if err != nil {
 			return nil, err
 		}
@@ -252,7 +253,7 @@ func (a *app) editor(ctx context.Context, fields []string, text []byte) ([]byte,
 		for _, p := range pe.Problems {
 			a.Err.Line("error: %s", p)
 		}
-		if err := a.Agree(&signOptions{}, "Edit again?"); err != nil {
+		if err := a.Agree(&command.Signing{}, "Edit again?"); err != nil {
 			return nil, &policy.Fault{
 				Reason: pe.Reason(), Text: "what was edited is not a valid policy",
 				Hint: "nothing was changed; it is in " + path,

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/repopolicy/repopolicy/internal/command"
 	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/internal/find"
 	"github.com/repopolicy/repopolicy/internal/report"
@@ -51,10 +52,10 @@ type findingVersion struct {
 }
 
 type evidenceOptions struct {
-	Roots
-	directory Once
+	command.Roots
+	directory command.Once
 	offline   bool
-	format    Format
+	format    command.Format
 }
 
 func (a *app) evidenceCommand() *cobra.Command {
@@ -68,7 +69,7 @@ func (a *app) evidenceCommand() *cobra.Command {
 			}
 		},
 	}
-	o := &evidenceOptions{format: Format{Allowed: []string{"text", "json"}}}
+	o := &evidenceOptions{format: command.Format{Allowed: []string{"text", "json"}}}
 	show := &cobra.Command{
 		Use:   "show [flags] FILE",
 		Short: "verify an evidence file and print what it proves",
@@ -113,7 +114,7 @@ func (a *app) evidence(ctx context.Context, o *evidenceOptions, path string) err
 	var described *rekorbind.Descriptor
 	var roots []trust.Root
 	if o.directory.Given {
-		if described, err = ReadDescriptor(o.directory.Value); err != nil {
+		if described, err = command.ReadDescriptor("--directory", o.directory.Value); err != nil {
 			return err
 		}
 	}
@@ -157,7 +158,7 @@ func (a *app) evidence(ctx context.Context, o *evidenceOptions, path string) err
 		a.printFinding(&doc)
 	}
 	if class != policy.ClassOK {
-		return Decided{class}
+		return command.Decided{Class: class}
 	}
 	return nil
 }

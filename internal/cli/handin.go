@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/repopolicy/repopolicy/internal/command"
 	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/internal/trust"
 	"github.com/repopolicy/repopolicy/internal/web"
@@ -25,8 +26,8 @@ import (
 const offerTimeout = 2 * time.Minute
 
 func (a *app) handInCommand() *cobra.Command {
-	o := &Lookup{}
-	out := Once{Kind: "DIR"}
+	o := &command.Lookup{}
+	out := command.Once{Kind: "DIR"}
 	cmd := &cobra.Command{
 		Use:   "hand-in [-R URL | --git DIR]",
 		Short: "hand the bound policy in to a directory, so that no forge can hide it",
@@ -50,14 +51,14 @@ which leaf of its log it lists the version.`,
 	return cmd
 }
 
-func (a *app) handIn(ctx context.Context, o *Lookup, out *Once) error {
+func (a *app) handIn(ctx context.Context, o *command.Lookup, out *command.Once) error {
 	if !o.Repo.Given && !o.Git.Given {
 		return &policy.Fault{
 			Reason: policy.Usage, Text: "which repository?",
 			Hint: "repopolicy hand-in -R acme/widget --directory directory.json",
 		}
 	}
-	if err := CheckFolders(out); err != nil {
+	if err := command.CheckFolders(out); err != nil {
 		return err
 	}
 	if !o.Repo.Given {
@@ -71,15 +72,12 @@ func (a *app) handIn(ctx context.Context, o *Lookup, out *Once) error {
 		}
 		o.Repo.Value, o.Repo.Given = doc.Content().Repository.String(), true
 	}
-	if err := a.CheckFind(o, false); err != nil {
+	q, err := a.Query(o, false)
+	if err != nil {
 		return err
 	}
 	if !o.Directory.Given && len(o.TrustedRoots) > 0 {
 		return whichDirectory()
-	}
-	q, err := o.query()
-	if err != nil {
-		return err
 	}
 	f, d, err := a.Finder().Read(ctx, q)
 	if err != nil {
@@ -104,12 +102,12 @@ func whichDirectory() *policy.Fault {
 
 // giveTo hands in what files show of a repository and the directory does not list, and
 // returns of how many versions. Receipts are kept, and written into out if that is set.
-func (a *app) giveTo(ctx context.Context, d *rekorbind.Descriptor, root trust.Root, repo policy.Locator, files []rekorbind.File, out *Once) (int, error) {
+func (a *app) giveTo(ctx context.Context, d *rekorbind.Descriptor, root trust.Root, repo policy.Locator, files []rekorbind.File, out *command.Once) (int, error) {
 	state, err := a.Finder().State(root)
 	if err != nil {
 		return 0, err
 	}
-	client, err := web.New(d.URL, a.Transport, UserAgent())
+	client, err := web.New(d.URL, a.Transport, command.UserAgent())
 	if err != nil {
 		return 0, policy.Faultf(policy.Usage, "--directory: %s", err)
 	}
@@ -142,7 +140,7 @@ func (a *app) giveTo(ctx context.Context, d *rekorbind.Descriptor, root trust.Ro
 			err = file.WriteBelow(out.Value, receipt.Statement+".note", signed, 0o644)
 		}
 		if err != nil {
-			return done, Unwritten(err)
+			return done, command.Unwritten(err)
 		}
 		done++
 		a.Err.Line("handed in: version %d, which %s lists by its leaf %d", o.Statement.Version(), d.URL, receipt.Leaf)

@@ -6,13 +6,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"os/exec"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/repopolicy/repopolicy/internal/command"
 	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/internal/gate"
 	"github.com/repopolicy/repopolicy/internal/identity"
@@ -21,38 +19,9 @@ import (
 	"github.com/repopolicy/repopolicy/policy"
 )
 
-// commandTimeout is how long a command of the CI may take to print a token.
-const commandTimeout = 30 * time.Second
-
-// tokenCommand runs a program that prints an ID token. It gets nothing to read, and
-// what it complains about is not shown: it could be the token.
-func tokenCommand(ctx context.Context, argv ...string) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
-	if err := cmd.Start(); err != nil {
-		return nil, err
-	}
-	data, err := io.ReadAll(io.LimitReader(out, MaxToken+1))
-	if werr := cmd.Wait(); err == nil {
-		err = werr
-	}
-	switch {
-	case err != nil:
-		return nil, errors.New(strings.Join(argv[:2], " ") + " failed")
-	case len(data) > MaxToken:
-		return nil, web.ErrTooLarge
-	}
-	return data, nil
-}
-
 // tokenOptions are the flags that say where the ID token comes from.
 type tokenOptions struct {
-	file, variable Once
+	file, variable command.Once
 	metadata       bool
 }
 
@@ -63,34 +32,6 @@ func (o *tokenOptions) flags(cmd *cobra.Command) {
 	f.Var(&o.variable, "token-env", "take the ID token from this environment variable instead of REPOPOLICY_ID_TOKEN")
 	f.BoolVar(&o.metadata, "token-metadata", false, "take the ID token of this machine's service account in Google's cloud")
 	cmd.MarkFlagsMutuallyExclusive("token-file", "token-env", "token-metadata")
-}
-
-// surroundings are where ambient tokens come from on this machine.
-func (a *app) Surroundings() oidc.Surroundings {
-	return oidc.Surroundings{
-		Getenv: a.Getenv, Run: a.Command,
-		Get: func(ctx context.Context, address, bearer string) ([]byte, error) {
-			return web.GetAuthorized(ctx, address, bearer, a.Transport, UserAgent(), MaxToken)
-		},
-	}
-}
-
-// ambient returns the token that the environment offers.
-func (a *app) Ambient(ctx context.Context, audience string) (string, error) {
-	if a.Getenv == nil {
-		return "", oidc.ErrNoToken
-	}
-	token, err := oidc.Ambient(ctx, a.Surroundings(), audience, a.Now())
-	if errors.Is(err, oidc.ErrNoPermission) {
-		return "", &policy.Fault{
-			Reason: policy.NoTokenPermission, Text: "the job may not have an ID token",
-			Hint: "say `permissions: id-token: write` for this job, and for this job only",
-		}
-	}
-	if err != nil && !errors.Is(err, oidc.ErrNoToken) {
-		return "", policy.Faultf(policy.LoginNeeded, "%s", err)
-	}
-	return token, err
 }
 
 // ownToken returns the token with which a run asks for an authorisation, as
@@ -122,7 +63,7 @@ func (a *app) hasOwnToken(o *tokenOptions) bool {
 
 func (a *app) rawToken(ctx context.Context, o *tokenOptions) (string, error) {
 	if o.file.Given {
-		data, err := file.Read(o.file.Value, MaxToken)
+		data, err := file.Read(o.file.Value, command.MaxToken)
 		if err != nil {
 			return "", policy.Faultf(policy.LoginNeeded, "--token-file: %s", err)
 		}
@@ -139,7 +80,7 @@ func (a *app) rawToken(ctx context.Context, o *tokenOptions) (string, error) {
 	}
 	if o.metadata {
 		s.Metadata = func(ctx context.Context, address string) ([]byte, error) {
-			return web.GetMetadata(ctx, address, a.Transport, UserAgent(), MaxToken)
+			return web.GetMetadata(ctx, address, a.Transport, command.UserAgent(), command.MaxToken)
 		}
 	}
 	raw, err := s.Token(ctx, oidc.Audience)

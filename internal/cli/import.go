@@ -10,12 +10,13 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/repopolicy/repopolicy/internal/aqua"
+	"github.com/repopolicy/repopolicy/internal/command"
 	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
 type importOptions struct {
-	pkg, caller Once
+	pkg, caller command.Once
 	signerRefs  []string
 }
 

@@ -15,6 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/repopolicy/repopolicy/internal/command"
 	"github.com/repopolicy/repopolicy/internal/detect"
 	"github.com/repopolicy/repopolicy/internal/find"
 	"github.com/repopolicy/repopolicy/internal/git"
@@ -33,8 +34,8 @@ const (
 
 type initOptions struct {
 	signOptions
-	email, issuer, maintainers, name, workflow, environment Once
-	expires, recovery, branch, program                      Once
+	email, issuer, maintainers, name, workflow, environment command.Once
+	expires, recovery, branch, program                      command.Once
 	tags, artifacts                                         []string
 	noSign                                                  bool
 }
@@ -62,7 +63,7 @@ only maintainer, and every verdict says so.`,
 	}
 	f := cmd.Flags()
 	for _, x := range []struct {
-		value            *Once
+		value            *command.Once
 		flag, name, text string
 	}{
 		{&o.Git, "git", "DIR", "work in the repository in this directory instead of the working directory"},
@@ -116,7 +117,7 @@ func (a *app) init(ctx context.Context, o *initOptions) error {
 		return err
 	}
 	if !o.email.Given && !o.maintainers.Given {
-		if err := a.checkConfigs(&o.signOptions); err != nil {
+		if err := a.CheckConfigs(&o.Signing, o.signOptions.Trust()); err != nil {
 			return err
 		}
 	}
@@ -143,7 +144,7 @@ func (a *app) init(ctx context.Context, o *initOptions) error {
 		return err
 	}
 	if err := r.writable(); err != nil {
-		return Unwritten(err)
+		return command.Unwritten(err)
 	}
 	if r.signs || r.fresh && !o.email.Given && !o.maintainers.Given {
 		if err := r.signIn(ctx); err != nil {
@@ -171,7 +172,7 @@ func (a *app) init(ctx context.Context, o *initOptions) error {
 	// What is signed is in the tree before it is public: another run goes on with it.
 	written, err := r.write()
 	if err != nil {
-		return Unwritten(err)
+		return command.Unwritten(err)
 	}
 	if r.signs {
 		if data, err := r.tree.Read(rekorbind.PolicyFile, policy.MaxPolicyBytes); err != nil || !bytes.Equal(data, r.policy) {
@@ -423,7 +424,7 @@ func (r *initRun) sayMember() {
 // signIn lets the first maintainer sign in, after all that can be known without them.
 func (r *initRun) signIn(ctx context.Context) error {
 	o := r.o
-	services, err := r.Services(ctx, &o.signOptions, r.project.Repository)
+	services, err := r.Services(ctx, &o.Signing, o.signOptions.Trust(), r.project.Repository)
 	if err != nil {
 		return err
 	}
@@ -436,7 +437,7 @@ func (r *initRun) signIn(ctx context.Context) error {
 			return err
 		}
 	}
-	token, err := r.Personal(ctx, &o.signOptions, services)
+	token, err := r.Personal(ctx, &o.Signing, services)
 	if err != nil {
 		var f *policy.Fault
 		if errors.As(err, &f) && f.Reason == policy.LoginNeeded {
@@ -453,7 +454,7 @@ func (r *initRun) signIn(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	may, err := Candidates(token, nil, services.Issuer)
+	may, err := command.Candidates(token, nil, services.Issuer)
 	if err == nil {
 		err = expect.Check(may)
 	}

@@ -5,6 +5,7 @@ package cli
 import (
 	"github.com/spf13/cobra"
 
+	"github.com/repopolicy/repopolicy/internal/command"
 	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/internal/find"
 	"github.com/repopolicy/repopolicy/internal/report"
@@ -12,8 +13,8 @@ import (
 )
 
 func (a *app) lockCommand() *cobra.Command {
-	o := &Lookup{}
-	out := Once{Kind: "FILE"}
+	o := &command.Lookup{}
+	out := command.Once{Kind: "FILE"}
 	cmd := &cobra.Command{
 		Use:   "lock -R URL -o FILE",
 		Short: "write down the policy that was found, for machines without memory",
@@ -33,7 +34,7 @@ need not be named again, and lock itself writes a file that continues the old on
 					Hint: "repopolicy lock -R acme/widget -o widget.lock",
 				}
 			}
-			if err := CheckOutputs(&out); err != nil {
+			if err := command.CheckOutputs(&out); err != nil {
 				return err
 			}
 			f, err := a.InForce(cmd.Context(), o)
@@ -46,7 +47,7 @@ need not be named again, and lock itself writes a file that continues the old on
 				return err
 			}
 			if err := file.Write(out.Value, data, 0o644); err != nil {
-				return Unwritten(err)
+				return command.Unwritten(err)
 			}
 			a.Err.Line("wrote %s: %d %s, first sha256:%s", out.Value, len(l.Chain), report.Plural(len(l.Chain), "version"), l.Chain[0])
 			return nil

@@ -7,18 +7,19 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"github.com/repopolicy/repopolicy"
 	"github.com/repopolicy/repopolicy/internal/airgap"
+	"github.com/repopolicy/repopolicy/internal/command"
 	"github.com/repopolicy/repopolicy/internal/fetch"
 	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/internal/find"
 	"github.com/repopolicy/repopolicy/internal/report"
 	"github.com/repopolicy/repopolicy/policy"
-	"github.com/spf13/cobra"
 )
 
 // question is what flags and arguments ask of verify and explain.
@@ -58,10 +59,10 @@ func (a *app) question(o *verifyOptions, args []string) (*question, error) {
 	}
 	about := q.repo
 	if o.policy.Given {
-		if q.pinned, err = ReadPolicy(o.policy.Value); err != nil {
+		if q.pinned, err = command.ReadPolicy(o.policy.Value); err != nil {
 			return nil, err
 		}
-		doc, err := ParsePolicy(o.policy.Value, q.pinned)
+		doc, err := command.ParsePolicy(o.policy.Value, q.pinned)
 		if err != nil {
 			return nil, err
 		}
@@ -78,7 +79,7 @@ func (a *app) question(o *verifyOptions, args []string) (*question, error) {
 			return nil, err
 		}
 	}
-	return q, CheckOutputs(&o.report)
+	return q, command.CheckOutputs(&o.report)
 }
 
 // isOf refuses the URL of a release of another repository than the policy is for.
@@ -98,7 +99,7 @@ func (q *question) isOf(repo string, args []string) error {
 // client returns what asks as the flags say.
 func (a *app) client(o *verifyOptions) (*repopolicy.Client, error) {
 	c := &repopolicy.Client{
-		HTTP: a.Transport, Clock: clock(a.Now), Agent: UserAgent(), Log: func(line string) { a.Err.Line("%s", line) },
+		HTTP: a.Transport, Clock: clock(a.Now), Agent: command.UserAgent(), Log: func(line string) { a.Err.Line("%s", line) },
 		TrustedRoots: o.TrustedRoots, TrustRoot: o.TrustRoot.Value, TrustConfig: o.TrustConfig.Value,
 		Require: o.Require.Value, FailOnAlarm: o.FailOnAlarm, Scan: o.Scan, Offline: o.Offline,
 	}
@@ -235,7 +236,7 @@ func (q *question) check(args []string) error {
 			return err
 		}
 	}
-	return CheckFolders(&o.published.download)
+	return command.CheckFolders(&o.published.download)
 }
 
 func withoutPolicy() *policy.Fault {
@@ -353,40 +354,10 @@ func moment(s string) (time.Time, error) {
 	return t, nil
 }
 
-// loadPolicy reads and parses a policy file to be used.
-func LoadPolicy(path string) (*policy.Document, error) {
-	src, err := ReadPolicy(path)
-	if err != nil {
-		return nil, err
-	}
-	return ParsePolicy(path, src)
-}
-
-func ParsePolicy(path string, src []byte) (*policy.Document, error) {
-	doc, err := policy.Parse(src)
-	var pe *policy.ParseError
-	if errors.As(err, &pe) {
-		reason := pe.Reason()
-		if reason == policy.PolicyNewerFormat {
-			reason = policy.NeedsNewerVersion
-		}
-		p := pe.Problems[0]
-		f := policy.Faultf(reason, "%s:%s", path, pe)
-		if f.Hint = p.Hint; f.Hint == "" {
-			f.Hint = "`repopolicy check` lists every fault"
-		}
-		return nil, f
-	}
-	if err != nil {
-		return nil, err
-	}
-	return doc, nil
-}
-
 // publishedOptions are the flags about what is looked for in releases and
 // elsewhere.
 type publishedOptions struct {
-	download, maxSize, forge, npm, pypi Once
+	download, maxSize, forge, npm, pypi command.Once
 	hosts                               []string
 	token                               bool
 }
@@ -403,24 +374,11 @@ func (o *publishedOptions) flags(cmd *cobra.Command) {
 	f.StringArrayVar(&o.hosts, "redirect-host", nil, "let a forge or registry send downloads on to this `HOST`; may be repeated, known for github.com and the large registries")
 }
 
-// parseSize reads a number of bytes, with K, M, G or T for powers of 1024.
-func ParseSize(s string) (int64, error) {
-	digits, shift := s, 0
-	if i := strings.IndexAny(s, "KMGT"); i >= 0 && i == len(s)-1 {
-		digits, shift = s[:i], 10*(1+strings.IndexByte("KMGT", s[i]))
-	}
-	n, err := strconv.ParseInt(digits, 10, 64)
-	if err != nil || n <= 0 || n > 1<<(62-shift) {
-		return 0, fmt.Errorf("%s is not a number of bytes, such as 500M", s)
-	}
-	return n << shift, nil
-}
-
 // sources reads the flags that say how services are asked about what is published.
 func (a *app) sources(o *publishedOptions) (s repopolicy.Sources, err error) {
 	s = repopolicy.Sources{Forge: o.forge.Value, NPMRegistry: o.npm.Value, PyPIIndex: o.pypi.Value, RedirectHosts: o.hosts}
 	if o.maxSize.Given {
-		if s.MaxBytes, err = ParseSize(o.maxSize.Value); err != nil {
+		if s.MaxBytes, err = command.ParseSize(o.maxSize.Value); err != nil {
 			return s, policy.Faultf(policy.Usage, "--max-size: %s", err)
 		}
 	}

@@ -3,12 +3,12 @@
 package cli
 
 import (
-	"context"
 	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/repopolicy/repopolicy/internal/command"
 	"github.com/repopolicy/repopolicy/internal/find"
 	"github.com/repopolicy/repopolicy/internal/report"
 	"github.com/repopolicy/repopolicy/policy"
@@ -16,7 +16,7 @@ import (
 )
 
 func (a *app) showCommand() *cobra.Command {
-	o := &Lookup{}
+	o := &command.Lookup{}
 	cmd := &cobra.Command{
 		Use:     "show -R URL",
 		Short:   "print the policy that a repository bound",
@@ -43,7 +43,7 @@ func (a *app) showCommand() *cobra.Command {
 }
 
 func (a *app) logCommand() *cobra.Command {
-	o := &Lookup{}
+	o := &command.Lookup{}
 	cmd := &cobra.Command{
 		Use:     "log -R URL",
 		Short:   "list the versions of a repository's policy and where the log has them",
@@ -84,7 +84,7 @@ func (a *app) logCommand() *cobra.Command {
 }
 
 // found resolves the policy for a verb that takes no artifacts.
-func (a *app) found(cmd *cobra.Command, o *Lookup) (*find.Found, error) {
+func (a *app) found(cmd *cobra.Command, o *command.Lookup) (*find.Found, error) {
 	if !o.Repo.Given {
 		return nil, &policy.Fault{
 			Reason: policy.Usage, Text: "which repository?",
@@ -96,19 +96,6 @@ func (a *app) found(cmd *cobra.Command, o *Lookup) (*find.Found, error) {
 		return nil, err
 	}
 	a.Warn(f)
-	return f, nil
-}
-
-// inForce resolves the policy for a verb that copies it: one that verify would judge by.
-func (a *app) InForce(ctx context.Context, o *Lookup) (*find.Found, error) {
-	f, err := a.Find(ctx, o)
-	if err != nil {
-		return nil, err
-	}
-	a.Warn(f)
-	if err := f.Usable(a.Now()); err != nil {
-		return nil, err
-	}
 	return f, nil
 }
 

@@ -9,7 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/repopolicy/repopolicy/internal/file"
+	"github.com/repopolicy/repopolicy/internal/command"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/oidc"
 	"github.com/repopolicy/repopolicy/policy"
@@ -61,7 +61,7 @@ func (a *app) sign(ctx context.Context, o *signOptions) error {
 	if err := v.Answered(); err != nil {
 		return err
 	}
-	s, err := a.Services(ctx, o, v.doc.Content().Repository)
+	s, err := a.Services(ctx, &o.Signing, o.Trust(), v.doc.Content().Repository)
 	if err != nil {
 		return err
 	}
@@ -81,30 +81,11 @@ func (a *app) sign(ctx context.Context, o *signOptions) error {
 		r.Who, r.Check = "key "+id, v.member
 		return a.write(ctx, o, v, s, r)
 	}
-	token, err := a.Personal(ctx, o, s)
+	token, err := a.Personal(ctx, &o.Signing, s)
 	if err != nil {
 		return err
 	}
 	return a.signAs(ctx, o, v, s, token)
-}
-
-// readSigner returns the key that signs; nil if somebody signs in.
-func (o *signOptions) ReadSigner() (sigstore.Signer, error) {
-	if o.Signer.Given() {
-		return o.Signer.Signer()
-	}
-	if !o.Key.Given {
-		return nil, nil
-	}
-	data, err := file.Read(o.Key.Value, MaxToken)
-	if err != nil {
-		return nil, policy.Faultf(policy.Usage, "--key: %s", err)
-	}
-	key, err := sigstore.ParsePrivateKey(data)
-	if err != nil {
-		return nil, policy.Faultf(policy.Usage, "--key: %s: %s", o.Key.Value, err)
-	}
-	return key, nil
 }
 
 // signAs signs the draft as the person to whom the token belongs.
@@ -128,7 +109,7 @@ func (a *app) requestAs(o *signOptions, v *draftVersion, s sigstore.Services, to
 	if err != nil {
 		return r, err
 	}
-	may, err := Candidates(token, v.doc.Content(), s.Issuer)
+	may, err := command.Candidates(token, v.doc.Content(), s.Issuer)
 	if err == nil {
 		err = expect.Check(may)
 	}
@@ -142,7 +123,7 @@ func (a *app) requestAs(o *signOptions, v *draftVersion, s sigstore.Services, to
 	if who == "" {
 		who = claims.Subject
 	}
-	if err := a.Agree(o, fmt.Sprintf("%s, signed in at %s, becomes public for ever with the signature. Go on?", who, claims.Issuer)); err != nil {
+	if err := a.Agree(&o.Signing, fmt.Sprintf("%s, signed in at %s, becomes public for ever with the signature. Go on?", who, claims.Issuer)); err != nil {
 		return r, err
 	}
 	r.Who = who + " " + claims.Issuer + " " + claims.Connector

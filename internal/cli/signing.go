@@ -5,68 +5,37 @@ package cli
 import (
 	"context"
 	"errors"
-	"io"
-	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 
-	"github.com/repopolicy/repopolicy/internal/budget"
+	"github.com/repopolicy/repopolicy/internal/command"
 	"github.com/repopolicy/repopolicy/internal/detect"
 	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/internal/git"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/trust"
 	"github.com/repopolicy/repopolicy/internal/web"
-	"github.com/repopolicy/repopolicy/oidc"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/policy/chain"
 	"github.com/repopolicy/repopolicy/rekorbind"
 )
 
-const (
-	MaxToken         = 64 << 10
-	maxSigningConfig = 1 << 20
-	sigstoreAudience = "sigstore"
-	defaultIssuer    = "https://oauth2.sigstore.dev/auth"
-)
-
-// signing are the flags that say who signs, and with which services.
-type Signing struct {
-	Configs []string
-	Key     Once
-	Device  bool
-	Yes     bool
-	Signer  SignerFlags
-	Expect  Once // who is to sign in
-	// withoutV1 leaves out Rekor v1, for good: see docs/maintainer.md.
-	WithoutV1 bool
-	// withV2 asks the public instance for the services of Rekor v2, too.
-	WithV2 bool
-}
-
 // signOptions are the flags of verbs that sign.
 type signOptions struct {
-	Lookup
-	Signing
+	command.Lookup
+	command.Signing
 	publish bool
 	ifReady bool
-	output  Once
-	handIn  Once
+	output  command.Once
+	handIn  command.Once
 	handsTo *rekorbind.Descriptor // that handIn names
 	private bool                  // the repository is not public
 	version *draftVersion         // of the last commit, once it is read
 	places  bool                  // it binds: every open log has it, and place proofs are made
 	// afterLog, if set, gets what was signed and logged before it is written.
 	afterLog func(made []rekorbind.File)
-}
-
-func (o *signOptions) LogFlags(cmd *cobra.Command) {
-	cmd.Flags().BoolVar(&o.WithV2, "with-v2", false, "log in Rekor v2 of Sigstore's public instance, too")
-	cmd.Flags().BoolVar(&o.WithoutV1, "without-v1", false, "log in Rekor v2 alone: the version is in no index and never ordered against releases in Rekor v1, also later")
 }
 
 func (o *signOptions) signFlags(cmd *cobra.Command) {
@@ -80,145 +49,12 @@ func (o *signOptions) signFlags(cmd *cobra.Command) {
 	f.Var(&o.output, "output", "write the signature files below this directory instead of into the repository")
 }
 
-// readConfigs reads the signing configs that are named; none for those of the instance.
-func (o *signOptions) readConfigs() ([][]byte, error) {
-	if o.WithV2 && (o.WithoutV1 || len(o.Configs) > 0) {
-		return nil, &policy.Fault{
-			Reason: policy.Usage, Text: "--with-v2 is about Sigstore's public instance, beside Rekor v1",
-			Hint: "of another instance name both signing configs with --signing-config; --without-v1 implies Rekor v2",
-		}
+// checkSigner refuses flags with which nothing can be signed, or not be written.
+func (a *app) checkSigner(o *signOptions) error {
+	if err := command.CheckFolders(&o.output); err != nil {
+		return err
 	}
-	var configs [][]byte
-	for _, path := range o.Configs {
-		data, err := file.Read(path, maxSigningConfig)
-		if err != nil {
-			return nil, policy.Faultf(policy.Usage, "--signing-config: %s", err)
-		}
-		configs = append(configs, data)
-	}
-	if len(configs) == 0 && len(o.TrustedRoots) > 0 {
-		return nil, &policy.Fault{
-			Reason: policy.Usage, Text: "--trusted-root without --signing-config",
-			Hint: "a private instance is named by both",
-		}
-	}
-	return configs, nil
-}
-
-// services returns where to sign for a repository.
-func (a *app) Services(ctx context.Context, o *signOptions, repo policy.Locator) (sigstore.Services, error) {
-	configs, err := o.readConfigs()
-	if err != nil {
-		return sigstore.Services{}, err
-	}
-	if len(configs) == 0 {
-		name, c, err := a.Finder().RootOf(o.Trust(), repo)
-		if err != nil {
-			return sigstore.Services{}, err
-		}
-		switch v2 := o.WithV2 || o.WithoutV1; {
-		case name == string(trust.PublicGood) && a.SigningConfigs != nil:
-			configs, err = a.SigningConfigs(ctx, v2)
-		case name == string(trust.PublicGood):
-			configs, err = trust.SigningConfigs(ctx, a.Finder().Followed(trust.Options{}), v2)
-		default:
-			configs, err = c.SigningConfigs(ctx, name, a.Finder().Named(c, trust.Options{}))
-		}
-		if err != nil {
-			return sigstore.Services{}, policy.Faultf(policy.TrustRootMissing, "signing config: %s", err)
-		}
-	}
-	return a.parseConfigs(o, configs)
-}
-
-// parseConfigs returns where signing configs say that is signed.
-func (a *app) parseConfigs(o *signOptions, configs [][]byte) (sigstore.Services, error) {
-	s, err := sigstore.ParseSigningConfigs(a.Now(), configs...)
-	if err != nil {
-		return s, policy.Faultf(policy.TrustRootInvalid, "signing config: %s", err)
-	}
-	if err := s.Secret(); err != nil {
-		return s, policy.Faultf(policy.TrustRootInvalid, "signing config: %s", err)
-	}
-	if o.WithoutV1 {
-		if s.RekorV2 == "" {
-			return s, &policy.Fault{
-				Reason: policy.Usage, Text: "--without-v1: the signing config names no Rekor v2",
-				Hint: "name one that does with --signing-config",
-			}
-		}
-		s.RekorV1 = ""
-	}
-	return s, nil
-}
-
-// personal returns the token of a person: the ambient one, or by signing in.
-func (a *app) Personal(ctx context.Context, o *signOptions, s sigstore.Services) (string, error) {
-	token, err := a.Ambient(ctx, sigstoreAudience)
-	if err == nil || !errors.Is(err, oidc.ErrNoToken) {
-		return token, err
-	}
-	if !a.Terminal && !o.Device {
-		return "", &policy.Fault{
-			Reason: policy.LoginNeeded, Text: "nobody can sign in without a terminal",
-			Hint: "set SIGSTORE_ID_TOKEN, or use --device or --key",
-		}
-	}
-	issuer := s.Issuer
-	if issuer == "" {
-		issuer = defaultIssuer
-	}
-	say := func(text string) { a.Err.Line("%s", text) }
-	open := func(url string) error {
-		a.Err.Line("sign in in the browser: %s", url)
-		return openBrowser(url)
-	}
-	resume := budget.Pause(ctx) // people take the time they need
-	defer resume()
-	token, err = sigstore.SignIn(ctx, issuer, o.Device, a.Transport, say, open)
-	if err != nil {
-		return "", policy.Faultf(policy.LoginNeeded, "signing in: %s", err)
-	}
-	return token, nil
-}
-
-func openBrowser(url string) error {
-	name, args := "xdg-open", []string{url}
-	switch runtime.GOOS {
-	case "darwin":
-		name = "open"
-	case "windows":
-		name, args = "rundll32", []string{"url.dll,FileProtocolHandler", url}
-	}
-	_ = exec.Command(name, args...).Start() // the URL was printed, too
-	return nil
-}
-
-// agree asks on a terminal; without one, --yes must have been given.
-func (a *app) Agree(o *signOptions, question string) error {
-	if o.Yes {
-		return nil
-	}
-	if !a.Terminal || a.Stdin == nil {
-		return &policy.Fault{Reason: policy.Usage, Text: question, Hint: "there is no terminal to answer on; say --yes"}
-	}
-	a.Err.Ask(question + " [y/N]")
-	answer, err := io.ReadAll(io.LimitReader(lineReader{a.Stdin}, 16))
-	if err != nil || !strings.EqualFold(strings.TrimSpace(string(answer)), "y") {
-		return &policy.Fault{Reason: policy.Usage, Text: "not signed"}
-	}
-	return nil
-}
-
-// lineReader reads up to the end of a line.
-type lineReader struct{ r io.Reader }
-
-func (l lineReader) Read(p []byte) (int, error) {
-	n, err := l.r.Read(p[:1])
-	if n == 1 && p[0] == '\n' {
-		return 0, io.EOF
-	}
-	return n, err
+	return a.CheckSigner(&o.Signing, o.Trust())
 }
 
 // write signs the statement and puts the files where they belong.
@@ -233,7 +69,7 @@ func (a *app) write(ctx context.Context, o *signOptions, v *draftVersion, s sigs
 	}
 	var index *web.Client
 	if s.RekorV1 != "" {
-		if index, err = web.New(s.RekorV1, a.Transport, UserAgent()); err != nil {
+		if index, err = web.New(s.RekorV1, a.Transport, command.UserAgent()); err != nil {
 			return policy.Faultf(policy.TrustRootInvalid, "signing config: %s", err)
 		}
 		if a.Timeout > 0 {
@@ -302,7 +138,7 @@ func (a *app) put(o *signOptions, v *draftVersion, files []rekorbind.File) error
 	}
 	for _, x := range files {
 		if err := write(dir, x.Name, x.Data, 0o644); err != nil {
-			return Unwritten(err)
+			return command.Unwritten(err)
 		}
 		a.Out.Line("%s", filepath.Join(dir, filepath.FromSlash(x.Name)))
 	}
@@ -313,7 +149,7 @@ func (a *app) put(o *signOptions, v *draftVersion, files []rekorbind.File) error
 func (a *app) dater(root trust.Root, c *sigstore.Client) (*rekorbind.Dater, error) {
 	d := &rekorbind.Dater{Root: root.Root, Client: c, Logs: map[string]*web.Client{}, Now: a.Now, Warn: func(text string) { a.Err.Line("warning: %s", text) }}
 	for _, l := range root.Logs() {
-		client, err := web.New(l.URL, a.Transport, UserAgent())
+		client, err := web.New(l.URL, a.Transport, command.UserAgent())
 		if err != nil {
 			return nil, err
 		}

@@ -16,6 +16,7 @@ import (
 	"github.com/package-url/packageurl-go"
 	"github.com/spf13/cobra"
 
+	"github.com/repopolicy/repopolicy/internal/command"
 	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/internal/find"
 	"github.com/repopolicy/repopolicy/internal/gate"
@@ -36,7 +37,7 @@ const bundleSuffix = ".sigstore.json"
 type releaseOptions struct {
 	authorizeOptions
 	signOptions // key, device, yes and the signing configs of it
-	purl        Once
+	purl        command.Once
 }
 
 func (a *app) signReleaseCommand() *cobra.Command {
@@ -107,7 +108,7 @@ func (a *app) signRelease(ctx context.Context, o *releaseOptions, args []string)
 	if err != nil {
 		return err
 	}
-	s, err := a.Services(ctx, &o.signOptions, z.Found.Repository)
+	s, err := a.Services(ctx, &o.Signing, o.signOptions.Trust(), z.Found.Repository)
 	if err != nil {
 		return err
 	}
@@ -121,13 +122,13 @@ func (a *app) signRelease(ctx context.Context, o *releaseOptions, args []string)
 		if err := a.printAuthorization(ao, r); err != nil {
 			return err
 		}
-		return Decided{z.Class()}
+		return command.Decided{Class: z.Class()}
 	}
 	if err := a.useReceipts(ao, z); err != nil {
 		return err
 	}
 	if who.person != "" {
-		if err := a.Agree(&o.signOptions, who.person+" becomes public for ever with the signature. Go on?"); err != nil {
+		if err := a.Agree(&o.Signing, who.person+" becomes public for ever with the signature. Go on?"); err != nil {
 			return err
 		}
 	}
@@ -154,7 +155,7 @@ func (a *app) checkReleaser(o *releaseOptions) error {
 		if _, err := o.Expected(); err != nil {
 			return err
 		}
-		return a.checkConfigs(&o.signOptions)
+		return a.CheckConfigs(&o.Signing, o.signOptions.Trust())
 	}
 	// A token that says that it is a job's is no person's, who could agree.
 	if a.Getenv != nil && !o.Key.Given {
@@ -203,7 +204,7 @@ func (o *releaseOptions) checkFiles(args []string) error {
 			return policy.Faultf(policy.Usage, "%s is there, and is no regular file", path)
 		} else if err != nil {
 			if err := file.Check(path); err != nil {
-				return Unwritten(err)
+				return command.Unwritten(err)
 			}
 		}
 	}
@@ -249,7 +250,7 @@ func (a *app) releaser(ctx context.Context, o *releaseOptions) (*releaser, error
 		return &releaser{
 			unverified: t, verify: func(f *find.Found) (*token.Verified, error) { return a.gate().Verify(ctx, t, f, oidc.Audience, "") },
 			signing: rekorbind.Signature{Token: func(ctx context.Context) (string, error) {
-				raw, err := a.Ambient(ctx, sigstoreAudience)
+				raw, err := a.Ambient(ctx, command.Audience)
 				if errors.Is(err, oidc.ErrNoToken) {
 					err = &policy.Fault{
 						Reason: policy.LoginNeeded, Text: "no ID token to sign with",
@@ -264,11 +265,11 @@ func (a *app) releaser(ctx context.Context, o *releaseOptions) (*releaser, error
 	if err != nil {
 		repo = policy.Locator{} // which authorization reports
 	}
-	s, err := a.Services(ctx, &o.signOptions, repo)
+	s, err := a.Services(ctx, &o.Signing, o.signOptions.Trust(), repo)
 	if err != nil {
 		return nil, err
 	}
-	raw, err := a.Personal(ctx, &o.signOptions, s)
+	raw, err := a.Personal(ctx, &o.Signing, s)
 	if err != nil {
 		return nil, err
 	}
@@ -278,7 +279,7 @@ func (a *app) releaser(ctx context.Context, o *releaseOptions) (*releaser, error
 	}
 	w := &releaser{unverified: t, signing: rekorbind.Signature{Token: func(context.Context) (string, error) { return raw, nil }}}
 	w.verify = func(f *find.Found) (*token.Verified, error) {
-		v, err := a.gate().Verify(ctx, t, f, sigstoreAudience, s.Issuer)
+		v, err := a.gate().Verify(ctx, t, f, command.Audience, s.Issuer)
 		if err == nil && v.Issuer.Kind != identity.KindEmail {
 			return nil, ofJob()
 		}
@@ -344,12 +345,12 @@ func (a *app) signOne(ctx context.Context, o *releaseOptions, s sigstore.Service
 	}
 	dir, err := os.MkdirTemp("", "repopolicy")
 	if err != nil {
-		return "", Unwritten(err)
+		return "", command.Unwritten(err)
 	}
 	defer os.RemoveAll(dir)
 	fresh := filepath.Join(dir, "bundle"+bundleSuffix)
 	if err := os.WriteFile(fresh, data, 0o600); err != nil {
-		return "", Unwritten(err)
+		return "", command.Unwritten(err)
 	}
 	if err := a.confirm(ctx, z, i, args[i], fresh); err != nil {
 		return "", &policy.Fault{
@@ -359,7 +360,7 @@ func (a *app) signOne(ctx context.Context, o *releaseOptions, s sigstore.Service
 		}
 	}
 	if err := file.Create(path, data, 0o644); err != nil {
-		return "", Unwritten(err)
+		return "", command.Unwritten(err)
 	}
 	a.dateRelease(ctx, z.Found, s, args[i])
 	return path, nil
@@ -384,7 +385,7 @@ func (a *app) dateRelease(ctx context.Context, f *find.Found, s sigstore.Service
 	}
 	if proof := d.Of(ctx, bundle); proof != nil {
 		if err := file.Create(to, proof, 0o644); err != nil {
-			a.Err.Line("warning: no place proof: %s", Unwritten(err))
+			a.Err.Line("warning: no place proof: %s", command.Unwritten(err))
 		}
 	}
 }
@@ -395,7 +396,7 @@ func (o *releaseOptions) same(ctx context.Context, z *gate.Authorization, s sigs
 	if err != nil {
 		return "", err
 	}
-	may, err := Candidates(raw, z.Found.Trusted().Content(), s.Issuer)
+	may, err := command.Candidates(raw, z.Found.Trusted().Content(), s.Issuer)
 	if err != nil {
 		return "", err
 	}
@@ -406,7 +407,7 @@ func (o *releaseOptions) same(ctx context.Context, z *gate.Authorization, s sigs
 	if err == nil && !slices.ContainsFunc(may, func(id policy.Identity) bool { _, same := z.Run.As(id); return same }) {
 		err = &policy.Fault{
 			Reason: policy.TokenMismatch,
-			Text:   fmt.Sprintf("the token to sign with is of %s, another than who was authorised", whoever(may)),
+			Text:   fmt.Sprintf("the token to sign with is of %s, another than who was authorised", command.Whoever(may)),
 			Hint:   "no certificate was asked for, and nothing was logged; both tokens must be of the same job",
 		}
 	}
@@ -456,7 +457,7 @@ func (a *app) confirm(ctx context.Context, z *gate.Authorization, i int, path, b
 	}
 	res := j.Run(ctx, []*release.Artifact{art})[0]
 	if ev := res.Evidence; ev != nil && !sameSigner(ev.Signer, z.Run.Identity()) {
-		return errors.New("it was signed by " + NameOf(ev.Signer))
+		return errors.New("it was signed by " + command.NameOf(ev.Signer))
 	}
 	if res.Class() == policy.ClassOK && res.Evidence != nil {
 		return nil

@@ -9,13 +9,14 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/repopolicy/repopolicy/internal/command"
 	"github.com/repopolicy/repopolicy/internal/report"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
 func (a *app) statusCommand() *cobra.Command {
 	o := &signOptions{}
-	form := &Format{Allowed: []string{"text", "github"}}
+	form := &command.Format{Allowed: []string{"text", "github"}}
 	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "say who signed the committed policy, who still has to, and what is in force",

@@ -5,8 +5,6 @@ package cli
 import (
 	"context"
 	"errors"
-	"os"
-	"runtime/debug"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -15,19 +13,20 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/repopolicy/repopolicy"
+	"github.com/repopolicy/repopolicy/internal/command"
 	"github.com/repopolicy/repopolicy/internal/find"
 	"github.com/repopolicy/repopolicy/internal/report"
 )
 
 // verifyOptions are the flags of verify and explain.
 type verifyOptions struct {
-	Lookup
+	command.Lookup
 	published                           publishedOptions
-	policy, tag, asOf, identity, issuer Once
-	report, cooldown, airgap, name      Once
+	policy, tag, asOf, identity, issuer command.Once
+	report, cooldown, airgap, name      command.Once
 	bundles                             []string
 	quiet, ignoreMissing                bool
-	format                              Format
+	format                              command.Format
 }
 
 func (a *app) verifyCommand() *cobra.Command {
@@ -105,26 +104,30 @@ func (o *verifyOptions) flags(cmd *cobra.Command) {
 	f.Var(&o.report, "report", "write the verdict into this file, too, as --format json prints it")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "print nothing but errors; the exit code tells")
 	for _, name := range []string{"certificate-identity-regexp", "certificate-oidc-issuer-regexp"} {
-		f.Var(refused(strings.TrimSuffix(name, "-regexp")), name, "not supported: identities are exact")
+		f.Var(exactly(strings.TrimSuffix(name, "-regexp")), name, "not supported: identities are exact")
 		_ = f.MarkHidden(name)
 	}
 }
 
-// refused is a flag of cosign's that repopolicy does not offer, with the reason.
+// exactly is a flag of cosign's for which there is only the one of this name.
+func exactly(name string) refused {
+	return refused("identities are compared exactly, because an expression that matches too much accepts strangers;" +
+		" give the whole identity with --" + name +
+		", or list each signer as a [[release]] rule of a policy and use --policy")
+}
+
+// refused is a flag that somebody might type and that there is not, with the reason.
 type refused string
 
 func (r refused) String() string { return "" }
 func (r refused) Type() string   { return "string" }
 
-func (r refused) Set(string) error {
-	return errors.New("identities are compared exactly, because an expression that matches too much accepts strangers; give the whole identity with --" +
-		string(r) + ", or list each signer as a [[release]] rule of a policy and use --policy")
-}
+func (r refused) Set(string) error { return errors.New(string(r)) }
 
 // verify judges the artifacts; full asks for what every rule says.
 func (a *app) verify(ctx context.Context, o *verifyOptions, args []string, full bool) error {
 	err := a.verdict(ctx, o, args, full)
-	if f := FaultOf(err); f != nil && o.format.Value == "github" {
+	if f := command.FaultOf(err); f != nil && o.format.Value == "github" {
 		a.github().Fault(f)
 	}
 	return err
@@ -135,7 +138,7 @@ func (a *app) verdict(ctx context.Context, o *verifyOptions, args []string, full
 	if err != nil {
 		return err
 	}
-	ctx = find.On(ctx, a.machine())
+	ctx = find.On(ctx, a.Machine())
 	p, err := q.policy(ctx)
 	if err != nil {
 		return err
@@ -155,10 +158,10 @@ func (a *app) verdict(ctx context.Context, o *verifyOptions, args []string, full
 		if v.OK() {
 			return err
 		}
-		a.report(err)
+		a.Report(err)
 	}
 	if !v.OK() {
-		return Decided{v.Class()}
+		return command.Decided{Class: v.Class()}
 	}
 	return nil
 }
@@ -231,6 +234,9 @@ func (a *app) criteria(s *report.Summary, n int) {
 	a.Err.Line("  as of      %s", s.AsOf.UTC().Format(time.RFC3339))
 }
 
+// shortRun is for how many artifacts a run is a short one.
+const shortRun = 8
+
 // progress returns what is told how far a run is: begin is called with the number of artifacts
 // before the first is judged, and on a terminal a long run is shown. Stop ends it.
 func (a *app) progress(o *verifyOptions, begin func(total int)) (tell func(done, total int), stop func()) {
@@ -239,8 +245,8 @@ func (a *app) progress(o *verifyOptions, begin func(total int)) (tell func(done,
 	var once sync.Once
 	quit, gone := make(chan struct{}), make(chan struct{})
 	show := func(total int) {
-		if total > shortRun && os.Getenv("GOGC") == "" {
-			debug.SetGCPercent(gcLongRun)
+		if total > shortRun {
+			command.LongRun()
 		}
 		if talks {
 			begin(total)

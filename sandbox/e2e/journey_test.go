@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/repopolicy/repopolicy/internal/cli"
+	"github.com/repopolicy/repopolicy/internal/command"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/trust"
 	"github.com/repopolicy/repopolicy/policy"
@@ -71,7 +72,7 @@ func newComputer(t testing.TB) *computer {
 // repopolicy runs the program and returns its exit code and what it printed.
 func (c *computer) repopolicy(args ...string) (int, string) {
 	var out bytes.Buffer
-	env := cli.Env{
+	env := command.Env{
 		Stdout: &out, Stderr: &out, Now: func() time.Time { return time.Now().Add(c.ahead) }, Transport: c.transport, Timeout: c.timeout, Version: "v1.0.0",
 		Terminal: c.answers != "", Stdin: strings.NewReader(c.answers),
 		Getenv:    func(name string) string { return c.env[name] },
@@ -86,7 +87,7 @@ func (c *computer) repopolicy(args ...string) (int, string) {
 		},
 	}
 	if c.docker {
-		env.Credential = cli.OS().Credential
+		env.Credential = command.OS().Credential
 	}
 	code := cli.Main(args, env)
 	return code, out.String()

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/repopolicy/repopolicy/internal/cli"
+	"github.com/repopolicy/repopolicy/internal/command"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -19,7 +19,7 @@ type act struct {
 	flags   []string // that make it wrong
 	who     []string // flags for the run of somebody who may not
 	dir     string   // in which nothing changes before the consent
-	log     cli.Step // the last one that logs
+	log     command.Step // the last one that logs
 	entries sizes    // that a whole run adds
 	look    func() func()
 	tree    string // a link there stands in the way of what is written first, and
@@ -33,7 +33,7 @@ var acts = map[string]func(t *testing.T, name string) *act{
 		p := newProject2(t, name)
 		return &act{
 			args: []string{"init", "--git", p.dir, "--repository", "https://github.com/" + name, "--workflow", ".github/workflows/release.yml"}, flags: []string{"--tags", "**"},
-			who: []string{"--expect-identity", "alice@example.com"}, dir: p.dir, log: cli.StepV2, entries: sizes{1, 1},
+			who: []string{"--expect-identity", "alice@example.com"}, dir: p.dir, log: command.StepV2, entries: sizes{1, 1},
 			tree: filepath.Join(p.dir, ".repopolicy"), file: filepath.Join(p.dir, ".repopolicy", "signatures"),
 		}
 	},
@@ -44,7 +44,7 @@ var acts = map[string]func(t *testing.T, name string) *act{
 		newComputer(t).must(policy.ClassOK, "trust", "init", root, "--identity", "alice@example.com=https://accounts.google.com", "--online-key", machine)
 		staged := filepath.Join(root, "staged", "root.json")
 		return &act{
-			args: []string{"trust", "sign", root}, flags: []string{"--expect-identity", "nobody"}, dir: root, log: cli.StepV1, entries: sizes{2, 0}, file: staged,
+			args: []string{"trust", "sign", root}, flags: []string{"--expect-identity", "nobody"}, dir: root, log: command.StepV1, entries: sizes{2, 0}, file: staged,
 			look: func() func() {
 				data, err := os.ReadFile(staged)
 				check(t, err)
@@ -57,7 +57,7 @@ var acts = map[string]func(t *testing.T, name string) *act{
 		boundProject(t, name, approvedPolicy(name, 1, "alice", "bob"), nil)
 		out := filepath.Join(t.TempDir(), "tuf")
 		file := filepath.Join(out, "1.root.json")
-		return &act{args: []string{"export", "--tuf", out, "--sign", "-R", name}, flags: []string{"--to", "gh"}, dir: filepath.Dir(out), log: cli.StepV1, entries: sizes{2, 0}, file: file}
+		return &act{args: []string{"export", "--tuf", out, "--sign", "-R", name}, flags: []string{"--to", "gh"}, dir: filepath.Dir(out), log: command.StepV1, entries: sizes{2, 0}, file: file}
 	},
 }
 
@@ -66,7 +66,7 @@ var acts = map[string]func(t *testing.T, name string) *act{
 // when it is run again.
 func TestOrderTree(t *testing.T) {
 	for verb, begin := range acts {
-		order := cli.Orders[verb]
+		order := command.Orders["repopolicy "+verb]
 		for i, fails := range order {
 			t.Run(verb+" "+string(fails), func(t *testing.T) {
 				name := "acme/order-" + strings.ReplaceAll(verb, " ", "-") + "-" + string(fails)
@@ -82,9 +82,9 @@ func TestOrderTree(t *testing.T) {
 					check(t, err)
 				}
 				token("alice")
-				block := func(path string, at cli.Step) {
+				block := func(path string, at command.Step) {
 					away := path + ".away"
-					seen.before = func(s cli.Step) {
+					seen.before = func(s command.Step) {
 						if _, err := os.Lstat(away); s != at || err == nil {
 							return
 						}
@@ -104,22 +104,22 @@ func TestOrderTree(t *testing.T) {
 					}
 				}
 				switch fails {
-				case cli.StepFlags:
+				case command.StepFlags:
 					args = append(slices.Clone(good), x.flags...)
-				case cli.StepLook:
+				case command.StepLook:
 					if x.look != nil {
 						mend = x.look()
 					}
-				case cli.StepToken:
+				case command.StepToken:
 					delete(c.env, "SIGSTORE_ID_TOKEN")
-				case cli.StepIdentity:
+				case command.StepIdentity:
 					token("mallory")
 					args = append(slices.Clone(good), x.who...)
-				case cli.StepConsent:
+				case command.StepConsent:
 					args, c.answers = x.args, "n\n"
-				case cli.StepTree:
-					block(x.tree, cli.StepLook)
-				case cli.StepFile:
+				case command.StepTree:
+					block(x.tree, command.StepLook)
+				case command.StepFile:
 					block(x.file, x.log)
 				}
 				was, before := digestOf(t, x.dir), logSizes(t)
@@ -132,19 +132,19 @@ func TestOrderTree(t *testing.T) {
 						t.Errorf("%s was begun\n%s", s, out)
 					}
 				}
-				if i <= slices.Index(order, cli.StepConsent) && digestOf(t, x.dir) != was {
+				if i <= slices.Index(order, command.StepConsent) && digestOf(t, x.dir) != was {
 					t.Errorf("something was written\n%s", out)
 				}
-				if asked := strings.Contains(out, "becomes public for ever"); asked != (fails == cli.StepConsent) {
+				if asked := strings.Contains(out, "becomes public for ever"); asked != (fails == command.StepConsent) {
 					t.Errorf("asked: %v\n%s", asked, out)
 				}
 				now := logSizes(t)
-				if logged := now != before; logged != (fails == cli.StepFile || fails == cli.StepV2) {
+				if logged := now != before; logged != (fails == command.StepFile || fails == command.StepV2) {
 					t.Errorf("the logs had %v entries and have %v\n%s", before, now, out)
 				}
-				if fails == cli.StepIdentity {
+				if fails == command.StepIdentity {
 					token("alice")
-					if out := c.must(policy.ClassDeny, append(slices.Clone(good), "--expect-identity", "bob@example.com")...); slices.Contains(seen.taken, cli.StepCertificate) || digestOf(t, x.dir) != was {
+					if out := c.must(policy.ClassDeny, append(slices.Clone(good), "--expect-identity", "bob@example.com")...); slices.Contains(seen.taken, command.StepCertificate) || digestOf(t, x.dir) != was {
 						t.Errorf("alice was certified, or something written\n%s", out)
 					}
 				}
@@ -153,7 +153,7 @@ func TestOrderTree(t *testing.T) {
 				token("alice")
 				c.must(policy.ClassOK, good...)
 				want := sizes{before.v1 + x.entries.v1, before.v2 + x.entries.v2}
-				if fails == cli.StepFile && verb != "init" {
+				if fails == command.StepFile && verb != "init" {
 					want.v1++ // one of two could not be written, and was lost
 				}
 				if got := logSizes(t); got != want {
@@ -193,7 +193,7 @@ func digestOf(t *testing.T, dir string) string {
 // the next one fails, and is not signed again.
 func TestSecondRole(t *testing.T) {
 	for _, verb := range []string{"trust sign", "export"} {
-		for _, fails := range []cli.Step{cli.StepCertificate, cli.StepV1} {
+		for _, fails := range []command.Step{command.StepCertificate, command.StepV1} {
 			x := acts[verb](t, "acme/second-"+strings.ReplaceAll(verb, " ", "-")+"-"+string(fails))
 			c := newComputer(t)
 			seen := &steps{next: stack.Transport(), fails: fails, after: 1}
@@ -251,7 +251,7 @@ func TestInitStranger(t *testing.T) {
 			put()
 		case "meanwhile":
 			want = policy.ClassUsage
-			seen.before = func(s cli.Step) {
+			seen.before = func(s command.Step) {
 				if _, err := os.Lstat(path); err != nil {
 					put()
 				}
@@ -265,7 +265,7 @@ func TestInitStranger(t *testing.T) {
 		if data, err := os.ReadFile(path); err != nil || string(data) != string(evil) {
 			t.Errorf("%s: it was replaced: %v\n%s", when, err, out)
 		}
-		if logSizes(t) != before || slices.Contains(seen.taken, cli.StepCertificate) {
+		if logSizes(t) != before || slices.Contains(seen.taken, command.StepCertificate) {
 			t.Errorf("%s: a stranger's policy was signed\n%s", when, out)
 		}
 	}

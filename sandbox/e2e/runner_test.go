@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/repopolicy/repopolicy/internal/cli"
+	"github.com/repopolicy/repopolicy/internal/command"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/trust"
 	"github.com/repopolicy/repopolicy/sandbox"
@@ -77,7 +78,7 @@ func program(file string) int {
 		w.State = filepath.Join(os.Getenv("HOME"), "state")
 	}
 	out := newKiller(os.Stdout)
-	return cli.Main(os.Args[1:], cli.Env{
+	return cli.Main(os.Args[1:], command.Env{
 		Stdout: out, Stderr: killer{os.Stderr, out.left}, Now: time.Now, Getenv: os.Getenv, Version: "v1.0.0",
 		Transport: &issuer.Transport{Base: http.DefaultTransport, Hosts: w.Hosts},
 		StateDir:  func() (string, error) { return w.State, nil },

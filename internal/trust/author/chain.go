@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
+
+	"github.com/repopolicy/repopolicy/internal/file"
 )
 
 // Version is a version of a policy in the terms of TUF: those who may change it are the
@@ -115,7 +117,7 @@ func WriteChain(ctx context.Context, dir string, versions []Version, s Signer) (
 			}
 			data = append(data, '\n')
 			if files = append(files, written{name, data}); did { // the signature may be public
-				if err := write(dir, name, data); err != nil {
+				if err := file.Update(dir, name, data); err != nil {
 					return nil, nil, err
 				}
 			}
@@ -125,7 +127,7 @@ func WriteChain(ctx context.Context, dir string, versions []Version, s Signer) (
 		return nil, nil, fmt.Errorf("no version: %w", ErrNotWanted)
 	}
 	for _, f := range files {
-		if err := write(dir, f.name, f.data); err != nil {
+		if err := file.Update(dir, f.name, f.data); err != nil {
 			return nil, nil, err
 		}
 	}

@@ -3,13 +3,11 @@
 package author
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
-	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -186,7 +184,7 @@ func (r *Repository) release() error {
 		}
 		files[r.name(d.role)] = data
 	}
-	if err := WriteTree(r.path(treeDir), &oci.Files{Metadata: files}); err != nil {
+	if err := (&oci.Files{Metadata: files}).WriteTree(r.path(treeDir)); err != nil {
 		return err
 	}
 	entries, err := os.ReadDir(r.path(stagedDir))
@@ -208,41 +206,6 @@ func (r *Repository) release() error {
 		r.first, err = file.Read(r.path(treeDir, rootName(1)), maxFile)
 	}
 	return err
-}
-
-// WriteTree writes a repository as a web server serves it, metadata at the top and
-// targets below it, in an order in which clients can read it at any time; the
-// timestamp, which makes the rest current, comes last.
-func WriteTree(dir string, f *oci.Files) error {
-	for _, path := range slices.Sorted(maps.Keys(f.Targets)) {
-		if !validPath(path) {
-			return fmt.Errorf("%q is no path of a target", path)
-		}
-		if err := write(dir, targetsDir+"/"+path, f.Targets[path]); err != nil {
-			return err
-		}
-	}
-	names := slices.SortedFunc(maps.Keys(f.Metadata), func(a, b string) int { return cmp.Or(rank(a)-rank(b), len(a)-len(b), strings.Compare(a, b)) })
-	for _, name := range names {
-		if err := write(dir, url.PathEscape(name), f.Metadata[name]); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// rank orders metadata: each file comes after those that it names, and a root, by
-// which what is current might not be signed, just before the timestamp.
-func rank(name string) int {
-	switch {
-	case name == "timestamp.json":
-		return 3
-	case strings.HasSuffix(name, ".root.json"):
-		return 2
-	case strings.HasSuffix(name, ".snapshot.json"):
-		return 1
-	}
-	return 0
 }
 
 // Tree returns the directory that holds what is published.

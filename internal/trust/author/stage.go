@@ -5,12 +5,14 @@ package author
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
+
+	"github.com/repopolicy/repopolicy/internal/file"
+	"github.com/repopolicy/repopolicy/internal/trust/oci"
 )
 
 // periodField is where the metadata says for how many days a role is signed, in the
@@ -178,7 +180,7 @@ func (r *Repository) Renew(role string) error {
 
 // Add stages a target of a role; what is there already is left as it is.
 func (r *Repository) Add(role, path string, data []byte) error {
-	if !validPath(path) {
+	if !oci.ValidPath(path) {
 		return fmt.Errorf("%q is no path of a target", path)
 	}
 	if len(data) > maxFile {
@@ -198,7 +200,7 @@ func (r *Repository) Add(role, path string, data []byte) error {
 	if err := r.delegates(role, path); err != nil {
 		return err
 	}
-	if err := write(r.dir, treeDir+"/"+targetsDir+"/"+hashed(path, info), data); err != nil {
+	if err := file.Update(r.dir, treeDir+"/"+targetsDir+"/"+hashed(path, info), data); err != nil {
 		return err
 	}
 	signed, err := r.edit(role)
@@ -221,10 +223,6 @@ func (r *Repository) Remove(role, path string) error {
 	}
 	delete(signed.Targets, path)
 	return r.save()
-}
-
-func validPath(path string) bool {
-	return fs.ValidPath(path) && path != "." && len(path) <= 512 && !strings.ContainsFunc(path, func(c rune) bool { return c <= ' ' || c > '~' || c == '\\' })
 }
 
 // delegates returns an error if a path is none that the role is asked about.

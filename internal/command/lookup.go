@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package cli
+package command
 
 import (
 	"cmp"
@@ -21,23 +21,30 @@ import (
 	"github.com/repopolicy/repopolicy/rekorbind"
 )
 
-func (a *app) machine() find.Machine {
-	return find.Machine{StateDir: a.StateDir, ConfigDir: a.ConfigDir, Timeout: a.Timeout, Credential: a.Credential, Instance: a.Root}
+// Machine returns the machine as those see it who find policies.
+func (r *Run) Machine() find.Machine {
+	return find.Machine{
+		StateDir:   r.StateDir,
+		ConfigDir:  r.ConfigDir,
+		Timeout:    r.Timeout,
+		Credential: r.Credential,
+		Instance:   r.Root,
+	}
 }
 
-// finder returns what finds policies on this machine.
-func (a *app) Finder() *find.Finder {
+// Finder returns what finds policies on this machine.
+func (r *Run) Finder() *find.Finder {
 	f := &find.Finder{
-		Machine: a.machine(), Now: a.Now, Transport: a.Transport, Agent: UserAgent(),
-		Say: func(line string) { a.Err.Line("%s", line) },
+		Machine: r.Machine(), Now: r.Now, Transport: r.Transport, Agent: UserAgent(),
+		Say: func(line string) { r.Err.Line("%s", line) },
 	}
-	if a.Terminal {
-		f.Progress = func(log string, done, total int64) { a.Err.Status("reading %s: %d of %d", log, done, total) }
+	if r.Terminal {
+		f.Progress = func(log string, done, total int64) { r.Err.Status("reading %s: %d of %d", log, done, total) }
 	}
 	return f
 }
 
-// rootOptions are the flags that say what is trusted.
+// Roots are the flags that say what is trusted.
 type Roots struct {
 	TrustedRoots           []string // trusted_root.json files
 	TrustRoot, TrustConfig Once
@@ -45,7 +52,7 @@ type Roots struct {
 
 const rootUsage = "trust this trusted_root.json `FILE` instead of Sigstore's public instance"
 
-// rootFlags defines the flags; more is what several files mean.
+// RootFlags defines the flags; more is what several files mean.
 func (o *Roots) RootFlags(cmd *cobra.Command, more string) {
 	f := cmd.Flags()
 	o.TrustRoot.Kind, o.TrustConfig.Kind = "NAME", "FILE"
@@ -54,63 +61,76 @@ func (o *Roots) RootFlags(cmd *cobra.Command, more string) {
 	f.Var(&o.TrustConfig, "trust-config", "read this file instead of trust.toml in your configuration directory")
 }
 
-// trust says what the flags trust.
+// Trust says what the flags trust.
 func (o *Roots) Trust() *find.Trust {
 	return &find.Trust{Files: o.TrustedRoots, Name: o.TrustRoot.Value, Config: o.TrustConfig.Value}
 }
 
-// repoOptions are the flags of verbs that find a repository's policy.
+// Lookup are the flags of verbs that find a repository's policy.
 type Lookup struct {
 	Repo, Git, Require, MaxAge, Pin, Lock Once
 	Witnesses, Directory, Staple, From    Once
 	Roots
 	Offline, Scan, FailOnAlarm bool
 
-	Carried              *airgap.Bundle                              // judge by this instead of a repository
-	Record, RecordBeside func(target bool, name string, data []byte) // of the trust root's files, and of the root beside it
-	BranchOf             func(policy.Locator) string                 // default branch, where a clone does not know it; nil for none
-	Read                 map[string][]byte                           // files that were read, by path
-	Fresh                bool                                        // nothing that is at hand saves asking
+	Carried *airgap.Bundle // judge by this instead of a repository
+	// Record and RecordBeside get the files of the trust root, and of the root beside it.
+	Record, RecordBeside func(target bool, name string, data []byte)
+	// BranchOf returns the default branch, where a clone does not know it; nil for none.
+	BranchOf func(policy.Locator) string
+	Read     map[string][]byte // files that were read, by path
+	Fresh    bool              // nothing that is at hand saves asking
 }
 
+// Flags defines the flags.
 func (o *Lookup) Flags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	o.Repo.Kind, o.Require.Kind, o.MaxAge.Kind, o.Pin.Kind, o.Lock.Kind = "URL", "LABELS", "DURATION", "sha256:HEX", "FILE"
 	f.VarP(&o.Repo, "repo", "R", "judge by the policy that this repository bound: a URL, or OWNER/NAME on github.com")
-	f.Var(&o.Require, "require", "proceed with this much knowledge: labels of genesis (pinned, anchored, first, claimed) and completeness (proven, signed, scanned, hinted, none), and one-log to demand also off-line that each log is shown to be of one history; separated by commas")
+	f.Var(&o.Require, "require",
+		"proceed with this much knowledge: labels of genesis (pinned, anchored, first, claimed) and"+
+			" completeness (proven, signed, scanned, hinted, none), and one-log to demand also off-line"+
+			" that each log is shown to be of one history; separated by commas")
 	f.Var(&o.MaxAge, "max-age", "refuse what is known from longer ago, such as 24h; off with --offline")
 	f.Var(&o.Pin, "pin", "demand that the repository's first statement has this digest")
 	f.Var(&o.Lock, "lock", "demand what this lock file names")
-	f.BoolVar(&o.Scan, "scan", false, "read all entries of Rekor v2 instead of asking an index; the first time takes as long as the log is large")
+	f.BoolVar(&o.Scan, "scan", false,
+		"read all entries of Rekor v2 instead of asking an index; the first time takes as long as the log is large")
 	o.Witnesses.Kind = "FILE"
-	f.Var(&o.Witnesses, "witness-policy", "demand that the witnesses of this policy cosigned what Rekor v2 shows; implies --scan")
+	f.Var(&o.Witnesses, "witness-policy",
+		"demand that the witnesses of this policy cosigned what Rekor v2 shows; implies --scan")
 	o.DirectoryFlags(f)
 	o.StapleFlag(f)
 	f.BoolVar(&o.FailOnAlarm, "fail-on-alarm", false, "let every alarm decide")
 }
 
-// any reports whether a flag that needs --repo was given.
+// Any reports whether a flag that needs --repo was given.
 func (o *Lookup) Any() bool {
-	return o.Require.Given || o.MaxAge.Given || o.Pin.Given || o.Lock.Given || o.Witnesses.Given || o.Directory.Given || o.Staple.Given || o.From.Given || o.Scan || o.FailOnAlarm
+	return o.Require.Given || o.MaxAge.Given || o.Pin.Given || o.Lock.Given || o.Witnesses.Given ||
+		o.Directory.Given || o.Staple.Given || o.From.Given || o.Scan || o.FailOnAlarm
 }
 
-// directoryFlags are the flags about a directory and its answers.
+// DirectoryFlags defines the flags about a directory and its answers.
 func (o *Lookup) DirectoryFlags(f *pflag.FlagSet) {
 	o.Directory.Kind = "FILE"
-	f.Var(&o.Directory, "directory", "look the repository up in the directory that this descriptor names, and demand at least its signed word")
+	f.Var(&o.Directory, "directory",
+		"look the repository up in the directory that this descriptor names, and demand at least its signed word")
 }
 
+// StapleFlag defines --staple.
 func (o *Lookup) StapleFlag(f *pflag.FlagSet) {
 	o.Staple.Kind = "FILE"
 	f.Var(&o.Staple, "staple", "use this answer of the directory instead of asking it, whatever its age")
 }
 
+// FromFlag defines --from.
 func (o *Lookup) FromFlag(cmd *cobra.Command) {
 	o.From.Kind = "REFERENCE"
-	cmd.Flags().Var(&o.From, "from", "read the policy from this registry (oci:…) or layout (oci-layout:…), or from what is attached to an image there, instead of the repository")
+	cmd.Flags().Var(&o.From, "from", "read the policy from this registry (oci:…) or layout (oci-layout:…),"+
+		" or from what is attached to an image there, instead of the repository")
 }
 
-// sources are the flags that verify has already.
+// SourceFlags defines the flags that verify has already.
 func (o *Lookup) SourceFlags(cmd *cobra.Command) {
 	o.Git.Kind = "DIR"
 	cmd.Flags().Var(&o.Git, "git", "read the repository from this clone instead of fetching it")
@@ -119,30 +139,30 @@ func (o *Lookup) SourceFlags(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&o.Offline, "offline", false, "do not use the network")
 }
 
-// find finds the policy of the repository that the flags name.
-func (a *app) Find(ctx context.Context, o *Lookup) (*find.Found, error) {
-	q, err := a.Query(o, false)
+// Find finds the policy of the repository that the flags name.
+func (r *Run) Find(ctx context.Context, o *Lookup) (*find.Found, error) {
+	q, err := r.Query(o, false)
 	if err != nil {
 		return nil, err
 	}
-	return a.Finder().Find(ctx, q)
+	return r.Finder().Find(ctx, q)
 }
 
-// checkFind refuses flags by which no policy can be found. Joined says that several
+// CheckFind refuses flags by which no policy can be found. Joined says that several
 // roots may judge the repository.
-func (a *app) CheckFind(o *Lookup, joined bool) error {
-	_, err := a.Query(o, joined)
+func (r *Run) CheckFind(o *Lookup, joined bool) error {
+	_, err := r.Query(o, joined)
 	return err
 }
 
-// query reads the flags, and refuses those by which no policy can be found.
-func (a *app) Query(o *Lookup, joined bool) (*find.Query, error) {
+// Query reads the flags, and refuses those by which no policy can be found.
+func (r *Run) Query(o *Lookup, joined bool) (*find.Query, error) {
 	q, err := o.query()
 	if err != nil {
 		return nil, err
 	}
 	if !o.Repo.Given {
-		return q, a.isClone(o)
+		return q, r.isClone(o)
 	}
 	if q.Lock != nil && q.Lock.Repository != q.Repository.String() {
 		return nil, policy.Faultf(policy.Usage, "--lock: %s is about %s", o.Lock.Value, q.Lock.Repository)
@@ -150,25 +170,25 @@ func (a *app) Query(o *Lookup, joined bool) (*find.Query, error) {
 	if err := q.Check(); err != nil {
 		return nil, err
 	}
-	if err := a.isClone(o); err != nil {
+	if err := r.isClone(o); err != nil {
 		return nil, err
 	}
 	if !joined {
-		_, _, err = a.Finder().RootOf(&q.Trust, q.Repository)
+		_, _, err = r.Finder().RootOf(&q.Trust, q.Repository)
 	}
 	return q, err
 }
 
 // isClone refuses a clone that is none.
-func (a *app) isClone(o *Lookup) error {
+func (r *Run) isClone(o *Lookup) error {
 	if !o.Git.Given {
 		return nil
 	}
-	r, err := git.Open(cmp.Or(a.ctx, context.Background()), o.Git.Value)
+	clone, err := git.Open(cmp.Or(r.ctx, context.Background()), o.Git.Value)
 	if err != nil {
 		return find.GitFault(err)
 	}
-	r.Close()
+	clone.Close()
 	return nil
 }
 
@@ -288,6 +308,7 @@ func (o *Lookup) readStaple() ([]byte, error) {
 	return append([]byte{}, data...), nil // never nil
 }
 
+// ReadLock reads the file of --lock.
 func (o *Lookup) ReadLock() (*find.Lock, error) {
 	data, err := o.file(o.Lock.Value, find.MaxLockBytes)
 	if err != nil {
@@ -305,11 +326,8 @@ func (o *Lookup) readDescriptor() (*rekorbind.Descriptor, error) {
 	return parseDescriptor("--directory", o.Directory.Value, data, err)
 }
 
-func ReadDescriptor(path string) (*rekorbind.Descriptor, error) {
-	return ReadDescriptorOf("--directory", path)
-}
-
-func ReadDescriptorOf(flag, path string) (*rekorbind.Descriptor, error) {
+// ReadDescriptor reads the descriptor of a directory that a flag names.
+func ReadDescriptor(flag, path string) (*rekorbind.Descriptor, error) {
 	data, err := file.Read(path, rekorbind.MaxDescriptorBytes)
 	return parseDescriptor(flag, path, data, err)
 }
@@ -325,9 +343,22 @@ func parseDescriptor(flag, path string, data []byte, err error) (*rekorbind.Desc
 	return d, nil
 }
 
-// warn prints what is not part of the verdict but should be known.
-func (a *app) Warn(f *find.Found) {
+// Warn prints what is not part of the verdict but should be known.
+func (r *Run) Warn(f *find.Found) {
 	for _, line := range f.Warnings() {
-		a.Err.Line("%s", line)
+		r.Err.Line("%s", line)
 	}
+}
+
+// InForce resolves the policy for a verb that copies it: one that verify would judge by.
+func (r *Run) InForce(ctx context.Context, o *Lookup) (*find.Found, error) {
+	f, err := r.Find(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	r.Warn(f)
+	if err := f.Usable(r.Now()); err != nil {
+		return nil, err
+	}
+	return f, nil
 }

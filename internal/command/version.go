@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package cli
+package command
 
 import (
 	"runtime"
@@ -11,7 +11,7 @@ import (
 	"github.com/repopolicy/repopolicy/policy"
 )
 
-// userAgent names the program to servers.
+// UserAgent names our programs to servers.
 func UserAgent() string { return "repopolicy/" + report.Version() + " (https://" + policy.Name + ")" }
 
 type versionDoc struct {
@@ -23,17 +23,21 @@ type versionDoc struct {
 	Formats string `json:"policy_format"`
 }
 
-func (a *app) versionCommand() *cobra.Command {
+// VersionCommand returns the verb that prints the version.
+func (r *Run) VersionCommand() *cobra.Command {
 	f := &Format{Allowed: []string{"text", "json"}}
 	cmd := &cobra.Command{
 		Use:   "version",
 		Short: "print the version of this program",
 		Args:  cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
+		RunE: func(cmd *cobra.Command, _ []string) error {
 			if f.JSON() {
-				return a.Out.JSON(versionDoc{report.SchemaURL("version-v1"), report.Version(), runtime.Version(), runtime.GOOS, runtime.GOARCH, policy.Format})
+				return r.Out.JSON(versionDoc{
+					report.SchemaURL("version-v1"), report.Version(), runtime.Version(), runtime.GOOS, runtime.GOARCH, policy.Format,
+				})
 			}
-			a.Out.Line("repopolicy %s %s %s/%s, policy format %s", report.Version(), runtime.Version(), runtime.GOOS, runtime.GOARCH, policy.Format)
+			r.Out.Line("%s %s %s %s/%s, policy format %s", cmd.Root().Name(), report.Version(),
+				runtime.Version(), runtime.GOOS, runtime.GOARCH, policy.Format)
 			return nil
 		},
 	}

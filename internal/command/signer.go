@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package cli
+package command
 
 import (
 	"bytes"
@@ -15,23 +15,26 @@ import (
 	"github.com/repopolicy/repopolicy/policy"
 )
 
+// MaxPublicKey is the largest file with a key that is read.
+const MaxPublicKey = 64 << 10
+
 // Limits of a signer of one's own.
 const (
 	signerTimeout = 2 * time.Minute // somebody may have to touch a token
 	maxSignature  = 4 << 10
 	maxSignerTalk = 4 << 10
-	MaxPublicKey  = 64 << 10
 )
 
-// signerFlags name a program that has the key.
+// SignerFlags name a program that has the key.
 type SignerFlags struct {
 	Program, Public Once
 	Args            []string
 }
 
+// Given reports whether one of the flags was.
 func (s *SignerFlags) Given() bool { return s.Program.Given || s.Public.Given || len(s.Args) > 0 }
 
-// signer returns the program as a signer. It is run without a shell, gets the
+// Signer returns the program as a signer. It is run without a shell, gets the
 // SHA-256 of what is signed on standard input, 32 bytes, and answers with the ASN.1
 // form of an ECDSA signature; that is checked before anything is made of it.
 func (s *SignerFlags) Signer() (sigstore.Signer, error) {
@@ -54,7 +57,9 @@ func (s *SignerFlags) Signer() (sigstore.Signer, error) {
 	return out, nil
 }
 
-func runSigner(ctx context.Context, timeout time.Duration, digest []byte, program string, args ...string) ([]byte, error) {
+func runSigner(
+	ctx context.Context, timeout time.Duration, digest []byte, program string, args ...string,
+) ([]byte, error) {
 	within, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	cmd := exec.CommandContext(within, program, args...)
