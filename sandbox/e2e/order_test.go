@@ -26,7 +26,7 @@ import (
 type steps struct {
 	next   http.RoundTripper
 	fails  command.Step
-	after  int            // so many times the step goes well before it fails
+	after  int                // so many times the step goes well before it fails
 	before func(command.Step) // if set, is called before each request; "" is none of signing
 	mu     sync.Mutex
 	taken  []command.Step

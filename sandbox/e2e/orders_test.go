@@ -16,18 +16,18 @@ import (
 // act is a command that ends by something public, and how to get in its way.
 type act struct {
 	args    []string
-	flags   []string // that make it wrong
-	who     []string // flags for the run of somebody who may not
-	dir     string   // in which nothing changes before the consent
+	flags   []string     // that make it wrong
+	who     []string     // flags for the run of somebody who may not
+	dir     string       // in which nothing changes before the consent
 	log     command.Step // the last one that logs
-	entries sizes    // that a whole run adds
+	entries sizes        // that a whole run adds
 	look    func() func()
 	tree    string // a link there stands in the way of what is written first, and
 	file    string // of what is written last
 }
 
 var acts = map[string]func(t *testing.T, name string) *act{
-	"init": func(t *testing.T, name string) *act {
+	"repopolicy init": func(t *testing.T, name string) *act {
 		_, err := stack.Forge().Create(name)
 		check(t, err)
 		p := newProject2(t, name)
@@ -37,14 +37,14 @@ var acts = map[string]func(t *testing.T, name string) *act{
 			tree: filepath.Join(p.dir, ".repopolicy"), file: filepath.Join(p.dir, ".repopolicy", "signatures"),
 		}
 	},
-	"trust sign": func(t *testing.T, _ string) *act {
+	"repopolicy-trust sign": func(t *testing.T, _ string) *act {
 		dir := t.TempDir()
 		_, machine := keyPair(t, dir, "machine")
 		root := filepath.Join(dir, "root")
-		newComputer(t).must(policy.ClassOK, "trust", "init", root, "--identity", "alice@example.com=https://accounts.google.com", "--online-key", machine)
+		newComputer(t).must(policy.ClassOK, authorProgram, "init", root, "--identity", "alice@example.com=https://accounts.google.com", "--online-key", machine)
 		staged := filepath.Join(root, "staged", "root.json")
 		return &act{
-			args: []string{"trust", "sign", root}, flags: []string{"--expect-identity", "nobody"}, dir: root, log: command.StepV1, entries: sizes{2, 0}, file: staged,
+			args: []string{authorProgram, "sign", root}, flags: []string{"--expect-identity", "nobody"}, dir: root, log: command.StepV1, entries: sizes{2, 0}, file: staged,
 			look: func() func() {
 				data, err := os.ReadFile(staged)
 				check(t, err)
@@ -53,11 +53,14 @@ var acts = map[string]func(t *testing.T, name string) *act{
 			},
 		}
 	},
-	"export": func(t *testing.T, name string) *act {
+	"repopolicy-trust from-policy": func(t *testing.T, name string) *act {
 		boundProject(t, name, approvedPolicy(name, 1, "alice", "bob"), nil)
 		out := filepath.Join(t.TempDir(), "tuf")
 		file := filepath.Join(out, "1.root.json")
-		return &act{args: []string{"export", "--tuf", out, "--sign", "-R", name}, flags: []string{"--to", "gh"}, dir: filepath.Dir(out), log: command.StepV1, entries: sizes{2, 0}, file: file}
+		return &act{
+			args:  []string{authorProgram, "from-policy", out, "--sign", "-R", name},
+			flags: []string{"--policy", "policy.toml"}, dir: filepath.Dir(out), log: command.StepV1, entries: sizes{2, 0}, file: file,
+		}
 	},
 }
 
@@ -66,7 +69,7 @@ var acts = map[string]func(t *testing.T, name string) *act{
 // when it is run again.
 func TestOrderTree(t *testing.T) {
 	for verb, begin := range acts {
-		order := command.Orders["repopolicy "+verb]
+		order := command.Orders[verb]
 		for i, fails := range order {
 			t.Run(verb+" "+string(fails), func(t *testing.T) {
 				name := "acme/order-" + strings.ReplaceAll(verb, " ", "-") + "-" + string(fails)
@@ -153,7 +156,7 @@ func TestOrderTree(t *testing.T) {
 				token("alice")
 				c.must(policy.ClassOK, good...)
 				want := sizes{before.v1 + x.entries.v1, before.v2 + x.entries.v2}
-				if fails == command.StepFile && verb != "init" {
+				if fails == command.StepFile && verb != "repopolicy init" {
 					want.v1++ // one of two could not be written, and was lost
 				}
 				if got := logSizes(t); got != want {
@@ -192,7 +195,7 @@ func digestOf(t *testing.T, dir string) string {
 // TestSecondRole: of several documents the one that was signed and logged is kept when
 // the next one fails, and is not signed again.
 func TestSecondRole(t *testing.T) {
-	for _, verb := range []string{"trust sign", "export"} {
+	for _, verb := range []string{"repopolicy-trust sign", "repopolicy-trust from-policy"} {
 		for _, fails := range []command.Step{command.StepCertificate, command.StepV1} {
 			x := acts[verb](t, "acme/second-"+strings.ReplaceAll(verb, " ", "-")+"-"+string(fails))
 			c := newComputer(t)
@@ -220,8 +223,8 @@ func TestSecondRole(t *testing.T) {
 // TestOrdersWalked: every verb of the table is walked through.
 func TestOrdersWalked(t *testing.T) {
 	walked := []string{"sign", "approve", "sign-release", "bind"} // in order_test.go
-	for verb := range cli.Orders {
-		if acts[verb] == nil && !slices.Contains(walked, verb) {
+	for verb := range command.Orders {
+		if acts[verb] == nil && !slices.Contains(walked, strings.TrimPrefix(verb, "repopolicy ")) {
 			t.Errorf("%s: nobody walks through its steps", verb)
 		}
 	}
@@ -231,7 +234,7 @@ func TestOrdersWalked(t *testing.T) {
 // a policy that somebody put into the tree before, nor one that takes its place meanwhile.
 func TestInitStranger(t *testing.T) {
 	for _, when := range []string{"before", "meanwhile", "own"} {
-		x := acts["init"](t, "acme/stranger-"+when)
+		x := acts["repopolicy init"](t, "acme/stranger-"+when)
 		args := append(slices.Clone(x.args), "--yes")
 		c := newComputer(t)
 		var err error
