@@ -8,17 +8,16 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"sync"
-	"time"
 
 	"github.com/repopolicy/repopolicy/internal/command"
 	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/internal/find"
-	"github.com/repopolicy/repopolicy/internal/identity"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/trust"
 	"github.com/repopolicy/repopolicy/internal/trust/author"
 	"github.com/repopolicy/repopolicy/oidc"
 	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/rekorbind"
 )
 
 // checkSigner refuses flags with which nothing can be signed.
@@ -83,37 +82,44 @@ func (a *app) identitySigner(ctx context.Context, o *command.Signing, t *find.Tr
 	if err != nil {
 		return nil, find.RootFault(err)
 	}
+	journal, err := a.Finder().State(roots[0])
+	if err != nil {
+		return nil, err
+	}
 	token, err := a.Personal(ctx, o, services)
 	if err != nil {
 		return nil, err
 	}
-	agree, err := a.consent(o, token)
+	claims, err := oidc.UnverifiedClaims(token)
 	if err != nil {
-		return nil, err
+		return nil, policy.Faultf(policy.LoginNeeded, "%s", err)
 	}
 	may, err := mayBe(o, token, services)
 	if err != nil {
 		return nil, err
 	}
-	c := &certifier{
-		client: &sigstore.Client{Services: services, Transport: a.Transport, Timeout: a.Timeout},
-		root:   roots[0].Root, token: token, agree: agree, now: a.Now,
+	if services.RekorV1 != "" { // one log is enough
+		services.RekorV2 = ""
 	}
-	return &author.IdentitySigner{May: may, Certify: c.certify}, nil
+	l := &logger{
+		writer: &rekorbind.Writer{
+			Root: roots[0].Root, Client: &sigstore.Client{Services: services, Transport: a.Transport, Timeout: a.Timeout},
+			Journal: journal, Now: a.Now, Step: a.Step,
+		},
+		who:   claims.Email + " " + claims.Subject + " " + claims.Issuer + " " + claims.Connector,
+		token: a.consent(o, claims, token),
+	}
+	return &author.IdentitySigner{May: may, Log: l.log}, nil
 }
 
-// consent returns what asks whoever a token is of whether that may become public. Only who is
-// wanted is asked, and only once.
-func (a *app) consent(o *command.Signing, token string) (func() error, error) {
-	claims, err := oidc.UnverifiedClaims(token)
-	if err != nil {
-		return nil, policy.Faultf(policy.LoginNeeded, "%s", err)
-	}
-	who := cmp.Or(claims.Email, claims.Subject)
-	return sync.OnceValue(func() error {
-		return a.Agree(o, fmt.Sprintf(
-			"%s, signed in at %s, becomes public for ever with the signature. Go on?", who, claims.Issuer))
-	}), nil
+// consent returns what asks whoever a token is of whether that may become public, and returns the
+// token then. It is called for what waits for them alone, and asks once.
+func (a *app) consent(o *command.Signing, claims oidc.Claims, token string) func(context.Context) (string, error) {
+	agree := sync.OnceValue(func() error {
+		return a.Agree(o, fmt.Sprintf("%s, signed in at %s, becomes public for ever with the signature. Go on?",
+			cmp.Or(claims.Email, claims.Subject), claims.Issuer))
+	})
+	return func(context.Context) (string, error) { return token, agree() }
 }
 
 // mayBe returns whom a certificate for the token could name, if that is who is expected.
@@ -138,45 +144,35 @@ func mayBe(o *command.Signing, token string, s sigstore.Services) ([]author.Key,
 	return may, nil
 }
 
-// certifier signs as whom a token is of, with a certificate that names them.
-type certifier struct {
-	client *sigstore.Client
-	root   *sigstore.Root
-	token  string
-	agree  func() error
-	now    func() time.Time
+// logger signs as whom a token is of, with a certificate that names them, and logs that. What a
+// run that was interrupted signed or logged is in the journal, and is not made again.
+type logger struct {
+	writer *rekorbind.Writer
+	who    string // to find in the journal what they began
+	token  func(context.Context) (string, error)
 }
 
-// certify implements [author.IdentitySigner].
-func (c *certifier) certify(ctx context.Context, digest [sha256.Size]byte) (
-	name, issuer string, log func(context.Context) ([]byte, error), err error,
-) {
-	if err := c.agree(); err != nil {
-		return "", "", nil, err
-	}
-	d, err := c.client.Draft(ctx, sigstore.Content{SHA256: digest}, c.token, nil)
+// log implements [author.IdentitySigner].
+func (l *logger) log(
+	ctx context.Context, digest [sha256.Size]byte, wanted func(author.Key) error,
+) (bundle []byte, by author.Key, err error) {
+	bundle, err = l.writer.Sign(ctx, sigstore.Content{SHA256: digest}, rekorbind.Signature{
+		Who: l.who, Token: l.token,
+		Check: func(id policy.Identity) error {
+			k, err := author.Identity(id.Value, id.Issuer)
+			if err == nil {
+				err = wanted(k)
+			}
+			return err
+		},
+	})
 	if err != nil {
-		return "", "", nil, err
+		return nil, by, err
 	}
-	cert, err := d.Certificate()
+	b, err := sigstore.ParseBundle(bundle)
 	if err != nil {
-		return "", "", nil, err
+		return nil, by, err
 	}
-	id, err := identity.FromCertificate(cert)
-	if err != nil {
-		return "", "", nil, err
-	}
-	return id.Value, id.Issuer, func(ctx context.Context) ([]byte, error) { return c.log(ctx, d) }, nil
-}
-
-// log logs what was signed, in Rekor v1 where there is one.
-func (c *certifier) log(ctx context.Context, d *sigstore.Draft) ([]byte, error) {
-	generation := 1
-	if c.client.Services.RekorV1 == "" {
-		generation = 2
-	}
-	if err := c.client.Stamp(ctx, d); err != nil {
-		return nil, err
-	}
-	return c.client.Log(ctx, c.root, d, generation, c.now())
+	by, err = author.Identity(b.Signer().Value, b.Signer().Issuer)
+	return bundle, by, err
 }

@@ -62,8 +62,8 @@ var may = map[string][]string{
 		"policy", "policy/chain", "rekorbind",
 	},
 	"internal/trustcli": {
-		"internal/command", "internal/file", "internal/find", "internal/identity", "internal/report",
-		"internal/sigstore", "internal/trust", "internal/trust/author", "oidc", "policy",
+		"internal/command", "internal/file", "internal/find", "internal/report", "internal/sigstore",
+		"internal/trust", "internal/trust/author", "oidc", "policy", "rekorbind",
 	},
 	"internal/trust/author": {"internal/file", "internal/trust/oci", "internal/trust/tuf"},
 	"cmd/repopolicy":        {"internal/cli", "internal/command"},
