@@ -13,6 +13,7 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"github.com/repopolicy/repopolicy/internal/cli"
+	"github.com/repopolicy/repopolicy/internal/command"
 	"github.com/repopolicy/repopolicy/internal/scaffold/sigstoretest"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/policy/chain"
@@ -94,7 +95,7 @@ func TestEvidenceSchema(t *testing.T) {
 			args = []string{"evidence", "show", "--format", "json", "--trusted-root", filepath.Join(dir, "shard_root.json"), "--directory", filepath.Join(dir, "directory.json")}
 		}
 		var out, talk bytes.Buffer
-		env := cli.Env{Stdout: &out, Stderr: &talk, Now: func() time.Time { return now }}
+		env := command.Env{Stdout: &out, Stderr: &talk, Now: func() time.Time { return now }}
 		if code := cli.Main(append(args, filepath.Join(dir, name)), env); code != class.Exit() {
 			t.Errorf("%s: exits %d: %s", name, code, talk.String())
 		}

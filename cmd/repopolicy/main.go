@@ -8,6 +8,7 @@ import (
 	"os"
 
 	"github.com/repopolicy/repopolicy/internal/cli"
+	"github.com/repopolicy/repopolicy/internal/command"
 )
 
-func main() { os.Exit(cli.Main(os.Args[1:], cli.OS())) }
+func main() { os.Exit(cli.Main(os.Args[1:], command.OS())) }

@@ -18,6 +18,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/repopolicy/repopolicy/internal/cli"
+	"github.com/repopolicy/repopolicy/internal/command"
 	"github.com/repopolicy/repopolicy/internal/scaffold/sigstoretest"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/trust"
@@ -29,7 +30,7 @@ var now = sigstoretest.Now.AddDate(0, 1, 0)
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
 		"repopolicy": func() {
-			env := cli.OS()
+			env := command.OS()
 			env.Now = func() time.Time { return now }
 			env.Version = "v1.0.0"
 			env.Root = func(context.Context, trust.Options) ([]trust.Root, error) {

@@ -22,6 +22,7 @@ import (
 	protobundle "github.com/sigstore/protobuf-specs/gen/pb-go/bundle/v1"
 	"google.golang.org/protobuf/encoding/protojson"
 
+	"github.com/repopolicy/repopolicy/internal/command"
 	"github.com/repopolicy/repopolicy/internal/report"
 	"github.com/repopolicy/repopolicy/internal/scaffold/sigstoretest"
 )
@@ -49,7 +50,7 @@ environment = "release"
 type shop struct {
 	t    *testing.T
 	inst *sigstoretest.Instance
-	env  Env
+	env  command.Env
 	// second is what a file is when it is asked for again.
 	second map[string][]byte
 	mu     sync.Mutex

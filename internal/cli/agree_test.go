@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/repopolicy/repopolicy/internal/command"
 	"github.com/repopolicy/repopolicy/internal/report"
 	"github.com/repopolicy/repopolicy/policy"
 )
@@ -38,11 +39,11 @@ func TestFormsAgree(t *testing.T) {
 			}
 			for _, form := range []string{"text", "json", "sarif", "github", "vsa"} {
 				var out bytes.Buffer
-				a := &app{Env: Env{Getenv: os.Getenv}, out: report.NewPrinter(&out), err: report.NewPrinter(&out)}
+				a := &app{&command.Run{Env: command.Env{Getenv: os.Getenv}, Out: report.NewPrinter(&out), Err: report.NewPrinter(&out)}}
 				o := &verifyOptions{}
-				o.format.value = form
-				if err := a.print(o, r); err != nil || a.out.Err() != nil {
-					t.Fatal(err, a.out.Err())
+				o.format.Value = form
+				if err := a.print(o, r); err != nil || a.Out.Err() != nil {
+					t.Fatal(err, a.Out.Err())
 				}
 				got := want
 				switch form {

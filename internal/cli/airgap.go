@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/repopolicy/repopolicy/internal/airgap"
+	"github.com/repopolicy/repopolicy/internal/command"
 	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/internal/find"
 	"github.com/repopolicy/repopolicy/internal/release"
@@ -21,8 +22,8 @@ import (
 )
 
 type exportBundleOptions struct {
-	repoOptions
-	output typed
+	command.Lookup
+	output command.Once
 }
 
 func (a *app) exportBundleCommand() *cobra.Command {
@@ -40,31 +41,31 @@ It is a tar archive; nothing in it is trusted for being there.`,
   repopolicy verify -R acme/widget --airgap widget.airgap --as-of 2026-11-25T12:00:00Z --tag v1.2.3 widget_1.2.3.tar.gz`,
 		RunE: func(cmd *cobra.Command, args []string) error { return a.exportBundle(cmd.Context(), o, args) },
 	}
-	o.repoOptions.flags(cmd)
-	o.sources(cmd)
-	o.output.name = "FILE"
+	o.Lookup.Flags(cmd)
+	o.SourceFlags(cmd)
+	o.output.Kind = "FILE"
 	cmd.Flags().VarP(&o.output, "output", "o", "write this file")
 	return cmd
 }
 
 func (a *app) exportBundle(ctx context.Context, o *exportBundleOptions, evidence []string) error {
 	switch {
-	case !o.repo.set:
+	case !o.Repo.Given:
 		return &policy.Fault{Reason: policy.Usage, Text: "no repository given", Hint: "name it with -R"}
-	case !o.output.set:
+	case !o.output.Given:
 		return &policy.Fault{Reason: policy.Usage, Text: "--output: not given", Hint: "name the file to write"}
 	}
-	if err := checkOutputs(&o.output); err != nil {
+	if err := command.CheckOutputs(&o.output); err != nil {
 		return err
 	}
 	b := airgap.New()
 	b.Made = a.Now()
-	o.record, o.recordBeside = into(b.Metadata, b.Targets), into(b.BesideMetadata, b.BesideTargets)
+	o.Record, o.RecordBeside = into(b.Metadata, b.Targets), into(b.BesideMetadata, b.BesideTargets)
 	var err error
 	if b.Evidence, err = pack(evidence); err != nil {
 		return err
 	}
-	f, err := a.inForce(ctx, &o.repoOptions)
+	f, err := a.InForce(ctx, &o.Lookup)
 	if err != nil {
 		return err
 	}
@@ -86,18 +87,18 @@ func (a *app) exportBundle(ctx context.Context, o *exportBundleOptions, evidence
 	if err != nil {
 		return policy.Faultf(policy.Usage, "it cannot be carried: %s", err)
 	}
-	if err := file.Write(o.output.value, data, 0o644); err != nil {
-		return unwritten(err)
+	if err := file.Write(o.output.Value, data, 0o644); err != nil {
+		return command.Unwritten(err)
 	}
 	view := f.Resolution.Chain.View()
-	a.err.Line("%s: the policy of %s, version %d, %d %s of evidence, %d bytes", o.output.value, f.Repository, len(f.Versions()), len(b.Evidence), report.Plural(len(b.Evidence), "file"), len(data))
+	a.Err.Line("%s: the policy of %s, version %d, %d %s of evidence, %d bytes", o.output.Value, f.Repository, len(f.Versions()), len(b.Evidence), report.Plural(len(b.Evidence), "file"), len(data))
 	if b.Answer == nil {
-		a.err.Line("note: no directory answered; what else is bound cannot be known from the file alone")
+		a.Err.Line("note: no directory answered; what else is bound cannot be known from the file alone")
 	} else {
-		a.err.Line("  complete   %s as of %s", view.Completeness, view.AsOf.UTC().Format(time.RFC3339))
+		a.Err.Line("  complete   %s as of %s", view.Completeness, view.AsOf.UTC().Format(time.RFC3339))
 	}
 	if len(b.Metadata) == 0 {
-		a.err.Line("note: the trusted root was a file, which is not carried")
+		a.Err.Line("note: the trusted root was a file, which is not carried")
 	}
 	return nil
 }

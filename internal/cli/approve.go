@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/repopolicy/repopolicy/internal/command"
 	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/internal/find"
 	"github.com/repopolicy/repopolicy/internal/gate"
@@ -29,9 +30,9 @@ const maxApprovalFile = 8 << 20
 
 // approveOptions are the flags of approve.
 type approveOptions struct {
-	repoOptions
+	command.Lookup
 	signOptions // key, device, yes, output and the signing configs of it
-	tag, commit typed
+	tag, commit command.Once
 }
 
 func (a *app) approveCommand() *cobra.Command {
@@ -49,67 +50,67 @@ publish look for it there. It cannot be taken back but by [[yanked]] in the poli
 		Args:    cobra.MinimumNArgs(1),
 		RunE:    func(cmd *cobra.Command, args []string) error { return a.approve(cmd.Context(), o, args) },
 	}
-	o.repoOptions.flags(cmd)
-	o.tag.name, o.commit.name, o.key.name, o.output.name = "TAG", "COMMIT", "FILE", "DIR"
+	o.Lookup.Flags(cmd)
+	o.tag.Kind, o.commit.Kind, o.Key.Kind, o.output.Kind = "TAG", "COMMIT", "FILE", "DIR"
 	f := cmd.Flags()
-	o.repoOptions.rootFlags(cmd, "")
-	f.StringArrayVar(&o.configs, "signing-config", nil, "sign with the services that this signing config `FILE` names; may be repeated, one for each generation of the log")
+	o.Lookup.RootFlags(cmd, "")
+	f.StringArrayVar(&o.Configs, "signing-config", nil, "sign with the services that this signing config `FILE` names; may be repeated, one for each generation of the log")
 	f.Var(&o.tag, "tag", "approve for this tag; by default the one that the evidence names")
 	f.Var(&o.commit, "commit", "approve for this commit; by default the one that the evidence names, or that the repository has under the tag")
 	f.Var(&o.output, "output", "write the file into this directory instead of beside the first artifact")
-	f.Var(&o.key, "key", "sign with this PEM private key instead of signing in")
-	f.BoolVar(&o.device, "device", false, "sign in with a code that is typed into a browser elsewhere")
-	o.expectFlag(cmd)
-	f.BoolVarP(&o.yes, "yes", "y", false, "do not ask whether name and address may become public")
+	f.Var(&o.Key, "key", "sign with this PEM private key instead of signing in")
+	f.BoolVar(&o.Device, "device", false, "sign in with a code that is typed into a browser elsewhere")
+	o.ExpectFlag(cmd)
+	f.BoolVarP(&o.Yes, "yes", "y", false, "do not ask whether name and address may become public")
 	f.Lookup("max-age").Usage = "refuse what is known from longer ago; 24h unless said otherwise"
 	return cmd
 }
 
 func (a *app) approve(ctx context.Context, o *approveOptions, args []string) error {
-	if !o.repoOptions.repo.set {
+	if !o.Lookup.Repo.Given {
 		return &policy.Fault{Reason: policy.Usage, Text: "in which repository?", Hint: "name it with --repo"}
 	}
-	if o.tag.set && !policy.ValidTag(o.tag.value) {
+	if o.tag.Given && !policy.ValidTag(o.tag.Value) {
 		return &policy.Fault{
-			Reason: policy.Usage, Text: "--tag: " + o.tag.value + " cannot be a tag",
+			Reason: policy.Usage, Text: "--tag: " + o.tag.Value + " cannot be a tag",
 			Hint: "give the tag's name without refs/tags/",
 		}
 	}
-	if o.commit.set && !release.IsCommit(o.commit.value) {
+	if o.commit.Given && !release.IsCommit(o.commit.Value) {
 		return policy.Faultf(policy.Usage, "--commit: not the whole id of a commit")
 	}
 	artifacts, err := filesOf(args)
 	if err != nil {
 		return err
 	}
-	if !o.repoOptions.maxAge.set {
-		o.repoOptions.maxAge.value, o.repoOptions.maxAge.set = authorizeMaxAge, true
+	if !o.Lookup.MaxAge.Given {
+		o.Lookup.MaxAge.Value, o.Lookup.MaxAge.Given = authorizeMaxAge, true
 	}
-	o.repoOptions.fresh = true
-	o.signOptions.rootOptions = o.repoOptions.rootOptions
-	if err := a.checkFind(&o.repoOptions, false); err != nil {
+	o.Lookup.Fresh = true
+	o.signOptions.Roots = o.Lookup.Roots
+	if err := a.CheckFind(&o.Lookup, false); err != nil {
 		return err
 	}
 	if err := a.checkSigner(&o.signOptions); err != nil {
 		return err
 	}
-	if !o.output.set {
+	if !o.output.Given {
 		if err := file.CheckDir(filepath.Dir(artifacts[0].Path)); err != nil {
-			return unwritten(err)
+			return command.Unwritten(err)
 		}
 	}
-	if !o.tag.set && !slices.ContainsFunc(artifacts, func(a *release.Artifact) bool { return a.Path != "" }) {
+	if !o.tag.Given && !slices.ContainsFunc(artifacts, func(a *release.Artifact) bool { return a.Path != "" }) {
 		return &policy.Fault{
 			Reason: policy.Usage, Text: "a digest has no evidence beside it that names the tag",
 			Hint: "give it with --tag",
 		}
 	}
-	f, err := a.find(ctx, &o.repoOptions)
+	f, err := a.Find(ctx, &o.Lookup)
 	if err != nil {
 		return err
 	}
 	f.Demand.Strict = true
-	a.warn(f)
+	a.Warn(f)
 	if err := f.Usable(a.Now()); err != nil {
 		return err
 	}
@@ -117,7 +118,7 @@ func (a *app) approve(ctx context.Context, o *approveOptions, args []string) err
 	if err != nil {
 		return err
 	}
-	s, err := a.services(ctx, &o.signOptions, f.Repository)
+	s, err := a.Services(ctx, &o.Signing, o.signOptions.Trust(), f.Repository)
 	if err != nil {
 		return err
 	}
@@ -129,17 +130,17 @@ func (a *app) approve(ctx context.Context, o *approveOptions, args []string) err
 	if !f.Trusted().MayApprove(want.version, id, want.Tag) {
 		return &policy.Fault{
 			Reason: policy.NotApprover,
-			Text:   fmt.Sprintf("no rule counts an approval of %s for %s under version %d", nameOf(id), want.Tag, want.version),
+			Text:   fmt.Sprintf("no rule counts an approval of %s for %s under version %d", command.NameOf(id), want.Tag, want.version),
 			Hint:   "nothing was signed; sign in as one of those whom `approvals` names",
 		}
 	}
-	a.err.Line("approving for %s of %s, version %d of the policy", want.Tag, f.Repository, want.version)
-	a.err.Line("  commit     %s", want.Commit)
+	a.Err.Line("approving for %s of %s, version %d of the policy", want.Tag, f.Repository, want.version)
+	a.Err.Line("  commit     %s", want.Commit)
 	for _, x := range want.Subjects {
-		a.err.Line("  file       %s sha256:%s", x.Name, x.SHA256)
+		a.Err.Line("  file       %s sha256:%s", x.Name, x.SHA256)
 	}
 	if id.Kind != policy.KindKey {
-		if err := a.agree(&o.signOptions, fmt.Sprintf("%s, signed in at %s, becomes public for ever with the signature. Approve?", id.Value, id.Issuer)); err != nil {
+		if err := a.Agree(&o.Signing, fmt.Sprintf("%s, signed in at %s, becomes public for ever with the signature. Approve?", id.Value, id.Issuer)); err != nil {
 			return err
 		}
 	}
@@ -148,12 +149,12 @@ func (a *app) approve(ctx context.Context, o *approveOptions, args []string) err
 		return policy.Faultf(policy.Usage, "%s", err)
 	}
 	dir := filepath.Dir(artifacts[0].Path) // of a digest, here
-	if o.output.set {
-		dir = o.output.value
+	if o.output.Given {
+		dir = o.output.Value
 	}
 	if path := a.approvedAlready(dir, payload, f, id); path != "" {
-		a.err.Line("approved already")
-		a.out.Line("%s", path)
+		a.Err.Line("approved already")
+		a.Out.Line("%s", path)
 		return nil
 	}
 	signing := who.signing
@@ -162,7 +163,7 @@ func (a *app) approve(ctx context.Context, o *approveOptions, args []string) err
 		if _, same := who.run.As(cert); !same {
 			return &policy.Fault{
 				Reason: policy.TokenMismatch,
-				Text:   fmt.Sprintf("the certificate names %s, another than who signed in", nameOf(cert)),
+				Text:   fmt.Sprintf("the certificate names %s, another than who signed in", command.NameOf(cert)),
 				Hint:   "nothing was logged",
 			}
 		}
@@ -183,17 +184,10 @@ func (a *app) approve(ctx context.Context, o *approveOptions, args []string) err
 	name := release.ApprovalName(want.Tag, draft.Signer(), payload)
 	path := filepath.Join(dir, name)
 	if err := file.WriteBelow(dir, name, data, 0o644); err != nil {
-		return unwritten(err)
+		return command.Unwritten(err)
 	}
-	a.out.Line("%s", path)
+	a.Out.Line("%s", path)
 	return nil
-}
-
-func nameOf(id policy.Identity) string {
-	if id.Kind == policy.KindKey {
-		return "key sha256:" + id.Value
-	}
-	return id.Value + " by " + id.Issuer
 }
 
 // filesOf returns the files, or digests of images, that are to be approved.
@@ -230,12 +224,12 @@ type approvable struct {
 // approvable judges the files and returns what to approve: for the version by which
 // their evidence is judged, or for the newest one where there is none yet.
 func (a *app) approvable(ctx context.Context, o *approveOptions, f *find.Found, artifacts []*release.Artifact) (*approvable, error) {
-	j, err := a.gate().Judge(f, o.tag.value)
+	j, err := a.gate().Judge(f, o.tag.Value)
 	if err != nil {
 		return nil, err
 	}
 	head := f.Head()
-	out := &approvable{Approval: release.Approval{Repository: head.Document.Content().Repository, Tag: o.tag.value, Commit: o.commit.value}}
+	out := &approvable{Approval: release.Approval{Repository: head.Document.Content().Repository, Tag: o.tag.Value, Commit: o.commit.Value}}
 	for i, res := range j.Run(ctx, artifacts) {
 		digest, err := artifacts[i].Digest(ctx) // of the bytes that were judged
 		if err != nil {
@@ -245,7 +239,7 @@ func (a *app) approvable(ctx context.Context, o *approveOptions, f *find.Found, 
 		versions, tag, commit := []int{head.Number}, "", ""
 		switch {
 		case d.Reason == policy.NoEvidence:
-			a.err.Line("note: there is no evidence for %s yet", artifacts[i].Arg)
+			a.Err.Line("note: there is no evidence for %s yet", artifacts[i].Arg)
 		case res.Class() != policy.ClassOK && !onlyApprovals(res):
 			return nil, &policy.Fault{
 				Reason: d.Reason, Text: artifacts[i].Arg + ": " + d.Reason.Info().Text,
@@ -326,26 +320,26 @@ type signerRun struct {
 
 // approver finds out who approves: a key, or whoever the token is of.
 func (a *app) approver(ctx context.Context, o *approveOptions, f *find.Found, s sigstore.Services) (*signerRun, error) {
-	if o.key.set {
-		return a.keySigner(o.key.value)
+	if o.Key.Given {
+		return a.keySigner(o.Key.Value)
 	}
-	raw, err := a.personal(ctx, &o.signOptions, s)
+	raw, err := a.Personal(ctx, &o.Signing, s)
 	if err != nil {
 		return nil, err
 	}
-	expect, err := o.expected()
+	expect, err := o.Expected()
 	if err != nil {
 		return nil, err
 	}
-	may, err := candidates(raw, f.Trusted().Content(), s.Issuer)
+	may, err := command.Candidates(raw, f.Trusted().Content(), s.Issuer)
 	if err == nil {
-		err = expect.check(may)
+		err = expect.Check(may)
 	}
 	if err != nil {
 		return nil, err
 	}
-	v := token.Verifier{Issuers: identity.TrustedIssuers(f.Trusted().Content(), s.Issuer), Transport: a.Transport, Agent: userAgent(), Now: a.Now}
-	verified, err := v.Verify(ctx, raw, sigstoreAudience)
+	v := token.Verifier{Issuers: identity.TrustedIssuers(f.Trusted().Content(), s.Issuer), Transport: a.Transport, Agent: command.UserAgent(), Now: a.Now}
+	verified, err := v.Verify(ctx, raw, command.Audience)
 	if err != nil {
 		return nil, gate.Refusal(fmt.Errorf("the ID token: %w", err))
 	}
@@ -354,7 +348,7 @@ func (a *app) approver(ctx context.Context, o *approveOptions, f *find.Found, s 
 
 // keySigner reads a private key.
 func (a *app) keySigner(path string) (*signerRun, error) {
-	data, err := file.Read(path, maxTokenReply)
+	data, err := file.Read(path, command.MaxToken)
 	if err != nil {
 		return nil, policy.Faultf(policy.Usage, "--key: %s", err)
 	}
@@ -397,4 +391,4 @@ func (a *app) approvedAlready(dir string, payload []byte, f *find.Found, id poli
 }
 
 // ignored prints which file is no approval, or does not verify.
-func (a *app) ignored(path string, err error) { a.err.Line("note: ignored %s: %s", path, err) }
+func (a *app) ignored(path string, err error) { a.Err.Line("note: ignored %s: %s", path, err) }

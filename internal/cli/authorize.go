@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/repopolicy/repopolicy/internal/command"
 	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/internal/find"
 	"github.com/repopolicy/repopolicy/internal/gate"
@@ -26,27 +27,27 @@ const authorizeMaxAge = "24h"
 
 // authorizeOptions are the flags of authorize.
 type authorizeOptions struct {
-	repoOptions
+	command.Lookup
 	tokenOptions
-	tag, commit, checkout, receipt, after, report typed
+	tag, commit, checkout, receipt, after, report command.Once
 
-	stage     format
+	stage     command.Format
 	preflight bool
 	statement bool
-	format    format
+	format    command.Format
 }
 
 // releaseFlags are those that every verb has which authorises a release.
 func (o *authorizeOptions) releaseFlags(cmd *cobra.Command) {
-	o.repoOptions.flags(cmd)
+	o.Lookup.Flags(cmd)
 	o.tokenOptions.flags(cmd)
-	o.tag.name, o.commit.name, o.checkout.name, o.after.name = "TAG", "COMMIT", "DIR", "FILE"
+	o.tag.Kind, o.commit.Kind, o.checkout.Kind, o.after.Kind = "TAG", "COMMIT", "DIR", "FILE"
 	f := cmd.Flags()
 	f.Var(&o.tag, "tag", "release under this tag; by default the one that the run is for")
 	f.Var(&o.commit, "commit", "demand that the release is of this commit")
 	f.Var(&o.checkout, "checkout", "compare the work tree in this directory with the commit, instead of the working directory's")
 	f.Var(&o.after, "after", "demand that nothing has changed since this receipt of an earlier step")
-	o.rootFlags(cmd, "")
+	o.RootFlags(cmd, "")
 	f.Lookup("max-age").Usage = "refuse what is known from longer ago; 24h unless said otherwise"
 	f.Lookup("repo").Usage = "authorise by the policy that this repository bound; by default the one that the run is in"
 }
@@ -76,15 +77,15 @@ others.`,
   repopolicy authorize --stage publish --after receipt.json dist/*`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			err := a.authorize(cmd.Context(), o, args)
-			if f := faultOf(err); f != nil && o.format.value == "github" {
+			if f := command.FaultOf(err); f != nil && o.format.Value == "github" {
 				a.github().Fault(f, report.Output{Name: "authorized", Value: "false"})
 			}
 			return err
 		},
 	}
 	o.releaseFlags(cmd)
-	o.stage.allowed, o.format.allowed = []string{"sign", "publish"}, []string{"text", "json", "github"}
-	o.receipt.name, o.report.name = "FILE", "FILE"
+	o.stage.Allowed, o.format.Allowed = []string{"sign", "publish"}, []string{"text", "json", "github"}
+	o.receipt.Kind, o.report.Kind = "FILE", "FILE"
 	f := cmd.Flags()
 	f.Var(&o.stage, "stage", "what is about to happen")
 	f.BoolVar(&o.preflight, "preflight", false, "leave open what only the job that signs can show")
@@ -102,7 +103,7 @@ func (a *app) authorize(ctx context.Context, o *authorizeOptions, args []string)
 	switch {
 	case o.preflight:
 		stage = policy.StagePreflight
-	case o.stage.value == "publish":
+	case o.stage.Value == "publish":
 		stage = policy.StagePublish
 	}
 	if err := a.checkRelease(o, args); err != nil {
@@ -128,27 +129,27 @@ func (a *app) authorize(ctx context.Context, o *authorizeOptions, args []string)
 		return err
 	}
 	if class := z.Class(); class != policy.ClassOK {
-		return decided{class}
+		return command.Decided{Class: class}
 	}
 	return nil
 }
 
 // gate returns what decides on this machine whether a run may release.
 func (a *app) gate() *gate.Gate {
-	return &gate.Gate{Finder: a.finder(), Getenv: a.Getenv, Ignored: a.ignored}
+	return &gate.Gate{Finder: a.Finder(), Getenv: a.Getenv, Ignored: a.ignored}
 }
 
 // authorization finds the bound policy and judges the run by it. Verify returns
 // the verified token once the policy is known; t is the same, unverified.
 func (a *app) authorization(ctx context.Context, o *authorizeOptions, stage policy.Stage, args []string, verify func(*find.Found) (*token.Verified, error), t *identity.Unverified) (*gate.Authorization, error) {
-	if !o.repo.set {
+	if !o.Repo.Given {
 		repo, err := gate.RepositoryOf(t)
 		if err != nil {
 			return nil, err
 		}
-		o.repo.value, o.repo.set = repo, true
+		o.Repo.Value, o.Repo.Given = repo, true
 	}
-	q, err := a.query(&o.repoOptions, false)
+	q, err := a.Query(&o.Lookup, false)
 	if err != nil {
 		return nil, err
 	}
@@ -157,9 +158,9 @@ func (a *app) authorization(ctx context.Context, o *authorizeOptions, stage poli
 	if err != nil {
 		return nil, err
 	}
-	if !o.format.document() {
-		a.warn(f)
-		g.Note = func(line string) { a.err.Line("%s", line) }
+	if !o.format.Document() {
+		a.Warn(f)
+		g.Note = func(line string) { a.Err.Line("%s", line) }
 	}
 	if err := f.Usable(a.Now()); err != nil {
 		return nil, err
@@ -169,8 +170,8 @@ func (a *app) authorization(ctx context.Context, o *authorizeOptions, stage poli
 		return nil, err
 	}
 	asked := gate.Asked{
-		Stage: stage, Tag: o.tag.value, Commit: o.commit.value, Statement: o.statement,
-		Checkout: cmp.Or(o.checkout.value, "."), May: !o.checkout.set,
+		Stage: stage, Tag: o.tag.Value, Commit: o.commit.Value, Statement: o.statement,
+		Checkout: cmp.Or(o.checkout.Value, "."), May: !o.checkout.Given,
 	}
 	return g.Authorize(ctx, f, verified, asked, args)
 }
@@ -178,15 +179,15 @@ func (a *app) authorization(ctx context.Context, o *authorizeOptions, stage poli
 // check refuses flags that cannot be meant.
 func (o *authorizeOptions) check() error {
 	switch {
-	case o.tag.set && !policy.ValidTag(o.tag.value):
+	case o.tag.Given && !policy.ValidTag(o.tag.Value):
 		return &policy.Fault{
-			Reason: policy.Usage, Text: "--tag: " + o.tag.value + " cannot be a tag",
+			Reason: policy.Usage, Text: "--tag: " + o.tag.Value + " cannot be a tag",
 			Hint: "give the tag's name without refs/tags/",
 		}
-	case o.statement && !o.tag.set:
+	case o.statement && !o.tag.Given:
 		return policy.Faultf(policy.Usage, "--statement: the statement names a tag; give it with --tag")
 	}
-	if o.commit.set && !release.IsCommit(o.commit.value) {
+	if o.commit.Given && !release.IsCommit(o.commit.Value) {
 		return policy.Faultf(policy.Usage, "--commit: not the whole id of a commit")
 	}
 	return nil
@@ -196,7 +197,7 @@ func (o *authorizeOptions) check() error {
 // writes its own. Only what is allowed gets one.
 func (a *app) useReceipts(o *authorizeOptions, z *gate.Authorization) error {
 	own := z.Receipt(a.Now())
-	if o.after.set {
+	if o.after.Given {
 		data, err := o.readAfter()
 		if err != nil {
 			return err
@@ -206,17 +207,17 @@ func (a *app) useReceipts(o *authorizeOptions, z *gate.Authorization) error {
 			err = before.Covers(own, a.Now())
 		}
 		if err != nil {
-			return gate.Refusal(fmt.Errorf("--after %s: %w", o.after.value, err))
+			return gate.Refusal(fmt.Errorf("--after %s: %w", o.after.Value, err))
 		}
 	}
-	if !o.receipt.set {
+	if !o.receipt.Given {
 		return nil
 	}
-	return writeJSON(o.receipt.value, own)
+	return writeJSON(o.receipt.Value, own)
 }
 
 func (o *authorizeOptions) readAfter() ([]byte, error) {
-	data, err := file.Read(o.after.value, identity.MaxReceiptBytes)
+	data, err := file.Read(o.after.Value, identity.MaxReceiptBytes)
 	if err != nil {
 		return nil, policy.Faultf(policy.Usage, "--after: %s", err)
 	}
@@ -224,33 +225,33 @@ func (o *authorizeOptions) readAfter() ([]byte, error) {
 }
 
 func (a *app) printAuthorization(o *authorizeOptions, r *report.Authorization) error {
-	if o.report.set {
-		if err := writeJSON(o.report.value, r); err != nil {
+	if o.report.Given {
+		if err := writeJSON(o.report.Value, r); err != nil {
 			return err
 		}
 	}
-	switch o.format.value {
+	switch o.format.Value {
 	case "json":
-		return a.out.JSON(r)
+		return a.Out.JSON(r)
 	case "github":
 		var more []report.Output
-		if o.report.set {
-			more = append(more, report.Output{Name: "report-path", Value: o.report.value})
+		if o.report.Given {
+			more = append(more, report.Output{Name: "report-path", Value: o.report.Value})
 		}
 		a.github().Authorization(r, more...)
 	default:
-		a.out.Authorization(r)
+		a.Out.Authorization(r)
 	}
 	return nil
 }
 
 // github tells a step of a workflow how a run ended.
-func (a *app) github() report.GitHub { return report.GitHub{Out: a.out, Getenv: a.Getenv} }
+func (a *app) github() report.GitHub { return report.GitHub{Out: a.Out, Getenv: a.Getenv} }
 
 // writeJSON writes a document into a file.
 func writeJSON(path string, v any) error {
 	if err := report.WriteJSON(path, v); err != nil {
-		return unwritten(err)
+		return command.Unwritten(err)
 	}
 	return nil
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
+	"github.com/repopolicy/repopolicy/internal/command"
 	"github.com/repopolicy/repopolicy/internal/find"
 	"github.com/repopolicy/repopolicy/internal/gate"
 	"github.com/repopolicy/repopolicy/internal/identity"
@@ -160,9 +161,9 @@ func TestAuthorizationForms(t *testing.T) {
 		out := filepath.Join(t.TempDir(), "output")
 		summary := filepath.Join(t.TempDir(), "summary")
 		var text, github bytes.Buffer
-		a := &app{Env: Env{Getenv: func(v string) string { return map[string]string{report.EnvOutput: out, report.EnvSummary: summary}[v] }}, out: report.NewPrinter(&text)}
-		a.out.Authorization(r)
-		a.out = report.NewPrinter(&github)
+		a := &app{&command.Run{Env: command.Env{Getenv: func(v string) string { return map[string]string{report.EnvOutput: out, report.EnvSummary: summary}[v] }}, Out: report.NewPrinter(&text)}}
+		a.Out.Authorization(r)
+		a.Out = report.NewPrinter(&github)
 		a.github().Authorization(r, report.Output{Name: "report-path", Value: "report.json"})
 		for what, b := range map[string]*bytes.Buffer{"text": &text, "github": &github} {
 			for line := range strings.Lines(b.String()) {

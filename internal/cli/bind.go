@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/repopolicy/repopolicy/internal/command"
 	"github.com/repopolicy/repopolicy/internal/find"
 	"github.com/repopolicy/repopolicy/internal/report"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
@@ -21,7 +22,7 @@ import (
 
 func (a *app) bindCommand() *cobra.Command {
 	o := &signOptions{}
-	form := &format{allowed: []string{"text", "github"}}
+	form := &command.Format{Allowed: []string{"text", "github"}}
 	cmd := &cobra.Command{
 		Use:   "bind",
 		Short: "bind the committed policy to the repository, as its own workflow",
@@ -40,7 +41,7 @@ directory that --hand-in, or else the trust root, names, before anybody else get
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			err := a.bind(cmd.Context(), o)
-			if form.value == "github" {
+			if form.Value == "github" {
 				a.tellBound(o.version, err)
 			}
 			return err
@@ -48,11 +49,11 @@ directory that --hand-in, or else the trust root, names, before anybody else get
 	}
 	o.signFlags(cmd)
 	cmd.Flags().Var(form, "format", "form of the output")
-	o.handIn.name = "FILE"
+	o.handIn.Kind = "FILE"
 	cmd.Flags().Var(&o.handIn, "hand-in", "hand in to the directory that this descriptor names what is bound; it publishes the policy")
 	cmd.Flags().BoolVar(&o.publish, "publish-name", false, "publish the name of a private repository")
 	cmd.Flags().BoolVar(&o.ifReady, "if-ready", false, "do nothing, and succeed, while signatures are missing")
-	o.logFlags(cmd)
+	o.LogFlags(cmd)
 	return cmd
 }
 
@@ -60,12 +61,12 @@ func (a *app) bind(ctx context.Context, o *signOptions) error {
 	if err := o.checkSignatures(); err != nil {
 		return err
 	}
-	if err := a.checkConfigs(o); err != nil {
+	if err := a.CheckConfigs(&o.Signing, o.Trust()); err != nil {
 		return err
 	}
-	if o.handIn.set {
+	if o.handIn.Given {
 		var err error
-		if o.handsTo, err = readDescriptorOf("--hand-in", o.handIn.value); err != nil {
+		if o.handsTo, err = command.ReadDescriptor("--hand-in", o.handIn.Value); err != nil {
 			return err
 		}
 	}
@@ -96,8 +97,8 @@ func (a *app) bind(ctx context.Context, o *signOptions) error {
 	}
 	o.version = v
 	if vs := v.Versions(); len(vs) > 0 && vs[len(vs)-1].Statement == policy.Sum(v.statement) && v.Resolution.Chain.Reason() == "" {
-		a.err.Line("version %d is bound already", vs[len(vs)-1].Number)
-		if v.Root.Directory != nil && !o.handIn.set {
+		a.Err.Line("version %d is bound already", vs[len(vs)-1].Number)
+		if v.Root.Directory != nil && !o.handIn.Given {
 			o.private = !a.public(ctx)
 		}
 		a.offer(ctx, o, v, nil) // what an earlier run could not
@@ -112,7 +113,7 @@ func (a *app) dateBound(ctx context.Context, o *signOptions, v *draftVersion) er
 	if len(undated) == 0 {
 		return nil
 	}
-	s, err := a.services(ctx, o, v.doc.Content().Repository)
+	s, err := a.Services(ctx, &o.Signing, o.Trust(), v.doc.Content().Repository)
 	if err != nil {
 		return err
 	}
@@ -150,7 +151,7 @@ func (a *app) bindNext(ctx context.Context, o *signOptions, v *draftVersion) err
 		if !o.ifReady {
 			return &policy.Fault{Reason: policy.BelowThreshold, Text: lacks, Hint: "they run `repopolicy sign`, commit and push"}
 		}
-		a.err.Line("%s; nothing is bound", lacks)
+		a.Err.Line("%s; nothing is bound", lacks)
 		o.version = nil
 		return nil
 	}
@@ -174,13 +175,13 @@ func (a *app) bindAgain(ctx context.Context, o *signOptions, f *find.Found, agai
 		return err
 	}
 	for _, x := range again {
-		v := &draftVersion{Found: f, statement: x.Payload, dir: o.git.value}
+		v := &draftVersion{Found: f, statement: x.Payload, dir: o.Git.Value}
 		s, err := rekorbind.ParseStatement(x.Payload)
 		if err != nil {
 			return err
 		}
 		v.doc = s.Document()
-		a.err.Line("version %d was bound from another branch than %s, and is bound again", x.Version, f.Snapshot.Default)
+		a.Err.Line("version %d was bound from another branch than %s, and is bound again", x.Version, f.Snapshot.Default)
 		err = b.bind(ctx, a, o, v, func(by chain.Binding) error {
 			if by.Repository != f.Repository {
 				return elsewhere(by, f.Repository)
@@ -212,10 +213,10 @@ type binder struct {
 func (a *app) binder(ctx context.Context, o *signOptions, f *find.Found, repo policy.Locator) (*binder, error) {
 	b := &binder{}
 	var err error
-	if b.services, err = a.services(ctx, o, repo); err != nil {
+	if b.services, err = a.Services(ctx, &o.Signing, o.Trust(), repo); err != nil {
 		return nil, err
 	}
-	if b.token, err = a.ambient(ctx, sigstoreAudience); err != nil {
+	if b.token, err = a.Ambient(ctx, command.Audience); err != nil {
 		return nil, &policy.Fault{
 			Reason: policy.LoginNeeded, Text: err.Error(),
 			Hint: "bind runs in the repository's workflow, in a job with `id-token: write`",
@@ -257,7 +258,7 @@ func (b *binder) bind(ctx context.Context, a *app, o *signOptions, v *draftVersi
 		return may(by)
 	}
 	// The certificate is public, too: what the token already rules out is not asked for.
-	ids, err := candidates(b.token, v.doc.Content(), "")
+	ids, err := command.Candidates(b.token, v.doc.Content(), "")
 	if err != nil {
 		return err
 	}
@@ -289,7 +290,7 @@ func elsewhere(by chain.Binding, repo policy.Locator) error {
 
 // public reports whether the run's token says that its repository is public.
 func (a *app) public(ctx context.Context) bool {
-	token, err := a.ambient(ctx, sigstoreAudience)
+	token, err := a.Ambient(ctx, command.Audience)
 	if err != nil {
 		return false
 	}
@@ -306,7 +307,7 @@ func (v *draftVersion) wasNamed(l policy.Locator) bool {
 
 // tellBound tells the runner how bind ended; v is nil if nothing was to be bound.
 func (a *app) tellBound(v *draftVersion, err error) {
-	switch f := faultOf(err); {
+	switch f := command.FaultOf(err); {
 	case f != nil:
 		a.github().Fault(f)
 	case err == nil && v != nil:

@@ -7,29 +7,27 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/repopolicy/repopolicy/internal/file"
+	"github.com/repopolicy/repopolicy/internal/command"
 	"github.com/repopolicy/repopolicy/internal/report"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
 // defaultPolicy is where a repository keeps its policy.
-const defaultPolicy = ".repopolicy/policy.toml"
-
 func (a *app) checkCommand() *cobra.Command {
-	f := &format{allowed: []string{"text", "json", "sarif", "github"}}
+	f := &command.Format{Allowed: []string{"text", "json", "sarif", "github"}}
 	cmd := &cobra.Command{
 		Use:   "check [FILE]",
 		Short: "check a policy file and point at what is wrong or weak in it",
-		Long: "Check reads a policy file, by default " + defaultPolicy + ", and prints every fault and\n" +
+		Long: "Check reads a policy file, by default " + command.DefaultPolicy + ", and prints every fault and\n" +
 			"every piece of advice with its place. It exits 0 if the policy is valid, whatever\n" +
 			"the advice, and 6 if it is not.",
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			path := defaultPolicy
+			path := command.DefaultPolicy
 			if len(args) == 1 {
 				path = args[0]
 			}
-			return a.check(path, f.value)
+			return a.check(path, f.Value)
 		},
 	}
 	cmd.Flags().Var(f, "format", "form of the output")
@@ -37,7 +35,7 @@ func (a *app) checkCommand() *cobra.Command {
 }
 
 func (a *app) check(path, form string) error {
-	src, err := readPolicy(path)
+	src, err := command.ReadPolicy(path)
 	if err != nil {
 		return err
 	}
@@ -58,32 +56,19 @@ func (a *app) check(path, form string) error {
 	doc.Verdict, doc.Exit = class.String(), class.Exit()
 	switch err = nil; form {
 	case "json":
-		err = a.out.JSON(doc)
+		err = a.Out.JSON(doc)
 	case "sarif":
-		err = a.out.JSON(report.CheckSARIF(&doc))
+		err = a.Out.JSON(report.CheckSARIF(&doc))
 	case "github":
 		a.github().Check(&doc)
 	default:
-		a.out.Check(&doc)
+		a.Out.Check(&doc)
 	}
 	if err != nil {
 		return err
 	}
 	if class != policy.ClassOK {
-		return decided{class}
+		return command.Decided{Class: class}
 	}
 	return nil
-}
-
-// readPolicy reads the file of a policy. More than is allowed is read, so that
-// the parser can say how much too large it is.
-func readPolicy(path string) ([]byte, error) {
-	src, err := file.Read(path, 16*policy.MaxPolicyBytes)
-	switch {
-	case errors.Is(err, file.ErrTooLarge):
-		return nil, policy.Faultf(policy.PolicyTooLarge, "policy: %s", err)
-	case err != nil:
-		return nil, policy.Faultf(policy.PolicyUnreadable, "policy: %s", err)
-	}
-	return src, nil
 }

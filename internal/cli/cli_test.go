@@ -18,6 +18,7 @@ import (
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
+	"github.com/repopolicy/repopolicy/internal/command"
 	"github.com/repopolicy/repopolicy/internal/report"
 	"github.com/repopolicy/repopolicy/internal/scaffold/sigstoretest"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
@@ -43,7 +44,7 @@ environment = "release"
 `
 
 // place writes a release into a new working directory and returns the machine.
-func place(t *testing.T) Env {
+func place(t *testing.T) command.Env {
 	t.Helper()
 	t.Chdir(t.TempDir())
 	inst := sigstoretest.New(t)
@@ -58,7 +59,7 @@ func place(t *testing.T) Env {
 			t.Fatal(err)
 		}
 	}
-	return Env{
+	return command.Env{
 		Stdout: io.Discard, Stderr: io.Discard, Getenv: os.Getenv, Now: func() time.Time { return sigstoretest.Now.AddDate(0, 0, 1) },
 		Root: func(context.Context, trust.Options) ([]trust.Root, error) {
 			return nil, &sigstore.Error{Reason: policy.TrustRootMissing, Err: errors.New("no network")}

@@ -10,6 +10,7 @@ import (
 	"github.com/rogpeppe/go-internal/diff"
 	"github.com/spf13/cobra"
 
+	"github.com/repopolicy/repopolicy/internal/command"
 	"github.com/repopolicy/repopolicy/internal/compare"
 	"github.com/repopolicy/repopolicy/internal/find"
 	"github.com/repopolicy/repopolicy/internal/report"
@@ -53,7 +54,7 @@ func (s side) describe() diffSide {
 
 func (a *app) diffCommand() *cobra.Command {
 	o := &signOptions{}
-	form := &format{allowed: []string{"text", "json"}}
+	form := &command.Format{Allowed: []string{"text", "json"}}
 	cmd := &cobra.Command{
 		Use:   "diff [-R URL] [OLD [NEW]]",
 		Short: "say what changes between two versions of a policy, and what it loosens",
@@ -66,11 +67,11 @@ the version in force. OLD is the version in force, or with -R the one before.`,
 		Example: "  repopolicy diff\n  repopolicy diff -R acme/widget 1 2",
 		Args:    cobra.MaximumNArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.diff(cmd.Context(), o, args, form.json())
+			return a.diff(cmd.Context(), o, args, form.JSON())
 		},
 	}
-	o.flags(cmd)
-	o.sources(cmd)
+	o.Flags(cmd)
+	o.SourceFlags(cmd)
 	cmd.Flags().Var(form, "format", "form of the output")
 	return cmd
 }
@@ -86,10 +87,10 @@ func (a *app) diff(ctx context.Context, o *signOptions, args []string, json bool
 	}
 	var f *find.Found
 	var draft side
-	named := o.repo.set // below it is set by what is committed
+	named := o.Repo.Given // below it is set by what is committed
 	if named {
 		var err error
-		if f, err = a.find(ctx, &o.repoOptions); err != nil {
+		if f, err = a.Find(ctx, &o.Lookup); err != nil {
 			return err
 		}
 	} else {
@@ -99,7 +100,7 @@ func (a *app) diff(ctx context.Context, o *signOptions, args []string, json bool
 		}
 		f, draft = v.Found, side{v.doc, false}
 	}
-	a.warn(f)
+	a.Warn(f)
 	if reason := f.Resolution.Chain.Reason(); named || reason != "" && reason != policy.NoBinding {
 		if err := f.Usable(a.Now()); err != nil {
 			if info := err.(*policy.Fault).Reason.Info(); info.Class != policy.ClassStale {
@@ -176,11 +177,11 @@ func (a *app) printDiff(f *find.Found, before, after side, json bool) error {
 	}
 	doc.Text = string(diff.Diff(name, text, target, after.doc.Text()))
 	if json {
-		return a.out.JSON(doc)
+		return a.Out.JSON(doc)
 	}
-	a.out.Line("%s: from %s to %s", doc.Repository, name, target)
+	a.Out.Line("%s: from %s to %s", doc.Repository, name, target)
 	if doc.Text == "" {
-		a.out.Line("  the same")
+		a.Out.Line("  the same")
 		return nil
 	}
 	for _, c := range doc.Changes {
@@ -190,13 +191,13 @@ func (a *app) printDiff(f *find.Found, before, after side, json bool) error {
 		}
 		switch c.Kind {
 		case compare.Added:
-			a.out.Line("+ %s: %s%s", c.Path, c.New, mark)
+			a.Out.Line("+ %s: %s%s", c.Path, c.New, mark)
 		case compare.Removed:
-			a.out.Line("- %s: %s%s", c.Path, c.Old, mark)
+			a.Out.Line("- %s: %s%s", c.Path, c.Old, mark)
 		default:
-			a.out.Line("~ %s: %s, was %s%s", c.Path, c.New, c.Old, mark)
+			a.Out.Line("~ %s: %s, was %s%s", c.Path, c.New, c.Old, mark)
 		}
 	}
-	a.out.Text(doc.Text)
+	a.Out.Text(doc.Text)
 	return nil
 }

@@ -35,10 +35,10 @@ func (a *app) committed(ctx context.Context, o *signOptions) (*draftVersion, err
 
 // headPolicy reads the policy of the last commit.
 func (a *app) headPolicy(ctx context.Context, o *signOptions) ([]byte, error) {
-	if !o.git.set {
-		o.git.value, o.git.set = ".", true
+	if !o.Git.Given {
+		o.Git.Value, o.Git.Given = ".", true
 	}
-	r, err := git.Open(ctx, o.git.value)
+	r, err := git.Open(ctx, o.Git.Value)
 	if err != nil {
 		return nil, find.GitFault(err)
 	}
@@ -75,9 +75,9 @@ func (a *app) of(ctx context.Context, o *signOptions, text []byte) (*find.Found,
 	if err != nil {
 		return nil, policy.Faultf(policy.PolicyValue, "%s: %s", rekorbind.PolicyFile, err)
 	}
-	o.repo.value, o.repo.set = doc.Content().Repository.String(), true
-	o.branchOf = a.pipelineBranch
-	return a.find(ctx, &o.repoOptions)
+	o.Repo.Value, o.Repo.Given = doc.Content().Repository.String(), true
+	o.BranchOf = a.pipelineBranch
+	return a.Find(ctx, &o.Lookup)
 }
 
 // pipelineBranch is the default branch as a pipeline of the repository on GitLab knows it,
@@ -95,7 +95,7 @@ func (a *app) pipelineBranch(repo policy.Locator) string {
 // following finds out which statement a policy is that follows what was found of its
 // repository.
 func (a *app) following(ctx context.Context, o *signOptions, f *find.Found, text []byte) (*draftVersion, error) {
-	v := &draftVersion{Found: f, dir: o.git.value}
+	v := &draftVersion{Found: f, dir: o.Git.Value}
 	var err error
 	if v.doc, err = policy.Parse(text); err != nil {
 		return nil, policy.Faultf(policy.PolicyValue, "%s: %s", rekorbind.PolicyFile, err)
@@ -127,13 +127,13 @@ func (a *app) former(ctx context.Context, o *signOptions, v *draftVersion) error
 	if len(names) != 1 || names[0] == c.Repository {
 		return nil
 	}
-	o.repo.value = names[0].String()
-	f, err := a.find(ctx, &o.repoOptions)
+	o.Repo.Value = names[0].String()
+	f, err := a.Find(ctx, &o.Lookup)
 	if err != nil {
 		return err
 	}
 	if n := len(f.Versions()); n == c.Version-1 {
-		a.err.Line("note: version %d is about %s", n, names[0])
+		a.Err.Line("note: version %d is about %s", n, names[0])
 		v.Found = f
 	}
 	return nil

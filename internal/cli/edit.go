@@ -17,6 +17,7 @@ import (
 	"github.com/rogpeppe/go-internal/diff"
 	"github.com/spf13/cobra"
 
+	"github.com/repopolicy/repopolicy/internal/command"
 	"github.com/repopolicy/repopolicy/internal/report"
 	"github.com/repopolicy/repopolicy/internal/worktree"
 	"github.com/repopolicy/repopolicy/policy"
@@ -25,18 +26,18 @@ import (
 
 type editOptions struct {
 	signOptions
-	expires  typed
+	expires  command.Once
 	noEditor bool
 }
 
 func (o *editOptions) flags(cmd *cobra.Command) {
-	o.git.name, o.expires.name = "DIR", "DURATION"
+	o.Git.Kind, o.expires.Kind = "DIR", "DURATION"
 	f := cmd.Flags()
-	f.Var(&o.git, "git", "work in the repository in this directory instead of the working directory")
+	f.Var(&o.Git, "git", "work in the repository in this directory instead of the working directory")
 	f.Var(&o.expires, "expires", "life of the new version, such as 1y or 90d (default 1y)")
-	o.rootFlags(cmd, "")
-	f.BoolVar(&o.scan, "scan", false, "read all entries of Rekor v2 instead of asking an index")
-	o.directoryFlags(f)
+	o.RootFlags(cmd, "")
+	f.BoolVar(&o.Scan, "scan", false, "read all entries of Rekor v2 instead of asking an index")
+	o.DirectoryFlags(f)
 }
 
 func (a *app) editCommand() *cobra.Command {
@@ -73,19 +74,19 @@ func (a *app) renewCommand() *cobra.Command {
 }
 
 func (a *app) edit(ctx context.Context, o *editOptions) error {
-	if !o.expires.set {
-		o.expires.value = defaultExpiry
+	if !o.expires.Given {
+		o.expires.Value = defaultExpiry
 	}
-	until, err := expiry(a.Now(), o.expires.value)
+	until, err := expiry(a.Now(), o.expires.Value)
 	if err != nil {
 		return policy.Faultf(policy.Usage, "--expires: %s", err)
 	}
-	if !o.git.set {
+	if !o.Git.Given {
 		dir, err := worktree.Find(".")
 		if err != nil {
 			return policy.Faultf(policy.Usage, "this is not a Git repository")
 		}
-		o.git.value, o.git.set = dir, true
+		o.Git.Value, o.Git.Given = dir, true
 	}
 	committed, err := a.headPolicy(ctx, &o.signOptions)
 	if err != nil {
@@ -95,7 +96,7 @@ func (a *app) edit(ctx context.Context, o *editOptions) error {
 	if err != nil {
 		return policy.Faultf(policy.PolicyValue, "%s: %s", rekorbind.PolicyFile, err)
 	}
-	tree, err := worktree.Open(o.git.value)
+	tree, err := worktree.Open(o.Git.Value)
 	if err != nil {
 		return policy.Faultf(policy.Usage, "%s", err)
 	}
@@ -117,7 +118,7 @@ func (a *app) edit(ctx context.Context, o *editOptions) error {
 	if err != nil {
 		return err
 	}
-	a.warn(v.Found)
+	a.Warn(v.Found)
 	if p := report.SummaryOfFound(v.Found); p == nil || v.Resolution.Chain.Reason() != "" || p.Statement != "sha256:"+policy.Sum(v.statement) {
 		return &policy.Fault{
 			Reason: policy.Usage, Text: fmt.Sprintf("the committed version %d is not in force yet", old.Content().Version),
@@ -140,14 +141,14 @@ func (a *app) edit(ctx context.Context, o *editOptions) error {
 		return err
 	}
 	if err := tree.Replace(rekorbind.PolicyFile, text); err != nil {
-		return unwritten(err)
+		return command.Unwritten(err)
 	}
 	name := fmt.Sprintf("%s, version ", rekorbind.PolicyFile)
-	a.out.Text(string(diff.Diff(name+strconv.Itoa(old.Content().Version), old.Text(), name+strconv.Itoa(doc.Content().Version), text)))
+	a.Out.Text(string(diff.Diff(name+strconv.Itoa(old.Content().Version), old.Text(), name+strconv.Itoa(doc.Content().Version), text)))
 	for _, p := range doc.Lint(a.Now()) {
-		a.err.Line("warning: %s", p)
+		a.Err.Line("warning: %s", p)
 	}
-	a.err.Line("next: git commit -m 'version %d of the policy' %s, then repopolicy sign, commit and push", doc.Content().Version, rekorbind.PolicyFile)
+	a.Err.Line("next: git commit -m 'version %d of the policy' %s, then repopolicy sign, commit and push", doc.Content().Version, rekorbind.PolicyFile)
 	return nil
 }
 
@@ -222,11 +223,11 @@ func (a *app) editorOf() ([]string, error) {
 func (a *app) editor(ctx context.Context, fields []string, text []byte) ([]byte, error) {
 	dir, err := os.MkdirTemp("", "repopolicy-")
 	if err != nil {
-		return nil, unwritten(err)
+		return nil, command.Unwritten(err)
 	}
 	path := filepath.Join(dir, "policy.toml")
 	if err := os.WriteFile(path, text, 0o600); err != nil {
-		return nil, unwritten(err)
+		return nil, command.Unwritten(err)
 	}
 	for {
 		cmd := exec.CommandContext(ctx, fields[0], append(fields[1:], path)...)
@@ -237,7 +238,7 @@ func (a *app) editor(ctx context.Context, fields []string, text []byte) ([]byte,
 				Hint: "nothing was changed; what was edited is in " + path,
 			}
 		}
-		text, err := readPolicy(path)
+		text, err := command.ReadPolicy(path)
 		if err != nil {
 			return nil, err
 		}
@@ -250,9 +251,9 @@ func (a *app) editor(ctx context.Context, fields []string, text []byte) ([]byte,
 			return nil, err
 		}
 		for _, p := range pe.Problems {
-			a.err.Line("error: %s", p)
+			a.Err.Line("error: %s", p)
 		}
-		if err := a.agree(&signOptions{}, "Edit again?"); err != nil {
+		if err := a.Agree(&command.Signing{}, "Edit again?"); err != nil {
 			return nil, &policy.Fault{
 				Reason: pe.Reason(), Text: "what was edited is not a valid policy",
 				Hint: "nothing was changed; it is in " + path,

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/repopolicy/repopolicy/internal/command"
 	"github.com/repopolicy/repopolicy/internal/report"
 	"github.com/repopolicy/repopolicy/policy"
 )
@@ -74,7 +75,7 @@ func TestEditor(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer in.Close()
-		a := &app{Env: Env{Stdout: &out, Stderr: &talk, Terminal: true, Stdin: in, Getenv: func(k string) string { return map[string]string{"EDITOR": editor}[k] }}, out: report.NewPrinter(&out), err: report.NewPrinter(&talk)}
+		a := &app{&command.Run{Env: command.Env{Stdout: &out, Stderr: &talk, Terminal: true, Stdin: in, Getenv: func(k string) string { return map[string]string{"EDITOR": editor}[k] }}, Out: report.NewPrinter(&out), Err: report.NewPrinter(&talk)}}
 		fields, err := a.editorOf()
 		if err != nil {
 			return nil, "", err

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/repopolicy/repopolicy/internal/command"
 	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/internal/find"
 	"github.com/repopolicy/repopolicy/internal/report"
@@ -51,10 +52,10 @@ type findingVersion struct {
 }
 
 type evidenceOptions struct {
-	rootOptions
-	directory typed
+	command.Roots
+	directory command.Once
 	offline   bool
-	format    format
+	format    command.Format
 }
 
 func (a *app) evidenceCommand() *cobra.Command {
@@ -68,7 +69,7 @@ func (a *app) evidenceCommand() *cobra.Command {
 			}
 		},
 	}
-	o := &evidenceOptions{format: format{allowed: []string{"text", "json"}}}
+	o := &evidenceOptions{format: command.Format{Allowed: []string{"text", "json"}}}
 	show := &cobra.Command{
 		Use:   "show [flags] FILE",
 		Short: "verify an evidence file and print what it proves",
@@ -85,8 +86,8 @@ digest that it prints is what a policy lists under [[acknowledged]].`,
 		RunE: func(cmd *cobra.Command, args []string) error { return a.evidence(cmd.Context(), o, args[0]) },
 	}
 	f := show.Flags()
-	o.rootFlags(show, "; may be repeated, each is used alone")
-	o.directory.name = "FILE"
+	o.RootFlags(show, "; may be repeated, each is used alone")
+	o.directory.Kind = "FILE"
 	f.Var(&o.directory, "directory", "the descriptor of the directory that the evidence is about")
 	f.BoolVar(&o.offline, "offline", false, "do not use the network; the trusted root comes from a file or the cache")
 	f.Var(&o.format, "format", "form of the output")
@@ -112,14 +113,14 @@ func (a *app) evidence(ctx context.Context, o *evidenceOptions, path string) err
 	ev, malformed := rekorbind.ParseEvidence(data)
 	var described *rekorbind.Descriptor
 	var roots []trust.Root
-	if o.directory.set {
-		if described, err = readDescriptor(o.directory.value); err != nil {
+	if o.directory.Given {
+		if described, err = command.ReadDescriptor("--directory", o.directory.Value); err != nil {
 			return err
 		}
 	}
 	ofDirectory := notFork == nil && described != nil // which its own key shows
 	if !ofDirectory && (notFork == nil || notLie == nil || malformed == nil) {
-		if roots, err = a.finder().AnyRoots(ctx, o.trust(), trust.Options{Offline: o.offline}); err != nil {
+		if roots, err = a.Finder().AnyRoots(ctx, o.Trust(), trust.Options{Offline: o.offline}); err != nil {
 			return find.RootFault(err)
 		}
 	}
@@ -149,15 +150,15 @@ func (a *app) evidence(ctx context.Context, o *evidenceOptions, path string) err
 		}
 	}
 	doc.Verdict, doc.Exit = class.String(), class.Exit()
-	if o.format.json() {
-		if err := a.out.JSON(doc); err != nil {
+	if o.format.JSON() {
+		if err := a.Out.JSON(doc); err != nil {
 			return err
 		}
 	} else {
 		a.printFinding(&doc)
 	}
 	if class != policy.ClassOK {
-		return decided{class}
+		return command.Decided{Class: class}
 	}
 	return nil
 }
@@ -235,35 +236,35 @@ func newFindingVersion(v chain.FoundVersion) findingVersion {
 }
 
 func (a *app) printFinding(d *findingDoc) {
-	a.out.Line("%s: %s", d.File, d.Digest)
+	a.Out.Line("%s: %s", d.File, d.Digest)
 	switch {
 	case d.Directory != "" && d.Log == "":
-		a.out.Line("  claims       %s of %s", d.Kind, d.Directory)
-		a.out.Line("  about        %s", d.Repository)
-		a.out.Line("  untrue       %s", d.Detail)
+		a.Out.Line("  claims       %s of %s", d.Kind, d.Directory)
+		a.Out.Line("  about        %s", d.Repository)
+		a.Out.Line("  untrue       %s", d.Detail)
 	case d.Log != "":
-		a.out.Line("  claims       %s of %s", d.Kind, d.Log)
+		a.Out.Line("  claims       %s of %s", d.Kind, d.Log)
 	case d.Kind != "":
-		a.out.Line("  claims       %s of %s", d.Kind, cmp.Or(d.Repository, "a log"))
+		a.Out.Line("  claims       %s of %s", d.Kind, cmp.Or(d.Repository, "a log"))
 	}
 	for i, v := range d.Versions {
-		a.out.Line("  version %-4d %s", v.Version, v.Statement)
+		a.Out.Line("  version %-4d %s", v.Version, v.Statement)
 		for _, s := range v.Signers {
-			a.out.Line("    signed by  %s", s)
+			a.Out.Line("    signed by  %s", s)
 		}
-		a.out.Line("    bound by   %s, repository number %s, owner number %s", v.Repository, v.RepoID, v.OwnerID)
-		a.out.Line("    log        %s, entry %d%s", v.LogID, v.Index, orderText(d, i))
+		a.Out.Line("    bound by   %s, repository number %s, owner number %s", v.Repository, v.RepoID, v.OwnerID)
+		a.Out.Line("    log        %s, entry %d%s", v.LogID, v.Index, orderText(d, i))
 	}
 	if d.Reason != "" {
 		info := d.Reason.Info()
-		a.out.Line("  because      %s", d.Detail)
-		a.out.Line("%s: %s [%s]", d.Verdict, info.Text, d.Reason)
+		a.Out.Line("  because      %s", d.Detail)
+		a.Out.Line("%s: %s [%s]", d.Verdict, info.Text, d.Reason)
 		if info.Hint != "" {
-			a.out.Line("  hint         %s", info.Hint)
+			a.Out.Line("  hint         %s", info.Hint)
 		}
 		return
 	}
-	a.out.Line("%s: the file proves it under %s", d.Verdict, cmp.Or(d.Root, "the directory's key"))
+	a.Out.Line("%s: the file proves it under %s", d.Verdict, cmp.Or(d.Root, "the directory's key"))
 }
 
 // orderText says which of two came first.

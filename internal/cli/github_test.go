@@ -21,6 +21,7 @@ import (
 	east "github.com/yuin/goldmark/extension/ast"
 	"github.com/yuin/goldmark/text"
 
+	"github.com/repopolicy/repopolicy/internal/command"
 	"github.com/repopolicy/repopolicy/internal/report"
 	"github.com/repopolicy/repopolicy/policy"
 )
@@ -65,7 +66,7 @@ func readOutputs(s string) (map[string]string, error) {
 }
 
 // command is one workflow command as the runner reads it.
-type command struct {
+type runnerCommand struct {
 	name, data string
 	props      map[string]string
 }
@@ -73,9 +74,9 @@ type command struct {
 // readCommands is the reference reader of workflow commands: a line that begins
 // with "::" after spaces, or that contains "##[" anywhere. It knows no names, so
 // that any command at all is seen.
-func readCommands(t *testing.T, out string) []command {
+func readCommands(t *testing.T, out string) []runnerCommand {
 	t.Helper()
-	var cs []command
+	var cs []runnerCommand
 	for line := range strings.Lines(out) {
 		line = strings.TrimSuffix(line, "\n")
 		trimmed := strings.TrimLeftFunc(line, unicode.IsSpace)
@@ -93,7 +94,7 @@ func readCommands(t *testing.T, out string) []command {
 		if !ok {
 			continue
 		}
-		c := command{data: strings.NewReplacer("%0D", "\r", "%0A", "\n", "%25", "%").Replace(data), props: map[string]string{}}
+		c := runnerCommand{data: strings.NewReplacer("%0D", "\r", "%0A", "\n", "%25", "%").Replace(data), props: map[string]string{}}
 		name, props, _ := strings.Cut(info, " ")
 		c.name = name
 		for p := range strings.SplitSeq(props, ",") {
@@ -197,11 +198,11 @@ func TestRunnerFilesAppend(t *testing.T) {
 	if err := os.WriteFile(os.Getenv(report.EnvOutput), []byte("mine=1"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	a := &app{Env: Env{Getenv: os.Getenv}, out: report.NewPrinter(&bytes.Buffer{})}
+	a := &app{&command.Run{Env: command.Env{Getenv: os.Getenv}, Out: report.NewPrinter(&bytes.Buffer{})}}
 	a.github().Outputs([]report.Output{{Name: "verdict", Value: "OK"}}, "summary")
 	got, md := files()
-	if d := cmp.Diff(map[string]string{"mine": "1", "verdict": "OK"}, got); d != "" || md != "summary" || a.out.Err() != nil {
-		t.Errorf("%s %q %v", d, md, a.out.Err())
+	if d := cmp.Diff(map[string]string{"mine": "1", "verdict": "OK"}, got); d != "" || md != "summary" || a.Out.Err() != nil {
+		t.Errorf("%s %q %v", d, md, a.Out.Err())
 	}
 }
 
@@ -247,8 +248,8 @@ func FuzzWorkflowCommand(f *testing.F) {
 				data = append(data, report.Escape(s))
 			}
 		}
-		want := command{"error", strings.Join(data, "\n"), map[string]string{"title": report.Escape(a), "file": report.Escape(b)}}
-		if d := cmp.Diff(want, cs[0], cmp.AllowUnexported(command{})); d != "" {
+		want := runnerCommand{"error", strings.Join(data, "\n"), map[string]string{"title": report.Escape(a), "file": report.Escape(b)}}
+		if d := cmp.Diff(want, cs[0], cmp.AllowUnexported(runnerCommand{})); d != "" {
 			t.Fatal(d)
 		}
 		// A line of text output is never a command.

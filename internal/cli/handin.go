@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/repopolicy/repopolicy/internal/command"
 	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/internal/trust"
 	"github.com/repopolicy/repopolicy/internal/web"
@@ -25,8 +26,8 @@ import (
 const offerTimeout = 2 * time.Minute
 
 func (a *app) handInCommand() *cobra.Command {
-	o := &repoOptions{}
-	out := typed{name: "DIR"}
+	o := &command.Lookup{}
+	out := command.Once{Kind: "DIR"}
 	cmd := &cobra.Command{
 		Use:   "hand-in [-R URL | --git DIR]",
 		Short: "hand the bound policy in to a directory, so that no forge can hide it",
@@ -41,27 +42,27 @@ which leaf of its log it lists the version.`,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return a.handIn(cmd.Context(), o, &out) },
 	}
 	f := cmd.Flags()
-	o.repo.name, o.git.name, o.directory.name = "URL", "DIR", "FILE"
-	f.VarP(&o.repo, "repo", "R", "hand in the policy of this repository: a URL, or OWNER/NAME on github.com")
-	f.Var(&o.git, "git", "read the repository from this clone instead of fetching it")
-	f.Var(&o.directory, "directory", "hand in to the directory that this descriptor names, instead of that of the trust root")
-	o.rootFlags(cmd, "")
+	o.Repo.Kind, o.Git.Kind, o.Directory.Kind = "URL", "DIR", "FILE"
+	f.VarP(&o.Repo, "repo", "R", "hand in the policy of this repository: a URL, or OWNER/NAME on github.com")
+	f.Var(&o.Git, "git", "read the repository from this clone instead of fetching it")
+	f.Var(&o.Directory, "directory", "hand in to the directory that this descriptor names, instead of that of the trust root")
+	o.RootFlags(cmd, "")
 	f.VarP(&out, "output", "o", "write the receipts into this directory, too")
 	return cmd
 }
 
-func (a *app) handIn(ctx context.Context, o *repoOptions, out *typed) error {
-	if !o.repo.set && !o.git.set {
+func (a *app) handIn(ctx context.Context, o *command.Lookup, out *command.Once) error {
+	if !o.Repo.Given && !o.Git.Given {
 		return &policy.Fault{
 			Reason: policy.Usage, Text: "which repository?",
 			Hint: "repopolicy hand-in -R acme/widget --directory directory.json",
 		}
 	}
-	if err := checkFolders(out); err != nil {
+	if err := command.CheckFolders(out); err != nil {
 		return err
 	}
-	if !o.repo.set {
-		text, err := a.headPolicy(ctx, &signOptions{repoOptions: *o})
+	if !o.Repo.Given {
+		text, err := a.headPolicy(ctx, &signOptions{Lookup: *o})
 		if err != nil {
 			return err
 		}
@@ -69,19 +70,16 @@ func (a *app) handIn(ctx context.Context, o *repoOptions, out *typed) error {
 		if err != nil {
 			return policy.Faultf(policy.PolicyValue, "%s: %s", rekorbind.PolicyFile, err)
 		}
-		o.repo.value, o.repo.set = doc.Content().Repository.String(), true
+		o.Repo.Value, o.Repo.Given = doc.Content().Repository.String(), true
 	}
-	if err := a.checkFind(o, false); err != nil {
-		return err
-	}
-	if !o.directory.set && len(o.roots) > 0 {
-		return whichDirectory()
-	}
-	q, err := o.query()
+	q, err := a.Query(o, false)
 	if err != nil {
 		return err
 	}
-	f, d, err := a.finder().Read(ctx, q)
+	if !o.Directory.Given && len(o.TrustedRoots) > 0 {
+		return whichDirectory()
+	}
+	f, d, err := a.Finder().Read(ctx, q)
 	if err != nil {
 		return err
 	}
@@ -90,7 +88,7 @@ func (a *app) handIn(ctx context.Context, o *repoOptions, out *typed) error {
 	}
 	n, err := a.giveTo(ctx, d, f.Root, f.Repository, f.Files, out)
 	if err == nil && n == 0 {
-		a.err.Line("nothing to hand in: the directory lists what is at hand and bound")
+		a.Err.Line("nothing to hand in: the directory lists what is at hand and bound")
 	}
 	return err
 }
@@ -104,12 +102,12 @@ func whichDirectory() *policy.Fault {
 
 // giveTo hands in what files show of a repository and the directory does not list, and
 // returns of how many versions. Receipts are kept, and written into out if that is set.
-func (a *app) giveTo(ctx context.Context, d *rekorbind.Descriptor, root trust.Root, repo policy.Locator, files []rekorbind.File, out *typed) (int, error) {
-	state, err := a.finder().State(root)
+func (a *app) giveTo(ctx context.Context, d *rekorbind.Descriptor, root trust.Root, repo policy.Locator, files []rekorbind.File, out *command.Once) (int, error) {
+	state, err := a.Finder().State(root)
 	if err != nil {
 		return 0, err
 	}
-	client, err := web.New(d.URL, a.Transport, userAgent())
+	client, err := web.New(d.URL, a.Transport, command.UserAgent())
 	if err != nil {
 		return 0, policy.Faultf(policy.Usage, "--directory: %s", err)
 	}
@@ -121,7 +119,7 @@ func (a *app) giveTo(ctx context.Context, d *rekorbind.Descriptor, root trust.Ro
 	for _, o := range a.unlisted(ctx, d, client, root, repo, files, state) {
 		receipt, signed, err := d.HandIn(ctx, client, o)
 		if errors.Is(err, rekorbind.ErrNotBound) {
-			a.err.Line("note: version %d, sha256:%s: no binding of it is known", o.Statement.Version(), o.Statement.Digest())
+			a.Err.Line("note: version %d, sha256:%s: no binding of it is known", o.Statement.Version(), o.Statement.Digest())
 			continue
 		}
 		if err != nil {
@@ -129,7 +127,7 @@ func (a *app) giveTo(ctx context.Context, d *rekorbind.Descriptor, root trust.Ro
 			if failed == nil {
 				failed = f
 			} else {
-				a.err.Line("note: %s", f)
+				a.Err.Line("note: %s", f)
 			}
 			if errors.As(err, new(*web.StatusError)) && !endpointless(err) {
 				continue
@@ -137,16 +135,16 @@ func (a *app) giveTo(ctx context.Context, d *rekorbind.Descriptor, root trust.Ro
 			return done, failed
 		}
 		path, err := state.WriteReceipt(d.Origin(), receipt, signed)
-		if err == nil && out != nil && out.set {
-			path = filepath.Join(out.value, receipt.Statement+".note")
-			err = file.WriteBelow(out.value, receipt.Statement+".note", signed, 0o644)
+		if err == nil && out != nil && out.Given {
+			path = filepath.Join(out.Value, receipt.Statement+".note")
+			err = file.WriteBelow(out.Value, receipt.Statement+".note", signed, 0o644)
 		}
 		if err != nil {
-			return done, unwritten(err)
+			return done, command.Unwritten(err)
 		}
 		done++
-		a.err.Line("handed in: version %d, which %s lists by its leaf %d", o.Statement.Version(), d.URL, receipt.Leaf)
-		a.err.Line("receipt: %s", path)
+		a.Err.Line("handed in: version %d, which %s lists by its leaf %d", o.Statement.Version(), d.URL, receipt.Leaf)
+		a.Err.Line("receipt: %s", path)
 	}
 	return done, failed
 }
@@ -172,7 +170,7 @@ func (a *app) unlisted(ctx context.Context, d *rekorbind.Descriptor, client *web
 	dir := &rekorbind.Directory{Root: root.Root, Forges: root.Forges, Descriptor: d, Client: client, Heads: state, Now: a.Now}
 	found, err := dir.Find(ctx, rekorbind.Query{Repository: repo, Names: names})
 	if err != nil {
-		a.err.Line("note: no answer from the %s: %s", dir.Name(), err)
+		a.Err.Line("note: no answer from the %s: %s", dir.Name(), err)
 		return all
 	}
 	return rekorbind.Unlisted(root.Root, root.Forges, files, found.Directory)
@@ -199,22 +197,22 @@ func endpointless(err error) bool {
 // fails nothing: the version is bound.
 func (a *app) offer(ctx context.Context, o *signOptions, v *draftVersion, made []rekorbind.File) {
 	d := v.Root.Directory
-	if o.handIn.set {
+	if o.handIn.Given {
 		d = o.handsTo
 	}
-	if d == nil || o.private && !o.handIn.set {
+	if d == nil || o.private && !o.handIn.Given {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, offerTimeout)
 	defer cancel()
 	_, err := a.giveTo(ctx, d, v.Root, v.doc.Content().Repository, slices.Concat(v.Files, made), nil)
-	if err == nil || !o.handIn.set && endpointless(err) {
+	if err == nil || !o.handIn.Given && endpointless(err) {
 		return
 	}
-	a.err.Line("warning: not handed in to the directory: %s", err)
-	again := "repopolicy hand-in --git " + cmp.Or(o.git.value, ".")
-	if o.handIn.set {
-		again += " --directory " + o.handIn.value
+	a.Err.Line("warning: not handed in to the directory: %s", err)
+	again := "repopolicy hand-in --git " + cmp.Or(o.Git.Value, ".")
+	if o.handIn.Given {
+		again += " --directory " + o.handIn.Value
 	}
-	a.err.Line("hint: the version is bound; when its files are pushed: `%s`", again)
+	a.Err.Line("hint: the version is bound; when its files are pushed: `%s`", again)
 }

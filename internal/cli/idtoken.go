@@ -6,13 +6,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"os/exec"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/repopolicy/repopolicy/internal/command"
 	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/internal/gate"
 	"github.com/repopolicy/repopolicy/internal/identity"
@@ -21,76 +19,19 @@ import (
 	"github.com/repopolicy/repopolicy/policy"
 )
 
-// commandTimeout is how long a command of the CI may take to print a token.
-const commandTimeout = 30 * time.Second
-
-// tokenCommand runs a program that prints an ID token. It gets nothing to read, and
-// what it complains about is not shown: it could be the token.
-func tokenCommand(ctx context.Context, argv ...string) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
-	if err := cmd.Start(); err != nil {
-		return nil, err
-	}
-	data, err := io.ReadAll(io.LimitReader(out, maxTokenReply+1))
-	if werr := cmd.Wait(); err == nil {
-		err = werr
-	}
-	switch {
-	case err != nil:
-		return nil, errors.New(strings.Join(argv[:2], " ") + " failed")
-	case len(data) > maxTokenReply:
-		return nil, web.ErrTooLarge
-	}
-	return data, nil
-}
-
 // tokenOptions are the flags that say where the ID token comes from.
 type tokenOptions struct {
-	file, variable typed
+	file, variable command.Once
 	metadata       bool
 }
 
 func (o *tokenOptions) flags(cmd *cobra.Command) {
-	o.file.name, o.variable.name = "FILE", "NAME"
+	o.file.Kind, o.variable.Kind = "FILE", "NAME"
 	f := cmd.Flags()
 	f.Var(&o.file, "token-file", "take the ID token from this file, such as a JWT-SVID of SPIFFE")
 	f.Var(&o.variable, "token-env", "take the ID token from this environment variable instead of REPOPOLICY_ID_TOKEN")
 	f.BoolVar(&o.metadata, "token-metadata", false, "take the ID token of this machine's service account in Google's cloud")
 	cmd.MarkFlagsMutuallyExclusive("token-file", "token-env", "token-metadata")
-}
-
-// surroundings are where ambient tokens come from on this machine.
-func (a *app) surroundings() oidc.Surroundings {
-	return oidc.Surroundings{
-		Getenv: a.Getenv, Run: a.Command,
-		Get: func(ctx context.Context, address, bearer string) ([]byte, error) {
-			return web.GetAuthorized(ctx, address, bearer, a.Transport, userAgent(), maxTokenReply)
-		},
-	}
-}
-
-// ambient returns the token that the environment offers.
-func (a *app) ambient(ctx context.Context, audience string) (string, error) {
-	if a.Getenv == nil {
-		return "", oidc.ErrNoToken
-	}
-	token, err := oidc.Ambient(ctx, a.surroundings(), audience, a.Now())
-	if errors.Is(err, oidc.ErrNoPermission) {
-		return "", &policy.Fault{
-			Reason: policy.NoTokenPermission, Text: "the job may not have an ID token",
-			Hint: "say `permissions: id-token: write` for this job, and for this job only",
-		}
-	}
-	if err != nil && !errors.Is(err, oidc.ErrNoToken) {
-		return "", policy.Faultf(policy.LoginNeeded, "%s", err)
-	}
-	return token, err
 }
 
 // ownToken returns the token with which a run asks for an authorisation, as
@@ -117,12 +58,12 @@ func (a *app) ownToken(ctx context.Context, o *tokenOptions) (*identity.Unverifi
 // hasOwnToken reports whether a token that authorises can be had here: the
 // run is one of a CI, or somebody said where a token is.
 func (a *app) hasOwnToken(o *tokenOptions) bool {
-	return o.file.set || o.variable.set || o.metadata || a.Getenv != nil && a.surroundings().Offers()
+	return o.file.Given || o.variable.Given || o.metadata || a.Getenv != nil && a.Surroundings().Offers()
 }
 
 func (a *app) rawToken(ctx context.Context, o *tokenOptions) (string, error) {
-	if o.file.set {
-		data, err := file.Read(o.file.value, maxTokenReply)
+	if o.file.Given {
+		data, err := file.Read(o.file.Value, command.MaxToken)
 		if err != nil {
 			return "", policy.Faultf(policy.LoginNeeded, "--token-file: %s", err)
 		}
@@ -131,15 +72,15 @@ func (a *app) rawToken(ctx context.Context, o *tokenOptions) (string, error) {
 	if a.Getenv == nil {
 		return "", policy.Faultf(policy.LoginNeeded, "%s", oidc.ErrNoToken)
 	}
-	s := a.surroundings()
-	if o.variable.set {
-		if s.Variable = o.variable.value; a.Getenv(s.Variable) == "" {
+	s := a.Surroundings()
+	if o.variable.Given {
+		if s.Variable = o.variable.Value; a.Getenv(s.Variable) == "" {
 			return "", policy.Faultf(policy.LoginNeeded, "--token-env: %s is empty", s.Variable)
 		}
 	}
 	if o.metadata {
 		s.Metadata = func(ctx context.Context, address string) ([]byte, error) {
-			return web.GetMetadata(ctx, address, a.Transport, userAgent(), maxTokenReply)
+			return web.GetMetadata(ctx, address, a.Transport, command.UserAgent(), command.MaxToken)
 		}
 	}
 	raw, err := s.Token(ctx, oidc.Audience)

@@ -10,12 +10,13 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/repopolicy/repopolicy/internal/aqua"
+	"github.com/repopolicy/repopolicy/internal/command"
 	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
 type importOptions struct {
-	pkg, caller typed
+	pkg, caller command.Once
 	signerRefs  []string
 }
 
@@ -55,7 +56,7 @@ A reusable workflow of another repository needs two things that no entry says:
 		RunE: func(_ *cobra.Command, args []string) error { return a.importAqua(args[0], o) },
 	}
 	f := cmd.Flags()
-	o.pkg.name, o.caller.name = "NAME", "PATH"
+	o.pkg.Kind, o.caller.Kind = "NAME", "PATH"
 	f.Var(&o.pkg, "package", "the package to import, if the file has several")
 	f.Var(&o.caller, "caller", "workflow that calls reusable workflows of other repositories")
 	f.StringArrayVar(&o.signerRefs, "signer-ref", nil, "`OWNER/NAME=REF` of a reusable workflow's repository; may be repeated")
@@ -73,15 +74,15 @@ func (a *app) importAqua(path string, o *importOptions) error {
 	}
 	var names []string
 	packages = slices.DeleteFunc(packages, func(p aqua.Package) bool {
-		if o.pkg.set && p.Name != o.pkg.value {
+		if o.pkg.Given && p.Name != o.pkg.Value {
 			names = append(names, p.Name)
 			return true
 		}
 		return false
 	})
 	switch {
-	case len(packages) == 0 && o.pkg.set:
-		return &policy.Fault{Reason: policy.Usage, Text: path + ": no package " + o.pkg.value, Hint: "it has " + few(names)}
+	case len(packages) == 0 && o.pkg.Given:
+		return &policy.Fault{Reason: policy.Usage, Text: path + ": no package " + o.pkg.Value, Hint: "it has " + few(names)}
 	case len(packages) == 0:
 		return policy.Faultf(policy.Usage, "%s: no package", path)
 	case len(packages) > 1:
@@ -101,7 +102,7 @@ func (a *app) importAqua(path string, o *importOptions) error {
 		}
 		refs[strings.ToLower(repo)] = ref
 	}
-	text, err := packages[0].Policy(aqua.Options{Now: a.Now(), Caller: o.caller.value, SignerRefs: refs})
+	text, err := packages[0].Policy(aqua.Options{Now: a.Now(), Caller: o.caller.Value, SignerRefs: refs})
 	if err != nil {
 		f := policy.Faultf(policy.Usage, "%s: %s: %s", path, packages[0].Name, err)
 		if pe := (*policy.ParseError)(nil); errors.As(err, &pe) {
@@ -109,7 +110,7 @@ func (a *app) importAqua(path string, o *importOptions) error {
 		}
 		return f
 	}
-	return a.out.Verbatim(text)
+	return a.Out.Verbatim(text)
 }
 
 // few lists some of the names.

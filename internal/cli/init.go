@@ -15,6 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/repopolicy/repopolicy/internal/command"
 	"github.com/repopolicy/repopolicy/internal/detect"
 	"github.com/repopolicy/repopolicy/internal/find"
 	"github.com/repopolicy/repopolicy/internal/git"
@@ -33,8 +34,8 @@ const (
 
 type initOptions struct {
 	signOptions
-	email, issuer, maintainers, name, workflow, environment typed
-	expires, recovery, branch, program                      typed
+	email, issuer, maintainers, name, workflow, environment command.Once
+	expires, recovery, branch, program                      command.Once
 	tags, artifacts                                         []string
 	noSign                                                  bool
 }
@@ -62,11 +63,11 @@ only maintainer, and every verdict says so.`,
 	}
 	f := cmd.Flags()
 	for _, x := range []struct {
-		value            *typed
+		value            *command.Once
 		flag, name, text string
 	}{
-		{&o.git, "git", "DIR", "work in the repository in this directory instead of the working directory"},
-		{&o.repo, "repository", "URL", "the repository's address, instead of that of the remote origin"},
+		{&o.Git, "git", "DIR", "work in the repository in this directory instead of the working directory"},
+		{&o.Repo, "repository", "URL", "the repository's address, instead of that of the remote origin"},
 		{&o.email, "email", "ADDRESS", "e-mail address of the first maintainer, with --issuer"},
 		{&o.issuer, "issuer", "URL", "who vouches for the address: https://accounts.google.com, https://github.com/login/oauth, https://login.microsoftonline.com"},
 		{&o.maintainers, "maintainers", "repository", "let the repository's own workflow be the only maintainer"},
@@ -78,17 +79,17 @@ only maintainer, and every verdict says so.`,
 		{&o.branch, "branch", "NAME", "the default branch, instead of that of the remote or the checked out one"},
 		{&o.program, "program", "PACKAGE@VERSION", "the version of this program that the workflow runs, by default this one"},
 	} {
-		x.value.name = x.name
+		x.value.Kind = x.name
 		f.Var(x.value, x.flag, x.text)
 	}
 	f.StringArrayVar(&o.tags, "tags", nil, "`PATTERN` of the tags of releases, or semver; may be repeated")
 	f.StringArrayVar(&o.artifacts, "artifacts", nil, "`PATTERN` of the names of what is released; may be repeated")
 	f.BoolVar(&o.noSign, "no-sign", false, "do not sign")
-	f.BoolVarP(&o.yes, "yes", "y", false, "do not ask whether name and address may become public")
+	f.BoolVarP(&o.Yes, "yes", "y", false, "do not ask whether name and address may become public")
 	f.BoolVar(&o.publish, "publish-name", false, "let the workflow publish the name of a private repository")
-	o.expectFlag(cmd)
-	o.rootFlags(cmd, "")
-	f.StringArrayVar(&o.configs, "signing-config", nil, "sign with the services that this signing config `FILE` names; may be repeated")
+	o.ExpectFlag(cmd)
+	o.RootFlags(cmd, "")
+	f.StringArrayVar(&o.Configs, "signing-config", nil, "sign with the services that this signing config `FILE` names; may be repeated")
 	return cmd
 }
 
@@ -115,12 +116,12 @@ func (a *app) init(ctx context.Context, o *initOptions) error {
 	if err := o.check(); err != nil {
 		return err
 	}
-	if !o.email.set && !o.maintainers.set {
-		if err := a.checkConfigs(&o.signOptions); err != nil {
+	if !o.email.Given && !o.maintainers.Given {
+		if err := a.CheckConfigs(&o.Signing, o.signOptions.Trust()); err != nil {
 			return err
 		}
 	}
-	if !o.git.set {
+	if !o.Git.Given {
 		dir, err := worktree.Find(".")
 		if err != nil {
 			return &policy.Fault{
@@ -128,11 +129,11 @@ func (a *app) init(ctx context.Context, o *initOptions) error {
 				Hint: "run `git init` and add the remote origin first, or name the repository's directory with --git",
 			}
 		}
-		o.git.value, o.git.set = dir, true
+		o.Git.Value, o.Git.Given = dir, true
 	}
 	r := &initRun{app: a, o: o}
 	var err error
-	if r.tree, err = worktree.Open(o.git.value); err != nil {
+	if r.tree, err = worktree.Open(o.Git.Value); err != nil {
 		return policy.Faultf(policy.Usage, "%s", err)
 	}
 	defer r.tree.Close()
@@ -143,9 +144,9 @@ func (a *app) init(ctx context.Context, o *initOptions) error {
 		return err
 	}
 	if err := r.writable(); err != nil {
-		return unwritten(err)
+		return command.Unwritten(err)
 	}
-	if r.signs || r.fresh && !o.email.set && !o.maintainers.set {
+	if r.signs || r.fresh && !o.email.Given && !o.maintainers.Given {
 		if err := r.signIn(ctx); err != nil {
 			return err
 		}
@@ -171,7 +172,7 @@ func (a *app) init(ctx context.Context, o *initOptions) error {
 	// What is signed is in the tree before it is public: another run goes on with it.
 	written, err := r.write()
 	if err != nil {
-		return unwritten(err)
+		return command.Unwritten(err)
 	}
 	if r.signs {
 		if data, err := r.tree.Read(rekorbind.PolicyFile, policy.MaxPolicyBytes); err != nil || !bytes.Equal(data, r.policy) {
@@ -189,7 +190,7 @@ func (a *app) init(ctx context.Context, o *initOptions) error {
 		}
 	}
 	if !written && !r.signs {
-		a.err.Line("nothing to write: what init writes is there already")
+		a.Err.Line("nothing to write: what init writes is there already")
 		return nil
 	}
 	r.next(r.signs)
@@ -198,38 +199,38 @@ func (a *app) init(ctx context.Context, o *initOptions) error {
 
 func (o *initOptions) check() error {
 	switch {
-	case o.maintainers.set && o.maintainers.value != "repository":
+	case o.maintainers.Given && o.maintainers.Value != "repository":
 		return policy.Faultf(policy.Usage, "--maintainers: the one value is repository; name people with --email")
-	case o.maintainers.set && (o.email.set || o.name.set):
+	case o.maintainers.Given && (o.email.Given || o.name.Given):
 		return policy.Faultf(policy.Usage, "--maintainers repository: then there are no other maintainers")
-	case o.maintainers.set && o.recovery.set:
+	case o.maintainers.Given && o.recovery.Given:
 		return policy.Faultf(policy.Usage, "--recovery: the repository cannot lose its own account")
-	case strings.Contains(o.workflow.value, "://"):
+	case strings.Contains(o.workflow.Value, "://"):
 		return &policy.Fault{
 			Reason: policy.Usage, Text: "--workflow: name a file of this repository",
 			Hint: "a reusable workflow is found through the one that calls it",
 		}
-	case o.expect.set && (o.email.set || o.maintainers.set):
+	case o.Expect.Given && (o.email.Given || o.maintainers.Given):
 		return policy.Faultf(policy.Usage, "--expect-identity is about who signs in, and nobody does")
-	case o.email.set != o.issuer.set:
+	case o.email.Given != o.issuer.Given:
 		return &policy.Fault{
 			Reason: policy.Usage, Text: "--email and --issuer go together",
 			Hint: "the issuer is https://accounts.google.com, https://github.com/login/oauth or https://login.microsoftonline.com on Sigstore's public instance",
 		}
 	}
-	if o.expires.set {
-		if _, err := expiry(time.Unix(0, 0), o.expires.value); err != nil {
+	if o.expires.Given {
+		if _, err := expiry(time.Unix(0, 0), o.expires.Value); err != nil {
 			return policy.Faultf(policy.Usage, "--expires: %s", err)
 		}
 	}
-	_, err := o.expected()
+	_, err := o.Expected()
 	return err
 }
 
 // look reads what the repository says about itself.
 func (r *initRun) look(ctx context.Context) error {
 	o := r.o
-	repo, err := git.Open(ctx, o.git.value)
+	repo, err := git.Open(ctx, o.Git.Value)
 	if err != nil {
 		return find.GitFault(err)
 	}
@@ -238,8 +239,8 @@ func (r *initRun) look(ctx context.Context) error {
 	if r.policy, err = r.tree.Read(rekorbind.PolicyFile, policy.MaxPolicyBytes); err != nil {
 		return policy.Faultf(policy.PolicyUnreadable, "%s", err)
 	}
-	address, source := o.repo.value, "--repository"
-	if !o.repo.set {
+	address, source := o.Repo.Value, "--repository"
+	if !o.Repo.Given {
 		if address, err = repo.Origin(); err != nil {
 			return find.GitFault(err)
 		}
@@ -251,7 +252,7 @@ func (r *initRun) look(ctx context.Context) error {
 			return policy.Faultf(policy.PolicyValue, "%s: %s", rekorbind.PolicyFile, err)
 		}
 		p.Repository = doc.Content().Repository
-		if l, err := policy.NormalizeLocator(address); o.repo.set && (err != nil || l != p.Repository) {
+		if l, err := policy.NormalizeLocator(address); o.Repo.Given && (err != nil || l != p.Repository) {
 			return policy.Faultf(policy.Usage, "--repository: %s is about %s", rekorbind.PolicyFile, p.Repository)
 		}
 	} else if p.Repository, err = policy.NormalizeLocator(address); err != nil {
@@ -271,15 +272,15 @@ func (r *initRun) look(ctx context.Context) error {
 	if err := r.unsigned(repo); err != nil {
 		return err
 	}
-	if r.branch = strings.TrimPrefix(snapshot.Default, "refs/heads/"); o.branch.set {
-		r.branch = o.branch.value
+	if r.branch = strings.TrimPrefix(snapshot.Default, "refs/heads/"); o.branch.Given {
+		r.branch = o.branch.Value
 	} else if r.branch == "" {
 		r.branch = "main"
 	}
 	if r.policy != nil && !r.signs {
 		return nil
 	}
-	r.err.Line("found %s %s → proposes repository = %q", source, address, p.Repository)
+	r.Err.Line("found %s %s → proposes repository = %q", source, address, p.Repository)
 	if p.Tags, err = repo.Tags(); err != nil {
 		return find.GitFault(err)
 	}
@@ -292,7 +293,7 @@ func (r *initRun) look(ctx context.Context) error {
 // one person is its maintainer; propose compares it with what init would write.
 func (r *initRun) unsigned(repo *git.Repository) error {
 	o := r.o
-	if o.noSign || o.email.set || o.maintainers.set || !o.yes && !r.Terminal {
+	if o.noSign || o.email.Given || o.maintainers.Given || !o.Yes && !r.Terminal {
 		return nil // without an answer there is no signature, but a policy that can be signed later
 	}
 	if r.policy == nil {
@@ -364,36 +365,36 @@ func (r *initRun) propose() error {
 	}
 	o := r.o
 	r.fresh = r.policy == nil
-	expires := o.expires.value
-	if !o.expires.set {
+	expires := o.expires.Value
+	if !o.expires.Given {
 		expires = defaultExpiry
 	}
 	var err error
 	if r.until, err = expiry(r.Now(), expires); err != nil {
 		return policy.Faultf(policy.Usage, "--expires: %s", err)
 	}
-	if o.workflow.set {
-		o.workflow.value = path.Clean(strings.ReplaceAll(o.workflow.value, `\`, "/"))
+	if o.workflow.Given {
+		o.workflow.Value = path.Clean(strings.ReplaceAll(o.workflow.Value, `\`, "/"))
 	}
-	r.proposal = detect.From(r.project, detect.Options{Workflow: o.workflow.value, Environment: o.environment.value, Tags: o.tags, Artifacts: o.artifacts})
+	r.proposal = detect.From(r.project, detect.Options{Workflow: o.workflow.Value, Environment: o.environment.Value, Tags: o.tags, Artifacts: o.artifacts})
 	for _, f := range r.proposal.Findings {
-		r.err.Line("found %s → proposes %s", f.Found, f.Proposes)
+		r.Err.Line("found %s → proposes %s", f.Found, f.Proposes)
 	}
 	if !r.fresh { // what somebody else may have put there is not signed by init
 		if r.signs = bytes.Equal(r.text(r.member), r.policy); !r.signs {
-			r.err.Line("note: %s is not what init writes today; `repopolicy sign` signs it once it is committed", rekorbind.PolicyFile)
+			r.Err.Line("note: %s is not what init writes today; `repopolicy sign` signs it once it is committed", rekorbind.PolicyFile)
 		}
 		return nil
 	}
-	r.member = r.named(detect.Member{Email: o.email.value, Issuer: o.issuer.value})
+	r.member = r.named(detect.Member{Email: o.email.Value, Issuer: o.issuer.Value})
 	example := r.member
-	if !o.email.set { // whoever signs in has an address, too
+	if !o.email.Given { // whoever signs in has an address, too
 		example = r.named(detect.Member{Email: "maintainer@example.com", Issuer: "https://accounts.google.com"})
 	}
 	if _, err := policy.Parse(r.text(example)); err != nil {
 		return unfitting(err)
 	}
-	if o.email.set {
+	if o.email.Given {
 		r.sayMember()
 	}
 	return nil
@@ -409,34 +410,34 @@ func unfitting(err error) error {
 
 // text returns the policy with that first maintainer.
 func (r *initRun) text(m detect.Member) []byte {
-	answers := detect.Answers{Repository: r.project.Repository, Expires: r.until, Recovery: r.o.recovery.value}
-	if !r.o.maintainers.set {
+	answers := detect.Answers{Repository: r.project.Repository, Expires: r.until, Recovery: r.o.recovery.Value}
+	if !r.o.maintainers.Given {
 		answers.Member = m
 	}
 	return []byte(r.proposal.Policy(answers))
 }
 
 func (r *initRun) sayMember() {
-	r.err.Line("found one maintainer, %s by %s → proposes [recovery], as a comment; --recovery 90d writes it", r.member.Email, r.member.Issuer)
+	r.Err.Line("found one maintainer, %s by %s → proposes [recovery], as a comment; --recovery 90d writes it", r.member.Email, r.member.Issuer)
 }
 
 // signIn lets the first maintainer sign in, after all that can be known without them.
 func (r *initRun) signIn(ctx context.Context) error {
 	o := r.o
-	services, err := r.services(ctx, &o.signOptions, r.project.Repository)
+	services, err := r.Services(ctx, &o.Signing, o.signOptions.Trust(), r.project.Repository)
 	if err != nil {
 		return err
 	}
 	if r.signing = services; r.signs {
-		o.repo.value, o.repo.set = r.project.Repository.String(), true
-		if r.found, err = r.find(ctx, &o.repoOptions); err == nil {
+		o.Repo.Value, o.Repo.Given = r.project.Repository.String(), true
+		if r.found, err = r.Find(ctx, &o.Lookup); err == nil {
 			err = r.found.Answered()
 		}
 		if err != nil {
 			return err
 		}
 	}
-	token, err := r.personal(ctx, &o.signOptions, services)
+	token, err := r.Personal(ctx, &o.Signing, services)
 	if err != nil {
 		var f *policy.Fault
 		if errors.As(err, &f) && f.Reason == policy.LoginNeeded {
@@ -449,13 +450,13 @@ func (r *initRun) signIn(ctx context.Context) error {
 	if err != nil {
 		return policy.Faultf(policy.LoginNeeded, "%s", err)
 	}
-	expect, err := o.expected()
+	expect, err := o.Expected()
 	if err != nil {
 		return err
 	}
-	may, err := candidates(token, nil, services.Issuer)
+	may, err := command.Candidates(token, nil, services.Issuer)
 	if err == nil {
-		err = expect.check(may)
+		err = expect.Check(may)
 	}
 	if err != nil || !r.fresh {
 		return err
@@ -480,7 +481,7 @@ func (r *initRun) signIn(ctx context.Context) error {
 
 // named gives a maintainer the name of --name, or the beginning of the address.
 func (r *initRun) named(m detect.Member) detect.Member {
-	if m.Name = r.o.name.value; !r.o.name.set {
+	if m.Name = r.o.name.Value; !r.o.name.Given {
 		m.Name, _, _ = strings.Cut(m.Email, "@")
 		m.Name = strings.Trim(strings.Map(func(c rune) rune {
 			if c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.ContainsRune("-._", c) {

@@ -21,14 +21,14 @@ func (r *initRun) write() (bool, error) {
 	written := false
 	create := func(name string, data []byte) error {
 		if r.tree.Exists(name) {
-			r.err.Line("%s is there already and stays", name)
+			r.Err.Line("%s is there already and stays", name)
 			return nil
 		}
 		if err := r.tree.Create(name, data); err != nil {
 			return err
 		}
 		written = true
-		r.out.Line("%s", name)
+		r.Out.Line("%s", name)
 		return nil
 	}
 	// The attributes come first: a policy that Git may change is not left behind.
@@ -46,7 +46,7 @@ func (r *initRun) write() (bool, error) {
 		}
 	}
 	if len(r.bind) == 0 {
-		r.err.Line("note: no workflow is written for %s, whose certificates prove no repository: the maintainers' signatures bind", r.project.Repository.Host())
+		r.Err.Line("note: no workflow is written for %s, whose certificates prove no repository: the maintainers' signatures bind", r.project.Repository.Host())
 	}
 	return written, nil
 }
@@ -125,17 +125,17 @@ func (r *initRun) attributes() (bool, error) {
 	if err := write(name, append(append(data, line...), '\n')); err != nil {
 		return false, err
 	}
-	r.out.Line("%s", name)
+	r.Out.Line("%s", name)
 	return true, nil
 }
 
 // program returns the package of this program for the workflow, at this version.
 func (r *initRun) program() (string, error) {
-	if r.o.program.set {
-		if _, version, ok := strings.Cut(r.o.program.value, "@"); !ok || version == "" || version == "latest" {
+	if r.o.program.Given {
+		if _, version, ok := strings.Cut(r.o.program.Value, "@"); !ok || version == "" || version == "latest" {
 			return "", errors.New("--program: name an exact version after @: what may bind the repository must not change by itself")
 		}
-		return r.o.program.value, nil
+		return r.o.program.Value, nil
 	}
 	v := r.Version
 	if v == "" {
@@ -150,7 +150,7 @@ func (r *initRun) program() (string, error) {
 
 // next prints what is left to do.
 func (r *initRun) next(signed bool) {
-	say := func(format string, args ...any) { r.err.Line(format, args...) }
+	say := func(format string, args ...any) { r.Err.Line(format, args...) }
 	doc, err := policy.Parse(r.policy)
 	if err != nil {
 		return

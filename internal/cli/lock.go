@@ -5,6 +5,7 @@ package cli
 import (
 	"github.com/spf13/cobra"
 
+	"github.com/repopolicy/repopolicy/internal/command"
 	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/internal/find"
 	"github.com/repopolicy/repopolicy/internal/report"
@@ -12,8 +13,8 @@ import (
 )
 
 func (a *app) lockCommand() *cobra.Command {
-	o := &repoOptions{}
-	out := typed{name: "FILE"}
+	o := &command.Lookup{}
+	out := command.Once{Kind: "FILE"}
 	cmd := &cobra.Command{
 		Use:   "lock -R URL -o FILE",
 		Short: "write down the policy that was found, for machines without memory",
@@ -27,16 +28,16 @@ need not be named again, and lock itself writes a file that continues the old on
   repopolicy lock -R acme/widget --lock widget.lock -o widget.lock`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if !o.repo.set || !out.set {
+			if !o.Repo.Given || !out.Given {
 				return &policy.Fault{
 					Reason: policy.Usage, Text: "which repository, and where to?",
 					Hint: "repopolicy lock -R acme/widget -o widget.lock",
 				}
 			}
-			if err := checkOutputs(&out); err != nil {
+			if err := command.CheckOutputs(&out); err != nil {
 				return err
 			}
-			f, err := a.inForce(cmd.Context(), o)
+			f, err := a.InForce(cmd.Context(), o)
 			if err != nil {
 				return err
 			}
@@ -45,15 +46,15 @@ need not be named again, and lock itself writes a file that continues the old on
 			if err != nil {
 				return err
 			}
-			if err := file.Write(out.value, data, 0o644); err != nil {
-				return unwritten(err)
+			if err := file.Write(out.Value, data, 0o644); err != nil {
+				return command.Unwritten(err)
 			}
-			a.err.Line("wrote %s: %d %s, first sha256:%s", out.value, len(l.Chain), report.Plural(len(l.Chain), "version"), l.Chain[0])
+			a.Err.Line("wrote %s: %d %s, first sha256:%s", out.Value, len(l.Chain), report.Plural(len(l.Chain), "version"), l.Chain[0])
 			return nil
 		},
 	}
-	o.flags(cmd)
-	o.sources(cmd)
+	o.Flags(cmd)
+	o.SourceFlags(cmd)
 	cmd.Flags().VarP(&out, "output", "o", "file to write")
 	return cmd
 }

@@ -20,6 +20,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"oras.land/oras-go/v2/registry/remote"
 
+	"github.com/repopolicy/repopolicy/internal/command"
 	"github.com/repopolicy/repopolicy/internal/find"
 	"github.com/repopolicy/repopolicy/internal/report"
 	"github.com/repopolicy/repopolicy/internal/scaffold/sigstoretest"
@@ -76,7 +77,7 @@ func TestPublishedUsage(t *testing.T) {
 		}
 	}
 	for in, want := range map[string]int64{"1": 1, "3K": 3 << 10, "500M": 500 << 20, "4G": 4 << 30, "4T": 4 << 40} {
-		if n, err := parseSize(in); err != nil || n != want {
+		if n, err := command.ParseSize(in); err != nil || n != want {
 			t.Errorf("%s: %d %v", in, n, err)
 		}
 	}

@@ -7,18 +7,19 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"github.com/repopolicy/repopolicy"
 	"github.com/repopolicy/repopolicy/internal/airgap"
+	"github.com/repopolicy/repopolicy/internal/command"
 	"github.com/repopolicy/repopolicy/internal/fetch"
 	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/internal/find"
 	"github.com/repopolicy/repopolicy/internal/report"
 	"github.com/repopolicy/repopolicy/policy"
-	"github.com/spf13/cobra"
 )
 
 // question is what flags and arguments ask of verify and explain.
@@ -38,7 +39,7 @@ type question struct {
 // question reads flags and arguments, and the files that they name. What is wrong with them
 // is said before anybody is asked anything.
 func (a *app) question(o *verifyOptions, args []string) (*question, error) {
-	q := &question{options: o, repo: o.repo.value, tag: o.tag.value}
+	q := &question{options: o, repo: o.Repo.Value, tag: o.tag.Value}
 	c, err := a.client(o)
 	if err != nil {
 		return nil, err
@@ -57,11 +58,11 @@ func (a *app) question(o *verifyOptions, args []string) (*question, error) {
 		return nil, err
 	}
 	about := q.repo
-	if o.policy.set {
-		if q.pinned, err = readPolicy(o.policy.value); err != nil {
+	if o.policy.Given {
+		if q.pinned, err = command.ReadPolicy(o.policy.Value); err != nil {
 			return nil, err
 		}
-		doc, err := parsePolicy(o.policy.value, q.pinned)
+		doc, err := command.ParsePolicy(o.policy.Value, q.pinned)
 		if err != nil {
 			return nil, err
 		}
@@ -78,7 +79,7 @@ func (a *app) question(o *verifyOptions, args []string) (*question, error) {
 			return nil, err
 		}
 	}
-	return q, checkOutputs(&o.report)
+	return q, command.CheckOutputs(&o.report)
 }
 
 // isOf refuses the URL of a release of another repository than the policy is for.
@@ -92,20 +93,20 @@ func (q *question) isOf(repo string, args []string) error {
 	if len(of) != 1 || of[0] == repo { // several are refused for that
 		return nil
 	}
-	return policy.Faultf(policy.Usage, "--policy: %s is for %s, the release is of %s", q.options.policy.value, repo, of[0])
+	return policy.Faultf(policy.Usage, "--policy: %s is for %s, the release is of %s", q.options.policy.Value, repo, of[0])
 }
 
 // client returns what asks as the flags say.
 func (a *app) client(o *verifyOptions) (*repopolicy.Client, error) {
 	c := &repopolicy.Client{
-		HTTP: a.Transport, Clock: clock(a.Now), Agent: userAgent(), Log: func(line string) { a.err.Line("%s", line) },
-		TrustedRoots: o.roots, TrustRoot: o.rootName.value, TrustConfig: o.rootMap.value,
-		Require: o.require.value, FailOnAlarm: o.failOnAlarm, Scan: o.scan, Offline: o.offline,
+		HTTP: a.Transport, Clock: clock(a.Now), Agent: command.UserAgent(), Log: func(line string) { a.Err.Line("%s", line) },
+		TrustedRoots: o.TrustedRoots, TrustRoot: o.TrustRoot.Value, TrustConfig: o.TrustConfig.Value,
+		Require: o.Require.Value, FailOnAlarm: o.FailOnAlarm, Scan: o.Scan, Offline: o.Offline,
 	}
-	if o.quiet || o.format.document() { // what proves that somebody lied is never lost
+	if o.quiet || o.format.Document() { // what proves that somebody lied is never lost
 		c.Log = func(line string) {
 			if strings.HasPrefix(line, "evidence: ") {
-				a.err.Line("%s", line)
+				a.Err.Line("%s", line)
 			}
 		}
 	}
@@ -117,18 +118,18 @@ func (a *app) client(o *verifyOptions) (*repopolicy.Client, error) {
 // repository is meant (SPEC 19).
 func (q *question) carry() error {
 	o := q.options
-	if !o.airgap.set {
+	if !o.airgap.Given {
 		return nil
 	}
-	data, err := file.Read(o.airgap.value, airgap.MaxBytes)
+	data, err := file.Read(o.airgap.Value, airgap.MaxBytes)
 	if err != nil {
 		return policy.Faultf(policy.Usage, "--airgap: %s", err)
 	}
 	b, err := airgap.Parse(data)
 	switch {
 	case err != nil:
-		return policy.Faultf(policy.Usage, "--airgap: %s: %s", o.airgap.value, err)
-	case o.policy.set || o.git.set || o.from.set:
+		return policy.Faultf(policy.Usage, "--airgap: %s: %s", o.airgap.Value, err)
+	case o.policy.Given || o.Git.Given || o.From.Given:
 		return policy.Faultf(policy.Usage, "--airgap carries the policy: --policy, --git and --from contradict it")
 	}
 	q.client.Offline, q.carried = true, b
@@ -142,18 +143,18 @@ func (q *question) carry() error {
 func (q *question) demand(b *airgap.Bundle) error {
 	o := q.options
 	switch {
-	case o.repo.set:
-	case o.lock.set:
-		l, err := o.readLock()
+	case o.Repo.Given:
+	case o.Lock.Given:
+		l, err := o.ReadLock()
 		if err != nil {
 			return err
 		}
 		q.repo = l.Repository
-	case o.pin.set:
+	case o.Pin.Given:
 		q.repo = b.Repository.String()
 	default:
 		return &policy.Fault{
-			Reason: policy.Usage, Text: "--airgap: which repository? " + o.airgap.value + " must not choose it",
+			Reason: policy.Usage, Text: "--airgap: which repository? " + o.airgap.Value + " must not choose it",
 			Hint: fmt.Sprintf("the file says that it is about %s; if that is the one that you mean: repopolicy verify -R %s --airgap FILE …", b.Repository, b.Repository),
 		}
 	}
@@ -163,7 +164,7 @@ func (q *question) demand(b *airgap.Bundle) error {
 		return notLocator(err)
 	case repo != b.Repository:
 		return &policy.Fault{
-			Reason: policy.Usage, Text: fmt.Sprintf("--airgap: %s is about %s, not about %s", o.airgap.value, b.Repository, repo),
+			Reason: policy.Usage, Text: fmt.Sprintf("--airgap: %s is about %s, not about %s", o.airgap.Value, b.Repository, repo),
 			Hint: "nothing was judged; carry a file of the repository that you mean: repopolicy export-bundle -R " + repo.String() + " -o FILE …",
 		}
 	}
@@ -181,8 +182,8 @@ func notLocator(err error) *policy.Fault {
 // release name the repository, unless another policy or signer was named.
 func (q *question) name(args []string) error {
 	o := q.options
-	if o.lock.set && q.repo == "" && !o.policy.set {
-		l, err := o.readLock()
+	if o.Lock.Given && q.repo == "" && !o.policy.Given {
+		l, err := o.ReadLock()
 		if err != nil {
 			return err
 		}
@@ -202,7 +203,7 @@ func (q *question) name(args []string) error {
 		if q.tag == "" {
 			q.tag = a.Tag
 		}
-		if q.repo == "" && !o.policy.set && !o.identity.set {
+		if q.repo == "" && !o.policy.Given && !o.identity.Given {
 			q.repo = a.Repository.String()
 		}
 	}
@@ -213,29 +214,29 @@ func (q *question) name(args []string) error {
 func (q *question) check(args []string) error {
 	o := q.options
 	switch {
-	case o.identity.set != o.issuer.set:
+	case o.identity.Given != o.issuer.Given:
 		return policy.Faultf(policy.Usage,
 			"--certificate-identity and --certificate-oidc-issuer go together: the same name from another issuer is another person")
-	case o.policy.set && q.repo != "":
+	case o.policy.Given && q.repo != "":
 		return policy.Faultf(policy.Usage,
 			"--policy and --repo contradict each other: the policy is either the one in the file or the one that the repository bound")
-	case q.repo == "" && o.repoOptions.any():
+	case q.repo == "" && o.Lookup.Any():
 		return policy.Faultf(policy.Usage,
 			"--require, --max-age, --pin, --lock, --from, --scan, --witness-policy and --fail-on-alarm are about the policy that --repo finds")
-	case !o.policy.set && q.repo == "" && !o.identity.set:
+	case !o.policy.Given && q.repo == "" && !o.identity.Given:
 		return &policy.Fault{
 			Reason: policy.Usage, Text: "nothing to judge by",
 			Hint: "name the repository with --repo, a policy with --policy FILE, or one signer with --certificate-identity and --certificate-oidc-issuer",
 		}
-	case len(args) > 0 && o.format.value == "vsa" && !o.policy.set && q.repo == "":
+	case len(args) > 0 && o.format.Value == "vsa" && !o.policy.Given && q.repo == "":
 		return withoutPolicy()
 	}
-	if o.identity.set {
-		if _, err := q.client.Signer(o.identity.value, o.issuer.value); err != nil {
+	if o.identity.Given {
+		if _, err := q.client.Signer(o.identity.Value, o.issuer.Value); err != nil {
 			return err
 		}
 	}
-	return checkFolders(&o.published.download)
+	return command.CheckFolders(&o.published.download)
 }
 
 func withoutPolicy() *policy.Fault {
@@ -249,8 +250,8 @@ func withoutPolicy() *policy.Fault {
 func (q *question) judge(a *app, args []string) error {
 	o, c, now := q.options, q.client, a.Now()
 	q.asOf = now
-	if o.asOf.set {
-		t, err := moment(o.asOf.value)
+	if o.asOf.Given {
+		t, err := moment(o.asOf.Value)
 		if err != nil {
 			return &policy.Fault{
 				Reason: policy.Usage, Text: "--as-of: " + err.Error(),
@@ -258,12 +259,12 @@ func (q *question) judge(a *app, args []string) error {
 			}
 		}
 		if t.After(now.Add(find.Skew)) {
-			return policy.Faultf(policy.Usage, "--as-of %s is in the future", o.asOf.value)
+			return policy.Faultf(policy.Usage, "--as-of %s is in the future", o.asOf.Value)
 		}
 		c.AsOf, q.asOf = t, t
 	}
-	if o.cooldown.set {
-		d, err := time.ParseDuration(o.cooldown.value)
+	if o.cooldown.Given {
+		d, err := time.ParseDuration(o.cooldown.Value)
 		if err != nil || d <= 0 {
 			return &policy.Fault{Reason: policy.Usage, Text: "--cooldown: not a duration", Hint: "write it like 72h"}
 		}
@@ -275,8 +276,8 @@ func (q *question) judge(a *app, args []string) error {
 	}
 	c.Sources = s
 	q.judged = []repopolicy.VerifyOption{
-		repopolicy.Artifact(args...), repopolicy.Tag(o.tag.value), repopolicy.Name(o.name.value), repopolicy.Bundle(o.bundles...),
-		repopolicy.Worktree(o.git.value), repopolicy.Cooldown(q.cooldown), repopolicy.Download(o.published.download.value),
+		repopolicy.Artifact(args...), repopolicy.Tag(o.tag.Value), repopolicy.Name(o.name.Value), repopolicy.Bundle(o.bundles...),
+		repopolicy.Worktree(o.Git.Value), repopolicy.Cooldown(q.cooldown), repopolicy.Download(o.published.download.Value),
 	}
 	if o.ignoreMissing {
 		q.judged = append(q.judged, repopolicy.IgnoreMissing())
@@ -287,34 +288,34 @@ func (q *question) judge(a *app, args []string) error {
 // find reads the flags that say how the policy of the repository is found.
 func (q *question) find(a *app) error {
 	o, c := q.options, q.client
-	checked := o.repoOptions
-	checked.repo.value, checked.repo.set, checked.offline = q.repo, true, c.Offline
-	checked.carried = q.carried
-	query, err := a.query(&checked, true)
+	checked := o.Lookup
+	checked.Repo.Value, checked.Repo.Given, checked.Offline = q.repo, true, c.Offline
+	checked.Carried = q.carried
+	query, err := a.Query(&checked, true)
 	if err != nil {
 		return err
 	}
 	c.MaxAge = query.MaxAge
-	if o.directory.set {
-		c.Directory, c.DirectoryFile = checked.read[o.directory.value], o.directory.value
+	if o.Directory.Given {
+		c.Directory, c.DirectoryFile = checked.Read[o.Directory.Value], o.Directory.Value
 	}
-	if o.witnesses.set {
-		c.Witnesses = checked.read[o.witnesses.value]
+	if o.Witnesses.Given {
+		c.Witnesses = checked.Read[o.Witnesses.Value]
 	}
-	if o.lock.set {
-		q.found = append(q.found, repopolicy.Lock(checked.read[o.lock.value]))
+	if o.Lock.Given {
+		q.found = append(q.found, repopolicy.Lock(checked.Read[o.Lock.Value]))
 	}
-	if o.staple.set {
-		q.found = append(q.found, repopolicy.Staple(checked.read[o.staple.value]))
+	if o.Staple.Given {
+		q.found = append(q.found, repopolicy.Staple(checked.Read[o.Staple.Value]))
 	}
-	if o.git.set {
-		q.found = append(q.found, repopolicy.Clone(o.git.value))
+	if o.Git.Given {
+		q.found = append(q.found, repopolicy.Clone(o.Git.Value))
 	}
-	if o.from.set {
-		q.found = append(q.found, repopolicy.From(o.from.value))
+	if o.From.Given {
+		q.found = append(q.found, repopolicy.From(o.From.Value))
 	}
-	if o.pin.set {
-		q.found = append(q.found, repopolicy.Pin(o.pin.value))
+	if o.Pin.Given {
+		q.found = append(q.found, repopolicy.Pin(o.Pin.Value))
 	}
 	return nil
 }
@@ -323,15 +324,15 @@ func (q *question) find(a *app) error {
 func (q *question) policy(ctx context.Context) (p *repopolicy.Policy, err error) {
 	o := q.options
 	switch {
-	case o.policy.set:
-		p, err = q.client.Pinned(ctx, o.policy.value, q.pinned)
+	case o.policy.Given:
+		p, err = q.client.Pinned(ctx, o.policy.Value, q.pinned)
 	case q.repo != "":
 		p, err = q.client.Find(ctx, q.repo, q.found...)
 	default:
-		return q.client.Signer(o.identity.value, o.issuer.value)
+		return q.client.Signer(o.identity.Value, o.issuer.Value)
 	}
-	if err == nil && o.identity.set {
-		p, err = p.Only(o.identity.value, o.issuer.value)
+	if err == nil && o.identity.Given {
+		p, err = p.Only(o.identity.Value, o.issuer.Value)
 	}
 	return p, err
 }
@@ -353,47 +354,17 @@ func moment(s string) (time.Time, error) {
 	return t, nil
 }
 
-// loadPolicy reads and parses a policy file to be used.
-func loadPolicy(path string) (*policy.Document, error) {
-	src, err := readPolicy(path)
-	if err != nil {
-		return nil, err
-	}
-	return parsePolicy(path, src)
-}
-
-func parsePolicy(path string, src []byte) (*policy.Document, error) {
-	doc, err := policy.Parse(src)
-	var pe *policy.ParseError
-	if errors.As(err, &pe) {
-		reason := pe.Reason()
-		if reason == policy.PolicyNewerFormat {
-			reason = policy.NeedsNewerVersion
-		}
-		p := pe.Problems[0]
-		f := policy.Faultf(reason, "%s:%s", path, pe)
-		if f.Hint = p.Hint; f.Hint == "" {
-			f.Hint = "`repopolicy check` lists every fault"
-		}
-		return nil, f
-	}
-	if err != nil {
-		return nil, err
-	}
-	return doc, nil
-}
-
 // publishedOptions are the flags about what is looked for in releases and
 // elsewhere.
 type publishedOptions struct {
-	download, maxSize, forge, npm, pypi typed
+	download, maxSize, forge, npm, pypi command.Once
 	hosts                               []string
 	token                               bool
 }
 
 func (o *publishedOptions) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
-	o.download.name, o.maxSize.name, o.forge.name, o.npm.name, o.pypi.name = "DIR", "BYTES", "KIND", "URL", "URL"
+	o.download.Kind, o.maxSize.Kind, o.forge.Kind, o.npm.Kind, o.pypi.Kind = "DIR", "BYTES", "KIND", "URL", "URL"
 	f.Var(&o.download, "download", "write what was downloaded to this directory, if everything is allowed")
 	f.Var(&o.maxSize, "max-size", "the largest file to download, such as 500M; by default 4G")
 	f.Var(&o.forge, "forge", "what runs at the repository's host: github, gitlab or forgejo, which is Gitea too; known for github.com and gitlab.com")
@@ -403,24 +374,11 @@ func (o *publishedOptions) flags(cmd *cobra.Command) {
 	f.StringArrayVar(&o.hosts, "redirect-host", nil, "let a forge or registry send downloads on to this `HOST`; may be repeated, known for github.com and the large registries")
 }
 
-// parseSize reads a number of bytes, with K, M, G or T for powers of 1024.
-func parseSize(s string) (int64, error) {
-	digits, shift := s, 0
-	if i := strings.IndexAny(s, "KMGT"); i >= 0 && i == len(s)-1 {
-		digits, shift = s[:i], 10*(1+strings.IndexByte("KMGT", s[i]))
-	}
-	n, err := strconv.ParseInt(digits, 10, 64)
-	if err != nil || n <= 0 || n > 1<<(62-shift) {
-		return 0, fmt.Errorf("%s is not a number of bytes, such as 500M", s)
-	}
-	return n << shift, nil
-}
-
 // sources reads the flags that say how services are asked about what is published.
 func (a *app) sources(o *publishedOptions) (s repopolicy.Sources, err error) {
-	s = repopolicy.Sources{Forge: o.forge.value, NPMRegistry: o.npm.value, PyPIIndex: o.pypi.value, RedirectHosts: o.hosts}
-	if o.maxSize.set {
-		if s.MaxBytes, err = parseSize(o.maxSize.value); err != nil {
+	s = repopolicy.Sources{Forge: o.forge.Value, NPMRegistry: o.npm.Value, PyPIIndex: o.pypi.Value, RedirectHosts: o.hosts}
+	if o.maxSize.Given {
+		if s.MaxBytes, err = command.ParseSize(o.maxSize.Value); err != nil {
 			return s, policy.Faultf(policy.Usage, "--max-size: %s", err)
 		}
 	}
@@ -440,7 +398,7 @@ func (q *question) summary(p *repopolicy.Policy) *report.Summary {
 	o, k := q.options, p.Knowledge()
 	s := &report.Summary{
 		AsOf: q.asOf, Roots: k.Roots, Demanded: k.Demanded, Offline: q.client.Offline, Tag: q.tag, Unknown: k.Unknown, Alarms: k.Alarms,
-		Identity: o.identity.value, Issuer: o.issuer.value,
+		Identity: o.identity.Value, Issuer: o.issuer.Value,
 	}
 	if q.cooldown != 0 {
 		s.Cooldown = q.cooldown.String()

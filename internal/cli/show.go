@@ -3,12 +3,12 @@
 package cli
 
 import (
-	"context"
 	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/repopolicy/repopolicy/internal/command"
 	"github.com/repopolicy/repopolicy/internal/find"
 	"github.com/repopolicy/repopolicy/internal/report"
 	"github.com/repopolicy/repopolicy/policy"
@@ -16,7 +16,7 @@ import (
 )
 
 func (a *app) showCommand() *cobra.Command {
-	o := &repoOptions{}
+	o := &command.Lookup{}
 	cmd := &cobra.Command{
 		Use:     "show -R URL",
 		Short:   "print the policy that a repository bound",
@@ -33,17 +33,17 @@ func (a *app) showCommand() *cobra.Command {
 			}
 			vs := f.Versions()
 			a.describe(f)
-			a.out.Text(string(vs[len(vs)-1].Document.Text()))
+			a.Out.Text(string(vs[len(vs)-1].Document.Text()))
 			return nil
 		},
 	}
-	o.flags(cmd)
-	o.sources(cmd)
+	o.Flags(cmd)
+	o.SourceFlags(cmd)
 	return cmd
 }
 
 func (a *app) logCommand() *cobra.Command {
-	o := &repoOptions{}
+	o := &command.Lookup{}
 	cmd := &cobra.Command{
 		Use:     "log -R URL",
 		Short:   "list the versions of a repository's policy and where the log has them",
@@ -55,8 +55,8 @@ func (a *app) logCommand() *cobra.Command {
 				return err
 			}
 			for _, v := range f.Versions() {
-				a.out.Line("version %d  sha256:%s", v.Number, v.Statement)
-				field := func(name, format string, args ...any) { a.out.Line("  %-11s %s", name, fmt.Sprintf(format, args...)) }
+				a.Out.Line("version %d  sha256:%s", v.Number, v.Statement)
+				field := func(name, format string, args ...any) { a.Out.Line("  %-11s %s", name, fmt.Sprintf(format, args...)) }
 				field("policy", "%s, expires %s", v.Document.Digest(), v.Document.Content().Expires.Format(time.DateOnly))
 				if v.Ids.Repository != "" {
 					field("repository", "number %s, owner %s", v.Ids.Repository, v.Ids.Owner)
@@ -78,47 +78,34 @@ func (a *app) logCommand() *cobra.Command {
 			return f.Usable(a.Now())
 		},
 	}
-	o.flags(cmd)
-	o.sources(cmd)
+	o.Flags(cmd)
+	o.SourceFlags(cmd)
 	return cmd
 }
 
 // found resolves the policy for a verb that takes no artifacts.
-func (a *app) found(cmd *cobra.Command, o *repoOptions) (*find.Found, error) {
-	if !o.repo.set {
+func (a *app) found(cmd *cobra.Command, o *command.Lookup) (*find.Found, error) {
+	if !o.Repo.Given {
 		return nil, &policy.Fault{
 			Reason: policy.Usage, Text: "which repository?",
 			Hint: "name it with -R, such as -R acme/widget",
 		}
 	}
-	f, err := a.find(cmd.Context(), o)
+	f, err := a.Find(cmd.Context(), o)
 	if err != nil {
 		return nil, err
 	}
-	a.warn(f)
-	return f, nil
-}
-
-// inForce resolves the policy for a verb that copies it: one that verify would judge by.
-func (a *app) inForce(ctx context.Context, o *repoOptions) (*find.Found, error) {
-	f, err := a.find(ctx, o)
-	if err != nil {
-		return nil, err
-	}
-	a.warn(f)
-	if err := f.Usable(a.Now()); err != nil {
-		return nil, err
-	}
+	a.Warn(f)
 	return f, nil
 }
 
 // describe says how a policy was found.
 func (a *app) describe(f *find.Found) {
 	p := report.SummaryOfFound(f)
-	a.err.Line("%s, version %d, expires %s", p.Repository, p.Version, p.Expires.Format(time.DateOnly))
+	a.Err.Line("%s, version %d, expires %s", p.Repository, p.Version, p.Expires.Format(time.DateOnly))
 	a.howFound(p)
 	for _, n := range f.Resolution.Chain.Remarks() {
-		a.err.Line("  note       %s", n.Text)
+		a.Err.Line("  note       %s", n.Text)
 	}
 }
 
@@ -130,12 +117,12 @@ func (a *app) howFound(p *report.PolicySummary) {
 	if p.InputsOf != nil {
 		at += ", of logs with entries of " + p.InputsOf.Format(time.RFC3339)
 	}
-	a.err.Line("  policy     %s", p.Digest)
-	a.err.Line("  statement  %s", p.Statement)
-	a.err.Line("  genesis    %s: %s", p.Genesis, genesisText[policy.GenesisLabel(p.Genesis)])
-	a.err.Line("  complete   %s: %s%s", p.Completeness, completenessText[chain.Completeness(p.Completeness)], at)
+	a.Err.Line("  policy     %s", p.Digest)
+	a.Err.Line("  statement  %s", p.Statement)
+	a.Err.Line("  genesis    %s: %s", p.Genesis, genesisText[policy.GenesisLabel(p.Genesis)])
+	a.Err.Line("  complete   %s: %s%s", p.Completeness, completenessText[chain.Completeness(p.Completeness)], at)
 	if p.Directory != "" {
-		a.err.Line("  directory  %s", p.Directory)
+		a.Err.Line("  directory  %s", p.Directory)
 	}
 }
 

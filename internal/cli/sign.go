@@ -9,7 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/repopolicy/repopolicy/internal/file"
+	"github.com/repopolicy/repopolicy/internal/command"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/oidc"
 	"github.com/repopolicy/repopolicy/policy"
@@ -33,17 +33,17 @@ address becomes public for ever; before it is sent anywhere it is compared with
 		RunE:    func(cmd *cobra.Command, _ []string) error { return a.sign(cmd.Context(), o) },
 	}
 	o.signFlags(cmd)
-	o.key.name = "FILE"
+	o.Key.Kind = "FILE"
 	f := cmd.Flags()
-	f.Var(&o.key, "key", "sign with this PEM private key instead of signing in")
-	o.signer.program.name, o.signer.public.name = "PROGRAM", "FILE"
-	f.Var(&o.signer.program, "signer", "let this program sign: a SHA-256 on its standard input, an ASN.1 ECDSA signature on its standard output; no shell")
-	f.StringArrayVar(&o.signer.args, "signer-arg", nil, "`ARGUMENT` for the program; may be repeated")
-	f.Var(&o.signer.public, "public-key", "PEM public key of the program's key")
-	f.BoolVar(&o.device, "device", false, "sign in with a code that is typed into a browser elsewhere")
-	f.BoolVarP(&o.yes, "yes", "y", false, "do not ask whether name and address may become public")
-	o.expectFlag(cmd)
-	o.logFlags(cmd)
+	f.Var(&o.Key, "key", "sign with this PEM private key instead of signing in")
+	o.Signer.Program.Kind, o.Signer.Public.Kind = "PROGRAM", "FILE"
+	f.Var(&o.Signer.Program, "signer", "let this program sign: a SHA-256 on its standard input, an ASN.1 ECDSA signature on its standard output; no shell")
+	f.StringArrayVar(&o.Signer.Args, "signer-arg", nil, "`ARGUMENT` for the program; may be repeated")
+	f.Var(&o.Signer.Public, "public-key", "PEM public key of the program's key")
+	f.BoolVar(&o.Device, "device", false, "sign in with a code that is typed into a browser elsewhere")
+	f.BoolVarP(&o.Yes, "yes", "y", false, "do not ask whether name and address may become public")
+	o.ExpectFlag(cmd)
+	o.LogFlags(cmd)
 	return cmd
 }
 
@@ -61,16 +61,16 @@ func (a *app) sign(ctx context.Context, o *signOptions) error {
 	if err := v.Answered(); err != nil {
 		return err
 	}
-	s, err := a.services(ctx, o, v.doc.Content().Repository)
+	s, err := a.Services(ctx, &o.Signing, o.Trust(), v.doc.Content().Repository)
 	if err != nil {
 		return err
 	}
 	content := v.doc.Content()
-	a.err.Line("signing version %d of the policy of %s", content.Version, content.Repository)
-	a.err.Line("  policy     %s", v.doc.Digest())
-	a.err.Line("  statement  sha256:%s", policy.Sum(v.statement))
+	a.Err.Line("signing version %d of the policy of %s", content.Version, content.Repository)
+	a.Err.Line("  policy     %s", v.doc.Digest())
+	a.Err.Line("  statement  sha256:%s", policy.Sum(v.statement))
 	r := rekorbind.Request{}
-	if r.Key, err = o.readSigner(); err != nil {
+	if r.Key, err = o.ReadSigner(); err != nil {
 		return err
 	}
 	if r.Key != nil {
@@ -81,30 +81,11 @@ func (a *app) sign(ctx context.Context, o *signOptions) error {
 		r.Who, r.Check = "key "+id, v.member
 		return a.write(ctx, o, v, s, r)
 	}
-	token, err := a.personal(ctx, o, s)
+	token, err := a.Personal(ctx, &o.Signing, s)
 	if err != nil {
 		return err
 	}
 	return a.signAs(ctx, o, v, s, token)
-}
-
-// readSigner returns the key that signs; nil if somebody signs in.
-func (o *signOptions) readSigner() (sigstore.Signer, error) {
-	if o.signer.set() {
-		return o.signer.signer()
-	}
-	if !o.key.set {
-		return nil, nil
-	}
-	data, err := file.Read(o.key.value, maxTokenReply)
-	if err != nil {
-		return nil, policy.Faultf(policy.Usage, "--key: %s", err)
-	}
-	key, err := sigstore.ParsePrivateKey(data)
-	if err != nil {
-		return nil, policy.Faultf(policy.Usage, "--key: %s: %s", o.key.value, err)
-	}
-	return key, nil
 }
 
 // signAs signs the draft as the person to whom the token belongs.
@@ -124,13 +105,13 @@ func (a *app) requestAs(o *signOptions, v *draftVersion, s sigstore.Services, to
 	if err != nil {
 		return r, policy.Faultf(policy.LoginNeeded, "%s", err)
 	}
-	expect, err := o.expected()
+	expect, err := o.Expected()
 	if err != nil {
 		return r, err
 	}
-	may, err := candidates(token, v.doc.Content(), s.Issuer)
+	may, err := command.Candidates(token, v.doc.Content(), s.Issuer)
 	if err == nil {
-		err = expect.check(may)
+		err = expect.Check(may)
 	}
 	if err == nil && !slices.ContainsFunc(may, func(id policy.Identity) bool { return v.member(id) == nil }) {
 		err = v.member(may[0])
@@ -142,7 +123,7 @@ func (a *app) requestAs(o *signOptions, v *draftVersion, s sigstore.Services, to
 	if who == "" {
 		who = claims.Subject
 	}
-	if err := a.agree(o, fmt.Sprintf("%s, signed in at %s, becomes public for ever with the signature. Go on?", who, claims.Issuer)); err != nil {
+	if err := a.Agree(&o.Signing, fmt.Sprintf("%s, signed in at %s, becomes public for ever with the signature. Go on?", who, claims.Issuer)); err != nil {
 		return r, err
 	}
 	r.Who = who + " " + claims.Issuer + " " + claims.Connector

@@ -16,6 +16,7 @@ import (
 	"github.com/package-url/packageurl-go"
 	"github.com/spf13/cobra"
 
+	"github.com/repopolicy/repopolicy/internal/command"
 	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/internal/find"
 	"github.com/repopolicy/repopolicy/internal/gate"
@@ -36,7 +37,7 @@ const bundleSuffix = ".sigstore.json"
 type releaseOptions struct {
 	authorizeOptions
 	signOptions // key, device, yes and the signing configs of it
-	purl        typed
+	purl        command.Once
 }
 
 func (a *app) signReleaseCommand() *cobra.Command {
@@ -61,23 +62,23 @@ version.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			err := a.signRelease(cmd.Context(), o, args)
 			var f *policy.Fault
-			if o.authorizeOptions.format.value == "github" && errors.As(err, &f) {
+			if o.authorizeOptions.format.Value == "github" && errors.As(err, &f) {
 				a.github().Fault(f, report.Output{Name: "authorized", Value: "false"})
 			}
 			return err
 		},
 	}
 	o.releaseFlags(cmd)
-	o.authorizeOptions.format.allowed = []string{"text", "json", "github"}
-	o.purl.name, o.key.name, o.report.name = "PACKAGE-URL", "FILE", "FILE"
+	o.authorizeOptions.format.Allowed = []string{"text", "json", "github"}
+	o.purl.Kind, o.Key.Kind, o.report.Kind = "PACKAGE-URL", "FILE", "FILE"
 	f := cmd.Flags()
-	f.StringArrayVar(&o.configs, "signing-config", nil, "sign with the services that this signing config `FILE` names; may be repeated, one for each generation of the log")
+	f.StringArrayVar(&o.Configs, "signing-config", nil, "sign with the services that this signing config `FILE` names; may be repeated, one for each generation of the log")
 	f.BoolVar(&o.statement, "statement", false, "sign a release statement that names --tag instead of the bare file")
 	f.Var(&o.purl, "purl", "sign a release statement that names the one file by this package URL")
-	f.Var(&o.key, "key", "sign with this PEM private key")
-	f.BoolVar(&o.device, "device", false, "sign in with a code that is typed into a browser elsewhere")
-	o.expectFlag(cmd)
-	f.BoolVarP(&o.yes, "yes", "y", false, "do not ask a person whether name and address may become public")
+	f.Var(&o.Key, "key", "sign with this PEM private key")
+	f.BoolVar(&o.Device, "device", false, "sign in with a code that is typed into a browser elsewhere")
+	o.ExpectFlag(cmd)
+	f.BoolVarP(&o.Yes, "yes", "y", false, "do not ask a person whether name and address may become public")
 	f.Var(&o.report, "report", "also write the decision as JSON into this file")
 	f.Var(&o.authorizeOptions.format, "format", "form of the output")
 	return cmd
@@ -91,7 +92,7 @@ func (a *app) signRelease(ctx context.Context, o *releaseOptions, args []string)
 	if err := a.checkRelease(ao, args); err != nil {
 		return err
 	}
-	o.signOptions.rootOptions = ao.rootOptions
+	o.signOptions.Roots = ao.Roots
 	if err := a.checkReleaser(o); err != nil {
 		return err
 	}
@@ -100,18 +101,18 @@ func (a *app) signRelease(ctx context.Context, o *releaseOptions, args []string)
 		return err
 	}
 	names := args
-	if o.purl.set {
-		names = []string{o.purl.value}
+	if o.purl.Given {
+		names = []string{o.purl.Value}
 	}
 	z, err := a.authorization(ctx, ao, policy.StageSign, names, who.verify, who.unverified)
 	if err != nil {
 		return err
 	}
-	s, err := a.services(ctx, &o.signOptions, z.Found.Repository)
+	s, err := a.Services(ctx, &o.Signing, o.signOptions.Trust(), z.Found.Repository)
 	if err != nil {
 		return err
 	}
-	if o.purl.set { // the name is the package's, the digest the file's
+	if o.purl.Given { // the name is the package's, the digest the file's
 		if err := a.packageOf(z, args[0]); err != nil {
 			return err
 		}
@@ -121,13 +122,13 @@ func (a *app) signRelease(ctx context.Context, o *releaseOptions, args []string)
 		if err := a.printAuthorization(ao, r); err != nil {
 			return err
 		}
-		return decided{z.Class()}
+		return command.Decided{Class: z.Class()}
 	}
 	if err := a.useReceipts(ao, z); err != nil {
 		return err
 	}
 	if who.person != "" {
-		if err := a.agree(&o.signOptions, who.person+" becomes public for ever with the signature. Go on?"); err != nil {
+		if err := a.Agree(&o.Signing, who.person+" becomes public for ever with the signature. Go on?"); err != nil {
 			return err
 		}
 	}
@@ -143,21 +144,21 @@ func (a *app) signRelease(ctx context.Context, o *releaseOptions, args []string)
 
 // checkReleaser refuses flags by which nobody can sign a release.
 func (a *app) checkReleaser(o *releaseOptions) error {
-	if o.key.set && (o.tokenOptions.file.set || o.variable.set || o.metadata) {
+	if o.Key.Given && (o.tokenOptions.file.Given || o.variable.Given || o.metadata) {
 		return policy.Faultf(policy.Usage,
 			"--key and an ID token contradict each other: either a key signs, or who the token is of")
 	}
-	if !o.key.set && a.hasOwnToken(&o.tokenOptions) { // a job agrees by being run
-		if o.device {
+	if !o.Key.Given && a.hasOwnToken(&o.tokenOptions) { // a job agrees by being run
+		if o.Device {
 			return policy.Faultf(policy.Usage, "--device is about people, and a job signs")
 		}
-		if _, err := o.expected(); err != nil {
+		if _, err := o.Expected(); err != nil {
 			return err
 		}
-		return a.checkConfigs(&o.signOptions)
+		return a.CheckConfigs(&o.Signing, o.signOptions.Trust())
 	}
 	// A token that says that it is a job's is no person's, who could agree.
-	if a.Getenv != nil && !o.key.set {
+	if a.Getenv != nil && !o.Key.Given {
 		if t, err := identity.ParseToken(a.Getenv(oidc.EnvToken)); err == nil {
 			if issuer, known := identity.TrustedIssuers(nil, "").Find(t.Issuer); known && issuer.Kind != identity.KindEmail {
 				return ofJob()
@@ -176,8 +177,8 @@ func ofJob() *policy.Fault {
 
 // checkFiles refuses what cannot be signed before anybody is asked.
 func (o *releaseOptions) checkFiles(args []string) error {
-	if o.purl.set {
-		if u, err := packageurl.FromString(o.purl.value); err != nil || u.Version == "" {
+	if o.purl.Given {
+		if u, err := packageurl.FromString(o.purl.Value); err != nil || u.Version == "" {
 			return policy.Faultf(policy.Usage, "--purl: not a package URL with a version, such as pkg:npm/%%40acme/widget@1.2.3")
 		}
 		if len(args) != 1 || o.statement {
@@ -203,7 +204,7 @@ func (o *releaseOptions) checkFiles(args []string) error {
 			return policy.Faultf(policy.Usage, "%s is there, and is no regular file", path)
 		} else if err != nil {
 			if err := file.Check(path); err != nil {
-				return unwritten(err)
+				return command.Unwritten(err)
 			}
 		}
 	}
@@ -234,8 +235,8 @@ type releaser struct {
 // releaser finds out who signs. A job shows a token that was made for authorising;
 // a person has none but that with which Sigstore signs.
 func (a *app) releaser(ctx context.Context, o *releaseOptions) (*releaser, error) {
-	if o.key.set {
-		k, err := a.keySigner(o.key.value)
+	if o.Key.Given {
+		k, err := a.keySigner(o.Key.Value)
 		if err != nil {
 			return nil, err
 		}
@@ -249,7 +250,7 @@ func (a *app) releaser(ctx context.Context, o *releaseOptions) (*releaser, error
 		return &releaser{
 			unverified: t, verify: func(f *find.Found) (*token.Verified, error) { return a.gate().Verify(ctx, t, f, oidc.Audience, "") },
 			signing: rekorbind.Signature{Token: func(ctx context.Context) (string, error) {
-				raw, err := a.ambient(ctx, sigstoreAudience)
+				raw, err := a.Ambient(ctx, command.Audience)
 				if errors.Is(err, oidc.ErrNoToken) {
 					err = &policy.Fault{
 						Reason: policy.LoginNeeded, Text: "no ID token to sign with",
@@ -260,15 +261,15 @@ func (a *app) releaser(ctx context.Context, o *releaseOptions) (*releaser, error
 			}},
 		}, nil
 	}
-	repo, err := policy.NormalizeLocator(o.authorizeOptions.repo.value)
+	repo, err := policy.NormalizeLocator(o.authorizeOptions.Repo.Value)
 	if err != nil {
 		repo = policy.Locator{} // which authorization reports
 	}
-	s, err := a.services(ctx, &o.signOptions, repo)
+	s, err := a.Services(ctx, &o.Signing, o.signOptions.Trust(), repo)
 	if err != nil {
 		return nil, err
 	}
-	raw, err := a.personal(ctx, &o.signOptions, s)
+	raw, err := a.Personal(ctx, &o.Signing, s)
 	if err != nil {
 		return nil, err
 	}
@@ -278,7 +279,7 @@ func (a *app) releaser(ctx context.Context, o *releaseOptions) (*releaser, error
 	}
 	w := &releaser{unverified: t, signing: rekorbind.Signature{Token: func(context.Context) (string, error) { return raw, nil }}}
 	w.verify = func(f *find.Found) (*token.Verified, error) {
-		v, err := a.gate().Verify(ctx, t, f, sigstoreAudience, s.Issuer)
+		v, err := a.gate().Verify(ctx, t, f, command.Audience, s.Issuer)
 		if err == nil && v.Issuer.Kind != identity.KindEmail {
 			return nil, ofJob()
 		}
@@ -304,7 +305,7 @@ func (a *app) signOne(ctx context.Context, o *releaseOptions, s sigstore.Service
 				Hint: "nothing was signed for this file; move the other file away",
 			}
 		}
-		a.err.Line("%s is signed already", args[i])
+		a.Err.Line("%s is signed already", args[i])
 		a.dateRelease(ctx, z.Found, s, args[i])
 		return path, nil
 	}
@@ -344,12 +345,12 @@ func (a *app) signOne(ctx context.Context, o *releaseOptions, s sigstore.Service
 	}
 	dir, err := os.MkdirTemp("", "repopolicy")
 	if err != nil {
-		return "", unwritten(err)
+		return "", command.Unwritten(err)
 	}
 	defer os.RemoveAll(dir)
 	fresh := filepath.Join(dir, "bundle"+bundleSuffix)
 	if err := os.WriteFile(fresh, data, 0o600); err != nil {
-		return "", unwritten(err)
+		return "", command.Unwritten(err)
 	}
 	if err := a.confirm(ctx, z, i, args[i], fresh); err != nil {
 		return "", &policy.Fault{
@@ -359,7 +360,7 @@ func (a *app) signOne(ctx context.Context, o *releaseOptions, s sigstore.Service
 		}
 	}
 	if err := file.Create(path, data, 0o644); err != nil {
-		return "", unwritten(err)
+		return "", command.Unwritten(err)
 	}
 	a.dateRelease(ctx, z.Found, s, args[i])
 	return path, nil
@@ -379,12 +380,12 @@ func (a *app) dateRelease(ctx context.Context, f *find.Found, s sigstore.Service
 	}
 	d, err := a.dater(f.Root, &sigstore.Client{Services: s, Transport: a.Transport, Timeout: a.Timeout})
 	if err != nil {
-		a.err.Line("warning: no place proof: %s", err)
+		a.Err.Line("warning: no place proof: %s", err)
 		return
 	}
 	if proof := d.Of(ctx, bundle); proof != nil {
 		if err := file.Create(to, proof, 0o644); err != nil {
-			a.err.Line("warning: no place proof: %s", unwritten(err))
+			a.Err.Line("warning: no place proof: %s", command.Unwritten(err))
 		}
 	}
 }
@@ -395,18 +396,18 @@ func (o *releaseOptions) same(ctx context.Context, z *gate.Authorization, s sigs
 	if err != nil {
 		return "", err
 	}
-	may, err := candidates(raw, z.Found.Trusted().Content(), s.Issuer)
+	may, err := command.Candidates(raw, z.Found.Trusted().Content(), s.Issuer)
 	if err != nil {
 		return "", err
 	}
-	expect, err := o.expected()
+	expect, err := o.Expected()
 	if err == nil {
-		err = expect.check(may)
+		err = expect.Check(may)
 	}
 	if err == nil && !slices.ContainsFunc(may, func(id policy.Identity) bool { _, same := z.Run.As(id); return same }) {
 		err = &policy.Fault{
 			Reason: policy.TokenMismatch,
-			Text:   fmt.Sprintf("the token to sign with is of %s, another than who was authorised", whoever(may)),
+			Text:   fmt.Sprintf("the token to sign with is of %s, another than who was authorised", command.Whoever(may)),
 			Hint:   "no certificate was asked for, and nothing was logged; both tokens must be of the same job",
 		}
 	}
@@ -418,7 +419,7 @@ func (o *releaseOptions) same(ctx context.Context, z *gate.Authorization, s sigs
 
 // log makes a signature and logs it, once however often it is repeated.
 func (a *app) log(ctx context.Context, f *find.Found, s sigstore.Services, content sigstore.Content, signing rekorbind.Signature) ([]byte, error) {
-	state, err := a.finder().State(f.Root)
+	state, err := a.Finder().State(f.Root)
 	if err != nil {
 		return nil, err
 	}
@@ -456,7 +457,7 @@ func (a *app) confirm(ctx context.Context, z *gate.Authorization, i int, path, b
 	}
 	res := j.Run(ctx, []*release.Artifact{art})[0]
 	if ev := res.Evidence; ev != nil && !sameSigner(ev.Signer, z.Run.Identity()) {
-		return errors.New("it was signed by " + nameOf(ev.Signer))
+		return errors.New("it was signed by " + command.NameOf(ev.Signer))
 	}
 	if res.Class() == policy.ClassOK && res.Evidence != nil {
 		return nil
@@ -501,11 +502,11 @@ func (o *releaseOptions) content(z *gate.Authorization, s gate.Subject) (sigstor
 		return sigstore.Content{}, policy.Faultf(policy.Internal, "%s has no digest", s.Arg)
 	}
 	var c sigstore.Content
-	if !o.statement && !o.purl.set {
+	if !o.statement && !o.purl.Given {
 		_, err := hex.Decode(c.SHA256[:], []byte(s.Digests[i].Hex))
 		return c, err
 	}
-	p := releasePredicate{PURL: o.purl.value}
+	p := releasePredicate{PURL: o.purl.Value}
 	if o.statement {
 		p = releasePredicate{PURL: repositoryPURL(z.Found.Repository, z.Statement), Tag: z.Statement}
 	}

@@ -9,13 +9,14 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/repopolicy/repopolicy/internal/command"
 	"github.com/repopolicy/repopolicy/internal/report"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
 func (a *app) statusCommand() *cobra.Command {
 	o := &signOptions{}
-	form := &format{allowed: []string{"text", "github"}}
+	form := &command.Format{Allowed: []string{"text", "github"}}
 	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "say who signed the committed policy, who still has to, and what is in force",
@@ -32,30 +33,30 @@ version that is not bound yet, or if a binding has no place proof yet.`,
 			if err != nil {
 				return err
 			}
-			a.warn(v.Found)
-			if form.value == "github" {
+			a.Warn(v.Found)
+			if form.Value == "github" {
 				a.github().Outputs([]report.Output{{Name: "ready", Value: strconv.FormatBool(v.ready(a))}}, "")
 			}
 			if p := report.SummaryOfFound(v.Found); p != nil {
-				a.out.Line("in force    version %d, expires %s, genesis %s, completeness %s", p.Version, p.Expires.Format(time.DateOnly), p.Genesis, p.Completeness)
+				a.Out.Line("in force    version %d, expires %s, genesis %s, completeness %s", p.Version, p.Expires.Format(time.DateOnly), p.Genesis, p.Completeness)
 				if p.Statement == "sha256:"+policy.Sum(v.statement) {
-					a.out.Line("committed   version %d, the same", p.Version)
+					a.Out.Line("committed   version %d, the same", p.Version)
 					return nil
 				}
 			} else {
-				a.out.Line("in force    nothing")
+				a.Out.Line("in force    nothing")
 			}
 			c := v.doc.Content()
-			a.out.Line("committed   version %d, %s", c.Version, v.doc.Digest())
+			a.Out.Line("committed   version %d, %s", c.Version, v.doc.Digest())
 			by, missing, need, err := v.signatures()
 			if err != nil {
 				return policy.Faultf(policy.BelowThreshold, "version %d: %s", c.Version, err)
 			}
-			a.out.Line("signed by   %s", orNobody(by))
+			a.Out.Line("signed by   %s", orNobody(by))
 			if need > 0 {
-				a.out.Line("next        %d more of %s run repopolicy sign, commit and push", need, strings.Join(missing, ", "))
+				a.Out.Line("next        %d more of %s run repopolicy sign, commit and push", need, strings.Join(missing, ", "))
 			} else {
-				a.out.Line("next        push to the default branch; its workflow binds the version")
+				a.Out.Line("next        push to the default branch; its workflow binds the version")
 			}
 			return nil
 		},

@@ -5,16 +5,14 @@ package cli
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/repopolicy/repopolicy/internal/file"
+	"github.com/repopolicy/repopolicy/internal/command"
 	"github.com/repopolicy/repopolicy/internal/find"
 	"github.com/repopolicy/repopolicy/internal/trust"
-	"github.com/repopolicy/repopolicy/internal/trust/author"
 	"github.com/repopolicy/repopolicy/internal/trust/oci"
 	"github.com/repopolicy/repopolicy/internal/trust/tuf"
 	"github.com/repopolicy/repopolicy/policy"
@@ -26,7 +24,7 @@ const expiresSoon = 7 * 24 * time.Hour
 func (a *app) trustCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "trust",
-		Short: "trust roots: what is trusted, and roots of your own",
+		Short: "trust roots: what is trusted, and copies of it",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return &policy.Fault{
 				Reason: policy.Usage, Text: "no command given",
@@ -35,19 +33,21 @@ func (a *app) trustCommand() *cobra.Command {
 		},
 	}
 	cmd.AddCommand(a.trustShowCommand(), a.trustUpdateCommand(), a.trustExportCommand())
-	cmd.AddCommand(a.trustInitCommand(), a.trustAddCommand(), a.trustDelegateCommand(), a.trustRotateCommand(), a.trustSignCommand(), a.trustPublishCommand())
+	for _, verb := range []string{"init", "add", "delegate", "rotate", "sign", "publish"} {
+		cmd.AddCommand(command.Moved(verb, "repopolicy-trust "+verb))
+	}
 	return cmd
 }
 
 type trustOptions struct {
-	rootOptions
+	command.Roots
 	offline bool
-	output  typed
+	output  command.Once
 }
 
 func (o *trustOptions) configFlag(cmd *cobra.Command) {
-	o.rootMap.name = "FILE"
-	cmd.Flags().Var(&o.rootMap, "trust-config", "read this file instead of trust.toml in your configuration directory")
+	o.TrustConfig.Kind = "FILE"
+	cmd.Flags().Var(&o.TrustConfig, "trust-config", "read this file instead of trust.toml in your configuration directory")
 }
 
 func (a *app) trustShowCommand() *cobra.Command {
@@ -80,96 +80,126 @@ func (a *app) trustUpdateCommand() *cobra.Command {
 
 // trustShow prints roots; fresh asks for newer metadata first.
 func (a *app) trustShow(ctx context.Context, o *trustOptions, names []string, fresh bool) error {
-	c, err := a.finder().TrustConfig(o.trust())
+	c, err := a.Finder().TrustConfig(o.Trust())
 	if err != nil {
 		return err
 	}
 	all := len(names) == 0
 	if all {
-		names = []string{string(trust.PublicGood)}
-		if c != nil {
-			for _, r := range c.Roots {
-				names = append(names, r.Name)
-			}
-		}
+		names = everyRoot(c)
 	}
 	for _, name := range names { // all, before any is asked for
-		if _, ok := c.Root(name); !ok && name != string(trust.PublicGood) {
-			return policy.Faultf(policy.Usage, "no root %q is configured", name)
+		if err := isRoot(c, name); err != nil {
+			return err
 		}
 	}
 	class := policy.ClassOK
 	for _, name := range names {
 		if err := a.showRoot(ctx, c, name, trust.Options{Offline: o.offline, Fresh: fresh}); err != nil {
-			f := faultOf(err)
+			f := command.FaultOf(err)
 			if f == nil || !all {
 				return err
 			}
-			a.out.Line("%s\n  not usable  %s", name, f.Text)
+			a.Out.Line("%s\n  not usable  %s", name, f.Text)
 			class = policy.Worst(class, f.Reason.Class())
 		}
 	}
-	if c != nil && all {
+	if all {
+		a.showScopes(c)
+	}
+	if class != policy.ClassOK {
+		return command.Decided{Class: class}
+	}
+	return nil
+}
+
+// everyRoot returns the names of the roots that are trusted.
+func everyRoot(c *trust.Config) []string {
+	names := []string{string(trust.PublicGood)}
+	if c != nil {
+		for _, r := range c.Roots {
+			names = append(names, r.Name)
+		}
+	}
+	return names
+}
+
+// isRoot refuses a name that no root has.
+func isRoot(c *trust.Config, name string) error {
+	if _, ok := c.Root(name); !ok && name != string(trust.PublicGood) {
+		return policy.Faultf(policy.Usage, "no root %q is configured", name)
+	}
+	return nil
+}
+
+// showScopes prints which roots speak for which repositories.
+func (a *app) showScopes(c *trust.Config) {
+	if c != nil {
 		for _, s := range c.Scopes {
 			more := ""
 			if s.Continue {
 				more = ", then what follows"
 			}
-			a.out.Line("%s: %d of %s%s", strings.Join(s.Repositories, ", "), s.Threshold, strings.Join(s.Roots, ", "), more)
+			repositories, roots := strings.Join(s.Repositories, ", "), strings.Join(s.Roots, ", ")
+			a.Out.Line("%s: %d of %s%s", repositories, s.Threshold, roots, more)
 		}
 		for _, s := range c.Anchors {
-			a.out.Line("%s: anchored by %s", strings.Join(s.Repositories, ", "), s.Root)
+			a.Out.Line("%s: anchored by %s", strings.Join(s.Repositories, ", "), s.Root)
 		}
 	}
-	if all {
-		a.out.Line("everything else: %s", trust.PublicGood)
-	}
-	if class != policy.ClassOK {
-		return decided{class}
-	}
-	return nil
+	a.Out.Line("everything else: %s", trust.PublicGood)
 }
 
 func (a *app) showRoot(ctx context.Context, c *trust.Config, name string, how trust.Options) error {
 	var expires time.Time
 	var role string
 	how.Followed = func(r string, h tuf.Header) { role, expires = r, h.Expires }
-	r, err := a.finder().Open(ctx, c, name, how)
+	r, err := a.Finder().Open(ctx, c, name, how)
 	super := role != "" && errors.Is(err, tuf.ErrNoTarget) // it has no trusted root, and may anchor
 	if err != nil && !super {
 		return find.RootFault(err)
 	}
-	a.out.Line("%s", name)
+	a.Out.Line("%s", name)
 	named, ok := c.Root(name)
 	if ok {
-		a.out.Line("  from        %s", named.URL)
+		a.Out.Line("  from        %s", named.URL)
 	}
 	switch {
 	case super && len(named.Beside) > 0:
-		a.out.Line("  for         what %s may leave open: it has no trusted root", strings.Join(named.Beside, ", "))
+		a.Out.Line("  for         what %s may leave open: it has no trusted root", strings.Join(named.Beside, ", "))
 	case super:
-		a.out.Line("  for         anchors alone: it has no trusted root")
+		a.Out.Line("  for         anchors alone: it has no trusted root")
 	default:
-		a.out.Line("  root        %s", r.Digest())
+		a.Out.Line("  root        %s", r.Digest())
 	}
-	if r.Forges != nil {
-		a.out.Line("  forges      sha256:%s", r.Forges.Digest())
-	}
-	if r.Directory != nil {
-		a.out.Line("  directory   %s", r.Directory.URL)
-	}
-	if by := c.Beside(name); by != "" {
-		a.out.Line("  beside it   %s, for what it does not say itself", by)
-	} else if name == string(trust.PublicGood) && trust.HasProject() {
-		a.out.Line("  beside it   the root of this project, for what it does not say itself")
-	}
+	a.showContent(c, name, r)
 	if !expires.IsZero() {
-		a.out.Line("  expires     %s (%s)", expires.UTC().Format(time.RFC3339), role)
-		if left := expires.Sub(a.Now()); left < expiresSoon {
-			a.err.Line("note: the %s of %s expires in %s; whoever keeps it has to sign it anew", role, name, left.Round(time.Hour))
-		}
+		a.showExpiry(name, role, expires)
 	}
 	return nil
+}
+
+// showContent prints what a root has besides certificate authorities and logs.
+func (a *app) showContent(c *trust.Config, name string, r trust.Root) {
+	if r.Forges != nil {
+		a.Out.Line("  forges      sha256:%s", r.Forges.Digest())
+	}
+	if r.Directory != nil {
+		a.Out.Line("  directory   %s", r.Directory.URL)
+	}
+	if by := c.Beside(name); by != "" {
+		a.Out.Line("  beside it   %s, for what it does not say itself", by)
+	} else if name == string(trust.PublicGood) && trust.HasProject() {
+		a.Out.Line("  beside it   the root of this project, for what it does not say itself")
+	}
+}
+
+// showExpiry prints until when a root is good.
+func (a *app) showExpiry(name, role string, expires time.Time) {
+	a.Out.Line("  expires     %s (%s)", expires.UTC().Format(time.RFC3339), role)
+	if left := expires.Sub(a.Now()); left < expiresSoon {
+		a.Err.Line("note: the %s of %s expires in %s; whoever keeps it has to sign it anew", role, name, left.Round(time.Hour))
+	}
 }
 
 func (a *app) trustExportCommand() *cobra.Command {
@@ -184,30 +214,30 @@ directory or OCI layout that the "url" of a [[root]] can name.`,
 		RunE: func(cmd *cobra.Command, args []string) error { return a.trustExport(cmd.Context(), o, args[0]) },
 	}
 	o.configFlag(cmd)
-	o.output.name = "DIR"
+	o.output.Kind = "DIR"
 	cmd.Flags().VarP(&o.output, "output", "o", "write it here")
 	return cmd
 }
 
 func (a *app) trustExport(ctx context.Context, o *trustOptions, name string) error {
-	if !o.output.set {
+	if !o.output.Given {
 		return &policy.Fault{Reason: policy.Usage, Text: "--output: not given", Hint: "name a directory, or oci-layout:DIR"}
 	}
-	if err := checkPlace(o.output.value); err != nil {
+	if err := command.CheckPlace(o.output.Value); err != nil {
 		return err
 	}
-	c, err := a.finder().TrustConfig(o.trust())
+	c, err := a.Finder().TrustConfig(o.Trust())
 	if err != nil {
 		return err
 	}
-	if _, ok := c.Root(name); !ok && name != string(trust.PublicGood) {
-		return policy.Faultf(policy.Usage, "no root %q is configured", name)
+	if err := isRoot(c, name); err != nil {
+		return err
 	}
 	files := &oci.Files{Metadata: map[string][]byte{}, Targets: map[string][]byte{}}
 	record := into(files.Metadata, files.Targets)
-	how := a.finder().Named(c, trust.Options{Record: record})
+	how := a.Finder().Named(c, trust.Options{Record: record})
 	if name == string(trust.PublicGood) {
-		how = a.finder().Followed(trust.Options{Record: record})
+		how = a.Finder().Followed(trust.Options{Record: record})
 	}
 	if err := c.Fetch(ctx, name, how); err != nil {
 		return find.RootFault(err)
@@ -215,60 +245,5 @@ func (a *app) trustExport(ctx context.Context, o *trustOptions, name string) err
 	if len(files.Metadata) == 0 {
 		return policy.Faultf(policy.TrustRootMissing, "%s is not followed from TUF metadata", name)
 	}
-	return a.deliver(ctx, o.output.value, files)
-}
-
-// checkPlace refuses where nothing can be delivered.
-func checkPlace(to string) error {
-	dir := to
-	if oci.IsReference(to) {
-		ref, err := oci.ParseReference(to)
-		switch {
-		case err != nil:
-			return policy.Faultf(policy.Usage, "%s", err)
-		case ref.Digest != "":
-			return policy.Faultf(policy.Usage, "%s: a digest follows from what is pushed; name a tag", to)
-		}
-		if dir = ref.Layout; dir == "" {
-			return nil
-		}
-	}
-	if err := file.CheckDir(dir); err != nil {
-		return unwritten(err)
-	}
-	return nil
-}
-
-// deliver writes a TUF repository to a directory, a registry or a layout.
-func (a *app) deliver(ctx context.Context, to string, files *oci.Files) error {
-	if !oci.IsReference(to) {
-		if err := author.WriteTree(to, files); err != nil {
-			return err
-		}
-		a.err.Line("%s: %d files of metadata, %d targets", to, len(files.Metadata), len(files.Targets))
-		return nil
-	}
-	ref, err := oci.ParseReference(to)
-	if err != nil {
-		return policy.Faultf(policy.Usage, "%s", err)
-	}
-	digest, err := oci.Push(ctx, ref, a.finder().Registry(), files)
-	if err != nil {
-		return &policy.Fault{
-			Reason: policy.TrustRootMissing, Text: err.Error(),
-			Hint: "run the command again: what is there already is not sent again",
-		}
-	}
-	a.out.Line("%s", ref.At(digest))
-	a.err.Line("%s: %d files of metadata, %d targets", to, len(files.Metadata), len(files.Targets))
-	return nil
-}
-
-// names prints keys for a person.
-func keyNames(keys []author.Key) string {
-	var out []string
-	for _, k := range keys {
-		out = append(out, fmt.Sprint(k))
-	}
-	return strings.Join(out, ", ")
+	return a.Deliver(ctx, o.output.Value, files)
 }

@@ -4,9 +4,7 @@ package cli
 
 import (
 	"bytes"
-	"context"
 	"errors"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,36 +14,15 @@ import (
 	"testing"
 
 	"github.com/spf13/cobra"
-	"oras.land/oras-go/v2/registry/remote/auth"
 
-	"github.com/repopolicy/repopolicy/internal/trust"
+	"github.com/repopolicy/repopolicy/internal/scaffold/commandtest"
 )
 
 // TestUsageFirst: what is wrong with a command line is said before anybody is asked,
 // for every verb.
 func TestUsageFirst(t *testing.T) {
 	env := place(t)
-	var asked []string
-	env.Transport = transport(func(r *http.Request) (*http.Response, error) {
-		asked = append(asked, r.URL.Host)
-		return nil, errors.New("no network")
-	})
-	env.Root = func(context.Context, trust.Options) ([]trust.Root, error) {
-		asked = append(asked, "the trust root")
-		return nil, errors.New("no network")
-	}
-	env.SigningConfigs = func(context.Context, bool) ([][]byte, error) {
-		asked = append(asked, "the signing config")
-		return nil, errors.New("no network")
-	}
-	env.Command = func(context.Context, ...string) ([]byte, error) {
-		asked = append(asked, "a token")
-		return nil, errors.New("no command")
-	}
-	env.Credential = func(context.Context, string) (auth.Credential, error) {
-		asked = append(asked, "a credential")
-		return auth.EmptyCredential, nil
-	}
+	asked := commandtest.Silence(&env)
 	job := map[string]string{"GITHUB_ACTIONS": "true", "ACTIONS_ID_TOKEN_REQUEST_URL": "https://x.actions.githubusercontent.com/", "ACTIONS_ID_TOKEN_REQUEST_TOKEN": "x"}
 	dir := t.TempDir()
 	env.StateDir = func() (string, error) { return dir, nil }
@@ -58,11 +35,6 @@ func TestUsageFirst(t *testing.T) {
 		if out, err := exec.Command("git", strings.Fields(args)...).CombinedOutput(); err != nil {
 			t.Skipf("%s: %s", err, out)
 		}
-	}
-	// A trust root in which something waits for alice.
-	trusted := []string{"trust", "init", "waiting", "--identity", "alice@example.com=https://accounts.google.com", "--online-key", "pub.pem"}
-	if code := Main(trusted, env); code != 0 {
-		t.Fatalf("%q: exit %d", trusted, code)
 	}
 	config := `{"mediaType":"application/vnd.dev.sigstore.signingconfig.v0.2+json","caUrls":[{"url":"https://fulcio.example","majorApiVersion":1,"validFor":{"start":"2020-01-01T00:00:00Z"},"operator":"x"}],"rekorTlogUrls":[{"url":"https://rekor.example","majorApiVersion":1,"validFor":{"start":"2020-01-01T00:00:00Z"},"operator":"x"}],"rekorTlogConfig":{"selector":"ANY"}}`
 	for name, data := range map[string]string{"signing.json": config, "staple": "x", "d/widget_1": "x", "d/widget-1.2.3.tgz": "x", "sub/.git/HEAD": "ref: refs/heads/main\n"} {
@@ -92,7 +64,7 @@ func TestUsageFirst(t *testing.T) {
 			all = append(all, verb+" "+args)
 		}
 	}
-	for _, verb := range []string{"show", "log", "lock -o l", "export-bundle -o b", "export --oci oci:a/b:c", "export --tuf tuf", "diff"} {
+	for _, verb := range []string{"show", "log", "lock -o l", "export-bundle -o b", "export --oci oci:a/b:c", "diff"} {
 		for _, args := range []string{
 			"-R x:y", found + "--require x", found + "--pin x", found + "--lock junk", found + "--max-age x", found + "--directory junk", found + "--staple none", found + "--from x",
 			found + "--offline", found + "--trust-root none", found + "x y z a", found + "--trusted-root root.json --staple staple", found + "--git none", found + "--git d", found + "--from oci:a/b:c --git .",
@@ -103,8 +75,8 @@ func TestUsageFirst(t *testing.T) {
 	}
 	signer := []string{"--key none", "--key junk", "--signer x", "--signer x --public-key none", "--key junk --signer x", "--expect-identity x -y", "--expect-identity a@example.com --key junk", "--signing-config none -y", "--trusted-root root.json -y", "--signing-config junk -y", "--device --key pub.pem", "--device --signer x --public-key pub.pem", "--trust-root none -y", ""}
 	for _, s := range signer {
-		for _, verb := range []string{"sign ", "approve -R acme/widget ", "sign-release -R acme/widget ", "trust sign waiting ", "export --tuf tuf --sign --policy policy.toml "} {
-			if strings.Contains(s, "--signer") && verb != "sign " && verb != "trust sign waiting " || strings.Contains(s, "--device") && strings.HasPrefix(verb, "export") {
+		for _, verb := range []string{"sign ", "approve -R acme/widget ", "sign-release -R acme/widget "} {
+			if strings.Contains(s, "--signer") && verb != "sign " {
 				continue
 			}
 			file := ""
@@ -116,34 +88,34 @@ func TestUsageFirst(t *testing.T) {
 	}
 	all = append(all,
 		"show", "log", "lock", "lock -R acme/widget", "lock -R acme/widget -o .", "lock -R acme/widget -o no/where", "export-bundle", "export-bundle -R acme/widget", "export-bundle -R acme/widget -o no/where",
-		"export-bundle -R acme/widget -o b missing", "export", "export --to gh --from x", "export --oci x -R acme/widget", "export --oci oci:a/b:c", "export --tuf d --to gh", "export --tuf d --key junk", "diff x", "diff 0",
-		"sign -y --output junk", "bind --output junk", "approve -R acme/widget -y --output junk widget_1", "export --tuf junk -R acme/widget", "verify -R acme/widget --download junk pkg:npm/widget@1", "sign --with-v2 --without-v1 -y", "sign x", "bind --signing-config none", "bind --trusted-root root.json", "bind --with-v2 --without-v1", "bind x", "status x", "edit --expires x", "renew --expires 0d", "renew x",
+		"export-bundle -R acme/widget -o b missing", "export", "export --to gh --from x", "export --oci x -R acme/widget", "export --oci oci:a/b:c", "diff x", "diff 0",
+		"sign -y --output junk", "bind --output junk", "approve -R acme/widget -y --output junk widget_1", "verify -R acme/widget --download junk pkg:npm/widget@1", "sign --with-v2 --without-v1 -y", "sign x", "bind --signing-config none", "bind --trusted-root root.json", "bind --with-v2 --without-v1", "bind x", "status x", "edit --expires x", "renew --expires 0d", "renew x",
 		"init --maintainers x", "init --email a@example.com", "init --expires 2w", "init --expires 0y", "init --expires 99999d", "init --expect-identity x", "init --repository x:y", "init --signing-config none", "init --maintainers repository --expect-identity a@example.com",
 		"approve widget_1", "approve -R acme/widget", "approve -R acme/widget --tag a..b widget_1 -y", "approve -R acme/widget --commit x widget_1 -y", "approve -R acme/widget -y .", "approve -R acme/widget -y widget_1.sigstore.json",
 		"sign-release", "sign-release .", "sign-release widget_1 widget_1", "sign-release --purl x widget_1", "sign-release --statement widget_1", "sign-release -R x:y widget_1", "sign-release -R acme/widget --tag a..b widget_1",
 		"sign-release -R acme/widget --report no/where widget_1", "sign-release -R acme/widget --after none widget_1", "sign-release --require x widget_1", "sign-release --expect-identity x widget_1", "sign-release --signing-config none widget_1",
 		"authorize --tag a..b", "authorize --commit x", "authorize --statement", "authorize -R x:y", "authorize .", "authorize --require x", "authorize --lock junk", "authorize --after none", "authorize --report no/where", "authorize --receipt no/where",
 		"authorize --token-file a --token-env b", "authorize --stage x", "authorize --directory junk", "authorize --max-age x",
-		"trust", "trust show --trust-config none", "trust update --trust-config none", "trust export x", "trust export x -o oci:", "trust init root", "trust publish none", "trust publish root --key none", "trust publish root --to oci:",
+		"trust", "trust show --trust-config none", "trust update --trust-config none", "trust export x", "trust export x -o oci:",
+		"trust init root", "trust add", "trust delegate --role x", "trust rotate --help", "trust sign root -y", "trust publish root --to x",
+		"export --tuf d", "export --sign --tuf d -R acme/widget", "export -y",
 		"diff 10001", "diff 1 99999", "diff --require x", "diff --from x", "diff --staple none", "diff --git d", "diff -R acme/widget 10001",
-		"export --to gh -R acme/widget", "export --to gh --sign", "export --to gh --key pub.pem", "export --to gh --expect-identity a@example.com", "export --tuf d --expect-identity a@example.com", "export --tuf d --from oci:a/b:c", "export --tuf d -R acme/widget --policy policy.toml",
+		"export --to gh -R acme/widget", "export --to gh --sign", "export --to gh --key pub.pem", "export --to gh --expect-identity a@example.com",
 		"export --oci oci-layout:junk:x -R acme/widget", "export --oci oci:a/b:c -R acme/widget --sign", "export --oci oci:a/b:c -R acme/widget --to gh",
 		"sign -y --without-v1 --signing-config signing.json", "bind --without-v1 --signing-config signing.json", "bind --signing-config junk", "init --signing-config junk", "sign -y --git none", "bind --git none", "status --git none", "edit --git none", "renew --git none", "init --git none",
 		"init --tags ** --workflow x.yml", "init --artifacts a//b", "init --name a\x01b", "init --recovery x", "init --repository acme/widget --workflow x.yml --program x@latest",
 		"approve -R acme/widget -y sha256:"+strings.Repeat("0", 64), "approve -R acme/widget -y sha256:0", "approve -R acme/widget -y --directory junk widget_1",
 		"sign-release -R acme/widget --checkout none widget_1", "sign-release -R acme/widget --key pub.pem --token-env X widget_1", "sign-release -R acme/widget --key pub.pem --token-metadata widget_1", "authorize --checkout none", "authorize --preflight --receipt x", "authorize --preflight --stage publish", "authorize --format x",
 		"trust update nobody", "trust update public-good nobody", "trust export nobody -o x", "trust export public-good -o junk", "trust export public-good -o oci-layout:junk", "trust export public-good -o oci:a/b@sha256:"+strings.Repeat("0", 64),
-		"trust publish waiting --key pub.pem", "trust publish waiting --to junk", "trust publish waiting --to oci:", "trust add waiting x", "trust add waiting x=none", "trust rotate waiting --key pub.pem", "trust rotate waiting --role root", "trust delegate waiting", "trust delegate waiting --repositories x", "trust delegate waiting --anchor x",
-		"trust sign waiting --signing-config junk -y", "trust sign waiting --key pub.pem --expect-identity a@example.com",
-		"trust sign none -y", "trust init root --key pub.pem --online-key pub.pem --threshold -1", "trust init root --key pub.pem --online-key pub.pem --days 999999999",
+
 		"hand-in", "hand-in x", "hand-in -R x:y", "hand-in -R acme/widget --directory junk", "hand-in -R acme/widget --directory none", "hand-in --git none --directory none", "hand-in --git . --directory junk", "hand-in -R acme/widget --git d",
 		"hand-in -R acme/widget --trust-root none", "hand-in -R acme/widget -o junk", "hand-in -R acme/widget --trusted-root root.json", "bind --hand-in junk", "bind --hand-in none",
 		"evidence show none", "evidence show junk --directory junk", "import aqua none", "check none", "version x", "nonsense",
 	)
 	if runtime.GOOS == "linux" { // where nobody can make a file
 		all = append(all, "verify -R acme/widget --report /proc/x widget_1", "verify -R acme/widget --download /proc pkg:npm/widget@1", "verify -R acme/widget --download /proc/x/y pkg:npm/widget@1", "lock -R acme/widget -o /proc/x",
-			"export-bundle -R acme/widget -o /proc/x", "export --tuf /proc/x -R acme/widget", "export --oci oci-layout:/proc/x:y -R acme/widget", "sign -y --output /proc/x", "bind --output /proc", "approve -R acme/widget -y --output /proc/x --tag v1 widget_1",
-			"authorize --report /proc/x", "authorize --receipt /proc/x", "trust export public-good -o /proc/x", "trust publish waiting --to /proc/x")
+			"export-bundle -R acme/widget -o /proc/x", "export --oci oci-layout:/proc/x:y -R acme/widget", "sign -y --output /proc/x", "bind --output /proc", "approve -R acme/widget -y --output /proc/x --tag v1 widget_1",
+			"authorize --report /proc/x", "authorize --receipt /proc/x", "trust export public-good -o /proc/x")
 	}
 	var walk func(*cobra.Command)
 	walk = func(c *cobra.Command) {
@@ -164,20 +136,16 @@ func TestUsageFirst(t *testing.T) {
 			env.Getenv = func(name string) string { return vars[name] }
 			var out bytes.Buffer
 			env.Stdout, env.Stderr = &out, &out
-			asked = nil
+			*asked = nil
 			code := Main(strings.Fields(args), env)
 			if code != 2 && !(strings.Contains(args, "evidence show junk") || len(vars) > 0 && strings.Contains(args, "--key") || code == 6 && strings.Contains(args, "--signing-config junk")) {
 				t.Errorf("%s %v: exit %d\n%s", args, vars, code, out.String())
 			} else if code == 2 && strings.Contains(out.String(), "unknown flag") && !strings.Contains(args, "no-such-flag") && !strings.Contains(args, "nonsense") {
 				t.Errorf("%s: the row is about a flag that there is not\n%s", args, out.String())
 			}
-			if len(asked) > 0 {
-				t.Errorf("%s %v: asked %q\n%s", args, vars, asked, out.String())
+			if len(*asked) > 0 {
+				t.Errorf("%s %v: asked %q\n%s", args, vars, *asked, out.String())
 			}
 		}
 	}
 }
-
-type transport func(*http.Request) (*http.Response, error)
-
-func (f transport) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }

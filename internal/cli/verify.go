@@ -5,8 +5,6 @@ package cli
 import (
 	"context"
 	"errors"
-	"os"
-	"runtime/debug"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -15,19 +13,20 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/repopolicy/repopolicy"
+	"github.com/repopolicy/repopolicy/internal/command"
 	"github.com/repopolicy/repopolicy/internal/find"
 	"github.com/repopolicy/repopolicy/internal/report"
 )
 
 // verifyOptions are the flags of verify and explain.
 type verifyOptions struct {
-	repoOptions
+	command.Lookup
 	published                           publishedOptions
-	policy, tag, asOf, identity, issuer typed
-	report, cooldown, airgap, name      typed
+	policy, tag, asOf, identity, issuer command.Once
+	report, cooldown, airgap, name      command.Once
 	bundles                             []string
 	quiet, ignoreMissing                bool
-	format                              format
+	format                              command.Format
 }
 
 func (a *app) verifyCommand() *cobra.Command {
@@ -82,20 +81,20 @@ nearest rule first.`,
 
 func (o *verifyOptions) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
-	o.policy.name, o.tag.name, o.asOf.name, o.identity.name, o.issuer.name, o.git.name, o.report.name, o.cooldown.name, o.name.name = "FILE", "TAG", "RFC3339", "IDENTITY", "URL", "DIR", "FILE", "DURATION", "NAME"
-	o.format.allowed = []string{"text", "json", "sarif", "github", "vsa"}
-	o.repoOptions.flags(cmd)
+	o.policy.Kind, o.tag.Kind, o.asOf.Kind, o.identity.Kind, o.issuer.Kind, o.Git.Kind, o.report.Kind, o.cooldown.Kind, o.name.Kind = "FILE", "TAG", "RFC3339", "IDENTITY", "URL", "DIR", "FILE", "DURATION", "NAME"
+	o.format.Allowed = []string{"text", "json", "sarif", "github", "vsa"}
+	o.Lookup.Flags(cmd)
 	o.published.flags(cmd)
 	f.Var(&o.policy, "policy", "judge by this policy file")
 	f.Var(&o.tag, "tag", "demand evidence for this tag")
 	f.Var(&o.name, "name", "what the one artifact is called, if you gave its file another name: a file's name or a package URL")
 	f.BoolVar(&o.ignoreMissing, "ignore-missing", false, "leave out what a checksum file lists and is not there, as long as something is")
-	f.Var(&o.git, "git", "read Git tags from the repository in this directory instead of here, and look for commits in its history")
-	o.fromFlag(cmd)
+	f.Var(&o.Git, "git", "read Git tags from the repository in this directory instead of here, and look for commits in its history")
+	o.FromFlag(cmd)
 	f.StringArrayVarP(&o.bundles, "bundle", "b", nil, "use this `FILE` as evidence for every artifact, or as a checksum file that lists them; may be repeated")
-	o.rootFlags(cmd, "; may be repeated, each is used alone")
-	f.BoolVar(&o.offline, "offline", false, "do not use the network; the trusted root comes from a file or the cache")
-	o.airgap.name = "FILE"
+	o.RootFlags(cmd, "; may be repeated, each is used alone")
+	f.BoolVar(&o.Offline, "offline", false, "do not use the network; the trusted root comes from a file or the cache")
+	o.airgap.Kind = "FILE"
 	f.Var(&o.airgap, "airgap", "judge by what this file of export-bundle carries, without a network; -R, --lock or --pin says which repository is meant")
 	f.Var(&o.cooldown, "cooldown", "refuse releases that were signed less than this long ago, such as 72h")
 	f.Var(&o.asOf, "as-of", "judge as of this moment instead of now")
@@ -105,26 +104,30 @@ func (o *verifyOptions) flags(cmd *cobra.Command) {
 	f.Var(&o.report, "report", "write the verdict into this file, too, as --format json prints it")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "print nothing but errors; the exit code tells")
 	for _, name := range []string{"certificate-identity-regexp", "certificate-oidc-issuer-regexp"} {
-		f.Var(refused(strings.TrimSuffix(name, "-regexp")), name, "not supported: identities are exact")
+		f.Var(exactly(strings.TrimSuffix(name, "-regexp")), name, "not supported: identities are exact")
 		_ = f.MarkHidden(name)
 	}
 }
 
-// refused is a flag of cosign's that repopolicy does not offer, with the reason.
+// exactly is a flag of cosign's for which there is only the one of this name.
+func exactly(name string) refused {
+	return refused("identities are compared exactly, because an expression that matches too much accepts strangers;" +
+		" give the whole identity with --" + name +
+		", or list each signer as a [[release]] rule of a policy and use --policy")
+}
+
+// refused is a flag that somebody might type and that there is not, with the reason.
 type refused string
 
 func (r refused) String() string { return "" }
 func (r refused) Type() string   { return "string" }
 
-func (r refused) Set(string) error {
-	return errors.New("identities are compared exactly, because an expression that matches too much accepts strangers; give the whole identity with --" +
-		string(r) + ", or list each signer as a [[release]] rule of a policy and use --policy")
-}
+func (r refused) Set(string) error { return errors.New(string(r)) }
 
 // verify judges the artifacts; full asks for what every rule says.
 func (a *app) verify(ctx context.Context, o *verifyOptions, args []string, full bool) error {
 	err := a.verdict(ctx, o, args, full)
-	if f := faultOf(err); f != nil && o.format.value == "github" {
+	if f := command.FaultOf(err); f != nil && o.format.Value == "github" {
 		a.github().Fault(f)
 	}
 	return err
@@ -135,7 +138,7 @@ func (a *app) verdict(ctx context.Context, o *verifyOptions, args []string, full
 	if err != nil {
 		return err
 	}
-	ctx = find.On(ctx, a.machine())
+	ctx = find.On(ctx, a.Machine())
 	p, err := q.policy(ctx)
 	if err != nil {
 		return err
@@ -155,41 +158,41 @@ func (a *app) verdict(ctx context.Context, o *verifyOptions, args []string, full
 		if v.OK() {
 			return err
 		}
-		a.report(err)
+		a.Report(err)
 	}
 	if !v.OK() {
-		return decided{v.Class()}
+		return command.Decided{Class: v.Class()}
 	}
 	return nil
 }
 
 // print writes the report in the form that was asked for.
 func (a *app) print(o *verifyOptions, r *report.Report) error {
-	if o.report.set {
-		if err := writeJSON(o.report.value, r); err != nil {
+	if o.report.Given {
+		if err := writeJSON(o.report.Value, r); err != nil {
 			return err
 		}
 	}
-	switch o.format.value {
+	switch o.format.Value {
 	case "json":
-		return a.out.JSON(r)
+		return a.Out.JSON(r)
 	case "sarif":
-		return a.out.JSON(report.NewSARIF(r))
+		return a.Out.JSON(report.NewSARIF(r))
 	case "vsa":
 		s, err := report.NewVSA(r)
 		if err != nil {
 			return err
 		}
-		return a.out.JSON(s)
+		return a.Out.JSON(s)
 	case "github":
 		var more []report.Output
-		if o.report.set {
-			more = append(more, report.Output{Name: "report-path", Value: o.report.value})
+		if o.report.Given {
+			more = append(more, report.Output{Name: "report-path", Value: o.report.Value})
 		}
 		a.github().Verdict(r, more...)
 	default:
 		if !o.quiet {
-			a.out.Verdict(r)
+			a.Out.Verdict(r)
 		}
 	}
 	return nil
@@ -202,45 +205,48 @@ func (a *app) criteria(s *report.Summary, n int) {
 		if p.Path != "" {
 			from = p.Path + ": "
 		}
-		a.err.Line("judging %d %s by %s%s, version %d, expires %s", n, report.Plural(n, "artifact"), from, p.Repository, p.Version, p.Expires.Format(time.DateOnly))
+		a.Err.Line("judging %d %s by %s%s, version %d, expires %s", n, report.Plural(n, "artifact"), from, p.Repository, p.Version, p.Expires.Format(time.DateOnly))
 		if p.Path != "" {
-			a.err.Line("  policy     %s, pinned by --policy", p.Digest)
+			a.Err.Line("  policy     %s, pinned by --policy", p.Digest)
 		} else {
 			a.howFound(p)
 		}
 	} else {
-		a.err.Line("judging %d %s without a policy", n, report.Plural(n, "artifact"))
+		a.Err.Line("judging %d %s without a policy", n, report.Plural(n, "artifact"))
 	}
 	if s.Tag != "" {
-		a.err.Line("  tag        %s", s.Tag)
+		a.Err.Line("  tag        %s", s.Tag)
 	}
 	if s.Cooldown != "" {
-		a.err.Line("  age        at least %s", s.Cooldown)
+		a.Err.Line("  age        at least %s", s.Cooldown)
 	}
 	if s.Identity != "" {
-		a.err.Line("  signer     %s by %s", s.Identity, s.Issuer)
+		a.Err.Line("  signer     %s by %s", s.Identity, s.Issuer)
 	}
 	if s.Demanded > 0 {
-		a.err.Line("  trust      %d of %s, each alone", s.Demanded, strings.Join(s.Roots, ", "))
+		a.Err.Line("  trust      %d of %s, each alone", s.Demanded, strings.Join(s.Roots, ", "))
 	} else {
-		a.err.Line("  trust      %s", strings.Join(s.Roots, ", each alone: "))
+		a.Err.Line("  trust      %s", strings.Join(s.Roots, ", each alone: "))
 	}
 	for _, what := range s.Unknown {
-		a.err.Line("  not known  %s", what)
+		a.Err.Line("  not known  %s", what)
 	}
-	a.err.Line("  as of      %s", s.AsOf.UTC().Format(time.RFC3339))
+	a.Err.Line("  as of      %s", s.AsOf.UTC().Format(time.RFC3339))
 }
+
+// shortRun is for how many artifacts a run is a short one.
+const shortRun = 8
 
 // progress returns what is told how far a run is: begin is called with the number of artifacts
 // before the first is judged, and on a terminal a long run is shown. Stop ends it.
 func (a *app) progress(o *verifyOptions, begin func(total int)) (tell func(done, total int), stop func()) {
-	talks := !o.quiet && !o.format.document()
+	talks := !o.quiet && !o.format.Document()
 	var n, of atomic.Int64
 	var once sync.Once
 	quit, gone := make(chan struct{}), make(chan struct{})
 	show := func(total int) {
-		if total > shortRun && os.Getenv("GOGC") == "" {
-			debug.SetGCPercent(gcLongRun)
+		if total > shortRun {
+			command.LongRun()
 		}
 		if talks {
 			begin(total)
@@ -275,10 +281,10 @@ func (a *app) show(n, of *atomic.Int64, quit chan struct{}) {
 		select {
 		case <-tick.C:
 			shown = true
-			a.err.Status("judged %d of %d", n.Load(), of.Load())
+			a.Err.Status("judged %d of %d", n.Load(), of.Load())
 		case <-quit:
 			if shown {
-				a.err.Status("")
+				a.Err.Status("")
 			}
 			return
 		}

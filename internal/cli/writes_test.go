@@ -47,11 +47,6 @@ func TestWrites(t *testing.T) {
 		"init in the tree":        {initArgs, "", ".repopolicy", link(".repopolicy", "docs")},
 		"a workflow below a link": {initArgs, "", ".github/workflows", link(".github/workflows", "../../elsewhere")},
 		"attributes to a link":    {initArgs, "", ".gitattributes", link(".gitattributes", "../elsewhere/a")},
-		"TUF below a link":        {"export --tuf tuf --policy policy.toml", "", "tuf/1.root.json", link("tuf/1.root.json", "../../elsewhere/r")},
-		"TUF in a link":           {"export --tuf tuf --policy policy.toml", "", "tuf", link("tuf", "../elsewhere")},
-		"a root in a link":        {"trust init root --key pub.pem --online-key pub.pem", "", "root", link("root", "../elsewhere")},
-		"a lock in a link":        {"trust init root --key pub.pem --online-key pub.pem", "", "root/.lock", link("root/.lock", "../../elsewhere/l")},
-		"staged below a link":     {"trust init root --key pub.pem --online-key pub.pem", "", "root/staged", link("root/staged", "../../elsewhere")},
 	} {
 		t.Run(name, func(t *testing.T) {
 			env := place(t)

@@ -111,6 +111,15 @@ func WriteBelow(dir, name string, data []byte, perm fs.FileMode) error {
 	return p.write(data, perm)
 }
 
+// Update is [WriteBelow] for a file that all may read, and leaves one alone that has these bytes.
+func Update(dir, name string, data []byte) error {
+	old, err := Read(filepath.Join(dir, filepath.FromSlash(name)), int64(len(data)))
+	if err == nil && string(old) == string(data) {
+		return nil
+	}
+	return WriteBelow(dir, name, data, 0o644)
+}
+
 // Create is [Write] for a file that must not be there; else the error is
 // [fs.ErrExist].
 func Create(path string, data []byte, perm fs.FileMode) error {

@@ -178,10 +178,8 @@ func (s signedBy) Sign(ctx context.Context, canonical []byte, wanted func(string
 	if err != nil {
 		return metadata.Signature{}, err
 	}
-	by := &author.IdentitySigner{May: []author.Key{key}, Certify: func(context.Context, [sha256.Size]byte) (string, string, func(context.Context) ([]byte, error), error) {
-		return s.who, s.issuer, func(context.Context) ([]byte, error) {
-			return s.inst.Sign(sigstoretest.Request{Artifact: canonical, SAN: s.who, Issuer: s.issuer}), nil
-		}, nil
-	}}
-	return by.Sign(ctx, canonical, wanted)
+	log := func(context.Context, [sha256.Size]byte, func(author.Key) error) ([]byte, author.Key, error) {
+		return s.inst.Sign(sigstoretest.Request{Artifact: canonical, SAN: s.who, Issuer: s.issuer}), key, nil
+	}
+	return (&author.IdentitySigner{May: []author.Key{key}, Log: log}).Sign(ctx, canonical, wanted)
 }

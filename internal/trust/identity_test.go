@@ -49,15 +49,13 @@ func (c *certified) Sign(ctx context.Context, canonical []byte, wanted func(stri
 	if err != nil {
 		return metadata.Signature{}, err
 	}
-	s := &author.IdentitySigner{May: []author.Key{key}, Certify: func(_ context.Context, digest [sha256.Size]byte) (string, string, func(context.Context) ([]byte, error), error) {
+	log := func(_ context.Context, digest [sha256.Size]byte, _ func(author.Key) error) ([]byte, author.Key, error) {
 		if digest != sha256.Sum256(canonical) {
-			return "", "", nil, errors.New("another digest")
+			return nil, key, errors.New("another digest")
 		}
-		return c.who, google, func(context.Context) ([]byte, error) {
-			return c.inst.Sign(sigstoretest.Request{Artifact: canonical, SAN: c.who, Issuer: google}), nil
-		}, nil
-	}}
-	return s.Sign(ctx, canonical, wanted)
+		return c.inst.Sign(sigstoretest.Request{Artifact: canonical, SAN: c.who, Issuer: google}), key, nil
+	}
+	return (&author.IdentitySigner{May: []author.Key{key}, Log: log}).Sign(ctx, canonical, wanted)
 }
 
 func identityKey(t testing.TB, name, issuer string) author.Key {

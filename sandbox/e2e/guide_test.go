@@ -58,6 +58,8 @@ func (g *guide) person(name string) *person {
 	self, err := os.Executable()
 	check(g.t, err)
 	check(g.t, os.WriteFile(filepath.Join(home, "repopolicy"), []byte("#!/bin/sh\nexec "+self+" \"$@\"\n"), 0o700))
+	author := "#!/bin/sh\n" + asAuthor + "=1 exec " + self + " \"$@\"\n"
+	check(g.t, os.WriteFile(filepath.Join(home, authorProgram), []byte(author), 0o700))
 	check(g.t, os.WriteFile(filepath.Join(home, "repopolicy-directory"), []byte("#!/bin/sh\n"+asDirectory+"=$"+asProgram+" exec "+self+" \"$@\"\n"), 0o700))
 	check(g.t, os.WriteFile(filepath.Join(home, "gh"), []byte(personCommand), 0o700))
 	p.env = []string{

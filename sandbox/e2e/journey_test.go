@@ -16,8 +16,10 @@ import (
 	"time"
 
 	"github.com/repopolicy/repopolicy/internal/cli"
+	"github.com/repopolicy/repopolicy/internal/command"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/trust"
+	"github.com/repopolicy/repopolicy/internal/trustcli"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/rekorbind"
 	"github.com/repopolicy/repopolicy/sandbox/claims"
@@ -42,6 +44,9 @@ jobs:
       - uses: actions/checkout@11bd71901bbe5b1630ceea73d27597364c9af683
       - run: repopolicy bind --output bound
 `
+
+// authorProgram is the program by which trust roots are made.
+const authorProgram = "repopolicy-trust"
 
 // computer runs the program as its own user would: its own state, no memory of
 // another.
@@ -68,10 +73,11 @@ func newComputer(t testing.TB) *computer {
 	return c
 }
 
-// repopolicy runs the program and returns its exit code and what it printed.
+// repopolicy runs the program, or repopolicy-trust if that is the first argument, and returns its
+// exit code and what it printed.
 func (c *computer) repopolicy(args ...string) (int, string) {
 	var out bytes.Buffer
-	env := cli.Env{
+	env := command.Env{
 		Stdout: &out, Stderr: &out, Now: func() time.Time { return time.Now().Add(c.ahead) }, Transport: c.transport, Timeout: c.timeout, Version: "v1.0.0",
 		Terminal: c.answers != "", Stdin: strings.NewReader(c.answers),
 		Getenv:    func(name string) string { return c.env[name] },
@@ -86,10 +92,12 @@ func (c *computer) repopolicy(args ...string) (int, string) {
 		},
 	}
 	if c.docker {
-		env.Credential = cli.OS().Credential
+		env.Credential = command.OS().Credential
 	}
-	code := cli.Main(args, env)
-	return code, out.String()
+	if len(args) > 0 && args[0] == authorProgram {
+		return trustcli.Main(args[1:], env), out.String()
+	}
+	return cli.Main(args, env), out.String()
 }
 
 // must runs the program and expects an exit class.

@@ -15,7 +15,7 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/repopolicy/repopolicy/internal/cli"
+	"github.com/repopolicy/repopolicy/internal/command"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/sandbox"
 	"github.com/repopolicy/repopolicy/sandbox/claims"
@@ -25,15 +25,15 @@ import (
 // steps sees which steps of signing are taken, and lets one of them fail.
 type steps struct {
 	next   http.RoundTripper
-	fails  cli.Step
-	after  int            // so many times the step goes well before it fails
-	before func(cli.Step) // if set, is called before each request; "" is none of signing
+	fails  command.Step
+	after  int                // so many times the step goes well before it fails
+	before func(command.Step) // if set, is called before each request; "" is none of signing
 	mu     sync.Mutex
-	taken  []cli.Step
+	taken  []command.Step
 	tree   bool // the last request to Rekor v2 was for its checkpoint
 }
 
-func (s *steps) step(r *http.Request) cli.Step {
+func (s *steps) step(r *http.Request) command.Step {
 	at := func(x sandbox.Service) bool {
 		u, err := url.Parse(stack.URL(x))
 		return err == nil && u.Host == r.URL.Host
@@ -41,15 +41,15 @@ func (s *steps) step(r *http.Request) cli.Step {
 	logs := r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "/log/entries")
 	switch {
 	case at(sandbox.Fulcio):
-		return cli.StepCertificate
+		return command.StepCertificate
 	case at(sandbox.TSA):
-		return cli.StepStamp
+		return command.StepStamp
 	case at(sandbox.RekorV1) && logs:
-		return cli.StepV1
+		return command.StepV1
 	case at(sandbox.Rekor) && logs:
-		return cli.StepV2
+		return command.StepV2
 	case r.URL.Host == "github.com" || at(sandbox.Forge) || at(sandbox.RekorV1) || at(sandbox.Rekor):
-		return cli.StepLook
+		return command.StepLook
 	}
 	return ""
 }
@@ -60,11 +60,11 @@ func (s *steps) RoundTrip(r *http.Request) (*http.Response, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
-	case step == cli.StepLook && strings.HasSuffix(r.URL.Path, "/api/v2/checkpoint"):
+	case step == command.StepLook && strings.HasSuffix(r.URL.Path, "/api/v2/checkpoint"):
 		s.tree = true
-	case step == cli.StepStamp && s.tree: // of a place proof, which is no step
+	case step == command.StepStamp && s.tree: // of a place proof, which is no step
 		step, s.tree = "", false
-	case step == cli.StepV2:
+	case step == command.StepV2:
 		s.tree = false
 	}
 	if s.before != nil {
@@ -87,7 +87,7 @@ func (s *steps) RoundTrip(r *http.Request) (*http.Response, error) {
 // with one entry in each log.
 func TestOrder(t *testing.T) {
 	for verb, flags := range map[string][]string{"sign": nil, "approve": nil, "sign-release": {"--statement", "--tag", "v1-hotfix.1"}} {
-		order := cli.Orders[verb]
+		order := command.Orders["repopolicy "+verb]
 		for i, fails := range order {
 			t.Run(verb+" "+string(fails), func(t *testing.T) {
 				name := "acme/order-" + verb + "-" + string(fails)
@@ -125,23 +125,23 @@ identities = [{ email = "alice@example.com", issuer = "https://accounts.google.c
 				seen := &steps{next: stack.Transport(), fails: fails}
 				c.transport = seen
 				who := "alice"
-				if fails == cli.StepIdentity {
+				if fails == command.StepIdentity {
 					who = "mallory"
 				}
 				token, err := stack.Token(personOf(who))
 				check(t, err)
 				good := slices.Clone(args)
 				switch fails {
-				case cli.StepFlags:
+				case command.StepFlags:
 					args = append(args, "--expect-identity", "nobody")
-				case cli.StepToken:
+				case command.StepToken:
 					token = ""
-				case cli.StepConsent:
+				case command.StepConsent:
 					args = slices.DeleteFunc(args, func(a string) bool { return a == "--yes" })
 					c.answers = "n\n"
-				case cli.StepFile: // what stands in the way came after it was looked for
-					seen.before = func(s cli.Step) {
-						if _, err := os.Lstat(written); s != cli.StepV2 || err == nil {
+				case command.StepFile: // what stands in the way came after it was looked for
+					seen.before = func(s command.Step) {
+						if _, err := os.Lstat(written); s != command.StepV2 || err == nil {
 							return
 						}
 						if verb == "approve" {
@@ -164,20 +164,20 @@ identities = [{ email = "alice@example.com", issuer = "https://accounts.google.c
 					}
 				}
 				now := logSizes(t)
-				if early := i < slices.Index(order, cli.StepV2) && fails != cli.StepV1; early && now.v2 != before.v2 || fails != cli.StepV2 && fails != cli.StepFile && now.v1 != before.v1 {
+				if early := i < slices.Index(order, command.StepV2) && fails != command.StepV1; early && now.v2 != before.v2 || fails != command.StepV2 && fails != command.StepFile && now.v1 != before.v1 {
 					t.Errorf("the logs had %v entries and have %v\n%s", before, now, out)
 				}
-				if fails == cli.StepIdentity {
+				if fails == command.StepIdentity {
 					// Who is named and may not sign, and who may and is not named.
 					for who, args := range map[string][]string{"mallory": append([]string{good[0], "--expect-identity", "mallory@example.com"}, good[1:]...), "alice": append([]string{good[0], "--expect-identity", "bob@example.com"}, good[1:]...)} {
 						c.env["SIGSTORE_ID_TOKEN"], err = stack.Token(personOf(who))
 						check(t, err)
-						if out := c.must(policy.ClassDeny, args...); slices.Contains(seen.taken, cli.StepCertificate) {
+						if out := c.must(policy.ClassDeny, args...); slices.Contains(seen.taken, command.StepCertificate) {
 							t.Errorf("%s was certified\n%s", who, out)
 						}
 					}
 				}
-				if fails == cli.StepFile {
+				if fails == command.StepFile {
 					check(t, os.Remove(written))
 				}
 				seen.before = nil
@@ -186,7 +186,7 @@ identities = [{ email = "alice@example.com", issuer = "https://accounts.google.c
 				check(t, err)
 				c.must(policy.ClassOK, good...)
 				want := sizes{before.v1, before.v2 + 1}
-				if slices.Contains(order, cli.StepV1) {
+				if slices.Contains(order, command.StepV1) {
 					want.v1++
 				}
 				if got := logSizes(t); got != want {
@@ -262,7 +262,7 @@ func TestBindOrder(t *testing.T) {
 	check(t, err)
 	signer.must(policy.ClassOK, "sign", "--git", p.dir, "--yes")
 	p.push()
-	order := cli.Orders["bind"]
+	order := command.Orders["repopolicy bind"]
 	before := logSizes(t)
 	p.inJob(forge.Event{Name: "repository_dispatch", Action: "repopolicy", Ref: "refs/heads/main"}, "repopolicy.yml", func(_ *forge.Job, c *computer, dir string) {
 		job := c.env
@@ -272,17 +272,17 @@ func TestBindOrder(t *testing.T) {
 			out := t.TempDir()
 			args := []string{"bind", "--git", dir, "--output", out}
 			switch fails {
-			case cli.StepFlags:
+			case command.StepFlags:
 				args = append(args, "--signing-config", "none")
-			case cli.StepToken:
+			case command.StepToken:
 				delete(c.env, "ACTIONS_ID_TOKEN_REQUEST_URL")
-			case cli.StepIdentity: // of another run, which proves nothing
+			case command.StepIdentity: // of another run, which proves nothing
 				token, err := stack.Token(claims.GitHub{Repository: name, Ref: "refs/heads/main"})
 				check(t, err)
 				c.env["SIGSTORE_ID_TOKEN"] = token
-			case cli.StepFile:
-				seen.before = func(s cli.Step) {
-					if s == cli.StepV2 {
+			case command.StepFile:
+				seen.before = func(s command.Step) {
+					if s == command.StepV2 {
 						_ = os.Symlink(t.TempDir(), filepath.Join(out, ".repopolicy"))
 					}
 				}
@@ -296,7 +296,7 @@ func TestBindOrder(t *testing.T) {
 					t.Errorf("%s: %s was begun\n%s", fails, s, talk)
 				}
 			}
-			if entries, err := os.ReadDir(out); err != nil || len(entries) > 0 && fails != cli.StepFile {
+			if entries, err := os.ReadDir(out); err != nil || len(entries) > 0 && fails != command.StepFile {
 				t.Errorf("%s: %v, %v", fails, entries, err)
 			}
 		}

@@ -171,10 +171,10 @@ func TestPolicyInRegistry(t *testing.T) {
 	at := t.TempDir()
 	key, public := keyPair(t, at, "key")
 	root, home := filepath.Join(at, "root"), "oci:"+host+"/acme/trust:latest"
-	known.must(policy.ClassOK, "trust", "init", root, "--key", public, "--online-key", public)
-	known.must(policy.ClassOK, "trust", "sign", root, "--key", key)
-	newComputer(t).must(policy.ClassUnavailable, "trust", "publish", root, "--key", key, "--to", home)
-	known.must(policy.ClassOK, "trust", "publish", root, "--key", key, "--to", home)
+	known.must(policy.ClassOK, authorProgram, "init", root, "--key", public, "--online-key", public)
+	known.must(policy.ClassOK, authorProgram, "sign", root, "--key", key)
+	newComputer(t).must(policy.ClassUnavailable, authorProgram, "publish", root, "--key", key, "--to", home)
+	known.must(policy.ClassOK, authorProgram, "publish", root, "--key", key, "--to", home)
 	config := superConfig(t, home, filepath.Join(root, "repository", "1.root.json"))
 	for user, want := range map[*computer]policy.Class{newComputer(t): policy.ClassUnavailable, known: policy.ClassOK} {
 		user.config = config

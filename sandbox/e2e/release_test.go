@@ -99,7 +99,10 @@ func TestOwnRelease(t *testing.T) {
 	}
 	stranger := newComputer(t)
 	out := stranger.must(policy.ClassOK, "verify", "https://github.com/"+name+"/releases/tag/v0.1.0")
-	for _, want := range []string{"repopolicy_0.1.0_linux_amd64.tar.gz", "repopolicy_0.1.0.cdx.json", "SHA256SUMS"} {
+	for _, want := range []string{
+		"repopolicy_0.1.0_linux_amd64.tar.gz", "repopolicy_0.1.0.cdx.json",
+		"repopolicy-trust_0.1.0_linux_amd64.tar.gz", "repopolicy-trust_0.1.0.cdx.json", "SHA256SUMS",
+	} {
 		if !strings.Contains(out, want) {
 			t.Errorf("no %q in\n%s", want, out)
 		}

@@ -17,8 +17,10 @@ import (
 	"time"
 
 	"github.com/repopolicy/repopolicy/internal/cli"
+	"github.com/repopolicy/repopolicy/internal/command"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/trust"
+	"github.com/repopolicy/repopolicy/internal/trustcli"
 	"github.com/repopolicy/repopolicy/sandbox"
 	"github.com/repopolicy/repopolicy/sandbox/forge"
 	"github.com/repopolicy/repopolicy/sandbox/internal/issuer"
@@ -27,6 +29,9 @@ import (
 // asProgram names the environment variable with which this test binary is the
 // program itself, as a process of its own. Its value is a file with a world.
 const asProgram = "E2E_WORLD"
+
+// asAuthor names the variable with which it is repopolicy-trust then.
+const asAuthor = "E2E_AUTHOR"
 
 // world says to another process where the stack is.
 type world struct {
@@ -77,7 +82,11 @@ func program(file string) int {
 		w.State = filepath.Join(os.Getenv("HOME"), "state")
 	}
 	out := newKiller(os.Stdout)
-	return cli.Main(os.Args[1:], cli.Env{
+	run := cli.Main
+	if os.Getenv(asAuthor) != "" {
+		run = trustcli.Main
+	}
+	return run(os.Args[1:], command.Env{
 		Stdout: out, Stderr: killer{os.Stderr, out.left}, Now: time.Now, Getenv: os.Getenv, Version: "v1.0.0",
 		Transport: &issuer.Transport{Base: http.DefaultTransport, Hosts: w.Hosts},
 		StateDir:  func() (string, error) { return w.State, nil },

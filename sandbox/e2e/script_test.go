@@ -24,6 +24,8 @@ func TestScripts(t *testing.T) {
 	check(t, err)
 	bin := t.TempDir()
 	check(t, os.WriteFile(filepath.Join(bin, "repopolicy"), []byte("#!/bin/sh\nexec "+self+" \"$@\"\n"), 0o700))
+	author := "#!/bin/sh\n" + asAuthor + "=1 exec " + self + " \"$@\"\n"
+	check(t, os.WriteFile(filepath.Join(bin, authorProgram), []byte(author), 0o700))
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,

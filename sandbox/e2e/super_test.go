@@ -98,18 +98,18 @@ func TestSuperRoot(t *testing.T) {
 	keeper := newComputer(t)
 	publish := func(class policy.Class, to string) string {
 		t.Helper()
-		return keeper.must(class, "trust", "publish", root, "--key", machine, "--to", to)
+		return keeper.must(class, authorProgram, "publish", root, "--key", machine, "--to", to)
 	}
-	sign := func(key string) { t.Helper(); keeper.must(policy.ClassOK, "trust", "sign", root, "--key", key) }
-	keeper.must(policy.ClassUsage, "trust", "init", root, "--key", alicePublic, "--key", bobPublic, "--threshold", "3", "--online-key", machinePublic)
-	keeper.must(policy.ClassOK, "trust", "init", root, "--key", alicePublic, "--key", bobPublic, "--threshold", "2", "--online-key", machinePublic)
-	keeper.must(policy.ClassUsage, "trust", "init", root, "--key", alicePublic, "--online-key", machinePublic)
-	keeper.must(policy.ClassOK, "trust", "delegate", root, "--anchor", "https://github.com/"+fine+"=sha256:"+good)
+	sign := func(key string) { t.Helper(); keeper.must(policy.ClassOK, authorProgram, "sign", root, "--key", key) }
+	keeper.must(policy.ClassUsage, authorProgram, "init", root, "--key", alicePublic, "--key", bobPublic, "--threshold", "3", "--online-key", machinePublic)
+	keeper.must(policy.ClassOK, authorProgram, "init", root, "--key", alicePublic, "--key", bobPublic, "--threshold", "2", "--online-key", machinePublic)
+	keeper.must(policy.ClassUsage, authorProgram, "init", root, "--key", alicePublic, "--online-key", machinePublic)
+	keeper.must(policy.ClassOK, authorProgram, "delegate", root, "--anchor", "https://github.com/"+fine+"=sha256:"+good)
 	publish(policy.ClassInvalid, reference) // nobody has signed
 	sign(alicePrivate)
 	publish(policy.ClassInvalid, reference)
 	carolPrivate, carolPublic := keyPair(t, dir, "carol")
-	keeper.must(policy.ClassDeny, "trust", "sign", root, "--key", carolPrivate) // not one of them
+	keeper.must(policy.ClassDeny, authorProgram, "sign", root, "--key", carolPrivate) // not one of them
 	sign(bobPrivate)
 	publish(policy.ClassOK, reference)
 	initial := filepath.Join(dir, "1.root.json")
@@ -138,7 +138,7 @@ func TestSuperRoot(t *testing.T) {
 	known.must(policy.ClassOK, "show", "-R", url(taken))
 
 	// The foundation names the rightful chain.
-	keeper.must(policy.ClassOK, "trust", "delegate", root, "--anchor", url(taken)+"=sha256:"+rightful)
+	keeper.must(policy.ClassOK, authorProgram, "delegate", root, "--anchor", url(taken)+"=sha256:"+rightful)
 	sign(alicePrivate)
 	sign(bobPrivate)
 	pinned := strings.TrimSpace(strings.Split(publish(policy.ClassOK, layout), "\n")[0])
@@ -166,10 +166,10 @@ func TestSuperRoot(t *testing.T) {
 	}
 
 	// Two people of the project may say it themselves: not one of them alone.
-	keeper.must(policy.ClassOK, "trust", "delegate", root, "--role", "acme", "--repositories", "https://github.com/acme/*", "--threshold", "2",
+	keeper.must(policy.ClassOK, authorProgram, "delegate", root, "--role", "acme", "--repositories", "https://github.com/acme/*", "--threshold", "2",
 		"--identity", "alice@example.com=https://accounts.google.com", "--identity", "bob@example.com=https://accounts.google.com")
-	keeper.must(policy.ClassOK, "trust", "delegate", root, "--role", "acme", "--anchor", url(shared)+"=sha256:"+ours, "--anchor", url(taken)+"=sha256:"+usurper)
-	keeper.must(policy.ClassUsage, "trust", "delegate", root, "--role", "acme", "--anchor", "https://github.com/other/x=sha256:"+ours)
+	keeper.must(policy.ClassOK, authorProgram, "delegate", root, "--role", "acme", "--anchor", url(shared)+"=sha256:"+ours, "--anchor", url(taken)+"=sha256:"+usurper)
+	keeper.must(policy.ClassUsage, authorProgram, "delegate", root, "--role", "acme", "--anchor", "https://github.com/other/x=sha256:"+ours)
 	sign(alicePrivate)
 	sign(bobPrivate)
 	as := func(class policy.Class, who claims.Claims) {
@@ -177,7 +177,7 @@ func TestSuperRoot(t *testing.T) {
 		token, err := stack.Token(who)
 		check(t, err)
 		keeper.env["SIGSTORE_ID_TOKEN"] = token
-		keeper.must(class, "trust", "sign", root, "--yes")
+		keeper.must(class, authorProgram, "sign", root, "--yes")
 	}
 	as(policy.ClassOK, alice)
 	publish(policy.ClassInvalid, reference)
@@ -193,7 +193,7 @@ func TestSuperRoot(t *testing.T) {
 	}
 	// A mirror that drops one of the two signatures.
 	tree := filepath.Join(t.TempDir(), "tree")
-	keeper.must(policy.ClassOK, "trust", "publish", root, "--key", machine, "--to", tree)
+	keeper.must(policy.ClassOK, authorProgram, "publish", root, "--key", machine, "--to", tree)
 	dropSignature(t, tree, "acme")
 	cut := newComputer(t)
 	cut.config = superConfig(t, tree, initial)
@@ -201,7 +201,7 @@ func TestSuperRoot(t *testing.T) {
 		t.Error(out)
 	}
 	// A rotation: carol for bob, signed by the old ones and the new.
-	keeper.must(policy.ClassOK, "trust", "rotate", root, "--role", "root", "--role", "targets", "--key", alicePublic, "--key", carolPublic, "--threshold", "2")
+	keeper.must(policy.ClassOK, authorProgram, "rotate", root, "--role", "root", "--role", "targets", "--key", alicePublic, "--key", carolPublic, "--threshold", "2")
 	sign(alicePrivate)
 	sign(carolPrivate)
 	publish(policy.ClassInvalid, reference)
@@ -262,9 +262,9 @@ func dropSignature(t testing.TB, tree, role string) {
 	}
 }
 
-// TestExportTUF: a chain becomes metadata that a client of TUF follows whose keys may be
+// TestFromPolicy: a chain becomes metadata that a client of TUF follows whose keys may be
 // identities (TAP 18).
-func TestExportTUF(t *testing.T) {
+func TestFromPolicy(t *testing.T) {
 	const name = "acme/as-tuf"
 	one := policyText(name, 1, 1, "alice")
 	statement, files := bindPolicy(t, name, one, alice)
@@ -283,7 +283,7 @@ func TestExportTUF(t *testing.T) {
 
 	c := newComputer(t)
 	out := filepath.Join(t.TempDir(), "tuf")
-	args := []string{"export", "--tuf", out, "-R", name}
+	args := []string{authorProgram, "from-policy", out, "-R", name}
 	if text := c.must(policy.ClassOK, args...); !strings.Contains(text, "2.root.json needs 2 more signatures") || !strings.Contains(text, "left out: rule binaries") {
 		t.Error(text)
 	}

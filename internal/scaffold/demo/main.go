@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/repopolicy/repopolicy/internal/cli"
+	"github.com/repopolicy/repopolicy/internal/command"
 )
 
 // The npm package's digest, as the registry's dist.integrity gives it.
@@ -102,7 +103,7 @@ func run() error {
 	wrong := 0
 	for i, s := range steps {
 		fmt.Printf("\n%d. %s\n$ repopolicy %s\n", i+1, s.say, strings.Join(s.args, " "))
-		got := cli.Main(s.args, cli.OS())
+		got := cli.Main(s.args, command.OS())
 		fmt.Printf("exit %d\n", got)
 		if got != s.exit {
 			fmt.Printf("expected exit %d\n", s.exit)

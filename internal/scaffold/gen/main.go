@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Gen writes what is generated from the program itself: docs/errors.md from the
-// table of reason codes, and the manual pages from the tree of commands.
+// Gen writes what is generated from the programs themselves: docs/errors.md from the
+// table of reason codes, and the manual pages from the trees of commands.
 //
 //	go generate ./...
 package main
@@ -14,9 +14,11 @@ import (
 	"strings"
 	"time"
 
+	"github.com/spf13/cobra"
 	"github.com/spf13/cobra/doc"
 
 	"github.com/repopolicy/repopolicy/internal/cli"
+	"github.com/repopolicy/repopolicy/internal/trustcli"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -73,9 +75,18 @@ func manPages(root string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	cmd := cli.Command()
-	cmd.DisableAutoGenTag = true
-	cmd.InitDefaultCompletionCmd()
 	date := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
-	return doc.GenManTree(cmd, &doc.GenManHeader{Title: "REPOPOLICY", Section: "1", Source: "repopolicy", Manual: "repopolicy", Date: &date}, dir)
+	// The page of repopolicy-trust takes the place of that of `repopolicy trust`, which has that
+	// name, too, and only lists commands with pages of their own.
+	for _, program := range []*cobra.Command{cli.Command(), trustcli.Command()} {
+		program.DisableAutoGenTag = true
+		program.InitDefaultCompletionCmd()
+		header := &doc.GenManHeader{
+			Title: strings.ToUpper(program.Name()), Section: "1", Source: "repopolicy", Manual: "repopolicy", Date: &date,
+		}
+		if err := doc.GenManTree(program, header, dir); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -17,41 +17,57 @@ const module = "github.com/repopolicy/repopolicy"
 // may lists which packages of ours each room may import. What is not listed may
 // import none; runners and generators are not part of the product and free.
 var may = map[string][]string{
-	"policy":                {"policy/internal/form"},
-	"policy/chain":          {"policy", "policy/internal/form"},
-	"policy/internal/form":  {},
-	"internal/identity":     {"policy", "internal/strictjson"},
-	"oidc":                  {},
-	"internal/budget":       {},
-	"internal/canonical":    {},
-	"internal/file":         {},
-	"internal/sigstore":     {"policy", "oidc", "internal/web", "internal/canonical", "internal/strictjson", "internal/identity"},
-	"internal/git":          {"policy", "internal/file", "internal/web", "internal/budget"},
-	"internal/forms":        {"policy", "internal/sigstore", "internal/git", "internal/canonical", "internal/strictjson"},
-	"internal/release":      {"policy", "internal/forms", "internal/sigstore", "internal/file", "internal/git", "internal/budget", "internal/strictjson"},
-	"internal/account":      {"policy", "internal/release", "internal/sigstore", "internal/file"},
-	"internal/web":          {"internal/budget", "internal/strictjson"},
-	"internal/airgap":       {"policy", "internal/strictjson"},
-	"internal/prefixmap":    {},
-	"internal/strictjson":   {},
-	"internal/token":        {"policy", "internal/web", "internal/identity"},
-	"internal/fetch":        {"policy", "internal/release", "internal/web", "internal/budget"},
-	"rekorbind":             {"policy", "policy/chain", "internal/canonical", "internal/file", "internal/sigstore", "internal/web", "internal/prefixmap", "internal/strictjson", "internal/budget"},
-	"internal/trust":        {"policy", "internal/sigstore", "internal/file", "internal/web", "rekorbind", "internal/trust/tuf", "internal/trust/oci", "internal/strictjson"},
-	"internal/trust/tuf":    {"internal/file", "internal/web", "internal/strictjson"},
-	"internal/trust/oci":    {"internal/file", "internal/web", "internal/budget"},
-	"internal/export":       {"policy"},
-	"internal/aqua":         {"policy"},
-	"internal/detect":       {"policy"},
-	"internal/compare":      {"policy"},
-	"":                      {"internal/budget", "internal/account", "internal/airgap", "internal/fetch", "internal/file", "internal/find", "internal/gate", "internal/git", "internal/release", "internal/sigstore", "internal/trust", "internal/trust/oci", "oidc", "policy", "policy/chain", "rekorbind", "internal/identity"},
-	"internal/find":         {"internal/airgap", "internal/budget", "internal/git", "internal/release", "internal/sigstore", "internal/strictjson", "internal/trust", "internal/trust/oci", "internal/web", "policy", "policy/chain", "rekorbind"},
-	"internal/gate":         {"internal/find", "internal/git", "internal/release", "internal/sigstore", "internal/token", "internal/worktree", "policy", "policy/chain", "rekorbind", "internal/identity"},
-	"internal/worktree":     {"internal/file"},
-	"internal/report":       {"", "internal/release", "internal/fetch", "internal/file", "internal/find", "internal/gate", "policy", "policy/chain", "rekorbind"},
-	"internal/cli":          {"", "internal/find", "internal/gate", "internal/report", "internal/worktree", "internal/trust/author", "internal/trust/oci", "internal/trust/tuf", "internal/airgap", "internal/export", "internal/aqua", "internal/compare", "internal/detect", "policy", "policy/chain", "oidc", "internal/release", "rekorbind", "internal/trust", "internal/sigstore", "internal/file", "internal/git", "internal/web", "internal/token", "internal/fetch", "internal/budget", "internal/identity"},
-	"cmd/repopolicy":        {"internal/cli"},
+	"policy":               {"policy/internal/form"},
+	"policy/chain":         {"policy", "policy/internal/form"},
+	"policy/internal/form": {},
+	"internal/identity":    {"policy", "internal/strictjson"},
+	"oidc":                 {},
+	"internal/budget":      {},
+	"internal/canonical":   {},
+	"internal/file":        {},
+	"internal/sigstore":    {"policy", "oidc", "internal/web", "internal/canonical", "internal/strictjson", "internal/identity"},
+	"internal/git":         {"policy", "internal/file", "internal/web", "internal/budget"},
+	"internal/forms":       {"policy", "internal/sigstore", "internal/git", "internal/canonical", "internal/strictjson"},
+	"internal/release":     {"policy", "internal/forms", "internal/sigstore", "internal/file", "internal/git", "internal/budget", "internal/strictjson"},
+	"internal/account":     {"policy", "internal/release", "internal/sigstore", "internal/file"},
+	"internal/web":         {"internal/budget", "internal/strictjson"},
+	"internal/airgap":      {"policy", "internal/strictjson"},
+	"internal/prefixmap":   {},
+	"internal/strictjson":  {},
+	"internal/token":       {"policy", "internal/web", "internal/identity"},
+	"internal/fetch":       {"policy", "internal/release", "internal/web", "internal/budget"},
+	"rekorbind":            {"policy", "policy/chain", "internal/canonical", "internal/file", "internal/sigstore", "internal/web", "internal/prefixmap", "internal/strictjson", "internal/budget"},
+	"internal/trust":       {"policy", "internal/sigstore", "internal/file", "internal/web", "rekorbind", "internal/trust/tuf", "internal/trust/oci", "internal/strictjson"},
+	"internal/trust/tuf":   {"internal/file", "internal/web", "internal/strictjson"},
+	"internal/trust/oci":   {"internal/file", "internal/web", "internal/budget"},
+	"internal/export":      {"policy"},
+	"internal/aqua":        {"policy"},
+	"internal/detect":      {"policy"},
+	"internal/compare":     {"policy"},
+	"":                     {"internal/budget", "internal/account", "internal/airgap", "internal/fetch", "internal/file", "internal/find", "internal/gate", "internal/git", "internal/release", "internal/sigstore", "internal/trust", "internal/trust/oci", "oidc", "policy", "policy/chain", "rekorbind", "internal/identity"},
+	"internal/find":        {"internal/airgap", "internal/budget", "internal/git", "internal/release", "internal/sigstore", "internal/strictjson", "internal/trust", "internal/trust/oci", "internal/web", "policy", "policy/chain", "rekorbind"},
+	"internal/gate":        {"internal/find", "internal/git", "internal/release", "internal/sigstore", "internal/token", "internal/worktree", "policy", "policy/chain", "rekorbind", "internal/identity"},
+	"internal/worktree":    {"internal/file"},
+	"internal/report":      {"", "internal/release", "internal/fetch", "internal/file", "internal/find", "internal/gate", "policy", "policy/chain", "rekorbind"},
+	"internal/command": {
+		"internal/airgap", "internal/budget", "internal/file", "internal/find", "internal/git", "internal/identity",
+		"internal/report", "internal/sigstore", "internal/trust", "internal/trust/oci", "internal/web", "oidc",
+		"policy", "policy/chain", "rekorbind",
+	},
+	"internal/cli": {
+		"", "internal/airgap", "internal/aqua", "internal/command", "internal/compare", "internal/detect",
+		"internal/export", "internal/fetch", "internal/file", "internal/find", "internal/gate", "internal/git",
+		"internal/identity", "internal/release", "internal/report", "internal/sigstore", "internal/token",
+		"internal/trust", "internal/trust/oci", "internal/trust/tuf", "internal/web", "internal/worktree", "oidc",
+		"policy", "policy/chain", "rekorbind",
+	},
+	"internal/trustcli": {
+		"internal/command", "internal/file", "internal/find", "internal/report", "internal/sigstore",
+		"internal/trust", "internal/trust/author", "oidc", "policy", "rekorbind",
+	},
 	"internal/trust/author": {"internal/file", "internal/trust/oci", "internal/trust/tuf"},
+	"cmd/repopolicy":        {"internal/cli", "internal/command"},
+	"cmd/repopolicy-trust":  {"internal/command", "internal/trustcli"},
 }
 
 // free are programs for developers; no package of the product imports them.
@@ -98,13 +114,27 @@ func TestLayering(t *testing.T) {
 				t.Errorf("%s imports %s: internal/trust/tuf is the one client of TUF, internal/trust/author the one author", room, imp)
 			case imp == "regexp":
 				t.Errorf("%s imports regexp", room)
-			case imp == "log" && room != "internal/sigstore", imp == "net/http" && !slices.Contains([]string{"", "internal/sigstore", "internal/web", "internal/token", "internal/fetch", "internal/git", "internal/cli", "internal/find", "internal/trust", "internal/trust/oci"}, room):
+			case imp == "log" && room != "internal/sigstore", imp == "net/http" && !slices.Contains([]string{"", "internal/sigstore", "internal/web", "internal/token", "internal/fetch", "internal/git", "internal/command", "internal/find", "internal/trust", "internal/trust/oci"}, room):
 				t.Errorf("%s imports %s", room, imp)
 			}
 		}
 	}
 	if seen != len(may) {
 		t.Errorf("%d rooms of %d exist", seen, len(may))
+	}
+}
+
+// TestNoAuthor: whoever judges links none of ours that writes TUF metadata with go-tuf.
+func TestNoAuthor(t *testing.T) {
+	out, err := exec.Command("go", "list", "-deps", "-f", `{{.ImportPath}}|{{join .Imports ","}}`, "./cmd/repopolicy").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(out)) {
+		path, imports, _ := strings.Cut(strings.TrimSpace(line), "|")
+		if strings.HasPrefix(path, module) && strings.Contains(imports, "github.com/theupdateframework/go-tuf") {
+			t.Errorf("%s imports go-tuf, and cmd/repopolicy links it", path)
+		}
 	}
 }
 

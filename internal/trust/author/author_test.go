@@ -12,7 +12,6 @@ import (
 	"crypto/rsa"
 	"crypto/sha256"
 	"errors"
-	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -315,7 +314,7 @@ func TestInterrupted(t *testing.T) {
 	check(t, os.CopyFS(filepath.Join(before, "x"), os.DirFS(w.dir)))
 	check(t, w.publish())
 	after := w.files()
-	names := slices.SortedFunc(maps.Keys(after.Metadata), func(a, b string) int { return rank(a) - rank(b) })
+	names := after.Ordered()
 	for n := range len(names) + 1 {
 		again := &world{t: t, dir: filepath.Join(t.TempDir(), "x"), host: w.host}
 		check(t, os.CopyFS(again.dir, os.DirFS(filepath.Join(before, "x"))))

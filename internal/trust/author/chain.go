@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
+
+	"github.com/repopolicy/repopolicy/internal/file"
 )
 
 // Version is a version of a policy in the terms of TUF: those who may change it are the
@@ -74,58 +76,37 @@ func (v Version) build() (*chain, error) {
 // over the same content stay. It returns the files that were signed, and the files that
 // still lack signatures with how many. The error wraps [ErrNotWanted] if nothing is for the key.
 // Nothing is written then; else each file is once it is signed, and the others at last.
-func WriteChain(ctx context.Context, dir string, versions []Version, s Signer) (signed []string, missing map[string]int, err error) {
+func WriteChain(
+	ctx context.Context, dir string, versions []Version, s Signer,
+) (signed []string, missing map[string]int, err error) {
+	files, err := chainFiles(versions)
+	if err != nil {
+		return nil, nil, err
+	}
 	missing = map[string]int{}
 	known := s == nil
-	type written struct {
-		name string
-		data []byte
-	}
-	var files []written
-	for i, v := range versions {
-		c, err := v.build()
+	for _, f := range files {
+		did, mine, err := f.sign(ctx, dir, s)
 		if err != nil {
-			return nil, nil, fmt.Errorf("version %d: %w", v.Number, err)
+			return nil, nil, fmt.Errorf("%s: %w", f.name, err)
 		}
-		groups := []Setup{v.People}
-		if i > 0 {
-			groups = append(groups, versions[i-1].People)
+		known = known || mine
+		if need, _ := f.need(f.groups); need > 0 {
+			missing[f.name] = need
 		}
-		root, targets := wrap(Root, c.root), wrap(Targets, c.targets)
-		for _, x := range []struct {
-			name   string
-			doc    *document
-			groups []Setup
-		}{{rootName(v.Number), root, groups}, {versioned(v.Number, Targets), targets, groups[:1]}} {
-			name := x.name
-			did, need, mine, err := signDocument(ctx, filepath.Join(dir, name), x.doc, x.groups, s)
-			if err != nil {
-				return nil, nil, fmt.Errorf("%s: %w", name, err)
-			}
-			if did {
-				signed = append(signed, name)
-			}
-			if need > 0 {
-				missing[name] = need
-			}
-			known = known || mine
-			data, err := x.doc.bytes()
-			if err != nil {
-				return nil, nil, err
-			}
-			data = append(data, '\n')
-			if files = append(files, written{name, data}); did { // the signature may be public
-				if err := write(dir, name, data); err != nil {
-					return nil, nil, err
-				}
-			}
+		if !did {
+			continue
+		}
+		signed = append(signed, f.name)
+		if err := f.write(dir); err != nil { // the signature may be public
+			return nil, nil, err
 		}
 	}
 	if !known {
 		return nil, nil, fmt.Errorf("no version: %w", ErrNotWanted)
 	}
 	for _, f := range files {
-		if err := write(dir, f.name, f.data); err != nil {
+		if err := f.write(dir); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -133,58 +114,49 @@ func WriteChain(ctx context.Context, dir string, versions []Version, s Signer) (
 	return signed, missing, nil
 }
 
-// signDocument takes over the signatures of an earlier run and adds one. It reports whether it
-// did, how many are missing, and whether the key is one of those that sign.
-func signDocument(ctx context.Context, path string, d *document, groups []Setup, s Signer) (did bool, need int, mine bool, err error) {
-	content, err := d.canonical()
+// chainFile is a file of metadata, and who has to sign it.
+type chainFile struct {
+	*document
+	name   string
+	groups []Setup
+}
+
+// chainFiles returns the metadata of versions that follow one another.
+func chainFiles(versions []Version) ([]chainFile, error) {
+	var files []chainFile
+	for i, v := range versions {
+		c, err := v.build()
+		if err != nil {
+			return nil, fmt.Errorf("version %d: %w", v.Number, err)
+		}
+		groups := []Setup{v.People}
+		if i > 0 {
+			groups = append(groups, versions[i-1].People)
+		}
+		files = append(files, chainFile{wrap(Root, c.root), rootName(v.Number), groups},
+			chainFile{wrap(Targets, c.targets), versioned(v.Number, Targets), groups[:1]})
+	}
+	return files, nil
+}
+
+// sign takes over the signatures of an earlier run and adds one, as [document.sign] does.
+func (f chainFile) sign(ctx context.Context, dir string, s Signer) (did, mine bool, err error) {
+	content, err := f.canonical()
 	if err != nil {
-		return false, 0, false, err
+		return false, false, err
 	}
-	if err := takeOver(path, d, content); err != nil {
-		return false, 0, false, err
+	if err := takeOver(filepath.Join(dir, f.name), f.document, content); err != nil || s == nil {
+		return false, false, err
 	}
-	has := func(id string) bool {
-		return slices.ContainsFunc(*d.signatures, func(x metadata.Signature) bool { return x.KeyID == id })
+	return f.document.sign(ctx, s, f.groups)
+}
+
+func (f chainFile) write(dir string) error {
+	data, err := f.bytes()
+	if err != nil {
+		return err
 	}
-	if _, certified := s.(*IdentitySigner); certified { // a certificate is not asked for in vain
-		left := false
-		for _, g := range groups {
-			for _, k := range g.Keys {
-				oidc := k.tuf.Type == keyTypeOIDC
-				left, mine = left || oidc && !has(k.id), mine || oidc && has(k.id)
-			}
-		}
-		if !left {
-			s = nil
-		} else {
-			mine = false
-		}
-	}
-	if s != nil {
-		sig, err := s.Sign(ctx, content, func(id string) bool {
-			ours := slices.ContainsFunc(groups, func(g Setup) bool {
-				return slices.ContainsFunc(g.Keys, func(k Key) bool { return k.id == id })
-			})
-			mine = mine || ours
-			return ours && !has(id)
-		})
-		if err == nil {
-			*d.signatures = append(*d.signatures, sig)
-			did = true
-		} else if !errors.Is(err, ErrNotWanted) {
-			return false, 0, false, err
-		}
-	}
-	for _, g := range groups {
-		n := 0
-		for _, k := range g.Keys {
-			if has(k.id) {
-				n++
-			}
-		}
-		need = max(need, g.Threshold-n)
-	}
-	return did, need, mine, nil
+	return file.Update(dir, f.name, append(data, '\n'))
 }
 
 // takeOver keeps the signatures in a file that is there, if they are over the same.

@@ -201,33 +201,33 @@ func (s *remoteSigner) Sign(ctx context.Context, canonical []byte, wanted func(s
 
 // IdentitySigner signs as whom a certificate names.
 type IdentitySigner struct {
-	// May are the identities of whom Certify can be; if none of them is wanted, it is
-	// not called, since to certify makes a name public.
+	// May are the identities that a certificate could name; if none of them is wanted, Log is not
+	// called, since to certify makes a name public.
 	May []Key
-	// Certify signs a SHA-256 and returns who did, and what logs the signature and
-	// then returns the v0.3 bundle. Before that nothing was published but the
-	// certificate.
-	Certify func(ctx context.Context, digest [sha256.Size]byte) (identity, issuer string, log func(context.Context) ([]byte, error), err error)
+	// Log signs a SHA-256, logs that, and returns the v0.3 bundle and whom its certificate names.
+	// Before it logs what it has just signed it asks wanted about them; by then nothing is public
+	// but the certificate.
+	Log func(ctx context.Context, digest [sha256.Size]byte, wanted func(Key) error) (bundle []byte, by Key, err error)
 }
 
 // Sign implements [Signer].
-func (s *IdentitySigner) Sign(ctx context.Context, canonical []byte, wanted func(string) bool) (metadata.Signature, error) {
+func (s *IdentitySigner) Sign(
+	ctx context.Context, canonical []byte, wanted func(string) bool,
+) (metadata.Signature, error) {
 	var none metadata.Signature
 	if !slices.ContainsFunc(s.May, func(k Key) bool { return wanted(k.id) }) {
 		return none, fmt.Errorf("who signs in: %w", ErrNotWanted)
 	}
-	identity, issuer, log, err := s.Certify(ctx, sha256.Sum256(canonical))
-	if err != nil {
-		return none, err
+	check := func(k Key) error {
+		if !wanted(k.id) {
+			return fmt.Errorf("%s: %w", k, ErrNotWanted)
+		}
+		return nil
 	}
-	key, err := Identity(identity, issuer)
-	if err != nil {
-		return none, err
+	bundle, key, err := s.Log(ctx, sha256.Sum256(canonical), check)
+	if err == nil {
+		err = check(key)
 	}
-	if !wanted(key.id) {
-		return none, fmt.Errorf("%s: %w", key, ErrNotWanted)
-	}
-	bundle, err := log(ctx)
 	if err != nil {
 		return none, err
 	}

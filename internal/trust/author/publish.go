@@ -3,13 +3,11 @@
 package author
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
-	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -65,40 +63,50 @@ func (r *Repository) Publish(ctx context.Context, signers []Signer, keyTypes map
 
 // prepare stages snapshot and timestamp if those that are there do not do.
 func (r *Repository) prepare() {
-	for _, role := range r.targetRoles() { // whom nobody asks any more
-		if role != Targets && !slices.ContainsFunc(r.delegations(), func(d metadata.DelegatedRole) bool { return d.Name == role }) {
-			delete(r.targets, role)
-			delete(r.staged, role)
-		}
-	}
+	r.forgetRoles()
 	meta := map[string]*metadata.MetaFiles{}
 	for role, t := range r.targets {
 		meta[role+".json"] = metadata.MetaFile(t.Signed.Version)
 	}
-	same := func(a, b map[string]*metadata.MetaFiles) bool {
-		return maps.EqualFunc(a, b, func(x, y *metadata.MetaFiles) bool { return x.Version == y.Version })
-	}
-	stale := func(role string, expires time.Time) bool {
-		if expires.Sub(r.now) < time.Duration(r.days(role))*day/4 {
-			return true
-		}
-		if r.before == nil || !r.staged[Root] || r.staged[role] {
-			return false
-		}
-		was, is := r.before.Signed.Roles[role], r.root.Signed.Roles[role]
-		return was.Threshold != is.Threshold || !slices.Equal(was.KeyIDs, is.KeyIDs)
-	}
-	if r.snapshot == nil || !same(r.snapshot.Signed.Meta, meta) || stale(Snapshot, r.snapshot.Signed.Expires) {
+	if s := r.snapshot; s == nil || !sameVersions(s.Signed.Meta, meta) || r.stale(Snapshot, s.Signed.Expires) {
 		r.snapshot = metadata.Snapshot(r.until(Snapshot))
 		r.snapshot.Signed.Version, r.snapshot.Signed.Meta = r.published.snapshot+1, meta
 		r.staged[Snapshot] = true
 	}
 	meta = map[string]*metadata.MetaFiles{"snapshot.json": metadata.MetaFile(r.snapshot.Signed.Version)}
-	if r.timestamp == nil || !same(r.timestamp.Signed.Meta, meta) || stale(Timestamp, r.timestamp.Signed.Expires) {
+	if t := r.timestamp; t == nil || !sameVersions(t.Signed.Meta, meta) || r.stale(Timestamp, t.Signed.Expires) {
 		r.timestamp = metadata.Timestamp(r.until(Timestamp))
 		r.timestamp.Signed.Version, r.timestamp.Signed.Meta = r.published.timestamp+1, meta
 		r.staged[Timestamp] = true
 	}
+}
+
+// forgetRoles drops the roles that nobody delegates to any more.
+func (r *Repository) forgetRoles() {
+	for _, role := range r.targetRoles() {
+		asked := slices.ContainsFunc(r.delegations(), func(d metadata.DelegatedRole) bool { return d.Name == role })
+		if role != Targets && !asked {
+			delete(r.targets, role)
+			delete(r.staged, role)
+		}
+	}
+}
+
+func sameVersions(a, b map[string]*metadata.MetaFiles) bool {
+	return maps.EqualFunc(a, b, func(x, y *metadata.MetaFiles) bool { return x.Version == y.Version })
+}
+
+// stale reports whether a role of the machine is to be made anew: it expires soon, or the
+// staged root gives it other keys.
+func (r *Repository) stale(role string, expires time.Time) bool {
+	if expires.Sub(r.now) < time.Duration(r.days(role))*day/4 {
+		return true
+	}
+	if r.before == nil || !r.staged[Root] || r.staged[role] {
+		return false
+	}
+	was, is := r.before.Signed.Roles[role], r.root.Signed.Roles[role]
+	return was.Threshold != is.Threshold || !slices.Equal(was.KeyIDs, is.KeyIDs)
 }
 
 // candidate is the tree as it would be.
@@ -186,7 +194,7 @@ func (r *Repository) release() error {
 		}
 		files[r.name(d.role)] = data
 	}
-	if err := WriteTree(r.path(treeDir), &oci.Files{Metadata: files}); err != nil {
+	if err := (&oci.Files{Metadata: files}).WriteTree(r.path(treeDir)); err != nil {
 		return err
 	}
 	entries, err := os.ReadDir(r.path(stagedDir))
@@ -208,41 +216,6 @@ func (r *Repository) release() error {
 		r.first, err = file.Read(r.path(treeDir, rootName(1)), maxFile)
 	}
 	return err
-}
-
-// WriteTree writes a repository as a web server serves it, metadata at the top and
-// targets below it, in an order in which clients can read it at any time; the
-// timestamp, which makes the rest current, comes last.
-func WriteTree(dir string, f *oci.Files) error {
-	for _, path := range slices.Sorted(maps.Keys(f.Targets)) {
-		if !validPath(path) {
-			return fmt.Errorf("%q is no path of a target", path)
-		}
-		if err := write(dir, targetsDir+"/"+path, f.Targets[path]); err != nil {
-			return err
-		}
-	}
-	names := slices.SortedFunc(maps.Keys(f.Metadata), func(a, b string) int { return cmp.Or(rank(a)-rank(b), len(a)-len(b), strings.Compare(a, b)) })
-	for _, name := range names {
-		if err := write(dir, url.PathEscape(name), f.Metadata[name]); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// rank orders metadata: each file comes after those that it names, and a root, by
-// which what is current might not be signed, just before the timestamp.
-func rank(name string) int {
-	switch {
-	case name == "timestamp.json":
-		return 3
-	case strings.HasSuffix(name, ".root.json"):
-		return 2
-	case strings.HasSuffix(name, ".snapshot.json"):
-		return 1
-	}
-	return 0
 }
 
 // Tree returns the directory that holds what is published.

@@ -50,7 +50,7 @@ var Roles = []string{Root, Targets, Snapshot, Timestamp}
 const (
 	treeDir    = "repository"
 	stagedDir  = "staged"
-	targetsDir = "targets"
+	targetsDir = oci.TargetsDir
 	lockFile   = ".lock"
 	maxFile    = 8 << 20
 	maxRoots   = 100_000
@@ -298,19 +298,11 @@ func (r *Repository) save() (err error) {
 	for _, d := range slices.Backward(r.stagedDocuments()) {
 		data, e := d.bytes()
 		if e == nil {
-			e = write(r.dir, stagedDir+"/"+url.PathEscape(d.role)+".json", append(data, '\n'))
+			e = file.Update(r.dir, stagedDir+"/"+url.PathEscape(d.role)+".json", append(data, '\n'))
 		}
 		err = errors.Join(err, e)
 	}
 	return err
-}
-
-// write puts a file below a directory, unless it is there already.
-func write(dir, name string, data []byte) error {
-	if old, err := file.Read(filepath.Join(dir, filepath.FromSlash(name)), int64(len(data))); err == nil && string(old) == string(data) {
-		return nil
-	}
-	return file.WriteBelow(dir, name, data, 0o644)
 }
 
 // Files returns what is published: all roots, the current metadata, its targets.

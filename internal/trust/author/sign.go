@@ -12,17 +12,11 @@ import (
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 )
 
-// group are keys of which so many have to sign.
-type group struct {
-	keys      []Key
-	threshold int
-}
-
 // groups returns who has to sign a role's metadata. A root is signed as the one
 // before it says, and as it says itself.
-func (r *Repository) groups(role string) ([]group, error) {
-	of := func(keys map[string]*metadata.Key, ids []string, threshold int) (group, error) {
-		g := group{threshold: threshold}
+func (r *Repository) groups(role string) ([]Setup, error) {
+	of := func(keys map[string]*metadata.Key, ids []string, threshold int) (Setup, error) {
+		g := Setup{Threshold: threshold}
 		for _, id := range ids {
 			k := keys[id]
 			if k == nil {
@@ -33,12 +27,12 @@ func (r *Repository) groups(role string) ([]group, error) {
 				return g, err
 			}
 			key.id = id
-			g.keys = append(g.keys, key)
+			g.Keys = append(g.Keys, key)
 		}
 		return g, nil
 	}
-	var out []group
-	add := func(g group, err error) error {
+	var out []Setup
+	add := func(g Setup, err error) error {
 		out = append(out, g)
 		return err
 	}
@@ -75,8 +69,9 @@ func (r *Repository) Sign(ctx context.Context, s Signer) ([]string, error) {
 }
 
 // sign calls kept after each signature, which may be public by then.
-func (r *Repository) sign(ctx context.Context, s Signer, only []string, kept func() error) (signed []string, known bool, err error) {
-	_, certified := s.(*IdentitySigner)
+func (r *Repository) sign(
+	ctx context.Context, s Signer, only []string, kept func() error,
+) (signed []string, known bool, err error) {
 	for _, d := range r.stagedDocuments() {
 		if only != nil && !slices.Contains(only, d.role) {
 			continue
@@ -85,42 +80,90 @@ func (r *Repository) sign(ctx context.Context, s Signer, only []string, kept fun
 		if err != nil {
 			return signed, known, err
 		}
-		left, people := map[string]bool{}, false // identities that have signed
-		for _, g := range groups {
-			for _, k := range g.keys {
-				switch {
-				case slices.ContainsFunc(*d.signatures, func(x metadata.Signature) bool { return x.KeyID == k.id }):
-					people = people || k.tuf.Type == keyTypeOIDC
-				case !certified || k.tuf.Type == keyTypeOIDC: // a certificate is not asked for in vain
-					left[k.id] = true
-				}
-			}
-		}
-		if len(left) == 0 && certified {
-			known = known || people
-			continue
-		}
-		data, err := d.canonical()
-		if err != nil {
-			return signed, known, err
-		}
-		sig, err := s.Sign(ctx, data, func(id string) bool {
-			known = known || slices.ContainsFunc(*d.signatures, func(x metadata.Signature) bool { return x.KeyID == id })
-			return left[id]
-		})
-		if errors.Is(err, ErrNotWanted) {
-			continue
-		}
-		if err != nil {
+		did, mine, err := d.sign(ctx, s, groups)
+		if known = known || mine; err != nil {
 			return signed, known, fmt.Errorf("%s: %w", d.role, err)
 		}
-		*d.signatures = append(*d.signatures, sig)
-		signed, known = append(signed, d.role), true
+		if !did {
+			continue
+		}
+		signed = append(signed, d.role)
 		if err := kept(); err != nil {
 			return signed, known, err
 		}
 	}
 	return signed, known, nil
+}
+
+// sign adds the signature of a signer, if one of the groups waits for it. It reports whether it
+// did, and whether the signer is one of those who sign, or have signed.
+func (d *document) sign(ctx context.Context, s Signer, groups []Setup) (did, mine bool, err error) {
+	left, people := d.waiting(groups, s)
+	if _, certified := s.(*IdentitySigner); certified && len(left) == 0 { // not certified in vain
+		return false, people, nil
+	}
+	data, err := d.canonical()
+	if err != nil {
+		return false, false, err
+	}
+	sig, err := s.Sign(ctx, data, func(id string) bool {
+		mine = mine || d.signedBy(id)
+		return left[id]
+	})
+	if errors.Is(err, ErrNotWanted) {
+		return false, mine, nil
+	}
+	if err != nil {
+		return false, mine, err
+	}
+	*d.signatures = append(*d.signatures, sig)
+	return true, true, nil
+}
+
+// waiting returns the keys of the groups that have not signed and that a signer of this kind
+// could be, and whether an identity has signed.
+func (d *document) waiting(groups []Setup, s Signer) (left map[string]bool, people bool) {
+	_, certified := s.(*IdentitySigner)
+	left = map[string]bool{}
+	for _, g := range groups {
+		for _, k := range g.Keys {
+			oidc := k.tuf.Type == keyTypeOIDC
+			if d.signedBy(k.id) {
+				people = people || oidc
+			} else if oidc || !certified {
+				left[k.id] = true
+			}
+		}
+	}
+	return left, people
+}
+
+// signedBy reports whether a key has signed.
+func (d *document) signedBy(id string) bool {
+	return slices.ContainsFunc(*d.signatures, func(s metadata.Signature) bool { return s.KeyID == id })
+}
+
+// need returns how many signatures are missing, and those of whom they could be.
+func (d *document) need(groups []Setup) (need int, missing []Key) {
+	for _, g := range groups {
+		var left []Key
+		for _, k := range g.Keys {
+			if !d.signedBy(k.id) {
+				left = append(left, k)
+			}
+		}
+		n := g.Threshold - (len(g.Keys) - len(left))
+		if n <= 0 {
+			continue
+		}
+		need = max(need, n)
+		for _, k := range left {
+			if !slices.ContainsFunc(missing, func(m Key) bool { return m.id == k.id }) {
+				missing = append(missing, k)
+			}
+		}
+	}
+	return need, missing
 }
 
 // Status is how it stands with a role.
@@ -166,22 +209,7 @@ func (r *Repository) Status() ([]Status, error) {
 		if err != nil {
 			return nil, err
 		}
-		for _, g := range groups {
-			var missing []Key
-			for _, k := range g.keys {
-				if !slices.ContainsFunc(*docs[at].signatures, func(x metadata.Signature) bool { return x.KeyID == k.id }) {
-					missing = append(missing, k)
-				}
-			}
-			if need := g.threshold - (len(g.keys) - len(missing)); need > 0 {
-				s.Need = max(s.Need, need)
-				for _, k := range missing {
-					if !slices.ContainsFunc(s.Missing, func(m Key) bool { return m.id == k.id }) {
-						s.Missing = append(s.Missing, k)
-					}
-				}
-			}
-		}
+		s.Need, s.Missing = docs[at].need(groups)
 	}
 	return out, nil
 }
@@ -193,5 +221,5 @@ func (r *Repository) Keys(role string) ([]Key, int, error) {
 		return nil, 0, err
 	}
 	g := groups[len(groups)-1]
-	return g.keys, g.threshold, nil
+	return g.Keys, g.Threshold, nil
 }

@@ -5,12 +5,15 @@ package author
 import (
 	"errors"
 	"fmt"
-	"io/fs"
+	"maps"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
+
+	"github.com/repopolicy/repopolicy/internal/file"
+	"github.com/repopolicy/repopolicy/internal/trust/oci"
 )
 
 // periodField is where the metadata says for how many days a role is signed, in the
@@ -178,7 +181,7 @@ func (r *Repository) Renew(role string) error {
 
 // Add stages a target of a role; what is there already is left as it is.
 func (r *Repository) Add(role, path string, data []byte) error {
-	if !validPath(path) {
+	if !oci.ValidPath(path) {
 		return fmt.Errorf("%q is no path of a target", path)
 	}
 	if len(data) > maxFile {
@@ -198,7 +201,7 @@ func (r *Repository) Add(role, path string, data []byte) error {
 	if err := r.delegates(role, path); err != nil {
 		return err
 	}
-	if err := write(r.dir, treeDir+"/"+targetsDir+"/"+hashed(path, info), data); err != nil {
+	if err := file.Update(r.dir, treeDir+"/"+targetsDir+"/"+hashed(path, info), data); err != nil {
 		return err
 	}
 	signed, err := r.edit(role)
@@ -221,10 +224,6 @@ func (r *Repository) Remove(role, path string) error {
 	}
 	delete(signed.Targets, path)
 	return r.save()
-}
-
-func validPath(path string) bool {
-	return fs.ValidPath(path) && path != "." && len(path) <= 512 && !strings.ContainsFunc(path, func(c rune) bool { return c <= ' ' || c > '~' || c == '\\' })
 }
 
 // delegates returns an error if a path is none that the role is asked about.
@@ -257,9 +256,7 @@ func (r *Repository) delegations() []metadata.DelegatedRole {
 // leaves out.
 func (r *Repository) Delegate(role string, patterns []string, s Setup) error {
 	switch {
-	case role == "" || len(role) > 64 || strings.ContainsFunc(role, func(c rune) bool {
-		return !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.ContainsRune("._-", c))
-	}) || slices.Contains(Roles, role) || role[0] == '.':
+	case !validRole(role):
 		return fmt.Errorf("%q is no name of a role", role)
 	case len(patterns) == 0:
 		return errors.New("a delegation has patterns of paths")
@@ -267,32 +264,17 @@ func (r *Repository) Delegate(role string, patterns []string, s Setup) error {
 		return fmt.Errorf("%s: a threshold of %d with %d keys", role, s.Threshold, len(s.Keys))
 	}
 	d := metadata.DelegatedRole{Name: role, Threshold: s.Threshold, Terminating: true, Paths: patterns}
-	signed, err := r.edit(Targets)
-	if err != nil {
-		return err
-	}
-	if signed.Delegations == nil {
-		signed.Delegations = &metadata.Delegations{Keys: map[string]*metadata.Key{}}
-	}
 	for _, k := range s.Keys {
 		if slices.Contains(d.KeyIDs, k.id) {
 			return fmt.Errorf("%s: %s is given twice", role, k)
 		}
 		d.KeyIDs = append(d.KeyIDs, k.id)
-		signed.Delegations.Keys[k.id] = k.tuf
 	}
-	i := slices.IndexFunc(signed.Delegations.Roles, func(o metadata.DelegatedRole) bool { return o.Name == role })
-	if i < 0 {
-		signed.Delegations.Roles = append(signed.Delegations.Roles, d)
-	} else {
-		signed.Delegations.Roles[i] = d
+	signed, err := r.edit(Targets)
+	if err != nil {
+		return err
 	}
-	// Keys that no delegation names any more.
-	for id := range signed.Delegations.Keys {
-		if !slices.ContainsFunc(signed.Delegations.Roles, func(o metadata.DelegatedRole) bool { return slices.Contains(o.KeyIDs, id) }) {
-			delete(signed.Delegations.Keys, id)
-		}
-	}
+	replaceDelegation(signed, d, s.Keys)
 	if r.targets[role] == nil {
 		r.targets[role] = metadata.Targets()
 		r.targets[role].Signed.Version = 0
@@ -301,4 +283,33 @@ func (r *Repository) Delegate(role string, patterns []string, s Setup) error {
 		return err
 	}
 	return r.save()
+}
+
+// validRole reports whether a role that is delegated to can have this name.
+func validRole(name string) bool {
+	return name != "" && len(name) <= 64 && name[0] != '.' && !slices.Contains(Roles, name) &&
+		!strings.ContainsFunc(name, func(c rune) bool {
+			return !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.ContainsRune("._-", c))
+		})
+}
+
+// replaceDelegation adds a delegation, or puts it in the place of that to the same role. Keys that
+// no delegation names any more are left out.
+func replaceDelegation(t *metadata.TargetsType, d metadata.DelegatedRole, keys []Key) {
+	if t.Delegations == nil {
+		t.Delegations = &metadata.Delegations{Keys: map[string]*metadata.Key{}}
+	}
+	to := t.Delegations
+	for _, k := range keys {
+		to.Keys[k.id] = k.tuf
+	}
+	i := slices.IndexFunc(to.Roles, func(o metadata.DelegatedRole) bool { return o.Name == d.Name })
+	if i < 0 {
+		to.Roles = append(to.Roles, d)
+	} else {
+		to.Roles[i] = d
+	}
+	maps.DeleteFunc(to.Keys, func(id string, _ *metadata.Key) bool {
+		return !slices.ContainsFunc(to.Roles, func(o metadata.DelegatedRole) bool { return slices.Contains(o.KeyIDs, id) })
+	})
 }

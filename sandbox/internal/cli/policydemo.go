@@ -16,6 +16,7 @@ import (
 	"github.com/sigstore/sigstore-go/pkg/sign"
 
 	"github.com/repopolicy/repopolicy/internal/cli"
+	"github.com/repopolicy/repopolicy/internal/command"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/trust"
 	"github.com/repopolicy/repopolicy/policy"
@@ -85,7 +86,7 @@ func (d *show) person(dir, name string) *person {
 // transport plays the hosts of GitHub.
 func (p *person) run(args ...string) (int, string) {
 	var out bytes.Buffer
-	code := cli.Main(args, cli.Env{
+	code := cli.Main(args, command.Env{
 		Stdout: &out, Stderr: &out, Now: time.Now, Transport: p.d.stack.Transport(),
 		Getenv:   func(name string) string { return p.env[name] },
 		StateDir: func() (string, error) { return p.state, nil },

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/repopolicy/repopolicy/internal/cli"
+	"github.com/repopolicy/repopolicy/internal/command"
 	"github.com/repopolicy/repopolicy/internal/trust"
 )
 
@@ -42,7 +43,7 @@ func (c *corpus) agree(t *tally, what string, tc *testCase, flags ...string) {
 
 	run := func(format string) spoken {
 		var out bytes.Buffer
-		exit := cli.Main(append(args, "--format", format), cli.Env{
+		exit := cli.Main(append(args, "--format", format), command.Env{
 			Stdout: &out, Stderr: io.Discard, Now: time.Now,
 			Root:   func(context.Context, trust.Options) ([]trust.Root, error) { return nil, os.ErrNotExist },
 			Getenv: func(name string) string { return filepath.Join(dir, name) },

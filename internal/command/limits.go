@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package cli
+package command
 
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -33,21 +36,22 @@ const (
 var errSignal = errors.New("interrupted")
 
 // limits are the flags that every verb has.
-type limits struct{ memory, timeout typed }
+type limits struct{ memory, timeout Once }
 
 func (l *limits) flags(root *cobra.Command) {
 	f := root.PersistentFlags()
-	l.memory.name, l.timeout.name = "BYTES", "DURATION"
+	l.memory.Kind, l.timeout.Kind = "BYTES", "DURATION"
 	f.Var(&l.memory, "memory", "the most memory to use, such as 1G; by default 256M")
-	f.Var(&l.timeout, "timeout", "how long the run may take, without the content of artifacts and without waiting for a person; by default 10m")
+	f.Var(&l.timeout, "timeout",
+		"how long the run may take, without the content of artifacts and without waiting for a person; by default 10m")
 }
 
 // time returns how long the run may take, 0 if the flag says no such thing.
 func (l *limits) time() time.Duration {
-	if !l.timeout.set {
+	if !l.timeout.Given {
 		return budget.DefaultTimeout
 	}
-	d, err := time.ParseDuration(l.timeout.value)
+	d, err := time.ParseDuration(l.timeout.Value)
 	if err != nil {
 		return 0
 	}
@@ -57,8 +61,8 @@ func (l *limits) time() time.Duration {
 // apply gives a run its budget and its time. Stop ends both.
 func (l *limits) apply(ctx context.Context) (_ context.Context, stop func(), err error) {
 	memory := int64(defaultMemory)
-	if l.memory.set {
-		if memory, err = parseSize(l.memory.value); err != nil || memory < minMemory {
+	if l.memory.Given {
+		if memory, err = ParseSize(l.memory.Value); err != nil || memory < minMemory {
 			return ctx, nil, &policy.Fault{
 				Reason: policy.Usage, Text: "--memory: at least 128M",
 				Hint: "write it like 512M or 1G",
@@ -67,7 +71,11 @@ func (l *limits) apply(ctx context.Context) (_ context.Context, stop func(), err
 	}
 	timeout := l.time()
 	if timeout <= 0 {
-		return ctx, nil, &policy.Fault{Reason: policy.Usage, Text: "--timeout: not a duration", Hint: "write it like 10m"}
+		return ctx, nil, &policy.Fault{
+			Reason: policy.Usage,
+			Text:   "--timeout: not a duration",
+			Hint:   "write it like 10m",
+		}
 	}
 	if os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(memory - outside)
@@ -142,4 +150,17 @@ func stopped(ctx context.Context) *policy.Fault {
 		return &policy.Fault{Reason: policy.Interrupted, Text: "the run was interrupted"}
 	}
 	return nil
+}
+
+// ParseSize reads a number of bytes, with K, M, G or T for powers of 1024.
+func ParseSize(s string) (int64, error) {
+	digits, shift := s, 0
+	if i := strings.IndexAny(s, "KMGT"); i >= 0 && i == len(s)-1 {
+		digits, shift = s[:i], 10*(1+strings.IndexByte("KMGT", s[i]))
+	}
+	n, err := strconv.ParseInt(digits, 10, 64)
+	if err != nil || n <= 0 || n > 1<<(62-shift) {
+		return 0, fmt.Errorf("%s is not a number of bytes, such as 500M", s)
+	}
+	return n << shift, nil
 }

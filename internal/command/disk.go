@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package cli
+package command
 
 import (
 	"errors"
@@ -9,10 +9,10 @@ import (
 	"github.com/repopolicy/repopolicy/policy"
 )
 
-// unwritten is the fault of a file that could not be written or locked: by the
+// Unwritten is the fault of a file that could not be written or locked: by the
 // machine, whose disk is full or broken, or because its path cannot be, which is a
 // wrong command line.
-func unwritten(err error) *policy.Fault {
+func Unwritten(err error) *policy.Fault {
 	f := usage(err)
 	if slices.ContainsFunc(machineErrors, func(e error) bool { return errors.Is(err, e) }) {
 		f.Reason = policy.WriteFailed

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package cli
+package command
 
 // Step is one thing that a verb does that makes something public.
 type Step string
@@ -22,7 +22,7 @@ const (
 	StepFile        Step = "file" // it is written where it belongs
 )
 
-// Orders are the steps of each verb that signs as somebody. The tests with real services
+// Orders are the steps of each command that signs as somebody. The tests with real services
 // let each step fail and look that nobody was asked for a later one.
 //
 // The time stamps of place proofs, which bind asks for before the certificate and after the
@@ -30,13 +30,20 @@ const (
 // a binding in the other open logs of Rekor v2, after that in the one of the signing config: one that
 // fails ends no run, and makes nothing public that is not so by then.
 var Orders = map[string][]Step{
-	"init":         {StepFlags, StepLook, StepToken, StepIdentity, StepConsent, StepTree, StepCertificate, StepStamp, StepV1, StepV2, StepFile},
-	"sign":         {StepFlags, StepLook, StepToken, StepIdentity, StepConsent, StepCertificate, StepStamp, StepV1, StepV2, StepFile},
-	"bind":         {StepFlags, StepLook, StepToken, StepIdentity, StepCertificate, StepStamp, StepV1, StepV2, StepFile},
-	"approve":      {StepFlags, StepLook, StepToken, StepIdentity, StepConsent, StepCertificate, StepStamp, StepV2, StepFile},
-	"sign-release": {StepFlags, StepToken, StepLook, StepIdentity, StepConsent, StepCertificate, StepStamp, StepV2, StepFile},
+	"repopolicy init": {StepFlags, StepLook, StepToken, StepIdentity, StepConsent, StepTree, StepCertificate,
+		StepStamp, StepV1, StepV2, StepFile},
+	"repopolicy sign": {StepFlags, StepLook, StepToken, StepIdentity, StepConsent, StepCertificate,
+		StepStamp, StepV1, StepV2, StepFile},
+	"repopolicy bind": {StepFlags, StepLook, StepToken, StepIdentity, StepCertificate,
+		StepStamp, StepV1, StepV2, StepFile},
+	"repopolicy approve": {StepFlags, StepLook, StepToken, StepIdentity, StepConsent, StepCertificate,
+		StepStamp, StepV2, StepFile},
+	"repopolicy sign-release": {StepFlags, StepToken, StepLook, StepIdentity, StepConsent, StepCertificate,
+		StepStamp, StepV2, StepFile},
 	// One log is enough for TUF metadata: that of Rekor v1 where the instance has one. Of
 	// several roles each is certified, logged and kept before the next one.
-	"trust sign": {StepFlags, StepLook, StepToken, StepIdentity, StepConsent, StepCertificate, StepStamp, StepV1, StepFile},
-	"export":     {StepFlags, StepLook, StepToken, StepIdentity, StepConsent, StepCertificate, StepStamp, StepV1, StepFile}, // --tuf --sign
+	"repopolicy-trust sign": {StepFlags, StepLook, StepToken, StepIdentity, StepConsent, StepCertificate,
+		StepStamp, StepV1, StepFile},
+	"repopolicy-trust from-policy": {StepFlags, StepLook, StepToken, StepIdentity, StepConsent, StepCertificate,
+		StepStamp, StepV1, StepFile},
 }

@@ -1,111 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package cli
+package trustcli
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
-	"strings"
 
-	"github.com/repopolicy/repopolicy/internal/report"
+	"github.com/repopolicy/repopolicy/internal/command"
 	"github.com/repopolicy/repopolicy/internal/trust/author"
 	"github.com/repopolicy/repopolicy/policy"
 )
-
-// exportTUF writes a chain as TUF metadata.
-func (a *app) exportTUF(ctx context.Context, o *exportOptions) error {
-	switch {
-	case o.to.set || o.rule.set || o.tag.set || o.artifact.set:
-		return policy.Faultf(policy.Usage, "--tuf writes the whole policy: --to, --rule, --tag and --artifact contradict it")
-	case o.policy.set && o.signing.repo.set:
-		return policy.Faultf(policy.Usage, "--policy and --repo contradict each other")
-	case o.signing.key.set && !o.sign:
-		return policy.Faultf(policy.Usage, "--key without --sign")
-	case o.signing.expect.set && !o.sign:
-		return policy.Faultf(policy.Usage, "--expect-identity without --sign")
-	case o.signing.from.set && !o.signing.repo.set:
-		return policy.Faultf(policy.Usage, "--from without -R: which repository?")
-	}
-	if err := checkFolders(&o.tuf); err != nil {
-		return err
-	}
-	if o.signing.repo.set {
-		if err := a.checkFind(&o.signing.repoOptions, false); err != nil {
-			return err
-		}
-	}
-	if o.sign {
-		if err := a.checkAuthor(&o.signing); err != nil {
-			return err
-		}
-	}
-	var docs []*policy.Document
-	if o.signing.repo.set {
-		f, err := a.inForce(ctx, &o.signing.repoOptions)
-		if err != nil {
-			return err
-		}
-		for _, v := range f.Versions() {
-			docs = append(docs, v.Document)
-		}
-	} else {
-		path := o.policy.value
-		if !o.policy.set {
-			path = defaultPolicy
-		}
-		doc, err := loadPolicy(path)
-		if err != nil {
-			return err
-		}
-		docs = append(docs, doc)
-	}
-	var versions []author.Version
-	var gone withdrawn
-	for _, doc := range docs {
-		gone.add(doc.Content())
-		v, notes, err := tufVersion(doc, gone)
-		if err != nil {
-			return policy.Faultf(policy.Usage,
-				"version %d cannot be exported without allowing more: %s", doc.Content().Version, err)
-		}
-		for _, n := range notes {
-			a.err.Line("note: version %d: left out: %s", v.Number, n)
-		}
-		versions = append(versions, v)
-	}
-	var signer author.Signer
-	if o.sign {
-		var err error
-		if signer, err = a.authorSigner(ctx, &o.signing); err != nil {
-			return err
-		}
-	}
-	signed, missing, err := author.WriteChain(ctx, o.tuf.value, versions, signer)
-	var f *policy.Fault
-	switch {
-	case errors.As(err, &f):
-		return f
-	case errors.Is(err, author.ErrNotWanted):
-		return &policy.Fault{
-			Reason: policy.NotMaintainer, Text: err.Error(),
-			Hint: "nothing was signed; sign as a maintainer",
-		}
-	case err != nil && o.sign:
-		return &policy.Fault{Reason: policy.SigningFailed, Text: err.Error(), Hint: "run the command again"}
-	case err != nil:
-		return policy.Faultf(policy.Usage, "%s", err)
-	}
-	if len(signed) > 0 {
-		a.err.Line("signed: %s", strings.Join(signed, ", "))
-	}
-	for _, name := range slices.Sorted(maps.Keys(missing)) {
-		a.err.Line("%s needs %d more %s", name, missing[name], report.Plural(missing[name], "signature"))
-	}
-	return nil
-}
 
 // withdrawn is what the versions up to one revoked and yanked. What they restored stays in
 // it: TUF compares no times, and to allow less is no harm.
@@ -124,7 +29,8 @@ func (w *withdrawn) rule(name string) bool {
 
 func (w *withdrawn) identity(p policy.Principal) bool {
 	return slices.ContainsFunc(w.revoked, func(x policy.Revocation) bool {
-		return x.Identity != nil && x.Identity.Kind == p.Kind && x.Identity.Value == p.Value && x.Identity.Issuer == p.Issuer
+		return x.Identity != nil && x.Identity.Kind == p.Kind && x.Identity.Value == p.Value &&
+			x.Identity.Issuer == p.Issuer
 	})
 }
 
@@ -136,7 +42,10 @@ func (w *withdrawn) key(k policy.Key) bool {
 // error says what of its maintainers TUF would count otherwise.
 func tufVersion(doc *policy.Document, gone withdrawn) (v author.Version, notes []string, err error) {
 	c := doc.Content()
-	v = author.Version{Number: int64(c.Version), Expires: c.Expires, Target: defaultPolicy, Policy: doc.Text(), People: author.Setup{Threshold: c.Maintainers.Threshold}}
+	v = author.Version{
+		Number: int64(c.Version), Expires: c.Expires, Target: command.DefaultPolicy, Policy: doc.Text(),
+		People: author.Setup{Threshold: c.Maintainers.Threshold},
+	}
 	if c.Maintainers.Repository {
 		return v, nil, errors.New("the repository's workflow maintains it, which has another name in every certificate")
 	}

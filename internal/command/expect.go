@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package cli
+package command
 
 import (
 	"fmt"
@@ -18,24 +18,27 @@ import (
 // the ID token is compared with who may sign before it is sent anywhere: nobody has
 // verified it by then, and it only decides about refusing.
 
-// expectation is whom the user expects to sign.
-type expectation struct{ value, issuer string } // issuer is "" for any
+// Expectation is whom the user expects to sign; nil for anybody.
+type Expectation struct{ value, issuer string } // issuer is "" for any
 
-func (o *signOptions) expectFlag(cmd *cobra.Command) {
-	o.expect.name = "IDENTITY[=ISSUER]"
-	cmd.Flags().Var(&o.expect, "expect-identity", "sign only as this e-mail address or URI, such as alice@example.com=https://accounts.google.com; by default as anybody who may sign here")
+// ExpectFlag defines --expect-identity.
+func (o *Signing) ExpectFlag(cmd *cobra.Command) {
+	o.Expect.Kind = "IDENTITY[=ISSUER]"
+	cmd.Flags().Var(&o.Expect, "expect-identity", "sign only as this e-mail address or URI, such as"+
+		" alice@example.com=https://accounts.google.com; by default as anybody who may sign here")
 }
 
-// expected reads --expect-identity; nil without it.
-func (o *signOptions) expected() (*expectation, error) {
-	if !o.expect.set {
+// Expected reads --expect-identity; nil without it.
+func (o *Signing) Expected() (*Expectation, error) {
+	if !o.Expect.Given {
 		return nil, nil
 	}
-	e := &expectation{value: o.expect.value}
+	e := &Expectation{value: o.Expect.Value}
 	if i := max(strings.LastIndex(e.value, "=https://"), strings.LastIndex(e.value, "=http://")); i >= 0 {
 		e.value, e.issuer = e.value[:i], e.value[i+1:]
 	}
-	if !strings.Contains(e.value, "@") && !strings.Contains(e.value, "://") || strings.ContainsAny(e.value+e.issuer, " \t\r\n") {
+	if !strings.Contains(e.value, "@") && !strings.Contains(e.value, "://") ||
+		strings.ContainsAny(e.value+e.issuer, " \t\r\n") {
 		return nil, &policy.Fault{
 			Reason: policy.Usage, Text: "--expect-identity: neither an e-mail address nor a URI",
 			Hint: "write it like alice@example.com or alice@example.com=https://accounts.google.com",
@@ -44,8 +47,8 @@ func (o *signOptions) expected() (*expectation, error) {
 	return e, nil
 }
 
-// check refuses a token that is of nobody who is expected.
-func (e *expectation) check(may []policy.Identity) error {
+// Check refuses a token that is of nobody who is expected.
+func (e *Expectation) Check(may []policy.Identity) error {
 	if e == nil || slices.ContainsFunc(may, func(id policy.Identity) bool {
 		return id.Value == e.value && (e.issuer == "" || id.Issuer == e.issuer)
 	}) {
@@ -57,22 +60,23 @@ func (e *expectation) check(may []policy.Identity) error {
 	}
 	return &policy.Fault{
 		Reason: policy.TokenRefused,
-		Text:   fmt.Sprintf("the ID token is of %s, and --expect-identity names %s", whoever(may), want),
+		Text:   fmt.Sprintf("the ID token is of %s, and --expect-identity names %s", Whoever(may), want),
 		Hint:   "no certificate was asked for, and nothing was logged; sign in as who is meant",
 	}
 }
 
-func whoever(ids []policy.Identity) string {
+// Whoever names whom a token is of, for a person.
+func Whoever(ids []policy.Identity) string {
 	if len(ids) == 0 {
 		return "nobody who can be certified"
 	}
-	return nameOf(ids[0])
+	return NameOf(ids[0])
 }
 
-// candidates returns the identities that a certificate for the token could name: where
+// Candidates returns the identities that a certificate for the token could name: where
 // a provider speaks for another one, who of the two depends on the certificate
 // authority. The issuers are those of the policy and where people sign in.
-func candidates(raw string, f *policy.File, signIn string) ([]policy.Identity, error) {
+func Candidates(raw string, f *policy.File, signIn string) ([]policy.Identity, error) {
 	claims, err := oidc.UnverifiedClaims(raw)
 	if err != nil {
 		return nil, policy.Faultf(policy.LoginNeeded, "%s", err)
@@ -85,7 +89,12 @@ func candidates(raw string, f *policy.File, signIn string) ([]policy.Identity, e
 			}
 		}
 	}
-	id := policy.Identity{Kind: policy.KindEmail, Value: claims.Email, Issuer: claims.Issuer, TokenSubject: claims.Subject}
+	id := policy.Identity{
+		Kind:         policy.KindEmail,
+		Value:        claims.Email,
+		Issuer:       claims.Issuer,
+		TokenSubject: claims.Subject,
+	}
 	if claims.Email == "" && len(out) > 0 {
 		return out, nil
 	}
@@ -98,4 +107,12 @@ func candidates(raw string, f *policy.File, signIn string) ([]policy.Identity, e
 		out = append(out, id)
 	}
 	return out, nil
+}
+
+// NameOf names an identity for a person.
+func NameOf(id policy.Identity) string {
+	if id.Kind == policy.KindKey {
+		return "key sha256:" + id.Value
+	}
+	return id.Value + " by " + id.Issuer
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package cli
+package command
 
 import (
 	"bytes"
@@ -15,46 +15,51 @@ import (
 	"github.com/repopolicy/repopolicy/policy"
 )
 
+// MaxPublicKey is the largest file with a key that is read.
+const MaxPublicKey = 64 << 10
+
 // Limits of a signer of one's own.
 const (
 	signerTimeout = 2 * time.Minute // somebody may have to touch a token
 	maxSignature  = 4 << 10
 	maxSignerTalk = 4 << 10
-	maxPublicKey  = 64 << 10
 )
 
-// signerFlags name a program that has the key.
-type signerFlags struct {
-	program, public typed
-	args            []string
+// SignerFlags name a program that has the key.
+type SignerFlags struct {
+	Program, Public Once
+	Args            []string
 }
 
-func (s *signerFlags) set() bool { return s.program.set || s.public.set || len(s.args) > 0 }
+// Given reports whether one of the flags was.
+func (s *SignerFlags) Given() bool { return s.Program.Given || s.Public.Given || len(s.Args) > 0 }
 
-// signer returns the program as a signer. It is run without a shell, gets the
+// Signer returns the program as a signer. It is run without a shell, gets the
 // SHA-256 of what is signed on standard input, 32 bytes, and answers with the ASN.1
 // form of an ECDSA signature; that is checked before anything is made of it.
-func (s *signerFlags) signer() (sigstore.Signer, error) {
-	if !s.program.set || !s.public.set {
+func (s *SignerFlags) Signer() (sigstore.Signer, error) {
+	if !s.Program.Given || !s.Public.Given {
 		return nil, &policy.Fault{
 			Reason: policy.Usage, Text: "--signer and --public-key go together",
 			Hint: "the program does not say which key it signs with",
 		}
 	}
-	data, err := file.Read(s.public.value, maxPublicKey)
+	data, err := file.Read(s.Public.Value, MaxPublicKey)
 	if err != nil {
 		return nil, policy.Faultf(policy.Usage, "--public-key: %s", err)
 	}
 	out, err := sigstore.NewSigner(data, func(ctx context.Context, digest []byte) ([]byte, error) {
-		return runSigner(ctx, signerTimeout, digest, s.program.value, s.args...)
+		return runSigner(ctx, signerTimeout, digest, s.Program.Value, s.Args...)
 	})
 	if err != nil {
-		return nil, policy.Faultf(policy.Usage, "--public-key: %s: %s", s.public.value, err)
+		return nil, policy.Faultf(policy.Usage, "--public-key: %s: %s", s.Public.Value, err)
 	}
 	return out, nil
 }
 
-func runSigner(ctx context.Context, timeout time.Duration, digest []byte, program string, args ...string) ([]byte, error) {
+func runSigner(
+	ctx context.Context, timeout time.Duration, digest []byte, program string, args ...string,
+) ([]byte, error) {
 	within, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	cmd := exec.CommandContext(within, program, args...)

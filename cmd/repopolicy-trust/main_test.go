@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/repopolicy/repopolicy/internal/cli"
+	"github.com/repopolicy/repopolicy/internal/command"
+	"github.com/repopolicy/repopolicy/internal/scaffold/sigstoretest"
+	"github.com/repopolicy/repopolicy/internal/sigstore"
+	"github.com/repopolicy/repopolicy/internal/trust"
+	"github.com/repopolicy/repopolicy/internal/trustcli"
+)
+
+func TestMain(m *testing.M) {
+	program := func(run func([]string, command.Env) int) func() {
+		return func() {
+			env := command.OS()
+			env.Now = func() time.Time { return sigstoretest.Now.AddDate(0, 1, 0) }
+			env.Root = func(context.Context, trust.Options) ([]trust.Root, error) {
+				data, err := os.ReadFile(os.Getenv("TEST_ROOT"))
+				if err != nil {
+					return nil, err
+				}
+				r, err := sigstore.ParseRoot("public-good", data)
+				return []trust.Root{{Root: r}}, err
+			}
+			os.Exit(run(os.Args[1:], env))
+		}
+	}
+	testscript.Main(m, map[string]func(){
+		"repopolicy-trust": program(trustcli.Main),
+		"repopolicy":       program(cli.Main), // what the roots are for
+	})
+}
+
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata",
+		RequireExplicitExec: true,
+		Setup: func(e *testscript.Env) error {
+			root := filepath.Join(e.WorkDir, "trusted_root.json")
+			e.Setenv("TEST_ROOT", root)
+			return os.WriteFile(root, sigstoretest.New(t).Root(sigstoretest.RootOptions{}), 0o600)
+		},
+	})
+}

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package command
+
+import (
+	"runtime"
+
+	"github.com/spf13/cobra"
+
+	"github.com/repopolicy/repopolicy/internal/report"
+	"github.com/repopolicy/repopolicy/policy"
+)
+
+// UserAgent names our programs to servers.
+func UserAgent() string { return "repopolicy/" + report.Version() + " (https://" + policy.Name + ")" }
+
+type versionDoc struct {
+	Schema  string `json:"schema"`
+	Version string `json:"version"`
+	Go      string `json:"go"`
+	OS      string `json:"os"`
+	Arch    string `json:"arch"`
+	Formats string `json:"policy_format"`
+}
+
+// VersionCommand returns the verb that prints the version.
+func (r *Run) VersionCommand() *cobra.Command {
+	f := &Format{Allowed: []string{"text", "json"}}
+	cmd := &cobra.Command{
+		Use:   "version",
+		Short: "print the version of this program",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if f.JSON() {
+				return r.Out.JSON(versionDoc{
+					report.SchemaURL("version-v1"), report.Version(), runtime.Version(), runtime.GOOS, runtime.GOARCH, policy.Format,
+				})
+			}
+			r.Out.Line("%s %s %s %s/%s, policy format %s", cmd.Root().Name(), report.Version(),
+				runtime.Version(), runtime.GOOS, runtime.GOARCH, policy.Format)
+			return nil
+		},
+	}
+	cmd.Flags().Var(f, "format", "form of the output")
+	return cmd
+}
