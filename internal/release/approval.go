@@ -73,11 +73,18 @@ type approvalPredicate struct {
 // subjects in order. The error says what can be in no approval.
 func EncodeApproval(a Approval) ([]byte, error) {
 	a.Subjects = slices.Clone(a.Subjects)
-	slices.SortFunc(a.Subjects, func(x, y Approved) int { return cmp.Or(cmp.Compare(x.Name, y.Name), cmp.Compare(x.SHA256, y.SHA256)) })
+	slices.SortFunc(
+		a.Subjects,
+		func(x, y Approved) int { return cmp.Or(cmp.Compare(x.Name, y.Name), cmp.Compare(x.SHA256, y.SHA256)) },
+	)
 	if err := a.check(); err != nil {
 		return nil, err
 	}
-	s := approvalStatement{Type: statementV1, PredicateType: policy.ApprovalPredicate, Predicate: approvalPredicate{a.Repository.String(), a.Tag, a.Commit, a.Policy}}
+	s := approvalStatement{
+		Type:          statementV1,
+		PredicateType: policy.ApprovalPredicate,
+		Predicate:     approvalPredicate{a.Repository.String(), a.Tag, a.Commit, a.Policy},
+	}
 	for _, x := range a.Subjects {
 		s.Subject = append(s.Subject, approvalSubject{x.Name, map[string]string{"sha256": x.SHA256}})
 	}
@@ -157,7 +164,12 @@ func ParseApproval(payload []byte) (Approval, error) {
 
 // facts returns what the policy judges an approval by.
 func (a *Approval) facts() policy.ApprovalFacts {
-	f := policy.ApprovalFacts{Repository: a.Repository, Tag: a.Tag, Commit: a.Commit, Policy: policy.Digest{Alg: "sha256", Hex: a.Policy}}
+	f := policy.ApprovalFacts{
+		Repository: a.Repository,
+		Tag:        a.Tag,
+		Commit:     a.Commit,
+		Policy:     policy.Digest{Alg: "sha256", Hex: a.Policy},
+	}
 	for _, x := range a.Subjects {
 		f.Digests = append(f.Digests, policy.Digest{Alg: "sha256", Hex: x.SHA256})
 	}
@@ -187,7 +199,11 @@ func VerifyApproval(data []byte, root *sigstore.Root, keys []policy.Key) (policy
 	return policy.NewApproval(a.facts(), signer, v.Verification()), a, nil
 }
 
-func verifyApproval(data []byte, root *sigstore.Root, keys []policy.Key) (*sigstore.Verified, policy.Identity, Approval, error) {
+func verifyApproval(
+	data []byte,
+	root *sigstore.Root,
+	keys []policy.Key,
+) (*sigstore.Verified, policy.Identity, Approval, error) {
 	b, err := sigstore.ParseBundle(data)
 	if err != nil {
 		return nil, policy.Identity{}, Approval{}, err
@@ -226,7 +242,10 @@ func isApproval(ev *Evidence) bool { return ev.Predicate == policy.ApprovalPredi
 // that the user named, those that lie beside it, and those that its release
 // holds. Which of them count is for the policy to say. None is verified where no
 // rule demands any. The failure beside them says that others could not be had.
-func (j *Judge) approvals(ctx context.Context, a *Artifact) (out []policy.Approval, notes []policy.Note, missing *Failure) {
+func (j *Judge) approvals(
+	ctx context.Context,
+	a *Artifact,
+) (out []policy.Approval, notes []policy.Note, missing *Failure) {
 	if !j.by().DemandsApprovals() {
 		return nil, nil, nil
 	}
@@ -353,5 +372,6 @@ func (f *finder) approval(path string) *lazy[approvalSlot] {
 // lacksApprovals reports whether approvals are what the nearest rule misses.
 func lacksApprovals(d policy.Decision) bool {
 	n, ok := d.Nearest()
-	return ok && d.Reason == policy.RuleMismatch && slices.ContainsFunc(n.Mismatches, func(m policy.Mismatch) bool { return m.Field == "approvals" })
+	return ok && d.Reason == policy.RuleMismatch &&
+		slices.ContainsFunc(n.Mismatches, func(m policy.Mismatch) bool { return m.Field == "approvals" })
 }

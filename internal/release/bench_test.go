@@ -77,7 +77,12 @@ func BenchmarkSigstoreGoLoop(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	id, err := verify.NewShortCertificateIdentity("https://token.actions.githubusercontent.com", "", sigstoretest.Workflow("v1").SAN, "")
+	id, err := verify.NewShortCertificateIdentity(
+		"https://token.actions.githubusercontent.com",
+		"",
+		sigstoretest.Workflow("v1").SAN,
+		"",
+	)
 	if err != nil {
 		b.Fatal(err)
 	}

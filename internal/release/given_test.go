@@ -36,7 +36,12 @@ environment = "release"
 	}
 	plain := fmt.Appendf(nil, "%x  widget_1.tar.gz\n%x  widget_2.tar.gz\n", sha256.Sum256(one), sha256.Sum256(two))
 	bsd := fmt.Appendf(nil, "SHA512 (%s) = %x\n", name, sha512.Sum512(one))
-	below := fmt.Appendf(nil, "%x  linux/widget_1.tar.gz\n%x  windows/widget_1.tar.gz\n", sha256.Sum256(two), sha256.Sum256(one))
+	below := fmt.Appendf(
+		nil,
+		"%x  linux/widget_1.tar.gz\n%x  windows/widget_1.tar.gz\n",
+		sha256.Sum256(two),
+		sha256.Sum256(one),
+	)
 	exact := fmt.Appendf(nil, "%x  widget_1.tar.gz\n%x  old/widget_1.tar.gz\n", sha256.Sum256(two), sha256.Sum256(one))
 	others := fmt.Appendf(nil, "%x  widget_2.tar.gz\n", sha256.Sum256(two))
 	changed := fmt.Appendf(nil, "%x  widget_1.tar.gz\n", sha256.Sum256([]byte("changed")))
@@ -118,9 +123,21 @@ environment = "release"
 				also = append(also, string(res.Evidence.Decision.Reason))
 			}
 			if res.Decision.Reason != c.want || via != c.via || c.also != "" && !slices.Contains(also, c.also) {
-				t.Errorf("%s, carried %t: %s (%s) by %q, also %s; want %s by %q, also %s", c.what, carried, res.Decision.Reason, res.Decision.Detail, via, also, c.want, c.via, c.also)
+				t.Errorf(
+					"%s, carried %t: %s (%s) by %q, also %s; want %s by %q, also %s",
+					c.what,
+					carried,
+					res.Decision.Reason,
+					res.Decision.Detail,
+					via,
+					also,
+					c.want,
+					c.via,
+					c.also,
+				)
 			}
-			if c.want == policy.NoEvidence && !strings.Contains(res.Decision.Detail, "SHA256SUMS lists it, without evidence") {
+			if c.want == policy.NoEvidence &&
+				!strings.Contains(res.Decision.Detail, "SHA256SUMS lists it, without evidence") {
 				t.Errorf("%s: %s", c.what, res.Decision.Detail)
 			}
 			if res.Class() != policy.ClassOK {
@@ -196,7 +213,14 @@ func TestCarriedBeside(t *testing.T) {
 			j.Bundles = []string{filepath.Join(put(t, map[string][]byte{"x": c.named}), "x")}
 		}
 		if res := run(j, filepath.Join(put(t, files), "widget_1.tar.gz"))[0]; res.Decision.Reason != c.want {
-			t.Errorf("beside %t, carried %t, named %t: %s, want %s", c.beside != nil, c.carried != nil, c.named != nil, res.Decision.Reason, c.want)
+			t.Errorf(
+				"beside %t, carried %t, named %t: %s, want %s",
+				c.beside != nil,
+				c.carried != nil,
+				c.named != nil,
+				res.Decision.Reason,
+				c.want,
+			)
 		}
 	}
 }

@@ -52,7 +52,11 @@ identities = [{ email = "alice@example.com", issuer = "https://accounts.google.c
 `
 
 func judge(p *policy.Trusted, roots ...*sigstore.Root) *Judge {
-	return &Judge{Policy: p, Now: sigstoretest.Now.AddDate(0, 1, 0), Roots: func(context.Context) ([]*sigstore.Root, error) { return roots, nil }}
+	return &Judge{
+		Policy: p,
+		Now:    sigstoretest.Now.AddDate(0, 1, 0),
+		Roots:  func(context.Context) ([]*sigstore.Root, error) { return roots, nil },
+	}
 }
 
 func run(j *Judge, args ...string) []*Result {
@@ -72,8 +76,15 @@ func others(inputs []*Input) []*Artifact {
 
 // summary is a SLSA verification summary.
 func summary(result string, subjects ...string) []byte {
-	st := strings.Replace(string(statement(subjects...)), "https://slsa.dev/provenance/v1", "https://slsa.dev/verification_summary/v1", 1)
-	return []byte(strings.Replace(st, `"predicate":{}`, fmt.Sprintf(`"predicate":{"verificationResult":%q}`, result), 1))
+	st := strings.Replace(
+		string(statement(subjects...)),
+		"https://slsa.dev/provenance/v1",
+		"https://slsa.dev/verification_summary/v1",
+		1,
+	)
+	return []byte(
+		strings.Replace(st, `"predicate":{}`, fmt.Sprintf(`"predicate":{"verificationResult":%q}`, result), 1),
+	)
 }
 
 // TestBranches signs one artifact in every way that must be told apart. The
@@ -283,7 +294,11 @@ func TestEachRootAlone(t *testing.T) {
 		want   policy.Class
 	}{"mixed": {mixed, policy.ClassDeny}, "of a": {a.Sign(req), policy.ClassOK}, "of b": {b.Sign(req), policy.ClassOK}} {
 		dir := put(t, map[string][]byte{"widget_1.tar.gz": art, "widget_1.tar.gz.sigstore.json": c.bundle})
-		j := judge(pin(t, peopleRule), parseRoot(t, a, sigstoretest.RootOptions{}), parseRoot(t, b, sigstoretest.RootOptions{}))
+		j := judge(
+			pin(t, peopleRule),
+			parseRoot(t, a, sigstoretest.RootOptions{}),
+			parseRoot(t, b, sigstoretest.RootOptions{}),
+		)
 		if res := run(j, filepath.Join(dir, "widget_1.tar.gz"))[0]; res.Class() != c.want {
 			t.Errorf("%s: %s %s", name, res.Class(), res.Decision.Detail)
 		}
@@ -295,10 +310,21 @@ func TestSums(t *testing.T) {
 	inst := sigstoretest.New(t)
 	root := parseRoot(t, inst, sigstoretest.RootOptions{})
 	one, two := []byte("one"), []byte("two")
-	sums := fmt.Appendf(nil, "%x  widget_1.tar.gz\n%x *widget_2.tar.gz\n%x  notes.txt\n", sha256.Sum256(one), sha256.Sum256(two), sha256.Sum256([]byte("notes")))
+	sums := fmt.Appendf(
+		nil,
+		"%x  widget_1.tar.gz\n%x *widget_2.tar.gz\n%x  notes.txt\n",
+		sha256.Sum256(one),
+		sha256.Sum256(two),
+		sha256.Sum256([]byte("notes")),
+	)
 	req := sigstoretest.Workflow("v1.2.3")
 	req.Artifact = sums
-	files := map[string][]byte{"widget_1.tar.gz": one, "widget_2.tar.gz": []byte("changed"), "SHA256SUMS": sums, "SHA256SUMS.sigstore.json": inst.Sign(req)}
+	files := map[string][]byte{
+		"widget_1.tar.gz":          one,
+		"widget_2.tar.gz":          []byte("changed"),
+		"SHA256SUMS":               sums,
+		"SHA256SUMS.sigstore.json": inst.Sign(req),
+	}
 	dir := put(t, files)
 	at := func(name string) string { return filepath.Join(dir, name) }
 	for _, c := range []struct {
@@ -372,11 +398,13 @@ func TestExpand(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i, a := range others(Expand(t.Context(), []string{to}, Options{})) {
-		if filepath.Base(a.Arg) != names[i] || !strings.HasPrefix(a.Arg, to+string(filepath.Separator)) || (a.Err != nil) != (names[i] == "link") {
+		if filepath.Base(a.Arg) != names[i] || !strings.HasPrefix(a.Arg, to+string(filepath.Separator)) ||
+			(a.Err != nil) != (names[i] == "link") {
 			t.Errorf("by a link: %s %v", a.Arg, a.Err)
 		}
 	}
-	if empty := others(Expand(t.Context(), []string{t.TempDir()}, Options{})); len(empty) != 1 || empty[0].Err == nil || empty[0].Err.Reason != policy.NoArtifacts {
+	if empty := others(Expand(t.Context(), []string{t.TempDir()}, Options{})); len(empty) != 1 || empty[0].Err == nil ||
+		empty[0].Err.Reason != policy.NoArtifacts {
 		t.Errorf("an empty directory: %+v", empty)
 	}
 	for _, arg := range []string{"sha256:zz", "sha512:" + strings.Repeat("A", 128), "/dev/null"} {
@@ -394,7 +422,9 @@ func TestMonotone(t *testing.T) {
 	good, bad := alice(), alice()
 	good.Artifact, bad.Artifact, bad.SAN = art, art, "mallory@example.com"
 	pool := map[string][]byte{
-		"good": inst.Sign(good), "wrong signer": inst.Sign(bad), "stranger": stranger.Sign(good), "garbage": []byte("{"), "empty": nil,
+		"good": inst.Sign(
+			good,
+		), "wrong signer": inst.Sign(bad), "stranger": stranger.Sign(good), "garbage": []byte("{"), "empty": nil,
 		"other bytes": inst.Sign(sigstoretest.Request{SAN: good.SAN, Issuer: good.Issuer, Artifact: []byte("other")}),
 	}
 	dir := put(t, map[string][]byte{"widget_1.tar.gz": art})
@@ -451,7 +481,10 @@ func TestYankUnknown(t *testing.T) {
 	req := alice()
 	req.Artifact = art
 	dir := put(t, map[string][]byte{"b": inst.Sign(req)})
-	j := judge(pin(t, peopleRule+"[[yanked]]\ndigest = \"sha512:"+strings.Repeat("0", 128)+"\"\n"), parseRoot(t, inst, sigstoretest.RootOptions{}))
+	j := judge(
+		pin(t, peopleRule+"[[yanked]]\ndigest = \"sha512:"+strings.Repeat("0", 128)+"\"\n"),
+		parseRoot(t, inst, sigstoretest.RootOptions{}),
+	)
 	j.Bundles = []string{filepath.Join(dir, "b")}
 	if got := run(j, fmt.Sprintf("sha256:%x", sha256.Sum256(art)))[0].Decision.Reason; got != policy.YankUnknown {
 		t.Errorf("got %s", got)
@@ -533,12 +566,27 @@ func TestGitHubRelease(t *testing.T) {
 	root := parseRoot(t, inst, sigstoretest.RootOptions{NoLog: true, NoCT: true})
 	art := []byte("artifact")
 	sign := func(repo, tag string) []byte {
-		pred, err := json.Marshal(map[string]any{"repository": repo, "tag": tag, "repositoryId": 1001, "ownerId": "2002"})
+		pred, err := json.Marshal(
+			map[string]any{"repository": repo, "tag": tag, "repositoryId": 1001, "ownerId": "2002"},
+		)
 		if err != nil {
 			t.Fatal(err)
 		}
-		st := fmt.Sprintf(`{"_type":"https://in-toto.io/Statement/v1","predicateType":%q,"predicate":%s,"subject":[%s]}`, sigstore.PredicateGitHubRelease, pred, subject("widget_1.tar.gz", art))
-		return inst.Sign(sigstoretest.Request{SAN: "https://dotcom.releases.github.com", Statement: []byte(st), Log: sigstoretest.LogNone, NoSCT: true, TSA: true})
+		st := fmt.Sprintf(
+			`{"_type":"https://in-toto.io/Statement/v1","predicateType":%q,"predicate":%s,"subject":[%s]}`,
+			sigstore.PredicateGitHubRelease,
+			pred,
+			subject("widget_1.tar.gz", art),
+		)
+		return inst.Sign(
+			sigstoretest.Request{
+				SAN:       "https://dotcom.releases.github.com",
+				Statement: []byte(st),
+				Log:       sigstoretest.LogNone,
+				NoSCT:     true,
+				TSA:       true,
+			},
+		)
 	}
 	rule := workflowRule + "[[release]]\nname = \"github\"\ntags = [\"v*\"]\nartifacts = [\"widget_*.tar.gz\"]\ngithub-release = true\nunlogged = true\n"
 	for _, c := range []struct {

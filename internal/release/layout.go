@@ -65,7 +65,14 @@ func openLayout(ctx context.Context, h *hold, dir string) (*layout, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &layout{ctx: ctx, hold: h, dir: dir, root: root, proofs: map[policy.Digest][]*candidate{}, reached: map[string]bool{}}
+	l := &layout{
+		ctx:     ctx,
+		hold:    h,
+		dir:     dir,
+		root:    root,
+		proofs:  map[policy.Digest][]*candidate{},
+		reached: map[string]bool{},
+	}
 	if err := l.read(); err != nil {
 		root.Close()
 		return nil, err

@@ -55,7 +55,15 @@ func TestPeopleLikeness(t *testing.T) {
 	root := parseRoot(t, inst, sigstoretest.RootOptions{})
 	const issuer = "https://accounts.google.com"
 	people := func(kind, value string) *policy.Trusted {
-		return pin(t, fmt.Sprintf("[[release]]\nname = \"people\"\ntags = \"any\"\nartifacts = \"any\"\nidentities = [{ %s = %q, issuer = %q }]\n", kind, value, issuer))
+		return pin(
+			t,
+			fmt.Sprintf(
+				"[[release]]\nname = \"people\"\ntags = \"any\"\nartifacts = \"any\"\nidentities = [{ %s = %q, issuer = %q }]\n",
+				kind,
+				value,
+				issuer,
+			),
+		)
 	}
 	check := func(name string, p *policy.Trusted, r sigstoretest.Request, ok bool) {
 		t.Helper()
@@ -97,11 +105,33 @@ func TestPeopleLikeness(t *testing.T) {
 	}
 	user := people("username", "alike!example.com")
 	for value, ok := range map[string]bool{"alike!example.com": true, "Alike!example.com": false, "alike!example.com ": false, "alike!example.com\u200b": false, "alike\uff01example.com": false} {
-		check("user name", user, sigstoretest.Request{SAN: value, Issuer: issuer, RawSAN: sigstoretest.OtherName(sigstoretest.FulcioOID(7), value)}, ok)
+		check(
+			"user name",
+			user,
+			sigstoretest.Request{
+				SAN:    value,
+				Issuer: issuer,
+				RawSAN: sigstoretest.OtherName(sigstoretest.FulcioOID(7), value),
+			},
+			ok,
+		)
 	}
 	// One name, but of another kind.
-	check("a URI for an address", p, sigstoretest.Request{Issuer: issuer, RawSAN: []byte("\x30\x13\x86\x11alike@example.com")}, false)
-	check("a user name for an address", p, sigstoretest.Request{Issuer: issuer, RawSAN: sigstoretest.OtherName(sigstoretest.FulcioOID(7), "alike@example.com")}, false)
+	check(
+		"a URI for an address",
+		p,
+		sigstoretest.Request{Issuer: issuer, RawSAN: []byte("\x30\x13\x86\x11alike@example.com")},
+		false,
+	)
+	check(
+		"a user name for an address",
+		p,
+		sigstoretest.Request{
+			Issuer: issuer,
+			RawSAN: sigstoretest.OtherName(sigstoretest.FulcioOID(7), "alike@example.com"),
+		},
+		false,
+	)
 }
 
 // TestWorkflowLikeness: names of workflows are put together and compared, never
@@ -212,7 +242,11 @@ func TestWorkflowLikeness(t *testing.T) {
 	// GitHub folds owner and name, and environments; nothing else.
 	folded := strings.Replace(san, "acme/widget", "Acme/WIDGET", 1)
 	check("case of owner and name", func(r *sigstoretest.Request) { places["SAN, .9 and .18"](r, folded) }, true)
-	check("case of the repository", func(r *sigstoretest.Request) { r.Extensions[12] = "https://github.com/Acme/Widget" }, true)
+	check(
+		"case of the repository",
+		func(r *sigstoretest.Request) { r.Extensions[12] = "https://github.com/Acme/Widget" },
+		true,
+	)
 	check("case of the environment", func(r *sigstoretest.Request) { r.Extensions[23] = "Release" }, true)
 }
 
@@ -224,7 +258,10 @@ func issuable(t testing.TB, san []byte) bool {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &x509.Certificate{SerialNumber: big.NewInt(1), ExtraExtensions: []pkix.Extension{{Id: asn1.ObjectIdentifier{2, 5, 29, 17}, Value: san}}}
+	c := &x509.Certificate{
+		SerialNumber:    big.NewInt(1),
+		ExtraExtensions: []pkix.Extension{{Id: asn1.ObjectIdentifier{2, 5, 29, 17}, Value: san}},
+	}
 	der, err := x509.CreateCertificate(rand.Reader, c, c, key.Public(), key)
 	if err != nil {
 		t.Fatal(err)
@@ -248,19 +285,37 @@ func TestReleaseLikeness(t *testing.T) {
 	inst := sigstoretest.New(t)
 	root := parseRoot(t, inst, sigstoretest.RootOptions{NoLog: true, NoCT: true})
 	art := []byte("artifact")
-	p := pin(t, workflowRule+"[[release]]\nname = \"github\"\ntags = [\"v*\"]\nartifacts = \"any\"\ngithub-release = true\nunlogged = true\n")
+	p := pin(
+		t,
+		workflowRule+"[[release]]\nname = \"github\"\ntags = [\"v*\"]\nartifacts = \"any\"\ngithub-release = true\nunlogged = true\n",
+	)
 	const by, repo = "https://dotcom.releases.github.com", "acme/widget"
 	check := func(name, san, repo string, ok bool) {
 		t.Helper()
-		pred, err := json.Marshal(map[string]any{"repository": repo, "tag": "v1.2.3", "repositoryId": 1001, "ownerId": "2002"})
+		pred, err := json.Marshal(
+			map[string]any{"repository": repo, "tag": "v1.2.3", "repositoryId": 1001, "ownerId": "2002"},
+		)
 		if err != nil {
 			t.Fatal(err)
 		}
-		st := fmt.Sprintf(`{"_type":"https://in-toto.io/Statement/v1","predicateType":%q,"predicate":%s,"subject":[%s]}`, sigstore.PredicateGitHubRelease, pred, subject("widget", art))
+		st := fmt.Sprintf(
+			`{"_type":"https://in-toto.io/Statement/v1","predicateType":%q,"predicate":%s,"subject":[%s]}`,
+			sigstore.PredicateGitHubRelease,
+			pred,
+			subject("widget", art),
+		)
 		if !issuable(t, rawURI(san)) {
 			return
 		}
-		data := inst.Sign(sigstoretest.Request{RawSAN: rawURI(san), Statement: []byte(st), Log: sigstoretest.LogNone, NoSCT: true, TSA: true})
+		data := inst.Sign(
+			sigstoretest.Request{
+				RawSAN:    rawURI(san),
+				Statement: []byte(st),
+				Log:       sigstoretest.LogNone,
+				NoSCT:     true,
+				TSA:       true,
+			},
+		)
 		dir := put(t, map[string][]byte{"widget": art, "widget.sigstore": data})
 		if res := run(judge(p, root), filepath.Join(dir, "widget"))[0]; (res.Class() == policy.ClassOK) != ok {
 			t.Errorf("%s: %q, %q: %s %s", name, san, repo, res.Class(), res.Decision.Detail)

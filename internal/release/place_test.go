@@ -182,7 +182,8 @@ func TestPlace(t *testing.T) {
 			if res.Decision.Reason != c.reason {
 				t.Errorf("at hand: %s: %s", res.Decision.Reason, res.Decision.Detail)
 			}
-			if c.reason == policy.EvidenceUnreachable && (res.Class() != policy.ClassUnavailable || !strings.Contains(res.Decision.Detail, "down") && what != "too large") {
+			if c.reason == policy.EvidenceUnreachable &&
+				(res.Class() != policy.ClassUnavailable || !strings.Contains(res.Decision.Detail, "down") && what != "too large") {
 				t.Errorf("%s: %s", res.Class(), res.Decision.Detail)
 			}
 			// Evidence that the user names replaces what is published.
@@ -242,7 +243,9 @@ func TestExpandPlace(t *testing.T) {
 	f := &folder{files: map[string][]byte{
 		"a": nil, "a.sigstore.json": nil, "b.sigstore": nil, // by their names alone
 		"a.bundle": good, "a.jsonl": []byte("junk"), "c.bundle": good, // by name and content
-		"multiple.intoto.jsonl": []byte("{}"), "attestations.jsonl": append(bytes.ReplaceAll(good, []byte("\n"), nil), '\n'),
+		"multiple.intoto.jsonl": []byte(
+			"{}",
+		), "attestations.jsonl": append(bytes.ReplaceAll(good, []byte("\n"), nil), '\n'),
 		"a.sig": []byte(take(t, good).Signature), "a.pem": take(t, good).PEM(),
 		"e": nil, "e.sig": []byte("!junk"), "e.pem": take(t, good).PEM(), "g": nil, "g.sig": good,
 		"d": nil, "d.bundle": good,
@@ -294,7 +297,11 @@ func TestNotPublished(t *testing.T) {
 		"no file":  {&Artifact{Arg: "x", Name: "x", Path: t.TempDir() + "/x"}, policy.ArtifactRead, false},
 	} {
 		asked := false
-		f := &folder{files: map[string][]byte{"sha256-0000000000000000000000000000000000000000000000000000000000000000.jsonl": nil}}
+		f := &folder{
+			files: map[string][]byte{
+				"sha256-0000000000000000000000000000000000000000000000000000000000000000.jsonl": nil,
+			},
+		}
 		j := judge(pin(t, workflowRule), parseRoot(t, inst, sigstoretest.RootOptions{}))
 		j.Release, j.Sources = f, []Source{func(_ context.Context, w Wanted) ([]Document, error) {
 			if _, err := w.Digests(); err != nil {

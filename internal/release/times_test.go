@@ -45,7 +45,12 @@ func TestStampOrder(t *testing.T) {
 				r.Mutate = func(b *protobundle.Bundle) {
 					var stamps []*protocommon.RFC3161SignedTimestamp
 					for _, d := range order {
-						stamps = append(stamps, &protocommon.RFC3161SignedTimestamp{SignedTimestamp: inst.Stamp(b.GetMessageSignature().Signature, now.Add(d))})
+						stamps = append(
+							stamps,
+							&protocommon.RFC3161SignedTimestamp{
+								SignedTimestamp: inst.Stamp(b.GetMessageSignature().Signature, now.Add(d)),
+							},
+						)
 					}
 					b.VerificationMaterial.TimestampVerificationData.Rfc3161Timestamps = stamps
 				}
@@ -54,7 +59,8 @@ func TestStampOrder(t *testing.T) {
 				if res.Decision.Reason != c.want {
 					t.Errorf("%s: %v: %s", name, order, res.Decision.Reason)
 				}
-				if slices.Contains(order, time.Minute) && res.Evidence.Verified != nil && len(res.Evidence.Verified.Times) < 3 {
+				if slices.Contains(order, time.Minute) && res.Evidence.Verified != nil &&
+					len(res.Evidence.Verified.Times) < 3 {
 					t.Errorf("%s: %v: times %v", name, order, res.Evidence.Verified.Times)
 				}
 			}
@@ -64,5 +70,8 @@ func TestStampOrder(t *testing.T) {
 
 // revokedFrom withdraws alice from a moment on.
 func revokedFrom(at string) string {
-	return fmt.Sprintf("[[revoked]]\nidentity = { email = \"alice@example.com\", issuer = \"https://accounts.google.com\" }\ncompromised-since = %s\n", at)
+	return fmt.Sprintf(
+		"[[revoked]]\nidentity = { email = \"alice@example.com\", issuer = \"https://accounts.google.com\" }\ncompromised-since = %s\n",
+		at,
+	)
 }
