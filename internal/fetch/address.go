@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/repopolicy/repopolicy/internal/clip"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -76,7 +77,7 @@ func ParseAddress(s string) (Address, error) {
 	}
 	a.Tag = strings.Join(rest, "/")
 	if !policy.ValidTag(a.Tag) {
-		return Address{}, fmt.Errorf("%q cannot be a tag", clip(a.Tag))
+		return Address{}, fmt.Errorf("%q cannot be a tag", clip.Text(a.Tag))
 	}
 	if gitlab < 0 && len(segments) > 4 && segments[3] == "tag" && a.Tag == "latest" || gitlab >= 0 && a.Tag == "permalink/latest" {
 		return Address{}, errors.New("name the tag: which release is the latest is the forge's word")

@@ -21,6 +21,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/repopolicy/repopolicy/internal/clip"
 	"github.com/repopolicy/repopolicy/internal/release"
 	"github.com/repopolicy/repopolicy/internal/web"
 	"github.com/repopolicy/repopolicy/policy"
@@ -90,7 +91,7 @@ func invalid(format string, args ...any) error {
 // checkName accepts names that are those of a file in one directory on every
 // system, and that look like what they are.
 func checkName(name string) error {
-	bad := func(why string) error { return invalid("%q is not the name of a file: %s", clip(name), why) }
+	bad := func(why string) error { return invalid("%q is not the name of a file: %s", clip.Text(name), why) }
 	switch {
 	case name == "" || len(name) > maxName:
 		return bad(fmt.Sprintf("it has 1 to %d bytes", maxName))
@@ -117,13 +118,6 @@ func checkName(name string) error {
 		return bad("it is a device on some systems")
 	}
 	return nil
-}
-
-func clip(s string) string {
-	if len(s) > 80 {
-		return s[:80]
-	}
-	return s
 }
 
 // escape makes path segments of a text, whose slashes it keeps.

@@ -14,6 +14,7 @@ import (
 	"sync"
 
 	"github.com/repopolicy/repopolicy/internal/budget"
+	"github.com/repopolicy/repopolicy/internal/clip"
 	"github.com/repopolicy/repopolicy/internal/release"
 	"github.com/repopolicy/repopolicy/internal/web"
 	"github.com/repopolicy/repopolicy/policy"
@@ -230,7 +231,7 @@ func parseGitLab(data []byte, tag, prefix string) ([]string, error) {
 		path, ok := strings.CutPrefix(l.Direct, prefix)
 		name, err := url.PathUnescape(path)
 		if !ok || err != nil {
-			return nil, unlisted("the file %q is a link to another place, which is not followed", clip(l.Name))
+			return nil, unlisted("the file %q is a link to another place, which is not followed", clip.Text(l.Name))
 		}
 		names = append(names, name)
 	}

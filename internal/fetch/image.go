@@ -20,6 +20,7 @@ import (
 	"oras.land/oras-go/v2/registry/remote/auth"
 
 	"github.com/repopolicy/repopolicy/internal/budget"
+	"github.com/repopolicy/repopolicy/internal/clip"
 	"github.com/repopolicy/repopolicy/internal/release"
 	"github.com/repopolicy/repopolicy/internal/web"
 	"github.com/repopolicy/repopolicy/policy"
@@ -68,7 +69,7 @@ func parseImage(arg string) (registry.Reference, error) {
 	}
 	if strings.ContainsAny(text, "@") {
 		if d, err := policy.ParseDigest(ref.Reference); err != nil || d.Alg == "gitCommit" {
-			return registry.Reference{}, fmt.Errorf("%q is no digest", clip(ref.Reference))
+			return registry.Reference{}, fmt.Errorf("%q is no digest", clip.Text(ref.Reference))
 		}
 	}
 	return ref, nil

@@ -14,6 +14,7 @@ import (
 
 	"github.com/package-url/packageurl-go"
 
+	"github.com/repopolicy/repopolicy/internal/clip"
 	"github.com/repopolicy/repopolicy/internal/release"
 	"github.com/repopolicy/repopolicy/internal/web"
 )
@@ -72,11 +73,11 @@ func NPM(purl, registry string, n Net) (*release.Artifact, error) {
 // checkPart accepts the names and versions of packages, which need no escape.
 func checkPart(s string) error {
 	if s == "" || len(s) > maxName || strings.Trim(s, ".") == "" {
-		return fmt.Errorf("%q is no name or version of a package", clip(s))
+		return fmt.Errorf("%q is no name or version of a package", clip.Text(s))
 	}
 	for _, r := range s {
 		if r > unicode.MaxASCII || !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("-._~+!", r) {
-			return fmt.Errorf("%q is no name or version of a package", clip(s))
+			return fmt.Errorf("%q is no name or version of a package", clip.Text(s))
 		}
 	}
 	return nil

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/crypto/cryptobyte"
 	cb "golang.org/x/crypto/cryptobyte/asn1"
 
+	"github.com/repopolicy/repopolicy/internal/clip"
 	"github.com/repopolicy/repopolicy/internal/git"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/policy"
@@ -75,10 +76,10 @@ func gitPiece(t git.Type, content []byte) Piece {
 			return bad(err)
 		}
 		if tag.ObjectType != git.Commit {
-			return bad(fmt.Errorf("it names a %s, not a commit", clip(string(tag.ObjectType))))
+			return bad(fmt.Errorf("it names a %s, not a commit", clip.Text(string(tag.ObjectType))))
 		}
 		if !policy.ValidTag(tag.Name) {
-			return bad(fmt.Errorf("%q cannot be a tag", clip(tag.Name)))
+			return bad(fmt.Errorf("%q cannot be a tag", clip.Text(tag.Name)))
 		}
 		signature, signed = tag.Signature, tag.Signed
 		digests := []policy.Digest{{Alg: "gitTag", Hex: string(id)}}

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/repopolicy/repopolicy/internal/clip"
 	"github.com/repopolicy/repopolicy/internal/strictjson"
 )
 
@@ -122,7 +123,7 @@ func looseShape(m map[string]json.RawMessage) string {
 func (o *shape) loose(m map[string]json.RawMessage) string {
 	for name, raw := range m {
 		if !slices.Contains(o.known, name) {
-			return fmt.Sprintf("no form of evidence has a member %q there", clip(name))
+			return fmt.Sprintf("no form of evidence has a member %q there", clip.Text(name))
 		}
 		inner := o.inside[name]
 		if inner == nil || string(raw) == "null" {

@@ -28,6 +28,7 @@ import (
 	"time"
 
 	"github.com/repopolicy/repopolicy/internal/budget"
+	"github.com/repopolicy/repopolicy/internal/clip"
 	"github.com/repopolicy/repopolicy/internal/scaffold/gittest"
 )
 
@@ -159,7 +160,7 @@ func read(t *testing.T, what string, classes ...string) {
 	out, err := cmd.Output()
 	var a answer
 	if err != nil || json.Unmarshal(out, &a) != nil {
-		t.Fatalf("%v: %s\n%s", err, out, clip(stderr.String()))
+		t.Fatalf("%v: %s\n%s", err, out, clip.Text(stderr.String()))
 	}
 	t.Logf("%s, %d MiB, %.1fs: %s", a.Class, a.MiB, a.Seconds, a.Text)
 	// A machine that is busy comes as far as its deadline; one that is stuck, no further.

@@ -261,17 +261,8 @@ func (f *fetcher) fetch(ctx context.Context, refs []string, dir string, match fu
 			if d == dir {
 				wanted = func(string) bool { return true }
 			}
-			entries, err := wantedOf(f.store, id, d, wanted)
-			if err != nil && !errors.Is(err, ErrMalformed) && !errors.Is(err, ErrNotFound) {
+			if err := f.addMissing(blobs, id, d, wanted); err != nil {
 				return nil, err
-			}
-			for _, e := range entries {
-				if !f.store.has(e.ID) {
-					if err := blobs.add(e.ID.raw()); err != nil {
-						return nil, err
-					}
-				}
-				f.m.give(int64(len(e.Name)) + entryOverhead)
 			}
 		}
 	}
@@ -286,6 +277,23 @@ func (f *fetcher) fetch(ctx context.Context, refs []string, dir string, match fu
 		wants[i] = blobs.at(i).id()
 	}
 	return s, f.pack(ctx, a, wants, false, false)
+}
+
+// addMissing adds the wanted files of a directory that have not been fetched.
+func (f *fetcher) addMissing(blobs *idSet, commit ID, dir string, wanted func(string) bool) error {
+	entries, err := wantedOf(f.store, commit, dir, wanted)
+	if err != nil && !errors.Is(err, ErrMalformed) && !errors.Is(err, ErrNotFound) {
+		return err
+	}
+	for _, e := range entries {
+		if !f.store.has(e.ID) {
+			if err := blobs.add(e.ID.raw()); err != nil {
+				return err
+			}
+		}
+		f.m.give(int64(len(e.Name)) + entryOverhead)
+	}
+	return nil
 }
 
 // subdirs returns the directories directly in dir.

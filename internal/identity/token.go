@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/repopolicy/repopolicy/internal/clip"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -94,7 +95,7 @@ func ParseToken(raw string) (*Unverified, error) {
 	t.Algorithm, _ = header["alg"].(string)
 	t.KeyID, _ = header["kid"].(string)
 	if !slices.Contains(Algorithms, t.Algorithm) {
-		return bad("tokens with the algorithm %q are not taken", clip(t.Algorithm))
+		return bad("tokens with the algorithm %q are not taken", clip.Text(t.Algorithm))
 	}
 	for _, name := range []string{"jku", "jwk", "x5u", "x5c", "crit", "zip", "enc"} {
 		if _, ok := header[name]; ok {
@@ -249,7 +250,7 @@ func strictValue(dec *json.Decoder, depth int, n *int) (any, error) {
 			}
 			name := key.(string)
 			if _, twice := out[name]; twice {
-				return nil, fmt.Errorf("the key %q stands twice", clip(name))
+				return nil, fmt.Errorf("the key %q stands twice", clip.Text(name))
 			}
 			if out[name], err = strictValue(dec, depth+1, n); err != nil {
 				return nil, err
@@ -271,5 +272,3 @@ func strictValue(dec *json.Decoder, depth int, n *int) (any, error) {
 	}
 	return tok, nil
 }
-
-func clip(s string) string { return s[:min(len(s), 80)] }

@@ -17,6 +17,7 @@ import (
 	"github.com/gowebpki/jcs"
 
 	"github.com/repopolicy/repopolicy/internal/budget"
+	"github.com/repopolicy/repopolicy/internal/clip"
 	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/policy"
@@ -100,10 +101,10 @@ func (a *Approval) check() error {
 		return errors.New("no repository")
 	}
 	if !policy.ValidTag(a.Tag) {
-		return fmt.Errorf("%q cannot be a tag", clip(a.Tag))
+		return fmt.Errorf("%q cannot be a tag", clip.Text(a.Tag))
 	}
 	if !IsCommit(a.Commit) {
-		return fmt.Errorf("%q is not the whole id of a commit", clip(a.Commit))
+		return fmt.Errorf("%q is not the whole id of a commit", clip.Text(a.Commit))
 	}
 	if _, err := policy.ParseDigest("sha256:" + a.Policy); err != nil {
 		return fmt.Errorf("policy: %w", err)
@@ -116,7 +117,7 @@ func (a *Approval) check() error {
 		case err != nil:
 			return err
 		case x.Name == "" || len(x.Name) > maxApprovalName || strings.ContainsFunc(x.Name, func(r rune) bool { return r < ' ' || r > '~' }):
-			return fmt.Errorf("%q cannot be the name of a subject", clip(x.Name))
+			return fmt.Errorf("%q cannot be the name of a subject", clip.Text(x.Name))
 		case i > 0 && x == a.Subjects[i-1]:
 			return fmt.Errorf("%s stands twice", x.Name)
 		}

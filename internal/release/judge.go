@@ -15,6 +15,7 @@ import (
 	"github.com/package-url/packageurl-go"
 
 	"github.com/repopolicy/repopolicy/internal/budget"
+	"github.com/repopolicy/repopolicy/internal/clip"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/policy"
 )
@@ -561,7 +562,7 @@ func (j *Judge) refuseStatement(b *sigstore.Bundle) *Failure {
 		st.PredicateType == predicateNPMPublish && j.by().Genesis() != policy.GenesisFlags:
 		return failf(policy.PredicateType, "%s", st.PredicateType)
 	case st.Result != "" && st.Result != "PASSED":
-		return failf(policy.PredicateType, "the statement itself says %s", clip(st.Result))
+		return failf(policy.PredicateType, "the statement itself says %s", clip.Text(st.Result))
 	}
 	return nil
 }

@@ -12,6 +12,7 @@ import (
 	"path"
 	"path/filepath"
 
+	"github.com/repopolicy/repopolicy/internal/clip"
 	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/internal/forms"
 	"github.com/repopolicy/repopolicy/internal/strictjson"
@@ -90,7 +91,7 @@ func (l *layout) read() error {
 		return fmt.Errorf("oci-layout: %w", err)
 	}
 	if v, err := strictjson.Text(m, "imageLayoutVersion"); err != nil || v != "1.0.0" {
-		return fmt.Errorf("oci-layout: version %q, 1.0.0 is known", clip(v))
+		return fmt.Errorf("oci-layout: version %q, 1.0.0 is known", clip.Text(v))
 	}
 	data, err := file.ReadIn(l.root, "index.json", maxManifestBytes)
 	if err != nil {
@@ -224,7 +225,7 @@ func parseDescriptor(raw json.RawMessage) (descriptor, error) {
 		return d, err
 	}
 	if d.digest, err = policy.ParseDigest(digest); err != nil || hashes[d.digest.Alg] == nil {
-		return d, fmt.Errorf("digest %q", clip(digest))
+		return d, fmt.Errorf("digest %q", clip.Text(digest))
 	}
 	if err := json.Unmarshal(m["size"], &d.size); err != nil || d.size < 0 {
 		return d, errors.New("no size")

@@ -25,6 +25,7 @@ import (
 	protorekor "github.com/sigstore/protobuf-specs/gen/pb-go/rekor/v1"
 
 	"github.com/repopolicy/repopolicy/internal/canonical"
+	"github.com/repopolicy/repopolicy/internal/clip"
 	"github.com/repopolicy/repopolicy/internal/identity"
 	"github.com/repopolicy/repopolicy/policy"
 )
@@ -179,7 +180,7 @@ func parseBodyV1(data []byte) (body bodyV1, der []byte, err error) {
 		return body, nil, &Error{policy.LogInvalid, err}
 	}
 	if body.Kind != "dsse" || body.APIVersion != "0.0.1" || body.Spec.PayloadHash.Algorithm != "sha256" || len(body.Spec.Signatures) != 1 {
-		return body, nil, refuse(policy.LogInvalid, "an entry of kind %q", clipText(body.Kind))
+		return body, nil, refuse(policy.LogInvalid, "an entry of kind %q", clip.Text(body.Kind))
 	}
 	block, _ := pem.Decode(body.Spec.Signatures[0].Verifier)
 	if block == nil || block.Type != "CERTIFICATE" {
@@ -214,7 +215,7 @@ func (r *Root) VerifyV1(e *EntryV1) (*Leaf, error) {
 	at := e.leaf.Place
 	log := r.material.RekorLogs()[at.Log]
 	if log == nil {
-		return nil, refuse(policy.LogInvalid, "the log %s is not in the trusted root", clipText(at.Log))
+		return nil, refuse(policy.LogInvalid, "the log %s is not in the trusted root", clip.Text(at.Log))
 	}
 	// Whether the log says so comes first: of a time that it does not vouch for nothing follows.
 	always := *log
@@ -270,7 +271,7 @@ func ParseEntryV2(body []byte) (*EntryV2, error) {
 	}
 	h := e.Spec.HashedRekordV002
 	if e.Kind != "hashedrekord" || e.APIVersion != "0.0.2" || h.Data.Algorithm != "SHA2_256" || len(h.Signature.Verifier.X509Certificate.RawBytes) == 0 {
-		return nil, refuse(policy.LogInvalid, "an entry of kind %q that no certificate signed", clipText(e.Kind))
+		return nil, refuse(policy.LogInvalid, "an entry of kind %q that no certificate signed", clip.Text(e.Kind))
 	}
 	if len(h.Data.Digest) != sha256.Size {
 		return nil, refuse(policy.LogInvalid, "not a SHA-256 digest")
@@ -333,11 +334,4 @@ func readable(generation int, body []byte) bool {
 // LeafHash returns the hex hash of a leaf with that body (RFC 6962, section 2.1).
 func LeafHash(body []byte) string {
 	return hex.EncodeToString(rfc6962.DefaultHasher.HashLeaf(body))
-}
-
-func clipText(s string) string {
-	if len(s) > 80 {
-		return s[:80]
-	}
-	return s
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/sigstore/sigstore-go/pkg/root"
 	"google.golang.org/protobuf/encoding/protojson"
 
+	"github.com/repopolicy/repopolicy/internal/clip"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -39,11 +40,11 @@ func (r *Root) OpenPlace(log string, checkpoint, stamp []byte) (Place, error) {
 	logs := r.Logs()
 	i := slices.IndexFunc(logs, func(l Log) bool { return l.ID == log })
 	if i < 0 {
-		return Place{}, refuse(policy.LogInvalid, "the log %s is not in the trusted root", clipText(log))
+		return Place{}, refuse(policy.LogInvalid, "the log %s is not in the trusted root", clip.Text(log))
 	}
 	l := logs[i]
 	if l.Generation != 2 {
-		return Place{}, refuse(policy.LogInvalid, "the log %s is not one of Rekor v2", clipText(log))
+		return Place{}, refuse(policy.LogInvalid, "the log %s is not one of Rekor v2", clip.Text(log))
 	}
 	cp, err := r.OpenCheckpoint(log, checkpoint)
 	switch {

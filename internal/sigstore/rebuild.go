@@ -19,6 +19,7 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 
 	"github.com/repopolicy/repopolicy/internal/canonical"
+	"github.com/repopolicy/repopolicy/internal/clip"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -61,7 +62,7 @@ func (r *Root) Rebuild(entry, payload []byte) ([]byte, error) {
 		return nil, &Error{policy.LogInvalid, err}
 	}
 	if body.Kind != "dsse" || len(body.Spec.Signatures) != 1 {
-		return nil, refuse(policy.LogInvalid, "an entry of kind %q", clipText(body.Kind))
+		return nil, refuse(policy.LogInvalid, "an entry of kind %q", clip.Text(body.Kind))
 	}
 	block, _ := pem.Decode(body.Spec.Signatures[0].Verifier)
 	if block == nil || block.Type != "CERTIFICATE" {

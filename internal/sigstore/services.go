@@ -28,6 +28,7 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 
 	"github.com/repopolicy/repopolicy/internal/canonical"
+	"github.com/repopolicy/repopolicy/internal/clip"
 )
 
 // rekorV1Client is what sign.Rekor asks Rekor v1 with: rekor's own client, but
@@ -121,7 +122,7 @@ func (w *rekorV2) Add(ctx context.Context, entry any) (*protorekor.TransparencyL
 		}
 		return w.existing(ctx, index)
 	}
-	return nil, fmt.Errorf("unexpected answer: %s: %s", resp.Status, clipText(strings.TrimSpace(string(data))))
+	return nil, fmt.Errorf("unexpected answer: %s: %s", resp.Status, clip.Text(strings.TrimSpace(string(data))))
 }
 
 func (w *rekorV2) do(ctx context.Context, method, path string, body []byte) (*http.Response, error) {

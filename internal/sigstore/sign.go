@@ -29,6 +29,7 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/repopolicy/repopolicy/internal/clip"
 	"github.com/repopolicy/repopolicy/internal/identity"
 	"github.com/repopolicy/repopolicy/internal/web"
 	"github.com/repopolicy/repopolicy/oidc"
@@ -87,7 +88,7 @@ func ParseSigningConfigs(at time.Time, configs ...[]byte) (Services, error) {
 func (s Services) Secret() error {
 	for _, address := range []string{s.Fulcio, s.Issuer} {
 		if address != "" && !secret(address) {
-			return refuse(policy.TrustRootInvalid, "%s: a token is sent to an https URL only", clipText(address))
+			return refuse(policy.TrustRootInvalid, "%s: a token is sent to an https URL only", clip.Text(address))
 		}
 	}
 	return nil
@@ -273,7 +274,7 @@ func asked(der []byte, key *ecdsa.PublicKey, token string) error {
 		return refuse(policy.CertificateBad, "whom the certificate should be for is not known: %w", err)
 	}
 	if id.Issuer == "" || id.Issuer != claims.Issuer && id.Issuer != claims.Connector || id.Kind == policy.KindEmail && id.Value != claims.Email {
-		return refuse(policy.CertificateBad, "the certificate authority certified %s by %s, and the token is of another", clipText(id.Value), clipText(id.Issuer))
+		return refuse(policy.CertificateBad, "the certificate authority certified %s by %s, and the token is of another", clip.Text(id.Value), clip.Text(id.Issuer))
 	}
 	return nil
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/sigstore/sigstore/pkg/oauthflow"
 	"golang.org/x/oauth2"
 
+	"github.com/repopolicy/repopolicy/internal/clip"
 	"github.com/repopolicy/repopolicy/internal/web"
 )
 
@@ -177,7 +178,7 @@ func (s *signIn) code(ctx context.Context) (*oauth2.DeviceAuthResponse, error) {
 		return nil, err
 	}
 	if resp.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("%s: %s", resp.Status, clipText(string(data)))
+		return nil, fmt.Errorf("%s: %s", resp.Status, clip.Bytes(data))
 	}
 	var d struct {
 		Code     string `json:"device_code"`
@@ -201,8 +202,7 @@ func (s *signIn) code(ctx context.Context) (*oauth2.DeviceAuthResponse, error) {
 }
 
 func clipURL(u *url.URL) string {
-	s := u.Redacted()
-	return s[:min(len(s), 200)]
+	return clip.To(u.Redacted(), 200)
 }
 
 // browser lets somebody sign in in the browser of this machine, which is sent back to
@@ -238,7 +238,7 @@ func (s *signIn) browser(ctx context.Context, nonce string) (*oauth2.Token, erro
 		case subtle.ConstantTimeCompare([]byte(q.Get("state")), []byte(state)) != 1:
 			answer(reply{err: errors.New("the browser came back from another sign-in")})
 		case q.Get("code") == "":
-			answer(reply{err: fmt.Errorf("the issuer says %q", clipText(q.Get("error")+" "+q.Get("error_description")))})
+			answer(reply{err: fmt.Errorf("the issuer says %q", clip.Text(q.Get("error")+" "+q.Get("error_description")))})
 		case answer(reply{code: q.Get("code")}):
 			_, _ = w.Write([]byte(page))
 			return

@@ -20,6 +20,7 @@ import (
 	gooidc "github.com/coreos/go-oidc/v3/oidc"
 	"github.com/go-jose/go-jose/v4"
 
+	"github.com/repopolicy/repopolicy/internal/clip"
 	"github.com/repopolicy/repopolicy/internal/identity"
 	"github.com/repopolicy/repopolicy/internal/web"
 	"github.com/repopolicy/repopolicy/policy"
@@ -61,7 +62,7 @@ func (v *Verifier) Verify(ctx context.Context, raw, audience string) (*Verified,
 	}
 	issuer, ok := v.Issuers.Find(t.Issuer)
 	if !ok {
-		return nil, refusef(policy.TokenRefused, "%q is not an issuer that this program or the policy names", clip(t.Issuer))
+		return nil, refusef(policy.TokenRefused, "%q is not an issuer that this program or the policy names", clip.Text(t.Issuer))
 	}
 	now := v.Now()
 	if err := t.Check(issuer, audience, now); err != nil {
@@ -114,7 +115,7 @@ func (v *Verifier) keys(ctx context.Context, i identity.Issuer, t *identity.Unve
 	}
 	u, err := url.Parse(doc.Keys)
 	if err != nil || u.Scheme+"://"+u.Host != i.KeysOrigin() || u.User != nil || u.RawQuery != "" || u.Fragment != "" || u.Path == "" {
-		return nil, unreachable(fmt.Errorf("its keys lie at %q, not on %s", clip(doc.Keys), i.KeysOrigin()))
+		return nil, unreachable(fmt.Errorf("its keys lie at %q, not on %s", clip.Text(doc.Keys), i.KeysOrigin()))
 	}
 	if data, err = v.get(ctx, i.KeysOrigin(), u.Path, maxKeys); err != nil {
 		return nil, unreachable(err)
@@ -130,7 +131,7 @@ func (v *Verifier) keys(ctx context.Context, i identity.Issuer, t *identity.Unve
 		}
 	}
 	if len(out) == 0 {
-		return nil, refusef(policy.TokenInvalid, "%s has no key %q", i.URL, clip(t.KeyID))
+		return nil, refusef(policy.TokenInvalid, "%s has no key %q", i.URL, clip.Text(t.KeyID))
 	}
 	return out, nil
 }
@@ -155,5 +156,3 @@ func (v *Verifier) get(ctx context.Context, base, path string, limit int64) ([]b
 func refusef(reason policy.Reason, format string, args ...any) error {
 	return &identity.Refusal{Reason: reason, Text: fmt.Sprintf(format, args...)}
 }
-
-func clip(s string) string { return s[:min(len(s), 80)] }

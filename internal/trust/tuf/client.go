@@ -19,6 +19,8 @@ import (
 	"path"
 	"strconv"
 	"time"
+
+	"github.com/repopolicy/repopolicy/internal/clip"
 )
 
 // Limits of files, in bytes, where the metadata states none, and whatever it states.
@@ -279,7 +281,7 @@ func (c *Client) updateSnapshot(ctx context.Context) error {
 	if old != nil {
 		for file, was := range old.meta {
 			if is, ok := next.meta[file]; !ok || is.version < was.version {
-				return fmt.Errorf("%s: %w: %s was at version %d, is at %d", name, ErrRollback, clip(file), was.version, is.version)
+				return fmt.Errorf("%s: %w: %s was at version %d, is at %d", name, ErrRollback, clip.Text(file), was.version, is.version)
 			}
 		}
 	}
@@ -298,19 +300,19 @@ func (c *Client) fetch(ctx context.Context, role string, info fileInfo, limit in
 		name = strconv.FormatInt(info.version, 10) + "." + name
 	}
 	if info.length > limit {
-		return nil, fmt.Errorf("%s: %w: %d bytes, at most %d are read", clip(name), ErrMismatch, info.length, limit)
+		return nil, fmt.Errorf("%s: %w: %d bytes, at most %d are read", clip.Text(name), ErrMismatch, info.length, limit)
 	}
 	if info.length > 0 {
 		limit = info.length
 	}
 	if c.offline {
-		return nil, fmt.Errorf("%s: %w", clip(name), fs.ErrNotExist)
+		return nil, fmt.Errorf("%s: %w", clip.Text(name), fs.ErrNotExist)
 	}
 	data, err := c.options.Source.Metadata(ctx, name, limit)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", clip(name), err)
+		return nil, fmt.Errorf("%s: %w", clip.Text(name), err)
 	}
-	return data, info.check(clip(name), data)
+	return data, info.check(clip.Text(name), data)
 }
 
 // updateTargets is 5.6 for the top-level role.
@@ -325,7 +327,7 @@ func (c *Client) loadTargets(ctx context.Context, role string, by Role, keys map
 	name := role + ".json"
 	info, ok := c.snapshot.meta[name]
 	if !ok {
-		return nil, fmt.Errorf("%s: %w: the snapshot does not list it", clip(name), ErrMismatch)
+		return nil, fmt.Errorf("%s: %w: the snapshot does not list it", clip.Text(name), ErrMismatch)
 	}
 	if data, err := c.store.load(targetsFile(role), maxTargets); err == nil && info.check(name, data) == nil {
 		if t, err := c.readTargets(data, role, info, by, keys); err == nil {
@@ -346,15 +348,15 @@ func (c *Client) loadTargets(ctx context.Context, role string, by Role, keys map
 func (c *Client) readTargets(data []byte, role string, info fileInfo, by Role, keys map[string]Key) (*Targets, error) {
 	d, err := read(data, roleTargets)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", clip(role), err)
+		return nil, fmt.Errorf("%s: %w", clip.Text(role), err)
 	}
-	if err := c.verify(clip(role), d, by, keys); err != nil {
+	if err := c.verify(clip.Text(role), d, by, keys); err != nil {
 		return nil, err
 	}
 	if d.Version != info.version {
-		return nil, fmt.Errorf("%s: %w: version %d, not %d", clip(role), ErrMismatch, d.Version, info.version)
+		return nil, fmt.Errorf("%s: %w: version %d, not %d", clip.Text(role), ErrMismatch, d.Version, info.version)
 	}
-	if err := d.current(clip(role), c.now); err != nil {
+	if err := d.current(clip.Text(role), c.now); err != nil {
 		return nil, err
 	}
 	return readTargets(d, role)

@@ -11,6 +11,8 @@ import (
 	"path"
 	"strconv"
 	"strings"
+
+	"github.com/repopolicy/repopolicy/internal/clip"
 )
 
 const (
@@ -59,7 +61,7 @@ func matchPath(pattern, target string) bool {
 func checkPattern(pattern string) error {
 	for p := range strings.SplitSeq(pattern, "/") {
 		if _, err := path.Match(p, ""); err != nil || strings.Contains(p, `\`) || strings.Contains(p, "[!") || strings.Contains(p, "[^") {
-			return fmt.Errorf("the pattern %q is not understood by all alike", clip(pattern))
+			return fmt.Errorf("the pattern %q is not understood by all alike", clip.Text(pattern))
 		}
 	}
 	return nil
@@ -133,7 +135,7 @@ var errName = errors.New("not the name of a target")
 func checkName(name string) error {
 	for e := range strings.SplitSeq(name, "/") {
 		if e == "" || e == "." || e == ".." || strings.ContainsAny(e, "\\\x00") {
-			return fmt.Errorf("%w: %q", errName, clip(name))
+			return fmt.Errorf("%w: %q", errName, clip.Text(name))
 		}
 	}
 	return nil

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/repopolicy/repopolicy/internal/clip"
 )
 
 // The roles that a root names.
@@ -162,7 +164,7 @@ func readRoot(d *document) (*Root, error) {
 func (f *fields) keys(v value) map[string]Key {
 	out := map[string]Key{}
 	for id, e := range f.object(v, "keys") {
-		o := f.object(e, "keys."+clip(id))
+		o := f.object(e, "keys."+clip.Text(id))
 		f.object(o["keyval"], "keyval")
 		out[id] = Key{
 			ID: id, Type: f.text(o["keytype"], "keytype"), Scheme: f.text(o["scheme"], "scheme"),
@@ -185,7 +187,7 @@ func readListing(d *document, kind string) (*listing, error) {
 	f := &fields{}
 	l := &listing{d.Header, map[string]fileInfo{}}
 	for name, e := range f.object(d.body["meta"], "meta") {
-		at := "meta." + clip(name)
+		at := "meta." + clip.Text(name)
 		o := f.object(e, at)
 		info := fileInfo{version: f.number(o["version"], at+".version", 1)}
 		if v, ok := o["length"]; ok {
@@ -215,7 +217,7 @@ func (f *fields) hashes(v value, at string) map[string][]byte {
 		sum, err := hex.DecodeString(f.text(e, at))
 		h, known := hashes[alg]
 		if err != nil || !known || len(sum) != h().Size() {
-			f.fail(at, fmt.Sprintf("no digest of a known algorithm: %q", clip(alg)))
+			f.fail(at, fmt.Sprintf("no digest of a known algorithm: %q", clip.Text(alg)))
 		}
 		out[alg] = sum
 	}
@@ -229,7 +231,7 @@ func readTargets(d *document, role string) (*Targets, error) {
 	f := &fields{}
 	t := &Targets{Header: d.Header, Role: role, Files: map[string]TargetFile{}}
 	for name, e := range f.object(d.body["targets"], "targets") {
-		at := "targets." + clip(name)
+		at := "targets." + clip.Text(name)
 		o := f.object(e, at)
 		t.Files[name] = TargetFile{
 			Name: name, Role: role, Custom: slices.Clone(o["custom"].raw),
@@ -263,7 +265,7 @@ func (f *fields) delegations(v value, t *Targets) {
 	seen := map[string]bool{}
 	for _, d := range t.Delegations {
 		if seen[d.Name] {
-			f.fail("delegations.roles", fmt.Sprintf("%q stands twice", clip(d.Name)))
+			f.fail("delegations.roles", fmt.Sprintf("%q stands twice", clip.Text(d.Name)))
 		}
 		seen[d.Name] = true
 	}
@@ -292,13 +294,4 @@ func (f *fields) delegation(v value) Delegation {
 		d.PathHashPrefixes = f.texts(prefixes, "path_hash_prefixes", maxPatterns)
 	}
 	return d
-}
-
-// clip keeps what others wrote from filling an error.
-func clip(s string) string {
-	const most = 80
-	if len(s) > most {
-		return strings.ToValidUTF8(s[:most], "") + "…"
-	}
-	return s
 }
