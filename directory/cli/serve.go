@@ -92,7 +92,9 @@ func (m *metrics) built(h *directory.Head) error {
 	return nil
 }
 
-func (a *app) serve(ctx context.Context, o *buildOptions, listen, metricsAt string, interval time.Duration) (err error) {
+func (a *app) serve(
+	ctx context.Context, o *buildOptions, listen, metricsAt string, interval time.Duration,
+) (err error) {
 	if interval <= 0 {
 		return faultf(policy.ClassUsage, "--interval: has to be positive")
 	}
@@ -133,47 +135,69 @@ func (a *app) serve(ctx context.Context, o *buildOptions, listen, metricsAt stri
 		return &fault{class: policy.ClassUsage, err: fmt.Errorf("--listen: %w", err)}
 	}
 	served := make(chan error, 2)
-	serverOf := func(h http.Handler) *http.Server {
-		return &http.Server{Handler: h, ReadTimeout: readTimeout, WriteTimeout: writeTimeout, MaxHeaderBytes: maxHeader}
-	}
 	if metricsAt != "" {
-		ml, err := net.Listen("tcp", metricsAt)
+		mh, err := a.serveMetrics(m, metricsAt, served)
 		if err != nil {
-			return &fault{class: policy.ClassUsage, err: errors.Join(fmt.Errorf("--metrics: %w", err), l.Close())}
+			return &fault{class: policy.ClassUsage, err: errors.Join(err, l.Close())}
 		}
-		own := http.NewServeMux()
-		own.Handle("GET /metrics", promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{}))
-		mh := serverOf(own)
 		defer mh.Close()
-		go func() { served <- mh.Serve(ml) }()
-		a.talk("metrics at http://%s/metrics", ml.Addr())
 	}
 	a.talk("listening at http://%s", l.Addr())
 	h := serverOf(mux)
 	go func() { served <- h.Serve(l) }()
-	tick := time.NewTicker(interval)
-	defer tick.Stop()
-	for {
+	build := func() {
 		if err := a.round(ctx, b, server, m); err == nil {
 			last.Store(a.Now().Unix())
 		} else if ctx.Err() == nil {
-			f := a.classify(err)
-			m.builds.WithLabelValues(f.class.String()).Inc()
-			a.talk("error: %s", f.err)
-			if f.hint != "" {
-				a.talk("hint: %s", f.hint)
-			}
+			a.failed(m, err)
 		}
+	}
+	return every(ctx, interval, build, served, h)
+}
+
+// every builds again and again, until the service ends or is to end.
+func every(ctx context.Context, interval time.Duration, build func(), served <-chan error, h *http.Server) error {
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	for {
+		build()
 		select {
 		case <-tick.C:
-			continue
 		case err := <-served:
 			return err
 		case <-ctx.Done():
+			within, cancel := context.WithTimeout(context.Background(), endTimeout)
+			defer cancel()
+			return h.Shutdown(within)
 		}
-		within, cancel := context.WithTimeout(context.Background(), endTimeout)
-		defer cancel()
-		return h.Shutdown(within)
+	}
+}
+
+func serverOf(h http.Handler) *http.Server {
+	return &http.Server{Handler: h, ReadTimeout: readTimeout, WriteTimeout: writeTimeout, MaxHeaderBytes: maxHeader}
+}
+
+// serveMetrics serves the metrics at an address of their own.
+func (a *app) serveMetrics(m *metrics, address string, served chan<- error) (*http.Server, error) {
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("--metrics: %w", err)
+	}
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{}))
+	h := serverOf(mux)
+	go func() { served <- h.Serve(l) }()
+	a.talk("metrics at http://%s/metrics", l.Addr())
+	return h, nil
+}
+
+// failed says why a build did not succeed, and counts it.
+func (a *app) failed(m *metrics, err error) {
+	f := a.classify(err)
+	m.builds.WithLabelValues(f.class.String()).Inc()
+	a.talk("error: %s", f.err)
+	if f.hint != "" {
+		a.talk("hint: %s", f.hint)
 	}
 }
 

@@ -103,21 +103,31 @@ func checkName(name string) error {
 		return bad("a program would take it for a flag")
 	case strings.Trim(name, ".") == "" || strings.HasSuffix(name, ".") || strings.TrimSpace(name) != name:
 		return bad("it ends in a dot, or has white space around it")
-	}
-	for _, r := range name {
-		if unicode.IsControl(r) || unicode.Is(unicode.Cf, r) || unicode.Is(unicode.Zl, r) || unicode.Is(unicode.Zp, r) || r == utf8.RuneError {
-			return bad("it has a character that is not seen")
-		}
-	}
-	stem, _, _ := strings.Cut(strings.ToLower(name), ".")
-	if device := strings.TrimRight(stem, "0123456789¹²³ "); device == "com" && stem != device || device == "lpt" && stem != device {
-		return bad("it is a device on some systems")
-	}
-	switch strings.TrimRight(stem, " ") {
-	case "con", "prn", "aux", "nul", "conin$", "conout$":
+	case strings.ContainsFunc(name, unseen):
+		return bad("it has a character that is not seen")
+	case isDevice(name):
 		return bad("it is a device on some systems")
 	}
 	return nil
+}
+
+// unseen reports whether a character is not seen where a name is shown.
+func unseen(r rune) bool {
+	return unicode.IsControl(r) || unicode.In(r, unicode.Cf, unicode.Zl, unicode.Zp) || r == utf8.RuneError
+}
+
+// isDevice reports whether Windows takes a name for that of a device.
+func isDevice(name string) bool {
+	stem, _, _ := strings.Cut(strings.ToLower(name), ".")
+	switch device := strings.TrimRight(stem, "0123456789¹²³ "); device {
+	case "com", "lpt":
+		return stem != device
+	}
+	switch strings.TrimRight(stem, " ") {
+	case "con", "prn", "aux", "nul", "conin$", "conout$":
+		return true
+	}
+	return false
 }
 
 // escape makes path segments of a text, whose slashes it keeps.

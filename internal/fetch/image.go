@@ -47,15 +47,10 @@ func IsImage(arg string) bool {
 func parseImage(arg string) (registry.Reference, error) {
 	text, ok := strings.CutPrefix(arg, scheme)
 	if !ok {
-		u, err := packageurl.FromString(arg)
-		if err != nil || u.Type != packageurl.TypeOCI {
-			return registry.Reference{}, errors.New("not the package URL of an image")
+		var err error
+		if text, err = packageReference(arg); err != nil {
+			return registry.Reference{}, err
 		}
-		repo := u.Qualifiers.Map()["repository_url"]
-		if repo == "" || u.Namespace != "" || u.Subpath != "" || u.Version == "" || repo != u.Name && !strings.HasSuffix(repo, "/"+u.Name) {
-			return registry.Reference{}, errors.New("the package URL of an image has a digest and a repository_url that ends with its name")
-		}
-		text = repo + "@" + u.Version
 	}
 	if strings.Count(text, "@") > 1 {
 		return registry.Reference{}, errors.New("not the reference of an image")
@@ -73,6 +68,20 @@ func parseImage(arg string) (registry.Reference, error) {
 		}
 	}
 	return ref, nil
+}
+
+// packageReference returns the reference of the image that a package URL names.
+func packageReference(arg string) (string, error) {
+	u, err := packageurl.FromString(arg)
+	if err != nil || u.Type != packageurl.TypeOCI {
+		return "", errors.New("not the package URL of an image")
+	}
+	repo := u.Qualifiers.Map()["repository_url"]
+	namesRepo := repo != "" && (repo == u.Name || strings.HasSuffix(repo, "/"+u.Name))
+	if !namesRepo || u.Namespace != "" || u.Subpath != "" || u.Version == "" {
+		return "", errors.New("the package URL of an image has a digest and a repository_url that ends with its name")
+	}
+	return repo + "@" + u.Version, nil
 }
 
 // CheckImage returns why an argument names no image that can be asked for, without

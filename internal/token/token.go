@@ -102,22 +102,12 @@ func (v *Verifier) keys(ctx context.Context, i identity.Issuer, t *identity.Unve
 	unreachable := func(err error) error {
 		return refusef(policy.IssuerUnreachable, "%s: %s", i.URL, err)
 	}
-	data, err := v.get(ctx, i.URL, discovery, maxDiscovery)
+	path, err := v.keysPath(ctx, i)
 	if err != nil {
 		return nil, unreachable(err)
 	}
-	var doc struct {
-		Issuer string `json:"issuer"`
-		Keys   string `json:"jwks_uri"`
-	}
-	if err := json.Unmarshal(data, &doc); err != nil || doc.Issuer != i.URL {
-		return nil, unreachable(errors.New("its discovery document is not its own"))
-	}
-	u, err := url.Parse(doc.Keys)
-	if err != nil || u.Scheme+"://"+u.Host != i.KeysOrigin() || u.User != nil || u.RawQuery != "" || u.Fragment != "" || u.Path == "" {
-		return nil, unreachable(fmt.Errorf("its keys lie at %q, not on %s", clip.Text(doc.Keys), i.KeysOrigin()))
-	}
-	if data, err = v.get(ctx, i.KeysOrigin(), u.Path, maxKeys); err != nil {
+	data, err := v.get(ctx, i.KeysOrigin(), path, maxKeys)
+	if err != nil {
 		return nil, unreachable(err)
 	}
 	var set jose.JSONWebKeySet
@@ -126,7 +116,7 @@ func (v *Verifier) keys(ctx context.Context, i identity.Issuer, t *identity.Unve
 	}
 	var out []crypto.PublicKey
 	for _, k := range set.Keys {
-		if k.KeyID == t.KeyID && (k.Use == "" || k.Use == "sig") && (k.Algorithm == "" || k.Algorithm == t.Algorithm) && k.Valid() && k.IsPublic() && strong(k.Key) {
+		if k.KeyID == t.KeyID && canSign(k, t.Algorithm) {
 			out = append(out, k.Key)
 		}
 	}
@@ -134,6 +124,33 @@ func (v *Verifier) keys(ctx context.Context, i identity.Issuer, t *identity.Unve
 		return nil, refusef(policy.TokenInvalid, "%s has no key %q", i.URL, clip.Text(t.KeyID))
 	}
 	return out, nil
+}
+
+// keysPath returns where the issuer's keys lie on their origin, as its discovery document says.
+func (v *Verifier) keysPath(ctx context.Context, i identity.Issuer) (string, error) {
+	data, err := v.get(ctx, i.URL, discovery, maxDiscovery)
+	if err != nil {
+		return "", err
+	}
+	var doc struct {
+		Issuer string `json:"issuer"`
+		Keys   string `json:"jwks_uri"`
+	}
+	if err := json.Unmarshal(data, &doc); err != nil || doc.Issuer != i.URL {
+		return "", errors.New("its discovery document is not its own")
+	}
+	u, err := url.Parse(doc.Keys)
+	if err != nil || u.Scheme+"://"+u.Host != i.KeysOrigin() || u.User != nil ||
+		u.RawQuery != "" || u.Fragment != "" || u.Path == "" {
+		return "", fmt.Errorf("its keys lie at %q, not on %s", clip.Text(doc.Keys), i.KeysOrigin())
+	}
+	return u.Path, nil
+}
+
+// canSign reports whether a key is a good one to verify signatures of an algorithm with.
+func canSign(k jose.JSONWebKey, algorithm string) bool {
+	return (k.Use == "" || k.Use == "sig") && (k.Algorithm == "" || k.Algorithm == algorithm) &&
+		k.Valid() && k.IsPublic() && strong(k.Key)
 }
 
 func strong(key any) bool {
