@@ -187,7 +187,8 @@ func (a *Auditor) leaf(ctx context.Context, index int64, data []byte, all []*Map
 		}
 	}
 	if len(l.maps) < len(l.doc.Maps) && a.Warn != nil {
-		a.Warn("leaf %d has %d maps, of which %d are of a trusted root that was not given and are not audited", index, len(l.doc.Maps), len(l.doc.Maps)-len(l.maps))
+		a.Warn("leaf %d has %d maps, of which %d are of a trusted root that was not given and are not audited", index,
+			len(l.doc.Maps), len(l.doc.Maps)-len(l.maps))
 	}
 	if len(l.maps) == 0 {
 		return errors.New("the directory has no map of the trusted root")
@@ -372,7 +373,8 @@ func (a *Auditor) published(ctx context.Context, l *audited) error {
 			return fmt.Errorf("statement of leaf %d: %w", l.index, err)
 		}
 		if !slices.Equal(names(payload), []string{d.PAE, d.Payload}) {
-			return a.disagree(l, prefixmap.Hash{}, prefixmap.Hash{}, "what it holds as the statement %s is another one", d.Payload)
+			return a.disagree(l, prefixmap.Hash{}, prefixmap.Hash{}, "what it holds as the statement %s is another one",
+				d.Payload)
 		}
 		l.payloads[d.Payload], l.payloads[d.PAE] = payload, payload
 	}
@@ -407,13 +409,16 @@ func (a *Auditor) compare(l *audited, reached reading) error {
 			i := slices.IndexFunc(l.doc.Maps, func(ml rekorbind.MapLeaf) bool { return ml.ID() == m.ID })
 			switch said := l.doc.Maps[i]; {
 			case said.Hash != got.Hash:
-				return a.disagree(l, said.Hash, got.Hash, "the map %s has the root %x, its inputs give %x", m.ID, said.Hash, got.Hash)
+				return a.disagree(l, said.Hash, got.Hash, "the map %s has the root %x, its inputs give %x", m.ID, said.Hash,
+					got.Hash)
 			case said.Labels != got.Labels:
-				return a.disagree(l, said.Hash, got.Hash, "the map %s has %d labels, its inputs give %d", m.ID, said.Labels, got.Labels)
+				return a.disagree(l, said.Hash, got.Hash, "the map %s has %d labels, its inputs give %d", m.ID, said.Labels,
+					got.Labels)
 			default:
 				for j, in := range said.Inputs { // it may know of less
 					if in.Dated().After(got.Inputs[j].Dated()) {
-						return a.disagree(l, said.Hash, got.Hash, "the log %s is dated %s, its entries give %q", in.Log, in.Newest, got.Inputs[j].Newest)
+						return a.disagree(l, said.Hash, got.Hash, "the log %s is dated %s, its entries give %q", in.Log, in.Newest,
+							got.Inputs[j].Newest)
 					}
 				}
 			}
@@ -497,9 +502,12 @@ func (a *Auditor) mayListSignature(
 }
 
 // signer verifies a signature that is listed, and returns whose it is.
-func (a *Auditor) signer(tx *bolt.Tx, l *audited, sig *rekorbind.SignatureRecord, bundle []byte) (policy.Identity, bool) {
+func (a *Auditor) signer(
+	tx *bolt.Tx, l *audited, sig *rekorbind.SignatureRecord, bundle []byte,
+) (policy.Identity, bool) {
 	var earlier [][]byte
-	if s, err := rekorbind.ParseStatement(tx.Bucket(bucketStatements).Get([]byte(sig.Payload))); err == nil && s.Previous() != "" {
+	if s, err := rekorbind.ParseStatement(tx.Bucket(bucketStatements).Get([]byte(sig.Payload))); err == nil &&
+		s.Previous() != "" {
 		if before := tx.Bucket(bucketStatements).Get([]byte(s.Previous())); before != nil {
 			earlier = append(earlier, before)
 		}
@@ -519,7 +527,8 @@ func (a *Auditor) signer(tx *bolt.Tx, l *audited, sig *rekorbind.SignatureRecord
 // disagree returns the disagreement with a leaf, signed.
 func (a *Auditor) disagree(l *audited, said, got prefixmap.Hash, format string, args ...any) error {
 	leaf := sha256.Sum256(l.data)
-	text := fmt.Sprintf("repopolicy directory audit v1\n%s\n%d %x\n%x %x\n", a.Descriptor.Origin(), l.index, leaf, said, got)
+	text := fmt.Sprintf("repopolicy directory audit v1\n%s\n%d %x\n%x %x\n", a.Descriptor.Origin(), l.index, leaf, said,
+		got)
 	signed, err := note.Sign(&note.Note{Text: text}, a.Key)
 	if err != nil {
 		return err

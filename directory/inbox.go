@@ -28,10 +28,11 @@ const (
 
 // Inbox takes the signature files that lie in a directory, each once (SPEC 16.6): what is taken
 // is removed, with a receipt in "receipts"; what can never count is moved into "refused", place
-// proofs, which lie beside signatures in a repository, are removed; for what there is no room now the file stays. Others may write into the directory meanwhile, if
-// they give a file its name when it is whole: a name that begins with a dot is none. Patient
-// leaves what is not known to be bound, for when the logs were read. Warn is told of what was
-// not taken. It returns how many statements were.
+// proofs, which lie beside signatures in a repository, are removed; for what there is no room now
+// the file stays. Others may write into the directory meanwhile, if they give a file its name when
+// it is whole: a name that begins with a dot is none. Patient leaves what is not known to be bound,
+// for when the logs were read. Warn is told of what was not taken. It returns how many statements
+// were.
 func (in *Intake) Inbox(dir string, patient bool, warn func(format string, args ...any)) (int, error) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {

@@ -126,7 +126,8 @@ func one(files []rekorbind.File) ([]byte, error) {
 	for _, f := range files {
 		b, err := sigstore.ParseBundle(f.Data)
 		switch {
-		case len(f.Data) > maxSignatureBytes || err != nil || b.Statement() == nil || b.Statement().PredicateType != chain.StatementPredicate || len(b.Payload()) > rekorbind.MaxStatementBytes:
+		case len(f.Data) > maxSignatureBytes || err != nil || b.Statement() == nil ||
+			b.Statement().PredicateType != chain.StatementPredicate || len(b.Payload()) > rekorbind.MaxStatementBytes:
 			bad = append(bad, f.Name)
 		case payload == nil:
 			payload = b.Payload()

@@ -94,7 +94,9 @@ func (s *Store) AddMap(root, forges []byte) (*Map, error) {
 		return nil, err
 	}
 	if len(m.logs()) == 0 {
-		return nil, &sigstore.Error{Reason: policy.TrustRootInvalid, Err: errors.New("the trusted root has no transparency log")}
+		return nil, &sigstore.Error{
+			Reason: policy.TrustRootInvalid, Err: errors.New("the trusted root has no transparency log"),
+		}
 	}
 	return m, s.update(func(tx *bolt.Tx) error {
 		b, err := tx.Bucket(bucketMaps).CreateBucketIfNotExists([]byte(m.ID))

@@ -236,7 +236,9 @@ func storedMap(tx *bolt.Tx, id string) (*Map, error) {
 // lists writes the lists of statements of all leaves that have the map.
 func (w *siteWriter) lists(tx *bolt.Tx, id string) error {
 	return tx.Bucket(bucketLists).ForEach(func(k, list []byte) error {
-		w.once(path.Join(id, "disclosed", fmt.Sprint(binary.BigEndian.Uint64(k))), func() ([]byte, error) { return list, nil })
+		w.once(path.Join(id, "disclosed", fmt.Sprint(binary.BigEndian.Uint64(k))), func() ([]byte, error) {
+			return list, nil
+		})
 		return nil
 	})
 }

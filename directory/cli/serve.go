@@ -66,13 +66,27 @@ type metrics struct {
 func newMetrics() *metrics {
 	m := &metrics{registry: prometheus.NewRegistry()}
 	name := func(s string) string { return "repopolicy_directory_" + s }
-	m.entries = prometheus.NewCounterVec(prometheus.CounterOpts{Name: name("entries_total"), Help: "Log entries that were read."}, []string{"log"})
-	m.builds = prometheus.NewCounterVec(prometheus.CounterOpts{Name: name("builds_total"), Help: "Builds, by the class of their outcome."}, []string{"class"})
-	m.leaf = prometheus.NewGauge(prometheus.GaugeOpts{Name: name("leaf_index"), Help: "Index of the newest leaf of the output log."})
-	m.labels = prometheus.NewGauge(prometheus.GaugeOpts{Name: name("labels"), Help: "Labels of all maps of the newest leaf."})
-	m.last = prometheus.NewGauge(prometheus.GaugeOpts{Name: name("last_build_timestamp_seconds"), Help: "Time of the newest leaf."})
-	m.seconds = prometheus.NewHistogram(prometheus.HistogramOpts{Name: name("build_seconds"), Help: "How long builds took.", Buckets: prometheus.ExponentialBuckets(0.1, 4, 8)})
-	m.requests = prometheus.NewCounterVec(prometheus.CounterOpts{Name: name("requests_total"), Help: "Answers, by status."}, []string{"code", "method"})
+	m.entries = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: name("entries_total"), Help: "Log entries that were read.",
+	}, []string{"log"})
+	m.builds = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: name("builds_total"), Help: "Builds, by the class of their outcome.",
+	}, []string{"class"})
+	m.leaf = prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: name("leaf_index"), Help: "Index of the newest leaf of the output log.",
+	})
+	m.labels = prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: name("labels"), Help: "Labels of all maps of the newest leaf.",
+	})
+	m.last = prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: name("last_build_timestamp_seconds"), Help: "Time of the newest leaf.",
+	})
+	m.seconds = prometheus.NewHistogram(prometheus.HistogramOpts{
+		Name: name("build_seconds"), Help: "How long builds took.", Buckets: prometheus.ExponentialBuckets(0.1, 4, 8),
+	})
+	m.requests = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: name("requests_total"), Help: "Answers, by status.",
+	}, []string{"code", "method"})
 	m.registry.MustRegister(m.entries, m.builds, m.leaf, m.labels, m.last, m.seconds, m.requests)
 	return m
 }

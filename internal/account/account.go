@@ -172,7 +172,9 @@ func (t *taking) judge(ctx context.Context, which []int) {
 	for _, i := range which {
 		a := t.run.Inputs[i].Artifact
 		if verdicts[a] == nil {
-			verdicts[a] = &release.Result{Artifact: a, Decision: policy.Decision{Reason: policy.Internal, Detail: "it was not judged"}}
+			verdicts[a] = &release.Result{
+				Artifact: a, Decision: policy.Decision{Reason: policy.Internal, Detail: "it was not judged"},
+			}
 			artifacts = append(artifacts, a)
 		}
 	}
@@ -235,7 +237,9 @@ func (t *taking) settle(ctx context.Context, which []int) {
 		if t.unread > 0 && t.denied() {
 			// The verdict is no already, and these may be about what was not read.
 			for _, i := range which {
-				t.entries[i] = &Entry{Fate: PassedOver, Reason: policy.PassedOver, Detail: "it may be evidence for what could not be read"}
+				t.entries[i] = &Entry{
+					Fate: PassedOver, Reason: policy.PassedOver, Detail: "it may be evidence for what could not be read",
+				}
 			}
 			return
 		}

@@ -214,7 +214,8 @@ func literal(expression string) (text, rest string) {
 		case c == '\\' && next != 0 && strings.IndexByte(`.+*?()|[]{}^$\/-@_`, next) >= 0:
 			b.WriteByte(next)
 			i++
-		case strings.IndexByte(`\+*?()|[]{}^$`, c) >= 0, next != 0 && strings.IndexByte("*+?{", next) >= 0 && !strings.HasPrefix(s[i+1:], "{{"):
+		case strings.IndexByte(`\+*?()|[]{}^$`, c) >= 0,
+			next != 0 && strings.IndexByte("*+?{", next) >= 0 && !strings.HasPrefix(s[i+1:], "{{"):
 			return b.String(), s[i:]
 		default:
 			b.WriteByte(c)

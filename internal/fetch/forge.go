@@ -91,7 +91,9 @@ func NewRelease(a Address, f Forge, n Net) (*Release, error) {
 	if host == "github.com" {
 		via = append(slices.Clone(githubAssets), via...)
 	}
-	return &Release{forge: f, address: a, net: n, api: api, files: files.Via(via...), kept: map[string][]byte{}, room: maxKept}, nil
+	return &Release{
+		forge: f, address: a, net: n, api: api, files: files.Via(via...), kept: map[string][]byte{}, room: maxKept,
+	}, nil
 }
 
 // path returns the path of a file's download on the forge.

@@ -226,7 +226,9 @@ func (x *image) collect(reference string) error {
 	}
 	var errs []error
 	for _, l := range layers {
-		l.Content, err = x.blob(ocispec.Descriptor{MediaType: l.MediaType, Digest: digest.Digest(l.Digest.String()), Size: l.Size})
+		l.Content, err = x.blob(ocispec.Descriptor{
+			MediaType: l.MediaType, Digest: digest.Digest(l.Digest.String()), Size: l.Size,
+		})
 		if err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", where, err))
 			continue

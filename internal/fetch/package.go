@@ -178,5 +178,7 @@ func parseDistribution(name string, sdists bool) (project, version string, ok bo
 
 // normalize is PEP 503's normal form of a project's name.
 func normalize(name string) string {
-	return strings.Join(strings.FieldsFunc(strings.ToLower(name), func(r rune) bool { return r == '-' || r == '_' || r == '.' }), "-")
+	return strings.Join(strings.FieldsFunc(strings.ToLower(name), func(r rune) bool {
+		return r == '-' || r == '_' || r == '.'
+	}), "-")
 }

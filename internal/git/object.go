@@ -208,7 +208,10 @@ func (o *commitOrder) next(key string) error {
 }
 
 // signatureBegins are the first lines of the kinds of signature that Git knows.
-var signatureBegins = []string{"-----BEGIN SIGNED MESSAGE-----", "-----BEGIN PGP SIGNATURE-----", "-----BEGIN PGP MESSAGE-----", "-----BEGIN SSH SIGNATURE-----"}
+var signatureBegins = []string{
+	"-----BEGIN SIGNED MESSAGE-----", "-----BEGIN PGP SIGNATURE-----", "-----BEGIN PGP MESSAGE-----",
+	"-----BEGIN SSH SIGNATURE-----",
+}
 
 // ParseTag reads an annotated tag strictly: object, type, tag and tagger, in
 // this order, each once and nothing else, and at most one signature.

@@ -147,7 +147,8 @@ func (r *Repository) tips(into *idSet) error {
 		}
 	}
 	return r.packed(func(hash, name []byte) error {
-		if !slices.ContainsFunc(tipDirs, func(dir string) bool { return bytes.HasPrefix(name, []byte(dir+"/")) }) || loose.names[string(name)] {
+		if !slices.ContainsFunc(tipDirs, func(dir string) bool { return bytes.HasPrefix(name, []byte(dir+"/")) }) ||
+			loose.names[string(name)] {
 			return nil // what a file says counts before what is packed
 		}
 		if !policy.ValidRef(string(name)) { // nobody can ask for it

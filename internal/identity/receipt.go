@@ -99,7 +99,8 @@ func (r *Receipt) Covers(later *Receipt, now time.Time) error {
 	no := func(format string, args ...any) error { return refusef(policy.ReceiptMismatch, format, args...) }
 	for _, f := range []struct{ what, want, got string }{
 		{"repository", r.Repository, later.Repository}, {"tag", r.Tag, later.Tag}, {"commit", r.Commit, later.Commit},
-		{"policy", r.Statement, later.Statement}, {"policy", r.Policy, later.Policy}, {"identity's issuer", r.Issuer, later.Issuer},
+		{"policy", r.Statement, later.Statement}, {"policy", r.Policy, later.Policy},
+		{"identity's issuer", r.Issuer, later.Issuer},
 		{"run", r.Run, later.Run}, {"run attempt", r.Attempt, later.Attempt}, {"audience", r.Audience, later.Audience},
 	} {
 		if f.want != f.got {
@@ -124,7 +125,8 @@ func (r *Receipt) Covers(later *Receipt, now time.Time) error {
 		case i < 0:
 			return no("it does not name %q", clip.Text(a.Name))
 		case r.Artifacts[i].Digest != "" && r.Artifacts[i].Digest != a.Digest:
-			return no("%q had the digest %s, now it has %q", clip.Text(a.Name), clip.Text(r.Artifacts[i].Digest), clip.Text(a.Digest))
+			return no("%q had the digest %s, now it has %q", clip.Text(a.Name), clip.Text(r.Artifacts[i].Digest),
+				clip.Text(a.Digest))
 		}
 	}
 	return nil

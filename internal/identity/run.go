@@ -144,7 +144,8 @@ func (c *claimReader) buildkite(id *Identity, host string) {
 // https://circleci.com/docs/guides/permissions-authentication/openid-connect-tokens/
 func (c *claimReader) circleci(id *Identity) {
 	const api, platform, claim = "https://circleci.com/api/v2", "https://app.circleci.com/", "oidc.circleci.com/"
-	id.Value = api + "/projects/" + c.need(claim+"project-id") + "/pipeline-definitions/" + c.need(claim+"pipeline-definition-id")
+	id.Value = api + "/projects/" + c.need(claim+"project-id") + "/pipeline-definitions/" +
+		c.need(claim+"pipeline-definition-id")
 	id.BuildSignerURI = id.Value
 	id.BuildConfigURI = api + "/pipeline/" + c.need(claim+"pipeline-id") + "/config"
 	id.RunInvocationURI = platform + "/workflow/" + c.need(claim+"workflow-id") + "/job/" + c.need(claim+"job-id")
@@ -209,7 +210,8 @@ func (t *Unverified) Agree(i Issuer, getenv func(string) string) error {
 			return err
 		}
 		if got := getenv(a[0]); got == "" || got != claim {
-			return refusef(policy.TokenMismatch, "%s is %q, the token says %s = %q", a[0], clip.Text(got), a[1], clip.Text(claim))
+			return refusef(policy.TokenMismatch, "%s is %q, the token says %s = %q", a[0], clip.Text(got), a[1],
+				clip.Text(claim))
 		}
 	}
 	return nil

@@ -236,7 +236,8 @@ func (t *Unverified) text(name string) (string, error) {
 	case nil:
 		return "", nil
 	case string:
-		if len(v) > maxClaimBytes || strings.ContainsFunc(v, func(r rune) bool { return r < ' ' || r == 0x7f || r == '\ufffd' }) {
+		if len(v) > maxClaimBytes ||
+			strings.ContainsFunc(v, func(r rune) bool { return r < ' ' || r == 0x7f || r == '\ufffd' }) {
 			return "", refusef(policy.TokenInvalid, "the claim %s is too long or has control characters", name)
 		}
 		return v, nil

@@ -116,7 +116,8 @@ func (a *Approval) check() error {
 		switch _, err := policy.ParseDigest("sha256:" + x.SHA256); {
 		case err != nil:
 			return err
-		case x.Name == "" || len(x.Name) > maxApprovalName || strings.ContainsFunc(x.Name, func(r rune) bool { return r < ' ' || r > '~' }):
+		case x.Name == "" || len(x.Name) > maxApprovalName ||
+			strings.ContainsFunc(x.Name, func(r rune) bool { return r < ' ' || r > '~' }):
 			return fmt.Errorf("%q cannot be the name of a subject", clip.Text(x.Name))
 		case i > 0 && x == a.Subjects[i-1]:
 			return fmt.Errorf("%s stands twice", x.Name)

@@ -80,10 +80,9 @@ func TestApprovalLimits(t *testing.T) {
 	}
 	a := Approval{Repository: repo, Tag: "v1", Commit: strings.Repeat("1", 40), Policy: strings.Repeat("c", 64)}
 	for i := range maxApprovalSubjects {
-		a.Subjects = append(
-			a.Subjects,
-			Approved{strings.Repeat("n", maxApprovalName-5) + fmt.Sprintf("%05d", i), strings.Repeat("a", 64)},
-		)
+		a.Subjects = append(a.Subjects, Approved{
+			strings.Repeat("n", maxApprovalName-5) + fmt.Sprintf("%05d", i), strings.Repeat("a", 64),
+		})
 	}
 	payload, err := EncodeApproval(a)
 	if err != nil || len(payload) > MaxApprovalBytes {
@@ -112,9 +111,7 @@ func TestApprovalName(t *testing.T) {
 			want = ""
 		}
 		if !strings.HasPrefix(name, want) || !strings.HasSuffix(name, ApprovalSuffix) ||
-			strings.ContainsAny(name, `/\<>|"`) ||
-			name[0] == '.' ||
-			!IsEvidence(name) {
+			strings.ContainsAny(name, `/\<>|"`) || name[0] == '.' || !IsEvidence(name) {
 			t.Errorf("%q: %s", tag, name)
 		}
 		if name == ApprovalName(tag, []byte("bob"), []byte("{}")) ||

@@ -71,8 +71,10 @@ type sumsFile struct {
 func newFinder(b *budget.Budget, explicit, carried []string) *finder {
 	return &finder{
 		hold:     &hold{budget: b},
-		explicit: explicit, carried: carried, lists: map[string]*lazy[givenList]{}, bundles: map[string]*lazy[[]*candidate]{}, sums: map[string]*lazy[[]sumsFile]{}, dirs: map[string]*lazy[*listing]{}, shelves: map[Place]*lazy[*shelf]{},
-		published: map[Place]*lazy[*placeSums]{}, approved: map[string]*lazy[approvalSlot]{}, dated: map[proofsIn]*lazy[[]policy.Moment]{},
+		explicit: explicit, carried: carried, lists: map[string]*lazy[givenList]{}, bundles: map[string]*lazy[[]*candidate]{},
+		sums: map[string]*lazy[[]sumsFile]{}, dirs: map[string]*lazy[*listing]{}, shelves: map[Place]*lazy[*shelf]{},
+		published: map[Place]*lazy[*placeSums]{}, approved: map[string]*lazy[approvalSlot]{},
+		dated: map[proofsIn]*lazy[[]policy.Moment]{},
 	}
 }
 

@@ -63,11 +63,11 @@ func harmless(arg string, r policy.Reason, format string, args ...any) *Input {
 }
 
 // Expand turns arguments into inputs. A directory stands for every file in and
-// below it, wherever it leads if it is a link itself, but no link in it; an OCI layout for its images and every other file in it,
-// "LAYOUT@DIGEST" for one of its images, a checksum file for itself and each of
-// its lines, and "refs/tags/NAME" for a tag of the Git repository. With
-// [Options.Repo], a commit must be in its history. An argument that cannot be
-// read becomes an artifact with Err: no argument stands for nothing.
+// below it, wherever it leads if it is a link itself, but no link in it; an OCI layout for its
+// images and every other file in it, "LAYOUT@DIGEST" for one of its images, a checksum file for
+// itself and each of its lines, and "refs/tags/NAME" for a tag of the Git repository. With
+// [Options.Repo], a commit must be in its history. An argument that cannot be read becomes an
+// artifact with Err: no argument stands for nothing.
 func Expand(ctx context.Context, args []string, o Options) []*Input {
 	var out []*Input
 	for _, arg := range args {

@@ -165,7 +165,8 @@ func change(c policy.Comparison, mismatches []policy.Mismatch) string {
 // Authorization prints the decision for people.
 func (p *Printer) Authorization(r *Authorization) {
 	about := r.Policy
-	p.Line("%s by the policy that %s bound, version %d, expires %s", r.Total(), r.Repository, about.Version, about.Expires.Format(time.DateOnly))
+	p.Line("%s by the policy that %s bound, version %d, expires %s", r.Total(), r.Repository, about.Version,
+		about.Expires.Format(time.DateOnly))
 	row := func(name, format string, args ...any) {
 		if text := strings.TrimSpace(fmt.Sprintf(format, args...)); text != "" {
 			p.Line("  %-12s %s", name, text)
@@ -273,8 +274,10 @@ func (r *Authorization) Total() string {
 // Authorization prints annotations, the step's outputs and a summary.
 func (a GitHub) Authorization(r *Authorization, more ...Output) {
 	var b strings.Builder
-	fmt.Fprintf(&b, "### repopolicy: %s\n\nPolicy of %s, version %d, %s, genesis %s, completeness %s. Signer %s, tag %s.\n\n",
-		r.Total(), Code(r.Repository), r.Policy.Version, Code(r.Policy.Digest), Code(r.Policy.Genesis), Code(r.Policy.Completeness), Code(r.Caller.Identity), Code(r.Tag))
+	fmt.Fprintf(&b,
+		"### repopolicy: %s\n\nPolicy of %s, version %d, %s, genesis %s, completeness %s. Signer %s, tag %s.\n\n",
+		r.Total(), Code(r.Repository), r.Policy.Version, Code(r.Policy.Digest), Code(r.Policy.Genesis),
+		Code(r.Policy.Completeness), Code(r.Caller.Identity), Code(r.Tag))
 	b.WriteString("| verdict | artifact | reason | field | wanted | got |\n|---|---|---|---|---|---|\n")
 	for i := range r.Releases {
 		x := &r.Releases[i]
@@ -282,10 +285,12 @@ func (a GitHub) Authorization(r *Authorization, more ...Output) {
 			lines := []string{x.Artifact + ": " + x.Message, x.Detail}
 			for _, f := range x.Fields {
 				if f.State == "differs" {
-					lines = append(lines, fmt.Sprintf("rule %s: %s is %s, the rule says %s", x.Nearest, f.Field, OrMissing(f.Got), f.Want), f.Change)
+					lines = append(lines,
+						fmt.Sprintf("rule %s: %s is %s, the rule says %s", x.Nearest, f.Field, OrMissing(f.Got), f.Want), f.Change)
 				}
 			}
-			a.annotate("error", Position{file: x.Artifact}, fmt.Sprintf("repopolicy: %s [%s]", x.Verdict, x.Reason), append(lines, x.Hint)...)
+			a.annotate("error", Position{file: x.Artifact}, fmt.Sprintf("repopolicy: %s [%s]", x.Verdict, x.Reason),
+				append(lines, x.Hint)...)
 		}
 		rows := 0
 		for _, f := range x.Fields {
@@ -293,7 +298,8 @@ func (a GitHub) Authorization(r *Authorization, more ...Output) {
 				continue
 			}
 			rows++
-			fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s |\n", x.Verdict, Code(x.Artifact), x.Message, Code(f.name()), Code(f.Want), Code(f.Got))
+			fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s |\n", x.Verdict, Code(x.Artifact), x.Message, Code(f.name()),
+				Code(f.Want), Code(f.Got))
 		}
 		if rows == 0 && b.Len() <= MaxSummaryBytes {
 			fmt.Fprintf(&b, "| %s | %s | %s %s | - | - | - |\n", x.Verdict, Code(x.Artifact), x.Message, Code(x.Detail))
@@ -307,7 +313,8 @@ func (a GitHub) Authorization(r *Authorization, more ...Output) {
 		level = "notice"
 	}
 	a.annotate(level, Position{}, "repopolicy", r.Total())
-	outputs := append(VerdictOutputs(r.Verdict, r.Exit), Output{"authorized", strconv.FormatBool(r.Exit == 0 && r.Stage != policy.StagePreflight)},
+	outputs := append(VerdictOutputs(r.Verdict, r.Exit),
+		Output{"authorized", strconv.FormatBool(r.Exit == 0 && r.Stage != policy.StagePreflight)},
 		Output{"policy-version", strconv.Itoa(r.Policy.Version)}, Output{"policy-digest", r.Policy.Digest})
 	a.Outputs(append(outputs, more...), b.String())
 }

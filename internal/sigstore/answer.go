@@ -158,9 +158,11 @@ func (l legible) RoundTrip(r *http.Request) (*http.Response, error) {
 func answerV2(e *protorekor.TransparencyLogEntry) error {
 	p := e.GetInclusionProof()
 	switch {
-	case len(e.GetCanonicalizedBody()) == 0 || len(e.GetLogId().GetKeyId()) == 0 || e.GetKindVersion() == nil || e.GetLogIndex() < 0:
+	case len(e.GetCanonicalizedBody()) == 0 || len(e.GetLogId().GetKeyId()) == 0 || e.GetKindVersion() == nil ||
+		e.GetLogIndex() < 0:
 		return errors.New("the answer is no log entry")
-	case p == nil || p.GetCheckpoint().GetEnvelope() == "" || len(p.GetRootHash()) == 0 || p.GetLogIndex() < 0 || p.GetTreeSize() <= p.GetLogIndex() || len(p.GetHashes()) > maxProofHashes:
+	case p == nil || p.GetCheckpoint().GetEnvelope() == "" || len(p.GetRootHash()) == 0 || p.GetLogIndex() < 0 ||
+		p.GetTreeSize() <= p.GetLogIndex() || len(p.GetHashes()) > maxProofHashes:
 		return errors.New("the answer has no inclusion proof")
 	}
 	return nil

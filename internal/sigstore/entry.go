@@ -60,7 +60,9 @@ func logEntry(entry *tlog.Entry) LogEntry {
 		cp, err := readCheckpoint(p.GetCheckpoint().GetEnvelope())
 		if err == nil {
 			le.Proven, le.Origin, le.TreeSize, le.TreeIndex = true, cp.Origin, cp.Size, p.GetLogIndex()
-			le.Checkpoint = &Checkpoint{Origin: cp.Origin, Size: cp.Size, Root: cp.Root[:], Note: []byte(p.GetCheckpoint().GetEnvelope())}
+			le.Checkpoint = &Checkpoint{
+				Origin: cp.Origin, Size: cp.Size, Root: cp.Root[:], Note: []byte(p.GetCheckpoint().GetEnvelope()),
+			}
 		}
 	}
 	return le

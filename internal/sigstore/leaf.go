@@ -48,7 +48,9 @@ func (r *Root) Logs() []Log {
 		if der, err := x509.MarshalPKIXPublicKey(l.PublicKey); err == nil && policy.Sum(der) == id {
 			g = 1
 		}
-		out = append(out, Log{policy.Log{ID: id, Generation: g, Start: l.ValidityPeriodStart, End: l.ValidityPeriodEnd}, l.BaseURL})
+		out = append(out, Log{
+			policy.Log{ID: id, Generation: g, Start: l.ValidityPeriodStart, End: l.ValidityPeriodEnd}, l.BaseURL,
+		})
 	}
 	slices.SortFunc(out, func(a, b Log) int {
 		return cmp.Or(cmp.Compare(a.Generation, b.Generation), a.Start.Compare(b.Start), cmp.Compare(a.ID, b.ID))
@@ -93,7 +95,9 @@ func (r *Root) certified(cert *x509.Certificate, at time.Time) error {
 			return &Error{policy.SCTInvalid, err}
 		}
 		leaf := *cert // the library writes into the certificate that it is given
-		if err := verify.VerifySignedCertificateTimestamp([][]*x509.Certificate{append([]*x509.Certificate{&leaf}, path[1:]...)}, 1, r.material); err != nil {
+		if err := verify.VerifySignedCertificateTimestamp([][]*x509.Certificate{
+			append([]*x509.Certificate{&leaf}, path[1:]...),
+		}, 1, r.material); err != nil {
 			return &Error{policy.SCTInvalid, err}
 		}
 	}
@@ -144,8 +148,11 @@ func ParseEntryV1(data []byte) (*EntryV1, error) {
 	}
 	out.Signer = signer
 	raw, err := json.Marshal(map[string]any{
-		"logIndex": strconv.FormatInt(int64(e.LogIndex), 10), "logId": map[string]any{"keyId": id}, "kindVersion": map[string]any{"kind": body.Kind, "version": body.APIVersion},
-		"integratedTime": strconv.FormatInt(int64(e.IntegratedTime), 10), "inclusionPromise": map[string]any{"signedEntryTimestamp": []byte(e.Verification.Promise)}, "canonicalizedBody": []byte(e.Body),
+		"logIndex": strconv.FormatInt(int64(e.LogIndex), 10), "logId": map[string]any{"keyId": id},
+		"kindVersion":       map[string]any{"kind": body.Kind, "version": body.APIVersion},
+		"integratedTime":    strconv.FormatInt(int64(e.IntegratedTime), 10),
+		"inclusionPromise":  map[string]any{"signedEntryTimestamp": []byte(e.Verification.Promise)},
+		"canonicalizedBody": []byte(e.Body),
 	})
 	if err != nil {
 		return out, &Error{policy.Internal, err}
@@ -160,7 +167,10 @@ func ParseEntryV1(data []byte) (*EntryV1, error) {
 	out.cert = cert
 	out.leaf = Leaf{
 		Signer: out.Signer, Payload: body.Spec.PayloadHash.Value, Body: policy.Sum(e.Body), LeafHash: out.LeafHash,
-		Place: policy.Entry{Log: e.LogID, Index: int64(e.LogIndex), Time: time.Unix(int64(e.IntegratedTime), 0).UTC(), NotBefore: cert.NotBefore.UTC(), NotAfter: cert.NotAfter.UTC()},
+		Place: policy.Entry{
+			Log: e.LogID, Index: int64(e.LogIndex), Time: time.Unix(int64(e.IntegratedTime), 0).UTC(),
+			NotBefore: cert.NotBefore.UTC(), NotAfter: cert.NotAfter.UTC(),
+		},
 	}
 	return out, nil
 }
@@ -179,7 +189,8 @@ func parseBodyV1(data []byte) (body bodyV1, der []byte, err error) {
 	if err := json.Unmarshal(data, &body); err != nil {
 		return body, nil, &Error{policy.LogInvalid, err}
 	}
-	if body.Kind != "dsse" || body.APIVersion != "0.0.1" || body.Spec.PayloadHash.Algorithm != "sha256" || len(body.Spec.Signatures) != 1 {
+	if body.Kind != "dsse" || body.APIVersion != "0.0.1" || body.Spec.PayloadHash.Algorithm != "sha256" ||
+		len(body.Spec.Signatures) != 1 {
 		return body, nil, refuse(policy.LogInvalid, "an entry of kind %q", clip.Text(body.Kind))
 	}
 	block, _ := pem.Decode(body.Spec.Signatures[0].Verifier)
@@ -224,7 +235,8 @@ func (r *Root) VerifyV1(e *EntryV1) (*Leaf, error) {
 		return nil, &Error{policy.LogInvalid, err}
 	}
 	if !within(at.Time, log) {
-		return nil, refuse(policy.TimeInvalid, "logged %s, when the trusted root did not trust this log's key", at.Time.Format(time.RFC3339))
+		return nil, refuse(policy.TimeInvalid, "logged %s, when the trusted root did not trust this log's key",
+			at.Time.Format(time.RFC3339))
 	}
 	if err := r.certified(e.cert, at.Time); err != nil {
 		return nil, err
@@ -270,7 +282,8 @@ func ParseEntryV2(body []byte) (*EntryV2, error) {
 		return nil, &Error{policy.LogInvalid, err}
 	}
 	h := e.Spec.HashedRekordV002
-	if e.Kind != "hashedrekord" || e.APIVersion != "0.0.2" || h.Data.Algorithm != "SHA2_256" || len(h.Signature.Verifier.X509Certificate.RawBytes) == 0 {
+	if e.Kind != "hashedrekord" || e.APIVersion != "0.0.2" || h.Data.Algorithm != "SHA2_256" ||
+		len(h.Signature.Verifier.X509Certificate.RawBytes) == 0 {
 		return nil, refuse(policy.LogInvalid, "an entry of kind %q that no certificate signed", clip.Text(e.Kind))
 	}
 	if len(h.Data.Digest) != sha256.Size {

@@ -117,7 +117,8 @@ func sctsOf(leaf *x509.Certificate) (list cryptobyte.String, err error) {
 		}
 		var inner cryptobyte.String
 		value := cryptobyte.String(e.Value)
-		if !value.ReadASN1(&inner, cryptobyteasn1.OCTET_STRING) || !value.Empty() || !inner.ReadUint16LengthPrefixed(&list) || !inner.Empty() {
+		if !value.ReadASN1(&inner, cryptobyteasn1.OCTET_STRING) || !value.Empty() || !inner.ReadUint16LengthPrefixed(&list) ||
+			!inner.Empty() {
 			return nil, errors.New("the list of SCTs is malformed")
 		}
 		return list, nil
@@ -143,7 +144,8 @@ func withoutSCTs(raw []byte) ([]byte, error) {
 		}
 		before = append(before, element...)
 	}
-	if !tbs.ReadASN1(&extensions, tagExtensions) || !tbs.Empty() || !extensions.ReadASN1(&list, cryptobyteasn1.SEQUENCE) || !extensions.Empty() {
+	if !tbs.ReadASN1(&extensions, tagExtensions) || !tbs.Empty() || !extensions.ReadASN1(&list, cryptobyteasn1.SEQUENCE) ||
+		!extensions.Empty() {
 		return nil, malformed
 	}
 	var kept []byte

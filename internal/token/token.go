@@ -62,7 +62,8 @@ func (v *Verifier) Verify(ctx context.Context, raw, audience string) (*Verified,
 	}
 	issuer, ok := v.Issuers.Find(t.Issuer)
 	if !ok {
-		return nil, refusef(policy.TokenRefused, "%q is not an issuer that this program or the policy names", clip.Text(t.Issuer))
+		return nil, refusef(policy.TokenRefused, "%q is not an issuer that this program or the policy names",
+			clip.Text(t.Issuer))
 	}
 	now := v.Now()
 	if err := t.Check(issuer, audience, now); err != nil {

@@ -49,14 +49,17 @@ func (c *certified) Sign(ctx context.Context, canonical []byte, wanted func(stri
 	if err != nil {
 		return metadata.Signature{}, err
 	}
-	s := &author.IdentitySigner{May: []author.Key{key}, Certify: func(_ context.Context, digest [sha256.Size]byte) (string, string, func(context.Context) ([]byte, error), error) {
-		if digest != sha256.Sum256(canonical) {
-			return "", "", nil, errors.New("another digest")
-		}
-		return c.who, google, func(context.Context) ([]byte, error) {
-			return c.inst.Sign(sigstoretest.Request{Artifact: canonical, SAN: c.who, Issuer: google}), nil
-		}, nil
-	}}
+	s := &author.IdentitySigner{May: []author.Key{key},
+		Certify: func(
+			_ context.Context, digest [sha256.Size]byte,
+		) (string, string, func(context.Context) ([]byte, error), error) {
+			if digest != sha256.Sum256(canonical) {
+				return "", "", nil, errors.New("another digest")
+			}
+			return c.who, google, func(context.Context) ([]byte, error) {
+				return c.inst.Sign(sigstoretest.Request{Artifact: canonical, SAN: c.who, Issuer: google}), nil
+			}, nil
+		}}
 	return s.Sign(ctx, canonical, wanted)
 }
 
@@ -94,7 +97,9 @@ func TestIdentityRoot(t *testing.T) {
 	people := author.Setup{Keys: []author.Key{identityKey(t, alice, google), identityKey(t, bob, google)}, Threshold: 2}
 	online := author.Setup{Keys: []author.Key{host}, Threshold: 1}
 	dir := t.TempDir()
-	r, err := author.Create(dir, now, map[string]author.Setup{author.Root: people, author.Targets: people, author.Snapshot: online, author.Timestamp: online})
+	r, err := author.Create(dir, now, map[string]author.Setup{
+		author.Root: people, author.Targets: people, author.Snapshot: online, author.Timestamp: online,
+	})
 	check(t, err)
 	defer r.Close()
 	sign := func(who string) error {
@@ -113,7 +118,8 @@ func TestIdentityRoot(t *testing.T) {
 	if err := r.Publish(t.Context(), []author.Signer{machine}, nil); !errors.Is(err, tuf.ErrUnsigned) {
 		t.Errorf("by who knows no identities: %v", err)
 	}
-	if err := r.Publish(t.Context(), []author.Signer{machine}, OIDCKeys(parseRoot(t, sigstoretest.New(t)))); !errors.Is(err, tuf.ErrUnsigned) {
+	if err := r.Publish(t.Context(), []author.Signer{machine},
+		OIDCKeys(parseRoot(t, sigstoretest.New(t)))); !errors.Is(err, tuf.ErrUnsigned) {
 		t.Errorf("under another Sigstore: %v", err)
 	}
 	check(t, r.Publish(t.Context(), []author.Signer{machine}, keyTypes))
@@ -133,7 +139,9 @@ func TestOIDCSignature(t *testing.T) {
 	}
 	as := func(name, issuer string) sigstoretest.Request { return sigstoretest.Request{SAN: name, Issuer: issuer} }
 	statement := as(alice, google)
-	statement.Statement = fmt.Appendf(nil, `{"_type":"https://in-toto.io/Statement/v1","predicateType":"x","predicate":{},"subject":[{"name":"x","digest":{"sha256":"%x"}}]}`, sha256.Sum256(signed))
+	statement.Statement = fmt.Appendf(nil,
+		`{"_type":"https://in-toto.io/Statement/v1","predicateType":"x","predicate":{},"subject":[{"name":"x",`+
+			`"digest":{"sha256":"%x"}}]}`, sha256.Sum256(signed))
 	else1 := as(alice, google)
 	else1.Artifact = []byte(`{"_type":"targets"}`)
 	good := sign(inst, as(alice, google))
@@ -142,28 +150,49 @@ func TestOIDCSignature(t *testing.T) {
 		value, scheme, signature string
 		want                     string // "" if it verifies
 	}{
-		"hex":               {signature: fmt.Sprintf(`{"keyid":"k","sig":"00ff","bundle":%s}`, good)},
-		"base64":            {signature: fmt.Sprintf(`{"keyid":"k","sig":"AP8=","bundle":%s}`, good)},
-		"no sig":            {signature: fmt.Sprintf(`{"keyid":"k","sig":"","bundle":%s}`, good)},
-		"no public":         {value: `{"identity":"alice@example.com","issuer":"https://accounts.google.com"}`, signature: fmt.Sprintf(`{"bundle":%s}`, good)},
-		"no bundle":         {signature: `{"keyid":"k","sig":"00ff"}`, want: "no bundle"},
-		"a null bundle":     {signature: `{"keyid":"k","sig":"00ff","bundle":null}`, want: "bundle"},
-		"a bundle in text":  {signature: fmt.Sprintf(`{"bundle":%q}`, good), want: "no object"},
-		"another spelling":  {signature: fmt.Sprintf(`{"Bundle":%s}`, good), want: "no bundle"},
-		"another identity":  {signature: fmt.Sprintf(`{"bundle":%s}`, sign(inst, as(bob, google))), want: "signed by"},
-		"another case":      {signature: fmt.Sprintf(`{"bundle":%s}`, sign(inst, as("Alice@example.com", google))), want: "signed by"},
-		"another issuer":    {signature: fmt.Sprintf(`{"bundle":%s}`, sign(inst, as(alice, "https://evil.example"))), want: "signed by"},
-		"something else":    {signature: fmt.Sprintf(`{"bundle":%s}`, sign(inst, else1)), want: "over"},
-		"a statement":       {signature: fmt.Sprintf(`{"bundle":%s}`, sign(inst, statement)), want: "no message signature"},
-		"another Sigstore":  {signature: fmt.Sprintf(`{"bundle":%s}`, sign(other, as(alice, google))), want: "log"},
-		"not logged":        {signature: fmt.Sprintf(`{"bundle":%s}`, unlogged(t, good)), want: "log"},
-		"another scheme":    {scheme: "fulcio", signature: fmt.Sprintf(`{"bundle":%s}`, good), want: "scheme"},
-		"no identity":       {value: `{"identity":"","issuer":"https://accounts.google.com","public":""}`, signature: "{}", want: "needed"},
-		"no issuer":         {value: `{"identity":"alice@example.com","public":""}`, signature: "{}", want: "needed"},
-		"a public key":      {value: `{"identity":"alice@example.com","issuer":"https://accounts.google.com","public":"x"}`, signature: "{}", want: "no public key"},
-		"another member":    {value: `{"identity":"alice@example.com","issuer":"https://accounts.google.com","public":"","x":1}`, signature: "{}", want: "not known"},
-		"another key case":  {value: `{"Identity":"alice@example.com","issuer":"https://accounts.google.com","public":""}`, signature: "{}", want: "needed"},
-		"a number":          {value: `{"identity":1,"issuer":"https://accounts.google.com","public":""}`, signature: "{}", want: "cannot unmarshal"},
+		"hex":    {signature: fmt.Sprintf(`{"keyid":"k","sig":"00ff","bundle":%s}`, good)},
+		"base64": {signature: fmt.Sprintf(`{"keyid":"k","sig":"AP8=","bundle":%s}`, good)},
+		"no sig": {signature: fmt.Sprintf(`{"keyid":"k","sig":"","bundle":%s}`, good)},
+		"no public": {
+			value:     `{"identity":"alice@example.com","issuer":"https://accounts.google.com"}`,
+			signature: fmt.Sprintf(`{"bundle":%s}`, good),
+		},
+		"no bundle":        {signature: `{"keyid":"k","sig":"00ff"}`, want: "no bundle"},
+		"a null bundle":    {signature: `{"keyid":"k","sig":"00ff","bundle":null}`, want: "bundle"},
+		"a bundle in text": {signature: fmt.Sprintf(`{"bundle":%q}`, good), want: "no object"},
+		"another spelling": {signature: fmt.Sprintf(`{"Bundle":%s}`, good), want: "no bundle"},
+		"another identity": {signature: fmt.Sprintf(`{"bundle":%s}`, sign(inst, as(bob, google))), want: "signed by"},
+		"another case": {
+			signature: fmt.Sprintf(`{"bundle":%s}`, sign(inst, as("Alice@example.com", google))), want: "signed by",
+		},
+		"another issuer": {
+			signature: fmt.Sprintf(`{"bundle":%s}`, sign(inst, as(alice, "https://evil.example"))), want: "signed by",
+		},
+		"something else":   {signature: fmt.Sprintf(`{"bundle":%s}`, sign(inst, else1)), want: "over"},
+		"a statement":      {signature: fmt.Sprintf(`{"bundle":%s}`, sign(inst, statement)), want: "no message signature"},
+		"another Sigstore": {signature: fmt.Sprintf(`{"bundle":%s}`, sign(other, as(alice, google))), want: "log"},
+		"not logged":       {signature: fmt.Sprintf(`{"bundle":%s}`, unlogged(t, good)), want: "log"},
+		"another scheme":   {scheme: "fulcio", signature: fmt.Sprintf(`{"bundle":%s}`, good), want: "scheme"},
+		"no identity": {
+			value: `{"identity":"","issuer":"https://accounts.google.com","public":""}`, signature: "{}", want: "needed",
+		},
+		"no issuer": {value: `{"identity":"alice@example.com","public":""}`, signature: "{}", want: "needed"},
+		"a public key": {
+			value: `{"identity":"alice@example.com","issuer":"https://accounts.google.com","public":"x"}`, signature: "{}",
+			want: "no public key",
+		},
+		"another member": {
+			value: `{"identity":"alice@example.com","issuer":"https://accounts.google.com","public":"","x":1}`, signature: "{}",
+			want: "not known",
+		},
+		"another key case": {
+			value: `{"Identity":"alice@example.com","issuer":"https://accounts.google.com","public":""}`, signature: "{}",
+			want: "needed",
+		},
+		"a number": {
+			value: `{"identity":1,"issuer":"https://accounts.google.com","public":""}`, signature: "{}",
+			want: "cannot unmarshal",
+		},
 		"no value":          {value: `[]`, signature: "{}", want: "cannot unmarshal"},
 		"not even a bundle": {signature: `{"bundle":{"x":1}}`, want: "bundle"},
 	} {
@@ -250,14 +279,17 @@ func TestOIDCSignatureVectors(t *testing.T) {
 			Keyval          json.RawMessage
 		}
 		var sig struct{ Keyid, Sig string }
-		check(t, errors.Join(json.Unmarshal([]byte(parts["key.json"]), &key), json.Unmarshal([]byte(parts["signature.json"]), &sig)))
+		check(t,
+			errors.Join(json.Unmarshal([]byte(parts["key.json"]), &key), json.Unmarshal([]byte(parts["signature.json"]), &sig)))
 		canonical, err := tuf.Canonical([]byte(parts["signed.json"]))
 		if err != nil || string(canonical) != parts["signed.json"] || len(parts) != 4 {
 			t.Fatalf("%v %d", err, len(parts))
 		}
 		v, err := OIDCKeys(root)[key.Keytype](tuf.Key{Type: key.Keytype, Scheme: key.Scheme, Value: key.Keyval})
 		if err == nil {
-			err = v.Verify(canonical, tuf.Signature{KeyID: sig.Keyid, Sig: sig.Sig, Raw: json.RawMessage(parts["signature.json"])})
+			err = v.Verify(canonical, tuf.Signature{
+				KeyID: sig.Keyid, Sig: sig.Sig, Raw: json.RawMessage(parts["signature.json"]),
+			})
 		}
 		if (err == nil) != (header["expect"] == "OK") {
 			t.Error(err)

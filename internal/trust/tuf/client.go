@@ -131,7 +131,9 @@ func (c *Client) update(ctx context.Context, now time.Time, offline bool) error 
 	u := &Client{options: c.options, store: c.store, initial: c.initial, state: state{
 		root: c.initial, now: now, offline: offline, delegated: map[[2]string]*Targets{},
 	}}
-	for _, step := range []func(context.Context) error{u.updateRoot, u.updateTimestamp, u.updateSnapshot, u.updateTargets} {
+	for _, step := range []func(context.Context) error{
+		u.updateRoot, u.updateTimestamp, u.updateSnapshot, u.updateTargets,
+	} {
 		if err := step(ctx); err != nil {
 			return err
 		}
@@ -223,7 +225,8 @@ func (c *Client) updateTimestamp(ctx context.Context) error {
 		switch {
 		case old == nil || next.Version > old.Version:
 			if old != nil && next.snapshot().version < old.snapshot().version {
-				return fmt.Errorf("%s: %w: it names snapshot %d after %d", name, ErrRollback, next.snapshot().version, old.snapshot().version)
+				return fmt.Errorf("%s: %w: it names snapshot %d after %d", name, ErrRollback, next.snapshot().version,
+					old.snapshot().version)
 			}
 			if err := next.current(roleTimestamp, c.now); err != nil {
 				return err
@@ -262,7 +265,8 @@ func (c *Client) updateSnapshot(ctx context.Context) error {
 	info := c.timestamp.snapshot()
 	var old *listing
 	if data, err := c.store.load(snapshotFile, maxSnapshot); err == nil {
-		if old, _ = c.readListing(data, roleSnapshot); old != nil && old.Version == info.version && info.check(name, data) == nil {
+		if old, _ = c.readListing(data, roleSnapshot); old != nil && old.Version == info.version &&
+			info.check(name, data) == nil {
 			c.snapshot = old
 			return old.current(roleSnapshot, c.now)
 		}
@@ -281,7 +285,8 @@ func (c *Client) updateSnapshot(ctx context.Context) error {
 	if old != nil {
 		for file, was := range old.meta {
 			if is, ok := next.meta[file]; !ok || is.version < was.version {
-				return fmt.Errorf("%s: %w: %s was at version %d, is at %d", name, ErrRollback, clip.Text(file), was.version, is.version)
+				return fmt.Errorf("%s: %w: %s was at version %d, is at %d", name, ErrRollback, clip.Text(file), was.version,
+					is.version)
 			}
 		}
 	}

@@ -30,7 +30,9 @@ func (c *Client) Expires() (role string, h Header) {
 		return roleRoot, c.Root().Header
 	}
 	role, h = roleRoot, c.root.Header
-	for name, other := range map[string]Header{roleTimestamp: c.timestamp.Header, roleSnapshot: c.snapshot.Header, roleTargets: c.targets.Header} {
+	for name, other := range map[string]Header{
+		roleTimestamp: c.timestamp.Header, roleSnapshot: c.snapshot.Header, roleTargets: c.targets.Header,
+	} {
 		if other.Expires.Before(h.Expires) || other.Expires.Equal(h.Expires) && name < role {
 			role, h = name, other
 		}

@@ -116,7 +116,8 @@ func read(data []byte, kind string) (*document, error) {
 	}
 	d.Version = f.number(d.body["version"], "version", 1)
 	expires := f.text(d.body["expires"], "expires")
-	if d.Expires, err = time.Parse(time.RFC3339Nano, expires); err != nil || d.Expires.Format(time.RFC3339Nano) != expires {
+	if d.Expires, err = time.Parse(time.RFC3339Nano, expires); err != nil ||
+		d.Expires.Format(time.RFC3339Nano) != expires {
 		f.fail("expires", "it is no time") // Go takes a comma and one digit, too
 	}
 	seen := map[string]bool{}
@@ -149,7 +150,10 @@ func supported(version string) bool {
 
 func readRoot(d *document) (*Root, error) {
 	f := &fields{}
-	r := &Root{Header: d.Header, ConsistentSnapshot: f.flag(d.body["consistent_snapshot"], "consistent_snapshot"), Roles: map[string]Role{}}
+	r := &Root{
+		Header: d.Header, ConsistentSnapshot: f.flag(d.body["consistent_snapshot"], "consistent_snapshot"),
+		Roles: map[string]Role{},
+	}
 	r.Keys = f.keys(d.body["keys"])
 	roles := f.object(d.body["roles"], "roles")
 	for _, name := range topLevel {
@@ -273,7 +277,10 @@ func (f *fields) delegations(v value, t *Targets) {
 
 func (f *fields) delegation(v value) Delegation {
 	o := f.object(v, "delegations.roles")
-	d := Delegation{Role: f.role(v, "delegations.roles"), Name: f.text(o["name"], "name"), Terminating: f.flag(o["terminating"], "terminating")}
+	d := Delegation{
+		Role: f.role(v, "delegations.roles"), Name: f.text(o["name"], "name"),
+		Terminating: f.flag(o["terminating"], "terminating"),
+	}
 	if d.Name == "" || slices.Contains(topLevel, d.Name) {
 		f.fail("name", fmt.Sprintf("%q cannot be delegated to", d.Name))
 	}

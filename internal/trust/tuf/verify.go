@@ -66,7 +66,8 @@ func (c *Client) verify(what string, d *document, role Role, keys map[string]Key
 	}
 	const most = 5 // reasons
 	why = why[:min(len(why), most)]
-	return fmt.Errorf("%s: %w: %d of %d%s", what, ErrUnsigned, len(principals), role.Threshold, strings.Join(append([]string{""}, why...), "; "))
+	return fmt.Errorf("%s: %w: %d of %d%s", what, ErrUnsigned, len(principals), role.Threshold,
+		strings.Join(append([]string{""}, why...), "; "))
 }
 
 func (c *Client) verifyOne(keys map[string]Key, id string, message []byte, sig Signature) (string, error) {
