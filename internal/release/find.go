@@ -13,6 +13,7 @@ import (
 
 	"github.com/repopolicy/repopolicy/internal/budget"
 	"github.com/repopolicy/repopolicy/internal/forms"
+	"github.com/repopolicy/repopolicy/internal/oci"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/policy"
 )
@@ -219,7 +220,7 @@ func dirOf(a *Artifact) string {
 // load reads a file once. A directory is one if it is an OCI layout.
 func (f *finder) load(ctx context.Context, path string) []*candidate {
 	return f.once(path, func() []*candidate {
-		if isLayout(path) {
+		if oci.IsLayout(path) {
 			return readLayout(ctx, f.hold, path)
 		}
 		return readEvidence(path, f.hold)

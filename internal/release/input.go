@@ -18,6 +18,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/budget"
 	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/internal/forms"
+	"github.com/repopolicy/repopolicy/internal/oci"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -105,7 +106,7 @@ func expand(ctx context.Context, arg string, o Options) []*Input {
 		return badInput(arg, policy.ArtifactMissing, err)
 	case err != nil:
 		return badInput(arg, policy.ArtifactRead, err)
-	case isLayout(arg):
+	case oci.IsLayout(arg):
 		return expandLayout(ctx, arg, arg, policy.Digest{})
 	case info.IsDir():
 		return expandDir(ctx, arg)
@@ -142,7 +143,7 @@ func (in *Input) look(b *budget.Budget) {
 // NamedEvidence returns a file or layout that the user named as evidence.
 func NamedEvidence(ctx context.Context, path string) *Input {
 	in := input(&Artifact{Arg: path, Name: filepath.Base(path), Path: path})
-	if in.vague = "the evidence in an OCI layout"; !isLayout(path) {
+	if in.vague = "the evidence in an OCI layout"; !oci.IsLayout(path) {
 		in.vouches, in.vague = readVouches(budget.Of(ctx), in.Artifact)
 	}
 	return in
