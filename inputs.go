@@ -111,22 +111,9 @@ func (pub *publication) readAddresses(p *Policy) error {
 		if !fetch.IsURL(arg) {
 			continue
 		}
-		a, err := fetch.ParseAddress(arg)
-		switch {
-		case err != nil:
-			return &policy.Fault{
-				Reason: policy.Usage, Text: arg + ": " + err.Error(),
-				Hint: "a release is named like https://github.com/acme/widget/releases/tag/v1.2.3",
-			}
-		case pub.offline:
-			return policy.Faultf(policy.Usage, "--offline: %s cannot be fetched", arg)
-		case first.Tag != "" && (a.Repository != first.Repository || a.Tag != first.Tag):
-			return policy.Faultf(policy.Usage,
-				"one run judges one release: %s is another than that of %s, %s", arg, first.Repository, first.Tag)
-		case !p.repo.IsZero() && p.pinned != nil && a.Repository != p.repo:
-			return policy.Faultf(policy.Usage, "--policy: %s is for %s, the release is of %s", p.path, p.repo, a.Repository)
-		case !p.repo.IsZero() && a.Repository != p.repo:
-			return policy.Faultf(policy.Usage, "--repo %s contradicts the release's URL, which says %s", p.repo, a.Repository)
+		a, err := pub.readAddress(p, arg, first)
+		if err != nil {
+			return err
 		}
 		first, pub.addresses[arg] = a, a
 	}
@@ -138,6 +125,33 @@ func (pub *publication) readAddresses(p *Policy) error {
 	}
 	req.tag = first.Tag
 	return nil
+}
+
+// readAddress reads the URL of a release or of a file in it. It has to be of the policy's
+// repository, and of the release of the URL before it, if there was one.
+func (pub *publication) readAddress(p *Policy, arg string, before fetch.Address) (fetch.Address, error) {
+	a, err := fetch.ParseAddress(arg)
+	if err != nil {
+		return a, &policy.Fault{
+			Reason: policy.Usage, Text: arg + ": " + err.Error(),
+			Hint: "a release is named like https://github.com/acme/widget/releases/tag/v1.2.3",
+		}
+	}
+	ofPolicy := p.repo.IsZero() || a.Repository == p.repo
+	switch {
+	case pub.offline:
+		return a, policy.Faultf(policy.Usage, "--offline: %s cannot be fetched", arg)
+	case before.Tag != "" && (a.Repository != before.Repository || a.Tag != before.Tag):
+		return a, policy.Faultf(policy.Usage,
+			"one run judges one release: %s is another than that of %s, %s", arg, before.Repository, before.Tag)
+	case !ofPolicy && p.pinned != nil:
+		return a, policy.Faultf(policy.Usage,
+			"--policy: %s is for %s, the release is of %s", p.path, p.repo, a.Repository)
+	case !ofPolicy:
+		return a, policy.Faultf(policy.Usage,
+			"--repo %s contradicts the release's URL, which says %s", p.repo, a.Repository)
+	}
+	return a, nil
 }
 
 // checkEach refuses arguments that name nothing that can be asked for.

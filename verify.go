@@ -128,42 +128,69 @@ func (c *Client) Verify(ctx context.Context, p *Policy, options ...VerifyOption)
 	if err != nil {
 		return nil, err
 	}
-	if b := p.carried(); b != nil && len(b.Evidence) > 0 && len(req.bundles) == 0 {
-		dir, err := os.MkdirTemp("", "repopolicy-")
-		if err != nil {
-			return nil, err
-		}
-		defer func() { _ = os.RemoveAll(dir) }()
-		if req.carried, err = b.Unpack(dir); err != nil {
-			return nil, err
-		}
-	}
-	judges, err := c.judges(p, req, pub)
+	removeCarried, err := req.unpackCarried(p)
 	if err != nil {
 		return nil, err
 	}
-	inputs, err := pub.inputs(ctx)
+	defer removeCarried()
+	p, acc, err := c.judgeAll(ctx, p, req, pub)
 	if err != nil {
 		return nil, err
-	}
-	if req.progress != nil {
-		req.progress(0, account.Expected(inputs))
-	}
-	acc := take(ctx, req, p.demand, judges, inputs)
-	if beyond(judges) { // the policy as it was when that was logged is asked for
-		if p, err = p.again(ctx, func(q *find.Query) { q.Beyond = true }); err != nil {
-			return nil, err
-		}
-		if judges, err = c.judges(p, req, pub); err != nil {
-			return nil, err
-		}
-		acc = take(ctx, req, p.demand, judges, inputs)
 	}
 	v := newVerdict(p, acc)
 	if err := pub.folder.Deliver(acc); err != nil {
 		return nil, policy.Faultf(policy.ArtifactRead, "--download: %s", err)
 	}
 	return v, nil
+}
+
+// unpackCarried writes the evidence that the policy's bundle carries into a new directory,
+// unless the caller gave evidence. The returned function removes that directory.
+func (r *request) unpackCarried(p *Policy) (remove func(), err error) {
+	b := p.carried()
+	if b == nil || len(b.Evidence) == 0 || len(r.bundles) > 0 {
+		return func() {}, nil
+	}
+	dir, err := os.MkdirTemp("", "repopolicy-")
+	if err != nil {
+		return nil, err
+	}
+	remove = func() { _ = os.RemoveAll(dir) }
+	if r.carried, err = b.Unpack(dir); err != nil {
+		remove()
+		return nil, err
+	}
+	return remove, nil
+}
+
+// judgeAll judges what was published by p. If there is evidence about which the staple of p
+// cannot say anything, it asks for the policy as it was when that was logged, judges again and
+// returns that policy.
+func (c *Client) judgeAll(
+	ctx context.Context, p *Policy, req *request, pub *publication,
+) (*Policy, *account.Account, error) {
+	judges, err := c.judges(p, req, pub)
+	if err != nil {
+		return nil, nil, err
+	}
+	inputs, err := pub.inputs(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	if req.progress != nil {
+		req.progress(0, account.Expected(inputs))
+	}
+	acc := take(ctx, req, p.demand, judges, inputs)
+	if !beyond(judges) {
+		return p, acc, nil
+	}
+	if p, err = p.again(ctx, func(q *find.Query) { q.Beyond = true }); err != nil {
+		return nil, nil, err
+	}
+	if judges, err = c.judges(p, req, pub); err != nil {
+		return nil, nil, err
+	}
+	return p, take(ctx, req, p.demand, judges, inputs), nil
 }
 
 // beyond reports whether a run had evidence about which its staple cannot say anything.

@@ -36,7 +36,9 @@ func newAnswers(tx *bolt.Tx, head *Head, m *Map) *answers {
 }
 
 func (a *answers) empty() rekorbind.Answer {
-	return rekorbind.Answer{Checkpoint: a.head.Checkpoint, Leaf: a.head.Leaf, Index: a.head.Index, Inclusion: a.head.Inclusion}
+	return rekorbind.Answer{
+		Checkpoint: a.head.Checkpoint, Leaf: a.head.Leaf, Index: a.head.Index, Inclusion: a.head.Inclusion,
+	}
 }
 
 // lookup returns what the map holds of a locator, and of all keys that its bindings have in

@@ -173,7 +173,7 @@ func (a *Auditor) leaf(ctx context.Context, index int64, data []byte, all []*Map
 	if l.doc, err = rekorbind.ParseDirectoryLeaf(data); err != nil {
 		return a.disagree(l, prefixmap.Hash{}, prefixmap.Hash{}, "%s", err)
 	}
-	if err := a.goesOn(l); err != nil {
+	if err := a.extends(l); err != nil {
 		return err
 	}
 	for _, m := range all {
@@ -187,7 +187,8 @@ func (a *Auditor) leaf(ctx context.Context, index int64, data []byte, all []*Map
 		}
 	}
 	if len(l.maps) < len(l.doc.Maps) && a.Warn != nil {
-		a.Warn("leaf %d has %d maps, of which %d are of a trusted root that was not given and are not audited", index, len(l.doc.Maps), len(l.doc.Maps)-len(l.maps))
+		a.Warn("leaf %d has %d maps, of which %d are of a trusted root that was not given and are not audited", index,
+			len(l.doc.Maps), len(l.doc.Maps)-len(l.maps))
 	}
 	if len(l.maps) == 0 {
 		return errors.New("the directory has no map of the trusted root")
@@ -202,10 +203,36 @@ func (a *Auditor) leaf(ctx context.Context, index int64, data []byte, all []*Map
 	return a.compare(l, reached)
 }
 
-// goesOn demands that all maps of a leaf were made of the same inputs, and that
+// extends demands that all maps of a leaf were made of the same inputs, and that
 // these are not from before those of the leaf before. That they are of one history
 // is shown by reading them.
-func (a *Auditor) goesOn(l *audited) error {
+func (a *Auditor) extends(l *audited) error {
+	if err := a.sameInputs(l); err != nil {
+		return err
+	}
+	var before []byte
+	if err := a.Store.db.View(func(tx *bolt.Tx) error {
+		before = bytes.Clone(tx.Bucket(bucketLeaves).Get(number(uint64(l.index - 1))))
+		return nil
+	}); err != nil {
+		return err
+	}
+	switch {
+	case before != nil:
+		return a.extendsLeaf(l, before)
+	case l.doc.Clock != 0:
+		return a.wrong(l, "the clock of the first leaf is %s", l.doc.Clock)
+	}
+	return nil
+}
+
+// wrong is disagree about a leaf as a whole.
+func (a *Auditor) wrong(l *audited, format string, args ...any) error {
+	return a.disagree(l, prefixmap.Hash{}, prefixmap.Hash{}, format, args...)
+}
+
+// sameInputs demands that all maps of a leaf were made of the same trees.
+func (a *Auditor) sameInputs(l *audited) error {
 	inputs := map[string]string{}
 	for _, ml := range l.doc.Maps {
 		of := map[string]string{}
@@ -216,23 +243,17 @@ func (a *Auditor) goesOn(l *audited) error {
 			if inputs[log] == "" {
 				inputs[log] = checkpoints
 			} else if inputs[log] != checkpoints {
-				return a.disagree(l, ml.Hash, prefixmap.Hash{}, "its maps were made of different trees of the log %s", log)
+				return a.disagree(l, ml.Hash, prefixmap.Hash{},
+					"its maps were made of different trees of the log %s", log)
 			}
 		}
 	}
-	var before []byte
-	if err := a.Store.db.View(func(tx *bolt.Tx) error {
-		before = bytes.Clone(tx.Bucket(bucketLeaves).Get(number(uint64(l.index - 1))))
-		return nil
-	}); err != nil {
-		return err
-	}
-	if before == nil {
-		if l.doc.Clock != 0 {
-			return a.disagree(l, prefixmap.Hash{}, prefixmap.Hash{}, "the clock of the first leaf is %s", l.doc.Clock)
-		}
-		return nil
-	}
+	return nil
+}
+
+// extendsLeaf demands that a leaf has no fewer entries than the one before, and that its time
+// and clock go on.
+func (a *Auditor) extendsLeaf(l *audited, before []byte) error {
 	old, err := rekorbind.ParseDirectoryLeaf(before)
 	if err != nil {
 		return err
@@ -243,18 +264,18 @@ func (a *Auditor) goesOn(l *audited) error {
 	}
 	now, err := LeafSizes(l.data)
 	if err != nil {
-		return a.disagree(l, prefixmap.Hash{}, prefixmap.Hash{}, "%s", err)
+		return a.wrong(l, "%s", err)
 	}
 	for log, size := range was {
 		if later, ok := now[log]; ok && later < size {
-			return a.disagree(l, prefixmap.Hash{}, prefixmap.Hash{}, "of the log %s it has %d entries, and the leaf before %d", log, later, size)
+			return a.wrong(l, "of the log %s it has %d entries, and the leaf before %d", log, later, size)
 		}
 	}
 	if l.doc.Time.Before(old.Time) {
-		return a.disagree(l, prefixmap.Hash{}, prefixmap.Hash{}, "it is as of %s, before the leaf before", l.doc.Time.Format(time.RFC3339))
+		return a.wrong(l, "it is as of %s, before the leaf before", l.doc.Time.Format(time.RFC3339))
 	}
 	if l.doc.Clock != old.Tick(l.doc.Time) {
-		return a.disagree(l, prefixmap.Hash{}, prefixmap.Hash{}, "its clock is %s, and that of the leaf before gives %s", l.doc.Clock, old.Tick(l.doc.Time))
+		return a.wrong(l, "its clock is %s, and that of the leaf before gives %s", l.doc.Clock, old.Tick(l.doc.Time))
 	}
 	return nil
 }
@@ -352,7 +373,8 @@ func (a *Auditor) published(ctx context.Context, l *audited) error {
 			return fmt.Errorf("statement of leaf %d: %w", l.index, err)
 		}
 		if !slices.Equal(names(payload), []string{d.PAE, d.Payload}) {
-			return a.disagree(l, prefixmap.Hash{}, prefixmap.Hash{}, "what it holds as the statement %s is another one", d.Payload)
+			return a.disagree(l, prefixmap.Hash{}, prefixmap.Hash{}, "what it holds as the statement %s is another one",
+				d.Payload)
 		}
 		l.payloads[d.Payload], l.payloads[d.PAE] = payload, payload
 	}
@@ -387,13 +409,16 @@ func (a *Auditor) compare(l *audited, reached reading) error {
 			i := slices.IndexFunc(l.doc.Maps, func(ml rekorbind.MapLeaf) bool { return ml.ID() == m.ID })
 			switch said := l.doc.Maps[i]; {
 			case said.Hash != got.Hash:
-				return a.disagree(l, said.Hash, got.Hash, "the map %s has the root %x, its inputs give %x", m.ID, said.Hash, got.Hash)
+				return a.disagree(l, said.Hash, got.Hash, "the map %s has the root %x, its inputs give %x", m.ID, said.Hash,
+					got.Hash)
 			case said.Labels != got.Labels:
-				return a.disagree(l, said.Hash, got.Hash, "the map %s has %d labels, its inputs give %d", m.ID, said.Labels, got.Labels)
+				return a.disagree(l, said.Hash, got.Hash, "the map %s has %d labels, its inputs give %d", m.ID, said.Labels,
+					got.Labels)
 			default:
 				for j, in := range said.Inputs { // it may know of less
 					if in.Dated().After(got.Inputs[j].Dated()) {
-						return a.disagree(l, said.Hash, got.Hash, "the log %s is dated %s, its entries give %q", in.Log, in.Newest, got.Inputs[j].Newest)
+						return a.disagree(l, said.Hash, got.Hash, "the log %s is dated %s, its entries give %q", in.Log, in.Newest,
+							got.Inputs[j].Newest)
 					}
 				}
 			}
@@ -407,15 +432,11 @@ func (a *Auditor) compare(l *audited, reached reading) error {
 
 // take lists what the leaf lists, if it may.
 func (a *Auditor) take(tx *bolt.Tx, l *audited) error {
-	bad := func(line, why string) error {
-		return a.disagree(l, prefixmap.Hash{}, prefixmap.Hash{}, "line %q: %s", line, why)
-	}
 	for name, payload := range l.payloads {
 		if err := tx.Bucket(bucketStatements).Put([]byte(name), payload); err != nil {
 			return err
 		}
 	}
-	every := len(l.maps) == len(l.doc.Maps)
 	signers := map[string]policy.Identity{}
 	for _, line := range l.lines {
 		d, sig, err := rekorbind.ParseListed(line)
@@ -423,31 +444,14 @@ func (a *Auditor) take(tx *bolt.Tx, l *audited) error {
 			return err
 		}
 		if d != nil {
-			switch _, before, err := publishedAs(tx, d.Payload); {
-			case err != nil:
+			if err := a.mayListStatement(tx, l, line, d); err != nil {
 				return err
-			case before:
-				return bad(line, "it was listed before")
-			case every && !slices.ContainsFunc(l.maps, func(m *Map) bool { return m.bound(tx, d) }):
-				return bad(line, "no entry binds it")
 			}
 			continue
 		}
-		if tx.Bucket(bucketSignatures).Get(signatureKey(sig)) != nil {
-			return bad(line, "it was listed before")
-		}
-		_, known, err := publishedAs(tx, sig.Payload)
-		if err != nil {
+		if signers[line], err = a.mayListSignature(tx, l, line, sig); err != nil {
 			return err
 		}
-		if !known && l.payloads[sig.Payload] == nil {
-			return bad(line, "its statement is not listed")
-		}
-		id, ok := a.signer(tx, l, sig, l.bundles[line])
-		if !ok && every {
-			return bad(line, "what it holds as that signature is none by a member")
-		}
-		signers[line] = id
 	}
 	return enlist(tx, l.maps, slices.Clone(l.lines), l.moment(), func(r *rekorbind.SignatureRecord) policy.Identity {
 		line, _ := r.Line() // it was read from one
@@ -455,10 +459,55 @@ func (a *Auditor) take(tx *bolt.Tx, l *audited) error {
 	})
 }
 
+// every reports whether all maps of the leaf are audited.
+func (l *audited) every() bool { return len(l.maps) == len(l.doc.Maps) }
+
+func (a *Auditor) wrongLine(l *audited, line, why string) error {
+	return a.wrong(l, "line %q: %s", line, why)
+}
+
+// mayListStatement demands that a statement is bound, and listed for the first time.
+func (a *Auditor) mayListStatement(tx *bolt.Tx, l *audited, line string, d *rekorbind.DisclosedRecord) error {
+	switch _, before, err := publishedAs(tx, d.Payload); {
+	case err != nil:
+		return err
+	case before:
+		return a.wrongLine(l, line, "it was listed before")
+	case l.every() && !slices.ContainsFunc(l.maps, func(m *Map) bool { return m.bound(tx, d) }):
+		return a.wrongLine(l, line, "no entry binds it")
+	}
+	return nil
+}
+
+// mayListSignature demands that a signature is by a member, over a statement that is listed, and
+// listed for the first time. It returns who signed.
+func (a *Auditor) mayListSignature(
+	tx *bolt.Tx, l *audited, line string, sig *rekorbind.SignatureRecord,
+) (id policy.Identity, err error) {
+	if tx.Bucket(bucketSignatures).Get(signatureKey(sig)) != nil {
+		return id, a.wrongLine(l, line, "it was listed before")
+	}
+	_, known, err := publishedAs(tx, sig.Payload)
+	if err != nil {
+		return id, err
+	}
+	if !known && l.payloads[sig.Payload] == nil {
+		return id, a.wrongLine(l, line, "its statement is not listed")
+	}
+	id, ok := a.signer(tx, l, sig, l.bundles[line])
+	if !ok && l.every() {
+		return id, a.wrongLine(l, line, "what it holds as that signature is none by a member")
+	}
+	return id, nil
+}
+
 // signer verifies a signature that is listed, and returns whose it is.
-func (a *Auditor) signer(tx *bolt.Tx, l *audited, sig *rekorbind.SignatureRecord, bundle []byte) (policy.Identity, bool) {
+func (a *Auditor) signer(
+	tx *bolt.Tx, l *audited, sig *rekorbind.SignatureRecord, bundle []byte,
+) (policy.Identity, bool) {
 	var earlier [][]byte
-	if s, err := rekorbind.ParseStatement(tx.Bucket(bucketStatements).Get([]byte(sig.Payload))); err == nil && s.Previous() != "" {
+	if s, err := rekorbind.ParseStatement(tx.Bucket(bucketStatements).Get([]byte(sig.Payload))); err == nil &&
+		s.Previous() != "" {
 		if before := tx.Bucket(bucketStatements).Get([]byte(s.Previous())); before != nil {
 			earlier = append(earlier, before)
 		}
@@ -478,7 +527,8 @@ func (a *Auditor) signer(tx *bolt.Tx, l *audited, sig *rekorbind.SignatureRecord
 // disagree returns the disagreement with a leaf, signed.
 func (a *Auditor) disagree(l *audited, said, got prefixmap.Hash, format string, args ...any) error {
 	leaf := sha256.Sum256(l.data)
-	text := fmt.Sprintf("repopolicy directory audit v1\n%s\n%d %x\n%x %x\n", a.Descriptor.Origin(), l.index, leaf, said, got)
+	text := fmt.Sprintf("repopolicy directory audit v1\n%s\n%d %x\n%x %x\n", a.Descriptor.Origin(), l.index, leaf, said,
+		got)
 	signed, err := note.Sign(&note.Note{Text: text}, a.Key)
 	if err != nil {
 		return err

@@ -42,7 +42,9 @@ func newLiar(t *testing.T) *liar {
 	t.Helper()
 	inst := sigstoretest.New(t)
 	base := len(inst.BodiesV2())
-	l := &liar{t: t, payloads: map[string][]byte{}, files: map[string][]rekorbind.File{}, dir: t.TempDir(), state: t.TempDir()}
+	l := &liar{
+		t: t, payloads: map[string][]byte{}, files: map[string][]rekorbind.File{}, dir: t.TempDir(), state: t.TempDir(),
+	}
 	l.site = filepath.Join(l.dir, "site")
 	for i := range 3 { // bound at 10, 20, 30
 		for n := range 10 {
@@ -160,7 +162,10 @@ func (l *liar) audit() (int64, error) {
 	if err != nil {
 		l.t.Fatal(err)
 	}
-	a := &Auditor{Store: s, Site: site, Descriptor: &rekorbind.Descriptor{Key: vkey}, Key: signer, Transport: l.log.transport(l.t), Agent: "test", Now: time.Now}
+	a := &Auditor{
+		Store: s, Site: site, Descriptor: &rekorbind.Descriptor{Key: vkey}, Key: signer, Transport: l.log.transport(l.t),
+		Agent: "test", Now: time.Now,
+	}
 	return a.Audit(l.t.Context())
 }
 
@@ -241,7 +246,9 @@ func TestAudit(t *testing.T) {
 		}, why: "2 inputs are of the log"},
 		"one more input": {change: func(*liar) func(*pending) {
 			return doc(func(l *rekorbind.DirectoryLeaf) {
-				l.Maps[0].Inputs = append(l.Maps[0].Inputs, rekorbind.Input{Log: strings.Repeat("03", 32), Checkpoint: l.Maps[0].Inputs[0].Checkpoint})
+				l.Maps[0].Inputs = append(l.Maps[0].Inputs, rekorbind.Input{
+					Log: strings.Repeat("03", 32), Checkpoint: l.Maps[0].Inputs[0].Checkpoint,
+				})
 			})
 		}, why: "an input is of no log of the trusted root"},
 		"a log that is dated later": {change: func(*liar) func(*pending) {
@@ -269,7 +276,9 @@ func TestAudit(t *testing.T) {
 		"a signature over what is not listed": {change: func(l *liar) func(*pending) {
 			l.payloads["other"] = statement(l.t, repoName(9), "alice")
 			l.files["other"] = handIn(l.log.inst, l.payloads["other"])
-			return listing(func(lines []string) []string { return append(lines, signatureLine(l.t, l.log.inst, l.files["other"])) })
+			return listing(func(lines []string) []string {
+				return append(lines, signatureLine(l.t, l.log.inst, l.files["other"]))
+			})
 		}, why: "its statement is not listed"},
 		"a statement twice": {change: func(l *liar) func(*pending) {
 			return func(p *pending) { p.List = append(p.List, l.line(2)+"\n"...) }
@@ -331,7 +340,8 @@ func TestAudit(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if n, err := note.Open(d.Note, note.VerifierList(v)); err != nil || !strings.HasPrefix(n.Text, fmt.Sprintf("repopolicy directory audit v1\n%s\n2 ", v.Name())) {
+				if n, err := note.Open(d.Note, note.VerifierList(v)); err != nil ||
+					!strings.HasPrefix(n.Text, fmt.Sprintf("repopolicy directory audit v1\n%s\n2 ", v.Name())) {
 					t.Errorf("%v\n%s", err, d.Note)
 				}
 			}
@@ -371,7 +381,8 @@ func TestAuditOutput(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(other.dir, "key"), []byte(l.key), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(other.b.Output.Close(), other.b.Store.Close(), os.RemoveAll(filepath.Join(other.dir, outputDir)), os.RemoveAll(other.site), os.Remove(filepath.Join(other.dir, stateFile))); err != nil {
+	if err := errors.Join(other.b.Output.Close(), other.b.Store.Close(), os.RemoveAll(filepath.Join(other.dir, outputDir)),
+		os.RemoveAll(other.site), os.Remove(filepath.Join(other.dir, stateFile))); err != nil {
 		t.Fatal(err)
 	}
 	other.reopen()

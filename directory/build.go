@@ -391,7 +391,8 @@ func (b *Builder) leaf(p *pending, all []*Map, inputs map[string][]source) error
 		}
 		p.Leaf = doc.Bytes()
 		if len(p.Leaf) > rekorbind.MaxDirectoryLeafBytes {
-			return fmt.Errorf("a leaf of %d bytes, at most %d are read: retire a map", len(p.Leaf), rekorbind.MaxDirectoryLeafBytes)
+			return fmt.Errorf("a leaf of %d bytes, at most %d are read: retire a map", len(p.Leaf),
+				rekorbind.MaxDirectoryLeafBytes)
 		}
 		return put(tx.Bucket(bucketMeta), keyPending, p)
 	})
@@ -442,7 +443,9 @@ func (b *Builder) take(p *pending, all []*Map) error {
 func (m *Map) leaf(tx *bolt.Tx, inputs []source, at time.Time) (rekorbind.MapLeaf, error) {
 	t := m.tree(tx)
 	root, err := t.root()
-	out := rekorbind.MapLeaf{Function: m.Function, Root: m.root.Digest().Hex, Forges: m.forges.Digest(), Labels: t.labels(), Hash: root}
+	out := rekorbind.MapLeaf{
+		Function: m.Function, Root: m.root.Digest().Hex, Forges: m.forges.Digest(), Labels: t.labels(), Hash: root,
+	}
 	for _, src := range inputs {
 		in := rekorbind.Input{Log: src.log.ID, Checkpoint: string(src.cp.Own)}
 		newest, err := m.newest(tx, src)

@@ -33,8 +33,11 @@ import (
 func sign(inst *sigstoretest.Instance, repo, event string, payload []byte, at time.Time) {
 	wf := repo + "/.github/workflows/repopolicy.yml@refs/heads/main"
 	inst.Sign(sigstoretest.Request{
-		Statement: payload, SAN: wf, Issuer: "https://token.actions.githubusercontent.com", At: at, Log: sigstoretest.LogV2, TSA: true,
-		Extensions: map[int]string{9: wf, 11: "github-hosted", 12: repo, 14: "refs/heads/main", 15: "1001", 17: "2002", 18: wf, 20: event},
+		Statement: payload, SAN: wf, Issuer: "https://token.actions.githubusercontent.com", At: at, Log: sigstoretest.LogV2,
+		TSA: true,
+		Extensions: map[int]string{
+			9: wf, 11: "github-hosted", 12: repo, 14: "refs/heads/main", 15: "1001", 17: "2002", 18: wf, 20: event,
+		},
 	})
 }
 
@@ -70,7 +73,8 @@ func statement(t testing.TB, repo, who string) []byte {
 // log that the directory reads.
 func handIn(inst *sigstoretest.Instance, payload []byte) []rekorbind.File {
 	return []rekorbind.File{{Name: "alice.sigstore.json", Data: inst.Sign(sigstoretest.Request{
-		Statement: payload, SAN: "alice@example.com", Issuer: "https://accounts.google.com", Log: sigstoretest.LogV2, TSA: true,
+		Statement: payload, SAN: "alice@example.com", Issuer: "https://accounts.google.com", Log: sigstoretest.LogV2,
+		TSA: true,
 		Mutate: func(b *protobundle.Bundle) {
 			b.VerificationMaterial.TlogEntries[0].LogId.KeyId = bytes.Repeat([]byte{2}, 32)
 		},
@@ -391,7 +395,8 @@ func TestPublish(t *testing.T) {
 		t.Fatal(err)
 	}
 	ahead := t.TempDir()
-	if err := os.WriteFile(filepath.Join(ahead, checkpointFile), []byte(strings.Replace(newer.Checkpoint, "\n3\n", "\n4\n", 1)), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(ahead, checkpointFile),
+		[]byte(strings.Replace(newer.Checkpoint, "\n3\n", "\n4\n", 1)), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	var d *Diverged
@@ -528,7 +533,8 @@ func TestSecondMap(t *testing.T) {
 	base := len(inst.BodiesV2())
 	payload := statement(t, repoName(0), "alice")
 	for i := range 600 {
-		sign(inst, repoName(0), []string{"push", "schedule"}[i%2], payload, sigstoretest.Now.Add(time.Duration(i)*time.Second))
+		sign(inst, repoName(0), []string{"push", "schedule"}[i%2], payload,
+			sigstoretest.Now.Add(time.Duration(i)*time.Second))
 	}
 	log := newTestLog(t, inst, inst.BodiesV2()[base:])
 	b := testBuilder(t, log, t.TempDir(), nil)
@@ -565,7 +571,8 @@ func TestSecondMap(t *testing.T) {
 	if head, err = b.Build(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if leaf, err = rekorbind.ParseDirectoryLeaf(head.Leaf); err != nil || leaf.Maps[0].Hash != leaf.Maps[1].Hash || leaf.Maps[0].Labels != 2*300+4 {
+	if leaf, err = rekorbind.ParseDirectoryLeaf(head.Leaf); err != nil || leaf.Maps[0].Hash != leaf.Maps[1].Hash ||
+		leaf.Maps[0].Labels != 2*300+4 {
 		t.Errorf("%+v %v", leaf, err)
 	}
 }
@@ -587,10 +594,12 @@ func TestClock(t *testing.T) {
 		}
 		got, clocks = append(got, leaf.Time.Sub(sigstoretest.Now)), append(clocks, leaf.Clock)
 	}
-	if d := cmp.Diff([]time.Duration{0, time.Hour, time.Hour, 2 * time.Hour, 100 * time.Hour, 124 * time.Hour}, got); d != "" {
+	if d := cmp.Diff([]time.Duration{0, time.Hour, time.Hour, 2 * time.Hour, 100 * time.Hour, 124 * time.Hour},
+		got); d != "" {
 		t.Errorf("times (-want +got):\n%s", d)
 	}
-	if d := cmp.Diff([]time.Duration{0, time.Hour, time.Hour, 2 * time.Hour, 26 * time.Hour, 50 * time.Hour}, clocks); d != "" {
+	if d := cmp.Diff([]time.Duration{0, time.Hour, time.Hour, 2 * time.Hour, 26 * time.Hour, 50 * time.Hour},
+		clocks); d != "" {
 		t.Errorf("clocks (-want +got):\n%s", d)
 	}
 }

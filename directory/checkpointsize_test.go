@@ -15,7 +15,8 @@ func TestCheckpointSize(t *testing.T) {
 		t.Errorf("%d, %v", n, err)
 	}
 	for _, bad := range []string{
-		"", text, strings.Replace(text, "5", "05", 1) + sig, strings.Replace(text, "5", "+5", 1) + sig, strings.Replace(text, "A=", "B=", 1) + sig,
+		"", text, strings.Replace(text, "5", "05", 1) + sig, strings.Replace(text, "5", "+5", 1) + sig,
+		strings.Replace(text, "A=", "B=", 1) + sig,
 		text + strings.Replace(sig, "A=", "B=", 1), "\n" + text + sig,
 	} {
 		if n, err := checkpointSize(bad); err == nil {

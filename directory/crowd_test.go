@@ -83,7 +83,8 @@ func TestHundredThousand(t *testing.T) {
 	path := lookupPath(all[0].ID, prefixmap.KeyHash(repoName(crowded)))
 	answer, err := os.ReadFile(filepath.Join(site, filepath.FromSlash(path)))
 	check(err)
-	t.Logf("state %d MB, site %d KB, answer %d bytes", size(t, filepath.Join(dir, stateFile))>>20, size(t, site)>>10, len(answer))
+	t.Logf("state %d MB, site %d KB, answer %d bytes", size(t, filepath.Join(dir, stateFile))>>20, size(t, site)>>10,
+		len(answer))
 	if len(answer) > 8<<10 {
 		t.Errorf("an answer of %d bytes", len(answer))
 	}
@@ -107,7 +108,9 @@ func TestHundredThousand(t *testing.T) {
 	descriptor := &rekorbind.Descriptor{URL: server.URL, Key: vkey}
 	d := &rekorbind.Directory{Root: root, Descriptor: descriptor, Client: client, Now: time.Now}
 	var none chain.Demand // which is what is demanded by default
-	for name, want := range map[string]policy.Reason{repoName(crowded): policy.BelowRequired, repoName(3): policy.NoBinding} {
+	for name, want := range map[string]policy.Reason{
+		repoName(crowded): policy.BelowRequired, repoName(3): policy.NoBinding,
+	} {
 		repo, err := policy.ParseLocator(name)
 		check(err)
 		asked = 0

@@ -40,7 +40,8 @@ type Forge func(ctx context.Context, repo policy.Locator) ([]rekorbind.File, err
 // GitForge fetches the default branch and the one of the bindings, as clients do.
 func GitForge(transport http.RoundTripper, agent string) Forge {
 	return func(ctx context.Context, repo policy.Locator) ([]rekorbind.File, error) {
-		s, err := git.Fetch(ctx, repo.String(), agent, transport, []string{"refs/heads/" + rekorbind.BindingBranch}, rekorbind.Dir, rekorbind.IsSignatureName)
+		s, err := git.Fetch(ctx, repo.String(), agent, transport, []string{"refs/heads/" + rekorbind.BindingBranch},
+			rekorbind.Dir, rekorbind.IsSignatureName)
 		if err != nil {
 			return nil, err
 		}

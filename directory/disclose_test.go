@@ -23,10 +23,12 @@ func TestLook(t *testing.T) {
 	base := len(inst.BodiesV2())
 	const repositories = 40
 	for i := range 6 { // others bind the same statement, and publish nothing
-		sign(inst, fmt.Sprintf("https://github.com/mallory/r%d", i), "schedule", statement(t, repoName(3), "alice"), sigstoretest.Now.Add(-time.Minute))
+		sign(inst, fmt.Sprintf("https://github.com/mallory/r%d", i), "schedule", statement(t, repoName(3), "alice"),
+			sigstoretest.Now.Add(-time.Minute))
 	}
 	for i := range repositories {
-		sign(inst, repoName(i), "schedule", statement(t, repoName(i), "alice"), sigstoretest.Now.Add(time.Duration(i)*time.Second))
+		sign(inst, repoName(i), "schedule", statement(t, repoName(i), "alice"),
+			sigstoretest.Now.Add(time.Duration(i)*time.Second))
 	}
 	log := newTestLog(t, inst, inst.BodiesV2()[base:])
 	b := testBuilder(t, log, t.TempDir(), nil)

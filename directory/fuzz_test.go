@@ -11,7 +11,12 @@ import (
 // FuzzWithoutProof: what is kept of an entry of Rekor v1 is read as the entry is, and
 // keeping it again changes nothing.
 func FuzzWithoutProof(f *testing.F) {
-	f.Add([]byte(`{"body":"e30=","integratedTime":1,"logID":"00","logIndex":2,"verification":{"signedEntryTimestamp":"AA==","inclusionProof":{"hashes":[]}},"attestation":{}}`))
+	f.Add(
+		[]byte(
+			`{"body":"e30=","integratedTime":1,"logID":"00","logIndex":2,"verification":{"signedEntryTimestamp":"AA==",` +
+				`"inclusionProof":{"hashes":[]}},"attestation":{}}`,
+		),
+	)
 	f.Add([]byte(`{"BODY":"e30=","logIndex":9223372036854775807}`))
 	f.Add([]byte(`{"body":null,"body":"e30="}`))
 	f.Add([]byte(`[]`))

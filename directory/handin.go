@@ -34,7 +34,8 @@ func readHandIn(contentType string, body io.Reader) ([]rekorbind.File, error) {
 	case err == nil && kind == "application/json":
 		files, err = readBundles(body)
 	default:
-		return nil, refuse(http.StatusUnsupportedMediaType, "hand in multipart/form-data, each part a signature file, or application/json")
+		return nil, refuse(http.StatusUnsupportedMediaType,
+			"hand in multipart/form-data, each part a signature file, or application/json")
 	}
 	var tooLarge *http.MaxBytesError
 	switch {

@@ -48,15 +48,28 @@ func TestHostileRepositories(t *testing.T) {
 		rest   bool // its newest records are pages
 		top    bool // it is left out
 	}{
-		"18 re-creations":    {func(add func(name, number, size int)) { each(18, 64, func(n int) { add(other, 100+n, 3000) }) }, 19, true, false},
-		"40 re-creations":    {func(add func(name, number, size int)) { each(40, 2, func(n int) { add(other, 100+n, 3000) }) }, rekorbind.MaxAnswerKeys, true, false},
-		"large entries":      {func(add func(name, number, size int)) { each(1, 63, func(int) { add(other, 100, 9000) }) }, 2, true, false},
-		"a block of entries": {func(add func(name, number, size int)) { each(1, 64, func(int) { add(other, 100, 9000) }) }, 2, true, false},
-		"entries of its own": {func(add func(name, number, size int)) { each(1, 4300, func(int) { add(other, 100, 10) }) }, 2, false, false},
+		"18 re-creations": {
+			func(add func(name, number, size int)) { each(18, 64, func(n int) { add(other, 100+n, 3000) }) }, 19, true, false,
+		},
+		"40 re-creations": {
+			func(add func(name, number, size int)) { each(40, 2, func(n int) { add(other, 100+n, 3000) }) },
+			rekorbind.MaxAnswerKeys, true, false,
+		},
+		"large entries": {
+			func(add func(name, number, size int)) { each(1, 63, func(int) { add(other, 100, 9000) }) }, 2, true, false,
+		},
+		"a block of entries": {
+			func(add func(name, number, size int)) { each(1, 64, func(int) { add(other, 100, 9000) }) }, 2, true, false,
+		},
+		"entries of its own": {
+			func(add func(name, number, size int)) { each(1, 4300, func(int) { add(other, 100, 10) }) }, 2, false, false,
+		},
 		"too many of its own": {func(add func(name, number, size int)) {
 			each(1, rekorbind.MaxKeyRecords+1, func(int) { add(other, 100, 10) })
 		}, 2, false, true},
-		"entries too large": {func(add func(name, number, size int)) { each(1, 64, func(int) { add(other, 100, 65_000) }) }, 2, true, false},
+		"entries too large": {
+			func(add func(name, number, size int)) { each(1, 64, func(int) { add(other, 100, 65_000) }) }, 2, true, false,
+		},
 		"its number elsewhere": {func(add func(name, number, size int)) {
 			each(1, 70, func(n int) { add(other, 100, 3000); add(other+1, 100, 3000) })
 		}, 3, false, false},
@@ -85,7 +98,9 @@ func TestHostileRepositories(t *testing.T) {
 			}
 			site := t.TempDir()
 			var warned []string
-			if err := b.Store.Publish(site, func(format string, args ...any) { warned = append(warned, fmt.Sprintf(format, args...)) }); err != nil {
+			if err := b.Store.Publish(site, func(format string, args ...any) {
+				warned = append(warned, fmt.Sprintf(format, args...))
+			}); err != nil {
 				t.Fatal(err)
 			}
 			if (len(warned) > 0) != (name == "entries too large") {
@@ -177,7 +192,9 @@ type crowded struct{ synthetic }
 func (crowded) Bind(_ int, _ string, _ int64, entry []byte) (*Bound, error) {
 	f := strings.Fields(string(entry))
 	l, err := policy.ParseLocator(f[1])
-	return &Bound{Keys: []string{f[1]}, Repository: l, Statement: fmt.Sprintf("%x", value(f[1])), LeafHash: leafHash(entry)}, err
+	return &Bound{
+		Keys: []string{f[1]}, Repository: l, Statement: fmt.Sprintf("%x", value(f[1])), LeafHash: leafHash(entry),
+	}, err
 }
 
 // TestCrowdedPrefix: who chooses names that begin alike under their hashes does not keep

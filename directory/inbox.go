@@ -28,10 +28,11 @@ const (
 
 // Inbox takes the signature files that lie in a directory, each once (SPEC 16.6): what is taken
 // is removed, with a receipt in "receipts"; what can never count is moved into "refused", place
-// proofs, which lie beside signatures in a repository, are removed; for what there is no room now the file stays. Others may write into the directory meanwhile, if
-// they give a file its name when it is whole: a name that begins with a dot is none. Patient
-// leaves what is not known to be bound, for when the logs were read. Warn is told of what was
-// not taken. It returns how many statements were.
+// proofs, which lie beside signatures in a repository, are removed; for what there is no room now
+// the file stays. Others may write into the directory meanwhile, if they give a file its name when
+// it is whole: a name that begins with a dot is none. Patient leaves what is not known to be bound,
+// for when the logs were read. Warn is told of what was not taken. It returns how many statements
+// were.
 func (in *Intake) Inbox(dir string, patient bool, warn func(format string, args ...any)) (int, error) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
@@ -92,20 +93,11 @@ func (b *inbox) read() ([]*group, error) {
 			continue
 		}
 		left -= len(data)
-		if err == nil && isPlaceProof(e.Name(), data) {
-			if err := b.root.Remove(e.Name()); err != nil && !errors.Is(err, fs.ErrNotExist) {
-				return nil, err
-			}
-			continue
-		}
-		var payload []byte
-		if err == nil {
-			payload, err = one([]rekorbind.File{{Name: e.Name(), Data: data}})
-		}
+		payload, err := b.payload(e.Name(), data, err)
 		if err != nil {
-			if err := b.refuse(e.Name(), err); err != nil {
-				return nil, err
-			}
+			return nil, err
+		}
+		if payload == nil {
 			continue
 		}
 		g := by[string(payload)]
@@ -124,6 +116,25 @@ func (b *inbox) read() ([]*group, error) {
 		return cmp.Or(cmp.Compare(x.version, y.version), bytes.Compare(x.payload, y.payload))
 	})
 	return out, nil
+}
+
+// payload returns the statement that a file is about. It is nil for a place proof, which is
+// removed, and for a file that is refused: it could not be read, or is about none.
+func (b *inbox) payload(name string, data []byte, unread error) ([]byte, error) {
+	if unread != nil {
+		return nil, b.refuse(name, unread)
+	}
+	if isPlaceProof(name, data) {
+		if err := b.root.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
+		return nil, nil
+	}
+	payload, err := one([]rekorbind.File{{Name: name, Data: data}})
+	if err != nil {
+		return nil, b.refuse(name, err)
+	}
+	return payload, nil
 }
 
 // isPlaceProof reports whether a file is a place proof, as lies beside signatures in a repository.
@@ -151,44 +162,61 @@ func (b *inbox) statement(g *group) (bool, error) {
 	for len(g.files) > 0 {
 		n := min(len(g.files), rekorbind.MaxHandInFiles)
 		receipt, err := b.Accept(g.files[:n])
-		refused := isRefusal(err)
-		switch {
-		case refused != nil && refused.After > 0:
-			b.warn("%s: %s; it stays in the inbox", g.files[0].Name, refused)
-			return taken, nil
-		case refused != nil && len(refused.Files) > 0: // the others may count
-			for _, name := range refused.Files {
-				if err := b.refuse(name, refused); err != nil {
-					return taken, err
-				}
-			}
-			g.files = slices.DeleteFunc(g.files, func(f rekorbind.File) bool { return slices.Contains(refused.Files, f.Name) })
-			continue
-		case refused != nil && refused.Status == http.StatusConflict && b.patient:
-			return taken, nil
-		case refused != nil:
-			for _, f := range g.files[:n] {
-				if err := b.refuse(f.Name, refused); err != nil {
-					return taken, err
-				}
-			}
-		case err != nil:
-			return taken, err
-		default:
-			s, _ := rekorbind.ParseStatement(g.payload)
-			if err := file.WriteIn(b.dir, path.Join(inboxReceipts, s.Digest()+".note"), receipt, 0o644); err != nil {
+		if refused := isRefusal(err); refused != nil {
+			if stay, err := b.drop(g, n, refused); stay || err != nil {
 				return taken, err
 			}
-			for _, f := range g.files[:n] {
-				if err := b.root.Remove(f.Name); err != nil && !errors.Is(err, fs.ErrNotExist) {
-					return taken, err
-				}
-			}
-			taken = true
+			continue
 		}
-		g.files = g.files[n:]
+		if err == nil {
+			err = b.receive(g, n, receipt)
+		}
+		if err != nil {
+			return taken, err
+		}
+		taken = true
 	}
 	return taken, nil
+}
+
+// drop drops those of the next n files of a group that were refused: the named ones, since the
+// others may count, or all. It reports that they stay if they may be taken later.
+func (b *inbox) drop(g *group, n int, refused *Refusal) (stay bool, err error) {
+	names := refused.Files
+	switch {
+	case refused.After > 0:
+		b.warn("%s: %s; it stays in the inbox", g.files[0].Name, refused)
+		return true, nil
+	case len(names) > 0:
+	case refused.Status == http.StatusConflict && b.patient:
+		return true, nil
+	default:
+		for _, f := range g.files[:n] {
+			names = append(names, f.Name)
+		}
+	}
+	for _, name := range names {
+		if err := b.refuse(name, refused); err != nil {
+			return false, err
+		}
+	}
+	g.files = slices.DeleteFunc(g.files, func(f rekorbind.File) bool { return slices.Contains(names, f.Name) })
+	return false, nil
+}
+
+// receive writes the receipt for the next n files of a group, and removes them.
+func (b *inbox) receive(g *group, n int, receipt []byte) error {
+	s, _ := rekorbind.ParseStatement(g.payload)
+	if err := file.WriteIn(b.dir, path.Join(inboxReceipts, s.Digest()+".note"), receipt, 0o644); err != nil {
+		return err
+	}
+	for _, f := range g.files[:n] {
+		if err := b.root.Remove(f.Name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	g.files = g.files[n:]
+	return nil
 }
 
 // refuse moves a file aside.

@@ -30,11 +30,14 @@ func TestInbox(t *testing.T) {
 	read := statement(t, repoName(2), "alice")
 	files := map[string][]byte{
 		"z": memberFile(inst, "alice", one), "y": bindingFile(inst, repoName(0), "schedule", one, at),
-		"a": memberFile(inst, "alice", two), "b": memberFile(inst, "bob", two), "c": bindingFile(inst, repoName(0), "schedule", two, at.Add(time.Minute)),
+		"a": memberFile(inst, "alice", two), "b": memberFile(inst, "bob", two),
+		"c":       bindingFile(inst, repoName(0), "schedule", two, at.Add(time.Minute)),
 		"mallory": memberFile(inst, "mallory", one), "unbound": memberFile(inst, "alice", unbound), "junk": []byte("junk"),
-		"large": bytes.Repeat([]byte{' '}, maxSignatureBytes+1), "late": memberFile(inst, "alice", read), ".part": []byte("half"),
-		"1-0.place.json": (&rekorbind.PlaceProof{Log: "00", Checkpoint: []byte("x"), Stamp: []byte("x")}).Bytes(), "none.place.json": []byte("{}"),
-		"misnamed": (&rekorbind.PlaceProof{Log: "00", Checkpoint: []byte("x"), Stamp: []byte("x")}).Bytes(),
+		"large": bytes.Repeat([]byte{' '}, maxSignatureBytes+1), "late": memberFile(inst, "alice", read),
+		".part":           []byte("half"),
+		"1-0.place.json":  (&rekorbind.PlaceProof{Log: "00", Checkpoint: []byte("x"), Stamp: []byte("x")}).Bytes(),
+		"none.place.json": []byte("{}"),
+		"misnamed":        (&rekorbind.PlaceProof{Log: "00", Checkpoint: []byte("x"), Stamp: []byte("x")}).Bytes(),
 	}
 	bindingFile(inst, repoName(2), "schedule", read, at)
 	dir := t.TempDir()
@@ -54,7 +57,9 @@ func TestInbox(t *testing.T) {
 	var warned []string
 	take := func(patient bool, want int) {
 		t.Helper()
-		n, err := d.s.Intake.Inbox(dir, patient, func(format string, args ...any) { warned = append(warned, fmt.Sprintf(format, args...)) })
+		n, err := d.s.Intake.Inbox(dir, patient, func(format string, args ...any) {
+			warned = append(warned, fmt.Sprintf(format, args...))
+		})
 		if err != nil || n != want {
 			t.Errorf("%d taken, not %d: %v", n, want, err)
 		}
@@ -72,7 +77,9 @@ func TestInbox(t *testing.T) {
 		return out
 	}
 	receipts := []string{"receipts/" + policy.Sum(one) + ".note", "receipts/" + policy.Sum(two) + ".note"}
-	refused := []string{"refused/junk", "refused/large", "refused/link", "refused/mallory", "refused/misnamed", "refused/none.place.json"}
+	refused := []string{
+		"refused/junk", "refused/large", "refused/link", "refused/mallory", "refused/misnamed", "refused/none.place.json",
+	}
 	want := func(more ...string) {
 		t.Helper()
 		all := append(slices.Concat(receipts, refused), more...)

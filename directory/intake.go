@@ -126,7 +126,8 @@ func one(files []rekorbind.File) ([]byte, error) {
 	for _, f := range files {
 		b, err := sigstore.ParseBundle(f.Data)
 		switch {
-		case len(f.Data) > maxSignatureBytes || err != nil || b.Statement() == nil || b.Statement().PredicateType != chain.StatementPredicate || len(b.Payload()) > rekorbind.MaxStatementBytes:
+		case len(f.Data) > maxSignatureBytes || err != nil || b.Statement() == nil ||
+			b.Statement().PredicateType != chain.StatementPredicate || len(b.Payload()) > rekorbind.MaxStatementBytes:
 			bad = append(bad, f.Name)
 		case payload == nil:
 			payload = b.Payload()
@@ -148,56 +149,80 @@ func (in *Intake) offer(files []rekorbind.File) (*rekorbind.Offer, error) {
 	if err != nil {
 		return nil, err
 	}
-	var earlier [][]byte
 	s, refused := rekorbind.ParseStatement(payload)
-	if refused == nil && s.Previous() != "" {
-		if err := in.store.db.View(func(tx *bolt.Tx) error {
-			for _, b := range [][]byte{bucketStatements, bucketHandedIn} {
-				if before := tx.Bucket(b).Get([]byte(s.Previous())); before != nil {
-					earlier = append(earlier, bytes.Clone(before))
-				}
-			}
-			return nil
-		}); err != nil {
-			return nil, err
-		}
-	}
-	out := &rekorbind.Offer{Payload: payload, Statement: s}
-	var all []rekorbind.OfferedBinding // also in logs that are not read
+	v := verified{offer: &rekorbind.Offer{Payload: payload, Statement: s}}
 	if refused != nil {
-		return out, nil // only a binding that was read shows that it is one
+		return v.offer, nil // only a binding that was read shows that it is one
+	}
+	earlier, err := in.earlier(s.Previous())
+	if err != nil {
+		return nil, err
 	}
 	for _, m := range in.maps {
 		for _, o := range rekorbind.Offers(m.root, m.forges, files, earlier) {
-			if o.Statement.Digest() != s.Digest() {
-				continue
-			}
-			for _, sig := range o.Signatures {
-				if !slices.ContainsFunc(out.Signatures, func(x rekorbind.OfferedSignature) bool { return x.SignatureRecord == sig.SignatureRecord }) {
-					out.Signatures = append(out.Signatures, sig)
-				}
-			}
-			all = append(all, o.Bindings...)
-			for _, b := range o.Bindings {
-				if m.reads(b, &s) {
-					out.Bindings = append(out.Bindings, b)
-				}
+			if o.Statement.Digest() == s.Digest() {
+				v.add(m, o)
 			}
 		}
 	}
 	var bad []string
 	for _, f := range files {
-		if !slices.ContainsFunc(out.Signatures, func(x rekorbind.OfferedSignature) bool { return bytes.Equal(x.Bundle, f.Data) }) &&
-			!slices.ContainsFunc(all, func(x rekorbind.OfferedBinding) bool { return bytes.Equal(x.Bundle, f.Data) }) {
+		if !v.holds(f.Data) {
 			bad = append(bad, f.Name)
 		}
 	}
 	if len(bad) > 0 {
-		r := refuse(http.StatusUnprocessableEntity, "neither a binding of the statement nor a signature over it by a member of it or of the version before")
+		r := refuse(http.StatusUnprocessableEntity, "neither a binding of the statement nor a signature over it "+
+			"by a member of it or of the version before")
 		r.Files = bad
 		return nil, r
 	}
-	return out, nil
+	return v.offer, nil
+}
+
+// earlier returns the statement of that name, listed or handed in; none for "".
+func (in *Intake) earlier(name string) (out [][]byte, err error) {
+	if name == "" {
+		return nil, nil
+	}
+	err = in.store.db.View(func(tx *bolt.Tx) error {
+		for _, b := range [][]byte{bucketStatements, bucketHandedIn} {
+			if before := tx.Bucket(b).Get([]byte(name)); before != nil {
+				out = append(out, bytes.Clone(before))
+			}
+		}
+		return nil
+	})
+	return out, err
+}
+
+// verified is what files that were handed in show under the roots of the maps.
+type verified struct {
+	offer *rekorbind.Offer
+	bound []rekorbind.OfferedBinding // also in logs that are not read
+}
+
+// add adds what they show under the root of one map.
+func (v *verified) add(m *Map, o rekorbind.Offer) {
+	for _, sig := range o.Signatures {
+		same := func(x rekorbind.OfferedSignature) bool { return x.SignatureRecord == sig.SignatureRecord }
+		if !slices.ContainsFunc(v.offer.Signatures, same) {
+			v.offer.Signatures = append(v.offer.Signatures, sig)
+		}
+	}
+	v.bound = append(v.bound, o.Bindings...)
+	for _, b := range o.Bindings {
+		if m.reads(b, &v.offer.Statement) {
+			v.offer.Bindings = append(v.offer.Bindings, b)
+		}
+	}
+}
+
+// holds reports whether a file is a signature or a binding.
+func (v *verified) holds(data []byte) bool {
+	isSignature := func(x rekorbind.OfferedSignature) bool { return bytes.Equal(x.Bundle, data) }
+	isBinding := func(x rekorbind.OfferedBinding) bool { return bytes.Equal(x.Bundle, data) }
+	return slices.ContainsFunc(v.offer.Signatures, isSignature) || slices.ContainsFunc(v.bound, isBinding)
 }
 
 // reads reports whether the map will show a binding when its log is read that far.
@@ -243,59 +268,85 @@ func (in *Intake) take(tx *bolt.Tx, o *rekorbind.Offer) (int64, error) {
 	}
 	leaf := max(p.At.Leaf, w.Leaf) // of what is there already
 	added := int64(0)
-	b := tx.Bucket(bucketHandedIn)
 	if !listed && !known {
 		added = int64(len(o.Payload))
-		if err := b.Put([]byte(d.Payload), o.Payload); err != nil {
+		if err := tx.Bucket(bucketHandedIn).Put([]byte(d.Payload), o.Payload); err != nil {
 			return 0, err
 		}
 	}
-	have, count := signers{}, 0
-	if err := have.listed(tx, d.Payload); err != nil {
+	sigs, err := takeSignatures(tx, d.Payload, o.Signatures)
+	if err != nil {
 		return 0, err
 	}
-	if err := eachHandedIn(tx, d.Payload, func(_ []byte, sig handedSignature) error {
-		have[nameOf(sig.Signer)]++
-		return nil
-	}); err != nil {
-		return 0, err
+	if sigs.count == 0 && (listed || known) {
+		return max(leaf, sigs.leaf), nil // all of it is there
 	}
-	for _, sig := range o.Signatures {
-		key := signatureKey(&sig.SignatureRecord)
-		var old signature
-		if there, err := get(tx.Bucket(bucketSignatures), key, &old); err != nil {
-			return 0, err
-		} else if there {
-			leaf = max(leaf, old.At.Leaf)
-			continue
-		}
-		if b.Get(key) != nil {
-			continue
-		}
-		if !have.add(sig.Signer) {
-			continue // the others must not fail for it
-		}
-		if err := put(b, key, handedSignature{sig.Log, sig.Index, sig.Signer, sig.Bundle}); err != nil {
-			return 0, err
-		}
-		added += int64(len(sig.Bundle))
-		count++
-	}
-	if count == 0 && (listed || known) {
-		return leaf, nil // all of it is there
-	}
+	added += sigs.bytes
 	w.Bytes += added
-	if w.Leaf = in.store.next(tx); o.Statement.Previous() != "" {
-		var before waiting // by whose members it may be signed
-		if _, err := get(tx.Bucket(bucketWaiting), []byte(o.Statement.Previous()), &before); err != nil {
-			return 0, err
-		}
-		w.Leaf = max(w.Leaf, before.Leaf)
+	if w.Leaf, err = in.listedBy(tx, o.Statement.Previous()); err != nil {
+		return 0, err
 	}
 	if err := in.room(tx, d.Payload, &w, added); err != nil {
 		return 0, err
 	}
 	return w.Leaf, put(tx.Bucket(bucketWaiting), []byte(d.Payload), w)
+}
+
+// taken are the signatures of an offer that were not there.
+type taken struct {
+	count int
+	bytes int64
+	leaf  int64 // that lists the last of those that were there; 0 for none
+}
+
+// takeSignatures keeps the signatures over a statement that are not there yet, as many as its
+// signers may have.
+func takeSignatures(tx *bolt.Tx, payload string, offered []rekorbind.OfferedSignature) (out taken, err error) {
+	have := signers{}
+	if err := have.listed(tx, payload); err != nil {
+		return out, err
+	}
+	if err := eachHandedIn(tx, payload, func(_ []byte, sig handedSignature) error {
+		have[nameOf(sig.Signer)]++
+		return nil
+	}); err != nil {
+		return out, err
+	}
+	b := tx.Bucket(bucketHandedIn)
+	for _, sig := range offered {
+		key := signatureKey(&sig.SignatureRecord)
+		var old signature
+		there, err := get(tx.Bucket(bucketSignatures), key, &old)
+		switch {
+		case err != nil:
+			return out, err
+		case there:
+			out.leaf = max(out.leaf, old.At.Leaf)
+			continue
+		case b.Get(key) != nil:
+			continue
+		case !have.add(sig.Signer):
+			continue // the others must not fail for it
+		}
+		if err := put(b, key, handedSignature{sig.Log, sig.Index, sig.Signer, sig.Bundle}); err != nil {
+			return out, err
+		}
+		out.bytes += int64(len(sig.Bundle))
+		out.count++
+	}
+	return out, nil
+}
+
+// listedBy returns the leaf by which a statement will be listed: not before the statement that
+// it follows, by whose members it may be signed.
+func (in *Intake) listedBy(tx *bolt.Tx, previous string) (int64, error) {
+	leaf := in.store.next(tx)
+	if previous == "" {
+		return leaf, nil
+	}
+	var before waiting
+	_, err := get(tx.Bucket(bucketWaiting), []byte(previous), &before)
+	return max(leaf, before.Leaf), err
 }
 
 // handedSignature is a signature that waits.
@@ -438,47 +489,77 @@ func (b *Builder) takeOver(tx *bolt.Tx, name string, bound map[string]bool, leaf
 		return nil
 	}
 	if !bound[name] {
-		b.warn("%s: what was handed in as bound at %d of the log %s is not bound there, and is dropped", w.Repository, w.At.Index, w.At.Log)
+		b.warn("%s: what was handed in as bound at %d of the log %s is not bound there, and is dropped",
+			w.Repository, w.At.Index, w.At.Log)
 	}
-	handed := tx.Bucket(bucketHandedIn)
-	payload := bytes.Clone(handed.Get([]byte(name)))
+	s, err := takeOverStatement(tx, name, w.PAE, bound[name])
+	if err != nil {
+		return err
+	}
+	before := tx.Bucket(bucketStatements).Get([]byte(s.Previous()))
+	if before == nil && bound[s.Previous()] {
+		before = tx.Bucket(bucketHandedIn).Get([]byte(s.Previous()))
+	}
+	left, err := takeOverSignatures(tx, name, late, func(signer policy.Identity) bool {
+		return bound[name] && memberOf(&s, before, signer)
+	})
+	if err != nil || left {
+		return err
+	}
+	return tx.Bucket(bucketWaiting).Delete([]byte(name))
+}
+
+// takeOverSignatures lists the signatures that count of those that wait, and reports whether
+// others go on waiting. If it is late, these are dropped.
+func takeOverSignatures(
+	tx *bolt.Tx, name string, late bool, counts func(signer policy.Identity) bool,
+) (left bool, err error) {
+	done := [][]byte{[]byte(name)}
+	err = eachHandedIn(tx, name, func(key []byte, sig handedSignature) error {
+		if counts(sig.Signer) {
+			done = append(done, bytes.Clone(key))
+			return takeOverSignature(tx, name, sig)
+		}
+		if late {
+			done = append(done, bytes.Clone(key))
+		} else { // it waits for what it follows
+			left = true
+		}
+		return nil
+	})
+	if err != nil {
+		return false, err
+	}
+	for _, key := range done {
+		if err := tx.Bucket(bucketHandedIn).Delete(key); err != nil {
+			return false, err
+		}
+	}
+	return left, nil
+}
+
+// takeOverStatement returns a statement that waits, and lists it if it is bound and was not
+// listed before.
+func takeOverStatement(tx *bolt.Tx, name, pae string, bound bool) (chain.Statement, error) {
+	payload := bytes.Clone(tx.Bucket(bucketHandedIn).Get([]byte(name)))
 	if payload == nil { // it was listed before
 		payload = tx.Bucket(bucketStatements).Get([]byte(name))
-	} else if bound[name] {
-		if err := offeredStatement(tx, rekorbind.DisclosedRecord{Payload: name, PAE: w.PAE}, payload); err != nil {
-			return err
+	} else if bound {
+		if err := offeredStatement(tx, rekorbind.DisclosedRecord{Payload: name, PAE: pae}, payload); err != nil {
+			return chain.Statement{}, err
 		}
 	}
 	s, _ := rekorbind.ParseStatement(payload)
-	before := tx.Bucket(bucketStatements).Get([]byte(s.Previous()))
-	if before == nil && bound[s.Previous()] {
-		before = handed.Get([]byte(s.Previous()))
-	}
-	done, left := [][]byte{[]byte(name)}, false
-	if err := eachHandedIn(tx, name, func(key []byte, sig handedSignature) error {
-		r := rekorbind.SignatureRecord{Payload: name, Log: sig.Log, Index: sig.Index}
-		counts := bound[name] && memberOf(&s, before, sig.Signer)
-		if !counts && !late { // it waits for what it follows
-			left = true
-			return nil
-		}
-		done = append(done, bytes.Clone(key))
-		if !counts || tx.Bucket(bucketSignatures).Get(signatureKey(&r)) != nil {
-			return nil
-		}
-		return offeredSignature(tx, rekorbind.OfferedSignature{SignatureRecord: r, Signer: sig.Signer, Bundle: sig.Bundle})
-	}); err != nil {
-		return err
-	}
-	for _, key := range done {
-		if err := handed.Delete(key); err != nil {
-			return err
-		}
-	}
-	if left {
+	return s, nil
+}
+
+// takeOverSignature lists a signature, unless it was listed before.
+func takeOverSignature(tx *bolt.Tx, name string, sig handedSignature) error {
+	r := rekorbind.SignatureRecord{Payload: name, Log: sig.Log, Index: sig.Index}
+	if tx.Bucket(bucketSignatures).Get(signatureKey(&r)) != nil {
 		return nil
 	}
-	return tx.Bucket(bucketWaiting).Delete([]byte(name))
+	return offeredSignature(tx, rekorbind.OfferedSignature{SignatureRecord: r, Signer: sig.Signer, Bundle: sig.Bundle})
 }
 
 // isRefusal returns the refusal in an error; nil if there is none.

@@ -36,14 +36,20 @@ func ofTestLog(b *protobundle.Bundle) {
 func bindingFile(inst *sigstoretest.Instance, repo, event string, payload []byte, at time.Time) []byte {
 	wf := repo + "/.github/workflows/repopolicy.yml@refs/heads/main"
 	return inst.Sign(sigstoretest.Request{
-		Statement: payload, SAN: wf, Issuer: "https://token.actions.githubusercontent.com", At: at, Log: sigstoretest.LogV2, TSA: true, Mutate: ofTestLog,
-		Extensions: map[int]string{9: wf, 11: "github-hosted", 12: repo, 14: "refs/heads/main", 15: "1001", 17: "2002", 18: wf, 20: event},
+		Statement: payload, SAN: wf, Issuer: "https://token.actions.githubusercontent.com", At: at, Log: sigstoretest.LogV2,
+		TSA: true, Mutate: ofTestLog,
+		Extensions: map[int]string{
+			9: wf, 11: "github-hosted", 12: repo, 14: "refs/heads/main", 15: "1001", 17: "2002", 18: wf, 20: event,
+		},
 	})
 }
 
 // memberFile returns the bundle of a person.
 func memberFile(inst *sigstoretest.Instance, who string, payload []byte) []byte {
-	return inst.Sign(sigstoretest.Request{Statement: payload, SAN: who + "@example.com", Issuer: "https://accounts.google.com", Log: sigstoretest.LogV2, TSA: true, Mutate: ofTestLog})
+	return inst.Sign(sigstoretest.Request{
+		Statement: payload, SAN: who + "@example.com", Issuer: "https://accounts.google.com", Log: sigstoretest.LogV2,
+		TSA: true, Mutate: ofTestLog,
+	})
 }
 
 // second returns a version 2 that names another member.
@@ -160,7 +166,11 @@ func (d *desk) shown(payload []byte) (leaf int64, signatures int) {
 		if ok {
 			leaf = p.At.Leaf
 		}
-		return errors.Join(err, eachSignature(tx, policy.Sum(payload), func(rekorbind.SignatureRecord, signature) error { signatures++; return nil }))
+		return errors.Join(err,
+			eachSignature(tx, policy.Sum(payload), func(rekorbind.SignatureRecord, signature) error {
+				signatures++
+				return nil
+			}))
 	}); err != nil {
 		d.t.Fatal(err)
 	}
@@ -188,17 +198,25 @@ func TestHandInRefused(t *testing.T) {
 	good := memberFile(inst, "alice", read)
 	shown := len(inst.BodiesV2())
 	next := second(t, repoName(0), "bob", read)
-	bound, pushed := bindingFile(inst, repoName(1), "schedule", unread, at), bindingFile(inst, repoName(1), "push", unread, at)
+	bound, pushed := bindingFile(inst, repoName(1), "schedule", unread, at),
+		bindingFile(inst, repoName(1), "push", unread, at)
 	log := newTestLog(t, inst, inst.BodiesV2())
 	log.show(shown)
 	d := newDesk(t, log, t.TempDir())
 	d.build()
-	artifact := inst.Sign(sigstoretest.Request{Artifact: []byte("x"), SAN: "alice@example.com", Issuer: "https://accounts.google.com", Log: sigstoretest.LogV2, TSA: true, Mutate: ofTestLog})
-	broken := inst.Sign(sigstoretest.Request{Statement: read, SAN: "alice@example.com", Issuer: "https://accounts.google.com", Log: sigstoretest.LogV2, TSA: true, Mutate: func(b *protobundle.Bundle) {
-		ofTestLog(b)
-		b.GetDsseEnvelope().Signatures[0].Sig[9] ^= 1
-	}})
-	moved := inst.Sign(sigstoretest.Request{Statement: unread, SAN: "alice@example.com", Issuer: "https://accounts.google.com", Log: sigstoretest.LogV2, TSA: true})
+	artifact := inst.Sign(sigstoretest.Request{
+		Artifact: []byte("x"), SAN: "alice@example.com", Issuer: "https://accounts.google.com", Log: sigstoretest.LogV2,
+		TSA: true, Mutate: ofTestLog,
+	})
+	broken := inst.Sign(sigstoretest.Request{Statement: read, SAN: "alice@example.com",
+		Issuer: "https://accounts.google.com", Log: sigstoretest.LogV2, TSA: true, Mutate: func(b *protobundle.Bundle) {
+			ofTestLog(b)
+			b.GetDsseEnvelope().Signatures[0].Sig[9] ^= 1
+		}})
+	moved := inst.Sign(sigstoretest.Request{
+		Statement: unread, SAN: "alice@example.com", Issuer: "https://accounts.google.com", Log: sigstoretest.LogV2,
+		TSA: true,
+	})
 	form := func(files ...[]byte) func() (string, []byte) {
 		return func() (string, []byte) { return formOf(t, files...) }
 	}
@@ -211,29 +229,41 @@ func TestHandInRefused(t *testing.T) {
 		code    int
 		say     string
 	}{
-		"nothing":                        {form(), 400, "nothing is handed in"},
-		"no media type":                  {text("", "x"), 415, "multipart"},
-		"another media type":             {text("text/plain", string(good)), 415, "multipart"},
-		"a form without boundary":        {text("multipart/form-data", "x"), 415, "multipart"},
-		"a form that is none":            {text("multipart/form-data; boundary=x", "junk"), 400, "cannot be read"},
-		"a form that is cut off":         {text("multipart/form-data; boundary=x", "--x\r\nContent-Disposition: form-data\r\n\r\nabc"), 400, "cannot be read"},
-		"JSON that is none":              {text("application/json", "{"), 400, "cannot be read"},
-		"JSON of another kind":           {text("application/json", `{"files":[]}`), 400, "cannot be read"},
-		"JSON with more":                 {text("application/json", `{"bundles":[],"x":1}`), 400, "cannot be read"},
-		"JSON without bundles":           {text("application/json", `{"bundles":[]}`), 400, "nothing is handed in"},
-		"too large":                      {form(bytes.Repeat([]byte{' '}, rekorbind.MaxHandInBytes)), 413, "more than 1048576 bytes"},
-		"too large JSON":                 {text("application/json", strings.Repeat(" ", rekorbind.MaxHandInBytes+1)), 413, "more than 1048576 bytes"},
-		"too many files":                 {form(many...), 413, "more than 64 files"},
-		"too many bundles":               {text("application/json", `{"bundles":[`+strings.Repeat("1,", 64)+"1]}"), 413, "more than 64 files"},
-		"a file that is too large":       {form(append(bytes.Repeat([]byte{' '}, maxSignatureBytes), good...)), 422, "file 1: not a signature over a policy"},
-		"junk":                           {form([]byte("junk")), 422, "file 1: not a signature over a policy"},
-		"junk beside it":                 {form(good, []byte("junk")), 422, "file 2: not a signature over a policy"},
-		"a signature over something":     {form(artifact), 422, "not a signature over a policy"},
-		"two statements":                 {form(good, bound), 422, "more than one statement"},
-		"an unknown statement":           {form(memberFile(inst, "alice", unread)), 409, "no binding of the statement"},
-		"a statement that follows":       {form(memberFile(inst, "bob", next)), 409, "no binding of the statement"},
-		"a run that does not bind":       {form(memberFile(inst, "alice", unread), pushed), 422, "file 2: neither a binding"},
-		"a binding of another instance":  {form(bindingFile(other, repoName(1), "schedule", unread, at)), 422, "file 1: neither a binding"},
+		"nothing":                 {form(), 400, "nothing is handed in"},
+		"no media type":           {text("", "x"), 415, "multipart"},
+		"another media type":      {text("text/plain", string(good)), 415, "multipart"},
+		"a form without boundary": {text("multipart/form-data", "x"), 415, "multipart"},
+		"a form that is none":     {text("multipart/form-data; boundary=x", "junk"), 400, "cannot be read"},
+		"a form that is cut off": {
+			text("multipart/form-data; boundary=x", "--x\r\nContent-Disposition: form-data\r\n\r\nabc"), 400, "cannot be read",
+		},
+		"JSON that is none":    {text("application/json", "{"), 400, "cannot be read"},
+		"JSON of another kind": {text("application/json", `{"files":[]}`), 400, "cannot be read"},
+		"JSON with more":       {text("application/json", `{"bundles":[],"x":1}`), 400, "cannot be read"},
+		"JSON without bundles": {text("application/json", `{"bundles":[]}`), 400, "nothing is handed in"},
+		"too large": {
+			form(bytes.Repeat([]byte{' '}, rekorbind.MaxHandInBytes)), 413, "more than 1048576 bytes",
+		},
+		"too large JSON": {
+			text("application/json", strings.Repeat(" ", rekorbind.MaxHandInBytes+1)), 413, "more than 1048576 bytes",
+		},
+		"too many files": {form(many...), 413, "more than 64 files"},
+		"too many bundles": {
+			text("application/json", `{"bundles":[`+strings.Repeat("1,", 64)+"1]}"), 413, "more than 64 files",
+		},
+		"a file that is too large": {
+			form(append(bytes.Repeat([]byte{' '}, maxSignatureBytes), good...)), 422, "file 1: not a signature over a policy",
+		},
+		"junk":                       {form([]byte("junk")), 422, "file 1: not a signature over a policy"},
+		"junk beside it":             {form(good, []byte("junk")), 422, "file 2: not a signature over a policy"},
+		"a signature over something": {form(artifact), 422, "not a signature over a policy"},
+		"two statements":             {form(good, bound), 422, "more than one statement"},
+		"an unknown statement":       {form(memberFile(inst, "alice", unread)), 409, "no binding of the statement"},
+		"a statement that follows":   {form(memberFile(inst, "bob", next)), 409, "no binding of the statement"},
+		"a run that does not bind":   {form(memberFile(inst, "alice", unread), pushed), 422, "file 2: neither a binding"},
+		"a binding of another instance": {
+			form(bindingFile(other, repoName(1), "schedule", unread, at)), 422, "file 1: neither a binding",
+		},
 		"a binding in a log that is not": {form(moved), 422, "file 1: neither a binding"},
 		"a signature by nobody":          {form(memberFile(inst, "mallory", read)), 422, "file 1: neither a binding"},
 		"a signature by nobody beside":   {form(good, memberFile(inst, "mallory", read)), 422, "file 2: neither a binding"},
@@ -328,7 +358,8 @@ func TestHandInWhileBuilding(t *testing.T) {
 	var payloads, bindings [][]byte
 	for i := range 4 {
 		payloads = append(payloads, statement(t, repoName(i), "alice"))
-		bindings = append(bindings, bindingFile(inst, repoName(i), "schedule", payloads[i], sigstoretest.Now.Add(time.Duration(i)*time.Second)))
+		bindings = append(bindings,
+			bindingFile(inst, repoName(i), "schedule", payloads[i], sigstoretest.Now.Add(time.Duration(i)*time.Second)))
 	}
 	log := newTestLog(t, inst, inst.BodiesV2())
 	base := len(log.bodies) - 4
@@ -381,7 +412,9 @@ func TestHandInCutOff(t *testing.T) {
 		t.Run(after, func(t *testing.T) {
 			inst := sigstoretest.New(t)
 			payload := statement(t, repoName(0), "alice")
-			files := [][]byte{bindingFile(inst, repoName(0), "schedule", payload, sigstoretest.Now), memberFile(inst, "alice", payload)}
+			files := [][]byte{
+				bindingFile(inst, repoName(0), "schedule", payload, sigstoretest.Now), memberFile(inst, "alice", payload),
+			}
 			log := newTestLog(t, inst, inst.BodiesV2())
 			dir := t.TempDir()
 			d := newDesk(t, log, dir)
@@ -435,7 +468,10 @@ func TestHandInConcurrent(t *testing.T) {
 	for i := range 24 {
 		p := statement(t, repoName(i), "alice")
 		payloads = append(payloads, p)
-		files = append(files, [][]byte{bindingFile(inst, repoName(i), "schedule", p, sigstoretest.Now.Add(time.Duration(i)*time.Second)), memberFile(inst, "alice", p)})
+		files = append(files, [][]byte{
+			bindingFile(inst, repoName(i), "schedule", p, sigstoretest.Now.Add(time.Duration(i)*time.Second)),
+			memberFile(inst, "alice", p),
+		})
 	}
 	log := newTestLog(t, inst, inst.BodiesV2())
 	d := newDesk(t, log, t.TempDir())
@@ -480,7 +516,9 @@ func TestHandInFlood(t *testing.T) {
 	bindEarly := bindingFile(inst, repoName(0), "schedule", early, at)
 	var late [][]byte
 	for i := range maxWaitingRepo + 1 {
-		late = append(late, bindingFile(inst, repoName(0), "schedule", statement(t, repoName(0), fmt.Sprintf("m%d", i)), at.Add(time.Duration(i+1)*time.Second)))
+		late = append(late,
+			bindingFile(inst, repoName(0), "schedule", statement(t, repoName(0), fmt.Sprintf("m%d", i)),
+				at.Add(time.Duration(i+1)*time.Second)))
 	}
 	elsewhere := bindingFile(inst, repoName(1), "schedule", statement(t, repoName(1), "alice"), at)
 	var signed [][]byte
@@ -499,7 +537,8 @@ func TestHandInFlood(t *testing.T) {
 	for _, f := range late[1:] {
 		d.handIn(f)
 	}
-	refused("one more than waits", 429, bindingFile(inst, repoName(0), "schedule", statement(t, repoName(0), "z"), at.Add(time.Hour)))
+	refused("one more than waits", 429,
+		bindingFile(inst, repoName(0), "schedule", statement(t, repoName(0), "z"), at.Add(time.Hour)))
 	d.handIn(late[0]) // bound before all of them
 	d.handIn(bindEarly)
 	d.handIn(elsewhere)
@@ -609,7 +648,10 @@ func FuzzReadHandIn(f *testing.F) {
 		}
 		kind, form := formOf(t, data...)
 		again, err := readHandIn(kind, bytes.NewReader(form))
-		if err != nil || !slices.EqualFunc(files, again, func(a, b rekorbind.File) bool { return a.Name == b.Name && bytes.Equal(a.Data, b.Data) }) {
+		if err != nil ||
+			!slices.EqualFunc(files, again, func(a, b rekorbind.File) bool {
+				return a.Name == b.Name && bytes.Equal(a.Data, b.Data)
+			}) {
 			t.Errorf("%v", err)
 		}
 	})

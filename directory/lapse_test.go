@@ -22,7 +22,9 @@ import (
 func TestLapse(t *testing.T) {
 	const day = 24 * time.Hour
 	lastDay := 1 + int(chain.Grace/day) // the first leaf with it is that of day 1
-	for name, handedIn := range map[string]int{"never": -1, "at once": 1, "on the last day": lastDay, "a day too late": lastDay + 1} {
+	for name, handedIn := range map[string]int{
+		"never": -1, "at once": 1, "on the last day": lastDay, "a day too late": lastDay + 1,
+	} {
 		t.Run(name, func(t *testing.T) {
 			inst := sigstoretest.New(t)
 			one := statement(t, repoName(0), "alice")
@@ -30,7 +32,9 @@ func TestLapse(t *testing.T) {
 			first := [][]byte{memberFile(inst, "alice", one), bindingFile(inst, repoName(0), "schedule", one, sigstoretest.Now)}
 			shown := len(inst.BodiesV2())
 			at := sigstoretest.Now.Add(time.Minute)
-			next := [][]byte{memberFile(inst, "alice", two), memberFile(inst, "bob", two), bindingFile(inst, repoName(0), "schedule", two, at)}
+			next := [][]byte{
+				memberFile(inst, "alice", two), memberFile(inst, "bob", two), bindingFile(inst, repoName(0), "schedule", two, at),
+			}
 			log := newTestLog(t, inst, inst.BodiesV2())
 			log.show(shown)
 			d := newDesk(t, log, t.TempDir())
@@ -55,7 +59,9 @@ func TestLapse(t *testing.T) {
 			}
 			resolve := func() (*chain.Chain, error) {
 				dir := &rekorbind.Directory{Root: root, Descriptor: &d.d, Client: client, Now: func() time.Time { return d.now }}
-				r := &rekorbind.Resolver{Root: root, Lookups: []rekorbind.Lookup{dir}, DefaultRefs: []string{"refs/heads/main"}, Now: d.now}
+				r := &rekorbind.Resolver{
+					Root: root, Lookups: []rekorbind.Lookup{dir}, DefaultRefs: []string{"refs/heads/main"}, Now: d.now,
+				}
 				res, err := r.Resolve(t.Context(), repo, files)
 				if err != nil {
 					return nil, err

@@ -193,7 +193,9 @@ func momentOf(tx *bolt.Tx, index int64) (chain.Shown, error) {
 }
 
 // enlist lists lines, at the moment of the leaf to come, and makes them due in the maps.
-func enlist(tx *bolt.Tx, all []*Map, lines []string, at chain.Shown, signer func(*rekorbind.SignatureRecord) policy.Identity) error {
+func enlist(
+	tx *bolt.Tx, all []*Map, lines []string, at chain.Shown, signer func(*rekorbind.SignatureRecord) policy.Identity,
+) error {
 	slices.Sort(lines) // statements first
 	for _, line := range lines {
 		d, sig, err := rekorbind.ParseListed(line)
@@ -261,7 +263,8 @@ func offered(tx *bolt.Tx, offers []rekorbind.Offer, wanted func(names []string) 
 			return err
 		}
 		for _, sig := range o.Signatures {
-			if len(sig.Bundle) > maxSignatureBytes || tx.Bucket(bucketSignatures).Get(signatureKey(&sig.SignatureRecord)) != nil {
+			if len(sig.Bundle) > maxSignatureBytes ||
+				tx.Bucket(bucketSignatures).Get(signatureKey(&sig.SignatureRecord)) != nil {
 				continue
 			}
 			before := tx.Bucket(bucketStatements).Get([]byte(o.Statement.Previous()))

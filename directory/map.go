@@ -94,7 +94,9 @@ func (s *Store) AddMap(root, forges []byte) (*Map, error) {
 		return nil, err
 	}
 	if len(m.logs()) == 0 {
-		return nil, &sigstore.Error{Reason: policy.TrustRootInvalid, Err: errors.New("the trusted root has no transparency log")}
+		return nil, &sigstore.Error{
+			Reason: policy.TrustRootInvalid, Err: errors.New("the trusted root has no transparency log"),
+		}
 	}
 	return m, s.update(func(tx *bolt.Tx) error {
 		b, err := tx.Bucket(bucketMaps).CreateBucketIfNotExists([]byte(m.ID))
@@ -224,26 +226,7 @@ func (s *Store) advance(m *Map, src source, now chain.Shown) error {
 
 // mapStep maps some candidates, and reports whether it was the last ones.
 func (s *Store) mapStep(m *Map, src source, now chain.Shown) (bool, error) {
-	var from, to int64
-	var all []found
-	err := s.db.View(func(tx *bolt.Tx) error {
-		if _, err := get(m.bucket(tx).Bucket(bucketMapped), []byte(src.name()), &from); err != nil {
-			return err
-		}
-		b, err := readingBucket(tx, m.function(), src.name())
-		if err != nil || b == nil {
-			return cmp.Or(err, errors.New("state: a log that was not read"))
-		}
-		to = src.cp.Size
-		return candidates(b, from, to, func(index int64, c candidate) (bool, error) {
-			if len(all) == stepCandidates {
-				to = index
-				return false, nil
-			}
-			all = append(all, found{index, c})
-			return true, nil
-		})
-	})
+	from, to, all, err := s.unmapped(m, src)
 	if err != nil || from == to {
 		return true, err
 	}
@@ -267,26 +250,12 @@ func (s *Store) mapStep(m *Map, src source, now chain.Shown) (bool, error) {
 			if b == nil {
 				continue
 			}
-			if err := m.number(tx, b.Keys); err != nil {
-				return err
-			}
-			at, err := covers(src.base + all[i].index)
+			at := chain.Position{Log: src.log.ID, Index: src.base + all[i].index}
+			added, err := m.bind(tx, b, at, covers)
 			if err != nil {
 				return err
 			}
-			text, err := rekorbind.BindingText(src.log.ID, src.base+all[i].index, b.LeafHash, at)
-			if err != nil {
-				return err
-			}
-			if err := m.place(tx, b, chain.Position{Log: src.log.ID, Index: src.base + all[i].index}); err != nil {
-				return err
-			}
-			for _, key := range b.Keys {
-				records = append(records, addition{key, text})
-				if err := m.binds(tx, key, b); err != nil {
-					return err
-				}
-			}
+			records = append(records, added...)
 		}
 		if err := m.tree(tx).add(records); err != nil {
 			return err
@@ -294,6 +263,57 @@ func (s *Store) mapStep(m *Map, src source, now chain.Shown) (bool, error) {
 		return put(m.bucket(tx).Bucket(bucketMapped), []byte(src.name()), to)
 	})
 	return to == src.cp.Size, err
+}
+
+// unmapped returns some candidates that are not mapped yet, and from which index to which they
+// are all.
+func (s *Store) unmapped(m *Map, src source) (from, to int64, all []found, err error) {
+	err = s.db.View(func(tx *bolt.Tx) error {
+		if _, err := get(m.bucket(tx).Bucket(bucketMapped), []byte(src.name()), &from); err != nil {
+			return err
+		}
+		b, err := readingBucket(tx, m.function(), src.name())
+		if err != nil || b == nil {
+			return cmp.Or(err, errors.New("state: a log that was not read"))
+		}
+		to = src.cp.Size
+		return candidates(b, from, to, func(index int64, c candidate) (bool, error) {
+			if len(all) == stepCandidates {
+				to = index
+				return false, nil
+			}
+			all = append(all, found{index, c})
+			return true, nil
+		})
+	})
+	return from, to, all, err
+}
+
+// bind keeps a binding, and returns what it adds to the map.
+func (m *Map) bind(
+	tx *bolt.Tx, b *Bound, at chain.Position, covers func(index int64) (chain.Shown, error),
+) (records []addition, err error) {
+	if err := m.number(tx, b.Keys); err != nil {
+		return nil, err
+	}
+	covered, err := covers(at.Index)
+	if err != nil {
+		return nil, err
+	}
+	text, err := rekorbind.BindingText(at.Log, at.Index, b.LeafHash, covered)
+	if err != nil {
+		return nil, err
+	}
+	if err := m.place(tx, b, at); err != nil {
+		return nil, err
+	}
+	for _, key := range b.Keys {
+		records = append(records, addition{key, text})
+		if err := m.binds(tx, key, b); err != nil {
+			return nil, err
+		}
+	}
+	return records, nil
 }
 
 // place notes where a repository first bound a statement.

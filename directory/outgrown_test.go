@@ -135,7 +135,9 @@ func TestOutgrownHandIn(t *testing.T) {
 
 // TestMapReserve: a state is opened with room for several times its size.
 func TestMapReserve(t *testing.T) {
-	for size, want := range map[int64]int64{0: serveMap, 1: serveMap, serveMap: min(mapTimes*serveMap, maxMap), maxMap: maxMap} {
+	for size, want := range map[int64]int64{
+		0: serveMap, 1: serveMap, serveMap: min(mapTimes*serveMap, maxMap), maxMap: maxMap,
+	} {
 		if got := reserve(size); int64(got) != want {
 			t.Errorf("%d: %d, not %d", size, got, want)
 		}

@@ -34,7 +34,9 @@ const (
 
 // ErrWitnesses is wrapped by the error about a checkpoint that not enough witnesses
 // cosigned. It is not published: clients that rely on the witnesses would refuse it.
-var ErrWitnesses = errors.New("no quorum of witnesses cosigned the checkpoint; nothing is published, and the next build goes on from here")
+var ErrWitnesses = errors.New(
+	"no quorum of witnesses cosigned the checkpoint; nothing is published, and the next build goes on from here",
+)
 
 // Diverged is the error about an output log that is not that of the state, as when
 // one of both was taken from a backup. To go on would be to contradict what was
@@ -61,7 +63,9 @@ var quietTessera = sync.OnceFunc(func() { klog.SetSlogLogger(slog.New(slog.Disca
 // OpenOutput opens the output log below the state's directory. Key is the
 // directory's signer key (C2SP signed-note), see [Keygen]; with a witness
 // policy a checkpoint counts once that is met. Wait is how long a checkpoint may take.
-func OpenOutput(dir string, key []byte, witnesses string, wait time.Duration, transport http.RoundTripper) (*Output, error) {
+func OpenOutput(
+	dir string, key []byte, witnesses string, wait time.Duration, transport http.RoundTripper,
+) (*Output, error) {
 	quietTessera()
 	signer, vkey, err := ParseKey(key)
 	if err != nil {
@@ -73,7 +77,9 @@ func OpenOutput(dir string, key []byte, witnesses string, wait time.Duration, tr
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	o := &Output{dir: path, key: rekorbind.Descriptor{Key: vkey}, cancel: cancel, wait: wait, witness: witnesses != ""}
-	driver, err := tposix.New(ctx, tposix.Config{Path: path, HTTPClient: &http.Client{Transport: transport, Timeout: witnessTimeout}})
+	driver, err := tposix.New(ctx, tposix.Config{
+		Path: path, HTTPClient: &http.Client{Transport: transport, Timeout: witnessTimeout},
+	})
 	if err != nil {
 		return nil, errors.Join(err, o.Close())
 	}
@@ -174,7 +180,8 @@ func (o *Output) head(ctx context.Context, cp rekorbind.OutputCheckpoint, index 
 	if err != nil {
 		return nil, err
 	}
-	if err := proof.VerifyInclusion(rfc6962.DefaultHasher, uint64(index), uint64(cp.Size), rfc6962.DefaultHasher.HashLeaf(data), hashes, cp.Root[:]); err != nil {
+	if err := proof.VerifyInclusion(rfc6962.DefaultHasher, uint64(index), uint64(cp.Size),
+		rfc6962.DefaultHasher.HashLeaf(data), hashes, cp.Root[:]); err != nil {
 		return nil, &Diverged{err.Error()}
 	}
 	return &Head{string(cp.Note), index, data, hashes}, nil
@@ -214,7 +221,8 @@ func (o *Output) Follows(ctx context.Context, head *Head, site string) error {
 			return err
 		}
 	}
-	if err := proof.VerifyConsistency(rfc6962.DefaultHasher, uint64(shown.Size), uint64(now.Size), hashes, shown.Root[:], now.Root[:]); err != nil {
+	if err := proof.VerifyConsistency(rfc6962.DefaultHasher, uint64(shown.Size), uint64(now.Size), hashes, shown.Root[:],
+		now.Root[:]); err != nil {
 		return &Diverged{"the site shows another one"}
 	}
 	return nil

@@ -236,7 +236,9 @@ func storedMap(tx *bolt.Tx, id string) (*Map, error) {
 // lists writes the lists of statements of all leaves that have the map.
 func (w *siteWriter) lists(tx *bolt.Tx, id string) error {
 	return tx.Bucket(bucketLists).ForEach(func(k, list []byte) error {
-		w.once(path.Join(id, "disclosed", fmt.Sprint(binary.BigEndian.Uint64(k))), func() ([]byte, error) { return list, nil })
+		w.once(path.Join(id, "disclosed", fmt.Sprint(binary.BigEndian.Uint64(k))), func() ([]byte, error) {
+			return list, nil
+		})
 		return nil
 	})
 }
@@ -312,56 +314,73 @@ func (w *siteWriter) lookup(a *answers, key string, hash prefixmap.Hash) error {
 
 // absences writes the answers about keys that have no records.
 func (w *siteWriter) absences(a *answers, digits int) error {
-	written := map[string]bool{}
-	write := func(prefix string, answer rekorbind.Answer) {
-		name := absentPath(a.m.ID, prefix)
-		written[path.Base(name)] = true
-		w.answer(name, answer.Encode)
-	}
+	out := absentWriter{w: w, a: a, written: map[string]bool{}}
 	if digits > leastDigits {
 		for n := range 1 << (4 * leastDigits) {
-			answer := a.empty()
-			answer.Split = digits
-			write(fmt.Sprintf("%0*x", leastDigits, n), answer)
+			out.split(fmt.Sprintf("%0*x", leastDigits, n), digits)
 		}
-	}
-	var one func(prefix string) error
-	one = func(prefix string) error {
-		many, err := a.splits(prefix)
-		if err != nil {
-			return err
-		}
-		if !many || len(prefix) == mostDigits {
-			answer, err := a.nothing(prefix)
-			write(prefix, answer)
-			return err
-		}
-		answer := a.empty()
-		answer.Split = len(prefix) + 1
-		write(prefix, answer)
-		for n := range 16 {
-			if err := one(fmt.Sprintf("%s%x", prefix, n)); err != nil {
-				return err
-			}
-		}
-		return nil
 	}
 	for n := range 1 << (4 * digits) {
-		if err := one(fmt.Sprintf("%0*x", digits, n)); err != nil {
+		if err := out.below(fmt.Sprintf("%0*x", digits, n)); err != nil {
 			return err
 		}
 	}
 	if err := w.group.Wait(); err != nil {
 		return err
 	}
-	// Prefixes of another length were right once.
-	old, err := os.ReadDir(filepath.Join(w.dir, a.m.ID, "absent"))
+	return out.removeOthers()
+}
+
+// absentWriter writes the answers of one map about keys that have no records.
+type absentWriter struct {
+	w       *siteWriter
+	a       *answers
+	written map[string]bool // names of files
+}
+
+func (o *absentWriter) write(prefix string, answer rekorbind.Answer) {
+	name := absentPath(o.a.m.ID, prefix)
+	o.written[path.Base(name)] = true
+	o.w.answer(name, answer.Encode)
+}
+
+// split writes that the answers are under prefixes of so many digits.
+func (o *absentWriter) split(prefix string, digits int) {
+	answer := o.a.empty()
+	answer.Split = digits
+	o.write(prefix, answer)
+}
+
+// below writes the answer about a prefix, or those about the prefixes below it.
+func (o *absentWriter) below(prefix string) error {
+	many, err := o.a.splits(prefix)
+	if err != nil {
+		return err
+	}
+	if !many || len(prefix) == mostDigits {
+		answer, err := o.a.nothing(prefix)
+		o.write(prefix, answer)
+		return err
+	}
+	o.split(prefix, len(prefix)+1)
+	for n := range 16 {
+		if err := o.below(fmt.Sprintf("%s%x", prefix, n)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// removeOthers removes answers about prefixes of another length, which were right once.
+func (o *absentWriter) removeOthers() error {
+	dir := filepath.Join(o.w.dir, o.a.m.ID, "absent")
+	old, err := os.ReadDir(dir)
 	if err != nil {
 		return err
 	}
 	for _, e := range old {
-		if !written[e.Name()] && strings.HasSuffix(e.Name(), extension) {
-			if err := os.Remove(filepath.Join(w.dir, a.m.ID, "absent", e.Name())); err != nil {
+		if !o.written[e.Name()] && strings.HasSuffix(e.Name(), extension) {
+			if err := os.Remove(filepath.Join(dir, e.Name())); err != nil {
 				return err
 			}
 		}

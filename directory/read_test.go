@@ -65,23 +65,38 @@ func TestFollow(t *testing.T) {
 		change func(path string, data []byte) []byte
 		is     func(error) bool
 	}{
-		"an entry is changed":             {at("/tile/entries/", flip), fork},
-		"an entry of the second step":     {at("/tile/entries/018", flip), fork},
-		"entries are swapped":             {at("/tile/entries/003", swapFirst), fork},
-		"an entry is left out":            {at("/tile/entries/004", dropFirst), other},
-		"an entry is cut":                 {at("/tile/entries/004", func(d []byte) []byte { return d[:len(d)-1] }), other},
-		"one entry too many":              {at("/tile/entries/004", func(d []byte) []byte { return append(d, 0, 1, 'x') }), other},
-		"a tile is missing":               {at("/tile/entries/004", func([]byte) []byte { return nil }), missing},
-		"a hash is changed":               {at("/tile/0/", flip), other},
-		"hashes are cut":                  {at("/tile/0/", func(d []byte) []byte { return d[:len(d)-1] }), other},
-		"hashes are missing":              {at("/tile/1/", func([]byte) []byte { return nil }), missing},
-		"no checkpoint":                   {at("/checkpoint", func([]byte) []byte { return nil }), missing},
-		"a checkpoint that nobody signed": {at("/checkpoint", func(d []byte) []byte { return bytes.Replace(d, []byte("\n5000\n"), []byte("\n4999\n"), 1) }), invalid},
-		"a checkpoint of another key":     {at("/checkpoint", func([]byte) []byte { return elsewhere.CheckpointV2(bodies[:5000], inst.Origin()) }), invalid},
-		"a checkpoint of another origin":  {at("/checkpoint", func([]byte) []byte { return inst.CheckpointV2(bodies[:5000], "other.example") }), invalid},
-		"an older tree":                   {at("/checkpoint", func([]byte) []byte { return inst.CheckpointV2(bodies[:200], inst.Origin()) }), stale},
-		"another tree of the same size":   {at("/checkpoint", func([]byte) []byte { return inst.CheckpointV2(bodies[1:301], inst.Origin()) }), fork},
-		"a tree that it does not have":    {at("/checkpoint", func([]byte) []byte { return inst.CheckpointV2(bodies[1:], inst.Origin()) }), other},
+		"an entry is changed":         {at("/tile/entries/", flip), fork},
+		"an entry of the second step": {at("/tile/entries/018", flip), fork},
+		"entries are swapped":         {at("/tile/entries/003", swapFirst), fork},
+		"an entry is left out":        {at("/tile/entries/004", dropFirst), other},
+		"an entry is cut":             {at("/tile/entries/004", func(d []byte) []byte { return d[:len(d)-1] }), other},
+		"one entry too many": {
+			at("/tile/entries/004", func(d []byte) []byte { return append(d, 0, 1, 'x') }), other,
+		},
+		"a tile is missing":  {at("/tile/entries/004", func([]byte) []byte { return nil }), missing},
+		"a hash is changed":  {at("/tile/0/", flip), other},
+		"hashes are cut":     {at("/tile/0/", func(d []byte) []byte { return d[:len(d)-1] }), other},
+		"hashes are missing": {at("/tile/1/", func([]byte) []byte { return nil }), missing},
+		"no checkpoint":      {at("/checkpoint", func([]byte) []byte { return nil }), missing},
+		"a checkpoint that nobody signed": {
+			at("/checkpoint", func(d []byte) []byte { return bytes.Replace(d, []byte("\n5000\n"), []byte("\n4999\n"), 1) }),
+			invalid,
+		},
+		"a checkpoint of another key": {
+			at("/checkpoint", func([]byte) []byte { return elsewhere.CheckpointV2(bodies[:5000], inst.Origin()) }), invalid,
+		},
+		"a checkpoint of another origin": {
+			at("/checkpoint", func([]byte) []byte { return inst.CheckpointV2(bodies[:5000], "other.example") }), invalid,
+		},
+		"an older tree": {
+			at("/checkpoint", func([]byte) []byte { return inst.CheckpointV2(bodies[:200], inst.Origin()) }), stale,
+		},
+		"another tree of the same size": {
+			at("/checkpoint", func([]byte) []byte { return inst.CheckpointV2(bodies[1:301], inst.Origin()) }), fork,
+		},
+		"a tree that it does not have": {
+			at("/checkpoint", func([]byte) []byte { return inst.CheckpointV2(bodies[1:], inst.Origin()) }), other,
+		},
 	} {
 		t.Run(what, func(t *testing.T) {
 			log.change = nil

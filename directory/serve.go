@@ -74,7 +74,9 @@ func NewServer(s *Store) (*Server, error) {
 	if !s.served {
 		return nil, errors.New("the state was not opened to be served")
 	}
-	srv := &Server{store: s, fixed: http.NewServeMux(), maps: http.NewServeMux(), slots: make(chan struct{}, handInsAtOnce)}
+	srv := &Server{
+		store: s, fixed: http.NewServeMux(), maps: http.NewServeMux(), slots: make(chan struct{}, handInsAtOnce),
+	}
 	srv.fixed.HandleFunc("GET /checkpoint", srv.answer(func(now *snapshot, _ *http.Request) (encoder, error) {
 		return text(now.head.Checkpoint), nil
 	}))
@@ -107,7 +109,8 @@ const (
 func (s *Server) tile(w http.ResponseWriter, r *http.Request) {
 	segments := strings.Split(r.PathValue("path"), "/")
 	for _, x := range segments {
-		if x == "" || len(x) > maxTileSegment || x != "entries" && strings.Trim(x, "0123456789x.p") != "" || strings.Trim(x, ".") == "" || len(segments) > maxTileSegments {
+		if x == "" || len(x) > maxTileSegment || x != "entries" && strings.Trim(x, "0123456789x.p") != "" ||
+			strings.Trim(x, ".") == "" || len(segments) > maxTileSegments {
 			http.NotFound(w, r)
 			return
 		}
@@ -230,7 +233,8 @@ func (s *snapshot) of(r *http.Request) (*answers, error) {
 func statementOf(s *snapshot, r *http.Request) (encoder, error) {
 	name := r.PathValue("statement")
 	payload := s.tx.Bucket(bucketStatements).Get([]byte(name))
-	if payload == nil || s.tx.Bucket(bucketPublished).Get([]byte(name)) == nil || name[:leastDigits] != r.PathValue("digits") {
+	if payload == nil || s.tx.Bucket(bucketPublished).Get([]byte(name)) == nil ||
+		name[:leastDigits] != r.PathValue("digits") {
 		return nil, errNothing
 	}
 	return text(string(payload)), nil
@@ -305,7 +309,8 @@ func absenceOf(s *snapshot, r *http.Request) (encoder, error) {
 		return nil, err
 	}
 	digits, ok := strings.CutSuffix(r.PathValue("file"), extension)
-	if !ok || len(digits) < leastDigits || len(digits) > 2*len(prefixmap.Hash{}) || strings.Trim(digits, "0123456789abcdef") != "" {
+	if !ok || len(digits) < leastDigits || len(digits) > 2*len(prefixmap.Hash{}) ||
+		strings.Trim(digits, "0123456789abcdef") != "" {
 		return nil, errNothing
 	}
 	want := digitsFor(a.tree.size())

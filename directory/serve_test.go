@@ -128,7 +128,8 @@ func TestServer(t *testing.T) {
 		id + "/page/" + hash[:2] + "/" + hash + "/1.json.gz":                      404,
 		id + "/page/" + hash[:2] + "/" + hash + "/00.json.gz":                     404,
 		id + "/page/" + hash[:2] + "/" + hash + "/-1.json.gz":                     404,
-		id + "/absent/00.json.gz":                                                 200, id + "/absent/0.json.gz": 404, id + "/absent/0g.json.gz": 404, id + "/absent/0123456789.json.gz": 200,
+		id + "/absent/00.json.gz":                                                 200, id + "/absent/0.json.gz": 404,
+		id + "/absent/0g.json.gz": 404, id + "/absent/0123456789.json.gz": 200,
 		id + "/disclosed/0": 200, id + "/disclosed/6": 404, id + "/disclosed/x": 404,
 		"statement/00/" + strings.Repeat("0", 64): 404, "state.db": 404, "": 404,
 	} {

@@ -91,8 +91,9 @@ type tiles struct {
 
 func (r *tiles) next(ctx context.Context, from int64) ([]entry, error) {
 	var starts []int64
-	for at := from; at < r.cp.Size && len(starts) < stepTiles; at = (at/rekorbind.TileEntries + 1) * rekorbind.TileEntries {
+	for at := from; at < r.cp.Size && len(starts) < stepTiles; {
 		starts = append(starts, at)
+		at = (at/rekorbind.TileEntries + 1) * rekorbind.TileEntries
 	}
 	bodies := make([][][]byte, len(starts))
 	g, _ := errgroup.WithContext(ctx)
@@ -219,14 +220,17 @@ func (r *retriever) beginning(n int64, root []byte) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("consistency proof: %w", err)
 	}
-	return proof.VerifyConsistency(rfc6962.DefaultHasher, uint64(n), uint64(r.cp.Size), hashes, root, r.cp.Root) == nil, nil
+	err = proof.VerifyConsistency(rfc6962.DefaultHasher, uint64(n), uint64(r.cp.Size), hashes, root, r.cp.Root)
+	return err == nil, nil
 }
 
 func (r *retriever) inclusions([]int64) ([][][]byte, error) { return nil, nil }
 
 // ask returns the sources of a log with their newest checkpoints, verified under
 // the trusted root.
-func ask(ctx context.Context, root *sigstore.Root, l sigstore.Log, client *web.Client, now time.Time) ([]source, error) {
+func ask(
+	ctx context.Context, root *sigstore.Root, l sigstore.Log, client *web.Client, now time.Time,
+) ([]source, error) {
 	if l.Generation == 1 {
 		return askV1(ctx, root, l, client, now)
 	}
@@ -250,7 +254,9 @@ type shardV1 struct {
 	Size   int64  `json:"treeSize"`
 }
 
-func askV1(ctx context.Context, root *sigstore.Root, l sigstore.Log, client *web.Client, now time.Time) ([]source, error) {
+func askV1(
+	ctx context.Context, root *sigstore.Root, l sigstore.Log, client *web.Client, now time.Time,
+) ([]source, error) {
 	fail := func(err error) ([]source, error) { return nil, fmt.Errorf("%s: %w", l.URL, err) }
 	reply, err := client.Get(ctx, "api/v1/log", maxLogInfo)
 	if err != nil {
@@ -273,7 +279,8 @@ func askV1(ctx context.Context, root *sigstore.Root, l sigstore.Log, client *web
 		if err != nil {
 			return fail(err)
 		}
-		if src.shard != sh.TreeID || src.cp.Size != sh.Size || slices.ContainsFunc(out, func(o source) bool { return o.shard == src.shard }) {
+		if src.shard != sh.TreeID || src.cp.Size != sh.Size ||
+			slices.ContainsFunc(out, func(o source) bool { return o.shard == src.shard }) {
 			return fail(fmt.Errorf("the tree head of shard %q is of another tree", src.shard))
 		}
 		src.base = base

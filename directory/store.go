@@ -126,7 +126,9 @@ func openStore(dir string, size int) (*Store, error) {
 		return nil, err
 	}
 	path := filepath.Join(dir, stateFile)
-	db, err := bolt.Open(path, 0o600, &bolt.Options{Timeout: lockWait, FreelistType: bolt.FreelistMapType, InitialMmapSize: size})
+	db, err := bolt.Open(path, 0o600, &bolt.Options{
+		Timeout: lockWait, FreelistType: bolt.FreelistMapType, InitialMmapSize: size,
+	})
 	if errors.Is(err, bolterrors.ErrTimeout) {
 		return nil, fmt.Errorf("%s: %w", path, ErrInUse)
 	} else if err != nil {
@@ -140,7 +142,10 @@ func openStore(dir string, size int) (*Store, error) {
 }
 
 func (s *Store) prepare(tx *bolt.Tx) error {
-	for _, name := range [][]byte{bucketMeta, bucketReadings, bucketMaps, bucketLeaves, bucketLists, bucketPublished, bucketSignatures, bucketStatements, bucketBundles, bucketWanted, bucketFound, bucketWaiting, bucketHandedIn} {
+	for _, name := range [][]byte{
+		bucketMeta, bucketReadings, bucketMaps, bucketLeaves, bucketLists, bucketPublished, bucketSignatures,
+		bucketStatements, bucketBundles, bucketWanted, bucketFound, bucketWaiting, bucketHandedIn,
+	} {
 		if _, err := tx.CreateBucketIfNotExists(name); err != nil {
 			return err
 		}

@@ -52,14 +52,20 @@ func TestTiles(t *testing.T) {
 		}
 	}
 	for _, path := range []string{
-		"", "0", "0/", "entries", "entries/", "0/x001", "0/x001/", "0/001", "..", "../state.db", "../../" + outputDir + "/checkpoint", ".", "0/../entries/000", "0//000.p/1", "x", "index.html", "entries/index.html",
-		"0/" + strings.Repeat("0", 300), strings.Repeat("0/", 300), "0/" + strings.Repeat("x001/", 4000) + "000", "0/\x00", "0/\xff", "0/000.p/1/", "0/000.p/1/2", strings.Repeat("0", 5000),
+		"", "0", "0/", "entries", "entries/", "0/x001", "0/x001/", "0/001", "..", "../state.db",
+		"../../" + outputDir + "/checkpoint", ".", "0/../entries/000", "0//000.p/1", "x", "index.html", "entries/index.html",
+		"0/" + strings.Repeat("0", 300), strings.Repeat("0/", 300), "0/" + strings.Repeat("x001/", 4000) + "000", "0/\x00",
+		"0/\xff", "0/000.p/1/", "0/000.p/1/2", strings.Repeat("0", 5000),
 	} {
-		if w := get("/tile/" + path); w.Code != http.StatusNotFound && w.Code != http.StatusMovedPermanently && w.Code != http.StatusTemporaryRedirect || strings.Contains(w.Body.String(), "<pre>") {
+		if w := get("/tile/" + path); w.Code != http.StatusNotFound && w.Code != http.StatusMovedPermanently &&
+			w.Code != http.StatusTemporaryRedirect || strings.Contains(w.Body.String(), "<pre>") {
 			t.Errorf("%.40q: %d %q", path, w.Code, w.Body)
 		}
 	}
-	for _, path := range []string{"/statement/" + strings.Repeat("0", 5000) + "/x", "/statement/00/" + strings.Repeat("0", 70000), "/x/lookup/00/" + strings.Repeat("0", 5000) + ".json.gz", "/metrics", "/" + strings.Repeat("0", 5000)} {
+	for _, path := range []string{
+		"/statement/" + strings.Repeat("0", 5000) + "/x", "/statement/00/" + strings.Repeat("0", 70000),
+		"/x/lookup/00/" + strings.Repeat("0", 5000) + ".json.gz", "/metrics", "/" + strings.Repeat("0", 5000),
+	} {
 		if w := get(path); w.Code != http.StatusNotFound && w.Code != http.StatusServiceUnavailable {
 			t.Errorf("%.40q: %d", path, w.Code)
 		}

@@ -50,7 +50,10 @@ func makeTree(b *bolt.Bucket) error {
 }
 
 func openTree(b *bolt.Bucket) *tree {
-	return &tree{keys: b.Bucket(treeKeys), records: b.Bucket(treeRecords), blocks: b.Bucket(treeBlocks), tops: b.Bucket(treeTops), self: b}
+	return &tree{
+		keys: b.Bucket(treeKeys), records: b.Bucket(treeRecords), blocks: b.Bucket(treeBlocks), tops: b.Bucket(treeTops),
+		self: b,
+	}
 }
 
 // keyNode is what is kept of a key: its name, how many records it has, and the
@@ -76,7 +79,9 @@ func decodeKeyNode(hash, b []byte) (keyNode, error) {
 		return keyNode{}, errors.New("state: not a key of the map")
 	}
 	k := keyNode{count: binary.BigEndian.Uint64(b), name: string(b[keyNodeSize:])}
-	k.node = prefixmap.Subtree{Label: prefixmap.NewLabel(prefixmap.Hash(hash), 0), Depth: int(binary.BigEndian.Uint16(b[8:]))}
+	k.node = prefixmap.Subtree{
+		Label: prefixmap.NewLabel(prefixmap.Hash(hash), 0), Depth: int(binary.BigEndian.Uint16(b[8:])),
+	}
 	copy(k.node.Left[:], b[10:])
 	copy(k.node.Right[:], b[10+len(k.node.Left):])
 	return k, nil
@@ -252,14 +257,18 @@ func topmost(hash prefixmap.Hash, blocks, values []prefixmap.Hash) prefixmap.Sub
 // inner returns the node that several subtrees make.
 func inner(nodes []prefixmap.Node) prefixmap.Subtree {
 	depth, split := fork(nodes)
-	return prefixmap.Subtree{Label: nodes[0].Label, Depth: depth, Left: prefixmap.Fold(nodes[:split]), Right: prefixmap.Fold(nodes[split:])}
+	return prefixmap.Subtree{
+		Label: nodes[0].Label, Depth: depth, Left: prefixmap.Fold(nodes[:split]), Right: prefixmap.Fold(nodes[split:]),
+	}
 }
 
 // fork returns how many bits the labels of several subtrees share, and the number
 // of the first of them whose next bit is 1.
 func fork(nodes []prefixmap.Node) (depth, split int) {
 	depth = nodes[0].Label.Common(nodes[len(nodes)-1].Label)
-	split, _ = slices.BinarySearchFunc(nodes, 1, func(n prefixmap.Node, one int) int { return int(n.Label.Bit(depth)) - one })
+	split, _ = slices.BinarySearchFunc(nodes, 1, func(n prefixmap.Node, one int) int {
+		return int(n.Label.Bit(depth)) - one
+	})
 	return depth, split
 }
 
@@ -405,7 +414,9 @@ func (l *list) fold(from, to int) prefixmap.Hash {
 func (l *list) inner(from, to int) *prefixmap.Subtree {
 	depth, split := fork(l.nodes[from:to])
 	split += from
-	return &prefixmap.Subtree{Label: l.nodes[from].Label, Depth: depth, Left: l.fold(from, split), Right: l.fold(split, to)}
+	return &prefixmap.Subtree{
+		Label: l.nodes[from].Label, Depth: depth, Left: l.fold(from, split), Right: l.fold(split, to),
+	}
 }
 
 // find goes down to the labels that share the first depth bits with label.

@@ -145,7 +145,8 @@ func (a *app) summary(head *directory.Head) error {
 		return err
 	}
 	for _, m := range leaf.Maps {
-		if _, err := fmt.Fprintf(a.Stdout, "leaf %d: map %s: %d labels, root %x, %d statements published\n", head.Index, m.ID(), m.Labels, m.Hash, m.Disclosed.Count); err != nil {
+		if _, err := fmt.Fprintf(a.Stdout, "leaf %d: map %s: %d labels, root %x, %d statements published\n", head.Index,
+			m.ID(), m.Labels, m.Hash, m.Disclosed.Count); err != nil {
 			return err
 		}
 	}
@@ -197,7 +198,8 @@ func (a *app) builder(ctx context.Context, o *buildOptions) (*directory.Builder,
 		return nil, nil, errors.Join(err, store.Close())
 	}
 	b := &directory.Builder{
-		Store: store, Output: out, Forge: directory.GitForge(a.Transport, agent), Transport: a.Transport, Agent: agent, Now: a.Now,
+		Store: store, Output: out, Forge: directory.GitForge(a.Transport, agent), Transport: a.Transport, Agent: agent,
+		Now:      a.Now,
 		Progress: a.progress, Warn: a.note,
 	}
 	return b, func() error { return errors.Join(out.Close(), store.Close()) }, nil

@@ -52,7 +52,10 @@ type Env struct {
 // OS returns the real machine.
 func OS() Env {
 	info, err := os.Stderr.Stat()
-	return Env{Stdout: os.Stdout, Stderr: os.Stderr, Now: time.Now, Terminal: err == nil && info.Mode()&os.ModeCharDevice != 0, Root: publicRoot}
+	return Env{
+		Stdout: os.Stdout, Stderr: os.Stderr, Now: time.Now, Terminal: err == nil && info.Mode()&os.ModeCharDevice != 0,
+		Root: publicRoot,
+	}
 }
 
 // fault is an error with the class that decides the exit code.
@@ -116,7 +119,8 @@ func (a *app) command() *cobra.Command {
 	root.SetOut(a.Stdout)
 	root.SetErr(a.Stderr)
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(a.keygenCommand(), a.buildCommand(), a.serveCommand(), a.publishCommand(), a.auditCommand(), a.stapleCommand())
+	root.AddCommand(a.keygenCommand(), a.buildCommand(), a.serveCommand(), a.publishCommand(), a.auditCommand(),
+		a.stapleCommand())
 	for _, c := range root.Commands() {
 		run := c.RunE
 		c.RunE = func(cmd *cobra.Command, args []string) error {
@@ -160,10 +164,15 @@ func (a *app) classify(err error) *fault {
 		}
 		return out
 	case errors.As(err, &diverged):
-		return &fault{policy.ClassAlarm, err, "restore state and output log from the same moment; what was published must not be contradicted"}
+		return &fault{
+			policy.ClassAlarm, err,
+			"restore state and output log from the same moment; what was published must not be contradicted",
+		}
 	case errors.As(err, &sig):
 		return &fault{sig.Reason.Info().Class, err, sig.Reason.Info().Hint}
-	case errors.As(err, &stale), errors.Is(err, directory.ErrInUse), errors.Is(err, directory.ErrWitnesses), errors.As(err, &status), errors.As(err, &netErr), errors.As(err, &urlErr), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+	case errors.As(err, &stale), errors.Is(err, directory.ErrInUse), errors.Is(err, directory.ErrWitnesses),
+		errors.As(err, &status), errors.As(err, &netErr), errors.As(err, &urlErr), errors.Is(err, context.Canceled),
+		errors.Is(err, context.DeadlineExceeded):
 		return &fault{class: policy.ClassUnavailable, err: err}
 	case !a.began:
 		return &fault{policy.ClassUsage, err, "repopolicy-directory --help"}

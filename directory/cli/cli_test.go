@@ -74,29 +74,56 @@ func TestCommands(t *testing.T) {
 
 		"build --key " + dir + "/missing": {2, "no such file"},
 		"build --key " + junk:             {2, "not a signer key"},
-		"build --key " + key + " --trusted-root " + junk + " --state " + state:                                                         {6, "trusted root"},
-		"build --key " + key + " --trusted-root " + none + " --state " + state:                                                         {6, "no transparency log"},
-		"build --key " + key + " --trusted-root " + root + " --forges " + junk + " --state " + state:                                   {6, "forge table"},
-		"build --key " + key + " --trusted-root " + root + " --witnesses " + junk + " --state " + state:                                {2, "--witnesses: witness policy"},
-		"build --key " + key + " --trusted-root " + root + " --retire x --state " + state:                                              {2, `there is no map "x"`},
-		"build --key " + key + " --trusted-root " + root + " --state " + dir + "/used":                                                 {3, "another process is using it"},
-		"build --key " + key + " --trusted-root " + root + " --state " + state:                                                         {3, "unreachable"},
-		"build --key " + key + " --trusted-root " + root + " --inbox " + dir + "/no --state " + state:                                  {2, "--inbox: "},
-		"serve --interval 0s --key " + key:                                                                                             {2, "--interval"},
-		"publish --state " + state:                                                                                                     {2, `required flag(s) "site" not set`},
-		"publish --state " + state + " --site " + dir + "/site":                                                                        {3, "nothing was built yet"},
-		"keygen " + key + " --url https://d.example":                                                                                   {2, "file exists"},
-		"keygen " + dir + "/k1 --url d.example":                                                                                        {2, "not the URL of a service"},
-		"keygen " + dir + "/k2 --url http://d.example":                                                                                 {2, "not https"},
-		"keygen " + dir + "/k3 --url https://d.example/":                                                                               {2, "without a slash"},
-		"keygen " + dir + "/k4 --url https://d.example/sub":                                                                            {0, `"key": "d.example/sub+`},
-		"audit --key " + key + " --directory " + junk:                                                                                  {2, "--directory"},
-		"audit --key " + key + " --directory " + descriptor + " --trusted-root " + root + " --state " + state:                          {3, "unreachable"},
-		"audit --key " + junk + " --directory " + descriptor:                                                                           {2, "not a signer key"},
-		"audit --key " + key + " --site " + dir + " --directory " + descriptor + " --trusted-root " + root + " --state " + state + "2": {3, "404"},
-		"staple -R x --directory " + descriptor + " --trusted-root " + root:                                                            {2, "-R"},
-		"staple -R acme/widget --site " + dir + " --directory " + descriptor + " --trusted-root " + root:                               {3, "404"},
-		"staple -R acme/widget --directory " + descriptor + " --trusted-root " + root + " --output " + dir + "/none.gz":                {3, "unreachable"},
+		"build --key " + key + " --trusted-root " + junk + " --state " +
+			state: {6, "trusted root"},
+		"build --key " + key + " --trusted-root " + none + " --state " +
+			state: {6, "no transparency log"},
+		"build --key " + key + " --trusted-root " + root + " --forges " + junk + " --state " +
+			state: {6, "forge table"},
+		"build --key " + key + " --trusted-root " + root + " --witnesses " + junk + " --state " +
+			state: {2, "--witnesses: witness policy"},
+		"build --key " + key + " --trusted-root " + root + " --retire x --state " +
+			state: {2, `there is no map "x"`},
+		"build --key " + key + " --trusted-root " + root + " --state " + dir +
+			"/used": {3, "another process is using it"},
+		"build --key " + key + " --trusted-root " + root + " --state " +
+			state: {3, "unreachable"},
+		"build --key " + key + " --trusted-root " + root + " --inbox " + dir + "/no --state " + state: {2, "--inbox: "},
+		"serve --interval 0s --key " + key: {
+			2, "--interval",
+		},
+		"publish --state " + state: {
+			2, `required flag(s) "site" not set`,
+		},
+		"publish --state " + state + " --site " + dir +
+			"/site": {3, "nothing was built yet"},
+		"keygen " + key +
+			" --url https://d.example": {2, "file exists"},
+		"keygen " + dir +
+			"/k1 --url d.example": {2, "not the URL of a service"},
+		"keygen " + dir +
+			"/k2 --url http://d.example": {2, "not https"},
+		"keygen " + dir +
+			"/k3 --url https://d.example/": {2, "without a slash"},
+		"keygen " + dir +
+			"/k4 --url https://d.example/sub": {0, `"key": "d.example/sub+`},
+		"audit --key " + key + " --directory " +
+			junk: {2, "--directory"},
+		"audit --key " + key + " --directory " + descriptor + " --trusted-root " + root + " --state " +
+			state: {3, "unreachable"},
+		"audit --key " + junk + " --directory " +
+			descriptor: {2, "not a signer key"},
+		"audit --key " + key + " --site " + dir + " --directory " + descriptor + " --trusted-root " + root + " --state " +
+			state + "2": {3, "404"},
+		"staple -R x --directory " + descriptor + " --trusted-root " + root: {
+			2, "-R",
+		},
+		"staple -R acme/widget --site " + dir + " --directory " + descriptor + " --trusted-root " + root: {
+			3, "404",
+		},
+		"staple -R acme/widget --directory " + descriptor + " --trusted-root " + root + " --output " + dir + "/none.gz": {
+			3, "unreachable",
+		},
 	} {
 		var out, talk bytes.Buffer
 		code := Main(strings.Fields(args), Env{
@@ -104,7 +131,8 @@ func TestCommands(t *testing.T) {
 			Transport: roundTripper(func(*http.Request) (*http.Response, error) { return nil, errors.New("unreachable") }),
 			Root:      func(context.Context) (trust.Root, error) { return trust.Root{}, errors.New("not asked for") },
 		})
-		if all := out.String() + talk.String(); code != want.code || !strings.Contains(all, want.text) || strings.Contains(all, "\x1b") {
+		if all := out.String() + talk.String(); code != want.code || !strings.Contains(all, want.text) ||
+			strings.Contains(all, "\x1b") {
 			t.Errorf("%s: exit %d, not %d with %q\n%s", strings.ReplaceAll(args, dir, "DIR"), code, want.code, want.text, all)
 		}
 	}

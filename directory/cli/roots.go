@@ -25,7 +25,8 @@ type rootOptions struct {
 
 func (o *rootOptions) flags(cmd *cobra.Command, what string) {
 	f := cmd.Flags()
-	f.StringArrayVar(&o.files, "trusted-root", nil, what+" this trusted_root.json `FILE` instead of that of Sigstore's public instance")
+	f.StringArrayVar(&o.files, "trusted-root", nil,
+		what+" this trusted_root.json `FILE` instead of that of Sigstore's public instance")
 	f.StringVar(&o.forges, "forges", "", "forge table `FILE` that goes with --trusted-root")
 	f.StringVar(&o.name, "trust-root", "", what+" the root of this `NAME` in --trust-config, with its forge table")
 	f.StringVar(&o.config, "trust-config", "", "`FILE` that lists trust roots, as repopolicy's trust.toml does")

@@ -66,13 +66,27 @@ type metrics struct {
 func newMetrics() *metrics {
 	m := &metrics{registry: prometheus.NewRegistry()}
 	name := func(s string) string { return "repopolicy_directory_" + s }
-	m.entries = prometheus.NewCounterVec(prometheus.CounterOpts{Name: name("entries_total"), Help: "Log entries that were read."}, []string{"log"})
-	m.builds = prometheus.NewCounterVec(prometheus.CounterOpts{Name: name("builds_total"), Help: "Builds, by the class of their outcome."}, []string{"class"})
-	m.leaf = prometheus.NewGauge(prometheus.GaugeOpts{Name: name("leaf_index"), Help: "Index of the newest leaf of the output log."})
-	m.labels = prometheus.NewGauge(prometheus.GaugeOpts{Name: name("labels"), Help: "Labels of all maps of the newest leaf."})
-	m.last = prometheus.NewGauge(prometheus.GaugeOpts{Name: name("last_build_timestamp_seconds"), Help: "Time of the newest leaf."})
-	m.seconds = prometheus.NewHistogram(prometheus.HistogramOpts{Name: name("build_seconds"), Help: "How long builds took.", Buckets: prometheus.ExponentialBuckets(0.1, 4, 8)})
-	m.requests = prometheus.NewCounterVec(prometheus.CounterOpts{Name: name("requests_total"), Help: "Answers, by status."}, []string{"code", "method"})
+	m.entries = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: name("entries_total"), Help: "Log entries that were read.",
+	}, []string{"log"})
+	m.builds = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: name("builds_total"), Help: "Builds, by the class of their outcome.",
+	}, []string{"class"})
+	m.leaf = prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: name("leaf_index"), Help: "Index of the newest leaf of the output log.",
+	})
+	m.labels = prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: name("labels"), Help: "Labels of all maps of the newest leaf.",
+	})
+	m.last = prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: name("last_build_timestamp_seconds"), Help: "Time of the newest leaf.",
+	})
+	m.seconds = prometheus.NewHistogram(prometheus.HistogramOpts{
+		Name: name("build_seconds"), Help: "How long builds took.", Buckets: prometheus.ExponentialBuckets(0.1, 4, 8),
+	})
+	m.requests = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: name("requests_total"), Help: "Answers, by status.",
+	}, []string{"code", "method"})
 	m.registry.MustRegister(m.entries, m.builds, m.leaf, m.labels, m.last, m.seconds, m.requests)
 	return m
 }
@@ -92,7 +106,9 @@ func (m *metrics) built(h *directory.Head) error {
 	return nil
 }
 
-func (a *app) serve(ctx context.Context, o *buildOptions, listen, metricsAt string, interval time.Duration) (err error) {
+func (a *app) serve(
+	ctx context.Context, o *buildOptions, listen, metricsAt string, interval time.Duration,
+) (err error) {
 	if interval <= 0 {
 		return faultf(policy.ClassUsage, "--interval: has to be positive")
 	}
@@ -133,47 +149,69 @@ func (a *app) serve(ctx context.Context, o *buildOptions, listen, metricsAt stri
 		return &fault{class: policy.ClassUsage, err: fmt.Errorf("--listen: %w", err)}
 	}
 	served := make(chan error, 2)
-	serverOf := func(h http.Handler) *http.Server {
-		return &http.Server{Handler: h, ReadTimeout: readTimeout, WriteTimeout: writeTimeout, MaxHeaderBytes: maxHeader}
-	}
 	if metricsAt != "" {
-		ml, err := net.Listen("tcp", metricsAt)
+		mh, err := a.serveMetrics(m, metricsAt, served)
 		if err != nil {
-			return &fault{class: policy.ClassUsage, err: errors.Join(fmt.Errorf("--metrics: %w", err), l.Close())}
+			return &fault{class: policy.ClassUsage, err: errors.Join(err, l.Close())}
 		}
-		own := http.NewServeMux()
-		own.Handle("GET /metrics", promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{}))
-		mh := serverOf(own)
 		defer mh.Close()
-		go func() { served <- mh.Serve(ml) }()
-		a.talk("metrics at http://%s/metrics", ml.Addr())
 	}
 	a.talk("listening at http://%s", l.Addr())
 	h := serverOf(mux)
 	go func() { served <- h.Serve(l) }()
-	tick := time.NewTicker(interval)
-	defer tick.Stop()
-	for {
+	build := func() {
 		if err := a.round(ctx, b, server, m); err == nil {
 			last.Store(a.Now().Unix())
 		} else if ctx.Err() == nil {
-			f := a.classify(err)
-			m.builds.WithLabelValues(f.class.String()).Inc()
-			a.talk("error: %s", f.err)
-			if f.hint != "" {
-				a.talk("hint: %s", f.hint)
-			}
+			a.failed(m, err)
 		}
+	}
+	return every(ctx, interval, build, served, h)
+}
+
+// every builds again and again, until the service ends or is to end.
+func every(ctx context.Context, interval time.Duration, build func(), served <-chan error, h *http.Server) error {
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	for {
+		build()
 		select {
 		case <-tick.C:
-			continue
 		case err := <-served:
 			return err
 		case <-ctx.Done():
+			within, cancel := context.WithTimeout(context.Background(), endTimeout)
+			defer cancel()
+			return h.Shutdown(within)
 		}
-		within, cancel := context.WithTimeout(context.Background(), endTimeout)
-		defer cancel()
-		return h.Shutdown(within)
+	}
+}
+
+func serverOf(h http.Handler) *http.Server {
+	return &http.Server{Handler: h, ReadTimeout: readTimeout, WriteTimeout: writeTimeout, MaxHeaderBytes: maxHeader}
+}
+
+// serveMetrics serves the metrics at an address of their own.
+func (a *app) serveMetrics(m *metrics, address string, served chan<- error) (*http.Server, error) {
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("--metrics: %w", err)
+	}
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{}))
+	h := serverOf(mux)
+	go func() { served <- h.Serve(l) }()
+	a.talk("metrics at http://%s/metrics", l.Addr())
+	return h, nil
+}
+
+// failed says why a build did not succeed, and counts it.
+func (a *app) failed(m *metrics, err error) {
+	f := a.classify(err)
+	m.builds.WithLabelValues(f.class.String()).Inc()
+	a.talk("error: %s", f.err)
+	if f.hint != "" {
+		a.talk("hint: %s", f.hint)
 	}
 }
 

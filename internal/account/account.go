@@ -172,7 +172,9 @@ func (t *taking) judge(ctx context.Context, which []int) {
 	for _, i := range which {
 		a := t.run.Inputs[i].Artifact
 		if verdicts[a] == nil {
-			verdicts[a] = &release.Result{Artifact: a, Decision: policy.Decision{Reason: policy.Internal, Detail: "it was not judged"}}
+			verdicts[a] = &release.Result{
+				Artifact: a, Decision: policy.Decision{Reason: policy.Internal, Detail: "it was not judged"},
+			}
 			artifacts = append(artifacts, a)
 		}
 	}
@@ -235,7 +237,9 @@ func (t *taking) settle(ctx context.Context, which []int) {
 		if t.unread > 0 && t.denied() {
 			// The verdict is no already, and these may be about what was not read.
 			for _, i := range which {
-				t.entries[i] = &Entry{Fate: PassedOver, Reason: policy.PassedOver, Detail: "it may be evidence for what could not be read"}
+				t.entries[i] = &Entry{
+					Fate: PassedOver, Reason: policy.PassedOver, Detail: "it may be evidence for what could not be read",
+				}
 			}
 			return
 		}
@@ -285,12 +289,7 @@ func (t *taking) account(ctx context.Context) *Account {
 		if in.Vague() != "" && e.Result != nil {
 			t.explain(i, "it is called like evidence and is none: "+in.Vague())
 		}
-		if f := in.Artifact.Unchanged(); f != nil && (e.Result == nil && !in.Harmless || e.Result != nil && e.Result.Class() == policy.ClassOK) {
-			e.Fate, e.Result = Judged, refused(e.Result, in.Artifact, f.Reason, f.Detail)
-		}
-		if e.Result != nil && e.Result.Class() == policy.ClassOK && ctx.Err() != nil {
-			e.Result = refused(e.Result, in.Artifact, policy.Interrupted, context.Cause(ctx).Error())
-		}
+		e.refuseLate(ctx, in)
 		if e.Result != nil {
 			results = append(results, e.Result)
 		}
@@ -302,10 +301,25 @@ func (t *taking) account(ctx context.Context) *Account {
 	}
 	if t.run.Lines != nil {
 		for _, l := range t.run.Lines(ctx, results) {
-			out.entries = append(out.entries, Entry{Input: l.Name, Fate: PassedOver, Reason: policy.PassedOver, Detail: fmt.Sprintf("%s lists it; it was not asked for", l.Sums)})
+			out.entries = append(out.entries, Entry{
+				Input: l.Name, Fate: PassedOver, Reason: policy.PassedOver,
+				Detail: fmt.Sprintf("%s lists it; it was not asked for", l.Sums),
+			})
 		}
 	}
 	return out
+}
+
+// refuseLate takes back an OK for a file that was changed since it was read, or in a run that was
+// interrupted. A changed file that nobody judged is refused, too, unless it is harmless.
+func (e *Entry) refuseLate(ctx context.Context, in *release.Input) {
+	isOK := func() bool { return e.Result != nil && e.Result.Class() == policy.ClassOK }
+	if f := in.Artifact.Unchanged(); f != nil && (e.Result == nil && !in.Harmless || isOK()) {
+		e.Fate, e.Result = Judged, refused(e.Result, in.Artifact, f.Reason, f.Detail)
+	}
+	if isOK() && ctx.Err() != nil {
+		e.Result = refused(e.Result, in.Artifact, policy.Interrupted, context.Cause(ctx).Error())
+	}
 }
 
 // named returns the entry of a file that the user named as evidence. If it is none it

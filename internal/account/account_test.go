@@ -55,7 +55,10 @@ func newJudge(t testing.TB, insts ...*sigstoretest.Instance) *release.Judge {
 }
 
 func judgeBy(p release.Policy, roots []*sigstore.Root) *release.Judge {
-	return &release.Judge{Policy: p, Now: sigstoretest.Now.AddDate(0, 1, 0), Roots: func(context.Context) ([]*sigstore.Root, error) { return roots, nil }}
+	return &release.Judge{
+		Policy: p, Now: sigstoretest.Now.AddDate(0, 1, 0),
+		Roots: func(context.Context) ([]*sigstore.Root, error) { return roots, nil },
+	}
 }
 
 func sign(i *sigstoretest.Instance, content []byte) []byte {
@@ -129,11 +132,17 @@ func TestOneStream(t *testing.T) {
 		"evil, then good, both roots":      {[][]byte{evil, art}, 2, false},
 		"cut short, then good":             {[][]byte{art[:3], art}, 1, false},
 	} {
-		s := &shop{files: map[string][][]byte{"widget": c.answers, "widget.sigstore.json": {sign(a, art)}, "widget.bundle": {sign(b, art)}}, reads: map[string]int{}}
+		s := &shop{
+			files: map[string][][]byte{
+				"widget": c.answers, "widget.sigstore.json": {sign(a, art)}, "widget.bundle": {sign(b, art)},
+			}, reads: map[string]int{},
+		}
 		dir := t.TempDir()
 		folder := account.NewFolder(dir)
 		place := folder.Keep(s)
-		acc := account.Take(t.Context(), account.Run{Inputs: release.ExpandPlace(t.Context(), place), Judge: quorum(c.k, newJudge(t, a), newJudge(t, b))})
+		acc := account.Take(t.Context(), account.Run{
+			Inputs: release.ExpandPlace(t.Context(), place), Judge: quorum(c.k, newJudge(t, a), newJudge(t, b)),
+		})
 		if got := acc.Class() == policy.ClassOK; got != c.ok {
 			t.Errorf("%s: %s", name, acc.Class())
 		}
@@ -158,7 +167,9 @@ func TestDeliver(t *testing.T) {
 	i := sigstoretest.New(t)
 	art := []byte("widget")
 	place := func(folder *account.Folder) (release.Place, []*release.Input) {
-		p := folder.Keep(&shop{files: map[string][][]byte{"widget": {art}, "widget.sigstore.json": {sign(i, art)}}, reads: map[string]int{}})
+		p := folder.Keep(&shop{
+			files: map[string][][]byte{"widget": {art}, "widget.sigstore.json": {sign(i, art)}}, reads: map[string]int{},
+		})
 		return p, release.ExpandPlace(t.Context(), p)
 	}
 	for name, spoil := range map[string]func(ctx context.Context, r []*release.Result){
@@ -175,11 +186,12 @@ func TestDeliver(t *testing.T) {
 		folder := account.NewFolder(dir)
 		_, inputs := place(folder)
 		j := newJudge(t, i)
-		acc := account.Take(t.Context(), account.Run{Inputs: inputs, Judge: func(ctx context.Context, as []*release.Artifact) []*release.Result {
-			rs := j.Run(ctx, as)
-			spoil(ctx, rs)
-			return rs
-		}})
+		acc := account.Take(t.Context(), account.Run{Inputs: inputs,
+			Judge: func(ctx context.Context, as []*release.Artifact) []*release.Result {
+				rs := j.Run(ctx, as)
+				spoil(ctx, rs)
+				return rs
+			}})
 		err := folder.Deliver(acc)
 		if _, missing := os.Stat(filepath.Join(dir, "widget")); missing == nil {
 			t.Errorf("%s: delivered, %v", name, err)
@@ -204,8 +216,10 @@ func TestChanging(t *testing.T) {
 	i := sigstoretest.New(t)
 	art := []byte("widget")
 	for name, change := range map[string]func(dir string) error{
-		"":                           func(string) error { return nil },
-		"the artifact is written":    func(dir string) error { return os.WriteFile(filepath.Join(dir, "widget"), []byte("evil"), 0o600) },
+		"": func(string) error { return nil },
+		"the artifact is written": func(dir string) error {
+			return os.WriteFile(filepath.Join(dir, "widget"), []byte("evil"), 0o600)
+		},
 		"the artifact is replaced":   func(dir string) error { return replace(filepath.Join(dir, "widget"), []byte("evil")) },
 		"the artifact is removed":    func(dir string) error { return os.Remove(filepath.Join(dir, "widget")) },
 		"the same bytes, a new file": func(dir string) error { return replace(filepath.Join(dir, "widget"), art) },
@@ -216,19 +230,22 @@ func TestChanging(t *testing.T) {
 	} {
 		dir := t.TempDir()
 		list := []byte("0000000000000000000000000000000000000000000000000000000000000000  other\n")
-		for name, data := range map[string][]byte{"widget": art, "widget.sigstore.json": sign(i, art), "SHA256SUMS": list, "SHA256SUMS.sigstore.json": sign(i, list)} {
+		for name, data := range map[string][]byte{
+			"widget": art, "widget.sigstore.json": sign(i, art), "SHA256SUMS": list, "SHA256SUMS.sigstore.json": sign(i, list),
+		} {
 			if err := os.WriteFile(filepath.Join(dir, name), data, 0o600); err != nil {
 				t.Fatal(err)
 			}
 		}
 		j := newJudge(t, i)
-		acc := account.Take(t.Context(), account.Run{Inputs: release.Expand(t.Context(), []string{dir}, release.Options{}), Judge: func(ctx context.Context, as []*release.Artifact) []*release.Result {
-			rs := j.Run(ctx, as)
-			if err := change(dir); err != nil {
-				t.Fatal(err)
-			}
-			return rs
-		}})
+		acc := account.Take(t.Context(), account.Run{Inputs: release.Expand(t.Context(), []string{dir}, release.Options{}),
+			Judge: func(ctx context.Context, as []*release.Artifact) []*release.Result {
+				rs := j.Run(ctx, as)
+				if err := change(dir); err != nil {
+					t.Fatal(err)
+				}
+				return rs
+			}})
 		if ok := acc.Class() == policy.ClassOK; ok != (name == "") {
 			t.Errorf("%q: %s", name, acc.Class())
 		}
@@ -261,7 +278,8 @@ func TestInterrupted(t *testing.T) {
 			}
 			return roots(ctx)
 		}
-		acc := account.Take(ctx, account.Run{Inputs: release.Expand(ctx, []string{filepath.Join(dir, "widget")}, release.Options{}), Judge: func(ctx context.Context, as []*release.Artifact) []*release.Result {
+		acc := account.Take(ctx, account.Run{Inputs: release.Expand(ctx, []string{filepath.Join(dir, "widget")},
+			release.Options{}), Judge: func(ctx context.Context, as []*release.Artifact) []*release.Result {
 			rs := j.Run(ctx, as)
 			if !inside {
 				cancel()
@@ -281,11 +299,14 @@ func TestInterrupted(t *testing.T) {
 func TestNothing(t *testing.T) {
 	none := func(context.Context, []*release.Artifact) []*release.Result { return nil }
 	for name, inputs := range map[string][]*release.Input{
-		"no input":      nil,
-		"only harmless": {{Artifact: &release.Artifact{Arg: "x"}, Passed: &release.Failure{Reason: policy.PassedOver}, Harmless: true}},
-		"no verdict":    {{Artifact: &release.Artifact{Arg: "x"}}},
+		"no input": nil,
+		"only harmless": {
+			{Artifact: &release.Artifact{Arg: "x"}, Passed: &release.Failure{Reason: policy.PassedOver}, Harmless: true},
+		},
+		"no verdict": {{Artifact: &release.Artifact{Arg: "x"}}},
 	} {
-		if acc := account.Take(t.Context(), account.Run{Inputs: inputs, Judge: none}); acc.Class() == policy.ClassOK || acc.Class() == policy.ClassUnset {
+		if acc := account.Take(t.Context(), account.Run{Inputs: inputs, Judge: none}); acc.Class() == policy.ClassOK ||
+			acc.Class() == policy.ClassUnset {
 			t.Errorf("%s: %s", name, acc.Class())
 		}
 	}
@@ -298,10 +319,15 @@ func FuzzAccount(f *testing.F) {
 	one, two := []byte("one"), []byte("two")
 	goodOne := sign(i, one)
 	line := bytes.ReplaceAll(goodOne, []byte("\n"), nil)
-	names := []string{"widget1", "widget2", "README.md", "widget1.sigstore.json", "widget2.sigstore.json", "x.sigstore.json", "widget1.jsonl", "multiple.intoto.jsonl", "SHA256SUMS", "SHA256SUMS.bundle", "oci-layout", "index.json"}
+	names := []string{
+		"widget1", "widget2", "README.md", "widget1.sigstore.json", "widget2.sigstore.json", "x.sigstore.json",
+		"widget1.jsonl", "multiple.intoto.jsonl", "SHA256SUMS", "SHA256SUMS.bundle", "oci-layout", "index.json",
+	}
 	contents := [][]byte{
-		one, two, nil, []byte("#!/bin/sh\n"), goodOne, sign(i, two), sign(stranger, one), sign(i, goodOne), slices.Concat(line, []byte("\n"), line), slices.Concat(line, []byte("\n#!/bin/sh\n")),
-		[]byte("7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed  widget1\n"), []byte(`{"imageLayoutVersion":"1.0.0"}`), []byte(`{"manifests":[]}`),
+		one, two, nil, []byte("#!/bin/sh\n"), goodOne, sign(i, two), sign(stranger, one), sign(i, goodOne),
+		slices.Concat(line, []byte("\n"), line), slices.Concat(line, []byte("\n#!/bin/sh\n")),
+		[]byte("7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed  widget1\n"),
+		[]byte(`{"imageLayoutVersion":"1.0.0"}`), []byte(`{"manifests":[]}`),
 	}
 	proto := newJudge(f, i)
 	roots, err := proto.Roots(f.Context())
@@ -327,11 +353,14 @@ func FuzzAccount(f *testing.F) {
 			}
 		}
 		j := judgeBy(proto.Policy, roots)
-		acc := account.Take(t.Context(), account.Run{Inputs: release.Expand(t.Context(), []string{dir}, release.Options{}), Judge: j.Run})
+		acc := account.Take(t.Context(), account.Run{
+			Inputs: release.Expand(t.Context(), []string{dir}, release.Options{}), Judge: j.Run,
+		})
 		seen := map[string]int{}
 		for _, e := range acc.Entries() {
 			seen[e.Input]++
-			if e.Result == nil && e.Fate == account.Judged || e.Result != nil && e.Fate != account.Judged && e.Result.Class() == policy.ClassOK {
+			if e.Result == nil && e.Fate == account.Judged ||
+				e.Result != nil && e.Fate != account.Judged && e.Result.Class() == policy.ClassOK {
 				t.Fatalf("%+v", e)
 			}
 		}
@@ -352,7 +381,8 @@ func FuzzAccount(f *testing.F) {
 			data := files[filepath.Base(e.Input)]
 			sum := release.Artifact{Path: e.Input}
 			digests, err := sum.Digest(t.Context())
-			if err != nil || !slices.Contains(e.Result.Digests, digests[0]) || e.Result.Evidence == nil || e.Result.Evidence.Verified == nil {
+			if err != nil || !slices.Contains(e.Result.Digests, digests[0]) || e.Result.Evidence == nil ||
+				e.Result.Evidence.Verified == nil {
 				t.Errorf("%s (%q) is allowed without a signature over what is there: %v", e.Input, data, err)
 			}
 		}

@@ -136,7 +136,9 @@ func (f *Folder) Vacant(inputs []*release.Input) error {
 	if f.dir == "" {
 		return nil
 	}
-	if !slices.ContainsFunc(inputs, func(in *release.Input) bool { return in.Artifact.Place != nil || in.Artifact.Err != nil }) {
+	if !slices.ContainsFunc(inputs, func(in *release.Input) bool {
+		return in.Artifact.Place != nil || in.Artifact.Err != nil
+	}) {
 		return errors.New("no argument is the URL of a release or a package")
 	}
 	if err := f.open(); err != nil {
@@ -195,7 +197,8 @@ func (f *Folder) Deliver(a *Account) error {
 func (a *Account) allows(url, sum string) bool {
 	return slices.ContainsFunc(a.entries, func(e Entry) bool {
 		r := e.Result
-		return e.Fate == Judged && r.Class() == policy.ClassOK && r.Artifact.Place != nil && r.Artifact.Place.URL(r.Artifact.Name) == url &&
+		return e.Fate == Judged && r.Class() == policy.ClassOK && r.Artifact.Place != nil &&
+			r.Artifact.Place.URL(r.Artifact.Name) == url &&
 			slices.Contains(r.Digests, policy.Digest{Alg: "sha256", Hex: sum})
 	})
 }

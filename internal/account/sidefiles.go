@@ -16,8 +16,11 @@ var sides = []struct{ suffix, what string }{
 	{".asc", "a detached OpenPGP signature"},
 	{".gpg", "a detached OpenPGP signature"},
 	{".minisig", "a minisign signature"},
-	{".sha256", "a checksum"}, {".sha256sum", "a checksum"}, {".sha512", "a checksum"}, {".sha512sum", "a checksum"}, {".sha1", "a checksum"}, {".md5", "a checksum"},
-	{".spdx.json", "a bill of materials"}, {".spdx", "a bill of materials"}, {".cdx.json", "a bill of materials"}, {".cdx.xml", "a bill of materials"}, {".sbom.json", "a bill of materials"}, {".sbom", "a bill of materials"}, {".cyclonedx.json", "a bill of materials"},
+	{".sha256", "a checksum"}, {".sha256sum", "a checksum"}, {".sha512", "a checksum"}, {".sha512sum", "a checksum"},
+	{".sha1", "a checksum"}, {".md5", "a checksum"},
+	{".spdx.json", "a bill of materials"}, {".spdx", "a bill of materials"}, {".cdx.json", "a bill of materials"},
+	{".cdx.xml", "a bill of materials"}, {".sbom.json", "a bill of materials"}, {".sbom", "a bill of materials"},
+	{".cyclonedx.json", "a bill of materials"},
 }
 
 // maxNamed is how many of the others are named.
@@ -51,7 +54,9 @@ func sideFiles(results []*release.Result) {
 		if r.Decision.Reason != policy.NoEvidence || what == "" {
 			continue
 		}
-		text := fmt.Sprintf("it seems to be %s, which nothing that was signed vouches for; to judge the others without it, name them", what)
+		text := fmt.Sprintf(
+			"it seems to be %s, which nothing that was signed vouches for; to judge the others without it, name them", what,
+		)
 		if len(others) > 0 {
 			text += ": " + strings.Join(others, " ")
 		}

@@ -3,6 +3,7 @@
 package aqua
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
@@ -36,53 +37,74 @@ func fromCosign(n *yaml.Node) (signer, error) {
 	if err != nil {
 		return signer{}, err
 	}
-	identity, issuer := opts["--certificate-identity"], opts["--certificate-oidc-issuer"]
-	expression := false
-	if identity == "" {
-		identity, expression = opts["--certificate-identity-regexp"], true
-	}
-	if re := opts["--certificate-oidc-issuer-regexp"]; issuer == "" && re != "" {
-		text, rest := literal(re)
-		if rest != "" {
-			return signer{}, fmt.Errorf("the issuer is an expression, %q", re)
-		}
-		issuer = text
+	named := cmp.Or(opts["--certificate-identity"], opts["--certificate-identity-regexp"])
+	issuer, err := issuerOf(opts)
+	if err != nil {
+		return signer{}, err
 	}
 	switch {
-	case identity == "" && (opts["--key"] != "" || get(n, "key") != nil):
-		return signer{}, errors.New("it is signed by a key whose bytes are not in the entry; add them to a rule as keys = [\"…\"]")
-	case identity == "":
+	case named == "" && (opts["--key"] != "" || get(n, "key") != nil):
+		return signer{}, errors.New("it is signed by a key whose bytes are not in the entry; " +
+			"add them to a rule as keys = [\"…\"]")
+	case named == "":
 		return signer{}, errors.New("no identity is named")
 	case issuer == "":
 		return signer{}, errors.New("no issuer is named, and the same name from another issuer is another person")
 	}
-	s := signer{issuer: issuer}
-	for flag, value := range opts {
-		switch flag {
-		case "--certificate-github-workflow-trigger":
-			s.triggers = []string{value}
-		case "--certificate-github-workflow-name", "--certificate-github-workflow-sha", "--certificate-github-workflow-ref", "--certificate-github-workflow-repository":
+	for _, flag := range noRule {
+		if _, ok := opts[flag]; ok {
 			return signer{}, fmt.Errorf("a rule has nothing for %s", flag)
 		}
 	}
-	rest := "" // of the expression, that does not match one text only
-	if expression {
-		identity, rest = literal(identity)
+	s := signer{issuer: issuer}
+	if trigger, ok := opts["--certificate-github-workflow-trigger"]; ok {
+		s.triggers = []string{trigger}
+	}
+	identity, rest := identityOf(opts)
+	if issuer == githubIssuer {
+		return s.workflow(identity, rest)
+	}
+	if rest != "" {
+		return signer{}, errors.New("the identity is an expression that matches more than one")
+	}
+	if s.kind, s.value = policy.KindEmail, identity; strings.Contains(identity, "://") {
+		s.kind = policy.KindURI
+	}
+	return s, nil
+}
+
+// noRule are the options that ask for what no rule of a policy can.
+var noRule = []string{
+	"--certificate-github-workflow-name",
+	"--certificate-github-workflow-sha",
+	"--certificate-github-workflow-ref",
+	"--certificate-github-workflow-repository",
+}
+
+// issuerOf returns the issuer that the options name, "" for none.
+func issuerOf(opts map[string]string) (string, error) {
+	issuer, re := opts["--certificate-oidc-issuer"], opts["--certificate-oidc-issuer-regexp"]
+	if issuer != "" || re == "" {
+		return issuer, nil
+	}
+	text, rest := literal(re)
+	if rest != "" {
+		return "", fmt.Errorf("the issuer is an expression, %q", re)
+	}
+	return text, nil
+}
+
+// identityOf returns the text with which the identity begins, and the rest of the expression
+// that follows if that does not match one text only.
+func identityOf(opts map[string]string) (text, rest string) {
+	if text = opts["--certificate-identity"]; text == "" {
+		text, rest = literal(opts["--certificate-identity-regexp"])
 	}
 	// A template such as {{.Version}} is what a rule calls the tag.
-	if i := strings.Index(identity, "{{"); i >= 0 {
-		identity, rest = identity[:i], anything
+	if i := strings.Index(text, "{{"); i >= 0 {
+		return text[:i], anything
 	}
-	if issuer != githubIssuer {
-		if rest != "" {
-			return signer{}, errors.New("the identity is an expression that matches more than one")
-		}
-		if s.kind, s.value = policy.KindEmail, identity; strings.Contains(identity, "://") {
-			s.kind = policy.KindURI
-		}
-		return s, nil
-	}
-	return s.workflow(identity, rest)
+	return text, rest
 }
 
 // workflow reads "https://github.com/owner/name/path@ref", which continues with
@@ -192,7 +214,8 @@ func literal(expression string) (text, rest string) {
 		case c == '\\' && next != 0 && strings.IndexByte(`.+*?()|[]{}^$\/-@_`, next) >= 0:
 			b.WriteByte(next)
 			i++
-		case strings.IndexByte(`\+*?()|[]{}^$`, c) >= 0, next != 0 && strings.IndexByte("*+?{", next) >= 0 && !strings.HasPrefix(s[i+1:], "{{"):
+		case strings.IndexByte(`\+*?()|[]{}^$`, c) >= 0,
+			next != 0 && strings.IndexByte("*+?{", next) >= 0 && !strings.HasPrefix(s[i+1:], "{{"):
 			return b.String(), s[i:]
 		default:
 			b.WriteByte(c)

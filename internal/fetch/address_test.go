@@ -13,18 +13,28 @@ import (
 
 func TestParseAddress(t *testing.T) {
 	for in, want := range map[string][3]string{
-		"https://github.com/acme/widget/releases/tag/v1.2.3":               {"https://github.com/acme/widget", "v1.2.3", ""},
-		"https://github.com/Acme/Widget/releases/tag/v1.2.3/":              {"https://github.com/acme/widget", "v1.2.3", ""},
-		"http://github.com/acme/widget/releases/tag/v1":                    {"https://github.com/acme/widget", "v1", ""},
-		"https://github.com/acme/widget/releases/tag/cli/v1":               {"https://github.com/acme/widget", "cli/v1", ""},
-		"https://github.com/acme/widget/releases/tag/cli%2Fv1":             {"https://github.com/acme/widget", "cli/v1", ""},
-		"https://github.com/acme/widget/releases/download/v1/a.tar.gz":     {"https://github.com/acme/widget", "v1", "a.tar.gz"},
-		"https://github.com/acme/widget/releases/download/cli/v1/a%20b":    {"https://github.com/acme/widget", "cli/v1", "a b"},
-		"https://github.com/releases/releases/releases/tag/releases":       {"https://github.com/releases/releases", "releases", ""},
-		"https://codeberg.org:8443/acme/widget/releases/tag/v1":            {"https://codeberg.org:8443/acme/widget", "v1", ""},
-		"https://gitlab.com/acme/deep/widget/-/releases/v1":                {"https://gitlab.com/acme/deep/widget", "v1", ""},
-		"https://gitlab.com/acme/widget/-/releases/v1/downloads/a":         {"https://gitlab.com/acme/widget", "v1", "a"},
-		"https://gitlab.com/acme/widget/-/releases/downloads":              {"https://gitlab.com/acme/widget", "downloads", ""},
+		"https://github.com/acme/widget/releases/tag/v1.2.3":   {"https://github.com/acme/widget", "v1.2.3", ""},
+		"https://github.com/Acme/Widget/releases/tag/v1.2.3/":  {"https://github.com/acme/widget", "v1.2.3", ""},
+		"http://github.com/acme/widget/releases/tag/v1":        {"https://github.com/acme/widget", "v1", ""},
+		"https://github.com/acme/widget/releases/tag/cli/v1":   {"https://github.com/acme/widget", "cli/v1", ""},
+		"https://github.com/acme/widget/releases/tag/cli%2Fv1": {"https://github.com/acme/widget", "cli/v1", ""},
+		"https://github.com/acme/widget/releases/download/v1/a.tar.gz": {
+			"https://github.com/acme/widget", "v1", "a.tar.gz",
+		},
+		"https://github.com/acme/widget/releases/download/cli/v1/a%20b": {
+			"https://github.com/acme/widget", "cli/v1", "a b",
+		},
+		"https://github.com/releases/releases/releases/tag/releases": {
+			"https://github.com/releases/releases", "releases", "",
+		},
+		"https://codeberg.org:8443/acme/widget/releases/tag/v1": {
+			"https://codeberg.org:8443/acme/widget", "v1", "",
+		},
+		"https://gitlab.com/acme/deep/widget/-/releases/v1":        {"https://gitlab.com/acme/deep/widget", "v1", ""},
+		"https://gitlab.com/acme/widget/-/releases/v1/downloads/a": {"https://gitlab.com/acme/widget", "v1", "a"},
+		"https://gitlab.com/acme/widget/-/releases/downloads": {
+			"https://gitlab.com/acme/widget", "downloads", "",
+		},
 		"https://github.com/acme/widget/releases/tag/latest":               {},
 		"https://github.com/acme/widget/releases/latest":                   {},
 		"https://github.com/acme/widget/releases/latest/download/a.tar.gz": {},
@@ -50,10 +60,12 @@ func TestParseAddress(t *testing.T) {
 		"https://gitlab.com/-/releases/v1":                                 {},
 		"https://gitlab.com/acme/widget/-/releases":                        {},
 		"https://gitlab.com/acme/widget/-/releases/":                       {},
-		"https://gitlab.com/acme/widget/-/releases/v1/downloads/":          {"https://gitlab.com/acme/widget", "v1/downloads", ""},
-		"https://github.com/acme/widget/releases/tag":                      {},
-		"https://github.com/acme/widget/-/releases/latest":                 {"https://github.com/acme/widget", "latest", ""},
-		"https://gitlab.com/acme/widget/-/issues/1":                        {},
+		"https://gitlab.com/acme/widget/-/releases/v1/downloads/": {
+			"https://gitlab.com/acme/widget", "v1/downloads", "",
+		},
+		"https://github.com/acme/widget/releases/tag":      {},
+		"https://github.com/acme/widget/-/releases/latest": {"https://github.com/acme/widget", "latest", ""},
+		"https://gitlab.com/acme/widget/-/issues/1":        {},
 		"": {},
 	} {
 		a, err := ParseAddress(in)
@@ -62,7 +74,10 @@ func TestParseAddress(t *testing.T) {
 			t.Errorf("%s: %q %v", in, got, err)
 		}
 	}
-	for arg, want := range map[string]bool{"https://x": true, "HTTP://x": true, "ftp://x": false, "file": false, "pkg:npm/x@1": false, "oci://x": false, "://": false} {
+	for arg, want := range map[string]bool{
+		"https://x": true, "HTTP://x": true, "ftp://x": false, "file": false, "pkg:npm/x@1": false, "oci://x": false,
+		"://": false,
+	} {
 		if IsURL(arg) != want {
 			t.Errorf("%s: %t", arg, !want)
 		}
@@ -73,8 +88,10 @@ func TestParseAddress(t *testing.T) {
 // name, and the address that is asked for is on the repository's host, below it.
 func FuzzParseAddress(f *testing.F) {
 	for _, s := range []string{
-		"https://github.com/acme/widget/releases/tag/v1.2.3", "https://github.com/acme/widget/releases/download/v1/a", "https://gitlab.com/a/b/-/releases/v1/downloads/c",
-		"https://h/a/b/releases/tag/%2e%2e/x", "https://h:1/a/b/releases/download/a/%2F", "https://h/a/b/releases/tag/a%5cb", "https://h/a/b/releases/tag/x%23", "https://h/a/b/-/releases/-",
+		"https://github.com/acme/widget/releases/tag/v1.2.3", "https://github.com/acme/widget/releases/download/v1/a",
+		"https://gitlab.com/a/b/-/releases/v1/downloads/c",
+		"https://h/a/b/releases/tag/%2e%2e/x", "https://h:1/a/b/releases/download/a/%2F", "https://h/a/b/releases/tag/a%5cb",
+		"https://h/a/b/releases/tag/x%23", "https://h/a/b/-/releases/-",
 	} {
 		f.Add(s)
 	}
@@ -83,7 +100,8 @@ func FuzzParseAddress(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if l, err := policy.ParseLocator(a.Repository.String()); err != nil || l != a.Repository || !policy.ValidTag(a.Tag) || a.File != "" && checkName(a.File) != nil {
+		if l, err := policy.ParseLocator(a.Repository.String()); err != nil || l != a.Repository || !policy.ValidTag(a.Tag) ||
+			a.File != "" && checkName(a.File) != nil {
 			t.Fatalf("%q: %+v", s, a)
 		}
 		for _, kind := range []Forge{GitHub, GitLab, Forgejo} {
@@ -95,10 +113,12 @@ func FuzzParseAddress(f *testing.F) {
 			if err != nil || u.Host != a.Repository.Host() || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
 				t.Fatalf("%q asks %s", s, r.URL("file"))
 			}
-			if got := u.JoinPath().String(); got != u.String() || !strings.HasPrefix(got, a.Repository.String()+"/") || !strings.HasSuffix(got, "/file") {
+			if got := u.JoinPath().String(); got != u.String() || !strings.HasPrefix(got, a.Repository.String()+"/") ||
+				!strings.HasSuffix(got, "/file") {
 				t.Fatalf("%q asks %s", s, got)
 			}
-			if again, err := ParseAddress(r.URL("file")); err == nil && (again.Repository != a.Repository || again.Tag != a.Tag) {
+			if again, err := ParseAddress(r.URL("file")); err == nil &&
+				(again.Repository != a.Repository || again.Tag != a.Tag) {
 				t.Fatalf("%q: %+v is %+v again", s, a, again)
 			}
 		}
@@ -109,8 +129,10 @@ func FuzzParseAddress(f *testing.F) {
 // directory, each once, whatever the answer is.
 func FuzzParseRelease(f *testing.F) {
 	for _, s := range []string{
-		`{"tag_name":"v1","assets":[{"name":"a"},{"name":"b"}]}`, `{"tag_name":"v1","assets":[{"name":"../a"}]}`, `{"tag_name":"v1","draft":true,"assets":[]}`,
-		`{"tag_name":"v1","assets":{"links":[{"name":"a","direct_asset_url":"https://gitlab.com/a/b/-/releases/v1/downloads/a"}]}}`, `{"assets":null}`, `[]`,
+		`{"tag_name":"v1","assets":[{"name":"a"},{"name":"b"}]}`, `{"tag_name":"v1","assets":[{"name":"../a"}]}`,
+		`{"tag_name":"v1","draft":true,"assets":[]}`,
+		`{"tag_name":"v1","assets":{"links":[{"name":"a",` +
+			`"direct_asset_url":"https://gitlab.com/a/b/-/releases/v1/downloads/a"}]}}`, `{"assets":null}`, `[]`,
 	} {
 		f.Add([]byte(s))
 	}
@@ -141,7 +163,10 @@ func FuzzParseRelease(f *testing.F) {
 // FuzzParseAttestations: what an answer holds is at most a page of values, each of
 // which stands in it, and an error where that is not all.
 func FuzzParseAttestations(f *testing.F) {
-	for _, s := range []string{`{"attestations":[{"bundle":{"a":1}}]}`, `{"attestations":[{"bundle":null}]}`, `{"attestations":[]}`, `{}`, `null`, `{"attestations":[{"bundle":"x"},{}]}`} {
+	for _, s := range []string{
+		`{"attestations":[{"bundle":{"a":1}}]}`, `{"attestations":[{"bundle":null}]}`, `{"attestations":[]}`, `{}`, `null`,
+		`{"attestations":[{"bundle":"x"},{}]}`,
+	} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {

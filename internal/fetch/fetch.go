@@ -21,6 +21,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/repopolicy/repopolicy/internal/clip"
 	"github.com/repopolicy/repopolicy/internal/release"
 	"github.com/repopolicy/repopolicy/internal/web"
 	"github.com/repopolicy/repopolicy/policy"
@@ -90,7 +91,7 @@ func invalid(format string, args ...any) error {
 // checkName accepts names that are those of a file in one directory on every
 // system, and that look like what they are.
 func checkName(name string) error {
-	bad := func(why string) error { return invalid("%q is not the name of a file: %s", clip(name), why) }
+	bad := func(why string) error { return invalid("%q is not the name of a file: %s", clip.Text(name), why) }
 	switch {
 	case name == "" || len(name) > maxName:
 		return bad(fmt.Sprintf("it has 1 to %d bytes", maxName))
@@ -102,28 +103,31 @@ func checkName(name string) error {
 		return bad("a program would take it for a flag")
 	case strings.Trim(name, ".") == "" || strings.HasSuffix(name, ".") || strings.TrimSpace(name) != name:
 		return bad("it ends in a dot, or has white space around it")
-	}
-	for _, r := range name {
-		if unicode.IsControl(r) || unicode.Is(unicode.Cf, r) || unicode.Is(unicode.Zl, r) || unicode.Is(unicode.Zp, r) || r == utf8.RuneError {
-			return bad("it has a character that is not seen")
-		}
-	}
-	stem, _, _ := strings.Cut(strings.ToLower(name), ".")
-	if device := strings.TrimRight(stem, "0123456789¹²³ "); device == "com" && stem != device || device == "lpt" && stem != device {
-		return bad("it is a device on some systems")
-	}
-	switch strings.TrimRight(stem, " ") {
-	case "con", "prn", "aux", "nul", "conin$", "conout$":
+	case strings.ContainsFunc(name, unseen):
+		return bad("it has a character that is not seen")
+	case isDevice(name):
 		return bad("it is a device on some systems")
 	}
 	return nil
 }
 
-func clip(s string) string {
-	if len(s) > 80 {
-		return s[:80]
+// unseen reports whether a character is not seen where a name is shown.
+func unseen(r rune) bool {
+	return unicode.IsControl(r) || unicode.In(r, unicode.Cf, unicode.Zl, unicode.Zp) || r == utf8.RuneError
+}
+
+// isDevice reports whether Windows takes a name for that of a device.
+func isDevice(name string) bool {
+	stem, _, _ := strings.Cut(strings.ToLower(name), ".")
+	switch device := strings.TrimRight(stem, "0123456789¹²³ "); device {
+	case "com", "lpt":
+		return stem != device
 	}
-	return s
+	switch strings.TrimRight(stem, " ") {
+	case "con", "prn", "aux", "nul", "conin$", "conout$":
+		return true
+	}
+	return false
 }
 
 // escape makes path segments of a text, whose slashes it keeps.

@@ -98,10 +98,26 @@ func reason(err error) policy.Reason {
 // TestAddresses: what is asked for follows from repository, tag and name alone.
 func TestAddresses(t *testing.T) {
 	for _, c := range []struct{ repo, tag, list, file, page string }{
-		{"https://github.com/Acme/widget", "v1.2.3", "https://api.github.com/repos/acme/widget/releases/tags/v1.2.3", "https://github.com/acme/widget/releases/download/v1.2.3/a%20b+1.zip", "https://github.com/acme/widget/releases/tag/v1.2.3"},
-		{"https://github.com/acme/widget", "cli/v1", "https://api.github.com/repos/acme/widget/releases/tags/cli/v1", "https://github.com/acme/widget/releases/download/cli/v1/a%20b+1.zip", "https://github.com/acme/widget/releases/tag/cli/v1"},
-		{"https://gitlab.com/acme/deep/widget", "v1", "https://gitlab.com/api/v4/projects/acme%2Fdeep%2Fwidget/releases/v1", "https://gitlab.com/acme/deep/widget/-/releases/v1/downloads/a%20b+1.zip", "https://gitlab.com/acme/deep/widget/-/releases/v1"},
-		{"https://codeberg.org/acme/widget", "v1%", "https://codeberg.org/api/v1/repos/acme/widget/releases/tags/v1%25", "https://codeberg.org/acme/widget/releases/download/v1%25/a%20b+1.zip", "https://codeberg.org/acme/widget/releases/tag/v1%25"},
+		{
+			"https://github.com/Acme/widget", "v1.2.3", "https://api.github.com/repos/acme/widget/releases/tags/v1.2.3",
+			"https://github.com/acme/widget/releases/download/v1.2.3/a%20b+1.zip",
+			"https://github.com/acme/widget/releases/tag/v1.2.3",
+		},
+		{
+			"https://github.com/acme/widget", "cli/v1", "https://api.github.com/repos/acme/widget/releases/tags/cli/v1",
+			"https://github.com/acme/widget/releases/download/cli/v1/a%20b+1.zip",
+			"https://github.com/acme/widget/releases/tag/cli/v1",
+		},
+		{
+			"https://gitlab.com/acme/deep/widget", "v1", "https://gitlab.com/api/v4/projects/acme%2Fdeep%2Fwidget/releases/v1",
+			"https://gitlab.com/acme/deep/widget/-/releases/v1/downloads/a%20b+1.zip",
+			"https://gitlab.com/acme/deep/widget/-/releases/v1",
+		},
+		{
+			"https://codeberg.org/acme/widget", "v1%", "https://codeberg.org/api/v1/repos/acme/widget/releases/tags/v1%25",
+			"https://codeberg.org/acme/widget/releases/download/v1%25/a%20b+1.zip",
+			"https://codeberg.org/acme/widget/releases/tag/v1%25",
+		},
 	} {
 		u, err := url.Parse(c.list)
 		if err != nil {
@@ -150,7 +166,9 @@ func TestCut(t *testing.T) {
 func TestEnterprise(t *testing.T) {
 	l := locator(t, "https://git.example/acme/widget")
 	for kind, want := range map[Forge]string{
-		GitHub: "https://git.example/api/v3/repos/acme/widget/releases/tags/v1", GitLab: "https://git.example/api/v4/projects/acme%2Fwidget/releases/v1", Forgejo: "https://git.example/api/v1/repos/acme/widget/releases/tags/v1",
+		GitHub:  "https://git.example/api/v3/repos/acme/widget/releases/tags/v1",
+		GitLab:  "https://git.example/api/v4/projects/acme%2Fwidget/releases/v1",
+		Forgejo: "https://git.example/api/v1/repos/acme/widget/releases/tags/v1",
 	} {
 		n := newInternet(t, map[string]http.HandlerFunc{"git.example": http.NotFound})
 		r, err := NewRelease(Address{Repository: l, Tag: "v1"}, kind, n.net())
@@ -240,9 +258,11 @@ func TestListings(t *testing.T) {
 		want   string
 		reason policy.Reason
 	}{
-		"a file":           {link(direct + "a%20b"), "a b", ""},
-		"elsewhere":        {link("https://evil.example/a"), "", policy.ReleaseUnreachable},
-		"a host like it":   {link("https://gitlab.com.evil.example/acme/widget/-/releases/v1/downloads/a"), "", policy.ReleaseUnreachable},
+		"a file":    {link(direct + "a%20b"), "a b", ""},
+		"elsewhere": {link("https://evil.example/a"), "", policy.ReleaseUnreachable},
+		"a host like it": {
+			link("https://gitlab.com.evil.example/acme/widget/-/releases/v1/downloads/a"), "", policy.ReleaseUnreachable,
+		},
 		"another release":  {link("https://gitlab.com/acme/widget/-/releases/v2/downloads/a"), "", policy.ReleaseUnreachable},
 		"a directory":      {link(direct + "bin/a"), "", policy.ReleaseInvalid},
 		"hidden directory": {link(direct + "bin%2Fa"), "", policy.ReleaseInvalid},
@@ -272,12 +292,14 @@ func TestHosts(t *testing.T) {
 		to   string
 		ok   bool
 	}{
-		"to its assets":                  {"acme/widget", assets, true},
-		"to where they were":             {"acme/widget", old, true},
-		"to itself, as after a rename":   {"acme/widget", "https://github.com/acme/gadget/x", true},
-		"to the raw files of anyone":     {"acme/widget", "https://raw.githubusercontent.com/evil/x/x", false},
-		"to anyone":                      {"acme/widget", "https://evil.example/x", false},
-		"to a host like it":              {"acme/widget", "https://release-assets.githubusercontent.com.evil.example/x", false},
+		"to its assets":                {"acme/widget", assets, true},
+		"to where they were":           {"acme/widget", old, true},
+		"to itself, as after a rename": {"acme/widget", "https://github.com/acme/gadget/x", true},
+		"to the raw files of anyone":   {"acme/widget", "https://raw.githubusercontent.com/evil/x/x", false},
+		"to anyone":                    {"acme/widget", "https://evil.example/x", false},
+		"to a host like it": {
+			"acme/widget", "https://release-assets.githubusercontent.com.evil.example/x", false,
+		},
 		"with a user":                    {"acme/widget", "https://u@release-assets.githubusercontent.com/x", false},
 		"downgraded":                     {"acme/widget", "http://release-assets.githubusercontent.com/x", false},
 		"downgraded to itself":           {"acme/widget", "http://github.com/x", false},
@@ -287,7 +309,10 @@ func TestHosts(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			hosts := map[string]http.HandlerFunc{}
-			for _, h := range []string{"release-assets.githubusercontent.com", "objects.githubusercontent.com", "raw.githubusercontent.com", "storage.example", "evil.example", "release-assets.githubusercontent.com.evil.example"} {
+			for _, h := range []string{
+				"release-assets.githubusercontent.com", "objects.githubusercontent.com", "raw.githubusercontent.com",
+				"storage.example", "evil.example", "release-assets.githubusercontent.com.evil.example",
+			} {
 				hosts[h] = answer("content")
 			}
 			forge := func(w http.ResponseWriter, r *http.Request) {
@@ -368,12 +393,13 @@ func TestToken(t *testing.T) {
 			t.Errorf("told %v", told)
 		}
 	}
-	ask, err := Attestations(locator(t, "acme/widget"), Net{Token: "s3cret", Transport: tripper(func(r *http.Request) (*http.Response, error) {
-		if r.URL.Host != "api.github.com" || r.Header.Get("Authorization") != "Bearer s3cret" {
-			t.Errorf("%s was told %v", r.URL, r.Header)
-		}
-		return &http.Response{StatusCode: 404, Body: http.NoBody, Request: r}, nil
-	})})
+	ask, err := Attestations(locator(t, "acme/widget"), Net{Token: "s3cret",
+		Transport: tripper(func(r *http.Request) (*http.Response, error) {
+			if r.URL.Host != "api.github.com" || r.Header.Get("Authorization") != "Bearer s3cret" {
+				t.Errorf("%s was told %v", r.URL, r.Header)
+			}
+			return &http.Response{StatusCode: 404, Body: http.NoBody, Request: r}, nil
+		})})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -438,13 +464,15 @@ func TestAttestations(t *testing.T) {
 		docs  int
 		whole bool
 	}{
-		"one":                {200, many(1), 1, true},
-		"none listed":        {200, `{"attestations":[]}`, 0, true},
-		"not found":          {404, `{"message":"Not Found"}`, 0, true},
-		"nearly a page":      {200, many(99), 99, true},
-		"a page":             {200, many(100), 100, false},
-		"10,000":             {200, many(10_000), 100, false},
-		"kept elsewhere":     {200, `{"attestations":[{"bundle":null,"bundle_url":"https://evil.example/x"},{"bundle":{"n":1}}]}`, 1, false},
+		"one":           {200, many(1), 1, true},
+		"none listed":   {200, `{"attestations":[]}`, 0, true},
+		"not found":     {404, `{"message":"Not Found"}`, 0, true},
+		"nearly a page": {200, many(99), 99, true},
+		"a page":        {200, many(100), 100, false},
+		"10,000":        {200, many(10_000), 100, false},
+		"kept elsewhere": {
+			200, `{"attestations":[{"bundle":null,"bundle_url":"https://evil.example/x"},{"bundle":{"n":1}}]}`, 1, false,
+		},
 		"only an address":    {200, `{"attestations":[{"bundle_url":"https://evil.example/x"}]}`, 0, false},
 		"null":               {200, `{"attestations":null}`, 0, false},
 		"something else":     {200, `{}`, 0, false},
@@ -469,7 +497,8 @@ func TestAttestations(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			docs, err := ask(t.Context(), wanted(policy.Digest{Alg: "sha512", Hex: "00"}, policy.Digest{Alg: "sha256", Hex: "11"}))
+			docs, err := ask(t.Context(),
+				wanted(policy.Digest{Alg: "sha512", Hex: "00"}, policy.Digest{Alg: "sha256", Hex: "11"}))
 			if len(docs) != c.docs || (err == nil) != c.whole || errors.Is(err, fs.ErrNotExist) {
 				t.Errorf("%d documents, %v", len(docs), err)
 			}
@@ -489,7 +518,9 @@ func TestAttestations(t *testing.T) {
 		t.Errorf("without a digest to ask for: %v %v", docs, err)
 	}
 	unreadable := &release.Failure{Reason: policy.ArtifactRead}
-	if _, err := ask(context.Background(), release.Wanted{Digests: func() ([]policy.Digest, error) { return nil, unreadable }}); reason(err) != policy.ArtifactRead {
+	if _, err := ask(context.Background(), release.Wanted{
+		Digests: func() ([]policy.Digest, error) { return nil, unreadable },
+	}); reason(err) != policy.ArtifactRead {
 		t.Error(err)
 	}
 }

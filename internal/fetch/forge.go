@@ -14,6 +14,7 @@ import (
 	"sync"
 
 	"github.com/repopolicy/repopolicy/internal/budget"
+	"github.com/repopolicy/repopolicy/internal/clip"
 	"github.com/repopolicy/repopolicy/internal/release"
 	"github.com/repopolicy/repopolicy/internal/web"
 	"github.com/repopolicy/repopolicy/policy"
@@ -90,7 +91,9 @@ func NewRelease(a Address, f Forge, n Net) (*Release, error) {
 	if host == "github.com" {
 		via = append(slices.Clone(githubAssets), via...)
 	}
-	return &Release{forge: f, address: a, net: n, api: api, files: files.Via(via...), kept: map[string][]byte{}, room: maxKept}, nil
+	return &Release{
+		forge: f, address: a, net: n, api: api, files: files.Via(via...), kept: map[string][]byte{}, room: maxKept,
+	}, nil
 }
 
 // path returns the path of a file's download on the forge.
@@ -230,7 +233,7 @@ func parseGitLab(data []byte, tag, prefix string) ([]string, error) {
 		path, ok := strings.CutPrefix(l.Direct, prefix)
 		name, err := url.PathUnescape(path)
 		if !ok || err != nil {
-			return nil, unlisted("the file %q is a link to another place, which is not followed", clip(l.Name))
+			return nil, unlisted("the file %q is a link to another place, which is not followed", clip.Text(l.Name))
 		}
 		names = append(names, name)
 	}

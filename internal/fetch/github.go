@@ -34,7 +34,8 @@ func Attestations(repo policy.Locator, n Net) (release.Source, error) {
 				continue
 			}
 			path := "repos/" + repo.Path() + "/attestations/" + d.String()
-			data, err := api.Fetch(ctx, path, url.Values{"per_page": {strconv.Itoa(maxPageSize)}}, "application/vnd.github+json", release.MaxPublishedBytes)
+			data, err := api.Fetch(ctx, path, url.Values{"per_page": {strconv.Itoa(maxPageSize)}}, "application/vnd.github+json",
+				release.MaxPublishedBytes)
 			if err = missing(err); errors.Is(err, fs.ErrNotExist) {
 				return nil, nil
 			}
@@ -75,9 +76,12 @@ func parseAttestations(data []byte) ([][]byte, error) {
 	for i, a := range doc.Attestations {
 		switch {
 		case i == maxPageSize:
-			return out, fmt.Errorf("%d attestations for one digest, at most %d are looked at", len(doc.Attestations), maxPageSize)
+			return out, fmt.Errorf("%d attestations for one digest, at most %d are looked at", len(doc.Attestations),
+				maxPageSize)
 		case len(a.Bundle) == 0 || bytes.Equal(a.Bundle, []byte("null")):
-			err = errors.New("an attestation is kept at another address, which is not followed; `gh attestation download` fetches it")
+			err = errors.New(
+				"an attestation is kept at another address, which is not followed; `gh attestation download` fetches it",
+			)
 		default:
 			out = append(out, a.Bundle)
 		}

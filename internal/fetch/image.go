@@ -6,20 +6,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 
-	"github.com/opencontainers/go-digest"
-	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/package-url/packageurl-go"
-	"oras.land/oras-go/v2/content"
 	"oras.land/oras-go/v2/errdef"
 	"oras.land/oras-go/v2/registry"
-	"oras.land/oras-go/v2/registry/remote"
-	"oras.land/oras-go/v2/registry/remote/auth"
 
 	"github.com/repopolicy/repopolicy/internal/budget"
+	"github.com/repopolicy/repopolicy/internal/clip"
+	"github.com/repopolicy/repopolicy/internal/oci"
 	"github.com/repopolicy/repopolicy/internal/release"
 	"github.com/repopolicy/repopolicy/internal/web"
 	"github.com/repopolicy/repopolicy/policy"
@@ -27,9 +23,8 @@ import (
 
 // Limits of what a registry says about one image.
 const (
-	maxManifest  = 4 << 20
+	maxEvidence  = 4 << 20 // bytes of one piece
 	maxReferrers = 200
-	maxPages     = 10
 	maxLayers    = 100 // of a manifest with evidence
 )
 
@@ -46,15 +41,10 @@ func IsImage(arg string) bool {
 func parseImage(arg string) (registry.Reference, error) {
 	text, ok := strings.CutPrefix(arg, scheme)
 	if !ok {
-		u, err := packageurl.FromString(arg)
-		if err != nil || u.Type != packageurl.TypeOCI {
-			return registry.Reference{}, errors.New("not the package URL of an image")
+		var err error
+		if text, err = packageReference(arg); err != nil {
+			return registry.Reference{}, err
 		}
-		repo := u.Qualifiers.Map()["repository_url"]
-		if repo == "" || u.Namespace != "" || u.Subpath != "" || u.Version == "" || repo != u.Name && !strings.HasSuffix(repo, "/"+u.Name) {
-			return registry.Reference{}, errors.New("the package URL of an image has a digest and a repository_url that ends with its name")
-		}
-		text = repo + "@" + u.Version
 	}
 	if strings.Count(text, "@") > 1 {
 		return registry.Reference{}, errors.New("not the reference of an image")
@@ -68,10 +58,24 @@ func parseImage(arg string) (registry.Reference, error) {
 	}
 	if strings.ContainsAny(text, "@") {
 		if d, err := policy.ParseDigest(ref.Reference); err != nil || d.Alg == "gitCommit" {
-			return registry.Reference{}, fmt.Errorf("%q is no digest", clip(ref.Reference))
+			return registry.Reference{}, fmt.Errorf("%q is no digest", clip.Text(ref.Reference))
 		}
 	}
 	return ref, nil
+}
+
+// packageReference returns the reference of the image that a package URL names.
+func packageReference(arg string) (string, error) {
+	u, err := packageurl.FromString(arg)
+	if err != nil || u.Type != packageurl.TypeOCI {
+		return "", errors.New("not the package URL of an image")
+	}
+	repo := u.Qualifiers.Map()["repository_url"]
+	namesRepo := repo != "" && (repo == u.Name || strings.HasSuffix(repo, "/"+u.Name))
+	if !namesRepo || u.Namespace != "" || u.Subpath != "" || u.Version == "" {
+		return "", errors.New("the package URL of an image has a digest and a repository_url that ends with its name")
+	}
+	return repo + "@" + u.Version, nil
 }
 
 // CheckImage returns why an argument names no image that can be asked for, without
@@ -91,31 +95,25 @@ func Image(ctx context.Context, arg string, n Net) (*release.Artifact, error) {
 		return nil, err
 	}
 	host := ref.Host()
-	hosts := slices.Concat(web.Registry(host), n.Hosts)
-	repo := &remote.Repository{
-		Reference: registry.Reference{Registry: ref.Registry, Repository: ref.Repository}, PlainHTTP: web.Loopback(host),
-		Client:           &auth.Client{Client: web.Fence(n.Transport, n.Agent, hosts...), Cache: auth.NewCache()},
-		MaxMetadataBytes: maxManifest, ReferrerListMaxPages: maxPages, SkipReferrersGC: true,
+	client := web.Fence(n.Transport, n.Agent, slices.Concat(web.Registry(host), n.Hosts)...)
+	x := &image{
+		ctx: ctx, repo: oci.Connect(ref, client, nil), name: ref.Registry + "/" + ref.Repository,
+		blobs: map[policy.Digest][]byte{},
 	}
-	x := &image{ctx: ctx, repo: repo, name: ref.Registry + "/" + ref.Repository, blobs: map[digest.Digest][]byte{}}
 	a := &release.Artifact{Arg: arg, Name: x.name}
-	desc, data, err := x.manifest(ref.Reference)
+	d, data, err := x.repo.Resolve(ctx, ref.Reference)
 	if err == nil {
-		_, err = release.ParseLayers(data)
+		_, err = oci.ParseManifest(data)
 	}
 	if err != nil {
 		a.Err = &release.Failure{Reason: policy.ReleaseUnreachable, Detail: err.Error()}
 		return a, nil
 	}
-	d, err := policy.ParseDigest(desc.Digest.String())
-	if err != nil {
-		return nil, err
-	}
 	if !strings.Contains(arg, "@") {
-		a.Arg, a.Resolved = arg+"@"+d.String(), true
+		a.Arg, a.Resolved = arg+"@"+d.Digest.String(), true
 	}
-	a.Digests = []policy.Digest{d}
-	layers, err := x.evidence(desc)
+	a.Digests = []policy.Digest{d.Digest}
+	layers, err := x.evidence(d)
 	a.Attach(budget.Of(ctx), layers, err)
 	return a, nil
 }
@@ -123,51 +121,21 @@ func Image(ctx context.Context, arg string, n Net) (*release.Artifact, error) {
 // image is the look at one image.
 type image struct {
 	ctx    context.Context
-	repo   *remote.Repository
+	repo   *oci.Repository
 	name   string
 	layers []release.Layer
-	blobs  map[digest.Digest][]byte // that were fetched: a digest is one content, however often it is named
-}
-
-// manifest returns a manifest that was checked against the digest that it is
-// returned with.
-func (x *image) manifest(reference string) (ocispec.Descriptor, []byte, error) {
-	desc, r, err := x.repo.Manifests().FetchReference(x.ctx, reference)
-	if err != nil {
-		return desc, nil, err
-	}
-	data, err := readBlob(r, desc)
-	return desc, data, err
-}
-
-func readBlob(r io.ReadCloser, desc ocispec.Descriptor) ([]byte, error) {
-	defer r.Close()
-	if desc.Size > maxManifest {
-		return nil, fmt.Errorf("%s has %d bytes, at most %d are read", desc.Digest, desc.Size, maxManifest)
-	}
-	return content.ReadAll(r, desc)
+	blobs  map[policy.Digest][]byte // that were fetched: a digest is one content, however often it is named
 }
 
 // evidence returns what is attached to the image. The error says that there may be
 // more.
-func (x *image) evidence(image ocispec.Descriptor) ([]release.Layer, error) {
+func (x *image) evidence(image oci.Descriptor) ([]release.Layer, error) {
 	var errs []error
-	var found []ocispec.Descriptor
-	err := x.repo.Referrers(x.ctx, image, "", func(page []ocispec.Descriptor) error {
-		for _, d := range page {
-			if mayHoldEvidence(d.ArtifactType) {
-				found = append(found, d)
-			}
-		}
-		if len(found) > maxReferrers {
-			return fmt.Errorf("more than %d referrers", maxReferrers)
-		}
-		return nil
-	})
+	found, err := x.repo.Referrers(x.ctx, image, maxReferrers, mayHoldEvidence)
 	if err != nil {
 		errs = append(errs, fmt.Errorf("referrers: %w", err))
 	}
-	for _, d := range found[:min(len(found), maxReferrers)] {
+	for _, d := range found {
 		errs = append(errs, x.collect(d.Digest.String()))
 	}
 	// https://github.com/sigstore/cosign/blob/main/specs/SIGNATURE_SPEC.md
@@ -193,7 +161,7 @@ func mayHoldEvidence(artifactType string) bool {
 
 // collect takes the evidence out of a manifest.
 func (x *image) collect(reference string) error {
-	_, data, err := x.manifest(reference)
+	_, data, err := x.repo.Resolve(x.ctx, reference)
 	if err != nil {
 		return err
 	}
@@ -216,7 +184,7 @@ func (x *image) collect(reference string) error {
 	}
 	var errs []error
 	for _, l := range layers {
-		l.Content, err = x.blob(ocispec.Descriptor{MediaType: l.MediaType, Digest: digest.Digest(l.Digest.String()), Size: l.Size})
+		l.Content, err = x.blob(l.Descriptor)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", where, err))
 			continue
@@ -227,24 +195,19 @@ func (x *image) collect(reference string) error {
 	return errors.Join(errs...)
 }
 
-// blob returns a blob that was checked against its digest, fetched once.
-func (x *image) blob(desc ocispec.Descriptor) ([]byte, error) {
-	if data, ok := x.blobs[desc.Digest]; ok && int64(len(data)) == desc.Size {
+// blob returns a blob, fetched once.
+func (x *image) blob(d oci.Descriptor) ([]byte, error) {
+	if data, ok := x.blobs[d.Digest]; ok && int64(len(data)) == d.Size {
 		return data, nil
 	}
-	if desc.Size > maxManifest {
-		return nil, fmt.Errorf("%s has %d bytes, at most %d are read", desc.Digest, desc.Size, maxManifest)
+	if d.Size <= maxEvidence { // what is larger is refused below
+		if err := budget.Of(x.ctx).Take(d.Size); err != nil {
+			return nil, err
+		}
 	}
-	if err := budget.Of(x.ctx).Take(desc.Size); err != nil {
-		return nil, err
-	}
-	r, err := x.repo.Blobs().Fetch(x.ctx, desc)
-	if err != nil {
-		return nil, err
-	}
-	data, err := readBlob(r, desc)
+	data, err := x.repo.Blob(x.ctx, d, maxEvidence)
 	if err == nil {
-		x.blobs[desc.Digest] = data
+		x.blobs[d.Digest] = data
 	}
 	return data, err
 }

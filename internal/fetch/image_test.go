@@ -63,15 +63,22 @@ func (i *images) blob(mediaType string, data []byte, annotations map[string]stri
 }
 
 // manifest pushes a manifest, under a tag unless it is "".
-func (i *images) manifest(tag, artifactType string, subject *ocispec.Descriptor, layers ...ocispec.Descriptor) ocispec.Descriptor {
+func (i *images) manifest(
+	tag, artifactType string, subject *ocispec.Descriptor, layers ...ocispec.Descriptor,
+) ocispec.Descriptor {
 	i.t.Helper()
-	m := ocispec.Manifest{MediaType: ocispec.MediaTypeImageManifest, ArtifactType: artifactType, Config: i.blob(ocispec.MediaTypeImageConfig, []byte("{}"), nil), Layers: layers, Subject: subject}
+	m := ocispec.Manifest{
+		MediaType: ocispec.MediaTypeImageManifest, ArtifactType: artifactType,
+		Config: i.blob(ocispec.MediaTypeImageConfig, []byte("{}"), nil), Layers: layers, Subject: subject,
+	}
 	m.SchemaVersion = 2
 	data, err := json.Marshal(m)
 	if err != nil {
 		i.t.Fatal(err)
 	}
-	d := ocispec.Descriptor{MediaType: m.MediaType, Digest: digest.FromBytes(data), Size: int64(len(data)), ArtifactType: artifactType}
+	d := ocispec.Descriptor{
+		MediaType: m.MediaType, Digest: digest.FromBytes(data), Size: int64(len(data)), ArtifactType: artifactType,
+	}
 	if tag == "" {
 		err = i.repo.Push(i.t.Context(), d, bytes.NewReader(data))
 	} else {
@@ -92,7 +99,9 @@ const bundleType = "application/vnd.dev.sigstore.bundle.v0.3+json"
 // attested is a bundle about an image by the release workflow.
 func attestedImage(inst *sigstoretest.Instance, subject digest.Digest, name string) []byte {
 	r := sigstoretest.Workflow("v1.2.3")
-	r.Statement = fmt.Appendf(nil, `{"_type":"https://in-toto.io/Statement/v1","predicateType":"https://slsa.dev/provenance/v1","predicate":{},"subject":[{"name":%q,"digest":{"sha256":%q}}]}`, name, subject.Encoded())
+	r.Statement = fmt.Appendf(nil,
+		`{"_type":"https://in-toto.io/Statement/v1","predicateType":"https://slsa.dev/provenance/v1","predicate":{},`+
+			`"subject":[{"name":%q,"digest":{"sha256":%q}}]}`, name, subject.Encoded())
 	return inst.Sign(r)
 }
 
@@ -122,7 +131,10 @@ set-only    = true
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &release.Judge{Policy: doc.Pin(policy.Ids{}), Now: sigstoretest.Now.AddDate(0, 1, 0), Roots: func(context.Context) ([]*sigstore.Root, error) { return []*sigstore.Root{root}, nil }}
+	return &release.Judge{
+		Policy: doc.Pin(policy.Ids{}), Now: sigstoretest.Now.AddDate(0, 1, 0),
+		Roots: func(context.Context) ([]*sigstore.Root, error) { return []*sigstore.Root{root}, nil },
+	}
 }
 
 // TestImage: evidence that is attached in any of the ways is found, and what could
@@ -172,27 +184,66 @@ func TestImage(t *testing.T) {
 		attach  func(*images)
 		reason  policy.Reason
 	}{
-		"a referrer by the API":           {options: []ggcr.Option{ggcr.WithReferrersSupport(true)}, attach: refer, reason: policy.Allowed},
-		"a referrer by the tag":           {attach: refer, reason: policy.Allowed},
-		"a signature as cosign tags it":   {attach: tagged(".sig", good), reason: policy.Allowed},
-		"an attestation as cosign tags":   {attach: tagged(".att", good), reason: policy.Allowed},
-		"junk, and a good one":            {attach: func(i *images) { tagged(".sig", func() []byte { return []byte("{}") })(i); refer(i) }, reason: policy.Allowed},
-		"nothing":                         {attach: func(*images) {}, reason: policy.NoEvidence},
-		"junk":                            {attach: tagged(".sig", func() []byte { return []byte("{}") }), reason: policy.BundleInvalid},
-		"about another image":             {attach: tagged(".att", func() []byte { return attestedImage(inst, digest.FromString("x"), "") }), reason: policy.ArtifactMismatch},
-		"no answer about referrers":       {wrap: fail("/referrers/", status(500)), attach: func(*images) {}, reason: policy.EvidenceUnreachable},
-		"asked too often":                 {wrap: fail("/referrers/", status(429)), attach: func(*images) {}, reason: policy.EvidenceUnreachable},
-		"no answer, and a good one":       {wrap: fail("/referrers/", status(429)), attach: tagged(".sig", good), reason: policy.Allowed},
-		"no answer about a tag":           {wrap: fail(".att", status(403)), attach: func(*images) {}, reason: policy.EvidenceUnreachable},
-		"no layer":                        {wrap: fail("/blobs/", status(429)), attach: tagged(".sig", good), reason: policy.EvidenceUnreachable},
-		"another layer":                   {wrap: fail("/blobs/", answer("{}")), attach: tagged(".sig", good), reason: policy.EvidenceUnreachable},
-		"a layer elsewhere":               {wrap: fail("/blobs/", http.RedirectHandler("https://evil.example/x", http.StatusTemporaryRedirect).ServeHTTP), attach: tagged(".sig", good), reason: policy.EvidenceUnreachable},
-		"endless referrers":               {wrap: fail("/referrers/", endless), attach: func(*images) {}, reason: policy.EvidenceUnreachable},
-		"a page of the web":               {wrap: fail("/referrers/", answer("<html>")), attach: func(*images) {}, reason: policy.EvidenceUnreachable},
-		"no image":                        {wrap: fail("/manifests/v1", status(404)), attach: func(*images) {}, reason: policy.ReleaseUnreachable},
-		"a redirect for the image":        {wrap: fail("/manifests/v1", http.RedirectHandler("https://evil.example/x", http.StatusTemporaryRedirect).ServeHTTP), attach: func(*images) {}, reason: policy.ReleaseUnreachable},
-		"a page of the web for the image": {wrap: fail("/manifests/v1", answer("<html>")), attach: func(*images) {}, reason: policy.ReleaseUnreachable},
-		"no manifest":                     {wrap: fail("/manifests/v1", answer("text")), attach: func(*images) {}, reason: policy.ReleaseUnreachable},
+		"a referrer by the API": {
+			options: []ggcr.Option{ggcr.WithReferrersSupport(true)}, attach: refer, reason: policy.Allowed,
+		},
+		"a referrer by the tag":         {attach: refer, reason: policy.Allowed},
+		"a signature as cosign tags it": {attach: tagged(".sig", good), reason: policy.Allowed},
+		"an attestation as cosign tags": {attach: tagged(".att", good), reason: policy.Allowed},
+		"junk, and a good one": {
+			attach: func(i *images) { tagged(".sig", func() []byte { return []byte("{}") })(i); refer(i) },
+			reason: policy.Allowed,
+		},
+		"nothing": {attach: func(*images) {}, reason: policy.NoEvidence},
+		"junk": {
+			attach: tagged(".sig", func() []byte { return []byte("{}") }), reason: policy.BundleInvalid,
+		},
+		"about another image": {
+			attach: tagged(".att", func() []byte { return attestedImage(inst, digest.FromString("x"), "") }),
+			reason: policy.ArtifactMismatch,
+		},
+		"no answer about referrers": {
+			wrap: fail("/referrers/", status(500)), attach: func(*images) {}, reason: policy.EvidenceUnreachable,
+		},
+		"asked too often": {
+			wrap: fail("/referrers/", status(429)), attach: func(*images) {}, reason: policy.EvidenceUnreachable,
+		},
+		"no answer, and a good one": {
+			wrap: fail("/referrers/", status(429)), attach: tagged(".sig", good), reason: policy.Allowed,
+		},
+		"no answer about a tag": {
+			wrap: fail(".att", status(403)), attach: func(*images) {}, reason: policy.EvidenceUnreachable,
+		},
+		"no layer": {
+			wrap: fail("/blobs/", status(429)), attach: tagged(".sig", good), reason: policy.EvidenceUnreachable,
+		},
+		"another layer": {
+			wrap: fail("/blobs/", answer("{}")), attach: tagged(".sig", good), reason: policy.EvidenceUnreachable,
+		},
+		"a layer elsewhere": {
+			wrap:   fail("/blobs/", http.RedirectHandler("https://evil.example/x", http.StatusTemporaryRedirect).ServeHTTP),
+			attach: tagged(".sig", good), reason: policy.EvidenceUnreachable,
+		},
+		"endless referrers": {
+			wrap: fail("/referrers/", endless), attach: func(*images) {}, reason: policy.EvidenceUnreachable,
+		},
+		"a page of the web": {
+			wrap: fail("/referrers/", answer("<html>")), attach: func(*images) {}, reason: policy.EvidenceUnreachable,
+		},
+		"no image": {
+			wrap: fail("/manifests/v1", status(404)), attach: func(*images) {}, reason: policy.ReleaseUnreachable,
+		},
+		"a redirect for the image": {
+			wrap: fail("/manifests/v1",
+				http.RedirectHandler("https://evil.example/x", http.StatusTemporaryRedirect).ServeHTTP),
+			attach: func(*images) {}, reason: policy.ReleaseUnreachable,
+		},
+		"a page of the web for the image": {
+			wrap: fail("/manifests/v1", answer("<html>")), attach: func(*images) {}, reason: policy.ReleaseUnreachable,
+		},
+		"no manifest": {
+			wrap: fail("/manifests/v1", answer("text")), attach: func(*images) {}, reason: policy.ReleaseUnreachable,
+		},
 		"another image than it says": {wrap: fail("/manifests/v1", func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", ocispec.MediaTypeImageManifest)
 			w.Header().Set("Docker-Content-Digest", image.Digest.String())
@@ -205,8 +256,10 @@ func TestImage(t *testing.T) {
 		}), attach: tagged(".sig", good), reason: policy.ReleaseUnreachable},
 		"10,000 referrers": {wrap: fail("/referrers/", func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", ocispec.MediaTypeImageIndex)
-			one := fmt.Sprintf(`{"mediaType":%q,"digest":%q,"size":1}`, ocispec.MediaTypeImageManifest, digest.FromString("gone"))
-			_, _ = io.WriteString(w, `{"schemaVersion":2,"manifests":[`+strings.TrimSuffix(strings.Repeat(one+",", 10_000), ",")+`]}`)
+			one := fmt.Sprintf(`{"mediaType":%q,"digest":%q,"size":1}`, ocispec.MediaTypeImageManifest,
+				digest.FromString("gone"))
+			_, _ = io.WriteString(w,
+				`{"schemaVersion":2,"manifests":[`+strings.TrimSuffix(strings.Repeat(one+",", 10_000), ",")+`]}`)
 		}), attach: func(*images) {}, reason: policy.EvidenceUnreachable},
 		"pages without end": {wrap: fail("/referrers/", func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Content-Type", ocispec.MediaTypeImageIndex)
@@ -232,11 +285,15 @@ func TestImage(t *testing.T) {
 				t.Errorf("the verdict is about %s", a.Arg)
 			}
 			if c.reason == policy.Allowed {
-				byDigest, err := Image(t.Context(), "pkg:oci/widget@"+strings.Replace(image.Digest.String(), ":", "%3A", 1)+"?repository_url="+i.host+"/acme/widget", n)
+				byDigest, err := Image(t.Context(),
+					"pkg:oci/widget@"+strings.Replace(image.Digest.String(), ":", "%3A", 1)+"?repository_url="+i.host+"/acme/widget",
+					n)
 				if err != nil || byDigest.Digests[0] != a.Digests[0] {
 					t.Fatalf("%v %v", byDigest, err)
 				}
-				if res := imageJudge(t, inst, i.host).Run(t.Context(), []*release.Artifact{byDigest})[0]; res.Decision.Reason != policy.Allowed {
+				if res := imageJudge(t, inst, i.host).Run(t.Context(), []*release.Artifact{
+					byDigest,
+				})[0]; res.Decision.Reason != policy.Allowed {
 					t.Errorf("by its digest: %s: %s", res.Decision.Reason, res.Decision.Detail)
 				}
 				t.Logf("%d requests", len(asked.asked)/2)
@@ -294,27 +351,31 @@ func (l local) RoundTrip(r *http.Request) (*http.Response, error) {
 func TestParseImage(t *testing.T) {
 	hex := fmt.Sprintf("%x", sha256.Sum256(nil))
 	for arg, want := range map[string]string{
-		"oci://ghcr.io/acme/widget:v1":                                                    "ghcr.io/acme/widget:v1",
-		"oci://ghcr.io/acme/widget@sha256:" + hex:                                         "ghcr.io/acme/widget@sha256:" + hex,
-		"oci://ghcr.io/acme/widget:v1@sha256:" + hex:                                      "ghcr.io/acme/widget@sha256:" + hex,
-		"oci://127.0.0.1:5000/widget:v1":                                                  "127.0.0.1:5000/widget:v1",
-		"pkg:oci/widget@sha256%3A" + hex + "?repository_url=ghcr.io/acme/widget":          "ghcr.io/acme/widget@sha256:" + hex,
-		"pkg:oci/widget@sha256:" + hex + "?repository_url=ghcr.io/acme/widget&tag=latest": "ghcr.io/acme/widget@sha256:" + hex,
-		"oci://ghcr.io/acme/widget":                                                       "",
-		"oci://ghcr.io/acme/widget@sha256:00":                                             "",
-		"oci://ghcr.io/acme/widget@md5:00":                                                "",
-		"oci://ghcr.io/acme/../widget:v1":                                                 "",
-		"oci://ghcr.io/Acme/widget:v1":                                                    "",
-		"oci://user@ghcr.io/acme/widget:v1":                                               "",
-		"oci://u@x@sha256:" + hex:                                                         "",
-		"oci://ghcr.io/acme/widget:v1?x":                                                  "",
-		"oci://ghcr.io:v1":                                                                "",
-		"oci://":                                                                          "",
-		"pkg:oci/widget@sha256:" + hex:                                                    "",
-		"pkg:oci/widget?repository_url=ghcr.io/acme/widget":                               "",
-		"pkg:oci/widget@sha256:" + hex + "?repository_url=ghcr.io/acme/gadget":            "",
-		"pkg:oci/widget@v1?repository_url=ghcr.io/acme/widget":                            "",
-		"pkg:npm/widget@1":                                                                "",
+		"oci://ghcr.io/acme/widget:v1": "ghcr.io/acme/widget:v1",
+		"oci://ghcr.io/acme/widget@sha256:" + hex: "ghcr.io/acme/widget@sha256:" +
+			hex,
+		"oci://ghcr.io/acme/widget:v1@sha256:" + hex: "ghcr.io/acme/widget@sha256:" +
+			hex,
+		"oci://127.0.0.1:5000/widget:v1": "127.0.0.1:5000/widget:v1",
+		"pkg:oci/widget@sha256%3A" + hex + "?repository_url=ghcr.io/acme/widget": "ghcr.io/acme/widget@sha256:" +
+			hex,
+		"pkg:oci/widget@sha256:" + hex + "?repository_url=ghcr.io/acme/widget&tag=latest": "ghcr.io/acme/widget@sha256:" +
+			hex,
+		"oci://ghcr.io/acme/widget":                         "",
+		"oci://ghcr.io/acme/widget@sha256:00":               "",
+		"oci://ghcr.io/acme/widget@md5:00":                  "",
+		"oci://ghcr.io/acme/../widget:v1":                   "",
+		"oci://ghcr.io/Acme/widget:v1":                      "",
+		"oci://user@ghcr.io/acme/widget:v1":                 "",
+		"oci://u@x@sha256:" + hex:                           "",
+		"oci://ghcr.io/acme/widget:v1?x":                    "",
+		"oci://ghcr.io:v1":                                  "",
+		"oci://":                                            "",
+		"pkg:oci/widget@sha256:" + hex:                      "",
+		"pkg:oci/widget?repository_url=ghcr.io/acme/widget": "",
+		"pkg:oci/widget@sha256:" + hex + "?repository_url=ghcr.io/acme/gadget": "",
+		"pkg:oci/widget@v1?repository_url=ghcr.io/acme/widget":                 "",
+		"pkg:npm/widget@1": "",
 	} {
 		ref, err := parseImage(arg)
 		if (err == nil) != (want != "") || err == nil && ref.String() != want {
@@ -325,7 +386,10 @@ func TestParseImage(t *testing.T) {
 
 // FuzzParseImage: a reference asks its registry, below its repository.
 func FuzzParseImage(f *testing.F) {
-	for _, s := range []string{"oci://ghcr.io/acme/widget:v1", "pkg:oci/widget@sha256:00?repository_url=ghcr.io/acme/widget", "oci://u:p@h/x:v", "oci://h/a@b@c", "oci://h/../x:v", "oci://[::1]:5/x:v"} {
+	for _, s := range []string{
+		"oci://ghcr.io/acme/widget:v1", "pkg:oci/widget@sha256:00?repository_url=ghcr.io/acme/widget", "oci://u:p@h/x:v",
+		"oci://h/a@b@c", "oci://h/../x:v", "oci://[::1]:5/x:v",
+	} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
@@ -334,7 +398,8 @@ func FuzzParseImage(f *testing.F) {
 			return
 		}
 		u, err := url.Parse("https://" + ref.Host() + "/v2/" + ref.Repository + "/manifests/" + ref.Reference)
-		if err != nil || u.Host != ref.Host() || u.User != nil || u.RawQuery != "" || u.Fragment != "" || u.JoinPath().String() != u.String() || ref.Reference == "" {
+		if err != nil || u.Host != ref.Host() || u.User != nil || u.RawQuery != "" || u.Fragment != "" ||
+			u.JoinPath().String() != u.String() || ref.Reference == "" {
 			t.Fatalf("%q asks %s: %v", s, u, err)
 		}
 	})

@@ -14,6 +14,7 @@ import (
 
 	"github.com/package-url/packageurl-go"
 
+	"github.com/repopolicy/repopolicy/internal/clip"
 	"github.com/repopolicy/repopolicy/internal/release"
 	"github.com/repopolicy/repopolicy/internal/web"
 )
@@ -72,11 +73,11 @@ func NPM(purl, registry string, n Net) (*release.Artifact, error) {
 // checkPart accepts the names and versions of packages, which need no escape.
 func checkPart(s string) error {
 	if s == "" || len(s) > maxName || strings.Trim(s, ".") == "" {
-		return fmt.Errorf("%q is no name or version of a package", clip(s))
+		return fmt.Errorf("%q is no name or version of a package", clip.Text(s))
 	}
 	for _, r := range s {
 		if r > unicode.MaxASCII || !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("-._~+!", r) {
-			return fmt.Errorf("%q is no name or version of a package", clip(s))
+			return fmt.Errorf("%q is no name or version of a package", clip.Text(s))
 		}
 	}
 	return nil
@@ -177,5 +178,7 @@ func parseDistribution(name string, sdists bool) (project, version string, ok bo
 
 // normalize is PEP 503's normal form of a project's name.
 func normalize(name string) string {
-	return strings.Join(strings.FieldsFunc(strings.ToLower(name), func(r rune) bool { return r == '-' || r == '_' || r == '.' }), "-")
+	return strings.Join(strings.FieldsFunc(strings.ToLower(name), func(r rune) bool {
+		return r == '-' || r == '_' || r == '.'
+	}), "-")
 }

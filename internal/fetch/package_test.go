@@ -20,9 +20,18 @@ import (
 func TestNPM(t *testing.T) {
 	const npm = "registry.npmjs.org"
 	for purl, want := range map[string][]string{
-		"pkg:npm/widget@1.2.3":                       {"pkg:npm/widget@1.2.3", "https://registry.npmjs.org/-/npm/v1/attestations/widget@1.2.3", "https://registry.npmjs.org/widget/-/widget-1.2.3.tgz"},
-		"pkg:npm/%40acme/widget@1.2.3-rc.1":          {"pkg:npm/%40acme/widget@1.2.3-rc.1", "https://registry.npmjs.org/-/npm/v1/attestations/@acme%2Fwidget@1.2.3-rc.1", "https://registry.npmjs.org/@acme/widget/-/widget-1.2.3-rc.1.tgz"},
-		"pkg:npm/@acme/widget@1.2.3":                 {"pkg:npm/%40acme/widget@1.2.3", "https://registry.npmjs.org/-/npm/v1/attestations/@acme%2Fwidget@1.2.3", "https://registry.npmjs.org/@acme/widget/-/widget-1.2.3.tgz"},
+		"pkg:npm/widget@1.2.3": {
+			"pkg:npm/widget@1.2.3", "https://registry.npmjs.org/-/npm/v1/attestations/widget@1.2.3",
+			"https://registry.npmjs.org/widget/-/widget-1.2.3.tgz",
+		},
+		"pkg:npm/%40acme/widget@1.2.3-rc.1": {
+			"pkg:npm/%40acme/widget@1.2.3-rc.1", "https://registry.npmjs.org/-/npm/v1/attestations/@acme%2Fwidget@1.2.3-rc.1",
+			"https://registry.npmjs.org/@acme/widget/-/widget-1.2.3-rc.1.tgz",
+		},
+		"pkg:npm/@acme/widget@1.2.3": {
+			"pkg:npm/%40acme/widget@1.2.3", "https://registry.npmjs.org/-/npm/v1/attestations/@acme%2Fwidget@1.2.3",
+			"https://registry.npmjs.org/@acme/widget/-/widget-1.2.3.tgz",
+		},
 		"pkg:npm/widget":                             nil,
 		"pkg:npm/widget@":                            nil,
 		"pkg:npm/widget@..":                          nil,
@@ -136,7 +145,8 @@ func TestPyPI(t *testing.T) {
 				}
 				continue
 			}
-			if len(docs) != want.docs || (err != nil) != want.err || len(n.asked) != 1 || n.asked[0] != "https://pypi.org/integrity/"+c.path+"/provenance" {
+			if len(docs) != want.docs || (err != nil) != want.err || len(n.asked) != 1 ||
+				n.asked[0] != "https://pypi.org/integrity/"+c.path+"/provenance" {
 				t.Errorf("%q, %d: %v %v, asked %v", name, code, docs, err, n.asked)
 			}
 		}
@@ -146,7 +156,10 @@ func TestPyPI(t *testing.T) {
 // FuzzNames: names of packages and distributions ask below the registry's paths
 // for them, and nowhere else.
 func FuzzNames(f *testing.F) {
-	for _, s := range []string{"pkg:npm/%40acme/widget@1.2.3", "pkg:npm/..@..", "widget-1.2.3-py3-none-any.whl", "a/b-1-x-y-z.whl", "x-%2e%2e.tar.gz", "pkg:npm/a@1#b"} {
+	for _, s := range []string{
+		"pkg:npm/%40acme/widget@1.2.3", "pkg:npm/..@..", "widget-1.2.3-py3-none-any.whl", "a/b-1-x-y-z.whl",
+		"x-%2e%2e.tar.gz", "pkg:npm/a@1#b",
+	} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
@@ -156,13 +169,16 @@ func FuzzNames(f *testing.F) {
 			}
 			for _, name := range []string{a.Name, a.Name + attested} {
 				u, err := url.Parse(a.Place.URL(name))
-				if err != nil || u.Host != "registry.npmjs.org" || u.RawQuery != "" || u.Fragment != "" || u.JoinPath().String() != u.String() {
+				if err != nil || u.Host != "registry.npmjs.org" || u.RawQuery != "" || u.Fragment != "" ||
+					u.JoinPath().String() != u.String() {
 					t.Fatalf("%q is at %s", s, a.Place.URL(name))
 				}
 			}
 		}
 		project, version, ok := parseDistribution(s, true)
-		if ok && (project == "" || strings.Contains(project, "--") || strings.ContainsAny(project+version, "/\\%?#\x00 ") || normalize(project) != project) {
+		if ok &&
+			(project == "" || strings.Contains(project, "--") || strings.ContainsAny(project+version, "/\\%?#\x00 ") ||
+				normalize(project) != project) {
 			t.Fatalf("%q is %q %q", s, project, version)
 		}
 	})

@@ -280,6 +280,19 @@ func (q *Query) Check() error {
 		return policy.Faultf(policy.Usage, "--lock: it is about %s", q.Lock.Repository)
 	case q.Lock != nil && q.Pin != "" && q.Pin != q.Lock.Chain[0]:
 		return policy.Faultf(policy.Usage, "--pin and --lock name different first statements")
+	}
+	if err := q.checkSource(); err != nil {
+		return err
+	}
+	if q.Staple != nil && q.Directory == nil && len(q.Files) > 0 { // a followed root may name a directory
+		return stapleAlone()
+	}
+	return nil
+}
+
+// checkSource refuses a question that contradicts itself in where the policy is read.
+func (q *Query) checkSource() error {
+	switch {
 	case q.Offline && q.Scan:
 		return policy.Faultf(policy.Usage, "--offline: no log is read, which --scan and --witness-policy demand")
 	case q.Clone != "" && q.From != nil:
@@ -291,8 +304,6 @@ func (q *Query) Check() error {
 		}
 	case q.From == nil && q.Offline && q.Clone == "" && q.Carried == nil && !q.AtHand:
 		return unfetched()
-	case q.Staple != nil && q.Directory == nil && len(q.Files) > 0: // a root that is followed may name a directory
-		return stapleAlone()
 	}
 	return nil
 }

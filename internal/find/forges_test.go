@@ -20,7 +20,10 @@ func TestForges(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	table, err := rekorbind.ParseForges([]byte(`{"schema":"` + "https://raw.githubusercontent.com/repopolicy/repopolicy/main/schema/forges-v1.json" + `","forges":[{"host":"git.example.com","kind":"github","issuers":["https://git.example.com/oidc"]}]}`))
+	table, err := rekorbind.ParseForges(
+		[]byte(`{"schema":"` + "https://raw.githubusercontent.com/repopolicy/repopolicy/main/schema/forges-v1.json" +
+			`","forges":[{"host":"git.example.com","kind":"github","issuers":["https://git.example.com/oidc"]}]}`),
+	)
 	if err != nil {
 		t.Fatal(err)
 	}

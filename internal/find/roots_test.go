@@ -45,7 +45,10 @@ func TestConfigDir(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for _, name := range []string{"HOME", "XDG_CONFIG_HOME", "XDG_CONFIG_DIRS", "USERPROFILE", "APPDATA", "REPOPOLICY_CONFIG", "TUF_ROOT", "SIGSTORE_ROOT_FILE"} {
+	for _, name := range []string{
+		"HOME", "XDG_CONFIG_HOME", "XDG_CONFIG_DIRS", "USERPROFILE", "APPDATA", "REPOPOLICY_CONFIG", "TUF_ROOT",
+		"SIGSTORE_ROOT_FILE",
+	} {
 		t.Setenv(name, dir)
 	}
 	t.Chdir(dir)
@@ -93,7 +96,8 @@ func TestConfigOf(t *testing.T) {
 			}
 			continue
 		}
-		if w := (*policy.Fault)(nil); !errors.As(err, &w) || w.Reason != policy.TrustRootMissing || !strings.Contains(w.Text, row.err.Error()) {
+		if w := (*policy.Fault)(nil); !errors.As(err, &w) || w.Reason != policy.TrustRootMissing ||
+			!strings.Contains(w.Text, row.err.Error()) {
 			t.Errorf("%s: %v: %v", name, scopes, err)
 		}
 		if _, _, err := f.Scopes(&Trust{Files: []string{"a.json"}}, repo); err != nil {

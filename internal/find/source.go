@@ -59,18 +59,7 @@ func (f *Finder) snapshot(ctx context.Context, out *Found, staples bool) (*git.S
 	q := out.query
 	switch {
 	case q.Clone != "":
-		r, err := git.Open(ctx, q.Clone)
-		if err != nil {
-			return nil, GitFault(err)
-		}
-		s, err := r.Local()
-		if err != nil {
-			return nil, GitFault(err)
-		}
-		if s.Default == "" && q.BranchOf != nil {
-			s.Default = q.BranchOf(out.Repository)
-		}
-		return s, nil
+		return cloned(ctx, q, out.Repository)
 	case f.Repositories != nil:
 		s, err := f.Repositories(ctx, out.Repository)
 		if err != nil {
@@ -80,6 +69,27 @@ func (f *Finder) snapshot(ctx context.Context, out *Found, staples bool) (*git.S
 	case q.Offline:
 		return nil, unfetched()
 	}
+	return f.fetched(ctx, out, staples)
+}
+
+// cloned is snapshot for a clone.
+func cloned(ctx context.Context, q *Query, repo policy.Locator) (*git.Snapshot, error) {
+	r, err := git.Open(ctx, q.Clone)
+	if err != nil {
+		return nil, GitFault(err)
+	}
+	s, err := r.Local()
+	if err != nil {
+		return nil, GitFault(err)
+	}
+	if s.Default == "" && q.BranchOf != nil {
+		s.Default = q.BranchOf(repo)
+	}
+	return s, nil
+}
+
+// fetched is snapshot for a server.
+func (f *Finder) fetched(ctx context.Context, out *Found, staples bool) (*git.Snapshot, error) {
 	// What was fetched is read later, and ends with the run alone.
 	fetching := ctx
 	if f.Timeout > 0 {

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/crypto/cryptobyte"
 	cb "golang.org/x/crypto/cryptobyte/asn1"
 
+	"github.com/repopolicy/repopolicy/internal/clip"
 	"github.com/repopolicy/repopolicy/internal/git"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/policy"
@@ -58,39 +59,16 @@ func gitPiece(t git.Type, content []byte) Piece {
 	if err != nil {
 		return bad(err)
 	}
-	in := &Inner{}
-	var signature string
-	var signed []byte
-	switch t {
-	case git.Commit:
-		c, err := git.ParseCommit(content)
-		if err != nil {
-			return bad(err)
-		}
-		signature, signed = c.Signature, c.Signed
-		in.Subject = sigstore.Subject{Digests: []policy.Digest{{Alg: "gitCommit", Hex: string(id)}}}
-	case git.Tag:
-		tag, err := git.ParseTag(content)
-		if err != nil {
-			return bad(err)
-		}
-		if tag.ObjectType != git.Commit {
-			return bad(fmt.Errorf("it names a %s, not a commit", clip(string(tag.ObjectType))))
-		}
-		if !policy.ValidTag(tag.Name) {
-			return bad(fmt.Errorf("%q cannot be a tag", clip(tag.Name)))
-		}
-		signature, signed = tag.Signature, tag.Signed
-		digests := []policy.Digest{{Alg: "gitTag", Hex: string(id)}}
-		in.Subject = sigstore.Subject{Name: tagRef + tag.Name, Digests: digests}
-		in.Tag, in.Commit = tag.Name, string(tag.Object)
+	o, err := readObject(t, id, content)
+	if err != nil {
+		return bad(err)
 	}
-	if signature == "" {
+	if o.signature == "" {
 		return Piece{Err: refuse(policy.NoEvidence, "the Git %s is not signed", t)}
 	}
-	block, rest := pem.Decode([]byte(signature))
+	block, rest := pem.Decode([]byte(o.signature))
 	if block == nil || block.Type != "SIGNED MESSAGE" || len(bytes.TrimSpace(rest)) > 0 ||
-		!strings.HasPrefix(signature, "-----BEGIN") {
+		!strings.HasPrefix(o.signature, "-----BEGIN") {
 		return Piece{Err: refuse(policy.KeyUntrusted,
 			"the Git %s is signed with OpenPGP or SSH; only signatures with a Fulcio certificate are read", t)}
 	}
@@ -98,37 +76,57 @@ func gitPiece(t git.Type, content []byte) Piece {
 	if err != nil {
 		return bad(fmt.Errorf("signature: %w", err))
 	}
-	if sum := sha256.Sum256(signed); !bytes.Equal(m.digest, sum[:]) {
+	if sum := sha256.Sum256(o.signed); !bytes.Equal(m.digest, sum[:]) {
 		return Piece{Err: refuse(policy.SignatureInvalid, "the signature is over another Git %s", t)}
 	}
-	sum := sha256.Sum256(m.attributes)
-	in.Signed = policy.Digest{Alg: "sha256", Hex: hex.EncodeToString(sum[:])}
-	material := map[string]any{"certificate": map[string]any{"rawBytes": m.certificate}}
-	if m.entry != nil {
-		body, err := hashedRekord(in.Signed, m.signature, m.certificate)
-		if err != nil {
-			return bad(err)
-		}
-		entry, err := sigstore.EntryJSON(m.entry, body)
-		if err != nil {
-			return bad(err)
-		}
-		material["tlogEntries"] = []any{entry}
+	p, err := m.bundle()
+	if err != nil {
+		return bad(err)
 	}
-	p := newBundle(map[string]any{
-		"mediaType":            mediaTypeV03,
-		"verificationMaterial": material,
-		"messageSignature": map[string]any{
-			"messageDigest": map[string]any{"algorithm": protoHashes["sha256"], "digest": sum[:]},
-			"signature":     m.signature,
-		},
-	})
-	p.Inner = in
+	o.inner.Signed = m.signed()
+	p.Inner = o.inner
 	if m.entry == nil {
 		p.Unproven = "gitsign left the log entry for the verifier to search; " +
 			"`git config gitsign.rekorMode offline` embeds it"
 	}
 	return p
+}
+
+// gitObject is a commit or a tag as far as its signature is concerned.
+type gitObject struct {
+	inner     *Inner // what it says
+	signature string // armoured; "" if it is not signed
+	signed    []byte // what the signature is over
+}
+
+func readObject(t git.Type, id git.ID, content []byte) (o gitObject, err error) {
+	switch t {
+	case git.Commit:
+		c, err := git.ParseCommit(content)
+		if err != nil {
+			return o, err
+		}
+		digests := []policy.Digest{{Alg: "gitCommit", Hex: string(id)}}
+		return gitObject{&Inner{Subject: sigstore.Subject{Digests: digests}}, c.Signature, c.Signed}, nil
+	case git.Tag:
+		tag, err := git.ParseTag(content)
+		if err != nil {
+			return o, err
+		}
+		if tag.ObjectType != git.Commit {
+			return o, fmt.Errorf("it names a %s, not a commit", clip.Text(string(tag.ObjectType)))
+		}
+		if !policy.ValidTag(tag.Name) {
+			return o, fmt.Errorf("%q cannot be a tag", clip.Text(tag.Name))
+		}
+		digests := []policy.Digest{{Alg: "gitTag", Hex: string(id)}}
+		in := &Inner{
+			Subject: sigstore.Subject{Name: tagRef + tag.Name, Digests: digests},
+			Tag:     tag.Name, Commit: string(tag.Object),
+		}
+		return gitObject{in, tag.Signature, tag.Signed}, nil
+	}
+	return gitObject{inner: &Inner{}}, nil
 }
 
 // tagRef is what the name of a tag as an artifact begins with.
@@ -170,6 +168,37 @@ type cms struct {
 	digest      []byte // SHA-256 of the content
 	signature   []byte
 	entry       []byte // protobuf of the log entry, nil if there is none
+}
+
+// bundle returns the message as a bundle. Its signature is over the attributes.
+func (m *cms) bundle() (p Piece, err error) {
+	sum := sha256.Sum256(m.attributes)
+	material := map[string]any{"certificate": map[string]any{"rawBytes": m.certificate}}
+	if m.entry != nil {
+		body, err := hashedRekord(m.signed(), m.signature, m.certificate)
+		if err != nil {
+			return p, err
+		}
+		entry, err := sigstore.EntryJSON(m.entry, body)
+		if err != nil {
+			return p, err
+		}
+		material["tlogEntries"] = []any{entry}
+	}
+	return newBundle(map[string]any{
+		"mediaType":            mediaTypeV03,
+		"verificationMaterial": material,
+		"messageSignature": map[string]any{
+			"messageDigest": map[string]any{"algorithm": protoHashes["sha256"], "digest": sum[:]},
+			"signature":     m.signature,
+		},
+	}), nil
+}
+
+// signed returns the digest of what the signature is over.
+func (m *cms) signed() policy.Digest {
+	sum := sha256.Sum256(m.attributes)
+	return policy.Digest{Alg: "sha256", Hex: hex.EncodeToString(sum[:])}
 }
 
 var (

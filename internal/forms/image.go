@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/repopolicy/repopolicy/internal/canonical"
+	"github.com/repopolicy/repopolicy/internal/clip"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/strictjson"
 	"github.com/repopolicy/repopolicy/policy"
@@ -141,7 +142,7 @@ func simpleSigning(payload []byte) (sigstore.Subject, error) {
 		return sub, err
 	}
 	if kind != "cosign container image signature" {
-		return sub, fmt.Errorf("a payload of type %q", clip(kind))
+		return sub, fmt.Errorf("a payload of type %q", clip.Text(kind))
 	}
 	if sub.Name, err = strictjson.Text(identity, "docker-reference"); err != nil {
 		return sub, err
@@ -152,7 +153,7 @@ func simpleSigning(payload []byte) (sigstore.Subject, error) {
 	}
 	d, err := policy.ParseDigest(digest)
 	if err != nil || d.Alg == "gitCommit" {
-		return sub, fmt.Errorf("the manifest's digest: %q", clip(digest))
+		return sub, fmt.Errorf("the manifest's digest: %q", clip.Text(digest))
 	}
 	sub.Digests = []policy.Digest{d}
 	return sub, nil

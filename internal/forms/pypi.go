@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 
+	"github.com/repopolicy/repopolicy/internal/clip"
 	"github.com/repopolicy/repopolicy/internal/strictjson"
 )
 
@@ -58,7 +59,7 @@ func isAttestation(object map[string]json.RawMessage) bool {
 
 func versionOne(object map[string]json.RawMessage) error {
 	if v := string(object["version"]); v != "1" {
-		return fmt.Errorf("version %q, 1 is known", clip(v))
+		return fmt.Errorf("version %q, 1 is known", clip.Text(v))
 	}
 	return nil
 }

@@ -156,5 +156,3 @@ func collect[T any](elements []T, f func(T) Piece) []Piece {
 	}
 	return out
 }
-
-func clip(s string) string { return s[:min(len(s), 80)] }

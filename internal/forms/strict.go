@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/repopolicy/repopolicy/internal/clip"
 	"github.com/repopolicy/repopolicy/internal/strictjson"
 )
 
@@ -27,22 +28,9 @@ func Loose(data []byte) string {
 		if err := json.Unmarshal(trimmed, &elements); err != nil {
 			return err.Error()
 		}
-		for i, e := range elements {
-			if why := looseElement(i, e); why != "" {
-				return why
-			}
-		}
+		return looseElements(elements)
 	case bytes.HasPrefix(trimmed, []byte("{")):
-		i := 0
-		for line := range bytes.SplitSeq(trimmed, []byte("\n")) {
-			if line = bytes.TrimSpace(line); len(line) == 0 {
-				continue
-			}
-			if why := looseElement(i, line); why != "" {
-				return why
-			}
-			i++
-		}
+		return looseElements(lines(trimmed))
 	case bytes.HasPrefix(trimmed, []byte("-----BEGIN")):
 		if block, rest := pem.Decode(data); block == nil || len(block.Headers) > 0 || len(rest) > 0 ||
 			!bytes.Equal(bytes.TrimSpace(pem.EncodeToMemory(block)), trimmed) {
@@ -52,6 +40,25 @@ func Loose(data []byte) string {
 		raw, err := base64.StdEncoding.Strict().DecodeString(string(trimmed))
 		if err != nil || base64.StdEncoding.EncodeToString(raw) != string(trimmed) {
 			return "not one line of base64"
+		}
+	}
+	return ""
+}
+
+// lines returns the lines that are not empty.
+func lines(data []byte) (out []json.RawMessage) {
+	for line := range bytes.SplitSeq(data, []byte("\n")) {
+		if line = bytes.TrimSpace(line); len(line) > 0 {
+			out = append(out, line)
+		}
+	}
+	return out
+}
+
+func looseElements(elements []json.RawMessage) string {
+	for i, e := range elements {
+		if why := looseElement(i, e); why != "" {
+			return why
 		}
 	}
 	return ""
@@ -122,7 +129,7 @@ func looseShape(m map[string]json.RawMessage) string {
 func (o *shape) loose(m map[string]json.RawMessage) string {
 	for name, raw := range m {
 		if !slices.Contains(o.known, name) {
-			return fmt.Sprintf("no form of evidence has a member %q there", clip(name))
+			return fmt.Sprintf("no form of evidence has a member %q there", clip.Text(name))
 		}
 		inner := o.inside[name]
 		if inner == nil || string(raw) == "null" {

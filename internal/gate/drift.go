@@ -31,9 +31,10 @@ func (g *Gate) drift(ctx context.Context, a Asked, z *Authorization) ([]string, 
 		return nil, nil
 	}
 	dir, err := worktree.Find(a.Checkout)
-	if errors.Is(err, os.ErrNotExist) && a.May {
+	switch {
+	case errors.Is(err, os.ErrNotExist) && a.May:
 		return nil, nil
-	} else if err != nil {
+	case err != nil:
 		return nil, NotCheckedOut(a.Checkout)
 	}
 	r, err := git.Open(ctx, dir)
@@ -42,9 +43,10 @@ func (g *Gate) drift(ctx context.Context, a Asked, z *Authorization) ([]string, 
 	}
 	defer r.Close()
 	head, err := r.Head()
-	if errors.Is(err, git.ErrNotFound) {
+	switch {
+	case errors.Is(err, git.ErrNotFound):
 		return []string{"the work tree has no commit"}, nil
-	} else if err != nil {
+	case err != nil:
 		return nil, find.GitFault(err)
 	}
 	var out []string
@@ -55,13 +57,29 @@ func (g *Gate) drift(ctx context.Context, a Asked, z *Authorization) ([]string, 
 	if err != nil {
 		return nil, find.GitFault(err)
 	}
-	if n := len(staged); n > 0 {
-		more := ""
-		if n > 3 {
-			more = fmt.Sprintf(" and %d more", n-3)
-		}
-		out = append(out, "staged changes: "+strings.Join(staged[:min(n, 3)], ", ")+more)
+	if len(staged) > 0 {
+		out = append(out, "staged changes: "+firstOf(staged))
 	}
+	changed, err := g.policyDrift(r, dir, head, z)
+	if err != nil {
+		return nil, err
+	}
+	return append(out, changed...), nil
+}
+
+// firstOf names the first of the files, and says how many there are besides.
+func firstOf(files []string) string {
+	const few = 3
+	text := strings.Join(files[:min(len(files), few)], ", ")
+	if n := len(files) - few; n > 0 {
+		text += fmt.Sprintf(" and %d more", n)
+	}
+	return text
+}
+
+// policyDrift says whether the policy in the work tree is another one than in the commit, and
+// notes that the commit's is another one than decides.
+func (g *Gate) policyDrift(r *git.Repository, dir string, head git.ID, z *Authorization) ([]string, error) {
 	committed, err := r.File(head, rekorbind.PolicyFile)
 	if err != nil && !errors.Is(err, git.ErrNotFound) {
 		return nil, find.GitFault(err)
@@ -77,10 +95,10 @@ func (g *Gate) drift(ctx context.Context, a Asked, z *Authorization) ([]string, 
 	}
 	switch {
 	case !bytes.Equal(committed, here):
-		out = append(out, rekorbind.PolicyFile+" was changed after the commit")
+		return []string{rekorbind.PolicyFile + " was changed after the commit"}, nil
 	case committed != nil && policy.Sum(committed) != z.Version.Document.Digest().Hex && g.Note != nil:
 		g.Note(fmt.Sprintf("note: %s of this commit is not version %d, which is in force and decides",
 			rekorbind.PolicyFile, z.Version.Number))
 	}
-	return out, nil
+	return nil, nil
 }

@@ -37,7 +37,9 @@ func large(b testing.TB, commits int, files bool) string {
 	for i := range commits {
 		fmt.Fprintf(w, "commit refs/heads/main\ncommitter t <t@example.com> %d +0000\ndata 1\nx\n", 1700000000+i)
 		if i == 0 {
-			fmt.Fprint(w, "M 100644 inline .repopolicy/policy.toml\ndata 6\npolicy\nM 100644 inline .repopolicy/signatures/1-a.sigstore.json\ndata 2\n{}\n")
+			fmt.Fprint(w,
+				"M 100644 inline .repopolicy/policy.toml\ndata 6\npolicy\nM 100644 inline "+
+					".repopolicy/signatures/1-a.sigstore.json\ndata 2\n{}\n")
 		}
 		if !files {
 			continue
@@ -72,7 +74,8 @@ func BenchmarkLarge(b *testing.B) {
 			if text, err := s.File(s.Default, ".repopolicy/policy.toml"); err != nil || string(text) != "policy" {
 				b.Fatalf("%q, %v", text, err)
 			}
-			if files, err := s.Dir(s.Default, ".repopolicy/signatures", func(string) bool { return true }); err != nil || len(files) != 1 {
+			if files, err := s.Dir(s.Default, ".repopolicy/signatures", func(string) bool { return true }); err != nil ||
+				len(files) != 1 {
 				b.Fatal(files, err)
 			}
 			r.Close()

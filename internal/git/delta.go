@@ -46,25 +46,9 @@ func applyDelta(m *meter, base, delta []byte, limit int64) ([]byte, error) {
 			}
 			piece, d = d[:op], d[op:]
 		default:
-			var args [7]byte
-			for i := range args {
-				if op&(1<<i) == 0 {
-					continue
-				}
-				if len(d) == 0 {
-					return nil, malformed("a delta that ends early")
-				}
-				args[i], d = d[0], d[1:]
+			if piece, d, err = copied(op, d, base); err != nil {
+				return nil, err
 			}
-			off := uint64(binary.LittleEndian.Uint32(args[:4]))
-			size := uint64(args[4]) | uint64(args[5])<<8 | uint64(args[6])<<16
-			if size == 0 {
-				size = 0x10000
-			}
-			if off+size > uint64(len(base)) {
-				return nil, malformed("a delta that copies what is not there")
-			}
-			piece = base[off : off+size]
 		}
 		if uint64(len(out)+len(piece)) > target {
 			return nil, malformed("a delta that makes more than it says")
@@ -75,4 +59,28 @@ func applyDelta(m *meter, base, delta []byte, limit int64) ([]byte, error) {
 		return nil, malformed("a delta that makes less than it says")
 	}
 	return out, nil
+}
+
+// copied returns the piece of the base that an instruction copies. The bits of op say which of
+// its numbers' bytes follow in d.
+func copied(op byte, d, base []byte) (piece, rest []byte, err error) {
+	var args [7]byte
+	for i := range args {
+		if op&(1<<i) == 0 {
+			continue
+		}
+		if len(d) == 0 {
+			return nil, nil, malformed("a delta that ends early")
+		}
+		args[i], d = d[0], d[1:]
+	}
+	off := uint64(binary.LittleEndian.Uint32(args[:4]))
+	size := uint64(args[4]) | uint64(args[5])<<8 | uint64(args[6])<<16
+	if size == 0 {
+		size = 0x10000
+	}
+	if off+size > uint64(len(base)) {
+		return nil, nil, malformed("a delta that copies what is not there")
+	}
+	return base[off : off+size], d, nil
 }

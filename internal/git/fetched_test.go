@@ -22,7 +22,8 @@ func TestFetchedLikeGit(t *testing.T) {
 	p.run("tag", "-m", "annotated", "v1")
 	all := p.run("cat-file", "--batch-all-objects", "--batch-check=%(objectname)")
 	for _, args := range [][]string{{"--delta-base-offset"}, {}} {
-		pack := p.feed([]byte(all+"\n"), append([]string{"pack-objects", "-q", "--stdout", "--depth=20", "--window=20"}, args...)...)
+		pack := p.feed([]byte(all+"\n"),
+			append([]string{"pack-objects", "-q", "--stdout", "--depth=20", "--window=20"}, args...)...)
 		f := newFetched(newMeter(context.Background(), maxFetchWork))
 		if err := f.add(bytes.NewReader(pack)); err != nil {
 			t.Fatalf("%v: %v", args, err)

@@ -44,7 +44,8 @@ func (p *program) feed(in []byte, args ...string) []byte {
 	p.t.Helper()
 	cmd := exec.Command("git", args...)
 	cmd.Dir, cmd.Stdin = p.dir, bytes.NewReader(in)
-	cmd.Env = append(os.Environ(), "GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_SYSTEM=/dev/null", "GIT_AUTHOR_NAME=a", "GIT_AUTHOR_EMAIL=a@example.com", "GIT_COMMITTER_NAME=a", "GIT_COMMITTER_EMAIL=a@example.com")
+	cmd.Env = append(os.Environ(), "GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_SYSTEM=/dev/null", "GIT_AUTHOR_NAME=a",
+		"GIT_AUTHOR_EMAIL=a@example.com", "GIT_COMMITTER_NAME=a", "GIT_COMMITTER_EMAIL=a@example.com")
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
@@ -289,9 +290,14 @@ func TestHostileRefs(t *testing.T) {
 	p := initialise(t)
 	p.history(1)
 	head := p.run("rev-parse", "HEAD")
-	p.file(".git/packed-refs", "# pack-refs with: peeled\n"+head+" refs/tags/../../config\n"+head+" refs/tags/a..b\n"+head+" refs/tags/v1\n^"+head+"\n")
+	p.file(".git/packed-refs",
+		"# pack-refs with: peeled\n"+head+" refs/tags/../../config\n"+head+" refs/tags/a..b\n"+head+" refs/tags/v1\n^"+head+
+			"\n")
 	r := p.open()
-	for _, name := range []string{"refs/tags/../../config", "refs/tags/a..b", "refs/tags/x.lock", "HEAD", "config", "/etc/passwd", "refs/tags/\x1b[1m", ""} {
+	for _, name := range []string{
+		"refs/tags/../../config", "refs/tags/a..b", "refs/tags/x.lock", "HEAD", "config", "/etc/passwd", "refs/tags/\x1b[1m",
+		"",
+	} {
 		if id, err := r.Ref(name); err == nil {
 			t.Errorf("%q names %s", name, id)
 		}
@@ -299,7 +305,9 @@ func TestHostileRefs(t *testing.T) {
 	if id, err := r.Ref("refs/tags/v1"); err != nil || string(id) != head {
 		t.Errorf("%s %v", id, err)
 	}
-	for _, text := range []string{"x", head + "  refs/tags/v1\nfoo\n", head + " refs/tags/v1\n" + strings.Repeat("1", 40) + " refs/tags/v1\n"} {
+	for _, text := range []string{
+		"x", head + "  refs/tags/v1\nfoo\n", head + " refs/tags/v1\n" + strings.Repeat("1", 40) + " refs/tags/v1\n",
+	} {
 		p.file(".git/packed-refs", text)
 		if _, err := p.open().Ref("refs/tags/v1"); !errors.Is(err, ErrMalformed) {
 			t.Errorf("%q: %v", text, err)
@@ -372,7 +380,13 @@ func TestHostilePacks(t *testing.T) {
 			d := append(append(size(1), size(1<<40)...), 0x91, 0, 1)
 			return gittest.Entry(6, len(d), []byte{byte(len(gittest.Entry(3, 1, nil, []byte("x"))))}, d)
 		}()}},
-		{"a delta with nothing in it", [][]byte{gittest.Entry(3, 1, nil, []byte("x")), gittest.Entry(6, 0, []byte{byte(len(gittest.Entry(3, 1, nil, []byte("x"))))}, nil)}},
+		{
+			"a delta with nothing in it",
+			[][]byte{
+				gittest.Entry(3, 1, nil, []byte("x")),
+				gittest.Entry(6, 0, []byte{byte(len(gittest.Entry(3, 1, nil, []byte("x"))))}, nil),
+			},
+		},
 		{"a delta that copies what is not there", [][]byte{gittest.Entry(3, 1, nil, []byte("x")), func() []byte {
 			d := append(append(size(1), size(200)...), 0x91, 0, 200)
 			return gittest.Entry(6, len(d), []byte{byte(len(gittest.Entry(3, 1, nil, []byte("x"))))}, d)
@@ -432,8 +446,10 @@ func TestHostileLoose(t *testing.T) {
 	p := initialise(t)
 	name := ".git/objects/" + string(id[:2]) + "/" + string(id[2:])
 	for what, text := range map[string]string{
-		"nothing": "", "text": "blob 1\x00x", "no header": deflate("x"), "another type": deflate("tree 1\x00x"), "other content": deflate("blob 1\x00y"),
-		"shorter": deflate("blob 2\x00x"), "longer": deflate("blob 1\x00xx"), "huge": deflate("blob 99999999999\x00x"), "negative": deflate("blob -1\x00x"), "no type": deflate(" 1\x00x"),
+		"nothing": "", "text": "blob 1\x00x", "no header": deflate("x"), "another type": deflate("tree 1\x00x"),
+		"other content": deflate("blob 1\x00y"),
+		"shorter":       deflate("blob 2\x00x"), "longer": deflate("blob 1\x00xx"), "huge": deflate("blob 99999999999\x00x"),
+		"negative": deflate("blob -1\x00x"), "no type": deflate(" 1\x00x"),
 	} {
 		p.file(name, text)
 		if _, content, err := p.open().Object(id); err == nil {
@@ -449,10 +465,15 @@ func TestHostileLoose(t *testing.T) {
 func TestMalformedObjects(t *testing.T) {
 	tree, who := "tree "+strings.Repeat("1", 40)+"\n", "author a <a> 1 +0000\ncommitter a <a> 1 +0000\n"
 	for what, text := range map[string]string{
-		"empty": "", "no message": tree + who, "no tree": who + "\nx", "no author": tree + "\nx", "two trees": tree + tree + who + "\nx", "two authors": tree + who + who + "\nx",
-		"a short tree": "tree 11\n" + who + "\nx", "upper case": "tree " + strings.Repeat("A", 40) + "\n" + who + "\nx", "parent last": tree + who + "parent " + strings.Repeat("1", 40) + "\n\nx",
-		"a bad parent": tree + "parent x\n" + who + "\nx", "two signatures (case 291)": tree + who + "gpgsig a\ngpgsig b\n\nx", "another format's signature": tree + who + "gpgsig-sha256 a\n\nx",
-		"a header first": "encoding x\n" + tree + who + "\nx", "NUL": tree + "author \x00\n" + "committer a\n\nx", "CR": tree + "author a\r\ncommitter a\n\nx",
+		"empty": "", "no message": tree + who, "no tree": who + "\nx", "no author": tree + "\nx",
+		"two trees": tree + tree + who + "\nx", "two authors": tree + who + who + "\nx",
+		"a short tree": "tree 11\n" + who + "\nx", "upper case": "tree " + strings.Repeat("A", 40) + "\n" + who + "\nx",
+		"parent last":                tree + who + "parent " + strings.Repeat("1", 40) + "\n\nx",
+		"a bad parent":               tree + "parent x\n" + who + "\nx",
+		"two signatures (case 291)":  tree + who + "gpgsig a\ngpgsig b\n\nx",
+		"another format's signature": tree + who + "gpgsig-sha256 a\n\nx",
+		"a header first":             "encoding x\n" + tree + who + "\nx", "NUL": tree + "author \x00\n" + "committer a\n\nx",
+		"CR":                tree + "author a\r\ncommitter a\n\nx",
 		"continued nothing": " x\n" + tree + who + "\nx", "no value": tree + who + "encoding\n\nx",
 	} {
 		if c, err := ParseCommit([]byte(text)); !errors.Is(err, ErrMalformed) {
@@ -461,9 +482,12 @@ func TestMalformedObjects(t *testing.T) {
 	}
 	head := "object " + strings.Repeat("1", 40) + "\ntype commit\ntag v1\ntagger a <a> 1 +0000\n"
 	for what, text := range map[string]string{
-		"empty": "", "no tagger": strings.Replace(head, "tagger a <a> 1 +0000\n", "", 1) + "\nx", "two tags": strings.Replace(head, "tag v1\n", "tag v1\ntag v2\n", 1) + "\nx",
-		"out of order": "type commit\nobject " + strings.Repeat("1", 40) + "\ntag v1\ntagger a\n\nx", "a bad id": strings.Replace(head, "1111", "zzzz", 1) + "\nx",
-		"another header": head + "extra x\n\nx", "a folded name": strings.Replace(head, "tag v1\n", "tag v1\n v2\n", 1) + "\nx",
+		"empty": "", "no tagger": strings.Replace(head, "tagger a <a> 1 +0000\n", "", 1) + "\nx",
+		"two tags":       strings.Replace(head, "tag v1\n", "tag v1\ntag v2\n", 1) + "\nx",
+		"out of order":   "type commit\nobject " + strings.Repeat("1", 40) + "\ntag v1\ntagger a\n\nx",
+		"a bad id":       strings.Replace(head, "1111", "zzzz", 1) + "\nx",
+		"another header": head + "extra x\n\nx",
+		"a folded name":  strings.Replace(head, "tag v1\n", "tag v1\n v2\n", 1) + "\nx",
 		"two signatures": head + "\nx\n-----BEGIN PGP SIGNATURE-----\n-----BEGIN SIGNED MESSAGE-----\n",
 	} {
 		if g, err := ParseTag([]byte(text)); !errors.Is(err, ErrMalformed) {
@@ -472,8 +496,10 @@ func TestMalformedObjects(t *testing.T) {
 	}
 	id := strings.Repeat("\x01", 20)
 	for what, text := range map[string]string{
-		"cut": "100644 a\x00", "no mode": " a\x00" + id, "no name": "100644 \x00" + id, "a slash": "100644 a/b\x00" + id, "a dot": "100644 .\x00" + id, "two dots": "40000 ..\x00" + id,
-		"twice": "100644 a\x00" + id + "100644 a\x00" + id, "file and directory": "100644 a\x00" + id + "40000 a\x00" + id, "out of order": "100644 b\x00" + id + "100644 a\x00" + id,
+		"cut": "100644 a\x00", "no mode": " a\x00" + id, "no name": "100644 \x00" + id, "a slash": "100644 a/b\x00" + id,
+		"a dot": "100644 .\x00" + id, "two dots": "40000 ..\x00" + id,
+		"twice": "100644 a\x00" + id + "100644 a\x00" + id, "file and directory": "100644 a\x00" + id + "40000 a\x00" + id,
+		"out of order":  "100644 b\x00" + id + "100644 a\x00" + id,
 		"a padded mode": "0100644 a\x00" + id, "no octal": "100648 a\x00" + id,
 	} {
 		if e, err := ParseTree([]byte(text)); !errors.Is(err, ErrMalformed) {
@@ -508,7 +534,8 @@ func FuzzCommit(f *testing.F) {
 			return
 		}
 		folded := "gpgsig " + strings.ReplaceAll(c.Signature, "\n", "\n ") + "\n"
-		if len(c.Signed)+len(folded) != len(content) || !bytes.Contains(content, []byte(folded)) || bytes.Contains(c.Signed[:bytes.Index(append(c.Signed, "\n\n"...), []byte("\n\n"))], []byte("\ngpgsig ")) {
+		if len(c.Signed)+len(folded) != len(content) || !bytes.Contains(content, []byte(folded)) ||
+			bytes.Contains(c.Signed[:bytes.Index(append(c.Signed, "\n\n"...), []byte("\n\n"))], []byte("\ngpgsig ")) {
 			t.Fatalf("signed %q, signature %q", c.Signed, c.Signature)
 		}
 	})

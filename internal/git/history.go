@@ -46,35 +46,11 @@ func (r *Repository) Reachable(ctx context.Context, want ID) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		id := seen.at(i)
-		t, content, err := r.Object(id.id())
-		switch {
-		case errors.Is(err, ErrNotFound):
-			incomplete = true
-			continue
-		case err != nil:
+		next, known, err := r.behind(seen.at(i), shallow)
+		if err != nil {
 			return err
 		}
-		var next []ID
-		switch t {
-		case Commit:
-			c, err := ParseCommit(content)
-			if err != nil {
-				// An old commit that nobody would make today ends this line of
-				// history: what lies behind it is not known.
-				incomplete = true
-				continue
-			}
-			if shallow.has(id) && len(c.Parents) > 0 {
-				incomplete = true
-				continue
-			}
-			next = c.Parents
-		case Tag:
-			if tag, err := ParseTag(content); err == nil && (tag.ObjectType == Commit || tag.ObjectType == Tag) {
-				next = []ID{tag.Object}
-			}
-		}
+		incomplete = incomplete || !known
 		for _, n := range next {
 			if n == want {
 				return nil
@@ -88,6 +64,32 @@ func (r *Repository) Reachable(ctx context.Context, want ID) error {
 		return ErrIncomplete
 	}
 	return ErrUnreachable
+}
+
+// behind returns the parents of a commit, or what a tag is of. It reports false if what lies
+// behind is not known: history is missing, or ends with an old commit that nobody would make
+// today.
+func (r *Repository) behind(id oid, shallow *idSet) (next []ID, known bool, err error) {
+	t, content, err := r.Object(id.id())
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return nil, false, nil
+	case err != nil:
+		return nil, false, err
+	}
+	switch t {
+	case Commit:
+		c, err := ParseCommit(content)
+		if err != nil || shallow.has(id) && len(c.Parents) > 0 {
+			return nil, false, nil
+		}
+		return c.Parents, true, nil
+	case Tag:
+		if tag, err := ParseTag(content); err == nil && (tag.ObjectType == Commit || tag.ObjectType == Tag) {
+			return []ID{tag.Object}, true, nil
+		}
+	}
+	return nil, true, nil
 }
 
 // shallow returns the commits at which a shallow clone ends.

@@ -28,6 +28,7 @@ import (
 	"time"
 
 	"github.com/repopolicy/repopolicy/internal/budget"
+	"github.com/repopolicy/repopolicy/internal/clip"
 	"github.com/repopolicy/repopolicy/internal/scaffold/gittest"
 )
 
@@ -159,7 +160,7 @@ func read(t *testing.T, what string, classes ...string) {
 	out, err := cmd.Output()
 	var a answer
 	if err != nil || json.Unmarshal(out, &a) != nil {
-		t.Fatalf("%v: %s\n%s", err, out, clip(stderr.String()))
+		t.Fatalf("%v: %s\n%s", err, out, clip.Text(stderr.String()))
 	}
 	t.Logf("%s, %d MiB, %.1fs: %s", a.Class, a.MiB, a.Seconds, a.Text)
 	// A machine that is busy comes as far as its deadline; one that is stuck, no further.
@@ -260,7 +261,8 @@ func TestHostileRepositories(t *testing.T) {
 			p.file(".git/refs/heads/main", string(nobody)+"\n")
 		}, classes: bad},
 		{what: "an object that declares 3 GiB", do: func(p *program) {
-			p.file(".git/objects/11/"+string(nobody[2:]), string(gittest.Zeros(fmt.Sprintf("commit %d\x00", 3072*mib), 3072*mib)))
+			p.file(".git/objects/11/"+string(nobody[2:]),
+				string(gittest.Zeros(fmt.Sprintf("commit %d\x00", 3072*mib), 3072*mib)))
 			p.file(".git/refs/heads/main", string(nobody)+"\n")
 		}, classes: bad},
 		{what: "a header without end", do: func(p *program) {
@@ -283,7 +285,10 @@ func TestHostileRepositories(t *testing.T) {
 		{what: "deltas of each other's names", do: func(p *program) {
 			asHead(t, p, gittest.Entry(idDelta, 3, bytes.Repeat([]byte{0x11}, 20), []byte("\x01\x01\x00")))
 		}, classes: bad},
-		{what: "a huge size in a pack", do: func(p *program) { asHead(t, p, gittest.Entry(packedCommit, 1<<50, nil, nil)) }, classes: bad},
+		{
+			what: "a huge size in a pack", do: func(p *program) { asHead(t, p, gittest.Entry(packedCommit, 1<<50, nil, nil)) },
+			classes: bad,
+		},
 		{what: "a bomb in a pack", do: func(p *program) {
 			asHead(t, p, append(gittest.Head(packedCommit, 170, nil), gittest.Zeros("", 3072*mib)...))
 		}, classes: bad},
@@ -326,7 +331,10 @@ func TestHostileRepositories(t *testing.T) {
 			}
 			p.file(".git/packed-refs", b.String())
 		}, classes: []string{"budget", "deadline"}},
-		{what: "a line of packed refs without end", do: func(p *program) { p.file(".git/packed-refs", strings.Repeat("1", 64*mib)) }, classes: bad},
+		{
+			what: "a line of packed refs without end",
+			do:   func(p *program) { p.file(".git/packed-refs", strings.Repeat("1", 64*mib)) }, classes: bad,
+		},
 		{what: "commits of 20,000 parents", do: func(p *program) {
 			tree := p.run("rev-parse", "HEAD^{tree}")
 			for i := range 250 {
@@ -336,7 +344,9 @@ func TestHostileRepositories(t *testing.T) {
 					fmt.Fprintf(&b, "parent %040x\n", (i+1)*1_000_000+j)
 				}
 				b.WriteString("author a <a> 1 +0000\ncommitter a <a> 1 +0000\n\nx\n")
-				id := strings.TrimSpace(string(p.feed([]byte(b.String()), "hash-object", "-t", "commit", "-w", "--stdin", "--literally")))
+				id := strings.TrimSpace(
+					string(p.feed([]byte(b.String()), "hash-object", "-t", "commit", "-w", "--stdin", "--literally")),
+				)
 				p.file(fmt.Sprintf(".git/refs/heads/b%d", i), id+"\n")
 			}
 		}, large: true, classes: []string{"budget", "deadline"}},
@@ -344,7 +354,9 @@ func TestHostileRepositories(t *testing.T) {
 			id := p.run("rev-parse", "HEAD^{tree}")
 			for range 300 {
 				raw, _ := hex.DecodeString(id)
-				id = strings.TrimSpace(string(p.feed(append([]byte("40000 a\x00"), raw...), "hash-object", "-t", "tree", "-w", "--stdin", "--literally")))
+				id = strings.TrimSpace(
+					string(p.feed(append([]byte("40000 a\x00"), raw...), "hash-object", "-t", "tree", "-w", "--stdin", "--literally")),
+				)
 			}
 			p.run("update-ref", "HEAD", p.run("commit-tree", "-m", "x", id))
 		}, classes: bad},
@@ -378,9 +390,14 @@ func TestHostileRepositories(t *testing.T) {
 			p.file(".git/config", b.String())
 		}, classes: []string{"ok"}},
 	}
-	for _, name := range []string{"HEAD", "config", "packed-refs", "refs/heads/main", "index", "shallow", "objects/pack/pack-y.idx", "refs/remotes/origin/HEAD"} {
+	for _, name := range []string{
+		"HEAD", "config", "packed-refs", "refs/heads/main", "index", "shallow", "objects/pack/pack-y.idx",
+		"refs/remotes/origin/HEAD",
+	} {
 		name = ".git/" + name
-		for what, do := range map[string]func(string) func(*program){"a pipe as ": pipe, "all zeros as ": zero, "1 TiB as ": sparse} {
+		for what, do := range map[string]func(string) func(*program){
+			"a pipe as ": pipe, "all zeros as ": zero, "1 TiB as ": sparse,
+		} {
 			cases = append(cases, hostile{what: what + name, do: func(p *program) {
 				if err := os.MkdirAll(filepath.Dir(filepath.Join(p.dir, name)), 0o700); err != nil {
 					t.Fatal(err)
@@ -396,7 +413,8 @@ func TestHostileRepositories(t *testing.T) {
 		}, classes: bad},
 		hostile{what: "a pipe as commondir", do: func(p *program) {
 			git := t.TempDir()
-			if err := errors.Join(os.RemoveAll(filepath.Join(p.dir, ".git")), syscall.Mkfifo(filepath.Join(git, "commondir"), 0o600)); err != nil {
+			if err := errors.Join(os.RemoveAll(filepath.Join(p.dir, ".git")),
+				syscall.Mkfifo(filepath.Join(git, "commondir"), 0o600)); err != nil {
 				t.Fatal(err)
 			}
 			p.file(".git", "gitdir: "+git+"\n")

@@ -60,7 +60,8 @@ func (m *meter) work(n int64) error {
 // Fatal reports whether an error ends the run, and says nothing about the repository: the
 // context's, [ErrTooMuchWork] and [*budget.Exceeded].
 func Fatal(err error) bool {
-	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, ErrTooMuchWork) || errors.As(err, new(*budget.Exceeded))
+	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) ||
+		errors.Is(err, ErrTooMuchWork) || errors.As(err, new(*budget.Exceeded))
 }
 
 // hold counts n more bytes that are kept; the error is a [*budget.Exceeded].

@@ -7,10 +7,13 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/pjbgf/sha1cd"
+
+	"github.com/repopolicy/repopolicy/internal/clip"
 )
 
 // Type is the type of an object.
@@ -30,7 +33,7 @@ type ID string
 // ParseID reads an id.
 func ParseID(s string) (ID, error) {
 	if !isID(s) {
-		return "", fmt.Errorf("%q is not an object id of 40 hex digits", clip(s))
+		return "", fmt.Errorf("%q is not an object id of 40 hex digits", clip.Text(s))
 	}
 	return ID(s), nil
 }
@@ -145,50 +148,70 @@ func ParseCommit(content []byte) (*CommitObject, error) {
 		return nil, err
 	}
 	c := &CommitObject{Signed: content}
-	order := []string{"tree", "parent", "author", "committer"}
-	at, seen := 0, map[string]bool{}
+	order := commitOrder{seen: map[string]bool{}}
 	for _, h := range hs {
-		if h.key != "parent" && h.key != "mergetag" && seen[h.key] {
-			return nil, malformed("two headers %q", clip(h.key))
+		if err := order.next(h.key); err != nil {
+			return nil, err
 		}
-		seen[h.key] = true
-		place := -1
-		for i, k := range order {
-			if h.key == k {
-				place = i
-			}
-		}
-		switch {
-		case place < 0 && at < len(order)-1 || place >= 0 && place < at:
-			return nil, malformed("the header %q is out of order", clip(h.key))
-		case place >= 0:
-			at = place
-		}
-		switch h.key {
-		case "tree":
-			c.Tree, err = ParseID(h.value)
-		case "parent":
-			var p ID
-			p, err = ParseID(h.value)
-			c.Parents = append(c.Parents, p)
-		case "gpgsig":
-			c.Signature = h.value
-			c.Signed = append(append([]byte{}, content[:h.start]...), content[h.end:]...)
-		case "gpgsig-sha256":
-			return nil, malformed("signed for another object format")
-		}
-		if err != nil {
-			return nil, malformed("%s: %s", h.key, err)
+		if err := c.read(h, content); err != nil {
+			return nil, err
 		}
 	}
-	if !seen["tree"] || !seen["author"] || !seen["committer"] {
+	if !order.seen["tree"] || !order.seen["author"] || !order.seen["committer"] {
 		return nil, malformed("a commit needs a tree, an author and a committer")
 	}
 	return c, nil
 }
 
+// read reads one header of a commit.
+func (c *CommitObject) read(h header, content []byte) (err error) {
+	switch h.key {
+	case "tree":
+		c.Tree, err = ParseID(h.value)
+	case "parent":
+		var p ID
+		p, err = ParseID(h.value)
+		c.Parents = append(c.Parents, p)
+	case "gpgsig":
+		c.Signature = h.value
+		c.Signed = append(append([]byte{}, content[:h.start]...), content[h.end:]...)
+	case "gpgsig-sha256":
+		return malformed("signed for another object format")
+	}
+	if err != nil {
+		return malformed("%s: %s", h.key, err)
+	}
+	return nil
+}
+
+// firstHeaders are those with which every commit begins, in this order.
+var firstHeaders = []string{"tree", "parent", "author", "committer"}
+
+// commitOrder checks that headers of a commit are in order, and which stand twice.
+type commitOrder struct {
+	seen map[string]bool
+	last int // index in firstHeaders
+}
+
+// next takes the next header.
+func (o *commitOrder) next(key string) error {
+	if key != "parent" && key != "mergetag" && o.seen[key] {
+		return malformed("two headers %q", clip.Text(key))
+	}
+	o.seen[key] = true
+	at := slices.Index(firstHeaders, key)
+	if at < 0 && o.last < len(firstHeaders)-1 || at >= 0 && at < o.last {
+		return malformed("the header %q is out of order", clip.Text(key))
+	}
+	o.last = max(o.last, at)
+	return nil
+}
+
 // signatureBegins are the first lines of the kinds of signature that Git knows.
-var signatureBegins = []string{"-----BEGIN SIGNED MESSAGE-----", "-----BEGIN PGP SIGNATURE-----", "-----BEGIN PGP MESSAGE-----", "-----BEGIN SSH SIGNATURE-----"}
+var signatureBegins = []string{
+	"-----BEGIN SIGNED MESSAGE-----", "-----BEGIN PGP SIGNATURE-----", "-----BEGIN PGP MESSAGE-----",
+	"-----BEGIN SSH SIGNATURE-----",
+}
 
 // ParseTag reads an annotated tag strictly: object, type, tag and tagger, in
 // this order, each once and nothing else, and at most one signature.
@@ -262,27 +285,35 @@ func (e rawEntry) entry() Entry {
 func eachEntry(content []byte, do func(rawEntry) error) error {
 	var last rawEntry
 	for len(content) > 0 {
-		mode, rest, ok := bytes.Cut(content, []byte(" "))
-		name, rest, ok2 := bytes.Cut(rest, []byte{0})
-		if !ok || !ok2 || len(rest) < 20 {
-			return malformed("a tree that ends within an entry")
+		e, rest, err := cutEntry(content)
+		if err != nil {
+			return err
 		}
-		if n, err := strconv.ParseUint(string(mode), 8, 32); err != nil || n == 0 || mode[0] == '0' {
-			return malformed("the mode %q in a tree", clip(string(mode)))
-		}
-		if len(name) == 0 || bytes.ContainsRune(name, '/') || string(name) == "." || string(name) == ".." {
-			return malformed("the name %q in a tree", clip(string(name)))
-		}
-		e := rawEntry{mode, name, rest[:20]}
 		if last.name != nil && (compareEntries(last, e) >= 0 || bytes.Equal(last.name, e.name)) {
 			return malformed("the names in a tree are not in order, or one stands twice")
 		}
 		if err := do(e); err != nil {
 			return err
 		}
-		last, content = e, rest[20:]
+		last, content = e, rest
 	}
 	return nil
+}
+
+// cutEntry cuts the first entry from a tree.
+func cutEntry(content []byte) (e rawEntry, rest []byte, err error) {
+	mode, rest, ok := bytes.Cut(content, []byte(" "))
+	name, rest, ok2 := bytes.Cut(rest, []byte{0})
+	if !ok || !ok2 || len(rest) < 20 {
+		return e, nil, malformed("a tree that ends within an entry")
+	}
+	if n, err := strconv.ParseUint(string(mode), 8, 32); err != nil || n == 0 || mode[0] == '0' {
+		return e, nil, malformed("the mode %q in a tree", clip.Text(string(mode)))
+	}
+	if len(name) == 0 || bytes.ContainsRune(name, '/') || string(name) == "." || string(name) == ".." {
+		return e, nil, malformed("the name %q in a tree", clip.Text(string(name)))
+	}
+	return rawEntry{mode, name, rest[:20]}, rest[20:], nil
 }
 
 // compareEntries orders the entries of a tree as Git does: a directory as if its name
@@ -299,11 +330,4 @@ func compareEntries(a, b rawEntry) int {
 		return e.name[n:]
 	}
 	return bytes.Compare(rest(a), rest(b))
-}
-
-func clip(s string) string {
-	if len(s) > 80 {
-		return s[:80]
-	}
-	return s
 }

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/repopolicy/repopolicy/internal/clip"
 	"github.com/repopolicy/repopolicy/internal/file"
 )
 
@@ -75,7 +76,7 @@ func (r *Repository) loose(id ID) (Type, []byte, error) {
 	t := Type(kind)
 	size, err := strconv.ParseUint(digits, 10, 63)
 	if limit := limitOf(t); limit == 0 || err != nil {
-		return "", nil, malformed("it begins with %q", clip(string(head)))
+		return "", nil, malformed("it begins with %q", clip.Bytes(head))
 	} else if size > uint64(limit) {
 		return "", nil, &tooLarge{int64(size), limit}
 	}

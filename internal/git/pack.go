@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 )
 
 // Limits of an object, by its type. What it is made of, bases and deltas, is bounded
@@ -100,33 +101,15 @@ func (p *packFile) header(at int64) (entry, error) {
 		return e, err
 	}
 	p.in.seek(at)
-	b, err := p.in.ReadByte()
-	if err != nil {
-		return e, p.bad(err)
-	}
-	e.kind, e.size = b>>4&7, int64(b&15)
-	for shift := 4; b&0x80 != 0; shift += 7 {
-		if b, err = p.in.ReadByte(); err != nil {
-			return e, p.bad(err)
-		}
-		if shift > 53 {
-			return e, malformed("a size beyond all bounds in %s", p.name)
-		}
-		e.size |= int64(b&0x7f) << shift
+	if err := p.kindAndSize(&e); err != nil {
+		return e, err
 	}
 	switch e.kind {
 	case packedCommit, packedTree, packedBlob, packedTag:
 	case offsetDelta:
-		back := int64(-1)
-		for more := true; more; {
-			if b, err = p.in.ReadByte(); err != nil {
-				return e, p.bad(err)
-			}
-			if back > 1<<48 {
-				return e, malformed("a delta in %s whose base is before it", p.name)
-			}
-			back = (back+1)<<7 | int64(b&0x7f)
-			more = b&0x80 != 0
+		back, err := p.offset()
+		if err != nil {
+			return e, err
 		}
 		if back <= 0 || back > at {
 			return e, malformed("a delta in %s whose base is not before it", p.name)
@@ -153,6 +136,42 @@ func (p *packFile) header(at int64) (entry, error) {
 	return e, nil
 }
 
+// kindAndSize reads the first number of a header.
+func (p *packFile) kindAndSize(e *entry) error {
+	b, err := p.in.ReadByte()
+	if err != nil {
+		return p.bad(err)
+	}
+	e.kind, e.size = b>>4&7, int64(b&15)
+	for shift := 4; b&0x80 != 0; shift += 7 {
+		if b, err = p.in.ReadByte(); err != nil {
+			return p.bad(err)
+		}
+		if shift > 53 {
+			return malformed("a size beyond all bounds in %s", p.name)
+		}
+		e.size |= int64(b&0x7f) << shift
+	}
+	return nil
+}
+
+// offset reads how far before a delta its base is.
+func (p *packFile) offset() (int64, error) {
+	for back := int64(-1); ; {
+		b, err := p.in.ReadByte()
+		if err != nil {
+			return 0, p.bad(err)
+		}
+		if back > 1<<48 {
+			return 0, malformed("a delta in %s whose base is before it", p.name)
+		}
+		back = (back+1)<<7 | int64(b&0x7f)
+		if b&0x80 == 0 {
+			return back, nil
+		}
+	}
+}
+
 // bad says where a pack cannot be read. What ends a run stays what it is.
 func (p *packFile) bad(err error) error {
 	var large *tooLarge
@@ -165,88 +184,114 @@ func (p *packFile) bad(err error) error {
 // read returns the object at a position. What it returns may be in the cache too and
 // is not written to. The error of a delta whose base is not there is [errNoBase].
 func (p *packFile) read(at int64) (Type, []byte, error) {
-	m := p.in.m
-	var chain []entry // of deltas, the object's own first
-	var t Type
-	var content []byte
-	scratch := int64(0)
-	defer func() { m.give(scratch) }()
-	hold := func(n int64) error {
-		err := m.hold(n)
-		if err == nil {
-			scratch += n
-		}
-		return err
+	s := scratch{m: p.in.m}
+	defer s.free()
+	t, content, chain, err := p.base(&s, at)
+	if err != nil {
+		return "", nil, err
 	}
-	for pos := at; t == ""; {
-		if c := p.held.get(p, pos); c != nil {
-			t, content = c.t, c.content
-			break
-		}
-		e, err := p.header(pos)
+	limit, made := limitOf(t), int64(0)
+	for _, e := range slices.Backward(chain) {
+		before := s.held
+		delta, target, err := p.delta(&s, e, limit)
 		if err != nil {
 			return "", nil, err
 		}
+		if made += target + e.size; made > maxChainBytes {
+			return "", nil, malformed("an object in %s that takes more than %d bytes to make",
+				p.name, int64(maxChainBytes))
+		}
+		if err := s.hold(target); err != nil {
+			return "", nil, err
+		}
+		if content, err = applyDelta(s.m, content, delta, limit); err != nil {
+			return "", nil, p.bad(err)
+		}
+		p.held.put(p, e.at, t, content)
+		s.give(before + e.size) // the delta, and its base but for the cache
+	}
+	return t, content, nil
+}
+
+// scratch is the memory that one reading holds.
+type scratch struct {
+	m    *meter
+	held int64
+}
+
+func (s *scratch) hold(n int64) error {
+	if err := s.m.hold(n); err != nil {
+		return err
+	}
+	s.held += n
+	return nil
+}
+
+func (s *scratch) give(n int64) {
+	s.m.give(n)
+	s.held -= n
+}
+
+func (s *scratch) free() { s.give(s.held) }
+
+// base returns what the object at a position is made from: the object itself, or the base of
+// the chain of deltas that leads to it, whose first is the object's own.
+func (p *packFile) base(s *scratch, at int64) (t Type, content []byte, chain []entry, err error) {
+	for pos := at; ; {
+		if c := p.held.get(p, pos); c != nil {
+			return c.t, c.content, chain, nil
+		}
+		e, err := p.header(pos)
+		if err != nil {
+			return "", nil, nil, err
+		}
 		limit := int64(MaxObjectBytes)
-		if base, ok := packedTypes[e.kind]; ok {
-			limit = limitOf(base)
+		t, whole := packedTypes[e.kind]
+		if whole {
+			limit = limitOf(t)
 		}
 		if e.size > limit {
-			return "", nil, &tooLarge{e.size, limit}
+			return "", nil, nil, &tooLarge{e.size, limit}
 		}
-		if base, ok := packedTypes[e.kind]; ok {
-			if err := hold(e.size); err != nil {
-				return "", nil, err
+		if whole {
+			if err := s.hold(e.size); err != nil {
+				return "", nil, nil, err
 			}
-			if content, err = p.in.object(e.size); err != nil {
-				return "", nil, p.bad(err)
+			content, err := p.in.object(e.size)
+			if err != nil {
+				return "", nil, nil, p.bad(err)
 			}
-			t = base
 			p.held.put(p, pos, t, content)
-			break
+			return t, content, chain, nil
 		}
 		if e.base < 0 {
-			return "", nil, errNoBase
+			return "", nil, nil, errNoBase
 		}
 		if len(chain) == maxDeltas {
-			return "", nil, malformed("a chain of more than %d deltas in %s", maxDeltas, p.name)
+			return "", nil, nil, malformed("a chain of more than %d deltas in %s", maxDeltas, p.name)
 		}
 		chain = append(chain, e)
 		pos = e.base
 	}
-	limit, made := limitOf(t), int64(0)
-	for i := len(chain) - 1; i >= 0; i-- {
-		e := chain[i]
-		before := scratch
-		if err := hold(e.size); err != nil {
-			return "", nil, err
-		}
-		p.in.seek(e.content)
-		delta, err := p.in.object(e.size)
-		if err != nil {
-			return "", nil, p.bad(err)
-		}
-		_, target, _, err := deltaSizes(delta)
-		if err != nil {
-			return "", nil, p.bad(err)
-		}
-		if target > uint64(limit) {
-			return "", nil, &tooLarge{int64(min(target, 1<<62)), limit}
-		}
-		if made += int64(target) + e.size; made > maxChainBytes {
-			return "", nil, malformed("an object in %s that takes more than %d bytes to make", p.name, int64(maxChainBytes))
-		}
-		if err := hold(int64(target)); err != nil {
-			return "", nil, err
-		}
-		if content, err = applyDelta(m, content, delta, limit); err != nil {
-			return "", nil, p.bad(err)
-		}
-		p.held.put(p, e.at, t, content)
-		m.give(before + e.size) // the delta, and its base but for the cache
-		scratch = int64(target)
+}
+
+// delta reads a delta, and the size of what it makes.
+func (p *packFile) delta(s *scratch, e entry, limit int64) (delta []byte, target int64, err error) {
+	if err := s.hold(e.size); err != nil {
+		return nil, 0, err
 	}
-	return t, content, nil
+	p.in.seek(e.content)
+	if delta, err = p.in.object(e.size); err != nil {
+		return nil, 0, p.bad(err)
+	}
+	_, size, _, err := deltaSizes(delta)
+	if err != nil {
+		return nil, 0, p.bad(err)
+	}
+	if size > uint64(limit) {
+		return nil, 0, &tooLarge{int64(min(size, 1<<62)), limit}
+	}
+	return delta, int64(size), nil
 }
 
 // cache keeps objects that others may be made of, the ones used last.

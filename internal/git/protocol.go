@@ -13,6 +13,8 @@ import (
 	"strings"
 
 	"github.com/go-git/go-git/v5/plumbing/format/pktline"
+
+	"github.com/repopolicy/repopolicy/internal/clip"
 )
 
 // Git's protocol over HTTP, version 0, as far as a fetch without history needs it. Lines
@@ -41,21 +43,14 @@ func readAdvertisement(m *meter, r io.Reader, want func(ref string) bool, tags b
 		a.tags = map[string]ID{}
 	}
 	lines := pktline.NewScanner(bufio.NewReaderSize(r, workStep))
-	if !lines.Scan() || !bytes.HasPrefix(lines.Bytes(), []byte("# service=git-upload-pack")) {
-		return nil, errors.Join(errors.New("the server does not answer as Git does"), lines.Err())
-	}
-	if !lines.Scan() || len(lines.Bytes()) > 0 {
+	isGit := lines.Scan() && bytes.HasPrefix(lines.Bytes(), []byte("# service=git-upload-pack")) &&
+		lines.Scan() && len(lines.Bytes()) == 0
+	if !isGit {
 		return nil, errors.Join(errors.New("the server does not answer as Git does"), lines.Err())
 	}
 	for first := true; ; first = false {
-		if !lines.Scan() {
-			if err := lines.Err(); err != nil {
-				return nil, err
-			}
-			return nil, errors.New("the list of refs ends early")
-		}
-		line := bytes.TrimSuffix(lines.Bytes(), []byte("\n"))
-		if err := m.work(int64(len(line)) + 4); err != nil {
+		line, err := listLine(m, lines)
+		if err != nil {
 			return nil, err
 		}
 		if len(line) == 0 {
@@ -71,14 +66,7 @@ func readAdvertisement(m *meter, r io.Reader, want func(ref string) bool, tags b
 			}
 			line = ref
 		}
-		if bytes.HasPrefix(line, []byte("shallow ")) {
-			continue
-		}
-		hash, name, ok := bytes.Cut(line, []byte(" "))
-		if !ok || !isID(hash) {
-			return nil, malformed("the line %q in the list of refs", clip(string(line[:min(len(line), 80)])))
-		}
-		if err := a.take(m, hash, name, want); err != nil {
+		if err := a.line(m, line, want); err != nil {
 			return nil, err
 		}
 	}
@@ -86,6 +74,30 @@ func readAdvertisement(m *meter, r io.Reader, want func(ref string) bool, tags b
 		return nil, errors.New("the repository is empty")
 	}
 	return a, nil
+}
+
+// listLine returns the next line of the list of refs; after the last one it is empty.
+func listLine(m *meter, lines *pktline.Scanner) ([]byte, error) {
+	if !lines.Scan() {
+		if err := lines.Err(); err != nil {
+			return nil, err
+		}
+		return nil, errors.New("the list of refs ends early")
+	}
+	line := bytes.TrimSuffix(lines.Bytes(), []byte("\n"))
+	return line, m.work(int64(len(line)) + 4)
+}
+
+// line reads a line of the list of refs.
+func (a *advertisement) line(m *meter, line []byte, want func(ref string) bool) error {
+	if bytes.HasPrefix(line, []byte("shallow ")) {
+		return nil
+	}
+	hash, name, ok := bytes.Cut(line, []byte(" "))
+	if !ok || !isID(hash) {
+		return malformed("the line %q in the list of refs", clip.Bytes(line))
+	}
+	return a.take(m, hash, name, want)
 }
 
 // able reads the server's capabilities.
@@ -100,7 +112,7 @@ func (a *advertisement) able(text string) error {
 			}
 		case "object-format":
 			if value != "sha1" {
-				return fmt.Errorf("%w: its objects are named by %s", ErrUnsupported, clip(value))
+				return fmt.Errorf("%w: its objects are named by %s", ErrUnsupported, clip.Text(value))
 			}
 		}
 		a.capabilities[name] = true
@@ -155,7 +167,7 @@ func (f *fetcher) do(ctx context.Context, method, path string, body []byte) (io.
 	}
 	if resp.StatusCode != http.StatusOK {
 		resp.Body.Close()
-		return nil, fmt.Errorf("the server answers %s", clip(resp.Status))
+		return nil, fmt.Errorf("the server answers %s", clip.Text(resp.Status))
 	}
 	if to := resp.Request.URL; method == http.MethodGet {
 		base := *to
@@ -219,7 +231,10 @@ type packReader struct {
 
 func newPackReader(m *meter, r io.Reader, a *advertisement) *packReader {
 	b := bufio.NewReaderSize(r, workStep)
-	return &packReader{m: m, r: b, lines: pktline.NewScanner(b), raw: !a.capabilities["side-band-64k"] && !a.capabilities["side-band"]}
+	return &packReader{
+		m: m, r: b, lines: pktline.NewScanner(b),
+		raw: !a.capabilities["side-band-64k"] && !a.capabilities["side-band"],
+	}
 }
 
 // Read implements io.Reader.
@@ -251,37 +266,53 @@ func (p *packReader) next() error {
 			return nil
 		}
 	}
-	if err := p.m.work(4); err != nil {
-		return err
-	}
-	if !p.lines.Scan() {
-		if err := p.lines.Err(); err != nil {
-			return err
-		}
-		return io.ErrUnexpectedEOF
-	}
-	line := p.lines.Bytes()
-	if err := p.m.work(int64(len(line))); err != nil {
+	line, err := p.line()
+	if err != nil {
 		return err
 	}
 	switch {
 	case len(line) == 0 && p.begun:
 		return io.EOF
-	case len(line) == 0, !p.begun && (bytes.HasPrefix(line, []byte("shallow ")) || bytes.HasPrefix(line, []byte("unshallow ")) || bytes.HasPrefix(line, []byte("NAK")) || bytes.HasPrefix(line, []byte("ACK "))):
+	case len(line) == 0, !p.begun && negotiates(line):
 		return nil
 	case p.raw:
-		return malformed("the server answers %q", clip(string(line[:min(len(line), 80)])))
+		return malformed("the server answers %q", clip.Bytes(line))
 	}
 	switch line[0] {
 	case 1:
 		p.left, p.begun = line[1:], true
 	case 2: // progress
 	case 3:
-		return fmt.Errorf("the server says %q", clip(string(line[1:min(len(line), 80)])))
+		return fmt.Errorf("the server says %q", clip.Bytes(line[1:]))
 	default:
-		return malformed("the server answers %q", clip(string(line[:min(len(line), 80)])))
+		return malformed("the server answers %q", clip.Bytes(line))
 	}
 	return nil
+}
+
+// line returns the next line.
+func (p *packReader) line() ([]byte, error) {
+	if err := p.m.work(4); err != nil {
+		return nil, err
+	}
+	if !p.lines.Scan() {
+		if err := p.lines.Err(); err != nil {
+			return nil, err
+		}
+		return nil, io.ErrUnexpectedEOF
+	}
+	line := p.lines.Bytes()
+	return line, p.m.work(int64(len(line)))
+}
+
+// negotiates reports whether a line says what the pack that follows is made from.
+func negotiates(line []byte) bool {
+	for _, word := range []string{"shallow ", "unshallow ", "NAK", "ACK "} {
+		if bytes.HasPrefix(line, []byte(word)) {
+			return true
+		}
+	}
+	return false
 }
 
 // pack fetches objects, whose names are computed from what came.

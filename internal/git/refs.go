@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/repopolicy/repopolicy/internal/clip"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -30,7 +31,7 @@ const (
 // are malformed here.
 func (r *Repository) Ref(name string) (ID, error) {
 	if !policy.ValidRef(name) {
-		return "", fmt.Errorf("%q cannot be a ref", clip(name))
+		return "", fmt.Errorf("%q cannot be a ref", clip.Text(name))
 	}
 	data, err := r.read(name, maxLooseRef)
 	switch {
@@ -117,7 +118,7 @@ func (r *Repository) packed(do func(hash, name []byte) error) error {
 		}
 		hash, name, ok := bytes.Cut(line, []byte(" "))
 		if !ok || !isID(hash) {
-			return malformed("packed-refs: the line %q", clip(string(line[:min(len(line), 80)])))
+			return malformed("packed-refs: the line %q", clip.Bytes(line))
 		}
 		if err := do(hash, name); err != nil {
 			return err
@@ -146,7 +147,8 @@ func (r *Repository) tips(into *idSet) error {
 		}
 	}
 	return r.packed(func(hash, name []byte) error {
-		if !slices.ContainsFunc(tipDirs, func(dir string) bool { return bytes.HasPrefix(name, []byte(dir+"/")) }) || loose.names[string(name)] {
+		if !slices.ContainsFunc(tipDirs, func(dir string) bool { return bytes.HasPrefix(name, []byte(dir+"/")) }) ||
+			loose.names[string(name)] {
 			return nil // what a file says counts before what is packed
 		}
 		if !policy.ValidRef(string(name)) { // nobody can ask for it

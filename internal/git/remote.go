@@ -148,7 +148,9 @@ func (r *Repository) Local() (*Snapshot, error) {
 // repository on a server, without history, and of its files only those that
 // match wants where the server can leave out the others. Address is an http or
 // https URL; nothing is stored.
-func Fetch(ctx context.Context, address, agent string, next http.RoundTripper, refs []string, dir string, match func(string) bool) (*Snapshot, error) {
+func Fetch(
+	ctx context.Context, address, agent string, next http.RoundTripper, refs []string, dir string, match func(string) bool,
+) (*Snapshot, error) {
 	// What is read of the snapshot later has only the deadline of the run.
 	m := newMeter(ctx, maxFetchWork)
 	ctx, cancel := context.WithTimeout(ctx, remoteTimeout)
@@ -207,13 +209,16 @@ func newFetcher(m *meter, address, agent string, next http.RoundTripper) (*fetch
 	f := &fetcher{m: m, address: strings.TrimSuffix(address, "/"), agent: "git/" + agent, store: newFetched(m)}
 	f.client = &http.Client{
 		// Some servers answer only to Git.
-		Transport: &web.OneOrigin{Scheme: u.Scheme, Host: u.Host, Limit: maxReply, Agent: f.agent, Redirects: true, Binary: true, Next: next},
-		Timeout:   remoteTimeout,
+		Transport: &web.OneOrigin{
+			Scheme: u.Scheme, Host: u.Host, Limit: maxReply, Agent: f.agent, Redirects: true, Binary: true, Next: next,
+		},
+		Timeout: remoteTimeout,
 		CheckRedirect: func(req *http.Request, via []*http.Request) error {
 			if len(via) > maxRedirects || req.URL.Scheme != u.Scheme || req.URL.Host != u.Host {
 				return errors.New("redirected to another host")
 			}
-			if req.Method != http.MethodGet || via[0].Method != http.MethodGet || !strings.HasSuffix(req.URL.Path, "/info/refs") {
+			if req.Method != http.MethodGet || via[0].Method != http.MethodGet ||
+				!strings.HasSuffix(req.URL.Path, "/info/refs") {
 				return errors.New("redirected to what is no repository")
 			}
 			to := *req.URL
@@ -261,17 +266,8 @@ func (f *fetcher) fetch(ctx context.Context, refs []string, dir string, match fu
 			if d == dir {
 				wanted = func(string) bool { return true }
 			}
-			entries, err := wantedOf(f.store, id, d, wanted)
-			if err != nil && !errors.Is(err, ErrMalformed) && !errors.Is(err, ErrNotFound) {
+			if err := f.addMissing(blobs, id, d, wanted); err != nil {
 				return nil, err
-			}
-			for _, e := range entries {
-				if !f.store.has(e.ID) {
-					if err := blobs.add(e.ID.raw()); err != nil {
-						return nil, err
-					}
-				}
-				f.m.give(int64(len(e.Name)) + entryOverhead)
 			}
 		}
 	}
@@ -286,6 +282,23 @@ func (f *fetcher) fetch(ctx context.Context, refs []string, dir string, match fu
 		wants[i] = blobs.at(i).id()
 	}
 	return s, f.pack(ctx, a, wants, false, false)
+}
+
+// addMissing adds the wanted files of a directory that have not been fetched.
+func (f *fetcher) addMissing(blobs *idSet, commit ID, dir string, wanted func(string) bool) error {
+	entries, err := wantedOf(f.store, commit, dir, wanted)
+	if err != nil && !errors.Is(err, ErrMalformed) && !errors.Is(err, ErrNotFound) {
+		return err
+	}
+	for _, e := range entries {
+		if !f.store.has(e.ID) {
+			if err := blobs.add(e.ID.raw()); err != nil {
+				return err
+			}
+		}
+		f.m.give(int64(len(e.Name)) + entryOverhead)
+	}
+	return nil
 }
 
 // subdirs returns the directories directly in dir.

@@ -18,7 +18,10 @@ func backend(t *testing.T, p *program, wrap func(http.Handler) http.Handler) str
 	t.Helper()
 	h := http.Handler(&cgi.Handler{
 		Path: filepath.Join(p.run("--exec-path"), "git-http-backend"),
-		Env:  []string{"GIT_PROJECT_ROOT=" + filepath.Dir(p.dir), "GIT_HTTP_EXPORT_ALL=1", "GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_SYSTEM=/dev/null"},
+		Env: []string{
+			"GIT_PROJECT_ROOT=" + filepath.Dir(p.dir), "GIT_HTTP_EXPORT_ALL=1", "GIT_CONFIG_GLOBAL=/dev/null",
+			"GIT_CONFIG_SYSTEM=/dev/null",
+		},
 	})
 	if wrap != nil {
 		h = wrap(h)
@@ -49,7 +52,8 @@ func TestFetch(t *testing.T) {
 			p.run("config", "uploadpack.allowAnySHA1InWant", "true")
 		}
 		url := backend(t, p, nil)
-		s, err := Fetch(context.Background(), url, "test", nil, []string{"refs/heads/bindings", "refs/heads/missing"}, "dir", signatureFile)
+		s, err := Fetch(context.Background(), url, "test", nil, []string{"refs/heads/bindings", "refs/heads/missing"}, "dir",
+			signatureFile)
 		if err != nil {
 			t.Fatalf("partial %v: %v", partial, err)
 		}
@@ -94,7 +98,9 @@ func TestFetchHostile(t *testing.T) {
 			return http.RedirectHandler("http://127.0.0.2:1/x", http.StatusFound)
 		},
 		"an error": func(http.Handler) http.Handler {
-			return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no", http.StatusInternalServerError) })
+			return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				http.Error(w, "no", http.StatusInternalServerError)
+			})
 		},
 		"a page": func(http.Handler) http.Handler {
 			return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("<html>")) })
@@ -134,8 +140,12 @@ func TestFetchHostile(t *testing.T) {
 	if err != nil || s.MovedTo != moved {
 		t.Errorf("a moved repository: %v %+v", err, s)
 	}
-	for _, bad := range []string{"ext::sh -c x", "ssh://git@example.com/x", "--upload-pack=x", "https://user:pw@example.com/x", "file:///etc", ""} {
-		if _, err := Fetch(context.Background(), bad, "test", nil, nil, "sub", func(string) bool { return true }); !errors.Is(err, ErrUnreachableServer) {
+	for _, bad := range []string{
+		"ext::sh -c x", "ssh://git@example.com/x", "--upload-pack=x", "https://user:pw@example.com/x", "file:///etc", "",
+	} {
+		if _, err := Fetch(context.Background(), bad, "test", nil, nil, "sub", func(string) bool {
+			return true
+		}); !errors.Is(err, ErrUnreachableServer) {
 			t.Errorf("%q: %v", bad, err)
 		}
 		if _, err := Default(context.Background(), bad, "test", nil); !errors.Is(err, ErrUnreachableServer) {

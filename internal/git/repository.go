@@ -14,6 +14,7 @@ import (
 
 	"github.com/go-git/gcfg"
 
+	"github.com/repopolicy/repopolicy/internal/clip"
 	"github.com/repopolicy/repopolicy/internal/file"
 )
 
@@ -154,7 +155,7 @@ func (r *Repository) config(section, subsection, key string) (string, error) {
 	case Fatal(err):
 		return "", err
 	case err != nil:
-		return "", malformed("config: %s", clip(err.Error()))
+		return "", malformed("config: %s", clip.Text(err.Error()))
 	}
 	return found, nil
 }
@@ -170,13 +171,13 @@ func (r *Repository) checkFormat() error {
 		return err
 	}
 	if f != "" && !strings.EqualFold(f, "sha1") {
-		return fmt.Errorf("%w: its objects are named by %s", ErrUnsupported, clip(f))
+		return fmt.Errorf("%w: its objects are named by %s", ErrUnsupported, clip.Text(f))
 	}
 	if f, err = r.config("extensions", "", "refstorage"); err != nil {
 		return err
 	}
 	if f != "" && !strings.EqualFold(f, "files") {
-		return fmt.Errorf("%w: its refs are kept as %s", ErrUnsupported, clip(f))
+		return fmt.Errorf("%w: its refs are kept as %s", ErrUnsupported, clip.Text(f))
 	}
 	return nil
 }

@@ -123,7 +123,8 @@ func (d *difference) file(name []byte, committed rawEntry) error {
 	}
 	same := false
 	for e := d.idx.entry; e != nil && bytes.Compare(e.name, name) <= 0; e = d.idx.entry {
-		if bytes.Equal(e.name, name) && e.stage == 0 && !e.later && e.id == oid(committed.id) && strconv.FormatUint(uint64(e.mode), 8) == mode {
+		if bytes.Equal(e.name, name) && e.stage == 0 && !e.later && e.id == oid(committed.id) &&
+			strconv.FormatUint(uint64(e.mode), 8) == mode {
 			same = true
 			if err := d.idx.next(); err != nil {
 				return err

@@ -21,7 +21,8 @@ func stagedRepository(t testing.TB) (dir string, run func(args ...string)) {
 		t.Helper()
 		cmd := exec.Command("git", args...)
 		cmd.Dir = dir
-		cmd.Env = append(os.Environ(), "GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_NOSYSTEM=1", "GIT_AUTHOR_NAME=t", "GIT_AUTHOR_EMAIL=t@example.com", "GIT_COMMITTER_NAME=t", "GIT_COMMITTER_EMAIL=t@example.com")
+		cmd.Env = append(os.Environ(), "GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_NOSYSTEM=1", "GIT_AUTHOR_NAME=t",
+			"GIT_AUTHOR_EMAIL=t@example.com", "GIT_COMMITTER_NAME=t", "GIT_COMMITTER_EMAIL=t@example.com")
 		if out, err := cmd.CombinedOutput(); err != nil && args[0] != "merge" {
 			t.Fatalf("git %v: %v\n%s", args, err, out)
 		}
@@ -65,14 +66,20 @@ func TestStaged(t *testing.T) {
 	}{
 		"clean":               {func(string, func(...string)) {}, nil},
 		"changed, not staged": {func(dir string, _ func(...string)) { write(dir, "a", "x"); write(dir, "new", "x") }, nil},
-		"changed":             {func(dir string, run func(...string)) { write(dir, "dir/b", "x"); run("add", "dir/b") }, []string{"dir/b"}},
-		"new":                 {func(dir string, run func(...string)) { write(dir, "new", "x"); run("add", "new") }, []string{"new"}},
-		"to be added":         {func(dir string, run func(...string)) { write(dir, "new", "x"); run("add", "-N", "new") }, []string{"new"}},
-		"removed":             {func(_ string, run func(...string)) { run("rm", "-q", "--cached", "a") }, []string{"a"}},
-		"moved":               {func(_ string, run func(...string)) { run("mv", "a", "z") }, []string{"a", "z"}},
-		"mode":                {func(_ string, run func(...string)) { run("update-index", "--chmod=+x", "a") }, []string{"a"}},
-		"all gone":            {func(_ string, run func(...string)) { run("read-tree", "--empty") }, []string{"a", "dir.x", "dir/b", "dir/sub/c"}},
-		"no index":            {func(dir string, _ func(...string)) { _ = os.Remove(filepath.Join(dir, ".git/index")) }, nil},
+		"changed": {
+			func(dir string, run func(...string)) { write(dir, "dir/b", "x"); run("add", "dir/b") }, []string{"dir/b"},
+		},
+		"new": {func(dir string, run func(...string)) { write(dir, "new", "x"); run("add", "new") }, []string{"new"}},
+		"to be added": {
+			func(dir string, run func(...string)) { write(dir, "new", "x"); run("add", "-N", "new") }, []string{"new"},
+		},
+		"removed": {func(_ string, run func(...string)) { run("rm", "-q", "--cached", "a") }, []string{"a"}},
+		"moved":   {func(_ string, run func(...string)) { run("mv", "a", "z") }, []string{"a", "z"}},
+		"mode":    {func(_ string, run func(...string)) { run("update-index", "--chmod=+x", "a") }, []string{"a"}},
+		"all gone": {
+			func(_ string, run func(...string)) { run("read-tree", "--empty") }, []string{"a", "dir.x", "dir/b", "dir/sub/c"},
+		},
+		"no index": {func(dir string, _ func(...string)) { _ = os.Remove(filepath.Join(dir, ".git/index")) }, nil},
 		"version 4": {func(dir string, run func(...string)) {
 			run("update-index", "--index-version", "4")
 			write(dir, "a", "x")
@@ -102,8 +109,10 @@ func TestStaged(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, bad := range map[string][]byte{
-		"empty": {}, "cut": good[:len(good)/2], "junk": []byte("junk"), "version 9": append([]byte("DIRC\x00\x00\x00\x09"), good[8:]...),
-		"count": append([]byte("DIRC\x00\x00\x00\x02\xff\xff\xff\xff"), good[12:]...), "checksum": append(slices.Clone(good[:len(good)-1]), good[len(good)-1]^1),
+		"empty": {}, "cut": good[:len(good)/2], "junk": []byte("junk"),
+		"version 9": append([]byte("DIRC\x00\x00\x00\x09"), good[8:]...),
+		"count":     append([]byte("DIRC\x00\x00\x00\x02\xff\xff\xff\xff"), good[12:]...),
+		"checksum":  append(slices.Clone(good[:len(good)-1]), good[len(good)-1]^1),
 	} {
 		if err := os.WriteFile(index, bad, 0o600); err != nil {
 			t.Fatal(err)

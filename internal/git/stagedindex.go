@@ -91,53 +91,22 @@ func (x *stagedIndex) next() error {
 	if err := x.m.work(entryWork); err != nil {
 		return err
 	}
-	var fixed [62]byte
-	if err := x.full(fixed[:]); err != nil {
+	begin := x.pos
+	e, err := x.fields()
+	if err != nil {
 		return err
 	}
-	flags := binary.BigEndian.Uint16(fixed[60:])
-	e := &stagedEntry{mode: binary.BigEndian.Uint32(fixed[24:]), id: oid(fixed[40:60]), stage: int(flags>>12) & 3}
-	length := len(fixed)
-	if flags&0x4000 != 0 {
-		var more [2]byte
-		if x.version < 3 {
-			return unsupportedIndex("an extended entry in version 2")
-		}
-		if err := x.full(more[:]); err != nil {
-			return err
-		}
-		length += 2
-		e.later = binary.BigEndian.Uint16(more[:])&0x2000 != 0
-	}
 	if x.version == 4 {
-		strip, err := x.strip()
-		if err != nil {
+		if e.name, err = x.prefix(); err != nil {
 			return err
 		}
-		if x.entry != nil {
-			e.name = x.entry.name
-		}
-		if strip > len(e.name) {
-			return unsupportedIndex("a name that is shorter than nothing")
-		}
-		e.name = bytes.Clone(e.name[:len(e.name)-strip])
 	}
-	for {
-		b, err := x.byte()
-		if err != nil {
-			return err
-		}
-		if b == 0 {
-			break
-		}
-		if e.name = append(e.name, b); len(e.name) > maxIndexName {
-			return unsupportedIndex("a name of more than %d bytes", maxIndexName)
-		}
-		length++
+	if e.name, err = x.name(e.name); err != nil {
+		return err
 	}
-	if x.version < 4 {
+	if x.version < 4 { // 1 to 8 NULs, of which the name took one
 		var pad [8]byte
-		if err := x.full(pad[:7-length%8]); err != nil {
+		if err := x.full(pad[:(8-(x.pos-begin)%8)%8]); err != nil {
 			return err
 		}
 	}
@@ -148,6 +117,60 @@ func (x *stagedIndex) next() error {
 	}
 	x.entry = e
 	return nil
+}
+
+// fields reads what stands before the name of an entry.
+func (x *stagedIndex) fields() (*stagedEntry, error) {
+	var fixed [62]byte
+	if err := x.full(fixed[:]); err != nil {
+		return nil, err
+	}
+	flags := binary.BigEndian.Uint16(fixed[60:])
+	e := &stagedEntry{mode: binary.BigEndian.Uint32(fixed[24:]), id: oid(fixed[40:60]), stage: int(flags>>12) & 3}
+	if flags&0x4000 == 0 {
+		return e, nil
+	}
+	if x.version < 3 {
+		return nil, unsupportedIndex("an extended entry in version 2")
+	}
+	var more [2]byte
+	if err := x.full(more[:]); err != nil {
+		return nil, err
+	}
+	e.later = binary.BigEndian.Uint16(more[:])&0x2000 != 0
+	return e, nil
+}
+
+// prefix reads, in version 4, how much of the entry before begins the name.
+func (x *stagedIndex) prefix() ([]byte, error) {
+	strip, err := x.strip()
+	if err != nil {
+		return nil, err
+	}
+	var last []byte
+	if x.entry != nil {
+		last = x.entry.name
+	}
+	if strip > len(last) {
+		return nil, unsupportedIndex("a name that is shorter than nothing")
+	}
+	return bytes.Clone(last[:len(last)-strip]), nil
+}
+
+// name reads the rest of a name, and the NUL that ends it.
+func (x *stagedIndex) name(prefix []byte) ([]byte, error) {
+	for name := prefix; ; {
+		b, err := x.byte()
+		if err != nil {
+			return nil, err
+		}
+		if b == 0 {
+			return name, nil
+		}
+		if name = append(name, b); len(name) > maxIndexName {
+			return nil, unsupportedIndex("a name of more than %d bytes", maxIndexName)
+		}
+	}
 }
 
 // strip reads how much of the last name is not part of the next.

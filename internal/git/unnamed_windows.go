@@ -13,5 +13,6 @@ const deleteOnClose = 0x04000000
 
 // unnamed returns a temporary file that is gone when it is closed, or the program ends.
 func unnamed() (*os.File, error) {
-	return os.OpenFile(filepath.Join(os.TempDir(), "repopolicy-pack-"+rand.Text()), os.O_RDWR|os.O_CREATE|os.O_EXCL|deleteOnClose, 0o600)
+	return os.OpenFile(filepath.Join(os.TempDir(), "repopolicy-pack-"+rand.Text()),
+		os.O_RDWR|os.O_CREATE|os.O_EXCL|deleteOnClose, 0o600)
 }

@@ -7,6 +7,7 @@ package identity
 import (
 	"bytes"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/asn1"
 	"errors"
 	"fmt"
@@ -52,56 +53,20 @@ func FromCertificate(cert *x509.Certificate) (Identity, error) {
 	if len(cert.Raw) > MaxCertificateBytes {
 		return Identity{}, fmt.Errorf("certificate of %d bytes, at most %d are read", len(cert.Raw), MaxCertificateBytes)
 	}
-	var sans int
-	var id Identity
-	var v1, v2 []byte
-	seen := map[string]bool{}
-	for _, e := range cert.Extensions {
-		oid := e.Id.String()
-		if seen[oid] {
-			return Identity{}, fmt.Errorf("extension %s stands twice", oid)
-		}
-		seen[oid] = true
-		switch {
-		case e.Id.Equal(oidSAN):
-			var err error
-			if id.Kind, id.Value, err = parseSAN(e.Value); err != nil {
-				return Identity{}, fmt.Errorf("subject alternative name: %w", err)
-			}
-			sans++
-		case len(e.Id) == len(oidFulcio)+1 && e.Id[:len(oidFulcio)].Equal(oidFulcio):
-			if err := checkExtension(e.Id[len(oidFulcio)], e.Value); err != nil {
-				return Identity{}, fmt.Errorf("extension %s: %w", oid, err)
-			}
-			switch e.Id[len(oidFulcio)] {
-			case 1:
-				v1 = e.Value
-			case 8:
-				v2 = e.Value
-			}
-		}
+	e, err := readExtensions(cert.Extensions)
+	if err != nil {
+		return Identity{}, err
 	}
-	if sans != 1 {
-		return Identity{}, errors.New("no subject alternative name")
-	}
+	id := Identity{Kind: e.kind, Value: e.value}
 	// ParseExtensions takes .1 and .8 in the order in which they stand: compare
 	// and choose ourselves.
 	ext, err := certificate.ParseExtensions(cert.Extensions)
 	if err != nil {
 		return Identity{}, err
 	}
-	issuer := string(v1)
-	if v2 != nil {
-		if err := certificate.ParseDERString(v2, &issuer); err != nil {
-			return Identity{}, err
-		}
-		if v1 != nil && issuer != string(v1) {
-			return Identity{}, fmt.Errorf("extensions .1 and .8 name different issuers: %q and %q", v1, issuer)
-		}
-	} else if v1 != nil && !cert.NotBefore.Before(issuerV2) {
-		return Identity{}, errors.New("no issuer extension .8")
+	if id.Issuer, err = e.issuer(cert.NotBefore); err != nil {
+		return Identity{}, err
 	}
-	id.Issuer = issuer
 	id.WorkflowTrigger = ext.GithubWorkflowTrigger
 	id.WorkflowSHA = ext.GithubWorkflowSHA
 	id.WorkflowName = ext.GithubWorkflowName
@@ -124,6 +89,66 @@ func FromCertificate(cert *x509.Certificate) (Identity, error) {
 	id.DeploymentEnvironment = ext.DeploymentEnvironment
 	id.TokenSubject = ext.Subject
 	return id, nil
+}
+
+// extensions is what is read of a certificate's extensions without a library: who it is of, and
+// the issuer in both of its spellings.
+type extensions struct {
+	kind               policy.Kind
+	value              string
+	issuerV1, issuerV2 []byte // as they stand; nil if they do not
+}
+
+func readExtensions(list []pkix.Extension) (*extensions, error) {
+	out := &extensions{}
+	seen := map[string]bool{}
+	for _, e := range list {
+		oid := e.Id.String()
+		if seen[oid] {
+			return nil, fmt.Errorf("extension %s stands twice", oid)
+		}
+		seen[oid] = true
+		switch {
+		case e.Id.Equal(oidSAN):
+			var err error
+			if out.kind, out.value, err = parseSAN(e.Value); err != nil {
+				return nil, fmt.Errorf("subject alternative name: %w", err)
+			}
+		case len(e.Id) == len(oidFulcio)+1 && e.Id[:len(oidFulcio)].Equal(oidFulcio):
+			n := e.Id[len(oidFulcio)]
+			if err := checkExtension(n, e.Value); err != nil {
+				return nil, fmt.Errorf("extension %s: %w", oid, err)
+			}
+			switch n {
+			case 1:
+				out.issuerV1 = e.Value
+			case 8:
+				out.issuerV2 = e.Value
+			}
+		}
+	}
+	if !seen[oidSAN.String()] {
+		return nil, errors.New("no subject alternative name")
+	}
+	return out, nil
+}
+
+// issuer returns the issuer of the ID token, "" if the certificate names none.
+func (e *extensions) issuer(notBefore time.Time) (string, error) {
+	switch {
+	case e.issuerV2 == nil && e.issuerV1 != nil && !notBefore.Before(issuerV2):
+		return "", errors.New("no issuer extension .8")
+	case e.issuerV2 == nil:
+		return string(e.issuerV1), nil
+	}
+	var issuer string
+	if err := certificate.ParseDERString(e.issuerV2, &issuer); err != nil {
+		return "", err
+	}
+	if e.issuerV1 != nil && issuer != string(e.issuerV1) {
+		return "", fmt.Errorf("extensions .1 and .8 name different issuers: %q and %q", e.issuerV1, issuer)
+	}
+	return issuer, nil
 }
 
 // checkExtension refuses what a lenient parser would take: other string types,
@@ -167,20 +192,9 @@ const (
 // are returned as they stand: crypto/x509 would hand a URI through net/url,
 // which does not keep them.
 func parseSAN(der []byte) (policy.Kind, string, error) {
-	var seq asn1.RawValue
-	rest, err := asn1.Unmarshal(der, &seq)
-	if err != nil || len(rest) > 0 || seq.Class != asn1.ClassUniversal || seq.Tag != asn1.TagSequence || !seq.IsCompound {
-		return "", "", errors.New("not one DER sequence")
-	}
-	var name asn1.RawValue
-	rest, err = asn1.Unmarshal(seq.Bytes, &name)
-	switch {
-	case err != nil:
-		return "", "", errors.New("no name")
-	case len(rest) > 0:
-		return "", "", errors.New("more than one name")
-	case name.Class != asn1.ClassContextSpecific:
-		return "", "", errors.New("not a GeneralName")
+	name, err := onlyName(der)
+	if err != nil {
+		return "", "", err
 	}
 	var kind policy.Kind
 	value := name.Bytes
@@ -204,6 +218,26 @@ func parseSAN(der []byte) (policy.Kind, string, error) {
 		return "", "", errors.New("a name with control characters")
 	}
 	return kind, string(value), nil
+}
+
+// onlyName returns the one GeneralName of a SubjectAltName extension.
+func onlyName(der []byte) (name asn1.RawValue, err error) {
+	var seq asn1.RawValue
+	rest, err := asn1.Unmarshal(der, &seq)
+	isSequence := seq.Class == asn1.ClassUniversal && seq.Tag == asn1.TagSequence && seq.IsCompound
+	if err != nil || len(rest) > 0 || !isSequence {
+		return name, errors.New("not one DER sequence")
+	}
+	rest, err = asn1.Unmarshal(seq.Bytes, &name)
+	switch {
+	case err != nil:
+		return name, errors.New("no name")
+	case len(rest) > 0:
+		return name, errors.New("more than one name")
+	case name.Class != asn1.ClassContextSpecific:
+		return name, errors.New("not a GeneralName")
+	}
+	return name, nil
 }
 
 func otherName(der []byte) ([]byte, error) {

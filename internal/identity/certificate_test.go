@@ -30,7 +30,9 @@ func certify(t testing.TB, notBefore time.Time, exts ...pkix.Extension) *x509.Ce
 	if err != nil {
 		t.Fatal(err)
 	}
-	tmpl := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: notBefore, NotAfter: notBefore.Add(time.Hour), ExtraExtensions: exts}
+	tmpl := &x509.Certificate{
+		SerialNumber: big.NewInt(1), NotBefore: notBefore, NotAfter: notBefore.Add(time.Hour), ExtraExtensions: exts,
+	}
 	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, key.Public(), key)
 	if err != nil {
 		t.Fatal(err)
@@ -71,23 +73,60 @@ func TestFromCertificate(t *testing.T) {
 		err   string
 	}{
 		{"email", now, []pkix.Extension{san("alice@example.com"), issuer}, policy.KindEmail, "alice@example.com", ""},
-		{"uri", now, []pkix.Extension{san("https://example.com/a%20b"), issuer}, policy.KindURI, "https://example.com/a%20b", ""},
-		{"case-53-othername", now, []pkix.Extension{other(fulcioOther, "alice!example.com"), issuer}, policy.KindUsername, "alice!example.com", ""},
+		{
+			"uri", now, []pkix.Extension{san("https://example.com/a%20b"), issuer}, policy.KindURI, "https://example.com/a%20b",
+			"",
+		},
+		{
+			"case-53-othername", now, []pkix.Extension{other(fulcioOther, "alice!example.com"), issuer}, policy.KindUsername,
+			"alice!example.com", "",
+		},
 		{"no issuer", now, []pkix.Extension{san("https://example.com")}, policy.KindURI, "https://example.com", ""},
-		{"issuer .1 in 2023", old, []pkix.Extension{san("alice@example.com"), sigstoretest.Extension(1, "https://accounts.google.com")}, policy.KindEmail, "alice@example.com", ""},
-		{"case-48-iss-missing", now, []pkix.Extension{san("alice@example.com"), sigstoretest.Extension(1, "https://accounts.google.com")}, "", "", "no issuer extension .8"},
-		{"case-49-iss-v1-v2-mismatch", now, []pkix.Extension{san("alice@example.com"), sigstoretest.Extension(1, "https://a.example"), issuer}, "", "", "different issuers"},
+		{
+			"issuer .1 in 2023", old,
+			[]pkix.Extension{san("alice@example.com"), sigstoretest.Extension(1, "https://accounts.google.com")},
+			policy.KindEmail, "alice@example.com", "",
+		},
+		{
+			"case-48-iss-missing", now,
+			[]pkix.Extension{san("alice@example.com"), sigstoretest.Extension(1, "https://accounts.google.com")}, "", "",
+			"no issuer extension .8",
+		},
+		{
+			"case-49-iss-v1-v2-mismatch", now,
+			[]pkix.Extension{san("alice@example.com"), sigstoretest.Extension(1, "https://a.example"), issuer}, "", "",
+			"different issuers",
+		},
 		{"no name", now, []pkix.Extension{issuer}, "", "", "no subject alternative name"},
 		{"two names", now, []pkix.Extension{san("alice@example.com", "bob@example.com"), issuer}, "", "", "more than one"},
-		{"e-mail and uri", now, []pkix.Extension{san("https://example.com", "bob@example.com"), issuer}, "", "", "more than one"},
+		{
+			"e-mail and uri", now, []pkix.Extension{san("https://example.com", "bob@example.com"), issuer}, "", "",
+			"more than one",
+		},
 		{"dns name", now, []pkix.Extension{ext(oidSAN, []byte("\x30\x0d\x82\x0bexample.com")), issuer}, "", "", "type 2"},
-		{"foreign otherName", now, []pkix.Extension{other([]byte{0x2b, 0x06, 0x01}, "alice"), issuer}, "", "", "type 1.3.6.1"},
+		{
+			"foreign otherName", now, []pkix.Extension{other([]byte{0x2b, 0x06, 0x01}, "alice"), issuer}, "", "", "type 1.3.6.1",
+		},
 		{"control character", now, []pkix.Extension{san("alice\n@example.com"), issuer}, "", "", "control"},
 		{"empty name", now, []pkix.Extension{ext(oidSAN, []byte{0x30, 0x02, 0x81, 0x00}), issuer}, "", "", "empty"},
-		{"trailing bytes", now, []pkix.Extension{san("alice@example.com"), ext(fulcio(8), append(sigstoretest.Extension(8, "https://a.example").Value, 0))}, "", "", "trailing"},
-		{"printable string", now, []pkix.Extension{san("alice@example.com"), ext(fulcio(8), []byte("\x13\x03abc"))}, "", "", "not a UTF8String"},
-		{"not der", now, []pkix.Extension{san("alice@example.com"), issuer, ext(fulcio(12), []byte("https://x"))}, "", "", "1.12"},
-		{"unknown extension", now, []pkix.Extension{san("alice@example.com"), issuer, ext(fulcio(99), []byte("?"))}, policy.KindEmail, "alice@example.com", ""},
+		{
+			"trailing bytes", now,
+			[]pkix.Extension{
+				san("alice@example.com"), ext(fulcio(8), append(sigstoretest.Extension(8, "https://a.example").Value, 0)),
+			}, "", "", "trailing",
+		},
+		{
+			"printable string", now, []pkix.Extension{san("alice@example.com"), ext(fulcio(8), []byte("\x13\x03abc"))}, "", "",
+			"not a UTF8String",
+		},
+		{
+			"not der", now, []pkix.Extension{san("alice@example.com"), issuer, ext(fulcio(12), []byte("https://x"))}, "", "",
+			"1.12",
+		},
+		{
+			"unknown extension", now, []pkix.Extension{san("alice@example.com"), issuer, ext(fulcio(99), []byte("?"))},
+			policy.KindEmail, "alice@example.com", "",
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			cert := &x509.Certificate{NotBefore: c.at, Extensions: c.exts} // x509 itself refuses some of these
@@ -128,10 +167,14 @@ func TestEveryExtension(t *testing.T) {
 	}
 	v := func(n int) string { return "value " + string(rune('a'+n)) }
 	want := Identity{
-		Kind: policy.KindURI, Value: "https://example.com/x", Issuer: "https://issuer.example", WorkflowTrigger: v(2), WorkflowSHA: v(3), WorkflowName: v(4),
-		WorkflowRepository: v(5), WorkflowRef: v(6), BuildSignerURI: v(9), BuildSignerDigest: v(10), RunnerEnvironment: v(11), SourceRepositoryURI: v(12),
-		SourceRepositoryDigest: v(13), SourceRepositoryRef: v(14), SourceRepositoryID: v(15), SourceRepositoryOwner: v(16), SourceRepositoryOwnerID: v(17),
-		BuildConfigURI: v(18), BuildConfigDigest: v(19), BuildTrigger: v(20), RunInvocationURI: v(21), Visibility: v(22), DeploymentEnvironment: v(23), TokenSubject: v(24),
+		Kind: policy.KindURI, Value: "https://example.com/x", Issuer: "https://issuer.example", WorkflowTrigger: v(2),
+		WorkflowSHA: v(3), WorkflowName: v(4),
+		WorkflowRepository: v(5), WorkflowRef: v(6), BuildSignerURI: v(9), BuildSignerDigest: v(10), RunnerEnvironment: v(11),
+		SourceRepositoryURI:    v(12),
+		SourceRepositoryDigest: v(13), SourceRepositoryRef: v(14), SourceRepositoryID: v(15), SourceRepositoryOwner: v(16),
+		SourceRepositoryOwnerID: v(17),
+		BuildConfigURI:          v(18), BuildConfigDigest: v(19), BuildTrigger: v(20), RunInvocationURI: v(21),
+		Visibility: v(22), DeploymentEnvironment: v(23), TokenSubject: v(24),
 	}
 	if id != want {
 		t.Errorf("got %+v", id)
@@ -144,7 +187,8 @@ func FuzzFromCertificate(f *testing.F) {
 	for _, der := range realCertificates(f) {
 		f.Add(der)
 	}
-	f.Add(certify(f, time.Now(), ext(oidSAN, sigstoretest.SAN("alice@example.com")), sigstoretest.Extension(8, "https://a.example")).Raw)
+	f.Add(certify(f, time.Now(), ext(oidSAN, sigstoretest.SAN("alice@example.com")),
+		sigstoretest.Extension(8, "https://a.example")).Raw)
 	f.Fuzz(func(t *testing.T, der []byte) {
 		cert, err := x509.ParseCertificate(der)
 		if err != nil {
@@ -168,9 +212,12 @@ func FuzzFromCertificate(f *testing.F) {
 		if len(cert.URIs) > 0 {
 			uri = cert.URIs[0].String() // net/url may have changed how it is written
 		}
-		if (id.Value != sum.SubjectAlternativeName && uri == "") || id.BuildSignerURI != sum.BuildSignerURI || id.SourceRepositoryURI != sum.SourceRepositoryURI ||
-			id.SourceRepositoryRef != sum.SourceRepositoryRef || id.SourceRepositoryID != sum.SourceRepositoryIdentifier || id.BuildTrigger != sum.BuildTrigger ||
-			id.RunnerEnvironment != sum.RunnerEnvironment || id.BuildConfigURI != sum.BuildConfigURI || id.SourceRepositoryOwnerID != sum.SourceRepositoryOwnerIdentifier {
+		if (id.Value != sum.SubjectAlternativeName && uri == "") || id.BuildSignerURI != sum.BuildSignerURI ||
+			id.SourceRepositoryURI != sum.SourceRepositoryURI ||
+			id.SourceRepositoryRef != sum.SourceRepositoryRef || id.SourceRepositoryID != sum.SourceRepositoryIdentifier ||
+			id.BuildTrigger != sum.BuildTrigger ||
+			id.RunnerEnvironment != sum.RunnerEnvironment || id.BuildConfigURI != sum.BuildConfigURI ||
+			id.SourceRepositoryOwnerID != sum.SourceRepositoryOwnerIdentifier {
 			t.Fatalf("differ: %+v and %+v", id, sum)
 		}
 	})

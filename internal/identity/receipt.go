@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/repopolicy/repopolicy/internal/clip"
 	"github.com/repopolicy/repopolicy/internal/strictjson"
 	"github.com/repopolicy/repopolicy/policy"
 )
@@ -81,7 +82,7 @@ func ParseReceipt(data []byte, schema string) (*Receipt, error) {
 	}
 	switch {
 	case r.Schema != schema:
-		return bad("the schema is %q", clip(r.Schema))
+		return bad("the schema is %q", clip.Text(r.Schema))
 	case len(r.Artifacts) > maxReceiptArtifacts:
 		return bad("more than %d artifacts", maxReceiptArtifacts)
 	case r.Expires.Sub(r.Issued) > MaxLifetime || !r.Issued.Before(r.Expires):
@@ -98,32 +99,34 @@ func (r *Receipt) Covers(later *Receipt, now time.Time) error {
 	no := func(format string, args ...any) error { return refusef(policy.ReceiptMismatch, format, args...) }
 	for _, f := range []struct{ what, want, got string }{
 		{"repository", r.Repository, later.Repository}, {"tag", r.Tag, later.Tag}, {"commit", r.Commit, later.Commit},
-		{"policy", r.Statement, later.Statement}, {"policy", r.Policy, later.Policy}, {"identity's issuer", r.Issuer, later.Issuer},
+		{"policy", r.Statement, later.Statement}, {"policy", r.Policy, later.Policy},
+		{"identity's issuer", r.Issuer, later.Issuer},
 		{"run", r.Run, later.Run}, {"run attempt", r.Attempt, later.Attempt}, {"audience", r.Audience, later.Audience},
 	} {
 		if f.want != f.got {
-			return no("its %s is %q, now it is %q", f.what, clip(f.want), clip(f.got))
+			return no("its %s is %q, now it is %q", f.what, clip.Text(f.want), clip.Text(f.got))
 		}
 	}
 	switch {
 	case r.PolicyVersion != later.PolicyVersion:
 		return no("it is of version %d of the policy, now it is version %d", r.PolicyVersion, later.PolicyVersion)
 	case r.Run == "" && r.Identity != later.Identity:
-		return no("it is for %q, now it is %q", clip(r.Identity), clip(later.Identity))
+		return no("it is for %q, now it is %q", clip.Text(r.Identity), clip.Text(later.Identity))
 	case now.Before(r.Issued.Add(-maxClockSkew)):
 		return no("it was issued in the future, at %s", r.Issued.Format(time.RFC3339))
 	case !now.Before(r.Expires):
 		return no("it expired at %s", r.Expires.Format(time.RFC3339))
 	case stageRank[r.Stage] == 0 || stageRank[r.Stage] > stageRank[later.Stage]:
-		return no("it is of the stage %q, now it is %q", clip(r.Stage), clip(later.Stage))
+		return no("it is of the stage %q, now it is %q", clip.Text(r.Stage), clip.Text(later.Stage))
 	}
 	for _, a := range later.Artifacts {
 		i := slices.IndexFunc(r.Artifacts, func(b ReceiptArtifact) bool { return b.Name == a.Name })
 		switch {
 		case i < 0:
-			return no("it does not name %q", clip(a.Name))
+			return no("it does not name %q", clip.Text(a.Name))
 		case r.Artifacts[i].Digest != "" && r.Artifacts[i].Digest != a.Digest:
-			return no("%q had the digest %s, now it has %q", clip(a.Name), clip(r.Artifacts[i].Digest), clip(a.Digest))
+			return no("%q had the digest %s, now it has %q", clip.Text(a.Name), clip.Text(r.Artifacts[i].Digest),
+				clip.Text(a.Digest))
 		}
 	}
 	return nil

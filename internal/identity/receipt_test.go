@@ -20,9 +20,12 @@ const receiptSchema = "https://example.com/receipt-v1.json"
 func receipt(change func(*Receipt)) *Receipt {
 	d := "sha256:" + strings.Repeat("d", 64)
 	r := &Receipt{
-		Schema: receiptSchema, Repository: "https://github.com/acme/widget", Tag: "v1", Commit: strings.Repeat("a", 40), PolicyVersion: 3, Policy: d, Statement: d,
-		Stage: "sign", Identity: "https://github.com/acme/widget/.github/workflows/release.yml@refs/tags/v1", Issuer: "https://token.actions.githubusercontent.com",
-		Run: "7", Attempt: "1", Audience: oidc.Audience, Issued: tokenTime, Expires: tokenTime.Add(MaxLifetime), Artifacts: []ReceiptArtifact{{"widget.tar.gz", d, "ci"}, {"later.txt", "", "ci"}},
+		Schema: receiptSchema, Repository: "https://github.com/acme/widget", Tag: "v1", Commit: strings.Repeat("a", 40),
+		PolicyVersion: 3, Policy: d, Statement: d,
+		Stage: "sign", Identity: "https://github.com/acme/widget/.github/workflows/release.yml@refs/tags/v1",
+		Issuer: "https://token.actions.githubusercontent.com",
+		Run:    "7", Attempt: "1", Audience: oidc.Audience, Issued: tokenTime, Expires: tokenTime.Add(MaxLifetime),
+		Artifacts: []ReceiptArtifact{{"widget.tar.gz", d, "ci"}, {"later.txt", "", "ci"}},
 	}
 	if change != nil {
 		change(r)
@@ -68,7 +71,8 @@ func TestReceipt(t *testing.T) {
 		}
 	}
 	person := func(r *Receipt) { r.Run, r.Attempt, r.Identity = "", "", "alice@example.com" }
-	if err := receipt(person).Covers(receipt(func(r *Receipt) { person(r); r.Identity = "bob@example.com" }), tokenTime); err == nil {
+	if err := receipt(person).Covers(receipt(func(r *Receipt) { person(r); r.Identity = "bob@example.com" }),
+		tokenTime); err == nil {
 		t.Error("another person's receipt")
 	}
 }
@@ -93,14 +97,18 @@ func TestParseReceipt(t *testing.T) {
 		"a null tag":        strings.Replace(good, `"tag":"v1"`, `"tag":null`, 1),
 		"a number for text": strings.Replace(good, `"tag":"v1"`, `"tag":1`, 1),
 		"another schema":    strings.Replace(good, "receipt-v1", "receipt-v2", 1),
-		"a long life":       strings.Replace(good, tokenTime.Add(MaxLifetime).Format(time.RFC3339), tokenTime.Add(time.Hour).Format(time.RFC3339), 1),
-		"no life":           strings.Replace(good, tokenTime.Add(MaxLifetime).Format(time.RFC3339), tokenTime.Format(time.RFC3339), 1),
-		"too many files":    strings.Replace(good, `"artifacts":[`, `"artifacts":[`+strings.Repeat(`{"name":"x","rule":"r"},`, maxReceiptArtifacts), 1),
-		"bad UTF-8":         strings.Replace(good, `"tag":"v1"`, "\"tag\":\"v\xff\"", 1),
-		"oversized":         good + strings.Repeat(" ", MaxReceiptBytes),
+		"a long life": strings.Replace(good, tokenTime.Add(MaxLifetime).Format(time.RFC3339),
+			tokenTime.Add(time.Hour).Format(time.RFC3339), 1),
+		"no life": strings.Replace(good, tokenTime.Add(MaxLifetime).Format(time.RFC3339),
+			tokenTime.Format(time.RFC3339), 1),
+		"too many files": strings.Replace(good, `"artifacts":[`,
+			`"artifacts":[`+strings.Repeat(`{"name":"x","rule":"r"},`, maxReceiptArtifacts), 1),
+		"bad UTF-8": strings.Replace(good, `"tag":"v1"`, "\"tag\":\"v\xff\"", 1),
+		"oversized": good + strings.Repeat(" ", MaxReceiptBytes),
 	} {
 		var r *Refusal
-		if got, err := ParseReceipt([]byte(bad), receiptSchema); got != nil || !errors.As(err, &r) || r.Reason != policy.ReceiptInvalid {
+		if got, err := ParseReceipt([]byte(bad), receiptSchema); got != nil || !errors.As(err, &r) ||
+			r.Reason != policy.ReceiptInvalid {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/repopolicy/repopolicy/internal/clip"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -32,7 +33,7 @@ func (t *Unverified) Run(i Issuer) (Identity, policy.RunFacts, error) {
 		c.email(&id, i)
 	case KindURI:
 		if u, err := url.Parse(t.Subject); err != nil || u.Scheme == "" || u.Host == "" {
-			c.fail("the subject %q is not a URI", clip(t.Subject))
+			c.fail("the subject %q is not a URI", clip.Text(t.Subject))
 		}
 		id.Value = t.Subject
 	default:
@@ -143,7 +144,8 @@ func (c *claimReader) buildkite(id *Identity, host string) {
 // https://circleci.com/docs/guides/permissions-authentication/openid-connect-tokens/
 func (c *claimReader) circleci(id *Identity) {
 	const api, platform, claim = "https://circleci.com/api/v2", "https://app.circleci.com/", "oidc.circleci.com/"
-	id.Value = api + "/projects/" + c.need(claim+"project-id") + "/pipeline-definitions/" + c.need(claim+"pipeline-definition-id")
+	id.Value = api + "/projects/" + c.need(claim+"project-id") + "/pipeline-definitions/" +
+		c.need(claim+"pipeline-definition-id")
 	id.BuildSignerURI = id.Value
 	id.BuildConfigURI = api + "/pipeline/" + c.need(claim+"pipeline-id") + "/config"
 	id.RunInvocationURI = platform + "/workflow/" + c.need(claim+"workflow-id") + "/job/" + c.need(claim+"job-id")
@@ -163,7 +165,7 @@ func (c *claimReader) email(id *Identity, i Issuer) {
 		c.fail("the issuer has not verified the address")
 	}
 	if at := strings.LastIndex(id.Value, "@"); at <= 0 || at == len(id.Value)-1 {
-		c.fail("%q is not an e-mail address", clip(id.Value))
+		c.fail("%q is not an e-mail address", clip.Text(id.Value))
 	}
 	if i.Connector {
 		federated, _ := c.t.values["federated_claims"].(map[string]any)
@@ -208,7 +210,8 @@ func (t *Unverified) Agree(i Issuer, getenv func(string) string) error {
 			return err
 		}
 		if got := getenv(a[0]); got == "" || got != claim {
-			return refusef(policy.TokenMismatch, "%s is %q, the token says %s = %q", a[0], clip(got), a[1], clip(claim))
+			return refusef(policy.TokenMismatch, "%s is %q, the token says %s = %q", a[0], clip.Text(got), a[1],
+				clip.Text(claim))
 		}
 	}
 	return nil

@@ -14,6 +14,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/repopolicy/repopolicy/internal/clip"
+	"github.com/repopolicy/repopolicy/internal/strictjson"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -69,47 +71,71 @@ func ParseToken(raw string) (*Unverified, error) {
 	bad := func(format string, args ...any) (*Unverified, error) {
 		return nil, refusef(policy.TokenInvalid, format, args...)
 	}
-	if len(raw) > maxTokenBytes {
-		return bad("a token of %d bytes, at most %d are read", len(raw), maxTokenBytes)
-	}
-	if strings.Count(raw, ".") != 2 || strings.ContainsAny(raw, "\r\n") { // which base64 would skip
-		return bad("not a signed JSON Web Token")
-	}
-	parts := strings.Split(raw, ".")
-	var decoded [3][]byte
-	for i, p := range parts {
-		var err error
-		if decoded[i], err = base64.RawURLEncoding.Strict().DecodeString(p); err != nil || len(decoded[i]) == 0 {
-			return bad("not a signed JSON Web Token")
-		}
-	}
-	if len(decoded[0]) > maxHeaderBytes {
-		return bad("the token's header has %d bytes, at most %d are read", len(decoded[0]), maxHeaderBytes)
-	}
-	header, err := strictObject(decoded[0])
+	header, claims, err := decodeToken(raw)
 	if err != nil {
-		return bad("the token's header: %s", err)
+		return bad("%s", err)
 	}
 	t := &Unverified{Raw: raw}
+	if err := t.readHeader(header); err != nil {
+		return bad("%s", err)
+	}
+	if t.values, err = strictObject(claims); err != nil {
+		return bad("the token's claims: %s", err)
+	}
+	if err := t.readClaims(); err != nil {
+		return bad("%s", err)
+	}
+	return t, nil
+}
+
+// decodeToken returns the header and the claims of a token as JSON.
+func decodeToken(raw string) (header, claims []byte, err error) {
+	malformed := errors.New("not a signed JSON Web Token")
+	if len(raw) > maxTokenBytes {
+		return nil, nil, fmt.Errorf("a token of %d bytes, at most %d are read", len(raw), maxTokenBytes)
+	}
+	if strings.Count(raw, ".") != 2 || strings.ContainsAny(raw, "\r\n") { // which base64 would skip
+		return nil, nil, malformed
+	}
+	var decoded [3][]byte
+	for i, p := range strings.Split(raw, ".") {
+		if decoded[i], err = base64.RawURLEncoding.Strict().DecodeString(p); err != nil || len(decoded[i]) == 0 {
+			return nil, nil, malformed
+		}
+	}
+	return decoded[0], decoded[1], nil
+}
+
+// readHeader reads the algorithm and the name of the key.
+func (t *Unverified) readHeader(data []byte) error {
+	if len(data) > maxHeaderBytes {
+		return fmt.Errorf("the token's header has %d bytes, at most %d are read", len(data), maxHeaderBytes)
+	}
+	header, err := strictObject(data)
+	if err != nil {
+		return fmt.Errorf("the token's header: %w", err)
+	}
 	t.Algorithm, _ = header["alg"].(string)
 	t.KeyID, _ = header["kid"].(string)
 	if !slices.Contains(Algorithms, t.Algorithm) {
-		return bad("tokens with the algorithm %q are not taken", clip(t.Algorithm))
+		return fmt.Errorf("tokens with the algorithm %q are not taken", clip.Text(t.Algorithm))
 	}
 	for _, name := range []string{"jku", "jwk", "x5u", "x5c", "crit", "zip", "enc"} {
 		if _, ok := header[name]; ok {
-			return bad("the token's header has %q: keys come from the issuer alone, and extensions are not known", name)
+			return fmt.Errorf("the token's header has %q: keys come from the issuer alone, "+
+				"and extensions are not known", name)
 		}
 	}
-	if t.values, err = strictObject(decoded[1]); err != nil {
-		return bad("the token's claims: %s", err)
+	return nil
+}
+
+// readClaims reads the registered claims (RFC 7519, section 4.1).
+func (t *Unverified) readClaims() error {
+	if err := t.readText("iss", &t.Issuer); err != nil {
+		return err
 	}
-	for name, to := range map[string]*string{"iss": &t.Issuer, "sub": &t.Subject} {
-		v, ok := t.values[name].(string)
-		if !ok || v == "" || len(v) > maxClaimBytes {
-			return bad("the claim %s is not text", name)
-		}
-		*to = v
+	if err := t.readText("sub", &t.Subject); err != nil {
+		return err
 	}
 	switch aud := t.values["aud"].(type) {
 	case string:
@@ -118,29 +144,45 @@ func ParseToken(raw string) (*Unverified, error) {
 		for _, a := range aud {
 			s, ok := a.(string)
 			if !ok {
-				return bad("the claim aud is not text")
+				return errors.New("the claim aud is not text")
 			}
 			t.Audience = append(t.Audience, s)
 		}
 	default:
-		return bad("the claim aud is missing or not text")
+		return errors.New("the claim aud is missing or not text")
 	}
-	for name, to := range map[string]*time.Time{"exp": &t.Expires, "iat": &t.IssuedAt, "nbf": &t.NotBefore} {
-		v, ok := t.values[name]
-		if !ok && name == "nbf" {
-			continue
-		}
-		n, isNumber := v.(json.Number)
-		if !isNumber {
-			return bad("the claim %s is missing or not a number", name)
-		}
-		f, err := strconv.ParseFloat(n.String(), 64)
-		if err != nil || f < 0 || f > maxDate {
-			return bad("the claim %s is not a time", name)
-		}
-		*to = time.Unix(int64(f), 0).UTC()
+	if err := t.readTime("exp", &t.Expires); err != nil {
+		return err
 	}
-	return t, nil
+	if err := t.readTime("iat", &t.IssuedAt); err != nil {
+		return err
+	}
+	if _, ok := t.values["nbf"]; !ok {
+		return nil
+	}
+	return t.readTime("nbf", &t.NotBefore)
+}
+
+func (t *Unverified) readText(name string, to *string) error {
+	v, ok := t.values[name].(string)
+	if !ok || v == "" || len(v) > maxClaimBytes {
+		return fmt.Errorf("the claim %s is not text", name)
+	}
+	*to = v
+	return nil
+}
+
+func (t *Unverified) readTime(name string, to *time.Time) error {
+	n, ok := t.values[name].(json.Number)
+	if !ok {
+		return fmt.Errorf("the claim %s is missing or not a number", name)
+	}
+	f, err := strconv.ParseFloat(n.String(), 64)
+	if err != nil || f < 0 || f > maxDate {
+		return fmt.Errorf("the claim %s is not a time", name)
+	}
+	*to = time.Unix(int64(f), 0).UTC()
+	return nil
 }
 
 // Check reports why a token must not be taken for an audience at a moment,
@@ -194,7 +236,8 @@ func (t *Unverified) text(name string) (string, error) {
 	case nil:
 		return "", nil
 	case string:
-		if len(v) > maxClaimBytes || strings.ContainsFunc(v, func(r rune) bool { return r < ' ' || r == 0x7f || r == '\ufffd' }) {
+		if len(v) > maxClaimBytes ||
+			strings.ContainsFunc(v, func(r rune) bool { return r < ' ' || r == 0x7f || r == '\ufffd' }) {
 			return "", refusef(policy.TokenInvalid, "the claim %s is too long or has control characters", name)
 		}
 		return v, nil
@@ -242,34 +285,17 @@ func strictValue(dec *json.Decoder, depth int, n *int) (any, error) {
 	switch tok {
 	case json.Delim('{'):
 		out := map[string]any{}
-		for dec.More() {
-			key, err := dec.Token()
-			if err != nil {
-				return nil, err
-			}
-			name := key.(string)
-			if _, twice := out[name]; twice {
-				return nil, fmt.Errorf("the key %q stands twice", clip(name))
-			}
-			if out[name], err = strictValue(dec, depth+1, n); err != nil {
-				return nil, err
-			}
-		}
-		_, err := dec.Token()
-		return out, err
+		return out, strictjson.RestOfObject(dec, func(name string) (err error) {
+			out[name], err = strictValue(dec, depth+1, n)
+			return err
+		})
 	case json.Delim('['):
 		out := []any{}
-		for dec.More() {
+		return out, strictjson.RestOfArray(dec, func() error {
 			v, err := strictValue(dec, depth+1, n)
-			if err != nil {
-				return nil, err
-			}
 			out = append(out, v)
-		}
-		_, err := dec.Token()
-		return out, err
+			return err
+		})
 	}
 	return tok, nil
 }
-
-func clip(s string) string { return s[:min(len(s), 80)] }

@@ -17,6 +17,7 @@ import (
 	"github.com/gowebpki/jcs"
 
 	"github.com/repopolicy/repopolicy/internal/budget"
+	"github.com/repopolicy/repopolicy/internal/clip"
 	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/policy"
@@ -73,11 +74,18 @@ type approvalPredicate struct {
 // subjects in order. The error says what can be in no approval.
 func EncodeApproval(a Approval) ([]byte, error) {
 	a.Subjects = slices.Clone(a.Subjects)
-	slices.SortFunc(a.Subjects, func(x, y Approved) int { return cmp.Or(cmp.Compare(x.Name, y.Name), cmp.Compare(x.SHA256, y.SHA256)) })
+	slices.SortFunc(
+		a.Subjects,
+		func(x, y Approved) int { return cmp.Or(cmp.Compare(x.Name, y.Name), cmp.Compare(x.SHA256, y.SHA256)) },
+	)
 	if err := a.check(); err != nil {
 		return nil, err
 	}
-	s := approvalStatement{Type: statementV1, PredicateType: policy.ApprovalPredicate, Predicate: approvalPredicate{a.Repository.String(), a.Tag, a.Commit, a.Policy}}
+	s := approvalStatement{
+		Type:          statementV1,
+		PredicateType: policy.ApprovalPredicate,
+		Predicate:     approvalPredicate{a.Repository.String(), a.Tag, a.Commit, a.Policy},
+	}
 	for _, x := range a.Subjects {
 		s.Subject = append(s.Subject, approvalSubject{x.Name, map[string]string{"sha256": x.SHA256}})
 	}
@@ -93,10 +101,10 @@ func (a *Approval) check() error {
 		return errors.New("no repository")
 	}
 	if !policy.ValidTag(a.Tag) {
-		return fmt.Errorf("%q cannot be a tag", clip(a.Tag))
+		return fmt.Errorf("%q cannot be a tag", clip.Text(a.Tag))
 	}
 	if !IsCommit(a.Commit) {
-		return fmt.Errorf("%q is not the whole id of a commit", clip(a.Commit))
+		return fmt.Errorf("%q is not the whole id of a commit", clip.Text(a.Commit))
 	}
 	if _, err := policy.ParseDigest("sha256:" + a.Policy); err != nil {
 		return fmt.Errorf("policy: %w", err)
@@ -108,8 +116,9 @@ func (a *Approval) check() error {
 		switch _, err := policy.ParseDigest("sha256:" + x.SHA256); {
 		case err != nil:
 			return err
-		case x.Name == "" || len(x.Name) > maxApprovalName || strings.ContainsFunc(x.Name, func(r rune) bool { return r < ' ' || r > '~' }):
-			return fmt.Errorf("%q cannot be the name of a subject", clip(x.Name))
+		case x.Name == "" || len(x.Name) > maxApprovalName ||
+			strings.ContainsFunc(x.Name, func(r rune) bool { return r < ' ' || r > '~' }):
+			return fmt.Errorf("%q cannot be the name of a subject", clip.Text(x.Name))
 		case i > 0 && x == a.Subjects[i-1]:
 			return fmt.Errorf("%s stands twice", x.Name)
 		}
@@ -157,7 +166,12 @@ func ParseApproval(payload []byte) (Approval, error) {
 
 // facts returns what the policy judges an approval by.
 func (a *Approval) facts() policy.ApprovalFacts {
-	f := policy.ApprovalFacts{Repository: a.Repository, Tag: a.Tag, Commit: a.Commit, Policy: policy.Digest{Alg: "sha256", Hex: a.Policy}}
+	f := policy.ApprovalFacts{
+		Repository: a.Repository,
+		Tag:        a.Tag,
+		Commit:     a.Commit,
+		Policy:     policy.Digest{Alg: "sha256", Hex: a.Policy},
+	}
 	for _, x := range a.Subjects {
 		f.Digests = append(f.Digests, policy.Digest{Alg: "sha256", Hex: x.SHA256})
 	}
@@ -187,7 +201,11 @@ func VerifyApproval(data []byte, root *sigstore.Root, keys []policy.Key) (policy
 	return policy.NewApproval(a.facts(), signer, v.Verification()), a, nil
 }
 
-func verifyApproval(data []byte, root *sigstore.Root, keys []policy.Key) (*sigstore.Verified, policy.Identity, Approval, error) {
+func verifyApproval(
+	data []byte,
+	root *sigstore.Root,
+	keys []policy.Key,
+) (*sigstore.Verified, policy.Identity, Approval, error) {
 	b, err := sigstore.ParseBundle(data)
 	if err != nil {
 		return nil, policy.Identity{}, Approval{}, err
@@ -226,7 +244,10 @@ func isApproval(ev *Evidence) bool { return ev.Predicate == policy.ApprovalPredi
 // that the user named, those that lie beside it, and those that its release
 // holds. Which of them count is for the policy to say. None is verified where no
 // rule demands any. The failure beside them says that others could not be had.
-func (j *Judge) approvals(ctx context.Context, a *Artifact) (out []policy.Approval, notes []policy.Note, missing *Failure) {
+func (j *Judge) approvals(
+	ctx context.Context,
+	a *Artifact,
+) (out []policy.Approval, notes []policy.Note, missing *Failure) {
 	if !j.by().DemandsApprovals() {
 		return nil, nil, nil
 	}
@@ -353,5 +374,6 @@ func (f *finder) approval(path string) *lazy[approvalSlot] {
 // lacksApprovals reports whether approvals are what the nearest rule misses.
 func lacksApprovals(d policy.Decision) bool {
 	n, ok := d.Nearest()
-	return ok && d.Reason == policy.RuleMismatch && slices.ContainsFunc(n.Mismatches, func(m policy.Mismatch) bool { return m.Field == "approvals" })
+	return ok && d.Reason == policy.RuleMismatch &&
+		slices.ContainsFunc(n.Mismatches, func(m policy.Mismatch) bool { return m.Field == "approvals" })
 }

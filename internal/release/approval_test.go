@@ -36,7 +36,10 @@ func approvalVectors(t testing.TB) map[string]struct {
 			t.Fatal(err)
 		}
 		head, body, ok := bytes.Cut(data, []byte("\n\n-- payload --\n"))
-		expect := map[string]bool{"expect: OK\nrequirement: R-AUTH\nsource: SPEC 14.1": true, "expect: INVALID\nrequirement: R-AUTH\nsource: SPEC 14.1": false}
+		expect := map[string]bool{
+			"expect: OK\nrequirement: R-AUTH\nsource: SPEC 14.1":      true,
+			"expect: INVALID\nrequirement: R-AUTH\nsource: SPEC 14.1": false,
+		}
 		want, known := expect[string(head)]
 		if !ok || !known {
 			t.Fatalf("%s: an unknown header", f)
@@ -77,7 +80,9 @@ func TestApprovalLimits(t *testing.T) {
 	}
 	a := Approval{Repository: repo, Tag: "v1", Commit: strings.Repeat("1", 40), Policy: strings.Repeat("c", 64)}
 	for i := range maxApprovalSubjects {
-		a.Subjects = append(a.Subjects, Approved{strings.Repeat("n", maxApprovalName-5) + fmt.Sprintf("%05d", i), strings.Repeat("a", 64)})
+		a.Subjects = append(a.Subjects, Approved{
+			strings.Repeat("n", maxApprovalName-5) + fmt.Sprintf("%05d", i), strings.Repeat("a", 64),
+		})
 	}
 	payload, err := EncodeApproval(a)
 	if err != nil || len(payload) > MaxApprovalBytes {
@@ -105,10 +110,12 @@ func TestApprovalName(t *testing.T) {
 		if tag == "" {
 			want = ""
 		}
-		if !strings.HasPrefix(name, want) || !strings.HasSuffix(name, ApprovalSuffix) || strings.ContainsAny(name, `/\<>|"`) || name[0] == '.' || !IsEvidence(name) {
+		if !strings.HasPrefix(name, want) || !strings.HasSuffix(name, ApprovalSuffix) ||
+			strings.ContainsAny(name, `/\<>|"`) || name[0] == '.' || !IsEvidence(name) {
 			t.Errorf("%q: %s", tag, name)
 		}
-		if name == ApprovalName(tag, []byte("bob"), []byte("{}")) || name == ApprovalName(tag, []byte("alice"), []byte("[]")) {
+		if name == ApprovalName(tag, []byte("bob"), []byte("{}")) ||
+			name == ApprovalName(tag, []byte("alice"), []byte("[]")) {
 			t.Errorf("%q: one name for two", tag)
 		}
 	}

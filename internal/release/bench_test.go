@@ -77,7 +77,8 @@ func BenchmarkSigstoreGoLoop(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	id, err := verify.NewShortCertificateIdentity("https://token.actions.githubusercontent.com", "", sigstoretest.Workflow("v1").SAN, "")
+	id, err := verify.NewShortCertificateIdentity("https://token.actions.githubusercontent.com", "",
+		sigstoretest.Workflow("v1").SAN, "")
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -92,7 +93,8 @@ func BenchmarkSigstoreGoLoop(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			if _, err := v.Verify(lib, verify.NewPolicy(verify.WithArtifact(bytes.NewReader([]byte(name))), verify.WithCertificateIdentity(id))); err != nil {
+			artifact := verify.WithArtifact(bytes.NewReader([]byte(name)))
+			if _, err := v.Verify(lib, verify.NewPolicy(artifact, verify.WithCertificateIdentity(id))); err != nil {
 				b.Fatal(err)
 			}
 		}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/repopolicy/repopolicy/internal/budget"
 	"github.com/repopolicy/repopolicy/internal/forms"
+	"github.com/repopolicy/repopolicy/internal/oci"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/policy"
 )
@@ -71,8 +72,10 @@ type sumsFile struct {
 func newFinder(b *budget.Budget, explicit, carried []string) *finder {
 	return &finder{
 		hold:     &hold{budget: b},
-		explicit: explicit, carried: carried, lists: map[string]*lazy[givenList]{}, bundles: map[string]*lazy[[]*candidate]{}, sums: map[string]*lazy[[]sumsFile]{}, dirs: map[string]*lazy[*listing]{}, shelves: map[Place]*lazy[*shelf]{},
-		published: map[Place]*lazy[*placeSums]{}, approved: map[string]*lazy[approvalSlot]{}, dated: map[proofsIn]*lazy[[]policy.Moment]{},
+		explicit: explicit, carried: carried, lists: map[string]*lazy[givenList]{}, bundles: map[string]*lazy[[]*candidate]{},
+		sums: map[string]*lazy[[]sumsFile]{}, dirs: map[string]*lazy[*listing]{}, shelves: map[Place]*lazy[*shelf]{},
+		published: map[Place]*lazy[*placeSums]{}, approved: map[string]*lazy[approvalSlot]{},
+		dated: map[proofsIn]*lazy[[]policy.Moment]{},
 	}
 }
 
@@ -217,7 +220,7 @@ func dirOf(a *Artifact) string {
 // load reads a file once. A directory is one if it is an OCI layout.
 func (f *finder) load(ctx context.Context, path string) []*candidate {
 	return f.once(path, func() []*candidate {
-		if isLayout(path) {
+		if oci.IsLayout(path) {
 			return readLayout(ctx, f.hold, path)
 		}
 		return readEvidence(path, f.hold)

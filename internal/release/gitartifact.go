@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/repopolicy/repopolicy/internal/budget"
+	"github.com/repopolicy/repopolicy/internal/clip"
 	"github.com/repopolicy/repopolicy/internal/forms"
 	"github.com/repopolicy/repopolicy/internal/git"
 	"github.com/repopolicy/repopolicy/policy"
@@ -25,7 +26,7 @@ var notesRefs = []string{"refs/notes/commits", "refs/notes/attestations"}
 func expandTag(ctx context.Context, arg, dir string) *Artifact {
 	a := &Artifact{Arg: arg, Name: arg, Tag: strings.TrimPrefix(arg, tagRef)}
 	if !policy.ValidTag(a.Tag) {
-		a.Err = failf(policy.Usage, "%q cannot be a tag", clip(a.Tag))
+		a.Err = failf(policy.Usage, "%q cannot be a tag", clip.Text(a.Tag))
 		return a
 	}
 	repo, err := git.Open(ctx, dir)
@@ -52,7 +53,7 @@ func expandTag(ctx context.Context, arg, dir string) *Artifact {
 			a.Err = gitFailure(err)
 			return a
 		case tag.Name != a.Tag:
-			a.Err = failf(policy.TagMismatch, "the tag object that %s names calls itself %q", arg, clip(tag.Name))
+			a.Err = failf(policy.TagMismatch, "the tag object that %s names calls itself %q", arg, clip.Text(tag.Name))
 			return a
 		}
 		a.Digests = append(a.Digests, policy.Digest{Alg: "gitTag", Hex: string(id)})

@@ -50,7 +50,8 @@ func TestGitBudget(t *testing.T) {
 		t.Helper()
 		cmd := exec.Command("git", args...)
 		cmd.Dir = dir
-		cmd.Env = append(os.Environ(), "GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_NOSYSTEM=1", "GIT_AUTHOR_NAME=a", "GIT_AUTHOR_EMAIL=a@example.com", "GIT_COMMITTER_NAME=a", "GIT_COMMITTER_EMAIL=a@example.com")
+		cmd.Env = append(os.Environ(), "GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_NOSYSTEM=1", "GIT_AUTHOR_NAME=a",
+			"GIT_AUTHOR_EMAIL=a@example.com", "GIT_COMMITTER_NAME=a", "GIT_COMMITTER_EMAIL=a@example.com")
 		out, err := cmd.CombinedOutput()
 		if err != nil {
 			t.Fatalf("git %v: %v\n%s", args, err, out)
@@ -65,9 +66,14 @@ func TestGitBudget(t *testing.T) {
 	}
 	run("notes", "add", "-F", "note")
 	commit := run("rev-parse", "HEAD")
-	for limit, want := range map[int64]policy.Reason{10: policy.BudgetExceeded, 100 << 10: policy.BudgetExceeded, 8 << 20: ""} {
+	for limit, want := range map[int64]policy.Reason{
+		10: policy.BudgetExceeded, 100 << 10: policy.BudgetExceeded, 8 << 20: "",
+	} {
 		ctx := budget.With(context.Background(), budget.New(limit))
-		for what, a := range map[string]*Artifact{"a tag": expandTag(ctx, "refs/tags/v1", dir), "a commit": expandCommit(ctx, commit, dir, policy.Digest{Alg: "gitCommit", Hex: commit})} {
+		for what, a := range map[string]*Artifact{
+			"a tag":    expandTag(ctx, "refs/tags/v1", dir),
+			"a commit": expandCommit(ctx, commit, dir, policy.Digest{Alg: "gitCommit", Hex: commit}),
+		} {
 			var got policy.Reason
 			if a.Err != nil {
 				got = a.Err.Reason

@@ -36,7 +36,8 @@ environment = "release"
 	}
 	plain := fmt.Appendf(nil, "%x  widget_1.tar.gz\n%x  widget_2.tar.gz\n", sha256.Sum256(one), sha256.Sum256(two))
 	bsd := fmt.Appendf(nil, "SHA512 (%s) = %x\n", name, sha512.Sum512(one))
-	below := fmt.Appendf(nil, "%x  linux/widget_1.tar.gz\n%x  windows/widget_1.tar.gz\n", sha256.Sum256(two), sha256.Sum256(one))
+	below := fmt.Appendf(nil, "%x  linux/widget_1.tar.gz\n%x  windows/widget_1.tar.gz\n", sha256.Sum256(two),
+		sha256.Sum256(one))
 	exact := fmt.Appendf(nil, "%x  widget_1.tar.gz\n%x  old/widget_1.tar.gz\n", sha256.Sum256(two), sha256.Sum256(one))
 	others := fmt.Appendf(nil, "%x  widget_2.tar.gz\n", sha256.Sum256(two))
 	changed := fmt.Appendf(nil, "%x  widget_1.tar.gz\n", sha256.Sum256([]byte("changed")))
@@ -55,34 +56,106 @@ environment = "release"
 		via, also     string // base name of the checksum file; reason of something else that is said
 	}{
 		{"evidence alone", nil, map[string][]byte{"x.sigstore.json": sign(inst, one)}, nil, policy.Allowed, "", ""},
-		{"the list beside it", map[string][]byte{"checksums.txt": plain}, map[string][]byte{"checksums.txt.sigstore.json": sign(inst, plain)}, nil, policy.Allowed, "checksums.txt", ""},
-		{"its evidence called otherwise", map[string][]byte{"checksums.txt": plain}, map[string][]byte{"x": sign(inst, plain)}, nil, policy.Allowed, "checksums.txt", ""},
-		{"among others", map[string][]byte{"checksums.txt": plain, "SHA256SUMS": others}, map[string][]byte{"a": sign(inst, two), "b": junk, "c": sign(inst, plain)}, nil, policy.Allowed, "checksums.txt", ""},
-		{"of several files", map[string][]byte{"checksums.txt": plain}, map[string][]byte{"x": many}, nil, policy.Allowed, "checksums.txt", ""},
-		{"in a collection", map[string][]byte{"checksums.txt": plain}, map[string][]byte{"x.jsonl": lines(sign(inst, two), sign(inst, plain))}, nil, policy.Allowed, "checksums.txt", ""},
-		{"the list called otherwise", map[string][]byte{"digests.txt": plain}, map[string][]byte{"digests.txt.sigstore.json": sign(inst, plain)}, nil, policy.Allowed, "digests.txt", ""},
-		{"the list given", nil, map[string][]byte{"SHA256SUMS": plain, "SHA256SUMS.sigstore.json": sign(inst, plain)}, nil, policy.Allowed, "SHA256SUMS", ""},
-		{"after its evidence", nil, map[string][]byte{"SHA256SUMS": plain, "SHA256SUMS.sigstore.json": sign(inst, plain)}, []string{"SHA256SUMS.sigstore.json", "SHA256SUMS"}, policy.Allowed, "SHA256SUMS", ""},
-		{"given, called otherwise", nil, map[string][]byte{"digests.txt": plain, "z": sign(inst, plain)}, nil, policy.Allowed, "digests.txt", ""},
-		{"given, in BSD's form", nil, map[string][]byte{"widget_1.sha512": bsd, "z": sign(inst, bsd)}, nil, policy.Allowed, "widget_1.sha512", ""},
-		{"given, with folders", nil, map[string][]byte{"SHA256SUMS": below, "z": sign(inst, below)}, nil, policy.Allowed, "SHA256SUMS", ""},
-		{"another one beside it", map[string][]byte{"SHA256SUMS": changed}, map[string][]byte{"SHA256SUMS": plain, "z": sign(inst, plain)}, nil, policy.Allowed, "SHA256SUMS", ""},
-		{"a malformed one, too", nil, map[string][]byte{"SHA256SUMS": malformed, "z": sign(inst, one)}, nil, policy.Allowed, "", "sums-invalid"},
+		{
+			"the list beside it", map[string][]byte{"checksums.txt": plain},
+			map[string][]byte{"checksums.txt.sigstore.json": sign(inst, plain)}, nil, policy.Allowed, "checksums.txt", "",
+		},
+		{
+			"its evidence called otherwise", map[string][]byte{"checksums.txt": plain},
+			map[string][]byte{"x": sign(inst, plain)}, nil, policy.Allowed, "checksums.txt", "",
+		},
+		{
+			"among others", map[string][]byte{"checksums.txt": plain, "SHA256SUMS": others},
+			map[string][]byte{"a": sign(inst, two), "b": junk, "c": sign(inst, plain)}, nil, policy.Allowed, "checksums.txt", "",
+		},
+		{
+			"of several files", map[string][]byte{"checksums.txt": plain}, map[string][]byte{"x": many}, nil, policy.Allowed,
+			"checksums.txt", "",
+		},
+		{
+			"in a collection", map[string][]byte{"checksums.txt": plain},
+			map[string][]byte{"x.jsonl": lines(sign(inst, two), sign(inst, plain))}, nil, policy.Allowed, "checksums.txt", "",
+		},
+		{
+			"the list called otherwise", map[string][]byte{"digests.txt": plain},
+			map[string][]byte{"digests.txt.sigstore.json": sign(inst, plain)}, nil, policy.Allowed, "digests.txt", "",
+		},
+		{
+			"the list given", nil, map[string][]byte{"SHA256SUMS": plain, "SHA256SUMS.sigstore.json": sign(inst, plain)}, nil,
+			policy.Allowed, "SHA256SUMS", "",
+		},
+		{
+			"after its evidence", nil, map[string][]byte{"SHA256SUMS": plain, "SHA256SUMS.sigstore.json": sign(inst, plain)},
+			[]string{"SHA256SUMS.sigstore.json", "SHA256SUMS"}, policy.Allowed, "SHA256SUMS", "",
+		},
+		{
+			"given, called otherwise", nil, map[string][]byte{"digests.txt": plain, "z": sign(inst, plain)}, nil, policy.Allowed,
+			"digests.txt", "",
+		},
+		{
+			"given, in BSD's form", nil, map[string][]byte{"widget_1.sha512": bsd, "z": sign(inst, bsd)}, nil, policy.Allowed,
+			"widget_1.sha512", "",
+		},
+		{
+			"given, with folders", nil, map[string][]byte{"SHA256SUMS": below, "z": sign(inst, below)}, nil, policy.Allowed,
+			"SHA256SUMS", "",
+		},
+		{
+			"another one beside it", map[string][]byte{"SHA256SUMS": changed},
+			map[string][]byte{"SHA256SUMS": plain, "z": sign(inst, plain)}, nil, policy.Allowed, "SHA256SUMS", "",
+		},
+		{
+			"a malformed one, too", nil, map[string][]byte{"SHA256SUMS": malformed, "z": sign(inst, one)}, nil, policy.Allowed,
+			"", "sums-invalid",
+		},
 
 		{"the list without evidence", nil, map[string][]byte{"SHA256SUMS": plain}, nil, policy.NoEvidence, "", ""},
-		{"the list with evidence for another", nil, map[string][]byte{"SHA256SUMS": plain, "z": sign(inst, others)}, nil, policy.ArtifactMismatch, "", ""},
-		{"another list beside it", map[string][]byte{"SHA256SUMS": changed}, map[string][]byte{"z": sign(inst, plain)}, nil, policy.ArtifactMismatch, "", ""},
-		{"evidence by a stranger", nil, map[string][]byte{"SHA256SUMS": plain, "z": sign(stranger, plain)}, nil, policy.LogInvalid, "SHA256SUMS", ""},
-		{"beside it, by a stranger", map[string][]byte{"SHA256SUMS": plain}, map[string][]byte{"z": sign(stranger, plain)}, nil, policy.LogInvalid, "SHA256SUMS", ""},
-		{"a list of others", nil, map[string][]byte{"SHA256SUMS": others, "z": sign(inst, others)}, nil, policy.ArtifactMismatch, "", ""},
-		{"a list with another digest", nil, map[string][]byte{"SHA256SUMS": changed, "z": sign(inst, changed)}, nil, policy.ArtifactMismatch, "", "sums-mismatch"},
-		{"its own name before one in a folder", nil, map[string][]byte{"SHA256SUMS": exact, "z": sign(inst, exact)}, nil, policy.ArtifactMismatch, "", "sums-mismatch"},
-		{"malformed", nil, map[string][]byte{"SHA256SUMS": malformed, "z": sign(inst, malformed)}, nil, policy.ArtifactMismatch, "", "sums-invalid"},
-		{"malformed, called otherwise", nil, map[string][]byte{"digests.txt": malformed, "z": sign(inst, malformed)}, nil, policy.ArtifactMismatch, "", "sums-invalid"},
+		{
+			"the list with evidence for another", nil, map[string][]byte{"SHA256SUMS": plain, "z": sign(inst, others)}, nil,
+			policy.ArtifactMismatch, "", "",
+		},
+		{
+			"another list beside it", map[string][]byte{"SHA256SUMS": changed}, map[string][]byte{"z": sign(inst, plain)}, nil,
+			policy.ArtifactMismatch, "", "",
+		},
+		{
+			"evidence by a stranger", nil, map[string][]byte{"SHA256SUMS": plain, "z": sign(stranger, plain)}, nil,
+			policy.LogInvalid, "SHA256SUMS", "",
+		},
+		{
+			"beside it, by a stranger", map[string][]byte{"SHA256SUMS": plain}, map[string][]byte{"z": sign(stranger, plain)},
+			nil, policy.LogInvalid, "SHA256SUMS", "",
+		},
+		{
+			"a list of others", nil, map[string][]byte{"SHA256SUMS": others, "z": sign(inst, others)}, nil,
+			policy.ArtifactMismatch, "", "",
+		},
+		{
+			"a list with another digest", nil, map[string][]byte{"SHA256SUMS": changed, "z": sign(inst, changed)}, nil,
+			policy.ArtifactMismatch, "", "sums-mismatch",
+		},
+		{
+			"its own name before one in a folder", nil, map[string][]byte{"SHA256SUMS": exact, "z": sign(inst, exact)}, nil,
+			policy.ArtifactMismatch, "", "sums-mismatch",
+		},
+		{
+			"malformed", nil, map[string][]byte{"SHA256SUMS": malformed, "z": sign(inst, malformed)}, nil,
+			policy.ArtifactMismatch, "", "sums-invalid",
+		},
+		{
+			"malformed, called otherwise", nil, map[string][]byte{"digests.txt": malformed, "z": sign(inst, malformed)}, nil,
+			policy.ArtifactMismatch, "", "sums-invalid",
+		},
 		{"malformed and alone", nil, map[string][]byte{"SHA256SUMS": malformed}, nil, policy.SumsInvalid, "", ""},
 		{"empty", nil, map[string][]byte{"SHA256SUMS": nil}, nil, policy.SumsInvalid, "", ""},
-		{"a list that no rule allows", nil, map[string][]byte{"MD5": plain, "z": sign(inst, plain)}, nil, policy.RuleMismatch, "MD5", ""},
-		{"approvals alone", nil, map[string][]byte{"v1" + ApprovalSuffix: sign(inst, two)}, nil, policy.ArtifactMismatch, "", ""},
+		{
+			"a list that no rule allows", nil, map[string][]byte{"MD5": plain, "z": sign(inst, plain)}, nil, policy.RuleMismatch,
+			"MD5", "",
+		},
+		{
+			"approvals alone", nil, map[string][]byte{"v1" + ApprovalSuffix: sign(inst, two)}, nil, policy.ArtifactMismatch, "",
+			"",
+		},
 	} {
 		for _, carried := range []bool{false, true} {
 			beside := map[string][]byte{name: one}
@@ -118,7 +191,8 @@ environment = "release"
 				also = append(also, string(res.Evidence.Decision.Reason))
 			}
 			if res.Decision.Reason != c.want || via != c.via || c.also != "" && !slices.Contains(also, c.also) {
-				t.Errorf("%s, carried %t: %s (%s) by %q, also %s; want %s by %q, also %s", c.what, carried, res.Decision.Reason, res.Decision.Detail, via, also, c.want, c.via, c.also)
+				t.Errorf("%s, carried %t: %s (%s) by %q, also %s; want %s by %q, also %s", c.what, carried, res.Decision.Reason,
+					res.Decision.Detail, via, also, c.want, c.via, c.also)
 			}
 			if c.want == policy.NoEvidence && !strings.Contains(res.Decision.Detail, "SHA256SUMS lists it, without evidence") {
 				t.Errorf("%s: %s", c.what, res.Decision.Detail)
@@ -196,7 +270,8 @@ func TestCarriedBeside(t *testing.T) {
 			j.Bundles = []string{filepath.Join(put(t, map[string][]byte{"x": c.named}), "x")}
 		}
 		if res := run(j, filepath.Join(put(t, files), "widget_1.tar.gz"))[0]; res.Decision.Reason != c.want {
-			t.Errorf("beside %t, carried %t, named %t: %s, want %s", c.beside != nil, c.carried != nil, c.named != nil, res.Decision.Reason, c.want)
+			t.Errorf("beside %t, carried %t, named %t: %s, want %s", c.beside != nil, c.carried != nil, c.named != nil,
+				res.Decision.Reason, c.want)
 		}
 	}
 }
@@ -205,7 +280,10 @@ func TestCarriedBeside(t *testing.T) {
 // evidence is never taken for one.
 func FuzzGivenList(f *testing.F) {
 	h := strings.Repeat("ab", 32)
-	for _, s := range []string{h + "  a\n", "SHA256 (a) = " + h + "\n", h + "  a\nx\n", `{"mediaType":""}`, "-----BEGIN CERTIFICATE-----", "", "\ufeff" + h + "  a\n" + h + "  b\n"} {
+	for _, s := range []string{
+		h + "  a\n", "SHA256 (a) = " + h + "\n", h + "  a\nx\n", `{"mediaType":""}`, "-----BEGIN CERTIFICATE-----", "",
+		"\ufeff" + h + "  a\n" + h + "  b\n",
+	} {
 		f.Add([]byte(s), true)
 		f.Add([]byte(s), false)
 	}

@@ -9,30 +9,28 @@ import (
 
 	"github.com/repopolicy/repopolicy/internal/budget"
 	"github.com/repopolicy/repopolicy/internal/forms"
+	"github.com/repopolicy/repopolicy/internal/oci"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
 // Layer is a layer of a manifest in a registry that holds evidence for an image.
 type Layer struct {
-	URL         string // where it was found
-	MediaType   string
-	Annotations map[string]string
-	Digest      policy.Digest
-	Size        int64
-	Content     []byte // checked against Digest
+	oci.Descriptor
+	URL     string // where it was found
+	Content []byte // checked against the digest
 }
 
 // ParseLayers returns the layers of a manifest that hold evidence, without their
 // content.
 func ParseLayers(manifest []byte) ([]Layer, error) {
-	m, err := parseManifest(manifest)
+	m, err := oci.ParseManifest(manifest)
 	if err != nil {
 		return nil, err
 	}
 	var out []Layer
-	for _, l := range m.layers {
-		if forms.IsImageEvidence(l.mediaType) {
-			out = append(out, Layer{MediaType: l.mediaType, Annotations: l.annotations, Digest: l.digest, Size: l.size})
+	for _, l := range m.Layers {
+		if forms.IsImageEvidence(l.MediaType) {
+			out = append(out, Layer{Descriptor: l})
 		}
 	}
 	return out, nil

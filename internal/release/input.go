@@ -18,6 +18,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/budget"
 	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/internal/forms"
+	"github.com/repopolicy/repopolicy/internal/oci"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -63,11 +64,11 @@ func harmless(arg string, r policy.Reason, format string, args ...any) *Input {
 }
 
 // Expand turns arguments into inputs. A directory stands for every file in and
-// below it, wherever it leads if it is a link itself, but no link in it; an OCI layout for its images and every other file in it,
-// "LAYOUT@DIGEST" for one of its images, a checksum file for itself and each of
-// its lines, and "refs/tags/NAME" for a tag of the Git repository. With
-// [Options.Repo], a commit must be in its history. An argument that cannot be
-// read becomes an artifact with Err: no argument stands for nothing.
+// below it, wherever it leads if it is a link itself, but no link in it; an OCI layout for its
+// images and every other file in it, "LAYOUT@DIGEST" for one of its images, a checksum file for
+// itself and each of its lines, and "refs/tags/NAME" for a tag of the Git repository. With
+// [Options.Repo], a commit must be in its history. An argument that cannot be read becomes an
+// artifact with Err: no argument stands for nothing.
 func Expand(ctx context.Context, args []string, o Options) []*Input {
 	var out []*Input
 	for _, arg := range args {
@@ -105,7 +106,7 @@ func expand(ctx context.Context, arg string, o Options) []*Input {
 		return badInput(arg, policy.ArtifactMissing, err)
 	case err != nil:
 		return badInput(arg, policy.ArtifactRead, err)
-	case isLayout(arg):
+	case oci.IsLayout(arg):
 		return expandLayout(ctx, arg, arg, policy.Digest{})
 	case info.IsDir():
 		return expandDir(ctx, arg)
@@ -142,7 +143,7 @@ func (in *Input) look(b *budget.Budget) {
 // NamedEvidence returns a file or layout that the user named as evidence.
 func NamedEvidence(ctx context.Context, path string) *Input {
 	in := input(&Artifact{Arg: path, Name: filepath.Base(path), Path: path})
-	if in.vague = "the evidence in an OCI layout"; !isLayout(path) {
+	if in.vague = "the evidence in an OCI layout"; !oci.IsLayout(path) {
 		in.vouches, in.vague = readVouches(budget.Of(ctx), in.Artifact)
 	}
 	return in

@@ -3,6 +3,7 @@
 package release
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -14,6 +15,7 @@ import (
 	"github.com/package-url/packageurl-go"
 
 	"github.com/repopolicy/repopolicy/internal/budget"
+	"github.com/repopolicy/repopolicy/internal/clip"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/policy"
 )
@@ -96,7 +98,7 @@ type Evidence struct {
 	Sum      string // hex SHA-256 of the file as it was read; "" if it is none
 	Form     string // how the form in which it was published is called
 	Item     int    // which of several in the file, from 1; 0 if it holds one
-	Via      string // checksum file that lists the artifact; "" if the evidence is about the artifact itself
+	Via      string // checksum file that lists the artifact; "" if evidence is about the artifact itself
 	Name     string // that the signed content gives to the artifact; "" if it gives none
 	Decision policy.Decision
 	// Verified is set if signature, certificate, log and time were verified.
@@ -241,65 +243,101 @@ func (j *Judge) brief(d policy.Decision) policy.Decision {
 func (j *Judge) judge(ctx context.Context, a *Artifact) *Result {
 	res := &Result{Artifact: a, hold: &hold{budget: j.finder.hold.budget}}
 	defer res.hold.give()
-	if ctx.Err() != nil {
-		res.Decision = deny(policy.Interrupted, "%s", context.Cause(ctx))
-		return res
-	}
-	if a.Err != nil {
-		res.Decision = a.Err.decision()
-		return res
-	}
-	if a.Tag != "" && j.Tag != "" && a.Tag != j.Tag {
-		res.Decision = deny(policy.TagMismatch, "the artifact is the tag %s, asked for %s", a.Tag, j.Tag)
+	if f := j.refuse(ctx, a); f != nil {
+		res.Decision = f.decision()
 		return res
 	}
 	if a.Path == "" {
 		res.Digests = a.Digests
 	}
-	// First the evidence for the artifact itself; the checksum files around it
-	// are read only if that does not do, and others asked only if neither does.
-	for _, attempts := range j.rounds(a) {
-		if err := j.round(ctx, res, attempts(ctx, res)); err != nil {
-			res.Decision = err.decision()
-			return res
+	if f := j.search(ctx, res); f != nil {
+		res.Decision = f.decision()
+		return res
+	}
+	switch {
+	case j.adopted(res):
+	case res.Evidence == nil:
+		res.Decision = deny(policy.NoEvidence, "%s", j.whyNothing(a))
+	default:
+		res.Decision = res.Evidence.Decision
+		res.preferUnreached()
+	}
+	return res
+}
+
+// refuse says why evidence for an artifact is not even looked for; nil if it is.
+func (j *Judge) refuse(ctx context.Context, a *Artifact) *Failure {
+	switch {
+	case ctx.Err() != nil:
+		return interrupted(ctx)
+	case a.Err != nil:
+		return a.Err
+	case a.Tag != "" && j.Tag != "" && a.Tag != j.Tag:
+		return failf(policy.TagMismatch, "the artifact is the tag %s, asked for %s", a.Tag, j.Tag)
+	}
+	return nil
+}
+
+// search tries evidence until some allows the artifact: first that for the artifact itself;
+// the checksum files around it are read only if that does not do, and others asked only if
+// neither does.
+func (j *Judge) search(ctx context.Context, res *Result) *Failure {
+	for _, attempts := range j.rounds(res.Artifact) {
+		if f := j.round(ctx, res, attempts(ctx, res)); f != nil {
+			return f
 		}
 		if res.Evidence != nil && res.Evidence.stage >= stagePermitted {
 			break
 		}
 	}
 	if ctx.Err() != nil { // whatever was found by then is no verdict
-		res.Decision = deny(policy.Interrupted, "%s", context.Cause(ctx))
-		return res
+		return interrupted(ctx)
 	}
-	if res.Evidence == nil || res.Evidence.stage < stageStale {
-		if d, ok := j.by().DecideAdopted(j.request(a, nil, res.Digests)); ok {
-			if res.Evidence != nil {
-				res.Others = append(res.Others, res.Evidence)
-			}
-			res.Evidence, res.Decision = nil, d
-			return res
-		}
+	return nil
+}
+
+func interrupted(ctx context.Context) *Failure {
+	return failf(policy.Interrupted, "%s", context.Cause(ctx))
+}
+
+// adopted reports whether the policy adopts the artifact by its digest, and decides by that.
+func (j *Judge) adopted(res *Result) bool {
+	if res.Evidence != nil && res.Evidence.stage >= stageStale {
+		return false
 	}
-	if res.Evidence == nil {
-		detail := ""
-		if j.Release == nil && len(j.Sources) > 0 && a.Place == nil && a.Name != "" {
-			detail = "no tag says in which release to look"
-		} else if ls := j.finder.givenListings(a); len(ls) > 0 {
-			detail = ls[0].Sums.Arg + " lists it, without evidence for the list itself"
-		}
-		res.Decision = deny(policy.NoEvidence, "%s", detail)
-		return res
+	d, ok := j.by().DecideAdopted(j.request(res.Artifact, nil, res.Digests))
+	if !ok {
+		return false
 	}
-	res.Decision = res.Evidence.Decision
-	// Whoever gave no answer might have had the evidence that allows it. Nothing
-	// lifts a yank, and nothing renews a policy.
-	if u := res.unreached; u != nil && res.Evidence.stage < stageStale && res.Decision.Reason != policy.YankedRelease {
-		if res.Evidence != u {
-			res.Others = append(slices.DeleteFunc(res.Others, func(e *Evidence) bool { return e == u }), res.Evidence)
-		}
-		res.Evidence, res.Decision = nil, u.Decision
+	if res.Evidence != nil {
+		res.Others = append(res.Others, res.Evidence)
 	}
-	return res
+	res.Evidence, res.Decision = nil, d
+	return true
+}
+
+// whyNothing says what is known of why no evidence for an artifact was found.
+func (j *Judge) whyNothing(a *Artifact) string {
+	if j.Release == nil && len(j.Sources) > 0 && a.Place == nil && a.Name != "" {
+		return "no tag says in which release to look"
+	}
+	if ls := j.finder.givenListings(a); len(ls) > 0 {
+		return ls[0].Sums.Arg + " lists it, without evidence for the list itself"
+	}
+	return ""
+}
+
+// preferUnreached turns a denial into that of whoever gave no answer: they might have had the
+// evidence that allows it. Nothing lifts a yank, and nothing renews a policy.
+func (r *Result) preferUnreached() {
+	u := r.unreached
+	if u == nil || r.Evidence.stage >= stageStale || r.Decision.Reason == policy.YankedRelease {
+		return
+	}
+	if r.Evidence != u {
+		r.Others = append(slices.DeleteFunc(r.Others, func(e *Evidence) bool { return e == u }), r.Evidence)
+	}
+	r.Evidence, r.Decision = nil, u.Decision
 }
 
 // round tries the attempts and keeps the best of them and of those before.
@@ -312,22 +350,28 @@ func (j *Judge) round(ctx context.Context, res *Result, attempts []attempt) *Fai
 		return failf(policy.SumsMismatch, "%s lists %s", a.Listed.Sums.Arg, a.Listed.Digest)
 	}
 	for _, at := range attempts {
-		ev := j.try(ctx, at, a, res.Digests)
-		if r := ev.Decision.Reason; (r == policy.EvidenceUnreachable || r == policy.BudgetExceeded) && res.unreached == nil {
-			res.unreached = ev
-		}
-		if res.Evidence == nil || ev.stage > res.Evidence.stage {
-			res.Evidence, ev = ev, res.Evidence
-		}
-		// Of a collection, what is about something else is no news.
-		if ev != nil && !(ev.among && ev.stage == stageArtifact) && !isApproval(ev) && len(res.Others) < maxOthers {
-			res.Others = append(res.Others, ev)
-		}
+		res.keep(j.try(ctx, at, a, res.Digests))
 		if res.Evidence.stage >= stagePermitted {
 			break
 		}
 	}
 	return nil
+}
+
+// keep keeps evidence: as what the result is about if it came farther than what was, else
+// among the others. Of a collection, what is about something else is no news.
+func (r *Result) keep(ev *Evidence) {
+	reason := ev.Decision.Reason
+	if (reason == policy.EvidenceUnreachable || reason == policy.BudgetExceeded) && r.unreached == nil {
+		r.unreached = ev
+	}
+	if r.Evidence == nil || ev.stage > r.Evidence.stage {
+		r.Evidence, ev = ev, r.Evidence
+	}
+	if ev == nil || ev.among && ev.stage == stageArtifact || isApproval(ev) || len(r.Others) >= maxOthers {
+		return
+	}
+	r.Others = append(r.Others, ev)
 }
 
 // direct returns the attempts with evidence for the artifact itself.
@@ -411,95 +455,163 @@ func (j *Judge) request(a *Artifact, names []string, digests []policy.Digest) po
 	if a.Tag != "" {
 		tag = a.Tag
 	}
-	return policy.Request{Names: names, Digests: digests, Tag: tag, Commit: a.Commit, Now: j.Now, Skew: j.Skew, Narrow: j.Narrow, Cooldown: j.Cooldown}
+	return policy.Request{
+		Names: names, Digests: digests, Tag: tag, Commit: a.Commit,
+		Now: j.Now, Skew: j.Skew, Narrow: j.Narrow, Cooldown: j.Cooldown,
+	}
 }
 
 // try judges the artifact by one candidate. What is cheap is looked at first:
 // digest, name and identity, then the signature.
 func (j *Judge) try(ctx context.Context, at attempt, a *Artifact, digests []policy.Digest) *Evidence {
-	ev := &Evidence{Path: at.c.path, Sum: at.c.sum, Form: at.c.form, Item: at.c.Item, among: at.c.among || at.c.Item > 0}
-	if at.via != nil {
-		ev.Via = at.target.Arg
-	}
-	fail := func(s stage, d policy.Decision) *Evidence {
-		ev.stage, ev.Decision = s, d
-		return ev
-	}
-	c := at.c
-	if c.Err == nil && c.Bare != nil {
-		c = &candidate{path: c.path, sum: c.sum, form: c.form, Piece: c.Bare.Over(digestIn(digests, "sha256"))}
-	}
+	ev := newEvidence(at)
+	c := at.c.over(digests)
 	if c.Err != nil {
-		return fail(stageParse, c.failure().decision())
+		return ev.fail(stageParse, c.failure())
 	}
 	b := c.Bundle
-	ev.Signer, ev.MediaType = b.Signer(), b.MediaType()
-	if st := b.Statement(); st != nil {
-		ev.Predicate = st.PredicateType
-	}
-	if slices.ContainsFunc(ownPredicates, func(p string) bool { return strings.HasPrefix(ev.Predicate, p) }) ||
-		ev.Predicate == predicateNPMPublish && j.by().Genesis() != policy.GenesisFlags {
-		return fail(stageParse, deny(policy.PredicateType, "%s", ev.Predicate))
-	}
-	if st := b.Statement(); st != nil && st.Result != "" && st.Result != "PASSED" {
-		return fail(stageParse, deny(policy.PredicateType, "the statement itself says %s", clip(st.Result)))
+	ev.describe(b)
+	if f := j.refuseStatement(b); f != nil {
+		return ev.fail(stageParse, f)
 	}
 	signed := digests
 	if at.via != nil {
-		if a.Subject != "" { // a list names files, never a package
-			return fail(stageClaims, a.differs(at.via.Name).decision())
-		}
-		if !slices.Contains(digests, at.via.Digest) {
-			return fail(stageArtifact, deny(policy.SumsMismatch, "%s lists %s", at.target.Arg, at.via.Digest))
+		if s, f := at.refuseListing(a, digests); f != nil {
+			return ev.fail(s, f)
 		}
 		signed = at.via.signed
 		digests = append(slices.Clone(digests), signed...)
 	}
-	matches, err := match(c, at.target, signed)
-	if err != nil {
-		return fail(stageClaims, err.decision())
+	matches, f := match(c, at.target, signed)
+	if f != nil {
+		return ev.fail(stageClaims, f)
 	}
 	if len(matches) == 0 {
-		return fail(stageArtifact, deny(policy.ArtifactMismatch, "%s", aboutText(c)))
+		return ev.fail(stageArtifact, failf(policy.ArtifactMismatch, "%s", aboutText(c)))
 	}
 	if b.Unchecked() && j.by().Genesis() == policy.GenesisFlags {
-		return fail(stageParse, deny(policy.LogInvalid, "the inclusion proof comes without a checkpoint to check it against; a policy's rule may say set-only = true"))
+		return ev.fail(stageParse, failf(policy.LogInvalid, "the inclusion proof comes without a checkpoint "+
+			"to check it against; a policy's rule may say set-only = true"))
 	}
-	approvals, notes, unseen := j.approvals(ctx, a)
+	t := trial{c: c, a: a, via: at.via, digests: digests}
+	t.approvals, t.notes, t.unseen = j.approvals(ctx, a)
 	for _, m := range matches {
 		for _, key := range j.keys(b) {
-			claims := m.claims
-			if key != nil {
-				claims.Signer.Value = key.ID()
-			}
-			names := m.names
-			if at.via != nil {
-				names = append(slices.Clone(names), a.Name)
-			}
-			req := j.request(a, names, digests)
-			req.Approvals = approvals
-			one := j.one(ctx, c, a, m.digest, key, claims, req)
-			one.Decision = j.brief(one.Decision)
-			if one.stage == stagePermitted {
-				one.Decision.Notes = append(one.Decision.Notes, notes...)
-			}
-			if unseen != nil && lacksApprovals(one.Decision) { // there may be more
-				one.Decision = unseen.decision()
-			}
-			if one.stage > ev.stage || ev.Decision.Reason == "" {
-				ev.stage, ev.Decision, ev.Verified = one.stage, one.Decision, one.Verified
-				ev.Signer, ev.Name = claims.Signer, m.signed
-				if at.via != nil {
-					ev.Name = at.via.Name
-				}
-			}
-			if ev.stage >= stagePermitted {
+			if ev.improve(j.read(ctx, t, m, key)); ev.stage >= stagePermitted {
 				return ev
 			}
 		}
 	}
 	if ev.Decision.Reason == "" {
-		return fail(stageClaims, deny(policy.KeyUntrusted, "signed with a bare key, and the policy names none"))
+		return ev.fail(stageClaims, failf(policy.KeyUntrusted, "signed with a bare key, and the policy names none"))
+	}
+	return ev
+}
+
+func newEvidence(at attempt) *Evidence {
+	ev := &Evidence{
+		Path: at.c.path, Sum: at.c.sum, Form: at.c.form,
+		Item: at.c.Item, among: at.c.among || at.c.Item > 0,
+	}
+	if at.via != nil {
+		ev.Via = at.target.Arg
+	}
+	return ev
+}
+
+// fail says how far the evidence came, and why no farther.
+func (ev *Evidence) fail(s stage, f *Failure) *Evidence {
+	ev.stage, ev.Decision = s, f.decision()
+	return ev
+}
+
+// describe sets what the bundle claims of itself.
+func (ev *Evidence) describe(b *sigstore.Bundle) {
+	ev.Signer, ev.MediaType = b.Signer(), b.MediaType()
+	if st := b.Statement(); st != nil {
+		ev.Predicate = st.PredicateType
+	}
+}
+
+// improve takes the outcome of a reading that came farther than those before it.
+func (ev *Evidence) improve(one Evidence) {
+	if one.stage > ev.stage || ev.Decision.Reason == "" {
+		ev.stage, ev.Decision, ev.Verified = one.stage, one.Decision, one.Verified
+		ev.Signer, ev.Name = one.Signer, one.Name
+	}
+}
+
+// over returns the candidate as a bundle over an artifact, if it is a signature that does not
+// say itself what it is over.
+func (c *candidate) over(digests []policy.Digest) *candidate {
+	if c.Err != nil || c.Bare == nil {
+		return c
+	}
+	return &candidate{path: c.path, sum: c.sum, form: c.form, Piece: c.Bare.Over(digestIn(digests, "sha256"))}
+}
+
+// refuseStatement says why a statement is evidence of no release; nil if it may be.
+func (j *Judge) refuseStatement(b *sigstore.Bundle) *Failure {
+	st := b.Statement()
+	if st == nil {
+		return nil
+	}
+	own := func(prefix string) bool { return strings.HasPrefix(st.PredicateType, prefix) }
+	switch {
+	case slices.ContainsFunc(ownPredicates, own),
+		st.PredicateType == predicateNPMPublish && j.by().Genesis() != policy.GenesisFlags:
+		return failf(policy.PredicateType, "%s", st.PredicateType)
+	case st.Result != "" && st.Result != "PASSED":
+		return failf(policy.PredicateType, "the statement itself says %s", clip.Text(st.Result))
+	}
+	return nil
+}
+
+// refuseListing says how far a checksum file comes that does not list the artifact with one of
+// these digests, and why.
+func (at attempt) refuseListing(a *Artifact, digests []policy.Digest) (stage, *Failure) {
+	if a.Subject != "" { // a list names files, never a package
+		return stageClaims, a.differs(at.via.Name)
+	}
+	if !slices.Contains(digests, at.via.Digest) {
+		return stageArtifact, failf(policy.SumsMismatch, "%s lists %s", at.target.Arg, at.via.Digest)
+	}
+	return 0, nil
+}
+
+// trial is a candidate that is about an artifact, and what its readings are judged with.
+type trial struct {
+	c       *candidate
+	a       *Artifact
+	via     *Listing // if the candidate is about a checksum file
+	digests []policy.Digest
+
+	approvals []policy.Approval
+	notes     []policy.Note
+	unseen    *Failure // why there may be more approvals
+}
+
+// read judges one reading of a candidate: one way in which it is about the artifact, under one
+// key.
+func (j *Judge) read(ctx context.Context, t trial, m matched, key *sigstore.Key) Evidence {
+	claims := m.claims
+	if key != nil {
+		claims.Signer.Value = key.ID()
+	}
+	names, called := m.names, m.signed
+	if t.via != nil {
+		names, called = append(slices.Clone(names), t.a.Name), t.via.Name
+	}
+	req := j.request(t.a, names, t.digests)
+	req.Approvals = t.approvals
+	ev := j.one(ctx, t.c, t.a, m.digest, key, claims, req)
+	ev.Signer, ev.Name = claims.Signer, called
+	ev.Decision = j.brief(ev.Decision)
+	if ev.stage == stagePermitted {
+		ev.Decision.Notes = append(ev.Decision.Notes, t.notes...)
+	}
+	if t.unseen != nil && lacksApprovals(ev.Decision) { // there may be more
+		ev.Decision = t.unseen.decision()
 	}
 	return ev
 }
@@ -516,7 +628,10 @@ var ownPredicates = []string{"https://" + policy.Name + "/policy/", "https://" +
 const predicateNPMPublish = "https://github.com/npm/attestation/tree/main/specs/publish/v0.1"
 
 // one judges one reading of a candidate.
-func (j *Judge) one(ctx context.Context, c *candidate, a *Artifact, digest policy.Digest, key *sigstore.Key, claims policy.Claims, req policy.Request) Evidence {
+func (j *Judge) one(
+	ctx context.Context, c *candidate, a *Artifact, digest policy.Digest, key *sigstore.Key,
+	claims policy.Claims, req policy.Request,
+) Evidence {
 	if d, final := j.by().Precheck(req, claims); final {
 		return Evidence{stage: stageClaims, Decision: d}
 	}
@@ -543,7 +658,9 @@ func (j *Judge) one(ctx context.Context, c *candidate, a *Artifact, digest polic
 
 // decide decides by verified evidence. Where several versions may have been in force, place
 // proofs may tell which.
-func (j *Judge) decide(ctx context.Context, a *Artifact, r *sigstore.Root, req policy.Request, c policy.Claims, v policy.Verification) policy.Decision {
+func (j *Judge) decide(
+	ctx context.Context, a *Artifact, r *sigstore.Root, req policy.Request, c policy.Claims, v policy.Verification,
+) policy.Decision {
 	d := j.by().Decide(req, policy.NewEvidence(c, v))
 	if d.Outcome == policy.Permitted || len(d.Versions) < 2 {
 		return d
@@ -556,7 +673,9 @@ func (j *Judge) decide(ctx context.Context, a *Artifact, r *sigstore.Root, req p
 
 // verify verifies the bundle under the first trusted root that takes it, each
 // alone, and returns that one.
-func (j *Judge) verify(ctx context.Context, b *sigstore.Bundle, digest policy.Digest, key *sigstore.Key) (*sigstore.Verified, *sigstore.Root, error) {
+func (j *Judge) verify(
+	ctx context.Context, b *sigstore.Bundle, digest policy.Digest, key *sigstore.Key,
+) (*sigstore.Verified, *sigstore.Root, error) {
 	if err := j.loadRoots(ctx); err != nil {
 		return nil, nil, err
 	}
@@ -567,7 +686,10 @@ func (j *Judge) verify(ctx context.Context, b *sigstore.Bundle, digest policy.Di
 			return v, r, nil
 		}
 		if len(j.roots) > 1 {
-			err = &sigstore.Error{Reason: failure(err, policy.SignatureInvalid).Reason, Err: fmt.Errorf("under %s: %w", r.Name(), err)}
+			err = &sigstore.Error{
+				Reason: failure(err, policy.SignatureInvalid).Reason,
+				Err:    fmt.Errorf("under %s: %w", r.Name(), err),
+			}
 		}
 		if first == nil {
 			first = err
@@ -613,61 +735,81 @@ type matched struct {
 // signed where that gives one, else from the artifact. The error says that what
 // is signed contradicts itself, or is about the content under other names only.
 func match(c *candidate, a *Artifact, digests []policy.Digest) ([]matched, *Failure) {
-	var own []string
-	if a.Name != "" {
-		own = []string{a.Name}
-	}
-	var out []matched
-	var other string // a name that is not the artifact's
-	differs := false
-	add := func(d, signed policy.Digest, name string) {
-		if !a.calls(name) {
-			other, differs = name, true
-			return
-		}
-		names := own
-		if name != "" {
-			names = []string{name}
-		}
-		out = append(out, matched{signed, name, names, claims(c, name)})
-	}
-	message, isMessage := c.Bundle.Message()
+	m := matching{c: c, a: a}
 	for _, d := range digests {
-		switch {
-		case c.Inner != nil:
-			if isMessage && message == c.Inner.Signed && slices.Contains(c.Inner.Subject.Digests, d) {
-				add(d, message, c.Inner.Subject.Name)
-			}
-		case isMessage:
-			if message == d {
-				add(d, d, "")
-			}
-		default:
-			for _, s := range c.Bundle.Statement().Find(d) {
-				add(d, d, s.Name)
-			}
+		m.digest(d)
+	}
+	if len(m.found) == 0 && m.differs {
+		return nil, a.differs(m.other)
+	}
+	if len(m.found) == 0 || c.Inner == nil {
+		return m.found, nil
+	}
+	if f := contradiction(c, a); f != nil {
+		return nil, f
+	}
+	return m.found, nil
+}
+
+// matching collects the ways in which a candidate is about an artifact.
+type matching struct {
+	c       *candidate
+	a       *Artifact
+	found   []matched
+	differs bool
+	other   string // a name that is not the artifact's, if differs
+}
+
+// digest adds the ways in which the candidate is about that digest.
+func (m *matching) digest(d policy.Digest) {
+	message, isMessage := m.c.Bundle.Message()
+	inner := m.c.Inner
+	switch {
+	case inner != nil:
+		if isMessage && message == inner.Signed && slices.Contains(inner.Subject.Digests, d) {
+			m.add(message, inner.Subject.Name)
+		}
+	case isMessage:
+		if message == d {
+			m.add(d, "")
+		}
+	default:
+		for _, s := range m.c.Bundle.Statement().Find(d) {
+			m.add(d, s.Name)
 		}
 	}
-	if len(out) == 0 && differs {
-		return nil, a.differs(other)
+}
+
+// add adds a way: what is signed calls the artifact so, "" for not at all.
+func (m *matching) add(signed policy.Digest, name string) {
+	if !m.a.calls(name) {
+		m.other, m.differs = name, true
+		return
 	}
-	if len(out) == 0 || c.Inner == nil {
-		return out, nil
+	var names []string
+	if n := cmp.Or(name, m.a.Name); n != "" {
+		names = []string{n}
 	}
+	m.found = append(m.found, matched{signed, name, names, claims(m.c, name)})
+}
+
+// contradiction says where the document that is signed says something else than the
+// certificate, or than the ref that led to it.
+func contradiction(c *candidate, a *Artifact) *Failure {
 	signer := c.Bundle.Signer()
 	if tag := signer.Tag(); tag != "" && c.Inner.Tag != "" && tag != c.Inner.Tag {
-		return nil, failf(policy.TagMismatch, "the certificate is for the tag %s, the tag object calls itself %s",
+		return failf(policy.TagMismatch, "the certificate is for the tag %s, the tag object calls itself %s",
 			tag, c.Inner.Tag)
 	}
 	if commit := signer.Commit(); commit != "" && c.Inner.Commit != "" && commit != c.Inner.Commit {
-		return nil, failf(policy.CommitMismatch, "the certificate is for the commit %s, the tag names %s",
+		return failf(policy.CommitMismatch, "the certificate is for the commit %s, the tag names %s",
 			commit, c.Inner.Commit)
 	}
 	if a.Commit != "" && c.Inner.Commit != "" && a.Commit != c.Inner.Commit {
-		return nil, failf(policy.CommitMismatch, "the tag object names the commit %s, the ref leads to %s",
+		return failf(policy.CommitMismatch, "the tag object names the commit %s, the ref leads to %s",
 			c.Inner.Commit, a.Commit)
 	}
-	return out, nil
+	return nil
 }
 
 // claims returns what the candidate claims about the subject of that name. The

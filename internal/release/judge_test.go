@@ -52,7 +52,10 @@ identities = [{ email = "alice@example.com", issuer = "https://accounts.google.c
 `
 
 func judge(p *policy.Trusted, roots ...*sigstore.Root) *Judge {
-	return &Judge{Policy: p, Now: sigstoretest.Now.AddDate(0, 1, 0), Roots: func(context.Context) ([]*sigstore.Root, error) { return roots, nil }}
+	return &Judge{
+		Policy: p, Now: sigstoretest.Now.AddDate(0, 1, 0),
+		Roots: func(context.Context) ([]*sigstore.Root, error) { return roots, nil },
+	}
 }
 
 func run(j *Judge, args ...string) []*Result {
@@ -72,7 +75,8 @@ func others(inputs []*Input) []*Artifact {
 
 // summary is a SLSA verification summary.
 func summary(result string, subjects ...string) []byte {
-	st := strings.Replace(string(statement(subjects...)), "https://slsa.dev/provenance/v1", "https://slsa.dev/verification_summary/v1", 1)
+	st := strings.Replace(string(statement(subjects...)), "https://slsa.dev/provenance/v1",
+		"https://slsa.dev/verification_summary/v1", 1)
 	return []byte(strings.Replace(st, `"predicate":{}`, fmt.Sprintf(`"predicate":{"verificationResult":%q}`, result), 1))
 }
 
@@ -124,27 +128,71 @@ func TestBranches(t *testing.T) {
 		{name: "workflow with its tag", req: wf(nil), tag: "v1.2.3", reason: policy.Allowed},
 		{name: "person", rule: peopleRule, req: people(nil), reason: policy.Allowed},
 		{name: "time stamp beside the log", req: wf(func(r *sigstoretest.Request) { r.TSA = true }), reason: policy.Allowed},
-		{name: "proof and time stamp without promise", req: wf(func(r *sigstoretest.Request) { r.TSA, r.NoPromise = true, true }), reason: policy.Allowed},
+		{
+			name: "proof and time stamp without promise",
+			req:  wf(func(r *sigstoretest.Request) { r.TSA, r.NoPromise = true, true }), reason: policy.Allowed,
+		},
 		{name: "another tag", req: wf(nil), tag: "v1.2.4", reason: policy.TagMismatch},
 		{name: "a tag that nobody signed", rule: peopleRule, req: people(nil), tag: "v1.2.3", reason: policy.TagUnknown},
 
-		{name: "case-41-iss-prefix-enterprise", req: wf(func(r *sigstoretest.Request) { r.Issuer += "/evil-enterprise" }), reason: policy.RuleMismatch, code: "issuer-differs"},
-		{name: "case-43-iss-http", rule: peopleRule, req: people(func(r *sigstoretest.Request) { r.Issuer = "http://accounts.google.com" }), reason: policy.RuleMismatch, code: "issuer-differs"},
-		{name: "case-45-iss-userinfo", rule: peopleRule, req: people(func(r *sigstoretest.Request) { r.Issuer = "https://accounts.google.com@evil.example" }), reason: policy.RuleMismatch, code: "issuer-differs"},
-		{name: "case-47-iss-case", rule: peopleRule, req: people(func(r *sigstoretest.Request) { r.Issuer = "https://Accounts.google.com" }), reason: policy.RuleMismatch, code: "issuer-differs"},
-		{name: "case-48-iss-missing", rule: peopleRule, req: people(func(r *sigstoretest.Request) { r.Issuer = "" }), reason: policy.RuleMismatch, code: "issuer-differs"},
+		{
+			name: "case-41-iss-prefix-enterprise", req: wf(func(r *sigstoretest.Request) { r.Issuer += "/evil-enterprise" }),
+			reason: policy.RuleMismatch, code: "issuer-differs",
+		},
+		{
+			name: "case-43-iss-http", rule: peopleRule,
+			req: people(func(r *sigstoretest.Request) { r.Issuer = "http://accounts.google.com" }), reason: policy.RuleMismatch,
+			code: "issuer-differs",
+		},
+		{
+			name: "case-45-iss-userinfo", rule: peopleRule,
+			req:    people(func(r *sigstoretest.Request) { r.Issuer = "https://accounts.google.com@evil.example" }),
+			reason: policy.RuleMismatch, code: "issuer-differs",
+		},
+		{
+			name: "case-47-iss-case", rule: peopleRule,
+			req: people(func(r *sigstoretest.Request) { r.Issuer = "https://Accounts.google.com" }), reason: policy.RuleMismatch,
+			code: "issuer-differs",
+		},
+		{
+			name: "case-48-iss-missing", rule: peopleRule, req: people(func(r *sigstoretest.Request) { r.Issuer = "" }),
+			reason: policy.RuleMismatch, code: "issuer-differs",
+		},
 		{name: "case-48-only-v1", rule: peopleRule, req: people(func(r *sigstoretest.Request) {
 			r.Issuer, r.Extensions = "", map[int]string{1: "https://accounts.google.com"}
 		}), reason: policy.CertificateBad},
 		{name: "case-49-iss-v1-v2-mismatch", rule: peopleRule, req: people(func(r *sigstoretest.Request) {
 			r.Issuer, r.Extensions = "", map[int]string{1: "https://evil.example", 8: "https://accounts.google.com"}
 		}), reason: policy.CertificateBad},
-		{name: "case-54-email-case", rule: peopleRule, req: people(func(r *sigstoretest.Request) { r.SAN = "Alice@example.com" }), reason: policy.RuleMismatch, code: "identity-differs"},
-		{name: "case-55-email-alias", rule: peopleRule, req: people(func(r *sigstoretest.Request) { r.SAN = "a.lice+ci@example.com" }), reason: policy.RuleMismatch, code: "identity-differs"},
-		{name: "case-56-email-other-idp", rule: peopleRule, req: people(func(r *sigstoretest.Request) { r.Issuer = "https://github.com/login/oauth" }), reason: policy.RuleMismatch, code: "issuer-differs"},
-		{name: "case-57-email-subject-pin", rule: strings.Replace(peopleRule, `google.com" }`, `google.com", subject = "42" }`, 1), req: people(func(r *sigstoretest.Request) { r.Extensions = map[int]string{24: "43"} }), reason: policy.RuleMismatch, code: "subject-differs"},
-		{name: "case-60-repo-other", req: set(12, "https://github.com/acme/gadget"), reason: policy.RuleMismatch, code: "repository-differs"},
-		{name: "case-61-repo-suffix", req: set(12, "https://github.com/acme/widget.git"), reason: policy.RuleMismatch, code: "repository-differs"},
+		{
+			name: "case-54-email-case", rule: peopleRule,
+			req: people(func(r *sigstoretest.Request) { r.SAN = "Alice@example.com" }), reason: policy.RuleMismatch,
+			code: "identity-differs",
+		},
+		{
+			name: "case-55-email-alias", rule: peopleRule,
+			req: people(func(r *sigstoretest.Request) { r.SAN = "a.lice+ci@example.com" }), reason: policy.RuleMismatch,
+			code: "identity-differs",
+		},
+		{
+			name: "case-56-email-other-idp", rule: peopleRule,
+			req:    people(func(r *sigstoretest.Request) { r.Issuer = "https://github.com/login/oauth" }),
+			reason: policy.RuleMismatch, code: "issuer-differs",
+		},
+		{
+			name: "case-57-email-subject-pin",
+			rule: strings.Replace(peopleRule, `google.com" }`, `google.com", subject = "42" }`, 1),
+			req:  people(func(r *sigstoretest.Request) { r.Extensions = map[int]string{24: "43"} }), reason: policy.RuleMismatch,
+			code: "subject-differs",
+		},
+		{
+			name: "case-60-repo-other", req: set(12, "https://github.com/acme/gadget"), reason: policy.RuleMismatch,
+			code: "repository-differs",
+		},
+		{
+			name: "case-61-repo-suffix", req: set(12, "https://github.com/acme/widget.git"), reason: policy.RuleMismatch,
+			code: "repository-differs",
+		},
 		{name: "case-63-wf-filename-prefix", req: wf(func(r *sigstoretest.Request) {
 			r.SAN = "https://github.com/acme/widget/.github/workflows/release.yml.evil.yml@refs/tags/v1.2.3"
 			r.Extensions[9] = r.SAN
@@ -161,9 +209,15 @@ func TestBranches(t *testing.T) {
 			r.SAN = "https://github.com/evil/ci/.github/workflows/release.yml@refs/tags/v1.2.3"
 			r.Extensions[9] = r.SAN
 		}), reason: policy.RuleMismatch, code: "signer-workflow-differs"},
-		{name: "another workflow started", req: set(18, "https://github.com/acme/widget/.github/workflows/other.yml@refs/tags/v1.2.3"), reason: policy.RuleMismatch, code: "caller-differs"},
+		{
+			name:   "another workflow started",
+			req:    set(18, "https://github.com/acme/widget/.github/workflows/other.yml@refs/tags/v1.2.3"),
+			reason: policy.RuleMismatch, code: "caller-differs",
+		},
 		{name: "no caller", req: del(18), reason: policy.RuleMismatch, code: "caller-missing"},
-		{name: "case-78-evt-prt", req: set(20, "pull_request_target"), reason: policy.RuleMismatch, code: "trigger-forbidden"},
+		{
+			name: "case-78-evt-prt", req: set(20, "pull_request_target"), reason: policy.RuleMismatch, code: "trigger-forbidden",
+		},
 		{name: "case-79-evt-comment", req: set(20, "issue_comment"), reason: policy.RuleMismatch, code: "trigger-forbidden"},
 		{name: "case-81-evt-missing", req: del(20), reason: policy.RuleMismatch, code: "trigger-missing"},
 		{name: "case-82-runner-self", req: set(11, "self-hosted"), reason: policy.RuleMismatch, code: "runner-differs"},
@@ -171,10 +225,19 @@ func TestBranches(t *testing.T) {
 		{name: "case-84-env-missing", req: del(23), reason: policy.RuleMismatch, code: "environment-missing"},
 		{name: "another environment", req: set(23, "staging"), reason: policy.RuleMismatch, code: "environment-differs"},
 		{name: "case-53-othername", rule: peopleRule, req: people(func(r *sigstoretest.Request) {
-			r.RawSAN = []byte{0x30, 0x2b, 0xa0, 0x29, 0x06, 0x0a, 0x2b, 0x06, 0x01, 0x04, 0x01, 0x83, 0xbf, 0x30, 0x01, 0x07, 0xa0, 0x1b, 0x0c, 0x19}
+			r.RawSAN = []byte{
+				0x30, 0x2b, 0xa0, 0x29, 0x06, 0x0a, 0x2b, 0x06, 0x01, 0x04, 0x01, 0x83, 0xbf, 0x30, 0x01, 0x07, 0xa0, 0x1b, 0x0c,
+				0x19,
+			}
 			r.RawSAN = append(r.RawSAN, "alice!example.com--------"...)
 		}), reason: policy.RuleMismatch, code: "identity-differs"},
-		{name: "two names", rule: peopleRule, req: people(func(r *sigstoretest.Request) { r.RawSAN = sigstoretest.SAN("alice@example.com", "bob@example.com") }), reason: policy.CertificateBad},
+		{
+			name: "two names", rule: peopleRule,
+			req: people(func(r *sigstoretest.Request) {
+				r.RawSAN = sigstoretest.SAN("alice@example.com", "bob@example.com")
+			}),
+			reason: policy.CertificateBad,
+		},
 
 		{name: "case-110-two-signatures", req: wf(func(r *sigstoretest.Request) {
 			r.Statement = statement(subject("widget_1.tar.gz", art))
@@ -187,12 +250,23 @@ func TestBranches(t *testing.T) {
 			r.Statement = statement(subject("widget_1.tar.gz", art))
 			r.Mutate = func(b *protobundle.Bundle) { b.GetDsseEnvelope().PayloadType = "Application/vnd.in-toto+json" }
 		}), reason: policy.StatementInvalid},
-		{name: "case-108-predicate-parse-fail", req: wf(func(r *sigstoretest.Request) { r.Statement = []byte(`{"_type":`) }), reason: policy.StatementInvalid},
+		{
+			name: "case-108-predicate-parse-fail", req: wf(func(r *sigstoretest.Request) { r.Statement = []byte(`{"_type":`) }),
+			reason: policy.StatementInvalid,
+		},
 		{name: "case-105-cross-type-replay", req: wf(func(r *sigstoretest.Request) {
-			r.Statement = []byte(strings.Replace(string(statement(subject("widget_1.tar.gz", art))), "https://slsa.dev/provenance/v1", "https://github.com/repopolicy/repopolicy/policy/v1", 1))
+			r.Statement = []byte(strings.Replace(string(statement(subject("widget_1.tar.gz", art))),
+				"https://slsa.dev/provenance/v1", "https://github.com/repopolicy/repopolicy/policy/v1", 1))
 		}), reason: policy.PredicateType},
-		{name: "case-112-no-subject", req: wf(func(r *sigstoretest.Request) { r.Statement = statement() }), reason: policy.StatementInvalid},
-		{name: "case-114-empty-digest", req: wf(func(r *sigstoretest.Request) { r.Statement = statement(`{"name":"widget_1.tar.gz","digest":{}}`) }), reason: policy.StatementInvalid},
+		{
+			name: "case-112-no-subject", req: wf(func(r *sigstoretest.Request) { r.Statement = statement() }),
+			reason: policy.StatementInvalid,
+		},
+		{
+			name:   "case-114-empty-digest",
+			req:    wf(func(r *sigstoretest.Request) { r.Statement = statement(`{"name":"widget_1.tar.gz","digest":{}}`) }),
+			reason: policy.StatementInvalid,
+		},
 		{name: "case-114-short-digest", req: wf(func(r *sigstoretest.Request) {
 			r.Statement = statement(`{"name":"widget_1.tar.gz","digest":{"sha256":"00"}}`)
 		}), reason: policy.StatementInvalid},
@@ -202,47 +276,172 @@ func TestBranches(t *testing.T) {
 		{name: "case-116-too-many-subjects", req: wf(func(r *sigstoretest.Request) {
 			r.Statement = statement(slices.Repeat([]string{subject("x", art)}, 1025)...)
 		}), reason: policy.StatementInvalid},
-		{name: "a verification summary that passed", req: wf(func(r *sigstoretest.Request) { r.Statement = summary("PASSED", subject("widget_1.tar.gz", art)) }), reason: policy.Allowed},
-		{name: "a verification summary that failed", req: wf(func(r *sigstoretest.Request) { r.Statement = summary("FAILED", subject("widget_1.tar.gz", art)) }), reason: policy.PredicateType},
-		{name: "a verification summary without a result", req: wf(func(r *sigstoretest.Request) { r.Statement = summary("", subject("widget_1.tar.gz", art)) }), reason: policy.StatementInvalid},
-		{name: "statement", req: wf(func(r *sigstoretest.Request) { r.Statement = statement(subject("widget_1.tar.gz", art)) }), reason: policy.Allowed},
-		{name: "signed name counts, not the file's", req: wf(func(r *sigstoretest.Request) { r.Statement = statement(subject("gadget.zip", art)) }), reason: policy.NameDiffers},
+		{
+			name:   "a verification summary that passed",
+			req:    wf(func(r *sigstoretest.Request) { r.Statement = summary("PASSED", subject("widget_1.tar.gz", art)) }),
+			reason: policy.Allowed,
+		},
+		{
+			name:   "a verification summary that failed",
+			req:    wf(func(r *sigstoretest.Request) { r.Statement = summary("FAILED", subject("widget_1.tar.gz", art)) }),
+			reason: policy.PredicateType,
+		},
+		{
+			name:   "a verification summary without a result",
+			req:    wf(func(r *sigstoretest.Request) { r.Statement = summary("", subject("widget_1.tar.gz", art)) }),
+			reason: policy.StatementInvalid,
+		},
+		{
+			name:   "statement",
+			req:    wf(func(r *sigstoretest.Request) { r.Statement = statement(subject("widget_1.tar.gz", art)) }),
+			reason: policy.Allowed,
+		},
+		{
+			name:   "signed name counts, not the file's",
+			req:    wf(func(r *sigstoretest.Request) { r.Statement = statement(subject("gadget.zip", art)) }),
+			reason: policy.NameDiffers,
+		},
 
-		{name: "case-117-ts-after-notafter", req: wf(func(r *sigstoretest.Request) { r.NotBefore = now.Add(-11 * 60e9) }), reason: policy.TimeInvalid},
-		{name: "case-118-ts-before-notbefore", req: wf(func(r *sigstoretest.Request) { r.NotBefore = now.Add(60e9) }), reason: policy.TimeInvalid},
-		{name: "time stamp outside the certificate", req: wf(func(r *sigstoretest.Request) { r.TSA, r.TSAAt = true, now.AddDate(0, 0, 1) }), reason: policy.CertificateChain},
-		{name: "case-120-other-ca", req: wf(func(r *sigstoretest.Request) { r.Issue = other }), reason: policy.CertificateChain},
-		{name: "case-131-tsa-untrusted", req: wf(func(r *sigstoretest.Request) { r.TSA, r.NoPromise = true, true }), root: sigstoretest.RootOptions{NoTSA: true}, reason: policy.TimeInvalid},
+		{
+			name: "case-117-ts-after-notafter", req: wf(func(r *sigstoretest.Request) { r.NotBefore = now.Add(-11 * 60e9) }),
+			reason: policy.TimeInvalid,
+		},
+		{
+			name: "case-118-ts-before-notbefore", req: wf(func(r *sigstoretest.Request) { r.NotBefore = now.Add(60e9) }),
+			reason: policy.TimeInvalid,
+		},
+		{
+			name:   "time stamp outside the certificate",
+			req:    wf(func(r *sigstoretest.Request) { r.TSA, r.TSAAt = true, now.AddDate(0, 0, 1) }),
+			reason: policy.CertificateChain,
+		},
+		{
+			name: "case-120-other-ca", req: wf(func(r *sigstoretest.Request) { r.Issue = other }),
+			reason: policy.CertificateChain,
+		},
+		{
+			name: "case-131-tsa-untrusted", req: wf(func(r *sigstoretest.Request) { r.TSA, r.NoPromise = true, true }),
+			root: sigstoretest.RootOptions{NoTSA: true}, reason: policy.TimeInvalid,
+		},
 		{name: "case-130-tsa-imprint", req: mutate(func(b *protobundle.Bundle) {}), reason: policy.Allowed},
-		{name: "case-134-time-zero", req: mutate(func(b *protobundle.Bundle) { b.VerificationMaterial.TlogEntries[0].IntegratedTime = 0 }), reason: policy.LogInvalid},
-		{name: "case-134-time-negative", req: mutate(func(b *protobundle.Bundle) { b.VerificationMaterial.TlogEntries[0].IntegratedTime = -1 }), reason: policy.BundleInvalid},
-		{name: "case-136-bundle-media-type", req: mutate(func(b *protobundle.Bundle) { b.MediaType = "application/json" }), reason: policy.BundleInvalid},
-		{name: "case-138-key-signed", req: wf(func(r *sigstoretest.Request) { r.BareKey = true }), reason: policy.KeyUntrusted},
+		{
+			name:   "case-134-time-zero",
+			req:    mutate(func(b *protobundle.Bundle) { b.VerificationMaterial.TlogEntries[0].IntegratedTime = 0 }),
+			reason: policy.LogInvalid,
+		},
+		{
+			name:   "case-134-time-negative",
+			req:    mutate(func(b *protobundle.Bundle) { b.VerificationMaterial.TlogEntries[0].IntegratedTime = -1 }),
+			reason: policy.BundleInvalid,
+		},
+		{
+			name: "case-136-bundle-media-type", req: mutate(func(b *protobundle.Bundle) { b.MediaType = "application/json" }),
+			reason: policy.BundleInvalid,
+		},
+		{
+			name: "case-138-key-signed", req: wf(func(r *sigstoretest.Request) { r.BareKey = true }),
+			reason: policy.KeyUntrusted,
+		},
 		{name: "case-141-bundle-caps", req: mutate(func(b *protobundle.Bundle) {
 			b.VerificationMaterial.TlogEntries = slices.Repeat(b.VerificationMaterial.TlogEntries, 33)
 		}), reason: policy.BundleTooLarge},
-		{name: "case-145-log-key-ended", req: wf(nil), root: sigstoretest.RootOptions{Log: &sigstoretest.Window{Start: now.AddDate(-2, 0, 0), End: now.AddDate(-1, 0, 0)}}, reason: policy.LogInvalid},
-		{name: "case-145-log-key-ended-tsa-only", req: wf(func(r *sigstoretest.Request) { r.TSA, r.NoPromise = true, true }), root: sigstoretest.RootOptions{Log: &sigstoretest.Window{Start: now.AddDate(-2, 0, 0), End: now.AddDate(-1, 0, 0)}}, reason: policy.TimeInvalid},
-		{name: "case-145-ca-ended", req: wf(nil), root: sigstoretest.RootOptions{CA: &sigstoretest.Window{Start: now.AddDate(-2, 0, 0), End: now.AddDate(-1, 0, 0)}}, reason: policy.CertificateChain},
-		{name: "case-261-rotated-key-old-ok", req: wf(nil), root: sigstoretest.RootOptions{Log: &sigstoretest.Window{Start: now.AddDate(-2, 0, 0), End: now.Add(60e9)}}, reason: policy.Allowed},
-		{name: "ordering: tree size", req: mutate(func(b *protobundle.Bundle) { b.VerificationMaterial.TlogEntries[0].InclusionProof.TreeSize++ }), reason: policy.LogFields},
-		{name: "ordering: root", req: mutate(func(b *protobundle.Bundle) { b.VerificationMaterial.TlogEntries[0].InclusionProof.RootHash[0]++ }), reason: policy.LogFields},
-		{name: "ordering: index", req: mutate(func(b *protobundle.Bundle) { b.VerificationMaterial.TlogEntries[0].InclusionProof.LogIndex = 0 }), reason: policy.LogInvalid},
-		{name: "promised index", req: mutate(func(b *protobundle.Bundle) { b.VerificationMaterial.TlogEntries[0].LogIndex++ }), reason: policy.LogInvalid},
-		{name: "set-only refused", req: wf(func(r *sigstoretest.Request) { r.NoProof = true }), reason: policy.RuleMismatch, code: "log-differs"},
-		{name: "set-only", rule: workflowRule + "set-only = true\n", req: wf(func(r *sigstoretest.Request) { r.NoProof = true }), reason: policy.Allowed},
-		{name: "unlogged refused", req: wf(func(r *sigstoretest.Request) { r.Log, r.TSA = sigstoretest.LogNone, true }), reason: policy.NotLogged},
-		{name: "unlogged", rule: workflowRule + "unlogged = true\n", req: wf(func(r *sigstoretest.Request) { r.Log, r.TSA = sigstoretest.LogNone, true }), reason: policy.Allowed},
-		{name: "unlogged without time stamp", rule: workflowRule + "unlogged = true\n", req: wf(func(r *sigstoretest.Request) { r.Log = sigstoretest.LogNone }), reason: policy.TimeInvalid},
+		{
+			name: "case-145-log-key-ended", req: wf(nil),
+			root: sigstoretest.RootOptions{
+				Log: &sigstoretest.Window{Start: now.AddDate(-2, 0, 0), End: now.AddDate(-1, 0, 0)},
+			},
+			reason: policy.LogInvalid,
+		},
+		{
+			name: "case-145-log-key-ended-tsa-only", req: wf(func(r *sigstoretest.Request) { r.TSA, r.NoPromise = true, true }),
+			root: sigstoretest.RootOptions{
+				Log: &sigstoretest.Window{Start: now.AddDate(-2, 0, 0), End: now.AddDate(-1, 0, 0)},
+			},
+			reason: policy.TimeInvalid,
+		},
+		{
+			name: "case-145-ca-ended", req: wf(nil),
+			root:   sigstoretest.RootOptions{CA: &sigstoretest.Window{Start: now.AddDate(-2, 0, 0), End: now.AddDate(-1, 0, 0)}},
+			reason: policy.CertificateChain,
+		},
+		{
+			name: "case-261-rotated-key-old-ok", req: wf(nil),
+			root:   sigstoretest.RootOptions{Log: &sigstoretest.Window{Start: now.AddDate(-2, 0, 0), End: now.Add(60e9)}},
+			reason: policy.Allowed,
+		},
+		{
+			name:   "ordering: tree size",
+			req:    mutate(func(b *protobundle.Bundle) { b.VerificationMaterial.TlogEntries[0].InclusionProof.TreeSize++ }),
+			reason: policy.LogFields,
+		},
+		{
+			name:   "ordering: root",
+			req:    mutate(func(b *protobundle.Bundle) { b.VerificationMaterial.TlogEntries[0].InclusionProof.RootHash[0]++ }),
+			reason: policy.LogFields,
+		},
+		{
+			name:   "ordering: index",
+			req:    mutate(func(b *protobundle.Bundle) { b.VerificationMaterial.TlogEntries[0].InclusionProof.LogIndex = 0 }),
+			reason: policy.LogInvalid,
+		},
+		{
+			name:   "promised index",
+			req:    mutate(func(b *protobundle.Bundle) { b.VerificationMaterial.TlogEntries[0].LogIndex++ }),
+			reason: policy.LogInvalid,
+		},
+		{
+			name: "set-only refused", req: wf(func(r *sigstoretest.Request) { r.NoProof = true }), reason: policy.RuleMismatch,
+			code: "log-differs",
+		},
+		{
+			name: "set-only", rule: workflowRule + "set-only = true\n",
+			req: wf(func(r *sigstoretest.Request) { r.NoProof = true }), reason: policy.Allowed,
+		},
+		{
+			name: "unlogged refused", req: wf(func(r *sigstoretest.Request) { r.Log, r.TSA = sigstoretest.LogNone, true }),
+			reason: policy.NotLogged,
+		},
+		{
+			name: "unlogged", rule: workflowRule + "unlogged = true\n",
+			req: wf(func(r *sigstoretest.Request) { r.Log, r.TSA = sigstoretest.LogNone, true }), reason: policy.Allowed,
+		},
+		{
+			name: "unlogged without time stamp", rule: workflowRule + "unlogged = true\n",
+			req: wf(func(r *sigstoretest.Request) { r.Log = sigstoretest.LogNone }), reason: policy.TimeInvalid,
+		},
 		{name: "nothing", req: wf(func(r *sigstoretest.Request) { r.Log = sigstoretest.LogNone }), reason: policy.NotLogged},
 
-		{name: "case-251-compromised-since", rule: workflowRule + "[[revoked]]\nrule = \"binaries\"\ncompromised-since = 2026-06-01T00:00:00Z\n", req: wf(nil), reason: policy.RevokedSigner},
-		{name: "case-252-compromised-before", rule: workflowRule + "[[revoked]]\nrule = \"binaries\"\ncompromised-since = 2026-06-02T00:00:00Z\n", req: wf(nil), reason: policy.Allowed},
-		{name: "case-253-yanked-tag", rule: workflowRule + "[[yanked]]\ntag = \"v1.2.3\"\n", req: wf(nil), reason: policy.YankedRelease},
-		{name: "case-253-yanked-digest", rule: workflowRule + fmt.Sprintf("[[yanked]]\ndigest = \"sha256:%x\"\n", sha256.Sum256(art)), req: wf(nil), reason: policy.YankedRelease},
-		{name: "until", rule: workflowRule + "until = 2026-06-01T12:00:00Z\n", req: wf(nil), reason: policy.RuleMismatch, code: "time-differs"},
-		{name: "since", rule: workflowRule + "since = 2026-06-01T12:00:01Z\n", req: wf(nil), reason: policy.RuleMismatch, code: "time-differs"},
-		{name: "approvals", rule: workflowRule + "[release.approvals]\nthreshold = 1\nfrom = \"maintainers\"\n", req: wf(nil), reason: policy.RuleMismatch, code: "approvals-missing"},
+		{
+			name: "case-251-compromised-since",
+			rule: workflowRule + "[[revoked]]\nrule = \"binaries\"\ncompromised-since = 2026-06-01T00:00:00Z\n", req: wf(nil),
+			reason: policy.RevokedSigner,
+		},
+		{
+			name: "case-252-compromised-before",
+			rule: workflowRule + "[[revoked]]\nrule = \"binaries\"\ncompromised-since = 2026-06-02T00:00:00Z\n", req: wf(nil),
+			reason: policy.Allowed,
+		},
+		{
+			name: "case-253-yanked-tag", rule: workflowRule + "[[yanked]]\ntag = \"v1.2.3\"\n", req: wf(nil),
+			reason: policy.YankedRelease,
+		},
+		{
+			name: "case-253-yanked-digest",
+			rule: workflowRule + fmt.Sprintf("[[yanked]]\ndigest = \"sha256:%x\"\n", sha256.Sum256(art)), req: wf(nil),
+			reason: policy.YankedRelease,
+		},
+		{
+			name: "until", rule: workflowRule + "until = 2026-06-01T12:00:00Z\n", req: wf(nil), reason: policy.RuleMismatch,
+			code: "time-differs",
+		},
+		{
+			name: "since", rule: workflowRule + "since = 2026-06-01T12:00:01Z\n", req: wf(nil), reason: policy.RuleMismatch,
+			code: "time-differs",
+		},
+		{
+			name: "approvals", rule: workflowRule + "[release.approvals]\nthreshold = 1\nfrom = \"maintainers\"\n", req: wf(nil),
+			reason: policy.RuleMismatch, code: "approvals-missing",
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			inst := sigstoretest.New(t)
@@ -283,7 +482,8 @@ func TestEachRootAlone(t *testing.T) {
 		want   policy.Class
 	}{"mixed": {mixed, policy.ClassDeny}, "of a": {a.Sign(req), policy.ClassOK}, "of b": {b.Sign(req), policy.ClassOK}} {
 		dir := put(t, map[string][]byte{"widget_1.tar.gz": art, "widget_1.tar.gz.sigstore.json": c.bundle})
-		j := judge(pin(t, peopleRule), parseRoot(t, a, sigstoretest.RootOptions{}), parseRoot(t, b, sigstoretest.RootOptions{}))
+		j := judge(pin(t, peopleRule), parseRoot(t, a, sigstoretest.RootOptions{}),
+			parseRoot(t, b, sigstoretest.RootOptions{}))
 		if res := run(j, filepath.Join(dir, "widget_1.tar.gz"))[0]; res.Class() != c.want {
 			t.Errorf("%s: %s %s", name, res.Class(), res.Decision.Detail)
 		}
@@ -295,10 +495,14 @@ func TestSums(t *testing.T) {
 	inst := sigstoretest.New(t)
 	root := parseRoot(t, inst, sigstoretest.RootOptions{})
 	one, two := []byte("one"), []byte("two")
-	sums := fmt.Appendf(nil, "%x  widget_1.tar.gz\n%x *widget_2.tar.gz\n%x  notes.txt\n", sha256.Sum256(one), sha256.Sum256(two), sha256.Sum256([]byte("notes")))
+	sums := fmt.Appendf(nil, "%x  widget_1.tar.gz\n%x *widget_2.tar.gz\n%x  notes.txt\n", sha256.Sum256(one),
+		sha256.Sum256(two), sha256.Sum256([]byte("notes")))
 	req := sigstoretest.Workflow("v1.2.3")
 	req.Artifact = sums
-	files := map[string][]byte{"widget_1.tar.gz": one, "widget_2.tar.gz": []byte("changed"), "SHA256SUMS": sums, "SHA256SUMS.sigstore.json": inst.Sign(req)}
+	files := map[string][]byte{
+		"widget_1.tar.gz": one, "widget_2.tar.gz": []byte("changed"), "SHA256SUMS": sums,
+		"SHA256SUMS.sigstore.json": inst.Sign(req),
+	}
 	dir := put(t, files)
 	at := func(name string) string { return filepath.Join(dir, name) }
 	for _, c := range []struct {
@@ -308,7 +512,10 @@ func TestSums(t *testing.T) {
 		{[]string{at("widget_1.tar.gz")}, []policy.Reason{policy.Allowed}},
 		{[]string{at("widget_2.tar.gz")}, []policy.Reason{policy.SumsMismatch}},
 		// notes.txt is not here.
-		{[]string{at("SHA256SUMS")}, []policy.Reason{policy.Allowed, policy.Allowed, policy.SumsMismatch, policy.ArtifactMissing}},
+		{
+			[]string{at("SHA256SUMS")},
+			[]policy.Reason{policy.Allowed, policy.Allowed, policy.SumsMismatch, policy.ArtifactMissing},
+		},
 		{[]string{dir}, []policy.Reason{policy.Allowed, policy.Allowed, policy.SumsMismatch}},
 		{[]string{fmt.Sprintf("sha256:%x", sha256.Sum256(one))}, []policy.Reason{policy.NoEvidence}},
 		{[]string{at("missing")}, []policy.Reason{policy.ArtifactMissing}},
@@ -338,9 +545,12 @@ func TestParseSums(t *testing.T) {
 		in string
 		n  int // -1 for an error
 	}{
-		{h + "  a\n", 1}, {h + " *a\n" + h + "  b/c\n", 2}, {"SHA256 (a b) = " + h + "\n", 1}, {"# comment\n\n" + h + "  ./a\n", 1}, {strings.Repeat("ab", 64) + "  a", 1},
-		{"", -1}, {"\n", -1}, {h + " a\n", -1}, {h + "\n", -1}, {h + "  \n", -1}, {"zz" + h[2:] + "  a\n", -1}, {h[2:] + "  a\n", -1}, {h + "  a\n" + h + "  a\n", -1},
-		{h + "  /etc/passwd\n", -1}, {h + "  ../a\n", -1}, {h + "  a/../b\n", -1}, {h + "  a//b\n", -1}, {h + "  a\\b\n", -1}, {"\\" + h + "  a\n", -1},
+		{h + "  a\n", 1}, {h + " *a\n" + h + "  b/c\n", 2}, {"SHA256 (a b) = " + h + "\n", 1},
+		{"# comment\n\n" + h + "  ./a\n", 1}, {strings.Repeat("ab", 64) + "  a", 1},
+		{"", -1}, {"\n", -1}, {h + " a\n", -1}, {h + "\n", -1}, {h + "  \n", -1}, {"zz" + h[2:] + "  a\n", -1},
+		{h[2:] + "  a\n", -1}, {h + "  a\n" + h + "  a\n", -1},
+		{h + "  /etc/passwd\n", -1}, {h + "  ../a\n", -1}, {h + "  a/../b\n", -1}, {h + "  a//b\n", -1}, {h + "  a\\b\n", -1},
+		{"\\" + h + "  a\n", -1},
 		{"SHA512 (a) = " + h + "\n", -1}, {h + "  a\ngarbage\n", -1}, {h + "  \xff\n", -1},
 	} {
 		sums, err := parseSums([]byte(c.in))
@@ -372,11 +582,13 @@ func TestExpand(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i, a := range others(Expand(t.Context(), []string{to}, Options{})) {
-		if filepath.Base(a.Arg) != names[i] || !strings.HasPrefix(a.Arg, to+string(filepath.Separator)) || (a.Err != nil) != (names[i] == "link") {
+		if filepath.Base(a.Arg) != names[i] || !strings.HasPrefix(a.Arg, to+string(filepath.Separator)) ||
+			(a.Err != nil) != (names[i] == "link") {
 			t.Errorf("by a link: %s %v", a.Arg, a.Err)
 		}
 	}
-	if empty := others(Expand(t.Context(), []string{t.TempDir()}, Options{})); len(empty) != 1 || empty[0].Err == nil || empty[0].Err.Reason != policy.NoArtifacts {
+	if empty := others(Expand(t.Context(), []string{t.TempDir()}, Options{})); len(empty) != 1 || empty[0].Err == nil ||
+		empty[0].Err.Reason != policy.NoArtifacts {
 		t.Errorf("an empty directory: %+v", empty)
 	}
 	for _, arg := range []string{"sha256:zz", "sha512:" + strings.Repeat("A", 128), "/dev/null"} {
@@ -394,7 +606,8 @@ func TestMonotone(t *testing.T) {
 	good, bad := alice(), alice()
 	good.Artifact, bad.Artifact, bad.SAN = art, art, "mallory@example.com"
 	pool := map[string][]byte{
-		"good": inst.Sign(good), "wrong signer": inst.Sign(bad), "stranger": stranger.Sign(good), "garbage": []byte("{"), "empty": nil,
+		"good": inst.Sign(good), "wrong signer": inst.Sign(bad), "stranger": stranger.Sign(good), "garbage": []byte("{"),
+		"empty":       nil,
 		"other bytes": inst.Sign(sigstoretest.Request{SAN: good.SAN, Issuer: good.Issuer, Artifact: []byte("other")}),
 	}
 	dir := put(t, map[string][]byte{"widget_1.tar.gz": art})
@@ -451,7 +664,8 @@ func TestYankUnknown(t *testing.T) {
 	req := alice()
 	req.Artifact = art
 	dir := put(t, map[string][]byte{"b": inst.Sign(req)})
-	j := judge(pin(t, peopleRule+"[[yanked]]\ndigest = \"sha512:"+strings.Repeat("0", 128)+"\"\n"), parseRoot(t, inst, sigstoretest.RootOptions{}))
+	j := judge(pin(t, peopleRule+"[[yanked]]\ndigest = \"sha512:"+strings.Repeat("0", 128)+"\"\n"),
+		parseRoot(t, inst, sigstoretest.RootOptions{}))
 	j.Bundles = []string{filepath.Join(dir, "b")}
 	if got := run(j, fmt.Sprintf("sha256:%x", sha256.Sum256(art)))[0].Decision.Reason; got != policy.YankUnknown {
 		t.Errorf("got %s", got)
@@ -460,8 +674,9 @@ func TestYankUnknown(t *testing.T) {
 
 func TestTags(t *testing.T) {
 	for in, want := range map[string][]string{
-		"pkg:npm/%40acme/widget@1.2.3": {"1.2.3", "v1.2.3"}, "pkg:golang/example.com/x@v1.2.3": {"v1.2.3"}, "pkg:npm/x": nil, "widget@1.2.3": nil,
-		"pkg:": nil, "pkg:oci/x@sha256:abc": nil, "pkg:npm/x@%00": nil,
+		"pkg:npm/%40acme/widget@1.2.3": {"1.2.3", "v1.2.3"}, "pkg:golang/example.com/x@v1.2.3": {"v1.2.3"}, "pkg:npm/x": nil,
+		"widget@1.2.3": nil,
+		"pkg:":         nil, "pkg:oci/x@sha256:abc": nil, "pkg:npm/x@%00": nil,
 	} {
 		if got := versionTags(in); !slices.Equal(got, want) {
 			t.Errorf("%s: %v", in, got)
@@ -537,10 +752,15 @@ func TestGitHubRelease(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		st := fmt.Sprintf(`{"_type":"https://in-toto.io/Statement/v1","predicateType":%q,"predicate":%s,"subject":[%s]}`, sigstore.PredicateGitHubRelease, pred, subject("widget_1.tar.gz", art))
-		return inst.Sign(sigstoretest.Request{SAN: "https://dotcom.releases.github.com", Statement: []byte(st), Log: sigstoretest.LogNone, NoSCT: true, TSA: true})
+		st := fmt.Sprintf(`{"_type":"https://in-toto.io/Statement/v1","predicateType":%q,"predicate":%s,"subject":[%s]}`,
+			sigstore.PredicateGitHubRelease, pred, subject("widget_1.tar.gz", art))
+		return inst.Sign(sigstoretest.Request{
+			SAN: "https://dotcom.releases.github.com", Statement: []byte(st), Log: sigstoretest.LogNone, NoSCT: true, TSA: true,
+		})
 	}
-	rule := workflowRule + "[[release]]\nname = \"github\"\ntags = [\"v*\"]\nartifacts = [\"widget_*.tar.gz\"]\ngithub-release = true\nunlogged = true\n"
+	rule := workflowRule +
+		"[[release]]\nname = \"github\"\ntags = [\"v*\"]\nartifacts = [\"widget_*.tar.gz\"]\ngithub-release = true\n" +
+		"unlogged = true\n"
 	for _, c := range []struct {
 		name, rule string
 		bundle     []byte
@@ -552,7 +772,8 @@ func TestGitHubRelease(t *testing.T) {
 		{"another tag", rule, sign("acme/widget", "1.2.3"), false},
 	} {
 		dir := put(t, map[string][]byte{"widget_1.tar.gz": art, "widget_1.tar.gz.sigstore": c.bundle})
-		if res := run(judge(pin(t, c.rule), root), filepath.Join(dir, "widget_1.tar.gz"))[0]; (res.Class() == policy.ClassOK) != c.ok {
+		if res := run(judge(pin(t, c.rule), root),
+			filepath.Join(dir, "widget_1.tar.gz"))[0]; (res.Class() == policy.ClassOK) != c.ok {
 			t.Errorf("%s: %s %+v", c.name, res.Class(), res.Decision)
 		}
 	}

@@ -3,6 +3,7 @@
 package release
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
@@ -139,13 +140,13 @@ func TestImages(t *testing.T) {
 			if f == "oci-layout" {
 				continue
 			}
-			for how, bytes := range map[string][]byte{
+			for how, content := range map[string][]byte{
 				"changed": append([]byte("x"), content[min(1, len(content)):]...),
 				"longer":  append(slices.Clone(content), ' '), "gone": nil,
 			} {
 				broken := maps.Clone(files)
-				broken[f] = bytes
-				if bytes == nil {
+				broken[f] = content
+				if content == nil {
 					delete(broken, f)
 				}
 				res := run(judge(pin(t, c.rule), root), put(t, broken))
@@ -179,25 +180,35 @@ func TestMalformedLayouts(t *testing.T) {
 		{"junk for a version", func(f map[string][]byte) { f["oci-layout"] = []byte(`x`) }, policy.LayoutInvalid},
 		{"no index", func(f map[string][]byte) { delete(f, "index.json") }, policy.LayoutInvalid},
 		{"junk for an index", func(f map[string][]byte) { f["index.json"] = []byte("x") }, policy.LayoutInvalid},
-		{"an index of nothing", func(f map[string][]byte) { f["index.json"] = []byte(`{"manifests":[]}`) },
+		{"an index of nothing", func(f map[string][]byte) { f["index.json"] = []byte(`{"schemaVersion":2,"manifests":[]}`) },
 			policy.NoArtifacts},
-		{"an index with text", func(f map[string][]byte) { f["index.json"] = []byte(`{"manifests":["x"]}`) },
+		{"an index with text", func(f map[string][]byte) { f["index.json"] = []byte(`{"schemaVersion":2,"manifests":["x"]}`) },
 			policy.LayoutInvalid},
 		{"a descriptor without size", func(f map[string][]byte) {
-			f["index.json"] = []byte(`{"manifests":[{"digest":"sha256:` + strings.Repeat("a", 64) + `"}]}`)
+			f["index.json"] = []byte(`{"schemaVersion":2,"manifests":[{"digest":"sha256:` + strings.Repeat("a", 64) + `"}]}`)
 		}, policy.LayoutInvalid},
 		{"a digest that is a path", func(f map[string][]byte) {
-			f["index.json"] = []byte(`{"manifests":[{"digest":"sha256:../../etc/passwd","size":1}]}`)
+			f["index.json"] = []byte(`{"schemaVersion":2,"manifests":[{"digest":"sha256:../../etc/passwd","size":1}]}`)
 		}, policy.LayoutInvalid},
 		{"annotations that are a list", func(f map[string][]byte) {
-			f["index.json"] = []byte(`{"manifests":[{"digest":"sha256:` + strings.Repeat("a",
-				64) + `","size":1,"annotations":[]}]}`)
+			f["index.json"] = []byte(`{"schemaVersion":2,"manifests":[{"digest":"sha256:` + strings.Repeat("a", 64) +
+				`","size":1,"annotations":[]}]}`)
+		}, policy.LayoutInvalid},
+		{"another schema version", func(f map[string][]byte) {
+			f["index.json"] = []byte(`{"schemaVersion":1,"manifests":[]}`)
+		}, policy.LayoutInvalid},
+		{"an image for an index", func(f map[string][]byte) {
+			for name, content := range f {
+				if bytes.Contains(content, []byte(`"layers"`)) {
+					f["index.json"] = f[name]
+				}
+			}
 		}, policy.LayoutInvalid},
 		{"both kinds of manifest",
-			func(f map[string][]byte) { f["index.json"] = []byte(`{"manifests":[],"layers":[]}`) },
+			func(f map[string][]byte) { f["index.json"] = []byte(`{"schemaVersion":2,"manifests":[],"layers":[]}`) },
 			policy.LayoutInvalid},
 		{"a manifest that is not there", func(f map[string][]byte) {
-			f["index.json"] = []byte(`{"manifests":[{"digest":"sha256:` + strings.Repeat("a", 64) + `","size":1}]}`)
+			f["index.json"] = []byte(`{"schemaVersion":2,"manifests":[{"digest":"sha256:` + strings.Repeat("a", 64) + `","size":1}]}`)
 		}, policy.ArtifactMismatch},
 	} {
 		files := good().layout()

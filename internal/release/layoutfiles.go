@@ -13,13 +13,14 @@ import (
 
 	"github.com/repopolicy/repopolicy/internal/budget"
 	"github.com/repopolicy/repopolicy/internal/file"
+	"github.com/repopolicy/repopolicy/internal/oci"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
 // cutLayout splits "DIR@sha256:HEX", one image of a layout.
 func cutLayout(arg string) (dir string, d policy.Digest, ok bool) {
 	dir, text, ok := strings.Cut(arg, "@sha")
-	if !ok || !isLayout(dir) {
+	if !ok || !oci.IsLayout(dir) {
 		return "", policy.Digest{}, false
 	}
 	d, err := policy.ParseDigest("sha" + text)
@@ -35,19 +36,19 @@ func expandLayout(ctx context.Context, arg, dir string, only policy.Digest) []*I
 	if err != nil {
 		return badInput(arg, policy.LayoutInvalid, err)
 	}
-	defer l.root.Close()
+	defer l.Close()
 	resume := budget.Pause(ctx) // blobs are content
 	defer resume()
 	var out []*Input
 	seen := map[policy.Digest]bool{}
 	for _, d := range l.top {
-		if seen[d.digest] || (only != policy.Digest{} && only != d.digest) {
+		if seen[d.Digest] || (only != policy.Digest{} && only != d.Digest) {
 			continue
 		}
-		seen[d.digest] = true
-		in := input(&Artifact{Arg: dir + "@" + d.digest.String(), Digests: []policy.Digest{d.digest}, found: l.evidence})
+		seen[d.Digest] = true
+		in := input(&Artifact{Arg: dir + "@" + d.Digest.String(), Digests: []policy.Digest{d.Digest}, found: l.evidence})
 		checked := map[policy.Digest]bool{}
-		if err := l.check(d, checked); err != nil {
+		if err := l.checkAll(d, checked); err != nil {
 			in.Artifact.Err = failf(policy.ArtifactMismatch, "%s", err)
 		}
 		if in.Artifact.parts = checked; only == (policy.Digest{}) {
@@ -66,8 +67,8 @@ func expandLayout(ctx context.Context, arg, dir string, only policy.Digest) []*I
 
 // vouches returns what a manifest vouches for that consists of nothing but evidence,
 // all of which was understood.
-func (l *layout) vouches(d descriptor) (*vouches, string) {
-	pieces := l.proofs[d.digest]
+func (l *layout) vouches(d oci.Descriptor) (*vouches, string) {
+	pieces := l.proofs[d.Digest]
 	if pieces == nil {
 		return nil, ""
 	}
@@ -102,7 +103,7 @@ func imageVouch(c *candidate) (vouch, string) {
 // rest returns the files of a layout that belong to no image.
 func (l *layout) rest() []*Input {
 	var out []*Input
-	err := fs.WalkDir(l.root.FS(), ".", func(name string, d fs.DirEntry, err error) error {
+	err := fs.WalkDir(l.Root.FS(), ".", func(name string, d fs.DirEntry, err error) error {
 		full := filepath.Join(l.dir, filepath.FromSlash(name))
 		switch {
 		case err != nil:
@@ -133,7 +134,7 @@ func (l *layout) isBlob(name string) bool {
 	if err != nil {
 		return false
 	}
-	f, err := file.OpenIn(l.root, name)
+	f, err := file.OpenIn(l.Root, name)
 	if err != nil {
 		return false
 	}

@@ -23,74 +23,104 @@ func (j *Judge) Lines(ctx context.Context, results []*Result) []Line {
 	if j.finder == nil {
 		return nil
 	}
-	named := map[string]bool{} // checksum files whose lines are inputs
-	paths, places := map[string]bool{}, map[string]bool{}
+	o := newOtherLines(results)
 	for _, r := range results {
-		if l := r.Artifact.Listed; l != nil {
-			named[l.Sums.where()] = true
-		}
-		if r.Artifact.Path != "" {
-			paths[filepath.Clean(r.Artifact.Path)] = true
-		}
-		if r.Artifact.Place != nil {
-			places[r.Artifact.where()] = true
+		j.linesFor(ctx, r, o)
+	}
+	return slices.Clip(o.lines)
+}
+
+// linesFor adds the lines of the checksum file that served as evidence for a result, or that
+// the result is about.
+func (j *Judge) linesFor(ctx context.Context, r *Result, o *otherLines) {
+	a := r.Artifact
+	via := "" // the checksum file that served as evidence
+	if r.Evidence != nil {
+		via = r.Evidence.Via
+	}
+	self := isSumsName(base(a)) && a.Listed == nil
+	other := func(s sumsFile) bool {
+		return (via == "" || s.self.Arg != via) && (!self || s.self.where() != a.where())
+	}
+	if via == "" && !self {
+		return
+	}
+	if via != "" {
+		o.add(j.givenSums(via), o.judgedByBase)
+	}
+	if a.Path != "" {
+		beside := j.finder.sumsBeside(filepath.Dir(a.Path))
+		o.add(slices.DeleteFunc(slices.Clone(beside), other), o.judgedHere)
+	}
+	if p := j.placeOf(a); p != nil && (a.Place != nil || via != "") {
+		published := j.finder.sumsIn(ctx, p).files
+		o.add(slices.DeleteFunc(slices.Clone(published), other), o.judgedInPlace)
+	}
+}
+
+// givenSums returns the checksum files of that name among the files that the user gave.
+func (j *Judge) givenSums(arg string) []sumsFile {
+	var out []sumsFile
+	for _, p := range j.finder.given() {
+		if l := j.finder.givenList(p); l.self != nil && l.self.Arg == arg {
+			out = append(out, sumsFile{self: l.self, order: l.order})
 		}
 	}
-	bases := map[string]bool{} // of what was judged, for lists that lie nowhere near
-	for _, r := range results {
-		bases[base(r.Artifact)] = true
+	return out
+}
+
+// otherLines collects lines about files that were not judged.
+type otherLines struct {
+	lines []Line
+	// What was judged: clean paths, addresses in places, and plain names for lists that lie
+	// nowhere near.
+	paths, places, bases map[string]bool
+	// Checksum files that add nothing more: their lines are inputs, or were read.
+	done map[string]bool
+}
+
+func newOtherLines(results []*Result) *otherLines {
+	o := &otherLines{
+		paths: map[string]bool{}, places: map[string]bool{}, bases: map[string]bool{},
+		done: map[string]bool{},
 	}
-	var out []Line
-	seen := map[string]bool{}
-	add := func(s sumsFile, is func(*Artifact, string) bool) {
-		if seen[s.self.where()] || named[s.self.where()] {
-			return
-		}
-		seen[s.self.where()] = true
-		for _, name := range s.order {
-			if !is(s.self, name) {
-				out = append(out, Line{s.self.Arg, name})
-			}
-		}
-	}
-	here := func(self *Artifact, name string) bool {
-		return paths[filepath.Join(filepath.Dir(self.Path), filepath.FromSlash(name))]
-	}
-	there := func(self *Artifact, name string) bool { return places[self.Place.URL(name)] }
 	for _, r := range results {
 		a := r.Artifact
-		via := r.Evidence != nil && r.Evidence.Via != ""
-		self := isSumsName(base(a)) && a.Listed == nil
-		if !via && !self {
-			continue
-		}
-		for _, p := range j.finder.given() {
-			if l := j.finder.givenList(p); via && l.self != nil && l.self.Arg == r.Evidence.Via {
-				add(sumsFile{self: l.self, order: l.order}, func(_ *Artifact, name string) bool { return bases[path.Base(name)] })
-			}
-		}
-		wanted := func(s sumsFile) bool {
-			return via && s.self.Arg == r.Evidence.Via || self && s.self.where() == a.where()
+		o.bases[base(a)] = true
+		if a.Listed != nil {
+			o.done[a.Listed.Sums.where()] = true
 		}
 		if a.Path != "" {
-			for _, s := range j.finder.sumsBeside(filepath.Dir(a.Path)) {
-				if wanted(s) {
-					add(s, here)
-				}
-			}
+			o.paths[filepath.Clean(a.Path)] = true
 		}
-		p := a.Place
-		if p == nil {
-			p = j.Release
+		if a.Place != nil {
+			o.places[a.where()] = true
 		}
-		if p == nil || a.Place == nil && !via {
+	}
+	return o
+}
+
+// add adds the lines of checksum files, of each once, but for those about files that were judged.
+func (o *otherLines) add(files []sumsFile, judged func(self *Artifact, name string) bool) {
+	for _, s := range files {
+		if o.done[s.self.where()] {
 			continue
 		}
-		for _, s := range j.finder.sumsIn(ctx, p).files {
-			if wanted(s) {
-				add(s, there)
+		o.done[s.self.where()] = true
+		for _, name := range s.order {
+			if !judged(s.self, name) {
+				o.lines = append(o.lines, Line{s.self.Arg, name})
 			}
 		}
 	}
-	return slices.Clip(out)
+}
+
+func (o *otherLines) judgedByBase(_ *Artifact, name string) bool { return o.bases[path.Base(name)] }
+
+func (o *otherLines) judgedHere(self *Artifact, name string) bool {
+	return o.paths[filepath.Join(filepath.Dir(self.Path), filepath.FromSlash(name))]
+}
+
+func (o *otherLines) judgedInPlace(self *Artifact, name string) bool {
+	return o.places[self.Place.URL(name)]
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/package-url/packageurl-go"
 
+	"github.com/repopolicy/repopolicy/internal/clip"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -71,9 +72,9 @@ func (a *Artifact) differs(signed string) *Failure {
 		want = a.Subject
 	}
 	if signed == "" {
-		return failf(policy.NameDiffers, "what is signed names nothing, and must name %s", clip(want))
+		return failf(policy.NameDiffers, "what is signed names nothing, and must name %s", clip.Text(want))
 	}
-	return failf(policy.NameDiffers, "what is signed is called %s, the artifact %s", clip(signed), clip(want))
+	return failf(policy.NameDiffers, "what is signed is called %s, the artifact %s", clip.Text(signed), clip.Text(want))
 }
 
 // base returns the plain name under which an artifact is published, which a
@@ -106,10 +107,8 @@ func (a *Artifact) Expect(name string) error {
 		return nil
 	}
 	if b := path.Base(name); b == "." || b == "/" || b == ".." {
-		return failf(policy.Usage, "%q is not the name of a file", clip(name))
+		return failf(policy.Usage, "%q is not the name of a file", clip.Text(name))
 	}
 	a.Name, a.Expected = name, true
 	return nil
 }
-
-func clip(s string) string { return s[:min(len(s), 80)] }

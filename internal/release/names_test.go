@@ -55,7 +55,11 @@ func TestPeopleLikeness(t *testing.T) {
 	root := parseRoot(t, inst, sigstoretest.RootOptions{})
 	const issuer = "https://accounts.google.com"
 	people := func(kind, value string) *policy.Trusted {
-		return pin(t, fmt.Sprintf("[[release]]\nname = \"people\"\ntags = \"any\"\nartifacts = \"any\"\nidentities = [{ %s = %q, issuer = %q }]\n", kind, value, issuer))
+		return pin(t,
+			fmt.Sprintf(
+				"[[release]]\nname = \"people\"\ntags = \"any\"\nartifacts = \"any\"\nidentities = [{ %s = %q, issuer = %q }]\n",
+				kind, value, issuer,
+			))
 	}
 	check := func(name string, p *policy.Trusted, r sigstoretest.Request, ok bool) {
 		t.Helper()
@@ -71,7 +75,9 @@ func TestPeopleLikeness(t *testing.T) {
 			t.Errorf("%s: %q by %q: %s %s", name, r.SAN, r.Issuer, res.Class(), res.Decision.Detail)
 		}
 	}
-	for _, who := range []struct{ kind, value string }{{"email", "alike@example.com"}, {"uri", "https://ci.example.com/make"}} {
+	for _, who := range []struct{ kind, value string }{
+		{"email", "alike@example.com"}, {"uri", "https://ci.example.com/make"},
+	} {
 		p := people(who.kind, who.value)
 		check("itself", p, sigstoretest.Request{SAN: who.value, Issuer: issuer}, true)
 		for name, f := range likeness {
@@ -85,23 +91,35 @@ func TestPeopleLikeness(t *testing.T) {
 	}
 	p := people("email", "alike@example.com")
 	for _, other := range []string{
-		"Alike@example.com", "alike@Example.com", "al.ike@example.com", "alike+x@example.com", "alike@xn--example.com", "alike@example.com.", "<alike@example.com>", "mailto:alike@example.com", "\"alike\"@example.com",
+		"Alike@example.com", "alike@Example.com", "al.ike@example.com", "alike+x@example.com", "alike@xn--example.com",
+		"alike@example.com.", "<alike@example.com>", "mailto:alike@example.com", "\"alike\"@example.com",
 	} {
 		check("mail", p, sigstoretest.Request{SAN: other, Issuer: issuer}, false)
 	}
 	// International names are those that are written, in ASCII or not at all.
 	ascii := people("email", "alike@xn--bcher-kva.example")
 	check("punycode", ascii, sigstoretest.Request{SAN: "alike@xn--bcher-kva.example", Issuer: issuer}, true)
-	for _, other := range []string{"alike@b\u00fccher.example", "alike@bu\u0308cher.example", "alike@XN--bcher-kva.example", "alike@xn--bcher-KVA.example", "alike@bcher.example"} {
+	for _, other := range []string{
+		"alike@b\u00fccher.example", "alike@bu\u0308cher.example", "alike@XN--bcher-kva.example",
+		"alike@xn--bcher-KVA.example", "alike@bcher.example",
+	} {
 		check("not in punycode", ascii, sigstoretest.Request{SAN: other, Issuer: issuer}, false)
 	}
 	user := people("username", "alike!example.com")
-	for value, ok := range map[string]bool{"alike!example.com": true, "Alike!example.com": false, "alike!example.com ": false, "alike!example.com\u200b": false, "alike\uff01example.com": false} {
-		check("user name", user, sigstoretest.Request{SAN: value, Issuer: issuer, RawSAN: sigstoretest.OtherName(sigstoretest.FulcioOID(7), value)}, ok)
+	for value, ok := range map[string]bool{
+		"alike!example.com": true, "Alike!example.com": false, "alike!example.com ": false, "alike!example.com\u200b": false,
+		"alike\uff01example.com": false,
+	} {
+		check("user name", user,
+			sigstoretest.Request{SAN: value, Issuer: issuer, RawSAN: sigstoretest.OtherName(sigstoretest.FulcioOID(7), value)},
+			ok)
 	}
 	// One name, but of another kind.
-	check("a URI for an address", p, sigstoretest.Request{Issuer: issuer, RawSAN: []byte("\x30\x13\x86\x11alike@example.com")}, false)
-	check("a user name for an address", p, sigstoretest.Request{Issuer: issuer, RawSAN: sigstoretest.OtherName(sigstoretest.FulcioOID(7), "alike@example.com")}, false)
+	check("a URI for an address", p,
+		sigstoretest.Request{Issuer: issuer, RawSAN: []byte("\x30\x13\x86\x11alike@example.com")}, false)
+	check("a user name for an address", p,
+		sigstoretest.Request{Issuer: issuer, RawSAN: sigstoretest.OtherName(sigstoretest.FulcioOID(7), "alike@example.com")},
+		false)
 }
 
 // TestWorkflowLikeness: names of workflows are put together and compared, never
@@ -191,8 +209,14 @@ func TestWorkflowLikeness(t *testing.T) {
 		}
 	}
 	for n, values := range map[int][]string{
-		8:  {"https://token.actions.githubusercontent.com/", "https://token.actions.githubusercontent.com/acme", "https://TOKEN.actions.githubusercontent.com", "http://token.actions.githubusercontent.com"},
-		14: {"refs/tags/v1.2.3 ", "refs/tags/V1.2.3", "refs//tags/v1.2.3", "refs/tags/./v1.2.3", "refs/tags/v1.2.3/", "v1.2.3", "refs/tags/v1%2e2.3"},
+		8: {
+			"https://token.actions.githubusercontent.com/", "https://token.actions.githubusercontent.com/acme",
+			"https://TOKEN.actions.githubusercontent.com", "http://token.actions.githubusercontent.com",
+		},
+		14: {
+			"refs/tags/v1.2.3 ", "refs/tags/V1.2.3", "refs//tags/v1.2.3", "refs/tags/./v1.2.3", "refs/tags/v1.2.3/", "v1.2.3",
+			"refs/tags/v1%2e2.3",
+		},
 		20: {"Push", "push ", " push", "push,release"},
 		11: {"GitHub-hosted", "github-hosted ", "self-hosted"},
 		23: {"release ", " release", "release/", "relea\u017fe"},
@@ -212,7 +236,8 @@ func TestWorkflowLikeness(t *testing.T) {
 	// GitHub folds owner and name, and environments; nothing else.
 	folded := strings.Replace(san, "acme/widget", "Acme/WIDGET", 1)
 	check("case of owner and name", func(r *sigstoretest.Request) { places["SAN, .9 and .18"](r, folded) }, true)
-	check("case of the repository", func(r *sigstoretest.Request) { r.Extensions[12] = "https://github.com/Acme/Widget" }, true)
+	check("case of the repository", func(r *sigstoretest.Request) { r.Extensions[12] = "https://github.com/Acme/Widget" },
+		true)
 	check("case of the environment", func(r *sigstoretest.Request) { r.Extensions[23] = "Release" }, true)
 }
 
@@ -224,7 +249,9 @@ func issuable(t testing.TB, san []byte) bool {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &x509.Certificate{SerialNumber: big.NewInt(1), ExtraExtensions: []pkix.Extension{{Id: asn1.ObjectIdentifier{2, 5, 29, 17}, Value: san}}}
+	c := &x509.Certificate{
+		SerialNumber: big.NewInt(1), ExtraExtensions: []pkix.Extension{{Id: asn1.ObjectIdentifier{2, 5, 29, 17}, Value: san}},
+	}
 	der, err := x509.CreateCertificate(rand.Reader, c, c, key.Public(), key)
 	if err != nil {
 		t.Fatal(err)
@@ -248,19 +275,26 @@ func TestReleaseLikeness(t *testing.T) {
 	inst := sigstoretest.New(t)
 	root := parseRoot(t, inst, sigstoretest.RootOptions{NoLog: true, NoCT: true})
 	art := []byte("artifact")
-	p := pin(t, workflowRule+"[[release]]\nname = \"github\"\ntags = [\"v*\"]\nartifacts = \"any\"\ngithub-release = true\nunlogged = true\n")
+	p := pin(t,
+		workflowRule+
+			"[[release]]\nname = \"github\"\ntags = [\"v*\"]\nartifacts = \"any\"\ngithub-release = true\nunlogged = true\n")
 	const by, repo = "https://dotcom.releases.github.com", "acme/widget"
 	check := func(name, san, repo string, ok bool) {
 		t.Helper()
-		pred, err := json.Marshal(map[string]any{"repository": repo, "tag": "v1.2.3", "repositoryId": 1001, "ownerId": "2002"})
+		pred, err := json.Marshal(map[string]any{
+			"repository": repo, "tag": "v1.2.3", "repositoryId": 1001, "ownerId": "2002",
+		})
 		if err != nil {
 			t.Fatal(err)
 		}
-		st := fmt.Sprintf(`{"_type":"https://in-toto.io/Statement/v1","predicateType":%q,"predicate":%s,"subject":[%s]}`, sigstore.PredicateGitHubRelease, pred, subject("widget", art))
+		st := fmt.Sprintf(`{"_type":"https://in-toto.io/Statement/v1","predicateType":%q,"predicate":%s,"subject":[%s]}`,
+			sigstore.PredicateGitHubRelease, pred, subject("widget", art))
 		if !issuable(t, rawURI(san)) {
 			return
 		}
-		data := inst.Sign(sigstoretest.Request{RawSAN: rawURI(san), Statement: []byte(st), Log: sigstoretest.LogNone, NoSCT: true, TSA: true})
+		data := inst.Sign(sigstoretest.Request{
+			RawSAN: rawURI(san), Statement: []byte(st), Log: sigstoretest.LogNone, NoSCT: true, TSA: true,
+		})
 		dir := put(t, map[string][]byte{"widget": art, "widget.sigstore": data})
 		if res := run(judge(p, root), filepath.Join(dir, "widget"))[0]; (res.Class() == policy.ClassOK) != ok {
 			t.Errorf("%s: %q, %q: %s %s", name, san, repo, res.Class(), res.Decision.Detail)
@@ -276,7 +310,10 @@ func TestReleaseLikeness(t *testing.T) {
 			check("repository, "+name, by, other, false)
 		}
 	}
-	for _, other := range []string{"acme//widget", "acme/./widget", "/acme/widget", "acme/widget.git", "github.com/acme/widget", "acme\\widget", "acme%2fwidget", "acme"} {
+	for _, other := range []string{
+		"acme//widget", "acme/./widget", "/acme/widget", "acme/widget.git", "github.com/acme/widget", "acme\\widget",
+		"acme%2fwidget", "acme",
+	} {
 		check("path", by, other, false)
 	}
 }

@@ -133,7 +133,9 @@ func (f *finder) guess(ctx context.Context, p Place, h *hold, name string) []*ca
 
 // publishedFor returns the evidence for a file of that name in a place: under its
 // name with one of the suffixes, for many files, or under one of its digests.
-func (f *finder) publishedFor(ctx context.Context, p Place, h *hold, name string, suffixes []string, digests []policy.Digest) []*candidate {
+func (f *finder) publishedFor(
+	ctx context.Context, p Place, h *hold, name string, suffixes []string, digests []policy.Digest,
+) []*candidate {
 	s := f.shelf(ctx, p)
 	if s.err != nil && !errors.Is(s.err, fs.ErrNotExist) {
 		return unreachable(p.URL(""), s.err)
@@ -146,7 +148,7 @@ func (f *finder) publishedFor(ctx context.Context, p Place, h *hold, name string
 	}
 	for _, n := range s.all {
 		hex, ok := forms.IsDownload(n)
-		mine := ok && slices.ContainsFunc(digests, func(d policy.Digest) bool { return d.Alg == "sha256" && d.Hex == hex })
+		mine := ok && slices.Contains(digests, policy.Digest{Alg: "sha256", Hex: hex})
 		if mine || slices.Contains(forms.Gathered, n) {
 			out = append(out, f.once(p.URL(n), func() []*candidate { return s.read(ctx, f.hold, n) })...)
 		}
@@ -183,7 +185,11 @@ func (f *finder) sumsIn(ctx context.Context, p Place) *placeSums {
 			if err != nil {
 				continue
 			}
-			x := sumsFile{self: &Artifact{Arg: p.URL(n), Name: n, Place: p}, names: map[string]policy.Digest{}, signed: digestBytes(data)}
+			x := sumsFile{
+				self:   &Artifact{Arg: p.URL(n), Name: n, Place: p},
+				names:  map[string]policy.Digest{},
+				signed: digestBytes(data),
+			}
 			for _, sum := range sums {
 				x.names[sum.name] = sum.digest
 				x.order = append(x.order, sum.name)
@@ -286,31 +292,15 @@ func (s *shelf) named(name string) bool {
 func (j *Judge) rounds(a *Artifact) []round {
 	out := []round{j.direct, j.listed}
 	if len(j.Bundles) > 0 && a.Place != nil && base(a) != "" {
-		return append(out, func(ctx context.Context, res *Result) []attempt { return j.listedIn(ctx, res, a.Place, base(a)) })
+		return append(out, func(ctx context.Context, res *Result) []attempt {
+			return j.listedIn(ctx, res, a.Place, base(a))
+		})
 	}
 	if len(j.Bundles) > 0 || a.Tag != "" || a.Commit != "" {
 		return out
 	}
-	p, name := a.Place, base(a)
-	if p == nil {
-		p = j.Release
-	}
-	if p != nil && name != "" && a.found == nil {
-		rest := forms.Suffixes
-		if !a.listed {
-			rest = forms.Suffixes[1:]
-			out = append(out, func(ctx context.Context, res *Result) []attempt {
-				return about(a, j.finder.guess(ctx, p, res.hold, name))
-			})
-		}
-		out = append(out, func(ctx context.Context, res *Result) []attempt {
-			if j.finder.shelf(ctx, p).byDigest {
-				if err := j.digest(ctx, res, []string{"sha256"}); err != nil {
-					return about(a, unread(a, err))
-				}
-			}
-			return about(a, j.finder.publishedFor(ctx, p, res.hold, name, rest, res.Digests))
-		}, func(ctx context.Context, res *Result) []attempt { return j.listedIn(ctx, res, p, name) })
+	if p, name := j.placeOf(a), base(a); p != nil && name != "" && a.found == nil {
+		out = append(out, j.publishedRounds(a, p, name)...)
 	}
 	if len(j.Sources) > 0 {
 		out = append(out, j.pooled)
@@ -319,6 +309,35 @@ func (j *Judge) rounds(a *Artifact) []round {
 		out = append(out, func(ctx context.Context, res *Result) []attempt { return j.ask(ctx, res, s) })
 	}
 	return out
+}
+
+// placeOf returns where evidence for an artifact may be published, nil for nowhere.
+func (j *Judge) placeOf(a *Artifact) Place {
+	if a.Place != nil {
+		return a.Place
+	}
+	return j.Release
+}
+
+// publishedRounds returns the ways to evidence in a place for an artifact that is called so
+// there: under the one name that takes no listing, under the others, and for a checksum file.
+func (j *Judge) publishedRounds(a *Artifact, p Place, name string) []round {
+	var out []round
+	suffixes := forms.Suffixes
+	if !a.listed {
+		suffixes = forms.Suffixes[1:]
+		out = append(out, func(ctx context.Context, res *Result) []attempt {
+			return about(a, j.finder.guess(ctx, p, res.hold, name))
+		})
+	}
+	return append(out, func(ctx context.Context, res *Result) []attempt {
+		if j.finder.shelf(ctx, p).byDigest {
+			if err := j.digest(ctx, res, []string{"sha256"}); err != nil {
+				return about(a, unread(a, err))
+			}
+		}
+		return about(a, j.finder.publishedFor(ctx, p, res.hold, name, suffixes, res.Digests))
+	}, func(ctx context.Context, res *Result) []attempt { return j.listedIn(ctx, res, p, name) })
 }
 
 // unread is a candidate that cannot be looked for, as the artifact cannot be read.

@@ -124,39 +124,82 @@ func TestPlace(t *testing.T) {
 		source Source
 		reason policy.Reason
 	}{
-		"as most publish it":                 {files: files{name + ".sigstore.json": good}, reason: policy.Allowed},
-		"under another ending":               {files: files{name + ".bundle": good}, reason: policy.Allowed},
-		"for many files":                     {files: files{"multiple.intoto.jsonl": lines}, reason: policy.Allowed},
-		"named by digest":                    {files: files{fmt.Sprintf("sha256-%x.jsonl", sha256.Sum256(art)): lines}, reason: policy.Allowed},
-		"of a checksum file":                 {files: files{"SHA256SUMS": sums, "SHA256SUMS.sigstore.json": sign(sums, nil)}, reason: policy.Allowed},
-		"good beside junk":                   {files: files{name + ".sigstore.json": junk, name + ".bundle": good}, reason: policy.Allowed},
-		"nothing":                            {reason: policy.NoEvidence},
-		"junk":                               {files: files{name + ".sigstore.json": junk}, reason: policy.BundleInvalid},
-		"for another file":                   {files: files{name + ".sigstore.json": wrong}, reason: policy.ArtifactMismatch},
-		"not as the rule says":               {files: files{name + ".sigstore.json": branch}, reason: policy.RuleMismatch},
-		"of another instance":                {files: files{name + ".sigstore.json": foreign}, reason: policy.LogInvalid},
-		"of a checksum file that was edited": {files: files{"SHA256SUMS": append([]byte("# x\n"), sums...), "SHA256SUMS.sigstore.json": sign(sums, nil)}, reason: policy.ArtifactMismatch},
-		"of a checksum file of others":       {files: files{"SHA256SUMS": bytes.ReplaceAll(sums, []byte("widget_1"), []byte("widget_2")), "SHA256SUMS.sigstore.json": sign(bytes.ReplaceAll(sums, []byte("widget_1"), []byte("widget_2")), nil)}, reason: policy.NoEvidence},
-		"of a broken checksum file":          {files: files{"SHA256SUMS": []byte("x"), "SHA256SUMS.sigstore.json": sign([]byte("x"), nil)}, reason: policy.NoEvidence},
-		"of a checksum file nobody signed":   {files: files{"SHA256SUMS": sums}, reason: policy.NoEvidence},
+		"as most publish it":   {files: files{name + ".sigstore.json": good}, reason: policy.Allowed},
+		"under another ending": {files: files{name + ".bundle": good}, reason: policy.Allowed},
+		"for many files":       {files: files{"multiple.intoto.jsonl": lines}, reason: policy.Allowed},
+		"named by digest": {
+			files: files{fmt.Sprintf("sha256-%x.jsonl", sha256.Sum256(art)): lines}, reason: policy.Allowed,
+		},
+		"of a checksum file": {
+			files: files{"SHA256SUMS": sums, "SHA256SUMS.sigstore.json": sign(sums, nil)}, reason: policy.Allowed,
+		},
+		"good beside junk": {
+			files: files{name + ".sigstore.json": junk, name + ".bundle": good}, reason: policy.Allowed,
+		},
+		"nothing":              {reason: policy.NoEvidence},
+		"junk":                 {files: files{name + ".sigstore.json": junk}, reason: policy.BundleInvalid},
+		"for another file":     {files: files{name + ".sigstore.json": wrong}, reason: policy.ArtifactMismatch},
+		"not as the rule says": {files: files{name + ".sigstore.json": branch}, reason: policy.RuleMismatch},
+		"of another instance":  {files: files{name + ".sigstore.json": foreign}, reason: policy.LogInvalid},
+		"of a checksum file that was edited": {
+			files:  files{"SHA256SUMS": append([]byte("# x\n"), sums...), "SHA256SUMS.sigstore.json": sign(sums, nil)},
+			reason: policy.ArtifactMismatch,
+		},
+		"of a checksum file of others": {
+			files: files{
+				"SHA256SUMS":               bytes.ReplaceAll(sums, []byte("widget_1"), []byte("widget_2")),
+				"SHA256SUMS.sigstore.json": sign(bytes.ReplaceAll(sums, []byte("widget_1"), []byte("widget_2")), nil),
+			}, reason: policy.NoEvidence,
+		},
+		"of a broken checksum file": {
+			files:  files{"SHA256SUMS": []byte("x"), "SHA256SUMS.sigstore.json": sign([]byte("x"), nil)},
+			reason: policy.NoEvidence,
+		},
+		"of a checksum file nobody signed": {files: files{"SHA256SUMS": sums}, reason: policy.NoEvidence},
 		"a signature and a certificate": {
 			files:  files{name + ".sig": []byte(take(t, good).Signature), name + ".pem": take(t, good).PEM()},
 			reason: policy.NoLogProof,
 		},
 
 		// What could not be had might have been the evidence.
-		"no answer to the first question": {files: files{name + ".sigstore.json": good}, down: set(name + ".sigstore.json"), reason: policy.EvidenceUnreachable},
-		"no answer, and other evidence":   {files: files{name + ".sigstore.json": junk, name + ".bundle": good}, down: set(name + ".sigstore.json"), reason: policy.Allowed},
-		"no listing":                      {files: files{name + ".bundle": good}, down: set(""), reason: policy.EvidenceUnreachable},
-		"no listing, and no need of one":  {files: files{name + ".sigstore.json": good}, down: set(""), reason: policy.Allowed},
-		"no listing, and a denial":        {files: files{name + ".sigstore.json": branch}, down: set(""), reason: policy.EvidenceUnreachable},
-		"a checksum file not to be read":  {files: files{"SHA256SUMS": sums, "SHA256SUMS.sigstore.json": sign(sums, nil)}, down: set("SHA256SUMS"), reason: policy.EvidenceUnreachable},
-		"a checksum file that is gone":    {files: files{"SHA256SUMS": sums}, gone: set("SHA256SUMS"), reason: policy.NoEvidence},
-		"its evidence not to be read":     {files: files{"SHA256SUMS": sums, "SHA256SUMS.sigstore.json": sign(sums, nil)}, down: set("SHA256SUMS.sigstore.json"), reason: policy.EvidenceUnreachable},
-		"listed, and not there":           {files: files{name + ".bundle": good}, gone: set(name + ".bundle"), reason: policy.NoEvidence},
-		"no such release":                 {files: files{name + ".bundle": good}, gone: set(""), reason: policy.NoEvidence},
-		"too large":                       {files: files{name + ".bundle": make([]byte, MaxPublishedBytes+1)}, reason: policy.EvidenceUnreachable},
-		"no answer, and yanked":           {files: files{name + ".sigstore.json": good}, down: set(name+".bundle", ""), rule: "[[yanked]]\ntag = \"v1.2.3\"\n", reason: policy.YankedRelease},
+		"no answer to the first question": {
+			files: files{name + ".sigstore.json": good}, down: set(name + ".sigstore.json"), reason: policy.EvidenceUnreachable,
+		},
+		"no answer, and other evidence": {
+			files: files{name + ".sigstore.json": junk, name + ".bundle": good}, down: set(name + ".sigstore.json"),
+			reason: policy.Allowed,
+		},
+		"no listing": {
+			files: files{name + ".bundle": good}, down: set(""), reason: policy.EvidenceUnreachable,
+		},
+		"no listing, and no need of one": {
+			files: files{name + ".sigstore.json": good}, down: set(""), reason: policy.Allowed,
+		},
+		"no listing, and a denial": {
+			files: files{name + ".sigstore.json": branch}, down: set(""), reason: policy.EvidenceUnreachable,
+		},
+		"a checksum file not to be read": {
+			files: files{"SHA256SUMS": sums, "SHA256SUMS.sigstore.json": sign(sums, nil)}, down: set("SHA256SUMS"),
+			reason: policy.EvidenceUnreachable,
+		},
+		"a checksum file that is gone": {
+			files: files{"SHA256SUMS": sums}, gone: set("SHA256SUMS"), reason: policy.NoEvidence,
+		},
+		"its evidence not to be read": {
+			files: files{"SHA256SUMS": sums, "SHA256SUMS.sigstore.json": sign(sums, nil)}, down: set("SHA256SUMS.sigstore.json"),
+			reason: policy.EvidenceUnreachable,
+		},
+		"listed, and not there": {
+			files: files{name + ".bundle": good}, gone: set(name + ".bundle"), reason: policy.NoEvidence,
+		},
+		"no such release": {files: files{name + ".bundle": good}, gone: set(""), reason: policy.NoEvidence},
+		"too large": {
+			files: files{name + ".bundle": make([]byte, MaxPublishedBytes+1)}, reason: policy.EvidenceUnreachable,
+		},
+		"no answer, and yanked": {
+			files: files{name + ".sigstore.json": good}, down: set(name+".bundle", ""), rule: "[[yanked]]\ntag = \"v1.2.3\"\n",
+			reason: policy.YankedRelease,
+		},
 
 		"from a source":                         {source: documents(nil, good), reason: policy.Allowed},
 		"from a source that is cut short":       {source: documents(errDown, good), reason: policy.Allowed},
@@ -165,7 +208,9 @@ func TestPlace(t *testing.T) {
 		"a source has another's":                {source: documents(nil, wrong), reason: policy.ArtifactMismatch},
 		"a source gives no answer":              {source: documents(errDown), reason: policy.EvidenceUnreachable},
 		"a source gives no answer and a denial": {source: documents(errDown, branch), reason: policy.EvidenceUnreachable},
-		"a source is not needed":                {files: files{name + ".sigstore.json": good}, source: documents(errDown), reason: policy.Allowed},
+		"a source is not needed": {
+			files: files{name + ".sigstore.json": good}, source: documents(errDown), reason: policy.Allowed,
+		},
 	} {
 		t.Run(what, func(t *testing.T) {
 			newJudge := func(f *folder) *Judge {
@@ -182,7 +227,8 @@ func TestPlace(t *testing.T) {
 			if res.Decision.Reason != c.reason {
 				t.Errorf("at hand: %s: %s", res.Decision.Reason, res.Decision.Detail)
 			}
-			if c.reason == policy.EvidenceUnreachable && (res.Class() != policy.ClassUnavailable || !strings.Contains(res.Decision.Detail, "down") && what != "too large") {
+			if c.reason == policy.EvidenceUnreachable &&
+				(res.Class() != policy.ClassUnavailable || !strings.Contains(res.Decision.Detail, "down") && what != "too large") {
 				t.Errorf("%s: %s", res.Class(), res.Decision.Detail)
 			}
 			// Evidence that the user names replaces what is published.
@@ -256,7 +302,8 @@ func TestExpandPlace(t *testing.T) {
 		}
 	}
 	want := map[string]policy.Reason{
-		"a": "", "a.sigstore.json": "", "b.sigstore": "", "a.jsonl": "", "multiple.intoto.jsonl": "", "e": "", "e.sig": "", "e.pem": "", "d": "", "g": "",
+		"a": "", "a.sigstore.json": "", "b.sigstore": "", "a.jsonl": "", "multiple.intoto.jsonl": "", "e": "", "e.sig": "",
+		"e.pem": "", "d": "", "g": "",
 		"d.bundle": policy.ReleaseUnreachable,
 	}
 	if !maps.Equal(got, want) {
@@ -288,13 +335,21 @@ func TestNotPublished(t *testing.T) {
 		asks     bool // a source
 	}{
 		"a digest": {&Artifact{Arg: "sha256:x", Digests: digests}, policy.NoEvidence, true},
-		"an image": {&Artifact{Arg: "oci://ghcr.io/acme/widget", Name: "ghcr.io/acme/widget", Digests: digests, found: []*candidate{}}, policy.NoEvidence, true},
-		"a tag":    {&Artifact{Arg: "refs/tags/v1.2.3", Name: "refs/tags/v1.2.3", Tag: "v1.2.3", Digests: digests}, policy.NoEvidence, false},
+		"an image": {
+			&Artifact{Arg: "oci://ghcr.io/acme/widget", Name: "ghcr.io/acme/widget", Digests: digests, found: []*candidate{}},
+			policy.NoEvidence, true,
+		},
+		"a tag": {
+			&Artifact{Arg: "refs/tags/v1.2.3", Name: "refs/tags/v1.2.3", Tag: "v1.2.3", Digests: digests}, policy.NoEvidence,
+			false,
+		},
 		"a commit": {&Artifact{Arg: "gitCommit:x", Commit: "x", Digests: digests}, policy.NoEvidence, false},
 		"no file":  {&Artifact{Arg: "x", Name: "x", Path: t.TempDir() + "/x"}, policy.ArtifactRead, false},
 	} {
 		asked := false
-		f := &folder{files: map[string][]byte{"sha256-0000000000000000000000000000000000000000000000000000000000000000.jsonl": nil}}
+		f := &folder{
+			files: map[string][]byte{"sha256-0000000000000000000000000000000000000000000000000000000000000000.jsonl": nil},
+		}
 		j := judge(pin(t, workflowRule), parseRoot(t, inst, sigstoretest.RootOptions{}))
 		j.Release, j.Sources = f, []Source{func(_ context.Context, w Wanted) ([]Document, error) {
 			if _, err := w.Digests(); err != nil {
@@ -339,7 +394,9 @@ func TestSubject(t *testing.T) {
 	} {
 		f := &folder{files: map[string][]byte{"w.tgz": art, "w.tgz.sigstore.json": c.bundle}}
 		j := judge(pin(t, peopleRule), parseRoot(t, inst, sigstoretest.RootOptions{}))
-		if res := j.Run(t.Context(), []*Artifact{{Arg: "x", Name: "w.tgz", Place: f, Subject: c.want}})[0]; res.Decision.Reason != c.reason {
+		if res := j.Run(t.Context(), []*Artifact{
+			{Arg: "x", Name: "w.tgz", Place: f, Subject: c.want},
+		})[0]; res.Decision.Reason != c.reason {
 			t.Errorf("%q: %s: %s", c.want, res.Decision.Reason, res.Decision.Detail)
 		}
 	}
@@ -360,7 +417,8 @@ func TestServedAs(t *testing.T) {
 		{"widget_linux.tar.gz", []string{"widget_Linux.tar.gz"}, policy.NameDiffers},
 		{"widget_linux.tar.gz", []string{"widget_linux.tar.gz/widget_debug.tar.gz"}, policy.NameDiffers},
 		{"widget_linux.tar.gz", []string{"widget_debug.tar.gz", "widget_linux.tar.gz"}, policy.Allowed}, // the same bytes
-		{"widget_1.0.rc1.tar.gz", []string{"widget_1.0~rc1.tar.gz"}, policy.Allowed},                    // as GitHub writes it
+		// as GitHub writes it
+		{"widget_1.0.rc1.tar.gz", []string{"widget_1.0~rc1.tar.gz"}, policy.Allowed},
 		{"widget_é.tar.gz", []string{"widget_é.tar.gz"}, policy.Allowed},
 	} {
 		r := sigstoretest.Workflow("v1.2.3")
@@ -371,7 +429,9 @@ func TestServedAs(t *testing.T) {
 		r.Statement = statement(subjects...)
 		f := &folder{files: map[string][]byte{c.served: art, c.served + ".sigstore.json": inst.Sign(r)}}
 		j := judge(pin(t, workflowRule), parseRoot(t, inst, sigstoretest.RootOptions{}))
-		for what, as := range map[string][]*Artifact{"one": {{Arg: "x", Name: c.served, Place: f}}, "all": others(ExpandPlace(t.Context(), f))} {
+		for what, as := range map[string][]*Artifact{
+			"one": {{Arg: "x", Name: c.served, Place: f}}, "all": others(ExpandPlace(t.Context(), f)),
+		} {
 			if res := j.Run(t.Context(), as)[0]; res.Decision.Reason != c.reason {
 				t.Errorf("%s: %s as %s: %s: %s", what, c.signed, c.served, res.Decision.Reason, res.Decision.Detail)
 			}

@@ -4,6 +4,7 @@ package release
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/repopolicy/repopolicy/policy"
 )
@@ -25,41 +26,62 @@ func Quorum(k int, runs [][]*Result) []*Result {
 }
 
 func quorum(k int, runs [][]*Result, i int) *Result {
-	bad := &Result{Artifact: runs[0][i].Artifact, Decision: deny(policy.Internal, "%d runs for a quorum of %d", len(runs), k)}
+	bad := &Result{
+		Artifact: runs[0][i].Artifact,
+		Decision: deny(policy.Internal, "%d runs for a quorum of %d", len(runs), k),
+	}
 	if k < 1 || k > len(runs) {
 		return bad
 	}
-	var allowed, worst *Result
-	n := 0
+	var t tally
 	for _, run := range runs {
 		if len(run) != len(runs[0]) || run[i] == nil || run[i].Artifact != runs[0][i].Artifact {
 			return bad
 		}
-		r := run[i]
-		switch c := r.Class(); {
-		case c == policy.ClassOK:
-			if allowed == nil {
-				allowed = r
-			} else if !agree(allowed.Digests, r.Digests) {
-				return &Result{Artifact: r.Artifact, Decision: deny(policy.ArtifactMismatch, "it was not the same each time that it was read")}
+		if !t.count(run[i]) {
+			return &Result{
+				Artifact: run[i].Artifact,
+				Decision: deny(policy.ArtifactMismatch, "it was not the same each time that it was read"),
 			}
-			n++
-		case worst == nil || policy.Worst(c, worst.Class()) != worst.Class():
-			worst = r
 		}
 	}
 	switch {
-	case n < k && worst != nil:
-		return worst
-	case n < k:
+	case t.n < k && t.worst != nil:
+		return t.worst
+	case t.n < k:
 		return bad
 	case len(runs) == 1:
-		return allowed
+		return t.allowed
 	}
-	joined := *allowed // of the content that all of them judged
-	joined.Decision.Notes = append(joined.Decision.Notes[:len(joined.Decision.Notes):len(joined.Decision.Notes)],
-		policy.Note{Code: "roots", Text: fmt.Sprintf("allowed under %d of %d trusted roots, %d demanded", n, len(runs), k)})
+	joined := *t.allowed // of the content that all of them judged
+	joined.Decision.Notes = append(slices.Clip(joined.Decision.Notes), policy.Note{
+		Code: "roots",
+		Text: fmt.Sprintf("allowed under %d of %d trusted roots, %d demanded", t.n, len(runs), k),
+	})
 	return &joined
+}
+
+// tally counts the runs that allow an artifact.
+type tally struct {
+	n       int
+	allowed *Result // the first that allows it
+	worst   *Result // of those that do not
+}
+
+// count counts one run. It reports false if that allows other content than one before it.
+func (t *tally) count(r *Result) bool {
+	switch c := r.Class(); {
+	case c == policy.ClassOK:
+		if t.allowed == nil {
+			t.allowed = r
+		} else if !agree(t.allowed.Digests, r.Digests) {
+			return false
+		}
+		t.n++
+	case t.worst == nil || policy.Worst(c, t.worst.Class()) != t.worst.Class():
+		t.worst = r
+	}
+	return true
 }
 
 // agree reports whether two results are about the same content.

@@ -11,11 +11,15 @@ import (
 func TestQuorum(t *testing.T) {
 	a := &Artifact{}
 	content := []policy.Digest{{Alg: "sha256", Hex: "aa"}}
-	ok := &Result{Artifact: a, Digests: content, Decision: policy.Decision{Outcome: policy.Permitted, Reason: policy.Allowed}}
+	ok := &Result{
+		Artifact: a, Digests: content, Decision: policy.Decision{Outcome: policy.Permitted, Reason: policy.Allowed},
+	}
 	result := func(r policy.Reason) *Result { return &Result{Artifact: a, Decision: policy.Decision{Reason: r}} }
 	changed, nothing := *ok, *ok
 	changed.Digests, nothing.Digests = []policy.Digest{{Alg: "sha256", Hex: "bb"}}, nil
-	no, away, other := result(policy.RuleMismatch), result(policy.BelowRequired), &Result{Artifact: &Artifact{}, Decision: ok.Decision}
+	no, away, other := result(policy.RuleMismatch), result(policy.BelowRequired), &Result{
+		Artifact: &Artifact{}, Decision: ok.Decision,
+	}
 	lying := &Result{Artifact: a, Decision: policy.Decision{Reason: policy.Allowed}} // a reason without the outcome
 	for name, row := range map[string]struct {
 		k    int

@@ -20,11 +20,14 @@ const MaxSumsBytes = 16 << 20
 func isSumsName(base string) bool {
 	name := strings.TrimSuffix(strings.ToLower(base), ".txt")
 	for _, alg := range []string{"sha256", "sha384", "sha512"} {
-		if name == alg+"sums" || name == alg+"sum" || strings.HasSuffix(name, "."+alg+"sums") || strings.HasSuffix(name, "_"+alg+"sums") || strings.HasSuffix(name, "-"+alg+"sums") {
+		if name == alg+"sums" || name == alg+"sum" || strings.HasSuffix(name, "."+alg+"sums") ||
+			strings.HasSuffix(name, "_"+alg+"sums") ||
+			strings.HasSuffix(name, "-"+alg+"sums") {
 			return true
 		}
 	}
-	return name == "checksums" || strings.HasSuffix(name, "_checksums") || strings.HasSuffix(name, "-checksums") || strings.HasSuffix(name, ".checksums")
+	return name == "checksums" || strings.HasSuffix(name, "_checksums") || strings.HasSuffix(name, "-checksums") ||
+		strings.HasSuffix(name, ".checksums")
 }
 
 // IsSums reports whether an argument is a checksum file, whose lines are inputs.

@@ -28,8 +28,10 @@ func TestStampOrder(t *testing.T) {
 		bounds string
 		want   policy.Reason
 	}{
-		"no bounds":                 {"", policy.Allowed},
-		"both within":               {"since = " + at(-time.Minute) + "\nuntil = " + at(3*time.Minute) + "\n", policy.Allowed},
+		"no bounds": {"", policy.Allowed},
+		"both within": {
+			"since = " + at(-time.Minute) + "\nuntil = " + at(3*time.Minute) + "\n", policy.Allowed,
+		},
 		"ended between them":        {"until = " + at(time.Minute) + "\n", policy.RuleMismatch},
 		"ended with the second":     {"until = " + at(2*time.Minute) + "\n", policy.RuleMismatch},
 		"began between them":        {"since = " + at(time.Minute) + "\n", policy.RuleMismatch},
@@ -39,13 +41,18 @@ func TestStampOrder(t *testing.T) {
 	} {
 		p := pin(t, peopleRule+c.bounds)
 		for _, log := range []sigstoretest.LogKind{sigstoretest.LogV1, sigstoretest.LogV2} {
-			for _, order := range [][]time.Duration{{0, 2 * time.Minute}, {2 * time.Minute, 0}, {2 * time.Minute, 0, 2 * time.Minute}, {0, time.Minute, 2 * time.Minute, 0}} {
+			for _, order := range [][]time.Duration{
+				{0, 2 * time.Minute}, {2 * time.Minute, 0}, {2 * time.Minute, 0, 2 * time.Minute},
+				{0, time.Minute, 2 * time.Minute, 0},
+			} {
 				r := alice()
 				r.Artifact, r.Log, r.TSA = art, log, true
 				r.Mutate = func(b *protobundle.Bundle) {
 					var stamps []*protocommon.RFC3161SignedTimestamp
 					for _, d := range order {
-						stamps = append(stamps, &protocommon.RFC3161SignedTimestamp{SignedTimestamp: inst.Stamp(b.GetMessageSignature().Signature, now.Add(d))})
+						stamps = append(stamps, &protocommon.RFC3161SignedTimestamp{
+							SignedTimestamp: inst.Stamp(b.GetMessageSignature().Signature, now.Add(d)),
+						})
 					}
 					b.VerificationMaterial.TimestampVerificationData.Rfc3161Timestamps = stamps
 				}
@@ -64,5 +71,8 @@ func TestStampOrder(t *testing.T) {
 
 // revokedFrom withdraws alice from a moment on.
 func revokedFrom(at string) string {
-	return fmt.Sprintf("[[revoked]]\nidentity = { email = \"alice@example.com\", issuer = \"https://accounts.google.com\" }\ncompromised-since = %s\n", at)
+	return fmt.Sprintf(
+		"[[revoked]]\nidentity = { email = \"alice@example.com\", issuer = \"https://accounts.google.com\" }\n"+
+			"compromised-since = %s\n", at,
+	)
 }

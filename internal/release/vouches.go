@@ -155,12 +155,16 @@ func vouchOf(c *candidate) (vouch, string) {
 func (v *vouch) standing(a *Artifact, digests []policy.Digest, keys []*sigstore.Key) Standing {
 	if v.bare != nil {
 		sum := digestIn(digests, "sha256")
-		if slices.Contains(v.beside, a.where()) && sigstore.BareSigned(v.bare.Certificate, v.bare.Signature, sum, keys) {
+		if slices.Contains(v.beside, a.where()) &&
+			sigstore.BareSigned(v.bare.Certificate, v.bare.Signature, sum, keys) {
 			return Vouching
 		}
 		return Foreign
 	}
-	if !slices.ContainsFunc(v.digests, func(d policy.Digest) bool { return a.parts[d] || slices.Contains(digests, d) }) {
+	if !slices.ContainsFunc(
+		v.digests,
+		func(d policy.Digest) bool { return a.parts[d] || slices.Contains(digests, d) },
+	) {
 		return Foreign
 	}
 	if v.state == sigstore.SignedRight || v.bundle != nil && v.bundle.Signed(keys) == sigstore.SignedRight {
@@ -179,7 +183,8 @@ func (in *Input) IsEvidence() bool { return in.vouches != nil }
 // Names reports whether the input names another one, which was read, as evidence.
 func (in *Input) Names(other *Input) bool {
 	sum := policy.Digest{Alg: "sha256", Hex: other.Artifact.content.first}
-	return in != other && in.vouches != nil && slices.ContainsFunc(in.vouches.pieces, func(p vouch) bool { return slices.Contains(p.digests, sum) })
+	return in != other && in.vouches != nil &&
+		slices.ContainsFunc(in.vouches.pieces, func(p vouch) bool { return slices.Contains(p.digests, sum) })
 }
 
 // Judged are artifacts that were judged, by their digests and places: what evidence
@@ -195,7 +200,12 @@ type Judged struct {
 // NewJudged returns an empty set for these inputs to be evidence of. Keys are those
 // that a policy names.
 func NewJudged(keys []*sigstore.Key, about []*Input) *Judged {
-	j := &Judged{keys: keys, byDigest: map[policy.Digest][]*Artifact{}, byPlace: map[string]*Artifact{}, digests: map[*Artifact][]policy.Digest{}}
+	j := &Judged{
+		keys:     keys,
+		byDigest: map[policy.Digest][]*Artifact{},
+		byPlace:  map[string]*Artifact{},
+		digests:  map[*Artifact][]policy.Digest{},
+	}
 	for _, in := range about {
 		if in.vouches == nil {
 			continue

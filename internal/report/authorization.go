@@ -85,9 +85,11 @@ func NewAuthorization(z *gate.Authorization) *Authorization {
 	class := z.Class()
 	id := z.Run.Identity()
 	r := &Authorization{
-		Schema: SchemaURL("authorization-v1"), Verdict: class.String(), Exit: class.Exit(), Tool: "repopolicy " + Version(),
-		Stage: z.Stage, Repository: z.Found.Repository.String(), Tag: z.Tag, Commit: z.Commit, Policy: SummaryOfFound(z.Found), Caller: NewSigner(id),
-		Actor: z.Run.Facts().Actor, Audience: z.Audience, Drift: append([]string{}, z.Drift...), Releases: []Release{}, Alarms: []string{},
+		Schema: SchemaURL("authorization-v1"), Verdict: class.String(), Exit: class.Exit(),
+		Tool: "repopolicy " + Version(), Stage: z.Stage,
+		Repository: z.Found.Repository.String(), Tag: z.Tag, Commit: z.Commit, Policy: SummaryOfFound(z.Found),
+		Caller: NewSigner(id), Actor: z.Run.Facts().Actor, Audience: z.Audience,
+		Drift: append([]string{}, z.Drift...), Releases: []Release{}, Alarms: []string{},
 	}
 	if id.BuildSignerURI != "" && id.BuildSignerURI != id.BuildConfigURI {
 		r.Called = id.BuildSignerURI
@@ -100,57 +102,71 @@ func NewAuthorization(z *gate.Authorization) *Authorization {
 		r.Alarms = append(r.Alarms, al.Code+": "+al.Text)
 	}
 	for i, d := range z.Decisions {
-		info := d.Reason.Info()
-		x := Release{Digests: map[string]string{}, Verdict: info.Class.String(), Reason: d.Reason, Message: info.Text, Detail: d.Detail, Rule: d.Rule, Fields: []Field{}}
+		x := newRelease(d)
 		if i < len(z.Subjects) {
 			x.Artifact = z.Subjects[i].Arg
 			for _, dg := range z.Subjects[i].Digests {
 				x.Digests[dg.Alg] = dg.Hex
 			}
 		}
-		if d.Outcome != policy.Permitted {
-			if x.Hint = info.Hint; d.Reason == policy.RuleMismatch {
-				x.Hint = "" // the table says what to change
-			}
-			if n, ok := d.Nearest(); ok {
-				x.Nearest = n.Rule
-			}
-		}
-		for _, c := range d.Compared {
-			f := Field{c.Field, c.Extension, c.Want, c.Got, c.State, ""}
-			if c.State == "differs" {
-				if f.Change = changes[c.Field]; strings.Contains(f.Change, "%s") {
-					f.Change = fmt.Sprintf(f.Change, c.Want)
-				}
-				if c.Field == "tag" && c.Got == "" {
-					f.Change = "run for a tag, or sign a release statement that names one (--statement with --tag, or --purl)"
-				}
-				if n, ok := d.Nearest(); ok {
-					for _, m := range n.Mismatches {
-						switch {
-						case m.Field != c.Field || m.Hint == "":
-						case m.Kind == "forbidden":
-							f.Change = m.Hint
-						case m.Field == "approvals":
-							f.Change += "; " + m.Hint
-						}
-					}
-				}
-			}
-			x.Fields = append(x.Fields, f)
-		}
-		for _, n := range d.Notes {
-			x.Notes = append(x.Notes, Note(n))
-		}
 		r.Releases = append(r.Releases, x)
 	}
 	return r
 }
 
+// newRelease returns the answer of one decision.
+func newRelease(d policy.Decision) Release {
+	info := d.Reason.Info()
+	x := Release{
+		Digests: map[string]string{}, Verdict: info.Class.String(), Reason: d.Reason, Message: info.Text,
+		Detail: d.Detail, Rule: d.Rule, Fields: []Field{},
+	}
+	nearest, _ := d.Nearest()
+	if d.Outcome != policy.Permitted {
+		if d.Reason != policy.RuleMismatch { // there, the table says what to change
+			x.Hint = info.Hint
+		}
+		x.Nearest = nearest.Rule
+	}
+	for _, c := range d.Compared {
+		f := Field{c.Field, c.Extension, c.Want, c.Got, c.State, ""}
+		if c.State == "differs" {
+			f.Change = change(c, nearest.Mismatches)
+		}
+		x.Fields = append(x.Fields, f)
+	}
+	for _, n := range d.Notes {
+		x.Notes = append(x.Notes, Note(n))
+	}
+	return x
+}
+
+// change says what to do about a field that differs.
+func change(c policy.Comparison, mismatches []policy.Mismatch) string {
+	out := changes[c.Field]
+	if strings.Contains(out, "%s") {
+		out = fmt.Sprintf(out, c.Want)
+	}
+	if c.Field == "tag" && c.Got == "" {
+		out = "run for a tag, or sign a release statement that names one (--statement with --tag, or --purl)"
+	}
+	for _, m := range mismatches {
+		switch {
+		case m.Field != c.Field || m.Hint == "":
+		case m.Kind == "forbidden":
+			out = m.Hint
+		case m.Field == "approvals":
+			out += "; " + m.Hint
+		}
+	}
+	return out
+}
+
 // Authorization prints the decision for people.
 func (p *Printer) Authorization(r *Authorization) {
 	about := r.Policy
-	p.Line("%s by the policy that %s bound, version %d, expires %s", r.Total(), r.Repository, about.Version, about.Expires.Format(time.DateOnly))
+	p.Line("%s by the policy that %s bound, version %d, expires %s", r.Total(), r.Repository, about.Version,
+		about.Expires.Format(time.DateOnly))
 	row := func(name, format string, args ...any) {
 		if text := strings.TrimSpace(fmt.Sprintf(format, args...)); text != "" {
 			p.Line("  %-12s %s", name, text)
@@ -200,17 +216,28 @@ func (p *Printer) release(x *Release, brief bool) {
 			p.Line("  %-12s %s", "nearest rule", x.Nearest)
 		}
 	}
-	if brief {
+	if !brief {
+		p.fields(x.Fields)
+		for _, n := range x.Notes {
+			p.Line("  %-12s %s", "note", n.Text)
+		}
+		if x.Hint != "" {
+			p.Line("  %-12s %s", "hint", x.Hint)
+		}
+	}
+}
+
+// fields prints the decision table.
+func (p *Printer) fields(fields []Field) {
+	if len(fields) == 0 {
 		return
 	}
-	wide := [3]int{len("field"), len("wanted"), 0}
-	for _, f := range x.Fields {
+	wide := [2]int{len("field"), len("wanted")}
+	for _, f := range fields {
 		wide[0], wide[1] = max(wide[0], len(f.name())), max(wide[1], min(len(Escape(f.Want)), 60))
 	}
-	if len(x.Fields) > 0 {
-		p.Line("         %-*s  %-*s  %s", wide[0], "field", wide[1], "wanted", "got")
-	}
-	for _, f := range x.Fields {
+	p.Line("         %-*s  %-*s  %s", wide[0], "field", wide[1], "wanted", "got")
+	for _, f := range fields {
 		mark := map[string]string{"agrees": "  ok", "differs": "DENY", "open": "open"}[f.State]
 		got := OrMissing(f.Got)
 		if f.State == "agrees" && f.Got == f.Want {
@@ -220,12 +247,6 @@ func (p *Printer) release(x *Release, brief bool) {
 		if f.Change != "" {
 			p.Line("         %-*s  change: %s", wide[0], "", f.Change)
 		}
-	}
-	for _, n := range x.Notes {
-		p.Line("  %-12s %s", "note", n.Text)
-	}
-	if x.Hint != "" {
-		p.Line("  %-12s %s", "hint", x.Hint)
 	}
 }
 
@@ -253,8 +274,10 @@ func (r *Authorization) Total() string {
 // Authorization prints annotations, the step's outputs and a summary.
 func (a GitHub) Authorization(r *Authorization, more ...Output) {
 	var b strings.Builder
-	fmt.Fprintf(&b, "### repopolicy: %s\n\nPolicy of %s, version %d, %s, genesis %s, completeness %s. Signer %s, tag %s.\n\n",
-		r.Total(), Code(r.Repository), r.Policy.Version, Code(r.Policy.Digest), Code(r.Policy.Genesis), Code(r.Policy.Completeness), Code(r.Caller.Identity), Code(r.Tag))
+	fmt.Fprintf(&b,
+		"### repopolicy: %s\n\nPolicy of %s, version %d, %s, genesis %s, completeness %s. Signer %s, tag %s.\n\n",
+		r.Total(), Code(r.Repository), r.Policy.Version, Code(r.Policy.Digest), Code(r.Policy.Genesis),
+		Code(r.Policy.Completeness), Code(r.Caller.Identity), Code(r.Tag))
 	b.WriteString("| verdict | artifact | reason | field | wanted | got |\n|---|---|---|---|---|---|\n")
 	for i := range r.Releases {
 		x := &r.Releases[i]
@@ -262,10 +285,12 @@ func (a GitHub) Authorization(r *Authorization, more ...Output) {
 			lines := []string{x.Artifact + ": " + x.Message, x.Detail}
 			for _, f := range x.Fields {
 				if f.State == "differs" {
-					lines = append(lines, fmt.Sprintf("rule %s: %s is %s, the rule says %s", x.Nearest, f.Field, OrMissing(f.Got), f.Want), f.Change)
+					lines = append(lines,
+						fmt.Sprintf("rule %s: %s is %s, the rule says %s", x.Nearest, f.Field, OrMissing(f.Got), f.Want), f.Change)
 				}
 			}
-			a.annotate("error", Position{file: x.Artifact}, fmt.Sprintf("repopolicy: %s [%s]", x.Verdict, x.Reason), append(lines, x.Hint)...)
+			a.annotate("error", Position{file: x.Artifact}, fmt.Sprintf("repopolicy: %s [%s]", x.Verdict, x.Reason),
+				append(lines, x.Hint)...)
 		}
 		rows := 0
 		for _, f := range x.Fields {
@@ -273,7 +298,8 @@ func (a GitHub) Authorization(r *Authorization, more ...Output) {
 				continue
 			}
 			rows++
-			fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s |\n", x.Verdict, Code(x.Artifact), x.Message, Code(f.name()), Code(f.Want), Code(f.Got))
+			fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s |\n", x.Verdict, Code(x.Artifact), x.Message, Code(f.name()),
+				Code(f.Want), Code(f.Got))
 		}
 		if rows == 0 && b.Len() <= MaxSummaryBytes {
 			fmt.Fprintf(&b, "| %s | %s | %s %s | - | - | - |\n", x.Verdict, Code(x.Artifact), x.Message, Code(x.Detail))
@@ -287,7 +313,8 @@ func (a GitHub) Authorization(r *Authorization, more ...Output) {
 		level = "notice"
 	}
 	a.annotate(level, Position{}, "repopolicy", r.Total())
-	outputs := append(VerdictOutputs(r.Verdict, r.Exit), Output{"authorized", strconv.FormatBool(r.Exit == 0 && r.Stage != policy.StagePreflight)},
+	outputs := append(VerdictOutputs(r.Verdict, r.Exit),
+		Output{"authorized", strconv.FormatBool(r.Exit == 0 && r.Stage != policy.StagePreflight)},
 		Output{"policy-version", strconv.Itoa(r.Policy.Version)}, Output{"policy-digest", r.Policy.Digest})
 	a.Outputs(append(outputs, more...), b.String())
 }

@@ -53,15 +53,18 @@ func (a GitHub) Verdict(r *Report, more ...Output) {
 		lines := []string{x.Artifact + ": " + x.Message, x.Detail}
 		if x.Nearest != nil {
 			for _, m := range x.Nearest.Mismatches {
-				lines = append(lines, fmt.Sprintf("rule %s: %s is %s, the rule says %s", x.Nearest.Rule, m.Field, OrMissing(m.Got), m.Want))
+				lines = append(lines,
+					fmt.Sprintf("rule %s: %s is %s, the rule says %s", x.Nearest.Rule, m.Field, OrMissing(m.Got), m.Want))
 			}
 		}
-		a.annotate("error", Position{file: x.Artifact}, fmt.Sprintf("repopolicy: %s [%s]", x.Verdict, x.Reason), append(lines, x.Hint)...)
+		a.annotate("error", Position{file: x.Artifact}, fmt.Sprintf("repopolicy: %s [%s]", x.Verdict, x.Reason),
+			append(lines, x.Hint)...)
 	}
 	for _, alarm := range r.Alarms {
 		a.annotate("warning", Position{}, "repopolicy: alarm", alarm)
 	}
-	total := fmt.Sprintf("%s: %d of %d %s allowed", r.Verdict, allowed, len(r.Artifacts), Plural(len(r.Artifacts), "artifact"))
+	total := fmt.Sprintf("%s: %d of %d %s allowed", r.Verdict, allowed, len(r.Artifacts),
+		Plural(len(r.Artifacts), "artifact"))
 	level := "error"
 	if r.Exit == 0 {
 		level = "notice"
@@ -78,7 +81,8 @@ func (a GitHub) Verdict(r *Report, more ...Output) {
 // Check prints what check found as annotations of the policy file.
 func (a GitHub) Check(c *Check) {
 	for _, p := range c.Problems {
-		a.annotate(p.Severity, Position{c.File, p.Line, p.Column}, fmt.Sprintf("repopolicy check [%s]", p.Code), p.text(), p.Hint)
+		a.annotate(p.Severity, Position{c.File, p.Line, p.Column}, fmt.Sprintf("repopolicy check [%s]", p.Code), p.text(),
+			p.Hint)
 	}
 	a.Out.checkTotal(c)
 	a.Outputs(VerdictOutputs(c.Verdict, c.Exit), "")
@@ -228,7 +232,8 @@ func JobSummary(r *Report, total string) string {
 		if x.Detail != "" {
 			reason += ": " + Code(x.Detail)
 		}
-		row := fmt.Sprintf("| %s | %s | %s | %s | %s | %s |\n", x.Verdict, Code(x.Artifact), reason, Code(x.Rule), Code(x.Tag), signer)
+		row := fmt.Sprintf("| %s | %s | %s | %s | %s | %s |\n", x.Verdict, Code(x.Artifact), reason, Code(x.Rule),
+			Code(x.Tag), signer)
 		if b.Len()+len(row) > MaxSummaryBytes {
 			fmt.Fprintf(&b, "\n%d more are in the log.\n", len(order)-i)
 			break

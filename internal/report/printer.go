@@ -95,36 +95,35 @@ func (p *Printer) Raw(s string) {
 // sequence in s itself is doubled, so that nothing can pose as an escape. What begins a
 // command of a CI's runner anywhere in a line is escaped, too.
 func Escape(s string) string {
-	plain := true
-	for i := range len(s) {
-		if c := s[i]; c < ' ' || c >= 0x7f || c == '\\' || c == '#' {
-			plain = false
-			break
-		}
-	}
-	if plain {
+	mayNeed := func(r rune) bool { return r < ' ' || r >= 0x7f || r == '\\' || r == '#' }
+	if !strings.ContainsFunc(s, mayNeed) {
 		return s
 	}
 	var b strings.Builder
-	for i := 0; i < len(s); {
-		r, n := utf8.DecodeRuneInString(s[i:])
+	for len(s) > 0 {
+		r, n := utf8.DecodeRuneInString(s)
 		switch {
 		case r == utf8.RuneError && n == 1:
-			fmt.Fprintf(&b, `\x%02x`, s[i])
-		case r == '\\' && i+1 < len(s) && (s[i+1] == 'x' || s[i+1] == 'u'):
+			fmt.Fprintf(&b, `\x%02x`, s[0])
+		case strings.HasPrefix(s, `\x`), strings.HasPrefix(s, `\u`):
 			b.WriteString(`\\`)
-		case r == '#' && isCommand(s[i:]):
+		case r == '#' && isCommand(s):
 			b.WriteString(`\x23`)
 		case r < 0x20 || r == 0x7f:
 			fmt.Fprintf(&b, `\x%02x`, r)
-		case r < 0x7f || unicode.IsPrint(r) && !unicode.Is(unicode.Mn, r) && !unicode.Is(unicode.Me, r):
-			b.WriteString(s[i : i+n])
+		case isOneCell(r):
+			b.WriteString(s[:n])
 		default:
 			fmt.Fprintf(&b, `\u{%04x}`, r)
 		}
-		i += n
+		s = s[n:]
 	}
 	return b.String()
+}
+
+// isOneCell reports whether a terminal shows a character by itself, not on the one before it.
+func isOneCell(r rune) bool {
+	return r < 0x7f || unicode.IsPrint(r) && !unicode.Is(unicode.Mn, r) && !unicode.Is(unicode.Me, r)
 }
 
 // isCommand reports whether s begins as a command does that runners find anywhere in a

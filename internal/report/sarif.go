@@ -134,7 +134,9 @@ func NewSARIF(r *Report) *SARIF {
 	}
 	run.Properties = props
 	for _, alarm := range r.Alarms {
-		run.Invocations[0].Notifications = append(run.Invocations[0].Notifications, sarifNotification{"warning", sarifMessage(alarm)})
+		run.Invocations[0].Notifications = append(run.Invocations[0].Notifications, sarifNotification{
+			"warning", sarifMessage(alarm),
+		})
 	}
 	for i := range r.Artifacts {
 		x := &r.Artifacts[i]
@@ -199,16 +201,22 @@ func CheckSARIF(c *Check) *SARIF {
 // reason table that are used, in the table's order.
 func NewSARIFRun(class policy.Class, used []policy.Reason) sarifRun {
 	run := sarifRun{
-		Tool: sarifTool{sarifDriver{Name: "repopolicy", Version: Version(), InformationURI: "https://" + policy.Name, Rules: []sarifRule{}}},
+		Tool: sarifTool{
+			sarifDriver{Name: "repopolicy", Version: Version(), InformationURI: "https://" + policy.Name, Rules: []sarifRule{}},
+		},
 		// Whoever runs a SARIF tool asks first whether it came to a conclusion.
-		Invocations: []sarifInvocation{{Successful: concluded(class), ExitCode: class.Exit(), ExitText: class.String() + ": " + class.Meaning()}},
-		Results:     []SARIFResult{},
+		Invocations: []sarifInvocation{
+			{Successful: concluded(class), ExitCode: class.Exit(), ExitText: class.String() + ": " + class.Meaning()},
+		},
+		Results: []SARIFResult{},
 	}
 	for _, info := range policy.Reasons() {
 		if !slices.Contains(used, info.Code) {
 			continue
 		}
-		rule := sarifRule{ID: string(info.Code), Short: sarifText{info.Text}, HelpURI: "https://" + policy.Name + "/blob/main/docs/errors.md"}
+		rule := sarifRule{
+			ID: string(info.Code), Short: sarifText{info.Text}, HelpURI: "https://" + policy.Name + "/blob/main/docs/errors.md",
+		}
 		if info.Hint != "" {
 			rule.Help = &sarifText{info.Hint}
 		}

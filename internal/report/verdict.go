@@ -247,7 +247,9 @@ func newArtifact(res *repopolicy.Result, full bool) Artifact {
 		a.Evidence = newEvidence(ev)
 	}
 	for _, o := range res.Others {
-		a.Others = append(a.Others, Other{o.Path, o.Item, o.Decision.Reason, o.Decision.Reason.Info().Text, o.Decision.Detail})
+		a.Others = append(a.Others, Other{
+			o.Path, o.Item, o.Decision.Reason, o.Decision.Reason.Info().Text, o.Decision.Detail,
+		})
 	}
 	return a
 }
@@ -263,7 +265,8 @@ func newRule(r policy.RuleResult) Rule {
 func newEvidence(ev *repopolicy.Evidence) *Evidence {
 	id := ev.Signer
 	out := &Evidence{
-		Path: ev.Path, Form: ev.Form, Item: ev.Item, Via: ev.Via, Name: ev.Name, Verified: ev.Verified, Predicate: ev.Predicate, MediaType: ev.MediaType,
+		Path: ev.Path, Form: ev.Form, Item: ev.Item, Via: ev.Via, Name: ev.Name, Verified: ev.Verified,
+		Predicate: ev.Predicate, MediaType: ev.MediaType,
 		Signer: NewSigner(id),
 	}
 	if ev.Sum != "" {

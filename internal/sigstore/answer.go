@@ -4,6 +4,7 @@ package sigstore
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
@@ -11,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 
 	protorekor "github.com/sigstore/protobuf-specs/gen/pb-go/rekor/v1"
@@ -51,22 +53,7 @@ func (s strictV1) RoundTrip(r *http.Request) (*http.Response, error) {
 //
 // https://github.com/sigstore/rekor/blob/main/openapi.yaml (LogEntry)
 func answerV1(data []byte) (string, error) {
-	var all map[string]*struct {
-		Body           *string `json:"body"`
-		IntegratedTime *int64  `json:"integratedTime"`
-		LogID          *string `json:"logID"`
-		LogIndex       *int64  `json:"logIndex"`
-		Verification   *struct {
-			Promise *string `json:"signedEntryTimestamp"`
-			Proof   *struct {
-				Checkpoint *string   `json:"checkpoint"`
-				Hashes     []*string `json:"hashes"`
-				LogIndex   *int64    `json:"logIndex"`
-				RootHash   *string   `json:"rootHash"`
-				TreeSize   *int64    `json:"treeSize"`
-			} `json:"inclusionProof"`
-		} `json:"verification"`
-	}
+	var all map[string]*entryV1
 	if err := json.Unmarshal(data, &all); err != nil {
 		return "", errors.New("it is malformed")
 	}
@@ -74,39 +61,78 @@ func answerV1(data []byte) (string, error) {
 		return "", fmt.Errorf("it has %d entries", len(all))
 	}
 	for uuid, e := range all {
-		isHex := func(s *string, bytes int) bool {
-			raw, err := hex.DecodeString(*s)
-			return err == nil && len(raw) == bytes
-		}
-		isBase64 := func(s *string) bool {
-			raw, err := base64.StdEncoding.DecodeString(*s)
-			return err == nil && len(raw) > 0
-		}
-		switch {
-		case uuid == "" || strings.Trim(uuid, "0123456789abcdef") != "":
+		if uuid == "" || strings.Trim(uuid, "0123456789abcdef") != "" {
 			return "", errors.New("the entry has no name")
-		case e == nil || e.Body == nil || !isBase64(e.Body):
-			return "", errors.New("it has no body")
-		case e.IntegratedTime == nil || *e.IntegratedTime <= 0 || e.LogIndex == nil || *e.LogIndex < 0 || e.LogID == nil || !isHex(e.LogID, 32):
-			return "", errors.New("its place in the log is missing")
-		case e.Verification == nil || e.Verification.Promise == nil || !isBase64(e.Verification.Promise):
-			return "", errors.New("it has no signed entry timestamp")
 		}
-		p := e.Verification.Proof
-		switch {
-		case p == nil || p.Checkpoint == nil || *p.Checkpoint == "" || p.LogIndex == nil || *p.LogIndex < 0 || p.TreeSize == nil || *p.TreeSize <= *p.LogIndex || p.RootHash == nil || !isHex(p.RootHash, 32):
-			return "", errors.New("it has no inclusion proof")
-		case len(p.Hashes) > maxProofHashes:
-			return "", errors.New("its inclusion proof is too long")
-		}
-		for _, h := range p.Hashes {
-			if h == nil || !isHex(h, 32) {
-				return "", errors.New("it has no inclusion proof")
-			}
-		}
-		return uuid, nil
+		return uuid, e.check()
 	}
 	return "", nil // not reached
+}
+
+// entryV1 is an entry of Rekor v1. What an answer leaves out is nil.
+type entryV1 struct {
+	Body           *string `json:"body"`
+	IntegratedTime *int64  `json:"integratedTime"`
+	LogID          *string `json:"logID"`
+	LogIndex       *int64  `json:"logIndex"`
+	Verification   *struct {
+		Promise *string  `json:"signedEntryTimestamp"`
+		Proof   *proofV1 `json:"inclusionProof"`
+	} `json:"verification"`
+}
+
+type proofV1 struct {
+	Checkpoint *string   `json:"checkpoint"`
+	Hashes     []*string `json:"hashes"`
+	LogIndex   *int64    `json:"logIndex"`
+	RootHash   *string   `json:"rootHash"`
+	TreeSize   *int64    `json:"treeSize"`
+}
+
+// check says what an entry lacks.
+func (e *entryV1) check() error {
+	switch {
+	case e == nil || !isBase64(e.Body):
+		return errors.New("it has no body")
+	case !isFrom(e.IntegratedTime, 1) || !isFrom(e.LogIndex, 0) || !isSHA256(e.LogID):
+		return errors.New("its place in the log is missing")
+	case e.Verification == nil || !isBase64(e.Verification.Promise):
+		return errors.New("it has no signed entry timestamp")
+	}
+	return e.Verification.Proof.check()
+}
+
+func (p *proofV1) check() error {
+	missing := errors.New("it has no inclusion proof")
+	switch {
+	case p == nil || p.Checkpoint == nil || *p.Checkpoint == "" || !isSHA256(p.RootHash):
+		return missing
+	case !isFrom(p.LogIndex, 0) || !isFrom(p.TreeSize, 1) || *p.TreeSize <= *p.LogIndex:
+		return missing
+	case len(p.Hashes) > maxProofHashes:
+		return errors.New("its inclusion proof is too long")
+	case slices.ContainsFunc(p.Hashes, func(h *string) bool { return !isSHA256(h) }):
+		return missing
+	}
+	return nil
+}
+
+func isFrom(n *int64, least int64) bool { return n != nil && *n >= least }
+
+func isSHA256(s *string) bool {
+	if s == nil {
+		return false
+	}
+	raw, err := hex.DecodeString(*s)
+	return err == nil && len(raw) == sha256.Size
+}
+
+func isBase64(s *string) bool {
+	if s == nil {
+		return false
+	}
+	raw, err := base64.StdEncoding.DecodeString(*s)
+	return err == nil && len(raw) > 0
 }
 
 // legible keeps the beginning of what a service says of an error: the clients of Fulcio and
@@ -132,9 +158,11 @@ func (l legible) RoundTrip(r *http.Request) (*http.Response, error) {
 func answerV2(e *protorekor.TransparencyLogEntry) error {
 	p := e.GetInclusionProof()
 	switch {
-	case len(e.GetCanonicalizedBody()) == 0 || len(e.GetLogId().GetKeyId()) == 0 || e.GetKindVersion() == nil || e.GetLogIndex() < 0:
+	case len(e.GetCanonicalizedBody()) == 0 || len(e.GetLogId().GetKeyId()) == 0 || e.GetKindVersion() == nil ||
+		e.GetLogIndex() < 0:
 		return errors.New("the answer is no log entry")
-	case p == nil || p.GetCheckpoint().GetEnvelope() == "" || len(p.GetRootHash()) == 0 || p.GetLogIndex() < 0 || p.GetTreeSize() <= p.GetLogIndex() || len(p.GetHashes()) > maxProofHashes:
+	case p == nil || p.GetCheckpoint().GetEnvelope() == "" || len(p.GetRootHash()) == 0 || p.GetLogIndex() < 0 ||
+		p.GetTreeSize() <= p.GetLogIndex() || len(p.GetHashes()) > maxProofHashes:
 		return errors.New("the answer has no inclusion proof")
 	}
 	return nil

@@ -23,7 +23,9 @@ import (
 )
 
 // whole is an answer of Rekor v1 with every part.
-const whole = `{"00ff":{"body":"e30=","integratedTime":1,"logID":"` + thirtyTwo + `","logIndex":3,"verification":{"signedEntryTimestamp":"eA==","inclusionProof":{"checkpoint":"x","hashes":["` + thirtyTwo + `"],"logIndex":1,"rootHash":"` + thirtyTwo + `","treeSize":2}}}}`
+const whole = `{"00ff":{"body":"e30=","integratedTime":1,"logID":"` + thirtyTwo +
+	`","logIndex":3,"verification":{"signedEntryTimestamp":"eA==","inclusionProof":{"checkpoint":"x","hashes":["` +
+	thirtyTwo + `"],"logIndex":1,"rootHash":"` + thirtyTwo + `","treeSize":2}}}}`
 
 const thirtyTwo = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 
@@ -31,10 +33,15 @@ const thirtyTwo = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abc
 // or something else.
 func oddAnswers(t *testing.T) map[string]string {
 	out := map[string]string{
-		"nothing": "", "null": "null", "an empty object": "{}", "a list": "[]", "text": `"x"`, "a number": "7", "html": "<html>", "cut": whole[:len(whole)/2], "followed": whole + "{}",
-		"a null entry": `{"00ff":null}`, "an empty entry": `{"00ff":{}}`, "no name": strings.Replace(whole, "00ff", "", 1), "a strange name": strings.Replace(whole, "00ff", "../x", 1),
-		"two entries": strings.TrimSuffix(whole, "}") + `,"01ff":{}}`, "outside of the tree": strings.Replace(whole, `"treeSize":2`, `"treeSize":1`, 1), "a negative index": strings.Replace(whole, `"logIndex":3`, `"logIndex":-3`, 1),
-		"many hashes": strings.Replace(whole, `["`, `["`+strings.Repeat(thirtyTwo+`","`, 100), 1), "a null hash": strings.Replace(whole, `["`, `[null,"`, 1),
+		"nothing": "", "null": "null", "an empty object": "{}", "a list": "[]", "text": `"x"`, "a number": "7",
+		"html": "<html>", "cut": whole[:len(whole)/2], "followed": whole + "{}",
+		"a null entry": `{"00ff":null}`, "an empty entry": `{"00ff":{}}`, "no name": strings.Replace(whole, "00ff", "", 1),
+		"a strange name":      strings.Replace(whole, "00ff", "../x", 1),
+		"two entries":         strings.TrimSuffix(whole, "}") + `,"01ff":{}}`,
+		"outside of the tree": strings.Replace(whole, `"treeSize":2`, `"treeSize":1`, 1),
+		"a negative index":    strings.Replace(whole, `"logIndex":3`, `"logIndex":-3`, 1),
+		"many hashes":         strings.Replace(whole, `["`, `["`+strings.Repeat(thirtyTwo+`","`, 100), 1),
+		"a null hash":         strings.Replace(whole, `["`, `[null,"`, 1),
 	}
 	var doc map[string]any
 	if err := json.Unmarshal([]byte(whole), &doc); err != nil {
@@ -111,7 +118,10 @@ func TestOddAnswers(t *testing.T) {
 			if _, err := answerV1([]byte(text)); err == nil && text != whole {
 				t.Errorf("%s is taken", name)
 			}
-			for how, h := range map[string]http.Header{"": nil, "with a name": {"Etag": {"00ff"}}, "there already": {"Location": {"/api/v1/log/entries/00ff"}}, "there, nowhere": {}} {
+			for how, h := range map[string]http.Header{
+				"": nil, "with a name": {"Etag": {"00ff"}}, "there already": {"Location": {"/api/v1/log/entries/00ff"}},
+				"there, nowhere": {},
+			} {
 				if status = http.StatusCreated; strings.HasPrefix(how, "there") {
 					status = http.StatusConflict
 				}
@@ -127,7 +137,10 @@ func TestOddAnswers(t *testing.T) {
 		}
 	}
 	// Whoever certifies or stamps may answer the same.
-	token := "e30." + base64.RawURLEncoding.EncodeToString([]byte(`{"iss":"https://accounts.google.com","sub":"1","email":"alice@example.com","email_verified":true}`)) + ".e30"
+	token := "e30." +
+		base64.RawURLEncoding.EncodeToString(
+			[]byte(`{"iss":"https://accounts.google.com","sub":"1","email":"alice@example.com","email_verified":true}`),
+		) + ".e30"
 	status = http.StatusOK
 	for name, text := range odd {
 		answer = text
@@ -152,18 +165,25 @@ func TestAskedOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	token := "e30." + base64.RawURLEncoding.EncodeToString([]byte(`{"iss":"https://accounts.google.com","sub":"1","email":"alice@example.com","email_verified":true}`)) + ".e30"
+	token := "e30." +
+		base64.RawURLEncoding.EncodeToString(
+			[]byte(`{"iss":"https://accounts.google.com","sub":"1","email":"alice@example.com","email_verified":true}`),
+		) + ".e30"
 	synctest.Test(t, func(t *testing.T) {
-		for _, status := range []int{http.StatusTooManyRequests, http.StatusInternalServerError, http.StatusServiceUnavailable, 0} {
+		for _, status := range []int{
+			http.StatusTooManyRequests, http.StatusInternalServerError, http.StatusServiceUnavailable, 0,
+		} {
 			asked := 0
-			c := &Client{Services: Services{Fulcio: "https://ca.example", TSA: "https://tsa.example"}, Transport: roundTrip(func(*http.Request) (*http.Response, error) {
-				if asked++; status == 0 {
-					return nil, io.ErrUnexpectedEOF
-				}
-				return &http.Response{StatusCode: status, Body: io.NopCloser(strings.NewReader("out of order"))}, nil
-			})}
+			c := &Client{Services: Services{Fulcio: "https://ca.example", TSA: "https://tsa.example"},
+				Transport: roundTrip(func(*http.Request) (*http.Response, error) {
+					if asked++; status == 0 {
+						return nil, io.ErrUnexpectedEOF
+					}
+					return &http.Response{StatusCode: status, Body: io.NopCloser(strings.NewReader("out of order"))}, nil
+				})}
 			said := func(err error, host string) bool {
-				return err != nil && strings.Contains(err.Error(), host) && (status == 0 || strings.Contains(err.Error(), fmt.Sprint(status)) && strings.Contains(err.Error(), "out of order"))
+				return err != nil && strings.Contains(err.Error(), host) &&
+					(status == 0 || strings.Contains(err.Error(), fmt.Sprint(status)) && strings.Contains(err.Error(), "out of order"))
 			}
 			if _, err := c.Draft(t.Context(), Content{}, token, nil); asked != 1 || !said(err, "ca.example") {
 				t.Errorf("%d: Fulcio was asked %d times: %v", status, asked, err)
@@ -197,10 +217,11 @@ func TestStamped(t *testing.T) {
 		"over something else": func([]byte) []byte { return inst.Stamp([]byte("x"), sigstoretest.Now) },
 	} {
 		logged := 0
-		c := &Client{Services: Services{RekorV1: "http://127.0.0.1:1"}, Transport: roundTrip(func(*http.Request) (*http.Response, error) {
-			logged++
-			return nil, http.ErrServerClosed
-		})}
+		c := &Client{Services: Services{RekorV1: "http://127.0.0.1:1"},
+			Transport: roundTrip(func(*http.Request) (*http.Response, error) {
+				logged++
+				return nil, http.ErrServerClosed
+			})}
 		d, err := c.Draft(t.Context(), Content{Statement: statementOf(goodSubject)}, "", &localSigner{key})
 		if err != nil {
 			t.Fatal(err)

@@ -162,7 +162,8 @@ func (b *Bundle) dropUncheckable() {
 		return
 	}
 	for i, e := range b.pb.GetVerificationMaterial().GetTlogEntries() {
-		if e.GetInclusionProof() == nil || e.GetInclusionProof().GetCheckpoint().GetEnvelope() != "" || len(e.GetInclusionPromise().GetSignedEntryTimestamp()) == 0 {
+		if e.GetInclusionProof() == nil || e.GetInclusionProof().GetCheckpoint().GetEnvelope() != "" ||
+			len(e.GetInclusionPromise().GetSignedEntryTimestamp()) == 0 {
 			continue
 		}
 		if !b.unchecked {

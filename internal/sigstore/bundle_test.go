@@ -60,7 +60,10 @@ func TestReal(t *testing.T) {
 		kind         policy.Kind
 		value        string
 	}{
-		{"sigstore.js@2.0.0-provenance.sigstore.json", "public-good.json", policy.KindURI, "https://github.com/sigstore/sigstore-js/.github/workflows/release.yml@refs/heads/main"},
+		{
+			"sigstore.js@2.0.0-provenance.sigstore.json", "public-good.json", policy.KindURI,
+			"https://github.com/sigstore/sigstore-js/.github/workflows/release.yml@refs/heads/main",
+		},
 		{"dsse.sigstore.json", "public-good.json", policy.KindEmail, ""},
 		{"othername.sigstore.json", "scaffolding.json", policy.KindUsername, ""},
 	} {
@@ -92,7 +95,8 @@ func TestReal(t *testing.T) {
 // then comes from nobody that the root knows.
 func TestRealSCT(t *testing.T) {
 	var root map[string]any
-	if err := json.Unmarshal(read(t, filepath.Join(moduleData(t), "trusted-roots", "public-good.json")), &root); err != nil {
+	if err := json.Unmarshal(read(t, filepath.Join(moduleData(t), "trusted-roots", "public-good.json")),
+		&root); err != nil {
 		t.Fatal(err)
 	}
 	logs := root["ctlogs"].([]any)
@@ -162,8 +166,10 @@ func TestKey(t *testing.T) {
 // in its JSON.
 var flips = []string{
 	"verificationMaterial.certificate.rawBytes", "verificationMaterial.tlogEntries.0.canonicalizedBody",
-	"verificationMaterial.tlogEntries.0.inclusionPromise.signedEntryTimestamp", "verificationMaterial.tlogEntries.0.logId.keyId",
-	"verificationMaterial.tlogEntries.0.inclusionProof.rootHash", "verificationMaterial.tlogEntries.0.inclusionProof.hashes.0",
+	"verificationMaterial.tlogEntries.0.inclusionPromise.signedEntryTimestamp",
+	"verificationMaterial.tlogEntries.0.logId.keyId",
+	"verificationMaterial.tlogEntries.0.inclusionProof.rootHash",
+	"verificationMaterial.tlogEntries.0.inclusionProof.hashes.0",
 	"verificationMaterial.tlogEntries.0.inclusionProof.hashes.1", "dsseEnvelope.payload", "dsseEnvelope.signatures.0.sig",
 	"messageSignature.messageDigest.digest", "messageSignature.signature",
 }
@@ -182,7 +188,9 @@ func TestFlips(t *testing.T) {
 	message := sigstoretest.Workflow("v1")
 	message.Artifact = art
 	envelope := sigstoretest.Workflow("v1")
-	envelope.Statement = fmt.Appendf(nil, `{"_type":"https://in-toto.io/Statement/v1","predicateType":"x","subject":[{"name":"a","digest":{"sha256":"%x"}}]}`, sha256.Sum256(art))
+	envelope.Statement = fmt.Appendf(nil,
+		`{"_type":"https://in-toto.io/Statement/v1","predicateType":"x","subject":[{"name":"a","digest":{"sha256":"%x"}}]}`,
+		sha256.Sum256(art))
 	digest := policy.Digest{Alg: "sha256", Hex: fmt.Sprintf("%x", sha256.Sum256(art))}
 	for name, good := range map[string][]byte{"message": inst.Sign(message), "envelope": inst.Sign(envelope)} {
 		accepts := func(data []byte) bool {
@@ -311,7 +319,8 @@ func textSet(t *testing.T, doc []byte, path, to string) string {
 func TestParseRoot(t *testing.T) {
 	inst := sigstoretest.New(t)
 	for name, data := range map[string][]byte{
-		"case-144-root-no-validity": inst.Root(sigstoretest.RootOptions{NoLogStart: true}), "empty": nil, "garbage": []byte("{"), "other": []byte(`{"a":1}`), "too large": make([]byte, MaxRootBytes+1),
+		"case-144-root-no-validity": inst.Root(sigstoretest.RootOptions{NoLogStart: true}), "empty": nil,
+		"garbage": []byte("{"), "other": []byte(`{"a":1}`), "too large": make([]byte, MaxRootBytes+1),
 	} {
 		if r, err := ParseRoot(name, data); err == nil || r != nil {
 			t.Errorf("%s: accepted", name)
@@ -360,7 +369,10 @@ func FuzzParseBundle(f *testing.F) {
 
 // FuzzStatement: what is accepted has the subjects that encoding/json sees.
 func FuzzStatement(f *testing.F) {
-	f.Add([]byte(`{"_type":"https://in-toto.io/Statement/v1","predicateType":"x","subject":[{"name":"a","digest":{"sha256":"` + strings.Repeat("ab", 32) + `"}}]}`))
+	f.Add(
+		[]byte(`{"_type":"https://in-toto.io/Statement/v1","predicateType":"x","subject":[{"name":"a","digest":{"sha256":"` +
+			strings.Repeat("ab", 32) + `"}}]}`),
+	)
 	f.Fuzz(func(t *testing.T, data []byte) {
 		st, err := parseStatement(data)
 		if err != nil {

@@ -34,29 +34,57 @@ func profileCases(t testing.TB) map[string]struct {
 	return map[string]c{
 		"as it should be": {func(*request) {}, ""},
 		"CA:FALSE":        {usage(func(c *x509.Certificate) { c.BasicConstraintsValid = true }), ""},
-		"CA:TRUE":         {usage(func(c *x509.Certificate) { c.BasicConstraintsValid, c.IsCA = true, true }), policy.CertificateBad},
+		"CA:TRUE": {
+			usage(func(c *x509.Certificate) { c.BasicConstraintsValid, c.IsCA = true, true }), policy.CertificateBad,
+		},
 		"CA:TRUE, pathlen 0": {usage(func(c *x509.Certificate) {
 			c.BasicConstraintsValid, c.IsCA, c.MaxPathLenZero = true, true, true
 		}), policy.CertificateBad},
-		"no key usage":                          {usage(func(c *x509.Certificate) { c.KeyUsage = 0 }), policy.CertificateBad},
-		"key encipherment":                      {usage(func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageKeyEncipherment }), policy.CertificateBad},
-		"certificates may be signed":            {usage(func(c *x509.Certificate) { c.KeyUsage |= x509.KeyUsageCertSign }), policy.CertificateBad},
-		"revocations may be signed":             {usage(func(c *x509.Certificate) { c.KeyUsage |= x509.KeyUsageCRLSign }), policy.CertificateBad},
-		"no extended key usage":                 {usage(func(c *x509.Certificate) { c.ExtKeyUsage = nil }), policy.CertificateBad},
-		"any extended key usage":                {usage(func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageAny} }), policy.CertificateBad},
-		"a server's":                            {usage(func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth} }), policy.CertificateBad},
-		"a time stamper's":                      {usage(func(c *x509.Certificate) { c.ExtKeyUsage = timeStamping }), policy.CertificateBad},
-		"code signing and any":                  {usage(func(c *x509.Certificate) { c.ExtKeyUsage = append(codeSigning, x509.ExtKeyUsageAny) }), policy.CertificateBad},
-		"code signing and a usage nobody knows": {usage(func(c *x509.Certificate) { c.UnknownExtKeyUsage = []asn1.ObjectIdentifier{{1, 2, 3}} }), policy.CertificateBad},
+		"no key usage": {usage(func(c *x509.Certificate) { c.KeyUsage = 0 }), policy.CertificateBad},
+		"key encipherment": {
+			usage(func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageKeyEncipherment }), policy.CertificateBad,
+		},
+		"certificates may be signed": {
+			usage(func(c *x509.Certificate) { c.KeyUsage |= x509.KeyUsageCertSign }), policy.CertificateBad,
+		},
+		"revocations may be signed": {
+			usage(func(c *x509.Certificate) { c.KeyUsage |= x509.KeyUsageCRLSign }), policy.CertificateBad,
+		},
+		"no extended key usage": {
+			usage(func(c *x509.Certificate) { c.ExtKeyUsage = nil }), policy.CertificateBad,
+		},
+		"any extended key usage": {
+			usage(func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageAny} }), policy.CertificateBad,
+		},
+		"a server's": {
+			usage(func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth} }),
+			policy.CertificateBad,
+		},
+		"a time stamper's": {
+			usage(func(c *x509.Certificate) { c.ExtKeyUsage = timeStamping }), policy.CertificateBad,
+		},
+		"code signing and any": {
+			usage(func(c *x509.Certificate) { c.ExtKeyUsage = append(codeSigning, x509.ExtKeyUsageAny) }), policy.CertificateBad,
+		},
+		"code signing and a usage nobody knows": {
+			usage(func(c *x509.Certificate) { c.UnknownExtKeyUsage = []asn1.ObjectIdentifier{{1, 2, 3}} }),
+			policy.CertificateBad,
+		},
 		"a critical extension": {func(r *request) {
 			r.Extra = []pkix.Extension{{Id: asn1.ObjectIdentifier{1, 2, 3}, Critical: true, Value: []byte{5, 0}}}
 		}, policy.CertificateBad},
 		"a precertificate": {func(r *request) {
-			r.Extra = []pkix.Extension{{Id: asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 11129, 2, 4, 3}, Critical: true, Value: []byte{5, 0}}}
+			r.Extra = []pkix.Extension{
+				{Id: asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 11129, 2, 4, 3}, Critical: true, Value: []byte{5, 0}},
+			}
 		}, policy.CertificateBad},
-		"two names":               {func(r *request) { r.RawSAN = sigstoretest.SAN(r.SAN, "https://github.com/acme/other") }, policy.CertificateBad},
-		"no name":                 {func(r *request) { r.RawSAN = sigstoretest.SAN() }, policy.CertificateBad},
-		"an otherName":            {func(r *request) { r.RawSAN = sigstoretest.OtherName(sigstoretest.FulcioOID(7), "alice!example.com") }, ""},
+		"two names": {
+			func(r *request) { r.RawSAN = sigstoretest.SAN(r.SAN, "https://github.com/acme/other") }, policy.CertificateBad,
+		},
+		"no name": {func(r *request) { r.RawSAN = sigstoretest.SAN() }, policy.CertificateBad},
+		"an otherName": {
+			func(r *request) { r.RawSAN = sigstoretest.OtherName(sigstoretest.FulcioOID(7), "alice!example.com") }, "",
+		},
 		"another's certificate":   {func(r *request) { r.SelfSigned = true }, policy.CertificateChain},
 		"a certificate by nobody": {func(r *request) { r.Issue = sigstoretest.New(t) }, policy.CertificateChain},
 	}
@@ -69,10 +97,14 @@ func TestCertificateProfile(t *testing.T) {
 	for name, inst := range map[string]*sigstoretest.Instance{
 		"usual": sigstoretest.New(t),
 		// Names that nobody has are forbidden: the library builds the path.
-		"constrained": sigstoretest.NewWith(t, sigstoretest.Authority{Issuer: func(c *x509.Certificate) { c.ExcludedDNSDomains = []string{"example"} }}),
+		"constrained": sigstoretest.NewWith(t, sigstoretest.Authority{
+			Issuer: func(c *x509.Certificate) { c.ExcludedDNSDomains = []string{"example"} },
+		}),
 		// The middle certificate is younger than the two around it: so it does here.
-		"unusual": sigstoretest.NewWith(t, sigstoretest.Authority{Middle: func(c *x509.Certificate) { c.NotBefore = sigstoretest.Now.AddDate(0, -1, 0) }}),
-		"longer":  sigstoretest.NewWith(t, sigstoretest.Authority{Middle: func(*x509.Certificate) {}}),
+		"unusual": sigstoretest.NewWith(t, sigstoretest.Authority{
+			Middle: func(c *x509.Certificate) { c.NotBefore = sigstoretest.Now.AddDate(0, -1, 0) },
+		}),
+		"longer": sigstoretest.NewWith(t, sigstoretest.Authority{Middle: func(*x509.Certificate) {}}),
 	} {
 		r, err := ParseRoot("test", inst.Root(roots{}))
 		if err != nil {
@@ -112,7 +144,9 @@ func everyWay(t *testing.T, inst *sigstoretest.Instance, r *Root, change func(*r
 	out["message"] = verified(message(nil), Options{})
 	out["envelope"] = verified(envelope(nil), Options{})
 	out["Rekor v2"] = verified(v2(nil), Options{})
-	out["unlogged"] = verified(message(func(r *request) { r.Log, r.TSA = sigstoretest.LogNone, true }), Options{Unlogged: true})
+	out["unlogged"] = verified(message(func(r *request) { r.Log, r.TSA = sigstoretest.LogNone, true }), Options{
+		Unlogged: true,
+	})
 	read := func(log sigstoretest.LogKind, f func(*bundlep) error) error {
 		req := envelope(func(r *request) { r.Log, r.TSA = log, true })
 		change(&req)
@@ -142,7 +176,8 @@ func answeredV1(t testing.TB, b *bundlep) []byte {
 	t.Helper()
 	e := entry(b)
 	out, err := json.Marshal(map[string]any{
-		"body": e.CanonicalizedBody, "integratedTime": e.IntegratedTime, "logID": hex.EncodeToString(e.LogId.KeyId), "logIndex": e.LogIndex,
+		"body": e.CanonicalizedBody, "integratedTime": e.IntegratedTime, "logID": hex.EncodeToString(e.LogId.KeyId),
+		"logIndex":     e.LogIndex,
 		"verification": map[string]any{"signedEntryTimestamp": e.InclusionPromise.SignedEntryTimestamp},
 	})
 	if err != nil {
@@ -182,7 +217,9 @@ func TestProfileFields(t *testing.T) {
 		"RSA, too short":         {func(c *x509.Certificate) { c.PublicKey = &small }, false},
 		"a weak curve":           {func(c *x509.Certificate) { c.PublicKey = weak.Public() }, false},
 		"a key of another kind":  {func(c *x509.Certificate) { c.PublicKey = "key" }, false},
-		"an unread name":         {func(c *x509.Certificate) { c.UnhandledCriticalExtensions = []asn1.ObjectIdentifier{oidSAN} }, true},
+		"an unread name": {
+			func(c *x509.Certificate) { c.UnhandledCriticalExtensions = []asn1.ObjectIdentifier{oidSAN} }, true,
+		},
 		"unread constraints": {func(c *x509.Certificate) {
 			c.UnhandledCriticalExtensions = []asn1.ObjectIdentifier{oidSAN, {2, 5, 29, 30}}
 		}, false},
@@ -231,29 +268,39 @@ func TestPath(t *testing.T) {
 		at time.Time
 		ok bool
 	}{
-		"as it is":                         {ok: true},
-		"at the leaf's beginning":          {at: b.leaf.NotBefore, ok: true},
-		"at the leaf's end":                {at: b.leaf.NotAfter, ok: true},
-		"before the leaf":                  {at: b.leaf.NotBefore.Add(-time.Second)},
-		"after the leaf":                   {at: b.leaf.NotAfter.Add(time.Second)},
-		"before the issuer":                {f: func(_, i, _, _ *x509.Certificate) { i.NotBefore = now.Add(time.Second) }},
-		"after the middle":                 {f: func(_, _, m, _ *x509.Certificate) { m.NotAfter = now.Add(-time.Second) }},
-		"after the root":                   {f: func(_, _, _, r *x509.Certificate) { r.NotAfter = now.Add(-time.Second) }},
-		"signed with SHA-1":                {f: func(l, _, _, _ *x509.Certificate) { l.SignatureAlgorithm = x509.ECDSAWithSHA1 }},
-		"the issuer signed with SHA-1":     {f: func(_, i, _, _ *x509.Certificate) { i.SignatureAlgorithm = x509.SHA1WithRSA }},
-		"the issuer is no CA":              {f: func(_, i, _, _ *x509.Certificate) { i.IsCA = false }},
-		"the middle is no CA":              {f: func(_, _, m, _ *x509.Certificate) { m.IsCA = false }},
-		"constraints are not valid":        {f: func(_, i, _, _ *x509.Certificate) { i.BasicConstraintsValid = false }},
-		"the root is of version 1":         {f: func(_, _, _, r *x509.Certificate) { r.Version = 1 }},
-		"the issuer signs no certificates": {f: func(_, i, _, _ *x509.Certificate) { i.KeyUsage = x509.KeyUsageDigitalSignature }},
-		"the root has no key usage":        {f: func(_, _, _, r *x509.Certificate) { r.KeyUsage = 0 }},
-		"a path length that suffices":      {f: func(_, _, m, _ *x509.Certificate) { m.MaxPathLen = 1 }, ok: true},
-		"a path length that does not":      {f: func(_, _, m, _ *x509.Certificate) { m.MaxPathLen, m.MaxPathLenZero = 0, true }},
-		"a root's that does not":           {f: func(_, _, _, r *x509.Certificate) { r.MaxPathLen = 1 }},
-		"a root's that suffices":           {f: func(_, _, _, r *x509.Certificate) { r.MaxPathLen = 2 }, ok: true},
-		"a critical extension":             {f: func(_, _, m, _ *x509.Certificate) { m.UnhandledCriticalExtensions = []asn1.ObjectIdentifier{{1, 2, 3}} }},
-		"the issuer is for stamps":         {f: func(_, i, _, _ *x509.Certificate) { i.ExtKeyUsage = timeStamping }},
-		"the issuer is for any usage":      {f: func(_, i, _, _ *x509.Certificate) { i.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageAny} }},
+		"as it is":                {ok: true},
+		"at the leaf's beginning": {at: b.leaf.NotBefore, ok: true},
+		"at the leaf's end":       {at: b.leaf.NotAfter, ok: true},
+		"before the leaf":         {at: b.leaf.NotBefore.Add(-time.Second)},
+		"after the leaf":          {at: b.leaf.NotAfter.Add(time.Second)},
+		"before the issuer":       {f: func(_, i, _, _ *x509.Certificate) { i.NotBefore = now.Add(time.Second) }},
+		"after the middle":        {f: func(_, _, m, _ *x509.Certificate) { m.NotAfter = now.Add(-time.Second) }},
+		"after the root":          {f: func(_, _, _, r *x509.Certificate) { r.NotAfter = now.Add(-time.Second) }},
+		"signed with SHA-1": {
+			f: func(l, _, _, _ *x509.Certificate) { l.SignatureAlgorithm = x509.ECDSAWithSHA1 },
+		},
+		"the issuer signed with SHA-1": {
+			f: func(_, i, _, _ *x509.Certificate) { i.SignatureAlgorithm = x509.SHA1WithRSA },
+		},
+		"the issuer is no CA":       {f: func(_, i, _, _ *x509.Certificate) { i.IsCA = false }},
+		"the middle is no CA":       {f: func(_, _, m, _ *x509.Certificate) { m.IsCA = false }},
+		"constraints are not valid": {f: func(_, i, _, _ *x509.Certificate) { i.BasicConstraintsValid = false }},
+		"the root is of version 1":  {f: func(_, _, _, r *x509.Certificate) { r.Version = 1 }},
+		"the issuer signs no certificates": {
+			f: func(_, i, _, _ *x509.Certificate) { i.KeyUsage = x509.KeyUsageDigitalSignature },
+		},
+		"the root has no key usage":   {f: func(_, _, _, r *x509.Certificate) { r.KeyUsage = 0 }},
+		"a path length that suffices": {f: func(_, _, m, _ *x509.Certificate) { m.MaxPathLen = 1 }, ok: true},
+		"a path length that does not": {f: func(_, _, m, _ *x509.Certificate) { m.MaxPathLen, m.MaxPathLenZero = 0, true }},
+		"a root's that does not":      {f: func(_, _, _, r *x509.Certificate) { r.MaxPathLen = 1 }},
+		"a root's that suffices":      {f: func(_, _, _, r *x509.Certificate) { r.MaxPathLen = 2 }, ok: true},
+		"a critical extension": {
+			f: func(_, _, m, _ *x509.Certificate) { m.UnhandledCriticalExtensions = []asn1.ObjectIdentifier{{1, 2, 3}} },
+		},
+		"the issuer is for stamps": {f: func(_, i, _, _ *x509.Certificate) { i.ExtKeyUsage = timeStamping }},
+		"the issuer is for any usage": {
+			f: func(_, i, _, _ *x509.Certificate) { i.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageAny} },
+		},
 		"the issuer is for what nobody knows": {f: func(_, i, _, _ *x509.Certificate) {
 			i.ExtKeyUsage, i.UnknownExtKeyUsage = nil, []asn1.ObjectIdentifier{{1, 2, 3}}
 		}},
@@ -294,21 +341,43 @@ func TestAuthorities(t *testing.T) {
 		a  sigstoretest.Authority
 		ok bool
 	}{
-		"as it should be":               {ok: true},
-		"with another between":          {sigstoretest.Authority{Middle: func(*x509.Certificate) {}}, true},
-		"the middle's path length is 0": {sigstoretest.Authority{Middle: func(c *x509.Certificate) { c.MaxPathLenZero = true }}, false},
-		"the root's path length is 0":   {sigstoretest.Authority{Root: func(c *x509.Certificate) { c.MaxPathLenZero = true }}, false},
-		"the root's is 1":               {sigstoretest.Authority{Root: func(c *x509.Certificate) { c.MaxPathLen = 1 }}, true},
-		"the issuer's key usage":        {sigstoretest.Authority{Issuer: func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageDigitalSignature }}, false},
-		"no key usage":                  {sigstoretest.Authority{Issuer: func(c *x509.Certificate) { c.KeyUsage = 0 }}, false},
-		"the issuer is for stamps":      {sigstoretest.Authority{Issuer: func(c *x509.Certificate) { c.ExtKeyUsage = timeStamping }}, false},
-		"the middle is for stamps":      {sigstoretest.Authority{Middle: func(c *x509.Certificate) { c.ExtKeyUsage = timeStamping }}, false},
-		"the root is for stamps":        {sigstoretest.Authority{Root: func(c *x509.Certificate) { c.ExtKeyUsage = timeStamping }}, false},
-		"the issuer ended":              {sigstoretest.Authority{Issuer: func(c *x509.Certificate) { c.NotAfter = now.Add(-time.Hour) }}, false},
-		"the middle begins later":       {sigstoretest.Authority{Middle: func(c *x509.Certificate) { c.NotBefore = now.Add(time.Hour) }}, false},
-		"names are permitted":           {sigstoretest.Authority{Issuer: func(c *x509.Certificate) { c.PermittedURIDomains = []string{"github.com"} }}, true},
-		"other names are permitted":     {sigstoretest.Authority{Issuer: func(c *x509.Certificate) { c.PermittedURIDomains = []string{"example.com"} }}, false},
-		"the name is excluded":          {sigstoretest.Authority{Root: func(c *x509.Certificate) { c.ExcludedURIDomains = []string{"github.com"} }}, false},
+		"as it should be":      {ok: true},
+		"with another between": {sigstoretest.Authority{Middle: func(*x509.Certificate) {}}, true},
+		"the middle's path length is 0": {
+			sigstoretest.Authority{Middle: func(c *x509.Certificate) { c.MaxPathLenZero = true }}, false,
+		},
+		"the root's path length is 0": {
+			sigstoretest.Authority{Root: func(c *x509.Certificate) { c.MaxPathLenZero = true }}, false,
+		},
+		"the root's is 1": {sigstoretest.Authority{Root: func(c *x509.Certificate) { c.MaxPathLen = 1 }}, true},
+		"the issuer's key usage": {
+			sigstoretest.Authority{Issuer: func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageDigitalSignature }}, false,
+		},
+		"no key usage": {sigstoretest.Authority{Issuer: func(c *x509.Certificate) { c.KeyUsage = 0 }}, false},
+		"the issuer is for stamps": {
+			sigstoretest.Authority{Issuer: func(c *x509.Certificate) { c.ExtKeyUsage = timeStamping }}, false,
+		},
+		"the middle is for stamps": {
+			sigstoretest.Authority{Middle: func(c *x509.Certificate) { c.ExtKeyUsage = timeStamping }}, false,
+		},
+		"the root is for stamps": {
+			sigstoretest.Authority{Root: func(c *x509.Certificate) { c.ExtKeyUsage = timeStamping }}, false,
+		},
+		"the issuer ended": {
+			sigstoretest.Authority{Issuer: func(c *x509.Certificate) { c.NotAfter = now.Add(-time.Hour) }}, false,
+		},
+		"the middle begins later": {
+			sigstoretest.Authority{Middle: func(c *x509.Certificate) { c.NotBefore = now.Add(time.Hour) }}, false,
+		},
+		"names are permitted": {
+			sigstoretest.Authority{Issuer: func(c *x509.Certificate) { c.PermittedURIDomains = []string{"github.com"} }}, true,
+		},
+		"other names are permitted": {
+			sigstoretest.Authority{Issuer: func(c *x509.Certificate) { c.PermittedURIDomains = []string{"example.com"} }}, false,
+		},
+		"the name is excluded": {
+			sigstoretest.Authority{Root: func(c *x509.Certificate) { c.ExcludedURIDomains = []string{"github.com"} }}, false,
+		},
 	} {
 		inst := sigstoretest.NewWith(t, c.a)
 		r, err := ParseRoot("test", inst.Root(roots{}))

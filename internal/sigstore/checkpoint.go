@@ -14,6 +14,7 @@ import (
 	sumdb "golang.org/x/mod/sumdb/note"
 
 	"github.com/repopolicy/repopolicy/internal/canonical"
+	"github.com/repopolicy/repopolicy/internal/clip"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -40,11 +41,11 @@ func readCheckpoint(note string) (canonical.Checkpoint, error) {
 func (r *Root) OpenCheckpoint(log string, data []byte) (Checkpoint, error) {
 	l := r.material.RekorLogs()[log]
 	if l == nil {
-		return Checkpoint{}, refuse(policy.LogInvalid, "the log %s is not in the trusted root", clipText(log))
+		return Checkpoint{}, refuse(policy.LogInvalid, "the log %s is not in the trusted root", clip.Text(log))
 	}
 	cp, name, err := openCheckpoint(l, data)
 	if err == nil && cp.Origin != name {
-		err = refuse(policy.LogInvalid, "the checkpoint is of %q, not of %q", clipText(cp.Origin), name)
+		err = refuse(policy.LogInvalid, "the checkpoint is of %q, not of %q", clip.Text(cp.Origin), name)
 	}
 	if err != nil {
 		return Checkpoint{}, err

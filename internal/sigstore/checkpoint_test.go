@@ -28,11 +28,15 @@ func respelt() map[string]func(note string, sign func(string) string) string {
 		}
 	}
 	return map[string]func(string, func(string) string) string{
-		"a plus before the size":      text(func(l []string) string { return l[0] + "\n+" + l[1] + "\n" + l[2] + "\n" }),
-		"a zero before the size":      text(func(l []string) string { return l[0] + "\n0" + l[1] + "\n" + l[2] + "\n" }),
-		"a blank after the size":      text(func(l []string) string { return l[0] + "\n" + l[1] + " \n" + l[2] + "\n" }),
-		"bits that encode nothing":    text(func(l []string) string { return l[0] + "\n" + l[1] + "\n" + otherBits(l[2]) + "\n" }),
-		"a root of 33 bytes":          text(func(l []string) string { return l[0] + "\n" + l[1] + "\n" + strings.Repeat("A", 44) + "\n" }),
+		"a plus before the size": text(func(l []string) string { return l[0] + "\n+" + l[1] + "\n" + l[2] + "\n" }),
+		"a zero before the size": text(func(l []string) string { return l[0] + "\n0" + l[1] + "\n" + l[2] + "\n" }),
+		"a blank after the size": text(func(l []string) string { return l[0] + "\n" + l[1] + " \n" + l[2] + "\n" }),
+		"bits that encode nothing": text(func(l []string) string {
+			return l[0] + "\n" + l[1] + "\n" + otherBits(l[2]) + "\n"
+		}),
+		"a root of 33 bytes": text(func(l []string) string {
+			return l[0] + "\n" + l[1] + "\n" + strings.Repeat("A", 44) + "\n"
+		}),
 		"no origin":                   text(func(l []string) string { return "\n" + l[1] + "\n" + l[2] + "\n" }),
 		"a control character":         text(func(l []string) string { return l[0] + "\x7f\n" + l[1] + "\n" + l[2] + "\n" }),
 		"an empty line after":         text(func(l []string) string { return strings.Join(l[:3], "\n") + "\n\nmore\n" }),
@@ -119,7 +123,9 @@ func TestEntrySpelling(t *testing.T) {
 		t.Fatal(err)
 	}
 	digest := e.Spec.HashedRekordV002.Data.Digest
-	for _, other := range []string{otherBits(digest), base64.StdEncoding.EncodeToString(make([]byte, 31)), strings.TrimSuffix(digest, "=")} {
+	for _, other := range []string{
+		otherBits(digest), base64.StdEncoding.EncodeToString(make([]byte, 31)), strings.TrimSuffix(digest, "="),
+	} {
 		if _, err := ParseEntryV2(edit(body, digest, other)); err == nil {
 			t.Errorf("Rekor v2: the digest %s", other)
 		}
@@ -135,7 +141,9 @@ func TestKeyHint(t *testing.T) {
 	if der, err := keyFromHint(hint); err != nil || fmt.Sprintf("%x", der) != hint {
 		t.Errorf("%v", err)
 	}
-	for _, bad := range []string{"", " " + hint, hint + " ", hint + "zz", hint + "00", "0x" + hint, hint[:len(hint)-1], "00"} {
+	for _, bad := range []string{
+		"", " " + hint, hint + " ", hint + "zz", hint + "00", "0x" + hint, hint[:len(hint)-1], "00",
+	} {
 		if _, err := keyFromHint(bad); err == nil {
 			t.Errorf("%.20q… is taken", bad)
 		}

@@ -17,6 +17,7 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/repopolicy/repopolicy/internal/canonical"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -59,7 +60,9 @@ func logEntry(entry *tlog.Entry) LogEntry {
 		cp, err := readCheckpoint(p.GetCheckpoint().GetEnvelope())
 		if err == nil {
 			le.Proven, le.Origin, le.TreeSize, le.TreeIndex = true, cp.Origin, cp.Size, p.GetLogIndex()
-			le.Checkpoint = &Checkpoint{Origin: cp.Origin, Size: cp.Size, Root: cp.Root[:], Note: []byte(p.GetCheckpoint().GetEnvelope())}
+			le.Checkpoint = &Checkpoint{
+				Origin: cp.Origin, Size: cp.Size, Root: cp.Root[:], Note: []byte(p.GetCheckpoint().GetEnvelope()),
+			}
 		}
 	}
 	return le
@@ -78,7 +81,8 @@ func checkFields(entry *tlog.Entry) error {
 		return fmt.Errorf("body: %w", err)
 	}
 	if kv := tle.GetKindVersion(); kv.GetKind() != body.Kind || kv.GetVersion() != body.APIVersion {
-		return fmt.Errorf("called %s %s, but the body is %s %s", kv.GetKind(), kv.GetVersion(), body.Kind, body.APIVersion)
+		return fmt.Errorf("called %s %s, but the body is %s %s",
+			kv.GetKind(), kv.GetVersion(), body.Kind, body.APIVersion)
 	}
 	p := tle.GetInclusionProof()
 	if p == nil {
@@ -94,26 +98,40 @@ func checkFields(entry *tlog.Entry) error {
 	if entry.IsRekorV2() == (TreeID(cp.Origin) != "") {
 		return errors.New("a Rekor v2 entry under a v1 checkpoint, or the reverse")
 	}
-	if p.GetTreeSize() != 0 && p.GetTreeSize() != cp.Size {
+	if err := checkProof(p, cp); err != nil || !entry.IsRekorV2() {
+		return err
+	}
+	return checkV2(entry, cp)
+}
+
+// checkProof refuses an inclusion proof whose fields disagree with its checkpoint.
+func checkProof(p *protorekor.InclusionProof, cp canonical.Checkpoint) error {
+	switch {
+	case p.GetTreeSize() != 0 && p.GetTreeSize() != cp.Size:
 		return fmt.Errorf("tree size %d, but the checkpoint says %d", p.GetTreeSize(), cp.Size)
-	}
-	if len(p.GetRootHash()) > 0 && !bytes.Equal(p.GetRootHash(), cp.Root[:]) {
+	case len(p.GetRootHash()) > 0 && !bytes.Equal(p.GetRootHash(), cp.Root[:]):
 		return errors.New("the root hash is not the checkpoint's")
-	}
-	if p.GetLogIndex() < 0 || p.GetLogIndex() >= cp.Size {
+	case p.GetLogIndex() < 0 || p.GetLogIndex() >= cp.Size:
 		return fmt.Errorf("index %d in a tree of %d", p.GetLogIndex(), cp.Size)
 	}
-	if entry.IsRekorV2() {
-		if p.GetLogIndex() != tle.GetLogIndex() {
-			return fmt.Errorf("two indexes, %d and %d", tle.GetLogIndex(), p.GetLogIndex())
-		}
-		if tle.GetIntegratedTime() != 0 || entry.HasInclusionPromise() {
-			return errors.New("a Rekor v2 entry has neither a time nor a promise")
-		}
-		leaf := rfc6962.DefaultHasher.HashLeaf(tle.GetCanonicalizedBody())
-		if err := merkle.VerifyInclusion(rfc6962.DefaultHasher, uint64(p.GetLogIndex()), uint64(cp.Size), leaf, p.GetHashes(), cp.Root[:]); err != nil {
-			return fmt.Errorf("body: %w", err)
-		}
+	return nil
+}
+
+// checkV2 refuses an entry of Rekor v2 that says more than such entries do, or whose body is
+// not the one that its proof is of.
+func checkV2(entry *tlog.Entry, cp canonical.Checkpoint) error {
+	tle := entry.TransparencyLogEntry()
+	p := tle.GetInclusionProof()
+	if p.GetLogIndex() != tle.GetLogIndex() {
+		return fmt.Errorf("two indexes, %d and %d", tle.GetLogIndex(), p.GetLogIndex())
+	}
+	if tle.GetIntegratedTime() != 0 || entry.HasInclusionPromise() {
+		return errors.New("a Rekor v2 entry has neither a time nor a promise")
+	}
+	h := rfc6962.DefaultHasher
+	leaf, index, size := h.HashLeaf(tle.GetCanonicalizedBody()), uint64(p.GetLogIndex()), uint64(cp.Size)
+	if err := merkle.VerifyInclusion(h, index, size, leaf, p.GetHashes(), cp.Root[:]); err != nil {
+		return fmt.Errorf("body: %w", err)
 	}
 	return nil
 }

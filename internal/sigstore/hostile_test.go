@@ -44,7 +44,10 @@ func sha(data []byte) policy.Digest {
 func subjectOf(digest string) string { return fmt.Sprintf(`{"name":"widget_1","digest":{%s}}`, digest) }
 
 func statementOf(subjects ...string) []byte {
-	return []byte(`{"_type":"https://in-toto.io/Statement/v1","predicateType":"https://slsa.dev/provenance/v1","predicate":{},"subject":[` + strings.Join(subjects, ",") + `]}`)
+	return []byte(
+		`{"_type":"https://in-toto.io/Statement/v1","predicateType":"https://slsa.dev/provenance/v1","predicate":{},` +
+			`"subject":[` + strings.Join(subjects, ",") + `]}`,
+	)
 }
 
 var goodSubject = subjectOf(fmt.Sprintf(`"sha256":"%x"`, sha256.Sum256(artifact)))
@@ -123,7 +126,8 @@ func judgeBundle(t testing.TB, data, root []byte, d policy.Digest, o Options) (*
 func reasonOf(t testing.TB, err error) policy.Reason {
 	t.Helper()
 	var e *Error
-	if !errors.As(err, &e) || e.Error() == "" || strings.Contains(e.Error(), "<nil>") || e.Reason.Class() == policy.ClassInternal {
+	if !errors.As(err, &e) || e.Error() == "" || strings.Contains(e.Error(), "<nil>") ||
+		e.Reason.Class() == policy.ClassInternal {
 		t.Fatalf("not a plain refusal: %T %v", err, err)
 	}
 	return e.Reason
@@ -190,33 +194,90 @@ func hostile(t testing.TB, inst, stranger *sigstoretest.Instance) []hostileCase 
 		{name: "time stamp only", req: tsaOnly(nil), opt: unlogged},
 		{name: "no ct log known", req: message(func(r *request) { r.NoSCT = true }), root: roots{NoCT: true}},
 
-		{name: "case-107-payload-type-empty", req: envelope(func(r *request) { r.PayloadType = " " }), reason: policy.StatementInvalid},
-		{name: "case-107-payload-type-other", req: envelope(func(r *request) { r.PayloadType = "application/json" }), reason: policy.StatementInvalid},
-		{name: "case-107-payload-type-case", req: envelope(func(r *request) { r.PayloadType = "application/vnd.in-toto+JSON" }), reason: policy.StatementInvalid},
-		{name: "case-107-payload-type-parameter", req: envelope(func(r *request) { r.PayloadType = "application/vnd.in-toto+json; charset=utf-8" }), reason: policy.StatementInvalid},
-		{name: "case-108-predicate-parse-fail", req: envelope(func(r *request) { r.Statement = []byte(`{"_type"`) }), reason: policy.StatementInvalid},
-		{name: "case-108-not-json", req: envelope(func(r *request) { r.Statement = []byte("widget_1") }), reason: policy.StatementInvalid},
-		{name: "case-108-two-documents", req: envelope(func(r *request) { r.Statement = append(statementOf(goodSubject), "{}"...) }), reason: policy.StatementInvalid},
-		{name: "case-110-dsse-zero-sig", req: envelope(func(r *request) { r.Mutate = func(b *bundlep) { b.GetDsseEnvelope().Signatures = nil } }), reason: policy.BundleInvalid},
+		{
+			name: "case-107-payload-type-empty", req: envelope(func(r *request) { r.PayloadType = " " }),
+			reason: policy.StatementInvalid,
+		},
+		{
+			name: "case-107-payload-type-other", req: envelope(func(r *request) { r.PayloadType = "application/json" }),
+			reason: policy.StatementInvalid,
+		},
+		{
+			name: "case-107-payload-type-case",
+			req:  envelope(func(r *request) { r.PayloadType = "application/vnd.in-toto+JSON" }), reason: policy.StatementInvalid,
+		},
+		{
+			name:   "case-107-payload-type-parameter",
+			req:    envelope(func(r *request) { r.PayloadType = "application/vnd.in-toto+json; charset=utf-8" }),
+			reason: policy.StatementInvalid,
+		},
+		{
+			name: "case-108-predicate-parse-fail", req: envelope(func(r *request) { r.Statement = []byte(`{"_type"`) }),
+			reason: policy.StatementInvalid,
+		},
+		{
+			name: "case-108-not-json", req: envelope(func(r *request) { r.Statement = []byte("widget_1") }),
+			reason: policy.StatementInvalid,
+		},
+		{
+			name:   "case-108-two-documents",
+			req:    envelope(func(r *request) { r.Statement = append(statementOf(goodSubject), "{}"...) }),
+			reason: policy.StatementInvalid,
+		},
+		{
+			name:   "case-110-dsse-zero-sig",
+			req:    envelope(func(r *request) { r.Mutate = func(b *bundlep) { b.GetDsseEnvelope().Signatures = nil } }),
+			reason: policy.BundleInvalid,
+		},
 		{name: "case-110-two-sigs", req: envelope(func(r *request) {
 			r.Mutate = func(b *bundlep) {
 				b.GetDsseEnvelope().Signatures = append(b.GetDsseEnvelope().Signatures, b.GetDsseEnvelope().Signatures[0])
 			}
 		}), reason: policy.BundleInvalid, removable: "signatures"},
-		{name: "case-110-empty-sig", req: envelope(func(r *request) { r.Mutate = func(b *bundlep) { b.GetDsseEnvelope().Signatures[0].Sig = nil } }), reason: policy.LogInvalid},
-		{name: "case-110-empty-message-sig", req: mutated(func(b *bundlep) { b.GetMessageSignature().Signature = nil }), reason: policy.BundleInvalid},
-		{name: "case-112-no-subject", req: envelope(func(r *request) { r.Statement = statementOf() }), reason: policy.StatementInvalid},
-		{name: "case-114-empty-digest-map", req: envelope(func(r *request) { r.Statement = statementOf(subjectOf("")) }), reason: policy.StatementInvalid},
-		{name: "case-114-empty-digest", req: envelope(func(r *request) { r.Statement = statementOf(subjectOf(`"sha256":""`)) }), reason: policy.StatementInvalid},
-		{name: "case-114-short-digest", req: envelope(func(r *request) { r.Statement = statementOf(subjectOf(`"sha256":"abcd"`)) }), reason: policy.StatementInvalid},
-		{name: "case-114-digest-not-hex", req: envelope(func(r *request) { r.Statement = statementOf(subjectOf(`"sha256":"` + strings.Repeat("zz", 32) + `"`)) }), reason: policy.StatementInvalid},
+		{
+			name:   "case-110-empty-sig",
+			req:    envelope(func(r *request) { r.Mutate = func(b *bundlep) { b.GetDsseEnvelope().Signatures[0].Sig = nil } }),
+			reason: policy.LogInvalid,
+		},
+		{
+			name: "case-110-empty-message-sig", req: mutated(func(b *bundlep) { b.GetMessageSignature().Signature = nil }),
+			reason: policy.BundleInvalid,
+		},
+		{
+			name: "case-112-no-subject", req: envelope(func(r *request) { r.Statement = statementOf() }),
+			reason: policy.StatementInvalid,
+		},
+		{
+			name: "case-114-empty-digest-map", req: envelope(func(r *request) { r.Statement = statementOf(subjectOf("")) }),
+			reason: policy.StatementInvalid,
+		},
+		{
+			name:   "case-114-empty-digest",
+			req:    envelope(func(r *request) { r.Statement = statementOf(subjectOf(`"sha256":""`)) }),
+			reason: policy.StatementInvalid,
+		},
+		{
+			name:   "case-114-short-digest",
+			req:    envelope(func(r *request) { r.Statement = statementOf(subjectOf(`"sha256":"abcd"`)) }),
+			reason: policy.StatementInvalid,
+		},
+		{
+			name: "case-114-digest-not-hex",
+			req: envelope(func(r *request) {
+				r.Statement = statementOf(subjectOf(`"sha256":"` + strings.Repeat("zz", 32) + `"`))
+			}), reason: policy.StatementInvalid,
+		},
 		{name: "case-115-subject-name-only", req: envelope(func(r *request) {
 			r.Statement = statementOf(subjectOf(`"sha256":"` + strings.Repeat("00", 32) + `"`))
 		}), reason: policy.ArtifactMismatch},
 		{name: "case-115-digest-under-another-algorithm", req: envelope(func(r *request) {
 			r.Statement = statementOf(subjectOf(fmt.Sprintf(`"sha3_256":"%x"`, sha256.Sum256(artifact))))
 		}), reason: policy.ArtifactMismatch},
-		{name: "case-116-too-many-subjects", req: envelope(func(r *request) { r.Statement = statementOf(slices.Repeat([]string{goodSubject}, 1025)...) }), reason: policy.StatementInvalid},
+		{
+			name:   "case-116-too-many-subjects",
+			req:    envelope(func(r *request) { r.Statement = statementOf(slices.Repeat([]string{goodSubject}, 1025)...) }),
+			reason: policy.StatementInvalid,
+		},
 		{name: "case-116-too-many-digests", req: envelope(func(r *request) {
 			var ds []string
 			for n := range 33 {
@@ -227,57 +288,135 @@ func hostile(t testing.TB, inst, stranger *sigstoretest.Instance) []hostileCase 
 
 		{name: "case-117-ts-after-notafter", req: message(late), reason: policy.TimeInvalid},
 		{name: "case-117-tsa-after-notafter", req: tsaOnly(late), opt: unlogged, reason: policy.CertificateChain},
-		{name: "case-117-v2-tsa-after-notafter", req: message(func(r *request) { r.Log, r.TSA, r.TSAAt = sigstoretest.LogV2, true, now.Add(time.Hour) }), reason: policy.CertificateChain},
-		{name: "case-117-tsa-after-although-log-within", req: message(func(r *request) { r.TSA, r.TSAAt = true, now.Add(time.Hour) }), reason: policy.CertificateChain, removable: "timestamp"},
+		{
+			name:   "case-117-v2-tsa-after-notafter",
+			req:    message(func(r *request) { r.Log, r.TSA, r.TSAAt = sigstoretest.LogV2, true, now.Add(time.Hour) }),
+			reason: policy.CertificateChain,
+		},
+		{
+			name: "case-117-tsa-after-although-log-within",
+			req:  message(func(r *request) { r.TSA, r.TSAAt = true, now.Add(time.Hour) }), reason: policy.CertificateChain,
+			removable: "timestamp",
+		},
 		{name: "case-118-ts-before-notbefore", req: message(early), reason: policy.TimeInvalid},
 		{name: "case-118-tsa-before-notbefore", req: tsaOnly(early), opt: unlogged, reason: policy.CertificateChain},
-		{name: "case-118-log-before-although-tsa-within", req: message(func(r *request) { early(r); r.TSA, r.TSAAt = true, now.Add(2*time.Minute) }), reason: policy.TimeInvalid, removable: "promise"},
+		{
+			name:   "case-118-log-before-although-tsa-within",
+			req:    message(func(r *request) { early(r); r.TSA, r.TSAAt = true, now.Add(2*time.Minute) }),
+			reason: policy.TimeInvalid, removable: "promise",
+		},
 
-		{name: "case-120-self-signed-san", req: message(func(r *request) { r.SelfSigned = true }), reason: policy.CertificateChain},
+		{
+			name: "case-120-self-signed-san", req: message(func(r *request) { r.SelfSigned = true }),
+			reason: policy.CertificateChain,
+		},
 		{name: "case-120-other-ca", req: message(func(r *request) { r.Issue = stranger }), reason: policy.CertificateChain},
 		{name: "case-123-sct-none", req: message(func(r *request) { r.NoSCT = true }), reason: policy.SCTInvalid},
-		{name: "case-123-sct-none-v2", req: message(func(r *request) { r.NoSCT, r.Log, r.TSA = true, sigstoretest.LogV2, true }), reason: policy.SCTInvalid},
+		{
+			name:   "case-123-sct-none-v2",
+			req:    message(func(r *request) { r.NoSCT, r.Log, r.TSA = true, sigstoretest.LogV2, true }),
+			reason: policy.SCTInvalid,
+		},
 		{name: "case-124-sct-unknown-log", req: message(func(r *request) { r.SCTBy = stranger }), reason: policy.SCTInvalid},
 		{name: "case-124-sct-log-key-ended", req: message(nil), root: roots{CT: ended()}, reason: policy.SCTInvalid},
 		{name: "case-124-sct-log-key-not-yet", req: message(nil), root: roots{CT: notYet()}, reason: policy.SCTInvalid},
-		{name: "sct after the log's end", req: message(func(r *request) { r.SCTAt = now.AddDate(1, 0, 0) }), root: roots{CT: &sigstoretest.Window{Start: now.AddDate(-1, 0, 0), End: now}}, reason: policy.SCTInvalid},
+		{
+			name: "sct after the log's end", req: message(func(r *request) { r.SCTAt = now.AddDate(1, 0, 0) }),
+			root: roots{CT: &sigstoretest.Window{Start: now.AddDate(-1, 0, 0), End: now}}, reason: policy.SCTInvalid,
+		},
 
-		{name: "case-127-set-other-entry", req: mutated(func(b *bundlep) { b.VerificationMaterial.TlogEntries = other.VerificationMaterial.TlogEntries }), reason: policy.LogInvalid},
-		{name: "case-127-set-of-another-entry", req: mutated(func(b *bundlep) { entry(b).InclusionPromise = entry(other).InclusionPromise }), reason: policy.LogInvalid, removable: "promise"},
-		{name: "case-127-proof-of-another-entry", req: mutated(func(b *bundlep) { entry(b).InclusionProof = proofOf(other) }), reason: policy.LogInvalid, removable: "proof"},
-		{name: "case-127-v2-other-entry", req: v2(func(b *bundlep) { b.VerificationMaterial.TlogEntries = otherV2.VerificationMaterial.TlogEntries }), reason: policy.LogInvalid},
-		{name: "case-127-v2-body-of-another-entry", req: v2(func(b *bundlep) { entry(b).CanonicalizedBody = entry(otherV2).CanonicalizedBody }), reason: policy.LogFields},
+		{
+			name:   "case-127-set-other-entry",
+			req:    mutated(func(b *bundlep) { b.VerificationMaterial.TlogEntries = other.VerificationMaterial.TlogEntries }),
+			reason: policy.LogInvalid,
+		},
+		{
+			name:   "case-127-set-of-another-entry",
+			req:    mutated(func(b *bundlep) { entry(b).InclusionPromise = entry(other).InclusionPromise }),
+			reason: policy.LogInvalid, removable: "promise",
+		},
+		{
+			name: "case-127-proof-of-another-entry", req: mutated(func(b *bundlep) { entry(b).InclusionProof = proofOf(other) }),
+			reason: policy.LogInvalid, removable: "proof",
+		},
+		{
+			name:   "case-127-v2-other-entry",
+			req:    v2(func(b *bundlep) { b.VerificationMaterial.TlogEntries = otherV2.VerificationMaterial.TlogEntries }),
+			reason: policy.LogInvalid,
+		},
+		{
+			name:   "case-127-v2-body-of-another-entry",
+			req:    v2(func(b *bundlep) { entry(b).CanonicalizedBody = entry(otherV2).CanonicalizedBody }),
+			reason: policy.LogFields,
+		},
 		{name: "case-127-envelope-other-entry", req: envelope(func(r *request) {
 			r.Mutate = func(b *bundlep) { b.VerificationMaterial.TlogEntries = otherEnv.VerificationMaterial.TlogEntries }
 		}), reason: policy.LogInvalid},
 		{name: "case-127-message-entry-for-an-envelope", req: envelope(func(r *request) {
 			r.Mutate = func(b *bundlep) { b.VerificationMaterial.TlogEntries = other.VerificationMaterial.TlogEntries }
 		}), reason: policy.LogInvalid},
-		{name: "case-128-entry-cert-mismatch", req: mutated(func(b *bundlep) { b.VerificationMaterial.Content = other.VerificationMaterial.Content }), reason: policy.LogInvalid},
-		{name: "case-128-v2-entry-cert-mismatch", req: v2(func(b *bundlep) { b.VerificationMaterial.Content = otherV2.VerificationMaterial.Content }), reason: policy.LogInvalid},
-		{name: "case-128-signature-of-another", req: mutated(func(b *bundlep) { b.Content = other.Content }), reason: policy.LogInvalid},
+		{
+			name:   "case-128-entry-cert-mismatch",
+			req:    mutated(func(b *bundlep) { b.VerificationMaterial.Content = other.VerificationMaterial.Content }),
+			reason: policy.LogInvalid,
+		},
+		{
+			name:   "case-128-v2-entry-cert-mismatch",
+			req:    v2(func(b *bundlep) { b.VerificationMaterial.Content = otherV2.VerificationMaterial.Content }),
+			reason: policy.LogInvalid,
+		},
+		{
+			name: "case-128-signature-of-another", req: mutated(func(b *bundlep) { b.Content = other.Content }),
+			reason: policy.LogInvalid,
+		},
 		{name: "case-128-everything-but-the-certificate", req: mutated(func(b *bundlep) {
 			b.Content, b.VerificationMaterial.TlogEntries = other.Content, other.VerificationMaterial.TlogEntries
 		}), reason: policy.LogInvalid},
-		{name: "v2 body in a v1 log", req: message(func(r *request) { r.Log, r.TSA = sigstoretest.LogV2BodyInV1, true }), reason: policy.LogFields},
+		{
+			name: "v2 body in a v1 log", req: message(func(r *request) { r.Log, r.TSA = sigstoretest.LogV2BodyInV1, true }),
+			reason: policy.LogFields,
+		},
 		{name: "v2 body of another signature in a v1 log", req: message(func(r *request) {
 			b := decode(t, inst.Sign(message(func(r *request) { r.Log, r.TSA = sigstoretest.LogV2BodyInV1, true })))
-			r.TSA, r.Mutate = true, func(to *bundlep) { to.VerificationMaterial.TlogEntries = b.VerificationMaterial.TlogEntries }
+			r.TSA, r.Mutate = true, func(to *bundlep) {
+				to.VerificationMaterial.TlogEntries = b.VerificationMaterial.TlogEntries
+			}
 		}), reason: policy.LogFields},
-		{name: "v1 body in a v2 log", req: message(func(r *request) { r.Log, r.TSA = sigstoretest.LogV1BodyInV2, true }), reason: policy.LogFields},
+		{
+			name: "v1 body in a v2 log", req: message(func(r *request) { r.Log, r.TSA = sigstoretest.LogV1BodyInV2, true }),
+			reason: policy.LogFields,
+		},
 
 		{name: "case-130-tsa-imprint", req: tsaOnly(func(r *request) {
 			r.Mutate = func(b *bundlep) { stampsOf(b)[0].SignedTimestamp = inst.Stamp([]byte("other"), now) }
 		}), opt: unlogged, reason: policy.TimeInvalid},
-		{name: "case-130-v2-tsa-imprint", req: v2(func(b *bundlep) { stampsOf(b)[0].SignedTimestamp = inst.Stamp([]byte("other"), now) }), reason: policy.TimeInvalid},
+		{
+			name:   "case-130-v2-tsa-imprint",
+			req:    v2(func(b *bundlep) { stampsOf(b)[0].SignedTimestamp = inst.Stamp([]byte("other"), now) }),
+			reason: policy.TimeInvalid,
+		},
 		{name: "tsa imprint beside a promise counts as absent", req: message(func(r *request) {
 			r.TSA, r.Mutate = true, func(b *bundlep) { stampsOf(b)[0].SignedTimestamp = inst.Stamp([]byte("other"), now) }
 		})},
-		{name: "case-131-tsa-untrusted", req: tsaOnly(func(r *request) { r.TSABy = stranger }), opt: unlogged, reason: policy.TimeInvalid},
-		{name: "case-131-tsa-untrusted-without-certs", req: tsaOnly(func(r *request) { r.TSABy, r.TSANoCerts = stranger, true }), opt: unlogged, reason: policy.TimeInvalid},
-		{name: "case-131-v2-tsa-untrusted", req: message(func(r *request) { r.Log, r.TSA, r.TSABy = sigstoretest.LogV2, true, stranger }), reason: policy.TimeInvalid},
+		{
+			name: "case-131-tsa-untrusted", req: tsaOnly(func(r *request) { r.TSABy = stranger }), opt: unlogged,
+			reason: policy.TimeInvalid,
+		},
+		{
+			name: "case-131-tsa-untrusted-without-certs",
+			req:  tsaOnly(func(r *request) { r.TSABy, r.TSANoCerts = stranger, true }), opt: unlogged,
+			reason: policy.TimeInvalid,
+		},
+		{
+			name:   "case-131-v2-tsa-untrusted",
+			req:    message(func(r *request) { r.Log, r.TSA, r.TSABy = sigstoretest.LogV2, true, stranger }),
+			reason: policy.TimeInvalid,
+		},
 		{name: "case-131-tsa-none-known", req: v2(nil), root: roots{NoTSA: true}, reason: policy.TimeInvalid},
-		{name: "v2 without time stamp", req: message(func(r *request) { r.Log = sigstoretest.LogV2 }), reason: policy.TimeInvalid},
+		{
+			name: "v2 without time stamp", req: message(func(r *request) { r.Log = sigstoretest.LogV2 }),
+			reason: policy.TimeInvalid,
+		},
 		{name: "v2 with a time of its own", req: message(func(r *request) {
 			r.Log, r.Mutate = sigstoretest.LogV2, func(b *bundlep) { entry(b).IntegratedTime = now.Unix() }
 		}), reason: policy.LogFields},
@@ -285,64 +424,144 @@ func hostile(t testing.TB, inst, stranger *sigstoretest.Instance) []hostileCase 
 			r.Log, r.Mutate = sigstoretest.LogV2, func(b *bundlep) { inst.Promise(entry(b)) }
 		}), reason: policy.LogFields},
 		{name: "v2 without proof", req: v2(func(b *bundlep) { entry(b).InclusionProof = nil }), reason: policy.BundleInvalid},
-		{name: "time of a log entry without promise", req: message(func(r *request) { r.NoPromise = true }), reason: policy.TimeInvalid},
+		{
+			name: "time of a log entry without promise", req: message(func(r *request) { r.NoPromise = true }),
+			reason: policy.TimeInvalid,
+		},
 
-		{name: "case-134-time-zero", req: mutated(func(b *bundlep) { entry(b).IntegratedTime = 0; inst.Promise(entry(b)) }), reason: policy.LogInvalid},
-		{name: "case-134-time-negative", req: mutated(func(b *bundlep) { entry(b).IntegratedTime = -1; inst.Promise(entry(b)) }), reason: policy.BundleInvalid},
-		{name: "case-134-time-2263", req: mutated(func(b *bundlep) { entry(b).IntegratedTime = 9246182400; inst.Promise(entry(b)) }), reason: policy.TimeInvalid},
-		{name: "case-134-time-max", req: mutated(func(b *bundlep) { entry(b).IntegratedTime = 1<<63 - 1; inst.Promise(entry(b)) }), reason: policy.LogInvalid},
-		{name: "case-134-time-unsigned", req: mutated(func(b *bundlep) { entry(b).IntegratedTime++ }), reason: policy.LogInvalid},
+		{
+			name: "case-134-time-zero", req: mutated(func(b *bundlep) { entry(b).IntegratedTime = 0; inst.Promise(entry(b)) }),
+			reason: policy.LogInvalid,
+		},
+		{
+			name:   "case-134-time-negative",
+			req:    mutated(func(b *bundlep) { entry(b).IntegratedTime = -1; inst.Promise(entry(b)) }),
+			reason: policy.BundleInvalid,
+		},
+		{
+			name:   "case-134-time-2263",
+			req:    mutated(func(b *bundlep) { entry(b).IntegratedTime = 9246182400; inst.Promise(entry(b)) }),
+			reason: policy.TimeInvalid,
+		},
+		{
+			name:   "case-134-time-max",
+			req:    mutated(func(b *bundlep) { entry(b).IntegratedTime = 1<<63 - 1; inst.Promise(entry(b)) }),
+			reason: policy.LogInvalid,
+		},
+		{
+			name: "case-134-time-unsigned", req: mutated(func(b *bundlep) { entry(b).IntegratedTime++ }),
+			reason: policy.LogInvalid,
+		},
 		{name: "case-135-empty-chain", req: mutated(chainOf()), reason: policy.CertificateBad},
 		{name: "case-135-empty-certificate", req: mutated(chainOf(nil)), reason: policy.CertificateBad},
 		{name: "case-135-garbage-der", req: mutated(chainOf([]byte("garbage"))), reason: policy.CertificateBad},
 		{name: "case-135-pem-for-der", req: mutated(func(b *bundlep) {
-			chainOf(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: b.VerificationMaterial.GetCertificate().RawBytes}))(b)
+			chainOf(pem.EncodeToMemory(&pem.Block{
+				Type: "CERTIFICATE", Bytes: b.VerificationMaterial.GetCertificate().RawBytes,
+			}))(b)
 		}), reason: policy.CertificateBad},
 		{name: "case-135-trailing-bytes", req: mutated(func(b *bundlep) {
 			c := b.VerificationMaterial.GetCertificate()
 			c.RawBytes = append(bytes.Clone(c.RawBytes), 0)
 		}), reason: policy.CertificateBad},
-		{name: "case-135-no-key-material", req: mutated(func(b *bundlep) { b.VerificationMaterial.Content = nil }), reason: policy.BundleInvalid},
-		{name: "case-135-no-material", req: mutated(func(b *bundlep) { b.VerificationMaterial = nil }), reason: policy.BundleInvalid},
+		{
+			name: "case-135-no-key-material", req: mutated(func(b *bundlep) { b.VerificationMaterial.Content = nil }),
+			reason: policy.BundleInvalid,
+		},
+		{
+			name: "case-135-no-material", req: mutated(func(b *bundlep) { b.VerificationMaterial = nil }),
+			reason: policy.BundleInvalid,
+		},
 		{name: "no content", req: mutated(func(b *bundlep) { b.Content = nil }), reason: policy.BundleInvalid},
-		{name: "case-136-bundle-media-type-missing", req: mutated(func(b *bundlep) { b.MediaType = "" }), reason: policy.BundleInvalid},
-		{name: "case-136-bundle-media-type-unknown", req: mutated(func(b *bundlep) { b.MediaType = "application/vnd.dev.sigstore.bundle.v9.9+json" }), reason: policy.BundleInvalid},
-		{name: "case-136-bundle-media-type-old", req: mutated(func(b *bundlep) { b.MediaType = "application/vnd.dev.sigstore.bundle+json;version=0.0" }), reason: policy.BundleInvalid},
+		{
+			name: "case-136-bundle-media-type-missing", req: mutated(func(b *bundlep) { b.MediaType = "" }),
+			reason: policy.BundleInvalid,
+		},
+		{
+			name:   "case-136-bundle-media-type-unknown",
+			req:    mutated(func(b *bundlep) { b.MediaType = "application/vnd.dev.sigstore.bundle.v9.9+json" }),
+			reason: policy.BundleInvalid,
+		},
+		{
+			name:   "case-136-bundle-media-type-old",
+			req:    mutated(func(b *bundlep) { b.MediaType = "application/vnd.dev.sigstore.bundle+json;version=0.0" }),
+			reason: policy.BundleInvalid,
+		},
 		{name: "case-138-key-signed", req: message(func(r *request) { r.BareKey = true }), reason: policy.KeyUntrusted},
 
 		{name: "case-145-log-key-ended", req: message(nil), root: roots{Log: ended()}, reason: policy.LogInvalid},
 		{name: "case-145-log-key-not-yet", req: message(nil), root: roots{Log: notYet()}, reason: policy.LogInvalid},
-		{name: "case-145-log-key-ended-without-promise", req: proofAndTSA(nil), root: roots{Log: ended()}, reason: policy.TimeInvalid},
+		{
+			name: "case-145-log-key-ended-without-promise", req: proofAndTSA(nil), root: roots{Log: ended()},
+			reason: policy.TimeInvalid,
+		},
 		{name: "case-145-v2-log-key-ended", req: v2(nil), root: roots{LogV2: ended()}, reason: policy.TimeInvalid},
 		{name: "case-145-v2-log-key-not-yet", req: v2(nil), root: roots{LogV2: notYet()}, reason: policy.TimeInvalid},
 		{name: "case-145-ca-ended", req: message(nil), root: roots{CA: ended()}, reason: policy.CertificateChain},
 		{name: "case-145-ca-not-yet", req: message(nil), root: roots{CA: notYet()}, reason: policy.CertificateChain},
 		{name: "case-145-tsa-ended", req: v2(nil), root: roots{TSA: ended()}, reason: policy.TimeInvalid},
 		{name: "case-145-tsa-not-yet", req: v2(nil), root: roots{TSA: notYet()}, reason: policy.TimeInvalid},
-		{name: "windows that end with the signature", req: message(func(r *request) { r.Log, r.TSA = sigstoretest.LogBoth, true }), root: roots{Log: just(), LogV2: just(), TSA: just(), CA: just()}},
+		{
+			name: "windows that end with the signature",
+			req:  message(func(r *request) { r.Log, r.TSA = sigstoretest.LogBoth, true }),
+			root: roots{Log: just(), LogV2: just(), TSA: just(), CA: just()},
+		},
 		{name: "log not in the root", req: message(nil), root: roots{NoLog: true}, reason: policy.LogInvalid},
-		{name: "one of two logs not in the root", req: message(func(r *request) { r.Log = sigstoretest.LogBoth }), root: roots{Mutate: func(tr *prototrust.TrustedRoot) { tr.Tlogs = tr.Tlogs[:1] }}},
+		{
+			name: "one of two logs not in the root", req: message(func(r *request) { r.Log = sigstoretest.LogBoth }),
+			root: roots{Mutate: func(tr *prototrust.TrustedRoot) { tr.Tlogs = tr.Tlogs[:1] }},
+		},
 		{name: "log of a stranger", req: mutated(func(b *bundlep) {
 			b.VerificationMaterial.TlogEntries = decode(t, stranger.Sign(message(nil))).VerificationMaterial.TlogEntries
 		}), reason: policy.LogInvalid},
 
-		{name: "ordering: v1 tree size", req: mutated(func(b *bundlep) { proofOf(b).TreeSize++ }), reason: policy.LogFields, removable: "proof"},
-		{name: "ordering: v1 root", req: mutated(func(b *bundlep) { proofOf(b).RootHash[0] ^= 1 }), reason: policy.LogFields, removable: "proof"},
-		{name: "ordering: v1 index", req: mutated(func(b *bundlep) { proofOf(b).LogIndex-- }), reason: policy.LogInvalid, removable: "proof"},
-		{name: "ordering: v1 index negative", req: mutated(func(b *bundlep) { proofOf(b).LogIndex = -1 }), reason: policy.LogFields, removable: "proof"},
-		{name: "ordering: v1 promised index", req: mutated(func(b *bundlep) { entry(b).LogIndex++ }), reason: policy.LogInvalid, removable: "promise"},
+		{
+			name: "ordering: v1 tree size", req: mutated(func(b *bundlep) { proofOf(b).TreeSize++ }), reason: policy.LogFields,
+			removable: "proof",
+		},
+		{
+			name: "ordering: v1 root", req: mutated(func(b *bundlep) { proofOf(b).RootHash[0] ^= 1 }), reason: policy.LogFields,
+			removable: "proof",
+		},
+		{
+			name: "ordering: v1 index", req: mutated(func(b *bundlep) { proofOf(b).LogIndex-- }), reason: policy.LogInvalid,
+			removable: "proof",
+		},
+		{
+			name: "ordering: v1 index negative", req: mutated(func(b *bundlep) { proofOf(b).LogIndex = -1 }),
+			reason: policy.LogFields, removable: "proof",
+		},
+		{
+			name: "ordering: v1 promised index", req: mutated(func(b *bundlep) { entry(b).LogIndex++ }),
+			reason: policy.LogInvalid, removable: "promise",
+		},
 		{name: "ordering: v2 tree size", req: v2(func(b *bundlep) { proofOf(b).TreeSize++ }), reason: policy.LogFields},
 		{name: "ordering: v2 root", req: v2(func(b *bundlep) { proofOf(b).RootHash[0] ^= 1 }), reason: policy.LogFields},
 		{name: "ordering: v2 proof index", req: v2(func(b *bundlep) { proofOf(b).LogIndex-- }), reason: policy.LogFields},
 		{name: "ordering: v2 entry index", req: v2(func(b *bundlep) { entry(b).LogIndex-- }), reason: policy.LogFields},
-		{name: "ordering: v2 both indexes", req: v2(func(b *bundlep) { entry(b).LogIndex--; proofOf(b).LogIndex-- }), reason: policy.LogFields},
-		{name: "ordering: v2 missing tree size is the checkpoint's", req: v2(func(b *bundlep) { proofOf(b).TreeSize, proofOf(b).RootHash = 0, nil })},
-		{name: "kind of another body", req: mutated(func(b *bundlep) { entry(b).KindVersion.Kind = "dsse" }), reason: policy.LogFields},
-		{name: "version of another body", req: mutated(func(b *bundlep) { entry(b).KindVersion.Version = "0.0.2" }), reason: policy.LogFields},
-		{name: "v2 called v1", req: v2(func(b *bundlep) { entry(b).KindVersion.Version = "0.0.1" }), reason: policy.LogFields},
+		{
+			name: "ordering: v2 both indexes", req: v2(func(b *bundlep) { entry(b).LogIndex--; proofOf(b).LogIndex-- }),
+			reason: policy.LogFields,
+		},
+		{
+			name: "ordering: v2 missing tree size is the checkpoint's",
+			req:  v2(func(b *bundlep) { proofOf(b).TreeSize, proofOf(b).RootHash = 0, nil }),
+		},
+		{
+			name: "kind of another body", req: mutated(func(b *bundlep) { entry(b).KindVersion.Kind = "dsse" }),
+			reason: policy.LogFields,
+		},
+		{
+			name: "version of another body", req: mutated(func(b *bundlep) { entry(b).KindVersion.Version = "0.0.2" }),
+			reason: policy.LogFields,
+		},
+		{
+			name: "v2 called v1", req: v2(func(b *bundlep) { entry(b).KindVersion.Version = "0.0.1" }), reason: policy.LogFields,
+		},
 		{name: "case-218-cp-ext-lines", req: v2(func(b *bundlep) {
 			p := proofOf(b)
-			p.Checkpoint.Envelope = string(inst.SignV2(p.TreeSize, [32]byte(p.RootHash), "999999", "AAAA", "— log2026-1.rekor.example AAAA")) +
+			p.Checkpoint.Envelope = string(inst.SignV2(p.TreeSize, [32]byte(p.RootHash), "999999", "AAAA",
+				"— log2026-1.rekor.example AAAA")) +
 				"— witness.example AAAAAAAA\n"
 		})},
 		{name: "case-218-size-in-extension", req: v2(func(b *bundlep) {
@@ -358,7 +577,10 @@ func hostile(t testing.TB, inst, stranger *sigstoretest.Instance) []hostileCase 
 		}), reason: policy.LogFields},
 		{name: "not logged", req: message(func(r *request) { r.Log = sigstoretest.LogNone }), reason: policy.NotLogged},
 		{name: "unlogged without being allowed to", req: tsaOnly(nil), reason: policy.NotLogged},
-		{name: "unlogged without time", req: message(func(r *request) { r.Log = sigstoretest.LogNone }), opt: unlogged, reason: policy.TimeInvalid},
+		{
+			name: "unlogged without time", req: message(func(r *request) { r.Log = sigstoretest.LogNone }), opt: unlogged,
+			reason: policy.TimeInvalid,
+		},
 	}
 }
 

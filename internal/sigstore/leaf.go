@@ -25,6 +25,7 @@ import (
 	protorekor "github.com/sigstore/protobuf-specs/gen/pb-go/rekor/v1"
 
 	"github.com/repopolicy/repopolicy/internal/canonical"
+	"github.com/repopolicy/repopolicy/internal/clip"
 	"github.com/repopolicy/repopolicy/internal/identity"
 	"github.com/repopolicy/repopolicy/policy"
 )
@@ -47,7 +48,9 @@ func (r *Root) Logs() []Log {
 		if der, err := x509.MarshalPKIXPublicKey(l.PublicKey); err == nil && policy.Sum(der) == id {
 			g = 1
 		}
-		out = append(out, Log{policy.Log{ID: id, Generation: g, Start: l.ValidityPeriodStart, End: l.ValidityPeriodEnd}, l.BaseURL})
+		out = append(out, Log{
+			policy.Log{ID: id, Generation: g, Start: l.ValidityPeriodStart, End: l.ValidityPeriodEnd}, l.BaseURL,
+		})
 	}
 	slices.SortFunc(out, func(a, b Log) int {
 		return cmp.Or(cmp.Compare(a.Generation, b.Generation), a.Start.Compare(b.Start), cmp.Compare(a.ID, b.ID))
@@ -92,7 +95,9 @@ func (r *Root) certified(cert *x509.Certificate, at time.Time) error {
 			return &Error{policy.SCTInvalid, err}
 		}
 		leaf := *cert // the library writes into the certificate that it is given
-		if err := verify.VerifySignedCertificateTimestamp([][]*x509.Certificate{append([]*x509.Certificate{&leaf}, path[1:]...)}, 1, r.material); err != nil {
+		if err := verify.VerifySignedCertificateTimestamp([][]*x509.Certificate{
+			append([]*x509.Certificate{&leaf}, path[1:]...),
+		}, 1, r.material); err != nil {
 			return &Error{policy.SCTInvalid, err}
 		}
 	}
@@ -143,8 +148,11 @@ func ParseEntryV1(data []byte) (*EntryV1, error) {
 	}
 	out.Signer = signer
 	raw, err := json.Marshal(map[string]any{
-		"logIndex": strconv.FormatInt(int64(e.LogIndex), 10), "logId": map[string]any{"keyId": id}, "kindVersion": map[string]any{"kind": body.Kind, "version": body.APIVersion},
-		"integratedTime": strconv.FormatInt(int64(e.IntegratedTime), 10), "inclusionPromise": map[string]any{"signedEntryTimestamp": []byte(e.Verification.Promise)}, "canonicalizedBody": []byte(e.Body),
+		"logIndex": strconv.FormatInt(int64(e.LogIndex), 10), "logId": map[string]any{"keyId": id},
+		"kindVersion":       map[string]any{"kind": body.Kind, "version": body.APIVersion},
+		"integratedTime":    strconv.FormatInt(int64(e.IntegratedTime), 10),
+		"inclusionPromise":  map[string]any{"signedEntryTimestamp": []byte(e.Verification.Promise)},
+		"canonicalizedBody": []byte(e.Body),
 	})
 	if err != nil {
 		return out, &Error{policy.Internal, err}
@@ -159,7 +167,10 @@ func ParseEntryV1(data []byte) (*EntryV1, error) {
 	out.cert = cert
 	out.leaf = Leaf{
 		Signer: out.Signer, Payload: body.Spec.PayloadHash.Value, Body: policy.Sum(e.Body), LeafHash: out.LeafHash,
-		Place: policy.Entry{Log: e.LogID, Index: int64(e.LogIndex), Time: time.Unix(int64(e.IntegratedTime), 0).UTC(), NotBefore: cert.NotBefore.UTC(), NotAfter: cert.NotAfter.UTC()},
+		Place: policy.Entry{
+			Log: e.LogID, Index: int64(e.LogIndex), Time: time.Unix(int64(e.IntegratedTime), 0).UTC(),
+			NotBefore: cert.NotBefore.UTC(), NotAfter: cert.NotAfter.UTC(),
+		},
 	}
 	return out, nil
 }
@@ -178,8 +189,9 @@ func parseBodyV1(data []byte) (body bodyV1, der []byte, err error) {
 	if err := json.Unmarshal(data, &body); err != nil {
 		return body, nil, &Error{policy.LogInvalid, err}
 	}
-	if body.Kind != "dsse" || body.APIVersion != "0.0.1" || body.Spec.PayloadHash.Algorithm != "sha256" || len(body.Spec.Signatures) != 1 {
-		return body, nil, refuse(policy.LogInvalid, "an entry of kind %q", clipText(body.Kind))
+	if body.Kind != "dsse" || body.APIVersion != "0.0.1" || body.Spec.PayloadHash.Algorithm != "sha256" ||
+		len(body.Spec.Signatures) != 1 {
+		return body, nil, refuse(policy.LogInvalid, "an entry of kind %q", clip.Text(body.Kind))
 	}
 	block, _ := pem.Decode(body.Spec.Signatures[0].Verifier)
 	if block == nil || block.Type != "CERTIFICATE" {
@@ -214,7 +226,7 @@ func (r *Root) VerifyV1(e *EntryV1) (*Leaf, error) {
 	at := e.leaf.Place
 	log := r.material.RekorLogs()[at.Log]
 	if log == nil {
-		return nil, refuse(policy.LogInvalid, "the log %s is not in the trusted root", clipText(at.Log))
+		return nil, refuse(policy.LogInvalid, "the log %s is not in the trusted root", clip.Text(at.Log))
 	}
 	// Whether the log says so comes first: of a time that it does not vouch for nothing follows.
 	always := *log
@@ -223,7 +235,8 @@ func (r *Root) VerifyV1(e *EntryV1) (*Leaf, error) {
 		return nil, &Error{policy.LogInvalid, err}
 	}
 	if !within(at.Time, log) {
-		return nil, refuse(policy.TimeInvalid, "logged %s, when the trusted root did not trust this log's key", at.Time.Format(time.RFC3339))
+		return nil, refuse(policy.TimeInvalid, "logged %s, when the trusted root did not trust this log's key",
+			at.Time.Format(time.RFC3339))
 	}
 	if err := r.certified(e.cert, at.Time); err != nil {
 		return nil, err
@@ -269,8 +282,9 @@ func ParseEntryV2(body []byte) (*EntryV2, error) {
 		return nil, &Error{policy.LogInvalid, err}
 	}
 	h := e.Spec.HashedRekordV002
-	if e.Kind != "hashedrekord" || e.APIVersion != "0.0.2" || h.Data.Algorithm != "SHA2_256" || len(h.Signature.Verifier.X509Certificate.RawBytes) == 0 {
-		return nil, refuse(policy.LogInvalid, "an entry of kind %q that no certificate signed", clipText(e.Kind))
+	if e.Kind != "hashedrekord" || e.APIVersion != "0.0.2" || h.Data.Algorithm != "SHA2_256" ||
+		len(h.Signature.Verifier.X509Certificate.RawBytes) == 0 {
+		return nil, refuse(policy.LogInvalid, "an entry of kind %q that no certificate signed", clip.Text(e.Kind))
 	}
 	if len(h.Data.Digest) != sha256.Size {
 		return nil, refuse(policy.LogInvalid, "not a SHA-256 digest")
@@ -333,11 +347,4 @@ func readable(generation int, body []byte) bool {
 // LeafHash returns the hex hash of a leaf with that body (RFC 6962, section 2.1).
 func LeafHash(body []byte) string {
 	return hex.EncodeToString(rfc6962.DefaultHasher.HashLeaf(body))
-}
-
-func clipText(s string) string {
-	if len(s) > 80 {
-		return s[:80]
-	}
-	return s
 }

@@ -68,7 +68,9 @@ func (b *Bundle) signedBy(tm *trusted, vc verify.VerificationContent) bool {
 	if err != nil {
 		return false
 	}
-	return verify.VerifySignatureWithArtifactDigests(sig, vc, tm, []verify.ArtifactDigest{{Algorithm: b.message.Alg, Digest: raw}}) == nil
+	return verify.VerifySignatureWithArtifactDigests(sig, vc, tm, []verify.ArtifactDigest{
+		{Algorithm: b.message.Alg, Digest: raw},
+	}) == nil
 }
 
 // loggedKeys returns the public keys in the bodies of the log entries.

@@ -16,6 +16,7 @@ import (
 	"github.com/sigstore/sigstore-go/pkg/root"
 	"google.golang.org/protobuf/encoding/protojson"
 
+	"github.com/repopolicy/repopolicy/internal/clip"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -39,11 +40,11 @@ func (r *Root) OpenPlace(log string, checkpoint, stamp []byte) (Place, error) {
 	logs := r.Logs()
 	i := slices.IndexFunc(logs, func(l Log) bool { return l.ID == log })
 	if i < 0 {
-		return Place{}, refuse(policy.LogInvalid, "the log %s is not in the trusted root", clipText(log))
+		return Place{}, refuse(policy.LogInvalid, "the log %s is not in the trusted root", clip.Text(log))
 	}
 	l := logs[i]
 	if l.Generation != 2 {
-		return Place{}, refuse(policy.LogInvalid, "the log %s is not one of Rekor v2", clipText(log))
+		return Place{}, refuse(policy.LogInvalid, "the log %s is not one of Rekor v2", clip.Text(log))
 	}
 	cp, err := r.OpenCheckpoint(log, checkpoint)
 	switch {
@@ -61,7 +62,8 @@ func (r *Root) OpenPlace(log string, checkpoint, stamp []byte) (Place, error) {
 		return Place{}, err
 	}
 	if at.Before(l.Start) || !l.End.IsZero() && at.After(l.End) {
-		return Place{}, refuse(policy.LogInvalid, "stamped %s, when the trusted root did not trust this log's key", at.Format(time.RFC3339))
+		return Place{}, refuse(policy.LogInvalid, "stamped %s, when the trusted root did not trust this log's key",
+			at.Format(time.RFC3339))
 	}
 	return Place{cp, log, at, authority}, nil
 }
@@ -96,7 +98,9 @@ func nameOf(a root.TimestampingAuthority, uri string) string {
 
 // StampCheckpoint asks the instance's authority for a time stamp over a checkpoint of one
 // of the root's Rekor v2 logs, and returns the place proof. It makes nothing public.
-func (c *Client) StampCheckpoint(ctx context.Context, r *Root, log string, note []byte) (checkpoint, stamp []byte, err error) {
+func (c *Client) StampCheckpoint(
+	ctx context.Context, r *Root, log string, note []byte,
+) (checkpoint, stamp []byte, err error) {
 	cp, err := r.OpenCheckpoint(log, note)
 	if err != nil {
 		return nil, nil, err
@@ -121,5 +125,6 @@ func CheckpointOf(bundle []byte) (log string, note []byte, err error) {
 	if len(entries) != 1 || entries[0].GetInclusionProof().GetCheckpoint().GetEnvelope() == "" {
 		return "", nil, refuse(policy.BundleInvalid, "not a bundle with one log entry and its checkpoint")
 	}
-	return hex.EncodeToString(entries[0].GetLogId().GetKeyId()), []byte(entries[0].GetInclusionProof().GetCheckpoint().GetEnvelope()), nil
+	return hex.EncodeToString(entries[0].GetLogId().GetKeyId()),
+		[]byte(entries[0].GetInclusionProof().GetCheckpoint().GetEnvelope()), nil
 }

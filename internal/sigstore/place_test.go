@@ -56,7 +56,8 @@ func TestPlaceAuthorities(t *testing.T) {
 		for _, inst := range []*sigstoretest.Instance{one, other} {
 			for range 2 {
 				p, err := r.OpenPlace(id, note, inst.Stamp(note, sigstoretest.Now))
-				if err != nil || p.Authority == "" || p.Size != 1 || !p.Time.Equal(sigstoretest.Now) || p.Time.Location() != time.UTC {
+				if err != nil || p.Authority == "" || p.Size != 1 || !p.Time.Equal(sigstoretest.Now) ||
+					p.Time.Location() != time.UTC {
 					t.Fatalf("%s: %+v %v", what, p, err)
 				}
 				names[p.Authority] = true
@@ -77,7 +78,8 @@ func TestStampCheckpoint(t *testing.T) {
 	inst, other := sigstoretest.New(t), sigstoretest.New(t)
 	shard := bytes.Repeat([]byte{2}, 32)
 	id := hex.EncodeToString(shard)
-	r, err := ParseRoot("test", inst.Root(sigstoretest.RootOptions{Mutate: func(tr *prototrust.TrustedRoot) { tr.Tlogs[1].LogId.KeyId = shard }}))
+	r, err := ParseRoot("test",
+		inst.Root(sigstoretest.RootOptions{Mutate: func(tr *prototrust.TrustedRoot) { tr.Tlogs[1].LogId.KeyId = shard }}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,16 +103,19 @@ func TestStampCheckpoint(t *testing.T) {
 		}
 	}
 	asked = 0
-	if _, _, err := c.StampCheckpoint(t.Context(), r, id, other.CheckpointV2(nil, other.Origin())); err == nil || asked > 0 {
+	if _, _, err := c.StampCheckpoint(t.Context(), r, id, other.CheckpointV2(nil, other.Origin())); err == nil ||
+		asked > 0 {
 		t.Errorf("%v, asked %d times", err, asked)
 	}
 	tsa = other
 	var e *Error
-	if _, stamp, err := c.StampCheckpoint(t.Context(), r, id, note); !errors.As(err, &e) || e.Reason != policy.TimeInvalid || stamp != nil || !strings.Contains(err.Error(), srv.URL) {
+	if _, stamp, err := c.StampCheckpoint(t.Context(), r, id, note); !errors.As(err, &e) ||
+		e.Reason != policy.TimeInvalid || stamp != nil || !strings.Contains(err.Error(), srv.URL) {
 		t.Error(err)
 	}
 	srv.Close()
-	if _, _, err := c.StampCheckpoint(t.Context(), r, id, note); err == nil || !strings.HasPrefix(err.Error(), "time stamp: "+srv.URL) {
+	if _, _, err := c.StampCheckpoint(t.Context(), r, id, note); err == nil ||
+		!strings.HasPrefix(err.Error(), "time stamp: "+srv.URL) {
 		t.Error(err)
 	}
 }
@@ -119,7 +124,9 @@ func TestStampCheckpoint(t *testing.T) {
 func TestCheckpointOf(t *testing.T) {
 	inst := sigstoretest.New(t)
 	sign := func(kind sigstoretest.LogKind) []byte {
-		return inst.Sign(sigstoretest.Request{Artifact: []byte("x"), SAN: "alice@example.com", Issuer: "https://accounts.google.com", Log: kind})
+		return inst.Sign(sigstoretest.Request{
+			Artifact: []byte("x"), SAN: "alice@example.com", Issuer: "https://accounts.google.com", Log: kind,
+		})
 	}
 	log, note, err := CheckpointOf(sign(sigstoretest.LogV2))
 	if err != nil || len(log) != 64 {

@@ -19,6 +19,7 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 
 	"github.com/repopolicy/repopolicy/internal/canonical"
+	"github.com/repopolicy/repopolicy/internal/clip"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -61,7 +62,7 @@ func (r *Root) Rebuild(entry, payload []byte) ([]byte, error) {
 		return nil, &Error{policy.LogInvalid, err}
 	}
 	if body.Kind != "dsse" || len(body.Spec.Signatures) != 1 {
-		return nil, refuse(policy.LogInvalid, "an entry of kind %q", clipText(body.Kind))
+		return nil, refuse(policy.LogInvalid, "an entry of kind %q", clip.Text(body.Kind))
 	}
 	block, _ := pem.Decode(body.Spec.Signatures[0].Verifier)
 	if block == nil || block.Type != "CERTIFICATE" {
@@ -72,7 +73,8 @@ func (r *Root) Rebuild(entry, payload []byte) ([]byte, error) {
 		return nil, refuse(policy.LogInvalid, "an entry without a signed entry timestamp or inclusion proof")
 	}
 	if len(p.Hashes) > maxProofHashes {
-		return nil, refuse(policy.LogInvalid, "%d hashes in an inclusion proof, at most %d are read", len(p.Hashes), maxProofHashes)
+		return nil, refuse(policy.LogInvalid, "%d hashes in an inclusion proof, at most %d are read", len(p.Hashes),
+			maxProofHashes)
 	}
 	var decoded [][]byte
 	for _, h := range append([]string{e.LogID, p.RootHash}, p.Hashes...) {
@@ -85,16 +87,24 @@ func (r *Root) Rebuild(entry, payload []byte) ([]byte, error) {
 	pb := &protobundle.Bundle{
 		MediaType: "application/vnd.dev.sigstore.bundle.v0.3+json",
 		VerificationMaterial: &protobundle.VerificationMaterial{
-			Content: &protobundle.VerificationMaterial_Certificate{Certificate: &protocommon.X509Certificate{RawBytes: block.Bytes}},
+			Content: &protobundle.VerificationMaterial_Certificate{
+				Certificate: &protocommon.X509Certificate{RawBytes: block.Bytes},
+			},
 			TlogEntries: []*protorekor.TransparencyLogEntry{{
-				LogIndex: int64(e.LogIndex), LogId: &protocommon.LogId{KeyId: decoded[0]}, KindVersion: &protorekor.KindVersion{Kind: body.Kind, Version: body.APIVersion},
-				IntegratedTime: int64(e.IntegratedTime), InclusionPromise: &protorekor.InclusionPromise{SignedEntryTimestamp: e.Verification.Promise},
-				InclusionProof:    &protorekor.InclusionProof{LogIndex: int64(p.LogIndex), RootHash: decoded[1], TreeSize: int64(p.TreeSize), Hashes: decoded[2:], Checkpoint: &protorekor.Checkpoint{Envelope: p.Checkpoint}},
+				LogIndex: int64(e.LogIndex), LogId: &protocommon.LogId{KeyId: decoded[0]},
+				KindVersion:      &protorekor.KindVersion{Kind: body.Kind, Version: body.APIVersion},
+				IntegratedTime:   int64(e.IntegratedTime),
+				InclusionPromise: &protorekor.InclusionPromise{SignedEntryTimestamp: e.Verification.Promise},
+				InclusionProof: &protorekor.InclusionProof{
+					LogIndex: int64(p.LogIndex), RootHash: decoded[1], TreeSize: int64(p.TreeSize), Hashes: decoded[2:],
+					Checkpoint: &protorekor.Checkpoint{Envelope: p.Checkpoint},
+				},
 				CanonicalizedBody: e.Body,
 			}},
 		},
 		Content: &protobundle.Bundle_DsseEnvelope{DsseEnvelope: &protodsse.Envelope{
-			Payload: payload, PayloadType: payloadInToto, Signatures: []*protodsse.Signature{{Sig: body.Spec.Signatures[0].Signature}},
+			Payload: payload, PayloadType: payloadInToto,
+			Signatures: []*protodsse.Signature{{Sig: body.Spec.Signatures[0].Signature}},
 		}},
 	}
 	return finish(r, pb, &Draft{pb})
@@ -136,7 +146,10 @@ func (c *Client) Stamp(ctx context.Context, d *Draft) error {
 
 // timestamp asks the instance's authority for a time stamp over data.
 func (c *Client) timestamp(ctx context.Context, data []byte) (stamp []byte, err error) {
-	tsa := sign.NewTimestampAuthority(&sign.TimestampAuthorityOptions{URL: c.Services.TSA, Timeout: c.timeout(), Retries: stampRetries, Transport: legible{&until{ctx, c.transport(c.Services.TSA)}}})
+	tsa := sign.NewTimestampAuthority(&sign.TimestampAuthorityOptions{
+		URL: c.Services.TSA, Timeout: c.timeout(), Retries: stampRetries,
+		Transport: legible{&until{ctx, c.transport(c.Services.TSA)}},
+	})
 	err = guarded(c.Services.TSA, func() (err error) { stamp, err = tsa.GetTimestamp(ctx, data); return err })
 	if err != nil {
 		return nil, fmt.Errorf("time stamp: %s: %w", c.Services.TSA, err)
@@ -150,5 +163,7 @@ func (d *Draft) Stamped() bool {
 }
 
 func (d *Draft) stamp(stamp []byte) {
-	d.pb.VerificationMaterial.TimestampVerificationData = &protobundle.TimestampVerificationData{Rfc3161Timestamps: []*protocommon.RFC3161SignedTimestamp{{SignedTimestamp: stamp}}}
+	d.pb.VerificationMaterial.TimestampVerificationData = &protobundle.TimestampVerificationData{
+		Rfc3161Timestamps: []*protocommon.RFC3161SignedTimestamp{{SignedTimestamp: stamp}},
+	}
 }

@@ -53,7 +53,10 @@ func ParseRoot(name string, data []byte) (*Root, error) {
 		return nil, &Error{policy.TrustRootInvalid, errors.New(cleanProto(err))}
 	}
 	sum := sha256.Sum256(data)
-	r := &Root{name: name, digest: policy.Digest{Alg: "sha256", Hex: hex.EncodeToString(sum[:])}, data: bytes.Clone(data), material: tr}
+	r := &Root{
+		name: name, digest: policy.Digest{Alg: "sha256", Hex: hex.EncodeToString(sum[:])}, data: bytes.Clone(data),
+		material: tr,
+	}
 	for _, ca := range tr.FulcioCertificateAuthorities() {
 		f, ok := ca.(*root.FulcioCertificateAuthority)
 		if !ok {
@@ -159,8 +162,10 @@ func newAuthority(ca *root.FulcioCertificateAuthority) *authority {
 		i := &issuer{cert: c, pool: x509.NewCertPool()}
 		i.pool.AddCert(c)
 		a.issuers = append(a.issuers, i)
-		a.plain = a.plain || len(c.PermittedDNSDomains)+len(c.ExcludedDNSDomains)+len(c.PermittedIPRanges)+len(c.ExcludedIPRanges)+
-			len(c.PermittedEmailAddresses)+len(c.ExcludedEmailAddresses)+len(c.PermittedURIDomains)+len(c.ExcludedURIDomains) > 0
+		a.plain = a.plain ||
+			len(c.PermittedDNSDomains)+len(c.ExcludedDNSDomains)+len(c.PermittedIPRanges)+len(c.ExcludedIPRanges)+
+				len(c.PermittedEmailAddresses)+len(c.ExcludedEmailAddresses)+len(c.PermittedURIDomains)+
+				len(c.ExcludedURIDomains) > 0
 	}
 	return a
 }
@@ -232,7 +237,9 @@ func (i *issuer) verify(leaf *x509.Certificate, t time.Time) error {
 	if known && !t.Before(leaf.NotBefore) && !t.After(leaf.NotAfter) {
 		return nil
 	}
-	if _, err := handled(leaf).Verify(x509.VerifyOptions{CurrentTime: t, Roots: i.pool, KeyUsages: codeSigning}); err != nil {
+	if _, err := handled(leaf).Verify(x509.VerifyOptions{
+		CurrentTime: t, Roots: i.pool, KeyUsages: codeSigning,
+	}); err != nil {
 		return err
 	}
 	i.mu.Lock()
@@ -256,7 +263,9 @@ func (i *issuer) verified(ca *root.FulcioCertificateAuthority) ([][]*x509.Certif
 		if i.cert.NotBefore.After(at) {
 			at = i.cert.NotBefore
 		}
-		chains, err := i.cert.Verify(x509.VerifyOptions{CurrentTime: at, Roots: roots, Intermediates: inter, KeyUsages: codeSigning})
+		chains, err := i.cert.Verify(x509.VerifyOptions{
+			CurrentTime: at, Roots: roots, Intermediates: inter, KeyUsages: codeSigning,
+		})
 		if err != nil {
 			i.err = err
 			return

@@ -56,39 +56,57 @@ func checkSCT(leaf, issuer *x509.Certificate, logs map[string]*root.Transparency
 
 // vouches reports whether an SCT is one of a log over the certificate.
 func vouches(sct cryptobyte.String, tbs []byte, issuer *x509.Certificate, logs map[string]*root.TransparencyLog) bool {
-	var version, hash, algorithm uint8
-	var at uint64
-	var id []byte
-	var extensions, sig cryptobyte.String
-	if !sct.ReadUint8(&version) || version != 0 || !sct.ReadBytes(&id, sha256.Size) || !sct.ReadUint64(&at) || !sct.ReadUint16LengthPrefixed(&extensions) ||
-		!sct.ReadUint8(&hash) || hash != hashSHA256 || !sct.ReadUint8(&algorithm) || !sct.ReadUint16LengthPrefixed(&sig) || !sct.Empty() {
+	s, ok := readSCT(sct)
+	if !ok {
 		return false
 	}
-	log := logs[hex.EncodeToString(id)]
-	if log == nil || at >= 1<<62 || !within(time.UnixMilli(int64(at)), log) {
+	log := logs[hex.EncodeToString(s.log)]
+	if log == nil || s.at >= 1<<62 || !within(time.UnixMilli(int64(s.at)), log) {
 		return false
 	}
-	var b cryptobyte.Builder
-	b.AddUint8(0) // version 1
-	b.AddUint8(0) // the signature is over a certificate's time
-	b.AddUint64(at)
-	b.AddUint16(precertType)
-	key := sha256.Sum256(issuer.RawSubjectPublicKeyInfo)
-	b.AddBytes(key[:])
-	b.AddUint24LengthPrefixed(func(b *cryptobyte.Builder) { b.AddBytes(tbs) })
-	b.AddUint16LengthPrefixed(func(b *cryptobyte.Builder) { b.AddBytes(extensions) })
-	signed, err := b.Bytes()
+	signed, err := s.signed(tbs, issuer)
 	if err != nil {
 		return false
 	}
 	sum := sha256.Sum256(signed)
 	switch pub := log.PublicKey.(type) {
 	case *ecdsa.PublicKey:
-		return algorithm == signedECDSA && ecdsa.VerifyASN1(pub, sum[:], sig)
+		return s.algorithm == signedECDSA && ecdsa.VerifyASN1(pub, sum[:], s.sig)
 	case *rsa.PublicKey:
-		return algorithm == signedRSA && rsa.VerifyPKCS1v15(pub, crypto.SHA256, sum[:], sig) == nil
+		return s.algorithm == signedRSA && rsa.VerifyPKCS1v15(pub, crypto.SHA256, sum[:], s.sig) == nil
 	}
 	return false
+}
+
+// timestamp is a signed certificate timestamp, of version 1 and with SHA-256.
+type timestamp struct {
+	log        []byte
+	at         uint64 // milliseconds
+	extensions cryptobyte.String
+	algorithm  uint8
+	sig        cryptobyte.String
+}
+
+func readSCT(in cryptobyte.String) (s timestamp, ok bool) {
+	var version, hash uint8
+	ok = in.ReadUint8(&version) && version == 0 && in.ReadBytes(&s.log, sha256.Size) && in.ReadUint64(&s.at) &&
+		in.ReadUint16LengthPrefixed(&s.extensions) && in.ReadUint8(&hash) && hash == hashSHA256 &&
+		in.ReadUint8(&s.algorithm) && in.ReadUint16LengthPrefixed(&s.sig) && in.Empty()
+	return s, ok
+}
+
+// signed returns what the time stamp of a certificate is over.
+func (s timestamp) signed(tbs []byte, issuer *x509.Certificate) ([]byte, error) {
+	var b cryptobyte.Builder
+	b.AddUint8(0) // version 1
+	b.AddUint8(0) // the signature is over a certificate's time
+	b.AddUint64(s.at)
+	b.AddUint16(precertType)
+	key := sha256.Sum256(issuer.RawSubjectPublicKeyInfo)
+	b.AddBytes(key[:])
+	b.AddUint24LengthPrefixed(func(b *cryptobyte.Builder) { b.AddBytes(tbs) })
+	b.AddUint16LengthPrefixed(func(b *cryptobyte.Builder) { b.AddBytes(s.extensions) })
+	return b.Bytes()
 }
 
 // sctsOf returns the list of SCTs in a certificate.
@@ -99,7 +117,8 @@ func sctsOf(leaf *x509.Certificate) (list cryptobyte.String, err error) {
 		}
 		var inner cryptobyte.String
 		value := cryptobyte.String(e.Value)
-		if !value.ReadASN1(&inner, cryptobyteasn1.OCTET_STRING) || !value.Empty() || !inner.ReadUint16LengthPrefixed(&list) || !inner.Empty() {
+		if !value.ReadASN1(&inner, cryptobyteasn1.OCTET_STRING) || !value.Empty() || !inner.ReadUint16LengthPrefixed(&list) ||
+			!inner.Empty() {
 			return nil, errors.New("the list of SCTs is malformed")
 		}
 		return list, nil
@@ -125,7 +144,8 @@ func withoutSCTs(raw []byte) ([]byte, error) {
 		}
 		before = append(before, element...)
 	}
-	if !tbs.ReadASN1(&extensions, tagExtensions) || !tbs.Empty() || !extensions.ReadASN1(&list, cryptobyteasn1.SEQUENCE) || !extensions.Empty() {
+	if !tbs.ReadASN1(&extensions, tagExtensions) || !tbs.Empty() || !extensions.ReadASN1(&list, cryptobyteasn1.SEQUENCE) ||
+		!extensions.Empty() {
 		return nil, malformed
 	}
 	var kept []byte

@@ -166,20 +166,26 @@ func TestSCTByRSA(t *testing.T) {
 		t.Fatal(err)
 	}
 	id := bytes.Repeat([]byte{7}, 32)
-	log := map[string]*root.TransparencyLog{"0707070707070707070707070707070707070707070707070707070707070707": {PublicKey: key.Public()}}
+	log := map[string]*root.TransparencyLog{
+		"0707070707070707070707070707070707070707070707070707070707070707": {PublicKey: key.Public()},
+	}
 	issuer := &x509.Certificate{RawSubjectPublicKeyInfo: []byte("issuer")}
-	signed := slices.Concat([]byte{0, 0}, make([]byte, 8), []byte{0, precertType}, sum("issuer"), []byte{0, 0, 3}, []byte("tbs"), []byte{0, 0})
+	signed := slices.Concat([]byte{0, 0}, make([]byte, 8), []byte{0, precertType}, sum("issuer"), []byte{0, 0, 3},
+		[]byte("tbs"), []byte{0, 0})
 	digest := sum(string(signed))
 	for name, c := range map[string]struct {
 		algorithm byte
 		sign      crypto.Signer
 		ok        bool
-	}{"RSA": {signedRSA, key, true}, "RSA under another name": {signedECDSA, key, false}, "ECDSA": {signedECDSA, ec, false}} {
+	}{
+		"RSA": {signedRSA, key, true}, "RSA under another name": {signedECDSA, key, false}, "ECDSA": {signedECDSA, ec, false},
+	} {
 		sig, err := c.sign.Sign(rand.Reader, digest, crypto.SHA256)
 		if err != nil {
 			t.Fatal(err)
 		}
-		sct := slices.Concat([]byte{0}, id, make([]byte, 8), []byte{0, 0, hashSHA256, c.algorithm, byte(len(sig) >> 8), byte(len(sig))}, sig)
+		sct := slices.Concat([]byte{0}, id, make([]byte, 8),
+			[]byte{0, 0, hashSHA256, c.algorithm, byte(len(sig) >> 8), byte(len(sig))}, sig)
 		if got := vouches(sct, []byte("tbs"), issuer, log); got != c.ok {
 			t.Errorf("%s: %v", name, got)
 		}

@@ -18,12 +18,16 @@ func (n noRequest) RoundTrip(r *http.Request) (*http.Response, error) {
 // TestSecret: neither an ID token nor a sign-in goes over http, but to the machine
 // itself.
 func TestSecret(t *testing.T) {
-	for _, address := range []string{"http://fulcio.example", "http://10.0.0.1", "ftp://127.0.0.1", "fulcio.example", "https://u:p@fulcio.example", "http://127.0.0.1.example", "http://metadata.google.internal"} {
+	for _, address := range []string{
+		"http://fulcio.example", "http://10.0.0.1", "ftp://127.0.0.1", "fulcio.example", "https://u:p@fulcio.example",
+		"http://127.0.0.1.example", "http://metadata.google.internal",
+	} {
 		if (Services{Fulcio: address}).Secret() == nil || (Services{Issuer: address}).Secret() == nil {
 			t.Errorf("%s is taken for safe", address)
 		}
 		c := &Client{Services: Services{Fulcio: address}, Transport: noRequest{t}}
-		if _, err := c.Draft(t.Context(), Content{}, "token", nil); err == nil || strings.Contains(err.Error(), "token ") && strings.Contains(err.Error(), "Bearer") {
+		if _, err := c.Draft(t.Context(), Content{}, "token", nil); err == nil ||
+			strings.Contains(err.Error(), "token ") && strings.Contains(err.Error(), "Bearer") {
 			t.Errorf("%s: %v", address, err)
 		}
 		if _, err := SignIn(t.Context(), address, true, noRequest{t}, nil, nil); err == nil {

@@ -28,11 +28,14 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 
 	"github.com/repopolicy/repopolicy/internal/canonical"
+	"github.com/repopolicy/repopolicy/internal/clip"
 )
 
 // rekorV1Client is what sign.Rekor asks Rekor v1 with: rekor's own client, but
 // through our transport.
-func rekorV1Client(ctx context.Context, base string, transport http.RoundTripper, timeout time.Duration) (sign.RekorClient, error) {
+func rekorV1Client(
+	ctx context.Context, base string, transport http.RoundTripper, timeout time.Duration,
+) (sign.RekorClient, error) {
 	u, err := url.Parse(base)
 	if err != nil {
 		return nil, err
@@ -40,7 +43,9 @@ func rekorV1Client(ctx context.Context, base string, transport http.RoundTripper
 	if u.Path == "" {
 		u.Path = client.DefaultBasePath
 	}
-	rt := httptransport.NewWithClient(u.Host, u.Path, []string{u.Scheme}, &http.Client{Transport: transport, Timeout: timeout})
+	rt := httptransport.NewWithClient(u.Host, u.Path, []string{u.Scheme}, &http.Client{
+		Transport: transport, Timeout: timeout,
+	})
 	rt.Consumers["application/json"] = runtime.JSONConsumer()
 	rt.Producers["application/json"] = runtime.JSONProducer()
 	registry := strfmt.NewFormats()
@@ -61,7 +66,9 @@ type patientV1 struct {
 
 // GetLogEntryByUUID implements sign.RekorClient. After the timeout it returns
 // the log's answer.
-func (p patientV1) GetLogEntryByUUID(params *entries.GetLogEntryByUUIDParams, opts ...entries.ClientOption) (*entries.GetLogEntryByUUIDOK, error) {
+func (p patientV1) GetLogEntryByUUID(
+	params *entries.GetLogEntryByUUIDParams, opts ...entries.ClientOption,
+) (*entries.GetLogEntryByUUIDOK, error) {
 	ctx, cancel := context.WithTimeout(p.ctx, p.timeout)
 	defer cancel()
 	tick := time.NewTicker(integrationPoll)
@@ -94,7 +101,9 @@ func (w *rekorV2) Add(ctx context.Context, entry any) (*protorekor.TransparencyL
 	if !ok {
 		return nil, fmt.Errorf("unsupported entry type %T", entry)
 	}
-	body, err := protojson.Marshal(&rekortiles.CreateEntryRequest{Spec: &rekortiles.CreateEntryRequest_HashedRekordRequestV002{HashedRekordRequestV002: h}})
+	body, err := protojson.Marshal(&rekortiles.CreateEntryRequest{
+		Spec: &rekortiles.CreateEntryRequest_HashedRekordRequestV002{HashedRekordRequestV002: h},
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -121,7 +130,7 @@ func (w *rekorV2) Add(ctx context.Context, entry any) (*protorekor.TransparencyL
 		}
 		return w.existing(ctx, index)
 	}
-	return nil, fmt.Errorf("unexpected answer: %s: %s", resp.Status, clipText(strings.TrimSpace(string(data))))
+	return nil, fmt.Errorf("unexpected answer: %s: %s", resp.Status, clip.Text(strings.TrimSpace(string(data))))
 }
 
 func (w *rekorV2) do(ctx context.Context, method, path string, body []byte) (*http.Response, error) {
@@ -186,9 +195,11 @@ func (w *rekorV2) existing(ctx context.Context, index int64) (*protorekor.Transp
 		return nil, errors.New("the log does not show the entry that it has already")
 	}
 	return &protorekor.TransparencyLogEntry{
-		LogIndex: index, LogId: &protocommon.LogId{KeyId: id}, KindVersion: &protorekor.KindVersion{Kind: "hashedrekord", Version: "0.0.2"},
+		LogIndex: index, LogId: &protocommon.LogId{KeyId: id},
+		KindVersion: &protorekor.KindVersion{Kind: "hashedrekord", Version: "0.0.2"},
 		InclusionProof: &protorekor.InclusionProof{
-			LogIndex: index, RootHash: cp.Root, TreeSize: cp.Size, Hashes: hashes, Checkpoint: &protorekor.Checkpoint{Envelope: string(note)},
+			LogIndex: index, RootHash: cp.Root, TreeSize: cp.Size, Hashes: hashes,
+			Checkpoint: &protorekor.Checkpoint{Envelope: string(note)},
 		},
 		CanonicalizedBody: bundle.Entries[uint64(index)%256],
 	}, nil

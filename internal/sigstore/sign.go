@@ -29,6 +29,7 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/repopolicy/repopolicy/internal/clip"
 	"github.com/repopolicy/repopolicy/internal/identity"
 	"github.com/repopolicy/repopolicy/internal/web"
 	"github.com/repopolicy/repopolicy/oidc"
@@ -87,7 +88,7 @@ func ParseSigningConfigs(at time.Time, configs ...[]byte) (Services, error) {
 func (s Services) Secret() error {
 	for _, address := range []string{s.Fulcio, s.Issuer} {
 		if address != "" && !secret(address) {
-			return refuse(policy.TrustRootInvalid, "%s: a token is sent to an https URL only", clipText(address))
+			return refuse(policy.TrustRootInvalid, "%s: a token is sent to an https URL only", clip.Text(address))
 		}
 	}
 	return nil
@@ -144,7 +145,8 @@ func ParseDraft(data []byte) (*Draft, error) {
 		return nil, refuse(policy.BundleInvalid, "not a draft: %s", cleanProto(err))
 	}
 	m := pb.GetMessageSignature()
-	if len(pb.GetDsseEnvelope().GetSignatures()) != 1 && len(m.GetMessageDigest().GetDigest()) != sha256.Size || pb.GetVerificationMaterial() == nil {
+	if len(pb.GetDsseEnvelope().GetSignatures()) != 1 && len(m.GetMessageDigest().GetDigest()) != sha256.Size ||
+		pb.GetVerificationMaterial() == nil {
 		return nil, refuse(policy.BundleInvalid, "a draft has an envelope or digest with one signature")
 	}
 	pb.VerificationMaterial.TlogEntries = nil
@@ -222,7 +224,9 @@ func (c *Client) Draft(ctx context.Context, content Content, token string, key S
 		if !secret(c.Services.Fulcio) {
 			return nil, fmt.Errorf("certificate: %s: a token is sent to an https URL only", c.Services.Fulcio)
 		}
-		ca := sign.NewFulcio(&sign.FulcioOptions{BaseURL: c.Services.Fulcio, Timeout: c.timeout(), Transport: legible{&until{ctx, c.transport(c.Services.Fulcio)}}})
+		ca := sign.NewFulcio(&sign.FulcioOptions{
+			BaseURL: c.Services.Fulcio, Timeout: c.timeout(), Transport: legible{&until{ctx, c.transport(c.Services.Fulcio)}},
+		})
 		var der []byte
 		err = guarded(c.Services.Fulcio, func() (err error) {
 			der, err = ca.GetCertificate(ctx, keypair{fresh}, &sign.CertificateProviderOptions{IDToken: token})
@@ -234,13 +238,17 @@ func (c *Client) Draft(ctx context.Context, content Content, token string, key S
 		if err := asked(der, &fresh.PublicKey, token); err != nil {
 			return nil, err
 		}
-		pb.VerificationMaterial.Content = &protobundle.VerificationMaterial_Certificate{Certificate: &protocommon.X509Certificate{RawBytes: der}}
+		pb.VerificationMaterial.Content = &protobundle.VerificationMaterial_Certificate{
+			Certificate: &protocommon.X509Certificate{RawBytes: der},
+		}
 	} else {
 		hint, err := hintOf(key.Public())
 		if err != nil {
 			return nil, err
 		}
-		pb.VerificationMaterial.Content = &protobundle.VerificationMaterial_PublicKey{PublicKey: &protocommon.PublicKeyIdentifier{Hint: hint}}
+		pb.VerificationMaterial.Content = &protobundle.VerificationMaterial_PublicKey{
+			PublicKey: &protocommon.PublicKeyIdentifier{Hint: hint},
+		}
 	}
 	digest := content.digest()
 	sig, err := key.Sign(ctx, digest)
@@ -248,10 +256,15 @@ func (c *Client) Draft(ctx context.Context, content Content, token string, key S
 		return nil, fmt.Errorf("signing: %w", err)
 	}
 	if content.Statement != nil {
-		pb.Content = &protobundle.Bundle_DsseEnvelope{DsseEnvelope: &protodsse.Envelope{Payload: content.Statement, PayloadType: payloadInToto, Signatures: []*protodsse.Signature{{Sig: sig}}}}
+		pb.Content = &protobundle.Bundle_DsseEnvelope{
+			DsseEnvelope: &protodsse.Envelope{
+				Payload: content.Statement, PayloadType: payloadInToto, Signatures: []*protodsse.Signature{{Sig: sig}},
+			},
+		}
 	} else {
 		pb.Content = &protobundle.Bundle_MessageSignature{MessageSignature: &protocommon.MessageSignature{
-			MessageDigest: &protocommon.HashOutput{Algorithm: protocommon.HashAlgorithm_SHA2_256, Digest: digest[:]}, Signature: sig,
+			MessageDigest: &protocommon.HashOutput{Algorithm: protocommon.HashAlgorithm_SHA2_256, Digest: digest[:]},
+			Signature:     sig,
 		}}
 	}
 	return &Draft{pb}, nil
@@ -272,8 +285,10 @@ func asked(der []byte, key *ecdsa.PublicKey, token string) error {
 	if err != nil {
 		return refuse(policy.CertificateBad, "whom the certificate should be for is not known: %w", err)
 	}
-	if id.Issuer == "" || id.Issuer != claims.Issuer && id.Issuer != claims.Connector || id.Kind == policy.KindEmail && id.Value != claims.Email {
-		return refuse(policy.CertificateBad, "the certificate authority certified %s by %s, and the token is of another", clipText(id.Value), clipText(id.Issuer))
+	if id.Issuer == "" || id.Issuer != claims.Issuer && id.Issuer != claims.Connector ||
+		id.Kind == policy.KindEmail && id.Value != claims.Email {
+		return refuse(policy.CertificateBad, "the certificate authority certified %s by %s, and the token is of another",
+			clip.Text(id.Value), clip.Text(id.Issuer))
 	}
 	return nil
 }
@@ -321,7 +336,9 @@ func (c *Client) Log(ctx context.Context, r *Root, d *Draft, generation int, now
 	} else if opts.Client, err = rekorV1Client(ctx, base, strictV1{c.transport(base)}, c.timeout()); err != nil {
 		return nil, err
 	}
-	if err := guarded(base, func() error { return sign.NewRekor(opts).GetTransparencyLogEntry(ctx, verifier, pb) }); err != nil {
+	if err := guarded(base, func() error {
+		return sign.NewRekor(opts).GetTransparencyLogEntry(ctx, verifier, pb)
+	}); err != nil {
 		return nil, fmt.Errorf("logging in %s: %w", base, err)
 	}
 	out, err := finish(r, pb, d)
@@ -354,7 +371,8 @@ func selfCheck(r *Root, data []byte, d *Draft) error {
 	}
 	var key *Key
 	if b.leaf == nil {
-		if key, err = ParseKey(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: d.Signer()}), time.Time{}, time.Time{}); err != nil {
+		if key, err = ParseKey(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: d.Signer()}), time.Time{},
+			time.Time{}); err != nil {
 			return err
 		}
 	}

@@ -45,20 +45,27 @@ func TestLyingAuthority(t *testing.T) {
 		answer func(crypto.PublicKey) string
 		reason policy.Reason
 	}{
-		"honest":          {certify(inst, nil), ""},
-		"another key":     {func(crypto.PublicKey) string { return inst.Certify(alice, other.Public()) }, policy.CertificateBad},
+		"honest": {certify(inst, nil), ""},
+		"another key": {
+			func(crypto.PublicKey) string { return inst.Certify(alice, other.Public()) }, policy.CertificateBad,
+		},
 		"another address": {certify(inst, func(r *request) { r.SAN = "mallory@example.com" }), policy.CertificateBad},
 		"in upper case":   {certify(inst, func(r *request) { r.SAN = "Alice@example.com" }), policy.CertificateBad},
-		"another issuer":  {certify(inst, func(r *request) { r.Issuer = "https://github.com/login/oauth" }), policy.CertificateBad},
-		"no issuer":       {certify(inst, func(r *request) { r.Issuer = "" }), policy.CertificateBad},
-		"of nobody":       {certify(inst, func(r *request) { r.SAN = "" }), policy.CertificateBad},
+		"another issuer": {
+			certify(inst, func(r *request) { r.Issuer = "https://github.com/login/oauth" }), policy.CertificateBad,
+		},
+		"no issuer": {certify(inst, func(r *request) { r.Issuer = "" }), policy.CertificateBad},
+		"of nobody": {certify(inst, func(r *request) { r.SAN = "" }), policy.CertificateBad},
 		"another's workflow": {certify(inst, func(r *request) {
 			*r = sigstoretest.Workflow("v1.0.0")
 		}), policy.CertificateBad},
 		"an authority's": {certify(inst, func(r *request) {
 			r.Template = func(c *x509.Certificate) { c.BasicConstraintsValid, c.IsCA = true, true }
 		}), policy.CertificateBad},
-		"for no usage":         {certify(inst, func(r *request) { r.Template = func(c *x509.Certificate) { c.ExtKeyUsage = nil } }), policy.CertificateBad},
+		"for no usage": {
+			certify(inst, func(r *request) { r.Template = func(c *x509.Certificate) { c.ExtKeyUsage = nil } }),
+			policy.CertificateBad,
+		},
 		"without SCT":          {certify(inst, func(r *request) { r.NoSCT = true }), policy.SCTInvalid},
 		"an SCT of a stranger": {certify(inst, func(r *request) { r.SCTBy = stranger }), policy.SCTInvalid},
 		"of a stranger":        {certify(stranger, nil), policy.CertificateChain},
@@ -85,11 +92,19 @@ func TestLyingAuthority(t *testing.T) {
 					t.Error(err)
 					return
 				}
-				_ = json.NewEncoder(w).Encode(map[string]any{"signedCertificateEmbeddedSct": map[string]any{"chain": map[string]any{"certificates": []string{x.answer(key)}}}})
+				_ = json.NewEncoder(w).Encode(map[string]any{
+					"signedCertificateEmbeddedSct": map[string]any{"chain": map[string]any{"certificates": []string{x.answer(key)}}},
+				})
 			}))
 			t.Cleanup(srv.Close)
 			c := &Client{Services: Services{Fulcio: srv.URL, RekorV1: srv.URL}}
-			token := "e30." + base64.RawURLEncoding.EncodeToString([]byte(`{"iss":"https://accounts.google.com","sub":"1","aud":"sigstore","exp":1,"email":"alice@example.com","email_verified":true}`)) + ".e30"
+			token := "e30." +
+				base64.RawURLEncoding.EncodeToString(
+					[]byte(
+						`{"iss":"https://accounts.google.com","sub":"1","aud":"sigstore","exp":1,"email":"alice@example.com",`+
+							`"email_verified":true}`,
+					),
+				) + ".e30"
 			d, err := c.Draft(t.Context(), Content{Statement: statementOf(goodSubject)}, token, nil)
 			if err == nil {
 				_, err = c.Log(t.Context(), r, d, 1, sigstoretest.Now)

@@ -21,6 +21,7 @@ import (
 	"github.com/sigstore/sigstore/pkg/oauthflow"
 	"golang.org/x/oauth2"
 
+	"github.com/repopolicy/repopolicy/internal/clip"
 	"github.com/repopolicy/repopolicy/internal/web"
 )
 
@@ -43,7 +44,10 @@ const (
 // The issuer's discovery document decides who sees the code that becomes a token. So
 // every address that it names is looked at before anybody is asked there, no other
 // host is asked, and nothing is sent on to where an answer redirects.
-func SignIn(ctx context.Context, issuer string, device bool, transport http.RoundTripper, say func(string), open func(url string) error) (string, error) {
+func SignIn(
+	ctx context.Context, issuer string, device bool, transport http.RoundTripper, say func(string),
+	open func(url string) error,
+) (string, error) {
 	base, err := url.Parse(issuer)
 	if err != nil || !web.Secret(base) {
 		return "", errors.New("the sign-in is not at an https URL")
@@ -80,7 +84,9 @@ func (s *signIn) run(ctx context.Context, issuer string, device bool) (string, e
 	}
 	s.client = web.Gate(s.transport, signInAgent, hosts...)
 	ctx = gooidc.ClientContext(ctx, s.client) // oauth2 takes it from there, too
-	s.config = oauth2.Config{ClientID: oauthClient, Endpoint: provider.Endpoint(), Scopes: []string{gooidc.ScopeOpenID, "email"}}
+	s.config = oauth2.Config{
+		ClientID: oauthClient, Endpoint: provider.Endpoint(), Scopes: []string{gooidc.ScopeOpenID, "email"},
+	}
 	s.config.Endpoint.AuthStyle = oauth2.AuthStyleInParams // there is no secret
 	if s.pkce, err = oauthflow.NewPKCE(provider); err != nil {
 		return "", err
@@ -160,8 +166,12 @@ func (s *signIn) address(text string) (*url.URL, error) {
 // code asks for the code that is typed elsewhere. oauth2's own function does not end
 // with the context, and crashes where the answer is null or an interval negative.
 func (s *signIn) code(ctx context.Context) (*oauth2.DeviceAuthResponse, error) {
-	form := url.Values{"client_id": {oauthClient}, "scope": {strings.Join(s.config.Scopes, " ")}, "code_challenge": {s.pkce.Challenge}, "code_challenge_method": {s.pkce.Method}}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.config.Endpoint.DeviceAuthURL, strings.NewReader(form.Encode()))
+	form := url.Values{
+		"client_id": {oauthClient}, "scope": {strings.Join(s.config.Scopes, " ")}, "code_challenge": {s.pkce.Challenge},
+		"code_challenge_method": {s.pkce.Method},
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.config.Endpoint.DeviceAuthURL,
+		strings.NewReader(form.Encode()))
 	if err != nil {
 		return nil, err
 	}
@@ -177,7 +187,7 @@ func (s *signIn) code(ctx context.Context) (*oauth2.DeviceAuthResponse, error) {
 		return nil, err
 	}
 	if resp.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("%s: %s", resp.Status, clipText(string(data)))
+		return nil, fmt.Errorf("%s: %s", resp.Status, clip.Bytes(data))
 	}
 	var d struct {
 		Code     string `json:"device_code"`
@@ -190,7 +200,10 @@ func (s *signIn) code(ctx context.Context) (*oauth2.DeviceAuthResponse, error) {
 	if err := json.Unmarshal(data, &d); err != nil {
 		return nil, fmt.Errorf("the issuer's answer: %w", err)
 	}
-	out := &oauth2.DeviceAuthResponse{DeviceCode: d.Code, UserCode: d.User, VerificationURI: d.Address, Interval: max(0, min(d.Interval, maxPollWait))} // 0 is for the default
+	// 0 is for the default
+	out := &oauth2.DeviceAuthResponse{
+		DeviceCode: d.Code, UserCode: d.User, VerificationURI: d.Address, Interval: max(0, min(d.Interval, maxPollWait)),
+	}
 	if d.Complete != "" {
 		out.VerificationURI = d.Complete
 	}
@@ -201,8 +214,7 @@ func (s *signIn) code(ctx context.Context) (*oauth2.DeviceAuthResponse, error) {
 }
 
 func clipURL(u *url.URL) string {
-	s := u.Redacted()
-	return s[:min(len(s), 200)]
+	return clip.To(u.Redacted(), 200)
 }
 
 // browser lets somebody sign in in the browser of this machine, which is sent back to
@@ -238,14 +250,16 @@ func (s *signIn) browser(ctx context.Context, nonce string) (*oauth2.Token, erro
 		case subtle.ConstantTimeCompare([]byte(q.Get("state")), []byte(state)) != 1:
 			answer(reply{err: errors.New("the browser came back from another sign-in")})
 		case q.Get("code") == "":
-			answer(reply{err: fmt.Errorf("the issuer says %q", clipText(q.Get("error")+" "+q.Get("error_description")))})
+			answer(reply{err: fmt.Errorf("the issuer says %q", clip.Text(q.Get("error")+" "+q.Get("error_description")))})
 		case answer(reply{code: q.Get("code")}):
 			_, _ = w.Write([]byte(page))
 			return
 		}
 		http.Error(w, "The sign-in failed; the terminal says why.", http.StatusBadRequest)
 	})
-	server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second, MaxHeaderBytes: maxCallback}
+	server := &http.Server{
+		Handler: mux, ReadHeaderTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second, MaxHeaderBytes: maxCallback,
+	}
 	go func() { _ = server.Serve(listener) }()
 	defer func() {
 		within, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
@@ -253,7 +267,8 @@ func (s *signIn) browser(ctx context.Context, nonce string) (*oauth2.Token, erro
 		_ = server.Shutdown(within) // after the page is shown
 		_ = server.Close()
 	}()
-	if err := s.open(s.config.AuthCodeURL(state, append(s.pkce.AuthURLOpts(), oauth2.AccessTypeOnline, gooidc.Nonce(nonce))...)); err != nil {
+	if err := s.open(s.config.AuthCodeURL(state,
+		append(s.pkce.AuthURLOpts(), oauth2.AccessTypeOnline, gooidc.Nonce(nonce))...)); err != nil {
 		return nil, err
 	}
 	select {

@@ -28,7 +28,9 @@ type liar struct {
 
 func (h *liar) RoundTrip(r *http.Request) (*http.Response, error) {
 	h.asked = append(h.asked, r.Method+" "+r.URL.Scheme+"://"+r.URL.Host+r.URL.Path)
-	resp := &http.Response{StatusCode: http.StatusOK, Header: http.Header{"Content-Type": {"application/json"}}, Request: r}
+	resp := &http.Response{
+		StatusCode: http.StatusOK, Header: http.Header{"Content-Type": {"application/json"}}, Request: r,
+	}
 	text := "{}"
 	switch {
 	case strings.HasSuffix(r.URL.Path, "/openid-configuration"):
@@ -49,7 +51,8 @@ func (h *liar) RoundTrip(r *http.Request) (*http.Response, error) {
 
 func honest(issuer string) map[string]any {
 	return map[string]any{
-		"issuer": issuer, "authorization_endpoint": issuer + "/auth", "token_endpoint": issuer + "/token", "jwks_uri": issuer + "/keys",
+		"issuer": issuer, "authorization_endpoint": issuer + "/auth", "token_endpoint": issuer + "/token",
+		"jwks_uri":                      issuer + "/keys",
 		"device_authorization_endpoint": issuer + "/device", "code_challenge_methods_supported": []string{"S256"},
 	}
 }
@@ -60,7 +63,11 @@ const aCode = `{"device_code":"x","user_code":"ABCD","verification_uri":"%s","ex
 // can listen at, and neither do its redirects.
 func TestEndpoints(t *testing.T) {
 	for _, issuer := range []string{"https://issuer.example", "http://127.0.0.1:1"} {
-		bad := []any{"http://evil.example/x", "http://10.0.0.1/x", "http://127.0.0.1.example/x", "https://u:p@issuer.example/x", "ftp://issuer.example/x", "file:///etc/passwd", "javascript:x", "issuer.example/x", "//issuer.example", "", nil, 1, ":"}
+		bad := []any{
+			"http://evil.example/x", "http://10.0.0.1/x", "http://127.0.0.1.example/x", "https://u:p@issuer.example/x",
+			"ftp://issuer.example/x", "file:///etc/passwd", "javascript:x", "issuer.example/x", "//issuer.example", "", nil, 1,
+			":",
+		}
 		if strings.HasPrefix(issuer, "https") {
 			bad = append(bad, "http://127.0.0.1/x", "http://localhost:1/x", "HTTP://issuer.example/x")
 		}
@@ -74,18 +81,26 @@ func TestEndpoints(t *testing.T) {
 					h := &liar{issuer: issuer, doc: maps.Clone(honest(issuer))}
 					h.doc[name] = value
 					opened := ""
-					_, err := SignIn(t.Context(), issuer, device, h, func(string) {}, func(u string) error { opened = u; return io.EOF })
-					if err == nil || opened != "" || len(h.asked) > 1 || name != "" && value == "http://evil.example/x" && !strings.Contains(err.Error(), name) {
+					_, err := SignIn(t.Context(), issuer, device, h, func(string) {}, func(u string) error {
+						opened = u
+						return io.EOF
+					})
+					if err == nil || opened != "" || len(h.asked) > 1 ||
+						name != "" && value == "http://evil.example/x" && !strings.Contains(err.Error(), name) {
 						t.Errorf("%s, %s %v: %v; asked %q, opened %q", issuer, name, value, err, h.asked, opened)
 					}
 				}
 			}
 		}
 		h := &liar{issuer: issuer, doc: honest(issuer)}
-		if _, err := SignIn(t.Context(), issuer, false, h, nil, func(string) error { return io.EOF }); !errors.Is(err, io.EOF) {
+		if _, err := SignIn(t.Context(), issuer, false, h, nil, func(string) error { return io.EOF }); !errors.Is(err,
+			io.EOF) {
 			t.Errorf("an honest one: %v", err)
 		}
-		for address, good := range map[string]bool{issuer + "/go": true, "https://other.example/go": true, "http://evil.example/go": false, "": false, "javascript:x": false} {
+		for address, good := range map[string]bool{
+			issuer + "/go": true, "https://other.example/go": true, "http://evil.example/go": false, "": false,
+			"javascript:x": false,
+		} {
 			said := ""
 			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 			h := &liar{issuer: issuer, doc: honest(issuer), device: fmt.Sprintf(aCode, address)}
@@ -98,7 +113,8 @@ func TestEndpoints(t *testing.T) {
 		for _, status := range []int{301, 302, 303, 307, 308} {
 			for _, to := range []string{"http://evil.example/device", "https://evil.example/device", issuer + "/elsewhere"} {
 				h := &liar{issuer: issuer, doc: honest(issuer), device: fmt.Sprintf(aCode, issuer), status: status, to: to}
-				if _, err := SignIn(t.Context(), issuer, true, h, func(string) {}, nil); err == nil || len(h.asked) != 2 || slices.ContainsFunc(h.asked, func(s string) bool { return strings.Contains(s, "evil") }) {
+				if _, err := SignIn(t.Context(), issuer, true, h, func(string) {}, nil); err == nil || len(h.asked) != 2 ||
+					slices.ContainsFunc(h.asked, func(s string) bool { return strings.Contains(s, "evil") }) {
 					t.Errorf("%d to %s: %v; asked %q", status, to, err, h.asked)
 				}
 			}
@@ -106,8 +122,10 @@ func TestEndpoints(t *testing.T) {
 	}
 	// Numbers that a clock cannot take.
 	for _, device := range []string{
-		`{"device_code":"x","user_code":"A","verification_uri":"https://issuer.example","interval":-5}`, `{"device_code":"x","user_code":"A","verification_uri":"https://issuer.example","interval":9223372036854775807}`,
-		`{"device_code":"x","user_code":"A","verification_uri":"https://issuer.example","expires_in":-1}`, `null`, `[]`, `{"user_code":"` + strings.Repeat("A", 100) + `","verification_uri":"https://issuer.example"}`,
+		`{"device_code":"x","user_code":"A","verification_uri":"https://issuer.example","interval":-5}`,
+		`{"device_code":"x","user_code":"A","verification_uri":"https://issuer.example","interval":9223372036854775807}`,
+		`{"device_code":"x","user_code":"A","verification_uri":"https://issuer.example","expires_in":-1}`, `null`, `[]`,
+		`{"user_code":"` + strings.Repeat("A", 100) + `","verification_uri":"https://issuer.example"}`,
 	} {
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 		h := &liar{doc: honest("https://issuer.example"), device: device}

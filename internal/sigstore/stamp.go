@@ -31,7 +31,8 @@ var timeStamping = []x509.ExtKeyUsage{x509.ExtKeyUsageTimeStamping}
 func (s *stamper) Verify(stamp, signature []byte) (*root.Timestamp, error) {
 	s.once.Do(s.build)
 	if s.direct != nil {
-		if t, err := s.direct.Verify(stamp, signature); err == nil && !t.Time.Before(s.notBefore) && !t.Time.After(s.notAfter) {
+		if t, err := s.direct.Verify(stamp, signature); err == nil && !t.Time.Before(s.notBefore) &&
+			!t.Time.After(s.notAfter) {
 			return t, nil
 		}
 	}
@@ -53,7 +54,9 @@ func (s *stamper) build() {
 	for _, c := range s.lib.Intermediates {
 		inter.AddCert(c)
 	}
-	chains, err := s.lib.Leaf.Verify(x509.VerifyOptions{CurrentTime: at, Roots: roots, Intermediates: inter, KeyUsages: timeStamping})
+	chains, err := s.lib.Leaf.Verify(x509.VerifyOptions{
+		CurrentTime: at, Roots: roots, Intermediates: inter, KeyUsages: timeStamping,
+	})
 	if err != nil {
 		return
 	}

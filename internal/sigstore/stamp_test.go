@@ -16,7 +16,9 @@ import (
 
 // authorities returns the time stamp authorities of an instance as the library
 // has them.
-func authorities(t testing.TB, i *sigstoretest.Instance, o sigstoretest.RootOptions) *root.SigstoreTimestampingAuthority {
+func authorities(
+	t testing.TB, i *sigstoretest.Instance, o sigstoretest.RootOptions,
+) *root.SigstoreTimestampingAuthority {
 	t.Helper()
 	tr, err := root.NewTrustedRootFromJSON(i.Root(o))
 	if err != nil {
@@ -58,8 +60,12 @@ func TestStamper(t *testing.T) {
 		}), false},
 		"an expired root": {lib(func(a *root.SigstoreTimestampingAuthority) { a.Root = narrow(a.Root) }), true},
 		"expired":         {lib(func(a *root.SigstoreTimestampingAuthority) { a.Leaf = narrow(a.Leaf) }), true},
-		"not trusted yet": {lib(func(a *root.SigstoreTimestampingAuthority) { a.ValidityPeriodStart = sigstoretest.Now.Add(time.Hour) }), true},
-		"not trusted now": {lib(func(a *root.SigstoreTimestampingAuthority) { a.ValidityPeriodEnd = sigstoretest.Now.Add(-time.Hour) }), true},
+		"not trusted yet": {
+			lib(func(a *root.SigstoreTimestampingAuthority) { a.ValidityPeriodStart = sigstoretest.Now.Add(time.Hour) }), true,
+		},
+		"not trusted now": {
+			lib(func(a *root.SigstoreTimestampingAuthority) { a.ValidityPeriodEnd = sigstoretest.Now.Add(-time.Hour) }), true,
+		},
 	} {
 		s := &stamper{lib: a.lib}
 		good := inst.Stamp(sig, sigstoretest.Now)

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/repopolicy/repopolicy/internal/strictjson"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -71,30 +72,9 @@ func parseStatement(payload []byte) (*Statement, error) {
 		return nil, errors.New("not UTF-8")
 	}
 	st := &Statement{byDigest: map[policy.Digest][]int{}}
-	var predicate json.RawMessage
-	var subjects, typed, predicateType bool
 	dec := json.NewDecoder(bytes.NewReader(payload))
-	err := object(dec, func(key string) error {
-		switch key {
-		case "_type", "type": // the protobuf form of a statement reads both
-			if typed {
-				return errors.New("two types")
-			}
-			typed = true
-			return str(dec, &st.Type)
-		case "predicateType":
-			predicateType = true
-			return str(dec, &st.PredicateType)
-		case "subject":
-			subjects = true
-			return array(dec, func() error { return st.subject(dec) })
-		case "predicate":
-			return dec.Decode(&predicate)
-		}
-		var skip json.RawMessage
-		return dec.Decode(&skip)
-	})
-	if err != nil {
+	m := members{}
+	if err := strictjson.EachMember(dec, func(key string) error { return st.member(dec, key, &m) }); err != nil {
 		return nil, err
 	}
 	if _, err := dec.Token(); err != io.EOF {
@@ -103,33 +83,63 @@ func parseStatement(payload []byte) (*Statement, error) {
 	switch {
 	case st.Type != statementV01 && st.Type != statementV1:
 		return nil, fmt.Errorf("statement type %q is not known", st.Type)
-	case !predicateType: // it may be empty: container-based SLSA builders wrote that
+	case !m.predicateType: // it may be empty: container-based SLSA builders wrote that
 		return nil, errors.New("no predicateType")
-	case !subjects || len(st.Subjects) == 0:
+	case len(st.Subjects) == 0:
 		return nil, errors.New("no subject")
 	}
-	if st.PredicateType == PredicateGitHubRelease {
-		if st.GitHubRelease, err = parseGitHubRelease(predicate); err != nil {
-			return nil, fmt.Errorf("predicate: %w", err)
-		}
-	}
-	if key := resultKeys[st.PredicateType]; key != "" {
-		dec := json.NewDecoder(bytes.NewReader(predicate))
-		err := object(dec, func(name string) error {
-			if name == key {
-				return str(dec, &st.Result)
-			}
-			var skip json.RawMessage
-			return dec.Decode(&skip)
-		})
-		if err == nil && st.Result == "" {
-			err = fmt.Errorf("no %s", key)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("predicate: %w", err)
-		}
+	if err := st.readPredicate(m.predicate); err != nil {
+		return nil, fmt.Errorf("predicate: %w", err)
 	}
 	return st, nil
+}
+
+// members are what was there of a statement, and what is read last.
+type members struct {
+	typed, predicateType bool
+	predicate            json.RawMessage
+}
+
+func (st *Statement) member(dec *json.Decoder, key string, m *members) error {
+	switch key {
+	case "_type", "type": // the protobuf form of a statement reads both
+		if m.typed {
+			return errors.New("two types")
+		}
+		m.typed = true
+		return str(dec, &st.Type)
+	case "predicateType":
+		m.predicateType = true
+		return str(dec, &st.PredicateType)
+	case "subject":
+		return strictjson.EachElement(dec, func() error { return st.subject(dec) })
+	case "predicate":
+		return dec.Decode(&m.predicate)
+	}
+	return strictjson.Skip(dec)
+}
+
+// readPredicate reads the predicates that are looked at.
+func (st *Statement) readPredicate(raw json.RawMessage) (err error) {
+	if st.PredicateType == PredicateGitHubRelease {
+		st.GitHubRelease, err = parseGitHubRelease(raw)
+		return err
+	}
+	key := resultKeys[st.PredicateType]
+	if key == "" {
+		return nil
+	}
+	dec := json.NewDecoder(bytes.NewReader(raw))
+	err = strictjson.EachMember(dec, func(name string) error {
+		if name == key {
+			return str(dec, &st.Result)
+		}
+		return strictjson.Skip(dec)
+	})
+	if err == nil && st.Result == "" {
+		err = fmt.Errorf("no %s", key)
+	}
+	return err
 }
 
 // resultKeys are the predicate types that give a verdict, and where it stands.
@@ -148,12 +158,12 @@ func (st *Statement) subject(dec *json.Decoder) error {
 	}
 	var sub Subject
 	var digests int
-	err := object(dec, func(key string) error {
+	err := strictjson.EachMember(dec, func(key string) error {
 		switch key {
 		case "name":
 			return str(dec, &sub.Name)
 		case "digest":
-			return object(dec, func(alg string) error {
+			return strictjson.EachMember(dec, func(alg string) error {
 				if digests++; digests > maxDigests {
 					return fmt.Errorf("a subject with more than %d digests", maxDigests)
 				}
@@ -164,8 +174,7 @@ func (st *Statement) subject(dec *json.Decoder) error {
 				return sub.add(alg, hx)
 			})
 		}
-		var skip json.RawMessage
-		return dec.Decode(&skip)
+		return strictjson.Skip(dec)
 	})
 	if err != nil {
 		return err
@@ -212,7 +221,7 @@ func parseGitHubRelease(raw json.RawMessage) (*policy.GitHubRelease, error) {
 	rel := &policy.GitHubRelease{}
 	dec := json.NewDecoder(bytes.NewReader(raw))
 	dec.UseNumber()
-	err := object(dec, func(key string) error {
+	err := strictjson.EachMember(dec, func(key string) error {
 		switch key {
 		case "repository":
 			return str(dec, &rel.Repository)
@@ -223,59 +232,9 @@ func parseGitHubRelease(raw json.RawMessage) (*policy.GitHubRelease, error) {
 		case "ownerId":
 			return number(dec, &rel.OwnerID)
 		}
-		var skip json.RawMessage
-		return dec.Decode(&skip)
+		return strictjson.Skip(dec)
 	})
 	return rel, err
-}
-
-// object reads one JSON object and calls f for the value of each key.
-func object(dec *json.Decoder, f func(key string) error) error {
-	if err := delim(dec, '{'); err != nil {
-		return err
-	}
-	seen := map[string]bool{}
-	for dec.More() {
-		tok, err := dec.Token()
-		if err != nil {
-			return err
-		}
-		key, ok := tok.(string)
-		if !ok {
-			return errors.New("a key that is not text")
-		}
-		if seen[key] {
-			return fmt.Errorf("the key %q stands twice", key)
-		}
-		seen[key] = true
-		if err := f(key); err != nil {
-			return err
-		}
-	}
-	return delim(dec, '}')
-}
-
-func array(dec *json.Decoder, f func() error) error {
-	if err := delim(dec, '['); err != nil {
-		return err
-	}
-	for dec.More() {
-		if err := f(); err != nil {
-			return err
-		}
-	}
-	return delim(dec, ']')
-}
-
-func delim(dec *json.Decoder, want json.Delim) error {
-	tok, err := dec.Token()
-	if err != nil {
-		return err
-	}
-	if tok != want {
-		return fmt.Errorf("expected %q", want.String())
-	}
-	return nil
 }
 
 func str(dec *json.Decoder, to *string) error {

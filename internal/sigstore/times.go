@@ -88,7 +88,9 @@ func (b *Bundle) trustedTimes(r *Root, entries []*tlog.Entry) ([]Time, *Error) {
 	slices.SortFunc(out, func(a, b Time) int {
 		return cmp.Or(cmp.Compare(a.Source, b.Source), a.Time.Compare(b.Time), cmp.Compare(a.URI, b.URI))
 	})
-	return slices.CompactFunc(out, func(a, b Time) bool { return a.Source == b.Source && a.URI == b.URI && a.Time.Equal(b.Time) }), nil
+	return slices.CompactFunc(out, func(a, b Time) bool {
+		return a.Source == b.Source && a.URI == b.URI && a.Time.Equal(b.Time)
+	}), nil
 }
 
 // validAt refuses a certificate or key that is not valid at each of the times, and
@@ -125,7 +127,8 @@ func (b *Bundle) inWindow(r *Root, entries []*tlog.Entry, times []Time) (out []L
 		log := r.logOf(entry)
 		i := slices.IndexFunc(times, func(t Time) bool { return !within(t.Time, log) })
 		if i >= 0 {
-			why = refuse(policy.TimeInvalid, "signed %s, when the trusted root did not trust this log's key", times[i].Time.Format(time.RFC3339))
+			why = refuse(policy.TimeInvalid, "signed %s, when the trusted root did not trust this log's key",
+				times[i].Time.Format(time.RFC3339))
 			continue
 		}
 		le := logEntry(entry)
@@ -135,8 +138,10 @@ func (b *Bundle) inWindow(r *Root, entries []*tlog.Entry, times []Time) (out []L
 		out = append(out, le)
 	}
 	slices.SortFunc(out, func(a, b LogEntry) int {
-		return cmp.Or(cmp.Compare(a.Generation, b.Generation), cmp.Compare(a.LogID, b.LogID), cmp.Compare(a.PromisedIndex, b.PromisedIndex),
-			cmp.Compare(a.TreeIndex, b.TreeIndex), cmp.Compare(a.TreeSize, b.TreeSize), a.Time.Compare(b.Time), cmp.Compare(a.LeafHash, b.LeafHash))
+		return cmp.Or(cmp.Compare(a.Generation, b.Generation), cmp.Compare(a.LogID, b.LogID),
+			cmp.Compare(a.PromisedIndex, b.PromisedIndex),
+			cmp.Compare(a.TreeIndex, b.TreeIndex), cmp.Compare(a.TreeSize, b.TreeSize), a.Time.Compare(b.Time),
+			cmp.Compare(a.LeafHash, b.LeafHash))
 	})
 	return out, why
 }

@@ -49,7 +49,9 @@ func elements(t testing.TB, inst, stranger *sigstoretest.Instance) (*bundlep, []
 	v1, v2 := b.VerificationMaterial.TlogEntries[0], b.VerificationMaterial.TlogEntries[1]
 	b.VerificationMaterial.TlogEntries = nil
 	other := decode(t, inst.Sign(message(nil)))
-	change := func(e *protorekor.TransparencyLogEntry, f func(*protorekor.TransparencyLogEntry)) *protorekor.TransparencyLogEntry {
+	change := func(
+		e *protorekor.TransparencyLogEntry, f func(*protorekor.TransparencyLogEntry),
+	) *protorekor.TransparencyLogEntry {
 		out := proto.Clone(e).(*protorekor.TransparencyLogEntry)
 		f(out)
 		return out
@@ -73,11 +75,20 @@ func elements(t testing.TB, inst, stranger *sigstoretest.Instance) (*bundlep, []
 		{name: "entry", entry: v1, at: now, log: true},
 		{name: "entry, 3 minutes later", entry: promised(3 * time.Minute), at: now.Add(3 * time.Minute), log: true},
 		{name: "entry, too late", entry: promised(time.Hour), at: now.Add(time.Hour), ruins: true, log: true},
-		{name: "entry without promise", entry: change(v1, func(e *protorekor.TransparencyLogEntry) { e.InclusionPromise = nil }), log: true},
+		{
+			name:  "entry without promise",
+			entry: change(v1, func(e *protorekor.TransparencyLogEntry) { e.InclusionPromise = nil }), log: true,
+		},
 		{name: "entry of Rekor v2", entry: v2, log: true},
 		{name: "entry of another signature", entry: entry(other), absent: true},
-		{name: "entry with another time", entry: change(v1, func(e *protorekor.TransparencyLogEntry) { e.IntegratedTime++ }), absent: true},
-		{name: "entry with another root", entry: change(v2, func(e *protorekor.TransparencyLogEntry) { e.InclusionProof.RootHash[0] ^= 1 }), absent: true},
+		{
+			name: "entry with another time", entry: change(v1, func(e *protorekor.TransparencyLogEntry) { e.IntegratedTime++ }),
+			absent: true,
+		},
+		{
+			name:  "entry with another root",
+			entry: change(v2, func(e *protorekor.TransparencyLogEntry) { e.InclusionProof.RootHash[0] ^= 1 }), absent: true,
+		},
 		{name: "entry of a stranger's log", entry: entry(decode(t, stranger.Sign(message(nil)))), absent: true},
 	}
 }
@@ -168,7 +179,8 @@ func TestEveryTime(t *testing.T) {
 			moved = append(moved, some[rnd.IntN(len(some))], some[rnd.IntN(len(some))])
 		}
 		rnd.Shuffle(len(moved), func(i, j int) { moved[i], moved[j] = moved[j], moved[i] })
-		if other, otherReason := with(t, r, b, moved, o); !reflect.DeepEqual(v, other) || reason.Class() != otherReason.Class() {
+		if other, otherReason := with(t, r, b, moved, o); !reflect.DeepEqual(v, other) ||
+			reason.Class() != otherReason.Class() {
 			t.Fatalf("%s: %+v %q, but as %q %+v %q", what, v, reason, namesOf(moved), other, otherReason)
 		}
 
@@ -222,24 +234,54 @@ func TestWindowsAtEachTime(t *testing.T) {
 		entries int
 	}{
 		"two stamps": {with: pick("entry of Rekor v2", "stamp", "stamp, 5 minutes later"), times: 2, entries: 1},
-		"two stamps under a root with the authority twice": {with: pick("entry of Rekor v2", "stamp", "stamp, 5 minutes later"), times: 2, entries: 1,
+		"two stamps under a root with the authority twice": {with: pick("entry of Rekor v2", "stamp",
+			"stamp, 5 minutes later"), times: 2, entries: 1,
 			root: roots{Mutate: func(tr *prototrust.TrustedRoot) {
 				tr.TimestampAuthorities = append(tr.TimestampAuthorities, tr.TimestampAuthorities[0])
 			}}},
-		"the authority for certificates ended between them": {with: pick("entry of Rekor v2", "stamp", "stamp, 5 minutes later"), root: roots{CA: until(time.Minute)}, reason: policy.CertificateChain},
-		"it began between them":                             {with: pick("entry of Rekor v2", "stamp", "stamp, 5 minutes later"), root: roots{CA: from(time.Minute)}, reason: policy.CertificateChain},
-		"the log ended between them":                        {with: pick("entry of Rekor v2", "stamp", "stamp, 5 minutes later"), root: roots{LogV2: until(time.Minute)}, reason: policy.TimeInvalid},
-		"it began between them, too":                        {with: pick("entry of Rekor v2", "stamp", "stamp, 5 minutes later"), root: roots{LogV2: from(time.Minute)}, reason: policy.TimeInvalid},
-		"the stamps' authority ended between them":          {with: pick("entry of Rekor v2", "stamp", "stamp, 5 minutes later"), root: roots{TSA: until(time.Minute)}, times: 1, entries: 1},
-		"two promises":                                      {with: pick("entry", "entry, 3 minutes later"), times: 2, entries: 2},
-		"the log ended between the promises":                {with: pick("entry", "entry, 3 minutes later"), root: roots{Log: until(time.Minute)}, times: 1, entries: 1},
-		"one of two logs ended before a stamp":              {with: pick("entry", "entry of Rekor v2", "stamp, 5 minutes later"), root: roots{Log: until(time.Minute)}, times: 2, entries: 1},
-		"the only log ended before a stamp":                 {with: pick("entry", "stamp, 5 minutes later"), root: roots{Log: until(time.Minute)}, reason: policy.TimeInvalid},
-		"it does not have to be logged":                     {with: pick("entry", "stamp, 5 minutes later"), root: roots{Log: until(time.Minute)}, opt: unlogged, times: 2},
-		"the same without a stamp":                          {with: pick("entry", "entry, 3 minutes later"), root: roots{Log: until(-time.Minute)}, opt: unlogged, reason: policy.LogInvalid},
-		"unlogged, and two stamps":                          {with: pick("stamp", "stamp, 2 minutes later"), opt: unlogged, times: 2},
-		"unlogged, and one too late":                        {with: pick("stamp", "stamp, too late"), opt: unlogged, reason: policy.CertificateChain},
-		"unlogged, and logged too late":                     {with: pick("stamp", "entry, too late"), opt: unlogged, reason: policy.TimeInvalid},
+		"the authority for certificates ended between them": {
+			with: pick("entry of Rekor v2", "stamp", "stamp, 5 minutes later"), root: roots{CA: until(time.Minute)},
+			reason: policy.CertificateChain,
+		},
+		"it began between them": {
+			with: pick("entry of Rekor v2", "stamp", "stamp, 5 minutes later"), root: roots{CA: from(time.Minute)},
+			reason: policy.CertificateChain,
+		},
+		"the log ended between them": {
+			with: pick("entry of Rekor v2", "stamp", "stamp, 5 minutes later"), root: roots{LogV2: until(time.Minute)},
+			reason: policy.TimeInvalid,
+		},
+		"it began between them, too": {
+			with: pick("entry of Rekor v2", "stamp", "stamp, 5 minutes later"), root: roots{LogV2: from(time.Minute)},
+			reason: policy.TimeInvalid,
+		},
+		"the stamps' authority ended between them": {
+			with: pick("entry of Rekor v2", "stamp", "stamp, 5 minutes later"), root: roots{TSA: until(time.Minute)}, times: 1,
+			entries: 1,
+		},
+		"two promises": {with: pick("entry", "entry, 3 minutes later"), times: 2, entries: 2},
+		"the log ended between the promises": {
+			with: pick("entry", "entry, 3 minutes later"), root: roots{Log: until(time.Minute)}, times: 1, entries: 1,
+		},
+		"one of two logs ended before a stamp": {
+			with: pick("entry", "entry of Rekor v2", "stamp, 5 minutes later"), root: roots{Log: until(time.Minute)}, times: 2,
+			entries: 1,
+		},
+		"the only log ended before a stamp": {
+			with: pick("entry", "stamp, 5 minutes later"), root: roots{Log: until(time.Minute)}, reason: policy.TimeInvalid,
+		},
+		"it does not have to be logged": {
+			with: pick("entry", "stamp, 5 minutes later"), root: roots{Log: until(time.Minute)}, opt: unlogged, times: 2,
+		},
+		"the same without a stamp": {
+			with: pick("entry", "entry, 3 minutes later"), root: roots{Log: until(-time.Minute)}, opt: unlogged,
+			reason: policy.LogInvalid,
+		},
+		"unlogged, and two stamps": {with: pick("stamp", "stamp, 2 minutes later"), opt: unlogged, times: 2},
+		"unlogged, and one too late": {
+			with: pick("stamp", "stamp, too late"), opt: unlogged, reason: policy.CertificateChain,
+		},
+		"unlogged, and logged too late": {with: pick("stamp", "entry, too late"), opt: unlogged, reason: policy.TimeInvalid},
 	} {
 		r, err := ParseRoot("test", inst.Root(c.root))
 		if err != nil {
@@ -314,17 +356,26 @@ func TestValidAt(t *testing.T) {
 		times  []Time
 		reason policy.Reason
 	}{
-		"a certificate":                 {times: tsa(0, time.Minute)},
-		"too late at last":              {times: tsa(0, time.Hour), reason: policy.CertificateChain},
-		"too late at first":             {times: tsa(time.Hour, 0), reason: policy.CertificateChain},
-		"logged too late":               {times: []Time{{now, sourceTSA, ""}, {now.Add(time.Hour), sourceLog, ""}}, reason: policy.TimeInvalid},
-		"logged too early":              {times: []Time{{now.Add(-time.Hour), sourceLog, ""}}, reason: policy.TimeInvalid},
-		"no SCT":                        {change: func(r *request) { r.NoSCT = true }, times: tsa(0, time.Minute), reason: policy.SCTInvalid},
-		"no SCT, and no log for such":   {change: func(r *request) { r.NoSCT = true }, root: roots{NoCT: true}, times: tsa(0)},
-		"a certificate for other usage": {change: func(r *request) { r.Template = func(c *x509.Certificate) { c.KeyUsage = 0 } }, times: tsa(0), reason: policy.CertificateBad},
-		"a key":                         {key: bare, times: tsa(0)},
-		"a key, too late at last":       {key: bare, times: tsa(0, time.Minute), reason: policy.TimeInvalid},
-		"a key, too early":              {key: bare, times: tsa(-time.Minute, 0), reason: policy.TimeInvalid},
+		"a certificate":     {times: tsa(0, time.Minute)},
+		"too late at last":  {times: tsa(0, time.Hour), reason: policy.CertificateChain},
+		"too late at first": {times: tsa(time.Hour, 0), reason: policy.CertificateChain},
+		"logged too late": {
+			times: []Time{{now, sourceTSA, ""}, {now.Add(time.Hour), sourceLog, ""}}, reason: policy.TimeInvalid,
+		},
+		"logged too early": {times: []Time{{now.Add(-time.Hour), sourceLog, ""}}, reason: policy.TimeInvalid},
+		"no SCT": {
+			change: func(r *request) { r.NoSCT = true }, times: tsa(0, time.Minute), reason: policy.SCTInvalid,
+		},
+		"no SCT, and no log for such": {
+			change: func(r *request) { r.NoSCT = true }, root: roots{NoCT: true}, times: tsa(0),
+		},
+		"a certificate for other usage": {
+			change: func(r *request) { r.Template = func(c *x509.Certificate) { c.KeyUsage = 0 } }, times: tsa(0),
+			reason: policy.CertificateBad,
+		},
+		"a key":                   {key: bare, times: tsa(0)},
+		"a key, too late at last": {key: bare, times: tsa(0, time.Minute), reason: policy.TimeInvalid},
+		"a key, too early":        {key: bare, times: tsa(-time.Minute, 0), reason: policy.TimeInvalid},
 	} {
 		r, err := ParseRoot("test", inst.Root(c.root))
 		if err != nil {
@@ -361,7 +412,8 @@ func TestManyTimes(t *testing.T) {
 	}
 	i := slices.IndexFunc(all, func(e element) bool { return e.name == "entry, 3 minutes later" })
 	late := slices.IndexFunc(all, func(e element) bool { return e.name == "entry, too late" })
-	if v, reason := with(t, r, b, append(slices.Clone(many), all[i]), Options{}); reason != "" || len(v.Times) != maxTimestamps+1 {
+	if v, reason := with(t, r, b, append(slices.Clone(many), all[i]), Options{}); reason != "" ||
+		len(v.Times) != maxTimestamps+1 {
 		t.Errorf("%q, %+v", reason, v)
 	}
 	if _, reason := with(t, r, b, append(slices.Clone(many), all[i], all[late]), Options{}); reason != policy.TimeInvalid {
@@ -388,14 +440,17 @@ func TestKeyAtEachTime(t *testing.T) {
 		start, end time.Time
 		ok         bool
 	}{
-		"always": {ok: true}, "until the first": {end: now.Add(time.Minute)}, "from the second on": {start: now.Add(time.Minute)},
-		"for both": {start: now, end: now.Add(2 * time.Minute), ok: true},
+		"always": {ok: true}, "until the first": {end: now.Add(time.Minute)},
+		"from the second on": {start: now.Add(time.Minute)},
+		"for both":           {start: now, end: now.Add(2 * time.Minute), ok: true},
 	} {
 		for order := range 2 {
 			req := message(func(r *request) {
 				r.BareKey, r.Key, r.Log, r.TSA = true, key, sigstoretest.LogV2, true
 				r.Mutate = func(b *bundlep) {
-					stamps := append(stampsOf(b), &protocommon.RFC3161SignedTimestamp{SignedTimestamp: inst.Stamp(b.GetMessageSignature().Signature, now.Add(2*time.Minute))})
+					stamps := append(stampsOf(b), &protocommon.RFC3161SignedTimestamp{
+						SignedTimestamp: inst.Stamp(b.GetMessageSignature().Signature, now.Add(2*time.Minute)),
+					})
 					if order > 0 {
 						slices.Reverse(stamps)
 					}

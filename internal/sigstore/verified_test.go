@@ -25,7 +25,9 @@ func TestVerification(t *testing.T) {
 		return e
 	}
 	v2 := func(index int64) LogEntry {
-		return LogEntry{LogID: "02", Generation: 2, PromisedIndex: -1, Proven: index >= 0, TreeIndex: index, TreeSize: index + 1}
+		return LogEntry{
+			LogID: "02", Generation: 2, PromisedIndex: -1, Proven: index >= 0, TreeIndex: index, TreeSize: index + 1,
+		}
 	}
 	placed := func(log string, index int64, at time.Time) policy.Entry {
 		return policy.Entry{Log: log, Index: index, Time: at}
@@ -36,23 +38,47 @@ func TestVerification(t *testing.T) {
 		want, promised   []policy.Entry
 		logged, isProven bool
 	}{
-		"none":                              {},
-		"promised and proven":               {entries: []LogEntry{v1(1000, 7)}, want: []policy.Entry{first}, logged: true, isProven: true},
-		"promised":                          {entries: []LogEntry{v1(1000, -1)}, want: []policy.Entry{first}, promised: []policy.Entry{first}, logged: true},
-		"the first place is one, too":       {entries: []LogEntry{v1(0, 0), v2(0)}, want: []policy.Entry{placed("01", 0, at), placed("02", 0, time.Time{})}, logged: true, isProven: true},
-		"without promise":                   {entries: []LogEntry{v1(-1, 7)}, logged: true, isProven: true},
-		"of Rekor v2 without proof":         {entries: []LogEntry{v2(-1)}, logged: true},
-		"one of each generation":            {entries: []LogEntry{v1(1000, 7), v2(3)}, want: []policy.Entry{first, third}, logged: true, isProven: true},
-		"one has no place":                  {entries: []LogEntry{v1(-1, 7), v2(3)}, want: []policy.Entry{third}, logged: true, isProven: true},
-		"a proof without place lends none":  {entries: []LogEntry{v1(-1, 7), v1(1000, -1)}, want: []policy.Entry{first}, promised: []policy.Entry{first}, logged: true, isProven: true},
-		"nor does one of another place":     {entries: []LogEntry{v1(1000, -1), v2(3)}, want: []policy.Entry{first, third}, promised: []policy.Entry{first}, logged: true, isProven: true},
-		"twice":                             {entries: []LogEntry{v1(1000, 7), v1(1000, 7)}, want: []policy.Entry{first}, logged: true, isProven: true},
-		"twice, once with a proof":          {entries: []LogEntry{v1(1000, -1), v1(1000, 7)}, want: []policy.Entry{first}, logged: true, isProven: true},
-		"twice, once with a proof, at last": {entries: []LogEntry{v1(1000, 7), v1(1000, -1)}, want: []policy.Entry{first}, logged: true, isProven: true},
+		"none": {},
+		"promised and proven": {
+			entries: []LogEntry{v1(1000, 7)}, want: []policy.Entry{first}, logged: true, isProven: true,
+		},
+		"promised": {
+			entries: []LogEntry{v1(1000, -1)}, want: []policy.Entry{first}, promised: []policy.Entry{first}, logged: true,
+		},
+		"the first place is one, too": {
+			entries: []LogEntry{v1(0, 0), v2(0)}, want: []policy.Entry{placed("01", 0, at), placed("02", 0, time.Time{})},
+			logged: true, isProven: true,
+		},
+		"without promise":           {entries: []LogEntry{v1(-1, 7)}, logged: true, isProven: true},
+		"of Rekor v2 without proof": {entries: []LogEntry{v2(-1)}, logged: true},
+		"one of each generation": {
+			entries: []LogEntry{v1(1000, 7), v2(3)}, want: []policy.Entry{first, third}, logged: true, isProven: true,
+		},
+		"one has no place": {
+			entries: []LogEntry{v1(-1, 7), v2(3)}, want: []policy.Entry{third}, logged: true, isProven: true,
+		},
+		"a proof without place lends none": {
+			entries: []LogEntry{v1(-1, 7), v1(1000, -1)}, want: []policy.Entry{first}, promised: []policy.Entry{first},
+			logged: true, isProven: true,
+		},
+		"nor does one of another place": {
+			entries: []LogEntry{v1(1000, -1), v2(3)}, want: []policy.Entry{first, third}, promised: []policy.Entry{first},
+			logged: true, isProven: true,
+		},
+		"twice": {
+			entries: []LogEntry{v1(1000, 7), v1(1000, 7)}, want: []policy.Entry{first}, logged: true, isProven: true,
+		},
+		"twice, once with a proof": {
+			entries: []LogEntry{v1(1000, -1), v1(1000, 7)}, want: []policy.Entry{first}, logged: true, isProven: true,
+		},
+		"twice, once with a proof, at last": {
+			entries: []LogEntry{v1(1000, 7), v1(1000, -1)}, want: []policy.Entry{first}, logged: true, isProven: true,
+		},
 	} {
 		v := &Verified{Times: []Time{{Time: at}}, Entries: c.entries}
 		got := v.Verification()
-		if !slices.Equal(got.Entries, c.want) || !slices.Equal(got.Promised, c.promised) || got.Logged != c.logged || got.Proven != c.isProven || !slices.Equal(got.Times, []time.Time{at}) {
+		if !slices.Equal(got.Entries, c.want) || !slices.Equal(got.Promised, c.promised) || got.Logged != c.logged ||
+			got.Proven != c.isProven || !slices.Equal(got.Times, []time.Time{at}) {
 			t.Errorf("%s: %+v", name, got)
 		}
 	}

@@ -89,15 +89,9 @@ func (e *entity) TlogEntries() ([]*tlog.Entry, error)                      { ret
 func (e *entity) Timestamps() ([][]byte, error)                            { return e.stamps, nil }
 
 func (b *Bundle) verify(r *Root, digest policy.Digest, key *Key, opt Options) (*Verified, error) {
-	e := &entity{Bundle: b.lib}
-	if b.leaf == nil {
-		var err error
-		if e.content, err = b.lib.VerificationContent(); err != nil {
-			return nil, refuse(policy.BundleInvalid, "key material: %w", err)
-		}
-	} else {
-		leaf := *b.leaf // the library writes into the certificate that it is given
-		e.content = bundle.NewCertificate(&leaf)
+	e, err := b.entity()
+	if err != nil {
+		return nil, err
 	}
 	tm := &trusted{TrustedRoot: r.material, cas: r.cas, key: key}
 	entries, why := b.vouched(e, tm)
@@ -131,6 +125,21 @@ func (b *Bundle) verify(r *Root, digest policy.Digest, key *Key, opt Options) (*
 		return nil, err
 	}
 	return out, nil
+}
+
+// entity returns the bundle as the library wants it.
+func (b *Bundle) entity() (*entity, *Error) {
+	e := &entity{Bundle: b.lib}
+	if b.leaf != nil {
+		leaf := *b.leaf // the library writes into the certificate that it is given
+		e.content = bundle.NewCertificate(&leaf)
+		return e, nil
+	}
+	var err error
+	if e.content, err = b.lib.VerificationContent(); err != nil {
+		return nil, refuse(policy.BundleInvalid, "key material: %w", err)
+	}
+	return e, nil
 }
 
 // first returns the first error.

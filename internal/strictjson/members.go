@@ -22,25 +22,16 @@ func Members(data []byte) (map[string]json.RawMessage, error) {
 		return nil, fmt.Errorf("not a JSON object")
 	}
 	out := map[string]json.RawMessage{}
-	for dec.More() {
-		tok, err := dec.Token()
-		if err != nil {
-			return nil, err
-		}
-		name, _ := tok.(string)
-		if _, twice := out[name]; twice {
-			return nil, fmt.Errorf("the key %q stands twice", name)
-		}
+	err := RestOfObject(dec, func(name string) error {
 		if len(out) == MaxElements {
-			return nil, fmt.Errorf("more than %d members", MaxElements)
+			return fmt.Errorf("more than %d members", MaxElements)
 		}
 		var v json.RawMessage
-		if err := dec.Decode(&v); err != nil {
-			return nil, err
-		}
+		err := dec.Decode(&v)
 		out[name] = v
-	}
-	if _, err := dec.Token(); err != nil {
+		return err
+	})
+	if err != nil {
 		return nil, err
 	}
 	if dec.InputOffset() != int64(len(bytes.TrimRight(data, " \t\r\n"))) {
@@ -87,16 +78,17 @@ func Array(raw []byte) ([]json.RawMessage, error) {
 		return nil, errors.New("not a list")
 	}
 	out := []json.RawMessage{}
-	for dec.More() {
+	err := RestOfArray(dec, func() error {
 		var v json.RawMessage
 		if err := dec.Decode(&v); err != nil {
-			return nil, err
+			return err
 		}
 		if out = append(out, v); len(out) > MaxElements {
-			return nil, fmt.Errorf("more than %d elements", MaxElements)
+			return fmt.Errorf("more than %d elements", MaxElements)
 		}
-	}
-	if _, err := dec.Token(); err != nil {
+		return nil
+	})
+	if err != nil {
 		return nil, err
 	}
 	if dec.InputOffset() != int64(len(bytes.TrimRight(raw, " \t\r\n"))) {

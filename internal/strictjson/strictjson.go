@@ -65,44 +65,23 @@ func (r Rules) value(dec *json.Decoder, depth int) error {
 	if err != nil {
 		return err
 	}
-	switch tok {
-	case nil:
-		if !r.Null {
-			return errors.New("null is no value")
-		}
-		return nil
-	case json.Delim('['):
-		for dec.More() {
-			if err := r.value(dec, depth+1); err != nil {
-				return err
-			}
-		}
-	case json.Delim('{'):
-		seen := map[string]bool{}
-		for dec.More() {
-			tok, err := dec.Token()
-			if err != nil {
-				return err
-			}
-			key, _ := tok.(string)
-			switch {
-			case seen[key]:
-				return fmt.Errorf("the key %.80q stands twice", key)
-			case r.Known != nil && !slices.Contains(r.Known, key):
-				return fmt.Errorf("the key %.80q is not known", key)
-			}
-			seen[key] = true
-			below := r
-			if r.Opaque != "" && key == r.Opaque {
-				below.Known = nil
-			}
-			if err := below.value(dec, depth+1); err != nil {
-				return err
-			}
-		}
-	default:
-		return nil
+	switch {
+	case tok == nil && !r.Null:
+		return errors.New("null is no value")
+	case tok == json.Delim('['):
+		return RestOfArray(dec, func() error { return r.value(dec, depth+1) })
+	case tok == json.Delim('{'):
+		return RestOfObject(dec, func(key string) error { return r.member(dec, key, depth+1) })
 	}
-	_, err = dec.Token()
-	return err
+	return nil
+}
+
+func (r Rules) member(dec *json.Decoder, key string, depth int) error {
+	if r.Known != nil && !slices.Contains(r.Known, key) {
+		return fmt.Errorf("the key %.80q is not known", key)
+	}
+	if r.Opaque != "" && key == r.Opaque {
+		r.Known = nil
+	}
+	return r.value(dec, depth)
 }

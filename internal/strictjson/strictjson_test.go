@@ -51,7 +51,8 @@ func TestDecode(t *testing.T) {
 		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
 			t.Errorf("%s: %v, want %q", text, err, want)
 		}
-		if err := loose.Decode([]byte(text), new(doc)); want != "null" && want != "" && err == nil || (want == "null" || want == "") && err != nil {
+		if err := loose.Decode([]byte(text), new(doc)); want != "null" && want != "" && err == nil ||
+			(want == "null" || want == "") && err != nil {
 			t.Errorf("%s with null: %v", text, err)
 		}
 	}
@@ -60,7 +61,10 @@ func TestDecode(t *testing.T) {
 // FuzzDecode demands that what is read has one reading: it is what encoding/json reads,
 // and written again and read again it is the same.
 func FuzzDecode(f *testing.F) {
-	for _, s := range []string{`{"name":"a","list":[{"name":"b"}],"bundle":{"x":1}}`, `{"name":"a","name":"b"}`, `{"Name":"a"}`, `{"name":null}`, `{} {}`} {
+	for _, s := range []string{
+		`{"name":"a","list":[{"name":"b"}],"bundle":{"x":1}}`, `{"name":"a","name":"b"}`, `{"Name":"a"}`, `{"name":null}`,
+		`{} {}`,
+	} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {

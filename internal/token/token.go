@@ -20,6 +20,7 @@ import (
 	gooidc "github.com/coreos/go-oidc/v3/oidc"
 	"github.com/go-jose/go-jose/v4"
 
+	"github.com/repopolicy/repopolicy/internal/clip"
 	"github.com/repopolicy/repopolicy/internal/identity"
 	"github.com/repopolicy/repopolicy/internal/web"
 	"github.com/repopolicy/repopolicy/policy"
@@ -61,7 +62,8 @@ func (v *Verifier) Verify(ctx context.Context, raw, audience string) (*Verified,
 	}
 	issuer, ok := v.Issuers.Find(t.Issuer)
 	if !ok {
-		return nil, refusef(policy.TokenRefused, "%q is not an issuer that this program or the policy names", clip(t.Issuer))
+		return nil, refusef(policy.TokenRefused, "%q is not an issuer that this program or the policy names",
+			clip.Text(t.Issuer))
 	}
 	now := v.Now()
 	if err := t.Check(issuer, audience, now); err != nil {
@@ -101,22 +103,12 @@ func (v *Verifier) keys(ctx context.Context, i identity.Issuer, t *identity.Unve
 	unreachable := func(err error) error {
 		return refusef(policy.IssuerUnreachable, "%s: %s", i.URL, err)
 	}
-	data, err := v.get(ctx, i.URL, discovery, maxDiscovery)
+	path, err := v.keysPath(ctx, i)
 	if err != nil {
 		return nil, unreachable(err)
 	}
-	var doc struct {
-		Issuer string `json:"issuer"`
-		Keys   string `json:"jwks_uri"`
-	}
-	if err := json.Unmarshal(data, &doc); err != nil || doc.Issuer != i.URL {
-		return nil, unreachable(errors.New("its discovery document is not its own"))
-	}
-	u, err := url.Parse(doc.Keys)
-	if err != nil || u.Scheme+"://"+u.Host != i.KeysOrigin() || u.User != nil || u.RawQuery != "" || u.Fragment != "" || u.Path == "" {
-		return nil, unreachable(fmt.Errorf("its keys lie at %q, not on %s", clip(doc.Keys), i.KeysOrigin()))
-	}
-	if data, err = v.get(ctx, i.KeysOrigin(), u.Path, maxKeys); err != nil {
+	data, err := v.get(ctx, i.KeysOrigin(), path, maxKeys)
+	if err != nil {
 		return nil, unreachable(err)
 	}
 	var set jose.JSONWebKeySet
@@ -125,14 +117,41 @@ func (v *Verifier) keys(ctx context.Context, i identity.Issuer, t *identity.Unve
 	}
 	var out []crypto.PublicKey
 	for _, k := range set.Keys {
-		if k.KeyID == t.KeyID && (k.Use == "" || k.Use == "sig") && (k.Algorithm == "" || k.Algorithm == t.Algorithm) && k.Valid() && k.IsPublic() && strong(k.Key) {
+		if k.KeyID == t.KeyID && canSign(k, t.Algorithm) {
 			out = append(out, k.Key)
 		}
 	}
 	if len(out) == 0 {
-		return nil, refusef(policy.TokenInvalid, "%s has no key %q", i.URL, clip(t.KeyID))
+		return nil, refusef(policy.TokenInvalid, "%s has no key %q", i.URL, clip.Text(t.KeyID))
 	}
 	return out, nil
+}
+
+// keysPath returns where the issuer's keys lie on their origin, as its discovery document says.
+func (v *Verifier) keysPath(ctx context.Context, i identity.Issuer) (string, error) {
+	data, err := v.get(ctx, i.URL, discovery, maxDiscovery)
+	if err != nil {
+		return "", err
+	}
+	var doc struct {
+		Issuer string `json:"issuer"`
+		Keys   string `json:"jwks_uri"`
+	}
+	if err := json.Unmarshal(data, &doc); err != nil || doc.Issuer != i.URL {
+		return "", errors.New("its discovery document is not its own")
+	}
+	u, err := url.Parse(doc.Keys)
+	if err != nil || u.Scheme+"://"+u.Host != i.KeysOrigin() || u.User != nil ||
+		u.RawQuery != "" || u.Fragment != "" || u.Path == "" {
+		return "", fmt.Errorf("its keys lie at %q, not on %s", clip.Text(doc.Keys), i.KeysOrigin())
+	}
+	return u.Path, nil
+}
+
+// canSign reports whether a key is a good one to verify signatures of an algorithm with.
+func canSign(k jose.JSONWebKey, algorithm string) bool {
+	return (k.Use == "" || k.Use == "sig") && (k.Algorithm == "" || k.Algorithm == algorithm) &&
+		k.Valid() && k.IsPublic() && strong(k.Key)
 }
 
 func strong(key any) bool {
@@ -155,5 +174,3 @@ func (v *Verifier) get(ctx context.Context, base, path string, limit int64) ([]b
 func refusef(reason policy.Reason, format string, args ...any) error {
 	return &identity.Refusal{Reason: reason, Text: fmt.Sprintf(format, args...)}
 }
-
-func clip(s string) string { return s[:min(len(s), 80)] }

@@ -55,17 +55,26 @@ func newIssuer(t testing.TB) *issuer {
 }
 
 func (i *issuer) verifier() *Verifier {
-	return &Verifier{Issuers: identity.Issuers{{URL: i.URL, Kind: identity.KindEmail}}, Agent: "test", Now: func() time.Time { return now }}
+	return &Verifier{
+		Issuers: identity.Issuers{{URL: i.URL, Kind: identity.KindEmail}}, Agent: "test",
+		Now: func() time.Time { return now },
+	}
 }
 
 // sign returns a token of alice's with some claims changed.
-func (i *issuer) sign(t testing.TB, key crypto.PrivateKey, alg jose.SignatureAlgorithm, kid string, change map[string]any) string {
+func (i *issuer) sign(
+	t testing.TB, key crypto.PrivateKey, alg jose.SignatureAlgorithm, kid string, change map[string]any,
+) string {
 	t.Helper()
-	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: alg, Key: key}, (&jose.SignerOptions{}).WithType("JWT").WithHeader("kid", kid))
+	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: alg, Key: key},
+		(&jose.SignerOptions{}).WithType("JWT").WithHeader("kid", kid))
 	if err != nil {
 		t.Fatal(err)
 	}
-	claims := map[string]any{"iss": i.URL, "sub": "1", "aud": "repopolicy", "iat": now.Unix(), "exp": now.Add(5 * time.Minute).Unix(), "email": "alice@example.com", "email_verified": true}
+	claims := map[string]any{
+		"iss": i.URL, "sub": "1", "aud": "repopolicy", "iat": now.Unix(), "exp": now.Add(5 * time.Minute).Unix(),
+		"email": "alice@example.com", "email_verified": true,
+	}
 	maps.Copy(claims, change)
 	raw, err := jwt.Signed(signer).Claims(claims).Serialize()
 	if err != nil {
@@ -115,18 +124,26 @@ func TestVerify(t *testing.T) {
 		raw    string
 		reason policy.Reason
 	}{
-		"another key":           {i.sign(t, stranger, jose.RS256, "a", nil), policy.TokenInvalid},
-		"unknown key id":        {i.sign(t, key, jose.RS256, "z", nil), policy.TokenInvalid},
-		"no key id":             {i.sign(t, key, jose.RS256, "", nil), policy.TokenInvalid},
-		"key for encryption":    {i.sign(t, key, jose.RS256, "enc", nil), policy.TokenInvalid},
-		"another algorithm":     {i.sign(t, key, jose.RS256, "ps", nil), policy.TokenInvalid},
-		"HS256 with the key":    {i.sign(t, public, jose.HS256, "a", nil), policy.TokenInvalid},
-		"one byte changed":      {flip, policy.TokenInvalid},
-		"not a token":           {"x", policy.TokenInvalid},
-		"Sigstore's audience":   {i.sign(t, key, jose.RS256, "a", map[string]any{"aud": "sigstore"}), policy.TokenRefused},
-		"expired":               {i.sign(t, key, jose.RS256, "a", map[string]any{"iat": now.Add(-time.Hour).Unix(), "exp": now.Add(-55 * time.Minute).Unix()}), policy.TokenRefused},
-		"not yet":               {i.sign(t, key, jose.RS256, "a", map[string]any{"nbf": now.Add(time.Hour).Unix()}), policy.TokenRefused},
-		"address not verified":  {i.sign(t, key, jose.RS256, "a", map[string]any{"email_verified": false}), policy.TokenRefused},
+		"another key":         {i.sign(t, stranger, jose.RS256, "a", nil), policy.TokenInvalid},
+		"unknown key id":      {i.sign(t, key, jose.RS256, "z", nil), policy.TokenInvalid},
+		"no key id":           {i.sign(t, key, jose.RS256, "", nil), policy.TokenInvalid},
+		"key for encryption":  {i.sign(t, key, jose.RS256, "enc", nil), policy.TokenInvalid},
+		"another algorithm":   {i.sign(t, key, jose.RS256, "ps", nil), policy.TokenInvalid},
+		"HS256 with the key":  {i.sign(t, public, jose.HS256, "a", nil), policy.TokenInvalid},
+		"one byte changed":    {flip, policy.TokenInvalid},
+		"not a token":         {"x", policy.TokenInvalid},
+		"Sigstore's audience": {i.sign(t, key, jose.RS256, "a", map[string]any{"aud": "sigstore"}), policy.TokenRefused},
+		"expired": {
+			i.sign(t, key, jose.RS256, "a", map[string]any{
+				"iat": now.Add(-time.Hour).Unix(), "exp": now.Add(-55 * time.Minute).Unix(),
+			}), policy.TokenRefused,
+		},
+		"not yet": {
+			i.sign(t, key, jose.RS256, "a", map[string]any{"nbf": now.Add(time.Hour).Unix()}), policy.TokenRefused,
+		},
+		"address not verified": {
+			i.sign(t, key, jose.RS256, "a", map[string]any{"email_verified": false}), policy.TokenRefused,
+		},
 		"issuer not listed":     {i.sign(t, key, jose.RS256, "a", map[string]any{"iss": i.URL + "/x"}), policy.TokenRefused},
 		"issuer in another way": {i.sign(t, key, jose.RS256, "a", map[string]any{"iss": i.URL + "/"}), policy.TokenRefused},
 	} {
@@ -234,7 +251,8 @@ func TestLyingIssuer(t *testing.T) {
 			t.Errorf("%s was asked", r.URL)
 			return nil, errors.New("no network")
 		})
-		if _, err := v.Verify(t.Context(), i.sign(t, key, jose.RS256, "a", map[string]any{"iss": url}), "repopolicy"); err == nil {
+		if _, err := v.Verify(t.Context(), i.sign(t, key, jose.RS256, "a", map[string]any{"iss": url}),
+			"repopolicy"); err == nil {
 			t.Errorf("keys from %s", url)
 		}
 	}

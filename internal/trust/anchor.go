@@ -45,7 +45,8 @@ func AnchorPattern(pattern string) (string, error) {
 		return "", fmt.Errorf("%q is no pattern like https://github.com/acme/*", pattern)
 	}
 	// Whatever "*" stands for, the rest has to be a locator as it is written.
-	if l, err := policy.ParseLocator(strings.ReplaceAll(pattern, "*", "x")); err != nil || l.String() != strings.ReplaceAll(pattern, "*", "x") {
+	if l, err := policy.ParseLocator(strings.ReplaceAll(pattern, "*", "x")); err != nil ||
+		l.String() != strings.ReplaceAll(pattern, "*", "x") {
 		return "", fmt.Errorf("%q is no pattern like https://github.com/acme/*: %w", pattern, err)
 	}
 	if host, _, _ := strings.Cut(rest, "/"); strings.Contains(host, "*") {
@@ -56,7 +57,8 @@ func AnchorPattern(pattern string) (string, error) {
 
 // Bytes returns the anchor as a target, the same bytes for the same anchor.
 func (a Anchor) Bytes() []byte {
-	return fmt.Appendf(nil, "{\n  \"schema\": %q,\n  \"repository\": %q,\n  \"statement\": %q\n}\n", anchorSchema, a.Repository, "sha256:"+a.Statement)
+	return fmt.Appendf(nil, "{\n  \"schema\": %q,\n  \"repository\": %q,\n  \"statement\": %q\n}\n", anchorSchema,
+		a.Repository, "sha256:"+a.Statement)
 }
 
 var anchorRules = strictjson.Rules{Known: []string{"schema", "repository", "statement"}}

@@ -48,7 +48,8 @@ func vectors(t *testing.T, kind string, least int, f func(t *testing.T, header m
 			header := map[string]string{}
 			for line := range strings.Lines(head) {
 				k, v, ok := strings.Cut(strings.TrimSpace(line), ": ")
-				if !ok || header[k] != "" || !slices.Contains([]string{"expect", "requirement", "source", "target", "statement"}, k) {
+				if !ok || header[k] != "" ||
+					!slices.Contains([]string{"expect", "requirement", "source", "target", "statement"}, k) {
 					t.Errorf("%q", line)
 				}
 				header[k] = v
@@ -123,7 +124,9 @@ func superRoot(t testing.TB, targets map[string]string) *tuf.Client {
 	t.Helper()
 	key, signer := fileKey(t)
 	s := author.Setup{Keys: []author.Key{key}, Threshold: 1}
-	r, err := author.Create(t.TempDir(), now, map[string]author.Setup{author.Root: s, author.Targets: s, author.Snapshot: s, author.Timestamp: s})
+	r, err := author.Create(t.TempDir(), now, map[string]author.Setup{
+		author.Root: s, author.Targets: s, author.Snapshot: s, author.Timestamp: s,
+	})
 	check(t, err)
 	defer r.Close()
 	for path, data := range targets {
@@ -134,7 +137,9 @@ func superRoot(t testing.TB, targets map[string]string) *tuf.Client {
 	check(t, r.Publish(t.Context(), []author.Signer{signer}, nil))
 	files, err := r.Files(t.Context())
 	check(t, err)
-	c, err := tuf.New(tuf.Options{Root: files.Metadata["1.root.json"], Source: files.Source(), Now: func() time.Time { return now }})
+	c, err := tuf.New(tuf.Options{
+		Root: files.Metadata["1.root.json"], Source: files.Source(), Now: func() time.Time { return now },
+	})
 	check(t, err)
 	check(t, c.Refresh(t.Context()))
 	return c
@@ -181,9 +186,12 @@ func TestCheckTarget(t *testing.T) {
 		"no forge table":      {ForgesTarget, "{}", false},
 		"a directory":         {DirectoryTarget, directory, true},
 		"no directory":        {DirectoryTarget, "{}", false},
-		"bad witnesses":       {DirectoryTarget, string((&rekorbind.Descriptor{URL: "https://directory.example", Key: vkey, Witnesses: "x"}).Bytes()), false},
-		"an unknown member":   {DirectoryTarget, strings.Replace(directory, "{", `{"x":1,`, 1), false},
-		"something else":      {"README", "x", true},
+		"bad witnesses": {
+			DirectoryTarget,
+			string((&rekorbind.Descriptor{URL: "https://directory.example", Key: vkey, Witnesses: "x"}).Bytes()), false,
+		},
+		"an unknown member": {DirectoryTarget, strings.Replace(directory, "{", `{"x":1,`, 1), false},
+		"something else":    {"README", "x", true},
 	} {
 		if err := CheckTarget(c.path, []byte(c.data)); (err == nil) != c.ok {
 			t.Errorf("%s: %v", name, err)

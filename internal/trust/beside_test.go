@@ -18,8 +18,11 @@ import (
 )
 
 const (
-	aDirectory = `{"schema":"https://raw.githubusercontent.com/repopolicy/repopolicy/main/schema/directory-v1.json","url":"https://directory.example.com","key":"directory.example.com+d0c395f4+AQ6r5CWazrvwe504DzSzW5fAF+EMr9G3wweCcPJLg2md"}`
-	aForge     = `{"schema":"https://raw.githubusercontent.com/repopolicy/repopolicy/main/schema/forges-v1.json","forges":[{"host":"git.example.com","kind":"gitlab","issuers":["https://git.example.com"]}]}`
+	aDirectory = `{"schema":"https://raw.githubusercontent.com/repopolicy/repopolicy/main/schema/directory-v1.json",` +
+		`"url":"https://directory.example.com",` +
+		`"key":"directory.example.com+d0c395f4+AQ6r5CWazrvwe504DzSzW5fAF+EMr9G3wweCcPJLg2md"}`
+	aForge = `{"schema":"https://raw.githubusercontent.com/repopolicy/repopolicy/main/schema/forges-v1.json",` +
+		`"forges":[{"host":"git.example.com","kind":"gitlab","issuers":["https://git.example.com"]}]}`
 )
 
 // besides is a root that says these things beside others.
@@ -39,13 +42,17 @@ func TestBesideRefused(t *testing.T) {
 	const start = "format = \"repopolicy-trust/v1\"\n[[root]]\nname = \"a\"\nurl = \"x\"\ninitial = \"y\"\n"
 	const second = "[[root]]\nname = \"b\"\nurl = \"x\"\ninitial = \"y\"\n"
 	for name, row := range map[string]struct{ text, want string }{
-		"one":              {start + "beside = [\"public-good\"]\n", ""},
-		"two under one":    {start + "beside = [\"public-good\", \"b\"]\n" + second, ""},
-		"itself":           {start + "beside = [\"a\"]\n", "not another root"},
-		"nobody":           {start + "beside = [\"c\"]\n", "not another root"},
-		"twice":            {start + "beside = [\"public-good\", \"public-good\"]\n", `has the root "a" beside it`},
-		"two beside one":   {start + "beside = [\"public-good\"]\n" + second + "beside = [\"public-good\"]\n", `has the root "a" beside it`},
-		"one after other":  {start + "beside = [\"b\"]\n" + second + "beside = [\"public-good\"]\n", `has the root "a" beside it`},
+		"one":           {start + "beside = [\"public-good\"]\n", ""},
+		"two under one": {start + "beside = [\"public-good\", \"b\"]\n" + second, ""},
+		"itself":        {start + "beside = [\"a\"]\n", "not another root"},
+		"nobody":        {start + "beside = [\"c\"]\n", "not another root"},
+		"twice":         {start + "beside = [\"public-good\", \"public-good\"]\n", `has the root "a" beside it`},
+		"two beside one": {
+			start + "beside = [\"public-good\"]\n" + second + "beside = [\"public-good\"]\n", `has the root "a" beside it`,
+		},
+		"one after other": {
+			start + "beside = [\"b\"]\n" + second + "beside = [\"public-good\"]\n", `has the root "a" beside it`,
+		},
 		"each other":       {start + "beside = [\"b\"]\n" + second + "beside = [\"a\"]\n", "beside it"},
 		"no list of names": {start + "beside = \"public-good\"\n", ":"},
 	} {
@@ -61,7 +68,8 @@ func TestComplete(t *testing.T) {
 	own, err := rekorbind.ParseDescriptor([]byte(strings.Replace(aDirectory, "https://directory", "https://own", 1)))
 	check(t, err)
 	both := map[string]string{DirectoryTarget: aDirectory, ForgesTarget: aForge}
-	const config = "format = \"repopolicy-trust/v1\"\n[[root]]\nname = \"up\"\nurl = \"https://tuf.example\"\ninitial = \"1.root.json\"\nbeside = [\"public-good\"]\n"
+	const config = "format = \"repopolicy-trust/v1\"\n[[root]]\nname = \"up\"\nurl = \"https://tuf.example\"\ninitial = " +
+		"\"1.root.json\"\nbeside = [\"public-good\"]\n"
 	for name, row := range map[string]struct {
 		targets         map[string]string
 		root            string
@@ -69,13 +77,19 @@ func TestComplete(t *testing.T) {
 		directory, host string
 		want            policy.Reason
 	}{
-		"both":                 {both, "public-good", Root{}, "https://directory.example.com", "git.example.com", ""},
-		"a directory alone":    {map[string]string{DirectoryTarget: aDirectory}, "public-good", Root{}, "https://directory.example.com", "", ""},
-		"neither":              {nil, "public-good", Root{}, "", "", ""},
-		"its own directory":    {both, "public-good", Root{Directory: own}, "https://own.example.com", "git.example.com", ""},
-		"not beside that":      {both, "up", Root{}, "", "", ""},
-		"half a directory":     {map[string]string{DirectoryTarget: aDirectory[:40]}, "public-good", Root{}, "", "", policy.TrustRootInvalid},
-		"a table with a fault": {map[string]string{ForgesTarget: "{}"}, "public-good", Root{}, "", "", policy.TrustRootInvalid},
+		"both": {both, "public-good", Root{}, "https://directory.example.com", "git.example.com", ""},
+		"a directory alone": {
+			map[string]string{DirectoryTarget: aDirectory}, "public-good", Root{}, "https://directory.example.com", "", "",
+		},
+		"neither":           {nil, "public-good", Root{}, "", "", ""},
+		"its own directory": {both, "public-good", Root{Directory: own}, "https://own.example.com", "git.example.com", ""},
+		"not beside that":   {both, "up", Root{}, "", "", ""},
+		"half a directory": {
+			map[string]string{DirectoryTarget: aDirectory[:40]}, "public-good", Root{}, "", "", policy.TrustRootInvalid,
+		},
+		"a table with a fault": {
+			map[string]string{ForgesTarget: "{}"}, "public-good", Root{}, "", "", policy.TrustRootInvalid,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := besides(t, row.targets)
@@ -114,7 +128,10 @@ func TestComplete(t *testing.T) {
 				return
 			}
 			defer func(old builtIn) { project = old }(project)
-			project = readProject(fstest.MapFS{"pinned/project.root.json": {Data: s.Files["1.root.json"]}, "pinned/project.url": {Data: []byte("https://tuf.example\n")}})
+			project = readProject(fstest.MapFS{
+				"pinned/project.root.json": {Data: s.Files["1.root.json"]},
+				"pinned/project.url":       {Data: []byte("https://tuf.example\n")},
+			})
 			if !HasProject() || project.address != "https://tuf.example" {
 				t.Errorf("%+v", project)
 			}
@@ -131,13 +148,16 @@ func TestProject(t *testing.T) {
 	if HasProject() && !strings.HasPrefix(project.address, "https://") && !strings.HasPrefix(project.address, "oci:") {
 		t.Errorf("followed from %q", project.address)
 	}
-	if p := readProject(fstest.MapFS{"pinned/project.url": {Data: []byte("https://tuf.example")}}); p.root != nil || p.address != "" {
+	if p := readProject(fstest.MapFS{"pinned/project.url": {Data: []byte("https://tuf.example")}}); p.root != nil ||
+		p.address != "" {
 		t.Errorf("an address without a root: %+v", p)
 	}
 	half := readProject(fstest.MapFS{"pinned/project.root.json": {Data: besides(t, nil).Files["1.root.json"]}})
 	defer func(old builtIn) { project = old }(project)
 	project = half
-	if got, err := (*Config)(nil).Complete(t.Context(), "public-good", Root{}, Options{Now: func() time.Time { return tuftest.Now }}); err == nil {
+	if got, err := (*Config)(nil).Complete(t.Context(), "public-good", Root{}, Options{
+		Now: func() time.Time { return tuftest.Now },
+	}); err == nil {
 		t.Errorf("a root without an address: %+v", got)
 	}
 }

@@ -91,21 +91,13 @@ func ParseConfig(data []byte) (*Config, error) {
 		return nil, fmt.Errorf("format %q is not %q", doc.Format, configFormat)
 	}
 	if len(doc.Root) > maxRoots || len(doc.Scope) > maxScopes || len(doc.Anchor) > maxSupers {
-		return nil, fmt.Errorf("%d roots, %d scopes and %d anchors, at most %d, %d and %d are read", len(doc.Root), len(doc.Scope), len(doc.Anchor), maxRoots, maxScopes, maxSupers)
+		return nil, fmt.Errorf("%d roots, %d scopes and %d anchors, at most %d, %d and %d are read",
+			len(doc.Root), len(doc.Scope), len(doc.Anchor), maxRoots, maxScopes, maxSupers)
 	}
 	c := &Config{Roots: doc.Root, Scopes: doc.Scope, Anchors: doc.Anchor}
-	names := map[string]bool{string(PublicGood): true}
-	for _, r := range c.Roots {
-		if err := r.check(names); err != nil {
-			return nil, fmt.Errorf("root %q: %w", r.Name, err)
-		}
-		names[r.Name] = true
-	}
-	for _, r := range c.Roots {
-		// Whom a root certifies must not hang on that root.
-		if by, ok := c.Root(r.Identities); r.Identities != "" && (!names[r.Identities] || r.Identities == r.Name || ok && by.Identities != "") {
-			return nil, fmt.Errorf("root %q: identities: %q is not a listed root without identities of its own", r.Name, r.Identities)
-		}
+	names, err := c.checkRoots()
+	if err != nil {
+		return nil, err
 	}
 	if err := c.checkBeside(names); err != nil {
 		return nil, err
@@ -124,6 +116,29 @@ func ParseConfig(data []byte) (*Config, error) {
 		}
 	}
 	return c, nil
+}
+
+// checkRoots checks each root, and returns the names of all.
+func (c *Config) checkRoots() (map[string]bool, error) {
+	names := map[string]bool{string(PublicGood): true}
+	for _, r := range c.Roots {
+		if err := r.check(names); err != nil {
+			return nil, fmt.Errorf("root %q: %w", r.Name, err)
+		}
+		names[r.Name] = true
+	}
+	for _, r := range c.Roots {
+		if r.Identities == "" {
+			continue
+		}
+		// Whom a root certifies must not hang on that root.
+		by, ok := c.Root(r.Identities)
+		if !names[r.Identities] || r.Identities == r.Name || ok && by.Identities != "" {
+			return nil, fmt.Errorf("root %q: identities: %q is not a listed root without identities of its own",
+				r.Name, r.Identities)
+		}
+	}
+	return names, nil
 }
 
 // checkBeside demands that no root has two others beside it, or one that itself has.

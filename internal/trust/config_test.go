@@ -103,9 +103,12 @@ func TestSpeaksFor(t *testing.T) {
 
 func TestPatterns(t *testing.T) {
 	for pattern, want := range map[string]bool{
-		"https://github.com/**": true, "https://github.com/*/*": true, "https://github.com/acme/**": true, "https://github.com/*": false,
-		"https://git.example/**": true, "https://git.example/*": true, "https://git.example": false, "https://**": false, "**": false, "": false,
-		"https://git.example/a/**/b": false, "https://git.example/**/**": false, "https://git.example/a*": false, "https://GitHub.com/**": false,
+		"https://github.com/**": true, "https://github.com/*/*": true, "https://github.com/acme/**": true,
+		"https://github.com/*":   false,
+		"https://git.example/**": true, "https://git.example/*": true, "https://git.example": false, "https://**": false,
+		"**": false, "": false,
+		"https://git.example/a/**/b": false, "https://git.example/**/**": false, "https://git.example/a*": false,
+		"https://GitHub.com/**": false,
 	} {
 		if err := checkPattern(pattern); (err == nil) != want {
 			t.Errorf("%q: %v", pattern, err)
@@ -171,7 +174,8 @@ func TestIdentitiesRefused(t *testing.T) {
 		start + "identities = \"a\"\n":                                             false,
 		start + "identities = \"b\"\n" + second + "identities = \"a\"\n":           false,
 	} {
-		if _, err := ParseConfig([]byte(text)); (err == nil) != ok || err != nil && !strings.Contains(err.Error(), "identities") {
+		if _, err := ParseConfig([]byte(text)); (err == nil) != ok ||
+			err != nil && !strings.Contains(err.Error(), "identities") {
 			t.Errorf("%s%v", text, err)
 		}
 	}
@@ -189,16 +193,20 @@ func TestConfigLimits(t *testing.T) {
 		return "[[anchor]]\nrepositories = [\"https://git.example/a\"]\nroot = \"public-good\"\n"
 	}
 	patterns := func(n int) string {
-		return "[[anchor]]\nrepositories = [" + strings.Repeat("\"https://git.example/a\",", n) + "]\nroot = \"public-good\"\n"
+		return "[[anchor]]\nrepositories = [" + strings.Repeat("\"https://git.example/a\",", n) +
+			"]\nroot = \"public-good\"\n"
 	}
 	for name, c := range map[string]struct {
 		text func(n int) string
 		most int
 		once bool
 	}{
-		"roots": {root, maxRoots, false}, "scopes": {scope, maxScopes, false}, "anchors": {anchor, maxSupers, false}, "patterns": {patterns, maxPatterns, true},
-		"a name": {func(n int) string { return strings.Replace(root(0), "r0", strings.Repeat("r", n), 1) }, 64, true},
-		"bytes":  {func(n int) string { return strings.Repeat("#", n-len("format = \"repopolicy-trust/v1\"\n")) }, MaxConfigBytes, true},
+		"roots": {root, maxRoots, false}, "scopes": {scope, maxScopes, false}, "anchors": {anchor, maxSupers, false},
+		"patterns": {patterns, maxPatterns, true},
+		"a name":   {func(n int) string { return strings.Replace(root(0), "r0", strings.Repeat("r", n), 1) }, 64, true},
+		"bytes": {
+			func(n int) string { return strings.Repeat("#", n-len("format = \"repopolicy-trust/v1\"\n")) }, MaxConfigBytes, true,
+		},
 	} {
 		for n, ok := range map[int]bool{c.most: true, c.most + 1: false} {
 			text := "format = \"repopolicy-trust/v1\"\n"
@@ -232,7 +240,8 @@ func TestSuperOf(t *testing.T) {
 	c, err := ParseConfig([]byte(sampleConfig))
 	check(t, err)
 	for repo, want := range map[string]string{
-		"https://github.com/acme/widget": "acme", "https://github.com/acme/gadget": "foundation", "https://git.example/a/b": "foundation",
+		"https://github.com/acme/widget": "acme", "https://github.com/acme/gadget": "foundation",
+		"https://git.example/a/b":         "foundation",
 		"https://github.com/other/widget": "", "https://git.example.com/a": "", "https://gitlab.com/acme/widget": "",
 	} {
 		if got := c.SuperOf(locator(t, repo)); got != want {

@@ -201,7 +201,9 @@ func (c *Config) SigningConfigs(ctx context.Context, name string, o Options) ([]
 }
 
 // with follows a root of the configuration to its newest metadata and calls use.
-func (c *Config) with(ctx context.Context, name string, o Options, use func(pin []byte, client *tuf.Client) error) error {
+func (c *Config) with(
+	ctx context.Context, name string, o Options, use func(pin []byte, client *tuf.Client) error,
+) error {
 	named, ok := c.Root(name)
 	if !ok {
 		return missing(fmt.Errorf("no root %q is configured", name))
@@ -222,7 +224,9 @@ func (c *Config) with(ctx context.Context, name string, o Options, use func(pin 
 
 // Identities returns the type of keys that are OIDC identities; see [OIDCKeys]. The trusted
 // root of that name is opened when the first of them is met. Without open there are none.
-func Identities(ctx context.Context, name string, open func(ctx context.Context, name string) (*sigstore.Root, error)) map[string]tuf.KeyType {
+func Identities(
+	ctx context.Context, name string, open func(ctx context.Context, name string) (*sigstore.Root, error),
+) map[string]tuf.KeyType {
 	if open == nil {
 		return nil
 	}

@@ -43,7 +43,12 @@ func super(t *testing.T, s *tuftest.Sim) (*Config, Options) {
 	t.Helper()
 	dir := t.TempDir()
 	check(t, os.WriteFile(filepath.Join(dir, "1.root.json"), s.Files["1.root.json"], 0o600))
-	c, err := ParseConfig([]byte("format = \"repopolicy-trust/v1\"\n[[root]]\nname = \"up\"\nurl = \"https://tuf.example\"\ninitial = \"1.root.json\"\n[[anchor]]\nrepositories = [\"https://github.com/**\"]\nroot = \"up\"\n"))
+	c, err := ParseConfig(
+		[]byte(
+			"format = \"repopolicy-trust/v1\"\n[[root]]\nname = \"up\"\nurl = \"https://tuf.example\"\ninitial = " +
+				"\"1.root.json\"\n[[anchor]]\nrepositories = [\"https://github.com/**\"]\nroot = \"up\"\n",
+		),
+	)
 	check(t, err)
 	c.Dir = dir
 	return c, Options{Source: s, Now: func() time.Time { return tuftest.Now }}
@@ -80,7 +85,9 @@ func binned(t *testing.T, bits int, files []string, also ...string) *tuftest.Sim
 	key := tuftest.KeyOf(t, k)
 	id := tuftest.KeyID(t, key)
 	bins := &metadata.SuccinctRoles{KeyIDs: []string{id}, Threshold: 1, BitLength: bits, NamePrefix: "bin"}
-	s.Targets["targets"].Signed.Delegations = &metadata.Delegations{Keys: map[string]*metadata.Key{id: key}, SuccinctRoles: bins}
+	s.Targets["targets"].Signed.Delegations = &metadata.Delegations{
+		Keys: map[string]*metadata.Key{id: key}, SuccinctRoles: bins,
+	}
 	add := func(role string) {
 		if s.Targets[role] == nil {
 			s.Targets[role] = metadata.Targets(tuftest.Now.AddDate(1, 0, 0))
@@ -131,14 +138,29 @@ func TestFetch(t *testing.T) {
 		not  []string
 		want error
 	}{
-		"a chain of roles": {chained(t, 3, "d/x.txt", "x"), []string{"1.r0.json", "1.r1.json", "1.r2.json"}, map[string]string{"d/x.txt": "x"}, nil, nil},
-		"two bins":         {binned(t, 1, []string{"x", "y", "z/w"}, "bin-0", "bin-1"), []string{"1.bin-0.json", "1.bin-1.json"}, map[string]string{"x": "content of x", "y": "content of y", "z/w": "content of z/w"}, nil, nil},
-		"few of many bins": {binned(t, 32, []string{"x", "d/y"}), nil, map[string]string{"x": "content of x", "d/y": "content of d/y"}, nil, nil},
-		"names like bins": {binned(t, 5, []string{"x"}, "bin-1f", "bin-20", "bin-1F", "bin-001", "bin-", "bin--1", "bin-+1", "other-01", "01"), []string{"1.bin-1f.json"}, map[string]string{"x": "content of x"},
-			[]string{"1.bin-20.json", "1.bin-1F.json", "1.bin-001.json", "1.bin-.json", "1.bin--1.json", "1.bin-+1.json", "1.other-01.json", "1.01.json"}, nil},
+		"a chain of roles": {
+			chained(t, 3, "d/x.txt", "x"), []string{"1.r0.json", "1.r1.json", "1.r2.json"}, map[string]string{"d/x.txt": "x"},
+			nil, nil,
+		},
+		"two bins": {
+			binned(t, 1, []string{"x", "y", "z/w"}, "bin-0", "bin-1"), []string{"1.bin-0.json", "1.bin-1.json"},
+			map[string]string{"x": "content of x", "y": "content of y", "z/w": "content of z/w"}, nil, nil,
+		},
+		"few of many bins": {
+			binned(t, 32, []string{"x", "d/y"}), nil, map[string]string{"x": "content of x", "d/y": "content of d/y"}, nil, nil,
+		},
+		"names like bins": {binned(t, 5, []string{"x"}, "bin-1f", "bin-20", "bin-1F", "bin-001", "bin-", "bin--1", "bin-+1",
+			"other-01", "01"), []string{"1.bin-1f.json"}, map[string]string{"x": "content of x"},
+			[]string{
+				"1.bin-20.json", "1.bin-1F.json", "1.bin-001.json", "1.bin-.json", "1.bin--1.json", "1.bin-+1.json",
+				"1.other-01.json", "1.01.json",
+			}, nil},
 		"as many as are copied": {binned(t, 10, nil, many(maxFetched)...), []string{"1.bin-3e7.json"}, nil, nil, nil},
 		"one more":              {binned(t, 10, nil, many(maxFetched+1)...), nil, nil, nil, tuf.ErrTooManyRoles},
-		"two roles":             {twice(t), []string{"1.first.json", "1.second.json", "1.deep.json"}, map[string]string{"d/x.txt": "what is found", "e/y.txt": "by another way"}, []string{"f/z.txt"}, nil},
+		"two roles": {
+			twice(t), []string{"1.first.json", "1.second.json", "1.deep.json"},
+			map[string]string{"d/x.txt": "what is found", "e/y.txt": "by another way"}, []string{"f/z.txt"}, nil,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c, o := super(t, row.sim)

@@ -121,8 +121,14 @@ func (r *Root) more(ctx context.Context, c *tuf.Client) error {
 		has    bool
 		read   func([]byte) error
 	}{
-		{ForgesTarget, r.Forges != nil, func(data []byte) (err error) { r.Forges, err = rekorbind.ParseForges(data); return err }},
-		{DirectoryTarget, r.Directory != nil, func(data []byte) (err error) { r.Directory, err = rekorbind.ParseDescriptor(data); return err }},
+		{
+			ForgesTarget, r.Forges != nil,
+			func(data []byte) (err error) { r.Forges, err = rekorbind.ParseForges(data); return err },
+		},
+		{
+			DirectoryTarget, r.Directory != nil,
+			func(data []byte) (err error) { r.Directory, err = rekorbind.ParseDescriptor(data); return err },
+		},
 	} {
 		if more.has {
 			continue

@@ -25,14 +25,21 @@ func TestPinned(t *testing.T) {
 		theirs  []byte
 		address string
 	}{
-		PublicGood: {"a0dfcc5d51c1ce4a66b541a3fff0afa97225ccc40456b21140bb2e2f113122e2", 14, sigstoretuf.DefaultRoot(), sigstoretuf.DefaultMirror},
-		Staging:    {"f0a8b825e7e504c36d2f4bac2c97b7a78b2abb152f3fd3b017496c20e031468e", 13, sigstoretuf.StagingRoot(), sigstoretuf.StagingMirror},
+		PublicGood: {
+			"a0dfcc5d51c1ce4a66b541a3fff0afa97225ccc40456b21140bb2e2f113122e2", 14, sigstoretuf.DefaultRoot(),
+			sigstoretuf.DefaultMirror,
+		},
+		Staging: {
+			"f0a8b825e7e504c36d2f4bac2c97b7a78b2abb152f3fd3b017496c20e031468e", 13, sigstoretuf.StagingRoot(),
+			sigstoretuf.StagingMirror,
+		},
 	} {
 		root, address, err := instance.pin()
 		if err != nil {
 			t.Fatal(err)
 		}
-		if sum := sha256.Sum256(root); hex.EncodeToString(sum[:]) != want.digest || string(root) != string(want.theirs) || address != want.address {
+		if sum := sha256.Sum256(root); hex.EncodeToString(sum[:]) != want.digest || string(root) != string(want.theirs) ||
+			address != want.address {
 			t.Errorf("%s: sha256:%x at %s", instance, sum, address)
 		}
 		c, err := tuf.New(tuf.Options{Root: root, Now: time.Now})
@@ -47,7 +54,9 @@ func TestPinned(t *testing.T) {
 
 // TestOffline: without a cache there is nothing to use.
 func TestOffline(t *testing.T) {
-	for _, o := range []Options{{Offline: true, Now: time.Now}, {Offline: true, Now: time.Now, Cache: t.TempDir(), Instance: Staging}} {
+	for _, o := range []Options{
+		{Offline: true, Now: time.Now}, {Offline: true, Now: time.Now, Cache: t.TempDir(), Instance: Staging},
+	} {
 		_, err := Roots(t.Context(), o)
 		var e *sigstore.Error
 		if !errors.As(err, &e) || e.Reason != policy.TrustRootMissing {

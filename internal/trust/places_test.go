@@ -46,7 +46,10 @@ func named(t *testing.T, s *tuftest.Sim, url, more string) *Config {
 	t.Helper()
 	dir := t.TempDir()
 	check(t, os.WriteFile(filepath.Join(dir, "1.root.json"), s.Files["1.root.json"], 0o600))
-	check(t, os.WriteFile(filepath.Join(dir, "trust.toml"), fmt.Appendf(nil, "format = \"repopolicy-trust/v1\"\n[[root]]\nname = \"a\"\nurl = %q\ninitial = \"1.root.json\"\n%s", url, more), 0o600))
+	check(t,
+		os.WriteFile(filepath.Join(dir, "trust.toml"),
+			fmt.Appendf(nil, "format = \"repopolicy-trust/v1\"\n[[root]]\nname = \"a\"\nurl = %q\ninitial = \"1.root.json\"\n%s",
+				url, more), 0o600))
 	c, err := ReadConfig(filepath.Join(dir, "trust.toml"))
 	check(t, err)
 	return c
@@ -138,16 +141,18 @@ func TestNoPlace(t *testing.T) {
 		spoil           func(c *Config)
 		want            policy.Reason
 	}{
-		"plain http":          {"http://tuf.example.com", "", "a", nil, policy.TrustRootMissing},
-		"another scheme":      {"ftp://tuf.example.com", "", "a", nil, policy.TrustRootMissing},
-		"no URL":              {"https://%zz", "", "a", nil, policy.TrustRootMissing},
-		"no host":             {"https://", "", "a", nil, policy.TrustRootMissing},
-		"no reference":        {"oci:", "", "a", nil, policy.TrustRootMissing},
-		"no layout":           {"oci-layout:" + tree, "", "a", nil, policy.TrustRootMissing},
-		"no tree":             {tree, "", "a", nil, policy.TrustRootMissing},
-		"not configured":      {tree, "", "b", nil, policy.TrustRootMissing},
-		"another pin":         {tree, "sha256 = \"" + policy.Sum([]byte("x")) + "\"\n", "a", nil, policy.TrustRootInvalid},
-		"no initial metadata": {tree, "", "a", func(c *Config) { _ = os.Remove(filepath.Join(c.Dir, "1.root.json")) }, policy.TrustRootInvalid},
+		"plain http":     {"http://tuf.example.com", "", "a", nil, policy.TrustRootMissing},
+		"another scheme": {"ftp://tuf.example.com", "", "a", nil, policy.TrustRootMissing},
+		"no URL":         {"https://%zz", "", "a", nil, policy.TrustRootMissing},
+		"no host":        {"https://", "", "a", nil, policy.TrustRootMissing},
+		"no reference":   {"oci:", "", "a", nil, policy.TrustRootMissing},
+		"no layout":      {"oci-layout:" + tree, "", "a", nil, policy.TrustRootMissing},
+		"no tree":        {tree, "", "a", nil, policy.TrustRootMissing},
+		"not configured": {tree, "", "b", nil, policy.TrustRootMissing},
+		"another pin":    {tree, "sha256 = \"" + policy.Sum([]byte("x")) + "\"\n", "a", nil, policy.TrustRootInvalid},
+		"no initial metadata": {
+			tree, "", "a", func(c *Config) { _ = os.Remove(filepath.Join(c.Dir, "1.root.json")) }, policy.TrustRootInvalid,
+		},
 		"other initial metadata": {tree, "", "a", func(c *Config) {
 			_ = os.WriteFile(filepath.Join(c.Dir, "1.root.json"), []byte("{}"), 0o600)
 		}, policy.TrustRootMissing},
@@ -167,10 +172,11 @@ func TestNoPlace(t *testing.T) {
 			}
 		}
 	}
-	asked := Options{Now: func() time.Time { return tuftest.Now }, Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
-		t.Errorf("asked %s", r.URL)
-		return nil, errors.New("away")
-	})}
+	asked := Options{Now: func() time.Time { return tuftest.Now },
+		Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
+			t.Errorf("asked %s", r.URL)
+			return nil, errors.New("away")
+		})}
 	if r, err := named(t, s, "http://tuf.example.com", "").Open(t.Context(), "a", asked); err == nil {
 		t.Errorf("by http: %+v", r)
 	}
@@ -179,7 +185,9 @@ func TestNoPlace(t *testing.T) {
 	for name := range lost.Content {
 		lost.Fault[name] = errors.New("lost")
 	}
-	if err := named(t, lost, "https://tuf.example.com", "").Fetch(t.Context(), "a", Options{Source: lost, Now: asked.Now}); err == nil {
+	if err := named(t, lost, "https://tuf.example.com", "").Fetch(t.Context(), "a", Options{
+		Source: lost, Now: asked.Now,
+	}); err == nil {
 		t.Error("copied without its targets")
 	}
 	// A pin that is the right one, and a root that is asked for what it does not have.
@@ -234,7 +242,8 @@ func TestReadConfig(t *testing.T) {
 		t.Errorf("%+v %v", c, err)
 	}
 	bad := map[string]string{
-		"a fault": at("fault", good+"x = 1\n", 0o600), "too large": at("large", good+strings.Repeat("#", MaxConfigBytes), 0o600),
+		"a fault":     at("fault", good+"x = 1\n", 0o600),
+		"too large":   at("large", good+strings.Repeat("#", MaxConfigBytes), 0o600),
 		"a directory": dir, "below a file": filepath.Join(dir, "good", "trust.toml"),
 	}
 	if runtime.GOOS != "windows" {
@@ -262,7 +271,10 @@ func TestIdentitiesOpened(t *testing.T) {
 		}
 		return root, nil
 	})
-	key := tuf.Key{Type: KeyTypeOIDC, Scheme: "Fulcio", Value: []byte(`{"identity":"alice@example.com","issuer":"https://accounts.google.com","public":""}`)}
+	key := tuf.Key{
+		Type: KeyTypeOIDC, Scheme: "Fulcio",
+		Value: []byte(`{"identity":"alice@example.com","issuer":"https://accounts.google.com","public":""}`),
+	}
 	if opened != 0 {
 		t.Error("opened for nothing")
 	}

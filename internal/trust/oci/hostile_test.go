@@ -33,21 +33,36 @@ func TestHostileManifest(t *testing.T) {
 		change func(m *ocispec.Manifest)
 		want   string
 	}{
-		"a name twice":         {func(m *ocispec.Manifest) { m.Layers = append(m.Layers, layer(MediaTypeMetadata, "1.root.json")) }, "two layers"},
-		"a target's twice":     {func(m *ocispec.Manifest) { m.Layers = append(m.Layers, layer(MediaTypeTarget, "0a.trusted_root.json")) }, "two layers"},
-		"no name":              {func(m *ocispec.Manifest) { m.Layers[0].Annotations = nil }, `called ""`},
-		"a name that leads up": {func(m *ocispec.Manifest) { m.Layers = append(m.Layers, layer(MediaTypeTarget, "../x")) }, "called"},
-		"an absolute name":     {func(m *ocispec.Manifest) { m.Layers = append(m.Layers, layer(MediaTypeTarget, "/x")) }, "called"},
-		"a backslash":          {func(m *ocispec.Manifest) { m.Layers = append(m.Layers, layer(MediaTypeTarget, `a\x`)) }, "called"},
-		"metadata below":       {func(m *ocispec.Manifest) { m.Layers = append(m.Layers, layer(MediaTypeMetadata, "a/1.root.json")) }, "called"},
+		"a name twice": {
+			func(m *ocispec.Manifest) { m.Layers = append(m.Layers, layer(MediaTypeMetadata, "1.root.json")) }, "two layers",
+		},
+		"a target's twice": {
+			func(m *ocispec.Manifest) { m.Layers = append(m.Layers, layer(MediaTypeTarget, "0a.trusted_root.json")) },
+			"two layers",
+		},
+		"no name": {func(m *ocispec.Manifest) { m.Layers[0].Annotations = nil }, `called ""`},
+		"a name that leads up": {
+			func(m *ocispec.Manifest) { m.Layers = append(m.Layers, layer(MediaTypeTarget, "../x")) }, "called",
+		},
+		"an absolute name": {
+			func(m *ocispec.Manifest) { m.Layers = append(m.Layers, layer(MediaTypeTarget, "/x")) }, "called",
+		},
+		"a backslash": {
+			func(m *ocispec.Manifest) { m.Layers = append(m.Layers, layer(MediaTypeTarget, `a\x`)) }, "called",
+		},
+		"metadata below": {
+			func(m *ocispec.Manifest) { m.Layers = append(m.Layers, layer(MediaTypeMetadata, "a/1.root.json")) }, "called",
+		},
 		"a long name": {func(m *ocispec.Manifest) {
 			m.Layers = append(m.Layers, layer(MediaTypeTarget, strings.Repeat("x", maxName+1)))
 		}, "called"},
 		"another algorithm": {func(m *ocispec.Manifest) { m.Layers[0].Digest = digest.SHA512.FromString("x") }, "no digest"},
 		"no digest":         {func(m *ocispec.Manifest) { m.Layers[0].Digest = "" }, "no digest"},
-		"a bomb":            {func(m *ocispec.Manifest) { m.Layers = make([]ocispec.Descriptor, maxLayers+1) }, "10001 layers"},
-		"an index":          {func(m *ocispec.Manifest) { m.MediaType = ocispec.MediaTypeImageIndex }, "type"},
-		"another version":   {func(m *ocispec.Manifest) { m.SchemaVersion = 1 }, "version 1"},
+		"a bomb": {
+			func(m *ocispec.Manifest) { m.Layers = make([]ocispec.Descriptor, maxLayers+1) }, "10001 layers",
+		},
+		"an index":        {func(m *ocispec.Manifest) { m.MediaType = ocispec.MediaTypeImageIndex }, "type"},
+		"another version": {func(m *ocispec.Manifest) { m.SchemaVersion = 1 }, "version 1"},
 	} {
 		data, err := files(1).Manifest()
 		if err != nil {

@@ -34,7 +34,8 @@ func files(version int) *Files {
 			fmt.Sprintf("%d.snapshot.json", version): []byte("{}"),
 		},
 		Targets: map[string][]byte{
-			"0a.trusted_root.json": []byte("\xef\xbb\xbfa root"), "repopolicy/anchors/github.com/acme/0b.widget.json": []byte("an anchor"),
+			"0a.trusted_root.json":                              []byte("\xef\xbb\xbfa root"),
+			"repopolicy/anchors/github.com/acme/0b.widget.json": []byte("an anchor"),
 			"0c.empty": {},
 		},
 	}
@@ -67,7 +68,10 @@ func dockerRegistry(t *testing.T) string {
 	l.Close()
 	dir := t.TempDir()
 	config := filepath.Join(dir, "config.yml")
-	if err := os.WriteFile(config, fmt.Appendf(nil, "version: 0.1\nlog:\n  level: error\nstorage:\n  filesystem:\n    rootdirectory: %s\nhttp:\n  addr: %s\n", dir, host), 0o600); err != nil {
+	if err := os.WriteFile(config,
+		fmt.Appendf(nil,
+			"version: 0.1\nlog:\n  level: error\nstorage:\n  filesystem:\n    rootdirectory: %s\nhttp:\n  addr: %s\n", dir,
+			host), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	var out bytes.Buffer
@@ -147,7 +151,8 @@ func TestRoundTrip(t *testing.T) {
 				}
 			}
 			// The tag moved while the first snapshot was being read.
-			if got, err := open.Metadata(ctx, "timestamp.json", limit); err != nil || !bytes.Equal(got, files(1).Metadata["timestamp.json"]) {
+			if got, err := open.Metadata(ctx, "timestamp.json", limit); err != nil ||
+				!bytes.Equal(got, files(1).Metadata["timestamp.json"]) {
 				t.Errorf("%q %v", got, err)
 			}
 			for _, missing := range []string{"2.root.json", "0a.trusted_root.json", "../1.root.json"} {
@@ -155,7 +160,8 @@ func TestRoundTrip(t *testing.T) {
 					t.Errorf("%s: %v", missing, err)
 				}
 			}
-			if got, err := open.Target(ctx, "repopolicy/anchors/github.com/acme/0b.widget.json", limit); err != nil || string(got) != "an anchor" {
+			if got, err := open.Target(ctx, "repopolicy/anchors/github.com/acme/0b.widget.json", limit); err != nil ||
+				string(got) != "an anchor" {
 				t.Errorf("%q %v", got, err)
 			}
 			if _, err := open.Target(ctx, "0a.trusted_root.json", 3); err == nil || errors.Is(err, fs.ErrNotExist) {

@@ -171,7 +171,9 @@ func (m *manifest) layersOf(ctx context.Context, repository string) (layers []oc
 		if err := checkDigest(d.Digest); err != nil {
 			return nil, err
 		}
-		data, err := m.other(ctx, ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: d.Digest, Size: d.Size})
+		data, err := m.other(ctx, ocispec.Descriptor{
+			MediaType: ocispec.MediaTypeImageManifest, Digest: d.Digest, Size: d.Size,
+		})
 		if err != nil {
 			return nil, err
 		}
@@ -179,7 +181,8 @@ func (m *manifest) layersOf(ctx context.Context, repository string) (layers []oc
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", d.Digest, err)
 		}
-		if p.Subject == nil || p.Subject.Digest != m.desc.Digest || p.ArtifactType != ArtifactTypePolicy || p.Annotations[ocispec.AnnotationSource] != repository {
+		if p.Subject == nil || p.Subject.Digest != m.desc.Digest || p.ArtifactType != ArtifactTypePolicy ||
+			p.Annotations[ocispec.AnnotationSource] != repository {
 			continue // listed, but about something else
 		}
 		found = true
@@ -237,7 +240,9 @@ func (m *manifest) files(ctx context.Context, repository string, layers []ocispe
 	}
 	out := &Policy{Repository: repository}
 	for i, d := range layers {
-		files := map[string]*[]File{MediaTypeSignature: &out.Signatures, MediaTypePlace: &out.Places, MediaTypeAnswer: &out.Answers}[kindOf(d.MediaType)]
+		files := map[string]*[]File{
+			MediaTypeSignature: &out.Signatures, MediaTypePlace: &out.Places, MediaTypeAnswer: &out.Answers,
+		}[kindOf(d.MediaType)]
 		*files = append(*files, File{d.Annotations[ocispec.AnnotationTitle], data[i]})
 	}
 	return out, nil

@@ -27,10 +27,15 @@ import (
 const widget = "https://github.com/acme/widget"
 
 func aPolicy(versions int) *Policy {
-	p := &Policy{Repository: widget, Answers: []File{{".repopolicy/directory/0a.json.gz", fmt.Appendf(nil, "answer %d", versions)}}}
+	p := &Policy{
+		Repository: widget, Answers: []File{{".repopolicy/directory/0a.json.gz", fmt.Appendf(nil, "answer %d", versions)}},
+	}
 	p.Places = []File{{".repopolicy/signatures/1-000000000000.place.json", fmt.Appendf(nil, "place %d", versions)}}
 	for n := range versions {
-		p.Signatures = append(p.Signatures, File{fmt.Sprintf(".repopolicy/signatures/%d-000000000000.sigstore.json", n+1), fmt.Appendf(nil, "{ \"version\":%d}\n", n+1)})
+		p.Signatures = append(p.Signatures, File{
+			fmt.Sprintf(".repopolicy/signatures/%d-000000000000.sigstore.json", n+1),
+			fmt.Appendf(nil, "{ \"version\":%d}\n", n+1),
+		})
 	}
 	return p
 }
@@ -38,7 +43,9 @@ func aPolicy(versions int) *Policy {
 // anImage pushes an image and returns its digest.
 func anImage(t *testing.T, host string) digest.Digest {
 	t.Helper()
-	const manifest = `{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{"mediaType":"application/vnd.oci.empty.v1+json","digest":"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a","size":2},"layers":[]}`
+	const manifest = `{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json",` +
+		`"config":{"mediaType":"application/vnd.oci.empty.v1+json",` +
+		`"digest":"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a","size":2},"layers":[]}`
 	d, err := upload(t.Context(), reference(t, "oci:"+host+"/acme/trust:image"), Options{}, "", []byte(manifest), nil)
 	if err != nil {
 		t.Fatal(err)
@@ -126,7 +133,8 @@ func testPolicy(t *testing.T, place Reference) {
 				t.Errorf("%s (-want +got):\n%s", at, diff)
 			}
 		}
-		if _, err := ReadPolicy(t.Context(), place, Options{}, "https://github.com/acme/gadget"); !errors.Is(err, ErrNoPolicy) {
+		if _, err := ReadPolicy(t.Context(), place, Options{}, "https://github.com/acme/gadget"); !errors.Is(err,
+			ErrNoPolicy) {
 			t.Errorf("for another repository: %v", err)
 		}
 	}
@@ -186,7 +194,9 @@ func TestHostilePolicy(t *testing.T) {
 		"a large file":       {func(m *ocispec.Manifest) { m.Layers[0].Size = maxFileBytes + 1 }, "bytes"},
 		"a bomb": {func(m *ocispec.Manifest) {
 			for n := range maxPolicyBytes/maxFileBytes + 1 {
-				m.Layers = append(m.Layers, ocispec.Descriptor{MediaType: MediaTypeSignature, Digest: digest.FromString(fmt.Sprint(n)), Size: maxFileBytes})
+				m.Layers = append(m.Layers, ocispec.Descriptor{
+					MediaType: MediaTypeSignature, Digest: digest.FromString(fmt.Sprint(n)), Size: maxFileBytes,
+				})
 			}
 		}, "more than"},
 		"many layers":     {func(m *ocispec.Manifest) { m.Layers = make([]ocispec.Descriptor, maxLayers+1) }, "10001 layers"},
@@ -205,7 +215,9 @@ func TestHostilePolicy(t *testing.T) {
 		if _, err := PushPolicy(t.Context(), place.At(subject), Options{}, aPolicy(2)); err != nil {
 			t.Fatal(err)
 		}
-		data, err := aPolicy(2).Manifest(&ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: subject, Size: 1})
+		data, err := aPolicy(2).Manifest(&ocispec.Descriptor{
+			MediaType: ocispec.MediaTypeImageManifest, Digest: subject, Size: 1,
+		})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -225,7 +237,8 @@ func TestHostilePolicy(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := errors.Join(os.WriteFile(filepath.Join(dir, blobPath(desc.Digest)), data, 0o600), os.WriteFile(filepath.Join(dir, "index.json"), text, 0o600)); err != nil {
+		if err := errors.Join(os.WriteFile(filepath.Join(dir, blobPath(desc.Digest)), data, 0o600),
+			os.WriteFile(filepath.Join(dir, "index.json"), text, 0o600)); err != nil {
 			t.Fatal(err)
 		}
 		got, err := ReadPolicy(t.Context(), place.At(subject), Options{}, widget)
@@ -249,7 +262,9 @@ func TestHostileAttached(t *testing.T) {
 		"too large":         func(_ string, d *ocispec.Descriptor) { d.Size = maxManifest + 1 },
 		"another algorithm": func(_ string, d *ocispec.Descriptor) { d.Digest = digest.SHA512.FromString("x") },
 		"no manifest": func(dir string, d *ocispec.Descriptor) {
-			*d = ocispec.Descriptor{ArtifactType: ArtifactTypePolicy, MediaType: d.MediaType, Digest: digest.FromString("{"), Size: 1}
+			*d = ocispec.Descriptor{
+				ArtifactType: ArtifactTypePolicy, MediaType: d.MediaType, Digest: digest.FromString("{"), Size: 1,
+			}
 			_ = os.WriteFile(filepath.Join(dir, blobPath(d.Digest)), []byte("{"), 0o600)
 		},
 	} {
@@ -273,7 +288,8 @@ func TestHostileAttached(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, err := ReadPolicy(t.Context(), place.At(subject), Options{}, widget); err == nil || errors.Is(err, ErrNoPolicy) {
+		if got, err := ReadPolicy(t.Context(), place.At(subject), Options{}, widget); err == nil ||
+			errors.Is(err, ErrNoPolicy) {
 			t.Errorf("%s: %+v %v", name, got, err)
 		}
 	}
@@ -299,8 +315,9 @@ func TestHostileAttached(t *testing.T) {
 func TestSubject(t *testing.T) {
 	for text, want := range map[string]string{
 		`{"schemaVersion":2}`: ocispec.MediaTypeImageManifest,
-		`{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json"}`:              ocispec.MediaTypeImageIndex,
-		`{"schemaVersion":2,"mediaType":"application/vnd.docker.distribution.manifest.v2+json"}`: "application/vnd.docker.distribution.manifest.v2+json",
+		`{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json"}`: ocispec.MediaTypeImageIndex,
+		`{"schemaVersion":2,"mediaType":"application/vnd.docker.distribution.manifest.v2+json"}`: "application/" +
+			"vnd.docker.distribution.manifest.v2+json",
 		`[]`: "",
 	} {
 		dir := t.TempDir()
@@ -324,7 +341,8 @@ func TestSubject(t *testing.T) {
 			t.Fatal(err)
 		}
 		m, err := parseManifest(data)
-		if err != nil || m.Subject == nil || m.Subject.MediaType != want || m.Subject.Digest != d || m.Subject.Size != int64(len(text)) {
+		if err != nil || m.Subject == nil || m.Subject.MediaType != want || m.Subject.Digest != d ||
+			m.Subject.Size != int64(len(text)) {
 			t.Errorf("%s: %+v %v", text, m.Subject, err)
 		}
 		if got, err := ReadPolicy(t.Context(), place.At(d), Options{}, widget); err != nil || len(got.Signatures) != 1 {
@@ -377,7 +395,8 @@ func TestHostileReferrers(t *testing.T) {
 	lies := &atomic.Pointer[http.HandlerFunc]{}
 	host := inProcess(t, func(h http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if lie := lies.Load(); lie != nil && (strings.Contains(r.URL.Path, "/referrers/") || strings.Contains(r.URL.Path, "/manifests/sha256-")) {
+			if lie := lies.Load(); lie != nil &&
+				(strings.Contains(r.URL.Path, "/referrers/") || strings.Contains(r.URL.Path, "/manifests/sha256-")) {
 				(*lie)(w, r)
 				return
 			}
@@ -392,7 +411,10 @@ func TestHostileReferrers(t *testing.T) {
 		x := ocispec.Index{MediaType: ocispec.MediaTypeImageIndex}
 		x.SchemaVersion = 2
 		for range maxReferrers + 1 {
-			x.Manifests = append(x.Manifests, ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, ArtifactType: ArtifactTypePolicy, Digest: digest.FromString("x"), Size: 1})
+			x.Manifests = append(x.Manifests, ocispec.Descriptor{
+				MediaType: ocispec.MediaTypeImageManifest, ArtifactType: ArtifactTypePolicy, Digest: digest.FromString("x"),
+				Size: 1,
+			})
 		}
 		w.Header().Set("Content-Type", ocispec.MediaTypeImageIndex)
 		_ = json.NewEncoder(w).Encode(x)

@@ -122,7 +122,9 @@ type blob struct {
 
 // upload stores blobs, and then the manifest: under the tag of the reference, or by
 // its digest if the reference names none.
-func upload(ctx context.Context, r Reference, o Options, artifactType string, manifest []byte, all []blob) (digest.Digest, error) {
+func upload(
+	ctx context.Context, r Reference, o Options, artifactType string, manifest []byte, all []blob,
+) (digest.Digest, error) {
 	desc := content.NewDescriptorFromBytes(ocispec.MediaTypeImageManifest, manifest)
 	var blobs content.Pusher
 	var list func() error
@@ -207,7 +209,9 @@ func listInLayout(r Reference, desc ocispec.Descriptor, artifactType string) err
 	for _, f := range []struct {
 		name    string
 		content any
-	}{{ocispec.ImageLayoutFile, ocispec.ImageLayout{Version: ocispec.ImageLayoutVersion}}, {ocispec.ImageIndexFile, index}} {
+	}{
+		{ocispec.ImageLayoutFile, ocispec.ImageLayout{Version: ocispec.ImageLayoutVersion}}, {ocispec.ImageIndexFile, index},
+	} {
 		data, err := json.Marshal(f.content)
 		if err != nil {
 			return err

@@ -78,7 +78,8 @@ func ParseReference(text string) (Reference, error) {
 	case ref.Reference != "":
 		return out, fmt.Errorf("%q has a tag and a digest", text)
 	}
-	out.Host, out.Name, out.registry, out.fullName = ref.Host(), ref.Repository, ref.Registry, ref.Registry+"/"+ref.Repository
+	out.Host, out.Name, out.registry, out.fullName = ref.Host(), ref.Repository, ref.Registry,
+		ref.Registry+"/"+ref.Repository
 	return out, nil
 }
 

@@ -349,7 +349,9 @@ func (s *Snapshot) Target(ctx context.Context, name string, limit int64) ([]byte
 	return s.file(ctx, s.targets, name, limit)
 }
 
-func (s *Snapshot) file(ctx context.Context, files map[string]ocispec.Descriptor, name string, limit int64) ([]byte, error) {
+func (s *Snapshot) file(
+	ctx context.Context, files map[string]ocispec.Descriptor, name string, limit int64,
+) ([]byte, error) {
 	d, ok := files[name]
 	if !ok {
 		return nil, fmt.Errorf("%s: %w", name, fs.ErrNotExist)

@@ -37,7 +37,9 @@ type attack struct {
 
 // options are those of our client, with a cache of its own.
 func options(s *tuftest.Sim) Options {
-	return Options{Root: s.Files["1.root.json"], Source: s, Cache: s.T.TempDir(), Now: func() time.Time { return tuftest.Now }}
+	return Options{
+		Root: s.Files["1.root.json"], Source: s, Cache: s.T.TempDir(), Now: func() time.Time { return tuftest.Now },
+	}
 }
 
 // run refreshes and returns a target.
@@ -134,7 +136,10 @@ var attacks = []attack{
 		}
 	}},
 	{name: "root keys are rotated", do: func(s *tuftest.Sim) { s.NextRoot(func() { s.Rotate("root") }) }},
-	{name: "root by new keys only", do: func(s *tuftest.Sim) { s.Root.Signed.Version++; s.Rotate("root"); s.PublishRoot() }, want: ErrUnsigned},
+	{
+		name: "root by new keys only",
+		do:   func(s *tuftest.Sim) { s.Root.Signed.Version++; s.Rotate("root"); s.PublishRoot() }, want: ErrUnsigned,
+	},
 	{name: "root by old keys only", do: func(s *tuftest.Sim) {
 		old := s.Signers["root"]
 		s.Root.Signed.Version++
@@ -161,7 +166,10 @@ var attacks = []attack{
 		s.PublishRoot()
 		s.Files["2.root.json"] = s.Files["3.root.json"]
 	}, want: ErrMismatch},
-	{name: "the same root again", do: func(s *tuftest.Sim) { s.Files["2.root.json"] = s.Files["1.root.json"] }, want: ErrMismatch},
+	{
+		name: "the same root again", do: func(s *tuftest.Sim) { s.Files["2.root.json"] = s.Files["1.root.json"] },
+		want: ErrMismatch,
+	},
 	{name: "a bad root between good ones", do: func(s *tuftest.Sim) {
 		s.NextRoot(func() {})
 		s.Files["2.root.json"] = tuftest.Sign(s, "root", s.Root, tuftest.NewKey(s.T))
@@ -174,15 +182,27 @@ var attacks = []attack{
 	{name: "the newest root expired", do: func(s *tuftest.Sim) {
 		s.NextRoot(func() { s.Root.Signed.Expires = tuftest.Now.AddDate(0, 0, -1) })
 	}, want: ErrExpired},
-	{name: "root expires now", do: func(s *tuftest.Sim) { s.NextRoot(func() { s.Root.Signed.Expires = tuftest.Now }) }, want: ErrExpired, gotuf: "takes what expires now"},
-	{name: "root expires in a moment", do: func(s *tuftest.Sim) { s.NextRoot(func() { s.Root.Signed.Expires = tuftest.Now.Add(aMoment) }) }},
+	{
+		name: "root expires now", do: func(s *tuftest.Sim) { s.NextRoot(func() { s.Root.Signed.Expires = tuftest.Now }) },
+		want: ErrExpired, gotuf: "takes what expires now",
+	},
+	{
+		name: "root expires in a moment",
+		do:   func(s *tuftest.Sim) { s.NextRoot(func() { s.Root.Signed.Expires = tuftest.Now.Add(aMoment) }) },
+	},
 	{name: "root of no bytes", do: func(s *tuftest.Sim) { s.Files["2.root.json"] = []byte{} }, want: ErrMalformed},
 	{name: "endless root", do: func(s *tuftest.Sim) {
 		s.Files["2.root.json"] = make([]byte, maxRoot+1)
 		s.Fault["2.root.json"] = errBroken
 	}, want: errBroken},
-	{name: "root's connection breaks", do: func(s *tuftest.Sim) { s.NextRoot(func() {}); s.Fault["2.root.json"] = errBroken }, want: errBroken},
-	{name: "another type as root", do: func(s *tuftest.Sim) { s.Files["2.root.json"] = s.Files["1.targets.json"] }, want: ErrMalformed},
+	{
+		name: "root's connection breaks",
+		do:   func(s *tuftest.Sim) { s.NextRoot(func() {}); s.Fault["2.root.json"] = errBroken }, want: errBroken,
+	},
+	{
+		name: "another type as root", do: func(s *tuftest.Sim) { s.Files["2.root.json"] = s.Files["1.targets.json"] },
+		want: ErrMalformed,
+	},
 
 	// Keys.
 	{name: "one key under two key IDs", do: func(s *tuftest.Sim) { duplicate(s, false) }, want: ErrUnsigned},
@@ -232,21 +252,28 @@ var attacks = []attack{
 	{name: "a threshold below 0", do: func(s *tuftest.Sim) { threshold(s, "timestamp", -1) }, want: ErrMalformed},
 	{name: "a threshold that is a fraction", do: func(s *tuftest.Sim) {
 		s.NextRoot(func() {})
-		s.Files["2.root.json"] = []byte(strings.Replace(string(s.Files["2.root.json"]), `"threshold": 2`, `"threshold": 1.5`, 1))
+		s.Files["2.root.json"] = []byte(strings.Replace(string(s.Files["2.root.json"]), `"threshold": 2`, `"threshold": 1.5`,
+			1))
 	}, want: ErrMalformed},
 	{name: "more than there are keys", do: func(s *tuftest.Sim) { threshold(s, "timestamp", 2) }, want: ErrUnsigned},
 
 	// Timestamp.
-	{name: "timestamp rolled back", do: func(s *tuftest.Sim) { s.Publish(); s.Timestamp.Signed.Version = 1; s.PublishSnapshot() },
+	{name: "timestamp rolled back",
+		do:    func(s *tuftest.Sim) { s.Publish(); s.Timestamp.Signed.Version = 1; s.PublishSnapshot() },
 		first: func(s *tuftest.Sim) { s.Publish(); s.Publish() }, want: ErrRollback},
-	{name: "timestamp names an older snapshot", first: func(s *tuftest.Sim) { s.Publish(); s.Publish() }, do: func(s *tuftest.Sim) {
-		s.Timestamp.Signed.Version++
-		s.Timestamp.Signed.Meta["snapshot.json"].Version--
-		s.Files["timestamp.json"] = tuftest.Sign(s, "timestamp", s.Timestamp)
-	}, want: ErrRollback},
+	{name: "timestamp names an older snapshot", first: func(s *tuftest.Sim) { s.Publish(); s.Publish() },
+		do: func(s *tuftest.Sim) {
+			s.Timestamp.Signed.Version++
+			s.Timestamp.Signed.Meta["snapshot.json"].Version--
+			s.Files["timestamp.json"] = tuftest.Sign(s, "timestamp", s.Timestamp)
+		}, want: ErrRollback},
 	{name: "timestamp frozen", do: func(*tuftest.Sim) {}, at: tuftest.Now.AddDate(0, 0, 2),
-		first: func(s *tuftest.Sim) { s.Timestamp.Signed.Expires = tuftest.Now.AddDate(0, 0, 1); s.Publish() }, want: ErrExpired},
-	{name: "timestamp expires now", do: func(s *tuftest.Sim) { s.Timestamp.Signed.Expires = tuftest.Now; s.Publish() }, want: ErrExpired, gotuf: "takes what expires now"},
+		first: func(s *tuftest.Sim) { s.Timestamp.Signed.Expires = tuftest.Now.AddDate(0, 0, 1); s.Publish() },
+		want:  ErrExpired},
+	{
+		name: "timestamp expires now", do: func(s *tuftest.Sim) { s.Timestamp.Signed.Expires = tuftest.Now; s.Publish() },
+		want: ErrExpired, gotuf: "takes what expires now",
+	},
 	{name: "timestamp missing", do: func(s *tuftest.Sim) { delete(s.Files, "timestamp.json") }, want: fs.ErrNotExist},
 	{name: "endless timestamp", do: func(s *tuftest.Sim) {
 		s.Files["timestamp.json"] = make([]byte, maxTimestamp+1)
@@ -261,15 +288,19 @@ var attacks = []attack{
 		s.Files["timestamp.json"] = tuftest.Sign(s, "timestamp", s.Timestamp)
 		s.Edit("timestamp.json", "timestamp", func(signed map[string]any) { signed["meta"] = map[string]any{} })
 	}, want: ErrMalformed},
-	{name: "snapshot as timestamp", do: func(s *tuftest.Sim) { s.Files["timestamp.json"] = s.Files["snapshot.json"] }, want: ErrMalformed},
+	{
+		name: "snapshot as timestamp", do: func(s *tuftest.Sim) { s.Files["timestamp.json"] = s.Files["snapshot.json"] },
+		want: ErrMalformed,
+	},
 
 	// Snapshot: rollback, mix-and-match.
 	{name: "snapshot of another version", do: func(s *tuftest.Sim) {
 		s.Publish()
 		s.Files[fmt.Sprintf("%d.snapshot.json", s.Snapshot.Signed.Version)] = s.Files["1.snapshot.json"]
 	}, want: ErrMismatch},
-	{name: "snapshot lowers a version", first: func(s *tuftest.Sim) { s.Targets["targets"].Signed.Version = 5; s.Publish() },
-		do: func(s *tuftest.Sim) { s.Targets["targets"].Signed.Version = 4; s.Publish() }, want: ErrRollback},
+	{name: "snapshot lowers a version",
+		first: func(s *tuftest.Sim) { s.Targets["targets"].Signed.Version = 5; s.Publish() },
+		do:    func(s *tuftest.Sim) { s.Targets["targets"].Signed.Version = 4; s.Publish() }, want: ErrRollback},
 	{name: "snapshot drops a role", first: func(s *tuftest.Sim) {
 		s.Delegate("targets", metadata.DelegatedRole{Name: "d", Paths: []string{"d/*"}})
 		s.Publish()
@@ -280,22 +311,30 @@ var attacks = []attack{
 	}, want: ErrRollback},
 	{name: "snapshot without targets", do: func(s *tuftest.Sim) {
 		s.Publish()
-		s.Edit(fmt.Sprintf("%d.snapshot.json", s.Snapshot.Signed.Version), "snapshot", func(signed map[string]any) { signed["meta"] = map[string]any{} })
+		s.Edit(fmt.Sprintf("%d.snapshot.json", s.Snapshot.Signed.Version), "snapshot", func(signed map[string]any) {
+			signed["meta"] = map[string]any{}
+		})
 	}, want: ErrMalformed},
-	{name: "snapshot expired", do: func(s *tuftest.Sim) { s.Snapshot.Signed.Expires = tuftest.Now.AddDate(0, 0, -1); s.Publish() }, want: ErrExpired},
-	{name: "snapshot is not what timestamp hashes", first: func(s *tuftest.Sim) { s.Hashed = true; s.Publish() }, do: func(s *tuftest.Sim) {
-		s.Publish()
-		old := s.Files["timestamp.json"]
-		s.Snapshot.Signed.Expires = tuftest.Now.AddDate(0, 1, 0)
-		s.PublishSnapshot()
-		s.Files["timestamp.json"] = old
-	}, want: ErrMismatch},
-	{name: "snapshot longer than announced", first: func(s *tuftest.Sim) { s.Hashed = true; s.Publish() }, do: func(s *tuftest.Sim) {
-		s.Publish()
-		name := fmt.Sprintf("%d.snapshot.json", s.Snapshot.Signed.Version)
-		s.Files[name] = append(s.Files[name], ' ')
-		s.Fault[name] = errBroken
-	}, want: errBroken},
+	{
+		name: "snapshot expired",
+		do:   func(s *tuftest.Sim) { s.Snapshot.Signed.Expires = tuftest.Now.AddDate(0, 0, -1); s.Publish() },
+		want: ErrExpired,
+	},
+	{name: "snapshot is not what timestamp hashes", first: func(s *tuftest.Sim) { s.Hashed = true; s.Publish() },
+		do: func(s *tuftest.Sim) {
+			s.Publish()
+			old := s.Files["timestamp.json"]
+			s.Snapshot.Signed.Expires = tuftest.Now.AddDate(0, 1, 0)
+			s.PublishSnapshot()
+			s.Files["timestamp.json"] = old
+		}, want: ErrMismatch},
+	{name: "snapshot longer than announced", first: func(s *tuftest.Sim) { s.Hashed = true; s.Publish() },
+		do: func(s *tuftest.Sim) {
+			s.Publish()
+			name := fmt.Sprintf("%d.snapshot.json", s.Snapshot.Signed.Version)
+			s.Files[name] = append(s.Files[name], ' ')
+			s.Fault[name] = errBroken
+		}, want: errBroken},
 	{name: "snapshot announced as longer than is read", do: func(s *tuftest.Sim) {
 		s.Publish()
 		s.Timestamp.Signed.Meta["snapshot.json"].Length = maxSnapshot + 1
@@ -307,28 +346,34 @@ var attacks = []attack{
 	}, want: fs.ErrNotExist},
 
 	// Fast-forward recovery.
-	{name: "timestamp fast-forwarded, its key rotated", first: func(s *tuftest.Sim) { s.Timestamp.Signed.Version = 1 << 40; s.Publish() },
+	{name: "timestamp fast-forwarded, its key rotated",
+		first: func(s *tuftest.Sim) { s.Timestamp.Signed.Version = 1 << 40; s.Publish() },
 		do: func(s *tuftest.Sim) {
 			s.Timestamp.Signed.Version = 2
 			s.NextRoot(func() { s.Rotate("timestamp") })
 			s.Publish()
 		}},
-	{name: "timestamp fast-forwarded, no key rotated", first: func(s *tuftest.Sim) { s.Timestamp.Signed.Version = 1 << 40; s.Publish() },
-		do: func(s *tuftest.Sim) { s.Timestamp.Signed.Version = 2; s.NextRoot(func() {}); s.Publish() }, want: ErrRollback},
-	{name: "snapshot fast-forwarded, both keys rotated", first: func(s *tuftest.Sim) { s.Snapshot.Signed.Version = 1 << 40; s.Publish() },
+	{name: "timestamp fast-forwarded, no key rotated",
+		first: func(s *tuftest.Sim) { s.Timestamp.Signed.Version = 1 << 40; s.Publish() },
+		do:    func(s *tuftest.Sim) { s.Timestamp.Signed.Version = 2; s.NextRoot(func() {}); s.Publish() },
+		want:  ErrRollback},
+	{name: "snapshot fast-forwarded, both keys rotated",
+		first: func(s *tuftest.Sim) { s.Snapshot.Signed.Version = 1 << 40; s.Publish() },
 		do: func(s *tuftest.Sim) {
 			s.Snapshot.Signed.Version = 2
 			s.NextRoot(func() { s.Rotate("snapshot"); s.Rotate("timestamp") })
 			s.Publish()
 		}},
-	{name: "snapshot fast-forwarded, its key rotated", first: func(s *tuftest.Sim) { s.Snapshot.Signed.Version = 1 << 40; s.Publish() },
+	{name: "snapshot fast-forwarded, its key rotated",
+		first: func(s *tuftest.Sim) { s.Snapshot.Signed.Version = 1 << 40; s.Publish() },
 		do: func(s *tuftest.Sim) {
 			s.Snapshot.Signed.Version = 2
 			s.NextRoot(func() { s.Rotate("snapshot") })
 			s.Publish()
 		},
 		gotuf: "keeps the timestamp unless the timestamp's key was rotated, unlike TUF 5.3.11"},
-	{name: "targets fast-forwarded, snapshot key rotated", first: func(s *tuftest.Sim) { s.Targets["targets"].Signed.Version = 1 << 40; s.Publish() },
+	{name: "targets fast-forwarded, snapshot key rotated",
+		first: func(s *tuftest.Sim) { s.Targets["targets"].Signed.Version = 1 << 40; s.Publish() },
 		do: func(s *tuftest.Sim) {
 			s.Targets["targets"].Signed.Version = 2
 			s.NextRoot(func() { s.Rotate("snapshot") })
@@ -362,12 +407,13 @@ var attacks = []attack{
 		s.Targets["targets"].Signed.Expires = tuftest.Now.AddDate(0, 0, -1)
 		s.Publish()
 	}, want: ErrExpired},
-	{name: "targets are not what snapshot hashes", first: func(s *tuftest.Sim) { s.Hashed = true; s.Publish() }, do: func(s *tuftest.Sim) {
-		s.Targets["targets"].Signed.Version++
-		s.Publish()
-		s.Add("targets", "a.txt", "evil")
-		s.Files["2.targets.json"] = tuftest.Sign(s, "targets", s.Targets["targets"])
-	}, want: ErrMismatch},
+	{name: "targets are not what snapshot hashes", first: func(s *tuftest.Sim) { s.Hashed = true; s.Publish() },
+		do: func(s *tuftest.Sim) {
+			s.Targets["targets"].Signed.Version++
+			s.Publish()
+			s.Add("targets", "a.txt", "evil")
+			s.Files["2.targets.json"] = tuftest.Sign(s, "targets", s.Targets["targets"])
+		}, want: ErrMismatch},
 	{name: "another content", do: func(s *tuftest.Sim) {
 		s.Targets["targets"].Signed.Version++
 		s.Add("targets", "b.txt", "good")
@@ -409,7 +455,8 @@ var attacks = []attack{
 	// What is served is not what JSON means to everyone.
 	{name: "a key of JSON twice", do: func(s *tuftest.Sim) {
 		s.Publish()
-		s.Files["timestamp.json"] = []byte(strings.Replace(string(s.Files["timestamp.json"]), `"version"`, `"version": 99, "version"`, 1))
+		s.Files["timestamp.json"] = []byte(strings.Replace(string(s.Files["timestamp.json"]), `"version"`,
+			`"version": 99, "version"`, 1))
 	}, want: ErrMalformed, gotuf: "takes the last one"},
 	{name: "a key of JSON in another case", do: func(s *tuftest.Sim) {
 		s.Timestamp.Signed.Version++

@@ -19,6 +19,8 @@ import (
 	"path"
 	"strconv"
 	"time"
+
+	"github.com/repopolicy/repopolicy/internal/clip"
 )
 
 // Limits of files, in bytes, where the metadata states none, and whatever it states.
@@ -129,7 +131,9 @@ func (c *Client) update(ctx context.Context, now time.Time, offline bool) error 
 	u := &Client{options: c.options, store: c.store, initial: c.initial, state: state{
 		root: c.initial, now: now, offline: offline, delegated: map[[2]string]*Targets{},
 	}}
-	for _, step := range []func(context.Context) error{u.updateRoot, u.updateTimestamp, u.updateSnapshot, u.updateTargets} {
+	for _, step := range []func(context.Context) error{
+		u.updateRoot, u.updateTimestamp, u.updateSnapshot, u.updateTargets,
+	} {
 		if err := step(ctx); err != nil {
 			return err
 		}
@@ -221,7 +225,8 @@ func (c *Client) updateTimestamp(ctx context.Context) error {
 		switch {
 		case old == nil || next.Version > old.Version:
 			if old != nil && next.snapshot().version < old.snapshot().version {
-				return fmt.Errorf("%s: %w: it names snapshot %d after %d", name, ErrRollback, next.snapshot().version, old.snapshot().version)
+				return fmt.Errorf("%s: %w: it names snapshot %d after %d", name, ErrRollback, next.snapshot().version,
+					old.snapshot().version)
 			}
 			if err := next.current(roleTimestamp, c.now); err != nil {
 				return err
@@ -260,7 +265,8 @@ func (c *Client) updateSnapshot(ctx context.Context) error {
 	info := c.timestamp.snapshot()
 	var old *listing
 	if data, err := c.store.load(snapshotFile, maxSnapshot); err == nil {
-		if old, _ = c.readListing(data, roleSnapshot); old != nil && old.Version == info.version && info.check(name, data) == nil {
+		if old, _ = c.readListing(data, roleSnapshot); old != nil && old.Version == info.version &&
+			info.check(name, data) == nil {
 			c.snapshot = old
 			return old.current(roleSnapshot, c.now)
 		}
@@ -279,7 +285,8 @@ func (c *Client) updateSnapshot(ctx context.Context) error {
 	if old != nil {
 		for file, was := range old.meta {
 			if is, ok := next.meta[file]; !ok || is.version < was.version {
-				return fmt.Errorf("%s: %w: %s was at version %d, is at %d", name, ErrRollback, clip(file), was.version, is.version)
+				return fmt.Errorf("%s: %w: %s was at version %d, is at %d", name, ErrRollback, clip.Text(file), was.version,
+					is.version)
 			}
 		}
 	}
@@ -298,19 +305,19 @@ func (c *Client) fetch(ctx context.Context, role string, info fileInfo, limit in
 		name = strconv.FormatInt(info.version, 10) + "." + name
 	}
 	if info.length > limit {
-		return nil, fmt.Errorf("%s: %w: %d bytes, at most %d are read", clip(name), ErrMismatch, info.length, limit)
+		return nil, fmt.Errorf("%s: %w: %d bytes, at most %d are read", clip.Text(name), ErrMismatch, info.length, limit)
 	}
 	if info.length > 0 {
 		limit = info.length
 	}
 	if c.offline {
-		return nil, fmt.Errorf("%s: %w", clip(name), fs.ErrNotExist)
+		return nil, fmt.Errorf("%s: %w", clip.Text(name), fs.ErrNotExist)
 	}
 	data, err := c.options.Source.Metadata(ctx, name, limit)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", clip(name), err)
+		return nil, fmt.Errorf("%s: %w", clip.Text(name), err)
 	}
-	return data, info.check(clip(name), data)
+	return data, info.check(clip.Text(name), data)
 }
 
 // updateTargets is 5.6 for the top-level role.
@@ -325,7 +332,7 @@ func (c *Client) loadTargets(ctx context.Context, role string, by Role, keys map
 	name := role + ".json"
 	info, ok := c.snapshot.meta[name]
 	if !ok {
-		return nil, fmt.Errorf("%s: %w: the snapshot does not list it", clip(name), ErrMismatch)
+		return nil, fmt.Errorf("%s: %w: the snapshot does not list it", clip.Text(name), ErrMismatch)
 	}
 	if data, err := c.store.load(targetsFile(role), maxTargets); err == nil && info.check(name, data) == nil {
 		if t, err := c.readTargets(data, role, info, by, keys); err == nil {
@@ -346,15 +353,15 @@ func (c *Client) loadTargets(ctx context.Context, role string, by Role, keys map
 func (c *Client) readTargets(data []byte, role string, info fileInfo, by Role, keys map[string]Key) (*Targets, error) {
 	d, err := read(data, roleTargets)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", clip(role), err)
+		return nil, fmt.Errorf("%s: %w", clip.Text(role), err)
 	}
-	if err := c.verify(clip(role), d, by, keys); err != nil {
+	if err := c.verify(clip.Text(role), d, by, keys); err != nil {
 		return nil, err
 	}
 	if d.Version != info.version {
-		return nil, fmt.Errorf("%s: %w: version %d, not %d", clip(role), ErrMismatch, d.Version, info.version)
+		return nil, fmt.Errorf("%s: %w: version %d, not %d", clip.Text(role), ErrMismatch, d.Version, info.version)
 	}
-	if err := d.current(clip(role), c.now); err != nil {
+	if err := d.current(clip.Text(role), c.now); err != nil {
 		return nil, err
 	}
 	return readTargets(d, role)

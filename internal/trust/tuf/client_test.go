@@ -141,7 +141,8 @@ func TestWithoutConsistentSnapshots(t *testing.T) {
 	if err != nil || string(data) != "content of a" {
 		t.Fatalf("%q, %v", data, err)
 	}
-	if diff := cmp.Diff([]string{"2.root.json", "3.root.json", "timestamp.json", "snapshot.json", "targets.json", "a.txt"}, s.Asked); diff != "" {
+	if diff := cmp.Diff([]string{"2.root.json", "3.root.json", "timestamp.json", "snapshot.json", "targets.json", "a.txt"},
+		s.Asked); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -189,7 +190,10 @@ func TestTargets(t *testing.T) {
 	if err != nil || f.Role != "e" || f.Length != 5 || len(f.Hashes["sha256"]) != 32 {
 		t.Errorf("%+v, %v", f, err)
 	}
-	for _, f := range []TargetFile{{Name: "x", Length: 1}, {Name: "x", Length: MaxTarget + 1, Hashes: f.Hashes}, {Name: "../x", Length: 1, Hashes: f.Hashes}} {
+	for _, f := range []TargetFile{
+		{Name: "x", Length: 1}, {Name: "x", Length: MaxTarget + 1, Hashes: f.Hashes},
+		{Name: "../x", Length: 1, Hashes: f.Hashes},
+	} {
 		if _, err := c.Fetch(t.Context(), f); err == nil {
 			t.Errorf("%+v was fetched", f)
 		}
@@ -199,7 +203,8 @@ func TestTargets(t *testing.T) {
 func TestNames(t *testing.T) {
 	for name, ok := range map[string]bool{
 		"a": true, "a/b": true, "a b": true, "..a": true, "a..": true, "%2e%2e/x": true, "a:b": true,
-		"": false, "/a": false, "a/": false, "a//b": false, ".": false, "..": false, "a/../b": false, "../../x": false, "./a": false, `a\b`: false, "a\x00": false,
+		"": false, "/a": false, "a/": false, "a//b": false, ".": false, "..": false, "a/../b": false, "../../x": false,
+		"./a": false, `a\b`: false, "a\x00": false,
 	} {
 		if err := checkName(name); (err == nil) != ok {
 			t.Errorf("%q: %v", name, err)
@@ -212,7 +217,10 @@ func TestCache(t *testing.T) {
 	if os.Getuid() == 0 {
 		t.Log("as root, permissions of files keep nothing away")
 	}
-	files := []string{"timestamp.json", "snapshot.json", "targets.json", "roots/2.root.json", "content/" + hexDigest("content of a"), "refreshed", "delegated/d.json"}
+	files := []string{
+		"timestamp.json", "snapshot.json", "targets.json", "roots/2.root.json", "content/" + hexDigest("content of a"),
+		"refreshed", "delegated/d.json",
+	}
 	for name, change := range map[string]func(path string) error{
 		"removed":     os.Remove,
 		"emptied":     func(path string) error { return os.WriteFile(path, nil, 0o600) },
@@ -253,7 +261,9 @@ func TestCache(t *testing.T) {
 				}
 				for _, target := range []string{"a.txt", "d/x.txt"} {
 					data, err := run(t.Context(), o, target)
-					if want := map[string]string{"a.txt": "content of a", "d/x.txt": "x"}[target]; name != "a directory" && (err != nil || string(data) != want) || err == nil && string(data) != want {
+					if want := map[string]string{
+						"a.txt": "content of a", "d/x.txt": "x",
+					}[target]; name != "a directory" && (err != nil || string(data) != want) || err == nil && string(data) != want {
 						t.Errorf("%s: %q, %v", target, data, err)
 					}
 				}
@@ -481,14 +491,18 @@ func TestKeyTypes(t *testing.T) {
 	s := tuftest.New(t)
 	s.NextRoot(func() {})
 	s.Edit("2.root.json", "root", func(signed map[string]any) {
-		signed["keys"].(map[string]any)["f"] = map[string]any{"keytype": "fake", "scheme": "fake", "keyval": map[string]any{"identity": "a@example.com", "public": ""}}
+		signed["keys"].(map[string]any)["f"] = map[string]any{
+			"keytype": "fake", "scheme": "fake", "keyval": map[string]any{"identity": "a@example.com", "public": ""},
+		}
 		r := signed["roles"].(map[string]any)["timestamp"].(map[string]any)
 		r["keyids"], r["threshold"] = append(r["keyids"].([]any), "f"), 2
 	})
 	s.Publish()
-	s.Files["timestamp.json"] = []byte(strings.Replace(string(s.Files["timestamp.json"]), `"signatures": [`, `"signatures": [{"keyid": "f", "sig": "", "bundle": {"a": 1}},`, 1))
+	s.Files["timestamp.json"] = []byte(strings.Replace(string(s.Files["timestamp.json"]), `"signatures": [`,
+		`"signatures": [{"keyid": "f", "sig": "", "bundle": {"a": 1}},`, 1))
 	o := options(s)
-	if _, err := run(t.Context(), o, "a.txt"); !errors.Is(err, ErrUnsigned) || !strings.Contains(err.Error(), `"fake" are not known`) {
+	if _, err := run(t.Context(), o, "a.txt"); !errors.Is(err, ErrUnsigned) ||
+		!strings.Contains(err.Error(), `"fake" are not known`) {
 		t.Errorf("%v", err)
 	}
 	o.KeyTypes = map[string]KeyType{"fake": fakeKey}

@@ -11,6 +11,8 @@ import (
 	"path"
 	"strconv"
 	"strings"
+
+	"github.com/repopolicy/repopolicy/internal/clip"
 )
 
 const (
@@ -58,8 +60,9 @@ func matchPath(pattern, target string) bool {
 // nothing would hand its targets to the next role.
 func checkPattern(pattern string) error {
 	for p := range strings.SplitSeq(pattern, "/") {
-		if _, err := path.Match(p, ""); err != nil || strings.Contains(p, `\`) || strings.Contains(p, "[!") || strings.Contains(p, "[^") {
-			return fmt.Errorf("the pattern %q is not understood by all alike", clip(pattern))
+		if _, err := path.Match(p, ""); err != nil || strings.Contains(p, `\`) || strings.Contains(p, "[!") ||
+			strings.Contains(p, "[^") {
+			return fmt.Errorf("the pattern %q is not understood by all alike", clip.Text(pattern))
 		}
 	}
 	return nil
@@ -75,7 +78,9 @@ type bins struct {
 
 func (f *fields) bins(v value) *bins {
 	o := f.object(v, "succinct_roles")
-	b := &bins{f.role(v, "succinct_roles"), f.number(o["bit_length"], "bit_length", 1), f.text(o["name_prefix"], "name_prefix")}
+	b := &bins{
+		f.role(v, "succinct_roles"), f.number(o["bit_length"], "bit_length", 1), f.text(o["name_prefix"], "name_prefix"),
+	}
 	if b.bits > maxBits {
 		f.fail("bit_length", fmt.Sprintf("it is more than %d", maxBits))
 	}
@@ -84,7 +89,9 @@ func (f *fields) bins(v value) *bins {
 
 func (b *bins) delegation(target string) Delegation {
 	sum := sha256.Sum256([]byte(target))
-	return Delegation{Role: b.Role, Name: b.name(binary.BigEndian.Uint32(sum[:4]) >> (maxBits - b.bits)), Terminating: true}
+	return Delegation{
+		Role: b.Role, Name: b.name(binary.BigEndian.Uint32(sum[:4]) >> (maxBits - b.bits)), Terminating: true,
+	}
 }
 
 func (b *bins) name(n uint32) string {
@@ -133,7 +140,7 @@ var errName = errors.New("not the name of a target")
 func checkName(name string) error {
 	for e := range strings.SplitSeq(name, "/") {
 		if e == "" || e == "." || e == ".." || strings.ContainsAny(e, "\\\x00") {
-			return fmt.Errorf("%w: %q", errName, clip(name))
+			return fmt.Errorf("%w: %q", errName, clip.Text(name))
 		}
 	}
 	return nil

@@ -35,14 +35,16 @@ var delegations = []attack{
 		s.Delegate("targets", metadata.DelegatedRole{Name: "d", Paths: []string{"d/*"}})
 		s.Add("d", "d/e/x.txt", "x")
 	})},
-	{name: "a pattern that is read in two ways", target: "d/x.txt", want: ErrMalformed, gotuf: "takes ! for itself", do: delegated(func(s *tuftest.Sim) {
-		s.Delegate("targets", metadata.DelegatedRole{Name: "d", Paths: []string{"d/[!a].txt", "d/*"}})
-		s.Add("d", "d/x.txt", "x")
-	})},
-	{name: "a malformed pattern", target: "d/x.txt", want: ErrMalformed, gotuf: "takes it to match nothing", do: delegated(func(s *tuftest.Sim) {
-		s.Delegate("targets", metadata.DelegatedRole{Name: "d", Paths: []string{"[", "d/*"}})
-		s.Add("d", "d/x.txt", "x")
-	})},
+	{name: "a pattern that is read in two ways", target: "d/x.txt", want: ErrMalformed, gotuf: "takes ! for itself",
+		do: delegated(func(s *tuftest.Sim) {
+			s.Delegate("targets", metadata.DelegatedRole{Name: "d", Paths: []string{"d/[!a].txt", "d/*"}})
+			s.Add("d", "d/x.txt", "x")
+		})},
+	{name: "a malformed pattern", target: "d/x.txt", want: ErrMalformed, gotuf: "takes it to match nothing",
+		do: delegated(func(s *tuftest.Sim) {
+			s.Delegate("targets", metadata.DelegatedRole{Name: "d", Paths: []string{"[", "d/*"}})
+			s.Add("d", "d/x.txt", "x")
+		})},
 	{name: "the first role answers", target: "d/x.txt", do: delegated(func(s *tuftest.Sim) {
 		s.Delegate("targets", metadata.DelegatedRole{Name: "d", Paths: []string{"d/*"}})
 		s.Delegate("targets", metadata.DelegatedRole{Name: "e", Paths: []string{"d/*"}})
@@ -115,20 +117,26 @@ var delegations = []attack{
 		s.Delegate("e", metadata.DelegatedRole{Name: "e", Paths: []string{"d/*"}})
 	})},
 	{name: "as deep as is followed", target: "d/x.txt", do: delegated(func(s *tuftest.Sim) { deep(s, maxRoles) })},
-	{name: "deeper", target: "d/x.txt", want: ErrTooManyRoles, do: delegated(func(s *tuftest.Sim) { deep(s, maxRoles+1) })},
-	{name: "a top-level role delegated to", target: "d/x.txt", want: ErrMalformed, gotuf: "lets anyone be delegated to", do: delegated(func(s *tuftest.Sim) {
-		d := *tuftest.KeyOf(s.T, s.Signers["snapshot"][0])
-		s.Targets["targets"].Signed.Delegations = &metadata.Delegations{
-			Keys:  map[string]*metadata.Key{tuftest.KeyID(s.T, &d): &d},
-			Roles: []metadata.DelegatedRole{{Name: "snapshot", KeyIDs: []string{tuftest.KeyID(s.T, &d)}, Threshold: 1, Paths: []string{"x/*"}}},
-		}
-		s.Add("targets", "d/x.txt", "x")
-	})},
-	{name: "a role delegated to twice", target: "d/x.txt", want: ErrMalformed, gotuf: "takes the first", do: delegated(func(s *tuftest.Sim) {
-		s.Delegate("targets", metadata.DelegatedRole{Name: "d", Paths: []string{"d/*"}})
-		s.Delegate("targets", metadata.DelegatedRole{Name: "d", Paths: []string{"e/*"}})
-		s.Add("d", "d/x.txt", "x")
-	})},
+	{
+		name: "deeper", target: "d/x.txt", want: ErrTooManyRoles, do: delegated(func(s *tuftest.Sim) { deep(s, maxRoles+1) }),
+	},
+	{name: "a top-level role delegated to", target: "d/x.txt", want: ErrMalformed, gotuf: "lets anyone be delegated to",
+		do: delegated(func(s *tuftest.Sim) {
+			d := *tuftest.KeyOf(s.T, s.Signers["snapshot"][0])
+			s.Targets["targets"].Signed.Delegations = &metadata.Delegations{
+				Keys: map[string]*metadata.Key{tuftest.KeyID(s.T, &d): &d},
+				Roles: []metadata.DelegatedRole{
+					{Name: "snapshot", KeyIDs: []string{tuftest.KeyID(s.T, &d)}, Threshold: 1, Paths: []string{"x/*"}},
+				},
+			}
+			s.Add("targets", "d/x.txt", "x")
+		})},
+	{name: "a role delegated to twice", target: "d/x.txt", want: ErrMalformed, gotuf: "takes the first",
+		do: delegated(func(s *tuftest.Sim) {
+			s.Delegate("targets", metadata.DelegatedRole{Name: "d", Paths: []string{"d/*"}})
+			s.Delegate("targets", metadata.DelegatedRole{Name: "d", Paths: []string{"e/*"}})
+			s.Add("d", "d/x.txt", "x")
+		})},
 	{name: "paths and prefixes at once", target: "d/x.txt", want: ErrMalformed, do: func(s *tuftest.Sim) {
 		delegated(func(s *tuftest.Sim) {
 			s.Delegate("targets", metadata.DelegatedRole{Name: "d", Paths: []string{"d/*"}})
@@ -139,23 +147,39 @@ var delegations = []attack{
 			d["path_hash_prefixes"] = []any{"0"}
 		})
 	}},
-	{name: "hex prefixes", target: "d/x.txt", gotuf: "compares the prefix with base64", do: delegated(func(s *tuftest.Sim) {
-		s.Delegate("targets", metadata.DelegatedRole{Name: "d", PathHashPrefixes: []string{hexDigest("d/x.txt")[:3]}})
-		s.Add("d", "d/x.txt", "x")
-	})},
-	{name: "base64 prefixes", target: "d/x.txt", want: ErrNoTarget, gotuf: "compares the prefix with base64", do: delegated(func(s *tuftest.Sim) {
-		sum, _ := hex.DecodeString(hexDigest("d/x.txt"))
-		s.Delegate("targets", metadata.DelegatedRole{Name: "d", PathHashPrefixes: []string{base64.URLEncoding.EncodeToString(sum)[:5]}})
-		s.Add("d", "d/x.txt", "x")
-	})},
+	{name: "hex prefixes", target: "d/x.txt", gotuf: "compares the prefix with base64",
+		do: delegated(func(s *tuftest.Sim) {
+			s.Delegate("targets", metadata.DelegatedRole{Name: "d", PathHashPrefixes: []string{hexDigest("d/x.txt")[:3]}})
+			s.Add("d", "d/x.txt", "x")
+		})},
+	{name: "base64 prefixes", target: "d/x.txt", want: ErrNoTarget, gotuf: "compares the prefix with base64",
+		do: delegated(func(s *tuftest.Sim) {
+			sum, _ := hex.DecodeString(hexDigest("d/x.txt"))
+			s.Delegate("targets", metadata.DelegatedRole{
+				Name: "d", PathHashPrefixes: []string{base64.URLEncoding.EncodeToString(sum)[:5]},
+			})
+			s.Add("d", "d/x.txt", "x")
+		})},
 	{name: "prefixes of other files", target: "d/x.txt", want: ErrNoTarget, do: delegated(func(s *tuftest.Sim) {
 		s.Delegate("targets", metadata.DelegatedRole{Name: "d", PathHashPrefixes: []string{hexDigest("d/y.txt")[:8]}})
 		s.Add("d", "d/x.txt", "x")
 	})},
-	{name: "succinct bins", target: "d/x.txt", do: delegated(func(s *tuftest.Sim) { succinct(s, 10, "d/x.txt", "d/x.txt") })},
-	{name: "the bin of another file", target: "d/x.txt", want: ErrNoTarget, do: delegated(func(s *tuftest.Sim) { succinct(s, 4, "d/x.txt", "d/y.txt") })},
-	{name: "bins of 32 bits", target: "d/x.txt", do: delegated(func(s *tuftest.Sim) { succinct(s, 32, "d/x.txt", "d/x.txt") })},
-	{name: "bins of 33 bits", target: "d/x.txt", want: ErrMalformed, do: delegated(func(s *tuftest.Sim) { succinct(s, 33, "d/x.txt", "d/x.txt") })},
+	{
+		name: "succinct bins", target: "d/x.txt",
+		do: delegated(func(s *tuftest.Sim) { succinct(s, 10, "d/x.txt", "d/x.txt") }),
+	},
+	{
+		name: "the bin of another file", target: "d/x.txt", want: ErrNoTarget,
+		do: delegated(func(s *tuftest.Sim) { succinct(s, 4, "d/x.txt", "d/y.txt") }),
+	},
+	{
+		name: "bins of 32 bits", target: "d/x.txt",
+		do: delegated(func(s *tuftest.Sim) { succinct(s, 32, "d/x.txt", "d/x.txt") }),
+	},
+	{
+		name: "bins of 33 bits", target: "d/x.txt", want: ErrMalformed,
+		do: delegated(func(s *tuftest.Sim) { succinct(s, 33, "d/x.txt", "d/x.txt") }),
+	},
 	{name: "a strange name of a role", target: "d/x.txt", do: delegated(func(s *tuftest.Sim) {
 		s.Delegate("targets", metadata.DelegatedRole{Name: "../?#%2f ä", Paths: []string{"d/*"}})
 		s.Add("../?#%2f ä", "d/x.txt", "x")
@@ -186,8 +210,12 @@ func deep(s *tuftest.Sim, roles int) {
 func succinct(s *tuftest.Sim, bits int, file, of string) {
 	k := tuftest.NewKey(s.T)
 	key := tuftest.KeyOf(s.T, k)
-	sr := &metadata.SuccinctRoles{KeyIDs: []string{tuftest.KeyID(s.T, key)}, Threshold: 1, BitLength: bits, NamePrefix: "bin"}
-	s.Targets["targets"].Signed.Delegations = &metadata.Delegations{Keys: map[string]*metadata.Key{tuftest.KeyID(s.T, key): key}, SuccinctRoles: sr}
+	sr := &metadata.SuccinctRoles{
+		KeyIDs: []string{tuftest.KeyID(s.T, key)}, Threshold: 1, BitLength: bits, NamePrefix: "bin",
+	}
+	s.Targets["targets"].Signed.Delegations = &metadata.Delegations{
+		Keys: map[string]*metadata.Key{tuftest.KeyID(s.T, key): key}, SuccinctRoles: sr,
+	}
 	for _, name := range []string{file, of} {
 		if bits > 32 {
 			return

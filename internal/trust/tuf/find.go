@@ -9,6 +9,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/repopolicy/repopolicy/internal/clip"
 )
 
 var errNotRefreshed = errors.New("the metadata was not refreshed")
@@ -28,7 +30,9 @@ func (c *Client) Expires() (role string, h Header) {
 		return roleRoot, c.Root().Header
 	}
 	role, h = roleRoot, c.root.Header
-	for name, other := range map[string]Header{roleTimestamp: c.timestamp.Header, roleSnapshot: c.snapshot.Header, roleTargets: c.targets.Header} {
+	for name, other := range map[string]Header{
+		roleTimestamp: c.timestamp.Header, roleSnapshot: c.snapshot.Header, roleTargets: c.targets.Header,
+	} {
 		if other.Expires.Before(h.Expires) || other.Expires.Equal(h.Expires) && name < role {
 			role, h = name, other
 		}
@@ -48,7 +52,7 @@ func (c *Client) Targets(ctx context.Context, roles ...string) (*Targets, error)
 	for _, role := range roles {
 		d, delegates, ok := t.named(role)
 		if !ok {
-			return nil, fmt.Errorf("%s: %w: %s does not delegate to it", clip(role), ErrNoTarget, clip(t.Role))
+			return nil, fmt.Errorf("%s: %w: %s does not delegate to it", clip.Text(role), ErrNoTarget, clip.Text(t.Role))
 		}
 		next, err := c.delegate(ctx, t, d)
 		if err != nil {
@@ -161,12 +165,12 @@ func (c *Client) Find(ctx context.Context, name string) (TargetFile, error) {
 			left = left[:len(left)-1]
 		}
 		if len(left) == 0 {
-			return none, fmt.Errorf("%s: %w", clip(name), ErrNoTarget)
+			return none, fmt.Errorf("%s: %w", clip.Text(name), ErrNoTarget)
 		}
 		v := left[len(left)-1]
 		left = left[:len(left)-1]
 		if len(visited) > maxRoles {
-			return none, fmt.Errorf("%s: %w: it is not in the first %d", clip(name), ErrTooManyRoles, maxRoles)
+			return none, fmt.Errorf("%s: %w: it is not in the first %d", clip.Text(name), ErrTooManyRoles, maxRoles)
 		}
 		visited[v.to.Name] = true
 		var err error
@@ -189,9 +193,9 @@ func (c *Client) Target(ctx context.Context, name string) ([]byte, error) {
 // another hash (TUF 5.7.3).
 func (t TargetFile) Check(data []byte) error {
 	if len(t.Hashes) == 0 || t.Length > MaxTarget {
-		return fmt.Errorf("%s: %w: %d bytes, at most %d are read", clip(t.Name), ErrMismatch, t.Length, MaxTarget)
+		return fmt.Errorf("%s: %w: %d bytes, at most %d are read", clip.Text(t.Name), ErrMismatch, t.Length, MaxTarget)
 	}
-	return check(clip(t.Name), data, t.Length, t.Hashes)
+	return check(clip.Text(t.Name), data, t.Length, t.Hashes)
 }
 
 // Fetch returns the content of a target that [Client.Find] or [Client.Targets]
@@ -204,18 +208,18 @@ func (c *Client) Fetch(ctx context.Context, t TargetFile) ([]byte, error) {
 		return nil, err
 	}
 	if len(t.Hashes) == 0 || t.Length > MaxTarget {
-		return nil, fmt.Errorf("%s: %w: %d bytes, at most %d are read", clip(t.Name), ErrMismatch, t.Length, MaxTarget)
+		return nil, fmt.Errorf("%s: %w: %d bytes, at most %d are read", clip.Text(t.Name), ErrMismatch, t.Length, MaxTarget)
 	}
 	kept := contentFile(t.sum())
 	if data, err := c.store.load(kept, t.Length); err == nil && t.Check(data) == nil {
 		return data, nil
 	}
 	if c.offline {
-		return nil, fmt.Errorf("%s: it is not in the cache", clip(t.Name))
+		return nil, fmt.Errorf("%s: it is not in the cache", clip.Text(t.Name))
 	}
 	data, err := c.options.Source.Target(ctx, c.targetPath(t), t.Length)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", clip(t.Name), err)
+		return nil, fmt.Errorf("%s: %w", clip.Text(t.Name), err)
 	}
 	if err := t.Check(data); err != nil {
 		return nil, err

@@ -78,10 +78,16 @@ func put(v any, at []string, with any, remove bool) any {
 // FuzzAgainstGoTUF changes one value of one file before it is signed: what this
 // client then accepts go-tuf's accepts, with the same content.
 func FuzzAgainstGoTUF(f *testing.F) {
-	files := []struct{ name, role string }{{"2.root.json", "root"}, {"timestamp.json", "timestamp"}, {"2.snapshot.json", "snapshot"}, {"2.targets.json", "targets"}, {"1.d.json", "d"}}
+	files := []struct{ name, role string }{
+		{"2.root.json", "root"}, {"timestamp.json", "timestamp"}, {"2.snapshot.json", "snapshot"},
+		{"2.targets.json", "targets"}, {"1.d.json", "d"},
+	}
 	for i := range files {
 		for place := range 40 {
-			for _, with := range []string{"", "0", "-1", "99", `""`, `"x"`, "[]", "{}", "null", "true", "1.5", `["a","a"]`, `"2020-01-01T00:00:00Z"`, `"2030-01-01T1:00:00,5Z"`, "9223372036854775807"} {
+			for _, with := range []string{
+				"", "0", "-1", "99", `""`, `"x"`, "[]", "{}", "null", "true", "1.5", `["a","a"]`, `"2020-01-01T00:00:00Z"`,
+				`"2030-01-01T1:00:00,5Z"`, "9223372036854775807",
+			} {
 				if (7*i+place+len(with))%37 == 0 {
 					f.Add(uint8(i), uint16(place), with)
 				}

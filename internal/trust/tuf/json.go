@@ -46,7 +46,7 @@ func parse(data []byte) (value, error) {
 	dec.UseNumber()
 	v, err := parseValue(dec, data, 0)
 	if err != nil {
-		return value{}, err
+		return value{}, fmt.Errorf("offset %d: %w", dec.InputOffset(), err)
 	}
 	if _, err := dec.Token(); err != io.EOF {
 		return value{}, errors.New("something follows the document")
@@ -61,61 +61,47 @@ func parseValue(dec *json.Decoder, data []byte, depth int) (v value, err error) 
 	start := dec.InputOffset()
 	tok, err := dec.Token()
 	if err != nil {
-		return v, fmt.Errorf("offset %d: %w", start, err)
+		return v, err
 	}
-	switch t := tok.(type) {
-	case json.Delim:
-		if t == '[' {
-			v.data, err = parseArray(dec, data, depth)
-		} else {
-			v.data, err = parseObject(dec, data, depth)
-		}
-		if err != nil {
-			return v, err
-		}
-		if _, err := dec.Token(); err != nil {
-			return v, fmt.Errorf("offset %d: %w", dec.InputOffset(), err)
-		}
-	case json.Number:
-		n, err := strconv.ParseInt(t.String(), 10, 64)
-		if err != nil || strconv.FormatInt(n, 10) != t.String() {
-			return v, fmt.Errorf("offset %d: %s is no integer of canonical JSON", start, t)
-		}
-		v.data = n
-	default: // string, bool, nil
-		v.data = tok
+	if t, ok := tok.(json.Number); ok {
+		v.data, err = parseInteger(t)
+	} else {
+		v.data, err = parseRest(dec, tok, data, depth)
+	}
+	if err != nil {
+		return v, err
 	}
 	v.raw = bytes.TrimLeft(data[start:dec.InputOffset()], " \t\r\n,:")
 	return v, nil
 }
 
-func parseArray(dec *json.Decoder, data []byte, depth int) (out []value, err error) {
-	for dec.More() {
-		v, err := parseValue(dec, data, depth+1)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, v)
+// parseRest returns the data of a value that begins with tok, which is no number.
+func parseRest(dec *json.Decoder, tok json.Token, data []byte, depth int) (any, error) {
+	switch tok {
+	case json.Delim('['):
+		var out []value
+		err := strictjson.RestOfArray(dec, func() error {
+			v, err := parseValue(dec, data, depth+1)
+			out = append(out, v)
+			return err
+		})
+		return out, err
+	case json.Delim('{'):
+		out := object{}
+		return out, strictjson.RestOfObject(dec, func(key string) (err error) {
+			out[key], err = parseValue(dec, data, depth+1)
+			return err
+		})
 	}
-	return out, nil
+	return tok, nil // string, bool, nil
 }
 
-func parseObject(dec *json.Decoder, data []byte, depth int) (object, error) {
-	out := object{}
-	for dec.More() {
-		tok, err := dec.Token()
-		if err != nil {
-			return nil, fmt.Errorf("offset %d: %w", dec.InputOffset(), err)
-		}
-		key := tok.(string)
-		if _, twice := out[key]; twice {
-			return nil, fmt.Errorf("offset %d: the key %q stands twice", dec.InputOffset(), key)
-		}
-		if out[key], err = parseValue(dec, data, depth+1); err != nil {
-			return nil, err
-		}
+func parseInteger(text json.Number) (int64, error) {
+	n, err := strconv.ParseInt(text.String(), 10, 64)
+	if err != nil || strconv.FormatInt(n, 10) != text.String() {
+		return 0, fmt.Errorf("%s is no integer of canonical JSON", text)
 	}
-	return out, nil
+	return n, nil
 }
 
 var escape = strings.NewReplacer(`\`, `\\`, `"`, `\"`)

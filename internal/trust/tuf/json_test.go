@@ -73,7 +73,10 @@ func TestCanonical(t *testing.T) {
 // FuzzCanonical: of every document that is accepted go-securesystemslib has the
 // same form, and documents of the same form are the same to any reader.
 func FuzzCanonical(f *testing.F) {
-	for _, s := range []string{`{"b":1,"a":[null,true,"\u00e9\n\"\\"]}`, `{"a":1,"a":2}`, `[1e2]`, `"\ud800"`, `{"\ud83d\ude00":0,"\ue000":-7}`, `[9007199254740993]`, "\"\u2028<>&\""} {
+	for _, s := range []string{
+		`{"b":1,"a":[null,true,"\u00e9\n\"\\"]}`, `{"a":1,"a":2}`, `[1e2]`, `"\ud800"`, `{"\ud83d\ude00":0,"\ue000":-7}`,
+		`[9007199254740993]`, "\"\u2028<>&\"",
+	} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {

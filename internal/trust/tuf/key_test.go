@@ -17,7 +17,10 @@ import (
 // keyRows change the key of timestamp, and what its type says of it.
 var keyRows = []attack{
 	{name: "RSA", do: func(s *tuftest.Sim) { otherKey(s, rsaOf(s.T, 2048), nil) }},
-	{name: "a small RSA key", do: func(s *tuftest.Sim) { otherKey(s, rsaOf(s.T, 1024), nil) }, want: ErrUnsigned, gotuf: "takes RSA of 1024 bits"},
+	{
+		name: "a small RSA key", do: func(s *tuftest.Sim) { otherKey(s, rsaOf(s.T, 1024), nil) }, want: ErrUnsigned,
+		gotuf: "takes RSA of 1024 bits",
+	},
 	{name: "ECDSA P-256", do: func(s *tuftest.Sim) { otherKey(s, ecdsaOf(s.T, elliptic.P256()), nil) }},
 	{name: "ECDSA P-384", do: func(s *tuftest.Sim) { otherKey(s, ecdsaOf(s.T, elliptic.P384()), nil) }},
 	{name: "ECDSA by the type of 2021 in PEM", do: func(s *tuftest.Sim) {
@@ -38,7 +41,10 @@ var keyRows = []attack{
 		otherKey(s, ecdsaOf(s.T, elliptic.P384()), func(k map[string]any) { k["scheme"] = "ecdsa-sha2-nistp256" })
 	}, want: ErrUnsigned},
 	{name: "ECDSA as RSA", do: func(s *tuftest.Sim) {
-		otherKey(s, ecdsaOf(s.T, elliptic.P256()), func(k map[string]any) { k["keytype"] = "rsa"; k["scheme"] = "rsassa-pss-sha256" })
+		otherKey(s, ecdsaOf(s.T, elliptic.P256()), func(k map[string]any) {
+			k["keytype"] = "rsa"
+			k["scheme"] = "rsassa-pss-sha256"
+		})
 	}, want: ErrUnsigned},
 	{name: "RSA as ECDSA", do: func(s *tuftest.Sim) {
 		otherKey(s, rsaOf(s.T, 2048), func(k map[string]any) { k["keytype"] = "ecdsa"; k["scheme"] = "ecdsa-sha2-nistp256" })
@@ -53,7 +59,9 @@ var keyRows = []attack{
 		s.Root.Signed.Version++
 		s.PublishRoot()
 		s.Edit("2.root.json", "root", func(signed map[string]any) {
-			signed["keys"].(map[string]any)["q"] = map[string]any{"keytype": "quantum", "scheme": "entangled", "keyval": map[string]any{"public": ""}}
+			signed["keys"].(map[string]any)["q"] = map[string]any{
+				"keytype": "quantum", "scheme": "entangled", "keyval": map[string]any{"public": ""},
+			}
 			r := signed["roles"].(map[string]any)["timestamp"].(map[string]any)
 			r["keyids"] = append(r["keyids"].([]any), "q")
 		})

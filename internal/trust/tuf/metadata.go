@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/repopolicy/repopolicy/internal/clip"
 )
 
 // The roles that a root names.
@@ -114,7 +116,8 @@ func read(data []byte, kind string) (*document, error) {
 	}
 	d.Version = f.number(d.body["version"], "version", 1)
 	expires := f.text(d.body["expires"], "expires")
-	if d.Expires, err = time.Parse(time.RFC3339Nano, expires); err != nil || d.Expires.Format(time.RFC3339Nano) != expires {
+	if d.Expires, err = time.Parse(time.RFC3339Nano, expires); err != nil ||
+		d.Expires.Format(time.RFC3339Nano) != expires {
 		f.fail("expires", "it is no time") // Go takes a comma and one digit, too
 	}
 	seen := map[string]bool{}
@@ -147,7 +150,10 @@ func supported(version string) bool {
 
 func readRoot(d *document) (*Root, error) {
 	f := &fields{}
-	r := &Root{Header: d.Header, ConsistentSnapshot: f.flag(d.body["consistent_snapshot"], "consistent_snapshot"), Roles: map[string]Role{}}
+	r := &Root{
+		Header: d.Header, ConsistentSnapshot: f.flag(d.body["consistent_snapshot"], "consistent_snapshot"),
+		Roles: map[string]Role{},
+	}
 	r.Keys = f.keys(d.body["keys"])
 	roles := f.object(d.body["roles"], "roles")
 	for _, name := range topLevel {
@@ -162,7 +168,7 @@ func readRoot(d *document) (*Root, error) {
 func (f *fields) keys(v value) map[string]Key {
 	out := map[string]Key{}
 	for id, e := range f.object(v, "keys") {
-		o := f.object(e, "keys."+clip(id))
+		o := f.object(e, "keys."+clip.Text(id))
 		f.object(o["keyval"], "keyval")
 		out[id] = Key{
 			ID: id, Type: f.text(o["keytype"], "keytype"), Scheme: f.text(o["scheme"], "scheme"),
@@ -185,7 +191,7 @@ func readListing(d *document, kind string) (*listing, error) {
 	f := &fields{}
 	l := &listing{d.Header, map[string]fileInfo{}}
 	for name, e := range f.object(d.body["meta"], "meta") {
-		at := "meta." + clip(name)
+		at := "meta." + clip.Text(name)
 		o := f.object(e, at)
 		info := fileInfo{version: f.number(o["version"], at+".version", 1)}
 		if v, ok := o["length"]; ok {
@@ -215,7 +221,7 @@ func (f *fields) hashes(v value, at string) map[string][]byte {
 		sum, err := hex.DecodeString(f.text(e, at))
 		h, known := hashes[alg]
 		if err != nil || !known || len(sum) != h().Size() {
-			f.fail(at, fmt.Sprintf("no digest of a known algorithm: %q", clip(alg)))
+			f.fail(at, fmt.Sprintf("no digest of a known algorithm: %q", clip.Text(alg)))
 		}
 		out[alg] = sum
 	}
@@ -229,7 +235,7 @@ func readTargets(d *document, role string) (*Targets, error) {
 	f := &fields{}
 	t := &Targets{Header: d.Header, Role: role, Files: map[string]TargetFile{}}
 	for name, e := range f.object(d.body["targets"], "targets") {
-		at := "targets." + clip(name)
+		at := "targets." + clip.Text(name)
 		o := f.object(e, at)
 		t.Files[name] = TargetFile{
 			Name: name, Role: role, Custom: slices.Clone(o["custom"].raw),
@@ -263,7 +269,7 @@ func (f *fields) delegations(v value, t *Targets) {
 	seen := map[string]bool{}
 	for _, d := range t.Delegations {
 		if seen[d.Name] {
-			f.fail("delegations.roles", fmt.Sprintf("%q stands twice", clip(d.Name)))
+			f.fail("delegations.roles", fmt.Sprintf("%q stands twice", clip.Text(d.Name)))
 		}
 		seen[d.Name] = true
 	}
@@ -271,7 +277,10 @@ func (f *fields) delegations(v value, t *Targets) {
 
 func (f *fields) delegation(v value) Delegation {
 	o := f.object(v, "delegations.roles")
-	d := Delegation{Role: f.role(v, "delegations.roles"), Name: f.text(o["name"], "name"), Terminating: f.flag(o["terminating"], "terminating")}
+	d := Delegation{
+		Role: f.role(v, "delegations.roles"), Name: f.text(o["name"], "name"),
+		Terminating: f.flag(o["terminating"], "terminating"),
+	}
 	if d.Name == "" || slices.Contains(topLevel, d.Name) {
 		f.fail("name", fmt.Sprintf("%q cannot be delegated to", d.Name))
 	}
@@ -292,13 +301,4 @@ func (f *fields) delegation(v value) Delegation {
 		d.PathHashPrefixes = f.texts(prefixes, "path_hash_prefixes", maxPatterns)
 	}
 	return d
-}
-
-// clip keeps what others wrote from filling an error.
-func clip(s string) string {
-	const most = 80
-	if len(s) > most {
-		return strings.ToValidUTF8(s[:most], "") + "…"
-	}
-	return s
 }

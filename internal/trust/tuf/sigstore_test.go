@@ -69,7 +69,8 @@ func TestSigstoreRoots(t *testing.T) {
 		}
 	}
 	// A root that is not there ends the walk, and what expired is said.
-	if _, err := walk(t.Context(), Options{Root: sigstoreRoot(t, 1), Source: roots, Now: at(2027)}); !errors.Is(err, ErrExpired) {
+	if _, err := walk(t.Context(), Options{Root: sigstoreRoot(t, 1), Source: roots, Now: at(2027)}); !errors.Is(err,
+		ErrExpired) {
 		t.Errorf("%v", err)
 	}
 }

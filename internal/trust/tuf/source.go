@@ -20,8 +20,10 @@ import (
 // first is one path element, whatever characters a role's name has in it, and a
 // source encodes what its own addresses cannot hold.
 type Source interface {
-	Metadata(ctx context.Context, name string, limit int64) ([]byte, error) // "3.root.json", "timestamp.json", "7.snapshot.json"
-	Target(ctx context.Context, path string, limit int64) ([]byte, error)   // "<sha256>.name" with the hash prefix in the last path element
+	// "3.root.json", "timestamp.json", "7.snapshot.json"
+	Metadata(ctx context.Context, name string, limit int64) ([]byte, error)
+	// "<sha256>.name" with the hash prefix in the last path element
+	Target(ctx context.Context, path string, limit int64) ([]byte, error)
 }
 
 // HTTP returns the source of a repository whose metadata and targets lie below

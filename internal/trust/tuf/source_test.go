@@ -43,7 +43,8 @@ func TestHTTP(t *testing.T) {
 	}
 	src := HTTP(metadata, targets)
 	for name, want := range map[string]string{
-		"3.root.json": "/m/3.root.json", "1.../../x.json": "/m/1...%2F..%2Fx.json", "1.?#%2f ä.json": "/m/1.%3F%23%252f%20%C3%A4.json",
+		"3.root.json": "/m/3.root.json", "1.../../x.json": "/m/1...%2F..%2Fx.json",
+		"1.?#%2f ä.json": "/m/1.%3F%23%252f%20%C3%A4.json",
 	} {
 		if data, err := src.Metadata(t.Context(), name, 10); err != nil || len(data) != 10 || asked != want {
 			t.Errorf("%s: %q, %v", name, asked, err)
@@ -61,7 +62,8 @@ func TestHTTP(t *testing.T) {
 	}
 	for code, missing := range map[int]bool{403: true, 404: true, 410: true, 400: false, 401: false, 1403: false} {
 		status = code
-		if data, err := src.Metadata(t.Context(), "x", 10); err == nil || errors.Is(err, fs.ErrNotExist) != missing || data != nil {
+		if data, err := src.Metadata(t.Context(), "x", 10); err == nil || errors.Is(err, fs.ErrNotExist) != missing ||
+			data != nil {
 			t.Errorf("%d: %q, %v", code, data, err)
 		}
 	}

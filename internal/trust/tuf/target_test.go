@@ -34,7 +34,8 @@ func TestCheck(t *testing.T) {
 		"longer":              {8, sums(short[:]), false},
 		"too long":            {MaxTarget + 1, sums(short[:]), false},
 	} {
-		if err := (TargetFile{Name: "a", Length: c.length, Hashes: c.hashes}).Check(data); (err == nil) != c.ok || err != nil && !errors.Is(err, ErrMismatch) {
+		if err := (TargetFile{Name: "a", Length: c.length, Hashes: c.hashes}).Check(data); (err == nil) != c.ok ||
+			err != nil && !errors.Is(err, ErrMismatch) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

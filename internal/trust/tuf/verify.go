@@ -13,6 +13,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/repopolicy/repopolicy/internal/clip"
 )
 
 // What can be wrong with a repository, wrapped by the errors of [Client].
@@ -52,9 +54,9 @@ func (c *Client) verify(what string, d *document, role Role, keys map[string]Key
 		principal, err := c.verifyOne(keys, id, d.signed, sig)
 		switch {
 		case err != nil:
-			why = append(why, clip(id)+": "+err.Error())
+			why = append(why, clip.Text(id)+": "+err.Error())
 		case principals[principal]:
-			why = append(why, clip(id)+": the same key as another")
+			why = append(why, clip.Text(id)+": the same key as another")
 		default:
 			principals[principal] = true
 		}
@@ -64,7 +66,8 @@ func (c *Client) verify(what string, d *document, role Role, keys map[string]Key
 	}
 	const most = 5 // reasons
 	why = why[:min(len(why), most)]
-	return fmt.Errorf("%s: %w: %d of %d%s", what, ErrUnsigned, len(principals), role.Threshold, strings.Join(append([]string{""}, why...), "; "))
+	return fmt.Errorf("%s: %w: %d of %d%s", what, ErrUnsigned, len(principals), role.Threshold,
+		strings.Join(append([]string{""}, why...), "; "))
 }
 
 func (c *Client) verifyOne(keys map[string]Key, id string, message []byte, sig Signature) (string, error) {
@@ -85,7 +88,7 @@ func (c *Client) verifier(key Key) (Verifier, error) {
 		of, ok = c.options.KeyTypes[key.Type]
 	}
 	if !ok {
-		return nil, fmt.Errorf("keys of type %q are not known", clip(key.Type))
+		return nil, fmt.Errorf("keys of type %q are not known", clip.Text(key.Type))
 	}
 	return of(key)
 }
