@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/repopolicy/repopolicy/internal/clip"
 	"github.com/repopolicy/repopolicy/internal/prefixmap"
 	"github.com/repopolicy/repopolicy/internal/strictjson"
 	"github.com/repopolicy/repopolicy/policy/chain"
@@ -218,7 +219,7 @@ func parseAnswer(data []byte) (*Answer, error) {
 		return nil, err
 	}
 	if doc.Schema != answerSchema {
-		return nil, fmt.Errorf("schema %q is not %q", clip(doc.Schema), answerSchema)
+		return nil, fmt.Errorf("schema %q is not %q", clip.Text(doc.Schema), answerSchema)
 	}
 	forms := 0
 	for _, is := range []bool{len(doc.Keys) > 0, doc.Absent != nil, doc.Split != 0} {
@@ -242,7 +243,7 @@ func parseAnswer(data []byte) (*Answer, error) {
 	for i := range doc.Keys {
 		k, err := doc.Keys[i].key(&seen)
 		if err != nil {
-			return nil, fmt.Errorf("key %q: %w", clip(doc.Keys[i].Key), err)
+			return nil, fmt.Errorf("key %q: %w", clip.Text(doc.Keys[i].Key), err)
 		}
 		if slices.ContainsFunc(a.Keys, func(o KeyAnswer) bool { return o.Key == k.Key }) {
 			return nil, fmt.Errorf("the key %q stands twice", k.Key)
@@ -279,7 +280,7 @@ func ParsePage(data []byte) (*Page, error) {
 	}
 	switch {
 	case doc.Schema != pageSchema:
-		return fail(fmt.Errorf("schema %q is not %q", clip(doc.Schema), pageSchema))
+		return fail(fmt.Errorf("schema %q is not %q", clip.Text(doc.Schema), pageSchema))
 	case len(doc.Records) == 0 || len(doc.Records) > prefixmap.BlockSize:
 		return fail(fmt.Errorf("%d records, a page has at most %d", len(doc.Records), prefixmap.BlockSize))
 	case doc.Key == "" || len(doc.Key) > maxKeyBytes || doc.Block < 0 || doc.Block >= maxKeyBlocks:

@@ -12,6 +12,7 @@ import (
 
 	"github.com/transparency-dev/merkle/rfc6962"
 
+	"github.com/repopolicy/repopolicy/internal/clip"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/strictjson"
 )
@@ -69,7 +70,7 @@ func ParseGrowth(data []byte) (*Growth, error) {
 	case err != nil:
 		return nil, err
 	case doc.Schema != growthSchema:
-		return nil, fmt.Errorf("schema %q is not %q", clip(doc.Schema), growthSchema)
+		return nil, fmt.Errorf("schema %q is not %q", clip.Text(doc.Schema), growthSchema)
 	case doc.Proofs == nil || len(doc.Proofs) > maxGrowth:
 		return nil, fmt.Errorf("%d proofs, at most %d are read", len(doc.Proofs), maxGrowth)
 	case doc.Checkpoint == "" || len(doc.Checkpoint) > maxCheckpoint:

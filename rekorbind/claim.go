@@ -15,6 +15,7 @@ import (
 	"github.com/transparency-dev/merkle/rfc6962"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/repopolicy/repopolicy/internal/clip"
 	"github.com/repopolicy/repopolicy/internal/prefixmap"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/policy"
@@ -116,7 +117,7 @@ func (p *proving) open(raw []byte, a *Answer) (*claim, error) {
 	c.large = pages > cmp.Or(p.held, maxHeldPages)
 	for _, k := range a.Keys {
 		if err := p.member(c, k, state.Hash); err != nil {
-			return nil, fmt.Errorf("records of %s: %w", clip(k.Key), err)
+			return nil, fmt.Errorf("records of %s: %w", clip.Text(k.Key), err)
 		}
 	}
 	return c, nil
@@ -582,7 +583,7 @@ func (p *proven) whole(c *claim, repo policy.Locator) error {
 			if c.leftOut != "" || len(c.keys) == MaxAnswerKeys && key != repo.String() {
 				continue
 			}
-			return fmt.Errorf("an answer that is not about %s", clip(key))
+			return fmt.Errorf("an answer that is not about %s", clip.Text(key))
 		}
 		shown++
 		for _, r := range c.keys[i].Records {

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/mod/sumdb/note"
 
 	"github.com/repopolicy/repopolicy/internal/canonical"
+	"github.com/repopolicy/repopolicy/internal/clip"
 	"github.com/repopolicy/repopolicy/internal/strictjson"
 	"github.com/repopolicy/repopolicy/internal/web"
 )
@@ -51,7 +52,7 @@ func ParseDescriptor(data []byte) (*Descriptor, error) {
 		return nil, fmt.Errorf("directory: %w", err)
 	}
 	if doc.Schema != descriptorSchema {
-		return nil, fmt.Errorf("directory: schema %q is not %q", clip(doc.Schema), descriptorSchema)
+		return nil, fmt.Errorf("directory: schema %q is not %q", clip.Text(doc.Schema), descriptorSchema)
 	}
 	d := &Descriptor{doc.URL, doc.Key, doc.Witnesses}
 	if err := d.check(); err != nil {
@@ -64,9 +65,9 @@ func (d *Descriptor) check() error {
 	u, err := url.Parse(d.URL)
 	switch {
 	case err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || strings.HasSuffix(d.URL, "/"):
-		return fmt.Errorf("url: %q is not the URL of a service, without a slash at its end", clip(d.URL))
+		return fmt.Errorf("url: %q is not the URL of a service, without a slash at its end", clip.Text(d.URL))
 	case u.Scheme != "https" && !(u.Scheme == "http" && web.Loopback(u.Hostname())):
-		return fmt.Errorf("url: %q is not https", clip(d.URL))
+		return fmt.Errorf("url: %q is not https", clip.Text(d.URL))
 	}
 	if _, err := d.verifier(); err != nil {
 		return fmt.Errorf("key: %w", err)
@@ -130,7 +131,7 @@ func (d *Descriptor) Open(checkpoint []byte) (OutputCheckpoint, error) {
 	}
 	switch {
 	case cp.Origin != v.Name():
-		return fail(fmt.Errorf("it is of %q, not of %q", clip(cp.Origin), v.Name()))
+		return fail(fmt.Errorf("it is of %q, not of %q", clip.Text(cp.Origin), v.Name()))
 	case cp.Extension != "":
 		return fail(errors.New("it has further lines"))
 	}

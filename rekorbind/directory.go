@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/repopolicy/repopolicy/internal/budget"
+	"github.com/repopolicy/repopolicy/internal/clip"
 	"github.com/repopolicy/repopolicy/internal/prefixmap"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/web"
@@ -491,7 +492,7 @@ func (d *Directory) begins(ctx context.Context, small, large Tree, old Head, c *
 	for i, t := range []Tree{small, large} {
 		var err error
 		if roots[i], err = hex.DecodeString(t.Root); err != nil || len(roots[i]) != sha256.Size {
-			return fmt.Errorf("kept head: %q is no root", clip(t.Root))
+			return fmt.Errorf("kept head: %q is no root", clip.Text(t.Root))
 		}
 	}
 	root, err := NewOutputTiles(ctx, d.Client).Prefix(small.Size, sigstore.Checkpoint{Size: large.Size, Root: roots[1]})

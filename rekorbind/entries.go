@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/repopolicy/repopolicy/internal/canonical"
+	"github.com/repopolicy/repopolicy/internal/clip"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 )
 
@@ -42,7 +43,7 @@ func parseLooked(line string) (l Looked, err error) {
 		ok = ok && len(k) == keyDigits && strings.Trim(k, "0123456789abcdef") == ""
 	}
 	if err != nil || !ok || lineOf(l) != line {
-		return Looked{}, fmt.Errorf("%q is no entry that was looked at", clip(line))
+		return Looked{}, fmt.Errorf("%q is no entry that was looked at", clip.Text(line))
 	}
 	return l, nil
 }

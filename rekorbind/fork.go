@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/repopolicy/repopolicy/internal/clip"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/strictjson"
 )
@@ -69,7 +70,7 @@ func ParseFork(data []byte) (*Fork, error) {
 		return nil, fmt.Errorf("evidence: %w", err)
 	}
 	if doc.Schema != forkSchema {
-		return nil, fmt.Errorf("schema %q is not %q", clip(doc.Schema), forkSchema)
+		return nil, fmt.Errorf("schema %q is not %q", clip.Text(doc.Schema), forkSchema)
 	}
 	return &Fork{doc.Log, []byte(doc.Seen), []byte(doc.New), []byte(doc.Proof), doc.Why}, nil
 }

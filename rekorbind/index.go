@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/repopolicy/repopolicy/internal/clip"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/web"
 )
@@ -133,7 +134,7 @@ func parseIndex(reply []byte) ([]string, error) {
 	}
 	for _, u := range uuids {
 		if _, ok := leafOfUUID(u); !ok {
-			return nil, fmt.Errorf("%q is not an entry's name", clip(u))
+			return nil, fmt.Errorf("%q is not an entry's name", clip.Text(u))
 		}
 	}
 	return uuids, nil

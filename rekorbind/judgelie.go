@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/repopolicy/repopolicy/internal/clip"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/strictjson"
 )
@@ -32,7 +33,7 @@ func (d *Descriptor) JudgeLie(l *Lie, root *sigstore.Root, forges *Forges) (stri
 				return raw, nil
 			}
 		}
-		return nil, fmt.Errorf("page %d of %s is not there", block, clip(key))
+		return nil, fmt.Errorf("page %d of %s is not there", block, clip.Text(key))
 	}}
 	var held []Held
 	if l.Bundle != nil {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 
+	"github.com/repopolicy/repopolicy/internal/clip"
 	"github.com/repopolicy/repopolicy/internal/strictjson"
 	"github.com/repopolicy/repopolicy/policy"
 )
@@ -52,7 +53,7 @@ func ParseLie(data []byte) (*Lie, error) {
 		return nil, err
 	}
 	if doc.Schema != lieSchema {
-		return nil, fmt.Errorf("schema %q is not %q", clip(doc.Schema), lieSchema)
+		return nil, fmt.Errorf("schema %q is not %q", clip.Text(doc.Schema), lieSchema)
 	}
 	repo, err := policy.ParseLocator(doc.Repository)
 	if err != nil {

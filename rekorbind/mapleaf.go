@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/repopolicy/repopolicy/internal/canonical"
+	"github.com/repopolicy/repopolicy/internal/clip"
 	"github.com/repopolicy/repopolicy/internal/prefixmap"
 	"github.com/repopolicy/repopolicy/internal/strictjson"
 	"github.com/repopolicy/repopolicy/policy"
@@ -156,7 +157,7 @@ func parseDirectoryLeaf(data []byte) (l DirectoryLeaf, err error) {
 		return l, err
 	}
 	if doc.Schema != leafSchema {
-		return l, fmt.Errorf("schema %q is not %q", clip(doc.Schema), leafSchema)
+		return l, fmt.Errorf("schema %q is not %q", clip.Text(doc.Schema), leafSchema)
 	}
 	if l.Time, err = time.Parse(time.RFC3339, doc.Time); err != nil {
 		return l, fmt.Errorf("time: %w", err)

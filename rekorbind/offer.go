@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/repopolicy/repopolicy/internal/canonical"
+	"github.com/repopolicy/repopolicy/internal/clip"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/policy/chain"
@@ -127,7 +128,7 @@ func (o *Offer) bundles() [][]byte {
 // Line does the same.
 func (r SignatureRecord) Line() (string, error) {
 	if !canonical.IsHash(r.Payload) || !canonical.IsHash(r.Log) || r.Index < 0 {
-		return "", fmt.Errorf("a signature at %d of the log %q", r.Index, clip(r.Log))
+		return "", fmt.Errorf("a signature at %d of the log %q", r.Index, clip.Text(r.Log))
 	}
 	return fmt.Sprintf("signature %s %s %d", r.Payload, r.Log, r.Index), nil
 }

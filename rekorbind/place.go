@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/repopolicy/repopolicy/internal/canonical"
+	"github.com/repopolicy/repopolicy/internal/clip"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/strictjson"
 	"github.com/repopolicy/repopolicy/internal/web"
@@ -77,9 +78,9 @@ func ParsePlaceProof(data []byte) (*PlaceProof, error) {
 	}
 	switch {
 	case doc.Schema != placeSchema:
-		return nil, fmt.Errorf("schema %q is not %q", clip(doc.Schema), placeSchema)
+		return nil, fmt.Errorf("schema %q is not %q", clip.Text(doc.Schema), placeSchema)
 	case doc.Log == "" || strings.Trim(doc.Log, "0123456789abcdef") != "":
-		return nil, fmt.Errorf("log: %q is no id in lower-case hex", clip(doc.Log))
+		return nil, fmt.Errorf("log: %q is no id in lower-case hex", clip.Text(doc.Log))
 	case doc.Checkpoint == "":
 		return nil, errors.New("checkpoint: missing")
 	case len(doc.Stamp) == 0:

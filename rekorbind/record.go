@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/repopolicy/repopolicy/internal/canonical"
+	"github.com/repopolicy/repopolicy/internal/clip"
 	"github.com/repopolicy/repopolicy/internal/prefixmap"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/policy/chain"
@@ -94,7 +95,7 @@ func (r Record) line() (string, error) {
 			return "", err
 		}
 		if !canonical.IsHash(r.Binding.Log) || r.Binding.Index < 0 {
-			return "", fmt.Errorf("an entry %d of the log %q", r.Binding.Index, clip(r.Binding.Log))
+			return "", fmt.Errorf("an entry %d of the log %q", r.Binding.Index, clip.Text(r.Binding.Log))
 		}
 		return fmt.Sprintf("binding %s %d %s", r.Binding.Log, r.Binding.Index, hash), nil
 	case r.Disclosed != nil:
@@ -106,7 +107,7 @@ func (r Record) line() (string, error) {
 // Line returns the record without its moment, which is also the line of the list of a leaf.
 func (r DisclosedRecord) Line() (string, error) {
 	if !canonical.IsHash(r.Payload) || !canonical.IsHash(r.PAE) {
-		return "", fmt.Errorf("%q is no statement", clip(r.Payload))
+		return "", fmt.Errorf("%q is no statement", clip.Text(r.Payload))
 	}
 	return "disclosed " + r.Payload + " " + r.PAE, nil
 }
@@ -136,14 +137,14 @@ func ParseListed(line string) (*DisclosedRecord, *SignatureRecord, error) {
 			return nil, s, nil
 		}
 	}
-	return nil, nil, fmt.Errorf("%q is no line of a list", clip(line))
+	return nil, nil, fmt.Errorf("%q is no line of a list", clip.Text(line))
 }
 
 // ParseRecordText reads a record's line; of a binding it returns the hash of its leaf, too.
 func ParseRecordText(text string) (r Record, leafHash string, err error) {
 	f := strings.Fields(text)
 	if len(f) < 6 {
-		return r, "", fmt.Errorf("%q is no record", clip(text))
+		return r, "", fmt.Errorf("%q is no record", clip.Text(text))
 	}
 	var n [3]int64
 	for i := range n {
