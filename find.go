@@ -13,12 +13,13 @@ import (
 	"time"
 
 	"github.com/repopolicy/repopolicy/internal/airgap"
+	"github.com/repopolicy/repopolicy/internal/answers"
 	"github.com/repopolicy/repopolicy/internal/find"
+	"github.com/repopolicy/repopolicy/internal/rekor"
 	"github.com/repopolicy/repopolicy/internal/trust"
 	"github.com/repopolicy/repopolicy/internal/trust/oci"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/policy/chain"
-	"github.com/repopolicy/repopolicy/rekorbind"
 )
 
 // Policy is what artifacts are judged by: the policy that a repository bound, as it is known
@@ -184,13 +185,13 @@ func (c *Client) query(repo policy.Locator) (*find.Query, error) {
 		}
 	}
 	if c.Directory != nil {
-		if q.Directory, err = rekorbind.ParseDescriptor(c.Directory); err != nil {
+		if q.Directory, err = answers.ParseDescriptor(c.Directory); err != nil {
 			return nil, policy.Faultf(policy.Usage, "--directory: %s", err)
 		}
 		q.DirectoryFile = c.DirectoryFile
 	}
 	if c.Witnesses != nil {
-		if q.Witnesses, err = rekorbind.ParseWitnessPolicy(c.Witnesses); err != nil {
+		if q.Witnesses, err = rekor.ParseWitnessPolicy(c.Witnesses); err != nil {
 			return nil, policy.Faultf(policy.Usage, "--witness-policy: %s", err)
 		}
 		q.Scan = true

@@ -9,12 +9,12 @@ import (
 	"time"
 
 	"github.com/repopolicy/repopolicy/internal/account"
+	"github.com/repopolicy/repopolicy/internal/bindings"
 	"github.com/repopolicy/repopolicy/internal/find"
 	"github.com/repopolicy/repopolicy/internal/release"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/trust"
 	"github.com/repopolicy/repopolicy/policy"
-	"github.com/repopolicy/repopolicy/rekorbind"
 )
 
 // VerifyOption is something that is judged, or a criterion.
@@ -219,7 +219,7 @@ func (c *Client) judges(p *Policy, req *request, pub *publication) ([]*release.J
 func (c *Client) judge(p *Policy, req *request, f *found) (*release.Judge, error) {
 	j := &release.Judge{
 		Bundles: req.bundles, Carried: req.carried, Tag: req.tag, Narrow: p.signer, Full: req.full, Cooldown: req.cooldown,
-		PlaceProof: rekorbind.PlaceMoment, Roots: plain(f.open),
+		PlaceProof: bindings.PlaceMoment, Roots: plain(f.open),
 	}
 	if c.Log != nil {
 		j.Ignored = c.ignored

@@ -13,12 +13,12 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 
+	"github.com/repopolicy/repopolicy/internal/answers"
 	"github.com/repopolicy/repopolicy/internal/prefixmap"
-	"github.com/repopolicy/repopolicy/rekorbind"
 )
 
-// answers makes the answers of a state (SPEC 16.4).
-type answers struct {
+// answerer makes the answers of a state (SPEC 16.4).
+type answerer struct {
 	tx   *bolt.Tx
 	head *Head
 	m    *Map
@@ -26,8 +26,8 @@ type answers struct {
 	logs map[string]int // generation of each log
 }
 
-func newAnswers(tx *bolt.Tx, head *Head, m *Map) *answers {
-	a := &answers{tx, head, m, m.tree(tx), map[string]int{}}
+func newAnswers(tx *bolt.Tx, head *Head, m *Map) *answerer {
+	a := &answerer{tx, head, m, m.tree(tx), map[string]int{}}
 	a.tree.lists = map[string]*list{}
 	for _, l := range m.logs() {
 		a.logs[l.ID] = l.Generation
@@ -35,19 +35,19 @@ func newAnswers(tx *bolt.Tx, head *Head, m *Map) *answers {
 	return a
 }
 
-func (a *answers) empty() rekorbind.Answer {
-	return rekorbind.Answer{
+func (a *answerer) empty() answers.Answer {
+	return answers.Answer{
 		Checkpoint: a.head.Checkpoint, Leaf: a.head.Leaf, Index: a.head.Index, Inclusion: a.head.Inclusion,
 	}
 }
 
 // lookup returns what the map holds of a locator, and of all keys that its bindings have in
 // common with it, and those with them; false if it holds nothing.
-func (a *answers) lookup(key string) (rekorbind.Answer, bool, error) {
+func (a *answerer) lookup(key string) (answers.Answer, bool, error) {
 	out := a.empty()
 	keys := []string{key}
 	inline := 0
-	for i := 0; i < len(keys) && i < rekorbind.MaxAnswerKeys; i++ {
+	for i := 0; i < len(keys) && i < answers.MaxAnswerKeys; i++ {
 		k, ok, err := a.key(keys[i], &inline)
 		if err != nil || !ok && i == 0 {
 			return out, false, err
@@ -70,7 +70,7 @@ func (a *answers) lookup(key string) (rekorbind.Answer, bool, error) {
 }
 
 // others returns the keys that the bindings of a key have beside it.
-func (a *answers) others(key string) ([]string, error) {
+func (a *answerer) others(key string) ([]string, error) {
 	var out []string
 	_, err := get(a.m.bucket(a.tx).Bucket(bucketNumbers), []byte(key), &out)
 	return out, err
@@ -82,8 +82,8 @@ const maxInline = 256 << 10
 
 // key returns all that the map holds of one key: of blocks the hash, and nothing of a key
 // that has too many. Inline counts the bytes of records.
-func (a *answers) key(key string, inline *int) (rekorbind.KeyAnswer, bool, error) {
-	out := rekorbind.KeyAnswer{Key: key}
+func (a *answerer) key(key string, inline *int) (answers.KeyAnswer, bool, error) {
+	out := answers.KeyAnswer{Key: key}
 	hash := prefixmap.KeyHash(key)
 	k, err := a.tree.key(hash)
 	if err != nil || k.count == 0 {
@@ -94,7 +94,7 @@ func (a *answers) key(key string, inline *int) (rekorbind.KeyAnswer, bool, error
 		return out, false, err
 	}
 	out.Path = w.path
-	if k.count > rekorbind.MaxKeyRecords {
+	if k.count > answers.MaxKeyRecords {
 		out.Top = &k.node
 		return out, true, nil
 	}
@@ -115,7 +115,7 @@ func (a *answers) key(key string, inline *int) (rekorbind.KeyAnswer, bool, error
 }
 
 // sizeOf returns about how many bytes records are.
-func sizeOf(records []rekorbind.Record) int {
+func sizeOf(records []answers.Record) int {
 	n := 0
 	for _, r := range records {
 		n += recordBytes
@@ -131,9 +131,9 @@ const (
 	proofBytes  = 48 // of a hash
 )
 
-func (a *answers) records(hash prefixmap.Hash, from, to uint64) ([]rekorbind.Record, error) {
+func (a *answerer) records(hash prefixmap.Hash, from, to uint64) ([]answers.Record, error) {
 	texts, err := a.tree.texts(hash, from, to)
-	var out []rekorbind.Record
+	var out []answers.Record
 	for _, text := range texts {
 		r, err := a.record(text)
 		if err != nil {
@@ -145,8 +145,8 @@ func (a *answers) records(hash prefixmap.Hash, from, to uint64) ([]rekorbind.Rec
 }
 
 // record returns what stands behind the text of a record.
-func (a *answers) record(text string) (rekorbind.Record, error) {
-	r, _, err := rekorbind.ParseRecordText(text)
+func (a *answerer) record(text string) (answers.Record, error) {
+	r, _, err := answers.ParseRecordText(text)
 	if err != nil {
 		return r, fmt.Errorf("state: %w", err)
 	}
@@ -157,7 +157,7 @@ func (a *answers) record(text string) (rekorbind.Record, error) {
 }
 
 // binding returns the entry of a binding with its proof.
-func (a *answers) binding(log string, index int64) (*rekorbind.BindingRecord, error) {
+func (a *answerer) binding(log string, index int64) (*answers.BindingRecord, error) {
 	b, place, err := a.readingOf(log, index)
 	if err != nil {
 		return nil, err
@@ -166,7 +166,7 @@ func (a *answers) binding(log string, index int64) (*rekorbind.BindingRecord, er
 	if ok, err := get(b.Bucket(bucketCandidates), number(uint64(place)), &c); err != nil || !ok {
 		return nil, cmp.Or(err, fmt.Errorf("state: entry %d of %s is missing", index, log))
 	}
-	out := &rekorbind.BindingRecord{Log: log, Index: index}
+	out := &answers.BindingRecord{Log: log, Index: index}
 	if a.logs[log] == 1 {
 		out.Entry = c.Body
 		return out, nil
@@ -181,7 +181,7 @@ func (a *answers) binding(log string, index int64) (*rekorbind.BindingRecord, er
 
 // readingOf returns what was read of the log, or of the shard of Rekor v1 that has
 // the entry, and the entry's place there.
-func (a *answers) readingOf(log string, index int64) (*bolt.Bucket, int64, error) {
+func (a *answerer) readingOf(log string, index int64) (*bolt.Bucket, int64, error) {
 	if a.logs[log] == 2 {
 		b, err := readingBucket(a.tx, a.m.function(), log)
 		if err == nil && b == nil {
@@ -204,8 +204,8 @@ func (a *answers) readingOf(log string, index int64) (*bolt.Bucket, int64, error
 }
 
 // page returns a block with so many records: a full one, or what is after those.
-func (a *answers) page(key string, block, records int) (rekorbind.Page, bool, error) {
-	p := rekorbind.Page{Key: key, Block: block}
+func (a *answerer) page(key string, block, records int) (answers.Page, bool, error) {
+	p := answers.Page{Key: key, Block: block}
 	hash := prefixmap.KeyHash(key)
 	from := uint64(block) * prefixmap.BlockSize
 	k, err := a.tree.key(hash)
@@ -218,7 +218,7 @@ func (a *answers) page(key string, block, records int) (rekorbind.Page, bool, er
 
 // nothing returns that no key whose hash begins with some hex digits has a record,
 // but those that it lists.
-func (a *answers) nothing(digits string) (rekorbind.Answer, error) {
+func (a *answerer) nothing(digits string) (answers.Answer, error) {
 	out := a.empty()
 	l, err := prefixOf(digits)
 	if err != nil {
@@ -229,7 +229,7 @@ func (a *answers) nothing(digits string) (rekorbind.Answer, error) {
 	if err != nil {
 		return out, err
 	}
-	out.Absent = &rekorbind.Absence{Path: w.path, Other: w.other}
+	out.Absent = &answers.Absence{Path: w.path, Other: w.other}
 	if !w.there {
 		return out, nil
 	}
@@ -242,22 +242,22 @@ func (a *answers) nothing(digits string) (rekorbind.Answer, error) {
 }
 
 // absent returns that one key has no record, if that is so.
-func (a *answers) absent(hash prefixmap.Hash) (rekorbind.Answer, bool, error) {
+func (a *answerer) absent(hash prefixmap.Hash) (answers.Answer, bool, error) {
 	out := a.empty()
 	w, err := a.tree.find(prefixmap.NewLabel(hash, 0), prefixmap.KeyBits)
-	out.Absent = &rekorbind.Absence{Path: w.path, Other: w.other}
+	out.Absent = &answers.Absence{Path: w.path, Other: w.other}
 	return out, !w.there, err
 }
 
 // splits reports whether under a prefix stand too many keys for one answer: whoever chooses
 // names can make them begin alike. Then longer prefixes have one each.
-func (a *answers) splits(digits string) (bool, error) {
+func (a *answerer) splits(digits string) (bool, error) {
 	l, err := prefixOf(digits)
 	if err != nil {
 		return false, err
 	}
-	n, err := a.tree.howMany(l[:], 4*len(digits), rekorbind.MaxAbsentItems+1)
-	return n > rekorbind.MaxAbsentItems, err
+	n, err := a.tree.howMany(l[:], 4*len(digits), answers.MaxAbsentItems+1)
+	return n > answers.MaxAbsentItems, err
 }
 
 // prefixOf returns a label that begins with hex digits.
@@ -271,7 +271,7 @@ func prefixOf(digits string) (l prefixmap.Label, err error) {
 }
 
 // keys calls f with each key that has records, in the order of their hashes.
-func (a *answers) keys(f func(key string, hash prefixmap.Hash, count uint64) error) error {
+func (a *answerer) keys(f func(key string, hash prefixmap.Hash, count uint64) error) error {
 	return a.tree.keys.ForEach(func(hash, data []byte) error {
 		k, err := decodeKeyNode(hash, data)
 		if err != nil {

@@ -20,7 +20,10 @@ import (
 	bolt "go.etcd.io/bbolt"
 	"golang.org/x/mod/sumdb/note"
 
+	"github.com/repopolicy/repopolicy/internal/answers"
+	"github.com/repopolicy/repopolicy/internal/bindings"
 	"github.com/repopolicy/repopolicy/internal/prefixmap"
+	"github.com/repopolicy/repopolicy/internal/rekor"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/web"
 	"github.com/repopolicy/repopolicy/policy"
@@ -36,7 +39,7 @@ const maxList = 64 << 20
 type Auditor struct {
 	Store      *Store
 	Site       *web.Client // where the directory is
-	Descriptor *rekorbind.Descriptor
+	Descriptor *answers.Descriptor
 	Key        note.Signer // signs a disagreement
 	Transport  http.RoundTripper
 	Agent      string
@@ -64,7 +67,7 @@ var (
 )
 
 // Audit audits every leaf that is new and returns how many there are in all. The
-// error is a [*Disagreement], a [*rekorbind.Fork] if the output log or one of its
+// error is a [*Disagreement], a [*rekor.Fork] if the output log or one of its
 // inputs contradicts itself, or a [*Stale].
 func (a *Auditor) Audit(ctx context.Context) (int64, error) {
 	signed, err := a.Site.Get(ctx, checkpointFile, maxCheckpoint)
@@ -111,7 +114,7 @@ func (a *Auditor) output() (r reading, err error) {
 
 // leaves audits the leaves of some tiles of the output log.
 func (a *Auditor) leaves(ctx context.Context, out source, old reading, all []*Map) error {
-	t := &tiles{out, rekorbind.NewOutputTiles(ctx, a.Site)}
+	t := &tiles{out, rekor.NewOutputTiles(ctx, a.Site)}
 	entries, err := t.next(ctx, old.Size)
 	if err != nil {
 		return err
@@ -152,7 +155,7 @@ func (a *Auditor) leaves(ctx context.Context, out source, old reading, all []*Ma
 type audited struct {
 	index  int64
 	data   []byte
-	doc    rekorbind.DirectoryLeaf
+	doc    answers.DirectoryLeaf
 	maps   []*Map // that can be made again
 	inputs map[string][]source
 	list   []byte
@@ -170,14 +173,14 @@ func (l *audited) moment() chain.Shown {
 func (a *Auditor) leaf(ctx context.Context, index int64, data []byte, all []*Map, reached reading) error {
 	l := &audited{index: index, data: data, inputs: map[string][]source{}}
 	var err error
-	if l.doc, err = rekorbind.ParseDirectoryLeaf(data); err != nil {
+	if l.doc, err = answers.ParseDirectoryLeaf(data); err != nil {
 		return a.disagree(l, prefixmap.Hash{}, prefixmap.Hash{}, "%s", err)
 	}
 	if err := a.extends(l); err != nil {
 		return err
 	}
 	for _, m := range all {
-		i := slices.IndexFunc(l.doc.Maps, func(ml rekorbind.MapLeaf) bool { return ml.ID() == m.ID })
+		i := slices.IndexFunc(l.doc.Maps, func(ml answers.MapLeaf) bool { return ml.ID() == m.ID })
 		if i < 0 {
 			continue
 		}
@@ -254,7 +257,7 @@ func (a *Auditor) sameInputs(l *audited) error {
 // extendsLeaf demands that a leaf has no fewer entries than the one before, and that its time
 // and clock go on.
 func (a *Auditor) extendsLeaf(l *audited, before []byte) error {
-	old, err := rekorbind.ParseDirectoryLeaf(before)
+	old, err := answers.ParseDirectoryLeaf(before)
 	if err != nil {
 		return err
 	}
@@ -281,7 +284,7 @@ func (a *Auditor) extendsLeaf(l *audited, before []byte) error {
 }
 
 // sources returns the inputs of a map as far as the leaf says it has read them.
-func (a *Auditor) sources(ctx context.Context, l *audited, m *Map, ml rekorbind.MapLeaf) ([]source, error) {
+func (a *Auditor) sources(ctx context.Context, l *audited, m *Map, ml answers.MapLeaf) ([]source, error) {
 	var out []source
 	used := 0
 	for _, log := range m.logs() {
@@ -321,7 +324,7 @@ func (a *Auditor) sources(ctx context.Context, l *audited, m *Map, ml rekorbind.
 }
 
 // input returns what one input says.
-func input(m *Map, l sigstore.Log, in rekorbind.Input, shards []source) (source, error) {
+func input(m *Map, l sigstore.Log, in answers.Input, shards []source) (source, error) {
 	if l.Generation == 2 {
 		cp, err := m.root.OpenCheckpoint(l.ID, []byte(in.Checkpoint))
 		return source{log: l, cp: cp}, err
@@ -352,13 +355,13 @@ func (a *Auditor) published(ctx context.Context, l *audited) error {
 	if len(data) > 0 {
 		l.lines = strings.Split(strings.TrimSuffix(string(data), "\n"), "\n")
 	}
-	want, text := rekorbind.NewPublished(l.lines)
+	want, text := answers.NewPublished(l.lines)
 	if want != l.doc.Maps[0].Disclosed || !bytes.Equal(text, data) {
 		return a.disagree(l, prefixmap.Hash{}, prefixmap.Hash{}, "the list of statements is not that of the leaf")
 	}
 	l.list, l.payloads, l.bundles = data, map[string][]byte{}, map[string][]byte{}
 	for _, line := range l.lines {
-		d, sig, err := rekorbind.ParseListed(line)
+		d, sig, err := answers.ParseListed(line)
 		if err != nil {
 			return a.disagree(l, prefixmap.Hash{}, prefixmap.Hash{}, "the list has the line %q", line)
 		}
@@ -406,7 +409,7 @@ func (a *Auditor) compare(l *audited, reached reading) error {
 			if err != nil {
 				return err
 			}
-			i := slices.IndexFunc(l.doc.Maps, func(ml rekorbind.MapLeaf) bool { return ml.ID() == m.ID })
+			i := slices.IndexFunc(l.doc.Maps, func(ml answers.MapLeaf) bool { return ml.ID() == m.ID })
 			switch said := l.doc.Maps[i]; {
 			case said.Hash != got.Hash:
 				return a.disagree(l, said.Hash, got.Hash, "the map %s has the root %x, its inputs give %x", m.ID, said.Hash,
@@ -439,7 +442,7 @@ func (a *Auditor) take(tx *bolt.Tx, l *audited) error {
 	}
 	signers := map[string]policy.Identity{}
 	for _, line := range l.lines {
-		d, sig, err := rekorbind.ParseListed(line)
+		d, sig, err := answers.ParseListed(line)
 		if err != nil {
 			return err
 		}
@@ -453,7 +456,7 @@ func (a *Auditor) take(tx *bolt.Tx, l *audited) error {
 			return err
 		}
 	}
-	return enlist(tx, l.maps, slices.Clone(l.lines), l.moment(), func(r *rekorbind.SignatureRecord) policy.Identity {
+	return enlist(tx, l.maps, slices.Clone(l.lines), l.moment(), func(r *bindings.SignatureRecord) policy.Identity {
 		line, _ := r.Line() // it was read from one
 		return signers[line]
 	})
@@ -467,7 +470,7 @@ func (a *Auditor) wrongLine(l *audited, line, why string) error {
 }
 
 // mayListStatement demands that a statement is bound, and listed for the first time.
-func (a *Auditor) mayListStatement(tx *bolt.Tx, l *audited, line string, d *rekorbind.DisclosedRecord) error {
+func (a *Auditor) mayListStatement(tx *bolt.Tx, l *audited, line string, d *answers.DisclosedRecord) error {
 	switch _, before, err := publishedAs(tx, d.Payload); {
 	case err != nil:
 		return err
@@ -482,7 +485,7 @@ func (a *Auditor) mayListStatement(tx *bolt.Tx, l *audited, line string, d *reko
 // mayListSignature demands that a signature is by a member, over a statement that is listed, and
 // listed for the first time. It returns who signed.
 func (a *Auditor) mayListSignature(
-	tx *bolt.Tx, l *audited, line string, sig *rekorbind.SignatureRecord,
+	tx *bolt.Tx, l *audited, line string, sig *bindings.SignatureRecord,
 ) (id policy.Identity, err error) {
 	if tx.Bucket(bucketSignatures).Get(signatureKey(sig)) != nil {
 		return id, a.wrongLine(l, line, "it was listed before")
@@ -503,7 +506,7 @@ func (a *Auditor) mayListSignature(
 
 // signer verifies a signature that is listed, and returns whose it is.
 func (a *Auditor) signer(
-	tx *bolt.Tx, l *audited, sig *rekorbind.SignatureRecord, bundle []byte,
+	tx *bolt.Tx, l *audited, sig *bindings.SignatureRecord, bundle []byte,
 ) (policy.Identity, bool) {
 	var earlier [][]byte
 	if s, err := rekorbind.ParseStatement(tx.Bucket(bucketStatements).Get([]byte(sig.Payload))); err == nil &&
@@ -513,7 +516,7 @@ func (a *Auditor) signer(
 		}
 	}
 	for _, m := range l.maps {
-		for _, o := range rekorbind.Offers(m.root, m.forges, []rekorbind.File{{Name: "signature", Data: bundle}}, earlier) {
+		for _, o := range bindings.Offers(m.root, m.forges, []bindings.File{{Name: "signature", Data: bundle}}, earlier) {
 			for _, s := range o.Signatures {
 				if s.SignatureRecord == *sig {
 					return s.Signer, true

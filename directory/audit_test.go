@@ -15,11 +15,13 @@ import (
 
 	"golang.org/x/mod/sumdb/note"
 
+	"github.com/repopolicy/repopolicy/internal/answers"
+	"github.com/repopolicy/repopolicy/internal/bindings"
 	"github.com/repopolicy/repopolicy/internal/prefixmap"
+	"github.com/repopolicy/repopolicy/internal/rekor"
 	"github.com/repopolicy/repopolicy/internal/scaffold/sigstoretest"
 	"github.com/repopolicy/repopolicy/internal/web"
 	"github.com/repopolicy/repopolicy/policy"
-	"github.com/repopolicy/repopolicy/rekorbind"
 )
 
 // liar is a directory of which the third leaf, or what goes with it, is changed
@@ -34,7 +36,7 @@ type liar struct {
 	state string // of the auditor
 
 	payloads  map[string][]byte // that repositories publish
-	files     map[string][]rekorbind.File
+	files     map[string][]bindings.File
 	statement [3]string // digests of the payloads
 }
 
@@ -43,7 +45,7 @@ func newLiar(t *testing.T) *liar {
 	inst := sigstoretest.New(t)
 	base := len(inst.BodiesV2())
 	l := &liar{
-		t: t, payloads: map[string][]byte{}, files: map[string][]rekorbind.File{}, dir: t.TempDir(), state: t.TempDir(),
+		t: t, payloads: map[string][]byte{}, files: map[string][]bindings.File{}, dir: t.TempDir(), state: t.TempDir(),
 	}
 	l.site = filepath.Join(l.dir, "site")
 	for i := range 3 { // bound at 10, 20, 30
@@ -84,7 +86,7 @@ func (l *liar) reopen() {
 		l.t.Fatal(err)
 	}
 	l.key = string(data)
-	l.b.Forge = func(_ context.Context, repo policy.Locator) ([]rekorbind.File, error) {
+	l.b.Forge = func(_ context.Context, repo policy.Locator) ([]bindings.File, error) {
 		if f := l.files[repo.String()]; f != nil {
 			return f, nil
 		}
@@ -129,7 +131,7 @@ func (l *liar) build(change func(p *pending)) {
 	for name, payload := range l.payloads {
 		w.file(statementPath(names(payload)[1]), func() ([]byte, error) { return payload, nil })
 		for _, f := range l.files[name] {
-			_, sig, err := rekorbind.ParseListed(signatureLine(l.t, l.log.inst, l.files[name]))
+			_, sig, err := answers.ParseListed(signatureLine(l.t, l.log.inst, l.files[name]))
 			if err != nil {
 				l.t.Fatal(err)
 			}
@@ -163,16 +165,16 @@ func (l *liar) audit() (int64, error) {
 		l.t.Fatal(err)
 	}
 	a := &Auditor{
-		Store: s, Site: site, Descriptor: &rekorbind.Descriptor{Key: vkey}, Key: signer, Transport: l.log.transport(l.t),
+		Store: s, Site: site, Descriptor: &answers.Descriptor{Key: vkey}, Key: signer, Transport: l.log.transport(l.t),
 		Agent: "test", Now: time.Now,
 	}
 	return a.Audit(l.t.Context())
 }
 
 // doc changes the leaf.
-func doc(f func(l *rekorbind.DirectoryLeaf)) func(*pending) {
+func doc(f func(l *answers.DirectoryLeaf)) func(*pending) {
 	return func(p *pending) {
-		d, err := rekorbind.ParseDirectoryLeaf(p.Leaf)
+		d, err := answers.ParseDirectoryLeaf(p.Leaf)
 		if err != nil {
 			panic(err)
 		}
@@ -185,9 +187,9 @@ func doc(f func(l *rekorbind.DirectoryLeaf)) func(*pending) {
 func listing(f func(lines []string) []string) func(*pending) {
 	return func(p *pending) {
 		lines := f(strings.Split(strings.TrimSuffix(string(p.List), "\n"), "\n"))
-		var pub rekorbind.Published
-		pub, p.List = rekorbind.NewPublished(lines)
-		doc(func(l *rekorbind.DirectoryLeaf) { l.Maps[0].Disclosed = pub })(p)
+		var pub answers.Published
+		pub, p.List = answers.NewPublished(lines)
+		doc(func(l *answers.DirectoryLeaf) { l.Maps[0].Disclosed = pub })(p)
 	}
 }
 
@@ -201,39 +203,39 @@ func TestAudit(t *testing.T) {
 	}{
 		"honest": {},
 		"another root": {change: func(*liar) func(*pending) {
-			return doc(func(l *rekorbind.DirectoryLeaf) { l.Maps[0].Hash = prefixmap.Empty() })
+			return doc(func(l *answers.DirectoryLeaf) { l.Maps[0].Hash = prefixmap.Empty() })
 		}, why: "has the root"},
 		"another number of labels": {change: func(*liar) func(*pending) {
-			return doc(func(l *rekorbind.DirectoryLeaf) { l.Maps[0].Labels++ })
+			return doc(func(l *answers.DirectoryLeaf) { l.Maps[0].Labels++ })
 		}, why: "labels, its inputs give"},
 		"a time before the last": {change: func(*liar) func(*pending) {
-			return doc(func(l *rekorbind.DirectoryLeaf) { l.Time = l.Time.Add(-time.Hour) })
+			return doc(func(l *answers.DirectoryLeaf) { l.Time = l.Time.Add(-time.Hour) })
 		}, why: "before the leaf before"},
 		"an older input": {change: func(l *liar) func(*pending) {
-			return doc(func(d *rekorbind.DirectoryLeaf) {
+			return doc(func(d *answers.DirectoryLeaf) {
 				l.log.show(19)
 				d.Maps[0].Inputs[0].Checkpoint = string(l.log.note)
 				l.log.show(30)
 			})
 		}, why: "it has 19 entries, and the leaf before 20"},
 		"an input before all entries": {change: func(l *liar) func(*pending) {
-			return doc(func(d *rekorbind.DirectoryLeaf) {
+			return doc(func(d *answers.DirectoryLeaf) {
 				l.log.show(29)
 				d.Maps[0].Inputs[0].Checkpoint = string(l.log.note)
 				l.log.show(30)
 			})
 		}, why: "no entry binds it"},
 		"an input that nobody signed": {change: func(*liar) func(*pending) {
-			return doc(func(l *rekorbind.DirectoryLeaf) {
+			return doc(func(l *answers.DirectoryLeaf) {
 				cp := l.Maps[0].Inputs[0].Checkpoint
 				l.Maps[0].Inputs[0].Checkpoint = strings.Replace(cp, "\n30\n", "\n31\n", 1)
 			})
 		}, why: "input 0202"},
 		"an input of another log": {change: func(*liar) func(*pending) {
-			return doc(func(l *rekorbind.DirectoryLeaf) { l.Maps[0].Inputs[0].Log = strings.Repeat("03", 32) })
+			return doc(func(l *answers.DirectoryLeaf) { l.Maps[0].Inputs[0].Log = strings.Repeat("03", 32) })
 		}, why: "0 inputs are of the log 0202"},
 		"an input twice": {change: func(l *liar) func(*pending) {
-			return doc(func(d *rekorbind.DirectoryLeaf) {
+			return doc(func(d *answers.DirectoryLeaf) {
 				other := d.Maps[0].Inputs[0]
 				l.log.show(29)
 				other.Checkpoint = string(l.log.note)
@@ -245,14 +247,14 @@ func TestAudit(t *testing.T) {
 			})
 		}, why: "2 inputs are of the log"},
 		"one more input": {change: func(*liar) func(*pending) {
-			return doc(func(l *rekorbind.DirectoryLeaf) {
-				l.Maps[0].Inputs = append(l.Maps[0].Inputs, rekorbind.Input{
+			return doc(func(l *answers.DirectoryLeaf) {
+				l.Maps[0].Inputs = append(l.Maps[0].Inputs, answers.Input{
 					Log: strings.Repeat("03", 32), Checkpoint: l.Maps[0].Inputs[0].Checkpoint,
 				})
 			})
 		}, why: "an input is of no log of the trusted root"},
 		"a log that is dated later": {change: func(*liar) func(*pending) {
-			return doc(func(l *rekorbind.DirectoryLeaf) {
+			return doc(func(l *answers.DirectoryLeaf) {
 				l.Maps[0].Inputs[0].Newest = l.Time.Truncate(time.Minute).Format(time.RFC3339)
 			})
 		}, why: "its entries give"},
@@ -292,10 +294,10 @@ func TestAudit(t *testing.T) {
 			return listing(func(lines []string) []string { return append(lines, "x") })
 		}, why: "the list has the line"},
 		"a clock that stands still": {change: func(*liar) func(*pending) {
-			return doc(func(l *rekorbind.DirectoryLeaf) { l.Time = l.Time.Add(time.Hour) })
+			return doc(func(l *answers.DirectoryLeaf) { l.Time = l.Time.Add(time.Hour) })
 		}, why: "its clock is"},
 		"another signature": {after: func(l *liar) error {
-			_, sig, err := rekorbind.ParseListed(signatureLine(l.t, l.log.inst, l.files[repoName(2)]))
+			_, sig, err := answers.ParseListed(signatureLine(l.t, l.log.inst, l.files[repoName(2)]))
 			if err != nil {
 				return err
 			}
@@ -397,7 +399,7 @@ func TestAuditOutput(t *testing.T) {
 		if err := other.b.Store.Publish(other.site, noWarn); err != nil {
 			t.Fatal(err)
 		}
-		var fork *rekorbind.Fork
+		var fork *rekor.Fork
 		if _, err := other.audit(); !errors.As(err, &fork) {
 			t.Errorf("another output log of %d entries: %v", i+1, err)
 		}

@@ -15,11 +15,12 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 
+	"github.com/repopolicy/repopolicy/internal/answers"
+	"github.com/repopolicy/repopolicy/internal/bindings"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/web"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/policy/chain"
-	"github.com/repopolicy/repopolicy/rekorbind"
 )
 
 // Builder makes the next state of a directory. All of its steps can be cut off.
@@ -83,7 +84,7 @@ func (s *Store) Head() (*Head, error) {
 }
 
 // Build finishes what an earlier run began, and makes one leaf with all that the
-// logs hold now. The error is a [*rekorbind.Fork] or a [*Stale] if a log shows
+// logs hold now. The error is a [*rekor.Fork] or a [*Stale] if a log shows
 // something else than before, [*Diverged] if the output log is not that of the
 // state, [ErrWitnesses] if not enough witnesses cosigned.
 func (b *Builder) Build(ctx context.Context) (*Head, error) {
@@ -378,9 +379,9 @@ func (b *Builder) leaf(p *pending, all []*Map, inputs map[string][]source) error
 		}
 	}
 	return b.Store.update(func(tx *bolt.Tx) error {
-		doc := rekorbind.DirectoryLeaf{Time: p.At.Time, Clock: p.At.Clock}
+		doc := answers.DirectoryLeaf{Time: p.At.Time, Clock: p.At.Clock}
 		lines := strings.FieldsFunc(string(p.List), func(r rune) bool { return r == '\n' })
-		list, _ := rekorbind.NewPublished(lines)
+		list, _ := answers.NewPublished(lines)
 		for _, m := range all {
 			l, err := m.leaf(tx, inputs[m.ID], p.At.Time)
 			if err != nil {
@@ -390,9 +391,9 @@ func (b *Builder) leaf(p *pending, all []*Map, inputs map[string][]source) error
 			doc.Maps = append(doc.Maps, l)
 		}
 		p.Leaf = doc.Bytes()
-		if len(p.Leaf) > rekorbind.MaxDirectoryLeafBytes {
+		if len(p.Leaf) > answers.MaxDirectoryLeafBytes {
 			return fmt.Errorf("a leaf of %d bytes, at most %d are read: retire a map", len(p.Leaf),
-				rekorbind.MaxDirectoryLeafBytes)
+				answers.MaxDirectoryLeafBytes)
 		}
 		return put(tx.Bucket(bucketMeta), keyPending, p)
 	})
@@ -406,7 +407,7 @@ func (b *Builder) moment(tx *bolt.Tx) (chain.Shown, error) {
 	if last == nil {
 		return out, nil
 	}
-	l, err := rekorbind.ParseDirectoryLeaf(last)
+	l, err := answers.ParseDirectoryLeaf(last)
 	if l.Time.After(out.Time) {
 		b.warn("this machine's clock is behind the last leaf, of %s", l.Time.Format(time.RFC3339))
 		out.Time = l.Time
@@ -422,7 +423,7 @@ func (b *Builder) take(p *pending, all []*Map) error {
 		if err != nil {
 			return err
 		}
-		if err := enlist(tx, all, lines, p.At, func(r *rekorbind.SignatureRecord) policy.Identity {
+		if err := enlist(tx, all, lines, p.At, func(r *bindings.SignatureRecord) policy.Identity {
 			line, _ := r.Line() // it was read from one
 			return signers[line]
 		}); err != nil {
@@ -434,20 +435,20 @@ func (b *Builder) take(p *pending, all []*Map) error {
 			}
 		}
 		p.Taken = true
-		_, p.List = rekorbind.NewPublished(lines)
+		_, p.List = answers.NewPublished(lines)
 		return put(tx.Bucket(bucketMeta), keyPending, p)
 	})
 }
 
 // leaf returns the state of the map.
-func (m *Map) leaf(tx *bolt.Tx, inputs []source, at time.Time) (rekorbind.MapLeaf, error) {
+func (m *Map) leaf(tx *bolt.Tx, inputs []source, at time.Time) (answers.MapLeaf, error) {
 	t := m.tree(tx)
 	root, err := t.root()
-	out := rekorbind.MapLeaf{
+	out := answers.MapLeaf{
 		Function: m.Function, Root: m.root.Digest().Hex, Forges: m.forges.Digest(), Labels: t.labels(), Hash: root,
 	}
 	for _, src := range inputs {
-		in := rekorbind.Input{Log: src.log.ID, Checkpoint: string(src.cp.Own)}
+		in := answers.Input{Log: src.log.ID, Checkpoint: string(src.cp.Own)}
 		newest, err := m.newest(tx, src)
 		if err != nil {
 			return out, err
@@ -460,7 +461,7 @@ func (m *Map) leaf(tx *bolt.Tx, inputs []source, at time.Time) (rekorbind.MapLea
 		}
 		out.Inputs = append(out.Inputs, in)
 	}
-	slices.SortFunc(out.Inputs, func(a, b rekorbind.Input) int {
+	slices.SortFunc(out.Inputs, func(a, b answers.Input) int {
 		return cmp.Or(cmp.Compare(a.Log, b.Log), cmp.Compare(a.Checkpoint, b.Checkpoint))
 	})
 	return out, err
@@ -488,7 +489,7 @@ func sizes(tx *bolt.Tx, index int64) (map[string]int64, error) {
 
 // LeafSizes returns how large each log was at a leaf, by all of its maps.
 func LeafSizes(leaf []byte) (map[string]int64, error) {
-	l, err := rekorbind.ParseDirectoryLeaf(leaf)
+	l, err := answers.ParseDirectoryLeaf(leaf)
 	if err != nil {
 		return nil, err
 	}

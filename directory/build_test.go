@@ -21,6 +21,8 @@ import (
 	protobundle "github.com/sigstore/protobuf-specs/gen/pb-go/bundle/v1"
 	bolt "go.etcd.io/bbolt"
 
+	"github.com/repopolicy/repopolicy/internal/answers"
+	"github.com/repopolicy/repopolicy/internal/bindings"
 	"github.com/repopolicy/repopolicy/internal/prefixmap"
 	"github.com/repopolicy/repopolicy/internal/scaffold/sigstoretest"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
@@ -71,8 +73,8 @@ func statement(t testing.TB, repo, who string) []byte {
 
 // handIn returns the signature file of a statement, signed by its one member. It is in no
 // log that the directory reads.
-func handIn(inst *sigstoretest.Instance, payload []byte) []rekorbind.File {
-	return []rekorbind.File{{Name: "alice.sigstore.json", Data: inst.Sign(sigstoretest.Request{
+func handIn(inst *sigstoretest.Instance, payload []byte) []bindings.File {
+	return []bindings.File{{Name: "alice.sigstore.json", Data: inst.Sign(sigstoretest.Request{
 		Statement: payload, SAN: "alice@example.com", Issuer: "https://accounts.google.com", Log: sigstoretest.LogV2,
 		TSA: true,
 		Mutate: func(b *protobundle.Bundle) {
@@ -82,13 +84,13 @@ func handIn(inst *sigstoretest.Instance, payload []byte) []rekorbind.File {
 }
 
 // signatureLine returns the line about the one signature in a file.
-func signatureLine(t testing.TB, inst *sigstoretest.Instance, files []rekorbind.File) string {
+func signatureLine(t testing.TB, inst *sigstoretest.Instance, files []bindings.File) string {
 	t.Helper()
 	root, err := sigstore.ParseRoot("test", testRoot(inst))
 	if err != nil {
 		t.Fatal(err)
 	}
-	offers := rekorbind.Offers(root, nil, files, nil)
+	offers := bindings.Offers(root, nil, files, nil)
 	if len(offers) != 1 || len(offers[0].Signatures) != 1 {
 		t.Fatalf("%+v", offers)
 	}
@@ -161,17 +163,17 @@ func TestBuild(t *testing.T) {
 	b := testBuilder(t, log, t.TempDir(), nil)
 	publishes := map[string]bool{repoName(1): true}
 	down := map[string]bool{repoName(2): true}
-	files := map[string][]rekorbind.File{}
+	files := map[string][]bindings.File{}
 	for name, payload := range statements {
 		files[name] = handIn(inst, payload)
 	}
 	other := handIn(inst, statement(t, "https://github.com/acme/other", "bob"))
-	b.Forge = func(_ context.Context, repo policy.Locator) ([]rekorbind.File, error) {
+	b.Forge = func(_ context.Context, repo policy.Locator) ([]bindings.File, error) {
 		switch name := repo.String(); {
 		case down[name]:
 			return nil, errors.New("down")
 		case publishes[name]:
-			return append([]rekorbind.File{{Name: "x.sigstore.json", Data: []byte("something else")}}, files[name]...), nil
+			return append([]bindings.File{{Name: "x.sigstore.json", Data: []byte("something else")}}, files[name]...), nil
 		}
 		return other, nil
 	}
@@ -186,7 +188,7 @@ func TestBuild(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%d entries: %v", n, err)
 		}
-		leaf, err := rekorbind.ParseDirectoryLeaf(head.Leaf)
+		leaf, err := answers.ParseDirectoryLeaf(head.Leaf)
 		if err != nil || head.Index != int64(i) {
 			t.Fatalf("leaf %d: %v", head.Index, err)
 		}
@@ -539,7 +541,7 @@ func TestSecondMap(t *testing.T) {
 	log := newTestLog(t, inst, inst.BodiesV2()[base:])
 	b := testBuilder(t, log, t.TempDir(), nil)
 	files := handIn(inst, payload)
-	b.Forge = func(context.Context, policy.Locator) ([]rekorbind.File, error) { return files, nil }
+	b.Forge = func(context.Context, policy.Locator) ([]bindings.File, error) { return files, nil }
 	var asked atomic.Int64
 	log.change = func(path string, data []byte) []byte {
 		if strings.Contains(path, "/tile/") {
@@ -562,7 +564,7 @@ func TestSecondMap(t *testing.T) {
 	if again := asked.Load() - first; first == 0 || again != 0 {
 		t.Errorf("%d tiles were read, and %d for the second map", first, again)
 	}
-	leaf, err := rekorbind.ParseDirectoryLeaf(head.Leaf)
+	leaf, err := answers.ParseDirectoryLeaf(head.Leaf)
 	if err != nil || len(leaf.Maps) != 2 || leaf.Maps[0].Hash != leaf.Maps[1].Hash || leaf.Maps[0].Labels != 2*250+4 {
 		t.Errorf("%+v %v", leaf, err)
 	}
@@ -571,7 +573,7 @@ func TestSecondMap(t *testing.T) {
 	if head, err = b.Build(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if leaf, err = rekorbind.ParseDirectoryLeaf(head.Leaf); err != nil || leaf.Maps[0].Hash != leaf.Maps[1].Hash ||
+	if leaf, err = answers.ParseDirectoryLeaf(head.Leaf); err != nil || leaf.Maps[0].Hash != leaf.Maps[1].Hash ||
 		leaf.Maps[0].Labels != 2*300+4 {
 		t.Errorf("%+v %v", leaf, err)
 	}
@@ -588,7 +590,7 @@ func TestClock(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		leaf, err := rekorbind.ParseDirectoryLeaf(head.Leaf)
+		leaf, err := answers.ParseDirectoryLeaf(head.Leaf)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/repopolicy/repopolicy/internal/answers"
+	"github.com/repopolicy/repopolicy/internal/bindings"
 	"github.com/repopolicy/repopolicy/internal/budget"
 	"github.com/repopolicy/repopolicy/internal/prefixmap"
 	"github.com/repopolicy/repopolicy/internal/scaffold/sigstoretest"
@@ -17,7 +19,6 @@ import (
 	"github.com/repopolicy/repopolicy/internal/web"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/policy/chain"
-	"github.com/repopolicy/repopolicy/rekorbind"
 )
 
 // counting is told of each request.
@@ -105,8 +106,8 @@ func TestHundredThousand(t *testing.T) {
 	transport := counting(func() { asked++ })
 	client, err := web.New(server.URL, transport, "test")
 	check(err)
-	descriptor := &rekorbind.Descriptor{URL: server.URL, Key: vkey}
-	d := &rekorbind.Directory{Root: root, Descriptor: descriptor, Client: client, Now: time.Now}
+	descriptor := &answers.Descriptor{URL: server.URL, Key: vkey}
+	d := &answers.Directory{Root: root, Descriptor: descriptor, Client: client, Now: time.Now}
 	var none chain.Demand // which is what is demanded by default
 	for name, want := range map[string]policy.Reason{
 		repoName(crowded): policy.BelowRequired, repoName(3): policy.NoBinding,
@@ -115,7 +116,7 @@ func TestHundredThousand(t *testing.T) {
 		check(err)
 		asked = 0
 		took("look up "+name, func() error {
-			r := &rekorbind.Resolver{Root: root, Lookups: []rekorbind.Lookup{d}, Now: time.Now()}
+			r := &bindings.Resolver{Root: root, Lookups: []bindings.Lookup{d}, Now: time.Now()}
 			res, err := r.Resolve(budget.With(t.Context(), budget.New(1<<20)), repo, nil)
 			if err != nil || res.Lie != nil || res.Fork != nil || len(res.Failed) > 0 {
 				t.Fatalf("%v, failed %v, lie %v, fork %v", err, res.Failed, res.Lie, res.Fork)

@@ -8,8 +8,8 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 
+	"github.com/repopolicy/repopolicy/internal/answers"
 	"github.com/repopolicy/repopolicy/internal/scaffold/sigstoretest"
-	"github.com/repopolicy/repopolicy/rekorbind"
 )
 
 // TestDated: an input is dated by the newest certificate of the trusted root that an entry of it
@@ -69,10 +69,10 @@ func TestDated(t *testing.T) {
 	}
 }
 
-func newestLeaf(t *testing.T, s *Store) (out rekorbind.DirectoryLeaf) {
+func newestLeaf(t *testing.T, s *Store) (out answers.DirectoryLeaf) {
 	t.Helper()
 	if err := s.db.View(func(tx *bolt.Tx) (err error) {
-		out, err = rekorbind.ParseDirectoryLeaf(tx.Bucket(bucketLeaves).Get(number(uint64(leaves(tx) - 1))))
+		out, err = answers.ParseDirectoryLeaf(tx.Bucket(bucketLeaves).Get(number(uint64(leaves(tx) - 1))))
 		return err
 	}); err != nil {
 		t.Fatal(err)

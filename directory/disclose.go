@@ -17,6 +17,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/repopolicy/repopolicy/internal/bindings"
 	"github.com/repopolicy/repopolicy/internal/git"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/rekorbind"
@@ -35,27 +36,27 @@ const (
 )
 
 // Forge fetches what a repository publishes: its signature files.
-type Forge func(ctx context.Context, repo policy.Locator) ([]rekorbind.File, error)
+type Forge func(ctx context.Context, repo policy.Locator) ([]bindings.File, error)
 
 // GitForge fetches the default branch and the one of the bindings, as clients do.
 func GitForge(transport http.RoundTripper, agent string) Forge {
-	return func(ctx context.Context, repo policy.Locator) ([]rekorbind.File, error) {
-		s, err := git.Fetch(ctx, repo.String(), agent, transport, []string{"refs/heads/" + rekorbind.BindingBranch},
-			rekorbind.Dir, rekorbind.IsSignatureName)
+	return func(ctx context.Context, repo policy.Locator) ([]bindings.File, error) {
+		s, err := git.Fetch(ctx, repo.String(), agent, transport, []string{"refs/heads/" + bindings.BindingBranch},
+			bindings.Dir, bindings.IsSignatureName)
 		if err != nil {
 			return nil, err
 		}
-		var out []rekorbind.File
-		for _, ref := range []string{s.Default, "refs/heads/" + rekorbind.BindingBranch} {
-			files, err := s.Dir(ref, rekorbind.SignaturesDir, rekorbind.IsSignatureName)
+		var out []bindings.File
+		for _, ref := range []string{s.Default, "refs/heads/" + bindings.BindingBranch} {
+			files, err := s.Dir(ref, bindings.SignaturesDir, bindings.IsSignatureName)
 			if err != nil {
 				return nil, err
 			}
-			if len(files) > rekorbind.MaxSignatureFiles {
-				return nil, fmt.Errorf("%d signature files, at most %d are read", len(files), rekorbind.MaxSignatureFiles)
+			if len(files) > bindings.MaxSignatureFiles {
+				return nil, fmt.Errorf("%d signature files, at most %d are read", len(files), bindings.MaxSignatureFiles)
 			}
 			for _, f := range files {
-				out = append(out, rekorbind.File{Name: f.Name, Data: f.Data})
+				out = append(out, bindings.File{Name: f.Name, Data: f.Data})
 			}
 		}
 		return out, nil
@@ -149,13 +150,13 @@ func (b *Builder) wanted() ([]lookup, int64, error) {
 
 // looked keeps what a repository published of what was wanted, and that it was
 // looked at.
-func (s *Store) looked(l lookup, files []rekorbind.File, all []*Map, leaf int64) error {
+func (s *Store) looked(l lookup, files []bindings.File, all []*Map, leaf int64) error {
 	isWanted := func(names []string) bool {
 		return slices.ContainsFunc(names, func(n string) bool { return slices.Contains(l.statements, n) })
 	}
-	var offers []rekorbind.Offer
+	var offers []bindings.Offer
 	for _, m := range all {
-		offers = append(offers, rekorbind.Offers(m.root, m.forges, files, nil)...)
+		offers = append(offers, bindings.Offers(m.root, m.forges, files, nil)...)
 	}
 	return s.update(func(tx *bolt.Tx) error {
 		if err := offered(tx, offers, isWanted); err != nil {

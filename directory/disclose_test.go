@@ -11,9 +11,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/repopolicy/repopolicy/internal/bindings"
 	"github.com/repopolicy/repopolicy/internal/scaffold/sigstoretest"
 	"github.com/repopolicy/repopolicy/policy"
-	"github.com/repopolicy/repopolicy/rekorbind"
 )
 
 // TestLook: a repository that does not answer delays no other; what is not found is
@@ -34,11 +34,11 @@ func TestLook(t *testing.T) {
 	b := testBuilder(t, log, t.TempDir(), nil)
 	var mu sync.Mutex
 	asked := map[string]int{}
-	files := map[string][]rekorbind.File{}
+	files := map[string][]bindings.File{}
 	for i := range repositories {
 		files[repoName(i)] = handIn(inst, statement(t, repoName(i), "alice"))
 	}
-	b.Forge = func(ctx context.Context, repo policy.Locator) ([]rekorbind.File, error) {
+	b.Forge = func(ctx context.Context, repo policy.Locator) ([]bindings.File, error) {
 		mu.Lock()
 		asked[repo.String()]++
 		mu.Unlock()
@@ -78,7 +78,7 @@ func TestLook(t *testing.T) {
 
 	// The run that is ended ends at once, and nothing is said to have been looked for.
 	ctx, cancel := context.WithCancel(t.Context())
-	b.Forge = func(ctx context.Context, _ policy.Locator) ([]rekorbind.File, error) {
+	b.Forge = func(ctx context.Context, _ policy.Locator) ([]bindings.File, error) {
 		cancel()
 		<-ctx.Done()
 		return nil, ctx.Err()

@@ -13,8 +13,9 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/repopolicy/repopolicy/internal/answers"
+	"github.com/repopolicy/repopolicy/internal/bindings"
 	"github.com/repopolicy/repopolicy/internal/strictjson"
-	"github.com/repopolicy/repopolicy/rekorbind"
 )
 
 // handInsAtOnce is how many requests are read and verified side by side.
@@ -25,9 +26,9 @@ var handInRules = strictjson.Rules{Known: []string{"bundles"}, Opaque: "bundles"
 
 // readHandIn reads the files of a request: the parts of a multipart/form-data, or the
 // elements of "bundles" in JSON. The error is a [*Refusal], or wraps that of the body.
-func readHandIn(contentType string, body io.Reader) ([]rekorbind.File, error) {
+func readHandIn(contentType string, body io.Reader) ([]bindings.File, error) {
 	kind, params, err := mime.ParseMediaType(contentType)
-	var files []rekorbind.File
+	var files []bindings.File
 	switch {
 	case err == nil && kind == "multipart/form-data" && params["boundary"] != "":
 		files, err = readForm(multipart.NewReader(body, params["boundary"]))
@@ -40,7 +41,7 @@ func readHandIn(contentType string, body io.Reader) ([]rekorbind.File, error) {
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):
-		return nil, refuse(http.StatusRequestEntityTooLarge, "more than %d bytes", rekorbind.MaxHandInBytes)
+		return nil, refuse(http.StatusRequestEntityTooLarge, "more than %d bytes", answers.MaxHandInBytes)
 	case isRefusal(err) != nil:
 		return nil, err
 	case err != nil:
@@ -51,10 +52,10 @@ func readHandIn(contentType string, body io.Reader) ([]rekorbind.File, error) {
 	return files, nil
 }
 
-var errManyFiles = refuse(http.StatusRequestEntityTooLarge, "more than %d files", rekorbind.MaxHandInFiles)
+var errManyFiles = refuse(http.StatusRequestEntityTooLarge, "more than %d files", answers.MaxHandInFiles)
 
-func readForm(r *multipart.Reader) ([]rekorbind.File, error) {
-	var files []rekorbind.File
+func readForm(r *multipart.Reader) ([]bindings.File, error) {
+	var files []bindings.File
 	for {
 		part, err := r.NextRawPart()
 		if err == io.EOF {
@@ -63,18 +64,18 @@ func readForm(r *multipart.Reader) ([]rekorbind.File, error) {
 		if err != nil {
 			return nil, err
 		}
-		if len(files) == rekorbind.MaxHandInFiles {
+		if len(files) == answers.MaxHandInFiles {
 			return nil, errManyFiles
 		}
 		data, err := io.ReadAll(part)
 		if err != nil {
 			return nil, err
 		}
-		files = append(files, rekorbind.File{Name: fileName(len(files)), Data: data})
+		files = append(files, bindings.File{Name: fileName(len(files)), Data: data})
 	}
 }
 
-func readBundles(r io.Reader) ([]rekorbind.File, error) {
+func readBundles(r io.Reader) ([]bindings.File, error) {
 	data, err := io.ReadAll(r)
 	if err != nil {
 		return nil, err
@@ -85,12 +86,12 @@ func readBundles(r io.Reader) ([]rekorbind.File, error) {
 	if err := handInRules.Decode(data, &doc); err != nil {
 		return nil, err
 	}
-	if len(doc.Bundles) > rekorbind.MaxHandInFiles {
+	if len(doc.Bundles) > answers.MaxHandInFiles {
 		return nil, errManyFiles
 	}
-	var files []rekorbind.File
+	var files []bindings.File
 	for _, b := range doc.Bundles {
-		files = append(files, rekorbind.File{Name: fileName(len(files)), Data: b})
+		files = append(files, bindings.File{Name: fileName(len(files)), Data: b})
 	}
 	return files, nil
 }
@@ -132,7 +133,7 @@ func (s *Server) accept(w http.ResponseWriter, r *http.Request) ([]byte, error) 
 	default:
 		return nil, later(http.StatusServiceUnavailable, busyPause, "too many hand in at the moment")
 	}
-	files, err := readHandIn(r.Header.Get("Content-Type"), http.MaxBytesReader(w, r.Body, rekorbind.MaxHandInBytes))
+	files, err := readHandIn(r.Header.Get("Content-Type"), http.MaxBytesReader(w, r.Body, answers.MaxHandInBytes))
 	if err != nil {
 		return nil, err
 	}

@@ -12,10 +12,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/repopolicy/repopolicy/internal/answers"
 	"github.com/repopolicy/repopolicy/internal/prefixmap"
 	"github.com/repopolicy/repopolicy/internal/scaffold/sigstoretest"
 	"github.com/repopolicy/repopolicy/policy"
-	"github.com/repopolicy/repopolicy/rekorbind"
 )
 
 // numbered is a map function like synthetic whose entries say the number, too.
@@ -53,7 +53,7 @@ func TestHostileRepositories(t *testing.T) {
 		},
 		"40 re-creations": {
 			func(add func(name, number, size int)) { each(40, 2, func(n int) { add(other, 100+n, 3000) }) },
-			rekorbind.MaxAnswerKeys, true, false,
+			answers.MaxAnswerKeys, true, false,
 		},
 		"large entries": {
 			func(add func(name, number, size int)) { each(1, 63, func(int) { add(other, 100, 9000) }) }, 2, true, false,
@@ -65,7 +65,7 @@ func TestHostileRepositories(t *testing.T) {
 			func(add func(name, number, size int)) { each(1, 4300, func(int) { add(other, 100, 10) }) }, 2, false, false,
 		},
 		"too many of its own": {func(add func(name, number, size int)) {
-			each(1, rekorbind.MaxKeyRecords+1, func(int) { add(other, 100, 10) })
+			each(1, answers.MaxKeyRecords+1, func(int) { add(other, 100, 10) })
 		}, 2, false, true},
 		"entries too large": {
 			func(add func(name, number, size int)) { each(1, 64, func(int) { add(other, 100, 65_000) }) }, 2, true, false,
@@ -128,11 +128,11 @@ func TestHostileRepositories(t *testing.T) {
 				if err := agree(repoName(honest), get(lookupPath(all[0].ID, prefixmap.KeyHash(repoName(honest))))); err != nil {
 					t.Errorf("%s: the honest one: %v", who, err)
 				}
-				a, err := rekorbind.ParseAnswer(get(lookupPath(all[0].ID, prefixmap.KeyHash(repoName(other)))))
+				a, err := answers.ParseAnswer(get(lookupPath(all[0].ID, prefixmap.KeyHash(repoName(other)))))
 				if err != nil {
 					t.Fatalf("%s: %v", who, err)
 				}
-				leaf, err := rekorbind.ParseDirectoryLeaf(a.Leaf)
+				leaf, err := answers.ParseDirectoryLeaf(a.Leaf)
 				if err != nil || len(a.Keys) != x.keys {
 					t.Fatalf("%s: %d keys, %v", who, len(a.Keys), err)
 				}
@@ -146,7 +146,7 @@ func TestHostileRepositories(t *testing.T) {
 					var root prefixmap.Hash
 					if k.Top != nil {
 						var least uint64
-						if root, least, err = k.Path.Beyond(hash, *k.Top); least < rekorbind.MaxKeyRecords {
+						if root, least, err = k.Path.Beyond(hash, *k.Top); least < answers.MaxKeyRecords {
 							t.Errorf("%s: at least %d records", who, least)
 						}
 					} else {
@@ -161,7 +161,7 @@ func TestHostileRepositories(t *testing.T) {
 						t.Errorf("%s: %s: another root (%v)", who, k.Key, err)
 					}
 					for block := range k.Blocks {
-						page, err := rekorbind.ParsePage(get(pagePath(all[0].ID, hash, block, k.PageRecords(block))))
+						page, err := answers.ParsePage(get(pagePath(all[0].ID, hash, block, k.PageRecords(block))))
 						if name == "entries too large" {
 							continue // it is the only one that has no page
 						}
@@ -202,7 +202,7 @@ func (crowded) Bind(_ int, _ string, _ int64, entry []byte) (*Bound, error) {
 func TestCrowdedPrefix(t *testing.T) {
 	inst := sigstoretest.New(t)
 	var bodies [][]byte
-	for i := 0; len(bodies) < rekorbind.MaxAbsentItems+50; i++ {
+	for i := 0; len(bodies) < answers.MaxAbsentItems+50; i++ {
 		key := fmt.Sprintf("https://github.com/mallory/r%d", i)
 		if h := sha256.Sum256([]byte(key)); h[0] == 0xab {
 			bodies = append(bodies, fmt.Appendf(nil, "repository %s", key))
@@ -251,7 +251,7 @@ func TestCrowdedPrefix(t *testing.T) {
 				if err != nil {
 					t.Fatalf("%s: %v", who, err)
 				}
-				a, err := rekorbind.ParseAnswer(data)
+				a, err := answers.ParseAnswer(data)
 				if err != nil || a.Split != 0 && a.Split <= n || requests > 4 {
 					t.Fatalf("%s: %s: split %v, %v", who, digits[:n], a, err)
 				}

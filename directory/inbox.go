@@ -13,6 +13,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/repopolicy/repopolicy/internal/answers"
+	"github.com/repopolicy/repopolicy/internal/bindings"
 	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/rekorbind"
@@ -69,7 +71,7 @@ type inbox struct {
 type group struct {
 	payload []byte
 	version int
-	files   []rekorbind.File
+	files   []bindings.File
 }
 
 // read returns what is there, oldest versions first.
@@ -106,7 +108,7 @@ func (b *inbox) read() ([]*group, error) {
 			g = &group{payload: payload, version: s.Version()}
 			by[string(payload)] = g
 		}
-		g.files = append(g.files, rekorbind.File{Name: e.Name(), Data: data})
+		g.files = append(g.files, bindings.File{Name: e.Name(), Data: data})
 	}
 	var out []*group
 	for _, g := range by {
@@ -130,7 +132,7 @@ func (b *inbox) payload(name string, data []byte, unread error) ([]byte, error) 
 		}
 		return nil, nil
 	}
-	payload, err := one([]rekorbind.File{{Name: name, Data: data}})
+	payload, err := one([]bindings.File{{Name: name, Data: data}})
 	if err != nil {
 		return nil, b.refuse(name, err)
 	}
@@ -140,27 +142,27 @@ func (b *inbox) payload(name string, data []byte, unread error) ([]byte, error) 
 // isPlaceProof reports whether a file is a place proof, as lies beside signatures in a repository.
 // The directory's own leaves date what it lists: it has no use for it.
 func isPlaceProof(name string, data []byte) bool {
-	if !rekorbind.IsPlaceName(path.Join(rekorbind.SignaturesDir, name)) {
+	if !bindings.IsPlaceName(path.Join(bindings.SignaturesDir, name)) {
 		return false
 	}
-	_, err := rekorbind.ParsePlaceProof(data)
+	_, err := bindings.ParsePlaceProof(data)
 	return err == nil
 }
 
 // statement hands a statement in, and reports whether it was taken.
 func (b *inbox) statement(g *group) (bool, error) {
 	// Those that show that it is bound come first.
-	rank := func(f rekorbind.File) int {
+	rank := func(f bindings.File) int {
 		bundle, err := sigstore.ParseBundle(f.Data)
 		if err == nil && bundle.Signer().SourceRepositoryURI != "" {
 			return 0
 		}
 		return 1
 	}
-	slices.SortStableFunc(g.files, func(x, y rekorbind.File) int { return rank(x) - rank(y) })
+	slices.SortStableFunc(g.files, func(x, y bindings.File) int { return rank(x) - rank(y) })
 	taken := false
 	for len(g.files) > 0 {
-		n := min(len(g.files), rekorbind.MaxHandInFiles)
+		n := min(len(g.files), answers.MaxHandInFiles)
 		receipt, err := b.Accept(g.files[:n])
 		if refused := isRefusal(err); refused != nil {
 			if stay, err := b.drop(g, n, refused); stay || err != nil {
@@ -200,7 +202,7 @@ func (b *inbox) drop(g *group, n int, refused *Refusal) (stay bool, err error) {
 			return false, err
 		}
 	}
-	g.files = slices.DeleteFunc(g.files, func(f rekorbind.File) bool { return slices.Contains(names, f.Name) })
+	g.files = slices.DeleteFunc(g.files, func(f bindings.File) bool { return slices.Contains(names, f.Name) })
 	return false, nil
 }
 

@@ -15,9 +15,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/repopolicy/repopolicy/internal/bindings"
 	"github.com/repopolicy/repopolicy/internal/scaffold/sigstoretest"
 	"github.com/repopolicy/repopolicy/policy"
-	"github.com/repopolicy/repopolicy/rekorbind"
 )
 
 // TestInbox: each file of an inbox is taken once, moved aside, or left for a later build.
@@ -35,9 +35,9 @@ func TestInbox(t *testing.T) {
 		"mallory": memberFile(inst, "mallory", one), "unbound": memberFile(inst, "alice", unbound), "junk": []byte("junk"),
 		"large": bytes.Repeat([]byte{' '}, maxSignatureBytes+1), "late": memberFile(inst, "alice", read),
 		".part":           []byte("half"),
-		"1-0.place.json":  (&rekorbind.PlaceProof{Log: "00", Checkpoint: []byte("x"), Stamp: []byte("x")}).Bytes(),
+		"1-0.place.json":  (&bindings.PlaceProof{Log: "00", Checkpoint: []byte("x"), Stamp: []byte("x")}).Bytes(),
 		"none.place.json": []byte("{}"),
-		"misnamed":        (&rekorbind.PlaceProof{Log: "00", Checkpoint: []byte("x"), Stamp: []byte("x")}).Bytes(),
+		"misnamed":        (&bindings.PlaceProof{Log: "00", Checkpoint: []byte("x"), Stamp: []byte("x")}).Bytes(),
 	}
 	bindingFile(inst, repoName(2), "schedule", read, at)
 	dir := t.TempDir()

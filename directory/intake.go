@@ -14,6 +14,8 @@ import (
 	bolt "go.etcd.io/bbolt"
 	"golang.org/x/mod/sumdb/note"
 
+	"github.com/repopolicy/repopolicy/internal/answers"
+	"github.com/repopolicy/repopolicy/internal/bindings"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/policy/chain"
@@ -104,12 +106,12 @@ type waiting struct {
 // bindings of the statement or signatures that can count; if one is neither, nothing is taken.
 // Handing in again what was taken changes nothing. When it returns, what was taken is on the
 // disk. The error is a [*Refusal] if the fault is not the directory's own.
-func (in *Intake) Accept(files []rekorbind.File) ([]byte, error) {
+func (in *Intake) Accept(files []bindings.File) ([]byte, error) {
 	o, err := in.offer(files)
 	if err != nil {
 		return nil, err
 	}
-	r := rekorbind.Receipt{Statement: o.Statement.Digest()}
+	r := answers.Receipt{Statement: o.Statement.Digest()}
 	if err := in.store.update(func(tx *bolt.Tx) (err error) {
 		r.Leaf, err = in.take(tx, o)
 		return err
@@ -120,7 +122,7 @@ func (in *Intake) Accept(files []rekorbind.File) ([]byte, error) {
 }
 
 // one returns the statement that all files are over.
-func one(files []rekorbind.File) ([]byte, error) {
+func one(files []bindings.File) ([]byte, error) {
 	var payload []byte
 	var bad []string
 	for _, f := range files {
@@ -144,13 +146,13 @@ func one(files []rekorbind.File) ([]byte, error) {
 }
 
 // offer verifies files under the roots of all maps.
-func (in *Intake) offer(files []rekorbind.File) (*rekorbind.Offer, error) {
+func (in *Intake) offer(files []bindings.File) (*bindings.Offer, error) {
 	payload, err := one(files)
 	if err != nil {
 		return nil, err
 	}
 	s, refused := rekorbind.ParseStatement(payload)
-	v := verified{offer: &rekorbind.Offer{Payload: payload, Statement: s}}
+	v := verified{offer: &bindings.Offer{Payload: payload, Statement: s}}
 	if refused != nil {
 		return v.offer, nil // only a binding that was read shows that it is one
 	}
@@ -159,7 +161,7 @@ func (in *Intake) offer(files []rekorbind.File) (*rekorbind.Offer, error) {
 		return nil, err
 	}
 	for _, m := range in.maps {
-		for _, o := range rekorbind.Offers(m.root, m.forges, files, earlier) {
+		for _, o := range bindings.Offers(m.root, m.forges, files, earlier) {
 			if o.Statement.Digest() == s.Digest() {
 				v.add(m, o)
 			}
@@ -198,14 +200,14 @@ func (in *Intake) earlier(name string) (out [][]byte, err error) {
 
 // verified is what files that were handed in show under the roots of the maps.
 type verified struct {
-	offer *rekorbind.Offer
-	bound []rekorbind.OfferedBinding // also in logs that are not read
+	offer *bindings.Offer
+	bound []bindings.OfferedBinding // also in logs that are not read
 }
 
 // add adds what they show under the root of one map.
-func (v *verified) add(m *Map, o rekorbind.Offer) {
+func (v *verified) add(m *Map, o bindings.Offer) {
 	for _, sig := range o.Signatures {
-		same := func(x rekorbind.OfferedSignature) bool { return x.SignatureRecord == sig.SignatureRecord }
+		same := func(x bindings.OfferedSignature) bool { return x.SignatureRecord == sig.SignatureRecord }
 		if !slices.ContainsFunc(v.offer.Signatures, same) {
 			v.offer.Signatures = append(v.offer.Signatures, sig)
 		}
@@ -220,13 +222,13 @@ func (v *verified) add(m *Map, o rekorbind.Offer) {
 
 // holds reports whether a file is a signature or a binding.
 func (v *verified) holds(data []byte) bool {
-	isSignature := func(x rekorbind.OfferedSignature) bool { return bytes.Equal(x.Bundle, data) }
-	isBinding := func(x rekorbind.OfferedBinding) bool { return bytes.Equal(x.Bundle, data) }
+	isSignature := func(x bindings.OfferedSignature) bool { return bytes.Equal(x.Bundle, data) }
+	isBinding := func(x bindings.OfferedBinding) bool { return bytes.Equal(x.Bundle, data) }
 	return slices.ContainsFunc(v.offer.Signatures, isSignature) || slices.ContainsFunc(v.bound, isBinding)
 }
 
 // reads reports whether the map will show a binding when its log is read that far.
-func (m *Map) reads(b rekorbind.OfferedBinding, s *chain.Statement) bool {
+func (m *Map) reads(b bindings.OfferedBinding, s *chain.Statement) bool {
 	for _, l := range m.logs() {
 		if l.ID != b.Log {
 			continue
@@ -250,8 +252,8 @@ func (s *Store) next(tx *bolt.Tx) int64 {
 }
 
 // take keeps an offer, and returns the leaf by which it is listed.
-func (in *Intake) take(tx *bolt.Tx, o *rekorbind.Offer) (int64, error) {
-	d := rekorbind.DisclosedRecord{Payload: o.Statement.Digest(), PAE: o.Statement.PAE()}
+func (in *Intake) take(tx *bolt.Tx, o *bindings.Offer) (int64, error) {
+	d := answers.DisclosedRecord{Payload: o.Statement.Digest(), PAE: o.Statement.PAE()}
 	var w waiting
 	known, err := get(tx.Bucket(bucketWaiting), []byte(d.Payload), &w)
 	if err != nil {
@@ -301,7 +303,7 @@ type taken struct {
 
 // takeSignatures keeps the signatures over a statement that are not there yet, as many as its
 // signers may have.
-func takeSignatures(tx *bolt.Tx, payload string, offered []rekorbind.OfferedSignature) (out taken, err error) {
+func takeSignatures(tx *bolt.Tx, payload string, offered []bindings.OfferedSignature) (out taken, err error) {
 	have := signers{}
 	if err := have.listed(tx, payload); err != nil {
 		return out, err
@@ -373,7 +375,7 @@ func eachHandedIn(tx *bolt.Tx, payload string, f func(key []byte, sig handedSign
 }
 
 // begin returns what is to be kept of a statement of which nothing waits: it has to be bound.
-func (in *Intake) begin(tx *bolt.Tx, o *rekorbind.Offer, d *rekorbind.DisclosedRecord) (waiting, error) {
+func (in *Intake) begin(tx *bolt.Tx, o *bindings.Offer, d *answers.DisclosedRecord) (waiting, error) {
 	places := map[string]chain.Position{}
 	read := false
 	for _, m := range in.maps {
@@ -454,7 +456,7 @@ func (b *Builder) gather(all []*Map, leaf int64) error {
 			if err := unmarshal(name, data, &w); err != nil {
 				return err
 			}
-			d := rekorbind.DisclosedRecord{Payload: string(name), PAE: w.PAE}
+			d := answers.DisclosedRecord{Payload: string(name), PAE: w.PAE}
 			names = append(names, d.Payload)
 			bound[d.Payload] = slices.ContainsFunc(all, func(m *Map) bool { return m.bound(tx, &d) })
 			return nil
@@ -545,7 +547,7 @@ func takeOverStatement(tx *bolt.Tx, name, pae string, bound bool) (chain.Stateme
 	if payload == nil { // it was listed before
 		payload = tx.Bucket(bucketStatements).Get([]byte(name))
 	} else if bound {
-		if err := offeredStatement(tx, rekorbind.DisclosedRecord{Payload: name, PAE: pae}, payload); err != nil {
+		if err := offeredStatement(tx, answers.DisclosedRecord{Payload: name, PAE: pae}, payload); err != nil {
 			return chain.Statement{}, err
 		}
 	}
@@ -555,11 +557,11 @@ func takeOverStatement(tx *bolt.Tx, name, pae string, bound bool) (chain.Stateme
 
 // takeOverSignature lists a signature, unless it was listed before.
 func takeOverSignature(tx *bolt.Tx, name string, sig handedSignature) error {
-	r := rekorbind.SignatureRecord{Payload: name, Log: sig.Log, Index: sig.Index}
+	r := bindings.SignatureRecord{Payload: name, Log: sig.Log, Index: sig.Index}
 	if tx.Bucket(bucketSignatures).Get(signatureKey(&r)) != nil {
 		return nil
 	}
-	return offeredSignature(tx, rekorbind.OfferedSignature{SignatureRecord: r, Signer: sig.Signer, Bundle: sig.Bundle})
+	return offeredSignature(tx, bindings.OfferedSignature{SignatureRecord: r, Signer: sig.Signer, Bundle: sig.Bundle})
 }
 
 // isRefusal returns the refusal in an error; nil if there is none.

@@ -21,6 +21,8 @@ import (
 	protobundle "github.com/sigstore/protobuf-specs/gen/pb-go/bundle/v1"
 	bolt "go.etcd.io/bbolt"
 
+	"github.com/repopolicy/repopolicy/internal/answers"
+	"github.com/repopolicy/repopolicy/internal/bindings"
 	"github.com/repopolicy/repopolicy/internal/scaffold/sigstoretest"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/rekorbind"
@@ -68,7 +70,7 @@ type desk struct {
 	t    testing.TB
 	b    *Builder
 	s    *Server
-	d    rekorbind.Descriptor
+	d    answers.Descriptor
 	now  time.Time
 	stop func() error
 }
@@ -91,7 +93,7 @@ func deskOf(t testing.TB, b *Builder, dir string) *desk {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d.d = rekorbind.Descriptor{URL: "https://directory.example", Key: vkey}
+	d.d = answers.Descriptor{URL: "https://directory.example", Key: vkey}
 	if d.s, err = NewServer(b.Store); err != nil {
 		t.Fatal(err)
 	}
@@ -167,7 +169,7 @@ func (d *desk) shown(payload []byte) (leaf int64, signatures int) {
 			leaf = p.At.Leaf
 		}
 		return errors.Join(err,
-			eachSignature(tx, policy.Sum(payload), func(rekorbind.SignatureRecord, signature) error {
+			eachSignature(tx, policy.Sum(payload), func(bindings.SignatureRecord, signature) error {
 				signatures++
 				return nil
 			}))
@@ -223,7 +225,7 @@ func TestHandInRefused(t *testing.T) {
 	text := func(contentType, body string) func() (string, []byte) {
 		return func() (string, []byte) { return contentType, []byte(body) }
 	}
-	many := slices.Repeat([][]byte{[]byte("x")}, rekorbind.MaxHandInFiles+1)
+	many := slices.Repeat([][]byte{[]byte("x")}, answers.MaxHandInFiles+1)
 	for what, c := range map[string]struct {
 		request func() (string, []byte)
 		code    int
@@ -242,10 +244,10 @@ func TestHandInRefused(t *testing.T) {
 		"JSON with more":       {text("application/json", `{"bundles":[],"x":1}`), 400, "cannot be read"},
 		"JSON without bundles": {text("application/json", `{"bundles":[]}`), 400, "nothing is handed in"},
 		"too large": {
-			form(bytes.Repeat([]byte{' '}, rekorbind.MaxHandInBytes)), 413, "more than 1048576 bytes",
+			form(bytes.Repeat([]byte{' '}, answers.MaxHandInBytes)), 413, "more than 1048576 bytes",
 		},
 		"too large JSON": {
-			text("application/json", strings.Repeat(" ", rekorbind.MaxHandInBytes+1)), 413, "more than 1048576 bytes",
+			text("application/json", strings.Repeat(" ", answers.MaxHandInBytes+1)), 413, "more than 1048576 bytes",
 		},
 		"too many files": {form(many...), 413, "more than 64 files"},
 		"too many bundles": {
@@ -639,7 +641,7 @@ func FuzzReadHandIn(f *testing.F) {
 			}
 			return
 		}
-		if len(files) == 0 || len(files) > rekorbind.MaxHandInFiles {
+		if len(files) == 0 || len(files) > answers.MaxHandInFiles {
 			t.Errorf("%d files", len(files))
 		}
 		var data [][]byte
@@ -649,7 +651,7 @@ func FuzzReadHandIn(f *testing.F) {
 		kind, form := formOf(t, data...)
 		again, err := readHandIn(kind, bytes.NewReader(form))
 		if err != nil ||
-			!slices.EqualFunc(files, again, func(a, b rekorbind.File) bool {
+			!slices.EqualFunc(files, again, func(a, b bindings.File) bool {
 				return a.Name == b.Name && bytes.Equal(a.Data, b.Data)
 			}) {
 			t.Errorf("%v", err)

@@ -8,12 +8,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/repopolicy/repopolicy/internal/answers"
+	"github.com/repopolicy/repopolicy/internal/bindings"
 	"github.com/repopolicy/repopolicy/internal/scaffold/sigstoretest"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/web"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/policy/chain"
-	"github.com/repopolicy/repopolicy/rekorbind"
 )
 
 // TestLapse: a version that is bound, and that the forge hides from the directory, lapses for
@@ -53,14 +54,14 @@ func TestLapse(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			var files []rekorbind.File
+			var files []bindings.File
 			for _, data := range slices.Concat(first, next) {
-				files = append(files, rekorbind.File{Name: "f.sigstore.json", Data: data})
+				files = append(files, bindings.File{Name: "f.sigstore.json", Data: data})
 			}
 			resolve := func() (*chain.Chain, error) {
-				dir := &rekorbind.Directory{Root: root, Descriptor: &d.d, Client: client, Now: func() time.Time { return d.now }}
-				r := &rekorbind.Resolver{
-					Root: root, Lookups: []rekorbind.Lookup{dir}, DefaultRefs: []string{"refs/heads/main"}, Now: d.now,
+				dir := &answers.Directory{Root: root, Descriptor: &d.d, Client: client, Now: func() time.Time { return d.now }}
+				r := &bindings.Resolver{
+					Root: root, Lookups: []bindings.Lookup{dir}, DefaultRefs: []string{"refs/heads/main"}, Now: d.now,
 				}
 				res, err := r.Resolve(t.Context(), repo, files)
 				if err != nil {
@@ -68,7 +69,7 @@ func TestLapse(t *testing.T) {
 				}
 				return res.Chain, res.Failed[dir.Name()]
 			}
-			if _, _, err := d.d.HandIn(t.Context(), client, rekorbind.Unlisted(root, nil, files[:2], nil)[0]); err != nil {
+			if _, _, err := d.d.HandIn(t.Context(), client, answers.Unlisted(root, nil, files[:2], nil)[0]); err != nil {
 				t.Fatal(err)
 			}
 			handed := false
@@ -78,7 +79,7 @@ func TestLapse(t *testing.T) {
 					log.show(len(log.bodies))
 				}
 				if today == handedIn {
-					offers := rekorbind.Unlisted(root, nil, files, nil)
+					offers := answers.Unlisted(root, nil, files, nil)
 					receipt, _, err := d.d.HandIn(t.Context(), client, offers[len(offers)-1])
 					if err != nil || receipt.Leaf != int64(today) || receipt.Statement != policy.Sum(two) {
 						t.Fatalf("%+v: %v", receipt, err)

@@ -12,6 +12,8 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 
+	"github.com/repopolicy/repopolicy/internal/answers"
+	"github.com/repopolicy/repopolicy/internal/bindings"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/policy/chain"
 	"github.com/repopolicy/repopolicy/rekorbind"
@@ -37,7 +39,7 @@ type signature struct {
 	Signer policy.Identity `json:"signer"`
 }
 
-func signatureKey(s *rekorbind.SignatureRecord) []byte {
+func signatureKey(s *bindings.SignatureRecord) []byte {
 	return append([]byte(s.Payload+" "), bundleKey(s.Log, s.Index)...)
 }
 
@@ -53,7 +55,7 @@ func publishedAs(tx *bolt.Tx, name string) (p published, ok bool, err error) {
 }
 
 // eachSignature calls f with the signatures over a statement that are listed.
-func eachSignature(tx *bolt.Tx, payload string, f func(r rekorbind.SignatureRecord, s signature) error) error {
+func eachSignature(tx *bolt.Tx, payload string, f func(r bindings.SignatureRecord, s signature) error) error {
 	c := tx.Bucket(bucketSignatures).Cursor()
 	prefix := []byte(payload + " ")
 	for k, data := c.Seek(prefix); bytes.HasPrefix(k, prefix); k, data = c.Next() {
@@ -62,7 +64,7 @@ func eachSignature(tx *bolt.Tx, payload string, f func(r rekorbind.SignatureReco
 			return err
 		}
 		log, index := string(k[len(prefix):len(k)-9]), binary.BigEndian.Uint64(k[len(k)-8:])
-		if err := f(rekorbind.SignatureRecord{Payload: payload, Log: log, Index: int64(index)}, s); err != nil {
+		if err := f(bindings.SignatureRecord{Payload: payload, Log: log, Index: int64(index)}, s); err != nil {
 			return err
 		}
 	}
@@ -75,12 +77,12 @@ func listed(tx *bolt.Tx, name string) ([]string, error) {
 	if err != nil || !ok {
 		return nil, err
 	}
-	line, err := rekorbind.DisclosedRecord{Payload: p.Payload, PAE: p.PAE}.Line()
+	line, err := answers.DisclosedRecord{Payload: p.Payload, PAE: p.PAE}.Line()
 	if err != nil {
 		return nil, err
 	}
 	lines := []string{line}
-	return lines, eachSignature(tx, p.Payload, func(r rekorbind.SignatureRecord, _ signature) error {
+	return lines, eachSignature(tx, p.Payload, func(r bindings.SignatureRecord, _ signature) error {
 		line, err := r.Line()
 		lines = append(lines, line)
 		return err
@@ -89,9 +91,9 @@ func listed(tx *bolt.Tx, name string) ([]string, error) {
 
 // recordOf returns the record of a line that is listed.
 func recordOf(tx *bolt.Tx, line string) (string, error) {
-	var r rekorbind.Record
+	var r answers.Record
 	var err error
-	if r.Disclosed, r.Signature, err = rekorbind.ParseListed(line); err != nil {
+	if r.Disclosed, r.Signature, err = answers.ParseListed(line); err != nil {
 		return "", fmt.Errorf("state: %w", err)
 	}
 	var ok bool
@@ -125,7 +127,7 @@ func complete(tx *bolt.Tx, name string) (bool, error) {
 		return true, nil
 	}
 	var signers []policy.Identity
-	if err := eachSignature(tx, p.Payload, func(_ rekorbind.SignatureRecord, s signature) error {
+	if err := eachSignature(tx, p.Payload, func(_ bindings.SignatureRecord, s signature) error {
 		signers = append(signers, s.Signer)
 		return nil
 	}); err != nil {
@@ -188,17 +190,17 @@ func coverage(tx *bolt.Tx, log string, now chain.Shown) (func(index int64) (chai
 
 // momentOf returns the moment of a leaf.
 func momentOf(tx *bolt.Tx, index int64) (chain.Shown, error) {
-	l, err := rekorbind.ParseDirectoryLeaf(tx.Bucket(bucketLeaves).Get(number(uint64(index))))
+	l, err := answers.ParseDirectoryLeaf(tx.Bucket(bucketLeaves).Get(number(uint64(index))))
 	return chain.Shown{Leaf: index, Time: l.Time, Clock: l.Clock}, err
 }
 
 // enlist lists lines, at the moment of the leaf to come, and makes them due in the maps.
 func enlist(
-	tx *bolt.Tx, all []*Map, lines []string, at chain.Shown, signer func(*rekorbind.SignatureRecord) policy.Identity,
+	tx *bolt.Tx, all []*Map, lines []string, at chain.Shown, signer func(*bindings.SignatureRecord) policy.Identity,
 ) error {
 	slices.Sort(lines) // statements first
 	for _, line := range lines {
-		d, sig, err := rekorbind.ParseListed(line)
+		d, sig, err := answers.ParseListed(line)
 		if err != nil {
 			return fmt.Errorf("state: %w", err)
 		}
@@ -247,11 +249,11 @@ func unwantComplete(tx *bolt.Tx, p published) error {
 
 // offered notes what a repository publishes of statements that are bound, for the leaf to
 // come.
-func offered(tx *bolt.Tx, offers []rekorbind.Offer, wanted func(names []string) bool) error {
+func offered(tx *bolt.Tx, offers []bindings.Offer, wanted func(names []string) bool) error {
 	// What a statement follows comes first: its members sign, too.
-	slices.SortStableFunc(offers, func(a, b rekorbind.Offer) int { return a.Statement.Version() - b.Statement.Version() })
+	slices.SortStableFunc(offers, func(a, b bindings.Offer) int { return a.Statement.Version() - b.Statement.Version() })
 	for _, o := range offers {
-		d := rekorbind.DisclosedRecord{Payload: o.Statement.Digest(), PAE: o.Statement.PAE()}
+		d := answers.DisclosedRecord{Payload: o.Statement.Digest(), PAE: o.Statement.PAE()}
 		if len(o.Payload) > rekorbind.MaxStatementBytes || !wanted([]string{d.Payload, d.PAE}) {
 			continue
 		}
@@ -316,14 +318,14 @@ func (s signers) add(id policy.Identity) bool {
 
 // listed counts those that are listed.
 func (s signers) listed(tx *bolt.Tx, payload string) error {
-	return eachSignature(tx, payload, func(_ rekorbind.SignatureRecord, sig signature) error {
+	return eachSignature(tx, payload, func(_ bindings.SignatureRecord, sig signature) error {
 		s[nameOf(sig.Signer)]++
 		return nil
 	})
 }
 
 // offeredStatement notes a statement, unless it is listed.
-func offeredStatement(tx *bolt.Tx, d rekorbind.DisclosedRecord, payload []byte) error {
+func offeredStatement(tx *bolt.Tx, d answers.DisclosedRecord, payload []byte) error {
 	if _, ok, err := publishedAs(tx, d.Payload); err != nil || ok {
 		return err
 	}
@@ -339,7 +341,7 @@ func offeredStatement(tx *bolt.Tx, d rekorbind.DisclosedRecord, payload []byte) 
 	return tx.Bucket(bucketFound).Put([]byte(line), []byte{})
 }
 
-func offeredSignature(tx *bolt.Tx, sig rekorbind.OfferedSignature) error {
+func offeredSignature(tx *bolt.Tx, sig bindings.OfferedSignature) error {
 	line, err := sig.Line()
 	if err != nil {
 		return err

@@ -12,11 +12,12 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 
+	"github.com/repopolicy/repopolicy/internal/answers"
+	"github.com/repopolicy/repopolicy/internal/bindings"
 	"github.com/repopolicy/repopolicy/internal/prefixmap"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/policy/chain"
-	"github.com/repopolicy/repopolicy/rekorbind"
 )
 
 // stepCandidates is how many candidates are verified and mapped in one transaction:
@@ -37,7 +38,7 @@ type Map struct {
 	mapping
 	ID     string
 	root   *sigstore.Root
-	forges *rekorbind.Forges
+	forges *bindings.Forges
 	fn     MapFn
 }
 
@@ -52,7 +53,7 @@ var (
 )
 
 func newMap(m mapping) (*Map, error) {
-	if m.Function != rekorbind.MapVersion {
+	if m.Function != bindings.MapVersion {
 		return nil, fmt.Errorf("the map function %d is not known", m.Function)
 	}
 	root, err := sigstore.ParseRoot("trusted root", m.Root)
@@ -61,11 +62,11 @@ func newMap(m mapping) (*Map, error) {
 	}
 	out := &Map{mapping: m, root: root}
 	if len(m.Forges) > 0 {
-		if out.forges, err = rekorbind.ParseForges(m.Forges); err != nil {
+		if out.forges, err = bindings.ParseForges(m.Forges); err != nil {
 			return nil, &sigstore.Error{Reason: policy.TrustRootInvalid, Err: err}
 		}
 	}
-	out.ID = rekorbind.MapID(m.Function, root.Digest().Hex, out.forges.Digest())
+	out.ID = bindings.MapID(m.Function, root.Digest().Hex, out.forges.Digest())
 	out.fn = Function{root, out.forges}
 	return out, nil
 }
@@ -89,7 +90,7 @@ func (m *Map) logs() []sigstore.Log {
 // AddMap makes the map of a trusted root and a forge table, beside those there are,
 // unless there is that one. The error is a [*sigstore.Error] if it cannot be read.
 func (s *Store) AddMap(root, forges []byte) (*Map, error) {
-	m, err := newMap(mapping{Function: rekorbind.MapVersion, Root: root, Forges: forges})
+	m, err := newMap(mapping{Function: bindings.MapVersion, Root: root, Forges: forges})
 	if err != nil {
 		return nil, err
 	}
@@ -300,7 +301,7 @@ func (m *Map) bind(
 	if err != nil {
 		return nil, err
 	}
-	text, err := rekorbind.BindingText(at.Log, at.Index, b.LeafHash, covered)
+	text, err := answers.BindingText(at.Log, at.Index, b.LeafHash, covered)
 	if err != nil {
 		return nil, err
 	}
@@ -326,7 +327,7 @@ func (m *Map) place(tx *bolt.Tx, b *Bound, at chain.Position) error {
 }
 
 // places returns where repositories first bound a statement.
-func (m *Map) places(tx *bolt.Tx, d *rekorbind.DisclosedRecord) (map[string]chain.Position, error) {
+func (m *Map) places(tx *bolt.Tx, d *answers.DisclosedRecord) (map[string]chain.Position, error) {
 	out := map[string]chain.Position{}
 	for _, name := range []string{d.PAE, d.Payload} {
 		prefix := wantName(name, "")
@@ -396,7 +397,7 @@ func (m *Map) binds(tx *bolt.Tx, key string, b *Bound) error {
 // due makes a line that is listed due under a key; a signature only if the map's root knows
 // its log.
 func (m *Map) due(tx *bolt.Tx, key, line string) error {
-	_, sig, err := rekorbind.ParseListed(line)
+	_, sig, err := answers.ParseListed(line)
 	if err != nil {
 		return fmt.Errorf("state: %w", err)
 	}
@@ -420,7 +421,7 @@ func (m *Map) publish(tx *bolt.Tx, p published, line string) error {
 }
 
 // bound reports whether any key of the map has a binding of the statement.
-func (m *Map) bound(tx *bolt.Tx, d *rekorbind.DisclosedRecord) bool {
+func (m *Map) bound(tx *bolt.Tx, d *answers.DisclosedRecord) bool {
 	for _, name := range []string{d.PAE, d.Payload} {
 		if k, _ := m.bucket(tx).Bucket(bucketBound).Cursor().Seek([]byte(name)); strings.HasPrefix(string(k), name) {
 			return true

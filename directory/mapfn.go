@@ -7,11 +7,11 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/repopolicy/repopolicy/internal/bindings"
 	"github.com/repopolicy/repopolicy/internal/prefixmap"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/policy/chain"
-	"github.com/repopolicy/repopolicy/rekorbind"
 )
 
 // Bound is what the map function says of an entry that binds.
@@ -36,7 +36,7 @@ type MapFn interface {
 // Function is the map function under a trusted root and a forge table.
 type Function struct {
 	Root   *sigstore.Root
-	Forges *rekorbind.Forges
+	Forges *bindings.Forges
 }
 
 // Claims implements [MapFn].
@@ -65,9 +65,9 @@ func (f Function) Bind(generation int, log string, index int64, entry []byte) (*
 	var by chain.Binding
 	var err error
 	if generation == 2 {
-		leaf, by, err = rekorbind.Binds(f.Root, f.Forges, log, index, entry)
+		leaf, by, err = bindings.Binds(f.Root, f.Forges, log, index, entry)
 	} else {
-		leaf, by, err = rekorbind.BindsV1(f.Root, f.Forges, entry)
+		leaf, by, err = bindings.BindsV1(f.Root, f.Forges, entry)
 		// What stands around the body is not in the log's tree.
 		var lie *sigstore.Error
 		if errors.As(err, &lie) && lie.Reason == policy.LogInvalid && f.Claims(generation, entry) {
@@ -80,7 +80,7 @@ func (f Function) Bind(generation int, log string, index int64, entry []byte) (*
 	if err != nil {
 		return nil, nil // it binds nothing, whatever the reason
 	}
-	out := &Bound{Keys: rekorbind.Keys(by), Repository: by.Repository, Statement: leaf.PAE, LeafHash: leaf.LeafHash}
+	out := &Bound{Keys: bindings.Keys(by), Repository: by.Repository, Statement: leaf.PAE, LeafHash: leaf.LeafHash}
 	if generation == 1 {
 		out.Statement = leaf.Payload
 	}

@@ -21,7 +21,8 @@ import (
 	tposix "github.com/transparency-dev/tessera/storage/posix"
 	"k8s.io/klog/v2"
 
-	"github.com/repopolicy/repopolicy/rekorbind"
+	"github.com/repopolicy/repopolicy/internal/answers"
+	"github.com/repopolicy/repopolicy/internal/rekor"
 )
 
 const (
@@ -49,7 +50,7 @@ func (d *Diverged) Error() string { return "the output log is not that of the st
 // Output is the output log of a directory (SPEC 16.3): Tessera's on files.
 type Output struct {
 	dir      string
-	key      rekorbind.Descriptor
+	key      answers.Descriptor
 	appender *tessera.Appender
 	reader   tessera.LogReader
 	cancel   context.CancelFunc
@@ -76,7 +77,7 @@ func OpenOutput(
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	o := &Output{dir: path, key: rekorbind.Descriptor{Key: vkey}, cancel: cancel, wait: wait, witness: witnesses != ""}
+	o := &Output{dir: path, key: answers.Descriptor{Key: vkey}, cancel: cancel, wait: wait, witness: witnesses != ""}
 	driver, err := tposix.New(ctx, tposix.Config{
 		Path: path, HTTPClient: &http.Client{Transport: transport, Timeout: witnessTimeout},
 	})
@@ -124,11 +125,11 @@ func (o *Output) Append(ctx context.Context, index int64, data []byte) (*Head, e
 			return nil, &Diverged{fmt.Sprintf("an entry %d where %d was next", at.Index, index)}
 		}
 	case int64(size) == index+1:
-		bundle, err := client.GetEntryBundle(ctx, o.reader.ReadEntryBundle, uint64(index)/rekorbind.TileEntries, size)
+		bundle, err := client.GetEntryBundle(ctx, o.reader.ReadEntryBundle, uint64(index)/rekor.TileEntries, size)
 		if err != nil {
 			return nil, err
 		}
-		if n := int(index % rekorbind.TileEntries); n >= len(bundle.Entries) || !bytes.Equal(bundle.Entries[n], data) {
+		if n := int(index % rekor.TileEntries); n >= len(bundle.Entries) || !bytes.Equal(bundle.Entries[n], data) {
 			return nil, &Diverged{fmt.Sprintf("its entry %d is another leaf", index)}
 		}
 	default:
@@ -171,7 +172,7 @@ func (o *Output) published(ctx context.Context, index int64, data []byte) (*Head
 	}
 }
 
-func (o *Output) head(ctx context.Context, cp rekorbind.OutputCheckpoint, index int64, data []byte) (*Head, error) {
+func (o *Output) head(ctx context.Context, cp answers.OutputCheckpoint, index int64, data []byte) (*Head, error) {
 	builder, err := client.NewProofBuilder(ctx, uint64(cp.Size), o.reader.ReadTile)
 	if err != nil {
 		return nil, err

@@ -20,8 +20,8 @@ import (
 	bolt "go.etcd.io/bbolt"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/repopolicy/repopolicy/internal/answers"
 	"github.com/repopolicy/repopolicy/internal/prefixmap"
-	"github.com/repopolicy/repopolicy/rekorbind"
 )
 
 // Names of the answers (SPEC 16.4).
@@ -34,7 +34,7 @@ const (
 	leastDigits    = 2
 	mostDigits     = 16
 	partialSuffix  = ".p"
-	maxBlock       = rekorbind.MaxKeyRecords / prefixmap.BlockSize
+	maxBlock       = answers.MaxKeyRecords / prefixmap.BlockSize
 )
 
 func lookupPath(id string, hash prefixmap.Hash) string {
@@ -244,7 +244,7 @@ func (w *siteWriter) lists(tx *bolt.Tx, id string) error {
 }
 
 // answers writes the answers of one map.
-func (w *siteWriter) answers(a *answers) error {
+func (w *siteWriter) answers(a *answerer) error {
 	err := a.keys(func(key string, hash prefixmap.Hash, count uint64) error {
 		if err := w.pages(a, key, hash, count); err != nil || !isLocator(key) {
 			return err
@@ -259,8 +259,8 @@ func (w *siteWriter) answers(a *answers) error {
 
 // pages writes the full blocks of a key, which never change. What an answer showed of one
 // before it was full is in no new answer.
-func (w *siteWriter) pages(a *answers, key string, hash prefixmap.Hash, count uint64) error {
-	if count > rekorbind.MaxKeyRecords {
+func (w *siteWriter) pages(a *answerer, key string, hash prefixmap.Hash, count uint64) error {
+	if count > answers.MaxKeyRecords {
 		return nil
 	}
 	for block := range int(count / prefixmap.BlockSize) {
@@ -280,7 +280,7 @@ func (w *siteWriter) pages(a *answers, key string, hash prefixmap.Hash, count ui
 }
 
 // page writes a block, unless it is there.
-func (w *siteWriter) page(a *answers, key string, hash prefixmap.Hash, block, records int) (fresh bool, err error) {
+func (w *siteWriter) page(a *answerer, key string, hash prefixmap.Hash, block, records int) (fresh bool, err error) {
 	name := pagePath(a.m.ID, hash, block, records)
 	if _, err := os.Lstat(filepath.Join(w.dir, filepath.FromSlash(name))); err == nil {
 		return false, nil
@@ -296,7 +296,7 @@ func (w *siteWriter) page(a *answers, key string, hash prefixmap.Hash, block, re
 }
 
 // lookup writes the answer about a locator, and the blocks that only it shows.
-func (w *siteWriter) lookup(a *answers, key string, hash prefixmap.Hash) error {
+func (w *siteWriter) lookup(a *answerer, key string, hash prefixmap.Hash) error {
 	answer, _, err := a.lookup(key)
 	if err != nil {
 		return err
@@ -313,7 +313,7 @@ func (w *siteWriter) lookup(a *answers, key string, hash prefixmap.Hash) error {
 }
 
 // absences writes the answers about keys that have no records.
-func (w *siteWriter) absences(a *answers, digits int) error {
+func (w *siteWriter) absences(a *answerer, digits int) error {
 	out := absentWriter{w: w, a: a, written: map[string]bool{}}
 	if digits > leastDigits {
 		for n := range 1 << (4 * leastDigits) {
@@ -334,11 +334,11 @@ func (w *siteWriter) absences(a *answers, digits int) error {
 // absentWriter writes the answers of one map about keys that have no records.
 type absentWriter struct {
 	w       *siteWriter
-	a       *answers
+	a       *answerer
 	written map[string]bool // names of files
 }
 
-func (o *absentWriter) write(prefix string, answer rekorbind.Answer) {
+func (o *absentWriter) write(prefix string, answer answers.Answer) {
 	name := absentPath(o.a.m.ID, prefix)
 	o.written[path.Base(name)] = true
 	o.w.answer(name, answer.Encode)

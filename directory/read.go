@@ -18,8 +18,8 @@ import (
 	bolt "go.etcd.io/bbolt"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/repopolicy/repopolicy/internal/rekor"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
-	"github.com/repopolicy/repopolicy/rekorbind"
 )
 
 // reading is how far a log was read for maps of one function and forge table. What
@@ -252,8 +252,8 @@ func (f *follower) newest(generation int, entries []entry, before map[string]tim
 	if out == nil {
 		out = map[string]time.Time{}
 	}
-	dated := make([]rekorbind.Dated, len(entries))
-	parallel(len(entries), func(i int) { dated[i] = rekorbind.DateEntry(generation, entries[i].body) })
+	dated := make([]rekor.Dated, len(entries))
+	parallel(len(entries), func(i int) { dated[i] = rekor.DateEntry(generation, entries[i].body) })
 	for _, r := range f.roots {
 		digest := r.Digest().Hex
 		for _, d := range dated {

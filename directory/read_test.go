@@ -12,11 +12,11 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/repopolicy/repopolicy/internal/rekor"
 	"github.com/repopolicy/repopolicy/internal/scaffold/sigstoretest"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/web"
 	"github.com/repopolicy/repopolicy/policy"
-	"github.com/repopolicy/repopolicy/rekorbind"
 )
 
 // TestFollow lets a log lie in every answer that a follower reads: nothing of it is
@@ -43,7 +43,7 @@ func TestFollow(t *testing.T) {
 	}
 	want := linesOf(t, honest.Store)
 
-	fork := func(err error) bool { var f *rekorbind.Fork; return errors.As(err, &f) }
+	fork := func(err error) bool { var f *rekor.Fork; return errors.As(err, &f) }
 	stale := func(err error) bool { var s *Stale; return errors.As(err, &s) }
 	missing := func(err error) bool { var s *web.StatusError; return errors.As(err, &s) }
 	invalid := func(err error) bool {

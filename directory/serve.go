@@ -14,10 +14,10 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 
+	"github.com/repopolicy/repopolicy/internal/answers"
 	"github.com/repopolicy/repopolicy/internal/canonical"
 	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/internal/prefixmap"
-	"github.com/repopolicy/repopolicy/rekorbind"
 )
 
 // ErrUnfinished is the error about a state whose maps are ahead of its newest leaf,
@@ -26,7 +26,7 @@ var ErrUnfinished = errors.New("a build was cut off; build again")
 
 // agrees demands that the maps are those of the newest leaf, and returns them.
 func agrees(tx *bolt.Tx, head *Head) ([]*Map, error) {
-	leaf, err := rekorbind.ParseDirectoryLeaf(head.Leaf)
+	leaf, err := answers.ParseDirectoryLeaf(head.Leaf)
 	if err != nil {
 		return nil, err
 	}
@@ -65,7 +65,7 @@ type snapshot struct {
 	mu   sync.Mutex // a transaction is for one goroutine at a time
 	tx   *bolt.Tx
 	head *Head
-	maps map[string]*answers
+	maps map[string]*answerer
 }
 
 // NewServer returns a server that has nothing to answer yet. It is an error if the
@@ -88,7 +88,7 @@ func NewServer(s *Store) (*Server, error) {
 	srv.maps.HandleFunc("GET /{map}/absent/{file}", srv.answer(absenceOf))
 	srv.maps.HandleFunc("GET /{map}/page/{digits}/{key}/{file}", srv.answer(pageOf))
 	srv.maps.HandleFunc("GET /{map}/page/{digits}/{key}/{block}/{file}", srv.answer(pageOf))
-	srv.fixed.HandleFunc("POST /"+rekorbind.HandInPath, srv.handIn)
+	srv.fixed.HandleFunc("POST /"+answers.HandInPath, srv.handIn)
 	srv.fixed.Handle("/", srv.maps)
 	yield := func() { _ = srv.replace(nil) }
 	s.yield.Store(&yield)
@@ -151,7 +151,7 @@ func (s *Server) Advance() error {
 	if err != nil {
 		return errors.Join(err, tx.Rollback())
 	}
-	next := &snapshot{tx: tx, head: head, maps: map[string]*answers{}}
+	next := &snapshot{tx: tx, head: head, maps: map[string]*answerer{}}
 	for _, m := range all {
 		next.maps[m.ID] = newAnswers(tx, head, m)
 	}
@@ -222,7 +222,7 @@ func (s *Server) look(f func(*snapshot, *http.Request) (encoder, error), r *http
 	return encode()
 }
 
-func (s *snapshot) of(r *http.Request) (*answers, error) {
+func (s *snapshot) of(r *http.Request) (*answerer, error) {
 	a := s.maps[r.PathValue("map")]
 	if a == nil {
 		return nil, errNothing

@@ -12,18 +12,18 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/repopolicy/repopolicy/internal/answers"
 	"github.com/repopolicy/repopolicy/internal/prefixmap"
 	"github.com/repopolicy/repopolicy/internal/scaffold/sigstoretest"
-	"github.com/repopolicy/repopolicy/rekorbind"
 )
 
 // agree demands that an answer proves what it says under the leaf in it.
 func agree(key string, data []byte) error {
-	a, err := rekorbind.ParseAnswer(data)
+	a, err := answers.ParseAnswer(data)
 	if err != nil {
 		return err
 	}
-	leaf, err := rekorbind.ParseDirectoryLeaf(a.Leaf)
+	leaf, err := answers.ParseDirectoryLeaf(a.Leaf)
 	if err != nil {
 		return err
 	}
@@ -137,7 +137,7 @@ func TestServer(t *testing.T) {
 			t.Errorf("%s: %d, not %d", path, w.Code, want)
 		}
 	}
-	page, err := rekorbind.ParsePage(get(id + "/page/" + hash[:2] + "/" + hash + "/0.json.gz").Body.Bytes())
+	page, err := answers.ParsePage(get(id + "/page/" + hash[:2] + "/" + hash + "/0.json.gz").Body.Bytes())
 	if err != nil || page.Key != repoName(1) {
 		t.Errorf("%v", err)
 	}

@@ -18,9 +18,9 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/repopolicy/repopolicy/internal/canonical"
+	"github.com/repopolicy/repopolicy/internal/rekor"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/web"
-	"github.com/repopolicy/repopolicy/rekorbind"
 )
 
 // Limits of reading a log.
@@ -56,7 +56,7 @@ func (s source) name() string {
 }
 
 func (s source) fork(old reading, format string, args ...any) error {
-	return &rekorbind.Fork{Log: s.log.URL, Seen: []byte(old.Checkpoint), New: s.cp.Note, Why: fmt.Sprintf(format, args...)}
+	return &rekor.Fork{Log: s.log.URL, Seen: []byte(old.Checkpoint), New: s.cp.Note, Why: fmt.Sprintf(format, args...)}
 }
 
 // entry is an entry as it was read.
@@ -78,7 +78,7 @@ type reader interface {
 
 func (s source) reader(ctx context.Context) reader {
 	if s.log.Generation == 2 {
-		return &tiles{s, rekorbind.NewTiles(ctx, s.client)}
+		return &tiles{s, rekor.NewTiles(ctx, s.client)}
 	}
 	return &retriever{s, ctx}
 }
@@ -86,14 +86,14 @@ func (s source) reader(ctx context.Context) reader {
 // tiles reads Rekor v2.
 type tiles struct {
 	source
-	t rekorbind.Tiles
+	t rekor.Tiles
 }
 
 func (r *tiles) next(ctx context.Context, from int64) ([]entry, error) {
 	var starts []int64
 	for at := from; at < r.cp.Size && len(starts) < stepTiles; {
 		starts = append(starts, at)
-		at = (at/rekorbind.TileEntries + 1) * rekorbind.TileEntries
+		at = (at/rekor.TileEntries + 1) * rekor.TileEntries
 	}
 	bodies := make([][][]byte, len(starts))
 	g, _ := errgroup.WithContext(ctx)
@@ -216,7 +216,7 @@ func (r *retriever) beginning(n int64, root []byte) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("consistency proof: %w", err)
 	}
-	hashes, err := rekorbind.ParseProof(reply)
+	hashes, err := rekor.ParseProof(reply)
 	if err != nil {
 		return false, fmt.Errorf("consistency proof: %w", err)
 	}

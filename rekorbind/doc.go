@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package rekorbind ties the versions of a policy to their repository through a
-// transparency log: the statement that is signed, which log entries prove that
-// the repository spoke, and the evidence that remains when two of them
-// contradict each other.
+// Package rekorbind is what others need to read and write the statements by which a log binds
+// the versions of a policy to their repository (SPEC 6.1). Which entries bind, and what they show
+// together, package repopolicy finds out.
 package rekorbind

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package rekorbind
+package rekorbind_test
 
 import (
 	"bytes"
 	"encoding/json"
 	"strings"
 	"testing"
+
+	"github.com/repopolicy/repopolicy/internal/scaffold/bindtest"
+	"github.com/repopolicy/repopolicy/rekorbind"
 
 	"github.com/repopolicy/repopolicy/internal/scaffold/vectors"
 	"github.com/repopolicy/repopolicy/policy"
@@ -17,7 +20,7 @@ func TestStatementVectors(t *testing.T) {
 	for _, v := range vectors.Read(t, "statement") {
 		t.Run(v.Name, func(t *testing.T) {
 			payload := []byte(strings.TrimSuffix(v.Sections(t)["payload"], "\n"))
-			s, err := ParseStatement(payload)
+			s, err := rekorbind.ParseStatement(payload)
 			if (err == nil) != (v.Header["expect"] == "OK") || (err == nil) != (s.Err() == nil) {
 				t.Fatalf("got %v, want %s", err, v.Header["expect"])
 			}
@@ -40,7 +43,7 @@ func TestStatementVectors(t *testing.T) {
 			if s.Document().Digest().Hex != policy.Sum([]byte(text)) || s.Version() != s.Document().Content().Version || s.Repository() != s.Document().Content().Repository {
 				t.Error("the statement and its policy differ")
 			}
-			again, err := Encode([]byte(text), v.Header["previous"])
+			again, err := rekorbind.Encode([]byte(text), v.Header["previous"])
 			if err != nil || !bytes.Equal(again, payload) {
 				t.Errorf("encoded as %s (%v)", again, err)
 			}
@@ -50,16 +53,16 @@ func TestStatementVectors(t *testing.T) {
 
 // TestEncodeRefuses: what cannot be a version is not encoded.
 func TestEncodeRefuses(t *testing.T) {
-	two := strings.ReplaceAll(testPolicy, "version = 1", "version = 2")
+	two := strings.ReplaceAll(bindtest.TestPolicy, "version = 1", "version = 2")
 	for name, c := range map[string]struct{ text, previous string }{
 		"invalid policy":             {"format = 1", ""},
-		"CRLF":                       {strings.ReplaceAll(testPolicy, "\n", "\r\n"), ""},
-		"newer format":               {strings.ReplaceAll(testPolicy, "policy/v1", "policy/v2"), ""},
-		"genesis with previous":      {testPolicy, strings.Repeat("a", 64)},
+		"CRLF":                       {strings.ReplaceAll(bindtest.TestPolicy, "\n", "\r\n"), ""},
+		"newer format":               {strings.ReplaceAll(bindtest.TestPolicy, "policy/v1", "policy/v2"), ""},
+		"genesis with previous":      {bindtest.TestPolicy, strings.Repeat("a", 64)},
 		"second without previous":    {two, ""},
 		"second after half a digest": {two, strings.Repeat("a", 32)},
 	} {
-		if out, err := Encode([]byte(c.text), c.previous); err == nil || out != nil {
+		if out, err := rekorbind.Encode([]byte(c.text), c.previous); err == nil || out != nil {
 			t.Errorf("%s: encoded", name)
 		}
 	}
@@ -71,7 +74,7 @@ func FuzzStatement(f *testing.F) {
 		f.Add([]byte(strings.TrimSuffix(v.Sections(f)["payload"], "\n")))
 	}
 	f.Fuzz(func(t *testing.T, payload []byte) {
-		s, err := ParseStatement(payload)
+		s, err := rekorbind.ParseStatement(payload)
 		if s.Digest() != policy.Sum(payload) {
 			t.Fatal("another digest")
 		}
@@ -90,7 +93,7 @@ func FuzzStatement(f *testing.F) {
 		if s.Document() == nil {
 			return
 		}
-		again, err := Encode([]byte(raw.Predicate.Policy), raw.Predicate.Previous)
+		again, err := rekorbind.Encode([]byte(raw.Predicate.Policy), raw.Predicate.Previous)
 		if err != nil || !bytes.Equal(again, payload) {
 			t.Fatalf("accepted, but encoded otherwise: %v", err)
 		}
@@ -100,27 +103,27 @@ func FuzzStatement(f *testing.F) {
 // TestStatementCap: the largest policy fits, whatever it is made of.
 func TestStatementCap(t *testing.T) {
 	filler := strings.Repeat("#\"\\\"\\\"\\\n", policy.MaxPolicyBytes)
-	text := testPolicy + filler
+	text := bindtest.TestPolicy + filler
 	text = text[:strings.LastIndex(text[:policy.MaxPolicyBytes], "\n")+1]
-	payload, err := Encode([]byte(text), "")
+	payload, err := rekorbind.Encode([]byte(text), "")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := ParseStatement(payload); err != nil {
+	if _, err := rekorbind.ParseStatement(payload); err != nil {
 		t.Error(err)
 	}
-	if _, err := ParseStatement(make([]byte, MaxStatementBytes+1)); err == nil {
+	if _, err := rekorbind.ParseStatement(make([]byte, rekorbind.MaxStatementBytes+1)); err == nil {
 		t.Error("a statement beyond the cap was read")
 	}
 }
 
 func BenchmarkStatement(b *testing.B) {
-	payload, err := Encode([]byte(testPolicy), "")
+	payload, err := rekorbind.Encode([]byte(bindtest.TestPolicy), "")
 	if err != nil {
 		b.Fatal(err)
 	}
 	for b.Loop() {
-		if _, err := ParseStatement(payload); err != nil {
+		if _, err := rekorbind.ParseStatement(payload); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -11,6 +11,9 @@ import (
 	protobundle "github.com/sigstore/protobuf-specs/gen/pb-go/bundle/v1"
 	prototrust "github.com/sigstore/protobuf-specs/gen/pb-go/trustroot/v1"
 
+	"github.com/repopolicy/repopolicy/internal/answers"
+	"github.com/repopolicy/repopolicy/internal/bindings"
+	"github.com/repopolicy/repopolicy/internal/rekor"
 	"github.com/repopolicy/repopolicy/internal/scaffold/directorytest"
 	"github.com/repopolicy/repopolicy/internal/scaffold/sigstoretest"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
@@ -70,13 +73,13 @@ identities = [{ email = "alice@example.com", issuer = "https://accounts.google.c
 	check(err)
 	locator, err := policy.ParseLocator(repo)
 	check(err)
-	collected, ignored := rekorbind.Collect(root, nil, []rekorbind.File{{Name: "bundle", Data: bundle}})
+	collected, ignored := bindings.Collect(root, nil, []bindings.File{{Name: "bundle", Data: bundle}})
 	if len(ignored) > 0 {
 		t.Fatal(ignored)
 	}
-	lookup := &rekorbind.Directory{Root: root, Descriptor: described, Staple: answer, Now: func() time.Time { return sigstoretest.Now }}
-	_, err = lookup.Find(t.Context(), rekorbind.Query{Repository: locator, Held: collected.Held()})
-	var lie *rekorbind.Lie
+	lookup := &answers.Directory{Root: root, Descriptor: described, Staple: answer, Now: func() time.Time { return sigstoretest.Now }}
+	_, err = lookup.Find(t.Context(), bindings.Query{Repository: locator, Held: collected.Held()})
+	var lie *bindings.Lie
 	if !errors.As(err, &lie) {
 		t.Fatal(err)
 	}
@@ -84,6 +87,6 @@ identities = [{ email = "alice@example.com", issuer = "https://accounts.google.c
 	write("false.json", bytes.Replace(lie.Bytes(), []byte(`"repository": "https://github.com/acme/widget"`), []byte(`"repository": "https://github.com/acme/other"`), 1))
 	fork.Records = honest
 	fork.Build(sigstoretest.Now)
-	f := &rekorbind.Fork{Log: described.URL, Seen: []byte(d.Checkpoint(1)), New: []byte(fork.Checkpoint(1)), Why: "two output logs of one size"}
+	f := &rekor.Fork{Log: described.URL, Seen: []byte(d.Checkpoint(1)), New: []byte(fork.Checkpoint(1)), Why: "two output logs of one size"}
 	write("output-fork.json", f.Bytes())
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
+	"github.com/repopolicy/repopolicy/internal/bindings"
 	"github.com/repopolicy/repopolicy/internal/cli"
 	"github.com/repopolicy/repopolicy/internal/command"
 	"github.com/repopolicy/repopolicy/internal/scaffold/sigstoretest"
@@ -62,7 +63,7 @@ identities = [{ email = "alice@example.com", issuer = "https://accounts.google.c
 	genesis := version("genesis", "1", "")
 	second, fork := version("second", "2", genesis), version("fork", "2", genesis)
 	file := func(name string, bundles [][]byte) {
-		e, err := rekorbind.NewEvidence(chain.ContradictionFork, locator, []string{second, fork}, bundles)
+		e, err := bindings.NewEvidence(chain.ContradictionFork, locator, []string{second, fork}, bundles)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -71,7 +72,7 @@ identities = [{ email = "alice@example.com", issuer = "https://accounts.google.c
 	file("fork.json", bundles)
 	file("half.json", bundles[:5])
 	file("hostile.json", append(bundles[:5:5], []byte(`{"mediaType":"\u001b[31m"}`)))
-	e, err := rekorbind.NewEvidence(chain.ContradictionFork, locator, []string{second, fork}, bundles)
+	e, err := bindings.NewEvidence(chain.ContradictionFork, locator, []string{second, fork}, bundles)
 	if err != nil {
 		t.Fatal(err)
 	}

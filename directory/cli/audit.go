@@ -11,9 +11,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/repopolicy/repopolicy/directory"
+	"github.com/repopolicy/repopolicy/internal/answers"
 	"github.com/repopolicy/repopolicy/internal/web"
 	"github.com/repopolicy/repopolicy/policy"
-	"github.com/repopolicy/repopolicy/rekorbind"
 )
 
 // siteOptions say which directory is asked.
@@ -29,12 +29,12 @@ func (o *siteOptions) flags(cmd *cobra.Command) {
 	}
 }
 
-func (a *app) site(o *siteOptions) (*rekorbind.Descriptor, *web.Client, error) {
-	data, err := read(o.descriptor, rekorbind.MaxDescriptorBytes)
+func (a *app) site(o *siteOptions) (*answers.Descriptor, *web.Client, error) {
+	data, err := read(o.descriptor, answers.MaxDescriptorBytes)
 	if err != nil {
 		return nil, nil, err
 	}
-	d, err := rekorbind.ParseDescriptor(data)
+	d, err := answers.ParseDescriptor(data)
 	if err != nil {
 		return nil, nil, &fault{class: policy.ClassUsage, err: fmt.Errorf("--directory: %w", err)}
 	}

@@ -12,13 +12,14 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/repopolicy/repopolicy/directory"
+	"github.com/repopolicy/repopolicy/internal/answers"
+	"github.com/repopolicy/repopolicy/internal/rekor"
 	"github.com/repopolicy/repopolicy/policy"
-	"github.com/repopolicy/repopolicy/rekorbind"
 )
 
 const (
 	maxKeyFile      = 4 << 10
-	maxWitnessFile  = rekorbind.MaxWitnessPolicyBytes
+	maxWitnessFile  = rekor.MaxWitnessPolicyBytes
 	defaultStateDir = "directory-state"
 )
 
@@ -140,7 +141,7 @@ func (a *app) readInbox(b *directory.Builder, o *buildOptions, patient bool) err
 
 // summary says what was built.
 func (a *app) summary(head *directory.Head) error {
-	leaf, err := rekorbind.ParseDirectoryLeaf(head.Leaf)
+	leaf, err := answers.ParseDirectoryLeaf(head.Leaf)
 	if err != nil {
 		return err
 	}
@@ -173,7 +174,7 @@ func (a *app) builder(ctx context.Context, o *buildOptions) (*directory.Builder,
 		if witnesses, err = read(o.witnesses, maxWitnessFile); err != nil {
 			return nil, nil, err
 		}
-		if _, err := rekorbind.ParseWitnessPolicy(witnesses); err != nil {
+		if _, err := rekor.ParseWitnessPolicy(witnesses); err != nil {
 			return nil, nil, &fault{class: policy.ClassUsage, err: fmt.Errorf("--witnesses: %w", err)}
 		}
 	}

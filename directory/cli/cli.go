@@ -26,11 +26,11 @@ import (
 
 	"github.com/repopolicy/repopolicy/directory"
 	"github.com/repopolicy/repopolicy/internal/file"
+	"github.com/repopolicy/repopolicy/internal/rekor"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/trust"
 	"github.com/repopolicy/repopolicy/internal/web"
 	"github.com/repopolicy/repopolicy/policy"
-	"github.com/repopolicy/repopolicy/rekorbind"
 )
 
 // progressEvery is between two lines about progress where there is no terminal.
@@ -134,7 +134,7 @@ func (a *app) command() *cobra.Command {
 // classify says which class an error is of, and keeps evidence.
 func (a *app) classify(err error) *fault {
 	var f *fault
-	var fork *rekorbind.Fork
+	var fork *rekor.Fork
 	var stale *directory.Stale
 	var diverged *directory.Diverged
 	var wrong *directory.Disagreement

@@ -14,9 +14,9 @@ import (
 	"time"
 
 	"github.com/repopolicy/repopolicy/directory"
+	"github.com/repopolicy/repopolicy/internal/answers"
 	"github.com/repopolicy/repopolicy/internal/scaffold/sigstoretest"
 	"github.com/repopolicy/repopolicy/internal/trust"
-	"github.com/repopolicy/repopolicy/rekorbind"
 )
 
 type roundTripper func(*http.Request) (*http.Response, error)
@@ -43,7 +43,7 @@ func TestCommands(t *testing.T) {
 	none := write("none.json", sigstoretest.New(t).Root(sigstoretest.RootOptions{NoLog: true}))
 	config := write("trust.toml", []byte("format = \"repopolicy-trust/v1\"\n"))
 	junk := write("junk", []byte("junk\x1b[31m"))
-	d := rekorbind.Descriptor{URL: "http://127.0.0.1:1", Key: verifier}
+	d := answers.Descriptor{URL: "http://127.0.0.1:1", Key: verifier}
 	descriptor := write("directory.json", d.Bytes())
 	state := filepath.Join(dir, "state")
 	used, err := directory.OpenStore(filepath.Join(dir, "used"))

@@ -11,8 +11,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/repopolicy/repopolicy/directory"
+	"github.com/repopolicy/repopolicy/internal/answers"
 	"github.com/repopolicy/repopolicy/policy"
-	"github.com/repopolicy/repopolicy/rekorbind"
 )
 
 func (a *app) publishCommand() *cobra.Command {
@@ -53,7 +53,7 @@ descriptor that clients and trust roots name the directory by.`,
 			if err != nil {
 				return err
 			}
-			d := rekorbind.Descriptor{URL: url, Key: verifier}
+			d := answers.Descriptor{URL: url, Key: verifier}
 			if witnesses != "" {
 				text, err := read(witnesses, maxWitnessFile)
 				if err != nil {
@@ -61,7 +61,7 @@ descriptor that clients and trust roots name the directory by.`,
 				}
 				d.Witnesses = string(text)
 			}
-			if _, err := rekorbind.ParseDescriptor(d.Bytes()); err != nil {
+			if _, err := answers.ParseDescriptor(d.Bytes()); err != nil {
 				return &fault{class: policy.ClassUsage, err: err}
 			}
 			f, err := os.OpenFile(args[0], os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)

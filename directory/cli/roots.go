@@ -11,10 +11,10 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/repopolicy/repopolicy/internal/bindings"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/trust"
 	"github.com/repopolicy/repopolicy/policy"
-	"github.com/repopolicy/repopolicy/rekorbind"
 )
 
 // rootOptions say under which trusted root, and which forge table, a map is.
@@ -55,7 +55,7 @@ func (a *app) maps(ctx context.Context, o *rootOptions) ([]mapOf, error) {
 	var forges []byte
 	if o.forges != "" {
 		var err error
-		if forges, err = read(o.forges, rekorbind.MaxForgesBytes); err != nil {
+		if forges, err = read(o.forges, bindings.MaxForgesBytes); err != nil {
 			return nil, err
 		}
 	}

@@ -16,8 +16,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/repopolicy/repopolicy/directory"
+	"github.com/repopolicy/repopolicy/internal/answers"
 	"github.com/repopolicy/repopolicy/policy"
-	"github.com/repopolicy/repopolicy/rekorbind"
 )
 
 // Limits of the server.
@@ -92,7 +92,7 @@ func newMetrics() *metrics {
 }
 
 func (m *metrics) built(h *directory.Head) error {
-	leaf, err := rekorbind.ParseDirectoryLeaf(h.Leaf)
+	leaf, err := answers.ParseDirectoryLeaf(h.Leaf)
 	if err != nil {
 		return err
 	}

@@ -11,11 +11,12 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/repopolicy/repopolicy/internal/answers"
+	"github.com/repopolicy/repopolicy/internal/bindings"
 	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/internal/prefixmap"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/policy"
-	"github.com/repopolicy/repopolicy/rekorbind"
 )
 
 func (a *app) stapleCommand() *cobra.Command {
@@ -57,24 +58,24 @@ func (a *app) staple(ctx context.Context, o *siteOptions, roots *rootOptions, re
 	if err != nil {
 		return err
 	}
-	var forges *rekorbind.Forges
+	var forges *bindings.Forges
 	if len(under.forges) > 0 {
-		if forges, err = rekorbind.ParseForges(under.forges); err != nil {
+		if forges, err = bindings.ParseForges(under.forges); err != nil {
 			return &fault{class: policy.ClassInvalid, err: err}
 		}
 	}
-	id := rekorbind.MapID(rekorbind.MapVersion, root.Digest().Hex, forges.Digest())
+	id := bindings.MapID(bindings.MapVersion, root.Digest().Hex, forges.Digest())
 	hash := prefixmap.KeyHash(l.String())
 	digits := hex.EncodeToString(hash[:])
-	answer, err := client.Get(ctx, id+"/lookup/"+digits[:2]+"/"+digits+".json.gz", rekorbind.MaxAnswerBytes)
+	answer, err := client.Get(ctx, id+"/lookup/"+digits[:2]+"/"+digits+".json.gz", answers.MaxAnswerBytes)
 	if err != nil {
 		return err
 	}
-	if _, err := rekorbind.ParseAnswer(answer); err != nil {
+	if _, err := answers.ParseAnswer(answer); err != nil {
 		return &fault{class: policy.ClassInvalid, err: err}
 	}
 	if out == "" {
-		name := path.Join(rekorbind.Dir, "directory", id+".json.gz")
+		name := path.Join(bindings.Dir, "directory", id+".json.gz")
 		out, err = filepath.FromSlash(name), file.WriteBelow(".", name, answer, 0o644)
 	} else {
 		err = file.Write(out, answer, 0o644)

@@ -19,10 +19,10 @@ import (
 	"github.com/repopolicy/repopolicy/internal/gate"
 	"github.com/repopolicy/repopolicy/internal/identity"
 	"github.com/repopolicy/repopolicy/internal/release"
+	"github.com/repopolicy/repopolicy/internal/signlog"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/token"
 	"github.com/repopolicy/repopolicy/policy"
-	"github.com/repopolicy/repopolicy/rekorbind"
 )
 
 // maxApprovalFile is the largest file with an approval that is read.
@@ -315,7 +315,7 @@ func onlyApprovals(res *release.Result) bool {
 // signerRun is who signs, verified before anything is signed.
 type signerRun struct {
 	run     policy.Run
-	signing rekorbind.Signature // without Who and Check
+	signing signlog.Signature // without Who and Check
 }
 
 // approver finds out who approves: a key, or whoever the token is of.
@@ -343,7 +343,7 @@ func (a *app) approver(ctx context.Context, o *approveOptions, f *find.Found, s 
 	if err != nil {
 		return nil, gate.Refusal(fmt.Errorf("the ID token: %w", err))
 	}
-	return &signerRun{verified.Run, rekorbind.Signature{Token: func(context.Context) (string, error) { return raw, nil }}}, nil
+	return &signerRun{verified.Run, signlog.Signature{Token: func(context.Context) (string, error) { return raw, nil }}}, nil
 }
 
 // keySigner reads a private key.
@@ -357,7 +357,7 @@ func (a *app) keySigner(path string) (*signerRun, error) {
 		return nil, policy.Faultf(policy.Usage, "--key: %s: %s", path, err)
 	}
 	run, err := token.ForKey(key.Public())
-	return &signerRun{run, rekorbind.Signature{Key: key}}, err
+	return &signerRun{run, signlog.Signature{Key: key}}, err
 }
 
 // approvedAlready returns the file of an approval by the same signer over the

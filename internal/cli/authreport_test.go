@@ -14,6 +14,7 @@ import (
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
+	"github.com/repopolicy/repopolicy/internal/bindings"
 	"github.com/repopolicy/repopolicy/internal/command"
 	"github.com/repopolicy/repopolicy/internal/find"
 	"github.com/repopolicy/repopolicy/internal/gate"
@@ -73,7 +74,7 @@ func authFound(t testing.TB) *find.Found {
 	if r := resolved.Reason(); r != "" {
 		t.Fatal(r, resolved.Problems())
 	}
-	return &find.Found{Repository: repo, Resolution: &rekorbind.Resolution{Chain: resolved}}
+	return &find.Found{Repository: repo, Resolution: &bindings.Resolution{Chain: resolved}}
 }
 
 // authorizations are one that is allowed and some that are not.

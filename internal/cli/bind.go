@@ -10,9 +10,11 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/repopolicy/repopolicy/internal/bindings"
 	"github.com/repopolicy/repopolicy/internal/command"
 	"github.com/repopolicy/repopolicy/internal/find"
 	"github.com/repopolicy/repopolicy/internal/report"
+	"github.com/repopolicy/repopolicy/internal/signlog"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/oidc"
 	"github.com/repopolicy/repopolicy/policy"
@@ -121,10 +123,10 @@ func (a *app) dateBound(ctx context.Context, o *signOptions, v *draftVersion) er
 	if err != nil {
 		return policy.Faultf(policy.TrustRootInvalid, "%s", err)
 	}
-	var made []rekorbind.File
+	var made []bindings.File
 	for _, bundle := range undated {
 		if proof := d.Of(ctx, bundle); proof != nil {
-			made = append(made, rekorbind.File{Name: rekorbind.PlaceName(v.doc.Content().Version, proof), Data: proof})
+			made = append(made, bindings.File{Name: bindings.PlaceName(v.doc.Content().Version, proof), Data: proof})
 		}
 	}
 	if err := a.put(o, v, made); err != nil {
@@ -136,7 +138,7 @@ func (a *app) dateBound(ctx context.Context, o *signOptions, v *draftVersion) er
 
 // undated returns the bindings of the version that have no place proof and can get one.
 func (v *draftVersion) undated(a *app) [][]byte {
-	return rekorbind.Undated(v.Root.Root, v.Root.Forges, v.Files, v.statement, a.Now())
+	return bindings.Undated(v.Root.Root, v.Root.Forges, v.Files, v.statement, a.Now())
 }
 
 // bindNext binds a version that is not bound yet, if it has its quorum.
@@ -169,7 +171,7 @@ func (a *app) bindNext(ctx context.Context, o *signOptions, v *draftVersion) err
 
 // bindAgain binds once more what does not count for the branch that it was bound from. That
 // the policy of the last commit rests on it is what the default branch says by that.
-func (a *app) bindAgain(ctx context.Context, o *signOptions, f *find.Found, again []rekorbind.Again) error {
+func (a *app) bindAgain(ctx context.Context, o *signOptions, f *find.Found, again []bindings.Again) error {
 	b, err := a.binder(ctx, o, f, f.Repository)
 	if err != nil {
 		return err
@@ -238,7 +240,7 @@ func (a *app) binder(ctx context.Context, o *signOptions, f *find.Found, repo po
 
 // bind binds one statement, if the run speaks for a repository that may.
 func (b *binder) bind(ctx context.Context, a *app, o *signOptions, v *draftVersion, may func(chain.Binding) error) error {
-	o.afterLog = func(made []rekorbind.File) { a.offer(ctx, o, v, made) }
+	o.afterLog = func(made []bindings.File) { a.offer(ctx, o, v, made) }
 	forges, head := v.Root.Forges, v.Snapshot.Default
 	check := func(id policy.Identity) error {
 		by, err := forges.Authority(id)
@@ -268,7 +270,7 @@ func (b *binder) bind(ctx context.Context, a *app, o *signOptions, v *draftVersi
 		}
 	}
 	o.places = true
-	return a.write(ctx, o, v, b.services, rekorbind.Request{Signature: rekorbind.Signature{
+	return a.write(ctx, o, v, b.services, signlog.Request{Signature: signlog.Signature{
 		Who:   b.claims.Subject + " " + b.claims.Issuer,
 		Token: func(context.Context) (string, error) { return b.token, nil },
 		// Whatever run of this repository it was, it spoke for it; but one of another

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/repopolicy/repopolicy/internal/bindings"
 	"github.com/repopolicy/repopolicy/internal/find"
 	"github.com/repopolicy/repopolicy/internal/git"
 	"github.com/repopolicy/repopolicy/policy"
@@ -46,11 +47,11 @@ func (a *app) headPolicy(ctx context.Context, o *signOptions) ([]byte, error) {
 	var text []byte
 	head, err := r.Head()
 	if err == nil {
-		text, err = r.File(head, rekorbind.PolicyFile)
+		text, err = r.File(head, bindings.PolicyFile)
 	}
 	if errors.Is(err, git.ErrNotFound) {
 		return nil, &policy.Fault{
-			Reason: policy.PolicyUnreadable, Text: rekorbind.PolicyFile + " is not in the last commit",
+			Reason: policy.PolicyUnreadable, Text: bindings.PolicyFile + " is not in the last commit",
 			Hint: "write it, `git add` and `git commit` it, then sign",
 		}
 	} else if err != nil {
@@ -73,7 +74,7 @@ func (a *app) draft(ctx context.Context, o *signOptions, text []byte) (*draftVer
 func (a *app) of(ctx context.Context, o *signOptions, text []byte) (*find.Found, error) {
 	doc, err := policy.Parse(text)
 	if err != nil {
-		return nil, policy.Faultf(policy.PolicyValue, "%s: %s", rekorbind.PolicyFile, err)
+		return nil, policy.Faultf(policy.PolicyValue, "%s: %s", bindings.PolicyFile, err)
 	}
 	o.Repo.Value, o.Repo.Given = doc.Content().Repository.String(), true
 	o.BranchOf = a.pipelineBranch
@@ -98,7 +99,7 @@ func (a *app) following(ctx context.Context, o *signOptions, f *find.Found, text
 	v := &draftVersion{Found: f, dir: o.Git.Value}
 	var err error
 	if v.doc, err = policy.Parse(text); err != nil {
-		return nil, policy.Faultf(policy.PolicyValue, "%s: %s", rekorbind.PolicyFile, err)
+		return nil, policy.Faultf(policy.PolicyValue, "%s: %s", bindings.PolicyFile, err)
 	}
 	if err := a.former(ctx, o, v); err != nil {
 		return nil, err
@@ -111,7 +112,7 @@ func (a *app) following(ctx context.Context, o *signOptions, f *find.Found, text
 		return nil, err
 	}
 	if v.statement, err = rekorbind.Encode(text, previous); err != nil {
-		return nil, policy.Faultf(policy.PolicyValue, "%s: %s", rekorbind.PolicyFile, err)
+		return nil, policy.Faultf(policy.PolicyValue, "%s: %s", bindings.PolicyFile, err)
 	}
 	return v, nil
 }
@@ -187,7 +188,7 @@ func (v *draftVersion) renames() error {
 	}
 	return &policy.Fault{
 		Reason: policy.PolicyValue,
-		Text:   fmt.Sprintf("%s: version %d was about %s, and this one does not say that the repository had that name", rekorbind.PolicyFile, c.Version-1, before),
+		Text:   fmt.Sprintf("%s: version %d was about %s, and this one does not say that the repository had that name", bindings.PolicyFile, c.Version-1, before),
 		Hint:   fmt.Sprintf("write formerly = %q", before),
 	}
 }

@@ -17,11 +17,11 @@ import (
 	"github.com/rogpeppe/go-internal/diff"
 	"github.com/spf13/cobra"
 
+	"github.com/repopolicy/repopolicy/internal/bindings"
 	"github.com/repopolicy/repopolicy/internal/command"
 	"github.com/repopolicy/repopolicy/internal/report"
 	"github.com/repopolicy/repopolicy/internal/worktree"
 	"github.com/repopolicy/repopolicy/policy"
-	"github.com/repopolicy/repopolicy/rekorbind"
 )
 
 type editOptions struct {
@@ -94,7 +94,7 @@ func (a *app) edit(ctx context.Context, o *editOptions) error {
 	}
 	old, err := policy.Parse(committed)
 	if err != nil {
-		return policy.Faultf(policy.PolicyValue, "%s: %s", rekorbind.PolicyFile, err)
+		return policy.Faultf(policy.PolicyValue, "%s: %s", bindings.PolicyFile, err)
 	}
 	tree, err := worktree.Open(o.Git.Value)
 	if err != nil {
@@ -132,7 +132,7 @@ func (a *app) edit(ctx context.Context, o *editOptions) error {
 	}
 	doc, err := policy.Parse(text)
 	if err != nil {
-		return policy.Faultf(policy.PolicyValue, "%s: %s", rekorbind.PolicyFile, err)
+		return policy.Faultf(policy.PolicyValue, "%s: %s", bindings.PolicyFile, err)
 	}
 	if n := old.Content().Version + 1; doc.Content().Version != n {
 		return policy.Faultf(policy.Usage, "the version must be %d, not %d", n, doc.Content().Version)
@@ -140,27 +140,27 @@ func (a *app) edit(ctx context.Context, o *editOptions) error {
 	if err := unchanged(tree, old); err != nil { // meanwhile
 		return err
 	}
-	if err := tree.Replace(rekorbind.PolicyFile, text); err != nil {
+	if err := tree.Replace(bindings.PolicyFile, text); err != nil {
 		return command.Unwritten(err)
 	}
-	name := fmt.Sprintf("%s, version ", rekorbind.PolicyFile)
+	name := fmt.Sprintf("%s, version ", bindings.PolicyFile)
 	a.Out.Text(string(diff.Diff(name+strconv.Itoa(old.Content().Version), old.Text(), name+strconv.Itoa(doc.Content().Version), text)))
 	for _, p := range doc.Lint(a.Now()) {
 		a.Err.Line("warning: %s", p)
 	}
-	a.Err.Line("next: git commit -m 'version %d of the policy' %s, then repopolicy sign, commit and push", doc.Content().Version, rekorbind.PolicyFile)
+	a.Err.Line("next: git commit -m 'version %d of the policy' %s, then repopolicy sign, commit and push", doc.Content().Version, bindings.PolicyFile)
 	return nil
 }
 
 // unchanged is the error that the policy in the tree is not the committed one.
 func unchanged(tree *worktree.Tree, committed *policy.Document) error {
-	data, err := tree.Read(rekorbind.PolicyFile, policy.MaxPolicyBytes)
+	data, err := tree.Read(bindings.PolicyFile, policy.MaxPolicyBytes)
 	if err != nil {
 		return policy.Faultf(policy.PolicyUnreadable, "%s", err)
 	}
 	if !bytes.Equal(data, committed.Text()) {
 		return &policy.Fault{
-			Reason: policy.Usage, Text: rekorbind.PolicyFile + " differs from the last commit",
+			Reason: policy.Usage, Text: bindings.PolicyFile + " differs from the last commit",
 			Hint: "commit or undo the changes first",
 		}
 	}

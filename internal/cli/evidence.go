@@ -11,14 +11,16 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/repopolicy/repopolicy/internal/answers"
+	"github.com/repopolicy/repopolicy/internal/bindings"
 	"github.com/repopolicy/repopolicy/internal/command"
 	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/internal/find"
+	"github.com/repopolicy/repopolicy/internal/rekor"
 	"github.com/repopolicy/repopolicy/internal/report"
 	"github.com/repopolicy/repopolicy/internal/trust"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/policy/chain"
-	"github.com/repopolicy/repopolicy/rekorbind"
 )
 
 // findingDoc is the result of evidence show; its schema is
@@ -96,7 +98,7 @@ digest that it prints is what a policy lists under [[acknowledged]].`,
 }
 
 func (a *app) evidence(ctx context.Context, o *evidenceOptions, path string) error {
-	data, err := file.Read(path, rekorbind.MaxEvidenceBytes)
+	data, err := file.Read(path, rekor.MaxEvidenceBytes)
 	switch {
 	case errors.Is(err, file.ErrTooLarge):
 		return policy.Faultf(policy.EvidenceMalformed, "evidence: %s", err)
@@ -108,10 +110,10 @@ func (a *app) evidence(ctx context.Context, o *evidenceOptions, path string) err
 	fail := func(r policy.Reason, err error) {
 		class, doc.Reason, doc.Detail = r.Class(), r, strings.ReplaceAll(err.Error(), "\n", "; ")
 	}
-	fork, notFork := rekorbind.ParseFork(data)
-	lie, notLie := rekorbind.ParseLie(data)
-	ev, malformed := rekorbind.ParseEvidence(data)
-	var described *rekorbind.Descriptor
+	fork, notFork := rekor.ParseFork(data)
+	lie, notLie := bindings.ParseLie(data)
+	ev, malformed := bindings.ParseEvidence(data)
+	var described *answers.Descriptor
 	var roots []trust.Root
 	if o.directory.Given {
 		if described, err = command.ReadDescriptor("--directory", o.directory.Value); err != nil {
@@ -165,7 +167,7 @@ func (a *app) evidence(ctx context.Context, o *evidenceOptions, path string) err
 
 // judgeEvidence returns what the evidence proves under the first root that takes
 // it, each alone.
-func judgeEvidence(a *app, ev *rekorbind.Evidence, roots []trust.Root) (chain.Finding, string, error) {
+func judgeEvidence(a *app, ev *bindings.Evidence, roots []trust.Root) (chain.Finding, string, error) {
 	first := errors.New("no trusted root was given")
 	for i, r := range roots {
 		f, err := ev.Judge(r.Root, r.Forges, a.Now())
@@ -181,7 +183,7 @@ func judgeEvidence(a *app, ev *rekorbind.Evidence, roots []trust.Root) (chain.Fi
 
 // fork fills in what the evidence proves of a log of a trusted root or, where it is
 // described, of a directory.
-func (doc *findingDoc) fork(fork *rekorbind.Fork, d *rekorbind.Descriptor, roots []trust.Root) error {
+func (doc *findingDoc) fork(fork *rekor.Fork, d *answers.Descriptor, roots []trust.Root) error {
 	if d != nil {
 		origin, err := d.JudgeFork(fork)
 		if err == nil {
@@ -203,7 +205,7 @@ func (doc *findingDoc) fork(fork *rekorbind.Fork, d *rekorbind.Descriptor, roots
 }
 
 // lie fills in what is not true in a directory's answer.
-func (doc *findingDoc) lie(lie *rekorbind.Lie, d *rekorbind.Descriptor, roots []trust.Root) error {
+func (doc *findingDoc) lie(lie *bindings.Lie, d *answers.Descriptor, roots []trust.Root) error {
 	if d == nil {
 		return errors.New("it is about a directory, whose descriptor --directory names")
 	}

@@ -6,11 +6,11 @@ import (
 	"cmp"
 	"time"
 
+	"github.com/repopolicy/repopolicy/internal/bindings"
 	"github.com/repopolicy/repopolicy/internal/command"
 	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/internal/gate"
 	"github.com/repopolicy/repopolicy/internal/worktree"
-	"github.com/repopolicy/repopolicy/rekorbind"
 )
 
 // What is wrong with a command line is said before anybody is asked anything: every
@@ -18,7 +18,7 @@ import (
 
 // checkSignatures refuses to make a signature that could not be written.
 func (o *signOptions) checkSignatures() error {
-	const name = rekorbind.SignaturesDir + "/x"
+	const name = bindings.SignaturesDir + "/x"
 	err := file.CheckIn(cmp.Or(o.Git.Value, "."), name)
 	if o.output.Given {
 		err = file.CheckBelow(o.output.Value, name)

@@ -14,12 +14,14 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/repopolicy/repopolicy/internal/answers"
+	"github.com/repopolicy/repopolicy/internal/bindings"
 	"github.com/repopolicy/repopolicy/internal/command"
 	"github.com/repopolicy/repopolicy/internal/file"
+	"github.com/repopolicy/repopolicy/internal/memory"
 	"github.com/repopolicy/repopolicy/internal/trust"
 	"github.com/repopolicy/repopolicy/internal/web"
 	"github.com/repopolicy/repopolicy/policy"
-	"github.com/repopolicy/repopolicy/rekorbind"
 )
 
 // offerTimeout is how long bind waits for a directory before it hands over what it has made.
@@ -68,7 +70,7 @@ func (a *app) handIn(ctx context.Context, o *command.Lookup, out *command.Once) 
 		}
 		doc, err := policy.Parse(text)
 		if err != nil {
-			return policy.Faultf(policy.PolicyValue, "%s: %s", rekorbind.PolicyFile, err)
+			return policy.Faultf(policy.PolicyValue, "%s: %s", bindings.PolicyFile, err)
 		}
 		o.Repo.Value, o.Repo.Given = doc.Content().Repository.String(), true
 	}
@@ -102,7 +104,7 @@ func whichDirectory() *policy.Fault {
 
 // giveTo hands in what files show of a repository and the directory does not list, and
 // returns of how many versions. Receipts are kept, and written into out if that is set.
-func (a *app) giveTo(ctx context.Context, d *rekorbind.Descriptor, root trust.Root, repo policy.Locator, files []rekorbind.File, out *command.Once) (int, error) {
+func (a *app) giveTo(ctx context.Context, d *answers.Descriptor, root trust.Root, repo policy.Locator, files []bindings.File, out *command.Once) (int, error) {
 	state, err := a.Finder().State(root)
 	if err != nil {
 		return 0, err
@@ -118,7 +120,7 @@ func (a *app) giveTo(ctx context.Context, d *rekorbind.Descriptor, root trust.Ro
 	var failed error // first; the other versions are handed in all the same
 	for _, o := range a.unlisted(ctx, d, client, root, repo, files, state) {
 		receipt, signed, err := d.HandIn(ctx, client, o)
-		if errors.Is(err, rekorbind.ErrNotBound) {
+		if errors.Is(err, answers.ErrNotBound) {
 			a.Err.Line("note: version %d, sha256:%s: no binding of it is known", o.Statement.Version(), o.Statement.Digest())
 			continue
 		}
@@ -159,21 +161,21 @@ func (r *refusedHandIn) Unwrap() []error { return []error{&r.Fault, r.err} }
 
 // unlisted returns what the directory does not list. If it gives no answer, as before its
 // first build, that is all.
-func (a *app) unlisted(ctx context.Context, d *rekorbind.Descriptor, client *web.Client, root trust.Root, repo policy.Locator, files []rekorbind.File, state *rekorbind.State) []rekorbind.Offer {
-	all := rekorbind.Unlisted(root.Root, root.Forges, files, nil)
+func (a *app) unlisted(ctx context.Context, d *answers.Descriptor, client *web.Client, root trust.Root, repo policy.Locator, files []bindings.File, state *memory.State) []bindings.Offer {
+	all := answers.Unlisted(root.Root, root.Forges, files, nil)
 	names := []policy.Locator{repo}
 	for _, o := range all {
 		if r := o.Statement.Repository(); !slices.Contains(names, r) {
 			names = append(names, r)
 		}
 	}
-	dir := &rekorbind.Directory{Root: root.Root, Forges: root.Forges, Descriptor: d, Client: client, Heads: state, Now: a.Now}
-	found, err := dir.Find(ctx, rekorbind.Query{Repository: repo, Names: names})
+	dir := &answers.Directory{Root: root.Root, Forges: root.Forges, Descriptor: d, Client: client, Heads: state, Now: a.Now}
+	found, err := dir.Find(ctx, bindings.Query{Repository: repo, Names: names})
 	if err != nil {
 		a.Err.Line("note: no answer from the %s: %s", dir.Name(), err)
 		return all
 	}
-	return rekorbind.Unlisted(root.Root, root.Forges, files, found.Directory)
+	return answers.Unlisted(root.Root, root.Forges, files, found.Directory)
 }
 
 // saidBy returns an error with what the service said, which nobody vouches for.
@@ -195,7 +197,7 @@ func endpointless(err error) bool {
 
 // offer hands in what bind has made, and what was there before, before anybody else gets it. That
 // fails nothing: the version is bound.
-func (a *app) offer(ctx context.Context, o *signOptions, v *draftVersion, made []rekorbind.File) {
+func (a *app) offer(ctx context.Context, o *signOptions, v *draftVersion, made []bindings.File) {
 	d := v.Root.Directory
 	if o.handIn.Given {
 		d = o.handsTo

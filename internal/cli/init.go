@@ -15,15 +15,16 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/repopolicy/repopolicy/internal/bindings"
 	"github.com/repopolicy/repopolicy/internal/command"
 	"github.com/repopolicy/repopolicy/internal/detect"
 	"github.com/repopolicy/repopolicy/internal/find"
 	"github.com/repopolicy/repopolicy/internal/git"
+	"github.com/repopolicy/repopolicy/internal/signlog"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/worktree"
 	"github.com/repopolicy/repopolicy/oidc"
 	"github.com/repopolicy/repopolicy/policy"
-	"github.com/repopolicy/repopolicy/rekorbind"
 )
 
 const (
@@ -156,7 +157,7 @@ func (a *app) init(ctx context.Context, o *initOptions) error {
 	}
 	// Whoever says no, or may not, finds everything as it was.
 	var v *draftVersion
-	var request rekorbind.Request
+	var request signlog.Request
 	if r.signs {
 		var err error
 		if v, err = a.following(ctx, &o.signOptions, r.found, r.policy); err != nil {
@@ -175,9 +176,9 @@ func (a *app) init(ctx context.Context, o *initOptions) error {
 		return command.Unwritten(err)
 	}
 	if r.signs {
-		if data, err := r.tree.Read(rekorbind.PolicyFile, policy.MaxPolicyBytes); err != nil || !bytes.Equal(data, r.policy) {
+		if data, err := r.tree.Read(bindings.PolicyFile, policy.MaxPolicyBytes); err != nil || !bytes.Equal(data, r.policy) {
 			return &policy.Fault{
-				Reason: policy.Usage, Text: rekorbind.PolicyFile + " is another one than you agreed to",
+				Reason: policy.Usage, Text: bindings.PolicyFile + " is another one than you agreed to",
 				Hint: "nothing was signed; somebody wrote it meanwhile: read it, and run the command again",
 			}
 		}
@@ -236,7 +237,7 @@ func (r *initRun) look(ctx context.Context) error {
 	}
 	defer repo.Close()
 	p := &r.project
-	if r.policy, err = r.tree.Read(rekorbind.PolicyFile, policy.MaxPolicyBytes); err != nil {
+	if r.policy, err = r.tree.Read(bindings.PolicyFile, policy.MaxPolicyBytes); err != nil {
 		return policy.Faultf(policy.PolicyUnreadable, "%s", err)
 	}
 	address, source := o.Repo.Value, "--repository"
@@ -249,11 +250,11 @@ func (r *initRun) look(ctx context.Context) error {
 	if r.policy != nil {
 		doc, err := policy.Parse(r.policy)
 		if err != nil {
-			return policy.Faultf(policy.PolicyValue, "%s: %s", rekorbind.PolicyFile, err)
+			return policy.Faultf(policy.PolicyValue, "%s: %s", bindings.PolicyFile, err)
 		}
 		p.Repository = doc.Content().Repository
 		if l, err := policy.NormalizeLocator(address); o.Repo.Given && (err != nil || l != p.Repository) {
-			return policy.Faultf(policy.Usage, "--repository: %s is about %s", rekorbind.PolicyFile, p.Repository)
+			return policy.Faultf(policy.Usage, "--repository: %s is about %s", bindings.PolicyFile, p.Repository)
 		}
 	} else if p.Repository, err = policy.NormalizeLocator(address); err != nil {
 		msg := fmt.Sprintf("%s names no repository: %s", source, err)
@@ -301,7 +302,7 @@ func (r *initRun) unsigned(repo *git.Repository) error {
 		return nil
 	}
 	doc, err := policy.Parse(r.policy)
-	if err != nil || r.tree.Exists(rekorbind.SignaturesDir) {
+	if err != nil || r.tree.Exists(bindings.SignaturesDir) {
 		return nil
 	}
 	members := doc.Content().Maintainers.Members
@@ -312,7 +313,7 @@ func (r *initRun) unsigned(repo *git.Repository) error {
 	r.member = detect.Member{Name: members[0].Name, Email: id.Value, Issuer: id.Issuer}
 	head, err := repo.Head()
 	if err == nil {
-		_, err = repo.File(head, rekorbind.PolicyFile)
+		_, err = repo.File(head, bindings.PolicyFile)
 	}
 	if r.signs = errors.Is(err, git.ErrNotFound); !r.signs && err != nil {
 		return find.GitFault(err)
@@ -382,7 +383,7 @@ func (r *initRun) propose() error {
 	}
 	if !r.fresh { // what somebody else may have put there is not signed by init
 		if r.signs = bytes.Equal(r.text(r.member), r.policy); !r.signs {
-			r.Err.Line("note: %s is not what init writes today; `repopolicy sign` signs it once it is committed", rekorbind.PolicyFile)
+			r.Err.Line("note: %s is not what init writes today; `repopolicy sign` signs it once it is committed", bindings.PolicyFile)
 		}
 		return nil
 	}

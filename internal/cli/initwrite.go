@@ -10,10 +10,10 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/repopolicy/repopolicy/internal/bindings"
 	"github.com/repopolicy/repopolicy/internal/detect"
 	"github.com/repopolicy/repopolicy/internal/report"
 	"github.com/repopolicy/repopolicy/policy"
-	"github.com/repopolicy/repopolicy/rekorbind"
 )
 
 // write puts what is missing into the tree and reports whether anything was.
@@ -37,7 +37,7 @@ func (r *initRun) write() (bool, error) {
 		return false, err
 	}
 	written = changed
-	if err := create(rekorbind.PolicyFile, r.policy); err != nil {
+	if err := create(bindings.PolicyFile, r.policy); err != nil {
 		return false, err
 	}
 	for _, f := range r.bind {
@@ -59,9 +59,9 @@ func (r *initRun) writable() (err error) {
 	if _, err := r.tree.Read(attributesFile, maxSuggestion); err != nil {
 		return err
 	}
-	names := []string{attributesFile, rekorbind.PolicyFile}
+	names := []string{attributesFile, bindings.PolicyFile}
 	if r.signs {
-		names = append(names, rekorbind.SignaturesDir+"/x")
+		names = append(names, bindings.SignaturesDir+"/x")
 	}
 	for _, f := range r.bind {
 		names = append(names, f.name)

@@ -5,13 +5,13 @@ package cli
 import (
 	"context"
 
+	"github.com/repopolicy/repopolicy/internal/bindings"
 	"github.com/repopolicy/repopolicy/internal/command"
 	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/internal/find"
 	"github.com/repopolicy/repopolicy/internal/report"
 	"github.com/repopolicy/repopolicy/internal/trust/oci"
 	"github.com/repopolicy/repopolicy/policy"
-	"github.com/repopolicy/repopolicy/rekorbind"
 )
 
 // exportOCI puts what a repository keeps of its policy into a registry or a layout.
@@ -67,13 +67,13 @@ func kept(f *find.Found) *oci.Policy {
 	p := &oci.Policy{Repository: f.Repository.String()}
 	for _, s := range f.Files {
 		to := &p.Signatures
-		if rekorbind.IsPlaceName(s.Name) {
+		if bindings.IsPlaceName(s.Name) {
 			to = &p.Places
 		}
 		*to = append(*to, oci.File(s))
 	}
 	if f.Directory != nil && f.Directory.Answer() != nil {
-		p.Answers = []oci.File{{Name: rekorbind.StapleName(f.Root.Root, f.Root.Forges), Data: f.Directory.Answer()}}
+		p.Answers = []oci.File{{Name: bindings.StapleName(f.Root.Root, f.Root.Forges), Data: f.Directory.Answer()}}
 	}
 	return p
 }

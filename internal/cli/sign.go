@@ -10,11 +10,11 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/repopolicy/repopolicy/internal/command"
+	"github.com/repopolicy/repopolicy/internal/signlog"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/oidc"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/policy/chain"
-	"github.com/repopolicy/repopolicy/rekorbind"
 )
 
 func (a *app) signCommand() *cobra.Command {
@@ -69,7 +69,7 @@ func (a *app) sign(ctx context.Context, o *signOptions) error {
 	a.Err.Line("signing version %d of the policy of %s", content.Version, content.Repository)
 	a.Err.Line("  policy     %s", v.doc.Digest())
 	a.Err.Line("  statement  sha256:%s", policy.Sum(v.statement))
-	r := rekorbind.Request{}
+	r := signlog.Request{}
 	if r.Key, err = o.ReadSigner(); err != nil {
 		return err
 	}
@@ -99,8 +99,8 @@ func (a *app) signAs(ctx context.Context, o *signOptions, v *draftVersion, s sig
 
 // requestAs checks that the person to whom the token belongs may sign the draft, and
 // asks whether that may become public.
-func (a *app) requestAs(o *signOptions, v *draftVersion, s sigstore.Services, token string) (rekorbind.Request, error) {
-	r := rekorbind.Request{}
+func (a *app) requestAs(o *signOptions, v *draftVersion, s sigstore.Services, token string) (signlog.Request, error) {
+	r := signlog.Request{}
 	claims, err := oidc.UnverifiedClaims(token)
 	if err != nil {
 		return r, policy.Faultf(policy.LoginNeeded, "%s", err)

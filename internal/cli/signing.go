@@ -10,16 +10,18 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/repopolicy/repopolicy/internal/answers"
+	"github.com/repopolicy/repopolicy/internal/bindings"
 	"github.com/repopolicy/repopolicy/internal/command"
 	"github.com/repopolicy/repopolicy/internal/detect"
 	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/internal/git"
+	"github.com/repopolicy/repopolicy/internal/signlog"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/trust"
 	"github.com/repopolicy/repopolicy/internal/web"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/policy/chain"
-	"github.com/repopolicy/repopolicy/rekorbind"
 )
 
 // signOptions are the flags of verbs that sign.
@@ -30,12 +32,12 @@ type signOptions struct {
 	ifReady bool
 	output  command.Once
 	handIn  command.Once
-	handsTo *rekorbind.Descriptor // that handIn names
-	private bool                  // the repository is not public
-	version *draftVersion         // of the last commit, once it is read
-	places  bool                  // it binds: every open log has it, and place proofs are made
+	handsTo *answers.Descriptor // that handIn names
+	private bool                // the repository is not public
+	version *draftVersion       // of the last commit, once it is read
+	places  bool                // it binds: every open log has it, and place proofs are made
 	// afterLog, if set, gets what was signed and logged before it is written.
-	afterLog func(made []rekorbind.File)
+	afterLog func(made []bindings.File)
 }
 
 func (o *signOptions) signFlags(cmd *cobra.Command) {
@@ -58,7 +60,7 @@ func (a *app) checkSigner(o *signOptions) error {
 }
 
 // write signs the statement and puts the files where they belong.
-func (a *app) write(ctx context.Context, o *signOptions, v *draftVersion, s sigstore.Services, r rekorbind.Request) error {
+func (a *app) write(ctx context.Context, o *signOptions, v *draftVersion, s sigstore.Services, r signlog.Request) error {
 	state, err := a.Finder().State(v.Root)
 	if err != nil {
 		return err
@@ -76,7 +78,7 @@ func (a *app) write(ctx context.Context, o *signOptions, v *draftVersion, s sigs
 			index.SetTimeout(a.Timeout)
 		}
 	}
-	w := &rekorbind.Writer{Root: v.Root.Root, Client: &sigstore.Client{Services: s, Transport: a.Transport, Timeout: a.Timeout}, Journal: state, Index: index, Now: a.Now, Step: a.steps(s), Everywhere: o.places, Warn: func(text string) { a.Err.Line("warning: %s", text) }}
+	w := &signlog.Writer{Root: v.Root.Root, Client: &sigstore.Client{Services: s, Transport: a.Transport, Timeout: a.Timeout}, Journal: state, Index: index, Now: a.Now, Step: a.steps(s), Everywhere: o.places, Warn: func(text string) { a.Err.Line("warning: %s", text) }}
 	if o.places {
 		if w.Places, err = a.dater(v.Root, w.Client); err != nil {
 			return policy.Faultf(policy.TrustRootInvalid, "%s", err)
@@ -105,8 +107,8 @@ func (a *app) write(ctx context.Context, o *signOptions, v *draftVersion, s sigs
 
 // adviseCopy says how to change a workflow that was written before there were place proofs, and
 // leaves them behind.
-func (a *app) adviseCopy(ctx context.Context, o *signOptions, files []rekorbind.File) {
-	if !slices.ContainsFunc(files, func(f rekorbind.File) bool { return rekorbind.IsPlaceName(f.Name) }) {
+func (a *app) adviseCopy(ctx context.Context, o *signOptions, files []bindings.File) {
+	if !slices.ContainsFunc(files, func(f bindings.File) bool { return bindings.IsPlaceName(f.Name) }) {
 		return
 	}
 	r, err := git.Open(ctx, o.Git.Value)
@@ -131,7 +133,7 @@ func (a *app) adviseCopy(ctx context.Context, o *signOptions, files []rekorbind.
 }
 
 // put writes files where they belong.
-func (a *app) put(o *signOptions, v *draftVersion, files []rekorbind.File) error {
+func (a *app) put(o *signOptions, v *draftVersion, files []bindings.File) error {
 	dir, write := v.dir, file.WriteIn
 	if o.output.Given {
 		dir, write = o.output.Value, file.WriteBelow
@@ -146,8 +148,8 @@ func (a *app) put(o *signOptions, v *draftVersion, files []rekorbind.File) error
 }
 
 // dater returns what makes place proofs of the logs of a root.
-func (a *app) dater(root trust.Root, c *sigstore.Client) (*rekorbind.Dater, error) {
-	d := &rekorbind.Dater{Root: root.Root, Client: c, Logs: map[string]*web.Client{}, Now: a.Now, Warn: func(text string) { a.Err.Line("warning: %s", text) }}
+func (a *app) dater(root trust.Root, c *sigstore.Client) (*bindings.Dater, error) {
+	d := &bindings.Dater{Root: root.Root, Client: c, Logs: map[string]*web.Client{}, Now: a.Now, Warn: func(text string) { a.Err.Line("warning: %s", text) }}
 	for _, l := range root.Logs() {
 		client, err := web.New(l.URL, a.Transport, command.UserAgent())
 		if err != nil {
@@ -164,9 +166,9 @@ func (a *app) dater(root trust.Root, c *sigstore.Client) (*rekorbind.Dater, erro
 // steps prints what is done of a signature, after each step that others can see.
 func (a *app) steps(s sigstore.Services) func(string) {
 	text := map[string]string{
-		rekorbind.StepFound: "found the signature of an earlier run in " + s.RekorV1, rekorbind.StepDraft: "signed",
-		rekorbind.StepV1: "logged in " + s.RekorV1, rekorbind.StepV2: "logged in " + s.RekorV2,
-		rekorbind.StepMore: "logged in another open log of Rekor v2",
+		signlog.StepFound: "found the signature of an earlier run in " + s.RekorV1, signlog.StepDraft: "signed",
+		signlog.StepV1: "logged in " + s.RekorV1, signlog.StepV2: "logged in " + s.RekorV2,
+		signlog.StepMore: "logged in another open log of Rekor v2",
 	}
 	return func(step string) {
 		a.Err.Line("done: %s", text[step])

@@ -23,11 +23,11 @@ import (
 	"github.com/repopolicy/repopolicy/internal/identity"
 	"github.com/repopolicy/repopolicy/internal/release"
 	"github.com/repopolicy/repopolicy/internal/report"
+	"github.com/repopolicy/repopolicy/internal/signlog"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/token"
 	"github.com/repopolicy/repopolicy/oidc"
 	"github.com/repopolicy/repopolicy/policy"
-	"github.com/repopolicy/repopolicy/rekorbind"
 )
 
 // bundleSuffix is what the evidence for a file is called beside it.
@@ -228,8 +228,8 @@ func (a *app) packageOf(z *gate.Authorization, path string) error {
 type releaser struct {
 	unverified *identity.Unverified // nil for a key
 	verify     func(*find.Found) (*token.Verified, error)
-	signing    rekorbind.Signature // without Who and Check
-	person     string              // whose name becomes public; "" for jobs and keys
+	signing    signlog.Signature // without Who and Check
+	person     string            // whose name becomes public; "" for jobs and keys
 }
 
 // releaser finds out who signs. A job shows a token that was made for authorising;
@@ -249,7 +249,7 @@ func (a *app) releaser(ctx context.Context, o *releaseOptions) (*releaser, error
 		}
 		return &releaser{
 			unverified: t, verify: func(f *find.Found) (*token.Verified, error) { return a.gate().Verify(ctx, t, f, oidc.Audience, "") },
-			signing: rekorbind.Signature{Token: func(ctx context.Context) (string, error) {
+			signing: signlog.Signature{Token: func(ctx context.Context) (string, error) {
 				raw, err := a.Ambient(ctx, command.Audience)
 				if errors.Is(err, oidc.ErrNoToken) {
 					err = &policy.Fault{
@@ -277,7 +277,7 @@ func (a *app) releaser(ctx context.Context, o *releaseOptions) (*releaser, error
 	if err != nil {
 		return nil, gate.Refusal(err)
 	}
-	w := &releaser{unverified: t, signing: rekorbind.Signature{Token: func(context.Context) (string, error) { return raw, nil }}}
+	w := &releaser{unverified: t, signing: signlog.Signature{Token: func(context.Context) (string, error) { return raw, nil }}}
 	w.verify = func(f *find.Found) (*token.Verified, error) {
 		v, err := a.gate().Verify(ctx, t, f, command.Audience, s.Issuer)
 		if err == nil && v.Issuer.Kind != identity.KindEmail {
@@ -418,12 +418,12 @@ func (o *releaseOptions) same(ctx context.Context, z *gate.Authorization, s sigs
 }
 
 // log makes a signature and logs it, once however often it is repeated.
-func (a *app) log(ctx context.Context, f *find.Found, s sigstore.Services, content sigstore.Content, signing rekorbind.Signature) ([]byte, error) {
+func (a *app) log(ctx context.Context, f *find.Found, s sigstore.Services, content sigstore.Content, signing signlog.Signature) ([]byte, error) {
 	state, err := a.Finder().State(f.Root)
 	if err != nil {
 		return nil, err
 	}
-	w := &rekorbind.Writer{Root: f.Root.Root, Client: &sigstore.Client{Services: s, Transport: a.Transport, Timeout: a.Timeout}, Journal: state, Now: a.Now, Step: a.steps(s)}
+	w := &signlog.Writer{Root: f.Root.Root, Client: &sigstore.Client{Services: s, Transport: a.Transport, Timeout: a.Timeout}, Journal: state, Now: a.Now, Step: a.steps(s)}
 	data, err := w.Sign(ctx, content, signing)
 	var ft *policy.Fault
 	switch {

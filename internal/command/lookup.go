@@ -12,13 +12,14 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/repopolicy/repopolicy/internal/airgap"
+	"github.com/repopolicy/repopolicy/internal/answers"
 	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/internal/find"
 	"github.com/repopolicy/repopolicy/internal/git"
+	"github.com/repopolicy/repopolicy/internal/rekor"
 	"github.com/repopolicy/repopolicy/internal/trust/oci"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/policy/chain"
-	"github.com/repopolicy/repopolicy/rekorbind"
 )
 
 // Machine returns the machine as those see it who find policies.
@@ -258,11 +259,11 @@ func (o *Lookup) demand(q *find.Query) error {
 		q.MaxAge = d
 	}
 	if o.Witnesses.Given {
-		data, err := o.file(o.Witnesses.Value, rekorbind.MaxWitnessPolicyBytes)
+		data, err := o.file(o.Witnesses.Value, rekor.MaxWitnessPolicyBytes)
 		if err != nil {
 			return policy.Faultf(policy.Usage, "--witness-policy: %s", err)
 		}
-		if q.Witnesses, err = rekorbind.ParseWitnessPolicy(data); err != nil {
+		if q.Witnesses, err = rekor.ParseWitnessPolicy(data); err != nil {
 			return policy.Faultf(policy.Usage, "--witness-policy: %s: %s", o.Witnesses.Value, err)
 		}
 		q.Scan = true
@@ -301,7 +302,7 @@ func (o *Lookup) file(path string, limit int64) ([]byte, error) {
 }
 
 func (o *Lookup) readStaple() ([]byte, error) {
-	data, err := o.file(o.Staple.Value, rekorbind.MaxAnswerBytes)
+	data, err := o.file(o.Staple.Value, answers.MaxAnswerBytes)
 	if err != nil {
 		return nil, policy.Faultf(policy.Usage, "--staple: %s", err)
 	}
@@ -321,22 +322,22 @@ func (o *Lookup) ReadLock() (*find.Lock, error) {
 	return l, nil
 }
 
-func (o *Lookup) readDescriptor() (*rekorbind.Descriptor, error) {
-	data, err := o.file(o.Directory.Value, rekorbind.MaxDescriptorBytes)
+func (o *Lookup) readDescriptor() (*answers.Descriptor, error) {
+	data, err := o.file(o.Directory.Value, answers.MaxDescriptorBytes)
 	return parseDescriptor("--directory", o.Directory.Value, data, err)
 }
 
 // ReadDescriptor reads the descriptor of a directory that a flag names.
-func ReadDescriptor(flag, path string) (*rekorbind.Descriptor, error) {
-	data, err := file.Read(path, rekorbind.MaxDescriptorBytes)
+func ReadDescriptor(flag, path string) (*answers.Descriptor, error) {
+	data, err := file.Read(path, answers.MaxDescriptorBytes)
 	return parseDescriptor(flag, path, data, err)
 }
 
-func parseDescriptor(flag, path string, data []byte, err error) (*rekorbind.Descriptor, error) {
+func parseDescriptor(flag, path string, data []byte, err error) (*answers.Descriptor, error) {
 	if err != nil {
 		return nil, policy.Faultf(policy.Usage, "%s: %s", flag, err)
 	}
-	d, err := rekorbind.ParseDescriptor(data)
+	d, err := answers.ParseDescriptor(data)
 	if err != nil {
 		return nil, policy.Faultf(policy.Usage, "%s: %s: %s", flag, path, err)
 	}

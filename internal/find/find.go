@@ -19,13 +19,16 @@ import (
 	"oras.land/oras-go/v2/registry/remote/auth"
 
 	"github.com/repopolicy/repopolicy/internal/airgap"
+	"github.com/repopolicy/repopolicy/internal/answers"
+	"github.com/repopolicy/repopolicy/internal/bindings"
 	"github.com/repopolicy/repopolicy/internal/budget"
 	"github.com/repopolicy/repopolicy/internal/git"
+	"github.com/repopolicy/repopolicy/internal/memory"
+	"github.com/repopolicy/repopolicy/internal/rekor"
 	"github.com/repopolicy/repopolicy/internal/trust"
 	"github.com/repopolicy/repopolicy/internal/trust/oci"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/policy/chain"
-	"github.com/repopolicy/repopolicy/rekorbind"
 )
 
 // DefaultMaxAge is how old what is known about a repository may be when it was
@@ -43,7 +46,7 @@ type Finder struct {
 	Now       func() time.Time
 	Transport http.RoundTripper // nil for the default one
 	Agent     string            // how the program calls itself to services
-	Store     rekorbind.Store   // where is remembered instead of in StateDir; nil for there
+	Store     memory.Store      // where is remembered instead of in StateDir; nil for there
 	// Repositories returns what a forge shows of a repository; nil asks the forge by Git.
 	Repositories func(ctx context.Context, repo policy.Locator) (*git.Snapshot, error)
 	Say          func(line string)                   // to the user, beside the answer; nil for nobody
@@ -74,12 +77,12 @@ type Query struct {
 	Pin    string        // hex digest of the first statement; "" for none
 	Lock   *Lock
 	// Witnesses have to have cosigned what logs show. It demands Scan.
-	Witnesses *rekorbind.WitnessPolicy
+	Witnesses *rekor.WitnessPolicy
 	Scan      bool // read all entries of Rekor v2
 
-	Directory     *rekorbind.Descriptor // nil for that of the root
-	DirectoryFile string                // that it was read from
-	Staple        []byte                // answer of the directory, of any age
+	Directory     *answers.Descriptor // nil for that of the root
+	DirectoryFile string              // that it was read from
+	Staple        []byte              // answer of the directory, of any age
 
 	Offline bool
 	AtHand  bool // what forges show is at hand without a network: see Finder.Repositories
@@ -99,15 +102,15 @@ type Found struct {
 	Repository policy.Locator
 	Root       trust.Root
 	Snapshot   *git.Snapshot
-	Resolution *rekorbind.Resolution
+	Resolution *bindings.Resolution
 	Demand     chain.Demand
-	Files      []rekorbind.File     // signature files and place proofs
-	Directory  *rekorbind.Directory // that was asked; nil without one
-	AnchoredBy string               // name of the root; "" for none
-	Watch      *Watch               // of the root's logs, and of time
+	Files      []bindings.File    // signature files and place proofs
+	Directory  *answers.Directory // that was asked; nil without one
+	AnchoredBy string             // name of the root; "" for none
+	Watch      *Watch             // of the root's logs, and of time
 
 	query   *Query
-	answers []rekorbind.File // of directories, that a registry has beside the files
+	answers []bindings.File // of directories, that a registry has beside the files
 }
 
 // Machine is what a program knows of the machine that it runs on.
@@ -148,7 +151,7 @@ func (f *Finder) say(format string, args ...any) {
 }
 
 // begin opens the trusted root, and says which directory there is to ask; nil for none.
-func (f *Finder) begin(ctx context.Context, q *Query) (*Found, *rekorbind.Descriptor, error) {
+func (f *Finder) begin(ctx context.Context, q *Query) (*Found, *answers.Descriptor, error) {
 	if err := q.Check(); err != nil {
 		return nil, nil, err
 	}
@@ -196,7 +199,7 @@ func (f *Finder) Find(ctx context.Context, q *Query) (*Found, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &rekorbind.Resolver{
+	r := &bindings.Resolver{
 		Root: out.Root.Root, Forges: out.Root.Forges, Lookups: lookups, Trees: out.Watch.trees, Clock: out.Watch.clock,
 		Keeper: state, Now: cmp.Or(q.Moment, f.Now()).UTC(), Pin: q.Pin, Anchor: anchor,
 	}
@@ -224,7 +227,7 @@ func (f *Finder) Find(ctx context.Context, q *Query) (*Found, error) {
 
 // settle looks at what was found as a whole: at the clock, at evidence that somebody lied,
 // and at who gave no answer.
-func (f *Finder) settle(out *Found, state *rekorbind.State) error {
+func (f *Finder) settle(out *Found, state *memory.State) error {
 	q, w := out.query, out.Watch
 	w.oneLog = out.Demand.OneLog
 	if out.Directory != nil {
@@ -238,7 +241,7 @@ func (f *Finder) settle(out *Found, state *rekorbind.State) error {
 	}
 	if q.Scan && out.Resolution.Fork == nil {
 		for name, err := range out.Resolution.Failed {
-			if errors.Is(err, rekorbind.ErrNoIndex) || out.Directory != nil && name == out.Directory.Name() {
+			if errors.Is(err, bindings.ErrNoIndex) || out.Directory != nil && name == out.Directory.Name() {
 				continue
 			}
 			return &policy.Fault{
@@ -252,7 +255,7 @@ func (f *Finder) settle(out *Found, state *rekorbind.State) error {
 }
 
 // keepEvidence stores what shows that somebody signed two things of which one is a lie.
-func (f *Finder) keepEvidence(res *rekorbind.Resolution, state *rekorbind.State) {
+func (f *Finder) keepEvidence(res *bindings.Resolution, state *memory.State) {
 	for _, digest := range slices.Sorted(maps.Keys(res.Evidence)) {
 		if path, err := state.WriteEvidence("alarm", res.Evidence[digest].Bytes()); err == nil {
 			f.say("evidence: %s, sha256:%s", path, digest)
@@ -316,25 +319,25 @@ func unfetched() *policy.Fault {
 }
 
 // State opens what is remembered under a root.
-func (f *Finder) State(root trust.Root) (*rekorbind.State, error) {
+func (f *Finder) State(root trust.Root) (*memory.State, error) {
 	name := root.Identity
 	if name == "" {
 		name = root.Digest().Hex
 	}
 	name = name[:min(len(name), 32)]
 	if f.Store != nil {
-		return rekorbind.StateIn(below{f.Store, "state/" + name + "/"}), nil
+		return memory.StateIn(below{f.Store, "state/" + name + "/"}), nil
 	}
 	dir, err := f.StateDir()
 	if err != nil {
 		return nil, fmt.Errorf("no directory to keep state in: %w", err)
 	}
-	return rekorbind.OpenState(filepath.Join(dir, "state", name))
+	return memory.OpenState(filepath.Join(dir, "state", name))
 }
 
 // below is a store in which all names begin with a directory.
 type below struct {
-	rekorbind.Store
+	memory.Store
 	dir string
 }
 

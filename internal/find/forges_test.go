@@ -7,10 +7,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/repopolicy/repopolicy/internal/bindings"
+	"github.com/repopolicy/repopolicy/internal/lookup"
+	"github.com/repopolicy/repopolicy/internal/memory"
 	"github.com/repopolicy/repopolicy/internal/scaffold/sigstoretest"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/trust"
-	"github.com/repopolicy/repopolicy/rekorbind"
 )
 
 // TestForges: whoever looks up asks by the forge table of the trusted root, and
@@ -20,20 +22,20 @@ func TestForges(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	table, err := rekorbind.ParseForges(
+	table, err := bindings.ParseForges(
 		[]byte(`{"schema":"` + "https://raw.githubusercontent.com/repopolicy/repopolicy/main/schema/forges-v1.json" +
 			`","forges":[{"host":"git.example.com","kind":"github","issuers":["https://git.example.com/oidc"]}]}`),
 	)
 	if err != nil {
 		t.Fatal(err)
 	}
-	state, err := rekorbind.OpenState(t.TempDir() + "/state")
+	state, err := memory.OpenState(t.TempDir() + "/state")
 	if err != nil {
 		t.Fatal(err)
 	}
 	f := &Finder{Now: time.Now}
 	hints, scans := 0, 0
-	for _, forges := range []*rekorbind.Forges{nil, table} {
+	for _, forges := range []*bindings.Forges{nil, table} {
 		root := trust.Root{Root: plain, Forges: forges}
 		watch, err := f.NewWatch(&Query{}, root, state)
 		if err != nil {
@@ -45,16 +47,16 @@ func TestForges(t *testing.T) {
 		}
 		for _, l := range lookups {
 			switch l := l.(type) {
-			case *rekorbind.Hint:
+			case *lookup.Hint:
 				hints++
-				junk := rekorbind.Looked{Name: strings.Repeat("a", 80)}
+				junk := lookup.Looked{Name: strings.Repeat("a", 80)}
 				if _, seen := l.Entries.Get(junk.Name); l.Forges != forges || seen {
 					t.Errorf("%s: forge table %q, junk %v", l.Name(), l.Forges.Digest(), seen)
 				}
-				if err := l.Entries.Add([]rekorbind.Looked{junk}); err != nil {
+				if err := l.Entries.Add([]lookup.Looked{junk}); err != nil {
 					t.Fatal(err)
 				}
-			case *rekorbind.Scan:
+			case *lookup.Scan:
 				scans++
 				if l.Forges != forges {
 					t.Errorf("%s: forge table %q", l.Name(), l.Forges.Digest())

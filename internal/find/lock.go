@@ -51,10 +51,10 @@ func (l *Lock) Bytes() ([]byte, error) {
 	return append(data, '\n'), err
 }
 
-// Kept implements rekorbind.Keeper.
+// Kept implements bindings.Keeper.
 func (l *Lock) Kept(policy.Locator) (chain.Kept, error) { return chain.Kept{Chain: l.Chain}, nil }
 
-// Keep implements rekorbind.Keeper: a lock file is never changed by what it is
+// Keep implements bindings.Keeper: a lock file is never changed by what it is
 // checked against.
 func (l *Lock) Keep(policy.Locator, chain.Kept, chain.Kept) (bool, error) { return true, nil }
 

@@ -7,17 +7,21 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/repopolicy/repopolicy/internal/answers"
+	"github.com/repopolicy/repopolicy/internal/bindings"
+	"github.com/repopolicy/repopolicy/internal/lookup"
+	"github.com/repopolicy/repopolicy/internal/memory"
+	"github.com/repopolicy/repopolicy/internal/rekor"
 	"github.com/repopolicy/repopolicy/internal/trust"
 	"github.com/repopolicy/repopolicy/internal/web"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/policy/chain"
-	"github.com/repopolicy/repopolicy/rekorbind"
 )
 
 // lookups returns what is asked about entries that the repository does not show.
-func (f *Finder) lookups(out *Found, d *rekorbind.Descriptor, state *rekorbind.State) ([]rekorbind.Lookup, error) {
+func (f *Finder) lookups(out *Found, d *answers.Descriptor, state *memory.State) ([]bindings.Lookup, error) {
 	q, root := out.query, out.Root
-	var all []rekorbind.Lookup
+	var all []bindings.Lookup
 	if d != nil {
 		var err error
 		if out.Directory, err = f.inDirectory(out, d, state); err != nil {
@@ -32,7 +36,7 @@ func (f *Finder) lookups(out *Found, d *rekorbind.Descriptor, state *rekorbind.S
 	first, index := len(all), out.Directory == nil || !out.Demand.Completeness.Beats(chain.CompleteHinted)
 	now := func() time.Time { return f.Now().UTC() }
 	clients := out.Watch.trees.Clients
-	scan := &rekorbind.Scan{
+	scan := &lookup.Scan{
 		Root: root.Root, Forges: root.Forges, Clients: clients, Cursors: state,
 		Witnesses: q.Witnesses, Now: now, Progress: f.Progress,
 	}
@@ -42,7 +46,7 @@ func (f *Finder) lookups(out *Found, d *rekorbind.Descriptor, state *rekorbind.S
 			if err != nil {
 				return nil, err
 			}
-			all = append(all, &rekorbind.Hint{
+			all = append(all, &lookup.Hint{
 				Root: root.Root, Forges: root.Forges, Client: clients[l.ID], Now: now, Entries: entries, Log: l.ID,
 			})
 		}
@@ -64,8 +68,8 @@ func (f *Finder) Web(url string) (*web.Client, error) {
 
 // newTrees returns what compares the trees that the logs of a root show: unless off-line, it
 // asks the logs.
-func (f *Finder) newTrees(q *Query, root trust.Root, state *rekorbind.State) (*rekorbind.Trees, error) {
-	t := &rekorbind.Trees{
+func (f *Finder) newTrees(q *Query, root trust.Root, state *memory.State) (*rekor.Trees, error) {
+	t := &rekor.Trees{
 		Root: root.Root, Clients: map[string]*web.Client{}, Heads: state, Witnesses: q.Witnesses,
 		Now: func() time.Time { return f.Now().UTC() },
 	}
@@ -84,7 +88,7 @@ func (f *Finder) newTrees(q *Query, root trust.Root, state *rekorbind.State) (*r
 
 // descriptor returns the directory to ask, that of the question or that of the trusted root,
 // and says what is demanded with it; nil without one.
-func (f *Found) descriptor() (*rekorbind.Descriptor, error) {
+func (f *Found) descriptor() (*answers.Descriptor, error) {
 	q, d := f.query, f.query.Directory
 	if d == nil {
 		d = f.Root.Directory
@@ -114,10 +118,10 @@ func stapleAlone() *policy.Fault {
 // inDirectory returns the look-up in the directory: with what is stapled, to the question or
 // else to the repository, and unless off-line with whom to ask.
 func (f *Finder) inDirectory(
-	out *Found, described *rekorbind.Descriptor, state *rekorbind.State,
-) (*rekorbind.Directory, error) {
+	out *Found, described *answers.Descriptor, state *memory.State,
+) (*answers.Directory, error) {
 	q := out.query
-	d := &rekorbind.Directory{
+	d := &answers.Directory{
 		Root: out.Root.Root, Forges: out.Root.Forges, Descriptor: described, Staple: q.Staple, Heads: state,
 		Now: func() time.Time { return f.Now().UTC() },
 	}
@@ -148,14 +152,14 @@ func (f *Finder) inDirectory(
 // staple returns the answer that the repository or a registry keeps beside the policy, of
 // several the newest by its own word; nil if there is none.
 func (f *Found) staple() ([]byte, error) {
-	name := rekorbind.StapleName(f.Root.Root, f.Root.Forges)
+	name := bindings.StapleName(f.Root.Root, f.Root.Forges)
 	var newest []byte
 	last := int64(-1)
 	for _, file := range f.answers {
 		if file.Name != name {
 			continue
 		}
-		if a, err := rekorbind.ParseAnswer(file.Data); err == nil && a.Index > last {
+		if a, err := answers.ParseAnswer(file.Data); err == nil && a.Index > last {
 			newest, last = file.Data, a.Index
 		}
 	}
@@ -163,7 +167,7 @@ func (f *Found) staple() ([]byte, error) {
 		return newest, nil
 	}
 	only := func(n string) bool { return n == name }
-	files, err := f.Snapshot.Dir("refs/heads/"+rekorbind.BindingBranch, rekorbind.StapleDir, only)
+	files, err := f.Snapshot.Dir("refs/heads/"+bindings.BindingBranch, bindings.StapleDir, only)
 	if err != nil || len(files) != 1 {
 		return nil, err
 	}
@@ -198,7 +202,7 @@ func (f *Found) Answered() error {
 		return nil
 	}
 	for _, name := range f.Silent() {
-		if err := f.Resolution.Failed[name]; !errors.Is(err, rekorbind.ErrNoIndex) {
+		if err := f.Resolution.Failed[name]; !errors.Is(err, bindings.ErrNoIndex) {
 			return &policy.Fault{
 				Reason: policy.BelowRequired, Text: fmt.Sprintf("no answer from the %s: %s", name, err),
 				Hint: "try again: only it says what is bound",

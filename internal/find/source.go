@@ -12,11 +12,12 @@ import (
 	"time"
 
 	"github.com/repopolicy/repopolicy/internal/airgap"
+	"github.com/repopolicy/repopolicy/internal/answers"
+	"github.com/repopolicy/repopolicy/internal/bindings"
 	"github.com/repopolicy/repopolicy/internal/budget"
 	"github.com/repopolicy/repopolicy/internal/git"
 	"github.com/repopolicy/repopolicy/internal/trust/oci"
 	"github.com/repopolicy/repopolicy/policy"
-	"github.com/repopolicy/repopolicy/rekorbind"
 )
 
 // SecondRef stands before the names of carried files that the second ref has otherwise than
@@ -25,7 +26,7 @@ const SecondRef = "2/"
 
 // Read reads the signature files of a repository's policy and the trusted root, and nothing
 // that says what else there is.
-func (f *Finder) Read(ctx context.Context, q *Query) (*Found, *rekorbind.Descriptor, error) {
+func (f *Finder) Read(ctx context.Context, q *Query) (*Found, *answers.Descriptor, error) {
 	out, descriptor, err := f.begin(ctx, q)
 	if err != nil {
 		return nil, nil, err
@@ -98,10 +99,10 @@ func (f *Finder) fetched(ctx context.Context, out *Found, staples bool) (*git.Sn
 		defer timer.Stop()
 		fetching = limited
 	}
-	staple := rekorbind.StapleName(out.Root.Root, out.Root.Forges)
-	wanted := func(name string) bool { return rekorbind.IsPolicyName(name) || staples && name == staple }
-	refs := []string{"refs/heads/" + rekorbind.BindingBranch}
-	s, err := git.Fetch(fetching, out.Repository.String(), f.Agent, f.Transport, refs, rekorbind.Dir, wanted)
+	staple := bindings.StapleName(out.Root.Root, out.Root.Forges)
+	wanted := func(name string) bool { return bindings.IsPolicyName(name) || staples && name == staple }
+	refs := []string{"refs/heads/" + bindings.BindingBranch}
+	s, err := git.Fetch(fetching, out.Repository.String(), f.Agent, f.Transport, refs, bindings.Dir, wanted)
 	if err != nil && context.Cause(fetching) == context.DeadlineExceeded {
 		return nil, policy.Faultf(policy.RepositoryUnreachable, "no answer within %s", f.Timeout)
 	}
@@ -134,25 +135,25 @@ func GitFault(err error) *policy.Fault {
 }
 
 // policyFiles returns the signature files and place proofs of both refs.
-func policyFiles(s *git.Snapshot) ([]rekorbind.File, error) {
-	var out []rekorbind.File
-	for _, ref := range []string{s.Default, "refs/heads/" + rekorbind.BindingBranch} {
-		files, err := s.Dir(ref, rekorbind.SignaturesDir, rekorbind.IsPolicyName)
+func policyFiles(s *git.Snapshot) ([]bindings.File, error) {
+	var out []bindings.File
+	for _, ref := range []string{s.Default, "refs/heads/" + bindings.BindingBranch} {
+		files, err := s.Dir(ref, bindings.SignaturesDir, bindings.IsPolicyName)
 		if err != nil {
 			return nil, err
 		}
 		for _, f := range files {
-			out = append(out, rekorbind.File(f))
+			out = append(out, bindings.File(f))
 		}
 	}
 	return out, nil
 }
 
 // carriedFiles returns the signature files and place proofs of both refs.
-func carriedFiles(b *airgap.Bundle) []rekorbind.File {
-	var out []rekorbind.File
+func carriedFiles(b *airgap.Bundle) []bindings.File {
+	var out []bindings.File
 	for _, name := range slices.Sorted(maps.Keys(b.Files)) {
-		out = append(out, rekorbind.File{Name: strings.TrimPrefix(name, SecondRef), Data: b.Files[name]})
+		out = append(out, bindings.File{Name: strings.TrimPrefix(name, SecondRef), Data: b.Files[name]})
 	}
 	return out
 }
@@ -191,16 +192,16 @@ func (f *Finder) fromRegistry(ctx context.Context, out *Found) error {
 		return policy.Faultf(policy.RepositoryUnreachable, "--from: %s", err)
 	}
 	for _, s := range p.Signatures {
-		out.Files = append(out.Files, rekorbind.File(s))
+		out.Files = append(out.Files, bindings.File(s))
 	}
 	for _, s := range p.Places {
-		if !rekorbind.IsPlaceName(s.Name) { // a registry need not keep names
-			s.Name = rekorbind.PlaceName(0, s.Data)
+		if !bindings.IsPlaceName(s.Name) { // a registry need not keep names
+			s.Name = bindings.PlaceName(0, s.Data)
 		}
-		out.Files = append(out.Files, rekorbind.File(s))
+		out.Files = append(out.Files, bindings.File(s))
 	}
 	for _, s := range p.Answers {
-		out.answers = append(out.answers, rekorbind.File(s))
+		out.answers = append(out.answers, bindings.File(s))
 	}
 	return nil
 }

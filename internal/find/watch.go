@@ -12,34 +12,36 @@ import (
 	"time"
 
 	"github.com/repopolicy/repopolicy/internal/airgap"
+	"github.com/repopolicy/repopolicy/internal/bindings"
+	"github.com/repopolicy/repopolicy/internal/memory"
+	"github.com/repopolicy/repopolicy/internal/rekor"
 	"github.com/repopolicy/repopolicy/internal/release"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/trust"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/policy/chain"
-	"github.com/repopolicy/repopolicy/rekorbind"
 )
 
 // Watch is what a run knows of the logs of a trusted root and of time, beside the policy.
 type Watch struct {
-	trees    *rekorbind.Trees
-	clock    *rekorbind.Clock
-	state    *rekorbind.State
-	staple   *rekorbind.Found // on which the policy rests; nil without
-	ask      bool             // the directory, about what is beyond it
-	beyond   atomic.Bool      // there was evidence that is
-	oneLog   bool             // is demanded
-	timeless bool             // the user says as of when
+	trees    *rekor.Trees
+	clock    *rekor.Clock
+	state    *memory.State
+	staple   *bindings.Found // on which the policy rests; nil without
+	ask      bool            // the directory, about what is beyond it
+	beyond   atomic.Bool     // there was evidence that is
+	oneLog   bool            // is demanded
+	timeless bool            // the user says as of when
 }
 
 // NewWatch returns what watches a root: it asks the logs, unless off-line.
-func (f *Finder) NewWatch(q *Query, root trust.Root, state *rekorbind.State) (*Watch, error) {
+func (f *Finder) NewWatch(q *Query, root trust.Root, state *memory.State) (*Watch, error) {
 	trees, err := f.newTrees(q, root, state)
 	if err != nil {
 		return nil, err
 	}
 	timeless := q.Timeless || !q.Moment.IsZero()
-	w := &Watch{trees: trees, clock: &rekorbind.Clock{Now: f.Now}, state: state, timeless: timeless}
+	w := &Watch{trees: trees, clock: &rekor.Clock{Now: f.Now}, state: state, timeless: timeless}
 	return w, w.clock.Load(state)
 }
 
@@ -47,11 +49,11 @@ func (f *Finder) NewWatch(q *Query, root trust.Root, state *rekorbind.State) (*W
 // there; one that shows a fork decides.
 func (w *Watch) carry(ctx context.Context, b *airgap.Bundle) error {
 	for _, name := range slices.Sorted(maps.Keys(b.Logs)) {
-		g, err := rekorbind.ParseGrowth(b.Logs[name])
+		g, err := rekor.ParseGrowth(b.Logs[name])
 		if err != nil {
 			return policy.Faultf(policy.Usage, "--airgap: logs/%s: %s", name, err)
 		}
-		if err := w.trees.Carry(ctx, g); errors.Is(err, rekorbind.ErrLogFork) {
+		if err := w.trees.Carry(ctx, g); errors.Is(err, rekor.ErrLogFork) {
 			return policy.Faultf(policy.LogForked, "%s", w.Verdict().Detail)
 		}
 	}
@@ -63,9 +65,9 @@ func (w *Watch) carry(ctx context.Context, b *airgap.Bundle) error {
 func (w *Watch) Proofs(ctx context.Context, b *airgap.Bundle, evidence []string) error {
 	for _, path := range evidence {
 		err := w.trees.Show(ctx, release.Checkpoints(path))
-		var u *rekorbind.Unproven
+		var u *rekor.Unproven
 		switch {
-		case errors.Is(err, rekorbind.ErrLogFork):
+		case errors.Is(err, rekor.ErrLogFork):
 			return policy.Faultf(policy.LogForked, "%s: %s", path, w.Verdict().Detail)
 		case errors.As(err, &u):
 			return policy.Faultf(policy.LogUnproven, "%s: %s", path, err)
@@ -101,11 +103,11 @@ func (w *Watch) Same(ctx context.Context, v *sigstore.Verified) (notes []policy.
 		if e.Checkpoint == nil {
 			continue
 		}
-		err := w.trees.Same(ctx, rekorbind.Seen{Log: e.LogID, Generation: e.Generation, Checkpoint: *e.Checkpoint})
-		var u *rekorbind.Unproven
+		err := w.trees.Same(ctx, rekor.Seen{Log: e.LogID, Generation: e.Generation, Checkpoint: *e.Checkpoint})
+		var u *rekor.Unproven
 		switch {
 		case err == nil:
-		case errors.Is(err, rekorbind.ErrLogFork):
+		case errors.Is(err, rekor.ErrLogFork):
 			return nil, &release.Failure{Reason: policy.LogForked, Detail: err.Error()}
 		case errors.As(err, &u) && u.Unasked && !w.oneLog:
 			notes = append(notes, chain.Unshown(err.Error()))
@@ -167,7 +169,7 @@ func (w *Watch) behind() error {
 // check returns the fault that the clock is behind, with what to do.
 func (w *Watch) check() error {
 	err := w.behind()
-	var b *rekorbind.Behind
+	var b *rekor.Behind
 	if !errors.As(err, &b) {
 		return err
 	}

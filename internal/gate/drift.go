@@ -10,11 +10,11 @@ import (
 	"os"
 	"strings"
 
+	"github.com/repopolicy/repopolicy/internal/bindings"
 	"github.com/repopolicy/repopolicy/internal/find"
 	"github.com/repopolicy/repopolicy/internal/git"
 	"github.com/repopolicy/repopolicy/internal/worktree"
 	"github.com/repopolicy/repopolicy/policy"
-	"github.com/repopolicy/repopolicy/rekorbind"
 )
 
 // NotCheckedOut is the fault that a directory has no work tree.
@@ -80,7 +80,7 @@ func firstOf(files []string) string {
 // policyDrift says whether the policy in the work tree is another one than in the commit, and
 // notes that the commit's is another one than decides.
 func (g *Gate) policyDrift(r *git.Repository, dir string, head git.ID, z *Authorization) ([]string, error) {
-	committed, err := r.File(head, rekorbind.PolicyFile)
+	committed, err := r.File(head, bindings.PolicyFile)
 	if err != nil && !errors.Is(err, git.ErrNotFound) {
 		return nil, find.GitFault(err)
 	}
@@ -89,16 +89,16 @@ func (g *Gate) policyDrift(r *git.Repository, dir string, head git.ID, z *Author
 		return nil, policy.Faultf(policy.Usage, "%s", err)
 	}
 	defer w.Close()
-	here, err := w.Read(rekorbind.PolicyFile, policy.MaxPolicyBytes)
+	here, err := w.Read(bindings.PolicyFile, policy.MaxPolicyBytes)
 	if err != nil {
 		return nil, policy.Faultf(policy.PolicyUnreadable, "%s", err)
 	}
 	switch {
 	case !bytes.Equal(committed, here):
-		return []string{rekorbind.PolicyFile + " was changed after the commit"}, nil
+		return []string{bindings.PolicyFile + " was changed after the commit"}, nil
 	case committed != nil && policy.Sum(committed) != z.Version.Document.Digest().Hex && g.Note != nil:
 		g.Note(fmt.Sprintf("note: %s of this commit is not version %d, which is in force and decides",
-			rekorbind.PolicyFile, z.Version.Number))
+			bindings.PolicyFile, z.Version.Number))
 	}
 	return nil, nil
 }

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/repopolicy/repopolicy/internal/bindings"
 	"github.com/repopolicy/repopolicy/internal/find"
 	"github.com/repopolicy/repopolicy/internal/identity"
 	"github.com/repopolicy/repopolicy/internal/release"
@@ -21,7 +22,6 @@ import (
 	"github.com/repopolicy/repopolicy/internal/token"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/policy/chain"
-	"github.com/repopolicy/repopolicy/rekorbind"
 )
 
 // Subject is one thing that is to be released.
@@ -344,7 +344,7 @@ func (g *Gate) Judge(f *find.Found, tag string) (*release.Judge, error) {
 	j := &release.Judge{
 		Policy: f.Trusted(), Tag: tag, Now: g.Finder.Now(), Skew: find.Skew, Watch: f.Watch,
 		Roots:   func(context.Context) ([]*sigstore.Root, error) { return []*sigstore.Root{f.Root.Root}, nil },
-		Ignored: g.Ignored, PlaceProof: rekorbind.PlaceMoment,
+		Ignored: g.Ignored, PlaceProof: bindings.PlaceMoment,
 	}
 	var err error
 	j.Keys, err = find.Keys(j.Policy, f.Repository.String())

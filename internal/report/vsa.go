@@ -8,9 +8,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/repopolicy/repopolicy/internal/bindings"
 	"github.com/repopolicy/repopolicy/internal/fetch"
 	"github.com/repopolicy/repopolicy/policy"
-	"github.com/repopolicy/repopolicy/rekorbind"
 )
 
 // A SLSA verification summary attestation v1, as an in-toto statement that
@@ -101,7 +101,7 @@ func NewVSA(r *Report) (*VSA, error) {
 // policyURI names the policy: its file, or the repository's own.
 func policyURI(p *PolicySummary) string {
 	if p.Path == "" {
-		return p.Repository + "#" + rekorbind.PolicyFile
+		return p.Repository + "#" + bindings.PolicyFile
 	}
 	return fileURI(p.Path)
 }

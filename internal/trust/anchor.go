@@ -8,11 +8,12 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/repopolicy/repopolicy/internal/answers"
+	"github.com/repopolicy/repopolicy/internal/bindings"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/strictjson"
 	"github.com/repopolicy/repopolicy/internal/trust/tuf"
 	"github.com/repopolicy/repopolicy/policy"
-	"github.com/repopolicy/repopolicy/rekorbind"
 )
 
 const (
@@ -122,12 +123,12 @@ func CheckTarget(path string, data []byte) error {
 		_, err := sigstore.ParseRoot(path, data)
 		return err
 	case path == ForgesTarget:
-		_, err := rekorbind.ParseForges(data)
+		_, err := bindings.ParseForges(data)
 		return err
 	case path == SigningConfigTarget, path == SigningConfigV2Target:
 		return sigstore.CheckSigningConfig(data)
 	case path == DirectoryTarget:
-		_, err := rekorbind.ParseDescriptor(data)
+		_, err := answers.ParseDescriptor(data)
 		return err
 	case strings.HasPrefix(path, AnchorsDir):
 		a, err := ParseAnchor(data)

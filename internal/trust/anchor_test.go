@@ -16,11 +16,11 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"golang.org/x/mod/sumdb/note"
 
+	"github.com/repopolicy/repopolicy/internal/answers"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/trust/author"
 	"github.com/repopolicy/repopolicy/internal/trust/tuf"
 	"github.com/repopolicy/repopolicy/policy"
-	"github.com/repopolicy/repopolicy/rekorbind"
 )
 
 func locator(t testing.TB, text string) policy.Locator {
@@ -172,7 +172,7 @@ func TestCheckTarget(t *testing.T) {
 	anchor := string(Anchor{Repository: widget, Statement: strings.Repeat("0a", 32)}.Bytes())
 	_, vkey, err := note.GenerateKey(rand.Reader, "directory.example")
 	check(t, err)
-	directory := string((&rekorbind.Descriptor{URL: "https://directory.example", Key: vkey}).Bytes())
+	directory := string((&answers.Descriptor{URL: "https://directory.example", Key: vkey}).Bytes())
 	for name, c := range map[string]struct {
 		path, data string
 		ok         bool
@@ -188,7 +188,7 @@ func TestCheckTarget(t *testing.T) {
 		"no directory":        {DirectoryTarget, "{}", false},
 		"bad witnesses": {
 			DirectoryTarget,
-			string((&rekorbind.Descriptor{URL: "https://directory.example", Key: vkey, Witnesses: "x"}).Bytes()), false,
+			string((&answers.Descriptor{URL: "https://directory.example", Key: vkey, Witnesses: "x"}).Bytes()), false,
 		},
 		"an unknown member": {DirectoryTarget, strings.Replace(directory, "{", `{"x":1,`, 1), false},
 		"something else":    {"README", "x", true},

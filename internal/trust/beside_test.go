@@ -11,10 +11,10 @@ import (
 	"testing/fstest"
 	"time"
 
+	"github.com/repopolicy/repopolicy/internal/answers"
 	"github.com/repopolicy/repopolicy/internal/scaffold/tuftest"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/policy"
-	"github.com/repopolicy/repopolicy/rekorbind"
 )
 
 const (
@@ -65,7 +65,7 @@ func TestBesideRefused(t *testing.T) {
 
 // TestComplete: what a root does not say itself, the one beside it does, and only it.
 func TestComplete(t *testing.T) {
-	own, err := rekorbind.ParseDescriptor([]byte(strings.Replace(aDirectory, "https://directory", "https://own", 1)))
+	own, err := answers.ParseDescriptor([]byte(strings.Replace(aDirectory, "https://directory", "https://own", 1)))
 	check(t, err)
 	both := map[string]string{DirectoryTarget: aDirectory, ForgesTarget: aForge}
 	const config = "format = \"repopolicy-trust/v1\"\n[[root]]\nname = \"up\"\nurl = \"https://tuf.example\"\ninitial = " +

@@ -10,10 +10,11 @@ import (
 	"io/fs"
 	"strings"
 
+	"github.com/repopolicy/repopolicy/internal/answers"
+	"github.com/repopolicy/repopolicy/internal/bindings"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/trust/tuf"
 	"github.com/repopolicy/repopolicy/policy"
-	"github.com/repopolicy/repopolicy/rekorbind"
 )
 
 // The targets of a TUF repository that is a trust root.
@@ -21,7 +22,7 @@ const (
 	TrustedRootTarget     = "trusted_root.json"
 	SigningConfigTarget   = "signing_config.v0.2.json"          // services of Rekor v1
 	SigningConfigV2Target = "signing_config_rekor_v2.v0.2.json" // services of Rekor v2
-	ForgesTarget          = rekorbind.ForgesTarget              // optional
+	ForgesTarget          = bindings.ForgesTarget               // optional
 	DirectoryTarget       = "repopolicy/directory.json"         // optional
 )
 
@@ -123,11 +124,11 @@ func (r *Root) more(ctx context.Context, c *tuf.Client) error {
 	}{
 		{
 			ForgesTarget, r.Forges != nil,
-			func(data []byte) (err error) { r.Forges, err = rekorbind.ParseForges(data); return err },
+			func(data []byte) (err error) { r.Forges, err = bindings.ParseForges(data); return err },
 		},
 		{
 			DirectoryTarget, r.Directory != nil,
-			func(data []byte) (err error) { r.Directory, err = rekorbind.ParseDescriptor(data); return err },
+			func(data []byte) (err error) { r.Directory, err = answers.ParseDescriptor(data); return err },
 		},
 	} {
 		if more.has {

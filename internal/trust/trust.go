@@ -14,18 +14,19 @@ import (
 
 	"oras.land/oras-go/v2/registry/remote/auth"
 
+	"github.com/repopolicy/repopolicy/internal/answers"
+	"github.com/repopolicy/repopolicy/internal/bindings"
 	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/trust/tuf"
 	"github.com/repopolicy/repopolicy/policy"
-	"github.com/repopolicy/repopolicy/rekorbind"
 )
 
 // Root is a trusted root with what comes from the same place.
 type Root struct {
 	*sigstore.Root
-	Forges    *rekorbind.Forges     // nil for the table that is built in
-	Directory *rekorbind.Descriptor // nil without one
+	Forges    *bindings.Forges    // nil for the table that is built in
+	Directory *answers.Descriptor // nil without one
 	// Identity stays when the root changes: the name of the instance, or the hex digest
 	// of the metadata that the root was followed from; "" for a file.
 	Identity string

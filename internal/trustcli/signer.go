@@ -12,12 +12,12 @@ import (
 	"github.com/repopolicy/repopolicy/internal/command"
 	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/internal/find"
+	"github.com/repopolicy/repopolicy/internal/signlog"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/trust"
 	"github.com/repopolicy/repopolicy/internal/trust/author"
 	"github.com/repopolicy/repopolicy/oidc"
 	"github.com/repopolicy/repopolicy/policy"
-	"github.com/repopolicy/repopolicy/rekorbind"
 )
 
 // checkSigner refuses flags with which nothing can be signed.
@@ -102,7 +102,7 @@ func (a *app) identitySigner(ctx context.Context, o *command.Signing, t *find.Tr
 		services.RekorV2 = ""
 	}
 	l := &logger{
-		writer: &rekorbind.Writer{
+		writer: &signlog.Writer{
 			Root: roots[0].Root, Client: &sigstore.Client{Services: services, Transport: a.Transport, Timeout: a.Timeout},
 			Journal: journal, Now: a.Now, Step: a.Step,
 		},
@@ -147,7 +147,7 @@ func mayBe(o *command.Signing, token string, s sigstore.Services) ([]author.Key,
 // logger signs as whom a token is of, with a certificate that names them, and logs that. What a
 // run that was interrupted signed or logged is in the journal, and is not made again.
 type logger struct {
-	writer *rekorbind.Writer
+	writer *signlog.Writer
 	who    string // to find in the journal what they began
 	token  func(context.Context) (string, error)
 }
@@ -156,7 +156,7 @@ type logger struct {
 func (l *logger) log(
 	ctx context.Context, digest [sha256.Size]byte, wanted func(author.Key) error,
 ) (bundle []byte, by author.Key, err error) {
-	bundle, err = l.writer.Sign(ctx, sigstore.Content{SHA256: digest}, rekorbind.Signature{
+	bundle, err = l.writer.Sign(ctx, sigstore.Content{SHA256: digest}, signlog.Signature{
 		Who: l.who, Token: l.token,
 		Check: func(id policy.Identity) error {
 			k, err := author.Identity(id.Value, id.Issuer)

@@ -11,8 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/repopolicy/repopolicy/internal/bindings"
 	"github.com/repopolicy/repopolicy/policy"
-	"github.com/repopolicy/repopolicy/rekorbind"
 	"github.com/repopolicy/repopolicy/sandbox"
 	"github.com/repopolicy/repopolicy/sandbox/forge"
 	"github.com/repopolicy/repopolicy/sandbox/malice"
@@ -36,7 +36,7 @@ func TestAuthorizeUnanswered(t *testing.T) {
 	p.staple(answer)
 	file := artifact(t, "widget_1.tar.gz")
 	config := trustConfig(t, stack, "\n[[scope]]\nrepositories = [\""+url+"\"]\nroots = [\"first\"]\nthreshold = 1\n")
-	lookups := "/" + rekorbind.MapID(rekorbind.MapVersion, root(t).Digest().Hex, "") + "/lookup/"
+	lookups := "/" + bindings.MapID(bindings.MapVersion, root(t).Digest().Hex, "") + "/lookup/"
 
 	push := forge.Event{Name: "push", Ref: "refs/tags/v1"}
 	p.inJob(push, "release.yml", func(_ *forge.Job, c *computer, checkout string) {

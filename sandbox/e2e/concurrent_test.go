@@ -12,8 +12,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/repopolicy/repopolicy/internal/bindings"
 	"github.com/repopolicy/repopolicy/policy"
-	"github.com/repopolicy/repopolicy/rekorbind"
 	"github.com/repopolicy/repopolicy/sandbox/claims"
 )
 
@@ -173,10 +173,10 @@ func TestTwoRunners(t *testing.T) {
 	for _, path := range signed {
 		data, err := os.ReadFile(path)
 		check(t, err)
-		files = append(files, rekorbind.File{Name: rekorbind.SignaturesDir + "/" + filepath.Base(path), Data: data})
+		files = append(files, bindings.File{Name: bindings.SignaturesDir + "/" + filepath.Base(path), Data: data})
 	}
 	// Either of them alone, both, and in any order.
-	for name, some := range map[string][]rekorbind.File{"both": files, "the first": slices.Delete(slices.Clone(files), 2, 4), "the second": slices.Delete(slices.Clone(files), 0, 2)} {
+	for name, some := range map[string][]bindings.File{"both": files, "the first": slices.Delete(slices.Clone(files), 2, 4), "the second": slices.Delete(slices.Clone(files), 0, 2)} {
 		m := newMachine(t)
 		res := m.resolve(a.name, some, m.hint(), m.scan())
 		if r := res.Chain.Reason(); r != "" || len(res.Chain.Versions()) != 1 || len(res.Chain.Alarms()) > 0 {

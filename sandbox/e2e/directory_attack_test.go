@@ -19,10 +19,13 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/mod/sumdb/note"
 
+	"github.com/repopolicy/repopolicy/internal/bindings"
+	"github.com/repopolicy/repopolicy/internal/memory"
+	"github.com/repopolicy/repopolicy/internal/rekor"
+	"github.com/repopolicy/repopolicy/internal/signlog"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/policy/chain"
-	"github.com/repopolicy/repopolicy/rekorbind"
 	"github.com/repopolicy/repopolicy/sandbox"
 	"github.com/repopolicy/repopolicy/sandbox/claims"
 	"github.com/repopolicy/repopolicy/sandbox/malice"
@@ -65,7 +68,7 @@ func TestDirectoryKilled(t *testing.T) {
 	for _, name := range names {
 		l, err := policy.NormalizeLocator(name)
 		check(t, err)
-		found, err := o.lookup(m).Find(t.Context(), rekorbind.Query{Repository: l})
+		found, err := o.lookup(m).Find(t.Context(), bindings.Query{Repository: l})
 		check(t, err)
 		if len(found.Leaves) != 1 {
 			t.Errorf("%s: %d bindings", name, len(found.Leaves))
@@ -161,7 +164,7 @@ func TestDirectoryLate(t *testing.T) {
 	check(t, err)
 	o.build()
 	o.audit(policy.ClassOK)
-	see := func(files []rekorbind.File) *chain.Chain {
+	see := func(files []bindings.File) *chain.Chain {
 		t.Helper()
 		m := newMachine(t)
 		res := m.resolve(name, files, o.lookup(m))
@@ -170,7 +173,7 @@ func TestDirectoryLate(t *testing.T) {
 		}
 		return res.Chain
 	}
-	for what, files := range map[string][]rekorbind.File{"withheld": files, "at hand": append(files, hidden...)} {
+	for what, files := range map[string][]bindings.File{"withheld": files, "at hand": append(files, hidden...)} {
 		if c := see(files); c.Reason() != policy.Undisclosed {
 			t.Errorf("%s, and not handed in: %q %+v", what, c.Reason(), c.Problems())
 		}
@@ -180,7 +183,7 @@ func TestDirectoryLate(t *testing.T) {
 	o.build()
 	o.audit(policy.ClassOK)
 	// Who does not have it gets it there.
-	for what, files := range map[string][]rekorbind.File{"at hand": append(files, hidden...), "not at hand": files, "nothing at hand": nil} {
+	for what, files := range map[string][]bindings.File{"at hand": append(files, hidden...), "not at hand": files, "nothing at hand": nil} {
 		if c := see(files); c.Reason() != "" || c.Versions()[0].Statement != policy.Sum(withheld) {
 			t.Errorf("handed in, %s: %q %+v", what, c.Reason(), c.Problems())
 		}
@@ -206,7 +209,7 @@ func TestDirectoryRoots(t *testing.T) {
 		_, err := s.Forge().Commit(name, "main", files)
 		check(t, err)
 	}
-	both := func(who string, as claims.Claims) ([]byte, []rekorbind.File) {
+	both := func(who string, as claims.Claims) ([]byte, []bindings.File) {
 		t.Helper()
 		payload := encode(t, policyText(name, 1, 1, who), "")
 		return payload, append(writeOn(t, s, payload, as), writeOn(t, s, payload, job)...)
@@ -251,7 +254,7 @@ func TestDirectoryRoots(t *testing.T) {
 	}
 	old, err := sigstore.ParseRoot("old", first)
 	check(t, err)
-	id := rekorbind.MapID(rekorbind.MapVersion, old.Digest().Hex, "")
+	id := bindings.MapID(bindings.MapVersion, old.Digest().Hex, "")
 	if out := o.must(policy.ClassOK, append(o.buildArgs(), "--retire", id)...); strings.Count(out, "leaf 4: map ") != 1 || strings.Contains(out, id) {
 		t.Errorf("the old map has not ended:\n%s", out)
 	}
@@ -268,7 +271,7 @@ func TestDirectoryWitnesses(t *testing.T) {
 	check(t, os.WriteFile(o.witnesses, []byte(s.WitnessPolicy()), 0o600))
 	check(t, s.Cosign(o.descriptor.Key))
 	o.build()
-	w, err := rekorbind.ParseWitnessPolicy([]byte(s.WitnessPolicy()))
+	w, err := rekor.ParseWitnessPolicy([]byte(s.WitnessPolicy()))
 	check(t, err)
 	checkpoint := func() []byte {
 		data, err := os.ReadFile(filepath.Join(o.site, "checkpoint"))
@@ -340,7 +343,7 @@ func TestDirectoryInputs(t *testing.T) {
 		for _, file := range forks {
 			data, err := os.ReadFile(file)
 			check(t, err)
-			evidence, err := rekorbind.ParseFork(data)
+			evidence, err := rekor.ParseFork(data)
 			check(t, err)
 			for _, cp := range [][]byte{evidence.Seen, evidence.New} {
 				if _, _, err := trusted.OpenAnyCheckpoint(cp); err != nil {
@@ -361,18 +364,18 @@ func TestDirectoryInputs(t *testing.T) {
 }
 
 // writeOn writes a signature into the log of a stack without Rekor v1.
-func writeOn(t *testing.T, s *sandbox.Stack, statement []byte, who claims.Claims) []rekorbind.File {
+func writeOn(t *testing.T, s *sandbox.Stack, statement []byte, who claims.Claims) []bindings.File {
 	t.Helper()
 	trusted, err := sigstore.ParseRoot("sandbox", s.TrustedRoot())
 	check(t, err)
 	services, err := sigstore.ParseSigningConfigs(time.Now(), s.SigningConfig(2))
 	check(t, err)
-	state, err := rekorbind.OpenState(t.TempDir())
+	state, err := memory.OpenState(t.TempDir())
 	check(t, err)
-	w := &rekorbind.Writer{Root: trusted, Client: &sigstore.Client{Services: services, Transport: s.Transport()}, Journal: state, Now: time.Now}
-	files, err := w.Write(t.Context(), rekorbind.Request{
+	w := &signlog.Writer{Root: trusted, Client: &sigstore.Client{Services: services, Transport: s.Transport()}, Journal: state, Now: time.Now}
+	files, err := w.Write(t.Context(), signlog.Request{
 		Statement: statement, Version: 1,
-		Signature: rekorbind.Signature{Who: fmt.Sprint(who), Token: func(context.Context) (string, error) { return s.Token(who) }},
+		Signature: signlog.Signature{Who: fmt.Sprint(who), Token: func(context.Context) (string, error) { return s.Token(who) }},
 	})
 	check(t, err)
 	return files

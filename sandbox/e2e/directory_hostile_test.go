@@ -10,9 +10,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/repopolicy/repopolicy/internal/answers"
+	"github.com/repopolicy/repopolicy/internal/rekor"
 	"github.com/repopolicy/repopolicy/internal/scaffold/directorytest"
 	"github.com/repopolicy/repopolicy/policy"
-	"github.com/repopolicy/repopolicy/rekorbind"
 	"github.com/repopolicy/repopolicy/sandbox"
 )
 
@@ -45,7 +46,7 @@ func newHostile(t testing.TB) *hostile {
 	check(t, err)
 	cp, err := m.root.OpenCheckpoint(h.log, h.note)
 	check(t, err)
-	tiles := rekorbind.NewTiles(t.Context(), client)
+	tiles := rekor.NewTiles(t.Context(), client)
 	for int64(len(h.bodies)) < cp.Size {
 		entries, err := tiles.Entries(int64(len(h.bodies)), cp.Size)
 		check(t, err)
@@ -79,56 +80,56 @@ func TestHostileDirectory(t *testing.T) {
 	honest := newHostile(t)
 	var number string
 	for key, records := range honest.Records {
-		if strings.Contains(key, "#15:") && slices.ContainsFunc(records, func(r rekorbind.Record) bool { return r.Binding == honest.Records[url][0].Binding }) {
+		if strings.Contains(key, "#15:") && slices.ContainsFunc(records, func(r answers.Record) bool { return r.Binding == honest.Records[url][0].Binding }) {
 			number = key
 		}
 	}
 	if len(honest.Records[url]) != 2 || number == "" {
 		t.Fatalf("%d bindings, number %q", len(honest.Records[url]), number)
 	}
-	both := func(h *hostile, f func([]rekorbind.Record) []rekorbind.Record) {
+	both := func(h *hostile, f func([]answers.Record) []answers.Record) {
 		for _, k := range []string{url, number} {
 			h.Records[k] = f(slices.Clone(h.Records[k]))
 		}
 	}
-	drop := func(n int) func([]rekorbind.Record) []rekorbind.Record {
-		return func(r []rekorbind.Record) []rekorbind.Record { return slices.Delete(r, n, n+1) }
+	drop := func(n int) func([]answers.Record) []answers.Record {
+		return func(r []answers.Record) []answers.Record { return slices.Delete(r, n, n+1) }
 	}
-	reverse := func(r []rekorbind.Record) []rekorbind.Record { slices.Reverse(r); return r }
+	reverse := func(r []answers.Record) []answers.Record { slices.Reverse(r); return r }
 	for what, x := range map[string]struct {
 		// map changes what is built and signed, answer what an answer says of it.
 		records func(h *hostile)
-		answer  func(h *hostile, a *rekorbind.Answer)
+		answer  func(h *hostile, a *answers.Answer)
 	}{
 		"honest": {},
-		"drops the first": {func(h *hostile) { both(h, drop(0)) }, func(_ *hostile, a *rekorbind.Answer) {
+		"drops the first": {func(h *hostile) { both(h, drop(0)) }, func(_ *hostile, a *answers.Answer) {
 			for i := range a.Keys {
 				a.Keys[i].Records = a.Keys[i].Records[1:]
 			}
 		}},
-		"drops the last": {func(h *hostile) { both(h, drop(1)) }, func(_ *hostile, a *rekorbind.Answer) {
+		"drops the last": {func(h *hostile) { both(h, drop(1)) }, func(_ *hostile, a *answers.Answer) {
 			for i := range a.Keys {
 				a.Keys[i].Records = a.Keys[i].Records[:1]
 			}
 		}},
-		"claims none": {func(h *hostile) { delete(h.Records, url); delete(h.Records, number) }, func(h *hostile, a *rekorbind.Answer) {
+		"claims none": {func(h *hostile) { delete(h.Records, url); delete(h.Records, number) }, func(h *hostile, a *answers.Answer) {
 			*a = h.Absence(url, 2)
 		}},
 		"adds one": {func(h *hostile) {
-			both(h, func(r []rekorbind.Record) []rekorbind.Record {
+			both(h, func(r []answers.Record) []answers.Record {
 				return append(r, h.Records["https://github.com/acme/somebody"][0])
 			})
-		}, func(h *hostile, a *rekorbind.Answer) {
+		}, func(h *hostile, a *answers.Answer) {
 			for i := range a.Keys {
 				a.Keys[i].Records = append(a.Keys[i].Records, h.Records["https://github.com/acme/somebody"][0])
 			}
 		}},
-		"reorders": {func(h *hostile) { both(h, reverse) }, func(_ *hostile, a *rekorbind.Answer) {
+		"reorders": {func(h *hostile) { both(h, reverse) }, func(_ *hostile, a *answers.Answer) {
 			for i := range a.Keys {
 				a.Keys[i].Records = reverse(slices.Clone(a.Keys[i].Records))
 			}
 		}},
-		"shows the leaf before": {nil, func(h *hostile, a *rekorbind.Answer) { a.Leaf, a.Index = h.Leaf(-2) }},
+		"shows the leaf before": {nil, func(h *hostile, a *answers.Answer) { a.Leaf, a.Index = h.Leaf(-2) }},
 	} {
 		for _, keyed := range []bool{true, false} {
 			if keyed && x.records == nil && what != "honest" {
@@ -143,7 +144,7 @@ func TestHostileDirectory(t *testing.T) {
 				h.Build(time.Now())
 				want = policy.ClassAlarm
 			default:
-				h.Change = func(a *rekorbind.Answer) { x.answer(h, a) }
+				h.Change = func(a *answers.Answer) { x.answer(h, a) }
 				want = policy.ClassUnavailable
 			}
 			c := newComputer(t)

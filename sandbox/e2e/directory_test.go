@@ -19,13 +19,14 @@ import (
 	"time"
 
 	"github.com/repopolicy/repopolicy/directory/cli"
+	"github.com/repopolicy/repopolicy/internal/answers"
+	"github.com/repopolicy/repopolicy/internal/bindings"
 	"github.com/repopolicy/repopolicy/internal/prefixmap"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/trust"
 	"github.com/repopolicy/repopolicy/internal/web"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/policy/chain"
-	"github.com/repopolicy/repopolicy/rekorbind"
 	"github.com/repopolicy/repopolicy/sandbox"
 	"github.com/repopolicy/repopolicy/sandbox/internal/issuer"
 )
@@ -61,7 +62,7 @@ type operator struct {
 	env              []string
 	program          string // "" for this test binary
 	root             string // file
-	descriptor       *rekorbind.Descriptor
+	descriptor       *answers.Descriptor
 	descriptorFile   string
 	site, state, key string
 	witnesses        string // file
@@ -84,7 +85,7 @@ func newOperatorOn(t testing.TB, on *sandbox.Stack) *operator {
 	t.Cleanup(server.Close)
 	out := o.must(policy.ClassOK, "keygen", "--url", server.URL, o.key)
 	var err error
-	o.descriptor, err = rekorbind.ParseDescriptor([]byte(out))
+	o.descriptor, err = answers.ParseDescriptor([]byte(out))
 	check(t, err)
 	o.descriptorFile = filepath.Join(dir, "directory.json")
 	check(t, os.WriteFile(o.descriptorFile, []byte(out), 0o600))
@@ -153,16 +154,16 @@ func (o *operator) auditor() *operator {
 }
 
 // lookup asks the directory as a machine does.
-func (o *operator) lookup(m *machine) *rekorbind.Directory {
+func (o *operator) lookup(m *machine) *answers.Directory {
 	o.t.Helper()
 	client, err := web.New(o.descriptor.URL, nil, "repopolicy-e2e")
 	check(o.t, err)
-	return &rekorbind.Directory{Root: m.root, Descriptor: o.descriptor, Client: client, Heads: m.state, Now: time.Now}
+	return &answers.Directory{Root: m.root, Descriptor: o.descriptor, Client: client, Heads: m.state, Now: time.Now}
 }
 
 // bindAs binds the first version of a repository's policy, and publishes it on the
 // forge if that is wanted.
-func bindAs(t testing.TB, name string, publish bool) []rekorbind.File {
+func bindAs(t testing.TB, name string, publish bool) []bindings.File {
 	t.Helper()
 	m, job := newMachine(t), ci
 	job.Repository = name
@@ -179,7 +180,7 @@ func bindAs(t testing.TB, name string, publish bool) []rekorbind.File {
 	return files
 }
 
-func texts(files []rekorbind.File) map[string]string {
+func texts(files []bindings.File) map[string]string {
 	out := map[string]string{}
 	for _, f := range files {
 		out[f.Name] = string(f.Data)
@@ -234,12 +235,12 @@ func TestDirectorySizes(t *testing.T) {
 	o.build()
 	hash := prefixmap.KeyHash("https://github.com/" + name)
 	digits := fmt.Sprintf("%x", hash)
-	id := rekorbind.MapID(rekorbind.MapVersion, m.root.Digest().Hex, "")
-	read := func(path string) (*rekorbind.Answer, int) {
+	id := bindings.MapID(bindings.MapVersion, m.root.Digest().Hex, "")
+	read := func(path string) (*answers.Answer, int) {
 		t.Helper()
 		data, err := os.ReadFile(filepath.Join(o.site, id, filepath.FromSlash(path)+".json.gz"))
 		check(t, err)
-		a, err := rekorbind.ParseAnswer(data)
+		a, err := answers.ParseAnswer(data)
 		check(t, err)
 		return a, len(data)
 	}
@@ -252,7 +253,7 @@ func TestDirectorySizes(t *testing.T) {
 		}
 		return out
 	}
-	encoded := func(a *rekorbind.Answer) int {
+	encoded := func(a *answers.Answer) int {
 		t.Helper()
 		a.Inclusion = random(20) // a leaf every hour for a hundred years
 		data, err := a.Encode()
@@ -302,7 +303,7 @@ func TestDirectoryFollowed(t *testing.T) {
 	o := newOperator(t)
 	under := []string{"--trust-root", "first", "--trust-config", filepath.Join(trustConfig(t, stack, ""), "trust.toml")}
 	out := o.must(policy.ClassOK, append([]string{"build", "--state", o.state, "--site", o.site, "--key", o.key}, under...)...)
-	id := rekorbind.MapID(rekorbind.MapVersion, root(t).Digest().Hex, "")
+	id := bindings.MapID(bindings.MapVersion, root(t).Digest().Hex, "")
 	if !strings.Contains(out, "leaf 0: map "+id+": ") {
 		t.Errorf("not the map %s:\n%s", id, out)
 	}
@@ -311,7 +312,7 @@ func TestDirectoryFollowed(t *testing.T) {
 	o.must(policy.ClassOK, append([]string{"audit", "--directory", o.descriptorFile, "--state", filepath.Join(o.dir, "audit"), "--key", o.key}, under...)...)
 	data, err := os.ReadFile(answer)
 	check(t, err)
-	if a, err := rekorbind.ParseAnswer(data); err != nil || len(a.Keys) != 2 {
+	if a, err := answers.ParseAnswer(data); err != nil || len(a.Keys) != 2 {
 		t.Errorf("%v", err)
 	}
 }

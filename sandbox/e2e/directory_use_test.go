@@ -16,8 +16,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/repopolicy/repopolicy/internal/bindings"
 	"github.com/repopolicy/repopolicy/policy"
-	"github.com/repopolicy/repopolicy/rekorbind"
 	"github.com/repopolicy/repopolicy/sandbox"
 	"github.com/repopolicy/repopolicy/sandbox/claims"
 	"github.com/repopolicy/repopolicy/sandbox/malice"
@@ -65,7 +65,7 @@ func (p *project) staple(answer []byte) {
 	p.t.Helper()
 	dir := filepath.Join(p.t.TempDir(), "clone")
 	git(p.t, ".", "clone", "-q", "-b", "repopolicy", stack.Forge().CloneURL(p.name), dir)
-	path := filepath.Join(dir, rekorbind.StapleName(root(p.t), nil))
+	path := filepath.Join(dir, bindings.StapleName(root(p.t), nil))
 	check(p.t, os.MkdirAll(filepath.Dir(path), 0o700))
 	check(p.t, os.WriteFile(path, answer, 0o600))
 	git(p.t, dir, "add", "-A")

@@ -11,10 +11,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/repopolicy/repopolicy/internal/bindings"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/policy/chain"
-	"github.com/repopolicy/repopolicy/rekorbind"
 	"github.com/repopolicy/repopolicy/sandbox"
 )
 
@@ -58,7 +58,7 @@ func TestDirectoryV1(t *testing.T) {
 	for name, want := range map[string]int{"acme/in-v1": 1, "acme/in-v1-too": 1, "acme/in-v1-hidden": 1, "acme/in-v1-late": 1, "acme/not-in-v1": 0} {
 		l, err := policy.NormalizeLocator(name)
 		check(t, err)
-		found, err := o.lookup(m).Find(t.Context(), rekorbind.Query{Repository: l})
+		found, err := o.lookup(m).Find(t.Context(), bindings.Query{Repository: l})
 		if err != nil || len(found.Leaves) != want {
 			t.Errorf("%s: %d bindings, %v", name, len(found.Leaves), err)
 		}

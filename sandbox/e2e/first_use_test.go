@@ -10,9 +10,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/repopolicy/repopolicy/internal/bindings"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/policy/chain"
-	"github.com/repopolicy/repopolicy/rekorbind"
 	"github.com/repopolicy/repopolicy/sandbox/claims"
 )
 
@@ -25,7 +25,7 @@ func TestFirstUse(t *testing.T) {
 	maintainer, runner := newMachine(t), newMachine(t)
 	one := encode(t, policyText(repo, 1, 1, "alice"), "")
 	files := maintainer.write(one, 1, alice)
-	if len(files) != 2 || !rekorbind.IsSignatureName(files[0].Name) {
+	if len(files) != 2 || !bindings.IsSignatureName(files[0].Name) {
 		t.Fatalf("%d files: %s", len(files), files[0].Name)
 	}
 
@@ -64,7 +64,7 @@ func TestFirstUse(t *testing.T) {
 	// A stranger to whom nothing is shown but what the log has cannot be told
 	// that there is nothing.
 	m := newMachine(t)
-	for what, lookups := range map[string][]rekorbind.Lookup{"index": {m.hint()}, "tiles": {m.scan()}} {
+	for what, lookups := range map[string][]bindings.Lookup{"index": {m.hint()}, "tiles": {m.scan()}} {
 		if r := m.resolve(repo, nil, lookups...).Chain.Reason(); r != policy.Undisclosed {
 			t.Errorf("no files, %s: %s", what, r)
 		}
@@ -139,7 +139,7 @@ func TestRotation(t *testing.T) {
 	if res.Chain.Reason() != "" || len(res.Chain.Versions()) != 2 {
 		t.Fatalf("%+v", res.Chain.Problems())
 	}
-	for what, files := range map[string][]rekorbind.File{
+	for what, files := range map[string][]bindings.File{
 		"without bob":              slices.Concat(files, byAlice, bound),
 		"without alice's second":   slices.Concat(files, byBob, bound),
 		"without any of version 2": files,

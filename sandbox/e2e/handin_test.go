@@ -16,8 +16,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/repopolicy/repopolicy/internal/answers"
+	"github.com/repopolicy/repopolicy/internal/bindings"
+	"github.com/repopolicy/repopolicy/internal/signlog"
 	"github.com/repopolicy/repopolicy/policy"
-	"github.com/repopolicy/repopolicy/rekorbind"
 	"github.com/repopolicy/repopolicy/sandbox/claims"
 	"github.com/repopolicy/repopolicy/sandbox/forge"
 )
@@ -71,11 +73,11 @@ func (o *operator) serve(interval time.Duration) (stop func()) {
 }
 
 // receipt returns what the only receipt for a version on a machine says, verified.
-func (c *computer) receipts(o *operator) []rekorbind.Receipt {
+func (c *computer) receipts(o *operator) []answers.Receipt {
 	c.t.Helper()
 	files, err := filepath.Glob(filepath.Join(c.state, "state", "*", "receipts", "*.note"))
 	check(c.t, err)
-	var out []rekorbind.Receipt
+	var out []answers.Receipt
 	for _, f := range files {
 		data, err := os.ReadFile(f)
 		check(c.t, err)
@@ -91,7 +93,7 @@ func (o *operator) listed(leaf int64) {
 	o.t.Helper()
 	m := newMachine(o.t)
 	for range 200 {
-		signed, err := m.client(o.descriptor.URL).Get(o.t.Context(), "checkpoint", rekorbind.MaxAnswerBytes)
+		signed, err := m.client(o.descriptor.URL).Get(o.t.Context(), "checkpoint", answers.MaxAnswerBytes)
 		if err == nil {
 			cp, err := o.descriptor.Open(signed)
 			check(o.t, err)
@@ -236,7 +238,7 @@ func TestHandInByRoot(t *testing.T) {
 // maxLeaf is the newest leaf that the directory shows.
 func maxLeaf(t testing.TB, o *operator) int64 {
 	t.Helper()
-	signed, err := newMachine(t).client(o.descriptor.URL).Get(t.Context(), "checkpoint", rekorbind.MaxAnswerBytes)
+	signed, err := newMachine(t).client(o.descriptor.URL).Get(t.Context(), "checkpoint", answers.MaxAnswerBytes)
 	check(t, err)
 	cp, err := o.descriptor.Open(signed)
 	check(t, err)
@@ -292,7 +294,7 @@ func TestHandInRaced(t *testing.T) {
 	for _, who := range []claims.Claims{bob, run} {
 		w := m.writer(nil)
 		w.Client.Services.RekorV1 = ""
-		files, err := w.Write(t.Context(), rekorbind.Request{Statement: statement, Version: 2, Signature: rekorbind.Signature{Who: fmt.Sprint(who), Token: func(context.Context) (string, error) { return stack.Token(who) }}})
+		files, err := w.Write(t.Context(), signlog.Request{Statement: statement, Version: 2, Signature: signlog.Signature{Who: fmt.Sprint(who), Token: func(context.Context) (string, error) { return stack.Token(who) }}})
 		check(t, err)
 		maps.Copy(made, texts(files))
 	}
@@ -310,7 +312,7 @@ func TestHandInRaced(t *testing.T) {
 	o.serve(time.Hour)
 	o.listed(1)
 	for name, data := range made {
-		if rekorbind.IsSignatureName(name) {
+		if bindings.IsSignatureName(name) {
 			p.write(name, data)
 		}
 	}

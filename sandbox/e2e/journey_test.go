@@ -15,13 +15,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/repopolicy/repopolicy/internal/answers"
 	"github.com/repopolicy/repopolicy/internal/cli"
 	"github.com/repopolicy/repopolicy/internal/command"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/trust"
 	"github.com/repopolicy/repopolicy/internal/trustcli"
 	"github.com/repopolicy/repopolicy/policy"
-	"github.com/repopolicy/repopolicy/rekorbind"
 	"github.com/repopolicy/repopolicy/sandbox/claims"
 	"github.com/repopolicy/repopolicy/sandbox/forge"
 )
@@ -56,13 +56,13 @@ type computer struct {
 	root  string // trusted_root.json
 	env   map[string]string
 
-	transport http.RoundTripper     // to the stack
-	timeout   time.Duration         // of a request; 0 for the usual one
-	answers   string                // of who sits at its terminal; "" if there is none
-	ahead     time.Duration         // of its clock
-	config    string                // directory of its user's configuration; "" if there is none
-	docker    bool                  // it logs in at registries as Docker does
-	named     *rekorbind.Descriptor // directory of its trust root; nil if that names none
+	transport http.RoundTripper   // to the stack
+	timeout   time.Duration       // of a request; 0 for the usual one
+	answers   string              // of who sits at its terminal; "" if there is none
+	ahead     time.Duration       // of its clock
+	config    string              // directory of its user's configuration; "" if there is none
+	docker    bool                // it logs in at registries as Docker does
+	named     *answers.Descriptor // directory of its trust root; nil if that names none
 }
 
 func newComputer(t testing.TB) *computer {

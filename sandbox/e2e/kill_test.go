@@ -17,8 +17,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/repopolicy/repopolicy/internal/signlog"
 	"github.com/repopolicy/repopolicy/policy"
-	"github.com/repopolicy/repopolicy/rekorbind"
 	"github.com/repopolicy/repopolicy/sandbox"
 	"github.com/repopolicy/repopolicy/sandbox/claims"
 	"github.com/repopolicy/repopolicy/sandbox/malice"
@@ -162,7 +162,7 @@ func TestKillSteps(t *testing.T) {
 // ran on. Another machine goes on from what the log shows or makes an entry of its
 // own, and what the first one left is in nobody's way.
 func TestLostRunner(t *testing.T) {
-	for n, step := range []string{rekorbind.StepDraft, rekorbind.StepV1, rekorbind.StepV2} {
+	for n, step := range []string{signlog.StepDraft, signlog.StepV1, signlog.StepV2} {
 		name := fmt.Sprintf("acme/lost-runner-%d", n)
 		p := newProject(t, name)
 		repo, err := stack.Forge().Find(name)
@@ -187,13 +187,13 @@ func TestLostRunner(t *testing.T) {
 				}
 			})
 			job := claims.GitHub{Repository: name, RepositoryID: repo.ID, OwnerID: repo.OwnerID, Workflow: ".github/workflows/repopolicy.yml", Event: "repository_dispatch"}
-			_, err := w.Write(ctx, rekorbind.Request{Statement: statement, Version: version, Signature: rekorbind.Signature{Who: "ci", Token: func(context.Context) (string, error) { return stack.Token(job) }}})
-			if (err == nil) != (step == rekorbind.StepV2) {
+			_, err := w.Write(ctx, signlog.Request{Statement: statement, Version: version, Signature: signlog.Signature{Who: "ci", Token: func(context.Context) (string, error) { return stack.Token(job) }}})
+			if (err == nil) != (step == signlog.StepV2) {
 				t.Fatalf("%s: %v", step, err)
 			}
 			lost()
 			// Whoever asks meanwhile is not told that nothing is bound.
-			if code, out := newComputer(t).repopolicy("show", "-R", name); step != rekorbind.StepDraft && code != policy.ClassUnavailable.Exit() {
+			if code, out := newComputer(t).repopolicy("show", "-R", name); step != signlog.StepDraft && code != policy.ClassUnavailable.Exit() {
 				t.Errorf("%s: exit %d\n%s", step, code, out)
 			}
 			check(t, p.dispatch("repository_dispatch"))

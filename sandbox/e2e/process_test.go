@@ -17,8 +17,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/repopolicy/repopolicy/internal/bindings"
 	"github.com/repopolicy/repopolicy/policy"
-	"github.com/repopolicy/repopolicy/rekorbind"
 	"github.com/repopolicy/repopolicy/sandbox/claims"
 )
 
@@ -160,21 +160,21 @@ func newAttempt(t testing.TB, verb, name, home, dir string) *attempt {
 
 // files returns the signature files that the run left. That each is whole is
 // checked.
-func (a *attempt) files() []rekorbind.File {
+func (a *attempt) files() []bindings.File {
 	a.t.Helper()
 	paths, err := filepath.Glob(filepath.Join(a.output, ".repopolicy", "signatures", "[0-9]*"))
 	check(a.t, err)
-	var out []rekorbind.File
+	var out []bindings.File
 	for _, path := range paths {
-		name := rekorbind.SignaturesDir + "/" + filepath.Base(path)
-		if !rekorbind.IsSignatureName(name) {
+		name := bindings.SignaturesDir + "/" + filepath.Base(path)
+		if !bindings.IsSignatureName(name) {
 			continue
 		}
 		data, err := os.ReadFile(path)
 		check(a.t, err)
-		out = append(out, rekorbind.File{Name: name, Data: data})
+		out = append(out, bindings.File{Name: name, Data: data})
 	}
-	if _, ignored := rekorbind.Collect(root(a.t), nil, out); len(ignored) > 0 {
+	if _, ignored := bindings.Collect(root(a.t), nil, out); len(ignored) > 0 {
 		a.t.Errorf("%s: files that are not whole: %v", a.args[0], ignored)
 	}
 	return out
@@ -207,7 +207,7 @@ func (a *attempt) finish() {
 	if got, want := logSizes(a.t), (sizes{a.before.v1 + 1, a.before.v2 + 1}); got != want {
 		a.t.Errorf("%s: the logs have %v entries, want %v", a.args[0], got, want)
 	}
-	c, _ := rekorbind.Collect(root(a.t), nil, files)
+	c, _ := bindings.Collect(root(a.t), nil, files)
 	if n := len(c.Known()); n != 2 {
 		a.t.Errorf("%s: the files show %d entries", a.args[0], n)
 	}

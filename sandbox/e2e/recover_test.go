@@ -9,10 +9,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/repopolicy/repopolicy/internal/bindings"
+	"github.com/repopolicy/repopolicy/internal/signlog"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/web"
 	"github.com/repopolicy/repopolicy/policy"
-	"github.com/repopolicy/repopolicy/rekorbind"
 	"github.com/repopolicy/repopolicy/sandbox"
 	"github.com/repopolicy/repopolicy/sandbox/claims"
 	"github.com/repopolicy/repopolicy/sandbox/malice"
@@ -33,15 +34,15 @@ func TestRecover(t *testing.T) {
 		v1     bool // an instance without Rekor v2
 		found  bool
 	}{
-		"after v1":               {rekorbind.StepV1, alice, mine, false, 0, false, true},
+		"after v1":               {signlog.StepV1, alice, mine, false, 0, false, true},
 		"after both":             {"", alice, mine, false, 0, false, true},
 		"v1 alone":               {"", alice, mine, false, 0, true, true},
 		"v1 alone, too late":     {"", alice, mine, false, time.Hour, true, true},
-		"before v1":              {rekorbind.StepDraft, alice, mine, false, 0, false, false},
+		"before v1":              {signlog.StepDraft, alice, mine, false, 0, false, false},
 		"somebody else's":        {"", bob, mine, false, 0, false, false},
 		"whose it is is unknown": {"", alice, nil, false, 0, false, false},
-		"too late for v2":        {rekorbind.StepV1, alice, mine, false, time.Hour, false, false},
-		"without an index":       {rekorbind.StepV1, alice, mine, true, 0, false, false},
+		"too late for v2":        {signlog.StepV1, alice, mine, false, time.Hour, false, false},
+		"without an index":       {signlog.StepV1, alice, mine, true, 0, false, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			services := services(t)
@@ -49,10 +50,10 @@ func TestRecover(t *testing.T) {
 				services = v1
 			}
 			statement := encode(t, policyText("acme/recover", 1, 1, "alice", "m-"+strings.NewReplacer(" ", "-", ",", "", "'", "").Replace(name)), "")
-			run := func(who claims.Email, later time.Duration, stop string) (steps []string, files []rekorbind.File) {
+			run := func(who claims.Email, later time.Duration, stop string) (steps []string, files []bindings.File) {
 				t.Helper()
 				m := newMachine(t) // it remembers nothing
-				w := &rekorbind.Writer{
+				w := &signlog.Writer{
 					Root: m.root, Client: &sigstore.Client{Services: services, Transport: stack.Transport()}, Journal: m.state,
 					Index: m.client(services.RekorV1), Now: func() time.Time { return time.Now().Add(later) },
 				}
@@ -71,7 +72,7 @@ func TestRecover(t *testing.T) {
 					}
 				}()
 				var err error
-				files, err = w.Write(t.Context(), rekorbind.Request{Statement: statement, Version: 1, Signature: rekorbind.Signature{Who: who.Address, Mine: x.mine, Token: func(context.Context) (string, error) { return stack.Token(who) }}})
+				files, err = w.Write(t.Context(), signlog.Request{Statement: statement, Version: 1, Signature: signlog.Signature{Who: who.Address, Mine: x.mine, Token: func(context.Context) (string, error) { return stack.Token(who) }}})
 				if err != nil && later == 0 { // a certificate of today is none of tomorrow
 					t.Error(err)
 				}
@@ -79,7 +80,7 @@ func TestRecover(t *testing.T) {
 			}
 			_, before := run(x.first, 0, x.stop)
 			steps, after := run(alice, x.later, "")
-			if found := len(steps) > 0 && steps[0] == rekorbind.StepFound; found != x.found {
+			if found := len(steps) > 0 && steps[0] == signlog.StepFound; found != x.found {
 				t.Fatalf("steps %v", steps)
 			}
 			if !x.found {
@@ -132,7 +133,7 @@ func TestBindAgain(t *testing.T) {
 	m := newMachine(t)
 	repo, err := policy.NormalizeLocator(name)
 	check(t, err)
-	found, err := m.hint().Find(t.Context(), rekorbind.Query{Repository: repo})
+	found, err := m.hint().Find(t.Context(), bindings.Query{Repository: repo})
 	if err != nil || len(found.Leaves) != 1 {
 		t.Errorf("%d bindings in Rekor v1 (%v)", len(found.Leaves), err)
 	}

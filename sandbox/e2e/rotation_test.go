@@ -15,10 +15,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/repopolicy/repopolicy/internal/bindings"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/policy/chain"
-	"github.com/repopolicy/repopolicy/rekorbind"
 	"github.com/repopolicy/repopolicy/sandbox"
 	"github.com/repopolicy/repopolicy/sandbox/claims"
 	"github.com/repopolicy/repopolicy/sandbox/forge"
@@ -289,17 +289,17 @@ func TestPlaceProofs(t *testing.T) {
 					return x.fails(stamps, r) && (at(r, sandbox.TSA) || at(r, sandbox.Rekor) && r.Method == http.MethodGet)
 				}}
 				c.transport = seen
-				bind := func() (string, []rekorbind.File) {
+				bind := func() (string, []bindings.File) {
 					t.Helper()
 					made := t.TempDir()
 					out := c.must(policy.ClassOK, "bind", "--git", dir, "--output", made)
-					var files []rekorbind.File
+					var files []bindings.File
 					paths, err := filepath.Glob(filepath.Join(made, ".repopolicy", "signatures", "1-*.place.json"))
 					check(t, err)
 					for _, path := range paths {
 						data, err := os.ReadFile(path)
 						check(t, err)
-						files = append(files, rekorbind.File{Name: rekorbind.SignaturesDir + "/" + filepath.Base(path), Data: data})
+						files = append(files, bindings.File{Name: bindings.SignaturesDir + "/" + filepath.Base(path), Data: data})
 					}
 					return out, files
 				}
@@ -309,7 +309,7 @@ func TestPlaceProofs(t *testing.T) {
 				}
 				root := root(t)
 				for _, f := range files {
-					proof, err := rekorbind.ParsePlaceProof(f.Data)
+					proof, err := bindings.ParsePlaceProof(f.Data)
 					check(t, err)
 					place, err := proof.Verify(root)
 					if err != nil || place.Size < int64(before.v2) || time.Since(place.Time) > time.Minute {
@@ -337,7 +337,7 @@ func TestPlaceOrder(t *testing.T) {
 	var places []sigstore.Place
 	for _, name := range append(p.boundFiles(".place.json"), p.boundFiles(".sigstore.json")...) {
 		data := []byte(git(t, p.dir, "show", "origin/repopolicy:"+name))
-		if proof, err := rekorbind.ParsePlaceProof(data); err == nil {
+		if proof, err := bindings.ParsePlaceProof(data); err == nil {
 			place, err := proof.Verify(root)
 			check(t, err)
 			places = append(places, place)
@@ -516,7 +516,7 @@ func TestReleaseDated(t *testing.T) {
 		c.must(policy.ClassOK, "sign-release", "--checkout", checkout, file)
 		data, err := os.ReadFile(proof)
 		check(t, err)
-		if _, err := rekorbind.PlaceMoment(root(t), data); err != nil || logged(t) != before {
+		if _, err := bindings.PlaceMoment(root(t), data); err != nil || logged(t) != before {
 			t.Errorf("the place proof: %v, logged %s before, %s after", err, before, logged(t))
 		}
 		c.must(policy.ClassUsage, "sign-release", "--checkout", checkout, proof)
@@ -628,7 +628,7 @@ func TestPlacesLater(t *testing.T) {
 	}
 	var places []sigstore.Place
 	for _, name := range p.boundFiles(".place.json") {
-		proof, err := rekorbind.ParsePlaceProof([]byte(git(t, p.dir, "show", "origin/repopolicy:"+name)))
+		proof, err := bindings.ParsePlaceProof([]byte(git(t, p.dir, "show", "origin/repopolicy:"+name)))
 		check(t, err)
 		place, err := proof.Verify(root(t))
 		check(t, err)

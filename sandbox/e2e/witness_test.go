@@ -8,11 +8,15 @@ import (
 	"testing"
 	"time"
 
+	"github.com/repopolicy/repopolicy/internal/bindings"
+	"github.com/repopolicy/repopolicy/internal/lookup"
+	"github.com/repopolicy/repopolicy/internal/memory"
+	"github.com/repopolicy/repopolicy/internal/rekor"
+	"github.com/repopolicy/repopolicy/internal/signlog"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/web"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/policy/chain"
-	"github.com/repopolicy/repopolicy/rekorbind"
 	"github.com/repopolicy/repopolicy/sandbox"
 	"github.com/repopolicy/repopolicy/sandbox/malice"
 )
@@ -27,30 +31,30 @@ func TestWitnessPolicy(t *testing.T) {
 	check(t, err)
 	services, err := sigstore.ParseSigningConfigs(time.Now(), s.SigningConfig(2))
 	check(t, err)
-	witnesses, err := rekorbind.ParseWitnessPolicy([]byte(s.WitnessPolicy()))
+	witnesses, err := rekor.ParseWitnessPolicy([]byte(s.WitnessPolicy()))
 	check(t, err)
 	repo, err := policy.NormalizeLocator("acme/witnessed")
 	check(t, err)
 
-	state, err := rekorbind.OpenState(t.TempDir())
+	state, err := memory.OpenState(t.TempDir())
 	check(t, err)
 	sign := func(version int) {
 		t.Helper()
-		w := &rekorbind.Writer{Root: trusted, Client: &sigstore.Client{Services: services, Transport: s.Transport()}, Journal: state, Now: time.Now}
-		_, err := w.Write(t.Context(), rekorbind.Request{
+		w := &signlog.Writer{Root: trusted, Client: &sigstore.Client{Services: services, Transport: s.Transport()}, Journal: state, Now: time.Now}
+		_, err := w.Write(t.Context(), signlog.Request{
 			Statement: encode(t, policyText("acme/witnessed", version, 1, "alice"), map[bool]string{false: policy.Sum(nil)}[version == 1]), Version: version,
-			Signature: rekorbind.Signature{Who: "alice", Token: func(context.Context) (string, error) { return s.Token(alice) }},
+			Signature: signlog.Signature{Who: "alice", Token: func(context.Context) (string, error) { return s.Token(alice) }},
 		})
 		check(t, err)
 	}
-	find := func() (rekorbind.Found, error) {
-		scan := &rekorbind.Scan{Root: trusted, Clients: map[string]*web.Client{}, Cursors: state, Now: time.Now, Witnesses: witnesses}
+	find := func() (bindings.Found, error) {
+		scan := &lookup.Scan{Root: trusted, Clients: map[string]*web.Client{}, Cursors: state, Now: time.Now, Witnesses: witnesses}
 		for _, l := range trusted.Logs() {
 			c, err := web.New(l.URL, nil, "repopolicy-e2e")
 			check(t, err)
 			scan.Clients[l.ID] = c
 		}
-		return scan.Find(t.Context(), rekorbind.Query{Repository: repo})
+		return scan.Find(t.Context(), bindings.Query{Repository: repo})
 	}
 	before := time.Now().Truncate(time.Second)
 	sign(1)

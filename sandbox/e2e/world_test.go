@@ -13,6 +13,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/repopolicy/repopolicy/internal/bindings"
+	"github.com/repopolicy/repopolicy/internal/lookup"
+	"github.com/repopolicy/repopolicy/internal/memory"
+	"github.com/repopolicy/repopolicy/internal/signlog"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/web"
 	"github.com/repopolicy/repopolicy/policy"
@@ -102,13 +106,13 @@ func services(t testing.TB) sigstore.Services {
 // machine is a computer with its own state.
 type machine struct {
 	t     testing.TB
-	state *rekorbind.State
+	state *memory.State
 	root  *sigstore.Root
 }
 
 func newMachine(t testing.TB) *machine {
 	t.Helper()
-	s, err := rekorbind.OpenState(t.TempDir())
+	s, err := memory.OpenState(t.TempDir())
 	check(t, err)
 	return &machine{t, s, root(t)}
 }
@@ -120,12 +124,12 @@ func (m *machine) client(base string) *web.Client {
 	return c
 }
 
-func (m *machine) hint() *rekorbind.Hint {
-	return &rekorbind.Hint{Root: m.root, Client: m.client(stack.URL(sandbox.RekorV1)), Now: time.Now}
+func (m *machine) hint() *lookup.Hint {
+	return &lookup.Hint{Root: m.root, Client: m.client(stack.URL(sandbox.RekorV1)), Now: time.Now}
 }
 
-func (m *machine) scan() *rekorbind.Scan {
-	s := &rekorbind.Scan{Root: m.root, Clients: map[string]*web.Client{}, Cursors: m.state, Now: time.Now}
+func (m *machine) scan() *lookup.Scan {
+	s := &lookup.Scan{Root: m.root, Clients: map[string]*web.Client{}, Cursors: m.state, Now: time.Now}
 	for _, l := range m.root.Logs() {
 		if l.Generation == 2 {
 			s.Clients[l.ID] = m.client(l.URL)
@@ -135,29 +139,29 @@ func (m *machine) scan() *rekorbind.Scan {
 }
 
 // resolve finds the policy of a repository from its files.
-func (m *machine) resolve(repo string, files []rekorbind.File, lookups ...rekorbind.Lookup) *rekorbind.Resolution {
+func (m *machine) resolve(repo string, files []bindings.File, lookups ...bindings.Lookup) *bindings.Resolution {
 	m.t.Helper()
 	l, err := policy.NormalizeLocator(repo)
 	check(m.t, err)
-	r := &rekorbind.Resolver{Root: m.root, Lookups: lookups, Keeper: m.state, Now: time.Now().UTC().Truncate(time.Second)}
+	r := &bindings.Resolver{Root: m.root, Lookups: lookups, Keeper: m.state, Now: time.Now().UTC().Truncate(time.Second)}
 	out, err := r.Resolve(m.t.Context(), l, files)
 	check(m.t, err)
 	return out
 }
 
 // write signs a statement as somebody.
-func (m *machine) write(statement []byte, version int, who claims.Claims) []rekorbind.File {
+func (m *machine) write(statement []byte, version int, who claims.Claims) []bindings.File {
 	m.t.Helper()
-	files, err := m.writer(nil).Write(m.t.Context(), rekorbind.Request{
+	files, err := m.writer(nil).Write(m.t.Context(), signlog.Request{
 		Statement: statement, Version: version,
-		Signature: rekorbind.Signature{Who: fmt.Sprint(who), Token: func(context.Context) (string, error) { return stack.Token(who) }},
+		Signature: signlog.Signature{Who: fmt.Sprint(who), Token: func(context.Context) (string, error) { return stack.Token(who) }},
 	})
 	check(m.t, err)
 	return files
 }
 
-func (m *machine) writer(step func(string)) *rekorbind.Writer {
-	return &rekorbind.Writer{Root: m.root, Client: &sigstore.Client{Services: services(m.t), Transport: stack.Transport()}, Journal: m.state, Now: time.Now, Step: step}
+func (m *machine) writer(step func(string)) *signlog.Writer {
+	return &signlog.Writer{Root: m.root, Client: &sigstore.Client{Services: services(m.t), Transport: stack.Transport()}, Journal: m.state, Now: time.Now, Step: step}
 }
 
 // policyText is a policy of a repository with these maintainers.

@@ -12,8 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/repopolicy/repopolicy/internal/signlog"
 	"github.com/repopolicy/repopolicy/policy"
-	"github.com/repopolicy/repopolicy/rekorbind"
 	"github.com/repopolicy/repopolicy/sandbox"
 	"github.com/repopolicy/repopolicy/sandbox/malice"
 )
@@ -23,11 +23,11 @@ func now() time.Time { return time.Now().UTC() }
 // TestResume: a run that ends after any step is repeated, and makes neither a
 // second signature nor a second entry.
 func TestResume(t *testing.T) {
-	for _, last := range []string{rekorbind.StepDraft, rekorbind.StepV1, rekorbind.StepV2} {
+	for _, last := range []string{signlog.StepDraft, signlog.StepV1, signlog.StepV2} {
 		m := newMachine(t)
 		statement := encode(t, policyText("acme/resume-"+last, 1, 1, "alice"), "")
 		tokens := 0
-		r := rekorbind.Request{Statement: statement, Version: 1, Signature: rekorbind.Signature{Who: "alice", Token: func(context.Context) (string, error) { tokens++; return stack.Token(alice) }}}
+		r := signlog.Request{Statement: statement, Version: 1, Signature: signlog.Signature{Who: "alice", Token: func(context.Context) (string, error) { tokens++; return stack.Token(alice) }}}
 		func() {
 			defer func() {
 				if recover() == nil {
@@ -59,7 +59,7 @@ func TestLostReply(t *testing.T) {
 	for _, service := range []sandbox.Service{sandbox.RekorV1, sandbox.Rekor} {
 		m := newMachine(t)
 		statement := encode(t, policyText("acme/lost-reply-"+string(service), 1, 1, "alice"), "")
-		r := rekorbind.Request{Statement: statement, Version: 1, Signature: rekorbind.Signature{Who: "alice", Token: func(context.Context) (string, error) { return stack.Token(alice) }}}
+		r := signlog.Request{Statement: statement, Version: 1, Signature: signlog.Signature{Who: "alice", Token: func(context.Context) (string, error) { return stack.Token(alice) }}}
 		deaf := m.writer(nil)
 		deaf.Client.Transport = &lossy{stack.Transport(), stack.URL(service)}
 		if _, err := deaf.Write(t.Context(), r); err == nil || !strings.Contains(err.Error(), "lost") {

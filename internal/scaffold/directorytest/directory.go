@@ -26,10 +26,11 @@ import (
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
 
+	"github.com/repopolicy/repopolicy/internal/answers"
+	"github.com/repopolicy/repopolicy/internal/bindings"
 	"github.com/repopolicy/repopolicy/internal/prefixmap"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/policy/chain"
-	"github.com/repopolicy/repopolicy/rekorbind"
 )
 
 // Directory is a directory of one map. Its fields may be changed between builds.
@@ -40,8 +41,8 @@ type Directory struct {
 	leaves [][]byte
 	stored []tlog.Hash
 
-	Map      rekorbind.MapLeaf // of the next leaf, but for what Build fills in
-	Records  map[string][]rekorbind.Record
+	Map      answers.MapLeaf // of the next leaf, but for what Build fills in
+	Records  map[string][]answers.Record
 	Witness  *Witness
 	Cosigned time.Time              // when the witness signs; zero for the time of the leaf
 	Dated    time.Time              // what dates the input; zero for the time of the leaf
@@ -56,10 +57,10 @@ type Directory struct {
 	Signatures map[string][]byte
 	// Change, if set, changes every answer before it is encoded; Tamper every file
 	// before it is sent, and nil is none. Leaf changes which leaf is shown.
-	Change func(*rekorbind.Answer)
+	Change func(*answers.Answer)
 	Tamper func(path string, file []byte) []byte
 
-	built    map[string][]rekorbind.Record
+	built    map[string][]answers.Record
 	tree     Tree
 	mu       sync.Mutex
 	requests []string
@@ -76,7 +77,7 @@ func New(t testing.TB, origin string) *Directory {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &Directory{t: t, key: vkey, signer: signer, Records: map[string][]rekorbind.Record{}, seen: map[string]chain.Shown{}}
+	return &Directory{t: t, key: vkey, signer: signer, Records: map[string][]answers.Record{}, seen: map[string]chain.Shown{}}
 }
 
 // Fork returns a directory with the same key that goes on from here in another way.
@@ -87,8 +88,8 @@ func (d *Directory) Fork() *Directory {
 	}
 }
 
-func copied(m map[string][]rekorbind.Record) map[string][]rekorbind.Record {
-	out := map[string][]rekorbind.Record{}
+func copied(m map[string][]answers.Record) map[string][]answers.Record {
+	out := map[string][]answers.Record{}
 	for k, r := range m {
 		out[k] = slices.Clone(r)
 	}
@@ -103,8 +104,8 @@ func (d *Directory) check(err error) {
 }
 
 // Descriptor returns the directory's descriptor.
-func (d *Directory) Descriptor(url string) *rekorbind.Descriptor {
-	out := &rekorbind.Descriptor{URL: url, Key: d.key}
+func (d *Directory) Descriptor(url string) *answers.Descriptor {
+	out := &answers.Descriptor{URL: url, Key: d.key}
 	if d.Witness != nil {
 		out.Witnesses = "witness w " + d.Witness.Key + "\nquorum w\n"
 	}
@@ -114,10 +115,10 @@ func (d *Directory) Descriptor(url string) *rekorbind.Descriptor {
 // Read makes the map of one log of Rekor v2, as the map function does.
 func (d *Directory) Read(root *sigstore.Root, log string, bodies [][]byte, checkpoint []byte) {
 	d.t.Helper()
-	d.Map = rekorbind.MapLeaf{
-		Function: rekorbind.MapVersion, Root: root.Digest().Hex, Inputs: []rekorbind.Input{{Log: log, Checkpoint: string(checkpoint)}},
+	d.Map = answers.MapLeaf{
+		Function: bindings.MapVersion, Root: root.Digest().Hex, Inputs: []answers.Input{{Log: log, Checkpoint: string(checkpoint)}},
 	}
-	d.Map.Disclosed, _ = rekorbind.NewPublished(nil)
+	d.Map.Disclosed, _ = answers.NewPublished(nil)
 	var stored []tlog.Hash
 	reader := hashReader(&stored)
 	for i, b := range bodies {
@@ -125,14 +126,14 @@ func (d *Directory) Read(root *sigstore.Root, log string, bodies [][]byte, check
 		d.check(err)
 		stored = append(stored, h...)
 	}
-	d.Records = map[string][]rekorbind.Record{}
+	d.Records = map[string][]answers.Record{}
 	for i, b := range bodies {
-		_, by, err := rekorbind.Binds(root, nil, log, int64(i), b)
+		_, by, err := bindings.Binds(root, nil, log, int64(i), b)
 		if err != nil {
 			continue
 		}
-		r := rekorbind.Record{Binding: &rekorbind.BindingRecord{Log: log, Index: int64(i), Body: string(b), Inclusion: d.proof(int64(len(bodies)), int64(i), reader)}}
-		for _, k := range rekorbind.Keys(by) {
+		r := answers.Record{Binding: &answers.BindingRecord{Log: log, Index: int64(i), Body: string(b), Inclusion: d.proof(int64(len(bodies)), int64(i), reader)}}
+		for _, k := range bindings.Keys(by) {
 			d.Records[k] = append(d.Records[k], r)
 		}
 	}
@@ -165,7 +166,7 @@ func (d *Directory) Build(at time.Time) {
 	at = at.UTC().Truncate(time.Second)
 	clock := time.Duration(0)
 	if len(d.leaves) > 0 {
-		clock = rekorbind.DirectoryLeaf{Time: d.Now.Time, Clock: d.Now.Clock}.Tick(at)
+		clock = answers.DirectoryLeaf{Time: d.Now.Time, Clock: d.Now.Clock}.Tick(at)
 	}
 	d.Now = chain.Shown{Leaf: int64(len(d.leaves)), Time: at, Clock: clock}
 	for key, records := range d.Records {
@@ -176,7 +177,7 @@ func (d *Directory) Build(at time.Time) {
 			r := records[n]
 			text, err := r.Text()
 			d.check(err)
-			values = append(values, Value{prefixmap.NewLabel(prefixmap.KeyHash(key), uint64(n)), rekorbind.Value(text)})
+			values = append(values, Value{prefixmap.NewLabel(prefixmap.KeyHash(key), uint64(n)), answers.Value(text)})
 		}
 	}
 	d.built, d.tree = copied(d.Records), NewTree(values)
@@ -186,7 +187,7 @@ func (d *Directory) Build(at time.Time) {
 	if dated := cmp.Or(d.Dated, at); !d.Undated {
 		d.Map.Inputs[0].Newest = dated.UTC().Truncate(time.Minute).Format(time.RFC3339)
 	}
-	d.Append(rekorbind.DirectoryLeaf{Time: at, Clock: clock, Maps: []rekorbind.MapLeaf{d.Map}}.Bytes())
+	d.Append(answers.DirectoryLeaf{Time: at, Clock: clock, Maps: []answers.MapLeaf{d.Map}}.Bytes())
 	if d.Witness != nil && d.Cosigned.IsZero() {
 		d.Witness.at = at
 	}
@@ -198,7 +199,7 @@ func (d *Directory) Forget() {
 }
 
 // first returns the leaf that first showed a record: an earlier one, or this.
-func (d *Directory) first(key string, r rekorbind.Record) chain.Shown {
+func (d *Directory) first(key string, r answers.Record) chain.Shown {
 	r.At = chain.Shown{Time: time.Unix(0, 0).UTC()}
 	text, err := r.Text()
 	d.check(err)
@@ -237,12 +238,12 @@ func (d *Directory) Checkpoint(size int) string {
 }
 
 // Answer returns the answer about a key at the last build.
-func (d *Directory) Answer(key string, more ...string) rekorbind.Answer {
+func (d *Directory) Answer(key string, more ...string) answers.Answer {
 	d.t.Helper()
 	a := d.head()
 	for _, k := range append([]string{key}, more...) {
 		_, path := d.tree.Member(prefixmap.KeyHash(k))
-		ka := rekorbind.KeyAnswer{Key: k, Path: path, Records: d.built[k]}
+		ka := answers.KeyAnswer{Key: k, Path: path, Records: d.built[k]}
 		for n := 0; d.Paged && len(ka.Records) >= prefixmap.BlockSize; n++ {
 			ka.Blocks = append(ka.Blocks, prefixmap.Block(prefixmap.KeyHash(k), n, d.values(ka.Records[:prefixmap.BlockSize])))
 			ka.Records = ka.Records[prefixmap.BlockSize:]
@@ -251,7 +252,7 @@ func (d *Directory) Answer(key string, more ...string) rekorbind.Answer {
 			ka.Blocks = append(ka.Blocks, prefixmap.Block(prefixmap.KeyHash(k), len(ka.Blocks), d.values(ka.Records)))
 			ka.Rest, ka.Records = len(ka.Records), nil
 		}
-		if d.LeaveOut && len(d.built[k]) > rekorbind.MaxKeyRecords {
+		if d.LeaveOut && len(d.built[k]) > answers.MaxKeyRecords {
 			ka.Blocks, ka.Records, ka.Rest, ka.Top = nil, nil, 0, d.Top(k)
 		}
 		a.Keys = append(a.Keys, ka)
@@ -275,30 +276,30 @@ func (d *Directory) Top(key string) *prefixmap.Subtree {
 	}
 }
 
-func (d *Directory) values(records []rekorbind.Record) (out []prefixmap.Hash) {
+func (d *Directory) values(records []answers.Record) (out []prefixmap.Hash) {
 	for _, r := range records {
 		text, err := r.Text()
 		d.check(err)
-		out = append(out, rekorbind.Value(text))
+		out = append(out, answers.Value(text))
 	}
 	return out
 }
 
 // Absence returns the answer that nothing is there under a prefix of a key's hash.
-func (d *Directory) Absence(key string, digits int) rekorbind.Answer {
+func (d *Directory) Absence(key string, digits int) answers.Answer {
 	d.t.Helper()
 	a := d.head()
 	items, path, other := d.tree.Absent(prefixmap.KeyHash(key), 4*digits)
-	a.Absent = &rekorbind.Absence{Path: path, Items: items, Other: other}
+	a.Absent = &answers.Absence{Path: path, Items: items, Other: other}
 	if len(items) > 0 {
 		a.Absent.Depth = 4 * digits
 	}
 	return a
 }
 
-func (d *Directory) head() rekorbind.Answer {
+func (d *Directory) head() answers.Answer {
 	n := int64(len(d.leaves))
-	return rekorbind.Answer{Checkpoint: d.Checkpoint(int(n)), Leaf: d.leaves[n-1], Index: n - 1, Inclusion: d.proof(n, n-1, hashReader(&d.stored))}
+	return answers.Answer{Checkpoint: d.Checkpoint(int(n)), Leaf: d.leaves[n-1], Index: n - 1, Inclusion: d.proof(n, n-1, hashReader(&d.stored))}
 }
 
 // keys returns the keys that the bindings of a name have in common with it, and those with
@@ -337,7 +338,7 @@ func (d *Directory) Honest(repo string) []byte {
 	return d.file(&a)
 }
 
-func (d *Directory) file(a *rekorbind.Answer) []byte {
+func (d *Directory) file(a *answers.Answer) []byte {
 	if d.Change != nil {
 		d.Change(a)
 	}
@@ -420,7 +421,7 @@ func (d *Directory) at(path string) []byte {
 		d.check(err)
 		a := d.head()
 		items, way, other := d.tree.Absent(prefixmap.Hash(prefix), 4*len(parts[3]))
-		a.Absent = &rekorbind.Absence{Path: way, Items: items, Other: other}
+		a.Absent = &answers.Absence{Path: way, Items: items, Other: other}
 		if len(items) > 0 {
 			a.Absent.Depth = 4 * len(parts[3])
 		}
@@ -441,7 +442,7 @@ func (d *Directory) page(key string, name []string) []byte {
 	if err != nil || from+size > len(d.built[key]) {
 		return nil
 	}
-	file, err := rekorbind.Page{Key: key, Block: n, Records: d.built[key][from : from+size]}.Encode()
+	file, err := answers.Page{Key: key, Block: n, Records: d.built[key][from : from+size]}.Encode()
 	d.check(err)
 	return file
 }
@@ -516,7 +517,7 @@ func (d *Directory) Leaf(n int) ([]byte, int64) {
 }
 
 // At returns the beginning of an answer that shows an older leaf, with a valid proof.
-func (d *Directory) At(index int) rekorbind.Answer {
+func (d *Directory) At(index int) answers.Answer {
 	a := d.head()
 	a.Leaf, a.Index = d.Leaf(index)
 	a.Inclusion = d.proof(int64(len(d.leaves)), a.Index, hashReader(&d.stored))

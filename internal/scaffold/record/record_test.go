@@ -18,6 +18,7 @@ import (
 	prototrust "github.com/sigstore/protobuf-specs/gen/pb-go/trustroot/v1"
 
 	"github.com/repopolicy/repopolicy/internal/airgap"
+	"github.com/repopolicy/repopolicy/internal/bindings"
 	"github.com/repopolicy/repopolicy/internal/scaffold/directorytest"
 	"github.com/repopolicy/repopolicy/internal/scaffold/sigstoretest"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
@@ -64,7 +65,7 @@ type world struct {
 	directory  *directorytest.Directory
 	instance   *sigstoretest.Instance
 	descriptor []byte
-	bound      []rekorbind.File // of version 1
+	bound      []bindings.File // of version 1
 	staple     []byte
 	stapleName string
 	release    map[string][]byte // files of v1.2.3
@@ -96,7 +97,7 @@ func newWorld(t testing.TB) *world {
 		Extensions: map[int]string{9: wf, 11: "github-hosted", 12: repository, 14: "refs/heads/main", 15: "1001", 17: "2002", 18: wf, 20: "repository_dispatch"},
 	})
 	for who, bundle := range map[string][]byte{"alice": maintainer, "repository": binding} {
-		w.bound = append(w.bound, rekorbind.File{Name: rekorbind.SignatureName(1, []byte(who), false), Data: bundle})
+		w.bound = append(w.bound, bindings.File{Name: bindings.SignatureName(1, []byte(who), false), Data: bundle})
 	}
 	w.release = map[string][]byte{}
 	sums := ""
@@ -115,7 +116,7 @@ func newWorld(t testing.TB) *world {
 	w.directory.Read(root, root.Logs()[0].ID, bodies, inst.CheckpointV2(bodies, inst.Origin()))
 	w.directory.Build(sigstoretest.Now)
 	w.descriptor = w.directory.Descriptor("https://directory.example.com").Bytes()
-	w.staple, w.stapleName = w.directory.Honest(repository), rekorbind.StapleName(root, nil)
+	w.staple, w.stapleName = w.directory.Honest(repository), bindings.StapleName(root, nil)
 	return w
 }
 

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/repopolicy/repopolicy/internal/memory"
+	"github.com/repopolicy/repopolicy/internal/signlog"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/rekorbind"
@@ -53,7 +55,7 @@ func (d *show) log(who claims.Claims, what, text, previous, to string) (statemen
 	if err != nil {
 		return "", err
 	}
-	journal, err := rekorbind.OpenState(dir)
+	journal, err := memory.OpenState(dir)
 	if err != nil {
 		return "", err
 	}
@@ -61,8 +63,8 @@ func (d *show) log(who claims.Claims, what, text, previous, to string) (statemen
 	if previous != "" {
 		version = 2
 	}
-	w := &rekorbind.Writer{Root: root, Client: &sigstore.Client{Services: services, Transport: d.stack.Transport()}, Journal: journal, Now: time.Now}
-	files, err := w.Write(d.ctx, rekorbind.Request{Statement: payload, Version: version, Signature: rekorbind.Signature{Who: what, Token: func(context.Context) (string, error) { return d.stack.Token(who) }}})
+	w := &signlog.Writer{Root: root, Client: &sigstore.Client{Services: services, Transport: d.stack.Transport()}, Journal: journal, Now: time.Now}
+	files, err := w.Write(d.ctx, signlog.Request{Statement: payload, Version: version, Signature: signlog.Signature{Who: what, Token: func(context.Context) (string, error) { return d.stack.Token(who) }}})
 	if err != nil {
 		return "", err
 	}

@@ -13,8 +13,8 @@ import (
 	"time"
 
 	directory "github.com/repopolicy/repopolicy/directory/cli"
+	"github.com/repopolicy/repopolicy/internal/answers"
 	"github.com/repopolicy/repopolicy/policy"
-	"github.com/repopolicy/repopolicy/rekorbind"
 )
 
 // operate runs repopolicy-directory, in this process, on files of a directory, and
@@ -71,7 +71,7 @@ func (d *show) directory(dir string) error {
 		}
 	}
 	text := d.operate(own, "A directory has a key, and a descriptor that says so to its users.", "keygen", "--url", "http://"+l.Addr().String(), in("key"))
-	described, err := rekorbind.ParseDescriptor([]byte(text))
+	described, err := answers.ParseDescriptor([]byte(text))
 	if err != nil {
 		return err
 	}

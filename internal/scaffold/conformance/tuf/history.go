@@ -20,11 +20,11 @@ import (
 	"testing/fstest"
 	"time"
 
+	"github.com/repopolicy/repopolicy/internal/bindings"
 	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/trust"
 	"github.com/repopolicy/repopolicy/internal/trust/tuf"
-	"github.com/repopolicy/repopolicy/rekorbind"
 )
 
 const (
@@ -210,7 +210,7 @@ func read(ctx context.Context, c *tuf.Client) error {
 			return fmt.Errorf("%s: %w", name, err)
 		}
 	}
-	fmt.Printf("  %d targets, %d logs; forge table: %v\n", len(names), len(r.Logs()), r.Forges != (*rekorbind.Forges)(nil))
+	fmt.Printf("  %d targets, %d logs; forge table: %v\n", len(names), len(r.Logs()), r.Forges != (*bindings.Forges)(nil))
 	return nil
 }
 

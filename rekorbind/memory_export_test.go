@@ -1,6 +1,0 @@
-// SPDX-License-Identifier: Apache-2.0
-
-package rekorbind
-
-// Dir returns where the state lies.
-func (s *State) Dir() string { return string(s.store.(folder)) }
