@@ -11,6 +11,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/budget"
 	"github.com/repopolicy/repopolicy/internal/find"
 	"github.com/repopolicy/repopolicy/internal/git"
+	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -119,10 +120,10 @@ func (c *Client) agent() string {
 		return c.Agent
 	}
 	version := "(devel)"
-	if b, ok := debug.ReadBuildInfo(); ok && b.Main.Path == policy.Name && b.Main.Version != "" {
+	if b, ok := debug.ReadBuildInfo(); ok && b.Main.Path == spelling.Name && b.Main.Version != "" {
 		version = b.Main.Version
 	}
-	return "repopolicy/" + version + " (https://" + policy.Name + ")"
+	return "repopolicy/" + version + " (https://" + spelling.Name + ")"
 }
 
 func (c *Client) finder(ctx context.Context) *find.Finder {

@@ -240,7 +240,7 @@ func (c *Client) Pinned(ctx context.Context, path string, text []byte) (*Policy,
 // Signer returns what allows one signer alone: an exact e-mail address or URI, certified for
 // an issuer.
 func (c *Client) Signer(identity, issuer string) (*Policy, error) {
-	t, err := policy.IdentityOnly(policy.FlagIdentity{Identity: identity, Issuer: issuer, SetOnly: true})
+	t, err := policy.FlagIdentity{Identity: identity, Issuer: issuer, SetOnly: true}.Trusted()
 	if err != nil {
 		return nil, policy.Faultf(policy.Usage, "%s", err)
 	}
@@ -375,7 +375,7 @@ func (p *Policy) Only(identity, issuer string) (*Policy, error) {
 	if !p.made() {
 		return nil, errZero
 	}
-	if _, err := policy.IdentityOnly(policy.FlagIdentity{Identity: identity, Issuer: issuer, SetOnly: true}); err != nil {
+	if _, err := (policy.FlagIdentity{Identity: identity, Issuer: issuer, SetOnly: true}).Trusted(); err != nil {
 		return nil, policy.Faultf(policy.Usage, "%s", err)
 	}
 	next := *p

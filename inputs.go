@@ -12,6 +12,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/account"
 	"github.com/repopolicy/repopolicy/internal/fetch"
 	"github.com/repopolicy/repopolicy/internal/release"
+	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -83,7 +84,7 @@ func (r *request) check() error {
 			Reason: policy.Usage, Text: "no artifact given",
 			Hint: "name files, a directory, a checksum file or a digest such as sha256:…",
 		}
-	case r.tag != "" && !policy.ValidTag(r.tag):
+	case r.tag != "" && !spelling.ValidTag(r.tag):
 		return &policy.Fault{
 			Reason: policy.Usage, Text: "--tag: " + r.tag + " cannot be a tag",
 			Hint: "give the tag's name without refs/tags/",

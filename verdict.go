@@ -72,7 +72,7 @@ type Result struct {
 // Class returns the class of the result: OK if and only if it is permitted.
 func (r *Result) Class() policy.Class {
 	c := r.Decision.Reason.Class()
-	if (c == policy.ClassOK) != (r.Decision.Outcome == policy.Permitted) {
+	if (c == policy.ClassOK) != (r.Decision.Permitted) {
 		return policy.ClassInternal
 	}
 	return c

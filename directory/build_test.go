@@ -26,6 +26,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/prefixmap"
 	"github.com/repopolicy/repopolicy/internal/scaffold/sigstoretest"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
+	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/policy/chain"
 	"github.com/repopolicy/repopolicy/rekorbind"
@@ -424,7 +425,7 @@ func TestPublish(t *testing.T) {
 			data, err := os.ReadFile(path)
 			name, _ := filepath.Rel(dir, path)
 			if !strings.Contains(name, ".p/") { // of an older tree
-				out[name] = policy.Sum(data)
+				out[name] = spelling.Sum(data)
 			}
 			return err
 		})

@@ -17,7 +17,7 @@ import (
 
 	"github.com/repopolicy/repopolicy/internal/bindings"
 	"github.com/repopolicy/repopolicy/internal/scaffold/sigstoretest"
-	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/internal/spelling"
 )
 
 // TestInbox: each file of an inbox is taken once, moved aside, or left for a later build.
@@ -76,7 +76,7 @@ func TestInbox(t *testing.T) {
 		}
 		return out
 	}
-	receipts := []string{"receipts/" + policy.Sum(one) + ".note", "receipts/" + policy.Sum(two) + ".note"}
+	receipts := []string{"receipts/" + spelling.Sum(one) + ".note", "receipts/" + spelling.Sum(two) + ".note"}
 	refused := []string{
 		"refused/junk", "refused/large", "refused/link", "refused/mallory", "refused/misnamed", "refused/none.place.json",
 	}
@@ -98,7 +98,7 @@ func TestInbox(t *testing.T) {
 		}
 	}
 	take(false, 1)
-	receipts, refused = append(receipts, "receipts/"+policy.Sum(read)+".note"), append(refused, "refused/unbound")
+	receipts, refused = append(receipts, "receipts/"+spelling.Sum(read)+".note"), append(refused, "refused/unbound")
 	want(".part")
 	if len(warned) != 7 {
 		t.Errorf("%q", warned)

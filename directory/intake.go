@@ -17,6 +17,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/answers"
 	"github.com/repopolicy/repopolicy/internal/bindings"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
+	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/policy/chain"
 	"github.com/repopolicy/repopolicy/rekorbind"
@@ -129,7 +130,7 @@ func one(files []bindings.File) ([]byte, error) {
 		b, err := sigstore.ParseBundle(f.Data)
 		switch {
 		case len(f.Data) > maxSignatureBytes || err != nil || b.Statement() == nil ||
-			b.Statement().PredicateType != chain.StatementPredicate || len(b.Payload()) > rekorbind.MaxStatementBytes:
+			b.Statement().PredicateType != spelling.StatementPredicate || len(b.Payload()) > rekorbind.MaxStatementBytes:
 			bad = append(bad, f.Name)
 		case payload == nil:
 			payload = b.Payload()

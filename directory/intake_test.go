@@ -24,7 +24,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/answers"
 	"github.com/repopolicy/repopolicy/internal/bindings"
 	"github.com/repopolicy/repopolicy/internal/scaffold/sigstoretest"
-	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/rekorbind"
 )
 
@@ -58,7 +58,7 @@ func memberFile(inst *sigstoretest.Instance, who string, payload []byte) []byte 
 func second(t testing.TB, repo, who string, first []byte) []byte {
 	t.Helper()
 	text := strings.NewReplacer("version = 1", "version = 2", "alice", who).Replace(fmt.Sprintf(policyText, repo, "alice"))
-	payload, err := rekorbind.Encode([]byte(text), policy.Sum(first))
+	payload, err := rekorbind.Encode([]byte(text), spelling.Sum(first))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -164,12 +164,12 @@ func (d *desk) shown(payload []byte) (leaf int64, signatures int) {
 	d.t.Helper()
 	leaf = -1
 	if err := d.b.Store.db.View(func(tx *bolt.Tx) error {
-		p, ok, err := publishedAs(tx, policy.Sum(payload))
+		p, ok, err := publishedAs(tx, spelling.Sum(payload))
 		if ok {
 			leaf = p.At.Leaf
 		}
 		return errors.Join(err,
-			eachSignature(tx, policy.Sum(payload), func(bindings.SignatureRecord, signature) error {
+			eachSignature(tx, spelling.Sum(payload), func(bindings.SignatureRecord, signature) error {
 				signatures++
 				return nil
 			}))

@@ -12,6 +12,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/bindings"
 	"github.com/repopolicy/repopolicy/internal/scaffold/sigstoretest"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
+	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/internal/web"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/policy/chain"
@@ -81,7 +82,7 @@ func TestLapse(t *testing.T) {
 				if today == handedIn {
 					offers := answers.Unlisted(root, nil, files, nil)
 					receipt, _, err := d.d.HandIn(t.Context(), client, offers[len(offers)-1])
-					if err != nil || receipt.Leaf != int64(today) || receipt.Statement != policy.Sum(two) {
+					if err != nil || receipt.Leaf != int64(today) || receipt.Statement != spelling.Sum(two) {
 						t.Fatalf("%+v: %v", receipt, err)
 					}
 					handed = handedIn <= lastDay

@@ -6,13 +6,9 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/repopolicy/repopolicy/internal/spelling"
 )
-
-// ApprovalPredicate is the predicate type of an approval (SPEC 14.1).
-const ApprovalPredicate = "https://" + Name + "/approval/v1"
-
-// MaxApprovals is how many approvals are looked at for one artifact.
-const MaxApprovals = 100
 
 // ApprovalFacts are what an approval says: that exactly these digests are to be
 // released, as this tag of this commit, under this version of the policy.
@@ -34,9 +30,9 @@ type Approval struct {
 	placed       Placed // by a chain of versions
 }
 
-// NewApproval declares that the signature over an approval was verified. It is to
+// Verified declares that the signature over an approval was verified. It is to
 // be called where that happens and nowhere else.
-func NewApproval(f ApprovalFacts, signer Identity, v Verification) Approval {
+func (f ApprovalFacts) Verified(signer Identity, v Verification) Approval {
 	return Approval{facts: f, signer: signer, verification: v, verified: true}
 }
 
@@ -77,7 +73,7 @@ func (p *Placed) always(f func(*File) bool) bool {
 // approved returns the distinct principals whose approvals count for a release by
 // the rule, sorted, and why others do not (SPEC 14.2).
 func (t *Trusted) approved(r *Rule, req Request, c *Claims) (names, others []string) {
-	for _, a := range req.Approvals[:min(len(req.Approvals), MaxApprovals)] {
+	for _, a := range req.Approvals[:min(len(req.Approvals), spelling.MaxApprovals)] {
 		name, why := t.counts(&a, r, req, c)
 		switch {
 		case why != "":

@@ -4,10 +4,11 @@ package policy
 
 import (
 	"fmt"
-	"github.com/repopolicy/repopolicy/policy/internal/form"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/repopolicy/repopolicy/internal/spelling"
 )
 
 // Run is who asks to release, before anything is signed: the identity that
@@ -26,9 +27,9 @@ type RunFacts struct {
 	RefProtected string // "true", "false", or "" if the token does not say
 }
 
-// NewRun declares that a token for this identity was verified. It is to be called
+// Verified declares that a token for this identity was verified. It is to be called
 // where that happens and nowhere else.
-func NewRun(id Identity, f RunFacts) Run { return Run{id, f, true} }
+func (f RunFacts) Verified(id Identity) Run { return Run{id, f, true} }
 
 // Identity returns the identity that a certificate would name.
 func (r Run) Identity() Identity { return r.identity }
@@ -50,7 +51,7 @@ func (r Run) As(id Identity) (Run, bool) {
 			return Run{}, false
 		}
 	}
-	return NewRun(id, r.facts), true
+	return r.facts.Verified(id), true
 }
 
 // Stage is where in a release an authorisation is asked for. The zero value is
@@ -102,7 +103,7 @@ func (t *Trusted) Authorize(run Run, stage Stage, req Request, tags []string, ta
 		return Decision{Reason: Internal, Detail: "only a policy that the repository bound authorises"}
 	}
 	if !t.file.Tombstone && !req.Now.Before(t.file.Expires) {
-		return Decision{Reason: PolicyExpired, Detail: "it expired " + form.Stamp(t.file.Expires)}
+		return Decision{Reason: PolicyExpired, Detail: "it expired " + spelling.Stamp(t.file.Expires)}
 	}
 	req.asking = &asking{&run, stage}
 	now := Verification{Times: []time.Time{req.Now}, Logged: true, Proven: true}
@@ -118,7 +119,7 @@ func (t *Trusted) Authorize(run Run, stage Stage, req Request, tags []string, ta
 		}
 		d.Compared = t.compared(r, &d.Rules[i], req, &run.identity, tags)
 	}
-	if d.Outcome != Permitted {
+	if !d.Permitted {
 		return d
 	}
 	if a := t.rule(d.Rule).Approvals; a != nil && stage != StagePublish {

@@ -115,8 +115,8 @@ environment = "release"
 		if c.req != nil {
 			c.req(&req)
 		}
-		d := p.Authorize(NewRun(c.id, c.facts), c.stage, req, claim(c.id).Tags, "certificate")
-		if d.Reason != c.want || (d.Outcome == Permitted) != (c.want == Allowed) {
+		d := p.Authorize(c.facts.Verified(c.id), c.stage, req, claim(c.id).Tags, "certificate")
+		if d.Reason != c.want || (d.Permitted) != (c.want == Allowed) {
 			t.Errorf("%s: %s (%s), want %s", name, d.Reason, d.Detail, c.want)
 			continue
 		}
@@ -135,7 +135,7 @@ environment = "release"
 		if c.codes != nil && !slices.Equal(codes, c.codes) || !slices.Equal(open, c.open) {
 			t.Errorf("%s: %q, open %q", name, codes, open)
 		}
-		if d.Outcome == Permitted && slices.ContainsFunc(d.Compared, func(c Comparison) bool { return c.State == "differs" }) {
+		if d.Permitted && slices.ContainsFunc(d.Compared, func(c Comparison) bool { return c.State == "differs" }) {
 			t.Errorf("%s: allowed with a row that differs", name)
 		}
 		if c.note != "" && !slices.ContainsFunc(d.Notes, func(n Note) bool { return n.Code == c.note }) {
@@ -149,7 +149,7 @@ environment = "release"
 func TestAuthorizeNobody(t *testing.T) {
 	id := workflowIdentity("refs/tags/v1")
 	req := Request{Names: []string{"widget_1"}, Now: signed}
-	p, run := bound(t, decideRule), NewRun(id, RunFacts{})
+	p, run := bound(t, decideRule), RunFacts{}.Verified(id)
 	var none *Trusted
 	for name, d := range map[string]Decision{
 		"nil":        none.Authorize(run, StageSign, req, []string{"v1"}, ""),
@@ -159,7 +159,7 @@ func TestAuthorizeNobody(t *testing.T) {
 		"unverified": p.Authorize(Run{identity: id}, StageSign, req, []string{"v1"}, ""),
 		"zero run":   p.Authorize(Run{}, StageSign, req, []string{"v1"}, ""),
 	} {
-		if d.Outcome == Permitted || d.Reason == "" || d.Reason.Class() == ClassOK {
+		if d.Permitted || d.Reason == "" || d.Reason.Class() == ClassOK {
 			t.Errorf("%s: %s", name, d.Reason)
 		}
 	}
@@ -168,7 +168,7 @@ func TestAuthorizeNobody(t *testing.T) {
 // TestRunAs: a certificate that says anything else than the token is another's.
 func TestRunAs(t *testing.T) {
 	id := workflowIdentity("refs/tags/v1")
-	run := NewRun(id, facts)
+	run := facts.Verified(id)
 	if got, ok := run.As(id); !ok || got.identity != id || got.facts != facts {
 		t.Errorf("its own: %+v", got)
 	}
@@ -254,9 +254,7 @@ from = "maintainers"
 	stranger := *with
 	stranger.Maintainers.Members = nil
 	approval := func(change func(*Approval)) Approval {
-		a := NewApproval(
-			ApprovalFacts{with.Repository, "v1", run.Commit(), p.Digest(), []Digest{digest}}, alice, proven,
-		)
+		a := ApprovalFacts{with.Repository, "v1", run.Commit(), p.Digest(), []Digest{digest}}.Verified(alice, proven)
 		if change != nil {
 			change(&a)
 		}
@@ -291,8 +289,8 @@ from = "maintainers"
 	} {
 		req := ask()
 		req.Digests, req.Approvals = []Digest{digest}, []Approval{approval(c.change)}
-		d := c.by.Decide(req, NewEvidence(claim(run), proven))
-		if (d.Outcome == Permitted) != c.want {
+		d := c.by.Decide(req, claim(run).Verified(proven))
+		if (d.Permitted) != c.want {
 			t.Errorf("%s: %s %v", c.name, d.Reason, d.Rules)
 		}
 	}
@@ -301,8 +299,8 @@ from = "maintainers"
 		a := approval(placed(Placed{Named: named, InForce: [][]*File{{with}}}))
 		a.facts.Policy.Hex = strings.Repeat("1", 64)
 		req := Request{Names: []string{"widget_1"}, Digests: []Digest{digest}, Approvals: []Approval{a}, Now: signed}
-		d := p.Authorize(NewRun(run, RunFacts{}), StagePublish, req, []string{"v1"}, "certificate")
-		if (d.Outcome == Permitted) != named {
+		d := p.Authorize(RunFacts{}.Verified(run), StagePublish, req, []string{"v1"}, "certificate")
+		if (d.Permitted) != named {
 			t.Errorf("%s: %s %v", name, d.Reason, d.Rules)
 		}
 	}
@@ -321,7 +319,7 @@ func TestVersions(t *testing.T) {
 	const revoked, restored = "[[revoked]]\nrule = \"binaries\"\n", "[[restored]]\nrule = \"binaries\"\n"
 	ids := Ids{"1001", "2002"}
 	first, last := until(decideRule, "2027-01-01"), until("", "2027-06-01")
-	ev := NewEvidence(claim(workflowIdentity("refs/tags/v1")), proven)
+	ev := claim(workflowIdentity("refs/tags/v1")).Verified(proven)
 	late := ask()
 	late.Now = time.Date(2027, 5, 1, 0, 0, 0, 0, time.UTC)
 	for name, c := range map[string]struct {
@@ -352,7 +350,7 @@ func TestVersions(t *testing.T) {
 			until(decideRule+revoked, "2027-01-01"),
 		}).Earlier(first, ids), ask(), Allowed},
 	} {
-		if d := c.by.Decide(c.req, ev); d.Reason != c.want || (d.Outcome == Permitted) != (c.want == Allowed) {
+		if d := c.by.Decide(c.req, ev); d.Reason != c.want || (d.Permitted) != (c.want == Allowed) {
 			t.Errorf("%s: %s %s", name, d.Reason, d.Detail)
 		}
 	}
@@ -363,7 +361,7 @@ func TestVersions(t *testing.T) {
 		strings.Replace(decideRule, "binaries", "other", 1)+decideRule+"since = 2026-01-01T00:00:00Z\n", "2027-01-01",
 	)
 	p := reaching.Bound(ids, GenesisFirst, nil).BeforeFirst()
-	if d := p.Decide(ask(), ev); d.Outcome != Permitted || d.Rule != "binaries" || len(d.Rules) != 1 {
+	if d := p.Decide(ask(), ev); !d.Permitted || d.Rule != "binaries" || len(d.Rules) != 1 {
 		t.Errorf("%s %v", d.Reason, d.Rules)
 	}
 	if len(reaching.Content().Rules) != 2 {

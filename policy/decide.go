@@ -4,24 +4,16 @@ package policy
 
 import (
 	"fmt"
-	"github.com/repopolicy/repopolicy/policy/internal/form"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/repopolicy/repopolicy/internal/spelling"
 )
 
 // grace is how long after its expiry a policy still judges releases that were
 // signed before it (DESIGN 4, rule 5).
 const grace = 90 * 24 * time.Hour
-
-// Outcome says whether a release is allowed. The zero value denies.
-type Outcome uint8
-
-// The outcomes.
-const (
-	Denied Outcome = iota
-	Permitted
-)
 
 // Request is what is asked about one artifact.
 type Request struct {
@@ -97,11 +89,11 @@ func (r RuleResult) IdentityMatches() bool {
 // Decision is the answer for one artifact and one piece of evidence. It is
 // permitted on exactly one path of [Trusted.Decide]; the zero value denies.
 type Decision struct {
-	Outcome Outcome
-	Reason  Reason
-	Detail  string // what exactly, for a person; may be empty
-	Rule    string // name of the rule that allows; "" if none
-	Tag     string // the tag that was judged; "" if the evidence names none
+	Permitted bool // whether the release is allowed
+	Reason    Reason
+	Detail    string // what exactly, for a person; may be empty
+	Rule      string // name of the rule that allows; "" if none
+	Tag       string // the tag that was judged; "" if the evidence names none
 	// Versions are the numbers of all versions of a chain that may have been in
 	// force, 0 for the time before version 1. None for a policy without a chain.
 	Versions []int
@@ -150,7 +142,7 @@ func (t *Trusted) Decide(req Request, ev Evidence) Decision {
 // known. It never allows.
 func (t *Trusted) Precheck(req Request, c Claims) (Decision, bool) {
 	d := t.decide(req, &c, nil)
-	if d.Outcome == Permitted || d.Reason == "" || d.Reason.Class() == ClassStale {
+	if d.Permitted || d.Reason == "" || d.Reason.Class() == ClassStale {
 		return Decision{}, false
 	}
 	return d, true
@@ -203,12 +195,12 @@ func (t *Trusted) decide(req Request, c *Claims, v *Verification) Decision {
 	if v != nil {
 		if _, upper := v.Bounds(); upper.After(req.Now.Add(req.Skew)) {
 			d.Reason, d.Detail = EvidenceInFuture, fmt.Sprintf(
-				"signed %s, judged as of %s", form.Stamp(upper), form.Stamp(req.Now),
+				"signed %s, judged as of %s", spelling.Stamp(upper), spelling.Stamp(req.Now),
 			)
 			return d
 		} else if req.Cooldown > 0 && upper.Add(req.Cooldown).After(req.Now) {
 			d.Reason, d.Detail = ReleaseTooYoung, fmt.Sprintf(
-				"signed %s, judged as of %s", form.Stamp(upper), form.Stamp(req.Now),
+				"signed %s, judged as of %s", spelling.Stamp(upper), spelling.Stamp(req.Now),
 			)
 			return d
 		}
@@ -283,7 +275,7 @@ func (t *Trusted) decide(req Request, c *Claims, v *Verification) Decision {
 	if v != nil {
 		if _, upper := v.Bounds(); upper.After(f.Expires) {
 			d.Reason, d.Detail = ExpiredAtRelease, fmt.Sprintf(
-				"signed %s, the policy expired %s", form.Stamp(upper), form.Stamp(f.Expires),
+				"signed %s, the policy expired %s", spelling.Stamp(upper), spelling.Stamp(f.Expires),
 			)
 			return d
 		}
@@ -315,18 +307,18 @@ func (t *Trusted) permit(d Decision, req Request, why Reason) Decision {
 	switch {
 	case t.head != nil && head.Tombstone: // nothing will ever renew it
 	case t.strict && !req.Now.Before(expires):
-		d.Reason, d.Detail = PolicyExpired, fmt.Sprintf("it expired %s", form.Stamp(expires))
+		d.Reason, d.Detail = PolicyExpired, fmt.Sprintf("it expired %s", spelling.Stamp(expires))
 		return d
 	case req.Now.After(expires.Add(grace)):
-		d.Reason, d.Detail = PolicyStale, fmt.Sprintf("it expired %s", form.Stamp(expires))
+		d.Reason, d.Detail = PolicyStale, fmt.Sprintf("it expired %s", spelling.Stamp(expires))
 		return d
 	case req.Now.After(expires):
 		d.Notes = append(d.Notes, Note{"policy-expired", fmt.Sprintf(
-			"the policy expired %s; releases signed before that are judged until %s", form.Stamp(expires),
-			form.Stamp(expires.Add(grace)),
+			"the policy expired %s; releases signed before that are judged until %s", spelling.Stamp(expires),
+			spelling.Stamp(expires.Add(grace)),
 		)})
 	}
-	d.Outcome, d.Reason = Permitted, why
+	d.Permitted, d.Reason = true, why
 	return d
 }
 
@@ -354,7 +346,7 @@ func (f *FlagIdentity) decide(d Decision, c *Claims, v *Verification) Decision {
 	d.Notes = append(d.Notes, Note{
 		"no-policy", "no policy was consulted: the flags name the signer, nothing says that it may release",
 	})
-	d.Outcome, d.Reason = Permitted, Allowed
+	d.Permitted, d.Reason = true, Allowed
 	return d
 }
 
@@ -460,7 +452,7 @@ func (t *Trusted) revoked(r *Rule, c *Claims, v *Verification) string {
 			continue
 		}
 		if _, upper := v.Bounds(); !upper.Before(x.Since) {
-			return fmt.Sprintf("%s, compromised since %s, signed %s", what, form.Stamp(x.Since), form.Stamp(upper))
+			return fmt.Sprintf("%s, compromised since %s, signed %s", what, spelling.Stamp(x.Since), spelling.Stamp(upper))
 		}
 	}
 	return ""

@@ -78,15 +78,15 @@ func TestIds(t *testing.T) {
 		"both":             {Ids{Repository: "1001", Owner: "2002"}, true},
 		"unknown":          {Ids{}, true},
 	} {
-		d := mustPin(t, decideRule, c.ids).Decide(ask(), NewEvidence(claim(workflowIdentity("refs/tags/v1")), proven))
-		if (d.Outcome == Permitted) != c.want {
+		d := mustPin(t, decideRule, c.ids).Decide(ask(), claim(workflowIdentity("refs/tags/v1")).Verified(proven))
+		if (d.Permitted) != c.want {
 			t.Errorf("%s: %+v", name, d)
 		}
 	}
 	id := workflowIdentity("refs/tags/v1")
 	id.SourceRepositoryURI = "https://github.com/acme/renamed"
-	d := mustPin(t, decideRule, Ids{Repository: "1001"}).Decide(ask(), NewEvidence(claim(id), proven))
-	if d.Outcome != Denied {
+	d := mustPin(t, decideRule, Ids{Repository: "1001"}).Decide(ask(), claim(id).Verified(proven))
+	if d.Permitted {
 		t.Error("case-88-repo-renamed: allowed")
 	}
 }
@@ -132,8 +132,8 @@ func TestForeignSigner(t *testing.T) {
 		if c.change != nil {
 			c.change(&id)
 		}
-		d := mustPin(t, rule(c.pin), Ids{}).Decide(ask(), NewEvidence(claim(id), proven))
-		if (d.Outcome == Permitted) != c.want {
+		d := mustPin(t, rule(c.pin), Ids{}).Decide(ask(), claim(id).Verified(proven))
+		if (d.Permitted) != c.want {
 			t.Errorf("%s: %+v", c.name, d)
 		}
 	}
@@ -163,19 +163,19 @@ func TestTime(t *testing.T) {
 	} {
 		req := ask()
 		req.Now = c.now
-		d := mustPin(t, decideRule+c.rule, Ids{}).Decide(req, NewEvidence(claim(workflowIdentity("refs/tags/v1")), c.v))
+		d := mustPin(t, decideRule+c.rule, Ids{}).Decide(req, claim(workflowIdentity("refs/tags/v1")).Verified(c.v))
 		if d.Reason != c.want {
 			t.Errorf("%s: %s %s", c.name, d.Reason, d.Detail)
 		}
-		if (d.Outcome == Permitted) != (c.want == Allowed) {
-			t.Errorf("%s: outcome %d with %s", c.name, d.Outcome, d.Reason)
+		if (d.Permitted) != (c.want == Allowed) {
+			t.Errorf("%s: permitted %v with %s", c.name, d.Permitted, d.Reason)
 		}
 	}
 }
 
 // TestCooldown: what is too young, or of no known age, is denied, whoever signed it.
 func TestCooldown(t *testing.T) {
-	flags, err := IdentityOnly(FlagIdentity{Identity: workflowIdentity("refs/tags/v1").Value, Issuer: workflowIdentity("refs/tags/v1").Issuer})
+	flags, err := FlagIdentity{Identity: workflowIdentity("refs/tags/v1").Value, Issuer: workflowIdentity("refs/tags/v1").Issuer}.Trusted()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -197,18 +197,18 @@ func TestCooldown(t *testing.T) {
 		req := ask()
 		req.Now, req.Cooldown = c.now, 3*day
 		v := Verification{Times: c.times, Logged: true, Proven: true}
-		d := c.by.Decide(req, NewEvidence(claim(workflowIdentity("refs/tags/v1")), v))
-		if d.Reason != c.want || (d.Outcome == Permitted) != (c.want == Allowed) {
+		d := c.by.Decide(req, claim(workflowIdentity("refs/tags/v1")).Verified(v))
+		if d.Reason != c.want || (d.Permitted) != (c.want == Allowed) {
 			t.Errorf("%s: %s %s", c.name, d.Reason, d.Detail)
 		}
 	}
 	adopted := mustPin(t, decideRule+"[[adopted]]\ntag = \"v0\"\ndigests = [\"sha256:"+strings.Repeat("ab", 32)+"\"]\n", Ids{})
 	req := Request{Now: signed, Digests: []Digest{{"sha256", strings.Repeat("ab", 32)}}}
-	if d, ok := adopted.DecideAdopted(req); !ok || d.Outcome != Permitted {
+	if d, ok := adopted.DecideAdopted(req); !ok || !d.Permitted {
 		t.Errorf("%s", d.Reason)
 	}
 	req.Cooldown = day
-	if d, ok := adopted.DecideAdopted(req); !ok || d.Reason != ReleaseTooYoung || d.Outcome == Permitted {
+	if d, ok := adopted.DecideAdopted(req); !ok || d.Reason != ReleaseTooYoung || d.Permitted {
 		t.Errorf("adopted: %s", d.Reason)
 	}
 }
@@ -231,12 +231,12 @@ func TestEveryFieldMatters(t *testing.T) {
 			}
 			c := claim(id)
 			c.Tags = []string{"v1"}
-			d := p.Decide(ask(), NewEvidence(c, proven))
-			if name := typ.Field(i).Name; (d.Outcome == Permitted) != free[name] {
+			d := p.Decide(ask(), c.Verified(proven))
+			if name := typ.Field(i).Name; (d.Permitted) != free[name] {
 				t.Errorf("%s + %q: %s", name, to, d.Reason)
 			}
 			pre, final := p.Precheck(ask(), c)
-			if pre.Outcome == Permitted || final == (d.Outcome == Permitted) {
+			if pre.Permitted || final == (d.Permitted) {
 				t.Errorf("%s: precheck %v, decision %s", typ.Field(i).Name, final, d.Reason)
 			}
 		}
@@ -245,7 +245,7 @@ func TestEveryFieldMatters(t *testing.T) {
 
 // TestZero uses what nobody filled in: never OK.
 func TestZero(t *testing.T) {
-	good := NewEvidence(claim(workflowIdentity("refs/tags/v1")), proven)
+	good := claim(workflowIdentity("refs/tags/v1")).Verified(proven)
 	p := mustPin(t, decideRule, Ids{})
 	var d Decision
 	var none *Trusted
@@ -254,7 +254,7 @@ func TestZero(t *testing.T) {
 		"zero evidence": p.Decide(ask(), Evidence{}), "zero request": p.Decide(Request{}, good), "zero decision": d,
 		"unverified": p.Decide(ask(), Evidence{claims: good.claims, verification: good.verification}),
 	} {
-		if got.Outcome != Denied || got.Reason.Class() == ClassOK {
+		if got.Permitted || got.Reason.Class() == ClassOK {
 			t.Errorf("%s: %+v", name, got)
 		}
 	}
@@ -262,7 +262,7 @@ func TestZero(t *testing.T) {
 		t.Error("adopted without a policy")
 	}
 	for _, f := range []FlagIdentity{{}, {Identity: "a"}, {Issuer: "b"}, {Identity: "a", Issuer: "b", KeyID: "c"}, {Identity: "a", Issuer: "b", NoIssuer: true}, {NoIssuer: true}} {
-		if p, err := IdentityOnly(f); err == nil || p != nil {
+		if p, err := f.Trusted(); err == nil || p != nil {
 			t.Errorf("%+v is accepted", f)
 		}
 	}
@@ -274,7 +274,7 @@ func TestZero(t *testing.T) {
 // TestConcurrent is case 396: one policy, many goroutines.
 func TestConcurrent(t *testing.T) {
 	p := mustPin(t, decideRule, Ids{})
-	ev := NewEvidence(claim(workflowIdentity("refs/tags/v1")), proven)
+	ev := claim(workflowIdentity("refs/tags/v1")).Verified(proven)
 	first := p.Decide(ask(), ev)
 	var wg sync.WaitGroup
 	for range 100 {

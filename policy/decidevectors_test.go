@@ -62,8 +62,8 @@ func TestDecideVectors(t *testing.T) {
 					v.Header["reason"],
 				)
 			}
-			if (d.Outcome == policy.Permitted) != (v.Header["expect"] == "OK") {
-				t.Errorf("outcome %d", d.Outcome)
+			if (d.Permitted) != (v.Header["expect"] == "OK") {
+				t.Errorf("permitted %v", d.Permitted)
 			}
 			if w := in.want.Rule; w != nil && d.Rule != *w {
 				t.Errorf("rule %q, want %q", d.Rule, *w)
@@ -130,7 +130,7 @@ func TestPrecheckAgrees(t *testing.T) {
 		}
 		p := in.pin(t)
 		pre, final := p.Precheck(in.Request, *in.Claims)
-		if pre.Outcome != policy.Denied || final != (pre.Reason != "") ||
+		if pre.Permitted || final != (pre.Reason != "") ||
 			final && pre.Reason.Class() == policy.ClassOK {
 			t.Errorf("%s: precheck %+v", v.Name, pre)
 		}
@@ -138,7 +138,7 @@ func TestPrecheckAgrees(t *testing.T) {
 			t.Errorf("%s: refused early as %s", v.Name, pre.Reason)
 		}
 		for _, r := range results {
-			if d := p.Decide(in.Request, policy.NewEvidence(*in.Claims, r)); final && d.Outcome != policy.Denied {
+			if d := p.Decide(in.Request, in.Claims.Verified(r)); final && d.Permitted {
 				t.Errorf("%s: refused early as %s, allowed with %+v", v.Name, pre.Reason, r)
 			}
 		}
@@ -163,7 +163,7 @@ func TestMonotone(t *testing.T) {
 			if ids != in.Ids {
 				q = changed.pin(t)
 			}
-			if d := q.Decide(in.Request, policy.NewEvidence(c, x)); d.Outcome == policy.Permitted && !allowed {
+			if d := q.Decide(in.Request, c.Verified(x)); d.Permitted && !allowed {
 				t.Errorf("%s: allowed after %s", v.Name, what)
 			}
 		}
@@ -229,7 +229,7 @@ func TestAddingNeverHelps(t *testing.T) {
 					continue // it may be what was revoked or yanked
 				}
 				*f += add
-				if d := p.Decide(in.Request, policy.NewEvidence(c, *in.Verified)); d.Outcome != policy.Denied {
+				if d := p.Decide(in.Request, c.Verified(*in.Verified)); d.Permitted {
 					t.Errorf("%s: allowed after adding %q to %s", v.Name, add, ext)
 				}
 			}

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/pelletier/go-toml/v2"
+
+	"github.com/repopolicy/repopolicy/internal/spelling"
 )
 
 const maxProblems = 100 // reported at once
@@ -30,7 +32,7 @@ func Parse(src []byte) (*Document, error) {
 		return nil, &ParseError{[]Problem{libraryProblem(err)}}
 	}
 	d := &decoder{at: at}
-	doc := &Document{bytes: bytes.Clone(src), sum: Digest{"sha256", Sum(src)}, at: at}
+	doc := &Document{bytes: bytes.Clone(src), sum: Digest{"sha256", spelling.Sum(src)}, at: at}
 	d.file(d.node("", raw), &doc.file)
 	if len(d.problems) > 0 {
 		slices.SortStableFunc(d.problems, func(a, b Problem) int {

@@ -3,37 +3,27 @@
 package policy
 
 import (
-	"bytes"
-	"crypto/ecdsa"
-	"crypto/ed25519"
-	"crypto/elliptic"
-	"crypto/rsa"
-	"crypto/sha256"
-	"crypto/x509"
-	"encoding/hex"
-	"encoding/pem"
 	"errors"
 	"fmt"
-	"github.com/repopolicy/repopolicy/policy/internal/form"
-	"maps"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/repopolicy/repopolicy/internal/spelling"
 )
 
 // file decodes the top level (SPEC 3.2).
 func (d *decoder) file(n *node, f *File) {
 	switch format := n.str("format", false); {
 	case !n.has("format"):
-		n.missing("format", fmt.Sprintf("begin the file with format = %q", Format))
+		n.missing("format", fmt.Sprintf("begin the file with format = %q", spelling.Format))
 	case newerFormat(format):
 		d.problems = nil
-		d.report("format", PolicyNewerFormat, "update repopolicy", "%q is newer than %q, the newest that this program understands", format, Format)
+		d.report("format", PolicyNewerFormat, "update repopolicy", "%q is newer than %q, the newest that this program understands", format, spelling.Format)
 		return
-	case format != "" && format != Format:
-		n.bad("format", "", "must be %q", Format)
+	case format != "" && format != spelling.Format:
+		n.bad("format", "", "must be %q", spelling.Format)
 	}
 	if s := n.str("repository", false); s != "" {
 		l, err := ParseLocator(s)
@@ -146,7 +136,7 @@ func (d *decoder) file(n *node, f *File) {
 
 func newerFormat(s string) bool {
 	v, ok := strings.CutPrefix(s, "repopolicy/v")
-	return ok && isNumber(v) && s != Format && v != "0"
+	return ok && isNumber(v) && s != spelling.Format && v != "0"
 }
 
 // required returns the hex SHA-256 that must stand at k.
@@ -192,29 +182,9 @@ func (n *node) digest(k string, algs ...string) Digest {
 	return dg
 }
 
-// digestSizes are the algorithms that a policy or user may name, with the
-// number of hex digits.
-var digestSizes = map[string]int{"sha256": 64, "sha384": 96, "sha512": 128, "gitCommit": 40}
-
-// ParseDigest reads "alg:hex" with alg one of sha256, sha384, sha512 and
-// gitCommit and lower-case hex of the algorithm's length.
-func ParseDigest(s string) (Digest, error) {
-	alg, hx, ok := strings.Cut(s, ":")
-	size := digestSizes[alg]
-	if !ok || size == 0 {
-		algs := strings.Join(slices.Sorted(maps.Keys(digestSizes)), ", ")
-		return Digest{}, fmt.Errorf(
-			"%q is not a digest: write one of %s, a colon and the hex digits", form.Clip(s), algs)
-	}
-	if !form.IsHex(hx, size) {
-		return Digest{}, fmt.Errorf("a %s digest has %d lower-case hex digits", alg, size)
-	}
-	return Digest{alg, hx}, nil
-}
-
 func (n *node) tag(k string) string {
 	s := n.str(k, false)
-	if s != "" && !ValidTag(s) {
+	if s != "" && !spelling.ValidTag(s) {
 		n.bad(k, "", "%q cannot be a tag", s)
 		return ""
 	}
@@ -388,7 +358,7 @@ func checkPrincipal(p Principal) error {
 	switch p.Kind {
 	case KindEmail:
 		local, domain, ok := strings.Cut(p.Value, "@")
-		if !ok || local == "" || strings.Contains(domain, "@") || checkHost(strings.ToLower(domain)) != nil {
+		if !ok || local == "" || strings.Contains(domain, "@") || spelling.CheckHost(strings.ToLower(domain)) != nil {
 			return fmt.Errorf("%q is not an e-mail address", p.Value)
 		}
 	case KindURI:
@@ -430,28 +400,11 @@ func (n *node) issuer(k string) string {
 	if s == "" {
 		return ""
 	}
-	if err := CheckIssuer(s); err != nil {
+	if err := spelling.CheckIssuer(s); err != nil {
 		n.bad(k, "", "%s", err)
 		return ""
 	}
 	return s
-}
-
-// CheckIssuer reports whether s can be an OIDC issuer (OpenID Connect Discovery
-// 1.0, section 3): an https URL with a lower-case host and without user
-// information, query or fragment. Issuers are then compared byte by byte.
-func CheckIssuer(s string) error {
-	u, err := url.Parse(s)
-	if err != nil || u.Scheme != "https" || !strings.HasPrefix(s, "https://") {
-		return errors.New("an issuer is an https URL")
-	}
-	if u.User != nil || strings.ContainsAny(s, "?#*%\\@") {
-		return errors.New("an issuer is a plain https URL without user information, query, fragment or escapes")
-	}
-	if err := checkHost(u.Hostname()); err != nil {
-		return fmt.Errorf("an issuer's host is written in lower case: %w", err)
-	}
-	return nil
 }
 
 func (n *node) publicKeys(k string) []Key {
@@ -471,42 +424,10 @@ func (n *node) publicKey(k string, v any) Key {
 	if s == "" {
 		return Key{}
 	}
-	id, err := KeyID([]byte(s))
+	id, err := spelling.KeyID([]byte(s))
 	if err != nil {
 		n.bad(k, "", "%s", err)
 		return Key{}
 	}
 	return Key{PEM: s, ID: id}
-}
-
-// KeyID returns the hex SHA-256 of the DER SubjectPublicKeyInfo of the one
-// PEM block "PUBLIC KEY" in text. Weak keys are an error: RSA below 2048 bits,
-// curves other than P-256, P-384, P-521 and Ed25519.
-func KeyID(text []byte) (string, error) {
-	block, rest := pem.Decode(text)
-	if block == nil || block.Type != "PUBLIC KEY" {
-		return "", errors.New(`a key is a PEM block "PUBLIC KEY"`)
-	}
-	if !bytes.HasPrefix(text, []byte("-----BEGIN")) || len(bytes.TrimSpace(rest)) > 0 || len(block.Headers) > 0 {
-		return "", errors.New("a key is one PEM block and nothing else")
-	}
-	pub, err := x509.ParsePKIXPublicKey(block.Bytes)
-	if err != nil {
-		return "", errors.New("the key cannot be parsed")
-	}
-	switch pub := pub.(type) {
-	case *ecdsa.PublicKey:
-		if c := pub.Curve; c != elliptic.P256() && c != elliptic.P384() && c != elliptic.P521() {
-			return "", fmt.Errorf("the curve %s is too weak", pub.Params().Name)
-		}
-	case ed25519.PublicKey:
-	case *rsa.PublicKey:
-		if pub.N.BitLen() < 2048 {
-			return "", errors.New("an RSA key has at least 2048 bits")
-		}
-	default:
-		return "", errors.New("a key is ECDSA, Ed25519 or RSA")
-	}
-	sum := sha256.Sum256(block.Bytes)
-	return hex.EncodeToString(sum[:]), nil
 }

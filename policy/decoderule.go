@@ -5,9 +5,10 @@ package policy
 import (
 	"errors"
 	"fmt"
-	"github.com/repopolicy/repopolicy/policy/internal/form"
 	"slices"
 	"strings"
+
+	"github.com/repopolicy/repopolicy/internal/spelling"
 )
 
 // Events that a rule may name, by forge. Everything else is always denied:
@@ -123,11 +124,11 @@ func (d *decoder) workflow(n *node, repo Locator, tagRefs bool) *Workflow {
 	}
 
 	w.SignerRef = n.str("signer-ref", false)
-	if w.SignerRef != "" && (!ValidRef(w.SignerRef) || !strings.HasPrefix(w.SignerRef, "refs/heads/") && !strings.HasPrefix(w.SignerRef, "refs/tags/")) {
+	if w.SignerRef != "" && (!spelling.ValidRef(w.SignerRef) || !strings.HasPrefix(w.SignerRef, "refs/heads/") && !strings.HasPrefix(w.SignerRef, "refs/tags/")) {
 		n.bad("signer-ref", `write "refs/tags/v4"`, "must be an exact ref that begins with refs/heads/ or refs/tags/")
 	}
 	w.SignerDigest = n.str("signer-digest", false)
-	if w.SignerDigest != "" && !form.IsHex(w.SignerDigest, 40) && !form.IsHex(w.SignerDigest, 64) {
+	if w.SignerDigest != "" && !spelling.IsHex(w.SignerDigest, 40) && !spelling.IsHex(w.SignerDigest, 64) {
 		n.bad("signer-digest", "", "must be a full commit id in lower-case hex")
 	}
 	if foreign && !n.has("signer-ref") && !n.has("signer-digest") {

@@ -56,9 +56,9 @@ type Evidence struct {
 	verified     bool
 }
 
-// NewEvidence declares that the signature over c was verified with result v. It
+// Verified declares that the signature over c was verified with result v. It
 // is to be called where that happens and nowhere else.
-func NewEvidence(c Claims, v Verification) Evidence {
+func (c Claims) Verified(v Verification) Evidence {
 	v.Times = slices.Clone(v.Times)
 	// Lists have no order, and copies mean nothing (SPEC 8).
 	v.Entries = slices.Clone(v.Entries)

@@ -27,7 +27,7 @@ func TestEntries(t *testing.T) {
 	v := Verification{
 		Times: []time.Time{signed}, Logged: true, Proven: true, Entries: []Entry{b, a, b}, Promised: []Entry{b},
 	}
-	ev := NewEvidence(Claims{}, v)
+	ev := Claims{}.Verified(v)
 	if got := ev.Verification().Entries; !slices.Equal(got, []Entry{a, b}) {
 		t.Errorf("entries %v", got)
 	}
@@ -38,7 +38,7 @@ func TestEntries(t *testing.T) {
 		t.Error("what is proven")
 	}
 	v.Proven = false
-	if NewEvidence(Claims{}, v).At(a).Verification().Proven {
+	if (Claims{}).Verified(v).At(a).Verification().Proven {
 		t.Error("a proof out of nothing")
 	}
 }
@@ -49,16 +49,16 @@ func TestUnfit(t *testing.T) {
 		ev   Evidence
 		want Reason
 	}{
-		"verified":       {NewEvidence(Claims{}, proven), ""},
+		"verified":       {Claims{}.Verified(proven), ""},
 		"not verified":   {Evidence{verification: proven}, Internal},
-		"without time":   {NewEvidence(Claims{}, Verification{}), EvidenceUntimed},
-		"no time at all": {NewEvidence(Claims{}, Verification{Times: []time.Time{signed, {}}}), EvidenceUntimed},
+		"without time":   {Claims{}.Verified(Verification{}), EvidenceUntimed},
+		"no time at all": {Claims{}.Verified(Verification{Times: []time.Time{signed, {}}}), EvidenceUntimed},
 	} {
-		if d, unfit := c.ev.Unfit(); d.Reason != c.want || unfit != (c.want != "") || d.Outcome != Denied {
+		if d, unfit := c.ev.Unfit(); d.Reason != c.want || unfit != (c.want != "") || d.Permitted {
 			t.Errorf("%s: %v %s", name, unfit, d.Reason)
 		}
 	}
-	run := NewRun(Identity{}, RunFacts{})
+	run := RunFacts{}.Verified(Identity{})
 	for name, c := range map[string]struct {
 		run   Run
 		stage Stage

@@ -3,18 +3,9 @@
 package policy
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"slices"
 	"time"
 )
-
-// Name is the public name that stands in formats, predicate types and schema
-// identifiers.
-const Name = "github.com/repopolicy/repopolicy"
-
-// Format is the value of `format` in every policy of this version.
-const Format = "repopolicy/v1"
 
 // File is the content of a policy file (SPEC 3), with every value checked. A
 // File says what a text says, not that anybody may rely on it: see [Trusted].
@@ -203,21 +194,6 @@ type Restoration struct{ selector }
 type Adoption struct {
 	Tag     string
 	Digests []Digest
-}
-
-// Digest is a digest with its algorithm; comparable. The zero value is none.
-type Digest struct {
-	Alg string // "sha256", "sha384", "sha512", "sha1", "gitCommit" or "gitTag"
-	Hex string // lower-case, of the algorithm's length
-}
-
-// String returns "alg:hex".
-func (d Digest) String() string { return d.Alg + ":" + d.Hex }
-
-// Sum returns the hex SHA-256 of the data.
-func Sum(data []byte) string {
-	sum := sha256.Sum256(data)
-	return hex.EncodeToString(sum[:])
 }
 
 // Document is a policy file that was parsed without error and that nobody has

@@ -15,7 +15,9 @@ import (
 	"time"
 
 	"github.com/pelletier/go-toml/v2"
+
 	"github.com/repopolicy/repopolicy/internal/scaffold/vectors"
+	"github.com/repopolicy/repopolicy/internal/spelling"
 )
 
 // keyPaths returns the path of every key and list item of what the library read.
@@ -71,7 +73,7 @@ func FuzzParse(f *testing.F) {
 				t.Fatalf("the place %s is that of %q, which the library does not see", pos, k)
 			}
 		}
-		if len(src)+20 < MaxPolicyBytes {
+		if len(src)+20 < spelling.MaxPolicyBytes {
 			if _, err := Parse(append([]byte("surprise = true\n"), src...)); err == nil {
 				t.Fatal("an unknown key is accepted")
 			}
@@ -231,8 +233,8 @@ func FuzzTagName(f *testing.F) {
 		f.Add(v.Field("tag"))
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		if strings.ContainsRune(s, 0) || len(s) > maxRefBytes-len("refs/tags/") {
-			if ValidTag(s) {
+		if strings.ContainsRune(s, 0) || len(s) > spelling.MaxRefBytes-len("refs/tags/") {
+			if spelling.ValidTag(s) {
 				t.Fatal("NUL or too long")
 			}
 			return
@@ -242,7 +244,7 @@ func FuzzTagName(f *testing.F) {
 			plain = plain && s[i] > ' ' && s[i] < 0x7f
 		}
 		ok := exec.Command(git, "check-ref-format", "refs/tags/"+s).Run() == nil
-		if got := ValidTag(s); got != (ok && plain) {
+		if got := spelling.ValidTag(s); got != (ok && plain) {
 			t.Fatalf("%q: %v, git says %v", s, got, ok)
 		}
 	})
@@ -266,7 +268,7 @@ func BenchmarkParse(b *testing.B) {
 
 // hostile returns what is meant to cost the most in 64 KiB.
 func hostile() map[string][]byte {
-	const n = MaxPolicyBytes
+	const n = spelling.MaxPolicyBytes
 	fill := func(s string) []byte { return []byte(strings.Repeat(s, n/len(s))) }
 	keys := &bytes.Buffer{}
 	for i := 0; keys.Len() < n-40; i++ {
@@ -300,8 +302,8 @@ func hostile() map[string][]byte {
 // bounds leave room for a busy machine; the benchmark shows what it really takes.
 func TestHostile(t *testing.T) {
 	for name, src := range hostile() {
-		if len(src) > MaxPolicyBytes {
-			src = src[:MaxPolicyBytes]
+		if len(src) > spelling.MaxPolicyBytes {
+			src = src[:spelling.MaxPolicyBytes]
 		}
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)

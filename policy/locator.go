@@ -5,9 +5,10 @@ package policy
 import (
 	"errors"
 	"fmt"
-	"net/netip"
 	"strconv"
 	"strings"
+
+	"github.com/repopolicy/repopolicy/internal/spelling"
 )
 
 // maxLocatorBytes is the longest repository locator.
@@ -39,7 +40,7 @@ func (l Locator) Path() string {
 // Anchor returns the key under which the log's index lists the bindings of the
 // repository: hex SHA-256 of "repopolicy/v1\n" + locator + "\n" (SPEC 6.1).
 func (l Locator) Anchor() string {
-	return Sum([]byte(Format + "\n" + l.text + "\n"))
+	return spelling.Sum([]byte(spelling.Format + "\n" + l.text + "\n"))
 }
 
 // IsZero reports whether l is no repository.
@@ -163,39 +164,13 @@ func canonicalHost(host string) (string, error) {
 			hasPort = false
 		}
 	}
-	if err := checkHost(name); err != nil {
+	if err := spelling.CheckHost(name); err != nil {
 		return "", err
 	}
 	if hasPort {
 		return name + ":" + port, nil
 	}
 	return name, nil
-}
-
-// checkHost accepts lower-case host names of letters, digits, '-' and '.', and
-// dotted IPv4 addresses.
-func checkHost(name string) error {
-	if len(name) > 253 || name == "" {
-		return errors.New("a host name has 1 to 253 characters")
-	}
-	numeric := false
-	for label := range strings.SplitSeq(name, ".") {
-		if label == "" || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' {
-			return fmt.Errorf("%q is not a host name", name)
-		}
-		for i := range len(label) {
-			if c := label[i]; c != '-' && (c < '0' || c > '9') && (c < 'a' || c > 'z') {
-				return fmt.Errorf("%q is not a host name", name)
-			}
-		}
-		numeric = label[0] >= '0' && label[0] <= '9' && strings.Trim(label, "0123456789") == "" || strings.HasPrefix(label, "0x")
-	}
-	// A last label that looks like a number makes browsers and libraries read
-	// the whole as an address, each in its own way.
-	if a, err := netip.ParseAddr(name); numeric && (err != nil || !a.Is4()) {
-		return fmt.Errorf("%q is not a host name", name)
-	}
-	return nil
 }
 
 func checkSegment(seg string) error {
@@ -234,38 +209,7 @@ func (l Locator) hasPrefix(uri string) bool {
 	}
 	head := uri[:len(l.text)]
 	if foldingHosts[l.host] {
-		return equalFoldASCII(head, l.text)
+		return spelling.EqualFold(head, l.text)
 	}
 	return head == l.text
-}
-
-// equalFoldASCII compares two strings without regard to the case of the ASCII
-// letters. strings.EqualFold would also equate 'k' with the Kelvin sign.
-func equalFoldASCII(a, b string) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for i := range len(a) {
-		if lowerASCII(a[i]) != lowerASCII(b[i]) {
-			return false
-		}
-	}
-	return true
-}
-
-// LowerASCII returns s with the letters A to Z in lower case and nothing else
-// changed.
-func LowerASCII(s string) string {
-	b := []byte(s)
-	for i := range b {
-		b[i] = lowerASCII(b[i])
-	}
-	return string(b)
-}
-
-func lowerASCII(c byte) byte {
-	if c >= 'A' && c <= 'Z' {
-		return c + 'a' - 'A'
-	}
-	return c
 }

@@ -3,10 +3,11 @@
 package policy
 
 import (
-	"github.com/repopolicy/repopolicy/policy/internal/form"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/repopolicy/repopolicy/internal/spelling"
 )
 
 // match returns every field in which rule r and the evidence differ (SPEC 5).
@@ -56,7 +57,7 @@ func (t *Trusted) match(r *Rule, req Request, c *Claims, v *Verification, tags [
 func (r *Rule) matchTime(v *Verification) []Mismatch {
 	var ms []Mismatch
 	differs := func(want string, bound, got time.Time) {
-		ms = append(ms, Mismatch{Field: "time", Kind: "differs", Want: want + form.Stamp(bound), Got: form.Stamp(got)})
+		ms = append(ms, Mismatch{Field: "time", Kind: "differs", Want: want + spelling.Stamp(bound), Got: spelling.Stamp(got)})
 	}
 	lower, upper := v.Bounds()
 	if !r.Since.IsZero() && lower.Before(r.Since) {
@@ -90,7 +91,7 @@ func matchPeople(r *Rule, id *Identity) []Mismatch {
 	for _, p := range r.Identities {
 		switch {
 		case p.Kind != id.Kind || p.Value != id.Value:
-			if p.Issuer == id.Issuer && equalFoldASCII(p.Value, id.Value) {
+			if p.Issuer == id.Issuer && spelling.EqualFold(p.Value, id.Value) {
 				best.Hint = "identities are compared exactly, upper and lower case too"
 			}
 		case p.Issuer != id.Issuer:
@@ -216,7 +217,7 @@ func (t *Trusted) matchWorkflow(r *Rule, req Request, id *Identity, tags []strin
 	switch {
 	case ref == "":
 		add(extension("ref", ext, w.refText(r, tags), ""))
-	case !ValidRef(ref) || !strings.HasPrefix(ref, "refs/heads/") && !strings.HasPrefix(ref, "refs/tags/"):
+	case !spelling.ValidRef(ref) || !strings.HasPrefix(ref, "refs/heads/") && !strings.HasPrefix(ref, "refs/tags/"):
 		add(Mismatch{Field: "ref", Extension: ext, Kind: "forbidden", Want: w.refText(r, tags), Got: ref, Hint: "only branches and tags can release"})
 	case r.Refs.isZero() && (tagOfRef(ref) == "" || !slices.Contains(tags, tagOfRef(ref))), !r.Refs.isZero() && !r.Refs.Match(ref):
 		add(extension("ref", ext, w.refText(r, tags), ref))
@@ -249,7 +250,7 @@ func (t *Trusted) matchWorkflow(r *Rule, req Request, id *Identity, tags []strin
 // sameEnvironment compares names of deployment environments, which GitHub
 // treats without regard to case.
 func (w *Workflow) sameEnvironment(got string) bool {
-	return got == w.Environment || isGitHubWorkflow(w.Path) && equalFoldASCII(got, w.Environment)
+	return got == w.Environment || isGitHubWorkflow(w.Path) && spelling.EqualFold(got, w.Environment)
 }
 
 // IsGitHub reports whether the workflow is one of GitHub Actions, or of a forge
@@ -289,7 +290,7 @@ func (w *Workflow) signedBy(repo Locator, san, ref string) bool {
 		return false
 	}
 	tail := san[head:]
-	return ValidRef(tail) || form.IsHex(tail, 40) || form.IsHex(tail, 64)
+	return spelling.ValidRef(tail) || spelling.IsHex(tail, 40) || spelling.IsHex(tail, 64)
 }
 
 func (w *Workflow) signer(repo Locator) Locator {
@@ -318,4 +319,13 @@ func (w *Workflow) refText(r *Rule, tags []string) string {
 		return "refs/tags/" + tags[0]
 	}
 	return "the tag being verified"
+}
+
+// tagOfRef returns the tag that a full ref names, "" if it is not a tag.
+func tagOfRef(ref string) string {
+	tag, ok := strings.CutPrefix(ref, "refs/tags/")
+	if !ok || !spelling.ValidTag(tag) {
+		return ""
+	}
+	return tag
 }

@@ -78,20 +78,20 @@ func FuzzIdentity(f *testing.F) {
 		c := Claims{Signer: id, Tags: []string{"v1"}}
 		req := ask()
 		req.Commit = strings.Repeat("1", 40)
-		d := p.Decide(req, NewEvidence(c, proven))
-		if (d.Outcome == Permitted) != want {
+		d := p.Decide(req, c.Verified(proven))
+		if (d.Permitted) != want {
 			t.Fatalf("%s %+v for %+v", d.Reason, d.Rules, id)
 		}
 		near, ok := d.Nearest()
 		if !ok || (len(near.Mismatches) == 0) != want {
-			t.Fatalf("%d mismatches, outcome %d", len(near.Mismatches), d.Outcome)
+			t.Fatalf("%d mismatches, permitted %v", len(near.Mismatches), d.Permitted)
 		}
-		if pre, final := p.Precheck(req, c); final == want || pre.Outcome == Permitted {
+		if pre, final := p.Precheck(req, c); final == want || pre.Permitted {
 			t.Fatalf("precheck %v, decision %s", final, d.Reason)
 		}
 		// A second rule for other people changes nothing.
 		more := mustPin(t, decideRule+"[[release]]\nname = \"people\"\ntags = [\"v*\"]\nartifacts = \"any\"\nidentities = [{ email = \"alice@example.com\", issuer = \"https://accounts.google.com\" }]\n", Ids{"1001", "2002"})
-		if again := more.Decide(req, NewEvidence(c, proven)); again.Outcome != d.Outcome {
+		if again := more.Decide(req, c.Verified(proven)); again.Permitted != d.Permitted {
 			t.Fatal("another rule changed the outcome")
 		}
 	})
@@ -135,22 +135,22 @@ func TestNil(t *testing.T) {
 	if none.Genesis() != "" || none.Digest() != (Digest{}) || none.Content() != nil || none.AcceptsUnlogged() || none.Keys() != nil || none.DigestAlgorithms() != nil || doc.Pin(Ids{}) != nil {
 		t.Error("a nil policy says something")
 	}
-	if d, final := none.Precheck(Request{}, Claims{}); d.Outcome != Denied || !final || d.Reason != Internal {
+	if d, final := none.Precheck(Request{}, Claims{}); d.Permitted || !final || d.Reason != Internal {
 		t.Errorf("precheck of nothing: %+v %v", d, final)
 	}
 	zero := (&Document{}).Pin(Ids{})
-	good := NewEvidence(claim(workflowIdentity("refs/tags/v1")), proven)
-	if d := zero.Decide(ask(), good); d.Outcome != Denied || d.Reason != NoRules {
+	good := claim(workflowIdentity("refs/tags/v1")).Verified(proven)
+	if d := zero.Decide(ask(), good); d.Permitted || d.Reason != NoRules {
 		t.Errorf("zero document: %+v", d)
 	}
 	p := mustPin(t, decideRule, Ids{})
 	for _, id := range []Identity{{}, {Kind: KindURI}, {Kind: KindKey}, {Kind: KindEmail}} {
-		if d := p.Decide(ask(), NewEvidence(Claims{Signer: id}, proven)); d.Outcome != Denied {
+		if d := p.Decide(ask(), Claims{Signer: id}.Verified(proven)); d.Permitted {
 			t.Errorf("%+v is allowed", id)
 		}
 	}
 	keys := mustPin(t, "[[release]]\nname = \"k\"\ntags = \"any\"\nartifacts = \"any\"\nidentities = [{ email = \"alice@example.com\", issuer = \"https://accounts.google.com\" }]\n", Ids{})
-	if d := keys.Decide(ask(), NewEvidence(Claims{Signer: Identity{Kind: KindKey}}, proven)); d.Outcome != Denied {
+	if d := keys.Decide(ask(), Claims{Signer: Identity{Kind: KindKey}}.Verified(proven)); d.Permitted {
 		t.Error("a key without a name is allowed")
 	}
 	for _, src := range [][]byte{nil, {}, []byte("\n")} {
@@ -207,20 +207,20 @@ func TestFlags(t *testing.T) {
 		{"GitHub", github, with(func(i *Identity) { *i = Identity{Kind: KindURI, Value: releaseIdentity} }), v(true, true), "", Allowed},
 		{"GitHub with an issuer", github, with(func(i *Identity) { *i = Identity{Kind: KindURI, Value: releaseIdentity, Issuer: "https://x.example"} }), v(true, true), "", NarrowedIdentity},
 	} {
-		p, err := IdentityOnly(c.flags)
+		p, err := c.flags.Trusted()
 		if err != nil {
 			t.Fatal(err)
 		}
 		req := ask()
 		req.Tag = c.tag
-		d := p.Decide(req, NewEvidence(c.c, c.v))
-		if d.Reason != c.want || (d.Outcome == Permitted) != (c.want == Allowed) {
+		d := p.Decide(req, c.c.Verified(c.v))
+		if d.Reason != c.want || (d.Permitted) != (c.want == Allowed) {
 			t.Errorf("%s: %s %s", c.name, d.Reason, d.Detail)
 		}
-		if _, final := p.Precheck(req, c.c); final && d.Outcome == Permitted {
+		if _, final := p.Precheck(req, c.c); final && d.Permitted {
 			t.Errorf("%s: refused early", c.name)
 		}
-		if d.Outcome == Permitted && !slices.ContainsFunc(d.Notes, func(n Note) bool { return n.Code == "no-policy" }) {
+		if d.Permitted && !slices.ContainsFunc(d.Notes, func(n Note) bool { return n.Code == "no-policy" }) {
 			t.Errorf("%s: does not say that no policy was consulted", c.name)
 		}
 		if _, ok := d.Nearest(); ok || p.Content() != nil || p.Genesis() != GenesisFlags || p.AcceptsUnlogged() != c.flags.Unlogged {
@@ -242,7 +242,7 @@ tags = ["w*"]
 artifacts = ["other_*"]
 workflow = ".github/workflows/release.yml"
 `, Ids{})
-	d := p.Decide(ask(), NewEvidence(claim(workflowIdentity("refs/tags/v1")), proven))
+	d := p.Decide(ask(), claim(workflowIdentity("refs/tags/v1")).Verified(proven))
 	near, ok := d.Nearest()
 	if !ok || near.Rule != "ci" || !near.IdentityMatches() || len(d.Rules) != 2 || d.Rules[0].IdentityMatches() {
 		t.Errorf("%+v", d.Rules)

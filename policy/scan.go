@@ -7,18 +7,19 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/repopolicy/repopolicy/internal/spelling"
 )
 
 // Limits of the policy file (SPEC 3.1). Each is checked before the work that it
 // bounds is done.
 const (
-	MaxPolicyBytes = 64 << 10 // the whole file
-	maxStringBytes = 4 << 10  // one string
-	maxNesting     = 4        // arrays and inline tables within each other
-	maxRules       = 200      // [[release]]
-	maxMembers     = 100      // [[maintainers.member]]
-	maxListItems   = 1000     // any other list, and all [tables] together
-	maxKeys        = 100      // keys of one table
+	maxStringBytes = 4 << 10 // one string
+	maxNesting     = 4       // arrays and inline tables within each other
+	maxRules       = 200     // [[release]]
+	maxMembers     = 100     // [[maintainers.member]]
+	maxListItems   = 1000    // any other list, and all [tables] together
+	maxKeys        = 100     // keys of one table
 )
 
 const (
@@ -57,8 +58,8 @@ type scanner struct {
 // scan returns the places of all keys and array elements of src by path, for
 // example "release[0].tags[1]".
 func scan(src []byte) (map[string]Pos, *Problem) {
-	if len(src) > MaxPolicyBytes {
-		return nil, &Problem{Pos: Pos{1, 1}, Reason: PolicyTooLarge, Msg: fmt.Sprintf("a policy has at most %d bytes, this one has %d", MaxPolicyBytes, len(src))}
+	if len(src) > spelling.MaxPolicyBytes {
+		return nil, &Problem{Pos: Pos{1, 1}, Reason: PolicyTooLarge, Msg: fmt.Sprintf("a policy has at most %d bytes, this one has %d", spelling.MaxPolicyBytes, len(src))}
 	}
 	if p := scanBytes(src); p != nil {
 		return nil, p

@@ -92,9 +92,9 @@ type FlagIdentity struct {
 	Unlogged bool   // accept evidence without a log entry
 }
 
-// IdentityOnly returns a policy that allows everything that the one signer
+// Trusted returns a policy that allows everything that the one signer
 // signed: what cosign verify-blob does with its identity flags.
-func IdentityOnly(f FlagIdentity) (*Trusted, error) {
+func (f FlagIdentity) Trusted() (*Trusted, error) {
 	if (f.Identity == "") != (f.Issuer == "" && !f.NoIssuer) || f.NoIssuer && f.Issuer != "" ||
 		(f.Identity == "") == (f.KeyID == "") {
 		return nil, errors.New("name an identity and its issuer, or a key")

@@ -12,8 +12,10 @@ import (
 	"time"
 
 	"github.com/pelletier/go-toml/v2"
-	"github.com/repopolicy/repopolicy/internal/scaffold/vectors"
 	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"github.com/repopolicy/repopolicy/internal/scaffold/vectors"
+	"github.com/repopolicy/repopolicy/internal/spelling"
 )
 
 func TestPolicyVectors(t *testing.T) {
@@ -134,7 +136,7 @@ func TestLocatorVectors(t *testing.T) {
 
 func TestRefnameVectors(t *testing.T) {
 	for _, v := range vectors.Read(t, "refname") {
-		if ValidTag(v.Field("tag")) != (v.Header["expect"] == "OK") {
+		if spelling.ValidTag(v.Field("tag")) != (v.Header["expect"] == "OK") {
 			t.Errorf("%s: %q", v.Name, v.Field("tag"))
 		}
 	}

@@ -10,13 +10,14 @@ import (
 
 	"github.com/gowebpki/jcs"
 
+	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/policy/chain"
 )
 
 // MaxStatementBytes is the largest statement that is read: a policy of the
 // greatest size in which every byte is escaped, and the frame around it.
-const MaxStatementBytes = 6*policy.MaxPolicyBytes + 8<<10
+const MaxStatementBytes = 6*spelling.MaxPolicyBytes + 8<<10
 
 const (
 	statementType = "https://in-toto.io/Statement/v1"
@@ -59,7 +60,7 @@ func Encode(text []byte, previous string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := chain.NewStatement(payload, p); err != nil {
+	if _, err := p.Statement(payload); err != nil {
 		return nil, err
 	}
 	return payload, nil
@@ -67,7 +68,7 @@ func Encode(text []byte, previous string) ([]byte, error) {
 
 func encode(p chain.Predicate, repo, formerly policy.Locator) ([]byte, error) {
 	subjects := []subject{
-		{policyPath, map[string]string{"sha256": policy.Sum([]byte(p.Policy))}},
+		{policyPath, map[string]string{"sha256": spelling.Sum([]byte(p.Policy))}},
 		{repo.String(), map[string]string{"sha256": repo.Anchor()}},
 	}
 	if !formerly.IsZero() { // so that an index lists it under that name, too
@@ -75,7 +76,7 @@ func encode(p chain.Predicate, repo, formerly policy.Locator) ([]byte, error) {
 	}
 	raw, err := json.Marshal(statement{
 		Type: statementType, Subject: subjects,
-		PredicateType: chain.StatementPredicate,
+		PredicateType: spelling.StatementPredicate,
 		Predicate:     predicate(p),
 	})
 	if err != nil {
@@ -118,5 +119,5 @@ func ParseStatement(payload []byte) (chain.Statement, error) {
 	if !bytes.Equal(canonical, payload) {
 		return bad(errors.New("not the canonical encoding of its predicate"))
 	}
-	return chain.NewStatement(payload, p)
+	return p.Statement(payload)
 }

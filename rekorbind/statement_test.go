@@ -12,7 +12,7 @@ import (
 	"github.com/repopolicy/repopolicy/rekorbind"
 
 	"github.com/repopolicy/repopolicy/internal/scaffold/vectors"
-	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/policy/chain"
 )
 
@@ -24,7 +24,7 @@ func TestStatementVectors(t *testing.T) {
 			if (err == nil) != (v.Header["expect"] == "OK") || (err == nil) != (s.Err() == nil) {
 				t.Fatalf("got %v, want %s", err, v.Header["expect"])
 			}
-			if s.Digest() != policy.Sum(payload) || s.PAE() != chain.PAEDigest(payload) {
+			if s.Digest() != spelling.Sum(payload) || s.PAE() != chain.PAEDigest(payload) {
 				t.Error("the digests are not those of the payload")
 			}
 			if err != nil {
@@ -40,7 +40,7 @@ func TestStatementVectors(t *testing.T) {
 			if s.Document() == nil { // a newer format
 				return
 			}
-			if s.Document().Digest().Hex != policy.Sum([]byte(text)) || s.Version() != s.Document().Content().Version || s.Repository() != s.Document().Content().Repository {
+			if s.Document().Digest().Hex != spelling.Sum([]byte(text)) || s.Version() != s.Document().Content().Version || s.Repository() != s.Document().Content().Repository {
 				t.Error("the statement and its policy differ")
 			}
 			again, err := rekorbind.Encode([]byte(text), v.Header["previous"])
@@ -75,7 +75,7 @@ func FuzzStatement(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, payload []byte) {
 		s, err := rekorbind.ParseStatement(payload)
-		if s.Digest() != policy.Sum(payload) {
+		if s.Digest() != spelling.Sum(payload) {
 			t.Fatal("another digest")
 		}
 		if err != nil {
@@ -102,9 +102,9 @@ func FuzzStatement(f *testing.F) {
 
 // TestStatementCap: the largest policy fits, whatever it is made of.
 func TestStatementCap(t *testing.T) {
-	filler := strings.Repeat("#\"\\\"\\\"\\\n", policy.MaxPolicyBytes)
+	filler := strings.Repeat("#\"\\\"\\\"\\\n", spelling.MaxPolicyBytes)
 	text := bindtest.TestPolicy + filler
-	text = text[:strings.LastIndex(text[:policy.MaxPolicyBytes], "\n")+1]
+	text = text[:strings.LastIndex(text[:spelling.MaxPolicyBytes], "\n")+1]
 	payload, err := rekorbind.Encode([]byte(text), "")
 	if err != nil {
 		t.Fatal(err)

@@ -16,6 +16,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/cli"
 	"github.com/repopolicy/repopolicy/internal/command"
 	"github.com/repopolicy/repopolicy/internal/scaffold/sigstoretest"
+	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/policy/chain"
 	"github.com/repopolicy/repopolicy/rekorbind"
@@ -58,7 +59,7 @@ identities = [{ email = "alice@example.com", issuer = "https://accounts.google.c
 			r.Statement, r.At, r.Log, r.TSA = payload, at, sigstoretest.LogV2, true
 			bundles = append(bundles, inst.Sign(r))
 		}
-		return policy.Sum(payload)
+		return spelling.Sum(payload)
 	}
 	genesis := version("genesis", "1", "")
 	second, fork := version("second", "2", genesis), version("fork", "2", genesis)

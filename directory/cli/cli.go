@@ -28,6 +28,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/internal/rekor"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
+	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/internal/trust"
 	"github.com/repopolicy/repopolicy/internal/web"
 	"github.com/repopolicy/repopolicy/policy"
@@ -36,7 +37,7 @@ import (
 // progressEvery is between two lines about progress where there is no terminal.
 const progressEvery = 10 * time.Second
 
-const agent = "repopolicy-directory (https://" + policy.Name + ")"
+const agent = "repopolicy-directory (https://" + spelling.Name + ")"
 
 // Env is what a command sees of the machine.
 type Env struct {
@@ -182,7 +183,7 @@ func (a *app) classify(err error) *fault {
 
 // evidence keeps a file that proves something below the state.
 func (a *app) evidence(kind, extension string, data []byte) (string, error) {
-	name := filepath.Join("evidence", kind+"-"+policy.Sum(data)[:16]+extension)
+	name := filepath.Join("evidence", kind+"-"+spelling.Sum(data)[:16]+extension)
 	return filepath.Join(a.state, name), file.WriteIn(a.state, name, data, 0o600)
 }
 

@@ -21,6 +21,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/internal/strictjson"
 	"github.com/repopolicy/repopolicy/policy"
 )
@@ -283,7 +284,7 @@ func (b *Bundle) about(content []byte) error {
 		return fmt.Errorf("repository: %w", err)
 	}
 	// U+FFFD stands for half of a surrogate pair, too: which ref was meant is not known.
-	if a.Default != "" && (!policy.ValidRef(a.Default) || strings.ContainsRune(a.Default, utf8.RuneError)) {
+	if a.Default != "" && (!spelling.ValidRef(a.Default) || strings.ContainsRune(a.Default, utf8.RuneError)) {
 		return fmt.Errorf("default: %.80q is no ref", a.Default)
 	}
 	b.Repository, b.Made, b.Default = repo, a.Made, a.Default

@@ -22,18 +22,18 @@ import (
 
 	"github.com/repopolicy/repopolicy/internal/prefixmap"
 	"github.com/repopolicy/repopolicy/internal/scaffold/vectors"
-	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/policy/chain"
 )
 
 func sampleAnswer() answers.Answer {
-	log := policy.Sum([]byte("log"))
+	log := spelling.Sum([]byte("log"))
 	b := &answers.BindingRecord{Log: log, Index: 7, Body: `{"a":"<b>"}`, Inclusion: [][]byte{make([]byte, 32)}}
-	published := &answers.DisclosedRecord{Payload: policy.Sum([]byte("statement")), PAE: policy.Sum([]byte("its encoding"))}
+	published := &answers.DisclosedRecord{Payload: spelling.Sum([]byte("statement")), PAE: spelling.Sum([]byte("its encoding"))}
 	signature := &bindings.SignatureRecord{Payload: published.Payload, Log: log, Index: 5}
 	at := chain.Shown{Leaf: 3, Time: time.Unix(1_780_000_000, 0).UTC(), Clock: time.Hour}
 	step := prefixmap.Step{Depth: 3, Hash: prefixmap.KeyHash("x")}
-	leaf := answers.DirectoryLeaf{Time: time.Unix(1_790_000_000, 0).UTC(), Clock: 2 * time.Hour, Maps: []answers.MapLeaf{{Function: 1, Root: log, Forges: "", Labels: 5, Hash: prefixmap.Empty(), Inputs: []answers.Input{{Log: log, Checkpoint: "checkpoint\n", Newest: "2026-03-01T11:59:00Z"}}, Disclosed: answers.Published{Count: 0, SHA256: policy.Sum(nil)}}}}
+	leaf := answers.DirectoryLeaf{Time: time.Unix(1_790_000_000, 0).UTC(), Clock: 2 * time.Hour, Maps: []answers.MapLeaf{{Function: 1, Root: log, Forges: "", Labels: 5, Hash: prefixmap.Empty(), Inputs: []answers.Input{{Log: log, Checkpoint: "checkpoint\n", Newest: "2026-03-01T11:59:00Z"}}, Disclosed: answers.Published{Count: 0, SHA256: spelling.Sum(nil)}}}}
 	return answers.Answer{
 		Checkpoint: "checkpoint\n", Leaf: leaf.Bytes(), Index: 4, Inclusion: [][]byte{},
 		Keys: []answers.KeyAnswer{
@@ -77,7 +77,7 @@ func packed(t testing.TB, text string) []byte {
 func samplePage() answers.Page {
 	p := answers.Page{Key: "https://github.com/a/b", Block: 1}
 	for i := range int64(prefixmap.BlockSize) {
-		p.Records = append(p.Records, answers.Record{At: chain.Shown{Leaf: 3, Time: time.Unix(1_780_000_000, 0).UTC()}, Binding: &answers.BindingRecord{Log: policy.Sum([]byte("log")), Index: i, Body: "{}"}})
+		p.Records = append(p.Records, answers.Record{At: chain.Shown{Leaf: 3, Time: time.Unix(1_780_000_000, 0).UTC()}, Binding: &answers.BindingRecord{Log: spelling.Sum([]byte("log")), Index: i, Body: "{}"}})
 	}
 	return p
 }
@@ -140,8 +140,8 @@ func TestDirectoryFormats(t *testing.T) {
 		}
 	}
 	both("absence", "directory-answer-v1.json", absence, true, false)
-	both("withheld by nobody", "directory-answer-v1.json", strings.Replace(answer, `,"sizes":[{"log":"`+policy.Sum([]byte("log"))+`","size":12}]`, "", 1), true, false)
-	log := policy.Sum([]byte("log"))
+	both("withheld by nobody", "directory-answer-v1.json", strings.Replace(answer, `,"sizes":[{"log":"`+spelling.Sum([]byte("log"))+`","size":12}]`, "", 1), true, false)
+	log := spelling.Sum([]byte("log"))
 	same := `{"at":[3,1780000000,3600],"same":0}`
 	for name, x := range map[string]struct {
 		text, old, new string
@@ -156,9 +156,9 @@ func TestDirectoryFormats(t *testing.T) {
 		"no moment":                 {answer, `{"at":[3,1780000000,3600],"disclosed"`, `{"disclosed"`, false},
 		"half a moment":             {answer, `[3,1780000000,3600],"disclosed"`, `[3,1780000000],"disclosed"`, false},
 		"a moment before all":       {answer, `[3,1780000000,3600],"disclosed"`, `[-3,1780000000,3600],"disclosed"`, false},
-		"a statement of one name":   {answer, `,"pae":"` + policy.Sum([]byte("its encoding")) + `"`, ``, false},
+		"a statement of one name":   {answer, `,"pae":"` + spelling.Sum([]byte("its encoding")) + `"`, ``, false},
 		"a signature nowhere":       {answer, `"log":"` + log + `","index":5,"signature"`, `"signature"`, false},
-		"a publication of nothing":  {answer, `"disclosed":"` + policy.Sum([]byte("statement")) + `",`, ``, false},
+		"a publication of nothing":  {answer, `"disclosed":"` + spelling.Sum([]byte("statement")) + `",`, ``, false},
 		"a binding and publication": {answer, `"disclosed"`, `"log":"` + log + `","body":"x","disclosed"`, false},
 		"the same as none":          {answer, `"same":0`, `"same":1`, true},
 		"a log that is none":        {answer, `"log":"` + log, `"log":"x` + log[1:], false},

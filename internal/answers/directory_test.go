@@ -21,6 +21,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/prefixmap"
 	"github.com/repopolicy/repopolicy/internal/scaffold/directorytest"
 	"github.com/repopolicy/repopolicy/internal/scaffold/sigstoretest"
+	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/internal/web"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/policy/chain"
@@ -220,7 +221,7 @@ func TestHostileDirectory(t *testing.T) {
 		}
 	}
 	signature := func(payload string, index int64) answers.Record {
-		return answers.Record{Signature: &bindings.SignatureRecord{Payload: payload, Log: policy.Sum(nil), Index: index}}
+		return answers.Record{Signature: &bindings.SignatureRecord{Payload: payload, Log: spelling.Sum(nil), Index: index}}
 	}
 	other := func(s *site) answers.Record { // a binding of somebody else, in the log
 		f := s.Bind("https://github.com/acme/other", s.Payloads[0])
@@ -328,7 +329,7 @@ func TestHostileDirectory(t *testing.T) {
 		}, lied},
 		"forks the output log": {nil, forked}, // below
 		"reads another log": {func(s *site) {
-			s.Map.Inputs[0].Log = policy.Sum([]byte("other"))
+			s.Map.Inputs[0].Log = spelling.Sum([]byte("other"))
 			s.Build(built)
 		}, unavailable},
 		"reads none": {func(s *site) {
@@ -343,9 +344,9 @@ func TestHostileDirectory(t *testing.T) {
 			s.read(bodies)
 			s.Build(built)
 		}, forked},
-		"keeps no such map":       {func(s *site) { s.Map.Root = policy.Sum(nil); s.Build(built) }, unavailable},
+		"keeps no such map":       {func(s *site) { s.Map.Root = spelling.Sum(nil); s.Build(built) }, unavailable},
 		"has another function":    {func(s *site) { s.Map.Function++; s.Build(built) }, unavailable},
-		"has another forge table": {func(s *site) { s.Map.Forges = policy.Sum(nil); s.Build(built) }, unavailable},
+		"has another forge table": {func(s *site) { s.Map.Forges = spelling.Sum(nil); s.Build(built) }, unavailable},
 		"is from the future":      {func(s *site) { s.Build(now.Add(time.Hour)) }, unavailable},
 		"is a little ahead":       {func(s *site) { s.Build(now.Add(time.Minute)) }, ""},
 		"was read long ago": {func(s *site) {
@@ -371,8 +372,8 @@ func TestHostileDirectory(t *testing.T) {
 		"publishes in a leaf before the first, later": {publishes(func(now chain.Shown) chain.Shown {
 			return chain.Shown{Leaf: 0, Time: now.Time.Add(time.Hour)}
 		}), lied},
-		"lists a signature twice":             {lists(signature(policy.Sum(nil), 1), signature(policy.Sum(nil), 1)), lied},
-		"lists a signature over no statement": {lists(signature(policy.Sum(nil), 1)), lied},
+		"lists a signature twice":             {lists(signature(spelling.Sum(nil), 1), signature(spelling.Sum(nil), 1)), lied},
+		"lists a signature over no statement": {lists(signature(spelling.Sum(nil), 1)), lied},
 		"publishes twice": {func(s *site) {
 			s.publish(s.Payloads[0], chain.Shown{}, repo, number)
 			s.publish(s.Payloads[0], chain.Shown{}, repo, number)
@@ -392,7 +393,7 @@ func TestHostileDirectory(t *testing.T) {
 			s.Build(built)
 		}, lied},
 		"publishes what nothing binds": {signed(both(func(r []answers.Record) []answers.Record {
-			return append(slices.Clone(r), answers.Record{At: r[0].At, Disclosed: &answers.DisclosedRecord{Payload: policy.Sum(nil), PAE: policy.Sum(nil)}})
+			return append(slices.Clone(r), answers.Record{At: r[0].At, Disclosed: &answers.DisclosedRecord{Payload: spelling.Sum(nil), PAE: spelling.Sum(nil)}})
 		})), lied},
 	} {
 		if x.attack == nil {

@@ -16,7 +16,7 @@ import (
 	"github.com/transparency-dev/merkle/rfc6962"
 
 	"github.com/repopolicy/repopolicy/internal/scaffold/directorytest"
-	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/policy/chain"
 )
 
@@ -79,7 +79,7 @@ func large(b *testing.B, level int) *site {
 		}
 	}
 	for i := range 100_000 {
-		other := answers.Record{Disclosed: &answers.DisclosedRecord{Payload: policy.Sum(fmt.Append(nil, i)), PAE: policy.Sum(nil)}}
+		other := answers.Record{Disclosed: &answers.DisclosedRecord{Payload: spelling.Sum(fmt.Append(nil, i)), PAE: spelling.Sum(nil)}}
 		s.Records[fmt.Sprint("https://github.com/others/", i)] = []answers.Record{other}
 		s.Records[fmt.Sprint("https://github.com#15:9", i)] = []answers.Record{other}
 	}

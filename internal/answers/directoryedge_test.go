@@ -16,6 +16,7 @@ import (
 
 	"github.com/repopolicy/repopolicy/internal/prefixmap"
 	"github.com/repopolicy/repopolicy/internal/scaffold/directorytest"
+	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/internal/web"
 	"github.com/repopolicy/repopolicy/policy"
 )
@@ -87,9 +88,9 @@ func TestUnsigned(t *testing.T) {
 // also where it is served as ours.
 func TestForeignMap(t *testing.T) {
 	for name, change := range map[string]func(s *site){
-		"root":     func(s *site) { s.Map.Root = policy.Sum(nil) },
+		"root":     func(s *site) { s.Map.Root = spelling.Sum(nil) },
 		"function": func(s *site) { s.Map.Function++ },
-		"forges":   func(s *site) { s.Map.Forges = policy.Sum(nil) },
+		"forges":   func(s *site) { s.Map.Forges = spelling.Sum(nil) },
 	} {
 		s := newSite(t)
 		d := s.lookup(nil)
@@ -122,7 +123,7 @@ func TestAllLogs(t *testing.T) {
 			"one at two sizes":        {[]answers.Input{a, again, b}, false},
 			"with each other's":       {[]answers.Input{{Log: w.Log, Checkpoint: w.Notes[1]}, {Log: w.Other, Checkpoint: w.Notes[0]}}, false},
 			"one with the other's":    {[]answers.Input{a, {Log: w.Other, Checkpoint: w.Notes[0]}}, false},
-			"and one that is unknown": {[]answers.Input{a, b, {Log: policy.Sum(nil), Checkpoint: w.Notes[0]}}, false},
+			"and one that is unknown": {[]answers.Input{a, b, {Log: spelling.Sum(nil), Checkpoint: w.Notes[0]}}, false},
 		} {
 			d := directorytest.New(t, "directory.example")
 			slices.SortFunc(x.inputs, func(a, b answers.Input) int { return strings.Compare(a.Log+a.Checkpoint, b.Log+b.Checkpoint) })

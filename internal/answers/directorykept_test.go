@@ -16,6 +16,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/scaffold/bindtest"
 
 	"github.com/repopolicy/repopolicy/internal/scaffold/directorytest"
+	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/internal/web"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/policy/chain"
@@ -469,7 +470,7 @@ func TestNoForge(t *testing.T) {
 // TestMapID: the id of a map, as the specification says.
 func TestMapID(t *testing.T) {
 	root := strings.Repeat("ab", 32)
-	if a, b := bindings.MapID(1, root, ""), policy.Sum([]byte("1 " + root + " -\n"))[:32]; a != b {
+	if a, b := bindings.MapID(1, root, ""), spelling.Sum([]byte("1 " + root + " -\n"))[:32]; a != b {
 		t.Errorf("%s, want %s", a, b)
 	}
 }

@@ -7,12 +7,12 @@ import (
 
 	"github.com/repopolicy/repopolicy/internal/answers"
 
-	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/internal/spelling"
 )
 
 // FuzzListed: a line of the list of a leaf, and a record's text, are read in one way only.
 func FuzzListed(f *testing.F) {
-	h := policy.Sum(nil)
+	h := spelling.Sum(nil)
 	f.Add("disclosed " + h + " " + h)
 	f.Add("signature " + h + " " + h + " 7")
 	f.Add("disclosed " + h + " " + h + " 1 1790000000 3600\n")

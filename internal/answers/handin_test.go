@@ -18,8 +18,8 @@ import (
 
 	"golang.org/x/mod/sumdb/note"
 
+	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/internal/web"
-	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/policy/chain"
 )
 
@@ -50,7 +50,7 @@ func signNote(t testing.TB, s note.Signer, text string) []byte {
 func TestReceipt(t *testing.T) {
 	s, d := receiptKey(t, "directory.example")
 	other, _ := receiptKey(t, "directory.example")
-	r := answers.Receipt{Statement: policy.Sum([]byte("x")), Leaf: 7}
+	r := answers.Receipt{Statement: spelling.Sum([]byte("x")), Leaf: 7}
 	good := signNote(t, s, r.Text("directory.example"))
 	if got, err := d.OpenReceipt(good); err != nil || got != r {
 		t.Errorf("%+v %v", got, err)
@@ -84,7 +84,7 @@ func TestReceipt(t *testing.T) {
 // FuzzOpenReceipt: what is read is what its fields make again.
 func FuzzOpenReceipt(f *testing.F) {
 	s, d := receiptKey(f, "directory.example")
-	f.Add(answers.Receipt{Statement: policy.Sum([]byte("x")), Leaf: 7}.Text("directory.example"))
+	f.Add(answers.Receipt{Statement: spelling.Sum([]byte("x")), Leaf: 7}.Text("directory.example"))
 	f.Add("directory.example\n7\nAAAA\n")
 	f.Fuzz(func(t *testing.T, text string) {
 		signed, err := note.Sign(&note.Note{Text: text}, s)
@@ -124,7 +124,9 @@ func TestHandInClient(t *testing.T) {
 		"refused": {[]int{5}, func(_ int, w http.ResponseWriter, _ *http.Request) {
 			http.Error(w, "no", http.StatusUnprocessableEntity)
 		}, 1, true, "422"},
-		"of another": {[]int{5}, func(_ int, w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(sign(3, policy.Sum([]byte("y")))) }, 1, true, "the receipt is for the statement"},
+		"of another": {[]int{5}, func(_ int, w http.ResponseWriter, _ *http.Request) {
+			_, _ = w.Write(sign(3, spelling.Sum([]byte("y"))))
+		}, 1, true, "the receipt is for the statement"},
 		"no receipt": {[]int{5}, func(_ int, w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "thanks") }, 1, true, "receipt of the directory"},
 		"too long": {[]int{5}, func(_ int, w http.ResponseWriter, _ *http.Request) {
 			_, _ = w.Write(make([]byte, answers.MaxReceiptBytes+1))

@@ -14,11 +14,10 @@ import (
 	"github.com/repopolicy/repopolicy/internal/bindings"
 	"github.com/repopolicy/repopolicy/internal/rekor"
 
-	"github.com/repopolicy/repopolicy/internal/canonical"
 	"github.com/repopolicy/repopolicy/internal/clip"
 	"github.com/repopolicy/repopolicy/internal/prefixmap"
+	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/internal/strictjson"
-	"github.com/repopolicy/repopolicy/policy"
 )
 
 // Limits of a leaf of the output log. What is larger would not fit into an entry
@@ -109,7 +108,7 @@ func NewPublished(statements []string) (Published, []byte) {
 	for _, s := range list {
 		b.WriteString(s + "\n")
 	}
-	return Published{len(list), policy.Sum([]byte(b.String()))}, []byte(b.String())
+	return Published{len(list), spelling.Sum([]byte(b.String()))}, []byte(b.String())
 }
 
 // ID returns the map's id: the beginning of its paths.
@@ -197,7 +196,7 @@ func (d *mapLeafDoc) leaf() (MapLeaf, error) {
 	m := MapLeaf{d.Function, d.Root, d.Forges, d.Labels, prefixmap.Hash{}, d.Inputs, d.Disclosed}
 	root, err := hex.DecodeString(d.Map)
 	switch {
-	case err != nil || !canonical.IsHash(d.Map) || !canonical.IsHash(d.Root) || d.Forges != "" && !canonical.IsHash(d.Forges) || !canonical.IsHash(d.Disclosed.SHA256):
+	case err != nil || !spelling.IsHash(d.Map) || !spelling.IsHash(d.Root) || d.Forges != "" && !spelling.IsHash(d.Forges) || !spelling.IsHash(d.Disclosed.SHA256):
 		return m, errors.New("not a SHA-256 in lower-case hex")
 	case d.Function < 1 || d.Labels < 0 || d.Disclosed.Count < 0:
 		return m, errors.New("a negative number")
@@ -205,7 +204,7 @@ func (d *mapLeafDoc) leaf() (MapLeaf, error) {
 		return m, fmt.Errorf("%d inputs, 1 to %d are read", len(d.Inputs), maxInputs)
 	}
 	for i, in := range d.Inputs {
-		if !canonical.IsHash(in.Log) || in.Checkpoint == "" {
+		if !spelling.IsHash(in.Log) || in.Checkpoint == "" {
 			return m, errors.New("an input is a log's id and its checkpoint")
 		}
 		if i > 0 && cmp.Or(cmp.Compare(d.Inputs[i-1].Log, in.Log), cmp.Compare(d.Inputs[i-1].Checkpoint, in.Checkpoint)) >= 0 {

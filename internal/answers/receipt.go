@@ -10,6 +10,7 @@ import (
 	"golang.org/x/mod/sumdb/note"
 
 	"github.com/repopolicy/repopolicy/internal/canonical"
+	"github.com/repopolicy/repopolicy/internal/spelling"
 )
 
 const (
@@ -49,7 +50,7 @@ func (d *Descriptor) OpenReceipt(signed []byte) (Receipt, error) {
 		return fail(err)
 	}
 	lines := strings.Split(n.Text, "\n")
-	if len(lines) != 5 || !canonical.IsHash(lines[2]) {
+	if len(lines) != 5 || !spelling.IsHash(lines[2]) {
 		return fail(errors.New("the note is none"))
 	}
 	leaf, err := canonical.ParseNumber(lines[3])

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/repopolicy/repopolicy/internal/bindings"
+	"github.com/repopolicy/repopolicy/internal/spelling"
 
 	"github.com/repopolicy/repopolicy/internal/canonical"
 	"github.com/repopolicy/repopolicy/internal/clip"
@@ -96,7 +97,7 @@ func (r Record) line() (string, error) {
 		if err != nil {
 			return "", err
 		}
-		if !canonical.IsHash(r.Binding.Log) || r.Binding.Index < 0 {
+		if !spelling.IsHash(r.Binding.Log) || r.Binding.Index < 0 {
 			return "", fmt.Errorf("an entry %d of the log %q", r.Binding.Index, clip.Text(r.Binding.Log))
 		}
 		return fmt.Sprintf("binding %s %d %s", r.Binding.Log, r.Binding.Index, hash), nil
@@ -108,7 +109,7 @@ func (r Record) line() (string, error) {
 
 // Line returns the record without its moment, which is also the line of the list of a leaf.
 func (r DisclosedRecord) Line() (string, error) {
-	if !canonical.IsHash(r.Payload) || !canonical.IsHash(r.PAE) {
+	if !spelling.IsHash(r.Payload) || !spelling.IsHash(r.PAE) {
 		return "", fmt.Errorf("%q is no statement", clip.Text(r.Payload))
 	}
 	return "disclosed " + r.Payload + " " + r.PAE, nil

@@ -13,6 +13,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -146,7 +147,7 @@ func (d *draft) complete(s *signer) error {
 	if s.repo == "" {
 		return nil
 	}
-	if s.path != "" && s.ref != "" && !policy.ValidRef(s.ref) {
+	if s.path != "" && s.ref != "" && !spelling.ValidRef(s.ref) {
 		return fmt.Errorf("%q is no ref", s.ref)
 	}
 	l, err := policy.NormalizeLocator(s.repo)
@@ -250,7 +251,7 @@ func (d *draft) text() string {
 	for _, line := range d.left {
 		comment("left out: %s", line)
 	}
-	put("format     = %s", str(policy.Format))
+	put("format     = %s", str(spelling.Format))
 	put("repository = %s", str(d.repo.String()))
 	put("version    = 1")
 	put("expires    = %s", d.o.Now.UTC().AddDate(1, 0, 0).Format("2006-01-02T00:00:00Z"))

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/repopolicy/repopolicy/internal/sigstore"
+	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/policy/chain"
 )
@@ -74,7 +75,7 @@ func (t *Forges) Authority(id policy.Identity) (chain.Binding, error) {
 		return no(".17", id.SourceRepositoryOwnerID, "not the number of an owner")
 	}
 	branch, ok := strings.CutPrefix(id.SourceRepositoryRef, "refs/heads/")
-	if !ok || branch == "" || !policy.ValidRef(id.SourceRepositoryRef) {
+	if !ok || branch == "" || !spelling.ValidRef(id.SourceRepositoryRef) {
 		return no(".14", id.SourceRepositoryRef, "not a branch")
 	}
 	// The name is constructed and compared; the repository in it is spelled as in
@@ -126,7 +127,7 @@ func repository(uri string) (policy.Locator, error) {
 		return policy.Locator{}, err
 	}
 	// What differs in more than the case of letters named something else.
-	if len(uri) != len(l.String()) || !strings.HasPrefix(uri, "https://"+l.Host()+"/") || policy.LowerASCII(uri) != policy.LowerASCII(l.String()) {
+	if len(uri) != len(l.String()) || !strings.HasPrefix(uri, "https://"+l.Host()+"/") || spelling.LowerASCII(uri) != spelling.LowerASCII(l.String()) {
 		return policy.Locator{}, fmt.Errorf("not in canonical form; that is %q", l)
 	}
 	return l, nil
@@ -140,7 +141,7 @@ func number(s string) bool {
 // MapID returns the id of the map that a version of the function makes under a
 // trusted root and a forge table, whose digests are hex; "" is the built-in table.
 func MapID(function int, root, forges string) string {
-	return policy.Sum(fmt.Appendf(nil, "%d %s %s\n", function, root, cmp.Or(forges, "-")))[:32]
+	return spelling.Sum(fmt.Appendf(nil, "%d %s %s\n", function, root, cmp.Or(forges, "-")))[:32]
 }
 
 // Binds verifies one entry of a Rekor v2 log as a binding (SPEC 7): that its

@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/repopolicy/repopolicy/internal/scaffold/vectors"
+	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/policy/chain"
 )
@@ -62,7 +63,7 @@ func TestAuthorityVectors(t *testing.T) {
 				if err != nil {
 					return
 				}
-				if forges.Digest() != policy.Sum([]byte(text)) {
+				if forges.Digest() != spelling.Sum([]byte(text)) {
 					t.Error("another digest")
 				}
 			}

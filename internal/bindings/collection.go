@@ -14,6 +14,7 @@ import (
 	"github.com/repopolicy/repopolicy/rekorbind"
 
 	"github.com/repopolicy/repopolicy/internal/sigstore"
+	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/policy/chain"
 )
@@ -65,7 +66,7 @@ func (c *Collection) Learn(b *sigstore.Bundle) (chain.Statement, error) {
 	if payload == nil {
 		return chain.Statement{}, errors.New("the bundle has no statement")
 	}
-	if s, known := c.statements[policy.Sum(payload)]; known {
+	if s, known := c.statements[spelling.Sum(payload)]; known {
 		return s, s.Err()
 	}
 	s, err := rekorbind.ParseStatement(payload)
@@ -122,7 +123,7 @@ func (c *Collection) take(s *chain.Statement, signer policy.Identity, v *sigstor
 			c.signatures = append(c.signatures, signed{chain.SignatureFacts{Statement: s.Digest(), Signer: signer, Entry: v.Place(e)}, data})
 			continue
 		}
-		c.held = append(c.held, Held{chain.NewLeaf(chain.LeafFacts{Payload: s.Digest(), PAE: s.PAE(), Body: e.Body, Binding: binding, Entry: v.Place(e)}), data})
+		c.held = append(c.held, Held{chain.LeafFacts{Payload: s.Digest(), PAE: s.PAE(), Body: e.Body, Binding: binding, Entry: v.Place(e)}.Verified(), data})
 	}
 	return nil
 }
@@ -239,7 +240,7 @@ func (c *Collection) History(repo policy.Locator, now time.Time) chain.History {
 		h.Moments = append(h.Moments, all...)
 	}
 	for _, s := range c.signatures {
-		h.Signatures = append(h.Signatures, chain.NewSignature(s.SignatureFacts))
+		h.Signatures = append(h.Signatures, s.SignatureFacts.Verified())
 	}
 	for _, l := range c.held {
 		h.Leaves = append(h.Leaves, l.Leaf)

@@ -14,6 +14,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/rekor"
 
 	"github.com/repopolicy/repopolicy/internal/sigstore"
+	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/internal/strictjson"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/policy/chain"
@@ -59,7 +60,7 @@ func NewEvidence(kind chain.ContradictionKind, repo policy.Locator, statements [
 		e.bundles = append(e.bundles, compact.Bytes())
 	}
 	// The same evidence is the same file, so that a version may acknowledge it.
-	slices.SortFunc(e.bundles, func(a, b json.RawMessage) int { return cmp.Compare(policy.Sum(a), policy.Sum(b)) })
+	slices.SortFunc(e.bundles, func(a, b json.RawMessage) int { return cmp.Compare(spelling.Sum(a), spelling.Sum(b)) })
 	e.bundles = slices.CompactFunc(e.bundles, func(a, b json.RawMessage) bool { return bytes.Equal(a, b) })
 	e.Statements = append([]string{}, statements...)
 	slices.Sort(e.Statements)

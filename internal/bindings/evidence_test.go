@@ -25,6 +25,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/scaffold/sigstoretest"
 	"github.com/repopolicy/repopolicy/internal/scaffold/vectors"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
+	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/policy/chain"
 )
@@ -202,7 +203,7 @@ func policyOf(t *testing.T, raw []byte, digest string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if policy.Sum(b.Payload()) == digest {
+	if spelling.Sum(b.Payload()) == digest {
 		return "dsseEnvelope"
 	}
 	return "no bundle contains this"
@@ -405,7 +406,7 @@ func TestAcknowledged(t *testing.T) {
 	of := func(res *bindings.Resolution, code string) string {
 		t.Helper()
 		for _, a := range res.Chain.Alarms() {
-			if e := res.Evidence[a.Evidence]; a.Code == code && e != nil && policy.Sum(e.Bytes()) == a.Evidence && !a.Acknowledged {
+			if e := res.Evidence[a.Evidence]; a.Code == code && e != nil && spelling.Sum(e.Bytes()) == a.Evidence && !a.Acknowledged {
 				return a.Evidence
 			}
 		}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/repopolicy/repopolicy/internal/budget"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
+	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/policy/chain"
 )
@@ -43,7 +44,7 @@ type File struct {
 // version, twelve hex digits of the SHA-256 of the certificate or key, and ".v1"
 // if the log is Rekor v1.
 func SignatureName(version int, signer []byte, v1 bool) string {
-	name := fmt.Sprintf("%d-%s", version, policy.Sum(signer)[:12])
+	name := fmt.Sprintf("%d-%s", version, spelling.Sum(signer)[:12])
 	if v1 {
 		name += ".v1"
 	}
@@ -167,7 +168,7 @@ func distinct(files []File) []*signatureFile {
 		p := &signatureFile{File: f}
 		if total += len(f.Data); i >= MaxSignatureFiles || total > MaxSignatureBytes {
 			p.err = errors.New("beyond the number or size of files that are read")
-		} else if sum := policy.Sum(f.Data); seen[sum] {
+		} else if sum := spelling.Sum(f.Data); seen[sum] {
 			continue // the same file on both branches
 		} else {
 			seen[sum] = true
@@ -188,7 +189,7 @@ func (p *signatureFile) read(root *sigstore.Root) {
 		p.err = err
 		return
 	}
-	if st := b.Statement(); st == nil || st.PredicateType != chain.StatementPredicate {
+	if st := b.Statement(); st == nil || st.PredicateType != spelling.StatementPredicate {
 		p.err = errors.New("not a signature over a policy")
 		return
 	}

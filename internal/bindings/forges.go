@@ -10,6 +10,7 @@ import (
 
 	"github.com/repopolicy/repopolicy/internal/rekor"
 
+	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/internal/strictjson"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/policy/chain"
@@ -88,7 +89,7 @@ func ParseForges(data []byte) (*Forges, error) {
 	if len(doc.Forges) == 0 || len(doc.Forges) > maxForges {
 		return nil, fmt.Errorf("forge table: %d forges, 1 to %d are read", len(doc.Forges), maxForges)
 	}
-	t := &Forges{digest: policy.Sum(data), data: bytes.Clone(data)}
+	t := &Forges{digest: spelling.Sum(data), data: bytes.Clone(data)}
 	for _, f := range builtIn {
 		f.Issuers = slices.Clone(f.Issuers)
 		t.forges = append(t.forges, f)
@@ -128,7 +129,7 @@ func (t *Forges) add(f Forge, seen map[string]bool) error {
 	}
 	seen[f.Host] = true
 	for _, i := range f.Issuers {
-		if err := policy.CheckIssuer(i); err != nil {
+		if err := spelling.CheckIssuer(i); err != nil {
 			return fmt.Errorf("issuer %q: %w", i, err)
 		}
 	}

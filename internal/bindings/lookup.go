@@ -10,6 +10,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/rekor"
 
 	"github.com/repopolicy/repopolicy/internal/sigstore"
+	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/policy/chain"
 )
@@ -96,7 +97,7 @@ type Lookup interface {
 
 // newLeaf returns a verified entry as a binding.
 func NewLeaf(l *sigstore.Leaf, b chain.Binding) chain.Leaf {
-	return chain.NewLeaf(chain.LeafFacts{Payload: l.Payload, PAE: l.PAE, Body: l.Body, Binding: b, Entry: l.Place})
+	return chain.LeafFacts{Payload: l.Payload, PAE: l.PAE, Body: l.Body, Binding: b, Entry: l.Place}.Verified()
 }
 
 type Verified struct {
@@ -108,7 +109,7 @@ type Verified struct {
 const KeyDigits = 32
 
 // lookKey is a key of a directory's map as it is remembered: of a fixed length.
-func LookKey(key string) string { return policy.Sum([]byte(key))[:KeyDigits] }
+func LookKey(key string) string { return spelling.Sum([]byte(key))[:KeyDigits] }
 
 // ErrNoIndex is the error of asking the index of a log that the trusted root's id
 // takes for one of Rekor v1, and whose entries show that it is one of Rekor v2.

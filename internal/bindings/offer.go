@@ -10,9 +10,9 @@ import (
 
 	"github.com/repopolicy/repopolicy/rekorbind"
 
-	"github.com/repopolicy/repopolicy/internal/canonical"
 	"github.com/repopolicy/repopolicy/internal/clip"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
+	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/policy/chain"
 )
@@ -54,7 +54,7 @@ func Offers(root *sigstore.Root, forges *Forges, files []File, earlier [][]byte)
 	by := map[string]*Offer{}
 	for _, f := range files {
 		b, err := sigstore.ParseBundle(f.Data)
-		if err != nil || b.Statement() == nil || b.Statement().PredicateType != chain.StatementPredicate {
+		if err != nil || b.Statement() == nil || b.Statement().PredicateType != spelling.StatementPredicate {
 			continue
 		}
 		s, _ := rekorbind.ParseStatement(b.Payload())
@@ -129,7 +129,7 @@ func (o *Offer) Bundles() [][]byte {
 
 // Line does the same.
 func (r SignatureRecord) Line() (string, error) {
-	if !canonical.IsHash(r.Payload) || !canonical.IsHash(r.Log) || r.Index < 0 {
+	if !spelling.IsHash(r.Payload) || !spelling.IsHash(r.Log) || r.Index < 0 {
 		return "", fmt.Errorf("a signature at %d of the log %q", r.Index, clip.Text(r.Log))
 	}
 	return fmt.Sprintf("signature %s %s %d", r.Payload, r.Log, r.Index), nil

@@ -18,6 +18,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/canonical"
 	"github.com/repopolicy/repopolicy/internal/clip"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
+	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/internal/strictjson"
 	"github.com/repopolicy/repopolicy/internal/web"
 	"github.com/repopolicy/repopolicy/policy"
@@ -113,7 +114,7 @@ func PlaceMoment(r *sigstore.Root, data []byte) (policy.Moment, error) {
 // PlaceName returns the name of the file with a place proof that was made when a version
 // was bound: the version, and twelve hex digits of the file's SHA-256.
 func PlaceName(version int, data []byte) string {
-	return fmt.Sprintf("%s/%d-%s%s", SignaturesDir, version, policy.Sum(data)[:12], placeSuffix)
+	return fmt.Sprintf("%s/%d-%s%s", SignaturesDir, version, spelling.Sum(data)[:12], placeSuffix)
 }
 
 // IsPlaceName reports whether a path in a repository is where place proofs are: beside the
@@ -141,7 +142,7 @@ func (c *Collection) dates(files []File) (ignored []Ignored) {
 	seen := map[string]bool{}
 	for _, f := range files {
 		p := &placeFile{File: f}
-		switch sum := policy.Sum(f.Data); {
+		switch sum := spelling.Sum(f.Data); {
 		case seen[sum]: // the same file on both branches
 			continue
 		case len(seen) >= MaxPlaceFiles:

@@ -15,6 +15,7 @@ import (
 
 	"github.com/repopolicy/repopolicy/internal/budget"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
+	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/policy/chain"
 )
@@ -291,7 +292,7 @@ func (r *Resolver) Resolve(ctx context.Context, repo policy.Locator, files []Fil
 		if e == nil {
 			return ""
 		}
-		digest := policy.Sum(e.Bytes())
+		digest := spelling.Sum(e.Bytes())
 		out.Evidence[digest] = e
 		return digest
 	})
@@ -338,7 +339,7 @@ func (r *Resolution) Asides(text []byte) ([]Again, error) {
 		root, out = first, nil
 		for _, x := range asides {
 			payload, err := rekorbind.Encode(x.Statement.Document().Text(), x.Statement.Previous())
-			if err != nil || policy.Sum(payload) != x.Statement.Digest() {
+			if err != nil || spelling.Sum(payload) != x.Statement.Digest() {
 				return nil, fmt.Errorf("the statement sha256:%s is not what its policy gives: %w", x.Statement.Digest(), err)
 			}
 			out = append(out, Again{payload, x.Statement.Version(), x.Number})

@@ -6,12 +6,10 @@
 package canonical
 
 import (
-	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"strconv"
-	"strings"
 )
 
 var (
@@ -26,11 +24,6 @@ func ParseNumber(s string) (int64, error) {
 		return 0, errNumber
 	}
 	return n, nil
-}
-
-// IsHash reports whether s is a SHA-256 in lower-case hex.
-func IsHash(s string) bool {
-	return len(s) == 2*sha256.Size && strings.Trim(s, "0123456789abcdef") == ""
 }
 
 // ParseBase64 reads standard base64 with its padding (RFC 4648, section 4),

@@ -21,6 +21,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/release"
 	"github.com/repopolicy/repopolicy/internal/signlog"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
+	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/internal/token"
 	"github.com/repopolicy/repopolicy/policy"
 )
@@ -70,7 +71,7 @@ func (a *app) approve(ctx context.Context, o *approveOptions, args []string) err
 	if !o.Lookup.Repo.Given {
 		return &policy.Fault{Reason: policy.Usage, Text: "in which repository?", Hint: "name it with --repo"}
 	}
-	if o.tag.Given && !policy.ValidTag(o.tag.Value) {
+	if o.tag.Given && !spelling.ValidTag(o.tag.Value) {
 		return &policy.Fault{
 			Reason: policy.Usage, Text: "--tag: " + o.tag.Value + " cannot be a tag",
 			Hint: "give the tag's name without refs/tags/",
@@ -369,7 +370,7 @@ func (a *app) approvedAlready(dir string, payload []byte, f *find.Found, id poli
 	}
 	looked := 0
 	for _, e := range entries {
-		if !strings.HasSuffix(e.Name(), release.ApprovalSuffix) || looked == policy.MaxApprovals {
+		if !strings.HasSuffix(e.Name(), release.ApprovalSuffix) || looked == spelling.MaxApprovals {
 			continue
 		}
 		looked++

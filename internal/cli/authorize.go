@@ -16,6 +16,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/identity"
 	"github.com/repopolicy/repopolicy/internal/release"
 	"github.com/repopolicy/repopolicy/internal/report"
+	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/internal/token"
 	"github.com/repopolicy/repopolicy/oidc"
 	"github.com/repopolicy/repopolicy/policy"
@@ -179,7 +180,7 @@ func (a *app) authorization(ctx context.Context, o *authorizeOptions, stage poli
 // check refuses flags that cannot be meant.
 func (o *authorizeOptions) check() error {
 	switch {
-	case o.tag.Given && !policy.ValidTag(o.tag.Value):
+	case o.tag.Given && !spelling.ValidTag(o.tag.Value):
 		return &policy.Fault{
 			Reason: policy.Usage, Text: "--tag: " + o.tag.Value + " cannot be a tag",
 			Hint: "give the tag's name without refs/tags/",

@@ -68,8 +68,8 @@ func authFound(t testing.TB) *find.Found {
 		Repository: repo, Now: authTime, View: chain.View{Completeness: chain.CompleteScanned, AsOf: authTime},
 		Logs:       []policy.Log{{ID: "v2", Generation: 2, Start: authTime.AddDate(-1, 0, 0)}},
 		Statements: []chain.Statement{s},
-		Signatures: []chain.Signature{chain.NewSignature(chain.SignatureFacts{Statement: s.Digest(), Signer: policy.Identity{Kind: policy.KindEmail, Value: "alice@example.com", Issuer: "https://accounts.google.com"}, Entry: entry(1)})},
-		Leaves:     []chain.Leaf{chain.NewLeaf(chain.LeafFacts{Payload: s.Digest(), Body: strings.Repeat("0", 64), Binding: chain.Binding{Repository: repo, RepositoryID: "1", OwnerID: "2"}, Entry: entry(2)})},
+		Signatures: []chain.Signature{chain.SignatureFacts{Statement: s.Digest(), Signer: policy.Identity{Kind: policy.KindEmail, Value: "alice@example.com", Issuer: "https://accounts.google.com"}, Entry: entry(1)}.Verified()},
+		Leaves:     []chain.Leaf{chain.LeafFacts{Payload: s.Digest(), Body: strings.Repeat("0", 64), Binding: chain.Binding{Repository: repo, RepositoryID: "1", OwnerID: "2"}, Entry: entry(2)}.Verified()},
 	})
 	if r := resolved.Reason(); r != "" {
 		t.Fatal(r, resolved.Problems())
@@ -109,7 +109,7 @@ func authorizations(t testing.TB) map[string]*gate.Authorization {
 		digest := policy.Digest{Alg: "sha256", Hex: strings.Repeat("d", 64)}
 		z := &gate.Authorization{Stage: policy.StageSign, Found: f, Version: f.Head(), Tag: "v1", Subjects: []gate.Subject{{Arg: "dist/widget_1", Name: "widget_1", Digests: []policy.Digest{digest}}, {Arg: "widget_2", Name: "widget_2"}}}
 		change(&id, z)
-		z.Run = policy.NewRun(id, policy.RunFacts{Actor: "alice"})
+		z.Run = policy.RunFacts{Actor: "alice"}.Verified(id)
 		if id.Kind != policy.KindKey {
 			z.Verified = &token.Verified{Unverified: &identity.Unverified{IssuedAt: authTime, Expires: authTime.Add(5 * time.Minute)}}
 			z.Audience = oidc.Audience

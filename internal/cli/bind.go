@@ -16,6 +16,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/report"
 	"github.com/repopolicy/repopolicy/internal/signlog"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
+	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/oidc"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/policy/chain"
@@ -98,7 +99,7 @@ func (a *app) bind(ctx context.Context, o *signOptions) error {
 		return err
 	}
 	o.version = v
-	if vs := v.Versions(); len(vs) > 0 && vs[len(vs)-1].Statement == policy.Sum(v.statement) && v.Resolution.Chain.Reason() == "" {
+	if vs := v.Versions(); len(vs) > 0 && vs[len(vs)-1].Statement == spelling.Sum(v.statement) && v.Resolution.Chain.Reason() == "" {
 		a.Err.Line("version %d is bound already", vs[len(vs)-1].Number)
 		if v.Root.Directory != nil && !o.handIn.Given {
 			o.private = !a.public(ctx)

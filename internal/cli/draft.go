@@ -11,6 +11,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/bindings"
 	"github.com/repopolicy/repopolicy/internal/find"
 	"github.com/repopolicy/repopolicy/internal/git"
+	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/policy/chain"
 	"github.com/repopolicy/repopolicy/rekorbind"
@@ -197,7 +198,7 @@ func (v *draftVersion) renames() error {
 // interrupted, and all that is undecided is how far it came.
 func (v *draftVersion) awaited(text []byte) bool {
 	first, err := rekorbind.Encode(text, "")
-	return err == nil && v.Resolution.Chain.Awaits(policy.Sum(first))
+	return err == nil && v.Resolution.Chain.Awaits(spelling.Sum(first))
 }
 
 // signatures says who signed the statement, who has not, and how many signatures

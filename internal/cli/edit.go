@@ -20,6 +20,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/bindings"
 	"github.com/repopolicy/repopolicy/internal/command"
 	"github.com/repopolicy/repopolicy/internal/report"
+	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/internal/worktree"
 	"github.com/repopolicy/repopolicy/policy"
 )
@@ -119,7 +120,7 @@ func (a *app) edit(ctx context.Context, o *editOptions) error {
 		return err
 	}
 	a.Warn(v.Found)
-	if p := report.SummaryOfFound(v.Found); p == nil || v.Resolution.Chain.Reason() != "" || p.Statement != "sha256:"+policy.Sum(v.statement) {
+	if p := report.SummaryOfFound(v.Found); p == nil || v.Resolution.Chain.Reason() != "" || p.Statement != "sha256:"+spelling.Sum(v.statement) {
 		return &policy.Fault{
 			Reason: policy.Usage, Text: fmt.Sprintf("the committed version %d is not in force yet", old.Content().Version),
 			Hint: "`repopolicy status` says what it lacks; to change it before it is bound, edit the file itself and sign again",
@@ -154,7 +155,7 @@ func (a *app) edit(ctx context.Context, o *editOptions) error {
 
 // unchanged is the error that the policy in the tree is not the committed one.
 func unchanged(tree *worktree.Tree, committed *policy.Document) error {
-	data, err := tree.Read(bindings.PolicyFile, policy.MaxPolicyBytes)
+	data, err := tree.Read(bindings.PolicyFile, spelling.MaxPolicyBytes)
 	if err != nil {
 		return policy.Faultf(policy.PolicyUnreadable, "%s", err)
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/find"
 	"github.com/repopolicy/repopolicy/internal/rekor"
 	"github.com/repopolicy/repopolicy/internal/report"
+	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/internal/trust"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/policy/chain"
@@ -105,7 +106,7 @@ func (a *app) evidence(ctx context.Context, o *evidenceOptions, path string) err
 	case err != nil:
 		return policy.Faultf(policy.Usage, "evidence: %s", err)
 	}
-	doc := findingDoc{Schema: report.SchemaURL("finding-v1"), File: path, Digest: "sha256:" + policy.Sum(data), Versions: []findingVersion{}}
+	doc := findingDoc{Schema: report.SchemaURL("finding-v1"), File: path, Digest: "sha256:" + spelling.Sum(data), Versions: []findingVersion{}}
 	class := policy.ClassOK
 	fail := func(r policy.Reason, err error) {
 		class, doc.Reason, doc.Detail = r.Class(), r, strings.ReplaceAll(err.Error(), "\n", "; ")

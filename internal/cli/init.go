@@ -22,6 +22,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/git"
 	"github.com/repopolicy/repopolicy/internal/signlog"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
+	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/internal/worktree"
 	"github.com/repopolicy/repopolicy/oidc"
 	"github.com/repopolicy/repopolicy/policy"
@@ -176,7 +177,7 @@ func (a *app) init(ctx context.Context, o *initOptions) error {
 		return command.Unwritten(err)
 	}
 	if r.signs {
-		if data, err := r.tree.Read(bindings.PolicyFile, policy.MaxPolicyBytes); err != nil || !bytes.Equal(data, r.policy) {
+		if data, err := r.tree.Read(bindings.PolicyFile, spelling.MaxPolicyBytes); err != nil || !bytes.Equal(data, r.policy) {
 			return &policy.Fault{
 				Reason: policy.Usage, Text: bindings.PolicyFile + " is another one than you agreed to",
 				Hint: "nothing was signed; somebody wrote it meanwhile: read it, and run the command again",
@@ -237,7 +238,7 @@ func (r *initRun) look(ctx context.Context) error {
 	}
 	defer repo.Close()
 	p := &r.project
-	if r.policy, err = r.tree.Read(bindings.PolicyFile, policy.MaxPolicyBytes); err != nil {
+	if r.policy, err = r.tree.Read(bindings.PolicyFile, spelling.MaxPolicyBytes); err != nil {
 		return policy.Faultf(policy.PolicyUnreadable, "%s", err)
 	}
 	address, source := o.Repo.Value, "--repository"

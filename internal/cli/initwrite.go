@@ -13,6 +13,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/bindings"
 	"github.com/repopolicy/repopolicy/internal/detect"
 	"github.com/repopolicy/repopolicy/internal/report"
+	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -143,9 +144,9 @@ func (r *initRun) program() (string, error) {
 	}
 	v, _, _ = strings.Cut(v, "+")
 	if !strings.HasPrefix(v, "v") {
-		return "", errors.New("this build has no version that the workflow could run; name one with --program " + policy.Name + "/cmd/repopolicy@VERSION")
+		return "", errors.New("this build has no version that the workflow could run; name one with --program " + spelling.Name + "/cmd/repopolicy@VERSION")
 	}
-	return policy.Name + "/cmd/repopolicy@" + v, nil
+	return spelling.Name + "/cmd/repopolicy@" + v, nil
 }
 
 // next prints what is left to do.

@@ -79,7 +79,7 @@ func synthetic(name, detail string, reasons ...policy.Reason) []repopolicy.Entry
 	for _, r := range reasons {
 		d := policy.Decision{Reason: r, Detail: detail}
 		if r.Class() == policy.ClassOK {
-			d.Outcome, d.Rule, d.Tag = policy.Permitted, detail, name
+			d.Permitted, d.Rule, d.Tag = true, detail, name
 		} else {
 			d.Rules = []policy.RuleResult{{Rule: name, Mismatches: []policy.Mismatch{{Field: "ref", Kind: "differs", Want: detail, Got: name}}}}
 		}

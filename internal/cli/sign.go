@@ -12,6 +12,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/command"
 	"github.com/repopolicy/repopolicy/internal/signlog"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
+	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/oidc"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/policy/chain"
@@ -68,7 +69,7 @@ func (a *app) sign(ctx context.Context, o *signOptions) error {
 	content := v.doc.Content()
 	a.Err.Line("signing version %d of the policy of %s", content.Version, content.Repository)
 	a.Err.Line("  policy     %s", v.doc.Digest())
-	a.Err.Line("  statement  sha256:%s", policy.Sum(v.statement))
+	a.Err.Line("  statement  sha256:%s", spelling.Sum(v.statement))
 	r := signlog.Request{}
 	if r.Key, err = o.ReadSigner(); err != nil {
 		return err

@@ -218,7 +218,7 @@ func (a *app) packageOf(z *gate.Authorization, path string) error {
 		return policy.Faultf(policy.ArtifactRead, "%s", err)
 	}
 	z.Subjects[0].Path, z.Subjects[0].Digests = path, digests
-	if z.Decisions[0].Outcome == policy.Permitted {
+	if z.Decisions[0].Permitted {
 		z.Decisions[0] = z.Decide(z.Run.Identity(), z.Subjects[0])
 	}
 	return nil
@@ -330,7 +330,7 @@ func (a *app) signOne(ctx context.Context, o *releaseOptions, s sigstore.Service
 		}
 		checked := *z
 		checked.Run = run
-		if d := checked.Decide(cert, subject); d.Outcome != policy.Permitted {
+		if d := checked.Decide(cert, subject); !d.Permitted {
 			return &policy.Fault{
 				Reason: d.Reason, Text: "the certificate lacks what the policy wants: " + d.Reason.Info().Text,
 				More: mismatchLines(d),

@@ -11,6 +11,7 @@ import (
 
 	"github.com/repopolicy/repopolicy/internal/command"
 	"github.com/repopolicy/repopolicy/internal/report"
+	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -39,7 +40,7 @@ version that is not bound yet, or if a binding has no place proof yet.`,
 			}
 			if p := report.SummaryOfFound(v.Found); p != nil {
 				a.Out.Line("in force    version %d, expires %s, genesis %s, completeness %s", p.Version, p.Expires.Format(time.DateOnly), p.Genesis, p.Completeness)
-				if p.Statement == "sha256:"+policy.Sum(v.statement) {
+				if p.Statement == "sha256:"+spelling.Sum(v.statement) {
 					a.Out.Line("committed   version %d, the same", p.Version)
 					return nil
 				}
@@ -69,7 +70,7 @@ version that is not bound yet, or if a binding has no place proof yet.`,
 // ready reports whether the draft is a new version that enough maintainers
 // signed, or one in force of which a binding has no place proof.
 func (v *draftVersion) ready(a *app) bool {
-	if p := report.SummaryOfFound(v.Found); p != nil && p.Statement == "sha256:"+policy.Sum(v.statement) {
+	if p := report.SummaryOfFound(v.Found); p != nil && p.Statement == "sha256:"+spelling.Sum(v.statement) {
 		return len(v.undated(a)) > 0
 	}
 	_, _, need, err := v.signatures()

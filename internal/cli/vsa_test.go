@@ -16,6 +16,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/report"
 	"github.com/repopolicy/repopolicy/internal/scaffold/sigstoretest"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
+	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -80,7 +81,7 @@ func TestVSA(t *testing.T) {
 			t.Errorf("%s: %s %s", c.args, p.GetVerificationResult(), d)
 		}
 		if p.GetResourceUri() != "https://github.com/acme/widget" || len(p.GetPolicy().GetDigest()["sha256"]) != 64 || p.GetPolicy().GetUri() != "policy.toml" ||
-			p.GetVerifier().GetId() != "https://"+policy.Name || !p.GetTimeVerified().IsValid() || p.GetSlsaVersion() != "1.0" || len(p.GetDependencyLevels()) != 0 {
+			p.GetVerifier().GetId() != "https://"+spelling.Name || !p.GetTimeVerified().IsValid() || p.GetSlsaVersion() != "1.0" || len(p.GetDependencyLevels()) != 0 {
 			t.Errorf("%s: %s", c.args, raw.Predicate)
 		}
 		if len(p.GetInputAttestations()) != c.inputs {

@@ -6,6 +6,7 @@ import (
 	"errors"
 
 	"github.com/repopolicy/repopolicy/internal/file"
+	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -46,7 +47,7 @@ func ParsePolicy(path string, src []byte) (*policy.Document, error) {
 // ReadPolicy reads the file of a policy. More than is allowed is read, so that
 // the parser can say how much too large it is.
 func ReadPolicy(path string) ([]byte, error) {
-	src, err := file.Read(path, 16*policy.MaxPolicyBytes)
+	src, err := file.Read(path, 16*spelling.MaxPolicyBytes)
 	switch {
 	case errors.Is(err, file.ErrTooLarge):
 		return nil, policy.Faultf(policy.PolicyTooLarge, "policy: %s", err)

@@ -8,11 +8,11 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/repopolicy/repopolicy/internal/report"
-	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/internal/spelling"
 )
 
 // UserAgent names our programs to servers.
-func UserAgent() string { return "repopolicy/" + report.Version() + " (https://" + policy.Name + ")" }
+func UserAgent() string { return "repopolicy/" + report.Version() + " (https://" + spelling.Name + ")" }
 
 type versionDoc struct {
 	Schema  string `json:"schema"`
@@ -33,11 +33,11 @@ func (r *Run) VersionCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if f.JSON() {
 				return r.Out.JSON(versionDoc{
-					report.SchemaURL("version-v1"), report.Version(), runtime.Version(), runtime.GOOS, runtime.GOARCH, policy.Format,
+					report.SchemaURL("version-v1"), report.Version(), runtime.Version(), runtime.GOOS, runtime.GOARCH, spelling.Format,
 				})
 			}
 			r.Out.Line("%s %s %s %s/%s, policy format %s", cmd.Root().Name(), report.Version(),
-				runtime.Version(), runtime.GOOS, runtime.GOARCH, policy.Format)
+				runtime.Version(), runtime.GOOS, runtime.GOARCH, spelling.Format)
 			return nil
 		},
 	}

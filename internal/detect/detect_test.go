@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -184,7 +185,7 @@ func TestSuggestions(t *testing.T) {
 // TestWorkflow: actionlint accepts the workflow, and no job can both sign and
 // write.
 func TestWorkflow(t *testing.T) {
-	text, err := Workflow(widget, "main", policy.Name+"/cmd/repopolicy@v1.2.3", false)
+	text, err := Workflow(widget, "main", spelling.Name+"/cmd/repopolicy@v1.2.3", false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -203,7 +204,7 @@ func TestWorkflow(t *testing.T) {
 			t.Errorf("program %q", bad)
 		}
 	}
-	lab, err := Pipeline(widget, policy.Name+"/cmd/repopolicy@v1.2.3", false)
+	lab, err := Pipeline(widget, spelling.Name+"/cmd/repopolicy@v1.2.3", false)
 	if err != nil || strings.ContainsAny(lab, "<>") || !strings.Contains(lab, "bind --if-ready --output bound\n") || !strings.Contains(lab, `$CI_PROJECT_PATH == "`+widget.Path()+`"`) {
 		t.Error(lab, err)
 	}

@@ -9,7 +9,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/internal/spelling"
 )
 
 // MaxWorkflowBytes is the largest workflow file that is looked at.
@@ -125,7 +125,7 @@ func (f *file) starts() (triggers, branches []string) {
 	list, _ := filter["branches"].([]any)
 	for _, b := range list {
 		name := fmt.Sprint(b)
-		if ref := "refs/heads/" + name; policy.ValidRef(ref) && !strings.ContainsAny(name, "*?+[]!") {
+		if ref := "refs/heads/" + name; spelling.ValidRef(ref) && !strings.ContainsAny(name, "*?+[]!") {
 			branches = append(branches, ref)
 		}
 	}

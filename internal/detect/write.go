@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -33,7 +34,7 @@ func (p *Proposal) Policy(a Answers) string {
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
 	line("#:schema https://raw.githubusercontent.com/repopolicy/repopolicy/main/schema/policy-v1.json")
-	line("format     = %q", policy.Format)
+	line("format     = %q", spelling.Format)
 	line("repository = %s", quote(a.Repository.String()))
 	line("version    = 1")
 	line("expires    = %s", a.Expires.UTC().Format("2006-01-02T15:04:05Z"))

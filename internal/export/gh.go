@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -71,7 +72,7 @@ func (e *exporter) refuseRef(ref string) {
 	case !own:
 	case ref == "":
 		e.refuse(e.at+".tags", "name the release with --tag", "%s compares whole names, so the tag must be known", e.target)
-	case !policy.ValidTag(tag) || !r.Tags.Match(tag):
+	case !spelling.ValidTag(tag) || !r.Tags.Match(tag):
 		e.refuse(e.at+".tags", "", "the rule does not allow the tag %s", tag)
 	}
 }

@@ -283,7 +283,7 @@ func TestGHNeverWider(t *testing.T) {
 				claims.Tags = []string{tag}
 			}
 			d := trusted.Decide(policy.Request{Names: []string{name}, Now: now(), Digests: []policy.Digest{{Alg: "sha256", Hex: strings.Repeat("0a", 32)}}},
-				policy.NewEvidence(claims, policy.Verification{Times: []time.Time{now().Add(-time.Hour)}, Logged: logged, Proven: logged && proven}))
+				claims.Verified(policy.Verification{Times: []time.Time{now().Add(-time.Hour)}, Logged: logged, Proven: logged && proven}))
 
 			checkpoint, stamps := map[string]any{"checkpoint": map[string]any{"envelope": "x"}}, []any{map[string]any{"type": "Tlog"}}
 			if !proven {
@@ -308,7 +308,7 @@ func TestGHNeverWider(t *testing.T) {
 					"statement": map[string]any{"subject": []any{map[string]any{"name": name}}},
 				},
 			}})
-			permitted := d.Outcome == policy.Permitted
+			permitted := d.Permitted
 			allows[permitted]++
 			if ref != "refs/tags/v1.2.3" && permitted && !strings.Contains(text, "refs/heads") {
 				continue // another release, which the export is not about

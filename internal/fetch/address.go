@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/repopolicy/repopolicy/internal/clip"
+	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -49,7 +50,7 @@ func ParseAddress(s string) (Address, error) {
 	if a.Repository, err = policy.NormalizeLocator("https://" + u.Host + "/" + path.repository); err != nil {
 		return Address{}, err
 	}
-	if !policy.ValidTag(a.Tag) {
+	if !spelling.ValidTag(a.Tag) {
 		return Address{}, fmt.Errorf("%q cannot be a tag", clip.Text(a.Tag))
 	}
 	if path.tag == path.latest {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -100,7 +101,7 @@ func FuzzParseAddress(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if l, err := policy.ParseLocator(a.Repository.String()); err != nil || l != a.Repository || !policy.ValidTag(a.Tag) ||
+		if l, err := policy.ParseLocator(a.Repository.String()); err != nil || l != a.Repository || !spelling.ValidTag(a.Tag) ||
 			a.File != "" && checkName(a.File) != nil {
 			t.Fatalf("%q: %+v", s, a)
 		}

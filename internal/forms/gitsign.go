@@ -20,6 +20,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/clip"
 	"github.com/repopolicy/repopolicy/internal/git"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
+	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -116,7 +117,7 @@ func readObject(t git.Type, id git.ID, content []byte) (o gitObject, err error) 
 		if tag.ObjectType != git.Commit {
 			return o, fmt.Errorf("it names a %s, not a commit", clip.Text(string(tag.ObjectType)))
 		}
-		if !policy.ValidTag(tag.Name) {
+		if !spelling.ValidTag(tag.Name) {
 			return o, fmt.Errorf("%q cannot be a tag", clip.Text(tag.Name))
 		}
 		digests := []policy.Digest{{Alg: "gitTag", Hex: string(id)}}

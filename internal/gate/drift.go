@@ -13,6 +13,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/bindings"
 	"github.com/repopolicy/repopolicy/internal/find"
 	"github.com/repopolicy/repopolicy/internal/git"
+	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/internal/worktree"
 	"github.com/repopolicy/repopolicy/policy"
 )
@@ -89,14 +90,14 @@ func (g *Gate) policyDrift(r *git.Repository, dir string, head git.ID, z *Author
 		return nil, policy.Faultf(policy.Usage, "%s", err)
 	}
 	defer w.Close()
-	here, err := w.Read(bindings.PolicyFile, policy.MaxPolicyBytes)
+	here, err := w.Read(bindings.PolicyFile, spelling.MaxPolicyBytes)
 	if err != nil {
 		return nil, policy.Faultf(policy.PolicyUnreadable, "%s", err)
 	}
 	switch {
 	case !bytes.Equal(committed, here):
 		return []string{bindings.PolicyFile + " was changed after the commit"}, nil
-	case committed != nil && policy.Sum(committed) != z.Version.Document.Digest().Hex && g.Note != nil:
+	case committed != nil && spelling.Sum(committed) != z.Version.Document.Digest().Hex && g.Note != nil:
 		g.Note(fmt.Sprintf("note: %s of this commit is not version %d, which is in force and decides",
 			bindings.PolicyFile, z.Version.Number))
 	}

@@ -53,7 +53,7 @@ func (z *Authorization) Class() policy.Class {
 	var cs []policy.Class
 	for _, d := range z.Decisions {
 		c := d.Reason.Class()
-		if (c == policy.ClassOK) != (d.Outcome == policy.Permitted) {
+		if (c == policy.ClassOK) != (d.Permitted) {
 			c = policy.ClassInternal
 		}
 		cs = append(cs, c)
@@ -198,8 +198,8 @@ func (g *Gate) decide(ctx context.Context, a Asked, z *Authorization, args []str
 		block = &policy.Decision{Reason: policy.CheckoutDiffers, Detail: drift[0]}
 	}
 	for i := range z.Decisions {
-		if d := &z.Decisions[i]; block != nil && d.Outcome == policy.Permitted {
-			d.Outcome, d.Reason, d.Detail, d.Rule = policy.Denied, block.Reason, block.Detail, ""
+		if d := &z.Decisions[i]; block != nil && d.Permitted {
+			d.Permitted, d.Reason, d.Detail, d.Rule = false, block.Reason, block.Detail, ""
 		}
 	}
 	return nil

@@ -13,7 +13,7 @@ import (
 	"strings"
 
 	"github.com/repopolicy/repopolicy/internal/clip"
-	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/internal/spelling"
 )
 
 // Limits of refs.
@@ -30,7 +30,7 @@ const (
 // [ErrNotFound] if there is no such ref. Symbolic refs are not followed: they
 // are malformed here.
 func (r *Repository) Ref(name string) (ID, error) {
-	if !policy.ValidRef(name) {
+	if !spelling.ValidRef(name) {
 		return "", fmt.Errorf("%q cannot be a ref", clip.Text(name))
 	}
 	data, err := r.read(name, maxLooseRef)
@@ -151,7 +151,7 @@ func (r *Repository) tips(into *idSet) error {
 			loose.names[string(name)] {
 			return nil // what a file says counts before what is packed
 		}
-		if !policy.ValidRef(string(name)) { // nobody can ask for it
+		if !spelling.ValidRef(string(name)) { // nobody can ask for it
 			return nil
 		}
 		return into.add(ID(hash).raw())
@@ -165,7 +165,7 @@ func (r *Repository) Tags() ([]string, error) {
 		return nil, err
 	}
 	err = r.packed(func(_, name []byte) error {
-		if !bytes.HasPrefix(name, []byte("refs/tags/")) || !policy.ValidRef(string(name)) {
+		if !bytes.HasPrefix(name, []byte("refs/tags/")) || !spelling.ValidRef(string(name)) {
 			return nil
 		}
 		return loose.add(string(name))
@@ -228,7 +228,7 @@ func (r *Repository) walkRefs(dir string, depth int, into *refNames) error {
 		switch {
 		case e.IsDir():
 			return r.walkRefs(name, depth+1, into)
-		case !e.Type().IsRegular() || !policy.ValidRef(name):
+		case !e.Type().IsRegular() || !spelling.ValidRef(name):
 			return nil
 		}
 		data, err := r.read(name, maxLooseRef)

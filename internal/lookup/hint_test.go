@@ -23,6 +23,7 @@ import (
 
 	"github.com/repopolicy/repopolicy/internal/scaffold/sigstoretest"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
+	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/internal/web"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/policy/chain"
@@ -178,7 +179,7 @@ func TestIndex(t *testing.T) {
 // pass nor junk, whatever else is listed.
 func TestIndexHides(t *testing.T) {
 	c := bindtest.NewChained(t, 1)
-	_, d2 := c.Statement(bindtest.TextOf(2, "alice", ""), policy.Sum(c.One))
+	_, d2 := c.Statement(bindtest.TextOf(2, "alice", ""), spelling.Sum(c.One))
 	three, _ := c.Statement(bindtest.TextOf(3, "mallory", ""), d2)
 	hidden, _, _ := c.Log(bindtest.Workflow(bindtest.Widget, three))
 	if r := c.Resolve(c.Files, c.Hint(&bindtest.Index{List: bindtest.List(append(c.Names, hidden)...)})).Chain.Reason(); r != policy.Undisclosed {

@@ -22,6 +22,7 @@ import (
 
 	"github.com/repopolicy/repopolicy/internal/scaffold/sigstoretest"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
+	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -29,7 +30,7 @@ import (
 // shard: there it is late, and has the same leaf hash.
 func TestIndexRelogged(t *testing.T) {
 	c := bindtest.NewChained(t, 1)
-	_, d2 := c.Statement(bindtest.TextOf(2, "alice", ""), policy.Sum(c.One))
+	_, d2 := c.Statement(bindtest.TextOf(2, "alice", ""), spelling.Sum(c.One))
 	three, _ := c.Statement(bindtest.TextOf(3, "mallory", ""), d2)
 	hidden, _, _ := c.Log(bindtest.Workflow(bindtest.Widget, three))
 	late := c.Relog(hidden, "00000000000012cd")
@@ -74,7 +75,7 @@ func TestIndexRelogged(t *testing.T) {
 // ever, and one entry is not shown for two.
 func TestIndexLies(t *testing.T) {
 	c := bindtest.NewChained(t, 1)
-	_, d2 := c.Statement(bindtest.TextOf(2, "alice", ""), policy.Sum(c.One))
+	_, d2 := c.Statement(bindtest.TextOf(2, "alice", ""), spelling.Sum(c.One))
 	three, _ := c.Statement(bindtest.TextOf(3, "mallory", ""), d2)
 	hidden, _, _ := c.Log(bindtest.Workflow(bindtest.Widget, three))
 	late := c.Relog(hidden, "00000000000012cd")
@@ -115,7 +116,7 @@ func TestIndexLies(t *testing.T) {
 // through; what binds the repository is never among it.
 func TestIndexFlood(t *testing.T) {
 	c := bindtest.NewChained(t, 1)
-	_, d2 := c.Statement(bindtest.TextOf(2, "alice", ""), policy.Sum(c.One))
+	_, d2 := c.Statement(bindtest.TextOf(2, "alice", ""), spelling.Sum(c.One))
 	three, _ := c.Statement(bindtest.TextOf(3, "mallory", ""), d2)
 	hidden, _, _ := c.Log(bindtest.Workflow(bindtest.Widget, three))
 	body := func(name string) []byte {
@@ -215,7 +216,7 @@ func certificateTime(t *testing.T, c *bindtest.Chained, name string) time.Time {
 // turns out to be the repository's own.
 func TestIndexPassedOver(t *testing.T) {
 	c := bindtest.NewChained(t, 1)
-	_, d2 := c.Statement(bindtest.TextOf(2, "alice", ""), policy.Sum(c.One))
+	_, d2 := c.Statement(bindtest.TextOf(2, "alice", ""), spelling.Sum(c.One))
 	three, _ := c.Statement(bindtest.TextOf(3, "mallory", ""), d2)
 	old := bindtest.Workflow("https://github.com/acme/older", three) // of the number 1001, too
 	name, _, _ := c.Log(old)

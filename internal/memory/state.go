@@ -17,6 +17,7 @@ import (
 
 	"github.com/repopolicy/repopolicy/internal/clip"
 	"github.com/repopolicy/repopolicy/internal/file"
+	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/internal/strictjson"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/policy/chain"
@@ -121,7 +122,7 @@ func swap[T any](s *State, name, about string, old, next T) (bool, error) {
 	return false, err
 }
 
-func name(kind, about string) string { return kind + "/" + policy.Sum([]byte(about)) + ".json" }
+func name(kind, about string) string { return kind + "/" + spelling.Sum([]byte(about)) + ".json" }
 
 // Kept returns the chain that was kept of a repository; see [Keeper].
 func (s *State) Kept(repo policy.Locator) (chain.Kept, error) {
@@ -175,12 +176,12 @@ func (s *State) WriteEvidence(kind string, data []byte) (string, error) {
 	if strings.ContainsAny(kind, "/\\.") {
 		return "", fmt.Errorf("%q is no kind of evidence", kind)
 	}
-	return s.kept("evidence/"+kind+"-"+policy.Sum(data)[:16]+".json", data)
+	return s.kept("evidence/"+kind+"-"+spelling.Sum(data)[:16]+".json", data)
 }
 
 // WriteReceipt stores a directory's receipt, and returns its path.
 func (s *State) WriteReceipt(origin string, r answers.Receipt, signed []byte) (string, error) {
-	return s.kept("receipts/"+policy.Sum([]byte(origin))[:16]+"-"+r.Statement+".note", signed)
+	return s.kept("receipts/"+spelling.Sum([]byte(origin))[:16]+"-"+r.Statement+".note", signed)
 }
 
 // LoadEntry returns an unfinished signature; see [Journal].

@@ -25,6 +25,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/scaffold/bindtest"
 	"github.com/repopolicy/repopolicy/internal/signlog"
 
+	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/policy/chain"
 )
@@ -33,7 +34,7 @@ import (
 func digests(n int) chain.Kept {
 	var k chain.Kept
 	for i := range n {
-		k.Chain = append(k.Chain, policy.Sum([]byte{byte(i)}))
+		k.Chain = append(k.Chain, spelling.Sum([]byte{byte(i)}))
 	}
 	return k
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/clip"
 	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
+	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -83,7 +84,7 @@ func EncodeApproval(a Approval) ([]byte, error) {
 	}
 	s := approvalStatement{
 		Type:          statementV1,
-		PredicateType: policy.ApprovalPredicate,
+		PredicateType: spelling.ApprovalPredicate,
 		Predicate:     approvalPredicate{a.Repository.String(), a.Tag, a.Commit, a.Policy},
 	}
 	for _, x := range a.Subjects {
@@ -100,7 +101,7 @@ func (a *Approval) check() error {
 	if a.Repository.IsZero() {
 		return errors.New("no repository")
 	}
-	if !policy.ValidTag(a.Tag) {
+	if !spelling.ValidTag(a.Tag) {
 		return fmt.Errorf("%q cannot be a tag", clip.Text(a.Tag))
 	}
 	if !IsCommit(a.Commit) {
@@ -187,7 +188,7 @@ func ApprovalName(tag string, signer, payload []byte) string {
 		}
 		return '-'
 	}, tag)
-	return strings.TrimLeft(plain, ".-") + "-" + policy.Sum(slices.Concat(signer, payload))[:12] + ApprovalSuffix
+	return strings.TrimLeft(plain, ".-") + "-" + spelling.Sum(slices.Concat(signer, payload))[:12] + ApprovalSuffix
 }
 
 // VerifyApproval verifies a bundle with an approval under one trusted root, with
@@ -198,7 +199,7 @@ func VerifyApproval(data []byte, root *sigstore.Root, keys []policy.Key) (policy
 	if err != nil {
 		return policy.Approval{}, a, err
 	}
-	return policy.NewApproval(a.facts(), signer, v.Verification()), a, nil
+	return a.facts().Verified(signer, v.Verification()), a, nil
 }
 
 func verifyApproval(
@@ -238,7 +239,7 @@ func verifyApproval(
 
 // isApproval reports whether a piece of evidence is an approval, which is
 // evidence of no release.
-func isApproval(ev *Evidence) bool { return ev.Predicate == policy.ApprovalPredicate }
+func isApproval(ev *Evidence) bool { return ev.Predicate == spelling.ApprovalPredicate }
 
 // approvals returns the verified approvals for an artifact: those among the files
 // that the user named, those that lie beside it, and those that its release
@@ -255,7 +256,7 @@ func (j *Judge) approvals(
 		return nil, nil, failure(err, policy.TrustRootMissing)
 	}
 	add := func(path string, read func() ([]byte, error)) {
-		if len(out) == policy.MaxApprovals {
+		if len(out) == spelling.MaxApprovals {
 			return
 		}
 		l := j.finder.approval(path)
@@ -301,7 +302,7 @@ func (j *Judge) readApproval(ctx context.Context, path string, read func() ([]by
 		if err = verifyErr; err != nil {
 			continue
 		}
-		out := policy.NewApproval(what.facts(), signer, v.Verification())
+		out := what.facts().Verified(signer, v.Verification())
 		if j.Watch == nil {
 			return approvalSlot{approval: &out}
 		}
@@ -356,7 +357,7 @@ func (f *finder) approvalFiles(a *Artifact) []string {
 			out = append(out, p)
 		}
 	}
-	return out[:min(len(out), policy.MaxApprovals)]
+	return out[:min(len(out), spelling.MaxApprovals)]
 }
 
 // approval returns the slot of a file that is read once.

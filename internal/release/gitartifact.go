@@ -11,6 +11,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/clip"
 	"github.com/repopolicy/repopolicy/internal/forms"
 	"github.com/repopolicy/repopolicy/internal/git"
+	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -25,7 +26,7 @@ var notesRefs = []string{"refs/notes/commits", "refs/notes/attestations"}
 // by the ref's name and lead to a commit at once; the ref alone says nothing.
 func expandTag(ctx context.Context, arg, dir string) *Artifact {
 	a := &Artifact{Arg: arg, Name: arg, Tag: strings.TrimPrefix(arg, tagRef)}
-	if !policy.ValidTag(a.Tag) {
+	if !spelling.ValidTag(a.Tag) {
 		a.Err = failf(policy.Usage, "%q cannot be a tag", clip.Text(a.Tag))
 		return a
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/budget"
 	"github.com/repopolicy/repopolicy/internal/clip"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
+	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -172,7 +173,7 @@ func Class(results []*Result) policy.Class {
 // Class returns the class of one result: OK if and only if it is permitted.
 func (r *Result) Class() policy.Class {
 	c := r.Decision.Reason.Class()
-	if (c == policy.ClassOK) != (r.Decision.Outcome == policy.Permitted) {
+	if (c == policy.ClassOK) != (r.Decision.Permitted) {
 		return policy.ClassInternal
 	}
 	return c
@@ -232,7 +233,7 @@ func (j *Judge) brief(d policy.Decision) policy.Decision {
 	if j.Full {
 		return d
 	}
-	if n, ok := d.Nearest(); ok && d.Outcome != policy.Permitted {
+	if n, ok := d.Nearest(); ok && !d.Permitted {
 		d.Rules = []policy.RuleResult{n}
 	} else {
 		d.Rules = nil
@@ -619,7 +620,7 @@ func (j *Judge) read(ctx context.Context, t trial, m matched, key *sigstore.Key)
 // ownPredicates are the beginnings of repopolicy's own predicate types that
 // must never pass for evidence of a release: a maintainer's signature under a
 // policy or an approval is about something else.
-var ownPredicates = []string{"https://" + policy.Name + "/policy/", "https://" + policy.Name + "/approval/"}
+var ownPredicates = []string{"https://" + spelling.Name + "/policy/", "https://" + spelling.Name + "/approval/"}
 
 // predicateNPMPublish is the predicate type of the attestation that npm's
 // registry makes with its own key when it takes a package. It says that the
@@ -645,7 +646,7 @@ func (j *Judge) one(
 	}
 	ev := Evidence{Verified: v, Decision: j.decide(ctx, a, root, req, claims, v.Verification())}
 	switch {
-	case ev.Decision.Outcome == policy.Permitted:
+	case ev.Decision.Permitted:
 		ev.stage = stagePermitted
 	case ev.Decision.Reason == policy.PolicyStale:
 		ev.stage = stageStale
@@ -661,14 +662,14 @@ func (j *Judge) one(
 func (j *Judge) decide(
 	ctx context.Context, a *Artifact, r *sigstore.Root, req policy.Request, c policy.Claims, v policy.Verification,
 ) policy.Decision {
-	d := j.by().Decide(req, policy.NewEvidence(c, v))
-	if d.Outcome == policy.Permitted || len(d.Versions) < 2 {
+	d := j.by().Decide(req, c.Verified(v))
+	if d.Permitted || len(d.Versions) < 2 {
 		return d
 	}
 	if v.Moments = j.moments(ctx, a, r); len(v.Moments) == 0 {
 		return d
 	}
-	return j.by().Decide(req, policy.NewEvidence(c, v))
+	return j.by().Decide(req, c.Verified(v))
 }
 
 // verify verifies the bundle under the first trusted root that takes it, each
@@ -823,7 +824,7 @@ func claims(cand *candidate, subject string) policy.Claims {
 	switch tag := c.Signer.Tag(); {
 	case tag != "":
 		c.Tags, c.TagSource = []string{tag}, "certificate"
-	case c.GitHubRelease != nil && policy.ValidTag(c.GitHubRelease.Tag):
+	case c.GitHubRelease != nil && spelling.ValidTag(c.GitHubRelease.Tag):
 		c.Tags, c.TagSource = []string{c.GitHubRelease.Tag}, "release predicate"
 	case cand.Inner != nil && cand.Inner.Tag != "":
 		c.Tags, c.TagSource = []string{cand.Inner.Tag}, "tag object"
@@ -859,7 +860,7 @@ func versionTags(subject string) []string {
 		return nil
 	}
 	u, err := packageurl.FromString(subject)
-	if err != nil || !policy.ValidTag(u.Version) {
+	if err != nil || !spelling.ValidTag(u.Version) {
 		return nil
 	}
 	tags := []string{u.Version}

@@ -12,7 +12,7 @@ func TestQuorum(t *testing.T) {
 	a := &Artifact{}
 	content := []policy.Digest{{Alg: "sha256", Hex: "aa"}}
 	ok := &Result{
-		Artifact: a, Digests: content, Decision: policy.Decision{Outcome: policy.Permitted, Reason: policy.Allowed},
+		Artifact: a, Digests: content, Decision: policy.Decision{Permitted: true, Reason: policy.Allowed},
 	}
 	result := func(r policy.Reason) *Result { return &Result{Artifact: a, Decision: policy.Decision{Reason: r}} }
 	changed, nothing := *ok, *ok

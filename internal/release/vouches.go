@@ -14,6 +14,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/internal/forms"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
+	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -47,7 +48,7 @@ type vouch struct {
 }
 
 // notFiles are predicates of our own that never speak about a released file.
-const notFiles = "https://" + policy.Name + "/policy/"
+const notFiles = "https://" + spelling.Name + "/policy/"
 
 // where is the path or address of an artifact.
 func (a *Artifact) where() string {

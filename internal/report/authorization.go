@@ -122,7 +122,7 @@ func newRelease(d policy.Decision) Release {
 		Detail: d.Detail, Rule: d.Rule, Fields: []Field{},
 	}
 	nearest, _ := d.Nearest()
-	if d.Outcome != policy.Permitted {
+	if !d.Permitted {
 		if d.Reason != policy.RuleMismatch { // there, the table says what to change
 			x.Hint = info.Hint
 		}

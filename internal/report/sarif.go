@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/repopolicy/repopolicy/internal/release"
+	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -202,7 +203,7 @@ func CheckSARIF(c *Check) *SARIF {
 func NewSARIFRun(class policy.Class, used []policy.Reason) sarifRun {
 	run := sarifRun{
 		Tool: sarifTool{
-			sarifDriver{Name: "repopolicy", Version: Version(), InformationURI: "https://" + policy.Name, Rules: []sarifRule{}},
+			sarifDriver{Name: "repopolicy", Version: Version(), InformationURI: "https://" + spelling.Name, Rules: []sarifRule{}},
 		},
 		// Whoever runs a SARIF tool asks first whether it came to a conclusion.
 		Invocations: []sarifInvocation{
@@ -215,7 +216,7 @@ func NewSARIFRun(class policy.Class, used []policy.Reason) sarifRun {
 			continue
 		}
 		rule := sarifRule{
-			ID: string(info.Code), Short: sarifText{info.Text}, HelpURI: "https://" + policy.Name + "/blob/main/docs/errors.md",
+			ID: string(info.Code), Short: sarifText{info.Text}, HelpURI: "https://" + spelling.Name + "/blob/main/docs/errors.md",
 		}
 		if info.Hint != "" {
 			rule.Help = &sarifText{info.Hint}

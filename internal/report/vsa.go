@@ -10,6 +10,7 @@ import (
 
 	"github.com/repopolicy/repopolicy/internal/bindings"
 	"github.com/repopolicy/repopolicy/internal/fetch"
+	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -65,7 +66,7 @@ func NewVSA(r *Report) (*VSA, error) {
 	s := &VSA{
 		Type: StatementType, PredicateType: VSAType,
 		Predicate: vsaPredicate{
-			Verifier:     vsaVerifier{"https://" + policy.Name},
+			Verifier:     vsaVerifier{"https://" + spelling.Name},
 			TimeVerified: r.Criteria.AsOf, ResourceURI: p.Repository,
 			Policy: vsaResource{URI: policyURI(p), Digest: map[string]string{alg: hx}},
 			Result: "FAILED", Levels: []string{"FAILED"}, SLSAVersion: vsaSLSA,

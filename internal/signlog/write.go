@@ -13,6 +13,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/rekor"
 
 	"github.com/repopolicy/repopolicy/internal/sigstore"
+	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/internal/web"
 	"github.com/repopolicy/repopolicy/policy"
 )
@@ -96,7 +97,7 @@ type Signature struct {
 // Write makes the signature, or finishes one that was begun, in every log of the
 // instance, and returns its files, those of place proofs last.
 func (w *Writer) Write(ctx context.Context, r Request) ([]bindings.File, error) {
-	entry, err := w.finish(ctx, policy.Sum(r.Statement)+" "+r.Who, sigstore.Content{Statement: r.Statement}, r.Signature, w.Client.Services)
+	entry, err := w.finish(ctx, spelling.Sum(r.Statement)+" "+r.Who, sigstore.Content{Statement: r.Statement}, r.Signature, w.Client.Services)
 	if err != nil {
 		return nil, err
 	}
@@ -108,7 +109,7 @@ func (w *Writer) Write(ctx context.Context, r Request) ([]bindings.File, error) 
 // than the policy, so that strangers need not find it by itself.
 func (w *Writer) Sign(ctx context.Context, c sigstore.Content, s Signature) ([]byte, error) {
 	logs := w.Client.Services
-	what := "statement " + policy.Sum(c.Statement)
+	what := "statement " + spelling.Sum(c.Statement)
 	if c.Statement == nil {
 		what = fmt.Sprintf("file %x", c.SHA256)
 	}
@@ -304,7 +305,7 @@ func (w *Writer) recover(ctx context.Context, id string, content sigstore.Conten
 	if w.Index == nil || s.Mine == nil || to.RekorV1 == "" || content.Statement == nil {
 		return nil, JournalEntry{}, nil
 	}
-	uuids, err := rekor.Search(ctx, w.Index, policy.Sum(content.Statement))
+	uuids, err := rekor.Search(ctx, w.Index, spelling.Sum(content.Statement))
 	if err != nil {
 		return nil, JournalEntry{}, ctx.Err()
 	}

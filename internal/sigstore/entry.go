@@ -18,6 +18,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/repopolicy/repopolicy/internal/canonical"
+	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -48,7 +49,7 @@ func logEntry(entry *tlog.Entry) LogEntry {
 	body := tle.GetCanonicalizedBody()
 	le := LogEntry{
 		LogID: hex.EncodeToString([]byte(entry.LogKeyID())), TreeIndex: -1, TreeSize: -1, PromisedIndex: -1, Generation: 1,
-		Body: policy.Sum(body), LeafHash: LeafHash(body),
+		Body: spelling.Sum(body), LeafHash: LeafHash(body),
 	}
 	if entry.IsRekorV2() {
 		le.Generation = 2

@@ -27,6 +27,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/canonical"
 	"github.com/repopolicy/repopolicy/internal/clip"
 	"github.com/repopolicy/repopolicy/internal/identity"
+	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -45,7 +46,7 @@ func (r *Root) Logs() []Log {
 	var out []Log
 	for id, l := range r.material.RekorLogs() {
 		g := 2
-		if der, err := x509.MarshalPKIXPublicKey(l.PublicKey); err == nil && policy.Sum(der) == id {
+		if der, err := x509.MarshalPKIXPublicKey(l.PublicKey); err == nil && spelling.Sum(der) == id {
 			g = 1
 		}
 		out = append(out, Log{
@@ -166,7 +167,7 @@ func ParseEntryV1(data []byte) (*EntryV1, error) {
 	}
 	out.cert = cert
 	out.leaf = Leaf{
-		Signer: out.Signer, Payload: body.Spec.PayloadHash.Value, Body: policy.Sum(e.Body), LeafHash: out.LeafHash,
+		Signer: out.Signer, Payload: body.Spec.PayloadHash.Value, Body: spelling.Sum(e.Body), LeafHash: out.LeafHash,
 		Place: policy.Entry{
 			Log: e.LogID, Index: int64(e.LogIndex), Time: time.Unix(int64(e.IntegratedTime), 0).UTC(),
 			NotBefore: cert.NotBefore.UTC(), NotAfter: cert.NotAfter.UTC(),
@@ -321,7 +322,7 @@ func (r *Root) VerifyV2(log string, index int64, e *EntryV2) (*Leaf, error) {
 		return nil, err
 	}
 	return &Leaf{
-		Signer: e.Signer, PAE: hex.EncodeToString(e.digest), Body: policy.Sum(e.body), LeafHash: LeafHash(e.body),
+		Signer: e.Signer, PAE: hex.EncodeToString(e.digest), Body: spelling.Sum(e.body), LeafHash: LeafHash(e.body),
 		Place: policy.Entry{Log: log, Index: index, NotBefore: e.cert.NotBefore.UTC(), NotAfter: e.cert.NotAfter.UTC()},
 	}, nil
 }

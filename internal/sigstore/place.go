@@ -17,6 +17,7 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 
 	"github.com/repopolicy/repopolicy/internal/clip"
+	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -93,7 +94,7 @@ func nameOf(a root.TimestampingAuthority, uri string) string {
 	if cert == nil {
 		cert = s.lib.Root
 	}
-	return strings.TrimSpace(uri + " (certificate " + policy.Sum(cert.Raw)[:12] + ")")
+	return strings.TrimSpace(uri + " (certificate " + spelling.Sum(cert.Raw)[:12] + ")")
 }
 
 // StampCheckpoint asks the instance's authority for a time stamp over a checkpoint of one

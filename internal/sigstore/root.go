@@ -16,6 +16,7 @@ import (
 	"github.com/sigstore/sigstore/pkg/signature"
 	"github.com/sigstore/sigstore/pkg/signature/options"
 
+	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/internal/strictjson"
 	"github.com/repopolicy/repopolicy/policy"
 )
@@ -116,7 +117,7 @@ func (k *Key) ID() string { return k.id }
 // ParseKey reads a PEM public key that is valid from start to end, both
 // inclusive; a zero time is no bound.
 func ParseKey(pem []byte, start, end time.Time) (*Key, error) {
-	id, err := policy.KeyID(pem)
+	id, err := spelling.KeyID(pem)
 	if err != nil {
 		return nil, err
 	}

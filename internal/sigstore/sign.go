@@ -31,6 +31,7 @@ import (
 
 	"github.com/repopolicy/repopolicy/internal/clip"
 	"github.com/repopolicy/repopolicy/internal/identity"
+	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/internal/web"
 	"github.com/repopolicy/repopolicy/oidc"
 	"github.com/repopolicy/repopolicy/policy"
@@ -513,7 +514,7 @@ func (k keypair) SignData(_ context.Context, data []byte) (sig, digest []byte, e
 // KeyOf returns the hex SHA-256 of the signer's DER SubjectPublicKeyInfo.
 func KeyOf(s Signer) (string, error) {
 	der, err := x509.MarshalPKIXPublicKey(s.Public())
-	return policy.Sum(der), err
+	return spelling.Sum(der), err
 }
 
 // remoteSigner is a key that somebody else has.
@@ -563,7 +564,7 @@ func (d *Draft) Identity() (policy.Identity, error) {
 		return policy.Identity{}, err
 	}
 	if cert == nil {
-		return policy.Identity{Kind: policy.KindKey, Value: policy.Sum(d.Signer())}, nil
+		return policy.Identity{Kind: policy.KindKey, Value: spelling.Sum(d.Signer())}, nil
 	}
 	return identity.FromCertificate(cert)
 }

@@ -22,6 +22,7 @@ import (
 
 	"github.com/repopolicy/repopolicy/internal/clip"
 	"github.com/repopolicy/repopolicy/internal/identity"
+	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/internal/web"
 	"github.com/repopolicy/repopolicy/policy"
 )
@@ -85,7 +86,7 @@ func (v *Verifier) Verify(ctx context.Context, raw, audience string) (*Verified,
 	if err != nil {
 		return nil, err
 	}
-	return &Verified{t, issuer, policy.NewRun(id, facts)}, nil
+	return &Verified{t, issuer, facts.Verified(id)}, nil
 }
 
 // ForKey returns whoever holds the private key of a public one: the caller does,
@@ -95,7 +96,7 @@ func ForKey(public crypto.PublicKey) (policy.Run, error) {
 	if err != nil {
 		return policy.Run{}, err
 	}
-	return policy.NewRun(policy.Identity{Kind: policy.KindKey, Value: policy.Sum(der)}, policy.RunFacts{}), nil
+	return policy.RunFacts{}.Verified(policy.Identity{Kind: policy.KindKey, Value: spelling.Sum(der)}), nil
 }
 
 // keys returns the issuer's keys that the token can be signed with.

@@ -17,6 +17,7 @@ import (
 
 	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
+	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/internal/trust/oci"
 	"github.com/repopolicy/repopolicy/internal/trust/tuf"
 	"github.com/repopolicy/repopolicy/internal/web"
@@ -152,7 +153,7 @@ func (c *Config) Open(ctx context.Context, name string, o Options) (out Root, er
 	}
 	err = c.with(ctx, name, o, func(pin []byte, client *tuf.Client) error {
 		out, err = Read(ctx, name, client)
-		out.Identity = policy.Sum(pin)
+		out.Identity = spelling.Sum(pin)
 		return err
 	})
 	return out, err
@@ -272,8 +273,8 @@ func (r *NamedRoot) pin(dir string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if r.SHA256 != "" && policy.Sum(data) != r.SHA256 {
-		return nil, fmt.Errorf("%s: its digest is sha256:%s, not the one that is configured", path, policy.Sum(data))
+	if r.SHA256 != "" && spelling.Sum(data) != r.SHA256 {
+		return nil, fmt.Errorf("%s: its digest is sha256:%s, not the one that is configured", path, spelling.Sum(data))
 	}
 	return data, nil
 }

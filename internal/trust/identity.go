@@ -8,6 +8,7 @@ import (
 	"fmt"
 
 	"github.com/repopolicy/repopolicy/internal/sigstore"
+	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/internal/trust/tuf"
 	"github.com/repopolicy/repopolicy/policy"
 )
@@ -91,7 +92,7 @@ func (i *identity) Verify(signed []byte, sig tuf.Signature) error {
 	case who.Kind == policy.KindKey, who.Value != i.name, who.Issuer != i.issuer:
 		return fmt.Errorf("it is signed by %q of %q", who.Value, who.Issuer)
 	}
-	digest := policy.Digest{Alg: "sha256", Hex: policy.Sum(signed)}
+	digest := policy.Digest{Alg: "sha256", Hex: spelling.Sum(signed)}
 	for _, r := range i.roots {
 		if _, e := b.Verify(r, digest, nil, sigstore.Options{}); e == nil {
 			return nil

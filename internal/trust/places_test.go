@@ -22,6 +22,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/scaffold/sigstoretest"
 	"github.com/repopolicy/repopolicy/internal/scaffold/tuftest"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
+	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/internal/trust/oci"
 	"github.com/repopolicy/repopolicy/internal/trust/tuf"
 	"github.com/repopolicy/repopolicy/policy"
@@ -94,7 +95,7 @@ func TestPlaces(t *testing.T) {
 			t.Errorf("%s: %v", place, err)
 			continue
 		}
-		if r.Name() != "a" || r.Identity != policy.Sum(s.Files["1.root.json"]) || role == "" {
+		if r.Name() != "a" || r.Identity != spelling.Sum(s.Files["1.root.json"]) || role == "" {
 			t.Errorf("%s: %+v %q", place, r, role)
 		}
 		configs, err := c.SigningConfigs(t.Context(), "a", o)
@@ -149,7 +150,7 @@ func TestNoPlace(t *testing.T) {
 		"no layout":      {"oci-layout:" + tree, "", "a", nil, policy.TrustRootMissing},
 		"no tree":        {tree, "", "a", nil, policy.TrustRootMissing},
 		"not configured": {tree, "", "b", nil, policy.TrustRootMissing},
-		"another pin":    {tree, "sha256 = \"" + policy.Sum([]byte("x")) + "\"\n", "a", nil, policy.TrustRootInvalid},
+		"another pin":    {tree, "sha256 = \"" + spelling.Sum([]byte("x")) + "\"\n", "a", nil, policy.TrustRootInvalid},
 		"no initial metadata": {
 			tree, "", "a", func(c *Config) { _ = os.Remove(filepath.Join(c.Dir, "1.root.json")) }, policy.TrustRootInvalid,
 		},
@@ -192,7 +193,7 @@ func TestNoPlace(t *testing.T) {
 	}
 	// A pin that is the right one, and a root that is asked for what it does not have.
 	o := Options{Source: s, Now: func() time.Time { return tuftest.Now }}
-	c := named(t, s, "https://tuf.example.com", "sha256 = \""+policy.Sum(s.Files["1.root.json"])+"\"\n")
+	c := named(t, s, "https://tuf.example.com", "sha256 = \""+spelling.Sum(s.Files["1.root.json"])+"\"\n")
 	if _, err := c.Open(t.Context(), "a", o); err != nil {
 		t.Error(err)
 	}

@@ -5,6 +5,7 @@ package chain
 import (
 	"slices"
 
+	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -14,7 +15,7 @@ func (t *Trusted) place(req policy.Request) policy.Request {
 	if len(req.Approvals) == 0 || !t.DemandsApprovals() {
 		return req
 	}
-	req.Approvals = slices.Clone(req.Approvals[:min(len(req.Approvals), policy.MaxApprovals)])
+	req.Approvals = slices.Clone(req.Approvals[:min(len(req.Approvals), spelling.MaxApprovals)])
 	for i := range req.Approvals {
 		req.Approvals[i] = t.chain.placed(req.Approvals[i])
 	}

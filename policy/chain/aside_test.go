@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -67,10 +68,10 @@ func again(h History, s *Statement, number, ref string, n int) History {
 		if log == "v1" {
 			e.Time = at.Add(time.Minute)
 		}
-		h.Leaves = append(h.Leaves, NewLeaf(LeafFacts{
-			Payload: s.digest, Body: policy.Sum(fmt.Append(nil, log, n, "again")),
+		h.Leaves = append(h.Leaves, LeafFacts{
+			Payload: s.digest, Body: spelling.Sum(fmt.Append(nil, log, n, "again")),
 			Binding: Binding{Repository: h.Repository, RepositoryID: number, OwnerID: "2002", Ref: ref}, Entry: e,
-		}))
+		}.Verified())
 	}
 	return h
 }
@@ -146,9 +147,9 @@ func TestAsidesNot(t *testing.T) {
 	}
 	signed := h
 	for k, who := range []string{"alice", "bob"} {
-		signed.Signatures = append(slices.Clone(signed.Signatures), NewSignature(SignatureFacts{
+		signed.Signatures = append(slices.Clone(signed.Signatures), SignatureFacts{
 			next.digest, person(who + "@example.com"), policy.Entry{Log: "v2", Index: int64(500 + k)},
-		}))
+		}.Verified())
 	}
 	if n := count(signed, next.digest); n != 1 {
 		t.Errorf("signed: %d", n)

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -71,11 +72,11 @@ func oneVersion(t testing.TB, text string) *Chain {
 		Repository: repo, Now: signed, View: View{Completeness: CompleteScanned, AsOf: signed},
 		Logs:       []policy.Log{{ID: "v2", Generation: 2, Start: start}},
 		Statements: []Statement{s},
-		Signatures: []Signature{NewSignature(SignatureFacts{s.digest, alice, entry(1)})},
-		Leaves: []Leaf{NewLeaf(LeafFacts{
-			Payload: s.digest, Body: policy.Sum([]byte("x")),
+		Signatures: []Signature{SignatureFacts{s.digest, alice, entry(1)}.Verified()},
+		Leaves: []Leaf{LeafFacts{
+			Payload: s.digest, Body: spelling.Sum([]byte("x")),
 			Binding: Binding{Repository: repo, RepositoryID: "1001", OwnerID: "2002"}, Entry: entry(2),
-		})},
+		}.Verified()},
 	})
 	if r := c.Reason(); r != "" {
 		t.Fatal(r, c.Problems())
@@ -136,12 +137,12 @@ func TestAuthorizeChain(t *testing.T) {
 			v := policy.Verification{Times: []time.Time{signed}, Logged: true, Proven: true, Entries: []policy.Entry{
 				{Log: "v2", Index: c.logged, NotBefore: signed.Add(-240 * time.Hour)},
 			}}
-			req.Approvals = []policy.Approval{policy.NewApproval(f, alice, v)}
+			req.Approvals = []policy.Approval{f.Verified(alice, v)}
 		}
 		d := chain.Trusted(c.demand).Authorize(
-			policy.NewRun(id, policy.RunFacts{}), c.stage, req, []string{"v1"}, "certificate",
+			policy.RunFacts{}.Verified(id), c.stage, req, []string{"v1"}, "certificate",
 		)
-		if d.Reason != c.want || (d.Outcome == policy.Permitted) != (c.want == policy.Allowed) {
+		if d.Reason != c.want || (d.Permitted) != (c.want == policy.Allowed) {
 			t.Errorf("%s: %s (%s) %v, want %s", name, d.Reason, d.Detail, d.Rules, c.want)
 		}
 		if (len(d.Rules) > 0 || c.want == policy.PolicyExpired) && !slices.Equal(d.Versions, []int{1}) {
@@ -153,7 +154,7 @@ func TestAuthorizeChain(t *testing.T) {
 // TestAuthorizeNobody: nothing is authorised by a chain that nobody made, or for somebody
 // whom nobody verified.
 func TestAuthorizeNobody(t *testing.T) {
-	run := policy.NewRun(workflowIdentity("refs/tags/v1"), policy.RunFacts{})
+	run := policy.RunFacts{}.Verified(workflowIdentity("refs/tags/v1"))
 	req := policy.Request{Names: []string{"widget_1"}, Now: signed}
 	var none *Trusted
 	for name, d := range map[string]policy.Decision{
@@ -164,7 +165,7 @@ func TestAuthorizeNobody(t *testing.T) {
 			policy.Run{}, policy.StageSign, req, []string{"v1"}, "",
 		),
 	} {
-		if d.Outcome == policy.Permitted || d.Reason == "" || d.Reason.Class() == policy.ClassOK {
+		if d.Permitted || d.Reason == "" || d.Reason.Class() == policy.ClassOK {
 			t.Errorf("%s: %s", name, d.Reason)
 		}
 	}
@@ -187,17 +188,17 @@ func TestAuthorizeAgrees(t *testing.T) {
 				}
 				req := policy.Request{Names: []string{"widget_1"}, Now: signed}
 				c := claim(id)
-				a := p.Authorize(policy.NewRun(id, policy.RunFacts{}), policy.StageSign, req, c.Tags, c.TagSource)
+				a := p.Authorize(policy.RunFacts{}.Verified(id), policy.StageSign, req, c.Tags, c.TagSource)
 				e := policy.Entry{Log: "v2", Index: 100, NotBefore: signed, NotAfter: signed.Add(10 * time.Minute)}
 				v := policy.Verification{Logged: true, Proven: true, Entries: []policy.Entry{e}, NotBefore: signed}
 				v.Times = []time.Time{signed}
-				d := p.Decide(req, policy.NewEvidence(c, v))
-				if (a.Outcome == policy.Permitted) != (d.Outcome == policy.Permitted) || a.Reason != d.Reason {
+				d := p.Decide(req, c.Verified(v))
+				if (a.Permitted) != (d.Permitted) || a.Reason != d.Reason {
 					t.Errorf(
 						"%s, %s + %q: authorised as %s, judged as %s", ref, typ.Field(i).Name, to, a.Reason, d.Reason,
 					)
 				}
-				if a.Outcome == policy.Permitted {
+				if a.Permitted {
 					allowed++
 				}
 			}
@@ -250,11 +251,11 @@ func TestMayApprove(t *testing.T) {
 func BenchmarkAuthorize(b *testing.B) {
 	const preflight = "[release.preflight]\nactors = [\"alice\", \"bob\"]\nref-protected = true\n"
 	p := oneVersion(b, decideRule+preflight).Trusted(Demand{})
-	run := policy.NewRun(workflowIdentity("refs/tags/v1"), policy.RunFacts{Actor: "alice", RefProtected: "true"})
+	run := policy.RunFacts{Actor: "alice", RefProtected: "true"}.Verified(workflowIdentity("refs/tags/v1"))
 	req := policy.Request{Names: []string{"widget_1"}, Now: signed}
 	for b.Loop() {
 		d := p.Authorize(run, policy.StageSign, req, []string{"v1"}, "certificate")
-		if d.Outcome != policy.Permitted {
+		if !d.Permitted {
 			b.Fatal(d.Reason)
 		}
 	}

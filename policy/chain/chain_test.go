@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -65,14 +66,14 @@ func longChain(t testing.TB, n int) History {
 		}
 		for _, log := range []string{"v1", "v2"} {
 			for k, who := range []string{"alice", "bob"} {
-				h.Signatures = append(h.Signatures, NewSignature(SignatureFacts{
+				h.Signatures = append(h.Signatures, SignatureFacts{
 					s.digest, person(who + "@example.com"), entry(log, int64(k)),
-				}))
+				}.Verified())
 			}
-			h.Leaves = append(h.Leaves, NewLeaf(LeafFacts{
-				Payload: s.digest, Body: policy.Sum([]byte(fmt.Sprint(log, i))),
+			h.Leaves = append(h.Leaves, LeafFacts{
+				Payload: s.digest, Body: spelling.Sum([]byte(fmt.Sprint(log, i))),
 				Binding: Binding{Repository: repo, RepositoryID: "1001", OwnerID: "2002"}, Entry: entry(log, 5),
-			}))
+			}.Verified())
 		}
 	}
 	return h
@@ -84,13 +85,10 @@ func person(address string) policy.Identity {
 }
 
 func carol(e policy.Entry) policy.Evidence {
-	return policy.NewEvidence(
-		policy.Claims{Signer: person("carol@example.com")},
-		policy.Verification{
-			Times: []time.Time{e.NotBefore}, Logged: true, Proven: true, Entries: []policy.Entry{e},
-			NotBefore: e.NotBefore,
-		},
-	)
+	return policy.Claims{Signer: person("carol@example.com")}.Verified(policy.Verification{
+		Times: []time.Time{e.NotBefore}, Logged: true, Proven: true, Entries: []policy.Entry{e},
+		NotBefore: e.NotBefore,
+	})
 }
 
 func BenchmarkChain1000(b *testing.B) {
@@ -99,7 +97,7 @@ func BenchmarkChain1000(b *testing.B) {
 	ev := carol(policy.Entry{Log: "v2", Index: 5007, NotBefore: time.Date(2025, 8, 1, 0, 0, 0, 0, time.UTC)})
 	for b.Loop() {
 		c := Evaluate(h)
-		if d := c.Trusted(Demand{}).Decide(req, ev); d.Outcome != policy.Permitted || len(c.Versions()) != 1000 {
+		if d := c.Trusted(Demand{}).Decide(req, ev); !d.Permitted || len(c.Versions()) != 1000 {
 			b.Fatal(d.Reason, c.Problems())
 		}
 	}
@@ -111,7 +109,7 @@ func BenchmarkChainDecide(b *testing.B) {
 	p := Evaluate(h).Trusted(Demand{})
 	ev := carol(policy.Entry{Log: "v2", Index: 5007, NotBefore: time.Date(2025, 8, 1, 0, 0, 0, 0, time.UTC)})
 	for b.Loop() {
-		if d := p.Decide(policy.Request{Now: h.Now}, ev); d.Outcome != policy.Permitted {
+		if d := p.Decide(policy.Request{Now: h.Now}, ev); !d.Permitted {
 			b.Fatal(d.Reason)
 		}
 	}
@@ -143,7 +141,7 @@ func TestLongChain(t *testing.T) {
 		if log == "v1" {
 			e.Time = e.NotBefore.Add(time.Minute)
 		}
-		if d := p.Decide(policy.Request{Now: h.Now}, carol(e)); d.Outcome != policy.Permitted ||
+		if d := p.Decide(policy.Request{Now: h.Now}, carol(e)); !d.Permitted ||
 			!slices.Equal(d.Versions, []int{42}) {
 			t.Errorf("%s: %s %v", log, d.Reason, d.Versions)
 		}
@@ -168,15 +166,15 @@ func TestChainZero(t *testing.T) {
 			t.Fatalf("%s: no policy", name)
 		}
 		d := p.Decide(policy.Request{Now: now}, ev)
-		if d.Outcome != policy.Denied || d.Reason.Class() == policy.ClassOK {
+		if d.Permitted || d.Reason.Class() == policy.ClassOK {
 			t.Errorf("%s: %s", name, d.Reason)
 		}
 		if d, ok := p.DecideAdopted(policy.Request{
 			Now: now, Digests: []policy.Digest{{Alg: "sha256", Hex: strings.Repeat("a", 64)}},
-		}); !ok || d.Outcome != policy.Denied {
+		}); !ok || d.Permitted {
 			t.Errorf("%s: adopted %s", name, d.Reason)
 		}
-		if d, final := p.Precheck(policy.Request{Now: now}, ev.Claims()); !final || d.Outcome != policy.Denied {
+		if d, final := p.Precheck(policy.Request{Now: now}, ev.Claims()); !final || d.Permitted {
 			t.Errorf("%s: precheck %s", name, d.Reason)
 		}
 		if p.Content() != nil || len(p.Keys()) > 0 || p.AcceptsUnlogged() || len(p.DigestAlgorithms()) > 0 {
@@ -186,15 +184,15 @@ func TestChainZero(t *testing.T) {
 	p := Evaluate(h).Trusted(Demand{})
 	for name, d := range map[string]policy.Decision{
 		"unverified": p.Decide(policy.Request{Now: h.Now}, policy.Evidence{}),
-		"no time": p.Decide(policy.Request{Now: h.Now}, policy.NewEvidence(ev.Claims(), policy.Verification{
+		"no time": p.Decide(policy.Request{Now: h.Now}, ev.Claims().Verified(policy.Verification{
 			Logged: true, Proven: true, Entries: ev.Verification().Entries,
 		})),
-		"no place": p.Decide(policy.Request{Now: h.Now}, policy.NewEvidence(ev.Claims(), policy.Verification{
+		"no place": p.Decide(policy.Request{Now: h.Now}, ev.Claims().Verified(policy.Verification{
 			Times: ev.Verification().Times, Logged: true, Proven: true,
 		})),
 		"no moment": p.Decide(policy.Request{}, ev),
 	} {
-		if d.Outcome != policy.Denied {
+		if d.Permitted {
 			t.Errorf("%s: allowed", name)
 		}
 	}
@@ -254,7 +252,7 @@ func TestPlaces(t *testing.T) {
 				Entries: c.entries, Promised: c.promised,
 			}
 			if d := p.Decide(
-				policy.Request{Now: h.Now}, policy.NewEvidence(carol(first).Claims(), v),
+				policy.Request{Now: h.Now}, carol(first).Claims().Verified(v),
 			); d.Reason != c.want {
 				t.Errorf("%s: %v: %s", name, v.Entries, d.Reason)
 			}
@@ -447,7 +445,7 @@ func TestOneLog(t *testing.T) {
 		c := Evaluate(h)
 		d := c.Trusted(x.demand).Decide(policy.Request{Now: h.Now}, ev)
 		noted := slices.Contains(d.Notes, Unshown("x"))
-		if d.Reason != x.reason || noted != x.noted || (d.Outcome == policy.Permitted) != (x.reason == policy.Allowed) {
+		if d.Reason != x.reason || noted != x.noted || (d.Permitted) != (x.reason == policy.Allowed) {
 			t.Errorf("%s: %s %v", name, d.Reason, d.Notes)
 		}
 		if k := c.Keep(); x.reason == policy.LogUnproven && len(h.Unproven) > 0 && len(k.Chain) > 0 {
@@ -473,14 +471,14 @@ func TestChainOfferings(t *testing.T) {
 	h.Leaves, h.Signatures = nil, nil
 	for i, s := range h.Statements {
 		for k, who := range []string{"alice", "bob"} {
-			h.Signatures = append(h.Signatures, NewSignature(SignatureFacts{
+			h.Signatures = append(h.Signatures, SignatureFacts{
 				s.digest, person(who + "@example.com"), policy.Entry{Log: "v2", Index: int64(10*i + k)},
-			}))
+			}.Verified())
 		}
-		h.Leaves = append(h.Leaves, NewLeaf(LeafFacts{
+		h.Leaves = append(h.Leaves, LeafFacts{
 			PAE: s.pae, Binding: Binding{Repository: h.Repository, RepositoryID: "1", OwnerID: "2"},
 			Entry: policy.Entry{Log: "v2", Index: int64(10*i + 5)},
-		}))
+		}.Verified())
 	}
 	if f := h.Leaves[0].Facts(); f.PAE != first.pae || f.Entry.Index != 5 {
 		t.Errorf("%+v", f)

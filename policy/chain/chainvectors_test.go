@@ -14,10 +14,11 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
 	"github.com/repopolicy/repopolicy/internal/scaffold/vectors"
 	"github.com/repopolicy/repopolicy/internal/scaffold/vectors/evidence"
+	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/policy"
-	"github.com/repopolicy/repopolicy/policy/internal/form"
 )
 
 // The JSON form of a history (SPEC 11).
@@ -187,10 +188,10 @@ func encodeStatement(t fataler, p Predicate) []byte {
 		pred["previous"] = p.Previous
 	}
 	anchor := func(name string) d {
-		return d{map[string]string{"sha256": policy.Sum([]byte("repopolicy/v1\n" + name + "\n"))}, name}
+		return d{map[string]string{"sha256": spelling.Sum([]byte("repopolicy/v1\n" + name + "\n"))}, name}
 	}
 	subjects := []d{
-		{map[string]string{"sha256": policy.Sum([]byte(p.Policy))}, ".repopolicy/policy.toml"}, anchor(p.Repository),
+		{map[string]string{"sha256": spelling.Sum([]byte(p.Policy))}, ".repopolicy/policy.toml"}, anchor(p.Repository),
 	}
 	if p.Formerly != "" {
 		pred["formerly"] = p.Formerly
@@ -199,7 +200,7 @@ func encodeStatement(t fataler, p Predicate) []byte {
 	err := enc.Encode(map[string]any{
 		"_type":         "https://in-toto.io/Statement/v1",
 		"predicate":     pred,
-		"predicateType": StatementPredicate,
+		"predicateType": spelling.StatementPredicate,
 		"subject":       subjects,
 	})
 	if err != nil {
@@ -226,7 +227,7 @@ func statementOf(t fataler, text, previous string) Statement {
 			}
 		}
 	}
-	s, _ := NewStatement(encodeStatement(t, p), p)
+	s, _ := p.Statement(encodeStatement(t, p))
 	return s
 }
 
@@ -282,7 +283,7 @@ func readChain(t testing.TB, v vectors.Vector) chainInput {
 		switch d, ok := digests[name]; {
 		case ok:
 			return d
-		case name == "" || form.IsHex(name, 64):
+		case name == "" || spelling.IsHex(name, 64):
 			return name
 		}
 		t.Fatalf("no statement %s", name)
@@ -300,7 +301,7 @@ func readChain(t testing.TB, v vectors.Vector) chainInput {
 		if !ok {
 			t.Fatalf("no signer %s", x.Signer)
 		}
-		sig := NewSignature(SignatureFacts{ref(x.Statement), s.Identity(), policy.Entry(x.Entry)})
+		sig := SignatureFacts{ref(x.Statement), s.Identity(), policy.Entry(x.Entry)}.Verified()
 		sig.verified = !x.Unverified
 		h.Signatures = append(h.Signatures, sig)
 	}
@@ -314,7 +315,7 @@ func readChain(t testing.TB, v vectors.Vector) chainInput {
 		} else if f.PAE = d; paes[x.Statement] != "" {
 			f.PAE = paes[x.Statement]
 		}
-		l := NewLeaf(f)
+		l := f.Verified()
 		l.verified = !x.Unverified
 		h.Leaves = append(h.Leaves, l)
 	}
@@ -381,8 +382,8 @@ func TestChainVectors(t *testing.T) {
 					near,
 				)
 			}
-			if (d.Outcome == policy.Permitted) != (v.Header["expect"] == "OK") {
-				t.Errorf("outcome %d", d.Outcome)
+			if (d.Permitted) != (v.Header["expect"] == "OK") {
+				t.Errorf("permitted %v", d.Permitted)
 			}
 			alarms, problems := codesOf(c)
 			if w := in.want.Alarms; w != nil || len(alarms) > 0 {
@@ -508,7 +509,7 @@ func TestChainPrecheck(t *testing.T) {
 		}
 		p := Evaluate(in.h).Trusted(in.demand)
 		pre, final := p.Precheck(in.in.Request, *in.in.Claims)
-		if pre.Outcome != policy.Denied || final && v.Header["expect"] == "OK" || final != (pre.Reason != "") {
+		if pre.Permitted || final && v.Header["expect"] == "OK" || final != (pre.Reason != "") {
 			t.Errorf("%s: refused early as %s", v.Name, pre.Reason)
 		}
 	}

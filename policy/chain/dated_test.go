@@ -44,10 +44,10 @@ func TestReleaseDated(t *testing.T) {
 				h.Moments = append(h.Moments, tsa("z", 9, at(0, 0).AddDate(-1, 0, 0)))
 			}},
 			"contradicted by the view": {[]policy.Moment{tsa("a", 31, at(0, 45))}, false, func(h *History) {
-				h.Signatures = append(h.Signatures, NewSignature(SignatureFacts{
+				h.Signatures = append(h.Signatures, SignatureFacts{
 					Statement: "x", Signer: policy.Identity{Kind: policy.KindEmail, Value: "x@example.com"},
 					Entry: policy.Entry{Log: "a", Index: 5, NotBefore: at(0, 50), NotAfter: at(1, 0)},
-				}))
+				}.Verified())
 			}},
 		} {
 			h := in.h
@@ -57,18 +57,18 @@ func TestReleaseDated(t *testing.T) {
 			}
 			c := *in.in.Claims
 			e := policy.Entry{Log: "a", Index: 30, NotBefore: release, NotAfter: release.Add(10 * time.Minute)}
-			ev := policy.NewEvidence(c, policy.Verification{
+			ev := c.Verified(policy.Verification{
 				Times: []time.Time{release}, Logged: true, Proven: true, NotBefore: release, Entries: []policy.Entry{e},
 				Moments: x.moments,
 			})
 			d := Evaluate(h).Trusted(in.demand).Decide(in.in.Request, ev)
-			if (d.Outcome == policy.Permitted) != x.ok {
+			if (d.Permitted) != x.ok {
 				t.Errorf("%s: %+v", name, d)
 			}
 			c.Signer.Value = "mallory@example.com"
 			if d := Evaluate(h).Trusted(in.demand).Decide(
-				in.in.Request, policy.NewEvidence(c, ev.Verification()),
-			); d.Outcome == policy.Permitted {
+				in.in.Request, c.Verified(ev.Verification()),
+			); d.Permitted {
 				t.Errorf("%s: a stranger's", name)
 			}
 		}

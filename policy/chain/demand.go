@@ -7,8 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/repopolicy/repopolicy/internal/clip"
 	"github.com/repopolicy/repopolicy/policy"
-	"github.com/repopolicy/repopolicy/policy/internal/form"
 )
 
 // Demand is what must be known before a chain gives a verdict. The zero value
@@ -53,7 +53,7 @@ func (d Demand) ParseRequire(s string) (Demand, error) {
 			}
 		default:
 			return Demand{}, fmt.Errorf("%q is neither a label of genesis (pinned, anchored, first, claimed) "+
-				"nor of completeness (proven, signed, scanned, hinted, none), nor one-log", form.Clip(word))
+				"nor of completeness (proven, signed, scanned, hinted, none), nor one-log", clip.Text(word))
 		}
 	}
 	return d, nil

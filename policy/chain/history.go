@@ -39,9 +39,9 @@ type Signature struct {
 	verified bool
 }
 
-// NewSignature declares that a signature was verified. It is to be called where
+// Verified declares that a signature was verified. It is to be called where
 // that happens and nowhere else.
-func NewSignature(f SignatureFacts) Signature { return Signature{f, true} }
+func (f SignatureFacts) Verified() Signature { return Signature{f, true} }
 
 // LeafFacts describe one log entry whose certificate belongs to the trusted
 // root.
@@ -62,9 +62,9 @@ type Leaf struct {
 	verified bool
 }
 
-// NewLeaf declares that a log entry was verified. It is to be called where that
+// Verified declares that a log entry was verified. It is to be called where that
 // happens and nowhere else.
-func NewLeaf(f LeafFacts) Leaf { return Leaf{f, true} }
+func (f LeafFacts) Verified() Leaf { return Leaf{f, true} }
 
 // Facts returns what was verified.
 func (l Leaf) Facts() LeafFacts { return l.facts }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -22,13 +23,13 @@ func TestHorizon(t *testing.T) {
 		)
 	}
 	at := func(s *Statement, name, number string) Leaf {
-		f := LeafFacts{PAE: policy.Sum([]byte(name + number)), Binding: Binding{
+		f := LeafFacts{PAE: spelling.Sum([]byte(name + number)), Binding: Binding{
 			Repository: nameLocator(name), RepositoryID: number, OwnerID: "9",
 		}}
 		if s != nil {
 			f.PAE = s.pae
 		}
-		return NewLeaf(f)
+		return f.Verified()
 	}
 	renamed := statementOf(t, text("https://github.com/acme/b", "formerly = \"https://github.com/acme/old\"\n"), "")
 	over := statementOf(t, text("https://github.com/acme/c", "")+"[handover]\nrepository-id = \"7\"\n", "")
@@ -48,7 +49,7 @@ func TestHorizon(t *testing.T) {
 		"its number":        {[]Leaf{at(nil, "a", "1")}, []string{"a"}, []string{"1"}},
 		"another's":         {[]Leaf{at(nil, "x", "5")}, []string{"a"}, nil},
 		"unverified":        {[]Leaf{unverified}, []string{"a"}, nil},
-		"without authority": {[]Leaf{NewLeaf(LeafFacts{PAE: renamed.pae})}, []string{"a"}, nil},
+		"without authority": {[]Leaf{LeafFacts{PAE: renamed.pae}.Verified()}, []string{"a"}, nil},
 		"by its number": {
 			[]Leaf{at(nil, "x", "1"), at(nil, "a", "1"), at(nil, "x", "2")}, []string{"a", "x"}, []string{"1", "2"},
 		},

@@ -8,8 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/policy"
-	"github.com/repopolicy/repopolicy/policy/internal/form"
 )
 
 // Trusted is a chain as what artifacts are judged by. Only [Chain.Trusted] makes one. The
@@ -147,7 +147,7 @@ func (t *Trusted) refuse(req policy.Request) (policy.Decision, bool) {
 	case len(c.links) == 0 || req.Now.IsZero():
 		return no(policy.Internal, "there is no chain, or no moment of judging")
 	case c.youngest().After(req.Now.Add(req.Skew)):
-		return no(policy.ClockBehind, "a binding is of "+form.Stamp(c.youngest()))
+		return no(policy.ClockBehind, "a binding is of "+spelling.Stamp(c.youngest()))
 	case stale:
 		return no(policy.ViewStale, c.view.age())
 	}
@@ -162,9 +162,9 @@ func (t *Trusted) refuse(req policy.Request) (policy.Decision, bool) {
 
 // age says of when a view is, and of when what it rests on, if that is older.
 func (v View) age() string {
-	text := "as of " + form.Stamp(v.AsOf)
+	text := "as of " + spelling.Stamp(v.AsOf)
 	if !v.Inputs.IsZero() && v.Inputs.Before(v.AsOf) {
-		text += ", the newest entry that was read of an open log is of " + form.Stamp(v.Inputs)
+		text += ", the newest entry that was read of an open log is of " + spelling.Stamp(v.Inputs)
 	}
 	return text
 }
@@ -270,7 +270,7 @@ func (t *Trusted) at(p policy.Entry, req policy.Request, ev policy.Evidence) pol
 			d = v.Decide(req, ev)
 		}
 		d.Versions = numbers
-		if k > 0 && out.Outcome != policy.Permitted && d.Outcome == policy.Permitted {
+		if k > 0 && !out.Permitted && d.Permitted {
 			continue // what one denies no other allows
 		}
 		out = d
@@ -294,7 +294,7 @@ func (t *Trusted) Decide(req policy.Request, ev policy.Evidence) policy.Decision
 		return d
 	}
 	d := t.logged(t.place(req), ev)
-	if d.Outcome == policy.Permitted {
+	if d.Permitted {
 		d.Notes = append(d.Notes, t.chain.Remarks()...)
 	}
 	return d
@@ -313,7 +313,7 @@ func (t *Trusted) logged(req policy.Request, ev policy.Evidence) policy.Decision
 			continue
 		}
 		d := t.at(t.chain.order.dated(e, v.Moments), req, ev.At(e))
-		if d.Outcome == policy.Permitted {
+		if d.Permitted {
 			return d
 		}
 		if out.Reason == "" {
@@ -384,7 +384,7 @@ func (t *Trusted) Authorize(
 	}
 	d := t.newest.Authorize(run, stage, t.place(req), tags, tagSource)
 	d.Versions = []int{t.chain.links[len(t.chain.links)-1].stmt.version}
-	if d.Outcome == policy.Permitted {
+	if d.Permitted {
 		d.Notes = append(d.Notes, t.chain.Remarks()...)
 	}
 	return d

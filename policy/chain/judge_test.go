@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -22,12 +23,12 @@ func bothBound(t testing.TB, first, second string) (*Chain, History) {
 	for i, s := range h.Statements {
 		for k, who := range []string{"alice", "bob"} {
 			e := policy.Entry{Log: "v2", Index: int64(10*i + k)}
-			h.Signatures = append(h.Signatures, NewSignature(SignatureFacts{s.digest, person(who + "@example.com"), e}))
+			h.Signatures = append(h.Signatures, SignatureFacts{s.digest, person(who + "@example.com"), e}.Verified())
 		}
-		h.Leaves = append(h.Leaves, NewLeaf(LeafFacts{
+		h.Leaves = append(h.Leaves, LeafFacts{
 			PAE: s.pae, Binding: Binding{Repository: h.Repository, RepositoryID: "1", OwnerID: "2"},
 			Entry: policy.Entry{Log: "v2", Index: int64(10*i + 5)},
-		}))
+		}.Verified())
 	}
 	c := Evaluate(h)
 	if c.Reason() != "" || len(c.Versions()) != 2 {
@@ -42,16 +43,16 @@ func TestTrustedNobody(t *testing.T) {
 	ev := carol(policy.Entry{Log: "v2", Index: 7, NotBefore: now.Add(-time.Hour)})
 	req := policy.Request{Now: now, Digests: []policy.Digest{{Alg: "sha256", Hex: strings.Repeat("a", 64)}}}
 	for name, p := range map[string]*Trusted{"nil": nil, "zero": {}} {
-		if d := p.Decide(req, ev); d.Outcome != policy.Denied || d.Reason != policy.Internal {
+		if d := p.Decide(req, ev); d.Permitted || d.Reason != policy.Internal {
 			t.Errorf("%s: %s", name, d.Reason)
 		}
-		if d := p.Decide(req, policy.Evidence{}); d.Outcome != policy.Denied || d.Reason != policy.Internal {
+		if d := p.Decide(req, policy.Evidence{}); d.Permitted || d.Reason != policy.Internal {
 			t.Errorf("%s, nobody's evidence: %s", name, d.Reason)
 		}
 		if d, final := p.Precheck(req, ev.Claims()); d.Reason != policy.Internal || !final {
 			t.Errorf("%s: precheck %s %v", name, d.Reason, final)
 		}
-		if d, ok := p.DecideAdopted(req); ok || d.Outcome != policy.Denied {
+		if d, ok := p.DecideAdopted(req); ok || d.Permitted {
 			t.Errorf("%s: adopted %s", name, d.Reason)
 		}
 		if p.Genesis() != "" || p.Digest() != (policy.Digest{}) || p.Content() != nil || p.Chain() != nil ||
@@ -79,7 +80,7 @@ func TestChainAdopted(t *testing.T) {
 	} {
 		c, h := bothBound(t, x.first, x.second)
 		d, ok := c.Trusted(x.demand).DecideAdopted(policy.Request{Now: h.Now, Digests: []policy.Digest{digest}})
-		if d.Reason != x.want || ok != (x.want != "") || (d.Outcome == policy.Permitted) != (x.want == policy.Adopted) {
+		if d.Reason != x.want || ok != (x.want != "") || (d.Permitted) != (x.want == policy.Adopted) {
 			t.Errorf("%s: %v %s", name, ok, d.Reason)
 		}
 	}
@@ -131,11 +132,11 @@ func TestChainKeysAndApprovals(t *testing.T) {
 		}
 		return out
 	}
-	first, err := policy.KeyID([]byte(strings.ReplaceAll(a, "\\n", "\n")))
+	first, err := spelling.KeyID([]byte(strings.ReplaceAll(a, "\\n", "\n")))
 	if err != nil {
 		t.Fatal(err)
 	}
-	second, err := policy.KeyID([]byte(strings.ReplaceAll(b, "\\n", "\n")))
+	second, err := spelling.KeyID([]byte(strings.ReplaceAll(b, "\\n", "\n")))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -155,7 +156,7 @@ func TestChainKeysAndApprovals(t *testing.T) {
 		f := policy.ApprovalFacts{
 			Repository: h.Repository, Tag: "v1", Policy: version, Digests: []policy.Digest{digest},
 		}
-		return policy.NewApproval(f, id, policy.Verification{
+		return f.Verified(id, policy.Verification{
 			Times: []time.Time{h.Now}, Logged: true, Proven: true, Entries: []policy.Entry{{Log: "v2", Index: index}},
 		})
 	}
@@ -181,7 +182,7 @@ func TestChainKeysAndApprovals(t *testing.T) {
 	} {
 		req := policy.Request{Now: h.Now, Digests: []policy.Digest{digest}, Approvals: []policy.Approval{x.approval}}
 		d := p.Decide(req, carol(policy.Entry{Log: "v2", Index: 7, NotBefore: h.Now.AddDate(-1, 0, 0)}))
-		if d.Reason != x.want || (d.Outcome == policy.Permitted) != (x.want == policy.Allowed) {
+		if d.Reason != x.want || (d.Permitted) != (x.want == policy.Allowed) {
 			t.Errorf("%s: %s %v", name, d.Reason, d.Rules)
 		}
 	}
@@ -202,9 +203,9 @@ func TestChainRefuses(t *testing.T) {
 	h.Unasked = []string{"x"}
 	p := Evaluate(h).Trusted(Demand{})
 	for who, want := range map[string]bool{"carol": true, "mallory": false} {
-		run := policy.NewRun(person(who+"@example.com"), policy.RunFacts{})
+		run := policy.RunFacts{}.Verified(person(who + "@example.com"))
 		d := p.Authorize(run, policy.StageSign, policy.Request{Now: h.Now}, nil, "")
-		if (d.Outcome == policy.Permitted) != want || slices.Contains(d.Notes, Unshown("x")) != want {
+		if (d.Permitted) != want || slices.Contains(d.Notes, Unshown("x")) != want {
 			t.Errorf("%s: %s %v", who, d.Reason, d.Notes)
 		}
 		if !slices.Equal(d.Versions, []int{2}) {
@@ -231,13 +232,13 @@ func TestChainApprovedBefore(t *testing.T) {
 		"for no document": {policy.Digest{}, policy.StagePublish, policy.RuleMismatch},
 	} {
 		f := policy.ApprovalFacts{Repository: h.Repository, Policy: x.of, Digests: []policy.Digest{digest}}
-		a := policy.NewApproval(f, person("bob@example.com"), policy.Verification{
+		a := f.Verified(person("bob@example.com"), policy.Verification{
 			Times: []time.Time{h.Now}, Logged: true, Proven: true, Entries: []policy.Entry{{Log: "v2", Index: 18}},
 		})
 		req := policy.Request{Now: h.Now, Digests: []policy.Digest{digest}, Approvals: []policy.Approval{a}}
 		d := c.Trusted(Demand{}).Authorize(
-			policy.NewRun(person("carol@example.com"), policy.RunFacts{}), x.stage, req, nil, "")
-		if d.Reason != x.want || (d.Outcome == policy.Permitted) != (x.want == policy.Allowed) {
+			policy.RunFacts{}.Verified(person("carol@example.com")), x.stage, req, nil, "")
+		if d.Reason != x.want || (d.Permitted) != (x.want == policy.Allowed) {
 			t.Errorf("%s: %s %v", name, d.Reason, d.Rules)
 		}
 	}

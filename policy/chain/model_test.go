@@ -12,8 +12,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/repopolicy/repopolicy/policy"
 	"pgregory.net/rapid"
+
+	"github.com/repopolicy/repopolicy/internal/spelling"
+	"github.com/repopolicy/repopolicy/policy"
 )
 
 // The reference evaluator knows one log in which everything happens one after
@@ -153,7 +155,7 @@ func drawWorld(t *rapid.T, logs []string, tidy bool) *world {
 
 func email(prefix string, i int) string { return fmt.Sprintf("%s%d@example.com", prefix, i) }
 
-func (w *world) body(event int) string { return policy.Sum([]byte(fmt.Sprint("event ", event))) }
+func (w *world) body(event int) string { return spelling.Sum([]byte(fmt.Sprint("event ", event))) }
 
 func (w *world) text(i int) string {
 	v := w.versions[i]
@@ -237,19 +239,19 @@ func (w *world) history(t fataler, logs []policy.Log) (History, []string) {
 	for i, e := range w.events {
 		at := w.entry(e.log, e.index)
 		if !e.bind {
-			h.Signatures = append(h.Signatures, NewSignature(SignatureFacts{
+			h.Signatures = append(h.Signatures, SignatureFacts{
 				digests[e.statement], person(email("m", e.member)), at,
-			}))
+			}.Verified())
 			continue
 		}
 		f := LeafFacts{
-			PAE: policy.Sum([]byte(fmt.Sprint("nobody's ", i))), Body: w.body(i),
+			PAE: spelling.Sum([]byte(fmt.Sprint("nobody's ", i))), Body: w.body(i),
 			Binding: Binding{Repository: repo, RepositoryID: e.id, OwnerID: e.owner}, Entry: at,
 		}
 		if e.statement >= 0 {
 			f.PAE = paes[e.statement]
 		}
-		h.Leaves = append(h.Leaves, NewLeaf(f))
+		h.Leaves = append(h.Leaves, f.Verified())
 	}
 	return h, digests
 }
@@ -471,13 +473,10 @@ func (w *world) orders() [][]int {
 }
 
 func modelRelease(r int, e policy.Entry) policy.Evidence {
-	return policy.NewEvidence(
-		policy.Claims{Signer: person(email("r", r))},
-		policy.Verification{
-			Times: []time.Time{e.NotBefore}, Logged: true, Proven: true, Entries: []policy.Entry{e},
-			NotBefore: e.NotBefore,
-		},
-	)
+	return policy.Claims{Signer: person(email("r", r))}.Verified(policy.Verification{
+		Times: []time.Time{e.NotBefore}, Logged: true, Proven: true, Entries: []policy.Entry{e},
+		NotBefore: e.NotBefore,
+	})
 }
 
 var oneLog = []policy.Log{{ID: "a", Generation: 2, Start: modelStart.Add(-time.Hour)}}
@@ -530,7 +529,7 @@ func (w *world) compare(rt *rapid.T) (decided, allowed int) {
 		index := int64(2*place + 1)
 		for r := range 3 {
 			e := w.entry("a", index)
-			got := trusted.Decide(policy.Request{Now: h.Now}, modelRelease(r, e)).Outcome == policy.Permitted
+			got := trusted.Decide(policy.Request{Now: h.Now}, modelRelease(r, e)).Permitted
 			want := !slices.ContainsFunc(complete, func(p *playout) bool {
 				return !w.allows(p, place, r, hour(index), h.Now)
 			})
@@ -638,7 +637,7 @@ func TestModelShards(t *testing.T) {
 				index := 2*place + 1
 				for r := range 3 {
 					d := p.Decide(policy.Request{Now: h.Now}, modelRelease(r, w.entry(log, index)))
-					if d.Outcome != policy.Permitted {
+					if !d.Permitted {
 						continue
 					}
 					allowed++
@@ -695,7 +694,7 @@ func TestModelMonotone(t *testing.T) {
 				for r := range 3 {
 					ev := modelRelease(r, w.entry("a", 2*place+1))
 					a, b := p.Decide(policy.Request{Now: h.Now}, ev), full.Decide(policy.Request{Now: h.Now}, ev)
-					if a.Outcome == policy.Permitted && b.Outcome != policy.Permitted {
+					if a.Permitted && !b.Permitted {
 						rt.Fatalf("allowed after dropping %d of %d\n%s", k, len(less), w)
 					}
 				}
@@ -731,7 +730,7 @@ func TestModelJunk(t *testing.T) {
 				x.Leaves = append(x.Leaves, replay)
 			}
 		}
-		x.Leaves = append(x.Leaves, NewLeaf(LeafFacts{Entry: w.entry("a", end)}))
+		x.Leaves = append(x.Leaves, LeafFacts{Entry: w.entry("a", end)}.Verified())
 		for _, s := range h.Signatures {
 			stranger, again := s, s
 			stranger.facts.Signer.Value = "mallory@example.com"

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -62,11 +63,11 @@ func nameHistory(steps []nameStep) (statements []Statement, leaves []Leaf, sigs 
 			return policy.Entry{Log: "a", Index: int64(2*i + n), NotBefore: d, NotAfter: d.Add(600e9)}
 		}
 		statements = append(statements, st)
-		sigs = append(sigs, NewSignature(SignatureFacts{st.digest, person("alice@example.com"), at(0)}))
-		leaves = append(leaves, NewLeaf(LeafFacts{
-			PAE: st.pae, Body: policy.Sum([]byte(fmt.Sprint("leaf ", i))),
+		sigs = append(sigs, SignatureFacts{st.digest, person("alice@example.com"), at(0)}.Verified())
+		leaves = append(leaves, LeafFacts{
+			PAE: st.pae, Body: spelling.Sum([]byte(fmt.Sprint("leaf ", i))),
 			Binding: Binding{Repository: nameLocator(s.under), RepositoryID: s.number, OwnerID: "9"}, Entry: at(1),
-		}))
+		}.Verified())
 	}
 	return statements, leaves, sigs
 }
@@ -168,8 +169,8 @@ func TestNames(t *testing.T) {
 				views++
 				less := Evaluate(part).Trusted(Demand{})
 				for i := range n {
-					got := less.Decide(policy.Request{Now: part.Now}, evidence(i)).Outcome == policy.Permitted
-					want := all.Decide(policy.Request{Now: part.Now}, evidence(i)).Outcome == policy.Permitted
+					got := less.Decide(policy.Request{Now: part.Now}, evidence(i)).Permitted
+					want := all.Decide(policy.Request{Now: part.Now}, evidence(i)).Permitted
 					if got {
 						oks++
 					}

@@ -6,8 +6,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/policy"
-	"github.com/repopolicy/repopolicy/policy/internal/form"
 )
 
 // recovery is a version 1 that takes over a chain whose quorum is lost, after
@@ -122,16 +122,16 @@ func (w *walk) recover(head *link, recs []recovery, win *contender) *link {
 		case win != nil && win.effect.vetoed(true, r.may):
 			say("a recovery was vetoed")
 		case w.h.Now.Before(r.may):
-			say("a recovery takes effect " + form.Stamp(r.may) + " unless the maintainers bind a version before")
+			say("a recovery takes effect " + spelling.Stamp(r.may) + " unless the maintainers bind a version before")
 		case win != nil && win.effect.vetoed(false, r.sure):
 			open("whether the maintainers bound a version before a recovery took effect is not known")
 		case r.sure.IsZero():
-			open("nothing says when the log showed a recovery; it takes effect " + form.Stamp(r.may) + " or later")
+			open("nothing says when the log showed a recovery; it takes effect " + spelling.Stamp(r.may) + " or later")
 		case w.h.View.AsOf.Before(r.sure):
-			open("a recovery takes effect by " + form.Stamp(r.sure) +
+			open("a recovery takes effect by " + spelling.Stamp(r.sure) +
 				", unless a version was bound after what is known")
 		case due == nil: // they are sorted by the first moment
-			say("a recovery took effect " + form.Stamp(r.sure))
+			say("a recovery took effect " + spelling.Stamp(r.sure))
 			due = r
 		case !due.sure.Before(r.may) || !due.sure.Before(r.sure):
 			w.fail(policy.ChainForked, at, "of two recoveries neither certainly takes effect before the other")

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -20,11 +22,11 @@ func TestStanding(t *testing.T) {
 	)
 	skipped := statementOf(t, fmt.Sprintf(chainPolicy, 4), next.digest)
 	other := statementOf(t, "# other\n"+fmt.Sprintf(chainPolicy, 1), "")
-	invalid, _ := NewStatement([]byte("x"), Predicate{
+	invalid, _ := Predicate{
 		Repository: "https://github.com/acme/widget", Version: 1, Policy: "format = 1",
-	})
+	}.Statement([]byte("x"))
 	sign := func(s Statement, who string) Signature {
-		return NewSignature(SignatureFacts{s.digest, person(who + "@example.com"), policy.Entry{Log: "v2", Index: 500}})
+		return SignatureFacts{s.digest, person(who + "@example.com"), policy.Entry{Log: "v2", Index: 500}}.Verified()
 	}
 	c := Evaluate(h)
 	h.Statements = append(slices.Clone(h.Statements), next, skipped, other, invalid)
@@ -86,10 +88,10 @@ func TestStanding(t *testing.T) {
 		t.Error("a version 3 cannot found a chain")
 	}
 	secret := h
-	secret.Leaves = append(slices.Clone(h.Leaves), NewLeaf(LeafFacts{
+	secret.Leaves = append(slices.Clone(h.Leaves), LeafFacts{
 		Payload: strings.Repeat("5", 64), Body: "x", Binding: h.Leaves[0].Facts().Binding,
 		Entry: policy.Entry{Log: "v2", Index: 400},
-	}))
+	}.Verified())
 	secret.Signatures = append(slices.Clone(h.Signatures), sign(next, "alice"), sign(next, "bob"))
 	if c := Evaluate(secret); c.Reason() != policy.Undisclosed {
 		t.Errorf("%s", c.Reason())
@@ -131,11 +133,11 @@ func TestStanding(t *testing.T) {
 func TestAwaits(t *testing.T) {
 	full := longChain(t, 2)
 	first, second := full.Statements[0].digest, full.Statements[1].digest
-	stranger := NewLeaf(LeafFacts{
-		Payload: policy.Sum([]byte("unpublished")), Body: policy.Sum([]byte("x")),
+	stranger := LeafFacts{
+		Payload: spelling.Sum([]byte("unpublished")), Body: spelling.Sum([]byte("x")),
 		Binding: Binding{Repository: full.Repository, RepositoryID: "1001", OwnerID: "2002"},
 		Entry:   policy.Entry{Log: "v2", Index: 900, NotBefore: full.Now, NotAfter: full.Now},
-	})
+	}.Verified()
 	for name, x := range map[string]struct {
 		digest   string
 		leaf     func(i int) bool // whether a binding is there

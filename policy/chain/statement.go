@@ -8,13 +8,9 @@ import (
 	"fmt"
 	"strconv"
 
+	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/policy"
-	"github.com/repopolicy/repopolicy/policy/internal/form"
 )
-
-// StatementPredicate is the predicate type of a statement over one version of a
-// policy (SPEC 6.1).
-const StatementPredicate = "https://" + policy.Name + "/policy/v1"
 
 // payloadType is the DSSE payload type of every statement.
 const payloadType = "application/vnd.in-toto+json"
@@ -24,7 +20,7 @@ const payloadType = "application/vnd.in-toto+json"
 // https://github.com/secure-systems-lab/dsse/blob/master/protocol.md
 func PAEDigest(payload []byte) string {
 	head := "DSSEv1 " + strconv.Itoa(len(payloadType)) + " " + payloadType + " " + strconv.Itoa(len(payload)) + " "
-	return policy.Sum(append([]byte(head), payload...))
+	return spelling.Sum(append([]byte(head), payload...))
 }
 
 // Predicate is what a statement says.
@@ -50,13 +46,13 @@ type Statement struct {
 	err         error
 }
 
-// NewStatement returns the statement with the given payload, which must be the
+// Statement returns the statement with the given payload, which must be the
 // canonical encoding of p. A statement that can never be part of a chain,
 // because its policy is invalid or says something else than the predicate, is
 // returned together with an error: its log entries are then known to be void.
 // A policy of a newer format is no error.
-func NewStatement(payload []byte, p Predicate) (Statement, error) {
-	s := Statement{digest: policy.Sum(payload), pae: PAEDigest(payload), previous: p.Previous, version: p.Version}
+func (p Predicate) Statement(payload []byte) (Statement, error) {
+	s := Statement{digest: spelling.Sum(payload), pae: PAEDigest(payload), previous: p.Previous, version: p.Version}
 	s.err = s.read(p)
 	if s.err != nil {
 		s.doc, s.newer = nil, false
@@ -70,7 +66,7 @@ func BadStatement(payload []byte, err error) Statement {
 	if err == nil {
 		err = errors.New("not a statement")
 	}
-	return Statement{digest: policy.Sum(payload), pae: PAEDigest(payload), err: err}
+	return Statement{digest: spelling.Sum(payload), pae: PAEDigest(payload), err: err}
 }
 
 func (s *Statement) read(p Predicate) error {
@@ -83,7 +79,7 @@ func (s *Statement) read(p Predicate) error {
 		return fmt.Errorf("version %d", p.Version)
 	case p.Version == 1 && p.Previous != "":
 		return errors.New("version 1 with a previous statement")
-	case p.Version > 1 && !form.IsHex(p.Previous, sha256.Size*2):
+	case p.Version > 1 && !spelling.IsHex(p.Previous, sha256.Size*2):
 		return errors.New("the digest of the previous statement is missing or malformed")
 	}
 	if p.Formerly != "" {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -40,8 +41,8 @@ func TestNewStatement(t *testing.T) {
 		"previous is half a digest": {Predicate{repo, 2, digest[:32], "", two}, false},
 		"invalid policy":            {Predicate{repo, 1, "", "", "format = 1\n"}, false},
 	} {
-		s, err := NewStatement([]byte(name), c.p)
-		if (err == nil) != c.ok || !errors.Is(err, s.Err()) || s.Digest() != policy.Sum([]byte(name)) ||
+		s, err := c.p.Statement([]byte(name))
+		if (err == nil) != c.ok || !errors.Is(err, s.Err()) || s.Digest() != spelling.Sum([]byte(name)) ||
 			s.PAE() != PAEDigest([]byte(name)) {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -57,7 +58,7 @@ func TestAnchor(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if l.Anchor() != policy.Sum([]byte("repopolicy/v1\nhttps://github.com/acme/widget\n")) {
+	if l.Anchor() != spelling.Sum([]byte("repopolicy/v1\nhttps://github.com/acme/widget\n")) {
 		t.Error(l.Anchor())
 	}
 }

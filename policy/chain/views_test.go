@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -313,9 +314,9 @@ func (w *viewWorld) history(v view) History {
 				h.Directory.Signatures = append(h.Directory.Signatures, ShownSignature{s.digest, at, w.moment(k)})
 			}
 			if v.signatures[at] {
-				h.Signatures = append(h.Signatures, NewSignature(SignatureFacts{
+				h.Signatures = append(h.Signatures, SignatureFacts{
 					s.digest, person(string(e.member) + "@example.com"), e.entry,
-				}))
+				}.Verified())
 			}
 			continue
 		}
@@ -329,14 +330,14 @@ func (w *viewWorld) history(v view) History {
 			owner = "2003"
 		}
 		f := LeafFacts{
-			PAE: policy.Sum([]byte(fmt.Sprint("nobody's ", i))), Body: policy.Sum([]byte(fmt.Sprint("event ", i))),
+			PAE: spelling.Sum([]byte(fmt.Sprint("nobody's ", i))), Body: spelling.Sum([]byte(fmt.Sprint("event ", i))),
 			Binding: Binding{Repository: repo, RepositoryID: "1001", OwnerID: owner}, Entry: e.entry,
 		}
 		if e.statement != "" {
 			s := w.statements[e.statement]
 			f.PAE = s.pae
 		}
-		h.Leaves = append(h.Leaves, NewLeaf(f))
+		h.Leaves = append(h.Leaves, f.Verified())
 	}
 	for i, m := range w.moments {
 		if v.moments[i] {
@@ -390,14 +391,11 @@ type viewVerdict struct {
 }
 
 func (w *viewWorld) judge(c *Chain, who byte, e policy.Entry, now time.Time) viewVerdict {
-	d := c.Trusted(Demand{}).Decide(policy.Request{Now: now}, policy.NewEvidence(
-		policy.Claims{Signer: person(string(who) + "@example.com")},
-		policy.Verification{
-			Times: []time.Time{e.NotBefore}, Logged: true, Proven: true, Entries: []policy.Entry{e},
-			NotBefore: e.NotBefore,
-		},
-	))
-	return viewVerdict{d.Outcome == policy.Permitted, c.Reason() == "" && len(d.Versions) == 1}
+	d := c.Trusted(Demand{}).Decide(policy.Request{Now: now}, policy.Claims{Signer: person(string(who) + "@example.com")}.Verified(policy.Verification{
+		Times: []time.Time{e.NotBefore}, Logged: true, Proven: true, Entries: []policy.Entry{e},
+		NotBefore: e.NotBefore,
+	}))
+	return viewVerdict{d.Permitted, c.Reason() == "" && len(d.Versions) == 1}
 }
 
 func digestsOf(c *Chain) (out []string) {

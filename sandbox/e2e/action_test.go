@@ -11,7 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/sandbox/claims"
 	"github.com/repopolicy/repopolicy/sandbox/forge"
 )
@@ -236,7 +236,7 @@ cp "$ARCHIVE" "$2"
 	check(t, err)
 	program, _ = strings.CutPrefix(strings.TrimSpace(string(line)), "program=")
 	said, err := exec.CommandContext(t.Context(), program, "version").Output()
-	if err != nil || !strings.HasPrefix(string(said), "repopolicy ") || !strings.Contains(string(said), "policy format "+policy.Format) {
+	if err != nil || !strings.HasPrefix(string(said), "repopolicy ") || !strings.Contains(string(said), "policy format "+spelling.Format) {
 		t.Errorf("%q, %v", said, err)
 	}
 }

@@ -11,7 +11,7 @@ import (
 	"testing"
 
 	"github.com/repopolicy/repopolicy/internal/scaffold/sigstoretest"
-	"github.com/repopolicy/repopolicy/policy/chain"
+	"github.com/repopolicy/repopolicy/internal/spelling"
 )
 
 // TestCosign: every signature file of a policy is a standard bundle, which cosign
@@ -50,13 +50,13 @@ func TestCosign(t *testing.T) {
 		if files > len(people) {
 			identity, issuer = workflow, github
 		}
-		if out, err := verify("policy.toml", identity, issuer, chain.StatementPredicate); err != nil {
+		if out, err := verify("policy.toml", identity, issuer, spelling.StatementPredicate); err != nil {
 			t.Errorf("%s: %v\n%s", f.Name, err, out)
 		}
 		for what, args := range map[string][4]string{
-			"another file":      {"other.toml", identity, issuer, chain.StatementPredicate},
-			"another identity":  {"policy.toml", "mallory@example.com", issuer, chain.StatementPredicate},
-			"another issuer":    {"policy.toml", identity, "https://example.com", chain.StatementPredicate},
+			"another file":      {"other.toml", identity, issuer, spelling.StatementPredicate},
+			"another identity":  {"policy.toml", "mallory@example.com", issuer, spelling.StatementPredicate},
+			"another issuer":    {"policy.toml", identity, "https://example.com", spelling.StatementPredicate},
 			"another predicate": {"policy.toml", identity, issuer, "https://slsa.dev/provenance/v1"},
 		} {
 			if out, err := verify(args[0], args[1], args[2], args[3]); err == nil {

@@ -24,6 +24,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/rekor"
 	"github.com/repopolicy/repopolicy/internal/signlog"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
+	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/policy/chain"
 	"github.com/repopolicy/repopolicy/sandbox"
@@ -184,13 +185,13 @@ func TestDirectoryLate(t *testing.T) {
 	o.audit(policy.ClassOK)
 	// Who does not have it gets it there.
 	for what, files := range map[string][]bindings.File{"at hand": append(files, hidden...), "not at hand": files, "nothing at hand": nil} {
-		if c := see(files); c.Reason() != "" || c.Versions()[0].Statement != policy.Sum(withheld) {
+		if c := see(files); c.Reason() != "" || c.Versions()[0].Statement != spelling.Sum(withheld) {
 			t.Errorf("handed in, %s: %q %+v", what, c.Reason(), c.Problems())
 		}
 	}
 	// As the log alone has it.
 	alone := newMachine(t)
-	if got := alone.resolve(name, append(files, hidden...), alone.hint(), alone.scan()).Chain.Versions()[0].Statement; got != policy.Sum(withheld) {
+	if got := alone.resolve(name, append(files, hidden...), alone.hint(), alone.scan()).Chain.Versions()[0].Statement; got != spelling.Sum(withheld) {
 		t.Errorf("without a directory: %s", got)
 	}
 }
@@ -241,7 +242,7 @@ func TestDirectoryRoots(t *testing.T) {
 		m.root, err = sigstore.ParseRoot("sandbox", data)
 		check(t, err)
 		res := m.resolve(name, append(files, hidden...), o.lookup(m))
-		if res.Chain.Reason() != "" || len(res.Failed) > 0 || res.Chain.Versions()[0].Statement != policy.Sum(bound) {
+		if res.Chain.Reason() != "" || len(res.Failed) > 0 || res.Chain.Versions()[0].Statement != spelling.Sum(bound) {
 			t.Errorf("%s: %s %+v %v", file, res.Chain.Reason(), res.Chain.Problems(), res.Failed)
 		}
 	}

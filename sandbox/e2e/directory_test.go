@@ -23,6 +23,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/bindings"
 	"github.com/repopolicy/repopolicy/internal/prefixmap"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
+	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/internal/trust"
 	"github.com/repopolicy/repopolicy/internal/web"
 	"github.com/repopolicy/repopolicy/policy"
@@ -226,7 +227,7 @@ func TestDirectorySizes(t *testing.T) {
 	previous, published := "", map[string]string{}
 	for version := 1; version <= 3; version++ {
 		statement := encode(t, policyText(name, version, 1, "alice"), previous)
-		previous = policy.Sum(statement)
+		previous = spelling.Sum(statement)
 		maps.Copy(published, texts(append(m.write(statement, version, alice), m.write(statement, version, job)...)))
 	}
 	_, err = stack.Forge().Commit(name, "main", published)

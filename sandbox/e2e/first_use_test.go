@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/repopolicy/repopolicy/internal/bindings"
+	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/policy/chain"
 	"github.com/repopolicy/repopolicy/sandbox/claims"
@@ -57,7 +58,7 @@ func TestFirstUse(t *testing.T) {
 			t.Errorf("the files are gone: %s", gone.Chain.Reason())
 		}
 	}
-	if heads[0] != heads[1] || heads[0] != policy.Sum(one) {
+	if heads[0] != heads[1] || heads[0] != spelling.Sum(one) {
 		t.Errorf("heads %v", heads)
 	}
 
@@ -130,7 +131,7 @@ func TestRotation(t *testing.T) {
 	m := newMachine(t)
 	one := encode(t, policyText(repo, 1, 1, "alice"), "")
 	files := append(m.write(one, 1, alice), m.write(one, 1, job)...)
-	two := encode(t, policyText(repo, 2, 2, "alice", "bob"), policy.Sum(one))
+	two := encode(t, policyText(repo, 2, 2, "alice", "bob"), spelling.Sum(one))
 	byAlice, byBob := m.write(two, 2, alice), m.write(two, 2, bob)
 	bound := m.write(two, 2, job)
 	all := slices.Concat(files, byAlice, byBob, bound)
@@ -165,8 +166,8 @@ func TestForkInBothLogs(t *testing.T) {
 	job.Repository = repo
 	m := newMachine(t)
 	one := encode(t, policyText(repo, 1, 1, "alice", "bob"), "")
-	two := encode(t, policyText(repo, 2, 1, "alice"), policy.Sum(one))
-	other := encode(t, policyText(repo, 2, 1, "bob"), policy.Sum(one))
+	two := encode(t, policyText(repo, 2, 1, "alice"), spelling.Sum(one))
+	other := encode(t, policyText(repo, 2, 1, "bob"), spelling.Sum(one))
 	files := slices.Concat(m.write(one, 1, alice), m.write(one, 1, job), m.write(two, 2, alice), m.write(two, 2, job))
 	if res := newMachine(t).resolve(repo, files, m.hint(), m.scan()); res.Chain.Reason() != "" {
 		t.Fatalf("%+v", res.Chain.Problems())
@@ -186,9 +187,9 @@ func TestForkInBothLogs(t *testing.T) {
 			}
 		}
 		check(t, json.Unmarshal(f.Data, &b))
-		text = fmt.Appendf(text, "\n[[void]]\nleaf = \"sha256:%s\"\n", policy.Sum(b.VerificationMaterial.TlogEntries[0].CanonicalizedBody))
+		text = fmt.Appendf(text, "\n[[void]]\nleaf = \"sha256:%s\"\n", spelling.Sum(b.VerificationMaterial.TlogEntries[0].CanonicalizedBody))
 	}
-	three := encode(t, text, policy.Sum(two))
+	three := encode(t, text, spelling.Sum(two))
 	files = slices.Concat(files, m.write(three, 3, alice), m.write(three, 3, job))
 	if res = newMachine(t).resolve(repo, files, m.hint(), m.scan()); res.Chain.Reason() != policy.Undisclosed {
 		t.Errorf("declared void too soon: %+v", res.Chain.Problems())
@@ -197,7 +198,7 @@ func TestForkInBothLogs(t *testing.T) {
 	hint, scan := m.hint(), m.scan()
 	hint.Now, scan.Now = later, later
 	res = newMachine(t).resolve(repo, files, hint, scan)
-	if vs := res.Chain.Versions(); res.Chain.Reason() != "" || len(vs) != 3 || vs[1].Statement != policy.Sum(two) {
+	if vs := res.Chain.Versions(); res.Chain.Reason() != "" || len(vs) != 3 || vs[1].Statement != spelling.Sum(two) {
 		t.Errorf("declared void: %+v %d", res.Chain.Problems(), len(vs))
 	}
 }
@@ -212,7 +213,7 @@ func TestVoid(t *testing.T) {
 	repo, err := stack.Forge().Find(name)
 	check(t, err)
 	job := claims.GitHub{Repository: name, RepositoryID: repo.ID, OwnerID: repo.OwnerID, Workflow: ".github/workflows/repopolicy.yml", Event: "repository_dispatch"}
-	newMachine(t).write(encode(t, policyText(name, 2, 1, "mallory"), policy.Sum([]byte("nobody knows"))), 2, job)
+	newMachine(t).write(encode(t, policyText(name, 2, 1, "mallory"), spelling.Sum([]byte("nobody knows"))), 2, job)
 	c := newComputer(t)
 	out := c.must(policy.ClassUnavailable, "verify", "-R", url, good)
 	_, leaf, _ := strings.Cut(out, "(leaf sha256:")

@@ -13,7 +13,7 @@ import (
 	"testing"
 
 	"github.com/repopolicy/repopolicy/internal/scaffold/sigstoretest"
-	"github.com/repopolicy/repopolicy/policy/chain"
+	"github.com/repopolicy/repopolicy/internal/spelling"
 )
 
 // TestGH: gh verifies the repository's own signature files as attestations of the
@@ -44,13 +44,13 @@ func TestGH(t *testing.T) {
 	for _, f := range binding {
 		check(t, os.WriteFile(filepath.Join(dir, "bundle.json"), f.Data, 0o600))
 		workflow := repo + "/.github/workflows/repopolicy.yml"
-		if out, err := verify("policy.toml", "--repo", repo, "--signer-workflow", workflow, "--predicate-type", chain.StatementPredicate); err != nil {
+		if out, err := verify("policy.toml", "--repo", repo, "--signer-workflow", workflow, "--predicate-type", spelling.StatementPredicate); err != nil {
 			t.Errorf("%s: %v\n%s", f.Name, err, out)
 		}
 		for what, args := range map[string][]string{
-			"another file":       {"other.toml", "--repo", repo, "--signer-workflow", workflow, "--predicate-type", chain.StatementPredicate},
-			"another repository": {"policy.toml", "--repo", "acme/other", "--predicate-type", chain.StatementPredicate},
-			"another workflow":   {"policy.toml", "--repo", repo, "--signer-workflow", repo + "/.github/workflows/other.yml", "--predicate-type", chain.StatementPredicate},
+			"another file":       {"other.toml", "--repo", repo, "--signer-workflow", workflow, "--predicate-type", spelling.StatementPredicate},
+			"another repository": {"policy.toml", "--repo", "acme/other", "--predicate-type", spelling.StatementPredicate},
+			"another workflow":   {"policy.toml", "--repo", repo, "--signer-workflow", repo + "/.github/workflows/other.yml", "--predicate-type", spelling.StatementPredicate},
 			"another predicate":  {"policy.toml", "--repo", repo, "--signer-workflow", workflow},
 		} {
 			if out, err := verify(args...); err == nil {
@@ -60,7 +60,7 @@ func TestGH(t *testing.T) {
 	}
 	for _, f := range people {
 		check(t, os.WriteFile(filepath.Join(dir, "bundle.json"), f.Data, 0o600))
-		out, err := verify("policy.toml", "--repo", repo, "--cert-identity", "alice@example.com", "--cert-oidc-issuer", "https://accounts.google.com", "--predicate-type", chain.StatementPredicate)
+		out, err := verify("policy.toml", "--repo", repo, "--cert-identity", "alice@example.com", "--cert-oidc-issuer", "https://accounts.google.com", "--predicate-type", spelling.StatementPredicate)
 		if err == nil || !strings.Contains(out, "expected SourceRepositoryOwnerURI to be https://github.com/acme, got \n") {
 			t.Errorf("%s: %v\n%s", f.Name, err, out)
 		}

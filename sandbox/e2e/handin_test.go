@@ -19,6 +19,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/answers"
 	"github.com/repopolicy/repopolicy/internal/bindings"
 	"github.com/repopolicy/repopolicy/internal/signlog"
+	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/sandbox/claims"
 	"github.com/repopolicy/repopolicy/sandbox/forge"
@@ -287,7 +288,7 @@ func TestHandInRaced(t *testing.T) {
 	check(t, err)
 	// He has a program that does not ask what else is bound.
 	evil := strings.Replace(string(policyText(name, 2, 1, "bob")), "release.yml", "evil.yml", 1)
-	statement := encode(t, []byte(evil), policy.Sum(encode(t, policyText(name, 1, 1, "alice", "bob"), "")))
+	statement := encode(t, []byte(evil), spelling.Sum(encode(t, policyText(name, 1, 1, "alice", "bob"), "")))
 	run := claims.GitHub{Repository: name, RepositoryID: repo.ID, OwnerID: repo.OwnerID, Workflow: ".github/workflows/repopolicy.yml", Event: "repository_dispatch"}
 	m := newMachine(t)
 	made := map[string]string{}

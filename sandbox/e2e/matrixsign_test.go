@@ -14,7 +14,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/sandbox"
 	"github.com/repopolicy/repopolicy/sandbox/malice"
 )
@@ -125,7 +125,7 @@ func (c *cell) indexed(dir string) int {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(dir, ".repopolicy", "policy.toml"))
 	check(t, err)
-	body, err := json.Marshal(map[string]string{"hash": "sha256:" + policy.Sum(encode(t, text, ""))})
+	body, err := json.Marshal(map[string]string{"hash": "sha256:" + spelling.Sum(encode(t, text, ""))})
 	check(t, err)
 	resp, err := http.Post(stack.URL(sandbox.RekorV1)+"/api/v1/index/retrieve", "application/json", bytes.NewReader(body))
 	check(t, err)

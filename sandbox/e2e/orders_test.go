@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/repopolicy/repopolicy/internal/command"
+	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -186,7 +187,7 @@ func digestOf(t *testing.T, dir string) string {
 		}
 		return nil
 	}))
-	return policy.Sum([]byte(all.String()))
+	return spelling.Sum([]byte(all.String()))
 }
 
 // TestSecondRole: of several documents the one that was signed and logged is kept when

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -39,7 +40,7 @@ func TestRecoveryV2(t *testing.T) {
 		p.push()
 		sign(p, "alice")
 		first := encode(t, recoverable(name, 1, "alice", ""), "")
-		p.write(".repopolicy/policy.toml", string(recoverable(name, 1, "bob", policy.Sum(first))))
+		p.write(".repopolicy/policy.toml", string(recoverable(name, 1, "bob", spelling.Sum(first))))
 		p.push()
 		sign(p, "bob")
 		return p
@@ -71,7 +72,7 @@ func TestRecoveryV2(t *testing.T) {
 	sign(p, "alice")
 	show(vetoed, 31, policy.ClassOK, "version    = 2", "a recovery was vetoed")
 	// A second one has to name the version of then.
-	p.write(".repopolicy/policy.toml", string(recoverable(vetoed, 1, "carol", policy.Sum(first))))
+	p.write(".repopolicy/policy.toml", string(recoverable(vetoed, 1, "carol", spelling.Sum(first))))
 	p.push()
 	c := newComputer(t)
 	var err error

@@ -23,6 +23,7 @@ import (
 
 	"github.com/google/go-containerregistry/pkg/registry"
 
+	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/internal/trust"
 	"github.com/repopolicy/repopolicy/internal/trust/tuf"
 	"github.com/repopolicy/repopolicy/policy"
@@ -59,7 +60,7 @@ func bindPolicy(t testing.TB, name string, text []byte, who claims.Claims) (stat
 	m, job := newMachine(t), ci
 	job.Repository = name
 	payload := encode(t, text, "")
-	return policy.Sum(payload), texts(append(m.write(payload, 1, who), m.write(payload, 1, job)...))
+	return spelling.Sum(payload), texts(append(m.write(payload, 1, who), m.write(payload, 1, job)...))
 }
 
 // TestSuperRoot: a foundation's root in a registry anchors two repositories, one of

@@ -14,6 +14,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/rekor"
 	"github.com/repopolicy/repopolicy/internal/signlog"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
+	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/internal/web"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/policy/chain"
@@ -42,7 +43,7 @@ func TestWitnessPolicy(t *testing.T) {
 		t.Helper()
 		w := &signlog.Writer{Root: trusted, Client: &sigstore.Client{Services: services, Transport: s.Transport()}, Journal: state, Now: time.Now}
 		_, err := w.Write(t.Context(), signlog.Request{
-			Statement: encode(t, policyText("acme/witnessed", version, 1, "alice"), map[bool]string{false: policy.Sum(nil)}[version == 1]), Version: version,
+			Statement: encode(t, policyText("acme/witnessed", version, 1, "alice"), map[bool]string{false: spelling.Sum(nil)}[version == 1]), Version: version,
 			Signature: signlog.Signature{Who: "alice", Token: func(context.Context) (string, error) { return s.Token(alice) }},
 		})
 		check(t, err)

@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/repopolicy/repopolicy/internal/signlog"
-	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/sandbox"
 	"github.com/repopolicy/repopolicy/sandbox/malice"
 )
@@ -116,7 +116,7 @@ func logSizes(t testing.TB) sizes {
 	return out
 }
 
-func sum(data []byte) string { return policy.Sum(data) }
+func sum(data []byte) string { return spelling.Sum(data) }
 
 func entries(reply []byte) int {
 	var uuids []string

@@ -26,6 +26,7 @@ import (
 
 	"github.com/repopolicy/repopolicy/internal/scaffold/sigstoretest"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
+	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/policy/chain"
 )
@@ -83,7 +84,7 @@ func (f *Forge) Statement(text, previous string) ([]byte, string) {
 	if err != nil {
 		f.T.Fatal(err)
 	}
-	return payload, policy.Sum(payload)
+	return payload, spelling.Sum(payload)
 }
 
 func TextOf(version int, who string, extra string) string {

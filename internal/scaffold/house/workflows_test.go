@@ -16,6 +16,7 @@ import (
 	"github.com/rhysd/actionlint"
 	"go.yaml.in/yaml/v3"
 
+	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -248,7 +249,7 @@ func TestReleaseWorkflow(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c := own.Content(); c.Repository.String() != "https://"+policy.Name || len(c.Rules) != 1 || c.Rules[0].Workflow.Path != ".github/workflows/release.yml" || c.Rules[0].Workflow.Environment != "release" {
+	if c := own.Content(); c.Repository.String() != "https://"+spelling.Name || len(c.Rules) != 1 || c.Rules[0].Workflow.Path != ".github/workflows/release.yml" || c.Rules[0].Workflow.Environment != "release" {
 		t.Errorf("our own policy does not describe this workflow: %+v", c.Rules)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/memory"
 	"github.com/repopolicy/repopolicy/internal/signlog"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
+	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/rekorbind"
 	"github.com/repopolicy/repopolicy/sandbox"
@@ -74,7 +75,7 @@ func (d *show) log(who claims.Claims, what, text, previous, to string) (statemen
 		}
 	}
 	d.say("   logged: %s", what)
-	return policy.Sum(payload), nil
+	return spelling.Sum(payload), nil
 }
 
 // beginnings are the attacks on a repository that has no policy yet.
@@ -142,7 +143,7 @@ func (d *show) beginnings(dir string) error {
 	if err != nil {
 		return err
 	}
-	d.person(dir, "pilgrim").step("Later she discloses it. Who was told by alice which statement is the first one is not misled,", policy.ClassUnavailable, "show", "-R", r.url(), "--pin", "sha256:"+policy.Sum(payload))
+	d.person(dir, "pilgrim").step("Later she discloses it. Who was told by alice which statement is the first one is not misled,", policy.ClassUnavailable, "show", "-R", r.url(), "--pin", "sha256:"+spelling.Sum(payload))
 	mallory.step("and who was not sees a policy that names her: she was first. The threat model says so.", policy.ClassOK, "log", "-R", r.url())
 	return nil
 }
@@ -206,7 +207,7 @@ func (d *show) removed(dir string) error {
 		return err
 	}
 	forked := filepath.Join(dir, "forked")
-	if _, err := d.log(right, "mallory's version 2, bound by a workflow that she changed", mine, policy.Sum(first), forked); err != nil {
+	if _, err := d.log(right, "mallory's version 2, bound by a workflow that she changed", mine, spelling.Sum(first), forked); err != nil {
 		return err
 	}
 	if err := publish(other, forked); err != nil {

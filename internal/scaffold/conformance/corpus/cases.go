@@ -128,7 +128,7 @@ func (c *corpus) question(tc *testCase) (judging, policy.FlagIdentity, error) {
 		return q, signer, err
 	}
 	signer = tc.signer(q.key)
-	if q.policy, err = policy.IdentityOnly(signer); err != nil {
+	if q.policy, err = signer.Trusted(); err != nil {
 		return q, signer, &refusal{fmt.Errorf("no identity to demand: %w", err)}
 	}
 	return q, signer, nil
@@ -237,7 +237,7 @@ func (c *corpus) mustRefuse(t *tally, tc *testCase, q judging, signer policy.Fla
 
 	ask := func(what string, q judging, f policy.FlagIdentity) {
 		var err error
-		if q.policy, err = policy.IdentityOnly(f); err != nil {
+		if q.policy, err = f.Trusted(); err != nil {
 			t.check(false, tc.ID, "%s: %s", what, err)
 			return
 		}

@@ -128,7 +128,7 @@ func (c *corpus) flipJobs(tc *testCase) ([]flipJob, error) {
 	want := q.result()
 	if signer.Unlogged { // a log entry that is there must count
 		signer.Unlogged = false
-		p, err := policy.IdentityOnly(signer)
+		p, err := signer.Trusted()
 		if err != nil {
 			return nil, err
 		}

@@ -92,7 +92,7 @@ func (o *originals) same(what, evidence string, artifact *release.Artifact, prom
 		return nil
 	}
 	signer.SetOnly = signer.SetOnly || promise
-	if q.policy, err = policy.IdentityOnly(signer); err != nil {
+	if q.policy, err = signer.Trusted(); err != nil {
 		return nil
 	}
 	q.bundle = evidence
@@ -199,7 +199,7 @@ func (o *originals) unlogged(path string) error {
 	a := &release.Artifact{Arg: o.tc.ID, Digests: []policy.Digest{{Alg: "sha256", Hex: st.Subject[0].Digest["sha256"]}}}
 	q := judging{root: root, bundle: path, artifact: a}
 	// Ask first who claims to have signed, so that nothing else is in the way.
-	if q.policy, err = policy.IdentityOnly(policy.FlagIdentity{Identity: "x", Issuer: "x"}); err != nil {
+	if q.policy, err = (policy.FlagIdentity{Identity: "x", Issuer: "x"}).Trusted(); err != nil {
 		return err
 	}
 	r := q.result()
@@ -208,7 +208,7 @@ func (o *originals) unlogged(path string) error {
 		return nil
 	}
 	id := r.Evidence.Signer
-	if q.policy, err = policy.IdentityOnly(policy.FlagIdentity{Identity: id.Value, Issuer: id.Issuer, SetOnly: true, Unlogged: true}); err != nil {
+	if q.policy, err = (policy.FlagIdentity{Identity: id.Value, Issuer: id.Issuer, SetOnly: true, Unlogged: true}).Trusted(); err != nil {
 		return err
 	}
 	r = q.result()

@@ -81,7 +81,7 @@ func verifyBundle(args []string) error {
 		signer.KeyID, j.Keys = key.ID(), []*sigstore.Key{key}
 	}
 	var err error
-	if j.Policy, err = policy.IdentityOnly(signer); err != nil {
+	if j.Policy, err = signer.Trusted(); err != nil {
 		return err
 	}
 	opts := trust.Options{UserAgent: "repopolicy-conformance", Now: time.Now}

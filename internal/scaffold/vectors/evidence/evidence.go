@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/repopolicy/repopolicy/internal/scaffold/vectors"
+	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -190,7 +191,7 @@ func (c *Case) Approve(t testing.TB, texts map[string]string) {
 			if !ok {
 				t.Fatalf("no policy %q", x.Policy)
 			}
-			f.Policy = policy.Digest{Alg: "sha256", Hex: policy.Sum([]byte(text))}
+			f.Policy = policy.Digest{Alg: "sha256", Hex: spelling.Sum([]byte(text))}
 		}
 		if x.Repository == "" {
 			x.Repository = "https://github.com/acme/widget"
@@ -205,7 +206,7 @@ func (c *Case) Approve(t testing.TB, texts map[string]string) {
 		for _, e := range x.Entries {
 			v.Entries = append(v.Entries, policy.Entry(e))
 		}
-		c.Request.Approvals = append(c.Request.Approvals, policy.NewApproval(f, x.Signer.Identity(), v))
+		c.Request.Approvals = append(c.Request.Approvals, f.Verified(x.Signer.Identity(), v))
 	}
 }
 
@@ -227,7 +228,7 @@ func (c *Case) Decide(by Judge) policy.Decision {
 	case c.Verified == nil:
 		return by.Decide(c.Request, policy.Evidence{})
 	}
-	return by.Decide(c.Request, policy.NewEvidence(*c.Claims, *c.Verified))
+	return by.Decide(c.Request, c.Claims.Verified(*c.Verified))
 }
 
 // Extensions returns the fields of an identity by the numbers of Fulcio's extensions.

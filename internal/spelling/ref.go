@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package policy
+package spelling
 
 import "strings"
 
-// maxRefBytes is the longest ref name that is ever judged.
-const maxRefBytes = 1024
+// MaxRefBytes is the longest ref name that is ever judged.
+const MaxRefBytes = 1024
 
 // ValidTag reports whether name can be a tag: refs/tags/<name> passes the rules
-// of git-check-ref-format(1) and is printable ASCII of at most maxRefBytes
+// of git-check-ref-format(1) and is printable ASCII of at most MaxRefBytes
 // bytes (SPEC 4; Git itself would also take other bytes).
 func ValidTag(name string) bool {
 	return ValidRef("refs/tags/" + name)
@@ -17,7 +17,7 @@ func ValidTag(name string) bool {
 // ValidRef reports whether ref is a full ref name under refs/ by the same
 // rules as [ValidTag].
 func ValidRef(ref string) bool {
-	return len(ref) <= maxRefBytes && strings.HasPrefix(ref, "refs/") && validRef(ref)
+	return len(ref) <= MaxRefBytes && strings.HasPrefix(ref, "refs/") && validRef(ref)
 }
 
 func validRef(ref string) bool {
@@ -32,13 +32,4 @@ func validRef(ref string) bool {
 		}
 	}
 	return !strings.Contains(ref, "..") && !strings.Contains(ref, "@{") && !strings.HasSuffix(ref, ".")
-}
-
-// tagOfRef returns the tag that a full ref names, "" if it is not a tag.
-func tagOfRef(ref string) string {
-	tag, ok := strings.CutPrefix(ref, "refs/tags/")
-	if !ok || !ValidTag(tag) {
-		return ""
-	}
-	return tag
 }
