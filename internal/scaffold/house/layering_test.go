@@ -17,40 +17,75 @@ const module = "github.com/repopolicy/repopolicy"
 // may lists which packages of ours each room may import. What is not listed may
 // import none; runners and generators are not part of the product and free.
 var may = map[string][]string{
-	"policy":                {"policy/internal/form"},
-	"policy/chain":          {"policy", "policy/internal/form"},
-	"policy/internal/form":  {},
-	"internal/identity":     {"policy", "internal/strictjson", "internal/clip"},
-	"oidc":                  {},
-	"internal/budget":       {},
-	"internal/canonical":    {},
-	"internal/clip":         {},
-	"internal/file":         {},
-	"internal/sigstore":     {"policy", "oidc", "internal/web", "internal/canonical", "internal/strictjson", "internal/identity", "internal/clip"},
-	"internal/git":          {"policy", "internal/file", "internal/web", "internal/budget", "internal/clip"},
-	"internal/forms":        {"policy", "internal/sigstore", "internal/git", "internal/canonical", "internal/strictjson", "internal/clip"},
-	"internal/release":      {"policy", "internal/forms", "internal/sigstore", "internal/file", "internal/git", "internal/budget", "internal/strictjson", "internal/clip"},
-	"internal/account":      {"policy", "internal/release", "internal/sigstore", "internal/file"},
-	"internal/web":          {"internal/budget", "internal/strictjson"},
-	"internal/airgap":       {"policy", "internal/strictjson"},
-	"internal/prefixmap":    {},
-	"internal/strictjson":   {},
-	"internal/token":        {"policy", "internal/web", "internal/identity", "internal/clip"},
-	"internal/fetch":        {"policy", "internal/release", "internal/web", "internal/budget", "internal/clip"},
-	"rekorbind":             {"policy", "policy/chain", "internal/canonical", "internal/file", "internal/sigstore", "internal/web", "internal/prefixmap", "internal/strictjson", "internal/budget"},
-	"internal/trust":        {"policy", "internal/sigstore", "internal/file", "internal/web", "rekorbind", "internal/trust/tuf", "internal/trust/oci", "internal/strictjson"},
-	"internal/trust/tuf":    {"internal/file", "internal/web", "internal/strictjson", "internal/clip"},
-	"internal/trust/oci":    {"internal/file", "internal/web", "internal/budget"},
-	"internal/export":       {"policy"},
-	"internal/aqua":         {"policy"},
-	"internal/detect":       {"policy"},
-	"internal/compare":      {"policy"},
-	"":                      {"internal/budget", "internal/account", "internal/airgap", "internal/fetch", "internal/file", "internal/find", "internal/gate", "internal/git", "internal/release", "internal/sigstore", "internal/trust", "internal/trust/oci", "oidc", "policy", "policy/chain", "rekorbind", "internal/identity"},
-	"internal/find":         {"internal/airgap", "internal/budget", "internal/git", "internal/release", "internal/sigstore", "internal/strictjson", "internal/trust", "internal/trust/oci", "internal/web", "policy", "policy/chain", "rekorbind"},
-	"internal/gate":         {"internal/find", "internal/git", "internal/release", "internal/sigstore", "internal/token", "internal/worktree", "policy", "policy/chain", "rekorbind", "internal/identity"},
-	"internal/worktree":     {"internal/file"},
-	"internal/report":       {"", "internal/release", "internal/fetch", "internal/file", "internal/find", "internal/gate", "policy", "policy/chain", "rekorbind"},
-	"internal/cli":          {"", "internal/find", "internal/gate", "internal/report", "internal/worktree", "internal/trust/author", "internal/trust/oci", "internal/trust/tuf", "internal/airgap", "internal/export", "internal/aqua", "internal/compare", "internal/detect", "policy", "policy/chain", "oidc", "internal/release", "rekorbind", "internal/trust", "internal/sigstore", "internal/file", "internal/git", "internal/web", "internal/token", "internal/fetch", "internal/budget", "internal/identity"},
+	"policy":               {"policy/internal/form"},
+	"policy/chain":         {"policy", "policy/internal/form"},
+	"policy/internal/form": {},
+	"internal/identity":    {"policy", "internal/strictjson", "internal/clip"},
+	"oidc":                 {},
+	"internal/budget":      {},
+	"internal/canonical":   {},
+	"internal/clip":        {},
+	"internal/oci":         {"policy", "internal/clip", "internal/file", "internal/strictjson", "internal/web"},
+	"internal/file":        {},
+	"internal/sigstore": {
+		"policy", "oidc", "internal/web", "internal/canonical", "internal/strictjson", "internal/identity", "internal/clip",
+	},
+	"internal/git": {"policy", "internal/file", "internal/web", "internal/budget", "internal/clip"},
+	"internal/forms": {
+		"policy", "internal/sigstore", "internal/git", "internal/canonical", "internal/strictjson", "internal/clip",
+	},
+	"internal/release": {
+		"policy", "internal/forms", "internal/sigstore", "internal/file", "internal/git", "internal/budget",
+		"internal/strictjson", "internal/clip", "internal/oci",
+	},
+	"internal/account":    {"policy", "internal/release", "internal/sigstore", "internal/file"},
+	"internal/web":        {"internal/budget", "internal/strictjson"},
+	"internal/airgap":     {"policy", "internal/strictjson"},
+	"internal/prefixmap":  {},
+	"internal/strictjson": {},
+	"internal/token":      {"policy", "internal/web", "internal/identity", "internal/clip"},
+	"internal/fetch": {
+		"policy", "internal/release", "internal/web", "internal/budget", "internal/clip", "internal/oci",
+	},
+	"rekorbind": {
+		"policy", "policy/chain", "internal/canonical", "internal/file", "internal/sigstore", "internal/web",
+		"internal/prefixmap", "internal/strictjson", "internal/budget",
+	},
+	"internal/trust": {
+		"policy", "internal/sigstore", "internal/file", "internal/web", "rekorbind", "internal/trust/tuf",
+		"internal/trust/oci", "internal/strictjson",
+	},
+	"internal/trust/tuf": {"internal/file", "internal/web", "internal/strictjson", "internal/clip"},
+	"internal/trust/oci": {"policy", "internal/file", "internal/web", "internal/budget", "internal/oci"},
+	"internal/export":    {"policy"},
+	"internal/aqua":      {"policy"},
+	"internal/detect":    {"policy"},
+	"internal/compare":   {"policy"},
+	"": {
+		"internal/budget", "internal/account", "internal/airgap", "internal/fetch", "internal/file", "internal/find",
+		"internal/gate", "internal/git", "internal/release", "internal/sigstore", "internal/trust", "internal/trust/oci",
+		"oidc", "policy", "policy/chain", "rekorbind", "internal/identity",
+	},
+	"internal/find": {
+		"internal/airgap", "internal/budget", "internal/git", "internal/release", "internal/sigstore", "internal/strictjson",
+		"internal/trust", "internal/trust/oci", "internal/web", "policy", "policy/chain", "rekorbind",
+	},
+	"internal/gate": {
+		"internal/find", "internal/git", "internal/release", "internal/sigstore", "internal/token", "internal/worktree",
+		"policy", "policy/chain", "rekorbind", "internal/identity",
+	},
+	"internal/worktree": {"internal/file"},
+	"internal/report": {
+		"", "internal/release", "internal/fetch", "internal/file", "internal/find", "internal/gate", "policy", "policy/chain",
+		"rekorbind",
+	},
+	"internal/cli": {
+		"", "internal/find", "internal/gate", "internal/report", "internal/worktree", "internal/trust/author",
+		"internal/trust/oci", "internal/trust/tuf", "internal/airgap", "internal/export", "internal/aqua", "internal/compare",
+		"internal/detect", "policy", "policy/chain", "oidc", "internal/release", "rekorbind", "internal/trust",
+		"internal/sigstore", "internal/file", "internal/git", "internal/web", "internal/token", "internal/fetch",
+		"internal/budget", "internal/identity",
+	},
 	"cmd/repopolicy":        {"internal/cli"},
 	"internal/trust/author": {"internal/file", "internal/trust/oci", "internal/trust/tuf"},
 }
@@ -95,11 +130,18 @@ func TestLayering(t *testing.T) {
 				t.Errorf("%s imports %s", room, imp)
 			case strings.HasPrefix(imp, "github.com/sigstore/sigstore-go") && room != "internal/sigstore":
 				t.Errorf("%s imports %s: internal/sigstore is the one adapter", room, imp)
-			case imp == "github.com/sigstore/sigstore-go/pkg/tuf", strings.HasPrefix(imp, "github.com/theupdateframework/") && room != "internal/trust/author":
-				t.Errorf("%s imports %s: internal/trust/tuf is the one client of TUF, internal/trust/author the one author", room, imp)
+			case imp == "github.com/sigstore/sigstore-go/pkg/tuf",
+				strings.HasPrefix(imp, "github.com/theupdateframework/") && room != "internal/trust/author":
+				t.Errorf("%s imports %s: internal/trust/tuf is the one client of TUF, internal/trust/author the one author", room,
+					imp)
 			case imp == "regexp":
 				t.Errorf("%s imports regexp", room)
-			case imp == "log" && room != "internal/sigstore", imp == "net/http" && !slices.Contains([]string{"", "internal/sigstore", "internal/web", "internal/token", "internal/fetch", "internal/git", "internal/cli", "internal/find", "internal/trust", "internal/trust/oci"}, room):
+			case imp == "log" && room != "internal/sigstore",
+				imp == "net/http" &&
+					!slices.Contains([]string{
+						"", "internal/sigstore", "internal/web", "internal/token", "internal/fetch", "internal/git", "internal/cli",
+						"internal/find", "internal/trust", "internal/trust/oci", "internal/oci",
+					}, room):
 				t.Errorf("%s imports %s", room, imp)
 			}
 		}
@@ -112,14 +154,16 @@ func TestLayering(t *testing.T) {
 // writers may use the functions that write over whatever a path leads to: each in a
 // directory that was just made, or for an own cache.
 var writers = map[string]string{
-	"internal/airgap/unpack.go": "a new directory", "internal/cli/edit.go": "a new directory", "internal/cli/signrelease.go": "a new directory",
-	"internal/git/unnamed.go": "a file without a name", "internal/git/unnamed_windows.go": "a name that was just made",
+	"internal/airgap/unpack.go": "a new directory", "internal/cli/edit.go": "a new directory",
+	"internal/cli/signrelease.go": "a new directory",
+	"internal/git/unnamed.go":     "a file without a name", "internal/git/unnamed_windows.go": "a name that was just made",
 	"directory/publish.go": "a name that was just made", "directory/cli/publish.go": "a new file alone",
 }
 
 // readers may open what a path leads to by themselves.
 var readers = map[string]string{
-	"directory/publish.go": "the log that it wrote, and the site", "directory/output.go": "the site", "internal/release/find.go": "a directory",
+	"directory/publish.go": "the log that it wrote, and the site", "directory/output.go": "the site",
+	"internal/release/find.go":   "a directory",
 	"internal/trust/instance.go": "what is built in",
 }
 
@@ -127,9 +171,13 @@ var readers = map[string]string{
 // at what it opened.
 func TestOneReader(t *testing.T) {
 	eachSource(t, readers, func(name, text string) {
-		for _, f := range []string{"os.Open(", "os.ReadFile(", "os.DirFS(", "root.Open(", "dir.Open(", "fs.ReadFile(", "root.ReadFile(", "dir.ReadFile("} {
+		for _, f := range []string{
+			"os.Open(", "os.ReadFile(", "os.DirFS(", "root.Open(", "dir.Open(", "fs.ReadFile(", "root.ReadFile(",
+			"dir.ReadFile(",
+		} {
 			if strings.Contains(text, f) {
-				t.Errorf("%s: %s may wait for ever, or open another file than the one that was looked at; use internal/file", name, strings.TrimSuffix(f, "("))
+				t.Errorf("%s: %s may wait for ever, or open another file than the one that was looked at; use internal/file", name,
+					strings.TrimSuffix(f, "("))
 			}
 		}
 	})
@@ -138,7 +186,9 @@ func TestOneReader(t *testing.T) {
 // TestOneWriter: files are written by internal/file, which follows no link of a repository.
 func TestOneWriter(t *testing.T) {
 	eachSource(t, writers, func(name, text string) {
-		for _, f := range []string{"os.WriteFile(", "os.Create(", "os.CreateTemp(", "os.OpenFile(", "os.Rename(", "os.Link(", "os.Symlink(", "renameio"} {
+		for _, f := range []string{
+			"os.WriteFile(", "os.Create(", "os.CreateTemp(", "os.OpenFile(", "os.Rename(", "os.Link(", "os.Symlink(", "renameio",
+		} {
 			if strings.Contains(text, f) {
 				t.Errorf("%s: %s writes through links; use internal/file", name, strings.TrimSuffix(f, "("))
 			}
@@ -175,7 +225,11 @@ func eachSource(t *testing.T, excused map[string]string, do func(name, text stri
 		}
 		name = filepath.ToSlash(name)
 		if d.IsDir() {
-			if name == "sandbox" || name == "internal/file" || d.Name() == "testdata" || name != "." && strings.HasPrefix(d.Name(), ".") || slices.ContainsFunc(free, func(p string) bool { return strings.HasPrefix(name+"/", strings.TrimSuffix(p, "/")+"/") }) {
+			if name == "sandbox" || name == "internal/file" || d.Name() == "testdata" ||
+				name != "." && strings.HasPrefix(d.Name(), ".") ||
+				slices.ContainsFunc(free, func(p string) bool {
+					return strings.HasPrefix(name+"/", strings.TrimSuffix(p, "/")+"/")
+				}) {
 				return fs.SkipDir
 			}
 			return nil
