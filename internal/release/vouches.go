@@ -161,10 +161,8 @@ func (v *vouch) standing(a *Artifact, digests []policy.Digest, keys []*sigstore.
 		}
 		return Foreign
 	}
-	if !slices.ContainsFunc(
-		v.digests,
-		func(d policy.Digest) bool { return a.parts[d] || slices.Contains(digests, d) },
-	) {
+	isOf := func(d policy.Digest) bool { return a.parts[d] || slices.Contains(digests, d) }
+	if !slices.ContainsFunc(v.digests, isOf) {
 		return Foreign
 	}
 	if v.state == sigstore.SignedRight || v.bundle != nil && v.bundle.Signed(keys) == sigstore.SignedRight {

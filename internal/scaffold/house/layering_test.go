@@ -43,7 +43,9 @@ var may = map[string][]string{
 	"internal/airgap":     {"policy", "internal/strictjson"},
 	"internal/prefixmap":  {},
 	"internal/strictjson": {},
-	"internal/token":      {"policy", "internal/web", "internal/identity", "internal/clip"},
+	"internal/token": {
+		"policy", "internal/web", "internal/identity", "internal/clip", "internal/strictjson",
+	},
 	"internal/fetch": {
 		"policy", "internal/release", "internal/web", "internal/budget", "internal/clip", "internal/oci",
 	},
