@@ -7,9 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
+
+	"oras.land/oras-go/v2/errdef"
 
 	"github.com/repopolicy/repopolicy/internal/clip"
 	"github.com/repopolicy/repopolicy/internal/file"
@@ -89,6 +92,9 @@ func BlobPath(d policy.Digest) string { return path.Join("blobs", d.Alg, d.Hex) 
 func (l *Layout) open(d Descriptor) (*os.File, error) {
 	name := BlobPath(d.Digest)
 	f, err := file.OpenIn(l.Root, name)
+	if errors.Is(err, fs.ErrNotExist) { // what is listed is not missing but lost
+		return nil, fmt.Errorf("%s: %w", name, errdef.ErrNotFound)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -102,7 +108,21 @@ func (l *Layout) open(d Descriptor) (*os.File, error) {
 	return f, nil
 }
 
-// Blob returns a blob or manifest of at most limit bytes.
+// Describe returns the descriptor of a manifest, whether the layout lists it or not.
+func (l *Layout) Describe(d policy.Digest) (Descriptor, error) {
+	info, err := l.Root.Stat(BlobPath(d))
+	if err != nil {
+		return Descriptor{}, err
+	}
+	return Descriptor{MediaType: TypeImage, Digest: d, Size: info.Size()}, nil
+}
+
+// Manifest returns a manifest.
+func (l *Layout) Manifest(ctx context.Context, d Descriptor) ([]byte, error) {
+	return l.Blob(ctx, d, MaxManifestBytes)
+}
+
+// Blob returns a blob of at most limit bytes.
 func (l *Layout) Blob(_ context.Context, d Descriptor, limit int64) ([]byte, error) {
 	if err := d.fits(limit); err != nil {
 		return nil, err

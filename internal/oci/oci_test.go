@@ -178,7 +178,7 @@ func TestLayout(t *testing.T) {
 		"no index":          {remove(IndexFile), IndexFile},
 		"an index's junk":   {write(IndexFile, "x"), IndexFile},
 		"an image as index": {write(IndexFile, image), "lists no manifests"},
-		"no blob":           {remove(path), path},
+		"no blob":           {remove(path), "not found"},
 		"other bytes":       {write(path, "ho"), "another digest"},
 		"a longer blob":     {write(path, "hi!"), "has 3 bytes"},
 		"a blob by a link": {func(t *testing.T, dir string) {

@@ -75,10 +75,9 @@ type approvalPredicate struct {
 // subjects in order. The error says what can be in no approval.
 func EncodeApproval(a Approval) ([]byte, error) {
 	a.Subjects = slices.Clone(a.Subjects)
-	slices.SortFunc(
-		a.Subjects,
-		func(x, y Approved) int { return cmp.Or(cmp.Compare(x.Name, y.Name), cmp.Compare(x.SHA256, y.SHA256)) },
-	)
+	slices.SortFunc(a.Subjects, func(x, y Approved) int {
+		return cmp.Or(cmp.Compare(x.Name, y.Name), cmp.Compare(x.SHA256, y.SHA256))
+	})
 	if err := a.check(); err != nil {
 		return nil, err
 	}
@@ -168,10 +167,8 @@ func ParseApproval(payload []byte) (Approval, error) {
 // facts returns what the policy judges an approval by.
 func (a *Approval) facts() policy.ApprovalFacts {
 	f := policy.ApprovalFacts{
-		Repository: a.Repository,
-		Tag:        a.Tag,
-		Commit:     a.Commit,
-		Policy:     policy.Digest{Alg: "sha256", Hex: a.Policy},
+		Repository: a.Repository, Tag: a.Tag, Commit: a.Commit,
+		Policy: policy.Digest{Alg: "sha256", Hex: a.Policy},
 	}
 	for _, x := range a.Subjects {
 		f.Digests = append(f.Digests, policy.Digest{Alg: "sha256", Hex: x.SHA256})
@@ -203,9 +200,7 @@ func VerifyApproval(data []byte, root *sigstore.Root, keys []policy.Key) (policy
 }
 
 func verifyApproval(
-	data []byte,
-	root *sigstore.Root,
-	keys []policy.Key,
+	data []byte, root *sigstore.Root, keys []policy.Key,
 ) (*sigstore.Verified, policy.Identity, Approval, error) {
 	b, err := sigstore.ParseBundle(data)
 	if err != nil {
@@ -246,8 +241,7 @@ func isApproval(ev *Evidence) bool { return ev.Predicate == spelling.ApprovalPre
 // holds. Which of them count is for the policy to say. None is verified where no
 // rule demands any. The failure beside them says that others could not be had.
 func (j *Judge) approvals(
-	ctx context.Context,
-	a *Artifact,
+	ctx context.Context, a *Artifact,
 ) (out []policy.Approval, notes []policy.Note, missing *Failure) {
 	if !j.by().DemandsApprovals() {
 		return nil, nil, nil

@@ -8,7 +8,7 @@ import (
 	"fmt"
 	"path/filepath"
 
-	"github.com/repopolicy/repopolicy/internal/forms"
+	"github.com/repopolicy/repointernal/spellings"
 	"github.com/repopolicy/repopolicy/internal/oci"
 	"github.com/repopolicy/repopolicy/policy"
 )
@@ -65,7 +65,7 @@ func (l *layout) read() error {
 			return fmt.Errorf("more than %d manifests", maxManifests)
 		}
 		l.reached[oci.BlobPath(d.Digest)] = true
-		m, err := l.manifest(d)
+		m, err := l.parse(d)
 		if err != nil {
 			continue // if an artifact needs it, that is judged below
 		}
@@ -114,13 +114,17 @@ func (l *layout) collect(d oci.Descriptor, m *oci.Manifest) {
 	}
 }
 
-// manifest returns a manifest of the layout.
-func (l *layout) manifest(d oci.Descriptor) (*oci.Manifest, error) {
-	data, err := l.Blob(l.ctx, d, oci.MaxManifestBytes)
+// parse reads a manifest of the layout.
+func (l *layout) parse(d oci.Descriptor) (*oci.Manifest, error) {
+	data, err := l.Manifest(l.ctx, d)
 	if err != nil {
 		return nil, err
 	}
-	return oci.ParseManifest(data)
+	m, err := oci.ParseManifest(data)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", d.Digest, err)
+	}
+	return m, nil
 }
 
 // blobsOf returns the config and the layers of an image.
@@ -140,13 +144,9 @@ func (l *layout) checkAll(d oci.Descriptor, checked map[policy.Digest]bool) erro
 	if checked[d.Digest] = true; len(checked) > maxManifests {
 		return fmt.Errorf("more than %d parts", maxManifests)
 	}
-	data, err := l.Blob(l.ctx, d, oci.MaxManifestBytes)
+	m, err := l.parse(d)
 	if err != nil {
 		return err
-	}
-	m, err := oci.ParseManifest(data)
-	if err != nil {
-		return fmt.Errorf("%s: %w", d.Digest, err)
 	}
 	for _, c := range m.Manifests {
 		if err := l.checkAll(c, checked); err != nil {

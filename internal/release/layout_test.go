@@ -182,7 +182,8 @@ func TestMalformedLayouts(t *testing.T) {
 		{"junk for an index", func(f map[string][]byte) { f["index.json"] = []byte("x") }, policy.LayoutInvalid},
 		{"an index of nothing", func(f map[string][]byte) { f["index.json"] = []byte(`{"schemaVersion":2,"manifests":[]}`) },
 			policy.NoArtifacts},
-		{"an index with text", func(f map[string][]byte) { f["index.json"] = []byte(`{"schemaVersion":2,"manifests":["x"]}`) },
+		{"an index with text",
+			func(f map[string][]byte) { f["index.json"] = []byte(`{"schemaVersion":2,"manifests":["x"]}`) },
 			policy.LayoutInvalid},
 		{"a descriptor without size", func(f map[string][]byte) {
 			f["index.json"] = []byte(`{"schemaVersion":2,"manifests":[{"digest":"sha256:` + strings.Repeat("a", 64) + `"}]}`)
@@ -208,7 +209,8 @@ func TestMalformedLayouts(t *testing.T) {
 			func(f map[string][]byte) { f["index.json"] = []byte(`{"schemaVersion":2,"manifests":[],"layers":[]}`) },
 			policy.LayoutInvalid},
 		{"a manifest that is not there", func(f map[string][]byte) {
-			f["index.json"] = []byte(`{"schemaVersion":2,"manifests":[{"digest":"sha256:` + strings.Repeat("a", 64) + `","size":1}]}`)
+			f["index.json"] = []byte(`{"schemaVersion":2,"manifests":[{"digest":"sha256:` + strings.Repeat("a", 64) +
+				`","size":1}]}`)
 		}, policy.ArtifactMismatch},
 	} {
 		files := good().layout()

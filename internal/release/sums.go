@@ -20,14 +20,17 @@ const MaxSumsBytes = 16 << 20
 func isSumsName(base string) bool {
 	name := strings.TrimSuffix(strings.ToLower(base), ".txt")
 	for _, alg := range []string{"sha256", "sha384", "sha512"} {
-		if name == alg+"sums" || name == alg+"sum" || strings.HasSuffix(name, "."+alg+"sums") ||
-			strings.HasSuffix(name, "_"+alg+"sums") ||
-			strings.HasSuffix(name, "-"+alg+"sums") {
+		if name == alg+"sum" || endsInWord(name, alg+"sums") {
 			return true
 		}
 	}
-	return name == "checksums" || strings.HasSuffix(name, "_checksums") || strings.HasSuffix(name, "-checksums") ||
-		strings.HasSuffix(name, ".checksums")
+	return endsInWord(name, "checksums")
+}
+
+// endsInWord reports whether a name is a word or ends in it, after a separator.
+func endsInWord(name, word string) bool {
+	before, ok := strings.CutSuffix(name, word)
+	return ok && (before == "" || strings.ContainsAny(before[len(before)-1:], "._-"))
 }
 
 // IsSums reports whether an argument is a checksum file, whose lines are inputs.

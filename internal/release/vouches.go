@@ -12,7 +12,7 @@ import (
 
 	"github.com/repopolicy/repopolicy/internal/budget"
 	"github.com/repopolicy/repopolicy/internal/file"
-	"github.com/repopolicy/repopolicy/internal/forms"
+	"github.com/repopolicy/repointernal/spellings"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/policy"
@@ -162,10 +162,8 @@ func (v *vouch) standing(a *Artifact, digests []policy.Digest, keys []*sigstore.
 		}
 		return Foreign
 	}
-	if !slices.ContainsFunc(
-		v.digests,
-		func(d policy.Digest) bool { return a.parts[d] || slices.Contains(digests, d) },
-	) {
+	isOf := func(d policy.Digest) bool { return a.parts[d] || slices.Contains(digests, d) }
+	if !slices.ContainsFunc(v.digests, isOf) {
 		return Foreign
 	}
 	if v.state == sigstore.SignedRight || v.bundle != nil && v.bundle.Signed(keys) == sigstore.SignedRight {

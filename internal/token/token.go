@@ -23,6 +23,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/clip"
 	"github.com/repopolicy/repopolicy/internal/identity"
 	"github.com/repopolicy/repopolicy/internal/spelling"
+	"github.com/repopolicy/repopolicy/internal/strictjson"
 	"github.com/repopolicy/repopolicy/internal/web"
 	"github.com/repopolicy/repopolicy/policy"
 )
@@ -113,7 +114,11 @@ func (v *Verifier) keys(ctx context.Context, i identity.Issuer, t *identity.Unve
 		return nil, unreachable(err)
 	}
 	var set jose.JSONWebKeySet
-	if err := json.Unmarshal(data, &set); err != nil || len(set.Keys) > maxKeyCount {
+	err = strictjson.Rules{Null: true}.Check(data)
+	if err == nil {
+		err = json.Unmarshal(data, &set)
+	}
+	if err != nil || len(set.Keys) > maxKeyCount {
 		return nil, unreachable(errors.New("its keys are malformed"))
 	}
 	var out []crypto.PublicKey
@@ -134,17 +139,21 @@ func (v *Verifier) keysPath(ctx context.Context, i identity.Issuer) (string, err
 	if err != nil {
 		return "", err
 	}
-	var doc struct {
-		Issuer string `json:"issuer"`
-		Keys   string `json:"jwks_uri"`
-	}
-	if err := json.Unmarshal(data, &doc); err != nil || doc.Issuer != i.URL {
+	doc, err := strictjson.Members(data)
+	if err != nil {
 		return "", errors.New("its discovery document is not its own")
 	}
-	u, err := url.Parse(doc.Keys)
+	if issuer, err := strictjson.Text(doc, "issuer"); err != nil || issuer != i.URL {
+		return "", errors.New("its discovery document is not its own")
+	}
+	keys, err := strictjson.Text(doc, "jwks_uri")
+	if err != nil {
+		return "", fmt.Errorf("its discovery document: %w", err)
+	}
+	u, err := url.Parse(keys)
 	if err != nil || u.Scheme+"://"+u.Host != i.KeysOrigin() || u.User != nil ||
 		u.RawQuery != "" || u.Fragment != "" || u.Path == "" {
-		return "", fmt.Errorf("its keys lie at %q, not on %s", clip.Text(doc.Keys), i.KeysOrigin())
+		return "", fmt.Errorf("its keys lie at %q, not on %s", clip.Text(keys), i.KeysOrigin())
 	}
 	return u.Path, nil
 }

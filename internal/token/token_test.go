@@ -208,6 +208,24 @@ func TestLyingIssuer(t *testing.T) {
 				return fmt.Sprintf(`{"issuer":"https://evil.example","jwks_uri":%q}`, u+"/keys")
 			}
 		},
+		"an issuer twice": func(i *issuer) {
+			i.discovery = func(u string) string {
+				return fmt.Sprintf(`{"issuer":"https://evil.example","issuer":%q,"jwks_uri":%q}`, u, u+"/keys")
+			}
+		},
+		"an issuer by another key": func(i *issuer) {
+			i.discovery = func(u string) string { return fmt.Sprintf(`{"Issuer":%q,"jwks_uri":%q}`, u, u+"/keys") }
+		},
+		"keys that are no text": func(i *issuer) {
+			i.discovery = func(u string) string { return fmt.Sprintf(`{"issuer":%q,"jwks_uri":1}`, u) }
+		},
+		"keys twice": func(i *issuer) {
+			keys := i.keys
+			i.jwks = func(w http.ResponseWriter, _ *http.Request) {
+				data, _ := json.Marshal(jose.JSONWebKeySet{Keys: keys})
+				fmt.Fprint(w, strings.Replace(string(data), "{", `{"keys":[],`, 1))
+			}
+		},
 		"discovery is HTML": func(i *issuer) { i.discovery = func(string) string { return "<!doctype html>" } },
 		"endless discovery": func(i *issuer) {
 			i.discovery = func(u string) string { return strings.Repeat(" ", maxDiscovery) + `{}` }

@@ -87,7 +87,7 @@ func TestDirectoryWrongFunction(t *testing.T) {
 	m.write(encode(t, policyText(push.Repository, 1, 1, "alice"), ""), 1, push)
 	for what, c := range map[string]struct{ file, old, changed string }{
 		"leaves one out": {"directory/mapfn.go", "	out := &Bound{", "	if by.Repository.String() == \"https://github.com/acme/left-out\" {\n		return nil, nil\n	}\n	out := &Bound{"},
-		"takes a push":   {"rekorbind/authority.go", `{"repository_dispatch", "schedule"}`, `{"repository_dispatch", "schedule", "push"}`},
+		"takes a push":   {"internal/bindings/authority.go", `{"repository_dispatch", "schedule"}`, `{"repository_dispatch", "schedule", "push"}`},
 	} {
 		t.Run(what, func(t *testing.T) {
 			o := newOperator(t)

@@ -20,6 +20,8 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"oras.land/oras-go/v2/content"
 	"oras.land/oras-go/v2/registry/remote/auth"
+
+	reader "github.com/repopolicy/repopolicy/internal/oci"
 )
 
 // TestHostileManifest: what a manifest must not say, wherever it is from.
@@ -59,10 +61,10 @@ func TestHostileManifest(t *testing.T) {
 		"another algorithm": {func(m *ocispec.Manifest) { m.Layers[0].Digest = digest.SHA512.FromString("x") }, "no digest"},
 		"no digest":         {func(m *ocispec.Manifest) { m.Layers[0].Digest = "" }, "no digest"},
 		"a bomb": {
-			func(m *ocispec.Manifest) { m.Layers = make([]ocispec.Descriptor, maxLayers+1) }, "10001 layers",
+			func(m *ocispec.Manifest) { m.Layers = make([]ocispec.Descriptor, reader.MaxDescriptors+1) }, "10001 layers",
 		},
 		"an index":        {func(m *ocispec.Manifest) { m.MediaType = ocispec.MediaTypeImageIndex }, "type"},
-		"another version": {func(m *ocispec.Manifest) { m.SchemaVersion = 1 }, "version 1"},
+		"another version": {func(m *ocispec.Manifest) { m.SchemaVersion = 1 }, `version "1"`},
 	} {
 		data, err := files(1).Manifest()
 		if err != nil {
@@ -164,7 +166,7 @@ func TestHostileRegistry(t *testing.T) {
 				return false
 			}
 			w.Header().Set("Content-Type", ocispec.MediaTypeImageManifest)
-			_, _ = w.Write(make([]byte, maxManifest+1))
+			_, _ = w.Write(make([]byte, reader.MaxManifestBytes+1))
 			return true
 		}, false},
 		"a manifest that never ends": {func(w http.ResponseWriter, r *http.Request) bool {
@@ -276,7 +278,7 @@ func TestHostileLayout(t *testing.T) {
 		"half an index":   {write("index.json", "{"), false},
 		"an empty index":  {write("index.json", "{}"), false},
 		"another version": {write("oci-layout", `{"imageLayoutVersion":"2.0.0"}`), false},
-		"a large index":   {write("index.json", strings.Repeat(" ", maxIndex+1)), false},
+		"a large index":   {write("index.json", strings.Repeat(" ", reader.MaxManifestBytes+1)), false},
 		"a tag twice": {func(t *testing.T, dir string) {
 			data, err := os.ReadFile(filepath.Join(dir, "index.json"))
 			if err != nil {

@@ -4,7 +4,6 @@ package oci
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -17,6 +16,8 @@ import (
 	"oras.land/oras-go/v2/content"
 
 	"github.com/repopolicy/repopolicy/internal/budget"
+	reader "github.com/repopolicy/repopolicy/internal/oci"
+	"github.com/repopolicy/repopolicy/policy"
 )
 
 // What a policy is in a registry, and its layers (SPEC 18.5).
@@ -101,10 +102,10 @@ func PushPolicy(ctx context.Context, r Reference, o Options, p *Policy) (digest.
 		if err != nil {
 			return "", err
 		}
-		if err := m.close(); err != nil {
+		if err := m.Close(); err != nil {
 			return "", err
 		}
-		subject = &ocispec.Descriptor{MediaType: m.desc.MediaType, Digest: m.desc.Digest, Size: m.desc.Size}
+		subject = &ocispec.Descriptor{Digest: r.Digest, Size: m.desc.Size}
 		if subject.MediaType, err = mediaType(m.data); err != nil {
 			return "", fmt.Errorf("%s: %w", r, err)
 		}
@@ -119,14 +120,15 @@ func PushPolicy(ctx context.Context, r Reference, o Options, p *Policy) (digest.
 
 // mediaType returns what a manifest says that it is.
 func mediaType(data []byte) (string, error) {
-	var m struct {
-		MediaType string `json:"mediaType"`
-	}
-	if err := json.Unmarshal(data, &m); err != nil {
+	m, err := reader.ParseManifest(data)
+	if err != nil {
 		return "", fmt.Errorf("manifest: %w", err)
 	}
 	if m.MediaType == "" {
-		return ocispec.MediaTypeImageManifest, nil // may be left out, says the image specification
+		if m.IsIndex { // it may be left out, says the image specification
+			return reader.TypeIndex, nil
+		}
+		return reader.TypeImage, nil
 	}
 	return m.MediaType, nil
 }
@@ -141,11 +143,11 @@ func ReadPolicy(ctx context.Context, r Reference, o Options, repository string) 
 		return nil, err
 	}
 	defer func() {
-		if err = errors.Join(err, m.close()); err != nil {
+		if err = errors.Join(err, m.Close()); err != nil {
 			err = fmt.Errorf("%s: %w", r, err)
 		}
 	}()
-	var layers []ocispec.Descriptor
+	var layers []reader.Descriptor
 	switch p, err := parseManifest(m.data); {
 	case err == nil && p.ArtifactType == ArtifactTypePolicy:
 		if of := p.Annotations[ocispec.AnnotationSource]; of != repository {
@@ -161,8 +163,8 @@ func ReadPolicy(ctx context.Context, r Reference, o Options, repository string) 
 }
 
 // layersOf returns the layers of all policies of a repository that are attached.
-func (m *manifest) layersOf(ctx context.Context, repository string) (layers []ocispec.Descriptor, err error) {
-	list, err := m.attached(ctx, ArtifactTypePolicy)
+func (m *manifest) layersOf(ctx context.Context, repository string) (layers []reader.Descriptor, err error) {
+	list, err := m.attached(ctx, m.desc, ArtifactTypePolicy)
 	if err != nil {
 		return nil, fmt.Errorf("what is attached: %w", err)
 	}
@@ -171,9 +173,7 @@ func (m *manifest) layersOf(ctx context.Context, repository string) (layers []oc
 		if err := checkDigest(d.Digest); err != nil {
 			return nil, err
 		}
-		data, err := m.other(ctx, ocispec.Descriptor{
-			MediaType: ocispec.MediaTypeImageManifest, Digest: d.Digest, Size: d.Size,
-		})
+		data, err := m.Manifest(ctx, reader.Descriptor{MediaType: reader.TypeImage, Digest: d.Digest, Size: d.Size})
 		if err != nil {
 			return nil, err
 		}
@@ -195,13 +195,13 @@ func (m *manifest) layersOf(ctx context.Context, repository string) (layers []oc
 }
 
 // files reads layers, each content once. Those of other kinds are somebody else's.
-func (m *manifest) files(ctx context.Context, repository string, layers []ocispec.Descriptor) (*Policy, error) {
+func (m *manifest) files(ctx context.Context, repository string, layers []reader.Descriptor) (*Policy, error) {
 	type file struct {
 		kind   string // what one manifest calls something else hides no signature of another
-		digest digest.Digest
+		digest policy.Digest
 	}
 	seen := map[file]bool{}
-	layers = slices.DeleteFunc(layers, func(d ocispec.Descriptor) bool {
+	layers = slices.DeleteFunc(layers, func(d reader.Descriptor) bool {
 		at := file{kindOf(d.MediaType), d.Digest}
 		unwanted := seen[at] || at.kind == ""
 		seen[at] = true
@@ -212,7 +212,7 @@ func (m *manifest) files(ctx context.Context, repository string, layers []ocispe
 		if err := checkDigest(d.Digest); err != nil {
 			return nil, err
 		}
-		if d.Size < 0 || d.Size > maxFileBytes {
+		if d.Size > maxFileBytes {
 			return nil, fmt.Errorf("%s has %d bytes, at most %d are read", d.Digest, d.Size, maxFileBytes)
 		}
 		if total += d.Size; total > maxPolicyBytes {
@@ -227,12 +227,11 @@ func (m *manifest) files(ctx context.Context, repository string, layers []ocispe
 	g.SetLimit(parallelReads)
 	for i, d := range layers {
 		g.Go(func() error {
-			body, err := m.store.Fetch(ctx, ocispec.Descriptor{MediaType: d.MediaType, Digest: d.Digest, Size: d.Size})
-			if err != nil {
+			var err error
+			if data[i], err = m.Blob(ctx, d, maxFileBytes); err != nil {
 				return fmt.Errorf("%s: %w", d.Digest, err)
 			}
-			data[i], err = read(body, d, maxFileBytes)
-			return err
+			return nil
 		})
 	}
 	if err := g.Wait(); err != nil {

@@ -12,6 +12,7 @@ import (
 	"io/fs"
 	"net/http"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -22,6 +23,8 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"oras.land/oras-go/v2/content"
+
+	reader "github.com/repopolicy/repopolicy/internal/oci"
 )
 
 const widget = "https://github.com/acme/widget"
@@ -190,7 +193,7 @@ func TestHostilePolicy(t *testing.T) {
 		"another algorithm":  {func(m *ocispec.Manifest) { m.Layers[0].Digest = digest.SHA512.FromString("x") }, "no digest"},
 		"a lost file":        {func(m *ocispec.Manifest) { m.Layers[0].Digest = digest.FromString("lost") }, "lost"},
 		"a shorter file":     {func(m *ocispec.Manifest) { m.Layers[0].Size-- }, "sha256:"},
-		"a negative size":    {func(m *ocispec.Manifest) { m.Layers[0].Size = -1 }, "bytes"},
+		"a negative size":    {func(m *ocispec.Manifest) { m.Layers[0].Size = -1 }, "no size"},
 		"a large file":       {func(m *ocispec.Manifest) { m.Layers[0].Size = maxFileBytes + 1 }, "bytes"},
 		"a bomb": {func(m *ocispec.Manifest) {
 			for n := range maxPolicyBytes/maxFileBytes + 1 {
@@ -199,7 +202,9 @@ func TestHostilePolicy(t *testing.T) {
 				})
 			}
 		}, "more than"},
-		"many layers":     {func(m *ocispec.Manifest) { m.Layers = make([]ocispec.Descriptor, maxLayers+1) }, "10001 layers"},
+		"many layers": {
+			func(m *ocispec.Manifest) { m.Layers = make([]ocispec.Descriptor, reader.MaxDescriptors+1) }, "10001 layers",
+		},
 		"another subject": {func(m *ocispec.Manifest) { m.Subject.Digest = digest.FromString("another") }, "no policy"},
 		"no subject":      {func(m *ocispec.Manifest) { m.Subject = nil }, "no policy"},
 		"another type":    {func(m *ocispec.Manifest) { m.ArtifactType = "application/vnd.example" }, "no policy"},
@@ -259,7 +264,7 @@ func TestHostileAttached(t *testing.T) {
 	for name, change := range map[string]func(dir string, d *ocispec.Descriptor){
 		"lost":              func(_ string, d *ocispec.Descriptor) { d.Digest = digest.FromString("lost") },
 		"another size":      func(_ string, d *ocispec.Descriptor) { d.Size++ },
-		"too large":         func(_ string, d *ocispec.Descriptor) { d.Size = maxManifest + 1 },
+		"too large":         func(_ string, d *ocispec.Descriptor) { d.Size = reader.MaxManifestBytes + 1 },
 		"another algorithm": func(_ string, d *ocispec.Descriptor) { d.Digest = digest.SHA512.FromString("x") },
 		"no manifest": func(dir string, d *ocispec.Descriptor) {
 			*d = ocispec.Descriptor{
@@ -303,7 +308,7 @@ func TestHostileAttached(t *testing.T) {
 		}
 	}
 	many := &Policy{Repository: widget}
-	for n := range maxLayers + 1 {
+	for n := range reader.MaxDescriptors + 1 {
 		many.Signatures = append(many.Signatures, File{"", fmt.Append(nil, n)})
 	}
 	if _, err := PushPolicy(t.Context(), reference(t, "oci-layout:"+t.TempDir()), Options{}, many); err == nil {
@@ -313,12 +318,20 @@ func TestHostileAttached(t *testing.T) {
 
 // TestSubject: what is attached says what its subject is.
 func TestSubject(t *testing.T) {
+	const docker = "application/vnd.docker.distribution.manifest.v2+json"
+	empty, err := json.Marshal(ocispec.DescriptorEmptyJSON)
+	if err != nil {
+		t.Fatal(err)
+	}
+	parts := `"layers":[],"config":` + string(empty)
 	for text, want := range map[string]string{
-		`{"schemaVersion":2}`: ocispec.MediaTypeImageManifest,
-		`{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json"}`: ocispec.MediaTypeImageIndex,
-		`{"schemaVersion":2,"mediaType":"application/vnd.docker.distribution.manifest.v2+json"}`: "application/" +
-			"vnd.docker.distribution.manifest.v2+json",
-		`[]`: "",
+		`{"schemaVersion":2,` + parts + `}`:                                         reader.TypeImage,
+		`{"schemaVersion":2,"manifests":[]}`:                                        reader.TypeIndex,
+		`{"schemaVersion":2,"mediaType":"` + reader.TypeIndex + `","manifests":[]}`: reader.TypeIndex,
+		`{"schemaVersion":2,"mediaType":"` + docker + `",` + parts + `}`:            docker,
+		`{"schemaVersion":2,"mediaType":"` + reader.TypeIndex + `",` + parts + `}`:  "",
+		`{"schemaVersion":2}`: "",
+		`[]`:                  "",
 	} {
 		dir := t.TempDir()
 		place := reference(t, "oci-layout:"+dir)
@@ -341,7 +354,7 @@ func TestSubject(t *testing.T) {
 			t.Fatal(err)
 		}
 		m, err := parseManifest(data)
-		if err != nil || m.Subject == nil || m.Subject.MediaType != want || m.Subject.Digest != d ||
+		if err != nil || m.Subject == nil || m.Subject.MediaType != want || m.Subject.Digest.String() != d.String() ||
 			m.Subject.Size != int64(len(text)) {
 			t.Errorf("%s: %+v %v", text, m.Subject, err)
 		}
@@ -349,6 +362,10 @@ func TestSubject(t *testing.T) {
 			t.Errorf("%s: %+v %v", text, got, err)
 		}
 	}
+}
+
+func blobPath(d digest.Digest) string {
+	return path.Join("blobs", d.Algorithm().String(), d.Encoded())
 }
 
 func readIndex(t *testing.T, dir string) (x ocispec.Index) {
@@ -432,11 +449,14 @@ func TestHostileReferrers(t *testing.T) {
 	}
 }
 
-// blobsOf is a store that has one blob for every digest.
-type blobsOf []byte
+// blobsOf is a place that has one blob for every digest.
+type blobsOf struct {
+	place
+	data []byte
+}
 
-func (b blobsOf) Fetch(context.Context, ocispec.Descriptor) (io.ReadCloser, error) {
-	return io.NopCloser(bytes.NewReader(b)), nil
+func (b blobsOf) Blob(_ context.Context, d reader.Descriptor, limit int64) ([]byte, error) {
+	return reader.Read(bytes.NewReader(b.data), d, limit)
 }
 
 // FuzzManifest: of a manifest nothing is read but what has its digest and a name that
@@ -454,11 +474,11 @@ func FuzzManifest(f *testing.F) {
 	}
 	f.Add(seed)
 	f.Fuzz(func(t *testing.T, data []byte) {
-		s := &Snapshot{manifest: &manifest{store: blobsOf(content)}}
+		s := &Snapshot{manifest: &manifest{place: blobsOf{data: content}}}
 		if s.index(data) == nil {
-			for _, names := range []map[string]ocispec.Descriptor{s.metadata, s.targets} {
+			for _, names := range []map[string]reader.Descriptor{s.metadata, s.targets} {
 				for name, d := range names {
-					if !fs.ValidPath(name) || d.Digest.Algorithm() != digest.SHA256 {
+					if !fs.ValidPath(name) || d.Digest.Alg != "sha256" {
 						t.Errorf("%q: %s", name, d.Digest)
 					}
 				}

@@ -21,7 +21,7 @@ import (
 	"oras.land/oras-go/v2/errdef"
 
 	"github.com/repopolicy/repopolicy/internal/file"
-	"github.com/repopolicy/repopolicy/internal/web"
+	reader "github.com/repopolicy/repopolicy/internal/oci"
 )
 
 // Files are the files of a TUF repository with consistent snapshots: metadata by
@@ -79,12 +79,12 @@ func (f *Files) Manifest() ([]byte, error) {
 
 // encode returns a manifest that can be read again.
 func encode(m ocispec.Manifest) ([]byte, error) {
-	if len(m.Layers) > maxLayers {
-		return nil, fmt.Errorf("%d files, a manifest holds at most %d", len(m.Layers), maxLayers)
+	if len(m.Layers) > reader.MaxDescriptors {
+		return nil, fmt.Errorf("%d files, a manifest holds at most %d", len(m.Layers), reader.MaxDescriptors)
 	}
 	data, err := json.Marshal(m)
-	if err == nil && len(data) > maxManifest {
-		err = fmt.Errorf("the manifest has %d bytes, at most %d are allowed", len(data), maxManifest)
+	if err == nil && len(data) > reader.MaxManifestBytes {
+		err = fmt.Errorf("the manifest has %d bytes, at most %d are allowed", len(data), reader.MaxManifestBytes)
 	}
 	return data, err
 }
@@ -146,7 +146,7 @@ func upload(
 		blobs = store
 		list = func() error { return listInLayout(r, desc, artifactType) }
 	} else {
-		repo := repository(r, o, web.Gate(o.Transport, o.Agent, append(web.Registry(r.Host), o.Hosts...)...))
+		repo := repository(r, o, true).Remote
 		blobs = repo.Blobs()
 		list = func() error {
 			if r.Tag == "" {
@@ -192,8 +192,12 @@ func listInLayout(r Reference, desc ocispec.Descriptor, artifactType string) err
 	}
 	defer root.Close()
 	index := &ocispec.Index{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageIndex}
-	if err := readJSON(root, ocispec.ImageIndexFile, index); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
+	data, err := file.ReadIn(root, ocispec.ImageIndexFile, reader.MaxManifestBytes)
+	if err == nil {
+		err = json.Unmarshal(data, index)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%s: %w", ocispec.ImageIndexFile, err)
 	}
 	index.Manifests = slices.DeleteFunc(index.Manifests, func(d ocispec.Descriptor) bool {
 		if tag, tagged := d.Annotations[ocispec.AnnotationRefName]; tagged {

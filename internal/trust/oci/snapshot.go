@@ -4,28 +4,21 @@ package oci
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"net/http"
-	"os"
-	"path"
 	"slices"
 	"strings"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
-	"oras.land/oras-go/v2/content"
-	"oras.land/oras-go/v2/content/oci"
-	"oras.land/oras-go/v2/errdef"
 	"oras.land/oras-go/v2/registry"
-	"oras.land/oras-go/v2/registry/remote"
 	"oras.land/oras-go/v2/registry/remote/auth"
 
-	"github.com/repopolicy/repopolicy/internal/file"
+	reader "github.com/repopolicy/repopolicy/internal/oci"
 	"github.com/repopolicy/repopolicy/internal/web"
+	"github.com/repopolicy/repopolicy/policy"
 )
 
 // What a layer is.
@@ -37,14 +30,9 @@ const (
 
 // Limits of what is read of a repository.
 const (
-	maxManifest = 4 << 20 // also what registries take
-	maxLayers   = 10_000
-	maxIndex    = 4 << 20 // of a layout
-	maxName     = 1024    // bytes of a file's name
-
+	maxName      = 1024 // bytes of a file's name
 	maxReferrers = 64   // of one manifest in a registry
 	maxAttached  = 1000 // listed by a layout, whatever to
-	maxPages     = 20
 )
 
 // Options say how a registry is reached.
@@ -56,43 +44,53 @@ type Options struct {
 	Credential func(ctx context.Context, host string) (auth.Credential, error)
 }
 
+// place is where manifests and blobs are kept.
+type place interface {
+	// resolve returns the manifest that a reference names.
+	resolve(ctx context.Context, r Reference) (reader.Descriptor, []byte, error)
+	// attached lists the manifests of a type that name one as their subject, which each of
+	// them has still to say.
+	attached(ctx context.Context, to reader.Descriptor, artifactType string) ([]reader.Descriptor, error)
+	Manifest(ctx context.Context, d reader.Descriptor) ([]byte, error)
+	Blob(ctx context.Context, d reader.Descriptor, limit int64) ([]byte, error)
+	Close() error
+}
+
 // manifest is one manifest and where its blobs are.
 type manifest struct {
-	desc  ocispec.Descriptor
-	data  []byte
-	store content.Fetcher // of blobs
-	close func() error
-	// other returns another manifest of the same place; attached lists those of a type
-	// that name this one as their subject, which each of them has still to say.
-	other    func(ctx context.Context, d ocispec.Descriptor) ([]byte, error)
-	attached func(ctx context.Context, artifactType string) ([]ocispec.Descriptor, error)
+	place
+	desc reader.Descriptor
+	data []byte
 }
 
 // open resolves the reference, once, and reads the manifest.
-func open(ctx context.Context, r Reference, o Options) (m *manifest, err error) {
-	m = &manifest{close: func() error { return nil }}
-	defer func() {
-		if err != nil {
-			m, err = nil, fmt.Errorf("%s: %w", r, errors.Join(err, m.close()))
-		}
-	}()
+func open(ctx context.Context, r Reference, o Options) (*manifest, error) {
+	var p place
 	if r.Layout != "" {
-		err = m.openLayout(ctx, r)
+		l, err := reader.OpenLayout(r.Layout)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", r, err)
+		}
+		p = inLayout{l}
 	} else {
-		err = m.openRegistry(ctx, r, o)
+		p = inRegistry{repository(r, o, o.Credential != nil)}
 	}
-	if err == nil && r.Digest != "" && m.desc.Digest != r.Digest {
-		err = fmt.Errorf("the manifest is %s", m.desc.Digest)
+	d, data, err := p.resolve(ctx, r)
+	if err == nil && r.Digest != "" && d.Digest.String() != r.Digest.String() {
+		err = fmt.Errorf("the manifest is %s", d.Digest)
 	}
-	return m, err
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", r, errors.Join(err, p.Close()))
+	}
+	return &manifest{p, d, data}, nil
 }
 
 // Snapshot is one manifest. It implements the source of a TUF client; every file
 // that it returns has the digest that the manifest says.
 type Snapshot struct {
 	*manifest
-	metadata map[string]ocispec.Descriptor
-	targets  map[string]ocispec.Descriptor
+	metadata map[string]reader.Descriptor
+	targets  map[string]reader.Descriptor
 }
 
 // Open resolves the reference, once: what happens to the tag later does not change
@@ -105,174 +103,90 @@ func Open(ctx context.Context, r Reference, o Options) (*Snapshot, error) {
 	}
 	s := &Snapshot{manifest: m}
 	if err := s.index(m.data); err != nil {
-		return nil, fmt.Errorf("%s: %w", r, errors.Join(err, m.close()))
+		return nil, fmt.Errorf("%s: %w", r, errors.Join(err, m.Close()))
 	}
 	return s, nil
 }
 
-func repository(r Reference, o Options, client *http.Client) *remote.Repository {
-	c := &auth.Client{Client: client, Cache: auth.NewCache()}
-	if o.Credential != nil {
-		c.Credential = o.Credential
+// repository returns the repository of a registry. A token to write with, or for somebody, may
+// have to be asked for by POST.
+func repository(r Reference, o Options, post bool) *reader.Repository {
+	hosts := append(web.Registry(r.Host), o.Hosts...)
+	client := web.Fence(o.Transport, o.Agent, hosts...)
+	if post {
+		client = web.Gate(o.Transport, o.Agent, hosts...)
 	}
-	return &remote.Repository{
-		Reference: registry.Reference{Registry: r.registry, Repository: r.Name}, PlainHTTP: web.Loopback(r.Host),
-		Client: c, MaxMetadataBytes: maxManifest, ReferrerListMaxPages: maxPages, SkipReferrersGC: true,
-	}
+	return reader.Connect(registry.Reference{Registry: r.registry, Repository: r.Name}, client, o.Credential)
 }
 
-func (m *manifest) openRegistry(ctx context.Context, r Reference, o Options) error {
-	client := web.Fence(o.Transport, o.Agent, append(web.Registry(r.Host), o.Hosts...)...)
-	if o.Credential != nil { // a token may have to be asked for by POST
-		client = web.Gate(o.Transport, o.Agent, append(web.Registry(r.Host), o.Hosts...)...)
-	}
-	repo := repository(r, o, client)
-	ref := r.Tag
+// inRegistry is a place in a registry.
+type inRegistry struct{ *reader.Repository }
+
+func (p inRegistry) resolve(ctx context.Context, r Reference) (reader.Descriptor, []byte, error) {
 	if r.Digest != "" {
-		ref = r.Digest.String()
+		return p.Resolve(ctx, r.Digest.String())
 	}
-	desc, body, err := repo.Manifests().FetchReference(ctx, ref)
-	if err != nil {
-		return err
-	}
-	m.desc, m.store = desc, repo.Blobs()
-	m.other = func(ctx context.Context, d ocispec.Descriptor) ([]byte, error) {
-		body, err := repo.Manifests().Fetch(ctx, d)
-		if err != nil {
-			return nil, err
-		}
-		return read(body, d, maxManifest)
-	}
-	m.attached = func(ctx context.Context, artifactType string) (out []ocispec.Descriptor, err error) {
-		err = repo.Referrers(ctx, desc, "", func(page []ocispec.Descriptor) error {
-			for _, d := range page {
-				// Some registries say what the configuration is, which is empty.
-				if d.ArtifactType == artifactType || d.ArtifactType == ocispec.MediaTypeEmptyJSON || d.ArtifactType == "" {
-					out = append(out, d)
-				}
-			}
-			if len(out) > maxReferrers {
-				return fmt.Errorf("more than %d referrers of type %s", maxReferrers, artifactType)
-			}
-			return nil
-		})
-		return out, err
-	}
-	m.data, err = read(body, desc, maxManifest)
-	return err
+	return p.Resolve(ctx, r.Tag)
 }
 
-func (m *manifest) openLayout(ctx context.Context, r Reference) error {
-	root, err := os.OpenRoot(r.Layout) // no link leads out of it
-	if err != nil {
-		return err
-	}
-	m.close = root.Close
-	layout := &ocispec.ImageLayout{}
-	if err := readJSON(root, ocispec.ImageLayoutFile, layout); err != nil {
-		return err
-	}
-	if layout.Version != ocispec.ImageLayoutVersion {
-		return fmt.Errorf("%s: version %q, %s is known", ocispec.ImageLayoutFile, layout.Version, ocispec.ImageLayoutVersion)
-	}
-	store := layoutStore{oci.NewStorageFromFS(root.FS()), root}
-	m.store = store
-	m.other = func(ctx context.Context, d ocispec.Descriptor) ([]byte, error) {
-		body, err := store.Fetch(ctx, d)
-		if err != nil {
-			return nil, err
-		}
-		return read(body, d, maxManifest)
-	}
-	m.attached = func(_ context.Context, artifactType string) ([]ocispec.Descriptor, error) {
-		index := &ocispec.Index{}
-		if err := readJSON(root, ocispec.ImageIndexFile, index); err != nil {
-			return nil, err
-		}
-		out := slices.DeleteFunc(index.Manifests, func(d ocispec.Descriptor) bool { return d.ArtifactType != artifactType })
-		if len(out) > maxAttached {
-			return nil, fmt.Errorf("more than %d manifests of type %s", maxAttached, artifactType)
-		}
-		return out, nil
-	}
+func (p inRegistry) attached(
+	ctx context.Context, to reader.Descriptor, artifactType string,
+) ([]reader.Descriptor, error) {
+	// Some registries say what the configuration is, which is empty.
+	may := []string{artifactType, ocispec.MediaTypeEmptyJSON, ""}
+	return p.Referrers(ctx, to, maxReferrers, func(t string) bool { return slices.Contains(may, t) })
+}
+
+// Close implements place.
+func (inRegistry) Close() error { return nil }
+
+// inLayout is a place in a layout directory.
+type inLayout struct{ *reader.Layout }
+
+func (p inLayout) resolve(ctx context.Context, r Reference) (d reader.Descriptor, data []byte, err error) {
 	if r.Digest != "" { // also one that no tag points to any more
-		info, err := root.Stat(blobPath(r.Digest))
-		if err != nil {
-			return err
+		var sum policy.Digest
+		if sum, err = reader.ParseDigest(r.Digest.String()); err == nil {
+			d, err = p.Describe(sum)
 		}
-		m.desc = ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: r.Digest, Size: info.Size()}
-	} else if m.desc, err = tagged(root, r.Tag); err != nil {
-		return err
+	} else {
+		d, err = p.tagged(r.Tag)
 	}
-	m.data, err = m.other(ctx, m.desc)
-	return err
+	if err != nil {
+		return d, nil, err
+	}
+	data, err = p.Manifest(ctx, d)
+	return d, data, err
 }
 
 // tagged returns what the one tag of that name points to.
-func tagged(root *os.Root, tag string) (ocispec.Descriptor, error) {
-	index := &ocispec.Index{}
-	if err := readJSON(root, ocispec.ImageIndexFile, index); err != nil {
-		return ocispec.Descriptor{}, err
+func (p inLayout) tagged(tag string) (reader.Descriptor, error) {
+	all, err := p.Index()
+	if err != nil {
+		return reader.Descriptor{}, err
 	}
-	var found []ocispec.Descriptor
-	for _, d := range index.Manifests {
+	var found []reader.Descriptor
+	for _, d := range all {
 		if d.Annotations[ocispec.AnnotationRefName] == tag {
 			found = append(found, d)
 		}
 	}
 	if len(found) != 1 {
-		return ocispec.Descriptor{}, fmt.Errorf("%s lists the tag %d times", ocispec.ImageIndexFile, len(found))
+		return reader.Descriptor{}, fmt.Errorf("%s lists the tag %d times", reader.IndexFile, len(found))
 	}
 	return found[0], nil
 }
 
-func blobPath(d digest.Digest) string {
-	return path.Join(ocispec.ImageBlobsDir, d.Algorithm().String(), d.Encoded())
-}
-
-// layoutStore opens regular files only: a pipe would never end.
-type layoutStore struct {
-	*oci.ReadOnlyStorage
-	root *os.Root
-}
-
-// Fetch implements content.Fetcher.
-func (l layoutStore) Fetch(_ context.Context, d ocispec.Descriptor) (io.ReadCloser, error) {
-	if err := d.Digest.Validate(); err != nil {
-		return nil, err
-	}
-	f, err := file.OpenIn(l.root, blobPath(d.Digest))
-	if errors.Is(err, fs.ErrNotExist) {
-		err = fmt.Errorf("%s: %w", d.Digest, errdef.ErrNotFound)
-	}
+func (p inLayout) attached(_ context.Context, _ reader.Descriptor, artifactType string) ([]reader.Descriptor, error) {
+	all, err := p.Index()
 	if err != nil {
 		return nil, err
 	}
-	return f, nil
-}
-
-func readJSON(root *os.Root, name string, into any) error {
-	data, err := file.ReadIn(root, name, maxIndex)
-	if err != nil {
-		return err
+	out := slices.DeleteFunc(all, func(d reader.Descriptor) bool { return d.ArtifactType != artifactType })
+	if len(out) > maxAttached {
+		return nil, fmt.Errorf("more than %d manifests of type %s", maxAttached, artifactType)
 	}
-	if err := json.Unmarshal(data, into); err != nil {
-		return fmt.Errorf("%s: %w", name, err)
-	}
-	return nil
-}
-
-// read returns what a descriptor describes, and nothing else.
-func read(body io.ReadCloser, d ocispec.Descriptor, limit int64) ([]byte, error) {
-	defer body.Close()
-	if d.Size > limit || d.Size < 0 {
-		return nil, fmt.Errorf("%s has %d bytes, at most %d are read", d.Digest, d.Size, limit)
-	}
-	data, err := content.ReadAll(body, d)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", d.Digest, err)
-	}
-	return data, nil
+	return out, nil
 }
 
 // index sorts the layers by what they are. A layer of another kind is somebody
@@ -282,7 +196,7 @@ func (s *Snapshot) index(data []byte) error {
 	if err != nil {
 		return err
 	}
-	s.metadata, s.targets = map[string]ocispec.Descriptor{}, map[string]ocispec.Descriptor{}
+	s.metadata, s.targets = map[string]reader.Descriptor{}, map[string]reader.Descriptor{}
 	for _, d := range m.Layers {
 		files, metadata := s.targets, d.MediaType == MediaTypeMetadata
 		if metadata {
@@ -305,22 +219,21 @@ func (s *Snapshot) index(data []byte) error {
 	return nil
 }
 
-func parseManifest(data []byte) (*ocispec.Manifest, error) {
-	m := &ocispec.Manifest{}
-	if err := json.Unmarshal(data, m); err != nil {
+// parseManifest reads a manifest of ours: an image in the form of OCI.
+func parseManifest(data []byte) (*reader.Manifest, error) {
+	m, err := reader.ParseManifest(data)
+	if err != nil {
 		return nil, fmt.Errorf("manifest: %w", err)
 	}
-	if m.SchemaVersion != 2 || m.MediaType != ocispec.MediaTypeImageManifest {
-		return nil, fmt.Errorf("a manifest of version %d and type %q", m.SchemaVersion, m.MediaType)
-	}
-	if len(m.Layers) > maxLayers {
-		return nil, fmt.Errorf("a manifest with %d layers, at most %d are read", len(m.Layers), maxLayers)
+	if m.MediaType != reader.TypeImage {
+		return nil, fmt.Errorf("a manifest of type %q", m.MediaType)
 	}
 	return m, nil
 }
 
-func checkDigest(d digest.Digest) error {
-	if err := d.Validate(); err != nil || d.Algorithm() != digest.SHA256 {
+// checkDigest refuses all digests but those that are written here.
+func checkDigest(d policy.Digest) error {
+	if d.Alg != "sha256" {
 		return fmt.Errorf("%q is no digest like sha256:…", d)
 	}
 	return nil
@@ -332,10 +245,10 @@ func validName(name string, metadata bool) bool {
 }
 
 // Digest returns the digest of the manifest: what a pin to this snapshot says.
-func (s *Snapshot) Digest() digest.Digest { return s.desc.Digest }
+func (s *Snapshot) Digest() digest.Digest { return digest.Digest(s.desc.Digest.String()) }
 
 // Close ends the use of the snapshot.
-func (s *Snapshot) Close() error { return s.close() }
+func (s *Snapshot) Close() error { return s.place.Close() }
 
 // Metadata returns a file of metadata such as "3.root.json" of at most limit bytes.
 // The error is fs.ErrNotExist if the manifest lists none, and never that if it does.
@@ -350,20 +263,19 @@ func (s *Snapshot) Target(ctx context.Context, name string, limit int64) ([]byte
 }
 
 func (s *Snapshot) file(
-	ctx context.Context, files map[string]ocispec.Descriptor, name string, limit int64,
+	ctx context.Context, files map[string]reader.Descriptor, name string, limit int64,
 ) ([]byte, error) {
 	d, ok := files[name]
 	if !ok {
 		return nil, fmt.Errorf("%s: %w", name, fs.ErrNotExist)
 	}
-	body, err := s.store.Fetch(ctx, ocispec.Descriptor{MediaType: d.MediaType, Digest: d.Digest, Size: d.Size})
-	if err != nil {
+	data, err := s.Blob(ctx, d, limit)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		// What the manifest lists is not missing but lost: a client must not go on as
 		// if it had never been there.
 		return nil, fmt.Errorf("%s: %s", name, err)
-	}
-	data, err := read(body, d, limit)
-	if err != nil {
+	case err != nil:
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	return data, nil
@@ -373,7 +285,7 @@ func (s *Snapshot) file(
 func (s *Snapshot) Files(ctx context.Context, limit int64) (*Files, error) {
 	out := &Files{Metadata: map[string][]byte{}, Targets: map[string][]byte{}}
 	for _, part := range []struct {
-		from map[string]ocispec.Descriptor
+		from map[string]reader.Descriptor
 		to   map[string][]byte
 	}{{s.metadata, out.Metadata}, {s.targets, out.Targets}} {
 		for name := range part.from {
