@@ -14,7 +14,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/repopolicy/repointernal/spellings"
+	"github.com/repopolicy/repopolicy/internal/forms"
 	"github.com/repopolicy/repopolicy/internal/release"
 	"github.com/repopolicy/repopolicy/internal/scaffold/formstest"
 	"github.com/repopolicy/repopolicy/internal/scaffold/sigstoretest"

@@ -12,7 +12,7 @@ import (
 	"sync"
 
 	"github.com/repopolicy/repopolicy/internal/budget"
-	"github.com/repopolicy/repointernal/spellings"
+	"github.com/repopolicy/repopolicy/internal/forms"
 	"github.com/repopolicy/repopolicy/internal/oci"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/policy"

@@ -9,7 +9,7 @@ import (
 
 	"github.com/repopolicy/repopolicy/internal/budget"
 	"github.com/repopolicy/repopolicy/internal/clip"
-	"github.com/repopolicy/repointernal/spellings"
+	"github.com/repopolicy/repopolicy/internal/forms"
 	"github.com/repopolicy/repopolicy/internal/git"
 	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/policy"

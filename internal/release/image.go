@@ -8,7 +8,7 @@ import (
 	"slices"
 
 	"github.com/repopolicy/repopolicy/internal/budget"
-	"github.com/repopolicy/repointernal/spellings"
+	"github.com/repopolicy/repopolicy/internal/forms"
 	"github.com/repopolicy/repopolicy/internal/oci"
 	"github.com/repopolicy/repopolicy/policy"
 )

@@ -12,7 +12,7 @@ import (
 	"strings"
 
 	"github.com/repopolicy/repopolicy/internal/budget"
-	"github.com/repopolicy/repointernal/spellings"
+	"github.com/repopolicy/repopolicy/internal/forms"
 	"github.com/repopolicy/repopolicy/policy"
 )
 

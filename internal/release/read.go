@@ -9,7 +9,7 @@ import (
 	"strings"
 
 	"github.com/repopolicy/repopolicy/internal/file"
-	"github.com/repopolicy/repointernal/spellings"
+	"github.com/repopolicy/repopolicy/internal/forms"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/policy"
 )
