@@ -39,7 +39,13 @@ func TestFormsAgree(t *testing.T) {
 			}
 			for _, form := range []string{"text", "json", "sarif", "github", "vsa"} {
 				var out bytes.Buffer
-				a := &app{&command.Run{Env: command.Env{Getenv: os.Getenv}, Out: report.NewPrinter(&out), Err: report.NewPrinter(&out)}}
+				a := &app{
+					&command.Run{
+						Env: command.Env{Getenv: os.Getenv},
+						Out: report.NewPrinter(&out),
+						Err: report.NewPrinter(&out),
+					},
+				}
 				o := &verifyOptions{}
 				o.format.Value = form
 				if err := a.print(o, r); err != nil || a.Out.Err() != nil {

@@ -91,7 +91,8 @@ func (a *app) exportBundle(ctx context.Context, o *exportBundleOptions, evidence
 		return command.Unwritten(err)
 	}
 	view := f.Resolution.Chain.View()
-	a.Err.Line("%s: the policy of %s, version %d, %d %s of evidence, %d bytes", o.output.Value, f.Repository, len(f.Versions()), len(b.Evidence), report.Plural(len(b.Evidence), "file"), len(data))
+	a.Err.Line("%s: the policy of %s, version %d, %d %s of evidence, %d bytes", o.output.Value, f.Repository,
+		len(f.Versions()), len(b.Evidence), report.Plural(len(b.Evidence), "file"), len(data))
 	if b.Answer == nil {
 		a.Err.Line("note: no directory answered; what else is bound cannot be known from the file alone")
 	} else {

@@ -55,7 +55,8 @@ publish look for it there. It cannot be taken back but by [[yanked]] in the poli
 	o.tag.Kind, o.commit.Kind, o.Key.Kind, o.output.Kind = "TAG", "COMMIT", "FILE", "DIR"
 	f := cmd.Flags()
 	o.Lookup.RootFlags(cmd, "")
-	f.StringArrayVar(&o.Configs, "signing-config", nil, "sign with the services that this signing config `FILE` names; may be repeated, one for each generation of the log")
+	f.StringArrayVar(&o.Configs, "signing-config", nil,
+		"sign with the services that this signing config `FILE` names; may be repeated, one for each generation of the log")
 	f.Var(&o.tag, "tag", "approve for this tag; by default the one that the evidence names")
 	f.Var(&o.commit, "commit", "approve for this commit; by default the one that the evidence names, or that the repository has under the tag")
 	f.Var(&o.output, "output", "write the file into this directory instead of beside the first artifact")
@@ -131,8 +132,9 @@ func (a *app) approve(ctx context.Context, o *approveOptions, args []string) err
 	if !f.Trusted().MayApprove(want.version, id, want.Tag) {
 		return &policy.Fault{
 			Reason: policy.NotApprover,
-			Text:   fmt.Sprintf("no rule counts an approval of %s for %s under version %d", command.NameOf(id), want.Tag, want.version),
-			Hint:   "nothing was signed; sign in as one of those whom `approvals` names",
+			Text: fmt.Sprintf("no rule counts an approval of %s for %s under version %d", command.NameOf(id), want.Tag,
+				want.version),
+			Hint: "nothing was signed; sign in as one of those whom `approvals` names",
 		}
 	}
 	a.Err.Line("approving for %s of %s, version %d of the policy", want.Tag, f.Repository, want.version)
@@ -230,7 +232,13 @@ func (a *app) approvable(ctx context.Context, o *approveOptions, f *find.Found, 
 		return nil, err
 	}
 	head := f.Head()
-	out := &approvable{Approval: release.Approval{Repository: head.Document.Content().Repository, Tag: o.tag.Value, Commit: o.commit.Value}}
+	out := &approvable{
+		Approval: release.Approval{
+			Repository: head.Document.Content().Repository,
+			Tag:        o.tag.Value,
+			Commit:     o.commit.Value,
+		},
+	}
 	for i, res := range j.Run(ctx, artifacts) {
 		digest, err := artifacts[i].Digest(ctx) // of the bytes that were judged
 		if err != nil {
@@ -339,7 +347,12 @@ func (a *app) approver(ctx context.Context, o *approveOptions, f *find.Found, s 
 	if err != nil {
 		return nil, err
 	}
-	v := token.Verifier{Issuers: identity.TrustedIssuers(f.Trusted().Content(), s.Issuer), Transport: a.Transport, Agent: command.UserAgent(), Now: a.Now}
+	v := token.Verifier{
+		Issuers:   identity.TrustedIssuers(f.Trusted().Content(), s.Issuer),
+		Transport: a.Transport,
+		Agent:     command.UserAgent(),
+		Now:       a.Now,
+	}
 	verified, err := v.Verify(ctx, raw, command.Audience)
 	if err != nil {
 		return nil, gate.Refusal(fmt.Errorf("the ID token: %w", err))

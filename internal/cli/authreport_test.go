@@ -162,7 +162,14 @@ func TestAuthorizationForms(t *testing.T) {
 		out := filepath.Join(t.TempDir(), "output")
 		summary := filepath.Join(t.TempDir(), "summary")
 		var text, github bytes.Buffer
-		a := &app{&command.Run{Env: command.Env{Getenv: func(v string) string { return map[string]string{report.EnvOutput: out, report.EnvSummary: summary}[v] }}, Out: report.NewPrinter(&text)}}
+		a := &app{
+			&command.Run{
+				Env: command.Env{
+					Getenv: func(v string) string { return map[string]string{report.EnvOutput: out, report.EnvSummary: summary}[v] },
+				},
+				Out: report.NewPrinter(&text),
+			},
+		}
 		a.Out.Authorization(r)
 		a.Out = report.NewPrinter(&github)
 		a.github().Authorization(r, report.Output{Name: "report-path", Value: "report.json"})

@@ -145,11 +145,13 @@ func (a *app) edit(ctx context.Context, o *editOptions) error {
 		return command.Unwritten(err)
 	}
 	name := fmt.Sprintf("%s, version ", bindings.PolicyFile)
-	a.Out.Text(string(diff.Diff(name+strconv.Itoa(old.Content().Version), old.Text(), name+strconv.Itoa(doc.Content().Version), text)))
+	was, is := name+strconv.Itoa(old.Content().Version), name+strconv.Itoa(doc.Content().Version)
+	a.Out.Text(string(diff.Diff(was, old.Text(), is, text)))
 	for _, p := range doc.Lint(a.Now()) {
 		a.Err.Line("warning: %s", p)
 	}
-	a.Err.Line("next: git commit -m 'version %d of the policy' %s, then repopolicy sign, commit and push", doc.Content().Version, bindings.PolicyFile)
+	a.Err.Line("next: git commit -m 'version %d of the policy' %s, then repopolicy sign, commit and push",
+		doc.Content().Version, bindings.PolicyFile)
 	return nil
 }
 

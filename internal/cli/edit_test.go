@@ -75,7 +75,19 @@ func TestEditor(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer in.Close()
-		a := &app{&command.Run{Env: command.Env{Stdout: &out, Stderr: &talk, Terminal: true, Stdin: in, Getenv: func(k string) string { return map[string]string{"EDITOR": editor}[k] }}, Out: report.NewPrinter(&out), Err: report.NewPrinter(&talk)}}
+		a := &app{
+			&command.Run{
+				Env: command.Env{
+					Stdout:   &out,
+					Stderr:   &talk,
+					Terminal: true,
+					Stdin:    in,
+					Getenv:   func(k string) string { return map[string]string{"EDITOR": editor}[k] },
+				},
+				Out: report.NewPrinter(&out),
+				Err: report.NewPrinter(&talk),
+			},
+		}
 		fields, err := a.editorOf()
 		if err != nil {
 			return nil, "", err

@@ -94,7 +94,10 @@ func readCommands(t *testing.T, out string) []runnerCommand {
 		if !ok {
 			continue
 		}
-		c := runnerCommand{data: strings.NewReplacer("%0D", "\r", "%0A", "\n", "%25", "%").Replace(data), props: map[string]string{}}
+		c := runnerCommand{
+			data:  strings.NewReplacer("%0D", "\r", "%0A", "\n", "%25", "%").Replace(data),
+			props: map[string]string{},
+		}
 		name, props, _ := strings.Cut(info, " ")
 		c.name = name
 		for p := range strings.SplitSeq(props, ",") {
@@ -201,7 +204,8 @@ func TestRunnerFilesAppend(t *testing.T) {
 	a := &app{&command.Run{Env: command.Env{Getenv: os.Getenv}, Out: report.NewPrinter(&bytes.Buffer{})}}
 	a.github().Outputs([]report.Output{{Name: "verdict", Value: "OK"}}, "summary")
 	got, md := files()
-	if d := cmp.Diff(map[string]string{"mine": "1", "verdict": "OK"}, got); d != "" || md != "summary" || a.Out.Err() != nil {
+	if d := cmp.Diff(map[string]string{"mine": "1", "verdict": "OK"}, got); d != "" || md != "summary" ||
+		a.Out.Err() != nil {
 		t.Errorf("%s %q %v", d, md, a.Out.Err())
 	}
 }
@@ -248,7 +252,11 @@ func FuzzWorkflowCommand(f *testing.F) {
 				data = append(data, report.Escape(s))
 			}
 		}
-		want := runnerCommand{"error", strings.Join(data, "\n"), map[string]string{"title": report.Escape(a), "file": report.Escape(b)}}
+		want := runnerCommand{
+			"error",
+			strings.Join(data, "\n"),
+			map[string]string{"title": report.Escape(a), "file": report.Escape(b)},
+		}
 		if d := cmp.Diff(want, cs[0], cmp.AllowUnexported(runnerCommand{})); d != "" {
 			t.Fatal(d)
 		}

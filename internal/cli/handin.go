@@ -47,7 +47,8 @@ which leaf of its log it lists the version.`,
 	o.Repo.Kind, o.Git.Kind, o.Directory.Kind = "URL", "DIR", "FILE"
 	f.VarP(&o.Repo, "repo", "R", "hand in the policy of this repository: a URL, or OWNER/NAME on github.com")
 	f.Var(&o.Git, "git", "read the repository from this clone instead of fetching it")
-	f.Var(&o.Directory, "directory", "hand in to the directory that this descriptor names, instead of that of the trust root")
+	f.Var(&o.Directory, "directory",
+		"hand in to the directory that this descriptor names, instead of that of the trust root")
 	o.RootFlags(cmd, "")
 	f.VarP(&out, "output", "o", "write the receipts into this directory, too")
 	return cmd
@@ -104,7 +105,14 @@ func whichDirectory() *policy.Fault {
 
 // giveTo hands in what files show of a repository and the directory does not list, and
 // returns of how many versions. Receipts are kept, and written into out if that is set.
-func (a *app) giveTo(ctx context.Context, d *answers.Descriptor, root trust.Root, repo policy.Locator, files []bindings.File, out *command.Once) (int, error) {
+func (a *app) giveTo(
+	ctx context.Context,
+	d *answers.Descriptor,
+	root trust.Root,
+	repo policy.Locator,
+	files []bindings.File,
+	out *command.Once,
+) (int, error) {
 	state, err := a.Finder().State(root)
 	if err != nil {
 		return 0, err

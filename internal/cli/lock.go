@@ -49,7 +49,8 @@ need not be named again, and lock itself writes a file that continues the old on
 			if err := file.Write(out.Value, data, 0o644); err != nil {
 				return command.Unwritten(err)
 			}
-			a.Err.Line("wrote %s: %d %s, first sha256:%s", out.Value, len(l.Chain), report.Plural(len(l.Chain), "version"), l.Chain[0])
+			a.Err.Line("wrote %s: %d %s, first sha256:%s", out.Value, len(l.Chain), report.Plural(len(l.Chain), "version"),
+				l.Chain[0])
 			return nil
 		},
 	}

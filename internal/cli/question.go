@@ -276,7 +276,8 @@ func (q *question) judge(a *app, args []string) error {
 	}
 	c.Sources = s
 	q.judged = []repopolicy.VerifyOption{
-		repopolicy.Artifact(args...), repopolicy.Tag(o.tag.Value), repopolicy.Name(o.name.Value), repopolicy.Bundle(o.bundles...),
+		repopolicy.Artifact(args...), repopolicy.Tag(o.tag.Value), repopolicy.Name(o.name.Value),
+		repopolicy.Bundle(o.bundles...),
 		repopolicy.Worktree(o.Git.Value), repopolicy.Cooldown(q.cooldown), repopolicy.Download(o.published.download.Value),
 	}
 	if o.ignoreMissing {

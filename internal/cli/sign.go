@@ -38,7 +38,8 @@ address becomes public for ever; before it is sent anywhere it is compared with
 	f := cmd.Flags()
 	f.Var(&o.Key, "key", "sign with this PEM private key instead of signing in")
 	o.Signer.Program.Kind, o.Signer.Public.Kind = "PROGRAM", "FILE"
-	f.Var(&o.Signer.Program, "signer", "let this program sign: a SHA-256 on its standard input, an ASN.1 ECDSA signature on its standard output; no shell")
+	f.Var(&o.Signer.Program, "signer",
+		"let this program sign: a SHA-256 on its standard input, an ASN.1 ECDSA signature on its standard output; no shell")
 	f.StringArrayVar(&o.Signer.Args, "signer-arg", nil, "`ARGUMENT` for the program; may be repeated")
 	f.Var(&o.Signer.Public, "public-key", "PEM public key of the program's key")
 	f.BoolVar(&o.Device, "device", false, "sign in with a code that is typed into a browser elsewhere")

@@ -45,7 +45,8 @@ func (o *signOptions) signFlags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.Var(&o.Git, "git", "work in the repository in this directory instead of the working directory")
 	o.RootFlags(cmd, "")
-	f.StringArrayVar(&o.Configs, "signing-config", nil, "sign with the services that this signing config `FILE` names; may be repeated, one for each generation of the log")
+	f.StringArrayVar(&o.Configs, "signing-config", nil,
+		"sign with the services that this signing config `FILE` names; may be repeated, one for each generation of the log")
 	f.BoolVar(&o.Scan, "scan", false, "read all entries of Rekor v2 instead of asking an index")
 	o.DirectoryFlags(f)
 	f.Var(&o.output, "output", "write the signature files below this directory instead of into the repository")
@@ -78,7 +79,16 @@ func (a *app) write(ctx context.Context, o *signOptions, v *draftVersion, s sigs
 			index.SetTimeout(a.Timeout)
 		}
 	}
-	w := &signlog.Writer{Root: v.Root.Root, Client: &sigstore.Client{Services: s, Transport: a.Transport, Timeout: a.Timeout}, Journal: state, Index: index, Now: a.Now, Step: a.steps(s), Everywhere: o.places, Warn: func(text string) { a.Err.Line("warning: %s", text) }}
+	w := &signlog.Writer{
+		Root:       v.Root.Root,
+		Client:     &sigstore.Client{Services: s, Transport: a.Transport, Timeout: a.Timeout},
+		Journal:    state,
+		Index:      index,
+		Now:        a.Now,
+		Step:       a.steps(s),
+		Everywhere: o.places,
+		Warn:       func(text string) { a.Err.Line("warning: %s", text) },
+	}
 	if o.places {
 		if w.Places, err = a.dater(v.Root, w.Client); err != nil {
 			return policy.Faultf(policy.TrustRootInvalid, "%s", err)
@@ -149,7 +159,13 @@ func (a *app) put(o *signOptions, v *draftVersion, files []bindings.File) error 
 
 // dater returns what makes place proofs of the logs of a root.
 func (a *app) dater(root trust.Root, c *sigstore.Client) (*bindings.Dater, error) {
-	d := &bindings.Dater{Root: root.Root, Client: c, Logs: map[string]*web.Client{}, Now: a.Now, Warn: func(text string) { a.Err.Line("warning: %s", text) }}
+	d := &bindings.Dater{
+		Root:   root.Root,
+		Client: c,
+		Logs:   map[string]*web.Client{},
+		Now:    a.Now,
+		Warn:   func(text string) { a.Err.Line("warning: %s", text) },
+	}
 	for _, l := range root.Logs() {
 		client, err := web.New(l.URL, a.Transport, command.UserAgent())
 		if err != nil {

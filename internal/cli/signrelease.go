@@ -72,7 +72,8 @@ version.`,
 	o.authorizeOptions.format.Allowed = []string{"text", "json", "github"}
 	o.purl.Kind, o.Key.Kind, o.report.Kind = "PACKAGE-URL", "FILE", "FILE"
 	f := cmd.Flags()
-	f.StringArrayVar(&o.Configs, "signing-config", nil, "sign with the services that this signing config `FILE` names; may be repeated, one for each generation of the log")
+	f.StringArrayVar(&o.Configs, "signing-config", nil,
+		"sign with the services that this signing config `FILE` names; may be repeated, one for each generation of the log")
 	f.BoolVar(&o.statement, "statement", false, "sign a release statement that names --tag instead of the bare file")
 	f.Var(&o.purl, "purl", "sign a release statement that names the one file by this package URL")
 	f.Var(&o.Key, "key", "sign with this PEM private key")

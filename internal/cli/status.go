@@ -39,7 +39,8 @@ version that is not bound yet, or if a binding has no place proof yet.`,
 				a.github().Outputs([]report.Output{{Name: "ready", Value: strconv.FormatBool(v.ready(a))}}, "")
 			}
 			if p := report.SummaryOfFound(v.Found); p != nil {
-				a.Out.Line("in force    version %d, expires %s, genesis %s, completeness %s", p.Version, p.Expires.Format(time.DateOnly), p.Genesis, p.Completeness)
+				a.Out.Line("in force    version %d, expires %s, genesis %s, completeness %s", p.Version,
+					p.Expires.Format(time.DateOnly), p.Genesis, p.Completeness)
 				if p.Statement == "sha256:"+spelling.Sum(v.statement) {
 					a.Out.Line("committed   version %d, the same", p.Version)
 					return nil

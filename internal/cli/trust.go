@@ -198,7 +198,8 @@ func (a *app) showContent(c *trust.Config, name string, r trust.Root) {
 func (a *app) showExpiry(name, role string, expires time.Time) {
 	a.Out.Line("  expires     %s (%s)", expires.UTC().Format(time.RFC3339), role)
 	if left := expires.Sub(a.Now()); left < expiresSoon {
-		a.Err.Line("note: the %s of %s expires in %s; whoever keeps it has to sign it anew", role, name, left.Round(time.Hour))
+		a.Err.Line("note: the %s of %s expires in %s; whoever keeps it has to sign it anew", role, name,
+			left.Round(time.Hour))
 	}
 }
 

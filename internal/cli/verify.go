@@ -87,9 +87,12 @@ func (o *verifyOptions) flags(cmd *cobra.Command) {
 	o.published.flags(cmd)
 	f.Var(&o.policy, "policy", "judge by this policy file")
 	f.Var(&o.tag, "tag", "demand evidence for this tag")
-	f.Var(&o.name, "name", "what the one artifact is called, if you gave its file another name: a file's name or a package URL")
-	f.BoolVar(&o.ignoreMissing, "ignore-missing", false, "leave out what a checksum file lists and is not there, as long as something is")
-	f.Var(&o.Git, "git", "read Git tags from the repository in this directory instead of here, and look for commits in its history")
+	f.Var(&o.name, "name",
+		"what the one artifact is called, if you gave its file another name: a file's name or a package URL")
+	f.BoolVar(&o.ignoreMissing, "ignore-missing", false,
+		"leave out what a checksum file lists and is not there, as long as something is")
+	f.Var(&o.Git, "git",
+		"read Git tags from the repository in this directory instead of here, and look for commits in its history")
 	o.FromFlag(cmd)
 	f.StringArrayVarP(&o.bundles, "bundle", "b", nil, "use this `FILE` as evidence for every artifact, or as a checksum file that lists them; may be repeated")
 	o.RootFlags(cmd, "; may be repeated, each is used alone")
@@ -205,7 +208,8 @@ func (a *app) criteria(s *report.Summary, n int) {
 		if p.Path != "" {
 			from = p.Path + ": "
 		}
-		a.Err.Line("judging %d %s by %s%s, version %d, expires %s", n, report.Plural(n, "artifact"), from, p.Repository, p.Version, p.Expires.Format(time.DateOnly))
+		a.Err.Line("judging %d %s by %s%s, version %d, expires %s", n, report.Plural(n, "artifact"), from, p.Repository,
+			p.Version, p.Expires.Format(time.DateOnly))
 		if p.Path != "" {
 			a.Err.Line("  policy     %s, pinned by --policy", p.Digest)
 		} else {

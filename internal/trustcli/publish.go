@@ -23,7 +23,6 @@ type publishOptions struct {
 
 func (a *app) publishCommand() *cobra.Command {
 	o := &publishOptions{}
-	var keys []string
 	cmd := &cobra.Command{
 		Use:   "publish DIR --key FILE [--to DIR|oci:REGISTRY/NAME[:TAG]|oci-layout:DIR]",
 		Short: "publish a trust root: as a directory, from a web server or from a registry",
@@ -33,20 +32,20 @@ scheduled job can do it. What our own client would refuse is not published. DIR/
 is what a web server serves; --to copies it elsewhere or pushes it into a registry, one
 manifest for one consistent snapshot, whose digest is printed.`,
 		Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error { return a.publish(cmd.Context(), o, args[0], keys) },
+		RunE: func(cmd *cobra.Command, args []string) error { return a.publish(cmd.Context(), o, args[0]) },
 	}
 	o.output.Kind = "PLACE"
 	f := cmd.Flags()
-	f.StringArrayVar(&keys, "key", nil,
+	f.StringArrayVar(&o.keys, "key", nil,
 		"sign snapshot and timestamp with the private key in this PEM `FILE`; may be repeated")
 	f.Var(&o.output, "to", "write it here, too")
 	o.RootFlags(cmd, "")
 	return cmd
 }
 
-func (a *app) publish(ctx context.Context, o *publishOptions, dir string, keys []string) error {
+func (a *app) publish(ctx context.Context, o *publishOptions, dir string) error {
 	var signers []author.Signer
-	for _, path := range keys {
+	for _, path := range o.keys {
 		s, err := fileSigner(path)
 		if err != nil {
 			return err

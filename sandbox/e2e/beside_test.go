@@ -32,7 +32,8 @@ func TestBeside(t *testing.T) {
 	private, public := keyPair(t, at, "one")
 	machine, machinePublic := keyPair(t, at, "machine")
 	keeper := newComputer(t)
-	keeper.must(policy.ClassOK, authorProgram, "init", root, "--key", public, "--online-key", machinePublic, "--target", "repopolicy/directory.json="+dir.descriptorFile)
+	keeper.must(policy.ClassOK, authorProgram, "init", root, "--key", public, "--online-key", machinePublic, "--target",
+		"repopolicy/directory.json="+dir.descriptorFile)
 	keeper.must(policy.ClassOK, authorProgram, "sign", root, "--key", private)
 	keeper.must(policy.ClassOK, authorProgram, "publish", root, "--key", machine, "--to", site)
 	initial, err := os.ReadFile(filepath.Join(site, "1.root.json"))

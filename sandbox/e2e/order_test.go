@@ -164,7 +164,9 @@ identities = [{ email = "alice@example.com", issuer = "https://accounts.google.c
 					}
 				}
 				now := logSizes(t)
-				if early := i < slices.Index(order, command.StepV2) && fails != command.StepV1; early && now.v2 != before.v2 || fails != command.StepV2 && fails != command.StepFile && now.v1 != before.v1 {
+				early := i < slices.Index(order, command.StepV2) && fails != command.StepV1
+				late := fails == command.StepV2 || fails == command.StepFile
+				if early && now.v2 != before.v2 || !late && now.v1 != before.v1 {
 					t.Errorf("the logs had %v entries and have %v\n%s", before, now, out)
 				}
 				if fails == command.StepIdentity {

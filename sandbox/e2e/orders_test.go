@@ -42,10 +42,12 @@ var acts = map[string]func(t *testing.T, name string) *act{
 		dir := t.TempDir()
 		_, machine := keyPair(t, dir, "machine")
 		root := filepath.Join(dir, "root")
-		newComputer(t).must(policy.ClassOK, authorProgram, "init", root, "--identity", "alice@example.com=https://accounts.google.com", "--online-key", machine)
+		newComputer(t).must(policy.ClassOK, authorProgram, "init", root,
+			"--identity", "alice@example.com=https://accounts.google.com", "--online-key", machine)
 		staged := filepath.Join(root, "staged", "root.json")
 		return &act{
-			args: []string{authorProgram, "sign", root}, flags: []string{"--expect-identity", "nobody"}, dir: root, log: command.StepV1, entries: sizes{2, 0}, file: staged,
+			args: []string{authorProgram, "sign", root}, flags: []string{"--expect-identity", "nobody"},
+			dir: root, log: command.StepV1, entries: sizes{2, 0}, file: staged,
 			look: func() func() {
 				data, err := os.ReadFile(staged)
 				check(t, err)
@@ -60,7 +62,8 @@ var acts = map[string]func(t *testing.T, name string) *act{
 		file := filepath.Join(out, "1.root.json")
 		return &act{
 			args:  []string{authorProgram, "from-policy", out, "--sign", "-R", name},
-			flags: []string{"--policy", "policy.toml"}, dir: filepath.Dir(out), log: command.StepV1, entries: sizes{2, 0}, file: file,
+			flags: []string{"--policy", "policy.toml"},
+			dir:   filepath.Dir(out), log: command.StepV1, entries: sizes{2, 0}, file: file,
 		}
 	},
 }
@@ -148,7 +151,8 @@ func TestOrderTree(t *testing.T) {
 				}
 				if fails == command.StepIdentity {
 					token("alice")
-					if out := c.must(policy.ClassDeny, append(slices.Clone(good), "--expect-identity", "bob@example.com")...); slices.Contains(seen.taken, command.StepCertificate) || digestOf(t, x.dir) != was {
+					out := c.must(policy.ClassDeny, append(slices.Clone(good), "--expect-identity", "bob@example.com")...)
+					if slices.Contains(seen.taken, command.StepCertificate) || digestOf(t, x.dir) != was {
 						t.Errorf("alice was certified, or something written\n%s", out)
 					}
 				}

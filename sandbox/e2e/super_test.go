@@ -102,8 +102,10 @@ func TestSuperRoot(t *testing.T) {
 		return keeper.must(class, authorProgram, "publish", root, "--key", machine, "--to", to)
 	}
 	sign := func(key string) { t.Helper(); keeper.must(policy.ClassOK, authorProgram, "sign", root, "--key", key) }
-	keeper.must(policy.ClassUsage, authorProgram, "init", root, "--key", alicePublic, "--key", bobPublic, "--threshold", "3", "--online-key", machinePublic)
-	keeper.must(policy.ClassOK, authorProgram, "init", root, "--key", alicePublic, "--key", bobPublic, "--threshold", "2", "--online-key", machinePublic)
+	keeper.must(policy.ClassUsage, authorProgram, "init", root, "--key", alicePublic, "--key", bobPublic, "--threshold",
+		"3", "--online-key", machinePublic)
+	keeper.must(policy.ClassOK, authorProgram, "init", root, "--key", alicePublic, "--key", bobPublic, "--threshold", "2",
+		"--online-key", machinePublic)
 	keeper.must(policy.ClassUsage, authorProgram, "init", root, "--key", alicePublic, "--online-key", machinePublic)
 	keeper.must(policy.ClassOK, authorProgram, "delegate", root, "--anchor", "https://github.com/"+fine+"=sha256:"+good)
 	publish(policy.ClassInvalid, reference) // nobody has signed
@@ -167,10 +169,13 @@ func TestSuperRoot(t *testing.T) {
 	}
 
 	// Two people of the project may say it themselves: not one of them alone.
-	keeper.must(policy.ClassOK, authorProgram, "delegate", root, "--role", "acme", "--repositories", "https://github.com/acme/*", "--threshold", "2",
-		"--identity", "alice@example.com=https://accounts.google.com", "--identity", "bob@example.com=https://accounts.google.com")
-	keeper.must(policy.ClassOK, authorProgram, "delegate", root, "--role", "acme", "--anchor", url(shared)+"=sha256:"+ours, "--anchor", url(taken)+"=sha256:"+usurper)
-	keeper.must(policy.ClassUsage, authorProgram, "delegate", root, "--role", "acme", "--anchor", "https://github.com/other/x=sha256:"+ours)
+	keeper.must(policy.ClassOK, authorProgram, "delegate", root, "--role", "acme", "--repositories",
+		"https://github.com/acme/*", "--threshold", "2", "--identity", "alice@example.com=https://accounts.google.com",
+		"--identity", "bob@example.com=https://accounts.google.com")
+	keeper.must(policy.ClassOK, authorProgram, "delegate", root, "--role", "acme", "--anchor",
+		url(shared)+"=sha256:"+ours, "--anchor", url(taken)+"=sha256:"+usurper)
+	keeper.must(policy.ClassUsage, authorProgram, "delegate", root, "--role", "acme", "--anchor",
+		"https://github.com/other/x=sha256:"+ours)
 	sign(alicePrivate)
 	sign(bobPrivate)
 	as := func(class policy.Class, who claims.Claims) {
@@ -202,7 +207,8 @@ func TestSuperRoot(t *testing.T) {
 		t.Error(out)
 	}
 	// A rotation: carol for bob, signed by the old ones and the new.
-	keeper.must(policy.ClassOK, authorProgram, "rotate", root, "--role", "root", "--role", "targets", "--key", alicePublic, "--key", carolPublic, "--threshold", "2")
+	keeper.must(policy.ClassOK, authorProgram, "rotate", root, "--role", "root", "--role", "targets", "--key",
+		alicePublic, "--key", carolPublic, "--threshold", "2")
 	sign(alicePrivate)
 	sign(carolPrivate)
 	publish(policy.ClassInvalid, reference)
