@@ -10,7 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/repopolicy/repopolicy/internal/export"
+	"github.com/repopolicy/repopolicy/internal/propose/export"
 	"github.com/repopolicy/repopolicy/policy"
 )
 

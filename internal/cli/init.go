@@ -15,9 +15,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/repopolicy/repopolicy/internal/detect"
 	"github.com/repopolicy/repopolicy/internal/find"
 	"github.com/repopolicy/repopolicy/internal/git"
+	"github.com/repopolicy/repopolicy/internal/propose"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/worktree"
 	"github.com/repopolicy/repopolicy/oidc"
@@ -97,10 +97,10 @@ type initRun struct {
 	*app
 	o        *initOptions
 	tree     *worktree.Tree
-	project  detect.Project
+	project  propose.Project
 	branch   string
-	proposal *detect.Proposal
-	member   detect.Member // the first one, if the policy is new
+	proposal *propose.Proposal
+	member   propose.Member // the first one, if the policy is new
 	until    time.Time
 	policy   []byte // as it stands or will stand in the tree
 	fresh    bool   // the policy is new
@@ -308,7 +308,7 @@ func (r *initRun) unsigned(repo *git.Repository) error {
 		return nil
 	}
 	id := members[0].Identities[0]
-	r.member = detect.Member{Name: members[0].Name, Email: id.Value, Issuer: id.Issuer}
+	r.member = propose.Member{Name: members[0].Name, Email: id.Value, Issuer: id.Issuer}
 	head, err := repo.Head()
 	if err == nil {
 		_, err = repo.File(head, rekorbind.PolicyFile)
@@ -337,7 +337,7 @@ func (r *initRun) readFiles() {
 	for _, base := range t.Names(".github/workflows") {
 		name := ".github/workflows/" + base
 		if ext := path.Ext(name); (ext == ".yml" || ext == ".yaml") && len(p.Workflows) < maxWorkflows {
-			if data, err := t.Read(name, detect.MaxWorkflowBytes); err == nil && data != nil {
+			if data, err := t.Read(name, propose.MaxWorkflowBytes); err == nil && data != nil {
 				p.Workflows[name] = data
 			}
 		}
@@ -375,7 +375,7 @@ func (r *initRun) propose() error {
 	if o.workflow.set {
 		o.workflow.value = path.Clean(strings.ReplaceAll(o.workflow.value, `\`, "/"))
 	}
-	r.proposal = detect.From(r.project, detect.Options{Workflow: o.workflow.value, Environment: o.environment.value, Tags: o.tags, Artifacts: o.artifacts})
+	r.proposal = propose.From(r.project, propose.Options{Workflow: o.workflow.value, Environment: o.environment.value, Tags: o.tags, Artifacts: o.artifacts})
 	for _, f := range r.proposal.Findings {
 		r.err.Line("found %s → proposes %s", f.Found, f.Proposes)
 	}
@@ -385,10 +385,10 @@ func (r *initRun) propose() error {
 		}
 		return nil
 	}
-	r.member = r.named(detect.Member{Email: o.email.value, Issuer: o.issuer.value})
+	r.member = r.named(propose.Member{Email: o.email.value, Issuer: o.issuer.value})
 	example := r.member
 	if !o.email.set { // whoever signs in has an address, too
-		example = r.named(detect.Member{Email: "maintainer@example.com", Issuer: "https://accounts.google.com"})
+		example = r.named(propose.Member{Email: "maintainer@example.com", Issuer: "https://accounts.google.com"})
 	}
 	if _, err := policy.Parse(r.text(example)); err != nil {
 		return unfitting(err)
@@ -408,8 +408,8 @@ func unfitting(err error) error {
 }
 
 // text returns the policy with that first maintainer.
-func (r *initRun) text(m detect.Member) []byte {
-	answers := detect.Answers{Repository: r.project.Repository, Expires: r.until, Recovery: r.o.recovery.value}
+func (r *initRun) text(m propose.Member) []byte {
+	answers := propose.Answers{Repository: r.project.Repository, Expires: r.until, Recovery: r.o.recovery.value}
 	if !r.o.maintainers.set {
 		answers.Member = m
 	}
@@ -466,7 +466,7 @@ func (r *initRun) signIn(ctx context.Context) error {
 			Hint: "name the first maintainer with --email and --issuer, or use --maintainers repository",
 		}
 	}
-	m := detect.Member{Email: claims.Email, Issuer: claims.Issuer}
+	m := propose.Member{Email: claims.Email, Issuer: claims.Issuer}
 	if claims.Connector != "" {
 		m.Issuer = claims.Connector
 	}
@@ -479,7 +479,7 @@ func (r *initRun) signIn(ctx context.Context) error {
 }
 
 // named gives a maintainer the name of --name, or the beginning of the address.
-func (r *initRun) named(m detect.Member) detect.Member {
+func (r *initRun) named(m propose.Member) propose.Member {
 	if m.Name = r.o.name.value; !r.o.name.set {
 		m.Name, _, _ = strings.Cut(m.Email, "@")
 		m.Name = strings.Trim(strings.Map(func(c rune) rune {

@@ -10,7 +10,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/repopolicy/repopolicy/internal/detect"
+	"github.com/repopolicy/repopolicy/internal/propose/binding"
 	"github.com/repopolicy/repopolicy/internal/report"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/rekorbind"
@@ -88,26 +88,26 @@ func (r *initRun) binding() ([]textFile, error) {
 	if host != "github.com" && host != "gitlab.com" {
 		return nil, nil
 	}
-	if host == "github.com" && r.tree.Exists(detect.BindWorkflow) {
-		return []textFile{{name: detect.BindWorkflow}}, nil // it stays
+	if host == "github.com" && r.tree.Exists(binding.Workflow) {
+		return []textFile{{name: binding.Workflow}}, nil // it stays
 	}
 	program, err := r.program()
 	if err != nil {
 		return nil, err
 	}
 	if host == "github.com" {
-		text, err := detect.Workflow(r.project.Repository, r.branch, program, r.o.publish)
-		return []textFile{{detect.BindWorkflow, text}}, err
+		text, err := binding.GitHub(r.project.Repository, r.branch, program, r.o.publish)
+		return []textFile{{binding.Workflow, text}}, err
 	}
-	text, err := detect.Pipeline(r.project.Repository, program, r.o.publish)
-	return []textFile{{detect.GitLabBind, text}, {detect.GitLabConfig, detect.GitLabCI()}}, err
+	text, err := binding.GitLab(r.project.Repository, program, r.o.publish)
+	return []textFile{{binding.GitLabBind, text}, {binding.GitLabConfig, binding.GitLabCI()}}, err
 }
 
 // attributes adds the line to .gitattributes that keeps Git from changing the
 // bytes that are signed.
 func (r *initRun) attributes() (bool, error) {
 	const name = attributesFile
-	line := []byte(detect.Attributes)
+	line := []byte(binding.Attributes)
 	data, err := r.tree.Read(name, maxSuggestion)
 	if err != nil {
 		return false, err
@@ -161,11 +161,11 @@ func (r *initRun) next(signed bool) {
 	add := ".gitattributes .repopolicy"
 	switch c.Repository.Host() {
 	case "github.com":
-		add += " " + detect.BindWorkflow
+		add += " " + binding.Workflow
 	case "gitlab.com":
-		add += " " + detect.GitLabConfig
-		if data, err := r.tree.Read(detect.GitLabConfig, maxSuggestion); err == nil && !bytes.Contains(data, []byte(detect.GitLabBind)) {
-			say("  add to %s:  %s", detect.GitLabConfig, strings.TrimSpace(detect.GitLabCI()))
+		add += " " + binding.GitLabConfig
+		if data, err := r.tree.Read(binding.GitLabConfig, maxSuggestion); err == nil && !bytes.Contains(data, []byte(binding.GitLabBind)) {
+			say("  add to %s:  %s", binding.GitLabConfig, strings.TrimSpace(binding.GitLabCI()))
 		}
 	}
 	say("  git add %s", add)

@@ -15,9 +15,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/repopolicy/repopolicy/internal/budget"
-	"github.com/repopolicy/repopolicy/internal/detect"
 	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/internal/git"
+	"github.com/repopolicy/repopolicy/internal/propose/binding"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/trust"
 	"github.com/repopolicy/repopolicy/internal/web"
@@ -277,12 +277,12 @@ func (a *app) adviseCopy(ctx context.Context, o *signOptions, files []rekorbind.
 	if err != nil {
 		return
 	}
-	for _, name := range []string{detect.BindWorkflow, detect.GitLabBind} {
+	for _, name := range []string{binding.Workflow, binding.GitLabBind} {
 		text, err := r.File(head, name)
 		if err != nil {
 			continue
 		}
-		if n, line := detect.LeavesPlaces(text); n > 0 {
+		if n, line := binding.LeavesPlaces(text); n > 0 {
 			a.err.Line("warning: %s:%d leaves the place proofs behind", name, n)
 			a.err.Line("hint: write there: %s", line)
 		}

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package detect looks at a project and proposes a policy for it. All that it
+// Package propose looks at a project and proposes a policy for it. All that it
 // reads is a suggestion: what it proposes is a draft for the maintainers, and
 // where it has to choose, it takes the stricter reading. Bytes in, text out.
-package detect
+package propose
 
 import (
 	"encoding/json"

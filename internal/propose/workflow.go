@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package detect
+package propose
 
 import (
 	"fmt"
@@ -9,22 +9,12 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/repopolicy/repopolicy/internal/propose/binding"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
 // MaxWorkflowBytes is the largest workflow file that is looked at.
 const MaxWorkflowBytes = 1 << 20
-
-// BindWorkflow is the workflow that speaks for the repository. It never
-// releases.
-const BindWorkflow = ".github/workflows/repopolicy.yml"
-
-// On GitLab the pipeline's configuration speaks for the project, and includes the
-// jobs that bind.
-const (
-	GitLabConfig = ".gitlab-ci.yml"
-	GitLabBind   = ".repopolicy/gitlab-ci.yml"
-)
 
 // tagTriggers are events whose run can be about a tag, in the order in which
 // they are proposed.
@@ -147,7 +137,7 @@ type signer struct {
 func signers(workflows map[string][]byte) []signer {
 	files := map[string]*file{}
 	for path, data := range workflows {
-		if f, ok := parse(data); ok && path != BindWorkflow {
+		if f, ok := parse(data); ok && path != binding.Workflow {
 			files[path] = f
 		}
 	}
@@ -308,22 +298,4 @@ func (p *Proposal) name(path string) string {
 		name = fmt.Sprintf("%s-%d", base, n)
 	}
 	return name
-}
-
-// LeavesPlaces finds the line of a workflow that copies signatures and not the place proofs beside
-// them, as was written before there were any. It returns its number, from 1, and what should
-// stand there; 0 if there is none.
-func LeavesPlaces(workflow []byte) (number int, want string) {
-	const old = "/.repopolicy/signatures/*.sigstore.json"
-	if len(workflow) > MaxWorkflowBytes || strings.Contains(string(workflow), ".place.json") {
-		return 0, ""
-	}
-	for line := range strings.Lines(string(workflow)) {
-		number++
-		text := strings.TrimSpace(line)
-		if strings.HasPrefix(strings.TrimPrefix(text, "- "), "cp ") && strings.Contains(text, old) {
-			return number, strings.ReplaceAll(text, old, "/.repopolicy/signatures/*.json")
-		}
-	}
-	return 0, ""
 }

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package detect
+package propose
 
 import (
-	_ "embed"
 	"fmt"
 	"strconv"
 	"strings"
@@ -11,9 +10,6 @@ import (
 
 	"github.com/repopolicy/repopolicy/policy"
 )
-
-// Attributes keep Git from changing the bytes that are signed.
-const Attributes = ".repopolicy/** -text -filter -ident"
 
 // Member is the first maintainer.
 type Member struct {
@@ -111,42 +107,3 @@ func list(items []string) string {
 	}
 	return "[" + strings.Join(quoted, ", ") + "]"
 }
-
-var (
-	//go:embed repopolicy.yml
-	bindTemplate string
-	//go:embed gitlab.yml
-	gitlabTemplate string
-)
-
-// Workflow returns the text of [BindWorkflow] for a repository on GitHub with
-// that default branch. Program is the Go package of this program with its
-// version; both must be of characters that mean nothing in YAML or in a filter
-// of branches. The name of a private repository becomes public.
-func Workflow(repo policy.Locator, branch, program string, private bool) (string, error) {
-	return fill(bindTemplate, repo, branch, program, private)
-}
-
-// Pipeline returns the text of [GitLabBind] for a project on GitLab, like
-// [Workflow].
-func Pipeline(repo policy.Locator, program string, private bool) (string, error) {
-	return fill(gitlabTemplate, repo, "-", program, private)
-}
-
-// GitLabCI returns a [GitLabConfig] that does nothing but include [GitLabBind].
-func GitLabCI() string { return "include: [{local: " + GitLabBind + "}]\n" }
-
-func fill(template string, repo policy.Locator, branch, program string, private bool) (string, error) {
-	for _, s := range []string{repo.Path(), branch, program} {
-		if s == "" || strings.Trim(s, safe) != "" {
-			return "", fmt.Errorf("%q cannot stand in a workflow", s)
-		}
-	}
-	publish := ""
-	if private {
-		publish = " --publish-name"
-	}
-	return strings.NewReplacer("<REPOSITORY>", repo.Path(), "<BRANCH>", branch, "<PROGRAM>", program, "<PUBLISH>", publish).Replace(template), nil
-}
-
-const safe = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._/@-"

@@ -1,17 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package detect
+package propose
 
 import (
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/repopolicy/repopolicy/internal/propose/binding"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -97,7 +95,7 @@ func TestRules(t *testing.T) {
 		{what: "named", text: "on: {push: {branches: [main]}}\n" + steps(""), o: Options{Workflow: ".github/workflows/other.yml"}, want: []Rule{{Workflow: ".github/workflows/other.yml"}}, says: "--workflow"},
 		{what: "not YAML", text: "on: [", says: "no workflow with id-token: write"},
 		{what: "not a workflow", text: "- a\n", says: "no workflow with id-token: write"},
-		{what: "the binding workflow", text: "x: y\n", more: map[string]string{BindWorkflow: "on: push\n" + signing + steps("")}, says: "no workflow with id-token: write"},
+		{what: "the binding workflow", text: "x: y\n", more: map[string]string{binding.Workflow: "on: push\n" + signing + steps("")}, says: "no workflow with id-token: write"},
 	} {
 		p := Project{Repository: widget, Workflows: map[string][]byte{release: []byte(c.text)}}
 		for path, text := range c.more {
@@ -181,67 +179,6 @@ func TestSuggestions(t *testing.T) {
 	}
 }
 
-// TestWorkflow: actionlint accepts the workflow, and no job can both sign and
-// write.
-func TestWorkflow(t *testing.T) {
-	text, err := Workflow(widget, "main", policy.Name+"/cmd/repopolicy@v1.2.3", false)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if strings.ContainsAny(text, "<>") || strings.Contains(text, "publish-name") {
-		t.Error(text)
-	}
-	private, err := Workflow(widget, "main", "p@v1", true)
-	if err != nil || !strings.Contains(private, "--output bound --publish-name\n") {
-		t.Error(private, err)
-	}
-	for _, bad := range []string{"", "a'b", "a*", "a b", "a\nb", "${{ x }}", "!a", "a:b"} {
-		if _, err := Workflow(widget, bad, "p@v1", false); err == nil {
-			t.Errorf("branch %q", bad)
-		}
-		if _, err := Workflow(widget, "main", bad, false); err == nil {
-			t.Errorf("program %q", bad)
-		}
-	}
-	lab, err := Pipeline(widget, policy.Name+"/cmd/repopolicy@v1.2.3", false)
-	if err != nil || strings.ContainsAny(lab, "<>") || !strings.Contains(lab, "bind --if-ready --output bound\n") || !strings.Contains(lab, `$CI_PROJECT_PATH == "`+widget.Path()+`"`) {
-		t.Error(lab, err)
-	}
-	if _, err := Pipeline(widget, "a b", false); err == nil {
-		t.Error("a program that cannot stand in a pipeline")
-	}
-	path := filepath.Join(t.TempDir(), "repopolicy.yml")
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if out, err := exec.Command("go", "tool", "actionlint", path).CombinedOutput(); err != nil {
-		t.Errorf("actionlint: %v\n%s", err, out)
-	}
-	for line := range strings.Lines(text) {
-		if _, uses, ok := strings.Cut(line, "uses: "); ok {
-			at, comment, _ := strings.Cut(strings.TrimSpace(uses), " # v")
-			if _, sha, _ := strings.Cut(at, "@"); len(sha) != 40 || comment == "" {
-				t.Errorf("not pinned: %s", line)
-			}
-		}
-	}
-	if !strings.Contains(text, "\npermissions: {}\n") {
-		t.Error("the default permissions")
-	}
-	for job := range strings.SplitSeq(text[strings.Index(text, "\njobs:"):], "\n\n") {
-		if strings.Contains(job, "id-token: write") && strings.Contains(job, "contents: write") {
-			t.Error(job)
-		}
-		if strings.Contains(job, "actions/checkout") && !strings.Contains(job, "git push") && !strings.Contains(job, "persist-credentials: false") {
-			t.Error(job)
-		}
-	}
-	// What it is not a rule for: the binding workflow never releases.
-	if p := From(Project{Repository: widget, Workflows: map[string][]byte{BindWorkflow: []byte(text)}}, Options{}); len(p.Rules) != 0 {
-		t.Errorf("%+v", p.Rules)
-	}
-}
-
 // FuzzFrom: whatever a project holds, the proposal is a valid policy, or has an
 // answer of the file system in it that no policy can express.
 func FuzzFrom(f *testing.F) {
@@ -258,27 +195,4 @@ func FuzzFrom(f *testing.F) {
 			t.Fatalf("another policy than proposed:\n%s", p.Policy(answers()))
 		}
 	})
-}
-
-// TestLeavesPlaces: a workflow that copies signatures alone is told, and what init writes is not.
-func TestLeavesPlaces(t *testing.T) {
-	github := "      - run: |\n          mkdir -p .repopolicy/signatures\n          cp ../bound/.repopolicy/signatures/*.sigstore.json .repopolicy/signatures/\n"
-	gitlab := "  script:\n    - cp \"$bound\"/.repopolicy/signatures/*.sigstore.json .repopolicy/signatures/\n"
-	for name, x := range map[string]struct {
-		text, want string
-		line       int
-	}{
-		"github":         {github, "cp ../bound/.repopolicy/signatures/*.json .repopolicy/signatures/", 3},
-		"gitlab":         {gitlab, `- cp "$bound"/.repopolicy/signatures/*.json .repopolicy/signatures/`, 2},
-		"all":            {strings.ReplaceAll(github, "*.sigstore.json", "*.json"), "", 0},
-		"another line":   {github + "          cp ../bound/.repopolicy/signatures/*.place.json .repopolicy/signatures/\n", "", 0},
-		"a comment":      {"# cp x/.repopolicy/signatures/*.sigstore.json y\n", "", 0},
-		"nothing":        {"", "", 0},
-		"what init does": {gitlabTemplate, "", 0},
-		"and on github":  {bindTemplate, "", 0},
-	} {
-		if line, want := LeavesPlaces([]byte(x.text)); line != x.line || want != x.want {
-			t.Errorf("%s: %d %q", name, line, want)
-		}
-	}
 }
