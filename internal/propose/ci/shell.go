@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package ci
+
+import (
+	"slices"
+	"strings"
+)
+
+// Commands divides a shell script into commands of words, without quotes, assignments, and the
+// words that only lead to a command. It runs nothing and follows no variable.
+func Commands(script string) (out [][]string) {
+	var words []string
+	flush := func() {
+		if c := bare(words); len(c) > 0 {
+			out = append(out, c)
+		}
+		words = nil
+	}
+	for _, t := range tokens(script) {
+		if t.end {
+			flush()
+			continue
+		}
+		words = append(words, t.text)
+	}
+	flush()
+	return out
+}
+
+type token struct {
+	text string
+	end  bool // of a command
+}
+
+// tokens reads words and the ends of commands.
+func tokens(script string) (out []token) {
+	script = strings.ReplaceAll(script, "\\\n", " ")
+	var word strings.Builder
+	started := false
+	flush := func() {
+		if started {
+			out = append(out, token{text: word.String()})
+		}
+		word.Reset()
+		started = false
+	}
+	for i := 0; i < len(script); i++ {
+		switch c := script[i]; {
+		case c == '\'' || c == '"':
+			end := strings.IndexByte(script[i+1:], c)
+			if end < 0 {
+				end = len(script) - i - 1
+			}
+			word.WriteString(script[i+1 : i+1+end])
+			started, i = true, i+1+end
+		case c == '#' && !started:
+			for i+1 < len(script) && script[i+1] != '\n' {
+				i++
+			}
+		case c == ' ' || c == '\t' || c == '\r':
+			flush()
+		case c == '\n' || c == ';' || c == '&' || c == '|' || c == '(' && !strings.HasSuffix(word.String(), "$") || c == ')' || c == '`':
+			flush()
+			out = append(out, token{end: true})
+		case c == '(':
+			word.Reset()
+			started = false
+			out = append(out, token{end: true})
+		default:
+			word.WriteByte(c)
+			started = true
+		}
+	}
+	flush()
+	return out
+}
+
+// leads are words before a command that change nothing of what it is.
+var leads = []string{
+	"do", "then", "else", "if", "while", "until", "!", "{", "sudo", "exec", "time", "command", "env", "nohup", "npx", "bunx",
+	"uvx", "corepack", "retry", "-y", "--yes", "--", "@", "-",
+}
+
+// runners run the command that follows, by the first two words.
+var runners = [][2]string{
+	{"pnpm", "exec"}, {"pnpm", "dlx"}, {"yarn", "dlx"}, {"yarn", "exec"}, {"npm", "exec"}, {"bun", "x"}, {"uv", "run"},
+	{"poetry", "run"}, {"pdm", "run"}, {"hatch", "run"}, {"pipx", "run"}, {"bundle", "exec"}, {"mise", "exec"}, {"mise", "x"},
+	{"python", "-m"}, {"python3", "-m"}, {"go", "run"}, {"uv", "tool"},
+}
+
+// bare takes away what stands before a command.
+func bare(words []string) []string {
+	for len(words) > 0 {
+		name, _, assigns := strings.Cut(words[0], "=")
+		switch {
+		case assigns && name != "" && strings.Trim(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") == "":
+			words = words[1:]
+		case slices.Contains(leads, words[0]):
+			words = words[1:]
+		case len(words) > 1 && slices.Contains(runners, [2]string{words[0], words[1]}):
+			words = words[2:]
+		default:
+			out := slices.Clone(words)
+			out[0] = strings.TrimLeft(out[0], "@-")
+			return out
+		}
+	}
+	return nil
+}
+
+// Loose divides the text of a program in another language: what stands in quotes, brackets and
+// calls become words, and a command may begin at any of them.
+func Loose(program string) (out [][]string) {
+	const maxWords = 50_000
+	breaks := strings.NewReplacer("'", " ", `"`, " ", "`", " ", "(", " ", ")", " ", "[", " ", "]", " ", ",", " ", "{", " ", "}", " ")
+	total := 0
+	for line := range strings.Lines(program) {
+		if trimmed := strings.TrimSpace(line); strings.HasPrefix(trimmed, "//") || strings.HasPrefix(trimmed, "#") {
+			continue
+		}
+		words := strings.Fields(breaks.Replace(line))
+		if total += len(words) * len(words); total > maxWords {
+			return out
+		}
+		for i := range words {
+			out = append(out, words[i:])
+		}
+	}
+	return out
+}
