@@ -27,7 +27,6 @@ import (
 
 const (
 	maxSuggestion = 1 << 20 // of a file that only suggests something
-	maxWorkflows  = 500
 	defaultExpiry = "1y"
 )
 
@@ -333,26 +332,7 @@ func withoutUser(address string) string {
 // suggests nothing.
 func (r *initRun) readFiles() {
 	p, t := &r.project, r.tree
-	p.Workflows = map[string][]byte{}
-	for _, base := range t.Names(".github/workflows") {
-		name := ".github/workflows/" + base
-		if ext := path.Ext(name); (ext == ".yml" || ext == ".yaml") && len(p.Workflows) < maxWorkflows {
-			if data, err := t.Read(name, propose.MaxWorkflowBytes); err == nil && data != nil {
-				p.Workflows[name] = data
-			}
-		}
-	}
-	first := func(names ...string) []byte {
-		for _, name := range names {
-			if data, err := t.Read(name, maxSuggestion); err == nil && data != nil {
-				return data
-			}
-		}
-		return nil
-	}
-	p.Owners = first(".github/CODEOWNERS", "CODEOWNERS", "docs/CODEOWNERS")
-	p.Insights = first("SECURITY-INSIGHTS.yml", ".github/SECURITY-INSIGHTS.yml", "security-insights.yml", ".github/security-insights.yml")
-	p.Package = first("package.json")
+	p.Files, p.Default = t, r.branch
 	p.Bundles = t.Bundles()
 }
 

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package propose looks at a project and proposes a policy for it. All that it
-// reads is a suggestion: what it proposes is a draft for the maintainers, and
-// where it has to choose, it takes the stricter reading. Bytes in, text out.
+// Package propose says what a maintainer should write: it looks at a project and makes a draft
+// of its policy. All that it reads is a suggestion; where it has to choose, it takes the
+// stricter reading, and what it does not know it asks. Values in, values out: it prints nothing
+// and knows no environment, clock or network.
 package propose
 
 import (
@@ -13,18 +14,30 @@ import (
 	"strings"
 	"time"
 
+	"github.com/repopolicy/repopolicy/internal/propose/binding"
+	"github.com/repopolicy/repopolicy/internal/propose/ci"
+	"github.com/repopolicy/repopolicy/internal/propose/clone"
+	"github.com/repopolicy/repopolicy/internal/propose/names"
+	"github.com/repopolicy/repopolicy/internal/propose/tagset"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
 // Project is what is known of a project.
 type Project struct {
 	Repository policy.Locator
+	Default    string            // the default branch
 	Tags       []string          // of the Git repository
-	Workflows  map[string][]byte // by path
+	Files      clone.Files       // that are checked out
 	Bundles    map[string][]byte // Sigstore bundles in the tree, by path
-	Owners     []byte            // CODEOWNERS; nil if there is none
-	Insights   []byte            // SECURITY-INSIGHTS.yml; nil if there is none
-	Package    []byte            // package.json; nil if there is none
+
+	clone   *clone.Clone
+	catalog *names.Catalog
+}
+
+// name returns the name of the repository without its owner.
+func (p *Project) name() string {
+	path := p.Repository.Path()
+	return path[strings.LastIndexByte(path, '/')+1:]
 }
 
 // Options are answers that are known already and win over what is found.
@@ -38,9 +51,14 @@ type Options struct {
 // Finding is something that was found, with what follows from it.
 type Finding struct{ Found, Proposes string }
 
+// Question reports whether the finding asks for an answer.
+func (f Finding) Question() bool { return strings.HasPrefix(f.Proposes, "question: ") }
+
+// Any is the one element that stands for the word of the policy language.
+const Any = "any"
+
 // Proposal is what a policy could say.
 type Proposal struct {
-	Tags     []string // patterns; the one element "semver" stands for that word
 	Rules    []Rule
 	People   []string  // who may be maintainers too, as comments
 	Since    time.Time // of the oldest bundle; zero if there is none
@@ -56,69 +74,67 @@ type Rule struct {
 	SignerDigest string
 	Environment  string
 	Triggers     []string
-	Branches     []string // full refs; nil if tags release
+	Refs         []string // patterns; nil if tags release
+	Tags         []string // patterns; the one element [tagset.Semver] or [Any] stands for that word
 	Artifacts    []string
+	Runner       string   // "" for the forge's own
+	Notes        []string // comments before the rule
+
+	GuessTags, GuessArtifacts, GuessEnvironment bool
+
+	kinds []kind
 }
 
 func (p *Proposal) found(what, proposes string, args ...any) {
 	p.Findings = append(p.Findings, Finding{what, fmt.Sprintf(proposes, args...)})
 }
 
-// From returns what is proposed for a project.
+// From returns what is proposed for a project. Without a rule there is nothing to write: the
+// findings say why, and what to do.
 func From(p Project, o Options) *Proposal {
 	out := &Proposal{}
-	out.Tags = o.Tags
-	if out.Tags == nil {
-		out.Tags = out.tags(p.Tags)
+	p.clone = clone.New(p.Files)
+	owner, _, _ := strings.Cut(p.Repository.Path(), "/")
+	p.catalog = names.Read(p.clone, owner, p.name())
+	s := &survey{
+		project: &p, out: out, forced: o.Workflow, families: tagset.Families(p.Tags),
+		uploads: map[string][]string{}, quiet: map[string]string{}, forbidden: map[string]string{},
 	}
-	out.rules(p, o)
+	if p.Repository.Host() == "gitlab.com" {
+		s.gitlab()
+	} else {
+		s.reader = ci.Read(p.clone, ci.Repository{Path: p.Repository.Path(), Default: p.Default}, binding.Workflow)
+		s.run()
+	}
+	s.decide(o)
+	if o.Workflow != "" && len(out.Rules) == 0 {
+		s.named(o)
+	}
 	out.since(p.Bundles)
-	out.people(p.Owners, p.Insights)
+	out.people(p.first(".github/CODEOWNERS", "CODEOWNERS", "docs/CODEOWNERS", ".gitlab/CODEOWNERS"),
+		p.first("SECURITY-INSIGHTS.yml", ".github/SECURITY-INSIGHTS.yml", "security-insights.yml", ".github/security-insights.yml"))
 	return out
 }
 
-// tags proposes patterns for the tags of releases.
-func (p *Proposal) tags(names []string) []string {
-	v, plain := 0, 0
-	prefixes := map[string]int{}
-	for _, name := range names {
-		i := strings.IndexFunc(name, func(r rune) bool { return r >= '0' && r <= '9' })
-		switch {
-		case i < 0:
-		case i == 0:
-			plain++
-		case name[:i] == "v":
-			v++
-		default:
-			prefixes[name[:i]]++
-		}
-	}
-	best := ""
-	for _, prefix := range sorted(prefixes) {
-		if _, err := policy.ParsePattern(prefix + "*"); err == nil && prefixes[prefix] > prefixes[best] {
-			best = prefix
-		}
-	}
-	switch most := max(v, plain, prefixes[best]); {
-	case most == 0:
-		p.found("no tag of a version", `tags = ["v*"]`)
-		return []string{"v*"}
-	case most == v && plain == 0:
-		p.found(tagsLike(v, "v1"), `tags = ["v*"]`)
-		return []string{"v*"}
-	case most == prefixes[best]:
-		p.found(tagsLike(most, best+"1"), "tags = [%q]", best+"*")
-		return []string{best + "*"}
-	}
-	p.found(tagsLike(v+plain, "1.2.3"), `tags = "semver"`)
-	return []string{"semver"}
+func (p *Project) first(names ...string) []byte {
+	_, data := p.clone.First(names...)
+	return data
 }
 
-func tagsLike(n int, example string) string {
-	if n == 1 {
-		return "a tag like " + example
+// named makes a rule for a file that the user named and that says nothing itself.
+func (s *survey) named(o Options) {
+	r := Rule{Name: s.out.name(o.Workflow), Workflow: o.Workflow, Environment: o.Environment, Tags: o.Tags, Artifacts: o.Artifacts}
+	if r.Tags == nil {
+		if r.Tags = tagset.Patterns(s.main(), s.project.Tags); len(r.Tags) == 0 {
+			r.Tags = []string{"v*"}
+		}
+		r.GuessTags = true
 	}
-	return fmt.Sprintf("%d tags like %s", n, example)
+	if r.Artifacts == nil {
+		r.Artifacts, r.GuessArtifacts = s.project.catalog.Guess(), true
+	}
+	s.out.Rules = append(s.out.Rules, r)
+	s.out.found("--workflow "+o.Workflow, "rule %s%s", r.Name, r.detail())
 }
 
 func sorted[V any](m map[string]V) []string {
@@ -130,28 +146,9 @@ func sorted[V any](m map[string]V) []string {
 	return out
 }
 
-// artifacts proposes the names of what is released. What is called otherwise is
-// denied until the policy names it.
-func artifacts(repo policy.Locator) []string {
-	_, name, _ := strings.Cut(repo.Path(), "/")
-	if i := strings.LastIndexByte(name, '/'); i >= 0 {
-		name = name[i+1:]
-	}
-	return []string{name + "*", "SHA256SUMS"}
-}
-
-// npmPackage returns a pattern for the versions of the package of a package.json.
-func npmPackage(data []byte) (pattern string, ok bool) {
-	var doc struct {
-		Name    string `json:"name"`
-		Private bool   `json:"private"`
-	}
-	if json.Unmarshal(data, &doc) != nil || doc.Name == "" || doc.Private {
-		return "", false
-	}
-	pattern = "pkg:npm/" + strings.Replace(doc.Name, "@", "%40", 1) + "@*"
+func valid(pattern string) bool {
 	_, err := policy.ParsePattern(pattern)
-	return pattern, err == nil
+	return err == nil
 }
 
 // since finds the time of the oldest bundle. It is not verified: a release from
@@ -171,7 +168,8 @@ func (p *Proposal) since(bundles map[string][]byte) {
 		}
 		for _, e := range doc.VerificationMaterial.TlogEntries {
 			n, err := strconv.ParseInt(e.IntegratedTime, 10, 64)
-			if at := time.Unix(n, 0).UTC(); err == nil && n > 0 && at.Year() < 10_000 && (p.Since.IsZero() || at.Before(p.Since)) {
+			at := time.Unix(n, 0).UTC()
+			if err == nil && n > 0 && at.Year() < 10_000 && (p.Since.IsZero() || at.Before(p.Since)) {
 				p.Since, oldest = at.Truncate(24*time.Hour), name
 			}
 		}
@@ -179,4 +177,57 @@ func (p *Proposal) since(bundles map[string][]byte) {
 	if oldest != "" {
 		p.found("bundle "+oldest, "since = %s, for releases from before the policy", p.Since.Format(time.RFC3339))
 	}
+}
+
+// detail says of a rule what its name does not.
+func (r *Rule) detail() string {
+	out := ""
+	if r.SignerRef != "" {
+		out = ", signed by a reusable workflow at " + r.SignerRef
+	} else if r.SignerDigest != "" {
+		out = ", signed by a reusable workflow at commit " + r.SignerDigest
+	}
+	if r.Environment != "" {
+		out += ", environment " + r.Environment
+	}
+	return out
+}
+
+// calls makes the rule one for a reusable workflow of another repository, whose certificate
+// names the callee. It is false if the ref is neither a commit nor the name of a tag or branch.
+func (r *Rule) calls(f ci.Foreign) bool {
+	r.Workflow = "https://github.com/" + f.Repository + "/" + f.Path
+	ref := f.Ref
+	switch {
+	case len(ref) == 40 && strings.Trim(ref, "0123456789abcdef") == "":
+		r.SignerDigest = ref
+		return true
+	case strings.HasPrefix(ref, "refs/"):
+		r.SignerRef = ref
+	case ref[0] >= '0' && ref[0] <= '9', len(ref) > 1 && ref[0] == 'v' && ref[1] >= '0' && ref[1] <= '9':
+		r.SignerRef = "refs/tags/" + ref
+	default:
+		r.SignerRef = "refs/heads/" + ref
+	}
+	return policy.ValidRef(r.SignerRef)
+}
+
+// name returns a name for a rule, from that of its file.
+func (p *Proposal) name(path string) string {
+	base := path[strings.LastIndexByte(path, '/')+1:]
+	base = strings.TrimSuffix(strings.TrimSuffix(base, ".yml"), ".yaml")
+	base = strings.Trim(strings.Map(func(r rune) rune {
+		if r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r == '-' || r == '_' || r == '.' {
+			return r
+		}
+		return '-'
+	}, base), "-._")
+	if base == "" || len(base) > 60 {
+		base = "release"
+	}
+	name := base
+	for n := 2; slices.ContainsFunc(p.Rules, func(r Rule) bool { return r.Name == name }); n++ {
+		name = fmt.Sprintf("%s-%d", base, n)
+	}
+	return name
 }

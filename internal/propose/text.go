@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/repopolicy/repopolicy/internal/propose/tagset"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -67,16 +68,19 @@ func (p *Proposal) Policy(a Answers) string {
 func (p *Proposal) rule(line func(string, ...any), r *Rule) {
 	line("")
 	line("[[release]]")
+	for _, n := range r.Notes {
+		line("# %s", n)
+	}
 	line("name        = %s", quote(r.Name))
-	if len(p.Tags) == 1 && p.Tags[0] == "semver" {
-		line("tags        = \"semver\"")
+	if len(r.Tags) == 1 && (r.Tags[0] == tagset.Semver || r.Tags[0] == Any) {
+		line("tags        = %q%s", r.Tags[0], guess(r.GuessTags))
 	} else {
-		line("tags        = %s", list(p.Tags))
+		line("tags        = %s%s", list(r.Tags), guess(r.GuessTags))
 	}
-	if r.Branches != nil {
-		line("refs        = %s", list(r.Branches))
+	if r.Refs != nil {
+		line("refs        = %s", list(r.Refs))
 	}
-	line("artifacts   = %s", list(r.Artifacts))
+	line("artifacts   = %s%s", list(r.Artifacts), guess(r.GuessArtifacts))
 	line("workflow    = %s", quote(r.Workflow))
 	if r.Caller != "" {
 		line("caller      = %s", quote(r.Caller))
@@ -88,14 +92,25 @@ func (p *Proposal) rule(line func(string, ...any), r *Rule) {
 		line("signer-ref  = %s", quote(r.SignerRef))
 	}
 	if r.Environment != "" {
-		line("environment = %s", quote(r.Environment))
+		line("environment = %s%s", quote(r.Environment), guess(r.GuessEnvironment))
 	}
 	if r.Triggers != nil {
 		line("triggers    = %s", list(r.Triggers))
 	}
+	if r.Runner != "" {
+		line("runner      = %s", quote(r.Runner))
+	}
 	if !p.Since.IsZero() {
 		line("since       = %s", p.Since.Format("2006-01-02T15:04:05Z"))
 	}
+}
+
+// guess marks a value that nothing in the clone says.
+func guess(is bool) string {
+	if is {
+		return " # guess"
+	}
+	return ""
 }
 
 func quote(s string) string { return strconv.QuoteToASCII(s) }
