@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net/url"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -151,6 +152,10 @@ func (a *app) init(ctx context.Context, o *initOptions) error {
 	}
 	if r.fresh {
 		r.policy = r.text(r.member)
+		r.show()
+		if err := r.mayWrite(); err != nil {
+			return err
+		}
 	}
 	// Whoever says no, or may not, finds everything as it was.
 	var v *draftVersion
@@ -239,10 +244,10 @@ func (r *initRun) look(ctx context.Context) error {
 	}
 	address, source := o.repo.value, "--repository"
 	if !o.repo.set {
-		if address, err = repo.Origin(); err != nil {
-			return find.GitFault(err)
+		source = "the remote origin"
+		if address, err = r.remote(repo); err != nil {
+			return err
 		}
-		address, source = withoutUser(address), "the remote origin"
 	}
 	if r.policy != nil {
 		doc, err := policy.Parse(r.policy)
@@ -254,12 +259,8 @@ func (r *initRun) look(ctx context.Context) error {
 			return policy.Faultf(policy.Usage, "--repository: %s is about %s", rekorbind.PolicyFile, p.Repository)
 		}
 	} else if p.Repository, err = policy.NormalizeLocator(address); err != nil {
-		msg := fmt.Sprintf("%s names no repository: %s", source, err)
-		if address == "" {
-			msg = "which repository? It has no remote origin"
-		}
 		return &policy.Fault{
-			Reason: policy.Usage, Text: msg,
+			Reason: policy.Usage, Text: fmt.Sprintf("%s names no repository: %s", source, err),
 			Hint: "name it with --repository https://github.com/acme/widget",
 		}
 	}
@@ -284,6 +285,25 @@ func (r *initRun) look(ctx context.Context) error {
 	}
 	r.readFiles()
 	return nil
+}
+
+// remote returns the address of the repository, or what to ask where that would be a guess. For
+// a policy that is there it says itself what it is about.
+func (r *initRun) remote(repo *git.Repository) (string, error) {
+	remotes, err := repo.Remotes()
+	if err != nil {
+		return "", find.GitFault(err)
+	}
+	for name, address := range remotes {
+		remotes[name] = withoutUser(address)
+	}
+	address, question, answer := propose.Remote(remotes)
+	if question != "" && r.policy == nil {
+		return "", &policy.Fault{
+			Reason: policy.Usage, Text: question, Hint: strings.TrimSpace("name it with --repository " + answer),
+		}
+	}
+	return address, nil
 }
 
 // unsigned finds out whether a first signature is to be made. A policy that is there may
@@ -357,13 +377,16 @@ func (r *initRun) propose() error {
 	}
 	r.proposal = propose.From(r.project, propose.Options{Workflow: o.workflow.value, Environment: o.environment.value, Tags: o.tags, Artifacts: o.artifacts})
 	for _, f := range r.proposal.Findings {
-		r.err.Line("found %s → proposes %s", f.Found, f.Proposes)
+		r.err.Line("%s", f)
 	}
 	if !r.fresh { // what somebody else may have put there is not signed by init
 		if r.signs = bytes.Equal(r.text(r.member), r.policy); !r.signs {
 			r.err.Line("note: %s is not what init writes today; `repopolicy sign` signs it once it is committed", rekorbind.PolicyFile)
 		}
 		return nil
+	}
+	if len(r.proposal.Rules) == 0 {
+		return nothingReleases(r.proposal)
 	}
 	r.member = r.named(propose.Member{Email: o.email.value, Issuer: o.issuer.value})
 	example := r.member
@@ -379,12 +402,46 @@ func (r *initRun) propose() error {
 	return nil
 }
 
+// nothingReleases says what to do where no rule can be proposed: without one a policy would
+// forbid every release.
+func nothingReleases(p *propose.Proposal) error {
+	f := &policy.Fault{
+		Reason: policy.Usage, Text: "nothing is written: no job is known to leave evidence of a release by its identity",
+		Hint: "sign or attest in the job that publishes, or name its file with --workflow; " +
+			"for releases that people sign, write " + rekorbind.PolicyFile + " and run `repopolicy init` again",
+	}
+	if slices.ContainsFunc(p.Findings, propose.Finding.Question) {
+		f.Text = "nothing is written: which job releases is asked above"
+	}
+	return f
+}
+
 func unfitting(err error) error {
 	f := policy.Faultf(policy.Usage, "the answers make no valid policy: %s", err)
 	if pe := (*policy.ParseError)(nil); errors.As(err, &pe) {
 		f.Hint = pe.Problems[0].Hint
 	}
 	return f
+}
+
+// show prints the policy before anything is asked, written or signed.
+func (r *initRun) show() {
+	r.err.Line("proposes %s:", rekorbind.PolicyFile)
+	for line := range strings.Lines(string(r.policy)) {
+		r.err.Line("  %s", strings.TrimSuffix(line, "\n"))
+	}
+}
+
+// mayWrite asks on a terminal whether that may be written; before a signature that is asked
+// together with what becomes public.
+func (r *initRun) mayWrite() error {
+	if r.signs || r.o.yes || !r.Terminal {
+		return nil
+	}
+	if err := r.agree(&r.o.signOptions, "Write it?"); err != nil {
+		return &policy.Fault{Reason: policy.Usage, Text: "nothing was written"}
+	}
+	return nil
 }
 
 // text returns the policy with that first maintainer.

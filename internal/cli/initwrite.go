@@ -5,12 +5,12 @@ package cli
 import (
 	"bytes"
 	"errors"
-	"fmt"
-	"net/url"
 	"slices"
 	"strings"
 
+	"github.com/repopolicy/repopolicy/internal/propose"
 	"github.com/repopolicy/repopolicy/internal/propose/binding"
+	"github.com/repopolicy/repopolicy/internal/propose/settings"
 	"github.com/repopolicy/repopolicy/internal/report"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/rekorbind"
@@ -46,9 +46,19 @@ func (r *initRun) write() (bool, error) {
 		}
 	}
 	if len(r.bind) == 0 {
-		r.err.Line("note: no workflow is written for %s, whose certificates prove no repository: the maintainers' signatures bind", r.project.Repository.Host())
+		r.unbound()
 	}
 	return written, nil
+}
+
+// unbound says why no workflow is written.
+func (r *initRun) unbound() {
+	if host := r.project.Repository.Host(); host != "github.com" && host != "gitlab.com" {
+		r.err.Line("note: no workflow is written for %s, whose certificates prove no repository: the maintainers' signatures bind", host)
+		return
+	}
+	r.err.Line("note: this build has no version that a workflow could run, and none is written to bind the policy")
+	r.err.Line("hint: run the command again with --program %s/cmd/repopolicy@VERSION", policy.Name)
 }
 
 // writable finds out what is to be written, and why it could not be.
@@ -92,14 +102,18 @@ func (r *initRun) binding() ([]textFile, error) {
 		return []textFile{{name: binding.Workflow}}, nil // it stays
 	}
 	program, err := r.program()
-	if err != nil {
+	if err != nil || program == "" {
 		return nil, err
 	}
 	if host == "github.com" {
 		text, err := binding.GitHub(r.project.Repository, r.branch, program, r.o.publish)
 		return []textFile{{binding.Workflow, text}}, err
 	}
-	text, err := binding.GitLab(r.project.Repository, program, r.o.publish)
+	config, err := r.tree.Read(binding.GitLabConfig, maxSuggestion)
+	if err != nil {
+		return nil, err
+	}
+	text, err := binding.GitLab(r.project.Repository, program, propose.Stage(config), r.o.publish)
 	return []textFile{{binding.GitLabBind, text}, {binding.GitLabConfig, binding.GitLabCI()}}, err
 }
 
@@ -129,7 +143,8 @@ func (r *initRun) attributes() (bool, error) {
 	return true, nil
 }
 
-// program returns the package of this program for the workflow, at this version.
+// program returns the package of this program for the workflow, at this version; "" if this
+// build has none that a workflow could run.
 func (r *initRun) program() (string, error) {
 	if r.o.program.set {
 		if _, version, ok := strings.Cut(r.o.program.value, "@"); !ok || version == "" || version == "latest" {
@@ -143,7 +158,7 @@ func (r *initRun) program() (string, error) {
 	}
 	v, _, _ = strings.Cut(v, "+")
 	if !strings.HasPrefix(v, "v") {
-		return "", errors.New("this build has no version that the workflow could run; name one with --program " + policy.Name + "/cmd/repopolicy@VERSION")
+		return "", nil // a build of a clone
 	}
 	return policy.Name + "/cmd/repopolicy@" + v, nil
 }
@@ -161,7 +176,9 @@ func (r *initRun) next(signed bool) {
 	add := ".gitattributes .repopolicy"
 	switch c.Repository.Host() {
 	case "github.com":
-		add += " " + binding.Workflow
+		if r.tree.Exists(binding.Workflow) {
+			add += " " + binding.Workflow
+		}
 	case "gitlab.com":
 		add += " " + binding.GitLabConfig
 		if data, err := r.tree.Read(binding.GitLabConfig, maxSuggestion); err == nil && !bytes.Contains(data, []byte(binding.GitLabBind)) {
@@ -175,34 +192,17 @@ func (r *initRun) next(signed bool) {
 		say("  git add .repopolicy && git commit -m 'sign the release policy'")
 	}
 	say("  git push")
-	switch c.Repository.Host() {
-	case "github.com":
-	case "gitlab.com":
-		say("settings of the forge that the policy leans on: protect the environment \"repopolicy\" and the default branch, and allow Git pushes by job tokens")
-		return
-	default:
+	advice := settings.For(c, r.branch)
+	if len(advice) == 0 {
 		return
 	}
-	repo := c.Repository.Path()
-	var environments []string
-	for _, rule := range c.Rules {
-		if w := rule.Workflow; w != nil && w.Environment != "" && !slices.Contains(environments, w.Environment) {
-			environments = append(environments, w.Environment)
+	say("settings of the forge that the policy leans on; the commands only add, and replace nothing:")
+	for _, x := range advice {
+		say("  # %s", x.Protects)
+		if x.Command != "" {
+			say("  %s", x.Command)
+			continue
 		}
+		say("  look at %s", x.Look)
 	}
-	say("settings of the forge that the policy leans on, to paste once:")
-	for _, env := range environments {
-		at := fmt.Sprintf("repos/%s/environments/%s", repo, url.PathEscape(env))
-		say("  gh api -X PUT %s -F 'deployment_branch_policy[protected_branches]=false' -F 'deployment_branch_policy[custom_branch_policies]=true'", at)
-		for i := range c.Rules {
-			rule := &c.Rules[i]
-			if rule.Workflow == nil || rule.Workflow.Environment != env {
-				continue
-			}
-			for _, pattern := range rule.Tags.Patterns() {
-				say("  gh api -X POST %s/deployment-branch-policies -f %s -f type=tag", at, "'name="+strings.ReplaceAll(pattern.String(), "'", `'\''`)+"'")
-			}
-		}
-	}
-	say("  gh api -X PUT repos/%s/branches/%s/protection -F required_pull_request_reviews=null -F enforce_admins=true -F required_status_checks=null -F restrictions=null", repo, url.PathEscape(r.branch))
 }

@@ -91,6 +91,7 @@ type survey struct {
 	uploads     map[string][]string // patterns of uploaded files, by the file that started
 	quiet       map[string]string   // jobs with ID tokens that publish nothing, and what they do
 	forbidden   map[string]string   // jobs that publish on events that never release
+	considered  map[string]bool     // jobs that publish on events that can release
 	silentOrder []string            // of quiet and forbidden jobs
 	forced      string              // the file that the user named; "" for none
 	out         *Proposal
@@ -293,6 +294,7 @@ func (s *survey) job(j ci.Job, x start) {
 		return
 	}
 	c := s.candidate(j)
+	s.considered[label(j)] = true
 	if x.ref == "" {
 		c.tagged.add(x.Event, x.family, "", pubs)
 	} else {
@@ -360,9 +362,7 @@ func (s *survey) refused(w *ci.Workflow, event string) {
 		}
 		d := newDetector(s.project.clone, s.project.catalog, j)
 		if len(d.publications()) == 0 {
-			if key := label(j); s.quiet[key] == "" {
-				s.silent(j, d, nil)
-			}
+			s.silent(j, d, nil)
 			continue
 		}
 		why := forbidden[event]

@@ -3,6 +3,9 @@
 package propose
 
 import (
+	"slices"
+	"strings"
+
 	"github.com/repopolicy/repopolicy/internal/propose/binding"
 	"github.com/repopolicy/repopolicy/internal/propose/ci"
 	"github.com/repopolicy/repopolicy/internal/propose/tagset"
@@ -29,4 +32,17 @@ func (s *survey) pipeline(p *ci.Pipeline, x start) {
 	for _, j := range p.Jobs(x.Start) {
 		s.job(j, x)
 	}
+}
+
+// Stage returns a stage that the pipeline of a project has: test, which is there unless the
+// configuration names others, or else the last of these.
+func Stage(config []byte) string {
+	stages := ci.Stages(config)
+	simple := func(s string) bool {
+		return s != "" && strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") == ""
+	}
+	if stages = slices.DeleteFunc(stages, func(s string) bool { return !simple(s) }); len(stages) == 0 || slices.Contains(stages, "test") {
+		return "test"
+	}
+	return stages[len(stages)-1]
 }

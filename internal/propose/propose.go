@@ -51,6 +51,17 @@ type Options struct {
 // Finding is something that was found, with what follows from it.
 type Finding struct{ Found, Proposes string }
 
+// String is one line that says what was found and what follows.
+func (f Finding) String() string {
+	switch {
+	case f.Question():
+		return "question about " + f.Found + ": " + strings.TrimPrefix(f.Proposes, "question: ")
+	case strings.HasPrefix(f.Proposes, "no rule"):
+		return "found " + f.Found + " → " + f.Proposes
+	}
+	return "found " + f.Found + " → proposes " + f.Proposes
+}
+
 // Question reports whether the finding asks for an answer.
 func (f Finding) Question() bool { return strings.HasPrefix(f.Proposes, "question: ") }
 
@@ -98,7 +109,7 @@ func From(p Project, o Options) *Proposal {
 	p.catalog = names.Read(p.clone, owner, p.name())
 	s := &survey{
 		project: &p, out: out, forced: o.Workflow, families: tagset.Families(p.Tags),
-		uploads: map[string][]string{}, quiet: map[string]string{}, forbidden: map[string]string{},
+		uploads: map[string][]string{}, quiet: map[string]string{}, forbidden: map[string]string{}, considered: map[string]bool{},
 	}
 	if p.Repository.Host() == "gitlab.com" {
 		s.gitlab()

@@ -341,10 +341,9 @@ func subset(a, b []string) bool {
 // say adds the findings about jobs that get no rule.
 func (s *survey) say() {
 	for _, key := range s.silentOrder {
-		if why := s.forbidden[key]; why != "" {
+		if why := s.forbidden[key]; why != "" && !s.considered[key] {
 			s.out.found(key, "%s", why)
-		}
-		if why := s.quiet[key]; why != "" && s.forbidden[key] == "" {
+		} else if why := s.quiet[key]; why != "" && !s.considered[key] {
 			s.out.found(key, "%s", why)
 		}
 	}

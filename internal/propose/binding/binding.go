@@ -41,20 +41,23 @@ var (
 // version; both must be of characters that mean nothing in YAML or in a filter
 // of branches. The name of a private repository becomes public.
 func GitHub(repo policy.Locator, branch, program string, private bool) (string, error) {
-	return fill(bindTemplate, repo, branch, program, private)
+	return fill(bindTemplate, repo, private, "<BRANCH>", branch, "<PROGRAM>", program)
 }
 
-// GitLab returns the text of [GitLabBind] for a project on GitLab, like [GitHub].
-func GitLab(repo policy.Locator, program string, private bool) (string, error) {
-	return fill(gitlabTemplate, repo, "-", program, private)
+// GitLab returns the text of [GitLabBind] for a project on GitLab, like [GitHub]. Its jobs are
+// in a stage that the project's pipeline has.
+func GitLab(repo policy.Locator, program, stage string, private bool) (string, error) {
+	return fill(gitlabTemplate, repo, private, "<STAGE>", stage, "<PROGRAM>", program)
 }
 
 // GitLabCI returns a [GitLabConfig] that does nothing but include [GitLabBind].
 func GitLabCI() string { return "include: [{local: " + GitLabBind + "}]\n" }
 
-func fill(template string, repo policy.Locator, branch, program string, private bool) (string, error) {
-	for _, s := range []string{repo.Path(), branch, program} {
-		if s == "" || strings.Trim(s, safe) != "" {
+// fill puts values into the places of a template; values are pairs of place and text.
+func fill(template string, repo policy.Locator, private bool, values ...string) (string, error) {
+	values = append(values, "<REPOSITORY>", repo.Path())
+	for i := 1; i < len(values); i += 2 {
+		if s := values[i]; s == "" || strings.Trim(s, safe) != "" {
 			return "", fmt.Errorf("%q cannot stand in a workflow", s)
 		}
 	}
@@ -62,7 +65,7 @@ func fill(template string, repo policy.Locator, branch, program string, private 
 	if private {
 		publish = " --publish-name"
 	}
-	return strings.NewReplacer("<REPOSITORY>", repo.Path(), "<BRANCH>", branch, "<PROGRAM>", program, "<PUBLISH>", publish).Replace(template), nil
+	return strings.NewReplacer(append(values, "<PUBLISH>", publish)...).Replace(template), nil
 }
 
 const safe = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._/@-"

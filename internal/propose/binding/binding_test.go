@@ -36,12 +36,15 @@ func TestWorkflow(t *testing.T) {
 			t.Errorf("program %q", bad)
 		}
 	}
-	lab, err := GitLab(widget, policy.Name+"/cmd/repopolicy@v1.2.3", false)
+	lab, err := GitLab(widget, policy.Name+"/cmd/repopolicy@v1.2.3", "test", false)
 	if err != nil || strings.ContainsAny(lab, "<>") || !strings.Contains(lab, "bind --if-ready --output bound\n") || !strings.Contains(lab, `$CI_PROJECT_PATH == "`+widget.Path()+`"`) {
 		t.Error(lab, err)
 	}
-	if _, err := GitLab(widget, "a b", false); err == nil {
+	if _, err := GitLab(widget, "a b", "test", false); err == nil {
 		t.Error("a program that cannot stand in a pipeline")
+	}
+	if _, err := GitLab(widget, "p@v1", "a: b", false); err == nil {
+		t.Error("a stage that cannot stand in a pipeline")
 	}
 	path := filepath.Join(t.TempDir(), "repopolicy.yml")
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
