@@ -14,6 +14,7 @@ import (
 // identity is what a certificate says of a job, but for ref and event.
 type identity struct {
 	caller, file string // paths; file is "" for a foreign workflow
+	pinned       string // the ref at which file is called, if that is not the run's
 	foreign      ci.Foreign
 	environment  string
 }
@@ -264,7 +265,7 @@ func refPattern(filter string) (string, bool) {
 	for strings.Contains(out, "**") {
 		out = strings.ReplaceAll(out, "**", "*")
 	}
-	return out, strings.Trim(out, "*/.") != "" && !strings.HasPrefix(out, "*") && valid("refs/heads/"+out)
+	return out, strings.Trim(out, "*/.") != "" && valid("refs/heads/"+out)
 }
 
 // start looks at the jobs of one start.
@@ -307,7 +308,7 @@ var byAnswer = &producer{name: "--workflow", kind: files}
 
 // candidate returns that of the job's identity.
 func (s *survey) candidate(j ci.Job) *candidate {
-	id := identity{j.Caller, j.File, j.Foreign, j.Environment}
+	id := identity{j.Caller, j.File, j.Pinned, j.Foreign, j.Environment}
 	i := slices.IndexFunc(s.candidates, func(c *candidate) bool { return c.identity == id && c.computed == j.Computed })
 	if i < 0 {
 		i = len(s.candidates)
@@ -370,7 +371,7 @@ func (s *survey) refused(w *ci.Workflow, event string) {
 			why = "says nothing of who started it; start it by the tag or release itself"
 		}
 		if key := label(j); s.forbidden[key] == "" {
-			s.forbidden[key] = fmt.Sprintf("no rule for its runs by %s: that event never releases, it %s", event, why)
+			s.forbidden[key] = fmt.Sprintf("no rule for its runs by %s: that event never releases, it %s, or name the file with --workflow", event, why)
 			s.silentOrder = append(s.silentOrder, key)
 		}
 	}

@@ -77,7 +77,7 @@ func (d *detector) look() {
 		case a.uses == "docker/metadata-action":
 			image(w["images"])
 		case strings.HasSuffix(a.uses, "/build-push-action"):
-			image(append(slices.Clone(w["tags"]), w["images"]...))
+			image(append(append(slices.Clone(w["tags"]), w["images"]...), w["outputs"]...))
 		case a.uses == "docker/bake-action":
 			image(w["images"])
 		case a.uses == "softprops/action-gh-release", a.uses == "ncipollo/release-action", a.uses == "svenstaro/upload-release-action":
@@ -89,9 +89,33 @@ func (d *detector) look() {
 		case a.follows("docker push"), a.follows("docker buildx imagetools create"), a.follows("crane push"), a.follows("podman push"):
 			image(a.substituted(a.words[1:]))
 		case a.follows("ko build"), a.follows("ko publish"), a.follows("ko resolve"), a.follows("ko apply"):
-			image(a.env["KO_DOCKER_REPO"])
+			d.ko(a)
 		case a.follows("helm push"):
 			d.charts(a, image)
+		}
+	}
+}
+
+// ko adds the images that ko builds of Go packages.
+func (d *detector) ko(a act) {
+	_, bare := a.option("--bare")
+	_, base := a.option("-B", "--base-import-paths")
+	packages := operands(a.words[2:])
+	if len(packages) == 0 {
+		packages = []string{"."}
+	}
+	for _, where := range a.env["KO_DOCKER_REPO"] {
+		for _, p := range packages {
+			ref := where
+			if name := path.Base(p); !bare {
+				if name == "." {
+					name = path.Base(d.catalog.Module)
+				}
+				if ref = where + "/" + name; !base {
+					ref += "-*"
+				}
+			}
+			d.images = append(d.images, imageNames([]string{ref})...)
 		}
 	}
 }
@@ -138,26 +162,36 @@ func (d *detector) generated() []publication {
 }
 
 // ownScript is the guess that a script of the project publishes its packages to npm, if it is
-// called so and cannot be read, or says so in its own words.
+// called so and cannot be read, or calls something so.
 func (d *detector) ownScript() []publication {
-	if len(d.catalog.NPMPatterns()) == 0 {
+	if len(d.catalog.NPMPatterns()) == 0 || slices.ContainsFunc(d.acts, producers[0].is) {
 		return nil
 	}
 	for _, a := range d.acts {
-		if a.uses != "" || len(a.words) == 0 {
-			continue
-		}
-		runs := slices.Contains([]string{"npm", "pnpm", "yarn", "bun", "pn", "node", "tsx", "zx"}, path.Base(a.words[0]))
-		args := operands(a.words[1:])
-		for _, w := range args[:min(len(args), 2)] {
-			if runs && wordIn(w, "publish") && !strings.Contains(w, "pkg-pr-new") && !dryRun(a) && args[0] != "install" {
-				p := d.publication(&producers[0], a)
-				p.guess = true
-				return []publication{p}
-			}
+		if len(a.words) > 0 && (d.runsPublish(a) || a.where != "" && callsPublish(a.words[0])) {
+			p := d.publication(&producers[0], a)
+			p.guess = true
+			return []publication{p}
 		}
 	}
 	return nil
+}
+
+// runsPublish reports whether a command runs a script that is called after publishing.
+func (d *detector) runsPublish(a act) bool {
+	runs := slices.Contains([]string{"npm", "pnpm", "yarn", "bun", "pn", "node", "tsx", "zx", "deno"}, path.Base(a.words[0]))
+	args := operands(a.words[1:])
+	for _, w := range args[:min(len(args), 2)] {
+		if runs && wordIn(w, "publish") && !strings.Contains(w, "pkg-pr-new") && !dryRun(a) && args[0] != "install" {
+			return true
+		}
+	}
+	return false
+}
+
+// callsPublish reports whether a program calls a function that publishes.
+func callsPublish(word string) bool {
+	return word == "publish" || word == "releasePublish" || word == "publishPackages" || word == "publishPackage" || word == "npmPublish"
 }
 
 func (d *detector) publication(p *producer, a act) publication {
@@ -172,6 +206,28 @@ func (d *detector) publication(p *producer, a act) publication {
 	}
 	if len(out.names) == 0 {
 		out.guess = true
+		if p.kind == images {
+			out.names = d.given(act{d: d, step: a.step, command: command{env: a.step.Env}})
+		}
+	}
+	return out
+}
+
+// given returns the images that inputs or the environment name, with their registry.
+func (d *detector) given(a act) (out []string) {
+	texts := slices.Clone(d.job.Inputs)
+	for _, k := range sorted(a.env) {
+		texts = append(texts, a.env[k]...)
+	}
+	for _, t := range texts {
+		host, rest, ok := strings.Cut(t, "/")
+		if ok && rest != "" && strings.Contains(host, ".") && !strings.ContainsAny(t, " \n") && !strings.Contains(t, "://") {
+			for _, n := range imageNames([]string{t}) {
+				if !slices.Contains(out, n) {
+					out = append(out, n)
+				}
+			}
+		}
 	}
 	return out
 }
@@ -215,8 +271,8 @@ func wordIn(name string, words ...string) bool {
 	return false
 }
 
-// testing reports whether a name is that of a test.
-func testing(name string) bool {
+// forTests reports whether a name is that of a test.
+func forTests(name string) bool {
 	return wordIn(name, "test", "tests", "testing", "testpypi", "smoke", "smoketest", "e2e", "staging", "conformance", "sandbox", "dev")
 }
 
@@ -238,10 +294,10 @@ func practice(j ci.Job) string {
 			return "it builds between releases, by its name"
 		}
 	}
-	if testing(j.Environment) {
+	if forTests(j.Environment) {
 		return "its environment is one for tests, by its name"
 	}
-	if testing(j.ID) && !releasing(j.ID) || testing(file) && !releasing(file) && !releasing(j.ID) {
+	if forTests(j.ID) && !releasing(j.ID) || forTests(file) && !releasing(file) && !releasing(j.ID) {
 		return "it is a test, by its name"
 	}
 	return ""

@@ -43,14 +43,14 @@ type producer struct {
 var npmCommands = []string{
 	"npm publish", "pnpm publish", "pn publish", "yarn publish", "yarn npm publish", "bun publish", "npm stage publish",
 	"lerna publish", "changeset publish", "changesets publish", "semantic-release", "multi-semantic-release",
-	"nx release", "release-it", "auto shipit", "beachball publish", "np", "rush publish",
+	"nx release", "release-it", "covector publish", "auto shipit", "beachball publish", "np", "rush publish",
 }
 
 // producers are all ways of publishing that are known. What is none of them is asked for.
 var producers = []producer{
 	{
 		name: "npm", kind: npmPackages, unless: otherNPM, names: npmNames,
-		actions:  []string{"JS-DevTools/npm-publish", "cycjimmy/semantic-release-action", "changesets/action"},
+		actions:  []string{"JS-DevTools/npm-publish", "cycjimmy/semantic-release-action", "changesets/action", "jbolda/covector/packages/action"},
 		commands: npmCommands,
 	},
 	{
@@ -146,7 +146,10 @@ func (a act) follows(sequence string) bool {
 	if len(words) == 0 {
 		return false
 	}
-	words[0] = strings.TrimPrefix(path.Base(words[0]), ".tool/")
+	words[0] = path.Base(words[0])
+	if name, _, versioned := strings.Cut(words[0], "@"); versioned && name != "" {
+		words[0] = name // as npx takes it
+	}
 	want := strings.Fields(sequence)
 	if strings.HasPrefix(want[0], "./") {
 		words[0] = a.words[0]
@@ -200,7 +203,7 @@ func otherNPM(a act) bool {
 		return true
 	}
 	registry, _ := a.option("--registry")
-	return testing(registry) || strings.Contains(registry, "localhost") || strings.Contains(registry, "npm.pkg.github.com") ||
+	return forTests(registry) || strings.Contains(registry, "localhost") || strings.Contains(registry, "npm.pkg.github.com") ||
 		registry == "" && a.d.npmRegistry != "" && !strings.Contains(a.d.npmRegistry, "registry.npmjs.org")
 }
 
@@ -219,7 +222,7 @@ func otherIndex(a act) bool {
 		}
 	}
 	other := func(s string) bool {
-		return testing(s) || strings.Contains(s, "://") && !strings.Contains(s, "upload.pypi.org")
+		return forTests(s) || strings.Contains(s, "://") && !strings.Contains(s, "upload.pypi.org")
 	}
 	return dryRun(a) || slices.ContainsFunc(where, other)
 }

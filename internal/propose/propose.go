@@ -208,7 +208,11 @@ func (r *Rule) detail() string {
 // names the callee. It is false if the ref is neither a commit nor the name of a tag or branch.
 func (r *Rule) calls(f ci.Foreign) bool {
 	r.Workflow = "https://github.com/" + f.Repository + "/" + f.Path
-	ref := f.Ref
+	return r.at(f.Ref)
+}
+
+// at sets the ref or commit at which a workflow is called.
+func (r *Rule) at(ref string) bool {
 	switch {
 	case len(ref) == 40 && strings.Trim(ref, "0123456789abcdef") == "":
 		r.SignerDigest = ref

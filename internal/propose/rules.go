@@ -59,6 +59,9 @@ func (s *survey) withoutBuilds(c *candidate, on *occasion, tagged map[kind]bool)
 		case tagged[k] || (k == files || k == images) && (tagged[files] || tagged[images]):
 			s.note(c, "no rule for its runs for a branch: tags release, and these name none")
 			return true
+		case k.registry() && everyPush && !slices.ContainsFunc(p.unsure, ofRelease) && s.byHand(c, k):
+			s.note(c, "no rule for its pushes to a branch: what is released is started by hand")
+			return true
 		case k.registry() || !everyPush || withRegistry || slices.ContainsFunc(p.unsure, ofRelease):
 			return false
 		case p.producer.name == "GoReleaser":
@@ -67,6 +70,14 @@ func (s *survey) withoutBuilds(c *candidate, on *occasion, tagged map[kind]bool)
 		s.note(c, "question: is every push to %s a release? There is no rule for it; name the file with --workflow if it is",
 			strings.Join(on.refs, ", "))
 		return true
+	})
+}
+
+// byHand reports whether another candidate publishes the kind and every push does not start it.
+func (s *survey) byHand(c *candidate, k kind) bool {
+	return slices.ContainsFunc(s.candidates, func(other *candidate) bool {
+		on, _ := other.effective()
+		return other.caller != c.caller && !slices.Contains(on.events, "push") && slices.Contains(on.kinds(), k)
 	})
 }
 
@@ -108,8 +119,8 @@ func (s *survey) rulesOf(c *candidate, on *occasion, tagged bool, o Options) {
 	if c.file != c.caller {
 		r.Caller = c.caller
 	}
-	if c.foreign.Ref != "" && !r.calls(c.foreign) {
-		s.note(c, "question: which commit is %q? Call it by a full commit or tag, or name the file with --workflow", c.foreign.Ref)
+	if c.foreign.Ref != "" && !r.calls(c.foreign) || c.pinned != "" && !r.at(c.pinned) {
+		s.note(c, "question: which commit is %q? Call it by a full commit or tag, or name the file with --workflow", c.foreign.Ref+c.pinned)
 		return
 	}
 	switch {
@@ -185,7 +196,7 @@ func (s *survey) tag(r *Rule, c *candidate, on *occasion) {
 
 // filterPattern writes a filter of tags as a pattern.
 func filterPattern(filter string) string {
-	if p, ok := refPattern(filter); ok {
+	if p, ok := refPattern(filter); ok && valid(p) {
 		return p
 	}
 	return "v*"
@@ -211,7 +222,7 @@ func (s *survey) resolve(c *candidate, on *occasion, r *Rule) bool {
 	case r.Environment != "":
 	case len(beside) == 1:
 		r.Environment = beside[0]
-	case len(c.may) == 1 && !testing(c.may[0]):
+	case len(c.may) == 1 && !forTests(c.may[0]):
 		r.Environment = c.may[0]
 	}
 	ask := "question: which environment does it run in? It is computed, as %s; name it with --environment, and the file with --workflow"

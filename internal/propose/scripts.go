@@ -221,7 +221,11 @@ func taskCommands(n *yaml.Node) (out [][]string) {
 	if n.Kind == yaml.ScalarNode {
 		return ci.Commands(n.Value)
 	}
-	_ = n.Decode(&body)
+	if n.Kind == yaml.SequenceNode {
+		_ = n.Decode(&body.Cmds)
+	} else {
+		_ = n.Decode(&body)
+	}
 	out = ci.Commands(body.Cmd)
 	for i := range body.Cmds {
 		var call struct {

@@ -63,6 +63,9 @@ func filePatterns(d *detector, globs []string) (out []string) {
 	return out
 }
 
+// folders are names of directories rather than of what is released.
+var folders = []string{".", "..", "/", "dist", "build", "out", "target", "artifacts", "release", "releases", "bin", "pkg", "packages", "distrib"}
+
 // file returns patterns for one glob.
 func (d *detector) file(glob string) []string {
 	base := path.Base(strings.ReplaceAll(glob, string(ci.Hole), "*"))
@@ -76,6 +79,10 @@ func (d *detector) file(glob string) []string {
 		return d.catalog.CratePatterns()
 	case strings.HasSuffix(base, ".gem") && strings.HasPrefix(base, "*"):
 		return d.catalog.GemPatterns()
+	case strings.HasSuffix(base, "nupkg") && strings.HasPrefix(base, "*"):
+		return d.catalog.NuGetPatterns()
+	case base == "*.tar.gz" && len(d.catalog.Go)+len(d.catalog.Crates) == 0:
+		return d.catalog.PythonPatterns()
 	}
 	if i := strings.IndexAny(base, "{[$?("); i >= 0 {
 		base = base[:i] + "*"
@@ -83,7 +90,7 @@ func (d *detector) file(glob string) []string {
 	for strings.Contains(base, "**") {
 		base = strings.ReplaceAll(base, "**", "*")
 	}
-	if strings.HasPrefix(base, "*") || base == "." || base == "dist" || !strings.ContainsAny(base, ".*-_") {
+	if strings.HasPrefix(base, "*") || slices.Contains(folders, base) {
 		return nil
 	}
 	if _, err := policy.ParsePattern(base); err != nil {
@@ -100,20 +107,24 @@ func attestedFiles(d *detector, a act) []string {
 	}
 	if sums := a.step.With["subject-checksums"]; len(sums) > 0 {
 		out = append(out, filePatterns(d, sums)...)
-		more := goFilesOf(d)
+		more := goNamesOf(d)
 		if len(more) == 0 {
 			more = d.catalog.Guess()
 		}
 		out = append(out, more...)
 	}
+	if len(out) == 0 {
+		return goNamesOf(d)
+	}
 	return out
 }
 
-// goFilesOf returns what the runs of GoReleaser in the job make.
-func goFilesOf(d *detector) (out []string) {
+// goNamesOf returns what the runs of GoReleaser in the job make.
+func goNamesOf(d *detector) (out []string) {
+	p := &producer{actions: []string{"goreleaser/goreleaser-action"}, commands: []string{"goreleaser"}}
 	for _, a := range d.acts {
-		if p := (&producer{actions: []string{"goreleaser/goreleaser-action"}, commands: []string{"goreleaser"}}); p.is(a) {
-			out = append(out, goFiles(d, a)...)
+		if p.is(a) {
+			out = append(append(out, goFiles(d, a)...), goImages(d, a)...)
 		}
 	}
 	return out
@@ -130,7 +141,9 @@ func attestedImages(d *detector, a act) []string {
 func imageNames(texts []string) (out []string) {
 	for _, text := range texts {
 		for _, ref := range strings.FieldsFunc(text, func(r rune) bool { return r == '\n' || r == ',' || r == ' ' }) {
-			ref, _, _ = strings.Cut(ref, "name=")
+			if _, name, ok := strings.Cut(ref, "name="); ok {
+				ref = name
+			}
 			for _, name := range names.Image(tagless(ref)) {
 				if !slices.Contains(out, name) {
 					out = append(out, name)

@@ -31,6 +31,7 @@ func (s Start) Tag() string {
 type Job struct {
 	Caller      string  // file that the event started
 	File        string  // file of this repository that holds the job; "" if Foreign is set
+	Pinned      string  // the ref at which File is called, if that is not the run's
 	Foreign     Foreign // a workflow of another repository that the job calls
 	ID          string
 	Token       bool   // it may have an ID token
@@ -199,11 +200,34 @@ func (f *frame) job(j *job, look scope, unsure []string) []Job {
 	if out.Foreign, _ = foreignOf(j.uses); out.Foreign.Ref == "" {
 		return nil
 	}
+	if strings.EqualFold(out.Foreign.Repository, f.repo.Path) {
+		return f.pinned(j, look, unsure, token, out.Foreign)
+	}
 	out.File, out.With = "", map[string][]string{}
 	for k, v := range j.with {
 		out.With[k] = fill(v, look)
 	}
 	return []Job{out}
+}
+
+// pinned returns the jobs of a workflow of this repository that is called at a ref of its own,
+// which the certificate then names. Its file is taken to be what it is in the clone.
+func (f *frame) pinned(j *job, look scope, unsure []string, token grant, at Foreign) []Job {
+	called := f.Reader.file(at.Path)
+	if called == nil || f.depth >= maxCalls {
+		return nil
+	}
+	g := &frame{
+		Reader: f.Reader, start: f.start, caller: f.caller, file: called,
+		inputs: called.bound(j.with, look), token: token, unsure: unsure, depth: f.depth + 1,
+	}
+	out := g.jobs()
+	for i := range out {
+		if out[i].File == at.Path && out[i].Pinned == "" {
+			out[i].Pinned = at.Ref
+		}
+	}
+	return out
 }
 
 // may is what the job's permissions come to. A workflow that is called has at most those of
@@ -325,6 +349,29 @@ func (f *frame) steps(nodes []*yaml.Node, j *job, outer, inner map[string]string
 			continue
 		}
 		out = append(out, s)
+		outer = exported(s, outer)
+	}
+	return out
+}
+
+// exported adds what a step writes for the steps after it with echo "NAME=value" >> $GITHUB_ENV.
+func exported(s Step, env map[string]string) map[string]string {
+	if !strings.Contains(s.Run, "GITHUB_ENV") {
+		return env
+	}
+	out := map[string]string{}
+	for k, v := range env {
+		out[k] = v
+	}
+	for line := range strings.Lines(s.Run) {
+		words := strings.Fields(strings.NewReplacer(`"`, "", "'", "").Replace(line))
+		if len(words) < 3 || words[0] != "echo" || !strings.Contains(line, "GITHUB_ENV") {
+			continue
+		}
+		name, text, ok := strings.Cut(words[1], "=")
+		if ok && !strings.ContainsAny(text, "$`") && !strings.ContainsRune(text, Hole) {
+			out[name] = text
+		}
 	}
 	return out
 }

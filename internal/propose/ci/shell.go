@@ -98,6 +98,8 @@ func bare(words []string) []string {
 			words = words[1:]
 		case slices.Contains(leads, words[0]):
 			words = words[1:]
+		case words[0] == "xargs":
+			words = afterOptions(words[1:], "-I", "-n", "-P", "-L", "-d")
 		case len(words) > 1 && slices.Contains(runners, [2]string{words[0], words[1]}):
 			words = words[2:]
 		default:
@@ -107,6 +109,17 @@ func bare(words []string) []string {
 		}
 	}
 	return nil
+}
+
+// afterOptions leaves out leading options, and the values of those that have some.
+func afterOptions(words []string, valued ...string) []string {
+	for len(words) > 0 && strings.HasPrefix(words[0], "-") {
+		takes := slices.Contains(valued, words[0])
+		if words = words[1:]; takes && len(words) > 0 {
+			words = words[1:]
+		}
+	}
+	return words
 }
 
 // Loose divides the text of a program in another language: what stands in quotes, brackets and

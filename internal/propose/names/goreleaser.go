@@ -32,6 +32,7 @@ type config struct {
 	Checksum    section   `yaml:"checksum"`
 	NFPMs       []section `yaml:"nfpms"`
 	Signs       []signer  `yaml:"signs"`
+	BinarySigns []signer  `yaml:"binary_signs"`
 	DockerSigns []signer  `yaml:"docker_signs"`
 	Dockers     []section `yaml:"dockers"`
 	Manifests   []section `yaml:"docker_manifests"`
@@ -52,6 +53,7 @@ type section struct {
 	Templates    []string `yaml:"image_templates"`
 	Repository   string   `yaml:"repository"`
 	Repositories []string `yaml:"repositories"`
+	Bare         bool     `yaml:"bare"`
 }
 
 type signer struct {
@@ -98,7 +100,7 @@ func parseGoReleaser(file string, data []byte, fallback string) *GoReleaser {
 	g.files(&doc)
 	g.images(&doc)
 	keyless := func(s signer) bool { return s.keyless() }
-	g.Signs = slices.ContainsFunc(doc.Signs, keyless)
+	g.Signs = slices.ContainsFunc(append(doc.Signs, doc.BinarySigns...), keyless)
 	g.SignsAll = slices.ContainsFunc(doc.DockerSigns, keyless)
 	return g
 }
@@ -204,6 +206,13 @@ func (g *GoReleaser) images(doc *config) {
 			all = append(all, s.Templates...)
 			all = append(all, s.Repositories...)
 			all = append(all, s.Repository)
+			if where := append(slices.Clone(s.Repositories), s.Repository); !s.Bare {
+				for _, w := range where {
+					if w != "" {
+						all = append(all, w+"/{{ .ProjectName }}")
+					}
+				}
+			}
 			if s.Images == nil && s.Templates == nil {
 				all = append(all, s.NameTemplate)
 			}

@@ -22,6 +22,14 @@ type packageJSON struct {
 	Private    bool            `json:"private"`
 	Workspaces json.RawMessage `json:"workspaces"`
 	Scripts    map[string]any  `json:"scripts"`
+	Publish    struct {
+		Registry string `json:"registry"`
+	} `json:"publishConfig"`
+}
+
+// elsewhere reports whether the package goes to another registry than npm's public one.
+func (p *packageJSON) elsewhere() bool {
+	return p.Publish.Registry != "" && !strings.Contains(p.Publish.Registry, "registry.npmjs.org")
 }
 
 func (p *packageJSON) workspaces() (out []string) {
@@ -58,7 +66,7 @@ func npmPackages(c *clone.Clone) (out []Package) {
 		inside := dir == "." || (globs == nil && (!isRoot || root.Private || root.Name == "")) || matchesDir(globs, dir)
 		var p packageJSON
 		if inside && json.Unmarshal(c.Read(name), &p) == nil && p.Name != "" {
-			out = append(out, Package{p.Name, dir, p.Private})
+			out = append(out, Package{p.Name, dir, p.Private || p.elsewhere()})
 		}
 	}
 	return out
@@ -233,6 +241,17 @@ func charts(c *clone.Clone) (out []Package) {
 		if yaml.Unmarshal(c.Read(file), &doc) == nil {
 			out = append(out, Package{plain(doc.Name), path.Dir(file), false})
 		}
+	}
+	return out
+}
+
+// nugets returns what projects of .NET are called, but for tests.
+func nugets(c *clone.Clone) (out []Package) {
+	for _, file := range c.Find(func(base string) bool {
+		return strings.HasSuffix(base, ".csproj") || strings.HasSuffix(base, ".fsproj")
+	}) {
+		name := plain(strings.TrimSuffix(path.Base(file), path.Ext(file)))
+		out = append(out, Package{name, path.Dir(file), strings.Contains(strings.ToLower(name), "test")})
 	}
 	return out
 }

@@ -27,6 +27,8 @@ type Catalog struct {
 	Gems   []Package
 	Maven  []Package
 	Charts []Package
+	NuGet  []Package
+	Module string // path of the Go module
 	Go     []*GoReleaser
 	Repo   string // name of the repository
 	Owner  string
@@ -36,7 +38,7 @@ type Catalog struct {
 func Read(c *clone.Clone, owner, repo string) *Catalog {
 	return &Catalog{
 		NPM: npmPackages(c), Python: pythonPackages(c), Crates: crates(c), Gems: gems(c), Maven: artifacts(c),
-		Charts: charts(c), Go: goreleasers(c), Owner: owner, Repo: repo,
+		Charts: charts(c), NuGet: nugets(c), Go: goreleasers(c), Module: moduleOf(c), Owner: owner, Repo: repo,
 	}
 }
 
@@ -101,6 +103,11 @@ func (c *Catalog) GemPatterns() []string {
 	return each(c.Gems, func(n string) string { return n + "-*.gem" })
 }
 
+// NuGetPatterns returns patterns for packages of NuGet.
+func (c *Catalog) NuGetPatterns() []string {
+	return each(c.NuGet, func(n string) string { return n + ".*" })
+}
+
 // MavenPatterns returns patterns for the files of Maven's artifacts.
 func (c *Catalog) MavenPatterns() []string {
 	return each(c.Maven, func(n string) string { return n + "-*" })
@@ -112,18 +119,20 @@ func (c *Catalog) Guess() []string {
 	for _, list := range [][]Package{c.Crates, c.Python, c.NPM} {
 		for _, p := range published(list) {
 			if p.Dir == "." {
-				stems = append(stems, p.Name[strings.LastIndexByte(p.Name, '/')+1:])
+				name := p.Name[strings.LastIndexByte(p.Name, '/')+1:]
+				stems = append(stems, name, normal(name, "_"))
 			}
 		}
 	}
+	var out []string
 	for _, g := range c.Go {
 		if g.Dir == "." {
 			stems = append(stems, g.Project)
+			out = append(out, g.Files...)
 		}
 	}
-	var out []string
 	for _, s := range stems {
-		if s != "" && !slices.ContainsFunc(out, func(o string) bool { return strings.HasPrefix(s, strings.TrimSuffix(o, "*")) }) {
+		if s != "" && !slices.ContainsFunc(out, func(o string) bool { return o == s+"*" }) {
 			out = append(out, s+"*")
 		}
 	}

@@ -108,15 +108,16 @@ func moves(version, prefix string, all []string) bool {
 	if strings.Trim(version, "0123456789.") != "" || dots(version) > 1 {
 		return false
 	}
-	count := 0
+	longer := false
 	for _, other := range all {
 		rest, ok := strings.CutPrefix(other, prefix+version+".")
-		if ok && rest != "x" && dots(other[len(prefix):]) == 2 {
-			count++
+		if ok && rest == "0" && dots(version) == 1 {
+			return true // v4.2 beside v4.2.0
 		}
+		longer = longer || ok && rest != "x" && dots(other[len(prefix):]) == 2
 	}
 	// 26.2 beside 26.2.1 is a release of two parts, unless most have three.
-	return count > 0 && (dots(version) == 0 || mostlyThree(prefix, all))
+	return longer && (dots(version) == 0 || mostlyThree(prefix, all))
 }
 
 func mostlyThree(prefix string, all []string) bool {
