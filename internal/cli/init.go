@@ -226,8 +226,54 @@ func (o *initOptions) check() error {
 			return policy.Faultf(policy.Usage, "--expires: %s", err)
 		}
 	}
-	_, err := o.expected()
-	return err
+	if _, err := o.expected(); err != nil {
+		return err
+	}
+	return o.fits()
+}
+
+// fits refuses values that no policy could hold, whether one is there already or not.
+func (o *initOptions) fits() error {
+	repo, err := policy.NormalizeLocator("https://github.com/acme/widget")
+	if err != nil {
+		return err
+	}
+	r := propose.Rule{
+		Name: "release", Workflow: ".github/workflows/release.yml", Environment: o.environment.value,
+		Tags: o.tags, Artifacts: o.artifacts,
+	}
+	if r.Tags == nil {
+		r.Tags = []string{propose.Any}
+	}
+	if r.Artifacts == nil {
+		r.Artifacts = []string{"*.tar"}
+	}
+	a := propose.Answers{Repository: repo, Expires: time.Unix(0, 0), Recovery: o.recovery.value}
+	a.Member = propose.Member{Name: "member", Email: "maintainer@example.com", Issuer: "https://accounts.google.com"}
+	if o.name.set {
+		a.Member.Name = o.name.value
+	}
+	p := &propose.Proposal{Rules: []propose.Rule{r}}
+	if _, err := policy.Parse([]byte(p.Policy(a))); err != nil {
+		return unfitting(err)
+	}
+	return nil
+}
+
+// unused says which answers change nothing, because the policy is there already.
+func (r *initRun) unused() {
+	var names []string
+	for name, set := range map[string]bool{
+		"--tags": r.o.tags != nil, "--artifacts": r.o.artifacts != nil, "--workflow": r.o.workflow.set,
+		"--environment": r.o.environment.set, "--expires": r.o.expires.set, "--recovery": r.o.recovery.set, "--name": r.o.name.set,
+	} {
+		if set {
+			names = append(names, name)
+		}
+	}
+	if slices.Sort(names); len(names) > 0 {
+		r.err.Line("note: %s: not used, %s is there already", strings.Join(names, ", "), rekorbind.PolicyFile)
+	}
 }
 
 // look reads what the repository says about itself.
@@ -360,6 +406,7 @@ func (r *initRun) readFiles() {
 // that make none before anybody has to sign in for it.
 func (r *initRun) propose() error {
 	if r.policy != nil && !r.signs {
+		r.unused()
 		return nil
 	}
 	o := r.o

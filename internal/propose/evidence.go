@@ -87,6 +87,11 @@ var producers = []producer{
 		name: "attestation", kind: images, unless: func(a act) bool { return !imageSubject(a) }, names: attestedImages,
 		actions: []string{"actions/attest-build-provenance", "actions/attest-sbom", "actions/attest"},
 	},
+	{
+		name: "repopolicy", kind: files, names: ownFiles, commands: []string{"repopolicy sign-release"},
+		actions: []string{"repopolicy/repopolicy"},
+		unless:  func(a act) bool { return a.uses != "" && !slices.Contains(a.step.With["command"], "sign-release") },
+	},
 	{name: "Sigstore", kind: files, actions: []string{"sigstore/gh-action-sigstore-python"}, names: sigstoreFiles},
 	{name: "Sigstore", kind: files, unless: withKey, commands: []string{"sigstore sign"}, names: signedFiles},
 	{

@@ -169,6 +169,14 @@ func tagless(ref string) string {
 
 func sigstoreFiles(d *detector, a act) []string { return filePatterns(d, a.step.With["inputs"]) }
 
+// ownFiles returns what this program signs.
+func ownFiles(d *detector, a act) []string {
+	if a.uses != "" {
+		return filePatterns(d, a.step.With["artifacts"])
+	}
+	return signedFiles(d, a)
+}
+
 // signedFiles returns the operands of a command that signs files.
 func signedFiles(d *detector, a act) []string {
 	return filePatterns(d, a.substituted(operandsOf(a.words, 2)))

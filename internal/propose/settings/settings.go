@@ -36,10 +36,7 @@ func For(f *policy.File, branch string) []Advice {
 func github(f *policy.File, branch string) (out []Advice) {
 	repo := f.Repository.Path()
 	if patterns := tagPatterns(f); patterns != nil {
-		out = append(out, Advice{
-			Protects: "a tag that was released stays what it is: nobody moves or deletes it",
-			Command:  add(repo, ruleset{"release tags (repopolicy)", "tag", patterns, []string{"deletion", "update"}}),
-		})
+		out = append(out, tags(repo, patterns))
 	}
 	out = append(out, Advice{
 		Protects: "the history of " + branch + " is not rewritten: releases of its commits can be told from others",
@@ -61,6 +58,24 @@ func github(f *policy.File, branch string) (out []Advice) {
 		Look: "that workflow execution protections, if they are on, let it run by repository_dispatch and schedule: " +
 			"https://github.com/" + repo + "/settings/actions",
 	})
+}
+
+// tags keeps tags of releases where they are. Patterns without a dot may match a tag that the
+// project moves, such as v1: that is left to who knows.
+func tags(repo string, patterns []string) Advice {
+	a := Advice{Protects: "a tag that was released stays what it is: nobody moves or deletes it"}
+	if slices.ContainsFunc(patterns, func(p string) bool { return !strings.Contains(p, ".") }) {
+		a.Look = fmt.Sprintf("whether a ruleset keeps tags %s from being moved or deleted: https://github.com/%s/settings/rules",
+			plain(patterns), repo)
+		return a
+	}
+	a.Command = add(repo, ruleset{"release tags (repopolicy)", "tag", patterns, []string{"deletion", "update"}})
+	return a
+}
+
+// plain lists tags as people write them.
+func plain(patterns []string) string {
+	return strings.ReplaceAll(strings.Join(patterns, ", "), "refs/tags/", "")
 }
 
 type ruleset struct {
@@ -161,7 +176,7 @@ func gitlab(f *policy.File) (out []Advice) {
 	if patterns := tagPatterns(f); patterns != nil {
 		out = append(out, Advice{
 			Protects: "only maintainers make the tags that release",
-			Look:     "that these tags are protected: " + strings.ReplaceAll(strings.Join(patterns, ", "), "refs/tags/", "") + ": " + where + "repository",
+			Look:     "that these tags are protected: " + plain(patterns) + ": " + where + "repository",
 		})
 	}
 	for _, env := range environments(f) {
