@@ -101,26 +101,30 @@ type survey struct {
 // opened are events of the policy language that can release.
 var opened = []string{"push", "release", "workflow_dispatch", "schedule", "create"}
 
+// What to do instead of an event that never releases.
+const (
+	onMerge  = "; publish on the push of the merge"
+	byTag    = "; start it by the tag or release itself"
+	byReview = "; start it by workflow_dispatch in an environment"
+
+	anybody = "is started by people without write access"
+	nobody  = "says nothing of who started it"
+	tokens  = "is started by any token that may write"
+)
+
 // forbidden says why an event never releases, and what to do.
 var forbidden = map[string]string{
-	"workflow_run":           "runs after a workflow that anybody's pull request may have started; start it by the tag or release itself",
-	"pull_request":           "is started by people without write access; publish on the push of the merge",
-	"pull_request_target":    "is started by people without write access; publish on the push of the merge",
-	"repository_dispatch":    "is started by any token that may write, without a ref of its own; start it by workflow_dispatch in an environment",
-	"issue_comment":          "is started by people without write access; start it by workflow_dispatch in an environment",
-	"issues":                 "is started by people without write access; start it by workflow_dispatch in an environment",
-	"merge_group":            "builds what is not merged yet; publish on the push",
-	"check_suite":            "says nothing of who started it; start it by the tag or release itself",
-	"check_run":              "says nothing of who started it; start it by the tag or release itself",
-	"deployment":             "is started by any token that may write; start it by workflow_dispatch in an environment",
-	"deployment_status":      "is started by any token that may write; start it by workflow_dispatch in an environment",
-	"pull_request_review":    "is started by people without write access; publish on the push of the merge",
-	"registry_package":       "says nothing of who started it; start it by the tag or release itself",
-	"milestone":              "says nothing of a ref; start it by the tag or release itself",
-	"discussion":             "is started by people without write access; start it by workflow_dispatch in an environment",
-	"delete":                 "says nothing of a ref; start it by the tag or release itself",
-	"status":                 "says nothing of who started it; start it by the tag or release itself",
-	"branch_protection_rule": "says nothing of a ref; start it by the tag or release itself",
+	"workflow_run":        "runs after a workflow that anybody's pull request may have started" + byTag,
+	"pull_request":        anybody + onMerge,
+	"pull_request_target": anybody + onMerge,
+	"pull_request_review": anybody + onMerge,
+	"merge_group":         "builds what is not merged yet" + onMerge,
+	"repository_dispatch": tokens + ", without a ref of its own" + byReview,
+	"deployment":          tokens + byReview,
+	"deployment_status":   tokens + byReview,
+	"issue_comment":       anybody + byReview,
+	"issues":              anybody + byReview,
+	"discussion":          anybody + byReview,
 }
 
 // run looks at all workflows.
@@ -201,7 +205,9 @@ func (s *survey) untagged(event string, filters []string) (out []start) {
 // main returns the families of the project as a whole, or all if none is.
 func (s *survey) main() (out []tagset.Family) {
 	name := s.project.name()
-	own := []string{"", "v", "V", "version/", "version-", "release-", "release/", "releases/", "rel/", "r", "release-v", "ver"}
+	own := []string{
+		"", "v", "V", "ver", "version/", "version-", "r", "rel/", "release-", "release-v", "release/", "releases/",
+	}
 	for _, tail := range []string{"-", "-v", "@", "@v", "/", "/v", "_", "_v", ""} {
 		own = append(own, name+tail)
 	}
@@ -368,10 +374,11 @@ func (s *survey) refused(w *ci.Workflow, event string) {
 		}
 		why := forbidden[event]
 		if why == "" {
-			why = "says nothing of who started it; start it by the tag or release itself"
+			why = nobody + byTag
 		}
 		if key := label(j); s.forbidden[key] == "" {
-			s.forbidden[key] = fmt.Sprintf("no rule for its runs by %s: that event never releases, it %s, or name the file with --workflow", event, why)
+			s.forbidden[key] = fmt.Sprintf("no rule for its runs by %s: that event never releases, it %s, "+
+				"or name the file with --workflow", event, why)
 			s.silentOrder = append(s.silentOrder, key)
 		}
 	}

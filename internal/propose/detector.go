@@ -80,13 +80,20 @@ func (d *detector) look() {
 			image(append(append(slices.Clone(w["tags"]), w["images"]...), w["outputs"]...))
 		case a.uses == "docker/bake-action":
 			image(w["images"])
-		case a.uses == "softprops/action-gh-release", a.uses == "ncipollo/release-action", a.uses == "svenstaro/upload-release-action":
-			d.uploads = append(d.uploads, filePatterns(d, append(append(slices.Clone(w["files"]), w["artifacts"]...), w["file"]...))...)
+		case a.uses == "softprops/action-gh-release",
+			a.uses == "ncipollo/release-action",
+			a.uses == "svenstaro/upload-release-action":
+			d.uploads = append(
+				d.uploads,
+				filePatterns(d, append(append(slices.Clone(w["files"]), w["artifacts"]...), w["file"]...))...)
 		case a.follows("gh release upload"), a.follows("gh release create"):
 			if globs := a.substituted(operandsOf(a.words, 4)); len(a.words) > 4 {
 				d.uploads = append(d.uploads, filePatterns(d, globs)...)
 			}
-		case a.follows("docker push"), a.follows("docker buildx imagetools create"), a.follows("crane push"), a.follows("podman push"):
+		case a.follows("docker push"),
+			a.follows("docker buildx imagetools create"),
+			a.follows("crane push"),
+			a.follows("podman push"):
 			image(a.substituted(a.words[1:]))
 		case a.follows("ko build"), a.follows("ko publish"), a.follows("ko resolve"), a.follows("ko apply"):
 			d.ko(a)
@@ -179,7 +186,10 @@ func (d *detector) ownScript() []publication {
 
 // runsPublish reports whether a command runs a script that is called after publishing.
 func (d *detector) runsPublish(a act) bool {
-	runs := slices.Contains([]string{"npm", "pnpm", "yarn", "bun", "pn", "node", "tsx", "zx", "deno"}, path.Base(a.words[0]))
+	runs := slices.Contains(
+		[]string{"npm", "pnpm", "yarn", "bun", "pn", "node", "tsx", "zx", "deno"},
+		path.Base(a.words[0]),
+	)
 	args := operands(a.words[1:])
 	for _, w := range args[:min(len(args), 2)] {
 		if runs && wordIn(w, "publish") && !strings.Contains(w, "pkg-pr-new") && !dryRun(a) && args[0] != "install" {
@@ -191,7 +201,8 @@ func (d *detector) runsPublish(a act) bool {
 
 // callsPublish reports whether a program calls a function that publishes.
 func callsPublish(word string) bool {
-	return word == "publish" || word == "releasePublish" || word == "publishPackages" || word == "publishPackage" || word == "npmPublish"
+	return word == "publish" || word == "releasePublish" || word == "publishPackages" || word == "publishPackage" ||
+		word == "npmPublish"
 }
 
 func (d *detector) publication(p *producer, a act) publication {
@@ -221,7 +232,8 @@ func (d *detector) given(a act) (out []string) {
 	}
 	for _, t := range texts {
 		host, rest, ok := strings.Cut(t, "/")
-		if ok && rest != "" && strings.Contains(host, ".") && !strings.ContainsAny(t, " \n") && !strings.Contains(t, "://") {
+		if ok && rest != "" && strings.Contains(host, ".") && !strings.ContainsAny(t, " \n") &&
+			!strings.Contains(t, "://") {
 			for _, n := range imageNames([]string{t}) {
 				if !slices.Contains(out, n) {
 					out = append(out, n)
@@ -263,7 +275,8 @@ func (d *detector) does() string {
 
 // wordIn reports whether a name has a word: words are parted by anything but letters.
 func wordIn(name string, words ...string) bool {
-	for _, w := range strings.FieldsFunc(strings.ToLower(name), func(r rune) bool { return (r < 'a' || r > 'z') && (r < '0' || r > '9') }) {
+	parts := func(r rune) bool { return (r < 'a' || r > 'z') && (r < '0' || r > '9') }
+	for _, w := range strings.FieldsFunc(strings.ToLower(name), parts) {
 		if slices.Contains(words, strings.TrimRight(w, "0123456789")) || slices.Contains(words, w) {
 			return true
 		}
@@ -273,12 +286,36 @@ func wordIn(name string, words ...string) bool {
 
 // forTests reports whether a name is that of a test.
 func forTests(name string) bool {
-	return wordIn(name, "test", "tests", "testing", "testpypi", "smoke", "smoketest", "e2e", "staging", "conformance", "sandbox", "dev")
+	return wordIn(
+		name,
+		"test",
+		"tests",
+		"testing",
+		"testpypi",
+		"smoke",
+		"smoketest",
+		"e2e",
+		"staging",
+		"conformance",
+		"sandbox",
+		"dev",
+	)
 }
 
 // unfinished reports whether a name is that of builds between releases.
 func unfinished(name string) bool {
-	return wordIn(name, "nightly", "nightlies", "canary", "preview", "snapshot", "snapshots", "weekly", "daily", "insiders")
+	return wordIn(
+		name,
+		"nightly",
+		"nightlies",
+		"canary",
+		"preview",
+		"snapshot",
+		"snapshots",
+		"weekly",
+		"daily",
+		"insiders",
+	)
 }
 
 // releasing reports whether a name is that of a release.

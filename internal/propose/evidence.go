@@ -50,18 +50,37 @@ var npmCommands = []string{
 var producers = []producer{
 	{
 		name: "npm", kind: npmPackages, unless: otherNPM, names: npmNames,
-		actions:  []string{"JS-DevTools/npm-publish", "cycjimmy/semantic-release-action", "changesets/action", "jbolda/covector/packages/action"},
+		actions: []string{
+			"JS-DevTools/npm-publish",
+			"cycjimmy/semantic-release-action",
+			"changesets/action",
+			"jbolda/covector/packages/action",
+		},
 		commands: npmCommands,
 	},
 	{
 		name: "PyPI", kind: pythonFiles, unless: otherIndex,
-		actions:  []string{"pypa/gh-action-pypi-publish", "PyO3/maturin-action"},
-		commands: []string{"twine upload", "uv publish", "flit publish", "hatch publish", "pdm publish", "maturin publish", "maturin upload"},
+		actions: []string{"pypa/gh-action-pypi-publish", "PyO3/maturin-action"},
+		commands: []string{
+			"twine upload",
+			"uv publish",
+			"flit publish",
+			"hatch publish",
+			"pdm publish",
+			"maturin publish",
+			"maturin upload",
+		},
 	},
 	{
 		name: "crates.io", kind: crateFiles, unless: dryRun,
-		actions:  []string{"rust-lang/crates-io-auth-action", "katyo/publish-crates", "release-plz/action"},
-		commands: []string{"cargo publish", "cargo release", "cargo workspaces publish", "cargo ws publish", "release-plz release"},
+		actions: []string{"rust-lang/crates-io-auth-action", "katyo/publish-crates", "release-plz/action"},
+		commands: []string{
+			"cargo publish",
+			"cargo release",
+			"cargo workspaces publish",
+			"cargo ws publish",
+			"release-plz release",
+		},
 	},
 	{
 		name: "RubyGems", kind: gemFiles, actions: []string{"rubygems/release-gem"},
@@ -69,7 +88,13 @@ var producers = []producer{
 	},
 	{
 		name: "JReleaser", kind: mavenFiles, unless: dryRun, actions: []string{"jreleaser/release-action"},
-		commands: []string{"jreleaser full-release", "jreleaser release", "jreleaser deploy", "./gradlew jreleaserFullRelease", "./gradlew jreleaserRelease"},
+		commands: []string{
+			"jreleaser full-release",
+			"jreleaser release",
+			"jreleaser deploy",
+			"./gradlew jreleaserFullRelease",
+			"./gradlew jreleaserRelease",
+		},
 	},
 	{
 		name: "GoReleaser", kind: files, unless: func(a act) bool { return noGoRelease(a) || !a.signs(false) },
@@ -98,8 +123,19 @@ var producers = []producer{
 		name: "cosign", kind: files, unless: withKey, names: signedFiles,
 		commands: []string{"cosign sign-blob", "cosign attest-blob"},
 	},
-	{name: "cosign", kind: images, unless: withKey, commands: []string{"cosign sign", "cosign attest"}, names: signedImages},
-	{name: "immutable action", kind: images, actions: []string{"actions/publish-immutable-action"}, names: actionPackage},
+	{
+		name:     "cosign",
+		kind:     images,
+		unless:   withKey,
+		commands: []string{"cosign sign", "cosign attest"},
+		names:    signedImages,
+	},
+	{
+		name:    "immutable action",
+		kind:    images,
+		actions: []string{"actions/publish-immutable-action"},
+		names:   actionPackage,
+	},
 	{
 		name: "SLSA generator", kind: files, names: generatedFiles,
 		foreign: []string{
@@ -208,13 +244,15 @@ func otherNPM(a act) bool {
 		return true
 	}
 	registry, _ := a.option("--registry")
-	return forTests(registry) || strings.Contains(registry, "localhost") || strings.Contains(registry, "npm.pkg.github.com") ||
+	return forTests(registry) || strings.Contains(registry, "localhost") ||
+		strings.Contains(registry, "npm.pkg.github.com") ||
 		registry == "" && a.d.npmRegistry != "" && !strings.Contains(a.d.npmRegistry, "registry.npmjs.org")
 }
 
 // otherIndex reports what is uploaded to another index than PyPI, or without attestations.
 func otherIndex(a act) bool {
-	if a.uses == "PyO3/maturin-action" && !slices.Contains([]string{"publish", "upload"}, strings.Join(a.step.With["command"], "")) {
+	if a.uses == "PyO3/maturin-action" &&
+		!slices.Contains([]string{"publish", "upload"}, strings.Join(a.step.With["command"], "")) {
 		return true
 	}
 	if slices.Contains(a.step.With["attestations"], "false") {
@@ -240,9 +278,13 @@ func noGoRelease(a act) bool {
 	for _, args := range a.goArguments() {
 		words := strings.Fields(args)
 		verb := operands(words)
-		publishes := len(verb) == 0 || slices.Contains([]string{"release", "continue", "publish", "r", "c", "p"}, verb[0])
+		publishes := len(verb) == 0 ||
+			slices.Contains([]string{"release", "continue", "publish", "r", "c", "p"}, verb[0])
 		if publishes && !strings.Contains(args, "--snapshot") && !strings.Contains(args, "--nightly") &&
-			!strings.Contains(args, "--skip=sign") && !strings.Contains(args, "--skip sign") && !strings.Contains(args, "--skip=publish") {
+			!strings.Contains(
+				args,
+				"--skip=sign",
+			) && !strings.Contains(args, "--skip sign") && !strings.Contains(args, "--skip=publish") {
 			return false
 		}
 	}
@@ -294,7 +336,10 @@ func (a act) goConfigs() (out []*names.GoReleaser) {
 	}
 	if out == nil {
 		pick(func(g *names.GoReleaser) bool {
-			return slices.ContainsFunc(strings.Split(g.Dir, "/"), func(s string) bool { return slices.Contains(a.d.job.Inputs, s) })
+			return slices.ContainsFunc(
+				strings.Split(g.Dir, "/"),
+				func(s string) bool { return slices.Contains(a.d.job.Inputs, s) },
+			)
 		})
 	}
 	if out == nil {

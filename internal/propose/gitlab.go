@@ -14,7 +14,11 @@ import (
 // gitlab looks at the pipelines of a project on GitLab. Its certificates name the top-level
 // configuration, whatever file a job stands in.
 func (s *survey) gitlab() {
-	p := ci.ReadPipeline(s.project.clone, binding.GitLabConfig, ci.Repository{Path: s.project.Repository.Path(), Default: s.project.Default})
+	p := ci.ReadPipeline(
+		s.project.clone,
+		binding.GitLabConfig,
+		ci.Repository{Path: s.project.Repository.Path(), Default: s.project.Default},
+	)
 	if p == nil {
 		return
 	}
@@ -25,7 +29,10 @@ func (s *survey) gitlab() {
 	for _, f := range families {
 		s.pipeline(p, start{ci.Start{Event: "push", Ref: "refs/tags/" + f.Sample()}, f.Prefix, ""})
 	}
-	s.pipeline(p, start{ci.Start{Event: "push", Ref: "refs/heads/" + s.project.Default}, "", "refs/heads/" + s.project.Default})
+	s.pipeline(
+		p,
+		start{ci.Start{Event: "push", Ref: "refs/heads/" + s.project.Default}, "", "refs/heads/" + s.project.Default},
+	)
 }
 
 func (s *survey) pipeline(p *ci.Pipeline, x start) {
@@ -41,7 +48,8 @@ func Stage(config []byte) string {
 	simple := func(s string) bool {
 		return s != "" && strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") == ""
 	}
-	if stages = slices.DeleteFunc(stages, func(s string) bool { return !simple(s) }); len(stages) == 0 || slices.Contains(stages, "test") {
+	if stages = slices.DeleteFunc(stages, func(s string) bool { return !simple(s) }); len(stages) == 0 ||
+		slices.Contains(stages, "test") {
 		return "test"
 	}
 	return stages[len(stages)-1]

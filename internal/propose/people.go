@@ -24,7 +24,8 @@ func (p *Proposal) people(owners, insights []byte) {
 	}{{"CODEOWNERS", codeOwners(owners)}, {"SECURITY-INSIGHTS.yml", insightsPeople(insights)}} {
 		var fresh []string
 		for _, who := range source.who {
-			if plain(who) && !slices.Contains(p.People, who) && !slices.Contains(fresh, who) && len(p.People)+len(fresh) < maxPeople {
+			if plain(who) && !slices.Contains(p.People, who) && !slices.Contains(fresh, who) &&
+				len(p.People)+len(fresh) < maxPeople {
 				fresh = append(fresh, who)
 			}
 		}
@@ -37,7 +38,8 @@ func (p *Proposal) people(owners, insights []byte) {
 
 // plain reports whether a name can stand in a comment and on a terminal.
 func plain(s string) bool {
-	return s != "" && len(s) <= maxPersonBytes && strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789@._+-/") == ""
+	return s != "" && len(s) <= maxPersonBytes &&
+		strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789@._+-/") == ""
 }
 
 func codeOwners(data []byte) []string {

@@ -109,7 +109,8 @@ func From(p Project, o Options) *Proposal {
 	p.catalog = names.Read(p.clone, owner, p.name())
 	s := &survey{
 		project: &p, out: out, forced: o.Workflow, families: tagset.Families(p.Tags),
-		uploads: map[string][]string{}, quiet: map[string]string{}, forbidden: map[string]string{}, considered: map[string]bool{},
+		uploads: map[string][]string{}, quiet: map[string]string{}, forbidden: map[string]string{},
+		considered: map[string]bool{},
 	}
 	if p.Repository.Host() == "gitlab.com" {
 		s.gitlab()
@@ -122,8 +123,15 @@ func From(p Project, o Options) *Proposal {
 		s.named(o)
 	}
 	out.since(p.Bundles)
-	out.people(p.first(".github/CODEOWNERS", "CODEOWNERS", "docs/CODEOWNERS", ".gitlab/CODEOWNERS"),
-		p.first("SECURITY-INSIGHTS.yml", ".github/SECURITY-INSIGHTS.yml", "security-insights.yml", ".github/security-insights.yml"))
+	out.people(
+		p.first(".github/CODEOWNERS", "CODEOWNERS", "docs/CODEOWNERS", ".gitlab/CODEOWNERS"),
+		p.first(
+			"SECURITY-INSIGHTS.yml",
+			".github/SECURITY-INSIGHTS.yml",
+			"security-insights.yml",
+			".github/security-insights.yml",
+		),
+	)
 	return out
 }
 
@@ -134,7 +142,13 @@ func (p *Project) first(names ...string) []byte {
 
 // named makes a rule for a file that the user named and that says nothing itself.
 func (s *survey) named(o Options) {
-	r := Rule{Name: s.out.name(o.Workflow), Workflow: o.Workflow, Environment: o.Environment, Tags: o.Tags, Artifacts: o.Artifacts}
+	r := Rule{
+		Name:        s.out.name(o.Workflow),
+		Workflow:    o.Workflow,
+		Environment: o.Environment,
+		Tags:        o.Tags,
+		Artifacts:   o.Artifacts,
+	}
 	if r.Tags == nil {
 		if r.Tags = tagset.Patterns(s.main(), s.project.Tags); len(r.Tags) == 0 {
 			r.Tags = []string{"v*"}

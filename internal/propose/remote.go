@@ -20,20 +20,37 @@ func Remote(remotes map[string]string) (address, question, answer string) {
 			return "", "which repository? It has no remote origin", "https://github.com/acme/widget"
 		}
 		names := sorted(remotes)
-		return "", "which repository? It has no remote origin, but " + strings.Join(names, ", "), locate(remotes[names[0]])
+		return "", "which repository? It has no remote origin, but " + strings.Join(
+				names,
+				", ",
+			), locate(
+				remotes[names[0]],
+			)
 	}
 	if here := locate(origin); here != "" {
 		for _, name := range sorted(remotes) {
 			there := locate(remotes[name])
-			if name != "origin" && there != "" && there != here && slices.Contains([]string{"upstream", "parent", "source"}, name) {
-				return "", fmt.Sprintf("which repository? The remote origin is %s, and %s is %s", here, name, there), there
+			if name != "origin" && there != "" && there != here &&
+				slices.Contains([]string{"upstream", "parent", "source"}, name) {
+				return "", fmt.Sprintf(
+					"which repository? The remote origin is %s, and %s is %s",
+					here,
+					name,
+					there,
+				), there
 			}
 		}
 	}
 	host, path := hostOf(origin)
 	if better := forgeOf(host); better != host {
-		return "", fmt.Sprintf("which repository? The remote origin is at %s, which is no forge: it may be a name of this machine", host),
-			"https://" + better + "/" + strings.TrimSuffix(strings.Trim(path, "/"), ".git")
+		return "", fmt.Sprintf(
+				"which repository? The remote origin is at %s, which is no forge: it may be a name of this machine",
+				host,
+			),
+			"https://" + better + "/" + strings.TrimSuffix(
+				strings.Trim(path, "/"),
+				".git",
+			)
 	}
 	return origin, "", ""
 }
@@ -66,7 +83,10 @@ func forgeOf(host string) string {
 		switch {
 		case host == forge:
 			return host
-		case strings.HasPrefix(host, forge+"-"), strings.HasPrefix(host, forge+"_"), host == "www."+forge, host == "ssh."+forge,
+		case strings.HasPrefix(host, forge+"-"),
+			strings.HasPrefix(host, forge+"_"),
+			host == "www."+forge,
+			host == "ssh."+forge,
 			host == "altssh."+forge:
 			return forge
 		}

@@ -49,28 +49,34 @@ func (s *survey) decide(o Options) {
 // withoutBuilds takes away what a run for a branch publishes and is none of a release: what
 // tags release, too, and files and images of every push.
 func (s *survey) withoutBuilds(c *candidate, on *occasion, tagged map[kind]bool) {
-	everyPush := slices.Contains(on.events, "push")
-	withRegistry := slices.ContainsFunc(on.pubs, func(p publication) bool { return p.producer.kind.registry() })
 	on.pubs = slices.DeleteFunc(on.pubs, func(p publication) bool {
-		k := p.producer.kind
-		switch {
-		case k == npmPackages:
-			return false // its versions are in the evidence
-		case tagged[k] || (k == files || k == images) && (tagged[files] || tagged[images]):
-			s.note(c, "no rule for its runs for a branch: tags release, and these name none")
-			return true
-		case k.registry() && everyPush && !slices.ContainsFunc(p.unsure, ofRelease) && s.byHand(c, k):
-			s.note(c, "no rule for its pushes to a branch: what is released is started by hand")
-			return true
-		case k.registry() || !everyPush || withRegistry || slices.ContainsFunc(p.unsure, ofRelease):
-			return false
-		case p.producer.name == "GoReleaser":
-			return false // it wants a tag to stand there
+		why := s.build(c, on, p, tagged)
+		if why != "" {
+			s.note(c, "%s", why)
 		}
-		s.note(c, "question: is every push to %s a release? There is no rule for it; name the file with --workflow if it is",
-			strings.Join(on.refs, ", "))
-		return true
+		return why != ""
 	})
+}
+
+// build says why what is published for a branch is none of a release; "" if it is.
+func (s *survey) build(c *candidate, on *occasion, p publication, tagged map[kind]bool) string {
+	k, everyPush := p.producer.kind, slices.Contains(on.events, "push")
+	conditional := slices.ContainsFunc(p.unsure, ofRelease)
+	ofRegistry := func(q publication) bool { return q.producer.kind.registry() }
+	switch {
+	case k == npmPackages: // its versions are in the evidence
+		return ""
+	case tagged[k] || !k.registry() && (tagged[files] || tagged[images]):
+		return "no rule for its runs for a branch: tags release, and these name none"
+	case !everyPush || conditional:
+		return ""
+	case k.registry() && s.byHand(c, k):
+		return "no rule for its pushes to a branch: what is released is started by hand"
+	case k.registry() || slices.ContainsFunc(on.pubs, ofRegistry) || p.producer.name == "GoReleaser":
+		return "" // GoReleaser wants a tag to stand there
+	}
+	return "question: is every push to " + strings.Join(on.refs, ", ") +
+		" a release? There is no rule for it; name the file with --workflow if it is"
 }
 
 // byHand reports whether another candidate publishes the kind and every push does not start it.
@@ -115,52 +121,73 @@ func (c *candidate) label() string {
 
 // rulesOf adds the rules for one candidate.
 func (s *survey) rulesOf(c *candidate, on *occasion, tagged bool, o Options) {
-	r := Rule{Workflow: c.file, Environment: c.environment, Triggers: slices.Clone(on.events)}
+	r := Rule{Workflow: c.file, Environment: c.environment, Triggers: orderOf(on.events), Runner: c.runner()}
 	if c.file != c.caller {
 		r.Caller = c.caller
 	}
 	if c.foreign.Ref != "" && !r.calls(c.foreign) || c.pinned != "" && !r.at(c.pinned) {
-		s.note(c, "question: which commit is %q? Call it by a full commit or tag, or name the file with --workflow", c.foreign.Ref+c.pinned)
+		s.note(c, "question: which commit is %q? Call it by a full commit or tag, or name the file with --workflow",
+			c.foreign.Ref+c.pinned)
 		return
-	}
-	switch {
-	case c.selfHosted && c.hosted:
-		r.Runner = "any"
-	case c.selfHosted:
-		r.Runner = "self-hosted"
 	}
 	if o.Environment != "" {
 		r.Environment = o.Environment
 	} else if c.computed != "" && !s.resolve(c, on, &r) {
 		return
 	}
-	if r.Triggers = orderOf(r.Triggers); tagged {
+	if tagged {
 		s.tag(&r, c, on)
 		s.add(r, c, on.pubs, o)
 		return
 	}
 	r.Refs = on.refs
-	npm := func(p publication) bool { return p.producer.kind == npmPackages }
-	if some := slices.DeleteFunc(slices.Clone(on.pubs), func(p publication) bool { return !npm(p) }); len(some) > 0 {
-		q := r
-		q.Tags = []string{tagset.Semver}
-		s.add(q, c, some, o)
-	}
-	if some := slices.DeleteFunc(slices.Clone(on.pubs), npm); len(some) > 0 {
-		q := r
-		q.Tags = []string{Any}
-		if len(o.Tags) == 0 {
-			q.Notes = append(q.Notes, anyTag(c))
-			s.note(c, "question: which tags may it release? Its runs are for a branch, so that evidence names none: "+
-				`tags = "any", or push a tag to release, or name them with --tags`)
-		}
-		s.add(q, c, some, o)
-	}
+	s.forBranch(r, c, on, o)
 }
 
-func anyTag(c *candidate) string {
-	return "guess: " + path.Base(c.caller) + " runs for a branch and its certificates name no tag. Evidence for any tag is " +
-		"taken; a release that a pushed tag starts would let you name them."
+// runner is what a rule says of runners: nothing for those of the forge.
+func (c *candidate) runner() string {
+	switch {
+	case c.selfHosted && c.hosted:
+		return "any"
+	case c.selfHosted:
+		return "self-hosted"
+	}
+	return ""
+}
+
+// forBranch adds rules for runs for a branch: one for packages whose version the evidence names,
+// and one for the rest.
+func (s *survey) forBranch(r Rule, c *candidate, on *occasion, o Options) {
+	var versioned, rest []publication
+	for _, p := range on.pubs {
+		if p.producer.kind == npmPackages {
+			versioned = append(versioned, p)
+		} else {
+			rest = append(rest, p)
+		}
+	}
+	if len(versioned) > 0 {
+		q := r
+		q.Tags = []string{tagset.Semver}
+		s.add(q, c, versioned, o)
+	}
+	if len(rest) == 0 {
+		return
+	}
+	r.Tags = []string{Any}
+	if len(o.Tags) == 0 {
+		r.Notes = anyTag(c)
+		s.note(c, "question: which tags may it release? Its runs are for a branch, so that evidence names none: "+
+			`tags = "any", or push a tag to release, or name them with --tags`)
+	}
+	s.add(r, c, rest, o)
+}
+
+func anyTag(c *candidate) []string {
+	return []string{
+		"guess: " + path.Base(c.caller) + " runs for a branch, and its certificates name no tag. Evidence for",
+		"any tag is taken; a release that a pushed tag starts would let you name them.",
+	}
 }
 
 // orderOf brings events into the order in which they are written.
@@ -214,7 +241,8 @@ func (s *survey) resolve(c *candidate, on *occasion, r *Rule) bool {
 	}
 	var beside []string
 	for _, other := range s.candidates {
-		if other.caller == c.caller && other.environment != "" && slices.Contains(c.may, other.environment) && !slices.Contains(beside, other.environment) {
+		if other.caller == c.caller && other.environment != "" && slices.Contains(c.may, other.environment) &&
+			!slices.Contains(beside, other.environment) {
 			beside = append(beside, other.environment)
 		}
 	}
@@ -225,7 +253,8 @@ func (s *survey) resolve(c *candidate, on *occasion, r *Rule) bool {
 	case len(c.may) == 1 && !forTests(c.may[0]):
 		r.Environment = c.may[0]
 	}
-	ask := "question: which environment does it run in? It is computed, as %s; name it with --environment, and the file with --workflow"
+	const ask = "question: which environment does it run in? It is computed, as %s; " +
+		"name it with --environment, and the file with --workflow"
 	if r.Environment == "" {
 		s.note(c, ask, c.computed)
 		return false
@@ -307,7 +336,8 @@ func withoutCovered(patterns []string) (out []string) {
 	for i, p := range patterns {
 		covers := func(j int) bool {
 			stem, ok := strings.CutSuffix(patterns[j], "*")
-			return ok && i != j && !strings.Contains(stem, "*") && strings.HasPrefix(p, stem) && !strings.Contains(p[len(stem):], "/")
+			return ok && i != j && !strings.Contains(stem, "*") && strings.HasPrefix(p, stem) &&
+				!strings.Contains(p[len(stem):], "/")
 		}
 		covered := false
 		for j := range patterns {
@@ -326,7 +356,8 @@ func (s *survey) withoutWeaker() {
 	rules := s.out.Rules
 	weaker := func(a Rule) bool {
 		return a.Environment == "" && slices.ContainsFunc(rules, func(b Rule) bool {
-			return b.Environment != "" && a.Workflow == b.Workflow && a.Caller == b.Caller && slices.Equal(a.Tags, b.Tags) &&
+			return b.Environment != "" && a.Workflow == b.Workflow && a.Caller == b.Caller &&
+				slices.Equal(a.Tags, b.Tags) &&
 				(subset(a.Artifacts, b.Artifacts) || a.GuessArtifacts && slices.ContainsFunc(b.kinds, fileKind))
 		})
 	}
@@ -338,7 +369,10 @@ func (s *survey) withoutWeaker() {
 		if where == "" {
 			where = a.Workflow
 		}
-		s.out.found(where, "no rule for a job without an environment that signs the same names as one that has one: give it the environment")
+		s.out.found(
+			where,
+			"no rule for a job without an environment that signs the same names as one that has one: give it the environment",
+		)
 		return true
 	})
 }

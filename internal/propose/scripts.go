@@ -138,7 +138,12 @@ func firstLine(text string) string {
 
 // targets returns the recipes of targets of a Makefile, with those that they need.
 func (f *follower) targets(wanted []string, dir string) (out []script) {
-	name, data := f.clone.First(path.Join(dir, "Makefile"), path.Join(dir, "makefile"), path.Join(dir, "GNUmakefile"), "Makefile")
+	name, data := f.clone.First(
+		path.Join(dir, "Makefile"),
+		path.Join(dir, "makefile"),
+		path.Join(dir, "GNUmakefile"),
+		"Makefile",
+	)
 	recipes := recipesOf(string(data))
 	done := map[string]bool{}
 	for len(wanted) > 0 {

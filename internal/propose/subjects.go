@@ -9,7 +9,6 @@ import (
 
 	"github.com/repopolicy/repopolicy/internal/propose/ci"
 	"github.com/repopolicy/repopolicy/internal/propose/names"
-	"github.com/repopolicy/repopolicy/policy"
 )
 
 // npmNames returns the packages of the manifests, and scoped ones that the command itself names.
@@ -23,9 +22,11 @@ func npmNames(d *detector, a act) []string {
 			if _, value, ok := strings.Cut(w, "="); ok {
 				w = value
 			}
-			if scope, name, ok := strings.Cut(strings.Trim(w, `"'`), "/"); ok && len(scope) > 1 && scope[0] == '@' && name != "" {
+			if scope, name, ok := strings.Cut(strings.Trim(w, `"'`), "/"); ok && len(scope) > 1 && scope[0] == '@' &&
+				name != "" {
 				p := "pkg:npm/%40" + scope[1:] + "/" + name + "*"
-				if strings.Trim(scope[1:]+name, "abcdefghijklmnopqrstuvwxyz0123456789._-") == "" && !slices.Contains(out, p) {
+				if strings.Trim(scope[1:]+name, "abcdefghijklmnopqrstuvwxyz0123456789._-") == "" &&
+					!slices.Contains(out, p) {
 					out = append(out, p)
 				}
 			}
@@ -64,7 +65,22 @@ func filePatterns(d *detector, globs []string) (out []string) {
 }
 
 // folders are names of directories rather than of what is released.
-var folders = []string{".", "..", "/", "dist", "build", "out", "target", "artifacts", "release", "releases", "bin", "pkg", "packages", "distrib"}
+var folders = []string{
+	".",
+	"..",
+	"/",
+	"dist",
+	"build",
+	"out",
+	"target",
+	"artifacts",
+	"release",
+	"releases",
+	"bin",
+	"pkg",
+	"packages",
+	"distrib",
+}
 
 // file returns patterns for one glob.
 func (d *detector) file(glob string) []string {
@@ -72,17 +88,8 @@ func (d *detector) file(glob string) []string {
 	if strings.HasPrefix(glob, "!") {
 		return nil
 	}
-	switch {
-	case strings.HasSuffix(base, ".whl") && strings.HasPrefix(base, "*"):
-		return d.catalog.PythonPatterns()
-	case strings.HasSuffix(base, ".crate") && strings.HasPrefix(base, "*"):
-		return d.catalog.CratePatterns()
-	case strings.HasSuffix(base, ".gem") && strings.HasPrefix(base, "*"):
-		return d.catalog.GemPatterns()
-	case strings.HasSuffix(base, "nupkg") && strings.HasPrefix(base, "*"):
-		return d.catalog.NuGetPatterns()
-	case base == "*.tar.gz" && len(d.catalog.Go)+len(d.catalog.Crates) == 0:
-		return d.catalog.PythonPatterns()
+	if ending, ok := strings.CutPrefix(base, "*"); ok {
+		return d.byEnding(ending)
 	}
 	if i := strings.IndexAny(base, "{[$?("); i >= 0 {
 		base = base[:i] + "*"
@@ -90,13 +97,27 @@ func (d *detector) file(glob string) []string {
 	for strings.Contains(base, "**") {
 		base = strings.ReplaceAll(base, "**", "*")
 	}
-	if strings.HasPrefix(base, "*") || slices.Contains(folders, base) {
-		return nil
-	}
-	if _, err := policy.ParsePattern(base); err != nil {
+	if strings.HasPrefix(base, "*") || slices.Contains(folders, base) || !valid(base) {
 		return nil
 	}
 	return []string{base}
+}
+
+// byEnding returns what manifests say of files that only their ending names.
+func (d *detector) byEnding(ending string) []string {
+	switch {
+	case strings.HasSuffix(ending, ".whl"):
+		return d.catalog.PythonPatterns()
+	case strings.HasSuffix(ending, ".crate"):
+		return d.catalog.CratePatterns()
+	case strings.HasSuffix(ending, ".gem"):
+		return d.catalog.GemPatterns()
+	case strings.HasSuffix(ending, "nupkg"):
+		return d.catalog.NuGetPatterns()
+	case ending == ".tar.gz" && len(d.catalog.Go)+len(d.catalog.Crates) == 0:
+		return d.catalog.PythonPatterns()
+	}
+	return nil
 }
 
 // attestedFiles returns what attest actions say of their subjects.
@@ -187,8 +208,12 @@ func operandsOf(words []string, n int) (out []string) {
 	for i := n; i < len(words); i++ {
 		w := words[i]
 		if strings.HasPrefix(w, "-") {
-			switched := slices.Contains([]string{"--yes", "-y", "--recursive", "-r", "--upload", "--new-bundle-format"}, w)
-			if !switched && !strings.Contains(w, "=") && i+1 < len(words) && !strings.HasPrefix(words[i+1], "-") && i+2 < len(words) {
+			switched := slices.Contains(
+				[]string{"--yes", "-y", "--recursive", "-r", "--upload", "--new-bundle-format"},
+				w,
+			)
+			if !switched && !strings.Contains(w, "=") && i+1 < len(words) && !strings.HasPrefix(words[i+1], "-") &&
+				i+2 < len(words) {
 				i++
 			}
 			continue

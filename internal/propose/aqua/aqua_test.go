@@ -121,7 +121,13 @@ func FuzzPolicy(f *testing.F) {
 			return
 		}
 		for i := range packages {
-			text, err := packages[i].Policy(Options{Now: now(), Caller: ".github/workflows/release.yml", SignerRefs: map[string]string{slsaGenerator: "refs/tags/v2.1.0"}})
+			text, err := packages[i].Policy(
+				Options{
+					Now:        now(),
+					Caller:     ".github/workflows/release.yml",
+					SignerRefs: map[string]string{slsaGenerator: "refs/tags/v2.1.0"},
+				},
+			)
 			if err != nil {
 				continue
 			}

@@ -90,7 +90,9 @@ func (d *draft) section(s section) {
 		{"checksum.github_artifact_attestations", get(sums, "github_artifact_attestations"), fromAttestations},
 		{"slsa_provenance", s.find("slsa_provenance"), fromSLSA},
 		{"github_release_attestation", s.find("github_release_attestation"), fromImmutable},
-		{"minisign", s.find("minisign"), func(*yaml.Node) (signer, error) { return signer{}, errors.New("minisign is no Sigstore evidence") }},
+		{"minisign", s.find("minisign"), func(*yaml.Node) (signer, error) {
+			return signer{}, errors.New("minisign is no Sigstore evidence")
+		}},
 	} {
 		if e.node == nil || scalar(e.node, "enabled") == "false" || e.node.Kind != yaml.MappingNode {
 			continue
@@ -130,7 +132,12 @@ func fromAttestations(n *yaml.Node) (signer, error) {
 }
 
 func fromSLSA(*yaml.Node) (signer, error) {
-	return signer{issuer: githubIssuer, repo: slsaGenerator, path: ".github/workflows/generator_generic_slsa3.yml", narrowed: true}, nil
+	return signer{
+		issuer:   githubIssuer,
+		repo:     slsaGenerator,
+		path:     ".github/workflows/generator_generic_slsa3.yml",
+		narrowed: true,
+	}, nil
 }
 
 func fromImmutable(*yaml.Node) (signer, error) { return signer{immutable: true}, nil }
@@ -158,9 +165,16 @@ func (d *draft) complete(s *signer) error {
 	case len(s.refs) > 0:
 		return fmt.Errorf("%s is a workflow of another repository, and a rule pins one ref of it", l.Path()+"/"+s.path)
 	case d.o.Caller == "":
-		return fmt.Errorf("%s is a workflow of another repository: say with --caller which workflow of this repository calls it", l.Path()+"/"+s.path)
+		return fmt.Errorf(
+			"%s is a workflow of another repository: say with --caller which workflow of this repository calls it",
+			l.Path()+"/"+s.path,
+		)
 	case s.ref == "" && pin == "":
-		return fmt.Errorf("%s is a workflow of another repository: pin it with --signer-ref %s=refs/tags/…", l.Path()+"/"+s.path, l.Path())
+		return fmt.Errorf(
+			"%s is a workflow of another repository: pin it with --signer-ref %s=refs/tags/…",
+			l.Path()+"/"+s.path,
+			l.Path(),
+		)
 	case pin != "":
 		s.ref = pin
 	}

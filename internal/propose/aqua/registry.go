@@ -172,7 +172,9 @@ func (p *Package) sections() ([]section, error) {
 				continue
 			}
 			for i, n := range list.Content {
-				where := strings.TrimSpace(fmt.Sprintf("%s %s[%d] %s", s.where, key, i, scalar(n, "version_constraint")))
+				where := strings.TrimSpace(
+					fmt.Sprintf("%s %s[%d] %s", s.where, key, i, scalar(n, "version_constraint")),
+				)
 				if err := walk(section{where, append(append([]*yaml.Node(nil), s.nodes...), n)}); err != nil {
 					return err
 				}

@@ -50,7 +50,9 @@ func fromCosign(n *yaml.Node) (signer, error) {
 	}
 	switch {
 	case identity == "" && (opts["--key"] != "" || get(n, "key") != nil):
-		return signer{}, errors.New("it is signed by a key whose bytes are not in the entry; add them to a rule as keys = [\"…\"]")
+		return signer{}, errors.New(
+			"it is signed by a key whose bytes are not in the entry; add them to a rule as keys = [\"…\"]",
+		)
 	case identity == "":
 		return signer{}, errors.New("no identity is named")
 	case issuer == "":
@@ -61,7 +63,10 @@ func fromCosign(n *yaml.Node) (signer, error) {
 		switch flag {
 		case "--certificate-github-workflow-trigger":
 			s.triggers = []string{value}
-		case "--certificate-github-workflow-name", "--certificate-github-workflow-sha", "--certificate-github-workflow-ref", "--certificate-github-workflow-repository":
+		case "--certificate-github-workflow-name",
+			"--certificate-github-workflow-sha",
+			"--certificate-github-workflow-ref",
+			"--certificate-github-workflow-repository":
 			return signer{}, fmt.Errorf("a rule has nothing for %s", flag)
 		}
 	}
@@ -192,7 +197,8 @@ func literal(expression string) (text, rest string) {
 		case c == '\\' && next != 0 && strings.IndexByte(`.+*?()|[]{}^$\/-@_`, next) >= 0:
 			b.WriteByte(next)
 			i++
-		case strings.IndexByte(`\+*?()|[]{}^$`, c) >= 0, next != 0 && strings.IndexByte("*+?{", next) >= 0 && !strings.HasPrefix(s[i+1:], "{{"):
+		case strings.IndexByte(`\+*?()|[]{}^$`, c) >= 0,
+			next != 0 && strings.IndexByte("*+?{", next) >= 0 && !strings.HasPrefix(s[i+1:], "{{"):
 			return b.String(), s[i:]
 		default:
 			b.WriteByte(c)

@@ -37,7 +37,8 @@ func TestWorkflow(t *testing.T) {
 		}
 	}
 	lab, err := GitLab(widget, policy.Name+"/cmd/repopolicy@v1.2.3", "test", false)
-	if err != nil || strings.ContainsAny(lab, "<>") || !strings.Contains(lab, "bind --if-ready --output bound\n") || !strings.Contains(lab, `$CI_PROJECT_PATH == "`+widget.Path()+`"`) {
+	if err != nil || strings.ContainsAny(lab, "<>") || !strings.Contains(lab, "bind --if-ready --output bound\n") ||
+		!strings.Contains(lab, `$CI_PROJECT_PATH == "`+widget.Path()+`"`) {
 		t.Error(lab, err)
 	}
 	if _, err := GitLab(widget, "a b", "test", false); err == nil {
@@ -68,7 +69,8 @@ func TestWorkflow(t *testing.T) {
 		if strings.Contains(job, "id-token: write") && strings.Contains(job, "contents: write") {
 			t.Error(job)
 		}
-		if strings.Contains(job, "actions/checkout") && !strings.Contains(job, "git push") && !strings.Contains(job, "persist-credentials: false") {
+		if strings.Contains(job, "actions/checkout") && !strings.Contains(job, "git push") &&
+			!strings.Contains(job, "persist-credentials: false") {
 			t.Error(job)
 		}
 	}

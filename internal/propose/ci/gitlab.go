@@ -22,11 +22,28 @@ type Pipeline struct {
 }
 
 // notJobs are top-level keywords.
-var notJobs = []string{"default", "include", "stages", "variables", "workflow", "image", "services", "cache", "before_script", "after_script", "spec"}
+var notJobs = []string{
+	"default",
+	"include",
+	"stages",
+	"variables",
+	"workflow",
+	"image",
+	"services",
+	"cache",
+	"before_script",
+	"after_script",
+	"spec",
+}
 
 // ReadPipeline reads a configuration; nil if there is none.
 func ReadPipeline(c *clone.Clone, name string, repo Repository) *Pipeline {
-	p := &Pipeline{Path: name, repo: repo, jobs: mapping{values: map[string]*yaml.Node{}}, variables: map[string]string{}}
+	p := &Pipeline{
+		Path:      name,
+		repo:      repo,
+		jobs:      mapping{values: map[string]*yaml.Node{}},
+		variables: map[string]string{},
+	}
 	if !p.read(c, name, 0) {
 		return nil
 	}
@@ -93,7 +110,8 @@ func (p *Pipeline) Jobs(start Start) (out []Job) {
 			continue
 		}
 		m := p.extended(id, 0)
-		if m.values["script"] == nil && m.values["run"] == nil || ruled(m.values["rules"], vars) == no || !p.only(m, start) {
+		if m.values["script"] == nil && m.values["run"] == nil || ruled(m.values["rules"], vars) == no ||
+			!p.only(m, start) {
 			continue
 		}
 		out = append(out, p.job(id, m, vars))

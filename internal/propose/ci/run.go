@@ -78,7 +78,8 @@ func Read(c *clone.Clone, repo Repository, except ...string) *Reader {
 	slices.Sort(names)
 	for _, base := range names {
 		name := dir + "/" + base
-		if ext := path.Ext(base); ext != ".yml" && ext != ".yaml" || slices.Contains(except, name) || len(r.Files) >= most {
+		if ext := path.Ext(base); ext != ".yml" && ext != ".yaml" || slices.Contains(except, name) ||
+			len(r.Files) >= most {
 			continue
 		}
 		if w := Parse(name, c.Read(name)); w != nil {
@@ -320,7 +321,13 @@ func valueOf(text string, look scope) value {
 }
 
 // steps returns the steps that may run, those of composite actions of the clone in their place.
-func (f *frame) steps(nodes []*yaml.Node, j *job, outer, inner map[string]string, bound map[string]value, depth int) (out []Step) {
+func (f *frame) steps(
+	nodes []*yaml.Node,
+	j *job,
+	outer, inner map[string]string,
+	bound map[string]value,
+	depth int,
+) (out []Step) {
 	for _, n := range nodes {
 		m := mappingOf(n)
 		env := texts(m.values["env"])
@@ -385,7 +392,14 @@ func filled(m map[string]string, look scope) map[string][]string {
 }
 
 // composite returns the steps of an action of the clone.
-func (f *frame) composite(dir string, with map[string]string, look scope, j *job, env map[string]string, depth int) []Step {
+func (f *frame) composite(
+	dir string,
+	with map[string]string,
+	look scope,
+	j *job,
+	env map[string]string,
+	depth int,
+) []Step {
 	_, data := f.clone.First(path.Join(dir, "action.yml"), path.Join(dir, "action.yaml"))
 	top := mappingOf(document(data))
 	bound := map[string]value{}

@@ -33,18 +33,29 @@ type token struct {
 	end  bool // of a command
 }
 
-// tokens reads words and the ends of commands.
-func tokens(script string) (out []token) {
-	script = strings.ReplaceAll(script, "\\\n", " ")
-	var word strings.Builder
-	started := false
-	flush := func() {
-		if started {
-			out = append(out, token{text: word.String()})
-		}
-		word.Reset()
-		started = false
+// lexer reads words and the ends of commands.
+type lexer struct {
+	out     []token
+	word    strings.Builder
+	started bool
+}
+
+func (l *lexer) flush(end bool) {
+	if l.started {
+		l.out = append(l.out, token{text: l.word.String()})
 	}
+	l.word.Reset()
+	if l.started = false; end {
+		l.out = append(l.out, token{end: true})
+	}
+}
+
+// ends are characters that end a command.
+const ends = "\n;&|()`"
+
+func tokens(script string) []token {
+	script = strings.ReplaceAll(script, "\\\n", " ")
+	var l lexer
 	for i := 0; i < len(script); i++ {
 		switch c := script[i]; {
 		case c == '\'' || c == '"':
@@ -52,40 +63,42 @@ func tokens(script string) (out []token) {
 			if end < 0 {
 				end = len(script) - i - 1
 			}
-			word.WriteString(script[i+1 : i+1+end])
-			started, i = true, i+1+end
-		case c == '#' && !started:
-			for i+1 < len(script) && script[i+1] != '\n' {
-				i++
+			l.word.WriteString(script[i+1 : i+1+end])
+			l.started, i = true, i+1+end
+		case c == '#' && !l.started:
+			if i += strings.IndexByte(script[i:]+"\n", '\n'); i < len(script) {
+				i-- // the line's end ends the command, too
 			}
 		case c == ' ' || c == '\t' || c == '\r':
-			flush()
-		case c == '\n' || c == ';' || c == '&' || c == '|' || c == '(' && !strings.HasSuffix(word.String(), "$") || c == ')' || c == '`':
-			flush()
-			out = append(out, token{end: true})
-		case c == '(':
-			word.Reset()
-			started = false
-			out = append(out, token{end: true})
+			l.flush(false)
+		case c == '(' && strings.HasSuffix(l.word.String(), "$"):
+			l.word.Reset() // what a substitution is part of is not known
+			l.started = false
+			l.flush(true)
+		case strings.IndexByte(ends, c) >= 0:
+			l.flush(true)
 		default:
-			word.WriteByte(c)
-			started = true
+			l.word.WriteByte(c)
+			l.started = true
 		}
 	}
-	flush()
-	return out
+	l.flush(false)
+	return l.out
 }
 
 // leads are words before a command that change nothing of what it is.
 var leads = []string{
-	"do", "then", "else", "if", "while", "until", "!", "{", "sudo", "exec", "time", "command", "env", "nohup", "npx", "bunx",
-	"uvx", "corepack", "retry", "-y", "--yes", "--", "@", "-",
+	"do", "then", "else", "if", "while", "until", "!", "{", "sudo", "exec", "time", "command", "env", "nohup", "npx",
+	"bunx", "uvx", "corepack", "retry", "-y", "--yes", "--", "@", "-",
 }
 
 // runners run the command that follows, by the first two words.
 var runners = [][2]string{
 	{"pnpm", "exec"}, {"pnpm", "dlx"}, {"yarn", "dlx"}, {"yarn", "exec"}, {"npm", "exec"}, {"bun", "x"}, {"uv", "run"},
-	{"poetry", "run"}, {"pdm", "run"}, {"hatch", "run"}, {"pipx", "run"}, {"bundle", "exec"}, {"mise", "exec"}, {"mise", "x"},
+	{
+		"poetry",
+		"run",
+	}, {"pdm", "run"}, {"hatch", "run"}, {"pipx", "run"}, {"bundle", "exec"}, {"mise", "exec"}, {"mise", "x"},
 	{"python", "-m"}, {"python3", "-m"}, {"go", "run"}, {"uv", "tool"},
 }
 
@@ -94,7 +107,7 @@ func bare(words []string) []string {
 	for len(words) > 0 {
 		name, _, assigns := strings.Cut(words[0], "=")
 		switch {
-		case assigns && name != "" && strings.Trim(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") == "":
+		case assigns && isVariable(name):
 			words = words[1:]
 		case slices.Contains(leads, words[0]):
 			words = words[1:]
@@ -109,6 +122,12 @@ func bare(words []string) []string {
 		}
 	}
 	return nil
+}
+
+// isVariable reports whether a word can be the name of a variable.
+func isVariable(name string) bool {
+	const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_"
+	return name != "" && strings.Trim(name, letters) == ""
 }
 
 // afterOptions leaves out leading options, and the values of those that have some.
@@ -126,7 +145,28 @@ func afterOptions(words []string, valued ...string) []string {
 // calls become words, and a command may begin at any of them.
 func Loose(program string) (out [][]string) {
 	const maxWords = 50_000
-	breaks := strings.NewReplacer("'", " ", `"`, " ", "`", " ", "(", " ", ")", " ", "[", " ", "]", " ", ",", " ", "{", " ", "}", " ")
+	breaks := strings.NewReplacer(
+		"'",
+		" ",
+		`"`,
+		" ",
+		"`",
+		" ",
+		"(",
+		" ",
+		")",
+		" ",
+		"[",
+		" ",
+		"]",
+		" ",
+		",",
+		" ",
+		"{",
+		" ",
+		"}",
+		" ",
+	)
 	total := 0
 	for line := range strings.Lines(program) {
 		if trimmed := strings.TrimSpace(line); strings.HasPrefix(trimmed, "//") || strings.HasPrefix(trimmed, "#") {

@@ -303,28 +303,33 @@ func matchFilter(p, s string, steps *int) bool {
 		return s == ""
 	}
 	atom, rest := nextAtom(p)
-	if atom == "*" || atom == "**" {
-		for i := 0; ; i++ {
-			if matchFilter(rest, s[i:], steps) {
-				return true
-			}
-			if i == len(s) || atom == "*" && s[i] == '/' {
-				return false
-			}
-		}
-	}
+	fits := func(s string) bool { return s != "" && atomMatches(atom, s[0]) }
 	switch {
+	case atom == "*" || atom == "**":
+		return matchStar(atom == "**", rest, s, steps)
 	case strings.HasPrefix(rest, "?"): // the preceding once or not at all
-		return matchFilter(rest[1:], s, steps) || s != "" && atomMatches(atom, s[0]) && matchFilter(rest[1:], s[1:], steps)
+		return matchFilter(rest[1:], s, steps) || fits(s) && matchFilter(rest[1:], s[1:], steps)
 	case strings.HasPrefix(rest, "+"):
-		for i := 0; i < len(s) && atomMatches(atom, s[i]); i++ {
+		for i := 0; fits(s[i:]); i++ {
 			if matchFilter(rest[1:], s[i+1:], steps) {
 				return true
 			}
 		}
 		return false
 	}
-	return s != "" && atomMatches(atom, s[0]) && matchFilter(rest, s[1:], steps)
+	return fits(s) && matchFilter(rest, s[1:], steps)
+}
+
+// matchStar lets a star match as much as it can; one alone stops at a slash.
+func matchStar(two bool, rest, s string, steps *int) bool {
+	for i := 0; ; i++ {
+		if matchFilter(rest, s[i:], steps) {
+			return true
+		}
+		if i == len(s) || !two && s[i] == '/' {
+			return false
+		}
+	}
 }
 
 // nextAtom splits off a star, a class of characters or a single character.

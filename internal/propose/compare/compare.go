@@ -52,9 +52,15 @@ func Policies(before, after *policy.File) []Change {
 	})
 	c.scalar("handover.repository-id", before.Handover, after.Handover, whenSet)
 	c.maintainers(&before.Maintainers, &after.Maintainers)
-	c.named("release", ruleNames(before.Rules), ruleNames(after.Rules), func(name string) string { return describe(ruleOf(after.Rules, name)) }, func(name string) {
-		c.rule("release."+name, ruleOf(before.Rules, name), ruleOf(after.Rules, name))
-	})
+	c.named(
+		"release",
+		ruleNames(before.Rules),
+		ruleNames(after.Rules),
+		func(name string) string { return describe(ruleOf(after.Rules, name)) },
+		func(name string) {
+			c.rule("release."+name, ruleOf(before.Rules, name), ruleOf(after.Rules, name))
+		},
+	)
 	c.set("revoked", revoked(before), revoked(after), never) // removing one lifts nothing
 	c.set("yanked", yanked(before), yanked(after), never)
 	c.set("restored", restored(before), restored(after), whenSet)

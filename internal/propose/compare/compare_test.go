@@ -31,7 +31,13 @@ func parse(t testing.TB, text string) *policy.File {
 // line is how a change stands in the table: kind, path, values, and "!" if it
 // loosens.
 func line(c Change) string {
-	s := fmt.Sprintf("%c %s: %s → %s", map[Kind]rune{Added: '+', Removed: '-', Changed: '~'}[c.Kind], c.Path, c.Old, c.New)
+	s := fmt.Sprintf(
+		"%c %s: %s → %s",
+		map[Kind]rune{Added: '+', Removed: '-', Changed: '~'}[c.Kind],
+		c.Path,
+		c.Old,
+		c.New,
+	)
 	if c.Loosens {
 		s += " !"
 	}

@@ -49,11 +49,23 @@ func TestCosign(t *testing.T) {
 	write("changed", []byte("x"))
 	// A statement about the file, also one that says that something failed, is no
 	// signature of the file.
-	statement := `{"_type":"https://in-toto.io/Statement/v1","subject":[{"name":"x","digest":{"sha256":"` + sum("stated") + `"}}],"predicateType":"https://slsa.dev/verification_summary/v1","predicate":{"keyid":"messageSignature"}}`
+	statement := `{"_type":"https://in-toto.io/Statement/v1","subject":[{"name":"x","digest":{"sha256":"` + sum(
+		"stated",
+	) + `"}}],"predicateType":"https://slsa.dev/verification_summary/v1","predicate":{"keyid":"messageSignature"}}`
 	write("stated", []byte("stated"))
-	write("stated.sigstore.json", inst.Sign(sigstoretest.Request{Statement: []byte(statement), SAN: "alice@example.com", Issuer: google, Mutate: func(b *protobundle.Bundle) {
-		b.GetDsseEnvelope().Signatures[0].Keyid = "messageSignature"
-	}}))
+	write(
+		"stated.sigstore.json",
+		inst.Sign(
+			sigstoretest.Request{
+				Statement: []byte(statement),
+				SAN:       "alice@example.com",
+				Issuer:    google,
+				Mutate: func(b *protobundle.Bundle) {
+					b.GetDsseEnvelope().Signatures[0].Keyid = "messageSignature"
+				},
+			},
+		),
+	)
 	robot := "https://ci.example/acme/widget"
 	release("robot", robot, "https://ci.example")
 
@@ -66,7 +78,17 @@ func TestCosign(t *testing.T) {
 		write(name+".sigstore.json", inst.Sign(sigstoretest.Request{Artifact: []byte(name), BareKey: true, Key: k}))
 	}
 
-	doc := parse(t, head+strings.Replace(people, " }]", " }, { email = \"bob@example.com\", issuer = \""+google+"\" }, { uri = \""+robot+"\", issuer = \"https://ci.example\" }]", 1)+"keys = ["+strconv.Quote(pemKey)+"]\n")
+	doc := parse(
+		t,
+		head+strings.Replace(
+			people,
+			" }]",
+			" }, { email = \"bob@example.com\", issuer = \""+google+"\" }, { uri = \""+robot+"\", issuer = \"https://ci.example\" }]",
+			1,
+		)+"keys = ["+strconv.Quote(
+			pemKey,
+		)+"]\n",
+	)
 	for name, want := range map[string]bool{
 		"widget_1.tar.gz": true, "it's $(x)": true, "by-bob": true, "robot": true, "by-key": true,
 		"by-mallory": false, "other-issuer": false, "longer": false, "changed": false, "missing": false, "stated": false, "by-another-key": false,
@@ -81,7 +103,11 @@ func TestCosign(t *testing.T) {
 				continue
 			}
 			runs++
-			cmd := exec.Command("sh", "-c", strings.Replace(line, "cosign verify-blob ", `"$COSIGN" verify-blob --trusted-root root.json `, 1))
+			cmd := exec.Command(
+				"sh",
+				"-c",
+				strings.Replace(line, "cosign verify-blob ", `"$COSIGN" verify-blob --trusted-root root.json `, 1),
+			)
 			cmd.Dir, cmd.Env = dir, append(os.Environ(), "COSIGN="+cosign)
 			out, err := cmd.CombinedOutput()
 			ok = ok || err == nil

@@ -106,7 +106,8 @@ func (e *exporter) refuse(path, hint, format string, args ...any) {
 // no refuses a field of the rule that the target does not know.
 func (e *exporter) no(field, format string, args ...any) {
 	hint := ""
-	if w := e.rule.Workflow; w != nil && e.target != "gh" && e.file.Repository.Host() == "github.com" && w.Environment == "" {
+	if w := e.rule.Workflow; w != nil && e.target != "gh" && e.file.Repository.Host() == "github.com" &&
+		w.Environment == "" {
 		hint = "`--to gh` can express it"
 	}
 	e.refuse(e.at+"."+field, hint, "%s cannot express %s", e.target, fmt.Sprintf(format, args...))
@@ -187,7 +188,8 @@ func (e *exporter) ref() string {
 func (e *exporter) identities() []policy.Principal {
 	return slices.DeleteFunc(slices.Clone(e.rule.Identities), func(p policy.Principal) bool {
 		return slices.ContainsFunc(e.file.Revoked, func(x policy.Revocation) bool {
-			return x.Identity != nil && x.Identity.Kind == p.Kind && x.Identity.Value == p.Value && x.Identity.Issuer == p.Issuer
+			return x.Identity != nil && x.Identity.Kind == p.Kind && x.Identity.Value == p.Value &&
+				x.Identity.Issuer == p.Issuer
 		})
 	})
 }

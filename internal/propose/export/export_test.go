@@ -114,7 +114,12 @@ func TestRefusals(t *testing.T) {
 		{to: "kyverno", policy: strings.Replace(image, `email = "alice@example.com"`, `uri = "https://ci.example/x?y"`, 1), want: []string{"release[0].identities[0]"}},
 		{to: "cosign", policy: people + "github-release", want: nil},
 	} {
-		text := strings.Replace(head+c.policy, "github-release", "\n[[release]]\nname = \"gh\"\ntags = \"any\"\nartifacts = \"any\"\ngithub-release = true\nunlogged = true\n", 1)
+		text := strings.Replace(
+			head+c.policy,
+			"github-release",
+			"\n[[release]]\nname = \"gh\"\ntags = \"any\"\nartifacts = \"any\"\ngithub-release = true\nunlogged = true\n",
+			1,
+		)
 		if c.want == nil {
 			c.want = []string{"release[1].github-release"}
 		}
@@ -230,7 +235,14 @@ func TestDockerHub(t *testing.T) {
 // TestImages reads the objects for clusters back.
 func TestImages(t *testing.T) {
 	_, key := newKey(t)
-	text := strings.Replace(image, " }]", " }, { uri = \"https://ci.example/yes\", issuer = \"https://ci.example\" }]", 1) + "keys = [" + strconv.Quote(key) + "]\n"
+	text := strings.Replace(
+		image,
+		" }]",
+		" }, { uri = \"https://ci.example/yes\", issuer = \"https://ci.example\" }]",
+		1,
+	) + "keys = [" + strconv.Quote(
+		key,
+	) + "]\n"
 	doc := parse(t, head+text)
 	for _, c := range []struct{ to, kind string }{{"policy-controller", "ClusterImagePolicy"}, {"kyverno", "ClusterPolicy"}} {
 		out, err := Export(c.to, Request{Doc: doc, Now: now()})
@@ -274,14 +286,19 @@ func TestImages(t *testing.T) {
 		}
 		if c.to == "kyverno" {
 			v := obj.Spec.Rules[0].Verify[0]
-			if !v.Required || v.Attestors[0].Count != 1 || v.Attestors[0].Entries[0].Keyless.Subject != "alice@example.com" || v.Images[1] != "ghcr.io/acme/widget@*" ||
-				len(v.Attestors[0].Entries) != 3 || v.Attestors[0].Entries[2].Keys.PublicKeys != key {
+			if !v.Required || v.Attestors[0].Count != 1 ||
+				v.Attestors[0].Entries[0].Keyless.Subject != "alice@example.com" ||
+				v.Images[1] != "ghcr.io/acme/widget@*" ||
+				len(v.Attestors[0].Entries) != 3 ||
+				v.Attestors[0].Entries[2].Keys.PublicKeys != key {
 				t.Errorf("%+v", v)
 			}
 			continue
 		}
-		if a := obj.Spec.Authorities[0]; a.Keyless.Identities[0].Subject != "alice@example.com" || a.CTLog.URL == "" || obj.Spec.Images[2].Glob != "ghcr.io/acme/widget@*" ||
-			len(obj.Spec.Authorities) != 3 || obj.Spec.Authorities[2].Key.Data != key {
+		if a := obj.Spec.Authorities[0]; a.Keyless.Identities[0].Subject != "alice@example.com" || a.CTLog.URL == "" ||
+			obj.Spec.Images[2].Glob != "ghcr.io/acme/widget@*" ||
+			len(obj.Spec.Authorities) != 3 ||
+			obj.Spec.Authorities[2].Key.Data != key {
 			t.Errorf("%+v", obj.Spec)
 		}
 	}

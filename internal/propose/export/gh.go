@@ -44,7 +44,13 @@ func (e *exporter) gh() {
 	e.refuseRef(ref)
 	artifact, _ := e.files()
 	e.comment("rule %s, for %s", e.rule.Name, ref)
-	fmt.Fprintf(&e.out, "%sgh attestation verify %s --repo %s", e.notExpired(), artifact, quote(e.file.Repository.Path()))
+	fmt.Fprintf(
+		&e.out,
+		"%sgh attestation verify %s --repo %s",
+		e.notExpired(),
+		artifact,
+		quote(e.file.Repository.Path()),
+	)
 	if !w.Signer.IsZero() {
 		fmt.Fprintf(&e.out, " --signer-repo %s", quote(w.Signer.Path()))
 	}
@@ -70,7 +76,12 @@ func (e *exporter) refuseRef(ref string) {
 		e.no("tags", "the tag of a release from %s: a package's version names it, which gh does not read", ref)
 	case !own:
 	case ref == "":
-		e.refuse(e.at+".tags", "name the release with --tag", "%s compares whole names, so the tag must be known", e.target)
+		e.refuse(
+			e.at+".tags",
+			"name the release with --tag",
+			"%s compares whole names, so the tag must be known",
+			e.target,
+		)
 	case !policy.ValidTag(tag) || !r.Tags.Match(tag):
 		e.refuse(e.at+".tags", "", "the rule does not allow the tag %s", tag)
 	}
@@ -104,7 +115,10 @@ func (e *exporter) jq(w *policy.Workflow, ref string) string {
 		conds = append(conds, "$c.runnerEnvironment == "+str(w.Runner))
 	}
 	if !e.rule.SetOnly {
-		conds = append(conds, `all($a.bundle.verificationMaterial.tlogEntries[]; (.inclusionProof.checkpoint.envelope // "") != "")`)
+		conds = append(
+			conds,
+			`all($a.bundle.verificationMaterial.tlogEntries[]; (.inclusionProof.checkpoint.envelope // "") != "")`,
+		)
 	}
 	if !e.rule.Artifacts.Any() {
 		// gh has expressions only; these are whole and every other byte is escaped.
@@ -112,11 +126,25 @@ func (e *exporter) jq(w *policy.Workflow, ref string) string {
 		for _, p := range e.rule.Artifacts.Patterns() {
 			res = append(res, expression(p.String()))
 		}
-		conds = append(conds, fmt.Sprintf("all($r.statement.subject[]; (.name // \"\") | test(%s))", str(`\A(?:`+strings.Join(res, "|")+`)\z`)))
+		conds = append(
+			conds,
+			fmt.Sprintf(
+				"all($r.statement.subject[]; (.name // \"\") | test(%s))",
+				str(`\A(?:`+strings.Join(res, "|")+`)\z`),
+			),
+		)
 	}
-	return `def is($repo; $rest): type == "string" and (.[:($repo | length)] | ascii_downcase) == $repo and .[($repo | length):] == $rest; ` +
-		"if any(.[]; .attestation as $a | .verificationResult as $r | $r.signature.certificate as $c | " + strings.Join(conds, " and ") + ") " +
-		"then " + str("allowed by rule "+e.rule.Name) + " else error(" + str("rule "+e.rule.Name+" does not allow this") + ") end"
+	return `def is($repo; $rest): type == "string" and (.[:($repo | length)] | ascii_downcase) == $repo ` +
+		`and .[($repo | length):] == $rest; ` +
+		"if any(.[]; .attestation as $a | .verificationResult as $r | $r.signature.certificate as $c | " + strings.Join(
+		conds,
+		" and ",
+	) + ") " +
+		"then " + str(
+		"allowed by rule "+e.rule.Name,
+	) + " else error(" + str(
+		"rule "+e.rule.Name+" does not allow this",
+	) + ") end"
 }
 
 // expression returns a pattern of the policy as the inside of an anchored
@@ -127,7 +155,15 @@ func expression(pattern string) string {
 		switch c := pattern[i]; {
 		case c == '*':
 			b.WriteString("[^/]*")
-		case c >= '0' && c <= '9', c >= 'A' && c <= 'Z', c >= 'a' && c <= 'z', c == '/', c == '_', c == '-', c == '@', c == ':', c == '%':
+		case c >= '0' && c <= '9',
+			c >= 'A' && c <= 'Z',
+			c >= 'a' && c <= 'z',
+			c == '/',
+			c == '_',
+			c == '-',
+			c == '@',
+			c == ':',
+			c == '%':
 			b.WriteByte(c)
 		default:
 			b.WriteString(`\` + string(c))

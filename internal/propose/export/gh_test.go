@@ -61,7 +61,12 @@ func allowed(t *testing.T, expr *gojq.Code, answer any) bool {
 // answer returns what gh prints for a verified attestation by that certificate.
 func answer(t *testing.T, inst *sigstoretest.Instance, req sigstoretest.Request, name string) []any {
 	t.Helper()
-	req.Statement = []byte(`{"_type":"https://in-toto.io/Statement/v1","subject":[{"name":"` + name + `","digest":{"sha256":"` + strings.Repeat("0a", 32) + `"}}],"predicateType":"https://slsa.dev/provenance/v1","predicate":{}}`)
+	req.Statement = []byte(
+		`{"_type":"https://in-toto.io/Statement/v1","subject":[{"name":"` + name + `","digest":{"sha256":"` + strings.Repeat(
+			"0a",
+			32,
+		) + `"}}],"predicateType":"https://slsa.dev/provenance/v1","predicate":{}}`,
+	)
 	data := inst.Sign(req)
 	var b bundle.Bundle
 	if err := b.UnmarshalJSON(data); err != nil {
@@ -193,14 +198,24 @@ func TestGH(t *testing.T) {
 func TestGHSigner(t *testing.T) {
 	inst := sigstoretest.New(t)
 	digest := strings.Repeat("2", 40)
-	doc := parse(t, head+strings.Replace(workflow, `".github/workflows/release.yml"`, `"https://github.com/acme/ci/.github/workflows/build.yml"`, 1)+
-		"caller = \".github/workflows/release.yml\"\nsigner-ref = \"refs/tags/v4\"\nsigner-digest = \""+digest+"\"\nrunner = \"self-hosted\"\nset-only = true\ntriggers = [\"push\"]\n")
+	doc := parse(
+		t,
+		head+strings.Replace(
+			workflow,
+			`".github/workflows/release.yml"`,
+			`"https://github.com/acme/ci/.github/workflows/build.yml"`,
+			1,
+		)+
+			"caller = \".github/workflows/release.yml\"\nsigner-ref = \"refs/tags/v4\"\nsigner-digest = \""+digest+"\"\nrunner = \"self-hosted\"\nset-only = true\ntriggers = [\"push\"]\n",
+	)
 	text, err := Export("gh", Request{Doc: doc, Tag: "v1.2.3", Artifact: "a", Now: now()})
 	if err != nil {
 		t.Fatal(err)
 	}
 	words, expr := jqOf(t, text)
-	if got := strings.Join(words, " "); !strings.Contains(got, " --signer-repo acme/ci ") || !strings.Contains(got, " --signer-digest "+digest) || strings.Contains(got, "--deny-self-hosted-runners") {
+	if got := strings.Join(words, " "); !strings.Contains(got, " --signer-repo acme/ci ") ||
+		!strings.Contains(got, " --signer-digest "+digest) ||
+		strings.Contains(got, "--deny-self-hosted-runners") {
 		t.Errorf("gh %s", got)
 	}
 	req := func(change map[int]string) sigstoretest.Request {
@@ -234,8 +249,18 @@ func TestGHNeverWider(t *testing.T) {
 	const repo, other = "https://github.com/acme/widget", "https://github.com/acme/ci"
 	rules := []string{
 		workflow,
-		strings.Replace(workflow, `"any"`, `["widget_*", "SHA256SUMS"]`, 1) + "triggers = [\"push\", \"schedule\"]\nrunner = \"any\"\n",
-		strings.Replace(workflow, `".github/workflows/release.yml"`, `"`+other+`/.github/workflows/build.yml"`, 1) + "caller = \".github/workflows/release.yml\"\nsigner-ref = \"refs/tags/v4\"\nset-only = true\n",
+		strings.Replace(
+			workflow,
+			`"any"`,
+			`["widget_*", "SHA256SUMS"]`,
+			1,
+		) + "triggers = [\"push\", \"schedule\"]\nrunner = \"any\"\n",
+		strings.Replace(
+			workflow,
+			`".github/workflows/release.yml"`,
+			`"`+other+`/.github/workflows/build.yml"`,
+			1,
+		) + "caller = \".github/workflows/release.yml\"\nsigner-ref = \"refs/tags/v4\"\nset-only = true\n",
 		strings.Replace(workflow, `["v*"]`, `"any"`, 1) + "refs = [\"refs/heads/main\"]\nrunner = \"self-hosted\"\n",
 	}
 	rnd := rand.New(rand.NewPCG(1, 2))
@@ -268,13 +293,51 @@ func TestGHNeverWider(t *testing.T) {
 		}
 		for range 4000 {
 			ref := one(ref, "refs/tags/v1.2.4", "refs/heads/main", "refs/tags/v1.2.3", "")
-			san := one(signer, "https://github.com/Acme/Widget", repo+"s", other) + one("/", "//") + one(w.Path, ".github/workflows/ci.yml") + "@" + one(signerRef, ref, "refs/tags/v5")
+			san := one(
+				signer,
+				"https://github.com/Acme/Widget",
+				repo+"s",
+				other,
+			) + one(
+				"/",
+				"//",
+			) + one(
+				w.Path,
+				".github/workflows/ci.yml",
+			) + "@" + one(
+				signerRef,
+				ref,
+				"refs/tags/v5",
+			)
 			id := policy.Identity{
 				Kind: policy.KindURI, Value: san, Issuer: one(w.Issuer, w.Issuer+"/acme", "https://gitlab.com"),
-				BuildSignerURI: one(san, "", repo), BuildSignerDigest: strings.Repeat("1", 40), RunnerEnvironment: one(strings.Replace(w.Runner, "any", "x", 1), "github-hosted", "self-hosted", ""),
-				SourceRepositoryURI: one(repo, "https://github.com/ACME/widget", repo+"s", "https://github.com/evil/widget", ""), SourceRepositoryRef: ref,
-				BuildConfigURI: one(repo, "https://github.com/Acme/Widget", other) + "/" + one(w.Caller, ".github/workflows/ci.yml") + "@" + ref,
-				BuildTrigger:   one(w.Triggers[0], "schedule", "release", "pull_request_target", ""), SourceRepositoryDigest: strings.Repeat("1", 40),
+				BuildSignerURI: one(
+					san,
+					"",
+					repo,
+				), BuildSignerDigest: strings.Repeat("1", 40), RunnerEnvironment: one(strings.Replace(w.Runner, "any", "x", 1), "github-hosted", "self-hosted", ""),
+				SourceRepositoryURI: one(
+					repo,
+					"https://github.com/ACME/widget",
+					repo+"s",
+					"https://github.com/evil/widget",
+					"",
+				), SourceRepositoryRef: ref,
+				BuildConfigURI: one(
+					repo,
+					"https://github.com/Acme/Widget",
+					other,
+				) + "/" + one(
+					w.Caller,
+					".github/workflows/ci.yml",
+				) + "@" + ref,
+				BuildTrigger: one(
+					w.Triggers[0],
+					"schedule",
+					"release",
+					"pull_request_target",
+					"",
+				), SourceRepositoryDigest: strings.Repeat("1", 40),
 			}
 			name := one("widget_1", "SHA256SUMS", "widget_a/b", "xwidget_1", "other")
 			proven, logged := rnd.IntN(10) > 0, rnd.IntN(10) > 0
@@ -282,17 +345,38 @@ func TestGHNeverWider(t *testing.T) {
 			if tag := id.Tag(); tag != "" {
 				claims.Tags = []string{tag}
 			}
-			d := trusted.Decide(policy.Request{Names: []string{name}, Now: now(), Digests: []policy.Digest{{Alg: "sha256", Hex: strings.Repeat("0a", 32)}}},
-				policy.NewEvidence(claims, policy.Verification{Times: []time.Time{now().Add(-time.Hour)}, Logged: logged, Proven: logged && proven}))
+			d := trusted.Decide(
+				policy.Request{
+					Names:   []string{name},
+					Now:     now(),
+					Digests: []policy.Digest{{Alg: "sha256", Hex: strings.Repeat("0a", 32)}},
+				},
+				policy.NewEvidence(
+					claims,
+					policy.Verification{
+						Times:  []time.Time{now().Add(-time.Hour)},
+						Logged: logged,
+						Proven: logged && proven,
+					},
+				),
+			)
 
-			checkpoint, stamps := map[string]any{"checkpoint": map[string]any{"envelope": "x"}}, []any{map[string]any{"type": "Tlog"}}
+			checkpoint, stamps := map[string]any{
+				"checkpoint": map[string]any{"envelope": "x"},
+			}, []any{
+				map[string]any{"type": "Tlog"},
+			}
 			if !proven {
 				checkpoint = map[string]any{}
 			}
 			if !logged {
 				stamps = []any{map[string]any{"type": "TimestampAuthority"}}
 			}
-			cert := map[string]any{"certificateIssuer": publicGoodCA, "subjectAlternativeName": id.Value, "issuer": id.Issuer}
+			cert := map[string]any{
+				"certificateIssuer":      publicGoodCA,
+				"subjectAlternativeName": id.Value,
+				"issuer":                 id.Issuer,
+			}
 			for key, v := range map[string]string{
 				"buildSignerURI": id.BuildSignerURI, "buildSignerDigest": id.BuildSignerDigest, "runnerEnvironment": id.RunnerEnvironment, "sourceRepositoryURI": id.SourceRepositoryURI,
 				"sourceRepositoryRef": id.SourceRepositoryRef, "buildConfigURI": id.BuildConfigURI, "buildTrigger": id.BuildTrigger,
@@ -302,7 +386,13 @@ func TestGHNeverWider(t *testing.T) {
 				}
 			}
 			got := allowed(t, expr, []any{map[string]any{
-				"attestation": map[string]any{"bundle": map[string]any{"verificationMaterial": map[string]any{"tlogEntries": []any{map[string]any{"inclusionProof": checkpoint}}}}},
+				"attestation": map[string]any{
+					"bundle": map[string]any{
+						"verificationMaterial": map[string]any{
+							"tlogEntries": []any{map[string]any{"inclusionProof": checkpoint}},
+						},
+					},
+				},
 				"verificationResult": map[string]any{
 					"signature": map[string]any{"certificate": cert}, "verifiedTimestamps": stamps,
 					"statement": map[string]any{"subject": []any{map[string]any{"name": name}}},
@@ -314,7 +404,17 @@ func TestGHNeverWider(t *testing.T) {
 				continue // another release, which the export is not about
 			}
 			if got != permitted {
-				t.Fatalf("gh says %v, the policy %v (%+v) of %+v, name %s, proven %v, logged %v, by\n%s", got, permitted, d.Rules, id, name, proven, logged, text)
+				t.Fatalf(
+					"gh says %v, the policy %v (%+v) of %+v, name %s, proven %v, logged %v, by\n%s",
+					got,
+					permitted,
+					d.Rules,
+					id,
+					name,
+					proven,
+					logged,
+					text,
+				)
 			}
 		}
 	}

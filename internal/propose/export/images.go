@@ -47,7 +47,10 @@ func (e *exporter) policyController() {
 			Keyless: &keyless{fulcioURL, []identity{{p.Issuer, p.Value}}}})
 	}
 	for i, k := range keys {
-		authorities = append(authorities, authority{Name: fmt.Sprintf("key-%d", i+1), CTLog: url{rekorURL}, Key: &key{pemText(k)}})
+		authorities = append(
+			authorities,
+			authority{Name: fmt.Sprintf("key-%d", i+1), CTLog: url{rekorURL}, Key: &key{pemText(k)}},
+		)
 	}
 	e.yaml("policy.sigstore.dev/v1beta1", "ClusterImagePolicy", struct {
 		Mode        string      `yaml:"mode"`

@@ -17,7 +17,8 @@ func quote(s string) string {
 	plain := s != ""
 	for i := range len(s) {
 		c := s[i]
-		if (c < '0' || c > '9') && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z') && strings.IndexByte("-._/:@+,%", c) < 0 {
+		if (c < '0' || c > '9') && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z') &&
+			strings.IndexByte("-._/:@+,%", c) < 0 {
 			plain = false
 		}
 	}
@@ -40,7 +41,8 @@ func (e *exporter) files() (artifact, bundle string) {
 	}
 	path := e.Artifact
 	switch {
-	case strings.Contains(path, "://") || !utf8.ValidString(path) || strings.ContainsFunc(path, func(r rune) bool { return !unicode.IsPrint(r) }):
+	case strings.Contains(path, "://") || !utf8.ValidString(path) ||
+		strings.ContainsFunc(path, func(r rune) bool { return !unicode.IsPrint(r) }):
 		e.refuse(e.at+".artifacts", "", "%q cannot be named on the command line of %s", path, e.target)
 	case strings.HasPrefix(path, "-"):
 		path = "./" + path // else it would be a flag
@@ -68,8 +70,16 @@ func (e *exporter) cosign() {
 	artifact, bundle := e.files()
 	e.comment("rule %s: any one of these", e.rule.Name)
 	for _, p := range ids {
-		fmt.Fprintf(&e.out, "%s%s && cosign verify-blob --bundle %s --certificate-identity %s --certificate-oidc-issuer %s %s\n",
-			e.notExpired(), messageSignature+bundle, bundle, quote(p.Value), quote(p.Issuer), artifact)
+		fmt.Fprintf(
+			&e.out,
+			"%s%s && cosign verify-blob --bundle %s --certificate-identity %s --certificate-oidc-issuer %s %s\n",
+			e.notExpired(),
+			messageSignature+bundle,
+			bundle,
+			quote(p.Value),
+			quote(p.Issuer),
+			artifact,
+		)
 	}
 	for _, k := range keys {
 		var lines []string

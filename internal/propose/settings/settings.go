@@ -40,17 +40,32 @@ func github(f *policy.File, branch string) (out []Advice) {
 	}
 	out = append(out, Advice{
 		Protects: "the history of " + branch + " is not rewritten: releases of its commits can be told from others",
-		Command:  add(repo, ruleset{"default branch (repopolicy)", "branch", []string{"refs/heads/" + branch}, []string{"deletion", "non_fast_forward"}}),
+		Command: add(
+			repo,
+			ruleset{
+				"default branch (repopolicy)",
+				"branch",
+				[]string{"refs/heads/" + branch},
+				[]string{"deletion", "non_fast_forward"},
+			},
+		),
 	}, Advice{
 		Protects: "a change of the policy or of a workflow that releases is read by a second person",
-		Look: fmt.Sprintf("whether %s demands reviews for .repopolicy and .github/workflows: https://github.com/%s/settings/rules",
-			branch, repo),
+		Look: fmt.Sprintf(
+			"whether %s demands reviews for .repopolicy and .github/workflows: https://github.com/%s/settings/rules",
+			branch,
+			repo,
+		),
 	})
 	for _, env := range environments(f) {
 		out = append(out, Advice{
 			Protects: "nobody alone releases from environment " + env,
-			Look: fmt.Sprintf("its reviewers, and that it takes deployments from %s and from nothing else: https://github.com/%s/settings/environments",
-				sources(f, env), repo),
+			Look: fmt.Sprintf(
+				"its reviewers, and that it takes deployments from %s and from nothing else: "+
+					"https://github.com/%s/settings/environments",
+				sources(f, env),
+				repo,
+			),
 		})
 	}
 	return append(out, Advice{
@@ -65,8 +80,11 @@ func github(f *policy.File, branch string) (out []Advice) {
 func tags(repo string, patterns []string) Advice {
 	a := Advice{Protects: "a tag that was released stays what it is: nobody moves or deletes it"}
 	if slices.ContainsFunc(patterns, func(p string) bool { return !strings.Contains(p, ".") }) {
-		a.Look = fmt.Sprintf("whether a ruleset keeps tags %s from being moved or deleted: https://github.com/%s/settings/rules",
-			plain(patterns), repo)
+		a.Look = fmt.Sprintf(
+			"whether a ruleset keeps tags %s from being moved or deleted: https://github.com/%s/settings/rules",
+			plain(patterns),
+			repo,
+		)
 		return a
 	}
 	a.Command = add(repo, ruleset{"release tags (repopolicy)", "tag", patterns, []string{"deletion", "update"}})
@@ -171,7 +189,8 @@ func gitlab(f *policy.File) (out []Advice) {
 	where := "https://gitlab.com/" + (&url.URL{Path: f.Repository.Path()}).EscapedPath() + "/-/settings/"
 	out = append(out, Advice{
 		Protects: "only the default branch binds the policy",
-		Look:     `that the environment "repopolicy" and the default branch are protected, and that Git pushes by job tokens are allowed: ` + where + "ci_cd",
+		Look: `that the environment "repopolicy" and the default branch are protected, ` +
+			"and that Git pushes by job tokens are allowed: " + where + "ci_cd",
 	})
 	if patterns := tagPatterns(f); patterns != nil {
 		out = append(out, Advice{

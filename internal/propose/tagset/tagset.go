@@ -70,14 +70,24 @@ func versionAt(tag string) int {
 		for end < len(tag) && digit(tag[end]) {
 			end++
 		}
-		switch {
-		case end+1 < len(tag) && tag[end] == '.' && (digit(tag[end+1]) || tag[end+1:] == "x"):
+		if dotted(tag[end:]) {
 			return i
-		case weak < 0 && end == len(tag) && (i == 0 || strings.IndexByte("v-_/@.", tag[i-1]) >= 0) && !dated(tag, i):
+		}
+		if weak < 0 && end == len(tag) && parted(tag, i) {
 			weak = i
 		}
 	}
 	return weak
+}
+
+// dotted reports whether a version goes on after its first number.
+func dotted(rest string) bool {
+	return len(rest) > 1 && rest[0] == '.' && (digit(rest[1]) || rest[1:] == "x")
+}
+
+// parted reports whether a number alone can be a version: it does not end a word or a date.
+func parted(tag string, i int) bool {
+	return i == 0 || strings.IndexByte("v-_/@.", tag[i-1]) >= 0 && !dated(tag, i)
 }
 
 // dated reports whether the number at i ends a date written with dashes.
@@ -172,7 +182,8 @@ const Semver = "semver"
 // Patterns returns patterns for the tags of some families, and the likes of them to come, that
 // match none of the others. The one element [Semver] stands for that word.
 func Patterns(families []Family, tags []string) []string {
-	if allSemver(families) && !slices.ContainsFunc(tags, func(t string) bool { return isSemver(t) && !covered(families, t) }) {
+	if allSemver(families) &&
+		!slices.ContainsFunc(tags, func(t string) bool { return isSemver(t) && !covered(families, t) }) {
 		return []string{Semver}
 	}
 	var out []string
