@@ -87,8 +87,8 @@ func (d *detector) look() {
 				d.uploads,
 				filePatterns(d, append(append(slices.Clone(w["files"]), w["artifacts"]...), w["file"]...))...)
 		case a.follows("gh release upload"), a.follows("gh release create"):
-			if globs := a.substituted(operandsOf(a.words, 4)); len(a.words) > 4 {
-				d.uploads = append(d.uploads, filePatterns(d, globs)...)
+			if words := ghOperands(a.words[3:]); len(words) > 1 {
+				d.uploads = append(d.uploads, filePatterns(d, a.substituted(words[1:]))...)
 			}
 		case a.follows("docker push"),
 			a.follows("docker buildx imagetools create"),
@@ -101,6 +101,23 @@ func (d *detector) look() {
 			d.charts(a, image)
 		}
 	}
+}
+
+// ghOperands returns the tag and the files of gh release create or upload.
+func ghOperands(words []string) (out []string) {
+	switches := []string{
+		"--clobber", "--draft", "-d", "--prerelease", "-p", "--generate-notes", "--latest", "--verify-tag",
+		"--fail-on-no-commits", "--notes-from-tag",
+	}
+	for i := 0; i < len(words); i++ {
+		switch w := words[i]; {
+		case !strings.HasPrefix(w, "-"):
+			out = append(out, w)
+		case !strings.Contains(w, "=") && !slices.Contains(switches, w):
+			i++ // its value
+		}
+	}
+	return out
 }
 
 // ko adds the images that ko builds of Go packages.
@@ -116,7 +133,7 @@ func (d *detector) ko(a act) {
 			ref := where
 			if name := path.Base(p); !bare {
 				if name == "." {
-					name = path.Base(d.catalog.Module)
+					name = names.ModuleName(d.catalog.Module)
 				}
 				if ref = where + "/" + name; !base {
 					ref += "-*"

@@ -309,7 +309,7 @@ func (s *survey) artifacts(r *Rule, c *candidate, pubs []publication) {
 		switch {
 		case k == images:
 			r.GuessArtifacts = true
-			add(s.imageGuess()...)
+			add(s.imageGuess(c)...)
 		case k == npmPackages:
 			r.GuessArtifacts = true
 			add(names.NPMPackage(s.project.name()))
@@ -322,8 +322,20 @@ func (s *survey) artifacts(r *Rule, c *candidate, pubs []publication) {
 	r.Artifacts = withoutCovered(r.Artifacts)
 }
 
-// imageGuess is the image that a project on this forge would have.
-func (s *survey) imageGuess() []string {
+// imageGuess is what other jobs of the same start sign, or else the image that a project on this
+// forge would have.
+func (s *survey) imageGuess(c *candidate) (out []string) {
+	for _, other := range s.candidates {
+		on, _ := other.effective()
+		for _, p := range on.pubs {
+			if other.caller == c.caller && p.producer.kind == images {
+				out = append(out, p.names...)
+			}
+		}
+	}
+	if len(out) > 0 {
+		return out
+	}
 	host := "ghcr.io/"
 	if s.project.Repository.Host() == "gitlab.com" {
 		host = "registry.gitlab.com/"
@@ -358,7 +370,7 @@ func (s *survey) withoutWeaker() {
 		return a.Environment == "" && slices.ContainsFunc(rules, func(b Rule) bool {
 			return b.Environment != "" && a.Workflow == b.Workflow && a.Caller == b.Caller &&
 				slices.Equal(a.Tags, b.Tags) &&
-				(subset(a.Artifacts, b.Artifacts) || a.GuessArtifacts && slices.ContainsFunc(b.kinds, fileKind))
+				(subset(a.Artifacts, b.Artifacts) || a.GuessArtifacts && !slices.Contains(a.kinds, images) && slices.ContainsFunc(b.kinds, fileKind))
 		})
 	}
 	s.out.Rules = slices.DeleteFunc(slices.Clone(rules), func(a Rule) bool {

@@ -3,6 +3,7 @@
 package propose
 
 import (
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -19,9 +20,10 @@ const maxFollowed = 5
 
 // command is one command that a step runs, also by a script of the clone.
 type command struct {
-	words []string
-	env   map[string][]string
-	where string // the script that has it; "" for the workflow itself
+	words    []string
+	env      map[string][]string
+	assigned map[string]string // by the script
+	where    string            // the script that has it; "" for the workflow itself
 }
 
 // follower finds the commands behind scripts, targets and tasks.
@@ -33,11 +35,26 @@ type follower struct {
 // commands returns what a step runs.
 func (f *follower) commands(s ci.Step) (out []command) {
 	for _, c := range ci.Commands(s.Run) {
-		out = append(out, command{words: c, env: s.Env})
-		for _, d := range f.behind(c, s.Dir, 0) {
-			d.env = s.Env
+		out = append(out, command{words: c.Words, env: with(s.Env, c.Env)})
+		for _, d := range f.behind(c.Words, s.Dir, 0) {
+			d.env = with(s.Env, d.assigned)
 			out = append(out, d)
 		}
+	}
+	return out
+}
+
+// with adds what is assigned to an environment.
+func with(env map[string][]string, assigned map[string]string) map[string][]string {
+	if len(assigned) == 0 {
+		return env
+	}
+	out := maps.Clone(env)
+	if out == nil {
+		out = map[string][]string{}
+	}
+	for k, v := range assigned {
+		out[k] = substitute([]string{v}, env)
 	}
 	return out
 }
@@ -53,8 +70,8 @@ func (f *follower) behind(words []string, dir string, depth int) (out []command)
 		}
 		f.seen[script.name] = true
 		for _, c := range script.commands {
-			out = append(out, command{words: c, where: script.name})
-			out = append(out, f.behind(c, dir, depth+1)...)
+			out = append(out, command{words: c.Words, assigned: c.Env, where: script.name})
+			out = append(out, f.behind(c.Words, dir, depth+1)...)
 		}
 		delete(f.seen, script.name)
 	}
@@ -63,7 +80,7 @@ func (f *follower) behind(words []string, dir string, depth int) (out []command)
 
 type script struct {
 	name     string
-	commands [][]string
+	commands []ci.Command
 }
 
 // scripts returns what a command runs: a target, a script of package.json, a task or a file.
@@ -218,7 +235,7 @@ func (f *follower) tasks(runner string, wanted []string) (out []script) {
 }
 
 // taskCommands returns the commands of a task, however they are written.
-func taskCommands(n *yaml.Node) (out [][]string) {
+func taskCommands(n *yaml.Node) (out []ci.Command) {
 	var body struct {
 		Cmd  string      `yaml:"cmd"`
 		Cmds []yaml.Node `yaml:"cmds"`
@@ -242,7 +259,7 @@ func taskCommands(n *yaml.Node) (out [][]string) {
 		} else if c.Decode(&call) == nil {
 			out = append(out, ci.Commands(call.Cmd)...)
 			if call.Task != "" {
-				out = append(out, []string{"task", call.Task})
+				out = append(out, ci.Command{Words: []string{"task", call.Task}})
 			}
 		}
 	}

@@ -161,12 +161,32 @@ func (p *Pipeline) job(id string, m mapping, vars map[string]string) Job {
 	env := map[string][]string{}
 	for _, from := range []map[string]string{vars, p.variables, texts(m.values["variables"])} {
 		for k, v := range from {
-			env[k] = []string{v}
+			env[k] = []string{expand(v, vars)}
 		}
 	}
 	script := append(list(m.values["before_script"]), list(m.values["script"])...)
 	j.Steps = []Step{{Run: strings.Join(script, "\n"), Env: env, With: map[string][]string{}}}
 	return j
+}
+
+// expand puts GitLab's own variables into the value of another one.
+func expand(text string, vars map[string]string) string {
+	var pairs []string
+	for name, value := range vars {
+		pairs = append(pairs, "${"+name+"}", value)
+	}
+	text = strings.NewReplacer(pairs...).Replace(text)
+	for {
+		before, rest, found := strings.Cut(text, "$CI_")
+		if !found {
+			return text
+		}
+		end := strings.IndexFunc(rest, func(r rune) bool { return r != '_' && (r < 'A' || r > 'Z') })
+		if end < 0 {
+			end = len(rest)
+		}
+		text = before + vars["CI_"+rest[:end]] + rest[end:]
+	}
 }
 
 // predefined are variables that GitLab sets.

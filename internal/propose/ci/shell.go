@@ -7,12 +7,18 @@ import (
 	"strings"
 )
 
-// Commands divides a shell script into commands of words, without quotes, assignments, and the
+// Command is one command of a script.
+type Command struct {
+	Words []string
+	Env   map[string]string // what is assigned before it
+}
+
+// Commands divides a shell script into commands of words, without quotes, and without the
 // words that only lead to a command. It runs nothing and follows no variable.
-func Commands(script string) (out [][]string) {
+func Commands(script string) (out []Command) {
 	var words []string
 	flush := func() {
-		if c := bare(words); len(c) > 0 {
+		if c := bare(words); len(c.Words) > 0 {
 			out = append(out, c)
 		}
 		words = nil
@@ -103,11 +109,13 @@ var runners = [][2]string{
 }
 
 // bare takes away what stands before a command.
-func bare(words []string) []string {
+func bare(words []string) Command {
+	c := Command{Env: map[string]string{}}
 	for len(words) > 0 {
-		name, _, assigns := strings.Cut(words[0], "=")
+		name, value, assigns := strings.Cut(words[0], "=")
 		switch {
 		case assigns && isVariable(name):
+			c.Env[name] = value
 			words = words[1:]
 		case slices.Contains(leads, words[0]):
 			words = words[1:]
@@ -116,12 +124,12 @@ func bare(words []string) []string {
 		case len(words) > 1 && slices.Contains(runners, [2]string{words[0], words[1]}):
 			words = words[2:]
 		default:
-			out := slices.Clone(words)
-			out[0] = strings.TrimLeft(out[0], "@-")
-			return out
+			c.Words = slices.Clone(words)
+			c.Words[0] = strings.TrimLeft(c.Words[0], "@-")
+			return c
 		}
 	}
-	return nil
+	return c
 }
 
 // isVariable reports whether a word can be the name of a variable.
@@ -143,7 +151,7 @@ func afterOptions(words []string, valued ...string) []string {
 
 // Loose divides the text of a program in another language: what stands in quotes, brackets and
 // calls become words, and a command may begin at any of them.
-func Loose(program string) (out [][]string) {
+func Loose(program string) (out []Command) {
 	const maxWords = 50_000
 	breaks := strings.NewReplacer(
 		"'",
@@ -177,7 +185,7 @@ func Loose(program string) (out [][]string) {
 			return out
 		}
 		for i := range words {
-			out = append(out, words[i:])
+			out = append(out, Command{Words: words[i:]})
 		}
 	}
 	return out

@@ -118,7 +118,24 @@ func equal(a, b value) truth {
 	if a.v == nil && b.v == nil {
 		return yes
 	}
+	// Whether true is a text depends on types that are declared elsewhere.
+	if x, y := asWord(a.v), asWord(b.v); x != "" && y != "" {
+		return truthOf(x == y)
+	}
 	return truthOf(number(a.v) == number(b.v))
+}
+
+// asWord returns true or false, also of a text; "" of anything else.
+func asWord(v any) string {
+	switch v := v.(type) {
+	case bool:
+		return strconv.FormatBool(v)
+	case string:
+		if v == "true" || v == "false" {
+			return v
+		}
+	}
+	return ""
 }
 
 // maybeEqual is no if the known side is none of what the other side may be.

@@ -68,11 +68,20 @@ func goreleasers(c *clone.Clone) (out []*GoReleaser) {
 		return strings.HasPrefix(stem, "goreleaser") && (ext == ".yml" || ext == ".yaml")
 	})
 	for _, f := range files {
-		if g := parseGoReleaser(f, c.Read(f), path.Base(moduleOf(c))); g != nil {
+		if g := parseGoReleaser(f, c.Read(f), ModuleName(moduleOf(c))); g != nil {
 			out = append(out, g)
 		}
 	}
 	return out
+}
+
+// ModuleName is what GoReleaser calls a project without a name: the module, without its version.
+func ModuleName(module string) string {
+	name := path.Base(module)
+	if number, ok := strings.CutPrefix(name, "v"); ok && number != "" && strings.Trim(number, "0123456789") == "" {
+		name = path.Base(path.Dir(module))
+	}
+	return name
 }
 
 // moduleOf returns the path of the Go module in the root.

@@ -113,8 +113,12 @@ func (c *Catalog) MavenPatterns() []string {
 	return each(c.Maven, func(n string) string { return n + "-*" })
 }
 
-// Guess returns patterns for files whose names nothing says: those that begin like the project.
+// Guess returns patterns for files whose names nothing says: what Python builds, if that is all
+// that there is, or what begins like the project.
 func (c *Catalog) Guess() []string {
+	if python := c.PythonPatterns(); len(python) > 0 && len(c.Go)+len(c.Crates)+len(published(c.NPM)) == 0 {
+		return python
+	}
 	stems := []string{c.Repo}
 	for _, list := range [][]Package{c.Crates, c.Python, c.NPM} {
 		for _, p := range published(list) {

@@ -235,6 +235,9 @@ func (f Family) patterns(families []Family, tags []string) []string {
 			out = append(out, p)
 		}
 	}
+	if f.Prefix != "" && valid(wide) && slices.ContainsFunc(out, others) {
+		return []string{wide} // digits tell them apart no better
+	}
 	return out
 }
 
