@@ -41,9 +41,28 @@ func (s *survey) decide(o Options) {
 		if len(on.pubs) > 0 {
 			s.rulesOf(c, on, tagged, o)
 		}
+		if tagged && o.Workflow == "" {
+			s.beside(c, taggedKinds, o)
+		}
 	}
 	s.withoutWeaker()
 	s.say()
+}
+
+// beside adds rules for what a candidate that releases by tags publishes by pushes to branches
+// alone: another kind, such as packages beside images.
+func (s *survey) beside(c *candidate, taggedKinds map[kind]bool, o Options) {
+	on := c.branch
+	on.events = slices.DeleteFunc(slices.Clone(on.events), func(e string) bool { return e == "workflow_dispatch" })
+	on.pubs = slices.DeleteFunc(slices.Clone(on.pubs), func(p publication) bool {
+		return slices.Contains(c.tagged.kinds(), p.producer.kind)
+	})
+	if len(on.events) == 0 || len(on.pubs) == 0 {
+		return
+	}
+	if s.withoutBuilds(c, &on, taggedKinds); len(on.pubs) > 0 {
+		s.rulesOf(c, &on, false, o)
+	}
 }
 
 // withoutBuilds takes away what a run for a branch publishes and is none of a release: what
