@@ -11,8 +11,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/repopolicy/repopolicy/internal/command"
-	"github.com/repopolicy/repopolicy/internal/compare"
 	"github.com/repopolicy/repopolicy/internal/find"
+	"github.com/repopolicy/repopolicy/internal/propose/compare"
 	"github.com/repopolicy/repopolicy/internal/report"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/policy/chain"

@@ -12,7 +12,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/repopolicy/repopolicy/internal/command"
-	"github.com/repopolicy/repopolicy/internal/export"
+	"github.com/repopolicy/repopolicy/internal/propose/export"
 	"github.com/repopolicy/repopolicy/policy"
 )
 

@@ -9,9 +9,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/repopolicy/repopolicy/internal/aqua"
 	"github.com/repopolicy/repopolicy/internal/command"
 	"github.com/repopolicy/repopolicy/internal/file"
+	"github.com/repopolicy/repopolicy/internal/propose/aqua"
 	"github.com/repopolicy/repopolicy/policy"
 )
 

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net/url"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -17,9 +18,9 @@ import (
 
 	"github.com/repopolicy/repopolicy/internal/bindings"
 	"github.com/repopolicy/repopolicy/internal/command"
-	"github.com/repopolicy/repopolicy/internal/detect"
 	"github.com/repopolicy/repopolicy/internal/find"
 	"github.com/repopolicy/repopolicy/internal/git"
+	"github.com/repopolicy/repopolicy/internal/propose"
 	"github.com/repopolicy/repopolicy/internal/signlog"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/spelling"
@@ -30,7 +31,6 @@ import (
 
 const (
 	maxSuggestion = 1 << 20 // of a file that only suggests something
-	maxWorkflows  = 500
 	defaultExpiry = "1y"
 )
 
@@ -100,10 +100,10 @@ type initRun struct {
 	*app
 	o        *initOptions
 	tree     *worktree.Tree
-	project  detect.Project
+	project  propose.Project
 	branch   string
-	proposal *detect.Proposal
-	member   detect.Member // the first one, if the policy is new
+	proposal *propose.Proposal
+	member   propose.Member // the first one, if the policy is new
 	until    time.Time
 	policy   []byte // as it stands or will stand in the tree
 	fresh    bool   // the policy is new
@@ -155,6 +155,10 @@ func (a *app) init(ctx context.Context, o *initOptions) error {
 	}
 	if r.fresh {
 		r.policy = r.text(r.member)
+		r.show()
+		if err := r.mayWrite(); err != nil {
+			return err
+		}
 	}
 	// Whoever says no, or may not, finds everything as it was.
 	var v *draftVersion
@@ -225,8 +229,54 @@ func (o *initOptions) check() error {
 			return policy.Faultf(policy.Usage, "--expires: %s", err)
 		}
 	}
-	_, err := o.Expected()
-	return err
+	if _, err := o.Expected(); err != nil {
+		return err
+	}
+	return o.fits()
+}
+
+// fits refuses values that no policy could hold, whether one is there already or not.
+func (o *initOptions) fits() error {
+	repo, err := policy.NormalizeLocator("https://github.com/acme/widget")
+	if err != nil {
+		return err
+	}
+	r := propose.Rule{
+		Name: "release", Workflow: ".github/workflows/release.yml", Environment: o.environment.Value,
+		Tags: o.tags, Artifacts: o.artifacts,
+	}
+	if r.Tags == nil {
+		r.Tags = []string{propose.Any}
+	}
+	if r.Artifacts == nil {
+		r.Artifacts = []string{"*.tar"}
+	}
+	a := propose.Answers{Repository: repo, Expires: time.Unix(0, 0), Recovery: o.recovery.Value}
+	a.Member = propose.Member{Name: "member", Email: "maintainer@example.com", Issuer: "https://accounts.google.com"}
+	if o.name.Given {
+		a.Member.Name = o.name.Value
+	}
+	p := &propose.Proposal{Rules: []propose.Rule{r}}
+	if _, err := policy.Parse([]byte(p.Policy(a))); err != nil {
+		return unfitting(err)
+	}
+	return nil
+}
+
+// unused says which answers change nothing, because the policy is there already.
+func (r *initRun) unused() {
+	var names []string
+	for name, set := range map[string]bool{
+		"--tags": r.o.tags != nil, "--artifacts": r.o.artifacts != nil, "--workflow": r.o.workflow.Given,
+		"--environment": r.o.environment.Given, "--expires": r.o.expires.Given, "--recovery": r.o.recovery.Given, "--name": r.o.name.Given,
+	} {
+		if set {
+			names = append(names, name)
+		}
+	}
+	if slices.Sort(names); len(names) > 0 {
+		r.Err.Line("note: %s: not used, %s is there already", strings.Join(names, ", "), bindings.PolicyFile)
+	}
 }
 
 // look reads what the repository says about itself.
@@ -243,10 +293,10 @@ func (r *initRun) look(ctx context.Context) error {
 	}
 	address, source := o.Repo.Value, "--repository"
 	if !o.Repo.Given {
-		if address, err = repo.Origin(); err != nil {
-			return find.GitFault(err)
+		source = "the remote origin"
+		if address, err = r.remote(repo); err != nil {
+			return err
 		}
-		address, source = withoutUser(address), "the remote origin"
 	}
 	if r.policy != nil {
 		doc, err := policy.Parse(r.policy)
@@ -258,12 +308,8 @@ func (r *initRun) look(ctx context.Context) error {
 			return policy.Faultf(policy.Usage, "--repository: %s is about %s", bindings.PolicyFile, p.Repository)
 		}
 	} else if p.Repository, err = policy.NormalizeLocator(address); err != nil {
-		msg := fmt.Sprintf("%s names no repository: %s", source, err)
-		if address == "" {
-			msg = "which repository? It has no remote origin"
-		}
 		return &policy.Fault{
-			Reason: policy.Usage, Text: msg,
+			Reason: policy.Usage, Text: fmt.Sprintf("%s names no repository: %s", source, err),
 			Hint: "name it with --repository https://github.com/acme/widget",
 		}
 	}
@@ -290,6 +336,25 @@ func (r *initRun) look(ctx context.Context) error {
 	return nil
 }
 
+// remote returns the address of the repository, or what to ask where that would be a guess. For
+// a policy that is there it says itself what it is about.
+func (r *initRun) remote(repo *git.Repository) (string, error) {
+	remotes, err := repo.Remotes()
+	if err != nil {
+		return "", find.GitFault(err)
+	}
+	for name, address := range remotes {
+		remotes[name] = withoutUser(address)
+	}
+	address, question, answer := propose.Remote(remotes)
+	if question != "" && r.policy == nil {
+		return "", &policy.Fault{
+			Reason: policy.Usage, Text: question, Hint: strings.TrimSpace("name it with --repository " + answer),
+		}
+	}
+	return address, nil
+}
+
 // unsigned finds out whether a first signature is to be made. A policy that is there may
 // be of a run that was interrupted if nothing of it is committed, nobody signed it, and
 // one person is its maintainer; propose compares it with what init would write.
@@ -311,7 +376,7 @@ func (r *initRun) unsigned(repo *git.Repository) error {
 		return nil
 	}
 	id := members[0].Identities[0]
-	r.member = detect.Member{Name: members[0].Name, Email: id.Value, Issuer: id.Issuer}
+	r.member = propose.Member{Name: members[0].Name, Email: id.Value, Issuer: id.Issuer}
 	head, err := repo.Head()
 	if err == nil {
 		_, err = repo.File(head, bindings.PolicyFile)
@@ -336,26 +401,7 @@ func withoutUser(address string) string {
 // suggests nothing.
 func (r *initRun) readFiles() {
 	p, t := &r.project, r.tree
-	p.Workflows = map[string][]byte{}
-	for _, base := range t.Names(".github/workflows") {
-		name := ".github/workflows/" + base
-		if ext := path.Ext(name); (ext == ".yml" || ext == ".yaml") && len(p.Workflows) < maxWorkflows {
-			if data, err := t.Read(name, detect.MaxWorkflowBytes); err == nil && data != nil {
-				p.Workflows[name] = data
-			}
-		}
-	}
-	first := func(names ...string) []byte {
-		for _, name := range names {
-			if data, err := t.Read(name, maxSuggestion); err == nil && data != nil {
-				return data
-			}
-		}
-		return nil
-	}
-	p.Owners = first(".github/CODEOWNERS", "CODEOWNERS", "docs/CODEOWNERS")
-	p.Insights = first("SECURITY-INSIGHTS.yml", ".github/SECURITY-INSIGHTS.yml", "security-insights.yml", ".github/security-insights.yml")
-	p.Package = first("package.json")
+	p.Files, p.Default = t, r.branch
 	p.Bundles = t.Bundles()
 }
 
@@ -363,6 +409,7 @@ func (r *initRun) readFiles() {
 // that make none before anybody has to sign in for it.
 func (r *initRun) propose() error {
 	if r.policy != nil && !r.signs {
+		r.unused()
 		return nil
 	}
 	o := r.o
@@ -378,9 +425,9 @@ func (r *initRun) propose() error {
 	if o.workflow.Given {
 		o.workflow.Value = path.Clean(strings.ReplaceAll(o.workflow.Value, `\`, "/"))
 	}
-	r.proposal = detect.From(r.project, detect.Options{Workflow: o.workflow.Value, Environment: o.environment.Value, Tags: o.tags, Artifacts: o.artifacts})
+	r.proposal = propose.From(r.project, propose.Options{Workflow: o.workflow.Value, Environment: o.environment.Value, Tags: o.tags, Artifacts: o.artifacts})
 	for _, f := range r.proposal.Findings {
-		r.Err.Line("found %s → proposes %s", f.Found, f.Proposes)
+		r.Err.Line("%s", f)
 	}
 	if !r.fresh { // what somebody else may have put there is not signed by init
 		if r.signs = bytes.Equal(r.text(r.member), r.policy); !r.signs {
@@ -388,10 +435,13 @@ func (r *initRun) propose() error {
 		}
 		return nil
 	}
-	r.member = r.named(detect.Member{Email: o.email.Value, Issuer: o.issuer.Value})
+	if len(r.proposal.Rules) == 0 {
+		return nothingReleases(r.proposal)
+	}
+	r.member = r.named(propose.Member{Email: o.email.Value, Issuer: o.issuer.Value})
 	example := r.member
 	if !o.email.Given { // whoever signs in has an address, too
-		example = r.named(detect.Member{Email: "maintainer@example.com", Issuer: "https://accounts.google.com"})
+		example = r.named(propose.Member{Email: "maintainer@example.com", Issuer: "https://accounts.google.com"})
 	}
 	if _, err := policy.Parse(r.text(example)); err != nil {
 		return unfitting(err)
@@ -402,6 +452,20 @@ func (r *initRun) propose() error {
 	return nil
 }
 
+// nothingReleases says what to do where no rule can be proposed: without one a policy would
+// forbid every release.
+func nothingReleases(p *propose.Proposal) error {
+	f := &policy.Fault{
+		Reason: policy.Usage, Text: "nothing is written: no job is known to leave evidence of a release by its identity",
+		Hint: "sign or attest in the job that publishes, or name its file with --workflow; " +
+			"for releases that people sign, write " + bindings.PolicyFile + " and run `repopolicy init` again",
+	}
+	if slices.ContainsFunc(p.Findings, propose.Finding.Question) {
+		f.Text = "nothing is written: which job releases is asked above"
+	}
+	return f
+}
+
 func unfitting(err error) error {
 	f := policy.Faultf(policy.Usage, "the answers make no valid policy: %s", err)
 	if pe := (*policy.ParseError)(nil); errors.As(err, &pe) {
@@ -410,9 +474,29 @@ func unfitting(err error) error {
 	return f
 }
 
+// show prints the policy before anything is asked, written or signed.
+func (r *initRun) show() {
+	r.Err.Line("proposes %s:", bindings.PolicyFile)
+	for line := range strings.Lines(string(r.policy)) {
+		r.Err.Line("  %s", strings.TrimSuffix(line, "\n"))
+	}
+}
+
+// mayWrite asks on a terminal whether that may be written; before a signature that is asked
+// together with what becomes public.
+func (r *initRun) mayWrite() error {
+	if r.signs || r.o.Yes || !r.Terminal {
+		return nil
+	}
+	if err := r.Agree(&r.o.Signing, "Write it?"); err != nil {
+		return &policy.Fault{Reason: policy.Usage, Text: "nothing was written"}
+	}
+	return nil
+}
+
 // text returns the policy with that first maintainer.
-func (r *initRun) text(m detect.Member) []byte {
-	answers := detect.Answers{Repository: r.project.Repository, Expires: r.until, Recovery: r.o.recovery.Value}
+func (r *initRun) text(m propose.Member) []byte {
+	answers := propose.Answers{Repository: r.project.Repository, Expires: r.until, Recovery: r.o.recovery.Value}
 	if !r.o.maintainers.Given {
 		answers.Member = m
 	}
@@ -469,7 +553,7 @@ func (r *initRun) signIn(ctx context.Context) error {
 			Hint: "name the first maintainer with --email and --issuer, or use --maintainers repository",
 		}
 	}
-	m := detect.Member{Email: claims.Email, Issuer: claims.Issuer}
+	m := propose.Member{Email: claims.Email, Issuer: claims.Issuer}
 	if claims.Connector != "" {
 		m.Issuer = claims.Connector
 	}
@@ -482,7 +566,7 @@ func (r *initRun) signIn(ctx context.Context) error {
 }
 
 // named gives a maintainer the name of --name, or the beginning of the address.
-func (r *initRun) named(m detect.Member) detect.Member {
+func (r *initRun) named(m propose.Member) propose.Member {
 	if m.Name = r.o.name.Value; !r.o.name.Given {
 		m.Name, _, _ = strings.Cut(m.Email, "@")
 		m.Name = strings.Trim(strings.Map(func(c rune) rune {

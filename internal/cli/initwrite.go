@@ -5,13 +5,13 @@ package cli
 import (
 	"bytes"
 	"errors"
-	"fmt"
-	"net/url"
 	"slices"
 	"strings"
 
 	"github.com/repopolicy/repopolicy/internal/bindings"
-	"github.com/repopolicy/repopolicy/internal/detect"
+	"github.com/repopolicy/repopolicy/internal/propose"
+	"github.com/repopolicy/repopolicy/internal/propose/binding"
+	"github.com/repopolicy/repopolicy/internal/propose/settings"
 	"github.com/repopolicy/repopolicy/internal/report"
 	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/policy"
@@ -47,9 +47,19 @@ func (r *initRun) write() (bool, error) {
 		}
 	}
 	if len(r.bind) == 0 {
-		r.Err.Line("note: no workflow is written for %s, whose certificates prove no repository: the maintainers' signatures bind", r.project.Repository.Host())
+		r.unbound()
 	}
 	return written, nil
+}
+
+// unbound says why no workflow is written.
+func (r *initRun) unbound() {
+	if host := r.project.Repository.Host(); host != "github.com" && host != "gitlab.com" {
+		r.Err.Line("note: no workflow is written for %s, whose certificates prove no repository: the maintainers' signatures bind", host)
+		return
+	}
+	r.Err.Line("note: this build has no version that a workflow could run, and none is written to bind the policy")
+	r.Err.Line("hint: run the command again with --program %s/cmd/repopolicy@VERSION", spelling.Name)
 }
 
 // writable finds out what is to be written, and why it could not be.
@@ -89,26 +99,30 @@ func (r *initRun) binding() ([]textFile, error) {
 	if host != "github.com" && host != "gitlab.com" {
 		return nil, nil
 	}
-	if host == "github.com" && r.tree.Exists(detect.BindWorkflow) {
-		return []textFile{{name: detect.BindWorkflow}}, nil // it stays
+	if host == "github.com" && r.tree.Exists(binding.Workflow) {
+		return []textFile{{name: binding.Workflow}}, nil // it stays
 	}
 	program, err := r.program()
-	if err != nil {
+	if err != nil || program == "" {
 		return nil, err
 	}
 	if host == "github.com" {
-		text, err := detect.Workflow(r.project.Repository, r.branch, program, r.o.publish)
-		return []textFile{{detect.BindWorkflow, text}}, err
+		text, err := binding.GitHub(r.project.Repository, r.branch, program, r.o.publish)
+		return []textFile{{binding.Workflow, text}}, err
 	}
-	text, err := detect.Pipeline(r.project.Repository, program, r.o.publish)
-	return []textFile{{detect.GitLabBind, text}, {detect.GitLabConfig, detect.GitLabCI()}}, err
+	config, err := r.tree.Read(binding.GitLabConfig, maxSuggestion)
+	if err != nil {
+		return nil, err
+	}
+	text, err := binding.GitLab(r.project.Repository, program, propose.Stage(config), r.o.publish)
+	return []textFile{{binding.GitLabBind, text}, {binding.GitLabConfig, binding.GitLabCI()}}, err
 }
 
 // attributes adds the line to .gitattributes that keeps Git from changing the
 // bytes that are signed.
 func (r *initRun) attributes() (bool, error) {
 	const name = attributesFile
-	line := []byte(detect.Attributes)
+	line := []byte(binding.Attributes)
 	data, err := r.tree.Read(name, maxSuggestion)
 	if err != nil {
 		return false, err
@@ -130,7 +144,8 @@ func (r *initRun) attributes() (bool, error) {
 	return true, nil
 }
 
-// program returns the package of this program for the workflow, at this version.
+// program returns the package of this program for the workflow, at this version; "" if this
+// build has none that a workflow could run.
 func (r *initRun) program() (string, error) {
 	if r.o.program.Given {
 		if _, version, ok := strings.Cut(r.o.program.Value, "@"); !ok || version == "" || version == "latest" {
@@ -144,7 +159,7 @@ func (r *initRun) program() (string, error) {
 	}
 	v, _, _ = strings.Cut(v, "+")
 	if !strings.HasPrefix(v, "v") {
-		return "", errors.New("this build has no version that the workflow could run; name one with --program " + spelling.Name + "/cmd/repopolicy@VERSION")
+		return "", nil // a build of a clone
 	}
 	return spelling.Name + "/cmd/repopolicy@" + v, nil
 }
@@ -162,11 +177,13 @@ func (r *initRun) next(signed bool) {
 	add := ".gitattributes .repopolicy"
 	switch c.Repository.Host() {
 	case "github.com":
-		add += " " + detect.BindWorkflow
+		if r.tree.Exists(binding.Workflow) {
+			add += " " + binding.Workflow
+		}
 	case "gitlab.com":
-		add += " " + detect.GitLabConfig
-		if data, err := r.tree.Read(detect.GitLabConfig, maxSuggestion); err == nil && !bytes.Contains(data, []byte(detect.GitLabBind)) {
-			say("  add to %s:  %s", detect.GitLabConfig, strings.TrimSpace(detect.GitLabCI()))
+		add += " " + binding.GitLabConfig
+		if data, err := r.tree.Read(binding.GitLabConfig, maxSuggestion); err == nil && !bytes.Contains(data, []byte(binding.GitLabBind)) {
+			say("  add to %s:  %s", binding.GitLabConfig, strings.TrimSpace(binding.GitLabCI()))
 		}
 	}
 	say("  git add %s", add)
@@ -176,34 +193,17 @@ func (r *initRun) next(signed bool) {
 		say("  git add .repopolicy && git commit -m 'sign the release policy'")
 	}
 	say("  git push")
-	switch c.Repository.Host() {
-	case "github.com":
-	case "gitlab.com":
-		say("settings of the forge that the policy leans on: protect the environment \"repopolicy\" and the default branch, and allow Git pushes by job tokens")
-		return
-	default:
+	advice := settings.For(c, r.branch)
+	if len(advice) == 0 {
 		return
 	}
-	repo := c.Repository.Path()
-	var environments []string
-	for _, rule := range c.Rules {
-		if w := rule.Workflow; w != nil && w.Environment != "" && !slices.Contains(environments, w.Environment) {
-			environments = append(environments, w.Environment)
+	say("settings of the forge that the policy leans on; the commands only add, and replace nothing:")
+	for _, x := range advice {
+		say("  # %s", x.Protects)
+		if x.Command != "" {
+			say("  %s", x.Command)
+			continue
 		}
+		say("  look at %s", x.Look)
 	}
-	say("settings of the forge that the policy leans on, to paste once:")
-	for _, env := range environments {
-		at := fmt.Sprintf("repos/%s/environments/%s", repo, url.PathEscape(env))
-		say("  gh api -X PUT %s -F 'deployment_branch_policy[protected_branches]=false' -F 'deployment_branch_policy[custom_branch_policies]=true'", at)
-		for i := range c.Rules {
-			rule := &c.Rules[i]
-			if rule.Workflow == nil || rule.Workflow.Environment != env {
-				continue
-			}
-			for _, pattern := range rule.Tags.Patterns() {
-				say("  gh api -X POST %s/deployment-branch-policies -f %s -f type=tag", at, "'name="+strings.ReplaceAll(pattern.String(), "'", `'\''`)+"'")
-			}
-		}
-	}
-	say("  gh api -X PUT repos/%s/branches/%s/protection -F required_pull_request_reviews=null -F enforce_admins=true -F required_status_checks=null -F restrictions=null", repo, url.PathEscape(r.branch))
 }

@@ -13,9 +13,9 @@ import (
 	"github.com/repopolicy/repopolicy/internal/answers"
 	"github.com/repopolicy/repopolicy/internal/bindings"
 	"github.com/repopolicy/repopolicy/internal/command"
-	"github.com/repopolicy/repopolicy/internal/detect"
 	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/internal/git"
+	"github.com/repopolicy/repopolicy/internal/propose/binding"
 	"github.com/repopolicy/repopolicy/internal/signlog"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/trust"
@@ -130,12 +130,12 @@ func (a *app) adviseCopy(ctx context.Context, o *signOptions, files []bindings.F
 	if err != nil {
 		return
 	}
-	for _, name := range []string{detect.BindWorkflow, detect.GitLabBind} {
+	for _, name := range []string{binding.Workflow, binding.GitLabBind} {
 		text, err := r.File(head, name)
 		if err != nil {
 			continue
 		}
-		if n, line := detect.LeavesPlaces(text); n > 0 {
+		if n, line := binding.LeavesPlaces(text); n > 0 {
 			a.Err.Line("warning: %s:%d leaves the place proofs behind", name, n)
 			a.Err.Line("hint: write there: %s", line)
 		}

@@ -135,29 +135,44 @@ func pointer(path, prefix, base string) (string, error) {
 	return target, nil
 }
 
-// config returns one setting of the repository's own configuration, "" if it is not
-// there; the last one counts.
+// config returns the last value of a setting, "" if there is none.
 func (r *Repository) config(section, subsection, key string) (string, error) {
-	data, err := r.read("config", maxConfig)
-	if errors.Is(err, os.ErrNotExist) {
-		return "", nil
-	} else if err != nil {
-		return "", err
-	}
 	var found string
-	err = gcfg.ReadWithCallback(bytes.NewReader(data), func(s, sub, k, value string, _ bool) error {
+	err := r.eachSetting(func(s, sub, k, value string) {
 		if strings.EqualFold(s, section) && sub == subsection && strings.EqualFold(k, key) {
 			found = value
 		}
+	})
+	return found, err
+}
+
+// eachSetting calls do with section, subsection, key and value of every setting.
+func (r *Repository) eachSetting(do func(section, subsection, key, value string)) error {
+	data, err := r.read("config", maxConfig)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	err = gcfg.ReadWithCallback(bytes.NewReader(data), func(s, sub, k, value string, _ bool) error {
+		do(s, sub, k, value)
 		return r.meter.work(entryWork)
 	})
-	switch {
-	case Fatal(err):
-		return "", err
-	case err != nil:
-		return "", malformed("config: %s", clip.Text(err.Error()))
+	if err != nil && !Fatal(err) {
+		return malformed("config: %s", clip.Text(err.Error()))
 	}
-	return found, nil
+	return err
+}
+
+// Remotes returns the URLs of all remotes by their names. Like Origin, they are suggestions.
+func (r *Repository) Remotes() (map[string]string, error) {
+	out := map[string]string{}
+	err := r.eachSetting(func(section, name, key, value string) {
+		if strings.EqualFold(section, "remote") && name != "" && strings.EqualFold(key, "url") {
+			out[name] = value
+		}
+	})
+	return out, err
 }
 
 // Origin returns the URL of the remote origin as the repository's configuration

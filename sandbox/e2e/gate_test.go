@@ -179,10 +179,12 @@ func TestGitLabRelease(t *testing.T) {
 	maintainer := newComputer(t)
 	maintainer.env["SIGSTORE_ID_TOKEN"], err = stack.Token(alice)
 	check(t, err)
-	maintainer.must(policy.ClassOK, "init", "--git", p.dir, "--repository", repo, "--email", "alice@example.com", "--issuer", "https://accounts.google.com", "--no-sign", "--yes")
+	maintainer.must(policy.ClassOK, "init", "--git", p.dir, "--repository", repo, "--email", "alice@example.com",
+		"--issuer", "https://accounts.google.com", "--no-sign", "--yes", "--workflow", ".gitlab-ci.yml")
 	data, err := os.ReadFile(filepath.Join(p.dir, ".repopolicy/policy.toml"))
 	check(t, err)
-	p.write(".repopolicy/policy.toml", string(data)+`
+	before, _, _ := strings.Cut(string(data), "[[release]]")
+	p.write(".repopolicy/policy.toml", before+`
 [[release]]
 name        = "ci"
 tags        = ["v*"]

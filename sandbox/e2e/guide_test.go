@@ -146,7 +146,7 @@ func (g *guide) repository(name, visibility string) {
 	g.t.Helper()
 	_, err := stack.Forge().Create(name)
 	check(g.t, err)
-	_, err = stack.Forge().Commit(name, "main", map[string]string{".github/workflows/release.yml": "on:\n  push:\n    tags: ['v*']\npermissions: {}\njobs:\n  release:\n    runs-on: ubuntu-latest\n    environment: release\n    permissions:\n      id-token: write\n    steps:\n      - run: make\n"})
+	_, err = stack.Forge().Commit(name, "main", map[string]string{".github/workflows/release.yml": "on:\n  push:\n    tags: ['v*']\npermissions: {}\njobs:\n  release:\n    runs-on: ubuntu-latest\n    environment: release\n    permissions:\n      id-token: write\n    steps:\n      - run: make\n" + attestStep})
 	check(g.t, err)
 	check(g.t, stack.Forge().SetVisibility(name, visibility))
 	g.runs[name] = newActions(g.t, name)

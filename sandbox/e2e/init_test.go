@@ -14,18 +14,21 @@ import (
 	"github.com/repopolicy/repopolicy/sandbox/claims"
 )
 
+// attestStep is what makes a job one that releases.
+const attestStep = "      - uses: actions/attest-build-provenance@v3\n        with: {subject-path: dist/*}\n"
+
 // begin makes a project on the forge with what init writes, signed by alice.
 func begin(t *testing.T, name string) (*project, *computer) {
 	t.Helper()
 	_, err := stack.Forge().Create(name)
 	check(t, err)
 	p := newProject2(t, name)
-	p.write(".github/workflows/release.yml", "on:\n  push:\n    tags: ['v*']\npermissions: {}\njobs:\n  release:\n    runs-on: ubuntu-latest\n    environment: release\n    permissions:\n      id-token: write\n    steps:\n      - run: make\n")
+	p.write(".github/workflows/release.yml", "on:\n  push:\n    tags: ['v*']\npermissions: {}\njobs:\n  release:\n    runs-on: ubuntu-latest\n    environment: release\n    permissions:\n      id-token: write\n    steps:\n      - run: make\n"+attestStep)
 	maintainer := newComputer(t)
 	maintainer.env["SIGSTORE_ID_TOKEN"], err = stack.Token(alice)
 	check(t, err)
 	out := maintainer.must(policy.ClassOK, "init", "--git", p.dir, "--repository", "https://github.com/"+name, "--yes")
-	for _, want := range []string{"rule release, environment release", "done: logged in", ".sigstore.json", "gh api -X PUT repos/" + name + "/environments/release"} {
+	for _, want := range []string{"rule release, environment release", "done: logged in", ".sigstore.json", "gh api -X POST repos/" + name + "/rulesets"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("no %q in\n%s", want, out)
 		}

@@ -136,7 +136,7 @@ func read(t *testing.T, file string) []byte {
 // template is the bind workflow as init writes it.
 func template(t *testing.T) []byte {
 	t.Helper()
-	src := read(t, "internal/detect/repopolicy.yml")
+	src := read(t, "internal/propose/binding/repopolicy.yml")
 	for old, text := range map[string]string{"<BRANCH>": "main", "<REPOSITORY>": "acme/widget", "<PROGRAM>": "example.com/x@v1", "<PUBLISH>": ""} {
 		src = bytes.ReplaceAll(src, []byte(old), []byte(text))
 	}

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/repopolicy/repopolicy/internal/export"
+	"github.com/repopolicy/repopolicy/internal/propose/export"
 	"github.com/repopolicy/repopolicy/policy"
 )
 

@@ -1,0 +1,418 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package ci
+
+import (
+	"path"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/repopolicy/repopolicy/internal/propose/clone"
+)
+
+// Start is one way in which an event can start a run.
+type Start struct {
+	Event string
+	Ref   string // refs/tags/… or refs/heads/…
+}
+
+// Tag returns the tag for which the run is; "" if it is for a branch.
+func (s Start) Tag() string {
+	tag, ok := strings.CutPrefix(s.Ref, "refs/tags/")
+	if !ok {
+		return ""
+	}
+	return tag
+}
+
+// Job is a job that a start may reach, with what is known of it.
+type Job struct {
+	Caller      string  // file that the event started
+	File        string  // file of this repository that holds the job; "" if Foreign is set
+	Pinned      string  // the ref at which File is called, if that is not the run's
+	Foreign     Foreign // a workflow of another repository that the job calls
+	ID          string
+	Token       bool   // it may have an ID token
+	Environment string // "" for none, or if it is computed
+	Computed    string // the expression of an environment that is not known
+	May         []string
+	SelfHosted  bool
+	Steps       []Step
+	With        map[string][]string // of a foreign workflow
+	Unsure      []string            // conditions that were not decided
+	Inputs      []string            // texts of the inputs that are bound
+}
+
+// Step is a step that may run. Texts have a Hole for what is not known.
+type Step struct {
+	Uses, Run string
+	With      map[string][]string
+	Env       map[string][]string
+	Dir       string
+	Unsure    string // its condition, if that was not decided
+}
+
+// maxCalls is how deep workflows and actions may call each other.
+const maxCalls = 6
+
+// Repository is what conditions ask about the repository.
+type Repository struct {
+	Path    string // owner/name
+	Default string // branch
+}
+
+// Reader walks the workflows of a clone.
+type Reader struct {
+	clone *clone.Clone
+	repo  Repository
+	Files []*Workflow // in the order of their names
+}
+
+// Read reads the workflows of a clone but for those that are left out.
+func Read(c *clone.Clone, repo Repository, except ...string) *Reader {
+	const dir, most = ".github/workflows", 500
+	r := &Reader{clone: c, repo: repo}
+	names := c.Names(dir)
+	slices.Sort(names)
+	for _, base := range names {
+		name := dir + "/" + base
+		if ext := path.Ext(base); ext != ".yml" && ext != ".yaml" || slices.Contains(except, name) ||
+			len(r.Files) >= most {
+			continue
+		}
+		if w := Parse(name, c.Read(name)); w != nil {
+			r.Files = append(r.Files, w)
+		}
+	}
+	return r
+}
+
+// file returns a workflow of the clone.
+func (r *Reader) file(name string) *Workflow {
+	for _, w := range r.Files {
+		if w.Path == name {
+			return w
+		}
+	}
+	return nil
+}
+
+// frame is one file of a run, with what its expressions may ask for.
+type frame struct {
+	*Reader
+	start  Start
+	caller string
+	file   *Workflow
+	inputs map[string]value
+	event  map[string]value // of inputs that are not declared: nothing, or not known
+	token  grant
+	unsure []string
+	depth  int
+}
+
+// Jobs returns the jobs that a start of a workflow may reach.
+func (r *Reader) Jobs(w *Workflow, start Start) []Job {
+	f := &frame{Reader: r, start: start, caller: w.Path, file: w, inputs: w.dispatched(start.Event)}
+	return f.jobs()
+}
+
+// dispatched returns the inputs of a run that somebody starts: their defaults, or anything.
+func (w *Workflow) dispatched(event string) map[string]value {
+	out := map[string]value{}
+	if event != "workflow_dispatch" {
+		return out
+	}
+	inputs := mappingOf(mappingOf(w.events.values[event]).values["inputs"])
+	for _, name := range inputs.keys {
+		m := mappingOf(inputs.values[name])
+		out[strings.ToLower(name)] = value{may: list(m.values["options"])}
+		if d := scalar(m.values["default"]); d != "" && m.values["options"] == nil {
+			out[strings.ToLower(name)] = value{may: []string{d}}
+		}
+	}
+	return out
+}
+
+func (f *frame) jobs() (out []Job) {
+	possible := map[string]bool{}
+	for i := range f.file.jobs {
+		f.reachable(i, possible, 0)
+	}
+	for i := range f.file.jobs {
+		j := &f.file.jobs[i]
+		if !possible[j.id] {
+			continue
+		}
+		look := f.scope(j, j.env, nil)
+		unsure := f.unsure
+		if j.cond != "" && condition(j.cond, look) == maybe {
+			unsure = append(slices.Clip(unsure), j.cond)
+		}
+		out = append(out, f.job(j, look, unsure)...)
+	}
+	return out
+}
+
+// reachable finds out whether a job may run: its condition, and that of the jobs it needs.
+func (f *frame) reachable(i int, possible map[string]bool, depth int) bool {
+	j := &f.file.jobs[i]
+	if done, ok := possible[j.id]; ok || depth > maxDepth {
+		return done
+	}
+	possible[j.id] = false // of a circle nothing runs
+	ok := condition(j.cond, f.scope(j, j.env, nil)) != no
+	if waits := strings.Contains(j.cond, "always()") || strings.Contains(j.cond, "cancelled()"); !waits {
+		for k := range f.file.jobs {
+			if slices.Contains(j.needs, f.file.jobs[k].id) && !f.reachable(k, possible, depth+1) {
+				ok = false
+			}
+		}
+	}
+	possible[j.id] = ok
+	return ok
+}
+
+// job returns a job with steps, or those of the workflow that it calls.
+func (f *frame) job(j *job, look scope, unsure []string) []Job {
+	token := f.may(j)
+	out := Job{Caller: f.caller, File: f.file.Path, ID: j.id, Token: token == granted, Unsure: unsure}
+	for _, v := range f.inputs {
+		out.Inputs = append(out.Inputs, v.texts()...)
+	}
+	slices.Sort(out.Inputs)
+	if j.uses == "" {
+		f.environment(&out, j, look)
+		out.SelfHosted = slices.Contains(j.runsOn, "self-hosted")
+		out.Steps = f.steps(j.steps, j, f.file.env, j.env, nil, 0)
+		return []Job{out}
+	}
+	if name, ok := localPath(j.uses); ok {
+		if called := f.Reader.file(name); called != nil && f.depth < maxCalls {
+			g := &frame{
+				Reader: f.Reader, start: f.start, caller: f.caller, file: called,
+				inputs: called.bound(j.with, look), token: token, unsure: unsure, depth: f.depth + 1,
+			}
+			return g.jobs()
+		}
+		return nil
+	}
+	if out.Foreign, _ = foreignOf(j.uses); out.Foreign.Ref == "" {
+		return nil
+	}
+	if strings.EqualFold(out.Foreign.Repository, f.repo.Path) {
+		return f.pinned(j, look, unsure, token, out.Foreign)
+	}
+	out.File, out.With = "", map[string][]string{}
+	for k, v := range j.with {
+		out.With[k] = fill(v, look)
+	}
+	return []Job{out}
+}
+
+// pinned returns the jobs of a workflow of this repository that is called at a ref of its own,
+// which the certificate then names. Its file is taken to be what it is in the clone.
+func (f *frame) pinned(j *job, look scope, unsure []string, token grant, at Foreign) []Job {
+	called := f.Reader.file(at.Path)
+	if called == nil || f.depth >= maxCalls {
+		return nil
+	}
+	g := &frame{
+		Reader: f.Reader, start: f.start, caller: f.caller, file: called,
+		inputs: called.bound(j.with, look), token: token, unsure: unsure, depth: f.depth + 1,
+	}
+	out := g.jobs()
+	for i := range out {
+		if out[i].File == at.Path && out[i].Pinned == "" {
+			out[i].Pinned = at.Ref
+		}
+	}
+	return out
+}
+
+// may is what the job's permissions come to. A workflow that is called has at most those of
+// the job that calls it; where that names none, its own count.
+func (f *frame) may(j *job) grant {
+	own := j.token
+	if own == unsaid {
+		own = f.file.token
+	}
+	switch {
+	case f.depth == 0 || f.token == unsaid:
+		return own
+	case f.token == refused || own == unsaid:
+		return f.token
+	}
+	return own
+}
+
+func (f *frame) environment(out *Job, j *job, look scope) {
+	if j.environment == "" {
+		return
+	}
+	texts := fill(j.environment, look)
+	if len(texts) == 1 && !strings.ContainsRune(texts[0], Hole) && !mayBeOther(j.environment, look) {
+		out.Environment = texts[0]
+		return
+	}
+	out.Computed = j.environment
+	for _, t := range texts {
+		if t != "" && !strings.ContainsRune(t, Hole) && !slices.Contains(out.May, t) {
+			out.May = append(out.May, t)
+		}
+	}
+}
+
+// mayBeOther reports whether a text holds an expression whose value is not known for sure.
+func mayBeOther(text string, look scope) bool {
+	for {
+		_, rest, found := strings.Cut(text, "${{")
+		expr, after, closed := strings.Cut(rest, "}}")
+		if !found || !closed {
+			return found
+		}
+		if v := evaluate(expr, look); !v.known {
+			return true
+		}
+		text = after
+	}
+}
+
+// bound returns the inputs of a called workflow.
+func (w *Workflow) bound(with map[string]string, look scope) map[string]value {
+	out := map[string]value{}
+	inputs := mappingOf(mappingOf(w.events.values["workflow_call"]).values["inputs"])
+	for _, name := range inputs.keys {
+		out[strings.ToLower(name)] = known(typed(scalar(mappingOf(inputs.values[name]).values["default"])))
+	}
+	for name, text := range with {
+		out[strings.ToLower(name)] = valueOf(text, look)
+	}
+	return out
+}
+
+// typed makes booleans of the texts that YAML takes for some.
+func typed(text string) any {
+	switch text {
+	case "true":
+		return true
+	case "false":
+		return false
+	case "":
+		return nil
+	}
+	return text
+}
+
+// valueOf evaluates a text that may be one expression, or have some in it.
+func valueOf(text string, look scope) value {
+	if inner, ok := strings.CutPrefix(strings.TrimSpace(text), "${{"); ok {
+		if inner, ok = strings.CutSuffix(inner, "}}"); ok && !strings.Contains(inner, "${{") {
+			return evaluate(inner, look)
+		}
+	}
+	switch all := fill(text, look); len(all) {
+	case 1:
+		return known(typed(all[0]))
+	default:
+		return value{may: all}
+	}
+}
+
+// steps returns the steps that may run, those of composite actions of the clone in their place.
+func (f *frame) steps(
+	nodes []*yaml.Node,
+	j *job,
+	outer, inner map[string]string,
+	bound map[string]value,
+	depth int,
+) (out []Step) {
+	for _, n := range nodes {
+		m := mappingOf(n)
+		env := texts(m.values["env"])
+		merged := map[string]string{}
+		for _, from := range []map[string]string{outer, inner, env} {
+			for k, v := range from {
+				merged[k] = v
+			}
+		}
+		look := f.scope(j, merged, bound)
+		cond := scalar(m.values["if"])
+		may := condition(cond, look)
+		if may == no {
+			continue
+		}
+		s := Step{
+			Uses: scalar(m.values["uses"]), Run: strings.Join(fill(scalar(m.values["run"]), look), "\n"),
+			With: filled(texts(m.values["with"]), look), Env: filled(merged, look),
+		}
+		s.Dir = strings.Join(fill(scalar(m.values["working-directory"]), look)[:1], "")
+		if may == maybe {
+			s.Unsure = cond
+		}
+		if dir, ok := localPath(s.Uses); ok && depth < maxCalls {
+			out = append(out, f.composite(dir, texts(m.values["with"]), look, j, merged, depth)...)
+			continue
+		}
+		out = append(out, s)
+		outer = exported(s, outer)
+	}
+	return out
+}
+
+// exported adds what a step writes for the steps after it with echo "NAME=value" >> $GITHUB_ENV.
+func exported(s Step, env map[string]string) map[string]string {
+	if !strings.Contains(s.Run, "GITHUB_ENV") {
+		return env
+	}
+	out := map[string]string{}
+	for k, v := range env {
+		out[k] = v
+	}
+	for line := range strings.Lines(s.Run) {
+		words := strings.Fields(strings.NewReplacer(`"`, "", "'", "").Replace(line))
+		if len(words) < 3 || words[0] != "echo" || !strings.Contains(line, "GITHUB_ENV") {
+			continue
+		}
+		name, text, ok := strings.Cut(words[1], "=")
+		if ok && !strings.ContainsAny(text, "$`") && !strings.ContainsRune(text, Hole) {
+			out[name] = text
+		}
+	}
+	return out
+}
+
+func filled(m map[string]string, look scope) map[string][]string {
+	out := map[string][]string{}
+	for k, v := range m {
+		out[k] = fill(v, look)
+	}
+	return out
+}
+
+// composite returns the steps of an action of the clone.
+func (f *frame) composite(
+	dir string,
+	with map[string]string,
+	look scope,
+	j *job,
+	env map[string]string,
+	depth int,
+) []Step {
+	_, data := f.clone.First(path.Join(dir, "action.yml"), path.Join(dir, "action.yaml"))
+	top := mappingOf(document(data))
+	bound := map[string]value{}
+	inputs := mappingOf(top.values["inputs"])
+	for _, name := range inputs.keys {
+		bound[strings.ToLower(name)] = valueOf(scalar(mappingOf(inputs.values[name]).values["default"]), look)
+	}
+	for name, text := range with {
+		bound[strings.ToLower(name)] = valueOf(text, look)
+	}
+	steps := resolved(mappingOf(top.values["runs"]).values["steps"])
+	if steps == nil || steps.Kind != yaml.SequenceNode {
+		return nil
+	}
+	return f.steps(steps.Content, j, env, nil, bound, depth+1)
+}

@@ -1,0 +1,358 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package propose
+
+import (
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/repopolicy/repopolicy/internal/propose/ci"
+	"github.com/repopolicy/repopolicy/internal/propose/clone"
+	"github.com/repopolicy/repopolicy/internal/propose/names"
+)
+
+// publication is what a job publishes in one way.
+type publication struct {
+	producer *producer
+	names    []string // patterns
+	guess    bool     // nothing says the names
+	unsure   []string // conditions on which it depends
+}
+
+// detector looks at the steps of one job.
+type detector struct {
+	clone       *clone.Clone
+	catalog     *names.Catalog
+	job         ci.Job
+	acts        []act
+	images      []string // that the job makes
+	uploads     []string // patterns of files that it attaches to releases
+	npmRegistry string   // that it sets up
+}
+
+func newDetector(c *clone.Clone, catalog *names.Catalog, job ci.Job) *detector {
+	d := &detector{clone: c, catalog: catalog, job: job}
+	follow := &follower{clone: c, seen: map[string]bool{}}
+	for _, s := range job.Steps {
+		if s.Uses != "" {
+			uses, _, _ := strings.Cut(s.Uses, "@")
+			d.acts = append(d.acts, act{d: d, step: s, uses: uses})
+		}
+		if strings.HasPrefix(s.Uses, "actions/setup-node@") {
+			d.npmRegistry = firstText(s.With["registry-url"], "")
+		}
+		for _, c := range follow.commands(s) {
+			d.acts = append(d.acts, act{d: d, step: s, command: c})
+		}
+	}
+	d.look()
+	return d
+}
+
+// publishes reports whether scripts run something that publishes to npm.
+func (d *detector) publishes(scripts []string) bool {
+	follow := &follower{clone: d.clone, seen: map[string]bool{}}
+	p := &producer{commands: npmCommands}
+	for _, c := range follow.commands(ci.Step{Run: strings.Join(scripts, "\n")}) {
+		if p.is(act{d: d, command: c}) {
+			return true
+		}
+	}
+	return len(scripts) > 0 && !strings.Contains(scripts[0], "pkg-pr-new")
+}
+
+// look finds the images that the job makes and the files that it uploads.
+func (d *detector) look() {
+	image := func(texts []string) {
+		for _, n := range imageNames(texts) {
+			if !slices.Contains(d.images, n) {
+				d.images = append(d.images, n)
+			}
+		}
+	}
+	for _, a := range d.acts {
+		w := a.step.With
+		switch {
+		case a.uses == "docker/metadata-action":
+			image(w["images"])
+		case strings.HasSuffix(a.uses, "/build-push-action"):
+			image(append(append(slices.Clone(w["tags"]), w["images"]...), w["outputs"]...))
+		case a.uses == "docker/bake-action":
+			image(w["images"])
+		case a.uses == "softprops/action-gh-release",
+			a.uses == "ncipollo/release-action",
+			a.uses == "svenstaro/upload-release-action":
+			d.uploads = append(
+				d.uploads,
+				filePatterns(d, append(append(slices.Clone(w["files"]), w["artifacts"]...), w["file"]...))...)
+		case a.follows("gh release upload"), a.follows("gh release create"):
+			if words := ghOperands(a.words[3:]); len(words) > 1 {
+				d.uploads = append(d.uploads, filePatterns(d, a.substituted(words[1:]))...)
+			}
+		case a.follows("docker push"),
+			a.follows("docker buildx imagetools create"),
+			a.follows("crane push"),
+			a.follows("podman push"):
+			image(a.substituted(a.words[1:]))
+		case a.follows("ko build"), a.follows("ko publish"), a.follows("ko resolve"), a.follows("ko apply"):
+			d.ko(a)
+		case a.follows("helm push"):
+			d.charts(a, image)
+		}
+	}
+}
+
+// ghOperands returns the tag and the files of gh release create or upload.
+func ghOperands(words []string) (out []string) {
+	switches := []string{
+		"--clobber", "--draft", "-d", "--prerelease", "-p", "--generate-notes", "--latest", "--verify-tag",
+		"--fail-on-no-commits", "--notes-from-tag",
+	}
+	for i := 0; i < len(words); i++ {
+		switch w := words[i]; {
+		case !strings.HasPrefix(w, "-"):
+			out = append(out, w)
+		case !strings.Contains(w, "=") && !slices.Contains(switches, w):
+			i++ // its value
+		}
+	}
+	return out
+}
+
+// ko adds the images that ko builds of Go packages.
+func (d *detector) ko(a act) {
+	_, bare := a.option("--bare")
+	_, base := a.option("-B", "--base-import-paths")
+	packages := operands(a.words[2:])
+	if len(packages) == 0 {
+		packages = []string{"."}
+	}
+	for _, where := range a.env["KO_DOCKER_REPO"] {
+		for _, p := range packages {
+			ref := where
+			if name := path.Base(p); !bare {
+				if name == "." {
+					name = names.ModuleName(d.catalog.Module)
+				}
+				if ref = where + "/" + name; !base {
+					ref += "-*"
+				}
+			}
+			d.images = append(d.images, imageNames([]string{ref})...)
+		}
+	}
+}
+
+// charts adds the charts that are pushed into a directory of a registry.
+func (d *detector) charts(a act, image func([]string)) {
+	for _, w := range a.substituted(a.words) {
+		if where, ok := strings.CutPrefix(w, "oci://"); ok {
+			for _, c := range d.catalog.Charts {
+				image([]string{strings.TrimSuffix(where, "/") + "/" + c.Name})
+			}
+		}
+	}
+}
+
+// publications returns what the job publishes.
+func (d *detector) publications() (out []publication) {
+	if d.job.Foreign.Ref != "" {
+		return d.generated()
+	}
+	for i := range producers {
+		p := &producers[i]
+		for _, a := range d.acts {
+			if p.is(a) && (p.unless == nil || !p.unless(a)) {
+				out = append(out, d.publication(p, a))
+			}
+		}
+	}
+	if len(out) == 0 {
+		out = d.ownScript()
+	}
+	return out
+}
+
+// generated returns what a workflow of another repository is known to sign.
+func (d *detector) generated() []publication {
+	f := d.job.Foreign
+	for i := range producers {
+		if p := &producers[i]; slices.Contains(p.foreign, f.Repository+"/"+f.Path) {
+			return []publication{d.publication(p, act{d: d, step: ci.Step{With: d.job.With}})}
+		}
+	}
+	return nil
+}
+
+// ownScript is the guess that a script of the project publishes its packages to npm, if it is
+// called so and cannot be read, or calls something so.
+func (d *detector) ownScript() []publication {
+	if len(d.catalog.NPMPatterns()) == 0 || slices.ContainsFunc(d.acts, producers[0].is) {
+		return nil
+	}
+	for _, a := range d.acts {
+		if len(a.words) > 0 && (d.runsPublish(a) || a.where != "" && callsPublish(a.words[0])) {
+			p := d.publication(&producers[0], a)
+			p.guess = true
+			return []publication{p}
+		}
+	}
+	return nil
+}
+
+// runsPublish reports whether a command runs a script that is called after publishing.
+func (d *detector) runsPublish(a act) bool {
+	runs := slices.Contains(
+		[]string{"npm", "pnpm", "yarn", "bun", "pn", "node", "tsx", "zx", "deno"},
+		path.Base(a.words[0]),
+	)
+	args := operands(a.words[1:])
+	for _, w := range args[:min(len(args), 2)] {
+		if runs && wordIn(w, "publish") && !strings.Contains(w, "pkg-pr-new") && !dryRun(a) && args[0] != "install" {
+			return true
+		}
+	}
+	return false
+}
+
+// callsPublish reports whether a program calls a function that publishes.
+func callsPublish(word string) bool {
+	return word == "publish" || word == "releasePublish" || word == "publishPackages" || word == "publishPackage" ||
+		word == "npmPublish"
+}
+
+func (d *detector) publication(p *producer, a act) publication {
+	out := publication{producer: p, unsure: slices.Clone(d.job.Unsure)}
+	if a.step.Unsure != "" {
+		out.unsure = append(out.unsure, a.step.Unsure)
+	}
+	if p.names != nil {
+		out.names = p.names(d, a)
+	} else {
+		out.names = d.manifest(p.kind)
+	}
+	if len(out.names) == 0 {
+		out.guess = true
+		if p.kind == images {
+			out.names = d.given(act{d: d, step: a.step, command: command{env: a.step.Env}})
+		}
+	}
+	return out
+}
+
+// given returns the images that inputs or the environment name, with their registry.
+func (d *detector) given(a act) (out []string) {
+	texts := slices.Clone(d.job.Inputs)
+	for _, k := range sorted(a.env) {
+		texts = append(texts, a.env[k]...)
+	}
+	for _, t := range texts {
+		host, rest, ok := strings.Cut(t, "/")
+		if ok && rest != "" && strings.Contains(host, ".") && !strings.ContainsAny(t, " \n") &&
+			!strings.Contains(t, "://") {
+			for _, n := range imageNames([]string{t}) {
+				if !slices.Contains(out, n) {
+					out = append(out, n)
+				}
+			}
+		}
+	}
+	return out
+}
+
+// manifest returns what the manifests say of a kind.
+func (d *detector) manifest(k kind) []string {
+	switch k {
+	case npmPackages:
+		return d.catalog.NPMPatterns()
+	case pythonFiles:
+		return d.catalog.PythonPatterns()
+	case crateFiles:
+		return d.catalog.CratePatterns()
+	case gemFiles:
+		return d.catalog.GemPatterns()
+	case mavenFiles:
+		return d.catalog.MavenPatterns()
+	}
+	return nil
+}
+
+// does says what else a job that publishes nothing asks for an ID token for; "" if that is not known.
+func (d *detector) does() string {
+	for _, a := range d.acts {
+		for _, o := range others {
+			if strings.EqualFold(a.uses, o.action) {
+				return o.does
+			}
+		}
+	}
+	return ""
+}
+
+// wordIn reports whether a name has a word: words are parted by anything but letters.
+func wordIn(name string, words ...string) bool {
+	parts := func(r rune) bool { return (r < 'a' || r > 'z') && (r < '0' || r > '9') }
+	for _, w := range strings.FieldsFunc(strings.ToLower(name), parts) {
+		if slices.Contains(words, strings.TrimRight(w, "0123456789")) || slices.Contains(words, w) {
+			return true
+		}
+	}
+	return false
+}
+
+// forTests reports whether a name is that of a test.
+func forTests(name string) bool {
+	return wordIn(
+		name,
+		"test",
+		"tests",
+		"testing",
+		"testpypi",
+		"smoke",
+		"smoketest",
+		"e2e",
+		"staging",
+		"conformance",
+		"sandbox",
+		"dev",
+	)
+}
+
+// unfinished reports whether a name is that of builds between releases.
+func unfinished(name string) bool {
+	return wordIn(
+		name,
+		"nightly",
+		"nightlies",
+		"canary",
+		"preview",
+		"snapshot",
+		"snapshots",
+		"weekly",
+		"daily",
+		"insiders",
+	)
+}
+
+// releasing reports whether a name is that of a release.
+func releasing(name string) bool {
+	return wordIn(name, "release", "releases", "publish", "publishing", "deploy", "cd", "ship", "upload")
+}
+
+// practice says why what a job publishes is none of a release by its name; "" if nothing says so.
+func practice(j ci.Job) string {
+	file := path.Base(j.Caller)
+	for _, name := range []string{file, j.ID, j.Environment, path.Base(j.File)} {
+		if unfinished(name) {
+			return "it builds between releases, by its name"
+		}
+	}
+	if forTests(j.Environment) {
+		return "its environment is one for tests, by its name"
+	}
+	if forTests(j.ID) && !releasing(j.ID) || forTests(file) && !releasing(file) && !releasing(j.ID) {
+		return "it is a test, by its name"
+	}
+	return ""
+}

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package export
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/repopolicy/repopolicy/policy"
+)
+
+// quote returns s as one word of a POSIX shell.
+func quote(s string) string {
+	plain := s != ""
+	for i := range len(s) {
+		c := s[i]
+		if (c < '0' || c > '9') && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z') &&
+			strings.IndexByte("-._/:@+,%", c) < 0 {
+			plain = false
+		}
+	}
+	if plain {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}
+
+// notExpired is the beginning of every command: evidence that was signed after
+// the policy's end cannot be told apart, so that the command ends with it.
+func (e *exporter) notExpired() string {
+	return fmt.Sprintf(`test "$(date -u +%%s)" -lt %d && `, e.file.Expires.Unix())
+}
+
+// files returns the artifact and its bundle as words of a shell.
+func (e *exporter) files() (artifact, bundle string) {
+	if e.Artifact == "" {
+		return `"${ARTIFACT:?}"`, `"${ARTIFACT:?}.sigstore.json"`
+	}
+	path := e.Artifact
+	switch {
+	case strings.Contains(path, "://") || !utf8.ValidString(path) ||
+		strings.ContainsFunc(path, func(r rune) bool { return !unicode.IsPrint(r) }):
+		e.refuse(e.at+".artifacts", "", "%q cannot be named on the command line of %s", path, e.target)
+	case strings.HasPrefix(path, "-"):
+		path = "./" + path // else it would be a flag
+	}
+	return quote(path), quote(path + ".sigstore.json")
+}
+
+// messageSignature is a condition that only a bundle over the file's own bytes
+// meets. cosign would take an envelope with a statement of any type that has the
+// file's digest, under any name. No string in JSON holds a bare quotation mark,
+// so that a colon follows these bytes only where they are a key.
+const messageSignature = `grep -Eq '"messageSignature"[[:space:]]*:' `
+
+// cosign writes one `cosign verify-blob` for each person and key. Flags as of
+// cosign v3: an identity and an issuer, each compared whole.
+func (e *exporter) cosign() {
+	ids, keys := e.people()
+	switch a := e.rule.Artifacts; {
+	case a.Any():
+	case e.Artifact == "":
+		e.refuse(e.at+".artifacts", "name the file with --artifact", "cosign does not look at names")
+	case !a.Match(filepath.Base(e.Artifact)):
+		e.refuse(e.at+".artifacts", "", "the rule does not allow the name %s", filepath.Base(e.Artifact))
+	}
+	artifact, bundle := e.files()
+	e.comment("rule %s: any one of these", e.rule.Name)
+	for _, p := range ids {
+		fmt.Fprintf(
+			&e.out,
+			"%s%s && cosign verify-blob --bundle %s --certificate-identity %s --certificate-oidc-issuer %s %s\n",
+			e.notExpired(),
+			messageSignature+bundle,
+			bundle,
+			quote(p.Value),
+			quote(p.Issuer),
+			artifact,
+		)
+	}
+	for _, k := range keys {
+		var lines []string
+		for line := range strings.Lines(pemText(k)) {
+			lines = append(lines, quote(strings.TrimSpace(line)))
+		}
+		fmt.Fprintf(&e.out, "%s%s && printf '%%s\\n' %s > %s.pub && cosign verify-blob --bundle %s --key %s.pub %s\n",
+			e.notExpired(), messageSignature+bundle, strings.Join(lines, " "), k.ID[:16], bundle, k.ID[:16], artifact)
+	}
+}
+
+func pemText(k policy.Key) string { return strings.TrimSpace(k.PEM) + "\n" }

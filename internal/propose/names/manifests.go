@@ -1,0 +1,257 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package names
+
+import (
+	"encoding/json"
+	"encoding/xml"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/pelletier/go-toml/v2"
+	"go.yaml.in/yaml/v3"
+
+	"github.com/repopolicy/repopolicy/internal/propose/clone"
+)
+
+func called(name string) func(string) bool { return func(base string) bool { return base == name } }
+
+type packageJSON struct {
+	Name       string          `json:"name"`
+	Private    bool            `json:"private"`
+	Workspaces json.RawMessage `json:"workspaces"`
+	Scripts    map[string]any  `json:"scripts"`
+	Publish    struct {
+		Registry string `json:"registry"`
+	} `json:"publishConfig"`
+}
+
+// elsewhere reports whether the package goes to another registry than npm's public one.
+func (p *packageJSON) elsewhere() bool {
+	return p.Publish.Registry != "" && !strings.Contains(p.Publish.Registry, "registry.npmjs.org")
+}
+
+func (p *packageJSON) workspaces() (out []string) {
+	if json.Unmarshal(p.Workspaces, &out) == nil {
+		return out
+	}
+	var object struct {
+		Packages []string `json:"packages"`
+	}
+	_ = json.Unmarshal(p.Workspaces, &object)
+	return object.Packages
+}
+
+// npmPackages returns the packages of the root and of its workspaces; without workspaces, those
+// that lie anywhere if the root is none itself.
+func npmPackages(c *clone.Clone) (out []Package) {
+	var root packageJSON
+	isRoot := json.Unmarshal(c.Read("package.json"), &root) == nil
+	globs := root.workspaces()
+	for name, field := range map[string]string{"pnpm-workspace.yaml": "packages", "lerna.json": "packages"} {
+		var doc map[string]any // JSON is YAML
+		if yaml.Unmarshal(c.Read(name), &doc) != nil {
+			continue
+		}
+		items, _ := doc[field].([]any)
+		for _, x := range items {
+			if s, ok := x.(string); ok {
+				globs = append(globs, s)
+			}
+		}
+	}
+	for _, name := range c.Find(called("package.json")) {
+		dir := path.Dir(name)
+		inside := dir == "." || (globs == nil && (!isRoot || root.Private || root.Name == "")) || matchesDir(globs, dir)
+		var p packageJSON
+		if inside && json.Unmarshal(c.Read(name), &p) == nil && p.Name != "" {
+			out = append(out, Package{p.Name, dir, p.Private || p.elsewhere()})
+		}
+	}
+	return out
+}
+
+// matchesDir reports whether a directory is one of those that globs of workspaces name.
+func matchesDir(globs []string, dir string) bool {
+	in := false
+	for _, g := range globs {
+		negative := strings.HasPrefix(g, "!")
+		g = path.Clean(strings.TrimPrefix(g, "!"))
+		ok, _ := path.Match(g, dir)
+		if deep, found := strings.CutSuffix(g, "/**"); found {
+			ok = dir == deep || strings.HasPrefix(dir, deep+"/")
+		}
+		if ok {
+			in = !negative
+		}
+	}
+	return in
+}
+
+// Script returns the script of a name in the package.json of a directory, or of the root.
+func Script(c *clone.Clone, dir, name string) string {
+	for _, d := range slices.Compact([]string{path.Clean(dir), "."}) {
+		var p packageJSON
+		if json.Unmarshal(c.Read(path.Join(d, "package.json")), &p) == nil {
+			if s, ok := p.Scripts[name].(string); ok {
+				return s
+			}
+		}
+	}
+	return ""
+}
+
+func pythonPackages(c *clone.Clone) (out []Package) {
+	seen := map[string]bool{}
+	add := func(name, file string) {
+		if dir := path.Dir(file); name != "" && !seen[dir] {
+			seen[dir] = true
+			out = append(out, Package{name, dir, false})
+		}
+	}
+	for _, file := range c.Find(called("pyproject.toml")) {
+		var doc struct {
+			Project struct{ Name string }
+			Tool    struct {
+				Poetry struct{ Name string }
+				Flit   struct {
+					Metadata struct {
+						Module   string
+						DistName string `toml:"dist-name"`
+					}
+				}
+			}
+		}
+		if toml.Unmarshal(c.Read(file), &doc) == nil {
+			flit := doc.Tool.Flit.Metadata
+			add(firstOf(doc.Project.Name, doc.Tool.Poetry.Name, flit.DistName, flit.Module), file)
+		}
+	}
+	for _, file := range c.Find(called("setup.cfg")) {
+		add(iniName(c.Read(file)), file)
+	}
+	for _, file := range c.Find(called("setup.py")) {
+		add(setupName(c.Read(file)), file)
+	}
+	return out
+}
+
+func firstOf(all ...string) string {
+	for _, s := range all {
+		if s != "" {
+			return s
+		}
+	}
+	return ""
+}
+
+// iniName returns the name of the section [metadata].
+func iniName(data []byte) string {
+	section := ""
+	for line := range strings.Lines(string(data)) {
+		line = strings.TrimSpace(line)
+		if strings.HasPrefix(line, "[") {
+			section = line
+		}
+		key, value, ok := strings.Cut(line, "=")
+		if ok && section == "[metadata]" && strings.TrimSpace(key) == "name" {
+			return plain(strings.TrimSpace(value))
+		}
+	}
+	return ""
+}
+
+// setupName returns the literal name that setup.py gives.
+func setupName(data []byte) string {
+	for line := range strings.Lines(string(data)) {
+		key, value, ok := strings.Cut(strings.TrimSpace(line), "=")
+		if i := strings.LastIndexAny(key, "(, "); i >= 0 {
+			key = key[i+1:]
+		}
+		value = strings.TrimSpace(value)
+		if ok && strings.TrimSpace(key) == "name" && len(value) > 2 && (value[0] == '"' || value[0] == '\'') {
+			name, _, _ := strings.Cut(value[1:], value[:1])
+			return plain(name)
+		}
+	}
+	return ""
+}
+
+// plain returns a name of ordinary characters, "" of anything else.
+func plain(s string) string {
+	const ok = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"
+	if strings.Trim(s, ok) != "" {
+		return ""
+	}
+	return s
+}
+
+func crates(c *clone.Clone) (out []Package) {
+	for _, file := range c.Find(called("Cargo.toml")) {
+		var doc struct {
+			Package struct {
+				Name    string
+				Publish any
+			}
+		}
+		if toml.Unmarshal(c.Read(file), &doc) != nil || doc.Package.Name == "" {
+			continue
+		}
+		registries, listed := doc.Package.Publish.([]any)
+		private := doc.Package.Publish == false || listed && len(registries) == 0
+		out = append(out, Package{doc.Package.Name, path.Dir(file), private})
+	}
+	return out
+}
+
+func gems(c *clone.Clone) (out []Package) {
+	for _, file := range c.Find(func(base string) bool { return strings.HasSuffix(base, ".gemspec") }) {
+		out = append(out, Package{plain(strings.TrimSuffix(path.Base(file), ".gemspec")), path.Dir(file), false})
+	}
+	return out
+}
+
+// artifacts returns what Maven's and Gradle's builds are called.
+func artifacts(c *clone.Clone) (out []Package) {
+	for _, file := range c.Find(called("pom.xml")) {
+		var doc struct {
+			ArtifactID string `xml:"artifactId"`
+		}
+		if xml.Unmarshal(c.Read(file), &doc) == nil && plain(doc.ArtifactID) != "" {
+			out = append(out, Package{doc.ArtifactID, path.Dir(file), false})
+		}
+	}
+	for _, file := range c.Find(func(b string) bool { return b == "settings.gradle" || b == "settings.gradle.kts" }) {
+		for line := range strings.Lines(string(c.Read(file))) {
+			if rest, ok := strings.CutPrefix(strings.TrimSpace(line), "rootProject.name"); ok {
+				name := plain(strings.Trim(strings.TrimSpace(rest), "= '\""))
+				out = append(out, Package{name, path.Dir(file), false})
+			}
+		}
+	}
+	return out
+}
+
+func charts(c *clone.Clone) (out []Package) {
+	for _, file := range c.Find(called("Chart.yaml")) {
+		var doc struct {
+			Name string `yaml:"name"`
+		}
+		if yaml.Unmarshal(c.Read(file), &doc) == nil {
+			out = append(out, Package{plain(doc.Name), path.Dir(file), false})
+		}
+	}
+	return out
+}
+
+// nugets returns what projects of .NET are called, but for tests.
+func nugets(c *clone.Clone) (out []Package) {
+	for _, file := range c.Find(func(base string) bool {
+		return strings.HasSuffix(base, ".csproj") || strings.HasSuffix(base, ".fsproj")
+	}) {
+		name := plain(strings.TrimSuffix(path.Base(file), path.Ext(file)))
+		out = append(out, Package{name, path.Dir(file), strings.Contains(strings.ToLower(name), "test")})
+	}
+	return out
+}

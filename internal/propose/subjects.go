@@ -1,0 +1,306 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package propose
+
+import (
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/repopolicy/repopolicy/internal/propose/ci"
+	"github.com/repopolicy/repopolicy/internal/propose/names"
+)
+
+// npmNames returns the packages of the manifests, and scoped ones that the command itself names.
+func npmNames(d *detector, a act) []string {
+	out := d.catalog.NPMPatterns()
+	for _, line := range strings.Split(a.step.Run, "\n") {
+		if strings.Contains(line, "install") || strings.Contains(line, "npm i ") {
+			continue
+		}
+		for _, w := range strings.Fields(line) {
+			if _, value, ok := strings.Cut(w, "="); ok {
+				w = value
+			}
+			if scope, name, ok := strings.Cut(strings.Trim(w, `"'`), "/"); ok && len(scope) > 1 && scope[0] == '@' &&
+				name != "" {
+				p := "pkg:npm/%40" + scope[1:] + "/" + name + "*"
+				if strings.Trim(scope[1:]+name, "abcdefghijklmnopqrstuvwxyz0123456789._-") == "" &&
+					!slices.Contains(out, p) {
+					out = append(out, p)
+				}
+			}
+		}
+	}
+	return out
+}
+
+func goFiles(_ *detector, a act) (out []string) {
+	for _, g := range a.goConfigs() {
+		out = append(out, g.Files...)
+	}
+	return out
+}
+
+func goImages(_ *detector, a act) (out []string) {
+	for _, g := range a.goConfigs() {
+		out = append(out, g.Images...)
+	}
+	return out
+}
+
+// filePatterns returns patterns for the names of files that globs of a step match; none of
+// those that say nothing of the name.
+func filePatterns(d *detector, globs []string) (out []string) {
+	for _, text := range globs {
+		for _, g := range strings.FieldsFunc(text, func(r rune) bool { return r == '\n' || r == ',' || r == ' ' }) {
+			for _, p := range d.file(g) {
+				if !slices.Contains(out, p) {
+					out = append(out, p)
+				}
+			}
+		}
+	}
+	return out
+}
+
+// folders are names of directories rather than of what is released.
+var folders = []string{
+	".",
+	"..",
+	"/",
+	"dist",
+	"build",
+	"out",
+	"target",
+	"artifacts",
+	"release",
+	"releases",
+	"bin",
+	"pkg",
+	"packages",
+	"distrib",
+}
+
+// file returns patterns for one glob.
+func (d *detector) file(glob string) []string {
+	base := path.Base(strings.ReplaceAll(glob, string(ci.Hole), "*"))
+	if strings.HasPrefix(glob, "!") {
+		return nil
+	}
+	if ending, ok := strings.CutPrefix(base, "*"); ok {
+		return d.byEnding(ending)
+	}
+	if i := strings.IndexAny(base, "{[$?("); i >= 0 {
+		base = base[:i] + "*"
+	}
+	for strings.Contains(base, "**") {
+		base = strings.ReplaceAll(base, "**", "*")
+	}
+	if strings.HasPrefix(base, "*") || slices.Contains(folders, base) || !valid(base) {
+		return nil
+	}
+	return []string{base}
+}
+
+// byEnding returns what manifests say of files that only their ending names.
+func (d *detector) byEnding(ending string) []string {
+	switch {
+	case strings.HasSuffix(ending, ".whl"):
+		return d.catalog.PythonPatterns()
+	case strings.HasSuffix(ending, ".crate"):
+		return d.catalog.CratePatterns()
+	case strings.HasSuffix(ending, ".gem"):
+		return d.catalog.GemPatterns()
+	case strings.HasSuffix(ending, "nupkg"):
+		return d.catalog.NuGetPatterns()
+	case ending == ".tar.gz" && len(d.catalog.Go)+len(d.catalog.Crates) == 0:
+		return d.catalog.PythonPatterns()
+	}
+	return nil
+}
+
+// attestedFiles returns what attest actions say of their subjects.
+func attestedFiles(d *detector, a act) []string {
+	out := filePatterns(d, a.step.With["subject-path"])
+	for _, s := range a.step.With["subject-name"] {
+		out = append(out, d.file(s)...)
+	}
+	if sums := a.step.With["subject-checksums"]; len(sums) > 0 {
+		out = append(out, filePatterns(d, sums)...)
+		more := goNamesOf(d)
+		if len(more) == 0 {
+			more = d.catalog.Guess()
+		}
+		out = append(out, more...)
+	}
+	if len(out) == 0 {
+		return goNamesOf(d)
+	}
+	return out
+}
+
+// goNamesOf returns what the runs of GoReleaser in the job make.
+func goNamesOf(d *detector) (out []string) {
+	p := &producer{actions: []string{"goreleaser/goreleaser-action"}, commands: []string{"goreleaser"}}
+	for _, a := range d.acts {
+		if p.is(a) {
+			out = append(append(out, goFiles(d, a)...), goImages(d, a)...)
+		}
+	}
+	return out
+}
+
+func attestedImages(d *detector, a act) []string {
+	if out := imageNames(a.step.With["subject-name"]); len(out) > 0 {
+		return out
+	}
+	return d.images
+}
+
+// imageNames returns the names of images of references, one a line or word.
+func imageNames(texts []string) (out []string) {
+	for _, text := range texts {
+		for _, ref := range strings.FieldsFunc(text, func(r rune) bool { return r == '\n' || r == ',' || r == ' ' }) {
+			if _, name, ok := strings.Cut(ref, "name="); ok {
+				ref = name
+			}
+			for _, name := range names.Image(tagless(ref)) {
+				if !slices.Contains(out, name) {
+					out = append(out, name)
+				}
+			}
+		}
+	}
+	return out
+}
+
+// tagless cuts a reference where what is not known begins, which may be a tag or digest.
+func tagless(ref string) string {
+	for _, end := range []string{"@", ":" + string(ci.Hole), string(ci.Hole)} {
+		if i := strings.Index(ref, end); i >= 0 {
+			if end == string(ci.Hole) {
+				return "" // a part of the name
+			}
+			ref = ref[:i]
+		}
+	}
+	return ref
+}
+
+func sigstoreFiles(d *detector, a act) []string { return filePatterns(d, a.step.With["inputs"]) }
+
+// ownFiles returns what this program signs.
+func ownFiles(d *detector, a act) []string {
+	if a.uses != "" {
+		return filePatterns(d, a.step.With["artifacts"])
+	}
+	return signedFiles(d, a)
+}
+
+// signedFiles returns the operands of a command that signs files.
+func signedFiles(d *detector, a act) []string {
+	return filePatterns(d, a.substituted(operandsOf(a.words, 2)))
+}
+
+// operandsOf returns the words that are neither options nor their values, from the nth on.
+func operandsOf(words []string, n int) (out []string) {
+	for i := n; i < len(words); i++ {
+		w := words[i]
+		if strings.HasPrefix(w, "-") {
+			switched := slices.Contains(
+				[]string{"--yes", "-y", "--recursive", "-r", "--upload", "--new-bundle-format"},
+				w,
+			)
+			if !switched && !strings.Contains(w, "=") && i+1 < len(words) && !strings.HasPrefix(words[i+1], "-") &&
+				i+2 < len(words) {
+				i++
+			}
+			continue
+		}
+		out = append(out, w)
+	}
+	return out
+}
+
+// substituted puts the environment of the step into words; what is not in it is not known.
+func (a act) substituted(words []string) (out []string) {
+	for _, w := range words {
+		out = append(out, substitute([]string{w}, a.env)...)
+	}
+	return out
+}
+
+func substitute(texts []string, env map[string][]string) []string {
+	const most = 40
+	var out []string
+	for _, t := range texts {
+		i := strings.IndexByte(t, '$')
+		if i < 0 {
+			out = append(out, t)
+			continue
+		}
+		name, rest := variable(t[i+1:])
+		values := env[name]
+		if len(values) == 0 {
+			values = []string{string(ci.Hole)}
+		}
+		for _, tail := range substitute([]string{rest}, env) {
+			for _, v := range values {
+				if len(out) < most {
+					out = append(out, t[:i]+strings.ReplaceAll(v, "$", "")+tail)
+				}
+			}
+		}
+	}
+	return out
+}
+
+// variable reads the name of a variable, with or without braces.
+func variable(s string) (name, rest string) {
+	if inner, ok := strings.CutPrefix(s, "{"); ok {
+		name, rest, _ = strings.Cut(inner, "}")
+		if i := strings.IndexAny(name, ":#%/@"); i >= 0 {
+			name = name[:i]
+		}
+		return name, rest
+	}
+	end := strings.IndexFunc(s, func(r rune) bool {
+		return r != '_' && (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z')
+	})
+	if end < 0 {
+		return s, ""
+	}
+	return s[:end], s[end:]
+}
+
+// signedImages returns the images that a command signs, or else those that the job makes.
+func signedImages(d *detector, a act) []string {
+	if out := imageNames(a.substituted(operandsOf(a.words, 2))); len(out) > 0 {
+		return out
+	}
+	return d.images
+}
+
+func actionPackage(d *detector, _ act) []string {
+	return names.Image("ghcr.io/" + d.catalog.Owner + "/" + d.catalog.Repo)
+}
+
+// generatedFiles returns what a generator of provenance is about: what GoReleaser makes, or
+// what manifests say.
+func generatedFiles(d *detector, _ act) (out []string) {
+	for _, g := range d.catalog.Go {
+		out = append(out, g.Files...)
+	}
+	return out
+}
+
+func generatedImages(d *detector, a act) (out []string) {
+	if out = imageNames(a.step.With["image"]); len(out) > 0 {
+		return out
+	}
+	for _, g := range d.catalog.Go {
+		out = append(out, g.Images...)
+	}
+	return out
+}
