@@ -8,12 +8,13 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/secure-systems-lab/go-securesystemslib/dsse"
+
 	"github.com/repopolicy/repopolicy/internal/scaffold/bindtest"
 	"github.com/repopolicy/repopolicy/rekorbind"
 
 	"github.com/repopolicy/repopolicy/internal/scaffold/vectors"
 	"github.com/repopolicy/repopolicy/internal/spelling"
-	"github.com/repopolicy/repopolicy/policy/chain"
 )
 
 func TestStatementVectors(t *testing.T) {
@@ -24,7 +25,7 @@ func TestStatementVectors(t *testing.T) {
 			if (err == nil) != (v.Header["expect"] == "OK") || (err == nil) != (s.Err() == nil) {
 				t.Fatalf("got %v, want %s", err, v.Header["expect"])
 			}
-			if s.Digest() != spelling.Sum(payload) || s.PAE() != chain.PAEDigest(payload) {
+			if s.Digest() != spelling.Sum(payload) || s.PAE() != spelling.Sum(dsse.PAE("application/vnd.in-toto+json", payload)) {
 				t.Error("the digests are not those of the payload")
 			}
 			if err != nil {

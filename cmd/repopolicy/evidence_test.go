@@ -18,7 +18,6 @@ import (
 	"github.com/repopolicy/repopolicy/internal/scaffold/sigstoretest"
 	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/policy"
-	"github.com/repopolicy/repopolicy/policy/chain"
 	"github.com/repopolicy/repopolicy/rekorbind"
 )
 
@@ -64,7 +63,7 @@ identities = [{ email = "alice@example.com", issuer = "https://accounts.google.c
 	genesis := version("genesis", "1", "")
 	second, fork := version("second", "2", genesis), version("fork", "2", genesis)
 	file := func(name string, bundles [][]byte) {
-		e, err := bindings.NewEvidence(chain.ContradictionFork, locator, []string{second, fork}, bundles)
+		e, err := bindings.NewEvidence("fork", locator, []string{second, fork}, bundles)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -73,7 +72,7 @@ identities = [{ email = "alice@example.com", issuer = "https://accounts.google.c
 	file("fork.json", bundles)
 	file("half.json", bundles[:5])
 	file("hostile.json", append(bundles[:5:5], []byte(`{"mediaType":"\u001b[31m"}`)))
-	e, err := bindings.NewEvidence(chain.ContradictionFork, locator, []string{second, fork}, bundles)
+	e, err := bindings.NewEvidence("fork", locator, []string{second, fork}, bundles)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -302,7 +302,7 @@ func (d *Directory) judge(ctx context.Context, p *proving, raw []byte, a *Answer
 	}
 	// Where no certificate proves a repository, the maintainers' own entries bind: they
 	// are in no map.
-	if p.before() || p.forges.Binder(p.repo) == chain.BoundByMaintainers {
+	if p.before() || p.forges.MaintainersBind(p.repo) {
 		found.Completeness = chain.CompleteNone
 	}
 	d.hold(a, c)

@@ -235,7 +235,7 @@ func (c *Collection) keys() []string {
 // History returns what was collected, for the repository. The caller adds what
 // it kept, pins and knows about completeness.
 func (c *Collection) History(repo policy.Locator, now time.Time) chain.History {
-	h := chain.History{Repository: repo, Binder: c.Forges.Binder(repo), Now: now}
+	h := chain.History{Repository: repo, MaintainersBind: c.Forges.MaintainersBind(repo), Now: now}
 	for _, all := range c.moments {
 		h.Moments = append(h.Moments, all...)
 	}

@@ -85,22 +85,22 @@ func TestEvidence(t *testing.T) {
 		bundles [][]byte
 		first   string // of the statements; "" if nothing is proven
 	}{
-		"fork":                      {chain.ContradictionFork, []string{s.fork, s.second}, s.list("1", "2", "2b"), s.second},
-		"second genesis":            {chain.ContradictionGenesis, []string{s.genesis, s.other}, s.list("1", "other"), s.genesis},
-		"rollback":                  {chain.ContradictionRollback, []string{s.second}, s.list("1", "2"), s.second},
-		"fork of different parents": {chain.ContradictionFork, []string{s.genesis, s.second}, s.list("1", "2"), ""},
-		"fork without parent":       {chain.ContradictionFork, []string{s.fork, s.second}, s.list("2", "2b"), ""},
-		"fork without a binding":    {chain.ContradictionFork, []string{s.fork, s.second}, append(s.list("1", "2"), s.bundles["2b signed"]), ""},
-		"fork without a signature":  {chain.ContradictionFork, []string{s.fork, s.second}, append(s.list("1", "2"), s.bundles["2b bound"]), ""},
-		"fork with a stranger":      {chain.ContradictionFork, []string{s.genesis, s.other}, s.list("1", "other"), ""},
-		"genesis of two versions":   {chain.ContradictionGenesis, []string{s.genesis, s.second}, s.list("1", "2"), ""},
-		"genesis without bundle":    {chain.ContradictionGenesis, []string{s.genesis, s.other}, s.list("1"), ""},
-		"rollback of a genesis":     {chain.ContradictionRollback, []string{s.genesis}, s.list("1"), ""},
-		"rollback of two":           {chain.ContradictionRollback, []string{s.genesis, s.second}, s.list("1", "2"), ""},
-		"the same twice":            {chain.ContradictionFork, []string{s.second, s.second}, s.list("1", "2"), ""},
-		"one fork":                  {chain.ContradictionFork, []string{s.second}, s.list("1", "2"), ""},
+		"fork":                      {"fork", []string{s.fork, s.second}, s.list("1", "2", "2b"), s.second},
+		"second genesis":            {"second-genesis", []string{s.genesis, s.other}, s.list("1", "other"), s.genesis},
+		"rollback":                  {"rollback", []string{s.second}, s.list("1", "2"), s.second},
+		"fork of different parents": {"fork", []string{s.genesis, s.second}, s.list("1", "2"), ""},
+		"fork without parent":       {"fork", []string{s.fork, s.second}, s.list("2", "2b"), ""},
+		"fork without a binding":    {"fork", []string{s.fork, s.second}, append(s.list("1", "2"), s.bundles["2b signed"]), ""},
+		"fork without a signature":  {"fork", []string{s.fork, s.second}, append(s.list("1", "2"), s.bundles["2b bound"]), ""},
+		"fork with a stranger":      {"fork", []string{s.genesis, s.other}, s.list("1", "other"), ""},
+		"genesis of two versions":   {"second-genesis", []string{s.genesis, s.second}, s.list("1", "2"), ""},
+		"genesis without bundle":    {"second-genesis", []string{s.genesis, s.other}, s.list("1"), ""},
+		"rollback of a genesis":     {"rollback", []string{s.genesis}, s.list("1"), ""},
+		"rollback of two":           {"rollback", []string{s.genesis, s.second}, s.list("1", "2"), ""},
+		"the same twice":            {"fork", []string{s.second, s.second}, s.list("1", "2"), ""},
+		"one fork":                  {"fork", []string{s.second}, s.list("1", "2"), ""},
 		"unknown kind":              {"quarrel", []string{s.fork, s.second}, s.list("1", "2", "2b"), ""},
-		"no statement":              {chain.ContradictionFork, nil, s.list("1", "2", "2b"), ""},
+		"no statement":              {"fork", nil, s.list("1", "2", "2b"), ""},
 	} {
 		e := s.evidence(c.kind, c.digests, c.bundles)
 		f, err := e.Judge(s.Root, nil, now)
@@ -113,7 +113,7 @@ func TestEvidence(t *testing.T) {
 			t.Errorf("%s: a finding beside an error", name)
 		}
 	}
-	e := s.evidence(chain.ContradictionFork, []string{s.fork, s.second}, s.list("1", "2", "2b"))
+	e := s.evidence("fork", []string{s.fork, s.second}, s.list("1", "2", "2b"))
 	f, err := e.Judge(s.Root, nil, now)
 	if err != nil {
 		t.Fatal(err)
@@ -125,11 +125,11 @@ func TestEvidence(t *testing.T) {
 	if _, err := e.Judge(s.Trust(sigstoretest.New(t)), nil, now); err == nil {
 		t.Error("another trusted root took it")
 	}
-	same, err := bindings.NewEvidence(chain.ContradictionFork, bindtest.Locator(t, bindtest.Widget), []string{s.second, s.fork}, slices.Concat(s.list("2b", "2"), s.list("1", "2")))
+	same, err := bindings.NewEvidence("fork", bindtest.Locator(t, bindtest.Widget), []string{s.second, s.fork}, slices.Concat(s.list("2b", "2"), s.list("1", "2")))
 	if err != nil || !bytes.Equal(same.Bytes(), e.Bytes()) {
 		t.Error("the same evidence is another file")
 	}
-	elsewhere, err := bindings.NewEvidence(chain.ContradictionGenesis, bindtest.Locator(t, "https://github.com/acme/gadget"), []string{s.genesis, s.other}, s.list("1", "other"))
+	elsewhere, err := bindings.NewEvidence("second-genesis", bindtest.Locator(t, "https://github.com/acme/gadget"), []string{s.genesis, s.other}, s.list("1", "other"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -141,7 +141,7 @@ func TestEvidence(t *testing.T) {
 // TestEvidenceTampered changes every payload, signature and proof in turn.
 func TestEvidenceTampered(t *testing.T) {
 	s := newStory(t)
-	good := s.evidence(chain.ContradictionFork, []string{s.fork, s.second}, s.list("1", "2", "2b"))
+	good := s.evidence("fork", []string{s.fork, s.second}, s.list("1", "2", "2b"))
 	n := 0
 	for i, raw := range good.Bundles() {
 		var doc map[string]any
@@ -288,7 +288,7 @@ func TestCollection(t *testing.T) {
 
 func TestParseEvidence(t *testing.T) {
 	s := newStory(t)
-	good := string(s.evidence(chain.ContradictionFork, []string{s.fork, s.second}, s.list("1", "2", "2b")).Bytes())
+	good := string(s.evidence("fork", []string{s.fork, s.second}, s.list("1", "2", "2b")).Bytes())
 	validate(t, good, true)
 	for name, bad := range map[string]string{
 		"empty": "", "null": "null", "array": "[" + good + "]", "trailing": good + "{}", "cut": good[:len(good)-3],
@@ -314,10 +314,10 @@ func TestParseEvidence(t *testing.T) {
 	if _, err := bindings.ParseEvidence(make([]byte, rekor.MaxEvidenceBytes+1)); err == nil {
 		t.Error("beyond the cap")
 	}
-	if _, err := bindings.NewEvidence(chain.ContradictionFork, policy.Locator{}, nil, nil); err == nil {
+	if _, err := bindings.NewEvidence("fork", policy.Locator{}, nil, nil); err == nil {
 		t.Error("evidence about nothing")
 	}
-	if _, err := bindings.NewEvidence(chain.ContradictionFork, bindtest.Locator(t, bindtest.Widget), nil, [][]byte{[]byte("{")}); err == nil {
+	if _, err := bindings.NewEvidence("fork", bindtest.Locator(t, bindtest.Widget), nil, [][]byte{[]byte("{")}); err == nil {
 		t.Error("a bundle that is no JSON")
 	}
 	if e, err := bindings.ParseEvidence([]byte(`{"schema":"` + bindings.EvidenceSchema + `","kind":"fork","repository":"` + bindtest.Widget + `","statements":["` + s.fork + `","` + s.second + `"],"bundles":[{"bundle":{"mediaType":"x"}},{"bundle":7}]}`)); err != nil {
@@ -365,7 +365,7 @@ func TestForgesSchema(t *testing.T) {
 // itself.
 func FuzzEvidence(f *testing.F) {
 	s := newStory(f)
-	f.Add(s.evidence(chain.ContradictionFork, []string{s.fork, s.second}, s.list("1", "2", "2b")).Bytes())
+	f.Add(s.evidence("fork", []string{s.fork, s.second}, s.list("1", "2", "2b")).Bytes())
 	f.Add([]byte(`{"schema":"` + bindings.EvidenceSchema + `","kind":"rollback","repository":"` + bindtest.Widget + `","statements":["` + s.fork + `"],"bundles":[{"bundle":{}}]}`))
 	stranger := (&bindtest.Forge{T: f}).Trust(sigstoretest.New(f))
 	f.Fuzz(func(t *testing.T, data []byte) {
@@ -414,7 +414,7 @@ func TestAcknowledged(t *testing.T) {
 		return ""
 	}
 	before := resolve(story)
-	fork, genesis := of(before, chain.AlarmFork), of(before, chain.AlarmSecondGenesis)
+	fork, genesis := of(before, "fork"), of(before, "second-genesis")
 	if len(before.Evidence) != 2 {
 		t.Errorf("%d pieces of evidence", len(before.Evidence))
 	}

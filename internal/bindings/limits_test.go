@@ -15,7 +15,6 @@ import (
 	"github.com/repopolicy/repopolicy/internal/scaffold/sigstoretest"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/strictjson"
-	"github.com/repopolicy/repopolicy/policy/chain"
 )
 
 // TestCaps: each limit is read up to and not beyond.
@@ -92,7 +91,7 @@ func TestPromiseOnly(t *testing.T) {
 			t.Errorf("%d signatures, want %d", len(h.Signatures), want)
 		}
 	}
-	if c.History(bindtest.Locator(t, "https://codeberg.org/a/b"), sigstoretest.Now).Binder != chain.BoundByMaintainers {
+	if c.History(bindtest.Locator(t, "https://codeberg.org/a/b"), sigstoretest.Now).MaintainersBind == false {
 		t.Error("codeberg.org proves no repository")
 	}
 	for _, who := range []string{"bundle without payload", "payload of another kind"} {

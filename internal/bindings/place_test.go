@@ -28,7 +28,6 @@ import (
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/web"
 	"github.com/repopolicy/repopolicy/policy"
-	"github.com/repopolicy/repopolicy/policy/chain"
 )
 
 // TestPlaceProof: a place proof says that a tree of a log of the root existed at a time by
@@ -265,7 +264,7 @@ func TestPlaces(t *testing.T) {
 	// An authority that dates a tree before its entries is believed in nothing, and named.
 	early := file("early", c.Proof(size, last.AddDate(0, -1, 0)).Bytes())
 	got := c.Resolve(append([]bindings.File{one, early}, c.Files...), look())
-	if a := got.Chain.Alarms(); len(a) != 1 || a[0].Code != chain.AlarmStamps || !strings.Contains(a[0].Text, "https://tsa.example") {
+	if a := got.Chain.Alarms(); len(a) != 1 || a[0].Code != "stamps" || !strings.Contains(a[0].Text, "https://tsa.example") {
 		t.Errorf("%+v", a)
 	}
 	if got.Chain.Reason() != "" || len(got.Chain.Versions()) != 2 {

@@ -251,7 +251,7 @@ func (a *app) approvable(ctx context.Context, o *approveOptions, f *find.Found, 
 			a.Err.Line("note: there is no evidence for %s yet", artifacts[i].Arg)
 		case res.Class() != policy.ClassOK && !onlyApprovals(res):
 			return nil, &policy.Fault{
-				Reason: d.Reason, Text: artifacts[i].Arg + ": " + d.Reason.Info().Text,
+				Reason: d.Reason, Text: artifacts[i].Arg + ": " + d.Reason.Text(),
 				More: append([]string{d.Detail}, mismatchLines(d)...),
 				Hint: "nothing was signed: no approval would make this release allowed",
 			}

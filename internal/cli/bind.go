@@ -13,11 +13,11 @@ import (
 	"github.com/repopolicy/repopolicy/internal/bindings"
 	"github.com/repopolicy/repopolicy/internal/command"
 	"github.com/repopolicy/repopolicy/internal/find"
+	"github.com/repopolicy/repopolicy/internal/jwt"
 	"github.com/repopolicy/repopolicy/internal/report"
 	"github.com/repopolicy/repopolicy/internal/signlog"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/spelling"
-	"github.com/repopolicy/repopolicy/oidc"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/policy/chain"
 	"github.com/repopolicy/repopolicy/rekorbind"
@@ -209,7 +209,7 @@ func (a *app) bindAgain(ctx context.Context, o *signOptions, f *find.Found, agai
 type binder struct {
 	services sigstore.Services
 	token    string
-	claims   oidc.Claims
+	claims   jwt.Claims
 }
 
 // binder finds out who binds, and refuses to publish the name of a private repository.
@@ -225,7 +225,7 @@ func (a *app) binder(ctx context.Context, o *signOptions, f *find.Found, repo po
 			Hint: "bind runs in the repository's workflow, in a job with `id-token: write`",
 		}
 	}
-	if b.claims, err = oidc.UnverifiedClaims(b.token); err != nil {
+	if b.claims, err = jwt.Unverified(b.token); err != nil {
 		return nil, policy.Faultf(policy.LoginNeeded, "%s", err)
 	}
 	o.private = b.claims.Visibility != "" && b.claims.Visibility != "public"
@@ -297,7 +297,7 @@ func (a *app) public(ctx context.Context) bool {
 	if err != nil {
 		return false
 	}
-	claims, err := oidc.UnverifiedClaims(token)
+	claims, err := jwt.Unverified(token)
 	return err == nil && claims.Visibility == "public"
 }
 

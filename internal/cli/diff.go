@@ -80,7 +80,7 @@ func (a *app) diff(ctx context.Context, o *signOptions, args []string, json bool
 	var numbers []int
 	for _, s := range args {
 		n, err := strconv.Atoi(s)
-		if err != nil || n < 1 || n > chain.MaxVersions {
+		if err != nil || n < 1 {
 			return policy.Faultf(policy.Usage, "%q is not the number of a version", s)
 		}
 		numbers = append(numbers, n)
@@ -103,7 +103,7 @@ func (a *app) diff(ctx context.Context, o *signOptions, args []string, json bool
 	a.Warn(f)
 	if reason := f.Resolution.Chain.Reason(); named || reason != "" && reason != policy.NoBinding {
 		if err := f.Usable(a.Now()); err != nil {
-			if info := err.(*policy.Fault).Reason.Info(); info.Class != policy.ClassStale {
+			if err.(*policy.Fault).Reason.Class() != policy.ClassStale {
 				return err
 			}
 		}

@@ -154,7 +154,7 @@ func (v *draftVersion) previous(text []byte) (string, error) {
 	case n == 1 && len(versions) == 0 && v.awaited(text):
 		return "", nil
 	case reason != "" && !(reason == policy.Undisclosed && len(versions) >= n-1 && n > 1):
-		f := policy.Faultf(reason, "%s: %s", v.Repository, reason.Info().Text)
+		f := policy.Faultf(reason, "%s: %s", v.Repository, reason.Text())
 		for _, p := range resolved.Problems() {
 			f.More = append(f.More, p.Detail)
 		}

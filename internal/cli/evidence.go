@@ -259,11 +259,10 @@ func (a *app) printFinding(d *findingDoc) {
 		a.Out.Line("    log        %s, entry %d%s", v.LogID, v.Index, orderText(d, i))
 	}
 	if d.Reason != "" {
-		info := d.Reason.Info()
 		a.Out.Line("  because      %s", d.Detail)
-		a.Out.Line("%s: %s [%s]", d.Verdict, info.Text, d.Reason)
-		if info.Hint != "" {
-			a.Out.Line("  hint         %s", info.Hint)
+		a.Out.Line("%s: %s [%s]", d.Verdict, d.Reason.Text(), d.Reason)
+		if hint := d.Reason.Hint(); hint != "" {
+			a.Out.Line("  hint         %s", hint)
 		}
 		return
 	}

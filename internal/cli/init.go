@@ -20,12 +20,12 @@ import (
 	"github.com/repopolicy/repopolicy/internal/command"
 	"github.com/repopolicy/repopolicy/internal/find"
 	"github.com/repopolicy/repopolicy/internal/git"
+	"github.com/repopolicy/repopolicy/internal/jwt"
 	"github.com/repopolicy/repopolicy/internal/propose"
 	"github.com/repopolicy/repopolicy/internal/signlog"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/internal/worktree"
-	"github.com/repopolicy/repopolicy/oidc"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -532,7 +532,7 @@ func (r *initRun) signIn(ctx context.Context) error {
 		return err
 	}
 	r.token = token
-	claims, err := oidc.UnverifiedClaims(token)
+	claims, err := jwt.Unverified(token)
 	if err != nil {
 		return policy.Faultf(policy.LoginNeeded, "%s", err)
 	}

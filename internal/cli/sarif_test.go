@@ -108,10 +108,7 @@ func syntheticReport(name, detail string, reasons ...policy.Reason) *report.Repo
 func TestSARIF(t *testing.T) {
 	schema := sarifStandard(t)
 	env := place(t)
-	var all []policy.Reason
-	for _, info := range policy.Reasons() {
-		all = append(all, info.Code)
-	}
+	all := policy.Reasons()
 	outputs := map[string][]byte{}
 	run := func(args string) {
 		var out bytes.Buffer
@@ -208,7 +205,7 @@ func FuzzSARIF(f *testing.F) {
 	}
 	reasons := policy.Reasons()
 	f.Fuzz(func(t *testing.T, name, detail string, a, b uint8) {
-		r := syntheticReport(name, detail, reasons[int(a)%len(reasons)].Code, reasons[int(b)%len(reasons)].Code)
+		r := syntheticReport(name, detail, reasons[int(a)%len(reasons)], reasons[int(b)%len(reasons)])
 		var out bytes.Buffer
 		p := report.NewPrinter(&out)
 		if err := p.JSON(report.NewSARIF(r)); err != nil {

@@ -10,10 +10,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/repopolicy/repopolicy/internal/command"
+	"github.com/repopolicy/repopolicy/internal/jwt"
 	"github.com/repopolicy/repopolicy/internal/signlog"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/spelling"
-	"github.com/repopolicy/repopolicy/oidc"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/policy/chain"
 )
@@ -103,7 +103,7 @@ func (a *app) signAs(ctx context.Context, o *signOptions, v *draftVersion, s sig
 // asks whether that may become public.
 func (a *app) requestAs(o *signOptions, v *draftVersion, s sigstore.Services, token string) (signlog.Request, error) {
 	r := signlog.Request{}
-	claims, err := oidc.UnverifiedClaims(token)
+	claims, err := jwt.Unverified(token)
 	if err != nil {
 		return r, policy.Faultf(policy.LoginNeeded, "%s", err)
 	}

@@ -21,7 +21,6 @@ import (
 	"github.com/repopolicy/repopolicy/internal/trust"
 	"github.com/repopolicy/repopolicy/internal/web"
 	"github.com/repopolicy/repopolicy/policy"
-	"github.com/repopolicy/repopolicy/policy/chain"
 )
 
 // signOptions are the flags of verbs that sign.
@@ -67,7 +66,7 @@ func (a *app) write(ctx context.Context, o *signOptions, v *draftVersion, s sigs
 		return err
 	}
 	r.Statement, r.Version = v.statement, v.doc.Content().Version
-	if v.Root.Forges.Binder(v.doc.Content().Repository) == chain.BoundByMaintainers {
+	if v.Root.Forges.MaintainersBind(v.doc.Content().Repository) {
 		o.places = true // what they sign binds
 	}
 	var index *web.Client

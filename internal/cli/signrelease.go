@@ -160,7 +160,7 @@ func (a *app) checkReleaser(o *releaseOptions) error {
 	}
 	// A token that says that it is a job's is no person's, who could agree.
 	if a.Getenv != nil && !o.Key.Given {
-		if t, err := identity.ParseToken(a.Getenv(oidc.EnvToken)); err == nil {
+		if t, err := identity.ParseToken(a.Getenv("SIGSTORE_ID_TOKEN")); err == nil {
 			if issuer, known := identity.TrustedIssuers(nil, "").Find(t.Issuer); known && issuer.Kind != identity.KindEmail {
 				return ofJob()
 			}
@@ -333,7 +333,7 @@ func (a *app) signOne(ctx context.Context, o *releaseOptions, s sigstore.Service
 		checked.Run = run
 		if d := checked.Decide(cert, subject); !d.Permitted {
 			return &policy.Fault{
-				Reason: d.Reason, Text: "the certificate lacks what the policy wants: " + d.Reason.Info().Text,
+				Reason: d.Reason, Text: "the certificate lacks what the policy wants: " + d.Reason.Text(),
 				More: mismatchLines(d),
 				Hint: "nothing was logged",
 			}
@@ -467,7 +467,7 @@ func (a *app) confirm(ctx context.Context, z *gate.Authorization, i int, path, b
 	if onlyApprovals(res) {
 		return nil
 	}
-	return errors.New(strings.Join(append([]string{d.Reason.Info().Text + " " + d.Detail}, mismatchLines(d)...), "; "))
+	return errors.New(strings.Join(append([]string{d.Reason.Text() + " " + d.Detail}, mismatchLines(d)...), "; "))
 }
 
 func sameSigner(a, b policy.Identity) bool {

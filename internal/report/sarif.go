@@ -211,17 +211,17 @@ func NewSARIFRun(class policy.Class, used []policy.Reason) sarifRun {
 		},
 		Results: []SARIFResult{},
 	}
-	for _, info := range policy.Reasons() {
-		if !slices.Contains(used, info.Code) {
+	for _, r := range policy.Reasons() {
+		if !slices.Contains(used, r) {
 			continue
 		}
 		rule := sarifRule{
-			ID: string(info.Code), Short: sarifText{info.Text}, HelpURI: "https://" + spelling.Name + "/blob/main/docs/errors.md",
+			ID: string(r), Short: sarifText{r.Text()}, HelpURI: "https://" + spelling.Name + "/blob/main/docs/errors.md",
 		}
-		if info.Hint != "" {
-			rule.Help = &sarifText{info.Hint}
+		if r.Hint() != "" {
+			rule.Help = &sarifText{r.Hint()}
 		}
-		_, rule.Default.Level = kindAndLevel(info.Class)
+		_, rule.Default.Level = kindAndLevel(r.Class())
 		run.Tool.Driver.Rules = append(run.Tool.Driver.Rules, rule)
 	}
 	return run

@@ -215,16 +215,15 @@ func New(s *Summary, class policy.Class, entries []repopolicy.Entry, full bool) 
 
 func newArtifact(res *repopolicy.Result, full bool) Artifact {
 	d := res.Decision
-	info := d.Reason.Info()
 	a := Artifact{
 		Artifact: res.Artifact, Digests: map[string]string{}, Verdict: res.Class().String(), Reason: d.Reason,
-		Message: info.Text, Detail: d.Detail, Rule: d.Rule, Tag: d.Tag, Permitted: res.Class() == policy.ClassOK,
+		Message: d.Reason.Text(), Detail: d.Detail, Rule: d.Rule, Tag: d.Tag, Permitted: res.Class() == policy.ClassOK,
 	}
 	for _, dg := range res.Digests {
 		a.Digests[dg.Alg] = dg.Hex
 	}
 	if !a.Permitted {
-		a.Hint = info.Hint
+		a.Hint = d.Reason.Hint()
 		if n, ok := d.Nearest(); ok && len(n.Mismatches) > 0 {
 			rr := newRule(n)
 			a.Nearest = &rr
@@ -248,7 +247,7 @@ func newArtifact(res *repopolicy.Result, full bool) Artifact {
 	}
 	for _, o := range res.Others {
 		a.Others = append(a.Others, Other{
-			o.Path, o.Item, o.Decision.Reason, o.Decision.Reason.Info().Text, o.Decision.Detail,
+			o.Path, o.Item, o.Decision.Reason, o.Decision.Reason.Text(), o.Decision.Detail,
 		})
 	}
 	return a

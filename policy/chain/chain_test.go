@@ -270,7 +270,7 @@ func TestPlaces(t *testing.T) {
 }
 
 func TestChainLimits(t *testing.T) {
-	if c := Evaluate(longChain(t, MaxVersions+1)); c.Reason() != policy.ChainTooLarge || len(c.Keep().Chain) > 0 {
+	if c := Evaluate(longChain(t, maxVersions+1)); c.Reason() != policy.ChainTooLarge || len(c.Keep().Chain) > 0 {
 		t.Error(c.Problems())
 	}
 	h := longChain(t, 2)
@@ -444,7 +444,7 @@ func TestOneLog(t *testing.T) {
 		x.change(&h)
 		c := Evaluate(h)
 		d := c.Trusted(x.demand).Decide(policy.Request{Now: h.Now}, ev)
-		noted := slices.Contains(d.Notes, Unshown("x"))
+		noted := slices.Contains(d.Notes, unshown("x"))
 		if d.Reason != x.reason || noted != x.noted || (d.Permitted) != (x.reason == policy.Allowed) {
 			t.Errorf("%s: %s %v", name, d.Reason, d.Notes)
 		}

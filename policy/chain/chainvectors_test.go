@@ -271,7 +271,7 @@ func readChain(t testing.TB, v vectors.Vector) chainInput {
 	switch c.Binder {
 	case "", "workflow":
 	case "maintainers":
-		h.Binder = BoundByMaintainers
+		h.MaintainersBind = true
 	default:
 		t.Fatalf("binder %q", c.Binder)
 	}
@@ -323,7 +323,7 @@ func readChain(t testing.TB, v vectors.Vector) chainInput {
 		h.Moments = append(h.Moments, policy.NewMoment(m.Log, m.Size, m.At, m.By))
 	}
 	for _, x := range c.Clock {
-		h.Clock = append(h.Clock, NewTick(x.Log, x.Index, x.At))
+		h.clock = append(h.clock, newTick(x.Log, x.Index, x.At))
 	}
 	if c.Directory != nil {
 		h.Directory = c.Directory.directory(t, h, ref, paes, c.View.AsOf)
@@ -538,7 +538,7 @@ func TestChainKeeps(t *testing.T) {
 			continue
 		}
 		again.Kept = Kept{append(slices.Clone(kept.Chain), strings.Repeat("0", 64))}
-		lapsed := slices.ContainsFunc(c.Alarms(), func(a Alarm) bool { return a.Code == AlarmLapsed })
+		lapsed := slices.ContainsFunc(c.Alarms(), func(a Alarm) bool { return a.Code == alarmLapsed })
 		if r := Evaluate(again).Reason(); r != policy.ChainRollback &&
 			!(r == policy.ChainForked && len(kept.Chain) < len(c.Versions())) && !(r == policy.Undisclosed && lapsed) {
 			t.Errorf("%s: a version that was seen before is gone: %q", v.Name, r)

@@ -43,7 +43,7 @@ func TestNewStatement(t *testing.T) {
 	} {
 		s, err := c.p.Statement([]byte(name))
 		if (err == nil) != c.ok || !errors.Is(err, s.Err()) || s.Digest() != spelling.Sum([]byte(name)) ||
-			s.PAE() != PAEDigest([]byte(name)) {
+			s.PAE() != paeDigest([]byte(name)) {
 			t.Errorf("%s: %v", name, err)
 		}
 		if hasDoc := c.ok && name != "newer format"; (s.Document() != nil) != hasDoc ||

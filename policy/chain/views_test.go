@@ -286,7 +286,7 @@ func (w *viewWorld) history(v view) History {
 	h := History{Repository: repo, Logs: w.logs, Now: asOf, View: View{Completeness: CompleteScanned, AsOf: asOf}}
 	if v.leaf < 0 {
 		for _, e := range w.events { // which a scan has read
-			h.Clock = append(h.Clock, NewTick(e.log, e.entry.Index, e.entry.NotBefore))
+			h.clock = append(h.clock, newTick(e.log, e.entry.Index, e.entry.NotBefore))
 		}
 	}
 	if v.leaf >= 0 {
@@ -431,7 +431,7 @@ func TestViews(t *testing.T) {
 		all := w.all(leaf, r)
 		h := w.history(all)
 		full := Evaluate(h)
-		if slices.ContainsFunc(full.Alarms(), func(a Alarm) bool { return a.Code == AlarmLapsed }) {
+		if slices.ContainsFunc(full.Alarms(), func(a Alarm) bool { return a.Code == alarmLapsed }) {
 			lapsed++
 		}
 		type release struct {

@@ -22,7 +22,7 @@ import (
 var update = flag.Bool("update", false, "write the golden files of the public packages")
 
 // public are the packages that others build on.
-var public = []string{".", "./policy", "./policy/chain", "./oidc"}
+var public = []string{".", "./policy", "./policy/chain", "./oidc", "./rekorbind"}
 
 // TestAPI: what the public packages export is written down, so that it changes only on
 // purpose: go test ./internal/scaffold/house -run TestAPI -update.
