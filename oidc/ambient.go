@@ -52,9 +52,9 @@ const googleIdentity = "http://metadata.google.internal/computeMetadata/v1/insta
 // ErrNoToken is the error of [Ambient] where the environment has no token.
 var ErrNoToken = errors.New("the environment offers no ID token")
 
-// ErrNoPermission is the error of [Ambient] in a job of GitHub Actions that may
+// errNoPermission is the error of [Ambient] in a job of GitHub Actions that may
 // not have a token.
-var ErrNoPermission = fmt.Errorf("%w: the job has no permission id-token: write", ErrNoToken)
+var errNoPermission = fmt.Errorf("%w: the job has no permission id-token: write", ErrNoToken)
 
 // Surroundings are what an ambient token can come from.
 type Surroundings struct {
@@ -134,7 +134,7 @@ func (s Surroundings) request(ctx context.Context, audience string) (string, err
 	case s.Getenv(envRequestURL) != "" && s.Getenv(envRequestToken) != "":
 		return s.github(ctx, audience)
 	case s.Getenv(envActions) == "true":
-		return "", ErrNoPermission
+		return "", errNoPermission
 	case s.Run != nil && s.Getenv(envCircleCI) == "true":
 		printed, err = s.Run(ctx, "circleci", "run", "oidc", "get", "--claims", fmt.Sprintf(`{"aud":%q}`, audience))
 	case s.Run != nil && s.Getenv(envBuildkite) == "true":

@@ -316,7 +316,7 @@ func TestAmbientSources(t *testing.T) {
 		if got != c.want || (err == nil) != (c.want != "") {
 			t.Errorf("%s: %.40q %v", name, got, err)
 		}
-		if name == "Actions without" && !errors.Is(err, ErrNoPermission) {
+		if name == "Actions without" && !errors.Is(err, errNoPermission) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -15,10 +15,6 @@ import (
 	"github.com/repopolicy/repopolicy/policy/chain"
 )
 
-// MaxStatementBytes is the largest statement that is read: a policy of the
-// greatest size in which every byte is escaped, and the frame around it.
-const MaxStatementBytes = 6*spelling.MaxPolicyBytes + 8<<10
-
 const (
 	statementType = "https://in-toto.io/Statement/v1"
 	policyPath    = ".repopolicy/policy.toml"
@@ -60,7 +56,7 @@ func Encode(text []byte, previous string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := p.Statement(payload); err != nil {
+	if _, err := p.Statement(payload, nil); err != nil {
 		return nil, err
 	}
 	return payload, nil
@@ -92,10 +88,10 @@ func encode(p chain.Predicate, repo, formerly policy.Locator) ([]byte, error) {
 // chain.
 func ParseStatement(payload []byte) (chain.Statement, error) {
 	bad := func(err error) (chain.Statement, error) {
-		return chain.BadStatement(payload, err), err
+		return chain.Predicate{}.Statement(payload, err)
 	}
-	if len(payload) > MaxStatementBytes {
-		return bad(fmt.Errorf("statement of %d bytes, at most %d are read", len(payload), MaxStatementBytes))
+	if len(payload) > spelling.MaxStatementBytes {
+		return bad(fmt.Errorf("statement of %d bytes, at most %d are read", len(payload), spelling.MaxStatementBytes))
 	}
 	var s statement
 	if err := json.Unmarshal(payload, &s); err != nil {
@@ -119,5 +115,5 @@ func ParseStatement(payload []byte) (chain.Statement, error) {
 	if !bytes.Equal(canonical, payload) {
 		return bad(errors.New("not the canonical encoding of its predicate"))
 	}
-	return p.Statement(payload)
+	return p.Statement(payload, nil)
 }

@@ -113,7 +113,7 @@ func TestStatementCap(t *testing.T) {
 	if _, err := rekorbind.ParseStatement(payload); err != nil {
 		t.Error(err)
 	}
-	if _, err := rekorbind.ParseStatement(make([]byte, rekorbind.MaxStatementBytes+1)); err == nil {
+	if _, err := rekorbind.ParseStatement(make([]byte, spelling.MaxStatementBytes+1)); err == nil {
 		t.Error("a statement beyond the cap was read")
 	}
 }

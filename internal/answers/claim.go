@@ -385,8 +385,8 @@ type at struct {
 type proven struct {
 	bindings   map[at]bindings.Verified // each once, whatever number of keys it has
 	shown      map[at]chain.Shown
-	statements map[string]chain.ShownStatement // by digest of the payload
-	signatures map[at]chain.ShownSignature
+	statements map[string]chain.Listed // by digest of the payload
+	signatures map[at]chain.Listed
 }
 
 // latest is the moment of the leaf of the claim.
@@ -412,7 +412,7 @@ func (p *proven) directory(c *claim) *chain.Directory {
 // records verifies every record. The error is a [*Lie] if the directory's map holds
 // what it must not, whatever came with it.
 func (p *proving) records(c *claim) (*proven, error) {
-	out := &proven{map[at]bindings.Verified{}, map[at]chain.Shown{}, map[string]chain.ShownStatement{}, map[at]chain.ShownSignature{}}
+	out := &proven{map[at]bindings.Verified{}, map[at]chain.Shown{}, map[string]chain.Listed{}, map[at]chain.Listed{}}
 	moments := []chain.Shown{c.latest()}
 	for _, k := range c.keys {
 		if err := p.recordsOf(c, k, out); err != nil {
@@ -460,7 +460,7 @@ func (p *proving) recordsOf(c *claim, k KeyAnswer, out *proven) error {
 	for _, r := range k.Records {
 		switch {
 		case r.Disclosed != nil:
-			s := chain.ShownStatement{Payload: r.Disclosed.Payload, PAE: r.Disclosed.PAE, Shown: r.At}
+			s := chain.Listed{Payload: r.Disclosed.Payload, PAE: r.Disclosed.PAE, Shown: r.At}
 			if !bound[s.PAE] && !bound[s.Payload] || shown[s.Payload] {
 				return lie("the statement %s, which nothing binds or which stands twice", s.Payload)
 			}
@@ -470,7 +470,7 @@ func (p *proving) recordsOf(c *claim, k KeyAnswer, out *proven) error {
 			shown[s.Payload], out.statements[s.Payload] = true, s
 		case r.Signature != nil:
 			x := at{r.Signature.Log, r.Signature.Index}
-			s := chain.ShownSignature{Payload: r.Signature.Payload, Position: chain.Position{Log: x.log, Index: x.index}, Shown: r.At}
+			s := chain.Listed{Payload: r.Signature.Payload, Position: chain.Position{Log: x.log, Index: x.index}, Shown: r.At}
 			if !shown[s.Payload] || signed[x] {
 				return lie("a signature over the statement %s, which it does not show, or one that stands twice", s.Payload)
 			}

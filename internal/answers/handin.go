@@ -43,13 +43,13 @@ func Unlisted(root *sigstore.Root, forges *bindings.Forges, files []bindings.Fil
 	}
 	for i := range out {
 		out[i].Signatures = slices.DeleteFunc(out[i].Signatures, func(s bindings.OfferedSignature) bool {
-			return slices.ContainsFunc(d.Signatures, func(x chain.ShownSignature) bool {
+			return slices.ContainsFunc(d.Signatures, func(x chain.Listed) bool {
 				return x.Payload == s.Payload && x.Log == s.Log && x.Index == s.Index
 			})
 		})
 	}
 	out = slices.DeleteFunc(out, func(o bindings.Offer) bool {
-		listed := slices.ContainsFunc(d.Statements, func(s chain.ShownStatement) bool { return s.Payload == o.Statement.Digest() })
+		listed := slices.ContainsFunc(d.Statements, func(s chain.Listed) bool { return s.Payload == o.Statement.Digest() })
 		return o.Statement.Err() != nil || listed && len(o.Signatures) == 0
 	})
 	slices.SortStableFunc(out, func(a, b bindings.Offer) int { return a.Statement.Version() - b.Statement.Version() })

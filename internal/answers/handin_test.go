@@ -101,7 +101,7 @@ func FuzzOpenReceipt(f *testing.F) {
 // refused, and nobody is followed elsewhere.
 func TestHandInClient(t *testing.T) {
 	s, d := receiptKey(t, "directory.example")
-	statement := chain.BadStatement([]byte("x"), nil)
+	statement, _ := chain.Predicate{}.Statement([]byte("x"), errors.New("not a statement"))
 	sign := func(leaf int64, digest string) []byte {
 		return signNote(t, s, answers.Receipt{Statement: digest, Leaf: leaf}.Text("directory.example"))
 	}

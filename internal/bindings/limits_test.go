@@ -10,6 +10,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/bindings"
 	"github.com/repopolicy/repopolicy/internal/rekor"
 	"github.com/repopolicy/repopolicy/internal/scaffold/bindtest"
+	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/rekorbind"
 
 	"github.com/repopolicy/repopolicy/internal/scaffold/sigstoretest"
@@ -66,7 +67,7 @@ func TestCaps(t *testing.T) {
 			t.Errorf("%s: %v", name, c.err)
 		}
 	}
-	for n, large := range map[int]bool{rekorbind.MaxStatementBytes: false, rekorbind.MaxStatementBytes + 1: true} {
+	for n, large := range map[int]bool{spelling.MaxStatementBytes: false, spelling.MaxStatementBytes + 1: true} {
 		if s, err := rekorbind.ParseStatement([]byte(pad("{}", n))); err == nil || strings.Contains(err.Error(), "at most") != large || s.Digest() == "" {
 			t.Errorf("%d bytes: %v", n, err)
 		}

@@ -108,7 +108,7 @@ func PlaceMoment(r *sigstore.Root, data []byte) (policy.Moment, error) {
 	if err != nil {
 		return policy.Moment{}, err
 	}
-	return policy.NewMoment(p.Log, p.Size, p.Time, p.Authority), nil
+	return policy.Log{ID: p.Log}.Seen(p.Size, p.Time, p.Authority), nil
 }
 
 // PlaceName returns the name of the file with a place proof that was made when a version
@@ -182,7 +182,7 @@ func (c *Collection) date(p sigstore.Place) {
 	if _, twice := c.dated[of]; !twice {
 		c.dated[of] = p.Checkpoint
 	}
-	c.moments[of] = append(c.moments[of], policy.NewMoment(p.Log, p.Size, p.Time, p.Authority))
+	c.moments[of] = append(c.moments[of], policy.Log{ID: p.Log}.Seen(p.Size, p.Time, p.Authority))
 }
 
 // Dater makes place proofs. What fails is warned of and left out: a binding is as good

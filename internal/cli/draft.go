@@ -208,7 +208,7 @@ func (v *draftVersion) signatures() (by, missing []string, need int, err error) 
 	if err != nil {
 		return nil, nil, 0, err
 	}
-	tallies := []chain.Tally{st.Own}
+	tallies := []chain.Standing{st}
 	if st.Before != nil {
 		tallies = append(tallies, *st.Before)
 	}

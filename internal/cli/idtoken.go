@@ -84,12 +84,10 @@ func (a *app) rawToken(ctx context.Context, o *tokenOptions) (string, error) {
 		}
 	}
 	raw, err := s.Token(ctx, oidc.Audience)
+	if f := a.NoPermission(err); f != nil {
+		return "", f
+	}
 	switch {
-	case errors.Is(err, oidc.ErrNoPermission):
-		return "", &policy.Fault{
-			Reason: policy.NoTokenPermission, Text: "the job may not have an ID token",
-			Hint: "say `permissions: id-token: write` for this job, and for this job only",
-		}
 	case errors.Is(err, oidc.ErrNoToken):
 		return "", &policy.Fault{
 			Reason: policy.LoginNeeded, Text: err.Error(),

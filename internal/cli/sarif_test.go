@@ -83,7 +83,7 @@ func synthetic(name, detail string, reasons ...policy.Reason) []repopolicy.Entry
 		} else {
 			d.Rules = []policy.RuleResult{{Rule: name, Mismatches: []policy.Mismatch{{Field: "ref", Kind: "differs", Want: detail, Got: name}}}}
 		}
-		out = append(out, repopolicy.Entry{Input: name, Fate: repopolicy.FateJudged, Result: &repopolicy.Result{
+		out = append(out, repopolicy.Entry{Input: name, Fate: "judged", Result: &repopolicy.Result{
 			Artifact: name, Decision: d, Digests: []policy.Digest{{Alg: "sha256", Hex: strings.Repeat("0a", 32)}},
 			Evidence: &repopolicy.Evidence{Path: name, Decision: d, Signer: policy.Identity{Kind: policy.KindURI, Value: detail, Issuer: name}},
 		}})

@@ -449,7 +449,7 @@ func (a *app) confirm(ctx context.Context, z *gate.Authorization, i int, path, b
 	}
 	j.Bundles = []string{bundle}
 	if id := z.Run.Identity(); id.Kind != policy.KindKey {
-		j.Narrow = &policy.Narrow{Identity: id.Value, Issuer: id.Issuer}
+		j.Narrow = &policy.FlagIdentity{Identity: id.Value, Issuer: id.Issuer}
 	}
 	subject := z.Subjects[i]
 	art := &release.Artifact{Arg: path, Name: subject.Name, Path: path, Commit: z.Commit}

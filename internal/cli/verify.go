@@ -151,7 +151,8 @@ func (a *app) verdict(ctx context.Context, o *verifyOptions, args []string, full
 		options = append(options, repopolicy.Explain())
 	}
 	progress, stop := a.progress(o, func(n int) { a.criteria(q.summary(p), n) })
-	v, err := q.client.Verify(ctx, p, append(options, repopolicy.Progress(progress))...)
+	q.client.Progress = progress
+	v, err := q.client.Verify(ctx, p, options...)
 	stop()
 	if err != nil {
 		return err

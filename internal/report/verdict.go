@@ -60,16 +60,16 @@ type Report struct {
 
 // Input is an input about which there is no verdict, as it denies nothing.
 type Input struct {
-	Input  string          `json:"input"`
-	Fate   repopolicy.Fate `json:"fate"`
-	For    string          `json:"evidence_for,omitempty"`
-	Reason policy.Reason   `json:"reason,omitempty"`
-	Detail string          `json:"detail,omitempty"`
+	Input  string        `json:"input"`
+	Fate   string        `json:"fate"`
+	For    string        `json:"evidence_for,omitempty"`
+	Reason policy.Reason `json:"reason,omitempty"`
+	Detail string        `json:"detail,omitempty"`
 }
 
 type Artifact struct {
 	Artifact string            `json:"artifact"`
-	Fate     repopolicy.Fate   `json:"fate"`
+	Fate     string            `json:"fate"`
 	Digests  map[string]string `json:"digests"`
 	Verdict  string            `json:"verdict"`
 	Reason   policy.Reason     `json:"reason"`
@@ -326,9 +326,9 @@ const isEvidence = "evidence for what was judged"
 func (p *Printer) notJudged(inputs []Input) {
 	kind := func(x Input) string {
 		switch {
-		case x.Fate == repopolicy.FateEvidence:
+		case x.Fate == "evidence":
 			return isEvidence
-		case x.Fate == repopolicy.FateUnverifiable:
+		case x.Fate == "unverifiable-evidence":
 			return "evidence that cannot be verified here"
 		case x.Reason == policy.ArtifactMissing:
 			return "listed and not there"

@@ -3,6 +3,7 @@
 package chain
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -499,7 +500,7 @@ func TestChainOfferings(t *testing.T) {
 		second.PAE() == second.Digest() || second.Err() != nil || second.Document() == nil {
 		t.Errorf("%+v", second)
 	}
-	if bad := BadStatement(nil, nil); bad.Err() == nil || bad.Document() != nil {
+	if bad, _ := (Predicate{}).Statement(nil, errors.New("not a statement")); bad.Err() == nil || bad.Document() != nil {
 		t.Error("a bad statement without an error")
 	}
 }

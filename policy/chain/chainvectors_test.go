@@ -5,6 +5,7 @@ package chain
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"reflect"
@@ -138,7 +139,7 @@ func (c *directoryCase) directory(
 		p := Position{s.Log, s.Index}
 		named[p] = true
 		if s.Leaf >= 0 {
-			d.Signatures = append(d.Signatures, ShownSignature{ref(s.Statement), p, leaves[s.Leaf]})
+			d.Signatures = append(d.Signatures, Listed{ref(s.Statement), "", p, leaves[s.Leaf]})
 		}
 	}
 	for name, i := range c.Disclosed {
@@ -146,10 +147,10 @@ func (c *directoryCase) directory(
 			t.Fatal("no leaf ", i)
 		}
 		digest := ref(name)
-		d.Statements = append(d.Statements, ShownStatement{digest, paes[name], leaves[i]})
+		d.Statements = append(d.Statements, Listed{digest, paes[name], Position{}, leaves[i]})
 		for _, sig := range h.Signatures {
 			if at := positionOf(sig.facts.Entry); sig.verified && sig.facts.Statement == digest && !named[at] {
-				d.Signatures = append(d.Signatures, ShownSignature{digest, at, leaves[i]})
+				d.Signatures = append(d.Signatures, Listed{digest, "", at, leaves[i]})
 			}
 		}
 	}
@@ -227,7 +228,7 @@ func statementOf(t fataler, text, previous string) Statement {
 			}
 		}
 	}
-	s, _ := p.Statement(encodeStatement(t, p))
+	s, _ := p.Statement(encodeStatement(t, p), nil)
 	return s
 }
 
@@ -320,7 +321,7 @@ func readChain(t testing.TB, v vectors.Vector) chainInput {
 		h.Leaves = append(h.Leaves, l)
 	}
 	for _, m := range c.Moments {
-		h.Moments = append(h.Moments, policy.NewMoment(m.Log, m.Size, m.At, m.By))
+		h.Moments = append(h.Moments, policy.Log{ID: m.Log}.Seen(m.Size, m.At, m.By))
 	}
 	for _, x := range c.Clock {
 		h.clock = append(h.clock, newTick(x.Log, x.Index, x.At))
@@ -473,7 +474,7 @@ func TestChainJunk(t *testing.T) {
 		d := in.in.Decide(Evaluate(in.h).Trusted(in.demand))
 		junk := in.h
 		junk.Signatures, junk.Leaves = slices.Clone(junk.Signatures), slices.Clone(junk.Leaves)
-		junk.Statements = append(slices.Clone(junk.Statements), Statement{}, BadStatement([]byte("junk"), nil))
+		junk.Statements = append(slices.Clone(junk.Statements), Statement{}, bad([]byte("junk")))
 		for _, s := range in.h.Signatures {
 			unverified, elsewhere := s, s
 			unverified.verified = false
@@ -567,4 +568,10 @@ func TestStatementVectorsAgree(t *testing.T) {
 	if n == 0 {
 		t.Error("no vector")
 	}
+}
+
+// bad returns the statement of a payload that encodes no predicate.
+func bad(payload []byte) Statement {
+	s, _ := Predicate{}.Statement(payload, errors.New("not a statement"))
+	return s
 }

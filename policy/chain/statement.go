@@ -51,22 +51,19 @@ type Statement struct {
 // because its policy is invalid or says something else than the predicate, is
 // returned together with an error: its log entries are then known to be void.
 // A policy of a newer format is no error.
-func (p Predicate) Statement(payload []byte) (Statement, error) {
+//
+// A payload that is not the encoding of any predicate is unread for a reason: its statement can
+// never be part of a chain, either.
+func (p Predicate) Statement(payload []byte, unread error) (Statement, error) {
+	if unread != nil {
+		return Statement{digest: spelling.Sum(payload), pae: paeDigest(payload), err: unread}, unread
+	}
 	s := Statement{digest: spelling.Sum(payload), pae: paeDigest(payload), previous: p.Previous, version: p.Version}
 	s.err = s.read(p)
 	if s.err != nil {
 		s.doc, s.newer = nil, false
 	}
 	return s, s.err
-}
-
-// BadStatement returns the statement of a payload that is not the encoding of
-// any predicate: it can never be part of a chain.
-func BadStatement(payload []byte, err error) Statement {
-	if err == nil {
-		err = errors.New("not a statement")
-	}
-	return Statement{digest: spelling.Sum(payload), pae: paeDigest(payload), err: err}
 }
 
 func (s *Statement) read(p Predicate) error {

@@ -197,7 +197,7 @@ func drawView(r *rand.Rand) *viewWorld {
 	for _, l := range w.logs {
 		for n := r.IntN(5); n > 0; n-- {
 			at := r.Float64() * viewDays
-			w.moments = append(w.moments, policy.NewMoment(l.ID, w.size(l.ID, at), day(at).Add(time.Second), "tsa"))
+			w.moments = append(w.moments, policy.Log{ID: l.ID}.Seen(w.size(l.ID, at), day(at).Add(time.Second), "tsa"))
 		}
 	}
 	w.direct(r)
@@ -297,7 +297,7 @@ func (w *viewWorld) history(v view) History {
 		}
 		for name, k := range w.shown {
 			if s := w.statements[name]; k <= v.leaf {
-				h.Directory.Statements = append(h.Directory.Statements, ShownStatement{s.digest, s.pae, w.moment(k)})
+				h.Directory.Statements = append(h.Directory.Statements, Listed{s.digest, s.pae, Position{}, w.moment(k)})
 			}
 		}
 	}
@@ -311,7 +311,7 @@ func (w *viewWorld) history(v view) History {
 		if e.member != 0 {
 			s := w.statements[e.statement]
 			if k, ok := w.signed[at]; ok && k <= v.leaf {
-				h.Directory.Signatures = append(h.Directory.Signatures, ShownSignature{s.digest, at, w.moment(k)})
+				h.Directory.Signatures = append(h.Directory.Signatures, Listed{s.digest, "", at, w.moment(k)})
 			}
 			if v.signatures[at] {
 				h.Signatures = append(h.Signatures, SignatureFacts{
