@@ -90,11 +90,16 @@ func TestParse(t *testing.T) {
 		t.Fatalf("%+v %v", p, err)
 	}
 	for what, text := range map[string]string{
-		"empty": "", "no packages": "a: b\n", "a list": "- a\n", "text": "x", "not YAML": "a: [", "packages of text": "packages:\n  - x\n",
-		"a key twice": ok + "    repo_name: c\n", "packages twice": ok + ok, "two documents": ok + "---\n" + ok, "an alias": "a: &x b\nc: *x\n" + ok, "an anchor": "a: &x b\n" + ok,
-		"a merge key": "packages:\n  - <<: {repo_owner: a}\n", "a tag": "a: !!binary aGk=\n" + ok, "a key that is a list": "[a]: b\n" + ok,
-		"deep": "packages: " + strings.Repeat("[", 100) + strings.Repeat("]", 100) + "\n", "many": "packages: [" + strings.Repeat("a,", maxNodes) + "a]\n",
-		"large": ok + "# " + strings.Repeat("x", MaxBytes), "a control character": ok + "    x: \"\x01\"\n", "not UTF-8": ok + "    x: \xff\n",
+		"empty": "", "no packages": "a: b\n", "a list": "- a\n", "text": "x", "not YAML": "a: [",
+		"packages of text": "packages:\n  - x\n",
+		"a key twice":      ok + "    repo_name: c\n", "packages twice": ok + ok, "two documents": ok + "---\n" + ok,
+		"an alias": "a: &x b\nc: *x\n" + ok, "an anchor": "a: &x b\n" + ok,
+		"a merge key": "packages:\n  - <<: {repo_owner: a}\n", "a tag": "a: !!binary aGk=\n" + ok,
+		"a key that is a list": "[a]: b\n" + ok,
+		"deep":                 "packages: " + strings.Repeat("[", 100) + strings.Repeat("]", 100) + "\n",
+		"many":                 "packages: [" + strings.Repeat("a,", maxNodes) + "a]\n",
+		"large":                ok + "# " + strings.Repeat("x", MaxBytes), "a control character": ok + "    x: \"\x01\"\n",
+		"not UTF-8": ok + "    x: \xff\n",
 	} {
 		if p, err := Parse([]byte(text)); err == nil {
 			t.Errorf("%s: %+v", what, p)
@@ -146,7 +151,8 @@ func FuzzPolicy(f *testing.F) {
 
 // BenchmarkParse reads a file of the largest size.
 func BenchmarkParse(b *testing.B) {
-	entry := "  - repo_owner: acme\n    repo_name: widget\n    asset: widget_{{.OS}}.zip\n    github_artifact_attestations:\n      signer_workflow: acme/widget/.github/workflows/release.yml\n"
+	entry := "  - repo_owner: acme\n    repo_name: widget\n    asset: widget_{{.OS}}.zip\n" +
+		"    github_artifact_attestations:\n      signer_workflow: acme/widget/.github/workflows/release.yml\n"
 	data := []byte("packages:\n" + strings.Repeat(entry, (MaxBytes-100)/len(entry)))
 	b.SetBytes(int64(len(data)))
 	for b.Loop() {

@@ -78,7 +78,8 @@ func TestWorkflow(t *testing.T) {
 
 // TestLeavesPlaces: a workflow that copies signatures alone is told, and what init writes is not.
 func TestLeavesPlaces(t *testing.T) {
-	github := "      - run: |\n          mkdir -p .repopolicy/signatures\n          cp ../bound/.repopolicy/signatures/*.sigstore.json .repopolicy/signatures/\n"
+	github := "      - run: |\n          mkdir -p .repopolicy/signatures\n" +
+		"          cp ../bound/.repopolicy/signatures/*.sigstore.json .repopolicy/signatures/\n"
 	gitlab := "  script:\n    - cp \"$bound\"/.repopolicy/signatures/*.sigstore.json .repopolicy/signatures/\n"
 	for name, x := range map[string]struct {
 		text, want string
