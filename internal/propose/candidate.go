@@ -94,6 +94,7 @@ type survey struct {
 	forbidden   map[string]string   // jobs that publish on events that never release
 	considered  map[string]bool     // jobs that publish on events that can release
 	silentOrder []string            // of quiet and forbidden jobs
+	later       bool                // words of the language that are to come may be used
 	forced      string              // the file that the user named; "" for none
 	out         *Proposal
 }
@@ -131,7 +132,7 @@ var forbidden = map[string]string{
 func (s *survey) run() {
 	for _, w := range s.reader.Files {
 		for _, event := range w.Events() {
-			if !slices.Contains(opened, event) {
+			if !slices.Contains(opened, event) && !(s.later && event == "repository_dispatch") {
 				s.refused(w, event)
 				continue
 			}
@@ -163,7 +164,7 @@ func (s *survey) starts(w *ci.Workflow, event string) (out []start) {
 		out = s.tagged(event, nil)
 	case "workflow_dispatch":
 		out = append(s.tagged(event, nil), s.onBranches(event, []string{s.project.Default})...)
-	case "schedule":
+	case "schedule", "repository_dispatch":
 		out = s.onBranches(event, []string{s.project.Default})
 	}
 	return out
@@ -293,15 +294,21 @@ func (s *survey) job(j ci.Job, x start) {
 		return
 	}
 	pubs := d.publications()
-	if len(pubs) == 0 && s.forced != "" {
+	switch {
+	case x.Event == "repository_dispatch" && j.Environment == "" && len(pubs) > 0:
+		s.forbid(j, x.Event) // it may be opened for an environment alone
+		return
+	case len(pubs) == 0 && s.forced != "":
 		pubs = []publication{{producer: byAnswer, guess: true}}
-	}
-	if len(pubs) == 0 || practice(j) != "" && s.forced == "" {
+	case len(pubs) == 0 || practice(j) != "" && s.forced == "":
 		s.silent(j, d, pubs)
 		return
 	}
-	c := s.candidate(j)
 	s.considered[label(j)] = true
+	s.candidate(j).add(x, pubs)
+}
+
+func (c *candidate) add(x start, pubs []publication) {
 	if x.ref == "" {
 		c.tagged.add(x.Event, x.family, "", pubs)
 	} else {
@@ -372,14 +379,19 @@ func (s *survey) refused(w *ci.Workflow, event string) {
 			s.silent(j, d, nil)
 			continue
 		}
-		why := forbidden[event]
-		if why == "" {
-			why = nobody + byTag
-		}
-		if key := label(j); s.forbidden[key] == "" {
-			s.forbidden[key] = fmt.Sprintf("no rule for its runs by %s: that event never releases, it %s, "+
-				"or name the file with --workflow", event, why)
-			s.silentOrder = append(s.silentOrder, key)
-		}
+		s.forbid(j, event)
+	}
+}
+
+// forbid remembers a job that publishes on an event that never releases.
+func (s *survey) forbid(j ci.Job, event string) {
+	why := forbidden[event]
+	if why == "" {
+		why = nobody + byTag
+	}
+	if key := label(j); s.forbidden[key] == "" {
+		s.forbidden[key] = fmt.Sprintf("no rule for its runs by %s: that event never releases, it %s, "+
+			"or name the file with --workflow", event, why)
+		s.silentOrder = append(s.silentOrder, key)
 	}
 }

@@ -46,6 +46,8 @@ type Options struct {
 	Environment string
 	Tags        []string // patterns
 	Artifacts   []string // patterns
+
+	later bool // words of the language that are to come may be used
 }
 
 // Finding is something that was found, with what follows from it.
@@ -86,6 +88,7 @@ type Rule struct {
 	Environment  string
 	Triggers     []string
 	Refs         []string // patterns; nil if tags release
+	TagPrefix    string   // what stands before the version of a package in its tags
 	Tags         []string // patterns; the one element [tagset.Semver] or [Any] stands for that word
 	Artifacts    []string
 	Runner       string   // "" for the forge's own
@@ -108,7 +111,7 @@ func From(p Project, o Options) *Proposal {
 	owner, _, _ := strings.Cut(p.Repository.Path(), "/")
 	p.catalog = names.Read(p.clone, owner, p.name())
 	s := &survey{
-		project: &p, out: out, forced: o.Workflow, families: tagset.Families(p.Tags),
+		project: &p, out: out, forced: o.Workflow, later: o.later || Later, families: tagset.Families(p.Tags),
 		uploads: map[string][]string{}, quiet: map[string]string{}, forbidden: map[string]string{},
 		considered: map[string]bool{},
 	}

@@ -77,6 +77,9 @@ func (p *Proposal) rule(line func(string, ...any), r *Rule) {
 	} else {
 		line("tags        = %s%s", list(r.Tags), guess(r.GuessTags))
 	}
+	if r.TagPrefix != "" {
+		line("tag-prefix  = %s", quote(r.TagPrefix))
+	}
 	if r.Refs != nil {
 		line("refs        = %s", list(r.Refs))
 	}
