@@ -131,14 +131,15 @@ var forbidden = map[string]string{
 // run looks at all workflows.
 func (s *survey) run() {
 	for _, w := range s.reader.Files {
+		if !w.MayHaveTokens() {
+			continue
+		}
 		for _, event := range w.Events() {
 			if !slices.Contains(opened, event) && !(s.later && event == "repository_dispatch") {
 				s.refused(w, event)
 				continue
 			}
-			for _, x := range s.starts(w, event) {
-				s.start(w, x)
-			}
+			s.all(w, s.starts(w, event))
 		}
 	}
 }
@@ -275,15 +276,47 @@ func refPattern(filter string) (string, bool) {
 	return out, strings.Trim(out, "*/.") != "" && valid("refs/heads/"+out)
 }
 
-// start looks at the jobs of one start.
-func (s *survey) start(w *ci.Workflow, x start) {
-	for _, j := range s.reader.Jobs(w, x.Start) {
-		s.job(j, x)
+// maxFamilies is for how many families of tags one workflow is looked at, if it does something
+// else for each. Further ones are taken to be like those that are not looked at: not released.
+const maxFamilies = 40
+
+// all looks at the jobs of several starts. If what runs does not depend on the tag, one is looked
+// at for all families.
+func (s *survey) all(w *ci.Workflow, starts []start) {
+	var same []found
+	reuse := false
+	for i, x := range starts {
+		if x.ref == "" && reuse {
+			for _, f := range same {
+				s.considered[label(f.job)] = true
+				s.candidate(f.job).add(x, f.pubs)
+			}
+			continue
+		}
+		if x.ref == "" && i >= maxFamilies {
+			continue
+		}
+		jobs, depends := s.reader.Jobs(w, x.Start)
+		var here []found
+		for _, j := range jobs {
+			if pubs := s.job(j, x); pubs != nil {
+				here = append(here, found{j, pubs})
+			}
+		}
+		if x.ref == "" {
+			same, reuse = here, !depends
+		}
 	}
 }
 
-// job looks at what a job publishes.
-func (s *survey) job(j ci.Job, x start) {
+// found is a job with what it publishes.
+type found struct {
+	job  ci.Job
+	pubs []publication
+}
+
+// job looks at what a job publishes; nil if it gets no rule for it.
+func (s *survey) job(j ci.Job, x start) []publication {
 	d := newDetector(s.project.clone, s.project.catalog, j)
 	for _, u := range d.uploads {
 		if !slices.Contains(s.uploads[j.Caller], u) {
@@ -291,21 +324,22 @@ func (s *survey) job(j ci.Job, x start) {
 		}
 	}
 	if !j.Token || s.forced != "" && s.forced != j.Caller && s.forced != j.File {
-		return
+		return nil
 	}
 	pubs := d.publications()
 	switch {
 	case x.Event == "repository_dispatch" && j.Environment == "" && len(pubs) > 0:
 		s.forbid(j, x.Event) // it may be opened for an environment alone
-		return
+		return nil
 	case len(pubs) == 0 && s.forced != "":
 		pubs = []publication{{producer: byAnswer, guess: true}}
 	case len(pubs) == 0 || practice(j) != "" && s.forced == "":
 		s.silent(j, d, pubs)
-		return
+		return nil
 	}
 	s.considered[label(j)] = true
 	s.candidate(j).add(x, pubs)
+	return pubs
 }
 
 func (c *candidate) add(x start, pubs []publication) {
@@ -370,7 +404,8 @@ func (s *survey) silent(j ci.Job, d *detector, pubs []publication) {
 // refused looks for jobs that publish on an event that never releases.
 func (s *survey) refused(w *ci.Workflow, event string) {
 	x := ci.Start{Event: event, Ref: "refs/heads/" + s.project.Default}
-	for _, j := range s.reader.Jobs(w, x) {
+	jobs, _ := s.reader.Jobs(w, x)
+	for _, j := range jobs {
 		if !j.Token || practice(j) != "" || s.forced != "" {
 			continue
 		}

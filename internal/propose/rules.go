@@ -417,7 +417,10 @@ func (s *survey) withoutWeaker() {
 // weakens reports whether a rule without an environment allows what another one of the same file
 // allows in an environment alone.
 func (r *Rule) weakens(b *Rule) bool {
-	if r.Environment != "" || b.Environment == "" || r.Workflow != b.Workflow || r.Caller != b.Caller || !slices.Equal(r.Tags, b.Tags) {
+	if r.Environment != "" || b.Environment == "" || r.Workflow != b.Workflow || r.Caller != b.Caller {
+		return false
+	}
+	if !slices.Equal(r.Tags, b.Tags) || !slices.Equal(r.Refs, b.Refs) {
 		return false
 	}
 	blind := r.GuessArtifacts && !slices.Contains(r.kinds, images)
