@@ -44,9 +44,14 @@ func (a *app) initCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "init",
 		Short: "write a first policy for a repository and the workflow that binds it",
-		Long: `Init looks at the repository in the working directory, says what it finds and what
-follows from it, and writes .repopolicy/policy.toml, the workflow that binds it and a
-line of .gitattributes. It overwrites nothing: what is there already stays.
+		Long: `Init looks at the repository in the working directory: what its workflows run, its
+manifests and tags. It says what it finds and what follows from it, shows the policy that
+it proposes, and writes .repopolicy/policy.toml, the workflow that binds it and a line of
+.gitattributes. It overwrites nothing: what is there already stays.
+
+A rule is proposed for each job that leaves evidence of a release by its identity. What the
+clone does not say is marked as a guess, or asked together with the flag that answers it. Where
+no job releases, nothing is written.
 
 The first maintainer is who signs in, on a terminal or with the token that the
 environment offers; init then also makes the first signature, so that one commit

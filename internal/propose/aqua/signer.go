@@ -36,17 +36,13 @@ func fromCosign(n *yaml.Node) (signer, error) {
 	if err != nil {
 		return signer{}, err
 	}
-	identity, issuer := opts["--certificate-identity"], opts["--certificate-oidc-issuer"]
-	expression := false
+	identity, expression := opts["--certificate-identity"], false
 	if identity == "" {
 		identity, expression = opts["--certificate-identity-regexp"], true
 	}
-	if re := opts["--certificate-oidc-issuer-regexp"]; issuer == "" && re != "" {
-		text, rest := literal(re)
-		if rest != "" {
-			return signer{}, fmt.Errorf("the issuer is an expression, %q", re)
-		}
-		issuer = text
+	issuer, err := issuerOf(opts)
+	if err != nil {
+		return signer{}, err
 	}
 	switch {
 	case identity == "" && (opts["--key"] != "" || get(n, "key") != nil):
@@ -59,16 +55,8 @@ func fromCosign(n *yaml.Node) (signer, error) {
 		return signer{}, errors.New("no issuer is named, and the same name from another issuer is another person")
 	}
 	s := signer{issuer: issuer}
-	for flag, value := range opts {
-		switch flag {
-		case "--certificate-github-workflow-trigger":
-			s.triggers = []string{value}
-		case "--certificate-github-workflow-name",
-			"--certificate-github-workflow-sha",
-			"--certificate-github-workflow-ref",
-			"--certificate-github-workflow-repository":
-			return signer{}, fmt.Errorf("a rule has nothing for %s", flag)
-		}
+	if err := s.conditions(opts); err != nil {
+		return signer{}, err
 	}
 	rest := "" // of the expression, that does not match one text only
 	if expression {
@@ -78,16 +66,43 @@ func fromCosign(n *yaml.Node) (signer, error) {
 	if i := strings.Index(identity, "{{"); i >= 0 {
 		identity, rest = identity[:i], anything
 	}
-	if issuer != githubIssuer {
-		if rest != "" {
-			return signer{}, errors.New("the identity is an expression that matches more than one")
-		}
-		if s.kind, s.value = policy.KindEmail, identity; strings.Contains(identity, "://") {
-			s.kind = policy.KindURI
-		}
-		return s, nil
+	if issuer == githubIssuer {
+		return s.workflow(identity, rest)
 	}
-	return s.workflow(identity, rest)
+	if rest != "" {
+		return signer{}, errors.New("the identity is an expression that matches more than one")
+	}
+	if s.kind, s.value = policy.KindEmail, identity; strings.Contains(identity, "://") {
+		s.kind = policy.KindURI
+	}
+	return s, nil
+}
+
+// issuerOf returns the issuer that options name, "" if none.
+func issuerOf(opts map[string]string) (string, error) {
+	issuer, re := opts["--certificate-oidc-issuer"], opts["--certificate-oidc-issuer-regexp"]
+	if issuer != "" || re == "" {
+		return issuer, nil
+	}
+	text, rest := literal(re)
+	if rest != "" {
+		return "", fmt.Errorf("the issuer is an expression, %q", re)
+	}
+	return text, nil
+}
+
+// conditions takes what options say of the run.
+func (s *signer) conditions(opts map[string]string) error {
+	for flag, value := range opts {
+		switch flag {
+		case "--certificate-github-workflow-trigger":
+			s.triggers = []string{value}
+		case "--certificate-github-workflow-name", "--certificate-github-workflow-sha",
+			"--certificate-github-workflow-ref", "--certificate-github-workflow-repository":
+			return fmt.Errorf("a rule has nothing for %s", flag)
+		}
+	}
+	return nil
 }
 
 // workflow reads "https://github.com/owner/name/path@ref", which continues with
