@@ -91,6 +91,7 @@ type Rule struct {
 	TagPrefix    string   // what stands before the version of a package in its tags
 	Tags         []string // patterns; the one element [tagset.Semver] or [Any] stands for that word
 	Artifacts    []string
+	Overlaps     bool     // with others, which is meant
 	Runner       string   // "" for the forge's own
 	Notes        []string // comments before the rule
 
@@ -126,6 +127,7 @@ func From(p Project, o Options) *Proposal {
 		s.named(o)
 	}
 	out.since(p.Bundles)
+	out.markOverlaps(p.Repository)
 	out.people(
 		p.first(".github/CODEOWNERS", "CODEOWNERS", "docs/CODEOWNERS", ".gitlab/CODEOWNERS"),
 		p.first(

@@ -89,6 +89,9 @@ func short(r *Rule) string {
 	add("prefix", r.TagPrefix)
 	add("tags", r.Tags...)
 	add("names", r.Artifacts...)
+	if r.Overlaps {
+		add("overlaps", "yes")
+	}
 	return strings.Join(out, "; ")
 }
 
