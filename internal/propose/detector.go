@@ -185,6 +185,17 @@ func (d *detector) generated() []publication {
 	return nil
 }
 
+// signsBuilds reports whether the builds of Maven or Gradle sign with Sigstore.
+func (d *detector) signsBuilds() bool {
+	for _, name := range []string{"pom.xml", "build.gradle", "build.gradle.kts", "settings.gradle", "settings.gradle.kts"} {
+		text := string(d.clone.Read(name))
+		if strings.Contains(text, "sigstore-maven-plugin") || strings.Contains(text, "dev.sigstore.sign") {
+			return true
+		}
+	}
+	return false
+}
+
 // ownScript is the guess that a script of the project publishes its packages to npm, if it is
 // called so and cannot be read, or calls something so.
 func (d *detector) ownScript() []publication {
@@ -329,7 +340,6 @@ func unfinished(name string) bool {
 		"preview",
 		"snapshot",
 		"snapshots",
-		"weekly",
 		"daily",
 		"insiders",
 	)

@@ -97,6 +97,10 @@ var producers = []producer{
 		},
 	},
 	{
+		name: "Maven", kind: mavenFiles, commands: []string{"mvn", "mvnw", "gradle", "gradlew"},
+		unless: func(a act) bool { return !a.d.signsBuilds() || !publishesBuild(a) },
+	},
+	{
 		name: "GoReleaser", kind: files, unless: func(a act) bool { return noGoRelease(a) || !a.signs(false) },
 		actions: []string{"goreleaser/goreleaser-action"}, commands: []string{"goreleaser"}, names: goFiles,
 	},
@@ -273,6 +277,13 @@ func otherIndex(a act) bool {
 		return forTests(s) || strings.Contains(s, "://") && !strings.Contains(s, "upload.pypi.org")
 	}
 	return dryRun(a) || slices.ContainsFunc(where, other)
+}
+
+// publishesBuild reports whether a run of Maven or Gradle publishes.
+func publishesBuild(a act) bool {
+	return slices.ContainsFunc(operands(a.words[1:]), func(w string) bool {
+		return w == "deploy" || strings.HasPrefix(w, "publish") || strings.HasSuffix(w, ":deploy")
+	})
 }
 
 // noGoRelease reports a run of GoReleaser that releases nothing, or something else by the night.
