@@ -106,14 +106,19 @@ func (s *survey) byHand(c *candidate, k kind) bool {
 	})
 }
 
-// ofRelease reports whether a condition asks for a release.
+// ofRelease reports whether a condition asks for a release: what an earlier job or step found
+// out, or what the commit says.
 func ofRelease(condition string) bool {
-	for _, w := range []string{"release", "publish", "tag", "version"} {
-		if strings.Contains(strings.ToLower(condition), w) {
+	condition = strings.ToLower(condition)
+	if !strings.Contains(condition, "outputs.") && !strings.Contains(condition, "head_commit.message") {
+		return false
+	}
+	for _, w := range []string{"release", "publish", "version"} {
+		if strings.Contains(condition, w) {
 			return true
 		}
 	}
-	return false
+	return wordIn(condition, "tag", "tags", "newtag", "tagname")
 }
 
 // note adds a finding about a candidate, once.

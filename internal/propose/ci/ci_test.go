@@ -147,7 +147,8 @@ func TestCommands(t *testing.T) {
 		"# a\nb # c\nd#e": "b/d#e",
 		"X=1 Y=2 sudo a":  "a", "if a; then b; fi": "a/b/fi", "for f in x; do a $f; done": "for f in x/a $f/done",
 		"x | xargs -I {} -r a {}": "x/a {}",
-		"npx a":                   "a", "pnpm exec a": "a", "python -m a": "a", "a $(b c) d": "a/b c/d", "a `b`": "a/b", "(a)": "a",
+		"npx a":                   "a", "pnpm exec a": "a", "python -m a": "a",
+		"a $(b c) d": "a/b c/d", "a `b`": "a/b", "(a)": "a",
 		"@a": "a", "-@a b": "a b", "'a": "a", "": "",
 		"a \"b": "a,b", "X=1": "",
 	} {

@@ -310,10 +310,7 @@ func TestGHNeverWider(t *testing.T) {
 			) + one(
 				"/",
 				"//",
-			) + one(
-				w.Path,
-				".github/workflows/ci.yml",
-			) + "@" + one(
+			) + one(w.Path, ".github/workflows/ci.yml") + "@" + one(
 				signerRef,
 				ref,
 				"refs/tags/v5",
