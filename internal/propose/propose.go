@@ -148,7 +148,7 @@ func (p *Project) first(names ...string) []byte {
 // named makes a rule for a file that the user named and that says nothing itself.
 func (s *survey) named(o Options) {
 	r := Rule{
-		Name:        s.out.name(o.Workflow),
+		Name:        s.out.name(o.Workflow, ""),
 		Workflow:    o.Workflow,
 		Environment: o.Environment,
 		Tags:        o.Tags,
@@ -246,22 +246,35 @@ func (r *Rule) at(ref string) bool {
 	return policy.ValidRef(r.SignerRef)
 }
 
-// name returns a name for a rule, from that of its file.
-func (p *Proposal) name(path string) string {
+// name returns a name for a rule, from that of its file, or else with its environment.
+func (p *Proposal) name(path, environment string) string {
 	base := path[strings.LastIndexByte(path, '/')+1:]
-	base = strings.TrimSuffix(strings.TrimSuffix(base, ".yml"), ".yaml")
-	base = strings.Trim(strings.Map(func(r rune) rune {
+	base = slug(strings.TrimSuffix(strings.TrimSuffix(base, ".yml"), ".yaml"))
+	if base == "" || len(base) > maxName {
+		base = "release"
+	}
+	taken := func(name string) bool {
+		return slices.ContainsFunc(p.Rules, func(r Rule) bool { return r.Name == name })
+	}
+	if longer := base + "-" + slug(environment); environment != "" && environment != base && taken(base) && len(longer) <= maxName {
+		base = longer
+	}
+	name := base
+	for n := 2; taken(name); n++ {
+		name = fmt.Sprintf("%s-%d", base, n)
+	}
+	return name
+}
+
+// maxName is how long a name of a rule may be before a number is added.
+const maxName = 60
+
+// slug keeps what the name of a rule may hold.
+func slug(text string) string {
+	return strings.Trim(strings.Map(func(r rune) rune {
 		if r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r == '-' || r == '_' || r == '.' {
 			return r
 		}
 		return '-'
-	}, base), "-._")
-	if base == "" || len(base) > 60 {
-		base = "release"
-	}
-	name := base
-	for n := 2; slices.ContainsFunc(p.Rules, func(r Rule) bool { return r.Name == name }); n++ {
-		name = fmt.Sprintf("%s-%d", base, n)
-	}
-	return name
+	}, text), "-._")
 }

@@ -316,7 +316,7 @@ func (s *survey) add(r Rule, c *candidate, pubs []publication, o Options) {
 		s.artifacts(&r, c, pubs)
 	}
 	r.kinds = (&occasion{pubs: pubs}).kinds()
-	r.Name = s.out.name(c.caller)
+	r.Name = s.out.name(s.naming(c), r.Environment)
 	s.out.Rules = append(s.out.Rules, r)
 	var how []string
 	for _, p := range pubs {
@@ -325,6 +325,15 @@ func (s *survey) add(r Rule, c *candidate, pubs []publication, o Options) {
 		}
 	}
 	s.out.found(c.label()+": "+strings.Join(how, ", "), "rule %s%s", r.Name, r.detail())
+}
+
+// naming returns the file after which a rule is called: what is called, unless several call it.
+func (s *survey) naming(c *candidate) string {
+	shared := slices.ContainsFunc(s.candidates, func(o *candidate) bool { return o.file == c.file && o.caller != c.caller })
+	if c.foreign.Ref != "" || shared {
+		return c.caller
+	}
+	return c.file
 }
 
 // artifacts sets the names that a rule allows.
