@@ -256,7 +256,8 @@ func (p *Proposal) name(path, environment string) string {
 	taken := func(name string) bool {
 		return slices.ContainsFunc(p.Rules, func(r Rule) bool { return r.Name == name })
 	}
-	if longer := base + "-" + slug(environment); environment != "" && environment != base && taken(base) && len(longer) <= maxName {
+	longer := base + "-" + slug(environment)
+	if environment != "" && environment != base && taken(base) && len(longer) <= maxName {
 		base = longer
 	}
 	name := base

@@ -108,7 +108,6 @@ type frame struct {
 	caller string
 	file   *Workflow
 	inputs map[string]value
-	event  map[string]value // of inputs that are not declared: nothing, or not known
 	token  grant
 	unsure []string
 	depth  int
