@@ -144,7 +144,11 @@ type Workflow struct {
 	env    map[string]string
 	token  grant
 	jobs   []job
+	tokens bool // something in it can grant ID tokens, or calls a file of this repository
 }
+
+// MayHaveTokens is false if no job that the workflow starts can have an ID token.
+func (w *Workflow) MayHaveTokens() bool { return w.tokens }
 
 type job struct {
 	id, uses, cond, environment string
@@ -167,8 +171,11 @@ func Parse(name string, data []byte) *Workflow {
 		env: texts(top.values["env"]), token: grantOf(top.values["permissions"]),
 	}
 	for _, id := range jobs.keys {
-		w.jobs = append(w.jobs, jobOf(id, mappingOf(jobs.values[id])))
+		j := jobOf(id, mappingOf(jobs.values[id]))
+		w.tokens = w.tokens || j.uses != "" || j.token == granted
+		w.jobs = append(w.jobs, j)
 	}
+	w.tokens = w.tokens || w.token == granted
 	return w
 }
 
