@@ -120,7 +120,8 @@ func (s Surroundings) Token(ctx context.Context, audience string) (string, error
 // audience, or that says that it may not; and on GitLab, which makes tokens only for
 // jobs that ask for them in their configuration, whether this one did or not.
 func (s Surroundings) Offers() bool {
-	return s.Getenv(envOwnToken) != "" || s.Getenv(envRequestURL) != "" || s.Getenv(envActions) == "true" || s.Getenv(envGitLab) == "true" ||
+	return s.Getenv(envOwnToken) != "" || s.Getenv(envRequestURL) != "" || s.Getenv(envActions) == "true" ||
+		s.Getenv(envGitLab) == "true" ||
 		s.Run != nil && (s.Getenv(envCircleCI) == "true" || s.Getenv(envBuildkite) == "true")
 }
 
@@ -130,7 +131,9 @@ func (s Surroundings) request(ctx context.Context, audience string) (string, err
 	var err error
 	switch {
 	case s.Metadata != nil:
-		printed, err = s.Metadata(ctx, googleIdentity+"?"+url.Values{"audience": {audience}, "format": {"full"}}.Encode())
+		printed, err = s.Metadata(
+			ctx, googleIdentity+"?"+url.Values{"audience": {audience}, "format": {"full"}}.Encode(),
+		)
 	case s.Getenv(envRequestURL) != "" && s.Getenv(envRequestToken) != "":
 		return s.github(ctx, audience)
 	case s.Getenv(envActions) == "true":
@@ -154,7 +157,10 @@ func (s Surroundings) github(ctx context.Context, audience string) (string, erro
 		return "", fmt.Errorf("%s is not a URL", envRequestURL)
 	}
 	if !s.ofForge(u) {
-		return "", fmt.Errorf("%s names %s, which is not the forge: the token to ask with is not sent there", envRequestURL, u.Redacted())
+		return "", fmt.Errorf(
+			"%s names %s, which is not the forge: the token to ask with is not sent there", envRequestURL,
+			u.Redacted(),
+		)
 	}
 	q := u.Query()
 	q.Set("audience", audience)

@@ -115,7 +115,15 @@ func TestAmbientVariable(t *testing.T) {
 		"half a second":   tokenOf(t, map[string]any{"exp": float64(tokenTime.Unix()) + 0.5}),
 	} {
 		// The variable goes before GitHub's, and nobody is asked.
-		got, err := Ambient(t.Context(), Surroundings{Getenv: env(envToken, good, envRequestURL, "https://token.example/", envRequestToken, "x"), Get: noGet(t)}, "sigstore", tokenTime)
+		got, err := Ambient(
+			t.Context(),
+			Surroundings{
+				Getenv: env(envToken, good, envRequestURL, "https://token.example/", envRequestToken, "x"),
+				Get:    noGet(t),
+			},
+			"sigstore",
+			tokenTime,
+		)
 		if err != nil || got != good {
 			t.Errorf("%s: %q %v", name, got, err)
 		}
@@ -134,7 +142,10 @@ func TestAmbientVariable(t *testing.T) {
 		"no address":   env(envRequestToken, "x"),
 		"empty values": env(envToken, "", envRequestURL, "", envRequestToken, "x"),
 	} {
-		if got, err := Ambient(t.Context(), Surroundings{Getenv: e, Get: noGet(t)}, "sigstore", tokenTime); !errors.Is(err, ErrNoToken) || got != "" {
+		if got, err := Ambient(t.Context(), Surroundings{Getenv: e, Get: noGet(t)}, "sigstore", tokenTime); !errors.Is(
+			err, ErrNoToken,
+		) ||
+			got != "" {
 			t.Errorf("%s: %q %v", name, got, err)
 		}
 	}
@@ -180,12 +191,22 @@ func TestAmbientRequest(t *testing.T) {
 	for name, h := range cases {
 		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			// GitHub's address has parameters of its own.
-			if q := r.URL.Query(); q.Get("api-version") != "2.0" || len(q["audience"]) != 1 || q.Get("audience") != "sigstore" || r.Header.Get("Authorization") != "Bearer "+bearer {
+			if q := r.URL.Query(); q.Get("api-version") != "2.0" || len(q["audience"]) != 1 ||
+				q.Get("audience") != "sigstore" ||
+				r.Header.Get("Authorization") != "Bearer "+bearer {
 				t.Errorf("%s: %s %v", name, r.URL, r.Header)
 			}
 			h(w, r)
 		}))
-		got, err := Ambient(t.Context(), Surroundings{Getenv: env(envRequestURL, srv.URL+"/token?api-version=2.0&audience=npm", envRequestToken, bearer), Get: get}, "sigstore", tokenTime)
+		got, err := Ambient(
+			t.Context(),
+			Surroundings{
+				Getenv: env(envRequestURL, srv.URL+"/token?api-version=2.0&audience=npm", envRequestToken, bearer),
+				Get:    get,
+			},
+			"sigstore",
+			tokenTime,
+		)
 		srv.Close()
 		if name == "good" {
 			if err != nil || got != good {
@@ -200,7 +221,8 @@ func TestAmbientRequest(t *testing.T) {
 		}
 	}
 	for _, address := range []string{"http://token.example/x", "token.example", "\x00", "ftp://token.example/", "https://u:p@token.example/", "file:///etc/passwd"} {
-		if got, err := Ambient(t.Context(), Surroundings{Getenv: env(envRequestURL, address, envRequestToken, bearer), Get: noGet(t)}, "sigstore", tokenTime); err == nil || got != "" {
+		if got, err := Ambient(t.Context(), Surroundings{Getenv: env(envRequestURL, address, envRequestToken, bearer), Get: noGet(t)}, "sigstore", tokenTime); err == nil ||
+			got != "" {
 			t.Errorf("%q was asked", address)
 		}
 	}
@@ -229,10 +251,13 @@ func TestRequestHost(t *testing.T) {
 		{"", "https://ghe.example.com/x", false},
 	} {
 		asked := false
-		_, err := Surroundings{Getenv: env(envRequestURL, c.address, envRequestToken, "x", "GITHUB_SERVER_URL", c.server), Get: func(context.Context, string, string) ([]byte, error) {
-			asked = true
-			return []byte(`{"value":"x"}`), nil
-		}}.Token(t.Context(), "sigstore")
+		_, err := Surroundings{
+			Getenv: env(envRequestURL, c.address, envRequestToken, "x", "GITHUB_SERVER_URL", c.server),
+			Get: func(context.Context, string, string) ([]byte, error) {
+				asked = true
+				return []byte(`{"value":"x"}`), nil
+			},
+		}.Token(t.Context(), "sigstore")
 		if asked != c.ok || (err == nil) != c.ok {
 			t.Errorf("%s of %s: asked %v, %v", c.address, c.server, asked, err)
 		}
@@ -266,7 +291,8 @@ func FuzzClaims(f *testing.F) {
 			t.Fatalf("expires in the year %d", y)
 		}
 		got, err := Ambient(t.Context(), Surroundings{Getenv: env(envToken, token), Get: nil}, "sigstore", tokenTime)
-		if err == nil && (got != token || c.Subject == "" || c.Issuer == "" || !c.Expires.Add(maxClockSkew).After(tokenTime) || !strings.Contains(strings.Join(c.Audience, "\n"), "sigstore")) {
+		if err == nil &&
+			(got != token || c.Subject == "" || c.Issuer == "" || !c.Expires.Add(maxClockSkew).After(tokenTime) || !strings.Contains(strings.Join(c.Audience, "\n"), "sigstore")) {
 			t.Fatalf("offered %+v", c)
 		}
 	})

@@ -51,7 +51,10 @@ func Encode(text []byte, previous string) ([]byte, error) {
 		return nil, err
 	}
 	f := doc.Content()
-	p := chain.Predicate{Repository: f.Repository.String(), Version: f.Version, Previous: previous, Formerly: f.Formerly.String(), Policy: string(text)}
+	p := chain.Predicate{
+		Repository: f.Repository.String(), Version: f.Version, Previous: previous, Formerly: f.Formerly.String(),
+		Policy: string(text),
+	}
 	payload, err := encode(p, f.Repository, f.Formerly)
 	if err != nil {
 		return nil, err

@@ -25,7 +25,8 @@ func TestStatementVectors(t *testing.T) {
 			if (err == nil) != (v.Header["expect"] == "OK") || (err == nil) != (s.Err() == nil) {
 				t.Fatalf("got %v, want %s", err, v.Header["expect"])
 			}
-			if s.Digest() != spelling.Sum(payload) || s.PAE() != spelling.Sum(dsse.PAE("application/vnd.in-toto+json", payload)) {
+			if s.Digest() != spelling.Sum(payload) ||
+				s.PAE() != spelling.Sum(dsse.PAE("application/vnd.in-toto+json", payload)) {
 				t.Error("the digests are not those of the payload")
 			}
 			if err != nil {
@@ -41,7 +42,9 @@ func TestStatementVectors(t *testing.T) {
 			if s.Document() == nil { // a newer format
 				return
 			}
-			if s.Document().Digest().Hex != spelling.Sum([]byte(text)) || s.Version() != s.Document().Content().Version || s.Repository() != s.Document().Content().Repository {
+			if s.Document().Digest().Hex != spelling.Sum([]byte(text)) ||
+				s.Version() != s.Document().Content().Version ||
+				s.Repository() != s.Document().Content().Repository {
 				t.Error("the statement and its policy differ")
 			}
 			again, err := rekorbind.Encode([]byte(text), v.Header["previous"])

@@ -91,9 +91,14 @@ func TestEvidenceSchema(t *testing.T) {
 		"fork.json": policy.ClassOK, "half.json": policy.ClassDeny, "newer.json": policy.ClassInvalid, "hostile.json": policy.ClassDeny,
 		"lie.json": policy.ClassOK, "output-fork.json": policy.ClassOK, "false.json": policy.ClassDeny,
 	} {
-		args := []string{"evidence", "show", "--format", "json", "--trusted-root", filepath.Join(dir, "trusted_root.json")}
+		args := []string{
+			"evidence", "show", "--format", "json", "--trusted-root", filepath.Join(dir, "trusted_root.json"),
+		}
 		if slices.Contains([]string{"lie.json", "output-fork.json", "false.json"}, name) {
-			args = []string{"evidence", "show", "--format", "json", "--trusted-root", filepath.Join(dir, "shard_root.json"), "--directory", filepath.Join(dir, "directory.json")}
+			args = []string{
+				"evidence", "show", "--format", "json", "--trusted-root", filepath.Join(dir, "shard_root.json"),
+				"--directory", filepath.Join(dir, "directory.json"),
+			}
 		}
 		var out, talk bytes.Buffer
 		env := command.Env{Stdout: &out, Stderr: &talk, Now: func() time.Time { return now }}

@@ -123,7 +123,11 @@ func TestAuthorityNeedsEverything(t *testing.T) {
 }
 
 func TestMaintainersBind(t *testing.T) {
-	table, err := bindings.ParseForges([]byte(`{"schema":"` + bindings.ForgesSchema + `","forges":[{"host":"git.example.com","kind":"github","issuers":["https://git.example.com/x"]}]}`))
+	table, err := bindings.ParseForges(
+		[]byte(
+			`{"schema":"` + bindings.ForgesSchema + `","forges":[{"host":"git.example.com","kind":"github","issuers":["https://git.example.com/x"]}]}`,
+		),
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -161,7 +165,10 @@ func FuzzForges(f *testing.F) {
 		if v.Name == "github" {
 			cert = v.Sections(f)["certificate.json"]
 		}
-		f.Add([]byte(v.Sections(f)["forges.json"]), "https://github.com/acme/widget", "https://token.actions.githubusercontent.com")
+		f.Add(
+			[]byte(v.Sections(f)["forges.json"]), "https://github.com/acme/widget",
+			"https://token.actions.githubusercontent.com",
+		)
 	}
 	var c certificate
 	vectors.Strict(f, cert, &c)
@@ -222,7 +229,8 @@ func FuzzAuthority(f *testing.F) {
 		if b.Repository.Host() == "gitlab.com" {
 			path = "//.gitlab-ci.yml@"
 		}
-		if id.Value != id.SourceRepositoryURI+path+id.SourceRepositoryRef || !strings.EqualFold(id.SourceRepositoryURI, b.Repository.String()) {
+		if id.Value != id.SourceRepositoryURI+path+id.SourceRepositoryRef ||
+			!strings.EqualFold(id.SourceRepositoryURI, b.Repository.String()) {
 			t.Fatalf("%q binds %s", id.Value, b.Repository)
 		}
 	})

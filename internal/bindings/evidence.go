@@ -50,7 +50,9 @@ type evidenceBundle struct {
 
 // NewEvidence returns the evidence with the bundles, in JSON, of the statements
 // in question and of the one before them.
-func NewEvidence(kind chain.ContradictionKind, repo policy.Locator, statements []string, bundles [][]byte) (*Evidence, error) {
+func NewEvidence(
+	kind chain.ContradictionKind, repo policy.Locator, statements []string, bundles [][]byte,
+) (*Evidence, error) {
 	e := &Evidence{Kind: kind, Repository: repo}
 	for _, b := range bundles {
 		var compact bytes.Buffer

@@ -119,17 +119,26 @@ func TestEvidence(t *testing.T) {
 		t.Fatal(err)
 	}
 	v := f.Versions[0]
-	if v.Number != 2 || v.Ids != (policy.Ids{Repository: "1001", Owner: "2002"}) || v.Binding.Index == 0 || len(v.Signers) != 1 || v.Signers[0].Value != "alice@example.com" || v.Repository.String() != bindtest.Widget {
+	if v.Number != 2 || v.Ids != (policy.Ids{Repository: "1001", Owner: "2002"}) || v.Binding.Index == 0 ||
+		len(v.Signers) != 1 ||
+		v.Signers[0].Value != "alice@example.com" ||
+		v.Repository.String() != bindtest.Widget {
 		t.Errorf("%+v", v)
 	}
 	if _, err := e.Judge(s.Trust(sigstoretest.New(t)), nil, now); err == nil {
 		t.Error("another trusted root took it")
 	}
-	same, err := bindings.NewEvidence("fork", bindtest.Locator(t, bindtest.Widget), []string{s.second, s.fork}, slices.Concat(s.list("2b", "2"), s.list("1", "2")))
+	same, err := bindings.NewEvidence(
+		"fork", bindtest.Locator(t, bindtest.Widget), []string{s.second, s.fork},
+		slices.Concat(s.list("2b", "2"), s.list("1", "2")),
+	)
 	if err != nil || !bytes.Equal(same.Bytes(), e.Bytes()) {
 		t.Error("the same evidence is another file")
 	}
-	elsewhere, err := bindings.NewEvidence("second-genesis", bindtest.Locator(t, "https://github.com/acme/gadget"), []string{s.genesis, s.other}, s.list("1", "other"))
+	elsewhere, err := bindings.NewEvidence(
+		"second-genesis", bindtest.Locator(t, "https://github.com/acme/gadget"), []string{s.genesis, s.other},
+		s.list("1", "other"),
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -230,7 +239,10 @@ func TestCollection(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	text := strings.Replace(bindtest.TestPolicy, "threshold = 1", "threshold = 2", 1) + fmt.Sprintf("[[maintainers.member]]\nname = \"kim\"\nkeys = [%q]\n", pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}))
+	text := strings.Replace(bindtest.TestPolicy, "threshold = 1", "threshold = 2", 1) + fmt.Sprintf(
+		"[[maintainers.member]]\nname = \"kim\"\nkeys = [%q]\n",
+		pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}),
+	)
 	one, d1 := f.Statement(text, "")
 	c := &bindings.Collection{Root: f.Root}
 	add := func(raw []byte, ok bool) {
@@ -251,18 +263,30 @@ func TestCollection(t *testing.T) {
 	}
 	add(f.SignKey(one, other), false)
 	add(f.Bind(one, bindtest.Widget, "1001", sigstoretest.LogBoth), true)
-	add(f.Sign([]byte(`{"_type":"https://in-toto.io/Statement/v1","subject":[{"name":"x","digest":{"sha256":"`+d1+`"}}],"predicateType":"x"}`), "alice"), false)
+	add(
+		f.Sign(
+			[]byte(
+				`{"_type":"https://in-toto.io/Statement/v1","subject":[{"name":"x","digest":{"sha256":"`+d1+`"}}],"predicateType":"x"}`,
+			),
+			"alice",
+		),
+		false,
+	)
 	// By another workflow of the repository: a signature of nobody's.
 	wf := bindtest.Widget + "/.github/workflows/release.yml@refs/heads/main"
 	add(f.Inst.Sign(sigstoretest.Request{
 		Statement: one, SAN: wf, Issuer: "https://token.actions.githubusercontent.com", At: f.Next(), Log: sigstoretest.LogV2, TSA: true,
-		Extensions: map[int]string{9: wf, 11: "github-hosted", 12: bindtest.Widget, 14: "refs/heads/main", 15: "1001", 17: "2002", 18: wf, 20: "push"},
+		Extensions: map[int]string{
+			9: wf, 11: "github-hosted", 12: bindtest.Widget, 14: "refs/heads/main", 15: "1001", 17: "2002", 18: wf,
+			20: "push",
+		},
 	}), true)
 	h := c.History(bindtest.Locator(t, bindtest.Widget), sigstoretest.Now)
 	h.View = chain.View{Completeness: chain.CompleteScanned, AsOf: sigstoretest.Now}
 	resolved := chain.Evaluate(h)
 	vs := resolved.Versions()
-	if resolved.Reason() != "" || len(vs) != 1 || vs[0].Statement != d1 || vs[0].Ids.Repository != "1001" || len(vs[0].Bindings) != 1 {
+	if resolved.Reason() != "" || len(vs) != 1 || vs[0].Statement != d1 || vs[0].Ids.Repository != "1001" ||
+		len(vs[0].Bindings) != 1 {
 		t.Fatalf("%v %+v", resolved.Problems(), vs)
 	}
 	generations := map[int]int{}
@@ -277,7 +301,13 @@ func TestCollection(t *testing.T) {
 	if r := chain.Evaluate(h).Reason(); r != policy.Undisclosed {
 		t.Errorf("without signatures: %s", r)
 	}
-	b, err := sigstore.ParseBundle(f.Inst.Sign(sigstoretest.Request{Artifact: []byte("x"), SAN: "alice@example.com", Issuer: "https://accounts.google.com"}))
+	b, err := sigstore.ParseBundle(
+		f.Inst.Sign(
+			sigstoretest.Request{
+				Artifact: []byte("x"), SAN: "alice@example.com", Issuer: "https://accounts.google.com",
+			},
+		),
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -366,7 +396,11 @@ func TestForgesSchema(t *testing.T) {
 func FuzzEvidence(f *testing.F) {
 	s := newStory(f)
 	f.Add(s.evidence("fork", []string{s.fork, s.second}, s.list("1", "2", "2b")).Bytes())
-	f.Add([]byte(`{"schema":"` + bindings.EvidenceSchema + `","kind":"rollback","repository":"` + bindtest.Widget + `","statements":["` + s.fork + `"],"bundles":[{"bundle":{}}]}`))
+	f.Add(
+		[]byte(
+			`{"schema":"` + bindings.EvidenceSchema + `","kind":"rollback","repository":"` + bindtest.Widget + `","statements":["` + s.fork + `"],"bundles":[{"bundle":{}}]}`,
+		),
+	)
 	stranger := (&bindtest.Forge{T: f}).Trust(sigstoretest.New(f))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		e, err := bindings.ParseEvidence(data)
@@ -374,7 +408,9 @@ func FuzzEvidence(f *testing.F) {
 			return
 		}
 		again, err := bindings.ParseEvidence(e.Bytes())
-		if err != nil || again.Kind != e.Kind || again.Repository != e.Repository || !slices.Equal(again.Statements, e.Statements) || len(again.Bundles()) != len(e.Bundles()) {
+		if err != nil || again.Kind != e.Kind || again.Repository != e.Repository ||
+			!slices.Equal(again.Statements, e.Statements) ||
+			len(again.Bundles()) != len(e.Bundles()) {
 			t.Fatalf("not read back: %v", err)
 		}
 		if f, err := e.Judge(stranger, nil, sigstoretest.Now); err == nil {
@@ -406,7 +442,8 @@ func TestAcknowledged(t *testing.T) {
 	of := func(res *bindings.Resolution, code string) string {
 		t.Helper()
 		for _, a := range res.Chain.Alarms() {
-			if e := res.Evidence[a.Evidence]; a.Code == code && e != nil && spelling.Sum(e.Bytes()) == a.Evidence && !a.Acknowledged {
+			if e := res.Evidence[a.Evidence]; a.Code == code && e != nil && spelling.Sum(e.Bytes()) == a.Evidence &&
+				!a.Acknowledged {
 				return a.Evidence
 			}
 		}
@@ -449,7 +486,9 @@ func TestAcknowledged(t *testing.T) {
 			t.Fatal(err)
 		}
 		bundles := append(slices.Clone(story), x.more...)
-		res := resolve(append(bundles, s.Sign(payload, "alice"), s.Bind(payload, bindtest.Widget, "1001", sigstoretest.LogV2)))
+		res := resolve(
+			append(bundles, s.Sign(payload, "alice"), s.Bind(payload, bindtest.Widget, "1001", sigstoretest.LogV2)),
+		)
 		if len(res.Chain.Versions()) != 3 || len(res.Chain.Alarms()) != 2 {
 			t.Fatalf("%s: %+v", name, res.Chain.Alarms())
 		}

@@ -106,7 +106,10 @@ func (a *app) evidence(ctx context.Context, o *evidenceOptions, path string) err
 	case err != nil:
 		return policy.Faultf(policy.Usage, "evidence: %s", err)
 	}
-	doc := findingDoc{Schema: report.SchemaURL("finding-v1"), File: path, Digest: "sha256:" + spelling.Sum(data), Versions: []findingVersion{}}
+	doc := findingDoc{
+		Schema: report.SchemaURL("finding-v1"), File: path, Digest: "sha256:" + spelling.Sum(data),
+		Versions: []findingVersion{},
+	}
 	class := policy.ClassOK
 	fail := func(r policy.Reason, err error) {
 		class, doc.Reason, doc.Detail = r.Class(), r, strings.ReplaceAll(err.Error(), "\n", "; ")

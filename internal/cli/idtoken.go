@@ -30,7 +30,9 @@ func (o *tokenOptions) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.Var(&o.file, "token-file", "take the ID token from this file, such as a JWT-SVID of SPIFFE")
 	f.Var(&o.variable, "token-env", "take the ID token from this environment variable instead of REPOPOLICY_ID_TOKEN")
-	f.BoolVar(&o.metadata, "token-metadata", false, "take the ID token of this machine's service account in Google's cloud")
+	f.BoolVar(
+		&o.metadata, "token-metadata", false, "take the ID token of this machine's service account in Google's cloud",
+	)
 	cmd.MarkFlagsMutuallyExclusive("token-file", "token-env", "token-metadata")
 }
 

@@ -101,7 +101,8 @@ func FuzzParseAddress(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if l, err := policy.ParseLocator(a.Repository.String()); err != nil || l != a.Repository || !spelling.ValidTag(a.Tag) ||
+		if l, err := policy.ParseLocator(a.Repository.String()); err != nil || l != a.Repository ||
+			!spelling.ValidTag(a.Tag) ||
 			a.File != "" && checkName(a.File) != nil {
 			t.Fatalf("%q: %+v", s, a)
 		}

@@ -297,7 +297,9 @@ func (w *viewWorld) history(v view) History {
 		}
 		for name, k := range w.shown {
 			if s := w.statements[name]; k <= v.leaf {
-				h.Directory.Statements = append(h.Directory.Statements, Listed{s.digest, s.pae, Position{}, w.moment(k)})
+				h.Directory.Statements = append(
+					h.Directory.Statements, Listed{s.digest, s.pae, Position{}, w.moment(k)},
+				)
 			}
 		}
 	}
@@ -391,10 +393,11 @@ type viewVerdict struct {
 }
 
 func (w *viewWorld) judge(c *Chain, who byte, e policy.Entry, now time.Time) viewVerdict {
-	d := c.Trusted(Demand{}).Decide(policy.Request{Now: now}, policy.Claims{Signer: person(string(who) + "@example.com")}.Verified(policy.Verification{
-		Times: []time.Time{e.NotBefore}, Logged: true, Proven: true, Entries: []policy.Entry{e},
-		NotBefore: e.NotBefore,
-	}))
+	d := c.Trusted(Demand{}).
+		Decide(policy.Request{Now: now}, policy.Claims{Signer: person(string(who) + "@example.com")}.Verified(policy.Verification{
+			Times: []time.Time{e.NotBefore}, Logged: true, Proven: true, Entries: []policy.Entry{e},
+			NotBefore: e.NotBefore,
+		}))
 	return viewVerdict{d.Permitted, c.Reason() == "" && len(d.Versions) == 1}
 }
 

@@ -52,7 +52,9 @@ func TestAPI(t *testing.T) {
 // cannot name, and no more than a person can learn.
 func TestPublicTypes(t *testing.T) {
 	const most = 150 // names at the top level, but for reason codes; it only falls
-	loaded, err := packages.Load(&packages.Config{Mode: packages.NeedName | packages.NeedTypes | packages.NeedImports | packages.NeedDeps}, public...)
+	loaded, err := packages.Load(
+		&packages.Config{Mode: packages.NeedName | packages.NeedTypes | packages.NeedImports | packages.NeedDeps},
+		public...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -172,7 +174,10 @@ func TestRoot(t *testing.T) {
 		}
 	}
 	if len(rooms) > 18 || len(files) > 8 {
-		t.Errorf("%d entries %q, at most 18; %d files of the root package %q, at most 8", len(rooms), rooms, len(files), files)
+		t.Errorf(
+			"%d entries %q, at most 18; %d files of the root package %q, at most 8", len(rooms), rooms, len(files),
+			files,
+		)
 	}
 }
 
@@ -195,7 +200,10 @@ func TestColumns(t *testing.T) {
 		}
 		switch {
 		case got > want:
-			t.Errorf("%d lines of *%s files are wider than %d columns, %d before; the number only falls", got, ext, widest, want)
+			t.Errorf(
+				"%d lines of *%s files are wider than %d columns, %d before; the number only falls", got, ext, widest,
+				want,
+			)
 		case got < want:
 			t.Logf("*%s: write %d instead of %d", ext, got, want)
 		}

@@ -145,7 +145,8 @@ var free = []string{"internal/scaffold/"}
 
 // pure reports whether a room knows no network, environment, clock or process.
 func pure(room string) bool {
-	return room == "policy" || strings.HasPrefix(room, "policy/") || room == "internal/spelling" || room == "internal/clip"
+	return room == "policy" || strings.HasPrefix(room, "policy/") || room == "internal/spelling" ||
+		room == "internal/clip"
 }
 
 // impure are packages that no pure room imports.
@@ -182,11 +183,16 @@ func TestLayering(t *testing.T) {
 				t.Errorf("%s imports %s", room, imp)
 			case strings.HasPrefix(imp, "github.com/sigstore/sigstore-go") && room != "internal/sigstore":
 				t.Errorf("%s imports %s: internal/sigstore is the one adapter", room, imp)
-			case imp == "github.com/sigstore/sigstore-go/pkg/tuf", strings.HasPrefix(imp, "github.com/theupdateframework/") && room != "internal/trust/author":
-				t.Errorf("%s imports %s: internal/trust/tuf is the one client of TUF, internal/trust/author the one author", room, imp)
+			case imp == "github.com/sigstore/sigstore-go/pkg/tuf",
+				strings.HasPrefix(imp, "github.com/theupdateframework/") && room != "internal/trust/author":
+				t.Errorf(
+					"%s imports %s: internal/trust/tuf is the one client of TUF, internal/trust/author the one author",
+					room, imp,
+				)
 			case imp == "regexp":
 				t.Errorf("%s imports regexp", room)
-			case imp == "log" && room != "internal/sigstore", imp == "net/http" && !slices.Contains([]string{"", "internal/sigstore", "internal/web", "internal/token", "internal/fetch", "internal/git", "internal/command", "internal/find", "internal/trust", "internal/trust/oci", "internal/oci"}, room):
+			case imp == "log" && room != "internal/sigstore",
+				imp == "net/http" && !slices.Contains([]string{"", "internal/sigstore", "internal/web", "internal/token", "internal/fetch", "internal/git", "internal/command", "internal/find", "internal/trust", "internal/trust/oci", "internal/oci"}, room):
 				t.Errorf("%s imports %s", room, imp)
 			}
 		}
@@ -198,7 +204,8 @@ func TestLayering(t *testing.T) {
 
 // TestNoAuthor: whoever judges links none of ours that writes TUF metadata with go-tuf.
 func TestNoAuthor(t *testing.T) {
-	out, err := exec.Command("go", "list", "-deps", "-f", `{{.ImportPath}}|{{join .Imports ","}}`, "./cmd/repopolicy").Output()
+	out, err := exec.Command("go", "list", "-deps", "-f", `{{.ImportPath}}|{{join .Imports ","}}`, "./cmd/repopolicy").
+		Output()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -230,7 +237,10 @@ func TestOneReader(t *testing.T) {
 	eachSource(t, readers, func(name, text string) {
 		for _, f := range []string{"os.Open(", "os.ReadFile(", "os.DirFS(", "root.Open(", "dir.Open(", "fs.ReadFile(", "root.ReadFile(", "dir.ReadFile("} {
 			if strings.Contains(text, f) {
-				t.Errorf("%s: %s may wait for ever, or open another file than the one that was looked at; use internal/file", name, strings.TrimSuffix(f, "("))
+				t.Errorf(
+					"%s: %s may wait for ever, or open another file than the one that was looked at; use internal/file",
+					name, strings.TrimSuffix(f, "("),
+				)
 			}
 		}
 	})
@@ -276,7 +286,9 @@ func eachSource(t *testing.T, excused map[string]string, do func(name, text stri
 		}
 		name = filepath.ToSlash(name)
 		if d.IsDir() {
-			if name == "sandbox" || name == "internal/file" || d.Name() == "testdata" || name != "." && strings.HasPrefix(d.Name(), ".") || slices.ContainsFunc(free, func(p string) bool { return strings.HasPrefix(name+"/", strings.TrimSuffix(p, "/")+"/") }) {
+			if name == "sandbox" || name == "internal/file" || d.Name() == "testdata" ||
+				name != "." && strings.HasPrefix(d.Name(), ".") ||
+				slices.ContainsFunc(free, func(p string) bool { return strings.HasPrefix(name+"/", strings.TrimSuffix(p, "/")+"/") }) {
 				return fs.SkipDir
 			}
 			return nil
