@@ -87,7 +87,7 @@ func (s *survey) build(c *candidate, on *occasion, p publication, tagged map[kin
 		return ""
 	case tagged[k] || !k.registry() && (tagged[files] || tagged[images]):
 		return "no rule for its runs for a branch: tags release, and these name none"
-	case !everyPush || conditional:
+	case !everyPush || conditional || !slices.ContainsFunc(on.refs, ofBuilds):
 		return ""
 	case k.registry() && s.byHand(c, k):
 		return "no rule for its pushes to a branch: what is released is started by hand"
@@ -96,6 +96,11 @@ func (s *survey) build(c *candidate, on *occasion, p publication, tagged map[kin
 	}
 	return "question: is every push to " + strings.Join(on.refs, ", ") +
 		" a release? There is no rule for it; name the file with --workflow if it is"
+}
+
+// ofBuilds reports whether a branch is one that is not called after releases.
+func ofBuilds(ref string) bool {
+	return !wordIn(ref, "release", "releases", "stable", "production", "prod")
 }
 
 // byHand reports whether another candidate publishes the kind and every push does not start it.
