@@ -15,13 +15,17 @@ import (
 const PackageURL = "package URL"
 
 // version returns the version that is the only tag of the evidence, "" if it names a tag
-// itself, or none. A signed ref and predicate outweigh what TagSource says.
+// itself, or none. A tag in a signed ref or predicate, valid or not, outweighs what TagSource
+// says.
 func (c *Claims) version() string {
-	if c.TagSource != PackageURL || len(c.Tags) == 0 || c.GitHubRelease != nil ||
-		strings.HasPrefix(c.Signer.Ref(), "refs/tags/") {
-		return ""
+	switch {
+	case c.TagSource != PackageURL || len(c.Tags) == 0:
+	case strings.HasPrefix(c.Signer.Ref(), "refs/tags/"):
+	case c.GitHubRelease != nil && c.GitHubRelease.Tag != "":
+	default:
+		return c.Tags[0]
 	}
-	return c.Tags[0]
+	return ""
 }
 
 // spellings returns the spellings of the evidence's tag under the rule (SPEC 5.1). A version

@@ -40,12 +40,13 @@ func TestVersion(t *testing.T) {
 		change func(*Claims)
 		want   Reason
 	}{
-		"a version":          {func(*Claims) {}, Allowed},
-		"of another source":  {func(c *Claims) { c.TagSource = "tag object" }, RuleMismatch},
-		"of no source":       {func(c *Claims) { c.TagSource = "" }, RuleMismatch},
-		"beside a predicate": {func(c *Claims) { c.GitHubRelease = &GitHubRelease{Tag: "5.1.0"} }, RuleMismatch},
-		"beside a ref":       {func(c *Claims) { c.Signer = workflowIdentity("refs/tags/5.1.0") }, RuleMismatch},
-		"beside a bad ref":   {func(c *Claims) { c.Signer = workflowIdentity("refs/tags/a..b") }, RuleMismatch},
+		"a version":                      {func(*Claims) {}, Allowed},
+		"of another source":              {func(c *Claims) { c.TagSource = "tag object" }, RuleMismatch},
+		"of no source":                   {func(c *Claims) { c.TagSource = "" }, RuleMismatch},
+		"beside a predicate":             {func(c *Claims) { c.GitHubRelease = &GitHubRelease{Tag: "5.1.0"} }, RuleMismatch},
+		"beside a predicate without tag": {func(c *Claims) { c.GitHubRelease = &GitHubRelease{} }, Allowed},
+		"beside a ref":                   {func(c *Claims) { c.Signer = workflowIdentity("refs/tags/5.1.0") }, RuleMismatch},
+		"beside a bad ref":               {func(c *Claims) { c.Signer = workflowIdentity("refs/tags/a..b") }, RuleMismatch},
 		"beside an old ref": {func(c *Claims) {
 			c.Signer = Identity{
 				Kind: KindURI, Value: c.Signer.Value, Issuer: githubIssuer, WorkflowRepository: "acme/widget",

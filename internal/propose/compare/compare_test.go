@@ -62,6 +62,13 @@ func TestPolicies(t *testing.T) {
 		{full, `tags = ["v*"]`, `tags = "any"`, []string{"- release.r.tags: v* → ", "+ release.r.tags:  → any !"}, []string{"- release.r.tags: any → ", "+ release.r.tags:  → v*"}},
 		{full, `tags = ["v*"]`, `tags = "semver"`, []string{"- release.r.tags: v* → ", "+ release.r.tags:  → semver !"}, []string{"- release.r.tags: semver → ", "+ release.r.tags:  → v* !"}},
 		{full, "workflow =", "refs = [\"refs/heads/main\"]\ntriggers = [\"push\"]\nworkflow =", []string{"+ release.r.refs:  → refs/heads/main !", "- release.r.triggers: release → ", "- release.r.triggers: workflow_dispatch → "}, []string{"- release.r.refs: refs/heads/main → ", "+ release.r.triggers:  → release !", "+ release.r.triggers:  → workflow_dispatch !"}},
+		{full, "workflow =", "tag-prefix = \"w@\"\nworkflow =",
+			[]string{"+ release.r.tag-prefix:  → w@ !"}, []string{"- release.r.tag-prefix: w@ →  !"}},
+		{full + "tag-prefix = \"w@\"\n", "w@", "x@",
+			[]string{"~ release.r.tag-prefix: w@ → x@ !"}, []string{"~ release.r.tag-prefix: x@ → w@ !"}},
+		{top + people + "#", "#", workflow + "tag-prefix = \"w@\"\n", []string{
+			"+ release:  → r: .github/workflows/release.yml for w* of tags v*, with \"w@\" before versions !",
+		}, []string{"- release: r → "}},
 		{full, "workflow =", "environment = \"e\"\nworkflow =", []string{"+ release.r.environment:  → e"}, []string{"- release.r.environment: e →  !"}},
 		{full + "environment = \"e\"\n", `"e"`, `"f"`, []string{"~ release.r.environment: e → f !"}, []string{"~ release.r.environment: f → e !"}},
 		{full, "release.yml", "other.yml", []string{"~ release.r.workflow: .github/workflows/release.yml → .github/workflows/other.yml !", "~ release.r.caller: .github/workflows/release.yml → .github/workflows/other.yml !"}, []string{"~ release.r.workflow: .github/workflows/other.yml → .github/workflows/release.yml !", "~ release.r.caller: .github/workflows/other.yml → .github/workflows/release.yml !"}},
