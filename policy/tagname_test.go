@@ -76,58 +76,63 @@ func FuzzTagPrefix(f *testing.F) {
 	f.Add("a", "1", "any", uint8(5))
 	f.Add("", "", "", uint8(6))
 	f.Fuzz(func(t *testing.T, prefix, version, tags string, how uint8) {
-		words := fmt.Sprintf("tags = [%q]", tags)
-		if tags == "any" || tags == "semver" {
-			words = fmt.Sprintf("tags = %q", tags)
-		}
-		text := strings.Replace(packageRule, `tags = ["svelte@*"]`, words, 1)
-		line := fmt.Sprintf("tag-prefix = %q\n", prefix)
-		with, err := Parse([]byte(decideHead + strings.Replace(text, "tag-prefix = \"svelte@\"\n", line, 1)))
-		without, other := Parse([]byte(decideHead + strings.Replace(text, "tag-prefix = \"svelte@\"\n", "", 1)))
-		if err != nil || other != nil || !spelling.ValidTag(version) {
+		p, q := withAndWithout(t, prefix, tags)
+		if p == nil || !spelling.ValidTag(version) {
 			return
 		}
-		if !spelling.ValidTag(prefix+"0") || strings.ContainsAny(prefix, "* ") {
-			t.Fatalf("%q begins no tag", prefix)
-		}
-		p, q := with.Pin(Ids{}), without.Pin(Ids{})
 		req := askPackage()
 		req.Tag = []string{"", version, prefix + version, "v" + version}[how/8%4]
-		same := func(c, as Claims) {
-			t.Helper()
-			got, want := p.Decide(req, c.Verified(proven)), q.Decide(req, as.Verified(proven))
-			if got.Reason != want.Reason || got.Permitted && got.Tag != want.Tag {
-				t.Fatalf("%s %q, want %s %q", got.Reason, got.Tag, want.Reason, want.Tag)
-			}
-			if _, final := p.Precheck(req, c); final == got.Permitted {
-				t.Fatalf("refused early %v, decided %s", final, got.Reason)
-			}
-		}
 		c := packaged("refs/heads/main", version, "v"+version)
+		as := c
 		switch how % 8 {
-		case 0:
-			c.TagSource = "certificate"
-			same(c, c)
-		case 1:
-			c.TagSource = "release predicate"
-			same(c, c)
-		case 2:
-			c.TagSource = "tag object"
-			same(c, c)
+		case 0, 1, 2:
+			c.TagSource = []string{"certificate", "release predicate", "tag object"}[how%8]
+			as = c
 		case 3:
 			c = claim(workflowIdentity("refs/tags/" + version))
-			same(c, c)
+			as = c
 		case 4:
 			c = packaged("refs/tags/"+version, version)
-			same(c, c)
+			as = c
 		default:
-			as := packaged("refs/heads/main", prefix+version)
-			if !spelling.ValidTag(prefix + version) {
-				as.Tags = nil
+			if as.Tags = nil; spelling.ValidTag(prefix + version) {
+				as.Tags = []string{prefix + version}
 			}
-			same(c, as)
+		}
+		got, want := p.Decide(req, c.Verified(proven)), q.Decide(req, as.Verified(proven))
+		if got.Reason != want.Reason || got.Permitted && got.Tag != want.Tag {
+			t.Fatalf("%s %q, want %s %q", got.Reason, got.Tag, want.Reason, want.Tag)
+		}
+		if _, final := p.Precheck(req, c); final == got.Permitted {
+			t.Fatalf("refused early %v, decided %s", final, got.Reason)
 		}
 	})
+}
+
+// withAndWithout returns a policy with that tag-prefix, and the same without one; nil if they
+// are none.
+func withAndWithout(t *testing.T, prefix, tags string) (with, without *Trusted) {
+	t.Helper()
+	words := fmt.Sprintf("tags = [%q]", tags)
+	if tags == "any" || tags == "semver" {
+		words = fmt.Sprintf("tags = %q", tags)
+	}
+	parse := func(line string) *Trusted {
+		text := strings.Replace(packageRule, "tag-prefix = \"svelte@\"\n", line, 1)
+		doc, err := Parse([]byte(decideHead + strings.Replace(text, `tags = ["svelte@*"]`, words, 1)))
+		if err != nil {
+			return nil
+		}
+		return doc.Pin(Ids{})
+	}
+	with, without = parse(fmt.Sprintf("tag-prefix = %q\n", prefix)), parse("")
+	if with == nil || without == nil {
+		return nil, nil
+	}
+	if !spelling.ValidTag(prefix+"0") || strings.ContainsAny(prefix, "* ") {
+		t.Fatalf("%q begins no tag", prefix)
+	}
+	return with, without
 }
 
 // TestYankedAcrossVersions: a yank reaches a release when a tag-prefix came or went since.
@@ -217,6 +222,8 @@ identities = [{ email = "alice@example.com", issuer = "https://accounts.google.c
 `
 	in := func(text, from, to string) string { return strings.Replace(text, from, to, 1) }
 	refs := "refs = [\"refs/heads/main\", \"refs/tags/*\"]\n"
+	unset := "tag-prefix = \"svelte@\"\n"
+	events := func(list string) string { return in(plain, "environment", "triggers = ["+list+"]\nenvironment") }
 	for _, c := range []struct{ want, text, path string }{
 		{"", packageRule, ""},
 		{"", people, ""},
@@ -240,19 +247,19 @@ identities = [{ email = "alice@example.com", issuer = "https://accounts.google.c
 		{"", in(branch, `["svelte@*"]`, `"semver"`), ""},
 		{"lint-overlap", packageRule + kit, "release[1].tags"},
 		{"lint-overlap", packageRule + in(in(kit, `["svelte@*"]`, `["kit@5.*"]`), `"svelte@"`, `"kit@"`), "release[1].tags"},
-		{"lint-overlap", packageRule + in(in(kit, `["svelte@*"]`, `["v5.*"]`), "tag-prefix = \"svelte@\"\n", ""), "release[1].tags"},
+		{"lint-overlap", packageRule + in(in(kit, `["svelte@*"]`, `["v5.*"]`), unset, ""), "release[1].tags"},
 		{"", in(packageRule, "svelte@*", "svelte@5.*") +
-			in(in(kit, `["svelte@*"]`, `["v6.*"]`), "tag-prefix = \"svelte@\"\n", ""), ""},
+			in(in(kit, `["svelte@*"]`, `["v6.*"]`), unset, ""), ""},
 		{"", packageRule + strings.ReplaceAll(packageRule, "svelte", "kit"), ""},
-		{"", packageRule + in(in(kit, `["svelte@*"]`, `["v*"]`), "tag-prefix = \"svelte@\"\n"+refs, ""), ""},
-		{"lint-trigger-ref", in(in(plain, refs, ""), "environment", "triggers = [\"schedule\"]\nenvironment"), "release[0].triggers[0]"},
-		{"lint-trigger-ref", in(in(plain, refs, ""), "environment", "triggers = [\"push\", \"repository_dispatch\"]\nenvironment"),
-			"release[0].triggers[1]"},
-		{"", in(plain, "environment", "triggers = [\"repository_dispatch\"]\nenvironment"), ""},
+		{"", packageRule + in(in(kit, `["svelte@*"]`, `["v*"]`), unset+refs, ""), ""},
+		{"lint-trigger-ref", in(events(`"schedule"`), refs, ""), "release[0].triggers[0]"},
+		{"lint-trigger-ref", in(events(`"push", "repository_dispatch"`), refs, ""), "release[0].triggers[1]"},
+		{"", events(`"repository_dispatch"`), ""},
 	} {
 		var got []string
 		for _, p := range mustParse(t, c.text).Lint(signed) {
-			if strings.HasPrefix(string(p.Reason), "lint-t") && p.Reason != "lint-threshold" || p.Reason == "lint-overlap" {
+			if strings.HasPrefix(string(p.Reason), "lint-t") && p.Reason != "lint-threshold" ||
+				p.Reason == "lint-overlap" {
 				got = append(got, string(p.Reason)+" "+p.Path)
 			}
 		}
