@@ -258,7 +258,7 @@ func (t *Trusted) decide(req Request, c *Claims, v *Verification) Decision {
 		d.Reason, d.Detail = RevokedSigner, revoked
 		return d
 	case match == nil:
-		d.Reason = RuleMismatch
+		d.Reason, d.Tag = RuleMismatch, t.nearestTag(&d, req, c)
 		return d
 	}
 	if v != nil {

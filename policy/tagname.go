@@ -77,6 +77,17 @@ func (t *Trusted) tags(req Request, c *Claims) (tags []string, why Reason, detai
 	return []string{req.Tag}, "", ""
 }
 
+// nearestTag returns the tag that is judged under the rule that comes nearest, which is what
+// an approval that it lacks would be for.
+func (t *Trusted) nearestTag(d *Decision, req Request, c *Claims) string {
+	near, _ := d.Nearest()
+	r := t.rule(near.Rule)
+	if req.Tag != "" || r == nil {
+		return d.Tag
+	}
+	return first(r.spellings(c))
+}
+
 // tagMismatch compares the tag with the rule's patterns. Asked says that it is the one that
 // the user demands, if any.
 func (r *Rule) tagMismatch(req Request, tags []string, asked bool) *Mismatch {

@@ -135,6 +135,31 @@ func withAndWithout(t *testing.T, prefix, tags string) (with, without *Trusted) 
 	return with, without
 }
 
+// TestTagOfADenial: a denial that approvals would cure names the tag that they would be for.
+func TestTagOfADenial(t *testing.T) {
+	wants := "approvals = { threshold = 1, from = \"maintainers\" }\n"
+	other := strings.Replace(packageRule, `environment = "release"`, `environment = "svelte"`, 1)
+	kit := strings.ReplaceAll(packageRule, "svelte", "kit")
+	plain := strings.Replace(kit, "tag-prefix = \"kit@\"\n", "", 1)
+	plain = strings.Replace(plain, `["kit@*"]`, `"semver"`, 1)
+	for _, c := range []struct{ text, asked, want string }{
+		{kit + wants + other, "", "kit@5.1.0"},
+		{other + kit + wants, "", "kit@5.1.0"},
+		{other + kit + wants, "kit@5.1.0", "kit@5.1.0"},
+		{other + plain + wants, "", "5.1.0"},
+		{other + plain + wants, "v5.1.0", "v5.1.0"},
+	} {
+		req := askPackage()
+		req.Names, req.Tag = []string{"pkg:npm/kit@5.1.0"}, c.asked
+		ev := packaged("refs/heads/main", "5.1.0", "v5.1.0").Verified(proven)
+		d := mustPin(t, c.text, Ids{}).Decide(req, ev)
+		near, _ := d.Nearest()
+		if len(near.Mismatches) != 1 || near.Mismatches[0].Code() != "approvals-missing" || d.Tag != c.want {
+			t.Errorf("%q: %s %q %+v", c.asked, d.Reason, d.Tag, near)
+		}
+	}
+}
+
 // TestYankedAcrossVersions: a yank reaches a release when a tag-prefix came or went since.
 func TestYankedAcrossVersions(t *testing.T) {
 	plain := strings.Replace(packageRule, "tag-prefix = \"svelte@\"\n", "", 1)
