@@ -124,13 +124,13 @@ func (f *File) spells(tag, version string, names []string) bool {
 }
 
 // tagPrefix returns the beginning of a tag at k, "" if there is none. It has the bytes that a
-// pattern may have but '*', and a tag can begin with it.
+// pattern may have, and a tag, so no '*'.
 func (n *node) tagPrefix(k string) string {
 	s := n.asciiKey(k, false)
 	if s == "" {
 		return ""
 	}
-	if _, err := ParsePattern(s + "0"); err != nil || strings.Contains(s, "*") || !spelling.ValidTag(s+"0") {
+	if _, err := ParsePattern(s + "0"); err != nil || !spelling.ValidTag(s+"0") {
 		n.bad(k, `write what stands before the version, such as "widget@"`, "is not how a tag can begin, literally")
 		return ""
 	}
