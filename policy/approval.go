@@ -90,7 +90,7 @@ func (t *Trusted) approved(r *Rule, req Request, c *Claims) (names, others []str
 // counts returns the principal as which the signer of an approval counts, or why
 // it does not.
 func (t *Trusted) counts(a *Approval, r *Rule, req Request, c *Claims) (name, why string) {
-	v := &a.verification
+	v, tags := &a.verification, r.spellings(c)
 	switch {
 	case !a.verified || len(v.Times) == 0:
 		return "", "it was not verified"
@@ -100,7 +100,7 @@ func (t *Trusted) counts(a *Approval, r *Rule, req Request, c *Claims) (name, wh
 		return "", "it is for " + a.facts.Repository.String()
 	case !t.names(a, req.asking):
 		return "", "it is for another version of the policy"
-	case len(c.Tags) > 0 && !slices.Contains(c.Tags, a.facts.Tag):
+	case len(tags) > 0 && !slices.Contains(tags, a.facts.Tag):
 		return "", "it is for the tag " + a.facts.Tag
 	case req.Commit != "" && a.facts.Commit != req.Commit,
 		(r.Workflow != nil || c.Signer.Commit() != "") && a.facts.Commit != c.Signer.Commit():
@@ -117,13 +117,13 @@ func (t *Trusted) counts(a *Approval, r *Rule, req Request, c *Claims) (name, wh
 	case t.head != nil && a.placed.another:
 		return "", "it is by another account of that name than the chain's"
 	}
-	if name = t.approver(t.file, r.Approvals.From, &a.signer, v, c.Tags); name == "" {
+	if name = t.approver(t.file, r.Approvals.From, &a.signer, v, tags); name == "" {
 		return "", "it is by none of the " + r.Approvals.From
 	}
 	if name == t.principal(t.file, &c.Signer) { // the signer of the release
 		return "", "nobody approves what they release themselves"
 	}
-	could := func(f *File) bool { return t.approver(f, r.Approvals.From, &a.signer, v, c.Tags) != "" }
+	could := func(f *File) bool { return t.approver(f, r.Approvals.From, &a.signer, v, tags) != "" }
 	if t.head != nil && !a.placed.always(could) {
 		return "", "it was logged when its signer was none of the " + r.Approvals.From
 	}

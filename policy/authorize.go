@@ -94,7 +94,7 @@ func (r Run) Unfit(stage Stage, req Request) (Decision, bool) {
 // Authorize judges whether a run may release what the request names, by one version of a
 // bound policy and by the rules that will judge the evidence: as if the run had signed and
 // logged at this moment (SPEC 13). Tags and tagSource are what the evidence would name as
-// its tag. The policy is expired from its first expired second on.
+// its tag, as in [Claims]. The policy is expired from its first expired second on.
 func (t *Trusted) Authorize(run Run, stage Stage, req Request, tags []string, tagSource string) Decision {
 	if d, unfit := run.Unfit(stage, req); unfit {
 		return d
@@ -107,17 +107,15 @@ func (t *Trusted) Authorize(run Run, stage Stage, req Request, tags []string, ta
 	}
 	req.asking = &asking{&run, stage}
 	now := Verification{Times: []time.Time{req.Now}, Logged: true, Proven: true}
-	d := t.Strict().decide(req, &Claims{Signer: run.identity, Tags: tags, TagSource: tagSource}, &now)
+	c := &Claims{Signer: run.identity, Tags: tags, TagSource: tagSource}
+	d := t.Strict().decide(req, c, &now)
 	about := d.Rule
 	if n, ok := d.Nearest(); ok && about == "" {
 		about = n.Rule
 	}
 	if r := t.rule(about); r != nil {
 		i := slices.IndexFunc(d.Rules, func(res RuleResult) bool { return res.Rule == about })
-		if req.Tag != "" {
-			tags = []string{req.Tag}
-		}
-		d.Compared = t.compared(r, &d.Rules[i], req, &run.identity, tags)
+		d.Compared = t.compared(r, &d.Rules[i], req, c)
 	}
 	if !d.Permitted {
 		return d

@@ -162,7 +162,7 @@ func (t *Trusted) DecideAdopted(req Request) (Decision, bool) {
 				dec.Reason, dec.Detail = Internal, "the moment of judging is not known"
 				return dec, true
 			}
-			if dec.Reason, dec.Detail = t.yanked(req, nil, []string{a.Tag}); dec.Reason != "" {
+			if dec.Reason, dec.Detail = t.yanked(req, &Claims{Tags: []string{a.Tag}}); dec.Reason != "" {
 				return dec, true
 			}
 			if req.Cooldown > 0 {
@@ -219,28 +219,17 @@ func (t *Trusted) decide(req Request, c *Claims, v *Verification) Decision {
 		return d
 	}
 
-	tags := c.Tags
-	if req.Tag != "" {
-		switch {
-		case len(tags) == 0:
-			d.Reason = TagUnknown
-			return d
-		case !slices.Contains(tags, req.Tag):
-			d.Reason, d.Detail = TagMismatch, fmt.Sprintf(
-				"the evidence names %s (%s), asked for %s", tags[0], c.TagSource, req.Tag,
-			)
-			return d
-		}
-		tags = []string{req.Tag}
+	tags, why, detail := t.tags(req, c)
+	if why != "" {
+		d.Reason, d.Detail = why, detail
+		return d
 	}
-	if len(tags) > 0 {
-		d.Tag = tags[0]
-	}
+	d.Tag = first(tags)
 	if t.flags != nil {
 		return t.flags.decide(d, c, v)
 	}
 	// Every spelling counts here: asking for another one is no way around.
-	if d.Reason, d.Detail = t.yanked(req, &c.Signer, c.Tags); d.Reason != "" {
+	if d.Reason, d.Detail = t.yanked(req, c); d.Reason != "" {
 		return d
 	}
 
@@ -248,7 +237,7 @@ func (t *Trusted) decide(req Request, c *Claims, v *Verification) Decision {
 	var revoked string
 	for i := range f.Rules {
 		r := &f.Rules[i]
-		res := RuleResult{Rule: r.Name, Mismatches: t.match(r, req, c, v, tags)}
+		res := RuleResult{Rule: r.Name, Mismatches: t.match(r, req, c, v)}
 		if req.asking != nil {
 			res.ask(req.asking, r)
 		}
@@ -267,7 +256,7 @@ func (t *Trusted) decide(req Request, c *Claims, v *Verification) Decision {
 		d.Reason, d.Detail = RevokedSigner, revoked
 		return d
 	case match == nil:
-		d.Reason = RuleMismatch
+		d.Reason, d.Tag = RuleMismatch, t.nearestTag(&d, req, c)
 		return d
 	}
 	if v != nil {
@@ -278,12 +267,8 @@ func (t *Trusted) decide(req Request, c *Claims, v *Verification) Decision {
 			return d
 		}
 	}
-	for _, tag := range tags {
-		if match.Tags.Match(tag) {
-			d.Tag = tag
-			break
-		}
-	}
+	tags, _ = match.judged(req, c)
+	d.Tag = first(slices.DeleteFunc(slices.Clone(tags), func(tag string) bool { return !match.Tags.Match(tag) }))
 	d.Rule = match.Name
 	d.Notes = append(d.Notes, t.notes(match, c, v)...)
 	if match.Approvals != nil {
@@ -383,17 +368,13 @@ func (t *Trusted) notes(r *Rule, c *Claims, v *Verification) []Note {
 }
 
 // yanked returns the reason for which [[yanked]] denies, "" if it does not. The
-// commit of a yanked gitCommit is that of the artifact, the tag or the signer,
-// which is nil where there is none.
-func (t *Trusted) yanked(req Request, signer *Identity, tags []string) (Reason, string) {
+// commit of a yanked gitCommit is that of the artifact, the tag or the signer.
+func (t *Trusted) yanked(req Request, c *Claims) (Reason, string) {
 	unknown := ""
-	commits := []string{req.Commit}
-	if signer != nil {
-		commits = append(commits, signer.Commit())
-	}
+	commits := []string{req.Commit, c.Signer.Commit()}
 	for _, y := range t.withdrawn.yanked {
 		switch {
-		case y.Tag != "" && slices.Contains(tags, y.Tag):
+		case y.Tag != "" && t.yanksTag(&y, req, c):
 			return YankedRelease, "tag " + y.Tag
 		case y.Digest != Digest{} && slices.Contains(req.Digests, y.Digest):
 			return YankedRelease, y.Digest.String()

@@ -12,13 +12,16 @@ import (
 )
 
 // Events that a rule may name, by forge. Everything else is always denied:
-// pull_request*, issue_comment, workflow_run, repository_dispatch, fork and the
-// like run for people who may not write to the repository, or with input from
-// them (SPEC 5.4).
+// pull_request*, issue_comment, workflow_run, fork and the like run for people
+// who may not write to the repository, or with input from them (SPEC 5.4).
 var (
 	githubTriggers = []string{"push", "release", "workflow_dispatch", "schedule", "create", "deployment"}
 	gitlabTriggers = []string{"push", "web", "schedule", "api", "trigger"}
 )
+
+// repositoryDispatch is the event that a rule may name only beside an environment: any token
+// that may write starts it, those of other workflows too.
+const repositoryDispatch = "repository_dispatch"
 
 // onlyWorkflow are the keys that make sense only beside workflow.
 var onlyWorkflow = []string{"refs", "caller", "signer-ref", "signer-digest", "issuer", "environment", "triggers", "runner", "preflight"}
@@ -28,6 +31,7 @@ func (d *decoder) rule(n *node, repo Locator) Rule {
 	r := Rule{
 		Name:      n.name("name"),
 		Tags:      n.patterns("tags", true, "any", "semver"),
+		TagPrefix: n.tagPrefix("tag-prefix"),
 		Artifacts: n.patterns("artifacts", true, "any"),
 		Refs:      n.patterns("refs", false),
 		Since:     n.time("since", false),
@@ -51,6 +55,9 @@ func (d *decoder) rule(n *node, repo Locator) Rule {
 	r.Identities = n.principals("identities")
 	r.Keys = n.publicKeys("keys")
 	r.GitHubRelease = n.flag("github-release")
+	if n.has("github-release") && n.has("tag-prefix") {
+		n.conflict("tag-prefix", "leave it out", "a release of GitHub names its tag itself, which nothing is put before")
+	}
 	people := n.has("identities") || n.has("keys")
 	switch {
 	case n.has("workflow"):
@@ -163,28 +170,63 @@ func (d *decoder) workflow(n *node, repo Locator, tagRefs bool) *Workflow {
 	}
 
 	w.Environment = n.asciiKey("environment", true)
-	allowed := githubTriggers
 	w.Runner = "github-hosted"
 	w.Triggers = []string{"push", "release"}
 	if tagRefs || w.Environment != "" {
 		w.Triggers = append(w.Triggers, "workflow_dispatch")
 	}
 	if gitlab {
-		allowed, w.Runner, w.Triggers = gitlabTriggers, "gitlab-hosted", []string{"push"}
+		w.Runner, w.Triggers = "gitlab-hosted", []string{"push"}
 	}
 	if n.has("triggers") {
 		w.Triggers = n.words("triggers")
-		for i, t := range w.Triggers {
-			if t != "" && !slices.Contains(allowed, t) {
-				n.bad(item("triggers", i), "the triggers that a rule may name are "+strings.Join(allowed, ", "), "%q can never release", t)
-			}
-		}
+		n.triggers(w.Triggers, gitlab, n.has("environment"))
 	}
 	n.known = append(n.known, "triggers")
 	if r := n.oneOf("runner", false, "github-hosted", "gitlab-hosted", "self-hosted", "any"); r != "" {
 		w.Runner = r
 	}
 	return w
+}
+
+// triggers reports events that cannot release (SPEC 5.4).
+func (n *node) triggers(events []string, gitlab, environment bool) {
+	allowed := githubTriggers
+	if gitlab {
+		allowed = gitlabTriggers
+	}
+	for i, t := range events {
+		switch {
+		case t == "" || slices.Contains(allowed, t):
+		case t == repositoryDispatch && !gitlab && environment:
+		case t == repositoryDispatch && !gitlab:
+			n.bad(item("triggers", i), `create an environment with required reviewers and write environment = "…"`,
+				"%q can release with an environment only: any token that may write starts it", t)
+		default:
+			hint := "the triggers that a rule may name are " + strings.Join(allowed, ", ")
+			if !gitlab {
+				hint = instead(t, hint)
+			}
+			n.bad(item("triggers", i), hint, "%q can never release", t)
+		}
+	}
+}
+
+// instead says why an event of GitHub never releases and what to change, where that is known;
+// else what it was given.
+func instead(event, otherwise string) string {
+	switch {
+	case event == "workflow_run":
+		return "it follows runs that people without write access cause: let the first workflow call this one " +
+			"(workflow_call), or start it by push, release or workflow_dispatch"
+	case strings.HasPrefix(event, "pull_request"):
+		return "it runs for people without write access: release after the merge, by push, release or workflow_dispatch"
+	case event == "workflow_call":
+		return "a called workflow has the event of its caller: name that"
+	case event == repositoryDispatch:
+		return "it releases under a rule that names it in triggers, beside an environment"
+	}
+	return otherwise
 }
 
 func (d *decoder) preflight(t *node) *Preflight {

@@ -13,10 +13,10 @@ import (
 type Claims struct {
 	Signer Identity
 	// Tags are the spellings of the one tag that the signed content names, none
-	// where it names no tag. The version in a package URL has two: with and
-	// without a leading 'v'.
+	// where it names no tag. The version in a package URL has two: first as it is
+	// written, then with a leading 'v'.
 	Tags          []string
-	TagSource     string // where Tags stand, for messages
+	TagSource     string // where Tags stand: "package URL", or another text for messages
 	GitHubRelease *GitHubRelease
 }
 

@@ -125,6 +125,7 @@ type Key struct {
 type Rule struct {
 	Name      string
 	Tags      PatternSet
+	TagPrefix string     // what stands before the version of a package URL; "" if nothing does
 	Refs      PatternSet // zero: exactly the tag being verified
 	Artifacts PatternSet
 	Since     time.Time // zero: no lower bound

@@ -128,10 +128,12 @@ func (l *linter) rule(i int) {
 		if slices.Contains(w.Triggers, "workflow_dispatch") && !r.Refs.isZero() && w.Environment == "" {
 			l.say(path("triggers"), "lint-dispatch", "demand an environment, or leave out refs", "workflow_dispatch runs the file of any branch that refs allows")
 		}
+		l.branchEvents(i)
 		if w.SignerRef != "" && strings.HasPrefix(w.SignerRef, "refs/heads/") && w.SignerDigest == "" {
 			l.say(path("signer-ref"), "lint-signer-branch", "pin a protected tag or a commit", "the signer may change with every push to its branch")
 		}
 	}
+	l.tagNames(i)
 	if r.Tags.any {
 		l.say(path("tags"), "lint-any-tag", "", "rule %q allows evidence for every tag and for none", r.Name)
 	}
@@ -146,11 +148,47 @@ func (l *linter) rule(i int) {
 	}
 }
 
+// branchEvents reports events that run for the default branch alone where refs name no branch.
+func (l *linter) branchEvents(i int) {
+	r := &l.f.Rules[i]
+	for j, event := range r.Workflow.Triggers {
+		if (event == "schedule" || event == repositoryDispatch) && r.Workflow.IsGitHub() && !r.branches() {
+			l.say(fmt.Sprintf("release[%d].triggers[%d]", i, j), "lint-trigger-ref", `name it, as in refs = ["refs/heads/main"]`,
+				"%s runs for the default branch, which refs do not name: no such run can release", event)
+		}
+	}
+}
+
+// tagNames reports tags that the evidence of the rule can never name, and a tag-prefix
+// without effect.
+func (l *linter) tagNames(i int) {
+	r := &l.f.Rules[i]
+	at := fmt.Sprintf("release[%d].", i)
+	const runs = "a run for a branch names no tag but the version in a package URL"
+	switch {
+	case r.TagPrefix != "" && !r.namesVersions():
+		l.say(at+"tag-prefix", "lint-tag-prefix", "leave it out, or let refs name a branch",
+			"tag-prefix has no effect: a run for a tag names that tag, and nothing is put before it")
+	case r.TagPrefix != "" && r.versions().isZero():
+		l.say(at+"tag-prefix", "lint-tag-prefix", "begin a pattern of tags with the tag-prefix",
+			"tags match nothing that begins with %q, so that no version of a package URL can match", r.TagPrefix)
+	case r.TagPrefix == "" && r.branchesOnly():
+		if p := r.noVersion(); p != "" {
+			l.say(at+"tags", "lint-tag-never", "write what stands before the version as tag-prefix",
+				"%s, and none begins as in %q: only a signed statement that names the tag can match", runs, p)
+		}
+	}
+}
+
 // overlap reports that rules i and j allow the same artifact of the same tag,
 // unless the laxer of the two says that this is meant.
 func (l *linter) overlap(i, j int) {
 	a, b := &l.f.Rules[i], &l.f.Rules[j]
-	if !a.Tags.overlaps(b.Tags) || !a.Artifacts.overlaps(b.Artifacts) {
+	of := "tags"
+	if !a.Tags.overlaps(b.Tags) {
+		of = "versions of package URLs"
+	}
+	if !a.sameTags(b) || !a.Artifacts.overlaps(b.Artifacts) {
 		return
 	}
 	if !a.Since.IsZero() && !b.Until.IsZero() && !a.Since.Before(b.Until) || !b.Since.IsZero() && !a.Until.IsZero() && !b.Since.Before(a.Until) {
@@ -160,7 +198,8 @@ func (l *linter) overlap(i, j int) {
 	if sa <= sb && a.Overlaps || sb <= sa && b.Overlaps {
 		return
 	}
-	l.say(fmt.Sprintf("release[%d].tags", j), "lint-overlap", "write overlaps = true in the laxer rule if this is meant", "rules %q and %q allow the same artifacts of the same tags; the laxer one decides", a.Name, b.Name)
+	l.say(fmt.Sprintf("release[%d].tags", j), "lint-overlap", "write overlaps = true in the laxer rule if this is meant",
+		"rules %q and %q allow the same artifacts of the same %s; the laxer one decides", a.Name, b.Name, of)
 }
 
 // strictness counts the constraints of a rule.

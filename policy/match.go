@@ -11,9 +11,9 @@ import (
 )
 
 // match returns every field in which rule r and the evidence differ (SPEC 5).
-// tags are the spellings of the tag being verified.
-func (t *Trusted) match(r *Rule, req Request, c *Claims, v *Verification, tags []string) []Mismatch {
+func (t *Trusted) match(r *Rule, req Request, c *Claims, v *Verification) []Mismatch {
 	var ms []Mismatch
+	tags, asked := r.judged(req, c)
 	switch {
 	case r.Workflow != nil:
 		ms = t.matchWorkflow(r, req, &c.Signer, tags)
@@ -22,13 +22,8 @@ func (t *Trusted) match(r *Rule, req Request, c *Claims, v *Verification, tags [
 	default:
 		ms = matchPeople(r, &c.Signer)
 	}
-	if !r.Tags.any {
-		switch {
-		case len(tags) == 0:
-			ms = append(ms, Mismatch{Field: "tag", Kind: "missing", Want: r.Tags.String(), Hint: `the signed evidence names no tag; only a rule with tags = "any" takes it`})
-		case !slices.ContainsFunc(tags, r.Tags.Match):
-			ms = append(ms, Mismatch{Field: "tag", Kind: "differs", Want: r.Tags.String(), Got: tags[0]})
-		}
+	if m := r.tagMismatch(req, tags, asked); m != nil {
+		ms = append(ms, *m)
 	}
 	if !r.Artifacts.any {
 		if len(req.Names) == 0 {
@@ -232,9 +227,12 @@ func (t *Trusted) matchWorkflow(r *Rule, req Request, id *Identity, tags []strin
 		ext = ".2"
 	}
 	switch {
-	case slices.Contains(w.Triggers, trigger):
+	case slices.Contains(w.Triggers, trigger) && (trigger != repositoryDispatch || w.Environment != ""):
 	case trigger != "" && !slices.Contains(w.allTriggers(), trigger):
-		add(Mismatch{Field: "trigger", Extension: ext, Kind: "forbidden", Want: strings.Join(w.Triggers, ", "), Got: trigger, Hint: "this event can never release"})
+		add(Mismatch{
+			Field: "trigger", Extension: ext, Kind: "forbidden", Want: strings.Join(w.Triggers, ", "), Got: trigger,
+			Hint: w.forbidden(trigger),
+		})
 	default:
 		add(extension("trigger", ext, strings.Join(w.Triggers, ", "), trigger))
 	}
@@ -256,6 +254,22 @@ func (w *Workflow) sameEnvironment(got string) bool {
 // IsGitHub reports whether the workflow is one of GitHub Actions, or of a forge
 // that names them alike, rather than a GitLab pipeline.
 func (w *Workflow) IsGitHub() bool { return isGitHubWorkflow(w.Path) }
+
+// forbidden says why an event does not release, and what to change.
+func (w *Workflow) forbidden(event string) string {
+	const never = "this event can never release"
+	if !w.IsGitHub() {
+		return never
+	}
+	why := instead(event, "")
+	switch {
+	case why == "":
+		return never
+	case event == repositoryDispatch:
+		return why
+	}
+	return never + ": " + why
+}
 
 func (w *Workflow) allTriggers() []string {
 	if isGitHubWorkflow(w.Path) {

@@ -19,20 +19,22 @@ type Comparison struct {
 
 // compared returns every field that the rule compares with the run. Whether two
 // values agree is never judged here: it is the absence of a mismatch.
-func (t *Trusted) compared(r *Rule, res *RuleResult, req Request, id *Identity, tags []string) []Comparison {
+func (t *Trusted) compared(r *Rule, res *RuleResult, req Request, c *Claims) []Comparison {
 	var out []Comparison
+	id := &c.Signer
+	tags, _ := r.judged(req, c)
 	add := func(field, ext, want, got string) {
-		c := Comparison{Field: field, Extension: ext, Want: want, Got: got, State: "agrees"}
+		row := Comparison{Field: field, Extension: ext, Want: want, Got: got, State: "agrees"}
 		same := func(m Mismatch) bool {
 			return m.Field == field && (field != "artifact" || m.Got == got) && (m.Extension == ext || m.Extension == "" || ext == "")
 		}
 		switch {
 		case slices.ContainsFunc(res.Mismatches, same):
-			c.State = "differs"
+			row.State = "differs"
 		case slices.ContainsFunc(res.Open, same):
-			c.State = "open"
+			row.State = "open"
 		}
-		out = append(out, c)
+		out = append(out, row)
 	}
 	if w := r.Workflow; w != nil {
 		add("issuer", ".8", w.Issuer, id.Issuer)
@@ -86,8 +88,9 @@ func (t *Trusted) compared(r *Rule, res *RuleResult, req Request, id *Identity, 
 		}
 	}
 	if a := r.Approvals; a != nil && req.asking != nil && req.asking.stage == StagePublish {
-		names, _ := t.approved(r, req, &Claims{Signer: *id, Tags: tags})
-		add("approvals", "", fmt.Sprintf("%d of the %s", a.Threshold, a.From), strings.TrimSpace(fmt.Sprint(len(names), " ", strings.Join(names, ", "))))
+		names, _ := t.approved(r, req, c)
+		add("approvals", "", fmt.Sprintf("%d of the %s", a.Threshold, a.From),
+			strings.TrimSpace(fmt.Sprint(len(names), " ", strings.Join(names, ", "))))
 	}
 	// What is compared and has no row of its own is still shown where it differs.
 	for _, m := range res.Mismatches {

@@ -14,6 +14,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/find"
 	"github.com/repopolicy/repopolicy/internal/propose/compare"
 	"github.com/repopolicy/repopolicy/internal/report"
+	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/policy/chain"
 )
@@ -80,7 +81,7 @@ func (a *app) diff(ctx context.Context, o *signOptions, args []string, json bool
 	var numbers []int
 	for _, s := range args {
 		n, err := strconv.Atoi(s)
-		if err != nil || n < 1 {
+		if err != nil || n < 1 || n > spelling.MaxVersions {
 			return policy.Faultf(policy.Usage, "%q is not the number of a version", s)
 		}
 		numbers = append(numbers, n)

@@ -245,8 +245,11 @@ func (z *Authorization) moved() *policy.Decision {
 	id := z.Run.Identity()
 	spellings := []string{z.Tag}
 	if z.Tag == "" {
-		for _, s := range z.Subjects {
+		for i, s := range z.Subjects {
 			tags, _ := release.RunTags(id, s.Name, z.Statement)
+			if tag := z.Decisions[i].Tag; tag != "" && !slices.Contains(tags, tag) {
+				tags = []string{tag} // by the rule's tag-prefix it counts as no other
+			}
 			spellings = append(spellings, tags...)
 		}
 	}

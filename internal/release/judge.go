@@ -830,7 +830,7 @@ func claims(cand *candidate, subject string) policy.Claims {
 		c.Tags, c.TagSource = []string{cand.Inner.Tag}, "tag object"
 	default:
 		if c.Tags = versionTags(subject); len(c.Tags) > 0 {
-			c.TagSource = "package URL"
+			c.TagSource = spelling.PackageURL
 		}
 	}
 	return c
@@ -850,11 +850,11 @@ func RunTags(signer policy.Identity, subject, statement string) ([]string, strin
 	if len(tags) == 0 {
 		return nil, ""
 	}
-	return tags, "package URL"
+	return tags, spelling.PackageURL
 }
 
 // versionTags returns the spellings of the tag that belongs to the version of a
-// package URL, none if subject is something else.
+// package URL, the version itself first; none if subject is something else.
 func versionTags(subject string) []string {
 	if len(subject) < len("pkg:") || subject[:len("pkg:")] != "pkg:" {
 		return nil

@@ -15,10 +15,15 @@ const (
 	ApprovalPredicate = "https://" + Name + "/approval/v1"
 )
 
+// PackageURL is how claims name the source of their tags where signed content names none but the
+// version in its package URL (SPEC 5.1).
+const PackageURL = "package URL"
+
 // Limits that several rooms keep.
 const (
 	MaxPolicyBytes = 64 << 10 // of a policy file (SPEC 3.1)
 	MaxApprovals   = 100      // looked at for one artifact (SPEC 14.2)
+	MaxVersions    = 10_000   // of a chain that is judged (SPEC 8)
 	// MaxStatementBytes is the largest statement that is read: a policy of the largest size, of
 	// which JSON escapes every byte, and what stands around it.
 	MaxStatementBytes = 6*MaxPolicyBytes + 8<<10

@@ -5,6 +5,7 @@ package chain
 import (
 	"time"
 
+	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -150,7 +151,7 @@ func (c Completeness) Beats(other Completeness) bool {
 
 // Limits of a history. What exceeds them is not judged.
 const (
-	maxVersions   = 10_000
+	maxVersions   = spelling.MaxVersions
 	maxStatements = 20_000
 	maxEntries    = 200_000 // signatures and leaves
 

@@ -130,44 +130,73 @@ func TestIssuerOutage(t *testing.T) {
 	})
 }
 
-// TestBranchRelease: a package that is released from a branch. The tag is what the
-// package URL says, and must not be taken by another commit.
+// TestBranchRelease: packages that are released from a branch. The tag is what the package
+// URL says, with what the rule puts before it, and must not be taken by another commit.
 func TestBranchRelease(t *testing.T) {
 	const name = "acme/branch-release"
+	rest := `refs        = ["refs/heads/main"]
+workflow    = ".github/workflows/release.yml"
+environment = "release"
+`
 	text := string(policyText(name, 1, 1, "alice")) + `
 [[release]]
 name        = "npm"
 tags        = ["v*"]
-refs        = ["refs/heads/main"]
 artifacts   = ["pkg:npm/%40acme/widget@*"]
-workflow    = ".github/workflows/release.yml"
-environment = "release"
-`
+` + rest + `
+[[release]]
+name        = "gadget"
+tags        = ["gadget@*"]
+tag-prefix  = "gadget@"
+artifacts   = ["pkg:npm/%40acme/gadget@*"]
+` + rest
 	p := boundProject(t, name, text, nil)
 	file := artifact(t, "widget-1.0.0.tgz")
-	sign := func(class policy.Class, version, why string) {
+	event := forge.Event{
+		Name: "workflow_dispatch", Ref: "refs/heads/main", Workflow: ".github/workflows/release.yml",
+	}
+	sign := func(class policy.Class, pkg, why string) {
 		t.Helper()
-		p.inJob(forge.Event{Name: "workflow_dispatch", Ref: "refs/heads/main", Workflow: ".github/workflows/release.yml"}, "release.yml", func(_ *forge.Job, c *computer, dir string) {
+		p.inJob(event, "release.yml", func(_ *forge.Job, c *computer, dir string) {
 			before := logged(t)
-			out := c.must(class, "sign-release", "--checkout", dir, "--purl", "pkg:npm/%40acme/widget@"+version, file)
+			out := c.must(class, "sign-release", "--checkout", dir, "--purl", "pkg:npm/%40acme/"+pkg, file)
 			if !strings.Contains(out, why) || class != policy.ClassOK && logged(t) != before {
 				t.Error(out)
 			}
-			c.must(policy.ClassDeny, "sign-release", "--checkout", dir, artifact(t, "widget_1.tar.gz")) // which only the tag's run may
+			// Which only the tag's run may.
+			c.must(policy.ClassDeny, "sign-release", "--checkout", dir, artifact(t, "widget_1.tar.gz"))
 		})
 	}
-	sign(policy.ClassDeny, "x", "tag")
+	more := func() {
+		p.write("README", git(t, p.dir, "rev-parse", "HEAD"))
+		p.commit("more")
+		p.push2("HEAD:main")
+	}
+	verify := func(class policy.Class, tag, pkg string) {
+		t.Helper()
+		newComputer(t).must(class, "verify", "-R", name, "--tag", tag, "--name", "pkg:npm/%40acme/"+pkg, file)
+	}
+	sign(policy.ClassDeny, "widget@x", "tag")
 	p.tag("v1.0.0")
-	p.write("README", "more")
-	p.commit("more")
-	p.push2("HEAD:main")
-	sign(policy.ClassDeny, "1.0.0", "the tag v1.0.0 of the repository is at")
+	more()
+	sign(policy.ClassDeny, "widget@1.0.0", "the tag v1.0.0 of the repository is at")
 	p.push2(":refs/tags/v1.0.0")
-	sign(policy.ClassOK, "1.0.0", "by rule npm")
-	const purl = "pkg:npm/%40acme/widget@1.0.0"
-	newComputer(t).must(policy.ClassOK, "verify", "-R", name, "--tag", "v1.0.0", "--name", purl, file)
+	sign(policy.ClassOK, "widget@1.0.0", "by rule npm")
+	verify(policy.ClassOK, "v1.0.0", "widget@1.0.0")
 	newComputer(t).must(policy.ClassDeny, "verify", "-R", name, "--tag", "v1.0.0", file) // a file is no package
-	newComputer(t).must(policy.ClassDeny, "verify", "-R", name, "--tag", "v1.0.1", "--name", purl, file)
+	verify(policy.ClassDeny, "v1.0.1", "widget@1.0.0")
+
+	// The tag of another package of that version is none of this one's.
+	check(t, os.Remove(file+".sigstore.json"))
+	p.tag("v2.0.0")
+	p.tag("gadget@2.0.0")
+	more()
+	sign(policy.ClassDeny, "gadget@2.0.0", "the tag gadget@2.0.0 of the repository is at")
+	p.push2(":refs/tags/gadget@2.0.0")
+	sign(policy.ClassOK, "gadget@2.0.0", "by rule gadget")
+	verify(policy.ClassOK, "gadget@2.0.0", "gadget@2.0.0")
+	verify(policy.ClassDeny, "v2.0.0", "gadget@2.0.0")
+	verify(policy.ClassDeny, "2.0.0", "gadget@2.0.0")
 }
 
 // TestGitLabRelease: a job of GitLab, by the tokens that id_tokens gives it.

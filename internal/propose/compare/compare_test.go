@@ -123,6 +123,13 @@ func TestPolicies(t *testing.T) {
 			[]string{"- release.r.preflight.actors: alice →  !", "- release.r.preflight.ref-protected: true →  !"}},
 		{full + "[release.preflight]\nactors = [\"alice\"]\n", `["alice"]`, `["alice", "bob"]`,
 			[]string{"+ release.r.preflight.actors:  → bob !"}, []string{"- release.r.preflight.actors: bob → "}},
+		{full, "workflow =", "tag-prefix = \"w@\"\nworkflow =",
+			[]string{"+ release.r.tag-prefix:  → w@ !"}, []string{"- release.r.tag-prefix: w@ →  !"}},
+		{full + "tag-prefix = \"w@\"\n", "w@", "x@",
+			[]string{"~ release.r.tag-prefix: w@ → x@ !"}, []string{"~ release.r.tag-prefix: x@ → w@ !"}},
+		{top + people + "#", "#", workflow + "tag-prefix = \"w@\"\n", []string{
+			"+ release:  → r: .github/workflows/release.yml for w* of tags v*, with \"w@\" before versions !",
+		}, []string{"- release: r → "}},
 		{top + people, "#", "#", nil, nil},
 		{top + people + "#", "#", workflow,
 			[]string{"+ release:  → r: .github/workflows/release.yml for w* of tags v* !"}, []string{"- release: r → "}},

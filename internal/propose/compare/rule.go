@@ -3,6 +3,7 @@
 package compare
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -32,10 +33,12 @@ func describe(r *policy.Rule) string {
 	default:
 		who = append(principals(r.Identities), keys(r.Keys)...)
 	}
-	return strings.Join(who, ", ") + " for " + strings.Join(
-		patterns(r.Artifacts),
-		", ",
-	) + " of tags " + strings.Join(patterns(r.Tags), ", ")
+	text := fmt.Sprintf("%s for %s of tags %s", strings.Join(who, ", "),
+		strings.Join(patterns(r.Artifacts), ", "), strings.Join(patterns(r.Tags), ", "))
+	if r.TagPrefix != "" {
+		text += fmt.Sprintf(", with %q before versions", r.TagPrefix)
+	}
+	return text
 }
 
 func signer(w *policy.Workflow) string {
@@ -48,6 +51,7 @@ func signer(w *policy.Workflow) string {
 func (c *comparison) rule(path string, before, after *policy.Rule) {
 	at := func(key string) string { return path + "." + key }
 	c.patterns(at("tags"), before.Tags, after.Tags)
+	c.scalar(at("tag-prefix"), before.TagPrefix, after.TagPrefix, anyChange) // without it a version is the tag
 	c.patterns(at("refs"), before.Refs, after.Refs)
 	c.patterns(at("artifacts"), before.Artifacts, after.Artifacts)
 	c.scalar(at("since"), moment(before.Since), moment(after.Since), earlierOrNew)
