@@ -130,6 +130,8 @@ func TestUsageFirst(t *testing.T) {
 
 		"hand-in", "hand-in x", "hand-in -R x:y", "hand-in -R acme/widget --directory junk", "hand-in -R acme/widget --directory none", "hand-in --git none --directory none", "hand-in --git . --directory junk", "hand-in -R acme/widget --git d",
 		"hand-in -R acme/widget --trust-root none", "hand-in -R acme/widget -o junk", "hand-in -R acme/widget --trusted-root root.json", "bind --hand-in junk", "bind --hand-in none",
+		"doctor x", "doctor --releases 0", "doctor --releases 31", "doctor --releases x", "doctor -R x:y", "doctor --forge x",
+		"doctor --github-token", "doctor --git none", "doctor --format sarif", "doctor -R acme/widget --require x",
 		"evidence show none", "evidence show junk --directory junk", "import aqua none", "check none", "version x", "nonsense",
 	)
 	if runtime.GOOS == "linux" { // where nobody can make a file

@@ -47,6 +47,10 @@ var may = map[string][]string{
 		"internal/propose/binding", "internal/propose/ci", "internal/propose/clone", "internal/propose/names",
 		"internal/propose/tagset", "internal/spelling", "policy",
 	},
+	"internal/propose/doctor": {
+		"internal/propose", "internal/propose/binding", "internal/propose/ci", "internal/propose/clone",
+		"internal/propose/settings", "policy",
+	},
 	"internal/sigstore": {
 		"internal/canonical", "internal/clip", "internal/identity", "internal/spelling", "internal/strictjson",
 		"internal/web", "oidc", "policy",
@@ -125,7 +129,8 @@ var may = map[string][]string{
 		"", "internal/airgap", "internal/answers", "internal/bindings", "internal/command", "internal/fetch",
 		"internal/file", "internal/find", "internal/gate", "internal/git", "internal/identity", "internal/memory",
 		"internal/propose", "internal/propose/aqua", "internal/propose/binding", "internal/propose/compare",
-		"internal/propose/export", "internal/propose/settings", "internal/rekor", "internal/release",
+		"internal/propose/doctor", "internal/propose/export", "internal/propose/settings", "internal/rekor",
+		"internal/release",
 		"internal/report", "internal/signlog", "internal/sigstore", "internal/spelling", "internal/token",
 		"internal/trust", "internal/trust/oci", "internal/trust/tuf", "internal/web", "internal/worktree", "oidc",
 		"policy", "policy/chain", "rekorbind",
