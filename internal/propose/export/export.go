@@ -229,6 +229,12 @@ func (e *exporter) common() {
 			e.refuse(fmt.Sprintf("revoked[%d]", i), "", "the rule %s is revoked", r.Name)
 		}
 	}
+	e.known()
+}
+
+// known refuses a tag that is yanked, and one that evidence would not show.
+func (e *exporter) known() {
+	r, f := e.rule, e.file
 	// A tag is known only where it is the ref that a certificate must name.
 	tag, known := strings.CutPrefix(e.ref(), "refs/tags/")
 	if e.Tag != "" && (!known || tag != e.Tag) && r.Tags.Any() {

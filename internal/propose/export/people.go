@@ -73,7 +73,7 @@ func (e *exporter) verifyRule() {
 			}
 		}
 		if w.Environment != "" {
-			who += ", in the environment `" + w.Environment + "`"
+			who += ", in the environment `" + strings.ReplaceAll(w.Environment, "`", "'") + "`"
 		}
 	case r.GitHubRelease:
 		who = "GitHub, for an immutable release"
@@ -87,7 +87,10 @@ func (e *exporter) verifyRule() {
 		}
 		who += strings.Join(names, ", ")
 	}
-	e.page = append(e.page, fmt.Sprintf("| `%s` | `%s` | %s |", r.Artifacts, r.Tags, who))
+	e.page = append(
+		e.page,
+		fmt.Sprintf("| `%s` | `%s` | %s |", r.Artifacts, r.Tags, strings.ReplaceAll(who, "|", "\\|")),
+	)
 }
 
 // verifyMD writes a page for people that says how a release is verified, as VERIFY.md.
