@@ -21,12 +21,12 @@ import (
 // fields are set.
 type Client struct {
 	// The edges of the program. Each may be replaced, so that a test can fork the world.
-	State State             // what is remembered between runs; nil for files in StateDir
-	HTTP  http.RoundTripper // what requests go through; nil for the default
-	Git   Git               // what forges show of repositories; nil asks them by Git
-	Clock Clock             // nil for this machine's
-	Log   func(line string) // hears what a person should know beside the answer; nil for nobody
-	Agent string            // how the program calls itself to services; "" for this library
+	State State                        // what is remembered between runs; nil for files in StateDir
+	HTTP  http.RoundTripper            // what requests go through; nil for the default
+	Git   Git                          // what forges show of repositories; nil asks them by Git
+	Clock interface{ Now() time.Time } // says what time it is; nil for this machine's
+	Log   func(line string)            // hears what a person should know beside the answer; nil for nobody
+	Agent string                       // how the program calls itself to services; "" for this library
 	// StateDir is the directory for what is remembered and for TUF metadata, private to its
 	// owner; "" for one in the user's cache directory. A State remembers instead of it.
 	StateDir string
@@ -50,6 +50,10 @@ type Client struct {
 
 	// Where what is judged, and evidence for it, is published.
 	Sources Sources
+
+	// Progress is called with none of the artifacts of a run before they are judged, then with
+	// how many are; it may be called from several goroutines. Nil tells nobody.
+	Progress func(done, total int)
 }
 
 // Sources say how releases, registries and indexes are asked. The zero value is for
@@ -88,9 +92,6 @@ type Snapshot struct {
 	Files   map[string]map[string][]byte // content of files below .repopolicy, by ref and path
 	Tags    map[string]string            // id of the commit that each tag leads to; nil if tags are not known
 }
-
-// Clock says what time it is.
-type Clock interface{ Now() time.Time }
 
 func (c *Client) now() time.Time {
 	if c.Clock != nil {

@@ -32,10 +32,10 @@ type Policy struct {
 	joined []string // names of the roots, where the user's map joins several
 	roots  []string // names of what is trusted, where no root was opened yet
 
-	pinned  *policy.Document // that the caller named; nil for one that was found
-	path    string           // of the file with it
-	trusted *policy.Trusted  // of a signer alone
-	signer  *policy.Narrow   // the one signer to accept, too; nil for any
+	pinned  *policy.Document     // that the caller named; nil for one that was found
+	path    string               // of the file with it
+	trusted *policy.Trusted      // of a signer alone
+	signer  *policy.FlagIdentity // the one signer to accept, too; nil for any
 	// again finds the policy once more, by a question that is changed; nil if it was not found.
 	again func(context.Context, func(*find.Query)) (*Policy, error)
 }
@@ -379,7 +379,7 @@ func (p *Policy) Only(identity, issuer string) (*Policy, error) {
 		return nil, policy.Faultf(policy.Usage, "%s", err)
 	}
 	next := *p
-	next.signer = &policy.Narrow{Identity: identity, Issuer: issuer}
+	next.signer = &policy.FlagIdentity{Identity: identity, Issuer: issuer}
 	if p.again != nil {
 		next.again = func(ctx context.Context, change func(*find.Query)) (*Policy, error) {
 			q, err := p.again(ctx, change)

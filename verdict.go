@@ -32,27 +32,17 @@ func (v *Verdict) Policy() *Policy { return v.policy }
 // as evidence.
 func (v *Verdict) Entries() []Entry { return v.entries }
 
-// Fate is what became of an input.
-type Fate string
-
-// The fates.
-const (
-	// FateJudged: there is a verdict about it.
-	FateJudged Fate = "judged"
-	// FateEvidence: a signature in it is right over what was judged, or it is a place proof
-	// beside that.
-	FateEvidence Fate = "evidence"
-	// FateUnverifiable: it names what was judged, but whose key signed it is not known.
-	FateUnverifiable Fate = "unverifiable-evidence"
-	// FatePassedOver: it was not judged, and the entry says why.
-	FatePassedOver Fate = "passed-over"
-)
-
 // Entry is one input and its fate.
 type Entry struct {
 	Input string
-	Fate  Fate
-	For   string // what it is evidence for; "" for other fates
+	// Fate is what became of it:
+	//   - "judged": there is a verdict about it;
+	//   - "evidence": a signature in it is right over what was judged, or it is a place proof
+	//     beside that;
+	//   - "unverifiable-evidence": it names what was judged, but whose key signed it is not known;
+	//   - "passed-over": it was not judged, and the entry says why.
+	Fate string
+	For  string // what it is evidence for; "" for other fates
 	// Result is the verdict about what was judged, and the denial of what was passed over and
 	// is not harmless; nil for the rest.
 	Result *Result
@@ -118,7 +108,7 @@ type LogEntry struct {
 func newVerdict(p *Policy, acc *account.Account) *Verdict {
 	v := &Verdict{class: acc.Class(), policy: p}
 	for _, e := range acc.Entries() {
-		x := Entry{Input: e.Input, Fate: Fate(e.Fate), For: e.For, Reason: e.Reason, Detail: e.Detail}
+		x := Entry{Input: e.Input, Fate: string(e.Fate), For: e.For, Reason: e.Reason, Detail: e.Detail}
 		if e.Result != nil {
 			x.Result = newResult(e.Result)
 		}

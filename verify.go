@@ -28,7 +28,6 @@ type request struct {
 	cooldown            time.Duration
 	full, ignoreMissing bool
 	download            string
-	progress            func(done, total int)
 }
 
 func newRequest(options []VerifyOption) (*request, error) {
@@ -84,12 +83,6 @@ func IgnoreMissing() VerifyOption { return VerifyOption{func(r *request) { r.ign
 
 // Download writes what was downloaded to a directory, if everything is allowed.
 func Download(dir string) VerifyOption { return VerifyOption{func(r *request) { r.download = dir }} }
-
-// Progress is called with none of the artifacts before they are judged, then with how many
-// are; it may be called from several goroutines.
-func Progress(f func(done, total int)) VerifyOption {
-	return VerifyOption{func(r *request) { r.progress = f }}
-}
 
 // Check refuses what cannot be meant, before anybody is asked. The repository is that of the
 // policy; "" if there is none.
@@ -177,10 +170,10 @@ func (c *Client) judgeAll(
 	if err != nil {
 		return nil, nil, err
 	}
-	if req.progress != nil {
-		req.progress(0, account.Expected(inputs))
+	if c.Progress != nil {
+		c.Progress(0, account.Expected(inputs))
 	}
-	acc := take(ctx, req, p.demand, judges, inputs)
+	acc := c.take(ctx, req, p.demand, judges, inputs)
 	if !beyond(judges) {
 		return p, acc, nil
 	}
@@ -190,7 +183,7 @@ func (c *Client) judgeAll(
 	if judges, err = c.judges(p, req, pub); err != nil {
 		return nil, nil, err
 	}
-	return p, take(ctx, req, p.demand, judges, inputs), nil
+	return p, c.take(ctx, req, p.demand, judges, inputs), nil
 }
 
 // beyond reports whether a run had evidence about which its staple cannot say anything.
@@ -251,7 +244,7 @@ func plain(open func(context.Context) ([]trust.Root, error)) func(context.Contex
 
 // take lets every judge judge the inputs, joins what they make of each, and accounts for all
 // of them.
-func take(
+func (c *Client) take(
 	ctx context.Context, req *request, demand int, judges []*release.Judge, inputs []*release.Input,
 ) *account.Account {
 	r := account.Run{
@@ -259,8 +252,8 @@ func take(
 		Judge: func(ctx context.Context, artifacts []*release.Artifact) []*release.Result {
 			var all [][]*release.Result
 			for _, j := range judges {
-				if req.progress != nil {
-					j.Progress = func(done int) { req.progress(done, len(artifacts)) }
+				if c.Progress != nil {
+					j.Progress = func(done int) { c.Progress(done, len(artifacts)) }
 				}
 				all = append(all, j.Run(ctx, artifacts))
 			}

@@ -25,6 +25,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/prefixmap"
 	"github.com/repopolicy/repopolicy/internal/rekor"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
+	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/internal/web"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/policy/chain"
@@ -371,7 +372,7 @@ func (a *Auditor) published(ctx context.Context, l *audited) error {
 			}
 			continue
 		}
-		payload, err := a.Site.Get(ctx, statementPath(d.Payload), rekorbind.MaxStatementBytes)
+		payload, err := a.Site.Get(ctx, statementPath(d.Payload), spelling.MaxStatementBytes)
 		if err != nil {
 			return fmt.Errorf("statement of leaf %d: %w", l.index, err)
 		}

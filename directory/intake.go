@@ -130,7 +130,7 @@ func one(files []bindings.File) ([]byte, error) {
 		b, err := sigstore.ParseBundle(f.Data)
 		switch {
 		case len(f.Data) > maxSignatureBytes || err != nil || b.Statement() == nil ||
-			b.Statement().PredicateType != spelling.StatementPredicate || len(b.Payload()) > rekorbind.MaxStatementBytes:
+			b.Statement().PredicateType != spelling.StatementPredicate || len(b.Payload()) > spelling.MaxStatementBytes:
 			bad = append(bad, f.Name)
 		case payload == nil:
 			payload = b.Payload()

@@ -105,7 +105,7 @@ func TestLapse(t *testing.T) {
 				if vs := resolved.Versions(); len(vs) > 0 {
 					version = vs[len(vs)-1].Number
 				}
-				lapsed := slices.ContainsFunc(resolved.Alarms(), func(a chain.Alarm) bool { return a.Code == chain.AlarmLapsed })
+				lapsed := slices.ContainsFunc(resolved.Alarms(), func(a chain.Alarm) bool { return a.Code == "lapsed" })
 				want, reason := 1, policy.Reason("")
 				switch {
 				case handed:

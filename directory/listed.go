@@ -14,6 +14,7 @@ import (
 
 	"github.com/repopolicy/repopolicy/internal/answers"
 	"github.com/repopolicy/repopolicy/internal/bindings"
+	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/policy/chain"
 	"github.com/repopolicy/repopolicy/rekorbind"
@@ -254,7 +255,7 @@ func offered(tx *bolt.Tx, offers []bindings.Offer, wanted func(names []string) b
 	slices.SortStableFunc(offers, func(a, b bindings.Offer) int { return a.Statement.Version() - b.Statement.Version() })
 	for _, o := range offers {
 		d := answers.DisclosedRecord{Payload: o.Statement.Digest(), PAE: o.Statement.PAE()}
-		if len(o.Payload) > rekorbind.MaxStatementBytes || !wanted([]string{d.Payload, d.PAE}) {
+		if len(o.Payload) > spelling.MaxStatementBytes || !wanted([]string{d.Payload, d.PAE}) {
 			continue
 		}
 		if err := offeredStatement(tx, d, o.Payload); err != nil {

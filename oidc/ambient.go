@@ -5,7 +5,6 @@ package oidc
 
 import (
 	"context"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,6 +13,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/repopolicy/repopolicy/internal/jwt"
 )
 
 const (
@@ -21,14 +22,13 @@ const (
 	// so that no token that authorises can sign, and none that signs authorises.
 	Audience = "repopolicy"
 
-	maxTokenBytes = 64 << 10
 	// A clock may be so far ahead of the issuer's.
 	maxClockSkew = time.Minute
 )
 
 // Environment variables in which a CI hands out ID tokens, or says that it does.
 const (
-	EnvToken        = "SIGSTORE_ID_TOKEN"   // a token that is there already
+	envToken        = "SIGSTORE_ID_TOKEN"   // a token that is there already
 	envOwnToken     = "REPOPOLICY_ID_TOKEN" // one with our audience: GitLab's id_tokens
 	envRequestURL   = "ACTIONS_ID_TOKEN_REQUEST_URL"
 	envRequestToken = "ACTIONS_ID_TOKEN_REQUEST_TOKEN"
@@ -52,9 +52,9 @@ const googleIdentity = "http://metadata.google.internal/computeMetadata/v1/insta
 // ErrNoToken is the error of [Ambient] where the environment has no token.
 var ErrNoToken = errors.New("the environment offers no ID token")
 
-// ErrNoPermission is the error of [Ambient] in a job of GitHub Actions that may
+// errNoPermission is the error of [Ambient] in a job of GitHub Actions that may
 // not have a token.
-var ErrNoPermission = fmt.Errorf("%w: the job has no permission id-token: write", ErrNoToken)
+var errNoPermission = fmt.Errorf("%w: the job has no permission id-token: write", ErrNoToken)
 
 // Surroundings are what an ambient token can come from.
 type Surroundings struct {
@@ -86,9 +86,9 @@ func Ambient(ctx context.Context, s Surroundings, audience string, now time.Time
 	if err != nil {
 		return "", err
 	}
-	c, err := UnverifiedClaims(token)
+	c, err := jwt.Unverified(token)
 	if err == nil {
-		err = c.refuse(audience, now)
+		err = refuse(c, audience, now)
 	}
 	if err != nil {
 		return "", fmt.Errorf("the ID token of the environment: %w", err)
@@ -98,7 +98,7 @@ func Ambient(ctx context.Context, s Surroundings, audience string, now time.Time
 
 // Token returns the ID token that [Ambient] looks at, whatever it says.
 func (s Surroundings) Token(ctx context.Context, audience string) (string, error) {
-	variable := EnvToken
+	variable := envToken
 	if audience == Audience {
 		if variable = s.Variable; variable == "" {
 			variable = envOwnToken
@@ -108,8 +108,8 @@ func (s Surroundings) Token(ctx context.Context, audience string) (string, error
 		return token, nil
 	}
 	token, err := s.request(ctx, audience)
-	if errors.Is(err, ErrNoToken) && variable != EnvToken && s.Variable == "" {
-		if token := s.Getenv(EnvToken); token != "" {
+	if errors.Is(err, ErrNoToken) && variable != envToken && s.Variable == "" {
+		if token := s.Getenv(envToken); token != "" {
 			return token, nil
 		}
 	}
@@ -120,7 +120,8 @@ func (s Surroundings) Token(ctx context.Context, audience string) (string, error
 // audience, or that says that it may not; and on GitLab, which makes tokens only for
 // jobs that ask for them in their configuration, whether this one did or not.
 func (s Surroundings) Offers() bool {
-	return s.Getenv(envOwnToken) != "" || s.Getenv(envRequestURL) != "" || s.Getenv(envActions) == "true" || s.Getenv(envGitLab) == "true" ||
+	return s.Getenv(envOwnToken) != "" || s.Getenv(envRequestURL) != "" || s.Getenv(envActions) == "true" ||
+		s.Getenv(envGitLab) == "true" ||
 		s.Run != nil && (s.Getenv(envCircleCI) == "true" || s.Getenv(envBuildkite) == "true")
 }
 
@@ -130,11 +131,13 @@ func (s Surroundings) request(ctx context.Context, audience string) (string, err
 	var err error
 	switch {
 	case s.Metadata != nil:
-		printed, err = s.Metadata(ctx, googleIdentity+"?"+url.Values{"audience": {audience}, "format": {"full"}}.Encode())
+		printed, err = s.Metadata(
+			ctx, googleIdentity+"?"+url.Values{"audience": {audience}, "format": {"full"}}.Encode(),
+		)
 	case s.Getenv(envRequestURL) != "" && s.Getenv(envRequestToken) != "":
 		return s.github(ctx, audience)
 	case s.Getenv(envActions) == "true":
-		return "", ErrNoPermission
+		return "", errNoPermission
 	case s.Run != nil && s.Getenv(envCircleCI) == "true":
 		printed, err = s.Run(ctx, "circleci", "run", "oidc", "get", "--claims", fmt.Sprintf(`{"aud":%q}`, audience))
 	case s.Run != nil && s.Getenv(envBuildkite) == "true":
@@ -154,7 +157,10 @@ func (s Surroundings) github(ctx context.Context, audience string) (string, erro
 		return "", fmt.Errorf("%s is not a URL", envRequestURL)
 	}
 	if !s.ofForge(u) {
-		return "", fmt.Errorf("%s names %s, which is not the forge: the token to ask with is not sent there", envRequestURL, u.Redacted())
+		return "", fmt.Errorf(
+			"%s names %s, which is not the forge: the token to ask with is not sent there", envRequestURL,
+			u.Redacted(),
+		)
 	}
 	q := u.Query()
 	q.Set("audience", audience)
@@ -192,21 +198,8 @@ func (s Surroundings) ofForge(u *url.URL) bool {
 	return forge != "github.com" && (host == forge || strings.HasSuffix(host, "."+forge))
 }
 
-// Claims are what a token says about itself. Nobody has checked a signature:
-// they are shown, and decide only about refusing.
-type Claims struct {
-	Issuer        string
-	Subject       string
-	Email         string
-	EmailVerified bool
-	Visibility    string // repository_visibility or project_visibility; "" if none
-	Connector     string // issuer behind a federating provider; "" if none
-	RepositoryID  string // repository_id or project_id; "" if none
-	Audience      []string
-	Expires       time.Time // whole seconds
-}
-
-func (c Claims) refuse(audience string, now time.Time) error {
+// refuse says why a token is of no use for an audience; nil if it may be.
+func refuse(c jwt.Claims, audience string, now time.Time) error {
 	switch {
 	case c.Issuer == "" || c.Subject == "":
 		return errors.New("it names no issuer or no subject")
@@ -216,60 +209,4 @@ func (c Claims) refuse(audience string, now time.Time) error {
 		return fmt.Errorf("it expired at %s", c.Expires.Format(time.RFC3339))
 	}
 	return nil
-}
-
-// UnverifiedClaims reads the claims of a JSON Web Token (RFC 7519).
-func UnverifiedClaims(token string) (Claims, error) {
-	if len(token) > maxTokenBytes {
-		return Claims{}, fmt.Errorf("a token of %d bytes, at most %d are read", len(token), maxTokenBytes)
-	}
-	parts := strings.Split(token, ".")
-	if len(parts) != 3 {
-		return Claims{}, errors.New("not a JSON Web Token")
-	}
-	raw, err := base64.RawURLEncoding.DecodeString(parts[1])
-	if err != nil {
-		return Claims{}, errors.New("not a JSON Web Token")
-	}
-	var c struct {
-		Iss, Sub, Email string
-		Aud             audiences
-		Exp             float64 // RFC 7519, section 2: NumericDate
-		EmailVerified   any     `json:"email_verified"` // some providers write text
-		Repository      string  `json:"repository_visibility"`
-		Project         string  `json:"project_visibility"`
-		RepositoryID    any     `json:"repository_id"` // text at GitHub and GitLab
-		ProjectID       any     `json:"project_id"`
-		Federated       struct {
-			Connector string `json:"connector_id"`
-		} `json:"federated_claims"`
-	}
-	if err := json.Unmarshal(raw, &c); err != nil || c.Exp < 0 || c.Exp > maxDate {
-		return Claims{}, errors.New("the token's claims are malformed")
-	}
-	id, _ := c.RepositoryID.(string)
-	if project, ok := c.ProjectID.(string); ok {
-		id += project // no provider writes both
-	}
-	return Claims{
-		RepositoryID: id,
-		Issuer:       c.Iss, Subject: c.Sub, Email: c.Email, EmailVerified: c.EmailVerified == true || c.EmailVerified == "true",
-		Visibility: c.Repository + c.Project, Connector: c.Federated.Connector, Audience: c.Aud, Expires: time.Unix(int64(c.Exp), 0).UTC(),
-	}, nil
-}
-
-// maxDate is the end of the year 9999, the last that RFC 3339 can write.
-const maxDate = 253402300799
-
-// audiences is one text or a list of them (RFC 7519, section 4.1.3).
-type audiences []string
-
-// UnmarshalJSON implements [json.Unmarshaler].
-func (a *audiences) UnmarshalJSON(data []byte) error {
-	var one string
-	if json.Unmarshal(data, &one) == nil {
-		*a = audiences{one}
-		return nil
-	}
-	return json.Unmarshal(data, (*[]string)(a))
 }

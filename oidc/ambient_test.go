@@ -18,6 +18,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/repopolicy/repopolicy/internal/jwt"
 	"github.com/repopolicy/repopolicy/internal/web"
 )
 
@@ -25,7 +26,7 @@ var tokenTime = time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
 
 // jwt returns a token as an issuer would make it, with some claims changed; a
 // nil value removes a claim.
-func jwt(t testing.TB, change map[string]any) string {
+func tokenOf(t testing.TB, change map[string]any) string {
 	t.Helper()
 	claims := map[string]any{
 		"iss": "https://token.actions.githubusercontent.com", "sub": "repo:acme/widget:ref:refs/heads/main", "aud": "sigstore",
@@ -46,7 +47,7 @@ func rawJWT(claims string) string {
 
 // badTokens are tokens of which none is given to a signing service.
 func badTokens(t testing.TB) map[string]string {
-	good := jwt(t, nil)
+	good := tokenOf(t, nil)
 	return map[string]string{
 		"empty claims":        rawJWT(""),
 		"no JWT":              "ghs_0123456789",
@@ -61,26 +62,26 @@ func badTokens(t testing.TB) map[string]string {
 		"claims are null":     rawJWT(`null`),
 		"two claims":          rawJWT(`{}{}`),
 		"cut":                 rawJWT(`{"iss":"https://a","sub":"b","aud":"sigstore"`),
-		"another audience":    jwt(t, map[string]any{"aud": "https://github.com/acme"}),
-		"audience in case":    jwt(t, map[string]any{"aud": "Sigstore"}),
-		"longer audience":     jwt(t, map[string]any{"aud": "sigstore.example"}),
-		"audience is joined":  jwt(t, map[string]any{"aud": "npm,sigstore"}),
-		"no audience":         jwt(t, map[string]any{"aud": nil}),
-		"empty audiences":     jwt(t, map[string]any{"aud": []string{}}),
-		"other audiences":     jwt(t, map[string]any{"aud": []string{"npm", "pypi"}}),
-		"audience is a map":   jwt(t, map[string]any{"aud": map[string]any{"sigstore": true}}),
-		"audience is a truth": jwt(t, map[string]any{"aud": true}),
-		"audiences, one not":  jwt(t, map[string]any{"aud": []any{"sigstore", 1}}),
-		"no subject":          jwt(t, map[string]any{"sub": nil}),
-		"empty subject":       jwt(t, map[string]any{"sub": ""}),
-		"subject is a number": jwt(t, map[string]any{"sub": 7}),
-		"no issuer":           jwt(t, map[string]any{"iss": nil}),
-		"no expiry":           jwt(t, map[string]any{"exp": nil}),
-		"expired":             jwt(t, map[string]any{"exp": tokenTime.Add(-maxClockSkew).Unix()}),
-		"expired long ago":    jwt(t, map[string]any{"exp": 1}),
-		"before all time":     jwt(t, map[string]any{"exp": -1}),
-		"expires never":       jwt(t, map[string]any{"exp": 1e300}),
-		"expiry is text":      jwt(t, map[string]any{"exp": "2099-01-01"}),
+		"another audience":    tokenOf(t, map[string]any{"aud": "https://github.com/acme"}),
+		"audience in case":    tokenOf(t, map[string]any{"aud": "Sigstore"}),
+		"longer audience":     tokenOf(t, map[string]any{"aud": "sigstore.example"}),
+		"audience is joined":  tokenOf(t, map[string]any{"aud": "npm,sigstore"}),
+		"no audience":         tokenOf(t, map[string]any{"aud": nil}),
+		"empty audiences":     tokenOf(t, map[string]any{"aud": []string{}}),
+		"other audiences":     tokenOf(t, map[string]any{"aud": []string{"npm", "pypi"}}),
+		"audience is a map":   tokenOf(t, map[string]any{"aud": map[string]any{"sigstore": true}}),
+		"audience is a truth": tokenOf(t, map[string]any{"aud": true}),
+		"audiences, one not":  tokenOf(t, map[string]any{"aud": []any{"sigstore", 1}}),
+		"no subject":          tokenOf(t, map[string]any{"sub": nil}),
+		"empty subject":       tokenOf(t, map[string]any{"sub": ""}),
+		"subject is a number": tokenOf(t, map[string]any{"sub": 7}),
+		"no issuer":           tokenOf(t, map[string]any{"iss": nil}),
+		"no expiry":           tokenOf(t, map[string]any{"exp": nil}),
+		"expired":             tokenOf(t, map[string]any{"exp": tokenTime.Add(-maxClockSkew).Unix()}),
+		"expired long ago":    tokenOf(t, map[string]any{"exp": 1}),
+		"before all time":     tokenOf(t, map[string]any{"exp": -1}),
+		"expires never":       tokenOf(t, map[string]any{"exp": 1e300}),
+		"expiry is text":      tokenOf(t, map[string]any{"exp": "2099-01-01"}),
 	}
 }
 
@@ -94,7 +95,7 @@ func env(pairs ...string) func(string) string {
 
 // get asks as the command does.
 func get(ctx context.Context, address, bearer string) ([]byte, error) {
-	return web.GetAuthorized(ctx, address, bearer, nil, "test", maxTokenBytes)
+	return web.GetAuthorized(ctx, address, bearer, nil, "test", jwt.MaxBytes)
 }
 
 func noGet(t *testing.T) func(context.Context, string, string) ([]byte, error) {
@@ -107,20 +108,28 @@ func noGet(t *testing.T) func(context.Context, string, string) ([]byte, error) {
 // TestAmbientVariable: SIGSTORE_ID_TOKEN, as GitLab's id_tokens sets it.
 func TestAmbientVariable(t *testing.T) {
 	for name, good := range map[string]string{
-		"github":          jwt(t, nil),
-		"gitlab":          jwt(t, map[string]any{"iss": "https://gitlab.com", "sub": "project_path:acme/widget:ref_type:branch:ref:main", "project_visibility": "public", "repository_visibility": nil}),
-		"two audiences":   jwt(t, map[string]any{"aud": []string{"npm", "sigstore"}}),
-		"within the skew": jwt(t, map[string]any{"exp": tokenTime.Add(-maxClockSkew).Unix() + 1}),
-		"half a second":   jwt(t, map[string]any{"exp": float64(tokenTime.Unix()) + 0.5}),
+		"github":          tokenOf(t, nil),
+		"gitlab":          tokenOf(t, map[string]any{"iss": "https://gitlab.com", "sub": "project_path:acme/widget:ref_type:branch:ref:main", "project_visibility": "public", "repository_visibility": nil}),
+		"two audiences":   tokenOf(t, map[string]any{"aud": []string{"npm", "sigstore"}}),
+		"within the skew": tokenOf(t, map[string]any{"exp": tokenTime.Add(-maxClockSkew).Unix() + 1}),
+		"half a second":   tokenOf(t, map[string]any{"exp": float64(tokenTime.Unix()) + 0.5}),
 	} {
 		// The variable goes before GitHub's, and nobody is asked.
-		got, err := Ambient(t.Context(), Surroundings{Getenv: env(EnvToken, good, envRequestURL, "https://token.example/", envRequestToken, "x"), Get: noGet(t)}, "sigstore", tokenTime)
+		got, err := Ambient(
+			t.Context(),
+			Surroundings{
+				Getenv: env(envToken, good, envRequestURL, "https://token.example/", envRequestToken, "x"),
+				Get:    noGet(t),
+			},
+			"sigstore",
+			tokenTime,
+		)
 		if err != nil || got != good {
 			t.Errorf("%s: %q %v", name, got, err)
 		}
 	}
 	for name, bad := range badTokens(t) {
-		got, err := Ambient(t.Context(), Surroundings{Getenv: env(EnvToken, bad), Get: noGet(t)}, "sigstore", tokenTime)
+		got, err := Ambient(t.Context(), Surroundings{Getenv: env(envToken, bad), Get: noGet(t)}, "sigstore", tokenTime)
 		if err == nil || got != "" || errors.Is(err, ErrNoToken) {
 			t.Errorf("%s: %.80q %v", name, got, err)
 		} else if len(bad) > 10 && strings.Contains(err.Error(), bad) {
@@ -131,9 +140,12 @@ func TestAmbientVariable(t *testing.T) {
 		"nothing":      env(),
 		"no bearer":    env(envRequestURL, "https://token.example/"),
 		"no address":   env(envRequestToken, "x"),
-		"empty values": env(EnvToken, "", envRequestURL, "", envRequestToken, "x"),
+		"empty values": env(envToken, "", envRequestURL, "", envRequestToken, "x"),
 	} {
-		if got, err := Ambient(t.Context(), Surroundings{Getenv: e, Get: noGet(t)}, "sigstore", tokenTime); !errors.Is(err, ErrNoToken) || got != "" {
+		if got, err := Ambient(t.Context(), Surroundings{Getenv: e, Get: noGet(t)}, "sigstore", tokenTime); !errors.Is(
+			err, ErrNoToken,
+		) ||
+			got != "" {
 			t.Errorf("%s: %q %v", name, got, err)
 		}
 	}
@@ -142,7 +154,7 @@ func TestAmbientVariable(t *testing.T) {
 // TestAmbientRequest asks a token service that lies.
 func TestAmbientRequest(t *testing.T) {
 	const bearer = "s3cret"
-	good := jwt(t, nil)
+	good := tokenOf(t, nil)
 	write := func(body string) http.HandlerFunc {
 		return func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, body) }
 	}
@@ -163,7 +175,7 @@ func TestAmbientRequest(t *testing.T) {
 		"value is a list":   write(`{"value":["` + good + `"]}`),
 		"trailing":          write(`{"value":"` + good + `"}x`),
 		"cut":               write(`{"value":"` + good),
-		"oversized":         write(`{"value":"` + good + `"}` + strings.Repeat(" ", maxTokenBytes)),
+		"oversized":         write(`{"value":"` + good + `"}` + strings.Repeat(" ", jwt.MaxBytes)),
 		"forbidden":         func(w http.ResponseWriter, _ *http.Request) { http.Error(w, good, http.StatusForbidden) },
 		"broken": func(w http.ResponseWriter, _ *http.Request) {
 			w.WriteHeader(http.StatusInternalServerError)
@@ -179,12 +191,22 @@ func TestAmbientRequest(t *testing.T) {
 	for name, h := range cases {
 		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			// GitHub's address has parameters of its own.
-			if q := r.URL.Query(); q.Get("api-version") != "2.0" || len(q["audience"]) != 1 || q.Get("audience") != "sigstore" || r.Header.Get("Authorization") != "Bearer "+bearer {
+			if q := r.URL.Query(); q.Get("api-version") != "2.0" || len(q["audience"]) != 1 ||
+				q.Get("audience") != "sigstore" ||
+				r.Header.Get("Authorization") != "Bearer "+bearer {
 				t.Errorf("%s: %s %v", name, r.URL, r.Header)
 			}
 			h(w, r)
 		}))
-		got, err := Ambient(t.Context(), Surroundings{Getenv: env(envRequestURL, srv.URL+"/token?api-version=2.0&audience=npm", envRequestToken, bearer), Get: get}, "sigstore", tokenTime)
+		got, err := Ambient(
+			t.Context(),
+			Surroundings{
+				Getenv: env(envRequestURL, srv.URL+"/token?api-version=2.0&audience=npm", envRequestToken, bearer),
+				Get:    get,
+			},
+			"sigstore",
+			tokenTime,
+		)
 		srv.Close()
 		if name == "good" {
 			if err != nil || got != good {
@@ -199,7 +221,8 @@ func TestAmbientRequest(t *testing.T) {
 		}
 	}
 	for _, address := range []string{"http://token.example/x", "token.example", "\x00", "ftp://token.example/", "https://u:p@token.example/", "file:///etc/passwd"} {
-		if got, err := Ambient(t.Context(), Surroundings{Getenv: env(envRequestURL, address, envRequestToken, bearer), Get: noGet(t)}, "sigstore", tokenTime); err == nil || got != "" {
+		if got, err := Ambient(t.Context(), Surroundings{Getenv: env(envRequestURL, address, envRequestToken, bearer), Get: noGet(t)}, "sigstore", tokenTime); err == nil ||
+			got != "" {
 			t.Errorf("%q was asked", address)
 		}
 	}
@@ -228,30 +251,15 @@ func TestRequestHost(t *testing.T) {
 		{"", "https://ghe.example.com/x", false},
 	} {
 		asked := false
-		_, err := Surroundings{Getenv: env(envRequestURL, c.address, envRequestToken, "x", "GITHUB_SERVER_URL", c.server), Get: func(context.Context, string, string) ([]byte, error) {
-			asked = true
-			return []byte(`{"value":"x"}`), nil
-		}}.Token(t.Context(), "sigstore")
+		_, err := Surroundings{
+			Getenv: env(envRequestURL, c.address, envRequestToken, "x", "GITHUB_SERVER_URL", c.server),
+			Get: func(context.Context, string, string) ([]byte, error) {
+				asked = true
+				return []byte(`{"value":"x"}`), nil
+			},
+		}.Token(t.Context(), "sigstore")
 		if asked != c.ok || (err == nil) != c.ok {
 			t.Errorf("%s of %s: asked %v, %v", c.address, c.server, asked, err)
-		}
-	}
-}
-
-func TestUnverifiedClaims(t *testing.T) {
-	got, err := UnverifiedClaims(rawJWT(`{"iss":"https://oauth2.sigstore.dev/auth","sub":"CgU","aud":["sigstore"],"exp":1780315500,"email":"alice@example.com","email_verified":"true","project_visibility":"private","project_id":"4711","federated_claims":{"connector_id":"https://github.com/login/oauth"}}`))
-	want := Claims{"https://oauth2.sigstore.dev/auth", "CgU", "alice@example.com", true, "private", "https://github.com/login/oauth", "4711", []string{"sigstore"}, time.Unix(1780315500, 0).UTC()}
-	if d := cmp.Diff(want, got); err != nil || d != "" {
-		t.Errorf("%v %s", err, d)
-	}
-	for v, want := range map[any]string{"1": "1", "": "", 1: "", true: ""} {
-		if c, err := UnverifiedClaims(jwt(t, map[string]any{"repository_id": v})); err != nil || c.RepositoryID != want {
-			t.Errorf("repository %v is %q (%v)", v, c.RepositoryID, err)
-		}
-	}
-	for _, v := range []any{nil, false, "false", "TRUE", 1, "1", []any{true}} {
-		if c, err := UnverifiedClaims(jwt(t, map[string]any{"email_verified": v})); err != nil || c.EmailVerified {
-			t.Errorf("%v is verified (%v)", v, err)
 		}
 	}
 }
@@ -260,15 +268,15 @@ func TestUnverifiedClaims(t *testing.T) {
 // is refused has an audience, a subject and a future.
 func FuzzClaims(f *testing.F) {
 	for _, bad := range badTokens(f) {
-		if len(bad) <= maxTokenBytes {
+		if len(bad) <= jwt.MaxBytes {
 			f.Add(bad)
 		}
 	}
-	f.Add(jwt(f, nil))
+	f.Add(tokenOf(f, nil))
 	f.Fuzz(func(t *testing.T, token string) {
-		c, err := UnverifiedClaims(token)
+		c, err := jwt.Unverified(token)
 		if err != nil {
-			if d := cmp.Diff(Claims{}, c); d != "" {
+			if d := cmp.Diff(jwt.Claims{}, c); d != "" {
 				t.Fatalf("claims beside an error: %s", d)
 			}
 			return
@@ -282,8 +290,9 @@ func FuzzClaims(f *testing.F) {
 		if y := c.Expires.Year(); y < 1970 || y > 9999 {
 			t.Fatalf("expires in the year %d", y)
 		}
-		got, err := Ambient(t.Context(), Surroundings{Getenv: env(EnvToken, token), Get: nil}, "sigstore", tokenTime)
-		if err == nil && (got != token || c.Subject == "" || c.Issuer == "" || !c.Expires.Add(maxClockSkew).After(tokenTime) || !strings.Contains(strings.Join(c.Audience, "\n"), "sigstore")) {
+		got, err := Ambient(t.Context(), Surroundings{Getenv: env(envToken, token), Get: nil}, "sigstore", tokenTime)
+		if err == nil &&
+			(got != token || c.Subject == "" || c.Issuer == "" || !c.Expires.Add(maxClockSkew).After(tokenTime) || !strings.Contains(strings.Join(c.Audience, "\n"), "sigstore")) {
 			t.Fatalf("offered %+v", c)
 		}
 	})
@@ -292,8 +301,8 @@ func FuzzClaims(f *testing.F) {
 // TestAmbientSources: where a token that authorises comes from, and where it does
 // not.
 func TestAmbientSources(t *testing.T) {
-	own := jwt(t, map[string]any{"aud": Audience})
-	other := jwt(t, map[string]any{"aud": Audience, "sub": "another"})
+	own := tokenOf(t, map[string]any{"aud": Audience})
+	other := tokenOf(t, map[string]any{"aud": Audience, "sub": "another"})
 	prints := func(want ...string) func(context.Context, ...string) ([]byte, error) {
 		return func(_ context.Context, argv ...string) ([]byte, error) {
 			if strings.Join(argv, " ") != strings.Join(want, " ") {
@@ -313,11 +322,11 @@ func TestAmbientSources(t *testing.T) {
 		s    Surroundings
 		want string // "" for an error
 	}{
-		"variable of its own":      {Surroundings{Getenv: env(envOwnToken, own, EnvToken, other), Get: noGet(t)}, own},
+		"variable of its own":      {Surroundings{Getenv: env(envOwnToken, own, envToken, other), Get: noGet(t)}, own},
 		"variable by name":         {Surroundings{Getenv: env("MY_TOKEN", own, envOwnToken, other), Get: noGet(t), Variable: "MY_TOKEN"}, own},
-		"named and empty":          {Surroundings{Getenv: env(EnvToken, own), Get: noGet(t), Variable: "MY_TOKEN"}, ""},
-		"Sigstore's at last":       {Surroundings{Getenv: env(EnvToken, own), Get: noGet(t)}, own},
-		"CircleCI":                 {Surroundings{Getenv: env("CIRCLECI", "true", EnvToken, other), Run: prints("circleci", "run", "oidc", "get", "--claims", `{"aud":"repopolicy"}`)}, own},
+		"named and empty":          {Surroundings{Getenv: env(envToken, own), Get: noGet(t), Variable: "MY_TOKEN"}, ""},
+		"Sigstore's at last":       {Surroundings{Getenv: env(envToken, own), Get: noGet(t)}, own},
+		"CircleCI":                 {Surroundings{Getenv: env("CIRCLECI", "true", envToken, other), Run: prints("circleci", "run", "oidc", "get", "--claims", `{"aud":"repopolicy"}`)}, own},
 		"CircleCI says no":         {Surroundings{Getenv: env("CIRCLECI", "true"), Run: fails}, ""},
 		"Buildkite":                {Surroundings{Getenv: env("BUILDKITE", "true"), Run: prints("buildkite-agent", "oidc", "request-token", "--audience", "repopolicy")}, own},
 		"commands not allowed":     {Surroundings{Getenv: env("BUILDKITE", "true", "CIRCLECI", "true")}, ""},
@@ -325,19 +334,19 @@ func TestAmbientSources(t *testing.T) {
 		"Actions without":          {Surroundings{Getenv: env("GITHUB_ACTIONS", "true"), Get: noGet(t)}, ""},
 		"Actions without, Circle":  {Surroundings{Getenv: env("GITHUB_ACTIONS", "true", "CIRCLECI", "true"), Get: noGet(t), Run: prints("never")}, ""},
 		"nothing":                  {Surroundings{Getenv: env(), Get: noGet(t)}, ""},
-		"another audience in it":   {Surroundings{Getenv: env(envOwnToken, jwt(t, nil)), Get: noGet(t)}, ""},
-		"Sigstore's for Sigstore":  {Surroundings{Getenv: env(EnvToken, jwt(t, nil)), Get: noGet(t)}, ""},
+		"another audience in it":   {Surroundings{Getenv: env(envOwnToken, tokenOf(t, nil)), Get: noGet(t)}, ""},
+		"Sigstore's for Sigstore":  {Surroundings{Getenv: env(envToken, tokenOf(t, nil)), Get: noGet(t)}, ""},
 		"an address is no command": {Surroundings{Getenv: env("CIRCLECI", "1"), Run: prints("never")}, ""},
 	} {
 		got, err := Ambient(t.Context(), c.s, Audience, tokenTime)
 		if got != c.want || (err == nil) != (c.want != "") {
 			t.Errorf("%s: %.40q %v", name, got, err)
 		}
-		if name == "Actions without" && !errors.Is(err, ErrNoPermission) {
+		if name == "Actions without" && !errors.Is(err, errNoPermission) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	for _, e := range []func(string) string{env(), env(EnvToken, own), env("CIRCLECI", "true")} {
+	for _, e := range []func(string) string{env(), env(envToken, own), env("CIRCLECI", "true")} {
 		if (Surroundings{Getenv: e}).Offers() {
 			t.Error("a job where there is none")
 		}

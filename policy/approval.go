@@ -27,7 +27,7 @@ type Approval struct {
 	signer       Identity
 	verification Verification
 	verified     bool
-	placed       Placed // by a chain of versions
+	placed       placed // by a chain of versions
 }
 
 // Verified declares that the signature over an approval was verified. It is to
@@ -45,27 +45,27 @@ func (a Approval) Facts() ApprovalFacts { return a.facts }
 // Verification returns what was established about it.
 func (a Approval) Verification() Verification { return a.verification }
 
-// Placed is what a chain of versions knows about an approval (SPEC 14.2). The zero value
+// placed is what a chain of versions knows about an approval (SPEC 14.2). The zero value
 // counts for nothing.
-type Placed struct {
-	Named   bool // what it is for is a version of the chain
-	Another bool // its signer is another account of that name than the chain knows
-	// InForce are, for each place where it was logged, the versions that can have been in
-	// force there; nil stands for the time before version 1.
-	InForce [][]*File
+type placed struct {
+	named   bool // what it is for is a version of the chain
+	another bool
+	inForce [][]*File
 }
 
-// Place returns the approval with what a chain knows about it. Without that, no version of a
-// chain counts it.
-func (a Approval) Place(p Placed) Approval {
-	a.placed = p
+// Place returns the approval as one for a version of a chain. Another says that its signer is
+// another account of that name than the chain knows; inForce are, for each place where it was
+// logged, the versions that can have been in force there, where nil stands for the time before
+// version 1. Without that, no version of a chain counts it.
+func (a Approval) Place(another bool, inForce [][]*File) Approval {
+	a.placed = placed{true, another, inForce}
 	return a
 }
 
 // always reports whether every version that can have been in force where the approval was
 // logged is one that f takes; of several places one is enough.
-func (p *Placed) always(f func(*File) bool) bool {
-	return slices.ContainsFunc(p.InForce, func(at []*File) bool {
+func (p *placed) always(f func(*File) bool) bool {
+	return slices.ContainsFunc(p.inForce, func(at []*File) bool {
 		return len(at) > 0 && !slices.ContainsFunc(at, func(x *File) bool { return x == nil || !f(x) })
 	})
 }
@@ -114,7 +114,7 @@ func (t *Trusted) counts(a *Approval, r *Rule, req Request, c *Claims) (name, wh
 		return "", "it is younger than the moment of judging"
 	case upper.After(t.file.Expires):
 		return "", "it was made after the policy had expired"
-	case t.head != nil && a.placed.Another:
+	case t.head != nil && a.placed.another:
 		return "", "it is by another account of that name than the chain's"
 	}
 	if name = t.approver(t.file, r.Approvals.From, &a.signer, v, c.Tags); name == "" {
@@ -137,7 +137,7 @@ func (t *Trusted) names(a *Approval, now *asking) bool {
 	if a.facts.Policy == t.digest {
 		return t.digest != Digest{}
 	}
-	return now != nil && t.head != nil && a.placed.Named
+	return now != nil && t.head != nil && a.placed.named
 }
 
 // approver returns the principal as which a signer approves under a version, ""

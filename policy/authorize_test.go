@@ -260,7 +260,7 @@ from = "maintainers"
 		}
 		return a
 	}
-	placed := func(x Placed) func(*Approval) { return func(a *Approval) { *a = a.Place(x) } }
+	placedAs := func(x placed) func(*Approval) { return func(a *Approval) { a.placed = x } }
 	for _, c := range []struct {
 		name   string
 		by     *Trusted
@@ -270,20 +270,20 @@ from = "maintainers"
 		{"of a file", mustPin(t, rule, Ids{}), nil, true},
 		{"of a file, not verified", mustPin(t, rule, Ids{}), func(a *Approval) { a.verified = false }, false},
 		{"not placed", p, nil, false},
-		{"at no place", p, placed(Placed{Named: true}), false},
-		{"at a place without a version", p, placed(Placed{Named: true, InForce: [][]*File{{}}}), false},
-		{"before version 1", p, placed(Placed{Named: true, InForce: [][]*File{{nil}}}), false},
-		{"perhaps before version 1", p, placed(Placed{Named: true, InForce: [][]*File{{nil, with}}}), false},
-		{"in force", p, placed(Placed{Named: true, InForce: [][]*File{{with}}}), true},
-		{"perhaps not yet", p, placed(Placed{Named: true, InForce: [][]*File{{&stranger, with}}}), false},
-		{"one of two places", p, placed(Placed{Named: true, InForce: [][]*File{{&stranger}, {with}}}), true},
-		{"by another account", p, placed(Placed{Named: true, Another: true, InForce: [][]*File{{with}}}), false},
+		{"at no place", p, placedAs(placed{named: true}), false},
+		{"at a place without a version", p, placedAs(placed{named: true, inForce: [][]*File{{}}}), false},
+		{"before version 1", p, placedAs(placed{named: true, inForce: [][]*File{{nil}}}), false},
+		{"perhaps before version 1", p, placedAs(placed{named: true, inForce: [][]*File{{nil, with}}}), false},
+		{"in force", p, placedAs(placed{named: true, inForce: [][]*File{{with}}}), true},
+		{"perhaps not yet", p, placedAs(placed{named: true, inForce: [][]*File{{&stranger, with}}}), false},
+		{"one of two places", p, placedAs(placed{named: true, inForce: [][]*File{{&stranger}, {with}}}), true},
+		{"by another account", p, placedAs(placed{named: true, another: true, inForce: [][]*File{{with}}}), false},
 		{"not verified", p, func(a *Approval) {
-			placed(Placed{Named: true, InForce: [][]*File{{with}}})(a)
+			placedAs(placed{named: true, inForce: [][]*File{{with}}})(a)
 			a.verified = false
 		}, false},
 		{"for another version", p, func(a *Approval) {
-			placed(Placed{Named: true, InForce: [][]*File{{with}}})(a)
+			placedAs(placed{named: true, inForce: [][]*File{{with}}})(a)
 			a.facts.Policy.Hex = strings.Repeat("1", 64)
 		}, false},
 	} {
@@ -296,7 +296,7 @@ from = "maintainers"
 	}
 	// Before publishing, one for an older version will do, and for no other policy.
 	for name, named := range map[string]bool{"an older version": true, "another policy": false} {
-		a := approval(placed(Placed{Named: named, InForce: [][]*File{{with}}}))
+		a := approval(placedAs(placed{named: named, inForce: [][]*File{{with}}}))
 		a.facts.Policy.Hex = strings.Repeat("1", 64)
 		req := Request{Names: []string{"widget_1"}, Digests: []Digest{digest}, Approvals: []Approval{a}, Now: signed}
 		d := p.Authorize(RunFacts{}.Verified(run), StagePublish, req, []string{"v1"}, "certificate")

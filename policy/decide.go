@@ -29,8 +29,9 @@ type Request struct {
 	// Now is the moment of judging, Skew how far the clock may be behind.
 	Now  time.Time
 	Skew time.Duration
-	// Narrow, if set, must also hold for the signer.
-	Narrow *Narrow
+	// Narrow, if set, is the signer by Identity and Issuer that is demanded beside what the
+	// policy says.
+	Narrow *FlagIdentity
 	// Cooldown is how long before Now the latest trusted time of the evidence has
 	// to be; what only an adopted digest speaks for has none.
 	Cooldown time.Duration
@@ -40,9 +41,6 @@ type Request struct {
 
 	asking *asking // set by [Trusted.Authorize] alone
 }
-
-// Narrow is a signer that the user demands beside what the policy says.
-type Narrow struct{ Identity, Issuer string }
 
 // Note is a remark on a decision that does not change it.
 type Note struct{ Code, Text string }

@@ -77,16 +77,16 @@ func (d *decoder) file(n *node, f *File) {
 		n.conflict("release[0]", "add a rule with a workflow or with identities", "github-release must not be the only way to release: it shows what GitHub recorded, not who was allowed")
 	}
 	for _, t := range n.tables("revoked", maxListItems) {
-		r := Revocation{selector: t.selector("identity", "rule", "key"), Since: t.time("compromised-since", false)}
+		r := Withdrawal{selector: t.selector("identity", "rule", "key"), Since: t.time("compromised-since", false)}
 		t.finish()
 		f.Revoked = append(f.Revoked, r)
 	}
 	for _, t := range n.tables("yanked", maxListItems) {
-		f.Yanked = append(f.Yanked, Yank{t.selector("tag", "digest")})
+		f.Yanked = append(f.Yanked, Withdrawal{selector: t.selector("tag", "digest")})
 		t.finish()
 	}
 	for _, t := range n.tables("restored", maxListItems) {
-		f.Restored = append(f.Restored, Restoration{t.selector("identity", "rule", "key", "tag", "digest")})
+		f.Restored = append(f.Restored, Withdrawal{selector: t.selector("identity", "rule", "key", "tag", "digest")})
 		t.finish()
 	}
 	for _, t := range n.tables("adopted", maxListItems) {

@@ -51,11 +51,9 @@ type Moment struct {
 	by   string
 }
 
-// NewMoment declares that a tree of a log, of that size, was verified to have existed at a
+// Seen declares that a tree of the log, of that size, was verified to have existed at a
 // time, by the word of an authority. It is to be called where that happens and nowhere else.
-func NewMoment(log string, size int64, at time.Time, by string) Moment {
-	return Moment{log, size, at, by}
-}
+func (l Log) Seen(size int64, at time.Time, by string) Moment { return Moment{l.ID, size, at, by} }
 
 // Facts returns what was verified: the log, its size, when it had that, and who says so.
 func (m Moment) Facts() (log string, size int64, at time.Time, by string) {

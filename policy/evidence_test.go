@@ -82,7 +82,7 @@ func TestRestored(t *testing.T) {
 		{Identity: alice}, {Identity: bob}, {Rule: "r"}, {Rule: "s"}, {Key: "k"}, {Tag: "v1"}, {Digest: digest},
 	}
 	for i, s := range all {
-		f := &File{Restored: []Restoration{{s}}}
+		f := &File{Restored: []Withdrawal{{selector: s}}}
 		for k, other := range all {
 			if other.Identity != nil { // another pointer to the same
 				x := *other.Identity

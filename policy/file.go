@@ -15,9 +15,9 @@ type File struct {
 	Expires     time.Time // UTC, whole seconds
 	Maintainers Maintainers
 	Rules       []Rule
-	Revoked     []Revocation
-	Yanked      []Yank
-	Restored    []Restoration
+	Revoked     []Withdrawal
+	Yanked      []Withdrawal
+	Restored    []Withdrawal
 	Adopted     []Adoption
 
 	// What follows concerns the chain of versions only (SPEC 6.2).
@@ -178,17 +178,12 @@ type selector struct {
 	Digest   Digest
 }
 
-// Revocation withdraws trust in a signer, also for the past.
-type Revocation struct {
+// Withdrawal names whom or what is not trusted any more, also for the past: a signer that is
+// revoked, a release that is yanked; or, among what a version restores, is trusted again.
+type Withdrawal struct {
 	selector
-	Since time.Time // compromised-since; zero: always
+	Since time.Time // of a revocation, compromised-since; zero: always
 }
-
-// Yank withdraws one release.
-type Yank struct{ selector }
-
-// Restoration lifts the revocations and yanks of the same selector.
-type Restoration struct{ selector }
 
 // Adoption takes over releases from before the policy, digest by digest.
 type Adoption struct {

@@ -445,7 +445,7 @@ func TestCases(t *testing.T) {
 func TestVectorHeaders(t *testing.T) {
 	reasons := map[string]Class{}
 	for _, r := range Reasons() {
-		reasons[string(r.Code)] = r.Class
+		reasons[string(r)] = r.Class()
 	}
 	total, fail := 0, 0
 	for _, kind := range vectorKinds {

@@ -86,13 +86,13 @@ func Worst(cs ...Class) Class {
 // reused for another meaning. [Reasons] lists them all.
 type Reason string
 
-// ReasonInfo describes one reason code. Text, JSON, exit codes and
+// info describes one reason code. Text, JSON, exit codes and
 // docs/errors.md come from this one table and cannot disagree.
-type ReasonInfo struct {
-	Code  Reason
-	Class Class
-	Text  string // what it means, one sentence without a full stop
-	Hint  string // what to do next; may be empty
+type info struct {
+	code  Reason
+	class Class
+	text  string // what it means, one sentence without a full stop
+	hint  string // what to do next; may be empty
 }
 
 // Reason codes.
@@ -211,7 +211,7 @@ const (
 	DoctorUnread          Reason = "doctor-unread"
 )
 
-var reasonTable = []ReasonInfo{
+var reasonTable = []info{
 	{Allowed, ClassOK, "a rule of the policy allows this artifact", ""},
 	{Adopted, ClassOK, "the policy lists this digest under [[adopted]]", ""},
 
@@ -326,19 +326,30 @@ var reasonTable = []ReasonInfo{
 	{Internal, ClassInternal, "a bug in repopolicy", "please report it"},
 }
 
-// Reasons returns the table of all reason codes in a fixed order. The slice is
-// the caller's own.
-func Reasons() []ReasonInfo { return slices.Clone(reasonTable) }
-
-// Info returns the table row of the code. An unknown code is [Internal].
-func (r Reason) Info() ReasonInfo {
-	for _, i := range reasonTable {
-		if i.Code == r {
-			return i
-		}
+// Reasons returns all reason codes in a fixed order. The slice is the caller's own.
+func Reasons() []Reason {
+	out := make([]Reason, len(reasonTable))
+	for i, x := range reasonTable {
+		out[i] = x.code
 	}
-	return Internal.Info()
+	return out
 }
 
+// info returns the table row of the code. An unknown code is [Internal].
+func (r Reason) info() info {
+	for _, x := range reasonTable {
+		if x.code == r {
+			return x
+		}
+	}
+	return Internal.info()
+}
+
+// Text says what the code means, in one sentence without a full stop.
+func (r Reason) Text() string { return r.info().text }
+
+// Hint says what to do next; "" where nothing is to be done.
+func (r Reason) Hint() string { return r.info().hint }
+
 // Class returns the class of the code; INTERNAL for an unknown code.
-func (r Reason) Class() Class { return r.Info().Class }
+func (r Reason) Class() Class { return r.info().class }

@@ -146,12 +146,12 @@ func TestRefnameVectors(t *testing.T) {
 func TestReasonsTable(t *testing.T) {
 	seen := map[Reason]bool{}
 	for _, r := range Reasons() {
-		if seen[r.Code] || r.Text == "" || r.Class == ClassUnset {
-			t.Errorf("%s: twice, without text or without class", r.Code)
+		if seen[r] || r.Text() == "" || r.Class() == ClassUnset {
+			t.Errorf("%s: twice, without text or without class", r)
 		}
-		seen[r.Code] = true
-		if (r.Class == ClassOK) != (r.Code == Allowed || r.Code == Adopted) {
-			t.Errorf("%s is of class %s", r.Code, r.Class)
+		seen[r] = true
+		if (r.Class() == ClassOK) != (r == Allowed || r == Adopted) {
+			t.Errorf("%s is of class %s", r, r.Class())
 		}
 	}
 	want := map[string]int{"OK": 0, "DENY": 1, "USAGE": 2, "UNAVAILABLE": 3, "AUTH": 4, "NO_POLICY": 5, "INVALID": 6, "ALARM": 7, "STALE": 8, "INTERNAL": 70}

@@ -6,8 +6,8 @@ import "slices"
 
 // withdrawals are the revocations and yanks that apply.
 type withdrawals struct {
-	revoked []Revocation
-	yanked  []Yank
+	revoked []Withdrawal
+	yanked  []Withdrawal
 }
 
 // add is rule 6: what a version revokes and yanks adds to what those before it
@@ -18,14 +18,14 @@ func (w withdrawals) add(f *File) withdrawals {
 		revoked: slices.Concat(w.revoked, f.Revoked),
 		yanked:  slices.Concat(w.yanked, f.Yanked),
 	}
-	out.revoked = slices.DeleteFunc(out.revoked, func(r Revocation) bool { return f.restores(r.selector) })
-	out.yanked = slices.DeleteFunc(out.yanked, func(y Yank) bool { return f.restores(y.selector) })
+	out.revoked = slices.DeleteFunc(out.revoked, func(r Withdrawal) bool { return f.restores(r.selector) })
+	out.yanked = slices.DeleteFunc(out.yanked, func(y Withdrawal) bool { return f.restores(y.selector) })
 	return out
 }
 
 // restores reports whether the version lifts what the selector names.
 func (f *File) restores(s selector) bool {
-	return slices.ContainsFunc(f.Restored, func(r Restoration) bool {
+	return slices.ContainsFunc(f.Restored, func(r Withdrawal) bool {
 		if (r.Identity == nil) != (s.Identity == nil) {
 			return false
 		}

@@ -15,10 +15,6 @@ import (
 	"github.com/repopolicy/repopolicy/policy/chain"
 )
 
-// MaxStatementBytes is the largest statement that is read: a policy of the
-// greatest size in which every byte is escaped, and the frame around it.
-const MaxStatementBytes = 6*spelling.MaxPolicyBytes + 8<<10
-
 const (
 	statementType = "https://in-toto.io/Statement/v1"
 	policyPath    = ".repopolicy/policy.toml"
@@ -55,12 +51,15 @@ func Encode(text []byte, previous string) ([]byte, error) {
 		return nil, err
 	}
 	f := doc.Content()
-	p := chain.Predicate{Repository: f.Repository.String(), Version: f.Version, Previous: previous, Formerly: f.Formerly.String(), Policy: string(text)}
+	p := chain.Predicate{
+		Repository: f.Repository.String(), Version: f.Version, Previous: previous, Formerly: f.Formerly.String(),
+		Policy: string(text),
+	}
 	payload, err := encode(p, f.Repository, f.Formerly)
 	if err != nil {
 		return nil, err
 	}
-	if _, err := p.Statement(payload); err != nil {
+	if _, err := p.Statement(payload, nil); err != nil {
 		return nil, err
 	}
 	return payload, nil
@@ -92,10 +91,10 @@ func encode(p chain.Predicate, repo, formerly policy.Locator) ([]byte, error) {
 // chain.
 func ParseStatement(payload []byte) (chain.Statement, error) {
 	bad := func(err error) (chain.Statement, error) {
-		return chain.BadStatement(payload, err), err
+		return chain.Predicate{}.Statement(payload, err)
 	}
-	if len(payload) > MaxStatementBytes {
-		return bad(fmt.Errorf("statement of %d bytes, at most %d are read", len(payload), MaxStatementBytes))
+	if len(payload) > spelling.MaxStatementBytes {
+		return bad(fmt.Errorf("statement of %d bytes, at most %d are read", len(payload), spelling.MaxStatementBytes))
 	}
 	var s statement
 	if err := json.Unmarshal(payload, &s); err != nil {
@@ -119,5 +118,5 @@ func ParseStatement(payload []byte) (chain.Statement, error) {
 	if !bytes.Equal(canonical, payload) {
 		return bad(errors.New("not the canonical encoding of its predicate"))
 	}
-	return p.Statement(payload)
+	return p.Statement(payload, nil)
 }

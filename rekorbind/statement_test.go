@@ -8,12 +8,13 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/secure-systems-lab/go-securesystemslib/dsse"
+
 	"github.com/repopolicy/repopolicy/internal/scaffold/bindtest"
 	"github.com/repopolicy/repopolicy/rekorbind"
 
 	"github.com/repopolicy/repopolicy/internal/scaffold/vectors"
 	"github.com/repopolicy/repopolicy/internal/spelling"
-	"github.com/repopolicy/repopolicy/policy/chain"
 )
 
 func TestStatementVectors(t *testing.T) {
@@ -24,7 +25,8 @@ func TestStatementVectors(t *testing.T) {
 			if (err == nil) != (v.Header["expect"] == "OK") || (err == nil) != (s.Err() == nil) {
 				t.Fatalf("got %v, want %s", err, v.Header["expect"])
 			}
-			if s.Digest() != spelling.Sum(payload) || s.PAE() != chain.PAEDigest(payload) {
+			if s.Digest() != spelling.Sum(payload) ||
+				s.PAE() != spelling.Sum(dsse.PAE("application/vnd.in-toto+json", payload)) {
 				t.Error("the digests are not those of the payload")
 			}
 			if err != nil {
@@ -40,7 +42,9 @@ func TestStatementVectors(t *testing.T) {
 			if s.Document() == nil { // a newer format
 				return
 			}
-			if s.Document().Digest().Hex != spelling.Sum([]byte(text)) || s.Version() != s.Document().Content().Version || s.Repository() != s.Document().Content().Repository {
+			if s.Document().Digest().Hex != spelling.Sum([]byte(text)) ||
+				s.Version() != s.Document().Content().Version ||
+				s.Repository() != s.Document().Content().Repository {
 				t.Error("the statement and its policy differ")
 			}
 			again, err := rekorbind.Encode([]byte(text), v.Header["previous"])
@@ -112,7 +116,7 @@ func TestStatementCap(t *testing.T) {
 	if _, err := rekorbind.ParseStatement(payload); err != nil {
 		t.Error(err)
 	}
-	if _, err := rekorbind.ParseStatement(make([]byte, rekorbind.MaxStatementBytes+1)); err == nil {
+	if _, err := rekorbind.ParseStatement(make([]byte, spelling.MaxStatementBytes+1)); err == nil {
 		t.Error("a statement beyond the cap was read")
 	}
 }

@@ -54,7 +54,9 @@ func BenchmarkProcess(b *testing.B) {
 		b.Fatal(err)
 	}
 	data := filepath.Join(strings.TrimSpace(string(mod)), "pkg", "testing", "data")
-	bundle, root := filepath.Join(data, "bundles", "sigstore.js@2.0.0-provenance.sigstore.json"), filepath.Join(data, "trusted-roots", "public-good.json")
+	bundle, root := filepath.Join(data, "bundles", "sigstore.js@2.0.0-provenance.sigstore.json"), filepath.Join(
+		data, "trusted-roots", "public-good.json",
+	)
 	pol := filepath.Join(dir, "policy.toml")
 	if err := os.WriteFile(pol, []byte(benchPolicy), 0o600); err != nil {
 		b.Fatal(err)
@@ -64,7 +66,13 @@ func BenchmarkProcess(b *testing.B) {
 		name string
 		args []string
 	}{
-		{"repopolicy", []string{build("repopolicy", "."), "verify", "--policy", pol, "--trusted-root", root, "-b", bundle, "sha512:" + benchDigest}},
+		{
+			"repopolicy",
+			[]string{
+				build("repopolicy", "."), "verify", "--policy", pol, "--trusted-root", root, "-b", bundle,
+				"sha512:" + benchDigest,
+			},
+		},
 		{"minimal", []string{build("minimal", "./testdata/minimal"), root, bundle, benchDigest, san, issuer}},
 		{"repopolicy-version", []string{filepath.Join(dir, "repopolicy"), "version"}},
 	}
@@ -73,8 +81,14 @@ func BenchmarkProcess(b *testing.B) {
 			name string
 			args []string
 		}{
-			{"cosign", []string{cosign, "verify-blob-attestation", "--bundle", bundle, "--trusted-root", root, "--certificate-identity", san, "--certificate-oidc-issuer", issuer,
-				"--type", "slsaprovenance1", "--digest", benchDigest, "--digestAlg", "sha512"}},
+			{
+				"cosign",
+				[]string{
+					cosign, "verify-blob-attestation", "--bundle", bundle, "--trusted-root", root,
+					"--certificate-identity", san, "--certificate-oidc-issuer", issuer, "--type", "slsaprovenance1",
+					"--digest", benchDigest, "--digestAlg", "sha512",
+				},
+			},
 			{"cosign-version", []string{cosign, "version"}},
 		}...)
 	}

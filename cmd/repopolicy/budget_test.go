@@ -157,7 +157,11 @@ func TestBudget(t *testing.T) {
 	rule, _, _ = strings.Cut(rule, "[[")
 	var rules strings.Builder
 	for i := range 199 {
-		fmt.Fprintf(&rules, "[[release]]\nname = \"r%d\"\ntags = [\"w*\"]\nartifacts = [\"other_*\"]\nworkflow = \".github/workflows/other.yml\"\nenvironment = \"e%d\"\n", i, i)
+		fmt.Fprintf(
+			&rules,
+			"[[release]]\nname = \"r%d\"\ntags = [\"w*\"]\nartifacts = [\"other_*\"]\nworkflow = \".github/workflows/other.yml\"\nenvironment = \"e%d\"\n",
+			i, i,
+		)
 	}
 	write("policy200.toml", []byte(head+rules.String()+"[[release]]"+rule))
 	inst := sigstoretest.New(t)
@@ -173,10 +177,16 @@ func TestBudget(t *testing.T) {
 		for i := range 1000 {
 			name := fmt.Sprintf("widget_%d.tar.gz", 1000*k+i)
 			write("honest/"+name, []byte(name))
-			subjects = append(subjects, fmt.Sprintf(`{"name":%q,"digest":{"sha256":"%x"}}`, name, sha256.Sum256([]byte(name))))
+			subjects = append(
+				subjects, fmt.Sprintf(`{"name":%q,"digest":{"sha256":"%x"}}`, name, sha256.Sum256([]byte(name))),
+			)
 		}
 		r := sigstoretest.Workflow("v1.2.3")
-		r.Statement = []byte(`{"_type":"https://in-toto.io/Statement/v1","predicateType":"https://slsa.dev/provenance/v1","predicate":{},"subject":[` + strings.Join(subjects, ",") + `]}`)
+		r.Statement = []byte(
+			`{"_type":"https://in-toto.io/Statement/v1","predicateType":"https://slsa.dev/provenance/v1","predicate":{},"subject":[` + strings.Join(
+				subjects, ",",
+			) + `]}`,
+		)
 		lines.Write(bytes.ReplaceAll(inst.Sign(r), []byte("\n"), nil))
 		lines.WriteByte('\n')
 	}
@@ -213,7 +223,9 @@ func TestSignals(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, sig := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
-		cmd := exec.Command(prog.bin, "verify", "--offline", "--policy", "policy.toml", "--trusted-root", "trusted_root.json", sparse)
+		cmd := exec.Command(
+			prog.bin, "verify", "--offline", "--policy", "policy.toml", "--trusted-root", "trusted_root.json", sparse,
+		)
 		cmd.Dir = dir
 		talk, err := cmd.StderrPipe()
 		if err != nil {
@@ -231,7 +243,8 @@ func TestSignals(t *testing.T) {
 			t.Fatal(err)
 		}
 		_ = cmd.Wait()
-		if code, took := cmd.ProcessState.ExitCode(), time.Since(start); code != 3 || took > 10*time.Second { // a terabyte takes minutes
+		if code, took := cmd.ProcessState.ExitCode(), time.Since(start); code != 3 ||
+			took > 10*time.Second { // a terabyte takes minutes
 			t.Errorf("%s: exit %d after %s", sig, code, took)
 		}
 	}

@@ -54,8 +54,11 @@ identities = [{ email = "alice@example.com", issuer = "https://accounts.google.c
 	wf := repo + "/.github/workflows/repopolicy.yml@refs/heads/main"
 	bundle := inst.Sign(sigstoretest.Request{
 		Statement: payload, SAN: wf, Issuer: "https://token.actions.githubusercontent.com", Log: sigstoretest.LogV2, TSA: true,
-		Extensions: map[int]string{9: wf, 11: "github-hosted", 12: repo, 14: "refs/heads/main", 15: "1001", 17: "2002", 18: wf, 20: "repository_dispatch"},
-		Mutate:     func(b *protobundle.Bundle) { b.VerificationMaterial.TlogEntries[0].LogId.KeyId = shard },
+		Extensions: map[int]string{
+			9: wf, 11: "github-hosted", 12: repo, 14: "refs/heads/main", 15: "1001", 17: "2002", 18: wf,
+			20: "repository_dispatch",
+		},
+		Mutate: func(b *protobundle.Bundle) { b.VerificationMaterial.TlogEntries[0].LogId.KeyId = shard },
 	})
 	d := directorytest.New(t, "directory.example")
 	bodies := inst.BodiesV2()
@@ -77,16 +80,27 @@ identities = [{ email = "alice@example.com", issuer = "https://accounts.google.c
 	if len(ignored) > 0 {
 		t.Fatal(ignored)
 	}
-	lookup := &answers.Directory{Root: root, Descriptor: described, Staple: answer, Now: func() time.Time { return sigstoretest.Now }}
+	lookup := &answers.Directory{
+		Root: root, Descriptor: described, Staple: answer, Now: func() time.Time { return sigstoretest.Now },
+	}
 	_, err = lookup.Find(t.Context(), bindings.Query{Repository: locator, Held: collected.Held()})
 	var lie *bindings.Lie
 	if !errors.As(err, &lie) {
 		t.Fatal(err)
 	}
 	write("lie.json", lie.Bytes())
-	write("false.json", bytes.Replace(lie.Bytes(), []byte(`"repository": "https://github.com/acme/widget"`), []byte(`"repository": "https://github.com/acme/other"`), 1))
+	write(
+		"false.json",
+		bytes.Replace(
+			lie.Bytes(), []byte(`"repository": "https://github.com/acme/widget"`),
+			[]byte(`"repository": "https://github.com/acme/other"`), 1,
+		),
+	)
 	fork.Records = honest
 	fork.Build(sigstoretest.Now)
-	f := &rekor.Fork{Log: described.URL, Seen: []byte(d.Checkpoint(1)), New: []byte(fork.Checkpoint(1)), Why: "two output logs of one size"}
+	f := &rekor.Fork{
+		Log: described.URL, Seen: []byte(d.Checkpoint(1)), New: []byte(fork.Checkpoint(1)),
+		Why: "two output logs of one size",
+	}
 	write("output-fork.json", f.Bytes())
 }

@@ -18,7 +18,6 @@ import (
 	"github.com/repopolicy/repopolicy/internal/scaffold/sigstoretest"
 	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/policy"
-	"github.com/repopolicy/repopolicy/policy/chain"
 	"github.com/repopolicy/repopolicy/rekorbind"
 )
 
@@ -64,7 +63,7 @@ identities = [{ email = "alice@example.com", issuer = "https://accounts.google.c
 	genesis := version("genesis", "1", "")
 	second, fork := version("second", "2", genesis), version("fork", "2", genesis)
 	file := func(name string, bundles [][]byte) {
-		e, err := bindings.NewEvidence(chain.ContradictionFork, locator, []string{second, fork}, bundles)
+		e, err := bindings.NewEvidence("fork", locator, []string{second, fork}, bundles)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -73,7 +72,7 @@ identities = [{ email = "alice@example.com", issuer = "https://accounts.google.c
 	file("fork.json", bundles)
 	file("half.json", bundles[:5])
 	file("hostile.json", append(bundles[:5:5], []byte(`{"mediaType":"\u001b[31m"}`)))
-	e, err := bindings.NewEvidence(chain.ContradictionFork, locator, []string{second, fork}, bundles)
+	e, err := bindings.NewEvidence("fork", locator, []string{second, fork}, bundles)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,9 +91,14 @@ func TestEvidenceSchema(t *testing.T) {
 		"fork.json": policy.ClassOK, "half.json": policy.ClassDeny, "newer.json": policy.ClassInvalid, "hostile.json": policy.ClassDeny,
 		"lie.json": policy.ClassOK, "output-fork.json": policy.ClassOK, "false.json": policy.ClassDeny,
 	} {
-		args := []string{"evidence", "show", "--format", "json", "--trusted-root", filepath.Join(dir, "trusted_root.json")}
+		args := []string{
+			"evidence", "show", "--format", "json", "--trusted-root", filepath.Join(dir, "trusted_root.json"),
+		}
 		if slices.Contains([]string{"lie.json", "output-fork.json", "false.json"}, name) {
-			args = []string{"evidence", "show", "--format", "json", "--trusted-root", filepath.Join(dir, "shard_root.json"), "--directory", filepath.Join(dir, "directory.json")}
+			args = []string{
+				"evidence", "show", "--format", "json", "--trusted-root", filepath.Join(dir, "shard_root.json"),
+				"--directory", filepath.Join(dir, "directory.json"),
+			}
 		}
 		var out, talk bytes.Buffer
 		env := command.Env{Stdout: &out, Stderr: &talk, Now: func() time.Time { return now }}

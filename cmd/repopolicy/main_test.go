@@ -75,7 +75,10 @@ func fixtures(t testing.TB, dir string) {
 	extra := []byte("more\n")
 	write("widget_1.2.3_extra.tar.gz", extra)
 	write("bare/widget_1.2.3_extra.tar.gz", extra)
-	sums.Artifact = fmt.Appendf(nil, "%x  widget_1.2.3.tar.gz\n%x  widget_1.2.3_extra.tar.gz\n", sha256.Sum256(release.Artifact), sha256.Sum256(extra))
+	sums.Artifact = fmt.Appendf(
+		nil, "%x  widget_1.2.3.tar.gz\n%x  widget_1.2.3_extra.tar.gz\n", sha256.Sum256(release.Artifact),
+		sha256.Sum256(extra),
+	)
 	write("SHA256SUMS", sums.Artifact)
 	write("SHA256SUMS.sigstore.json", inst.Sign(sums))
 	branch := sigstoretest.Workflow("v1.2.3")
@@ -84,12 +87,16 @@ func fixtures(t testing.TB, dir string) {
 	branch.Extensions[9], branch.Extensions[18], branch.Extensions[14], branch.Extensions[6] = branch.SAN, branch.SAN, "refs/heads/main", "refs/heads/main"
 	write("bad/widget_branch.tar.gz", branch.Artifact)
 	write("bad/widget_branch.tar.gz.sigstore.json", inst.Sign(branch))
-	hostile := sigstoretest.Request{Artifact: []byte("x\n"), SAN: "alice@example.com", Issuer: "https://example.com/\u202e\x1b[31mred"}
+	hostile := sigstoretest.Request{
+		Artifact: []byte("x\n"), SAN: "alice@example.com", Issuer: "https://example.com/\u202e\x1b[31mred",
+	}
 	write("bad/widget_hostile.tar.gz", hostile.Artifact)
 	write("bad/widget_hostile.tar.gz.sigstore.json", inst.Sign(hostile))
 	evidenceFixtures(t, inst, write)
 	directoryFixtures(t, inst, write)
-	alice := sigstoretest.Request{Artifact: []byte("by alice\n"), SAN: "alice@example.com", Issuer: "https://accounts.google.com"}
+	alice := sigstoretest.Request{
+		Artifact: []byte("by alice\n"), SAN: "alice@example.com", Issuer: "https://accounts.google.com",
+	}
 	publish(t, inst, write)
 	write("widget.tar.gz", alice.Artifact)
 	write("widget.tar.gz.sigstore.json", inst.Sign(alice))
@@ -101,10 +108,17 @@ func publish(t testing.TB, inst *sigstoretest.Instance, write func(string, []byt
 	t.Helper()
 	release := sigstoretest.Workflow("v1.2.3")
 	content := []byte("widget 1.2.3, published elsewhere\n")
-	release.Statement = fmt.Appendf(nil, `{"_type":"https://in-toto.io/Statement/v1","predicateType":"https://slsa.dev/provenance/v1","predicate":{},"subject":[{"name":"widget_npm.tar.gz","digest":{"sha256":"%x"}}]}`, sha256.Sum256(content))
+	release.Statement = fmt.Appendf(
+		nil,
+		`{"_type":"https://in-toto.io/Statement/v1","predicateType":"https://slsa.dev/provenance/v1","predicate":{},"subject":[{"name":"widget_npm.tar.gz","digest":{"sha256":"%x"}}]}`,
+		sha256.Sum256(content),
+	)
 	bundle := inst.Sign(release)
 	write("npm/widget_npm.tar.gz", content)
-	write("npm/widget_npm.tar.gz.attestations.json", fmt.Appendf(nil, `{"attestations":[{"predicateType":"https://slsa.dev/provenance/v1","bundle":%s}]}`, bundle))
+	write(
+		"npm/widget_npm.tar.gz.attestations.json",
+		fmt.Appendf(nil, `{"attestations":[{"predicateType":"https://slsa.dev/provenance/v1","bundle":%s}]}`, bundle),
+	)
 	write("gh/widget_npm.tar.gz", content)
 	write(fmt.Sprintf("gh/sha256-%x.jsonl", sha256.Sum256(content)), append(bundle, '\n'))
 	const commit = "tree 4b825dc642cb6eb9a060e54bf8d69288fbee4904\nauthor A <a@example.com> 1700000000 +0000\ncommitter A <a@example.com> 1700000000 +0000\n\nrelease\n"

@@ -170,7 +170,7 @@ func (a *app) classify(err error) *fault {
 			"restore state and output log from the same moment; what was published must not be contradicted",
 		}
 	case errors.As(err, &sig):
-		return &fault{sig.Reason.Info().Class, err, sig.Reason.Info().Hint}
+		return &fault{sig.Reason.Class(), err, sig.Reason.Hint()}
 	case errors.As(err, &stale), errors.Is(err, directory.ErrInUse), errors.Is(err, directory.ErrWitnesses),
 		errors.As(err, &status), errors.As(err, &netErr), errors.As(err, &urlErr), errors.Is(err, context.Canceled),
 		errors.Is(err, context.DeadlineExceeded):

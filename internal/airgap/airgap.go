@@ -94,7 +94,9 @@ var aboutRules = strictjson.Rules{Known: []string{"schema", "repository", "made"
 
 // Encode returns the file. The same content is the same file.
 func (b *Bundle) Encode() ([]byte, error) {
-	head, err := json.MarshalIndent(about{schema, b.Repository.String(), b.Made.UTC().Truncate(time.Second), b.Default}, "", " ")
+	head, err := json.MarshalIndent(
+		about{schema, b.Repository.String(), b.Made.UTC().Truncate(time.Second), b.Default}, "", " ",
+	)
 	if err != nil {
 		return nil, err
 	}
@@ -135,7 +137,11 @@ func (b *Bundle) Encode() ([]byte, error) {
 }
 
 func (b *Bundle) dirs() map[string]map[string][]byte {
-	return map[string]map[string][]byte{filesDir: b.Files, pagesDir: b.Pages, metadataDir: b.Metadata, targetsDir: b.Targets, besideMetadataDir: b.BesideMetadata, besideTargetsDir: b.BesideTargets, evidenceDir: b.Evidence, logsDir: b.Logs}
+	return map[string]map[string][]byte{
+		filesDir: b.Files, pagesDir: b.Pages, metadataDir: b.Metadata, targetsDir: b.Targets,
+		besideMetadataDir: b.BesideMetadata, besideTargetsDir: b.BesideTargets, evidenceDir: b.Evidence,
+		logsDir: b.Logs,
+	}
 }
 
 // Parse reads a file. Anything but regular files with plain relative names, a name

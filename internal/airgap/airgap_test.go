@@ -25,10 +25,14 @@ func sample(t testing.TB) *Bundle {
 	}
 	return &Bundle{
 		Repository: repo, Made: time.Date(2026, 11, 25, 1, 2, 3, 0, time.UTC), Default: "refs/heads/main", Answer: []byte("answer"),
-		BesideMetadata: map[string][]byte{"1.root.json": []byte("another")}, BesideTargets: map[string][]byte{"ab.directory.json": {}},
-		Pages:    map[string][]byte{"0a/0": []byte("page")},
-		Files:    map[string][]byte{".repopolicy/signatures/1.aaaaaaaaaaaa.sigstore.json": []byte("{}"), "2/x": {}},
-		Metadata: map[string][]byte{"1.root.json": []byte("root")}, Targets: map[string][]byte{"ab.trusted_root.json": []byte("t")},
+		BesideMetadata: map[string][]byte{
+			"1.root.json": []byte("another"),
+		}, BesideTargets: map[string][]byte{"ab.directory.json": {}},
+		Pages: map[string][]byte{"0a/0": []byte("page")},
+		Files: map[string][]byte{".repopolicy/signatures/1.aaaaaaaaaaaa.sigstore.json": []byte("{}"), "2/x": {}},
+		Metadata: map[string][]byte{
+			"1.root.json": []byte("root"),
+		}, Targets: map[string][]byte{"ab.trusted_root.json": []byte("t")},
 		Evidence: map[string][]byte{"widget.tar.gz.sigstore.json": []byte("{}")},
 		Logs:     map[string][]byte{"1.json": []byte("{}")},
 	}
@@ -249,11 +253,14 @@ func FuzzAbout(f *testing.F) {
 			t.Fatalf("%s: %v", text, err)
 		}
 		made, err := time.Parse(time.RFC3339, seen["made"])
-		if err != nil || len(seen) != 4 || seen["schema"] != schema || seen["repository"] != b.Repository.String() || seen["default"] != b.Default || !made.Equal(b.Made) {
+		if err != nil || len(seen) != 4 || seen["schema"] != schema || seen["repository"] != b.Repository.String() ||
+			seen["default"] != b.Default ||
+			!made.Equal(b.Made) {
 			t.Errorf("%s is read as %+v: %v", text, b, err)
 		}
 		for key := range seen {
-			if strings.Count(text, `"`+key+`"`) > 1 && !strings.Contains(seen["default"], `"`) && !strings.Contains(text, `\`) {
+			if strings.Count(text, `"`+key+`"`) > 1 && !strings.Contains(seen["default"], `"`) &&
+				!strings.Contains(text, `\`) {
 				t.Errorf("%s: %q stands twice", text, key)
 			}
 		}

@@ -176,7 +176,10 @@ type recordDoc struct {
 
 // Encode returns the answer's file, the same for the same answer.
 func (a Answer) Encode() ([]byte, error) {
-	doc := answerDoc{Schema: answerSchema, Checkpoint: a.Checkpoint, Leaf: string(a.Leaf), Index: a.Index, Inclusion: append([][]byte{}, a.Inclusion...), Split: a.Split}
+	doc := answerDoc{
+		Schema: answerSchema, Checkpoint: a.Checkpoint, Leaf: string(a.Leaf), Index: a.Index,
+		Inclusion: append([][]byte{}, a.Inclusion...), Split: a.Split,
+	}
 	seen := map[string]int{}
 	for _, k := range a.Keys {
 		records, err := recordDocs(k.Records, seen)
@@ -238,7 +241,10 @@ func parseAnswer(data []byte) (*Answer, error) {
 	case len(doc.Inclusion) > rekor.MaxProofHashes || len(doc.Keys) > MaxAnswerKeys || doc.Split < 0 || doc.Split > 0 && doc.Split <= firstSplit || doc.Split > maxSplit:
 		return nil, errors.New("beyond the limits of an answer")
 	}
-	a := &Answer{Checkpoint: doc.Checkpoint, Leaf: []byte(doc.Leaf), Index: doc.Index, Inclusion: doc.Inclusion, Split: doc.Split}
+	a := &Answer{
+		Checkpoint: doc.Checkpoint, Leaf: []byte(doc.Leaf), Index: doc.Index, Inclusion: doc.Inclusion,
+		Split: doc.Split,
+	}
 	if err := hashes(doc.Inclusion); err != nil {
 		return nil, err
 	}
@@ -301,7 +307,8 @@ func (d *keyDoc) key(seen *[]*BindingRecord) (k KeyAnswer, err error) {
 	if d.Records == nil {
 		return k, errNull
 	}
-	if d.Key == "" || len(d.Key) > maxKeyBytes || len(d.Blocks) > maxKeyBlocks || len(d.Records) > maxKeyRecords || (len(d.Records)+len(d.Blocks) == 0) != (d.Top != nil) {
+	if d.Key == "" || len(d.Key) > maxKeyBytes || len(d.Blocks) > maxKeyBlocks || len(d.Records) > maxKeyRecords ||
+		(len(d.Records)+len(d.Blocks) == 0) != (d.Top != nil) {
 		return k, fmt.Errorf("%d blocks and %d records", len(d.Blocks), len(d.Records))
 	}
 	if d.Rest < 0 || d.Rest >= prefixmap.BlockSize || d.Rest > 0 && (len(d.Blocks) == 0 || len(d.Records) > 0) {
@@ -312,7 +319,10 @@ func (d *keyDoc) key(seen *[]*BindingRecord) (k KeyAnswer, err error) {
 		if err := hashes([][]byte{t.Left, t.Right}); err != nil {
 			return k, err
 		}
-		k.Top = &prefixmap.Subtree{Label: prefixmap.NewLabel(prefixmap.KeyHash(k.Key), 0), Depth: t.Depth, Left: prefixmap.Hash(t.Left), Right: prefixmap.Hash(t.Right)}
+		k.Top = &prefixmap.Subtree{
+			Label: prefixmap.NewLabel(prefixmap.KeyHash(k.Key), 0), Depth: t.Depth, Left: prefixmap.Hash(t.Left),
+			Right: prefixmap.Hash(t.Right),
+		}
 	}
 	if k.Path, err = pathOf(d.Path); err != nil {
 		return k, err
@@ -373,7 +383,9 @@ func (d *subtreeDoc) subtree() (s prefixmap.Subtree, err error) {
 	if d.Depth < 0 || d.Depth > prefixmap.LabelBits {
 		return s, fmt.Errorf("a node at depth %d", d.Depth)
 	}
-	s = prefixmap.Subtree{Label: prefixmap.NewLabel(prefixmap.Hash(d.Key), 0), Depth: d.Depth, Left: prefixmap.Hash(d.Left)}
+	s = prefixmap.Subtree{
+		Label: prefixmap.NewLabel(prefixmap.Hash(d.Key), 0), Depth: d.Depth, Left: prefixmap.Hash(d.Left),
+	}
 	switch {
 	case (d.Depth == prefixmap.LabelBits) != (len(d.Right) == 0):
 		return s, errors.New("an inner node has two sides, a leaf has a value")
@@ -397,7 +409,10 @@ func recordDocs(all []Record, seen map[string]int) ([]recordDoc, error) {
 		var d recordDoc
 		switch b := r.Binding; {
 		case b != nil:
-			d = recordDoc{Log: b.Log, Index: b.Index, Body: b.Body, Entry: b.Entry, Inclusion: b.Inclusion, Checkpoint: b.Checkpoint}
+			d = recordDoc{
+				Log: b.Log, Index: b.Index, Body: b.Body, Entry: b.Entry, Inclusion: b.Inclusion,
+				Checkpoint: b.Checkpoint,
+			}
 			text := string(strictjson.Compact(d))
 			if n, twice := seen[text]; twice {
 				d = recordDoc{Same: &n}
@@ -437,7 +452,10 @@ func (d *recordDoc) record(seen *[]*BindingRecord) (Record, error) {
 			return r, fmt.Errorf("a moment with the number %d", n)
 		}
 	}
-	r.At = chain.Shown{Leaf: d.At[0], Time: time.Unix(d.At[1], 0).UTC(), Clock: time.Duration(min(d.At[2], int64(maxClock/time.Second))) * time.Second}
+	r.At = chain.Shown{
+		Leaf: d.At[0], Time: time.Unix(d.At[1], 0).UTC(),
+		Clock: time.Duration(min(d.At[2], int64(maxClock/time.Second))) * time.Second,
+	}
 	if int64(r.At.Clock/time.Second) != d.At[2] {
 		return r, fmt.Errorf("a clock of %d seconds", d.At[2])
 	}
@@ -460,7 +478,8 @@ func (d *recordDoc) record(seen *[]*BindingRecord) (Record, error) {
 		r.Binding = (*seen)[*d.Same]
 		return r, nil
 	case binds:
-		if (d.Body == "") == (d.Entry == nil) || len(d.Inclusion) > rekor.MaxProofHashes || len(d.Checkpoint) > rekor.MaxCheckpoint {
+		if (d.Body == "") == (d.Entry == nil) || len(d.Inclusion) > rekor.MaxProofHashes ||
+			len(d.Checkpoint) > rekor.MaxCheckpoint {
 			return r, errors.New("not a binding")
 		}
 		if err := hashes(d.Inclusion); err != nil {

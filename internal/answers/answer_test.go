@@ -29,16 +29,37 @@ import (
 func sampleAnswer() answers.Answer {
 	log := spelling.Sum([]byte("log"))
 	b := &answers.BindingRecord{Log: log, Index: 7, Body: `{"a":"<b>"}`, Inclusion: [][]byte{make([]byte, 32)}}
-	published := &answers.DisclosedRecord{Payload: spelling.Sum([]byte("statement")), PAE: spelling.Sum([]byte("its encoding"))}
+	published := &answers.DisclosedRecord{
+		Payload: spelling.Sum([]byte("statement")), PAE: spelling.Sum([]byte("its encoding")),
+	}
 	signature := &bindings.SignatureRecord{Payload: published.Payload, Log: log, Index: 5}
 	at := chain.Shown{Leaf: 3, Time: time.Unix(1_780_000_000, 0).UTC(), Clock: time.Hour}
 	step := prefixmap.Step{Depth: 3, Hash: prefixmap.KeyHash("x")}
-	leaf := answers.DirectoryLeaf{Time: time.Unix(1_790_000_000, 0).UTC(), Clock: 2 * time.Hour, Maps: []answers.MapLeaf{{Function: 1, Root: log, Forges: "", Labels: 5, Hash: prefixmap.Empty(), Inputs: []answers.Input{{Log: log, Checkpoint: "checkpoint\n", Newest: "2026-03-01T11:59:00Z"}}, Disclosed: answers.Published{Count: 0, SHA256: spelling.Sum(nil)}}}}
+	leaf := answers.DirectoryLeaf{
+		Time:  time.Unix(1_790_000_000, 0).UTC(),
+		Clock: 2 * time.Hour,
+		Maps: []answers.MapLeaf{
+			{
+				Function: 1, Root: log, Forges: "", Labels: 5, Hash: prefixmap.Empty(),
+				Inputs:    []answers.Input{{Log: log, Checkpoint: "checkpoint\n", Newest: "2026-03-01T11:59:00Z"}},
+				Disclosed: answers.Published{Count: 0, SHA256: spelling.Sum(nil)},
+			},
+		},
+	}
 	return answers.Answer{
 		Checkpoint: "checkpoint\n", Leaf: leaf.Bytes(), Index: 4, Inclusion: [][]byte{},
 		Keys: []answers.KeyAnswer{
-			{Key: "https://github.com/a/b", Path: prefixmap.Path{step}, Records: []answers.Record{{At: at, Binding: b}, {At: at, Disclosed: published}, {At: at, Signature: signature}}},
-			{Key: "https://github.com#15:1", Path: prefixmap.Path{step}, Blocks: []prefixmap.Hash{{1}}, Records: []answers.Record{{At: at, Binding: b}}},
+			{
+				Key:  "https://github.com/a/b",
+				Path: prefixmap.Path{step},
+				Records: []answers.Record{
+					{At: at, Binding: b}, {At: at, Disclosed: published}, {At: at, Signature: signature},
+				},
+			},
+			{
+				Key: "https://github.com#15:1", Path: prefixmap.Path{step}, Blocks: []prefixmap.Hash{{1}},
+				Records: []answers.Record{{At: at, Binding: b}},
+			},
 		},
 	}
 }
@@ -77,7 +98,13 @@ func packed(t testing.TB, text string) []byte {
 func samplePage() answers.Page {
 	p := answers.Page{Key: "https://github.com/a/b", Block: 1}
 	for i := range int64(prefixmap.BlockSize) {
-		p.Records = append(p.Records, answers.Record{At: chain.Shown{Leaf: 3, Time: time.Unix(1_780_000_000, 0).UTC()}, Binding: &answers.BindingRecord{Log: spelling.Sum([]byte("log")), Index: i, Body: "{}"}})
+		p.Records = append(
+			p.Records,
+			answers.Record{
+				At:      chain.Shown{Leaf: 3, Time: time.Unix(1_780_000_000, 0).UTC()},
+				Binding: &answers.BindingRecord{Log: spelling.Sum([]byte("log")), Index: i, Body: "{}"},
+			},
+		)
 	}
 	return p
 }
@@ -89,7 +116,13 @@ func TestDirectoryFormats(t *testing.T) {
 	bindtest.Check(t, err)
 	answer := plain(t, file)
 	none := a
-	none.Keys, none.Absent = nil, &answers.Absence{Depth: 8, Path: prefixmap.Path{{Depth: 3}}, Items: []prefixmap.Subtree{{Depth: prefixmap.LabelBits}, {Depth: 319, Label: prefixmap.NewLabel(prefixmap.Hash{1}, 0)}}}
+	none.Keys, none.Absent = nil, &answers.Absence{
+		Depth: 8,
+		Path:  prefixmap.Path{{Depth: 3}},
+		Items: []prefixmap.Subtree{
+			{Depth: prefixmap.LabelBits}, {Depth: 319, Label: prefixmap.NewLabel(prefixmap.Hash{1}, 0)},
+		},
+	}
 	file, err = none.Encode()
 	bindtest.Check(t, err)
 	absence := plain(t, file)
@@ -97,7 +130,9 @@ func TestDirectoryFormats(t *testing.T) {
 	bindtest.Check(t, err)
 	page := plain(t, file)
 	descriptor := string((&answers.Descriptor{URL: "https://directory.example", Key: vkey(t), Witnesses: ""}).Bytes())
-	lie := string((&bindings.Lie{Directory: "https://directory.example", Repository: bindtest.Locator(t, bindtest.Widget), Answer: []byte("x"), Pages: nil, Bundle: []byte("{}"), Why: "why"}).Bytes())
+	lie := string(
+		(&bindings.Lie{Directory: "https://directory.example", Repository: bindtest.Locator(t, bindtest.Widget), Answer: []byte("x"), Pages: nil, Bundle: []byte("{}"), Why: "why"}).Bytes(),
+	)
 	read := map[string]func(text string) error{
 		"directory-v1.json":        func(s string) error { _, err := answers.ParseDescriptor([]byte(s)); return err },
 		"directory-leaf-v1.json":   func(s string) error { _, err := answers.ParseDirectoryLeaf([]byte(s)); return err },
@@ -140,7 +175,10 @@ func TestDirectoryFormats(t *testing.T) {
 		}
 	}
 	both("absence", "directory-answer-v1.json", absence, true, false)
-	both("withheld by nobody", "directory-answer-v1.json", strings.Replace(answer, `,"sizes":[{"log":"`+spelling.Sum([]byte("log"))+`","size":12}]`, "", 1), true, false)
+	both(
+		"withheld by nobody", "directory-answer-v1.json",
+		strings.Replace(answer, `,"sizes":[{"log":"`+spelling.Sum([]byte("log"))+`","size":12}]`, "", 1), true, false,
+	)
 	log := spelling.Sum([]byte("log"))
 	same := `{"at":[3,1780000000,3600],"same":0}`
 	for name, x := range map[string]struct {

@@ -84,7 +84,10 @@ func (p *proving) logs() []sigstore.Log {
 
 // open verifies everything in an answer that the directory's signature covers.
 func (p *proving) open(raw []byte, a *Answer) (*claim, error) {
-	c := &claim{raw: raw, verified: map[at]bindings.Verified{}, sizes: map[string]int64{}, trees: map[string][]sigstore.Checkpoint{}, dated: map[string]time.Time{}}
+	c := &claim{
+		raw: raw, verified: map[at]bindings.Verified{}, sizes: map[string]int64{},
+		trees: map[string][]sigstore.Checkpoint{}, dated: map[string]time.Time{},
+	}
 	var err error
 	if c.checkpoint, err = p.descriptor.Open([]byte(a.Checkpoint)); err != nil {
 		return nil, err
@@ -326,7 +329,8 @@ func (p *proving) onePage(k *KeyAnswer, block int) (out paged, err error) {
 	if out.values, err = valuesOf(page.Records); err != nil {
 		return out, err
 	}
-	if page.Key != k.Key || page.Block != block || len(page.Records) != n || prefixmap.Block(prefixmap.KeyHash(k.Key), block, out.values) != k.Blocks[block] {
+	if page.Key != k.Key || page.Block != block || len(page.Records) != n ||
+		prefixmap.Block(prefixmap.KeyHash(k.Key), block, out.values) != k.Blocks[block] {
 		return out, fmt.Errorf("page %d is not that of the map", block)
 	}
 	out.records = page.Records
@@ -385,8 +389,8 @@ type at struct {
 type proven struct {
 	bindings   map[at]bindings.Verified // each once, whatever number of keys it has
 	shown      map[at]chain.Shown
-	statements map[string]chain.ShownStatement // by digest of the payload
-	signatures map[at]chain.ShownSignature
+	statements map[string]chain.Listed // by digest of the payload
+	signatures map[at]chain.Listed
 }
 
 // latest is the moment of the leaf of the claim.
@@ -412,7 +416,7 @@ func (p *proven) directory(c *claim) *chain.Directory {
 // records verifies every record. The error is a [*Lie] if the directory's map holds
 // what it must not, whatever came with it.
 func (p *proving) records(c *claim) (*proven, error) {
-	out := &proven{map[at]bindings.Verified{}, map[at]chain.Shown{}, map[string]chain.ShownStatement{}, map[at]chain.ShownSignature{}}
+	out := &proven{map[at]bindings.Verified{}, map[at]chain.Shown{}, map[string]chain.Listed{}, map[at]chain.Listed{}}
 	moments := []chain.Shown{c.latest()}
 	for _, k := range c.keys {
 		if err := p.recordsOf(c, k, out); err != nil {
@@ -460,7 +464,7 @@ func (p *proving) recordsOf(c *claim, k KeyAnswer, out *proven) error {
 	for _, r := range k.Records {
 		switch {
 		case r.Disclosed != nil:
-			s := chain.ShownStatement{Payload: r.Disclosed.Payload, PAE: r.Disclosed.PAE, Shown: r.At}
+			s := chain.Listed{Payload: r.Disclosed.Payload, PAE: r.Disclosed.PAE, Shown: r.At}
 			if !bound[s.PAE] && !bound[s.Payload] || shown[s.Payload] {
 				return lie("the statement %s, which nothing binds or which stands twice", s.Payload)
 			}
@@ -470,9 +474,13 @@ func (p *proving) recordsOf(c *claim, k KeyAnswer, out *proven) error {
 			shown[s.Payload], out.statements[s.Payload] = true, s
 		case r.Signature != nil:
 			x := at{r.Signature.Log, r.Signature.Index}
-			s := chain.ShownSignature{Payload: r.Signature.Payload, Position: chain.Position{Log: x.log, Index: x.index}, Shown: r.At}
+			s := chain.Listed{
+				Payload: r.Signature.Payload, Position: chain.Position{Log: x.log, Index: x.index}, Shown: r.At,
+			}
 			if !shown[s.Payload] || signed[x] {
-				return lie("a signature over the statement %s, which it does not show, or one that stands twice", s.Payload)
+				return lie(
+					"a signature over the statement %s, which it does not show, or one that stands twice", s.Payload,
+				)
 			}
 			if other, twice := out.signatures[x]; twice && other != s {
 				return lie("the signature at %d of the log %s has two moments or two statements", x.index, x.log)
@@ -544,7 +552,9 @@ func (p *proving) binding(c *claim, b *BindingRecord) (bindings.Verified, error)
 	}
 	leaf, by, err := bindings.Binds(p.root, p.forges, b.Log, b.Index, []byte(b.Body))
 	if err != nil {
-		return bindings.Verified{}, p.lie(c, nil, fmt.Sprintf("the entry %d of the log %s is no binding: %s", b.Index, b.Log, err))
+		return bindings.Verified{}, p.lie(
+			c, nil, fmt.Sprintf("the entry %d of the log %s is no binding: %s", b.Index, b.Log, err),
+		)
 	}
 	cp := c.trees[b.Log][0]
 	if b.Checkpoint != "" {
@@ -652,7 +662,8 @@ func (p *proving) visible(h bindings.Held, at policy.Entry) bool {
 		return false
 	}
 	body := b.Body(at.Log)
-	if i := slices.IndexFunc(p.logs(), func(l sigstore.Log) bool { return l.ID == at.Log }); i >= 0 && p.logs()[i].Generation == 1 {
+	if i := slices.IndexFunc(p.logs(), func(l sigstore.Log) bool { return l.ID == at.Log }); i >= 0 &&
+		p.logs()[i].Generation == 1 {
 		return body != nil // its promise says the rest
 	}
 	_, _, err = bindings.Binds(p.root, p.forges, at.Log, at.Index, body)

@@ -161,7 +161,10 @@ func (d *Descriptor) JudgeFork(f *rekor.Fork) (origin string, err error) {
 	}
 	switch {
 	case seen.Size != now.Size:
-		return "", fmt.Errorf("the directory signed both checkpoints, of %d and %d entries; whether the one is the beginning of the other only its output log can show", seen.Size, now.Size)
+		return "", fmt.Errorf(
+			"the directory signed both checkpoints, of %d and %d entries; whether the one is the beginning of the other only its output log can show",
+			seen.Size, now.Size,
+		)
 	case seen.Root == now.Root:
 		return "", errors.New("the two checkpoints are of the same tree")
 	}

@@ -109,7 +109,9 @@ func (d *Directory) Best() chain.Completeness { return chain.CompleteProven }
 func (d *Directory) Find(ctx context.Context, q bindings.Query) (bindings.Found, error) {
 	ctx, cancel := context.WithTimeout(ctx, cmp.Or(d.timeout, directoryTimeout))
 	defer cancel()
-	p := &proving{root: d.Root, forges: d.Forges, descriptor: d.Descriptor, generations: q.Generations, repo: q.Repository}
+	p := &proving{
+		root: d.Root, forges: d.Forges, descriptor: d.Descriptor, generations: q.Generations, repo: q.Repository,
+	}
 	p.take, p.held = d.takes(budget.Of(ctx)), cmp.Or(d.held, maxHeldPages)
 	p.page = func(key string, block, records int) ([]byte, error) { return d.page(ctx, p, key, block, records) }
 	if d.Staple != nil {
@@ -144,7 +146,8 @@ func (d *Directory) stapled(ctx context.Context, p *proving, q bindings.Query) (
 	switch {
 	case err != nil:
 		return bindings.Found{}, fmt.Errorf("staple: %w", err)
-	case d.StapleAge > 0 && d.Now().Sub(found.AsOf) > d.StapleAge, d.Client != nil && d.Now().Sub(found.AsOf) > stapleAge:
+	case d.StapleAge > 0 && d.Now().Sub(found.AsOf) > d.StapleAge,
+		d.Client != nil && d.Now().Sub(found.AsOf) > stapleAge:
 		return bindings.Found{}, fmt.Errorf("staple: it is as of %s", found.AsOf.Format(time.RFC3339))
 	case d.Client != nil && d.Descriptor.Witnesses != "" && found.Completeness == chain.CompleteSigned:
 		return bindings.Found{}, errors.New("staple: no quorum of witnesses cosigned it")
@@ -189,7 +192,9 @@ func (d *Directory) page(ctx context.Context, p *proving, key string, block, rec
 	if d.Client == nil {
 		return nil, errors.New("the oldest records are in pages, which are not asked for")
 	}
-	return d.Client.Get(ctx, fmt.Sprintf("%s/page/%.2s/%s%s", p.mapID(), name, name, bindings.AnswerExtension), MaxAnswerBytes)
+	return d.Client.Get(
+		ctx, fmt.Sprintf("%s/page/%.2s/%s%s", p.mapID(), name, name, bindings.AnswerExtension), MaxAnswerBytes,
+	)
 }
 
 // takes counts the memory of an answer, which takes the place of the one before.
@@ -224,7 +229,9 @@ func (d *Directory) hold(a *Answer, c *claim) {
 // judge verifies an answer: what the directory's key covers, every record, what it
 // has to agree with, and last that the output log goes on from what was kept. Only an
 // answer that was asked for may be of an older state than that.
-func (d *Directory) judge(ctx context.Context, p *proving, raw []byte, a *Answer, q bindings.Query, asked bool) (bindings.Found, error) {
+func (d *Directory) judge(
+	ctx context.Context, p *proving, raw []byte, a *Answer, q bindings.Query, asked bool,
+) (bindings.Found, error) {
 	c, err := p.open(raw, a)
 	if err != nil {
 		return bindings.Found{}, err
@@ -260,7 +267,9 @@ func (d *Directory) judge(ctx context.Context, p *proving, raw []byte, a *Answer
 			}
 		}
 	}
-	found := bindings.Found{Completeness: chain.CompleteSigned, AsOf: c.leaf.Time, Directory: proven.directory(c), Floor: floor}
+	found := bindings.Found{
+		Completeness: chain.CompleteSigned, AsOf: c.leaf.Time, Directory: proven.directory(c), Floor: floor,
+	}
 	for _, l := range p.logs() {
 		for _, cp := range c.trees[l.ID] {
 			found.Trees = append(found.Trees, rekor.Seen{Log: l.ID, Generation: l.Generation, Checkpoint: cp})
@@ -302,7 +311,7 @@ func (d *Directory) judge(ctx context.Context, p *proving, raw []byte, a *Answer
 	}
 	// Where no certificate proves a repository, the maintainers' own entries bind: they
 	// are in no map.
-	if p.before() || p.forges.Binder(p.repo) == chain.BoundByMaintainers {
+	if p.before() || p.forges.MaintainersBind(p.repo) {
 		found.Completeness = chain.CompleteNone
 	}
 	d.hold(a, c)
@@ -411,7 +420,8 @@ func (p *proving) before() bool {
 		}
 	}
 	return first.After(formatBirth) && slices.ContainsFunc(p.root.Logs(), func(l sigstore.Log) bool {
-		return l.Start.Before(first) && !slices.ContainsFunc(logs, func(read sigstore.Log) bool { return read.ID == l.ID })
+		return l.Start.Before(first) &&
+			!slices.ContainsFunc(logs, func(read sigstore.Log) bool { return read.ID == l.ID })
 	})
 }
 
@@ -443,16 +453,24 @@ func (d *Directory) continues(ctx context.Context, c *claim, may func(behind tim
 		case now == old.Tree:
 			return kept, nil
 		case now.Size == old.Tree.Size:
-			return false, &rekor.Fork{Log: d.Descriptor.URL, Seen: old.Checkpoint, New: c.checkpoint.Note, Why: fmt.Sprintf("two output logs of %d entries", now.Size)}
+			return false, &rekor.Fork{
+				Log: d.Descriptor.URL, Seen: old.Checkpoint, New: c.checkpoint.Note,
+				Why: fmt.Sprintf("two output logs of %d entries", now.Size),
+			}
 		case (now.Size < old.Tree.Size) != c.leaf.Time.Before(old.Time) && !c.leaf.Time.Equal(old.Time):
-			return false, fmt.Errorf("its clock runs backwards: %s at %d entries, %s at %d", old.Time.Format(time.RFC3339), old.Tree.Size, c.leaf.Time.Format(time.RFC3339), now.Size)
+			return false, fmt.Errorf(
+				"its clock runs backwards: %s at %d entries, %s at %d", old.Time.Format(time.RFC3339), old.Tree.Size,
+				c.leaf.Time.Format(time.RFC3339), now.Size,
+			)
 		case now.Size < old.Tree.Size:
 			err := may(old.Time.Sub(c.leaf.Time))
 			if err == nil {
 				err = d.begins(ctx, now, old.Tree, old, c)
 			}
 			if err != nil && !errors.Is(err, rekor.ErrLogFork) {
-				err = fmt.Errorf("stale: an output log of %d entries, but %d were seen before: %w", now.Size, old.Tree.Size, err)
+				err = fmt.Errorf(
+					"stale: an output log of %d entries, but %d were seen before: %w", now.Size, old.Tree.Size, err,
+				)
 			}
 			return kept && err == nil, err
 		case d.Client == nil:
@@ -462,7 +480,8 @@ func (d *Directory) continues(ctx context.Context, c *claim, may func(behind tim
 				return false, err
 			}
 		}
-		if ok, err := d.Heads.SaveHead(about, old, rekor.Head{Tree: now, Checkpoint: c.checkpoint.Note, Time: c.leaf.Time}); err != nil || ok {
+		if ok, err := d.Heads.SaveHead(about, old, rekor.Head{Tree: now, Checkpoint: c.checkpoint.Note, Time: c.leaf.Time}); err != nil ||
+			ok {
 			return kept, err
 		}
 		// Another process was here, and may have been shown something else.
@@ -498,12 +517,22 @@ func (d *Directory) begins(ctx context.Context, small, large rekor.Tree, old rek
 			return fmt.Errorf("kept head: %q is no root", clip.Text(t.Root))
 		}
 	}
-	root, err := rekor.NewOutputTiles(ctx, d.Client).Prefix(small.Size, sigstore.Checkpoint{Size: large.Size, Root: roots[1]})
+	root, err := rekor.NewOutputTiles(ctx, d.Client).
+		Prefix(small.Size, sigstore.Checkpoint{Size: large.Size, Root: roots[1]})
 	if err != nil {
-		return fmt.Errorf("no proof that the output log of %d entries goes on from that of %d: %w", large.Size, small.Size, err)
+		return fmt.Errorf(
+			"no proof that the output log of %d entries goes on from that of %d: %w", large.Size, small.Size, err,
+		)
 	}
 	if !bytes.Equal(root[:], roots[0]) {
-		return &rekor.Fork{Log: d.Descriptor.URL, Seen: old.Checkpoint, New: c.checkpoint.Note, Why: fmt.Sprintf("the first %d entries of its output log of %d are not those that it signed", small.Size, large.Size)}
+		return &rekor.Fork{
+			Log:  d.Descriptor.URL,
+			Seen: old.Checkpoint,
+			New:  c.checkpoint.Note,
+			Why: fmt.Sprintf(
+				"the first %d entries of its output log of %d are not those that it signed", small.Size, large.Size,
+			),
+		}
 	}
 	return nil
 }

@@ -70,7 +70,10 @@ func (s *site) publish(payload []byte, at chain.Shown, keys ...string) {
 	st, err := rekorbind.ParseStatement(payload)
 	check(s.t, err)
 	for _, k := range keys {
-		s.Records[k] = append(s.Records[k], answers.Record{At: at, Disclosed: &answers.DisclosedRecord{Payload: st.Digest(), PAE: st.PAE()}})
+		s.Records[k] = append(
+			s.Records[k],
+			answers.Record{At: at, Disclosed: &answers.DisclosedRecord{Payload: st.Digest(), PAE: st.PAE()}},
+		)
 		for _, o := range bindings.Offers(s.World.Root, nil, s.Files, nil) {
 			for _, sig := range o.Signatures {
 				if sig.Payload == st.Digest() {
@@ -86,7 +89,10 @@ func (s *site) lookup(heads rekor.Heads) *answers.Directory {
 	url := s.Serve()
 	client, err := web.New(url, nil, "test")
 	check(s.t, err)
-	return &answers.Directory{Root: s.World.Root, Descriptor: s.Descriptor(url), Client: client, Heads: heads, Now: func() time.Time { return now }}
+	return &answers.Directory{
+		Root: s.World.Root, Descriptor: s.Descriptor(url), Client: client, Heads: heads,
+		Now: func() time.Time { return now },
+	}
 }
 
 func check(t testing.TB, err error) {
@@ -132,7 +138,8 @@ func TestDirectory(t *testing.T) {
 	d := s.lookup(nil)
 	res := resolve(t, s.World, s.Files, d)
 	view := res.Chain.View()
-	if len(res.Failed) > 0 || view.Completeness != chain.CompleteProven || !view.AsOf.Equal(built) || len(res.Chain.Versions()) != 2 {
+	if len(res.Failed) > 0 || view.Completeness != chain.CompleteProven || !view.AsOf.Equal(built) ||
+		len(res.Chain.Versions()) != 2 {
 		t.Fatalf("%v %+v %+v", res.Failed, view, res.Chain.Problems())
 	}
 	if r := decide(res.Chain, demand); r.Class() != policy.ClassDeny {
@@ -221,7 +228,9 @@ func TestHostileDirectory(t *testing.T) {
 		}
 	}
 	signature := func(payload string, index int64) answers.Record {
-		return answers.Record{Signature: &bindings.SignatureRecord{Payload: payload, Log: spelling.Sum(nil), Index: index}}
+		return answers.Record{
+			Signature: &bindings.SignatureRecord{Payload: payload, Log: spelling.Sum(nil), Index: index},
+		}
 	}
 	other := func(s *site) answers.Record { // a binding of somebody else, in the log
 		f := s.Bind("https://github.com/acme/other", s.Payloads[0])
@@ -406,7 +415,8 @@ func TestHostileDirectory(t *testing.T) {
 			x.attack(s)
 			res := resolve(t, s.World, s.Files, d)
 			got := decide(res.Chain, demand)
-			if x.want == "" && (got.Class() != policy.ClassDeny || len(res.Failed) > 0) || x.want != "" && got != x.want {
+			if x.want == "" && (got.Class() != policy.ClassDeny || len(res.Failed) > 0) ||
+				x.want != "" && got != x.want {
 				t.Fatalf("%s, want %q: %v %+v", got, x.want, res.Failed, res.Chain.Problems())
 			}
 			if (res.Lie != nil) != (x.want == lied) {

@@ -65,7 +65,12 @@ func large(b *testing.B, level int) *site {
 	s.Read(s.World.Root, s.Log, nil, s.Inst.SignV2(1<<level, [32]byte(root)))
 	for at, body := range known {
 		for _, k := range []string{repo, number} {
-			s.Records[k] = append(s.Records[k], answers.Record{Binding: &answers.BindingRecord{Log: s.Log, Index: at, Body: string(body), Inclusion: proofs[at]}})
+			s.Records[k] = append(
+				s.Records[k],
+				answers.Record{
+					Binding: &answers.BindingRecord{Log: s.Log, Index: at, Body: string(body), Inclusion: proofs[at]},
+				},
+			)
 		}
 	}
 	for _, k := range []string{repo, number} {
@@ -79,7 +84,9 @@ func large(b *testing.B, level int) *site {
 		}
 	}
 	for i := range 100_000 {
-		other := answers.Record{Disclosed: &answers.DisclosedRecord{Payload: spelling.Sum(fmt.Append(nil, i)), PAE: spelling.Sum(nil)}}
+		other := answers.Record{
+			Disclosed: &answers.DisclosedRecord{Payload: spelling.Sum(fmt.Append(nil, i)), PAE: spelling.Sum(nil)},
+		}
 		s.Records[fmt.Sprint("https://github.com/others/", i)] = []answers.Record{other}
 		s.Records[fmt.Sprint("https://github.com#15:9", i)] = []answers.Record{other}
 	}
@@ -100,7 +107,10 @@ func BenchmarkDirectory(b *testing.B) {
 		a := s.Absence("https://github.com/acme/nobody", 5) // where few prefixes have a key
 		none, err := a.Encode()
 		check(b, err)
-		d := &answers.Directory{Root: s.World.Root, Descriptor: s.Descriptor("https://directory.example"), Staple: three, Now: func() time.Time { return now }}
+		d := &answers.Directory{
+			Root: s.World.Root, Descriptor: s.Descriptor("https://directory.example"), Staple: three,
+			Now: func() time.Time { return now },
+		}
 		run := func(what string, size int, f func(b *testing.B)) {
 			b.Run(fmt.Sprintf("entries=2^%d/%s", level, what), func(b *testing.B) {
 				f(b)

@@ -73,12 +73,15 @@ func TestUnsigned(t *testing.T) {
 				bodies = slices.Clone(s.Bodies)
 				bodies[len(bodies)-1] = []byte("another")
 			}
-			b.Checkpoint, b.Inclusion = string(s.Inst.CheckpointV2(bodies, s.Inst.Origin())), s.Directory.Inclusion(bodies, b.Index)
+			b.Checkpoint, b.Inclusion = string(
+				s.Inst.CheckpointV2(bodies, s.Inst.Origin()),
+			), s.Directory.Inclusion(bodies, b.Index)
 			a.Keys[0].Records = slices.Clone(a.Keys[0].Records)
 			a.Keys[0].Records[0].Binding = &b
 		}
 		res := resolve(t, s.World, s.Files, d)
-		if got := decide(res.Chain, demand); x.want != "" && got != x.want || x.want == "" && got.Class() != policy.ClassDeny {
+		if got := decide(res.Chain, demand); x.want != "" && got != x.want ||
+			x.want == "" && got.Class() != policy.ClassDeny {
 			t.Errorf("%s: %s %v", name, got, res.Failed)
 		}
 	}
@@ -97,7 +100,8 @@ func TestForeignMap(t *testing.T) {
 		change(s)
 		s.Build(built)
 		s.Tamper = func(string, []byte) []byte { return s.Honest(repo) }
-		if _, err := d.Find(t.Context(), bindings.Query{Repository: locator(t, repo)}); err == nil || !strings.Contains(err.Error(), "no map for this trusted root") {
+		if _, err := d.Find(t.Context(), bindings.Query{Repository: locator(t, repo)}); err == nil ||
+			!strings.Contains(err.Error(), "no map for this trusted root") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -126,14 +130,19 @@ func TestAllLogs(t *testing.T) {
 			"and one that is unknown": {[]answers.Input{a, b, {Log: spelling.Sum(nil), Checkpoint: w.Notes[0]}}, false},
 		} {
 			d := directorytest.New(t, "directory.example")
-			slices.SortFunc(x.inputs, func(a, b answers.Input) int { return strings.Compare(a.Log+a.Checkpoint, b.Log+b.Checkpoint) })
+			slices.SortFunc(
+				x.inputs,
+				func(a, b answers.Input) int { return strings.Compare(a.Log+a.Checkpoint, b.Log+b.Checkpoint) },
+			)
 			d.Map = answers.MapLeaf{Function: bindings.MapVersion, Root: w.Root.Digest().Hex, Inputs: x.inputs}
 			d.Map.Disclosed, _ = answers.NewPublished(nil)
 			d.Build(built)
 			url := d.Serve()
 			client, err := web.New(url, nil, "test")
 			check(t, err)
-			look := &answers.Directory{Root: w.Root, Descriptor: d.Descriptor(url), Client: client, Now: func() time.Time { return now }}
+			look := &answers.Directory{
+				Root: w.Root, Descriptor: d.Descriptor(url), Client: client, Now: func() time.Time { return now },
+			}
 			if _, err := look.Find(t.Context(), bindings.Query{Repository: locator(t, repo)}); (err == nil) != x.ok {
 				t.Errorf("generation %d, %s: %v", generation, name, err)
 			}
@@ -205,12 +214,15 @@ func TestRenamed(t *testing.T) {
 	q := bindings.Query{Repository: locator(t, repo)}
 	find := func(want int) {
 		t.Helper()
-		if found, err := d.Find(t.Context(), q); err != nil || len(found.Leaves) != want || len(found.Directory.Bindings) != want {
+		if found, err := d.Find(t.Context(), q); err != nil || len(found.Leaves) != want ||
+			len(found.Directory.Bindings) != want {
 			t.Errorf("%d leaves: %v", len(found.Leaves), err)
 		}
 	}
 	find(5)
-	q.Names = []policy.Locator{locator(t, repo), locator(t, "https://github.com/acme/former"), locator(t, "https://github.com/acme/nobody")}
+	q.Names = []policy.Locator{
+		locator(t, repo), locator(t, "https://github.com/acme/former"), locator(t, "https://github.com/acme/nobody"),
+	}
 	find(5)
 	q.Names = append(q.Names, locator(t, "https://github.com/acme/other"))
 	find(6)
@@ -232,7 +244,9 @@ func TestRenamed(t *testing.T) {
 	s.Change = func(a *answers.Answer) { a.Keys = append(a.Keys, s.Answer("https://github.com/acme/other").Keys...) }
 	refused("an answer about 4 names")
 	s.Change = func(a *answers.Answer) {
-		a.Keys = slices.DeleteFunc(a.Keys, func(k answers.KeyAnswer) bool { return k.Key == "https://github.com/acme/former" })
+		a.Keys = slices.DeleteFunc(
+			a.Keys, func(k answers.KeyAnswer) bool { return k.Key == "https://github.com/acme/former" },
+		)
 	}
 	refused("not about https://github.com/acme/former")
 }
@@ -251,7 +265,8 @@ func TestSamePlace(t *testing.T) {
 	s.Records[number] = slices.Clone(s.Records[number])
 	s.Records[number][0].Binding = &b
 	s.Build(built)
-	if _, err := d.Find(t.Context(), bindings.Query{Repository: locator(t, repo)}); err == nil || !strings.Contains(err.Error(), "not in the log") {
+	if _, err := d.Find(t.Context(), bindings.Query{Repository: locator(t, repo)}); err == nil ||
+		!strings.Contains(err.Error(), "not in the log") {
 		t.Errorf("%v", err)
 	}
 }

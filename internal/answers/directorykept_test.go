@@ -41,7 +41,9 @@ func TestNothing(t *testing.T) {
 				s.Digits = digits
 				s.Build(built)
 				d := s.lookup(nil)
-				found, err := d.Find(t.Context(), bindings.Query{Repository: locator(t, "https://github.com/acme/nobody")})
+				found, err := d.Find(
+					t.Context(), bindings.Query{Repository: locator(t, "https://github.com/acme/nobody")},
+				)
 				check(t, err)
 				if len(found.Leaves) > 0 || found.Completeness != chain.CompleteProven {
 					t.Errorf("%+v", found)
@@ -57,7 +59,8 @@ func TestNothing(t *testing.T) {
 	s.Change = func(a *answers.Answer) {
 		a.Keys, a.Absent, a.Split = nil, nil, 3 // for ever
 	}
-	if _, err := d.Find(t.Context(), bindings.Query{Repository: locator(t, "https://github.com/acme/nobody")}); err == nil || len(s.Requests()) != 3 {
+	if _, err := d.Find(t.Context(), bindings.Query{Repository: locator(t, "https://github.com/acme/nobody")}); err == nil ||
+		len(s.Requests()) != 3 {
 		t.Errorf("asked %d times: %v", len(s.Requests()), err)
 	}
 }
@@ -126,7 +129,9 @@ func TestKeptHead(t *testing.T) {
 			if found, err = d.Find(t.Context(), q); err != nil || found.Completeness != chain.CompleteSigned {
 				t.Fatal(found.Completeness, err)
 			}
-			next := &answers.Directory{Root: d.Root, Descriptor: d.Descriptor, Client: d.Client, Heads: state, Now: d.Now}
+			next := &answers.Directory{
+				Root: d.Root, Descriptor: d.Descriptor, Client: d.Client, Heads: state, Now: d.Now,
+			}
 			x.then(s, next)
 			found, err = next.Find(t.Context(), q)
 			if (err == nil) != (x.want != "") || found.Completeness != x.want {
@@ -263,8 +268,11 @@ func TestPages(t *testing.T) {
 			}
 			// The same with what is carried to where nobody is asked.
 			pages := d.AnswerPages()
-			carried := &answers.Directory{Root: d.Root, Descriptor: d.Descriptor, Now: d.Now, Staple: d.Answer(), Pages: pages}
-			if found, err := carried.Find(t.Context(), bindings.Query{Repository: locator(t, repo)}); err != nil || len(found.Leaves) != 74 {
+			carried := &answers.Directory{
+				Root: d.Root, Descriptor: d.Descriptor, Now: d.Now, Staple: d.Answer(), Pages: pages,
+			}
+			if found, err := carried.Find(t.Context(), bindings.Query{Repository: locator(t, repo)}); err != nil ||
+				len(found.Leaves) != 74 {
 				t.Errorf("carried: %d leaves: %v", len(found.Leaves), err)
 			}
 			first, second := answers.PageName(repo, 0, 64), answers.PageName(number, 0, 64)
@@ -298,7 +306,8 @@ func TestPages(t *testing.T) {
 		}
 		return f
 	}
-	if _, err := d.Find(t.Context(), bindings.Query{Repository: locator(t, repo)}); err == nil || !strings.Contains(err.Error(), "page 1 is not that of the map") {
+	if _, err := d.Find(t.Context(), bindings.Query{Repository: locator(t, repo)}); err == nil ||
+		!strings.Contains(err.Error(), "page 1 is not that of the map") {
 		t.Errorf("a page of another block: %v", err)
 	}
 	for name, change := range map[string]func(p *answers.Page){
@@ -317,7 +326,8 @@ func TestPages(t *testing.T) {
 			check(t, err)
 			return f
 		}
-		if _, err := d.Find(t.Context(), bindings.Query{Repository: locator(t, repo)}); err == nil || !strings.Contains(err.Error(), "page 1 is not that of the map") {
+		if _, err := d.Find(t.Context(), bindings.Query{Repository: locator(t, repo)}); err == nil ||
+			!strings.Contains(err.Error(), "page 1 is not that of the map") {
 			t.Errorf("a page %s: %v", name, err)
 		}
 	}
@@ -381,7 +391,10 @@ func TestDirectoryOfV1(t *testing.T) {
 			for _, e := range entries {
 				leaf, _, err := bindings.BindsV1(w.Root, nil, e)
 				check(t, err)
-				d.Records[key] = append(d.Records[key], answers.Record{Binding: &answers.BindingRecord{Log: log, Index: leaf.Place.Index, Entry: e}})
+				d.Records[key] = append(
+					d.Records[key],
+					answers.Record{Binding: &answers.BindingRecord{Log: log, Index: leaf.Place.Index, Entry: e}},
+				)
 			}
 		}
 	}
@@ -390,7 +403,9 @@ func TestDirectoryOfV1(t *testing.T) {
 	url := d.Serve()
 	client, err := web.New(url, nil, "test")
 	check(t, err)
-	look := &answers.Directory{Root: w.Root, Descriptor: d.Descriptor(url), Client: client, Now: func() time.Time { return now }}
+	look := &answers.Directory{
+		Root: w.Root, Descriptor: d.Descriptor(url), Client: client, Now: func() time.Time { return now },
+	}
 	found, err := look.Find(t.Context(), bindings.Query{Repository: locator(t, repo)})
 	check(t, err)
 	if len(found.Leaves) != len(entries) {
@@ -416,7 +431,8 @@ func TestDirectoryOfV1(t *testing.T) {
 		d.Records[key][0].Binding = &b
 	}
 	d.Build(built)
-	if _, err := look.Find(t.Context(), q); err == nil || !strings.Contains(err.Error(), "its promise is about the entry") {
+	if _, err := look.Find(t.Context(), q); err == nil ||
+		!strings.Contains(err.Error(), "its promise is about the entry") {
 		t.Errorf("at another index: %v", err)
 	}
 	fill()
@@ -428,7 +444,8 @@ func TestDirectoryOfV1(t *testing.T) {
 		},
 	} {
 		d.Change = func(a *answers.Answer) { change(a.Keys[0].Records[0].Binding) }
-		if _, err := look.Find(t.Context(), bindings.Query{Repository: locator(t, repo)}); err == nil || errors.As(err, &lie) {
+		if _, err := look.Find(t.Context(), bindings.Query{Repository: locator(t, repo)}); err == nil ||
+			errors.As(err, &lie) {
 			t.Errorf("%s: %v", name, err)
 		}
 		fill()

@@ -44,7 +44,8 @@ func TestLargeAnswer(t *testing.T) {
 	before := len(s.Requests())
 	two, err := slim.Find(t.Context(), q)
 	check(t, err)
-	if len(one.Leaves) != 304 || len(two.Leaves) != len(one.Leaves) || two.Completeness != one.Completeness || len(two.Directory.Bindings) != len(one.Directory.Bindings) {
+	if len(one.Leaves) != 304 || len(two.Leaves) != len(one.Leaves) || two.Completeness != one.Completeness ||
+		len(two.Directory.Bindings) != len(one.Directory.Bindings) {
 		t.Errorf("%d and %d leaves, %s and %s", len(one.Leaves), len(two.Leaves), one.Completeness, two.Completeness)
 	}
 	// What the number has is what the name has, and is not asked for.
@@ -163,7 +164,9 @@ func TestLeftOut(t *testing.T) {
 	fill := func(s *site, key string) { // nobody reads these
 		for n := range answers.MaxKeyRecords {
 			digest := fmt.Sprintf("%064x", n)
-			s.Records[key] = append(s.Records[key], answers.Record{Disclosed: &answers.DisclosedRecord{Payload: digest, PAE: digest}})
+			s.Records[key] = append(
+				s.Records[key], answers.Record{Disclosed: &answers.DisclosedRecord{Payload: digest, PAE: digest}},
+			)
 		}
 	}
 	for name, change := range map[string]func(s *site){
@@ -189,11 +192,13 @@ func TestLeftOut(t *testing.T) {
 				t.Fatalf("%s %v", found.Completeness, err)
 			}
 			res := resolve(t, s.World, s.Files, d)
-			if res.Lie != nil || len(res.Failed) > 0 || res.Chain.View().Completeness != chain.CompleteNone || decideWith(t, res.Chain).Class() == policy.ClassOK {
+			if res.Lie != nil || len(res.Failed) > 0 || res.Chain.View().Completeness != chain.CompleteNone ||
+				decideWith(t, res.Chain).Class() == policy.ClassOK {
 				t.Errorf("%v %s", res.Failed, res.Chain.View().Completeness)
 			}
 			// Others have their answers.
-			if found, err := d.Find(t.Context(), bindings.Query{Repository: locator(t, "https://github.com/acme/other")}); err != nil || found.Completeness != chain.CompleteProven {
+			if found, err := d.Find(t.Context(), bindings.Query{Repository: locator(t, "https://github.com/acme/other")}); err != nil ||
+				found.Completeness != chain.CompleteProven {
 				t.Errorf("another repository: %s %v", found.Completeness, err)
 			}
 		})

@@ -153,7 +153,10 @@ func TestOlderState(t *testing.T) {
 					t.Fatal("nothing is at hand")
 				}
 			}
-			next := &answers.Directory{Root: first.Root, Descriptor: first.Descriptor, Client: first.Client, Heads: state, Staple: first.Staple, Now: first.Now}
+			next := &answers.Directory{
+				Root: first.Root, Descriptor: first.Descriptor, Client: first.Client, Heads: state,
+				Staple: first.Staple, Now: first.Now,
+			}
 			found, err := next.Find(t.Context(), q)
 			var fork *rekor.Fork
 			switch {
@@ -216,7 +219,9 @@ func TestOlderStateOfChain(t *testing.T) {
 	}
 	const fine = policy.NoRules // no rule could allow what is judged, and the chain has no fault
 	day := 24 * time.Hour
-	first := slices.DeleteFunc(slices.Clone(s.Files), func(f bindings.File) bool { return strings.Contains(f.Name, "/1-") })
+	first := slices.DeleteFunc(
+		slices.Clone(s.Files), func(f bindings.File) bool { return strings.Contains(f.Name, "/1-") },
+	)
 	if got := judge(state, s.Files, day); got != fine {
 		t.Fatalf("the newest: %s", got)
 	}

@@ -36,20 +36,24 @@ var ErrNotBound = errors.New("no binding of it is known")
 // Unlisted returns what files offer under a trusted root and a directory does not list: the
 // oldest version first, and of each what is missing, with the bindings at hand. A nil
 // directory lists nothing.
-func Unlisted(root *sigstore.Root, forges *bindings.Forges, files []bindings.File, d *chain.Directory) []bindings.Offer {
+func Unlisted(
+	root *sigstore.Root, forges *bindings.Forges, files []bindings.File, d *chain.Directory,
+) []bindings.Offer {
 	out := bindings.Offers(root, forges, files, nil)
 	if d == nil {
 		d = &chain.Directory{}
 	}
 	for i := range out {
 		out[i].Signatures = slices.DeleteFunc(out[i].Signatures, func(s bindings.OfferedSignature) bool {
-			return slices.ContainsFunc(d.Signatures, func(x chain.ShownSignature) bool {
+			return slices.ContainsFunc(d.Signatures, func(x chain.Listed) bool {
 				return x.Payload == s.Payload && x.Log == s.Log && x.Index == s.Index
 			})
 		})
 	}
 	out = slices.DeleteFunc(out, func(o bindings.Offer) bool {
-		listed := slices.ContainsFunc(d.Statements, func(s chain.ShownStatement) bool { return s.Payload == o.Statement.Digest() })
+		listed := slices.ContainsFunc(
+			d.Statements, func(s chain.Listed) bool { return s.Payload == o.Statement.Digest() },
+		)
 		return o.Statement.Err() != nil || listed && len(o.Signatures) == 0
 	})
 	slices.SortStableFunc(out, func(a, b bindings.Offer) int { return a.Statement.Version() - b.Statement.Version() })
@@ -59,7 +63,9 @@ func Unlisted(root *sigstore.Root, forges *bindings.Forges, files []bindings.Fil
 // HandIn hands a statement in to the directory, with what an offer has of it, and returns the
 // receipt, which was verified: the last one, if it takes several requests. The error wraps
 // [ErrNotBound], or a [*web.StatusError] with what the directory said.
-func (d *Descriptor) HandIn(ctx context.Context, c *web.Client, o bindings.Offer) (receipt Receipt, signed []byte, err error) {
+func (d *Descriptor) HandIn(
+	ctx context.Context, c *web.Client, o bindings.Offer,
+) (receipt Receipt, signed []byte, err error) {
 	ctx, cancel := context.WithTimeout(ctx, handInTimeout)
 	defer cancel()
 	todo := o.Bundles()
@@ -84,7 +90,9 @@ func (d *Descriptor) HandIn(ctx context.Context, c *web.Client, o bindings.Offer
 }
 
 // handIn makes one request.
-func (d *Descriptor) handIn(ctx context.Context, c *web.Client, statement string, bundles [][]byte) (Receipt, []byte, error) {
+func (d *Descriptor) handIn(
+	ctx context.Context, c *web.Client, statement string, bundles [][]byte,
+) (Receipt, []byte, error) {
 	var body bytes.Buffer
 	form := multipart.NewWriter(&body)
 	for i, data := range bundles {

@@ -101,11 +101,13 @@ func FuzzOpenReceipt(f *testing.F) {
 // refused, and nobody is followed elsewhere.
 func TestHandInClient(t *testing.T) {
 	s, d := receiptKey(t, "directory.example")
-	statement := chain.BadStatement([]byte("x"), nil)
+	statement, _ := chain.Predicate{}.Statement([]byte("x"), errors.New("not a statement"))
 	sign := func(leaf int64, digest string) []byte {
 		return signNote(t, s, answers.Receipt{Statement: digest, Leaf: leaf}.Text("directory.example"))
 	}
-	elsewhere := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("it was followed") }))
+	elsewhere := httptest.NewServer(
+		http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("it was followed") }),
+	)
 	defer elsewhere.Close()
 	large := make([]byte, answers.MaxHandInBytes/2)
 	for what, c := range map[string]struct {
@@ -141,7 +143,8 @@ func TestHandInClient(t *testing.T) {
 			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				asked++
 				kind, params, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
-				if err != nil || kind != "multipart/form-data" || r.URL.Path != "/hand-in" || r.ContentLength > answers.MaxHandInBytes {
+				if err != nil || kind != "multipart/form-data" || r.URL.Path != "/hand-in" ||
+					r.ContentLength > answers.MaxHandInBytes {
 					t.Errorf("%s %s %d", r.URL.Path, kind, r.ContentLength)
 				}
 				form := multipart.NewReader(r.Body, params["boundary"])

@@ -18,7 +18,9 @@ func (p *proving) lie(c *claim, bundle []byte, why string) error {
 	if c.large {
 		return fmt.Errorf("%s: %s (its answer is too large to be kept as evidence)", p.descriptor.URL, why)
 	}
-	return &bindings.Lie{Directory: p.descriptor.URL, Repository: p.repo, Answer: c.raw, Pages: c.pages, Bundle: bundle, Why: why}
+	return &bindings.Lie{
+		Directory: p.descriptor.URL, Repository: p.repo, Answer: c.raw, Pages: c.pages, Bundle: bundle, Why: why,
+	}
 }
 
 // JudgeLie verifies the evidence without a network, and returns what is not true in
@@ -29,14 +31,21 @@ func (d *Descriptor) JudgeLie(l *bindings.Lie, root *sigstore.Root, forges *bind
 	if err != nil {
 		return "", err
 	}
-	p := &proving{root: root, forges: forges, descriptor: d, repo: l.Repository, page: func(key string, block, records int) ([]byte, error) {
-		for _, raw := range l.Pages {
-			if page, err := ParsePage(raw); err == nil && page.Key == key && page.Block == block && len(page.Records) == records {
-				return raw, nil
+	p := &proving{
+		root:       root,
+		forges:     forges,
+		descriptor: d,
+		repo:       l.Repository,
+		page: func(key string, block, records int) ([]byte, error) {
+			for _, raw := range l.Pages {
+				if page, err := ParsePage(raw); err == nil && page.Key == key && page.Block == block &&
+					len(page.Records) == records {
+					return raw, nil
+				}
 			}
-		}
-		return nil, fmt.Errorf("page %d of %s is not there", block, clip.Text(key))
-	}}
+			return nil, fmt.Errorf("page %d of %s is not there", block, clip.Text(key))
+		},
+	}
 	var held []bindings.Held
 	if l.Bundle != nil {
 		collected, ignored := bindings.Collect(root, forges, []bindings.File{{Name: strictjson.Bundle, Data: l.Bundle}})
@@ -66,5 +75,8 @@ func (d *Descriptor) JudgeLie(l *bindings.Lie, root *sigstore.Root, forges *bind
 // omission says which binding is not shown.
 func omission(c *claim, h bindings.Held) string {
 	at := h.Leaf.Facts().Entry
-	return fmt.Sprintf("it has read %d entries of the log %s, and does not show the binding at %d", c.sizes[at.Log], at.Log, at.Index)
+	return fmt.Sprintf(
+		"it has read %d entries of the log %s, and does not show the binding at %d", c.sizes[at.Log], at.Log,
+		at.Index,
+	)
 }

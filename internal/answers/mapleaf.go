@@ -135,7 +135,13 @@ type mapLeafDoc struct {
 func (l DirectoryLeaf) Bytes() []byte {
 	doc := directoryLeafDoc{leafSchema, l.Time.UTC().Format(time.RFC3339), int64(l.Clock / time.Second), []mapLeafDoc{}}
 	for _, m := range l.Maps {
-		doc.Maps = append(doc.Maps, mapLeafDoc{m.Function, m.Root, m.Forges, m.Labels, hex.EncodeToString(m.Hash[:]), append([]Input{}, m.Inputs...), m.Disclosed})
+		doc.Maps = append(
+			doc.Maps,
+			mapLeafDoc{
+				m.Function, m.Root, m.Forges, m.Labels, hex.EncodeToString(m.Hash[:]), append([]Input{}, m.Inputs...),
+				m.Disclosed,
+			},
+		)
 	}
 	return strictjson.Compact(doc)
 }
@@ -207,7 +213,8 @@ func (d *mapLeafDoc) leaf() (MapLeaf, error) {
 		if !spelling.IsHash(in.Log) || in.Checkpoint == "" {
 			return m, errors.New("an input is a log's id and its checkpoint")
 		}
-		if i > 0 && cmp.Or(cmp.Compare(d.Inputs[i-1].Log, in.Log), cmp.Compare(d.Inputs[i-1].Checkpoint, in.Checkpoint)) >= 0 {
+		if i > 0 &&
+			cmp.Or(cmp.Compare(d.Inputs[i-1].Log, in.Log), cmp.Compare(d.Inputs[i-1].Checkpoint, in.Checkpoint)) >= 0 {
 			return m, errors.New("the inputs are not in ascending order")
 		}
 	}

@@ -83,7 +83,8 @@ func (r Record) Text() (string, error) {
 // momentText returns the end of a record: index, time and clock of the leaf.
 func momentText(s chain.Shown) (string, error) {
 	at, clock := s.Time.Unix(), int64(s.Clock/time.Second)
-	if s.Leaf < 0 || at < 0 || clock < 0 || !s.Time.Equal(time.Unix(at, 0)) || s.Clock != time.Duration(clock)*time.Second {
+	if s.Leaf < 0 || at < 0 || clock < 0 || !s.Time.Equal(time.Unix(at, 0)) ||
+		s.Clock != time.Duration(clock)*time.Second {
 		return "", fmt.Errorf("a moment of leaf %d, %s, %s", s.Leaf, s.Time, s.Clock)
 	}
 	return fmt.Sprintf("%d %d %d", s.Leaf, at, clock), nil

@@ -127,7 +127,8 @@ func repository(uri string) (policy.Locator, error) {
 		return policy.Locator{}, err
 	}
 	// What differs in more than the case of letters named something else.
-	if len(uri) != len(l.String()) || !strings.HasPrefix(uri, "https://"+l.Host()+"/") || spelling.LowerASCII(uri) != spelling.LowerASCII(l.String()) {
+	if len(uri) != len(l.String()) || !strings.HasPrefix(uri, "https://"+l.Host()+"/") ||
+		spelling.LowerASCII(uri) != spelling.LowerASCII(l.String()) {
 		return policy.Locator{}, fmt.Errorf("not in canonical form; that is %q", l)
 	}
 	return l, nil
@@ -151,7 +152,9 @@ func MapID(function int, root, forges string) string {
 //
 // Whom the certificate claims to be for is looked at first, since most entries of a
 // log are not about policies.
-func Binds(root *sigstore.Root, forges *Forges, log string, index int64, body []byte) (*sigstore.Leaf, chain.Binding, error) {
+func Binds(
+	root *sigstore.Root, forges *Forges, log string, index int64, body []byte,
+) (*sigstore.Leaf, chain.Binding, error) {
 	e, err := sigstore.ParseEntryV2(body)
 	if err != nil {
 		return nil, chain.Binding{}, err

@@ -122,23 +122,27 @@ func TestAuthorityNeedsEverything(t *testing.T) {
 	}
 }
 
-func TestBinder(t *testing.T) {
-	table, err := bindings.ParseForges([]byte(`{"schema":"` + bindings.ForgesSchema + `","forges":[{"host":"git.example.com","kind":"github","issuers":["https://git.example.com/x"]}]}`))
+func TestMaintainersBind(t *testing.T) {
+	table, err := bindings.ParseForges(
+		[]byte(
+			`{"schema":"` + bindings.ForgesSchema + `","forges":[{"host":"git.example.com","kind":"github","issuers":["https://git.example.com/x"]}]}`,
+		),
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for repo, want := range map[string][2]chain.Binder{
-		"https://github.com/a/b":      {chain.BoundByWorkflow, chain.BoundByWorkflow},
-		"https://gitlab.com/a/b":      {chain.BoundByWorkflow, chain.BoundByWorkflow},
-		"https://git.example.com/a/b": {chain.BoundByMaintainers, chain.BoundByWorkflow},
-		"https://codeberg.org/a/b":    {chain.BoundByMaintainers, chain.BoundByMaintainers},
+	for repo, want := range map[string][2]bool{
+		"https://github.com/a/b":      {false, false},
+		"https://gitlab.com/a/b":      {false, false},
+		"https://git.example.com/a/b": {true, false},
+		"https://codeberg.org/a/b":    {true, true},
 	} {
 		l, err := policy.ParseLocator(repo)
 		if err != nil {
 			t.Fatal(err)
 		}
 		var none *bindings.Forges
-		if got := [2]chain.Binder{none.Binder(l), table.Binder(l)}; got != want {
+		if got := [2]bool{none.MaintainersBind(l), table.MaintainersBind(l)}; got != want {
 			t.Errorf("%s: %v", repo, got)
 		}
 	}
@@ -161,7 +165,10 @@ func FuzzForges(f *testing.F) {
 		if v.Name == "github" {
 			cert = v.Sections(f)["certificate.json"]
 		}
-		f.Add([]byte(v.Sections(f)["forges.json"]), "https://github.com/acme/widget", "https://token.actions.githubusercontent.com")
+		f.Add(
+			[]byte(v.Sections(f)["forges.json"]), "https://github.com/acme/widget",
+			"https://token.actions.githubusercontent.com",
+		)
 	}
 	var c certificate
 	vectors.Strict(f, cert, &c)
@@ -222,7 +229,8 @@ func FuzzAuthority(f *testing.F) {
 		if b.Repository.Host() == "gitlab.com" {
 			path = "//.gitlab-ci.yml@"
 		}
-		if id.Value != id.SourceRepositoryURI+path+id.SourceRepositoryRef || !strings.EqualFold(id.SourceRepositoryURI, b.Repository.String()) {
+		if id.Value != id.SourceRepositoryURI+path+id.SourceRepositoryRef ||
+			!strings.EqualFold(id.SourceRepositoryURI, b.Repository.String()) {
 			t.Fatalf("%q binds %s", id.Value, b.Repository)
 		}
 	})

@@ -109,7 +109,9 @@ func (c *Collection) take(s *chain.Statement, signer policy.Identity, v *sigstor
 			continue
 		}
 		if unauthorized == nil && !e.Readable {
-			return errors.New("a binding that those who read the log cannot see: it has to be dsse or hashedrekord, by a P-256 key")
+			return errors.New(
+				"a binding that those who read the log cannot see: it has to be dsse or hashedrekord, by a P-256 key",
+			)
 		}
 		if g, twice := c.entries[e.LogID]; twice && g != e.Generation {
 			return fmt.Errorf("the log %s has entries of two generations", e.LogID)
@@ -120,10 +122,21 @@ func (c *Collection) take(s *chain.Statement, signer policy.Identity, v *sigstor
 		}
 		c.show(e)
 		if unauthorized != nil {
-			c.signatures = append(c.signatures, signed{chain.SignatureFacts{Statement: s.Digest(), Signer: signer, Entry: v.Place(e)}, data})
+			c.signatures = append(
+				c.signatures,
+				signed{chain.SignatureFacts{Statement: s.Digest(), Signer: signer, Entry: v.Place(e)}, data},
+			)
 			continue
 		}
-		c.held = append(c.held, Held{chain.LeafFacts{Payload: s.Digest(), PAE: s.PAE(), Body: e.Body, Binding: binding, Entry: v.Place(e)}.Verified(), data})
+		c.held = append(
+			c.held,
+			Held{
+				chain.LeafFacts{
+					Payload: s.Digest(), PAE: s.PAE(), Body: e.Body, Binding: binding, Entry: v.Place(e),
+				}.Verified(),
+				data,
+			},
+		)
 	}
 	return nil
 }
@@ -147,7 +160,9 @@ func (c *Collection) show(e sigstore.LogEntry) {
 func (c *Collection) compare(of treeOf, now sigstore.Checkpoint) {
 	for _, seen := range []map[treeOf]sigstore.Checkpoint{c.trees, c.dated} {
 		if old, ok := seen[of]; ok && c.fork == nil && !bytes.Equal(old.Root, now.Root) {
-			c.fork = &rekor.Fork{Log: of.log, Seen: old.Note, New: now.Note, Why: fmt.Sprintf("two trees of %d entries", of.size)}
+			c.fork = &rekor.Fork{
+				Log: of.log, Seen: old.Note, New: now.Note, Why: fmt.Sprintf("two trees of %d entries", of.size),
+			}
 		}
 	}
 }
@@ -235,7 +250,7 @@ func (c *Collection) keys() []string {
 // History returns what was collected, for the repository. The caller adds what
 // it kept, pins and knows about completeness.
 func (c *Collection) History(repo policy.Locator, now time.Time) chain.History {
-	h := chain.History{Repository: repo, Binder: c.Forges.Binder(repo), Now: now}
+	h := chain.History{Repository: repo, MaintainersBind: c.Forges.MaintainersBind(repo), Now: now}
 	for _, all := range c.moments {
 		h.Moments = append(h.Moments, all...)
 	}

@@ -50,7 +50,9 @@ type evidenceBundle struct {
 
 // NewEvidence returns the evidence with the bundles, in JSON, of the statements
 // in question and of the one before them.
-func NewEvidence(kind chain.ContradictionKind, repo policy.Locator, statements []string, bundles [][]byte) (*Evidence, error) {
+func NewEvidence(
+	kind chain.ContradictionKind, repo policy.Locator, statements []string, bundles [][]byte,
+) (*Evidence, error) {
 	e := &Evidence{Kind: kind, Repository: repo}
 	for _, b := range bundles {
 		var compact bytes.Buffer
@@ -137,7 +139,7 @@ func (e *Evidence) Judge(r *sigstore.Root, forges *Forges, now time.Time) (chain
 		return chain.Finding{}, errors.Join(err, last)
 	}
 	for _, v := range f.Versions {
-		if v.Repository != e.Repository && e.Kind != chain.ContradictionFork {
+		if v.Repository != e.Repository && !e.Kind.AcrossNames() {
 			return chain.Finding{}, fmt.Errorf("it is about %s, not %s", v.Repository, e.Repository)
 		}
 	}
@@ -147,10 +149,8 @@ func (e *Evidence) Judge(r *sigstore.Root, forges *Forges, now time.Time) (chain
 // evidence returns what the bundles at hand prove of an alarm; nil if that is
 // nothing by itself.
 func (c *Collection) evidence(repo policy.Locator, a chain.Alarm, now time.Time) *Evidence {
-	kind, ok := map[string]chain.ContradictionKind{
-		chain.AlarmFork: chain.ContradictionFork, chain.AlarmSecondGenesis: chain.ContradictionGenesis, chain.AlarmGenesisConflict: chain.ContradictionGenesis,
-	}[a.Code]
-	if !ok {
+	kind := a.Contradiction()
+	if kind == "" {
 		return nil
 	}
 	var bundles [][]byte

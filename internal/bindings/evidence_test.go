@@ -85,22 +85,22 @@ func TestEvidence(t *testing.T) {
 		bundles [][]byte
 		first   string // of the statements; "" if nothing is proven
 	}{
-		"fork":                      {chain.ContradictionFork, []string{s.fork, s.second}, s.list("1", "2", "2b"), s.second},
-		"second genesis":            {chain.ContradictionGenesis, []string{s.genesis, s.other}, s.list("1", "other"), s.genesis},
-		"rollback":                  {chain.ContradictionRollback, []string{s.second}, s.list("1", "2"), s.second},
-		"fork of different parents": {chain.ContradictionFork, []string{s.genesis, s.second}, s.list("1", "2"), ""},
-		"fork without parent":       {chain.ContradictionFork, []string{s.fork, s.second}, s.list("2", "2b"), ""},
-		"fork without a binding":    {chain.ContradictionFork, []string{s.fork, s.second}, append(s.list("1", "2"), s.bundles["2b signed"]), ""},
-		"fork without a signature":  {chain.ContradictionFork, []string{s.fork, s.second}, append(s.list("1", "2"), s.bundles["2b bound"]), ""},
-		"fork with a stranger":      {chain.ContradictionFork, []string{s.genesis, s.other}, s.list("1", "other"), ""},
-		"genesis of two versions":   {chain.ContradictionGenesis, []string{s.genesis, s.second}, s.list("1", "2"), ""},
-		"genesis without bundle":    {chain.ContradictionGenesis, []string{s.genesis, s.other}, s.list("1"), ""},
-		"rollback of a genesis":     {chain.ContradictionRollback, []string{s.genesis}, s.list("1"), ""},
-		"rollback of two":           {chain.ContradictionRollback, []string{s.genesis, s.second}, s.list("1", "2"), ""},
-		"the same twice":            {chain.ContradictionFork, []string{s.second, s.second}, s.list("1", "2"), ""},
-		"one fork":                  {chain.ContradictionFork, []string{s.second}, s.list("1", "2"), ""},
+		"fork":                      {"fork", []string{s.fork, s.second}, s.list("1", "2", "2b"), s.second},
+		"second genesis":            {"second-genesis", []string{s.genesis, s.other}, s.list("1", "other"), s.genesis},
+		"rollback":                  {"rollback", []string{s.second}, s.list("1", "2"), s.second},
+		"fork of different parents": {"fork", []string{s.genesis, s.second}, s.list("1", "2"), ""},
+		"fork without parent":       {"fork", []string{s.fork, s.second}, s.list("2", "2b"), ""},
+		"fork without a binding":    {"fork", []string{s.fork, s.second}, append(s.list("1", "2"), s.bundles["2b signed"]), ""},
+		"fork without a signature":  {"fork", []string{s.fork, s.second}, append(s.list("1", "2"), s.bundles["2b bound"]), ""},
+		"fork with a stranger":      {"fork", []string{s.genesis, s.other}, s.list("1", "other"), ""},
+		"genesis of two versions":   {"second-genesis", []string{s.genesis, s.second}, s.list("1", "2"), ""},
+		"genesis without bundle":    {"second-genesis", []string{s.genesis, s.other}, s.list("1"), ""},
+		"rollback of a genesis":     {"rollback", []string{s.genesis}, s.list("1"), ""},
+		"rollback of two":           {"rollback", []string{s.genesis, s.second}, s.list("1", "2"), ""},
+		"the same twice":            {"fork", []string{s.second, s.second}, s.list("1", "2"), ""},
+		"one fork":                  {"fork", []string{s.second}, s.list("1", "2"), ""},
 		"unknown kind":              {"quarrel", []string{s.fork, s.second}, s.list("1", "2", "2b"), ""},
-		"no statement":              {chain.ContradictionFork, nil, s.list("1", "2", "2b"), ""},
+		"no statement":              {"fork", nil, s.list("1", "2", "2b"), ""},
 	} {
 		e := s.evidence(c.kind, c.digests, c.bundles)
 		f, err := e.Judge(s.Root, nil, now)
@@ -113,23 +113,32 @@ func TestEvidence(t *testing.T) {
 			t.Errorf("%s: a finding beside an error", name)
 		}
 	}
-	e := s.evidence(chain.ContradictionFork, []string{s.fork, s.second}, s.list("1", "2", "2b"))
+	e := s.evidence("fork", []string{s.fork, s.second}, s.list("1", "2", "2b"))
 	f, err := e.Judge(s.Root, nil, now)
 	if err != nil {
 		t.Fatal(err)
 	}
 	v := f.Versions[0]
-	if v.Number != 2 || v.Ids != (policy.Ids{Repository: "1001", Owner: "2002"}) || v.Binding.Index == 0 || len(v.Signers) != 1 || v.Signers[0].Value != "alice@example.com" || v.Repository.String() != bindtest.Widget {
+	if v.Number != 2 || v.Ids != (policy.Ids{Repository: "1001", Owner: "2002"}) || v.Binding.Index == 0 ||
+		len(v.Signers) != 1 ||
+		v.Signers[0].Value != "alice@example.com" ||
+		v.Repository.String() != bindtest.Widget {
 		t.Errorf("%+v", v)
 	}
 	if _, err := e.Judge(s.Trust(sigstoretest.New(t)), nil, now); err == nil {
 		t.Error("another trusted root took it")
 	}
-	same, err := bindings.NewEvidence(chain.ContradictionFork, bindtest.Locator(t, bindtest.Widget), []string{s.second, s.fork}, slices.Concat(s.list("2b", "2"), s.list("1", "2")))
+	same, err := bindings.NewEvidence(
+		"fork", bindtest.Locator(t, bindtest.Widget), []string{s.second, s.fork},
+		slices.Concat(s.list("2b", "2"), s.list("1", "2")),
+	)
 	if err != nil || !bytes.Equal(same.Bytes(), e.Bytes()) {
 		t.Error("the same evidence is another file")
 	}
-	elsewhere, err := bindings.NewEvidence(chain.ContradictionGenesis, bindtest.Locator(t, "https://github.com/acme/gadget"), []string{s.genesis, s.other}, s.list("1", "other"))
+	elsewhere, err := bindings.NewEvidence(
+		"second-genesis", bindtest.Locator(t, "https://github.com/acme/gadget"), []string{s.genesis, s.other},
+		s.list("1", "other"),
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -141,7 +150,7 @@ func TestEvidence(t *testing.T) {
 // TestEvidenceTampered changes every payload, signature and proof in turn.
 func TestEvidenceTampered(t *testing.T) {
 	s := newStory(t)
-	good := s.evidence(chain.ContradictionFork, []string{s.fork, s.second}, s.list("1", "2", "2b"))
+	good := s.evidence("fork", []string{s.fork, s.second}, s.list("1", "2", "2b"))
 	n := 0
 	for i, raw := range good.Bundles() {
 		var doc map[string]any
@@ -230,7 +239,10 @@ func TestCollection(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	text := strings.Replace(bindtest.TestPolicy, "threshold = 1", "threshold = 2", 1) + fmt.Sprintf("[[maintainers.member]]\nname = \"kim\"\nkeys = [%q]\n", pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}))
+	text := strings.Replace(bindtest.TestPolicy, "threshold = 1", "threshold = 2", 1) + fmt.Sprintf(
+		"[[maintainers.member]]\nname = \"kim\"\nkeys = [%q]\n",
+		pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}),
+	)
 	one, d1 := f.Statement(text, "")
 	c := &bindings.Collection{Root: f.Root}
 	add := func(raw []byte, ok bool) {
@@ -251,18 +263,30 @@ func TestCollection(t *testing.T) {
 	}
 	add(f.SignKey(one, other), false)
 	add(f.Bind(one, bindtest.Widget, "1001", sigstoretest.LogBoth), true)
-	add(f.Sign([]byte(`{"_type":"https://in-toto.io/Statement/v1","subject":[{"name":"x","digest":{"sha256":"`+d1+`"}}],"predicateType":"x"}`), "alice"), false)
+	add(
+		f.Sign(
+			[]byte(
+				`{"_type":"https://in-toto.io/Statement/v1","subject":[{"name":"x","digest":{"sha256":"`+d1+`"}}],"predicateType":"x"}`,
+			),
+			"alice",
+		),
+		false,
+	)
 	// By another workflow of the repository: a signature of nobody's.
 	wf := bindtest.Widget + "/.github/workflows/release.yml@refs/heads/main"
 	add(f.Inst.Sign(sigstoretest.Request{
 		Statement: one, SAN: wf, Issuer: "https://token.actions.githubusercontent.com", At: f.Next(), Log: sigstoretest.LogV2, TSA: true,
-		Extensions: map[int]string{9: wf, 11: "github-hosted", 12: bindtest.Widget, 14: "refs/heads/main", 15: "1001", 17: "2002", 18: wf, 20: "push"},
+		Extensions: map[int]string{
+			9: wf, 11: "github-hosted", 12: bindtest.Widget, 14: "refs/heads/main", 15: "1001", 17: "2002", 18: wf,
+			20: "push",
+		},
 	}), true)
 	h := c.History(bindtest.Locator(t, bindtest.Widget), sigstoretest.Now)
 	h.View = chain.View{Completeness: chain.CompleteScanned, AsOf: sigstoretest.Now}
 	resolved := chain.Evaluate(h)
 	vs := resolved.Versions()
-	if resolved.Reason() != "" || len(vs) != 1 || vs[0].Statement != d1 || vs[0].Ids.Repository != "1001" || len(vs[0].Bindings) != 1 {
+	if resolved.Reason() != "" || len(vs) != 1 || vs[0].Statement != d1 || vs[0].Ids.Repository != "1001" ||
+		len(vs[0].Bindings) != 1 {
 		t.Fatalf("%v %+v", resolved.Problems(), vs)
 	}
 	generations := map[int]int{}
@@ -277,7 +301,13 @@ func TestCollection(t *testing.T) {
 	if r := chain.Evaluate(h).Reason(); r != policy.Undisclosed {
 		t.Errorf("without signatures: %s", r)
 	}
-	b, err := sigstore.ParseBundle(f.Inst.Sign(sigstoretest.Request{Artifact: []byte("x"), SAN: "alice@example.com", Issuer: "https://accounts.google.com"}))
+	b, err := sigstore.ParseBundle(
+		f.Inst.Sign(
+			sigstoretest.Request{
+				Artifact: []byte("x"), SAN: "alice@example.com", Issuer: "https://accounts.google.com",
+			},
+		),
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -288,7 +318,7 @@ func TestCollection(t *testing.T) {
 
 func TestParseEvidence(t *testing.T) {
 	s := newStory(t)
-	good := string(s.evidence(chain.ContradictionFork, []string{s.fork, s.second}, s.list("1", "2", "2b")).Bytes())
+	good := string(s.evidence("fork", []string{s.fork, s.second}, s.list("1", "2", "2b")).Bytes())
 	validate(t, good, true)
 	for name, bad := range map[string]string{
 		"empty": "", "null": "null", "array": "[" + good + "]", "trailing": good + "{}", "cut": good[:len(good)-3],
@@ -314,10 +344,10 @@ func TestParseEvidence(t *testing.T) {
 	if _, err := bindings.ParseEvidence(make([]byte, rekor.MaxEvidenceBytes+1)); err == nil {
 		t.Error("beyond the cap")
 	}
-	if _, err := bindings.NewEvidence(chain.ContradictionFork, policy.Locator{}, nil, nil); err == nil {
+	if _, err := bindings.NewEvidence("fork", policy.Locator{}, nil, nil); err == nil {
 		t.Error("evidence about nothing")
 	}
-	if _, err := bindings.NewEvidence(chain.ContradictionFork, bindtest.Locator(t, bindtest.Widget), nil, [][]byte{[]byte("{")}); err == nil {
+	if _, err := bindings.NewEvidence("fork", bindtest.Locator(t, bindtest.Widget), nil, [][]byte{[]byte("{")}); err == nil {
 		t.Error("a bundle that is no JSON")
 	}
 	if e, err := bindings.ParseEvidence([]byte(`{"schema":"` + bindings.EvidenceSchema + `","kind":"fork","repository":"` + bindtest.Widget + `","statements":["` + s.fork + `","` + s.second + `"],"bundles":[{"bundle":{"mediaType":"x"}},{"bundle":7}]}`)); err != nil {
@@ -365,8 +395,12 @@ func TestForgesSchema(t *testing.T) {
 // itself.
 func FuzzEvidence(f *testing.F) {
 	s := newStory(f)
-	f.Add(s.evidence(chain.ContradictionFork, []string{s.fork, s.second}, s.list("1", "2", "2b")).Bytes())
-	f.Add([]byte(`{"schema":"` + bindings.EvidenceSchema + `","kind":"rollback","repository":"` + bindtest.Widget + `","statements":["` + s.fork + `"],"bundles":[{"bundle":{}}]}`))
+	f.Add(s.evidence("fork", []string{s.fork, s.second}, s.list("1", "2", "2b")).Bytes())
+	f.Add(
+		[]byte(
+			`{"schema":"` + bindings.EvidenceSchema + `","kind":"rollback","repository":"` + bindtest.Widget + `","statements":["` + s.fork + `"],"bundles":[{"bundle":{}}]}`,
+		),
+	)
 	stranger := (&bindtest.Forge{T: f}).Trust(sigstoretest.New(f))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		e, err := bindings.ParseEvidence(data)
@@ -374,7 +408,9 @@ func FuzzEvidence(f *testing.F) {
 			return
 		}
 		again, err := bindings.ParseEvidence(e.Bytes())
-		if err != nil || again.Kind != e.Kind || again.Repository != e.Repository || !slices.Equal(again.Statements, e.Statements) || len(again.Bundles()) != len(e.Bundles()) {
+		if err != nil || again.Kind != e.Kind || again.Repository != e.Repository ||
+			!slices.Equal(again.Statements, e.Statements) ||
+			len(again.Bundles()) != len(e.Bundles()) {
 			t.Fatalf("not read back: %v", err)
 		}
 		if f, err := e.Judge(stranger, nil, sigstoretest.Now); err == nil {
@@ -406,7 +442,8 @@ func TestAcknowledged(t *testing.T) {
 	of := func(res *bindings.Resolution, code string) string {
 		t.Helper()
 		for _, a := range res.Chain.Alarms() {
-			if e := res.Evidence[a.Evidence]; a.Code == code && e != nil && spelling.Sum(e.Bytes()) == a.Evidence && !a.Acknowledged {
+			if e := res.Evidence[a.Evidence]; a.Code == code && e != nil && spelling.Sum(e.Bytes()) == a.Evidence &&
+				!a.Acknowledged {
 				return a.Evidence
 			}
 		}
@@ -414,7 +451,7 @@ func TestAcknowledged(t *testing.T) {
 		return ""
 	}
 	before := resolve(story)
-	fork, genesis := of(before, chain.AlarmFork), of(before, chain.AlarmSecondGenesis)
+	fork, genesis := of(before, "fork"), of(before, "second-genesis")
 	if len(before.Evidence) != 2 {
 		t.Errorf("%d pieces of evidence", len(before.Evidence))
 	}
@@ -449,7 +486,9 @@ func TestAcknowledged(t *testing.T) {
 			t.Fatal(err)
 		}
 		bundles := append(slices.Clone(story), x.more...)
-		res := resolve(append(bundles, s.Sign(payload, "alice"), s.Bind(payload, bindtest.Widget, "1001", sigstoretest.LogV2)))
+		res := resolve(
+			append(bundles, s.Sign(payload, "alice"), s.Bind(payload, bindtest.Widget, "1001", sigstoretest.LogV2)),
+		)
 		if len(res.Chain.Versions()) != 3 || len(res.Chain.Alarms()) != 2 {
 			t.Fatalf("%s: %+v", name, res.Chain.Alarms())
 		}

@@ -19,7 +19,8 @@ import (
 // they are called.
 func TestSignatureName(t *testing.T) {
 	for _, v1 := range []bool{true, false} {
-		if n := bindings.SignatureName(12, []byte("cert"), v1); !bindings.IsSignatureName(n) || strings.HasSuffix(n, ".v1"+bindings.SignatureSuffix) != v1 {
+		if n := bindings.SignatureName(12, []byte("cert"), v1); !bindings.IsSignatureName(n) ||
+			strings.HasSuffix(n, ".v1"+bindings.SignatureSuffix) != v1 {
 			t.Errorf("%s", n)
 		}
 	}
@@ -61,7 +62,8 @@ func FuzzSignatureName(f *testing.F) {
 		f.Add(bindings.SignaturesDir + "/" + s)
 	}
 	f.Fuzz(func(t *testing.T, name string) {
-		if bindings.IsSignatureName(name) && (path.Dir(name) != bindings.SignaturesDir || path.Clean(name) != name || !strings.HasSuffix(name, bindings.SignatureSuffix)) {
+		if bindings.IsSignatureName(name) &&
+			(path.Dir(name) != bindings.SignaturesDir || path.Clean(name) != name || !strings.HasSuffix(name, bindings.SignatureSuffix)) {
 			t.Fatalf("%q", name)
 		}
 	})
@@ -75,13 +77,29 @@ func TestCollectJunk(t *testing.T) {
 	cut := func(n int) []byte { return good[:len(good)-n] }
 	junk := map[string][]byte{
 		"empty": nil, "NUL": make([]byte, 100), "a page": []byte("<!doctype html>"), "null": []byte("null"), "a list": []byte("[]"), "an object": []byte("{}"),
-		"cut": cut(1), "doubled": append(append([]byte{}, good...), good...), "deep": []byte(strings.Repeat("[", 100_000)),
+		"cut": cut(
+			1,
+		), "doubled": append(append([]byte{}, good...), good...), "deep": []byte(strings.Repeat("[", 100_000)),
 		"large":              append(append([]byte{}, good...), make([]byte, sigstore.MaxBundleBytes)...),
 		"under another root": stranger.Files[0].Data,
 		"a link":             []byte("../../../../etc/passwd"),
-		"no statement":       c.Inst.Sign(sigstoretest.Request{Artifact: []byte("x"), SAN: "alice@example.com", Issuer: "https://accounts.google.com"}),
-		"another statement":  c.Inst.Sign(sigstoretest.Request{Statement: []byte(`{"_type":"https://in-toto.io/Statement/v1","subject":[{"name":"x","digest":{"sha256":"` + strings.Repeat("a", 64) + `"}}],"predicateType":"x"}`), SAN: "alice@example.com", Issuer: "https://accounts.google.com"}),
-		"another payload":    []byte(strings.Replace(string(good), `"payload":"ey`, `"payload":"ew`, 1)),
+		"no statement": c.Inst.Sign(
+			sigstoretest.Request{
+				Artifact: []byte("x"), SAN: "alice@example.com", Issuer: "https://accounts.google.com",
+			},
+		),
+		"another statement": c.Inst.Sign(
+			sigstoretest.Request{
+				Statement: []byte(
+					`{"_type":"https://in-toto.io/Statement/v1","subject":[{"name":"x","digest":{"sha256":"` + strings.Repeat(
+						"a", 64,
+					) + `"}}],"predicateType":"x"}`,
+				),
+				SAN:    "alice@example.com",
+				Issuer: "https://accounts.google.com",
+			},
+		),
+		"another payload": []byte(strings.Replace(string(good), `"payload":"ey`, `"payload":"ew`, 1)),
 	}
 	lookup := c.Scan(c.Honest(), bindtest.NewState(t))
 	for _, before := range []bool{true, false} {
@@ -92,7 +110,9 @@ func TestCollectJunk(t *testing.T) {
 				files = append([]bindings.File{f}, files[:len(files)-1]...)
 			}
 		}
-		files = append(files, bindings.File{Name: "../../../x", Data: good}, bindings.File{Name: "", Data: good}) // the same bytes again
+		files = append(
+			files, bindings.File{Name: "../../../x", Data: good}, bindings.File{Name: "", Data: good},
+		) // the same bytes again
 		res := c.Resolve(files, lookup)
 		if res.Chain.Reason() != "" || len(res.Chain.Versions()) != 2 {
 			t.Errorf("%s %+v", res.Chain.Reason(), res.Chain.Problems())

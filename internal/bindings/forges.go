@@ -13,7 +13,6 @@ import (
 	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/internal/strictjson"
 	"github.com/repopolicy/repopolicy/policy"
-	"github.com/repopolicy/repopolicy/policy/chain"
 )
 
 const (
@@ -160,12 +159,11 @@ func (t *Forges) find(host string) (*Forge, bool) {
 	return &forges[i], true
 }
 
-// Binder says what binds the versions of a repository's policy.
-func (t *Forges) Binder(repo policy.Locator) chain.Binder {
-	if _, ok := t.find(repo.Host()); ok {
-		return chain.BoundByWorkflow
-	}
-	return chain.BoundByMaintainers
+// MaintainersBind reports whether the maintainers' own entries bind the versions of a
+// repository's policy, because no certificate proves which repository of its host spoke.
+func (t *Forges) MaintainersBind(repo policy.Locator) bool {
+	_, ok := t.find(repo.Host())
+	return !ok
 }
 
 // NamesBranch reports whether a binding of the repository counts only on the branch that

@@ -44,7 +44,9 @@ func (l *Lie) Error() string { return l.Directory + ": " + l.Why }
 
 // Bytes returns the evidence file.
 func (l *Lie) Bytes() []byte {
-	return strictjson.Indented(lieDoc{lieSchema, l.Directory, l.Repository.String(), l.Answer, l.Pages, l.Bundle, l.Why})
+	return strictjson.Indented(
+		lieDoc{lieSchema, l.Directory, l.Repository.String(), l.Answer, l.Pages, l.Bundle, l.Why},
+	)
 }
 
 // ParseLie reads an evidence file. Unknown, repeated and misspelt keys are errors;

@@ -10,12 +10,12 @@ import (
 	"github.com/repopolicy/repopolicy/internal/bindings"
 	"github.com/repopolicy/repopolicy/internal/rekor"
 	"github.com/repopolicy/repopolicy/internal/scaffold/bindtest"
+	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/rekorbind"
 
 	"github.com/repopolicy/repopolicy/internal/scaffold/sigstoretest"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/strictjson"
-	"github.com/repopolicy/repopolicy/policy/chain"
 )
 
 // TestCaps: each limit is read up to and not beyond.
@@ -27,12 +27,17 @@ func TestCaps(t *testing.T) {
 			for k := range issuers {
 				is = append(is, fmt.Sprintf(`"https://git%d.example.com/%d"`, i, k))
 			}
-			all = append(all, fmt.Sprintf(`{"host":"git%d.example.com","kind":"github","issuers":[%s]}`, i, strings.Join(is, ",")))
+			all = append(
+				all,
+				fmt.Sprintf(`{"host":"git%d.example.com","kind":"github","issuers":[%s]}`, i, strings.Join(is, ",")),
+			)
 		}
 		return `{"schema":"` + bindings.ForgesSchema + `","forges":[` + strings.Join(all, ",") + `]}`
 	}
 	evidence := func(bundles int, inner string) string {
-		return `{"schema":"` + bindings.EvidenceSchema + `","kind":"fork","repository":"` + bindtest.Widget + `","statements":[],"bundles":[` + strings.Repeat(`{"bundle":{}},`, bundles-1) + `{"bundle":` + inner + `}]}`
+		return `{"schema":"` + bindings.EvidenceSchema + `","kind":"fork","repository":"` + bindtest.Widget + `","statements":[],"bundles":[` + strings.Repeat(
+			`{"bundle":{}},`, bundles-1,
+		) + `{"bundle":` + inner + `}]}`
 	}
 	nest := func(n int) string { return strings.Repeat("[", n) + strings.Repeat("]", n) }
 	pad := func(s string, n int) string { return s + strings.Repeat(" ", n-len(s)) }
@@ -67,8 +72,10 @@ func TestCaps(t *testing.T) {
 			t.Errorf("%s: %v", name, c.err)
 		}
 	}
-	for n, large := range map[int]bool{rekorbind.MaxStatementBytes: false, rekorbind.MaxStatementBytes + 1: true} {
-		if s, err := rekorbind.ParseStatement([]byte(pad("{}", n))); err == nil || strings.Contains(err.Error(), "at most") != large || s.Digest() == "" {
+	for n, large := range map[int]bool{spelling.MaxStatementBytes: false, spelling.MaxStatementBytes + 1: true} {
+		if s, err := rekorbind.ParseStatement([]byte(pad("{}", n))); err == nil ||
+			strings.Contains(err.Error(), "at most") != large ||
+			s.Digest() == "" {
 			t.Errorf("%d bytes: %v", n, err)
 		}
 	}
@@ -80,7 +87,14 @@ func TestPromiseOnly(t *testing.T) {
 	payload, _ := f.Statement(bindtest.TestPolicy, "")
 	c := &bindings.Collection{Root: f.Root}
 	for _, bare := range []bool{true, false} {
-		b, err := sigstore.ParseBundle(f.Inst.Sign(sigstoretest.Request{Statement: payload, SAN: "alice@example.com", Issuer: "https://accounts.google.com", Log: sigstoretest.LogV1, NoProof: bare}))
+		b, err := sigstore.ParseBundle(
+			f.Inst.Sign(
+				sigstoretest.Request{
+					Statement: payload, SAN: "alice@example.com", Issuer: "https://accounts.google.com",
+					Log: sigstoretest.LogV1, NoProof: bare,
+				},
+			),
+		)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -92,13 +106,19 @@ func TestPromiseOnly(t *testing.T) {
 			t.Errorf("%d signatures, want %d", len(h.Signatures), want)
 		}
 	}
-	if c.History(bindtest.Locator(t, "https://codeberg.org/a/b"), sigstoretest.Now).Binder != chain.BoundByMaintainers {
+	if c.History(bindtest.Locator(t, "https://codeberg.org/a/b"), sigstoretest.Now).MaintainersBind == false {
 		t.Error("codeberg.org proves no repository")
 	}
 	for _, who := range []string{"bundle without payload", "payload of another kind"} {
-		r := sigstoretest.Request{Artifact: []byte("x"), SAN: "alice@example.com", Issuer: "https://accounts.google.com"}
+		r := sigstoretest.Request{
+			Artifact: []byte("x"), SAN: "alice@example.com", Issuer: "https://accounts.google.com",
+		}
 		if who != "bundle without payload" {
-			r.Statement = []byte(`{"_type":"https://in-toto.io/Statement/v1","subject":[{"name":"x","digest":{"sha256":"` + strings.Repeat("a", 64) + `"}}],"predicateType":"x"}`)
+			r.Statement = []byte(
+				`{"_type":"https://in-toto.io/Statement/v1","subject":[{"name":"x","digest":{"sha256":"` + strings.Repeat(
+					"a", 64,
+				) + `"}}],"predicateType":"x"}`,
+			)
 		}
 		b, err := sigstore.ParseBundle(f.Inst.Sign(r))
 		if err != nil {

@@ -67,7 +67,10 @@ func Offers(root *sigstore.Root, forges *Forges, files []File, earlier [][]byte)
 		if o == nil || s.Entry.Index < 0 || !c.counts(&o.Statement, s.Signer) {
 			continue
 		}
-		o.Signatures = append(o.Signatures, OfferedSignature{SignatureRecord{s.Statement, s.Entry.Log, s.Entry.Index}, s.Signer, s.data})
+		o.Signatures = append(
+			o.Signatures,
+			OfferedSignature{SignatureRecord{s.Statement, s.Entry.Log, s.Entry.Index}, s.Signer, s.data},
+		)
 	}
 	for _, h := range c.held {
 		f := h.Leaf.Facts()
@@ -76,7 +79,12 @@ func Offers(root *sigstore.Root, forges *Forges, files []File, earlier [][]byte)
 		if o == nil || err != nil || f.Entry.Index < 0 {
 			continue
 		}
-		o.Bindings = append(o.Bindings, OfferedBinding{f.Binding, chain.Position{Log: f.Entry.Log, Index: f.Entry.Index}, b.Body(f.Entry.Log), h.Bundle})
+		o.Bindings = append(
+			o.Bindings,
+			OfferedBinding{
+				f.Binding, chain.Position{Log: f.Entry.Log, Index: f.Entry.Index}, b.Body(f.Entry.Log), h.Bundle,
+			},
+		)
 	}
 	var out []Offer
 	for _, o := range by {
@@ -86,7 +94,9 @@ func Offers(root *sigstore.Root, forges *Forges, files []File, earlier [][]byte)
 		slices.SortFunc(o.Signatures, func(a, b OfferedSignature) int {
 			return cmp.Or(cmp.Compare(a.Log, b.Log), cmp.Compare(a.Index, b.Index))
 		})
-		o.Signatures = slices.CompactFunc(o.Signatures, func(a, b OfferedSignature) bool { return a.SignatureRecord == b.SignatureRecord })
+		o.Signatures = slices.CompactFunc(
+			o.Signatures, func(a, b OfferedSignature) bool { return a.SignatureRecord == b.SignatureRecord },
+		)
 		out = append(out, *o)
 	}
 	slices.SortFunc(out, func(a, b Offer) int { return cmp.Compare(a.Statement.Digest(), b.Statement.Digest()) })

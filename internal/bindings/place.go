@@ -108,7 +108,7 @@ func PlaceMoment(r *sigstore.Root, data []byte) (policy.Moment, error) {
 	if err != nil {
 		return policy.Moment{}, err
 	}
-	return policy.NewMoment(p.Log, p.Size, p.Time, p.Authority), nil
+	return policy.Log{ID: p.Log}.Seen(p.Size, p.Time, p.Authority), nil
 }
 
 // PlaceName returns the name of the file with a place proof that was made when a version
@@ -182,7 +182,7 @@ func (c *Collection) date(p sigstore.Place) {
 	if _, twice := c.dated[of]; !twice {
 		c.dated[of] = p.Checkpoint
 	}
-	c.moments[of] = append(c.moments[of], policy.NewMoment(p.Log, p.Size, p.Time, p.Authority))
+	c.moments[of] = append(c.moments[of], policy.Log{ID: p.Log}.Seen(p.Size, p.Time, p.Authority))
 }
 
 // Dater makes place proofs. What fails is warned of and left out: a binding is as good
@@ -281,7 +281,8 @@ func (d *Dater) Beside(ctx context.Context, bundle []byte, have [][]byte) []byte
 // for another bundle, or if it cannot be had.
 func (d *Dater) Of(ctx context.Context, bundle []byte) []byte {
 	log, _, err := sigstore.CheckpointOf(bundle)
-	if err != nil || !slices.ContainsFunc(d.Root.Logs(), func(l sigstore.Log) bool { return l.ID == log && l.Generation == 2 }) {
+	if err != nil ||
+		!slices.ContainsFunc(d.Root.Logs(), func(l sigstore.Log) bool { return l.ID == log && l.Generation == 2 }) {
 		return nil
 	}
 	return d.Beside(ctx, bundle, nil)
@@ -307,7 +308,8 @@ func Undated(r *sigstore.Root, forges *Forges, files []File, payload []byte, now
 	}
 	var out [][]byte
 	for _, f := range distinct(signatures) {
-		if d, err := sigstore.ParseDraft(f.Data); f.err != nil || err != nil || !d.Stamped() || !bytes.Equal(d.Content().Statement, payload) {
+		if d, err := sigstore.ParseDraft(f.Data); f.err != nil || err != nil || !d.Stamped() ||
+			!bytes.Equal(d.Content().Statement, payload) {
 			continue
 		}
 		b, err := sigstore.ParseBundle(f.Data)

@@ -48,7 +48,8 @@ func TestPolicyFlips(t *testing.T) {
 	c := bindtest.NewChained(t, 2)
 	scan := c.Scan(c.Honest(), bindtest.NewState(t))
 	look := func(files []bindings.File) *bindings.Resolution { return c.Resolve(files, scan) }
-	if r := look(repaid(t, c.Files, func(p []byte) []byte { return p })); r.Chain.Reason() != "" || len(r.Chain.Versions()) == 0 {
+	if r := look(repaid(t, c.Files, func(p []byte) []byte { return p })); r.Chain.Reason() != "" ||
+		len(r.Chain.Versions()) == 0 {
 		t.Fatalf("as it was signed: %s", r.Chain.Reason())
 	}
 	var length int
@@ -81,7 +82,9 @@ func TestPolicyFlips(t *testing.T) {
 // maintainers, says nothing about this one.
 func TestOtherRepository(t *testing.T) {
 	c := bindtest.NewChained(t, 2)
-	r := &bindings.Resolver{Root: c.Root, Lookups: []bindings.Lookup{c.Scan(c.Honest(), bindtest.NewState(t))}, Now: sigstoretest.Now}
+	r := &bindings.Resolver{
+		Root: c.Root, Lookups: []bindings.Lookup{c.Scan(c.Honest(), bindtest.NewState(t))}, Now: sigstoretest.Now,
+	}
 	out, err := r.Resolve(t.Context(), bindtest.Locator(t, "https://github.com/acme/gadget"), c.Files)
 	if err != nil {
 		t.Fatal(err)

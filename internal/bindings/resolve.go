@@ -80,7 +80,8 @@ func (r *Resolution) Standing(payload []byte) (chain.Standing, error) {
 func (r *Resolution) Named(version int) []policy.Locator {
 	var out []policy.Locator
 	for i := range r.history.Statements {
-		if s := &r.history.Statements[i]; s.Err() == nil && s.Version() == version && !slices.Contains(out, s.Repository()) {
+		if s := &r.history.Statements[i]; s.Err() == nil && s.Version() == version &&
+			!slices.Contains(out, s.Repository()) {
 			out = append(out, s.Repository())
 		}
 	}
@@ -111,7 +112,9 @@ func (r *Resolver) look(ctx context.Context, c *Collection, h *chain.History, ou
 		case len(names)+again > maxNames:
 			// What is under the others cannot be known.
 			h.View = chain.View{Completeness: chain.CompleteNone}
-			out.Failed["names"] = fmt.Errorf("%d names of the repository, at most %d are asked for", len(names)+again, maxNames)
+			out.Failed["names"] = fmt.Errorf(
+				"%d names of the repository, at most %d are asked for", len(names)+again, maxNames,
+			)
 			return nil
 		case len(names) == asked:
 			return nil
@@ -143,7 +146,9 @@ func (r *Resolver) look(ctx context.Context, c *Collection, h *chain.History, ou
 // were not at hand, and keys of bindings that were passed over.
 //
 // An index promises nothing that a directory did not prove: it is asked if none did.
-func (r *Resolver) ask(ctx context.Context, c *Collection, names []policy.Locator, numbers []string, h *chain.History, out *Resolution) (files []File, passed []string) {
+func (r *Resolver) ask(
+	ctx context.Context, c *Collection, names []policy.Locator, numbers []string, h *chain.History, out *Resolution,
+) (files []File, passed []string) {
 	silent, twice := false, false // an index gave no answer; two directories gave one
 	var oldest time.Time
 	h.Leaves, h.LogForks, h.Lies = slices.Clip(h.Leaves), slices.Clip(h.LogForks), slices.Clip(h.Lies)
@@ -168,7 +173,13 @@ func (r *Resolver) ask(ctx context.Context, c *Collection, names []policy.Locato
 			silent = silent || index && !errors.Is(err, ErrNoIndex)
 			continue
 		}
-		h.Leaves, files, passed = append(h.Leaves, found.Leaves...), append(files, found.Files...), append(passed, found.Passed...)
+		h.Leaves, files, passed = append(
+			h.Leaves,
+			found.Leaves...), append(
+			files,
+			found.Files...), append(
+			passed,
+			found.Passed...)
 		if found.Completeness.Beats(h.View.Completeness) {
 			h.View = chain.View{Completeness: found.Completeness, AsOf: found.AsOf, Inputs: found.Inputs}
 		}
@@ -266,7 +277,9 @@ func (r *Resolver) Resolve(ctx context.Context, repo policy.Locator, files []Fil
 	}
 	out.Ignored = ignored
 	h := c.History(repo, r.Now)
-	h.DefaultRefs, h.Pin, h.Anchor, h.View = r.DefaultRefs, r.Pin, r.Anchor, chain.View{Completeness: chain.CompleteNone}
+	h.DefaultRefs, h.Pin, h.Anchor, h.View = r.DefaultRefs, r.Pin, r.Anchor, chain.View{
+		Completeness: chain.CompleteNone,
+	}
 	if err := r.look(ctx, c, &h, out); err != nil {
 		return nil, err
 	}
@@ -340,7 +353,9 @@ func (r *Resolution) Asides(text []byte) ([]Again, error) {
 		for _, x := range asides {
 			payload, err := rekorbind.Encode(x.Statement.Document().Text(), x.Statement.Previous())
 			if err != nil || spelling.Sum(payload) != x.Statement.Digest() {
-				return nil, fmt.Errorf("the statement sha256:%s is not what its policy gives: %w", x.Statement.Digest(), err)
+				return nil, fmt.Errorf(
+					"the statement sha256:%s is not what its policy gives: %w", x.Statement.Digest(), err,
+				)
 			}
 			out = append(out, Again{payload, x.Statement.Version(), x.Number})
 		}

@@ -34,9 +34,17 @@ func TestLookupsTogether(t *testing.T) {
 	c := bindtest.NewChained(t, 1)
 	now := sigstoretest.Now
 	hinted := answering{name: "index", found: bindings.Found{Completeness: chain.CompleteHinted, AsOf: now}}
-	one := answering{name: "one", found: bindings.Found{Completeness: chain.CompleteSigned, AsOf: now, Directory: &chain.Directory{}}}
-	other := answering{name: "other", found: bindings.Found{Completeness: chain.CompleteProven, AsOf: now, Directory: &chain.Directory{}}}
-	late := answering{name: "late", err: &rekor.Behind{Floor: rekor.Floor{Time: now.AddDate(0, 1, 0), Why: "a test"}, Now: now}}
+	one := answering{
+		name:  "one",
+		found: bindings.Found{Completeness: chain.CompleteSigned, AsOf: now, Directory: &chain.Directory{}},
+	}
+	other := answering{
+		name:  "other",
+		found: bindings.Found{Completeness: chain.CompleteProven, AsOf: now, Directory: &chain.Directory{}},
+	}
+	late := answering{
+		name: "late", err: &rekor.Behind{Floor: rekor.Floor{Time: now.AddDate(0, 1, 0), Why: "a test"}, Now: now},
+	}
 	for name, x := range map[string]struct {
 		lookups []bindings.Lookup
 		want    chain.Completeness

@@ -42,7 +42,10 @@ type Exceeded struct {
 
 // Error says how much was needed, and what would allow it.
 func (e *Exceeded) Error() string {
-	return fmt.Sprintf("%d MiB of memory would be held, and a run may hold %d; --memory allows more", (e.Need+1<<20-1)>>20, e.Limit>>20)
+	return fmt.Sprintf(
+		"%d MiB of memory would be held, and a run may hold %d; --memory allows more", (e.Need+1<<20-1)>>20,
+		e.Limit>>20,
+	)
 }
 
 // Take counts n more bytes. The error is an [*Exceeded], and then nothing is counted.

@@ -17,7 +17,9 @@ type Late struct{ Timeout time.Duration }
 
 // Error says how long the run was allowed to take, and what would allow more.
 func (e *Late) Error() string {
-	return fmt.Sprintf("the run took longer than %s, not counting the content of artifacts; --timeout allows more", e.Timeout)
+	return fmt.Sprintf(
+		"the run took longer than %s, not counting the content of artifacts; --timeout allows more", e.Timeout,
+	)
 }
 
 // clock ends a run when its time is used up. While it is paused no time is used.

@@ -135,14 +135,16 @@ func FuzzCheckpoint(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if _, err := note.Open([]byte(s), nil); err == nil || !strings.Contains(err.Error(), "no verifiable signatures") {
+		if _, err := note.Open([]byte(s), nil); err == nil ||
+			!strings.Contains(err.Error(), "no verifiable signatures") {
 			t.Fatalf("the library says %v", err)
 		}
 		c, err := ParseCheckpoint(text)
 		if err != nil {
 			return
 		}
-		if want := fmt.Sprintf("%s\n%d\n%s\n%s", c.Origin, c.Size, base64.StdEncoding.EncodeToString(c.Root[:]), c.Extension); want != text || c.Size < 0 {
+		if want := fmt.Sprintf("%s\n%d\n%s\n%s", c.Origin, c.Size, base64.StdEncoding.EncodeToString(c.Root[:]), c.Extension); want != text ||
+			c.Size < 0 {
 			t.Fatalf("%q is read as %q", text, want)
 		}
 	})

@@ -24,7 +24,8 @@ var errNote = errors.New("not a signed note")
 //
 // Format: https://c2sp.org/signed-note.
 func NoteText(note string) (string, error) {
-	if len(note) > maxNote || !utf8.ValidString(note) || strings.ContainsFunc(note, func(r rune) bool { return r < ' ' && r != '\n' }) {
+	if len(note) > maxNote || !utf8.ValidString(note) ||
+		strings.ContainsFunc(note, func(r rune) bool { return r < ' ' && r != '\n' }) {
 		return "", errNote
 	}
 	at := strings.LastIndex(note, "\n\n")
@@ -39,7 +40,9 @@ func NoteText(note string) (string, error) {
 		line, ok := strings.CutPrefix(strings.TrimSuffix(line, "\n"), "\u2014 ")
 		name, signature, _ := strings.Cut(line, " ")
 		raw, err := ParseBase64(signature)
-		if !ok || name == "" || strings.Contains(name, "+") || strings.ContainsFunc(name, unicode.IsSpace) || err != nil || len(raw) < leastHint {
+		if !ok || name == "" || strings.Contains(name, "+") || strings.ContainsFunc(name, unicode.IsSpace) ||
+			err != nil ||
+			len(raw) < leastHint {
 			return "", errNote
 		}
 	}
@@ -64,7 +67,8 @@ func ParseCheckpoint(text string) (Checkpoint, error) {
 		return Checkpoint{}, errors.New("fewer than three lines")
 	}
 	c := Checkpoint{Origin: lines[0], Extension: lines[3]}
-	if c.Origin == "" || !utf8.ValidString(text) || strings.ContainsFunc(text, func(r rune) bool { return unicode.IsControl(r) && r != '\n' }) {
+	if c.Origin == "" || !utf8.ValidString(text) ||
+		strings.ContainsFunc(text, func(r rune) bool { return unicode.IsControl(r) && r != '\n' }) {
 		return Checkpoint{}, errors.New("no origin, or control characters")
 	}
 	var err error

@@ -65,7 +65,10 @@ func newShop(t *testing.T) *shop {
 			t.Fatal(err)
 		}
 	}
-	s.write("", map[string][]byte{"root.json": s.inst.Root(sigstoretest.RootOptions{}), "policy.toml": []byte(accountPolicy)})
+	s.write(
+		"",
+		map[string][]byte{"root.json": s.inst.Root(sigstoretest.RootOptions{}), "policy.toml": []byte(accountPolicy)},
+	)
 	return s
 }
 
@@ -99,7 +102,11 @@ func statementAbout(content []byte, names ...string) []byte {
 	for _, n := range names {
 		subjects = append(subjects, fmt.Sprintf(`{"name":%q,"digest":{"sha256":"%x"}}`, n, sha256.Sum256(content)))
 	}
-	return []byte(`{"_type":"https://in-toto.io/Statement/v1","predicateType":"https://slsa.dev/provenance/v1","predicate":{},"subject":[` + strings.Join(subjects, ",") + `]}`)
+	return []byte(
+		`{"_type":"https://in-toto.io/Statement/v1","predicateType":"https://slsa.dev/provenance/v1","predicate":{},"subject":[` + strings.Join(
+			subjects, ",",
+		) + `]}`,
+	)
 }
 
 // run returns the exit code and all output of verify with the test's policy.
@@ -115,7 +122,12 @@ func (s *shop) report(args ...string) (int, report.Report) {
 	s.t.Helper()
 	var out bytes.Buffer
 	s.env.Stdout, s.env.Stderr = &out, io.Discard
-	code := Main(append([]string{"verify", "--policy", "policy.toml", "--trusted-root", "root.json", "--format", "json"}, args...), s.env)
+	code := Main(
+		append(
+			[]string{"verify", "--policy", "policy.toml", "--trusted-root", "root.json", "--format", "json"},
+			args...),
+		s.env,
+	)
 	var r report.Report
 	if err := json.Unmarshal(out.Bytes(), &r); err != nil {
 		s.t.Fatalf("%v: %v\n%s", args, err, out.String())
@@ -131,7 +143,11 @@ type forge struct {
 
 func (f forge) RoundTrip(r *http.Request) (*http.Response, error) {
 	answer := func(status int, body []byte) (*http.Response, error) {
-		return &http.Response{StatusCode: status, Status: http.StatusText(status), Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(bytes.NewReader(body)), ContentLength: int64(len(body)), Request: r}, nil
+		return &http.Response{
+			StatusCode: status, Status: http.StatusText(status),
+			Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(bytes.NewReader(body)),
+			ContentLength: int64(len(body)), Request: r,
+		}, nil
 	}
 	if r.URL.Path == "/repos/acme/widget/releases/tags/v1.2.3" {
 		var assets []map[string]string
@@ -213,7 +229,8 @@ func TestListed(t *testing.T) {
 	}
 	s := newShop(t)
 	s.write("", map[string][]byte{"widget_linux": linux})
-	if code, out := s.run("--ignore-missing", "widget_linux"); code != 2 || !strings.Contains(out, "no argument is one") {
+	if code, out := s.run("--ignore-missing", "widget_linux"); code != 2 ||
+		!strings.Contains(out, "no argument is one") {
 		t.Errorf("--ignore-missing without a list: exit %d\n%s", code, out)
 	}
 }
@@ -228,20 +245,39 @@ func TestEveryInput(t *testing.T) {
 	named := s.sign(art, "widget_1")
 	script := []byte("#!/bin/sh\nrm -rf /\n")
 	stranger := sigstoretest.New(t)
-	foreign := stranger.Sign(sigstoretest.Request{SAN: "mallory@example.com", Issuer: "https://accounts.google.com", Artifact: art})
+	foreign := stranger.Sign(
+		sigstoretest.Request{SAN: "mallory@example.com", Issuer: "https://accounts.google.com", Artifact: art},
+	)
 	other := s.sign([]byte("another"))
 	key := stranger.Sign(sigstoretest.Request{BareKey: true, Artifact: art})
-	keyless := stranger.Sign(sigstoretest.Request{BareKey: true, Artifact: art, Mutate: func(b *protobundle.Bundle) { b.VerificationMaterial.TlogEntries = nil }})
-	broken := stranger.Sign(sigstoretest.Request{SAN: "mallory@example.com", Issuer: "https://accounts.google.com", Artifact: art, Mutate: func(b *protobundle.Bundle) {
-		b.GetMessageSignature().Signature[8] ^= 1
-	}})
+	keyless := stranger.Sign(
+		sigstoretest.Request{
+			BareKey: true, Artifact: art,
+			Mutate: func(b *protobundle.Bundle) { b.VerificationMaterial.TlogEntries = nil },
+		},
+	)
+	broken := stranger.Sign(
+		sigstoretest.Request{
+			SAN:      "mallory@example.com",
+			Issuer:   "https://accounts.google.com",
+			Artifact: art,
+			Mutate: func(b *protobundle.Bundle) {
+				b.GetMessageSignature().Signature[8] ^= 1
+			},
+		},
+	)
 	cosign := func(more string) []byte {
 		var b protobundle.Bundle
 		if err := protojson.Unmarshal(foreign, &b); err != nil {
 			t.Fatal(err)
 		}
-		cert := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: b.GetVerificationMaterial().GetCertificate().GetRawBytes()})
-		return fmt.Appendf(nil, `{"base64Signature":%q,"cert":%q%s}`, base64.StdEncoding.EncodeToString(b.GetMessageSignature().GetSignature()), cert, more)
+		cert := pem.EncodeToMemory(
+			&pem.Block{Type: "CERTIFICATE", Bytes: b.GetVerificationMaterial().GetCertificate().GetRawBytes()},
+		)
+		return fmt.Appendf(
+			nil, `{"base64Signature":%q,"cert":%q%s}`,
+			base64.StdEncoding.EncodeToString(b.GetMessageSignature().GetSignature()), cert, more,
+		)
 	}
 	for name, c := range map[string]struct {
 		files map[string][]byte
@@ -301,11 +337,13 @@ func TestEveryInput(t *testing.T) {
 			if want := slices.Sorted(maps.Keys(c.files)); !slices.Equal(got, want) {
 				t.Errorf("%s, %s: accounted for %v of %v", name, arg, got, want)
 			}
-			if c.fate != "" && (len(r.NotJudged) == 0 || !slices.ContainsFunc(r.NotJudged, func(n report.Input) bool { return string(n.Fate) == c.fate })) {
+			if c.fate != "" &&
+				(len(r.NotJudged) == 0 || !slices.ContainsFunc(r.NotJudged, func(n report.Input) bool { return string(n.Fate) == c.fate })) {
 				t.Errorf("%s, %s: %+v, want %s", name, arg, r.NotJudged, c.fate)
 			}
 		}
-		if code, out := s.run(dir); strings.Contains(name, "detached") && (code != 1 || !strings.Contains(out, "OpenPGP")) {
+		if code, out := s.run(dir); strings.Contains(name, "detached") &&
+			(code != 1 || !strings.Contains(out, "OpenPGP")) {
 			t.Errorf("%s: %s", name, out)
 		}
 	}
@@ -386,7 +424,10 @@ func TestNames(t *testing.T) {
 func TestDownloaded(t *testing.T) {
 	art, evil := []byte("widget"), []byte("evil")
 	s := newShop(t)
-	files := map[string][]byte{"widget_1": art, "widget_1.sigstore.json": s.sign(art), "widget_2": []byte("more"), "widget_2.sigstore.json": s.sign([]byte("more"))}
+	files := map[string][]byte{
+		"widget_1": art, "widget_1.sigstore.json": s.sign(art),
+		"widget_2": []byte("more"), "widget_2.sigstore.json": s.sign([]byte("more")),
+	}
 	s.second = map[string][]byte{"widget_1": evil, "widget_1.sigstore.json": evil}
 	const one = "https://github.com/acme/widget/releases/download/v1.2.3/widget_1"
 	for name, c := range map[string]struct {
@@ -404,7 +445,8 @@ func TestDownloaded(t *testing.T) {
 		s.publish(files)
 		code, out := s.run(append([]string{"--download", dir}, c.args...)...)
 		got, err := os.ReadFile(filepath.Join(dir, "widget_1"))
-		if code != c.exit || (err == nil) != (c.exit == 0) || err == nil && !bytes.Equal(got, art) || s.gets["widget_1"] != 1 {
+		if code != c.exit || (err == nil) != (c.exit == 0) || err == nil && !bytes.Equal(got, art) ||
+			s.gets["widget_1"] != 1 {
 			t.Errorf("%s: exit %d, wrote %q, fetched %d times\n%s", name, code, got, s.gets["widget_1"], out)
 		}
 		if left, err := filepath.Glob(filepath.Join(dir, ".repopolicy-*")); err != nil || len(left) > 0 {

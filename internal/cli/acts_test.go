@@ -12,7 +12,10 @@ import (
 )
 
 // commands are what runners of CIs take for a command in a log.
-var commands = []string{"##[add-mask]x", "x ##[group]y", "::set-output name=verdict::OK", "  ::stop-commands::x", "x\n::error::y", "##vso[task.setvariable variable=a]b", "###[debug]x", "##teamcity[x]"}
+var commands = []string{
+	"##[add-mask]x", "x ##[group]y", "::set-output name=verdict::OK", "  ::stop-commands::x", "x\n::error::y",
+	"##vso[task.setvariable variable=a]b", "###[debug]x", "##teamcity[x]",
+}
 
 // acts reports whether a runner would act on a text. It knows no code of the program.
 func acts(s string) bool {
@@ -37,7 +40,10 @@ func TestActs(t *testing.T) {
 		if err := os.WriteFile(name, []byte("other"), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		text := strings.Replace(testPolicy, `artifacts = ["widget_*"]`, "artifacts = [\"widget_*\"]\n"+`title = """`+"\n"+commands[i]+"\n"+`"""`, 1)
+		text := strings.Replace(
+			testPolicy, `artifacts = ["widget_*"]`,
+			"artifacts = [\"widget_*\"]\n"+`title = """`+"\n"+commands[i]+"\n"+`"""`, 1,
+		)
 		if err := os.WriteFile("bad.toml", []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}

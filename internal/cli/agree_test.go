@@ -25,8 +25,8 @@ func TestFormsAgree(t *testing.T) {
 		exit    int
 		allowed int
 	}
-	for _, info := range policy.Reasons() {
-		for _, reasons := range [][]policy.Reason{{info.Code}, {policy.Allowed, info.Code}, {info.Code, policy.Allowed}} {
+	for _, r := range policy.Reasons() {
+		for _, reasons := range [][]policy.Reason{{r}, {policy.Allowed, r}, {r, policy.Allowed}} {
 			r := syntheticReport("widget", "because", reasons...)
 			want := said{r.Verdict, r.Exit, 0}
 			for _, x := range reasons {

@@ -41,12 +41,35 @@ func TestAirgapQuestion(t *testing.T) {
 	env.ConfigDir = func() (string, error) { return "", nil }
 	var out bytes.Buffer
 	env.Stdout, env.Stderr = &out, &out
-	widget, host := carriedFile(t, "https://github.com/acme/widget", nil), carriedFile(t, "https://git.example:8443/acme/~widget", nil)
+	widget, host := carriedFile(t, "https://github.com/acme/widget", nil), carriedFile(
+		t, "https://git.example:8443/acme/~widget", nil,
+	)
 	digest := strings.Repeat("0a", 32)
 	for name, repo := range map[string]string{"widget.lock": "acme/widget", "other.lock": "acme/other"} {
-		check(t, os.WriteFile(name, fmt.Appendf(nil, `{"schema":%q,"repository":"https://github.com/%s","chain":[%q]}`, report.SchemaURL("lock-v1"), repo, digest), 0o600))
+		check(
+			t,
+			os.WriteFile(
+				name,
+				fmt.Appendf(
+					nil, `{"schema":%q,"repository":"https://github.com/%s","chain":[%q]}`,
+					report.SchemaURL("lock-v1"), repo, digest,
+				),
+				0o600,
+			),
+		)
 	}
-	check(t, os.WriteFile("twice.lock", fmt.Appendf(nil, `{"schema":%q,"repository":"https://github.com/acme/other","repository":"https://github.com/acme/widget","chain":[%q]}`, report.SchemaURL("lock-v1"), digest), 0o600))
+	check(
+		t,
+		os.WriteFile(
+			"twice.lock",
+			fmt.Appendf(
+				nil,
+				`{"schema":%q,"repository":"https://github.com/acme/other","repository":"https://github.com/acme/widget","chain":[%q]}`,
+				report.SchemaURL("lock-v1"), digest,
+			),
+			0o600,
+		),
+	)
 	for _, verb := range []string{"verify", "explain"} {
 		for _, c := range []struct{ args, says string }{
 			{widget, "which repository?"},
@@ -72,7 +95,8 @@ func TestAirgapQuestion(t *testing.T) {
 		} {
 			out.Reset()
 			args := append([]string{verb, "widget_1", "--airgap"}, strings.Fields(c.args)...)
-			if code := Main(args, env); code != policy.ClassUsage.Exit() || !strings.Contains(out.String(), c.says) || strings.Contains(out.String(), "allowed") {
+			if code := Main(args, env); code != policy.ClassUsage.Exit() || !strings.Contains(out.String(), c.says) ||
+				strings.Contains(out.String(), "allowed") {
 				t.Errorf("%v: exit %d, no %q in\n%s", args, code, c.says, out.String())
 			}
 		}

@@ -55,10 +55,15 @@ publish look for it there. It cannot be taken back but by [[yanked]] in the poli
 	o.tag.Kind, o.commit.Kind, o.Key.Kind, o.output.Kind = "TAG", "COMMIT", "FILE", "DIR"
 	f := cmd.Flags()
 	o.Lookup.RootFlags(cmd, "")
-	f.StringArrayVar(&o.Configs, "signing-config", nil,
-		"sign with the services that this signing config `FILE` names; may be repeated, one for each generation of the log")
+	f.StringArrayVar(
+		&o.Configs, "signing-config", nil,
+		"sign with the services that this signing config `FILE` names; may be repeated, one for each generation of the log",
+	)
 	f.Var(&o.tag, "tag", "approve for this tag; by default the one that the evidence names")
-	f.Var(&o.commit, "commit", "approve for this commit; by default the one that the evidence names, or that the repository has under the tag")
+	f.Var(
+		&o.commit, "commit",
+		"approve for this commit; by default the one that the evidence names, or that the repository has under the tag",
+	)
 	f.Var(&o.output, "output", "write the file into this directory instead of beside the first artifact")
 	f.Var(&o.Key, "key", "sign with this PEM private key instead of signing in")
 	f.BoolVar(&o.Device, "device", false, "sign in with a code that is typed into a browser elsewhere")
@@ -209,7 +214,9 @@ func filesOf(args []string) ([]*release.Artifact, error) {
 		case err != nil:
 			return nil, policy.Faultf(policy.ArtifactRead, "%s", err)
 		case !info.Mode().IsRegular():
-			return nil, &policy.Fault{Reason: policy.Usage, Text: arg + " is not a regular file", Hint: "name the files in it"}
+			return nil, &policy.Fault{
+				Reason: policy.Usage, Text: arg + " is not a regular file", Hint: "name the files in it",
+			}
 		case release.IsEvidence(arg):
 			return nil, policy.Faultf(policy.Usage, "%s is evidence; approve the files of the release", arg)
 		}
@@ -226,7 +233,9 @@ type approvable struct {
 
 // approvable judges the files and returns what to approve: for the version by which
 // their evidence is judged, or for the newest one where there is none yet.
-func (a *app) approvable(ctx context.Context, o *approveOptions, f *find.Found, artifacts []*release.Artifact) (*approvable, error) {
+func (a *app) approvable(
+	ctx context.Context, o *approveOptions, f *find.Found, artifacts []*release.Artifact,
+) (*approvable, error) {
 	j, err := a.gate().Judge(f, o.tag.Value)
 	if err != nil {
 		return nil, err
@@ -251,7 +260,7 @@ func (a *app) approvable(ctx context.Context, o *approveOptions, f *find.Found, 
 			a.Err.Line("note: there is no evidence for %s yet", artifacts[i].Arg)
 		case res.Class() != policy.ClassOK && !onlyApprovals(res):
 			return nil, &policy.Fault{
-				Reason: d.Reason, Text: artifacts[i].Arg + ": " + d.Reason.Info().Text,
+				Reason: d.Reason, Text: artifacts[i].Arg + ": " + d.Reason.Text(),
 				More: append([]string{d.Detail}, mismatchLines(d)...),
 				Hint: "nothing was signed: no approval would make this release allowed",
 			}
@@ -264,8 +273,11 @@ func (a *app) approvable(ctx context.Context, o *approveOptions, f *find.Found, 
 		if len(versions) != 1 || versions[0] < 1 || out.version != 0 && out.version != versions[0] {
 			return nil, &policy.Fault{
 				Reason: policy.EffectUndecided,
-				Text:   fmt.Sprintf("%s is judged by versions %v of the policy, and an approval is for one", artifacts[i].Arg, versions),
-				Hint:   "sign the release again under the newest version",
+				Text: fmt.Sprintf(
+					"%s is judged by versions %v of the policy, and an approval is for one", artifacts[i].Arg,
+					versions,
+				),
+				Hint: "sign the release again under the newest version",
 			}
 		}
 		out.version = versions[0]
@@ -287,7 +299,10 @@ func (a *app) approvable(ctx context.Context, o *approveOptions, f *find.Found, 
 			*p.to = p.value
 		}
 		sum := slices.IndexFunc(digest, func(d policy.Digest) bool { return d.Alg == "sha256" })
-		out.Subjects = append(out.Subjects, release.Approved{Name: cmp.Or(artifacts[i].Name, artifacts[i].Arg), SHA256: digest[sum].Hex})
+		out.Subjects = append(
+			out.Subjects,
+			release.Approved{Name: cmp.Or(artifacts[i].Name, artifacts[i].Arg), SHA256: digest[sum].Hex},
+		)
 	}
 	if out.Tag == "" {
 		return nil, &policy.Fault{Reason: policy.Usage, Text: "the evidence names no tag", Hint: "give it with --tag"}
@@ -318,7 +333,9 @@ func (a *app) approvable(ctx context.Context, o *approveOptions, f *find.Found, 
 func onlyApprovals(res *release.Result) bool {
 	d := res.Decision
 	n, ok := d.Nearest()
-	return ok && res.Evidence != nil && res.Evidence.Verified != nil && d.Reason == policy.RuleMismatch && len(n.Mismatches) > 0 && !slices.ContainsFunc(n.Mismatches, func(m policy.Mismatch) bool { return m.Field != "approvals" })
+	return ok && res.Evidence != nil && res.Evidence.Verified != nil && d.Reason == policy.RuleMismatch &&
+		len(n.Mismatches) > 0 &&
+		!slices.ContainsFunc(n.Mismatches, func(m policy.Mismatch) bool { return m.Field != "approvals" })
 }
 
 // signerRun is who signs, verified before anything is signed.
@@ -357,7 +374,9 @@ func (a *app) approver(ctx context.Context, o *approveOptions, f *find.Found, s 
 	if err != nil {
 		return nil, gate.Refusal(fmt.Errorf("the ID token: %w", err))
 	}
-	return &signerRun{verified.Run, signlog.Signature{Token: func(context.Context) (string, error) { return raw, nil }}}, nil
+	return &signerRun{
+		verified.Run, signlog.Signature{Token: func(context.Context) (string, error) { return raw, nil }},
+	}, nil
 }
 
 // keySigner reads a private key.

@@ -46,7 +46,10 @@ func (o *authorizeOptions) releaseFlags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.Var(&o.tag, "tag", "release under this tag; by default the one that the run is for")
 	f.Var(&o.commit, "commit", "demand that the release is of this commit")
-	f.Var(&o.checkout, "checkout", "compare the work tree in this directory with the commit, instead of the working directory's")
+	f.Var(
+		&o.checkout, "checkout",
+		"compare the work tree in this directory with the commit, instead of the working directory's",
+	)
 	f.Var(&o.after, "after", "demand that nothing has changed since this receipt of an earlier step")
 	o.RootFlags(cmd, "")
 	f.Lookup("max-age").Usage = "refuse what is known from longer ago; 24h unless said otherwise"
@@ -90,7 +93,10 @@ others.`,
 	f := cmd.Flags()
 	f.Var(&o.stage, "stage", "what is about to happen")
 	f.BoolVar(&o.preflight, "preflight", false, "leave open what only the job that signs can show")
-	f.BoolVar(&o.statement, "statement", false, "what will be signed is a release statement that names --tag, as sign-release --statement makes it")
+	f.BoolVar(
+		&o.statement, "statement", false,
+		"what will be signed is a release statement that names --tag, as sign-release --statement makes it",
+	)
 	f.Var(&o.receipt, "receipt", "write a receipt, for --after of later steps, into this file")
 	f.Var(&o.report, "report", "also write the decision as JSON into this file")
 	f.Var(&o.format, "format", "form of the output")
@@ -142,7 +148,10 @@ func (a *app) gate() *gate.Gate {
 
 // authorization finds the bound policy and judges the run by it. Verify returns
 // the verified token once the policy is known; t is the same, unverified.
-func (a *app) authorization(ctx context.Context, o *authorizeOptions, stage policy.Stage, args []string, verify func(*find.Found) (*token.Verified, error), t *identity.Unverified) (*gate.Authorization, error) {
+func (a *app) authorization(
+	ctx context.Context, o *authorizeOptions, stage policy.Stage, args []string,
+	verify func(*find.Found) (*token.Verified, error), t *identity.Unverified,
+) (*gate.Authorization, error) {
 	if !o.Repo.Given {
 		repo, err := gate.RepositoryOf(t)
 		if err != nil {

@@ -68,8 +68,21 @@ func authFound(t testing.TB) *find.Found {
 		Repository: repo, Now: authTime, View: chain.View{Completeness: chain.CompleteScanned, AsOf: authTime},
 		Logs:       []policy.Log{{ID: "v2", Generation: 2, Start: authTime.AddDate(-1, 0, 0)}},
 		Statements: []chain.Statement{s},
-		Signatures: []chain.Signature{chain.SignatureFacts{Statement: s.Digest(), Signer: policy.Identity{Kind: policy.KindEmail, Value: "alice@example.com", Issuer: "https://accounts.google.com"}, Entry: entry(1)}.Verified()},
-		Leaves:     []chain.Leaf{chain.LeafFacts{Payload: s.Digest(), Body: strings.Repeat("0", 64), Binding: chain.Binding{Repository: repo, RepositoryID: "1", OwnerID: "2"}, Entry: entry(2)}.Verified()},
+		Signatures: []chain.Signature{
+			chain.SignatureFacts{
+				Statement: s.Digest(),
+				Signer: policy.Identity{
+					Kind: policy.KindEmail, Value: "alice@example.com", Issuer: "https://accounts.google.com",
+				},
+				Entry: entry(1),
+			}.Verified(),
+		},
+		Leaves: []chain.Leaf{
+			chain.LeafFacts{
+				Payload: s.Digest(), Body: strings.Repeat("0", 64),
+				Binding: chain.Binding{Repository: repo, RepositoryID: "1", OwnerID: "2"}, Entry: entry(2),
+			}.Verified(),
+		},
 	})
 	if r := resolved.Reason(); r != "" {
 		t.Fatal(r, resolved.Problems())
@@ -107,11 +120,22 @@ func authorizations(t testing.TB) map[string]*gate.Authorization {
 			SourceRepositoryOwnerID: "2", BuildConfigURI: san, BuildTrigger: "push", DeploymentEnvironment: "release", RunInvocationURI: "https://github.com/acme/widget/actions/runs/7/attempts/1",
 		}
 		digest := policy.Digest{Alg: "sha256", Hex: strings.Repeat("d", 64)}
-		z := &gate.Authorization{Stage: policy.StageSign, Found: f, Version: f.Head(), Tag: "v1", Subjects: []gate.Subject{{Arg: "dist/widget_1", Name: "widget_1", Digests: []policy.Digest{digest}}, {Arg: "widget_2", Name: "widget_2"}}}
+		z := &gate.Authorization{
+			Stage:   policy.StageSign,
+			Found:   f,
+			Version: f.Head(),
+			Tag:     "v1",
+			Subjects: []gate.Subject{
+				{Arg: "dist/widget_1", Name: "widget_1", Digests: []policy.Digest{digest}},
+				{Arg: "widget_2", Name: "widget_2"},
+			},
+		}
 		change(&id, z)
 		z.Run = policy.RunFacts{Actor: "alice"}.Verified(id)
 		if id.Kind != policy.KindKey {
-			z.Verified = &token.Verified{Unverified: &identity.Unverified{IssuedAt: authTime, Expires: authTime.Add(5 * time.Minute)}}
+			z.Verified = &token.Verified{
+				Unverified: &identity.Unverified{IssuedAt: authTime, Expires: authTime.Add(5 * time.Minute)},
+			}
 			z.Audience = oidc.Audience
 		}
 		z.Commit = id.Commit()
@@ -175,7 +199,10 @@ func TestAuthorizationForms(t *testing.T) {
 		a.github().Authorization(r, report.Output{Name: "report-path", Value: "report.json"})
 		for what, b := range map[string]*bytes.Buffer{"text": &text, "github": &github} {
 			for line := range strings.Lines(b.String()) {
-				if strings.ContainsFunc(strings.TrimSuffix(line, "\n"), func(c rune) bool { return c < ' ' || c >= 0x7f }) || what == "text" && strings.HasPrefix(strings.TrimSpace(line), "::") {
+				if strings.ContainsFunc(
+					strings.TrimSuffix(line, "\n"), func(c rune) bool { return c < ' ' || c >= 0x7f },
+				) ||
+					what == "text" && strings.HasPrefix(strings.TrimSpace(line), "::") {
 					t.Errorf("%s, %s: %q", name, what, line)
 				}
 			}
@@ -191,7 +218,11 @@ func TestAuthorizationForms(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		want := map[string]string{"verdict": r.Verdict, "exit-code": fmt.Sprint(r.Exit), "authorized": fmt.Sprint(name == "allowed"), "policy-version": "1", "policy-digest": r.Policy.Digest, "report-path": "report.json"}
+		want := map[string]string{
+			"verdict": r.Verdict, "exit-code": fmt.Sprint(r.Exit),
+			"authorized": fmt.Sprint(name == "allowed"), "policy-version": "1", "policy-digest": r.Policy.Digest,
+			"report-path": "report.json",
+		}
 		for k, v := range want {
 			if outputs[k] != v {
 				t.Errorf("%s: output %s is %q, want %q", name, k, outputs[k], v)
@@ -200,7 +231,8 @@ func TestAuthorizationForms(t *testing.T) {
 		if len(outputs) != len(want) {
 			t.Errorf("%s: outputs %v", name, outputs)
 		}
-		if md, err := os.ReadFile(summary); err != nil || !bytes.Contains(md, []byte(r.Total())) || bytes.Contains(md, []byte("\x1b")) {
+		if md, err := os.ReadFile(summary); err != nil || !bytes.Contains(md, []byte(r.Total())) ||
+			bytes.Contains(md, []byte("\x1b")) {
 			t.Errorf("%s: %v %s", name, err, md)
 		}
 		if z.Stage != policy.StageSign || !allowed[name] {

@@ -13,11 +13,11 @@ import (
 	"github.com/repopolicy/repopolicy/internal/bindings"
 	"github.com/repopolicy/repopolicy/internal/command"
 	"github.com/repopolicy/repopolicy/internal/find"
+	"github.com/repopolicy/repopolicy/internal/jwt"
 	"github.com/repopolicy/repopolicy/internal/report"
 	"github.com/repopolicy/repopolicy/internal/signlog"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/spelling"
-	"github.com/repopolicy/repopolicy/oidc"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/policy/chain"
 	"github.com/repopolicy/repopolicy/rekorbind"
@@ -53,7 +53,8 @@ directory that --hand-in, or else the trust root, names, before anybody else get
 	o.signFlags(cmd)
 	cmd.Flags().Var(form, "format", "form of the output")
 	o.handIn.Kind = "FILE"
-	cmd.Flags().Var(&o.handIn, "hand-in", "hand in to the directory that this descriptor names what is bound; it publishes the policy")
+	cmd.Flags().
+		Var(&o.handIn, "hand-in", "hand in to the directory that this descriptor names what is bound; it publishes the policy")
 	cmd.Flags().BoolVar(&o.publish, "publish-name", false, "publish the name of a private repository")
 	cmd.Flags().BoolVar(&o.ifReady, "if-ready", false, "do nothing, and succeed, while signatures are missing")
 	o.LogFlags(cmd)
@@ -99,7 +100,8 @@ func (a *app) bind(ctx context.Context, o *signOptions) error {
 		return err
 	}
 	o.version = v
-	if vs := v.Versions(); len(vs) > 0 && vs[len(vs)-1].Statement == spelling.Sum(v.statement) && v.Resolution.Chain.Reason() == "" {
+	if vs := v.Versions(); len(vs) > 0 && vs[len(vs)-1].Statement == spelling.Sum(v.statement) &&
+		v.Resolution.Chain.Reason() == "" {
 		a.Err.Line("version %d is bound already", vs[len(vs)-1].Number)
 		if v.Root.Directory != nil && !o.handIn.Given {
 			o.private = !a.public(ctx)
@@ -150,9 +152,14 @@ func (a *app) bindNext(ctx context.Context, o *signOptions, v *draftVersion) err
 		return policy.Faultf(policy.BelowThreshold, "version %d: %s", n, err)
 	}
 	if need > 0 {
-		lacks := fmt.Sprintf("version %d needs %d more %s of %s", n, need, report.Plural(need, "signature"), strings.Join(missing, ", "))
+		lacks := fmt.Sprintf(
+			"version %d needs %d more %s of %s", n, need, report.Plural(need, "signature"),
+			strings.Join(missing, ", "),
+		)
 		if !o.ifReady {
-			return &policy.Fault{Reason: policy.BelowThreshold, Text: lacks, Hint: "they run `repopolicy sign`, commit and push"}
+			return &policy.Fault{
+				Reason: policy.BelowThreshold, Text: lacks, Hint: "they run `repopolicy sign`, commit and push",
+			}
 		}
 		a.Err.Line("%s; nothing is bound", lacks)
 		o.version = nil
@@ -184,7 +191,9 @@ func (a *app) bindAgain(ctx context.Context, o *signOptions, f *find.Found, agai
 			return err
 		}
 		v.doc = s.Document()
-		a.Err.Line("version %d was bound from another branch than %s, and is bound again", x.Version, f.Snapshot.Default)
+		a.Err.Line(
+			"version %d was bound from another branch than %s, and is bound again", x.Version, f.Snapshot.Default,
+		)
 		err = b.bind(ctx, a, o, v, func(by chain.Binding) error {
 			if by.Repository != f.Repository {
 				return elsewhere(by, f.Repository)
@@ -192,8 +201,11 @@ func (a *app) bindAgain(ctx context.Context, o *signOptions, f *find.Found, agai
 			if by.RepositoryID != x.Number {
 				return &policy.Fault{
 					Reason: policy.NoAuthority,
-					Text:   fmt.Sprintf("version %d was bound by repository number %s, and this run is of number %s", x.Version, x.Number, by.RepositoryID),
-					Hint:   "nothing was logged; only that repository can bind it again: give the default branch its old name instead",
+					Text: fmt.Sprintf(
+						"version %d was bound by repository number %s, and this run is of number %s", x.Version,
+						x.Number, by.RepositoryID,
+					),
+					Hint: "nothing was logged; only that repository can bind it again: give the default branch its old name instead",
 				}
 			}
 			return nil
@@ -209,7 +221,7 @@ func (a *app) bindAgain(ctx context.Context, o *signOptions, f *find.Found, agai
 type binder struct {
 	services sigstore.Services
 	token    string
-	claims   oidc.Claims
+	claims   jwt.Claims
 }
 
 // binder finds out who binds, and refuses to publish the name of a private repository.
@@ -225,7 +237,7 @@ func (a *app) binder(ctx context.Context, o *signOptions, f *find.Found, repo po
 			Hint: "bind runs in the repository's workflow, in a job with `id-token: write`",
 		}
 	}
-	if b.claims, err = oidc.UnverifiedClaims(b.token); err != nil {
+	if b.claims, err = jwt.Unverified(b.token); err != nil {
 		return nil, policy.Faultf(policy.LoginNeeded, "%s", err)
 	}
 	o.private = b.claims.Visibility != "" && b.claims.Visibility != "public"
@@ -240,7 +252,9 @@ func (a *app) binder(ctx context.Context, o *signOptions, f *find.Found, repo po
 }
 
 // bind binds one statement, if the run speaks for a repository that may.
-func (b *binder) bind(ctx context.Context, a *app, o *signOptions, v *draftVersion, may func(chain.Binding) error) error {
+func (b *binder) bind(
+	ctx context.Context, a *app, o *signOptions, v *draftVersion, may func(chain.Binding) error,
+) error {
 	o.afterLog = func(made []bindings.File) { a.offer(ctx, o, v, made) }
 	forges, head := v.Root.Forges, v.Snapshot.Default
 	check := func(id policy.Identity) error {
@@ -254,8 +268,10 @@ func (b *binder) bind(ctx context.Context, a *app, o *signOptions, v *draftVersi
 		if by.Ref != "" && by.Ref != head {
 			return &policy.Fault{
 				Reason: policy.NoAuthority,
-				Text:   fmt.Sprintf("this run is of %s, and the default branch is %s", by.Ref, cmp.Or(head, "not known")),
-				Hint:   "nothing was logged; bind runs in a pipeline of the default branch",
+				Text: fmt.Sprintf(
+					"this run is of %s, and the default branch is %s", by.Ref, cmp.Or(head, "not known"),
+				),
+				Hint: "nothing was logged; bind runs in a pipeline of the default branch",
 			}
 		}
 		return may(by)
@@ -278,7 +294,8 @@ func (b *binder) bind(ctx context.Context, a *app, o *signOptions, v *draftVersi
 		// branch, where the certificate does not rule that out, did not.
 		Mine: func(id policy.Identity) bool {
 			by, err := forges.Authority(id)
-			return err == nil && b.claims.RepositoryID != "" && id.SourceRepositoryID == b.claims.RepositoryID && (by.Ref == "" || by.Ref == head)
+			return err == nil && b.claims.RepositoryID != "" && id.SourceRepositoryID == b.claims.RepositoryID &&
+				(by.Ref == "" || by.Ref == head)
 		},
 		Check: check,
 	}})
@@ -297,7 +314,7 @@ func (a *app) public(ctx context.Context) bool {
 	if err != nil {
 		return false
 	}
-	claims, err := oidc.UnverifiedClaims(token)
+	claims, err := jwt.Unverified(token)
 	return err == nil && claims.Visibility == "public"
 }
 

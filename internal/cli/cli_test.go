@@ -172,7 +172,9 @@ func FuzzEscape(f *testing.F) {
 			t.Fatalf("%q is not UTF-8", e)
 		}
 		for _, r := range e {
-			if unicode.IsControl(r) || unicode.Is(unicode.Cf, r) || unicode.Is(unicode.Zl, r) || unicode.Is(unicode.Zp, r) || !unicode.IsPrint(r) && r != ' ' {
+			if unicode.IsControl(r) || unicode.Is(unicode.Cf, r) || unicode.Is(unicode.Zl, r) ||
+				unicode.Is(unicode.Zp, r) ||
+				!unicode.IsPrint(r) && r != ' ' {
 				t.Fatalf("%q keeps %U", e, r)
 			}
 		}

@@ -80,7 +80,7 @@ func (a *app) diff(ctx context.Context, o *signOptions, args []string, json bool
 	var numbers []int
 	for _, s := range args {
 		n, err := strconv.Atoi(s)
-		if err != nil || n < 1 || n > chain.MaxVersions {
+		if err != nil || n < 1 {
 			return policy.Faultf(policy.Usage, "%q is not the number of a version", s)
 		}
 		numbers = append(numbers, n)
@@ -103,7 +103,7 @@ func (a *app) diff(ctx context.Context, o *signOptions, args []string, json bool
 	a.Warn(f)
 	if reason := f.Resolution.Chain.Reason(); named || reason != "" && reason != policy.NoBinding {
 		if err := f.Usable(a.Now()); err != nil {
-			if info := err.(*policy.Fault).Reason.Info(); info.Class != policy.ClassStale {
+			if err.(*policy.Fault).Reason.Class() != policy.ClassStale {
 				return err
 			}
 		}
@@ -120,7 +120,9 @@ func (a *app) diff(ctx context.Context, o *signOptions, args []string, json bool
 func sides(versions []chain.Version, draft side, numbers []int) (before, after side, err error) {
 	at := func(n int) (side, error) {
 		if n < 1 || n > len(versions) {
-			return side{}, policy.Faultf(policy.Usage, "there is no version %d: version %d is in force", n, len(versions))
+			return side{}, policy.Faultf(
+				policy.Usage, "there is no version %d: version %d is in force", n, len(versions),
+			)
 		}
 		return side{versions[n-1].Document, true}, nil
 	}
@@ -159,7 +161,10 @@ func sides(versions []chain.Version, draft side, numbers []int) (before, after s
 }
 
 func (a *app) printDiff(f *find.Found, before, after side, json bool) error {
-	doc := diffDoc{Schema: report.SchemaURL("diff-v1"), Repository: f.Repository.String(), New: after.describe(), Changes: []diffChange{}}
+	doc := diffDoc{
+		Schema: report.SchemaURL("diff-v1"), Repository: f.Repository.String(), New: after.describe(),
+		Changes: []diffChange{},
+	}
 	var content *policy.File
 	var text []byte
 	name := "nothing"

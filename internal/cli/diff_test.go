@@ -19,7 +19,13 @@ import (
 
 func versionN(t *testing.T, n int, more string) *policy.Document {
 	t.Helper()
-	d, err := policy.Parse(fmt.Appendf(nil, "format = \"repopolicy/v1\"\nrepository = \"https://github.com/acme/widget\"\nversion = %d\nexpires = 203%d-01-01T00:00:00Z\n%s%s", n, n, bumpTail, more))
+	d, err := policy.Parse(
+		fmt.Appendf(
+			nil,
+			"format = \"repopolicy/v1\"\nrepository = \"https://github.com/acme/widget\"\nversion = %d\nexpires = 203%d-01-01T00:00:00Z\n%s%s",
+			n, n, bumpTail, more,
+		),
+	)
 	if err != nil {
 		t.Fatal(err)
 	}

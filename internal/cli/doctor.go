@@ -194,8 +194,8 @@ func (v *visit) open(ctx context.Context, dir string) error {
 	if err == nil && v.committed != nil {
 		of = v.committed.Content().Repository
 	} else if err == nil {
-		origin, _ := repo.Origin()
-		of, _ = policy.NormalizeLocator(withoutUser(origin))
+		remotes, _ := repo.Remotes()
+		of, _ = policy.NormalizeLocator(withoutUser(remotes["origin"]))
 	}
 	if err != nil || v.o.Repo.Given && of != v.repo {
 		tree.Close()
@@ -233,7 +233,7 @@ func (v *visit) inForce(ctx context.Context) error {
 	default:
 		v.doc = v.committed
 		version.Reason, version.Text = fault.Reason, "which version is in force: "+fault.Text
-		version.Do = cmp.Or(fault.Hint, fault.Reason.Info().Hint)
+		version.Do = cmp.Or(fault.Hint, fault.Reason.Hint())
 	}
 	if v.found != nil && v.committed != nil && v.committed.Digest() != v.doc.Digest() {
 		version.Reason, version.Do = policy.DoctorDrift, "see who still has to sign it: repopolicy status"
@@ -383,7 +383,7 @@ func denied(
 	for _, e := range verdict.Entries() {
 		if e.Result != nil && e.Result.Class() == verdict.Class() {
 			d := e.Result.Decision
-			return d.Reason, strings.TrimSuffix(e.Result.Artifact+": "+d.Reason.Info().Text+": "+d.Detail, ": "), nil
+			return d.Reason, strings.TrimSuffix(e.Result.Artifact+": "+d.Reason.Text()+": "+d.Detail, ": "), nil
 		}
 	}
 	return why, text, nil

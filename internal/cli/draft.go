@@ -88,7 +88,8 @@ func (a *app) pipelineBranch(repo policy.Locator) string {
 	if a.Getenv == nil || a.Getenv("GITLAB_CI") == "" || a.Getenv("CI_DEFAULT_BRANCH") == "" {
 		return ""
 	}
-	if here, err := policy.NormalizeLocator("https://" + a.Getenv("CI_SERVER_HOST") + "/" + a.Getenv("CI_PROJECT_PATH")); err != nil || here != repo {
+	if here, err := policy.NormalizeLocator("https://" + a.Getenv("CI_SERVER_HOST") + "/" + a.Getenv("CI_PROJECT_PATH")); err != nil ||
+		here != repo {
 		return ""
 	}
 	return "refs/heads/" + a.Getenv("CI_DEFAULT_BRANCH")
@@ -150,11 +151,13 @@ func (v *draftVersion) previous(text []byte) (string, error) {
 	case reason == policy.NoBinding && n == 1:
 		return "", nil
 	case reason == policy.NoBinding && v.BranchHint() == "":
-		return "", policy.Faultf(policy.NoBinding, "the policy is version %d, and nothing of this repository is bound yet", n)
+		return "", policy.Faultf(
+			policy.NoBinding, "the policy is version %d, and nothing of this repository is bound yet", n,
+		)
 	case n == 1 && len(versions) == 0 && v.awaited(text):
 		return "", nil
 	case reason != "" && !(reason == policy.Undisclosed && len(versions) >= n-1 && n > 1):
-		f := policy.Faultf(reason, "%s: %s", v.Repository, reason.Info().Text)
+		f := policy.Faultf(reason, "%s: %s", v.Repository, reason.Text())
 		for _, p := range resolved.Problems() {
 			f.More = append(f.More, p.Detail)
 		}
@@ -189,8 +192,11 @@ func (v *draftVersion) renames() error {
 	}
 	return &policy.Fault{
 		Reason: policy.PolicyValue,
-		Text:   fmt.Sprintf("%s: version %d was about %s, and this one does not say that the repository had that name", bindings.PolicyFile, c.Version-1, before),
-		Hint:   fmt.Sprintf("write formerly = %q", before),
+		Text: fmt.Sprintf(
+			"%s: version %d was about %s, and this one does not say that the repository had that name",
+			bindings.PolicyFile, c.Version-1, before,
+		),
+		Hint: fmt.Sprintf("write formerly = %q", before),
 	}
 }
 
@@ -208,7 +214,7 @@ func (v *draftVersion) signatures() (by, missing []string, need int, err error) 
 	if err != nil {
 		return nil, nil, 0, err
 	}
-	tallies := []chain.Tally{st.Own}
+	tallies := []chain.Standing{st}
 	if st.Before != nil {
 		tallies = append(tallies, *st.Before)
 	}

@@ -120,7 +120,8 @@ func (a *app) edit(ctx context.Context, o *editOptions) error {
 		return err
 	}
 	a.Warn(v.Found)
-	if p := report.SummaryOfFound(v.Found); p == nil || v.Resolution.Chain.Reason() != "" || p.Statement != "sha256:"+spelling.Sum(v.statement) {
+	if p := report.SummaryOfFound(v.Found); p == nil || v.Resolution.Chain.Reason() != "" ||
+		p.Statement != "sha256:"+spelling.Sum(v.statement) {
 		return &policy.Fault{
 			Reason: policy.Usage, Text: fmt.Sprintf("the committed version %d is not in force yet", old.Content().Version),
 			Hint: "`repopolicy status` says what it lacks; to change it before it is bound, edit the file itself and sign again",

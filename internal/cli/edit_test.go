@@ -40,12 +40,19 @@ func TestBump(t *testing.T) {
 		}
 	}
 	// What cannot be carried over is said.
-	d, err := policy.Parse([]byte("format = \"repopolicy/v1\"\nrepository = \"https://github.com/acme/widget\"\nversion = 1\nexpires = 2030-01-01T00:00:00Z\nrecovers = \"sha256:" + strings.Repeat("0", 64) + "\"\n" + bumpTail))
+	d, err := policy.Parse(
+		[]byte(
+			"format = \"repopolicy/v1\"\nrepository = \"https://github.com/acme/widget\"\nversion = 1\nexpires = 2030-01-01T00:00:00Z\nrecovers = \"sha256:" + strings.Repeat(
+				"0", 64,
+			) + "\"\n" + bumpTail,
+		),
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var f *policy.Fault
-	if _, err := bump(d, until); !errors.As(err, &f) || f.Reason != policy.PolicyValue || !strings.Contains(f.Text, "recovers") {
+	if _, err := bump(d, until); !errors.As(err, &f) || f.Reason != policy.PolicyValue ||
+		!strings.Contains(f.Text, "recovers") {
 		t.Error(err)
 	}
 }

@@ -106,7 +106,10 @@ func (a *app) evidence(ctx context.Context, o *evidenceOptions, path string) err
 	case err != nil:
 		return policy.Faultf(policy.Usage, "evidence: %s", err)
 	}
-	doc := findingDoc{Schema: report.SchemaURL("finding-v1"), File: path, Digest: "sha256:" + spelling.Sum(data), Versions: []findingVersion{}}
+	doc := findingDoc{
+		Schema: report.SchemaURL("finding-v1"), File: path, Digest: "sha256:" + spelling.Sum(data),
+		Versions: []findingVersion{},
+	}
 	class := policy.ClassOK
 	fail := func(r policy.Reason, err error) {
 		class, doc.Reason, doc.Detail = r.Class(), r, strings.ReplaceAll(err.Error(), "\n", "; ")
@@ -259,11 +262,10 @@ func (a *app) printFinding(d *findingDoc) {
 		a.Out.Line("    log        %s, entry %d%s", v.LogID, v.Index, orderText(d, i))
 	}
 	if d.Reason != "" {
-		info := d.Reason.Info()
 		a.Out.Line("  because      %s", d.Detail)
-		a.Out.Line("%s: %s [%s]", d.Verdict, info.Text, d.Reason)
-		if info.Hint != "" {
-			a.Out.Line("  hint         %s", info.Hint)
+		a.Out.Line("%s: %s [%s]", d.Verdict, d.Reason.Text(), d.Reason)
+		if hint := d.Reason.Hint(); hint != "" {
+			a.Out.Line("  hint         %s", hint)
 		}
 		return
 	}

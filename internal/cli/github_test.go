@@ -102,7 +102,8 @@ func readCommands(t *testing.T, out string) []runnerCommand {
 		c.name = name
 		for p := range strings.SplitSeq(props, ",") {
 			if k, v, ok := strings.Cut(p, "="); ok {
-				c.props[k] = strings.NewReplacer("%0D", "\r", "%0A", "\n", "%3A", ":", "%2C", ",", "%25", "%").Replace(v)
+				c.props[k] = strings.NewReplacer("%0D", "\r", "%0A", "\n", "%3A", ":", "%2C", ",", "%25", "%").
+					Replace(v)
 			}
 		}
 		cs = append(cs, c)
@@ -139,7 +140,10 @@ func TestGitHub(t *testing.T) {
 	digest := "sha256:" + report.Sum256([]byte(testPolicy))
 	const verify = "verify --trusted-root root.json --format github "
 	judged := func(verdict, exit, allowed, n string) map[string]string {
-		return map[string]string{"verdict": verdict, "exit-code": exit, "allowed": allowed, "judged": n, "policy-digest": digest, "policy-version": "1"}
+		return map[string]string{
+			"verdict": verdict, "exit-code": exit, "allowed": allowed, "judged": n,
+			"policy-digest": digest, "policy-version": "1",
+		}
 	}
 	for _, c := range []struct {
 		args     string
@@ -224,7 +228,9 @@ func FuzzOutput(f *testing.F) {
 		}
 		draws := []string{first, "Z"}
 		random := func() string { s := draws[0]; draws = append(draws[1:], "Z"); return s }
-		got, err := readOutputs("before=1\n" + report.Heredoc(report.Output{Name: "key", Value: value}, random) + "after=2\n")
+		got, err := readOutputs(
+			"before=1\n" + report.Heredoc(report.Output{Name: "key", Value: value}, random) + "after=2\n",
+		)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -314,7 +320,8 @@ func checkMarkdown(t *testing.T, md string, want []string) {
 	}
 	want = slices.DeleteFunc(want, func(s string) bool { return s == "-" })
 	for i := range want {
-		if want[i] = strings.Trim(want[i], "`"); strings.Trim(want[i], " ") != "" && want[i][0] == ' ' && want[i][len(want[i])-1] == ' ' {
+		if want[i] = strings.Trim(want[i], "`"); strings.Trim(want[i], " ") != "" && want[i][0] == ' ' &&
+			want[i][len(want[i])-1] == ' ' {
 			want[i] = want[i][1 : len(want[i])-1] // a code span's padding
 		}
 	}
@@ -322,7 +329,8 @@ func checkMarkdown(t *testing.T, md string, want []string) {
 		t.Fatal(d)
 	}
 	for _, r := range md {
-		if r != '\n' && (unicode.IsControl(r) || unicode.Is(unicode.Cf, r) || unicode.Is(unicode.Zl, r)) || r == utf8.RuneError {
+		if r != '\n' && (unicode.IsControl(r) || unicode.Is(unicode.Cf, r) || unicode.Is(unicode.Zl, r)) ||
+			r == utf8.RuneError {
 			t.Fatalf("%U in %q", r, md)
 		}
 	}
@@ -340,7 +348,10 @@ func FuzzSummary(f *testing.F) {
 		r.Criteria.Policy.Repository = b
 		x, y, none := report.Code(a), report.Code(b), "-"
 		rows := []string{x, y, none, none, y, x, y, none, none, y, x, y, y, x, y}
-		checkMarkdown(t, report.JobSummary(r, "DENY: 1 of 3 artifacts allowed"), append([]string{y, report.Code(r.Criteria.Policy.Digest), none, none}, rows...))
+		checkMarkdown(
+			t, report.JobSummary(r, "DENY: 1 of 3 artifacts allowed"),
+			append([]string{y, report.Code(r.Criteria.Policy.Digest), none, none}, rows...),
+		)
 		r.Criteria.Policy, r.Criteria.Identity = nil, a
 		checkMarkdown(t, report.JobSummary(r, "DENY: 1 of 3 artifacts allowed"), append([]string{x}, rows...))
 	})
@@ -353,7 +364,10 @@ func TestSummaryLimit(t *testing.T) {
 	for range 5000 {
 		reasons = append(reasons, policy.Allowed)
 	}
-	r := syntheticReport(strings.Repeat("\u202e", 4096), strings.Repeat("x", 4096), append(reasons, policy.RuleMismatch)...)
+	r := syntheticReport(
+		strings.Repeat("\u202e", 4096),
+		strings.Repeat("x", 4096),
+		append(reasons, policy.RuleMismatch)...)
 	md := report.JobSummary(r, "total")
 	if len(md) > report.MaxSummaryBytes+100 || !strings.Contains(md, "| DENY |") {
 		t.Errorf("%d bytes", len(md))

@@ -129,11 +129,19 @@ func (a *app) giveTo(
 	for _, o := range a.unlisted(ctx, d, client, root, repo, files, state) {
 		receipt, signed, err := d.HandIn(ctx, client, o)
 		if errors.Is(err, answers.ErrNotBound) {
-			a.Err.Line("note: version %d, sha256:%s: no binding of it is known", o.Statement.Version(), o.Statement.Digest())
+			a.Err.Line(
+				"note: version %d, sha256:%s: no binding of it is known", o.Statement.Version(), o.Statement.Digest(),
+			)
 			continue
 		}
 		if err != nil {
-			f := &refusedHandIn{policy.Fault{Reason: policy.HandInFailed, Text: fmt.Sprintf("version %d: %s", o.Statement.Version(), saidBy(err))}, err}
+			f := &refusedHandIn{
+				policy.Fault{
+					Reason: policy.HandInFailed,
+					Text:   fmt.Sprintf("version %d: %s", o.Statement.Version(), saidBy(err)),
+				},
+				err,
+			}
 			if failed == nil {
 				failed = f
 			} else {
@@ -169,7 +177,10 @@ func (r *refusedHandIn) Unwrap() []error { return []error{&r.Fault, r.err} }
 
 // unlisted returns what the directory does not list. If it gives no answer, as before its
 // first build, that is all.
-func (a *app) unlisted(ctx context.Context, d *answers.Descriptor, client *web.Client, root trust.Root, repo policy.Locator, files []bindings.File, state *memory.State) []bindings.Offer {
+func (a *app) unlisted(
+	ctx context.Context, d *answers.Descriptor, client *web.Client, root trust.Root, repo policy.Locator,
+	files []bindings.File, state *memory.State,
+) []bindings.Offer {
 	all := answers.Unlisted(root.Root, root.Forges, files, nil)
 	names := []policy.Locator{repo}
 	for _, o := range all {
@@ -177,7 +188,9 @@ func (a *app) unlisted(ctx context.Context, d *answers.Descriptor, client *web.C
 			names = append(names, r)
 		}
 	}
-	dir := &answers.Directory{Root: root.Root, Forges: root.Forges, Descriptor: d, Client: client, Heads: state, Now: a.Now}
+	dir := &answers.Directory{
+		Root: root.Root, Forges: root.Forges, Descriptor: d, Client: client, Heads: state, Now: a.Now,
+	}
 	found, err := dir.Find(ctx, bindings.Query{Repository: repo, Names: names})
 	if err != nil {
 		a.Err.Line("note: no answer from the %s: %s", dir.Name(), err)

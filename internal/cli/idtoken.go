@@ -30,7 +30,9 @@ func (o *tokenOptions) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.Var(&o.file, "token-file", "take the ID token from this file, such as a JWT-SVID of SPIFFE")
 	f.Var(&o.variable, "token-env", "take the ID token from this environment variable instead of REPOPOLICY_ID_TOKEN")
-	f.BoolVar(&o.metadata, "token-metadata", false, "take the ID token of this machine's service account in Google's cloud")
+	f.BoolVar(
+		&o.metadata, "token-metadata", false, "take the ID token of this machine's service account in Google's cloud",
+	)
 	cmd.MarkFlagsMutuallyExclusive("token-file", "token-env", "token-metadata")
 }
 
@@ -84,12 +86,10 @@ func (a *app) rawToken(ctx context.Context, o *tokenOptions) (string, error) {
 		}
 	}
 	raw, err := s.Token(ctx, oidc.Audience)
+	if f := a.NoPermission(err); f != nil {
+		return "", f
+	}
 	switch {
-	case errors.Is(err, oidc.ErrNoPermission):
-		return "", &policy.Fault{
-			Reason: policy.NoTokenPermission, Text: "the job may not have an ID token",
-			Hint: "say `permissions: id-token: write` for this job, and for this job only",
-		}
 	case errors.Is(err, oidc.ErrNoToken):
 		return "", &policy.Fault{
 			Reason: policy.LoginNeeded, Text: err.Error(),

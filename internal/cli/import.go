@@ -28,7 +28,9 @@ func (a *app) importCommand() *cobra.Command {
 			if len(args) > 0 {
 				return policy.Faultf(policy.Usage, "unknown source %q", args[0])
 			}
-			return &policy.Fault{Reason: policy.Usage, Text: "no source given", Hint: "write `repopolicy import aqua FILE`"}
+			return &policy.Fault{
+				Reason: policy.Usage, Text: "no source given", Hint: "write `repopolicy import aqua FILE`",
+			}
 		},
 	}
 	cmd.AddCommand(a.importAquaCommand())
@@ -59,7 +61,9 @@ A reusable workflow of another repository needs two things that no entry says:
 	o.pkg.Kind, o.caller.Kind = "NAME", "PATH"
 	f.Var(&o.pkg, "package", "the package to import, if the file has several")
 	f.Var(&o.caller, "caller", "workflow that calls reusable workflows of other repositories")
-	f.StringArrayVar(&o.signerRefs, "signer-ref", nil, "`OWNER/NAME=REF` of a reusable workflow's repository; may be repeated")
+	f.StringArrayVar(
+		&o.signerRefs, "signer-ref", nil, "`OWNER/NAME=REF` of a reusable workflow's repository; may be repeated",
+	)
 	return cmd
 }
 
@@ -82,7 +86,9 @@ func (a *app) importAqua(path string, o *importOptions) error {
 	})
 	switch {
 	case len(packages) == 0 && o.pkg.Given:
-		return &policy.Fault{Reason: policy.Usage, Text: path + ": no package " + o.pkg.Value, Hint: "it has " + few(names)}
+		return &policy.Fault{
+			Reason: policy.Usage, Text: path + ": no package " + o.pkg.Value, Hint: "it has " + few(names),
+		}
 	case len(packages) == 0:
 		return policy.Faultf(policy.Usage, "%s: no package", path)
 	case len(packages) > 1:

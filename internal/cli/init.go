@@ -20,12 +20,12 @@ import (
 	"github.com/repopolicy/repopolicy/internal/command"
 	"github.com/repopolicy/repopolicy/internal/find"
 	"github.com/repopolicy/repopolicy/internal/git"
+	"github.com/repopolicy/repopolicy/internal/jwt"
 	"github.com/repopolicy/repopolicy/internal/propose"
 	"github.com/repopolicy/repopolicy/internal/signlog"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/internal/worktree"
-	"github.com/repopolicy/repopolicy/oidc"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -47,9 +47,14 @@ func (a *app) initCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "init",
 		Short: "write a first policy for a repository and the workflow that binds it",
-		Long: `Init looks at the repository in the working directory, says what it finds and what
-follows from it, and writes .repopolicy/policy.toml, the workflow that binds it and a
-line of .gitattributes. It overwrites nothing: what is there already stays.
+		Long: `Init looks at the repository in the working directory: what its workflows run, its
+manifests and tags. It says what it finds and what follows from it, shows the policy that
+it proposes, and writes .repopolicy/policy.toml, the workflow that binds it and a line of
+.gitattributes. It overwrites nothing: what is there already stays.
+
+A rule is proposed for each job that leaves evidence of a release by its identity. What the
+clone does not say is marked as a guess, or asked together with the flag that answers it. Where
+no job releases, nothing is written.
 
 The first maintainer is who signs in, on a terminal or with the token that the
 environment offers; init then also makes the first signature, so that one commit
@@ -71,7 +76,9 @@ only maintainer, and every verdict says so.`,
 		{&o.Git, "git", "DIR", "work in the repository in this directory instead of the working directory"},
 		{&o.Repo, "repository", "URL", "the repository's address, instead of that of the remote origin"},
 		{&o.email, "email", "ADDRESS", "e-mail address of the first maintainer, with --issuer"},
-		{&o.issuer, "issuer", "URL", "who vouches for the address: https://accounts.google.com, https://github.com/login/oauth, https://login.microsoftonline.com"},
+		{&o.issuer, "issuer", "URL",
+			"who vouches for the address: https://accounts.google.com, https://github.com/login/oauth, " +
+				"https://login.microsoftonline.com"},
 		{&o.maintainers, "maintainers", "repository", "let the repository's own workflow be the only maintainer"},
 		{&o.name, "name", "NAME", "name of the first maintainer, by default the beginning of the address"},
 		{&o.workflow, "workflow", "PATH", "the workflow that releases"},
@@ -91,7 +98,8 @@ only maintainer, and every verdict says so.`,
 	f.BoolVar(&o.publish, "publish-name", false, "let the workflow publish the name of a private repository")
 	o.ExpectFlag(cmd)
 	o.RootFlags(cmd, "")
-	f.StringArrayVar(&o.Configs, "signing-config", nil, "sign with the services that this signing config `FILE` names; may be repeated")
+	f.StringArrayVar(&o.Configs, "signing-config", nil,
+		"sign with the services that this signing config `FILE` names; may be repeated")
 	return cmd
 }
 
@@ -111,9 +119,12 @@ type initRun struct {
 	bind     []textFile
 	token    string // of who signed in
 	signing  sigstore.Services
-	found    *find.Found // if a signature is made
+	found    *find.Found     // if a signature is made
+	version  *draftVersion   // that is signed
+	request  signlog.Request // for the signature
 }
 
+// init goes from what the clone shows to a policy: look, propose, show, ask, write, sign.
 func (a *app) init(ctx context.Context, o *initOptions) error {
 	if err := o.check(); err != nil {
 		return err
@@ -123,15 +134,8 @@ func (a *app) init(ctx context.Context, o *initOptions) error {
 			return err
 		}
 	}
-	if !o.Git.Given {
-		dir, err := worktree.Find(".")
-		if err != nil {
-			return &policy.Fault{
-				Reason: policy.Usage, Text: "this is not a Git repository",
-				Hint: "run `git init` and add the remote origin first, or name the repository's directory with --git",
-			}
-		}
-		o.Git.Value, o.Git.Given = dir, true
+	if err := o.here(); err != nil {
+		return err
 	}
 	r := &initRun{app: a, o: o}
 	var err error
@@ -139,40 +143,9 @@ func (a *app) init(ctx context.Context, o *initOptions) error {
 		return policy.Faultf(policy.Usage, "%s", err)
 	}
 	defer r.tree.Close()
-	if err := r.look(ctx); err != nil {
-		return err
-	}
-	if err := r.propose(); err != nil {
-		return err
-	}
-	if err := r.writable(); err != nil {
-		return command.Unwritten(err)
-	}
-	if r.signs || r.fresh && !o.email.Given && !o.maintainers.Given {
-		if err := r.signIn(ctx); err != nil {
-			return err
-		}
-	}
-	if r.fresh {
-		r.policy = r.text(r.member)
-		r.show()
-		if err := r.mayWrite(); err != nil {
-			return err
-		}
-	}
-	// Whoever says no, or may not, finds everything as it was.
-	var v *draftVersion
-	var request signlog.Request
-	if r.signs {
-		var err error
-		if v, err = a.following(ctx, &o.signOptions, r.found, r.policy); err != nil {
-			return err
-		}
-		if request, err = a.requestAs(&o.signOptions, v, r.signing, r.token); err != nil {
-			if f := (*policy.Fault)(nil); errors.As(err, &f) && f.Reason == policy.Usage && f.Hint == "" {
-				f.Hint = "nothing was written; --no-sign writes the policy without a signature"
-			}
-			return err
+	for _, step := range []func(context.Context) error{r.look, r.propose, r.writable, r.settle, r.agreed} {
+		if err := step(ctx); err != nil {
+			return err // whoever says no, or may not, finds everything as it was
 		}
 	}
 	// What is signed is in the tree before it is public: another run goes on with it.
@@ -181,17 +154,7 @@ func (a *app) init(ctx context.Context, o *initOptions) error {
 		return command.Unwritten(err)
 	}
 	if r.signs {
-		if data, err := r.tree.Read(bindings.PolicyFile, spelling.MaxPolicyBytes); err != nil || !bytes.Equal(data, r.policy) {
-			return &policy.Fault{
-				Reason: policy.Usage, Text: bindings.PolicyFile + " is another one than you agreed to",
-				Hint: "nothing was signed; somebody wrote it meanwhile: read it, and run the command again",
-			}
-		}
-		err := a.write(ctx, &o.signOptions, v, r.signing, request)
-		if f := (*policy.Fault)(nil); errors.As(err, &f) {
-			f.Hint = "the policy is written: run the command again, or commit it and run `repopolicy sign`"
-		}
-		if err != nil {
+		if err := r.sign(ctx); err != nil {
 			return err
 		}
 	}
@@ -201,6 +164,68 @@ func (a *app) init(ctx context.Context, o *initOptions) error {
 	}
 	r.next(r.signs)
 	return nil
+}
+
+// here finds the repository around the working directory, unless --git names one.
+func (o *initOptions) here() error {
+	if o.Git.Given {
+		return nil
+	}
+	dir, err := worktree.Find(".")
+	if err != nil {
+		return &policy.Fault{
+			Reason: policy.Usage, Text: "this is not a Git repository",
+			Hint: "run `git init` and add the remote origin first, or name the repository's directory with --git",
+		}
+	}
+	o.Git.Value, o.Git.Given = dir, true
+	return nil
+}
+
+// settle lets the first maintainer sign in, where that is to be known, and shows a new policy.
+func (r *initRun) settle(ctx context.Context) error {
+	if r.signs || r.fresh && !r.o.email.Given && !r.o.maintainers.Given {
+		if err := r.signIn(ctx); err != nil {
+			return err
+		}
+	}
+	if !r.fresh {
+		return nil
+	}
+	r.policy = r.text(r.member)
+	r.show()
+	return r.mayWrite()
+}
+
+// agreed asks whether the first signature may become public, where one is made.
+func (r *initRun) agreed(ctx context.Context) (err error) {
+	if !r.signs {
+		return nil
+	}
+	if r.version, err = r.following(ctx, &r.o.signOptions, r.found, r.policy); err != nil {
+		return err
+	}
+	r.request, err = r.requestAs(&r.o.signOptions, r.version, r.signing, r.token)
+	if f := (*policy.Fault)(nil); errors.As(err, &f) && f.Reason == policy.Usage && f.Hint == "" {
+		f.Hint = "nothing was written; --no-sign writes the policy without a signature"
+	}
+	return err
+}
+
+// sign makes the first signature, over what was agreed to and nothing else.
+func (r *initRun) sign(ctx context.Context) error {
+	data, err := r.tree.Read(bindings.PolicyFile, spelling.MaxPolicyBytes)
+	if err != nil || !bytes.Equal(data, r.policy) {
+		return &policy.Fault{
+			Reason: policy.Usage, Text: bindings.PolicyFile + " is another one than you agreed to",
+			Hint: "nothing was signed; somebody wrote it meanwhile: read it, and run the command again",
+		}
+	}
+	err = r.app.write(ctx, &r.o.signOptions, r.version, r.signing, r.request)
+	if f := (*policy.Fault)(nil); errors.As(err, &f) {
+		f.Hint = "the policy is written: run the command again, or commit it and run `repopolicy sign`"
+	}
+	return err
 }
 
 func (o *initOptions) check() error {
@@ -221,12 +246,8 @@ func (o *initOptions) check() error {
 	case o.email.Given != o.issuer.Given:
 		return &policy.Fault{
 			Reason: policy.Usage, Text: "--email and --issuer go together",
-			Hint: "the issuer is https://accounts.google.com, https://github.com/login/oauth or https://login.microsoftonline.com on Sigstore's public instance",
-		}
-	}
-	if o.expires.Given {
-		if _, err := expiry(time.Unix(0, 0), o.expires.Value); err != nil {
-			return policy.Faultf(policy.Usage, "--expires: %s", err)
+			Hint: "the issuer is https://accounts.google.com, https://github.com/login/oauth or " +
+				"https://login.microsoftonline.com on Sigstore's public instance",
 		}
 	}
 	if _, err := o.Expected(); err != nil {
@@ -237,6 +258,11 @@ func (o *initOptions) check() error {
 
 // fits refuses values that no policy could hold, whether one is there already or not.
 func (o *initOptions) fits() error {
+	if o.expires.Given {
+		if _, err := expiry(time.Unix(0, 0), o.expires.Value); err != nil {
+			return policy.Faultf(policy.Usage, "--expires: %s", err)
+		}
+	}
 	repo, err := policy.NormalizeLocator("https://github.com/acme/widget")
 	if err != nil {
 		return err
@@ -268,7 +294,8 @@ func (r *initRun) unused() {
 	var names []string
 	for name, set := range map[string]bool{
 		"--tags": r.o.tags != nil, "--artifacts": r.o.artifacts != nil, "--workflow": r.o.workflow.Given,
-		"--environment": r.o.environment.Given, "--expires": r.o.expires.Given, "--recovery": r.o.recovery.Given, "--name": r.o.name.Given,
+		"--environment": r.o.environment.Given, "--expires": r.o.expires.Given, "--recovery": r.o.recovery.Given,
+		"--name": r.o.name.Given,
 	} {
 		if set {
 			names = append(names, name)
@@ -291,27 +318,9 @@ func (r *initRun) look(ctx context.Context) error {
 	if r.policy, err = r.tree.Read(bindings.PolicyFile, spelling.MaxPolicyBytes); err != nil {
 		return policy.Faultf(policy.PolicyUnreadable, "%s", err)
 	}
-	address, source := o.Repo.Value, "--repository"
-	if !o.Repo.Given {
-		source = "the remote origin"
-		if address, err = r.remote(repo); err != nil {
-			return err
-		}
-	}
-	if r.policy != nil {
-		doc, err := policy.Parse(r.policy)
-		if err != nil {
-			return policy.Faultf(policy.PolicyValue, "%s: %s", bindings.PolicyFile, err)
-		}
-		p.Repository = doc.Content().Repository
-		if l, err := policy.NormalizeLocator(address); o.Repo.Given && (err != nil || l != p.Repository) {
-			return policy.Faultf(policy.Usage, "--repository: %s is about %s", bindings.PolicyFile, p.Repository)
-		}
-	} else if p.Repository, err = policy.NormalizeLocator(address); err != nil {
-		return &policy.Fault{
-			Reason: policy.Usage, Text: fmt.Sprintf("%s names no repository: %s", source, err),
-			Hint: "name it with --repository https://github.com/acme/widget",
-		}
+	address, source, err := r.locate(repo)
+	if err != nil {
+		return err
 	}
 	snapshot, err := repo.Local()
 	if err != nil {
@@ -334,6 +343,36 @@ func (r *initRun) look(ctx context.Context) error {
 	}
 	r.readFiles()
 	return nil
+}
+
+// locate finds out which repository it is, and from where that is known.
+func (r *initRun) locate(repo *git.Repository) (address, source string, err error) {
+	o, p := r.o, &r.project
+	address, source = o.Repo.Value, "--repository"
+	if !o.Repo.Given {
+		source = "the remote origin"
+		if address, err = r.remote(repo); err != nil {
+			return "", "", err
+		}
+	}
+	if r.policy != nil {
+		doc, err := policy.Parse(r.policy)
+		if err != nil {
+			return "", "", policy.Faultf(policy.PolicyValue, "%s: %s", bindings.PolicyFile, err)
+		}
+		p.Repository = doc.Content().Repository
+		if l, err := policy.NormalizeLocator(address); o.Repo.Given && (err != nil || l != p.Repository) {
+			return "", "", policy.Faultf(policy.Usage, "--repository: %s is about %s", bindings.PolicyFile, p.Repository)
+		}
+		return address, source, nil
+	}
+	if p.Repository, err = policy.NormalizeLocator(address); err != nil {
+		return "", "", &policy.Fault{
+			Reason: policy.Usage, Text: fmt.Sprintf("%s names no repository: %s", source, err),
+			Hint: "name it with --repository https://github.com/acme/widget",
+		}
+	}
+	return address, source, nil
 }
 
 // remote returns the address of the repository, or what to ask where that would be a guess. For
@@ -407,7 +446,7 @@ func (r *initRun) readFiles() {
 
 // propose finds out what the policy will say, unless there is one, and refuses answers
 // that make none before anybody has to sign in for it.
-func (r *initRun) propose() error {
+func (r *initRun) propose(context.Context) error {
 	if r.policy != nil && !r.signs {
 		r.unused()
 		return nil
@@ -425,13 +464,15 @@ func (r *initRun) propose() error {
 	if o.workflow.Given {
 		o.workflow.Value = path.Clean(strings.ReplaceAll(o.workflow.Value, `\`, "/"))
 	}
-	r.proposal = propose.From(r.project, propose.Options{Workflow: o.workflow.Value, Environment: o.environment.Value, Tags: o.tags, Artifacts: o.artifacts})
+	r.proposal = propose.From(r.project, propose.Options{Workflow: o.workflow.Value, Environment: o.environment.Value,
+		Tags: o.tags, Artifacts: o.artifacts})
 	for _, f := range r.proposal.Findings {
 		r.Err.Line("%s", f)
 	}
 	if !r.fresh { // what somebody else may have put there is not signed by init
 		if r.signs = bytes.Equal(r.text(r.member), r.policy); !r.signs {
-			r.Err.Line("note: %s is not what init writes today; `repopolicy sign` signs it once it is committed", bindings.PolicyFile)
+			r.Err.Line("note: %s is not what init writes today; `repopolicy sign` signs it once it is committed",
+				bindings.PolicyFile)
 		}
 		return nil
 	}
@@ -504,7 +545,8 @@ func (r *initRun) text(m propose.Member) []byte {
 }
 
 func (r *initRun) sayMember() {
-	r.Err.Line("found one maintainer, %s by %s → proposes [recovery], as a comment; --recovery 90d writes it", r.member.Email, r.member.Issuer)
+	r.Err.Line("found one maintainer, %s by %s → proposes [recovery], as a comment; --recovery 90d writes it",
+		r.member.Email, r.member.Issuer)
 }
 
 // signIn lets the first maintainer sign in, after all that can be known without them.
@@ -532,19 +574,11 @@ func (r *initRun) signIn(ctx context.Context) error {
 		return err
 	}
 	r.token = token
-	claims, err := oidc.UnverifiedClaims(token)
+	claims, err := jwt.Unverified(token)
 	if err != nil {
 		return policy.Faultf(policy.LoginNeeded, "%s", err)
 	}
-	expect, err := o.Expected()
-	if err != nil {
-		return err
-	}
-	may, err := command.Candidates(token, nil, services.Issuer)
-	if err == nil {
-		err = expect.Check(may)
-	}
-	if err != nil || !r.fresh {
+	if err := r.expects(token, services.Issuer); err != nil || !r.fresh {
 		return err
 	}
 	if claims.Email == "" {
@@ -563,6 +597,19 @@ func (r *initRun) signIn(ctx context.Context) error {
 	}
 	r.sayMember()
 	return nil
+}
+
+// expects compares who signed in with who is to sign.
+func (r *initRun) expects(token, issuer string) error {
+	expect, err := r.o.Expected()
+	if err != nil {
+		return err
+	}
+	may, err := command.Candidates(token, nil, issuer)
+	if err == nil {
+		err = expect.Check(may)
+	}
+	return err
 }
 
 // named gives a maintainer the name of --name, or the beginning of the address.

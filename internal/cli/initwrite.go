@@ -4,11 +4,13 @@ package cli
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"slices"
 	"strings"
 
 	"github.com/repopolicy/repopolicy/internal/bindings"
+	"github.com/repopolicy/repopolicy/internal/command"
 	"github.com/repopolicy/repopolicy/internal/propose"
 	"github.com/repopolicy/repopolicy/internal/propose/binding"
 	"github.com/repopolicy/repopolicy/internal/propose/settings"
@@ -55,7 +57,8 @@ func (r *initRun) write() (bool, error) {
 // unbound says why no workflow is written.
 func (r *initRun) unbound() {
 	if host := r.project.Repository.Host(); host != "github.com" && host != "gitlab.com" {
-		r.Err.Line("note: no workflow is written for %s, whose certificates prove no repository: the maintainers' signatures bind", host)
+		r.Err.Line("note: no workflow is written for %s, whose certificates prove no repository: "+
+			"the maintainers' signatures bind", host)
 		return
 	}
 	r.Err.Line("note: this build has no version that a workflow could run, and none is written to bind the policy")
@@ -63,10 +66,18 @@ func (r *initRun) unbound() {
 }
 
 // writable finds out what is to be written, and why it could not be.
-func (r *initRun) writable() (err error) {
-	if r.bind, err = r.binding(); err != nil {
-		return err
+func (r *initRun) writable(context.Context) (err error) {
+	if r.bind, err = r.binding(); err == nil {
+		err = r.eachWritable()
 	}
+	if err != nil {
+		return command.Unwritten(err)
+	}
+	return nil
+}
+
+// eachWritable looks at every name that is to be written.
+func (r *initRun) eachWritable() error {
 	if _, err := r.tree.Read(attributesFile, maxSuggestion); err != nil {
 		return err
 	}
@@ -127,7 +138,8 @@ func (r *initRun) attributes() (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	if slices.ContainsFunc(bytes.Split(data, []byte("\n")), func(l []byte) bool { return bytes.Equal(bytes.TrimSpace(l), line) }) {
+	if slices.ContainsFunc(bytes.Split(data, []byte("\n")),
+		func(l []byte) bool { return bytes.Equal(bytes.TrimSpace(l), line) }) {
 		return false, nil
 	}
 	write := r.tree.Create
@@ -149,7 +161,8 @@ func (r *initRun) attributes() (bool, error) {
 func (r *initRun) program() (string, error) {
 	if r.o.program.Given {
 		if _, version, ok := strings.Cut(r.o.program.Value, "@"); !ok || version == "" || version == "latest" {
-			return "", errors.New("--program: name an exact version after @: what may bind the repository must not change by itself")
+			return "", errors.New("--program: name an exact version after @: " +
+				"what may bind the repository must not change by itself")
 		}
 		return r.o.program.Value, nil
 	}
@@ -182,7 +195,8 @@ func (r *initRun) next(signed bool) {
 		}
 	case "gitlab.com":
 		add += " " + binding.GitLabConfig
-		if data, err := r.tree.Read(binding.GitLabConfig, maxSuggestion); err == nil && !bytes.Contains(data, []byte(binding.GitLabBind)) {
+		if data, err := r.tree.Read(binding.GitLabConfig, maxSuggestion); err == nil && !bytes.Contains(data,
+			[]byte(binding.GitLabBind)) {
 			say("  add to %s:  %s", binding.GitLabConfig, strings.TrimSpace(binding.GitLabCI()))
 		}
 	}

@@ -30,7 +30,12 @@ func TestJobWithoutToken(t *testing.T) {
 		return nil, errors.New("no network")
 	}
 	token := func(audience string) string {
-		claims, err := json.Marshal(map[string]any{"iss": "https://gitlab.com", "sub": "project_path:acme/widget:ref_type:tag:ref:v1", "aud": audience, "iat": env.Now().Unix(), "exp": env.Now().Add(5 * time.Minute).Unix(), "jti": "x"})
+		claims, err := json.Marshal(
+			map[string]any{
+				"iss": "https://gitlab.com", "sub": "project_path:acme/widget:ref_type:tag:ref:v1", "aud": audience,
+				"iat": env.Now().Unix(), "exp": env.Now().Add(5 * time.Minute).Unix(), "jti": "x",
+			},
+		)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -52,7 +57,9 @@ func TestJobWithoutToken(t *testing.T) {
 			var out bytes.Buffer
 			env.Stdout, env.Stderr = &out, &out
 			code := Main(strings.Fields(args), env)
-			if hint := "id_tokens sets REPOPOLICY_ID_TOKEN"; code != c.class.Exit() || strings.Contains(out.String(), "becomes public") || c.vars["GITLAB_CI"] != "" && !strings.Contains(out.String(), hint) {
+			if hint := "id_tokens sets REPOPOLICY_ID_TOKEN"; code != c.class.Exit() ||
+				strings.Contains(out.String(), "becomes public") ||
+				c.vars["GITLAB_CI"] != "" && !strings.Contains(out.String(), hint) {
 				t.Errorf("%s, %s: exit %d\n%s", what, args, code, out.String())
 			}
 		}

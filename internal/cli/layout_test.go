@@ -61,7 +61,10 @@ func TestLayoutFiles(t *testing.T) {
 		image := l.manifest(l.blob("application/vnd.oci.image.layer.v1.tar", []byte("layer")))
 		l.index = append(l.index, image)
 		sum := strings.TrimPrefix(image["digest"].(string), "sha256:")
-		st := fmt.Sprintf(`{"_type":"https://in-toto.io/Statement/v1","predicateType":"https://slsa.dev/provenance/v1","predicate":{},"subject":[{"name":"widget_image","digest":{"sha256":%q}}]}`, sum)
+		st := fmt.Sprintf(
+			`{"_type":"https://in-toto.io/Statement/v1","predicateType":"https://slsa.dev/provenance/v1","predicate":{},"subject":[{"name":"widget_image","digest":{"sha256":%q}}]}`,
+			sum,
+		)
 		r := s.workflow()
 		r.Statement = []byte(st)
 		l.index = append(l.index, l.manifest(l.blob(bundle, s.inst.Sign(r))))

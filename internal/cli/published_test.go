@@ -32,7 +32,10 @@ func TestPublishedUsage(t *testing.T) {
 	env := place(t)
 	env.Transport = unasked{t}
 	env.Getenv = func(string) string { return "" }
-	bad := find.Lock{Schema: report.SchemaURL("lock-v1"), Repository: "https://github.com/Acme/widget", Chain: []string{strings.Repeat("0", 64)}}
+	bad := find.Lock{
+		Schema: report.SchemaURL("lock-v1"), Repository: "https://github.com/Acme/widget",
+		Chain: []string{strings.Repeat("0", 64)},
+	}
 	data, err := json.Marshal(bad)
 	if err != nil {
 		t.Fatal(err)
@@ -72,7 +75,8 @@ func TestPublishedUsage(t *testing.T) {
 	} {
 		var out bytes.Buffer
 		env.Stdout, env.Stderr = &out, &out
-		if code := Main(append([]string{"verify"}, strings.Fields(c.args)...), env); code != 2 || !strings.Contains(out.String(), c.says) {
+		if code := Main(append([]string{"verify"}, strings.Fields(c.args)...), env); code != 2 ||
+			!strings.Contains(out.String(), c.says) {
 			t.Errorf("%s: exit %d\n%s", c.args, code, out.String())
 		}
 	}
@@ -115,7 +119,10 @@ func TestVerifyImage(t *testing.T) {
 		return d
 	}
 	manifest := func(tag string, subject *ocispec.Descriptor, layers ...ocispec.Descriptor) ocispec.Descriptor {
-		m := ocispec.Manifest{MediaType: ocispec.MediaTypeImageManifest, Config: push(ocispec.MediaTypeImageConfig, "", []byte("{}")), Layers: layers, Subject: subject}
+		m := ocispec.Manifest{
+			MediaType: ocispec.MediaTypeImageManifest, Config: push(ocispec.MediaTypeImageConfig, "", []byte("{}")),
+			Layers: layers, Subject: subject,
+		}
 		m.SchemaVersion = 2
 		data, err := json.Marshal(m)
 		if err != nil {
@@ -126,7 +133,11 @@ func TestVerifyImage(t *testing.T) {
 	image := manifest("v1", nil, push(ocispec.MediaTypeImageLayer, "", []byte("layer")))
 	inst := sigstoretest.New(t)
 	req := sigstoretest.Workflow("v1.2.3")
-	req.Statement = fmt.Appendf(nil, `{"_type":"https://in-toto.io/Statement/v1","predicateType":"https://slsa.dev/provenance/v1","predicate":{},"subject":[{"name":"","digest":{"sha256":%q}}]}`, image.Digest.Encoded())
+	req.Statement = fmt.Appendf(
+		nil,
+		`{"_type":"https://in-toto.io/Statement/v1","predicateType":"https://slsa.dev/provenance/v1","predicate":{},"subject":[{"name":"","digest":{"sha256":%q}}]}`,
+		image.Digest.Encoded(),
+	)
 	const bundle = "application/vnd.dev.sigstore.bundle.v0.3+json"
 	manifest("", &image, push(bundle, "", inst.Sign(req)))
 	manifest("bare", nil, push(ocispec.MediaTypeImageLayer, "", []byte("other")))

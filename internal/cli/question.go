@@ -86,14 +86,17 @@ func (a *app) question(o *verifyOptions, args []string) (*question, error) {
 func (q *question) isOf(repo string, args []string) error {
 	var of []string
 	for _, arg := range args {
-		if at, err := fetch.ParseAddress(arg); err == nil && fetch.IsURL(arg) && !slices.Contains(of, at.Repository.String()) {
+		if at, err := fetch.ParseAddress(arg); err == nil && fetch.IsURL(arg) &&
+			!slices.Contains(of, at.Repository.String()) {
 			of = append(of, at.Repository.String())
 		}
 	}
 	if len(of) != 1 || of[0] == repo { // several are refused for that
 		return nil
 	}
-	return policy.Faultf(policy.Usage, "--policy: %s is for %s, the release is of %s", q.options.policy.Value, repo, of[0])
+	return policy.Faultf(
+		policy.Usage, "--policy: %s is for %s, the release is of %s", q.options.policy.Value, repo, of[0],
+	)
 }
 
 // client returns what asks as the flags say.
@@ -155,7 +158,10 @@ func (q *question) demand(b *airgap.Bundle) error {
 	default:
 		return &policy.Fault{
 			Reason: policy.Usage, Text: "--airgap: which repository? " + o.airgap.Value + " must not choose it",
-			Hint: fmt.Sprintf("the file says that it is about %s; if that is the one that you mean: repopolicy verify -R %s --airgap FILE …", b.Repository, b.Repository),
+			Hint: fmt.Sprintf(
+				"the file says that it is about %s; if that is the one that you mean: repopolicy verify -R %s --airgap FILE …",
+				b.Repository, b.Repository,
+			),
 		}
 	}
 	repo, err := policy.NormalizeLocator(q.repo)
@@ -215,14 +221,20 @@ func (q *question) check(args []string) error {
 	o := q.options
 	switch {
 	case o.identity.Given != o.issuer.Given:
-		return policy.Faultf(policy.Usage,
-			"--certificate-identity and --certificate-oidc-issuer go together: the same name from another issuer is another person")
+		return policy.Faultf(
+			policy.Usage,
+			"--certificate-identity and --certificate-oidc-issuer go together: the same name from another issuer is another person",
+		)
 	case o.policy.Given && q.repo != "":
-		return policy.Faultf(policy.Usage,
-			"--policy and --repo contradict each other: the policy is either the one in the file or the one that the repository bound")
+		return policy.Faultf(
+			policy.Usage,
+			"--policy and --repo contradict each other: the policy is either the one in the file or the one that the repository bound",
+		)
 	case q.repo == "" && o.Lookup.Any():
-		return policy.Faultf(policy.Usage,
-			"--require, --max-age, --pin, --lock, --from, --scan, --witness-policy and --fail-on-alarm are about the policy that --repo finds")
+		return policy.Faultf(
+			policy.Usage,
+			"--require, --max-age, --pin, --lock, --from, --scan, --witness-policy and --fail-on-alarm are about the policy that --repo finds",
+		)
 	case !o.policy.Given && q.repo == "" && !o.identity.Given:
 		return &policy.Fault{
 			Reason: policy.Usage, Text: "nothing to judge by",
@@ -278,7 +290,9 @@ func (q *question) judge(a *app, args []string) error {
 	q.judged = []repopolicy.VerifyOption{
 		repopolicy.Artifact(args...), repopolicy.Tag(o.tag.Value), repopolicy.Name(o.name.Value),
 		repopolicy.Bundle(o.bundles...),
-		repopolicy.Worktree(o.Git.Value), repopolicy.Cooldown(q.cooldown), repopolicy.Download(o.published.download.Value),
+		repopolicy.Worktree(
+			o.Git.Value,
+		), repopolicy.Cooldown(q.cooldown), repopolicy.Download(o.published.download.Value),
 	}
 	if o.ignoreMissing {
 		q.judged = append(q.judged, repopolicy.IgnoreMissing())
@@ -373,14 +387,25 @@ func (o *publishedOptions) flags(cmd *cobra.Command) {
 	f.Var(&o.maxSize, "max-size", "the largest file to download, such as 500M; by default 4G")
 	f.Var(&o.forge, "forge", forgeUsage)
 	f.Var(&o.npm, "npm-registry", "the registry of pkg:npm packages, by default "+fetch.NPMRegistry)
-	f.Var(&o.pypi, "pypi-index", "the index that is asked about wheels and, if it is given, source distributions; by default "+fetch.PyPIIndex+" about wheels")
-	f.BoolVar(&o.token, "github-token", false, "show the token in GITHUB_TOKEN to GitHub's API, which lets those it knows ask more often; nobody else sees it")
-	f.StringArrayVar(&o.hosts, "redirect-host", nil, "let a forge or registry send downloads on to this `HOST`; may be repeated, known for github.com and the large registries")
+	f.Var(
+		&o.pypi, "pypi-index",
+		"the index that is asked about wheels and, if it is given, source distributions; by default "+fetch.PyPIIndex+" about wheels",
+	)
+	f.BoolVar(
+		&o.token, "github-token", false,
+		"show the token in GITHUB_TOKEN to GitHub's API, which lets those it knows ask more often; nobody else sees it",
+	)
+	f.StringArrayVar(
+		&o.hosts, "redirect-host", nil,
+		"let a forge or registry send downloads on to this `HOST`; may be repeated, known for github.com and the large registries",
+	)
 }
 
 // sources reads the flags that say how services are asked about what is published.
 func (a *app) sources(o *publishedOptions) (s repopolicy.Sources, err error) {
-	s = repopolicy.Sources{Forge: o.forge.Value, NPMRegistry: o.npm.Value, PyPIIndex: o.pypi.Value, RedirectHosts: o.hosts}
+	s = repopolicy.Sources{
+		Forge: o.forge.Value, NPMRegistry: o.npm.Value, PyPIIndex: o.pypi.Value, RedirectHosts: o.hosts,
+	}
 	if o.maxSize.Given {
 		if s.MaxBytes, err = command.ParseSize(o.maxSize.Value); err != nil {
 			return s, policy.Faultf(policy.Usage, "--max-size: %s", err)

@@ -35,7 +35,9 @@ func sarifStandard(t testing.TB) *jsonschema.Schema {
 	if err != nil {
 		t.Fatal(err)
 	}
-	src, err := parser.ParseFile(token.NewFileSet(), filepath.Join(strings.TrimSpace(string(dir)), "pkg/report/v210/sarif/schema.go"), nil, 0)
+	src, err := parser.ParseFile(
+		token.NewFileSet(), filepath.Join(strings.TrimSpace(string(dir)), "pkg/report/v210/sarif/schema.go"), nil, 0,
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,9 +85,11 @@ func synthetic(name, detail string, reasons ...policy.Reason) []repopolicy.Entry
 		} else {
 			d.Rules = []policy.RuleResult{{Rule: name, Mismatches: []policy.Mismatch{{Field: "ref", Kind: "differs", Want: detail, Got: name}}}}
 		}
-		out = append(out, repopolicy.Entry{Input: name, Fate: repopolicy.FateJudged, Result: &repopolicy.Result{
+		out = append(out, repopolicy.Entry{Input: name, Fate: "judged", Result: &repopolicy.Result{
 			Artifact: name, Decision: d, Digests: []policy.Digest{{Alg: "sha256", Hex: strings.Repeat("0a", 32)}},
-			Evidence: &repopolicy.Evidence{Path: name, Decision: d, Signer: policy.Identity{Kind: policy.KindURI, Value: detail, Issuer: name}},
+			Evidence: &repopolicy.Evidence{
+				Path: name, Decision: d, Signer: policy.Identity{Kind: policy.KindURI, Value: detail, Issuer: name},
+			},
 		}})
 	}
 	return out
@@ -108,10 +112,7 @@ func syntheticReport(name, detail string, reasons ...policy.Reason) *report.Repo
 func TestSARIF(t *testing.T) {
 	schema := sarifStandard(t)
 	env := place(t)
-	var all []policy.Reason
-	for _, info := range policy.Reasons() {
-		all = append(all, info.Code)
-	}
+	all := policy.Reasons()
 	outputs := map[string][]byte{}
 	run := func(args string) {
 		var out bytes.Buffer
@@ -126,10 +127,16 @@ func TestSARIF(t *testing.T) {
 			t.Errorf("%s: exits %d, says %d", args, exit, got)
 		}
 	}
-	run("verify --policy policy.toml --trusted-root root.json widget_1 widget_2 missing sha256:" + strings.Repeat("0", 64))
+	run(
+		"verify --policy policy.toml --trusted-root root.json widget_1 widget_2 missing sha256:" + strings.Repeat(
+			"0", 64,
+		),
+	)
 	run("verify --policy policy.toml --trusted-root root.json widget_1")
 	run("explain --policy policy.toml --trusted-root root.json widget_1")
-	run("verify --certificate-identity a@example.com --certificate-oidc-issuer https://b.example --trusted-root root.json widget_1")
+	run(
+		"verify --certificate-identity a@example.com --certificate-oidc-issuer https://b.example --trusted-root root.json widget_1",
+	)
 	run("verify --policy policy.toml widget_1")
 	run("check policy.toml")
 	run("check bad.toml")
@@ -160,7 +167,9 @@ func TestSARIF(t *testing.T) {
 
 // TestSARIFResults: kind, level, place and fingerprint of results.
 func TestSARIFResults(t *testing.T) {
-	r := syntheticReport("dist/a b#1.tar.gz", "", policy.Allowed, policy.RuleMismatch, policy.TrustRootMissing, policy.Internal)
+	r := syntheticReport(
+		"dist/a b#1.tar.gz", "", policy.Allowed, policy.RuleMismatch, policy.TrustRootMissing, policy.Internal,
+	)
 	run := report.NewSARIF(r).Runs[0]
 	type row struct{ rule, kind, level, uri string }
 	var got []row
@@ -208,7 +217,7 @@ func FuzzSARIF(f *testing.F) {
 	}
 	reasons := policy.Reasons()
 	f.Fuzz(func(t *testing.T, name, detail string, a, b uint8) {
-		r := syntheticReport(name, detail, reasons[int(a)%len(reasons)].Code, reasons[int(b)%len(reasons)].Code)
+		r := syntheticReport(name, detail, reasons[int(a)%len(reasons)], reasons[int(b)%len(reasons)])
 		var out bytes.Buffer
 		p := report.NewPrinter(&out)
 		if err := p.JSON(report.NewSARIF(r)); err != nil {
@@ -244,7 +253,8 @@ func FuzzSARIF(f *testing.F) {
 			if strings.HasPrefix(want, "/") {
 				want = "/" + strings.TrimLeft(want, "/")
 			}
-			if u.Path != want || u.Host != "" || u.RawQuery != "" || u.Fragment != "" || u.Scheme != "" && u.Scheme != "file" {
+			if u.Path != want || u.Host != "" || u.RawQuery != "" || u.Fragment != "" ||
+				u.Scheme != "" && u.Scheme != "file" {
 				t.Fatalf("%q became %q", name, loc.Physical.Artifact.URI)
 			}
 		}

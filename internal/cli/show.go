@@ -57,7 +57,10 @@ func (a *app) logCommand() *cobra.Command {
 			for _, v := range f.Versions() {
 				a.Out.Line("version %d  sha256:%s", v.Number, v.Statement)
 				field := func(name, format string, args ...any) { a.Out.Line("  %-11s %s", name, fmt.Sprintf(format, args...)) }
-				field("policy", "%s, expires %s", v.Document.Digest(), v.Document.Content().Expires.Format(time.DateOnly))
+				field(
+					"policy", "%s, expires %s", v.Document.Digest(),
+					v.Document.Content().Expires.Format(time.DateOnly),
+				)
 				if v.Ids.Repository != "" {
 					field("repository", "number %s, owner %s", v.Ids.Repository, v.Ids.Owner)
 				}

@@ -10,10 +10,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/repopolicy/repopolicy/internal/command"
+	"github.com/repopolicy/repopolicy/internal/jwt"
 	"github.com/repopolicy/repopolicy/internal/signlog"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/spelling"
-	"github.com/repopolicy/repopolicy/oidc"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/policy/chain"
 )
@@ -38,8 +38,10 @@ address becomes public for ever; before it is sent anywhere it is compared with
 	f := cmd.Flags()
 	f.Var(&o.Key, "key", "sign with this PEM private key instead of signing in")
 	o.Signer.Program.Kind, o.Signer.Public.Kind = "PROGRAM", "FILE"
-	f.Var(&o.Signer.Program, "signer",
-		"let this program sign: a SHA-256 on its standard input, an ASN.1 ECDSA signature on its standard output; no shell")
+	f.Var(
+		&o.Signer.Program, "signer",
+		"let this program sign: a SHA-256 on its standard input, an ASN.1 ECDSA signature on its standard output; no shell",
+	)
 	f.StringArrayVar(&o.Signer.Args, "signer-arg", nil, "`ARGUMENT` for the program; may be repeated")
 	f.Var(&o.Signer.Public, "public-key", "PEM public key of the program's key")
 	f.BoolVar(&o.Device, "device", false, "sign in with a code that is typed into a browser elsewhere")
@@ -103,7 +105,7 @@ func (a *app) signAs(ctx context.Context, o *signOptions, v *draftVersion, s sig
 // asks whether that may become public.
 func (a *app) requestAs(o *signOptions, v *draftVersion, s sigstore.Services, token string) (signlog.Request, error) {
 	r := signlog.Request{}
-	claims, err := oidc.UnverifiedClaims(token)
+	claims, err := jwt.Unverified(token)
 	if err != nil {
 		return r, policy.Faultf(policy.LoginNeeded, "%s", err)
 	}
@@ -130,7 +132,8 @@ func (a *app) requestAs(o *signOptions, v *draftVersion, s sigstore.Services, to
 	}
 	r.Who = who + " " + claims.Issuer + " " + claims.Connector
 	r.Mine = func(id policy.Identity) bool {
-		return id.Kind == policy.KindEmail && id.Value == claims.Email && slices.Contains([]string{claims.Issuer, claims.Connector}, id.Issuer)
+		return id.Kind == policy.KindEmail && id.Value == claims.Email &&
+			slices.Contains([]string{claims.Issuer, claims.Connector}, id.Issuer)
 	}
 	r.Token = func(context.Context) (string, error) { return token, nil }
 	r.Check = v.member

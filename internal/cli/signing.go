@@ -21,7 +21,6 @@ import (
 	"github.com/repopolicy/repopolicy/internal/trust"
 	"github.com/repopolicy/repopolicy/internal/web"
 	"github.com/repopolicy/repopolicy/policy"
-	"github.com/repopolicy/repopolicy/policy/chain"
 )
 
 // signOptions are the flags of verbs that sign.
@@ -45,8 +44,10 @@ func (o *signOptions) signFlags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.Var(&o.Git, "git", "work in the repository in this directory instead of the working directory")
 	o.RootFlags(cmd, "")
-	f.StringArrayVar(&o.Configs, "signing-config", nil,
-		"sign with the services that this signing config `FILE` names; may be repeated, one for each generation of the log")
+	f.StringArrayVar(
+		&o.Configs, "signing-config", nil,
+		"sign with the services that this signing config `FILE` names; may be repeated, one for each generation of the log",
+	)
 	f.BoolVar(&o.Scan, "scan", false, "read all entries of Rekor v2 instead of asking an index")
 	o.DirectoryFlags(f)
 	f.Var(&o.output, "output", "write the signature files below this directory instead of into the repository")
@@ -61,13 +62,15 @@ func (a *app) checkSigner(o *signOptions) error {
 }
 
 // write signs the statement and puts the files where they belong.
-func (a *app) write(ctx context.Context, o *signOptions, v *draftVersion, s sigstore.Services, r signlog.Request) error {
+func (a *app) write(
+	ctx context.Context, o *signOptions, v *draftVersion, s sigstore.Services, r signlog.Request,
+) error {
 	state, err := a.Finder().State(v.Root)
 	if err != nil {
 		return err
 	}
 	r.Statement, r.Version = v.statement, v.doc.Content().Version
-	if v.Root.Forges.Binder(v.doc.Content().Repository) == chain.BoundByMaintainers {
+	if v.Root.Forges.MaintainersBind(v.doc.Content().Repository) {
 		o.places = true // what they sign binds
 	}
 	var index *web.Client

@@ -72,8 +72,10 @@ version.`,
 	o.authorizeOptions.format.Allowed = []string{"text", "json", "github"}
 	o.purl.Kind, o.Key.Kind, o.report.Kind = "PACKAGE-URL", "FILE", "FILE"
 	f := cmd.Flags()
-	f.StringArrayVar(&o.Configs, "signing-config", nil,
-		"sign with the services that this signing config `FILE` names; may be repeated, one for each generation of the log")
+	f.StringArrayVar(
+		&o.Configs, "signing-config", nil,
+		"sign with the services that this signing config `FILE` names; may be repeated, one for each generation of the log",
+	)
 	f.BoolVar(&o.statement, "statement", false, "sign a release statement that names --tag instead of the bare file")
 	f.Var(&o.purl, "purl", "sign a release statement that names the one file by this package URL")
 	f.Var(&o.Key, "key", "sign with this PEM private key")
@@ -160,8 +162,9 @@ func (a *app) checkReleaser(o *releaseOptions) error {
 	}
 	// A token that says that it is a job's is no person's, who could agree.
 	if a.Getenv != nil && !o.Key.Given {
-		if t, err := identity.ParseToken(a.Getenv(oidc.EnvToken)); err == nil {
-			if issuer, known := identity.TrustedIssuers(nil, "").Find(t.Issuer); known && issuer.Kind != identity.KindEmail {
+		if t, err := identity.ParseToken(a.Getenv("SIGSTORE_ID_TOKEN")); err == nil {
+			if issuer, known := identity.TrustedIssuers(nil, "").Find(t.Issuer); known &&
+				issuer.Kind != identity.KindEmail {
 				return ofJob()
 			}
 		}
@@ -180,7 +183,9 @@ func ofJob() *policy.Fault {
 func (o *releaseOptions) checkFiles(args []string) error {
 	if o.purl.Given {
 		if u, err := packageurl.FromString(o.purl.Value); err != nil || u.Version == "" {
-			return policy.Faultf(policy.Usage, "--purl: not a package URL with a version, such as pkg:npm/%%40acme/widget@1.2.3")
+			return policy.Faultf(
+				policy.Usage, "--purl: not a package URL with a version, such as pkg:npm/%%40acme/widget@1.2.3",
+			)
 		}
 		if len(args) != 1 || o.statement {
 			return policy.Faultf(policy.Usage, "--purl names one file, and makes a statement of its own")
@@ -193,7 +198,9 @@ func (o *releaseOptions) checkFiles(args []string) error {
 		case err != nil:
 			return policy.Faultf(policy.ArtifactRead, "%s", err)
 		case !info.Mode().IsRegular():
-			return &policy.Fault{Reason: policy.Usage, Text: arg + " is not a regular file", Hint: "name the files in it"}
+			return &policy.Fault{
+				Reason: policy.Usage, Text: arg + " is not a regular file", Hint: "name the files in it",
+			}
 		case release.IsEvidence(arg), strings.HasSuffix(arg, release.PlaceSuffix):
 			return policy.Faultf(policy.Usage, "%s is evidence, which nobody signs", arg)
 		case seen[filepath.Clean(arg)]:
@@ -241,7 +248,10 @@ func (a *app) releaser(ctx context.Context, o *releaseOptions) (*releaser, error
 		if err != nil {
 			return nil, err
 		}
-		return &releaser{signing: k.signing, verify: func(*find.Found) (*token.Verified, error) { return &token.Verified{Run: k.run}, nil }}, nil
+		return &releaser{
+			signing: k.signing,
+			verify:  func(*find.Found) (*token.Verified, error) { return &token.Verified{Run: k.run}, nil },
+		}, nil
 	}
 	if a.hasOwnToken(&o.tokenOptions) {
 		t, err := a.ownToken(ctx, &o.tokenOptions)
@@ -278,7 +288,9 @@ func (a *app) releaser(ctx context.Context, o *releaseOptions) (*releaser, error
 	if err != nil {
 		return nil, gate.Refusal(err)
 	}
-	w := &releaser{unverified: t, signing: signlog.Signature{Token: func(context.Context) (string, error) { return raw, nil }}}
+	w := &releaser{
+		unverified: t, signing: signlog.Signature{Token: func(context.Context) (string, error) { return raw, nil }},
+	}
 	w.verify = func(f *find.Found) (*token.Verified, error) {
 		v, err := a.gate().Verify(ctx, t, f, command.Audience, s.Issuer)
 		if err == nil && v.Issuer.Kind != identity.KindEmail {
@@ -295,7 +307,10 @@ func (a *app) releaser(ctx context.Context, o *releaseOptions) (*releaser, error
 
 // signOne signs one of the files, judges the result and writes it. A file that
 // has its evidence already is left as it is.
-func (a *app) signOne(ctx context.Context, o *releaseOptions, s sigstore.Services, z *gate.Authorization, who *releaser, args []string, i int) (string, error) {
+func (a *app) signOne(
+	ctx context.Context, o *releaseOptions, s sigstore.Services, z *gate.Authorization, who *releaser, args []string,
+	i int,
+) (string, error) {
 	subject := z.Subjects[i]
 	path := args[i] + bundleSuffix
 	if _, err := os.Lstat(path); err == nil {
@@ -325,15 +340,17 @@ func (a *app) signOne(ctx context.Context, o *releaseOptions, s sigstore.Service
 		if !same {
 			return &policy.Fault{
 				Reason: policy.TokenMismatch,
-				Text:   fmt.Sprintf("the certificate names %s by %s, another than who was authorised", cert.Value, cert.Issuer),
-				Hint:   "nothing was logged; both tokens must be of the same job",
+				Text: fmt.Sprintf(
+					"the certificate names %s by %s, another than who was authorised", cert.Value, cert.Issuer,
+				),
+				Hint: "nothing was logged; both tokens must be of the same job",
 			}
 		}
 		checked := *z
 		checked.Run = run
 		if d := checked.Decide(cert, subject); !d.Permitted {
 			return &policy.Fault{
-				Reason: d.Reason, Text: "the certificate lacks what the policy wants: " + d.Reason.Info().Text,
+				Reason: d.Reason, Text: "the certificate lacks what the policy wants: " + d.Reason.Text(),
 				More: mismatchLines(d),
 				Hint: "nothing was logged",
 			}
@@ -392,7 +409,9 @@ func (a *app) dateRelease(ctx context.Context, f *find.Found, s sigstore.Service
 }
 
 // same returns the token to sign with, if it is of whoever was authorised and expected.
-func (o *releaseOptions) same(ctx context.Context, z *gate.Authorization, s sigstore.Services, get func(context.Context) (string, error)) (string, error) {
+func (o *releaseOptions) same(
+	ctx context.Context, z *gate.Authorization, s sigstore.Services, get func(context.Context) (string, error),
+) (string, error) {
 	raw, err := get(ctx)
 	if err != nil {
 		return "", err
@@ -408,8 +427,10 @@ func (o *releaseOptions) same(ctx context.Context, z *gate.Authorization, s sigs
 	if err == nil && !slices.ContainsFunc(may, func(id policy.Identity) bool { _, same := z.Run.As(id); return same }) {
 		err = &policy.Fault{
 			Reason: policy.TokenMismatch,
-			Text:   fmt.Sprintf("the token to sign with is of %s, another than who was authorised", command.Whoever(may)),
-			Hint:   "no certificate was asked for, and nothing was logged; both tokens must be of the same job",
+			Text: fmt.Sprintf(
+				"the token to sign with is of %s, another than who was authorised", command.Whoever(may),
+			),
+			Hint: "no certificate was asked for, and nothing was logged; both tokens must be of the same job",
 		}
 	}
 	if err != nil {
@@ -419,12 +440,17 @@ func (o *releaseOptions) same(ctx context.Context, z *gate.Authorization, s sigs
 }
 
 // log makes a signature and logs it, once however often it is repeated.
-func (a *app) log(ctx context.Context, f *find.Found, s sigstore.Services, content sigstore.Content, signing signlog.Signature) ([]byte, error) {
+func (a *app) log(
+	ctx context.Context, f *find.Found, s sigstore.Services, content sigstore.Content, signing signlog.Signature,
+) ([]byte, error) {
 	state, err := a.Finder().State(f.Root)
 	if err != nil {
 		return nil, err
 	}
-	w := &signlog.Writer{Root: f.Root.Root, Client: &sigstore.Client{Services: s, Transport: a.Transport, Timeout: a.Timeout}, Journal: state, Now: a.Now, Step: a.steps(s)}
+	w := &signlog.Writer{
+		Root: f.Root.Root, Client: &sigstore.Client{Services: s, Transport: a.Transport, Timeout: a.Timeout},
+		Journal: state, Now: a.Now, Step: a.steps(s),
+	}
 	data, err := w.Sign(ctx, content, signing)
 	var ft *policy.Fault
 	switch {
@@ -449,7 +475,7 @@ func (a *app) confirm(ctx context.Context, z *gate.Authorization, i int, path, b
 	}
 	j.Bundles = []string{bundle}
 	if id := z.Run.Identity(); id.Kind != policy.KindKey {
-		j.Narrow = &policy.Narrow{Identity: id.Value, Issuer: id.Issuer}
+		j.Narrow = &policy.FlagIdentity{Identity: id.Value, Issuer: id.Issuer}
 	}
 	subject := z.Subjects[i]
 	art := &release.Artifact{Arg: path, Name: subject.Name, Path: path, Commit: z.Commit}
@@ -467,7 +493,7 @@ func (a *app) confirm(ctx context.Context, z *gate.Authorization, i int, path, b
 	if onlyApprovals(res) {
 		return nil
 	}
-	return errors.New(strings.Join(append([]string{d.Reason.Info().Text + " " + d.Detail}, mismatchLines(d)...), "; "))
+	return errors.New(strings.Join(append([]string{d.Reason.Text() + " " + d.Detail}, mismatchLines(d)...), "; "))
 }
 
 func sameSigner(a, b policy.Identity) bool {
@@ -482,7 +508,9 @@ func mismatchLines(d policy.Decision) []string {
 	}
 	var out []string
 	for _, m := range n.Mismatches {
-		out = append(out, fmt.Sprintf("rule %s: %s is %s, the rule says %s", n.Rule, m.Field, report.OrMissing(m.Got), m.Want))
+		out = append(
+			out, fmt.Sprintf("rule %s: %s is %s, the rule says %s", n.Rule, m.Field, report.OrMissing(m.Got), m.Want),
+		)
 	}
 	return out
 }
@@ -532,5 +560,6 @@ func repositoryPURL(repo policy.Locator, tag string) string {
 	case "gitlab.com":
 		return packageurl.NewPackageURL("gitlab", dir, name, tag, nil, "").ToString()
 	}
-	return packageurl.NewPackageURL("generic", "", name, tag, packageurl.QualifiersFromMap(map[string]string{"vcs_url": "git+" + repo.String()}), "").ToString()
+	return packageurl.NewPackageURL("generic", "", name, tag, packageurl.QualifiersFromMap(map[string]string{"vcs_url": "git+" + repo.String()}), "").
+		ToString()
 }

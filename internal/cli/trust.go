@@ -47,7 +47,8 @@ type trustOptions struct {
 
 func (o *trustOptions) configFlag(cmd *cobra.Command) {
 	o.TrustConfig.Kind = "FILE"
-	cmd.Flags().Var(&o.TrustConfig, "trust-config", "read this file instead of trust.toml in your configuration directory")
+	cmd.Flags().
+		Var(&o.TrustConfig, "trust-config", "read this file instead of trust.toml in your configuration directory")
 }
 
 func (a *app) trustShowCommand() *cobra.Command {
@@ -222,7 +223,9 @@ directory or OCI layout that the "url" of a [[root]] can name.`,
 
 func (a *app) trustExport(ctx context.Context, o *trustOptions, name string) error {
 	if !o.output.Given {
-		return &policy.Fault{Reason: policy.Usage, Text: "--output: not given", Hint: "name a directory, or oci-layout:DIR"}
+		return &policy.Fault{
+			Reason: policy.Usage, Text: "--output: not given", Hint: "name a directory, or oci-layout:DIR",
+		}
 	}
 	if err := command.CheckPlace(o.output.Value); err != nil {
 		return err

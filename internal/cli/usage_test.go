@@ -23,7 +23,11 @@ import (
 func TestUsageFirst(t *testing.T) {
 	env := place(t)
 	asked := commandtest.Silence(&env)
-	job := map[string]string{"GITHUB_ACTIONS": "true", "ACTIONS_ID_TOKEN_REQUEST_URL": "https://x.actions.githubusercontent.com/", "ACTIONS_ID_TOKEN_REQUEST_TOKEN": "x"}
+	job := map[string]string{
+		"GITHUB_ACTIONS":                 "true",
+		"ACTIONS_ID_TOKEN_REQUEST_URL":   "https://x.actions.githubusercontent.com/",
+		"ACTIONS_ID_TOKEN_REQUEST_TOKEN": "x",
+	}
 	dir := t.TempDir()
 	env.StateDir = func() (string, error) { return dir, nil }
 	for name, data := range map[string]string{"junk": "junk", ".repopolicy/policy.toml": testPolicy, "pub.pem": testKey} {
@@ -73,7 +77,12 @@ func TestUsageFirst(t *testing.T) {
 			all = append(all, verb+" "+args)
 		}
 	}
-	signer := []string{"--key none", "--key junk", "--signer x", "--signer x --public-key none", "--key junk --signer x", "--expect-identity x -y", "--expect-identity a@example.com --key junk", "--signing-config none -y", "--trusted-root root.json -y", "--signing-config junk -y", "--device --key pub.pem", "--device --signer x --public-key pub.pem", "--trust-root none -y", ""}
+	signer := []string{
+		"--key none", "--key junk", "--signer x", "--signer x --public-key none", "--key junk --signer x",
+		"--expect-identity x -y", "--expect-identity a@example.com --key junk", "--signing-config none -y",
+		"--trusted-root root.json -y", "--signing-config junk -y", "--device --key pub.pem",
+		"--device --signer x --public-key pub.pem", "--trust-root none -y", "",
+	}
 	for _, s := range signer {
 		for _, verb := range []string{"sign ", "approve -R acme/widget ", "sign-release -R acme/widget "} {
 			if strings.Contains(s, "--signer") && verb != "sign " {
@@ -86,66 +95,184 @@ func TestUsageFirst(t *testing.T) {
 			all = append(all, verb+s+file)
 		}
 	}
-	all = append(all,
-		"show", "log", "lock", "lock -R acme/widget", "lock -R acme/widget -o .", "lock -R acme/widget -o no/where",
-		"export-bundle", "export-bundle -R acme/widget", "export-bundle -R acme/widget -o no/where",
-		"export-bundle -R acme/widget -o b missing", "export", "export --to gh --from x", "export --oci x -R acme/widget",
-		"export --oci oci:a/b:c", "diff x", "diff 0", "sign -y --output junk", "bind --output junk",
-		"approve -R acme/widget -y --output junk widget_1", "verify -R acme/widget --download junk pkg:npm/widget@1",
-		"sign --with-v2 --without-v1 -y", "sign x", "bind --signing-config none", "bind --trusted-root root.json",
-		"bind --with-v2 --without-v1", "bind x", "status x", "edit --expires x", "renew --expires 0d", "renew x",
-		"init --maintainers x", "init --email a@example.com", "init --expires 2w", "init --expires 0y",
-		"init --expires 99999d", "init --expect-identity x", "init --repository x:y", "init --signing-config none",
-		"init --maintainers repository --expect-identity a@example.com", "approve widget_1", "approve -R acme/widget",
-		"approve -R acme/widget --tag a..b widget_1 -y", "approve -R acme/widget --commit x widget_1 -y",
-		"approve -R acme/widget -y .", "approve -R acme/widget -y widget_1.sigstore.json", "sign-release", "sign-release .",
-		"sign-release widget_1 widget_1", "sign-release --purl x widget_1", "sign-release --statement widget_1",
-		"sign-release -R x:y widget_1", "sign-release -R acme/widget --tag a..b widget_1",
-		"sign-release -R acme/widget --report no/where widget_1", "sign-release -R acme/widget --after none widget_1",
-		"sign-release --require x widget_1", "sign-release --expect-identity x widget_1",
-		"sign-release --signing-config none widget_1", "authorize --tag a..b", "authorize --commit x",
-		"authorize --statement", "authorize -R x:y", "authorize .", "authorize --require x", "authorize --lock junk",
-		"authorize --after none", "authorize --report no/where", "authorize --receipt no/where",
-		"authorize --token-file a --token-env b", "authorize --stage x", "authorize --directory junk",
-		"authorize --max-age x", "trust", "trust show --trust-config none", "trust update --trust-config none",
-		"trust export x", "trust export x -o oci:", "trust init root", "trust add", "trust delegate --role x",
-		"trust rotate --help", "trust sign root -y", "trust publish root --to x", "export --tuf d",
-		"export --sign --tuf d -R acme/widget", "export -y", "diff 10001", "diff 1 99999", "diff --require x",
-		"diff --from x", "diff --staple none", "diff --git d", "diff -R acme/widget 10001", "export --to gh -R acme/widget",
-		"export --to gh --sign", "export --to gh --key pub.pem", "export --to gh --expect-identity a@example.com",
-		"export --oci oci-layout:junk:x -R acme/widget", "export --oci oci:a/b:c -R acme/widget --sign",
-		"export --oci oci:a/b:c -R acme/widget --to gh", "sign -y --without-v1 --signing-config signing.json",
-		"bind --without-v1 --signing-config signing.json", "bind --signing-config junk", "init --signing-config junk",
-		"sign -y --git none", "bind --git none", "status --git none", "edit --git none", "renew --git none",
-		"init --git none", "init --tags ** --workflow x.yml", "init --artifacts a//b", "init --name a\x01b",
-		"init --recovery x", "init --repository acme/widget --workflow x.yml --program x@latest",
-		"approve -R acme/widget -y sha256:"+strings.Repeat("0", 64), "approve -R acme/widget -y sha256:0",
-		"approve -R acme/widget -y --directory junk widget_1", "sign-release -R acme/widget --checkout none widget_1",
+	all = append(
+		all,
+		"show",
+		"log",
+		"lock",
+		"lock -R acme/widget",
+		"lock -R acme/widget -o .",
+		"lock -R acme/widget -o no/where",
+		"export-bundle",
+		"export-bundle -R acme/widget",
+		"export-bundle -R acme/widget -o no/where",
+		"export-bundle -R acme/widget -o b missing",
+		"export",
+		"export --to gh --from x",
+		"export --oci x -R acme/widget",
+		"export --oci oci:a/b:c",
+		"diff x",
+		"diff 0",
+		"sign -y --output junk",
+		"bind --output junk",
+		"approve -R acme/widget -y --output junk widget_1",
+		"verify -R acme/widget --download junk pkg:npm/widget@1",
+		"sign --with-v2 --without-v1 -y",
+		"sign x",
+		"bind --signing-config none",
+		"bind --trusted-root root.json",
+		"bind --with-v2 --without-v1",
+		"bind x",
+		"status x",
+		"edit --expires x",
+		"renew --expires 0d",
+		"renew x",
+		"init --maintainers x",
+		"init --email a@example.com",
+		"init --expires 2w",
+		"init --expires 0y",
+		"init --expires 99999d",
+		"init --expect-identity x",
+		"init --repository x:y",
+		"init --signing-config none",
+		"init --maintainers repository --expect-identity a@example.com",
+		"approve widget_1",
+		"approve -R acme/widget",
+		"approve -R acme/widget --tag a..b widget_1 -y",
+		"approve -R acme/widget --commit x widget_1 -y",
+		"approve -R acme/widget -y .",
+		"approve -R acme/widget -y widget_1.sigstore.json",
+		"sign-release",
+		"sign-release .",
+		"sign-release widget_1 widget_1",
+		"sign-release --purl x widget_1",
+		"sign-release --statement widget_1",
+		"sign-release -R x:y widget_1",
+		"sign-release -R acme/widget --tag a..b widget_1",
+		"sign-release -R acme/widget --report no/where widget_1",
+		"sign-release -R acme/widget --after none widget_1",
+		"sign-release --require x widget_1",
+		"sign-release --expect-identity x widget_1",
+		"sign-release --signing-config none widget_1",
+		"authorize --tag a..b",
+		"authorize --commit x",
+		"authorize --statement",
+		"authorize -R x:y",
+		"authorize .",
+		"authorize --require x",
+		"authorize --lock junk",
+		"authorize --after none",
+		"authorize --report no/where",
+		"authorize --receipt no/where",
+		"authorize --token-file a --token-env b",
+		"authorize --stage x",
+		"authorize --directory junk",
+		"authorize --max-age x",
+		"trust",
+		"trust show --trust-config none",
+		"trust update --trust-config none",
+		"trust export x",
+		"trust export x -o oci:",
+		"trust init root",
+		"trust add",
+		"trust delegate --role x",
+		"trust rotate --help",
+		"trust sign root -y",
+		"trust publish root --to x",
+		"export --tuf d",
+		"export --sign --tuf d -R acme/widget",
+		"export -y",
+		"diff 10001",
+		"diff 1 99999",
+		"diff --require x",
+		"diff --from x",
+		"diff --staple none",
+		"diff --git d",
+		"diff -R acme/widget 10001",
+		"export --to gh -R acme/widget",
+		"export --to gh --sign",
+		"export --to gh --key pub.pem",
+		"export --to gh --expect-identity a@example.com",
+		"export --oci oci-layout:junk:x -R acme/widget",
+		"export --oci oci:a/b:c -R acme/widget --sign",
+		"export --oci oci:a/b:c -R acme/widget --to gh",
+		"sign -y --without-v1 --signing-config signing.json",
+		"bind --without-v1 --signing-config signing.json",
+		"bind --signing-config junk",
+		"init --signing-config junk",
+		"sign -y --git none",
+		"bind --git none",
+		"status --git none",
+		"edit --git none",
+		"renew --git none",
+		"init --git none",
+		"init --tags ** --workflow x.yml",
+		"init --artifacts a//b",
+		"init --name a\x01b",
+		"init --recovery x",
+		"init --repository acme/widget --workflow x.yml --program x@latest",
+		"approve -R acme/widget -y sha256:"+strings.Repeat("0", 64),
+		"approve -R acme/widget -y sha256:0",
+		"approve -R acme/widget -y --directory junk widget_1",
+		"sign-release -R acme/widget --checkout none widget_1",
 		"sign-release -R acme/widget --key pub.pem --token-env X widget_1",
-		"sign-release -R acme/widget --key pub.pem --token-metadata widget_1", "authorize --checkout none",
-		"authorize --preflight --receipt x", "authorize --preflight --stage publish", "authorize --format x",
-		"trust update nobody", "trust update public-good nobody", "trust export nobody -o x",
-		"trust export public-good -o junk", "trust export public-good -o oci-layout:junk",
+		"sign-release -R acme/widget --key pub.pem --token-metadata widget_1",
+		"authorize --checkout none",
+		"authorize --preflight --receipt x",
+		"authorize --preflight --stage publish",
+		"authorize --format x",
+		"trust update nobody",
+		"trust update public-good nobody",
+		"trust export nobody -o x",
+		"trust export public-good -o junk",
+		"trust export public-good -o oci-layout:junk",
 		"trust export public-good -o oci:a/b@sha256:"+strings.Repeat("0", 64),
 
-		"hand-in", "hand-in x", "hand-in -R x:y", "hand-in -R acme/widget --directory junk", "hand-in -R acme/widget --directory none", "hand-in --git none --directory none", "hand-in --git . --directory junk", "hand-in -R acme/widget --git d",
-		"hand-in -R acme/widget --trust-root none", "hand-in -R acme/widget -o junk", "hand-in -R acme/widget --trusted-root root.json", "bind --hand-in junk", "bind --hand-in none",
-		"doctor x", "doctor --releases 0", "doctor --releases 31", "doctor --releases x", "doctor -R x:y", "doctor --forge x",
-		"doctor --github-token", "doctor --git none", "doctor --format sarif", "doctor -R acme/widget --require x",
-		"evidence show none", "evidence show junk --directory junk", "import aqua none", "check none", "version x", "nonsense",
+		"hand-in",
+		"hand-in x",
+		"hand-in -R x:y",
+		"hand-in -R acme/widget --directory junk",
+		"hand-in -R acme/widget --directory none",
+		"hand-in --git none --directory none",
+		"hand-in --git . --directory junk",
+		"hand-in -R acme/widget --git d",
+		"hand-in -R acme/widget --trust-root none",
+		"hand-in -R acme/widget -o junk",
+		"hand-in -R acme/widget --trusted-root root.json",
+		"bind --hand-in junk",
+		"bind --hand-in none",
+		"doctor x", "doctor --releases 0", "doctor --releases 31", "doctor --releases x", "doctor -R x:y",
+		"doctor --forge x", "doctor --github-token", "doctor --git none", "doctor --format sarif",
+		"doctor -R acme/widget --require x",
+		"evidence show none",
+		"evidence show junk --directory junk",
+		"import aqua none",
+		"check none",
+		"version x",
+		"nonsense",
 	)
 	if runtime.GOOS == "linux" { // where nobody can make a file
-		all = append(all, "verify -R acme/widget --report /proc/x widget_1",
+		all = append(
+			all,
+			"verify -R acme/widget --report /proc/x widget_1",
 			"verify -R acme/widget --download /proc pkg:npm/widget@1",
-			"verify -R acme/widget --download /proc/x/y pkg:npm/widget@1", "lock -R acme/widget -o /proc/x",
-			"export-bundle -R acme/widget -o /proc/x", "export --oci oci-layout:/proc/x:y -R acme/widget",
-			"sign -y --output /proc/x", "bind --output /proc", "approve -R acme/widget -y --output /proc/x --tag v1 widget_1",
-			"authorize --report /proc/x", "authorize --receipt /proc/x", "trust export public-good -o /proc/x")
+			"verify -R acme/widget --download /proc/x/y pkg:npm/widget@1",
+			"lock -R acme/widget -o /proc/x",
+			"export-bundle -R acme/widget -o /proc/x",
+			"export --oci oci-layout:/proc/x:y -R acme/widget",
+			"sign -y --output /proc/x",
+			"bind --output /proc",
+			"approve -R acme/widget -y --output /proc/x --tag v1 widget_1",
+			"authorize --report /proc/x",
+			"authorize --receipt /proc/x",
+			"trust export public-good -o /proc/x",
+		)
 	}
 	var walk func(*cobra.Command)
 	walk = func(c *cobra.Command) {
 		name := strings.TrimPrefix(c.CommandPath(), "repopolicy ")
-		if c.HasParent() && !slices.ContainsFunc(all, func(row string) bool { return strings.HasPrefix(row+" ", name+" ") }) {
+		if c.HasParent() &&
+			!slices.ContainsFunc(all, func(row string) bool { return strings.HasPrefix(row+" ", name+" ") }) {
 			t.Errorf("%s has no row", name)
 		}
 		for _, sub := range c.Commands() {
@@ -155,7 +282,9 @@ func TestUsageFirst(t *testing.T) {
 	walk(Command())
 	for _, args := range all {
 		for _, vars := range []map[string]string{{}, job} {
-			if vars["GITHUB_ACTIONS"] != "" && !strings.HasPrefix(args, "authorize") && !strings.HasPrefix(args, "sign-release") || len(vars) > 0 && (strings.Contains(args, "sign-release -R acme/widget  w")) {
+			if vars["GITHUB_ACTIONS"] != "" && !strings.HasPrefix(args, "authorize") &&
+				!strings.HasPrefix(args, "sign-release") ||
+				len(vars) > 0 && (strings.Contains(args, "sign-release -R acme/widget  w")) {
 				continue
 			}
 			env.Getenv = func(name string) string { return vars[name] }
@@ -163,7 +292,8 @@ func TestUsageFirst(t *testing.T) {
 			env.Stdout, env.Stderr = &out, &out
 			*asked = nil
 			code := Main(strings.Fields(args), env)
-			if code != 2 && !(strings.Contains(args, "evidence show junk") || len(vars) > 0 && strings.Contains(args, "--key") || code == 6 && strings.Contains(args, "--signing-config junk")) {
+			if code != 2 &&
+				!(strings.Contains(args, "evidence show junk") || len(vars) > 0 && strings.Contains(args, "--key") || code == 6 && strings.Contains(args, "--signing-config junk")) {
 				t.Errorf("%s %v: exit %d\n%s", args, vars, code, out.String())
 			} else if code == 2 && strings.Contains(out.String(), "unknown flag") && !strings.Contains(args, "no-such-flag") && !strings.Contains(args, "nonsense") {
 				t.Errorf("%s: the row is about a flag that there is not\n%s", args, out.String())

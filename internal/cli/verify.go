@@ -94,11 +94,17 @@ func (o *verifyOptions) flags(cmd *cobra.Command) {
 	f.Var(&o.Git, "git",
 		"read Git tags from the repository in this directory instead of here, and look for commits in its history")
 	o.FromFlag(cmd)
-	f.StringArrayVarP(&o.bundles, "bundle", "b", nil, "use this `FILE` as evidence for every artifact, or as a checksum file that lists them; may be repeated")
+	f.StringArrayVarP(
+		&o.bundles, "bundle", "b", nil,
+		"use this `FILE` as evidence for every artifact, or as a checksum file that lists them; may be repeated",
+	)
 	o.RootFlags(cmd, "; may be repeated, each is used alone")
 	f.BoolVar(&o.Offline, "offline", false, "do not use the network; the trusted root comes from a file or the cache")
 	o.airgap.Kind = "FILE"
-	f.Var(&o.airgap, "airgap", "judge by what this file of export-bundle carries, without a network; -R, --lock or --pin says which repository is meant")
+	f.Var(
+		&o.airgap, "airgap",
+		"judge by what this file of export-bundle carries, without a network; -R, --lock or --pin says which repository is meant",
+	)
 	f.Var(&o.cooldown, "cooldown", "refuse releases that were signed less than this long ago, such as 72h")
 	f.Var(&o.asOf, "as-of", "judge as of this moment instead of now")
 	f.Var(&o.identity, "certificate-identity", "demand this signer: exact e-mail address or URI")
@@ -151,7 +157,8 @@ func (a *app) verdict(ctx context.Context, o *verifyOptions, args []string, full
 		options = append(options, repopolicy.Explain())
 	}
 	progress, stop := a.progress(o, func(n int) { a.criteria(q.summary(p), n) })
-	v, err := q.client.Verify(ctx, p, append(options, repopolicy.Progress(progress))...)
+	q.client.Progress = progress
+	v, err := q.client.Verify(ctx, p, options...)
 	stop()
 	if err != nil {
 		return err

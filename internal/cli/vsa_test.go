@@ -56,7 +56,13 @@ func TestVSA(t *testing.T) {
 			}
 			continue
 		}
-		b, err := sigstore.ParseBundle(inst.Sign(sigstoretest.Request{Statement: out.Bytes(), SAN: "verifier@example.com", Issuer: "https://accounts.google.com"}))
+		b, err := sigstore.ParseBundle(
+			inst.Sign(
+				sigstoretest.Request{
+					Statement: out.Bytes(), SAN: "verifier@example.com", Issuer: "https://accounts.google.com",
+				},
+			),
+		)
 		if err != nil {
 			t.Errorf("%s: %v", c.args, err)
 			continue
@@ -81,7 +87,10 @@ func TestVSA(t *testing.T) {
 			t.Errorf("%s: %s %s", c.args, p.GetVerificationResult(), d)
 		}
 		if p.GetResourceUri() != "https://github.com/acme/widget" || len(p.GetPolicy().GetDigest()["sha256"]) != 64 || p.GetPolicy().GetUri() != "policy.toml" ||
-			p.GetVerifier().GetId() != "https://"+spelling.Name || !p.GetTimeVerified().IsValid() || p.GetSlsaVersion() != "1.0" || len(p.GetDependencyLevels()) != 0 {
+			p.GetVerifier().GetId() != "https://"+spelling.Name ||
+			!p.GetTimeVerified().IsValid() ||
+			p.GetSlsaVersion() != "1.0" ||
+			len(p.GetDependencyLevels()) != 0 {
 			t.Errorf("%s: %s", c.args, raw.Predicate)
 		}
 		if len(p.GetInputAttestations()) != c.inputs {
@@ -101,7 +110,8 @@ func TestVSA(t *testing.T) {
 // TestVSAInputs: all evidence or none.
 func TestVSAInputs(t *testing.T) {
 	file := &report.Evidence{Path: "a", Digest: "sha256:" + strings.Repeat("0a", 32)}
-	if got := report.InputAttestations([]*report.Evidence{file}); len(got) != 1 || got[0].Digest["sha256"] != strings.Repeat("0a", 32) {
+	if got := report.InputAttestations([]*report.Evidence{file}); len(got) != 1 ||
+		got[0].Digest["sha256"] != strings.Repeat("0a", 32) {
 		t.Errorf("%v", got)
 	}
 	if got := report.InputAttestations([]*report.Evidence{file, {Path: "layout"}}); got != nil {

@@ -86,7 +86,10 @@ func TestWrites(t *testing.T) {
 			if entries, _ := os.ReadDir(filepath.Join(top, "elsewhere")); len(entries) > 0 {
 				t.Errorf("written elsewhere: %v", entries)
 			}
-			if !strings.Contains(talk.String(), "symbolic link") && !strings.Contains(talk.String(), "named pipe") && !strings.Contains(talk.String(), "directory") && !strings.Contains(talk.String(), "not a regular file") && !strings.Contains(talk.String(), "escapes") {
+			if !strings.Contains(talk.String(), "symbolic link") && !strings.Contains(talk.String(), "named pipe") &&
+				!strings.Contains(talk.String(), "directory") &&
+				!strings.Contains(talk.String(), "not a regular file") &&
+				!strings.Contains(talk.String(), "escapes") {
 				t.Errorf("it is not said why: %s", &talk)
 			}
 		})

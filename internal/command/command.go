@@ -163,18 +163,17 @@ func (r *Run) Report(err error) policy.Class {
 		return d.Class
 	}
 	f := FaultOf(err)
-	info := f.Reason.Info()
 	r.Err.Line("error: %s", f.Text)
 	for _, line := range f.More {
 		r.Err.Line("  %s", line)
 	}
 	if f.Hint == "" {
-		f.Hint = info.Hint
+		f.Hint = f.Reason.Hint()
 	}
 	if f.Hint != "" {
 		r.Err.Line("hint: %s", f.Hint)
 	}
-	return info.Class
+	return f.Reason.Class()
 }
 
 // FaultOf returns what ended a run before it could decide; nil if nothing did.

@@ -10,7 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/repopolicy/repopolicy/internal/identity"
-	"github.com/repopolicy/repopolicy/oidc"
+	"github.com/repopolicy/repopolicy/internal/jwt"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -77,7 +77,7 @@ func Whoever(ids []policy.Identity) string {
 // a provider speaks for another one, who of the two depends on the certificate
 // authority. The issuers are those of the policy and where people sign in.
 func Candidates(raw string, f *policy.File, signIn string) ([]policy.Identity, error) {
-	claims, err := oidc.UnverifiedClaims(raw)
+	claims, err := jwt.Unverified(raw)
 	if err != nil {
 		return nil, policy.Faultf(policy.LoginNeeded, "%s", err)
 	}

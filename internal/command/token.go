@@ -57,17 +57,26 @@ func (r *Run) Surroundings() oidc.Surroundings {
 	}
 }
 
+// NoPermission returns the fault of a job of GitHub Actions that may not have a token; nil if err
+// says something else.
+func (r *Run) NoPermission(err error) error {
+	if !errors.Is(err, oidc.ErrNoToken) || r.Getenv == nil || r.Getenv("GITHUB_ACTIONS") != "true" {
+		return nil
+	}
+	return &policy.Fault{
+		Reason: policy.NoTokenPermission, Text: "the job may not have an ID token",
+		Hint: "say `permissions: id-token: write` for this job, and for this job only",
+	}
+}
+
 // Ambient returns the token that the environment offers.
 func (r *Run) Ambient(ctx context.Context, audience string) (string, error) {
 	if r.Getenv == nil {
 		return "", oidc.ErrNoToken
 	}
 	token, err := oidc.Ambient(ctx, r.Surroundings(), audience, r.Now())
-	if errors.Is(err, oidc.ErrNoPermission) {
-		return "", &policy.Fault{
-			Reason: policy.NoTokenPermission, Text: "the job may not have an ID token",
-			Hint: "say `permissions: id-token: write` for this job, and for this job only",
-		}
+	if f := r.NoPermission(err); f != nil {
+		return "", f
 	}
 	if err != nil && !errors.Is(err, oidc.ErrNoToken) {
 		return "", policy.Faultf(policy.LoginNeeded, "%s", err)

@@ -47,7 +47,10 @@ func Open(path string) (*os.File, error) {
 
 // OpenNoFollow is [Open] for a name that nobody typed: a link is an error.
 func OpenNoFollow(path string) (*os.File, error) {
-	return named(path, fs.FileMode.IsRegular, func() (fs.FileInfo, error) { return os.Lstat(path) }, func() (*os.File, error) { return os.OpenFile(path, os.O_RDONLY|nonblock|nofollow, 0) })
+	return named(
+		path, fs.FileMode.IsRegular, func() (fs.FileInfo, error) { return os.Lstat(path) },
+		func() (*os.File, error) { return os.OpenFile(path, os.O_RDONLY|nonblock|nofollow, 0) },
+	)
 }
 
 // OpenIn opens a regular file below a directory. A link is an error, wherever it
@@ -62,7 +65,10 @@ func OpenDirIn(root *os.Root, name string) (*os.File, error) {
 }
 
 func openIn(root *os.Root, name string, want func(fs.FileMode) bool) (*os.File, error) {
-	return named(name, want, func() (fs.FileInfo, error) { return root.Lstat(name) }, func() (*os.File, error) { return root.OpenFile(name, os.O_RDONLY|nonblock, 0) })
+	return named(
+		name, want, func() (fs.FileInfo, error) { return root.Lstat(name) },
+		func() (*os.File, error) { return root.OpenFile(name, os.O_RDONLY|nonblock, 0) },
+	)
 }
 
 // replacements is how often a file may be replaced while it is opened: programs put a
@@ -71,7 +77,9 @@ const replacements = 20
 
 // named opens what has a name itself, and not what a link leads to: what was opened is
 // what was looked at. A file that was replaced by another one meanwhile is looked at again.
-func named(path string, want func(fs.FileMode) bool, look func() (fs.FileInfo, error), open func() (*os.File, error)) (*os.File, error) {
+func named(
+	path string, want func(fs.FileMode) bool, look func() (fs.FileInfo, error), open func() (*os.File, error),
+) (*os.File, error) {
 	for range replacements {
 		before, err := look()
 		if err != nil {

@@ -43,7 +43,9 @@ func TestReplaced(t *testing.T) {
 		}
 	}()
 	own := func(err error) bool {
-		return err == nil || errors.Is(err, ErrNotRegular) || errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ELOOP) || errors.As(err, new(*Refused))
+		return err == nil || errors.Is(err, ErrNotRegular) || errors.Is(err, fs.ErrNotExist) ||
+			errors.Is(err, syscall.ELOOP) ||
+			errors.As(err, new(*Refused))
 	}
 	for start := time.Now(); time.Since(start) < 300*time.Millisecond; {
 		for _, f := range []func() ([]byte, error){func() ([]byte, error) { return ReadIn(root, "x", 10) }, func() ([]byte, error) { return ReadNoFollow(at("x"), 10) }} {
@@ -51,7 +53,8 @@ func TestReplaced(t *testing.T) {
 				t.Fatalf("%q %v", data, err)
 			}
 		}
-		if data, err := Read(at("x"), 10); !own(err) || err == nil && string(data) != "text" && string(data) != "secret" {
+		if data, err := Read(at("x"), 10); !own(err) ||
+			err == nil && string(data) != "text" && string(data) != "secret" {
 			t.Fatalf("%q %v", data, err)
 		}
 	}
@@ -89,7 +92,10 @@ func TestRenamed(t *testing.T) {
 	go func() {
 		var err error
 		for err == nil && !stop.Load() {
-			err = errors.Join(os.WriteFile(filepath.Join(dir, "tmp"), []byte("text"), 0o600), os.Rename(filepath.Join(dir, "tmp"), filepath.Join(dir, "x")))
+			err = errors.Join(
+				os.WriteFile(filepath.Join(dir, "tmp"), []byte("text"), 0o600),
+				os.Rename(filepath.Join(dir, "tmp"), filepath.Join(dir, "x")),
+			)
 		}
 		done <- err
 	}()

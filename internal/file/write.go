@@ -61,12 +61,18 @@ func CheckDir(path string) error {
 // CheckIn returns why [WriteIn] would write nothing to a name below a directory; what
 // only the attempt shows is left to it.
 func CheckIn(dir, name string) error {
-	return climb(filepath.FromSlash(name), func(name string) (*place, error) { return descend(dir, filepath.Join(dir, name), 0) })
+	return climb(
+		filepath.FromSlash(name),
+		func(name string) (*place, error) { return descend(dir, filepath.Join(dir, name), 0) },
+	)
 }
 
 // CheckBelow is [CheckIn] for [WriteBelow].
 func CheckBelow(dir, name string) error {
-	return climb(filepath.Join(dir, filepath.FromSlash(name)), func(path string) (*place, error) { return placeOf(path, dir, 0) })
+	return climb(
+		filepath.Join(dir, filepath.FromSlash(name)),
+		func(path string) (*place, error) { return placeOf(path, dir, 0) },
+	)
 }
 
 // climb checks a path, or the first directory on the way to it that has to be made.
@@ -254,7 +260,8 @@ func placeIn(dir, name string, perm fs.FileMode) (*place, error) {
 func topOf(abs, within string) (string, error) {
 	top := filepath.Dir(abs)
 	take := func(dir string) {
-		if rel, err := filepath.Rel(dir, abs); err == nil && filepath.IsLocal(rel) && dir != filepath.Dir(dir) && len(dir) < len(top) {
+		if rel, err := filepath.Rel(dir, abs); err == nil && filepath.IsLocal(rel) && dir != filepath.Dir(dir) &&
+			len(dir) < len(top) {
 			top = dir
 		}
 	}
@@ -317,7 +324,9 @@ func enter(dir *os.Root, name, path string, mode fs.FileMode) (*os.Root, error) 
 	case err != nil:
 		return nil, err
 	case info.Mode()&fs.ModeSymlink != 0:
-		return nil, &Refused{path, "it is a symbolic link, through which nothing is written; name the directory that is meant"}
+		return nil, &Refused{
+			path, "it is a symbolic link, through which nothing is written; name the directory that is meant",
+		}
 	case !info.IsDir():
 		return nil, &Refused{path, "it is not a directory"}
 	}

@@ -81,7 +81,8 @@ func TestWrite(t *testing.T) {
 				if _, err := os.Lstat(outside); err == nil {
 					t.Fatal("it was written elsewhere")
 				}
-				if after, err := os.Lstat(node); c.stays && (err != nil || !os.SameFile(before, after) || before.Mode() != after.Mode()) {
+				if after, err := os.Lstat(node); c.stays &&
+					(err != nil || !os.SameFile(before, after) || before.Mode() != after.Mode()) {
 					t.Errorf("what was there is now %v, %v", after, err)
 				}
 				if entries, _ := os.ReadDir("tree"); len(entries) > 1 {
@@ -141,7 +142,8 @@ func TestWriteDevice(t *testing.T) {
 			t.Skip(err)
 		}
 		err = Write(path, []byte("x"), 0o600)
-		if after, serr := os.Lstat(path); serr != nil || !os.SameFile(before, after) || (err == nil) != ok || !ok && !errors.Is(err, syscall.ENOSPC) {
+		if after, serr := os.Lstat(path); serr != nil || !os.SameFile(before, after) || (err == nil) != ok ||
+			!ok && !errors.Is(err, syscall.ENOSPC) {
 			t.Errorf("%s: %v, %v", path, err, serr)
 		}
 	}

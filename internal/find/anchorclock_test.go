@@ -29,12 +29,23 @@ import (
 
 // root publishes a root that one key signs at that time, snapshot and timestamp for so
 // many days, and returns where it is.
-func root(t *testing.T, at time.Time, days int, key author.Key, signer author.Signer, keyTypes map[string]tuf.KeyType, targets map[string][]byte) string {
+func root(
+	t *testing.T, at time.Time, days int, key author.Key, signer author.Signer, keyTypes map[string]tuf.KeyType,
+	targets map[string][]byte,
+) string {
 	t.Helper()
 	online, machine := newKey(t)
-	people, often := author.Setup{Keys: []author.Key{key}, Threshold: 1}, author.Setup{Keys: []author.Key{online}, Threshold: 1, Days: days}
+	people, often := author.Setup{Keys: []author.Key{key}, Threshold: 1}, author.Setup{
+		Keys: []author.Key{online}, Threshold: 1, Days: days,
+	}
 	dir := filepath.Join(t.TempDir(), "root")
-	r, err := author.Create(dir, at, map[string]author.Setup{author.Root: people, author.Targets: people, author.Snapshot: often, author.Timestamp: often})
+	r, err := author.Create(
+		dir,
+		at,
+		map[string]author.Setup{
+			author.Root: people, author.Targets: people, author.Snapshot: often, author.Timestamp: often,
+		},
+	)
 	check(t, err)
 	defer r.Close()
 	for path, data := range targets {

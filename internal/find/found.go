@@ -44,15 +44,14 @@ func (f *Found) Usable(now time.Time) error {
 	if !refused && len(f.Versions()) == 0 { // nor was there one when it was looked for
 		d, refused = t.DecideAdopted(policy.Request{Now: now, Skew: Skew})
 	}
-	info := d.Reason.Info()
-	switch info.Class {
+	switch d.Reason.Class() {
 	case policy.ClassDeny, policy.ClassOK:
 		return nil // about the empty claim, not about the chain
 	}
 	if !refused {
 		return nil
 	}
-	out := policy.Faultf(d.Reason, "%s: %s", f.Repository, info.Text)
+	out := policy.Faultf(d.Reason, "%s: %s", f.Repository, d.Reason.Text())
 	if d.Detail != "" {
 		out.Text += ": " + d.Detail
 	}

@@ -19,7 +19,6 @@ import (
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/trust"
 	"github.com/repopolicy/repopolicy/policy"
-	"github.com/repopolicy/repopolicy/policy/chain"
 )
 
 // Watch is what a run knows of the logs of a trusted root and of time, beside the policy.
@@ -110,7 +109,7 @@ func (w *Watch) Same(ctx context.Context, v *sigstore.Verified) (notes []policy.
 		case errors.Is(err, rekor.ErrLogFork):
 			return nil, &release.Failure{Reason: policy.LogForked, Detail: err.Error()}
 		case errors.As(err, &u) && u.Unasked && !w.oneLog:
-			notes = append(notes, chain.Unshown(err.Error()))
+			notes = append(notes, policy.Note{Code: string(policy.LogUnproven), Text: err.Error()})
 		case errors.As(err, &u):
 			return nil, &release.Failure{Reason: policy.LogUnproven, Detail: err.Error()}
 		default:

@@ -80,10 +80,10 @@ type Gate struct {
 // Asked is what a run wants to release, beside what it shows of itself.
 type Asked struct {
 	Stage     policy.Stage
-	Tag       string         // "" for that of the run
-	Commit    string         // "" for that of the run
-	Statement bool           // what will be signed is a release statement that names the tag
-	Narrow    *policy.Narrow // the one who may, beside what the policy says; nil for any
+	Tag       string               // "" for that of the run
+	Commit    string               // "" for that of the run
+	Statement bool                 // what will be signed is a release statement that names the tag
+	Narrow    *policy.FlagIdentity // the one who may, beside what the policy says; nil for any
 	// Checkout is a directory of a work tree that has to be of the commit; "" for none, and
 	// May says that there need not be one.
 	Checkout string

@@ -11,6 +11,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -267,8 +268,8 @@ func TestOpen(t *testing.T) {
 func TestSuggestions(t *testing.T) {
 	p := initialise(t)
 	p.history(1)
-	if url, err := p.open().Origin(); url != "" || err != nil {
-		t.Errorf("%q %v", url, err)
+	if urls, err := p.open().Remotes(); len(urls) != 0 || err != nil {
+		t.Errorf("%q %v", urls, err)
 	}
 	p.run("tag", "v2")
 	p.run("pack-refs", "--all")
@@ -280,8 +281,9 @@ func TestSuggestions(t *testing.T) {
 	if tags, err := r.Tags(); err != nil || strings.Join(tags, " ") != "a/v1 v2 v3" {
 		t.Errorf("%v %v", tags, err)
 	}
-	if url, err := r.Origin(); err != nil || url != "https://example.com/a/b" {
-		t.Errorf("%q %v", url, err)
+	want := map[string]string{"origin": "https://example.com/a/b", "other": "https://example.com/c/d"}
+	if urls, err := r.Remotes(); err != nil || !maps.Equal(urls, want) {
+		t.Errorf("%q %v", urls, err)
 	}
 }
 

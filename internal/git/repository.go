@@ -164,7 +164,8 @@ func (r *Repository) eachSetting(do func(section, subsection, key, value string)
 	return err
 }
 
-// Remotes returns the URLs of all remotes by their names. Like Origin, they are suggestions.
+// Remotes returns the URLs of all remotes by their names, as the repository's configuration has
+// them. They are suggestions for a person, never trusted.
 func (r *Repository) Remotes() (map[string]string, error) {
 	out := map[string]string{}
 	err := r.eachSetting(func(section, name, key, value string) {
@@ -174,10 +175,6 @@ func (r *Repository) Remotes() (map[string]string, error) {
 	})
 	return out, err
 }
-
-// Origin returns the URL of the remote origin as the repository's configuration
-// has it, "" if there is none. It is a suggestion for a person, never trusted.
-func (r *Repository) Origin() (string, error) { return r.config("remote", "origin", "url") }
 
 // checkFormat looks at the two settings that say how to read everything else.
 func (r *Repository) checkFormat() error {

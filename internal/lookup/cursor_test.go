@@ -53,7 +53,8 @@ func FuzzCursor(f *testing.F) {
 		}
 		for _, l := range found.Leaves {
 			at := l.Facts().Entry
-			if at.Index < 0 || at.Index >= int64(len(good.Bodies)) || l.Facts().Binding.Repository != bindtest.Locator(t, bindtest.Widget) {
+			if at.Index < 0 || at.Index >= int64(len(good.Bodies)) ||
+				l.Facts().Binding.Repository != bindtest.Locator(t, bindtest.Widget) {
 				t.Errorf("a leaf at %d", at.Index)
 			}
 		}

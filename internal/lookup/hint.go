@@ -36,7 +36,9 @@ const (
 
 // ErrFlooded is the error of a look-up in an index with more unknown entries
 // than are fetched: what else is there cannot be known.
-var ErrFlooded = errors.New("index-flooded: the index lists more unknown entries for this repository than are looked at in one run")
+var ErrFlooded = errors.New(
+	"index-flooded: the index lists more unknown entries for this repository than are looked at in one run",
+)
 
 // floodHint says what helps against [ErrFlooded].
 const floodHint = "what was looked at is remembered, so that a later run gets further; " +
@@ -182,7 +184,9 @@ func (h *Hint) sort(names []string, q bindings.Query) (out todo) {
 		}
 	}
 	if h.Entries != nil { // those first that were not looked at for the longest time
-		slices.SortStableFunc(out.again, func(a, b string) int { return cmp.Compare(h.Entries.Age(b), h.Entries.Age(a)) })
+		slices.SortStableFunc(
+			out.again, func(a, b string) int { return cmp.Compare(h.Entries.Age(b), h.Entries.Age(a)) },
+		)
 	}
 	return out
 }

@@ -34,7 +34,8 @@ import (
 func TestIndex(t *testing.T) {
 	c := bindtest.NewChained(t, 1)
 	resolved := c.Resolve(c.Files, c.Hint(&bindtest.Index{List: bindtest.List(c.Names...)})).Chain
-	if resolved.Reason() != "" || len(resolved.Versions()) != 2 || resolved.View().Completeness != chain.CompleteHinted {
+	if resolved.Reason() != "" || len(resolved.Versions()) != 2 ||
+		resolved.View().Completeness != chain.CompleteHinted {
 		t.Fatalf("%s %+v", resolved.Reason(), resolved.Problems())
 	}
 	beyond := bindtest.Decide(resolved) // whatever it is: the chain is not at fault
@@ -157,15 +158,19 @@ func TestIndex(t *testing.T) {
 			}
 			res := c.Resolve(c.Files, h)
 			if err == nil {
-				if len(found.Leaves) != x.leaves || found.Completeness != chain.CompleteHinted || res.Chain.Reason() != "" || bindtest.Decide(res.Chain) != beyond {
+				if len(found.Leaves) != x.leaves || found.Completeness != chain.CompleteHinted ||
+					res.Chain.Reason() != "" ||
+					bindtest.Decide(res.Chain) != beyond {
 					t.Errorf("%d leaves, %s, %s", len(found.Leaves), found.Completeness, res.Chain.Reason())
 				}
 				return
 			}
-			if found.Leaves != nil || found.Completeness != chain.CompleteNone && found.Completeness != (bindings.Found{}).Completeness {
+			if found.Leaves != nil ||
+				found.Completeness != chain.CompleteNone && found.Completeness != (bindings.Found{}).Completeness {
 				t.Errorf("something was found beside an error: %+v", found)
 			}
-			if len(res.Failed) != 1 || res.Chain.View().Completeness != chain.CompleteNone || bindtest.Decide(res.Chain) != policy.BelowRequired {
+			if len(res.Failed) != 1 || res.Chain.View().Completeness != chain.CompleteNone ||
+				bindtest.Decide(res.Chain) != policy.BelowRequired {
 				t.Errorf("%v %s: decided %s", res.Failed, res.Chain.View().Completeness, bindtest.Decide(res.Chain))
 			}
 		})
@@ -199,8 +204,12 @@ func TestIndexHides(t *testing.T) {
 		"of an event of anyone": bindtest.Workflow(bindtest.Widget, three),
 		// What Rekor v1 puts into its index under our name (case 237).
 		"that names us in a digest": {
-			Statement: []byte(`{"_type":"https://in-toto.io/Statement/v1","predicateType":"x","predicate":{},"subject":[{"name":"x","digest":{"https":"//github.com/acme/widget","sha256":"` + bindtest.Locator(t, bindtest.Widget).Anchor() + `"}}]}`),
-			SAN:       "mallory@example.com", Issuer: "https://accounts.google.com", Intoto: true,
+			Statement: []byte(
+				`{"_type":"https://in-toto.io/Statement/v1","predicateType":"x","predicate":{},"subject":[{"name":"x","digest":{"https":"//github.com/acme/widget","sha256":"` + bindtest.Locator(t, bindtest.Widget).
+					Anchor() +
+					`"}}]}`,
+			),
+			SAN: "mallory@example.com", Issuer: "https://accounts.google.com", Intoto: true,
 		},
 	}
 	r := junk["of an event of anyone"]
@@ -215,7 +224,10 @@ func TestIndexHides(t *testing.T) {
 	}
 	// What claims to be a binding under a certificate of nobody does not count
 	// under this trusted root.
-	strangers := []sigstoretest.Request{bindtest.Workflow(bindtest.Widget, three), bindtest.Workflow(bindtest.Widget, three), bindtest.Workflow(bindtest.Widget, three)}
+	strangers := []sigstoretest.Request{
+		bindtest.Workflow(bindtest.Widget, three), bindtest.Workflow(bindtest.Widget, three),
+		bindtest.Workflow(bindtest.Widget, three),
+	}
 	strangers[0].SelfSigned, strangers[0].Key = true, bindtest.EcKey(t)
 	strangers[1].Issue = sigstoretest.New(t)
 	strangers[2].NoSCT = true
@@ -247,7 +259,11 @@ func TestIndexHides(t *testing.T) {
 		}
 	}
 	// Another table, function or trusted root may see bindings in them.
-	table, err := bindings.ParseForges([]byte(`{"schema":"` + bindings.ForgesSchema + `","forges":[{"host":"git.example.com","kind":"github","issuers":["https://git.example.com/oidc"]}]}`))
+	table, err := bindings.ParseForges(
+		[]byte(
+			`{"schema":"` + bindings.ForgesSchema + `","forges":[{"host":"git.example.com","kind":"github","issuers":["https://git.example.com/oidc"]}]}`,
+		),
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -317,7 +333,10 @@ func FuzzEntryV1(f *testing.F) {
 func TestForkedFiles(t *testing.T) {
 	c := bindtest.NewChained(t, 1)
 	forked := c.Inst.Fork()
-	r := sigstoretest.Request{Statement: c.One, SAN: "alice@example.com", Issuer: "https://accounts.google.com", Log: sigstoretest.LogV1, TSA: true, At: c.Next()}
+	r := sigstoretest.Request{
+		Statement: c.One, SAN: "alice@example.com", Issuer: "https://accounts.google.com", Log: sigstoretest.LogV1,
+		TSA: true, At: c.Next(),
+	}
 	for name, x := range map[string]struct {
 		insts []*sigstoretest.Instance
 		fork  bool
@@ -327,7 +346,9 @@ func TestForkedFiles(t *testing.T) {
 	} {
 		files := slices.Clone(c.Files)
 		for i, inst := range x.insts {
-			files = append(files, bindings.File{Name: bindings.SignatureName(1, []byte{byte(i)}, true), Data: inst.Sign(r)})
+			files = append(
+				files, bindings.File{Name: bindings.SignatureName(1, []byte{byte(i)}, true), Data: inst.Sign(r)},
+			)
 		}
 		res := c.Resolve(files, c.Hint(&bindtest.Index{List: bindtest.List(c.Names...)}))
 		if (res.Fork != nil) != x.fork || (bindtest.Decide(res.Chain).Class() == policy.ClassAlarm) != x.fork {
@@ -342,8 +363,14 @@ func TestHintGeneration(t *testing.T) {
 	c := bindtest.NewChained(t, 1)
 	p := &bindtest.Prover{Inst: c.Inst}
 	log := c.Root.Logs()[0].ID
-	h := &lookup.Hint{Root: c.Root, Client: c.Prover(p, bindtest.NewState(t)).Clients[log], Now: func() time.Time { return sigstoretest.Now }, Log: log}
-	if _, err := h.Find(t.Context(), bindings.Query{Repository: bindtest.Locator(t, bindtest.Widget), Generations: map[string]int{h.Log: 2}}); !errors.Is(err, bindings.ErrNoIndex) || len(p.Asked) > 0 {
+	h := &lookup.Hint{
+		Root: c.Root, Client: c.Prover(p, bindtest.NewState(t)).Clients[log],
+		Now: func() time.Time { return sigstoretest.Now }, Log: log,
+	}
+	if _, err := h.Find(t.Context(), bindings.Query{Repository: bindtest.Locator(t, bindtest.Widget), Generations: map[string]int{h.Log: 2}}); !errors.Is(
+		err, bindings.ErrNoIndex,
+	) ||
+		len(p.Asked) > 0 {
 		t.Errorf("%v, asked %v", err, p.Asked)
 	}
 	s := c.Scan(&bindtest.Tiles{}, bindtest.NewState(t))
@@ -363,7 +390,9 @@ func TestHintDeadline(t *testing.T) {
 	c := bindtest.NewChained(t, 1)
 	var junk []string
 	for range 2 * rekor.EntriesBatch {
-		name, _, _ := c.Log(sigstoretest.Request{Statement: c.One, SAN: "mallory@example.com", Issuer: "https://accounts.google.com"})
+		name, _, _ := c.Log(
+			sigstoretest.Request{Statement: c.One, SAN: "mallory@example.com", Issuer: "https://accounts.google.com"},
+		)
 		junk = append(junk, name)
 	}
 	release := make(chan struct{})

@@ -66,7 +66,8 @@ func TestIndexRelogged(t *testing.T) {
 	q := c.Query()
 	place := policy.Entry{Log: c.Inst.IDV1(), Index: 1_000_999}
 	q.Known = map[string][]policy.Entry{hidden[rekor.ShardDigits:]: {place}}
-	if found, err := c.Hint(&bindtest.Index{List: bindtest.List(hidden)}).Find(t.Context(), q); err != nil || len(found.Leaves) != 1 {
+	if found, err := c.Hint(&bindtest.Index{List: bindtest.List(hidden)}).Find(t.Context(), q); err != nil ||
+		len(found.Leaves) != 1 {
 		t.Errorf("at hand from another shard: %d leaves, %v", len(found.Leaves), err)
 	}
 }
@@ -84,14 +85,17 @@ func TestIndexLies(t *testing.T) {
 		for name := range of {
 			names = append(names, name)
 		}
-		return &bindtest.Index{List: bindtest.List(names...), Entries: func(asked []string, _ []map[string]json.RawMessage) string {
-			var out []map[string]json.RawMessage
-			for _, u := range asked {
-				out = append(out, map[string]json.RawMessage{u: c.V1[of[u]]})
-			}
-			text, _ := json.Marshal(out)
-			return string(text)
-		}}
+		return &bindtest.Index{
+			List: bindtest.List(names...),
+			Entries: func(asked []string, _ []map[string]json.RawMessage) string {
+				var out []map[string]json.RawMessage
+				for _, u := range asked {
+					out = append(out, map[string]json.RawMessage{u: c.V1[of[u]]})
+				}
+				text, _ := json.Marshal(out)
+				return string(text)
+			},
+		}
 	}
 	remembered := &bindtest.Remembering{}
 	h := c.Hint(show(map[string]string{hidden: late}))
@@ -105,7 +109,8 @@ func TestIndexLies(t *testing.T) {
 		t.Errorf("the lie is believed: %q", res.Chain.Reason())
 	}
 	for _, of := range []map[string]string{{hidden: late, late: late}, {hidden: hidden, late: hidden}} {
-		if _, err := c.Hint(show(of)).Find(t.Context(), c.Query()); err == nil || !strings.Contains(err.Error(), "at one place") {
+		if _, err := c.Hint(show(of)).Find(t.Context(), c.Query()); err == nil ||
+			!strings.Contains(err.Error(), "at one place") {
 			t.Errorf("one entry for two names: %v", err)
 		}
 	}
@@ -146,10 +151,13 @@ func TestIndexFlood(t *testing.T) {
 	inTime := certificateTime(t, c, elsewhere)
 	const limit = 60
 	open := c.Root
-	ended, err := sigstore.ParseRoot("test", c.Inst.Root(sigstoretest.RootOptions{Mutate: func(tr *prototrust.TrustedRoot) {
-		tr.Tlogs = tr.Tlogs[:1]
-		tr.Tlogs[0].PublicKey.ValidFor.End = timestamppb.New(sigstoretest.Now.AddDate(1, 0, 0))
-	}}))
+	ended, err := sigstore.ParseRoot(
+		"test",
+		c.Inst.Root(sigstoretest.RootOptions{Mutate: func(tr *prototrust.TrustedRoot) {
+			tr.Tlogs = tr.Tlogs[:1]
+			tr.Tlogs[0].PublicKey.ValidFor.End = timestamppb.New(sigstoretest.Now.AddDate(1, 0, 0))
+		}}),
+	)
 	bindtest.Check(t, err)
 	for name, junk := range map[string]func(i int) string{
 		"any artifact":            func(i int) string { return add([]byte(fmt.Sprintf(`{"kind":"rekord","n":%d}`, i)), sigstoretest.Now) },
@@ -183,7 +191,8 @@ func TestIndexFlood(t *testing.T) {
 			for _, err := range first.Failed {
 				why = err
 			}
-			if !errors.Is(why, lookup.ErrFlooded) || bindtest.Decide(first.Chain) != policy.BelowRequired || fetched != limit {
+			if !errors.Is(why, lookup.ErrFlooded) || bindtest.Decide(first.Chain) != policy.BelowRequired ||
+				fetched != limit {
 				t.Fatalf("first run: %v, %d entries fetched", why, fetched)
 			}
 			for _, flag := range []string{"--directory", "--staple", "--lock"} {
@@ -195,7 +204,8 @@ func TestIndexFlood(t *testing.T) {
 			if len(second.Failed) > 0 || second.Chain.Reason() != "" || fetched > 20+len(c.Names)+lookup.MaxAgain {
 				t.Errorf("second run: %v %s, %d entries fetched", second.Failed, second.Chain.Reason(), fetched)
 			}
-			if third, fetched := run(append(slices.Clone(names), hidden)); third.Chain.Reason() != policy.Undisclosed || fetched > 1+len(c.Names)+lookup.MaxAgain {
+			if third, fetched := run(append(slices.Clone(names), hidden)); third.Chain.Reason() != policy.Undisclosed ||
+				fetched > 1+len(c.Names)+lookup.MaxAgain {
 				t.Errorf("a binding among it: %q, %d entries fetched", third.Chain.Reason(), fetched)
 			}
 		})
@@ -225,7 +235,8 @@ func TestIndexPassedOver(t *testing.T) {
 		// Without files nothing says at first which number it is.
 		h := c.Hint(&bindtest.Index{List: bindtest.List(append(slices.Clone(c.Names), name)...), Renamed: true})
 		h.Entries = remembered
-		if res := c.Resolve(nil, h); res.Chain.Reason() != policy.Undisclosed || len(res.Failed) > 0 || len(remembered.Entries) < 3 {
+		if res := c.Resolve(nil, h); res.Chain.Reason() != policy.Undisclosed || len(res.Failed) > 0 ||
+			len(remembered.Entries) < 3 {
 			t.Errorf("run %d: %q %v", i, res.Chain.Reason(), res.Failed)
 		}
 		q := c.Query()
@@ -315,18 +326,23 @@ func TestIndexKnown(t *testing.T) {
 	find := func(limit int, known map[string][]policy.Entry, shown map[string]string) (lookup.Remembered, error) {
 		entries, err := state.Entries("log", c.Root, nil)
 		bindtest.Check(t, err)
-		h := c.Hint(&bindtest.Index{List: bindtest.List(listed...), Entries: func(asked []string, _ []map[string]json.RawMessage) string {
-			var out []map[string]json.RawMessage
-			for _, u := range asked {
-				of := u
-				if shown[u] != "" {
-					of = shown[u]
-				}
-				out = append(out, map[string]json.RawMessage{u: c.V1[of]})
-			}
-			text, _ := json.Marshal(out)
-			return string(text)
-		}})
+		h := c.Hint(
+			&bindtest.Index{
+				List: bindtest.List(listed...),
+				Entries: func(asked []string, _ []map[string]json.RawMessage) string {
+					var out []map[string]json.RawMessage
+					for _, u := range asked {
+						of := u
+						if shown[u] != "" {
+							of = shown[u]
+						}
+						out = append(out, map[string]json.RawMessage{u: c.V1[of]})
+					}
+					text, _ := json.Marshal(out)
+					return string(text)
+				},
+			},
+		)
 		h.Entries, h.Log = entries, log
 		h.SetLimit(limit)
 		q := c.Query()

@@ -51,7 +51,10 @@ func TestIndexUnplaced(t *testing.T) {
 	for versions, names := range map[int][]string{1: {}, 2: {name}} {
 		res := c.Resolve(c.Files, c.Hint(&bindtest.Index{List: bindtest.List(names...)}))
 		if len(res.Ignored) > 0 || res.Chain.Reason() != "" || len(res.Chain.Versions()) != versions {
-			t.Errorf("%d names: %d versions, %s, ignored %v", len(names), len(res.Chain.Versions()), res.Chain.Reason(), res.Ignored)
+			t.Errorf(
+				"%d names: %d versions, %s, ignored %v", len(names), len(res.Chain.Versions()), res.Chain.Reason(),
+				res.Ignored,
+			)
 		}
 	}
 }
@@ -81,7 +84,11 @@ func TestScanTwice(t *testing.T) {
 // and none speaks for another.
 func TestIndexes(t *testing.T) {
 	c := bindtest.NewChained(t, 1)
-	speaks, silent := &bindtest.Index{List: bindtest.List(c.Names...)}, &bindtest.Index{List: func() string { return "<!doctype html>" }}
+	speaks, silent := &bindtest.Index{
+		List: bindtest.List(c.Names...),
+	}, &bindtest.Index{
+		List: func() string { return "<!doctype html>" },
+	}
 	for name, x := range map[string]struct {
 		indexes []*bindtest.Index
 		want    chain.Completeness
@@ -91,7 +98,8 @@ func TestIndexes(t *testing.T) {
 		"the first alone":  {[]*bindtest.Index{speaks, silent}, chain.CompleteNone},
 	} {
 		res := c.Resolve(c.Files, c.Hint(x.indexes[0]), c.Hint(x.indexes[1]))
-		if got := res.Chain.View().Completeness; got != x.want || (bindtest.Decide(res.Chain) == policy.BelowRequired) != (x.want == chain.CompleteNone) {
+		if got := res.Chain.View().Completeness; got != x.want ||
+			(bindtest.Decide(res.Chain) == policy.BelowRequired) != (x.want == chain.CompleteNone) {
 			t.Errorf("%s: %s, decided %s", name, got, bindtest.Decide(res.Chain))
 		}
 	}
@@ -116,7 +124,10 @@ func TestUnreadable(t *testing.T) {
 	} {
 		c := bindtest.NewChained(t, x.generation)
 		c.Files = nil
-		c.Add("signed", sigstoretest.Request{Statement: c.One, SAN: "alice@example.com", Issuer: "https://accounts.google.com"})
+		c.Add(
+			"signed",
+			sigstoretest.Request{Statement: c.One, SAN: "alice@example.com", Issuer: "https://accounts.google.com"},
+		)
 		r := bindtest.Workflow(bindtest.Widget, c.One)
 		x.change(&r)
 		c.Add("bound", r)
@@ -132,7 +143,10 @@ func TestUnreadable(t *testing.T) {
 func TestFrozen(t *testing.T) {
 	c := bindtest.NewChained(t, 1, 2)
 	bodies := c.Inst.BodiesV2()
-	frozen := c.Scan(&bindtest.Tiles{Bodies: bodies, Checkpoint: c.Inst.CheckpointV2(bodies, c.Inst.Origin())}, bindtest.NewState(t))
+	frozen := c.Scan(
+		&bindtest.Tiles{Bodies: bodies, Checkpoint: c.Inst.CheckpointV2(bodies, c.Inst.Origin())},
+		bindtest.NewState(t),
+	)
 	frozen.Now = func() time.Time { return sigstoretest.Now.Add(-30 * 24 * time.Hour) }
 	lookups := []bindings.Lookup{c.Hint(&bindtest.Index{List: bindtest.List(c.Names...)}), frozen}
 	for range 2 {
@@ -151,8 +165,11 @@ func TestOvertaken(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	for lost, ok := range []bool{true, false} {
-		r := &bindings.Resolver{Root: c.Root, Keeper: &bindtest.Failing{Keeper: bindtest.NewState(t), Lost: lost}, Now: sigstoretest.Now}
-		if res, err := r.Resolve(ctx, bindtest.Locator(t, bindtest.Widget), c.Files); (err == nil) != ok || (res != nil) != ok {
+		r := &bindings.Resolver{
+			Root: c.Root, Keeper: &bindtest.Failing{Keeper: bindtest.NewState(t), Lost: lost}, Now: sigstoretest.Now,
+		}
+		if res, err := r.Resolve(ctx, bindtest.Locator(t, bindtest.Widget), c.Files); (err == nil) != ok ||
+			(res != nil) != ok {
 			t.Errorf("overtaken %d times: %v", lost, err)
 		}
 	}

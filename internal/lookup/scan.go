@@ -64,7 +64,9 @@ func (s *Scan) Find(ctx context.Context, q bindings.Query) (bindings.Found, erro
 	defer cancel()
 	found, err := s.find(within, q)
 	if err != nil && within.Err() != nil && ctx.Err() == nil {
-		err = fmt.Errorf("not done after %s; what was read is kept, and the next run goes on from there: %w", limit, err)
+		err = fmt.Errorf(
+			"not done after %s; what was read is kept, and the next run goes on from there: %w", limit, err,
+		)
 	}
 	return found, err
 }
@@ -188,7 +190,9 @@ func (s *Scan) binding(log string, index int64, body []byte) (bindings.Verified,
 
 // advance reads a log from its cursor to its newest checkpoint, and returns when
 // witnesses had seen that.
-func (s *Scan) advance(ctx context.Context, l sigstore.Log, q bindings.Query, keys []string) (*reading, time.Time, error) {
+func (s *Scan) advance(
+	ctx context.Context, l sigstore.Log, q bindings.Query, keys []string,
+) (*reading, time.Time, error) {
 	fail := func(err error) (*reading, time.Time, error) { return nil, time.Time{}, err }
 	client := s.Clients[l.ID]
 	if client == nil {
@@ -222,7 +226,9 @@ func (s *Scan) advance(ctx context.Context, l sigstore.Log, q bindings.Query, ke
 		why := fmt.Sprintf("a bundle shows another tree of %d entries", t.Size)
 		switch {
 		case cp.Size < t.Size:
-			return fail(fmt.Errorf("%s: stale: a checkpoint of size %d, but a bundle shows one of %d", l.URL, cp.Size, t.Size))
+			return fail(
+				fmt.Errorf("%s: stale: a checkpoint of size %d, but a bundle shows one of %d", l.URL, cp.Size, t.Size),
+			)
 		case cp.Size == t.Size && !bytes.Equal(cp.Root, t.Root):
 			return fail(&rekor.Fork{Log: l.URL, Seen: t.Note, New: note, Why: why})
 		case old.Tree.Size == t.Size && old.Tree.Root != hex.EncodeToString(t.Root):
@@ -234,7 +240,9 @@ func (s *Scan) advance(ctx context.Context, l sigstore.Log, q bindings.Query, ke
 		}
 	}
 	if cp.Size < old.Tree.Size {
-		return fail(fmt.Errorf("%s: stale: a checkpoint of size %d, but %d was seen before", l.URL, cp.Size, old.Tree.Size))
+		return fail(
+			fmt.Errorf("%s: stale: a checkpoint of size %d, but %d was seen before", l.URL, cp.Size, old.Tree.Size),
+		)
 	}
 	if old.Tree.Size > 0 {
 		root, err := hex.DecodeString(old.Tree.Root)
@@ -259,7 +267,9 @@ func (s *Scan) advance(ctx context.Context, l sigstore.Log, q bindings.Query, ke
 
 // prove demands that older trees are beginnings of the one that was read, and keeps
 // which are.
-func (s *Scan) prove(l sigstore.Log, t rekor.Tiles, r *reading, cp sigstore.Checkpoint, older []sigstore.Checkpoint) error {
+func (s *Scan) prove(
+	l sigstore.Log, t rekor.Tiles, r *reading, cp sigstore.Checkpoint, older []sigstore.Checkpoint,
+) error {
 	read := r.at(cp)
 	why := r.prove(t, cp, older)
 	if next := r.at(cp); !reflect.DeepEqual(read, next) {
@@ -280,7 +290,10 @@ func (s *Scan) prove(l sigstore.Log, t rekor.Tiles, r *reading, cp sigstore.Chec
 
 // read reads up to the checkpoint and keeps how far it came, at the end and every
 // now and then. It reports whether nobody else did in between.
-func (s *Scan) read(ctx context.Context, l sigstore.Log, t rekor.Tiles, old Cursor, r *reading, cp sigstore.Checkpoint, repo policy.Locator) (bool, error) {
+func (s *Scan) read(
+	ctx context.Context, l sigstore.Log, t rekor.Tiles, old Cursor, r *reading, cp sigstore.Checkpoint,
+	repo policy.Locator,
+) (bool, error) {
 	fork := func(seen []byte, format string, args ...any) error {
 		return &rekor.Fork{Log: l.URL, Seen: seen, New: cp.Note, Why: fmt.Sprintf(format, args...)}
 	}

@@ -92,7 +92,8 @@ func TestScan(t *testing.T) {
 			}
 			// What was not read as a whole is not kept.
 			kept, err := state.Load(c.Root.Logs()[0].ID)
-			if err != nil || (kept.Size != 0) != (x.want == bindtest.Scanned) || x.want == bindtest.Scanned && !bytes.Equal(kept.Checkpoint, x.log.Checkpoint) {
+			if err != nil || (kept.Size != 0) != (x.want == bindtest.Scanned) ||
+				x.want == bindtest.Scanned && !bytes.Equal(kept.Checkpoint, x.log.Checkpoint) {
 				t.Errorf("%d entries are kept (%v)", kept.Size, err)
 			}
 		})
@@ -168,7 +169,10 @@ func TestScanAgain(t *testing.T) {
 				var f *rekor.Fork
 				if errors.As(err, &f) {
 					var doc map[string]string
-					if err := json.Unmarshal(f.Bytes(), &doc); err != nil || doc["seen"] != string(good.Checkpoint) || doc["new"] != string(log.Checkpoint) || doc["log"] == "" || doc["why"] == "" {
+					if err := json.Unmarshal(f.Bytes(), &doc); err != nil || doc["seen"] != string(good.Checkpoint) ||
+						doc["new"] != string(log.Checkpoint) ||
+						doc["log"] == "" ||
+						doc["why"] == "" {
 						t.Errorf("the evidence is %s (%v)", f.Bytes(), err)
 					}
 				}
@@ -205,11 +209,14 @@ func TestScanRace(t *testing.T) {
 	}{"the same": {good.Bodies, false}, "another": {fork, true}} {
 		state := bindtest.NewState(t)
 		other := c.Scan(good, state)
-		s := c.Scan(&bindtest.Tiles{Bodies: x.bodies, Checkpoint: c.Inst.CheckpointV2(x.bodies, c.Inst.Origin())}, &racing{state, func() {
-			if _, err := other.Find(t.Context(), c.Query()); err != nil {
-				t.Error(err)
-			}
-		}})
+		s := c.Scan(
+			&bindtest.Tiles{Bodies: x.bodies, Checkpoint: c.Inst.CheckpointV2(x.bodies, c.Inst.Origin())},
+			&racing{state, func() {
+				if _, err := other.Find(t.Context(), c.Query()); err != nil {
+					t.Error(err)
+				}
+			}},
+		)
 		found, err := s.Find(t.Context(), c.Query())
 		if errors.Is(err, rekor.ErrLogFork) != x.fork || (err == nil) == x.fork || !x.fork && len(found.Leaves) != 4 {
 			t.Errorf("%s: %d leaves, %v", name, len(found.Leaves), err)
@@ -282,12 +289,15 @@ func TestScanMixed(t *testing.T) {
 	}{"answers": {bindtest.List(c.Names...)(), chain.CompleteHinted}, "does not": {"<!doctype html>", chain.CompleteNone}} {
 		x := x
 		for _, first := range []bool{true, false} {
-			lookups := []bindings.Lookup{c.Hint(&bindtest.Index{List: func() string { return x.reply }}), c.Scan(log, state)}
+			lookups := []bindings.Lookup{
+				c.Hint(&bindtest.Index{List: func() string { return x.reply }}), c.Scan(log, state),
+			}
 			if !first {
 				slices.Reverse(lookups)
 			}
 			res := c.Resolve(c.Files, lookups...)
-			if got := res.Chain.View().Completeness; got != x.want || (bindtest.Decide(res.Chain) == policy.BelowRequired) != (x.want == chain.CompleteNone) {
+			if got := res.Chain.View().Completeness; got != x.want ||
+				(bindtest.Decide(res.Chain) == policy.BelowRequired) != (x.want == chain.CompleteNone) {
 				t.Errorf("the index %s: %s, decided %s", name, got, bindtest.Decide(res.Chain))
 			}
 		}
@@ -324,7 +334,9 @@ func TestScanRefuses(t *testing.T) {
 	if _, err := s.Find(t.Context(), c.Query()); err == nil {
 		t.Error("a root without a log to scan")
 	}
-	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "x") }))
+	srv := httptest.NewServer(
+		http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "x") }),
+	)
 	srv.Close()
 	client, err := web.New(srv.URL, nil, "test")
 	if err != nil {

@@ -108,7 +108,9 @@ func TestScanForgetsNothing(t *testing.T) {
 	fork[3*rekor.TileEntries+1] = []byte("{}")
 	fork = append(fork, bindtest.Fillers(rekor.TileEntries)...)
 	liar := func() *bindtest.Tiles {
-		return (&bindtest.Tiles{Bodies: fork, Checkpoint: c.Inst.CheckpointV2(fork, c.Inst.Origin())}).WithHashes(t, fork)
+		return (&bindtest.Tiles{Bodies: fork, Checkpoint: c.Inst.CheckpointV2(fork, c.Inst.Origin())}).WithHashes(
+			t, fork,
+		)
 	}
 	state := bindtest.NewState(t)
 	c.Expect(t, c.Scan(honest, state), bindtest.Scanned)
@@ -130,7 +132,8 @@ func TestScanForgetsNothing(t *testing.T) {
 	s.SetEvery(rekor.TileEntries)
 	c.Expect(t, s, bindtest.Unavailable)
 	kept, err := state.Load(id)
-	if err != nil || kept.Size != 3*rekor.TileEntries || kept.Tree != before.Tree || !bytes.Equal(kept.Checkpoint, before.Checkpoint) {
+	if err != nil || kept.Size != 3*rekor.TileEntries || kept.Tree != before.Tree ||
+		!bytes.Equal(kept.Checkpoint, before.Checkpoint) {
 		t.Fatalf("%d entries are kept, of %+v (%v)", kept.Size, kept.Tree, err)
 	}
 	s = c.Scan(liar(), state)
@@ -154,7 +157,10 @@ func TestScanShown(t *testing.T) {
 	bodies := c.Inst.BodiesV2()
 	log := &bindtest.Tiles{Bodies: bodies, Checkpoint: c.Inst.CheckpointV2(bodies, c.Inst.Origin())}
 	sign := func(i *sigstoretest.Instance) bindings.File {
-		r := sigstoretest.Request{Statement: c.One, SAN: "alice@example.com", Issuer: "https://accounts.google.com", Log: sigstoretest.LogV2, TSA: true, At: c.Next()}
+		r := sigstoretest.Request{
+			Statement: c.One, SAN: "alice@example.com", Issuer: "https://accounts.google.com",
+			Log: sigstoretest.LogV2, TSA: true, At: c.Next(),
+		}
 		r.Mutate = func(b *protobundle.Bundle) {
 			b.VerificationMaterial.TlogEntries[0].LogId.KeyId = bindtest.ShardID
 		}
@@ -186,8 +192,13 @@ func TestScanShown(t *testing.T) {
 			c.Expect(t, c.Scan(x.before, state), bindtest.Scanned)
 		}
 		res := c.Resolve(append(slices.Clone(c.Files), x.files...), c.Scan(x.log, state))
-		if len(res.Ignored) > 0 || bindtest.Decide(res.Chain).Class() != x.want || res.Chain.View().Completeness != x.done || (res.Fork != nil) != (x.want == policy.ClassAlarm) {
-			t.Errorf("%s: %s, %s, ignored %v, failed %v", name, bindtest.Decide(res.Chain), res.Chain.View().Completeness, res.Ignored, res.Failed)
+		if len(res.Ignored) > 0 || bindtest.Decide(res.Chain).Class() != x.want ||
+			res.Chain.View().Completeness != x.done ||
+			(res.Fork != nil) != (x.want == policy.ClassAlarm) {
+			t.Errorf(
+				"%s: %s, %s, ignored %v, failed %v", name, bindtest.Decide(res.Chain), res.Chain.View().Completeness,
+				res.Ignored, res.Failed,
+			)
 		}
 	}
 }
@@ -292,7 +303,8 @@ func TestCursorNarrow(t *testing.T) {
 		"both":               {"other", other, 0, false, 2},
 	} {
 		r, err := lookup.Resume(kept, x.mapping, []string{x.repo.String()})
-		if err != nil || r.Size != x.size || r.Narrow != x.narrow || len(r.Asked) != x.asked || (r.Size == 0) != (len(r.Bindings) == 0) {
+		if err != nil || r.Size != x.size || r.Narrow != x.narrow || len(r.Asked) != x.asked ||
+			(r.Size == 0) != (len(r.Bindings) == 0) {
 			t.Errorf("%s: size %d, narrow %v, asked %v, %v", name, r.Size, r.Narrow, r.Asked, err)
 		}
 	}

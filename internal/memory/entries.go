@@ -60,7 +60,10 @@ func (s *State) Entries(service string, root *sigstore.Root, forges *bindings.Fo
 	if err != nil {
 		return nil, err
 	}
-	out := &looked{state: s, about: about, entries: make(map[string]lookup.Looked, len(lines)), age: make(map[string]int, len(lines))}
+	out := &looked{
+		state: s, about: about, entries: make(map[string]lookup.Looked, len(lines)),
+		age: make(map[string]int, len(lines)),
+	}
 	for i, line := range lines {
 		l, err := parseLooked(line)
 		if err != nil {

@@ -86,7 +86,9 @@ func read[T any](s *State, name, about string) (zero T, data []byte, err error) 
 		return zero, nil, fmt.Errorf("%s: %w", path, err)
 	}
 	if d.Schema != stateSchema || d.About != about {
-		return zero, nil, fmt.Errorf("%s: it is about %q, in the format %q", path, clip.Text(d.About), clip.Text(d.Schema))
+		return zero, nil, fmt.Errorf(
+			"%s: it is about %q, in the format %q", path, clip.Text(d.About), clip.Text(d.Schema),
+		)
 	}
 	if d.Value == nil {
 		return zero, nil, fmt.Errorf("%s: it holds nothing", path)
@@ -108,7 +110,9 @@ func swap[T any](s *State, name, about string, old, next T) (bool, error) {
 		return false, err
 	}
 	if data = append(data, '\n'); len(data) > maxStateBytes {
-		return false, fmt.Errorf("what is to be kept of %s has %d bytes, at most %d are read", clip.Text(about), len(data), maxStateBytes)
+		return false, fmt.Errorf(
+			"what is to be kept of %s has %d bytes, at most %d are read", clip.Text(about), len(data), maxStateBytes,
+		)
 	}
 	ok, err := s.store.Swap(name, before, data)
 	if ok || err != nil {

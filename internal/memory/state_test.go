@@ -58,7 +58,10 @@ func TestState(t *testing.T) {
 	swap("as if it were the first", ok, err, false)
 	ok, err = s.Keep(repo, digests(1), digests(3))
 	swap("next", ok, err, true)
-	cursor := lookup.Cursor{Size: 7, Hashes: []string{"ab"}, Checkpoint: []byte("note\n"), Bindings: []lookup.Binding{{Keys: []string{"k"}, Index: 3, Body: []byte{0, 255}}}, Map: "m"}
+	cursor := lookup.Cursor{
+		Size: 7, Hashes: []string{"ab"}, Checkpoint: []byte("note\n"),
+		Bindings: []lookup.Binding{{Keys: []string{"k"}, Index: 3, Body: []byte{0, 255}}}, Map: "m",
+	}
 	ok, err = s.Save("log", lookup.Cursor{}, cursor)
 	swap("cursor", ok, err, true)
 	ok, err = s.Save("log", lookup.Cursor{}, cursor)
@@ -157,10 +160,16 @@ func TestStateTampered(t *testing.T) {
 		"another case":   replace(`"value"`, `"Value"`),
 		"twice by case":  replace(`"chain"`, `"Chain": [], "chain"`),
 		"an unknown key": replace(`"value"`, `"more": 1, "value"`),
-		"value is null":  write(fmt.Sprintf(`{"schema":%q,"about":%q,"value":null}`, memory.StateSchema, bindtest.Widget)),
-		"value is text":  write(fmt.Sprintf(`{"schema":%q,"about":%q,"value":"x"}`, memory.StateSchema, bindtest.Widget)),
-		"chain is text":  write(fmt.Sprintf(`{"schema":%q,"about":%q,"value":{"Chain":"x"}}`, memory.StateSchema, bindtest.Widget)),
-		"too large":      write(doc + strings.Repeat(" ", memory.MaxStateBytes)),
+		"value is null": write(
+			fmt.Sprintf(`{"schema":%q,"about":%q,"value":null}`, memory.StateSchema, bindtest.Widget),
+		),
+		"value is text": write(
+			fmt.Sprintf(`{"schema":%q,"about":%q,"value":"x"}`, memory.StateSchema, bindtest.Widget),
+		),
+		"chain is text": write(
+			fmt.Sprintf(`{"schema":%q,"about":%q,"value":{"Chain":"x"}}`, memory.StateSchema, bindtest.Widget),
+		),
+		"too large": write(doc + strings.Repeat(" ", memory.MaxStateBytes)),
 		"another's file": func(t *testing.T, p string) {
 			bindtest.Check(t, os.Rename(path(filepath.Dir(filepath.Dir(p)), other), p))
 		},
@@ -258,7 +267,8 @@ func TestOpenState(t *testing.T) {
 // TestStateFull: what could not be read again is not written.
 func TestStateFull(t *testing.T) {
 	s := bindtest.NewState(t)
-	if ok, err := s.SaveEntry("id", signlog.JournalEntry{}, signlog.JournalEntry{Draft: make([]byte, memory.MaxStateBytes)}); err == nil || ok {
+	if ok, err := s.SaveEntry("id", signlog.JournalEntry{}, signlog.JournalEntry{Draft: make([]byte, memory.MaxStateBytes)}); err == nil ||
+		ok {
 		t.Error("written")
 	}
 	if e, err := s.LoadEntry("id"); err != nil || e.Draft != nil {
@@ -277,7 +287,8 @@ func TestStateFull(t *testing.T) {
 	again, err := s.Entries("service", root, nil)
 	bindtest.Check(t, err)
 	has := func(e lookup.Remembered, i int) bool { _, ok := e.Get(all[i].Name); return ok }
-	if !has(again, 0) || has(again, 1) || !has(again, 2) || again.Age(all[2].Name) != 1 || again.Age(all[3].Name) != memory.MaxRemembered-1 {
+	if !has(again, 0) || has(again, 1) || !has(again, 2) || again.Age(all[2].Name) != 1 ||
+		again.Age(all[3].Name) != memory.MaxRemembered-1 {
 		t.Errorf("not the oldest was forgotten: %d, %d", again.Age(all[2].Name), again.Age(all[3].Name))
 	}
 	if other, err := s.Entries("another", root, nil); err != nil || has(other, 0) {
@@ -408,7 +419,9 @@ func FuzzState(f *testing.F) {
 			return
 		}
 		var doc struct{ Schema, About string }
-		if err := json.Unmarshal(data, &doc); err != nil || doc.Schema != memory.StateSchema || doc.About != bindtest.Widget || !bytes.Contains(bytes.ToLower(data), []byte("value")) && !bytes.Contains(data, []byte(`\u`)) {
+		if err := json.Unmarshal(data, &doc); err != nil || doc.Schema != memory.StateSchema ||
+			doc.About != bindtest.Widget ||
+			!bytes.Contains(bytes.ToLower(data), []byte("value")) && !bytes.Contains(data, []byte(`\u`)) {
 			t.Fatalf("%q was read: %v", data, err)
 		}
 	})
@@ -428,7 +441,10 @@ func TestResolveKeeps(t *testing.T) {
 		"cannot load":  {&bindtest.Failing{Keeper: bindtest.NewState(t), Load: errors.New("disk")}, false},
 		"cannot store": {&bindtest.Failing{Keeper: bindtest.NewState(t), Store: errors.New("disk")}, false},
 	} {
-		r := &bindings.Resolver{Root: c.Root, Keeper: x.keeper, Now: c.At, Lookups: []bindings.Lookup{c.Scan(c.Honest(), bindtest.NewState(t))}}
+		r := &bindings.Resolver{
+			Root: c.Root, Keeper: x.keeper, Now: c.At,
+			Lookups: []bindings.Lookup{c.Scan(c.Honest(), bindtest.NewState(t))},
+		}
 		res, err := r.Resolve(t.Context(), repo, c.Files)
 		if (err == nil) != x.ok || (res != nil) != x.ok {
 			t.Errorf("%s: %v", name, err)
@@ -459,7 +475,8 @@ func (deaf) Swap(string, []byte, []byte) (bool, error) { return false, nil }
 // TestStateDeaf: who cannot keep anything is told, and does not try for ever.
 func TestStateDeaf(t *testing.T) {
 	s := memory.StateIn(deaf{})
-	if ok, err := s.Keep(bindtest.Locator(t, bindtest.Widget), chain.Kept{}, chain.Kept{Chain: []string{"a"}}); ok || err == nil {
+	if ok, err := s.Keep(bindtest.Locator(t, bindtest.Widget), chain.Kept{}, chain.Kept{Chain: []string{"a"}}); ok ||
+		err == nil {
 		t.Error(ok, err)
 	}
 	if path, err := s.WriteEvidence("fork", []byte("x")); err == nil {

@@ -52,8 +52,19 @@ func TestStateSchema(t *testing.T) {
 	entries, err := state.Entries("service", v1.Root, nil)
 	bindtest.Check(t, err)
 	key := bindings.LookKey("x")
-	bindtest.Check(t, entries.Add([]lookup.Looked{{Name: strings.Repeat("a", 64)}, {Name: strings.Repeat("b", 80), Keys: []string{key, key}, Index: 0, Late: false}, {Name: strings.Repeat("c", 80), Keys: []string{key, key}, Index: 7, Late: true}}))
-	r := &bindings.Resolver{Root: v2.Root, Keeper: state, Now: sigstoretest.Now, Lookups: []bindings.Lookup{v2.Scan(v2.Honest(), state)}}
+	bindtest.Check(
+		t,
+		entries.Add(
+			[]lookup.Looked{
+				{Name: strings.Repeat("a", 64)},
+				{Name: strings.Repeat("b", 80), Keys: []string{key, key}, Index: 0, Late: false},
+				{Name: strings.Repeat("c", 80), Keys: []string{key, key}, Index: 7, Late: true},
+			},
+		),
+	)
+	r := &bindings.Resolver{
+		Root: v2.Root, Keeper: state, Now: sigstoretest.Now, Lookups: []bindings.Lookup{v2.Scan(v2.Honest(), state)},
+	}
 	res, err := r.Resolve(t.Context(), bindtest.Locator(t, bindtest.Widget), v2.Files)
 	if err != nil || len(res.Chain.Versions()) != 2 {
 		t.Fatal(err)

@@ -197,7 +197,15 @@ func (p *proof) root() (hash, error) {
 
 func (p *proof) clone() *proof {
 	out := *p
-	out.Path, out.Blocks, out.Values, out.Items = slices.Clone(p.Path), slices.Clone(p.Blocks), slices.Clone(p.Values), slices.Clone(p.Items)
+	out.Path, out.Blocks, out.Values, out.Items = slices.Clone(
+		p.Path,
+	), slices.Clone(
+		p.Blocks,
+	), slices.Clone(
+		p.Values,
+	), slices.Clone(
+		p.Items,
+	)
 	if p.Other != nil {
 		other := *p.Other
 		out.Other = &other
@@ -232,7 +240,10 @@ func (p *proof) mutants() map[string]*proof {
 		change(fmt.Sprint("value twice ", i), func(q *proof) { q.Values = slices.Insert(q.Values, i, q.Values[i]) })
 		change(fmt.Sprint("value changed ", i), func(q *proof) { q.Values[i] = flipped(q.Values[i]) })
 		if i > 0 {
-			change(fmt.Sprint("values swapped ", i), func(q *proof) { q.Values[i], q.Values[i-1] = q.Values[i-1], q.Values[i] })
+			change(
+				fmt.Sprint("values swapped ", i),
+				func(q *proof) { q.Values[i], q.Values[i-1] = q.Values[i-1], q.Values[i] },
+			)
 		}
 		if !p.None {
 			change(fmt.Sprint("values as a block ", i), func(q *proof) {
@@ -253,10 +264,14 @@ func (p *proof) mutants() map[string]*proof {
 		change("one more", func(q *proof) { q.Values = append(q.Values, value(999)) })
 		change("claims an empty map", func(q *proof) { q.None, q.Path = true, nil })
 		change("claims none beside itself", func(q *proof) {
-			q.None, q.Items = true, []subtree{{Label: prefixmap.NewLabel(p.Key, 0), Depth: prefixmap.LabelBits, Left: first(p.Values)}}
+			q.None, q.Items = true, []subtree{
+				{Label: prefixmap.NewLabel(p.Key, 0), Depth: prefixmap.LabelBits, Left: first(p.Values)},
+			}
 		})
 		change("claims that itself diverges", func(q *proof) {
-			q.None, q.Other = true, &subtree{Label: prefixmap.NewLabel(p.Key, 1), Depth: prefixmap.LabelBits, Left: first(p.Values)}
+			q.None, q.Other = true, &subtree{
+				Label: prefixmap.NewLabel(p.Key, 1), Depth: prefixmap.LabelBits, Left: first(p.Values),
+			}
 		})
 	}
 	for i := range p.Items {
@@ -266,12 +281,18 @@ func (p *proof) mutants() map[string]*proof {
 		change(fmt.Sprint("item is the key ", i), func(q *proof) { q.Items[i].Label = prefixmap.NewLabel(p.Key, 0) })
 		change(fmt.Sprint("item numbered ", i), func(q *proof) { q.Items[i].Label[39] ^= 1 })
 		change(fmt.Sprint("item left ", i), func(q *proof) { q.Items[i].Left = flipped(q.Items[i].Left) })
-		change(fmt.Sprint("item sides ", i), func(q *proof) { q.Items[i].Left, q.Items[i].Right = q.Items[i].Right, q.Items[i].Left })
+		change(
+			fmt.Sprint("item sides ", i),
+			func(q *proof) { q.Items[i].Left, q.Items[i].Right = q.Items[i].Right, q.Items[i].Left },
+		)
 		for _, d := range []int{0, 255, 256, 319, 320, 321, -1} {
 			change(fmt.Sprint("item depth ", i, " ", d), func(q *proof) { q.Items[i].Depth = d })
 		}
 		if i > 0 {
-			change(fmt.Sprint("items swapped ", i), func(q *proof) { q.Items[i], q.Items[i-1] = q.Items[i-1], q.Items[i] })
+			change(
+				fmt.Sprint("items swapped ", i),
+				func(q *proof) { q.Items[i], q.Items[i-1] = q.Items[i-1], q.Items[i] },
+			)
 		}
 	}
 	if len(p.Items) > 0 {
@@ -306,7 +327,8 @@ func (p *proof) holds(c content) bool {
 	}
 	have, n := c[p.Key], len(p.Blocks)*prefixmap.BlockSize
 	for i, b := range p.Blocks {
-		if (i+1)*prefixmap.BlockSize > len(have) || b != prefixmap.Block(p.Key, i, have[i*prefixmap.BlockSize:(i+1)*prefixmap.BlockSize]) {
+		if (i+1)*prefixmap.BlockSize > len(have) ||
+			b != prefixmap.Block(p.Key, i, have[i*prefixmap.BlockSize:(i+1)*prefixmap.BlockSize]) {
 			return true
 		}
 	}
@@ -338,7 +360,10 @@ func samples() map[string]struct {
 		}
 		out[name] = sample{c, p}
 	}
-	three := content{key(): values(3), key(0): values(1), key(1): values(2), key(1, 255): values(1), key(8, 9): values(1), key(0, 200): values(5)}
+	three := content{
+		key(): values(3), key(0): values(1), key(1): values(2), key(1, 255): values(1),
+		key(8, 9): values(1), key(0, 200): values(5),
+	}
 	long := content{key(4): values(130), key(5): values(64), key(6): values(65), key(6, 255): values(1)}
 	member("member-alone", content{key(3): values(1)}, key(3), 0)
 	member("member-alone-of-three", content{key(3): values(3)}, key(3), 0)

@@ -78,7 +78,10 @@ func newVector(c content, p *proof) vectorDoc {
 	for _, k := range slices.SortedFunc(maps.Keys(c), func(a, b hash) int { return bytes.Compare(a[:], b[:]) }) {
 		d.Map = append(d.Map, keyDoc{hex.EncodeToString(k[:]), hexes(c[k])})
 	}
-	d.Proof = proofDoc{Key: hex.EncodeToString(p.Key[:]), Path: []stepDoc{}, Blocks: hexes(p.Blocks), Values: hexes(p.Values), Depth: p.Depth, None: p.None}
+	d.Proof = proofDoc{
+		Key: hex.EncodeToString(p.Key[:]), Path: []stepDoc{}, Blocks: hexes(p.Blocks), Values: hexes(p.Values),
+		Depth: p.Depth, None: p.None,
+	}
 	for _, s := range p.Path {
 		d.Proof.Path = append(d.Proof.Path, stepDoc{s.Depth, hex.EncodeToString(s.Hash[:])})
 	}
@@ -127,7 +130,10 @@ func (r reader) vector(d vectorDoc) (content, *proof) {
 	for _, k := range d.Map {
 		c[r.hash(k.Key)] = r.hashes(k.Values)
 	}
-	p := &proof{Key: r.hash(d.Proof.Key), Blocks: r.hashes(d.Proof.Blocks), Values: r.hashes(d.Proof.Values), Depth: d.Proof.Depth, None: d.Proof.None}
+	p := &proof{
+		Key: r.hash(d.Proof.Key), Blocks: r.hashes(d.Proof.Blocks), Values: r.hashes(d.Proof.Values),
+		Depth: d.Proof.Depth, None: d.Proof.None,
+	}
 	for _, s := range d.Proof.Path {
 		p.Path = append(p.Path, prefixmap.Step{Depth: s.Depth, Hash: r.hash(s.Hash)})
 	}
@@ -173,7 +179,9 @@ func written() map[string]string {
 			if r, err := q.root(); err == nil && r == root {
 				continue // another way to say the same
 			}
-			out[name+"-"+strings.NewReplacer(" ", "-", "'", "", "--", "-").Replace(change)] = vector("INVALID", s.content, q)
+			out[name+"-"+strings.NewReplacer(" ", "-", "'", "", "--", "-").Replace(change)] = vector(
+				"INVALID", s.content, q,
+			)
 		}
 	}
 	return out

@@ -94,6 +94,7 @@ type survey struct {
 	forbidden   map[string]string   // jobs that publish on events that never release
 	considered  map[string]bool     // jobs that publish on events that can release
 	silentOrder []string            // of quiet and forbidden jobs
+	later       bool                // words of the language that are to come may be used
 	forced      string              // the file that the user named; "" for none
 	out         *Proposal
 }
@@ -130,14 +131,15 @@ var forbidden = map[string]string{
 // run looks at all workflows.
 func (s *survey) run() {
 	for _, w := range s.reader.Files {
+		if !w.MayHaveTokens() {
+			continue
+		}
 		for _, event := range w.Events() {
-			if !slices.Contains(opened, event) {
+			if !slices.Contains(opened, event) && !(s.later && event == "repository_dispatch") {
 				s.refused(w, event)
 				continue
 			}
-			for _, x := range s.starts(w, event) {
-				s.start(w, x)
-			}
+			s.all(w, s.starts(w, event))
 		}
 	}
 }
@@ -163,7 +165,7 @@ func (s *survey) starts(w *ci.Workflow, event string) (out []start) {
 		out = s.tagged(event, nil)
 	case "workflow_dispatch":
 		out = append(s.tagged(event, nil), s.onBranches(event, []string{s.project.Default})...)
-	case "schedule":
+	case "schedule", "repository_dispatch":
 		out = s.onBranches(event, []string{s.project.Default})
 	}
 	return out
@@ -274,15 +276,47 @@ func refPattern(filter string) (string, bool) {
 	return out, strings.Trim(out, "*/.") != "" && valid("refs/heads/"+out)
 }
 
-// start looks at the jobs of one start.
-func (s *survey) start(w *ci.Workflow, x start) {
-	for _, j := range s.reader.Jobs(w, x.Start) {
-		s.job(j, x)
+// maxFamilies is for how many families of tags one workflow is looked at, if it does something
+// else for each. Further ones are taken to be like those that are not looked at: not released.
+const maxFamilies = 40
+
+// all looks at the jobs of several starts. If what runs does not depend on the tag, one is looked
+// at for all families.
+func (s *survey) all(w *ci.Workflow, starts []start) {
+	var same []found
+	reuse := false
+	for i, x := range starts {
+		if x.ref == "" && reuse {
+			for _, f := range same {
+				s.considered[label(f.job)] = true
+				s.candidate(f.job).add(x, f.pubs)
+			}
+			continue
+		}
+		if x.ref == "" && i >= maxFamilies {
+			continue
+		}
+		jobs, depends := s.reader.Jobs(w, x.Start)
+		var here []found
+		for _, j := range jobs {
+			if pubs := s.job(j, x); pubs != nil {
+				here = append(here, found{j, pubs})
+			}
+		}
+		if x.ref == "" {
+			same, reuse = here, !depends
+		}
 	}
 }
 
-// job looks at what a job publishes.
-func (s *survey) job(j ci.Job, x start) {
+// found is a job with what it publishes.
+type found struct {
+	job  ci.Job
+	pubs []publication
+}
+
+// job looks at what a job publishes; nil if it gets no rule for it.
+func (s *survey) job(j ci.Job, x start) []publication {
 	d := newDetector(s.project.clone, s.project.catalog, j)
 	for _, u := range d.uploads {
 		if !slices.Contains(s.uploads[j.Caller], u) {
@@ -290,18 +324,25 @@ func (s *survey) job(j ci.Job, x start) {
 		}
 	}
 	if !j.Token || s.forced != "" && s.forced != j.Caller && s.forced != j.File {
-		return
+		return nil
 	}
 	pubs := d.publications()
-	if len(pubs) == 0 && s.forced != "" {
+	switch {
+	case x.Event == "repository_dispatch" && j.Environment == "" && len(pubs) > 0:
+		s.forbid(j, x.Event) // it may be opened for an environment alone
+		return nil
+	case len(pubs) == 0 && s.forced != "":
 		pubs = []publication{{producer: byAnswer, guess: true}}
-	}
-	if len(pubs) == 0 || practice(j) != "" && s.forced == "" {
+	case len(pubs) == 0 || practice(j) != "" && s.forced == "":
 		s.silent(j, d, pubs)
-		return
+		return nil
 	}
-	c := s.candidate(j)
 	s.considered[label(j)] = true
+	s.candidate(j).add(x, pubs)
+	return pubs
+}
+
+func (c *candidate) add(x start, pubs []publication) {
 	if x.ref == "" {
 		c.tagged.add(x.Event, x.family, "", pubs)
 	} else {
@@ -363,7 +404,8 @@ func (s *survey) silent(j ci.Job, d *detector, pubs []publication) {
 // refused looks for jobs that publish on an event that never releases.
 func (s *survey) refused(w *ci.Workflow, event string) {
 	x := ci.Start{Event: event, Ref: "refs/heads/" + s.project.Default}
-	for _, j := range s.reader.Jobs(w, x) {
+	jobs, _ := s.reader.Jobs(w, x)
+	for _, j := range jobs {
 		if !j.Token || practice(j) != "" || s.forced != "" {
 			continue
 		}
@@ -372,14 +414,19 @@ func (s *survey) refused(w *ci.Workflow, event string) {
 			s.silent(j, d, nil)
 			continue
 		}
-		why := forbidden[event]
-		if why == "" {
-			why = nobody + byTag
-		}
-		if key := label(j); s.forbidden[key] == "" {
-			s.forbidden[key] = fmt.Sprintf("no rule for its runs by %s: that event never releases, it %s, "+
-				"or name the file with --workflow", event, why)
-			s.silentOrder = append(s.silentOrder, key)
-		}
+		s.forbid(j, event)
+	}
+}
+
+// forbid remembers a job that publishes on an event that never releases.
+func (s *survey) forbid(j ci.Job, event string) {
+	why := forbidden[event]
+	if why == "" {
+		why = nobody + byTag
+	}
+	if key := label(j); s.forbidden[key] == "" {
+		s.forbidden[key] = fmt.Sprintf("no rule for its runs by %s: that event never releases, it %s, "+
+			"or name the file with --workflow", event, why)
+		s.silentOrder = append(s.silentOrder, key)
 	}
 }

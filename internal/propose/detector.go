@@ -185,6 +185,18 @@ func (d *detector) generated() []publication {
 	return nil
 }
 
+// signsBuilds reports whether the builds of Maven or Gradle sign with Sigstore.
+func (d *detector) signsBuilds() bool {
+	builds := []string{"pom.xml", "build.gradle", "build.gradle.kts", "settings.gradle", "settings.gradle.kts"}
+	for _, name := range builds {
+		text := string(d.clone.Read(name))
+		if strings.Contains(text, "sigstore-maven-plugin") || strings.Contains(text, "dev.sigstore.sign") {
+			return true
+		}
+	}
+	return false
+}
+
 // ownScript is the guess that a script of the project publishes its packages to npm, if it is
 // called so and cannot be read, or calls something so.
 func (d *detector) ownScript() []publication {
@@ -290,6 +302,17 @@ func (d *detector) does() string {
 	return ""
 }
 
+// Words of the names of jobs, files and environments that are for tests, and for builds between
+// releases.
+var (
+	testWords = []string{
+		"test", "tests", "testing", "testpypi", "smoke", "smoketest", "e2e", "staging", "conformance", "sandbox", "dev",
+	}
+	buildWords = []string{
+		"nightly", "nightlies", "canary", "preview", "snapshot", "snapshots", "edge", "daily", "insiders",
+	}
+)
+
 // wordIn reports whether a name has a word: words are parted by anything but letters.
 func wordIn(name string, words ...string) bool {
 	parts := func(r rune) bool { return (r < 'a' || r > 'z') && (r < '0' || r > '9') }
@@ -303,36 +326,12 @@ func wordIn(name string, words ...string) bool {
 
 // forTests reports whether a name is that of a test.
 func forTests(name string) bool {
-	return wordIn(
-		name,
-		"test",
-		"tests",
-		"testing",
-		"testpypi",
-		"smoke",
-		"smoketest",
-		"e2e",
-		"staging",
-		"conformance",
-		"sandbox",
-		"dev",
-	)
+	return wordIn(name, testWords...)
 }
 
 // unfinished reports whether a name is that of builds between releases.
 func unfinished(name string) bool {
-	return wordIn(
-		name,
-		"nightly",
-		"nightlies",
-		"canary",
-		"preview",
-		"snapshot",
-		"snapshots",
-		"weekly",
-		"daily",
-		"insiders",
-	)
+	return wordIn(name, buildWords...)
 }
 
 // releasing reports whether a name is that of a release.

@@ -97,6 +97,10 @@ var producers = []producer{
 		},
 	},
 	{
+		name: "Maven", kind: mavenFiles, commands: []string{"mvn", "mvnw", "gradle", "gradlew"},
+		unless: func(a act) bool { return !a.d.signsBuilds() || !publishesBuild(a) },
+	},
+	{
 		name: "GoReleaser", kind: files, unless: func(a act) bool { return noGoRelease(a) || !a.signs(false) },
 		actions: []string{"goreleaser/goreleaser-action"}, commands: []string{"goreleaser"}, names: goFiles,
 	},
@@ -183,31 +187,36 @@ func (p *producer) is(a act) bool {
 
 // follows reports whether a command begins with words, options between them left out.
 func (a act) follows(sequence string) bool {
-	words := slices.Clone(a.words)
-	if len(words) == 0 {
+	if len(a.words) == 0 {
 		return false
 	}
-	words[0] = path.Base(words[0])
-	if name, _, versioned := strings.Cut(words[0], "@"); versioned && name != "" {
-		words[0] = name // as npx takes it
+	first, rest, _ := strings.Cut(sequence, " ")
+	name := path.Base(a.words[0])
+	if plain, _, versioned := strings.Cut(name, "@"); versioned && plain != "" {
+		name = plain // as npx takes it
 	}
-	want := strings.Fields(sequence)
-	if strings.HasPrefix(want[0], "./") {
-		words[0] = a.words[0]
+	if first != name && first != a.words[0] {
+		return false
 	}
-	for i, w := range want {
-		for i > 0 && len(words) > 0 && strings.HasPrefix(words[0], "-") {
-			takes := slices.Contains(valued, words[0])
-			if words = words[1:]; takes && len(words) > 1 {
-				words = words[1:]
-			}
-		}
-		if len(words) == 0 || words[0] != w {
+	words := a.words[1:]
+	for w := range strings.FieldsSeq(rest) {
+		if words = afterOptions(words); len(words) == 0 || words[0] != w {
 			return false
 		}
 		words = words[1:]
 	}
 	return true
+}
+
+// afterOptions leaves out leading options, with their values.
+func afterOptions(words []string) []string {
+	for len(words) > 0 && strings.HasPrefix(words[0], "-") {
+		takes := slices.Contains(valued, words[0])
+		if words = words[1:]; takes && len(words) > 1 {
+			words = words[1:]
+		}
+	}
+	return words
 }
 
 // valued are options that stand before the command's word and have a value.
@@ -268,6 +277,13 @@ func otherIndex(a act) bool {
 		return forTests(s) || strings.Contains(s, "://") && !strings.Contains(s, "upload.pypi.org")
 	}
 	return dryRun(a) || slices.ContainsFunc(where, other)
+}
+
+// publishesBuild reports whether a run of Maven or Gradle publishes.
+func publishesBuild(a act) bool {
+	return slices.ContainsFunc(operands(a.words[1:]), func(w string) bool {
+		return w == "deploy" || strings.HasPrefix(w, "publish") || strings.HasSuffix(w, ":deploy")
+	})
 }
 
 // noGoRelease reports a run of GoReleaser that releases nothing, or something else by the night.

@@ -47,6 +47,8 @@ type Options struct {
 	Environment string
 	Tags        []string // patterns
 	Artifacts   []string // patterns
+
+	later bool // words of the language that are to come may be used
 }
 
 // Finding is something that was found, with what follows from it.
@@ -87,8 +89,10 @@ type Rule struct {
 	Environment  string
 	Triggers     []string
 	Refs         []string // patterns; nil if tags release
+	TagPrefix    string   // what stands before the version of a package in its tags
 	Tags         []string // patterns; the one element [tagset.Semver] or [Any] stands for that word
 	Artifacts    []string
+	Overlaps     bool     // with others, which is meant
 	Runner       string   // "" for the forge's own
 	Notes        []string // comments before the rule
 
@@ -109,7 +113,7 @@ func From(p Project, o Options) *Proposal {
 	owner, _, _ := strings.Cut(p.Repository.Path(), "/")
 	p.catalog = names.Read(p.clone, owner, p.name())
 	s := &survey{
-		project: &p, out: out, forced: o.Workflow, families: tagset.Families(p.Tags),
+		project: &p, out: out, forced: o.Workflow, later: o.later || Later, families: tagset.Families(p.Tags),
 		uploads: map[string][]string{}, quiet: map[string]string{}, forbidden: map[string]string{},
 		considered: map[string]bool{},
 	}
@@ -124,6 +128,7 @@ func From(p Project, o Options) *Proposal {
 		s.named(o)
 	}
 	out.since(p.Bundles)
+	out.markOverlaps(p.Repository)
 	out.people(
 		p.first(".github/CODEOWNERS", "CODEOWNERS", "docs/CODEOWNERS", ".gitlab/CODEOWNERS"),
 		p.first(
@@ -144,7 +149,7 @@ func (p *Project) first(names ...string) []byte {
 // named makes a rule for a file that the user named and that says nothing itself.
 func (s *survey) named(o Options) {
 	r := Rule{
-		Name:        s.out.name(o.Workflow),
+		Name:        s.out.name(o.Workflow, ""),
 		Workflow:    o.Workflow,
 		Environment: o.Environment,
 		Tags:        o.Tags,
@@ -242,22 +247,36 @@ func (r *Rule) at(ref string) bool {
 	return spelling.ValidRef(r.SignerRef)
 }
 
-// name returns a name for a rule, from that of its file.
-func (p *Proposal) name(path string) string {
+// name returns a name for a rule, from that of its file, or else with its environment.
+func (p *Proposal) name(path, environment string) string {
 	base := path[strings.LastIndexByte(path, '/')+1:]
-	base = strings.TrimSuffix(strings.TrimSuffix(base, ".yml"), ".yaml")
-	base = strings.Trim(strings.Map(func(r rune) rune {
+	base = slug(strings.TrimSuffix(strings.TrimSuffix(base, ".yml"), ".yaml"))
+	if base == "" || len(base) > maxName {
+		base = "release"
+	}
+	taken := func(name string) bool {
+		return slices.ContainsFunc(p.Rules, func(r Rule) bool { return r.Name == name })
+	}
+	longer := base + "-" + slug(environment)
+	if environment != "" && environment != base && taken(base) && len(longer) <= maxName {
+		base = longer
+	}
+	name := base
+	for n := 2; taken(name); n++ {
+		name = fmt.Sprintf("%s-%d", base, n)
+	}
+	return name
+}
+
+// maxName is how long a name of a rule may be before a number is added.
+const maxName = 60
+
+// slug keeps what the name of a rule may hold.
+func slug(text string) string {
+	return strings.Trim(strings.Map(func(r rune) rune {
 		if r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r == '-' || r == '_' || r == '.' {
 			return r
 		}
 		return '-'
-	}, base), "-._")
-	if base == "" || len(base) > 60 {
-		base = "release"
-	}
-	name := base
-	for n := 2; slices.ContainsFunc(p.Rules, func(r Rule) bool { return r.Name == name }); n++ {
-		name = fmt.Sprintf("%s-%d", base, n)
-	}
-	return name
+	}, text), "-._")
 }

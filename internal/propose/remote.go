@@ -21,11 +21,9 @@ func Remote(remotes map[string]string) (address, question, answer string) {
 		}
 		names := sorted(remotes)
 		return "", "which repository? It has no remote origin, but " + strings.Join(
-				names,
-				", ",
-			), locate(
-				remotes[names[0]],
-			)
+			names,
+			", ",
+		), locate(remotes[names[0]])
 	}
 	if here := locate(origin); here != "" {
 		for _, name := range sorted(remotes) {
@@ -47,10 +45,7 @@ func Remote(remotes map[string]string) (address, question, answer string) {
 				"which repository? The remote origin is at %s, which is no forge: it may be a name of this machine",
 				host,
 			),
-			"https://" + better + "/" + strings.TrimSuffix(
-				strings.Trim(path, "/"),
-				".git",
-			)
+			"https://" + better + "/" + strings.TrimSuffix(strings.Trim(path, "/"), ".git")
 	}
 	return origin, "", ""
 }

@@ -87,7 +87,7 @@ func (s *survey) build(c *candidate, on *occasion, p publication, tagged map[kin
 		return ""
 	case tagged[k] || !k.registry() && (tagged[files] || tagged[images]):
 		return "no rule for its runs for a branch: tags release, and these name none"
-	case !everyPush || conditional:
+	case !everyPush || conditional || !slices.ContainsFunc(on.refs, ofBuilds):
 		return ""
 	case k.registry() && s.byHand(c, k):
 		return "no rule for its pushes to a branch: what is released is started by hand"
@@ -98,6 +98,11 @@ func (s *survey) build(c *candidate, on *occasion, p publication, tagged map[kin
 		" a release? There is no rule for it; name the file with --workflow if it is"
 }
 
+// ofBuilds reports whether a branch is one that is not called after releases.
+func ofBuilds(ref string) bool {
+	return !wordIn(ref, "release", "releases", "stable", "production", "prod")
+}
+
 // byHand reports whether another candidate publishes the kind and every push does not start it.
 func (s *survey) byHand(c *candidate, k kind) bool {
 	return slices.ContainsFunc(s.candidates, func(other *candidate) bool {
@@ -106,14 +111,19 @@ func (s *survey) byHand(c *candidate, k kind) bool {
 	})
 }
 
-// ofRelease reports whether a condition asks for a release.
+// ofRelease reports whether a condition asks for a release: what an earlier job or step found
+// out, or what the commit says.
 func ofRelease(condition string) bool {
-	for _, w := range []string{"release", "publish", "tag", "version"} {
-		if strings.Contains(strings.ToLower(condition), w) {
+	condition = strings.ToLower(condition)
+	if !strings.Contains(condition, "outputs.") && !strings.Contains(condition, "head_commit.message") {
+		return false
+	}
+	for _, w := range []string{"release", "publish", "version"} {
+		if strings.Contains(condition, w) {
 			return true
 		}
 	}
-	return false
+	return wordIn(condition, "tag", "tags", "newtag", "tagname")
 }
 
 // note adds a finding about a candidate, once.
@@ -186,9 +196,7 @@ func (s *survey) forBranch(r Rule, c *candidate, on *occasion, o Options) {
 		}
 	}
 	if len(versioned) > 0 {
-		q := r
-		q.Tags = []string{tagset.Semver}
-		s.add(q, c, versioned, o)
+		s.forPackages(r, c, versioned, o)
 	}
 	if len(rest) == 0 {
 		return
@@ -202,6 +210,26 @@ func (s *survey) forBranch(r Rule, c *candidate, on *occasion, o Options) {
 	s.add(r, c, rest, o)
 }
 
+// forPackages adds rules for packages whose evidence names their version: one for each prefix of
+// their tags, or where that cannot be said yet one for all.
+func (s *survey) forPackages(r Rule, c *candidate, pubs []publication, o Options) {
+	r.Tags = []string{tagset.Semver}
+	if !s.later || o.Tags != nil || o.Artifacts != nil {
+		s.add(r, c, pubs, o)
+		return
+	}
+	var all []string
+	for _, p := range pubs {
+		all = append(all, p.names...)
+	}
+	for _, x := range s.byPrefix(all) {
+		q := r
+		q.TagPrefix, q.Tags = x.prefix, x.tags
+		some := publication{producer: pubs[0].producer, names: x.packages, guess: pubs[0].guess}
+		s.add(q, c, []publication{some}, o)
+	}
+}
+
 func anyTag(c *candidate) []string {
 	return []string{
 		"guess: " + path.Base(c.caller) + " runs for a branch, and its certificates name no tag. Evidence for",
@@ -211,7 +239,7 @@ func anyTag(c *candidate) []string {
 
 // orderOf brings events into the order in which they are written.
 func orderOf(events []string) (out []string) {
-	for _, e := range opened {
+	for _, e := range append(slices.Clone(opened), "repository_dispatch") {
 		if slices.Contains(events, e) {
 			out = append(out, e)
 		}
@@ -293,7 +321,7 @@ func (s *survey) add(r Rule, c *candidate, pubs []publication, o Options) {
 		s.artifacts(&r, c, pubs)
 	}
 	r.kinds = (&occasion{pubs: pubs}).kinds()
-	r.Name = s.out.name(c.caller)
+	r.Name = s.out.name(s.naming(c), r.Environment)
 	s.out.Rules = append(s.out.Rules, r)
 	var how []string
 	for _, p := range pubs {
@@ -302,6 +330,15 @@ func (s *survey) add(r Rule, c *candidate, pubs []publication, o Options) {
 		}
 	}
 	s.out.found(c.label()+": "+strings.Join(how, ", "), "rule %s%s", r.Name, r.detail())
+}
+
+// naming returns the file after which a rule is called: what is called, unless several call it.
+func (s *survey) naming(c *candidate) string {
+	shared := slices.ContainsFunc(s.candidates, func(o *candidate) bool { return o.file == c.file && o.caller != c.caller })
+	if c.foreign.Ref != "" || shared {
+		return c.caller
+	}
+	return c.file
 }
 
 // artifacts sets the names that a rule allows.
@@ -385,27 +422,28 @@ func withoutCovered(patterns []string) (out []string) {
 // a job of the same file in an environment releases.
 func (s *survey) withoutWeaker() {
 	rules := s.out.Rules
-	weaker := func(a Rule) bool {
-		return a.Environment == "" && slices.ContainsFunc(rules, func(b Rule) bool {
-			return b.Environment != "" && a.Workflow == b.Workflow && a.Caller == b.Caller &&
-				slices.Equal(a.Tags, b.Tags) &&
-				(subset(a.Artifacts, b.Artifacts) || a.GuessArtifacts && !slices.Contains(a.kinds, images) && slices.ContainsFunc(b.kinds, fileKind))
-		})
-	}
 	s.out.Rules = slices.DeleteFunc(slices.Clone(rules), func(a Rule) bool {
-		if !weaker(a) {
-			return false
+		weaker := slices.ContainsFunc(rules, func(b Rule) bool { return a.weakens(&b) })
+		for i, f := range s.out.Findings {
+			if weaker && f.Proposes == "rule "+a.Name+a.detail() {
+				s.out.Findings[i].Proposes = "no rule: a job in an environment signs the same names; run this one in it, too"
+			}
 		}
-		where := a.Caller
-		if where == "" {
-			where = a.Workflow
-		}
-		s.out.found(
-			where,
-			"no rule for a job without an environment that signs the same names as one that has one: give it the environment",
-		)
-		return true
+		return weaker
 	})
+}
+
+// weakens reports whether a rule without an environment allows what another one of the same file
+// allows in an environment alone.
+func (r *Rule) weakens(b *Rule) bool {
+	if r.Environment != "" || b.Environment == "" || r.Workflow != b.Workflow || r.Caller != b.Caller {
+		return false
+	}
+	if !slices.Equal(r.Tags, b.Tags) || !slices.Equal(r.Refs, b.Refs) {
+		return false
+	}
+	blind := r.GuessArtifacts && !slices.Contains(r.kinds, images)
+	return subset(r.Artifacts, b.Artifacts) || blind && slices.ContainsFunc(b.kinds, fileKind)
 }
 
 func fileKind(k kind) bool { return k == pythonFiles || k == crateFiles || k == gemFiles || k == files }

@@ -175,17 +175,21 @@ func imageNames(texts []string) (out []string) {
 	return out
 }
 
-// tagless cuts a reference where what is not known begins, which may be a tag or digest.
+// tagless cuts the tag or digest off a reference. Of a name that is not known as a whole it makes
+// a pattern, if what is known of it is more than its owner; else "".
 func tagless(ref string) string {
-	for _, end := range []string{"@", ":" + string(ci.Hole), string(ci.Hole)} {
-		if i := strings.Index(ref, end); i >= 0 {
-			if end == string(ci.Hole) {
-				return "" // a part of the name
-			}
-			ref = ref[:i]
-		}
+	ref, _, _ = strings.Cut(ref, "@")
+	ref, _, _ = strings.Cut(ref, ":"+string(ci.Hole))
+	known, _, open := strings.Cut(ref, string(ci.Hole))
+	if !open {
+		return ref
 	}
-	return ref
+	host, _, _ := strings.Cut(known, "/")
+	parts := strings.Split(known, "/")
+	if len(parts) < 3 || !strings.Contains(host, ".") || len(parts) == 3 && parts[2] == "" {
+		return ""
+	}
+	return strings.ReplaceAll(ref, string(ci.Hole), "*")
 }
 
 func sigstoreFiles(d *detector, a act) []string { return filePatterns(d, a.step.With["inputs"]) }

@@ -78,6 +78,9 @@ func (p *Proposal) rule(line func(string, ...any), r *Rule) {
 	} else {
 		line("tags        = %s%s", list(r.Tags), guess(r.GuessTags))
 	}
+	if r.TagPrefix != "" {
+		line("tag-prefix  = %s", quote(r.TagPrefix))
+	}
 	if r.Refs != nil {
 		line("refs        = %s", list(r.Refs))
 	}
@@ -100,6 +103,9 @@ func (p *Proposal) rule(line func(string, ...any), r *Rule) {
 	}
 	if r.Runner != "" {
 		line("runner      = %s", quote(r.Runner))
+	}
+	if r.Overlaps {
+		line("overlaps    = true")
 	}
 	if !p.Since.IsZero() {
 		line("since       = %s", p.Since.Format("2006-01-02T15:04:05Z"))

@@ -147,7 +147,10 @@ func (t *Trees) growth(ctx context.Context, s *shard) (*Growth, error) {
 	for _, x := range s.chain[:min(len(s.chain)-1, maxGrowth)] {
 		hashes, err := t.ask(ctx, s, x.Checkpoint, large)
 		if err != nil {
-			return nil, fmt.Errorf("%s: proof that its tree of %d entries goes on from that of %d: %w", t.name(s), large.Size, x.Size, err)
+			return nil, fmt.Errorf(
+				"%s: proof that its tree of %d entries goes on from that of %d: %w", t.name(s), large.Size, x.Size,
+				err,
+			)
 		}
 		if err := begins(x.Checkpoint, large, hashes); err != nil {
 			return nil, fmt.Errorf("%s: %w", t.name(s), err)

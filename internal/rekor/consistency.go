@@ -92,13 +92,16 @@ func (t *Trees) carries(s *shard, a, b sigstore.Checkpoint) bool {
 		a, b = b, a
 	}
 	return slices.ContainsFunc(t.proofs, func(p treeProof) bool {
-		return p.log == s.log && p.origin == s.origin && p.small == a.Size && p.large == b.Size && begins(a, b, p.hashes) == nil
+		return p.log == s.log && p.origin == s.origin && p.small == a.Size && p.large == b.Size &&
+			begins(a, b, p.hashes) == nil
 	})
 }
 
 // begins demands that a consistency proof shows one tree to be the beginning of another.
 func begins(small, large sigstore.Checkpoint, hashes [][]byte) error {
-	return proof.VerifyConsistency(rfc6962.DefaultHasher, uint64(small.Size), uint64(large.Size), hashes, small.Root, large.Root)
+	return proof.VerifyConsistency(
+		rfc6962.DefaultHasher, uint64(small.Size), uint64(large.Size), hashes, small.Root, large.Root,
+	)
 }
 
 // gone reports whether an error says that a log which the trusted root no longer trusts for
@@ -109,7 +112,8 @@ func (t *Trees) gone(s *shard, err error) bool {
 	})
 	var status *web.StatusError
 	var name *net.DNSError
-	return closed && (errors.As(err, &status) && status.Missing() || errors.As(err, &name) && name.IsNotFound || errors.Is(err, syscall.ECONNREFUSED))
+	return closed &&
+		(errors.As(err, &status) && status.Missing() || errors.As(err, &name) && name.IsNotFound || errors.Is(err, syscall.ECONNREFUSED))
 }
 
 // fetch returns the newest checkpoint of a log of Rekor v2; it is fetched once.
@@ -147,7 +151,10 @@ func (t *Trees) byTiles(ctx context.Context, s *shard, small, large sigstore.Che
 	case newest.Size < large.Size:
 		return fmt.Errorf("stale: it shows a tree of %d entries", newest.Size)
 	case newest.Size == large.Size && !bytes.Equal(newest.Root, large.Root):
-		return &Fork{Log: client.URL(), Seen: large.Note, New: newest.Note, Why: fmt.Sprintf("two trees of %d entries", large.Size)}
+		return &Fork{
+			Log: client.URL(), Seen: large.Note, New: newest.Note,
+			Why: fmt.Sprintf("two trees of %d entries", large.Size),
+		}
 	case newest.Size == large.Size:
 		return err
 	}
@@ -171,7 +178,14 @@ func (t *Trees) prefix(ctx context.Context, s *shard, small, large sigstore.Chec
 		return err
 	}
 	if !bytes.Equal(root[:], small.Root) {
-		return &Fork{Log: client.URL(), Seen: small.Note, New: large.Note, Why: fmt.Sprintf("the first %d entries of its tree of %d are not those that it signed", small.Size, large.Size)}
+		return &Fork{
+			Log:  client.URL(),
+			Seen: small.Note,
+			New:  large.Note,
+			Why: fmt.Sprintf(
+				"the first %d entries of its tree of %d are not those that it signed", small.Size, large.Size,
+			),
+		}
 	}
 	return nil
 }
@@ -184,15 +198,27 @@ func (t *Trees) byAnswer(ctx context.Context, s *shard, small, large sigstore.Ch
 		return err
 	}
 	if err := begins(small, large, hashes); err != nil {
-		return &Fork{Log: client.URL(), Seen: small.Note, New: large.Note, Proof: reply, Why: fmt.Sprintf("its tree of %d entries is not the beginning of that of %d: %s", small.Size, large.Size, err)}
+		return &Fork{
+			Log:   client.URL(),
+			Seen:  small.Note,
+			New:   large.Note,
+			Proof: reply,
+			Why: fmt.Sprintf(
+				"its tree of %d entries is not the beginning of that of %d: %s", small.Size, large.Size, err,
+			),
+		}
 	}
 	return nil
 }
 
 // askProof asks Rekor v1 for a consistency proof.
-func askProof(ctx context.Context, client *web.Client, origin string, small, large int64) (hashes [][]byte, reply []byte, err error) {
+func askProof(
+	ctx context.Context, client *web.Client, origin string, small, large int64,
+) (hashes [][]byte, reply []byte, err error) {
 	reply, err = client.Fetch(ctx, "api/v1/log/proof", url.Values{
-		"firstSize": {strconv.FormatInt(small, 10)}, "lastSize": {strconv.FormatInt(large, 10)}, "treeID": {sigstore.TreeID(origin)},
+		"firstSize": {
+			strconv.FormatInt(small, 10),
+		}, "lastSize": {strconv.FormatInt(large, 10)}, "treeID": {sigstore.TreeID(origin)},
 	}, "", maxProofReply)
 	if err != nil {
 		return nil, nil, fmt.Errorf("proof that the log goes on from what it showed before: %w", err)

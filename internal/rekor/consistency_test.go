@@ -100,7 +100,9 @@ func TestConsistency(t *testing.T) {
 			var f *rekor.Fork
 			if errors.As(err, &f) {
 				var doc map[string]string
-				if err := json.Unmarshal(f.Bytes(), &doc); err != nil || doc["seen"] == "" || doc["new"] != string(x.now.Note) || (doc["proof"] != "") != (x.asked > 0) {
+				if err := json.Unmarshal(f.Bytes(), &doc); err != nil || doc["seen"] == "" ||
+					doc["new"] != string(x.now.Note) ||
+					(doc["proof"] != "") != (x.asked > 0) {
 					t.Errorf("the evidence is %s (%v)", f.Bytes(), err)
 				}
 			}
@@ -187,7 +189,8 @@ func TestConsistencyRace(t *testing.T) {
 				t.Error(err)
 			}
 		}})
-		if err := h.Same(t.Context(), c.Seen(x.mine)); errors.Is(err, rekor.ErrLogFork) != x.fork || (err != nil) != x.fork {
+		if err := h.Same(t.Context(), c.Seen(x.mine)); errors.Is(err, rekor.ErrLogFork) != x.fork ||
+			(err != nil) != x.fork {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

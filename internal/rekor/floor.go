@@ -48,7 +48,10 @@ func (b *Behind) Error() string {
 	if b.Kept {
 		kept = ", which an earlier run saw"
 	}
-	return fmt.Sprintf("this machine's clock says %s; %s proves that it is %s or later%s", b.Now.UTC().Format(time.RFC3339), b.Why, b.Time.UTC().Format(time.RFC3339), kept)
+	return fmt.Sprintf(
+		"this machine's clock says %s; %s proves that it is %s or later%s", b.Now.UTC().Format(time.RFC3339), b.Why,
+		b.Time.UTC().Format(time.RFC3339), kept,
+	)
 }
 
 // Clock compares this machine's clock with the times that are proven under a trusted root:

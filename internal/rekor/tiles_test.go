@@ -102,7 +102,8 @@ func TestTampered(t *testing.T) {
 			for i := range all {
 				all[i] = int64(i)
 			}
-			if got, err := tlog.TileHashReader(tree, tilesOfHeight{s, height}).ReadHashes(all); err != nil || !slices.Equal(got, s) {
+			if got, err := tlog.TileHashReader(tree, tilesOfHeight{s, height}).ReadHashes(all); err != nil ||
+				!slices.Equal(got, s) {
 				t.Errorf("size %d, height %d: the honest ones: %v", size, height, err)
 			}
 		}
@@ -139,7 +140,9 @@ func TestTamperedTiles(t *testing.T) {
 		records := map[string]int64{} // under each hash of a tile
 		for level, hashes, under := 0, size, int64(1); hashes > 0; level, hashes, under = level+1, hashes/rekor.TileEntries, under*rekor.TileEntries {
 			for n := range (hashes + rekor.TileEntries - 1) / rekor.TileEntries {
-				tile := tlog.Tile{H: rekor.TileHeight, L: level, N: n, W: int(min(rekor.TileEntries, hashes-n*rekor.TileEntries))}
+				tile := tlog.Tile{
+					H: rekor.TileHeight, L: level, N: n, W: int(min(rekor.TileEntries, hashes-n*rekor.TileEntries)),
+				}
 				path := fmt.Sprintf("%d/%s", level, rekor.TilePath(n))
 				if tile.W < rekor.TileEntries {
 					path += fmt.Sprint(rekor.PartialTile, tile.W)
@@ -166,7 +169,8 @@ func TestTamperedTiles(t *testing.T) {
 				served[path][i*tlog.HashSize] ^= 1
 				record := (n*rekor.TileEntries + int64(i)) * under
 				// Of one record there is no proof to read.
-				if _, err := rekor.NewTiles(t.Context(), client).Inclusions([]int64{record}, cp); err == nil && size > 1 {
+				if _, err := rekor.NewTiles(t.Context(), client).Inclusions([]int64{record}, cp); err == nil &&
+					size > 1 {
 					t.Fatalf("size %d: hash %d of %s was changed, and is believed", size, i, path)
 				}
 				if got, err := rekor.NewTiles(t.Context(), client).Prefix(size/2+1, cp); err == nil && got != part {

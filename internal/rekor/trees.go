@@ -66,7 +66,9 @@ type Unproven struct {
 
 // Error says what is not proven, and why.
 func (u *Unproven) Error() string {
-	return fmt.Sprintf("%s: nothing shows that its tree of %d entries goes on from that of %d: %s", u.Log, u.Large, u.Small, u.Err)
+	return fmt.Sprintf(
+		"%s: nothing shows that its tree of %d entries goes on from that of %d: %s", u.Log, u.Large, u.Small, u.Err,
+	)
 }
 
 // Unwrap returns why.
@@ -199,7 +201,9 @@ func (t *Trees) load(ctx context.Context, s *shard) error {
 		if err != nil {
 			return fmt.Errorf("kept head: %w", err)
 		}
-		x := treeSeen{Checkpoint: sigstore.Checkpoint{Origin: s.origin, Size: kept.Tree.Size, Root: root, Note: kept.Checkpoint}}
+		x := treeSeen{
+			Checkpoint: sigstore.Checkpoint{Origin: s.origin, Size: kept.Tree.Size, Root: root, Note: kept.Checkpoint},
+		}
 		x.witnessed = t.cosigned(s, x.Checkpoint)
 		known, err := t.compare(s, x.Checkpoint)
 		switch {
@@ -238,7 +242,9 @@ func (t *Trees) compare(s *shard, cp sigstore.Checkpoint) (known bool, err error
 			continue
 		}
 		if !bytes.Equal(old.Root, cp.Root) {
-			return false, &Fork{Log: t.name(s), Seen: old.Note, New: cp.Note, Why: fmt.Sprintf("two trees of %d entries", cp.Size)}
+			return false, &Fork{
+				Log: t.name(s), Seen: old.Note, New: cp.Note, Why: fmt.Sprintf("two trees of %d entries", cp.Size),
+			}
 		}
 		return old.err != nil || old.witnessed || !t.demands(s), old.err
 	}
@@ -341,7 +347,10 @@ func (t *Trees) witnessed(ctx context.Context, s *shard, x *treeSeen) error {
 		err = errors.New("its newest checkpoint has no quorum of witnesses either")
 	}
 	if err != nil {
-		return &Unproven{Log: t.name(s), Small: x.Size, Large: x.Size, Err: fmt.Errorf("no quorum of witnesses cosigned it: %w", err)}
+		return &Unproven{
+			Log: t.name(s), Small: x.Size, Large: x.Size,
+			Err: fmt.Errorf("no quorum of witnesses cosigned it: %w", err),
+		}
 	}
 	if _, err := t.compare(s, newest); err != nil {
 		return err
@@ -366,7 +375,9 @@ func demanded(err error) error {
 
 // after returns the place in the chain of the first tree that is larger.
 func (s *shard) after(size int64) int {
-	n, _ := slices.BinarySearchFunc(s.chain, size+1, func(x treeSeen, size int64) int { return cmp.Compare(x.Size, size) })
+	n, _ := slices.BinarySearchFunc(
+		s.chain, size+1, func(x treeSeen, size int64) int { return cmp.Compare(x.Size, size) },
+	)
 	return n
 }
 

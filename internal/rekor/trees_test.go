@@ -39,7 +39,13 @@ func TestOneTree(t *testing.T) {
 	fails := func(code int) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(code) })
 	}
-	ended := c.Windows(sigstoretest.RootOptions{LogV2: &sigstoretest.Window{Start: sigstoretest.Now.AddDate(-1, 0, 0), End: sigstoretest.Now.Add(-time.Hour)}})
+	ended := c.Windows(
+		sigstoretest.RootOptions{
+			LogV2: &sigstoretest.Window{
+				Start: sigstoretest.Now.AddDate(-1, 0, 0), End: sigstoretest.Now.Add(-time.Hour),
+			},
+		},
+	)
 	pruned := served(600)
 	pruned.Pruned = true
 	for name, x := range map[string]struct {
@@ -88,7 +94,10 @@ func TestOneTree(t *testing.T) {
 			if h == nil {
 				h = http.NotFoundHandler()
 			}
-			trees := c.Trees(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { asked++; h.ServeHTTP(w, r) }), state)
+			trees := c.Trees(
+				t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { asked++; h.ServeHTTP(w, r) }),
+				state,
+			)
 			if x.log == nil {
 				trees.Clients = nil
 			}
@@ -125,7 +134,9 @@ func TestManyTrees(t *testing.T) {
 	state := bindtest.NewState(t)
 	bindtest.Check(t, c.Trees(t, log, state).Same(t.Context(), c.Tree(all[:10])))
 	asked := 0
-	trees := c.Trees(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { asked++; log.ServeHTTP(w, r) }), state)
+	trees := c.Trees(
+		t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { asked++; log.ServeHTTP(w, r) }), state,
+	)
 	for i := range 60 { // of one release, in any order
 		bindtest.Check(t, trees.Same(t.Context(), c.Tree(all[:1500+3*(i*37%60)])))
 	}
@@ -139,7 +150,8 @@ func TestManyTrees(t *testing.T) {
 			t.Errorf("%d: %q", n, got)
 		}
 	}
-	if head, err := state.LoadHead(c.Tree(all).Log + " " + c.Tree(all).Origin); err != nil || head.Tree.Size != int64(len(all)) {
+	if head, err := state.LoadHead(c.Tree(all).Log + " " + c.Tree(all).Origin); err != nil ||
+		head.Tree.Size != int64(len(all)) {
 		t.Errorf("kept %d (%v)", head.Tree.Size, err)
 	}
 }
@@ -340,14 +352,18 @@ func TestGrowth(t *testing.T) {
 			t.Errorf("two that go on from one: %q", got)
 		}
 	}
-	if err := (&rekor.Trees{Root: bindtest.NewChained(t, 2).Root, Now: honest.Now}).Carry(t.Context(), good); bindtest.KindOf(err) == "" {
+	if err := (&rekor.Trees{Root: bindtest.NewChained(t, 2).Root, Now: honest.Now}).Carry(t.Context(), good); bindtest.KindOf(
+		err,
+	) == "" {
 		t.Error("a checkpoint of a log of another root is taken")
 	}
 }
 
 // FuzzGrowth: a file with proofs has one spelling, and is as large as it may be.
 func FuzzGrowth(f *testing.F) {
-	f.Add((&rekor.Growth{Checkpoint: []byte("x"), Proofs: []rekor.GrowthProof{{Size: 1, Hashes: [][]byte{make([]byte, 32)}}, {Size: 2, Hashes: [][]byte{}}}}).Bytes())
+	f.Add(
+		(&rekor.Growth{Checkpoint: []byte("x"), Proofs: []rekor.GrowthProof{{Size: 1, Hashes: [][]byte{make([]byte, 32)}}, {Size: 2, Hashes: [][]byte{}}}}).Bytes(),
+	)
 	f.Add((&rekor.Growth{Checkpoint: []byte("x")}).Bytes())
 	f.Add([]byte(`{"schema":"x"}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
@@ -491,7 +507,13 @@ func TestOneTreeRace(t *testing.T) {
 	} {
 		state := bindtest.NewState(t)
 		other := c.Trees(t, log, state)
-		trees := c.Trees(t, log, &bindtest.RacingHeads{Heads: state, Before: func() { bindtest.Check(t, other.Same(t.Context(), c.Tree(all[:40]))) }})
+		trees := c.Trees(
+			t,
+			log,
+			&bindtest.RacingHeads{
+				Heads: state, Before: func() { bindtest.Check(t, other.Same(t.Context(), c.Tree(all[:40]))) },
+			},
+		)
 		if trees.Witnesses = x.by; x.mute {
 			trees.Clients = nil
 		}
@@ -517,7 +539,12 @@ func TestOneTreeRace(t *testing.T) {
 
 // TestParseGrowth: a file with proofs is what the schema says, and nothing else.
 func TestParseGrowth(t *testing.T) {
-	good := &rekor.Growth{Checkpoint: []byte("note"), Proofs: []rekor.GrowthProof{{Size: 3, Hashes: [][]byte{make([]byte, 32), bytes.Repeat([]byte{1}, 32)}}, {Size: 7, Hashes: [][]byte{}}}}
+	good := &rekor.Growth{
+		Checkpoint: []byte("note"),
+		Proofs: []rekor.GrowthProof{
+			{Size: 3, Hashes: [][]byte{make([]byte, 32), bytes.Repeat([]byte{1}, 32)}}, {Size: 7, Hashes: [][]byte{}},
+		},
+	}
 	with := func(change func(*rekor.Growth)) []byte {
 		g := &rekor.Growth{Checkpoint: good.Checkpoint, Proofs: slices.Clone(good.Proofs)}
 		change(g)
@@ -613,7 +640,9 @@ func TestTreesState(t *testing.T) {
 	var u *rekor.Unproven
 	trees := &rekor.Trees{Root: c.Root, Now: func() time.Time { return sigstoretest.Now }}
 	bindtest.Check(t, trees.Same(t.Context(), one))
-	if err := trees.Same(t.Context(), two); !errors.As(err, &u) || u.Log != c.Root.Logs()[len(c.Root.Logs())-1].URL || u.Small != 20 || u.Large != 40 {
+	if err := trees.Same(t.Context(), two); !errors.As(err, &u) || u.Log != c.Root.Logs()[len(c.Root.Logs())-1].URL ||
+		u.Small != 20 ||
+		u.Large != 40 {
 		t.Errorf("%v", err)
 	}
 
@@ -627,7 +656,9 @@ func TestTreesState(t *testing.T) {
 		t.Fatal(ok, err)
 	}
 	bindtest.Check(t, c.Trees(t, log, state).Same(t.Context(), one))
-	if head, err := state.LoadHead(about); err != nil || len(head.Earlier) != rekor.MaxEarlier || head.Earlier[0].Size != 1 || head.Earlier[rekor.MaxEarlier-1].Size != 20 {
+	if head, err := state.LoadHead(about); err != nil || len(head.Earlier) != rekor.MaxEarlier ||
+		head.Earlier[0].Size != 1 ||
+		head.Earlier[rekor.MaxEarlier-1].Size != 20 {
 		t.Errorf("%d trees (%v)", len(head.Earlier), err)
 	}
 }
@@ -663,7 +694,8 @@ func TestClockState(t *testing.T) {
 	for _, other := range []time.Duration{-30 * time.Minute, -5 * time.Minute} {
 		state := bindtest.NewState(t)
 		f := &floors{State: state, before: func() {
-			if ok, err := state.SaveFloor(rekor.Floor{}, rekor.Floor{Time: now.Add(other), Why: "another"}); err != nil || !ok {
+			if ok, err := state.SaveFloor(rekor.Floor{}, rekor.Floor{Time: now.Add(other), Why: "another"}); err != nil ||
+				!ok {
 				t.Error(ok, err)
 			}
 		}}
@@ -687,7 +719,8 @@ func TestClockState(t *testing.T) {
 	state := bindtest.NewState(t)
 	raced := &floors{State: state}
 	raced.before = func() { // another process, after which nothing can be read or written
-		if ok, err := state.SaveFloor(rekor.Floor{}, rekor.Floor{Time: now.Add(-time.Hour), Why: "another"}); err != nil || !ok {
+		if ok, err := state.SaveFloor(rekor.Floor{}, rekor.Floor{Time: now.Add(-time.Hour), Why: "another"}); err != nil ||
+			!ok {
 			t.Error(ok, err)
 		}
 		raced.load, raced.save = sick, errors.New("and was written")
@@ -704,7 +737,10 @@ func TestClockState(t *testing.T) {
 	(*rekor.Clock)(nil).Prove(now, "nothing")
 	(*rekor.Clock)(nil).Date(nil)
 	for kept, want := range map[bool]bool{true: true, false: false} {
-		if text := (&rekor.Behind{Floor: rekor.Floor{Time: now, Why: "it"}, Now: now, Kept: kept}).Error(); strings.Contains(text, "earlier run") != want || !strings.Contains(text, "it proves") {
+		if text := (&rekor.Behind{Floor: rekor.Floor{Time: now, Why: "it"}, Now: now, Kept: kept}).Error(); strings.Contains(
+			text, "earlier run",
+		) != want ||
+			!strings.Contains(text, "it proves") {
 			t.Error(text)
 		}
 	}

@@ -24,10 +24,15 @@ import (
 func TestWitnesses(t *testing.T) {
 	c := bindtest.NewChained(t, 2)
 	good := c.Honest()
-	a, b, d, stranger := bindtest.NewCosigner(t, "a.example"), bindtest.NewCosigner(t, "b.example"), bindtest.NewCosigner(t, "d.example"), bindtest.NewCosigner(t, "s.example")
+	a, b, d, stranger := bindtest.NewCosigner(t, "a.example"), bindtest.NewCosigner(
+		t, "b.example",
+	), bindtest.NewCosigner(t, "d.example"), bindtest.NewCosigner(t, "s.example")
 	impostor := bindtest.NewCosigner(t, "a.example")
 	policyOf := func(quorum string) string {
-		return fmt.Sprintf("# two of three\nwitness a %s https://a.example\nwitness b %s\nwitness d %s\n%s", a.Vkey, b.Vkey, d.Vkey, quorum)
+		return fmt.Sprintf(
+			"# two of three\nwitness a %s https://a.example\nwitness b %s\nwitness d %s\n%s", a.Vkey, b.Vkey, d.Vkey,
+			quorum,
+		)
 	}
 	two := policyOf("group g 2 a b d\nquorum g\n")
 	at := func(h int) time.Time { return sigstoretest.Now.Add(time.Duration(h) * time.Hour) }
@@ -59,7 +64,9 @@ func TestWitnesses(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
-		log := &bindtest.Tiles{Bodies: good.Bodies, Checkpoint: append(bytes.Clone(good.Checkpoint), strings.Join(x.lines, "")...)}
+		log := &bindtest.Tiles{
+			Bodies: good.Bodies, Checkpoint: append(bytes.Clone(good.Checkpoint), strings.Join(x.lines, "")...),
+		}
 		s := c.Scan(log, bindtest.NewState(t))
 		s.Witnesses = w
 		want := bindtest.Scanned

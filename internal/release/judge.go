@@ -56,7 +56,7 @@ type Judge struct {
 	Release Place
 	Sources []Source
 	Tag     string
-	Narrow  *policy.Narrow
+	Narrow  *policy.FlagIdentity
 	// PlaceProof reads a place proof and verifies it under a root; nil leaves them out.
 	PlaceProof func(*sigstore.Root, []byte) (policy.Moment, error)
 	// Full keeps what every rule says of the evidence. Without it a denial has the

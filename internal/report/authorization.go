@@ -116,15 +116,14 @@ func NewAuthorization(z *gate.Authorization) *Authorization {
 
 // newRelease returns the answer of one decision.
 func newRelease(d policy.Decision) Release {
-	info := d.Reason.Info()
 	x := Release{
-		Digests: map[string]string{}, Verdict: info.Class.String(), Reason: d.Reason, Message: info.Text,
+		Digests: map[string]string{}, Verdict: d.Reason.Class().String(), Reason: d.Reason, Message: d.Reason.Text(),
 		Detail: d.Detail, Rule: d.Rule, Fields: []Field{},
 	}
 	nearest, _ := d.Nearest()
 	if !d.Permitted {
 		if d.Reason != policy.RuleMismatch { // there, the table says what to change
-			x.Hint = info.Hint
+			x.Hint = d.Reason.Hint()
 		}
 		x.Nearest = nearest.Rule
 	}

@@ -228,7 +228,7 @@ func JobSummary(r *Report, total string) string {
 				signer = "claims " + signer
 			}
 		}
-		reason := x.Reason.Info().Text
+		reason := x.Reason.Text()
 		if x.Detail != "" {
 			reason += ": " + Code(x.Detail)
 		}

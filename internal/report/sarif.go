@@ -192,7 +192,9 @@ func CheckSARIF(c *Check) *SARIF {
 			loc.Physical.Region = &sarifRegion{p.Line, p.Column}
 		}
 		res.Locations = []sarifLocation{loc}
-		res.Fingerprints = map[string]string{FingerprintName: fingerprint("", c.File, string(p.Code), p.Path, p.Message)}
+		res.Fingerprints = map[string]string{
+			FingerprintName: fingerprint("", c.File, string(p.Code), p.Path, p.Message),
+		}
 		run.Results = append(run.Results, res)
 	}
 	return &SARIF{SARIFSchema, sarifVersion, []sarifRun{run}}
@@ -203,7 +205,10 @@ func CheckSARIF(c *Check) *SARIF {
 func NewSARIFRun(class policy.Class, used []policy.Reason) sarifRun {
 	run := sarifRun{
 		Tool: sarifTool{
-			sarifDriver{Name: "repopolicy", Version: Version(), InformationURI: "https://" + spelling.Name, Rules: []sarifRule{}},
+			sarifDriver{
+				Name: "repopolicy", Version: Version(), InformationURI: "https://" + spelling.Name,
+				Rules: []sarifRule{},
+			},
 		},
 		// Whoever runs a SARIF tool asks first whether it came to a conclusion.
 		Invocations: []sarifInvocation{
@@ -211,17 +216,19 @@ func NewSARIFRun(class policy.Class, used []policy.Reason) sarifRun {
 		},
 		Results: []SARIFResult{},
 	}
-	for _, info := range policy.Reasons() {
-		if !slices.Contains(used, info.Code) {
+	for _, r := range policy.Reasons() {
+		if !slices.Contains(used, r) {
 			continue
 		}
 		rule := sarifRule{
-			ID: string(info.Code), Short: sarifText{info.Text}, HelpURI: "https://" + spelling.Name + "/blob/main/docs/errors.md",
+			ID: string(
+				r,
+			), Short: sarifText{r.Text()}, HelpURI: "https://" + spelling.Name + "/blob/main/docs/errors.md",
 		}
-		if info.Hint != "" {
-			rule.Help = &sarifText{info.Hint}
+		if r.Hint() != "" {
+			rule.Help = &sarifText{r.Hint()}
 		}
-		_, rule.Default.Level = kindAndLevel(info.Class)
+		_, rule.Default.Level = kindAndLevel(r.Class())
 		run.Tool.Driver.Rules = append(run.Tool.Driver.Rules, rule)
 	}
 	return run
@@ -251,7 +258,12 @@ func kindAndLevel(c policy.Class) (kind, level string) {
 // concluded reports whether a run of that class answered its question.
 func concluded(c policy.Class) bool {
 	switch c {
-	case policy.ClassOK, policy.ClassDeny, policy.ClassInvalid, policy.ClassNoPolicy, policy.ClassAlarm, policy.ClassStale:
+	case policy.ClassOK,
+		policy.ClassDeny,
+		policy.ClassInvalid,
+		policy.ClassNoPolicy,
+		policy.ClassAlarm,
+		policy.ClassStale:
 		return true
 	}
 	return false

@@ -60,16 +60,16 @@ type Report struct {
 
 // Input is an input about which there is no verdict, as it denies nothing.
 type Input struct {
-	Input  string          `json:"input"`
-	Fate   repopolicy.Fate `json:"fate"`
-	For    string          `json:"evidence_for,omitempty"`
-	Reason policy.Reason   `json:"reason,omitempty"`
-	Detail string          `json:"detail,omitempty"`
+	Input  string        `json:"input"`
+	Fate   string        `json:"fate"`
+	For    string        `json:"evidence_for,omitempty"`
+	Reason policy.Reason `json:"reason,omitempty"`
+	Detail string        `json:"detail,omitempty"`
 }
 
 type Artifact struct {
 	Artifact string            `json:"artifact"`
-	Fate     repopolicy.Fate   `json:"fate"`
+	Fate     string            `json:"fate"`
 	Digests  map[string]string `json:"digests"`
 	Verdict  string            `json:"verdict"`
 	Reason   policy.Reason     `json:"reason"`
@@ -215,16 +215,15 @@ func New(s *Summary, class policy.Class, entries []repopolicy.Entry, full bool) 
 
 func newArtifact(res *repopolicy.Result, full bool) Artifact {
 	d := res.Decision
-	info := d.Reason.Info()
 	a := Artifact{
 		Artifact: res.Artifact, Digests: map[string]string{}, Verdict: res.Class().String(), Reason: d.Reason,
-		Message: info.Text, Detail: d.Detail, Rule: d.Rule, Tag: d.Tag, Permitted: res.Class() == policy.ClassOK,
+		Message: d.Reason.Text(), Detail: d.Detail, Rule: d.Rule, Tag: d.Tag, Permitted: res.Class() == policy.ClassOK,
 	}
 	for _, dg := range res.Digests {
 		a.Digests[dg.Alg] = dg.Hex
 	}
 	if !a.Permitted {
-		a.Hint = info.Hint
+		a.Hint = d.Reason.Hint()
 		if n, ok := d.Nearest(); ok && len(n.Mismatches) > 0 {
 			rr := newRule(n)
 			a.Nearest = &rr
@@ -248,7 +247,7 @@ func newArtifact(res *repopolicy.Result, full bool) Artifact {
 	}
 	for _, o := range res.Others {
 		a.Others = append(a.Others, Other{
-			o.Path, o.Item, o.Decision.Reason, o.Decision.Reason.Info().Text, o.Decision.Detail,
+			o.Path, o.Item, o.Decision.Reason, o.Decision.Reason.Text(), o.Decision.Detail,
 		})
 	}
 	return a
@@ -327,9 +326,9 @@ const isEvidence = "evidence for what was judged"
 func (p *Printer) notJudged(inputs []Input) {
 	kind := func(x Input) string {
 		switch {
-		case x.Fate == repopolicy.FateEvidence:
+		case x.Fate == "evidence":
 			return isEvidence
-		case x.Fate == repopolicy.FateUnverifiable:
+		case x.Fate == "unverifiable-evidence":
 			return "evidence that cannot be verified here"
 		case x.Reason == policy.ArtifactMissing:
 			return "listed and not there"

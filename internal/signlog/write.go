@@ -97,7 +97,10 @@ type Signature struct {
 // Write makes the signature, or finishes one that was begun, in every log of the
 // instance, and returns its files, those of place proofs last.
 func (w *Writer) Write(ctx context.Context, r Request) ([]bindings.File, error) {
-	entry, err := w.finish(ctx, spelling.Sum(r.Statement)+" "+r.Who, sigstore.Content{Statement: r.Statement}, r.Signature, w.Client.Services)
+	entry, err := w.finish(
+		ctx, spelling.Sum(r.Statement)+" "+r.Who, sigstore.Content{Statement: r.Statement}, r.Signature,
+		w.Client.Services,
+	)
 	if err != nil {
 		return nil, err
 	}
@@ -130,7 +133,9 @@ func (w *Writer) Sign(ctx context.Context, c sigstore.Content, s Signature) ([]b
 // made yet, and logs it in the logs of to. The certificate of an unfinished
 // signature may have expired; then a new one is made, and the entries of the old
 // one prove nothing and harm nothing.
-func (w *Writer) finish(ctx context.Context, id string, content sigstore.Content, s Signature, to sigstore.Services) (JournalEntry, error) {
+func (w *Writer) finish(
+	ctx context.Context, id string, content sigstore.Content, s Signature, to sigstore.Services,
+) (JournalEntry, error) {
 	none := JournalEntry{}
 	if to.RekorV1 == "" && to.RekorV2 == "" {
 		return none, errors.New("the Sigstore instance has no transparency log")
@@ -301,7 +306,9 @@ func (w *Writer) inTime(d *sigstore.Draft) error {
 // nothing was kept, and goes on from there; nil if there is none that can be
 // finished. That the index cannot be asked is no obstacle: a second signature
 // proves the same.
-func (w *Writer) recover(ctx context.Context, id string, content sigstore.Content, s Signature, to sigstore.Services) (*sigstore.Draft, JournalEntry, error) {
+func (w *Writer) recover(
+	ctx context.Context, id string, content sigstore.Content, s Signature, to sigstore.Services,
+) (*sigstore.Draft, JournalEntry, error) {
 	if w.Index == nil || s.Mine == nil || to.RekorV1 == "" || content.Statement == nil {
 		return nil, JournalEntry{}, nil
 	}
@@ -331,7 +338,9 @@ func (w *Writer) recover(ctx context.Context, id string, content sigstore.Conten
 
 // rebuild returns what can be finished of an entry that anyone may have made; nil
 // if it is not the signature that is to be made, or too old for what is missing.
-func (w *Writer) rebuild(ctx context.Context, raw, statement []byte, s Signature, to sigstore.Services) (*sigstore.Draft, JournalEntry) {
+func (w *Writer) rebuild(
+	ctx context.Context, raw, statement []byte, s Signature, to sigstore.Services,
+) (*sigstore.Draft, JournalEntry) {
 	none := func() (*sigstore.Draft, JournalEntry) { return nil, JournalEntry{} }
 	bundle, err := w.Root.Rebuild(raw, statement)
 	if err != nil {
@@ -357,7 +366,9 @@ func (w *Writer) rebuild(ctx context.Context, raw, statement []byte, s Signature
 	return draft, entry
 }
 
-func (w *Writer) begin(ctx context.Context, id string, content sigstore.Content, r Signature) (*sigstore.Draft, JournalEntry, error) {
+func (w *Writer) begin(
+	ctx context.Context, id string, content sigstore.Content, r Signature,
+) (*sigstore.Draft, JournalEntry, error) {
 	token := ""
 	if r.Key == nil {
 		var err error
@@ -392,7 +403,9 @@ func (w *Writer) begin(ctx context.Context, id string, content sigstore.Content,
 
 // stamp gives a draft that is kept its time stamp, where the instance has an authority.
 // Should that fail, the next run goes on with the same certificate.
-func (w *Writer) stamp(ctx context.Context, id string, draft *sigstore.Draft, entry JournalEntry) (JournalEntry, error) {
+func (w *Writer) stamp(
+	ctx context.Context, id string, draft *sigstore.Draft, entry JournalEntry,
+) (JournalEntry, error) {
 	err := w.Client.Stamp(ctx, draft)
 	if err == nil {
 		err = w.Root.Check(draft)

@@ -31,9 +31,9 @@ import (
 
 	"github.com/repopolicy/repopolicy/internal/clip"
 	"github.com/repopolicy/repopolicy/internal/identity"
+	"github.com/repopolicy/repopolicy/internal/jwt"
 	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/internal/web"
-	"github.com/repopolicy/repopolicy/oidc"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -282,7 +282,7 @@ func asked(der []byte, key *ecdsa.PublicKey, token string) error {
 	if !key.Equal(cert.PublicKey) {
 		return refuse(policy.CertificateBad, "the certificate authority certified another key than was sent")
 	}
-	claims, err := oidc.UnverifiedClaims(token)
+	claims, err := jwt.Unverified(token)
 	if err != nil {
 		return refuse(policy.CertificateBad, "whom the certificate should be for is not known: %w", err)
 	}

@@ -19,4 +19,7 @@ const (
 const (
 	MaxPolicyBytes = 64 << 10 // of a policy file (SPEC 3.1)
 	MaxApprovals   = 100      // looked at for one artifact (SPEC 14.2)
+	// MaxStatementBytes is the largest statement that is read: a policy of the largest size, of
+	// which JSON escapes every byte, and what stands around it.
+	MaxStatementBytes = 6*MaxPolicyBytes + 8<<10
 )

@@ -26,7 +26,8 @@ func CheckHost(name string) error {
 				return fmt.Errorf("%q is not a host name", name)
 			}
 		}
-		numeric = label[0] >= '0' && label[0] <= '9' && strings.Trim(label, "0123456789") == "" || strings.HasPrefix(label, "0x")
+		numeric = label[0] >= '0' && label[0] <= '9' && strings.Trim(label, "0123456789") == "" ||
+			strings.HasPrefix(label, "0x")
 	}
 	// A last label that looks like a number makes browsers and libraries read
 	// the whole as an address, each in its own way.

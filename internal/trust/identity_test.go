@@ -92,7 +92,13 @@ func TestIdentityRoot(t *testing.T) {
 	people := author.Setup{Keys: []author.Key{identityKey(t, alice, google), identityKey(t, bob, google)}, Threshold: 2}
 	online := author.Setup{Keys: []author.Key{host}, Threshold: 1}
 	dir := t.TempDir()
-	r, err := author.Create(dir, now, map[string]author.Setup{author.Root: people, author.Targets: people, author.Snapshot: online, author.Timestamp: online})
+	r, err := author.Create(
+		dir,
+		now,
+		map[string]author.Setup{
+			author.Root: people, author.Targets: people, author.Snapshot: online, author.Timestamp: online,
+		},
+	)
 	check(t, err)
 	defer r.Close()
 	sign := func(who string) error {
@@ -111,7 +117,9 @@ func TestIdentityRoot(t *testing.T) {
 	if err := r.Publish(t.Context(), []author.Signer{machine}, nil); !errors.Is(err, tuf.ErrUnsigned) {
 		t.Errorf("by who knows no identities: %v", err)
 	}
-	if err := r.Publish(t.Context(), []author.Signer{machine}, OIDCKeys(parseRoot(t, sigstoretest.New(t)))); !errors.Is(err, tuf.ErrUnsigned) {
+	if err := r.Publish(t.Context(), []author.Signer{machine}, OIDCKeys(parseRoot(t, sigstoretest.New(t)))); !errors.Is(
+		err, tuf.ErrUnsigned,
+	) {
 		t.Errorf("under another Sigstore: %v", err)
 	}
 	check(t, r.Publish(t.Context(), []author.Signer{machine}, keyTypes))
@@ -131,7 +139,11 @@ func TestOIDCSignature(t *testing.T) {
 	}
 	as := func(name, issuer string) sigstoretest.Request { return sigstoretest.Request{SAN: name, Issuer: issuer} }
 	statement := as(alice, google)
-	statement.Statement = fmt.Appendf(nil, `{"_type":"https://in-toto.io/Statement/v1","predicateType":"x","predicate":{},"subject":[{"name":"x","digest":{"sha256":"%x"}}]}`, sha256.Sum256(signed))
+	statement.Statement = fmt.Appendf(
+		nil,
+		`{"_type":"https://in-toto.io/Statement/v1","predicateType":"x","predicate":{},"subject":[{"name":"x","digest":{"sha256":"%x"}}]}`,
+		sha256.Sum256(signed),
+	)
 	else1 := as(alice, google)
 	else1.Artifact = []byte(`{"_type":"targets"}`)
 	good := sign(inst, as(alice, google))
@@ -248,14 +260,23 @@ func TestOIDCSignatureVectors(t *testing.T) {
 			Keyval          json.RawMessage
 		}
 		var sig struct{ Keyid, Sig string }
-		check(t, errors.Join(json.Unmarshal([]byte(parts["key.json"]), &key), json.Unmarshal([]byte(parts["signature.json"]), &sig)))
+		check(
+			t,
+			errors.Join(
+				json.Unmarshal([]byte(parts["key.json"]), &key),
+				json.Unmarshal([]byte(parts["signature.json"]), &sig),
+			),
+		)
 		canonical, err := tuf.Canonical([]byte(parts["signed.json"]))
 		if err != nil || string(canonical) != parts["signed.json"] || len(parts) != 4 {
 			t.Fatalf("%v %d", err, len(parts))
 		}
 		v, err := OIDCKeys(root)[key.Keytype](tuf.Key{Type: key.Keytype, Scheme: key.Scheme, Value: key.Keyval})
 		if err == nil {
-			err = v.Verify(canonical, tuf.Signature{KeyID: sig.Keyid, Sig: sig.Sig, Raw: json.RawMessage(parts["signature.json"])})
+			err = v.Verify(
+				canonical,
+				tuf.Signature{KeyID: sig.Keyid, Sig: sig.Sig, Raw: json.RawMessage(parts["signature.json"])},
+			)
 		}
 		if (err == nil) != (header["expect"] == "OK") {
 			t.Error(err)

@@ -15,7 +15,7 @@ import (
 // withdrawn is what the versions up to one revoked and yanked. What they restored stays in
 // it: TUF compares no times, and to allow less is no harm.
 type withdrawn struct {
-	revoked []policy.Revocation
+	revoked []policy.Withdrawal
 	yanked  bool
 }
 
@@ -24,18 +24,18 @@ func (w *withdrawn) add(f *policy.File) {
 }
 
 func (w *withdrawn) rule(name string) bool {
-	return slices.ContainsFunc(w.revoked, func(x policy.Revocation) bool { return x.Rule == name })
+	return slices.ContainsFunc(w.revoked, func(x policy.Withdrawal) bool { return x.Rule == name })
 }
 
 func (w *withdrawn) identity(p policy.Principal) bool {
-	return slices.ContainsFunc(w.revoked, func(x policy.Revocation) bool {
+	return slices.ContainsFunc(w.revoked, func(x policy.Withdrawal) bool {
 		return x.Identity != nil && x.Identity.Kind == p.Kind && x.Identity.Value == p.Value &&
 			x.Identity.Issuer == p.Issuer
 	})
 }
 
 func (w *withdrawn) key(k policy.Key) bool {
-	return slices.ContainsFunc(w.revoked, func(x policy.Revocation) bool { return x.Key == k.ID })
+	return slices.ContainsFunc(w.revoked, func(x policy.Withdrawal) bool { return x.Key == k.ID })
 }
 
 // tufVersion returns a version in the terms of TUF, and what of its rules was left out. An

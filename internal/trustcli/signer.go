@@ -12,11 +12,11 @@ import (
 	"github.com/repopolicy/repopolicy/internal/command"
 	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/internal/find"
+	"github.com/repopolicy/repopolicy/internal/jwt"
 	"github.com/repopolicy/repopolicy/internal/signlog"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/trust"
 	"github.com/repopolicy/repopolicy/internal/trust/author"
-	"github.com/repopolicy/repopolicy/oidc"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -90,7 +90,7 @@ func (a *app) identitySigner(ctx context.Context, o *command.Signing, t *find.Tr
 	if err != nil {
 		return nil, err
 	}
-	claims, err := oidc.UnverifiedClaims(token)
+	claims, err := jwt.Unverified(token)
 	if err != nil {
 		return nil, policy.Faultf(policy.LoginNeeded, "%s", err)
 	}
@@ -114,7 +114,7 @@ func (a *app) identitySigner(ctx context.Context, o *command.Signing, t *find.Tr
 
 // consent returns what asks whoever a token is of whether that may become public, and returns the
 // token then. It is called for what waits for them alone, and asks once.
-func (a *app) consent(o *command.Signing, claims oidc.Claims, token string) func(context.Context) (string, error) {
+func (a *app) consent(o *command.Signing, claims jwt.Claims, token string) func(context.Context) (string, error) {
 	agree := sync.OnceValue(func() error {
 		return a.Agree(o, fmt.Sprintf("%s, signed in at %s, becomes public for ever with the signature. Go on?",
 			cmp.Or(claims.Email, claims.Subject), claims.Issuer))

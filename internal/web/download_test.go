@@ -96,7 +96,9 @@ func TestVia(t *testing.T) {
 		t.Error("another host was asked")
 	}
 	s := serve(t, true, http.RedirectHandler(named.URL+"/x", http.StatusFound).ServeHTTP)
-	if text, err := read(t.Context(), client(t, s.URL, s.Client().Transport).Via(host), "p"); !errors.Is(err, errRedirect) {
+	if text, err := read(t.Context(), client(t, s.URL, s.Client().Transport).Via(host), "p"); !errors.Is(
+		err, errRedirect,
+	) {
 		t.Errorf("downgraded: %q, %v", text, err)
 	}
 }
@@ -156,7 +158,8 @@ func TestOpen(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			text, err := read(t.Context(), client(t, serve(t, false, c.h).URL, nil), "p")
-			if wrong := c.ok == 0; wrong != (err != nil) || !wrong && len(text) != c.ok || c.is != nil && !errors.Is(err, c.is) {
+			if wrong := c.ok == 0; wrong != (err != nil) || !wrong && len(text) != c.ok ||
+				c.is != nil && !errors.Is(err, c.is) {
 				t.Errorf("%d bytes, %v", len(text), err)
 			}
 		})
@@ -279,7 +282,8 @@ func TestLimited(t *testing.T) {
 		}
 		_, _ = io.WriteString(w, "answer")
 	})
-	if data, err := client(t, s.URL, nil).Get(t.Context(), "p", limit); err != nil || string(data) != "answer" || time.Since(start) < time.Second {
+	if data, err := client(t, s.URL, nil).Get(t.Context(), "p", limit); err != nil || string(data) != "answer" ||
+		time.Since(start) < time.Second {
 		t.Errorf("%q, %v after %s", data, err, time.Since(start))
 	}
 }

@@ -63,7 +63,8 @@ type fence struct {
 func reading(method string) bool { return method == http.MethodGet || method == http.MethodHead }
 
 func (f *fence) check(u *url.URL) error {
-	if u.User != nil || !slices.Contains(f.hosts, strings.ToLower(u.Host)) || u.Scheme != "https" && !(u.Scheme == "http" && Loopback(u.Host)) {
+	if u.User != nil || !slices.Contains(f.hosts, strings.ToLower(u.Host)) ||
+		u.Scheme != "https" && !(u.Scheme == "http" && Loopback(u.Host)) {
 		return fmt.Errorf("%s://%s: %w", u.Scheme, u.Host, errFenced)
 	}
 	return nil
@@ -100,7 +101,8 @@ func (f *fence) RoundTrip(r *http.Request) (*http.Response, error) {
 		if err != nil {
 			return nil, err
 		}
-		if resp.StatusCode == http.StatusTooManyRequests || resp.StatusCode == http.StatusForbidden || resp.StatusCode >= 500 {
+		if resp.StatusCode == http.StatusTooManyRequests || resp.StatusCode == http.StatusForbidden ||
+			resp.StatusCode >= 500 {
 			defer resp.Body.Close()
 			return nil, checkStatus(resp, r.URL.Redacted())
 		}

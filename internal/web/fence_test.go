@@ -76,7 +76,8 @@ func TestFence(t *testing.T) {
 		"/limited":  {0, "", nil},
 	} {
 		code, text, err := get(home.URL + path)
-		if (err == nil) != (want.code != 0) || err == nil && (code != want.code || text != want.text) || want.is != nil && !errors.Is(err, want.is) {
+		if (err == nil) != (want.code != 0) || err == nil && (code != want.code || text != want.text) ||
+			want.is != nil && !errors.Is(err, want.is) {
 			t.Errorf("%s: %d %.20q %v", path, code, text, err)
 		}
 		if path == "/limited" && !strings.Contains(err.Error(), "try again in 1h") {

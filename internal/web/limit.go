@@ -20,7 +20,8 @@ const maxRetryAfter = 5 * time.Second
 func limited(resp *http.Response, now time.Time) (bool, time.Duration) {
 	h := resp.Header
 	spent := h.Get("X-RateLimit-Remaining") == "0" || h.Get("RateLimit-Remaining") == "0"
-	if resp.StatusCode != http.StatusTooManyRequests && !(resp.StatusCode == http.StatusForbidden && (spent || h.Get("Retry-After") != "")) {
+	if resp.StatusCode != http.StatusTooManyRequests &&
+		!(resp.StatusCode == http.StatusForbidden && (spent || h.Get("Retry-After") != "")) {
 		return false, 0
 	}
 	if s := h.Get("Retry-After"); s != "" {

@@ -17,7 +17,9 @@ import (
 func TestOneOrigin(t *testing.T) {
 	const limit = 10
 	asked := 0
-	other := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("another origin was asked") }))
+	other := httptest.NewServer(
+		http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("another origin was asked") }),
+	)
 	defer other.Close()
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		asked++
@@ -52,7 +54,9 @@ func TestOneOrigin(t *testing.T) {
 		"another":             {other.URL, false, "", false},
 		"another scheme":      {strings.Replace(srv.URL, "http:", "https:", 1), false, "", false},
 	} {
-		c := &http.Client{Transport: &OneOrigin{Scheme: u.Scheme, Host: u.Host, Limit: limit, Agent: "test", Redirects: x.redirects}}
+		c := &http.Client{
+			Transport: &OneOrigin{Scheme: u.Scheme, Host: u.Host, Limit: limit, Agent: "test", Redirects: x.redirects},
+		}
 		before := asked
 		resp, err := c.Get(x.url)
 		var data []byte
@@ -66,7 +70,8 @@ func TestOneOrigin(t *testing.T) {
 			}
 			continue
 		}
-		if (err == nil) != (x.want != "") || err == nil && string(data) != x.want || errors.Is(err, ErrTooLarge) != x.large {
+		if (err == nil) != (x.want != "") || err == nil && string(data) != x.want ||
+			errors.Is(err, ErrTooLarge) != x.large {
 			t.Errorf("%s: %q %v", name, data, err)
 		}
 	}

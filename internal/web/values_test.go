@@ -25,7 +25,9 @@ func TestValues(t *testing.T) {
 		"many":             {`[` + strings.Repeat(`{},`, maxReplyValues) + `{}]`, false},
 		"nested":           {strings.Repeat(`[`, maxReplyValues+2), false},
 	} {
-		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, c.body) }))
+		s := httptest.NewServer(
+			http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, c.body) }),
+		)
 		host := strings.TrimPrefix(s.URL, "http://")
 		direct, err := New(s.URL, nil, "test")
 		if err != nil {

@@ -78,7 +78,8 @@ type Client struct {
 // may be nil for the default one; agent is the User-Agent.
 func New(base string, transport http.RoundTripper, agent string) (*Client, error) {
 	u, err := url.Parse(base)
-	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.User != nil || u.RawQuery != "" ||
+		u.Fragment != "" {
 		return nil, fmt.Errorf("%q is not the URL of a service", redact(base))
 	}
 	if transport == nil {
@@ -165,7 +166,10 @@ func retry[T any](ctx context.Context, f func() (T, error)) (T, error) {
 			return none, backoff.Permanent(err)
 		case status != nil && status.Limited && status.RetryAfter > 0:
 			return none, &backoff.RetryAfterError{Duration: status.RetryAfter}
-		case status != nil && status.Code < 500 && !status.Limited, errors.Is(err, ErrTooLarge), errors.Is(err, errRedirect), ctx.Err() != nil:
+		case status != nil && status.Code < 500 && !status.Limited,
+			errors.Is(err, ErrTooLarge),
+			errors.Is(err, errRedirect),
+			ctx.Err() != nil:
 			return none, backoff.Permanent(err)
 		}
 		return none, err
@@ -177,7 +181,9 @@ func retry[T any](ctx context.Context, f func() (T, error)) (T, error) {
 	return out, err
 }
 
-func (c *Client) do(ctx context.Context, method string, u *url.URL, contentType string, body []byte, limit int64) ([]byte, error) {
+func (c *Client) do(
+	ctx context.Context, method string, u *url.URL, contentType string, body []byte, limit int64,
+) ([]byte, error) {
 	req, err := http.NewRequestWithContext(ctx, method, u.String(), bytes.NewReader(body))
 	if err != nil {
 		return nil, err
@@ -236,7 +242,9 @@ func checkStatus(resp *http.Response, address string) error {
 // GetAuthorized returns the reply to one GET of an address with a bearer token,
 // which goes to that address's host and nowhere else. Only https keeps the token
 // secret on the way, so that http is an error except to the machine itself.
-func GetAuthorized(ctx context.Context, address, bearer string, transport http.RoundTripper, agent string, limit int64) ([]byte, error) {
+func GetAuthorized(
+	ctx context.Context, address, bearer string, transport http.RoundTripper, agent string, limit int64,
+) ([]byte, error) {
 	u, err := url.Parse(address)
 	if err != nil {
 		return nil, errors.New("not a URL")
@@ -266,7 +274,9 @@ var metadataAddresses = []netip.Addr{netip.MustParseAddr("169.254.169.254"), net
 
 // GetMetadata returns the reply to one GET of an address of the metadata server. It is
 // asked directly, whatever proxy the environment names, and nobody else is.
-func GetMetadata(ctx context.Context, address string, transport http.RoundTripper, agent string, limit int64) ([]byte, error) {
+func GetMetadata(
+	ctx context.Context, address string, transport http.RoundTripper, agent string, limit int64,
+) ([]byte, error) {
 	u, err := url.Parse(address)
 	if err != nil || u.Scheme != "http" || u.Host != metadataHost {
 		return nil, errors.New("not an address of the metadata server")
@@ -300,7 +310,9 @@ func direct(transport http.RoundTripper) http.RoundTripper {
 	return t
 }
 
-func getOnce(ctx context.Context, u *url.URL, header, value string, transport http.RoundTripper, agent string, limit int64) ([]byte, http.Header, error) {
+func getOnce(
+	ctx context.Context, u *url.URL, header, value string, transport http.RoundTripper, agent string, limit int64,
+) ([]byte, http.Header, error) {
 	base := *u
 	base.RawQuery, base.ForceQuery = "", false
 	c, err := New(base.String(), transport, agent)

@@ -129,7 +129,8 @@ func TestHostile(t *testing.T) {
 					t.Fatalf("%d bytes, %v", len(data), err)
 				}
 				var got *StatusError
-				if errors.As(err, &got) != (c.code != 0) || got != nil && (got.Code != c.code || len(got.Text) > maxErrorText) {
+				if errors.As(err, &got) != (c.code != 0) ||
+					got != nil && (got.Code != c.code || len(got.Text) > maxErrorText) {
 					t.Errorf("%v, want status %d", err, c.code)
 				}
 				if c.is != nil && !errors.Is(err, c.is) || err != nil && !strings.Contains(err.Error(), c.has) {
@@ -163,7 +164,9 @@ func TestRecovers(t *testing.T) {
 	var n atomic.Int32
 	s := serve(t, false, func(w http.ResponseWriter, r *http.Request) {
 		got, err := io.ReadAll(r.Body)
-		if err != nil || string(got) != "query" || r.Method != http.MethodPost || r.URL.Path != "/base/a/b" || r.UserAgent() != "test-agent" || r.Header.Get("Content-Type") != "text/x" {
+		if err != nil || string(got) != "query" || r.Method != http.MethodPost || r.URL.Path != "/base/a/b" ||
+			r.UserAgent() != "test-agent" ||
+			r.Header.Get("Content-Type") != "text/x" {
 			t.Errorf("%s %s %q %v", r.Method, r.URL, got, err)
 		}
 		if code := []int{500, 429, 200}[n.Add(1)-1]; code != 200 {
@@ -210,7 +213,8 @@ func TestGzip(t *testing.T) {
 func TestTLS(t *testing.T) {
 	plain := serve(t, false, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "plain") })
 	s := serve(t, true, http.RedirectHandler(plain.URL, http.StatusTemporaryRedirect).ServeHTTP)
-	if data, err := client(t, s.URL, s.Client().Transport).Get(t.Context(), "p", limit); !errors.Is(err, errRedirect) || data != nil {
+	if data, err := client(t, s.URL, s.Client().Transport).Get(t.Context(), "p", limit); !errors.Is(err, errRedirect) ||
+		data != nil {
 		t.Errorf("downgraded: %q %v", data, err)
 	}
 	if data, err := client(t, s.URL, nil).Get(t.Context(), "p", limit); err == nil || data != nil {
@@ -272,17 +276,20 @@ func TestDeadline(t *testing.T) {
 				start := time.Now()
 				data, err := c.Get(t.Context(), "p", limit)
 				took := time.Since(start)
-				if err == nil || data != nil || took < attempts*requestTimeout || took > attempts*(requestTimeout+maxPause) {
+				if err == nil || data != nil || took < attempts*requestTimeout ||
+					took > attempts*(requestTimeout+maxPause) {
 					t.Errorf("%q %v after %s", data, err, took)
 				}
 				ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 				defer cancel()
 				start = time.Now()
-				if _, err := c.Get(ctx, "p", limit); !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != 3*time.Second {
+				if _, err := c.Get(ctx, "p", limit); !errors.Is(err, context.DeadlineExceeded) ||
+					time.Since(start) != 3*time.Second {
 					t.Errorf("%v after %s", err, time.Since(start))
 				}
 				start = time.Now()
-				if _, err := GetAuthorized(t.Context(), "https://service.example", "s3cret", plainTLS{tr}, "a", limit); err == nil || time.Since(start) != requestTimeout {
+				if _, err := GetAuthorized(t.Context(), "https://service.example", "s3cret", plainTLS{tr}, "a", limit); err == nil ||
+					time.Since(start) != requestTimeout {
 					t.Errorf("%v after %s", err, time.Since(start))
 				}
 				tr.CloseIdleConnections()
@@ -368,7 +375,8 @@ func TestGetAuthorized(t *testing.T) {
 		"echoes":            {func(w http.ResponseWriter, r *http.Request) { http.Error(w, r.Header.Get("Authorization"), 400) }, false},
 	} {
 		s := serve(t, false, func(w http.ResponseWriter, r *http.Request) {
-			if r.Header.Get("Authorization") != "Bearer "+token || r.URL.RawQuery != "a=b&audience=x" || r.Method != http.MethodGet {
+			if r.Header.Get("Authorization") != "Bearer "+token || r.URL.RawQuery != "a=b&audience=x" ||
+				r.Method != http.MethodGet {
 				t.Errorf("%s: %s %s %v", name, r.Method, r.URL, r.Header)
 			}
 			c.h(w, r)
@@ -413,10 +421,14 @@ func TestGetMetadata(t *testing.T) {
 	flavor := "Google"
 	tr := tripper(func(r *http.Request) (*http.Response, error) {
 		asked = append(asked, r.URL.String()+" "+r.Header.Get("Metadata-Flavor")+r.Header.Get("Authorization"))
-		return &http.Response{StatusCode: http.StatusOK, Header: http.Header{"Metadata-Flavor": {flavor}}, Body: io.NopCloser(strings.NewReader("token")), Request: r}, nil
+		return &http.Response{
+			StatusCode: http.StatusOK, Header: http.Header{"Metadata-Flavor": {flavor}},
+			Body: io.NopCloser(strings.NewReader("token")), Request: r,
+		}, nil
 	})
 	data, err := GetMetadata(t.Context(), "http://metadata.google.internal/a?b=c", tr, "a", limit)
-	if err != nil || string(data) != "token" || len(asked) != 1 || asked[0] != "http://metadata.google.internal/a?b=c Google" {
+	if err != nil || string(data) != "token" || len(asked) != 1 ||
+		asked[0] != "http://metadata.google.internal/a?b=c Google" {
 		t.Errorf("%q %v %q", data, err, asked)
 	}
 	for _, address := range []string{"https://metadata.google.internal/", "http://metadata.google.internal.evil.example/", "http://169.254.169.254/", "http://metadata.google.internal:81/", "http://a@metadata.google.internal/", "\x00"} {

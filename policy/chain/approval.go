@@ -30,7 +30,7 @@ func (c *Chain) placed(a policy.Approval) policy.Approval {
 		return a
 	}
 	id, v := a.Signer(), a.Verification()
-	return a.Place(policy.Placed{Named: true, Another: !c.sameAccount(&id), InForce: c.inForceAt(&v)})
+	return a.Place(!c.sameAccount(&id), c.inForceAt(&v))
 }
 
 // sameAccount reports whether an identity is the account that the chain knows

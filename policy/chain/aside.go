@@ -22,7 +22,7 @@ func (h History) Asides(digest string) []Aside {
 	}
 	e := newEvaluator(&all, newOrder(h.Logs))
 	root := e.rootOf(digest)
-	if root == nil || h.Binder != BoundByWorkflow {
+	if root == nil || h.MaintainersBind {
 		return nil
 	}
 	for _, id := range e.foundersOf(root) {

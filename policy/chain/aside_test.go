@@ -158,7 +158,7 @@ func TestAsidesNot(t *testing.T) {
 		t.Errorf("unknown: %d", n)
 	}
 	host := h
-	host.Binder = BoundByMaintainers
+	host.MaintainersBind = true
 	if n := count(host, h.Statements[1].digest); n != 0 {
 		t.Errorf("on another host: %d", n)
 	}

@@ -53,7 +53,7 @@ func follows(prev, s *Statement) bool {
 // first binding shows them; none where no certificate has numbers. It is false if
 // a binding with other numbers may be the first.
 func (w *walk) idsAfter(s *Statement, e *effect) (policy.Ids, bool) {
-	if w.h.Binder == BoundByMaintainers {
+	if w.h.MaintainersBind {
 		return policy.Ids{}, true
 	}
 	first := w.firstOf(e)

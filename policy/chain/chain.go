@@ -14,7 +14,7 @@ import (
 // Alarm is something that the owners of a repository, or of a log, should know.
 // Of itself it changes no verdict.
 type Alarm struct {
-	Code       string // one of the Alarm constants
+	Code       string // such as "fork" or "second-genesis" (SPEC 9)
 	Text       string
 	Statements []string       // hex digests of the statements that it is about
 	Entries    []policy.Entry // log entries that prove it
@@ -26,16 +26,28 @@ type Alarm struct {
 
 // The codes of alarms.
 const (
-	AlarmFork            = "fork"             // a version that lost against another one with the same number
-	AlarmSecondGenesis   = "second-genesis"   // a later version 1
-	AlarmGenesisConflict = "genesis-conflict" // a version 1 that the log puts before the one that was named
+	alarmFork            = "fork"             // a version that lost against another one with the same number
+	alarmSecondGenesis   = "second-genesis"   // a later version 1
+	alarmGenesisConflict = "genesis-conflict" // a version 1 that the log puts before the one that was named
 	alarmReanchored      = "re-anchored"      // a super root names another chain than was kept
 	alarmRecovery        = "recovery"         // a recovery waits, took effect or was vetoed
-	AlarmLapsed          = "lapsed"           // a binding of which nobody handed in in time what it binds
+	alarmLapsed          = "lapsed"           // a binding of which nobody handed in in time what it binds
 	alarmBranch          = "branch"           // a next version that only the branch it was bound from keeps from effect
-	AlarmStamps          = "stamps"           // an authority that dated a log before its entries
+	alarmStamps          = "stamps"           // an authority that dated a log before its entries
 	alarmVoid            = "void"             // a binding that a later version declares void
 )
+
+// Contradiction returns which contradiction the alarm is about, so that evidence can be made of
+// it; "" for none.
+func (a Alarm) Contradiction() ContradictionKind {
+	switch a.Code {
+	case alarmFork:
+		return contradictionFork
+	case alarmSecondGenesis, alarmGenesisConflict:
+		return contradictionGenesis
+	}
+	return ""
+}
 
 // Problem is why a chain gives no verdict.
 type Problem struct {
@@ -155,7 +167,7 @@ func Evaluate(h History) *Chain {
 	c.unasked = h.Unasked
 	e := newEvaluator(&h, c.order)
 	for _, l := range e.liars {
-		c.alarm(AlarmStamps, l.by+" dates a log before an entry that was in it", nil, l.entry)
+		c.alarm(alarmStamps, l.by+" dates a log before an entry that was in it", nil, l.entry)
 	}
 	var walks []*walk
 	if len(e.genesis) > maxGeneses {
@@ -175,7 +187,7 @@ func Evaluate(h History) *Chain {
 	c.demandKept(e)
 	c.missing(e, w, walks)
 	c.compare(e, w, walks)
-	if len(c.links) > MaxVersions {
+	if len(c.links) > maxVersions {
 		c.fail(policy.ChainTooLarge, fmt.Sprintf("%d versions", len(c.links)))
 	}
 	return c
@@ -252,7 +264,7 @@ func (e *evaluator) bindings(shown map[string]*Statement) []*leaf {
 			continue
 		}
 		all = append(all, v.facts.Entry)
-		if e.h.Binder == BoundByMaintainers || v.facts.Binding.IsZero() {
+		if e.h.MaintainersBind || v.facts.Binding.IsZero() {
 			continue
 		}
 		l := &leaf{LeafFacts: v.facts, statement: shown[v.facts.Payload]}
@@ -279,7 +291,7 @@ func (e *evaluator) bindings(shown map[string]*Statement) []*leaf {
 	if e.h.View.Completeness != CompleteScanned { // a scan has read all that there is
 		all = e.vouched(out)
 	}
-	e.wind(e.h.Clock, all)
+	e.wind(e.h.clock, all)
 	return slices.DeleteFunc(out, func(l *leaf) bool { return !e.counts(l.Entry) })
 }
 
@@ -398,7 +410,7 @@ func (e *evaluator) signatures() {
 // foundersOf returns the numbers of the repositories that bound s as a genesis:
 // each of them founded a chain of its own.
 func (e *evaluator) foundersOf(s *Statement) []string {
-	if e.h.Binder == BoundByMaintainers {
+	if e.h.MaintainersBind {
 		return []string{""}
 	}
 	var ids []string
@@ -532,7 +544,7 @@ func (w *walk) undecided(all []contender) {
 func (w *walk) lost(loser *contender, winner *Statement) {
 	w.settle(loser.effect.possible)
 	w.alarms = append(w.alarms, Alarm{
-		Code:       AlarmFork,
+		Code:       alarmFork,
 		Text:       fmt.Sprintf("another version %d with a quorum took effect later", loser.stmt.version),
 		Statements: []string{winner.digest, loser.stmt.digest}, Entries: entriesOf(loser.effect.possible),
 	})

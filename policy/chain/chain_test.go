@@ -3,6 +3,7 @@
 package chain
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -270,7 +271,7 @@ func TestPlaces(t *testing.T) {
 }
 
 func TestChainLimits(t *testing.T) {
-	if c := Evaluate(longChain(t, MaxVersions+1)); c.Reason() != policy.ChainTooLarge || len(c.Keep().Chain) > 0 {
+	if c := Evaluate(longChain(t, maxVersions+1)); c.Reason() != policy.ChainTooLarge || len(c.Keep().Chain) > 0 {
 		t.Error(c.Problems())
 	}
 	h := longChain(t, 2)
@@ -444,7 +445,7 @@ func TestOneLog(t *testing.T) {
 		x.change(&h)
 		c := Evaluate(h)
 		d := c.Trusted(x.demand).Decide(policy.Request{Now: h.Now}, ev)
-		noted := slices.Contains(d.Notes, Unshown("x"))
+		noted := slices.Contains(d.Notes, unshown("x"))
 		if d.Reason != x.reason || noted != x.noted || (d.Permitted) != (x.reason == policy.Allowed) {
 			t.Errorf("%s: %s %v", name, d.Reason, d.Notes)
 		}
@@ -499,7 +500,7 @@ func TestChainOfferings(t *testing.T) {
 		second.PAE() == second.Digest() || second.Err() != nil || second.Document() == nil {
 		t.Errorf("%+v", second)
 	}
-	if bad := BadStatement(nil, nil); bad.Err() == nil || bad.Document() != nil {
+	if bad, _ := (Predicate{}).Statement(nil, errors.New("not a statement")); bad.Err() == nil || bad.Document() != nil {
 		t.Error("a bad statement without an error")
 	}
 }

@@ -5,6 +5,7 @@ package chain
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"reflect"
@@ -138,7 +139,7 @@ func (c *directoryCase) directory(
 		p := Position{s.Log, s.Index}
 		named[p] = true
 		if s.Leaf >= 0 {
-			d.Signatures = append(d.Signatures, ShownSignature{ref(s.Statement), p, leaves[s.Leaf]})
+			d.Signatures = append(d.Signatures, Listed{ref(s.Statement), "", p, leaves[s.Leaf]})
 		}
 	}
 	for name, i := range c.Disclosed {
@@ -146,10 +147,10 @@ func (c *directoryCase) directory(
 			t.Fatal("no leaf ", i)
 		}
 		digest := ref(name)
-		d.Statements = append(d.Statements, ShownStatement{digest, paes[name], leaves[i]})
+		d.Statements = append(d.Statements, Listed{digest, paes[name], Position{}, leaves[i]})
 		for _, sig := range h.Signatures {
 			if at := positionOf(sig.facts.Entry); sig.verified && sig.facts.Statement == digest && !named[at] {
-				d.Signatures = append(d.Signatures, ShownSignature{digest, at, leaves[i]})
+				d.Signatures = append(d.Signatures, Listed{digest, "", at, leaves[i]})
 			}
 		}
 	}
@@ -227,7 +228,7 @@ func statementOf(t fataler, text, previous string) Statement {
 			}
 		}
 	}
-	s, _ := p.Statement(encodeStatement(t, p))
+	s, _ := p.Statement(encodeStatement(t, p), nil)
 	return s
 }
 
@@ -271,7 +272,7 @@ func readChain(t testing.TB, v vectors.Vector) chainInput {
 	switch c.Binder {
 	case "", "workflow":
 	case "maintainers":
-		h.Binder = BoundByMaintainers
+		h.MaintainersBind = true
 	default:
 		t.Fatalf("binder %q", c.Binder)
 	}
@@ -320,10 +321,10 @@ func readChain(t testing.TB, v vectors.Vector) chainInput {
 		h.Leaves = append(h.Leaves, l)
 	}
 	for _, m := range c.Moments {
-		h.Moments = append(h.Moments, policy.NewMoment(m.Log, m.Size, m.At, m.By))
+		h.Moments = append(h.Moments, policy.Log{ID: m.Log}.Seen(m.Size, m.At, m.By))
 	}
 	for _, x := range c.Clock {
-		h.Clock = append(h.Clock, NewTick(x.Log, x.Index, x.At))
+		h.clock = append(h.clock, newTick(x.Log, x.Index, x.At))
 	}
 	if c.Directory != nil {
 		h.Directory = c.Directory.directory(t, h, ref, paes, c.View.AsOf)
@@ -473,7 +474,7 @@ func TestChainJunk(t *testing.T) {
 		d := in.in.Decide(Evaluate(in.h).Trusted(in.demand))
 		junk := in.h
 		junk.Signatures, junk.Leaves = slices.Clone(junk.Signatures), slices.Clone(junk.Leaves)
-		junk.Statements = append(slices.Clone(junk.Statements), Statement{}, BadStatement([]byte("junk"), nil))
+		junk.Statements = append(slices.Clone(junk.Statements), Statement{}, bad([]byte("junk")))
 		for _, s := range in.h.Signatures {
 			unverified, elsewhere := s, s
 			unverified.verified = false
@@ -538,7 +539,7 @@ func TestChainKeeps(t *testing.T) {
 			continue
 		}
 		again.Kept = Kept{append(slices.Clone(kept.Chain), strings.Repeat("0", 64))}
-		lapsed := slices.ContainsFunc(c.Alarms(), func(a Alarm) bool { return a.Code == AlarmLapsed })
+		lapsed := slices.ContainsFunc(c.Alarms(), func(a Alarm) bool { return a.Code == alarmLapsed })
 		if r := Evaluate(again).Reason(); r != policy.ChainRollback &&
 			!(r == policy.ChainForked && len(kept.Chain) < len(c.Versions())) && !(r == policy.Undisclosed && lapsed) {
 			t.Errorf("%s: a version that was seen before is gone: %q", v.Name, r)
@@ -567,4 +568,10 @@ func TestStatementVectorsAgree(t *testing.T) {
 	if n == 0 {
 		t.Error("no vector")
 	}
+}
+
+// bad returns the statement of a payload that encodes no predicate.
+func bad(payload []byte) Statement {
+	s, _ := Predicate{}.Statement(payload, errors.New("not a statement"))
+	return s
 }

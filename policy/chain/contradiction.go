@@ -10,14 +10,18 @@ import (
 	"github.com/repopolicy/repopolicy/policy"
 )
 
-// ContradictionKind is what an evidence file claims (SPEC 12).
+// ContradictionKind is what an evidence file claims (SPEC 12): "fork", "second-genesis" or
+// "rollback".
 type ContradictionKind string
+
+// AcrossNames reports whether the statements may be about a repository under several names.
+func (k ContradictionKind) AcrossNames() bool { return k == contradictionFork }
 
 // The kinds.
 const (
-	ContradictionFork     ContradictionKind = "fork"           // two versions after the same one
-	ContradictionGenesis  ContradictionKind = "second-genesis" // two versions 1 of one repository
-	ContradictionRollback ContradictionKind = "rollback"       // a version exists that was not served
+	contradictionFork     ContradictionKind = "fork"           // two versions after the same one
+	contradictionGenesis  ContradictionKind = "second-genesis" // two versions 1 of one repository
+	contradictionRollback ContradictionKind = "rollback"       // a version exists that was not served
 )
 
 // Finding is what an evidence file proves.
@@ -44,8 +48,8 @@ type FoundVersion struct {
 func (h History) Contradiction(kind ContradictionKind, digests []string) (Finding, error) {
 	want := 2
 	switch kind {
-	case ContradictionFork, ContradictionGenesis:
-	case ContradictionRollback:
+	case contradictionFork, contradictionGenesis:
+	case contradictionRollback:
 		want = 1
 	default:
 		return Finding{}, fmt.Errorf("%q is not a kind of evidence", kind)
@@ -84,19 +88,19 @@ func (h History) Contradiction(kind ContradictionKind, digests []string) (Findin
 // contradict reports why the statements do not contradict each other.
 func contradict(kind ContradictionKind, s []*Statement, v []FoundVersion) error {
 	switch kind {
-	case ContradictionFork:
+	case contradictionFork:
 		switch {
 		case s[0].version < 2 || s[0].version != s[1].version || s[0].previous != s[1].previous:
 			return errors.New("the two statements do not follow the same one")
 		case v[0].Repository.Host() != v[1].Repository.Host() || v[0].Ids.Repository != v[1].Ids.Repository:
 			return errors.New("the two statements were bound by different repositories")
 		}
-	case ContradictionGenesis:
+	case contradictionGenesis:
 		first := func(s *Statement) bool { return s.version == 1 && s.file().Recovers == "" }
 		if !first(s[0]) || !first(s[1]) || s[0].repository != s[1].repository {
 			return errors.New("they are not two first statements of one repository")
 		}
-	case ContradictionRollback:
+	case contradictionRollback:
 		if s[0].version < 2 {
 			return errors.New("nothing comes before a version 1")
 		}

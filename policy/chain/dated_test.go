@@ -15,7 +15,9 @@ import (
 // another log. Only one that nothing contradicts does, and none allows what is not allowed.
 func TestReleaseDated(t *testing.T) {
 	at := func(hour, minute int) time.Time { return time.Date(2026, 2, 2, hour, minute, 0, 0, time.UTC) }
-	tsa := func(log string, size int64, t time.Time) policy.Moment { return policy.NewMoment(log, size, t, "tsa") }
+	tsa := func(log string, size int64, t time.Time) policy.Moment {
+		return policy.Log{ID: log}.Seen(size, t, "tsa")
+	}
 	for _, v := range vectors.Read(t, "chain") {
 		if v.Name != "overlap-removed-elsewhere" {
 			continue

@@ -136,7 +136,7 @@ func (c *Chain) sayLapsed(e *evaluator) {
 	}
 	if len(entries) > 0 {
 		const text = "a binding lapsed: what it binds was not handed in to the directory in time"
-		c.alarm(AlarmLapsed, text, statements, entries...)
+		c.alarm(alarmLapsed, text, statements, entries...)
 	}
 }
 
@@ -170,7 +170,7 @@ func (c *Chain) pending(d *disclosure, l *leaf, own bool) {
 	}
 	switch {
 	case f == fateLost && s.doc != nil && s.file().Recovers != "" && d.walk != nil && !d.walk.settled[l]:
-		c.alarm(AlarmSecondGenesis, "a recovery that the chain does not allow", []string{s.digest}, l.Entry)
+		c.alarm(alarmSecondGenesis, "a recovery that the chain does not allow", []string{s.digest}, l.Entry)
 	case f == fateLost && own && d.overlooked(s, l):
 		c.alarm(alarmBranch, fmt.Sprintf(
 			"version %d is bound from %s alone, which is not the default branch of today, and counts for nothing",

@@ -166,7 +166,7 @@ func (w *walk) mustPrecede(l *leaf) func(*signature) bool {
 // bindings returns the leaves that may bind s: those of its workflow or, where no
 // certificate can prove the repository, its maintainers' own entries.
 func (w *walk) bindings(s *Statement, sigs []*signature) []*leaf {
-	if w.h.Binder == BoundByWorkflow {
+	if !w.h.MaintainersBind {
 		return w.leaves[s.digest]
 	}
 	var out []*leaf

@@ -52,7 +52,7 @@ func (c *Chain) choose(e *evaluator, walks []*walk) *walk {
 		return nil
 	}
 	c.label = policy.GenesisFirst
-	if e.h.Binder == BoundByMaintainers {
+	if e.h.MaintainersBind {
 		c.label = policy.GenesisClaimed
 	}
 	if kept := e.h.Kept.Chain; len(kept) > 0 {
@@ -78,7 +78,7 @@ func (c *Chain) firstOf(e *evaluator, walks []*walk) *walk {
 		}
 	}
 	first := c.oldest(e, present, (*walk).presence)
-	if first == nil || e.h.Binder == BoundByMaintainers {
+	if first == nil || e.h.MaintainersBind {
 		return first
 	}
 	var same []*walk
@@ -151,7 +151,7 @@ func (c *Chain) compare(e *evaluator, chosen *walk, walks []*walk) {
 		}
 		sameID := w.links[0].ids == chosen.links[0].ids && w.root().repository.Host() == chosen.root().repository.Host()
 		if theirs.none() {
-			if !sameID || e.h.Binder == BoundByMaintainers {
+			if !sameID || e.h.MaintainersBind {
 				continue // of another repository
 			}
 			theirs = first
@@ -160,10 +160,10 @@ func (c *Chain) compare(e *evaluator, chosen *walk, walks []*walk) {
 		entries := append(entriesOf(mine.possible), entriesOf(theirs.possible)...)
 		switch {
 		case ours.beats(e.order, &theirs):
-			c.alarm(AlarmSecondGenesis, "another version 1 was bound later", statements, entries...)
+			c.alarm(alarmSecondGenesis, "another version 1 was bound later", statements, entries...)
 		case c.label == policy.GenesisAnchored,
 			!slices.ContainsFunc(theirs.possible, func(l *leaf) bool { return !c.void(l) }):
-			c.alarm(AlarmGenesisConflict, "another version 1 was bound earlier", statements, entries...)
+			c.alarm(alarmGenesisConflict, "another version 1 was bound earlier", statements, entries...)
 		default:
 			const detail = "another version 1 was bound earlier, or no order between them is known"
 			c.fail(policy.GenesisConflict, detail, entries...)

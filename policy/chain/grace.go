@@ -36,20 +36,15 @@ type Directory struct {
 	Latest     Shown              // the leaf
 	Sizes      map[string]int64   // how many entries of each log it has read
 	Bindings   map[Position]Shown // all bindings that it read, and the first leaf that covers each
-	Statements []ShownStatement
-	Signatures []ShownSignature
+	Statements []Listed
+	Signatures []Listed
 }
 
-// ShownStatement is a statement that was handed in to a directory: anybody can have it there.
-type ShownStatement struct {
-	Payload, PAE string // hex digests, of the payload and of its pre-authentication encoding
-	Shown
-}
-
-// ShownSignature is a signature over a statement that was handed in to a directory, by its
-// entry in a log.
-type ShownSignature struct {
+// Listed is what was handed in to a directory, where anybody can have it: a statement, or a
+// signature over one, by its entry in a log.
+type Listed struct {
 	Payload string // hex digest of the statement's payload
+	PAE     string // of a statement, of its pre-authentication encoding
 	Position
 	Shown
 }

@@ -75,35 +75,27 @@ type Kept struct {
 	Chain []string `json:"chain,omitempty"`
 }
 
-// Tick says that a log had reached a moment by the entry at an index. The zero value says
+// readTick says that a log had reached a moment by the entry at an index. The zero value says
 // nothing.
-type Tick struct {
+type readTick struct {
 	log   string
 	index int64
 	at    time.Time
 }
 
-// NewTick declares that an entry up to that index of the log carries a certificate of the
+// newTick declares that an entry up to that index of the log carries a certificate of the
 // trusted root that was issued at that moment, as whoever read all of them found. It is to
 // be called where that happens and nowhere else.
-func NewTick(log string, index int64, at time.Time) Tick { return Tick{log, index, at} }
-
-// Binder says what can bind a version to the repository.
-type Binder uint8
-
-// The binders. On a host whose certificates prove which repository spoke, only
-// its workflow binds; elsewhere the maintainers' own entries do, and the genesis
-// is no more than claimed.
-const (
-	BoundByWorkflow Binder = iota
-	BoundByMaintainers
-)
+func newTick(log string, index int64, at time.Time) readTick { return readTick{log, index, at} }
 
 // History is everything that is at hand about the policy of one repository.
 // Order means nothing in any of its lists.
 type History struct {
 	Repository policy.Locator // that was asked for
-	Binder     Binder
+	// MaintainersBind says that the host's certificates do not prove which repository spoke: the
+	// maintainers' own entries bind then, and the genesis is no more than claimed. Elsewhere
+	// only the repository's workflow binds.
+	MaintainersBind bool
 	// DefaultRefs are the refs that the forge advertises as the default branch;
 	// only bindings with a Ref need them.
 	DefaultRefs []string
@@ -113,7 +105,7 @@ type History struct {
 	Leaves      []Leaf
 	Directory   *Directory // nil without one
 	Moments     []policy.Moment
-	Clock       []Tick // what the view has read of the logs
+	clock       []readTick // what the view has read of the logs
 	Kept        Kept
 	Pin         string // hex digest of statement 1 that the user named; "" without
 	Anchor      string // hex digest of statement 1 that a super root names; "" without
@@ -158,7 +150,7 @@ func (c Completeness) Beats(other Completeness) bool {
 
 // Limits of a history. What exceeds them is not judged.
 const (
-	MaxVersions   = 10_000
+	maxVersions   = 10_000
 	maxStatements = 20_000
 	maxEntries    = 200_000 // signatures and leaves
 

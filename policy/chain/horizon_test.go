@@ -78,8 +78,8 @@ func TestShownTwice(t *testing.T) {
 	for _, order := range [][]Shown{{early, late}, {late, early}} {
 		d := &Directory{Latest: late, Bindings: map[Position]Shown{{"a", 3}: early}}
 		for _, s := range order {
-			d.Statements = append(d.Statements, ShownStatement{"s", "p", s}, ShownStatement{"other", "", s})
-			d.Signatures = append(d.Signatures, ShownSignature{"s", Position{"a", 1}, s})
+			d.Statements = append(d.Statements, Listed{"s", "p", Position{}, s}, Listed{"other", "", Position{}, s})
+			d.Signatures = append(d.Signatures, Listed{"s", "", Position{"a", 1}, s})
 		}
 		e := &evaluator{h: &History{Directory: d}}
 		w := e.watcher([]*leaf{l})

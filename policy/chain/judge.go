@@ -409,13 +409,13 @@ func (c *Chain) Remarks() []policy.Note {
 		say("renamed", "the repository is now "+head.stmt.repository.String())
 	}
 	if len(c.unasked) > 0 {
-		out = append(out, Unshown(c.unasked[0]))
+		out = append(out, unshown(c.unasked[0]))
 	}
 	return out
 }
 
-// Unshown is the note that nothing shows a log to be of one history, where it was not asked.
-func Unshown(why string) policy.Note { return policy.Note{Code: string(policy.LogUnproven), Text: why} }
+// unshown is the note that nothing shows a log to be of one history, where it was not asked.
+func unshown(why string) policy.Note { return policy.Note{Code: string(policy.LogUnproven), Text: why} }
 
 // Versions returns the versions of the chain, the first one first.
 func (c *Chain) Versions() []Version {

@@ -205,7 +205,7 @@ func TestChainRefuses(t *testing.T) {
 	for who, want := range map[string]bool{"carol": true, "mallory": false} {
 		run := policy.RunFacts{}.Verified(person(who + "@example.com"))
 		d := p.Authorize(run, policy.StageSign, policy.Request{Now: h.Now}, nil, "")
-		if (d.Permitted) != want || slices.Contains(d.Notes, Unshown("x")) != want {
+		if (d.Permitted) != want || slices.Contains(d.Notes, unshown("x")) != want {
 			t.Errorf("%s: %s %v", who, d.Reason, d.Notes)
 		}
 		if !slices.Equal(d.Versions, []int{2}) {

@@ -12,7 +12,7 @@ import (
 
 // tree is a tree of so many entries that somebody dates at an hour.
 func tree(log string, size, h int64, by string) policy.Moment {
-	return policy.NewMoment(log, size, hour(h), by)
+	return policy.Log{ID: log}.Seen(size, hour(h), by)
 }
 
 func all(moments []policy.Moment) (out []dated) {
@@ -121,7 +121,7 @@ func TestDated(t *testing.T) {
 		"earlier than it has":          {timed, []policy.Moment{tree("a", 6, 30, "x")}, nil, hour(30)},
 		"later than it has":            {timed, []policy.Moment{tree("a", 6, 50, "x")}, nil, hour(40)},
 		"of a smaller tree":            {e, []policy.Moment{tree("a", 5, 30, "x")}, nil, time.Time{}},
-		"without a time":               {e, []policy.Moment{policy.NewMoment("a", 6, time.Time{}, "x")}, nil, time.Time{}},
+		"without a time":               {e, []policy.Moment{policy.Log{ID: "a"}.Seen(6, time.Time{}, "x")}, nil, time.Time{}},
 		"before its certificate":       {e, []policy.Moment{tree("a", 6, 19, "x")}, nil, time.Time{}},
 		"as its certificate began":     {e, []policy.Moment{tree("a", 6, 20, "x")}, nil, hour(20)},
 		"contradicted":                 {e, []policy.Moment{tree("a", 6, 30, "x")}, []policy.Entry{entryAt("a", 3, 31)}, time.Time{}},

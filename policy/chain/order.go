@@ -81,7 +81,7 @@ func (o *order) v2Alone(entries []policy.Entry) bool {
 
 // wind sets the log clocks: by what the view has read of the logs, and by entries that
 // it vouches for.
-func (o *order) wind(read []Tick, entries []policy.Entry) {
+func (o *order) wind(read []readTick, entries []policy.Entry) {
 	for _, t := range read {
 		o.clock[t.log] = append(o.clock[t.log], tick{t.index, t.at})
 	}

@@ -87,7 +87,7 @@ func (w *walk) learn(sigs []*signature, e *effect) {
 func (w *walk) quorum(prev *link, s *Statement, sigs []*signature, pred func(*signature) bool) bool {
 	met := func(m *policy.Maintainers) bool {
 		if m.Repository { // its workflow's signature is the binding itself
-			return w.h.Binder == BoundByWorkflow
+			return !w.h.MaintainersBind
 		}
 		n := 0
 		for i := range m.Members {

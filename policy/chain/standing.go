@@ -10,27 +10,20 @@ import (
 	"github.com/repopolicy/repopolicy/policy"
 )
 
-// Tally says which members of one version have signed. The zero value is not met.
-type Tally struct {
+// Standing says how far a version is from its quorum: which members of it have signed. The
+// zero value is not met.
+type Standing struct {
 	Repository bool // the repository's own workflow is the only maintainer: the binding is its signature
 	Threshold  int
 	Signed     []string // names of members, in the order of the policy
 	Missing    []string
-}
-
-// Met reports whether enough members have signed.
-func (t Tally) Met() bool {
-	return t.Repository || t.Threshold > 0 && len(t.Signed) >= t.Threshold
-}
-
-// Standing says how far a version is from its quorum.
-type Standing struct {
-	Own    Tally  // of the version itself
-	Before *Tally // of the version before; nil for a genesis or a recovery
+	Before     *Standing // the same of the version before; nil for a genesis or a recovery
 }
 
 // Met reports whether the quorum is complete, so that the version may be bound.
-func (s Standing) Met() bool { return s.Own.Met() && (s.Before == nil || s.Before.Met()) }
+func (s Standing) Met() bool {
+	return (s.Repository || s.Threshold > 0 && len(s.Signed) >= s.Threshold) && (s.Before == nil || s.Before.Met())
+}
 
 // Awaits reports whether all that leaves the chain undecided is that the statement
 // with the digest is bound in part: what lacks is more bindings of it, or more
@@ -77,7 +70,7 @@ func (c *Chain) Standing(h History, digest string) (Standing, error) {
 		return Standing{}, errors.New("the repository has no policy that it could follow")
 	}
 	sigs := w.countable(prev, s)
-	out := Standing{Own: tally(&s.file().Maintainers, sigs)}
+	out := tally(&s.file().Maintainers, sigs)
 	if prev != nil {
 		t := tally(&prev.file().Maintainers, sigs)
 		out.Before = &t
@@ -85,11 +78,11 @@ func (c *Chain) Standing(h History, digest string) (Standing, error) {
 	return out, nil
 }
 
-func tally(m *policy.Maintainers, sigs []*signature) Tally {
+func tally(m *policy.Maintainers, sigs []*signature) Standing {
 	if m.Repository {
-		return Tally{Repository: true}
+		return Standing{Repository: true}
 	}
-	t := Tally{Threshold: m.Threshold}
+	t := Standing{Threshold: m.Threshold}
 	for i := range m.Members {
 		signed := false
 		for _, sig := range sigs {

@@ -24,7 +24,7 @@ func TestStanding(t *testing.T) {
 	other := statementOf(t, "# other\n"+fmt.Sprintf(chainPolicy, 1), "")
 	invalid, _ := Predicate{
 		Repository: "https://github.com/acme/widget", Version: 1, Policy: "format = 1",
-	}.Statement([]byte("x"))
+	}.Statement([]byte("x"), nil)
 	sign := func(s Statement, who string) Signature {
 		return SignatureFacts{s.digest, person(who + "@example.com"), policy.Entry{Log: "v2", Index: 500}}.Verified()
 	}
@@ -36,21 +36,11 @@ func TestStanding(t *testing.T) {
 		want   *Standing
 		met    bool
 	}{
-		"nobody": {next.digest, nil, &Standing{
-			Tally{false, 1, nil, []string{"alice", "bob"}}, &Tally{false, 2, nil, []string{"alice", "bob"}},
-		}, false},
-		"one": {next.digest, []string{"bob"}, &Standing{
-			Tally{false, 1, []string{"bob"}, []string{"alice"}}, &Tally{false, 2, []string{"bob"}, []string{"alice"}},
-		}, false},
-		"one twice": {next.digest, []string{"bob", "bob"}, &Standing{
-			Tally{false, 1, []string{"bob"}, []string{"alice"}}, &Tally{false, 2, []string{"bob"}, []string{"alice"}},
-		}, false},
-		"both": {next.digest, []string{"bob", "alice"}, &Standing{
-			Tally{false, 1, []string{"alice", "bob"}, nil}, &Tally{false, 2, []string{"alice", "bob"}, nil},
-		}, true},
-		"a stranger": {next.digest, []string{"mallory", "bob"}, &Standing{
-			Tally{false, 1, []string{"bob"}, []string{"alice"}}, &Tally{false, 2, []string{"bob"}, []string{"alice"}},
-		}, false},
+		"nobody":       {next.digest, nil, &Standing{false, 1, nil, []string{"alice", "bob"}, &Standing{false, 2, nil, []string{"alice", "bob"}, nil}}, false},
+		"one":          {next.digest, []string{"bob"}, &Standing{false, 1, []string{"bob"}, []string{"alice"}, &Standing{false, 2, []string{"bob"}, []string{"alice"}, nil}}, false},
+		"one twice":    {next.digest, []string{"bob", "bob"}, &Standing{false, 1, []string{"bob"}, []string{"alice"}, &Standing{false, 2, []string{"bob"}, []string{"alice"}, nil}}, false},
+		"both":         {next.digest, []string{"bob", "alice"}, &Standing{false, 1, []string{"alice", "bob"}, nil, &Standing{false, 2, []string{"alice", "bob"}, nil, nil}}, true},
+		"a stranger":   {next.digest, []string{"mallory", "bob"}, &Standing{false, 1, []string{"bob"}, []string{"alice"}, &Standing{false, 2, []string{"bob"}, []string{"alice"}, nil}}, false},
 		"not the next": {skipped.digest, []string{"alice", "bob"}, nil, false},
 		"the head":     {head.digest, nil, nil, false},
 		"a genesis":    {other.digest, []string{"alice", "bob"}, nil, false},
@@ -81,7 +71,7 @@ func TestStanding(t *testing.T) {
 	empty.Leaves, empty.Signatures = nil, []Signature{sign(other, "alice")}
 	none := Evaluate(empty)
 	if got, err := none.Standing(empty, other.digest); err != nil || got.Before != nil || got.Met() ||
-		!slices.Equal(got.Own.Signed, []string{"alice"}) {
+		!slices.Equal(got.Signed, []string{"alice"}) {
 		t.Errorf("%+v %v", got, err)
 	}
 	if _, err := none.Standing(empty, next.digest); err == nil {

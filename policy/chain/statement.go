@@ -15,10 +15,10 @@ import (
 // payloadType is the DSSE payload type of every statement.
 const payloadType = "application/vnd.in-toto+json"
 
-// PAEDigest returns the hex SHA-256 of the DSSE pre-authentication encoding of
+// paeDigest returns the hex SHA-256 of the DSSE pre-authentication encoding of
 // the payload: what a Rekor v2 entry shows of it.
 // https://github.com/secure-systems-lab/dsse/blob/master/protocol.md
-func PAEDigest(payload []byte) string {
+func paeDigest(payload []byte) string {
 	head := "DSSEv1 " + strconv.Itoa(len(payloadType)) + " " + payloadType + " " + strconv.Itoa(len(payload)) + " "
 	return spelling.Sum(append([]byte(head), payload...))
 }
@@ -51,22 +51,19 @@ type Statement struct {
 // because its policy is invalid or says something else than the predicate, is
 // returned together with an error: its log entries are then known to be void.
 // A policy of a newer format is no error.
-func (p Predicate) Statement(payload []byte) (Statement, error) {
-	s := Statement{digest: spelling.Sum(payload), pae: PAEDigest(payload), previous: p.Previous, version: p.Version}
+//
+// A payload that is not the encoding of any predicate is unread for a reason: its statement can
+// never be part of a chain, either.
+func (p Predicate) Statement(payload []byte, unread error) (Statement, error) {
+	if unread != nil {
+		return Statement{digest: spelling.Sum(payload), pae: paeDigest(payload), err: unread}, unread
+	}
+	s := Statement{digest: spelling.Sum(payload), pae: paeDigest(payload), previous: p.Previous, version: p.Version}
 	s.err = s.read(p)
 	if s.err != nil {
 		s.doc, s.newer = nil, false
 	}
 	return s, s.err
-}
-
-// BadStatement returns the statement of a payload that is not the encoding of
-// any predicate: it can never be part of a chain.
-func BadStatement(payload []byte, err error) Statement {
-	if err == nil {
-		err = errors.New("not a statement")
-	}
-	return Statement{digest: spelling.Sum(payload), pae: PAEDigest(payload), err: err}
 }
 
 func (s *Statement) read(p Predicate) error {

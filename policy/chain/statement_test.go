@@ -41,9 +41,9 @@ func TestNewStatement(t *testing.T) {
 		"previous is half a digest": {Predicate{repo, 2, digest[:32], "", two}, false},
 		"invalid policy":            {Predicate{repo, 1, "", "", "format = 1\n"}, false},
 	} {
-		s, err := c.p.Statement([]byte(name))
+		s, err := c.p.Statement([]byte(name), nil)
 		if (err == nil) != c.ok || !errors.Is(err, s.Err()) || s.Digest() != spelling.Sum([]byte(name)) ||
-			s.PAE() != PAEDigest([]byte(name)) {
+			s.PAE() != paeDigest([]byte(name)) {
 			t.Errorf("%s: %v", name, err)
 		}
 		if hasDoc := c.ok && name != "newer format"; (s.Document() != nil) != hasDoc ||

@@ -197,7 +197,7 @@ func drawView(r *rand.Rand) *viewWorld {
 	for _, l := range w.logs {
 		for n := r.IntN(5); n > 0; n-- {
 			at := r.Float64() * viewDays
-			w.moments = append(w.moments, policy.NewMoment(l.ID, w.size(l.ID, at), day(at).Add(time.Second), "tsa"))
+			w.moments = append(w.moments, policy.Log{ID: l.ID}.Seen(w.size(l.ID, at), day(at).Add(time.Second), "tsa"))
 		}
 	}
 	w.direct(r)
@@ -286,7 +286,7 @@ func (w *viewWorld) history(v view) History {
 	h := History{Repository: repo, Logs: w.logs, Now: asOf, View: View{Completeness: CompleteScanned, AsOf: asOf}}
 	if v.leaf < 0 {
 		for _, e := range w.events { // which a scan has read
-			h.Clock = append(h.Clock, NewTick(e.log, e.entry.Index, e.entry.NotBefore))
+			h.clock = append(h.clock, newTick(e.log, e.entry.Index, e.entry.NotBefore))
 		}
 	}
 	if v.leaf >= 0 {
@@ -297,7 +297,9 @@ func (w *viewWorld) history(v view) History {
 		}
 		for name, k := range w.shown {
 			if s := w.statements[name]; k <= v.leaf {
-				h.Directory.Statements = append(h.Directory.Statements, ShownStatement{s.digest, s.pae, w.moment(k)})
+				h.Directory.Statements = append(
+					h.Directory.Statements, Listed{s.digest, s.pae, Position{}, w.moment(k)},
+				)
 			}
 		}
 	}
@@ -311,7 +313,7 @@ func (w *viewWorld) history(v view) History {
 		if e.member != 0 {
 			s := w.statements[e.statement]
 			if k, ok := w.signed[at]; ok && k <= v.leaf {
-				h.Directory.Signatures = append(h.Directory.Signatures, ShownSignature{s.digest, at, w.moment(k)})
+				h.Directory.Signatures = append(h.Directory.Signatures, Listed{s.digest, "", at, w.moment(k)})
 			}
 			if v.signatures[at] {
 				h.Signatures = append(h.Signatures, SignatureFacts{
@@ -391,10 +393,11 @@ type viewVerdict struct {
 }
 
 func (w *viewWorld) judge(c *Chain, who byte, e policy.Entry, now time.Time) viewVerdict {
-	d := c.Trusted(Demand{}).Decide(policy.Request{Now: now}, policy.Claims{Signer: person(string(who) + "@example.com")}.Verified(policy.Verification{
-		Times: []time.Time{e.NotBefore}, Logged: true, Proven: true, Entries: []policy.Entry{e},
-		NotBefore: e.NotBefore,
-	}))
+	d := c.Trusted(Demand{}).
+		Decide(policy.Request{Now: now}, policy.Claims{Signer: person(string(who) + "@example.com")}.Verified(policy.Verification{
+			Times: []time.Time{e.NotBefore}, Logged: true, Proven: true, Entries: []policy.Entry{e},
+			NotBefore: e.NotBefore,
+		}))
 	return viewVerdict{d.Permitted, c.Reason() == "" && len(d.Versions) == 1}
 }
 
@@ -431,7 +434,7 @@ func TestViews(t *testing.T) {
 		all := w.all(leaf, r)
 		h := w.history(all)
 		full := Evaluate(h)
-		if slices.ContainsFunc(full.Alarms(), func(a Alarm) bool { return a.Code == AlarmLapsed }) {
+		if slices.ContainsFunc(full.Alarms(), func(a Alarm) bool { return a.Code == alarmLapsed }) {
 			lapsed++
 		}
 		type release struct {

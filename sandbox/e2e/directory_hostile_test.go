@@ -156,7 +156,7 @@ func TestHostileDirectory(t *testing.T) {
 			if want != policy.ClassAlarm {
 				continue
 			}
-			if !strings.Contains(out, policy.DirectoryLied.Info().Text) {
+			if !strings.Contains(out, policy.DirectoryLied.Text()) {
 				t.Errorf("%s: %s", what, out)
 			}
 			c.convicts(h, policy.ClassOK)
@@ -199,7 +199,7 @@ func TestDirectoryForks(t *testing.T) {
 		c := newComputer(t)
 		c.must(policy.ClassOK, "verify", "-R", url, "--directory", h.file, good)
 		h.Tamper = func(path string, _ []byte) []byte { return fork.File(path) }
-		if out := c.must(policy.ClassAlarm, "verify", "-R", url, "--directory", h.file, good); !strings.Contains(out, policy.LogForked.Info().Text) {
+		if out := c.must(policy.ClassAlarm, "verify", "-R", url, "--directory", h.file, good); !strings.Contains(out, policy.LogForked.Text()) {
 			t.Errorf("%s: %s", what, out)
 		}
 		want := policy.ClassOK

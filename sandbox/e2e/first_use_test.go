@@ -176,7 +176,7 @@ func TestForkInBothLogs(t *testing.T) {
 	lost := m.write(other, 2, job)
 	files = append(files, lost...)
 	res := newMachine(t).resolve(repo, files, m.hint(), m.scan())
-	if len(res.Chain.Alarms()) != 1 || res.Chain.Alarms()[0].Code != chain.AlarmFork || res.Chain.Reason() != policy.Undisclosed {
+	if len(res.Chain.Alarms()) != 1 || res.Chain.Alarms()[0].Code != "fork" || res.Chain.Reason() != policy.Undisclosed {
 		t.Errorf("%+v %+v", res.Chain.Problems(), res.Chain.Alarms())
 	}
 	text := policyText(repo, 3, 1, "alice")

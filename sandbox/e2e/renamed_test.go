@@ -53,7 +53,7 @@ func TestRenamed(t *testing.T) {
 				want = policy.ClassOK // it has what is withheld
 			}
 			out := newComputer(t).must(want, append(args, "--git", before, good)...)
-			if view == "directory" && !strings.Contains(out, ", version 2,") || view != "directory" && !strings.Contains(out, policy.Undisclosed.Info().Text) {
+			if view == "directory" && !strings.Contains(out, ", version 2,") || view != "directory" && !strings.Contains(out, policy.Undisclosed.Text()) {
 				t.Errorf("%s of %s, version 2 withheld:\n%s", view, asked, out)
 			}
 			newComputer(t).must(policy.ClassOK, append(args, "--git", after, good)...)

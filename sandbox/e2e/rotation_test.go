@@ -18,7 +18,6 @@ import (
 	"github.com/repopolicy/repopolicy/internal/bindings"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/policy"
-	"github.com/repopolicy/repopolicy/policy/chain"
 	"github.com/repopolicy/repopolicy/sandbox"
 	"github.com/repopolicy/repopolicy/sandbox/claims"
 	"github.com/repopolicy/repopolicy/sandbox/forge"
@@ -227,7 +226,7 @@ func TestShardRotation(t *testing.T) {
 		}
 	})
 	build()
-	expect("with a second genesis", policy.ClassOK, chain.AlarmSecondGenesis, first, third, late)
+	expect("with a second genesis", policy.ClassOK, "second-genesis", first, third, late)
 	withheld("with a second genesis", late)
 	back()
 }

@@ -148,8 +148,8 @@ func FuzzPolicy(f *testing.F) {
 
 // BenchmarkParse reads a file of the largest size.
 func BenchmarkParse(b *testing.B) {
-	entry := "  - repo_owner: acme\n    repo_name: widget\n    asset: widget_{{.OS}}.zip\n    " +
-		"github_artifact_attestations:\n      signer_workflow: acme/widget/.github/workflows/release.yml\n"
+	entry := "  - repo_owner: acme\n    repo_name: widget\n    asset: widget_{{.OS}}.zip\n" +
+		"    github_artifact_attestations:\n      signer_workflow: acme/widget/.github/workflows/release.yml\n"
 	data := []byte("packages:\n" + strings.Repeat(entry, (MaxBytes-100)/len(entry)))
 	b.SetBytes(int64(len(data)))
 	for b.Loop() {

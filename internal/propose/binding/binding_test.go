@@ -15,8 +15,7 @@ import (
 
 var widget, _ = policy.ParseLocator("https://github.com/acme/widget")
 
-// TestWorkflow: actionlint accepts the workflow, and no job can both sign and
-// write.
+// TestWorkflow: what is filled in is plain, and anything else is refused.
 func TestWorkflow(t *testing.T) {
 	text, err := GitHub(widget, "main", spelling.Name+"/cmd/repopolicy@v1.2.3", false)
 	if err != nil {
@@ -48,13 +47,32 @@ func TestWorkflow(t *testing.T) {
 	if _, err := GitLab(widget, "p@v1", "a: b", false); err == nil {
 		t.Error("a stage that cannot stand in a pipeline")
 	}
+}
+
+// TestActionlint: actionlint accepts the workflow.
+func TestActionlint(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "repopolicy.yml")
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+	if err := os.WriteFile(path, []byte(bound(t)), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if out, err := exec.Command("go", "tool", "actionlint", path).CombinedOutput(); err != nil {
 		t.Errorf("actionlint: %v\n%s", err, out)
 	}
+}
+
+// bound returns the workflow for a repository.
+func bound(t *testing.T) string {
+	t.Helper()
+	text, err := GitHub(widget, "main", spelling.Name+"/cmd/repopolicy@v1.2.3", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+// TestJobs: actions are pinned, and no job can both sign and write.
+func TestJobs(t *testing.T) {
+	text := bound(t)
 	for line := range strings.Lines(text) {
 		if _, uses, ok := strings.Cut(line, "uses: "); ok {
 			at, comment, _ := strings.Cut(strings.TrimSpace(uses), " # v")
@@ -79,7 +97,8 @@ func TestWorkflow(t *testing.T) {
 
 // TestLeavesPlaces: a workflow that copies signatures alone is told, and what init writes is not.
 func TestLeavesPlaces(t *testing.T) {
-	github := "      - run: |\n          mkdir -p .repopolicy/signatures\n          cp ../bound/.repopolicy/signatures/*.sigstore.json .repopolicy/signatures/\n"
+	github := "      - run: |\n          mkdir -p .repopolicy/signatures\n" +
+		"          cp ../bound/.repopolicy/signatures/*.sigstore.json .repopolicy/signatures/\n"
 	gitlab := "  script:\n    - cp \"$bound\"/.repopolicy/signatures/*.sigstore.json .repopolicy/signatures/\n"
 	for name, x := range map[string]struct {
 		text, want string

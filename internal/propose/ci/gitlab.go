@@ -164,9 +164,27 @@ func (p *Pipeline) job(id string, m mapping, vars map[string]string) Job {
 			env[k] = []string{expand(v, vars)}
 		}
 	}
-	script := append(list(m.values["before_script"]), list(m.values["script"])...)
+	script := append(p.lines(m.values["before_script"], 0), p.lines(m.values["script"], 0)...)
 	j.Steps = []Step{{Run: strings.Join(script, "\n"), Env: env, With: map[string][]string{}}}
 	return j
+}
+
+// lines returns the lines of a script. Lists in it are one list, and !reference names that of
+// another job.
+func (p *Pipeline) lines(n *yaml.Node, depth int) (out []string) {
+	n = resolved(n)
+	switch {
+	case n == nil || depth > maxCalls:
+	case n.Tag == "!reference" && len(n.Content) == 2:
+		return p.lines(mappingOf(p.jobs.values[n.Content[0].Value]).values[n.Content[1].Value], depth+1)
+	case n.Kind == yaml.ScalarNode && n.Tag != "!!null":
+		out = append(out, n.Value)
+	case n.Kind == yaml.SequenceNode:
+		for _, x := range n.Content {
+			out = append(out, p.lines(x, depth+1)...)
+		}
+	}
+	return out
 }
 
 // expand puts GitLab's own variables into the value of another one.

@@ -65,9 +65,11 @@ type Repository struct {
 
 // Reader walks the workflows of a clone.
 type Reader struct {
-	clone *clone.Clone
-	repo  Repository
-	Files []*Workflow // in the order of their names
+	clone  *clone.Clone
+	repo   Repository
+	Files  []*Workflow // in the order of their names
+	asked  bool        // a condition asked for the tag of the run
+	inText bool        // the text of a step is filled in
 }
 
 // Read reads the workflows of a clone but for those that are left out.
@@ -106,16 +108,18 @@ type frame struct {
 	caller string
 	file   *Workflow
 	inputs map[string]value
-	event  map[string]value // of inputs that are not declared: nothing, or not known
 	token  grant
 	unsure []string
 	depth  int
 }
 
-// Jobs returns the jobs that a start of a workflow may reach.
-func (r *Reader) Jobs(w *Workflow, start Start) []Job {
+// Jobs returns the jobs that a start of a workflow may reach, and whether that depends on which
+// tag the run is for.
+func (r *Reader) Jobs(w *Workflow, start Start) (jobs []Job, depends bool) {
+	r.asked = false
 	f := &frame{Reader: r, start: start, caller: w.Path, file: w, inputs: w.dispatched(start.Event)}
-	return f.jobs()
+	jobs = f.jobs()
+	return jobs, r.asked
 }
 
 // dispatched returns the inputs of a run that somebody starts: their defaults, or anything.
@@ -343,11 +347,13 @@ func (f *frame) steps(
 		if may == no {
 			continue
 		}
+		f.inText = true
 		s := Step{
 			Uses: scalar(m.values["uses"]), Run: strings.Join(fill(scalar(m.values["run"]), look), "\n"),
 			With: filled(texts(m.values["with"]), look), Env: filled(merged, look),
 		}
 		s.Dir = strings.Join(fill(scalar(m.values["working-directory"]), look)[:1], "")
+		f.inText = false
 		if may == maybe {
 			s.Unsure = cond
 		}

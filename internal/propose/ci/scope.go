@@ -74,9 +74,9 @@ func (f *frame) github(path []string) value {
 	case "event_name":
 		return known(f.start.Event)
 	case "ref":
-		return known(f.start.Ref)
+		return f.named(f.start.Ref)
 	case "ref_name":
-		return known(short)
+		return f.named(short)
 	case "ref_type":
 		if f.start.Tag() != "" {
 			return known("tag")
@@ -98,6 +98,16 @@ func (f *frame) github(path []string) value {
 	return unknown
 }
 
+// named returns the name of the run's ref. Whoever asks for it outside of a step's text may do
+// something else for another tag.
+func (f *frame) named(ref string) value {
+	if f.start.Tag() == "" {
+		return known(ref)
+	}
+	f.asked = f.asked || !f.inText
+	return ofTag(known(ref))
+}
+
 // payload is what an event says of itself.
 func (f *frame) payload(path []string, short string) value {
 	if len(path) == 0 {
@@ -113,11 +123,11 @@ func (f *frame) payload(path []string, short string) value {
 	case name == "repository.fork":
 		return known(false)
 	case name == "release.tag_name" && f.start.Event == "release":
-		return known(short)
+		return f.named(short)
 	case name == "release.draft":
 		return known(false)
 	case name == "ref" && f.start.Event == "push":
-		return known(f.start.Ref)
+		return f.named(f.start.Ref)
 	case foreignTo(path[0], f.start.Event):
 		return known(nil)
 	}

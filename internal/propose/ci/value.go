@@ -30,6 +30,7 @@ type value struct {
 	known bool
 	truth truth
 	may   []string // texts that it may have, if it is not known
+	tag   bool     // it is the tag of the run, which is another one next time
 }
 
 func known(v any) value {
@@ -69,8 +70,17 @@ func (x value) text() (string, bool) {
 	return "", false
 }
 
+// ofTag marks a value as that of the run's tag: conditions may ask for it, and texts have a Hole.
+func ofTag(v value) value {
+	v.tag = true
+	return v
+}
+
 // texts are all texts that the value may have; none if some of them are not known.
 func (x value) texts() []string {
+	if x.tag {
+		return nil
+	}
 	if s, ok := x.v.(string); ok && x.known {
 		return []string{s}
 	}

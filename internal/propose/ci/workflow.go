@@ -31,14 +31,46 @@ func mappingOf(n *yaml.Node) mapping {
 	if n == nil || n.Kind != yaml.MappingNode {
 		return m
 	}
+	var merged []*yaml.Node
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key := n.Content[i].Value
-		if _, twice := m.values[key]; !twice {
-			m.keys = append(m.keys, key)
+		if key == "<<" {
+			merged = append(merged, n.Content[i+1])
+			continue
 		}
-		m.values[key] = n.Content[i+1]
+		m.add(key, n.Content[i+1])
+	}
+	for _, from := range merged {
+		m.merge(from)
 	}
 	return m
+}
+
+// add adds a key that is not there yet.
+func (m *mapping) add(key string, value *yaml.Node) {
+	if _, twice := m.values[key]; !twice {
+		m.keys = append(m.keys, key)
+		m.values[key] = value
+	}
+}
+
+// merge adds what a merge key names: one mapping or several, their own merge keys left out.
+func (m *mapping) merge(n *yaml.Node) {
+	n = resolved(n)
+	switch n.Kind {
+	case yaml.SequenceNode:
+		for _, x := range n.Content {
+			if x = resolved(x); x.Kind == yaml.MappingNode {
+				m.merge(x)
+			}
+		}
+	case yaml.MappingNode:
+		for i := 0; i+1 < len(n.Content); i += 2 {
+			if key := n.Content[i].Value; key != "<<" {
+				m.add(key, n.Content[i+1])
+			}
+		}
+	}
 }
 
 // resolved follows an alias once: an anchor that holds itself ends there.
@@ -144,7 +176,11 @@ type Workflow struct {
 	env    map[string]string
 	token  grant
 	jobs   []job
+	tokens bool // something in it can grant ID tokens, or calls a file of this repository
 }
+
+// MayHaveTokens is false if no job that the workflow starts can have an ID token.
+func (w *Workflow) MayHaveTokens() bool { return w.tokens }
 
 type job struct {
 	id, uses, cond, environment string
@@ -167,8 +203,11 @@ func Parse(name string, data []byte) *Workflow {
 		env: texts(top.values["env"]), token: grantOf(top.values["permissions"]),
 	}
 	for _, id := range jobs.keys {
-		w.jobs = append(w.jobs, jobOf(id, mappingOf(jobs.values[id])))
+		j := jobOf(id, mappingOf(jobs.values[id]))
+		w.tokens = w.tokens || j.uses != "" || j.token == granted
+		w.jobs = append(w.jobs, j)
 	}
+	w.tokens = w.tokens || w.token == granted
 	return w
 }
 

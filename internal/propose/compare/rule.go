@@ -32,16 +32,10 @@ func describe(r *policy.Rule) string {
 	default:
 		who = append(principals(r.Identities), keys(r.Keys)...)
 	}
-	return strings.Join(
-		who,
-		", ",
-	) + " for " + strings.Join(
+	return strings.Join(who, ", ") + " for " + strings.Join(
 		patterns(r.Artifacts),
 		", ",
-	) + " of tags " + strings.Join(
-		patterns(r.Tags),
-		", ",
-	)
+	) + " of tags " + strings.Join(patterns(r.Tags), ", ")
 }
 
 func signer(w *policy.Workflow) string {

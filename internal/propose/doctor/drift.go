@@ -68,7 +68,8 @@ func (e *exam) jobs(r *policy.Rule) (jobs []ci.Job, why string) {
 		for _, ref := range e.refs(r) {
 			if starts(file, event, ref) {
 				started = true
-				jobs = append(jobs, e.reader.Jobs(file, ci.Start{Event: event, Ref: ref})...)
+				reached, _ := e.reader.Jobs(file, ci.Start{Event: event, Ref: ref})
+				jobs = append(jobs, reached...)
 			}
 		}
 	}

@@ -92,7 +92,8 @@ func TestCosign(t *testing.T) {
 	)
 	for name, want := range map[string]bool{
 		"widget_1.tar.gz": true, "it's $(x)": true, "by-bob": true, "robot": true, "by-key": true,
-		"by-mallory": false, "other-issuer": false, "longer": false, "changed": false, "missing": false, "stated": false, "by-another-key": false,
+		"by-mallory": false, "other-issuer": false, "longer": false, "changed": false, "missing": false, "stated": false,
+		"by-another-key": false,
 	} {
 		text, err := Export("cosign", Request{Doc: doc, Artifact: name, Now: now()})
 		if err != nil {

@@ -276,7 +276,7 @@ func (e *exporter) ref() string {
 // target does not compare times, so that none of their signatures may pass.
 func (e *exporter) identities() []policy.Principal {
 	return slices.DeleteFunc(slices.Clone(e.rule.Identities), func(p policy.Principal) bool {
-		return slices.ContainsFunc(e.file.Revoked, func(x policy.Revocation) bool {
+		return slices.ContainsFunc(e.file.Revoked, func(x policy.Withdrawal) bool {
 			return x.Identity != nil && x.Identity.Kind == p.Kind && x.Identity.Value == p.Value &&
 				x.Identity.Issuer == p.Issuer
 		})
@@ -286,7 +286,7 @@ func (e *exporter) identities() []policy.Principal {
 // keys is identities for keys.
 func (e *exporter) keys() []policy.Key {
 	return slices.DeleteFunc(slices.Clone(e.rule.Keys), func(k policy.Key) bool {
-		return slices.ContainsFunc(e.file.Revoked, func(x policy.Revocation) bool { return x.Key == k.ID })
+		return slices.ContainsFunc(e.file.Revoked, func(x policy.Withdrawal) bool { return x.Key == k.ID })
 	})
 }
 

@@ -49,9 +49,12 @@ func newKey(t testing.TB) (*ecdsa.PrivateKey, string) {
 }
 
 const (
-	workflow = "\n[[release]]\nname = \"binaries\"\ntags = [\"v*\"]\nartifacts = \"any\"\nworkflow = \".github/workflows/release.yml\"\n"
-	people   = "\n[[release]]\nname = \"people\"\ntags = \"any\"\nartifacts = \"any\"\nidentities = [{ email = \"alice@example.com\", issuer = \"https://accounts.google.com\" }]\n"
-	image    = "\n[[release]]\nname = \"images\"\ntags = \"any\"\nartifacts = [\"ghcr.io/acme/widget\"]\nidentities = [{ email = \"alice@example.com\", issuer = \"https://accounts.google.com\" }]\n"
+	workflow = "\n[[release]]\nname = \"binaries\"\ntags = [\"v*\"]\nartifacts = \"any\"\n" +
+		"workflow = \".github/workflows/release.yml\"\n"
+	people = "\n[[release]]\nname = \"people\"\ntags = \"any\"\nartifacts = \"any\"\n" +
+		"identities = [{ email = \"alice@example.com\", issuer = \"https://accounts.google.com\" }]\n"
+	image = "\n[[release]]\nname = \"images\"\ntags = \"any\"\nartifacts = [\"ghcr.io/acme/widget\"]\n" +
+		"identities = [{ email = \"alice@example.com\", issuer = \"https://accounts.google.com\" }]\n"
 )
 
 func parse(t testing.TB, text string) *policy.Document {
@@ -75,8 +78,10 @@ func TestRefusals(t *testing.T) {
 		want       []string // paths
 	}{
 		{to: "cosign", policy: workflow, want: []string{"release[0].caller", "release[0].runner"}},
-		{to: "cosign", policy: workflow + "runner = \"any\"\nenvironment = \"release\"\n", want: []string{"release[0].caller", "release[0].environment"}},
-		{to: "policy-controller", policy: workflow, want: []string{"release[0].caller", "release[0].runner", "release[0].artifacts"}},
+		{to: "cosign", policy: workflow + "runner = \"any\"\nenvironment = \"release\"\n",
+			want: []string{"release[0].caller", "release[0].environment"}},
+		{to: "policy-controller", policy: workflow, want: []string{"release[0].caller", "release[0].runner",
+			"release[0].artifacts"}},
 		{to: "kyverno", policy: workflow + "runner = \"any\"\n", want: []string{"release[0].caller", "release[0].artifacts"}},
 		{to: "gh", policy: workflow, want: []string{"release[0].tags"}},
 		{to: "gh", policy: workflow, tag: "w1", want: []string{"release[0].tags"}},
@@ -86,32 +91,46 @@ func TestRefusals(t *testing.T) {
 		{to: "gh", policy: workflow + "refs = [\"refs/heads/main\"]\n", tag: "v1", want: []string{"release[0].tags"}},
 		{to: "gh", policy: workflow + "since = 2026-01-01T00:00:00Z\n", tag: "v1", want: []string{"release[0].since"}},
 		{to: "gh", policy: workflow + "until = 2026-12-01T00:00:00Z\n", tag: "v1", want: []string{"release[0].until"}},
-		{to: "gh", policy: workflow + "signer-digest = \"" + strings.Repeat("a", 40) + "\"\n", tag: "v1", want: []string{"release[0].signer-ref"}},
-		{to: "gh", policy: workflow + "[release.approvals]\nthreshold = 1\nfrom = \"maintainers\"\n", tag: "v1", want: []string{"release[0].approvals"}},
+		{to: "gh", policy: workflow + "signer-digest = \"" + strings.Repeat("a", 40) + "\"\n", tag: "v1",
+			want: []string{"release[0].signer-ref"}},
+		{to: "gh", policy: workflow + "[release.approvals]\nthreshold = 1\nfrom = \"maintainers\"\n", tag: "v1",
+			want: []string{"release[0].approvals"}},
 		{to: "gh", policy: workflow + "[[revoked]]\nrule = \"binaries\"\n", tag: "v1", want: []string{"revoked[0]"}},
 		{to: "gh", policy: workflow + "[[yanked]]\ntag = \"v1\"\n", tag: "v1", want: []string{"yanked[0]"}},
-		{to: "gh", policy: workflow + "[[yanked]]\ndigest = \"sha256:" + strings.Repeat("0", 64) + "\"\n", tag: "v1", want: []string{"yanked[0]"}},
-		{to: "gh", policy: strings.Replace(workflow, "v*", "v1", 1) + "[[yanked]]\ntag = \"v1\"\n", want: []string{"yanked[0]"}},
-		{to: "gh", policy: strings.Replace(workflow, `["v*"]`, `"any"`, 1) + "refs = [\"refs/heads/main\"]\n[[yanked]]\ntag = \"v9\"\n", want: []string{"yanked[0]"}},
+		{to: "gh", policy: workflow + "[[yanked]]\ndigest = \"sha256:" + strings.Repeat("0", 64) + "\"\n", tag: "v1",
+			want: []string{"yanked[0]"}},
+		{to: "gh", policy: strings.Replace(workflow, "v*", "v1", 1) + "[[yanked]]\ntag = \"v1\"\n",
+			want: []string{"yanked[0]"}},
+		{to: "gh", policy: strings.Replace(workflow, `["v*"]`, `"any"`,
+			1) + "refs = [\"refs/heads/main\"]\n[[yanked]]\ntag = \"v9\"\n", want: []string{"yanked[0]"}},
 		{to: "gh", policy: people, want: []string{"release[0].identities"}},
 		{to: "cosign", policy: strings.Replace(people, `"any"`, `["v*"]`, 1), want: []string{"release[0].tags"}},
 		{to: "cosign", policy: people, tag: "v1", want: []string{"release[0].tags"}},
-		{to: "gh", policy: strings.Replace(workflow, `["v*"]`, `"any"`, 1) + "refs = [\"refs/heads/main\"]\n", tag: "v1", want: []string{"release[0].tags"}},
+		{to: "gh", policy: strings.Replace(workflow, `["v*"]`, `"any"`, 1) + "refs = [\"refs/heads/main\"]\n", tag: "v1",
+			want: []string{"release[0].tags"}},
 		{to: "cosign", policy: image, want: []string{"release[0].artifacts"}},
 		{to: "cosign", policy: image, artifact: "widget", want: []string{"release[0].artifacts"}},
 		{to: "cosign", policy: people, artifact: "https://evil.example/x", want: []string{"release[0].artifacts"}},
 		{to: "cosign", policy: people, artifact: "x\u202ey", want: []string{"release[0].artifacts"}},
 		{to: "cosign", policy: people, artifact: "x\n:", want: []string{"release[0].artifacts"}},
-		{to: "cosign", policy: strings.Replace(people, ".com\" }", ".com\", subject = \"1\" }", 1), want: []string{"release[0].identities[0].subject"}},
-		{to: "cosign", policy: people + "[[revoked]]\nidentity = { email = \"alice@example.com\", issuer = \"https://accounts.google.com\" }\n", want: []string{"release[0]"}},
+		{to: "cosign", policy: strings.Replace(people, ".com\" }", ".com\", subject = \"1\" }", 1),
+			want: []string{"release[0].identities[0].subject"}},
+		{to: "cosign", policy: people + "[[revoked]]\n" +
+			"identity = { email = \"alice@example.com\", issuer = \"https://accounts.google.com\" }\n",
+			want: []string{"release[0]"}},
 		{to: "cosign", policy: people + "[[yanked]]\ntag = \"v9\"\n", want: []string{"yanked[0]"}},
 		{to: "cosign", policy: people + workflow, want: []string{"release[1].caller", "release[1].runner"}},
 		{to: "policy-controller", policy: people, want: []string{"release[0].artifacts"}},
-		{to: "policy-controller", policy: strings.Replace(image, "ghcr.io/acme/widget", "widget_*", 1), want: []string{"release[0].artifacts[0]"}},
-		{to: "kyverno", policy: strings.Replace(image, "ghcr.io/acme/widget", "pkg:oci/widget@*", 1), want: []string{"release[0].artifacts[0]"}},
-		{to: "kyverno", policy: strings.Replace(image, "ghcr.io/acme/widget", "*.io/acme/widget", 1), want: []string{"release[0].artifacts[0]"}},
-		{to: "kyverno", policy: strings.Replace(image, "ghcr.io/acme/widget", "ghcr.io/Acme/widget+x", 1), want: []string{"release[0].artifacts[0]"}},
-		{to: "kyverno", policy: strings.Replace(image, `email = "alice@example.com"`, `uri = "https://ci.example/x?y"`, 1), want: []string{"release[0].identities[0]"}},
+		{to: "policy-controller", policy: strings.Replace(image, "ghcr.io/acme/widget", "widget_*", 1),
+			want: []string{"release[0].artifacts[0]"}},
+		{to: "kyverno", policy: strings.Replace(image, "ghcr.io/acme/widget", "pkg:oci/widget@*", 1),
+			want: []string{"release[0].artifacts[0]"}},
+		{to: "kyverno", policy: strings.Replace(image, "ghcr.io/acme/widget", "*.io/acme/widget", 1),
+			want: []string{"release[0].artifacts[0]"}},
+		{to: "kyverno", policy: strings.Replace(image, "ghcr.io/acme/widget", "ghcr.io/Acme/widget+x", 1),
+			want: []string{"release[0].artifacts[0]"}},
+		{to: "kyverno", policy: strings.Replace(image, `email = "alice@example.com"`, `uri = "https://ci.example/x?y"`,
+			1), want: []string{"release[0].identities[0]"}},
 		{to: "cosign", policy: people + "github-release", want: nil},
 	} {
 		text := strings.Replace(
@@ -141,8 +160,9 @@ func TestRefusals(t *testing.T) {
 		}
 	}
 	for what, r := range map[string]Request{
-		"expired":   {Doc: parse(t, head+people), Now: time.Date(2099, 6, 1, 0, 0, 0, 0, time.UTC)},
-		"tombstone": {Doc: parse(t, strings.Replace(head, "[maintainers]", "tombstone = true\n[maintainers]", 1)), Now: now()},
+		"expired": {Doc: parse(t, head+people), Now: time.Date(2099, 6, 1, 0, 0, 0, 0, time.UTC)},
+		"tombstone": {Doc: parse(t, strings.Replace(head, "[maintainers]", "tombstone = true\n[maintainers]", 1)),
+			Now: now()},
 	} {
 		if out, err := Export("cosign", r); err == nil {
 			t.Errorf("%s: %s", what, out)
@@ -165,7 +185,8 @@ func TestRefusals(t *testing.T) {
 
 // TestShell: whatever stands in a policy or a file's name is one word of sh.
 func TestShell(t *testing.T) {
-	for _, s := range []string{"", "a b", "it's", `"$(touch x)"`, "`id`", "a\\b", "$HOME", "!x", "*", "~", "-n", "a;b", "a&b|c>d", "caf\u00e9"} {
+	for _, s := range []string{"", "a b", "it's", `"$(touch x)"`, "`id`", "a\\b", "$HOME", "!x", "*", "~", "-n",
+		"a;b", "a&b|c>d", "caf\u00e9"} {
 		out, err := exec.Command("sh", "-c", "printf %s "+quote(s)).Output()
 		if err != nil || string(out) != s {
 			t.Errorf("%q became %q, %v", s, out, err)
@@ -173,7 +194,8 @@ func TestShell(t *testing.T) {
 	}
 	doc := parse(t, head+strings.Replace(people, "alice@", "a'lice`id`@", 1))
 	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, "-it's $(x).sigstore.json"), []byte(`{"messageSignature":{}}`), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "-it's $(x).sigstore.json"), []byte(`{"messageSignature":{}}`),
+		0o600); err != nil {
 		t.Fatal(err)
 	}
 	const fake = "#!/bin/sh\nfor a; do printf '%s\\n' \"$a\"; done > args\n"
@@ -190,7 +212,8 @@ func TestShell(t *testing.T) {
 		t.Fatalf("%v: %s", err, out)
 	}
 	args, err := os.ReadFile(filepath.Join(dir, "args"))
-	want := "verify-blob\n--bundle\n./-it's $(x).sigstore.json\n--certificate-identity\na'lice`id`@example.com\n--certificate-oidc-issuer\nhttps://accounts.google.com\n./-it's $(x)\n"
+	want := "verify-blob\n--bundle\n./-it's $(x).sigstore.json\n--certificate-identity\na'lice`id`@example.com\n" +
+		"--certificate-oidc-issuer\nhttps://accounts.google.com\n./-it's $(x)\n"
 	if d := cmp.Diff(want, string(args)); d != "" || err != nil {
 		t.Error(d, err)
 	}
@@ -222,7 +245,8 @@ func TestExpiry(t *testing.T) {
 // TestDockerHub: each controller calls Docker Hub by another name, and one that
 // is not its own covers no image.
 func TestDockerHub(t *testing.T) {
-	for to, want := range map[string]string{"policy-controller": "glob: index.docker.io/acme/widget@*", "kyverno": "- docker.io/acme/widget@*"} {
+	for to, want := range map[string]string{"policy-controller": "glob: index.docker.io/acme/widget@*",
+		"kyverno": "- docker.io/acme/widget@*"} {
 		for _, host := range []string{"docker.io", "index.docker.io"} {
 			out, err := Export(to, Request{Doc: parse(t, strings.Replace(head+image, "ghcr.io", host, 1)), Now: now()})
 			if err != nil || !strings.Contains(out, want) {
@@ -244,7 +268,8 @@ func TestImages(t *testing.T) {
 		key,
 	) + "]\n"
 	doc := parse(t, head+text)
-	for _, c := range []struct{ to, kind string }{{"policy-controller", "ClusterImagePolicy"}, {"kyverno", "ClusterPolicy"}} {
+	for _, c := range []struct{ to, kind string }{{"policy-controller", "ClusterImagePolicy"},
+		{"kyverno", "ClusterPolicy"}} {
 		out, err := Export(c.to, Request{Doc: doc, Now: now()})
 		if err != nil {
 			t.Fatal(err)

@@ -169,9 +169,7 @@ func (e *exporter) jq(w *policy.Workflow, ref string) string {
 		conds,
 		" and ",
 	) + ") " +
-		"then " + str(
-		"allowed by rule "+e.rule.Name,
-	) + " else error(" + str(
+		"then " + str("allowed by rule "+e.rule.Name) + " else error(" + str(
 		"rule "+e.rule.Name+" does not allow this",
 	) + ") end"
 }

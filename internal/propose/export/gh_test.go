@@ -124,9 +124,12 @@ func TestGH(t *testing.T) {
 		t.Error("the repository's case matters")
 	}
 	for ext, values := range map[int][]string{
-		8: {"https://token.actions.githubusercontent.com/x", "https://evil.example"}, 9: {"https://github.com/acme/widget/.github/workflows/other.yml@refs/tags/v1.2.3", ""},
-		11: {"self-hosted", ""}, 12: {"https://github.com/acme/widgets", "https://github.com/evil/widget", ""}, 14: {"refs/tags/v1.2.4", "refs/heads/v1.2.3", "refs/tags/v1.2.3x", ""},
-		18: {"https://github.com/acme/widget/.github/workflows/ci.yml@refs/tags/v1.2.3", "https://github.com/acme/widget/.github/workflows/release.yml@refs/heads/main", ""},
+		8:  {"https://token.actions.githubusercontent.com/x", "https://evil.example"},
+		9:  {"https://github.com/acme/widget/.github/workflows/other.yml@refs/tags/v1.2.3", ""},
+		11: {"self-hosted", ""}, 12: {"https://github.com/acme/widgets", "https://github.com/evil/widget", ""},
+		14: {"refs/tags/v1.2.4", "refs/heads/v1.2.3", "refs/tags/v1.2.3x", ""},
+		18: {"https://github.com/acme/widget/.github/workflows/ci.yml@refs/tags/v1.2.3",
+			"https://github.com/acme/widget/.github/workflows/release.yml@refs/heads/main", ""},
 		20: {"pull_request_target", "workflow_run", "schedule", ""},
 	} {
 		for _, v := range values {
@@ -146,8 +149,10 @@ func TestGH(t *testing.T) {
 		}
 	}
 	for _, san := range []string{
-		"https://github.com/acme/widget/.github/workflows/release.yml@refs/tags/v1.2.3x", "https://github.com/acme/widget/.GITHUB/workflows/release.yml@refs/tags/v1.2.3",
-		"https://github.com/acme/widgetx/.github/workflows/release.yml@refs/tags/v1.2.3", "https://github.com/acme/widget/.github/workflows/release.yml",
+		"https://github.com/acme/widget/.github/workflows/release.yml@refs/tags/v1.2.3x",
+		"https://github.com/acme/widget/.GITHUB/workflows/release.yml@refs/tags/v1.2.3",
+		"https://github.com/acme/widgetx/.github/workflows/release.yml@refs/tags/v1.2.3",
+		"https://github.com/acme/widget/.github/workflows/release.yml",
 	} {
 		req := sigstoretest.Workflow("v1.2.3")
 		req.SAN, req.Extensions = san, maps.Clone(req.Extensions)
@@ -156,7 +161,8 @@ func TestGH(t *testing.T) {
 			t.Errorf("signed by %s is allowed", san)
 		}
 	}
-	for _, name := range []string{"other", "widget_1.tar.gzx", "widget_a/b.tar.gz", "xwidget_1.tar.gz", `widget_1.tar.gz\n`, "widget_1xtar.gz", ""} {
+	for _, name := range []string{"other", "widget_1.tar.gzx", "widget_a/b.tar.gz", "xwidget_1.tar.gz",
+		`widget_1.tar.gz\n`, "widget_1xtar.gz", ""} {
 		if allowed(t, expr, answer(t, inst, sigstoretest.Workflow("v1.2.3"), name)) {
 			t.Errorf("the name %q is allowed", name)
 		}
@@ -206,7 +212,8 @@ func TestGHSigner(t *testing.T) {
 			`"https://github.com/acme/ci/.github/workflows/build.yml"`,
 			1,
 		)+
-			"caller = \".github/workflows/release.yml\"\nsigner-ref = \"refs/tags/v4\"\nsigner-digest = \""+digest+"\"\nrunner = \"self-hosted\"\nset-only = true\ntriggers = [\"push\"]\n",
+			"caller = \".github/workflows/release.yml\"\nsigner-ref = \"refs/tags/v4\"\nsigner-digest = \""+digest+"\"\n"+
+			"runner = \"self-hosted\"\nset-only = true\ntriggers = [\"push\"]\n",
 	)
 	text, err := Export("gh", Request{Doc: doc, Tag: "v1.2.3", Artifact: "a", Now: now()})
 	if err != nil {
@@ -233,8 +240,10 @@ func TestGHSigner(t *testing.T) {
 		t.Error("the rule's own release is refused")
 	}
 	for _, change := range []map[int]string{
-		{10: strings.Repeat("3", 40)}, {11: "github-hosted"}, {20: "workflow_dispatch"}, {18: "https://github.com/acme/ci/.github/workflows/build.yml@refs/tags/v4"},
-		{9: "https://github.com/acme/ci/.github/workflows/build.yml@refs/tags/v5"}, {9: "https://github.com/acme/widget/.github/workflows/build.yml@refs/tags/v4"},
+		{10: strings.Repeat("3", 40)}, {11: "github-hosted"}, {20: "workflow_dispatch"},
+		{18: "https://github.com/acme/ci/.github/workflows/build.yml@refs/tags/v4"},
+		{9: "https://github.com/acme/ci/.github/workflows/build.yml@refs/tags/v5"},
+		{9: "https://github.com/acme/widget/.github/workflows/build.yml@refs/tags/v4"},
 	} {
 		if allowed(t, expr, answer(t, inst, req(change), "a")) {
 			t.Errorf("%v is allowed", change)
@@ -301,10 +310,7 @@ func TestGHNeverWider(t *testing.T) {
 			) + one(
 				"/",
 				"//",
-			) + one(
-				w.Path,
-				".github/workflows/ci.yml",
-			) + "@" + one(
+			) + one(w.Path, ".github/workflows/ci.yml") + "@" + one(
 				signerRef,
 				ref,
 				"refs/tags/v5",
@@ -315,7 +321,8 @@ func TestGHNeverWider(t *testing.T) {
 					san,
 					"",
 					repo,
-				), BuildSignerDigest: strings.Repeat("1", 40), RunnerEnvironment: one(strings.Replace(w.Runner, "any", "x", 1), "github-hosted", "self-hosted", ""),
+				), BuildSignerDigest: strings.Repeat("1", 40), RunnerEnvironment: one(strings.Replace(w.Runner, "any", "x", 1),
+					"github-hosted", "self-hosted", ""),
 				SourceRepositoryURI: one(
 					repo,
 					"https://github.com/ACME/widget",
@@ -365,7 +372,8 @@ func TestGHNeverWider(t *testing.T) {
 				"issuer":                 id.Issuer,
 			}
 			for key, v := range map[string]string{
-				"buildSignerURI": id.BuildSignerURI, "buildSignerDigest": id.BuildSignerDigest, "runnerEnvironment": id.RunnerEnvironment, "sourceRepositoryURI": id.SourceRepositoryURI,
+				"buildSignerURI": id.BuildSignerURI, "buildSignerDigest": id.BuildSignerDigest,
+				"runnerEnvironment": id.RunnerEnvironment, "sourceRepositoryURI": id.SourceRepositoryURI,
 				"sourceRepositoryRef": id.SourceRepositoryRef, "buildConfigURI": id.BuildConfigURI, "buildTrigger": id.BuildTrigger,
 			} {
 				if v != "" {

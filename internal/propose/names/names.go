@@ -119,7 +119,7 @@ func (c *Catalog) Guess() []string {
 	if python := c.PythonPatterns(); len(python) > 0 && len(c.Go)+len(c.Crates)+len(published(c.NPM)) == 0 {
 		return python
 	}
-	stems := []string{c.Repo}
+	stems := []string{c.Repo, normal(c.Repo, "_")}
 	for _, list := range [][]Package{c.Crates, c.Python, c.NPM} {
 		for _, p := range published(list) {
 			if p.Dir == "." {

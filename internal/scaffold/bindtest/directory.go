@@ -63,7 +63,12 @@ func (w *World) First(repo string) []byte {
 // NewWorldFrom returns one with a Rekor v1 log and one of Rekor v2 that begins then.
 func NewWorldFrom(t testing.TB, start time.Time) *World {
 	w := NewWorld(t, 2)
-	data := w.Inst.Root(sigstoretest.RootOptions{LogV2: &sigstoretest.Window{Start: start}, Mutate: func(tr *prototrust.TrustedRoot) { tr.Tlogs[1].LogId.KeyId = ShardID }})
+	data := w.Inst.Root(
+		sigstoretest.RootOptions{
+			LogV2:  &sigstoretest.Window{Start: start},
+			Mutate: func(tr *prototrust.TrustedRoot) { tr.Tlogs[1].LogId.KeyId = ShardID },
+		},
+	)
 	root, err := sigstore.ParseRoot("test", data)
 	Check(t, err)
 	w.Root, w.c.Root = root, root
@@ -123,7 +128,11 @@ func NewWorldOfTwo(t testing.TB, generation int) *WorldOfTwo {
 	w := &WorldOfTwo{}
 	if generation == 1 {
 		w.Notes = [3]string{c.Inst.ShardV1(4711, 0), other.ShardV1(4711, 0), ""}
-		c.Inst.Sign(sigstoretest.Request{Artifact: []byte("x"), SAN: "alice@example.com", Issuer: "https://accounts.google.com"})
+		c.Inst.Sign(
+			sigstoretest.Request{
+				Artifact: []byte("x"), SAN: "alice@example.com", Issuer: "https://accounts.google.com",
+			},
+		)
 		w.Notes[2] = c.Inst.ShardV1(4711, 0)
 	} else {
 		bodies := c.Inst.BodiesV2()

@@ -127,6 +127,16 @@ func (c *Chained) Relog(name, shard string) string {
 // promised is an entry of any body that the log vouches for.
 func (c *Chained) Promised(body []byte, index int64, at time.Time) json.RawMessage {
 	entry := c.Inst.PromiseV1(body, index, at)
-	return json.RawMessage(fmt.Sprintf(`{"body":%q,"integratedTime":%d,"logID":%q,"logIndex":%d,"verification":{"signedEntryTimestamp":%q}}`,
-		base64.StdEncoding.EncodeToString(body), at.Unix(), c.Inst.IDV1(), index, base64.StdEncoding.EncodeToString(entry)))
+	return json.RawMessage(
+		fmt.Sprintf(
+			`{"body":%q,"integratedTime":%d,"logID":%q,"logIndex":%d,"verification":{"signedEntryTimestamp":%q}}`,
+			base64.StdEncoding.EncodeToString(
+				body,
+			),
+			at.Unix(),
+			c.Inst.IDV1(),
+			index,
+			base64.StdEncoding.EncodeToString(entry),
+		),
+	)
 }

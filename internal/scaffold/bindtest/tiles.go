@@ -124,7 +124,9 @@ func (s *Tiles) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	for n := 0; n*rekor.TileEntries < len(s.Bodies); n++ {
-		path := "/api/v2/tile/entries/" + strings.TrimPrefix(tlog.Tile{H: 8, L: -1, N: int64(n), W: rekor.TileEntries}.Path(), "tile/8/data/")
+		path := "/api/v2/tile/entries/" + strings.TrimPrefix(
+			tlog.Tile{H: 8, L: -1, N: int64(n), W: rekor.TileEntries}.Path(), "tile/8/data/",
+		)
 		width, err := rekor.TileEntries, error(nil)
 		if partial, ok := strings.CutPrefix(r.URL.Path, path+".p/"); ok {
 			width, err = strconv.Atoi(partial)
@@ -170,7 +172,10 @@ func (c *Chained) Scan(s http.Handler, cursors lookup.Cursors) *lookup.Scan {
 	if err != nil {
 		c.T.Fatal(err)
 	}
-	out := &lookup.Scan{Root: c.Root, Clients: map[string]*web.Client{}, Cursors: cursors, Now: func() time.Time { return sigstoretest.Now }}
+	out := &lookup.Scan{
+		Root: c.Root, Clients: map[string]*web.Client{}, Cursors: cursors,
+		Now: func() time.Time { return sigstoretest.Now },
+	}
 	for _, l := range c.Root.Logs() {
 		if l.Generation == 2 {
 			out.Clients[l.ID] = client
@@ -209,7 +214,8 @@ func (c *Chained) Expect(t *testing.T, s *lookup.Scan, want Outcome) (bindings.F
 	res := c.Resolve(c.Files, s)
 	switch d := Decide(res.Chain); want {
 	case Unavailable:
-		if d != policy.BelowRequired || res.Chain.View().Completeness != chain.CompleteNone || res.Fork != nil || len(res.Failed) != 1 {
+		if d != policy.BelowRequired || res.Chain.View().Completeness != chain.CompleteNone || res.Fork != nil ||
+			len(res.Failed) != 1 {
 			t.Errorf("decided %s at %s, failed %v", d, res.Chain.View().Completeness, res.Failed)
 		}
 	case Alarm:
@@ -217,7 +223,9 @@ func (c *Chained) Expect(t *testing.T, s *lookup.Scan, want Outcome) (bindings.F
 			t.Errorf("decided %s, fork %+v", d, res.Fork)
 		}
 	case Scanned:
-		if d == policy.BelowRequired || d.Class() != policy.ClassDeny || res.Chain.View().Completeness != chain.CompleteScanned || len(res.Chain.Versions()) != 2 {
+		if d == policy.BelowRequired || d.Class() != policy.ClassDeny ||
+			res.Chain.View().Completeness != chain.CompleteScanned ||
+			len(res.Chain.Versions()) != 2 {
 			t.Errorf("decided %s at %s: %+v", d, res.Chain.View().Completeness, res.Chain.Problems())
 		}
 	}

@@ -34,7 +34,14 @@ import (
 func (c *Chained) Head(i *sigstoretest.Instance) sigstore.Checkpoint {
 	c.T.Helper()
 	col := &bindings.Collection{Root: c.Root}
-	b, err := sigstore.ParseBundle(i.Sign(sigstoretest.Request{Statement: c.One, SAN: "alice@example.com", Issuer: "https://accounts.google.com", Log: sigstoretest.LogV1, TSA: true, At: c.Next()}))
+	b, err := sigstore.ParseBundle(
+		i.Sign(
+			sigstoretest.Request{
+				Statement: c.One, SAN: "alice@example.com", Issuer: "https://accounts.google.com",
+				Log: sigstoretest.LogV1, TSA: true, At: c.Next(),
+			},
+		),
+	)
 	if err != nil {
 		c.T.Fatal(err)
 	}
@@ -71,7 +78,8 @@ func (p *Prover) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.WriteString(w, text)
 		return
 	}
-	_ = json.NewEncoder(w).Encode(map[string]any{"rootHash": strings.Repeat("0", 64), "hashes": p.Inst.ConsistencyV1(first, last)})
+	_ = json.NewEncoder(w).
+		Encode(map[string]any{"rootHash": strings.Repeat("0", 64), "hashes": p.Inst.ConsistencyV1(first, last)})
 }
 
 func (c *Chained) Prover(p *Prover, state rekor.Heads) *rekor.Trees {
@@ -82,7 +90,10 @@ func (c *Chained) Prover(p *Prover, state rekor.Heads) *rekor.Trees {
 	if err != nil {
 		c.T.Fatal(err)
 	}
-	return &rekor.Trees{Root: c.Root, Clients: map[string]*web.Client{c.Root.Logs()[0].ID: client}, Heads: state, Now: func() time.Time { return sigstoretest.Now }}
+	return &rekor.Trees{
+		Root: c.Root, Clients: map[string]*web.Client{c.Root.Logs()[0].ID: client}, Heads: state,
+		Now: func() time.Time { return sigstoretest.Now },
+	}
 }
 
 // seen is a checkpoint of the instance's Rekor v1.
@@ -125,7 +136,10 @@ func (c *Chained) Trees(t *testing.T, h http.Handler, state rekor.Heads) *rekor.
 	client, err := web.New(srv.URL, nil, "test")
 	Check(t, err)
 	client.SetTimeout(2 * time.Second)
-	return &rekor.Trees{Root: c.Root, Clients: map[string]*web.Client{hex.EncodeToString(ShardID): client}, Heads: state, Now: func() time.Time { return sigstoretest.Now }}
+	return &rekor.Trees{
+		Root: c.Root, Clients: map[string]*web.Client{hex.EncodeToString(ShardID): client}, Heads: state,
+		Now: func() time.Time { return sigstoretest.Now },
+	}
 }
 
 // kindOf names what [Trees.Same] says.

@@ -62,11 +62,20 @@ func (f *Forge) Next() time.Time {
 }
 
 func (f *Forge) Sign(payload []byte, who string) []byte {
-	return f.Inst.Sign(sigstoretest.Request{Statement: payload, SAN: who + "@example.com", Issuer: "https://accounts.google.com", At: f.Next(), Log: sigstoretest.LogV2, TSA: true})
+	return f.Inst.Sign(
+		sigstoretest.Request{
+			Statement: payload, SAN: who + "@example.com", Issuer: "https://accounts.google.com", At: f.Next(),
+			Log: sigstoretest.LogV2, TSA: true,
+		},
+	)
 }
 
 func (f *Forge) SignKey(payload []byte, key crypto.Signer) []byte {
-	return f.Inst.Sign(sigstoretest.Request{Statement: payload, Key: key, BareKey: true, At: f.Next(), Log: sigstoretest.LogV2, TSA: true})
+	return f.Inst.Sign(
+		sigstoretest.Request{
+			Statement: payload, Key: key, BareKey: true, At: f.Next(), Log: sigstoretest.LogV2, TSA: true,
+		},
+	)
 }
 
 // bind signs as the repository's workflow.
@@ -74,7 +83,10 @@ func (f *Forge) Bind(payload []byte, repo, id string, log sigstoretest.LogKind) 
 	wf := repo + "/.github/workflows/repopolicy.yml@refs/heads/main"
 	return f.Inst.Sign(sigstoretest.Request{
 		Statement: payload, SAN: wf, Issuer: "https://token.actions.githubusercontent.com", At: f.Next(), Log: log, TSA: true,
-		Extensions: map[int]string{9: wf, 11: "github-hosted", 12: repo, 14: "refs/heads/main", 15: id, 17: "2002", 18: wf, 20: "repository_dispatch"},
+		Extensions: map[int]string{
+			9: wf, 11: "github-hosted", 12: repo, 14: "refs/heads/main", 15: id, 17: "2002", 18: wf,
+			20: "repository_dispatch",
+		},
 	})
 }
 
@@ -88,7 +100,10 @@ func (f *Forge) Statement(text, previous string) ([]byte, string) {
 }
 
 func TextOf(version int, who string, extra string) string {
-	return fmt.Sprintf("# %s%s", who, extra) + "\n" + strings.NewReplacer("version = 1", fmt.Sprint("version = ", version), "alice", who).Replace(TestPolicy)
+	return fmt.Sprintf(
+		"# %s%s", who, extra,
+	) + "\n" + strings.NewReplacer("version = 1", fmt.Sprint("version = ", version), "alice", who).
+		Replace(TestPolicy)
 }
 
 const Widget = "https://github.com/acme/widget"
@@ -155,7 +170,10 @@ func Workflow(repo string, payload []byte) sigstoretest.Request {
 	wf := repo + "/.github/workflows/repopolicy.yml@refs/heads/main"
 	return sigstoretest.Request{
 		Statement: payload, SAN: wf, Issuer: "https://token.actions.githubusercontent.com",
-		Extensions: map[int]string{9: wf, 11: "github-hosted", 12: repo, 14: "refs/heads/main", 15: "1001", 17: "2002", 18: wf, 20: "repository_dispatch"},
+		Extensions: map[int]string{
+			9: wf, 11: "github-hosted", 12: repo, 14: "refs/heads/main", 15: "1001", 17: "2002", 18: wf,
+			20: "repository_dispatch",
+		},
 	}
 }
 
@@ -189,7 +207,10 @@ func (c *Chained) Log(r sigstoretest.Request) (name string, entry json.RawMessag
 func (c *Chained) Add(file string, r sigstoretest.Request) {
 	_, _, bundles := c.Log(r)
 	for i, b := range bundles {
-		c.Files = append(c.Files, bindings.File{Name: fmt.Sprintf("%s/%s-%d.sigstore.json", bindings.SignaturesDir, file, i), Data: b})
+		c.Files = append(
+			c.Files,
+			bindings.File{Name: fmt.Sprintf("%s/%s-%d.sigstore.json", bindings.SignaturesDir, file, i), Data: b},
+		)
 	}
 }
 
@@ -210,8 +231,18 @@ func EntryV1(t testing.TB, bundle []byte) (name string, entry json.RawMessage) {
 		t.Fatal(err)
 	}
 	e := b.VerificationMaterial.TlogEntries[0]
-	entry = json.RawMessage(fmt.Sprintf(`{"body":%q,"integratedTime":%s,"logID":%q,"logIndex":%s,"verification":{"signedEntryTimestamp":%q}}`,
-		base64.StdEncoding.EncodeToString(e.CanonicalizedBody), e.IntegratedTime, hex.EncodeToString(e.LogID.KeyID), e.LogIndex, base64.StdEncoding.EncodeToString(e.InclusionPromise.SignedEntryTimestamp)))
+	entry = json.RawMessage(
+		fmt.Sprintf(
+			`{"body":%q,"integratedTime":%s,"logID":%q,"logIndex":%s,"verification":{"signedEntryTimestamp":%q}}`,
+			base64.StdEncoding.EncodeToString(
+				e.CanonicalizedBody,
+			),
+			e.IntegratedTime,
+			hex.EncodeToString(e.LogID.KeyID),
+			e.LogIndex,
+			base64.StdEncoding.EncodeToString(e.InclusionPromise.SignedEntryTimestamp),
+		),
+	)
 	return fmt.Sprintf("%016x%s", 4711, sigstore.LeafHash(e.CanonicalizedBody)), entry
 }
 

@@ -95,7 +95,10 @@ func run() error {
 	changed := tarball[:len(tarball)-1] + "d"
 	steps := []step{
 		{"The policy that a maintainer would commit is valid:", []string{"check", "policy.toml"}, 0},
-		{"sigstore 2.0.0 from npm, with the provenance that npm serves for it:", verify("policy.toml", "--tag", "v2.0.0", tarball), 0},
+		{
+			"sigstore 2.0.0 from npm, with the provenance that npm serves for it:",
+			verify("policy.toml", "--tag", "v2.0.0", tarball), 0,
+		},
 		{"A policy that names another workflow:", verify("other.toml", "--tag", "v2.0.0", tarball), 1},
 		{"The same evidence for another version:", verify("policy.toml", "--tag", "v2.0.1", tarball), 1},
 		{"A tarball with one bit changed:", verify("policy.toml", "--tag", "v2.0.0", changed), 1},

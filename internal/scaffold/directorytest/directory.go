@@ -77,7 +77,9 @@ func New(t testing.TB, origin string) *Directory {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &Directory{t: t, key: vkey, signer: signer, Records: map[string][]answers.Record{}, seen: map[string]chain.Shown{}}
+	return &Directory{
+		t: t, key: vkey, signer: signer, Records: map[string][]answers.Record{}, seen: map[string]chain.Shown{},
+	}
 }
 
 // Fork returns a directory with the same key that goes on from here in another way.
@@ -132,7 +134,11 @@ func (d *Directory) Read(root *sigstore.Root, log string, bodies [][]byte, check
 		if err != nil {
 			continue
 		}
-		r := answers.Record{Binding: &answers.BindingRecord{Log: log, Index: int64(i), Body: string(b), Inclusion: d.proof(int64(len(bodies)), int64(i), reader)}}
+		r := answers.Record{
+			Binding: &answers.BindingRecord{
+				Log: log, Index: int64(i), Body: string(b), Inclusion: d.proof(int64(len(bodies)), int64(i), reader),
+			},
+		}
 		for _, k := range bindings.Keys(by) {
 			d.Records[k] = append(d.Records[k], r)
 		}
@@ -225,7 +231,12 @@ func (d *Directory) Checkpoint(size int) string {
 	d.t.Helper()
 	root, err := tlog.TreeHash(int64(size), hashReader(&d.stored))
 	d.check(err)
-	signed, err := note.Sign(&note.Note{Text: fmt.Sprintf("%s\n%d\n%s\n", d.signer.Name(), size, base64.StdEncoding.EncodeToString(root[:]))}, d.signer)
+	signed, err := note.Sign(
+		&note.Note{
+			Text: fmt.Sprintf("%s\n%d\n%s\n", d.signer.Name(), size, base64.StdEncoding.EncodeToString(root[:])),
+		},
+		d.signer,
+	)
 	d.check(err)
 	if d.Witness != nil {
 		at := d.Cosigned
@@ -245,7 +256,9 @@ func (d *Directory) Answer(key string, more ...string) answers.Answer {
 		_, path := d.tree.Member(prefixmap.KeyHash(k))
 		ka := answers.KeyAnswer{Key: k, Path: path, Records: d.built[k]}
 		for n := 0; d.Paged && len(ka.Records) >= prefixmap.BlockSize; n++ {
-			ka.Blocks = append(ka.Blocks, prefixmap.Block(prefixmap.KeyHash(k), n, d.values(ka.Records[:prefixmap.BlockSize])))
+			ka.Blocks = append(
+				ka.Blocks, prefixmap.Block(prefixmap.KeyHash(k), n, d.values(ka.Records[:prefixmap.BlockSize])),
+			)
 			ka.Records = ka.Records[prefixmap.BlockSize:]
 		}
 		if d.Rest && len(ka.Records) > 0 {
@@ -299,7 +312,10 @@ func (d *Directory) Absence(key string, digits int) answers.Answer {
 
 func (d *Directory) head() answers.Answer {
 	n := int64(len(d.leaves))
-	return answers.Answer{Checkpoint: d.Checkpoint(int(n)), Leaf: d.leaves[n-1], Index: n - 1, Inclusion: d.proof(n, n-1, hashReader(&d.stored))}
+	return answers.Answer{
+		Checkpoint: d.Checkpoint(int(n)), Leaf: d.leaves[n-1], Index: n - 1,
+		Inclusion: d.proof(n, n-1, hashReader(&d.stored)),
+	}
 }
 
 // keys returns the keys that the bindings of a name have in common with it, and those with

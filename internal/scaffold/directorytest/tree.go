@@ -91,7 +91,9 @@ func (t Tree) Member(key prefixmap.Hash) ([]prefixmap.Hash, prefixmap.Path) {
 
 // Absent returns the proof for all keys that are not there and whose hashes begin
 // with the same bits: the keys that are, or else the node in their place.
-func (t Tree) Absent(key prefixmap.Hash, bits int) (items []prefixmap.Subtree, path prefixmap.Path, other *prefixmap.Subtree) {
+func (t Tree) Absent(
+	key prefixmap.Hash, bits int,
+) (items []prefixmap.Subtree, path prefixmap.Path, other *prefixmap.Subtree) {
 	own, path, other := t.below(prefixmap.NewLabel(key, 0), bits)
 	for len(own) > 0 {
 		n := 0

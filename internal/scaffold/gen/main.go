@@ -55,11 +55,11 @@ func errorsPage(root string) error {
 	}
 	b.WriteString("\n## Reasons\n\n| reason | class | meaning | what to do |\n|---|---|---|---|\n")
 	for _, r := range policy.Reasons() {
-		hint := r.Hint
+		hint := r.Hint()
 		if hint == "" {
 			hint = "-"
 		}
-		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", r.Code, r.Class, cell(r.Text), cell(hint))
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", r, r.Class(), cell(r.Text()), cell(hint))
 	}
 	return os.WriteFile(filepath.Join(root, "docs", "errors.md"), b.Bytes(), 0o644)
 }

@@ -28,31 +28,108 @@ var tiny = Entry(blob, 0, nil, nil)
 // Servers returns servers that mean harm, each in its way.
 func Servers() []Server {
 	return []Server{
-		{What: "a chain of deltas that copy 16 MiB", List: oneRef, Pack: sent(Chain(largest, 1000)), Ends: []string{"work", "deadline"}},
-		{What: "a chain of 5,000 deltas", Large: true, List: oneRef, Pack: sent(Chain(mib, 5000)), Ends: []string{"malformed", "work", "deadline"}},
-		{What: "5,000 deltas of one base", Large: true, List: oneRef, Pack: sent(wide(largest, 5000)), Ends: []string{"work", "deadline"}},
-		{What: "a blob of 2 GiB", Large: true, List: oneRef, Pack: sent(Pack(1, Head(blob, 2048*mib, nil), Zeros("", 2048*mib))), Ends: []string{"ok", "deadline"}},
-		{What: "blobs of 64 GiB", Large: true, List: oneRef, Pack: sent(Pack(32, bytes.Repeat(append(Head(blob, 2048*mib, nil), Zeros("", 2048*mib)...), 32))), Ends: []string{"work", "deadline"}},
-		{What: "a commit of 1 GiB", Large: true, List: oneRef, Pack: sent(Pack(1, Head(commit, 1024*mib, nil), Zeros("", 1024*mib))), Ends: []string{"malformed", "ok", "deadline"}},
-		{What: "a delta on itself", List: oneRef, Pack: sent(Pack(1, Entry(offsetDelta, 3, []byte{0}, []byte("\x01\x01\x00")))), Ends: []string{"malformed"}},
-		{What: "a delta of its own name", List: oneRef, Pack: sent(Pack(1, Entry(nameDelta, 3, make([]byte, 20), []byte("\x01\x01\x00")))), Ends: []string{"malformed"}},
-		{What: "deltas in a circle by offsets", List: oneRef, Pack: sent(Pack(2, tiny, Entry(offsetDelta, 3, Back(len(tiny)+12), []byte("\x01\x01\x00")))), Ends: []string{"malformed"}},
-		{What: "a declared size of 2^53", List: oneRef, Pack: sent(Pack(1, Entry(blob, 1<<53, nil, []byte("x")))), Ends: []string{"malformed"}},
-		{What: "a delta of 2^40", List: oneRef, Pack: sent(Pack(1, Entry(offsetDelta, 1<<40, []byte{5}, []byte("x")))), Ends: []string{"malformed"}},
+		{
+			What: "a chain of deltas that copy 16 MiB", List: oneRef, Pack: sent(Chain(largest, 1000)),
+			Ends: []string{"work", "deadline"},
+		},
+		{
+			What: "a chain of 5,000 deltas", Large: true, List: oneRef, Pack: sent(Chain(mib, 5000)),
+			Ends: []string{"malformed", "work", "deadline"},
+		},
+		{
+			What: "5,000 deltas of one base", Large: true, List: oneRef, Pack: sent(wide(largest, 5000)),
+			Ends: []string{"work", "deadline"},
+		},
+		{
+			What: "a blob of 2 GiB", Large: true, List: oneRef,
+			Pack: sent(Pack(1, Head(blob, 2048*mib, nil), Zeros("", 2048*mib))), Ends: []string{"ok", "deadline"},
+		},
+		{
+			What: "blobs of 64 GiB", Large: true, List: oneRef,
+			Pack: sent(Pack(32, bytes.Repeat(append(Head(blob, 2048*mib, nil), Zeros("", 2048*mib)...), 32))),
+			Ends: []string{"work", "deadline"},
+		},
+		{
+			What: "a commit of 1 GiB", Large: true, List: oneRef,
+			Pack: sent(Pack(1, Head(commit, 1024*mib, nil), Zeros("", 1024*mib))),
+			Ends: []string{"malformed", "ok", "deadline"},
+		},
+		{
+			What: "a delta on itself", List: oneRef,
+			Pack: sent(Pack(1, Entry(offsetDelta, 3, []byte{0}, []byte("\x01\x01\x00")))),
+			Ends: []string{"malformed"},
+		},
+		{
+			What: "a delta of its own name", List: oneRef,
+			Pack: sent(Pack(1, Entry(nameDelta, 3, make([]byte, 20), []byte("\x01\x01\x00")))),
+			Ends: []string{"malformed"},
+		},
+		{
+			What: "deltas in a circle by offsets", List: oneRef,
+			Pack: sent(Pack(2, tiny, Entry(offsetDelta, 3, Back(len(tiny)+12), []byte("\x01\x01\x00")))),
+			Ends: []string{"malformed"},
+		},
+		{
+			What: "a declared size of 2^53", List: oneRef, Pack: sent(Pack(1, Entry(blob, 1<<53, nil, []byte("x")))),
+			Ends: []string{"malformed"},
+		},
+		{
+			What: "a delta of 2^40", List: oneRef,
+			Pack: sent(Pack(1, Entry(offsetDelta, 1<<40, []byte{5}, []byte("x")))), Ends: []string{"malformed"},
+		},
 		{What: "2^32-1 objects declared", List: oneRef, Pack: sent(Pack(1<<32-1, tiny)), Ends: []string{"malformed"}},
-		{What: "6 million objects of nothing", Large: true, List: oneRef, Pack: sent(Pack(6e6, bytes.Repeat(tiny, 6e6))), Ends: []string{"budget"}},
-		{What: "a million deltas without a base", Large: true, List: oneRef, Pack: sent(Pack(1e6, bytes.Repeat(Entry(nameDelta, 3, make([]byte, 20), []byte("\x01\x01\x00")), 1e6))), Ends: []string{"malformed"}},
+		{
+			What: "6 million objects of nothing", Large: true, List: oneRef,
+			Pack: sent(Pack(6e6, bytes.Repeat(tiny, 6e6))), Ends: []string{"budget"},
+		},
+		{
+			What: "a million deltas without a base", Large: true, List: oneRef,
+			Pack: sent(Pack(1e6, bytes.Repeat(Entry(nameDelta, 3, make([]byte, 20), []byte("\x01\x01\x00")), 1e6))),
+			Ends: []string{"malformed"},
+		},
 		{What: "another checksum", List: oneRef, Pack: sent(append(Pack(1, tiny), 0)), Ends: []string{"malformed"}},
-		{What: "bytes after the pack's objects", List: oneRef, Pack: sent(Pack(1, tiny, tiny)), Ends: []string{"malformed"}},
-		{What: "noise in a side band", List: oneRef, Pack: endless(pkt("NAK\n"), "0009\x02...."), Ends: []string{"unreachable", "deadline"}},
-		{What: "endless shallow lines", List: oneRef, Pack: endless("", pkt("shallow %s", Nobody)), Ends: []string{"unreachable", "deadline"}},
-		{What: "an endless pack", List: oneRef, Pack: endless(pkt("NAK\n"), pkt("\x01%s", strings.Repeat("x", 60000))), Ends: []string{"malformed", "deadline"}},
-		{What: "empty lines without end", List: oneRef, Pack: endless(pkt("NAK\n"), "0000"), Ends: []string{"unreachable", "deadline"}},
-		{What: "a list of refs without end", List: endless(service+pkt("%s refs/heads/main\x00ofs-delta\n", Nobody), pkt("%s refs/heads/x\n", Nobody)), Pack: sent(Pack(1, tiny)), Ends: []string{"unreachable", "deadline"}},
-		{What: "capabilities without end", List: endless(service, "ffff"), Pack: sent(Pack(1, tiny)), Ends: []string{"unreachable"}},
-		{What: "3.5 million refs", Large: true, List: refs(3_500_000, "refs/heads/branch-%07d"), Pack: sent(Pack(1, tiny)), Ends: []string{"ok", "deadline"}},
-		{What: "a million refs of pull requests", List: refs(1_000_000, "refs/pull/%d/head"), Pack: sent(Pack(1, tiny)), Ends: []string{"ok", "deadline"}},
-		{What: "two million tags", Large: true, List: refs(2_000_000, "refs/tags/v%d"), Pack: sent(Pack(1, tiny)), Ends: []string{"budget", "deadline"}},
+		{
+			What: "bytes after the pack's objects", List: oneRef, Pack: sent(Pack(1, tiny, tiny)),
+			Ends: []string{"malformed"},
+		},
+		{
+			What: "noise in a side band", List: oneRef, Pack: endless(pkt("NAK\n"), "0009\x02...."),
+			Ends: []string{"unreachable", "deadline"},
+		},
+		{
+			What: "endless shallow lines", List: oneRef, Pack: endless("", pkt("shallow %s", Nobody)),
+			Ends: []string{"unreachable", "deadline"},
+		},
+		{
+			What: "an endless pack", List: oneRef,
+			Pack: endless(pkt("NAK\n"), pkt("\x01%s", strings.Repeat("x", 60000))),
+			Ends: []string{"malformed", "deadline"},
+		},
+		{
+			What: "empty lines without end", List: oneRef, Pack: endless(pkt("NAK\n"), "0000"),
+			Ends: []string{"unreachable", "deadline"},
+		},
+		{
+			What: "a list of refs without end",
+			List: endless(service+pkt("%s refs/heads/main\x00ofs-delta\n", Nobody), pkt("%s refs/heads/x\n", Nobody)),
+			Pack: sent(Pack(1, tiny)), Ends: []string{"unreachable", "deadline"},
+		},
+		{
+			What: "capabilities without end", List: endless(service, "ffff"), Pack: sent(Pack(1, tiny)),
+			Ends: []string{"unreachable"},
+		},
+		{
+			What: "3.5 million refs", Large: true, List: refs(3_500_000, "refs/heads/branch-%07d"),
+			Pack: sent(Pack(1, tiny)), Ends: []string{"ok", "deadline"},
+		},
+		{
+			What: "a million refs of pull requests", List: refs(1_000_000, "refs/pull/%d/head"),
+			Pack: sent(Pack(1, tiny)), Ends: []string{"ok", "deadline"},
+		},
+		{
+			What: "two million tags", Large: true, List: refs(2_000_000, "refs/tags/v%d"), Pack: sent(Pack(1, tiny)),
+			Ends: []string{"budget", "deadline"},
+		},
 	}
 }
 

@@ -22,7 +22,7 @@ import (
 var update = flag.Bool("update", false, "write the golden files of the public packages")
 
 // public are the packages that others build on.
-var public = []string{".", "./policy", "./policy/chain", "./oidc"}
+var public = []string{".", "./policy", "./policy/chain", "./oidc", "./rekorbind"}
 
 // TestAPI: what the public packages export is written down, so that it changes only on
 // purpose: go test ./internal/scaffold/house -run TestAPI -update.
@@ -51,8 +51,10 @@ func TestAPI(t *testing.T) {
 // TestPublicTypes: whoever builds on the public packages meets no type in them that they
 // cannot name, and no more than a person can learn.
 func TestPublicTypes(t *testing.T) {
-	const most = 206 // names at the top level, but for reason codes; it only falls, to 150
-	loaded, err := packages.Load(&packages.Config{Mode: packages.NeedName | packages.NeedTypes | packages.NeedImports | packages.NeedDeps}, public...)
+	const most = 150 // names at the top level, but for reason codes; it only falls
+	loaded, err := packages.Load(
+		&packages.Config{Mode: packages.NeedName | packages.NeedTypes | packages.NeedImports | packages.NeedDeps},
+		public...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -172,7 +174,10 @@ func TestRoot(t *testing.T) {
 		}
 	}
 	if len(rooms) > 18 || len(files) > 8 {
-		t.Errorf("%d entries %q, at most 18; %d files of the root package %q, at most 8", len(rooms), rooms, len(files), files)
+		t.Errorf(
+			"%d entries %q, at most 18; %d files of the root package %q, at most 8", len(rooms), rooms, len(files),
+			files,
+		)
 	}
 }
 
@@ -180,7 +185,7 @@ func TestRoot(t *testing.T) {
 // shorter writes the new number here.
 func TestColumns(t *testing.T) {
 	const widest = 120
-	for ext, want := range map[string]int{".go": 2232, ".md": 416} {
+	for ext, want := range map[string]int{".go": 1558, ".md": 416} {
 		out, err := exec.Command("git", "ls-files", "*"+ext).Output()
 		if err != nil {
 			t.Skip("not a clone: ", err)
@@ -195,7 +200,10 @@ func TestColumns(t *testing.T) {
 		}
 		switch {
 		case got > want:
-			t.Errorf("%d lines of *%s files are wider than %d columns, %d before; the number only falls", got, ext, widest, want)
+			t.Errorf(
+				"%d lines of *%s files are wider than %d columns, %d before; the number only falls", got, ext, widest,
+				want,
+			)
 		case got < want:
 			t.Logf("*%s: write %d instead of %d", ext, got, want)
 		}

@@ -33,7 +33,8 @@ func TestCheckedWhere(t *testing.T) {
 			continue
 		}
 		rows++
-		if section := strings.TrimSpace(cells[0]); !strings.Contains(string(spec), "\n### "+section+" ") && !strings.Contains(string(spec), "\n## "+section+". ") {
+		if section := strings.TrimSpace(cells[0]); !strings.Contains(string(spec), "\n### "+section+" ") &&
+			!strings.Contains(string(spec), "\n## "+section+". ") {
 			t.Errorf("the specification has no section %s", section)
 		}
 		for i, cell := range cells[2:] {

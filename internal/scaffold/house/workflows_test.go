@@ -47,7 +47,14 @@ func flaws(name string, src []byte) []string {
 	}
 	for _, on := range w.On {
 		switch on.EventName() {
-		case "pull_request_target", "issue_comment", "issues", "workflow_run", "discussion", "discussion_comment", "fork", "watch":
+		case "pull_request_target",
+			"issue_comment",
+			"issues",
+			"workflow_run",
+			"discussion",
+			"discussion_comment",
+			"fork",
+			"watch":
 			flaw(nil, "strangers can start it by %s", on.EventName())
 		}
 	}
@@ -227,7 +234,8 @@ func TestReleaseWorkflow(t *testing.T) {
 		if p := j.Permissions.Scopes["id-token"]; p != nil {
 			for _, s := range j.Steps {
 				// No program of the repository runs where a token can be had.
-				if a, ok := s.Exec.(*actionlint.ExecAction); ok && strings.HasPrefix(a.Uses.Value, "actions/checkout@") {
+				if a, ok := s.Exec.(*actionlint.ExecAction); ok &&
+					strings.HasPrefix(a.Uses.Value, "actions/checkout@") {
 					t.Errorf("job %s has the repository's files beside a token", id)
 				}
 			}
@@ -249,7 +257,9 @@ func TestReleaseWorkflow(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c := own.Content(); c.Repository.String() != "https://"+spelling.Name || len(c.Rules) != 1 || c.Rules[0].Workflow.Path != ".github/workflows/release.yml" || c.Rules[0].Workflow.Environment != "release" {
+	if c := own.Content(); c.Repository.String() != "https://"+spelling.Name || len(c.Rules) != 1 ||
+		c.Rules[0].Workflow.Path != ".github/workflows/release.yml" ||
+		c.Rules[0].Workflow.Environment != "release" {
 		t.Errorf("our own policy does not describe this workflow: %+v", c.Rules)
 	}
 }
@@ -257,7 +267,8 @@ func TestReleaseWorkflow(t *testing.T) {
 // TestOwnPins demands that the commits by which our workflows name our own action
 // are of this repository and have one.
 func TestOwnPins(t *testing.T) {
-	if out, err := exec.Command("git", "rev-parse", "--is-shallow-repository").Output(); err != nil || strings.TrimSpace(string(out)) != "false" {
+	if out, err := exec.Command("git", "rev-parse", "--is-shallow-repository").Output(); err != nil ||
+		strings.TrimSpace(string(out)) != "false" {
 		t.Skip("the history is not here")
 	}
 	n := 0

@@ -55,7 +55,10 @@ func main() {
 	for _, m := range survivors {
 		fmt.Printf("%s: survives: %s\n", m.pos, m.what)
 	}
-	fmt.Printf("%d mutants, %d survive: %.1f %% killed\n", total, len(survivors), 100*float64(total-len(survivors))/float64(max(total, 1)))
+	fmt.Printf(
+		"%d mutants, %d survive: %.1f %% killed\n", total, len(survivors),
+		100*float64(total-len(survivors))/float64(max(total, 1)),
+	)
 }
 
 // mutate compiles the tests with every mutant of the files and runs them for each.

@@ -188,7 +188,10 @@ func (g *generator) changes(e ast.Expr, start int, text string) string {
 
 func (g *generator) add(at int, what string) int {
 	line := 1 + strings.Count(string(g.src[:at]), "\n")
-	g.mutants = append(g.mutants, mutant{len(g.mutants) + 1, fmt.Sprintf("%s:%d", g.path, line), strings.Join(strings.Fields(what), " ")})
+	g.mutants = append(
+		g.mutants,
+		mutant{len(g.mutants) + 1, fmt.Sprintf("%s:%d", g.path, line), strings.Join(strings.Fields(what), " ")},
+	)
 	return len(g.mutants)
 }
 

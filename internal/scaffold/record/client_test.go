@@ -134,7 +134,10 @@ func (f *fork) verdict(t *testing.T) (policy.Class, error) {
 	p, err := f.client.Find(t.Context(), "github.com/acme/widget")
 	if err == nil {
 		var v *repopolicy.Verdict
-		v, err = f.client.Verify(t.Context(), p, repopolicy.File(filepath.Join(f.dir, "widget_1.2.3_amd64.tar.gz")), repopolicy.Tag("v1.2.3"))
+		v, err = f.client.Verify(
+			t.Context(), p, repopolicy.File(filepath.Join(f.dir, "widget_1.2.3_amd64.tar.gz")),
+			repopolicy.Tag("v1.2.3"),
+		)
 		if err == nil {
 			return v.Class(), nil
 		}
@@ -260,7 +263,9 @@ func TestTogether(t *testing.T) {
 			if i%2 == 1 {
 				tag, want = "v1.2.4", policy.ClassDeny
 			}
-			v, err := f.client.Verify(t.Context(), p, repopolicy.Artifact(filepath.Join(f.dir, "SHA256SUMS")), repopolicy.Tag(tag))
+			v, err := f.client.Verify(
+				t.Context(), p, repopolicy.Artifact(filepath.Join(f.dir, "SHA256SUMS")), repopolicy.Tag(tag),
+			)
 			if err != nil || v.Class() != want {
 				t.Error(fmt.Errorf("%s: %v, want %s: %w", tag, v, want, err))
 			}
@@ -278,7 +283,9 @@ func TestHeld(t *testing.T) {
 		days, want int
 	}{{0, 0}, {6, 0}, {8, policy.ClassStale.Exit()}, {2000, policy.ClassStale.Exit()}} {
 		f.client.Clock = clock(sigstoretest.Now.AddDate(0, 0, row.days).Add(5 * time.Minute))
-		v, err := f.client.Verify(t.Context(), p, repopolicy.Artifact(filepath.Join(f.dir, "SHA256SUMS")), repopolicy.Tag("v1.2.3"))
+		v, err := f.client.Verify(
+			t.Context(), p, repopolicy.Artifact(filepath.Join(f.dir, "SHA256SUMS")), repopolicy.Tag("v1.2.3"),
+		)
 		if err != nil || v.Class().Exit() != row.want {
 			t.Errorf("after %d days: %v, want exit %d: %v", row.days, v, row.want, err)
 		}
@@ -323,7 +330,8 @@ func TestConsumer(t *testing.T) {
 		ok  bool
 	}{{"v1.2.3", true}, {"v1.2.4", false}} {
 		out, err := exec.Command(bin, "-root", file("trusted_root.json"), "-policy", file("policy.toml"), "-tag", row.tag,
-			"-at", "2026-06-01T12:05:00Z", repository, file("widget_1.2.3_amd64.tar.gz")).CombinedOutput()
+			"-at", "2026-06-01T12:05:00Z", repository, file("widget_1.2.3_amd64.tar.gz")).
+			CombinedOutput()
 		if said := string(out) == "released by "+repository+"\n"; (err == nil) != row.ok || said != row.ok {
 			t.Errorf("%s: %v\n%s", row.tag, err, out)
 		}

@@ -90,11 +90,16 @@ func newWorld(t testing.TB) *world {
 	}
 	payload, err := rekorbind.Encode([]byte(text), "")
 	check(t, err)
-	maintainer := sign(sigstoretest.Request{Statement: payload, SAN: "alice@example.com", Issuer: "https://accounts.google.com"})
+	maintainer := sign(
+		sigstoretest.Request{Statement: payload, SAN: "alice@example.com", Issuer: "https://accounts.google.com"},
+	)
 	wf := repository + "/.github/workflows/repopolicy.yml@refs/heads/main"
 	binding := sign(sigstoretest.Request{
 		Statement: payload, SAN: wf, Issuer: "https://token.actions.githubusercontent.com",
-		Extensions: map[int]string{9: wf, 11: "github-hosted", 12: repository, 14: "refs/heads/main", 15: "1001", 17: "2002", 18: wf, 20: "repository_dispatch"},
+		Extensions: map[int]string{
+			9: wf, 11: "github-hosted", 12: repository, 14: "refs/heads/main", 15: "1001", 17: "2002", 18: wf,
+			20: "repository_dispatch",
+		},
 	})
 	for who, bundle := range map[string][]byte{"alice": maintainer, "repository": binding} {
 		w.bound = append(w.bound, bindings.File{Name: bindings.SignatureName(1, []byte(who), false), Data: bundle})
@@ -139,7 +144,10 @@ func (w *world) carried(t testing.TB) []byte {
 // there if it does not verify any more.
 func TestRecord(t *testing.T) {
 	w := newWorld(t)
-	files := map[string][]byte{"trusted_root.json": w.root, "directory.json": w.descriptor, "policy.toml": []byte(text), "widget.airgap": w.carried(t)}
+	files := map[string][]byte{
+		"trusted_root.json": w.root, "directory.json": w.descriptor, "policy.toml": []byte(text),
+		"widget.airgap": w.carried(t),
+	}
 	for name, data := range w.release {
 		files[name] = data
 	}

@@ -99,11 +99,18 @@ func (i *Instance) leaf(r Request, at time.Time) *x509.Certificate {
 func (i *Instance) sct(cert, issuer *x509.Certificate, at time.Time) pkix.Extension {
 	i.t.Helper()
 	_, id := spki(i.t, i.ctKey.Public())
-	sct := ct.SignedCertificateTimestamp{SCTVersion: ct.V1, LogID: ct.LogID{KeyID: [32]byte(id)}, Timestamp: uint64(at.UnixMilli())}
-	input, err := ct.SerializeSCTSignatureInput(sct, ct.LogEntry{Leaf: ct.MerkleTreeLeaf{TimestampedEntry: &ct.TimestampedEntry{
-		EntryType:    ct.PrecertLogEntryType,
-		PrecertEntry: &ct.PreCert{IssuerKeyHash: sha256.Sum256(issuer.RawSubjectPublicKeyInfo), TBSCertificate: cert.RawTBSCertificate},
-	}}})
+	sct := ct.SignedCertificateTimestamp{
+		SCTVersion: ct.V1, LogID: ct.LogID{KeyID: [32]byte(id)}, Timestamp: uint64(at.UnixMilli()),
+	}
+	input, err := ct.SerializeSCTSignatureInput(
+		sct,
+		ct.LogEntry{Leaf: ct.MerkleTreeLeaf{TimestampedEntry: &ct.TimestampedEntry{
+			EntryType: ct.PrecertLogEntryType,
+			PrecertEntry: &ct.PreCert{
+				IssuerKeyHash: sha256.Sum256(issuer.RawSubjectPublicKeyInfo), TBSCertificate: cert.RawTBSCertificate,
+			},
+		}}},
+	)
 	i.check(err)
 	sig, err := cttls.CreateSignature(*i.ctKey, cttls.SHA256, input)
 	i.check(err)

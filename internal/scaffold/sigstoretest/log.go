@@ -133,7 +133,10 @@ func (l *log) entry(r Request, b body, at time.Time) *protorekor.TransparencyLog
 	l.check(err)
 	root, err := tlog.TreeHash(l.size, l.reader())
 	l.check(err)
-	e.InclusionProof = &protorekor.InclusionProof{LogIndex: index, TreeSize: l.size, RootHash: root[:], Checkpoint: &protorekor.Checkpoint{Envelope: l.checkpoint(root)}}
+	e.InclusionProof = &protorekor.InclusionProof{
+		LogIndex: index, TreeSize: l.size, RootHash: root[:],
+		Checkpoint: &protorekor.Checkpoint{Envelope: l.checkpoint(root)},
+	}
 	for _, h := range proof {
 		e.InclusionProof.Hashes = append(e.InclusionProof.Hashes, h[:])
 	}
@@ -143,7 +146,9 @@ func (l *log) entry(r Request, b body, at time.Time) *protorekor.TransparencyLog
 // promise returns the signed entry timestamp of an entry.
 func (l *log) promise(e *protorekor.TransparencyLogEntry) []byte {
 	sum := sha256.Sum256(l.json(map[string]any{
-		"body": base64.StdEncoding.EncodeToString(e.CanonicalizedBody), "integratedTime": e.IntegratedTime, "logID": hex.EncodeToString(l.id), "logIndex": e.LogIndex,
+		"body": base64.StdEncoding.EncodeToString(
+			e.CanonicalizedBody,
+		), "integratedTime": e.IntegratedTime, "logID": hex.EncodeToString(l.id), "logIndex": e.LogIndex,
 	}))
 	sig, err := ecdsa.SignASN1(rand.Reader, l.key, sum[:])
 	l.check(err)
@@ -158,7 +163,9 @@ func (i *Instance) Promise(e *protorekor.TransparencyLogEntry) {
 
 // PromiseV1 returns what makes any body an entry of the Rekor v1 log at any time and index.
 func (i *Instance) PromiseV1(body []byte, index int64, at time.Time) []byte {
-	return i.v1.promise(&protorekor.TransparencyLogEntry{LogIndex: index, IntegratedTime: at.Unix(), CanonicalizedBody: body})
+	return i.v1.promise(
+		&protorekor.TransparencyLogEntry{LogIndex: index, IntegratedTime: at.Unix(), CanonicalizedBody: body},
+	)
 }
 
 // IDV1 returns the id of the Rekor v1 log, in hex.

@@ -103,7 +103,9 @@ func (i *Instance) Sign(r Request) []byte {
 	}
 	if r.BareKey {
 		s.der, _ = spki(i.t, r.Key.Public())
-		vm.Content = &protobundle.VerificationMaterial_PublicKey{PublicKey: &protocommon.PublicKeyIdentifier{Hint: "hint"}}
+		vm.Content = &protobundle.VerificationMaterial_PublicKey{
+			PublicKey: &protocommon.PublicKeyIdentifier{Hint: "hint"},
+		}
 	} else {
 		s.der, s.block = i.leaf(r, at).Raw, "CERTIFICATE"
 		c := &protocommon.X509Certificate{RawBytes: s.der}
@@ -118,7 +120,11 @@ func (i *Instance) Sign(r Request) []byte {
 			s.typ = "application/vnd.in-toto+json"
 		}
 		i.sign(&s, r.Key, dsse.PAE(s.typ, s.payload))
-		b.Content = &protobundle.Bundle_DsseEnvelope{DsseEnvelope: &protodsse.Envelope{Payload: s.payload, PayloadType: s.typ, Signatures: []*protodsse.Signature{{Sig: s.sig}}}}
+		b.Content = &protobundle.Bundle_DsseEnvelope{
+			DsseEnvelope: &protodsse.Envelope{
+				Payload: s.payload, PayloadType: s.typ, Signatures: []*protodsse.Signature{{Sig: s.sig}},
+			},
+		}
 	} else {
 		i.sign(&s, r.Key, r.Artifact)
 		b.Content = &protobundle.Bundle_MessageSignature{MessageSignature: &protocommon.MessageSignature{
@@ -145,7 +151,11 @@ func (i *Instance) Sign(r Request) []byte {
 		if by == nil {
 			by = i
 		}
-		vm.TimestampVerificationData = &protobundle.TimestampVerificationData{Rfc3161Timestamps: []*protocommon.RFC3161SignedTimestamp{{SignedTimestamp: by.stamp(s.sig, when, !r.TSANoCerts)}}}
+		vm.TimestampVerificationData = &protobundle.TimestampVerificationData{
+			Rfc3161Timestamps: []*protocommon.RFC3161SignedTimestamp{
+				{SignedTimestamp: by.stamp(s.sig, when, !r.TSANoCerts)},
+			},
+		}
 	}
 	if r.Mutate != nil {
 		r.Mutate(b)
@@ -203,13 +213,20 @@ func (i *Instance) bodyV1(s signed, r Request) body {
 	case s.payload == nil:
 		alg := strings.ToLower(strings.TrimPrefix(s.alg.GetProtoHashType().String(), "SHA2_"))
 		spec = map[string]any{
-			"data":      map[string]any{"hash": map[string]any{"algorithm": "sha" + alg, "value": hex.EncodeToString(s.digest)}},
+			"data": map[string]any{
+				"hash": map[string]any{"algorithm": "sha" + alg, "value": hex.EncodeToString(s.digest)},
+			},
 			"signature": map[string]any{"content": b64(s.sig), "publicKey": map[string]any{"content": b64(verifier)}},
 		}
 	case r.Intoto:
 		b.kind, b.version = "intoto", "0.0.2"
-		env := map[string]any{"payloadType": s.typ, "signatures": []any{map[string]any{"publicKey": b64(verifier), "sig": b64([]byte(b64(s.sig)))}}}
-		spec = map[string]any{"content": map[string]any{"envelope": env, "hash": hash(s.payload), "payloadHash": hash(s.payload)}}
+		env := map[string]any{
+			"payloadType": s.typ,
+			"signatures":  []any{map[string]any{"publicKey": b64(verifier), "sig": b64([]byte(b64(s.sig)))}},
+		}
+		spec = map[string]any{
+			"content": map[string]any{"envelope": env, "hash": hash(s.payload), "payloadHash": hash(s.payload)},
+		}
 	default:
 		b.kind = "dsse"
 		spec = map[string]any{
@@ -233,7 +250,10 @@ func (i *Instance) bodyV2(s signed, _ Request) body {
 		"data":      map[string]any{"algorithm": s.alg.GetProtoHashType().String(), "digest": b64(s.digest)},
 		"signature": map[string]any{"content": b64(s.sig), "verifier": verifier},
 	}}
-	return body{"hashedrekord", "0.0.2", i.v2.json(map[string]any{"apiVersion": "0.0.2", "kind": "hashedrekord", "spec": spec})}
+	return body{
+		"hashedrekord", "0.0.2",
+		i.v2.json(map[string]any{"apiVersion": "0.0.2", "kind": "hashedrekord", "spec": spec}),
+	}
 }
 
 // Workflow returns a request as a GitHub workflow of acme/widget would make it

@@ -56,11 +56,16 @@ func New(t testing.TB) *Instance {
 // NewWith returns an instance with another certificate authority than an honest one.
 func NewWith(t testing.TB, a Authority) *Instance {
 	t.Helper()
-	i := &Instance{t: t, rootKey: newKey(t, elliptic.P384()), caKey: newKey(t, elliptic.P384()), tsaKey: newKey(t, elliptic.P256()), ctKey: newKey(t, elliptic.P256())}
+	i := &Instance{
+		t: t, rootKey: newKey(t, elliptic.P384()), caKey: newKey(t, elliptic.P384()),
+		tsaKey: newKey(t, elliptic.P256()), ctKey: newKey(t, elliptic.P256()),
+	}
 	ca := func(name string, change func(*x509.Certificate)) *x509.Certificate {
 		c := &x509.Certificate{
 			SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name, Organization: []string{"sigstoretest"}},
-			NotBefore: Now.AddDate(-3, 0, 0), NotAfter: Now.AddDate(7, 0, 0), KeyUsage: x509.KeyUsageCertSign, BasicConstraintsValid: true, IsCA: true,
+			NotBefore: Now.AddDate(
+				-3, 0, 0,
+			), NotAfter: Now.AddDate(7, 0, 0), KeyUsage: x509.KeyUsageCertSign, BasicConstraintsValid: true, IsCA: true,
 		}
 		if name == "intermediate" {
 			c.ExtKeyUsage, c.MaxPathLenZero = []x509.ExtKeyUsage{x509.ExtKeyUsageCodeSigning}, true
@@ -82,7 +87,9 @@ func NewWith(t testing.TB, a Authority) *Instance {
 	eku, err := asn1.Marshal([]asn1.ObjectIdentifier{{1, 3, 6, 1, 5, 5, 7, 3, 8}})
 	i.check(err)
 	i.tsaCert = i.certify(&x509.Certificate{
-		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "tsa"}, NotBefore: Now.AddDate(-3, 0, 0), NotAfter: Now.AddDate(7, 0, 0),
+		SerialNumber: big.NewInt(
+			2,
+		), Subject: pkix.Name{CommonName: "tsa"}, NotBefore: Now.AddDate(-3, 0, 0), NotAfter: Now.AddDate(7, 0, 0),
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtraExtensions: []pkix.Extension{{Id: asn1.ObjectIdentifier{2, 5, 29, 37}, Critical: true, Value: eku}},
 	}, i.root, i.tsaKey.Public(), i.rootKey)
 	i.v1 = newLog(t, "rekor.example", false)
@@ -106,7 +113,9 @@ func (i *Instance) check(err error) {
 	}
 }
 
-func (i *Instance) certify(template, parent *x509.Certificate, pub crypto.PublicKey, key crypto.Signer) *x509.Certificate {
+func (i *Instance) certify(
+	template, parent *x509.Certificate, pub crypto.PublicKey, key crypto.Signer,
+) *x509.Certificate {
 	i.t.Helper()
 	der, err := x509.CreateCertificate(rand.Reader, template, parent, pub, key)
 	i.check(err)
@@ -164,12 +173,17 @@ func (i *Instance) Root(o RootOptions) []byte {
 		der, id := spki(i.t, key.Public())
 		return &prototrust.TransparencyLogInstance{
 			BaseUrl: uri, HashAlgorithm: protocommon.HashAlgorithm_SHA2_256, LogId: &protocommon.LogId{KeyId: id},
-			PublicKey: &protocommon.PublicKey{RawBytes: der, KeyDetails: protocommon.PublicKeyDetails_PKIX_ECDSA_P256_SHA_256, ValidFor: window(w)},
+			PublicKey: &protocommon.PublicKey{
+				RawBytes: der, KeyDetails: protocommon.PublicKeyDetails_PKIX_ECDSA_P256_SHA_256, ValidFor: window(w),
+			},
 		}
 	}
 	tr := &prototrust.TrustedRoot{
-		MediaType:              "application/vnd.dev.sigstore.trustedroot+json;version=0.1",
-		CertificateAuthorities: authority("https://fulcio.example", o.CA, slices.Concat([]*x509.Certificate{i.ca}, i.middle, []*x509.Certificate{i.root})...),
+		MediaType: "application/vnd.dev.sigstore.trustedroot+json;version=0.1",
+		CertificateAuthorities: authority(
+			"https://fulcio.example",
+			o.CA,
+			slices.Concat([]*x509.Certificate{i.ca}, i.middle, []*x509.Certificate{i.root})...),
 	}
 	if !o.NoTSA {
 		tr.TimestampAuthorities = authority("https://tsa.example", o.TSA, i.tsaCert, i.root)
@@ -178,7 +192,10 @@ func (i *Instance) Root(o RootOptions) []byte {
 		tr.Ctlogs = append(tr.Ctlogs, instance("https://ct.example", i.ctKey, o.CT))
 	}
 	if !o.NoLog {
-		tr.Tlogs = append(tr.Tlogs, instance("https://"+i.v1.host, i.v1.key, o.Log), instance("https://"+i.v2.host, i.v2.key, o.LogV2))
+		tr.Tlogs = append(
+			tr.Tlogs, instance("https://"+i.v1.host, i.v1.key, o.Log),
+			instance("https://"+i.v2.host, i.v2.key, o.LogV2),
+		)
 		if o.NoLogStart {
 			tr.Tlogs[0].PublicKey.ValidFor.Start = nil
 		}
@@ -200,7 +217,10 @@ func (i *Instance) Stamp(sig []byte, at time.Time) []byte {
 func (i *Instance) stamp(sig []byte, at time.Time, certs bool) []byte {
 	i.t.Helper()
 	sum := sha256.Sum256(sig)
-	ts := timestamp.Timestamp{HashAlgorithm: crypto.SHA256, HashedMessage: sum[:], Time: at, Policy: asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 57264, 2}, AddTSACertificate: certs}
+	ts := timestamp.Timestamp{
+		HashAlgorithm: crypto.SHA256, HashedMessage: sum[:], Time: at,
+		Policy: asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 57264, 2}, AddTSACertificate: certs,
+	}
 	out, err := ts.CreateResponseWithOpts(i.tsaCert, i.tsaKey, crypto.SHA256)
 	i.check(err)
 	return out
@@ -220,7 +240,10 @@ func (i *Instance) TSA(at func() time.Time) http.Handler {
 			http.Error(w, err.Error(), http.StatusBadRequest)
 			return
 		}
-		ts := timestamp.Timestamp{HashAlgorithm: q.HashAlgorithm, HashedMessage: q.HashedMessage, Time: at(), Policy: asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 57264, 2}, AddTSACertificate: true}
+		ts := timestamp.Timestamp{
+			HashAlgorithm: q.HashAlgorithm, HashedMessage: q.HashedMessage, Time: at(),
+			Policy: asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 57264, 2}, AddTSACertificate: true,
+		}
 		out, err := ts.CreateResponseWithOpts(i.tsaCert, i.tsaKey, crypto.SHA256)
 		i.check(err)
 		w.WriteHeader(http.StatusCreated)

@@ -39,11 +39,17 @@ func Act(t testing.TB) string {
 // proxy has no list of its versions.
 func GH(t testing.TB) string {
 	t.Helper()
-	return kept(t, "GH", "gh", strings.TrimPrefix(gh, "github.com/cli/cli/v2@"), func(ctx context.Context, bin string) *exec.Cmd {
-		return exec.CommandContext(ctx, "sh", "-ec", `
+	return kept(
+		t,
+		"GH",
+		"gh",
+		strings.TrimPrefix(gh, "github.com/cli/cli/v2@"),
+		func(ctx context.Context, bin string) *exec.Cmd {
+			return exec.CommandContext(ctx, "sh", "-ec", `
 dir=$(GOFLAGS=-mod=mod go mod download -json "$1" | sed -n 's/^\t"Dir": "\(.*\)",$/\1/p')
 cp -r "$dir" source && chmod -R u+w source && cd source && go build -o "$2/" ./cmd/gh`, "sh", gh, bin)
-	})
+		},
+	)
 }
 
 func tool(t testing.TB, env, pkg string) string {

@@ -62,9 +62,12 @@ func newPerson(t testing.TB, kind string) person {
 	check(t, err)
 	signer, err := NewSigner(private)
 	if kind == "remote" {
-		signer, err = NewRemoteSigner(private.Public(), func(_ context.Context, digest [sha256.Size]byte) ([]byte, error) {
-			return private.Sign(rand.Reader, digest[:], crypto.SHA256)
-		})
+		signer, err = NewRemoteSigner(
+			private.Public(),
+			func(_ context.Context, digest [sha256.Size]byte) ([]byte, error) {
+				return private.Sign(rand.Reader, digest[:], crypto.SHA256)
+			},
+		)
 	}
 	check(t, err)
 	return person{key, signer}
@@ -78,7 +81,10 @@ type world struct {
 }
 
 func newWorld(t testing.TB) *world {
-	w := &world{t: t, dir: t.TempDir(), alice: newPerson(t, "ecdsa"), bob: newPerson(t, "ed25519"), carol: newPerson(t, "remote"), host: newPerson(t, "rsa")}
+	w := &world{
+		t: t, dir: t.TempDir(), alice: newPerson(t, "ecdsa"), bob: newPerson(t, "ed25519"),
+		carol: newPerson(t, "remote"), host: newPerson(t, "rsa"),
+	}
 	r, err := Create(w.dir, now, w.roles())
 	check(t, err)
 	r.Close()
@@ -208,7 +214,8 @@ func TestLife(t *testing.T) {
 	}
 	w.add("trusted_root.json", "one")
 	var short *Incomplete
-	if err := w.publish(); !errors.As(err, &short) || len(short.Roles) != 2 || short.Roles[0].Need != 2 || len(short.Roles[0].Missing) != 3 {
+	if err := w.publish(); !errors.As(err, &short) || len(short.Roles) != 2 || short.Roles[0].Need != 2 ||
+		len(short.Roles[0].Missing) != 3 {
 		t.Fatalf("published unsigned: %v", err)
 	}
 	w.sign(w.alice)
@@ -248,7 +255,9 @@ func TestLife(t *testing.T) {
 	if err := w.publish(); !errors.As(err, &short) || short.Roles[0].Role != Root || short.Roles[0].Need != 1 {
 		t.Fatalf("a root without a quorum of the one before: %v", err)
 	}
-	if err := w.do(now, func(r *Repository) error { _, err := r.Sign(t.Context(), newPerson(t, "ecdsa").signer); return err }); !errors.Is(err, ErrNotWanted) {
+	if err := w.do(now, func(r *Repository) error { _, err := r.Sign(t.Context(), newPerson(t, "ecdsa").signer); return err }); !errors.Is(
+		err, ErrNotWanted,
+	) {
 		t.Errorf("a stranger: %v", err)
 	}
 	w.sign(w.carol)
@@ -259,7 +268,9 @@ func TestLife(t *testing.T) {
 	eve := newPerson(t, "ed25519")
 	const path = "repopolicy/anchors/github.com/acme/widget.json"
 	w.must(func(r *Repository) error {
-		return r.Delegate("acme", []string{"repopolicy/anchors/github.com/acme/*"}, Setup{Keys: []Key{eve.key}, Threshold: 1})
+		return r.Delegate(
+			"acme", []string{"repopolicy/anchors/github.com/acme/*"}, Setup{Keys: []Key{eve.key}, Threshold: 1},
+		)
 	})
 	if err := w.do(now, func(r *Repository) error { return r.Add("acme", "trusted_root.json", nil) }); err == nil {
 		t.Error("a target that nobody asks the role about")
@@ -325,7 +336,10 @@ func TestInterrupted(t *testing.T) {
 		if n == len(names) {
 			want = "two"
 		}
-		got, err := again.read(tuf.FS(os.DirFS(Tree(again.dir)), os.DirFS(filepath.Join(Tree(again.dir), targetsDir))), "trusted_root.json")
+		got, err := again.read(
+			tuf.FS(os.DirFS(Tree(again.dir)), os.DirFS(filepath.Join(Tree(again.dir), targetsDir))),
+			"trusted_root.json",
+		)
 		if err != nil || got != want {
 			t.Errorf("after %v: %q %v", names[:n], got, err)
 		}

@@ -42,7 +42,11 @@ type chain struct {
 
 // build returns the metadata of a version, which nobody has signed.
 func (v Version) build() (*chain, error) {
-	r := &Repository{root: metadata.Root(), targets: map[string]*metadata.Metadata[metadata.TargetsType]{Targets: metadata.Targets()}, staged: map[string]bool{}}
+	r := &Repository{
+		root:    metadata.Root(),
+		targets: map[string]*metadata.Metadata[metadata.TargetsType]{Targets: metadata.Targets()},
+		staged:  map[string]bool{},
+	}
 	for _, role := range Roles {
 		if err := r.assign(role, v.People); err != nil {
 			return nil, err

@@ -182,7 +182,9 @@ type remoteSigner struct {
 
 // NewRemoteSigner returns the signer of an ECDSA key that somebody else has: sign
 // returns the ASN.1 signature over a SHA-256, which the caller has verified.
-func NewRemoteSigner(public crypto.PublicKey, sign func(ctx context.Context, digest [sha256.Size]byte) ([]byte, error)) (Signer, error) {
+func NewRemoteSigner(
+	public crypto.PublicKey, sign func(ctx context.Context, digest [sha256.Size]byte) ([]byte, error),
+) (Signer, error) {
 	if _, ok := public.(*ecdsa.PublicKey); !ok {
 		return nil, fmt.Errorf("keys of type %T are not supported", public)
 	}
@@ -191,7 +193,9 @@ func NewRemoteSigner(public crypto.PublicKey, sign func(ctx context.Context, dig
 }
 
 // Sign implements [Signer].
-func (s *remoteSigner) Sign(ctx context.Context, canonical []byte, wanted func(string) bool) (metadata.Signature, error) {
+func (s *remoteSigner) Sign(
+	ctx context.Context, canonical []byte, wanted func(string) bool,
+) (metadata.Signature, error) {
 	if !wanted(s.key.id) {
 		return metadata.Signature{}, fmt.Errorf("%s: %w", s.key, ErrNotWanted)
 	}

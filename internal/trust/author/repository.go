@@ -197,7 +197,8 @@ func (r *Repository) loadStaged() error {
 		switch role {
 		case Root:
 			var root *metadata.Metadata[metadata.RootType]
-			if root, err = parse[metadata.RootType](path); err == nil && r.before != nil && root.Signed.Version <= r.before.Signed.Version {
+			if root, err = parse[metadata.RootType](path); err == nil && r.before != nil &&
+				root.Signed.Version <= r.before.Signed.Version {
 				continue // published by a run that was interrupted
 			}
 			r.root = root

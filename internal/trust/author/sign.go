@@ -189,13 +189,19 @@ func (s Status) Renew(now time.Time) bool {
 func (r *Repository) Status() ([]Status, error) {
 	out := []Status{{Role: Root, Version: r.root.Signed.Version, Expires: r.root.Signed.Expires}}
 	for _, role := range r.targetRoles() {
-		out = append(out, Status{Role: role, Version: r.targets[role].Signed.Version, Expires: r.targets[role].Signed.Expires})
+		out = append(
+			out, Status{Role: role, Version: r.targets[role].Signed.Version, Expires: r.targets[role].Signed.Expires},
+		)
 	}
 	if r.snapshot != nil {
-		out = append(out, Status{Role: Snapshot, Version: r.snapshot.Signed.Version, Expires: r.snapshot.Signed.Expires})
+		out = append(
+			out, Status{Role: Snapshot, Version: r.snapshot.Signed.Version, Expires: r.snapshot.Signed.Expires},
+		)
 	}
 	if r.timestamp != nil {
-		out = append(out, Status{Role: Timestamp, Version: r.timestamp.Signed.Version, Expires: r.timestamp.Signed.Expires})
+		out = append(
+			out, Status{Role: Timestamp, Version: r.timestamp.Signed.Version, Expires: r.timestamp.Signed.Expires},
+		)
 	}
 	docs := r.stagedDocuments()
 	for i := range out {

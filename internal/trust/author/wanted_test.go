@@ -27,10 +27,13 @@ func TestNotCertifiedInVain(t *testing.T) {
 		"wanted": {[]Key{alice}, true}, "one of two": {[]Key{bob, alice}, true}, "another": {[]Key{bob}, false}, "nobody": {nil, false},
 	} {
 		asked := false
-		s := &IdentitySigner{May: c.may, Log: func(context.Context, [sha256.Size]byte, func(Key) error) ([]byte, Key, error) {
-			asked = true
-			return nil, Key{}, errors.New("no service")
-		}}
+		s := &IdentitySigner{
+			May: c.may,
+			Log: func(context.Context, [sha256.Size]byte, func(Key) error) ([]byte, Key, error) {
+				asked = true
+				return nil, Key{}, errors.New("no service")
+			},
+		}
 		_, err := s.Sign(t.Context(), []byte("x"), func(id string) bool { return id == alice.id })
 		if asked != c.asks || err == nil || !c.asks && !errors.Is(err, ErrNotWanted) {
 			t.Errorf("%s: asked %v, %v", name, asked, err)

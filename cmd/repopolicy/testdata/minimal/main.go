@@ -30,7 +30,10 @@ func run(rootFile, bundleFile, sha512, san, issuer string) error {
 	if err != nil {
 		return err
 	}
-	v, err := verify.NewVerifier(tr, verify.WithSignedCertificateTimestamps(1), verify.WithTransparencyLog(1), verify.WithObserverTimestamps(1))
+	v, err := verify.NewVerifier(
+		tr, verify.WithSignedCertificateTimestamps(1), verify.WithTransparencyLog(1),
+		verify.WithObserverTimestamps(1),
+	)
 	if err != nil {
 		return err
 	}
@@ -42,6 +45,8 @@ func run(rootFile, bundleFile, sha512, san, issuer string) error {
 	if err != nil {
 		return err
 	}
-	_, err = v.Verify(b, verify.NewPolicy(verify.WithArtifactDigest("sha512", digest), verify.WithCertificateIdentity(id)))
+	_, err = v.Verify(
+		b, verify.NewPolicy(verify.WithArtifactDigest("sha512", digest), verify.WithCertificateIdentity(id)),
+	)
 	return err
 }

@@ -29,7 +29,9 @@ func (c *corpus) agree(t *tally, what string, tc *testCase, flags ...string) {
 	if rel, ok := strings.CutPrefix(tc.Trust.Root, "custom:"); ok {
 		root = rel
 	}
-	args := append([]string{"verify", "--offline", "--trusted-root", c.path(root), "-b", c.path(tc.Bundle.Path)}, flags...)
+	args := append(
+		[]string{"verify", "--offline", "--trusted-root", c.path(root), "-b", c.path(tc.Bundle.Path)},
+		flags...)
 	if a := tc.Artifact; a != nil && a.Path != nil && a.Name != "" { // the file has another name
 		args = append(args, "--name", a.Name)
 	}
@@ -56,7 +58,10 @@ func (c *corpus) agree(t *tally, what string, tc *testCase, flags ...string) {
 		t.check(false, what, "JSON: %s", err)
 		return
 	}
-	t.check(first.exit == verdict.exit && (first.exit == 0) == verdict.permitted, what, "exits %d, JSON says %+v", first.exit, verdict)
+	t.check(
+		first.exit == verdict.exit && (first.exit == 0) == verdict.permitted, what, "exits %d, JSON says %+v",
+		first.exit, verdict,
+	)
 	readers := map[string]func(spoken) (verdictText, error){
 		"text": spoken.text, "sarif": spoken.sarif,
 		"github": func(s spoken) (verdictText, error) { return s.github(filepath.Join(dir, "GITHUB_OUTPUT")) },
@@ -71,7 +76,10 @@ func (c *corpus) agree(t *tally, what string, tc *testCase, flags ...string) {
 		case err != nil:
 			t.check(false, what, "%s: %s", format, err)
 		default:
-			t.check(s.exit == first.exit && got == verdict, what, "%s exits %d and says %+v, JSON exits %d and says %+v", format, s.exit, got, first.exit, verdict)
+			t.check(
+				s.exit == first.exit && got == verdict, what, "%s exits %d and says %+v, JSON exits %d and says %+v",
+				format, s.exit, got, first.exit, verdict,
+			)
 		}
 	}
 }

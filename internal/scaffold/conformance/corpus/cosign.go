@@ -21,7 +21,8 @@ func (c *corpus) runCosign(t *tally, path string) {
 	parallel(len(c.cases), func(i int) {
 		tc := c.cases[i]
 		what := tc.ID + " with cosign"
-		if tc.Bundle == nil || tc.Identity == nil || tc.Artifact == nil || tc.Artifact.Path == nil || !exists(c.path(*tc.Artifact.Path)) {
+		if tc.Bundle == nil || tc.Identity == nil || tc.Artifact == nil || tc.Artifact.Path == nil ||
+			!exists(c.path(*tc.Artifact.Path)) {
 			return
 		}
 		q, signer, err := c.question(tc)
@@ -33,7 +34,12 @@ func (c *corpus) runCosign(t *tally, path string) {
 		if strings.Contains(signer.Identity, "://") {
 			kind = policy.KindURI
 		}
-		d.rule(ruleText{identities: []policy.Identity{{Kind: kind, Value: signer.Identity, Issuer: signer.Issuer}}, setOnly: true})
+		d.rule(
+			ruleText{
+				identities: []policy.Identity{{Kind: kind, Value: signer.Identity, Issuer: signer.Issuer}},
+				setOnly:    true,
+			},
+		)
 		doc, err := policy.Parse([]byte(d.text()))
 		if err != nil {
 			t.leave("not exported: no person", "%s: %s", tc.ID, err)
@@ -67,7 +73,10 @@ func (c *corpus) runCosign(t *tally, path string) {
 		if rel, ok := strings.CutPrefix(tc.Trust.Root, "custom:"); ok {
 			root = rel
 		}
-		cmd := exec.Command("sh", "-c", strings.ReplaceAll(text, "cosign verify-blob ", `"$COSIGN" verify-blob --trusted-root "$ROOT" `))
+		cmd := exec.Command(
+			"sh", "-c",
+			strings.ReplaceAll(text, "cosign verify-blob ", `"$COSIGN" verify-blob --trusted-root "$ROOT" `),
+		)
 		cmd.Env = append(os.Environ(), "COSIGN="+path, "ROOT="+c.path(root))
 		out, err := cmd.CombinedOutput()
 		q.policy = doc.Pin(policy.Ids{})
@@ -79,7 +88,8 @@ func (c *corpus) runCosign(t *tally, path string) {
 		lines := strings.Split(strings.TrimSpace(string(out)), "\n")
 		// Narrower is allowed where the command cannot know: it takes signatures of
 		// the file only, and cosign no time but the log's.
-		narrower := strings.Contains(string(bundle), `"dsseEnvelope"`) || tc.Verify.Tlog == 0 || tc.Verify.SignedTimestamps > 0
+		narrower := strings.Contains(string(bundle), `"dsseEnvelope"`) || tc.Verify.Tlog == 0 ||
+			tc.Verify.SignedTimestamps > 0
 		t.check(refused(r) || narrower, what, "the policy allows what cosign refuses: %s", lines[len(lines)-1])
 	})
 }

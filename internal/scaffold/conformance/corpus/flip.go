@@ -142,7 +142,9 @@ func (c *corpus) flipJobs(tc *testCase) ([]flipJob, error) {
 		return nil, fmt.Errorf("not accepted as it is: %s", describe(want))
 	}
 	// The bytes of the artifact need not be read for every flip.
-	q.artifact = &release.Artifact{Arg: q.artifact.Arg, Name: q.artifact.Name, Subject: q.artifact.Subject, Digests: want.Digests}
+	q.artifact = &release.Artifact{
+		Arg: q.artifact.Arg, Name: q.artifact.Name, Subject: q.artifact.Subject, Digests: want.Digests,
+	}
 	data, err := os.ReadFile(q.bundle)
 	if err != nil {
 		return nil, err
@@ -236,8 +238,10 @@ func (f *flips) run(t *tally, j flipJob, all bool) {
 	}
 	for _, kind := range slices.Sorted(maps.Keys(counts)) {
 		n := len(bad[kind])
-		t.check(n == 0, j.tc.ID, "flipped bits of %s: want %d refusals, got %d that are not (byte.bit): %s", kind, counts[kind].flipped, n,
-			strings.Join(bad[kind][:min(n, shown)], ", "))
+		t.check(
+			n == 0, j.tc.ID, "flipped bits of %s: want %d refusals, got %d that are not (byte.bit): %s", kind,
+			counts[kind].flipped, n, strings.Join(bad[kind][:min(n, shown)], ", "),
+		)
 	}
 	f.add(counts)
 }
@@ -253,7 +257,8 @@ func (j *flipJob) judge(i, bit int) (*release.Result, error) {
 // same reports whether two results establish the same facts.
 func same(a, b *release.Result) bool {
 	return reflect.DeepEqual(covered(a.Evidence.Verified), covered(b.Evidence.Verified)) && a.Evidence.Signer == b.Evidence.Signer &&
-		reflect.DeepEqual(a.Decision, b.Decision) && a.Evidence.Predicate == b.Evidence.Predicate
+		reflect.DeepEqual(a.Decision, b.Decision) &&
+		a.Evidence.Predicate == b.Evidence.Predicate
 }
 
 // covered returns what was verified without the text of checkpoints, which is kept
@@ -291,9 +296,13 @@ func (f *flips) add(counts map[string]*flipCount) {
 func (f *flips) print(t *tally) {
 	for _, kind := range slices.Sorted(maps.Keys(f.counts)) {
 		n := f.counts[kind]
-		t.leave("flipped bits, by kind of element", "%s: %d flipped, %d refused", kind, n.flipped, n.flipped-n.unnoticed)
+		t.leave(
+			"flipped bits, by kind of element", "%s: %d flipped, %d refused", kind, n.flipped, n.flipped-n.unnoticed,
+		)
 		if n.unnoticed > 0 && f.except[kind] != "" {
-			t.leave("flipped bits that change nothing", "%s: %d of %d: %s", kind, n.unnoticed, n.flipped, f.except[kind])
+			t.leave(
+				"flipped bits that change nothing", "%s: %d of %d: %s", kind, n.unnoticed, n.flipped, f.except[kind],
+			)
 		}
 	}
 }

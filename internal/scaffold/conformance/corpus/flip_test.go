@@ -91,9 +91,14 @@ func TestTokenRegions(t *testing.T) {
 	integer := []byte{2, 1, 1}
 	oid := []byte{6, 1, 42}
 	attribute := seq(tagSequence, oid, seq(0x31, []byte{4, 1, 'v'}))
-	signer := seq(tagSequence, integer, seq(tagSequence, oid), seq(tagSequence, oid), seq(tagContext0, attribute), seq(tagSequence, oid), []byte{4, 1, 's'})
-	token := seq(tagSequence, seq(tagSequence, integer), seq(tagSequence, oid, seq(tagContext0, seq(tagSequence,
-		integer, seq(0x31), seq(tagSequence, oid, seq(tagContext0, []byte{4, 1, 'i'})), seq(tagContext0), seq(0x31, signer)))))
+	signer := seq(
+		tagSequence, integer, seq(tagSequence, oid), seq(tagSequence, oid), seq(tagContext0, attribute),
+		seq(tagSequence, oid), []byte{4, 1, 's'},
+	)
+	token := seq(tagSequence, seq(tagSequence, integer), seq(tagSequence, oid, seq(tagContext0, seq(
+		tagSequence, integer, seq(0x31), seq(tagSequence, oid, seq(tagContext0, []byte{4, 1, 'i'})), seq(tagContext0),
+		seq(0x31, signer),
+	))))
 	kinds := (&leaf{kind: "x.signedTimestamp", value: token}).regions()
 	for text, want := range map[string]string{
 		"i": "time stamp", "v": "signed attributes", "s": "signature", "\xa0\x00": "empty list of certificates", "\x31\x03": "header of an attribute's values",

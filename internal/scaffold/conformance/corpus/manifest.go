@@ -82,7 +82,10 @@ func load(dir string) (*corpus, error) {
 	if m.SchemaVersion != 1 {
 		return nil, fmt.Errorf("manifest.json has schema version %d, 1 is known", m.SchemaVersion)
 	}
-	c := &corpus{dir: dir, cases: m.Cases, byID: map[string]*testCase{}, roots: map[string]*sigstore.Root{}, named: map[string]string{}}
+	c := &corpus{
+		dir: dir, cases: m.Cases, byID: map[string]*testCase{}, roots: map[string]*sigstore.Root{},
+		named: map[string]string{},
+	}
 	for name, r := range m.TrustRoots {
 		c.named[name] = r.Path
 	}
@@ -174,11 +177,19 @@ func (t *testCase) identity() (policy.Identity, bool) {
 	ext := func(n int) string { return cert.FulcioExtensions[fmt.Sprintf("1.3.6.1.4.1.57264.1.%d", n)].Value }
 	id := policy.Identity{
 		Kind: policy.Kind(cert.SANType), Value: cert.SAN, Issuer: ext(8),
-		WorkflowTrigger: ext(2), WorkflowSHA: ext(3), WorkflowName: ext(4), WorkflowRepository: ext(5), WorkflowRef: ext(6),
+		WorkflowTrigger: ext(
+			2,
+		), WorkflowSHA: ext(3), WorkflowName: ext(4), WorkflowRepository: ext(5), WorkflowRef: ext(6),
 		BuildSignerURI: ext(9), BuildSignerDigest: ext(10), RunnerEnvironment: ext(11),
-		SourceRepositoryURI: ext(12), SourceRepositoryDigest: ext(13), SourceRepositoryRef: ext(14), SourceRepositoryID: ext(15),
-		SourceRepositoryOwner: ext(16), SourceRepositoryOwnerID: ext(17), BuildConfigURI: ext(18), BuildConfigDigest: ext(19),
-		BuildTrigger: ext(20), RunInvocationURI: ext(21), Visibility: ext(22), DeploymentEnvironment: ext(23), TokenSubject: ext(24),
+		SourceRepositoryURI: ext(
+			12,
+		), SourceRepositoryDigest: ext(13), SourceRepositoryRef: ext(14), SourceRepositoryID: ext(15),
+		SourceRepositoryOwner: ext(
+			16,
+		), SourceRepositoryOwnerID: ext(17), BuildConfigURI: ext(18), BuildConfigDigest: ext(19),
+		BuildTrigger: ext(
+			20,
+		), RunInvocationURI: ext(21), Visibility: ext(22), DeploymentEnvironment: ext(23), TokenSubject: ext(24),
 	}
 	if id.Issuer == "" {
 		id.Issuer = ext(1)

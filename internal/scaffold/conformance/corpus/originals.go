@@ -131,7 +131,10 @@ func (o *originals) beside(original string) {
 		o.t.check(false, o.tc.ID, "%v %v", err1, err2)
 		return
 	}
-	here := &release.Artifact{Arg: a.Arg, Name: a.Name, Subject: a.Subject, Path: filepath.Join(o.dir, path.Base(a.Name)), Expected: a.Expected}
+	here := &release.Artifact{
+		Arg: a.Arg, Name: a.Name, Subject: a.Subject, Path: filepath.Join(o.dir, path.Base(a.Name)),
+		Expected: a.Expected,
+	}
 	for _, f := range []struct {
 		path string
 		data []byte
@@ -203,7 +206,10 @@ func (o *originals) unlogged(path string) error {
 		return err
 	}
 	r := q.result()
-	o.t.check(refused(r) && r.Evidence != nil && r.Evidence.Signer.Value != "", o.tc.ID, "want the signer's claim, got %s", describe(r))
+	o.t.check(
+		refused(r) && r.Evidence != nil && r.Evidence.Signer.Value != "", o.tc.ID, "want the signer's claim, got %s",
+		describe(r),
+	)
 	if r.Evidence == nil {
 		return nil
 	}
@@ -212,7 +218,10 @@ func (o *originals) unlogged(path string) error {
 		return err
 	}
 	r = q.result()
-	o.t.check(refused(r) && r.Decision.Reason == policy.NoLogProof, o.tc.ID, "want %s, got %s", policy.NoLogProof, describe(r))
+	o.t.check(
+		refused(r) && r.Decision.Reason == policy.NoLogProof, o.tc.ID, "want %s, got %s", policy.NoLogProof,
+		describe(r),
+	)
 	return nil
 }
 
@@ -242,7 +251,11 @@ func (o *originals) image(path string) error {
 	}
 	files := map[string][]byte{
 		"oci-layout": []byte(`{"imageLayoutVersion":"1.0.0"}`),
-		"index.json": fmt.Appendf(nil, `{"schemaVersion":2,"manifests":[{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"sha256:%x","size":%d}]}`, sha256.Sum256(m), len(m)),
+		"index.json": fmt.Appendf(
+			nil,
+			`{"schemaVersion":2,"manifests":[{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"sha256:%x","size":%d}]}`,
+			sha256.Sum256(m), len(m),
+		),
 	}
 	for _, blob := range [][]byte{m, payload} {
 		files[fmt.Sprintf("blobs/sha256/%x", sha256.Sum256(blob))] = blob
@@ -256,7 +269,10 @@ func (o *originals) image(path string) error {
 			return err
 		}
 	}
-	o.same("in an OCI layout", filepath.Join(o.dir, "layout"), &release.Artifact{Arg: o.tc.ID, Digests: []policy.Digest{digest}}, true)
+	o.same(
+		"in an OCI layout", filepath.Join(o.dir, "layout"),
+		&release.Artifact{Arg: o.tc.ID, Digests: []policy.Digest{digest}}, true,
+	)
 	return nil
 }
 

@@ -63,7 +63,9 @@ func (r releaser) laxer(id policy.Identity) string {
 	}
 	if id.SourceRepositoryURI == "" && id.WorkflowRepository != "" {
 		other := id
-		other.SourceRepositoryURI, other.SourceRepositoryID = host(w.repo)+id.WorkflowRepository, r.SourceRepositoryIdentifier
+		other.SourceRepositoryURI, other.SourceRepositoryID = host(
+			w.repo,
+		)+id.WorkflowRepository, r.SourceRepositoryIdentifier
 		if r.matches(other) {
 			return "for a certificate from before April 2023, without .12 and .15, a pinned policy compares .5"
 		}
@@ -191,7 +193,9 @@ func workflowRule(base ruleText, r releaser, id policy.Identity) (placedRule, er
 
 // issuerOf returns the issuer if a rule for the repository must name it.
 func issuerOf(repo policy.Locator, issuer string) string {
-	usual := map[string]string{"github.com": "https://token.actions.githubusercontent.com", "gitlab.com": "https://gitlab.com"}
+	usual := map[string]string{
+		"github.com": "https://token.actions.githubusercontent.com", "gitlab.com": "https://gitlab.com",
+	}
 	if usual[repo.Host()] == issuer {
 		return ""
 	}

@@ -74,7 +74,11 @@ func TestTranslate(t *testing.T) {
 	}
 	c := &corpus{cases: []*testCase{tc}}
 	n := &neutral{ID: "n", Releasers: []releaser{
-		{Issuer: "https://token.actions.githubusercontent.com", SANGlob: "https://github.com/acme/ci/.github/workflows/*.yml@*", SourceRepositoryURI: "https://github.com/acme/widget"},
+		{
+			Issuer:              "https://token.actions.githubusercontent.com",
+			SANGlob:             "https://github.com/acme/ci/.github/workflows/*.yml@*",
+			SourceRepositoryURI: "https://github.com/acme/widget",
+		},
 		{Issuer: "not-a-url", SAN: "alice@example.com"},
 	}}
 	tr := c.translate(n)
@@ -123,7 +127,9 @@ func TestTranslateLeavesOut(t *testing.T) {
 		}
 	}
 
-	tr := c.translate(&neutral{ID: "n", Releasers: []releaser{{Issuer: gha, SAN: san, Triggers: []string{"push", "pull_request"}}}})
+	tr := c.translate(
+		&neutral{ID: "n", Releasers: []releaser{{Issuer: gha, SAN: san, Triggers: []string{"push", "pull_request"}}}},
+	)
 	id := policy.Identity{Kind: policy.KindURI, Value: san, Issuer: gha, BuildTrigger: "pull_request"}
 	if tr.excuse(id) == "" {
 		t.Error("the trigger that cannot be named concerns nobody")

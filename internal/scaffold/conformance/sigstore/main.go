@@ -101,7 +101,9 @@ func verifyBundle(args []string) error {
 
 	res := j.Run(context.Background(), []*release.Artifact{artifact(fs.Arg(0))})[0]
 	if res.Class() != policy.ClassOK {
-		return fmt.Errorf("%s: %s [%s]: %s", res.Class(), res.Decision.Reason.Info().Text, res.Decision.Reason, res.Decision.Detail)
+		return fmt.Errorf(
+			"%s: %s [%s]: %s", res.Class(), res.Decision.Reason.Text(), res.Decision.Reason, res.Decision.Detail,
+		)
 	}
 	return nil
 }

@@ -41,7 +41,12 @@ func TestProtocol(t *testing.T) {
 	}
 	call := func(ok bool, shown string, args ...string) {
 		t.Helper()
-		args = append([]string{"--metadata-dir", dir, "--metadata-url", srv.URL + "/metadata", "--target-base-url", srv.URL + "/targets", "--target-dir", out}, args...)
+		args = append(
+			[]string{
+				"--metadata-dir", dir, "--metadata-url", srv.URL + "/metadata", "--target-base-url",
+				srv.URL + "/targets", "--target-dir", out,
+			},
+			args...)
 		if err := run(t.Context(), args); (err == nil) != ok {
 			t.Errorf("%s: %v", args[len(args)-1], err)
 		}
@@ -72,7 +77,8 @@ func TestProtocol(t *testing.T) {
 
 	s.NextRoot(func() { s.Rotate("timestamp") }) // and no new timestamp
 	call(false, "..%2Fd root targets", "refresh")
-	if data, err := os.ReadFile(filepath.Join(dir, "root.json")); err != nil || string(data) != string(s.Files["2.root.json"]) {
+	if data, err := os.ReadFile(filepath.Join(dir, "root.json")); err != nil ||
+		string(data) != string(s.Files["2.root.json"]) {
 		t.Errorf("the root that is shown: %v", err)
 	}
 	s.Publish()
@@ -111,7 +117,15 @@ func TestDownloadOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	call := func(args ...string) error {
-		return run(t.Context(), append([]string{"--metadata-dir", dir, "--metadata-url", srv.URL + "/metadata", "--target-base-url", srv.URL + "/targets", "--target-dir", out}, args...))
+		return run(
+			t.Context(),
+			append(
+				[]string{
+					"--metadata-dir", dir, "--metadata-url", srv.URL + "/metadata", "--target-base-url",
+					srv.URL + "/targets", "--target-dir", out,
+				},
+				args...),
+		)
 	}
 	if err := call("init", root); err != nil {
 		t.Fatal(err)
@@ -156,7 +170,8 @@ func TestDownloadOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 		data, err := os.ReadFile(path)
-		if err != nil || string(data) != good || asked != c.asked || after.ModTime().Equal(old) != c.kept || before != nil && os.SameFile(before, after) != c.kept {
+		if err != nil || string(data) != good || asked != c.asked || after.ModTime().Equal(old) != c.kept ||
+			before != nil && os.SameFile(before, after) != c.kept {
 			t.Errorf("%s: %q, %d requests, of %s, %v", c.name, data, asked, after.ModTime(), err)
 		}
 	}

@@ -123,7 +123,7 @@ func Read(t testing.TB, text string) Case {
 		Now: f.Request.Now, Skew: time.Duration(f.Request.Skew) * time.Second, Digests: digests(t, f.Request.Digests),
 	}
 	if n := f.Request.Narrow; n != nil {
-		c.Request.Narrow = &policy.Narrow{Identity: n.Identity, Issuer: n.Issuer}
+		c.Request.Narrow = &policy.FlagIdentity{Identity: n.Identity, Issuer: n.Issuer}
 	}
 	if f.Claims == nil {
 		return c
