@@ -204,6 +204,11 @@ const (
 	Internal              Reason = "internal"
 	EvidenceUnproven      Reason = "evidence-unproven"
 	EvidenceMalformed     Reason = "evidence-malformed"
+	DoctorSetting         Reason = "doctor-setting"
+	DoctorDrift           Reason = "doctor-drift"
+	DoctorBind            Reason = "doctor-bind"
+	DoctorExpires         Reason = "doctor-expires"
+	DoctorUnread          Reason = "doctor-unread"
 )
 
 var reasonTable = []info{
@@ -310,6 +315,11 @@ var reasonTable = []info{
 	{WriteFailed, ClassUnavailable, "the machine could not write a file", "make room on the disk, then run the command again: it goes on where it stopped"},
 	{EvidenceUnproven, ClassDeny, "the evidence file does not prove what it claims", "check which --trusted-root belongs to this project"},
 	{EvidenceMalformed, ClassInvalid, "the evidence file is malformed", ""},
+	{DoctorSetting, ClassDeny, "a setting of the forge is not what the policy leans on", "change it at the forge"},
+	{DoctorDrift, ClassDeny, "a rule and the workflows disagree", "mend the workflow or the rule: `repopolicy edit`"},
+	{DoctorBind, ClassDeny, "the workflow that binds is missing, not pinned, old, or idle", "see `repopolicy init`"},
+	{DoctorExpires, ClassStale, "the policy expires soon", "maintainers renew it with `repopolicy renew`"},
+	{DoctorUnread, ClassUnavailable, "something that the policy leans on was not looked at", "look at it yourself"},
 	{Usage, ClassUsage, "the command line is wrong", ""},
 	{Interrupted, ClassUnavailable, "the run was interrupted before it could decide", "run the command again, with more --timeout where a service is slow"},
 	{BudgetExceeded, ClassUnavailable, "the run would hold more than it may", "give it more with --memory or --timeout, or judge fewer things at once"},

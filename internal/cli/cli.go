@@ -25,7 +25,7 @@ func tree(r *command.Run) *cobra.Command {
 	root.AddCommand(
 		a.verifyCommand(), a.explainCommand(), a.showCommand(), a.logCommand(), a.lockCommand(),
 		a.initCommand(), a.editCommand(), a.renewCommand(), a.diffCommand(), a.signCommand(), a.bindCommand(),
-		a.handInCommand(), a.statusCommand(), a.checkCommand(), a.VersionCommand(),
+		a.handInCommand(), a.statusCommand(), a.checkCommand(), a.doctorCommand(), a.VersionCommand(),
 		a.authorizeCommand(), a.signReleaseCommand(), a.approveCommand(),
 		a.exportCommand(), a.exportBundleCommand(), a.trustCommand(), a.importCommand(), a.evidenceCommand(),
 	)

@@ -20,17 +20,23 @@ type exportOptions struct {
 	command.Lookup
 	policy, rule, tag, artifact, oci command.Once
 	to                               command.Format
+	strict                           bool
 }
 
 func (a *app) exportCommand() *cobra.Command {
 	o := &exportOptions{}
 	cmd := &cobra.Command{
 		Use:   "export --to TARGET|--oci REFERENCE [flags]",
-		Short: "write the policy for cosign, gh, policy-controller, Kyverno or registries",
-		Long: `Export writes the rules of a policy as commands for cosign or gh, or as objects
-for Sigstore's policy-controller or Kyverno. The result never allows more than the
-policy: where a rule says something that the target cannot express, nothing is
-written and every such field is named with its place.
+		Short: "write the policy for other verifiers, registries, forges and people",
+		Long: `Export writes the rules of a policy in the form of something else: commands for
+cosign or gh, objects for Sigstore's policy-controller or Kyverno, trusted publishers of
+npm or PyPI, identities for pylock.toml, a part of an entry of aqua's registry, a script
+that adds settings on GitHub, or a page VERIFY.md for people.
+
+Each is the strictest rule that the target can express, and what it does not check
+stands in comments beginning "not checked". With --strict the result allows no more than
+the policy: where a target cannot express a field, nothing is written and every such
+field is named with its place.
 
 An export is a snapshot of one version. Commands end with the policy's expiry;
 objects for a cluster must be replaced when the policy changes or expires.
@@ -40,6 +46,7 @@ signatures, into a registry or an image layout: under a tag, or attached to the 
 whose digest the reference names. --from of other commands reads it there.`,
 		Example: `  repopolicy export --policy policy.toml --to gh --tag v1.2.3 --artifact widget_1.2.3.tar.gz
   repopolicy export --policy policy.toml --to policy-controller --rule images
+  repopolicy export --to github > settings.sh
   repopolicy export -R acme/widget --oci oci:registry.example.com/acme/widget:policy`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -60,6 +67,7 @@ whose digest the reference names. --from of other commands reads it there.`,
 	f.Var(&o.rule, "rule", "export this rule alone")
 	f.Var(&o.tag, "tag", "for the release of this tag")
 	f.Var(&o.artifact, "artifact", "for this file")
+	f.BoolVar(&o.strict, "strict", false, "write nothing where the target cannot check all that a rule says")
 	o.oci.Kind = "REFERENCE"
 	f.Var(&o.oci, "oci", "copy the policy that -R finds there: oci:REGISTRY/NAME or oci-layout:DIR, with :TAG or @DIGEST of an image")
 	o.Flags(cmd)
@@ -99,10 +107,11 @@ func (a *app) export(o *exportOptions) error {
 	}
 	text, err := export.Export(o.to.Value, export.Request{
 		Doc: doc, Path: path, Rule: o.rule.Value, Tag: o.tag.Value, Artifact: o.artifact.Value, Now: a.Now(),
+		Strict: o.strict,
 	})
 	var r *export.Refusal
 	if errors.As(err, &r) {
-		return refusedExport(path, o.to.Value, r)
+		return refusedExport(path, o.to.Value, o.strict, r)
 	}
 	if err != nil {
 		return policy.Faultf(policy.Usage, "%s: %s", path, err)
@@ -113,8 +122,11 @@ func (a *app) export(o *exportOptions) error {
 }
 
 // refusedExport says for every field why it stops the export.
-func refusedExport(path, target string, r *export.Refusal) *policy.Fault {
-	f := policy.Faultf(policy.Usage, "the policy cannot be exported to %s without allowing more", target)
+func refusedExport(path, target string, strict bool, r *export.Refusal) *policy.Fault {
+	f := policy.Faultf(policy.Usage, "the policy cannot be exported to %s", target)
+	if strict {
+		f.Text += " without allowing more"
+	}
 	for _, p := range r.Problems {
 		f.More = append(f.More, fmt.Sprintf("%s:%s: %s: %s", path, p.Pos, p.Path, p.Msg))
 		if p.Hint != "" && !slices.Contains(strings.Split(f.Hint, "; "), p.Hint) {

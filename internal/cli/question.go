@@ -377,15 +377,15 @@ type publishedOptions struct {
 	token                               bool
 }
 
+const forgeUsage = "what runs at the repository's host: github, gitlab or forgejo, which is Gitea too;" +
+	" known for github.com and gitlab.com"
+
 func (o *publishedOptions) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	o.download.Kind, o.maxSize.Kind, o.forge.Kind, o.npm.Kind, o.pypi.Kind = "DIR", "BYTES", "KIND", "URL", "URL"
 	f.Var(&o.download, "download", "write what was downloaded to this directory, if everything is allowed")
 	f.Var(&o.maxSize, "max-size", "the largest file to download, such as 500M; by default 4G")
-	f.Var(
-		&o.forge, "forge",
-		"what runs at the repository's host: github, gitlab or forgejo, which is Gitea too; known for github.com and gitlab.com",
-	)
+	f.Var(&o.forge, "forge", forgeUsage)
 	f.Var(&o.npm, "npm-registry", "the registry of pkg:npm packages, by default "+fetch.NPMRegistry)
 	f.Var(
 		&o.pypi, "pypi-index",

@@ -42,7 +42,7 @@ func (a *app) exportOCI(ctx context.Context, o *exportOptions) error {
 // place reads --oci, and refuses what does not go with it.
 func (o *exportOptions) place() (ref oci.Reference, err error) {
 	switch {
-	case o.to.Given || o.policy.Given || o.rule.Given || o.tag.Given || o.artifact.Given:
+	case o.to.Given || o.policy.Given || o.rule.Given || o.tag.Given || o.artifact.Given || o.strict:
 		return ref, policy.Faultf(policy.Usage,
 			"--oci copies what the repository bound: of the other flags only those that find it go with it")
 	case !o.Repo.Given:

@@ -183,3 +183,50 @@ func FuzzParseAttestations(f *testing.F) {
 		}
 	})
 }
+
+// FuzzParseReleases: what is taken of a list has a tag and a time, and is no more than was asked for.
+func FuzzParseReleases(f *testing.F) {
+	for _, s := range []string{
+		`[{"tag_name":"v1","published_at":"2026-01-02T03:04:05Z"},{"tag_name":"v0","draft":true}]`, `[]`, `null`, `{}`,
+		`[{"tag_name":"v1","released_at":"2026-01-02T03:04:05.678Z"}]`, `[{"tag_name":"v1"}]`,
+		`[{"published_at":"2026-01-02T03:04:05Z"}]`,
+	} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		list, err := parseReleases(data, 2)
+		if len(list) > 2 || err != nil && list != nil {
+			t.Fatalf("%v, %v", list, err)
+		}
+		for _, r := range list {
+			if r.Tag == "" || r.Time.IsZero() {
+				t.Fatalf("%+v", r)
+			}
+		}
+	})
+}
+
+// TestParseReleases: lists of each forge, and what is none.
+func TestParseReleases(t *testing.T) {
+	for _, c := range []struct{ data, want string }{
+		{
+			`[{"tag_name":"v2","published_at":"2026-01-02T03:04:05Z"},` +
+				`{"tag_name":"v1","published_at":"2025-01-01T00:00:00Z"}]`, "v2 v1",
+		},
+		{`[{"tag_name":"v3","draft":true},{"tag_name":"v2","released_at":"2026-01-02T03:04:05Z"}]`, "v2"},
+		{`[]`, ""},
+		{`null`, "no list of releases"}, {`{}`, "no list of releases"}, {`[{"tag_name":"v1"}]`, "no tag or no time"},
+	} {
+		list, err := parseReleases([]byte(c.data), 2)
+		var got []string
+		for _, r := range list {
+			got = append(got, r.Tag)
+		}
+		if err != nil {
+			got = append(got, err.Error())
+		}
+		if s := strings.Join(got, " "); s != c.want && (err == nil || !strings.Contains(s, c.want)) {
+			t.Errorf("%s: %s", c.data, s)
+		}
+	}
+}

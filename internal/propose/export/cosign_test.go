@@ -6,6 +6,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/sha256"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -118,6 +119,75 @@ func TestCosign(t *testing.T) {
 		}
 		if ok != want || runs != 4 {
 			t.Errorf("%s: allowed %v by one of %d", name, ok, runs)
+		}
+	}
+}
+
+// TestCosignWorkflow runs the commands for a workflow as `init` writes it: its release is taken,
+// signed over the bytes or by a statement, and no other.
+func TestCosignWorkflow(t *testing.T) {
+	cosign := sigstoretest.Cosign(t)
+	inst := sigstoretest.New(t)
+	dir := t.TempDir()
+	release := func(name string, change func(r *sigstoretest.Request)) {
+		r := sigstoretest.Workflow("v1.2.3")
+		r.Extensions = maps.Clone(r.Extensions)
+		r.Artifact = []byte(name)
+		change(&r)
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(name), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name+".sigstore.json"), inst.Sign(r), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(dir, "root.json"), inst.Root(sigstoretest.RootOptions{}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	states := func(name, predicate string) func(r *sigstoretest.Request) {
+		return func(r *sigstoretest.Request) {
+			r.Artifact = nil
+			r.Statement = fmt.Appendf(nil, `{"_type":"https://in-toto.io/Statement/v1","subject":[{"name":%q,`+
+				`"digest":{"sha256":%q}}],"predicateType":%q,"predicate":{"buildDefinition":{},"runDetails":{}}}`,
+				name, sum(name), predicate)
+		}
+	}
+	from := func(ref string) func(r *sigstoretest.Request) {
+		return func(r *sigstoretest.Request) {
+			r.SAN = "https://github.com/acme/widget/.github/workflows/release.yml@" + ref
+			r.Extensions[9], r.Extensions[18], r.Extensions[14], r.Extensions[6] = r.SAN, r.SAN, ref, ref
+		}
+	}
+	release("widget_1.tar.gz", func(*sigstoretest.Request) {})
+	release("widget_2.tar.gz", states("widget_2.tar.gz", "https://slsa.dev/provenance/v1"))
+	release("widget_3.tar.gz", states("widget_3.tar.gz", "https://slsa.dev/verification_summary/v1"))
+	release("widget_4.tar.gz", from("refs/tags/v1.2.4"))
+	release("widget_5.tar.gz", from("refs/heads/main"))
+	release("widget_6.tar.gz", func(r *sigstoretest.Request) { r.Extensions[2] = "schedule" })
+	release("widget_7.tar.gz", states("widget_1.tar.gz", "https://slsa.dev/provenance/v1"))
+	for name, want := range map[string]bool{
+		"widget_1.tar.gz": true, "widget_2.tar.gz": true, "widget_3.tar.gz": false, "widget_4.tar.gz": false,
+		"widget_5.tar.gz": false, "widget_6.tar.gz": false, "widget_7.tar.gz": false,
+	} {
+		text, err := Export("cosign", Request{Doc: sample(t), Rule: "release", Tag: "v1.2.3", Artifact: name, Now: now()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ok := false
+		var said []byte
+		for line := range strings.Lines(text) {
+			if strings.HasPrefix(line, "#") {
+				continue
+			}
+			line = strings.Replace(line, "cosign verify-blob", `"$COSIGN" verify-blob`, 1)
+			line = strings.Replace(line, " --bundle", " --trusted-root root.json --bundle", 1)
+			cmd := exec.Command("sh", "-c", line)
+			cmd.Dir, cmd.Env = dir, append(os.Environ(), "COSIGN="+cosign)
+			out, err := cmd.CombinedOutput()
+			ok, said = ok || err == nil, append(said, out...)
+		}
+		if ok != want || strings.Contains(string(said), "unknown flag") {
+			t.Errorf("%s: allowed %v\n%s", name, ok, said)
 		}
 	}
 }

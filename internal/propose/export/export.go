@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package export writes a policy in the forms that other verifiers read. An
-// export is a snapshot of one version and allows at most what the policy allows:
-// what a target cannot express is refused, never left out.
+// Package export writes a policy in the forms that other verifiers and services read. An export
+// is a snapshot of one version: the strictest rule that the target can express. What that cannot
+// check stands in it as comments; a strict export, which allows at most what the policy allows, is
+// refused instead.
 package export
 
 import (
@@ -22,6 +23,7 @@ type Request struct {
 	Tag      string // the tag being verified; "" if not known
 	Artifact string // file that the commands are about; "" if not known
 	Now      time.Time
+	Strict   bool // refuse what the target cannot check, instead of writing a comment
 }
 
 // Refusal is the error of an export that would allow more than the policy, with
@@ -45,44 +47,67 @@ func (r *Refusal) Error() string {
 	return fmt.Sprintf("%s: %s: %s", p.Pos, p.Path, p.Msg)
 }
 
-// targets write the rules that e holds, one after another.
-var targets = map[string]func(e *exporter){
-	"cosign":            (*exporter).cosign,
-	"gh":                (*exporter).gh,
-	"policy-controller": (*exporter).policyController,
-	"kyverno":           (*exporter).kyverno,
+// target is one form in which a policy is written.
+type target struct {
+	name string
+	rule func(e *exporter) // writes the rule that e holds
+	tail func(e *exporter) // writes what is about the whole policy; may be nil
+	text bool              // it is no file in which a line that begins with # is a comment
+}
+
+func targets() []target {
+	return []target{
+		{name: "cosign", rule: (*exporter).cosign},
+		{name: "gh", rule: (*exporter).gh},
+		{name: "policy-controller", rule: (*exporter).policyController},
+		{name: "kyverno", rule: (*exporter).kyverno},
+		{name: "npm", rule: (*exporter).npm},
+		{name: "pypi", rule: (*exporter).pypi},
+		{name: "pylock", rule: (*exporter).pylock},
+		{name: "aqua", rule: (*exporter).aqua, tail: (*exporter).aquaPackage},
+		{name: "github", rule: (*exporter).githubRule, tail: (*exporter).github},
+		{name: "verify-md", rule: (*exporter).verifyRule, tail: (*exporter).verifyMD, text: true},
+	}
 }
 
 // Targets returns the names of the targets.
-func Targets() []string { return []string{"cosign", "gh", "policy-controller", "kyverno"} }
+func Targets() (out []string) {
+	for _, t := range targets() {
+		out = append(out, t.name)
+	}
+	return out
+}
 
-// Export returns the policy in the target's form. The error is a [*Refusal] if
-// the target cannot express it.
-func Export(target string, r Request) (string, error) {
-	write, ok := targets[target]
-	if !ok {
-		return "", fmt.Errorf("%q is no target", target)
+// Export returns the policy in the target's form. The error is a [*Refusal] if the target can
+// express no rule of it, or of a strict export not everything.
+func Export(name string, r Request) (string, error) {
+	i := slices.IndexFunc(targets(), func(t target) bool { return t.name == name })
+	if i < 0 {
+		return "", fmt.Errorf("%q is no target", name)
 	}
 	f := r.Doc.Content()
-	e := &exporter{Request: r, file: f, target: target}
+	e := &exporter{Request: r, file: f, target: name, text: targets()[i].text}
 	e.head()
 	found := false
 	for i := range f.Rules {
 		if rule := &f.Rules[i]; r.Rule == "" || r.Rule == rule.Name {
 			found = true
-			e.rule, e.at = rule, fmt.Sprintf("release[%d]", i)
-			e.common()
-			write(e)
+			e.one(rule, fmt.Sprintf("release[%d]", i), targets())
 		}
 	}
-	if !found && len(f.Rules) > 0 {
+	switch {
+	case !found && len(f.Rules) > 0:
 		return "", fmt.Errorf("the policy has no rule %q", r.Rule)
-	}
-	if len(f.Rules) == 0 {
+	case len(f.Rules) == 0:
 		e.refuse("release", "", "the policy has no rule, so nothing may be released")
+	case !e.wrote:
+		e.problems = append(e.problems, e.skipped...)
 	}
 	if len(e.problems) > 0 {
 		return "", &Refusal{e.problems}
+	}
+	if tail := targets()[i].tail; tail != nil {
+		tail(e)
 	}
 	return e.out.String(), nil
 }
@@ -92,10 +117,61 @@ type exporter struct {
 	Request
 	file     *policy.File
 	target   string
+	text     bool
 	rule     *policy.Rule
 	at       string // path of the rule
 	out      strings.Builder
+	wrote    bool // something of a rule
+	notes    []Problem
+	skipped  []Problem
+	skip     bool // the rule is left out
 	problems []Problem
+	signed   *signed  // by whom, for aqua
+	page     []string // rows, for VERIFY.md
+}
+
+// one writes one rule, and before it what the target does not check of it.
+func (e *exporter) one(rule *policy.Rule, at string, all []target) {
+	e.rule, e.at, e.notes, e.skip = rule, at, nil, false
+	before := e.out.String()
+	e.out.Reset()
+	e.common()
+	all[slices.IndexFunc(all, func(t target) bool { return t.name == e.target })].rule(e)
+	written := e.out.String()
+	e.out.Reset()
+	e.out.WriteString(before)
+	if e.text {
+		e.out.WriteString(written)
+	} else {
+		for _, n := range e.notes {
+			e.comment("not checked: %s (%s)", n.Msg, n.Path)
+		}
+		if e.skip {
+			e.comment("rule %s is left out", rule.Name)
+		} else {
+			e.out.WriteString(written)
+		}
+	}
+	e.wrote = e.wrote || !e.skip
+}
+
+// cannot records what the target does not check: a note, or in a strict export a refusal.
+func (e *exporter) cannot(path, hint, format string, args ...any) {
+	if e.Strict {
+		e.refuse(path, hint, format, args...)
+		return
+	}
+	e.notes = append(e.notes, Problem{e.Doc.Pos(path), path, fmt.Sprintf(format, args...), hint})
+}
+
+// leave leaves the rule out: nothing of it can be expressed without allowing strangers.
+func (e *exporter) leave(path, hint, format string, args ...any) {
+	if e.Strict {
+		e.refuse(path, hint, format, args...)
+		return
+	}
+	p := Problem{e.Doc.Pos(path), path, fmt.Sprintf(format, args...), hint}
+	e.notes, e.skipped, e.skip = append(e.notes, p), append(e.skipped, p), true
 }
 
 // refuse records a field that is in the way, at its place in the file.
@@ -103,17 +179,20 @@ func (e *exporter) refuse(path, hint, format string, args ...any) {
 	e.problems = append(e.problems, Problem{e.Doc.Pos(path), path, fmt.Sprintf(format, args...), hint})
 }
 
-// no refuses a field of the rule that the target does not know.
+// no records a field of the rule that the target does not know.
 func (e *exporter) no(field, format string, args ...any) {
 	hint := ""
 	if w := e.rule.Workflow; w != nil && e.target != "gh" && e.file.Repository.Host() == "github.com" &&
 		w.Environment == "" {
 		hint = "`--to gh` can express it"
 	}
-	e.refuse(e.at+"."+field, hint, "%s cannot express %s", e.target, fmt.Sprintf(format, args...))
+	e.cannot(e.at+"."+field, hint, "%s cannot express %s", e.target, fmt.Sprintf(format, args...))
 }
 
 func (e *exporter) comment(format string, args ...any) {
+	if e.text {
+		return
+	}
 	fmt.Fprintf(&e.out, "# "+format+"\n", args...)
 }
 
@@ -134,7 +213,7 @@ func (e *exporter) head() {
 func (e *exporter) common() {
 	r, f := e.rule, e.file
 	if r.GitHubRelease {
-		e.no("github-release", "an attestation of GitHub's about a release")
+		e.leave(e.at+".github-release", "", "%s cannot express an attestation of GitHub's about a release", e.target)
 	}
 	if r.Approvals != nil {
 		e.no("approvals", "approvals of the very digests")
@@ -150,14 +229,24 @@ func (e *exporter) common() {
 			e.refuse(fmt.Sprintf("revoked[%d]", i), "", "the rule %s is revoked", r.Name)
 		}
 	}
+	e.known()
+}
+
+// known refuses a tag that is yanked, and one that evidence would not show.
+func (e *exporter) known() {
+	r, f := e.rule, e.file
 	// A tag is known only where it is the ref that a certificate must name.
 	tag, known := strings.CutPrefix(e.ref(), "refs/tags/")
 	if e.Tag != "" && (!known || tag != e.Tag) && r.Tags.Any() {
 		e.refuse(e.at+".tags", "leave out --tag", "%s cannot tell which tag this evidence is about", e.target)
 	}
 	for i, y := range f.Yanked {
-		if y.Tag == "" || y.Tag == tag || !known {
-			e.refuse(fmt.Sprintf("yanked[%d]", i), "", "%s cannot leave out what is yanked", e.target)
+		path := fmt.Sprintf("yanked[%d]", i)
+		switch {
+		case known && y.Tag == tag:
+			e.refuse(path, "", "%s cannot leave out what is yanked", e.target)
+		case y.Tag == "" || !known:
+			e.cannot(path, "", "%s cannot leave out what is yanked", e.target)
 		}
 	}
 }
@@ -201,8 +290,8 @@ func (e *exporter) keys() []policy.Key {
 	})
 }
 
-// people refuses what a target that knows names and keys only cannot express,
-// and returns those of the rule.
+// people records what a target that knows names and keys only does not check, and returns those
+// of the rule; for a workflow none.
 func (e *exporter) people() ([]policy.Principal, []policy.Key) {
 	if w := e.rule.Workflow; w != nil {
 		e.workflow(w)
@@ -222,14 +311,15 @@ func (e *exporter) people() ([]policy.Principal, []policy.Key) {
 			e.no(fmt.Sprintf("keys[%d]", i), "a key of which only the digest is known")
 		}
 	}
+	keys = slices.DeleteFunc(keys, func(k policy.Key) bool { return k.PEM == "" })
 	if len(ids)+len(keys) == 0 && !e.rule.GitHubRelease {
 		e.refuse(e.at, "", "everybody whom the rule %s names is revoked", e.rule.Name)
 	}
 	return ids, keys
 }
 
-// workflow refuses a workflow for targets that compare the certificate's name
-// and the extensions .1 to .6 only.
+// workflow records what targets do not check that compare the certificate's name and the
+// extensions .1 to .6 only.
 func (e *exporter) workflow(w *policy.Workflow) {
 	e.no("caller", "which workflow called the one that signed (.18)")
 	if w.Runner != "any" {

@@ -142,7 +142,7 @@ func TestRefusals(t *testing.T) {
 		if c.want == nil {
 			c.want = []string{"release[1].github-release"}
 		}
-		out, err := Export(c.to, Request{Doc: parse(t, text), Tag: c.tag, Artifact: c.artifact, Now: now()})
+		out, err := Export(c.to, Request{Doc: parse(t, text), Tag: c.tag, Artifact: c.artifact, Now: now(), Strict: true})
 		var r *Refusal
 		if !errors.As(err, &r) || out != "" {
 			t.Errorf("%s of %s: %v, wrote %q", c.to, c.policy, err, out)

@@ -27,7 +27,7 @@ func (e *exporter) gh() {
 		if len(e.rule.Identities) == 0 {
 			field = "keys"
 		}
-		e.refuse(e.at+"."+field, "`--to cosign` can express it", "gh verifies attestations by workflows only")
+		e.leave(e.at+"."+field, "`--to cosign` can express it", "gh verifies attestations by workflows only")
 		return
 	case w == nil:
 		return
@@ -39,12 +39,16 @@ func (e *exporter) gh() {
 		e.no("environment", "the environment (.23): it reads certificates up to .22")
 	}
 	if w.SignerDigest != "" && w.SignerRef == "" {
-		e.refuse(e.at+".signer-ref", "add signer-ref to the rule", "gh needs the signer's whole name, with its ref")
+		e.cannot(e.at+".signer-ref", "add signer-ref to the rule", "gh needs the signer's whole name, with its ref")
 	}
 	ref := e.ref()
 	e.refuseRef(ref)
 	artifact, _ := e.files()
-	e.comment("rule %s, for %s", e.rule.Name, ref)
+	if ref != "" {
+		e.comment("rule %s, for %s", e.rule.Name, ref)
+	} else {
+		e.comment("rule %s", e.rule.Name)
+	}
 	fmt.Fprintf(
 		&e.out,
 		"%sgh attestation verify %s --repo %s",
@@ -55,7 +59,10 @@ func (e *exporter) gh() {
 	if !w.Signer.IsZero() {
 		fmt.Fprintf(&e.out, " --signer-repo %s", quote(w.Signer.Path()))
 	}
-	fmt.Fprintf(&e.out, " --cert-oidc-issuer %s --source-ref %s", quote(w.Issuer), quote(ref))
+	fmt.Fprintf(&e.out, " --cert-oidc-issuer %s", quote(w.Issuer))
+	if ref != "" {
+		fmt.Fprintf(&e.out, " --source-ref %s", quote(ref))
+	}
 	if w.SignerDigest != "" {
 		fmt.Fprintf(&e.out, " --signer-digest %s", w.SignerDigest)
 	}
@@ -71,11 +78,12 @@ func (e *exporter) refuseRef(ref string) {
 	r := e.rule
 	tag, _ := strings.CutPrefix(ref, "refs/tags/")
 	switch own := len(r.Refs.Patterns()) == 0 && !r.Refs.Any(); {
-	case !own && ref == "":
+	case !own && ref == "" && e.Strict:
 		e.no("refs", "more than one ref")
 	case !own && !r.Tags.Any():
 		e.no("tags", "the tag of a release from %s: a package's version names it, which gh does not read", ref)
 	case !own:
+	case ref == "" && !e.Strict:
 	case ref == "":
 		e.refuse(
 			e.at+".tags",
@@ -91,22 +99,37 @@ func (e *exporter) refuseRef(ref string) {
 // jq returns the expression that an array of verified attestations must satisfy.
 func (e *exporter) jq(w *policy.Workflow, ref string) string {
 	repo := e.file.Repository
-	signer, signerRef := repo, ref
+	signer, run := repo, str(ref)
 	if !w.Signer.IsZero() {
 		signer = w.Signer
 	}
+	isRef := "$c.sourceRepositoryRef == " + run
+	if ref == "" {
+		run = `($c.sourceRepositoryRef // "")`
+		isRef = run + " | test(" + str(`\A(?:`+e.refExpression()+`)\z`) + ")"
+	}
+	signerRef := run
 	if w.SignerRef != "" {
-		signerRef = w.SignerRef
+		signerRef = str(w.SignerRef)
+	}
+	isSigner := fmt.Sprintf("($c.subjectAlternativeName | is(%s; %s + %s))", str(signer.String()), str("/"+w.Path+"@"),
+		signerRef)
+	if w.SignerRef == "" && w.SignerDigest != "" { // what follows is how the caller named the commit
+		isSigner = fmt.Sprintf(
+			"($c.subjectAlternativeName | begins(%s; %s))",
+			str(signer.String()),
+			str("/"+w.Path+"@"),
+		)
 	}
 	conds := []string{
 		"$c.certificateIssuer == " + str(publicGoodCA),
 		`any($r.verifiedTimestamps[]?; .type == "Tlog")`,
 		"$c.issuer == " + str(w.Issuer),
 		fmt.Sprintf(`($c.sourceRepositoryURI | is(%s; ""))`, str(repo.String())),
-		fmt.Sprintf("($c.subjectAlternativeName | is(%s; %s))", str(signer.String()), str("/"+w.Path+"@"+signerRef)),
+		isSigner,
 		"$c.buildSignerURI == $c.subjectAlternativeName",
-		fmt.Sprintf("($c.buildConfigURI | is(%s; %s))", str(repo.String()), str("/"+w.Caller+"@"+ref)),
-		"$c.sourceRepositoryRef == " + str(ref),
+		fmt.Sprintf("($c.buildConfigURI | is(%s; %s + %s))", str(repo.String()), str("/"+w.Caller+"@"), run),
+		"(" + isRef + ")",
 		fmt.Sprintf("any(%s; . == $c.buildTrigger)", strings.Join(quoted(w.Triggers), ", ")),
 	}
 	if w.SignerDigest != "" {
@@ -135,8 +158,13 @@ func (e *exporter) jq(w *policy.Workflow, ref string) string {
 			),
 		)
 	}
+	begins := ""
+	if strings.Contains(isSigner, "begins") {
+		begins = `def begins($repo; $rest): type == "string" and (.[:($repo | length)] | ascii_downcase) == $repo ` +
+			`and (.[($repo | length):] | startswith($rest)); `
+	}
 	return `def is($repo; $rest): type == "string" and (.[:($repo | length)] | ascii_downcase) == $repo ` +
-		`and .[($repo | length):] == $rest; ` +
+		`and .[($repo | length):] == $rest; ` + begins +
 		"if any(.[]; .attestation as $a | .verificationResult as $r | $r.signature.certificate as $c | " + strings.Join(
 		conds,
 		" and ",

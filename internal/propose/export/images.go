@@ -14,8 +14,9 @@ import (
 // whole. https://docs.sigstore.dev/policy-controller/overview/
 func (e *exporter) policyController() {
 	type identity struct {
-		Issuer  string `yaml:"issuer"`
-		Subject string `yaml:"subject"`
+		Issuer        string `yaml:"issuer"`
+		Subject       string `yaml:"subject,omitempty"`
+		SubjectRegExp string `yaml:"subjectRegExp,omitempty"`
 	}
 	type keyless struct {
 		URL        string     `yaml:"url"`
@@ -44,7 +45,17 @@ func (e *exporter) policyController() {
 	var authorities []authority
 	for i, p := range ids {
 		authorities = append(authorities, authority{Name: fmt.Sprintf("identity-%d", i+1), CTLog: url{rekorURL},
-			Keyless: &keyless{fulcioURL, []identity{{p.Issuer, p.Value}}}})
+			Keyless: &keyless{fulcioURL, []identity{{Issuer: p.Issuer, Subject: p.Value}}}})
+	}
+	if w := e.rule.Workflow; w != nil && !e.Strict {
+		e.allowsTag()
+		e.no("triggers", "the event that started the run (.20)")
+		if ofOthers(w) {
+			e.leave(e.at+".workflow", "`--to kyverno` can express it",
+				"%s cannot tell who called %s, a workflow that others call, too", e.target, w.Path)
+		}
+		authorities = append(authorities, authority{Name: "workflow", CTLog: url{rekorURL},
+			Keyless: &keyless{fulcioURL, []identity{{Issuer: w.Issuer, SubjectRegExp: e.signerExpression(w)}}}})
 	}
 	for i, k := range keys {
 		authorities = append(
@@ -67,9 +78,11 @@ func (e *exporter) kyverno() {
 		URL string `yaml:"url"`
 	}
 	type keyless struct {
-		Subject string `yaml:"subject"`
-		Issuer  string `yaml:"issuer"`
-		Rekor   url    `yaml:"rekor"`
+		Subject       string            `yaml:"subject,omitempty"`
+		SubjectRegExp string            `yaml:"subjectRegExp,omitempty"`
+		Issuer        string            `yaml:"issuer"`
+		Extensions    map[string]string `yaml:"additionalExtensions,omitempty"`
+		Rekor         url               `yaml:"rekor"`
 	}
 	type static struct {
 		PublicKeys string `yaml:"publicKeys"`
@@ -106,7 +119,13 @@ func (e *exporter) kyverno() {
 		if strings.ContainsAny(p.Value+p.Issuer, "*?") {
 			e.no(fmt.Sprintf("identities[%d]", i), "an identity with * or ?, which are wildcards to it")
 		}
-		entries = append(entries, entry{Keyless: &keyless{p.Value, p.Issuer, url{rekorURL}}})
+		entries = append(entries, entry{Keyless: &keyless{Subject: p.Value, Issuer: p.Issuer, Rekor: url{rekorURL}}})
+	}
+	for _, ext := range e.extensions() {
+		w := e.rule.Workflow
+		entries = append(entries, entry{Keyless: &keyless{
+			SubjectRegExp: e.signerExpression(w), Issuer: w.Issuer, Extensions: ext, Rekor: url{rekorURL},
+		}})
 	}
 	for _, k := range keys {
 		entries = append(entries, entry{Keys: &static{pemText(k), url{rekorURL}}})
@@ -122,6 +141,28 @@ func (e *exporter) kyverno() {
 	}}})
 }
 
+// extensions returns for each event of a workflow the extensions by which a controller tells who
+// started its run; a pipeline of GitLab has none of them.
+func (e *exporter) extensions() (out []map[string]string) {
+	w := e.rule.Workflow
+	if w == nil || e.Strict {
+		return nil
+	}
+	e.allowsTag()
+	if !w.IsGitHub() {
+		e.no("triggers", "the event that started the run (.20)")
+		return []map[string]string{nil}
+	}
+	for _, t := range w.Triggers {
+		ext := map[string]string{"githubWorkflowTrigger": t}
+		if ofOthers(w) {
+			ext["githubWorkflowRepository"] = e.file.Repository.Path()
+		}
+		out = append(out, ext)
+	}
+	return out
+}
+
 const (
 	fulcioURL = "https://fulcio.sigstore.dev"
 	rekorURL  = "https://rekor.sigstore.dev"
@@ -133,7 +174,8 @@ const (
 // all.
 func (e *exporter) images(hub string) []string {
 	if e.rule.Artifacts.Any() {
-		e.no("artifacts", `artifacts of any name: it judges images, so list them like "ghcr.io/acme/widget"`)
+		e.leave(e.at+".artifacts", "", "%s cannot express artifacts of any name: it judges images, so list them like "+
+			`"ghcr.io/acme/widget"`, e.target)
 	}
 	var out []string
 	for i, p := range e.rule.Artifacts.Patterns() {
@@ -146,6 +188,9 @@ func (e *exporter) images(hub string) []string {
 			host = hub
 		}
 		out = append(out, host+"/"+path)
+	}
+	if len(out) == 0 && !e.Strict && !e.skip {
+		e.leave(e.at+".artifacts", "", "the rule names no image, and %s judges nothing else", e.target)
 	}
 	return out
 }

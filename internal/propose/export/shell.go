@@ -63,12 +63,15 @@ func (e *exporter) cosign() {
 	switch a := e.rule.Artifacts; {
 	case a.Any():
 	case e.Artifact == "":
-		e.refuse(e.at+".artifacts", "name the file with --artifact", "cosign does not look at names")
+		e.cannot(e.at+".artifacts", "name the file with --artifact", "cosign does not look at names")
 	case !a.Match(filepath.Base(e.Artifact)):
 		e.refuse(e.at+".artifacts", "", "the rule does not allow the name %s", filepath.Base(e.Artifact))
 	}
 	artifact, bundle := e.files()
 	e.comment("rule %s: any one of these", e.rule.Name)
+	if w := e.rule.Workflow; w != nil && !e.Strict {
+		e.cosignWorkflow(w, artifact, bundle)
+	}
 	for _, p := range ids {
 		fmt.Fprintf(
 			&e.out,
@@ -88,6 +91,55 @@ func (e *exporter) cosign() {
 		}
 		fmt.Fprintf(&e.out, "%s%s && printf '%%s\\n' %s > %s.pub && cosign verify-blob --bundle %s --key %s.pub %s\n",
 			e.notExpired(), messageSignature+bundle, strings.Join(lines, " "), k.ID[:16], bundle, k.ID[:16], artifact)
+	}
+}
+
+// cosignWorkflow writes commands for a workflow: for each event that may start it one about a
+// signature over the file, and two about provenance of it.
+func (e *exporter) cosignWorkflow(w *policy.Workflow, artifact, bundle string) {
+	e.allowsTag()
+	identity := fmt.Sprintf(
+		" --certificate-identity-regexp %s --certificate-oidc-issuer %s",
+		quote(e.signerExpression(w)),
+		quote(w.Issuer),
+	)
+	flags := []string{identity}
+	if w.IsGitHub() {
+		flags = nil
+		for _, t := range w.Triggers {
+			flag := identity + " --certificate-github-workflow-trigger " + quote(t)
+			if ofOthers(w) {
+				flag += " --certificate-github-workflow-repository " + quote(e.file.Repository.Path())
+			}
+			flags = append(flags, flag)
+		}
+	} else {
+		e.no("triggers", "the event that started the run (.20)")
+		if ofOthers(w) {
+			e.leave(e.at+".workflow", "", "cosign cannot tell who called %s", w.Path)
+		}
+	}
+	for _, flag := range flags {
+		fmt.Fprintf(
+			&e.out,
+			"%s%s && cosign verify-blob --bundle %s%s %s\n",
+			e.notExpired(),
+			messageSignature+bundle,
+			bundle,
+			flag,
+			artifact,
+		)
+		for _, kind := range []string{"slsaprovenance1", "slsaprovenance"} {
+			fmt.Fprintf(
+				&e.out,
+				"%scosign verify-blob-attestation --type %s --bundle %s%s %s\n",
+				e.notExpired(),
+				kind,
+				bundle,
+				flag,
+				artifact,
+			)
+		}
 	}
 }
 

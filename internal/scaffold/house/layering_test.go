@@ -61,6 +61,10 @@ var may = map[string][]string{
 		"internal/canonical", "internal/clip", "internal/git", "internal/sigstore", "internal/spelling",
 		"internal/strictjson", "policy",
 	},
+	"internal/propose/doctor": {
+		"internal/propose", "internal/propose/binding", "internal/propose/ci", "internal/propose/clone",
+		"internal/propose/settings", "policy",
+	},
 	"internal/rekor": {
 		"internal/canonical", "internal/clip", "internal/sigstore", "internal/strictjson", "internal/web",
 	},
@@ -127,10 +131,10 @@ var may = map[string][]string{
 		"", "internal/airgap", "internal/answers", "internal/bindings", "internal/command", "internal/fetch",
 		"internal/file", "internal/find", "internal/gate", "internal/git", "internal/identity", "internal/jwt",
 		"internal/memory", "internal/propose", "internal/propose/aqua", "internal/propose/binding",
-		"internal/propose/compare", "internal/propose/export", "internal/propose/settings", "internal/rekor",
-		"internal/release", "internal/report", "internal/signlog", "internal/sigstore", "internal/spelling",
-		"internal/token", "internal/trust", "internal/trust/oci", "internal/trust/tuf", "internal/web",
-		"internal/worktree", "oidc", "policy", "policy/chain", "rekorbind",
+		"internal/propose/compare", "internal/propose/doctor", "internal/propose/export",
+		"internal/propose/settings", "internal/rekor", "internal/release", "internal/report", "internal/signlog",
+		"internal/sigstore", "internal/spelling", "internal/token", "internal/trust", "internal/trust/oci",
+		"internal/trust/tuf", "internal/web", "internal/worktree", "oidc", "policy", "policy/chain", "rekorbind",
 	},
 	"internal/trustcli": {
 		"internal/command", "internal/file", "internal/find", "internal/jwt", "internal/report",
