@@ -22,6 +22,7 @@ type packageJSON struct {
 	Private    bool            `json:"private"`
 	Workspaces json.RawMessage `json:"workspaces"`
 	Scripts    map[string]any  `json:"scripts"`
+	NAPI       json.RawMessage `json:"napi"`
 	Publish    struct {
 		Registry string `json:"registry"`
 	} `json:"publishConfig"`
@@ -49,6 +50,9 @@ func npmPackages(c *clone.Clone) (out []Package) {
 	var root packageJSON
 	isRoot := json.Unmarshal(c.Read("package.json"), &root) == nil
 	globs := root.workspaces()
+	if root.NAPI != nil {
+		globs = append(globs, "npm/*") // one for each platform, beside the root
+	}
 	for name, field := range map[string]string{"pnpm-workspace.yaml": "packages", "lerna.json": "packages"} {
 		var doc map[string]any // JSON is YAML
 		if yaml.Unmarshal(c.Read(name), &doc) != nil {
