@@ -354,7 +354,12 @@ func (s *survey) artifacts(r *Rule, c *candidate, pubs []publication) {
 	named := false   // files have names
 	for _, p := range pubs {
 		add(p.names...)
-		r.GuessArtifacts = r.GuessArtifacts || p.guess && len(p.names) > 0
+		if p.guess && len(p.names) > 0 {
+			r.GuessArtifacts = true
+			if p.producer.kind == images {
+				add(s.imagesBeside(c)...) // some that it signs are not known
+			}
+		}
 		if k := p.producer.kind; len(p.names) == 0 {
 			blind = append(blind, k)
 		} else if k != npmPackages && k != images {
@@ -380,7 +385,19 @@ func (s *survey) artifacts(r *Rule, c *candidate, pubs []publication) {
 
 // imageGuess is what other jobs of the same start sign, or else the image that a project on this
 // forge would have.
-func (s *survey) imageGuess(c *candidate) (out []string) {
+func (s *survey) imageGuess(c *candidate) []string {
+	if out := s.imagesBeside(c); len(out) > 0 {
+		return out
+	}
+	host := "ghcr.io/"
+	if s.project.Repository.Host() == "gitlab.com" {
+		host = "registry.gitlab.com/"
+	}
+	return []string{host + strings.ToLower(s.project.Repository.Path())}
+}
+
+// imagesBeside are the images that other jobs of the same start sign.
+func (s *survey) imagesBeside(c *candidate) (out []string) {
 	for _, other := range s.candidates {
 		on, _ := other.effective()
 		for _, p := range on.pubs {
@@ -389,14 +406,7 @@ func (s *survey) imageGuess(c *candidate) (out []string) {
 			}
 		}
 	}
-	if len(out) > 0 {
-		return out
-	}
-	host := "ghcr.io/"
-	if s.project.Repository.Host() == "gitlab.com" {
-		host = "registry.gitlab.com/"
-	}
-	return []string{host + strings.ToLower(s.project.Repository.Path())}
+	return out
 }
 
 // withoutCovered leaves out patterns that another one covers by its beginning.
