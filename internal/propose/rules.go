@@ -154,6 +154,10 @@ func (s *survey) rulesOf(c *candidate, on *occasion, tagged bool, o Options) {
 	if c.file != c.caller {
 		r.Caller = c.caller
 	}
+	if !valid(c.caller) || c.file != "" && !valid(c.file) {
+		s.note(c, "no rule: a policy cannot name that file; rename it in printable ASCII without spaces")
+		return
+	}
 	if c.foreign.Ref != "" && !r.calls(c.foreign) || c.pinned != "" && !r.at(c.pinned) {
 		s.note(c, "question: which commit is %q? Call it by a full commit or tag, or name the file with --workflow",
 			c.foreign.Ref+c.pinned)
