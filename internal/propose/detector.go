@@ -257,7 +257,9 @@ func (d *detector) publication(p *producer, a act) publication {
 func (d *detector) given(a act) (out []string) {
 	texts := slices.Clone(d.job.Inputs)
 	for _, k := range sorted(a.env) {
-		texts = append(texts, a.env[k]...)
+		if k != "COSIGN_REPOSITORY" { // where signatures are stored
+			texts = append(texts, a.env[k]...)
+		}
 	}
 	for _, t := range texts {
 		host, rest, ok := strings.Cut(t, "/")

@@ -3,6 +3,7 @@
 package propose
 
 import (
+	"fmt"
 	"path"
 	"path/filepath"
 	"slices"
@@ -259,6 +260,28 @@ func TestSuggestions(t *testing.T) {
 	}
 	if f = parsed(t, p, Answers{Repository: widget, Expires: a.Expires}); !f.Maintainers.Repository {
 		t.Errorf("%+v", f.Maintainers)
+	}
+}
+
+// TestLimits: what calls itself in many ways ends soon, and is proposed as far as it was read.
+func TestLimits(t *testing.T) {
+	const head = "on: {push: {tags: ['v*']}, workflow_call: {}}\npermissions: {id-token: write}\njobs:\n"
+	const publish = "  z: {runs-on: x, steps: [{run: npm publish}]}\n"
+	calls, scripts := tree{}, tree{release: head + "  z: {steps: [{run: ./s0.sh}, {run: npm publish}]}\n"}
+	for i := range 7 {
+		var jobs strings.Builder
+		for k := range 30 {
+			fmt.Fprintf(&jobs, "  j%d: {uses: ./.github/workflows/c%d.yml}\n", k, i+1)
+		}
+		calls[fmt.Sprintf(".github/workflows/c%d.yml", i)] = head + jobs.String() + publish
+		scripts[fmt.Sprintf("s%d.sh", i)] = strings.Repeat(fmt.Sprintf("./s%d.sh\n", i+1), 60)
+	}
+	for what, files := range map[string]tree{"calls": calls, "scripts": scripts} {
+		begin := time.Now()
+		got := From(Project{Repository: widget, Default: "main", Tags: []string{"v1.0.0"}, Files: files}, Options{})
+		if took := time.Since(begin); len(got.Rules) == 0 || took > 20*time.Second {
+			t.Errorf("%s: %d rules after %s", what, len(got.Rules), took)
+		}
 	}
 }
 

@@ -154,6 +154,10 @@ func (s *survey) rulesOf(c *candidate, on *occasion, tagged bool, o Options) {
 	if c.file != c.caller {
 		r.Caller = c.caller
 	}
+	if !valid(c.caller) || c.file != "" && !valid(c.file) {
+		s.note(c, "no rule: a policy cannot name that file; rename it in printable ASCII without spaces")
+		return
+	}
 	if c.foreign.Ref != "" && !r.calls(c.foreign) || c.pinned != "" && !r.at(c.pinned) {
 		s.note(c, "question: which commit is %q? Call it by a full commit or tag, or name the file with --workflow",
 			c.foreign.Ref+c.pinned)
@@ -354,7 +358,12 @@ func (s *survey) artifacts(r *Rule, c *candidate, pubs []publication) {
 	named := false   // files have names
 	for _, p := range pubs {
 		add(p.names...)
-		r.GuessArtifacts = r.GuessArtifacts || p.guess && len(p.names) > 0
+		if p.guess && len(p.names) > 0 {
+			r.GuessArtifacts = true
+			if p.producer.kind == images {
+				add(s.imagesBeside(c)...) // some that it signs are not known
+			}
+		}
 		if k := p.producer.kind; len(p.names) == 0 {
 			blind = append(blind, k)
 		} else if k != npmPackages && k != images {
@@ -380,7 +389,19 @@ func (s *survey) artifacts(r *Rule, c *candidate, pubs []publication) {
 
 // imageGuess is what other jobs of the same start sign, or else the image that a project on this
 // forge would have.
-func (s *survey) imageGuess(c *candidate) (out []string) {
+func (s *survey) imageGuess(c *candidate) []string {
+	if out := s.imagesBeside(c); len(out) > 0 {
+		return out
+	}
+	host := "ghcr.io/"
+	if s.project.Repository.Host() == "gitlab.com" {
+		host = "registry.gitlab.com/"
+	}
+	return []string{host + strings.ToLower(s.project.Repository.Path())}
+}
+
+// imagesBeside are the images that other jobs of the same start sign.
+func (s *survey) imagesBeside(c *candidate) (out []string) {
 	for _, other := range s.candidates {
 		on, _ := other.effective()
 		for _, p := range on.pubs {
@@ -389,14 +410,7 @@ func (s *survey) imageGuess(c *candidate) (out []string) {
 			}
 		}
 	}
-	if len(out) > 0 {
-		return out
-	}
-	host := "ghcr.io/"
-	if s.project.Repository.Host() == "gitlab.com" {
-		host = "registry.gitlab.com/"
-	}
-	return []string{host + strings.ToLower(s.project.Repository.Path())}
+	return out
 }
 
 // withoutCovered leaves out patterns that another one covers by its beginning.

@@ -15,8 +15,10 @@ import (
 	"github.com/repopolicy/repopolicy/internal/propose/names"
 )
 
-// maxFollowed is how deep scripts are followed that call each other.
-const maxFollowed = 5
+const (
+	maxFollowed = 5   // how deep scripts are followed that call each other
+	maxScripts  = 500 // of one job
+)
 
 // command is one command that a step runs, also by a script of the clone.
 type command struct {
@@ -30,6 +32,7 @@ type command struct {
 type follower struct {
 	clone *clone.Clone
 	seen  map[string]bool
+	done  int // scripts that were followed
 }
 
 // commands returns what a step runs.
@@ -65,7 +68,7 @@ func (f *follower) behind(words []string, dir string, depth int) (out []command)
 		return nil
 	}
 	for _, script := range f.scripts(words, dir) {
-		if f.seen[script.name] {
+		if f.done++; f.seen[script.name] || f.done > maxScripts {
 			continue
 		}
 		f.seen[script.name] = true

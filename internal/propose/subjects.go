@@ -14,7 +14,15 @@ import (
 // npmNames returns the packages of the manifests, and scoped ones that the command itself names.
 func npmNames(d *detector, a act) []string {
 	out := d.catalog.NPMPatterns()
-	for _, line := range strings.Split(a.step.Run, "\n") {
+	lines := strings.Split(a.step.Run, "\n")
+	for _, s := range d.job.Steps {
+		for line := range strings.Lines(s.Run) {
+			if strings.Contains(line, ".name=") { // jq gives a package another name
+				lines = append(lines, line)
+			}
+		}
+	}
+	for _, line := range lines {
 		if strings.Contains(line, "install") || strings.Contains(line, "npm i ") {
 			continue
 		}

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/repopolicy/repopolicy/internal/file"
@@ -67,12 +68,15 @@ func (w *Tree) Read(name string, limit int64) ([]byte, error) {
 	return data, err
 }
 
-// Names returns the names in a directory, none if it cannot be read.
-func (w *Tree) Names(dir string) (out []string) {
-	entries, _ := fs.ReadDir(w.root.FS(), dir)
-	for _, e := range entries {
-		out = append(out, e.Name())
+// Names returns the sorted names in a directory; none if it cannot be read or is a link.
+func (w *Tree) Names(dir string) []string {
+	f, err := file.OpenDirIn(w.root, dir) // which does not wait for a pipe
+	if err != nil {
+		return nil
 	}
+	defer f.Close()
+	out, _ := f.Readdirnames(-1)
+	slices.Sort(out)
 	return out
 }
 

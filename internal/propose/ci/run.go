@@ -54,8 +54,10 @@ type Step struct {
 	Unsure    string // its condition, if that was not decided
 }
 
-// maxCalls is how deep workflows and actions may call each other.
-const maxCalls = 6
+const (
+	maxCalls  = 6   // how deep workflows and actions may call each other
+	maxCalled = 500 // workflows and actions that one run calls
+)
 
 // Repository is what conditions ask about the repository.
 type Repository struct {
@@ -68,6 +70,7 @@ type Reader struct {
 	clone  *clone.Clone
 	repo   Repository
 	Files  []*Workflow // in the order of their names
+	called int         // workflows and actions, by the run
 	asked  bool        // a condition asked for the tag of the run
 	inText bool        // the text of a step is filled in
 }
@@ -116,7 +119,7 @@ type frame struct {
 // Jobs returns the jobs that a start of a workflow may reach, and whether that depends on which
 // tag the run is for.
 func (r *Reader) Jobs(w *Workflow, start Start) (jobs []Job, depends bool) {
-	r.asked = false
+	r.asked, r.called = false, 0
 	f := &frame{Reader: r, start: start, caller: w.Path, file: w, inputs: w.dispatched(start.Event)}
 	jobs = f.jobs()
 	return jobs, r.asked
@@ -193,7 +196,7 @@ func (f *frame) job(j *job, look scope, unsure []string) []Job {
 		return []Job{out}
 	}
 	if name, ok := localPath(j.uses); ok {
-		if called := f.Reader.file(name); called != nil && f.depth < maxCalls {
+		if called := f.Reader.file(name); called != nil && f.calls(f.depth) {
 			g := &frame{
 				Reader: f.Reader, start: f.start, caller: f.caller, file: called,
 				inputs: called.bound(j.with, look), token: token, unsure: unsure, depth: f.depth + 1,
@@ -215,11 +218,17 @@ func (f *frame) job(j *job, look scope, unsure []string) []Job {
 	return []Job{out}
 }
 
+// calls reports whether a workflow or an action may call one more.
+func (r *Reader) calls(depth int) bool {
+	r.called++
+	return depth < maxCalls && r.called <= maxCalled
+}
+
 // pinned returns the jobs of a workflow of this repository that is called at a ref of its own,
 // which the certificate then names. Its file is taken to be what it is in the clone.
 func (f *frame) pinned(j *job, look scope, unsure []string, token grant, at Foreign) []Job {
 	called := f.Reader.file(at.Path)
-	if called == nil || f.depth >= maxCalls {
+	if called == nil || !f.calls(f.depth) {
 		return nil
 	}
 	g := &frame{
@@ -357,7 +366,7 @@ func (f *frame) steps(
 		if may == maybe {
 			s.Unsure = cond
 		}
-		if dir, ok := localPath(s.Uses); ok && depth < maxCalls {
+		if dir, ok := localPath(s.Uses); ok && f.calls(depth) {
 			out = append(out, f.composite(dir, texts(m.values["with"]), look, j, merged, depth)...)
 			continue
 		}

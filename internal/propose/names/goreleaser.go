@@ -30,6 +30,7 @@ type config struct {
 	Builds      []section `yaml:"builds"`
 	Archives    []section `yaml:"archives"`
 	Checksum    section   `yaml:"checksum"`
+	Source      section   `yaml:"source"`
 	NFPMs       []section `yaml:"nfpms"`
 	Signs       []signer  `yaml:"signs"`
 	BinarySigns []signer  `yaml:"binary_signs"`
@@ -54,6 +55,7 @@ type section struct {
 	Repository   string   `yaml:"repository"`
 	Repositories []string `yaml:"repositories"`
 	Bare         bool     `yaml:"bare"`
+	Enabled      bool     `yaml:"enabled"`
 }
 
 type signer struct {
@@ -127,7 +129,7 @@ func (s signer) keyless() bool {
 func (g *GoReleaser) files(doc *config) {
 	var binaries []string
 	for _, b := range doc.Builds {
-		binaries = append(binaries, firstOf(b.Binary, b.ID))
+		binaries = append(binaries, resolve(firstOf(b.Binary, b.ID, "{{ .ProjectName }}"), g.Project, ""))
 	}
 	if len(binaries) == 0 {
 		binaries = []string{g.Project}
@@ -145,6 +147,9 @@ func (g *GoReleaser) files(doc *config) {
 			}
 		}
 		g.add(template, binaries, true)
+	}
+	if doc.Source.Enabled {
+		g.add(firstOf(doc.Source.NameTemplate, "{{ .ProjectName }}-{{ .Version }}"), binaries, true)
 	}
 	for _, n := range doc.NFPMs {
 		g.add(firstOf(n.FileTemplate, n.PackageName, "{{ .ProjectName }}")+"{{ .Version }}", binaries, true)
@@ -169,10 +174,10 @@ func (g *GoReleaser) add(template string, binaries []string, more bool) {
 // resolve puts the project and a binary into a template, and a star for everything else.
 func resolve(template, project, binary string) string {
 	var b strings.Builder
-	depth := 0 // of {{ if }}
+	depth, trims := 0, false // of {{ if }}; whether -}} takes away the space that follows
 	for {
 		before, rest, found := strings.Cut(template, "{{")
-		if depth == 0 {
+		if before = trimmed(before, trims, strings.HasPrefix(rest, "-")); depth == 0 {
 			b.WriteString(before)
 		}
 		if !found {
@@ -183,7 +188,7 @@ func resolve(template, project, binary string) string {
 			b.WriteByte('*')
 			break
 		}
-		template = after
+		template, trims = after, strings.HasSuffix(action, "-")
 		action = strings.TrimSpace(strings.Trim(action, "- "))
 		switch {
 		case strings.HasPrefix(action, "if "), strings.HasPrefix(action, "range "), strings.HasPrefix(action, "with "):
@@ -205,6 +210,18 @@ func resolve(template, project, binary string) string {
 		out = strings.ReplaceAll(out, "**", "*")
 	}
 	return out
+}
+
+// trimmed is text of a template without the space that the markers beside it take away.
+func trimmed(text string, left, right bool) string {
+	const space = " \t\r\n"
+	if left {
+		text = strings.TrimLeft(text, space)
+	}
+	if right {
+		text = strings.TrimRight(text, space)
+	}
+	return text
 }
 
 func (g *GoReleaser) images(doc *config) {

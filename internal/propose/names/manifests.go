@@ -22,6 +22,7 @@ type packageJSON struct {
 	Private    bool            `json:"private"`
 	Workspaces json.RawMessage `json:"workspaces"`
 	Scripts    map[string]any  `json:"scripts"`
+	NAPI       json.RawMessage `json:"napi"`
 	Publish    struct {
 		Registry string `json:"registry"`
 	} `json:"publishConfig"`
@@ -48,7 +49,24 @@ func (p *packageJSON) workspaces() (out []string) {
 func npmPackages(c *clone.Clone) (out []Package) {
 	var root packageJSON
 	isRoot := json.Unmarshal(c.Read("package.json"), &root) == nil
+	globs := npmGlobs(c, &root)
+	for _, name := range c.Find(called("package.json")) {
+		dir := path.Dir(name)
+		inside := dir == "." || (globs == nil && (!isRoot || root.Private || root.Name == "")) || matchesDir(globs, dir)
+		var p packageJSON
+		if inside && json.Unmarshal(c.Read(name), &p) == nil && p.Name != "" {
+			out = append(out, Package{p.Name, dir, p.Private || p.elsewhere()})
+		}
+	}
+	return out
+}
+
+// npmGlobs returns where packages lie beside the root: workspaces, and one for each platform.
+func npmGlobs(c *clone.Clone, root *packageJSON) []string {
 	globs := root.workspaces()
+	if root.NAPI != nil {
+		globs = append(globs, "npm/*")
+	}
 	for name, field := range map[string]string{"pnpm-workspace.yaml": "packages", "lerna.json": "packages"} {
 		var doc map[string]any // JSON is YAML
 		if yaml.Unmarshal(c.Read(name), &doc) != nil {
@@ -61,15 +79,7 @@ func npmPackages(c *clone.Clone) (out []Package) {
 			}
 		}
 	}
-	for _, name := range c.Find(called("package.json")) {
-		dir := path.Dir(name)
-		inside := dir == "." || (globs == nil && (!isRoot || root.Private || root.Name == "")) || matchesDir(globs, dir)
-		var p packageJSON
-		if inside && json.Unmarshal(c.Read(name), &p) == nil && p.Name != "" {
-			out = append(out, Package{p.Name, dir, p.Private || p.elsewhere()})
-		}
-	}
-	return out
+	return globs
 }
 
 // matchesDir reports whether a directory is one of those that globs of workspaces name.

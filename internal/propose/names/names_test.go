@@ -45,6 +45,20 @@ func TestGoReleaser(t *testing.T) {
 				"checksum: {name_template: '{{ .ProjectName }}.sums'}", "a-* b-* x.sums", "", "",
 		},
 		{"binaries", "archives: [{formats: [binary]}]\nbuilds: [{binary: a}]", "a_* mod_*_checksums.txt", "", ""},
+		{
+			"binaries with a template", "archives: [{formats: [binary], name_template: '{{ .Binary }}'}]\n" +
+				"builds: [{binary: 'a-{{ .Os }}'}, {binary: '{{ .ProjectName }}-{{ .Arch }}'}, {}]",
+			"a-* mod-* mod* mod_*_checksums.txt", "", "",
+		},
+		{
+			"space that markers trim", "archives: [{name_template: \"{{ .ProjectName -}} \\n _\\n {{- title .Os }}\"}]",
+			"mod_* mod_*_checksums.txt", "", "",
+		},
+		{"the source", "source: {enabled: true}", "mod_* mod-* mod_*_checksums.txt", "", ""},
+		{
+			"the source, named", "source: {enabled: true, name_template: 's-{{ .Tag }}'}",
+			"mod_* s-* mod_*_checksums.txt", "", "",
+		},
 		{"nothing but a template", "archives: [{name_template: '{{ .Version }}'}]\nchecksum: {name_template: s}", "s",
 			"", ""},
 		{"packages", "nfpms: [{package_name: p}]\nchecksum: {name_template: s}", "mod_* p* s", "", ""},
@@ -127,6 +141,22 @@ func TestManifests(t *testing.T) {
 	}
 	if got := Script(clone.New(tree{"package.json": `{"scripts": {"a": "b"}}`}), "x", "a"); got != "b" {
 		t.Error(got)
+	}
+}
+
+// TestNPMPackages: which packages of a clone belong to the project.
+func TestNPMPackages(t *testing.T) {
+	const platform = `{"name": "@a/b-linux"}`
+	for what, c := range map[string]struct{ root, want string }{
+		"alone":            {`{"name": "b"}`, "pkg:npm/b@*"},
+		"native platforms": {`{"name": "b", "napi": {"binaryName": "b"}}`, "pkg:npm/b@* pkg:npm/%40a/b-linux@*"},
+		"workspaces":       {`{"name": "b", "workspaces": ["x/*"]}`, "pkg:npm/b@*"},
+	} {
+		files := tree{"package.json": c.root, "npm/linux/package.json": platform, "other/package.json": `{"name": "o"}`}
+		got := strings.Join(Read(clone.New(files), "acme", "widget").NPMPatterns(), " ")
+		if got != c.want {
+			t.Errorf("%s: %s", what, got)
+		}
 	}
 }
 
