@@ -29,7 +29,8 @@ var tokenTime = time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
 func tokenOf(t testing.TB, change map[string]any) string {
 	t.Helper()
 	claims := map[string]any{
-		"iss": "https://token.actions.githubusercontent.com", "sub": "repo:acme/widget:ref:refs/heads/main", "aud": "sigstore",
+		"iss": "https://token.actions.githubusercontent.com", "sub": "repo:acme/widget:ref:refs/heads/main",
+		"aud": "sigstore",
 		"exp": tokenTime.Add(5 * time.Minute).Unix(), "repository_visibility": "public",
 	}
 	maps.Copy(claims, change)
@@ -108,8 +109,14 @@ func noGet(t *testing.T) func(context.Context, string, string) ([]byte, error) {
 // TestAmbientVariable: SIGSTORE_ID_TOKEN, as GitLab's id_tokens sets it.
 func TestAmbientVariable(t *testing.T) {
 	for name, good := range map[string]string{
-		"github":          tokenOf(t, nil),
-		"gitlab":          tokenOf(t, map[string]any{"iss": "https://gitlab.com", "sub": "project_path:acme/widget:ref_type:branch:ref:main", "project_visibility": "public", "repository_visibility": nil}),
+		"github": tokenOf(t, nil),
+		"gitlab": tokenOf(
+			t,
+			map[string]any{
+				"iss": "https://gitlab.com", "sub": "project_path:acme/widget:ref_type:branch:ref:main",
+				"project_visibility": "public", "repository_visibility": nil,
+			},
+		),
 		"two audiences":   tokenOf(t, map[string]any{"aud": []string{"npm", "sigstore"}}),
 		"within the skew": tokenOf(t, map[string]any{"exp": tokenTime.Add(-maxClockSkew).Unix() + 1}),
 		"half a second":   tokenOf(t, map[string]any{"exp": float64(tokenTime.Unix()) + 0.5}),
@@ -142,10 +149,8 @@ func TestAmbientVariable(t *testing.T) {
 		"no address":   env(envRequestToken, "x"),
 		"empty values": env(envToken, "", envRequestURL, "", envRequestToken, "x"),
 	} {
-		if got, err := Ambient(t.Context(), Surroundings{Getenv: e, Get: noGet(t)}, "sigstore", tokenTime); !errors.Is(
-			err, ErrNoToken,
-		) ||
-			got != "" {
+		got, err := Ambient(t.Context(), Surroundings{Getenv: e, Get: noGet(t)}, "sigstore", tokenTime)
+		if !errors.Is(err, ErrNoToken) || got != "" {
 			t.Errorf("%s: %q %v", name, got, err)
 		}
 	}
@@ -220,9 +225,15 @@ func TestAmbientRequest(t *testing.T) {
 			t.Errorf("%s: the message has a token: %v", name, err)
 		}
 	}
-	for _, address := range []string{"http://token.example/x", "token.example", "\x00", "ftp://token.example/", "https://u:p@token.example/", "file:///etc/passwd"} {
-		if got, err := Ambient(t.Context(), Surroundings{Getenv: env(envRequestURL, address, envRequestToken, bearer), Get: noGet(t)}, "sigstore", tokenTime); err == nil ||
-			got != "" {
+	for _, address := range []string{
+		"http://token.example/x", "token.example", "\x00", "ftp://token.example/", "https://u:p@token.example/",
+		"file:///etc/passwd",
+	} {
+		got, err := Ambient(
+			t.Context(), Surroundings{Getenv: env(envRequestURL, address, envRequestToken, bearer), Get: noGet(t)}, "sigstore",
+			tokenTime,
+		)
+		if err == nil || got != "" {
 			t.Errorf("%q was asked", address)
 		}
 	}
@@ -292,7 +303,8 @@ func FuzzClaims(f *testing.F) {
 		}
 		got, err := Ambient(t.Context(), Surroundings{Getenv: env(envToken, token), Get: nil}, "sigstore", tokenTime)
 		if err == nil &&
-			(got != token || c.Subject == "" || c.Issuer == "" || !c.Expires.Add(maxClockSkew).After(tokenTime) || !strings.Contains(strings.Join(c.Audience, "\n"), "sigstore")) {
+			(got != token || c.Subject == "" || c.Issuer == "" || !c.Expires.Add(maxClockSkew).After(tokenTime) ||
+				!strings.Contains(strings.Join(c.Audience, "\n"), "sigstore")) {
 			t.Fatalf("offered %+v", c)
 		}
 	})
@@ -322,17 +334,33 @@ func TestAmbientSources(t *testing.T) {
 		s    Surroundings
 		want string // "" for an error
 	}{
-		"variable of its own":      {Surroundings{Getenv: env(envOwnToken, own, envToken, other), Get: noGet(t)}, own},
-		"variable by name":         {Surroundings{Getenv: env("MY_TOKEN", own, envOwnToken, other), Get: noGet(t), Variable: "MY_TOKEN"}, own},
-		"named and empty":          {Surroundings{Getenv: env(envToken, own), Get: noGet(t), Variable: "MY_TOKEN"}, ""},
-		"Sigstore's at last":       {Surroundings{Getenv: env(envToken, own), Get: noGet(t)}, own},
-		"CircleCI":                 {Surroundings{Getenv: env("CIRCLECI", "true", envToken, other), Run: prints("circleci", "run", "oidc", "get", "--claims", `{"aud":"repopolicy"}`)}, own},
-		"CircleCI says no":         {Surroundings{Getenv: env("CIRCLECI", "true"), Run: fails}, ""},
-		"Buildkite":                {Surroundings{Getenv: env("BUILDKITE", "true"), Run: prints("buildkite-agent", "oidc", "request-token", "--audience", "repopolicy")}, own},
-		"commands not allowed":     {Surroundings{Getenv: env("BUILDKITE", "true", "CIRCLECI", "true")}, ""},
-		"Google's cloud":           {Surroundings{Getenv: env(envOwnToken, other), Metadata: metadata}, own},
-		"Actions without":          {Surroundings{Getenv: env("GITHUB_ACTIONS", "true"), Get: noGet(t)}, ""},
-		"Actions without, Circle":  {Surroundings{Getenv: env("GITHUB_ACTIONS", "true", "CIRCLECI", "true"), Get: noGet(t), Run: prints("never")}, ""},
+		"variable of its own": {Surroundings{Getenv: env(envOwnToken, own, envToken, other), Get: noGet(t)}, own},
+		"variable by name": {
+			Surroundings{Getenv: env("MY_TOKEN", own, envOwnToken, other), Get: noGet(t), Variable: "MY_TOKEN"}, own,
+		},
+		"named and empty":    {Surroundings{Getenv: env(envToken, own), Get: noGet(t), Variable: "MY_TOKEN"}, ""},
+		"Sigstore's at last": {Surroundings{Getenv: env(envToken, own), Get: noGet(t)}, own},
+		"CircleCI": {
+			Surroundings{
+				Getenv: env("CIRCLECI", "true", envToken, other),
+				Run:    prints("circleci", "run", "oidc", "get", "--claims", `{"aud":"repopolicy"}`),
+			},
+			own,
+		},
+		"CircleCI says no": {Surroundings{Getenv: env("CIRCLECI", "true"), Run: fails}, ""},
+		"Buildkite": {
+			Surroundings{
+				Getenv: env("BUILDKITE", "true"),
+				Run:    prints("buildkite-agent", "oidc", "request-token", "--audience", "repopolicy"),
+			},
+			own,
+		},
+		"commands not allowed": {Surroundings{Getenv: env("BUILDKITE", "true", "CIRCLECI", "true")}, ""},
+		"Google's cloud":       {Surroundings{Getenv: env(envOwnToken, other), Metadata: metadata}, own},
+		"Actions without":      {Surroundings{Getenv: env("GITHUB_ACTIONS", "true"), Get: noGet(t)}, ""},
+		"Actions without, Circle": {
+			Surroundings{Getenv: env("GITHUB_ACTIONS", "true", "CIRCLECI", "true"), Get: noGet(t), Run: prints("never")}, "",
+		},
 		"nothing":                  {Surroundings{Getenv: env(), Get: noGet(t)}, ""},
 		"another audience in it":   {Surroundings{Getenv: env(envOwnToken, tokenOf(t, nil)), Get: noGet(t)}, ""},
 		"Sigstore's for Sigstore":  {Surroundings{Getenv: env(envToken, tokenOf(t, nil)), Get: noGet(t)}, ""},
@@ -351,7 +379,9 @@ func TestAmbientSources(t *testing.T) {
 			t.Error("a job where there is none")
 		}
 	}
-	for _, e := range []func(string) string{env(envOwnToken, own), env("GITHUB_ACTIONS", "true"), env(envRequestURL, "x")} {
+	for _, e := range []func(string) string{
+		env(envOwnToken, own), env("GITHUB_ACTIONS", "true"), env(envRequestURL, "x"),
+	} {
 		if !(Surroundings{Getenv: e}).Offers() {
 			t.Error("no job where there is one")
 		}

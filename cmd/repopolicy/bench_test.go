@@ -15,7 +15,8 @@ import (
 	"time"
 )
 
-const benchDigest = "46d4e2f74c4877316640000a6fdf8a8b59f1e0847667973e9859f774dd31b8f1e0937813b777fb66a2ac67d50540fe34640966eee9fc2ccca387082b4c85cd3c"
+const benchDigest = "46d4e2f74c4877316640000a6fdf8a8b59f1e0847667973e9859f774dd31b8f1" +
+	"e0937813b777fb66a2ac67d50540fe34640966eee9fc2ccca387082b4c85cd3c"
 
 const benchPolicy = `format     = "repopolicy/v1"
 repository = "https://github.com/sigstore/sigstore-js"
@@ -44,7 +45,8 @@ func BenchmarkProcess(b *testing.B) {
 	dir := b.TempDir()
 	build := func(name, pkg string) string {
 		out := filepath.Join(dir, name)
-		if text, err := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", out, pkg).CombinedOutput(); err != nil {
+		text, err := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", out, pkg).CombinedOutput()
+		if err != nil {
 			b.Fatalf("%v\n%s", err, text)
 		}
 		return out
@@ -61,7 +63,10 @@ func BenchmarkProcess(b *testing.B) {
 	if err := os.WriteFile(pol, []byte(benchPolicy), 0o600); err != nil {
 		b.Fatal(err)
 	}
-	const san, issuer = "https://github.com/sigstore/sigstore-js/.github/workflows/release.yml@refs/heads/main", "https://token.actions.githubusercontent.com"
+	const (
+		san    = "https://github.com/sigstore/sigstore-js/.github/workflows/release.yml@refs/heads/main"
+		issuer = "https://token.actions.githubusercontent.com"
+	)
 	programs := []struct {
 		name string
 		args []string

@@ -95,24 +95,53 @@ func TestBudget(t *testing.T) {
 		}
 	}
 	for name, data := range map[string][]byte{
-		"lines beyond the limit":       repeat("1\n", 32*mib),
-		"lines within it":              repeat("1\n", 8*mib-10),
-		"lines of objects":             repeat("{}\n", 5*mib),
-		"a list of numbers":            object("[", "1,", "1]", 15*mib),
-		"a bundle of empty entries":    object(`{"verificationMaterial":{"tlogEntries":[`, "{},", "{}]}}", 4*mib-200),
-		"a thousand such":              repeat(string(object(`{"verificationMaterial":{"tlogEntries":[`, "{},", "{}]}}", 15000))+"\n", 1000),
-		"members":                      []byte("{" + strings.Repeat(`"a":1,`, 2*mib) + `"b":1}`),
-		"nested lists":                 repeat("[", 8*mib),
-		"nested objects":               repeat(`{"a":`, 2*mib),
-		"attestations of nothing":      object(`{"attestations":[`, "[],", "[]]}", 15*mib),
-		"bundles of nothing":           object(`{"attestation_bundles":[`, "{},", `{}],"version":1}`, 15*mib),
-		"a long signature":             object(`{"base64Signature":"`, "AAAA", `","cert":"x","rekorBundle":{"SignedEntryTimestamp":"","Payload":{"body":"e30=","integratedTime":1,"logIndex":1,"logID":"aa"}}}`, 15*mib),
-		"a body of empty objects":      []byte(`{"base64Signature":"AAAA","cert":"x","rekorBundle":{"SignedEntryTimestamp":"","Payload":{"body":"` + base64.StdEncoding.EncodeToString(object(`{"spec":[`, "{},", "{}]}", 3*mib)) + `","integratedTime":1,"logIndex":1,"logID":"aa"}}}`),
-		"a predicate of empty objects": []byte(`{"payloadType":"application/vnd.in-toto+json","signatures":[{"sig":"AA=="}],"payload":"` + base64.StdEncoding.EncodeToString(object(`{"_type":"https://in-toto.io/Statement/v1","predicateType":"x","subject":[{"digest":{"sha256":"`+strings.Repeat("a", 64)+`"}}],"predicate":[`, "{},", "{}]}", 2*mib)) + `"}`),
-		"subjects":                     []byte(`{"payloadType":"application/vnd.in-toto+json","signatures":[{"sig":"AA=="}],"payload":"` + base64.StdEncoding.EncodeToString(object(`{"_type":"https://in-toto.io/Statement/v1","predicateType":"x","subject":[`, `{"digest":{"sha256":"`+strings.Repeat("a", 64)+`"}},`, "{}]}", 2*mib)) + `"}`),
-		"a certificate of a few MiB":   []byte(`{"mediaType":"application/vnd.dev.sigstore.bundle.v0.3+json","verificationMaterial":{"certificate":{"rawBytes":"` + base64.StdEncoding.EncodeToString(repeat("\x30\x84\x00\x20\x00\x00", mib/3)) + `"}},"messageSignature":{}}`),
-		"text that is no JSON":         repeat("x", 15*mib),
-		"quotes":                       repeat(`"`, 15*mib),
+		"lines beyond the limit":    repeat("1\n", 32*mib),
+		"lines within it":           repeat("1\n", 8*mib-10),
+		"lines of objects":          repeat("{}\n", 5*mib),
+		"a list of numbers":         object("[", "1,", "1]", 15*mib),
+		"a bundle of empty entries": object(`{"verificationMaterial":{"tlogEntries":[`, "{},", "{}]}}", 4*mib-200),
+		"a thousand such": repeat(
+			string(object(`{"verificationMaterial":{"tlogEntries":[`, "{},", "{}]}}", 15000))+"\n", 1000,
+		),
+		"members":                 []byte("{" + strings.Repeat(`"a":1,`, 2*mib) + `"b":1}`),
+		"nested lists":            repeat("[", 8*mib),
+		"nested objects":          repeat(`{"a":`, 2*mib),
+		"attestations of nothing": object(`{"attestations":[`, "[],", "[]]}", 15*mib),
+		"bundles of nothing":      object(`{"attestation_bundles":[`, "{},", `{}],"version":1}`, 15*mib),
+		"a long signature": object(
+			`{"base64Signature":"`, "AAAA",
+			`","cert":"x","rekorBundle":{"SignedEntryTimestamp":"","Payload":{"body":"e30=",`+
+				`"integratedTime":1,"logIndex":1,"logID":"aa"}}}`,
+			15*mib,
+		),
+		"a body of empty objects": []byte(
+			`{"base64Signature":"AAAA","cert":"x","rekorBundle":{"SignedEntryTimestamp":"","Payload":{"body":"` +
+				base64.StdEncoding.EncodeToString(object(`{"spec":[`, "{},", "{}]}", 3*mib)) + `","integratedTime":1,` +
+				`"logIndex":1,"logID":"aa"}}}`,
+		),
+		"a predicate of empty objects": []byte(
+			`{"payloadType":"application/vnd.in-toto+json","signatures":[{"sig":"AA=="}],"payload":"` +
+				base64.StdEncoding.EncodeToString(object(
+					`{"_type":"https://in-toto.io/Statement/v1","predicateType":"x","subject":[{"digest":{"sha256":"`+
+						strings.Repeat("a", 64)+`"}}],"predicate":[`,
+					"{},", "{}]}", 2*mib,
+				)) + `"}`,
+		),
+		"subjects": []byte(
+			`{"payloadType":"application/vnd.in-toto+json","signatures":[{"sig":"AA=="}],"payload":"` +
+				base64.StdEncoding.EncodeToString(object(
+					`{"_type":"https://in-toto.io/Statement/v1","predicateType":"x","subject":[`,
+					`{"digest":{"sha256":"`+strings.Repeat("a", 64)+`"}},`, "{}]}", 2*mib,
+				)) + `"}`,
+		),
+		"a certificate of a few MiB": []byte(
+			`{"mediaType":"application/vnd.dev.sigstore.bundle.v0.3+json",` +
+				`"verificationMaterial":{"certificate":{"rawBytes":"` +
+				base64.StdEncoding.EncodeToString(repeat("\x30\x84\x00\x20\x00\x00", mib/3)) +
+				`"}},"messageSignature":{}}`,
+		),
+		"text that is no JSON": repeat("x", 15*mib),
+		"quotes":               repeat(`"`, 15*mib),
 	} {
 		folder := strings.ReplaceAll(name, " ", "-")
 		ending := ".intoto.jsonl"
@@ -159,7 +188,8 @@ func TestBudget(t *testing.T) {
 	for i := range 199 {
 		fmt.Fprintf(
 			&rules,
-			"[[release]]\nname = \"r%d\"\ntags = [\"w*\"]\nartifacts = [\"other_*\"]\nworkflow = \".github/workflows/other.yml\"\nenvironment = \"e%d\"\n",
+			"[[release]]\nname = \"r%d\"\ntags = [\"w*\"]\nartifacts = [\"other_*\"]\n"+
+				"workflow = \".github/workflows/other.yml\"\nenvironment = \"e%d\"\n",
 			i, i,
 		)
 	}
@@ -183,9 +213,8 @@ func TestBudget(t *testing.T) {
 		}
 		r := sigstoretest.Workflow("v1.2.3")
 		r.Statement = []byte(
-			`{"_type":"https://in-toto.io/Statement/v1","predicateType":"https://slsa.dev/provenance/v1","predicate":{},"subject":[` + strings.Join(
-				subjects, ",",
-			) + `]}`,
+			`{"_type":"https://in-toto.io/Statement/v1","predicateType":"https://slsa.dev/provenance/v1","predicate":{},` +
+				`"subject":[` + strings.Join(subjects, ",") + `]}`,
 		)
 		lines.Write(bytes.ReplaceAll(inst.Sign(r), []byte("\n"), nil))
 		lines.WriteByte('\n')

@@ -53,7 +53,8 @@ identities = [{ email = "alice@example.com", issuer = "https://accounts.google.c
 	const repo = "https://github.com/acme/widget"
 	wf := repo + "/.github/workflows/repopolicy.yml@refs/heads/main"
 	bundle := inst.Sign(sigstoretest.Request{
-		Statement: payload, SAN: wf, Issuer: "https://token.actions.githubusercontent.com", Log: sigstoretest.LogV2, TSA: true,
+		Statement: payload, SAN: wf, Issuer: "https://token.actions.githubusercontent.com", Log: sigstoretest.LogV2,
+		TSA: true,
 		Extensions: map[int]string{
 			9: wf, 11: "github-hosted", 12: repo, 14: "refs/heads/main", 15: "1001", 17: "2002", 18: wf,
 			20: "repository_dispatch",

@@ -52,7 +52,8 @@ identities = [{ email = "alice@example.com", issuer = "https://accounts.google.c
 		for _, r := range []sigstoretest.Request{
 			{SAN: "alice@example.com", Issuer: "https://accounts.google.com"},
 			{SAN: wf, Issuer: "https://token.actions.githubusercontent.com", Extensions: map[int]string{
-				9: wf, 11: "github-hosted", 12: repo, 14: "refs/heads/main", 15: "1001", 17: "2002", 18: wf, 20: "repository_dispatch",
+				9: wf, 11: "github-hosted", 12: repo, 14: "refs/heads/main", 15: "1001", 17: "2002", 18: wf,
+				20: "repository_dispatch",
 			}},
 		} {
 			r.Statement, r.At, r.Log, r.TSA = payload, at, sigstoretest.LogV2, true
@@ -88,8 +89,9 @@ func TestEvidenceSchema(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, class := range map[string]policy.Class{
-		"fork.json": policy.ClassOK, "half.json": policy.ClassDeny, "newer.json": policy.ClassInvalid, "hostile.json": policy.ClassDeny,
-		"lie.json": policy.ClassOK, "output-fork.json": policy.ClassOK, "false.json": policy.ClassDeny,
+		"fork.json": policy.ClassOK, "half.json": policy.ClassDeny, "newer.json": policy.ClassInvalid,
+		"hostile.json": policy.ClassDeny,
+		"lie.json":     policy.ClassOK, "output-fork.json": policy.ClassOK, "false.json": policy.ClassDeny,
 	} {
 		args := []string{
 			"evidence", "show", "--format", "json", "--trusted-root", filepath.Join(dir, "trusted_root.json"),

@@ -84,7 +84,8 @@ func fixtures(t testing.TB, dir string) {
 	branch := sigstoretest.Workflow("v1.2.3")
 	branch.Artifact = []byte("from a branch\n")
 	branch.SAN = "https://github.com/acme/widget/.github/workflows/release.yml@refs/heads/main"
-	branch.Extensions[9], branch.Extensions[18], branch.Extensions[14], branch.Extensions[6] = branch.SAN, branch.SAN, "refs/heads/main", "refs/heads/main"
+	branch.Extensions[9], branch.Extensions[18] = branch.SAN, branch.SAN
+	branch.Extensions[14], branch.Extensions[6] = "refs/heads/main", "refs/heads/main"
 	write("bad/widget_branch.tar.gz", branch.Artifact)
 	write("bad/widget_branch.tar.gz.sigstore.json", inst.Sign(branch))
 	hostile := sigstoretest.Request{
@@ -110,7 +111,8 @@ func publish(t testing.TB, inst *sigstoretest.Instance, write func(string, []byt
 	content := []byte("widget 1.2.3, published elsewhere\n")
 	release.Statement = fmt.Appendf(
 		nil,
-		`{"_type":"https://in-toto.io/Statement/v1","predicateType":"https://slsa.dev/provenance/v1","predicate":{},"subject":[{"name":"widget_npm.tar.gz","digest":{"sha256":"%x"}}]}`,
+		`{"_type":"https://in-toto.io/Statement/v1","predicateType":"https://slsa.dev/provenance/v1","predicate":{},`+
+			`"subject":[{"name":"widget_npm.tar.gz","digest":{"sha256":"%x"}}]}`,
 		sha256.Sum256(content),
 	)
 	bundle := inst.Sign(release)
@@ -121,7 +123,8 @@ func publish(t testing.TB, inst *sigstoretest.Instance, write func(string, []byt
 	)
 	write("gh/widget_npm.tar.gz", content)
 	write(fmt.Sprintf("gh/sha256-%x.jsonl", sha256.Sum256(content)), append(bundle, '\n'))
-	const commit = "tree 4b825dc642cb6eb9a060e54bf8d69288fbee4904\nauthor A <a@example.com> 1700000000 +0000\ncommitter A <a@example.com> 1700000000 +0000\n\nrelease\n"
+	const commit = "tree 4b825dc642cb6eb9a060e54bf8d69288fbee4904\nauthor A <a@example.com> 1700000000 +0000\n" +
+		"committer A <a@example.com> 1700000000 +0000\n\nrelease\n"
 	id := fmt.Sprintf("%x", sha1.Sum(fmt.Appendf(nil, "commit %d\x00%s", len(commit), commit)))
 	var object bytes.Buffer
 	w := zlib.NewWriter(&object)

@@ -76,7 +76,9 @@ type Bundle struct {
 // New returns a bundle without content.
 func New() *Bundle {
 	b := &Bundle{}
-	for _, files := range []*map[string][]byte{&b.Files, &b.Pages, &b.Metadata, &b.Targets, &b.BesideMetadata, &b.BesideTargets, &b.Evidence, &b.Logs} {
+	for _, files := range []*map[string][]byte{
+		&b.Files, &b.Pages, &b.Metadata, &b.Targets, &b.BesideMetadata, &b.BesideTargets, &b.Evidence, &b.Logs,
+	} {
 		*files = map[string][]byte{}
 	}
 	return b
@@ -113,10 +115,13 @@ func (b *Bundle) Encode() ([]byte, error) {
 	z := gzip.NewWriter(&buf)
 	w := tar.NewWriter(z)
 	add := func(name string, data []byte) error {
-		if err := w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: 0o644, Size: int64(len(data)), Format: tar.FormatPAX}); err != nil {
+		err := w.WriteHeader(&tar.Header{
+			Typeflag: tar.TypeReg, Name: name, Mode: 0o644, Size: int64(len(data)), Format: tar.FormatPAX,
+		})
+		if err != nil {
 			return err
 		}
-		_, err := w.Write(data)
+		_, err = w.Write(data)
 		return err
 	}
 	if err := add(aboutName, append(head, '\n')); err != nil {
@@ -234,7 +239,8 @@ func checkEntry(h *tar.Header, seen map[string]bool) error {
 	switch {
 	case h.Typeflag != tar.TypeReg:
 		return errors.New("not a regular file")
-	case h.Name == "" || len(h.Name) > maxName || path.IsAbs(h.Name) || path.Clean(h.Name) != h.Name || strings.HasPrefix(h.Name, "../") || strings.ContainsAny(h.Name, "\\:"):
+	case h.Name == "" || len(h.Name) > maxName || path.IsAbs(h.Name) || path.Clean(h.Name) != h.Name ||
+		strings.HasPrefix(h.Name, "../") || strings.ContainsAny(h.Name, "\\:"):
 		return errors.New("not a plain relative name")
 	case strings.ContainsFunc(h.Name, func(r rune) bool { return r <= ' ' || r >= 0x7f }):
 		return errors.New("a name consists of printable ASCII without spaces")

@@ -24,7 +24,8 @@ func sample(t testing.TB) *Bundle {
 		t.Fatal(err)
 	}
 	return &Bundle{
-		Repository: repo, Made: time.Date(2026, 11, 25, 1, 2, 3, 0, time.UTC), Default: "refs/heads/main", Answer: []byte("answer"),
+		Repository: repo, Made: time.Date(2026, 11, 25, 1, 2, 3, 0, time.UTC), Default: "refs/heads/main",
+		Answer: []byte("answer"),
 		BesideMetadata: map[string][]byte{
 			"1.root.json": []byte("another"),
 		}, BesideTargets: map[string][]byte{"ab.directory.json": {}},
@@ -86,7 +87,8 @@ func pack(t testing.TB, entries []entry) []byte {
 	return buf.Bytes()
 }
 
-const aboutText = `{"schema":"` + schema + `","repository":"https://github.com/acme/widget","made":"2026-11-25T01:02:03Z","default":""}`
+const aboutText = `{"schema":"` + schema +
+	`","repository":"https://github.com/acme/widget","made":"2026-11-25T01:02:03Z","default":""}`
 
 func file(name, data string) entry {
 	return entry{tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: 0o644}, data}
@@ -99,29 +101,39 @@ func TestRefused(t *testing.T) {
 		entries []entry
 		want    string
 	}{
-		"nothing":              {nil, "missing"},
-		"no about":             {[]entry{file("evidence/x", "")}, "missing"},
-		"a link":               {[]entry{head, {tar.Header{Typeflag: tar.TypeSymlink, Name: "evidence/x", Linkname: "/etc/passwd"}, ""}}, "regular"},
-		"a hard link":          {[]entry{head, {tar.Header{Typeflag: tar.TypeLink, Name: "evidence/x", Linkname: "about.json"}, ""}}, "regular"},
-		"a directory":          {[]entry{head, {tar.Header{Typeflag: tar.TypeDir, Name: "evidence/"}, ""}}, "regular"},
-		"a device":             {[]entry{head, {tar.Header{Typeflag: tar.TypeChar, Name: "evidence/x"}, ""}}, "regular"},
-		"absolute":             {[]entry{head, file("/etc/passwd", "")}, "relative"},
-		"up":                   {[]entry{head, file("evidence/../../x", "")}, "relative"},
-		"up at once":           {[]entry{head, file("../x", "")}, "relative"},
-		"a drive":              {[]entry{head, file("evidence/c:x", "")}, "relative"},
-		"a backslash":          {[]entry{head, file(`evidence\x`, "")}, "relative"},
-		"a control character":  {[]entry{head, file("evidence/a\nb", "")}, "printable"},
-		"twice":                {[]entry{head, file("evidence/x", "1"), file("evidence/x", "2")}, "twice"},
-		"about twice":          {[]entry{head, head}, "twice"},
-		"another place":        {[]entry{head, file("config/trust.toml", "")}, "place"},
-		"a long name":          {[]entry{head, file("evidence/"+strings.Repeat("x", maxName), "")}, "relative"},
-		"another format":       {[]entry{change("airgap-v1", "airgap-v2")}, "schema"},
-		"an unknown key":       {[]entry{change(`"default"`, `"defaults"`)}, "not known"},
-		"a repository twice":   {[]entry{change(`"made"`, `"repository":"https://github.com/acme/other","made"`)}, "stands twice"},
-		"the same twice":       {[]entry{change(`"made"`, `"repository":"https://github.com/acme/widget","made"`)}, "stands twice"},
-		"twice, escaped":       {[]entry{change(`"made"`, `"r\u0065pository":"https://github.com/acme/other","made"`)}, "stands twice"},
-		"another case":         {[]entry{change(`"repository"`, `"Repository"`)}, "not known"},
-		"twice by case":        {[]entry{change(`"made"`, `"REPOSITORY":"https://github.com/acme/other","made"`)}, "not known"},
+		"nothing":  {nil, "missing"},
+		"no about": {[]entry{file("evidence/x", "")}, "missing"},
+		"a link": {
+			[]entry{head, {tar.Header{Typeflag: tar.TypeSymlink, Name: "evidence/x", Linkname: "/etc/passwd"}, ""}}, "regular",
+		},
+		"a hard link": {
+			[]entry{head, {tar.Header{Typeflag: tar.TypeLink, Name: "evidence/x", Linkname: "about.json"}, ""}}, "regular",
+		},
+		"a directory":         {[]entry{head, {tar.Header{Typeflag: tar.TypeDir, Name: "evidence/"}, ""}}, "regular"},
+		"a device":            {[]entry{head, {tar.Header{Typeflag: tar.TypeChar, Name: "evidence/x"}, ""}}, "regular"},
+		"absolute":            {[]entry{head, file("/etc/passwd", "")}, "relative"},
+		"up":                  {[]entry{head, file("evidence/../../x", "")}, "relative"},
+		"up at once":          {[]entry{head, file("../x", "")}, "relative"},
+		"a drive":             {[]entry{head, file("evidence/c:x", "")}, "relative"},
+		"a backslash":         {[]entry{head, file(`evidence\x`, "")}, "relative"},
+		"a control character": {[]entry{head, file("evidence/a\nb", "")}, "printable"},
+		"twice":               {[]entry{head, file("evidence/x", "1"), file("evidence/x", "2")}, "twice"},
+		"about twice":         {[]entry{head, head}, "twice"},
+		"another place":       {[]entry{head, file("config/trust.toml", "")}, "place"},
+		"a long name":         {[]entry{head, file("evidence/"+strings.Repeat("x", maxName), "")}, "relative"},
+		"another format":      {[]entry{change("airgap-v1", "airgap-v2")}, "schema"},
+		"an unknown key":      {[]entry{change(`"default"`, `"defaults"`)}, "not known"},
+		"a repository twice": {
+			[]entry{change(`"made"`, `"repository":"https://github.com/acme/other","made"`)}, "stands twice",
+		},
+		"the same twice": {[]entry{change(`"made"`, `"repository":"https://github.com/acme/widget","made"`)}, "stands twice"},
+		"twice, escaped": {
+			[]entry{change(`"made"`, `"r\u0065pository":"https://github.com/acme/other","made"`)}, "stands twice",
+		},
+		"another case": {[]entry{change(`"repository"`, `"Repository"`)}, "not known"},
+		"twice by case": {
+			[]entry{change(`"made"`, `"REPOSITORY":"https://github.com/acme/other","made"`)}, "not known",
+		},
 		"a folded letter":      {[]entry{change(`"schema"`, `"\u017fchema"`)}, "not known"},
 		"a default twice":      {[]entry{change(`"default"`, `"default":"refs/heads/main","default"`)}, "stands twice"},
 		"no repository":        {[]entry{change(`"repository":"https://github.com/acme/widget",`, ``)}, "missing"},

@@ -238,7 +238,8 @@ func parseAnswer(data []byte) (*Answer, error) {
 		return nil, errNull
 	case forms != 1:
 		return nil, errors.New("exactly one of keys, absent and split has to be there")
-	case len(doc.Inclusion) > rekor.MaxProofHashes || len(doc.Keys) > MaxAnswerKeys || doc.Split < 0 || doc.Split > 0 && doc.Split <= firstSplit || doc.Split > maxSplit:
+	case len(doc.Inclusion) > rekor.MaxProofHashes || len(doc.Keys) > MaxAnswerKeys || doc.Split < 0 ||
+		doc.Split > 0 && doc.Split <= firstSplit || doc.Split > maxSplit:
 		return nil, errors.New("beyond the limits of an answer")
 	}
 	a := &Answer{

@@ -131,7 +131,10 @@ func TestDirectoryFormats(t *testing.T) {
 	page := plain(t, file)
 	descriptor := string((&answers.Descriptor{URL: "https://directory.example", Key: vkey(t), Witnesses: ""}).Bytes())
 	lie := string(
-		(&bindings.Lie{Directory: "https://directory.example", Repository: bindtest.Locator(t, bindtest.Widget), Answer: []byte("x"), Pages: nil, Bundle: []byte("{}"), Why: "why"}).Bytes(),
+		(&bindings.Lie{
+			Directory: "https://directory.example", Repository: bindtest.Locator(t, bindtest.Widget), Answer: []byte("x"),
+			Pages: nil, Bundle: []byte("{}"), Why: "why",
+		}).Bytes(),
 	)
 	read := map[string]func(text string) error{
 		"directory-v1.json":        func(s string) error { _, err := answers.ParseDescriptor([]byte(s)); return err },
@@ -158,7 +161,8 @@ func TestDirectoryFormats(t *testing.T) {
 		}
 	}
 	for schema, text := range map[string]string{
-		"directory-v1.json": descriptor, "directory-leaf-v1.json": string(a.Leaf), "directory-answer-v1.json": answer, "directory-page-v1.json": page, "directory-lie-v1.json": lie,
+		"directory-v1.json": descriptor, "directory-leaf-v1.json": string(a.Leaf), "directory-answer-v1.json": answer,
+		"directory-page-v1.json": page, "directory-lie-v1.json": lie,
 	} {
 		both(schema, schema, text, true, false)
 		both("a key more", schema, strings.Replace(text, "{", `{"x":1,`, 1), false, false)
@@ -203,21 +207,30 @@ func TestDirectoryFormats(t *testing.T) {
 		"no body":                   {answer, `"body":"{\"a\":\"<b>\"}",`, ``, false},
 		"body and entry":            {answer, `"body"`, `"entry":{},"body"`, false},
 		"no path":                   {absence, `"path":[`, `"path":null,"x":[`, false},
-		"a null path":               {answer, answer[strings.Index(answer, `"path":[`) : strings.Index(answer, `"path":[`)+strings.Index(answer[strings.Index(answer, `"path":[`):], "]")+1], `"path":null`, false},
-		"a null proof":              {answer, `"inclusion":[]`, `"inclusion":null`, false},
-		"with a space":              {answer, `"index":4`, `"index": 4`, true},
-		"another order":             {answer, `"index":4,"inclusion":[]`, `"inclusion":[],"index":4`, true},
-		"an escape":                 {answer, `"key":"https://github.com/a`, `"key":"https:\/\/github.com/a`, true},
-		"no records":                {answer, `"records":[` + same + `]`, `"records":null`, false},
-		"no value":                  {answer, `"blocks":["AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="],"records":[` + same + `]`, `"records":[]`, true},
-		"a key twice":               {answer, `"https://github.com#15:1"`, `"https://github.com/a/b"`, true},
-		"an empty key":              {answer, `"https://github.com#15:1"`, `""`, false},
-		"a leaf with two sides":     {absence, `"depth":320`, `"right":"AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=","depth":320`, true},
-		"a node with one side":      {absence, `"depth":319`, `"depth":320`, true},
-		"a node too deep":           {absence, `"depth":320`, `"depth":321`, false},
-		"null":                      {answer, `"index":4`, `"index":null`, false},
-		"a fraction":                {answer, `"index":4`, `"index":4.5`, false},
-		"text for a number":         {answer, `"index":4`, `"index":"4"`, false},
+		"a null path": {
+			answer,
+			answer[strings.Index(answer, `"path":[`) : strings.Index(answer, `"path":[`)+
+				strings.Index(answer[strings.Index(answer, `"path":[`):], "]")+1],
+			`"path":null`, false,
+		},
+		"a null proof":  {answer, `"inclusion":[]`, `"inclusion":null`, false},
+		"with a space":  {answer, `"index":4`, `"index": 4`, true},
+		"another order": {answer, `"index":4,"inclusion":[]`, `"inclusion":[],"index":4`, true},
+		"an escape":     {answer, `"key":"https://github.com/a`, `"key":"https:\/\/github.com/a`, true},
+		"no records":    {answer, `"records":[` + same + `]`, `"records":null`, false},
+		"no value": {
+			answer, `"blocks":["AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="],"records":[` + same + `]`, `"records":[]`, true,
+		},
+		"a key twice":  {answer, `"https://github.com#15:1"`, `"https://github.com/a/b"`, true},
+		"an empty key": {answer, `"https://github.com#15:1"`, `""`, false},
+		"a leaf with two sides": {
+			absence, `"depth":320`, `"right":"AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=","depth":320`, true,
+		},
+		"a node with one side": {absence, `"depth":319`, `"depth":320`, true},
+		"a node too deep":      {absence, `"depth":320`, `"depth":321`, false},
+		"null":                 {answer, `"index":4`, `"index":null`, false},
+		"a fraction":           {answer, `"index":4`, `"index":4.5`, false},
+		"text for a number":    {answer, `"index":4`, `"index":"4"`, false},
 	} {
 		changed := strings.Replace(x.text, x.old, x.new, 1)
 		if changed == x.text {
@@ -234,15 +247,17 @@ func TestDirectoryFormats(t *testing.T) {
 		old, new string
 		blind    bool
 	}{
-		"with spaces":        {`"time":`, `"time": `, true},
-		"another order":      {`"function":1,"root":"` + log + `"`, `"root":"` + log + `","function":1`, true},
-		"another zone":       {"Z\"", "+00:00\"", false},
-		"a fraction":         {"Z\"", ".5Z\"", false},
-		"no such day":        {"2026-09-21T", "2026-02-31T", true},
-		"no map":             {leaf[strings.Index(leaf, `"maps"`):], `"maps":[]}`, false},
-		"function 0":         {`"function":1`, `"function":0`, false},
-		"negative":           {`"labels":5`, `"labels":-5`, false},
-		"no input":           {`"inputs":[{"log":"` + log + `","checkpoint":"checkpoint\n","newest":"2026-03-01T11:59:00Z"}]`, `"inputs":[]`, false},
+		"with spaces":   {`"time":`, `"time": `, true},
+		"another order": {`"function":1,"root":"` + log + `"`, `"root":"` + log + `","function":1`, true},
+		"another zone":  {"Z\"", "+00:00\"", false},
+		"a fraction":    {"Z\"", ".5Z\"", false},
+		"no such day":   {"2026-09-21T", "2026-02-31T", true},
+		"no map":        {leaf[strings.Index(leaf, `"maps"`):], `"maps":[]}`, false},
+		"function 0":    {`"function":1`, `"function":0`, false},
+		"negative":      {`"labels":5`, `"labels":-5`, false},
+		"no input": {
+			`"inputs":[{"log":"` + log + `","checkpoint":"checkpoint\n","newest":"2026-03-01T11:59:00Z"}]`, `"inputs":[]`, false,
+		},
 		"an input twice":     {`"inputs":[`, `"inputs":[{"log":"` + log + `","checkpoint":"checkpoint\n"},`, true},
 		"an empty input":     {`"checkpoint":"checkpoint\n"`, `"checkpoint":""`, false},
 		"a hash of 63":       {log, log[1:], false},
@@ -261,7 +276,10 @@ func TestDirectoryFormats(t *testing.T) {
 		}
 		both(name, "directory-leaf-v1.json", changed, false, x.blind)
 	}
-	if err := read["directory-leaf-v1.json"](strings.Replace(leaf, `"maps":[`, `"maps":[`+leaf[strings.Index(leaf, `"maps":[`)+8:len(leaf)-2]+",", 1)); err == nil {
+	err = read["directory-leaf-v1.json"](strings.Replace(
+		leaf, `"maps":[`, `"maps":[`+leaf[strings.Index(leaf, `"maps":[`)+8:len(leaf)-2]+",", 1,
+	))
+	if err == nil {
 		t.Error("a map twice")
 	}
 	for name, x := range map[string]struct {
@@ -288,10 +306,16 @@ func TestDirectoryFormats(t *testing.T) {
 		}
 		both(name, "directory-v1.json", changed, false, x.blind)
 	}
-	if _, err := answers.ParseDescriptor([]byte(strings.Replace(descriptor, "https://directory.example", "http://127.0.0.1:8080", 1))); err != nil {
+	_, err = answers.ParseDescriptor([]byte(strings.Replace(
+		descriptor, "https://directory.example", "http://127.0.0.1:8080", 1,
+	)))
+	if err != nil {
 		t.Errorf("on this machine: %v", err)
 	}
-	if err := read["directory-page-v1.json"](strings.Replace(page, `,"records":[{`, `,"records":[{"log":"`+log+`","index":99,"body":"{}"},{`, 1)); err == nil {
+	err = read["directory-page-v1.json"](strings.Replace(
+		page, `,"records":[{`, `,"records":[{"log":"`+log+`","index":99,"body":"{}"},{`, 1,
+	))
+	if err == nil {
 		t.Error("a page of 65 records")
 	}
 }
@@ -314,7 +338,8 @@ func TestAnswerLimits(t *testing.T) {
 	good, err := sampleAnswer().Encode()
 	bindtest.Check(t, err)
 	for name, data := range map[string][]byte{
-		"a bomb": bomb.Bytes(), "too large": make([]byte, answers.MaxAnswerBytes+1), "two members": append(bytes.Clone(good), good...), "a byte more": append(bytes.Clone(good), 0),
+		"a bomb": bomb.Bytes(), "too large": make([]byte, answers.MaxAnswerBytes+1),
+		"two members": append(bytes.Clone(good), good...), "a byte more": append(bytes.Clone(good), 0),
 		"cut": good[:len(good)-1], "no gzip": []byte("{}"), "empty": nil,
 	} {
 		if _, err := answers.ParseAnswer(data); err == nil {

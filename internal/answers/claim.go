@@ -95,7 +95,11 @@ func (p *proving) open(raw []byte, a *Answer) (*claim, error) {
 	if a.Index != c.checkpoint.Size-1 {
 		return nil, fmt.Errorf("an old state: entry %d of an output log of %d", a.Index, c.checkpoint.Size)
 	}
-	if err := proof.VerifyInclusion(rfc6962.DefaultHasher, uint64(a.Index), uint64(c.checkpoint.Size), rfc6962.DefaultHasher.HashLeaf(a.Leaf), a.Inclusion, c.checkpoint.Root[:]); err != nil {
+	err = proof.VerifyInclusion(
+		rfc6962.DefaultHasher, uint64(a.Index), uint64(c.checkpoint.Size), rfc6962.DefaultHasher.HashLeaf(a.Leaf),
+		a.Inclusion, c.checkpoint.Root[:],
+	)
+	if err != nil {
 		return nil, fmt.Errorf("the leaf is not in the output log: %w", err)
 	}
 	if c.leaf, err = ParseDirectoryLeaf(a.Leaf); err != nil {
@@ -565,7 +569,11 @@ func (p *proving) binding(c *claim, b *BindingRecord) (bindings.Verified, error)
 			return bindings.Verified{}, err
 		}
 	}
-	if err := proof.VerifyInclusion(rfc6962.DefaultHasher, uint64(b.Index), uint64(cp.Size), rfc6962.DefaultHasher.HashLeaf([]byte(b.Body)), b.Inclusion, cp.Root); err != nil {
+	err = proof.VerifyInclusion(
+		rfc6962.DefaultHasher, uint64(b.Index), uint64(cp.Size), rfc6962.DefaultHasher.HashLeaf([]byte(b.Body)),
+		b.Inclusion, cp.Root,
+	)
+	if err != nil {
 		return fail(fmt.Errorf("not in the log: %w", err))
 	}
 	return bindings.Verified{Leaf: leaf, By: by}, nil

@@ -66,7 +66,8 @@ func ParseDescriptor(data []byte) (*Descriptor, error) {
 func (d *Descriptor) check() error {
 	u, err := url.Parse(d.URL)
 	switch {
-	case err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || strings.HasSuffix(d.URL, "/"):
+	case err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" ||
+		strings.HasSuffix(d.URL, "/"):
 		return fmt.Errorf("url: %q is not the URL of a service, without a slash at its end", clip.Text(d.URL))
 	case u.Scheme != "https" && !(u.Scheme == "http" && web.Loopback(u.Hostname())):
 		return fmt.Errorf("url: %q is not https", clip.Text(d.URL))
@@ -162,7 +163,8 @@ func (d *Descriptor) JudgeFork(f *rekor.Fork) (origin string, err error) {
 	switch {
 	case seen.Size != now.Size:
 		return "", fmt.Errorf(
-			"the directory signed both checkpoints, of %d and %d entries; whether the one is the beginning of the other only its output log can show",
+			"the directory signed both checkpoints, of %d and %d entries; "+
+				"whether the one is the beginning of the other only its output log can show",
 			seen.Size, now.Size,
 		)
 	case seen.Root == now.Root:

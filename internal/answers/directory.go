@@ -480,8 +480,8 @@ func (d *Directory) continues(ctx context.Context, c *claim, may func(behind tim
 				return false, err
 			}
 		}
-		if ok, err := d.Heads.SaveHead(about, old, rekor.Head{Tree: now, Checkpoint: c.checkpoint.Note, Time: c.leaf.Time}); err != nil ||
-			ok {
+		ok, err := d.Heads.SaveHead(about, old, rekor.Head{Tree: now, Checkpoint: c.checkpoint.Note, Time: c.leaf.Time})
+		if err != nil || ok {
 			return kept, err
 		}
 		// Another process was here, and may have been shown something else.

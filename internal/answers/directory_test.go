@@ -246,39 +246,58 @@ func TestHostileDirectory(t *testing.T) {
 		"honest": {func(*site) {}, ""},
 
 		// By whoever is in between.
-		"drops the first":         {records(drop(0)), unavailable},
-		"drops the last":          {records(drop(-1)), unavailable},
-		"reorders":                {records(swap), unavailable},
-		"shows one twice":         {records(func(r []answers.Record) []answers.Record { return append(r, r[0]) }), unavailable},
-		"shows no record":         {records(func([]answers.Record) []answers.Record { return nil }), unavailable},
-		"hides the number":        {answer(func(_ *site, a *answers.Answer) { a.Keys = a.Keys[:1] }), unavailable},
-		"hides the locator":       {answer(func(_ *site, a *answers.Answer) { a.Keys = a.Keys[1:] }), unavailable},
-		"renames a key":           {answer(func(_ *site, a *answers.Answer) { a.Keys[0].Key = "https://github.com/acme/other" }), unavailable},
+		"drops the first":   {records(drop(0)), unavailable},
+		"drops the last":    {records(drop(-1)), unavailable},
+		"reorders":          {records(swap), unavailable},
+		"shows one twice":   {records(func(r []answers.Record) []answers.Record { return append(r, r[0]) }), unavailable},
+		"shows no record":   {records(func([]answers.Record) []answers.Record { return nil }), unavailable},
+		"hides the number":  {answer(func(_ *site, a *answers.Answer) { a.Keys = a.Keys[:1] }), unavailable},
+		"hides the locator": {answer(func(_ *site, a *answers.Answer) { a.Keys = a.Keys[1:] }), unavailable},
+		"renames a key": {
+			answer(func(_ *site, a *answers.Answer) { a.Keys[0].Key = "https://github.com/acme/other" }), unavailable,
+		},
 		"gives values as a block": {answer(asBlock), unavailable},
 		"claims none":             {answer(func(s *site, a *answers.Answer) { *a = s.Absence(repo, 2) }), unavailable},
-		"claims none elsewhere":   {answer(func(s *site, a *answers.Answer) { *a = s.Absence("https://github.com/acme/nobody", 2) }), unavailable},
-		"claims an empty map":     {answer(func(_ *site, a *answers.Answer) { a.Keys, a.Absent = nil, &answers.Absence{} }), unavailable},
-		"says where to ask":       {answer(func(_ *site, a *answers.Answer) { a.Keys, a.Split = nil, 4 }), unavailable},
+		"claims none elsewhere": {
+			answer(func(s *site, a *answers.Answer) { *a = s.Absence("https://github.com/acme/nobody", 2) }), unavailable,
+		},
+		"claims an empty map": {
+			answer(func(_ *site, a *answers.Answer) { a.Keys, a.Absent = nil, &answers.Absence{} }), unavailable,
+		},
+		"says where to ask": {answer(func(_ *site, a *answers.Answer) { a.Keys, a.Split = nil, 4 }), unavailable},
 		"another body": {answer(func(_ *site, a *answers.Answer) {
 			b := a.Keys[0].Records[0].Binding
 			b.Body = strings.Replace(b.Body, "0.0.2", "0.0.1", 1)
 		}), unavailable},
-		"another index":           {answer(func(_ *site, a *answers.Answer) { a.Keys[0].Records[0].Binding.Index++ }), unavailable},
-		"no inclusion":            {answer(func(_ *site, a *answers.Answer) { a.Keys[0].Records[0].Binding.Inclusion = nil }), unavailable},
-		"a step less":             {answer(func(_ *site, a *answers.Answer) { a.Keys[0].Path = a.Keys[0].Path[:0] }), unavailable},
-		"another leaf":            {answer(func(_ *site, a *answers.Answer) { a.Leaf = bytes.Replace(a.Leaf, []byte("2026"), []byte("2027"), 1) }), unavailable},
-		"the leaf before":         {answer(func(s *site, a *answers.Answer) { *a = older(s, a) }), unavailable},
-		"no signature":            {answer(func(_ *site, a *answers.Answer) { a.Checkpoint, _, _ = strings.Cut(a.Checkpoint, "—") }), unavailable},
-		"another spelling":        {answer(func(s *site, a *answers.Answer) { a.Checkpoint += "\u2014 other AAAAAAB=\n" }), unavailable},
-		"a checkpoint of others":  {answer(func(s *site, a *answers.Answer) { a.Checkpoint = stranger(s) }), unavailable},
-		"a checkpoint of the log": {answer(func(s *site, a *answers.Answer) { a.Checkpoint = string(s.World.Checkpoint) }), unavailable},
+		"another index": {answer(func(_ *site, a *answers.Answer) { a.Keys[0].Records[0].Binding.Index++ }), unavailable},
+		"no inclusion": {
+			answer(func(_ *site, a *answers.Answer) { a.Keys[0].Records[0].Binding.Inclusion = nil }), unavailable,
+		},
+		"a step less": {answer(func(_ *site, a *answers.Answer) { a.Keys[0].Path = a.Keys[0].Path[:0] }), unavailable},
+		"another leaf": {
+			answer(func(_ *site, a *answers.Answer) { a.Leaf = bytes.Replace(a.Leaf, []byte("2026"), []byte("2027"), 1) }),
+			unavailable,
+		},
+		"the leaf before": {answer(func(s *site, a *answers.Answer) { *a = older(s, a) }), unavailable},
+		"no signature": {
+			answer(func(_ *site, a *answers.Answer) { a.Checkpoint, _, _ = strings.Cut(a.Checkpoint, "—") }), unavailable,
+		},
+		"another spelling": {
+			answer(func(s *site, a *answers.Answer) { a.Checkpoint += "\u2014 other AAAAAAB=\n" }), unavailable,
+		},
+		"a checkpoint of others": {answer(func(s *site, a *answers.Answer) { a.Checkpoint = stranger(s) }), unavailable},
+		"a checkpoint of the log": {
+			answer(func(s *site, a *answers.Answer) { a.Checkpoint = string(s.World.Checkpoint) }), unavailable,
+		},
 		"the log's own checkpoint": {answer(func(s *site, a *answers.Answer) {
 			a.Keys[0].Records[0].Binding.Checkpoint = string(s.World.Checkpoint)
 		}), ""},
-		"no such thing":      {func(s *site) { s.Tamper = func(string, []byte) []byte { return nil } }, unavailable},
-		"an empty file":      {func(s *site) { s.Tamper = func(string, []byte) []byte { return []byte{} } }, unavailable},
-		"cut":                {func(s *site) { s.Tamper = func(_ string, f []byte) []byte { return f[:len(f)/2] } }, unavailable},
-		"something after it": {func(s *site) { s.Tamper = func(_ string, f []byte) []byte { return append(f, f...) } }, unavailable},
+		"no such thing": {func(s *site) { s.Tamper = func(string, []byte) []byte { return nil } }, unavailable},
+		"an empty file": {func(s *site) { s.Tamper = func(string, []byte) []byte { return []byte{} } }, unavailable},
+		"cut":           {func(s *site) { s.Tamper = func(_ string, f []byte) []byte { return f[:len(f)/2] } }, unavailable},
+		"something after it": {
+			func(s *site) { s.Tamper = func(_ string, f []byte) []byte { return append(f, f...) } }, unavailable,
+		},
 		"no lookup, but an absence": {func(s *site) {
 			s.Tamper = func(p string, f []byte) []byte {
 				if strings.Contains(p, "/lookup/") {
@@ -312,21 +331,27 @@ func TestHostileDirectory(t *testing.T) {
 		}, policy.ViewStale},
 
 		// By the directory itself.
-		"omits the first":            {signed(both(drop(0))), lied},
-		"omits the last":             {signed(both(func(r []answers.Record) []answers.Record { return r[:len(r)-1] })), ""}, // a binding that nobody has
+		"omits the first": {signed(both(drop(0))), lied},
+		// a binding that nobody has
+		"omits the last":             {signed(both(func(r []answers.Record) []answers.Record { return r[:len(r)-1] })), ""},
 		"omits the last of ours":     {signed(both(drop(1))), lied},
 		"omits it from the name":     {signed(func(m map[string][]answers.Record) { m[repo] = drop(0)(m[repo]) }), lied},
 		"omits the number's":         {signed(func(m map[string][]answers.Record) { m[number] = drop(0)(m[number]) }), lied},
 		"has none":                   {signed(without), lied},
 		"puts them in another order": {signed(both(swap)), lied},
-		"has one twice":              {signed(both(func(r []answers.Record) []answers.Record { return append(slices.Clone(r), r[len(r)-1]) })), lied},
+		"has one twice": {
+			signed(both(func(r []answers.Record) []answers.Record { return append(slices.Clone(r), r[len(r)-1]) })), lied,
+		},
 		"adds another's": {func(s *site) {
 			r := other(s)
 			s.Records[repo] = append(s.Records[repo], r)
 			s.Build(built)
 		}, lied},
 		"adds an entry that is none": {signed(both(func(r []answers.Record) []answers.Record {
-			return append(slices.Clone(r), answers.Record{Binding: &answers.BindingRecord{Log: r[0].Binding.Log, Index: 299, Body: `{"kind":"hashedrekord"}`}})
+			return append(
+				slices.Clone(r),
+				answers.Record{Binding: &answers.BindingRecord{Log: r[0].Binding.Log, Index: 299, Body: `{"kind":"hashedrekord"}`}},
+			)
 		})), lied},
 		"adds one beyond what it read": {func(s *site) {
 			beyond := s.Records[repo][3]
@@ -381,7 +406,9 @@ func TestHostileDirectory(t *testing.T) {
 		"publishes in a leaf before the first, later": {publishes(func(now chain.Shown) chain.Shown {
 			return chain.Shown{Leaf: 0, Time: now.Time.Add(time.Hour)}
 		}), lied},
-		"lists a signature twice":             {lists(signature(spelling.Sum(nil), 1), signature(spelling.Sum(nil), 1)), lied},
+		"lists a signature twice": {
+			lists(signature(spelling.Sum(nil), 1), signature(spelling.Sum(nil), 1)), lied,
+		},
 		"lists a signature over no statement": {lists(signature(spelling.Sum(nil), 1)), lied},
 		"publishes twice": {func(s *site) {
 			s.publish(s.Payloads[0], chain.Shown{}, repo, number)
@@ -402,7 +429,12 @@ func TestHostileDirectory(t *testing.T) {
 			s.Build(built)
 		}, lied},
 		"publishes what nothing binds": {signed(both(func(r []answers.Record) []answers.Record {
-			return append(slices.Clone(r), answers.Record{At: r[0].At, Disclosed: &answers.DisclosedRecord{Payload: spelling.Sum(nil), PAE: spelling.Sum(nil)}})
+			return append(
+				slices.Clone(r),
+				answers.Record{
+					At: r[0].At, Disclosed: &answers.DisclosedRecord{Payload: spelling.Sum(nil), PAE: spelling.Sum(nil)},
+				},
+			)
 		})), lied},
 	} {
 		if x.attack == nil {

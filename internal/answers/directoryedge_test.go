@@ -121,11 +121,13 @@ func TestAllLogs(t *testing.T) {
 			inputs []answers.Input
 			ok     bool
 		}{
-			"both":                    {[]answers.Input{a, b}, true},
-			"one":                     {[]answers.Input{a}, false},
-			"the other":               {[]answers.Input{b}, false},
-			"one at two sizes":        {[]answers.Input{a, again, b}, false},
-			"with each other's":       {[]answers.Input{{Log: w.Log, Checkpoint: w.Notes[1]}, {Log: w.Other, Checkpoint: w.Notes[0]}}, false},
+			"both":             {[]answers.Input{a, b}, true},
+			"one":              {[]answers.Input{a}, false},
+			"the other":        {[]answers.Input{b}, false},
+			"one at two sizes": {[]answers.Input{a, again, b}, false},
+			"with each other's": {
+				[]answers.Input{{Log: w.Log, Checkpoint: w.Notes[1]}, {Log: w.Other, Checkpoint: w.Notes[0]}}, false,
+			},
 			"one with the other's":    {[]answers.Input{a, {Log: w.Other, Checkpoint: w.Notes[0]}}, false},
 			"and one that is unknown": {[]answers.Input{a, b, {Log: spelling.Sum(nil), Checkpoint: w.Notes[0]}}, false},
 		} {

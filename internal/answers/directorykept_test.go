@@ -59,8 +59,8 @@ func TestNothing(t *testing.T) {
 	s.Change = func(a *answers.Answer) {
 		a.Keys, a.Absent, a.Split = nil, nil, 3 // for ever
 	}
-	if _, err := d.Find(t.Context(), bindings.Query{Repository: locator(t, "https://github.com/acme/nobody")}); err == nil ||
-		len(s.Requests()) != 3 {
+	_, err := d.Find(t.Context(), bindings.Query{Repository: locator(t, "https://github.com/acme/nobody")})
+	if err == nil || len(s.Requests()) != 3 {
 		t.Errorf("asked %d times: %v", len(s.Requests()), err)
 	}
 }
@@ -73,8 +73,10 @@ func TestKeptHead(t *testing.T) {
 		want  chain.Completeness                  // "" for an error
 		forks bool
 	}{
-		"the same":         {func(*site, *answers.Directory) {}, chain.CompleteProven, false},
-		"one more":         {func(s *site, _ *answers.Directory) { s.Build(built.Add(time.Minute)) }, chain.CompleteProven, false},
+		"the same": {func(*site, *answers.Directory) {}, chain.CompleteProven, false},
+		"one more": {
+			func(s *site, _ *answers.Directory) { s.Build(built.Add(time.Minute)) }, chain.CompleteProven, false,
+		},
 		"many more":        {func(s *site, _ *answers.Directory) { many(s, 600) }, chain.CompleteProven, false},
 		"at the same time": {func(s *site, _ *answers.Directory) { s.Build(built) }, chain.CompleteProven, false},
 		"another of the same size": {func(s *site, _ *answers.Directory) {
@@ -107,12 +109,16 @@ func TestKeptHead(t *testing.T) {
 			}
 		}, "", false},
 		"clock runs backwards": {func(s *site, _ *answers.Directory) { s.Build(built.Add(-time.Minute)) }, "", false},
-		"off-line, the same":   {func(s *site, d *answers.Directory) { d.Staple, d.Client = s.Honest(repo), nil }, chain.CompleteProven, false},
+		"off-line, the same": {
+			func(s *site, d *answers.Directory) { d.Staple, d.Client = s.Honest(repo), nil }, chain.CompleteProven, false,
+		},
 		"off-line, one more": {func(s *site, d *answers.Directory) {
 			s.Build(built.Add(time.Minute))
 			d.Staple, d.Client = s.Honest(repo), nil
 		}, chain.CompleteSigned, false}, // nobody can show it
-		"off-line, fewer": {func(s *site, d *answers.Directory) { d.Staple, d.Client = directorytestBefore(s), nil }, "", false},
+		"off-line, fewer": {
+			func(s *site, d *answers.Directory) { d.Staple, d.Client = directorytestBefore(s), nil }, "", false,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newSite(t)
@@ -149,7 +155,8 @@ func TestKeptHead(t *testing.T) {
 			if origin, err := d.Descriptor.JudgeFork(parsed); err != nil || origin != d.Descriptor.Origin() {
 				t.Errorf("the evidence proves nothing: %v", err)
 			}
-			if _, err := directorytest.New(t, d.Descriptor.Origin()).Descriptor("https://x.example").JudgeFork(parsed); err == nil {
+			_, err = directorytest.New(t, d.Descriptor.Origin()).Descriptor("https://x.example").JudgeFork(parsed)
+			if err == nil {
 				t.Error("it convicts another directory")
 			}
 		})
@@ -178,14 +185,16 @@ func TestStaple(t *testing.T) {
 		requests int
 		fails    bool
 	}{
-		"fresh":                 {func(*site, *answers.Directory) {}, 0, false},
-		"of any age":            {func(s *site, d *answers.Directory) { d.StapleAge, d.Client = 0, nil; aged(s, d) }, 0, false},
-		"old":                   {aged, 1, false},
-		"of a day ago":          {func(s *site, d *answers.Directory) { cosigned(s, d, 25*time.Hour) }, 1, false},
-		"of today":              {func(s *site, d *answers.Directory) { cosigned(s, d, 23*time.Hour) }, 0, false},
-		"of a day ago, no more": {func(s *site, d *answers.Directory) { cosigned(s, d, 25*time.Hour); d.Client = nil }, 0, false},
-		"old, no more":          {func(s *site, d *answers.Directory) { aged(s, d); d.Client = nil }, 0, true},
-		"junk":                  {func(_ *site, d *answers.Directory) { d.Staple = []byte("junk") }, 1, false},
+		"fresh":        {func(*site, *answers.Directory) {}, 0, false},
+		"of any age":   {func(s *site, d *answers.Directory) { d.StapleAge, d.Client = 0, nil; aged(s, d) }, 0, false},
+		"old":          {aged, 1, false},
+		"of a day ago": {func(s *site, d *answers.Directory) { cosigned(s, d, 25*time.Hour) }, 1, false},
+		"of today":     {func(s *site, d *answers.Directory) { cosigned(s, d, 23*time.Hour) }, 0, false},
+		"of a day ago, no more": {
+			func(s *site, d *answers.Directory) { cosigned(s, d, 25*time.Hour); d.Client = nil }, 0, false,
+		},
+		"old, no more": {func(s *site, d *answers.Directory) { aged(s, d); d.Client = nil }, 0, true},
+		"junk":         {func(_ *site, d *answers.Directory) { d.Staple = []byte("junk") }, 1, false},
 		"of another": {func(s *site, d *answers.Directory) {
 			a := s.Absence("https://github.com/acme/nobody", 2)
 			d.Staple, _ = a.Encode()

@@ -197,8 +197,8 @@ func TestLeftOut(t *testing.T) {
 				t.Errorf("%v %s", res.Failed, res.Chain.View().Completeness)
 			}
 			// Others have their answers.
-			if found, err := d.Find(t.Context(), bindings.Query{Repository: locator(t, "https://github.com/acme/other")}); err != nil ||
-				found.Completeness != chain.CompleteProven {
+			found, err = d.Find(t.Context(), bindings.Query{Repository: locator(t, "https://github.com/acme/other")})
+			if err != nil || found.Completeness != chain.CompleteProven {
 				t.Errorf("another repository: %s %v", found.Completeness, err)
 			}
 		})

@@ -110,8 +110,10 @@ func TestOlderState(t *testing.T) {
 				return tampered(p, own)
 			}
 		}, true, "no proof", false}, // which nobody signed
-		"without tiles":    {fewer(func([]byte) []byte { return nil }), true, "no proof", false},
-		"with other tiles": {fewer(func(tile []byte) []byte { return bytes.Repeat([]byte{1}, len(tile)) }), true, "no proof", false},
+		"without tiles": {fewer(func([]byte) []byte { return nil }), true, "no proof", false},
+		"with other tiles": {
+			fewer(func(tile []byte) []byte { return bytes.Repeat([]byte{1}, len(tile)) }), true, "no proof", false,
+		},
 		"with short tiles": {fewer(func(tile []byte) []byte { return tile[:32] }), true, "no proof", false},
 		"with one bit changed": {fewer(func(tile []byte) []byte {
 			tile = bytes.Clone(tile)
@@ -129,10 +131,15 @@ func TestOlderState(t *testing.T) {
 			f.Build(built)
 			s.older(f, nil)
 		}, true, "no verifiable signatures", false},
-		"that has not read what is at hand":         {unread, true, "which is at hand", false},
-		"that has not read what is not at hand":     {unread, false, "", false},
-		"stapled, and nobody to ask":                {func(s *site, d *answers.Directory) { sees(s, d); d.Staple, d.Client = s.before.Honest(repo), nil }, true, "nobody was asked", false},
-		"stapled, and the directory says no better": {func(s *site, d *answers.Directory) { fewer(nil)(s, d); d.Staple = s.before.Honest(repo) }, true, "", false},
+		"that has not read what is at hand":     {unread, true, "which is at hand", false},
+		"that has not read what is not at hand": {unread, false, "", false},
+		"stapled, and nobody to ask": {
+			func(s *site, d *answers.Directory) { sees(s, d); d.Staple, d.Client = s.before.Honest(repo), nil }, true,
+			"nobody was asked", false,
+		},
+		"stapled, and the directory says no better": {
+			func(s *site, d *answers.Directory) { fewer(nil)(s, d); d.Staple = s.before.Honest(repo) }, true, "", false,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newSite(t)
@@ -166,7 +173,8 @@ func TestOlderState(t *testing.T) {
 				t.Fatalf("evidence: %v", err)
 			case fork != nil && (!bytes.Equal(fork.Seen, kept.Checkpoint) || len(fork.New) == 0):
 				t.Errorf("not of what was kept: %s", fork.Seen)
-			case x.want == "" && (found.Completeness != chain.CompleteProven || !found.AsOf.Before(kept.Time) && name != "at the same time"):
+			case x.want == "" &&
+				(found.Completeness != chain.CompleteProven || !found.AsOf.Before(kept.Time) && name != "at the same time"):
 				t.Errorf("%s as of %s", found.Completeness, found.AsOf)
 			}
 			if after, err := state.LoadHead(about); err != nil || !reflect.DeepEqual(after, kept) {

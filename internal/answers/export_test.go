@@ -27,7 +27,11 @@ func CheckProofs(d *Directory, a *Answer, repo policy.Locator) error {
 	}
 	for _, r := range c.keys[0].Records {
 		b, cp := r.Binding, c.trees[r.Binding.Log][0]
-		if err := proof.VerifyInclusion(rfc6962.DefaultHasher, uint64(b.Index), uint64(cp.Size), rfc6962.DefaultHasher.HashLeaf([]byte(b.Body)), b.Inclusion, cp.Root); err != nil {
+		err := proof.VerifyInclusion(
+			rfc6962.DefaultHasher, uint64(b.Index), uint64(cp.Size), rfc6962.DefaultHasher.HashLeaf([]byte(b.Body)), b.Inclusion,
+			cp.Root,
+		)
+		if err != nil {
 			return err
 		}
 	}

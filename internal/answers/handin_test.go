@@ -110,6 +110,7 @@ func TestHandInClient(t *testing.T) {
 	)
 	defer elsewhere.Close()
 	large := make([]byte, answers.MaxHandInBytes/2)
+	signs := func(_ int, w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(sign(3, statement.Digest())) }
 	for what, c := range map[string]struct {
 		sizes  []int // of the files
 		answer func(n int, w http.ResponseWriter, r *http.Request)
@@ -117,26 +118,36 @@ func TestHandInClient(t *testing.T) {
 		bound  bool
 		fails  string
 	}{
-		"one":       {[]int{5}, func(_ int, w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(sign(3, statement.Digest())) }, 1, true, ""},
-		"by size":   {[]int{len(large), len(large), 5}, func(_ int, w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(sign(3, statement.Digest())) }, 2, true, ""},
-		"by number": {make([]int, answers.MaxHandInFiles+1), func(_ int, w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(sign(3, statement.Digest())) }, 2, true, ""},
+		"one":       {[]int{5}, signs, 1, true, ""},
+		"by size":   {[]int{len(large), len(large), 5}, signs, 2, true, ""},
+		"by number": {make([]int, answers.MaxHandInFiles+1), signs, 2, true, ""},
 		"too large": {[]int{answers.MaxHandInBytes}, nil, 0, true, "more than a directory takes"},
 		"nothing":   {nil, nil, 0, true, "nothing of it"},
-		"not bound": {[]int{5}, func(_ int, w http.ResponseWriter, _ *http.Request) { http.Error(w, "no binding", http.StatusConflict) }, 1, false, "409"},
+		"not bound": {
+			[]int{5}, func(_ int, w http.ResponseWriter, _ *http.Request) { http.Error(w, "no binding", http.StatusConflict) },
+			1, false, "409",
+		},
 		"refused": {[]int{5}, func(_ int, w http.ResponseWriter, _ *http.Request) {
 			http.Error(w, "no", http.StatusUnprocessableEntity)
 		}, 1, true, "422"},
 		"of another": {[]int{5}, func(_ int, w http.ResponseWriter, _ *http.Request) {
 			_, _ = w.Write(sign(3, spelling.Sum([]byte("y"))))
 		}, 1, true, "the receipt is for the statement"},
-		"no receipt": {[]int{5}, func(_ int, w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "thanks") }, 1, true, "receipt of the directory"},
+		"no receipt": {
+			[]int{5}, func(_ int, w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "thanks") }, 1, true,
+			"receipt of the directory",
+		},
 		"too long": {[]int{5}, func(_ int, w http.ResponseWriter, _ *http.Request) {
 			_, _ = w.Write(make([]byte, answers.MaxReceiptBytes+1))
 		}, 1, true, "larger than allowed"},
 		"led away": {[]int{5}, func(_ int, w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, elsewhere.URL, http.StatusTemporaryRedirect)
 		}, 1, true, "redirects"},
-		"then broken": {[]int{len(large), len(large)}, func(n int, w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(sign(3, statement.Digest())[n-1:]) }, 2, true, "receipt of the directory"},
+		"then broken": {
+			[]int{len(large), len(large)},
+			func(n int, w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(sign(3, statement.Digest())[n-1:]) }, 2, true,
+			"receipt of the directory",
+		},
 	} {
 		t.Run(what, func(t *testing.T) {
 			asked, got := 0, 0

@@ -202,7 +202,8 @@ func (d *mapLeafDoc) leaf() (MapLeaf, error) {
 	m := MapLeaf{d.Function, d.Root, d.Forges, d.Labels, prefixmap.Hash{}, d.Inputs, d.Disclosed}
 	root, err := hex.DecodeString(d.Map)
 	switch {
-	case err != nil || !spelling.IsHash(d.Map) || !spelling.IsHash(d.Root) || d.Forges != "" && !spelling.IsHash(d.Forges) || !spelling.IsHash(d.Disclosed.SHA256):
+	case err != nil || !spelling.IsHash(d.Map) || !spelling.IsHash(d.Root) ||
+		d.Forges != "" && !spelling.IsHash(d.Forges) || !spelling.IsHash(d.Disclosed.SHA256):
 		return m, errors.New("not a SHA-256 in lower-case hex")
 	case d.Function < 1 || d.Labels < 0 || d.Disclosed.Count < 0:
 		return m, errors.New("a negative number")

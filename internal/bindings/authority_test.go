@@ -29,9 +29,11 @@ type certificate struct {
 func (c certificate) identity(t testing.TB) policy.Identity {
 	id := policy.Identity{Kind: c.Kind, Value: c.Value, Issuer: c.Issuer}
 	fields := map[string]*string{
-		".2": &id.WorkflowTrigger, ".3": &id.WorkflowSHA, ".4": &id.WorkflowName, ".5": &id.WorkflowRepository, ".6": &id.WorkflowRef,
+		".2": &id.WorkflowTrigger, ".3": &id.WorkflowSHA, ".4": &id.WorkflowName, ".5": &id.WorkflowRepository,
+		".6": &id.WorkflowRef,
 		".9": &id.BuildSignerURI, ".10": &id.BuildSignerDigest, ".11": &id.RunnerEnvironment, ".12": &id.SourceRepositoryURI,
-		".13": &id.SourceRepositoryDigest, ".14": &id.SourceRepositoryRef, ".15": &id.SourceRepositoryID, ".16": &id.SourceRepositoryOwner,
+		".13": &id.SourceRepositoryDigest, ".14": &id.SourceRepositoryRef, ".15": &id.SourceRepositoryID,
+		".16": &id.SourceRepositoryOwner,
 		".17": &id.SourceRepositoryOwnerID, ".18": &id.BuildConfigURI, ".19": &id.BuildConfigDigest, ".20": &id.BuildTrigger,
 		".21": &id.RunInvocationURI, ".22": &id.Visibility, ".23": &id.DeploymentEnvironment, ".24": &id.TokenSubject,
 	}
@@ -125,7 +127,8 @@ func TestAuthorityNeedsEverything(t *testing.T) {
 func TestMaintainersBind(t *testing.T) {
 	table, err := bindings.ParseForges(
 		[]byte(
-			`{"schema":"` + bindings.ForgesSchema + `","forges":[{"host":"git.example.com","kind":"github","issuers":["https://git.example.com/x"]}]}`,
+			`{"schema":"` + bindings.ForgesSchema +
+				`","forges":[{"host":"git.example.com","kind":"github","issuers":["https://git.example.com/x"]}]}`,
 		),
 	)
 	if err != nil {

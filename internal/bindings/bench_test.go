@@ -23,7 +23,9 @@ func BenchmarkResolve1000(b *testing.B) {
 	for v := 1; v <= versions; v++ {
 		payload, digest := f.Statement(bindtest.TextOf(v, "alice", ""), previous)
 		previous = digest
-		for _, data := range [][]byte{f.Sign(payload, "alice"), f.Bind(payload, bindtest.Widget, "1001", sigstoretest.LogV2)} {
+		for _, data := range [][]byte{
+			f.Sign(payload, "alice"), f.Bind(payload, bindtest.Widget, "1001", sigstoretest.LogV2),
+		} {
 			files = append(files, bindings.File{Name: bindings.SignatureName(v, data, false), Data: data})
 		}
 	}

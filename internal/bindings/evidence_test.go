@@ -90,17 +90,21 @@ func TestEvidence(t *testing.T) {
 		"rollback":                  {"rollback", []string{s.second}, s.list("1", "2"), s.second},
 		"fork of different parents": {"fork", []string{s.genesis, s.second}, s.list("1", "2"), ""},
 		"fork without parent":       {"fork", []string{s.fork, s.second}, s.list("2", "2b"), ""},
-		"fork without a binding":    {"fork", []string{s.fork, s.second}, append(s.list("1", "2"), s.bundles["2b signed"]), ""},
-		"fork without a signature":  {"fork", []string{s.fork, s.second}, append(s.list("1", "2"), s.bundles["2b bound"]), ""},
-		"fork with a stranger":      {"fork", []string{s.genesis, s.other}, s.list("1", "other"), ""},
-		"genesis of two versions":   {"second-genesis", []string{s.genesis, s.second}, s.list("1", "2"), ""},
-		"genesis without bundle":    {"second-genesis", []string{s.genesis, s.other}, s.list("1"), ""},
-		"rollback of a genesis":     {"rollback", []string{s.genesis}, s.list("1"), ""},
-		"rollback of two":           {"rollback", []string{s.genesis, s.second}, s.list("1", "2"), ""},
-		"the same twice":            {"fork", []string{s.second, s.second}, s.list("1", "2"), ""},
-		"one fork":                  {"fork", []string{s.second}, s.list("1", "2"), ""},
-		"unknown kind":              {"quarrel", []string{s.fork, s.second}, s.list("1", "2", "2b"), ""},
-		"no statement":              {"fork", nil, s.list("1", "2", "2b"), ""},
+		"fork without a binding": {
+			"fork", []string{s.fork, s.second}, append(s.list("1", "2"), s.bundles["2b signed"]), "",
+		},
+		"fork without a signature": {
+			"fork", []string{s.fork, s.second}, append(s.list("1", "2"), s.bundles["2b bound"]), "",
+		},
+		"fork with a stranger":    {"fork", []string{s.genesis, s.other}, s.list("1", "other"), ""},
+		"genesis of two versions": {"second-genesis", []string{s.genesis, s.second}, s.list("1", "2"), ""},
+		"genesis without bundle":  {"second-genesis", []string{s.genesis, s.other}, s.list("1"), ""},
+		"rollback of a genesis":   {"rollback", []string{s.genesis}, s.list("1"), ""},
+		"rollback of two":         {"rollback", []string{s.genesis, s.second}, s.list("1", "2"), ""},
+		"the same twice":          {"fork", []string{s.second, s.second}, s.list("1", "2"), ""},
+		"one fork":                {"fork", []string{s.second}, s.list("1", "2"), ""},
+		"unknown kind":            {"quarrel", []string{s.fork, s.second}, s.list("1", "2", "2b"), ""},
+		"no statement":            {"fork", nil, s.list("1", "2", "2b"), ""},
 	} {
 		e := s.evidence(c.kind, c.digests, c.bundles)
 		f, err := e.Judge(s.Root, nil, now)
@@ -266,7 +270,8 @@ func TestCollection(t *testing.T) {
 	add(
 		f.Sign(
 			[]byte(
-				`{"_type":"https://in-toto.io/Statement/v1","subject":[{"name":"x","digest":{"sha256":"`+d1+`"}}],"predicateType":"x"}`,
+				`{"_type":"https://in-toto.io/Statement/v1","subject":[{"name":"x","digest":{"sha256":"`+d1+
+					`"}}],"predicateType":"x"}`,
 			),
 			"alice",
 		),
@@ -275,7 +280,8 @@ func TestCollection(t *testing.T) {
 	// By another workflow of the repository: a signature of nobody's.
 	wf := bindtest.Widget + "/.github/workflows/release.yml@refs/heads/main"
 	add(f.Inst.Sign(sigstoretest.Request{
-		Statement: one, SAN: wf, Issuer: "https://token.actions.githubusercontent.com", At: f.Next(), Log: sigstoretest.LogV2, TSA: true,
+		Statement: one, SAN: wf, Issuer: "https://token.actions.githubusercontent.com", At: f.Next(), Log: sigstoretest.LogV2,
+		TSA: true,
 		Extensions: map[int]string{
 			9: wf, 11: "github-hosted", 12: bindtest.Widget, 14: "refs/heads/main", 15: "1001", 17: "2002", 18: wf,
 			20: "push",
@@ -322,18 +328,21 @@ func TestParseEvidence(t *testing.T) {
 	validate(t, good, true)
 	for name, bad := range map[string]string{
 		"empty": "", "null": "null", "array": "[" + good + "]", "trailing": good + "{}", "cut": good[:len(good)-3],
-		"schema":         strings.Replace(good, "evidence-v1", "evidence-v2", 1),
-		"no schema":      strings.Replace(good, ` "schema"`, ` "scheme"`, 1),
-		"key case":       strings.Replace(good, `"kind"`, `"Kind"`, 1),
-		"twice":          strings.Replace(good, `"kind"`, `"kind": "fork", "kind"`, 1),
-		"unknown":        strings.Replace(good, `"kind"`, `"trust": "all", "kind"`, 1),
-		"null kind":      strings.Replace(good, `"fork"`, `null`, 1),
-		"repository":     strings.Replace(good, "github.com/acme/widget\",", "GitHub.com/acme/widget\",", 1),
-		"digest":         strings.Replace(good, s.second, s.second[1:], 1),
-		"upper digest":   strings.Replace(good, s.second, strings.ToUpper(s.second), 1),
-		"no bundles":     `{"schema":"` + bindings.EvidenceSchema + `","kind":"fork","repository":"` + bindtest.Widget + `","statements":[],"bundles":[]}`,
-		"many bundles":   `{"schema":"` + bindings.EvidenceSchema + `","kind":"fork","repository":"` + bindtest.Widget + `","statements":[],"bundles":[` + strings.Repeat(`{"bundle":{}},`, bindings.MaxEvidenceBundles) + `{"bundle":{}}]}`,
-		"deep":           `{"schema":"` + bindings.EvidenceSchema + `","bundles":[{"bundle":` + strings.Repeat("[", 1000) + strings.Repeat("]", 1000) + `}]}`,
+		"schema":       strings.Replace(good, "evidence-v1", "evidence-v2", 1),
+		"no schema":    strings.Replace(good, ` "schema"`, ` "scheme"`, 1),
+		"key case":     strings.Replace(good, `"kind"`, `"Kind"`, 1),
+		"twice":        strings.Replace(good, `"kind"`, `"kind": "fork", "kind"`, 1),
+		"unknown":      strings.Replace(good, `"kind"`, `"trust": "all", "kind"`, 1),
+		"null kind":    strings.Replace(good, `"fork"`, `null`, 1),
+		"repository":   strings.Replace(good, "github.com/acme/widget\",", "GitHub.com/acme/widget\",", 1),
+		"digest":       strings.Replace(good, s.second, s.second[1:], 1),
+		"upper digest": strings.Replace(good, s.second, strings.ToUpper(s.second), 1),
+		"no bundles": `{"schema":"` + bindings.EvidenceSchema + `","kind":"fork","repository":"` + bindtest.Widget +
+			`","statements":[],"bundles":[]}`,
+		"many bundles": `{"schema":"` + bindings.EvidenceSchema + `","kind":"fork","repository":"` + bindtest.Widget +
+			`","statements":[],"bundles":[` + strings.Repeat(`{"bundle":{}},`, bindings.MaxEvidenceBundles) + `{"bundle":{}}]}`,
+		"deep": `{"schema":"` + bindings.EvidenceSchema + `","bundles":[{"bundle":` + strings.Repeat("[", 1000) +
+			strings.Repeat("]", 1000) + `}]}`,
 		"not UTF-8":      strings.Replace(good, `"fork"`, "\"fork\xff\"", 1),
 		"unknown nested": strings.Replace(good, `"bundle":`, `"proof": {}, "bundle":`, 1),
 	} {
@@ -347,10 +356,15 @@ func TestParseEvidence(t *testing.T) {
 	if _, err := bindings.NewEvidence("fork", policy.Locator{}, nil, nil); err == nil {
 		t.Error("evidence about nothing")
 	}
-	if _, err := bindings.NewEvidence("fork", bindtest.Locator(t, bindtest.Widget), nil, [][]byte{[]byte("{")}); err == nil {
+	_, err := bindings.NewEvidence("fork", bindtest.Locator(t, bindtest.Widget), nil, [][]byte{[]byte("{")})
+	if err == nil {
 		t.Error("a bundle that is no JSON")
 	}
-	if e, err := bindings.ParseEvidence([]byte(`{"schema":"` + bindings.EvidenceSchema + `","kind":"fork","repository":"` + bindtest.Widget + `","statements":["` + s.fork + `","` + s.second + `"],"bundles":[{"bundle":{"mediaType":"x"}},{"bundle":7}]}`)); err != nil {
+	e, err := bindings.ParseEvidence([]byte(
+		`{"schema":"` + bindings.EvidenceSchema + `","kind":"fork","repository":"` + bindtest.Widget + `","statements":["` +
+			s.fork + `","` + s.second + `"],"bundles":[{"bundle":{"mediaType":"x"}},{"bundle":7}]}`,
+	))
+	if err != nil {
 		t.Error(err)
 	} else if _, err := e.Judge(s.Root, nil, sigstoretest.Now); err == nil {
 		t.Error("bundles that are none prove nothing")
@@ -398,7 +412,8 @@ func FuzzEvidence(f *testing.F) {
 	f.Add(s.evidence("fork", []string{s.fork, s.second}, s.list("1", "2", "2b")).Bytes())
 	f.Add(
 		[]byte(
-			`{"schema":"` + bindings.EvidenceSchema + `","kind":"rollback","repository":"` + bindtest.Widget + `","statements":["` + s.fork + `"],"bundles":[{"bundle":{}}]}`,
+			`{"schema":"` + bindings.EvidenceSchema + `","kind":"rollback","repository":"` + bindtest.Widget +
+				`","statements":["` + s.fork + `"],"bundles":[{"bundle":{}}]}`,
 		),
 	)
 	stranger := (&bindtest.Forge{T: f}).Trust(sigstoretest.New(f))

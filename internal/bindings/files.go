@@ -75,9 +75,9 @@ func StapleName(root *sigstore.Root, forges *Forges) string {
 type Ignored struct{ Name, Why string }
 
 // Collect verifies the signature files and place proofs of a repository under one trusted
-// root; the name of a file says which it is. Files are unordered; what is unknown, malformed, not by the trusted root or
-// there twice is ignored and listed. Keys of members are taken from the
-// statements themselves: whether a key counts is for the chain to say.
+// root; the name of a file says which it is. Files are unordered; what is unknown, malformed,
+// not by the trusted root or there twice is ignored and listed. Keys of members are taken from
+// the statements themselves: whether a key counts is for the chain to say.
 func Collect(root *sigstore.Root, forges *Forges, files []File) (*Collection, []Ignored) {
 	c, ignored, _ := collect(nil, root, forges, files)
 	return c, ignored

@@ -63,7 +63,8 @@ func FuzzSignatureName(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, name string) {
 		if bindings.IsSignatureName(name) &&
-			(path.Dir(name) != bindings.SignaturesDir || path.Clean(name) != name || !strings.HasSuffix(name, bindings.SignatureSuffix)) {
+			(path.Dir(name) != bindings.SignaturesDir || path.Clean(name) != name ||
+				!strings.HasSuffix(name, bindings.SignatureSuffix)) {
 			t.Fatalf("%q", name)
 		}
 	})
@@ -76,7 +77,8 @@ func TestCollectJunk(t *testing.T) {
 	good := c.Files[0].Data
 	cut := func(n int) []byte { return good[:len(good)-n] }
 	junk := map[string][]byte{
-		"empty": nil, "NUL": make([]byte, 100), "a page": []byte("<!doctype html>"), "null": []byte("null"), "a list": []byte("[]"), "an object": []byte("{}"),
+		"empty": nil, "NUL": make([]byte, 100), "a page": []byte("<!doctype html>"), "null": []byte("null"),
+		"a list": []byte("[]"), "an object": []byte("{}"),
 		"cut": cut(
 			1,
 		), "doubled": append(append([]byte{}, good...), good...), "deep": []byte(strings.Repeat("[", 100_000)),

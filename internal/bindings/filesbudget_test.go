@@ -24,7 +24,9 @@ func TestCollectBudget(t *testing.T) {
 	for v := 1; v <= 5; v++ {
 		payload, digest := f.Statement(bindtest.TextOf(v, "alice", ""), previous)
 		previous = digest
-		for _, data := range [][]byte{f.Sign(payload, "alice"), f.Bind(payload, bindtest.Widget, "1001", sigstoretest.LogV2)} {
+		for _, data := range [][]byte{
+			f.Sign(payload, "alice"), f.Bind(payload, bindtest.Widget, "1001", sigstoretest.LogV2),
+		} {
 			files = append(files, bindings.File{Name: bindings.SignatureName(v, data, false), Data: data})
 		}
 	}

@@ -53,7 +53,10 @@ func (l *Lie) Bytes() []byte {
 // nothing in it is verified before somebody judged it by the descriptor.
 func ParseLie(data []byte) (*Lie, error) {
 	var doc lieDoc
-	if err := strictjson.Document(data, rekor.MaxEvidenceBytes, &doc, "schema", "directory", "repository", "answer", "pages", strictjson.Bundle, "why"); err != nil {
+	err := strictjson.Document(
+		data, rekor.MaxEvidenceBytes, &doc, "schema", "directory", "repository", "answer", "pages", strictjson.Bundle, "why",
+	)
+	if err != nil {
 		return nil, err
 	}
 	if doc.Schema != lieSchema {

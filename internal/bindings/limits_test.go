@@ -35,9 +35,8 @@ func TestCaps(t *testing.T) {
 		return `{"schema":"` + bindings.ForgesSchema + `","forges":[` + strings.Join(all, ",") + `]}`
 	}
 	evidence := func(bundles int, inner string) string {
-		return `{"schema":"` + bindings.EvidenceSchema + `","kind":"fork","repository":"` + bindtest.Widget + `","statements":[],"bundles":[` + strings.Repeat(
-			`{"bundle":{}},`, bundles-1,
-		) + `{"bundle":` + inner + `}]}`
+		return `{"schema":"` + bindings.EvidenceSchema + `","kind":"fork","repository":"` + bindtest.Widget +
+			`","statements":[],"bundles":[` + strings.Repeat(`{"bundle":{}},`, bundles-1) + `{"bundle":` + inner + `}]}`
 	}
 	nest := func(n int) string { return strings.Repeat("[", n) + strings.Repeat("]", n) }
 	pad := func(s string, n int) string { return s + strings.Repeat(" ", n-len(s)) }
@@ -115,9 +114,8 @@ func TestPromiseOnly(t *testing.T) {
 		}
 		if who != "bundle without payload" {
 			r.Statement = []byte(
-				`{"_type":"https://in-toto.io/Statement/v1","subject":[{"name":"x","digest":{"sha256":"` + strings.Repeat(
-					"a", 64,
-				) + `"}}],"predicateType":"x"}`,
+				`{"_type":"https://in-toto.io/Statement/v1","subject":[{"name":"x","digest":{"sha256":"` +
+					strings.Repeat("a", 64) + `"}}],"predicateType":"x"}`,
 			)
 		}
 		b, err := sigstore.ParseBundle(f.Inst.Sign(r))

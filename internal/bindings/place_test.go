@@ -58,31 +58,71 @@ func TestPlaceProof(t *testing.T) {
 	}{
 		"good":                             {p: good},
 		"in the last second of the window": {p: good, root: ended},
-		"a log that is not in the root":    {p: with(func(p *bindings.PlaceProof) { p.Log = strings.Repeat("ab", 32) }), reason: policy.LogInvalid, text: "not in the trusted root"},
-		"the other log of the root":        {p: with(func(p *bindings.PlaceProof) { p.Log = v1.ID }), reason: policy.LogInvalid, text: "not one of Rekor v2"},
+		"a log that is not in the root": {
+			p: with(func(p *bindings.PlaceProof) { p.Log = strings.Repeat("ab", 32) }), reason: policy.LogInvalid,
+			text: "not in the trusted root",
+		},
+		"the other log of the root": {
+			p: with(func(p *bindings.PlaceProof) { p.Log = v1.ID }), reason: policy.LogInvalid, text: "not one of Rekor v2",
+		},
 		"a tree of Rekor v1": {p: with(func(p *bindings.PlaceProof) {
 			p.Log, p.Checkpoint = v1.ID, []byte(c.Inst.ShardV1(4711, 0))
 			p.Stamp = c.Inst.Stamp(p.Checkpoint, now)
 		}), reason: policy.LogInvalid, text: "not one of Rekor v2"},
-		"signed by a log of the same address": {p: restamped(other.Inst.CheckpointV2(notes[:3], other.Inst.Origin())), reason: policy.LogInvalid},
-		"under another origin":                {p: restamped(c.Inst.CheckpointV2(notes[:3], "log.example")), reason: policy.LogInvalid, text: "the checkpoint is of"},
-		"unsigned":                            {p: restamped(good.Checkpoint[:bytes.Index(good.Checkpoint, []byte("\n\n"))+2]), reason: policy.LogInvalid},
-		"no checkpoint":                       {p: restamped([]byte(c.Inst.NoteV2("x\n"))), reason: policy.LogInvalid},
-		"with a signature of somebody else":   {p: restamped(append(bytes.Clone(good.Checkpoint), "— witness.example AAAAAAAA\n"...)), reason: policy.LogInvalid, text: "other signatures"},
-		"of an empty tree":                    {p: restamped(c.Inst.CheckpointV2(nil, c.Inst.Origin())), reason: policy.LogInvalid, text: "empty tree"},
+		"signed by a log of the same address": {
+			p: restamped(other.Inst.CheckpointV2(notes[:3], other.Inst.Origin())), reason: policy.LogInvalid,
+		},
+		"under another origin": {
+			p: restamped(c.Inst.CheckpointV2(notes[:3], "log.example")), reason: policy.LogInvalid, text: "the checkpoint is of",
+		},
+		"unsigned": {
+			p: restamped(good.Checkpoint[:bytes.Index(good.Checkpoint, []byte("\n\n"))+2]), reason: policy.LogInvalid,
+		},
+		"no checkpoint": {p: restamped([]byte(c.Inst.NoteV2("x\n"))), reason: policy.LogInvalid},
+		"with a signature of somebody else": {
+			p: restamped(append(bytes.Clone(good.Checkpoint), "— witness.example AAAAAAAA\n"...)), reason: policy.LogInvalid,
+			text: "other signatures",
+		},
+		"of an empty tree": {
+			p: restamped(c.Inst.CheckpointV2(nil, c.Inst.Origin())), reason: policy.LogInvalid, text: "empty tree",
+		},
 		"stamped over the text alone": {p: with(func(p *bindings.PlaceProof) {
 			p.Stamp = c.Inst.Stamp(p.Checkpoint[:bytes.Index(p.Checkpoint, []byte("\n\n"))+1], now)
 		}), reason: policy.TimeInvalid},
-		"stamped over another tree":        {p: with(func(p *bindings.PlaceProof) { p.Stamp = c.Proof(2, now).Stamp }), reason: policy.TimeInvalid},
-		"by an authority of another root":  {p: with(func(p *bindings.PlaceProof) { p.Stamp = other.Inst.Stamp(p.Checkpoint, now) }), reason: policy.TimeInvalid},
-		"not a stamp":                      {p: with(func(p *bindings.PlaceProof) { p.Stamp = []byte("x") }), reason: policy.TimeInvalid},
-		"a stamp with much behind it":      {p: with(func(p *bindings.PlaceProof) { p.Stamp = append(bytes.Clone(p.Stamp), make([]byte, 17<<10)...) }), reason: policy.TimeInvalid, text: "at most"},
-		"a root without authorities":       {p: good, root: c.Windows(sigstoretest.RootOptions{NoTSA: true}), reason: policy.TimeInvalid, text: "names no time stamp authority"},
-		"the root of somebody else":        {p: good, root: other.Root, reason: policy.LogInvalid},
-		"before the window of the log":     {p: good, root: c.Windows(sigstoretest.RootOptions{LogV2: &sigstoretest.Window{Start: now.Add(time.Second)}}), reason: policy.LogInvalid, text: "did not trust this log"},
-		"after the window of the log":      {p: c.Proof(3, now.Add(time.Second)), root: ended, reason: policy.LogInvalid, text: "did not trust this log"},
-		"before the authority was trusted": {p: good, root: c.Windows(sigstoretest.RootOptions{TSA: &sigstoretest.Window{Start: now.Add(time.Second)}}), reason: policy.TimeInvalid},
-		"after the authority was trusted":  {p: good, root: c.Windows(sigstoretest.RootOptions{TSA: &sigstoretest.Window{Start: now.AddDate(-1, 0, 0), End: now.Add(-time.Second)}}), reason: policy.TimeInvalid},
+		"stamped over another tree": {
+			p: with(func(p *bindings.PlaceProof) { p.Stamp = c.Proof(2, now).Stamp }), reason: policy.TimeInvalid,
+		},
+		"by an authority of another root": {
+			p: with(func(p *bindings.PlaceProof) { p.Stamp = other.Inst.Stamp(p.Checkpoint, now) }), reason: policy.TimeInvalid,
+		},
+		"not a stamp": {p: with(func(p *bindings.PlaceProof) { p.Stamp = []byte("x") }), reason: policy.TimeInvalid},
+		"a stamp with much behind it": {
+			p:      with(func(p *bindings.PlaceProof) { p.Stamp = append(bytes.Clone(p.Stamp), make([]byte, 17<<10)...) }),
+			reason: policy.TimeInvalid, text: "at most",
+		},
+		"a root without authorities": {
+			p: good, root: c.Windows(sigstoretest.RootOptions{NoTSA: true}), reason: policy.TimeInvalid,
+			text: "names no time stamp authority",
+		},
+		"the root of somebody else": {p: good, root: other.Root, reason: policy.LogInvalid},
+		"before the window of the log": {
+			p: good, root: c.Windows(sigstoretest.RootOptions{LogV2: &sigstoretest.Window{Start: now.Add(time.Second)}}),
+			reason: policy.LogInvalid, text: "did not trust this log",
+		},
+		"after the window of the log": {
+			p: c.Proof(3, now.Add(time.Second)), root: ended, reason: policy.LogInvalid, text: "did not trust this log",
+		},
+		"before the authority was trusted": {
+			p: good, root: c.Windows(sigstoretest.RootOptions{TSA: &sigstoretest.Window{Start: now.Add(time.Second)}}),
+			reason: policy.TimeInvalid,
+		},
+		"after the authority was trusted": {
+			p: good,
+			root: c.Windows(sigstoretest.RootOptions{
+				TSA: &sigstoretest.Window{Start: now.AddDate(-1, 0, 0), End: now.Add(-time.Second)},
+			}),
+			reason: policy.TimeInvalid,
+		},
 	} {
 		root := x.root
 		if root == nil {
@@ -148,7 +188,8 @@ func TestPlaceProofForm(t *testing.T) {
 			t.Errorf("%s: read", name)
 		}
 	}
-	if _, err := bindings.ParsePlaceProof([]byte(good + strings.Repeat(" ", bindings.MaxPlaceBytes-len(good)))); err != nil {
+	_, err := bindings.ParsePlaceProof([]byte(good + strings.Repeat(" ", bindings.MaxPlaceBytes-len(good))))
+	if err != nil {
 		t.Error(err)
 	}
 }
@@ -243,12 +284,14 @@ func TestPlaces(t *testing.T) {
 		moments int
 		ignored []string
 	}{
-		"one":            {[]bindings.File{one}, 1, nil},
-		"two":            {[]bindings.File{one, all}, 2, nil},
-		"doubled":        {[]bindings.File{one, all, one, file("copy", one.Data)}, 2, nil},
-		"junk":           {junk, 0, []string{"junk", "bundle", "later"}},
-		"junk and good":  {append(slices.Clone(junk), all), 1, []string{"junk", "bundle", "later"}},
-		"as a signature": {[]bindings.File{{Name: bindings.SignaturesDir + "/1" + bindings.SignatureSuffix, Data: one.Data}}, 0, []string{"1"}},
+		"one":           {[]bindings.File{one}, 1, nil},
+		"two":           {[]bindings.File{one, all}, 2, nil},
+		"doubled":       {[]bindings.File{one, all, one, file("copy", one.Data)}, 2, nil},
+		"junk":          {junk, 0, []string{"junk", "bundle", "later"}},
+		"junk and good": {append(slices.Clone(junk), all), 1, []string{"junk", "bundle", "later"}},
+		"as a signature": {
+			[]bindings.File{{Name: bindings.SignaturesDir + "/1" + bindings.SignatureSuffix, Data: one.Data}}, 0, []string{"1"},
+		},
 	} {
 		got := c.Resolve(append(slices.Clone(x.files), c.Files...), look())
 		var ignored []string
@@ -281,7 +324,9 @@ func TestPlaces(t *testing.T) {
 	forked := c.Inst.CheckpointV2(append(slices.Clone(c.Inst.BodiesV2()[:2]), []byte("other")), c.Inst.Origin())
 	fork := file(
 		"fork",
-		(&bindings.PlaceProof{Log: hex.EncodeToString(bindtest.ShardID), Checkpoint: forked, Stamp: c.Inst.Stamp(forked, last)}).Bytes(),
+		(&bindings.PlaceProof{
+			Log: hex.EncodeToString(bindtest.ShardID), Checkpoint: forked, Stamp: c.Inst.Stamp(forked, last),
+		}).Bytes(),
 	)
 	same := file("same", c.Proof(3, last).Bytes())
 	for _, files := range [][]bindings.File{{fork, same}, {same, fork}} {
@@ -427,7 +472,9 @@ func TestDater(t *testing.T) {
 		"another log answers": {func(x *dating, _ *bindings.Dater) {
 			x.log = answer(other.Inst.CheckpointV2(other.Inst.BodiesV2(), other.Inst.Origin()))
 		}, 0, true, 1, 1},
-		"an empty log":          {func(x *dating, _ *bindings.Dater) { x.log = answer(c.Inst.CheckpointV2(nil, c.Inst.Origin())) }, 0, true, 0, 1},
+		"an empty log": {
+			func(x *dating, _ *bindings.Dater) { x.log = answer(c.Inst.CheckpointV2(nil, c.Inst.Origin())) }, 0, true, 0, 1,
+		},
 		"the authority is away": {func(x *dating, _ *bindings.Dater) { x.tsa = status }, 0, false, 2, 2},
 		"another authority": {func(x *dating, _ *bindings.Dater) {
 			x.tsa = func(w http.ResponseWriter, r *http.Request) bool {
@@ -435,13 +482,19 @@ func TestDater(t *testing.T) {
 				return true
 			}
 		}, 0, false, 2, 2},
-		"a stamp of another time":   {func(x *dating, _ *bindings.Dater) { x.now = sigstoretest.Now.AddDate(-4, 0, 0) }, 0, false, 2, 2},
-		"the log is not open yet":   {func(_ *dating, d *bindings.Dater) { d.Root = window(time.Second, 0) }, 0, false, 1, 1},
-		"the log has ended":         {func(_ *dating, d *bindings.Dater) { d.Root = window(-time.Hour, -time.Second) }, 0, false, 1, 1},
+		"a stamp of another time": {
+			func(x *dating, _ *bindings.Dater) { x.now = sigstoretest.Now.AddDate(-4, 0, 0) }, 0, false, 2, 2,
+		},
+		"the log is not open yet": {func(_ *dating, d *bindings.Dater) { d.Root = window(time.Second, 0) }, 0, false, 1, 1},
+		"the log has ended": {
+			func(_ *dating, d *bindings.Dater) { d.Root = window(-time.Hour, -time.Second) }, 0, false, 1, 1,
+		},
 		"it began before":           {func(_ *dating, d *bindings.Dater) { d.Root = window(-time.Hour, 0) }, 1, true, 0, 2},
 		"as many logs as are asked": {many(bindings.MaxOpenLogs), bindings.MaxOpenLogs, true, 0, bindings.MaxOpenLogs + 1},
-		"more logs than that":       {many(bindings.MaxOpenLogs + 1), bindings.MaxOpenLogs, true, 1, bindings.MaxOpenLogs + 1},
-		"a log without a client":    {func(_ *dating, d *bindings.Dater) { d.Logs = nil }, 0, true, 0, 1},
+		"more logs than that": {
+			many(bindings.MaxOpenLogs + 1), bindings.MaxOpenLogs, true, 1, bindings.MaxOpenLogs + 1,
+		},
+		"a log without a client": {func(_ *dating, d *bindings.Dater) { d.Logs = nil }, 0, true, 0, 1},
 	} {
 		x2 := &dating{Chained: c, now: sigstoretest.Now}
 		d := x2.dater()

@@ -16,7 +16,9 @@ func TestTake(t *testing.T) {
 		take int64
 		ok   bool
 		used int64
-	}{{60, true, 60}, {41, false, 60}, {40, true, 100}, {1, false, 100}, {0, true, 100}, {-5, true, 100}, {math.MaxInt64, false, 100}} {
+	}{{60, true, 60}, {41, false, 60}, {40, true, 100}, {1, false, 100}, {0, true, 100}, {-5, true, 100}, {
+		math.MaxInt64, false, 100,
+	}} {
 		err := b.Take(c.take)
 		var e *Exceeded
 		if (err == nil) != c.ok || err != nil && !errors.As(err, &e) || b.Used() != c.used {

@@ -22,7 +22,10 @@ func TestParseNumber(t *testing.T) {
 			t.Errorf("%q in JSON: %d, %v", s, n, err)
 		}
 	}
-	for _, s := range []string{"", "-1", "-0", "+1", "00", "01", " 1", "1 ", "1\n", "1_0", "0x1", "1e3", "1.0", "9223372036854775808", "\u0661", `"1"`} {
+	for _, s := range []string{
+		"", "-1", "-0", "+1", "00", "01", " 1", "1 ", "1\n", "1_0", "0x1", "1e3", "1.0", "9223372036854775808", "\u0661",
+		`"1"`,
+	} {
 		if n, err := ParseNumber(s); err == nil {
 			t.Errorf("%q: %d", s, n)
 		}
@@ -47,7 +50,10 @@ func TestParseBase64(t *testing.T) {
 			t.Errorf("%q in JSON: %q, %v", s, b, err)
 		}
 	}
-	for _, s := range []string{"Q", "QQ", "QQ=", "QR==", "QUJ=", "QQ==\n", "QQ\n==", "QQ\r==", "Q Q==", "QQ===", "QQ==QQ==", "-_-_", "QUJD\r\n", "=", "QUI=A"} {
+	for _, s := range []string{
+		"Q", "QQ", "QQ=", "QR==", "QUJ=", "QQ==\n", "QQ\n==", "QQ\r==", "Q Q==", "QQ===", "QQ==QQ==", "-_-_", "QUJD\r\n", "=",
+		"QUI=A",
+	} {
 		if raw, err := ParseBase64(s); err == nil {
 			t.Errorf("%q: %q", s, raw)
 		}
@@ -78,10 +84,11 @@ const (
 )
 
 func TestParseCheckpoint(t *testing.T) {
+	long := strings.Repeat("a", maxNote-len(goodText)-1) + "\n"
 	for text, extension := range map[string]string{
 		goodText: "", goodText + "a\n": "a\n", goodText + "Timestamp: 1\nb c\n": "Timestamp: 1\nb c\n",
 		strings.Replace(goodText, "log.example/1", "rekor.example - 4711", 1): "",
-		goodText + strings.Repeat("a", maxNote-len(goodText)-1) + "\n":        strings.Repeat("a", maxNote-len(goodText)-1) + "\n",
+		goodText + long: long,
 	} {
 		c, err := ParseCheckpoint(text)
 		if err != nil || c.Size != 5 || c.Extension != extension || c.Origin != strings.SplitN(text, "\n", 2)[0] {
@@ -90,10 +97,14 @@ func TestParseCheckpoint(t *testing.T) {
 	}
 	for _, text := range []string{
 		"", "\n", "\n\n\n", "a\n5\n", strings.TrimSuffix(goodText, "\n"), "\n5\n" + goodRoot + "\n",
-		"a\tb\n5\n" + goodRoot + "\n", "a\rb\n5\n" + goodRoot + "\n", "a\x7f\n5\n" + goodRoot + "\n", "a\u0085\n5\n" + goodRoot + "\n", "a\xff\n5\n" + goodRoot + "\n",
-		"a\n-5\n" + goodRoot + "\n", "a\n05\n" + goodRoot + "\n", "a\n+5\n" + goodRoot + "\n", "a\n5 \n" + goodRoot + "\n", "a\n5\r\n" + goodRoot + "\n", "a\n9223372036854775808\n" + goodRoot + "\n",
-		"a\n5\n" + strings.Replace(goodRoot, "A=", "B=", 1) + "\n", "a\n5\n" + goodRoot + "\r\n", "a\n5\n " + goodRoot + "\n", "a\n5\nAAAA\n", "a\n5\n" + strings.TrimSuffix(goodRoot, "=") + "\n",
-		goodText + "\n", goodText + "a", goodText + "a\n\nb\n", goodText + "\na\n", goodText + "a\tb\n", goodText + strings.Repeat("a", maxNote) + "\n",
+		"a\tb\n5\n" + goodRoot + "\n", "a\rb\n5\n" + goodRoot + "\n", "a\x7f\n5\n" + goodRoot + "\n",
+		"a\u0085\n5\n" + goodRoot + "\n", "a\xff\n5\n" + goodRoot + "\n",
+		"a\n-5\n" + goodRoot + "\n", "a\n05\n" + goodRoot + "\n", "a\n+5\n" + goodRoot + "\n", "a\n5 \n" + goodRoot + "\n",
+		"a\n5\r\n" + goodRoot + "\n", "a\n9223372036854775808\n" + goodRoot + "\n",
+		"a\n5\n" + strings.Replace(goodRoot, "A=", "B=", 1) + "\n", "a\n5\n" + goodRoot + "\r\n", "a\n5\n " + goodRoot + "\n",
+		"a\n5\nAAAA\n", "a\n5\n" + strings.TrimSuffix(goodRoot, "=") + "\n",
+		goodText + "\n", goodText + "a", goodText + "a\n\nb\n", goodText + "\na\n", goodText + "a\tb\n",
+		goodText + strings.Repeat("a", maxNote) + "\n",
 	} {
 		if c, err := ParseCheckpoint(text); err == nil {
 			t.Errorf("%.200q: %+v", text, c)
@@ -103,21 +114,29 @@ func TestParseCheckpoint(t *testing.T) {
 
 func TestNoteText(t *testing.T) {
 	long := "\n\n\u2014 log AAAAAAA=\n"
-	for note, want := range map[string]int{long: 1, strings.Repeat("a", maxNote-len(long)) + long: maxNote - len(long) + 1} {
+	for note, want := range map[string]int{
+		long: 1, strings.Repeat("a", maxNote-len(long)) + long: maxNote - len(long) + 1,
+	} {
 		if text, err := NoteText(note); err != nil || len(text) != want {
 			t.Errorf("%.20q…: %d bytes, %v", note, len(text), err)
 		}
 	}
-	for _, sigs := range []string{goodSig, "\u2014 log AAAAAAA=\n", goodSig + "\u2014 other AAAAAAAAAA==\n", strings.Repeat(goodSig, maxSignatures)} {
+	for _, sigs := range []string{
+		goodSig, "\u2014 log AAAAAAA=\n", goodSig + "\u2014 other AAAAAAAAAA==\n", strings.Repeat(goodSig, maxSignatures),
+	} {
 		if text, err := NoteText(goodText + "\n" + sigs); err != nil || text != goodText {
 			t.Errorf("%q: %q, %v", sigs, text, err)
 		}
 	}
 	for _, s := range []string{
-		"", goodText, goodText + "\n", goodText + goodSig, goodText + "\n" + strings.TrimSuffix(goodSig, "\n"), goodText + "\n" + goodSig + "\n", goodText + "\n" + goodSig + "more\n",
-		goodText + "\n- log AAAAAAAA\n", goodText + "\n\u2014 AAAAAAAA\n", goodText + "\n\u2014  AAAAAAAA\n", goodText + "\n\u2014 a+b AAAAAAAA\n", goodText + "\n\u2014 a\u00a0b AAAAAAAA\n",
-		goodText + "\n\u2014 log AAAAAA==\n", goodText + "\n\u2014 log AAAAAAAAAB==\n", goodText + "\n\u2014 log AAAA AAAA\n", goodText + "\n\u2014 log AAAAAAAA\r\n", goodText + "\n\u2014 log \n", goodText + "\n\u2014 log\n",
-		"a\x00" + goodText + "\n" + goodSig, "\xff" + goodText + "\n" + goodSig, goodText + "\n" + strings.Repeat(goodSig, maxSignatures+1), strings.Repeat("a", maxNote) + "\n\n" + goodSig,
+		"", goodText, goodText + "\n", goodText + goodSig, goodText + "\n" + strings.TrimSuffix(goodSig, "\n"),
+		goodText + "\n" + goodSig + "\n", goodText + "\n" + goodSig + "more\n",
+		goodText + "\n- log AAAAAAAA\n", goodText + "\n\u2014 AAAAAAAA\n", goodText + "\n\u2014  AAAAAAAA\n",
+		goodText + "\n\u2014 a+b AAAAAAAA\n", goodText + "\n\u2014 a\u00a0b AAAAAAAA\n",
+		goodText + "\n\u2014 log AAAAAA==\n", goodText + "\n\u2014 log AAAAAAAAAB==\n", goodText + "\n\u2014 log AAAA AAAA\n",
+		goodText + "\n\u2014 log AAAAAAAA\r\n", goodText + "\n\u2014 log \n", goodText + "\n\u2014 log\n",
+		"a\x00" + goodText + "\n" + goodSig, "\xff" + goodText + "\n" + goodSig,
+		goodText + "\n" + strings.Repeat(goodSig, maxSignatures+1), strings.Repeat("a", maxNote) + "\n\n" + goodSig,
 	} {
 		if text, err := NoteText(s); err == nil {
 			t.Errorf("%.200q: %q", s, text)
@@ -143,8 +162,8 @@ func FuzzCheckpoint(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if want := fmt.Sprintf("%s\n%d\n%s\n%s", c.Origin, c.Size, base64.StdEncoding.EncodeToString(c.Root[:]), c.Extension); want != text ||
-			c.Size < 0 {
+		want := fmt.Sprintf("%s\n%d\n%s\n%s", c.Origin, c.Size, base64.StdEncoding.EncodeToString(c.Root[:]), c.Extension)
+		if want != text || c.Size < 0 {
 			t.Fatalf("%q is read as %q", text, want)
 		}
 	})

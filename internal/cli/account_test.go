@@ -103,7 +103,8 @@ func statementAbout(content []byte, names ...string) []byte {
 		subjects = append(subjects, fmt.Sprintf(`{"name":%q,"digest":{"sha256":"%x"}}`, n, sha256.Sum256(content)))
 	}
 	return []byte(
-		`{"_type":"https://in-toto.io/Statement/v1","predicateType":"https://slsa.dev/provenance/v1","predicate":{},"subject":[` + strings.Join(
+		`{"_type":"https://in-toto.io/Statement/v1","predicateType":"https://slsa.dev/provenance/v1","predicate":{},` +
+			`"subject":[` + strings.Join(
 			subjects, ",",
 		) + `]}`,
 	)
@@ -201,23 +202,61 @@ func TestListed(t *testing.T) {
 		exit  int
 		says  string
 	}{
-		"all there":                {list: sums(both, ""), files: both},
-		"all there, BSD form":      {list: fmt.Appendf(nil, "SHA256 (widget_linux) = %x\n", sha256.Sum256(linux)), files: both},
-		"one absent":               {list: sums(both, ""), files: map[string][]byte{"widget_linux": linux}, exit: 1, says: "artifact-missing"},
-		"one absent, left out":     {list: sums(both, ""), files: map[string][]byte{"widget_linux": linux}, args: []string{"--ignore-missing"}, says: "not judged: 1, listed and not there"},
-		"all absent":               {list: sums(both, ""), exit: 1, says: "artifact-missing"},
-		"all absent, left out":     {list: sums(both, ""), args: []string{"--ignore-missing"}, exit: 1, says: "nothing is there"},
-		"changed":                  {list: sums(both, ""), files: map[string][]byte{"widget_linux": []byte("evil"), "widget_win": win}, exit: 1, says: "sums-mismatch"},
-		"changed, left out":        {list: sums(both, ""), files: map[string][]byte{"widget_linux": []byte("evil")}, args: []string{"--ignore-missing"}, exit: 1, says: "sums-mismatch"},
-		"in a folder, flat":        {list: sums(both, "dist/"), files: map[string][]byte{"widget_linux": []byte("evil"), "widget_win": win}, exit: 1, says: "artifact-missing"},
-		"in a folder, there":       {list: sums(both, "dist/"), files: map[string][]byte{"dist/widget_linux": linux, "dist/widget_win": win, "widget_linux": []byte("evil")}, exit: 1, says: "artifact is dist/"},
-		"with a blank behind":      {list: fmt.Appendf(nil, "%x  widget_linux \n", sha256.Sum256(linux)), files: map[string][]byte{"widget_linux": []byte("evil")}, exit: 1, says: "artifact-missing"},
-		"in another case":          {list: fmt.Appendf(nil, "%x  Widget_linux\n", sha256.Sum256(linux)), files: map[string][]byte{"widget_linux": []byte("evil")}, exit: 1, says: "artifact-missing"},
-		"in another normal form":   {list: fmt.Appendf(nil, "%x  widget_e\u0301\n", sha256.Sum256(linux)), files: map[string][]byte{"widget_\u00e9": []byte("evil")}, exit: 1, says: "artifact-missing"},
-		"with a dot segment":       {list: fmt.Appendf(nil, "%x  ./widget_linux\n", sha256.Sum256(linux)), files: map[string][]byte{"widget_linux": []byte("evil")}, exit: 1, says: "sums-mismatch"},
-		"a directory of that name": {list: fmt.Appendf(nil, "%x  widget_linux\n", sha256.Sum256(linux)), files: map[string][]byte{"widget_linux/x": []byte("evil")}, exit: 1, says: "not a regular file"},
-		"the list itself":          {list: fmt.Appendf(nil, "%x  SHA256SUMS\n%x  widget_linux\n", sha256.Sum256(nil), sha256.Sum256(linux)), files: both, exit: 1, says: "sums-mismatch"},
-		"a line that is no line":   {list: append(sums(both, ""), "widget_extra\n"...), files: both, exit: 6, says: "sums-invalid"},
+		"all there":           {list: sums(both, ""), files: both},
+		"all there, BSD form": {list: fmt.Appendf(nil, "SHA256 (widget_linux) = %x\n", sha256.Sum256(linux)), files: both},
+		"one absent": {
+			list: sums(both, ""), files: map[string][]byte{"widget_linux": linux}, exit: 1, says: "artifact-missing",
+		},
+		"one absent, left out": {
+			list: sums(both, ""), files: map[string][]byte{"widget_linux": linux}, args: []string{"--ignore-missing"},
+			says: "not judged: 1, listed and not there",
+		},
+		"all absent":           {list: sums(both, ""), exit: 1, says: "artifact-missing"},
+		"all absent, left out": {list: sums(both, ""), args: []string{"--ignore-missing"}, exit: 1, says: "nothing is there"},
+		"changed": {
+			list: sums(both, ""), files: map[string][]byte{"widget_linux": []byte("evil"), "widget_win": win}, exit: 1,
+			says: "sums-mismatch",
+		},
+		"changed, left out": {
+			list: sums(both, ""), files: map[string][]byte{"widget_linux": []byte("evil")}, args: []string{"--ignore-missing"},
+			exit: 1, says: "sums-mismatch",
+		},
+		"in a folder, flat": {
+			list: sums(both, "dist/"), files: map[string][]byte{"widget_linux": []byte("evil"), "widget_win": win}, exit: 1,
+			says: "artifact-missing",
+		},
+		"in a folder, there": {
+			list:  sums(both, "dist/"),
+			files: map[string][]byte{"dist/widget_linux": linux, "dist/widget_win": win, "widget_linux": []byte("evil")},
+			exit:  1, says: "artifact is dist/",
+		},
+		"with a blank behind": {
+			list:  fmt.Appendf(nil, "%x  widget_linux \n", sha256.Sum256(linux)),
+			files: map[string][]byte{"widget_linux": []byte("evil")}, exit: 1, says: "artifact-missing",
+		},
+		"in another case": {
+			list:  fmt.Appendf(nil, "%x  Widget_linux\n", sha256.Sum256(linux)),
+			files: map[string][]byte{"widget_linux": []byte("evil")}, exit: 1, says: "artifact-missing",
+		},
+		"in another normal form": {
+			list:  fmt.Appendf(nil, "%x  widget_e\u0301\n", sha256.Sum256(linux)),
+			files: map[string][]byte{"widget_\u00e9": []byte("evil")}, exit: 1, says: "artifact-missing",
+		},
+		"with a dot segment": {
+			list:  fmt.Appendf(nil, "%x  ./widget_linux\n", sha256.Sum256(linux)),
+			files: map[string][]byte{"widget_linux": []byte("evil")}, exit: 1, says: "sums-mismatch",
+		},
+		"a directory of that name": {
+			list:  fmt.Appendf(nil, "%x  widget_linux\n", sha256.Sum256(linux)),
+			files: map[string][]byte{"widget_linux/x": []byte("evil")}, exit: 1, says: "not a regular file",
+		},
+		"the list itself": {
+			list: fmt.Appendf(nil, "%x  SHA256SUMS\n%x  widget_linux\n", sha256.Sum256(nil), sha256.Sum256(linux)), files: both,
+			exit: 1, says: "sums-mismatch",
+		},
+		"a line that is no line": {
+			list: append(sums(both, ""), "widget_extra\n"...), files: both, exit: 6, says: "sums-invalid",
+		},
 	} {
 		s := newShop(t)
 		s.write("", map[string][]byte{"d/SHA256SUMS": c.list, "d/SHA256SUMS.sigstore.json": s.sign(c.list)})
@@ -285,33 +324,91 @@ func TestEveryInput(t *testing.T) {
 		fate  string // of the first file
 	}{
 		// Evidence, and nothing else.
-		"its bundle":                   {files: map[string][]byte{"widget_1.sigstore.json": good}, fate: "evidence"},
-		"a second bundle":              {files: map[string][]byte{"widget_1.bundle": good, "widget_1.sigstore.json": good}, fate: "evidence"},
-		"a collection":                 {files: map[string][]byte{"widget_1.intoto.jsonl": append(append(line, '\n'), line...)}, fate: "evidence"},
-		"a name of its own":            {files: map[string][]byte{"provenance.intoto.jsonl": named, "widget_1.sigstore.json": good}, fate: "evidence"},
-		"by a signer without a rule":   {files: map[string][]byte{"attested.sigstore.json": foreign, "widget_1.sigstore.json": good}, fate: "evidence"},
-		"by a key in its log entry":    {files: map[string][]byte{"by-key.sigstore.json": key, "widget_1.sigstore.json": good}, fate: "evidence"},
-		"by a key that is not here":    {files: map[string][]byte{"by-key.sigstore.json": keyless, "widget_1.sigstore.json": good}, fate: "unverifiable-evidence"},
-		"cosign's, without a log":      {files: map[string][]byte{"widget_1.cosign.bundle": cosign(""), "widget_1.sigstore.json": good}, fate: "evidence"},
-		"a list beside, others listed": {files: map[string][]byte{"SHA256SUMS": sums(map[string][]byte{"widget_1": art, "widget_9": art}, ""), "SHA256SUMS.sigstore.json": s.sign(sums(map[string][]byte{"widget_1": art, "widget_9": art}, ""))}},
+		"its bundle": {files: map[string][]byte{"widget_1.sigstore.json": good}, fate: "evidence"},
+		"a second bundle": {
+			files: map[string][]byte{"widget_1.bundle": good, "widget_1.sigstore.json": good}, fate: "evidence",
+		},
+		"a collection": {
+			files: map[string][]byte{"widget_1.intoto.jsonl": append(append(line, '\n'), line...)}, fate: "evidence",
+		},
+		"a name of its own": {
+			files: map[string][]byte{"provenance.intoto.jsonl": named, "widget_1.sigstore.json": good}, fate: "evidence",
+		},
+		"by a signer without a rule": {
+			files: map[string][]byte{"attested.sigstore.json": foreign, "widget_1.sigstore.json": good}, fate: "evidence",
+		},
+		"by a key in its log entry": {
+			files: map[string][]byte{"by-key.sigstore.json": key, "widget_1.sigstore.json": good}, fate: "evidence",
+		},
+		"by a key that is not here": {
+			files: map[string][]byte{"by-key.sigstore.json": keyless, "widget_1.sigstore.json": good},
+			fate:  "unverifiable-evidence",
+		},
+		"cosign's, without a log": {
+			files: map[string][]byte{"widget_1.cosign.bundle": cosign(""), "widget_1.sigstore.json": good}, fate: "evidence",
+		},
+		"a list beside, others listed": {
+			files: map[string][]byte{
+				"SHA256SUMS":               sums(map[string][]byte{"widget_1": art, "widget_9": art}, ""),
+				"SHA256SUMS.sigstore.json": s.sign(sums(map[string][]byte{"widget_1": art, "widget_9": art}, "")),
+			},
+		},
 
 		// What is called like evidence.
-		"a script called a bundle":       {files: map[string][]byte{"x-install.sigstore.json": script, "widget_1.sigstore.json": good}, exit: 1},
-		"a script with a line of JSON":   {files: map[string][]byte{"x.cdx.json.bundle": append(append(script, line...), '\n'), "widget_1.sigstore.json": good}, exit: 1},
-		"a script in a collection":       {files: map[string][]byte{"widget_1.intoto.jsonl": append(append(slices.Clone(line), '\n'), script...), "widget_1.sigstore.json": good}, exit: 1},
-		"a collection with another line": {files: map[string][]byte{"widget_1.jsonl": append(append(slices.Clone(line), '\n'), "{}\n"...), "widget_1.sigstore.json": good}, exit: 1},
-		"empty":                          {files: map[string][]byte{"widget_1.sigstore": nil, "widget_1.sigstore.json": good}, exit: 1},
-		"for other bytes":                {files: map[string][]byte{"widget_2.sigstore.json": other, "widget_1.sigstore.json": good}, exit: 1},
-		"a broken signature":             {files: map[string][]byte{"broken.sigstore.json": broken, "widget_1.sigstore.json": good}, exit: 1},
-		"a member more":                  {files: map[string][]byte{"widget_1.cosign.bundle": cosign(`,"payload":"#!/bin/sh"`), "widget_1.sigstore.json": good}, exit: 1},
-		"a member twice":                 {files: map[string][]byte{"widget_1.cosign.bundle": cosign(`,"cert":""`), "widget_1.sigstore.json": good}, exit: 1},
-		"behind a bundle":                {files: map[string][]byte{"widget_1.bundle": append(slices.Clone(good), script...), "widget_1.sigstore.json": good}, exit: 1},
-		"a signature over evidence":      {files: map[string][]byte{"widget_1.sigstore.json": good, "widget_1.sigstore.json.sigstore.json": s.sign(good)}, exit: 1},
+		"a script called a bundle": {
+			files: map[string][]byte{"x-install.sigstore.json": script, "widget_1.sigstore.json": good}, exit: 1,
+		},
+		"a script with a line of JSON": {
+			files: map[string][]byte{"x.cdx.json.bundle": append(append(script, line...), '\n'), "widget_1.sigstore.json": good},
+			exit:  1,
+		},
+		"a script in a collection": {
+			files: map[string][]byte{
+				"widget_1.intoto.jsonl": append(append(slices.Clone(line), '\n'), script...), "widget_1.sigstore.json": good,
+			},
+			exit: 1,
+		},
+		"a collection with another line": {
+			files: map[string][]byte{
+				"widget_1.jsonl": append(append(slices.Clone(line), '\n'), "{}\n"...), "widget_1.sigstore.json": good,
+			},
+			exit: 1,
+		},
+		"empty": {files: map[string][]byte{"widget_1.sigstore": nil, "widget_1.sigstore.json": good}, exit: 1},
+		"for other bytes": {
+			files: map[string][]byte{"widget_2.sigstore.json": other, "widget_1.sigstore.json": good}, exit: 1,
+		},
+		"a broken signature": {
+			files: map[string][]byte{"broken.sigstore.json": broken, "widget_1.sigstore.json": good}, exit: 1,
+		},
+		"a member more": {
+			files: map[string][]byte{"widget_1.cosign.bundle": cosign(`,"payload":"#!/bin/sh"`), "widget_1.sigstore.json": good},
+			exit:  1,
+		},
+		"a member twice": {
+			files: map[string][]byte{"widget_1.cosign.bundle": cosign(`,"cert":""`), "widget_1.sigstore.json": good}, exit: 1,
+		},
+		"behind a bundle": {
+			files: map[string][]byte{"widget_1.bundle": append(slices.Clone(good), script...), "widget_1.sigstore.json": good},
+			exit:  1,
+		},
+		"a signature over evidence": {
+			files: map[string][]byte{"widget_1.sigstore.json": good, "widget_1.sigstore.json.sigstore.json": s.sign(good)},
+			exit:  1,
+		},
 
 		// Known side files deny, and say so.
-		"a detached signature": {files: map[string][]byte{"widget_1.asc": []byte("-----BEGIN PGP SIGNATURE-----"), "widget_1.sigstore.json": good}, exit: 1},
-		"a checksum":           {files: map[string][]byte{"widget_1.sha256": sums(map[string][]byte{"widget_1": art}, ""), "widget_1.sigstore.json": good}, exit: 1},
-		"another file":         {files: map[string][]byte{"README": script, "widget_1.sigstore.json": good}, exit: 1},
+		"a detached signature": {
+			files: map[string][]byte{"widget_1.asc": []byte("-----BEGIN PGP SIGNATURE-----"), "widget_1.sigstore.json": good},
+			exit:  1,
+		},
+		"a checksum": {
+			files: map[string][]byte{
+				"widget_1.sha256": sums(map[string][]byte{"widget_1": art}, ""), "widget_1.sigstore.json": good,
+			},
+			exit: 1,
+		},
+		"another file": {files: map[string][]byte{"README": script, "widget_1.sigstore.json": good}, exit: 1},
 	} {
 		c.files["widget_1"] = art
 		dir := filepath.Join(t.TempDir(), "d")
@@ -338,7 +435,8 @@ func TestEveryInput(t *testing.T) {
 				t.Errorf("%s, %s: accounted for %v of %v", name, arg, got, want)
 			}
 			if c.fate != "" &&
-				(len(r.NotJudged) == 0 || !slices.ContainsFunc(r.NotJudged, func(n report.Input) bool { return string(n.Fate) == c.fate })) {
+				(len(r.NotJudged) == 0 ||
+					!slices.ContainsFunc(r.NotJudged, func(n report.Input) bool { return string(n.Fate) == c.fate })) {
 				t.Errorf("%s, %s: %+v, want %s", name, arg, r.NotJudged, c.fate)
 			}
 		}
@@ -362,32 +460,60 @@ func TestNames(t *testing.T) {
 		exit   int
 		says   string
 	}{
-		"its own":                         {file: "widget_linux", signed: []string{"widget_linux"}, says: "signed as    widget_linux"},
-		"another's":                       {file: "widget_linux", signed: []string{"widget_windows"}, exit: 1, says: "name-differs"},
-		"another's, said so":              {file: "widget_linux", signed: []string{"widget_windows"}, args: []string{"--name", "widget_windows"}},
-		"its own, said otherwise":         {file: "widget_linux", signed: []string{"widget_linux"}, args: []string{"--name", "widget_windows"}, exit: 1, says: "name-differs"},
-		"both":                            {file: "widget_linux", signed: []string{"widget_windows", "widget_linux"}},
-		"in a folder":                     {file: "widget_linux", signed: []string{"dist/widget_linux"}, exit: 1, says: "artifact is dist/"},
-		"another's folder":                {file: "widget_linux", signed: []string{"widget_linux/widget_windows"}, exit: 1, says: "name-differs"},
-		"in another case":                 {file: "widget_linux", signed: []string{"Widget_linux"}, exit: 1, says: "name-differs"},
-		"with a blank":                    {file: "widget_linux", signed: []string{"widget_linux "}, exit: 1},
-		"as a forge writes it":            {file: "widget_1.0.rc1", signed: []string{"widget_1.0~rc1"}},
-		"as no forge writes it":           {file: "widget_1.0~rc1", signed: []string{"widget_1.0.rc1"}, exit: 1, says: "name-differs"},
-		"two names without ASCII":         {file: "\u65e5\u672c", signed: []string{"\u4e2d\u56fd"}, exit: 1, says: "name-differs"},
-		"none":                            {file: "widget_linux"},
-		"none, said what":                 {file: "download", args: []string{"--name", "widget_linux"}},
-		"none, and no rule for it":        {file: "download", exit: 1, says: "rule-mismatch"},
-		"a package":                       {file: "widget_linux", signed: []string{"pkg:npm/widget@1.2.3"}, exit: 1, says: "name-differs"},
-		"a package, in capitals":          {file: "widget_linux", signed: []string{"PKG:npm/widget_linux"}, exit: 1, says: "name-differs"},
-		"a package, said so":              {file: "widget.tgz", signed: []string{"pkg:npm/widget@1.2.3"}, args: []string{"--name", "pkg:npm/widget@1.2.3"}},
-		"a package, another said":         {file: "widget.tgz", signed: []string{"pkg:npm/widget@1.2.3"}, args: []string{"--name", "pkg:npm/widget@1.2.4"}, exit: 1, says: "name-differs"},
-		"a package said, none signed":     {file: "widget_linux", args: []string{"--name", "pkg:npm/widget@1.2.3"}, exit: 1, says: "name-differs"},
-		"a package said, a file listed":   {file: "widget_windows", list: list, args: []string{"--name", "pkg:npm/widget@1.2.3"}, exit: 1, says: "name-differs"},
-		"another's in a list":             {file: "widget_linux", list: list, exit: 1, says: "no-evidence"},
-		"another's in a list, said so":    {file: "download", list: list, args: []string{"--name", "widget_windows"}, says: "signed as    widget_windows"},
-		"a list that is called otherwise": {file: "widget_windows", list: list, signed: []string{"widget_other"}, exit: 1, says: "name-differs"},
-		"nothing a file can be called":    {file: "widget_linux", args: []string{"--name", ".."}, exit: 2},
-		"for two":                         {file: "widget_linux", args: []string{"--name", "widget_linux", "policy.toml"}, exit: 2, says: "one artifact"},
+		"its own":   {file: "widget_linux", signed: []string{"widget_linux"}, says: "signed as    widget_linux"},
+		"another's": {file: "widget_linux", signed: []string{"widget_windows"}, exit: 1, says: "name-differs"},
+		"another's, said so": {
+			file: "widget_linux", signed: []string{"widget_windows"}, args: []string{"--name", "widget_windows"},
+		},
+		"its own, said otherwise": {
+			file: "widget_linux", signed: []string{"widget_linux"}, args: []string{"--name", "widget_windows"}, exit: 1,
+			says: "name-differs",
+		},
+		"both":        {file: "widget_linux", signed: []string{"widget_windows", "widget_linux"}},
+		"in a folder": {file: "widget_linux", signed: []string{"dist/widget_linux"}, exit: 1, says: "artifact is dist/"},
+		"another's folder": {
+			file: "widget_linux", signed: []string{"widget_linux/widget_windows"}, exit: 1, says: "name-differs",
+		},
+		"in another case":      {file: "widget_linux", signed: []string{"Widget_linux"}, exit: 1, says: "name-differs"},
+		"with a blank":         {file: "widget_linux", signed: []string{"widget_linux "}, exit: 1},
+		"as a forge writes it": {file: "widget_1.0.rc1", signed: []string{"widget_1.0~rc1"}},
+		"as no forge writes it": {
+			file: "widget_1.0~rc1", signed: []string{"widget_1.0.rc1"}, exit: 1, says: "name-differs",
+		},
+		"two names without ASCII":  {file: "\u65e5\u672c", signed: []string{"\u4e2d\u56fd"}, exit: 1, says: "name-differs"},
+		"none":                     {file: "widget_linux"},
+		"none, said what":          {file: "download", args: []string{"--name", "widget_linux"}},
+		"none, and no rule for it": {file: "download", exit: 1, says: "rule-mismatch"},
+		"a package": {
+			file: "widget_linux", signed: []string{"pkg:npm/widget@1.2.3"}, exit: 1, says: "name-differs",
+		},
+		"a package, in capitals": {
+			file: "widget_linux", signed: []string{"PKG:npm/widget_linux"}, exit: 1, says: "name-differs",
+		},
+		"a package, said so": {
+			file: "widget.tgz", signed: []string{"pkg:npm/widget@1.2.3"}, args: []string{"--name", "pkg:npm/widget@1.2.3"},
+		},
+		"a package, another said": {
+			file: "widget.tgz", signed: []string{"pkg:npm/widget@1.2.3"}, args: []string{"--name", "pkg:npm/widget@1.2.4"},
+			exit: 1, says: "name-differs",
+		},
+		"a package said, none signed": {
+			file: "widget_linux", args: []string{"--name", "pkg:npm/widget@1.2.3"}, exit: 1, says: "name-differs",
+		},
+		"a package said, a file listed": {
+			file: "widget_windows", list: list, args: []string{"--name", "pkg:npm/widget@1.2.3"}, exit: 1, says: "name-differs",
+		},
+		"another's in a list": {file: "widget_linux", list: list, exit: 1, says: "no-evidence"},
+		"another's in a list, said so": {
+			file: "download", list: list, args: []string{"--name", "widget_windows"}, says: "signed as    widget_windows",
+		},
+		"a list that is called otherwise": {
+			file: "widget_windows", list: list, signed: []string{"widget_other"}, exit: 1, says: "name-differs",
+		},
+		"nothing a file can be called": {file: "widget_linux", args: []string{"--name", ".."}, exit: 2},
+		"for two": {
+			file: "widget_linux", args: []string{"--name", "widget_linux", "policy.toml"}, exit: 2, says: "one artifact",
+		},
 	} {
 		dir := t.TempDir()
 		files := map[string][]byte{c.file: art}
@@ -412,7 +538,9 @@ func TestNames(t *testing.T) {
 			}
 		}
 	}
-	for _, args := range [][]string{{"--name", "widget_linux", "pkg:npm/widget@1.2.3"}, {"--name", "x", releaseURL}, {"--name", "x", "refs/tags/v1"}} {
+	for _, args := range [][]string{
+		{"--name", "widget_linux", "pkg:npm/widget@1.2.3"}, {"--name", "x", releaseURL}, {"--name", "x", "refs/tags/v1"},
+	} {
 		s.publish(map[string][]byte{"widget_linux": art})
 		if code, out := s.run(args...); code != 2 {
 			t.Errorf("%v: exit %d\n%s", args, code, out)

@@ -47,13 +47,21 @@ func TestActs(t *testing.T) {
 		if err := os.WriteFile("bad.toml", []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile("named.toml", []byte(strings.ReplaceAll(testPolicy, `name = "alice"`, "name = '"+strings.ReplaceAll(commands[i], "\n", "")+"'")), 0o600); err != nil {
+		err := os.WriteFile(
+			"named.toml",
+			[]byte(strings.ReplaceAll(testPolicy, `name = "alice"`, "name = '"+strings.ReplaceAll(commands[i], "\n", "")+"'")),
+			0o600,
+		)
+		if err != nil {
 			t.Fatal(err)
 		}
 		for _, args := range [][]string{
-			{"verify", "--policy", "policy.toml", "--trusted-root", "root.json", name}, {"explain", "--policy", "policy.toml", "--trusted-root", "root.json", name, "widget_1"},
-			{"verify", "--policy", name, "--trusted-root", "root.json", "widget_1"}, {"verify", "--tag", name, "widget_1"}, {"verify", "-R", name, "widget_1"}, {"verify", name}, {name}, {"verify", "--" + name},
-			{"check", "bad.toml"}, {"check", "named.toml"}, {"check", name}, {"diff", name}, {"export", "--to", "gh", "--policy", "named.toml"}, {"import", "aqua", name}, {"evidence", "show", name},
+			{"verify", "--policy", "policy.toml", "--trusted-root", "root.json", name},
+			{"explain", "--policy", "policy.toml", "--trusted-root", "root.json", name, "widget_1"},
+			{"verify", "--policy", name, "--trusted-root", "root.json", "widget_1"}, {"verify", "--tag", name, "widget_1"},
+			{"verify", "-R", name, "widget_1"}, {"verify", name}, {name}, {"verify", "--" + name},
+			{"check", "bad.toml"}, {"check", "named.toml"}, {"check", name}, {"diff", name},
+			{"export", "--to", "gh", "--policy", "named.toml"}, {"import", "aqua", name}, {"evidence", "show", name},
 		} {
 			forms := []string{"", "json", "sarif", "vsa"}
 			if args[0] != "verify" && args[0] != "explain" {

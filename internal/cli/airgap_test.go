@@ -64,7 +64,8 @@ func TestAirgapQuestion(t *testing.T) {
 			"twice.lock",
 			fmt.Appendf(
 				nil,
-				`{"schema":%q,"repository":"https://github.com/acme/other","repository":"https://github.com/acme/widget","chain":[%q]}`,
+				`{"schema":%q,"repository":"https://github.com/acme/other","repository":"https://github.com/acme/widget",`+
+					`"chain":[%q]}`,
 				report.SchemaURL("lock-v1"), digest,
 			),
 			0o600,
@@ -77,7 +78,10 @@ func TestAirgapQuestion(t *testing.T) {
 			{widget + " -q", "which repository?"},
 			{widget + " --format json", "which repository?"},
 			{widget + " --tag v1.2.3 --require first,none", "which repository?"},
-			{widget + " --certificate-identity alice@example.com --certificate-oidc-issuer https://accounts.google.com", "which repository?"},
+			{
+				widget + " --certificate-identity alice@example.com --certificate-oidc-issuer https://accounts.google.com",
+				"which repository?",
+			},
 			{widget + " -b widget_1.sigstore.json", "which repository?"},
 			{host, "-R https://git.example:8443/acme/~widget --airgap"},
 			{widget + " -R acme/other", "is about https://github.com/acme/widget, not about https://github.com/acme/other"},
@@ -87,7 +91,10 @@ func TestAirgapQuestion(t *testing.T) {
 			{widget + " --lock missing.lock", "--lock"},
 			{widget + " -R acme/other --lock widget.lock", "not about https://github.com/acme/other"},
 			{widget + " -R acme/widget --lock other.lock", "--lock: other.lock is about"},
-			{widget + " --lock widget.lock --pin sha256:" + strings.Repeat("0b", 32), "--pin and --lock name different first statements"},
+			{
+				widget + " --lock widget.lock --pin sha256:" + strings.Repeat("0b", 32),
+				"--pin and --lock name different first statements",
+			},
 			{widget + " --pin sha256:zz", "--pin: not a digest"},
 			{widget + " --policy policy.toml", "contradict"},
 			{widget + " -R acme/widget --git .", "contradict"},
@@ -101,7 +108,9 @@ func TestAirgapQuestion(t *testing.T) {
 			}
 		}
 		// A question that was asked goes on to the trust root, which is not there.
-		for _, how := range []string{"-R acme/widget", "-R https://github.com/acme/widget.git", "--lock widget.lock", "--pin sha256:" + digest} {
+		for _, how := range []string{
+			"-R acme/widget", "-R https://github.com/acme/widget.git", "--lock widget.lock", "--pin sha256:" + digest,
+		} {
 			args := append([]string{verb, "widget_1", "--airgap", widget}, strings.Fields(how)...)
 			if code := Main(args, env); code != policy.ClassUnavailable.Exit() {
 				t.Errorf("%v: exit %d", args, code)

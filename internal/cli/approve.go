@@ -148,7 +148,11 @@ func (a *app) approve(ctx context.Context, o *approveOptions, args []string) err
 		a.Err.Line("  file       %s sha256:%s", x.Name, x.SHA256)
 	}
 	if id.Kind != policy.KindKey {
-		if err := a.Agree(&o.Signing, fmt.Sprintf("%s, signed in at %s, becomes public for ever with the signature. Approve?", id.Value, id.Issuer)); err != nil {
+		err := a.Agree(
+			&o.Signing,
+			fmt.Sprintf("%s, signed in at %s, becomes public for ever with the signature. Approve?", id.Value, id.Issuer),
+		)
+		if err != nil {
 			return err
 		}
 	}

@@ -115,9 +115,12 @@ func authorizations(t testing.TB) map[string]*gate.Authorization {
 	} {
 		san := "https://github.com/acme/widget/.github/workflows/release.yml@refs/tags/v1"
 		id := policy.Identity{
-			Kind: policy.KindURI, Value: san, Issuer: "https://token.actions.githubusercontent.com", BuildSignerURI: san, RunnerEnvironment: "github-hosted",
-			SourceRepositoryURI: "https://github.com/acme/widget", SourceRepositoryDigest: strings.Repeat("1", 40), SourceRepositoryRef: "refs/tags/v1", SourceRepositoryID: "1",
-			SourceRepositoryOwnerID: "2", BuildConfigURI: san, BuildTrigger: "push", DeploymentEnvironment: "release", RunInvocationURI: "https://github.com/acme/widget/actions/runs/7/attempts/1",
+			Kind: policy.KindURI, Value: san, Issuer: "https://token.actions.githubusercontent.com", BuildSignerURI: san,
+			RunnerEnvironment:   "github-hosted",
+			SourceRepositoryURI: "https://github.com/acme/widget", SourceRepositoryDigest: strings.Repeat("1", 40),
+			SourceRepositoryRef: "refs/tags/v1", SourceRepositoryID: "1",
+			SourceRepositoryOwnerID: "2", BuildConfigURI: san, BuildTrigger: "push", DeploymentEnvironment: "release",
+			RunInvocationURI: "https://github.com/acme/widget/actions/runs/7/attempts/1",
 		}
 		digest := policy.Digest{Alg: "sha256", Hex: strings.Repeat("d", 64)}
 		z := &gate.Authorization{
@@ -199,9 +202,7 @@ func TestAuthorizationForms(t *testing.T) {
 		a.github().Authorization(r, report.Output{Name: "report-path", Value: "report.json"})
 		for what, b := range map[string]*bytes.Buffer{"text": &text, "github": &github} {
 			for line := range strings.Lines(b.String()) {
-				if strings.ContainsFunc(
-					strings.TrimSuffix(line, "\n"), func(c rune) bool { return c < ' ' || c >= 0x7f },
-				) ||
+				if strings.ContainsFunc(strings.TrimSuffix(line, "\n"), func(c rune) bool { return c < ' ' || c >= 0x7f }) ||
 					what == "text" && strings.HasPrefix(strings.TrimSpace(line), "::") {
 					t.Errorf("%s, %s: %q", name, what, line)
 				}

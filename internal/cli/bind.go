@@ -54,7 +54,8 @@ directory that --hand-in, or else the trust root, names, before anybody else get
 	cmd.Flags().Var(form, "format", "form of the output")
 	o.handIn.Kind = "FILE"
 	cmd.Flags().
-		Var(&o.handIn, "hand-in", "hand in to the directory that this descriptor names what is bound; it publishes the policy")
+		Var(&o.handIn, "hand-in", "hand in to the directory that this descriptor names what is bound; it publishes the "+
+			"policy")
 	cmd.Flags().BoolVar(&o.publish, "publish-name", false, "publish the name of a private repository")
 	cmd.Flags().BoolVar(&o.ifReady, "if-ready", false, "do nothing, and succeed, while signatures are missing")
 	o.LogFlags(cmd)
@@ -262,7 +263,8 @@ func (b *binder) bind(
 		if err != nil {
 			return &policy.Fault{
 				Reason: policy.NoAuthority, Text: "this run proves nothing about the repository: " + err.Error(),
-				Hint: "nothing was logged; bind runs in .github/workflows/repopolicy.yml of the default branch, started by repository_dispatch or schedule",
+				Hint: "nothing was logged; bind runs in .github/workflows/repopolicy.yml of the default branch, started by " +
+					"repository_dispatch or schedule",
 			}
 		}
 		if by.Ref != "" && by.Ref != head {

@@ -51,16 +51,19 @@ func place(t *testing.T) command.Env {
 	req := sigstoretest.Workflow("v1.2.3")
 	req.Artifact = []byte("artifact")
 	for name, data := range map[string][]byte{
-		"policy.toml": []byte(testPolicy), "bad.toml": []byte(testPolicy + "surprise = 1\n"), "newer.toml": []byte(`format = "repopolicy/v7"` + "\n"),
-		"huge.toml": make([]byte, 2<<20), "root.json": inst.Root(sigstoretest.RootOptions{}), "widget_1": req.Artifact, "widget_1.sigstore.json": inst.Sign(req),
-		"widget_2": []byte("other"), "widget_2.sigstore.json": []byte("{"),
+		"policy.toml": []byte(testPolicy), "bad.toml": []byte(testPolicy + "surprise = 1\n"),
+		"newer.toml": []byte(`format = "repopolicy/v7"` + "\n"),
+		"huge.toml":  make([]byte, 2<<20), "root.json": inst.Root(sigstoretest.RootOptions{}), "widget_1": req.Artifact,
+		"widget_1.sigstore.json": inst.Sign(req),
+		"widget_2":               []byte("other"), "widget_2.sigstore.json": []byte("{"),
 	} {
 		if err := os.WriteFile(name, data, 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
 	return command.Env{
-		Stdout: io.Discard, Stderr: io.Discard, Getenv: os.Getenv, Now: func() time.Time { return sigstoretest.Now.AddDate(0, 0, 1) },
+		Stdout: io.Discard, Stderr: io.Discard, Getenv: os.Getenv,
+		Now: func() time.Time { return sigstoretest.Now.AddDate(0, 0, 1) },
 		Root: func(context.Context, trust.Options) ([]trust.Root, error) {
 			return nil, &sigstore.Error{Reason: policy.TrustRootMissing, Err: errors.New("no network")}
 		},
@@ -122,7 +125,9 @@ func (failing) Write([]byte) (int, error) { return 0, errors.New("no space left 
 // TestSchemas validates JSON output against the published schemas.
 func TestSchemas(t *testing.T) {
 	schemas := map[string]*jsonschema.Schema{}
-	for verb, name := range map[string]string{"verify": "verdict", "explain": "verdict", "check": "check", "version": "version"} {
+	for verb, name := range map[string]string{
+		"verify": "verdict", "explain": "verdict", "check": "check", "version": "version",
+	} {
 		s, err := jsonschema.NewCompiler().Compile("../../schema/" + name + "-v1.json")
 		if err != nil {
 			t.Fatal(err)
@@ -134,7 +139,8 @@ func TestSchemas(t *testing.T) {
 		"verify --policy policy.toml --trusted-root root.json widget_1 widget_2 missing sha256:" + strings.Repeat("0", 64),
 		"explain --policy policy.toml --trusted-root root.json --tag v1 --as-of 2026-06-01T13:00:00Z widget_1",
 		"explain --policy policy.toml --trusted-root root.json widget_1",
-		"verify --certificate-identity a@example.com --certificate-oidc-issuer https://b.example --trusted-root root.json widget_1",
+		"verify --certificate-identity a@example.com --certificate-oidc-issuer https://b.example --trusted-root root.json " +
+			"widget_1",
 		"verify --policy policy.toml widget_1", "check policy.toml", "check bad.toml", "version",
 	} {
 		var out bytes.Buffer
@@ -163,7 +169,9 @@ func TestSchemas(t *testing.T) {
 // FuzzEscape: no control, no invisible and no bidirectional character is left,
 // and different texts stay different.
 func FuzzEscape(f *testing.F) {
-	for _, s := range []string{"", "plain", "\x1b[31m", "a\nb", "\u202e", "\xff", `\x41`, `\\u`, "caf\u00e9", "\u200d", "\U000e0041", "e\u0301"} {
+	for _, s := range []string{
+		"", "plain", "\x1b[31m", "a\nb", "\u202e", "\xff", `\x41`, `\\u`, "caf\u00e9", "\u200d", "\U000e0041", "e\u0301",
+	} {
 		f.Add(s, `\x1b`)
 	}
 	f.Fuzz(func(t *testing.T, a, b string) {

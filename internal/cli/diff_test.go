@@ -22,7 +22,8 @@ func versionN(t *testing.T, n int, more string) *policy.Document {
 	d, err := policy.Parse(
 		fmt.Appendf(
 			nil,
-			"format = \"repopolicy/v1\"\nrepository = \"https://github.com/acme/widget\"\nversion = %d\nexpires = 203%d-01-01T00:00:00Z\n%s%s",
+			"format = \"repopolicy/v1\"\nrepository = \"https://github.com/acme/widget\"\nversion = %d\n"+
+				"expires = 203%d-01-01T00:00:00Z\n%s%s",
 			n, n, bumpTail, more,
 		),
 	)
@@ -95,14 +96,21 @@ func TestDiffOutput(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const rule = "[[release]]\nname = \"r\"\ntags = [\"v*\"]\nartifacts = [\"w*\"]\nworkflow = \".github/workflows/release.yml\"\n"
+	const rule = "[[release]]\nname = \"r\"\ntags = [\"v*\"]\nartifacts = [\"w*\"]\n" +
+		"workflow = \".github/workflows/release.yml\"\n"
 	one, two := side{versionN(t, 1, ""), true}, side{versionN(t, 2, rule), false}
 	for _, c := range []struct {
 		before, after side
 		loosens       bool
 		text          []string
 	}{
-		{one, two, true, []string{"from version 1 to version 2, as committed", "~ expires: 2032-01-01T00:00:00Z, was 2031-01-01T00:00:00Z\n", "+ release: r: .github/workflows/release.yml for w* of tags v* (loosens)", "\n-version = 1\n", "\n+version = 2\n"}},
+		{
+			one, two, true,
+			[]string{
+				"from version 1 to version 2, as committed", "~ expires: 2032-01-01T00:00:00Z, was 2031-01-01T00:00:00Z\n",
+				"+ release: r: .github/workflows/release.yml for w* of tags v* (loosens)", "\n-version = 1\n", "\n+version = 2\n",
+			},
+		},
 		{two, one, false, []string{"- release: r\n"}},
 		{side{}, one, true, []string{"from nothing to version 1\n", "+ maintainers.repository: true (loosens)"}},
 		{one, one, false, []string{"  the same\n"}},

@@ -88,8 +88,8 @@ func (a *app) pipelineBranch(repo policy.Locator) string {
 	if a.Getenv == nil || a.Getenv("GITLAB_CI") == "" || a.Getenv("CI_DEFAULT_BRANCH") == "" {
 		return ""
 	}
-	if here, err := policy.NormalizeLocator("https://" + a.Getenv("CI_SERVER_HOST") + "/" + a.Getenv("CI_PROJECT_PATH")); err != nil ||
-		here != repo {
+	here, err := policy.NormalizeLocator("https://" + a.Getenv("CI_SERVER_HOST") + "/" + a.Getenv("CI_PROJECT_PATH"))
+	if err != nil || here != repo {
 		return ""
 	}
 	return "refs/heads/" + a.Getenv("CI_DEFAULT_BRANCH")

@@ -63,9 +63,10 @@ that nobody bound would bind nothing.`,
 func (a *app) renewCommand() *cobra.Command {
 	o := &editOptions{noEditor: true}
 	cmd := &cobra.Command{
-		Use:     "renew",
-		Short:   "begin a next version that differs in its expiry only",
-		Long:    "Renew is edit without an editor: it changes version and expiry of the policy, nothing\nelse. The new version has to be signed and bound like every other.",
+		Use:   "renew",
+		Short: "begin a next version that differs in its expiry only",
+		Long: "Renew is edit without an editor: it changes version and expiry of the policy, nothing\n" +
+			"else. The new version has to be signed and bound like every other.",
 		Example: "  repopolicy renew",
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return a.edit(cmd.Context(), o) },
@@ -175,7 +176,9 @@ func unchanged(tree *worktree.Tree, committed *policy.Document) error {
 // stays.
 func bump(d *policy.Document, until time.Time) ([]byte, error) {
 	lines := bytes.SplitAfter(bytes.Clone(d.Text()), []byte("\n"))
-	for key, value := range map[string]string{"version": strconv.Itoa(d.Content().Version + 1), "expires": until.UTC().Format("2006-01-02T15:04:05Z")} {
+	for key, value := range map[string]string{
+		"version": strconv.Itoa(d.Content().Version + 1), "expires": until.UTC().Format("2006-01-02T15:04:05Z"),
+	} {
 		n := d.Pos(key).Line - 1
 		name, rest, ok := bytes.Cut(lines[n], []byte("="))
 		if !ok || string(bytes.TrimSpace(name)) != key {

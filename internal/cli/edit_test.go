@@ -23,8 +23,14 @@ func TestBump(t *testing.T) {
 	until := time.Date(2031, 5, 6, 0, 0, 0, 0, time.UTC)
 	for _, c := range []struct{ before, after string }{
 		{"version = 9\nexpires = 2030-01-01T00:00:00Z\n", "version = 10\nexpires = 2031-05-06T00:00:00Z\n"},
-		{"  version=1#one\n   expires  =   2030-01-01T00:00:00Z   # x = y\n", "  version=2#one\n   expires  =   2031-05-06T00:00:00Z   # x = y\n"},
-		{"# version = 7\nexpires = 2030-01-01T00:00:00Z # version = 3\nversion = 3 # expires = 3\n", "# version = 7\nexpires = 2031-05-06T00:00:00Z # version = 3\nversion = 4 # expires = 3\n"},
+		{
+			"  version=1#one\n   expires  =   2030-01-01T00:00:00Z   # x = y\n",
+			"  version=2#one\n   expires  =   2031-05-06T00:00:00Z   # x = y\n",
+		},
+		{
+			"# version = 7\nexpires = 2030-01-01T00:00:00Z # version = 3\nversion = 3 # expires = 3\n",
+			"# version = 7\nexpires = 2031-05-06T00:00:00Z # version = 3\nversion = 4 # expires = 3\n",
+		},
 	} {
 		head := "format = \"repopolicy/v1\" # é\nrepository = \"https://github.com/acme/widget\"\n"
 		d, err := policy.Parse([]byte(head + c.before + bumpTail))
@@ -42,7 +48,8 @@ func TestBump(t *testing.T) {
 	// What cannot be carried over is said.
 	d, err := policy.Parse(
 		[]byte(
-			"format = \"repopolicy/v1\"\nrepository = \"https://github.com/acme/widget\"\nversion = 1\nexpires = 2030-01-01T00:00:00Z\nrecovers = \"sha256:" + strings.Repeat(
+			"format = \"repopolicy/v1\"\nrepository = \"https://github.com/acme/widget\"\nversion = 1\n" +
+				"expires = 2030-01-01T00:00:00Z\nrecovers = \"sha256:" + strings.Repeat(
 				"0", 64,
 			) + "\"\n" + bumpTail,
 		),
@@ -62,9 +69,12 @@ func TestBump(t *testing.T) {
 func TestEditor(t *testing.T) {
 	sh := filepath.Join(t.TempDir(), "editor")
 	count := filepath.Join(t.TempDir(), "count")
-	script := "#!/bin/sh\nif [ -e " + count + " ]; then echo good > \"$1\"; cat " + count + " > \"$1\"; else echo bad > \"$1\"; cp " + count + ".good " + count + "; fi\n"
-	good := "format = \"repopolicy/v1\"\nrepository = \"https://github.com/acme/widget\"\nversion = 2\nexpires = 2030-01-01T00:00:00Z\n" + bumpTail
-	if err := errors.Join(os.WriteFile(sh, []byte(script), 0o700), os.WriteFile(count+".good", []byte(good), 0o600)); err != nil {
+	script := "#!/bin/sh\nif [ -e " + count + " ]; then echo good > \"$1\"; cat " + count +
+		" > \"$1\"; else echo bad > \"$1\"; cp " + count + ".good " + count + "; fi\n"
+	good := "format = \"repopolicy/v1\"\nrepository = \"https://github.com/acme/widget\"\nversion = 2\n" +
+		"expires = 2030-01-01T00:00:00Z\n" + bumpTail
+	err := errors.Join(os.WriteFile(sh, []byte(script), 0o700), os.WriteFile(count+".good", []byte(good), 0o600))
+	if err != nil {
 		t.Fatal(err)
 	}
 	if os.PathSeparator != '/' {
@@ -129,7 +139,10 @@ func TestEditor(t *testing.T) {
 
 func TestExpiry(t *testing.T) {
 	now := time.Date(2026, 2, 3, 4, 5, 6, 0, time.FixedZone("x", 3600))
-	for s, want := range map[string]string{"1y": "2027-02-03", "10y": "2036-02-03", "90d": "2026-05-04", "11y": "", "0d": "", "": "", "y": "", "1": "", "1m": "", "01y": "", "-1d": "", "1yd": "", "9999d": "", "1.5y": ""} {
+	for s, want := range map[string]string{
+		"1y": "2027-02-03", "10y": "2036-02-03", "90d": "2026-05-04", "11y": "", "0d": "", "": "", "y": "", "1": "", "1m": "",
+		"01y": "", "-1d": "", "1yd": "", "9999d": "", "1.5y": "",
+	} {
 		at, err := expiry(now, s)
 		if got := at.Format(time.DateOnly); (err == nil) != (want != "") || err == nil && got != want {
 			t.Errorf("%q: %s %v", s, got, err)

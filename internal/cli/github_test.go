@@ -152,16 +152,39 @@ func TestGitHub(t *testing.T) {
 		commands []string // name, title, file
 	}{
 		{verify + "--policy policy.toml widget_1", 0, judged("OK", "0", "1", "1"), []string{"notice|repopolicy|"}},
-		{verify + "--policy policy.toml --tag v9 widget_1", 1, judged("DENY", "1", "0", "1"), []string{"error|repopolicy: DENY [tag-mismatch]|widget_1", "error|repopolicy|"}},
-		{verify + "--policy policy.toml widget_1 sha256:" + strings.Repeat("0", 64), 1, judged("DENY", "1", "1", "2"), []string{"error|repopolicy: DENY [no-evidence]|", "error|repopolicy|"}},
-		{verify + "--policy policy.toml widget_2", 6, judged("INVALID", "6", "0", "1"), []string{"error|repopolicy: INVALID [bundle-invalid]|widget_2", "error|repopolicy|"}},
-		{"verify --format github --policy policy.toml widget_1", 3, judged("UNAVAILABLE", "3", "0", "1"), []string{"error|repopolicy: UNAVAILABLE [trusted-root-unavailable]|widget_1", "error|repopolicy|"}},
+		{
+			verify + "--policy policy.toml --tag v9 widget_1", 1, judged("DENY", "1", "0", "1"),
+			[]string{"error|repopolicy: DENY [tag-mismatch]|widget_1", "error|repopolicy|"},
+		},
+		{
+			verify + "--policy policy.toml widget_1 sha256:" + strings.Repeat("0", 64), 1, judged("DENY", "1", "1", "2"),
+			[]string{"error|repopolicy: DENY [no-evidence]|", "error|repopolicy|"},
+		},
+		{
+			verify + "--policy policy.toml widget_2", 6, judged("INVALID", "6", "0", "1"),
+			[]string{"error|repopolicy: INVALID [bundle-invalid]|widget_2", "error|repopolicy|"},
+		},
+		{
+			"verify --format github --policy policy.toml widget_1", 3, judged("UNAVAILABLE", "3", "0", "1"),
+			[]string{"error|repopolicy: UNAVAILABLE [trusted-root-unavailable]|widget_1", "error|repopolicy|"},
+		},
 		{verify + "--certificate-identity a@example.com --certificate-oidc-issuer https://b.example widget_1", 1,
-			map[string]string{"verdict": "DENY", "exit-code": "1", "allowed": "0", "judged": "1"}, []string{"error|repopolicy: DENY [identity-flags-mismatch]|widget_1", "error|repopolicy|"}},
-		{verify + "--policy bad.toml widget_1", 6, map[string]string{"verdict": "INVALID", "exit-code": "6"}, []string{"error|repopolicy: INVALID [policy-unknown-key]|"}},
-		{verify + "widget_1", 2, map[string]string{"verdict": "USAGE", "exit-code": "2"}, []string{"error|repopolicy: USAGE [usage]|"}},
+			map[string]string{"verdict": "DENY", "exit-code": "1", "allowed": "0", "judged": "1"},
+			[]string{"error|repopolicy: DENY [identity-flags-mismatch]|widget_1", "error|repopolicy|"},
+		},
+		{
+			verify + "--policy bad.toml widget_1", 6, map[string]string{"verdict": "INVALID", "exit-code": "6"},
+			[]string{"error|repopolicy: INVALID [policy-unknown-key]|"},
+		},
+		{
+			verify + "widget_1", 2, map[string]string{"verdict": "USAGE", "exit-code": "2"},
+			[]string{"error|repopolicy: USAGE [usage]|"},
+		},
 		{"check --format github policy.toml", 0, map[string]string{"verdict": "OK", "exit-code": "0"}, nil},
-		{"check --format github bad.toml", 6, map[string]string{"verdict": "INVALID", "exit-code": "6"}, []string{"error|repopolicy check [policy-unknown-key]|bad.toml"}},
+		{
+			"check --format github bad.toml", 6, map[string]string{"verdict": "INVALID", "exit-code": "6"},
+			[]string{"error|repopolicy check [policy-unknown-key]|bad.toml"},
+		},
 	} {
 		var out bytes.Buffer
 		env.Stdout = &out

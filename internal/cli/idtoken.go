@@ -50,7 +50,8 @@ func (a *app) ownToken(ctx context.Context, o *tokenOptions) (*identity.Unverifi
 	if err != nil {
 		f := gate.Refusal(fmt.Errorf("the ID token: %w", err))
 		if x := (*policy.Fault)(nil); errors.As(f, &x) && x.Reason == policy.TokenRefused {
-			x.Hint = "a job is authorised by a token of its own: on GitLab, id_tokens sets REPOPOLICY_ID_TOKEN with aud: repopolicy"
+			x.Hint = "a job is authorised by a token of its own: on GitLab, id_tokens sets REPOPOLICY_ID_TOKEN with aud: " +
+				"repopolicy"
 		}
 		return nil, f
 	}

@@ -46,13 +46,20 @@ func TestJobWithoutToken(t *testing.T) {
 		vars  map[string]string
 		class policy.Class
 	}{
-		"no token":              {map[string]string{"GITLAB_CI": "true"}, policy.ClassAuth},
-		"Sigstore's alone":      {map[string]string{"GITLAB_CI": "true", "SIGSTORE_ID_TOKEN": token("sigstore")}, policy.ClassDeny},
-		"one for somebody else": {map[string]string{"GITLAB_CI": "true", "REPOPOLICY_ID_TOKEN": token("vault")}, policy.ClassDeny},
-		"GitHub's permission":   {map[string]string{"GITHUB_ACTIONS": "true"}, policy.ClassUsage},
-		"a CI of another name":  {map[string]string{"SIGSTORE_ID_TOKEN": token("sigstore")}, policy.ClassDeny},
+		"no token": {map[string]string{"GITLAB_CI": "true"}, policy.ClassAuth},
+		"Sigstore's alone": {
+			map[string]string{"GITLAB_CI": "true", "SIGSTORE_ID_TOKEN": token("sigstore")}, policy.ClassDeny,
+		},
+		"one for somebody else": {
+			map[string]string{"GITLAB_CI": "true", "REPOPOLICY_ID_TOKEN": token("vault")}, policy.ClassDeny,
+		},
+		"GitHub's permission":  {map[string]string{"GITHUB_ACTIONS": "true"}, policy.ClassUsage},
+		"a CI of another name": {map[string]string{"SIGSTORE_ID_TOKEN": token("sigstore")}, policy.ClassDeny},
 	} {
-		for _, args := range []string{"sign-release -R acme/widget widget_1", "sign-release -R acme/widget --yes widget_1", "authorize -R acme/widget widget_1"} {
+		for _, args := range []string{
+			"sign-release -R acme/widget widget_1", "sign-release -R acme/widget --yes widget_1",
+			"authorize -R acme/widget widget_1",
+		} {
 			env.Getenv = func(name string) string { return c.vars[name] }
 			var out bytes.Buffer
 			env.Stdout, env.Stderr = &out, &out

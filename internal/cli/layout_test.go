@@ -42,7 +42,8 @@ func (l *layoutOf) json(v any) []byte {
 // manifest adds a manifest with these layers to the blobs.
 func (l *layoutOf) manifest(layers ...any) map[string]any {
 	return l.blob("application/vnd.oci.image.manifest.v1+json", l.json(map[string]any{
-		"schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json", "config": l.blob("application/vnd.oci.image.config.v1+json", []byte("{}")), "layers": layers,
+		"schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
+		"config": l.blob("application/vnd.oci.image.config.v1+json", []byte("{}")), "layers": layers,
 	}))
 }
 
@@ -62,7 +63,8 @@ func TestLayoutFiles(t *testing.T) {
 		l.index = append(l.index, image)
 		sum := strings.TrimPrefix(image["digest"].(string), "sha256:")
 		st := fmt.Sprintf(
-			`{"_type":"https://in-toto.io/Statement/v1","predicateType":"https://slsa.dev/provenance/v1","predicate":{},"subject":[{"name":"widget_image","digest":{"sha256":%q}}]}`,
+			`{"_type":"https://in-toto.io/Statement/v1","predicateType":"https://slsa.dev/provenance/v1","predicate":{},`+
+				`"subject":[{"name":"widget_image","digest":{"sha256":%q}}]}`,
 			sum,
 		)
 		r := s.workflow()
@@ -75,14 +77,30 @@ func TestLayoutFiles(t *testing.T) {
 		exit   int
 		says   string
 	}{
-		"as it should be":               {says: "1 of 1"},
-		"two unsigned files":            {func(_ *layoutOf, f map[string][]byte) { f["install.sh"], f["widget_1"] = []byte("x"), []byte("y") }, 1, "passed-over"},
-		"a file among the blobs":        {func(_ *layoutOf, f map[string][]byte) { f["blobs/sha256/install.sh"] = []byte("x") }, 1, "passed-over"},
-		"a blob that is called wrongly": {func(_ *layoutOf, f map[string][]byte) { f["blobs/sha256/"+strings.Repeat("0a", 32)] = []byte("x") }, 1, "passed-over"},
-		"a blob of another algorithm":   {func(_ *layoutOf, f map[string][]byte) { f["blobs/md5/"+strings.Repeat("0a", 16)] = []byte("x") }, 1, "passed-over"},
-		"a blob in a deeper folder":     {func(_ *layoutOf, f map[string][]byte) { f["blobs/sha256/a/b"] = []byte("x") }, 1, "passed-over"},
-		"a layout in a layout":          {func(_ *layoutOf, f map[string][]byte) { f["blobs/oci-layout"] = f["oci-layout"] }, 1, "passed-over"},
-		"evidence beside":               {func(_ *layoutOf, f map[string][]byte) { f["index.json.sigstore.json"] = s.sign([]byte("x")) }, 1, "passed-over"},
+		"as it should be": {says: "1 of 1"},
+		"two unsigned files": {
+			func(_ *layoutOf, f map[string][]byte) { f["install.sh"], f["widget_1"] = []byte("x"), []byte("y") }, 1,
+			"passed-over",
+		},
+		"a file among the blobs": {
+			func(_ *layoutOf, f map[string][]byte) { f["blobs/sha256/install.sh"] = []byte("x") }, 1, "passed-over",
+		},
+		"a blob that is called wrongly": {
+			func(_ *layoutOf, f map[string][]byte) { f["blobs/sha256/"+strings.Repeat("0a", 32)] = []byte("x") }, 1,
+			"passed-over",
+		},
+		"a blob of another algorithm": {
+			func(_ *layoutOf, f map[string][]byte) { f["blobs/md5/"+strings.Repeat("0a", 16)] = []byte("x") }, 1, "passed-over",
+		},
+		"a blob in a deeper folder": {
+			func(_ *layoutOf, f map[string][]byte) { f["blobs/sha256/a/b"] = []byte("x") }, 1, "passed-over",
+		},
+		"a layout in a layout": {
+			func(_ *layoutOf, f map[string][]byte) { f["blobs/oci-layout"] = f["oci-layout"] }, 1, "passed-over",
+		},
+		"evidence beside": {
+			func(_ *layoutOf, f map[string][]byte) { f["index.json.sigstore.json"] = s.sign([]byte("x")) }, 1, "passed-over",
+		},
 		"a blob that nothing leads to": {func(l *layoutOf, f map[string][]byte) {
 			l.blob("", []byte("left over"))
 			maps.Copy(f, l.files)

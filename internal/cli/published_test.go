@@ -135,14 +135,16 @@ func TestVerifyImage(t *testing.T) {
 	req := sigstoretest.Workflow("v1.2.3")
 	req.Statement = fmt.Appendf(
 		nil,
-		`{"_type":"https://in-toto.io/Statement/v1","predicateType":"https://slsa.dev/provenance/v1","predicate":{},"subject":[{"name":"","digest":{"sha256":%q}}]}`,
+		`{"_type":"https://in-toto.io/Statement/v1","predicateType":"https://slsa.dev/provenance/v1","predicate":{},`+
+			`"subject":[{"name":"","digest":{"sha256":%q}}]}`,
 		image.Digest.Encoded(),
 	)
 	const bundle = "application/vnd.dev.sigstore.bundle.v0.3+json"
 	manifest("", &image, push(bundle, "", inst.Sign(req)))
 	manifest("bare", nil, push(ocispec.MediaTypeImageLayer, "", []byte("other")))
 	for file, data := range map[string][]byte{
-		"root.json": inst.Root(sigstoretest.RootOptions{}), "policy.toml": []byte(strings.ReplaceAll(testPolicy, "widget_*", name)),
+		"root.json":   inst.Root(sigstoretest.RootOptions{}),
+		"policy.toml": []byte(strings.ReplaceAll(testPolicy, "widget_*", name)),
 	} {
 		if err := os.WriteFile(file, data, 0o600); err != nil {
 			t.Fatal(err)
@@ -157,7 +159,8 @@ func TestVerifyImage(t *testing.T) {
 	} {
 		var out bytes.Buffer
 		env.Stdout, env.Stderr = &out, &out
-		if code := Main([]string{"verify", "--policy", "policy.toml", "--trusted-root", "root.json", ref}, env); code != want {
+		code := Main([]string{"verify", "--policy", "policy.toml", "--trusted-root", "root.json", ref}, env)
+		if code != want {
 			t.Errorf("%s: exit %d, want %d\n%s", ref, code, want, out.String())
 		}
 		if want == 0 && !strings.Contains(out.String(), string(image.Digest)) {

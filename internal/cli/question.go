@@ -170,8 +170,10 @@ func (q *question) demand(b *airgap.Bundle) error {
 		return notLocator(err)
 	case repo != b.Repository:
 		return &policy.Fault{
-			Reason: policy.Usage, Text: fmt.Sprintf("--airgap: %s is about %s, not about %s", o.airgap.Value, b.Repository, repo),
-			Hint: "nothing was judged; carry a file of the repository that you mean: repopolicy export-bundle -R " + repo.String() + " -o FILE …",
+			Reason: policy.Usage,
+			Text:   fmt.Sprintf("--airgap: %s is about %s, not about %s", o.airgap.Value, b.Repository, repo),
+			Hint: "nothing was judged; carry a file of the repository that you mean: repopolicy export-bundle -R " +
+				repo.String() + " -o FILE …",
 		}
 	}
 	return nil
@@ -223,22 +225,26 @@ func (q *question) check(args []string) error {
 	case o.identity.Given != o.issuer.Given:
 		return policy.Faultf(
 			policy.Usage,
-			"--certificate-identity and --certificate-oidc-issuer go together: the same name from another issuer is another person",
+			"--certificate-identity and --certificate-oidc-issuer go together: the same name from another issuer is another "+
+				"person",
 		)
 	case o.policy.Given && q.repo != "":
 		return policy.Faultf(
 			policy.Usage,
-			"--policy and --repo contradict each other: the policy is either the one in the file or the one that the repository bound",
+			"--policy and --repo contradict each other: the policy is either the one in the file or the one that the "+
+				"repository bound",
 		)
 	case q.repo == "" && o.Lookup.Any():
 		return policy.Faultf(
 			policy.Usage,
-			"--require, --max-age, --pin, --lock, --from, --scan, --witness-policy and --fail-on-alarm are about the policy that --repo finds",
+			"--require, --max-age, --pin, --lock, --from, --scan, --witness-policy and --fail-on-alarm are about the policy "+
+				"that --repo finds",
 		)
 	case !o.policy.Given && q.repo == "" && !o.identity.Given:
 		return &policy.Fault{
 			Reason: policy.Usage, Text: "nothing to judge by",
-			Hint: "name the repository with --repo, a policy with --policy FILE, or one signer with --certificate-identity and --certificate-oidc-issuer",
+			Hint: "name the repository with --repo, a policy with --policy FILE, or one signer with --certificate-identity " +
+				"and --certificate-oidc-issuer",
 		}
 	case len(args) > 0 && o.format.Value == "vsa" && !o.policy.Given && q.repo == "":
 		return withoutPolicy()
@@ -389,7 +395,8 @@ func (o *publishedOptions) flags(cmd *cobra.Command) {
 	f.Var(&o.npm, "npm-registry", "the registry of pkg:npm packages, by default "+fetch.NPMRegistry)
 	f.Var(
 		&o.pypi, "pypi-index",
-		"the index that is asked about wheels and, if it is given, source distributions; by default "+fetch.PyPIIndex+" about wheels",
+		"the index that is asked about wheels and, if it is given, source distributions; by default "+fetch.PyPIIndex+
+			" about wheels",
 	)
 	f.BoolVar(
 		&o.token, "github-token", false,
@@ -397,7 +404,8 @@ func (o *publishedOptions) flags(cmd *cobra.Command) {
 	)
 	f.StringArrayVar(
 		&o.hosts, "redirect-host", nil,
-		"let a forge or registry send downloads on to this `HOST`; may be repeated, known for github.com and the large registries",
+		"let a forge or registry send downloads on to this `HOST`; may be repeated, known for github.com and the large "+
+			"registries",
 	)
 }
 
@@ -426,7 +434,8 @@ func (a *app) sources(o *publishedOptions) (s repopolicy.Sources, err error) {
 func (q *question) summary(p *repopolicy.Policy) *report.Summary {
 	o, k := q.options, p.Knowledge()
 	s := &report.Summary{
-		AsOf: q.asOf, Roots: k.Roots, Demanded: k.Demanded, Offline: q.client.Offline, Tag: q.tag, Unknown: k.Unknown, Alarms: k.Alarms,
+		AsOf: q.asOf, Roots: k.Roots, Demanded: k.Demanded, Offline: q.client.Offline, Tag: q.tag, Unknown: k.Unknown,
+		Alarms:   k.Alarms,
 		Identity: o.identity.Value, Issuer: o.issuer.Value,
 	}
 	if q.cooldown != 0 {

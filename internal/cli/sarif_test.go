@@ -70,9 +70,12 @@ func sarifStandard(t testing.TB) *jsonschema.Schema {
 // hostile are names and texts that mean something to a terminal, a runner, a
 // Markdown or a URI reader.
 var hostile = []string{
-	"plain.tar.gz", "a b%0A::set-output name=verdict::OK", "::error::x", "##[add-mask]x", "x\n::add-mask::y\r", "<script>alert(1)</script>",
-	"[link](javascript:alert(1))", "![i](https://evil.example/x.png)", "`code` | cell |", "\x1b[31mred\x1b]8;;https://evil.example\a", "\u202egnp.exe", "a\xffb",
-	"{0} {x}", "https://evil.example/?q=1#f", "data:text/html,x", "../../etc/passwd", "/etc/passwd", "@octocat #1 user@example.com www.example.com", "a\\|b\\`c", "-->", "$(id)", "",
+	"plain.tar.gz", "a b%0A::set-output name=verdict::OK", "::error::x", "##[add-mask]x", "x\n::add-mask::y\r",
+	"<script>alert(1)</script>",
+	"[link](javascript:alert(1))", "![i](https://evil.example/x.png)", "`code` | cell |",
+	"\x1b[31mred\x1b]8;;https://evil.example\a", "\u202egnp.exe", "a\xffb",
+	"{0} {x}", "https://evil.example/?q=1#f", "data:text/html,x", "../../etc/passwd", "/etc/passwd",
+	"@octocat #1 user@example.com www.example.com", "a\\|b\\`c", "-->", "$(id)", "",
 }
 
 // synthetic returns one result for each reason, about the artifact of that name.
@@ -83,7 +86,9 @@ func synthetic(name, detail string, reasons ...policy.Reason) []repopolicy.Entry
 		if r.Class() == policy.ClassOK {
 			d.Permitted, d.Rule, d.Tag = true, detail, name
 		} else {
-			d.Rules = []policy.RuleResult{{Rule: name, Mismatches: []policy.Mismatch{{Field: "ref", Kind: "differs", Want: detail, Got: name}}}}
+			d.Rules = []policy.RuleResult{
+				{Rule: name, Mismatches: []policy.Mismatch{{Field: "ref", Kind: "differs", Want: detail, Got: name}}},
+			}
 		}
 		out = append(out, repopolicy.Entry{Input: name, Fate: "judged", Result: &repopolicy.Result{
 			Artifact: name, Decision: d, Digests: []policy.Digest{{Alg: "sha256", Hex: strings.Repeat("0a", 32)}},
@@ -135,7 +140,8 @@ func TestSARIF(t *testing.T) {
 	run("verify --policy policy.toml --trusted-root root.json widget_1")
 	run("explain --policy policy.toml --trusted-root root.json widget_1")
 	run(
-		"verify --certificate-identity a@example.com --certificate-oidc-issuer https://b.example --trusted-root root.json widget_1",
+		"verify --certificate-identity a@example.com --certificate-oidc-issuer https://b.example --trusted-root root.json " +
+			"widget_1",
 	)
 	run("verify --policy policy.toml widget_1")
 	run("check policy.toml")
@@ -187,7 +193,9 @@ func TestSARIFResults(t *testing.T) {
 	if d := cmp.Diff(want, got, cmp.AllowUnexported(row{})); d != "" {
 		t.Error(d)
 	}
-	again := report.NewSARIF(syntheticReport("dist/a b#1.tar.gz", "another detail", policy.RuleMismatch)).Runs[0].Results[0]
+	again := report.NewSARIF(syntheticReport(
+		"dist/a b#1.tar.gz", "another detail", policy.RuleMismatch,
+	)).Runs[0].Results[0]
 	if again.Fingerprints[report.FingerprintName] != run.Results[1].Fingerprints[report.FingerprintName] {
 		t.Error("the fingerprint depends on the detail")
 	}
@@ -200,7 +208,8 @@ func TestSARIFResults(t *testing.T) {
 		t.Errorf("not permitted is %s, %s", x.Kind, x.Level)
 	}
 	for class, want := range map[policy.Class]bool{
-		policy.ClassOK: true, policy.ClassDeny: true, policy.ClassInvalid: true, policy.ClassStale: true, policy.ClassAlarm: true, policy.ClassNoPolicy: true,
+		policy.ClassOK: true, policy.ClassDeny: true, policy.ClassInvalid: true, policy.ClassStale: true,
+		policy.ClassAlarm: true, policy.ClassNoPolicy: true,
 		policy.ClassUnavailable: false, policy.ClassAuth: false, policy.ClassUsage: false, policy.ClassInternal: false,
 	} {
 		if got := report.NewSARIFRun(class, nil).Invocations[0].Successful; got != want {

@@ -18,9 +18,10 @@ import (
 func (a *app) showCommand() *cobra.Command {
 	o := &command.Lookup{}
 	cmd := &cobra.Command{
-		Use:     "show -R URL",
-		Short:   "print the policy that a repository bound",
-		Long:    "Show finds the policy of a repository and prints the text of the version in force.\nHow it was found goes to standard error.",
+		Use:   "show -R URL",
+		Short: "print the policy that a repository bound",
+		Long: "Show finds the policy of a repository and prints the text of the version in force.\n" +
+			"How it was found goes to standard error.",
 		Example: "  repopolicy show -R acme/widget",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -127,7 +127,11 @@ func (a *app) requestAs(o *signOptions, v *draftVersion, s sigstore.Services, to
 	if who == "" {
 		who = claims.Subject
 	}
-	if err := a.Agree(&o.Signing, fmt.Sprintf("%s, signed in at %s, becomes public for ever with the signature. Go on?", who, claims.Issuer)); err != nil {
+	err = a.Agree(
+		&o.Signing,
+		fmt.Sprintf("%s, signed in at %s, becomes public for ever with the signature. Go on?", who, claims.Issuer),
+	)
+	if err != nil {
 		return r, err
 	}
 	r.Who = who + " " + claims.Issuer + " " + claims.Connector

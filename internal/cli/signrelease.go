@@ -259,7 +259,8 @@ func (a *app) releaser(ctx context.Context, o *releaseOptions) (*releaser, error
 			return nil, err
 		}
 		return &releaser{
-			unverified: t, verify: func(f *find.Found) (*token.Verified, error) { return a.gate().Verify(ctx, t, f, oidc.Audience, "") },
+			unverified: t,
+			verify:     func(f *find.Found) (*token.Verified, error) { return a.gate().Verify(ctx, t, f, oidc.Audience, "") },
 			signing: signlog.Signature{Token: func(ctx context.Context) (string, error) {
 				raw, err := a.Ambient(ctx, command.Audience)
 				if errors.Is(err, oidc.ErrNoToken) {
@@ -560,6 +561,8 @@ func repositoryPURL(repo policy.Locator, tag string) string {
 	case "gitlab.com":
 		return packageurl.NewPackageURL("gitlab", dir, name, tag, nil, "").ToString()
 	}
-	return packageurl.NewPackageURL("generic", "", name, tag, packageurl.QualifiersFromMap(map[string]string{"vcs_url": "git+" + repo.String()}), "").
+	return packageurl.NewPackageURL(
+		"generic", "", name, tag, packageurl.QualifiersFromMap(map[string]string{"vcs_url": "git+" + repo.String()}), "",
+	).
 		ToString()
 }

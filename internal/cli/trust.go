@@ -72,8 +72,9 @@ func (a *app) trustUpdateCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "update [NAME...]",
 		Short: "follow trust roots to their newest metadata now",
-		Long:  "Update follows the trust roots, or those that are named, to their newest metadata; otherwise\nthat happens once a day.",
-		RunE:  func(cmd *cobra.Command, args []string) error { return a.trustShow(cmd.Context(), o, args, true) },
+		Long: "Update follows the trust roots, or those that are named, to their newest metadata; otherwise\n" +
+			"that happens once a day.",
+		RunE: func(cmd *cobra.Command, args []string) error { return a.trustShow(cmd.Context(), o, args, true) },
 	}
 	o.configFlag(cmd)
 	return cmd

@@ -35,13 +35,21 @@ func TestUsageFirst(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for _, args := range []string{"init -q", "add .repopolicy", "-c user.name=a -c user.email=a@example.com commit -qm x"} {
+	for _, args := range []string{
+		"init -q", "add .repopolicy", "-c user.name=a -c user.email=a@example.com commit -qm x",
+	} {
 		if out, err := exec.Command("git", strings.Fields(args)...).CombinedOutput(); err != nil {
 			t.Skipf("%s: %s", err, out)
 		}
 	}
-	config := `{"mediaType":"application/vnd.dev.sigstore.signingconfig.v0.2+json","caUrls":[{"url":"https://fulcio.example","majorApiVersion":1,"validFor":{"start":"2020-01-01T00:00:00Z"},"operator":"x"}],"rekorTlogUrls":[{"url":"https://rekor.example","majorApiVersion":1,"validFor":{"start":"2020-01-01T00:00:00Z"},"operator":"x"}],"rekorTlogConfig":{"selector":"ANY"}}`
-	for name, data := range map[string]string{"signing.json": config, "staple": "x", "d/widget_1": "x", "d/widget-1.2.3.tgz": "x", "sub/.git/HEAD": "ref: refs/heads/main\n"} {
+	config := `{"mediaType":"application/vnd.dev.sigstore.signingconfig.v0.2+json",` +
+		`"caUrls":[{"url":"https://fulcio.example","majorApiVersion":1,"validFor":{"start":"2020-01-01T00:00:00Z"},` +
+		`"operator":"x"}],"rekorTlogUrls":[{"url":"https://rekor.example","majorApiVersion":1,` +
+		`"validFor":{"start":"2020-01-01T00:00:00Z"},"operator":"x"}],"rekorTlogConfig":{"selector":"ANY"}}`
+	for name, data := range map[string]string{
+		"signing.json": config, "staple": "x", "d/widget_1": "x", "d/widget-1.2.3.tgz": "x",
+		"sub/.git/HEAD": "ref: refs/heads/main\n",
+	} {
 		if err := errors.Join(os.MkdirAll(filepath.Dir(name), 0o700), os.WriteFile(name, []byte(data), 0o600)); err != nil {
 			t.Fatal(err)
 		}
@@ -53,26 +61,43 @@ func TestUsageFirst(t *testing.T) {
 	var all []string
 	for _, verb := range []string{"verify", "explain"} {
 		for _, args := range []string{
-			found, found + "--as-of x widget_1", found + "--as-of 0001-01-01T00:00:00Z widget_1", found + "--as-of 0000-01-01T00:00:00Z widget_1", found + "--as-of 9999-12-31T23:59:59-10:00 widget_1",
-			found + "--as-of 1969-12-31T23:59:59Z widget_1", found + "--cooldown 1 widget_1", found + "--cooldown -1h widget_1", found + "--max-age 0s widget_1", found + "--tag a..b widget_1",
-			found + "--certificate-identity a@example.com widget_1", found + "--policy policy.toml widget_1", found + "--require x widget_1", found + "--pin x widget_1", found + "--lock junk widget_1",
-			found + "--directory junk widget_1", found + "--staple none widget_1", found + "--witness-policy junk widget_1", found + "--from x widget_1", found + "--from oci:a/b:c --git . widget_1",
-			found + "--offline widget_1", found + "--offline --git . --scan widget_1", found + "--trust-config none widget_1", found + "--trust-root none widget_1", found + "--trusted-root root.json --trust-root none widget_1",
-			found + "--report . widget_1", found + "--report no/where widget_1", found + "--name x widget_1 widget_2", found + "--ignore-missing widget_1", found + "--download d widget_1", found + "--forge x widget_1",
-			found + "--max-size x widget_1", found + "--github-token widget_1", found + "--pypi-index x widget_1", found + "pkg:npm/widget", found + "oci://ghcr.io/acme/widget", found + "--format x widget_1",
-			"-R x:y widget_1", "-R /a widget_1", "widget_1", "--format vsa --certificate-identity a@example.com --certificate-oidc-issuer https://b.example widget_1",
-			found + "https://github.com/acme/gadget/releases/tag/v1", found + "--airgap junk widget_1", found + "--trusted-root root.json --staple staple widget_1", found + "--git none widget_1", found + "--git d widget_1", found + "--name a/.. widget_1", found + "--name pkg:x widget_1",
-			found + "--name x https://github.com/acme/widget/releases/tag/v1", found + "--name x pkg:npm/widget@1.2.3", found + "--name x oci://ghcr.io/acme/widget:v1",
-			found + "--download d https://github.com/acme/widget/releases/download/v1/widget_1", found + "--download d pkg:npm/widget@1.2.3", "--policy none widget_1", found + "--no-such-flag widget_1",
+			found, found + "--as-of x widget_1", found + "--as-of 0001-01-01T00:00:00Z widget_1",
+			found + "--as-of 0000-01-01T00:00:00Z widget_1", found + "--as-of 9999-12-31T23:59:59-10:00 widget_1",
+			found + "--as-of 1969-12-31T23:59:59Z widget_1", found + "--cooldown 1 widget_1", found + "--cooldown -1h widget_1",
+			found + "--max-age 0s widget_1", found + "--tag a..b widget_1",
+			found + "--certificate-identity a@example.com widget_1", found + "--policy policy.toml widget_1",
+			found + "--require x widget_1", found + "--pin x widget_1", found + "--lock junk widget_1",
+			found + "--directory junk widget_1", found + "--staple none widget_1", found + "--witness-policy junk widget_1",
+			found + "--from x widget_1", found + "--from oci:a/b:c --git . widget_1",
+			found + "--offline widget_1", found + "--offline --git . --scan widget_1", found + "--trust-config none widget_1",
+			found + "--trust-root none widget_1", found + "--trusted-root root.json --trust-root none widget_1",
+			found + "--report . widget_1", found + "--report no/where widget_1", found + "--name x widget_1 widget_2",
+			found + "--ignore-missing widget_1", found + "--download d widget_1", found + "--forge x widget_1",
+			found + "--max-size x widget_1", found + "--github-token widget_1", found + "--pypi-index x widget_1",
+			found + "pkg:npm/widget", found + "oci://ghcr.io/acme/widget", found + "--format x widget_1",
+			"-R x:y widget_1", "-R /a widget_1", "widget_1",
+			"--format vsa --certificate-identity a@example.com --certificate-oidc-issuer https://b.example widget_1",
+			found + "https://github.com/acme/gadget/releases/tag/v1", found + "--airgap junk widget_1",
+			found + "--trusted-root root.json --staple staple widget_1", found + "--git none widget_1",
+			found + "--git d widget_1", found + "--name a/.. widget_1", found + "--name pkg:x widget_1",
+			found + "--name x https://github.com/acme/widget/releases/tag/v1", found + "--name x pkg:npm/widget@1.2.3",
+			found + "--name x oci://ghcr.io/acme/widget:v1",
+			found + "--download d https://github.com/acme/widget/releases/download/v1/widget_1",
+			found + "--download d pkg:npm/widget@1.2.3", "--policy none widget_1", found + "--no-such-flag widget_1",
 		} {
 			all = append(all, verb+" "+args)
 		}
 	}
 	for _, verb := range []string{"show", "log", "lock -o l", "export-bundle -o b", "export --oci oci:a/b:c", "diff"} {
 		for _, args := range []string{
-			"-R x:y", found + "--require x", found + "--pin x", found + "--lock junk", found + "--max-age x", found + "--directory junk", found + "--staple none", found + "--from x",
-			found + "--offline", found + "--trust-root none", found + "x y z a", found + "--trusted-root root.json --staple staple", found + "--git none", found + "--git d", found + "--from oci:a/b:c --git .",
-			found + "--witness-policy junk", found + "--from oci:a/b:c --offline", found + "--offline --git . --scan", found + "--trust-config none", found + "--trusted-root root.json --trust-root x", found + "--timeout x", found + "--memory 1",
+			"-R x:y", found + "--require x", found + "--pin x", found + "--lock junk", found + "--max-age x",
+			found + "--directory junk", found + "--staple none", found + "--from x",
+			found + "--offline", found + "--trust-root none", found + "x y z a",
+			found + "--trusted-root root.json --staple staple", found + "--git none", found + "--git d",
+			found + "--from oci:a/b:c --git .",
+			found + "--witness-policy junk", found + "--from oci:a/b:c --offline", found + "--offline --git . --scan",
+			found + "--trust-config none", found + "--trusted-root root.json --trust-root x", found + "--timeout x",
+			found + "--memory 1",
 		} {
 			all = append(all, verb+" "+args)
 		}
@@ -293,9 +318,11 @@ func TestUsageFirst(t *testing.T) {
 			*asked = nil
 			code := Main(strings.Fields(args), env)
 			if code != 2 &&
-				!(strings.Contains(args, "evidence show junk") || len(vars) > 0 && strings.Contains(args, "--key") || code == 6 && strings.Contains(args, "--signing-config junk")) {
+				!(strings.Contains(args, "evidence show junk") || len(vars) > 0 && strings.Contains(args, "--key") ||
+					code == 6 && strings.Contains(args, "--signing-config junk")) {
 				t.Errorf("%s %v: exit %d\n%s", args, vars, code, out.String())
-			} else if code == 2 && strings.Contains(out.String(), "unknown flag") && !strings.Contains(args, "no-such-flag") && !strings.Contains(args, "nonsense") {
+			} else if code == 2 && strings.Contains(out.String(), "unknown flag") && !strings.Contains(args, "no-such-flag") &&
+				!strings.Contains(args, "nonsense") {
 				t.Errorf("%s: the row is about a flag that there is not\n%s", args, out.String())
 			}
 			if len(*asked) > 0 {

@@ -81,7 +81,9 @@ nearest rule first.`,
 
 func (o *verifyOptions) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
-	o.policy.Kind, o.tag.Kind, o.asOf.Kind, o.identity.Kind, o.issuer.Kind, o.Git.Kind, o.report.Kind, o.cooldown.Kind, o.name.Kind = "FILE", "TAG", "RFC3339", "IDENTITY", "URL", "DIR", "FILE", "DURATION", "NAME"
+	o.policy.Kind, o.tag.Kind, o.asOf.Kind, o.identity.Kind = "FILE", "TAG", "RFC3339", "IDENTITY"
+	o.issuer.Kind, o.Git.Kind, o.report.Kind, o.cooldown.Kind = "URL", "DIR", "FILE", "DURATION"
+	o.name.Kind = "NAME"
 	o.format.Allowed = []string{"text", "json", "sarif", "github", "vsa"}
 	o.Lookup.Flags(cmd)
 	o.published.flags(cmd)
@@ -103,7 +105,8 @@ func (o *verifyOptions) flags(cmd *cobra.Command) {
 	o.airgap.Kind = "FILE"
 	f.Var(
 		&o.airgap, "airgap",
-		"judge by what this file of export-bundle carries, without a network; -R, --lock or --pin says which repository is meant",
+		"judge by what this file of export-bundle carries, without a network; -R, --lock or --pin says which repository "+
+			"is meant",
 	)
 	f.Var(&o.cooldown, "cooldown", "refuse releases that were signed less than this long ago, such as 72h")
 	f.Var(&o.asOf, "as-of", "judge as of this moment instead of now")

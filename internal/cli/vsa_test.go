@@ -43,11 +43,15 @@ func TestVSA(t *testing.T) {
 		{"--policy policy.toml widget_1 sha256:" + strings.Repeat("0", 64), 1, "FAILED", 2, 1, ""},
 		{"--policy policy.toml widget_1 missing", 1, "FAILED", 1, 1, ""},
 		{"--policy policy.toml missing", 1, "", 0, 0, "no digest"},
-		{"--certificate-identity a@example.com --certificate-oidc-issuer https://b.example widget_1", 2, "", 0, 0, "names the policy"},
+		{
+			"--certificate-identity a@example.com --certificate-oidc-issuer https://b.example widget_1", 2, "", 0, 0,
+			"names the policy",
+		},
 	} {
 		var out, stderr bytes.Buffer
 		env.Stdout, env.Stderr = &out, &stderr
-		if exit := Main(append(strings.Fields("verify --format vsa --trusted-root root.json"), strings.Fields(c.args)...), env); exit != c.exit {
+		exit := Main(append(strings.Fields("verify --format vsa --trusted-root root.json"), strings.Fields(c.args)...), env)
+		if exit != c.exit {
 			t.Errorf("%s: exit %d", c.args, exit)
 		}
 		if c.result == "" {
@@ -86,7 +90,8 @@ func TestVSA(t *testing.T) {
 		if d := cmp.Diff(levels, p.GetVerifiedLevels()); d != "" || p.GetVerificationResult() != c.result {
 			t.Errorf("%s: %s %s", c.args, p.GetVerificationResult(), d)
 		}
-		if p.GetResourceUri() != "https://github.com/acme/widget" || len(p.GetPolicy().GetDigest()["sha256"]) != 64 || p.GetPolicy().GetUri() != "policy.toml" ||
+		if p.GetResourceUri() != "https://github.com/acme/widget" || len(p.GetPolicy().GetDigest()["sha256"]) != 64 ||
+			p.GetPolicy().GetUri() != "policy.toml" ||
 			p.GetVerifier().GetId() != "https://"+spelling.Name ||
 			!p.GetTimeVerified().IsValid() ||
 			p.GetSlsaVersion() != "1.0" ||
@@ -119,7 +124,9 @@ func TestVSAInputs(t *testing.T) {
 	}
 	// Neither a reason nor a class alone makes a pass.
 	r := syntheticReport("x", "", policy.Allowed)
-	for _, spoil := range []func(){func() { r.Artifacts[0].Permitted = false }, func() { r.Artifacts[0].Permitted = true; r.Exit = 1 }} {
+	for _, spoil := range []func(){
+		func() { r.Artifacts[0].Permitted = false }, func() { r.Artifacts[0].Permitted = true; r.Exit = 1 },
+	} {
 		spoil()
 		if s, err := report.NewVSA(r); err != nil || s.Predicate.Result != "FAILED" {
 			t.Errorf("%+v %v", s, err)

@@ -24,7 +24,8 @@ func TestWrites(t *testing.T) {
 		t.Skip("git is not installed")
 	}
 	const verify = "verify --policy policy.toml --trusted-root root.json widget_1 "
-	initArgs := "init --repository acme/widget --maintainers repository --workflow .github/workflows/x.yml --program example.com/x@v1"
+	initArgs := "init --repository acme/widget --maintainers repository --workflow .github/workflows/x.yml --program " +
+		"example.com/x@v1"
 	link := func(name, to string) func() error {
 		return func() error {
 			return errors.Join(os.MkdirAll(filepath.Dir(name), 0o700), os.Symlink(to, name))
@@ -61,7 +62,8 @@ func TestWrites(t *testing.T) {
 				}
 			}
 			t.Chdir("work")
-			if err := errors.Join(exec.Command(git, "init", "-q").Run(), os.WriteFile("pub.pem", []byte(testKey), 0o600), c.make()); err != nil {
+			err := errors.Join(exec.Command(git, "init", "-q").Run(), os.WriteFile("pub.pem", []byte(testKey), 0o600), c.make())
+			if err != nil {
 				t.Fatal(err)
 			}
 			var talk strings.Builder

@@ -18,8 +18,11 @@ import (
 func TestIrregular(t *testing.T) {
 	dir := t.TempDir()
 	at := func(name string) string { return filepath.Join(dir, name) }
-	if err := errors.Join(syscall.Mkfifo(at("pipe"), 0o600), os.Mkdir(at("dir"), 0o700), os.Symlink("/dev/zero", at("zero")),
-		os.Symlink("pipe", at("link")), os.WriteFile(at("file"), []byte("text"), 0o600), os.Symlink("file", at("to-file"))); err != nil {
+	err := errors.Join(
+		syscall.Mkfifo(at("pipe"), 0o600), os.Mkdir(at("dir"), 0o700), os.Symlink("/dev/zero", at("zero")),
+		os.Symlink("pipe", at("link")), os.WriteFile(at("file"), []byte("text"), 0o600), os.Symlink("file", at("to-file")),
+	)
+	if err != nil {
 		t.Fatal(err)
 	}
 	root, err := os.OpenRoot(dir)

@@ -20,8 +20,11 @@ import (
 func TestReplaced(t *testing.T) {
 	dir := t.TempDir()
 	at := func(name string) string { return filepath.Join(dir, name) }
-	if err := errors.Join(syscall.Mkfifo(at("pipe"), 0o600), os.Mkdir(at("dir"), 0o700), os.WriteFile(at("text"), []byte("text"), 0o600),
-		os.WriteFile(at("secret"), []byte("secret"), 0o600), os.Symlink("secret", at("link"))); err != nil {
+	err := errors.Join(
+		syscall.Mkfifo(at("pipe"), 0o600), os.Mkdir(at("dir"), 0o700), os.WriteFile(at("text"), []byte("text"), 0o600),
+		os.WriteFile(at("secret"), []byte("secret"), 0o600), os.Symlink("secret", at("link")),
+	)
+	if err != nil {
 		t.Fatal(err)
 	}
 	root, err := os.OpenRoot(dir)
@@ -48,7 +51,9 @@ func TestReplaced(t *testing.T) {
 			errors.As(err, new(*Refused))
 	}
 	for start := time.Now(); time.Since(start) < 300*time.Millisecond; {
-		for _, f := range []func() ([]byte, error){func() ([]byte, error) { return ReadIn(root, "x", 10) }, func() ([]byte, error) { return ReadNoFollow(at("x"), 10) }} {
+		for _, f := range []func() ([]byte, error){
+			func() ([]byte, error) { return ReadIn(root, "x", 10) }, func() ([]byte, error) { return ReadNoFollow(at("x"), 10) },
+		} {
 			if data, err := f(); !own(err) || err == nil && string(data) != "text" {
 				t.Fatalf("%q %v", data, err)
 			}
@@ -69,7 +74,10 @@ func TestReplaced(t *testing.T) {
 			f.Close()
 		}
 	}
-	for name, want := range map[string]error{"text": nil, "link": nil, "pipe": ErrNotRegular, "dir": ErrNotRegular, "../" + filepath.Base(dir) + "/text": fs.ErrInvalid, "none": fs.ErrNotExist} {
+	for name, want := range map[string]error{
+		"text": nil, "link": nil, "pipe": ErrNotRegular, "dir": ErrNotRegular,
+		"../" + filepath.Base(dir) + "/text": fs.ErrInvalid, "none": fs.ErrNotExist,
+	} {
 		if _, err := fs.ReadFile(FS(dir), name); !errors.Is(err, want) {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -100,7 +108,10 @@ func TestRenamed(t *testing.T) {
 		done <- err
 	}()
 	for start := time.Now(); time.Since(start) < 300*time.Millisecond; {
-		for _, f := range []func() ([]byte, error){func() ([]byte, error) { return ReadIn(root, "x", 10) }, func() ([]byte, error) { return ReadNoFollow(filepath.Join(dir, "x"), 10) }} {
+		for _, f := range []func() ([]byte, error){
+			func() ([]byte, error) { return ReadIn(root, "x", 10) },
+			func() ([]byte, error) { return ReadNoFollow(filepath.Join(dir, "x"), 10) },
+		} {
 			if data, err := f(); err != nil || string(data) != "text" {
 				t.Fatalf("%q %v", data, err)
 			}

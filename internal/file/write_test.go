@@ -43,15 +43,20 @@ func TestWrite(t *testing.T) {
 		ok    string // the ways that may write, all of them if "all"
 		stays bool   // what is there is of its kind afterwards
 	}{
-		"nothing":             {path: "tree/a", ok: "all"},
-		"a file":              {path: "tree/a", node: func() error { return os.WriteFile("tree/a", []byte("old"), 0o600) }, ok: "write below in append directory"},
+		"nothing": {path: "tree/a", ok: "all"},
+		"a file": {
+			path: "tree/a", node: func() error { return os.WriteFile("tree/a", []byte("old"), 0o600) },
+			ok: "write below in append directory",
+		},
 		"a link":              {path: "tree/a", node: func() error { return os.Symlink(outside, "tree/a") }, stays: true},
 		"a link in the tree":  {path: "tree/a", node: func() error { return os.Symlink("b", "tree/a") }, stays: true},
 		"a link on the way":   {path: "tree/d/a", node: func() error { return os.Symlink(elsewhere, "tree/d") }, stays: true},
 		"one that leads back": {path: "tree/d/a", node: func() error { return os.Symlink(".", "tree/d") }, stays: true},
 		"a pipe":              {path: "tree/a", node: func() error { return syscall.Mkfifo("tree/a", 0o600) }, stays: true},
 		"a directory":         {path: "tree/a", node: func() error { return os.Mkdir("tree/a", 0o700) }, stays: true},
-		"a file on the way":   {path: "tree/d/a", node: func() error { return os.WriteFile("tree/d", nil, 0o600) }, stays: true},
+		"a file on the way": {
+			path: "tree/d/a", node: func() error { return os.WriteFile("tree/d", nil, 0o600) }, stays: true,
+		},
 	} {
 		for way, put := range ways {
 			if way == "directory" && !strings.Contains(name, "on the way") {
@@ -104,7 +109,9 @@ func TestWriteTop(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for from, to := range map[string]string{"mine": "repo", "plain/link": "../else", "repo/link": "../else", "repo/sub/link": "../../else"} {
+	for from, to := range map[string]string{
+		"mine": "repo", "plain/link": "../else", "repo/link": "../else", "repo/sub/link": "../../else",
+	} {
 		if err := os.Symlink(to, filepath.Join(dir, from)); err != nil {
 			t.Fatal(err)
 		}
@@ -170,7 +177,10 @@ func TestWriteForeign(t *testing.T) {
 		t.Skip("only root can give files away")
 	}
 	t.Chdir(t.TempDir())
-	if err := errors.Join(os.Chmod(".", 0o777|fs.ModeSticky), os.WriteFile("a", []byte("theirs"), 0o600), os.Lchown("a", 12345, 12345)); err != nil {
+	err := errors.Join(
+		os.Chmod(".", 0o777|fs.ModeSticky), os.WriteFile("a", []byte("theirs"), 0o600), os.Lchown("a", 12345, 12345),
+	)
+	if err != nil {
 		t.Fatal(err)
 	}
 	if err := Write("a", nil, 0o600); !errors.As(err, new(*Refused)) {

@@ -65,8 +65,10 @@ func Unverified(token string) (Claims, error) {
 	}
 	return Claims{
 		RepositoryID: id,
-		Issuer:       c.Iss, Subject: c.Sub, Email: c.Email, EmailVerified: c.EmailVerified == true || c.EmailVerified == "true",
-		Visibility: c.Repository + c.Project, Connector: c.Federated.Connector, Audience: c.Aud, Expires: time.Unix(int64(c.Exp), 0).UTC(),
+		Issuer:       c.Iss, Subject: c.Sub, Email: c.Email,
+		EmailVerified: c.EmailVerified == true || c.EmailVerified == "true",
+		Visibility:    c.Repository + c.Project, Connector: c.Federated.Connector, Audience: c.Aud,
+		Expires: time.Unix(int64(c.Exp), 0).UTC(),
 	}, nil
 }
 

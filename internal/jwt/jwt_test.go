@@ -30,7 +30,9 @@ func tokenOf(t testing.TB, key string, value any) string {
 func TestUnverified(t *testing.T) {
 	got, err := Unverified(
 		raw(
-			`{"iss":"https://oauth2.sigstore.dev/auth","sub":"CgU","aud":["sigstore"],"exp":1780315500,"email":"alice@example.com","email_verified":"true","project_visibility":"private","project_id":"4711","federated_claims":{"connector_id":"https://github.com/login/oauth"}}`,
+			`{"iss":"https://oauth2.sigstore.dev/auth","sub":"CgU","aud":["sigstore"],"exp":1780315500,` +
+				`"email":"alice@example.com","email_verified":"true","project_visibility":"private","project_id":"4711",` +
+				`"federated_claims":{"connector_id":"https://github.com/login/oauth"}}`,
 		),
 	)
 	want := Claims{

@@ -24,8 +24,10 @@ func FuzzCursor(f *testing.F) {
 	kept, err := state.Load(c.Root.Logs()[0].ID)
 	bindtest.Check(f, err)
 	for _, change := range []func(*lookup.Cursor){
-		func(*lookup.Cursor) {}, func(k *lookup.Cursor) { k.Size-- }, func(k *lookup.Cursor) { k.Map = "x" }, func(k *lookup.Cursor) { k.Narrow, k.Asked = true, nil },
-		func(k *lookup.Cursor) { k.Tree.Size++ }, func(k *lookup.Cursor) { k.Bindings = k.Bindings[:1] }, func(k *lookup.Cursor) { k.Hashes = nil },
+		func(*lookup.Cursor) {}, func(k *lookup.Cursor) { k.Size-- }, func(k *lookup.Cursor) { k.Map = "x" },
+		func(k *lookup.Cursor) { k.Narrow, k.Asked = true, nil },
+		func(k *lookup.Cursor) { k.Tree.Size++ }, func(k *lookup.Cursor) { k.Bindings = k.Bindings[:1] },
+		func(k *lookup.Cursor) { k.Hashes = nil },
 	} {
 		k := kept
 		change(&k)

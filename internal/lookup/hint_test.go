@@ -79,12 +79,13 @@ func TestIndex(t *testing.T) {
 		leaves int // -1 for an error
 		is     error
 	}{
-		"honest":              {bindtest.Index{List: both}, 2, nil},
-		"another order":       {bindtest.Index{List: bindtest.List(c.Names[1], c.Names[0])}, 2, nil},
-		"twice":               {bindtest.Index{List: bindtest.List(append(c.Names, c.Names...)...)}, 2, nil},
-		"two names of a leaf": {bindtest.Index{List: bindtest.List(long, strings.Repeat("0", 16)+short)}, -1, nil}, // one of them is withheld
-		"without its shard":   {bindtest.Index{List: bindtest.List(long, short)}, 2, nil},                          // one entry, perhaps two
-		"omits one":           {bindtest.Index{List: bindtest.List(c.Names[1])}, 1, nil},                           // its word, and labelled so
+		"honest":        {bindtest.Index{List: both}, 2, nil},
+		"another order": {bindtest.Index{List: bindtest.List(c.Names[1], c.Names[0])}, 2, nil},
+		"twice":         {bindtest.Index{List: bindtest.List(append(c.Names, c.Names...)...)}, 2, nil},
+		// one of them is withheld
+		"two names of a leaf": {bindtest.Index{List: bindtest.List(long, strings.Repeat("0", 16)+short)}, -1, nil},
+		"without its shard":   {bindtest.Index{List: bindtest.List(long, short)}, 2, nil}, // one entry, perhaps two
+		"omits one":           {bindtest.Index{List: bindtest.List(c.Names[1])}, 1, nil},  // its word, and labelled so
 		"empty list":          {bindtest.Index{List: func() string { return "[]" }}, 0, nil},
 		"empty":               {bindtest.Index{List: func() string { return "" }}, -1, nil},
 		"null":                {bindtest.Index{List: func() string { return "null" }}, -1, nil},
@@ -99,11 +100,14 @@ func TestIndex(t *testing.T) {
 		"a path":              {bindtest.Index{List: bindtest.List("../../" + long)}, -1, nil},
 		"empty name":          {bindtest.Index{List: bindtest.List("")}, -1, nil},
 		"bad name last":       {bindtest.Index{List: bindtest.List(c.Names[0], c.Names[1], "x")}, -1, nil},
-		"too large":           {bindtest.Index{List: func() string { return both() + strings.Repeat(" ", rekor.MaxIndexReply) }}, -1, web.ErrTooLarge},
-		"no such entries":     {bindtest.Index{List: bindtest.List(many[1:]...)}, -1, nil},
-		"foreign name":        {bindtest.Index{List: bindtest.List(long, many[0])}, -1, nil},
-		"withholds all":       {bindtest.Index{List: both, Entries: reply("[]")}, -1, nil},
-		"withholds null":      {bindtest.Index{List: both, Entries: reply("null")}, -1, nil},
+		"too large": {
+			bindtest.Index{List: func() string { return both() + strings.Repeat(" ", rekor.MaxIndexReply) }}, -1,
+			web.ErrTooLarge,
+		},
+		"no such entries": {bindtest.Index{List: bindtest.List(many[1:]...)}, -1, nil},
+		"foreign name":    {bindtest.Index{List: bindtest.List(long, many[0])}, -1, nil},
+		"withholds all":   {bindtest.Index{List: both, Entries: reply("[]")}, -1, nil},
+		"withholds null":  {bindtest.Index{List: both, Entries: reply("null")}, -1, nil},
 		"withholds one": {bindtest.Index{List: both, Entries: func(_ []string, h []map[string]json.RawMessage) string {
 			out, _ := json.Marshal(h[:1])
 			return string(out)
@@ -118,30 +122,78 @@ func TestIndex(t *testing.T) {
 			out, _ := json.Marshal(h)
 			return string(out) + strings.Repeat(" ", rekor.MaxEntryV1)
 		}}, -1, web.ErrTooLarge},
-		"entries large together": {bindtest.Index{List: both, Entries: func(_ []string, h []map[string]json.RawMessage) string {
-			out, _ := json.Marshal(h)
-			return string(out) + strings.Repeat(" ", rekor.MaxEntriesV1/2*len(h))
-		}}, 2, nil},
-		"null for an entry":    {bindtest.Index{List: bindtest.List(long), Entries: reply(`[{"` + long + `":null}]`)}, -1, nil},
-		"empty entry":          {bindtest.Index{List: bindtest.List(long), Entries: reply(`[{"` + long + `":{}}]`)}, -1, nil},
-		"another's entry":      {bindtest.Index{List: bindtest.List(long), Entries: reply(`[{"` + long + `":` + string(c.V1[c.Names[1]]) + `}]`)}, -1, nil},
-		"more than asked":      {bindtest.Index{List: bindtest.List(long), Entries: reply(`[{"` + long + `":` + string(c.V1[long]) + `},{"x":` + string(c.V1[c.Names[1]]) + `}]`)}, -1, nil},
-		"under another name":   {bindtest.Index{List: bindtest.List(long), Entries: reply(`[{"x":` + string(c.V1[long]) + `}]`)}, 1, nil}, // the body says what it is
-		"no promise":           {bindtest.Index{List: bindtest.List(long), Entries: change(e.Verification.SignedEntryTimestamp, "")}, -1, nil},
-		"promise of another":   {bindtest.Index{List: both, Entries: change(e.Verification.SignedEntryTimestamp, "MEUCIQDx")}, -1, nil},
-		"another index":        {bindtest.Index{List: bindtest.List(long), Entries: change(`"logIndex":`+strconv.FormatInt(e.LogIndex, 10), `"logIndex":0`)}, -1, nil},
-		"negative index":       {bindtest.Index{List: bindtest.List(long), Entries: change(`"logIndex":`+strconv.FormatInt(e.LogIndex, 10), `"logIndex":-1`)}, -1, nil},
-		"another time":         {bindtest.Index{List: bindtest.List(long), Entries: change(strconv.FormatInt(e.IntegratedTime, 10), strconv.FormatInt(e.IntegratedTime-1, 10))}, -1, nil},
-		"no time":              {bindtest.Index{List: bindtest.List(long), Entries: change(strconv.FormatInt(e.IntegratedTime, 10), "0")}, -1, nil},
-		"time is text":         {bindtest.Index{List: bindtest.List(long), Entries: change(strconv.FormatInt(e.IntegratedTime, 10), `"x"`)}, -1, nil},
-		"unknown log":          {bindtest.Index{List: bindtest.List(long), Entries: change(e.LogID, strings.Repeat("0", 64))}, -1, nil},
-		"log in upper case":    {bindtest.Index{List: bindtest.List(long), Entries: change(e.LogID, strings.ToUpper(e.LogID))}, -1, nil},
-		"log is no hex":        {bindtest.Index{List: bindtest.List(long), Entries: change(e.LogID, "zz")}, -1, nil},
-		"log of half a digit":  {bindtest.Index{List: bindtest.List(long), Entries: change(e.LogID, e.LogID[1:])}, -1, nil},
-		"no log":               {bindtest.Index{List: bindtest.List(long), Entries: change(e.LogID, "")}, -1, nil},
-		"no body":              {bindtest.Index{List: bindtest.List(long), Entries: change(e.Body, "")}, -1, nil},
-		"body is no base64":    {bindtest.Index{List: bindtest.List(long), Entries: change(e.Body, "%")}, -1, nil},
-		"body of another kind": {bindtest.Index{List: bindtest.List(long), Entries: change(e.Body, base64.StdEncoding.EncodeToString([]byte(`{"kind":"rfc3161"}`)))}, -1, nil},
+		"entries large together": {
+			bindtest.Index{List: both, Entries: func(_ []string, h []map[string]json.RawMessage) string {
+				out, _ := json.Marshal(h)
+				return string(out) + strings.Repeat(" ", rekor.MaxEntriesV1/2*len(h))
+			}},
+			2, nil,
+		},
+		"null for an entry": {bindtest.Index{List: bindtest.List(long), Entries: reply(`[{"` + long + `":null}]`)}, -1, nil},
+		"empty entry":       {bindtest.Index{List: bindtest.List(long), Entries: reply(`[{"` + long + `":{}}]`)}, -1, nil},
+		"another's entry": {
+			bindtest.Index{List: bindtest.List(long), Entries: reply(`[{"` + long + `":` + string(c.V1[c.Names[1]]) + `}]`)}, -1,
+			nil,
+		},
+		"more than asked": {
+			bindtest.Index{
+				List:    bindtest.List(long),
+				Entries: reply(`[{"` + long + `":` + string(c.V1[long]) + `},{"x":` + string(c.V1[c.Names[1]]) + `}]`),
+			},
+			-1, nil,
+		},
+		// the body says what it is
+		"under another name": {
+			bindtest.Index{List: bindtest.List(long), Entries: reply(`[{"x":` + string(c.V1[long]) + `}]`)}, 1, nil,
+		},
+		"no promise": {
+			bindtest.Index{List: bindtest.List(long), Entries: change(e.Verification.SignedEntryTimestamp, "")}, -1, nil,
+		},
+		"promise of another": {
+			bindtest.Index{List: both, Entries: change(e.Verification.SignedEntryTimestamp, "MEUCIQDx")}, -1, nil,
+		},
+		"another index": {
+			bindtest.Index{
+				List: bindtest.List(long), Entries: change(`"logIndex":`+strconv.FormatInt(e.LogIndex, 10), `"logIndex":0`),
+			},
+			-1, nil,
+		},
+		"negative index": {
+			bindtest.Index{
+				List: bindtest.List(long), Entries: change(`"logIndex":`+strconv.FormatInt(e.LogIndex, 10), `"logIndex":-1`),
+			},
+			-1, nil,
+		},
+		"another time": {
+			bindtest.Index{
+				List:    bindtest.List(long),
+				Entries: change(strconv.FormatInt(e.IntegratedTime, 10), strconv.FormatInt(e.IntegratedTime-1, 10)),
+			},
+			-1, nil,
+		},
+		"no time": {
+			bindtest.Index{List: bindtest.List(long), Entries: change(strconv.FormatInt(e.IntegratedTime, 10), "0")}, -1, nil,
+		},
+		"time is text": {
+			bindtest.Index{List: bindtest.List(long), Entries: change(strconv.FormatInt(e.IntegratedTime, 10), `"x"`)}, -1, nil,
+		},
+		"unknown log": {
+			bindtest.Index{List: bindtest.List(long), Entries: change(e.LogID, strings.Repeat("0", 64))}, -1, nil,
+		},
+		"log in upper case": {
+			bindtest.Index{List: bindtest.List(long), Entries: change(e.LogID, strings.ToUpper(e.LogID))}, -1, nil,
+		},
+		"log is no hex":       {bindtest.Index{List: bindtest.List(long), Entries: change(e.LogID, "zz")}, -1, nil},
+		"log of half a digit": {bindtest.Index{List: bindtest.List(long), Entries: change(e.LogID, e.LogID[1:])}, -1, nil},
+		"no log":              {bindtest.Index{List: bindtest.List(long), Entries: change(e.LogID, "")}, -1, nil},
+		"no body":             {bindtest.Index{List: bindtest.List(long), Entries: change(e.Body, "")}, -1, nil},
+		"body is no base64":   {bindtest.Index{List: bindtest.List(long), Entries: change(e.Body, "%")}, -1, nil},
+		"body of another kind": {
+			bindtest.Index{
+				List: bindtest.List(long), Entries: change(e.Body, base64.StdEncoding.EncodeToString([]byte(`{"kind":"rfc3161"}`))),
+			},
+			-1, nil,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			remembered := &bindtest.Remembering{}
@@ -187,11 +239,13 @@ func TestIndexHides(t *testing.T) {
 	_, d2 := c.Statement(bindtest.TextOf(2, "alice", ""), spelling.Sum(c.One))
 	three, _ := c.Statement(bindtest.TextOf(3, "mallory", ""), d2)
 	hidden, _, _ := c.Log(bindtest.Workflow(bindtest.Widget, three))
-	if r := c.Resolve(c.Files, c.Hint(&bindtest.Index{List: bindtest.List(append(c.Names, hidden)...)})).Chain.Reason(); r != policy.Undisclosed {
+	all := &bindtest.Index{List: bindtest.List(append(c.Names, hidden)...)}
+	if r := c.Resolve(c.Files, c.Hint(all)).Chain.Reason(); r != policy.Undisclosed {
 		t.Errorf("%s", r)
 	}
 	// The same, among files that were kept back.
-	if r := c.Resolve(nil, c.Hint(&bindtest.Index{List: bindtest.List(c.Names...)})).Chain.Reason(); r != policy.Undisclosed {
+	kept := &bindtest.Index{List: bindtest.List(c.Names...)}
+	if r := c.Resolve(nil, c.Hint(kept)).Chain.Reason(); r != policy.Undisclosed {
 		t.Errorf("without files: %s", r)
 	}
 
@@ -205,9 +259,9 @@ func TestIndexHides(t *testing.T) {
 		// What Rekor v1 puts into its index under our name (case 237).
 		"that names us in a digest": {
 			Statement: []byte(
-				`{"_type":"https://in-toto.io/Statement/v1","predicateType":"x","predicate":{},"subject":[{"name":"x","digest":{"https":"//github.com/acme/widget","sha256":"` + bindtest.Locator(t, bindtest.Widget).
-					Anchor() +
-					`"}}]}`,
+				`{"_type":"https://in-toto.io/Statement/v1","predicateType":"x","predicate":{},"subject":[{"name":"x",` +
+					`"digest":{"https":"//github.com/acme/widget","sha256":"` +
+					bindtest.Locator(t, bindtest.Widget).Anchor() + `"}}]}`,
 			),
 			SAN: "mallory@example.com", Issuer: "https://accounts.google.com", Intoto: true,
 		},
@@ -261,7 +315,8 @@ func TestIndexHides(t *testing.T) {
 	// Another table, function or trusted root may see bindings in them.
 	table, err := bindings.ParseForges(
 		[]byte(
-			`{"schema":"` + bindings.ForgesSchema + `","forges":[{"host":"git.example.com","kind":"github","issuers":["https://git.example.com/oidc"]}]}`,
+			`{"schema":"` + bindings.ForgesSchema +
+				`","forges":[{"host":"git.example.com","kind":"github","issuers":["https://git.example.com/oidc"]}]}`,
 		),
 	)
 	if err != nil {
@@ -367,10 +422,10 @@ func TestHintGeneration(t *testing.T) {
 		Root: c.Root, Client: c.Prover(p, bindtest.NewState(t)).Clients[log],
 		Now: func() time.Time { return sigstoretest.Now }, Log: log,
 	}
-	if _, err := h.Find(t.Context(), bindings.Query{Repository: bindtest.Locator(t, bindtest.Widget), Generations: map[string]int{h.Log: 2}}); !errors.Is(
-		err, bindings.ErrNoIndex,
-	) ||
-		len(p.Asked) > 0 {
+	_, err := h.Find(
+		t.Context(), bindings.Query{Repository: bindtest.Locator(t, bindtest.Widget), Generations: map[string]int{h.Log: 2}},
+	)
+	if !errors.Is(err, bindings.ErrNoIndex) || len(p.Asked) > 0 {
 		t.Errorf("%v, asked %v", err, p.Asked)
 	}
 	s := c.Scan(&bindtest.Tiles{}, bindtest.NewState(t))

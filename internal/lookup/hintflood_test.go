@@ -160,10 +160,14 @@ func TestIndexFlood(t *testing.T) {
 	)
 	bindtest.Check(t, err)
 	for name, junk := range map[string]func(i int) string{
-		"any artifact":            func(i int) string { return add([]byte(fmt.Sprintf(`{"kind":"rekord","n":%d}`, i)), sigstoretest.Now) },
-		"certificates of nobody":  func(i int) string { return add(variant(foreign, i), sigstoretest.Now) },
-		"bindings of another":     func(i int) string { return add(variant(elsewhere, i), inTime) },
-		"late ones of another":    func(i int) string { return add(variant(elsewhere, i), sigstoretest.Now.AddDate(1, 0, 0)) },
+		"any artifact": func(i int) string {
+			return add([]byte(fmt.Sprintf(`{"kind":"rekord","n":%d}`, i)), sigstoretest.Now)
+		},
+		"certificates of nobody": func(i int) string { return add(variant(foreign, i), sigstoretest.Now) },
+		"bindings of another":    func(i int) string { return add(variant(elsewhere, i), inTime) },
+		"late ones of another": func(i int) string {
+			return add(variant(elsewhere, i), sigstoretest.Now.AddDate(1, 0, 0))
+		},
 		"late copies of our own":  func(i int) string { return add(variant(hidden, i), sigstoretest.Now.AddDate(1, 0, 0)) },
 		"after the log was ended": func(i int) string { return add(variant(hidden, i), sigstoretest.Now.AddDate(1, 0, 1)) },
 	} {

@@ -37,52 +37,150 @@ func TestScan(t *testing.T) {
 	sigless, _, _ := strings.Cut(string(good.Checkpoint), "\n\n")
 	swapped := slices.Clone(good.Bodies)
 	swapped[0], swapped[1] = swapped[1], swapped[0]
+	whole := slices.Concat(c.Inst.BodiesV2(), bindtest.Fillers(2*rekor.TileEntries-len(c.Inst.BodiesV2())))
 	for name, x := range map[string]struct {
 		log  bindtest.Tiles
 		want bindtest.Outcome
 	}{
-		"honest":                   {*good, bindtest.Scanned},
-		"honest, whole tiles":      {bindtest.Tiles{Bodies: slices.Concat(c.Inst.BodiesV2(), bindtest.Fillers(2*rekor.TileEntries-len(c.Inst.BodiesV2()))), Checkpoint: c.Inst.CheckpointV2(slices.Concat(c.Inst.BodiesV2(), bindtest.Fillers(2*rekor.TileEntries-len(c.Inst.BodiesV2()))), origin)}, bindtest.Scanned},
-		"more entries than signed": {bindtest.Tiles{Bodies: append(slices.Clone(good.Bodies), bindtest.Fillers(10)...), Checkpoint: good.Checkpoint}, bindtest.Scanned},
-		"extension lines":          {bindtest.Tiles{Bodies: good.Bodies, Checkpoint: c.Inst.CheckpointV2(good.Bodies, origin, "999999", "AAAA", "Timestamp: 1", origin)}, bindtest.Scanned},
-		"further signatures":       {bindtest.Tiles{Bodies: good.Bodies, Checkpoint: append(slices.Clone(good.Checkpoint), "— witness.example AAAAAAAA\n"...)}, bindtest.Scanned},
+		"honest": {*good, bindtest.Scanned},
+		"honest, whole tiles": {
+			bindtest.Tiles{Bodies: whole, Checkpoint: c.Inst.CheckpointV2(whole, origin)}, bindtest.Scanned,
+		},
+		"more entries than signed": {
+			bindtest.Tiles{Bodies: append(slices.Clone(good.Bodies), bindtest.Fillers(10)...), Checkpoint: good.Checkpoint},
+			bindtest.Scanned,
+		},
+		"extension lines": {
+			bindtest.Tiles{
+				Bodies: good.Bodies, Checkpoint: c.Inst.CheckpointV2(good.Bodies, origin, "999999", "AAAA", "Timestamp: 1", origin),
+			},
+			bindtest.Scanned,
+		},
+		"further signatures": {
+			bindtest.Tiles{
+				Bodies: good.Bodies, Checkpoint: append(slices.Clone(good.Checkpoint), "— witness.example AAAAAAAA\n"...),
+			},
+			bindtest.Scanned,
+		},
 
-		"no checkpoint":              {bindtest.Tiles{Bodies: good.Bodies}, bindtest.Unavailable},
-		"unsigned":                   {bindtest.Tiles{Bodies: good.Bodies, Checkpoint: []byte(sigless + "\n")}, bindtest.Unavailable},
-		"no signature line":          {bindtest.Tiles{Bodies: good.Bodies, Checkpoint: []byte(sigless + "\n\n")}, bindtest.Unavailable},
-		"signature of nobody":        {bindtest.Tiles{Bodies: good.Bodies, Checkpoint: []byte(sigless + "\n\n— " + origin + " AAAAAAAA\n")}, bindtest.Unavailable},
-		"another key":                {bindtest.Tiles{Bodies: good.Bodies, Checkpoint: sigstoretest.New(t).CheckpointV2(good.Bodies, origin)}, bindtest.Unavailable},
-		"another origin":             {bindtest.Tiles{Bodies: good.Bodies, Checkpoint: c.Inst.CheckpointV2(good.Bodies, "log2025-1.rekor.example")}, bindtest.Unavailable},
-		"origin with a path":         {bindtest.Tiles{Bodies: good.Bodies, Checkpoint: c.Inst.CheckpointV2(good.Bodies, origin+"/v2")}, bindtest.Unavailable},
-		"a size that was not signed": {bindtest.Tiles{Bodies: good.Bodies, Checkpoint: bytes.Replace(good.Checkpoint, fmt.Appendf(nil, "\n%d\n", n), fmt.Appendf(nil, "\n%d\n", n-1), 1)}, bindtest.Unavailable},
-		"cut checkpoint":             {bindtest.Tiles{Bodies: good.Bodies, Checkpoint: good.Checkpoint[:len(good.Checkpoint)-10]}, bindtest.Unavailable},
-		"a page":                     {bindtest.Tiles{Bodies: good.Bodies, Checkpoint: []byte("<!doctype html>\n")}, bindtest.Unavailable},
-		"large checkpoint":           {bindtest.Tiles{Bodies: good.Bodies, Checkpoint: append(slices.Clone(good.Checkpoint), bytes.Repeat([]byte("— w.example AAAAAAAA\n"), rekor.MaxCheckpoint/20)...)}, bindtest.Unavailable},
-		"fewer entries than signed":  {bindtest.Tiles{Bodies: good.Bodies[:n-1], Checkpoint: good.Checkpoint}, bindtest.Unavailable},
-		"no entries":                 {bindtest.Tiles{Checkpoint: good.Checkpoint}, bindtest.Unavailable},
+		"no checkpoint": {bindtest.Tiles{Bodies: good.Bodies}, bindtest.Unavailable},
+		"unsigned":      {bindtest.Tiles{Bodies: good.Bodies, Checkpoint: []byte(sigless + "\n")}, bindtest.Unavailable},
+		"no signature line": {
+			bindtest.Tiles{Bodies: good.Bodies, Checkpoint: []byte(sigless + "\n\n")}, bindtest.Unavailable,
+		},
+		"signature of nobody": {
+			bindtest.Tiles{Bodies: good.Bodies, Checkpoint: []byte(sigless + "\n\n— " + origin + " AAAAAAAA\n")},
+			bindtest.Unavailable,
+		},
+		"another key": {
+			bindtest.Tiles{Bodies: good.Bodies, Checkpoint: sigstoretest.New(t).CheckpointV2(good.Bodies, origin)},
+			bindtest.Unavailable,
+		},
+		"another origin": {
+			bindtest.Tiles{Bodies: good.Bodies, Checkpoint: c.Inst.CheckpointV2(good.Bodies, "log2025-1.rekor.example")},
+			bindtest.Unavailable,
+		},
+		"origin with a path": {
+			bindtest.Tiles{Bodies: good.Bodies, Checkpoint: c.Inst.CheckpointV2(good.Bodies, origin+"/v2")},
+			bindtest.Unavailable,
+		},
+		"a size that was not signed": {
+			bindtest.Tiles{
+				Bodies:     good.Bodies,
+				Checkpoint: bytes.Replace(good.Checkpoint, fmt.Appendf(nil, "\n%d\n", n), fmt.Appendf(nil, "\n%d\n", n-1), 1),
+			},
+			bindtest.Unavailable,
+		},
+		"cut checkpoint": {
+			bindtest.Tiles{Bodies: good.Bodies, Checkpoint: good.Checkpoint[:len(good.Checkpoint)-10]}, bindtest.Unavailable,
+		},
+		"a page": {bindtest.Tiles{Bodies: good.Bodies, Checkpoint: []byte("<!doctype html>\n")}, bindtest.Unavailable},
+		"large checkpoint": {
+			bindtest.Tiles{
+				Bodies: good.Bodies,
+				Checkpoint: append(
+					slices.Clone(good.Checkpoint), bytes.Repeat([]byte("— w.example AAAAAAAA\n"), rekor.MaxCheckpoint/20)...,
+				),
+			},
+			bindtest.Unavailable,
+		},
+		"fewer entries than signed": {
+			bindtest.Tiles{Bodies: good.Bodies[:n-1], Checkpoint: good.Checkpoint}, bindtest.Unavailable,
+		},
+		"no entries": {bindtest.Tiles{Checkpoint: good.Checkpoint}, bindtest.Unavailable},
 
-		"another entry":   {bindtest.Tiles{Bodies: append(slices.Clone(good.Bodies[:n-1]), []byte("{}")), Checkpoint: good.Checkpoint}, bindtest.Alarm},
+		"another entry": {
+			bindtest.Tiles{Bodies: append(slices.Clone(good.Bodies[:n-1]), []byte("{}")), Checkpoint: good.Checkpoint},
+			bindtest.Alarm,
+		},
 		"swapped entries": {bindtest.Tiles{Bodies: swapped, Checkpoint: good.Checkpoint}, bindtest.Alarm},
 
-		"no tile":         {bindtest.Tiles{Bodies: good.Bodies, Checkpoint: good.Checkpoint, Tile: func(int, int, []byte) []byte { return nil }}, bindtest.Unavailable},
-		"empty tile":      {bindtest.Tiles{Bodies: good.Bodies, Checkpoint: good.Checkpoint, Tile: func(int, int, []byte) []byte { return []byte{} }}, bindtest.Unavailable},
-		"cut tile":        {bindtest.Tiles{Bodies: good.Bodies, Checkpoint: good.Checkpoint, Tile: func(_, _ int, d []byte) []byte { return d[:len(d)-1] }}, bindtest.Unavailable},
-		"cut at a length": {bindtest.Tiles{Bodies: good.Bodies, Checkpoint: good.Checkpoint, Tile: func(_, _ int, d []byte) []byte { return append(d, 0) }}, bindtest.Unavailable},
-		"one more":        {bindtest.Tiles{Bodies: good.Bodies, Checkpoint: good.Checkpoint, Tile: func(_, _ int, d []byte) []byte { return append(d, 0, 0) }}, bindtest.Unavailable},
-		"one less":        {bindtest.Tiles{Bodies: good.Bodies, Checkpoint: good.Checkpoint, Tile: func(_, _ int, d []byte) []byte { return d[2+binary.BigEndian.Uint16(d):] }}, bindtest.Unavailable},
-		"tile too large":  {bindtest.Tiles{Bodies: good.Bodies, Checkpoint: good.Checkpoint, Tile: func(_, _ int, d []byte) []byte { return append(d, make([]byte, rekor.TileEntries*(64<<10+2))...) }}, bindtest.Unavailable},
-		"a flipped bit": {bindtest.Tiles{Bodies: good.Bodies, Checkpoint: good.Checkpoint, Tile: func(n, _ int, d []byte) []byte {
-			if n == 1 {
-				d[len(d)-1] ^= 1
-			}
-			return d
-		}}, bindtest.Alarm},
-		"first tile again": {bindtest.Tiles{Bodies: good.Bodies, Checkpoint: good.Checkpoint, Tile: func(n, w int, d []byte) []byte {
-			if n == 1 {
-				return bindtest.JoinTile(good.Bodies[:w])
-			}
-			return d
-		}}, bindtest.Alarm},
+		"no tile": {
+			bindtest.Tiles{Bodies: good.Bodies, Checkpoint: good.Checkpoint, Tile: func(int, int, []byte) []byte { return nil }},
+			bindtest.Unavailable,
+		},
+		"empty tile": {
+			bindtest.Tiles{
+				Bodies: good.Bodies, Checkpoint: good.Checkpoint, Tile: func(int, int, []byte) []byte { return []byte{} },
+			},
+			bindtest.Unavailable,
+		},
+		"cut tile": {
+			bindtest.Tiles{
+				Bodies: good.Bodies, Checkpoint: good.Checkpoint, Tile: func(_, _ int, d []byte) []byte { return d[:len(d)-1] },
+			},
+			bindtest.Unavailable,
+		},
+		"cut at a length": {
+			bindtest.Tiles{
+				Bodies: good.Bodies, Checkpoint: good.Checkpoint, Tile: func(_, _ int, d []byte) []byte { return append(d, 0) },
+			},
+			bindtest.Unavailable,
+		},
+		"one more": {
+			bindtest.Tiles{
+				Bodies: good.Bodies, Checkpoint: good.Checkpoint, Tile: func(_, _ int, d []byte) []byte { return append(d, 0, 0) },
+			},
+			bindtest.Unavailable,
+		},
+		"one less": {
+			bindtest.Tiles{
+				Bodies: good.Bodies, Checkpoint: good.Checkpoint,
+				Tile: func(_, _ int, d []byte) []byte { return d[2+binary.BigEndian.Uint16(d):] },
+			},
+			bindtest.Unavailable,
+		},
+		"tile too large": {
+			bindtest.Tiles{
+				Bodies: good.Bodies, Checkpoint: good.Checkpoint,
+				Tile: func(_, _ int, d []byte) []byte { return append(d, make([]byte, rekor.TileEntries*(64<<10+2))...) },
+			},
+			bindtest.Unavailable,
+		},
+		"a flipped bit": {
+			bindtest.Tiles{
+				Bodies: good.Bodies, Checkpoint: good.Checkpoint,
+				Tile: func(n, _ int, d []byte) []byte {
+					if n == 1 {
+						d[len(d)-1] ^= 1
+					}
+					return d
+				},
+			},
+			bindtest.Alarm,
+		},
+		"first tile again": {
+			bindtest.Tiles{
+				Bodies: good.Bodies, Checkpoint: good.Checkpoint,
+				Tile: func(n, w int, d []byte) []byte {
+					if n == 1 {
+						return bindtest.JoinTile(good.Bodies[:w])
+					}
+					return d
+				},
+			},
+			bindtest.Alarm,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			state := bindtest.NewState(t)
@@ -118,16 +216,21 @@ func TestScanAgain(t *testing.T) {
 		want   bindtest.Outcome
 		rescan bindtest.Outcome // if everything is read again
 	}{
-		"the same":          {*good, bindtest.Scanned, bindtest.Scanned},
-		"signed again":      {show(good.Bodies), bindtest.Scanned, bindtest.Scanned},
-		"grown":             {show(grown), bindtest.Scanned, bindtest.Scanned},
-		"smaller by one":    {show(good.Bodies[:n-1]), bindtest.Unavailable, bindtest.Unavailable},
-		"smaller, forked":   {show(fork[:n-1]), bindtest.Unavailable, bindtest.Unavailable},
-		"empty":             {show(nil), bindtest.Unavailable, bindtest.Unavailable},
-		"forked":            {show(fork), bindtest.Alarm, bindtest.Alarm},
-		"forked and grown":  {show(append(slices.Clone(fork), bindtest.Fillers(5)...)), bindtest.Alarm, bindtest.Alarm},
-		"forked long ago":   {show(append(slices.Clone(early), bindtest.Fillers(5)...)), bindtest.Alarm, bindtest.Alarm},
-		"fork of old tiles": {bindtest.Tiles{Bodies: grown, Checkpoint: c.Inst.CheckpointV2(append(slices.Clone(fork), bindtest.Fillers(5)...), origin)}, bindtest.Alarm, bindtest.Alarm},
+		"the same":         {*good, bindtest.Scanned, bindtest.Scanned},
+		"signed again":     {show(good.Bodies), bindtest.Scanned, bindtest.Scanned},
+		"grown":            {show(grown), bindtest.Scanned, bindtest.Scanned},
+		"smaller by one":   {show(good.Bodies[:n-1]), bindtest.Unavailable, bindtest.Unavailable},
+		"smaller, forked":  {show(fork[:n-1]), bindtest.Unavailable, bindtest.Unavailable},
+		"empty":            {show(nil), bindtest.Unavailable, bindtest.Unavailable},
+		"forked":           {show(fork), bindtest.Alarm, bindtest.Alarm},
+		"forked and grown": {show(append(slices.Clone(fork), bindtest.Fillers(5)...)), bindtest.Alarm, bindtest.Alarm},
+		"forked long ago":  {show(append(slices.Clone(early), bindtest.Fillers(5)...)), bindtest.Alarm, bindtest.Alarm},
+		"fork of old tiles": {
+			bindtest.Tiles{
+				Bodies: grown, Checkpoint: c.Inst.CheckpointV2(append(slices.Clone(fork), bindtest.Fillers(5)...), origin),
+			},
+			bindtest.Alarm, bindtest.Alarm,
+		},
 	} {
 		for _, again := range []bool{false, true} {
 			t.Run(fmt.Sprint(name, again), func(t *testing.T) {
@@ -286,7 +389,10 @@ func TestScanMixed(t *testing.T) {
 	for name, x := range map[string]struct {
 		reply string
 		want  chain.Completeness
-	}{"answers": {bindtest.List(c.Names...)(), chain.CompleteHinted}, "does not": {"<!doctype html>", chain.CompleteNone}} {
+	}{
+		"answers":  {bindtest.List(c.Names...)(), chain.CompleteHinted},
+		"does not": {"<!doctype html>", chain.CompleteNone},
+	} {
 		x := x
 		for _, first := range []bool{true, false} {
 			lookups := []bindings.Lookup{

@@ -49,14 +49,31 @@ func TestScanProgress(t *testing.T) {
 		after bindtest.Outcome
 		from  int // tile at which the second run begins
 	}{
-		"cut short":             {bindtest.Tiles{Tile: broken(4)}, 4 * rekor.TileEntries, bindtest.Unavailable, bindtest.Tiles{}, bindtest.Scanned, 4},
-		"cut short at once":     {bindtest.Tiles{Tile: broken(1)}, 0, bindtest.Unavailable, bindtest.Tiles{}, bindtest.Scanned, 0},
-		"no hashes":             {bindtest.Tiles{Tile: broken(4), Hashes: []tlog.Hash{}}, 0, bindtest.Unavailable, bindtest.Tiles{}, bindtest.Scanned, 0},
-		"hashes of a fork":      {*(&bindtest.Tiles{Tile: broken(4)}).WithHashes(t, fork), 0, bindtest.Unavailable, bindtest.Tiles{}, bindtest.Scanned, 0},
-		"entries of a fork":     {bindtest.Tiles{Bodies: fork}, 0, bindtest.Alarm, bindtest.Tiles{}, bindtest.Scanned, 0},
-		"a fork later":          {bindtest.Tiles{Tile: broken(4)}, 4 * rekor.TileEntries, bindtest.Unavailable, bindtest.Tiles{Bodies: fork, Checkpoint: c.Inst.CheckpointV2(fork, c.Inst.Origin())}, bindtest.Alarm, 4},
-		"smaller than was seen": {bindtest.Tiles{Tile: broken(4)}, 4 * rekor.TileEntries, bindtest.Unavailable, bindtest.Tiles{Checkpoint: c.Inst.CheckpointV2(honest.Bodies[:4*rekor.TileEntries+1], c.Inst.Origin())}, bindtest.Unavailable, -1},
-		"partial tiles gone":    {bindtest.Tiles{Pruned: true}, 0, bindtest.Unavailable, bindtest.Tiles{}, bindtest.Scanned, 0},
+		"cut short": {
+			bindtest.Tiles{Tile: broken(4)}, 4 * rekor.TileEntries, bindtest.Unavailable, bindtest.Tiles{}, bindtest.Scanned, 4,
+		},
+		"cut short at once": {
+			bindtest.Tiles{Tile: broken(1)}, 0, bindtest.Unavailable, bindtest.Tiles{}, bindtest.Scanned, 0,
+		},
+		"no hashes": {
+			bindtest.Tiles{Tile: broken(4), Hashes: []tlog.Hash{}}, 0, bindtest.Unavailable, bindtest.Tiles{}, bindtest.Scanned,
+			0,
+		},
+		"hashes of a fork": {
+			*(&bindtest.Tiles{Tile: broken(4)}).WithHashes(t, fork), 0, bindtest.Unavailable, bindtest.Tiles{}, bindtest.Scanned,
+			0,
+		},
+		"entries of a fork": {bindtest.Tiles{Bodies: fork}, 0, bindtest.Alarm, bindtest.Tiles{}, bindtest.Scanned, 0},
+		"a fork later": {
+			bindtest.Tiles{Tile: broken(4)}, 4 * rekor.TileEntries, bindtest.Unavailable,
+			bindtest.Tiles{Bodies: fork, Checkpoint: c.Inst.CheckpointV2(fork, c.Inst.Origin())}, bindtest.Alarm, 4,
+		},
+		"smaller than was seen": {
+			bindtest.Tiles{Tile: broken(4)}, 4 * rekor.TileEntries, bindtest.Unavailable,
+			bindtest.Tiles{Checkpoint: c.Inst.CheckpointV2(honest.Bodies[:4*rekor.TileEntries+1], c.Inst.Origin())},
+			bindtest.Unavailable, -1,
+		},
+		"partial tiles gone": {bindtest.Tiles{Pruned: true}, 0, bindtest.Unavailable, bindtest.Tiles{}, bindtest.Scanned, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			log := func(x bindtest.Tiles) *bindtest.Tiles {
@@ -214,12 +231,32 @@ func TestScanPartial(t *testing.T) {
 		log  bindtest.Tiles
 		want bindtest.Outcome
 	}{
-		"full":              {bindtest.Tiles{Bodies: grown, Checkpoint: good.Checkpoint, Pruned: true}, bindtest.Scanned},
-		"full of a fork":    {bindtest.Tiles{Bodies: other, Checkpoint: good.Checkpoint, Pruned: true}, bindtest.Alarm},
-		"neither":           {bindtest.Tiles{Bodies: good.Bodies, Checkpoint: good.Checkpoint, Pruned: true}, bindtest.Unavailable},
-		"full one too long": {bindtest.Tiles{Bodies: grown, Checkpoint: good.Checkpoint, Pruned: true, Tile: func(_, _ int, d []byte) []byte { return append(d, 0, 0) }}, bindtest.Unavailable},
-		"full one partial":  {bindtest.Tiles{Bodies: grown, Checkpoint: good.Checkpoint, Pruned: true, Tile: func(n, _ int, d []byte) []byte { return bindtest.JoinTile(grown[n*rekor.TileEntries:][:255]) }}, bindtest.Unavailable},
-		"partial one full":  {bindtest.Tiles{Bodies: grown, Checkpoint: good.Checkpoint, Tile: func(n, _ int, d []byte) []byte { return bindtest.JoinTile(grown[n*rekor.TileEntries:][:256]) }}, bindtest.Unavailable},
+		"full":           {bindtest.Tiles{Bodies: grown, Checkpoint: good.Checkpoint, Pruned: true}, bindtest.Scanned},
+		"full of a fork": {bindtest.Tiles{Bodies: other, Checkpoint: good.Checkpoint, Pruned: true}, bindtest.Alarm},
+		"neither": {
+			bindtest.Tiles{Bodies: good.Bodies, Checkpoint: good.Checkpoint, Pruned: true}, bindtest.Unavailable,
+		},
+		"full one too long": {
+			bindtest.Tiles{
+				Bodies: grown, Checkpoint: good.Checkpoint, Pruned: true,
+				Tile: func(_, _ int, d []byte) []byte { return append(d, 0, 0) },
+			},
+			bindtest.Unavailable,
+		},
+		"full one partial": {
+			bindtest.Tiles{
+				Bodies: grown, Checkpoint: good.Checkpoint, Pruned: true,
+				Tile: func(n, _ int, d []byte) []byte { return bindtest.JoinTile(grown[n*rekor.TileEntries:][:255]) },
+			},
+			bindtest.Unavailable,
+		},
+		"partial one full": {
+			bindtest.Tiles{
+				Bodies: grown, Checkpoint: good.Checkpoint,
+				Tile: func(n, _ int, d []byte) []byte { return bindtest.JoinTile(grown[n*rekor.TileEntries:][:256]) },
+			},
+			bindtest.Unavailable,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			found, _ := c.Expect(t, c.Scan(&x.log, bindtest.NewState(t)), x.want)
@@ -264,7 +301,10 @@ func TestCursorNarrow(t *testing.T) {
 	}
 	take := func(body []byte, repo string) {
 		t.Helper()
-		if err := r.Take(body, bindings.Keys(chain.Binding{Repository: bindtest.Locator(t, repo), RepositoryID: "1", OwnerID: "2"})); err != nil {
+		err := r.Take(
+			body, bindings.Keys(chain.Binding{Repository: bindtest.Locator(t, repo), RepositoryID: "1", OwnerID: "2"}),
+		)
+		if err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -62,8 +62,8 @@ type document[T any] struct {
 
 // stateRules: which of two chains a machine remembers must not be a matter of the parser.
 var stateRules = strictjson.Rules{Null: true, Known: []string{
-	"schema", "about", "value", "chain", "size", "root", "hashes", "checkpoint", "tree", "proven", "bindings", "asked", "narrow",
-	"map", "keys", "index", "body", "earlier", "time", "draft", "v1", "v2", "more", "places", "why",
+	"schema", "about", "value", "chain", "size", "root", "hashes", "checkpoint", "tree", "proven", "bindings", "asked",
+	"narrow", "map", "keys", "index", "body", "earlier", "time", "draft", "v1", "v2", "more", "places", "why",
 }}
 
 // load reads a file; the zero value if there is none.

@@ -173,7 +173,10 @@ func TestStateTampered(t *testing.T) {
 		"another's file": func(t *testing.T, p string) {
 			bindtest.Check(t, os.Rename(path(filepath.Dir(filepath.Dir(p)), other), p))
 		},
-		"a directory": func(t *testing.T, p string) { bindtest.Check(t, os.Remove(p)); bindtest.Check(t, os.Mkdir(p, 0o700)) },
+		"a directory": func(t *testing.T, p string) {
+			bindtest.Check(t, os.Remove(p))
+			bindtest.Check(t, os.Mkdir(p, 0o700))
+		},
 		"a link to the file": func(t *testing.T, p string) {
 			bindtest.Check(t, os.Rename(p, p+".x"))
 			bindtest.Check(t, os.Symlink(p+".x", p))
@@ -182,7 +185,10 @@ func TestStateTampered(t *testing.T) {
 			bindtest.Check(t, os.Remove(p))
 			bindtest.Check(t, os.Symlink(p+".x", p))
 		},
-		"a link to itself": func(t *testing.T, p string) { bindtest.Check(t, os.Remove(p)); bindtest.Check(t, os.Symlink(p, p)) },
+		"a link to itself": func(t *testing.T, p string) {
+			bindtest.Check(t, os.Remove(p))
+			bindtest.Check(t, os.Symlink(p, p))
+		},
 		"a link to a device": func(t *testing.T, p string) {
 			bindtest.Check(t, os.Remove(p))
 			bindtest.Check(t, os.Symlink("/dev/zero", p))
@@ -234,7 +240,10 @@ func TestStateKeys(t *testing.T) {
 			}
 		}
 	}
-	for _, v := range []any{memory.Document[chain.Kept]{}, memory.Document[lookup.Cursor]{}, memory.Document[rekor.Head]{}, memory.Document[[]string]{}, memory.Document[signlog.JournalEntry]{}} {
+	for _, v := range []any{
+		memory.Document[chain.Kept]{}, memory.Document[lookup.Cursor]{}, memory.Document[rekor.Head]{},
+		memory.Document[[]string]{}, memory.Document[signlog.JournalEntry]{},
+	} {
 		visit(reflect.TypeOf(v))
 	}
 }
@@ -253,7 +262,10 @@ func TestOpenState(t *testing.T) {
 		bindtest.Check(t, os.Mkdir(p, 0o700))
 		bindtest.Check(t, os.Chmod(p, mode&os.ModePerm))
 	}
-	for name, ok := range map[string]bool{"real": true, "new": true, "new/below": true, "755": true, "link": false, "dangling": false, "file": false, "file/below": false, "702": false, "720": false, "777": false, "1777": false} {
+	for name, ok := range map[string]bool{
+		"real": true, "new": true, "new/below": true, "755": true, "link": false, "dangling": false, "file": false,
+		"file/below": false, "702": false, "720": false, "777": false, "1777": false,
+	} {
 		s, err := memory.OpenState(filepath.Join(dir, name))
 		if (err == nil) != ok || (s != nil) != ok {
 			t.Errorf("%s: %v", name, err)
@@ -267,8 +279,8 @@ func TestOpenState(t *testing.T) {
 // TestStateFull: what could not be read again is not written.
 func TestStateFull(t *testing.T) {
 	s := bindtest.NewState(t)
-	if ok, err := s.SaveEntry("id", signlog.JournalEntry{}, signlog.JournalEntry{Draft: make([]byte, memory.MaxStateBytes)}); err == nil ||
-		ok {
+	ok, err := s.SaveEntry("id", signlog.JournalEntry{}, signlog.JournalEntry{Draft: make([]byte, memory.MaxStateBytes)})
+	if err == nil || ok {
 		t.Error("written")
 	}
 	if e, err := s.LoadEntry("id"); err != nil || e.Draft != nil {
@@ -301,9 +313,12 @@ func TestLooked(t *testing.T) {
 	n, k := strings.Repeat("a", 80), strings.Repeat("b", bindings.KeyDigits)
 	for line, ok := range map[string]bool{
 		n: true, n[16:]: true, n + " " + k + " " + k + " 0": true, n + " " + k + " " + k + " 12 late": true,
-		"": false, n[1:]: false, n + " ": false, n + " " + k: false, n + " " + k + " 1": false, n + " " + k + " " + k + " ": false, n + " " + k + " " + k + " -1": false,
-		n + " " + k + " " + k + " 01": false, n + " " + k + " " + k + " 1 early": false, n + " " + k + " " + k + " 1 late late": false,
-		n + " " + k[1:] + " " + k + " 1": false, n + " " + strings.ToUpper(k) + " " + k + " 1": false, strings.ToUpper(n): false,
+		"": false, n[1:]: false, n + " ": false, n + " " + k: false, n + " " + k + " 1": false,
+		n + " " + k + " " + k + " ": false, n + " " + k + " " + k + " -1": false,
+		n + " " + k + " " + k + " 01": false, n + " " + k + " " + k + " 1 early": false,
+		n + " " + k + " " + k + " 1 late late": false,
+		n + " " + k[1:] + " " + k + " 1":       false, n + " " + strings.ToUpper(k) + " " + k + " 1": false,
+		strings.ToUpper(n): false,
 	} {
 		if l, err := memory.ParseLooked(line); (err == nil) != ok || ok && memory.LineOf(l) != line {
 			t.Errorf("%q: %+v, %v", line, l, err)

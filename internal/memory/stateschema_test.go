@@ -69,7 +69,9 @@ func TestStateSchema(t *testing.T) {
 	if err != nil || len(res.Chain.Versions()) != 2 {
 		t.Fatal(err)
 	}
-	for _, e := range []signlog.JournalEntry{{Draft: []byte("{}")}, {Draft: []byte("{}"), More: [][]byte{[]byte("{}")}, Places: [][]byte{[]byte("{}")}}, {}} {
+	for _, e := range []signlog.JournalEntry{
+		{Draft: []byte("{}")}, {Draft: []byte("{}"), More: [][]byte{[]byte("{}")}, Places: [][]byte{[]byte("{}")}}, {},
+	} {
 		old, err := state.LoadEntry("id")
 		bindtest.Check(t, err)
 		if ok, err := state.SaveEntry("id", old, e); !ok || err != nil {
@@ -101,14 +103,16 @@ func TestStateSchema(t *testing.T) {
 		t.Errorf("kinds %v", kinds)
 	}
 	for name, change := range map[string]func(string) string{
-		"a key more":      func(s string) string { return strings.Replace(s, `"size"`, `"x":1,"size"`, 1) },
-		"another schema":  func(s string) string { return strings.Replace(s, "state-v1", "state-v2", 1) },
-		"negative size":   func(s string) string { return strings.Replace(s, `"size": `, `"size": -`, 1) },
-		"null":            func(string) string { return `{"schema":"` + memory.StateSchema + `","about":"x","value":null}` },
-		"about nothing":   func(s string) string { return strings.Replace(s, `"about"`, `"above"`, 1) },
-		"hash cut":        func(s string) string { return strings.Replace(s, `"root": "`, `"root": "x`, 1) },
-		"nothing at all":  func(string) string { return `{}` },
-		"a list of words": func(string) string { return `{"schema":"` + memory.StateSchema + `","about":"x","value":["word"]}` },
+		"a key more":     func(s string) string { return strings.Replace(s, `"size"`, `"x":1,"size"`, 1) },
+		"another schema": func(s string) string { return strings.Replace(s, "state-v1", "state-v2", 1) },
+		"negative size":  func(s string) string { return strings.Replace(s, `"size": `, `"size": -`, 1) },
+		"null":           func(string) string { return `{"schema":"` + memory.StateSchema + `","about":"x","value":null}` },
+		"about nothing":  func(s string) string { return strings.Replace(s, `"about"`, `"above"`, 1) },
+		"hash cut":       func(s string) string { return strings.Replace(s, `"root": "`, `"root": "x`, 1) },
+		"nothing at all": func(string) string { return `{}` },
+		"a list of words": func(string) string {
+			return `{"schema":"` + memory.StateSchema + `","about":"x","value":["word"]}`
+		},
 	} {
 		if err := validate([]byte(change(string(sample)))); err == nil {
 			t.Errorf("%s: the schema takes it", name)
@@ -131,7 +135,9 @@ func TestStateSchema(t *testing.T) {
 	}
 
 	// So have proofs that a log is of one history.
-	growth := (&rekor.Growth{Checkpoint: []byte("a note"), Proofs: []rekor.GrowthProof{{Size: 1, Hashes: [][]byte{make([]byte, 32)}}}}).Bytes()
+	growth := (&rekor.Growth{
+		Checkpoint: []byte("a note"), Proofs: []rekor.GrowthProof{{Size: 1, Hashes: [][]byte{make([]byte, 32)}}},
+	}).Bytes()
 	if err := compile("growth-v1.json")(growth); err != nil {
 		t.Error(err)
 	}

@@ -149,9 +149,12 @@ func (r reader) vector(d vectorDoc) (content, *proof) {
 
 // tampered are the changes of which each proof that has it gives a vector.
 var tampered = []string{
-	"step dropped 0", "step depth 0 1", "step depth 0-1", "step hash 0", "steps swapped 1", "no path", "value dropped 0", "value dropped 2", "values swapped 1", "value twice 0", "one more",
-	"no values", "values as a block 1", "block dropped 0", "block as a value 0", "claims an empty map", "claims none beside itself", "claims that itself diverges", "item dropped 0", "item renamed 0",
-	"item is the key 0", "item numbered 0", "item depth 0 255", "items swapped 1", "item sides 0", "depth 0", "only the first", "other left", "other depth 0", "other is the key's", "other is empty",
+	"step dropped 0", "step depth 0 1", "step depth 0-1", "step hash 0", "steps swapped 1", "no path", "value dropped 0",
+	"value dropped 2", "values swapped 1", "value twice 0", "one more",
+	"no values", "values as a block 1", "block dropped 0", "block as a value 0", "claims an empty map",
+	"claims none beside itself", "claims that itself diverges", "item dropped 0", "item renamed 0",
+	"item is the key 0", "item numbered 0", "item depth 0 255", "items swapped 1", "item sides 0", "depth 0",
+	"only the first", "other left", "other depth 0", "other is the key's", "other is empty",
 }
 
 // written returns the vectors: honest proofs, and what was made of them.

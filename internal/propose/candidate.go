@@ -94,7 +94,6 @@ type survey struct {
 	forbidden   map[string]string   // jobs that publish on events that never release
 	considered  map[string]bool     // jobs that publish on events that can release
 	silentOrder []string            // of quiet and forbidden jobs
-	later       bool                // words of the language that are to come may be used
 	forced      string              // the file that the user named; "" for none
 	out         *Proposal
 }
@@ -135,7 +134,7 @@ func (s *survey) run() {
 			continue
 		}
 		for _, event := range w.Events() {
-			if !slices.Contains(opened, event) && !(s.later && event == "repository_dispatch") {
+			if !slices.Contains(opened, event) && event != "repository_dispatch" {
 				s.refused(w, event)
 				continue
 			}

@@ -11,10 +11,6 @@ import (
 	"github.com/repopolicy/repopolicy/internal/propose/tagset"
 )
 
-// Later is whether the policy language has the words tag-prefix and, with an environment,
-// repository_dispatch. Until then nothing is proposed that needs them.
-const Later = false
-
 // prefixed are packages whose tags have the same beginning, and the patterns of these tags.
 type prefixed struct {
 	prefix   string // "" for tags that are a version, with or without v

@@ -48,7 +48,6 @@ type Options struct {
 	Tags        []string // patterns
 	Artifacts   []string // patterns
 
-	later bool // words of the language that are to come may be used
 }
 
 // Finding is something that was found, with what follows from it.
@@ -113,7 +112,7 @@ func From(p Project, o Options) *Proposal {
 	owner, _, _ := strings.Cut(p.Repository.Path(), "/")
 	p.catalog = names.Read(p.clone, owner, p.name())
 	s := &survey{
-		project: &p, out: out, forced: o.Workflow, later: o.later || Later, families: tagset.Families(p.Tags),
+		project: &p, out: out, forced: o.Workflow, families: tagset.Families(p.Tags),
 		uploads: map[string][]string{}, quiet: map[string]string{}, forbidden: map[string]string{},
 		considered: map[string]bool{},
 	}

@@ -116,7 +116,6 @@ var keys = map[string]func(c *kase, value string){
 	"--environment": func(c *kase, v string) { c.o.Environment = v },
 	"--tags":        func(c *kase, v string) { c.o.Tags = strings.Fields(v) },
 	"--artifacts":   func(c *kase, v string) { c.o.Artifacts = strings.Fields(v) },
-	"later":         func(c *kase, _ string) { c.o.later = true },
 	"rule":          func(c *kase, v string) { c.want = append(c.want, v) },
 	"says":          func(c *kase, v string) { c.says = v },
 	"mute":          func(c *kase, v string) { c.mute = v },
@@ -126,7 +125,6 @@ var keys = map[string]func(c *kase, value string){
 //
 //	repository, tags                               of the project
 //	--workflow, --environment, --tags, --artifacts answers
-//	later: true                                    words to come may be used
 //	rule, and indented lines                       a rule, in short
 //	says, mute                                     what findings say, and do not
 func read(t testing.TB, file string) *kase {
@@ -180,7 +178,7 @@ func TestProjects(t *testing.T) {
 		if !strings.Contains(said.String(), c.says) || c.mute != "" && strings.Contains(said.String(), c.mute) {
 			t.Errorf("%s: %s", file, said.String())
 		}
-		if len(got.Rules) > 0 && !c.o.later && len(parsed(t, got, answers(c.repo)).Rules) != len(c.want) {
+		if len(got.Rules) > 0 && len(parsed(t, got, answers(c.repo)).Rules) != len(c.want) {
 			t.Errorf("%s: the text has other rules", file)
 		}
 	}

@@ -218,7 +218,7 @@ func (s *survey) forBranch(r Rule, c *candidate, on *occasion, o Options) {
 // their tags, or where that cannot be said yet one for all.
 func (s *survey) forPackages(r Rule, c *candidate, pubs []publication, o Options) {
 	r.Tags = []string{tagset.Semver}
-	if !s.later || o.Tags != nil || o.Artifacts != nil {
+	if o.Tags != nil || o.Artifacts != nil {
 		s.add(r, c, pubs, o)
 		return
 	}

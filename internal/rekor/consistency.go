@@ -113,7 +113,8 @@ func (t *Trees) gone(s *shard, err error) bool {
 	var status *web.StatusError
 	var name *net.DNSError
 	return closed &&
-		(errors.As(err, &status) && status.Missing() || errors.As(err, &name) && name.IsNotFound || errors.Is(err, syscall.ECONNREFUSED))
+		(errors.As(err, &status) && status.Missing() || errors.As(err, &name) && name.IsNotFound ||
+			errors.Is(err, syscall.ECONNREFUSED))
 }
 
 // fetch returns the newest checkpoint of a log of Rekor v2; it is fetched once.

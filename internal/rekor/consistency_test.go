@@ -51,28 +51,56 @@ func TestConsistency(t *testing.T) {
 		fork   bool
 		kept   int64
 	}{
-		"first":             {nil, two, bindtest.Prover{}, 0, false, false, two.Size},
-		"the same":          {[]sigstore.Checkpoint{two}, two, bindtest.Prover{}, 0, false, false, two.Size},
-		"grown":             {[]sigstore.Checkpoint{two}, three, bindtest.Prover{}, 1, false, false, three.Size},
-		"older":             {[]sigstore.Checkpoint{three}, one, bindtest.Prover{}, 1, false, false, three.Size},
-		"older, seen":       {[]sigstore.Checkpoint{one, three}, one, bindtest.Prover{}, 0, false, false, three.Size},
-		"older, proven":     {[]sigstore.Checkpoint{three, one}, one, bindtest.Prover{}, 0, false, false, three.Size},
-		"fork of one size":  {[]sigstore.Checkpoint{three}, other3, bindtest.Prover{Inst: forked}, 0, true, true, three.Size},
-		"fork of an older":  {[]sigstore.Checkpoint{three, four}, other3, bindtest.Prover{Inst: forked}, 1, true, true, four.Size},
-		"fork, older":       {[]sigstore.Checkpoint{four}, other3, bindtest.Prover{}, 1, true, true, four.Size},
-		"fork, grown":       {[]sigstore.Checkpoint{three}, other5, bindtest.Prover{Inst: forked}, 1, true, true, three.Size},
-		"a proof of no use": {[]sigstore.Checkpoint{three}, four, bindtest.Prover{Reply: status(200, `{"hashes":[]}`)}, 1, true, true, three.Size},
-		"no answer":         {[]sigstore.Checkpoint{three}, four, bindtest.Prover{Reply: status(400, "")}, 1, true, false, three.Size},
-		"withheld":          {[]sigstore.Checkpoint{three}, other4, bindtest.Prover{Reply: status(404, "")}, 1, true, false, three.Size},
-		"a page":            {[]sigstore.Checkpoint{three}, four, bindtest.Prover{Reply: status(200, "<!doctype html>")}, 1, true, false, three.Size},
-		"null":              {[]sigstore.Checkpoint{three}, four, bindtest.Prover{Reply: status(200, "null")}, 1, true, false, three.Size},
-		"no hashes":         {[]sigstore.Checkpoint{three}, four, bindtest.Prover{Reply: status(200, `{"rootHash":""}`)}, 1, true, false, three.Size},
-		"half a hash":       {[]sigstore.Checkpoint{three}, four, bindtest.Prover{Reply: status(200, `{"hashes":["abcd"]}`)}, 1, true, false, three.Size},
-		"no hex":            {[]sigstore.Checkpoint{three}, four, bindtest.Prover{Reply: status(200, `{"hashes":["`+strings.Repeat("x", 64)+`"]}`)}, 1, true, false, three.Size},
-		"another type":      {[]sigstore.Checkpoint{three}, four, bindtest.Prover{Reply: twice}, 1, true, false, three.Size},
-		"as many as read":   {[]sigstore.Checkpoint{three}, four, bindtest.Prover{Reply: many(rekor.MaxProofHashes)}, 1, true, true, three.Size},
-		"too many":          {[]sigstore.Checkpoint{three}, four, bindtest.Prover{Reply: many(rekor.MaxProofHashes + 1)}, 1, true, false, three.Size},
-		"larger than a cap": {[]sigstore.Checkpoint{three}, four, bindtest.Prover{Reply: status(200, strings.Repeat(" ", rekor.MaxProofReply+1))}, 1, true, false, three.Size},
+		"first":            {nil, two, bindtest.Prover{}, 0, false, false, two.Size},
+		"the same":         {[]sigstore.Checkpoint{two}, two, bindtest.Prover{}, 0, false, false, two.Size},
+		"grown":            {[]sigstore.Checkpoint{two}, three, bindtest.Prover{}, 1, false, false, three.Size},
+		"older":            {[]sigstore.Checkpoint{three}, one, bindtest.Prover{}, 1, false, false, three.Size},
+		"older, seen":      {[]sigstore.Checkpoint{one, three}, one, bindtest.Prover{}, 0, false, false, three.Size},
+		"older, proven":    {[]sigstore.Checkpoint{three, one}, one, bindtest.Prover{}, 0, false, false, three.Size},
+		"fork of one size": {[]sigstore.Checkpoint{three}, other3, bindtest.Prover{Inst: forked}, 0, true, true, three.Size},
+		"fork of an older": {
+			[]sigstore.Checkpoint{three, four}, other3, bindtest.Prover{Inst: forked}, 1, true, true, four.Size,
+		},
+		"fork, older": {[]sigstore.Checkpoint{four}, other3, bindtest.Prover{}, 1, true, true, four.Size},
+		"fork, grown": {[]sigstore.Checkpoint{three}, other5, bindtest.Prover{Inst: forked}, 1, true, true, three.Size},
+		"a proof of no use": {
+			[]sigstore.Checkpoint{three}, four, bindtest.Prover{Reply: status(200, `{"hashes":[]}`)}, 1, true, true, three.Size,
+		},
+		"no answer": {
+			[]sigstore.Checkpoint{three}, four, bindtest.Prover{Reply: status(400, "")}, 1, true, false, three.Size,
+		},
+		"withheld": {
+			[]sigstore.Checkpoint{three}, other4, bindtest.Prover{Reply: status(404, "")}, 1, true, false, three.Size,
+		},
+		"a page": {
+			[]sigstore.Checkpoint{three}, four, bindtest.Prover{Reply: status(200, "<!doctype html>")}, 1, true, false,
+			three.Size,
+		},
+		"null": {[]sigstore.Checkpoint{three}, four, bindtest.Prover{Reply: status(200, "null")}, 1, true, false, three.Size},
+		"no hashes": {
+			[]sigstore.Checkpoint{three}, four, bindtest.Prover{Reply: status(200, `{"rootHash":""}`)}, 1, true, false,
+			three.Size,
+		},
+		"half a hash": {
+			[]sigstore.Checkpoint{three}, four, bindtest.Prover{Reply: status(200, `{"hashes":["abcd"]}`)}, 1, true, false,
+			three.Size,
+		},
+		"no hex": {
+			[]sigstore.Checkpoint{three}, four,
+			bindtest.Prover{Reply: status(200, `{"hashes":["`+strings.Repeat("x", 64)+`"]}`)}, 1, true, false, three.Size,
+		},
+		"another type": {[]sigstore.Checkpoint{three}, four, bindtest.Prover{Reply: twice}, 1, true, false, three.Size},
+		"as many as read": {
+			[]sigstore.Checkpoint{three}, four, bindtest.Prover{Reply: many(rekor.MaxProofHashes)}, 1, true, true, three.Size,
+		},
+		"too many": {
+			[]sigstore.Checkpoint{three}, four, bindtest.Prover{Reply: many(rekor.MaxProofHashes + 1)}, 1, true, false,
+			three.Size,
+		},
+		"larger than a cap": {
+			[]sigstore.Checkpoint{three}, four, bindtest.Prover{Reply: status(200, strings.Repeat(" ", rekor.MaxProofReply+1))},
+			1, true, false, three.Size,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			state := bindtest.NewState(t)
@@ -198,7 +226,9 @@ func TestConsistencyRace(t *testing.T) {
 
 // FuzzProof: what is read as a proof is one, and the same read again.
 func FuzzProof(f *testing.F) {
-	for _, s := range []string{"", "null", "{}", `{"hashes":[]}`, `{"hashes":["` + strings.Repeat("ab", 32) + `"],"rootHash":"x"}`, `{"hashes":[1]}`} {
+	for _, s := range []string{
+		"", "null", "{}", `{"hashes":[]}`, `{"hashes":["` + strings.Repeat("ab", 32) + `"],"rootHash":"x"}`, `{"hashes":[1]}`,
+	} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {

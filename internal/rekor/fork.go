@@ -93,7 +93,8 @@ func (f *Fork) Judge(r *sigstore.Root) (origin string, err error) {
 		return "", fmt.Errorf("checkpoints of two logs, %s and %s", seen.Origin, now.Origin)
 	case seen.Size != now.Size:
 		return "", fmt.Errorf(
-			"the log signed both checkpoints, of %d and %d entries; whether the one is the beginning of the other only the log can show",
+			"the log signed both checkpoints, of %d and %d entries; "+
+				"whether the one is the beginning of the other only the log can show",
 			seen.Size, now.Size,
 		)
 	case bytes.Equal(seen.Root, now.Root):

@@ -67,7 +67,9 @@ func TestJudgeFork(t *testing.T) {
 
 // FuzzFork: what is read as evidence of a fork is written back as it is.
 func FuzzFork(f *testing.F) {
-	good := (&rekor.Fork{Log: "https://log.example", Seen: []byte("a\n1\nx\n"), New: []byte("b"), Proof: []byte("{}"), Why: "w"}).Bytes()
+	good := (&rekor.Fork{
+		Log: "https://log.example", Seen: []byte("a\n1\nx\n"), New: []byte("b"), Proof: []byte("{}"), Why: "w",
+	}).Bytes()
 	f.Add(good)
 	f.Add(bytes.Replace(good, []byte(`"why"`), []byte(`"Why"`), 1))
 	f.Add([]byte(strings.Replace(string(good), `"log"`, `"log":"x","log"`, 1)))

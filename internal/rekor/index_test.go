@@ -13,7 +13,10 @@ import (
 
 // FuzzIndex: what is read are names whose leaf is known, as many as were listed.
 func FuzzIndex(f *testing.F) {
-	for _, s := range []string{"[]", "null", `["` + strings.Repeat("a", 64) + `"]`, `["` + strings.Repeat("a", 80) + `",""]`, `[1]`, `{}`, "[[]]", `["\u0061"]`} {
+	for _, s := range []string{
+		"[]", "null", `["` + strings.Repeat("a", 64) + `"]`, `["` + strings.Repeat("a", 80) + `",""]`, `[1]`, `{}`, "[[]]",
+		`["\u0061"]`,
+	} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {

@@ -138,7 +138,8 @@ func TestTamperedTiles(t *testing.T) {
 		}
 		clear(served)
 		records := map[string]int64{} // under each hash of a tile
-		for level, hashes, under := 0, size, int64(1); hashes > 0; level, hashes, under = level+1, hashes/rekor.TileEntries, under*rekor.TileEntries {
+		level, hashes, under := 0, size, int64(1)
+		for ; hashes > 0; level, hashes, under = level+1, hashes/rekor.TileEntries, under*rekor.TileEntries {
 			for n := range (hashes + rekor.TileEntries - 1) / rekor.TileEntries {
 				tile := tlog.Tile{
 					H: rekor.TileHeight, L: level, N: n, W: int(min(rekor.TileEntries, hashes-n*rekor.TileEntries)),
@@ -184,7 +185,10 @@ func TestTamperedTiles(t *testing.T) {
 
 // FuzzTile: what is read of a tile is all of it.
 func FuzzTile(f *testing.F) {
-	for _, b := range [][]byte{nil, {0}, {0, 0}, {0, 1, 'x'}, {0, 2, 'x'}, {0xff, 0xff, 0}, bindtest.JoinTile(bindtest.Fillers(3)), make([]byte, 1024)} {
+	for _, b := range [][]byte{
+		nil, {0}, {0, 0}, {0, 1, 'x'}, {0, 2, 'x'}, {0xff, 0xff, 0}, bindtest.JoinTile(bindtest.Fillers(3)),
+		make([]byte, 1024),
+	} {
 		f.Add(b)
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {

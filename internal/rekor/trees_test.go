@@ -57,17 +57,19 @@ func TestOneTree(t *testing.T) {
 		kept   int64
 		silent bool // no request
 	}{
-		"first":                              {nil, tree(40), served(700), nil, "", 40, true},
-		"the same":                           {[]rekor.Seen{tree(40)}, tree(40), served(700), nil, "", 40, true},
-		"grown":                              {[]rekor.Seen{tree(40)}, tree(300), served(700), nil, "", 300, false},
-		"grown to what is served":            {[]rekor.Seen{tree(40)}, tree(700), served(700), nil, "", 700, false},
-		"older":                              {[]rekor.Seen{tree(300)}, tree(40), served(700), nil, "", 300, false},
-		"between two":                        {[]rekor.Seen{tree(40), tree(600)}, tree(300), served(700), nil, "", 600, false},
-		"older, proven before":               {[]rekor.Seen{tree(300), tree(40)}, tree(40), served(700), nil, "", 300, true},
-		"partial tiles are gone":             {[]rekor.Seen{tree(40)}, tree(600), pruned, nil, "unproven", 40, false},
-		"empty":                              {[]rekor.Seen{tree(40)}, tree(0), served(700), nil, "", 40, true},
-		"another of one size":                {[]rekor.Seen{tree(40)}, fork(40), served(700), nil, "fork", 40, true},
-		"another of the size of an older":    {[]rekor.Seen{tree(40), tree(300)}, fork(40), served(700), nil, "fork", 300, false},
+		"first":                   {nil, tree(40), served(700), nil, "", 40, true},
+		"the same":                {[]rekor.Seen{tree(40)}, tree(40), served(700), nil, "", 40, true},
+		"grown":                   {[]rekor.Seen{tree(40)}, tree(300), served(700), nil, "", 300, false},
+		"grown to what is served": {[]rekor.Seen{tree(40)}, tree(700), served(700), nil, "", 700, false},
+		"older":                   {[]rekor.Seen{tree(300)}, tree(40), served(700), nil, "", 300, false},
+		"between two":             {[]rekor.Seen{tree(40), tree(600)}, tree(300), served(700), nil, "", 600, false},
+		"older, proven before":    {[]rekor.Seen{tree(300), tree(40)}, tree(40), served(700), nil, "", 300, true},
+		"partial tiles are gone":  {[]rekor.Seen{tree(40)}, tree(600), pruned, nil, "unproven", 40, false},
+		"empty":                   {[]rekor.Seen{tree(40)}, tree(0), served(700), nil, "", 40, true},
+		"another of one size":     {[]rekor.Seen{tree(40)}, fork(40), served(700), nil, "fork", 40, true},
+		"another of the size of an older": {
+			[]rekor.Seen{tree(40), tree(300)}, fork(40), served(700), nil, "fork", 300, false,
+		},
 		"a smaller one that forked":          {[]rekor.Seen{tree(300)}, fork(40), served(700), nil, "fork", 300, false},
 		"a larger one that forked":           {[]rekor.Seen{tree(40)}, fork(300), served(700), nil, "fork", 40, false},
 		"a forked one of the size served":    {[]rekor.Seen{tree(40)}, fork(700), served(700), nil, "fork", 40, false},
@@ -326,7 +328,9 @@ func TestGrowth(t *testing.T) {
 	// Two trees that go on from one, each by a proof, need not be of one history.
 	lie := slices.Clone(all)
 	lie[100] = []byte("another entry")
-	for _, order := range [][]rekor.Seen{{small, large, c.Tree(lie[:256])}, {small, c.Tree(lie[:256]), large}, {large, small, c.Tree(lie[:256])}} {
+	for _, order := range [][]rekor.Seen{
+		{small, large, c.Tree(lie[:256])}, {small, c.Tree(lie[:256]), large}, {large, small, c.Tree(lie[:256])},
+	} {
 		trees := &rekor.Trees{Root: c.Root, Now: honest.Now}
 		for _, x := range []struct {
 			bodies [][]byte
@@ -352,9 +356,8 @@ func TestGrowth(t *testing.T) {
 			t.Errorf("two that go on from one: %q", got)
 		}
 	}
-	if err := (&rekor.Trees{Root: bindtest.NewChained(t, 2).Root, Now: honest.Now}).Carry(t.Context(), good); bindtest.KindOf(
-		err,
-	) == "" {
+	err = (&rekor.Trees{Root: bindtest.NewChained(t, 2).Root, Now: honest.Now}).Carry(t.Context(), good)
+	if bindtest.KindOf(err) == "" {
 		t.Error("a checkpoint of a log of another root is taken")
 	}
 }
@@ -362,7 +365,10 @@ func TestGrowth(t *testing.T) {
 // FuzzGrowth: a file with proofs has one spelling, and is as large as it may be.
 func FuzzGrowth(f *testing.F) {
 	f.Add(
-		(&rekor.Growth{Checkpoint: []byte("x"), Proofs: []rekor.GrowthProof{{Size: 1, Hashes: [][]byte{make([]byte, 32)}}, {Size: 2, Hashes: [][]byte{}}}}).Bytes(),
+		(&rekor.Growth{
+			Checkpoint: []byte("x"),
+			Proofs:     []rekor.GrowthProof{{Size: 1, Hashes: [][]byte{make([]byte, 32)}}, {Size: 2, Hashes: [][]byte{}}},
+		}).Bytes(),
 	)
 	f.Add((&rekor.Growth{Checkpoint: []byte("x")}).Bytes())
 	f.Add([]byte(`{"schema":"x"}`))
@@ -399,10 +405,12 @@ func TestWitnessedTrees(t *testing.T) {
 		log  http.Handler
 		want string
 	}{
-		"cosigned, off-line":             {nil, []rekor.Seen{seenBy(all[:40])}, nil, ""},
-		"not cosigned, off-line":         {nil, []rekor.Seen{c.Tree(all[:40])}, nil, "unproven"},
-		"not cosigned, kept":             {[]rekor.Seen{c.Tree(all[:40])}, []rekor.Seen{c.Tree(all[:40])}, nil, "unproven"},
-		"not cosigned, proven, kept":     {[]rekor.Seen{c.Tree(all[:40]), c.Tree(all[:60])}, []rekor.Seen{c.Tree(all[:40])}, nil, "unproven"},
+		"cosigned, off-line":     {nil, []rekor.Seen{seenBy(all[:40])}, nil, ""},
+		"not cosigned, off-line": {nil, []rekor.Seen{c.Tree(all[:40])}, nil, "unproven"},
+		"not cosigned, kept":     {[]rekor.Seen{c.Tree(all[:40])}, []rekor.Seen{c.Tree(all[:40])}, nil, "unproven"},
+		"not cosigned, proven, kept": {
+			[]rekor.Seen{c.Tree(all[:40]), c.Tree(all[:60])}, []rekor.Seen{c.Tree(all[:40])}, nil, "unproven",
+		},
 		"begins the newest":              {nil, []rekor.Seen{c.Tree(all[:40])}, cosigned, ""},
 		"begins one at hand":             {nil, []rekor.Seen{seenBy(all), c.Tree(all[:40])}, plain, ""},
 		"begins one at hand, off-line":   {nil, []rekor.Seen{seenBy(all), c.Tree(all[:40])}, nil, "unproven"},
@@ -413,12 +421,16 @@ func TestWitnessedTrees(t *testing.T) {
 		"forked, beside a cosigned":      {nil, []rekor.Seen{seenBy(all), c.Tree(lie[:40])}, cosigned, "fork"},
 		"two of one size, both cosigned": {nil, []rekor.Seen{seenBy(all), seenBy(lie)}, nil, "fork"},
 		"another of one size was kept":   {[]rekor.Seen{c.Tree(all[:40])}, []rekor.Seen{seenBy(lie[:40])}, nil, "fork"},
-		"kept, and cosigned since":       {[]rekor.Seen{c.Tree(all[:40])}, []rekor.Seen{seenBy(all[:40]), c.Tree(all[:40])}, nil, ""},
+		"kept, and cosigned since": {
+			[]rekor.Seen{c.Tree(all[:40])}, []rekor.Seen{seenBy(all[:40]), c.Tree(all[:40])}, nil, "",
+		},
 		"a larger one is not cosigned":   {nil, []rekor.Seen{c.Tree(all[:90]), c.Tree(all[:40])}, plain, "unproven"},
 		"a larger one was kept":          {[]rekor.Seen{c.Tree(all[:90])}, []rekor.Seen{c.Tree(all[:40])}, plain, "unproven"},
 		"another as large as the newest": {[]rekor.Seen{c.Tree(lie)}, []rekor.Seen{c.Tree(all[:15])}, cosigned, "fork"},
-		"a larger one than was kept":     {[]rekor.Seen{c.Tree(all[:40])}, []rekor.Seen{seenBy(all[:90]), seenBy(all[:90])}, nil, ""},
-		"failed, then cosigned":          {nil, []rekor.Seen{c.Tree(all[:40]), seenBy(all[:50])}, nil, ""},
+		"a larger one than was kept": {
+			[]rekor.Seen{c.Tree(all[:40])}, []rekor.Seen{seenBy(all[:90]), seenBy(all[:90])}, nil, "",
+		},
+		"failed, then cosigned": {nil, []rekor.Seen{c.Tree(all[:40]), seenBy(all[:50])}, nil, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			state := bindtest.NewState(t)
@@ -566,27 +578,33 @@ func TestParseGrowth(t *testing.T) {
 		data []byte
 		ok   bool
 	}{
-		"good":                  {good.Bytes(), true},
-		"no proofs":             {many(0), true},
-		"as many as are read":   {many(rekor.MaxGrowth), true},
-		"one more":              {many(rekor.MaxGrowth + 1), false},
-		"the longest proof":     {long(rekor.MaxProofHashes), true},
-		"a longer one":          {long(rekor.MaxProofHashes + 1), false},
-		"of the empty tree":     {with(func(g *rekor.Growth) { g.Proofs[0].Size = 0 }), false},
-		"twice the same":        {with(func(g *rekor.Growth) { g.Proofs[1].Size = 3 }), false},
-		"descending":            {with(func(g *rekor.Growth) { g.Proofs[1].Size = 2 }), false},
-		"no checkpoint":         {with(func(g *rekor.Growth) { g.Checkpoint = nil }), false},
-		"a large checkpoint":    {with(func(g *rekor.Growth) { g.Checkpoint = bytes.Repeat([]byte("x"), rekor.MaxCheckpoint) }), true},
-		"one that is too large": {with(func(g *rekor.Growth) { g.Checkpoint = bytes.Repeat([]byte("x"), rekor.MaxCheckpoint+1) }), false},
-		"a short hash":          {with(func(g *rekor.Growth) { g.Proofs[0].Hashes = [][]byte{make([]byte, 31)} }), false},
-		"in upper case":         {with(func(g *rekor.Growth) { g.Proofs[0].Hashes = [][]byte{bytes.Repeat([]byte{0xab}, 32)} }), true},
-		"not hex":               {replaced("0000", "zzzz"), false},
-		"another schema":        {replaced("growth-v1", "growth-v2"), false},
-		"another key":           {replaced(`"size"`, `"sizes"`), false},
-		"hashes that are null":  {replaced("[]", "null"), false},
-		"proofs that are null":  {[]byte(`{"schema":"` + rekor.GrowthSchema + `","checkpoint":"x","proofs":null}`), false},
-		"spaces":                {append(good.Bytes(), ' '), false},
-		"too large":             {bytes.Repeat([]byte(" "), rekor.MaxGrowthBytes+1), false},
+		"good":                {good.Bytes(), true},
+		"no proofs":           {many(0), true},
+		"as many as are read": {many(rekor.MaxGrowth), true},
+		"one more":            {many(rekor.MaxGrowth + 1), false},
+		"the longest proof":   {long(rekor.MaxProofHashes), true},
+		"a longer one":        {long(rekor.MaxProofHashes + 1), false},
+		"of the empty tree":   {with(func(g *rekor.Growth) { g.Proofs[0].Size = 0 }), false},
+		"twice the same":      {with(func(g *rekor.Growth) { g.Proofs[1].Size = 3 }), false},
+		"descending":          {with(func(g *rekor.Growth) { g.Proofs[1].Size = 2 }), false},
+		"no checkpoint":       {with(func(g *rekor.Growth) { g.Checkpoint = nil }), false},
+		"a large checkpoint": {
+			with(func(g *rekor.Growth) { g.Checkpoint = bytes.Repeat([]byte("x"), rekor.MaxCheckpoint) }), true,
+		},
+		"one that is too large": {
+			with(func(g *rekor.Growth) { g.Checkpoint = bytes.Repeat([]byte("x"), rekor.MaxCheckpoint+1) }), false,
+		},
+		"a short hash": {with(func(g *rekor.Growth) { g.Proofs[0].Hashes = [][]byte{make([]byte, 31)} }), false},
+		"in upper case": {
+			with(func(g *rekor.Growth) { g.Proofs[0].Hashes = [][]byte{bytes.Repeat([]byte{0xab}, 32)} }), true,
+		},
+		"not hex":              {replaced("0000", "zzzz"), false},
+		"another schema":       {replaced("growth-v1", "growth-v2"), false},
+		"another key":          {replaced(`"size"`, `"sizes"`), false},
+		"hashes that are null": {replaced("[]", "null"), false},
+		"proofs that are null": {[]byte(`{"schema":"` + rekor.GrowthSchema + `","checkpoint":"x","proofs":null}`), false},
+		"spaces":               {append(good.Bytes(), ' '), false},
+		"too large":            {bytes.Repeat([]byte(" "), rekor.MaxGrowthBytes+1), false},
 	} {
 		if x.data = bytes.Clone(x.data); name == "in upper case" {
 			x.data, x.ok = bytes.ReplaceAll(x.data, []byte("abab"), []byte("ABAB")), false
@@ -737,10 +755,8 @@ func TestClockState(t *testing.T) {
 	(*rekor.Clock)(nil).Prove(now, "nothing")
 	(*rekor.Clock)(nil).Date(nil)
 	for kept, want := range map[bool]bool{true: true, false: false} {
-		if text := (&rekor.Behind{Floor: rekor.Floor{Time: now, Why: "it"}, Now: now, Kept: kept}).Error(); strings.Contains(
-			text, "earlier run",
-		) != want ||
-			!strings.Contains(text, "it proves") {
+		text := (&rekor.Behind{Floor: rekor.Floor{Time: now, Why: "it"}, Now: now, Kept: kept}).Error()
+		if strings.Contains(text, "earlier run") != want || !strings.Contains(text, "it proves") {
 			t.Error(text)
 		}
 	}
@@ -776,13 +792,24 @@ func TestClock(t *testing.T) {
 		"a certificate in no log":     {seen: []*sigstore.Verified{unlogged(month)}},
 		"one stamp":                   {seen: []*sigstore.Verified{tsa(month, "x")}},
 		"two stamps of one authority": {seen: []*sigstore.Verified{tsa(month, "x"), tsa(month.Add(time.Hour), "x")}},
-		"two authorities":             {seen: []*sigstore.Verified{tsa(month, "x"), tsa(month.Add(time.Hour), "y")}, behind: true},
-		"the other is of the past":    {seen: []*sigstore.Verified{tsa(month, "x"), tsa(now.Add(-time.Hour), "y")}, keeps: now.Add(-time.Hour)},
-		"kept, later":                 {kept: month, behind: true, keeps: month},
-		"kept, earlier":               {kept: now.Add(-time.Hour), seen: []*sigstore.Verified{log(now.Add(-time.Minute))}, keeps: now.Add(-time.Minute)},
-		"kept, a moment earlier":      {kept: now.Add(-time.Hour), seen: []*sigstore.Verified{log(now.Add(-time.Hour + time.Second))}, keeps: now.Add(-time.Hour)},
-		"kept, a minute earlier":      {kept: now.Add(-2 * time.Minute), seen: ago(time.Minute), keeps: now.Add(-time.Minute)},
-		"kept, and later than proven": {kept: now.Add(-time.Minute), seen: []*sigstore.Verified{log(now.Add(-time.Hour))}, keeps: now.Add(-time.Minute)},
+		"two authorities": {
+			seen: []*sigstore.Verified{tsa(month, "x"), tsa(month.Add(time.Hour), "y")}, behind: true,
+		},
+		"the other is of the past": {
+			seen: []*sigstore.Verified{tsa(month, "x"), tsa(now.Add(-time.Hour), "y")}, keeps: now.Add(-time.Hour),
+		},
+		"kept, later": {kept: month, behind: true, keeps: month},
+		"kept, earlier": {
+			kept: now.Add(-time.Hour), seen: []*sigstore.Verified{log(now.Add(-time.Minute))}, keeps: now.Add(-time.Minute),
+		},
+		"kept, a moment earlier": {
+			kept: now.Add(-time.Hour), seen: []*sigstore.Verified{log(now.Add(-time.Hour + time.Second))},
+			keeps: now.Add(-time.Hour),
+		},
+		"kept, a minute earlier": {kept: now.Add(-2 * time.Minute), seen: ago(time.Minute), keeps: now.Add(-time.Minute)},
+		"kept, and later than proven": {
+			kept: now.Add(-time.Minute), seen: []*sigstore.Verified{log(now.Add(-time.Hour))}, keeps: now.Add(-time.Minute),
+		},
 	} {
 		state := bindtest.NewState(t)
 		if !x.kept.IsZero() {

@@ -42,21 +42,44 @@ func TestWitnesses(t *testing.T) {
 		lines  []string
 		asOf   time.Time // zero: unavailable
 	}{
-		"two of three":           {two, []string{a.Line(good.Checkpoint, at(-1)), b.Line(good.Checkpoint, at(-3))}, at(-3)},
-		"all three":              {two, []string{a.Line(good.Checkpoint, at(-9)), b.Line(good.Checkpoint, at(-1)), d.Line(good.Checkpoint, at(-2))}, at(-2)},
-		"further ones":           {two, []string{stranger.Line(good.Checkpoint, at(-1)), a.Line(good.Checkpoint, at(-1)), b.Line(good.Checkpoint, at(-2))}, at(-2)},
-		"one is enough":          {policyOf("quorum a\n"), []string{a.Line(good.Checkpoint, at(-1))}, at(-1)},
-		"a little ahead":         {policyOf("quorum a\n"), []string{a.Line(good.Checkpoint, sigstoretest.Now.Add(4*time.Minute))}, sigstoretest.Now},
-		"from the future":        {policyOf("quorum a\n"), []string{a.Line(good.Checkpoint, at(9))}, time.Time{}},
-		"from 9999":              {two, []string{a.Line(good.Checkpoint, time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)), b.Line(good.Checkpoint, at(-1))}, time.Time{}},
-		"two keys of one name":   {policyOf("witness i " + impostor.Vkey + "\ngroup g 2 a i\nquorum g\n"), []string{a.Line(good.Checkpoint, at(-1)), impostor.Line(good.Checkpoint, at(-1))}, time.Time{}},
-		"nested":                 {policyOf("group x any a b\ngroup y all x d\nquorum y\n"), []string{d.Line(good.Checkpoint, at(-1)), b.Line(good.Checkpoint, at(-5))}, at(-5)},
-		"nested, one missing":    {policyOf("group x any a b\ngroup y all x d\nquorum y\n"), []string{a.Line(good.Checkpoint, at(-1)), b.Line(good.Checkpoint, at(-5))}, time.Time{}},
-		"one of three":           {two, []string{a.Line(good.Checkpoint, at(-1))}, time.Time{}},
-		"one, twice":             {two, []string{a.Line(good.Checkpoint, at(-1)), a.Line(good.Checkpoint, at(-2))}, time.Time{}},
-		"none":                   {two, nil, time.Time{}},
-		"a stranger":             {two, []string{a.Line(good.Checkpoint, at(-1)), stranger.Line(good.Checkpoint, at(-1))}, time.Time{}},
-		"an impostor":            {two, []string{impostor.Line(good.Checkpoint, at(-1)), b.Line(good.Checkpoint, at(-1))}, time.Time{}},
+		"two of three": {two, []string{a.Line(good.Checkpoint, at(-1)), b.Line(good.Checkpoint, at(-3))}, at(-3)},
+		"all three": {
+			two, []string{a.Line(good.Checkpoint, at(-9)), b.Line(good.Checkpoint, at(-1)), d.Line(good.Checkpoint, at(-2))},
+			at(-2),
+		},
+		"further ones": {
+			two,
+			[]string{stranger.Line(good.Checkpoint, at(-1)), a.Line(good.Checkpoint, at(-1)), b.Line(good.Checkpoint, at(-2))},
+			at(-2),
+		},
+		"one is enough": {policyOf("quorum a\n"), []string{a.Line(good.Checkpoint, at(-1))}, at(-1)},
+		"a little ahead": {
+			policyOf("quorum a\n"), []string{a.Line(good.Checkpoint, sigstoretest.Now.Add(4*time.Minute))}, sigstoretest.Now,
+		},
+		"from the future": {policyOf("quorum a\n"), []string{a.Line(good.Checkpoint, at(9))}, time.Time{}},
+		"from 9999": {
+			two, []string{a.Line(good.Checkpoint, time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)), b.Line(good.Checkpoint, at(-1))},
+			time.Time{},
+		},
+		"two keys of one name": {
+			policyOf("witness i " + impostor.Vkey + "\ngroup g 2 a i\nquorum g\n"),
+			[]string{a.Line(good.Checkpoint, at(-1)), impostor.Line(good.Checkpoint, at(-1))}, time.Time{},
+		},
+		"nested": {
+			policyOf("group x any a b\ngroup y all x d\nquorum y\n"),
+			[]string{d.Line(good.Checkpoint, at(-1)), b.Line(good.Checkpoint, at(-5))}, at(-5),
+		},
+		"nested, one missing": {
+			policyOf("group x any a b\ngroup y all x d\nquorum y\n"),
+			[]string{a.Line(good.Checkpoint, at(-1)), b.Line(good.Checkpoint, at(-5))}, time.Time{},
+		},
+		"one of three": {two, []string{a.Line(good.Checkpoint, at(-1))}, time.Time{}},
+		"one, twice":   {two, []string{a.Line(good.Checkpoint, at(-1)), a.Line(good.Checkpoint, at(-2))}, time.Time{}},
+		"none":         {two, nil, time.Time{}},
+		"a stranger":   {two, []string{a.Line(good.Checkpoint, at(-1)), stranger.Line(good.Checkpoint, at(-1))}, time.Time{}},
+		"an impostor": {
+			two, []string{impostor.Line(good.Checkpoint, at(-1)), b.Line(good.Checkpoint, at(-1))}, time.Time{},
+		},
 		"over another tree":      {two, []string{a.Line(late, at(-1)), b.Line(good.Checkpoint, at(-1))}, time.Time{}},
 		"the log itself is none": {policyOf("quorum a\n"), []string{}, time.Time{}},
 	} {
@@ -121,7 +144,9 @@ func TestSeenSpelling(t *testing.T) {
 		t.Fatal(err)
 	}
 	signed := string(c.Honest().Checkpoint) + string(a.Line(c.Honest().Checkpoint, sigstoretest.Now))
-	for more, ok := range map[string]bool{"": true, "\u2014 other AAAAAAA=\n": true, "\u2014 other AAAAAAB=\n": false, "\u2014 other AAAA\rAAA=\n": false} {
+	for more, ok := range map[string]bool{
+		"": true, "\u2014 other AAAAAAA=\n": true, "\u2014 other AAAAAAB=\n": false, "\u2014 other AAAA\rAAA=\n": false,
+	} {
 		if _, err := w.Seen([]byte(signed+more), sigstoretest.Now); (err == nil) != ok {
 			t.Errorf("%q: %v", more, err)
 		}

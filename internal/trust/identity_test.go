@@ -117,9 +117,8 @@ func TestIdentityRoot(t *testing.T) {
 	if err := r.Publish(t.Context(), []author.Signer{machine}, nil); !errors.Is(err, tuf.ErrUnsigned) {
 		t.Errorf("by who knows no identities: %v", err)
 	}
-	if err := r.Publish(t.Context(), []author.Signer{machine}, OIDCKeys(parseRoot(t, sigstoretest.New(t)))); !errors.Is(
-		err, tuf.ErrUnsigned,
-	) {
+	err = r.Publish(t.Context(), []author.Signer{machine}, OIDCKeys(parseRoot(t, sigstoretest.New(t))))
+	if !errors.Is(err, tuf.ErrUnsigned) {
 		t.Errorf("under another Sigstore: %v", err)
 	}
 	check(t, r.Publish(t.Context(), []author.Signer{machine}, keyTypes))
@@ -141,7 +140,8 @@ func TestOIDCSignature(t *testing.T) {
 	statement := as(alice, google)
 	statement.Statement = fmt.Appendf(
 		nil,
-		`{"_type":"https://in-toto.io/Statement/v1","predicateType":"x","predicate":{},"subject":[{"name":"x","digest":{"sha256":"%x"}}]}`,
+		`{"_type":"https://in-toto.io/Statement/v1","predicateType":"x","predicate":{},"subject":[{"name":"x",`+
+			`"digest":{"sha256":"%x"}}]}`,
 		sha256.Sum256(signed),
 	)
 	else1 := as(alice, google)
@@ -152,28 +152,49 @@ func TestOIDCSignature(t *testing.T) {
 		value, scheme, signature string
 		want                     string // "" if it verifies
 	}{
-		"hex":               {signature: fmt.Sprintf(`{"keyid":"k","sig":"00ff","bundle":%s}`, good)},
-		"base64":            {signature: fmt.Sprintf(`{"keyid":"k","sig":"AP8=","bundle":%s}`, good)},
-		"no sig":            {signature: fmt.Sprintf(`{"keyid":"k","sig":"","bundle":%s}`, good)},
-		"no public":         {value: `{"identity":"alice@example.com","issuer":"https://accounts.google.com"}`, signature: fmt.Sprintf(`{"bundle":%s}`, good)},
-		"no bundle":         {signature: `{"keyid":"k","sig":"00ff"}`, want: "no bundle"},
-		"a null bundle":     {signature: `{"keyid":"k","sig":"00ff","bundle":null}`, want: "bundle"},
-		"a bundle in text":  {signature: fmt.Sprintf(`{"bundle":%q}`, good), want: "no object"},
-		"another spelling":  {signature: fmt.Sprintf(`{"Bundle":%s}`, good), want: "no bundle"},
-		"another identity":  {signature: fmt.Sprintf(`{"bundle":%s}`, sign(inst, as(bob, google))), want: "signed by"},
-		"another case":      {signature: fmt.Sprintf(`{"bundle":%s}`, sign(inst, as("Alice@example.com", google))), want: "signed by"},
-		"another issuer":    {signature: fmt.Sprintf(`{"bundle":%s}`, sign(inst, as(alice, "https://evil.example"))), want: "signed by"},
-		"something else":    {signature: fmt.Sprintf(`{"bundle":%s}`, sign(inst, else1)), want: "over"},
-		"a statement":       {signature: fmt.Sprintf(`{"bundle":%s}`, sign(inst, statement)), want: "no message signature"},
-		"another Sigstore":  {signature: fmt.Sprintf(`{"bundle":%s}`, sign(other, as(alice, google))), want: "log"},
-		"not logged":        {signature: fmt.Sprintf(`{"bundle":%s}`, unlogged(t, good)), want: "log"},
-		"another scheme":    {scheme: "fulcio", signature: fmt.Sprintf(`{"bundle":%s}`, good), want: "scheme"},
-		"no identity":       {value: `{"identity":"","issuer":"https://accounts.google.com","public":""}`, signature: "{}", want: "needed"},
-		"no issuer":         {value: `{"identity":"alice@example.com","public":""}`, signature: "{}", want: "needed"},
-		"a public key":      {value: `{"identity":"alice@example.com","issuer":"https://accounts.google.com","public":"x"}`, signature: "{}", want: "no public key"},
-		"another member":    {value: `{"identity":"alice@example.com","issuer":"https://accounts.google.com","public":"","x":1}`, signature: "{}", want: "not known"},
-		"another key case":  {value: `{"Identity":"alice@example.com","issuer":"https://accounts.google.com","public":""}`, signature: "{}", want: "needed"},
-		"a number":          {value: `{"identity":1,"issuer":"https://accounts.google.com","public":""}`, signature: "{}", want: "cannot unmarshal"},
+		"hex":    {signature: fmt.Sprintf(`{"keyid":"k","sig":"00ff","bundle":%s}`, good)},
+		"base64": {signature: fmt.Sprintf(`{"keyid":"k","sig":"AP8=","bundle":%s}`, good)},
+		"no sig": {signature: fmt.Sprintf(`{"keyid":"k","sig":"","bundle":%s}`, good)},
+		"no public": {
+			value:     `{"identity":"alice@example.com","issuer":"https://accounts.google.com"}`,
+			signature: fmt.Sprintf(`{"bundle":%s}`, good),
+		},
+		"no bundle":        {signature: `{"keyid":"k","sig":"00ff"}`, want: "no bundle"},
+		"a null bundle":    {signature: `{"keyid":"k","sig":"00ff","bundle":null}`, want: "bundle"},
+		"a bundle in text": {signature: fmt.Sprintf(`{"bundle":%q}`, good), want: "no object"},
+		"another spelling": {signature: fmt.Sprintf(`{"Bundle":%s}`, good), want: "no bundle"},
+		"another identity": {signature: fmt.Sprintf(`{"bundle":%s}`, sign(inst, as(bob, google))), want: "signed by"},
+		"another case": {
+			signature: fmt.Sprintf(`{"bundle":%s}`, sign(inst, as("Alice@example.com", google))), want: "signed by",
+		},
+		"another issuer": {
+			signature: fmt.Sprintf(`{"bundle":%s}`, sign(inst, as(alice, "https://evil.example"))), want: "signed by",
+		},
+		"something else":   {signature: fmt.Sprintf(`{"bundle":%s}`, sign(inst, else1)), want: "over"},
+		"a statement":      {signature: fmt.Sprintf(`{"bundle":%s}`, sign(inst, statement)), want: "no message signature"},
+		"another Sigstore": {signature: fmt.Sprintf(`{"bundle":%s}`, sign(other, as(alice, google))), want: "log"},
+		"not logged":       {signature: fmt.Sprintf(`{"bundle":%s}`, unlogged(t, good)), want: "log"},
+		"another scheme":   {scheme: "fulcio", signature: fmt.Sprintf(`{"bundle":%s}`, good), want: "scheme"},
+		"no identity": {
+			value: `{"identity":"","issuer":"https://accounts.google.com","public":""}`, signature: "{}", want: "needed",
+		},
+		"no issuer": {value: `{"identity":"alice@example.com","public":""}`, signature: "{}", want: "needed"},
+		"a public key": {
+			value: `{"identity":"alice@example.com","issuer":"https://accounts.google.com","public":"x"}`, signature: "{}",
+			want: "no public key",
+		},
+		"another member": {
+			value: `{"identity":"alice@example.com","issuer":"https://accounts.google.com","public":"","x":1}`, signature: "{}",
+			want: "not known",
+		},
+		"another key case": {
+			value: `{"Identity":"alice@example.com","issuer":"https://accounts.google.com","public":""}`, signature: "{}",
+			want: "needed",
+		},
+		"a number": {
+			value: `{"identity":1,"issuer":"https://accounts.google.com","public":""}`, signature: "{}",
+			want: "cannot unmarshal",
+		},
 		"no value":          {value: `[]`, signature: "{}", want: "cannot unmarshal"},
 		"not even a bundle": {signature: `{"bundle":{"x":1}}`, want: "bundle"},
 	} {

@@ -96,9 +96,8 @@ func TestVia(t *testing.T) {
 		t.Error("another host was asked")
 	}
 	s := serve(t, true, http.RedirectHandler(named.URL+"/x", http.StatusFound).ServeHTTP)
-	if text, err := read(t.Context(), client(t, s.URL, s.Client().Transport).Via(host), "p"); !errors.Is(
-		err, errRedirect,
-	) {
+	text, err := read(t.Context(), client(t, s.URL, s.Client().Transport).Via(host), "p")
+	if !errors.Is(err, errRedirect) {
 		t.Errorf("downgraded: %q, %v", text, err)
 	}
 }
@@ -145,11 +144,15 @@ func TestOpen(t *testing.T) {
 		is error
 		ok int
 	}{
-		"whole":            {h: func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(make([]byte, limit)) }, ok: limit},
-		"too large":        {h: raw("HTTP/1.1 200 OK\r\nContent-Length: 1025\r\n\r\n" + strings.Repeat("x", limit+1)), is: ErrTooLarge},
-		"endless":          {h: endless, is: ErrTooLarge},
-		"cut":              {h: raw("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nabc"), is: io.ErrUnexpectedEOF},
-		"cut chunk":        {h: raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n10\r\nabc"), is: io.ErrUnexpectedEOF},
+		"whole": {h: func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(make([]byte, limit)) }, ok: limit},
+		"too large": {
+			h: raw("HTTP/1.1 200 OK\r\nContent-Length: 1025\r\n\r\n" + strings.Repeat("x", limit+1)), is: ErrTooLarge,
+		},
+		"endless": {h: endless, is: ErrTooLarge},
+		"cut":     {h: raw("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nabc"), is: io.ErrUnexpectedEOF},
+		"cut chunk": {
+			h: raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n10\r\nabc"), is: io.ErrUnexpectedEOF,
+		},
 		"not found":        {h: status(http.StatusNotFound)},
 		"found nothing":    {h: func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "x", http.StatusNotFound) }},
 		"packed":           {h: func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Content-Encoding", "gzip") }},
@@ -242,13 +245,27 @@ func TestLimited(t *testing.T) {
 		asked  int32
 		text   string
 	}{
-		"a long pause":               {429, map[string]string{"Retry-After": "3600"}, 1, "try again in 1h0m0s"},
-		"a date":                     {429, map[string]string{"Retry-After": "Fri, 31 Dec 2999 23:59:59 GMT"}, 1, "try again in"},
-		"no pause named":             {429, nil, attempts, "try again later"},
-		"a pause that is no number":  {429, map[string]string{"Retry-After": "-1"}, attempts, "try again later"},
-		"GitHub, nothing left":       {403, map[string]string{"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": strconv.FormatInt(time.Now().Add(time.Hour).Unix(), 10)}, 1, "try again in"},
-		"GitHub, secondary":          {403, map[string]string{"Retry-After": "60"}, 1, "try again in 1m0s"},
-		"GitLab, nothing left":       {429, map[string]string{"RateLimit-Remaining": "0", "RateLimit-Reset": strconv.FormatInt(time.Now().Add(time.Hour).Unix(), 10)}, 1, "try again in"},
+		"a long pause": {429, map[string]string{"Retry-After": "3600"}, 1, "try again in 1h0m0s"},
+		"a date": {
+			429, map[string]string{"Retry-After": "Fri, 31 Dec 2999 23:59:59 GMT"}, 1, "try again in",
+		},
+		"no pause named":            {429, nil, attempts, "try again later"},
+		"a pause that is no number": {429, map[string]string{"Retry-After": "-1"}, attempts, "try again later"},
+		"GitHub, nothing left": {
+			403,
+			map[string]string{
+				"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": strconv.FormatInt(time.Now().Add(time.Hour).Unix(), 10),
+			},
+			1, "try again in",
+		},
+		"GitHub, secondary": {403, map[string]string{"Retry-After": "60"}, 1, "try again in 1m0s"},
+		"GitLab, nothing left": {
+			429,
+			map[string]string{
+				"RateLimit-Remaining": "0", "RateLimit-Reset": strconv.FormatInt(time.Now().Add(time.Hour).Unix(), 10),
+			},
+			1, "try again in",
+		},
 		"forbidden for other causes": {403, map[string]string{"X-RateLimit-Remaining": "7"}, 1, ""},
 		"overloaded, with a pause":   {503, map[string]string{"Retry-After": "3600"}, attempts, ""},
 	} {

@@ -87,7 +87,10 @@ func TestFence(t *testing.T) {
 	if told.Load() != "" {
 		t.Errorf("the other host was told %q", told.Load())
 	}
-	for _, address := range []string{stranger.URL, "http://service.example/", "https://u:p@service.example/", "https://service.example.evil.example/", "https://" + host(other) + "0/"} {
+	for _, address := range []string{
+		stranger.URL, "http://service.example/", "https://u:p@service.example/", "https://service.example.evil.example/",
+		"https://" + host(other) + "0/",
+	} {
 		if _, _, err := get(address); err == nil || address != "" && !errors.Is(err, errFenced) {
 			t.Errorf("%s: %v", address, err)
 		}
@@ -131,7 +134,9 @@ func TestGate(t *testing.T) {
 	}
 	host := func(s *served) string { return strings.TrimPrefix(s.URL, "http://") }
 	gate := Gate(nil, "test", host(home), host(other))
-	for path, want := range map[string]int{"/": http.StatusOK, "/broken": http.StatusInternalServerError, "/other": 0, "/again": 0} {
+	for path, want := range map[string]int{
+		"/": http.StatusOK, "/broken": http.StatusInternalServerError, "/other": 0, "/again": 0,
+	} {
 		wrote.Store(0)
 		if code, err := put(gate, home.URL+path); code != want || (err == nil) != (want != 0) || wrote.Load() != 1 {
 			t.Errorf("%s: %d %v, sent %d times", path, code, err, wrote.Load())

@@ -85,34 +85,72 @@ func TestHostile(t *testing.T) {
 		has   string // in the message
 		ok    string // the body, if it is one
 	}{
-		"as large as allowed":      {h: func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, body(limit)) }, asked: 1, ok: body(limit)},
-		"a byte larger":            {h: func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, body(limit+1)) }, asked: 1, is: ErrTooLarge},
-		"endless":                  {h: endless, asked: 1, is: ErrTooLarge},
-		"empty":                    {h: func(http.ResponseWriter, *http.Request) {}, asked: 1, ok: ""},
-		"to another origin":        {h: http.RedirectHandler(other.URL, http.StatusFound).ServeHTTP, asked: 1, is: errRedirect},
-		"to itself, for ever":      {h: func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, r.URL.Path, http.StatusFound) }, asked: 1, is: errRedirect},
-		"post again elsewhere":     {h: http.RedirectHandler(other.URL, http.StatusPermanentRedirect).ServeHTTP, asked: 1, is: errRedirect},
-		"redirect to nowhere":      {h: func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusFound) }, asked: 1, code: http.StatusFound},
-		"not modified":             {h: func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNotModified) }, asked: 1, code: http.StatusNotModified},
-		"bad request":              {h: status(http.StatusBadRequest), asked: 1, code: http.StatusBadRequest},
-		"unauthorized":             {h: status(http.StatusUnauthorized), asked: 1, code: http.StatusUnauthorized},
-		"not found":                {h: status(http.StatusNotFound), asked: 1, code: http.StatusNotFound},
-		"gone":                     {h: status(http.StatusGone), asked: 1, code: http.StatusGone},
-		"too many requests":        {h: status(http.StatusTooManyRequests), asked: attempts, code: http.StatusTooManyRequests},
-		"internal error":           {h: status(http.StatusInternalServerError), asked: attempts, code: http.StatusInternalServerError},
-		"unavailable":              {h: status(http.StatusServiceUnavailable), asked: attempts, code: http.StatusServiceUnavailable},
-		"no such status":           {h: status(999), asked: attempts, code: 999},
-		"declares more than sent":  {h: raw("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nabc"), asked: attempts, is: io.ErrUnexpectedEOF},
+		"as large as allowed": {
+			h: func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, body(limit)) }, asked: 1, ok: body(limit),
+		},
+		"a byte larger": {
+			h: func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, body(limit+1)) }, asked: 1,
+			is: ErrTooLarge,
+		},
+		"endless":           {h: endless, asked: 1, is: ErrTooLarge},
+		"empty":             {h: func(http.ResponseWriter, *http.Request) {}, asked: 1, ok: ""},
+		"to another origin": {h: http.RedirectHandler(other.URL, http.StatusFound).ServeHTTP, asked: 1, is: errRedirect},
+		"to itself, for ever": {
+			h: func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, r.URL.Path, http.StatusFound) }, asked: 1,
+			is: errRedirect,
+		},
+		"post again elsewhere": {
+			h: http.RedirectHandler(other.URL, http.StatusPermanentRedirect).ServeHTTP, asked: 1, is: errRedirect,
+		},
+		"redirect to nowhere": {
+			h: func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusFound) }, asked: 1,
+			code: http.StatusFound,
+		},
+		"not modified": {
+			h: func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNotModified) }, asked: 1,
+			code: http.StatusNotModified,
+		},
+		"bad request":       {h: status(http.StatusBadRequest), asked: 1, code: http.StatusBadRequest},
+		"unauthorized":      {h: status(http.StatusUnauthorized), asked: 1, code: http.StatusUnauthorized},
+		"not found":         {h: status(http.StatusNotFound), asked: 1, code: http.StatusNotFound},
+		"gone":              {h: status(http.StatusGone), asked: 1, code: http.StatusGone},
+		"too many requests": {h: status(http.StatusTooManyRequests), asked: attempts, code: http.StatusTooManyRequests},
+		"internal error": {
+			h: status(http.StatusInternalServerError), asked: attempts, code: http.StatusInternalServerError,
+		},
+		"unavailable":    {h: status(http.StatusServiceUnavailable), asked: attempts, code: http.StatusServiceUnavailable},
+		"no such status": {h: status(999), asked: attempts, code: 999},
+		"declares more than sent": {
+			h: raw("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nabc"), asked: attempts, is: io.ErrUnexpectedEOF,
+		},
 		"sends more than declared": {h: raw("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabcdef"), asked: 1, ok: "abc"},
-		"declares two lengths":     {h: raw("HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd"), asked: attempts, has: "Content-Length"},
-		"negative length":          {h: raw("HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\nabcd"), asked: attempts, has: "Content-Length"},
-		"declares far too much":    {h: raw("HTTP/1.1 200 OK\r\nContent-Length: 9223372036854775807\r\n\r\n" + body(2*limit)), asked: 1, is: ErrTooLarge},
-		"cut chunk":                {h: raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n10\r\nabc"), asked: attempts, is: io.ErrUnexpectedEOF},
-		"no last chunk":            {h: raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n"), asked: attempts, is: io.ErrUnexpectedEOF},
-		"not HTTP":                 {h: raw("SSH-2.0-OpenSSH\r\n"), asked: attempts, has: "malformed"},
-		"large header":             {h: raw("HTTP/1.1 200 OK\r\nX: " + body(maxHeader+limit) + "\r\nContent-Length: 0\r\n\r\n"), asked: attempts, has: "header"},
-		"many headers":             {h: raw("HTTP/1.1 200 OK\r\n" + strings.Repeat("X: y\r\n", maxHeader/6+limit) + "Content-Length: 0\r\n\r\n"), asked: attempts, has: "header"},
-		"hangs up":                 {h: raw(""), asked: attempts, is: io.EOF},
+		"declares two lengths": {
+			h: raw("HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd"), asked: attempts,
+			has: "Content-Length",
+		},
+		"negative length": {
+			h: raw("HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\nabcd"), asked: attempts, has: "Content-Length",
+		},
+		"declares far too much": {
+			h: raw("HTTP/1.1 200 OK\r\nContent-Length: 9223372036854775807\r\n\r\n" + body(2*limit)), asked: 1, is: ErrTooLarge,
+		},
+		"cut chunk": {
+			h: raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n10\r\nabc"), asked: attempts, is: io.ErrUnexpectedEOF,
+		},
+		"no last chunk": {
+			h: raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n"), asked: attempts,
+			is: io.ErrUnexpectedEOF,
+		},
+		"not HTTP": {h: raw("SSH-2.0-OpenSSH\r\n"), asked: attempts, has: "malformed"},
+		"large header": {
+			h: raw("HTTP/1.1 200 OK\r\nX: " + body(maxHeader+limit) + "\r\nContent-Length: 0\r\n\r\n"), asked: attempts,
+			has: "header",
+		},
+		"many headers": {
+			h:     raw("HTTP/1.1 200 OK\r\n" + strings.Repeat("X: y\r\n", maxHeader/6+limit) + "Content-Length: 0\r\n\r\n"),
+			asked: attempts, has: "header",
+		},
+		"hangs up": {h: raw(""), asked: attempts, is: io.EOF},
 	} {
 		for method, ask := range map[string]func(*Client, context.Context) ([]byte, error){
 			"get": func(c *Client, ctx context.Context) ([]byte, error) { return c.Get(ctx, "p", limit) },
@@ -288,8 +326,8 @@ func TestDeadline(t *testing.T) {
 					t.Errorf("%v after %s", err, time.Since(start))
 				}
 				start = time.Now()
-				if _, err := GetAuthorized(t.Context(), "https://service.example", "s3cret", plainTLS{tr}, "a", limit); err == nil ||
-					time.Since(start) != requestTimeout {
+				_, err = GetAuthorized(t.Context(), "https://service.example", "s3cret", plainTLS{tr}, "a", limit)
+				if err == nil || time.Since(start) != requestTimeout {
 					t.Errorf("%v after %s", err, time.Since(start))
 				}
 				tr.CloseIdleConnections()
@@ -313,7 +351,8 @@ func (p plainTLS) RoundTrip(r *http.Request) (*http.Response, error) {
 // message.
 func TestNew(t *testing.T) {
 	for _, bad := range []string{
-		"", "x", "/path", "ftp://h/", "file:///etc/passwd", "https://", "https:///p", "https://u:s3cret@h/", "https://h/?q=1", "https://h/#f", "https://h:port/", "http://[::1", "HTTPS", "javascript:alert(1)", "https://h\x00/", "u:s3cret@h",
+		"", "x", "/path", "ftp://h/", "file:///etc/passwd", "https://", "https:///p", "https://u:s3cret@h/", "https://h/?q=1",
+		"https://h/#f", "https://h:port/", "http://[::1", "HTTPS", "javascript:alert(1)", "https://h\x00/", "u:s3cret@h",
 	} {
 		c, err := New(bad, nil, "a")
 		if err == nil || c != nil {
@@ -331,7 +370,9 @@ func TestNew(t *testing.T) {
 
 // FuzzPath: no path leaves the origin or the base.
 func FuzzPath(f *testing.F) {
-	for _, s := range []string{"a/b", "../x", "//evil.example/", "a/../../b", "?q", "#f", "%2e%2e/x", "a\nb", "http://evil.example", "\\\\evil"} {
+	for _, s := range []string{
+		"a/b", "../x", "//evil.example/", "a/../../b", "?q", "#f", "%2e%2e/x", "a\nb", "http://evil.example", "\\\\evil",
+	} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, path string) {
@@ -372,7 +413,9 @@ func TestGetAuthorized(t *testing.T) {
 		"to another origin": {http.RedirectHandler(other.URL, http.StatusTemporaryRedirect).ServeHTTP, false},
 		"to another path":   {http.RedirectHandler("/other", http.StatusTemporaryRedirect).ServeHTTP, false},
 		"cut":               {raw("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nabc"), false},
-		"echoes":            {func(w http.ResponseWriter, r *http.Request) { http.Error(w, r.Header.Get("Authorization"), 400) }, false},
+		"echoes": {
+			func(w http.ResponseWriter, r *http.Request) { http.Error(w, r.Header.Get("Authorization"), 400) }, false,
+		},
 	} {
 		s := serve(t, false, func(w http.ResponseWriter, r *http.Request) {
 			if r.Header.Get("Authorization") != "Bearer "+token || r.URL.RawQuery != "a=b&audience=x" ||
@@ -402,7 +445,8 @@ func TestGetAuthorized(t *testing.T) {
 	})
 	good := []string{"https://token.example/x?y=z", "http://127.0.0.1/x?", "http://[::1]:1/x", "http://localhost/?"}
 	for _, address := range slices.Concat(good, []string{
-		"http://token.example/x", "http://127.0.0.1.token.example/", "http://localhost.token.example/", "http://10.0.0.1/", "http://[::ffff:10.0.0.1]/", "ftp://127.0.0.1/", "//token.example/x",
+		"http://token.example/x", "http://127.0.0.1.token.example/", "http://localhost.token.example/", "http://10.0.0.1/",
+		"http://[::ffff:10.0.0.1]/", "ftp://127.0.0.1/", "//token.example/x",
 		"https://u:p@token.example/", "https://token.example/#x", "", "\x00", "https://", "HTTP://token.example/",
 	}) {
 		if _, err := GetAuthorized(t.Context(), address, token, tr, "a", limit); err == nil {
@@ -431,7 +475,10 @@ func TestGetMetadata(t *testing.T) {
 		asked[0] != "http://metadata.google.internal/a?b=c Google" {
 		t.Errorf("%q %v %q", data, err, asked)
 	}
-	for _, address := range []string{"https://metadata.google.internal/", "http://metadata.google.internal.evil.example/", "http://169.254.169.254/", "http://metadata.google.internal:81/", "http://a@metadata.google.internal/", "\x00"} {
+	for _, address := range []string{
+		"https://metadata.google.internal/", "http://metadata.google.internal.evil.example/", "http://169.254.169.254/",
+		"http://metadata.google.internal:81/", "http://a@metadata.google.internal/", "\x00",
+	} {
 		if _, err := GetMetadata(t.Context(), address, tr, "a", limit); err == nil {
 			t.Errorf("%q was asked", address)
 		}
@@ -456,7 +503,9 @@ func TestGetMetadataDirectly(t *testing.T) {
 	dial := func(ctx context.Context, network, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, network, at.Host)
 	}
-	for name, tr := range map[string]*http.Transport{"a proxy": {Proxy: http.ProxyURL(at)}, "another address": {DialContext: dial}} {
+	for name, tr := range map[string]*http.Transport{
+		"a proxy": {Proxy: http.ProxyURL(at)}, "another address": {DialContext: dial},
+	} {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		data, err := GetMetadata(ctx, "http://metadata.google.internal/a", tr, "a", limit)
 		cancel()

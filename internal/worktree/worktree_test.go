@@ -52,7 +52,11 @@ func TestWorktree(t *testing.T) {
 		return // links need a privilege there
 	}
 	outside := t.TempDir()
-	if err := errors.Join(os.Symlink(outside, filepath.Join(dir, "link")), os.Symlink(filepath.Join(outside, "file"), filepath.Join(dir, "file"))); err != nil {
+	err = errors.Join(
+		os.Symlink(outside, filepath.Join(dir, "link")),
+		os.Symlink(filepath.Join(outside, "file"), filepath.Join(dir, "file")),
+	)
+	if err != nil {
 		t.Fatal(err)
 	}
 	if w.Create("link/x", nil) == nil || w.Create("file", nil) == nil || !w.Exists("file") {
@@ -77,13 +81,17 @@ func TestWorktree(t *testing.T) {
 
 func TestBundles(t *testing.T) {
 	dir := t.TempDir()
-	for _, name := range []string{"a.sigstore.json", "dist/b.sigstore.json", "testdata/c.sigstore.json", ".git/d.sigstore.json", "e.json", ".repopolicy/signatures/1-x.sigstore.json"} {
+	for _, name := range []string{
+		"a.sigstore.json", "dist/b.sigstore.json", "testdata/c.sigstore.json", ".git/d.sigstore.json", "e.json",
+		".repopolicy/signatures/1-x.sigstore.json",
+	} {
 		path := filepath.Join(dir, filepath.FromSlash(name))
 		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, []byte("{}"), 0o600)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := os.WriteFile(filepath.Join(dir, "large.sigstore.json"), []byte(strings.Repeat(" ", 2<<20)), 0o600); err != nil {
+	err := os.WriteFile(filepath.Join(dir, "large.sigstore.json"), []byte(strings.Repeat(" ", 2<<20)), 0o600)
+	if err != nil {
 		t.Fatal(err)
 	}
 	w, err := Open(dir)

@@ -252,9 +252,7 @@ func TestPlaces(t *testing.T) {
 				Times: []time.Time{first.NotBefore}, Logged: true, Proven: true, NotBefore: first.NotBefore,
 				Entries: c.entries, Promised: c.promised,
 			}
-			if d := p.Decide(
-				policy.Request{Now: h.Now}, carol(first).Claims().Verified(v),
-			); d.Reason != c.want {
+			if d := p.Decide(policy.Request{Now: h.Now}, carol(first).Claims().Verified(v)); d.Reason != c.want {
 				t.Errorf("%s: %v: %s", name, v.Entries, d.Reason)
 			}
 			slices.Reverse(c.entries)

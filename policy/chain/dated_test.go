@@ -68,9 +68,7 @@ func TestReleaseDated(t *testing.T) {
 				t.Errorf("%s: %+v", name, d)
 			}
 			c.Signer.Value = "mallory@example.com"
-			if d := Evaluate(h).Trusted(in.demand).Decide(
-				in.in.Request, c.Verified(ev.Verification()),
-			); d.Permitted {
+			if d := Evaluate(h).Trusted(in.demand).Decide(in.in.Request, c.Verified(ev.Verification())); d.Permitted {
 				t.Errorf("%s: a stranger's", name)
 			}
 		}

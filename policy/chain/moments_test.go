@@ -32,19 +32,27 @@ func TestMoments(t *testing.T) {
 		liars   []contradicted
 		by      time.Time // of the entry with index 5 of log a; zero for the end of the log
 	}{
-		"none":                       {nil, nil, nil, hour(100)},
-		"one":                        {[]policy.Moment{tree("a", 6, 30, "x")}, nil, nil, hour(30)},
-		"of a smaller tree":          {[]policy.Moment{tree("a", 5, 30, "x")}, nil, nil, hour(100)},
-		"of another log":             {[]policy.Moment{tree("c", 6, 30, "x")}, nil, nil, hour(100)},
-		"of an unknown log":          {[]policy.Moment{tree("nowhere", 6, 30, "x")}, nil, nil, hour(100)},
-		"a larger one was earlier":   {[]policy.Moment{tree("a", 6, 30, "x"), tree("a", 20, 25, "y")}, nil, nil, hour(25)},
-		"a larger one was later":     {[]policy.Moment{tree("a", 20, 30, "x"), tree("a", 6, 25, "y")}, nil, nil, hour(25)},
-		"the largest was first":      {[]policy.Moment{tree("a", 6, 30, "x"), tree("a", 9, 40, "x"), tree("a", 20, 25, "")}, nil, nil, hour(25)},
-		"one size, two times":        {[]policy.Moment{tree("a", 6, 30, "x"), tree("a", 6, 25, "y")}, nil, nil, hour(25)},
-		"an entry is as old":         {[]policy.Moment{tree("a", 6, 30, "x")}, []policy.Entry{entryAt("a", 5, 30)}, nil, hour(30)},
-		"an entry beyond is younger": {[]policy.Moment{tree("a", 6, 30, "x")}, []policy.Entry{entryAt("a", 6, 31)}, nil, hour(30)},
-		"of another log is younger":  {[]policy.Moment{tree("a", 6, 30, "x")}, []policy.Entry{entryAt("c", 3, 60)}, nil, hour(30)},
-		"of no place is younger":     {[]policy.Moment{tree("a", 6, 30, "x")}, []policy.Entry{entryAt("a", -1, 60)}, nil, hour(30)},
+		"none":                     {nil, nil, nil, hour(100)},
+		"one":                      {[]policy.Moment{tree("a", 6, 30, "x")}, nil, nil, hour(30)},
+		"of a smaller tree":        {[]policy.Moment{tree("a", 5, 30, "x")}, nil, nil, hour(100)},
+		"of another log":           {[]policy.Moment{tree("c", 6, 30, "x")}, nil, nil, hour(100)},
+		"of an unknown log":        {[]policy.Moment{tree("nowhere", 6, 30, "x")}, nil, nil, hour(100)},
+		"a larger one was earlier": {[]policy.Moment{tree("a", 6, 30, "x"), tree("a", 20, 25, "y")}, nil, nil, hour(25)},
+		"a larger one was later":   {[]policy.Moment{tree("a", 20, 30, "x"), tree("a", 6, 25, "y")}, nil, nil, hour(25)},
+		"the largest was first": {
+			[]policy.Moment{tree("a", 6, 30, "x"), tree("a", 9, 40, "x"), tree("a", 20, 25, "")}, nil, nil, hour(25),
+		},
+		"one size, two times": {[]policy.Moment{tree("a", 6, 30, "x"), tree("a", 6, 25, "y")}, nil, nil, hour(25)},
+		"an entry is as old":  {[]policy.Moment{tree("a", 6, 30, "x")}, []policy.Entry{entryAt("a", 5, 30)}, nil, hour(30)},
+		"an entry beyond is younger": {
+			[]policy.Moment{tree("a", 6, 30, "x")}, []policy.Entry{entryAt("a", 6, 31)}, nil, hour(30),
+		},
+		"of another log is younger": {
+			[]policy.Moment{tree("a", 6, 30, "x")}, []policy.Entry{entryAt("c", 3, 60)}, nil, hour(30),
+		},
+		"of no place is younger": {
+			[]policy.Moment{tree("a", 6, 30, "x")}, []policy.Entry{entryAt("a", -1, 60)}, nil, hour(30),
+		},
 		"an entry is younger": {
 			[]policy.Moment{tree("a", 6, 30, "x"), tree("a", 6, 40, "y")}, []policy.Entry{entryAt("a", 4, 31)},
 			[]contradicted{{"x", entryAt("a", 4, 31)}}, hour(40),
@@ -54,7 +62,8 @@ func TestMoments(t *testing.T) {
 			[]contradicted{{"x", entryAt("c", 4, 61)}}, hour(100),
 		},
 		"several are younger": {
-			[]policy.Moment{tree("a", 6, 30, "x")}, []policy.Entry{entryAt("a", 4, 31), entryAt("a", 2, 33), entryAt("a", 3, 32)},
+			[]policy.Moment{tree("a", 6, 30, "x")},
+			[]policy.Entry{entryAt("a", 4, 31), entryAt("a", 2, 33), entryAt("a", 3, 32)},
 			[]contradicted{{"x", entryAt("a", 2, 33)}}, hour(100),
 		},
 		"two lie": {
@@ -94,8 +103,10 @@ func TestBounds(t *testing.T) {
 		"it has a time":          {policy.Entry{Log: "a", Index: 3, Time: hour(9)}, hour(0), hour(9)},
 		"an open log":            {policy.Entry{Log: "b", Index: 3}, hour(100), time.Time{}},
 		"no place":               {policy.Entry{Log: "a", Index: -1}, time.Time{}, time.Time{}},
-		"no place, and bounds":   {policy.Entry{Log: "a", Index: -1, NotBefore: hour(-9), Time: hour(200)}, hour(-9), hour(200)},
-		"no log":                 {policy.Entry{NotBefore: hour(-9), Time: hour(200)}, hour(-9), hour(200)},
+		"no place, and bounds": {
+			policy.Entry{Log: "a", Index: -1, NotBefore: hour(-9), Time: hour(200)}, hour(-9), hour(200),
+		},
+		"no log": {policy.Entry{NotBefore: hour(-9), Time: hour(200)}, hour(-9), hour(200)},
 	} {
 		if from, to := o.notBefore(x.e), o.notAfter(x.e); !from.Equal(x.from) || !to.Equal(x.to) {
 			t.Errorf("%s: from %s to %s", name, from, to)
@@ -115,22 +126,32 @@ func TestDated(t *testing.T) {
 		shown   []policy.Entry
 		want    time.Time
 	}{
-		"none":                         {e, nil, nil, time.Time{}},
-		"one":                          {e, []policy.Moment{tree("a", 6, 30, "x")}, nil, hour(30)},
-		"the earliest":                 {e, []policy.Moment{tree("a", 6, 30, "x"), tree("a", 9, 29, "y"), tree("a", 9, 31, "y")}, nil, hour(29)},
-		"earlier than it has":          {timed, []policy.Moment{tree("a", 6, 30, "x")}, nil, hour(30)},
-		"later than it has":            {timed, []policy.Moment{tree("a", 6, 50, "x")}, nil, hour(40)},
-		"of a smaller tree":            {e, []policy.Moment{tree("a", 5, 30, "x")}, nil, time.Time{}},
-		"without a time":               {e, []policy.Moment{policy.Log{ID: "a"}.Seen(6, time.Time{}, "x")}, nil, time.Time{}},
-		"before its certificate":       {e, []policy.Moment{tree("a", 6, 19, "x")}, nil, time.Time{}},
-		"as its certificate began":     {e, []policy.Moment{tree("a", 6, 20, "x")}, nil, hour(20)},
-		"contradicted":                 {e, []policy.Moment{tree("a", 6, 30, "x")}, []policy.Entry{entryAt("a", 3, 31)}, time.Time{}},
-		"one beyond is younger":        {e, []policy.Moment{tree("a", 6, 30, "x")}, []policy.Entry{entryAt("a", 6, 31)}, hour(30)},
-		"one of another log":           {e, []policy.Moment{tree("a", 6, 30, "x")}, []policy.Entry{entryAt("c", 3, 60)}, hour(30)},
-		"one without a place":          {e, []policy.Moment{tree("a", 6, 30, "x")}, []policy.Entry{entryAt("a", -1, 60)}, hour(30)},
-		"by the last of two":           {e, []policy.Moment{tree("a", 6, 19, "x"), tree("a", 6, 30, "y")}, nil, hour(30)},
-		"in Rekor v1":                  {entryAt("v1", 5, 20), []policy.Moment{tree("v1", 6, 20, "x")}, nil, hour(20).Add(time.Minute)},
-		"in a log that is not known":   {entryAt("nowhere", 5, 20), []policy.Moment{tree("nowhere", 6, 30, "x")}, nil, time.Time{}},
+		"none": {e, nil, nil, time.Time{}},
+		"one":  {e, []policy.Moment{tree("a", 6, 30, "x")}, nil, hour(30)},
+		"the earliest": {
+			e, []policy.Moment{tree("a", 6, 30, "x"), tree("a", 9, 29, "y"), tree("a", 9, 31, "y")}, nil, hour(29),
+		},
+		"earlier than it has":      {timed, []policy.Moment{tree("a", 6, 30, "x")}, nil, hour(30)},
+		"later than it has":        {timed, []policy.Moment{tree("a", 6, 50, "x")}, nil, hour(40)},
+		"of a smaller tree":        {e, []policy.Moment{tree("a", 5, 30, "x")}, nil, time.Time{}},
+		"without a time":           {e, []policy.Moment{policy.Log{ID: "a"}.Seen(6, time.Time{}, "x")}, nil, time.Time{}},
+		"before its certificate":   {e, []policy.Moment{tree("a", 6, 19, "x")}, nil, time.Time{}},
+		"as its certificate began": {e, []policy.Moment{tree("a", 6, 20, "x")}, nil, hour(20)},
+		"contradicted": {
+			e, []policy.Moment{tree("a", 6, 30, "x")}, []policy.Entry{entryAt("a", 3, 31)}, time.Time{},
+		},
+		"one beyond is younger": {
+			e, []policy.Moment{tree("a", 6, 30, "x")}, []policy.Entry{entryAt("a", 6, 31)}, hour(30),
+		},
+		"one of another log":  {e, []policy.Moment{tree("a", 6, 30, "x")}, []policy.Entry{entryAt("c", 3, 60)}, hour(30)},
+		"one without a place": {e, []policy.Moment{tree("a", 6, 30, "x")}, []policy.Entry{entryAt("a", -1, 60)}, hour(30)},
+		"by the last of two":  {e, []policy.Moment{tree("a", 6, 19, "x"), tree("a", 6, 30, "y")}, nil, hour(30)},
+		"in Rekor v1": {
+			entryAt("v1", 5, 20), []policy.Moment{tree("v1", 6, 20, "x")}, nil, hour(20).Add(time.Minute),
+		},
+		"in a log that is not known": {
+			entryAt("nowhere", 5, 20), []policy.Moment{tree("nowhere", 6, 30, "x")}, nil, time.Time{},
+		},
 		"of a log that is not its own": {e, []policy.Moment{tree("c", 60, 60, "x")}, nil, time.Time{}},
 	} {
 		o := newOrder(orderLogs)

@@ -66,10 +66,12 @@ func TestEvaluatorOrder(t *testing.T) {
 		"shards in turn, whatever a time says": {
 			policy.Entry{Log: "b", Index: 1, Time: hour(5)}, entryAt("a", 9, 50), false, true,
 		},
-		"a time from before Rekor v2 in one": {policy.Entry{Log: "b", Index: 1, Time: hour(-5)}, entryAt("a", 9, 50), false, true},
-		"an unknown log":                     {elsewhere, entryAt("b", 1, 300), false, false},
-		"an unknown log after v1":            {entryAt("v1", 9, -9), elsewhere, true, false},
-		"no log":                             {policy.Entry{Time: hour(5)}, entryAt("a", 1, 6), true, false},
+		"a time from before Rekor v2 in one": {
+			policy.Entry{Log: "b", Index: 1, Time: hour(-5)}, entryAt("a", 9, 50), false, true,
+		},
+		"an unknown log":          {elsewhere, entryAt("b", 1, 300), false, false},
+		"an unknown log after v1": {entryAt("v1", 9, -9), elsewhere, true, false},
+		"no log":                  {policy.Entry{Time: hour(5)}, entryAt("a", 1, 6), true, false},
 		"no log and no log": {
 			policy.Entry{Time: hour(5), NotBefore: hour(4)}, policy.Entry{Time: hour(7), NotBefore: hour(6)}, true,
 			false,

@@ -30,17 +30,26 @@ func TestStanding(t *testing.T) {
 	}
 	c := Evaluate(h)
 	h.Statements = append(slices.Clone(h.Statements), next, skipped, other, invalid)
+	half := &Standing{
+		false, 1, []string{"bob"}, []string{"alice"}, &Standing{false, 2, []string{"bob"}, []string{"alice"}, nil},
+	}
 	for name, x := range map[string]struct {
 		digest string
 		signed []string
 		want   *Standing
 		met    bool
 	}{
-		"nobody":       {next.digest, nil, &Standing{false, 1, nil, []string{"alice", "bob"}, &Standing{false, 2, nil, []string{"alice", "bob"}, nil}}, false},
-		"one":          {next.digest, []string{"bob"}, &Standing{false, 1, []string{"bob"}, []string{"alice"}, &Standing{false, 2, []string{"bob"}, []string{"alice"}, nil}}, false},
-		"one twice":    {next.digest, []string{"bob", "bob"}, &Standing{false, 1, []string{"bob"}, []string{"alice"}, &Standing{false, 2, []string{"bob"}, []string{"alice"}, nil}}, false},
-		"both":         {next.digest, []string{"bob", "alice"}, &Standing{false, 1, []string{"alice", "bob"}, nil, &Standing{false, 2, []string{"alice", "bob"}, nil, nil}}, true},
-		"a stranger":   {next.digest, []string{"mallory", "bob"}, &Standing{false, 1, []string{"bob"}, []string{"alice"}, &Standing{false, 2, []string{"bob"}, []string{"alice"}, nil}}, false},
+		"nobody": {
+			next.digest, nil,
+			&Standing{false, 1, nil, []string{"alice", "bob"}, &Standing{false, 2, nil, []string{"alice", "bob"}, nil}}, false,
+		},
+		"one":       {next.digest, []string{"bob"}, half, false},
+		"one twice": {next.digest, []string{"bob", "bob"}, half, false},
+		"both": {
+			next.digest, []string{"bob", "alice"},
+			&Standing{false, 1, []string{"alice", "bob"}, nil, &Standing{false, 2, []string{"alice", "bob"}, nil, nil}}, true,
+		},
+		"a stranger":   {next.digest, []string{"mallory", "bob"}, half, false},
 		"not the next": {skipped.digest, []string{"alice", "bob"}, nil, false},
 		"the head":     {head.digest, nil, nil, false},
 		"a genesis":    {other.digest, []string{"alice", "bob"}, nil, false},

@@ -394,10 +394,11 @@ type viewVerdict struct {
 
 func (w *viewWorld) judge(c *Chain, who byte, e policy.Entry, now time.Time) viewVerdict {
 	d := c.Trusted(Demand{}).
-		Decide(policy.Request{Now: now}, policy.Claims{Signer: person(string(who) + "@example.com")}.Verified(policy.Verification{
-			Times: []time.Time{e.NotBefore}, Logged: true, Proven: true, Entries: []policy.Entry{e},
-			NotBefore: e.NotBefore,
-		}))
+		Decide(policy.Request{Now: now},
+			policy.Claims{Signer: person(string(who) + "@example.com")}.Verified(policy.Verification{
+				Times: []time.Time{e.NotBefore}, Logged: true, Proven: true, Entries: []policy.Entry{e},
+				NotBefore: e.NotBefore,
+			}))
 	return viewVerdict{d.Permitted, c.Reason() == "" && len(d.Versions) == 1}
 }
 

@@ -93,8 +93,10 @@ func (w *World) SignedWorkflow(repo string, payload []byte) []byte {
 	r.Extensions = maps.Clone(r.Extensions)
 	const sha = "1f2e3d4c5b6a79881f2e3d4c5b6a79881f2e3d4c"
 	maps.Copy(r.Extensions, map[int]string{
-		2: "repository_dispatch", 3: sha, 4: "repopolicy", 5: repo[len("https://github.com/"):], 6: "refs/heads/main", 10: sha, 13: sha, 16: "https://github.com/acme", 19: sha,
-		21: repo + "/actions/runs/16543219876/attempts/1", 22: "public", 24: "repo:" + repo[len("https://github.com/"):] + ":ref:refs/heads/main",
+		2: "repository_dispatch", 3: sha, 4: "repopolicy", 5: repo[len("https://github.com/"):], 6: "refs/heads/main",
+		10: sha, 13: sha, 16: "https://github.com/acme", 19: sha,
+		21: repo + "/actions/runs/16543219876/attempts/1", 22: "public",
+		24: "repo:" + repo[len("https://github.com/"):] + ":ref:refs/heads/main",
 	})
 	w.c.Log(r)
 	bodies := w.Inst.BodiesV2()
@@ -136,7 +138,10 @@ func NewWorldOfTwo(t testing.TB, generation int) *WorldOfTwo {
 		w.Notes[2] = c.Inst.ShardV1(4711, 0)
 	} else {
 		bodies := c.Inst.BodiesV2()
-		w.Notes = [3]string{string(c.Inst.CheckpointV2(bodies, c.Inst.Origin())), string(other.CheckpointV2(bodies, other.Origin())), string(c.Inst.CheckpointV2(bodies[:2], c.Inst.Origin()))}
+		w.Notes = [3]string{
+			string(c.Inst.CheckpointV2(bodies, c.Inst.Origin())), string(other.CheckpointV2(bodies, other.Origin())),
+			string(c.Inst.CheckpointV2(bodies[:2], c.Inst.Origin())),
+		}
 	}
 	var more *prototrust.TransparencyLogInstance
 	_ = other.Root(sigstoretest.RootOptions{Mutate: func(tr *prototrust.TrustedRoot) { more = tr.Tlogs[generation-1] }})

@@ -22,8 +22,9 @@ import (
 
 // index is a search index of Rekor v1 that may lie.
 type Index struct {
-	List    func() string                                                    // reply to a search
-	Entries func(asked []string, honest []map[string]json.RawMessage) string // reply to a retrieval; nil for the honest one
+	List func() string // reply to a search
+	// reply to a retrieval; nil for the honest one
+	Entries func(asked []string, honest []map[string]json.RawMessage) string
 	Fetched []string
 	Renamed bool // also asked under another name
 }

@@ -85,8 +85,9 @@ func New(t testing.TB, origin string) *Directory {
 // Fork returns a directory with the same key that goes on from here in another way.
 func (d *Directory) Fork() *Directory {
 	return &Directory{
-		t: d.t, key: d.key, signer: d.signer, leaves: slices.Clone(d.leaves), stored: slices.Clone(d.stored), Map: d.Map, Records: copied(d.Records),
-		Witness: d.Witness, Cosigned: d.Cosigned, Digits: d.Digits, Paged: d.Paged, built: d.built, tree: d.tree, Now: d.Now, seen: maps.Clone(d.seen),
+		t: d.t, key: d.key, signer: d.signer, leaves: slices.Clone(d.leaves), stored: slices.Clone(d.stored),
+		Map: d.Map, Records: copied(d.Records), Witness: d.Witness, Cosigned: d.Cosigned, Digits: d.Digits,
+		Paged: d.Paged, built: d.built, tree: d.tree, Now: d.Now, seen: maps.Clone(d.seen),
 	}
 }
 
@@ -118,7 +119,8 @@ func (d *Directory) Descriptor(url string) *answers.Descriptor {
 func (d *Directory) Read(root *sigstore.Root, log string, bodies [][]byte, checkpoint []byte) {
 	d.t.Helper()
 	d.Map = answers.MapLeaf{
-		Function: bindings.MapVersion, Root: root.Digest().Hex, Inputs: []answers.Input{{Log: log, Checkpoint: string(checkpoint)}},
+		Function: bindings.MapVersion, Root: root.Digest().Hex,
+		Inputs: []answers.Input{{Log: log, Checkpoint: string(checkpoint)}},
 	}
 	d.Map.Disclosed, _ = answers.NewPublished(nil)
 	var stored []tlog.Hash

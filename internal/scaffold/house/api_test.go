@@ -164,9 +164,10 @@ func TestRoot(t *testing.T) {
 	var rooms, files []string
 	for _, e := range entries {
 		name := e.Name()
+		within := func(f string) bool { return f == name || strings.HasPrefix(f, name+"/") }
 		switch {
 		case strings.HasPrefix(name, "."):
-		case !slices.ContainsFunc(strings.Split(string(tracked), "\n"), func(f string) bool { return f == name || strings.HasPrefix(f, name+"/") }):
+		case !slices.ContainsFunc(strings.Split(string(tracked), "\n"), within):
 		case strings.HasSuffix(name, ".go"):
 			files = append(files, name)
 		default:
@@ -185,7 +186,7 @@ func TestRoot(t *testing.T) {
 // shorter writes the new number here.
 func TestColumns(t *testing.T) {
 	const widest = 120
-	for ext, want := range map[string]int{".go": 1558, ".md": 416} {
+	for ext, want := range map[string]int{".go": 974, ".md": 416} {
 		out, err := exec.Command("git", "ls-files", "*"+ext).Output()
 		if err != nil {
 			t.Skip("not a clone: ", err)

@@ -144,7 +144,9 @@ func read(t *testing.T, file string) []byte {
 func template(t *testing.T) []byte {
 	t.Helper()
 	src := read(t, "internal/propose/binding/repopolicy.yml")
-	for old, text := range map[string]string{"<BRANCH>": "main", "<REPOSITORY>": "acme/widget", "<PROGRAM>": "example.com/x@v1", "<PUBLISH>": ""} {
+	for old, text := range map[string]string{
+		"<BRANCH>": "main", "<REPOSITORY>": "acme/widget", "<PROGRAM>": "example.com/x@v1", "<PUBLISH>": "",
+	} {
 		src = bytes.ReplaceAll(src, []byte(old), []byte(text))
 	}
 	return src
@@ -175,7 +177,19 @@ func TestWorkflows(t *testing.T) {
 // TestFlaws proves that each flaw is seen.
 func TestFlaws(t *testing.T) {
 	const commit = "11bd71901bbe5b1630ceea73d27597364c9af683"
-	good := "on: push\npermissions: {}\njobs:\n  a:\n    runs-on: ubuntu-latest\n    timeout-minutes: 5\n    permissions: {id-token: write}\n    steps:\n      - uses: actions/checkout@" + commit + " # v4.2.2\n        with: {persist-credentials: false}\n      - run: echo \"$X\"\n        env: {X: '${{ github.ref }}'}\n"
+	good := `on: push
+permissions: {}
+jobs:
+  a:
+    runs-on: ubuntu-latest
+    timeout-minutes: 5
+    permissions: {id-token: write}
+    steps:
+      - uses: actions/checkout@` + commit + ` # v4.2.2
+        with: {persist-credentials: false}
+      - run: echo "$X"
+        env: {X: '${{ github.ref }}'}
+`
 	for _, row := range []struct{ old, text, want string }{
 		{"", "", ""},
 		{"permissions: {}\n", "", "are not {}"},
@@ -191,8 +205,14 @@ func TestFlaws(t *testing.T) {
 		{"@" + commit, "@v4", "not pinned"},
 		{"@" + commit, "@" + commit[:39], "not pinned"},
 		{" # v4.2.2", "", "does not say the version"},
-		{"actions/checkout@" + commit + " # v4.2.2\n        with: {persist-credentials: false}", "acme/thing@" + commit + " # v1", "nobody looked at"},
-		{"actions/checkout@" + commit + " # v4.2.2\n        with: {persist-credentials: false}", "actions/setup-go@" + commit + " # v5", "a cache"},
+		{
+			"actions/checkout@" + commit + " # v4.2.2\n        with: {persist-credentials: false}",
+			"acme/thing@" + commit + " # v1", "nobody looked at",
+		},
+		{
+			"actions/checkout@" + commit + " # v4.2.2\n        with: {persist-credentials: false}",
+			"actions/setup-go@" + commit + " # v5", "a cache",
+		},
 		{"\n        with: {persist-credentials: false}", "", "does not say persist-credentials"},
 		{"persist-credentials: false", "persist-credentials: true", "signs and keeps credentials"},
 		{"jobs:\n", "jobs:\n  b: {uses: 'acme/ci/.github/workflows/x.yml@v1'}\n", "not pinned"},
@@ -243,8 +263,10 @@ func TestReleaseWorkflow(t *testing.T) {
 	}
 	const signs, publishes = "${{ inputs.environment || 'release' }}", "${{ inputs.publish-environment || 'publish' }}"
 	for id, want := range map[string]job{
-		"build": {"", "contents: read", ""}, "sign": {"build", "id-token: write", signs}, "draft": {"sign", "contents: write", ""},
-		"collect": {"draft", "contents: write", publishes}, "check": {"collect", "id-token: write", signs}, "publish": {"check", "contents: write", ""},
+		"build": {"", "contents: read", ""}, "sign": {"build", "id-token: write", signs},
+		"draft":   {"sign", "contents: write", ""},
+		"collect": {"draft", "contents: write", publishes}, "check": {"collect", "id-token: write", signs},
+		"publish": {"check", "contents: write", ""},
 	} {
 		if got[id] != want {
 			t.Errorf("%s: %+v, want %+v", id, got[id], want)

@@ -138,10 +138,12 @@ func (g *generator) edits(n ast.Node) []edit {
 		case g.ret[n] && n.Name == "err":
 			return one(fmt.Sprintf("mutantErr(%d, err)", g.add(start, "return err becomes return nil")))
 		case g.ret[n] && opposite[n.Name] != "":
-			return one(fmt.Sprintf("((mutantActive == %d) != %s)", g.add(start, "return "+n.Name+" becomes its opposite"), n.Name))
+			number := g.add(start, "return "+n.Name+" becomes its opposite")
+			return one(fmt.Sprintf("((mutantActive == %d) != %s)", number, n.Name))
 		}
 	case *ast.BinaryExpr:
-		if _, number := n.Y.(*ast.BasicLit); number && n.Y.(*ast.BasicLit).Kind == token.INT && (n.Op == token.ADD || n.Op == token.SUB) {
+		lit, ok := n.Y.(*ast.BasicLit)
+		if ok && lit.Kind == token.INT && (n.Op == token.ADD || n.Op == token.SUB) {
 			other := map[token.Token]string{token.ADD: "-", token.SUB: "+"}[n.Op]
 			x, y := g.part(n.X), g.part(n.Y)
 			return one(fmt.Sprintf("mutantInt(%d, %s, %s%s%s)", g.add(start, text+" becomes "+other), inner, x, other, y))

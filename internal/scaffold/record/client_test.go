@@ -160,32 +160,48 @@ func TestEdges(t *testing.T) {
 		change func(*fork)
 		want   policy.Class
 	}{
-		"as it is":                      {func(*fork) {}, policy.ClassOK},
-		"off-line, with a staple":       {func(f *fork) { staples(f); f.client.Offline = true }, policy.ClassOK},
-		"off-line, without a staple":    {func(f *fork) { f.client.Offline = true }, policy.ClassUnavailable},
-		"no log":                        {func(f *fork) { delete(f.net.hosts, f.instance.Origin()) }, policy.ClassUnavailable},
-		"no network":                    {func(f *fork) { f.net.down = true }, policy.ClassUnavailable},
-		"no repository":                 {func(f *fork) { f.git.err = errors.New("gone") }, policy.ClassUnavailable},
-		"a repository without files":    {func(f *fork) { f.git.shown = &repopolicy.Snapshot{Default: "refs/heads/main"} }, policy.ClassUnavailable},
-		"one signature file is missing": {func(f *fork) { drop(f.git.shown.Files["refs/heads/repopolicy"], 1) }, policy.ClassUnavailable},
-		"state that cannot be read":     {func(f *fork) { f.state.failed = errors.New("disk") }, policy.ClassInternal},
-		"state that takes nothing":      {func(f *fork) { f.state.deaf = true }, policy.ClassInternal},
-		"state of another world":        {func(f *fork) { f.state.files = keptBy(t, newWorld(t)) }, policy.ClassOK}, // another root's
-		"a fork of the repository":      {func(f *fork) { f.state.files = keptBy(t, w); f.git.shown = newFork(t, newWorld(t)).git.shown }, policy.ClassAlarm},
-		"malformed state":               {func(f *fork) { f.state.files = malformed(t, w) }, policy.ClassInternal},
-		"a clock after the expiry":      {func(f *fork) { f.client.Clock = clock(sigstoretest.Now.AddDate(5, 0, 0)) }, policy.ClassStale},
-		"as of a moment to come":        {func(f *fork) { f.client.AsOf = sigstoretest.Now.AddDate(0, 0, 1) }, policy.ClassUsage},
-		"a clock that is behind":        {func(f *fork) { f.client.Clock = clock(sigstoretest.Now.Add(-time.Hour)) }, policy.ClassUnavailable},
-		"another descriptor":            {func(f *fork) { f.client.Directory = newWorld(t).descriptor }, policy.ClassUnavailable},
-		"a descriptor that is none":     {func(f *fork) { f.client.Directory = []byte("{}") }, policy.ClassUsage},
-		"a demand that cannot be met":   {func(f *fork) { f.client.Require = "pinned" }, policy.ClassUnavailable},
-		"a demand that is none":         {func(f *fork) { f.client.Require = "everything" }, policy.ClassUsage},
-		"no trusted root":               {func(f *fork) { f.client.TrustedRoots = []string{"nowhere"} }, policy.ClassInvalid},
-		"a root of another instance":    {func(f *fork) { f.client.TrustedRoots = otherRoot(t) }, policy.ClassUnavailable}, // of which the directory keeps no map
+		"as it is":                   {func(*fork) {}, policy.ClassOK},
+		"off-line, with a staple":    {func(f *fork) { staples(f); f.client.Offline = true }, policy.ClassOK},
+		"off-line, without a staple": {func(f *fork) { f.client.Offline = true }, policy.ClassUnavailable},
+		"no log":                     {func(f *fork) { delete(f.net.hosts, f.instance.Origin()) }, policy.ClassUnavailable},
+		"no network":                 {func(f *fork) { f.net.down = true }, policy.ClassUnavailable},
+		"no repository":              {func(f *fork) { f.git.err = errors.New("gone") }, policy.ClassUnavailable},
+		"a repository without files": {
+			func(f *fork) { f.git.shown = &repopolicy.Snapshot{Default: "refs/heads/main"} }, policy.ClassUnavailable,
+		},
+		"one signature file is missing": {
+			func(f *fork) { drop(f.git.shown.Files["refs/heads/repopolicy"], 1) }, policy.ClassUnavailable,
+		},
+		"state that cannot be read": {func(f *fork) { f.state.failed = errors.New("disk") }, policy.ClassInternal},
+		"state that takes nothing":  {func(f *fork) { f.state.deaf = true }, policy.ClassInternal},
+		// another root's
+		"state of another world": {func(f *fork) { f.state.files = keptBy(t, newWorld(t)) }, policy.ClassOK},
+		"a fork of the repository": {
+			func(f *fork) { f.state.files = keptBy(t, w); f.git.shown = newFork(t, newWorld(t)).git.shown }, policy.ClassAlarm,
+		},
+		"malformed state": {func(f *fork) { f.state.files = malformed(t, w) }, policy.ClassInternal},
+		"a clock after the expiry": {
+			func(f *fork) { f.client.Clock = clock(sigstoretest.Now.AddDate(5, 0, 0)) }, policy.ClassStale,
+		},
+		"as of a moment to come": {func(f *fork) { f.client.AsOf = sigstoretest.Now.AddDate(0, 0, 1) }, policy.ClassUsage},
+		"a clock that is behind": {
+			func(f *fork) { f.client.Clock = clock(sigstoretest.Now.Add(-time.Hour)) }, policy.ClassUnavailable,
+		},
+		"another descriptor": {
+			func(f *fork) { f.client.Directory = newWorld(t).descriptor }, policy.ClassUnavailable,
+		},
+		"a descriptor that is none":   {func(f *fork) { f.client.Directory = []byte("{}") }, policy.ClassUsage},
+		"a demand that cannot be met": {func(f *fork) { f.client.Require = "pinned" }, policy.ClassUnavailable},
+		"a demand that is none":       {func(f *fork) { f.client.Require = "everything" }, policy.ClassUsage},
+		"no trusted root":             {func(f *fork) { f.client.TrustedRoots = []string{"nowhere"} }, policy.ClassInvalid},
+		// of which the directory keeps no map
+		"a root of another instance": {func(f *fork) { f.client.TrustedRoots = otherRoot(t) }, policy.ClassUnavailable},
 		"another content": {func(f *fork) {
 			check(t, os.WriteFile(filepath.Join(f.dir, "widget_1.2.3_amd64.tar.gz"), []byte("x"), 0o600))
 		}, policy.ClassDeny},
-		"no evidence": {func(f *fork) { check(t, os.Remove(filepath.Join(f.dir, "SHA256SUMS.sigstore.json"))) }, policy.ClassDeny},
+		"no evidence": {
+			func(f *fork) { check(t, os.Remove(filepath.Join(f.dir, "SHA256SUMS.sigstore.json"))) }, policy.ClassDeny,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := newFork(t, w)

@@ -117,7 +117,8 @@ func (l *log) entry(r Request, b body, at time.Time) *protorekor.TransparencyLog
 	l.t.Helper()
 	index := l.append(b.json)
 	e := &protorekor.TransparencyLogEntry{
-		LogIndex: index, LogId: &protocommon.LogId{KeyId: l.id}, KindVersion: &protorekor.KindVersion{Kind: b.kind, Version: b.version}, CanonicalizedBody: b.json,
+		LogIndex: index, LogId: &protocommon.LogId{KeyId: l.id},
+		KindVersion: &protorekor.KindVersion{Kind: b.kind, Version: b.version}, CanonicalizedBody: b.json,
 	}
 	if !l.v2 {
 		e.LogIndex += shardOffset

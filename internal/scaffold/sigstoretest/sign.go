@@ -111,7 +111,9 @@ func (i *Instance) Sign(r Request) []byte {
 		c := &protocommon.X509Certificate{RawBytes: s.der}
 		vm.Content = &protobundle.VerificationMaterial_Certificate{Certificate: c}
 		if old {
-			vm.Content = &protobundle.VerificationMaterial_X509CertificateChain{X509CertificateChain: &protocommon.X509CertificateChain{Certificates: []*protocommon.X509Certificate{c}}}
+			vm.Content = &protobundle.VerificationMaterial_X509CertificateChain{
+				X509CertificateChain: &protocommon.X509CertificateChain{Certificates: []*protocommon.X509Certificate{c}},
+			}
 		}
 	}
 	if r.Statement != nil {
@@ -265,8 +267,9 @@ func Workflow(tag string) Request {
 	return Request{
 		SAN: san, Issuer: "https://token.actions.githubusercontent.com",
 		Extensions: map[int]string{
-			2: "push", 3: sha, 4: "release", 5: "acme/widget", 6: ref, 9: san, 10: sha, 11: "github-hosted", 12: repo, 13: sha, 14: ref,
-			15: "1001", 16: "https://github.com/acme", 17: "2002", 18: san, 19: sha, 20: "push", 21: repo + "/actions/runs/1/attempts/1", 22: "public", 23: "release",
+			2: "push", 3: sha, 4: "release", 5: "acme/widget", 6: ref, 9: san, 10: sha, 11: "github-hosted", 12: repo,
+			13: sha, 14: ref, 15: "1001", 16: "https://github.com/acme", 17: "2002", 18: san, 19: sha,
+			20: "push", 21: repo + "/actions/runs/1/attempts/1", 22: "public", 23: "release",
 		},
 	}
 }

@@ -90,7 +90,8 @@ func NewWith(t testing.TB, a Authority) *Instance {
 		SerialNumber: big.NewInt(
 			2,
 		), Subject: pkix.Name{CommonName: "tsa"}, NotBefore: Now.AddDate(-3, 0, 0), NotAfter: Now.AddDate(7, 0, 0),
-		KeyUsage: x509.KeyUsageDigitalSignature, ExtraExtensions: []pkix.Extension{{Id: asn1.ObjectIdentifier{2, 5, 29, 37}, Critical: true, Value: eku}},
+		KeyUsage:        x509.KeyUsageDigitalSignature,
+		ExtraExtensions: []pkix.Extension{{Id: asn1.ObjectIdentifier{2, 5, 29, 37}, Critical: true, Value: eku}},
 	}, i.root, i.tsaKey.Public(), i.rootKey)
 	i.v1 = newLog(t, "rekor.example", false)
 	i.v2 = newLog(t, "log2026-1.rekor.example", true)

@@ -195,7 +195,9 @@ func (w *world) everywhere(path, want string) {
 	snapshot, err := oci.Open(w.t.Context(), layout, oci.Options{})
 	check(w.t, err)
 	defer snapshot.Close()
-	for name, s := range map[string]tuf.Source{"HTTP": tuf.HTTP(client, targets), "OCI": snapshot, "memory": w.files().Source()} {
+	for name, s := range map[string]tuf.Source{
+		"HTTP": tuf.HTTP(client, targets), "OCI": snapshot, "memory": w.files().Source(),
+	} {
 		if got, err := w.read(s, path); err != nil || got != want {
 			w.t.Errorf("%s: %q %v", name, got, err)
 		}
@@ -255,9 +257,8 @@ func TestLife(t *testing.T) {
 	if err := w.publish(); !errors.As(err, &short) || short.Roles[0].Role != Root || short.Roles[0].Need != 1 {
 		t.Fatalf("a root without a quorum of the one before: %v", err)
 	}
-	if err := w.do(now, func(r *Repository) error { _, err := r.Sign(t.Context(), newPerson(t, "ecdsa").signer); return err }); !errors.Is(
-		err, ErrNotWanted,
-	) {
+	err := w.do(now, func(r *Repository) error { _, err := r.Sign(t.Context(), newPerson(t, "ecdsa").signer); return err })
+	if !errors.Is(err, ErrNotWanted) {
 		t.Errorf("a stranger: %v", err)
 	}
 	w.sign(w.carol)
@@ -410,7 +411,9 @@ func TestRefused(t *testing.T) {
 	if _, err := PublicKey("key"); err == nil {
 		t.Error("a key that is text")
 	}
-	for _, id := range [][2]string{{"", "https://a.example"}, {"a", ""}, {"a\n", "https://a.example"}, {"a", "a.example"}} {
+	for _, id := range [][2]string{
+		{"", "https://a.example"}, {"a", ""}, {"a\n", "https://a.example"}, {"a", "a.example"},
+	} {
 		if _, err := Identity(id[0], id[1]); err == nil {
 			t.Errorf("%q", id)
 		}

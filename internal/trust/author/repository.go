@@ -166,7 +166,8 @@ func (r *Repository) loadTree() (err error) {
 	}
 	r.published.timestamp = r.timestamp.Signed.Version
 	r.published.snapshot = r.timestamp.Signed.Meta["snapshot.json"].Version
-	if r.snapshot, err = parse[metadata.SnapshotType](r.path(treeDir, versioned(r.published.snapshot, Snapshot))); err != nil {
+	r.snapshot, err = parse[metadata.SnapshotType](r.path(treeDir, versioned(r.published.snapshot, Snapshot)))
+	if err != nil {
 		return err
 	}
 	for name, m := range r.snapshot.Signed.Meta {

@@ -24,7 +24,8 @@ func TestNotCertifiedInVain(t *testing.T) {
 		may  []Key
 		asks bool
 	}{
-		"wanted": {[]Key{alice}, true}, "one of two": {[]Key{bob, alice}, true}, "another": {[]Key{bob}, false}, "nobody": {nil, false},
+		"wanted": {[]Key{alice}, true}, "one of two": {[]Key{bob, alice}, true}, "another": {[]Key{bob}, false},
+		"nobody": {nil, false},
 	} {
 		asked := false
 		s := &IdentitySigner{

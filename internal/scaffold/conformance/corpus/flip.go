@@ -256,7 +256,8 @@ func (j *flipJob) judge(i, bit int) (*release.Result, error) {
 
 // same reports whether two results establish the same facts.
 func same(a, b *release.Result) bool {
-	return reflect.DeepEqual(covered(a.Evidence.Verified), covered(b.Evidence.Verified)) && a.Evidence.Signer == b.Evidence.Signer &&
+	return reflect.DeepEqual(covered(a.Evidence.Verified), covered(b.Evidence.Verified)) &&
+		a.Evidence.Signer == b.Evidence.Signer &&
 		reflect.DeepEqual(a.Decision, b.Decision) &&
 		a.Evidence.Predicate == b.Evidence.Predicate
 }

@@ -101,7 +101,8 @@ func TestTokenRegions(t *testing.T) {
 	))))
 	kinds := (&leaf{kind: "x.signedTimestamp", value: token}).regions()
 	for text, want := range map[string]string{
-		"i": "time stamp", "v": "signed attributes", "s": "signature", "\xa0\x00": "empty list of certificates", "\x31\x03": "header of an attribute's values",
+		"i": "time stamp", "v": "signed attributes", "s": "signature", "\xa0\x00": "empty list of certificates",
+		"\x31\x03": "header of an attribute's values",
 	} {
 		if got := kinds[strings.LastIndex(string(token), text)]; got != "x.signedTimestamp: "+want {
 			t.Errorf("%q is %q", text, got)

@@ -138,7 +138,10 @@ func (o *originals) beside(original string) {
 	for _, f := range []struct {
 		path string
 		data []byte
-	}{{here.Path, data}, {here.Path + filepath.Ext(strings.TrimSuffix(original, ".attestation")) + ".attestation", evidence}} {
+	}{
+		{here.Path, data},
+		{here.Path + filepath.Ext(strings.TrimSuffix(original, ".attestation")) + ".attestation", evidence},
+	} {
 		if err := os.WriteFile(f.path, f.data, 0o600); err != nil {
 			o.t.check(false, o.tc.ID, "%s", err)
 			return
@@ -166,8 +169,15 @@ func (o *originals) wrapped() error {
 	other := `{"mediaType":"application/vnd.dev.sigstore.bundle.v0.3+json","verificationMaterial":{}}`
 	for name, text := range map[string]string{
 		"bundles.jsonl": other + "\n" + line.String() + "\n",
-		"github.json":   fmt.Sprintf(`{"attestations":[{"bundle":%s,"repository_id":1},{"bundle":%s,"bundle_url":"https://example.com"}]}`, other, line.String()),
-		"npm.json":      fmt.Sprintf(`{"attestations":[{"predicateType":"https://github.com/npm/attestation/tree/main/specs/publish/v0.1","bundle":%s},{"predicateType":"https://slsa.dev/provenance/v1","bundle":%s}]}`, other, line.String()),
+		"github.json": fmt.Sprintf(
+			`{"attestations":[{"bundle":%s,"repository_id":1},{"bundle":%s,"bundle_url":"https://example.com"}]}`, other,
+			line.String(),
+		),
+		"npm.json": fmt.Sprintf(
+			`{"attestations":[{"predicateType":"https://github.com/npm/attestation/tree/main/specs/publish/v0.1",`+
+				`"bundle":%s},{"predicateType":"https://slsa.dev/provenance/v1","bundle":%s}]}`,
+			other, line.String(),
+		),
 	} {
 		path := filepath.Join(o.dir, name)
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
@@ -214,7 +224,8 @@ func (o *originals) unlogged(path string) error {
 		return nil
 	}
 	id := r.Evidence.Signer
-	if q.policy, err = (policy.FlagIdentity{Identity: id.Value, Issuer: id.Issuer, SetOnly: true, Unlogged: true}).Trusted(); err != nil {
+	q.policy, err = (policy.FlagIdentity{Identity: id.Value, Issuer: id.Issuer, SetOnly: true, Unlogged: true}).Trusted()
+	if err != nil {
 		return err
 	}
 	r = q.result()
@@ -253,7 +264,8 @@ func (o *originals) image(path string) error {
 		"oci-layout": []byte(`{"imageLayoutVersion":"1.0.0"}`),
 		"index.json": fmt.Appendf(
 			nil,
-			`{"schemaVersion":2,"manifests":[{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"sha256:%x","size":%d}]}`,
+			`{"schemaVersion":2,"manifests":[{"mediaType":"application/vnd.oci.image.manifest.v1+json",`+
+				`"digest":"sha256:%x","size":%d}]}`,
 			sha256.Sum256(m), len(m),
 		),
 	}
@@ -369,7 +381,9 @@ func (o *originals) commit(path string) error {
 	if err != nil {
 		return err
 	}
-	for name, text := range map[string]string{"HEAD": "ref: refs/heads/main\n", "refs/heads/main": string(id) + "\n", "refs/notes/commits": string(notes) + "\n"} {
+	for name, text := range map[string]string{
+		"HEAD": "ref: refs/heads/main\n", "refs/heads/main": string(id) + "\n", "refs/notes/commits": string(notes) + "\n",
+	} {
 		file := filepath.Join(repo, filepath.FromSlash(name))
 		if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
 			return err

@@ -220,7 +220,8 @@ func (p *placedRule) sayable(tr *translation, n *neutral, r releaser) error {
 		if why := alone.check(); why == nil {
 			good = append(good, t)
 		} else {
-			tr.leaveOut(n.ID+": "+r.String()+" on "+t, why, func(id policy.Identity) bool { return r.matches(id) && id.Trigger() == t })
+			left := func(id policy.Identity) bool { return r.matches(id) && id.Trigger() == t }
+			tr.leaveOut(n.ID+": "+r.String()+" on "+t, why, left)
 		}
 	}
 	if len(good) == 0 {

@@ -68,7 +68,8 @@ func TestTranslate(t *testing.T) {
 	tc.Certificate.FulcioExtensions = map[string]struct{ Value string }{}
 	for n, v := range map[string]string{
 		"8": "https://token.actions.githubusercontent.com", "9": tc.Certificate.SAN, "12": "https://github.com/acme/widget",
-		"14": "refs/tags/v1", "18": "https://github.com/acme/widget/.github/workflows/release.yml@refs/tags/v1", "20": "push", "11": "github-hosted",
+		"14": "refs/tags/v1", "18": "https://github.com/acme/widget/.github/workflows/release.yml@refs/tags/v1", "20": "push",
+		"11": "github-hosted",
 	} {
 		tc.Certificate.FulcioExtensions["1.3.6.1.4.1.57264.1."+n] = struct{ Value string }{v}
 	}
@@ -85,7 +86,10 @@ func TestTranslate(t *testing.T) {
 	if len(tr.files) != 1 || len(tr.cannot) != 1 {
 		t.Fatalf("%d files, %d refusals", len(tr.files), len(tr.cannot))
 	}
-	for _, want := range []string{`caller    = ".github/workflows/release.yml"`, `signer-ref = "refs/tags/v4"`, `workflow  = "https://github.com/acme/ci/.github/workflows/build.yml"`} {
+	for _, want := range []string{
+		`caller    = ".github/workflows/release.yml"`, `signer-ref = "refs/tags/v4"`,
+		`workflow  = "https://github.com/acme/ci/.github/workflows/build.yml"`,
+	} {
 		if !strings.Contains(tr.files[0].text, want) {
 			t.Errorf("no %s in\n%s", want, tr.files[0].text)
 		}
@@ -114,10 +118,16 @@ func TestTranslateLeavesOut(t *testing.T) {
 		cannot int
 	}{
 		{"pattern of the ref", releaser{Issuer: gha, SANGlob: strings.TrimSuffix(san, "1") + "*"}, 1, 0},
-		{"a trigger that can never release", releaser{Issuer: gha, SAN: san, Triggers: []string{"push", "pull_request"}}, 1, 1},
+		{
+			"a trigger that can never release", releaser{Issuer: gha, SAN: san, Triggers: []string{"push", "pull_request"}}, 1,
+			1,
+		},
 		{"only such triggers", releaser{Issuer: gha, SAN: san, Triggers: []string{"pull_request"}}, 0, 2},
 		{"a pattern of people", releaser{Issuer: "https://accounts.google.com", SANGlob: "*@example.com"}, 0, 1},
-		{"a person's trigger", releaser{Issuer: "https://accounts.google.com", SAN: "a@example.com", Triggers: []string{"push"}}, 0, 1},
+		{
+			"a person's trigger",
+			releaser{Issuer: "https://accounts.google.com", SAN: "a@example.com", Triggers: []string{"push"}}, 0, 1,
+		},
 		{"a person", releaser{Issuer: "https://accounts.google.com", SAN: "a@example.com"}, 1, 0},
 		{"an unknown version", releaser{Issuer: "https://accounts.google.com", SAN: "a@example.com", Versions: "1.*"}, 0, 1},
 	} {

@@ -185,7 +185,8 @@ func TestFakeTime(t *testing.T) {
 	now := tuftest.Now
 	for in, want := range map[string]time.Time{
 		"": now, "+18d": now.AddDate(0, 0, 18), "-3600": now.Add(-time.Hour), "+1.5m": now.Add(90 * time.Second),
-		"2025-02-09 09:17:23+00:00": time.Date(2025, 2, 9, 9, 17, 23, 0, time.UTC), "@2025-02-09 09:17:23": time.Date(2025, 2, 9, 9, 17, 23, 0, time.UTC),
+		"2025-02-09 09:17:23+00:00": time.Date(2025, 2, 9, 9, 17, 23, 0, time.UTC),
+		"@2025-02-09 09:17:23":      time.Date(2025, 2, 9, 9, 17, 23, 0, time.UTC),
 	} {
 		if got, err := fakeTime(in, now); err != nil || !got.Equal(want) {
 			t.Errorf("%q: %s, %v", in, got, err)
