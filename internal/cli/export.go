@@ -69,7 +69,8 @@ whose digest the reference names. --from of other commands reads it there.`,
 	f.Var(&o.artifact, "artifact", "for this file")
 	f.BoolVar(&o.strict, "strict", false, "write nothing where the target cannot check all that a rule says")
 	o.oci.Kind = "REFERENCE"
-	f.Var(&o.oci, "oci", "copy the policy that -R finds there: oci:REGISTRY/NAME or oci-layout:DIR, with :TAG or @DIGEST of an image")
+	f.Var(&o.oci, "oci", "copy the policy that -R finds there: oci:REGISTRY/NAME or oci-layout:DIR, "+
+		"with :TAG or @DIGEST of an image")
 	o.Flags(cmd)
 	o.SourceFlags(cmd)
 	refuseTUF(f)

@@ -338,7 +338,9 @@ func (s *survey) add(r Rule, c *candidate, pubs []publication, o Options) {
 
 // naming returns the file after which a rule is called: what is called, unless several call it.
 func (s *survey) naming(c *candidate) string {
-	shared := slices.ContainsFunc(s.candidates, func(o *candidate) bool { return o.file == c.file && o.caller != c.caller })
+	shared := slices.ContainsFunc(s.candidates, func(o *candidate) bool {
+		return o.file == c.file && o.caller != c.caller
+	})
 	if c.foreign.Ref != "" || shared {
 		return c.caller
 	}

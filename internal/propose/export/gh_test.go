@@ -352,8 +352,12 @@ func TestGHNeverWider(t *testing.T) {
 			if tag := id.Tag(); tag != "" {
 				claims.Tags = []string{tag}
 			}
-			d := trusted.Decide(policy.Request{Names: []string{name}, Now: now(), Digests: []policy.Digest{{Alg: "sha256", Hex: strings.Repeat("0a", 32)}}},
-				claims.Verified(policy.Verification{Times: []time.Time{now().Add(-time.Hour)}, Logged: logged, Proven: logged && proven}))
+			d := trusted.Decide(policy.Request{
+				Names: []string{name}, Now: now(),
+				Digests: []policy.Digest{{Alg: "sha256", Hex: strings.Repeat("0a", 32)}},
+			}, claims.Verified(policy.Verification{
+				Times: []time.Time{now().Add(-time.Hour)}, Logged: logged, Proven: logged && proven,
+			}))
 
 			checkpoint, stamps := map[string]any{
 				"checkpoint": map[string]any{"envelope": "x"},

@@ -104,7 +104,8 @@ func (e *exporter) verifyMD() {
 		"Sigstore's public log, so that nobody has to be asked for a key first:\n\n```sh\n" +
 		"repopolicy verify " + repo.String() + "/releases/tag/" + tag + "\n" +
 		"repopolicy verify -R " + repo.String() + " --tag " + tag + " FILE\n```\n\n" +
-		"The exit code is 0 if every file is allowed. `repopolicy explain`, with the same arguments, says why one is not.\n\n" +
+		"The exit code is 0 if every file is allowed. `repopolicy explain`, with the same arguments, says " +
+		"why one is not.\n\n" +
 		fmt.Sprintf("Version %d of the policy, which is valid until %s, allows:\n\n", e.file.Version,
 			e.file.Expires.Format(time.DateOnly)) +
 		"| files | of tags | signed by |\n|---|---|---|\n" + strings.Join(e.page, "\n") + "\n\n" +
