@@ -60,54 +60,160 @@ environment = "release"
 		open  []string // fields left open
 		note  string
 	}{
-		"may sign":                       {text: strictRule, id: tag(nil), facts: facts, stage: StageSign, want: Allowed},
-		"may publish":                    {text: strictRule, id: tag(nil), facts: facts, stage: StagePublish, want: Allowed},
-		"actor not listed":               {text: strictRule, id: tag(nil), facts: RunFacts{"mallory", "true"}, stage: StageSign, want: RuleMismatch, codes: []string{"actor-differs"}},
-		"actor in another case":          {text: strictRule, id: tag(nil), facts: RunFacts{"Alice", "true"}, stage: StageSign, want: RuleMismatch, codes: []string{"actor-differs"}},
-		"no actor":                       {text: strictRule, id: tag(nil), facts: RunFacts{"", "true"}, stage: StageSign, want: RuleMismatch, codes: []string{"actor-missing"}},
-		"ref not protected":              {text: strictRule, id: tag(nil), facts: RunFacts{"alice", "false"}, stage: StageSign, want: RuleMismatch, codes: []string{"ref-protected-differs"}},
-		"protection not known":           {text: strictRule, id: tag(nil), facts: RunFacts{"alice", ""}, stage: StagePreflight, want: RuleMismatch, codes: []string{"ref-protected-missing"}},
-		"facts not compared without":     {text: decideRule, id: tag(nil), stage: StageSign, want: Allowed},
-		"no environment":                 {text: decideRule, id: tag(func(id *Identity) { id.DeploymentEnvironment = "" }), stage: StageSign, want: RuleMismatch, codes: []string{"environment-missing"}},
-		"no environment yet":             {text: decideRule, id: tag(func(id *Identity) { id.DeploymentEnvironment = "" }), stage: StagePreflight, want: Allowed, open: []string{"environment"}},
-		"another runner yet":             {text: decideRule, id: tag(func(id *Identity) { id.RunnerEnvironment = "self-hosted" }), stage: StagePreflight, want: Allowed, open: []string{"runner"}},
-		"no artifact":                    {text: decideRule, id: tag(nil), stage: StageSign, req: func(r *Request) { r.Names = nil }, want: RuleMismatch, codes: []string{"artifact-missing"}},
-		"no artifact yet":                {text: decideRule, id: tag(nil), stage: StagePreflight, req: func(r *Request) { r.Names = nil }, want: Allowed, open: []string{"artifact"}},
-		"artifact not listed":            {text: decideRule, id: tag(nil), stage: StagePreflight, req: func(r *Request) { r.Names = []string{"gadget"} }, want: RuleMismatch, codes: []string{"artifact-differs"}},
-		"a pull request":                 {text: decideRule, id: tag(func(id *Identity) { id.BuildTrigger = "pull_request_target" }), stage: StagePreflight, want: RuleMismatch, codes: []string{"trigger-forbidden"}},
-		"a branch":                       {text: decideRule, id: workflowIdentity("refs/heads/main"), stage: StageSign, want: RuleMismatch, codes: []string{"ref-differs", "tag-missing"}},
-		"another repository":             {text: decideRule, id: tag(func(id *Identity) { id.SourceRepositoryURI = "https://github.com/acme/fork" }), stage: StageSign, want: RuleMismatch, codes: []string{"repository-differs"}},
-		"a repository made anew":         {text: decideRule, id: tag(func(id *Identity) { id.SourceRepositoryID = "1002" }), stage: StageSign, want: RuleMismatch, codes: []string{"repository-id-differs"}},
-		"another tag":                    {text: decideRule, id: tag(nil), stage: StageSign, req: func(r *Request) { r.Tag = "v2" }, want: TagMismatch},
-		"another commit":                 {text: decideRule, id: tag(nil), stage: StageSign, req: func(r *Request) { r.Commit = strings.Repeat("2", 40) }, want: RuleMismatch, codes: []string{"commit-differs"}},
-		"expired this second":            {text: decideRule, id: tag(nil), stage: StageSign, req: func(r *Request) { r.Now = time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC) }, want: PolicyExpired},
-		"its last second":                {text: decideRule, id: tag(nil), stage: StageSign, req: func(r *Request) { r.Now = time.Date(2026, 12, 31, 23, 59, 59, 0, time.UTC) }, want: Allowed},
-		"expired in preflight":           {text: decideRule, id: tag(nil), stage: StagePreflight, req: func(r *Request) { r.Now = time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC) }, want: PolicyExpired},
-		"rule retired":                   {text: decideRule + "until = 2026-06-01T12:00:00Z\n", id: tag(nil), stage: StageSign, want: RuleMismatch, codes: []string{"time-differs"}},
-		"rule revoked":                   {text: decideRule + "[[revoked]]\nrule = \"binaries\"\n", id: tag(nil), stage: StageSign, want: RevokedSigner},
-		"rule revoked from tomorrow":     {text: decideRule + "[[revoked]]\nrule = \"binaries\"\ncompromised-since = 2026-06-02T00:00:00Z\n", id: tag(nil), stage: StageSign, want: Allowed},
-		"tag yanked":                     {text: decideRule + "[[yanked]]\ntag = \"v1\"\n", id: tag(nil), stage: StageSign, want: YankedRelease},
-		"a digest yanked, none known":    {text: decideRule + "[[yanked]]\ndigest = \"sha512:" + strings.Repeat("0", 128) + "\"\n", id: tag(nil), stage: StageSign, want: Allowed},
-		"a digest yanked, another known": {text: decideRule + "[[yanked]]\ndigest = \"sha512:" + strings.Repeat("0", 128) + "\"\n", id: tag(nil), stage: StageSign, req: func(r *Request) { r.Digests = []Digest{{"sha256", strings.Repeat("0", 64)}} }, want: YankUnknown},
-		"approvals later":                {text: decideRule + "[release.approvals]\nthreshold = 1\nfrom = \"maintainers\"\n", id: tag(nil), stage: StageSign, want: Allowed, note: "approvals-later"},
-		"approvals now":                  {text: decideRule + "[release.approvals]\nthreshold = 1\nfrom = \"maintainers\"\n", id: tag(nil), stage: StagePublish, want: RuleMismatch, codes: []string{"approvals-missing"}},
-		"approvals yet":                  {text: decideRule + "[release.approvals]\nthreshold = 1\nfrom = \"maintainers\"\n", id: tag(nil), stage: StagePreflight, want: Allowed, open: []string{"approvals"}, note: "approvals-later"},
-		"no rules":                       {id: tag(nil), stage: StageSign, want: NoRules},
-		"shared builder":                 {text: foreign, id: tag(called("acme/ci", "refs/tags/v4")), stage: StageSign, want: Allowed},
-		"shared builder, moved":          {text: foreign, id: tag(called("acme/ci", "refs/heads/main")), stage: StageSign, want: RuleMismatch, codes: []string{"signer-workflow-differs"}},
-		"shared builder not entered":     {text: foreign, id: tag(nil), stage: StageSign, want: RuleMismatch, codes: []string{"signer-workflow-differs"}},
-		"shared builder not entered yet": {text: foreign, id: tag(nil), stage: StagePreflight, want: Allowed, open: []string{"signer-workflow"}},
-		"another builder, early":         {text: foreign, id: tag(called("mallory/ci", "refs/tags/v4")), stage: StagePreflight, want: RuleMismatch, codes: []string{"signer-workflow-differs"}},
+		"may sign":    {text: strictRule, id: tag(nil), facts: facts, stage: StageSign, want: Allowed},
+		"may publish": {text: strictRule, id: tag(nil), facts: facts, stage: StagePublish, want: Allowed},
+		"actor not listed": {
+			text: strictRule, id: tag(nil), facts: RunFacts{"mallory", "true"}, stage: StageSign, want: RuleMismatch,
+			codes: []string{"actor-differs"},
+		},
+		"actor in another case": {
+			text: strictRule, id: tag(nil), facts: RunFacts{"Alice", "true"}, stage: StageSign, want: RuleMismatch,
+			codes: []string{"actor-differs"},
+		},
+		"no actor": {
+			text: strictRule, id: tag(nil), facts: RunFacts{"", "true"}, stage: StageSign, want: RuleMismatch,
+			codes: []string{"actor-missing"},
+		},
+		"ref not protected": {
+			text: strictRule, id: tag(nil), facts: RunFacts{"alice", "false"}, stage: StageSign, want: RuleMismatch,
+			codes: []string{"ref-protected-differs"},
+		},
+		"protection not known": {
+			text: strictRule, id: tag(nil), facts: RunFacts{"alice", ""}, stage: StagePreflight, want: RuleMismatch,
+			codes: []string{"ref-protected-missing"},
+		},
+		"facts not compared without": {text: decideRule, id: tag(nil), stage: StageSign, want: Allowed},
+		"no environment": {
+			text: decideRule, id: tag(func(id *Identity) { id.DeploymentEnvironment = "" }), stage: StageSign,
+			want: RuleMismatch, codes: []string{"environment-missing"},
+		},
+		"no environment yet": {
+			text: decideRule, id: tag(func(id *Identity) { id.DeploymentEnvironment = "" }), stage: StagePreflight,
+			want: Allowed, open: []string{"environment"},
+		},
+		"another runner yet": {
+			text: decideRule, id: tag(func(id *Identity) { id.RunnerEnvironment = "self-hosted" }),
+			stage: StagePreflight, want: Allowed, open: []string{"runner"},
+		},
+		"no artifact": {
+			text: decideRule, id: tag(nil), stage: StageSign, req: func(r *Request) { r.Names = nil },
+			want: RuleMismatch, codes: []string{"artifact-missing"},
+		},
+		"no artifact yet": {
+			text: decideRule, id: tag(nil), stage: StagePreflight, req: func(r *Request) { r.Names = nil },
+			want: Allowed, open: []string{"artifact"},
+		},
+		"artifact not listed": {
+			text: decideRule, id: tag(nil), stage: StagePreflight,
+			req: func(r *Request) { r.Names = []string{"gadget"} }, want: RuleMismatch,
+			codes: []string{"artifact-differs"},
+		},
+		"a pull request": {
+			text: decideRule, id: tag(func(id *Identity) { id.BuildTrigger = "pull_request_target" }),
+			stage: StagePreflight, want: RuleMismatch, codes: []string{"trigger-forbidden"},
+		},
+		"a branch": {
+			text: decideRule, id: workflowIdentity("refs/heads/main"), stage: StageSign, want: RuleMismatch,
+			codes: []string{"ref-differs", "tag-missing"},
+		},
+		"another repository": {
+			text: decideRule, id: tag(func(id *Identity) { id.SourceRepositoryURI = "https://github.com/acme/fork" }),
+			stage: StageSign, want: RuleMismatch, codes: []string{"repository-differs"},
+		},
+		"a repository made anew": {
+			text: decideRule, id: tag(func(id *Identity) { id.SourceRepositoryID = "1002" }), stage: StageSign,
+			want: RuleMismatch, codes: []string{"repository-id-differs"},
+		},
+		"another tag": {
+			text: decideRule, id: tag(nil), stage: StageSign, req: func(r *Request) { r.Tag = "v2" },
+			want: TagMismatch,
+		},
+		"another commit": {
+			text: decideRule, id: tag(nil), stage: StageSign,
+			req: func(r *Request) { r.Commit = strings.Repeat("2", 40) }, want: RuleMismatch,
+			codes: []string{"commit-differs"},
+		},
+		"expired this second": {
+			text: decideRule, id: tag(nil), stage: StageSign,
+			req: func(r *Request) { r.Now = time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC) }, want: PolicyExpired,
+		},
+		"its last second": {
+			text: decideRule, id: tag(nil), stage: StageSign,
+			req: func(r *Request) { r.Now = time.Date(2026, 12, 31, 23, 59, 59, 0, time.UTC) }, want: Allowed,
+		},
+		"expired in preflight": {
+			text: decideRule, id: tag(nil), stage: StagePreflight,
+			req: func(r *Request) { r.Now = time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC) }, want: PolicyExpired,
+		},
+		"rule retired": {
+			text: decideRule + "until = 2026-06-01T12:00:00Z\n", id: tag(nil), stage: StageSign, want: RuleMismatch,
+			codes: []string{"time-differs"},
+		},
+		"rule revoked": {
+			text: decideRule + "[[revoked]]\nrule = \"binaries\"\n", id: tag(nil), stage: StageSign,
+			want: RevokedSigner,
+		},
+		"rule revoked from tomorrow": {
+			text: decideRule + "[[revoked]]\nrule = \"binaries\"\ncompromised-since = 2026-06-02T00:00:00Z\n",
+			id:   tag(nil), stage: StageSign, want: Allowed,
+		},
+		"tag yanked": {
+			text: decideRule + "[[yanked]]\ntag = \"v1\"\n", id: tag(nil), stage: StageSign, want: YankedRelease,
+		},
+		"a digest yanked, none known": {
+			text: decideRule + "[[yanked]]\ndigest = \"sha512:" + strings.Repeat("0", 128) + "\"\n", id: tag(nil),
+			stage: StageSign, want: Allowed,
+		},
+		"a digest yanked, another known": {
+			text: decideRule + "[[yanked]]\ndigest = \"sha512:" + strings.Repeat("0", 128) + "\"\n", id: tag(nil),
+			stage: StageSign, req: func(r *Request) { r.Digests = []Digest{{"sha256", strings.Repeat("0", 64)}} },
+			want: YankUnknown,
+		},
+		"approvals later": {
+			text: decideRule + "[release.approvals]\nthreshold = 1\nfrom = \"maintainers\"\n", id: tag(nil),
+			stage: StageSign, want: Allowed, note: "approvals-later",
+		},
+		"approvals now": {
+			text: decideRule + "[release.approvals]\nthreshold = 1\nfrom = \"maintainers\"\n", id: tag(nil),
+			stage: StagePublish, want: RuleMismatch, codes: []string{"approvals-missing"},
+		},
+		"approvals yet": {
+			text: decideRule + "[release.approvals]\nthreshold = 1\nfrom = \"maintainers\"\n", id: tag(nil),
+			stage: StagePreflight, want: Allowed, open: []string{"approvals"}, note: "approvals-later",
+		},
+		"no rules": {id: tag(nil), stage: StageSign, want: NoRules},
+		"shared builder": {
+			text: foreign, id: tag(called("acme/ci", "refs/tags/v4")), stage: StageSign, want: Allowed,
+		},
+		"shared builder, moved": {
+			text: foreign, id: tag(called("acme/ci", "refs/heads/main")), stage: StageSign, want: RuleMismatch,
+			codes: []string{"signer-workflow-differs"},
+		},
+		"shared builder not entered": {
+			text: foreign, id: tag(nil), stage: StageSign, want: RuleMismatch,
+			codes: []string{"signer-workflow-differs"},
+		},
+		"shared builder not entered yet": {
+			text: foreign, id: tag(nil), stage: StagePreflight, want: Allowed, open: []string{"signer-workflow"},
+		},
+		"another builder, early": {
+			text: foreign, id: tag(called("mallory/ci", "refs/tags/v4")), stage: StagePreflight, want: RuleMismatch,
+			codes: []string{"signer-workflow-differs"},
+		},
 		"foreign caller": {text: foreign, id: tag(func(id *Identity) {
 			called("acme/ci", "refs/tags/v4")(id)
-			id.SourceRepositoryURI, id.BuildConfigURI = "https://github.com/mallory/widget", "https://github.com/mallory/widget/.github/workflows/release.yml@refs/tags/v1"
+			id.SourceRepositoryURI = "https://github.com/mallory/widget"
+			id.BuildConfigURI = id.SourceRepositoryURI + "/.github/workflows/release.yml@refs/tags/v1"
 		}), stage: StageSign, want: RuleMismatch, codes: []string{"caller-differs", "repository-differs"}},
 		"another file of the caller": {text: foreign, id: tag(func(id *Identity) {
 			called("acme/ci", "refs/tags/v4")(id)
 			id.BuildConfigURI = strings.Replace(id.BuildConfigURI, "release.yml", "evil.yml", 1)
 		}), stage: StageSign, want: RuleMismatch, codes: []string{"caller-differs"}},
-		"no stage":                         {text: decideRule, id: tag(nil), want: Internal},
-		"no moment":                        {text: decideRule, id: tag(nil), stage: StageSign, req: func(r *Request) { r.Now = time.Time{} }, want: Internal},
+		"no stage": {text: decideRule, id: tag(nil), want: Internal},
+		"no moment": {
+			text: decideRule, id: tag(nil), stage: StageSign, req: func(r *Request) { r.Now = time.Time{} },
+			want: Internal,
+		},
 		"an identity that nobody verified": {text: decideRule, id: Identity{}, stage: StageSign, want: RuleMismatch},
 	} {
 		p := bound(t, c.text)
@@ -124,7 +230,9 @@ environment = "release"
 		var codes, open []string
 		for _, m := range n.Mismatches {
 			codes = append(codes, m.Code())
-			if !slices.ContainsFunc(d.Compared, func(c Comparison) bool { return c.Field == m.Field && c.State == "differs" }) {
+			if !slices.ContainsFunc(
+				d.Compared, func(c Comparison) bool { return c.Field == m.Field && c.State == "differs" },
+			) {
 				t.Errorf("%s: %s has no row", name, m.Code())
 			}
 		}

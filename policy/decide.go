@@ -431,7 +431,9 @@ func (t *Trusted) revoked(r *Rule, c *Claims, v *Verification) string {
 			continue
 		}
 		if _, upper := v.Bounds(); !upper.Before(x.Since) {
-			return fmt.Sprintf("%s, compromised since %s, signed %s", what, spelling.Stamp(x.Since), spelling.Stamp(upper))
+			return fmt.Sprintf(
+				"%s, compromised since %s, signed %s", what, spelling.Stamp(x.Since), spelling.Stamp(upper),
+			)
 		}
 	}
 	return ""

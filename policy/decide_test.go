@@ -49,8 +49,10 @@ func workflowIdentity(ref string) Identity {
 	const repo = "https://github.com/Acme/widget"
 	san := repo + "/.github/workflows/release.yml@" + ref
 	return Identity{
-		Kind: KindURI, Value: san, Issuer: githubIssuer, BuildSignerURI: san, BuildSignerDigest: strings.Repeat("1", 40), RunnerEnvironment: "github-hosted",
-		SourceRepositoryURI: repo, SourceRepositoryDigest: strings.Repeat("1", 40), SourceRepositoryRef: ref, SourceRepositoryID: "1001",
+		Kind: KindURI, Value: san, Issuer: githubIssuer, BuildSignerURI: san, BuildSignerDigest: strings.Repeat("1", 40),
+		RunnerEnvironment:   "github-hosted",
+		SourceRepositoryURI: repo, SourceRepositoryDigest: strings.Repeat("1", 40), SourceRepositoryRef: ref,
+		SourceRepositoryID:      "1001",
 		SourceRepositoryOwnerID: "2002", BuildConfigURI: san, BuildTrigger: "push", DeploymentEnvironment: "Release",
 	}
 }
@@ -94,7 +96,10 @@ func TestIds(t *testing.T) {
 // TestForeignSigner takes a reusable workflow of another repository.
 func TestForeignSigner(t *testing.T) {
 	rule := func(pin string) string {
-		return strings.Replace(decideRule, `".github/workflows/release.yml"`, `"https://github.com/acme/ci/.github/workflows/build.yml"`, 1) + "caller = \".github/workflows/release.yml\"\n" + pin + "\n"
+		return strings.Replace(
+			decideRule, `".github/workflows/release.yml"`, `"https://github.com/acme/ci/.github/workflows/build.yml"`,
+			1,
+		) + "caller = \".github/workflows/release.yml\"\n" + pin + "\n"
 	}
 	base := func() Identity {
 		id := workflowIdentity("refs/tags/v1")
@@ -113,13 +118,19 @@ func TestForeignSigner(t *testing.T) {
 			id.Value = "https://github.com/acme/ci/.github/workflows/build.yml@" + strings.Repeat("1", 40)
 			id.BuildSignerURI = id.Value
 		}, true},
-		{"case-73-rw-foreign-caller", `signer-ref = "refs/tags/v4"`, func(id *Identity) { id.SourceRepositoryURI = "https://github.com/evil/widget" }, false},
+		{
+			"case-73-rw-foreign-caller", `signer-ref = "refs/tags/v4"`,
+			func(id *Identity) { id.SourceRepositoryURI = "https://github.com/evil/widget" }, false,
+		},
 		{"case-76-rw-ref-unpinned", `signer-ref = "refs/tags/v4"`, func(id *Identity) {
 			id.Value = "https://github.com/acme/ci/.github/workflows/build.yml@refs/heads/main"
 			id.BuildSignerURI = id.Value
 		}, false},
 		{"case-77-signer-digest", `signer-digest = "` + strings.Repeat("2", 40) + `"`, nil, false},
-		{"digest missing", `signer-digest = "` + strings.Repeat("1", 40) + `"`, func(id *Identity) { id.BuildSignerDigest = "" }, false},
+		{
+			"digest missing", `signer-digest = "` + strings.Repeat("1", 40) + `"`,
+			func(id *Identity) { id.BuildSignerDigest = "" }, false,
+		},
 		{"odd ref behind the pinned file", `signer-digest = "` + strings.Repeat("1", 40) + `"`, func(id *Identity) {
 			id.Value = "https://github.com/acme/ci/.github/workflows/build.yml@x.yml@refs/heads/main"
 			id.BuildSignerURI = id.Value
@@ -156,10 +167,19 @@ func TestTime(t *testing.T) {
 		{"stale", "", at(signed), expires.Add(grace + 1), PolicyStale},
 		{"in the future", "", at(signed), signed.Add(-1), EvidenceInFuture},
 		{"no time", "", Verification{Logged: true, Proven: true}, signed, EvidenceUntimed},
-		{"revocation straddled", "[[revoked]]\nrule = \"binaries\"\ncompromised-since = 2026-06-01T12:00:00Z\n", at(signed.Add(-1), signed), signed.AddDate(0, 1, 0), RevokedSigner},
-		{"revocation after", "[[revoked]]\nrule = \"binaries\"\ncompromised-since = 2026-06-01T12:00:01Z\n", at(signed), signed.AddDate(0, 1, 0), Allowed},
+		{
+			"revocation straddled", "[[revoked]]\nrule = \"binaries\"\ncompromised-since = 2026-06-01T12:00:00Z\n",
+			at(signed.Add(-1), signed), signed.AddDate(0, 1, 0), RevokedSigner,
+		},
+		{
+			"revocation after", "[[revoked]]\nrule = \"binaries\"\ncompromised-since = 2026-06-01T12:00:01Z\n",
+			at(signed), signed.AddDate(0, 1, 0), Allowed,
+		},
 		{"revoked for ever", "[[revoked]]\nrule = \"binaries\"\n", at(signed), signed.AddDate(0, 1, 0), RevokedSigner},
-		{"restored", "[[revoked]]\nrule = \"binaries\"\n[[restored]]\nrule = \"binaries\"\n", at(signed), signed.AddDate(0, 1, 0), Allowed},
+		{
+			"restored", "[[revoked]]\nrule = \"binaries\"\n[[restored]]\nrule = \"binaries\"\n", at(signed),
+			signed.AddDate(0, 1, 0), Allowed,
+		},
 	} {
 		req := ask()
 		req.Now = c.now
@@ -175,7 +195,9 @@ func TestTime(t *testing.T) {
 
 // TestCooldown: what is too young, or of no known age, is denied, whoever signed it.
 func TestCooldown(t *testing.T) {
-	flags, err := FlagIdentity{Identity: workflowIdentity("refs/tags/v1").Value, Issuer: workflowIdentity("refs/tags/v1").Issuer}.Trusted()
+	flags, err := FlagIdentity{
+		Identity: workflowIdentity("refs/tags/v1").Value, Issuer: workflowIdentity("refs/tags/v1").Issuer,
+	}.Trusted()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -190,7 +212,10 @@ func TestCooldown(t *testing.T) {
 		{"at once", mustPin(t, decideRule, Ids{}), []time.Time{signed}, signed, ReleaseTooYoung},
 		{"a moment too soon", mustPin(t, decideRule, Ids{}), []time.Time{signed}, signed.Add(3*day - 1), ReleaseTooYoung},
 		{"in time", mustPin(t, decideRule, Ids{}), []time.Time{signed}, signed.Add(3 * day), Allowed},
-		{"by the later of two times", mustPin(t, decideRule, Ids{}), []time.Time{signed, signed.Add(day)}, signed.Add(3 * day), ReleaseTooYoung},
+		{
+			"by the later of two times", mustPin(t, decideRule, Ids{}), []time.Time{signed, signed.Add(day)},
+			signed.Add(3 * day), ReleaseTooYoung,
+		},
 		{"without a policy", flags, []time.Time{signed}, signed.Add(day), ReleaseTooYoung},
 		{"without a policy, in time", flags, []time.Time{signed}, signed.Add(3 * day), Allowed},
 	} {
@@ -202,7 +227,9 @@ func TestCooldown(t *testing.T) {
 			t.Errorf("%s: %s %s", c.name, d.Reason, d.Detail)
 		}
 	}
-	adopted := mustPin(t, decideRule+"[[adopted]]\ntag = \"v0\"\ndigests = [\"sha256:"+strings.Repeat("ab", 32)+"\"]\n", Ids{})
+	adopted := mustPin(
+		t, decideRule+"[[adopted]]\ntag = \"v0\"\ndigests = [\"sha256:"+strings.Repeat("ab", 32)+"\"]\n", Ids{},
+	)
 	req := Request{Now: signed, Digests: []Digest{{"sha256", strings.Repeat("ab", 32)}}}
 	if d, ok := adopted.DecideAdopted(req); !ok || !d.Permitted {
 		t.Errorf("%s", d.Reason)
@@ -218,8 +245,12 @@ func TestCooldown(t *testing.T) {
 // must deny.
 func TestEveryFieldMatters(t *testing.T) {
 	p := mustPin(t, decideRule, Ids{Repository: "1001", Owner: "2002"})
-	free := map[string]bool{"BuildSignerDigest": true, "SourceRepositoryDigest": true, "SourceRepositoryOwner": true, "BuildConfigDigest": true, "RunInvocationURI": true,
-		"Visibility": true, "TokenSubject": true, "WorkflowTrigger": true, "WorkflowSHA": true, "WorkflowName": true, "WorkflowRepository": true, "WorkflowRef": true}
+	free := map[string]bool{
+		"BuildSignerDigest": true, "SourceRepositoryDigest": true, "SourceRepositoryOwner": true,
+		"BuildConfigDigest": true, "RunInvocationURI": true, "Visibility": true,
+		"TokenSubject": true, "WorkflowTrigger": true, "WorkflowSHA": true,
+		"WorkflowName": true, "WorkflowRepository": true, "WorkflowRef": true,
+	}
 	typ := reflect.TypeFor[Identity]()
 	for i := range typ.NumField() {
 		for _, to := range []string{"", "x"} {
@@ -261,7 +292,10 @@ func TestZero(t *testing.T) {
 	if _, ok := none.DecideAdopted(ask()); ok {
 		t.Error("adopted without a policy")
 	}
-	for _, f := range []FlagIdentity{{}, {Identity: "a"}, {Issuer: "b"}, {Identity: "a", Issuer: "b", KeyID: "c"}, {Identity: "a", Issuer: "b", NoIssuer: true}, {NoIssuer: true}} {
+	for _, f := range []FlagIdentity{
+		{}, {Identity: "a"}, {Issuer: "b"}, {Identity: "a", Issuer: "b", KeyID: "c"},
+		{Identity: "a", Issuer: "b", NoIssuer: true}, {NoIssuer: true},
+	} {
 		if p, err := f.Trusted(); err == nil || p != nil {
 			t.Errorf("%+v is accepted", f)
 		}
@@ -288,7 +322,13 @@ func TestConcurrent(t *testing.T) {
 }
 
 func TestLint(t *testing.T) {
-	doc, err := Parse([]byte(decideHead + strings.ReplaceAll(decideRule, "environment = \"release\"\n", "") + strings.Replace(decideRule, "binaries", "other", 1)))
+	doc, err := Parse(
+		[]byte(
+			decideHead + strings.ReplaceAll(decideRule, "environment = \"release\"\n", "") + strings.Replace(
+				decideRule, "binaries", "other", 1,
+			),
+		),
+	)
 	if err != nil {
 		t.Fatal(err)
 	}

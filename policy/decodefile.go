@@ -20,7 +20,10 @@ func (d *decoder) file(n *node, f *File) {
 		n.missing("format", fmt.Sprintf("begin the file with format = %q", spelling.Format))
 	case newerFormat(format):
 		d.problems = nil
-		d.report("format", PolicyNewerFormat, "update repopolicy", "%q is newer than %q, the newest that this program understands", format, spelling.Format)
+		d.report(
+			"format", PolicyNewerFormat, "update repopolicy",
+			"%q is newer than %q, the newest that this program understands", format, spelling.Format,
+		)
 		return
 	case format != "" && format != spelling.Format:
 		n.bad("format", "", "must be %q", spelling.Format)
@@ -43,7 +46,10 @@ func (d *decoder) file(n *node, f *File) {
 		case err != nil:
 			n.bad("formerly", "", "%s", err)
 		case l == f.Repository:
-			n.conflict("formerly", "write the name that the repository had before, or leave it out", "is the name that it has")
+			n.conflict(
+				"formerly", "write the name that the repository had before, or leave it out",
+				"is the name that it has",
+			)
 		case !f.Repository.IsZero() && l.Host() != f.Repository.Host():
 			n.conflict("formerly", "", "a repository cannot move to another host")
 		default:
@@ -65,16 +71,26 @@ func (d *decoder) file(n *node, f *File) {
 			d.report(r.key("name"), PolicyDuplicate, "", "another rule is named %q", rule.Name)
 		}
 		names[rule.Name] = true
-		if a := rule.Approvals; a != nil && a.From == "maintainers" && a.Threshold > len(f.Maintainers.Members) && n.has("maintainers") {
-			d.report(r.key("approvals.threshold"), PolicyValue, "", "is %d, but there are only %d members", a.Threshold, len(f.Maintainers.Members))
+		if a := rule.Approvals; a != nil && a.From == "maintainers" && a.Threshold > len(f.Maintainers.Members) &&
+			n.has("maintainers") {
+			d.report(
+				r.key("approvals.threshold"), PolicyValue, "", "is %d, but there are only %d members", a.Threshold,
+				len(f.Maintainers.Members),
+			)
 		}
 		f.Rules = append(f.Rules, rule)
 	}
 	if f.Tombstone && n.has("release") {
-		n.conflict("tombstone", "remove the [[release]] tables", "a tombstone ends the releases of a repository and has no rules")
+		n.conflict(
+			"tombstone", "remove the [[release]] tables",
+			"a tombstone ends the releases of a repository and has no rules",
+		)
 	}
 	if len(f.Rules) > 0 && !slices.ContainsFunc(f.Rules, func(r Rule) bool { return !r.GitHubRelease }) {
-		n.conflict("release[0]", "add a rule with a workflow or with identities", "github-release must not be the only way to release: it shows what GitHub recorded, not who was allowed")
+		n.conflict(
+			"release[0]", "add a rule with a workflow or with identities",
+			"github-release must not be the only way to release: it shows what GitHub recorded, not who was allowed",
+		)
 	}
 	for _, t := range n.tables("revoked", maxListItems) {
 		r := Withdrawal{selector: t.selector("identity", "rule", "key"), Since: t.time("compromised-since", false)}
@@ -257,13 +273,19 @@ func (d *decoder) maintainers(n *node, m *Maintainers) {
 		for i, id := range mem.Identities {
 			id.Subject = ""
 			if who, dup := identities[id]; dup && id.Value != "" {
-				d.report(t.key(item("identities", i)), PolicyDuplicate, "thresholds count people: list an identity once", "the identity already belongs to %q", who)
+				d.report(
+					t.key(item("identities", i)), PolicyDuplicate, "thresholds count people: list an identity once",
+					"the identity already belongs to %q", who,
+				)
 			}
 			identities[id] = mem.Name
 		}
 		for i, k := range mem.Keys {
 			if who, dup := keys[k.ID]; dup && k.ID != "" {
-				d.report(t.key(item("keys", i)), PolicyDuplicate, "thresholds count people: list a key once", "the key already belongs to %q", who)
+				d.report(
+					t.key(item("keys", i)), PolicyDuplicate, "thresholds count people: list a key once",
+					"the key already belongs to %q", who,
+				)
 			}
 			keys[k.ID] = mem.Name
 		}
@@ -293,7 +315,8 @@ func (n *node) name(k string) string {
 	}
 	for i := range len(s) {
 		c := s[i]
-		if (c < '0' || c > '9') && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z') && (i == 0 || strings.IndexByte("-._", c) < 0) {
+		if (c < '0' || c > '9') && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z') &&
+			(i == 0 || strings.IndexByte("-._", c) < 0) {
 			n.bad(k, "", "consists of ASCII letters, digits, '-', '.' and '_' and begins with a letter or digit")
 			return ""
 		}
@@ -309,7 +332,10 @@ func (n *node) principals(k string) []Principal {
 	var out []Principal
 	for i, t := range n.tables(k, maxMembers) {
 		p := n.d.principal(t)
-		if p.Value != "" && slices.ContainsFunc(out, func(q Principal) bool { return q.Kind == p.Kind && q.Value == p.Value && q.Issuer == p.Issuer }) {
+		if p.Value != "" &&
+			slices.ContainsFunc(
+				out, func(q Principal) bool { return q.Kind == p.Kind && q.Value == p.Value && q.Issuer == p.Issuer },
+			) {
 			n.d.report(n.key(item(k, i)), PolicyDuplicate, "", "the identity stands twice")
 		}
 		out = append(out, p)
@@ -346,7 +372,10 @@ func (d *decoder) principal(n *node) Principal {
 	switch err := checkPrincipal(p); {
 	case p.Value == "" || p.Issuer == "":
 	case isCIIssuer(p.Issuer):
-		n.bad("issuer", `write a rule with workflow = "…"`, "an identity of a CI workflow is named by its workflow, which checks more than the certificate's name")
+		n.bad(
+			"issuer", `write a rule with workflow = "…"`,
+			"an identity of a CI workflow is named by its workflow, which checks more than the certificate's name",
+		)
 	case err != nil:
 		n.bad(string(p.Kind), "", "%s", err)
 	}

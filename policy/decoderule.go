@@ -24,7 +24,9 @@ var (
 const repositoryDispatch = "repository_dispatch"
 
 // onlyWorkflow are the keys that make sense only beside workflow.
-var onlyWorkflow = []string{"refs", "caller", "signer-ref", "signer-digest", "issuer", "environment", "triggers", "runner", "preflight"}
+var onlyWorkflow = []string{
+	"refs", "caller", "signer-ref", "signer-digest", "issuer", "environment", "triggers", "runner", "preflight",
+}
 
 // rule decodes one [[release]] table (SPEC 3.4).
 func (d *decoder) rule(n *node, repo Locator) Rule {
@@ -56,20 +58,28 @@ func (d *decoder) rule(n *node, repo Locator) Rule {
 	r.Keys = n.publicKeys("keys")
 	r.GitHubRelease = n.flag("github-release")
 	if n.has("github-release") && n.has("tag-prefix") {
-		n.conflict("tag-prefix", "leave it out", "a release of GitHub names its tag itself, which nothing is put before")
+		n.conflict(
+			"tag-prefix", "leave it out", "a release of GitHub names its tag itself, which nothing is put before",
+		)
 	}
 	people := n.has("identities") || n.has("keys")
 	switch {
 	case n.has("workflow"):
 		if people || n.has("github-release") {
-			n.conflict("workflow", "write one rule for each", "a rule names a workflow, or identities and keys, or github-release")
+			n.conflict(
+				"workflow", "write one rule for each",
+				"a rule names a workflow, or identities and keys, or github-release",
+			)
 		}
 		r.Workflow = d.workflow(n, repo, r.Refs.isZero())
 		if t := n.table("preflight"); t != nil {
 			r.Preflight = d.preflight(t)
 		}
 	case people && n.has("github-release"):
-		n.conflict("github-release", "write one rule for each", "a rule names a workflow, or identities and keys, or github-release")
+		n.conflict(
+			"github-release", "write one rule for each",
+			"a rule names a workflow, or identities and keys, or github-release",
+		)
 	case !people && !n.has("github-release"):
 		n.missing("workflow", "a rule names a workflow, or identities and keys, or github-release = true")
 	}
@@ -83,7 +93,9 @@ func (d *decoder) rule(n *node, repo Locator) Rule {
 	n.known = append(n.known, "workflow")
 
 	if t := n.table("approvals"); t != nil {
-		r.Approvals = &Approvals{Threshold: int(t.integer("threshold", 1)), From: t.oneOf("from", true, "maintainers", "releasers")}
+		r.Approvals = &Approvals{
+			Threshold: int(t.integer("threshold", 1)), From: t.oneOf("from", true, "maintainers", "releasers"),
+		}
 		t.finish()
 	}
 	n.finish()
@@ -112,7 +124,11 @@ func (d *decoder) workflow(n *node, repo Locator, tagRefs bool) *Workflow {
 	var err error
 	if s := n.asciiKey("workflow", false); s != "" {
 		if w.Signer, w.Path, err = splitWorkflow(s, repo); err != nil {
-			n.bad("workflow", `write ".github/workflows/release.yml", or the full URL of a workflow in another repository`, "%s", err)
+			n.bad(
+				"workflow",
+				`write ".github/workflows/release.yml", or the full URL of a workflow in another repository`, "%s",
+				err,
+			)
 		}
 	}
 	foreign := !w.Signer.IsZero()
@@ -131,7 +147,9 @@ func (d *decoder) workflow(n *node, repo Locator, tagRefs bool) *Workflow {
 	}
 
 	w.SignerRef = n.str("signer-ref", false)
-	if w.SignerRef != "" && (!spelling.ValidRef(w.SignerRef) || !strings.HasPrefix(w.SignerRef, "refs/heads/") && !strings.HasPrefix(w.SignerRef, "refs/tags/")) {
+	if w.SignerRef != "" &&
+		(!spelling.ValidRef(w.SignerRef) ||
+			!strings.HasPrefix(w.SignerRef, "refs/heads/") && !strings.HasPrefix(w.SignerRef, "refs/tags/")) {
 		n.bad("signer-ref", `write "refs/tags/v4"`, "must be an exact ref that begins with refs/heads/ or refs/tags/")
 	}
 	w.SignerDigest = n.str("signer-digest", false)
@@ -250,7 +268,8 @@ func isConfigPath(path string) bool {
 		return false
 	}
 	for seg := range strings.SplitSeq(path, "/") {
-		if seg == "" || seg == "." || seg == ".." || strings.TrimSuffix(strings.TrimSuffix(seg, ".yml"), ".yaml") == "" {
+		if seg == "" || seg == "." || seg == ".." ||
+			strings.TrimSuffix(strings.TrimSuffix(seg, ".yml"), ".yaml") == "" {
 			return false
 		}
 	}
@@ -293,7 +312,9 @@ func splitWorkflow(s string, repo Locator) (Locator, string, error) {
 	case repo.Host() == "github.com" && !isGitHubWorkflow(path):
 		return Locator{}, "", errors.New("workflows on github.com lie in .github/workflows")
 	case repo.Host() == "gitlab.com" && isGitHubWorkflow(path):
-		return Locator{}, "", errors.New("gitlab.com has no .github/workflows; name the pipeline's configuration, for example .gitlab-ci.yml")
+		return Locator{}, "", errors.New(
+			"gitlab.com has no .github/workflows; name the pipeline's configuration, for example .gitlab-ci.yml",
+		)
 	case !signer.IsZero() && repo.Host() != "" && signer.Host() != repo.Host():
 		return Locator{}, "", fmt.Errorf("a workflow on %s cannot be called from %s", signer.Host(), repo.Host())
 	case !signer.IsZero() && !isGitHubWorkflow(path):

@@ -199,12 +199,15 @@ func FuzzLocator(f *testing.F) {
 			t.Fatalf("%q is not canonical: %v", l, err)
 		}
 		rest, ok := strings.CutPrefix(l.String(), "https://")
-		if !ok || strings.ToLower(l.Host()) != l.Host() || rest != l.Host()+"/"+l.Path() || strings.ContainsAny(rest, "@?#%\\ ") || strings.Contains(rest, "//") {
+		if !ok || strings.ToLower(l.Host()) != l.Host() || rest != l.Host()+"/"+l.Path() ||
+			strings.ContainsAny(rest, "@?#%\\ ") ||
+			strings.Contains(rest, "//") {
 			t.Fatalf("%q from %q", l, s)
 		}
 		name, port, _ := strings.Cut(l.Host(), ":")
 		if !strings.Contains(s, "://") {
-			if host, _, ok := strings.Cut(strings.TrimPrefix(s, "git@"), ":"); ok && strings.ToLower(host) != name || !ok && name != "github.com" {
+			if host, _, ok := strings.Cut(strings.TrimPrefix(s, "git@"), ":"); ok && strings.ToLower(host) != name ||
+				!ok && name != "github.com" {
 				t.Fatalf("%q became another host: %q", s, l)
 			}
 			return
@@ -287,14 +290,31 @@ func hostile() map[string][]byte {
 		return "[[release]]\nartifacts = \"any\"\ntags = [" + list + "]\n"
 	}
 	return map[string][]byte{
-		"nesting": fill("["), "header": append([]byte("["), fill("a.")[:n-2]...), "tables": fill("[[a]]\n"), "items": append([]byte("a = ["), fill("1,")[:n-8]...),
-		"string": append([]byte(`a = "`), fill("x")[:n-8]...), "comment": fill("#"), "keys": keys.Bytes(), "lines": fill("\n"), "rules": fill("[[release]]\n"),
-		"nested headers":  fill("[[a]]\n[[a.b]]\n[[a.b.c]]\n[[a.b.c.d]]\n"),
-		"lists in a line": []byte("a = [" + strings.Repeat(inner, n/len(inner)) + "]"), "keys in a line": append(append([]byte("a = {"), lines("k%d=1,")...), "z=1}"...),
-		"many keys": lines("k%d=1\n"), "many tables": lines("[k%d]\n"), "many lists of tables": lines("[[k%d]]\n"), "sub-tables": lines("[k%d.a.b.c]\n"),
-		"unknown keys": append([]byte("[[release]]\n"), bytes.Repeat([]byte("[[release]]\nenviroment=1\nworkflw=1\ntrigers=1\n"), 1000)...),
-		"patterns":     []byte(patterns("a") + patterns("b")), "escapes": append([]byte(`a = "`), fill(`\u0061`)[:n-8]...), "quotes": fill(`"`), "not UTF-8": fill("\xff"),
-		"members": []byte("[maintainers]\nthreshold = 1\n" + strings.Repeat("[[maintainers.member]]\nname = \"a\"\nidentities=[{email=\"a@b\",issuer=\"https://c\"}]\n", 700)),
+		"nesting": fill(
+			"[",
+		), "header": append([]byte("["), fill("a.")[:n-2]...), "tables": fill("[[a]]\n"),
+		"items": append([]byte("a = ["), fill("1,")[:n-8]...),
+		"string": append(
+			[]byte(`a = "`),
+			fill("x")[:n-8]...), "comment": fill("#"), "keys": keys.Bytes(), "lines": fill("\n"), "rules": fill("[[release]]\n"),
+		"nested headers": fill("[[a]]\n[[a.b]]\n[[a.b.c]]\n[[a.b.c.d]]\n"),
+		"lists in a line": []byte(
+			"a = [" + strings.Repeat(inner, n/len(inner)) + "]",
+		), "keys in a line": append(append([]byte("a = {"), lines("k%d=1,")...), "z=1}"...),
+		"many keys": lines(
+			"k%d=1\n",
+		), "many tables": lines("[k%d]\n"), "many lists of tables": lines("[[k%d]]\n"), "sub-tables": lines("[k%d.a.b.c]\n"),
+		"unknown keys": append(
+			[]byte("[[release]]\n"),
+			bytes.Repeat([]byte("[[release]]\nenviroment=1\nworkflw=1\ntrigers=1\n"), 1000)...),
+		"patterns": []byte(
+			patterns("a") + patterns("b"),
+		), "escapes": append([]byte(`a = "`), fill(`\u0061`)[:n-8]...), "quotes": fill(`"`), "not UTF-8": fill("\xff"),
+		"members": []byte(
+			"[maintainers]\nthreshold = 1\n" + strings.Repeat(
+				"[[maintainers.member]]\nname = \"a\"\nidentities=[{email=\"a@b\",issuer=\"https://c\"}]\n", 700,
+			),
+		),
 	}
 }
 

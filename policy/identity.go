@@ -55,8 +55,10 @@ type Identity struct {
 func (id *Identity) fields() []*string {
 	return []*string{
 		&id.BuildSignerURI, &id.BuildSignerDigest, &id.RunnerEnvironment, &id.SourceRepositoryURI, &id.SourceRepositoryDigest,
-		&id.SourceRepositoryRef, &id.SourceRepositoryID, &id.SourceRepositoryOwner, &id.SourceRepositoryOwnerID, &id.BuildConfigURI,
-		&id.BuildConfigDigest, &id.BuildTrigger, &id.RunInvocationURI, &id.Visibility, &id.DeploymentEnvironment, &id.TokenSubject,
+		&id.SourceRepositoryRef, &id.SourceRepositoryID, &id.SourceRepositoryOwner, &id.SourceRepositoryOwnerID,
+		&id.BuildConfigURI,
+		&id.BuildConfigDigest, &id.BuildTrigger, &id.RunInvocationURI, &id.Visibility, &id.DeploymentEnvironment,
+		&id.TokenSubject,
 		&id.WorkflowTrigger, &id.WorkflowSHA, &id.WorkflowName, &id.WorkflowRepository, &id.WorkflowRef,
 	}
 }

@@ -47,7 +47,10 @@ func (l *linter) top(now time.Time) {
 	case now.After(f.Expires):
 		l.say("expires", "lint-expired", "publish a new version", "the policy has expired")
 	case f.Expires.Sub(now) > longExpiry:
-		l.say("expires", "lint-expires-late", "12 months are usual", "the policy expires in %d days", int(f.Expires.Sub(now).Hours()/24))
+		l.say(
+			"expires", "lint-expires-late", "12 months are usual", "the policy expires in %d days",
+			int(f.Expires.Sub(now).Hours()/24),
+		)
 	}
 	if len(l.f.Rules) == 0 && !l.f.Tombstone {
 		l.say("version", "lint-no-rules", "add a [[release]] rule", "nothing may be released under this policy")
@@ -55,32 +58,53 @@ func (l *linter) top(now time.Time) {
 	anyTag := slices.IndexFunc(l.f.Rules, func(r Rule) bool { return r.Tags.any })
 	for i, y := range l.f.Yanked {
 		if y.Tag != "" && anyTag >= 0 {
-			l.say(fmt.Sprintf("yanked[%d]", i), "lint-yank-by-tag", "yank the digests too", "rule %q also takes evidence that names no tag, which a yanked tag does not stop", l.f.Rules[anyTag].Name)
+			l.say(
+				fmt.Sprintf("yanked[%d]", i), "lint-yank-by-tag", "yank the digests too",
+				"rule %q also takes evidence that names no tag, which a yanked tag does not stop",
+				l.f.Rules[anyTag].Name,
+			)
 		}
 	}
 }
 
 // freeMail are issuers and domains behind which one consumer account stands.
-var freeMail = []string{"gmail.com", "googlemail.com", "outlook.com", "hotmail.com", "live.com", "yahoo.com", "icloud.com", "proton.me", "protonmail.com"}
+var freeMail = []string{
+	"gmail.com", "googlemail.com", "outlook.com", "hotmail.com", "live.com", "yahoo.com", "icloud.com", "proton.me",
+	"protonmail.com",
+}
 
 func (l *linter) maintainers() {
 	m := l.f.Maintainers
 	if m.Threshold == 1 && len(m.Members) > 1 {
-		l.say("maintainers.threshold", "lint-threshold", "demand two", "one of %d maintainers alone can change the policy", len(m.Members))
+		l.say(
+			"maintainers.threshold", "lint-threshold", "demand two",
+			"one of %d maintainers alone can change the policy", len(m.Members),
+		)
 	}
 	if m.Repository {
-		l.say("maintainers.repository", "lint-repository-only", "name people", "whoever can push to the default branch can change the policy")
+		l.say(
+			"maintainers.repository", "lint-repository-only", "name people",
+			"whoever can push to the default branch can change the policy",
+		)
 	}
 	names := map[string]string{} // by what is left without the case of letters
 	for i, x := range m.Members {
 		if other, twice := names[strings.ToLower(x.Name)]; twice {
-			l.say(fmt.Sprintf("maintainers.member[%d].name", i), "lint-member-case", "give them different names", "the members %q and %q differ in the case of letters only", other, x.Name)
+			l.say(
+				fmt.Sprintf("maintainers.member[%d].name", i), "lint-member-case", "give them different names",
+				"the members %q and %q differ in the case of letters only", other, x.Name,
+			)
 		}
 		names[strings.ToLower(x.Name)] = x.Name
 		for j, id := range x.Identities {
 			path := fmt.Sprintf("maintainers.member[%d].identities[%d]", i, j)
 			if other, twice := names["\x00"+strings.ToLower(id.Value)+"\x00"+id.Issuer]; twice && other != id.Value {
-				l.say(path, "lint-member-case", "compare with what the issuer's certificates say", "the identities %q and %q differ in the case of letters only: they are two, and one of them probably signs nothing", other, id.Value)
+				l.say(
+					path, "lint-member-case", "compare with what the issuer's certificates say",
+					"the identities %q and %q differ in the case of letters only: they are two, "+
+						"and one of them probably signs nothing",
+					other, id.Value,
+				)
 			}
 			names["\x00"+strings.ToLower(id.Value)+"\x00"+id.Issuer] = id.Value
 			l.issuer(path, id.Issuer)
@@ -89,7 +113,11 @@ func (l *linter) maintainers() {
 	if len(m.Members) == 1 {
 		for i, id := range m.Members[0].Identities {
 			if _, domain, ok := strings.Cut(id.Value, "@"); ok && slices.Contains(freeMail, strings.ToLower(domain)) {
-				l.say(fmt.Sprintf("maintainers.member[0].identities[%d]", i), "lint-free-mail", "add a second maintainer or a key", "a consumer mail account is the sole maintainer: who takes it over owns the policy")
+				l.say(
+					fmt.Sprintf("maintainers.member[0].identities[%d]", i), "lint-free-mail",
+					"add a second maintainer or a key",
+					"a consumer mail account is the sole maintainer: who takes it over owns the policy",
+				)
 			}
 		}
 	}
@@ -103,12 +131,16 @@ func (l *linter) issuer(path, issuer string) {
 		odd = "ends with a slash"
 	case strings.HasSuffix(rest, ":443") || strings.Contains(rest, ":443/"):
 		odd = "names the port 443"
-	case strings.HasSuffix(rest, "/.") || strings.Contains(rest, "/./") || strings.HasSuffix(rest, "/..") || strings.Contains(rest, "/../"):
+	case strings.HasSuffix(rest, "/.") || strings.Contains(rest, "/./") ||
+		strings.HasSuffix(rest, "/..") || strings.Contains(rest, "/../"):
 		odd = "has a dot for a path segment"
 	default:
 		return
 	}
-	l.say(path, "lint-issuer", "write it as the iss claim of its tokens", "the issuer %q %s; issuers are compared to the byte", issuer, odd)
+	l.say(
+		path, "lint-issuer", "write it as the iss claim of its tokens",
+		"the issuer %q %s; issuers are compared to the byte", issuer, odd,
+	)
 }
 
 func (l *linter) rule(i int) {
@@ -120,17 +152,30 @@ func (l *linter) rule(i int) {
 	if w := r.Workflow; w != nil {
 		l.issuer(path("issuer"), w.Issuer)
 		if w.Environment == "" {
-			l.say(path("name"), "lint-no-environment", `create an environment with required reviewers and write environment = "…"`, "rule %q has no environment: everybody with write access can release", r.Name)
+			l.say(
+				path("name"), "lint-no-environment",
+				`create an environment with required reviewers and write environment = "…"`,
+				"rule %q has no environment: everybody with write access can release", r.Name,
+			)
 		}
 		if w.Runner == "self-hosted" || w.Runner == "any" {
-			l.say(path("runner"), "lint-runner", "", "a self-hosted runner keeps state between jobs of different branches")
+			l.say(
+				path("runner"), "lint-runner", "",
+				"a self-hosted runner keeps state between jobs of different branches",
+			)
 		}
 		if slices.Contains(w.Triggers, "workflow_dispatch") && !r.Refs.isZero() && w.Environment == "" {
-			l.say(path("triggers"), "lint-dispatch", "demand an environment, or leave out refs", "workflow_dispatch runs the file of any branch that refs allows")
+			l.say(
+				path("triggers"), "lint-dispatch", "demand an environment, or leave out refs",
+				"workflow_dispatch runs the file of any branch that refs allows",
+			)
 		}
 		l.branchEvents(i)
 		if w.SignerRef != "" && strings.HasPrefix(w.SignerRef, "refs/heads/") && w.SignerDigest == "" {
-			l.say(path("signer-ref"), "lint-signer-branch", "pin a protected tag or a commit", "the signer may change with every push to its branch")
+			l.say(
+				path("signer-ref"), "lint-signer-branch", "pin a protected tag or a commit",
+				"the signer may change with every push to its branch",
+			)
 		}
 	}
 	l.tagNames(i)
@@ -141,7 +186,10 @@ func (l *linter) rule(i int) {
 		l.say(path("artifacts"), "lint-any-artifact", "", "rule %q allows every artifact name", r.Name)
 	}
 	if r.Unlogged {
-		l.say(path("unlogged"), "lint-unlogged", "", "rule %q takes evidence that no log and so no monitor shows", r.Name)
+		l.say(
+			path("unlogged"), "lint-unlogged", "", "rule %q takes evidence that no log and so no monitor shows",
+			r.Name,
+		)
 	}
 	if r.SetOnly {
 		l.say(path("set-only"), "lint-set-only", "", "rule %q takes a log's promise for a proof", r.Name)
@@ -153,8 +201,11 @@ func (l *linter) branchEvents(i int) {
 	r := &l.f.Rules[i]
 	for j, event := range r.Workflow.Triggers {
 		if (event == "schedule" || event == repositoryDispatch) && r.Workflow.IsGitHub() && !r.branches() {
-			l.say(fmt.Sprintf("release[%d].triggers[%d]", i, j), "lint-trigger-ref", `name it, as in refs = ["refs/heads/main"]`,
-				"%s runs for the default branch, which refs do not name: no such run can release", event)
+			l.say(
+				fmt.Sprintf("release[%d].triggers[%d]", i, j), "lint-trigger-ref",
+				`name it, as in refs = ["refs/heads/main"]`,
+				"%s runs for the default branch, which refs do not name: no such run can release", event,
+			)
 		}
 	}
 }
@@ -191,22 +242,44 @@ func (l *linter) overlap(i, j int) {
 	if !a.sameTags(b) || !a.Artifacts.overlaps(b.Artifacts) {
 		return
 	}
-	if !a.Since.IsZero() && !b.Until.IsZero() && !a.Since.Before(b.Until) || !b.Since.IsZero() && !a.Until.IsZero() && !b.Since.Before(a.Until) {
+	if !a.Since.IsZero() && !b.Until.IsZero() && !a.Since.Before(b.Until) ||
+		!b.Since.IsZero() && !a.Until.IsZero() && !b.Since.Before(a.Until) {
 		return
 	}
 	sa, sb := a.strictness(), b.strictness()
 	if sa <= sb && a.Overlaps || sb <= sa && b.Overlaps {
 		return
 	}
-	l.say(fmt.Sprintf("release[%d].tags", j), "lint-overlap", "write overlaps = true in the laxer rule if this is meant",
-		"rules %q and %q allow the same artifacts of the same %s; the laxer one decides", a.Name, b.Name, of)
+	l.say(
+		fmt.Sprintf("release[%d].tags", j), "lint-overlap",
+		"write overlaps = true in the laxer rule if this is meant",
+		"rules %q and %q allow the same artifacts of the same %s; the laxer one decides", a.Name, b.Name, of,
+	)
 }
 
 // strictness counts the constraints of a rule.
 func (r *Rule) strictness() int {
-	n := btoi(!r.Tags.any) + btoi(!r.Artifacts.any) + btoi(!r.Refs.isZero()) + btoi(r.Approvals != nil) + btoi(!r.SetOnly) + btoi(!r.Unlogged)
+	n := btoi(
+		!r.Tags.any,
+	) + btoi(
+		!r.Artifacts.any,
+	) + btoi(
+		!r.Refs.isZero(),
+	) + btoi(
+		r.Approvals != nil,
+	) + btoi(
+		!r.SetOnly,
+	) + btoi(
+		!r.Unlogged,
+	)
 	if w := r.Workflow; w != nil {
-		n += btoi(w.Environment != "") + btoi(w.SignerDigest != "") + btoi(w.Runner != "any" && w.Runner != "self-hosted")
+		n += btoi(
+			w.Environment != "",
+		) + btoi(
+			w.SignerDigest != "",
+		) + btoi(
+			w.Runner != "any" && w.Runner != "self-hosted",
+		)
 	}
 	return n
 }

@@ -94,7 +94,9 @@ func NormalizeLocator(s string) (Locator, error) {
 			host = strings.TrimPrefix(host, "git@")
 			host = strings.TrimSuffix(host, ":22")
 			if strings.Contains(host, ":") {
-				return Locator{}, errors.New("a port of ssh says nothing about the repository's https address; write https://")
+				return Locator{}, errors.New(
+					"a port of ssh says nothing about the repository's https address; write https://",
+				)
 			}
 		}
 		if scheme == "http" {

@@ -27,7 +27,13 @@ func (t *Trusted) match(r *Rule, req Request, c *Claims, v *Verification) []Mism
 	}
 	if !r.Artifacts.any {
 		if len(req.Names) == 0 {
-			ms = append(ms, Mismatch{Field: "artifact", Kind: "missing", Want: r.Artifacts.String(), Hint: "the artifact has no name: give the file, or a checksum file that lists it"})
+			ms = append(
+				ms,
+				Mismatch{
+					Field: "artifact", Kind: "missing", Want: r.Artifacts.String(),
+					Hint: "the artifact has no name: give the file, or a checksum file that lists it",
+				},
+			)
 		}
 		for _, name := range req.Names {
 			if !r.Artifacts.Match(name) {
@@ -52,7 +58,10 @@ func (t *Trusted) match(r *Rule, req Request, c *Claims, v *Verification) []Mism
 func (r *Rule) matchTime(v *Verification) []Mismatch {
 	var ms []Mismatch
 	differs := func(want string, bound, got time.Time) {
-		ms = append(ms, Mismatch{Field: "time", Kind: "differs", Want: want + spelling.Stamp(bound), Got: spelling.Stamp(got)})
+		ms = append(
+			ms,
+			Mismatch{Field: "time", Kind: "differs", Want: want + spelling.Stamp(bound), Got: spelling.Stamp(got)},
+		)
 	}
 	lower, upper := v.Bounds()
 	if !r.Since.IsZero() && lower.Before(r.Since) {
@@ -67,9 +76,15 @@ func (r *Rule) matchTime(v *Verification) []Mismatch {
 func logMismatch(setOnly, unlogged bool, v *Verification) *Mismatch {
 	switch {
 	case !v.Logged && !unlogged:
-		return &Mismatch{Field: "log", Kind: "missing", Want: "a transparency log entry", Got: "the evidence is in no log", Hint: "a rule may say unlogged = true"}
+		return &Mismatch{
+			Field: "log", Kind: "missing", Want: "a transparency log entry", Got: "the evidence is in no log",
+			Hint: "a rule may say unlogged = true",
+		}
 	case v.Logged && !v.Proven && !setOnly:
-		return &Mismatch{Field: "log", Kind: "differs", Want: "a proof of inclusion", Got: "the log only promised to include the entry", Hint: "a rule may say set-only = true"}
+		return &Mismatch{
+			Field: "log", Kind: "differs", Want: "a proof of inclusion",
+			Got: "the log only promised to include the entry", Hint: "a rule may say set-only = true",
+		}
 	}
 	return nil
 }
@@ -90,11 +105,17 @@ func matchPeople(r *Rule, id *Identity) []Mismatch {
 				best.Hint = "identities are compared exactly, upper and lower case too"
 			}
 		case p.Issuer != id.Issuer:
-			best = Mismatch{Field: "issuer", Extension: ".8", Kind: "differs", Want: p.Issuer, Got: id.Issuer, Hint: "the same name from another issuer is another person"}
+			best = Mismatch{
+				Field: "issuer", Extension: ".8", Kind: "differs", Want: p.Issuer, Got: id.Issuer,
+				Hint: "the same name from another issuer is another person",
+			}
 		case p.Subject != "" && id.TokenSubject == "":
 			best = Mismatch{Field: "subject", Extension: ".24", Kind: "missing", Want: p.Subject}
 		case p.Subject != "" && p.Subject != id.TokenSubject:
-			best = Mismatch{Field: "subject", Extension: ".24", Kind: "differs", Want: p.Subject, Got: id.TokenSubject, Hint: "the account behind this name is another one"}
+			best = Mismatch{
+				Field: "subject", Extension: ".24", Kind: "differs", Want: p.Subject, Got: id.TokenSubject,
+				Hint: "the account behind this name is another one",
+			}
 		default:
 			return nil
 		}
@@ -127,8 +148,15 @@ func (t *Trusted) matchGitHubRelease(c *Claims) []Mismatch {
 	if rel == nil {
 		return append(ms, Mismatch{Field: "predicate", Kind: "missing", Want: "a GitHub release attestation"})
 	}
-	if t.file.Repository.Host() != "github.com" || !t.file.Repository.equalRepository("https://github.com/"+rel.Repository) {
-		ms = append(ms, Mismatch{Field: "repository", Kind: "differs", Want: t.file.Repository.String(), Got: "https://github.com/" + rel.Repository})
+	if t.file.Repository.Host() != "github.com" ||
+		!t.file.Repository.equalRepository("https://github.com/"+rel.Repository) {
+		ms = append(
+			ms,
+			Mismatch{
+				Field: "repository", Kind: "differs", Want: t.file.Repository.String(),
+				Got: "https://github.com/" + rel.Repository,
+			},
+		)
 	}
 	return append(ms, t.matchIds(rel.RepositoryID, rel.OwnerID)...)
 }
@@ -172,7 +200,12 @@ func (t *Trusted) matchWorkflow(r *Rule, req Request, id *Identity, tags []strin
 	}
 	legacy := id.legacy()
 	if legacy && !t.legacy {
-		add(Mismatch{Field: "certificate", Kind: "forbidden", Want: "a certificate with the extensions .9 to .22", Got: "one from before April 2023"})
+		add(
+			Mismatch{
+				Field: "certificate", Kind: "forbidden", Want: "a certificate with the extensions .9 to .22",
+				Got: "one from before April 2023",
+			},
+		)
 	}
 	ref := id.Ref()
 
@@ -190,7 +223,12 @@ func (t *Trusted) matchWorkflow(r *Rule, req Request, id *Identity, tags []strin
 
 	// Which workflow signed, and which one started.
 	if !w.signedBy(repo, id.Value, ref) {
-		add(Mismatch{Field: "signer-workflow", Extension: "SAN", Kind: "differs", Want: w.signerText(repo, ref), Got: id.Value})
+		add(
+			Mismatch{
+				Field: "signer-workflow", Extension: "SAN", Kind: "differs", Want: w.signerText(repo, ref),
+				Got: id.Value,
+			},
+		)
 	}
 	if !legacy {
 		if id.BuildSignerURI != id.Value {
@@ -213,8 +251,14 @@ func (t *Trusted) matchWorkflow(r *Rule, req Request, id *Identity, tags []strin
 	case ref == "":
 		add(extension("ref", ext, w.refText(r, tags), ""))
 	case !spelling.ValidRef(ref) || !strings.HasPrefix(ref, "refs/heads/") && !strings.HasPrefix(ref, "refs/tags/"):
-		add(Mismatch{Field: "ref", Extension: ext, Kind: "forbidden", Want: w.refText(r, tags), Got: ref, Hint: "only branches and tags can release"})
-	case r.Refs.isZero() && (tagOfRef(ref) == "" || !slices.Contains(tags, tagOfRef(ref))), !r.Refs.isZero() && !r.Refs.Match(ref):
+		add(
+			Mismatch{
+				Field: "ref", Extension: ext, Kind: "forbidden", Want: w.refText(r, tags), Got: ref,
+				Hint: "only branches and tags can release",
+			},
+		)
+	case r.Refs.isZero() && (tagOfRef(ref) == "" || !slices.Contains(tags, tagOfRef(ref))),
+		!r.Refs.isZero() && !r.Refs.Match(ref):
 		add(extension("ref", ext, w.refText(r, tags), ref))
 	}
 	if req.Commit != "" && id.Commit() != req.Commit {

@@ -59,12 +59,17 @@ type scanner struct {
 // example "release[0].tags[1]".
 func scan(src []byte) (map[string]Pos, *Problem) {
 	if len(src) > spelling.MaxPolicyBytes {
-		return nil, &Problem{Pos: Pos{1, 1}, Reason: PolicyTooLarge, Msg: fmt.Sprintf("a policy has at most %d bytes, this one has %d", spelling.MaxPolicyBytes, len(src))}
+		return nil, &Problem{
+			Pos: Pos{1, 1}, Reason: PolicyTooLarge,
+			Msg: fmt.Sprintf("a policy has at most %d bytes, this one has %d", spelling.MaxPolicyBytes, len(src)),
+		}
 	}
 	if p := scanBytes(src); p != nil {
 		return nil, p
 	}
-	s := &scanner{src: string(src), line: 1, col: 1, at: map[string]Pos{}, count: map[string]int{}, value: map[string]bool{}}
+	s := &scanner{
+		src: string(src), line: 1, col: 1, at: map[string]Pos{}, count: map[string]int{}, value: map[string]bool{},
+	}
 	table, keys := "", 0
 	for s.off < len(s.src) {
 		s.spaces()
@@ -130,7 +135,16 @@ func forbiddenRune(r rune) bool {
 	switch {
 	case r < 0x20 || r >= 0x7f && r < 0xa0:
 		return true
-	case r == 0x00ad, r == 0x034f, r == 0x061c, r == 0x115f, r == 0x1160, r == 0x17b4, r == 0x17b5, r == 0x180e, r == 0x3164, r == 0xffa0:
+	case r == 0x00ad,
+		r == 0x034f,
+		r == 0x061c,
+		r == 0x115f,
+		r == 0x1160,
+		r == 0x17b4,
+		r == 0x17b5,
+		r == 0x180e,
+		r == 0x3164,
+		r == 0xffa0:
 		return true // soft hyphen, joiners, fillers, Arabic letter mark
 	case r >= 0x200b && r <= 0x200f, r >= 0x2028 && r <= 0x202e, r >= 0x2060 && r <= 0x206f:
 		return true // zero width, line separators, bidi embeddings and isolates
@@ -265,7 +279,10 @@ func (s *scanner) header() (string, *Problem) {
 		}
 		path = join(path, key)
 		if s.value[path] {
-			return "", &Problem{Pos: from, Reason: PolicyDuplicate, Path: path, Msg: fmt.Sprintf("already has a value in line %d", s.at[path].Line)}
+			return "", &Problem{
+				Pos: from, Reason: PolicyDuplicate, Path: path,
+				Msg: fmt.Sprintf("already has a value in line %d", s.at[path].Line),
+			}
 		}
 		if s.peek() != '.' {
 			break
@@ -290,7 +307,9 @@ func (s *scanner) header() (string, *Problem) {
 	if array {
 		if s.count[path] == 0 {
 			if _, dup := s.at[path]; dup {
-				return "", &Problem{Pos: from, Reason: PolicyDuplicate, Path: path, Msg: "is already a table or a value"}
+				return "", &Problem{
+					Pos: from, Reason: PolicyDuplicate, Path: path, Msg: "is already a table or a value",
+				}
 			}
 			s.at[path] = from
 		}
@@ -299,7 +318,9 @@ func (s *scanner) header() (string, *Problem) {
 		path = fmt.Sprintf("%s[%d]", path, n)
 	}
 	if first, dup := s.at[path]; dup {
-		return "", &Problem{Pos: from, Reason: PolicyDuplicate, Path: path, Msg: fmt.Sprintf("already stands in line %d", first.Line)}
+		return "", &Problem{
+			Pos: from, Reason: PolicyDuplicate, Path: path, Msg: fmt.Sprintf("already stands in line %d", first.Line),
+		}
 	}
 	s.at[path] = from
 	return path, nil
@@ -337,7 +358,9 @@ func (s *scanner) keyValue(table string, depth int) *Problem {
 	s.off++
 	s.spaces()
 	if first, dup := s.at[path]; dup {
-		return &Problem{Pos: from, Reason: PolicyDuplicate, Path: path, Msg: fmt.Sprintf("already stands in line %d", first.Line)}
+		return &Problem{
+			Pos: from, Reason: PolicyDuplicate, Path: path, Msg: fmt.Sprintf("already stands in line %d", first.Line),
+		}
 	}
 	s.at[path], s.value[path] = from, true
 	return s.any(path, depth)
@@ -449,7 +472,8 @@ func (s *scanner) inline(path string, depth int) *Problem {
 // scalar takes true, false, an integer or a date-time.
 func (s *scanner) scalar() *Problem {
 	open := *s
-	for c := s.peek(); c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c != 0 && strings.IndexByte("+-_.:", c) >= 0; c = s.peek() {
+	for c := s.peek(); c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' ||
+		c != 0 && strings.IndexByte("+-_.:", c) >= 0; c = s.peek() {
 		s.off++
 	}
 	word := s.src[open.off:s.off]
@@ -473,9 +497,14 @@ func (s *scanner) scalar() *Problem {
 		return open.fail(PolicySyntax, "%q is not a date-time; write YYYY-MM-DDTHH:MM:SSZ", word)
 	}
 	if strings.Trim(word, "0123456789+-_.xoabcdefABCDEF") == "" && strings.ContainsAny(word, "0123456789") {
-		return open.fail(PolicySyntax, "%q is not an integer; write decimal digits without sign, leading zero or separator", word)
+		return open.fail(
+			PolicySyntax, "%q is not an integer; write decimal digits without sign, leading zero or separator", word,
+		)
 	}
-	return open.fail(PolicySyntax, "%q is not a value; write \"text\" in quotes, true, false, an integer or YYYY-MM-DDTHH:MM:SSZ", word)
+	return open.fail(
+		PolicySyntax, "%q is not a value; write \"text\" in quotes, true, false, an integer or YYYY-MM-DDTHH:MM:SSZ",
+		word,
+	)
 }
 
 const timeFormat = "2006-01-02T15:04:05Z"

@@ -34,7 +34,8 @@ func TestSpecLinks(t *testing.T) {
 		text := strings.Join(strings.Fields(paragraph), " ")
 		code, vecs, _ := strings.Cut(text, "Vectors:")
 		var names []string
-		for _, m := range regexp.MustCompile("`([A-Za-z]+)`|\\]\\(\\.\\./([a-z/_]+\\.go)\\)").FindAllStringSubmatch(code, -1) {
+		named := regexp.MustCompile("`([A-Za-z]+)`|\\]\\(\\.\\./([a-z/_]+\\.go)\\)")
+		for _, m := range named.FindAllStringSubmatch(code, -1) {
 			if m[1] != "" {
 				names = append(names, m[1])
 				continue

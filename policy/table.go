@@ -26,7 +26,8 @@ func (t *Trusted) compared(r *Rule, res *RuleResult, req Request, c *Claims) []C
 	add := func(field, ext, want, got string) {
 		row := Comparison{Field: field, Extension: ext, Want: want, Got: got, State: "agrees"}
 		same := func(m Mismatch) bool {
-			return m.Field == field && (field != "artifact" || m.Got == got) && (m.Extension == ext || m.Extension == "" || ext == "")
+			return m.Field == field && (field != "artifact" || m.Got == got) &&
+				(m.Extension == ext || m.Extension == "" || ext == "")
 		}
 		switch {
 		case slices.ContainsFunc(res.Mismatches, same):

@@ -154,16 +154,22 @@ func TestReasonsTable(t *testing.T) {
 			t.Errorf("%s is of class %s", r, r.Class())
 		}
 	}
-	want := map[string]int{"OK": 0, "DENY": 1, "USAGE": 2, "UNAVAILABLE": 3, "AUTH": 4, "NO_POLICY": 5, "INVALID": 6, "ALARM": 7, "STALE": 8, "INTERNAL": 70}
+	want := map[string]int{
+		"OK": 0, "DENY": 1, "USAGE": 2, "UNAVAILABLE": 3, "AUTH": 4, "NO_POLICY": 5,
+		"INVALID": 6, "ALARM": 7, "STALE": 8, "INTERNAL": 70,
+	}
 	for _, c := range Classes() {
 		if want[c.String()] != c.Exit() || c.Meaning() == "" {
 			t.Errorf("%s exits %d", c, c.Exit())
 		}
 	}
-	if len(Classes()) != len(want) || Class(99).Exit() != 70 || ClassUnset.Exit() != 70 || Reason("nonsense").Class() != ClassInternal {
+	if len(Classes()) != len(want) || Class(99).Exit() != 70 || ClassUnset.Exit() != 70 ||
+		Reason("nonsense").Class() != ClassInternal {
 		t.Error("an unknown class or code must be INTERNAL")
 	}
-	if Worst() != ClassDeny || Worst(ClassOK, ClassStale) != ClassStale || Worst(ClassOK, ClassUnset) != ClassInternal || Worst(ClassInvalid, ClassDeny) != ClassDeny {
+	if Worst() != ClassDeny || Worst(ClassOK, ClassStale) != ClassStale ||
+		Worst(ClassOK, ClassUnset) != ClassInternal ||
+		Worst(ClassInvalid, ClassDeny) != ClassDeny {
 		t.Error("the worst class")
 	}
 	for _, kind := range []string{"policy"} {
