@@ -38,7 +38,8 @@ the files that are named: evidence, checksum files and the evidence for them, ap
 It is a tar archive; nothing in it is trusted for being there.`,
 		Example: `  repopolicy export-bundle -R acme/widget --output widget.airgap widget_1.2.3.tar.gz.sigstore.json
   repopolicy export-bundle -R acme/widget --output widget.airgap SHA256SUMS SHA256SUMS.sigstore.json
-  repopolicy verify -R acme/widget --airgap widget.airgap --as-of 2026-11-25T12:00:00Z --tag v1.2.3 widget_1.2.3.tar.gz`,
+  repopolicy verify -R acme/widget --airgap widget.airgap --as-of 2026-11-25T12:00:00Z \
+    --tag v1.2.3 widget_1.2.3.tar.gz`,
 		RunE: func(cmd *cobra.Command, args []string) error { return a.exportBundle(cmd.Context(), o, args) },
 	}
 	o.Lookup.Flags(cmd)

@@ -256,10 +256,12 @@ func TestAuthorizationForms(t *testing.T) {
 // TestRepositoryPURL: how a release statement names the tag of a repository.
 func TestRepositoryPURL(t *testing.T) {
 	for repo, want := range map[string]string{
-		"https://github.com/acme/widget":          "pkg:github/acme/widget@v1.0.0",
-		"https://gitlab.com/acme/tools/widget":    "pkg:gitlab/acme/tools/widget@v1.0.0",
-		"https://git.example.org/widget":          "pkg:generic/widget@v1.0.0?vcs_url=git%2Bhttps:%2F%2Fgit.example.org%2Fwidget",
-		"https://git.example.org/a/b/c/d/Widget1": "pkg:generic/Widget1@v1.0.0?vcs_url=git%2Bhttps:%2F%2Fgit.example.org%2Fa%2Fb%2Fc%2Fd%2FWidget1",
+		"https://github.com/acme/widget":       "pkg:github/acme/widget@v1.0.0",
+		"https://gitlab.com/acme/tools/widget": "pkg:gitlab/acme/tools/widget@v1.0.0",
+		"https://git.example.org/widget": "pkg:generic/widget@v1.0.0?vcs_url=git%2Bhttps:%2F%2F" +
+			"git.example.org%2Fwidget",
+		"https://git.example.org/a/b/c/d/Widget1": "pkg:generic/Widget1@v1.0.0?vcs_url=git%2Bhttps:%2F%2F" +
+			"git.example.org%2Fa%2Fb%2Fc%2Fd%2FWidget1",
 	} {
 		l, err := policy.ParseLocator(repo)
 		if err != nil {

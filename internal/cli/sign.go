@@ -28,7 +28,8 @@ every log of the Sigstore instance and writes it into .repopolicy/signatures. It
 for a sign-in in the browser, takes the token that the environment offers
 (SIGSTORE_ID_TOKEN), or uses a key, or a program that has it. The signer's e-mail
 address becomes public for ever; before it is sent anywhere it is compared with
---expect-identity and with the members of this version and the one before. A run that was interrupted is repeated: nothing is signed or logged twice.`,
+--expect-identity and with the members of this version and the one before. A run
+that was interrupted is repeated: nothing is signed or logged twice.`,
 		Example: "  repopolicy sign",
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return a.sign(cmd.Context(), o) },

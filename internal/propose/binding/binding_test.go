@@ -104,10 +104,12 @@ func TestLeavesPlaces(t *testing.T) {
 		text, want string
 		line       int
 	}{
-		"github":         {github, "cp ../bound/.repopolicy/signatures/*.json .repopolicy/signatures/", 3},
-		"gitlab":         {gitlab, `- cp "$bound"/.repopolicy/signatures/*.json .repopolicy/signatures/`, 2},
-		"all":            {strings.ReplaceAll(github, "*.sigstore.json", "*.json"), "", 0},
-		"another line":   {github + "          cp ../bound/.repopolicy/signatures/*.place.json .repopolicy/signatures/\n", "", 0},
+		"github": {github, "cp ../bound/.repopolicy/signatures/*.json .repopolicy/signatures/", 3},
+		"gitlab": {gitlab, `- cp "$bound"/.repopolicy/signatures/*.json .repopolicy/signatures/`, 2},
+		"all":    {strings.ReplaceAll(github, "*.sigstore.json", "*.json"), "", 0},
+		"another line": {
+			github + "          cp ../bound/.repopolicy/signatures/*.place.json .repopolicy/signatures/\n", "", 0,
+		},
 		"a comment":      {"# cp x/.repopolicy/signatures/*.sigstore.json y\n", "", 0},
 		"nothing":        {"", "", 0},
 		"what init does": {gitlabTemplate, "", 0},

@@ -78,15 +78,17 @@ const api = "repos/acme/widget"
 // forge answers as GitHub does where everything is as it should be.
 func forge() map[string]string {
 	return map[string]string{
-		api:                                   `{"default_branch":"main","archived":false}`,
-		api + "/actions/permissions":          `{"enabled":true,"allowed_actions":"all"}`,
-		api + "/actions/permissions/workflow": `{"default_workflow_permissions":"read","can_approve_pull_request_reviews":false}`,
+		api:                          `{"default_branch":"main","archived":false}`,
+		api + "/actions/permissions": `{"enabled":true,"allowed_actions":"all"}`,
+		api + "/actions/permissions/workflow": `{"default_workflow_permissions":"read",` +
+			`"can_approve_pull_request_reviews":false}`,
 		api + "/actions/workflows/repopolicy.yml": `{"state":"active"}`,
 		api + "/actions/workflows/repopolicy.yml/runs?per_page=1&status=success": `{"workflow_runs":[` +
 			`{"created_at":"2026-11-20T05:23:00Z"}]}`,
 		api + "/rulesets?includes_parents=true&per_page=100": `[{"id":7,"name":"t","target":"tag","enforcement":"active"},` +
 			`{"id":8,"name":"b","target":"branch","enforcement":"active"}]`,
-		api + "/rulesets/7": `{"id":7,"target":"tag","enforcement":"active","rules":[{"type":"deletion"},{"type":"update"}],` +
+		api + "/rulesets/7": `{"id":7,"target":"tag","enforcement":"active",` +
+			`"rules":[{"type":"deletion"},{"type":"update"}],` +
 			`"conditions":{"ref_name":{"include":["refs/tags/v*"],"exclude":[]}}}`,
 		api + "/rules/branches/main?per_page=100": `[{"type":"deletion"},{"type":"non_fast_forward"},` +
 			`{"type":"pull_request","parameters":{"required_approving_review_count":1}}]`,
@@ -240,7 +242,10 @@ func TestWrong(t *testing.T) {
 		{"forbidden permissions", func(w *world) { w.forge[api+"/actions/permissions/workflow"] = "!" },
 			policy.DoctorUnread, Settings, "403"},
 		{"no actions", edit(api+"/actions/permissions", "true", "false"), policy.DoctorSetting, Settings, "no workflow runs"},
-		{"forbidden actions", func(w *world) { w.forge[api+"/actions/permissions"] = "!" }, policy.DoctorUnread, Settings, "403"},
+		{
+			"forbidden actions", func(w *world) { w.forge[api+"/actions/permissions"] = "!" }, policy.DoctorUnread,
+			Settings, "403",
+		},
 		{"no ruleset", func(w *world) { w.forge[lists] = "[]" }, policy.DoctorSetting, Settings, "no active ruleset"},
 		{"evaluated only", edit(lists, `"tag","enforcement":"active"`, `"tag","enforcement":"evaluate"`),
 			policy.DoctorSetting, Settings, "no active ruleset"},
@@ -250,7 +255,10 @@ func TestWrong(t *testing.T) {
 			Settings, "no active ruleset"},
 		{"other tags are kept", edit(api+"/rulesets/7", `refs/tags/v*`, `refs/tags/v1.*`), policy.DoctorSetting, Settings,
 			"no active ruleset"},
-		{"missing ruleset", func(w *world) { delete(w.forge, api+"/rulesets/7") }, policy.DoctorUnread, Settings, "not exist"},
+		{
+			"missing ruleset", func(w *world) { delete(w.forge, api+"/rulesets/7") }, policy.DoctorUnread, Settings,
+			"not exist",
+		},
 		{"forbidden rulesets", func(w *world) { w.forge[lists] = "!" }, policy.DoctorUnread, Settings, "403"},
 		{"too many rulesets", func(w *world) { w.forge[lists] = "[" + strings.Repeat("{},", 99) + "{}]" },
 			policy.DoctorUnread, Settings, "more than 100"},
@@ -270,7 +278,8 @@ func TestWrong(t *testing.T) {
 			policy.DoctorSetting, Settings, "every branch and tag"},
 		{"from branches", edit(env, `{"protected_branches":false,"custom_branch_policies":true}`,
 			`{"protected_branches":true,"custom_branch_policies":false}`), policy.DoctorSetting, Settings, "not all may deploy"},
-		{"from other tags", edit(env+"/deployment-branch-policies?per_page=100", "v*", "v1.*"), policy.DoctorSetting, Settings,
+		{"from other tags", edit(env+"/deployment-branch-policies?per_page=100", "v*", "v1.*"),
+			policy.DoctorSetting, Settings,
 			"not all may deploy"},
 		{"from a branch of that name", edit(env+"/deployment-branch-policies?per_page=100", `"tag"`, `"branch"`),
 			policy.DoctorSetting, Settings, "not all may deploy"},
@@ -311,7 +320,8 @@ func swap(t testing.TB, text, from, to string) string {
 func TestOwnProtection(t *testing.T) {
 	w := newWorld(t)
 	w.forge[api+"/rules/branches/main?per_page=100"] = "[]"
-	w.forge[api+"/branches/main/protection"] = `{"allow_force_pushes":{"enabled":false},"allow_deletions":{"enabled":false},` +
+	w.forge[api+"/branches/main/protection"] = `{"allow_force_pushes":{"enabled":false},` +
+		`"allow_deletions":{"enabled":false},` +
 		`"required_pull_request_reviews":{"required_approving_review_count":2}}`
 	for _, f := range w.examine(t) {
 		if f.Class() != policy.ClassOK {

@@ -84,7 +84,8 @@ func TestCosign(t *testing.T) {
 		head+strings.Replace(
 			people,
 			" }]",
-			" }, { email = \"bob@example.com\", issuer = \""+google+"\" }, { uri = \""+robot+"\", issuer = \"https://ci.example\" }]",
+			" }, { email = \"bob@example.com\", issuer = \""+google+"\" }, "+
+				"{ uri = \""+robot+"\", issuer = \"https://ci.example\" }]",
 			1,
 		)+"keys = ["+strconv.Quote(
 			pemKey,

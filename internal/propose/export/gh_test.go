@@ -108,7 +108,8 @@ func TestGH(t *testing.T) {
 		t.Fatal(err)
 	}
 	words, expr := jqOf(t, text)
-	want := "attestation verify widget_1.tar.gz --repo acme/widget --cert-oidc-issuer https://token.actions.githubusercontent.com --source-ref refs/tags/v1.2.3 --deny-self-hosted-runners --format json --jq"
+	want := "attestation verify widget_1.tar.gz --repo acme/widget " +
+		"--cert-oidc-issuer https://token.actions.githubusercontent.com --source-ref refs/tags/v1.2.3 --deny-self-hosted-runners --format json --jq"
 	if got := strings.Join(words[:len(words)-1], " "); got != want {
 		t.Errorf("gh %s", got)
 	}
@@ -169,12 +170,14 @@ func TestGH(t *testing.T) {
 	}
 	for what, spoil := range map[string]func(r map[string]any){
 		"GitHub's own instance": func(r map[string]any) {
-			r["verificationResult"].(map[string]any)["signature"].(map[string]any)["certificate"].(map[string]any)["certificateIssuer"] = "CN=Fulcio Intermediate l2,O=GitHub\\, Inc."
+			signature := r["verificationResult"].(map[string]any)["signature"].(map[string]any)
+			signature["certificate"].(map[string]any)["certificateIssuer"] = "CN=Fulcio Intermediate l2,O=GitHub\\, Inc."
 		},
 		"no log":        func(r map[string]any) { r["verificationResult"].(map[string]any)["verifiedTimestamps"] = []any{} },
 		"no timestamps": func(r map[string]any) { delete(r["verificationResult"].(map[string]any), "verifiedTimestamps") },
 		"no checkpoint": func(r map[string]any) {
-			entries := r["attestation"].(map[string]any)["bundle"].(map[string]any)["verificationMaterial"].(map[string]any)["tlogEntries"].([]any)
+			bundle := r["attestation"].(map[string]any)["bundle"].(map[string]any)
+			entries := bundle["verificationMaterial"].(map[string]any)["tlogEntries"].([]any)
 			delete(entries[0].(map[string]any)["inclusionProof"].(map[string]any), "checkpoint")
 		},
 		"no certificate": func(r map[string]any) {

@@ -228,12 +228,16 @@ func TestGitHubScript(t *testing.T) {
 		want  string
 		fails bool
 	}{
-		"nothing there": {`echo other`, "POST rulesets;PUT release;POST release v* tag;PUT npm%20it%27s;POST npm%20it%27s main branch;", false},
-		"all there":     {`printf '%s\n' RELEASE "NPM it's" 'release tags (repopolicy)'`, "", false},
-		"no answer":     {`echo "HTTP 404" >&2; exit 1`, "", true},
+		"nothing there": {
+			`echo other`,
+			"POST rulesets;PUT release;POST release v* tag;PUT npm%20it%27s;POST npm%20it%27s main branch;", false,
+		},
+		"all there": {`printf '%s\n' RELEASE "NPM it's" 'release tags (repopolicy)'`, "", false},
+		"no answer": {`echo "HTTP 404" >&2; exit 1`, "", true},
 	} {
 		dir := t.TempDir()
-		fake := "#!/bin/sh\ncase \"$*\" in *--paginate*) " + c.list + "; exit;; esac\nfor a; do printf '%s ' \"$a\"; done >> calls\n" +
+		fake := "#!/bin/sh\ncase \"$*\" in *--paginate*) " + c.list + "; exit;; esac\n" +
+			"for a; do printf '%s ' \"$a\"; done >> calls\n" +
 			"echo >> calls\n"
 		if err := os.WriteFile(filepath.Join(dir, "gh"), []byte(fake), 0o700); err != nil {
 			t.Fatal(err)

@@ -22,7 +22,8 @@ import (
 )
 
 // The npm package's digest, as the registry's dist.integrity gives it.
-const tarball = "sha512:46d4e2f74c4877316640000a6fdf8a8b59f1e0847667973e9859f774dd31b8f1e0937813b777fb66a2ac67d50540fe34640966eee9fc2ccca387082b4c85cd3c"
+const tarball = "sha512:46d4e2f74c4877316640000a6fdf8a8b59f1e0847667973e9859f774dd31b8f1" +
+	"e0937813b777fb66a2ac67d50540fe34640966eee9fc2ccca387082b4c85cd3c"
 
 const policyText = `format     = "repopolicy/v1"
 repository = "https://github.com/sigstore/sigstore-js"

@@ -114,9 +114,10 @@ func New(t testing.TB) *Sim {
 	t.Helper()
 	far := Now.AddDate(1, 0, 0)
 	s := &Sim{
-		T: t, Signers: map[string][]signature.Signer{}, Root: metadata.Root(far), Timestamp: metadata.Timestamp(far), Snapshot: metadata.Snapshot(far),
-		Targets: map[string]*metadata.Metadata[metadata.TargetsType]{"targets": metadata.Targets(far)},
-		Files:   map[string][]byte{}, Content: map[string][]byte{}, Fault: map[string]error{},
+		T: t, Signers: map[string][]signature.Signer{}, Root: metadata.Root(far), Timestamp: metadata.Timestamp(far),
+		Snapshot: metadata.Snapshot(far),
+		Targets:  map[string]*metadata.Metadata[metadata.TargetsType]{"targets": metadata.Targets(far)},
+		Files:    map[string][]byte{}, Content: map[string][]byte{}, Fault: map[string]error{},
 	}
 	for role, n := range map[string]int{"root": 3, "timestamp": 1, "snapshot": 1, "targets": 1} {
 		for range n {
