@@ -196,9 +196,18 @@ func (l *linter) rule(i int) {
 	}
 }
 
-// branchEvents reports events that run for the default branch alone where refs name no branch.
+// branchEvents reports events that run for the default branch alone where refs name no branch,
+// and a rule for runs that are dispatched, as they are for a branch, without refs.
 func (l *linter) branchEvents(i int) {
 	r := &l.f.Rules[i]
+	if w := r.Workflow; w.IsGitHub() && r.Refs.isZero() && slices.Equal(w.Triggers, []string{"workflow_dispatch"}) {
+		l.say(
+			fmt.Sprintf("release[%d].triggers[0]", i), "lint-trigger-ref",
+			`name the branch, as in refs = ["refs/heads/main"], or start it by the push of a tag`,
+			"workflow_dispatch runs for the branch that is chosen, and no refs are named: "+
+				"only a run that is dispatched for a tag can release",
+		)
+	}
 	for j, event := range r.Workflow.Triggers {
 		if (event == "schedule" || event == repositoryDispatch) && r.Workflow.IsGitHub() && !r.branches() {
 			l.say(
@@ -216,6 +225,17 @@ func (l *linter) tagNames(i int) {
 	r := &l.f.Rules[i]
 	at := fmt.Sprintf("release[%d].", i)
 	const runs = "a run for a branch names no tag but the version in a package URL"
+	for j, p := range r.Tags.list {
+		tag := fmt.Sprintf("%stags[%d]", at, j)
+		switch {
+		case strings.HasPrefix(p.text, "refs/"):
+			l.say(tag, "lint-tag-never", "leave out refs/tags/",
+				"a tag is called v1 and never refs/tags/v1: %q matches none", p.text)
+		case p.text == "semver" || p.text == "any":
+			l.say(tag, "lint-tag-never", fmt.Sprintf("write the word alone: tags = %q", p.text),
+				"in a list, %q is the one tag of that name", p.text)
+		}
+	}
 	switch {
 	case r.TagPrefix != "" && !r.namesVersions():
 		l.say(at+"tag-prefix", "lint-tag-prefix", "leave it out, or let refs name a branch",

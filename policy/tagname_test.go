@@ -277,7 +277,13 @@ identities = [{ email = "alice@example.com", issuer = "https://accounts.google.c
 			in(in(kit, `["svelte@*"]`, `["v6.*"]`), unset, ""), ""},
 		{"", packageRule + strings.ReplaceAll(packageRule, "svelte", "kit"), ""},
 		{"", packageRule + in(in(kit, `["svelte@*"]`, `["v*"]`), unset+refs, ""), ""},
+		{"lint-tag-never", in(plain, "tags = [\"svelte@*\"]", "tags = [\"refs/tags/v*\"]"), "release[0].tags[0]"},
+		{"lint-tag-never", in(plain, "tags = [\"svelte@*\"]", "tags = [\"svelte@*\", \"semver\"]"), "release[0].tags[1]"},
+		{"lint-tag-never", in(plain, "tags = [\"svelte@*\"]", "tags = [\"any\"]"), "release[0].tags[0]"},
 		{"lint-trigger-ref", in(events(`"schedule"`), refs, ""), "release[0].triggers[0]"},
+		{"lint-trigger-ref", in(events(`"workflow_dispatch"`), refs, ""), "release[0].triggers[0]"},
+		{"", events(`"workflow_dispatch"`), ""},
+		{"", in(events(`"push", "workflow_dispatch"`), refs, ""), ""},
 		{"lint-trigger-ref", in(events(`"push", "repository_dispatch"`), refs, ""), "release[0].triggers[1]"},
 		{"", events(`"repository_dispatch"`), ""},
 	} {
