@@ -35,8 +35,8 @@ repository, logs that in every open log, and writes the signature for a later jo
 branch "repopolicy". Beside it lie place proofs: the newest checkpoint of every open
 log of Rekor v2, and that of its own entry, each with a time stamp, so that releases
 can be told to be earlier or later also after the log has changed. It refuses before
-anything is logged: without a quorum, in a workflow or event that proves nothing, and for a private repository, whose name
-would become public, unless --publish-name is given. Where certificates do not prove the
+anything is logged: without a quorum, in a workflow or event that proves nothing, and for
+a private repository, whose name would become public, unless --publish-name is given. Where certificates do not prove the
 default branch, as on GitLab, and that branch has got another name, it first binds again,
 from the branch of today, what does not count any more: at least version 1. What is bound is handed in to the
 directory that --hand-in, or else the trust root, names, before anybody else gets it.`,

@@ -109,7 +109,8 @@ func TestGH(t *testing.T) {
 	}
 	words, expr := jqOf(t, text)
 	want := "attestation verify widget_1.tar.gz --repo acme/widget " +
-		"--cert-oidc-issuer https://token.actions.githubusercontent.com --source-ref refs/tags/v1.2.3 --deny-self-hosted-runners --format json --jq"
+		"--cert-oidc-issuer https://token.actions.githubusercontent.com --source-ref refs/tags/v1.2.3 " +
+		"--deny-self-hosted-runners --format json --jq"
 	if got := strings.Join(words[:len(words)-1], " "); got != want {
 		t.Errorf("gh %s", got)
 	}
