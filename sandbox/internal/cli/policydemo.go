@@ -19,6 +19,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/command"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/trust"
+	"github.com/repopolicy/repopolicy/internal/trustcli"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/sandbox/claims"
 	"github.com/repopolicy/repopolicy/sandbox/forge"
@@ -82,11 +83,15 @@ func (d *show) person(dir, name string) *person {
 	return &person{d, name, filepath.Join(dir, "state-"+name), map[string]string{}}
 }
 
-// run runs repopolicy on the person's computer, in this process: the stack's
-// transport plays the hosts of GitHub.
+// run runs repopolicy, or repopolicy-trust, on the person's computer, in this process: the
+// stack's transport plays the hosts of GitHub.
 func (p *person) run(args ...string) (int, string) {
 	var out bytes.Buffer
-	code := cli.Main(args, command.Env{
+	run := cli.Main
+	if args[0] == authorProgram {
+		run, args = trustcli.Main, args[1:]
+	}
+	code := run(args, command.Env{
 		Stdout: &out, Stderr: &out, Now: time.Now, Transport: p.d.stack.Transport(),
 		Getenv:   func(name string) string { return p.env[name] },
 		StateDir: func() (string, error) { return p.state, nil },
@@ -112,7 +117,10 @@ func (p *person) step(what string, want policy.Class, args ...string) {
 		}
 	}
 	d.say("\n   %s", what)
-	d.say("   %s$ repopolicy %s", p.name, strings.Join(shown, " "))
+	if args[0] != authorProgram {
+		shown = append([]string{"repopolicy"}, shown...)
+	}
+	d.say("   %s$ %s", p.name, strings.Join(shown, " "))
 	own := filepath.Dir(p.state)
 	short := strings.NewReplacer(own+"/", "", filepath.Dir(own)+"/", "")
 	for line := range strings.Lines(out) {
