@@ -106,14 +106,18 @@ func (d *show) foundation(dir string) error {
 	}
 	d.look = nil // nothing is looked up
 	keeper, address := d.person(dir, "keeper"), "oci:"+l.Addr().String()+"/foundation/trust:latest"
-	keeper.step("A foundation has a root of its own, kept by two people.", policy.ClassOK, authorProgram, "init", in("root"),
+	keeper.step("A foundation has a root of its own, kept by two people.", policy.ClassOK,
+		authorProgram, "init", in("root"),
 		"--key", in("carol.pub"), "--key", in("dave.pub"), "--threshold", "2", "--online-key", in("machine.pub"))
-	keeper.step("It says which policies are those of two repositories.", policy.ClassOK, authorProgram, "delegate", in("root"),
+	keeper.step("It says which policies are those of two repositories.", policy.ClassOK,
+		authorProgram, "delegate", in("root"),
 		"--anchor", url(prism)+"=sha256:"+good, "--anchor", url(lens)+"=sha256:"+rightful)
 	keeper.step("One of them signs.", policy.ClassOK, authorProgram, "sign", in("root"), "--key", in("carol.pem"))
-	keeper.step("That is not enough.", policy.ClassInvalid, authorProgram, "publish", in("root"), "--key", in("machine.pem"), "--to", address)
+	keeper.step("That is not enough.", policy.ClassInvalid,
+		authorProgram, "publish", in("root"), "--key", in("machine.pem"), "--to", address)
 	keeper.step("The other one does.", policy.ClassOK, authorProgram, "sign", in("root"), "--key", in("dave.pem"))
-	keeper.step("It lies in a registry, one manifest for one state.", policy.ClassOK, authorProgram, "publish", in("root"), "--key", in("machine.pem"), "--to", address)
+	keeper.step("It lies in a registry, one manifest for one state.", policy.ClassOK,
+		authorProgram, "publish", in("root"), "--key", in("machine.pem"), "--to", address)
 	config := fmt.Sprintf("format = \"repopolicy-trust/v1\"\n\n[[root]]\nname = \"foundation\"\nurl = %q\ninitial = %q\n\n[[anchor]]\nrepositories = [\"https://github.com/acme/*\"]\nroot = \"foundation\"\n", address, in("root/repository/1.root.json"))
 	if err := os.WriteFile(in("trust.toml"), []byte(config), 0o600); err != nil {
 		return err
