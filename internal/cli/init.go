@@ -517,10 +517,8 @@ func unfitting(err error) error {
 
 // show prints the policy before anything is asked, written or signed.
 func (r *initRun) show() {
-	r.Err.Line("proposes %s:", bindings.PolicyFile)
-	for line := range strings.Lines(string(r.policy)) {
-		r.Err.Line("  %s", strings.TrimSuffix(line, "\n"))
-	}
+	lines := strings.Split(strings.TrimSuffix(string(r.policy), "\n"), "\n")
+	r.Err.Text(fmt.Sprintf("proposes %s:\n  %s\n", bindings.PolicyFile, strings.Join(lines, "\n  ")))
 }
 
 // mayWrite asks on a terminal whether that may be written; before a signature that is asked
