@@ -27,8 +27,8 @@ type Artifact struct {
 	Path    string          // file; "" if only the digest is known
 	Place   Place           // that holds the content as Name, if there is no Path
 	Digests []policy.Digest // known without reading Path
-	// Listed is the digest that a checksum file gives for this name; the file
-	// must have it.
+	// Listed is what a checksum file gives for this name; the file must have these
+	// digests.
 	Listed *Listing
 	// Tag and Commit are set for a tag of a Git repository: the evidence must be
 	// for this tag, and name no other commit.
@@ -49,16 +49,6 @@ type Artifact struct {
 	found   []*candidate           // evidence that came with the artifact
 	listed  bool                   // Place was listed
 	content content
-}
-
-// Listing is an entry of a checksum file.
-type Listing struct {
-	Sums   *Artifact // the checksum file itself
-	Name   string    // as it stands in the line
-	Digest policy.Digest
-	// signed are the digests of the very bytes that the entry was read from:
-	// what evidence for the checksum file must be about.
-	signed []policy.Digest
 }
 
 // Failure is why something cannot be judged.

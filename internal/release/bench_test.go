@@ -18,28 +18,6 @@ import (
 	"github.com/repopolicy/repopolicy/policy"
 )
 
-// FuzzSums: what is accepted lists plain relative names, each once.
-func FuzzSums(f *testing.F) {
-	f.Add([]byte(fmt.Sprintf("%064d  a\n%064d *b/c\n", 1, 2)))
-	f.Add([]byte(fmt.Sprintf("SHA256 (a) = %064d\n", 1)))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		sums, err := parseSums(data)
-		if err != nil {
-			return
-		}
-		seen := map[string]bool{}
-		for _, s := range sums {
-			if seen[s.name] || filepath.IsAbs(s.name) || !filepath.IsLocal(filepath.FromSlash(s.name)) {
-				t.Fatalf("%q", s.name)
-			}
-			seen[s.name] = true
-			if _, err := policy.ParseDigest(s.digest.String()); err != nil {
-				t.Fatal(err)
-			}
-		}
-	})
-}
-
 // many returns n distinct artifacts with their bundles, in a directory.
 func many(b *testing.B, n int) (dir string, inst *sigstoretest.Instance) {
 	b.Helper()

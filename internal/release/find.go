@@ -15,6 +15,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/forms"
 	"github.com/repopolicy/repopolicy/internal/oci"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
+	"github.com/repopolicy/repopolicy/internal/sums"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -45,13 +46,13 @@ type finder struct {
 
 	mu      sync.Mutex
 	bundles map[string]*lazy[[]*candidate]
-	sums    map[string]*lazy[[]sumsFile]
+	sums    map[string]*lazy[[]*sumsFile]
 	dirs    map[string]*lazy[*listing]
 	shelves map[Place]*lazy[*shelf]
 
 	published map[Place]*lazy[*placeSums]
 	approved  map[string]*lazy[approvalSlot]
-	lists     map[string]*lazy[givenList]
+	lists     map[string]*lazy[*sumsFile]
 	dated     map[proofsIn]*lazy[[]policy.Moment]
 	pool      []*candidate // statements that sources gave
 }
@@ -61,19 +62,11 @@ type lazy[T any] struct {
 	v    T
 }
 
-// sumsFile is a checksum file that was found in a directory.
-type sumsFile struct {
-	self   *Artifact
-	names  map[string]policy.Digest
-	order  []string // of the names
-	signed []policy.Digest
-}
-
 func newFinder(b *budget.Budget, explicit, carried []string) *finder {
 	return &finder{
 		hold:     &hold{budget: b},
-		explicit: explicit, carried: carried, lists: map[string]*lazy[givenList]{}, bundles: map[string]*lazy[[]*candidate]{},
-		sums: map[string]*lazy[[]sumsFile]{}, dirs: map[string]*lazy[*listing]{}, shelves: map[Place]*lazy[*shelf]{},
+		explicit: explicit, carried: carried, lists: map[string]*lazy[*sumsFile]{}, bundles: map[string]*lazy[[]*candidate]{},
+		sums: map[string]*lazy[[]*sumsFile]{}, dirs: map[string]*lazy[*listing]{}, shelves: map[Place]*lazy[*shelf]{},
 		published: map[Place]*lazy[*placeSums]{}, approved: map[string]*lazy[approvalSlot]{},
 		dated: map[proofsIn]*lazy[[]policy.Moment]{},
 	}
@@ -264,51 +257,49 @@ func (f *finder) listings(a *Artifact) []*Listing {
 		return out
 	}
 	for _, s := range f.sumsBeside(filepath.Dir(a.Path)) {
-		name := a.base(filepath.Base(a.Path))
-		if d, ok := s.names[name]; ok {
-			out = append(out, &Listing{s.self, name, d, s.signed})
-		}
+		out = append(out, s.listings(a.base(filepath.Base(a.Path)))...)
 	}
 	return out
 }
 
 // sumsBeside returns the checksum files of a directory, which are read once.
-func (f *finder) sumsBeside(dir string) []sumsFile {
+func (f *finder) sumsBeside(dir string) []*sumsFile {
 	f.mu.Lock()
 	l := f.sums[dir]
 	if l == nil {
-		l = &lazy[[]sumsFile]{}
+		l = &lazy[[]*sumsFile]{}
 		f.sums[dir] = l
 	}
 	f.mu.Unlock()
-	l.once.Do(func() { l.v = readSumsIn(dir, f.signedNames()) })
+	l.once.Do(func() { l.v = f.readSumsIn(dir) })
 	return l.v
 }
 
-// readSumsIn reads the checksum files of a directory, and what has one of those names.
-// One that cannot be read lists nothing: it is no evidence for anything.
-func readSumsIn(dir string, more []string) []sumsFile {
+// readSumsIn reads the checksum files of a directory: what is called like one, lies beside
+// evidence for it, or lies beside evidence that was given, and is one. One that cannot be read
+// lists nothing: it is no evidence for anything.
+func (f *finder) readSumsIn(dir string) []*sumsFile {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return nil
 	}
-	var out []sumsFile
+	here, more := f.list(dir), f.signedNames()
+	var out []*sumsFile
 	for _, e := range entries {
-		if !e.Type().IsRegular() || !isSumsName(e.Name()) && !slices.Contains(more, e.Name()) {
+		name := e.Name()
+		may := sums.Called(name) || slices.Contains(more, name) || !forms.MayBe(name) && here.hasEvidence(name)
+		if !e.Type().IsRegular() || !may {
 			continue
 		}
-		path := filepath.Join(dir, e.Name())
-		self := &Artifact{Arg: path, Name: e.Name(), Path: path}
-		sums, signed, err := readSums(self)
-		if err != nil {
-			continue
+		if s, err := sumsOf(filepath.Join(dir, name)); err == nil && s != nil {
+			out = append(out, s)
 		}
-		s := sumsFile{self: self, names: map[string]policy.Digest{}, signed: signed}
-		for _, x := range sums {
-			s.names[x.name] = x.digest
-			s.order = append(s.order, x.name)
-		}
-		out = append(out, s)
 	}
 	return out
+}
+
+// hasEvidence reports whether something lies in the directory that is called like evidence
+// for a file.
+func (l *listing) hasEvidence(name string) bool {
+	return slices.ContainsFunc(forms.Suffixes, func(suffix string) bool { return l.names[name+suffix] })
 }

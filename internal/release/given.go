@@ -3,30 +3,19 @@
 package release
 
 import (
-	"bytes"
 	"context"
-	"path"
 	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/internal/forms"
-	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/internal/sums"
 )
 
 // Files that the user gave, or that were carried, are evidence for every artifact, or
 // checksum files. What a checksum file is, its content says: it may have any name. It
 // vouches for nothing by itself, but what it lists is judged by the evidence for it.
-
-// givenList is a given file that may be a checksum file.
-type givenList struct {
-	self   *Artifact // nil if it is none
-	byBase map[string][]sum
-	order  []string // of the names
-	signed []policy.Digest
-	err    *Failure // it is one, and malformed
-}
 
 // given returns the files that were given.
 func (f *finder) given() []string {
@@ -48,12 +37,12 @@ func (f *finder) withGiven(ctx context.Context, out []*candidate) []*candidate {
 	for _, p := range f.given() {
 		switch l := f.givenList(p); {
 		case isPlaceProof(p):
-		case l.err != nil:
+		case l != nil && l.err != nil:
 			c := f.once(p, func() []*candidate {
 				return []*candidate{failed(p, "checksum file", l.err)}
 			})
 			out = append(out, c...)
-		case l.self == nil:
+		case l == nil:
 			evidence = append(evidence, f.load(ctx, p)...)
 		}
 	}
@@ -65,12 +54,12 @@ func (f *finder) withGiven(ctx context.Context, out []*candidate) []*candidate {
 	return out
 }
 
-// givenList reads a given file once as a checksum file.
-func (f *finder) givenList(name string) givenList {
+// givenList reads a given file once as a checksum file, nil if it is none.
+func (f *finder) givenList(name string) *sumsFile {
 	f.mu.Lock()
 	l := f.lists[name]
 	if l == nil {
-		l = &lazy[givenList]{}
+		l = &lazy[*sumsFile]{}
 		f.lists[name] = l
 	}
 	f.mu.Unlock()
@@ -78,50 +67,34 @@ func (f *finder) givenList(name string) givenList {
 	return l.v
 }
 
-func readGivenList(at string) givenList {
-	data, err := file.Read(at, MaxSumsBytes)
+func readGivenList(at string) *sumsFile {
+	data, err := file.Read(at, sums.MaxBytes)
 	if err != nil {
-		return givenList{} // as evidence it is not read either, which is said then
+		return nil // as evidence it is not read either, which is said then
 	}
 	return parseGivenList(at, data)
 }
 
-func parseGivenList(at string, data []byte) givenList {
+func parseGivenList(at string, data []byte) *sumsFile {
 	name := filepath.Base(at)
-	switch sums, err := parseSums(data); {
-	case err == nil:
-		l := givenList{self: &Artifact{Arg: at, Name: name, Path: at}, byBase: map[string][]sum{}, signed: digestBytes(data)}
-		for _, s := range sums {
-			l.byBase[path.Base(s.name)] = append(l.byBase[path.Base(s.name)], s)
-			l.order = append(l.order, s.name)
-		}
-		return l
-	case isSumsText(data) || isSumsName(name) && !isJSON(data):
-		return givenList{err: failf(policy.SumsInvalid, "%s", err)}
+	s := parseSums(&Artifact{Arg: at, Name: name, Path: at}, data)
+	if s.err == nil || !sums.IsJSON(data) && (hasSumsLine(data) || sums.Named(name)) {
+		return s
 	}
-	return givenList{}
+	return nil
 }
 
-// isSumsText reports whether a file has a line of a checksum file.
-func isSumsText(data []byte) bool {
-	if isJSON(data) {
-		return false
-	}
+// hasSumsLine reports whether a file has a line of a checksum file.
+func hasSumsLine(data []byte) bool {
 	for line := range strings.Lines(string(data)) {
-		if _, err := parseSum(strings.TrimRight(line, "\r\n")); err == nil {
+		if sums.IsLine(strings.TrimRight(strings.TrimPrefix(line, "\ufeff"), "\r\n")) {
 			return true
 		}
 	}
 	return false
 }
 
-func isJSON(data []byte) bool {
-	trimmed := bytes.TrimLeft(data, " \t\r\n")
-	return bytes.HasPrefix(trimmed, []byte("{")) || bytes.HasPrefix(trimmed, []byte("["))
-}
-
-// givenListings returns what the given checksum files say about an artifact: what they
-// list under its name, or else under that name in some directory.
+// givenListings returns what the given checksum files say about an artifact.
 func (f *finder) givenListings(a *Artifact) []*Listing {
 	name := base(a)
 	if name == "" {
@@ -129,13 +102,8 @@ func (f *finder) givenListings(a *Artifact) []*Listing {
 	}
 	var out []*Listing
 	for _, p := range f.given() {
-		l := f.givenList(p)
-		sums := l.byBase[name]
-		if i := slices.IndexFunc(sums, func(s sum) bool { return s.name == name }); i >= 0 {
-			sums = sums[i : i+1]
-		}
-		for _, s := range sums {
-			out = append(out, &Listing{l.self, s.name, s.digest, l.signed})
+		if l := f.givenList(p); l != nil {
+			out = append(out, l.listings(name)...)
 		}
 	}
 	return out

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/repopolicy/repopolicy/internal/scaffold/sigstoretest"
+	"github.com/repopolicy/repopolicy/internal/sums"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -293,21 +294,16 @@ func FuzzGivenList(f *testing.F) {
 			name = "SHA256SUMS"
 		}
 		l := parseGivenList(name, data)
-		sums, err := parseSums(data)
+		list, err := sums.Parse(name, data)
 		switch {
-		case (l.self != nil) != (err == nil), l.self != nil && l.err != nil:
+		case err == nil && (l == nil || l.err != nil), err != nil && l != nil && l.err == nil:
 			t.Fatalf("%q: %+v, %v", data, l, err)
-		case named && err != nil && l.err == nil && !isJSON(data):
+		case named && err != nil && l == nil && !sums.IsJSON(data):
 			t.Errorf("%q is ignored", data)
-		case l.self == nil && l.byBase != nil:
+		case l != nil && l.err != nil && len(l.list.Entries) > 0:
 			t.Errorf("%q lists something", data)
-		}
-		n := 0
-		for _, s := range l.byBase {
-			n += len(s)
-		}
-		if err == nil && n != len(sums) {
-			t.Errorf("%q: %d of %d entries", data, n, len(sums))
+		case err == nil && len(l.list.Entries) != len(list.Entries):
+			t.Errorf("%q: %d of %d entries", data, len(l.list.Entries), len(list.Entries))
 		}
 	})
 }

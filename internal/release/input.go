@@ -8,17 +8,18 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 
 	"github.com/repopolicy/repopolicy/internal/budget"
-	"github.com/repopolicy/repopolicy/internal/file"
+	"github.com/repopolicy/repopolicy/internal/clip"
 	"github.com/repopolicy/repopolicy/internal/forms"
 	"github.com/repopolicy/repopolicy/internal/oci"
+	"github.com/repopolicy/repopolicy/internal/sums"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -112,8 +113,13 @@ func expand(ctx context.Context, arg string, o Options) []*Input {
 		return expandDir(ctx, arg)
 	case !info.Mode().IsRegular():
 		return badInput(arg, policy.ArtifactRead, fmt.Errorf("%s is not a regular file", arg))
-	case isSumsName(filepath.Base(arg)):
-		return expandSums(arg, o.IgnoreMissing)
+	}
+	s, err := sumsOf(arg)
+	switch {
+	case err != nil:
+		return badInput(arg, policy.SumsInvalid, err)
+	case s != nil:
+		return expandSums(ctx, s, o.IgnoreMissing)
 	}
 	return []*Input{fileInput(ctx, arg)}
 }
@@ -213,58 +219,81 @@ func side(workers, n int, f func(int)) {
 	}
 }
 
-// expandSums returns the checksum file and each of its lines: what a line names
-// is a file of the list's directory, or it is not there.
-func expandSums(path string, ignoreMissing bool) []*Input {
-	self := &Artifact{Arg: path, Name: filepath.Base(path), Path: path}
-	sums, signed, err := readSums(self)
-	if err != nil {
-		self.Err = failure(err, policy.SumsInvalid)
-		return []*Input{input(self)}
+// expandSums returns the checksum file and each of the files that it names, which lie in the
+// list's directory or are not there.
+func expandSums(ctx context.Context, s *sumsFile, ignoreMissing bool) []*Input {
+	if s.err != nil {
+		s.self.Err = s.err
+		return []*Input{input(s.self)}
 	}
-	out := []*Input{input(self)}
+	out := []*Input{input(s.self)}
 	there := 0
-	for _, s := range sums {
-		in := expandSum(self, s, signed)
+	for i := range s.list.Entries {
+		in, missing := s.expand(ctx, &s.list.Entries[i])
 		switch {
-		case in.Artifact.Err == nil:
+		case missing && ignoreMissing:
+			in = harmless(in.Artifact.Arg, policy.ArtifactMissing, "%s lists it", s.self.Arg)
+		case !missing:
 			there++
-		case in.Artifact.Err.Reason == policy.ArtifactMissing && ignoreMissing:
-			in = harmless(in.Artifact.Arg, policy.ArtifactMissing, "%s lists it", path)
 		}
 		out = append(out, in)
 	}
 	if ignoreMissing && there == 0 {
-		out = append(out, badInput(path, policy.ArtifactMissing, errors.New("of what it lists nothing is there"))...)
+		out = append(out, badInput(
+			s.self.Arg, policy.ArtifactMissing, errors.New("of what it lists nothing is there"),
+		)...)
 	}
 	return out
 }
 
-func expandSum(self *Artifact, s sum, signed []policy.Digest) *Input {
-	path := filepath.Join(filepath.Dir(self.Path), filepath.FromSlash(s.name))
-	a := &Artifact{Arg: path, Name: s.name, Listed: &Listing{self, s.name, s.digest, signed}}
-	switch info, err := os.Lstat(path); {
+// expand returns what an entry names: the file, or one of its name beside the list with the
+// same digests. Missing says that neither is there.
+func (s *sumsFile) expand(ctx context.Context, e *sums.Entry) (in *Input, missing bool) {
+	local := filepath.FromSlash(e.Name)
+	p := filepath.Join(filepath.Dir(s.self.Path), local)
+	if e.Weak != "" {
+		return passed(p, "line %d of %s has %s, which confirms nothing", e.Line, s.self.Arg, e.Weak), false
+	}
+	a := &Artifact{Arg: p, Name: e.Name, Listed: s.listing(e, false)}
+	if !filepath.IsLocal(local) {
+		a.Err = failf(policy.ArtifactRead, "%s is no path beside the list", clip.Text(e.Name))
+		return input(a), false
+	}
+	switch info, err := os.Lstat(p); {
 	case errors.Is(err, fs.ErrNotExist):
-		a.Err = failf(policy.ArtifactMissing, "%s lists it as %s", self.Arg, s.name)
+		return s.flat(ctx, a)
 	case err != nil:
 		a.Err = failf(policy.ArtifactRead, "%s", err)
 	case !info.Mode().IsRegular():
-		a.Err = failf(policy.ArtifactRead, "%s is not a regular file", path)
+		a.Err = failf(policy.ArtifactRead, "%s is not a regular file", p)
 	default:
-		a.Path = path
+		a.Path = p
 	}
-	return input(a)
+	return input(a), false
 }
 
-// readSums returns what a checksum file lists and the digests of its bytes, which
-// are the only ones that are read of it.
-func readSums(self *Artifact) ([]sum, []policy.Digest, error) {
-	data, info, err := file.ReadStat(self.Path, MaxSumsBytes)
-	if err != nil {
-		return nil, nil, err
+// flat looks for what an entry names in another directory, and that is not there, as a file
+// beside the list, as forges publish it. Only its digests tell that it is the one.
+func (s *sumsFile) flat(ctx context.Context, a *Artifact) (in *Input, missing bool) {
+	a.Err = failf(policy.ArtifactMissing, "%s lists it as %s", s.self.Arg, a.Name)
+	base := path.Base(a.Name)
+	p := filepath.Join(filepath.Dir(s.self.Path), base)
+	if exact, _ := s.list.Find(base); base == a.Name || exact != nil {
+		return input(a), true
 	}
-	sums, err := parseSums(data)
-	signed := digestBytes(data)
-	self.content.digests, self.content.seen = slices.Clone(signed), look(info)
-	return sums, signed, err
+	if info, err := os.Lstat(p); err != nil || !info.Mode().IsRegular() {
+		return input(a), true
+	}
+	there := &Artifact{Arg: p, Name: a.Name, Path: p, Listed: a.Listed}
+	digests, err := there.Digest(ctx, a.Listed.algorithms()...)
+	if err != nil {
+		there.Err = failure(err, policy.ArtifactRead)
+		return input(there), false
+	}
+	if !a.Listed.isOf(digests) {
+		a.Err.Detail += fmt.Sprintf("; %s beside the list is another file", p)
+		return input(a), false
+	}
+	there.Listed.elsewhere = true
+	return input(there), false
 }

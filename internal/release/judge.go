@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -258,7 +259,7 @@ func (j *Judge) judge(ctx context.Context, a *Artifact) *Result {
 	switch {
 	case j.adopted(res):
 	case res.Evidence == nil:
-		res.Decision = deny(policy.NoEvidence, "%s", j.whyNothing(a))
+		res.Decision = deny(policy.NoEvidence, "%s", j.whyNothing(ctx, a, res.Digests))
 	default:
 		res.Decision = res.Evidence.Decision
 		res.preferUnreached()
@@ -318,14 +319,41 @@ func (j *Judge) adopted(res *Result) bool {
 }
 
 // whyNothing says what is known of why no evidence for an artifact was found.
-func (j *Judge) whyNothing(a *Artifact) string {
+func (j *Judge) whyNothing(ctx context.Context, a *Artifact, digests []policy.Digest) string {
 	if j.Release == nil && len(j.Sources) > 0 && a.Place == nil && a.Name != "" {
 		return "no tag says in which release to look"
 	}
-	if ls := j.finder.givenListings(a); len(ls) > 0 {
-		return ls[0].Sums.Arg + " lists it, without evidence for the list itself"
+	for _, s := range j.sumsAround(ctx, a) {
+		if s.err != nil {
+			return "a checksum file is malformed: " + s.err.Detail
+		}
+		if e, _ := s.list.Find(base(a)); e != nil && e.Weak != "" {
+			return fmt.Sprintf("%s lists it with %s, which confirms nothing", s.self.Arg, e.Weak)
+		}
+		for _, l := range s.listings(base(a)) {
+			if !l.elsewhere || l.isOf(digests) {
+				return s.self.Arg + " lists it, without evidence for the list itself"
+			}
+		}
 	}
 	return ""
+}
+
+// sumsAround returns the checksum files that may list an artifact.
+func (j *Judge) sumsAround(ctx context.Context, a *Artifact) []*sumsFile {
+	var out []*sumsFile
+	for _, p := range j.finder.given() {
+		if l := j.finder.givenList(p); l != nil {
+			out = append(out, l)
+		}
+	}
+	if a.Path != "" {
+		out = append(out, j.finder.sumsBeside(filepath.Dir(a.Path))...)
+	}
+	if p := j.placeOf(a); p != nil && base(a) != "" && a.found == nil {
+		out = append(out, j.finder.sumsIn(ctx, p).files...)
+	}
+	return out
 }
 
 // preferUnreached turns a denial into that of whoever gave no answer: they might have had the
@@ -347,8 +375,8 @@ func (j *Judge) round(ctx context.Context, res *Result, attempts []attempt) *Fai
 	if err := j.hash(ctx, res, attempts); err != nil {
 		return failure(err, policy.ArtifactRead)
 	}
-	if a.Listed != nil && !slices.Contains(res.Digests, a.Listed.Digest) {
-		return failf(policy.SumsMismatch, "%s lists %s", a.Listed.Sums.Arg, a.Listed.Digest)
+	if a.Listed != nil && !a.Listed.isOf(res.Digests) {
+		return a.Listed.mismatch()
 	}
 	for _, at := range attempts {
 		res.keep(j.try(ctx, at, a, res.Digests))
@@ -406,13 +434,13 @@ func (j *Judge) hash(ctx context.Context, res *Result, attempts []attempt) error
 	algs := j.by().DigestAlgorithms()
 	for _, at := range attempts {
 		if at.via != nil {
-			algs = append(algs, at.via.Digest.Alg)
+			algs = append(algs, at.via.algorithms()...)
 		} else if at.c.Bundle != nil {
 			algs = append(algs, algorithms(at.c.Bundle)...)
 		}
 	}
 	if a.Listed != nil {
-		algs = append(algs, a.Listed.Digest.Alg)
+		algs = append(algs, a.Listed.algorithms()...)
 	}
 	return j.digest(ctx, res, algs)
 }
@@ -574,8 +602,8 @@ func (at attempt) refuseListing(a *Artifact, digests []policy.Digest) (stage, *F
 	if a.Subject != "" { // a list names files, never a package
 		return stageClaims, a.differs(at.via.Name)
 	}
-	if !slices.Contains(digests, at.via.Digest) {
-		return stageArtifact, failf(policy.SumsMismatch, "%s lists %s", at.target.Arg, at.via.Digest)
+	if !at.via.isOf(digests) {
+		return stageArtifact, at.via.mismatch()
 	}
 	return 0, nil
 }
@@ -610,6 +638,9 @@ func (j *Judge) read(ctx context.Context, t trial, m matched, key *sigstore.Key)
 	ev.Decision = j.brief(ev.Decision)
 	if ev.stage == stagePermitted {
 		ev.Decision.Notes = append(ev.Decision.Notes, t.notes...)
+		if l := cmp.Or(t.via, t.a.Listed); l != nil && l.elsewhere {
+			ev.Decision.Notes = append(ev.Decision.Notes, l.elsewhereNote())
+		}
 	}
 	if t.unseen != nil && lacksApprovals(ev.Decision) { // there may be more
 		ev.Decision = t.unseen.decision()

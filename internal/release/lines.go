@@ -7,6 +7,9 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
+
+	"github.com/repopolicy/repopolicy/internal/sums"
+	"github.com/repopolicy/repopolicy/policy"
 )
 
 // Line is a line of a checksum file about a file that was not judged.
@@ -38,8 +41,8 @@ func (j *Judge) linesFor(ctx context.Context, r *Result, o *otherLines) {
 	if r.Evidence != nil {
 		via = r.Evidence.Via
 	}
-	self := isSumsName(base(a)) && a.Listed == nil
-	other := func(s sumsFile) bool {
+	self := a.Listed == nil && j.isSums(a)
+	other := func(s *sumsFile) bool {
 		return (via == "" || s.self.Arg != via) && (!self || s.self.where() != a.where())
 	}
 	if via == "" && !self {
@@ -58,12 +61,22 @@ func (j *Judge) linesFor(ctx context.Context, r *Result, o *otherLines) {
 	}
 }
 
+// isSums reports whether an artifact is a checksum file.
+func (j *Judge) isSums(a *Artifact) bool {
+	if a.Path == "" {
+		return sums.Called(base(a))
+	}
+	return slices.ContainsFunc(j.finder.sumsBeside(filepath.Dir(a.Path)), func(s *sumsFile) bool {
+		return s.self.Path == filepath.Clean(a.Path)
+	})
+}
+
 // givenSums returns the checksum files of that name among the files that the user gave.
-func (j *Judge) givenSums(arg string) []sumsFile {
-	var out []sumsFile
+func (j *Judge) givenSums(arg string) []*sumsFile {
+	var out []*sumsFile
 	for _, p := range j.finder.given() {
-		if l := j.finder.givenList(p); l.self != nil && l.self.Arg == arg {
-			out = append(out, sumsFile{self: l.self, order: l.order})
+		if l := j.finder.givenList(p); l != nil && l.self.Arg == arg {
+			out = append(out, l)
 		}
 	}
 	return out
@@ -72,16 +85,17 @@ func (j *Judge) givenSums(arg string) []sumsFile {
 // otherLines collects lines about files that were not judged.
 type otherLines struct {
 	lines []Line
-	// What was judged: clean paths, addresses in places, and plain names for lists that lie
-	// nowhere near.
-	paths, places, bases map[string]bool
+	// What was judged, with its digests: clean paths, addresses in places, and plain names for
+	// lists that lie nowhere near.
+	paths, places map[string][]policy.Digest
+	bases         map[string]bool
 	// Checksum files that add nothing more: their lines are inputs, or were read.
 	done map[string]bool
 }
 
 func newOtherLines(results []*Result) *otherLines {
 	o := &otherLines{
-		paths: map[string]bool{}, places: map[string]bool{}, bases: map[string]bool{},
+		paths: map[string][]policy.Digest{}, places: map[string][]policy.Digest{}, bases: map[string]bool{},
 		done: map[string]bool{},
 	}
 	for _, r := range results {
@@ -91,36 +105,56 @@ func newOtherLines(results []*Result) *otherLines {
 			o.done[a.Listed.Sums.where()] = true
 		}
 		if a.Path != "" {
-			o.paths[filepath.Clean(a.Path)] = true
+			o.paths[filepath.Clean(a.Path)] = r.Digests
 		}
 		if a.Place != nil {
-			o.places[a.where()] = true
+			o.places[a.where()] = r.Digests
 		}
 	}
 	return o
 }
 
 // add adds the lines of checksum files, of each once, but for those about files that were judged.
-func (o *otherLines) add(files []sumsFile, judged func(self *Artifact, name string) bool) {
+func (o *otherLines) add(files []*sumsFile, judged func(self *Artifact, e *sums.Entry) bool) {
 	for _, s := range files {
 		if o.done[s.self.where()] {
 			continue
 		}
 		o.done[s.self.where()] = true
-		for _, name := range s.order {
-			if !judged(s.self, name) {
-				o.lines = append(o.lines, Line{s.self.Arg, name})
+		for i := range s.list.Entries {
+			if e := &s.list.Entries[i]; !judged(s.self, e) {
+				o.lines = append(o.lines, Line{s.self.Arg, e.Name})
 			}
 		}
 	}
 }
 
-func (o *otherLines) judgedByBase(_ *Artifact, name string) bool { return o.bases[path.Base(name)] }
+func (o *otherLines) judgedByBase(_ *Artifact, e *sums.Entry) bool { return o.bases[path.Base(e.Name)] }
 
-func (o *otherLines) judgedHere(self *Artifact, name string) bool {
-	return o.paths[filepath.Join(filepath.Dir(self.Path), filepath.FromSlash(name))]
+func (o *otherLines) judgedHere(self *Artifact, e *sums.Entry) bool {
+	dir := filepath.Dir(self.Path)
+	return judgedAs(o.paths, filepath.Join(dir, filepath.FromSlash(e.Name)), filepath.Join(dir, path.Base(e.Name)), e)
 }
 
-func (o *otherLines) judgedInPlace(self *Artifact, name string) bool {
-	return o.places[self.Place.URL(name)]
+func (o *otherLines) judgedInPlace(self *Artifact, e *sums.Entry) bool {
+	return judgedAs(o.places, self.Place.URL(e.Name), self.Place.URL(path.Base(e.Name)), e)
+}
+
+// judgedAs reports whether what was judged includes what an entry names, or a file of its name
+// beside the list with its digests.
+func judgedAs(judged map[string][]policy.Digest, exact, flat string, e *sums.Entry) bool {
+	if _, ok := judged[exact]; ok {
+		return true
+	}
+	same := false
+	for _, d := range e.Digests {
+		switch digestIn(judged[flat], d.Alg) {
+		case "":
+		case d.Hex:
+			same = true
+		default:
+			return false
+		}
+	}
+	return same
 }

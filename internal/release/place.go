@@ -8,11 +8,13 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"path"
 	"slices"
 	"strings"
 
 	"github.com/repopolicy/repopolicy/internal/budget"
 	"github.com/repopolicy/repopolicy/internal/forms"
+	"github.com/repopolicy/repopolicy/internal/sums"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -170,10 +172,10 @@ func (f *finder) sumsIn(ctx context.Context, p Place) *placeSums {
 	l.once.Do(func() {
 		more := f.signedNames()
 		for _, n := range s.all {
-			if !isSumsName(n) && !slices.Contains(more, n) {
+			if !sums.Called(n) && !slices.Contains(more, n) && !s.isSigned(n) {
 				continue
 			}
-			data, err := p.Read(ctx, n, MaxSumsBytes)
+			data, err := p.Read(ctx, n, sums.MaxBytes)
 			if errors.Is(err, fs.ErrNotExist) {
 				continue
 			}
@@ -181,20 +183,9 @@ func (f *finder) sumsIn(ctx context.Context, p Place) *placeSums {
 				l.v.missing = append(l.v.missing, unreachable(p.URL(n), err)...)
 				continue
 			}
-			sums, err := parseSums(data)
-			if err != nil {
-				continue
+			if sums.Named(n) || sums.Looks(data) {
+				l.v.files = append(l.v.files, parseSums(&Artifact{Arg: p.URL(n), Name: n, Place: p}, data))
 			}
-			x := sumsFile{
-				self:   &Artifact{Arg: p.URL(n), Name: n, Place: p},
-				names:  map[string]policy.Digest{},
-				signed: digestBytes(data),
-			}
-			for _, sum := range sums {
-				x.names[sum.name] = sum.digest
-				x.order = append(x.order, sum.name)
-			}
-			l.v.files = append(l.v.files, x)
 		}
 	})
 	return l.v
@@ -202,7 +193,7 @@ func (f *finder) sumsIn(ctx context.Context, p Place) *placeSums {
 
 // placeSums are the checksum files of a place.
 type placeSums struct {
-	files   []sumsFile
+	files   []*sumsFile
 	missing []*candidate
 }
 
@@ -216,24 +207,32 @@ func (j *Judge) listedIn(ctx context.Context, res *Result, p Place, name string)
 		out = append(out, about(a, unreachable(p.URL(""), s.err))...) // otherwise said already
 	}
 	for _, x := range sums.files {
-		d, ok := x.names[name]
-		if !ok || x.self.Name == name {
+		listings := x.listings(name)
+		if len(listings) == 0 || x.self.Name == name {
 			continue
 		}
-		l := &Listing{x.self, name, d, x.signed}
+		var cs []*candidate
 		if len(j.Bundles) > 0 {
-			for _, c := range j.finder.find(ctx, x.self, nil, true) {
-				if l.isSignedBy(c) {
+			cs = j.finder.find(ctx, x.self, nil, true)
+		} else {
+			cs = j.finder.publishedFor(ctx, p, res.hold, x.self.Name, forms.Suffixes, x.signed)
+		}
+		for _, l := range listings {
+			for _, c := range cs {
+				if len(j.Bundles) == 0 || l.isSignedBy(c) {
 					out = append(out, attempt{c: c, target: x.self, via: l})
 				}
 			}
-			continue
-		}
-		for _, c := range j.finder.publishedFor(ctx, p, res.hold, x.self.Name, forms.Suffixes, x.signed) {
-			out = append(out, attempt{c: c, target: x.self, via: l})
 		}
 	}
 	return out
+}
+
+// isSigned reports whether a text file of the place has evidence beside it: it may be a
+// checksum file under any name.
+func (s *shelf) isSigned(name string) bool {
+	return path.Ext(name) == ".txt" &&
+		slices.ContainsFunc(forms.Suffixes, func(suffix string) bool { return s.names[name+suffix] })
 }
 
 // ExpandPlace returns the files of a place.

@@ -3,128 +3,145 @@
 package release
 
 import (
-	"fmt"
+	"io"
 	"os"
 	"path/filepath"
-	"strings"
-	"unicode/utf8"
+	"slices"
 
+	"github.com/repopolicy/repopolicy/internal/clip"
+	"github.com/repopolicy/repopolicy/internal/file"
+	"github.com/repopolicy/repopolicy/internal/sums"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
-// MaxSumsBytes is the largest checksum file that is read.
-const MaxSumsBytes = 16 << 20
-
-// isSumsName reports whether a file is a checksum file by its name: SHA256SUMS,
-// checksums.txt, widget_1.0_checksums.txt and the like.
-func isSumsName(base string) bool {
-	name := strings.TrimSuffix(strings.ToLower(base), ".txt")
-	for _, alg := range []string{"sha256", "sha384", "sha512"} {
-		if name == alg+"sum" || endsInWord(name, alg+"sums") {
-			return true
-		}
-	}
-	return endsInWord(name, "checksums")
+// Listing is an entry of a checksum file, all of whose digests the artifact must have.
+type Listing struct {
+	Sums    *Artifact // the checksum file itself
+	Name    string    // as it stands in the line
+	Digests []policy.Digest
+	// elsewhere is set if the line names a file in another directory, so that only its
+	// digests tell that it is about the artifact.
+	elsewhere bool
+	// signed are the digests of the very bytes that the entry was read from:
+	// what evidence for the checksum file must be about.
+	signed []policy.Digest
 }
 
-// endsInWord reports whether a name is a word or ends in it, after a separator.
-func endsInWord(name, word string) bool {
-	before, ok := strings.CutSuffix(name, word)
-	return ok && (before == "" || strings.ContainsAny(before[len(before)-1:], "._-"))
+// isOf reports whether digests of an artifact are those of the entry.
+func (l *Listing) isOf(digests []policy.Digest) bool {
+	return len(l.Digests) > 0 &&
+		!slices.ContainsFunc(l.Digests, func(d policy.Digest) bool { return !slices.Contains(digests, d) })
+}
+
+// mismatch is the failure of an artifact that has not the digests of the entry.
+func (l *Listing) mismatch() *Failure {
+	return failf(policy.SumsMismatch, "%s lists %s", l.Sums.Arg, l.Digests[0])
+}
+
+// algorithms returns those of the entry's digests.
+func (l *Listing) algorithms() []string {
+	var out []string
+	for _, d := range l.Digests {
+		out = append(out, d.Alg)
+	}
+	return out
+}
+
+// sumsFile is a checksum file that was found.
+type sumsFile struct {
+	self   *Artifact
+	list   *sums.List // empty if it is malformed
+	signed []policy.Digest
+	err    *Failure // why it is malformed
+}
+
+// parseSums reads a checksum file.
+func parseSums(self *Artifact, data []byte) *sumsFile {
+	out := &sumsFile{self: self, list: &sums.List{}, signed: digestBytes(data)}
+	l, err := sums.Parse(self.Name, data)
+	if err != nil {
+		out.err = failf(policy.SumsInvalid, "%s: %s", self.Arg, err)
+		return out
+	}
+	out.list = l
+	return out
+}
+
+// listing returns what an entry says.
+func (s *sumsFile) listing(e *sums.Entry, elsewhere bool) *Listing {
+	return &Listing{Sums: s.self, Name: e.Name, Digests: e.Digests, elsewhere: elsewhere, signed: s.signed}
+}
+
+// listings returns what a checksum file says about a file of that name: what it lists under
+// the name, or else under that name in some directory.
+func (s *sumsFile) listings(name string) []*Listing {
+	exact, others := s.list.Find(name)
+	var out []*Listing
+	if exact != nil {
+		others = []*sums.Entry{exact}
+	}
+	for _, e := range others {
+		if e.Weak == "" {
+			out = append(out, s.listing(e, exact == nil))
+		}
+	}
+	return out
+}
+
+// sumsHead is how much of a file is looked at to see whether it may be a checksum file.
+const sumsHead = 4 << 10
+
+// looksLikeSums reports whether the content of a file of this machine begins like that of a
+// checksum file.
+func looksLikeSums(path string) bool {
+	f, err := file.Open(path)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	head, err := io.ReadAll(io.LimitReader(f, sumsHead))
+	return err == nil && sums.Looks(head)
 }
 
 // IsSums reports whether an argument is a checksum file, whose lines are inputs.
 func IsSums(arg string) bool {
 	info, err := os.Stat(arg)
-	return err == nil && info.Mode().IsRegular() && isSumsName(filepath.Base(arg))
+	if err != nil || !info.Mode().IsRegular() {
+		return false
+	}
+	s, err := sumsOf(arg)
+	return s != nil || err != nil
 }
 
-// sum is one line of a checksum file.
-type sum struct {
-	name   string
-	digest policy.Digest
+// sumsOf reads a file of this machine as a checksum file, nil if it is none: it must be called
+// like one and look like one, or be one as a whole, or have a name that nothing else has.
+// The error says that it is one and cannot be read.
+func sumsOf(path string) (*sumsFile, error) {
+	base := filepath.Base(path)
+	if !sums.Named(base) && !looksLikeSums(path) {
+		return nil, nil
+	}
+	s, err := readSums(path)
+	if err != nil || s.err != nil && !sums.Named(base) && !sums.Called(base) {
+		return nil, err
+	}
+	return s, nil
 }
 
-// algByLen tells the algorithm by the number of hex digits.
-var algByLen = map[int]string{64: "sha256", 96: "sha384", 128: "sha512"}
-
-// parseSums reads a checksum file as sha256sum(1) writes it, in its plain and
-// its "--tag" form. Every line must be understood, no name may stand twice, and
-// names are relative paths without dot segments: a list of which a part was
-// skipped would vouch for less than it seems to.
-func parseSums(data []byte) ([]sum, error) {
-	if !utf8.Valid(data) {
-		return nil, fmt.Errorf("not UTF-8")
+// readSums reads a checksum file, the bytes of which are the only ones that are read of it.
+func readSums(path string) (*sumsFile, error) {
+	self := &Artifact{Arg: path, Name: filepath.Base(path), Path: path}
+	data, info, err := file.ReadStat(path, sums.MaxBytes)
+	if err != nil {
+		return nil, err
 	}
-	var out []sum
-	seen := map[string]bool{}
-	i := -1
-	for line := range strings.SplitSeq(strings.TrimSuffix(string(data), "\n"), "\n") {
-		i++
-		line = strings.TrimSuffix(line, "\r")
-		if line == "" || strings.HasPrefix(line, "#") {
-			continue
-		}
-		s, err := parseSum(line)
-		if err == nil {
-			err = checkSumName(s.name)
-		}
-		if err == nil && seen[s.name] {
-			err = fmt.Errorf("%q stands twice", s.name)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("line %d: %w", i+1, err)
-		}
-		seen[s.name] = true
-		if out = append(out, s); len(out) > MaxArtifacts {
-			return nil, fmt.Errorf("it lists more than %d files", MaxArtifacts)
-		}
-	}
-	if len(out) == 0 {
-		return nil, fmt.Errorf("it lists nothing")
-	}
+	out := parseSums(self, data)
+	self.content.digests, self.content.seen = slices.Clone(out.signed), look(info)
 	return out, nil
 }
 
-func parseSum(line string) (sum, error) {
-	if alg, rest, ok := strings.Cut(line, " ("); ok { // BSD: SHA256 (name) = hex
-		if i := strings.LastIndex(rest, ") = "); i >= 0 {
-			return newSum(rest[:i], rest[i+len(") = "):], strings.ToLower(strings.ReplaceAll(alg, "-", "")))
-		}
-	}
-	if strings.HasPrefix(line, `\`) {
-		return sum{}, fmt.Errorf("names with escapes are not supported")
-	}
-	hx, name, ok := strings.Cut(line, " ")
-	if !ok || name == "" {
-		return sum{}, fmt.Errorf(`not "<hex>  <name>"`)
-	}
-	switch name[0] {
-	case ' ', '*':
-		name = name[1:]
-	default:
-		return sum{}, fmt.Errorf(`not "<hex>  <name>"`)
-	}
-	return newSum(name, hx, "")
-}
-
-func newSum(name, hx, alg string) (sum, error) {
-	hx = strings.ToLower(hx)
-	want := algByLen[len(hx)]
-	if want == "" || alg != "" && alg != want || strings.Trim(hx, "0123456789abcdef") != "" {
-		return sum{}, fmt.Errorf("not a SHA-256, SHA-384 or SHA-512 digest")
-	}
-	return sum{strings.TrimPrefix(name, "./"), policy.Digest{Alg: want, Hex: hx}}, nil
-}
-
-func checkSumName(name string) error {
-	if name == "" || strings.HasPrefix(name, "/") || strings.Contains(name, `\`) || filepath.VolumeName(name) != "" {
-		return fmt.Errorf("%q is not a relative path", name)
-	}
-	for seg := range strings.SplitSeq(name, "/") {
-		if seg == "" || seg == "." || seg == ".." {
-			return fmt.Errorf("%q is not a plain path", name)
-		}
-	}
-	return nil
+// elsewhereNote says that a line about another path was taken for the artifact.
+func (l *Listing) elsewhereNote() policy.Note {
+	return policy.Note{Code: "listed-elsewhere", Text: clip.Text(l.Sums.Arg) + " lists it as " + clip.Text(l.Name) +
+		": matched by its digest"}
 }

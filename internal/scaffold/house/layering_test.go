@@ -44,6 +44,7 @@ var may = map[string][]string{
 	"internal/propose/export":   {"internal/spelling", "policy"},
 	"internal/propose/settings": {"policy"},
 	"internal/propose/tagset":   {"internal/spelling", "policy"},
+	"internal/sums":             {"internal/clip", "policy"},
 	"internal/trust/tuf":        {"internal/clip", "internal/file", "internal/strictjson", "internal/web"},
 	"policy/chain":              {"internal/clip", "internal/spelling", "policy"},
 	"internal/propose": {
@@ -57,6 +58,7 @@ var may = map[string][]string{
 	"internal/token": {
 		"internal/clip", "internal/identity", "internal/spelling", "internal/strictjson", "internal/web", "policy",
 	},
+	"internal/side":      {"internal/sums"},
 	"internal/trust/oci": {"internal/budget", "internal/file", "internal/oci", "internal/web", "policy"},
 	"rekorbind":          {"internal/spelling", "policy", "policy/chain"},
 	"internal/forms": {
@@ -77,9 +79,11 @@ var may = map[string][]string{
 	},
 	"internal/release": {
 		"internal/budget", "internal/clip", "internal/file", "internal/forms", "internal/git", "internal/oci",
-		"internal/sigstore", "internal/spelling", "internal/strictjson", "policy",
+		"internal/sigstore", "internal/spelling", "internal/strictjson", "internal/sums", "policy",
 	},
-	"internal/account": {"internal/file", "internal/release", "internal/sigstore", "policy"},
+	"internal/account": {
+		"internal/file", "internal/release", "internal/side", "internal/sigstore", "internal/sums", "policy",
+	},
 	"internal/answers": {
 		"internal/bindings", "internal/budget", "internal/canonical", "internal/clip", "internal/prefixmap",
 		"internal/rekor", "internal/sigstore", "internal/spelling", "internal/strictjson", "internal/web",
