@@ -48,6 +48,10 @@ type Client struct {
 	Offline       bool          // nobody is asked
 	AsOf          time.Time     // judge as of this moment, which has passed; zero for now
 
+	// SideFiles are the kinds of files without evidence that may lie beside what is allowed
+	// (SPEC 20.2): "openpgp", "signature", "certificate", "checksums". By default none may.
+	SideFiles []string
+
 	// Where what is judged, and evidence for it, is published.
 	Sources Sources
 

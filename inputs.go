@@ -60,6 +60,9 @@ func (c *Client) published(p *Policy, req *request) (*publication, error) {
 	if err := req.check(); err != nil {
 		return nil, err
 	}
+	if _, err := c.sides(); err != nil {
+		return nil, err
+	}
 	if err := pub.readAddresses(p); err != nil {
 		return nil, err
 	}

@@ -40,6 +40,8 @@ type Entry struct {
 	//   - "evidence": a signature in it is right over what was judged, or it is a place proof
 	//     beside that;
 	//   - "unverifiable-evidence": it names what was judged, but whose key signed it is not known;
+	//   - "side-file": nothing vouches for it, it belongs to what was allowed, and [SideFiles]
+	//     lets files of its kind lie there;
 	//   - "passed-over": it was not judged, and the entry says why.
 	Fate string
 	For  string // what it is evidence for; "" for other fates

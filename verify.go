@@ -4,6 +4,7 @@ package repopolicy
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"slices"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/bindings"
 	"github.com/repopolicy/repopolicy/internal/find"
 	"github.com/repopolicy/repopolicy/internal/release"
+	"github.com/repopolicy/repopolicy/internal/side"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/trust"
 	"github.com/repopolicy/repopolicy/policy"
@@ -242,11 +244,28 @@ func plain(open func(context.Context) ([]trust.Root, error)) func(context.Contex
 	}
 }
 
+// sides returns the kinds of side files that may lie beside what is allowed.
+func (c *Client) sides() ([]side.Kind, error) {
+	var out []side.Kind
+	for _, name := range c.SideFiles {
+		k := side.Kind(name)
+		if !slices.Contains(side.Kinds, k) {
+			return nil, &policy.Fault{
+				Reason: policy.Usage, Text: fmt.Sprintf("--side-files: %q is no kind of side files", name),
+				Hint: "the kinds are openpgp, signature, certificate and checksums",
+			}
+		}
+		out = append(out, k)
+	}
+	return out, nil
+}
+
 // take lets every judge judge the inputs, joins what they make of each, and accounts for all
 // of them.
 func (c *Client) take(
 	ctx context.Context, req *request, demand int, judges []*release.Judge, inputs []*release.Input,
 ) *account.Account {
+	kinds, _ := c.sides()
 	r := account.Run{
 		Inputs: inputs,
 		Judge: func(ctx context.Context, artifacts []*release.Artifact) []*release.Result {
@@ -259,6 +278,7 @@ func (c *Client) take(
 			}
 			return release.Quorum(demand, all)
 		},
+		Sides: kinds,
 		Lines: judges[0].Lines,
 		Dates: func(ctx context.Context, in *release.Input) bool {
 			return slices.ContainsFunc(judges, func(j *release.Judge) bool { return j.Dates(ctx, in) })

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/repopolicy/repopolicy/internal/release"
+	"github.com/repopolicy/repopolicy/internal/side"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/policy"
 )
@@ -31,6 +32,9 @@ const (
 	// Unverifiable: it is of a form of evidence as a whole and names what was judged,
 	// but whose key signed it is not known here.
 	Unverifiable Fate = "unverifiable-evidence"
+	// SideFile: nothing vouches for it, it belongs to what was allowed, and the user lets files
+	// of its kind lie there.
+	SideFile Fate = "side-file"
 	// PassedOver: it was not judged, and the entry says why.
 	PassedOver Fate = "passed-over"
 )
@@ -45,6 +49,8 @@ type Entry struct {
 	Result *release.Result
 	Reason policy.Reason // why it was passed over without denying anything
 	Detail string
+
+	artifact *release.Artifact // of a side file
 }
 
 // Account is what became of the inputs of one run, in their order. Only [Take] makes
@@ -97,6 +103,8 @@ type Run struct {
 	Judge func(context.Context, []*release.Artifact) []*release.Result
 	// Dates reports whether an input is a place proof that verifies; nil for none.
 	Dates func(context.Context, *release.Input) bool
+	// Sides are the kinds of side files that may lie beside what is allowed.
+	Sides []side.Kind
 	// Lines returns what checksum files list that serve as evidence for what was
 	// judged, or lie beside it.
 	Lines func(context.Context, []*release.Result) []release.Line
@@ -136,6 +144,7 @@ func Take(ctx context.Context, r Run) *Account {
 	t.judge(ctx, first)
 	t.settle(ctx, rest)
 	t.date(ctx, dates)
+	t.sides(ctx)
 	return t.account(ctx)
 }
 
@@ -295,7 +304,7 @@ func (t *taking) account(ctx context.Context) *Account {
 		}
 		out.entries = append(out.entries, *e)
 	}
-	sideFiles(results)
+	t.explainSides(ctx, results)
 	for _, in := range t.run.Named {
 		out.entries = append(out.entries, t.named(in, results))
 	}

@@ -180,6 +180,13 @@ func (f *Folder) Deliver(a *Account) error {
 	if a == nil || a.Class() != policy.ClassOK {
 		return nil
 	}
+	f.kept = slices.DeleteFunc(f.kept, func(d *download) bool {
+		if a.isSide(d.url) {
+			d.remove()
+			return true
+		}
+		return false
+	})
 	for _, d := range f.kept {
 		if !a.allows(d.url, hex.EncodeToString(d.sum.Sum(nil))) {
 			return fmt.Errorf("%s: what was written is not what was allowed", d.url)
@@ -191,6 +198,13 @@ func (f *Folder) Deliver(a *Account) error {
 		}
 	}
 	return nil
+}
+
+// isSide reports whether a file of a place is a side file, which nobody vouches for.
+func (a *Account) isSide(url string) bool {
+	return slices.ContainsFunc(a.entries, func(e Entry) bool {
+		return e.Fate == SideFile && e.artifact.Place != nil && e.artifact.Place.URL(e.artifact.Name) == url
+	})
 }
 
 // allows reports whether a file of a place was permitted with that hex SHA-256.

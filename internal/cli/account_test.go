@@ -4,6 +4,7 @@ package cli
 
 import (
 	"bytes"
+	"crypto/sha1"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
@@ -225,6 +226,15 @@ func TestListed(t *testing.T) {
 			list: sums(both, "dist/"), files: map[string][]byte{"widget_linux": []byte("evil"), "widget_win": win}, exit: 1,
 			says: "artifact-missing",
 		},
+		"in a folder, flat, the same": {list: sums(both, "dist/"), files: both, says: "matched by its digest"},
+		"in a folder, flat, changed, left out": {
+			list: sums(both, "dist/"), files: map[string][]byte{"widget_linux": []byte("evil"), "widget_win": win},
+			args: []string{"--ignore-missing"}, exit: 1, says: "beside the list is another file",
+		},
+		"SHA-1 alone": {
+			list:  fmt.Appendf(nil, "%x  widget_linux\n%x  widget_win\n", sha1.Sum(linux), sha256.Sum256(win)),
+			files: both, exit: 1, says: "line 1 of d/SHA256SUMS has SHA-1, which confirms nothing",
+		},
 		"in a folder, there": {
 			list:  sums(both, "dist/"),
 			files: map[string][]byte{"dist/widget_linux": linux, "dist/widget_win": win, "widget_linux": []byte("evil")},
@@ -232,7 +242,7 @@ func TestListed(t *testing.T) {
 		},
 		"with a blank behind": {
 			list:  fmt.Appendf(nil, "%x  widget_linux \n", sha256.Sum256(linux)),
-			files: map[string][]byte{"widget_linux": []byte("evil")}, exit: 1, says: "artifact-missing",
+			files: map[string][]byte{"widget_linux": []byte("evil")}, exit: 6, says: "sums-invalid",
 		},
 		"in another case": {
 			list:  fmt.Appendf(nil, "%x  Widget_linux\n", sha256.Sum256(linux)),

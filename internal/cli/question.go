@@ -105,6 +105,7 @@ func (a *app) client(o *verifyOptions) (*repopolicy.Client, error) {
 		HTTP: a.Transport, Clock: clock(a.Now), Agent: command.UserAgent(), Log: func(line string) { a.Err.Line("%s", line) },
 		TrustedRoots: o.TrustedRoots, TrustRoot: o.TrustRoot.Value, TrustConfig: o.TrustConfig.Value,
 		Require: o.Require.Value, FailOnAlarm: o.FailOnAlarm, Scan: o.Scan, Offline: o.Offline,
+		SideFiles: o.sideFiles,
 	}
 	if o.quiet || o.format.Document() { // what proves that somebody lied is never lost
 		c.Log = func(line string) {

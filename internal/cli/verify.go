@@ -24,7 +24,7 @@ type verifyOptions struct {
 	published                           publishedOptions
 	policy, tag, asOf, identity, issuer command.Once
 	report, cooldown, airgap, name      command.Once
-	bundles                             []string
+	bundles, sideFiles                  []string
 	quiet, ignoreMissing                bool
 	format                              command.Format
 }
@@ -93,6 +93,9 @@ func (o *verifyOptions) flags(cmd *cobra.Command) {
 		"what the one artifact is called, if you gave its file another name: a file's name or a package URL")
 	f.BoolVar(&o.ignoreMissing, "ignore-missing", false,
 		"leave out what a checksum file lists and is not there, as long as something is")
+	f.StringSliceVar(&o.sideFiles, "side-files", nil,
+		"let files of this `KIND` without evidence lie beside what is allowed: openpgp (FILE.asc), signature (FILE.sig), "+
+			"certificate (FILE.pem) or checksums (lists of digests of what is allowed); several with commas")
 	f.Var(&o.Git, "git",
 		"read Git tags from the repository in this directory instead of here, and look for commits in its history")
 	o.FromFlag(cmd)

@@ -118,26 +118,25 @@ func (j *Judge) Dates(ctx context.Context, in *Input) bool {
 	if j.PlaceProof == nil || !in.IsPlaceProof() || j.loadRoots(ctx) != nil {
 		return false
 	}
-	data, err := in.Artifact.small(ctx)
+	data, err := in.Artifact.Content(ctx, maxPlaceBytes)
 	return err == nil && slices.ContainsFunc(j.roots, func(r *sigstore.Root) bool {
 		_, err := j.PlaceProof(r, data)
 		return err == nil
 	})
 }
 
-// small returns the content of a file that is no larger than a place proof, which must be
-// what was read of it before.
-func (a *Artifact) small(ctx context.Context) ([]byte, error) {
+// Content returns the content of a small file, which must be what was read of it before.
+func (a *Artifact) Content(ctx context.Context, limit int64) ([]byte, error) {
 	var data []byte
 	var err error
 	var at *seen
 	if a.Path != "" {
 		var info os.FileInfo
-		if data, info, err = file.ReadStat(a.Path, maxPlaceBytes); err == nil {
+		if data, info, err = file.ReadStat(a.Path, limit); err == nil {
 			at = look(info)
 		}
 	} else if a.Place != nil {
-		data, err = a.Place.Read(ctx, a.Name, maxPlaceBytes)
+		data, err = a.Place.Read(ctx, a.Name, limit)
 	} else {
 		err = fs.ErrNotExist
 	}
@@ -147,7 +146,7 @@ func (a *Artifact) small(ctx context.Context) ([]byte, error) {
 	c, sum := &a.content, sha256Of(data)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.first != "" && c.first != sum {
+	if judged := digestIn(c.digests, "sha256"); c.first != "" && c.first != sum || judged != "" && judged != sum {
 		return nil, failf(policy.ArtifactChanged, "%s was written to", a.Arg)
 	}
 	if c.first = sum; c.seen == nil {

@@ -284,7 +284,7 @@ func (s *sumsFile) flat(ctx context.Context, a *Artifact) (in *Input, missing bo
 	if info, err := os.Lstat(p); err != nil || !info.Mode().IsRegular() {
 		return input(a), true
 	}
-	there := &Artifact{Arg: p, Name: a.Name, Path: p, Listed: a.Listed}
+	there := &Artifact{Arg: p, Name: base, Path: p, Listed: a.Listed}
 	digests, err := there.Digest(ctx, a.Listed.algorithms()...)
 	if err != nil {
 		there.Err = failure(err, policy.ArtifactRead)

@@ -330,6 +330,8 @@ func (p *Printer) notJudged(inputs []Input) {
 			return isEvidence
 		case x.Fate == "unverifiable-evidence":
 			return "evidence that cannot be verified here"
+		case x.Fate == "side-file":
+			return "side files, which nobody vouches for"
 		case x.Reason == policy.ArtifactMissing:
 			return "listed and not there"
 		}

@@ -132,14 +132,14 @@ func notOfHeader(r rune) bool {
 	return !letter && !strings.ContainsRune(" ._()/:+@,-", r)
 }
 
-// maxLine is the longest line of base64.
-const maxLine = 76
+// widths are how long programs make a line of base64.
+var widths = []int{60, 64, 72, 76}
 
-// decodeLines decodes base64 in lines, each as long as the first but for the last.
+// decodeLines decodes base64 in lines of one of the widths, the last of which may be shorter.
 func decodeLines(lines []string) ([]byte, error) {
 	for i, line := range lines {
-		last := i == len(lines)-1
-		if line == "" || len(line) > maxLine || !last && len(line) != len(lines[0]) || last && len(line) > len(lines[0]) {
+		last, width := i == len(lines)-1, len(lines[0])
+		if line == "" || len(line) > width || !last && (len(line) != width || !slices.Contains(widths, width)) {
 			return nil, fmt.Errorf("not base64 in lines of one length")
 		}
 	}

@@ -29,8 +29,8 @@ const MaxEntries = 16_000
 // List is a checksum file of which every line was understood.
 type List struct {
 	Entries []Entry // in the order in which the names stand first
-	// Plain says that there is nothing but lines of digests in the forms of sha256sum and
-	// OpenSSL: no title, no comment, no column in another place.
+	// Plain says that there is nothing but lines of digests that confirm something, in the forms
+	// of sha256sum and OpenSSL: no title, no comment, no column in another place.
 	Plain bool
 
 	byName map[string]int   // of the entries
@@ -194,6 +194,7 @@ func (p *parser) add(line int, x reading) error {
 	}
 	e := &p.list.Entries[i]
 	if weak != "" {
+		p.list.Plain = false
 		return nil
 	}
 	for _, d := range e.Digests {

@@ -48,10 +48,10 @@ func TestParse(t *testing.T) {
 			`"a" sha256:absha512:ab`},
 		{h + "  a\n" + h512 + "  a\n", `"a" sha256:absha512:ab, plain`},
 		{h + "  a\n" + h + "  ./a\n", `"a" sha256:ab, plain`},
-		{sha1 + "  a\n" + h + "  a\n", `"a" sha256:ab, plain`},
-		{h + "  a\n" + sha1 + "  b\n", `"a" sha256:ab, "b" SHA-1, plain`},
-		{"BLAKE2b-256 (a) = " + h + "\n", `"a" BLAKE2b-256, plain`},
-		{"SHA3-256 (a) = " + h + "\nSHA256 (a) = " + g + "\n", `"a" sha256:cd, plain`},
+		{sha1 + "  a\n" + h + "  a\n", `"a" sha256:ab`},
+		{h + "  a\n" + sha1 + "  b\n", `"a" sha256:ab, "b" SHA-1`},
+		{"BLAKE2b-256 (a) = " + h + "\n", `"a" BLAKE2b-256`},
+		{"SHA3-256 (a) = " + h + "\nSHA256 (a) = " + g + "\n", `"a" sha256:cd`},
 		{"a " + h + "\nb c  " + g + "\n", `"a" sha256:ab, "b c" sha256:cd`},
 		{`\` + h + `  a\nb\\c` + "\n", `"a\nb\\c" sha256:ab, plain`},
 		{`\SHA256 (a\\b) = ` + h + "\n", `"a\\b" sha256:ab, plain`},
@@ -99,7 +99,7 @@ func TestParse(t *testing.T) {
 func TestBare(t *testing.T) {
 	for _, c := range []struct{ called, in, want string }{
 		{"a.sha256", h + "\n", `"a" sha256:ab, plain`}, {"a.SHA256.txt", h, `"a" sha256:ab, plain`},
-		{"a.sha512", h512, `"a" sha512:ab, plain`}, {"a.sha256", sha1, `"a" SHA-1, plain`},
+		{"a.sha512", h512, `"a" sha512:ab, plain`}, {"a.sha256", sha1, `"a" SHA-1`},
 		{"a.txt", h, ""}, {".sha256", h, ""}, {"a.sha256", h + "\n" + g, ""}, {"a.sha256", h + "\nx", ""},
 	} {
 		l, err := Parse(c.called, []byte(c.in))

@@ -120,8 +120,8 @@ var may = map[string][]string{
 	"": {
 		"internal/account", "internal/airgap", "internal/answers", "internal/bindings", "internal/budget",
 		"internal/fetch", "internal/find", "internal/gate", "internal/git", "internal/identity", "internal/rekor",
-		"internal/release", "internal/sigstore", "internal/spelling", "internal/trust", "internal/trust/oci",
-		"oidc", "policy", "policy/chain",
+		"internal/release", "internal/side", "internal/sigstore", "internal/spelling", "internal/trust",
+		"internal/trust/oci", "oidc", "policy", "policy/chain",
 	},
 	"internal/report": {
 		"", "internal/bindings", "internal/fetch", "internal/file", "internal/find", "internal/gate",
