@@ -27,7 +27,10 @@ func suffixes(readers []reader) (look, all []string) {
 }
 
 // Gathered are the names of files that hold the evidence for many artifacts of a directory.
-var Gathered = []string{"multiple.intoto.jsonl", "attestations.intoto.jsonl", "attestations.jsonl"}
+var Gathered = []string{
+	"multiple.intoto.jsonl", "attestations.intoto.jsonl", "attestations.jsonl", "provenance.intoto.jsonl",
+	"packslip.sigstore.json",
+}
 
 // IsDownload reports whether name is how `gh attestation download` calls the
 // file with the attestations of the artifact with that SHA-256: "sha256:HEX.jsonl",

@@ -153,50 +153,47 @@ func decodeLines(lines []string) ([]byte, error) {
 // tagSignature is the type of a signature packet (RFC 9580, 5).
 const tagSignature = 2
 
-// checkPackets checks that data is signature packets as a whole (RFC 9580, 4.2).
+// checkPackets checks that each packet is a signature by its type (RFC 9580, 4.2). Whether one is
+// whole is not looked at: nothing here verifies it, and what it holds is text in the file.
 func checkPackets(data []byte) error {
-	bad := fmt.Errorf("not OpenPGP signatures as a whole")
 	if len(data) == 0 {
-		return bad
+		return fmt.Errorf("the armour holds nothing")
 	}
 	for len(data) > 0 {
-		n, body, ok := packet(data)
-		if !ok || body == nil || body[0] < 3 || body[0] > 6 {
-			return bad
+		tag, n := packet(data)
+		if tag != tagSignature {
+			return fmt.Errorf("the armour holds something else than signatures")
 		}
-		data = data[n:]
+		data = data[min(n, len(data)):]
 	}
 	return nil
 }
 
-// packet returns the length of the signature packet that data begins with, and its body.
-func packet(data []byte) (n int, body []byte, ok bool) {
-	if len(data) < 2 || data[0]&0x80 == 0 {
-		return 0, nil, false
-	}
-	tag, head, length := int(data[0]&0x3f), 2, int(data[1])
-	if data[0]&0x40 == 0 { // the old form
-		tag = int(data[0]>>2) & 0xf
-		switch data[0] & 3 {
-		case 0:
-		case 1:
-			if len(data) < 3 {
-				return 0, nil, false
-			}
-			head, length = 3, int(data[1])<<8|int(data[2])
-		default:
-			return 0, nil, false
+// packet returns the type of the packet that data begins with, and its length; all of data if
+// its length cannot be told.
+func packet(data []byte) (tag, n int) {
+	at := func(i int) int {
+		if i < len(data) {
+			return int(data[i])
 		}
-	} else if length >= 192 {
-		if length > 223 || len(data) < 3 {
-			return 0, nil, false
-		}
-		head, length = 3, (length-192)<<8+int(data[2])+192
+		return 0
 	}
-	if tag != tagSignature || length == 0 || len(data) < head+length {
-		return 0, nil, false
+	switch first := at(0); {
+	case first&0x80 == 0:
+		return 0, 0
+	case first&0x40 != 0 && at(1) < 192:
+		return first & 0x3f, 2 + at(1)
+	case first&0x40 != 0 && at(1) < 224:
+		return first & 0x3f, 3 + (at(1)-192)<<8 + at(2) + 192
+	case first&0x40 != 0:
+		return first & 0x3f, len(data)
+	case first&3 == 0:
+		return first >> 2 & 0xf, 2 + at(1)
+	case first&3 == 1:
+		return first >> 2 & 0xf, 3 + at(1)<<8 + at(2)
+	default:
+		return first >> 2 & 0xf, len(data)
 	}
-	return head + length, data[head : head+length], true
 }
 
 // sizes are those of signatures that are no DER: Ed25519, P-384 and P-521 as two numbers,

@@ -386,17 +386,15 @@ func Looks(head []byte) bool {
 		if text == "" || strings.HasPrefix(text, "#") || isTitle(text) || isUnderline(text) {
 			continue
 		}
-		return IsLine(text) || isDigest(text)
+		r, err := backward(text)
+		return IsLine(text) || isDigest(text) || err == nil && algorithms[len(r.digest)] != ""
 	}
 	return false
 }
 
-// IsLine reports whether a line is one of a list.
+// IsLine reports whether a line is one that stands in no other file: a digest, then a name.
 func IsLine(text string) bool {
 	_, err := forward(text)
-	if err != nil {
-		_, err = backward(text)
-	}
 	return err == nil
 }
 
