@@ -5,6 +5,9 @@ package repopolicy
 import (
 	"cmp"
 	"context"
+	"errors"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -136,10 +139,7 @@ func (pub *publication) readAddresses(p *Policy) error {
 func (pub *publication) readAddress(p *Policy, arg string, before fetch.Address) (fetch.Address, error) {
 	a, err := fetch.ParseAddress(arg)
 	if err != nil {
-		return a, &policy.Fault{
-			Reason: policy.Usage, Text: arg + ": " + err.Error(),
-			Hint: "a release is named like https://github.com/acme/widget/releases/tag/v1.2.3",
-		}
+		return a, fetch.RefuseAddress(arg, err)
 	}
 	ofPolicy := p.repo.IsZero() || a.Repository == p.repo
 	switch {
@@ -177,6 +177,9 @@ func (pub *publication) checkEach() error {
 		case isURL:
 			published = true
 		default:
+			if err := missing(arg); err != nil {
+				return err
+			}
 			continue
 		}
 		switch {
@@ -192,6 +195,71 @@ func (pub *publication) checkEach() error {
 		return policy.Faultf(policy.Usage, "--download: no argument is the URL of a release or a package")
 	}
 	return nil
+}
+
+// missing refuses what names no file of this machine and is no form of something else: most
+// often it is misspelt, or is what another tool takes.
+func missing(arg string) error {
+	file, _, _ := strings.Cut(arg, "@sha256:") // of an OCI layout
+	if _, err := os.Stat(arg); !errors.Is(err, fs.ErrNotExist) || looksElsewhere(arg) || isThere(file) {
+		return nil
+	}
+	f := &policy.Fault{
+		Reason: policy.Usage, Text: arg + ": no such file",
+		Hint: "name a file, a directory, a checksum file, a digest or the URL of a release",
+	}
+	if m := fetch.Meant(arg); m != "" {
+		f.Hint = "write " + m
+	} else if near := nearName(arg); near != "" {
+		f.Hint = "did you mean " + near + "?"
+	}
+	return f
+}
+
+func isThere(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+// nearName returns the file beside a missing one whose name is most like it, "" if none is.
+func nearName(arg string) string {
+	dir, base := filepath.Split(arg)
+	entries, err := os.ReadDir(cmp.Or(dir, "."))
+	const most = 1000
+	if err != nil || len(entries) > most {
+		return ""
+	}
+	best, distance := "", max(2, len(base)/4)
+	for _, e := range entries {
+		if k := levenshtein(strings.ToLower(e.Name()), strings.ToLower(base)); k < distance {
+			best, distance = dir+e.Name(), k
+		}
+	}
+	return best
+}
+
+// levenshtein returns how many letters have to be changed to make one word of the other.
+func levenshtein(a, b string) int {
+	const longest = 256
+	if len(a) > longest || len(b) > longest {
+		return longest
+	}
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range a {
+		before := row[0]
+		row[0] = i + 1
+		for j := range b {
+			cost := 1
+			if a[i] == b[j] {
+				cost = 0
+			}
+			before, row[j+1] = row[j+1], min(row[j+1]+1, row[j]+1, before+cost)
+		}
+	}
+	return row[len(b)]
 }
 
 // elsewhere finds out where evidence may be that is not beside an artifact, as far as it

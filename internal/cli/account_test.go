@@ -577,10 +577,11 @@ func TestDownloaded(t *testing.T) {
 		"one file twice":           {[]string{one, one}, 0},
 		"a release and its file":   {[]string{releaseURL, one}, 0},
 		"a file and its release":   {[]string{one, releaseURL}, 0},
-		"with a file that is none": {[]string{one, "missing"}, 1},
+		"with a file that is none": {[]string{one, "unsigned"}, 1},
 	} {
 		dir := filepath.Join(t.TempDir(), "new")
 		s.publish(files)
+		s.write("", map[string][]byte{"unsigned": []byte("unsigned")})
 		code, out := s.run(append([]string{"--download", dir}, c.args...)...)
 		got, err := os.ReadFile(filepath.Join(dir, "widget_1"))
 		if code != c.exit || (err == nil) != (c.exit == 0) || err == nil && !bytes.Equal(got, art) ||

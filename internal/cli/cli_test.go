@@ -80,7 +80,7 @@ func TestExit(t *testing.T) {
 		{"verify --policy policy.toml --trusted-root root.json widget_1", 0},
 		{"explain --policy policy.toml --trusted-root root.json widget_1", 0},
 		{"verify --policy policy.toml --trusted-root root.json --tag v1 widget_1", 1},
-		{"verify --policy policy.toml --trusted-root root.json missing", 1},
+		{"verify --policy policy.toml --trusted-root root.json missing", 2},
 		{"verify --policy policy.toml --trusted-root root.json -b widget_1.sigstore.json widget_2", 1},
 		{"verify --policy missing.toml widget_1", 2},
 		{"verify widget_1", 2},
@@ -136,7 +136,8 @@ func TestSchemas(t *testing.T) {
 	}
 	env := place(t)
 	for _, args := range []string{
-		"verify --policy policy.toml --trusted-root root.json widget_1 widget_2 missing sha256:" + strings.Repeat("0", 64),
+		"verify --policy policy.toml --trusted-root root.json widget_1 widget_2 refs/tags/v9 sha256:" +
+			strings.Repeat("0", 64),
 		"explain --policy policy.toml --trusted-root root.json --tag v1 --as-of 2026-06-01T13:00:00Z widget_1",
 		"explain --policy policy.toml --trusted-root root.json widget_1",
 		"verify --certificate-identity a@example.com --certificate-oidc-issuer https://b.example --trusted-root root.json " +

@@ -204,10 +204,7 @@ func (q *question) name(args []string) error {
 		}
 		a, err := fetch.ParseAddress(arg)
 		if err != nil {
-			return &policy.Fault{
-				Reason: policy.Usage, Text: arg + ": " + err.Error(),
-				Hint: "a release is named like https://github.com/acme/widget/releases/tag/v1.2.3",
-			}
+			return fetch.RefuseAddress(arg, err)
 		}
 		if q.tag == "" {
 			q.tag = a.Tag

@@ -133,7 +133,7 @@ func TestSARIF(t *testing.T) {
 		}
 	}
 	run(
-		"verify --policy policy.toml --trusted-root root.json widget_1 widget_2 missing sha256:" + strings.Repeat(
+		"verify --policy policy.toml --trusted-root root.json widget_1 widget_2 refs/tags/v9 sha256:" + strings.Repeat(
 			"0", 64,
 		),
 	)

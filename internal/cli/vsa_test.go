@@ -41,8 +41,8 @@ func TestVSA(t *testing.T) {
 		{"--policy policy.toml --as-of 2026-06-02T00:00:00Z widget_1", 0, "PASSED", 1, 1, ""},
 		{"--policy policy.toml --tag v9 widget_1", 1, "FAILED", 1, 1, ""},
 		{"--policy policy.toml widget_1 sha256:" + strings.Repeat("0", 64), 1, "FAILED", 2, 1, ""},
-		{"--policy policy.toml widget_1 missing", 1, "FAILED", 1, 1, ""},
-		{"--policy policy.toml missing", 1, "", 0, 0, "no digest"},
+		{"--policy policy.toml widget_1 refs/tags/v9", 1, "FAILED", 1, 1, ""},
+		{"--policy policy.toml refs/tags/v9", 1, "", 0, 0, "no digest"},
 		{
 			"--certificate-identity a@example.com --certificate-oidc-issuer https://b.example widget_1", 2, "", 0, 0,
 			"names the policy",

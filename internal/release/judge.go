@@ -325,7 +325,7 @@ func (j *Judge) whyNothing(ctx context.Context, a *Artifact, digests []policy.Di
 	}
 	for _, s := range j.sumsAround(ctx, a) {
 		if s.err != nil {
-			return "a checksum file is malformed: " + s.err.Detail
+			return fmt.Sprintf("%s beside it is malformed: %s", s.self.Arg, s.err.Detail)
 		}
 		if e, _ := s.list.Find(base(a)); e != nil && e.Weak != "" {
 			return fmt.Sprintf("%s lists it with %s, which confirms nothing", s.self.Arg, e.Weak)

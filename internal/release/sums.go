@@ -60,7 +60,7 @@ func parseSums(self *Artifact, data []byte) *sumsFile {
 	out := &sumsFile{self: self, list: &sums.List{}, signed: digestBytes(data)}
 	l, err := sums.Parse(self.Name, data)
 	if err != nil {
-		out.err = failf(policy.SumsInvalid, "%s: %s", self.Arg, err)
+		out.err = failf(policy.SumsInvalid, "%s", err)
 		return out
 	}
 	out.list = l

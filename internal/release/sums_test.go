@@ -51,13 +51,19 @@ func TestSumsAsPublished(t *testing.T) {
 		{"sha256.sum", s256 + " " + file, "allowed", "sha256.sum allowed, widget_1.tar.gz allowed"},
 		{"release-notes", s256 + "  " + file, "allowed", "release-notes allowed, widget_1.tar.gz allowed"},
 		{"checksum.txt", file + "\t" + s256, "allowed", "checksum.txt allowed, widget_1.tar.gz allowed"},
-		{"SHA256SUMS", s256 + "  " + file + "\n" + s512 + "  " + file, "allowed", "SHA256SUMS allowed, widget_1.tar.gz allowed"},
+		{
+			"SHA256SUMS", s256 + "  " + file + "\n" + s512 + "  " + file, "allowed",
+			"SHA256SUMS allowed, widget_1.tar.gz allowed",
+		},
 		{
 			"SHA256SUMS", s256 + "  " + file + "\n" + strings.Repeat("ab", 64) + "  " + file,
 			"sums-mismatch", "SHA256SUMS allowed, widget_1.tar.gz sums-mismatch",
 		},
 		{"SHA256SUMS", s256 + "  dist/" + file, "allowed elsewhere", "SHA256SUMS allowed, widget_1.tar.gz allowed elsewhere"},
-		{"SHA256SUMS", s256 + `  .\dist\` + file, "allowed elsewhere", "SHA256SUMS allowed, widget_1.tar.gz allowed elsewhere"},
+		{
+			"SHA256SUMS", s256 + `  .\dist\` + file, "allowed elsewhere",
+			"SHA256SUMS allowed, widget_1.tar.gz allowed elsewhere",
+		},
 		{"SHA256SUMS", other + "  dist/" + file, "sums-mismatch", "SHA256SUMS allowed, widget_1.tar.gz artifact-missing"},
 		{
 			"SHA256SUMS", other + "  a/" + file + "\n" + s256 + "  b/" + file, "allowed elsewhere",
@@ -68,7 +74,10 @@ func TestSumsAsPublished(t *testing.T) {
 			"SHA256SUMS allowed, widget_1.tar.gz sums-mismatch, widget_1.tar.gz artifact-missing",
 		},
 		{"SHA256SUMS", s1 + "  " + file, "no-evidence", "SHA256SUMS allowed, widget_1.tar.gz passed-over"},
-		{"SHA256SUMS", s1 + "  " + file + "\n" + s256 + "  " + file, "allowed", "SHA256SUMS allowed, widget_1.tar.gz allowed"},
+		{
+			"SHA256SUMS", s1 + "  " + file + "\n" + s256 + "  " + file, "allowed",
+			"SHA256SUMS allowed, widget_1.tar.gz allowed",
+		},
 		{"SHA256SUMS", "\xef\xbb\xbf" + s256 + "  " + file, "no-evidence", "SHA256SUMS sums-invalid"},
 		{"SHA256SUMS", "see the release page", "no-evidence", "SHA256SUMS sums-invalid"},
 		{"checksum.txt", s256 + "  " + file + "\nx", "no-evidence", "checksum.txt sums-invalid"},

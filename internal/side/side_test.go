@@ -45,7 +45,8 @@ func certificate(t testing.TB) ([]byte, *ecdsa.PrivateKey) {
 		t.Fatal(err)
 	}
 	c := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "x"}, NotBefore: time.Unix(0, 0), NotAfter: time.Unix(1, 0),
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "x"},
+		NotBefore: time.Unix(0, 0), NotAfter: time.Unix(1, 0),
 	}
 	der, err := x509.CreateCertificate(rand.Reader, c, c, &key.PublicKey, key)
 	if err != nil {
@@ -83,10 +84,12 @@ func TestCheck(t *testing.T) {
 		data string
 		ok   bool
 	}{
-		"an armoured signature":  {OpenPGP, armour(sig), true},
-		"CRLF":                   {OpenPGP, strings.ReplaceAll(armour(sig), "\n", "\r\n"), true},
-		"without its checksum":   {OpenPGP, strings.Replace(armour(sig), "=AbCd\n", "", 1), true},
-		"headers":                {OpenPGP, armour(sig, "Version: GnuPG v2", "Comment: GPGTools - https://gpgtools.org"), true},
+		"an armoured signature": {OpenPGP, armour(sig), true},
+		"CRLF":                  {OpenPGP, strings.ReplaceAll(armour(sig), "\n", "\r\n"), true},
+		"without its checksum":  {OpenPGP, strings.Replace(armour(sig), "=AbCd\n", "", 1), true},
+		"headers": {
+			OpenPGP, armour(sig, "Version: GnuPG v2", "Comment: GPGTools - https://gpgtools.org"), true,
+		},
 		"two signatures":         {OpenPGP, armour(append(sig, old...)), true},
 		"a long packet":          {OpenPGP, armour(old2), true},
 		"a shell in a header":    {OpenPGP, armour(sig, "Comment: $(id)"), false},
@@ -124,16 +127,22 @@ func TestCheck(t *testing.T) {
 		"an empty signature":    {Signature, "", false},
 		"DER of nothing":        {Signature, "\x30\x06\x02\x01\x00\x02\x01\x00", false},
 
-		"a certificate":                 {Certificate, string(cert), true},
-		"a chain":                       {Certificate, string(cert) + string(cert), true},
-		"base64 of a certificate":       {Certificate, b64(cert) + "\n", true},
-		"a key":                         {Certificate, string(pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: keyDER})), false},
-		"a certificate and a key":       {Certificate, string(cert) + string(pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: keyDER})), false},
-		"text before":                   {Certificate, "id\n" + string(cert), false},
-		"text between":                  {Certificate, string(cert) + "id\n" + string(cert), false},
-		"text behind":                   {Certificate, string(cert) + "id\n", false},
-		"PEM headers":                   {Certificate, string(headed), false},
-		"not DER":                       {Certificate, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: []byte("id")})), false},
+		"a certificate":           {Certificate, string(cert), true},
+		"a chain":                 {Certificate, string(cert) + string(cert), true},
+		"base64 of a certificate": {Certificate, b64(cert) + "\n", true},
+		"a key": {
+			Certificate, string(pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: keyDER})), false,
+		},
+		"a certificate and a key": {
+			Certificate, string(cert) + string(pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: keyDER})), false,
+		},
+		"text before":  {Certificate, "id\n" + string(cert), false},
+		"text between": {Certificate, string(cert) + "id\n" + string(cert), false},
+		"text behind":  {Certificate, string(cert) + "id\n", false},
+		"PEM headers":  {Certificate, string(headed), false},
+		"not DER": {
+			Certificate, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: []byte("id")})), false,
+		},
 		"an empty file of PEM":          {Certificate, "", false},
 		"checksums are not judged here": {Checksums, "", false},
 	} {
@@ -193,7 +202,8 @@ func TestTools(t *testing.T) {
 	out := filepath.Join(dir, "out")
 	if _, err := exec.LookPath("gpg"); err == nil {
 		for _, algorithm := range []string{"rsa3072", "ed25519"} {
-			key := exec.Command("gpg", "--batch", "--passphrase", "", "--quick-generate-key", algorithm+"@example.com", algorithm)
+			key := exec.Command("gpg", "--batch", "--passphrase", "", "--quick-generate-key",
+				algorithm+"@example.com", algorithm)
 			key.Env = append(os.Environ(), "GNUPGHOME="+dir)
 			if text, err := key.CombinedOutput(); err != nil {
 				t.Logf("gpg: %v\n%s", err, text)

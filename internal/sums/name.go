@@ -34,7 +34,9 @@ func stemOf(base string) (stem, alg string) {
 // words are those that a list is called by.
 var words = func() map[string]bool {
 	out := map[string]bool{}
-	for _, w := range []string{"checksum", "checksums", "sum", "sums", "shasum", "shasums", "digest", "digests", "hash", "hashes"} {
+	for _, w := range []string{
+		"checksum", "checksums", "sum", "sums", "shasum", "shasums", "digest", "digests", "hash", "hashes",
+	} {
 		out[w] = true
 	}
 	for _, bits := range []string{"256", "384", "512"} {
@@ -65,8 +67,9 @@ func Called(base string) bool {
 func Named(base string) bool {
 	parts := split(base)
 	last := parts[len(parts)-1]
+	several := strings.HasSuffix(last, "sums") || strings.Contains(last, "sums2")
 	return last == "checksums" || words[last] && strings.HasPrefix(last, "sha") &&
-		(strings.HasSuffix(last, "sums") || strings.Contains(last, "sums2") || len(parts) == 1 && strings.HasSuffix(last, "sum"))
+		(several || len(parts) == 1 && strings.HasSuffix(last, "sum"))
 }
 
 // spellings of an algorithm as one word.

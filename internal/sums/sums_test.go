@@ -160,7 +160,8 @@ func TestFind(t *testing.T) {
 // writes it.
 func FuzzParse(f *testing.F) {
 	for _, s := range []string{
-		h + "  a\n", "SHA256 (a) = " + h + "\n", "a  " + h, `\` + h + `  a\nb`, "SHA256:\n" + h + "\ta\n", h + "  dist\\a\r\n",
+		h + "  a\n", "SHA256 (a) = " + h + "\n", "a  " + h, `\` + h + `  a\nb`,
+		"SHA256:\n" + h + "\ta\n", h + "  dist\\a\r\n",
 	} {
 		f.Add("SHA256SUMS", []byte(s))
 	}
