@@ -176,9 +176,10 @@ func FuzzParseAttestations(f *testing.F) {
 		if len(bundles) > maxPageSize || len(bundles) == maxPageSize && err == nil {
 			t.Fatalf("%d bundles, %v", len(bundles), err)
 		}
-		for _, b := range bundles {
-			if len(b) == 0 || string(b) == "null" || !strings.Contains(string(data), string(b)) {
-				t.Fatalf("%q out of %q", b, data)
+		for _, a := range bundles {
+			b := string(a.bundle)
+			if (a.at == "") == (b == "") || b == "null" || !strings.Contains(string(data), b) {
+				t.Fatalf("%+v out of %q", a, data)
 			}
 		}
 	})

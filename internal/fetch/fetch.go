@@ -60,6 +60,15 @@ func (n Net) api(f Forge, host string) (*web.Client, error) {
 	return c.Authorized(n.Token)
 }
 
+// limited adds to the error of GitHub's API about being asked too often who may ask more often.
+func (n Net) limited(err error) error {
+	var status *web.StatusError
+	if n.Token == "" && errors.As(err, &status) && status.Limited {
+		return fmt.Errorf("%w; --github-token shows the token in GITHUB_TOKEN, and those it knows may ask more often", err)
+	}
+	return err
+}
+
 // missing turns a service's word that it has nothing of that name into
 // fs.ErrNotExist.
 func missing(err error) error {

@@ -133,6 +133,9 @@ func (r *Release) list(ctx context.Context) ([]string, error) {
 	}
 	data, err := r.api.Fetch(ctx, path, nil, "application/json", maxListing)
 	if err != nil {
+		if r.address.Repository.Host() == "github.com" {
+			err = r.net.limited(err)
+		}
 		return nil, fmt.Errorf("listing the release: %w", missing(err))
 	}
 	names, err := parse(data, tag)

@@ -8,10 +8,15 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net/url"
+	"slices"
 	"strconv"
 
+	"github.com/klauspost/compress/snappy"
+
+	"github.com/repopolicy/repopolicy/internal/clip"
 	"github.com/repopolicy/repopolicy/internal/release"
 	"github.com/repopolicy/repopolicy/policy"
 )
@@ -40,12 +45,20 @@ func Attestations(repo policy.Locator, n Net) (release.Source, error) {
 				return nil, nil
 			}
 			if err != nil {
-				return nil, fmt.Errorf("GitHub's attestations: %w", err)
+				return nil, fmt.Errorf("GitHub's attestations: %w", n.limited(err))
 			}
-			bundles, err := parseAttestations(data)
+			found, err := parseAttestations(data)
 			var out []release.Document
-			for _, b := range bundles {
-				out = append(out, release.Document{URL: api.URL() + "/" + path, Data: b})
+			for _, a := range found {
+				data, e := a.bundle, error(nil)
+				if a.at != "" {
+					data, e = n.attestation(ctx, repo.Host(), a.at)
+				}
+				if e != nil {
+					err = e
+				} else {
+					out = append(out, release.Document{URL: api.URL() + "/" + path, Data: data})
+				}
 			}
 			if err != nil {
 				err = fmt.Errorf("GitHub's attestations: %w", err)
@@ -56,13 +69,80 @@ func Attestations(repo policy.Locator, n Net) (release.Source, error) {
 	}, nil
 }
 
-// parseAttestations returns the bundles of an answer. The error says that it does
-// not hold all that there are: they are on further pages, or only an address of
-// them is given, which is not followed.
-func parseAttestations(data []byte) ([][]byte, error) {
+// attestationHosts are where GitHub keeps the bundles that its API names by their addresses. They
+// are exact: whoever rents storage there has a host beside them.
+// https://docs.github.com/en/actions/how-tos/secure-your-work/use-artifact-attestations
+var attestationHosts = []string{"tmaproduction.blob.core.windows.net"}
+
+// maxBundle is the largest bundle at such an address, as it is served and inflated.
+const maxBundle = 16 << 20
+
+// attestation returns the bundle at an address that api.github.com gave (SPEC 15, rule 1): over
+// https, at a host of the table or one that the user named, without a token and without a redirect.
+func (n Net) attestation(ctx context.Context, forge, address string) ([]byte, error) {
+	u, err := url.Parse(address)
+	switch {
+	case err != nil || u.Scheme != "https" || u.User != nil || u.Fragment != "" || u.Host == "":
+		return nil, errors.New("an attestation is kept at an address that is none of https")
+	case forge != "github.com" || !slices.Contains(attestationHosts, u.Host) && !slices.Contains(n.Hosts, u.Host):
+		return nil, fmt.Errorf("an attestation is kept at %s, which is not asked; --redirect-host %s does that",
+			clip.Text(u.Host), clip.Text(u.Host))
+	}
+	c, err := n.client("https://" + u.Host)
+	if err != nil {
+		return nil, err
+	}
+	data, err := c.GetAddress(ctx, u, maxBundle)
+	if err != nil {
+		return nil, err
+	}
+	return inflate(data)
+}
+
+// framed is what data in snappy's framing format begins with.
+// https://github.com/google/snappy/blob/main/framing_format.txt
+var framed = []byte("\xff\x06\x00\x00sNaPpY")
+
+// inflate returns a bundle that is a snappy block, framed, or plain JSON.
+func inflate(data []byte) ([]byte, error) {
+	tooLarge := fmt.Errorf("an attestation has more than %d bytes", maxBundle)
+	if bytes.HasPrefix(bytes.TrimLeft(data, " \t\r\n"), []byte("{")) && json.Valid(data) {
+		return data, nil
+	}
+	if bytes.HasPrefix(data, framed) {
+		out, err := io.ReadAll(io.LimitReader(snappy.NewReader(bytes.NewReader(data)), maxBundle+1))
+		if err == nil && len(out) > maxBundle {
+			err = tooLarge
+		}
+		return out, err
+	}
+	size, err := snappy.DecodedLen(data)
+	if err != nil {
+		return nil, fmt.Errorf("an attestation is neither JSON nor compressed: %w", err)
+	}
+	if size > maxBundle {
+		return nil, tooLarge
+	}
+	out, err := snappy.Decode(nil, data)
+	if err != nil {
+		return nil, fmt.Errorf("an attestation: %w", err)
+	}
+	return out, nil
+}
+
+// attestation is one of an answer: the bundle, or the address where it is kept.
+type attestation struct {
+	bundle []byte
+	at     string
+}
+
+// parseAttestations returns what an answer holds. The error says that this is not all that there
+// is: the rest is on further pages, or nowhere.
+func parseAttestations(data []byte) ([]attestation, error) {
 	var doc struct {
 		Attestations []struct {
 			Bundle json.RawMessage `json:"bundle"`
+			URL    string          `json:"bundle_url"`
 		} `json:"attestations"`
 	}
 	if err := json.Unmarshal(data, &doc); err != nil {
@@ -71,19 +151,19 @@ func parseAttestations(data []byte) ([][]byte, error) {
 	if doc.Attestations == nil {
 		return nil, errors.New("the answer is no list of attestations")
 	}
-	var out [][]byte
+	var out []attestation
 	var err error
 	for i, a := range doc.Attestations {
 		switch {
 		case i == maxPageSize:
 			return out, fmt.Errorf("%d attestations for one digest, at most %d are looked at", len(doc.Attestations),
 				maxPageSize)
-		case len(a.Bundle) == 0 || bytes.Equal(a.Bundle, []byte("null")):
-			err = errors.New(
-				"an attestation is kept at another address, which is not followed; `gh attestation download` fetches it",
-			)
+		case len(a.Bundle) > 0 && !bytes.Equal(a.Bundle, []byte("null")):
+			out = append(out, attestation{bundle: a.Bundle})
+		case a.URL != "":
+			out = append(out, attestation{at: a.URL})
 		default:
-			out = append(out, a.Bundle)
+			err = errors.New("an attestation has neither a bundle nor the address of one")
 		}
 	}
 	if len(doc.Attestations) == maxPageSize && err == nil {

@@ -4,6 +4,7 @@ package fetch
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -112,7 +113,17 @@ func (p *npmVersion) Read(ctx context.Context, name string, limit int64) ([]byte
 		return nil, fs.ErrNotExist
 	}
 	data, err := p.registry.Fetch(ctx, p.path(name), nil, "application/json", limit)
+	if err == nil && isEmptyList(data, "attestations") {
+		return nil, fs.ErrNotExist
+	}
 	return data, missing(err)
+}
+
+// isEmptyList reports whether a document says that there is nothing: it is an object with an
+// empty list of that name and nothing else.
+func isEmptyList(data []byte, name string) bool {
+	var doc map[string][]json.RawMessage
+	return json.Unmarshal(data, &doc) == nil && len(doc) == 1 && doc[name] != nil && len(doc[name]) == 0
 }
 
 // Open implements release.Place.
@@ -148,6 +159,9 @@ func PyPI(index string, sdists bool, n Net) (release.Source, error) {
 		}
 		if err != nil {
 			return nil, fmt.Errorf("the index's provenance: %w", err)
+		}
+		if isEmptyList(data, "attestation_bundles") {
+			return nil, nil
 		}
 		return []release.Document{{URL: client.URL() + "/" + path, Data: data}}, nil
 	}, nil

@@ -3,15 +3,46 @@
 package web
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
+	"sync"
 	"time"
 )
 
 // maxRetryAfter is the longest pause that a service is granted when it asks for
 // one. Whoever wants a longer one is not asked again.
 const maxRetryAfter = 5 * time.Second
+
+// spent remembers that a service does not want to be asked for a while: what else would be asked
+// then fails without a request.
+type spent struct {
+	mu    sync.Mutex
+	until time.Time
+	err   error
+}
+
+// note remembers a reply that says so.
+func (s *spent) note(err error) {
+	var status *StatusError
+	if !errors.As(err, &status) || !status.Limited || status.RetryAfter <= maxRetryAfter {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.until, s.err = time.Now().Add(status.RetryAfter), err
+}
+
+// check returns the error of that reply while it counts.
+func (s *spent) check() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err != nil && time.Now().Before(s.until) {
+		return s.err
+	}
+	return nil
+}
 
 // limited reports whether a service says that it was asked too often, and after
 // how long it may be asked again, 0 if it does not say: 429 with Retry-After

@@ -72,6 +72,7 @@ type Client struct {
 	agent  string
 	http   *http.Client
 	bearer string // see Authorized
+	spent  *spent
 }
 
 // New returns a client for the service at base, an http or https URL. Transport
@@ -85,7 +86,7 @@ func New(base string, transport http.RoundTripper, agent string) (*Client, error
 	if transport == nil {
 		transport = defaultTransport()
 	}
-	return &Client{base: u, agent: agent, http: &http.Client{
+	return &Client{base: u, agent: agent, spent: &spent{}, http: &http.Client{
 		Transport: transport, Timeout: requestTimeout,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return errRedirect },
 	}}, nil
@@ -141,6 +142,15 @@ func (c *Client) Fetch(ctx context.Context, path string, query url.Values, accep
 	return retry(ctx, func() ([]byte, error) { return c.do(ctx, http.MethodGet, u, accept, nil, limit) })
 }
 
+// GetAddress returns the reply to a GET of an address of the service, as it stands. It is for an
+// address that another service's answer holds; whoever calls it has checked its host.
+func (c *Client) GetAddress(ctx context.Context, address *url.URL, limit int64) ([]byte, error) {
+	if address.Scheme != c.base.Scheme || address.Host != c.base.Host || address.User != nil {
+		return nil, fmt.Errorf("%s is not on %s", address.Redacted(), c.base.Host)
+	}
+	return retry(ctx, func() ([]byte, error) { return c.do(ctx, http.MethodGet, address, "", nil, limit) })
+}
+
 // Ask returns the reply to a POST that changes nothing at the service, such as a
 // query; it is repeated like [Client.Get].
 func (c *Client) Ask(ctx context.Context, path, contentType string, body []byte, limit int64) ([]byte, error) {
@@ -168,6 +178,7 @@ func retry[T any](ctx context.Context, f func() (T, error)) (T, error) {
 			return none, &backoff.RetryAfterError{Duration: status.RetryAfter}
 		case status != nil && status.Code < 500 && !status.Limited,
 			errors.Is(err, ErrTooLarge),
+			errors.Is(err, errPage),
 			errors.Is(err, errRedirect),
 			ctx.Err() != nil:
 			return none, backoff.Permanent(err)
@@ -198,31 +209,49 @@ func (c *Client) do(
 	if contentType != "" && body != nil {
 		req.Header.Set("Content-Type", contentType)
 	}
+	if err := c.spent.check(); err != nil {
+		return nil, err
+	}
 	if err := budget.Of(ctx).Request(); err != nil {
 		return nil, err
 	}
 	resp, err := c.http.Do(req)
 	if errors.Is(err, errRedirect) {
-		return nil, fmt.Errorf("%s: %w", u, errRedirect) // the error names the other place
+		return nil, fmt.Errorf("%s: %w", withoutQuery(u), errRedirect) // the error names the other place
 	}
 	if err != nil {
 		return nil, err
 	}
 	defer resp.Body.Close()
-	if err := checkStatus(resp, u.String()); err != nil {
+	if err := checkStatus(resp, withoutQuery(u)); err != nil {
+		c.spent.note(err)
 		return nil, err
+	}
+	if strings.Contains(contentType, "json") && strings.HasPrefix(resp.Header.Get("Content-Type"), "text/html") {
+		return nil, fmt.Errorf("%s: %w", withoutQuery(u), errPage)
 	}
 	data, err := io.ReadAll(io.LimitReader(resp.Body, limit+1))
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", u, err)
+		return nil, fmt.Errorf("%s: %w", withoutQuery(u), err)
 	}
 	if int64(len(data)) > limit {
-		return nil, fmt.Errorf("%s: %w: more than %d bytes", u, ErrTooLarge, limit)
+		return nil, fmt.Errorf("%s: %w: more than %d bytes", withoutQuery(u), ErrTooLarge, limit)
 	}
 	if strings.Contains(contentType, "json") && strictjson.Size(data) > maxReplyValues {
-		return nil, fmt.Errorf("%s: %w: more than %d values", u, ErrTooLarge, maxReplyValues)
+		return nil, fmt.Errorf("%s: %w: more than %d values", withoutQuery(u), ErrTooLarge, maxReplyValues)
 	}
 	return data, nil
+}
+
+// errPage is the error about a page of the web where data was asked for, as proxies and hotspots
+// answer that want somebody to log in.
+var errPage = errors.New("the answer is a page of the web; does a proxy want a login?")
+
+// withoutQuery returns an address for messages: a query may hold what opens it to others.
+func withoutQuery(u *url.URL) string {
+	short := *u
+	short.RawQuery, short.Fragment = "", ""
+	return short.Redacted()
 }
 
 // checkStatus returns a [StatusError] for a reply that is none that was hoped for.
