@@ -471,3 +471,19 @@ func (p *Policy) carried() *airgap.Bundle {
 	}
 	return p.under[0].Carried()
 }
+
+// numbers returns the numbers of the repository that the policy is bound to, under each root;
+// none for a file that was read.
+func (p *Policy) numbers() []string {
+	var out []string
+	for _, f := range p.under {
+		if f.Found == nil {
+			continue
+		}
+		versions := f.Trusted().Chain().Versions()
+		if n := len(versions); n > 0 && versions[n-1].Ids.Repository != "" {
+			out = append(out, versions[n-1].Ids.Repository)
+		}
+	}
+	return out
+}

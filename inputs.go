@@ -6,11 +6,13 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/repopolicy/repopolicy/internal/account"
 	"github.com/repopolicy/repopolicy/internal/fetch"
@@ -54,7 +56,7 @@ func (c *Client) published(p *Policy, req *request) (*publication, error) {
 		folder: account.NewFolder(req.download), seen: map[string]*release.Input{},
 		net: fetch.Net{
 			Transport: c.HTTP, Agent: c.agent(), MaxBytes: cmp.Or(s.MaxBytes, defaultMaxSize),
-			Hosts: s.RedirectHosts, Token: s.GitHubToken,
+			Hosts: s.RedirectHosts, Token: s.GitHubToken, Moved: c.moved(p),
 		},
 	}
 	if f := fetch.Forge(s.Forge); f != "" && f != fetch.GitHub && f != fetch.GitLab && f != fetch.Forgejo {
@@ -80,6 +82,25 @@ func (c *Client) published(p *Policy, req *request) (*publication, error) {
 		return pub, nil
 	}
 	return pub, pub.elsewhere(repo)
+}
+
+// moved returns what is told that GitHub knows a repository under another name: it says so once,
+// and demands the number that the policy is bound to, where one is known.
+func (c *Client) moved(p *Policy) func(policy.Locator, string) error {
+	var once sync.Once
+	return func(repo policy.Locator, number string) error {
+		for _, bound := range p.numbers() {
+			if bound != number {
+				return policy.Faultf(policy.ReleaseUnreachable,
+					"%s has another name now, and number %s; the policy is that of number %s", repo, number, bound)
+			}
+		}
+		once.Do(func() {
+			c.say(fmt.Sprintf("note: %s is another address of repository number %s now; ask for it by its new name",
+				repo, number))
+		})
+		return nil
+	}
 }
 
 // check refuses what contradicts itself.

@@ -11,6 +11,7 @@
 package fetch
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -47,6 +48,9 @@ type Net struct {
 	// Token, if set, is shown to GitHub's API and to nobody else: those whom it
 	// knows may ask it more often.
 	Token string
+	// Moved, if set, is told that GitHub knows a repository under another name, and its number
+	// there. An error of it ends the look-up. Without it no such look-up is made.
+	Moved func(repo policy.Locator, number string) error
 }
 
 func (n Net) client(base string) (*web.Client, error) { return web.New(base, n.Transport, n.Agent) }
@@ -58,6 +62,37 @@ func (n Net) api(f Forge, host string) (*web.Client, error) {
 		return c, err
 	}
 	return c.Authorized(n.Token)
+}
+
+// repository asks GitHub's API below a repository. If that has another name now, GitHub answers with
+// a redirect; of it the number of the repository is read, and nothing else (SPEC 15, rule 1).
+func (n Net) repository(
+	ctx context.Context, api *web.Client, repo policy.Locator, rest string, query url.Values, accept string, limit int64,
+) ([]byte, error) {
+	data, err := api.Fetch(ctx, "repos/"+repo.Path()+"/"+rest, query, accept, limit)
+	sent := new(*web.RedirectError)
+	if n.Moved == nil || !errors.As(err, sent) {
+		return data, err
+	}
+	number := numberOf((*sent).To, api.URL())
+	if number == "" {
+		return nil, err
+	}
+	if err := n.Moved(repo, number); err != nil {
+		return nil, err
+	}
+	return api.Fetch(ctx, "repositories/"+number+"/"+rest, query, accept, limit)
+}
+
+// numberOf returns the number of a repository in an address of GitHub's API that is that of one.
+func numberOf(to *url.URL, api string) string {
+	path, ok := strings.CutPrefix(to.String(), api+"/repositories/")
+	number, _, below := strings.Cut(path, "/")
+	const longest = 20
+	if !ok || !below || number == "" || len(number) > longest || number[0] == '0' || strings.Trim(number, "0123456789") != "" {
+		return ""
+	}
+	return number
 }
 
 // limited adds to the error of GitHub's API about being asked too often who may ask more often.

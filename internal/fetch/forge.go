@@ -125,13 +125,20 @@ func (r *Release) List(ctx context.Context) ([]string, error) {
 func (r *Release) list(ctx context.Context) ([]string, error) {
 	repo, tag := r.address.Repository.Path(), r.address.Tag
 	path, parse := "repos/"+repo+"/releases/tags/"+escape(tag), parseRelease
-	if r.forge == GitLab {
+	ask := func() ([]byte, error) { return r.api.Fetch(ctx, path, nil, "application/json", maxListing) }
+	switch r.forge {
+	case GitHub:
+		ask = func() ([]byte, error) {
+			return r.net.repository(ctx, r.api, r.address.Repository, "releases/tags/"+escape(tag), nil, "application/json",
+				maxListing)
+		}
+	case GitLab:
 		path = "projects/" + url.PathEscape(repo) + "/releases/" + url.PathEscape(tag)
 		parse = func(data []byte, tag string) ([]string, error) {
 			return parseGitLab(data, tag, r.files.URL()+"/"+r.path(""))
 		}
 	}
-	data, err := r.api.Fetch(ctx, path, nil, "application/json", maxListing)
+	data, err := ask()
 	if err != nil {
 		if r.address.Repository.Host() == "github.com" {
 			err = r.net.limited(err)

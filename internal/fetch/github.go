@@ -38,9 +38,10 @@ func Attestations(repo policy.Locator, n Net) (release.Source, error) {
 			if d.Alg != "sha256" {
 				continue
 			}
-			path := "repos/" + repo.Path() + "/attestations/" + d.String()
-			data, err := api.Fetch(ctx, path, url.Values{"per_page": {strconv.Itoa(maxPageSize)}}, "application/vnd.github+json",
-				release.MaxPublishedBytes)
+			rest := "attestations/" + d.String()
+			path := "repos/" + repo.Path() + "/" + rest
+			data, err := n.repository(ctx, api, repo, rest, url.Values{"per_page": {strconv.Itoa(maxPageSize)}},
+				"application/vnd.github+json", release.MaxPublishedBytes)
 			if err = missing(err); errors.Is(err, fs.ErrNotExist) {
 				return nil, nil
 			}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/repopolicy/repopolicy"
+	"github.com/repopolicy/repopolicy/internal/fetch"
 	"github.com/repopolicy/repopolicy/internal/find"
 	"github.com/repopolicy/repopolicy/policy"
 )
@@ -223,7 +224,7 @@ func newArtifact(res *repopolicy.Result, full bool) Artifact {
 		a.Digests[dg.Alg] = dg.Hex
 	}
 	if !a.Permitted {
-		a.Hint = d.Reason.Hint()
+		a.Hint = hint(d.Reason, res.Artifact)
 		if n, ok := d.Nearest(); ok && len(n.Mismatches) > 0 {
 			rr := newRule(n)
 			a.Nearest = &rr
@@ -251,6 +252,24 @@ func newArtifact(res *repopolicy.Result, full bool) Artifact {
 		})
 	}
 	return a
+}
+
+// hint returns what to do about a reason, for what was named in that way.
+func hint(r policy.Reason, artifact string) string {
+	isURL := fetch.IsURL(artifact)
+	switch {
+	case r == policy.NoEvidence && strings.HasPrefix(artifact, "pkg:npm/"):
+		return "the registry has no provenance of this version: its maintainers publish with --provenance; " +
+			"or judge the file by evidence from elsewhere, with -b"
+	case r == policy.NoEvidence && fetch.IsImage(artifact):
+		return "nothing that is attached to the image in its registry is evidence; name some with -b"
+	case r == policy.NoEvidence && isURL:
+		return "neither the release nor GitHub's attestations have evidence for it; name some with -b"
+	case r == policy.TagUnknown && isURL:
+		return "the URL asks for one release, and what is signed names no tag: download the file, and verify it with -R " +
+			"and without --tag"
+	}
+	return r.Hint()
 }
 
 func newRule(r policy.RuleResult) Rule {

@@ -38,6 +38,19 @@ const (
 
 var errRedirect = errors.New("the service redirects, which is not followed")
 
+// RedirectError is a reply that sends its client on, which is not followed. To is the service's
+// word, and nothing that may be asked as it stands.
+type RedirectError struct {
+	URL string
+	To  *url.URL
+}
+
+// Error names the address that was asked, and not the other one.
+func (e *RedirectError) Error() string { return fmt.Sprintf("%s: %s", e.URL, errRedirect) }
+
+// Is reports whether target is the error of all redirects.
+func (e *RedirectError) Is(target error) bool { return target == errRedirect }
+
 // StatusError is a reply with another status than was hoped for.
 type StatusError struct {
 	URL  string
@@ -88,9 +101,12 @@ func New(base string, transport http.RoundTripper, agent string) (*Client, error
 	}
 	return &Client{base: u, agent: agent, spent: &spent{}, http: &http.Client{
 		Transport: transport, Timeout: requestTimeout,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return errRedirect },
+		CheckRedirect: sentOn,
 	}}, nil
 }
+
+// sentOn refuses to follow a redirect, and remembers where it leads.
+func sentOn(req *http.Request, _ []*http.Request) error { return &RedirectError{To: req.URL} }
 
 func defaultTransport() http.RoundTripper {
 	t := http.DefaultTransport.(*http.Transport).Clone()
@@ -119,7 +135,7 @@ func (c *Client) Authorized(bearer string) (*Client, error) {
 	}
 	out := *c
 	h := *c.http
-	h.CheckRedirect = func(*http.Request, []*http.Request) error { return errRedirect }
+	h.CheckRedirect = sentOn
 	out.http, out.bearer = &h, bearer
 	return &out, nil
 }
@@ -216,6 +232,9 @@ func (c *Client) do(
 		return nil, err
 	}
 	resp, err := c.http.Do(req)
+	if sent := new(*RedirectError); errors.As(err, sent) {
+		return nil, &RedirectError{withoutQuery(u), (*sent).To}
+	}
 	if errors.Is(err, errRedirect) {
 		return nil, fmt.Errorf("%s: %w", withoutQuery(u), errRedirect) // the error names the other place
 	}
