@@ -219,6 +219,11 @@ func (c *Client) judge(p *Policy, req *request, f *found) (*release.Judge, error
 	if c.Log != nil {
 		j.Ignored = c.ignored
 	}
+	if len(c.TrustedRoots) == 0 && (f.name == "" || f.name == string(trust.PublicGood)) && p.carried() == nil {
+		j.Recorded = plain(func(ctx context.Context) ([]trust.Root, error) {
+			return c.finder(ctx).GitHub(ctx, trust.Options{Offline: c.Offline})
+		})
+	}
 	j.Now, j.Skew = c.asOf()
 	called := p.path
 	switch {

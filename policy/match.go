@@ -139,9 +139,15 @@ func (r *Rule) people() string {
 // immutable releases. They have no issuer extension.
 const releaseIdentity = "https://dotcom.releases.github.com"
 
+// SignsReleases reports whether an identity is the one with which GitHub signs immutable
+// releases, and with which nothing but a rule for these is met (SPEC 5.6).
+func (id *Identity) SignsReleases() bool {
+	return id.Kind == KindURI && id.Value == releaseIdentity && id.Issuer == ""
+}
+
 func (t *Trusted) matchGitHubRelease(c *Claims) []Mismatch {
 	var ms []Mismatch
-	if id := &c.Signer; id.Kind != KindURI || id.Value != releaseIdentity || id.Issuer != "" {
+	if id := &c.Signer; !id.SignsReleases() {
 		ms = append(ms, Mismatch{Field: "signer", Kind: "differs", Want: releaseIdentity, Got: id.describe()})
 	}
 	rel := c.GitHubRelease

@@ -127,6 +127,8 @@ type Machine struct {
 	// Instance, if set, returns the trusted root of Sigstore's public instance instead of
 	// following its TUF repository.
 	Instance func(ctx context.Context, how trust.Options) ([]trust.Root, error)
+	// Recorded is the same for GitHub's own instance.
+	Recorded func(ctx context.Context, how trust.Options) ([]trust.Root, error)
 }
 
 type machineKey struct{}

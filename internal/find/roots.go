@@ -127,6 +127,15 @@ func (f *Finder) Public(ctx context.Context, how trust.Options) ([]trust.Root, e
 	return trust.Roots(ctx, f.Followed(how))
 }
 
+// GitHub returns the trusted root of GitHub's own instance. Errors are those of [trust.Roots].
+func (f *Finder) GitHub(ctx context.Context, how trust.Options) ([]trust.Root, error) {
+	if f.Recorded != nil {
+		return f.Recorded(ctx, how)
+	}
+	how.Instance = trust.GitHub
+	return trust.Roots(ctx, f.Followed(how))
+}
+
 // Followed says how the public instance's TUF repository is followed: what is fetched is kept.
 func (f *Finder) Followed(how trust.Options) trust.Options {
 	how.UserAgent, how.Transport = f.Agent, f.Transport

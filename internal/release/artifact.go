@@ -46,6 +46,7 @@ type Artifact struct {
 	Err *Failure
 
 	parts   map[policy.Digest]bool // of an image: the manifests and indexes that it consists of
+	partOf  policy.Digest          // of an image that was named: the index that leads to it; zero for none
 	found   []*candidate           // evidence that came with the artifact
 	listed  bool                   // Place was listed
 	content content

@@ -43,6 +43,10 @@ type Judge struct {
 	// Roots returns the trusted roots, each of which is tried alone. It is
 	// called when the first signature is to be verified, and only once.
 	Roots func(context.Context) ([]*sigstore.Root, error)
+	// Recorded returns the roots under which a forge signs what it records of a release. They count
+	// for nothing else (SPEC 5.6), and are called for when such evidence is to be verified; nil for
+	// none.
+	Recorded func(context.Context) ([]*sigstore.Root, error)
 	// Keys are the public keys that may have signed.
 	Keys []*sigstore.Key
 	// Bundles are files with evidence for every artifact, or for a checksum file
@@ -80,6 +84,10 @@ type Judge struct {
 	once   sync.Once
 	roots  []*sigstore.Root
 	err    error
+
+	recordedOnce sync.Once
+	recorded     []*sigstore.Root
+	recordedErr  error
 }
 
 // Result is the verdict on one artifact.
@@ -262,6 +270,9 @@ func (j *Judge) judge(ctx context.Context, a *Artifact) *Result {
 		res.Decision = deny(policy.NoEvidence, "%s", j.whyNothing(ctx, a, res.Digests))
 	default:
 		res.Decision = res.Evidence.Decision
+		if text := a.signedElsewhere(); text != "" && res.Decision.Reason == policy.ArtifactMismatch {
+			res.Decision = deny(policy.NoEvidence, "%s", text)
+		}
 		res.preferUnreached()
 	}
 	return res
@@ -711,8 +722,9 @@ func (j *Judge) verify(
 	if err := j.loadRoots(ctx); err != nil {
 		return nil, nil, err
 	}
+	roots, unread := j.rootsFor(ctx, b)
 	var first error
-	for _, r := range j.roots {
+	for _, r := range roots {
 		v, err := b.Verify(r, digest, key, sigstore.Options{Unlogged: j.by().AcceptsUnlogged()})
 		if err == nil {
 			return v, r, nil
@@ -727,7 +739,43 @@ func (j *Judge) verify(
 			first = err
 		}
 	}
-	return nil, nil, first
+	if unread != nil { // under which it may be right
+		return nil, nil, unread
+	}
+	return nil, nil, j.otherInstance(b, first)
+}
+
+// rootsFor returns the roots under which a bundle is tried. The error says that those of the forge
+// could not be had, which speak only for what it records of releases.
+func (j *Judge) rootsFor(ctx context.Context, b *sigstore.Bundle) ([]*sigstore.Root, error) {
+	st, signer := b.Statement(), b.Signer()
+	if j.Recorded == nil || st == nil || st.GitHubRelease == nil || !signer.SignsReleases() ||
+		!j.by().AcceptsUnlogged() {
+		return j.roots, nil
+	}
+	j.recordedOnce.Do(func() { j.recorded, j.recordedErr = j.Recorded(ctx) })
+	return slices.Concat(j.roots, j.recorded), j.recordedErr
+}
+
+// otherInstance adds to the failure of a bundle of which nothing is of the trusted roots that it
+// is of another instance, and where the root of that is.
+func (j *Judge) otherInstance(b *sigstore.Bundle, err error) error {
+	why := ""
+	for _, r := range j.roots {
+		if why = b.Foreign(r); why == "" {
+			return err
+		}
+	}
+	if err == nil || why == "" {
+		return err
+	}
+	where := "if you trust that instance, name its trusted_root.json with --trusted-root, or list it in trust.toml"
+	if b.OfGitHub() {
+		where = "GitHub's own instance signed it, whose trusted root `gh attestation trusted-root` prints: give it with " +
+			"--trusted-root"
+	}
+	f := failure(err, policy.SignatureInvalid)
+	return failf(f.Reason, "%s; %s: %s", f.Detail, why, where)
 }
 
 // loadRoots gets the trusted roots, once.

@@ -757,3 +757,61 @@ func TestGitHubRelease(t *testing.T) {
 		}
 	}
 }
+
+// TestRecorded: the forge's own root speaks for what it records of releases, and for nothing else.
+func TestRecorded(t *testing.T) {
+	public, forge := sigstoretest.New(t), sigstoretest.New(t)
+	root := parseRoot(t, public, sigstoretest.RootOptions{})
+	recorded := parseRoot(t, forge, sigstoretest.RootOptions{NoLog: true, NoCT: true})
+	art := []byte("artifact")
+	const san = "https://dotcom.releases.github.com"
+	statement := func(predicate string) []byte {
+		return fmt.Appendf(nil, `{"_type":"https://in-toto.io/Statement/v1","predicateType":%q,"predicate":`+
+			`{"repository":"acme/widget","tag":"v1.2.3","repositoryId":"1001","ownerId":"2002"},"subject":[%s]}`,
+			predicate, subject("widget_1.tar.gz", art))
+	}
+	unlogged := func(r sigstoretest.Request) sigstoretest.Request {
+		r.Log, r.NoSCT, r.TSA = sigstoretest.LogNone, true, true
+		return r
+	}
+	record := unlogged(sigstoretest.Request{SAN: san, Statement: statement(sigstore.PredicateGitHubRelease)})
+	other := record
+	other.Statement = statement("https://slsa.dev/provenance/v1")
+	workflow := unlogged(sigstoretest.Workflow("v1.2.3"))
+	workflow.Statement = statement(sigstore.PredicateGitHubRelease)
+	person := unlogged(alice())
+	person.Statement = statement(sigstore.PredicateGitHubRelease)
+	const forRecords = "[[release]]\nname = \"github\"\ntags = [\"v*\"]\nartifacts = \"any\"\n" +
+		"github-release = true\nunlogged = true\n"
+	loose := strings.Replace(workflowRule, "environment", "unlogged = true\nenvironment", 1) +
+		peopleRule + "unlogged = true\n" + forRecords
+	down := func(context.Context) ([]*sigstore.Root, error) {
+		return nil, &Failure{policy.TrustRootMissing, "the network is down"}
+	}
+	have := func(context.Context) ([]*sigstore.Root, error) { return []*sigstore.Root{recorded}, nil }
+	for name, c := range map[string]struct {
+		request sigstoretest.Request
+		rule    string
+		roots   func(context.Context) ([]*sigstore.Root, error)
+		want    policy.Class
+		says    string
+	}{
+		"a record":               {record, loose, have, policy.ClassOK, ""},
+		"no root for it":         {record, loose, nil, policy.ClassDeny, "which is not in the trusted root"},
+		"its root not had":       {record, loose, down, policy.ClassUnavailable, "the network is down"},
+		"no rule for it":         {record, workflowRule, have, policy.ClassDeny, ""},
+		"another predicate":      {other, loose, have, policy.ClassDeny, ""},
+		"a workflow's word":      {workflow, loose, have, policy.ClassDeny, ""},
+		"a person's word":        {person, loose, have, policy.ClassDeny, ""},
+		"a workflow, root down":  {workflow, loose, down, policy.ClassDeny, ""},
+		"no rule, its root down": {record, workflowRule, down, policy.ClassDeny, ""},
+	} {
+		dir := put(t, map[string][]byte{"widget_1.tar.gz": art, "widget_1.tar.gz.sigstore": forge.Sign(c.request)})
+		j := judge(pin(t, c.rule), root)
+		j.Recorded = c.roots
+		res := run(j, filepath.Join(dir, "widget_1.tar.gz"))[0]
+		if res.Class() != c.want || !strings.Contains(res.Decision.Detail, c.says) {
+			t.Errorf("%s: %s %s", name, res.Class(), res.Decision.Detail)
+		}
+	}
+}

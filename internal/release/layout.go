@@ -26,6 +26,13 @@ type layout struct {
 	evidence []*candidate
 	proofs   map[policy.Digest][]*candidate // of manifests that hold evidence and nothing else
 	reached  map[string]bool                // files to which index.json leads
+	below    map[policy.Digest]part         // manifests to which an index leads, by their digests
+}
+
+// part is a manifest that an index names.
+type part struct {
+	oci.Descriptor
+	of policy.Digest // the index
 }
 
 // openLayout reads the index of a layout and the evidence in it. Whoever calls
@@ -38,6 +45,7 @@ func openLayout(ctx context.Context, h *hold, dir string) (*layout, error) {
 	l := &layout{
 		Layout: opened, ctx: ctx, hold: h, dir: dir,
 		proofs: map[policy.Digest][]*candidate{}, reached: map[string]bool{},
+		below: map[policy.Digest]part{},
 	}
 	if err := l.read(); err != nil {
 		return nil, errors.Join(err, l.Close())
@@ -68,6 +76,11 @@ func (l *layout) read() error {
 		m, err := l.parse(d)
 		if err != nil {
 			continue // if an artifact needs it, that is judged below
+		}
+		for _, p := range m.Manifests {
+			if _, ok := l.below[p.Digest]; !ok {
+				l.below[p.Digest] = part{p, d.Digest}
+			}
 		}
 		queue = append(queue, m.Manifests...)
 		for _, b := range blobsOf(m) {

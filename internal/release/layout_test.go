@@ -238,3 +238,60 @@ func TestMalformedLayouts(t *testing.T) {
 		t.Errorf("links: %s", res.Decision.Reason)
 	}
 }
+
+// index adds an index of manifests to the layout and returns its digest.
+func (i *images) indexOf(of ...string) string {
+	var manifests []any
+	for _, d := range of {
+		for n, x := range i.index {
+			if x.(object)["digest"] == d {
+				manifests = append(manifests, x)
+				i.index = slices.Delete(i.index, n, n+1)
+				break
+			}
+		}
+	}
+	const typeIndex = "application/vnd.oci.image.index.v1+json"
+	d := i.blob(typeIndex, marshal(i.t, object{"schemaVersion": 2, "mediaType": typeIndex, "manifests": manifests}), nil)
+	i.index = append(i.index, d)
+	return d["digest"].(string)
+}
+
+// TestPlatforms judges images that an index leads to: by evidence about them, never by that about
+// the index, and the index not by that about them.
+func TestPlatforms(t *testing.T) {
+	inst := sigstoretest.New(t)
+	root := parseRoot(t, inst, sigstoretest.RootOptions{})
+	for name, sign := range map[string]string{"the platforms": "parts", "the index": "index", "nothing": ""} {
+		i := newImages(t)
+		one := i.image(i.blob("application/vnd.oci.image.layer.v1.tar", []byte("amd64"), nil))
+		two := i.image(i.blob("application/vnd.oci.image.layer.v1.tar", []byte("arm64"), nil))
+		index := i.indexOf(one, two)
+		signed := map[string]bool{}
+		switch sign {
+		case "parts":
+			signed = map[string]bool{one: true, two: true}
+		case "index":
+			signed = map[string]bool{index: true}
+		}
+		for d := range signed {
+			i.image(i.simple(inst, alice(), "ghcr.io/acme/widget", d, nil))
+		}
+		dir := put(t, i.layout())
+		for _, d := range []string{one, two, index} {
+			res := run(judge(pin(t, setOnlyRule), root), dir+"@"+d)
+			if len(res) != 1 || (res[0].Class() == policy.ClassOK) != signed[d] {
+				t.Fatalf("%s is signed, %s: %+v", name, d, res[0].Decision)
+			}
+			detail := res[0].Decision.Detail
+			if sign == "index" && d != index && !strings.Contains(detail, "it is part of "+index) ||
+				sign == "parts" && d == index && !strings.Contains(detail, "2 of the images that it leads to") {
+				t.Errorf("%s is signed, %s: %s", name, d, detail)
+			}
+		}
+		if res := run(judge(pin(t, setOnlyRule), root), dir+"@sha256:"+strings.Repeat("0", 64)); res[0].Class() !=
+			policy.ClassUsage {
+			t.Errorf("no image: %+v", res[0].Decision)
+		}
+	}
+}

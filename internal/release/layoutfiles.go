@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/repopolicy/repopolicy/internal/budget"
@@ -27,6 +28,23 @@ func cutLayout(arg string) (dir string, d policy.Digest, ok bool) {
 	return dir, d, err == nil
 }
 
+// chosen returns the image of a layout with that digest: one of index.json, or one that an index
+// leads to, such as that of a platform. For a zero digest it returns those of index.json.
+func (l *layout) chosen(only policy.Digest) []part {
+	var out []part
+	seen := map[policy.Digest]bool{}
+	for _, d := range l.top {
+		if !seen[d.Digest] && (only == policy.Digest{} || only == d.Digest) {
+			out = append(out, part{Descriptor: d})
+		}
+		seen[d.Digest] = true
+	}
+	if p, ok := l.below[only]; ok && len(out) == 0 {
+		out = append(out, p)
+	}
+	return out
+}
+
 // expandLayout returns the images of a layout, or the one with the digest. Of a
 // whole layout every file is accounted for: what consists of nothing but evidence
 // may be that, blobs that nothing in index.json leads to are harmless, and any
@@ -40,13 +58,11 @@ func expandLayout(ctx context.Context, arg, dir string, only policy.Digest) []*I
 	resume := budget.Pause(ctx) // blobs are content
 	defer resume()
 	var out []*Input
-	seen := map[policy.Digest]bool{}
-	for _, d := range l.top {
-		if seen[d.Digest] || (only != policy.Digest{} && only != d.Digest) {
-			continue
-		}
-		seen[d.Digest] = true
-		in := input(&Artifact{Arg: dir + "@" + d.Digest.String(), Digests: []policy.Digest{d.Digest}, found: l.evidence})
+	for _, p := range l.chosen(only) {
+		d := p.Descriptor
+		in := input(&Artifact{
+			Arg: dir + "@" + d.Digest.String(), Digests: []policy.Digest{d.Digest}, found: l.evidence, partOf: p.of,
+		})
 		checked := map[policy.Digest]bool{}
 		if err := l.checkAll(d, checked); err != nil {
 			in.Artifact.Err = failf(policy.ArtifactMismatch, "%s", err)
@@ -144,4 +160,44 @@ func (l *layout) isBlob(name string) bool {
 		return false
 	}
 	return fmt.Sprintf("%x", h.Sum(nil)) == d.Hex
+}
+
+// signedElsewhere says that the evidence which came with an image is about images that it consists
+// of, or about the index that leads to it; "" if it is about neither.
+func (a *Artifact) signedElsewhere() string {
+	var of []string
+	for _, c := range a.found {
+		for _, d := range c.about() {
+			if a.parts[d] && !slices.Contains(a.Digests, d) && !slices.Contains(of, d.String()) {
+				of = append(of, d.String())
+			}
+			if d == a.partOf {
+				return fmt.Sprintf("it is part of %s, which the evidence is about: name that one", d)
+			}
+		}
+	}
+	if len(of) == 0 {
+		return ""
+	}
+	dir, _, _ := strings.Cut(a.Arg, "@")
+	return fmt.Sprintf("the evidence is about %d of the images that it leads to, not about the index: name them, as %s@%s",
+		len(of), dir, of[0])
+}
+
+// about returns the digests that a candidate says it is about.
+func (c *candidate) about() (out []policy.Digest) {
+	switch {
+	case c.Err != nil || c.Bundle == nil:
+	case c.Inner != nil:
+		out = c.Inner.Subject.Digests
+	case c.Bundle.Statement() != nil:
+		for _, s := range c.Bundle.Statement().Subjects {
+			out = append(out, s.Digests...)
+		}
+	default:
+		if d, ok := c.Bundle.Message(); ok {
+			out = []policy.Digest{d}
+		}
+	}
+	return out
 }

@@ -33,15 +33,21 @@ type Instance string
 const (
 	PublicGood Instance = "public-good"
 	Staging    Instance = "staging"
+	// GitHub is GitHub's own: it signs what GitHub records of releases, and what private
+	// repositories attest. It has no log.
+	GitHub Instance = "github"
 )
 
 // The built-in roots are the ones that sigstore-go v1.3.0 embeds: root 14 of the
-// public instance, and root 13 of the staging one.
+// public instance, and root 13 of the staging one; that of GitHub's is root 3, which gh v2.83
+// embeds.
 var (
 	//go:embed pinned/public-good.root.json
 	publicGoodRoot []byte
 	//go:embed pinned/staging.root.json
 	stagingRoot []byte
+	//go:embed pinned/github.root.json
+	githubRoot []byte
 )
 
 // pinned holds the roots above and, once its ceremony was held (docs/ceremony.md), this
@@ -77,6 +83,8 @@ func (i Instance) pin() (root []byte, address string, err error) {
 		return publicGoodRoot, "https://tuf-repo-cdn.sigstore.dev", nil
 	case Staging:
 		return stagingRoot, "https://tuf-repo-cdn.sigstage.dev", nil
+	case GitHub:
+		return githubRoot, "https://tuf-repo.github.com", nil
 	}
 	return nil, "", fmt.Errorf("%q is no instance", string(i))
 }

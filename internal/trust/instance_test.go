@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -33,6 +34,7 @@ func TestPinned(t *testing.T) {
 			"f0a8b825e7e504c36d2f4bac2c97b7a78b2abb152f3fd3b017496c20e031468e", 13, sigstoretuf.StagingRoot(),
 			sigstoretuf.StagingMirror,
 		},
+		GitHub: {"98cba97be9075bc98b2322de3de85fbd1b70ec7392991dfd2f53d215bede1a8d", 3, githubRoot, "https://tuf-repo.github.com"}, // no module of ours embeds it
 	} {
 		root, address, err := instance.pin()
 		if err != nil {
@@ -49,6 +51,18 @@ func TestPinned(t *testing.T) {
 	}
 	if _, _, err := Instance("other").pin(); err == nil {
 		t.Error("an instance that does not exist")
+	}
+}
+
+// TestDocuments: JSON lines are several roots, and nothing else is.
+func TestDocuments(t *testing.T) {
+	for in, want := range map[string]int{
+		"{}": 1, "{}\n": 1, "{}\n{}\n": 2, "{\n}": 1, "{}\n\n{}": 1, "{}\n[]": 1, "": 1, "{}\nx": 1,
+		strings.Repeat("{}\n", maxLines): maxLines, strings.Repeat("{}\n", maxLines+1): 1,
+	} {
+		if got := documents([]byte(in)); len(got) != want {
+			t.Errorf("%.40q: %d", in, len(got))
+		}
 	}
 }
 

@@ -6,10 +6,13 @@
 package trust
 
 import (
+	"bytes"
 	"cmp"
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"oras.land/oras-go/v2/registry/remote/auth"
@@ -85,13 +88,34 @@ func Roots(ctx context.Context, o Options) ([]Root, error) {
 		if err != nil {
 			return nil, &sigstore.Error{Reason: policy.TrustRootInvalid, Err: err}
 		}
-		r, err := sigstore.ParseRoot(path, data)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", path, err)
+		lines := documents(data)
+		for i, doc := range lines {
+			name := path
+			if len(lines) > 1 {
+				name = fmt.Sprintf("%s:%d", path, i+1)
+			}
+			r, err := sigstore.ParseRoot(name, doc)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", name, err)
+			}
+			out = append(out, Root{Root: r})
 		}
-		out = append(out, Root{Root: r})
 	}
 	return out, nil
+}
+
+// maxLines is how many trusted roots a file of JSON lines holds at most.
+const maxLines = 16
+
+// documents returns the documents of a file: its lines if it is JSON lines, as
+// `gh attestation trusted-root` prints them, else the file.
+func documents(data []byte) [][]byte {
+	lines := bytes.SplitN(bytes.TrimSpace(data), []byte("\n"), maxLines+1)
+	if len(lines) == 1 || len(lines) > maxLines ||
+		slices.ContainsFunc(lines, func(line []byte) bool { return !json.Valid(line) || line[0] != '{' }) {
+		return [][]byte{data}
+	}
+	return lines
 }
 
 // SigningConfigs returns the signing configs of an instance: the one that names
