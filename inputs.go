@@ -14,8 +14,11 @@ import (
 	"strings"
 	"sync"
 
+	"oras.land/oras-go/v2/registry/remote/auth"
+
 	"github.com/repopolicy/repopolicy/internal/account"
 	"github.com/repopolicy/repopolicy/internal/fetch"
+	"github.com/repopolicy/repopolicy/internal/find"
 	"github.com/repopolicy/repopolicy/internal/release"
 	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/policy"
@@ -410,11 +413,38 @@ func (pub *publication) pkg(arg string) ([]*release.Input, error) {
 
 // image returns an image in a registry.
 func (pub *publication) image(ctx context.Context, arg string) ([]*release.Input, error) {
-	a, err := fetch.Image(ctx, arg, pub.net)
+	how := pub.net
+	how.Credential = pub.client.credential(ctx)
+	a, err := fetch.Image(ctx, arg, how)
 	if err != nil {
 		return nil, err
 	}
 	return []*release.Input{{Artifact: a}}, nil
+}
+
+// credential returns how to log in at a registry, as docker does; it says so once. Where no login
+// can be had, the registry is asked as by anybody.
+func (c *Client) credential(ctx context.Context) func(context.Context, string) (auth.Credential, error) {
+	ask := find.MachineOf(ctx).Credential
+	if ask == nil {
+		return nil
+	}
+	var once sync.Once
+	return func(ctx context.Context, host string) (auth.Credential, error) {
+		login, err := ask(ctx, host)
+		once.Do(func() {
+			switch {
+			case err != nil:
+				c.say(fmt.Sprintf("note: no login for %s can be had: %s", host, err))
+			case login != auth.EmptyCredential:
+				c.say(fmt.Sprintf("note: logging in at %s as docker does", host))
+			}
+		})
+		if err != nil {
+			return auth.EmptyCredential, nil
+		}
+		return login, nil
+	}
 }
 
 // checkImage refuses what names no image that can be asked for.

@@ -170,6 +170,7 @@ const (
 	LogUnproven           Reason = "log-unproven"
 	DirectoryLied         Reason = "directory-lied"
 	LoginNeeded           Reason = "login-needed"
+	RegistryLogin         Reason = "registry-login"
 	NoTokenPermission     Reason = "no-token-permission"
 	TokenInvalid          Reason = "token-invalid"
 	TokenRefused          Reason = "token-refused"
@@ -441,6 +442,10 @@ var reasonTable = []info{
 	{
 		LoginNeeded, ClassAuth, "a sign-in or an ID token is needed",
 		"set SIGSTORE_ID_TOKEN, or run in a CI job with `id-token: write`",
+	},
+	{
+		RegistryLogin, ClassAuth, "the registry shows the image to nobody without a login, or not with this one",
+		"log in with `docker login` or its like at that registry, with an account that may read the image",
 	},
 	{
 		NoTokenPermission, ClassUsage, "the job may not have an ID token",

@@ -22,6 +22,8 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"oras.land/oras-go/v2/registry/remote/auth"
+
 	"github.com/repopolicy/repopolicy/internal/clip"
 	"github.com/repopolicy/repopolicy/internal/release"
 	"github.com/repopolicy/repopolicy/internal/web"
@@ -48,6 +50,9 @@ type Net struct {
 	// Token, if set, is shown to GitHub's API and to nobody else: those whom it
 	// knows may ask it more often.
 	Token string
+	// Credential returns how to log in at a registry; nil asks as anybody. Only the registry and its
+	// token service are shown it.
+	Credential func(ctx context.Context, host string) (auth.Credential, error)
 	// Moved, if set, is told that GitHub knows a repository under another name, and its number
 	// there. An error of it ends the look-up. Without it no such look-up is made.
 	Moved func(repo policy.Locator, number string) error

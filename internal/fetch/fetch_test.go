@@ -26,6 +26,7 @@ type internet struct {
 	next  http.RoundTripper
 	to    string
 	token string // that api.github.com may be shown
+	login string // of hosts, separated by blanks, that may be shown a login
 
 	mu    sync.Mutex
 	asked []string
@@ -54,12 +55,21 @@ func (n *internet) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, fmt.Errorf("asked over %s", r.URL.Scheme)
 	case n.hosts[r.URL.Host] == nil:
 		return nil, fmt.Errorf("%s was asked", r.URL.Host)
-	case r.Header.Get("Authorization") != "" && (r.URL.Host != "api.github.com" || n.token == "") || r.Header.Get("Cookie") != "" || r.Header.Get("Referer") != "":
+	case r.Header.Get("Authorization") != "" && !n.mayKnow(r.URL.Host) || r.Header.Get("Cookie") != "" || r.Header.Get("Referer") != "":
 		return nil, fmt.Errorf("%s was told %v", r.URL, r.Header)
 	}
 	c := r.Clone(r.Context())
 	c.Host, c.URL.Scheme, c.URL.Host = r.URL.Host, "http", n.to
-	return n.next.RoundTrip(c)
+	resp, err := n.next.RoundTrip(c)
+	if err == nil {
+		resp.Request = r
+	}
+	return resp, err
+}
+
+// mayKnow reports whether a host may be shown who asks.
+func (n *internet) mayKnow(host string) bool {
+	return host == "api.github.com" && n.token != "" || slices.Contains(strings.Fields(n.login), host)
 }
 
 func (n *internet) net() Net { return Net{Transport: n, Agent: "test", MaxBytes: 1 << 20} }

@@ -6,12 +6,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 
 	"github.com/package-url/packageurl-go"
 	"oras.land/oras-go/v2/errdef"
 	"oras.land/oras-go/v2/registry"
+	"oras.land/oras-go/v2/registry/remote/auth"
+	"oras.land/oras-go/v2/registry/remote/errcode"
 
 	"github.com/repopolicy/repopolicy/internal/budget"
 	"github.com/repopolicy/repopolicy/internal/clip"
@@ -95,9 +98,13 @@ func Image(ctx context.Context, arg string, n Net) (*release.Artifact, error) {
 		return nil, err
 	}
 	host := ref.Host()
-	client := web.Fence(n.Transport, n.Agent, slices.Concat(web.Registry(host), n.Hosts)...)
+	hosts := slices.Concat(web.Registry(host), n.Hosts)
+	client := web.Fence(n.Transport, n.Agent, hosts...)
+	if n.Credential != nil { // a token for somebody may have to be asked for by POST
+		client = web.Gate(web.Logins(n.Transport, host), n.Agent, hosts...)
+	}
 	x := &image{
-		ctx: ctx, repo: oci.Connect(ref, client, nil), name: ref.Registry + "/" + ref.Repository,
+		ctx: ctx, repo: oci.Connect(ref, client, n.Credential), name: ref.Registry + "/" + ref.Repository,
 		blobs: map[policy.Digest][]byte{},
 	}
 	a := &release.Artifact{Arg: arg, Name: x.name}
@@ -107,6 +114,9 @@ func Image(ctx context.Context, arg string, n Net) (*release.Artifact, error) {
 	}
 	if err != nil {
 		a.Err = &release.Failure{Reason: policy.ReleaseUnreachable, Detail: err.Error()}
+		if loginRefused(err) {
+			a.Err.Reason = policy.RegistryLogin
+		}
 		return a, nil
 	}
 	if !strings.Contains(arg, "@") {
@@ -116,6 +126,23 @@ func Image(ctx context.Context, arg string, n Net) (*release.Artifact, error) {
 	layers, err := x.evidence(d)
 	a.Attach(budget.Of(ctx), layers, err)
 	return a, nil
+}
+
+// loginRefused reports whether a registry or its token service shows an image to nobody who is not
+// logged in, or not to who is.
+func loginRefused(err error) bool {
+	var answer *errcode.ErrorResponse
+	var status *web.StatusError
+	code := 0
+	switch {
+	case errors.Is(err, auth.ErrBasicCredentialNotFound):
+		return true
+	case errors.As(err, &answer):
+		code = answer.StatusCode
+	case errors.As(err, &status) && !status.Limited:
+		code = status.Code
+	}
+	return code == http.StatusUnauthorized || code == http.StatusForbidden
 }
 
 // image is the look at one image.

@@ -2,6 +2,13 @@
 
 package web
 
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+)
+
 // registryHosts are the hosts that registries send anonymous clients to: for a
 // token, and for the content of layers.
 // https://docs.docker.com/desktop/setup/allow-list/,
@@ -20,3 +27,34 @@ var registryHosts = map[string][]string{
 // Registry returns the hosts that a client of a registry may ask: itself first,
 // then those that it sends its clients to.
 func Registry(host string) []string { return append([]string{host}, registryHosts[host]...) }
+
+// tokenServices are the hosts beside a registry's own that a login is shown to, for a token.
+var tokenServices = map[string][]string{
+	"registry-1.docker.io": {"auth.docker.io"},
+	"registry.gitlab.com":  {"gitlab.com"},
+}
+
+// Logins returns a transport that shows a login for a registry to the registry and its token
+// service, whatever host an answer names: who has a header with a password, or what is posted, goes
+// nowhere else. A bearer token is none.
+func Logins(next http.RoundTripper, registry string) http.RoundTripper {
+	if next == nil {
+		next = defaultTransport()
+	}
+	return &logins{next, append([]string{registry}, tokenServices[registry]...)}
+}
+
+type logins struct {
+	next  http.RoundTripper
+	hosts []string
+}
+
+// RoundTrip implements http.RoundTripper.
+func (l *logins) RoundTrip(r *http.Request) (*http.Response, error) {
+	header := r.Header.Get("Authorization")
+	isToken := header == "" || len(header) > 7 && strings.EqualFold(header[:7], "bearer ")
+	if (!isToken || !reading(r.Method)) && !slices.Contains(l.hosts, strings.ToLower(r.URL.Host)) {
+		return nil, fmt.Errorf("%s wants the login for %s, which it is not shown", r.URL.Host, l.hosts[0])
+	}
+	return l.next.RoundTrip(r)
+}

@@ -114,7 +114,7 @@ func repository(r Reference, o Options, post bool) *reader.Repository {
 	hosts := append(web.Registry(r.Host), o.Hosts...)
 	client := web.Fence(o.Transport, o.Agent, hosts...)
 	if post {
-		client = web.Gate(o.Transport, o.Agent, hosts...)
+		client = web.Gate(web.Logins(o.Transport, r.Host), o.Agent, hosts...)
 	}
 	return reader.Connect(registry.Reference{Registry: r.registry, Repository: r.Name}, client, o.Credential)
 }
