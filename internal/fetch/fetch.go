@@ -94,7 +94,10 @@ func numberOf(to *url.URL, api string) string {
 	path, ok := strings.CutPrefix(to.String(), api+"/repositories/")
 	number, _, below := strings.Cut(path, "/")
 	const longest = 20
-	if !ok || !below || number == "" || len(number) > longest || number[0] == '0' || strings.Trim(number, "0123456789") != "" {
+	if !ok || !below || number == "" || len(number) > longest || number[0] == '0' {
+		return ""
+	}
+	if strings.Trim(number, "0123456789") != "" {
 		return ""
 	}
 	return number

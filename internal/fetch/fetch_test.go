@@ -55,7 +55,8 @@ func (n *internet) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, fmt.Errorf("asked over %s", r.URL.Scheme)
 	case n.hosts[r.URL.Host] == nil:
 		return nil, fmt.Errorf("%s was asked", r.URL.Host)
-	case r.Header.Get("Authorization") != "" && !n.mayKnow(r.URL.Host) || r.Header.Get("Cookie") != "" || r.Header.Get("Referer") != "":
+	case r.Header.Get("Authorization") != "" && !n.mayKnow(r.URL.Host),
+		r.Header.Get("Cookie") != "" || r.Header.Get("Referer") != "":
 		return nil, fmt.Errorf("%s was told %v", r.URL, r.Header)
 	}
 	c := r.Clone(r.Context())

@@ -34,7 +34,10 @@ func TestPinned(t *testing.T) {
 			"f0a8b825e7e504c36d2f4bac2c97b7a78b2abb152f3fd3b017496c20e031468e", 13, sigstoretuf.StagingRoot(),
 			sigstoretuf.StagingMirror,
 		},
-		GitHub: {"98cba97be9075bc98b2322de3de85fbd1b70ec7392991dfd2f53d215bede1a8d", 3, githubRoot, "https://tuf-repo.github.com"}, // no module of ours embeds it
+		GitHub: { // no module of ours embeds it
+			"98cba97be9075bc98b2322de3de85fbd1b70ec7392991dfd2f53d215bede1a8d", 3, githubRoot,
+			"https://tuf-repo.github.com",
+		},
 	} {
 		root, address, err := instance.pin()
 		if err != nil {
