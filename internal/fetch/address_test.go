@@ -142,7 +142,8 @@ func FuzzParseRelease(f *testing.F) {
 		for _, parse := range []func() ([]string, error){
 			func() ([]string, error) { return parseRelease(data, "v1") },
 			func() ([]string, error) {
-				return parseGitLab(data, "v1", "https://gitlab.com/a/b/-/releases/v1/downloads/")
+				names, _, err := parseGitLab(data, "v1", "https://gitlab.com/a/b/-/releases/v1/downloads/")
+				return names, err
 			},
 		} {
 			names, err := parse()

@@ -271,14 +271,14 @@ func TestListings(t *testing.T) {
 		reason policy.Reason
 	}{
 		"a file":    {link(direct + "a%20b"), "a b", ""},
-		"elsewhere": {link("https://evil.example/a"), "", policy.ReleaseUnreachable},
+		"elsewhere": {link("https://evil.example/a"), "the file", ""},
 		"a host like it": {
-			link("https://gitlab.com.evil.example/acme/widget/-/releases/v1/downloads/a"), "", policy.ReleaseUnreachable,
+			link("https://gitlab.com.evil.example/acme/widget/-/releases/v1/downloads/a"), "the file", "",
 		},
-		"another release":  {link("https://gitlab.com/acme/widget/-/releases/v2/downloads/a"), "", policy.ReleaseUnreachable},
+		"another release":  {link("https://gitlab.com/acme/widget/-/releases/v2/downloads/a"), "the file", ""},
 		"a directory":      {link(direct + "bin/a"), "", policy.ReleaseInvalid},
 		"hidden directory": {link(direct + "bin%2Fa"), "", policy.ReleaseInvalid},
-		"a bad escape":     {link(direct + "%zz"), "", policy.ReleaseUnreachable},
+		"a bad escape":     {link(direct + "%zz"), "the file", ""},
 		"nothing":          {link(direct), "", policy.ReleaseInvalid},
 		"another tag":      {`{"tag_name":"v2","assets":{"links":[]}}`, "", policy.ReleaseUnreachable},
 		"no links":         {`{"tag_name":"v1","assets":{}}`, "", policy.ReleaseUnreachable},
@@ -533,6 +533,49 @@ func TestAttestations(t *testing.T) {
 	if _, err := ask(context.Background(), release.Wanted{
 		Digests: func() ([]policy.Digest, error) { return nil, unreadable },
 	}); reason(err) != policy.ArtifactRead {
+		t.Error(err)
+	}
+}
+
+// TestForeignLinks: of a release on GitLab, what is but a link to another place is a file that cannot
+// be had, and nobody is asked for it; the others can.
+func TestForeignLinks(t *testing.T) {
+	const direct = "https://gitlab.com/acme/widget/-/releases/v1/downloads/"
+	n := newInternet(t, map[string]http.HandlerFunc{"gitlab.com": func(w http.ResponseWriter, r *http.Request) {
+		if !strings.HasPrefix(r.URL.Path, "/api/") {
+			answer("content")(w, r)
+			return
+		}
+		answer(`{"tag_name":"v1","assets":{"links":[{"name":"a","direct_asset_url":"`+direct+`a"},`+
+			`{"name":"b","direct_asset_url":"https://evil.example/b"},`+
+			`{"name":"../c","direct_asset_url":"https://evil.example/c"}]}}`)(w, r)
+	}})
+	rel := newRelease(t, n.net(), "https://gitlab.com/acme/widget", "v1")
+	names, err := rel.List(t.Context())
+	if err != nil || !slices.Equal(names, []string{"a", "b", "link-3"}) {
+		t.Fatalf("%q %v", names, err)
+	}
+	if data, err := rel.Read(t.Context(), "a", 100); err != nil || string(data) != "content" {
+		t.Errorf("%q %v", data, err)
+	}
+	for _, name := range []string{"b", "link-3"} {
+		_, err := rel.Read(t.Context(), name, 100)
+		if reason(err) != policy.ReleaseUnreachable || !strings.Contains(err.Error(), "a link to evil.example") {
+			t.Errorf("%s: %v", name, err)
+		}
+		if _, err := rel.Open(t.Context(), name); reason(err) != policy.ReleaseUnreachable {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if len(n.asked) != 2 {
+		t.Errorf("asked %v", n.asked)
+	}
+	// One that is called like another file makes the listing invalid.
+	twice := newInternet(t, map[string]http.HandlerFunc{"gitlab.com": answer(
+		`{"tag_name":"v1","assets":{"links":[{"name":"a","direct_asset_url":"` + direct + `a"},` +
+			`{"name":"a","direct_asset_url":"https://evil.example/a"}]}}`)})
+	if _, err := newRelease(t, twice.net(), "https://gitlab.com/acme/widget", "v1").List(t.Context()); reason(err) !=
+		policy.ReleaseInvalid {
 		t.Error(err)
 	}
 }

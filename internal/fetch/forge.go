@@ -67,9 +67,10 @@ type Release struct {
 	api     *web.Client
 	files   *web.Client
 
-	once  sync.Once
-	names []string
-	err   error
+	once    sync.Once
+	names   []string
+	foreign map[string]string // files that are links to other places: name -> host
+	err     error
 
 	mu   sync.Mutex
 	kept map[string][]byte // small files that were read
@@ -134,8 +135,9 @@ func (r *Release) list(ctx context.Context) ([]string, error) {
 		}
 	case GitLab:
 		path = "projects/" + url.PathEscape(repo) + "/releases/" + url.PathEscape(tag)
-		parse = func(data []byte, tag string) ([]string, error) {
-			return parseGitLab(data, tag, r.files.URL()+"/"+r.path(""))
+		parse = func(data []byte, tag string) (names []string, err error) {
+			names, r.foreign, err = parseGitLab(data, tag, r.files.URL()+"/"+r.path(""))
+			return names, err
 		}
 	}
 	data, err := ask()
@@ -156,6 +158,9 @@ func (r *Release) list(ctx context.Context) ([]string, error) {
 func (r *Release) Read(ctx context.Context, name string, limit int64) ([]byte, error) {
 	if checkName(name) != nil {
 		return nil, fs.ErrNotExist
+	}
+	if err := r.elsewhere(name); err != nil {
+		return nil, err
 	}
 	r.mu.Lock()
 	data, ok := r.kept[name]
@@ -184,11 +189,23 @@ func (r *Release) Open(ctx context.Context, name string) (io.ReadCloser, error) 
 	if err := checkName(name); err != nil {
 		return nil, err
 	}
+	if err := r.elsewhere(name); err != nil {
+		return nil, err
+	}
 	d, err := r.files.Open(ctx, r.path(name), r.net.MaxBytes)
 	if err != nil {
 		return nil, err
 	}
 	return d, nil
+}
+
+// elsewhere is the error of a file that is but a link to another place.
+func (r *Release) elsewhere(name string) error {
+	if host, ok := r.foreign[name]; ok {
+		return unlisted("the release has it as a link to %s, which is not followed: download it there, and verify the file",
+			clip.Text(host))
+	}
+	return nil
 }
 
 // parseRelease reads what GitHub's and Forgejo's APIs say about the release of a
@@ -217,10 +234,10 @@ func parseRelease(data []byte, tag string) ([]string, error) {
 	return names, checkNames(names)
 }
 
-// parseGitLab reads what GitLab's API says about a release. Its files are links,
-// of which those count that GitLab serves below prefix.
+// parseGitLab reads what GitLab's API says about a release. Its files are links, of which GitLab
+// serves those below prefix; the others are at the hosts of foreign.
 // https://docs.gitlab.com/api/releases/
-func parseGitLab(data []byte, tag, prefix string) ([]string, error) {
+func parseGitLab(data []byte, tag, prefix string) (names []string, foreign map[string]string, err error) {
 	var doc struct {
 		Tag    string `json:"tag_name"`
 		Assets struct {
@@ -232,22 +249,33 @@ func parseGitLab(data []byte, tag, prefix string) ([]string, error) {
 	}
 	switch err := json.Unmarshal(data, &doc); {
 	case err != nil:
-		return nil, unlisted("the answer is no listing: %s", err)
+		return nil, nil, unlisted("the answer is no listing: %s", err)
 	case doc.Tag != tag:
-		return nil, unlisted("the answer is not about the release %s", tag)
+		return nil, nil, unlisted("the answer is not about the release %s", tag)
 	case doc.Assets.Links == nil:
-		return nil, unlisted("the answer lists no files")
+		return nil, nil, unlisted("the answer lists no files")
 	}
-	names := make([]string, 0, len(doc.Assets.Links))
-	for _, l := range doc.Assets.Links {
+	foreign = map[string]string{}
+	for i, l := range doc.Assets.Links {
 		path, ok := strings.CutPrefix(l.Direct, prefix)
 		name, err := url.PathUnescape(path)
 		if !ok || err != nil {
-			return nil, unlisted("the file %q is a link to another place, which is not followed", clip.Text(l.Name))
+			if name = l.Name; checkName(name) != nil {
+				name = fmt.Sprintf("link-%d", i+1)
+			}
+			foreign[name] = hostOf(l.Direct)
 		}
 		names = append(names, name)
 	}
-	return names, checkNames(names)
+	return names, foreign, checkNames(names)
+}
+
+// hostOf returns the host of an address, for messages.
+func hostOf(address string) string {
+	if u, err := url.Parse(address); err == nil && u.Host != "" {
+		return u.Host
+	}
+	return "another place"
 }
 
 // unlisted is the error of a listing that was not had.

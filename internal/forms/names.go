@@ -26,10 +26,17 @@ func suffixes(readers []reader) (look, all []string) {
 	return look, all
 }
 
-// Gathered are the names of files that hold the evidence for many artifacts of a directory.
-var Gathered = []string{
+// gathered are names of files that hold the evidence for many artifacts of a directory.
+var gathered = []string{
 	"multiple.intoto.jsonl", "attestations.intoto.jsonl", "attestations.jsonl", "provenance.intoto.jsonl",
-	"packslip.sigstore.json",
+}
+
+// IsGathered reports whether a file holds the evidence for many artifacts of a directory by its
+// name: one of slsa-github-generator or gh, or a packslip, of which a repository with several
+// programs has one for each (https://packslip.dev/release/v1/).
+func IsGathered(name string) bool {
+	return slices.Contains(gathered, name) ||
+		strings.HasPrefix(name, "packslip") && strings.HasSuffix(name, ".sigstore.json")
 }
 
 // IsDownload reports whether name is how `gh attestation download` calls the

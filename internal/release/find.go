@@ -167,6 +167,9 @@ func (f *finder) list(dir string) *listing {
 	return l.v
 }
 
+// maxGathered is how many files with evidence for many artifacts are read of a directory or release.
+const maxGathered = 100
+
 func readListing(dir string) *listing {
 	out := &listing{dir: dir, downloads: map[string]string{}}
 	d, err := os.Open(dir)
@@ -181,6 +184,9 @@ func readListing(dir string) *listing {
 	out.names = make(map[string]bool, len(names))
 	for _, name := range names {
 		out.names[name] = true
+		if forms.IsGathered(name) && len(out.gathered) < maxGathered {
+			out.gathered = append(out.gathered, filepath.Join(dir, name))
+		}
 		if hex, ok := forms.IsDownload(name); ok {
 			out.downloads[hex] = filepath.Join(dir, name)
 		}
@@ -191,13 +197,9 @@ func readListing(dir string) *listing {
 			out.places = append(out.places, filepath.Join(dir, name))
 		}
 	}
+	slices.Sort(out.gathered)
 	slices.Sort(out.approvals)
 	slices.Sort(out.places)
-	for _, name := range forms.Gathered {
-		if out.names[name] {
-			out.gathered = append(out.gathered, filepath.Join(dir, name))
-		}
-	}
 	return out
 }
 

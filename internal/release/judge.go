@@ -598,7 +598,7 @@ func (j *Judge) refuseStatement(b *sigstore.Bundle) *Failure {
 	}
 	own := func(prefix string) bool { return strings.HasPrefix(st.PredicateType, prefix) }
 	switch {
-	case slices.ContainsFunc(ownPredicates, own),
+	case slices.ContainsFunc(ownPredicates, own), st.PredicateType == predicatePackslips,
 		st.PredicateType == predicateNPMPublish && j.by().Genesis() != policy.GenesisFlags:
 		return failf(policy.PredicateType, "%s", st.PredicateType)
 	case st.Result != "" && st.Result != "PASSED":
@@ -669,6 +669,10 @@ var ownPredicates = []string{"https://" + spelling.Name + "/policy/", "https://"
 // registry has the package, not who released it, and is never evidence under a
 // policy.
 const predicateNPMPublish = "https://github.com/npm/attestation/tree/main/specs/publish/v0.1"
+
+// predicatePackslips is the predicate type of a list of releases (https://packslip.dev/release/v1/):
+// which there are, not who released one. The type of one release, without the second "s", is evidence.
+const predicatePackslips = "https://packslip.dev/releases/v1"
 
 // one judges one reading of a candidate.
 func (j *Judge) one(

@@ -148,10 +148,14 @@ func (f *finder) publishedFor(
 			out = append(out, s.read(ctx, h, name+suffix)...)
 		}
 	}
+	many := 0
 	for _, n := range s.all {
 		hex, ok := forms.IsDownload(n)
 		mine := ok && slices.Contains(digests, policy.Digest{Alg: "sha256", Hex: hex})
-		if mine || slices.Contains(forms.Gathered, n) {
+		if forms.IsGathered(n) {
+			many++
+		}
+		if mine || forms.IsGathered(n) && many <= maxGathered {
 			out = append(out, f.once(p.URL(n), func() []*candidate { return s.read(ctx, f.hold, n) })...)
 		}
 	}
@@ -281,7 +285,7 @@ func (s *shelf) vouches(ctx context.Context, name string, a *Artifact) (*vouches
 // named reports whether a name says of which file it is evidence, or that it is some.
 func (s *shelf) named(name string) bool {
 	_, download := forms.IsDownload(name)
-	return download || forms.IsReserved(name) || slices.Contains(forms.Gathered, name) ||
+	return download || forms.IsReserved(name) || forms.IsGathered(name) ||
 		slices.ContainsFunc(forms.Stems(name), func(stem string) bool { return s.names[stem] })
 }
 
