@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/repopolicy/repopolicy/internal/scaffold/sigstoretest"
+)
+
+// forge answers requests from the files of a directory: https://HOST/PATH with the content of
+// HOST/PATH.reply, or a redirect to that of HOST/PATH.redirect. There is nothing else, and
+// without a directory nothing at all.
+type forge string
+
+func (f forge) RoundTrip(r *http.Request) (*http.Response, error) {
+	reply := &http.Response{StatusCode: http.StatusNotFound, Header: http.Header{}, Body: http.NoBody, Request: r}
+	if f == "" {
+		return reply, nil
+	}
+	path := filepath.Join(string(f), r.URL.Host, filepath.FromSlash(r.URL.Path))
+	if data, err := os.ReadFile(path + ".reply"); err == nil {
+		reply.StatusCode, reply.Body = http.StatusOK, io.NopCloser(bytes.NewReader(data))
+	} else if to, err := os.ReadFile(path + ".redirect"); err == nil {
+		reply.StatusCode = http.StatusMovedPermanently
+		reply.Header.Set("Location", strings.TrimSpace(string(to)))
+	}
+	return reply, nil
+}
+
+// releases writes five releases of acme/widget as a forge serves them, v1.0.4 to v1.0.0, each
+// with a signed archive; below "others" one without evidence and one of another workflow.
+func releases(t testing.TB, inst *sigstoretest.Instance, write func(string, []byte)) {
+	t.Helper()
+	var list []string
+	for n := 4; n >= 0; n-- {
+		tag := fmt.Sprintf("v1.0.%d", n)
+		list = append(list, fmt.Sprintf(
+			`{"tag_name":%q,"published_at":"2026-06-0%dT00:00:00Z","author":{"login":"alice"}}`, tag, n+1))
+		request := sigstoretest.Workflow(tag)
+		request.Artifact = fmt.Appendf(nil, "widget %s\n", tag)
+		request.At = sigstoretest.Now.AddDate(0, 0, n)
+		name := fmt.Sprintf("widget_1.0.%d.tar.gz", n)
+		publishRelease(write, "forge", tag, map[string][]byte{
+			name: request.Artifact, name + ".sigstore.json": inst.Sign(request),
+		})
+	}
+	write("forge/api.github.com/repos/acme/widget/releases.reply", []byte("["+strings.Join(list, ",")+"]"))
+	write("forge/api.github.com/repos/acme/widget.reply",
+		[]byte(`{"id":1001,"full_name":"Acme/Widget","owner":{"id":2002}}`))
+	publishRelease(write, "bare", "v1.0.0", map[string][]byte{
+		"widget_1.0.0.tar.gz": []byte("by nobody\n"), "gizmo-1.0.0.deb": []byte("neither\n"),
+	})
+	other := sigstoretest.Workflow("v1.0.1")
+	other.Artifact = []byte("from a branch\n")
+	other.SAN = strings.ReplaceAll(other.SAN, "release.yml", "other.yml")
+	other.Extensions[9], other.Extensions[18] = other.SAN, other.SAN
+	publishRelease(write, "strange", "v1.0.1", map[string][]byte{
+		"widget_1.0.1.tar.gz": other.Artifact, "widget_1.0.1.tar.gz.sigstore.json": inst.Sign(other),
+	})
+	old := sigstoretest.Workflow("v1.0.2")
+	old.Artifact = []byte("under the former name\n")
+	const was = "https://github.com/acme/gadget"
+	for i, value := range old.Extensions {
+		old.Extensions[i] = strings.ReplaceAll(value, "https://github.com/acme/widget", was)
+	}
+	old.SAN = old.Extensions[9]
+	publishRelease(write, "former", "v1.0.2", map[string][]byte{
+		"widget_1.0.2.tar.gz": old.Artifact, "widget_1.0.2.tar.gz.sigstore.json": inst.Sign(old),
+	})
+}
+
+// publishRelease writes a release as the forge below dir serves it.
+func publishRelease(write func(string, []byte), dir, tag string, files map[string][]byte) {
+	var assets []string
+	for name, data := range files {
+		assets = append(assets, fmt.Sprintf(`{"name":%q,"digest":"sha256:%x"}`, name, sha256.Sum256(data)))
+		write(dir+"/github.com/acme/widget/releases/download/"+tag+"/"+name+".reply", data)
+	}
+	write(dir+"/api.github.com/repos/acme/widget/releases/tags/"+tag+".reply",
+		fmt.Appendf(nil, `{"tag_name":%q,"assets":[%s]}`, tag, strings.Join(assets, ",")))
+}
