@@ -51,7 +51,8 @@ func (p *Past) oldest() (t time.Time) {
 func (p *Proposal) Remember(past Past) {
 	alone := p.several() == nil
 	past.Taggers = p.past.Taggers
-	past.Names = withoutCovered(slices.DeleteFunc(slices.Clone(past.Names), func(s string) bool { return !valid(s) }))
+	past.Names = slices.Compact(slices.Sorted(slices.Values(past.Names)))
+	past.Names = withoutCovered(slices.DeleteFunc(past.Names, func(s string) bool { return !valid(s) }))
 	p.Findings, p.past = nil, past
 	if alone {
 		p.approvers()
@@ -103,21 +104,37 @@ func (p *Proposal) unnamed(r *Rule, patterns []string) (out []string) {
 	return out
 }
 
-// NamePattern returns the name of a file of a release with the version in it left open: the tag, or
-// what follows its first digit.
+// NamePattern returns the name of a file of a release with the version in it left open, which is
+// what follows the first digit of the tag. It is the name itself where that would say too little.
 func NamePattern(name, tag string) string {
 	version := tag[strings.LastIndexByte(tag, '/')+1:]
-	if i := strings.IndexAny(version, "0123456789"); i >= 0 {
-		version = version[i:]
-	}
-	if strings.ContainsAny(name, "*") || !strings.ContainsAny(version, "0123456789") {
+	i := strings.IndexAny(version, "0123456789")
+	if i < 0 || strings.Contains(name, "*") {
 		return name
 	}
-	out := strings.ReplaceAll(name, version, "*")
+	version = version[i:]
+	var b strings.Builder
+	for at := 0; at < len(name); {
+		if end := at + len(version); strings.HasPrefix(name[at:], version) && apart(name, at, end) {
+			b.WriteByte('*')
+			at = end
+			continue
+		}
+		b.WriteByte(name[at])
+		at++
+	}
+	out := b.String()
 	if strings.Trim(out, "*.-_") == "" || strings.HasPrefix(out, "*") && strings.HasSuffix(out, "*") {
 		return name
 	}
 	return out
+}
+
+// apart reports whether a part of a name stands apart from what is around it, as versions do.
+func apart(name string, from, to int) bool {
+	const word = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+	return (from == 0 || !strings.Contains(word, name[from-1:from])) && (to == len(name) ||
+		!strings.Contains(word, name[to:to+1]))
 }
 
 // several returns the people who own the project, publish its releases or make its tags, if it

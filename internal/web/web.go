@@ -169,6 +169,7 @@ func retry[T any](ctx context.Context, f func() (T, error)) (T, error) {
 		case status != nil && status.Code < 500 && !status.Limited,
 			errors.Is(err, ErrTooLarge),
 			errors.Is(err, errRedirect),
+			errors.As(err, new(budget.TooMany)),
 			ctx.Err() != nil:
 			return none, backoff.Permanent(err)
 		}

@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/repopolicy/repopolicy/internal/command"
+	"github.com/repopolicy/repopolicy/internal/fetch"
+	"github.com/repopolicy/repopolicy/policy"
+)
+
+// pastForge answers paths of all hosts with texts. Of an empty one it says nothing for ever, and
+// of a path that it does not have that it is not there.
+type pastForge struct {
+	replies map[string]string
+	asked   atomic.Int64
+}
+
+func (f *pastForge) RoundTrip(r *http.Request) (*http.Response, error) {
+	f.asked.Add(1)
+	text, ok := f.replies[strings.TrimPrefix(r.URL.Path, "/")]
+	reply := &http.Response{
+		StatusCode: http.StatusOK, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(text)), Request: r,
+	}
+	switch {
+	case !ok:
+		reply.StatusCode = http.StatusNotFound
+	case text == "":
+		<-r.Context().Done()
+		return nil, r.Context().Err()
+	case text == "drip":
+		reply.Body = io.NopCloser(drip{})
+	}
+	return reply, nil
+}
+
+// drip is a content that never ends, just fast enough not to be given up.
+type drip struct{}
+
+func (drip) Read(p []byte) (int, error) {
+	time.Sleep(500 * time.Millisecond)
+	return min(len(p), 64<<10), nil
+}
+
+// pastProject makes a clone of acme/widget the working directory, and returns what runs init there.
+func pastProject(t *testing.T) (command.Env, func(*pastForge, ...string) (int, string)) {
+	t.Helper()
+	env := place(t)
+	env.Version = "v1.0.0"
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt) // what this begins does not belong to a bubble of synctest
+	signal.Stop(signals)
+	dir := t.TempDir()
+	env.StateDir = func() (string, error) { return dir, nil }
+	for _, args := range [][]string{
+		{"init", "-q", "-b", "main"}, {"remote", "add", "origin", "https://github.com/acme/widget"},
+	} {
+		if out, err := exec.Command("git", args...).CombinedOutput(); err != nil {
+			t.Skipf("%s: %s", err, out)
+		}
+	}
+	return env, func(f *pastForge, args ...string) (int, string) {
+		var out bytes.Buffer
+		env.Transport, env.Stdout, env.Stderr = f, io.Discard, &out
+		_ = os.RemoveAll(filepath.Dir(command.DefaultPolicy))
+		code := Main(append([]string{
+			"init", "--maintainers", "repository", "--workflow", ".github/workflows/release.yml",
+			"--trusted-root", "root.json",
+		}, args...), env)
+		return code, out.String()
+	}
+}
+
+const (
+	pastAPI   = "repos/acme/widget"
+	pastAbout = `{"id":1001,"full_name":"acme/widget","owner":{"id":2002}}`
+)
+
+// pastList lists releases as the forge does.
+func pastList(n int) string {
+	var out []string
+	for i := range n {
+		out = append(out, fmt.Sprintf(`{"tag_name":"v%d","published_at":"2026-06-01T00:00:00Z"}`, i))
+	}
+	return "[" + strings.Join(out, ",") + "]"
+}
+
+// TestPastHangs: a forge that says nothing, or never ends, takes no more than the time that init
+// gives it, is never counted as one that allows something, and the policy is written.
+func TestPastHangs(t *testing.T) {
+	_, run := pastProject(t)
+	files := `{"tag_name":"v0","assets":[{"name":"widget_1"},{"name":"widget_2"}]}`
+	const download = "acme/widget/releases/download/v0/widget_1"
+	for name, c := range map[string]struct {
+		replies map[string]string
+		says    string
+		within  time.Duration
+	}{
+		"at once": {map[string]string{pastAPI: ""}, "not judged: it took longer than 20s", pastListing},
+		"at the list": {
+			map[string]string{pastAPI: pastAbout, pastAPI + "/releases": ""}, "not judged: it took longer than 20s", pastListing,
+		},
+		"at a release": {
+			map[string]string{pastAPI: pastAbout, pastAPI + "/releases": pastList(5), pastAPI + "/releases/tags/v0": ""},
+			"allows 0; 5 could not be judged", pastTime,
+		},
+		"at a file": {
+			map[string]string{
+				pastAPI: pastAbout, pastAPI + "/releases": pastList(5), pastAPI + "/releases/tags/v0": files, download: "",
+			}, "allows 0; 5 could not be judged", pastTime,
+		},
+		"within a file": {
+			map[string]string{
+				pastAPI: pastAbout, pastAPI + "/releases": pastList(2), pastAPI + "/releases/tags/v0": files, download: "drip",
+			}, "allows 0; 2 could not be judged", pastTime,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				began := time.Now()
+				code, out := run(&pastForge{replies: c.replies})
+				if took := time.Since(began); code != 0 || took > c.within+time.Second || !strings.Contains(out, c.says) {
+					t.Errorf("exit %d after %s\n%s", code, took, out)
+				}
+				if strings.Contains(out, "# since") {
+					t.Errorf("something was learned\n%s", out)
+				}
+			})
+		})
+	}
+}
+
+// TestPastHuge: however much a forge lists, five releases are looked at, each by so many requests.
+func TestPastHuge(t *testing.T) {
+	_, run := pastProject(t)
+	replies := map[string]string{pastAPI: pastAbout, pastAPI + "/releases": pastList(10_000)}
+	var assets []string
+	for i := range 900 {
+		name := fmt.Sprintf("widget_%d.bin", i)
+		assets = append(assets, fmt.Sprintf(`{"name":%q}`, name))
+		for n := range 6 {
+			replies[fmt.Sprintf("acme/widget/releases/download/v%d/%s", n, name)] = "x"
+		}
+	}
+	for n := range 6 {
+		replies[fmt.Sprintf("%s/releases/tags/v%d", pastAPI, n)] = fmt.Sprintf(
+			`{"tag_name":"v%d","assets":[%s]}`, n, strings.Join(assets, ","))
+	}
+	f := &pastForge{replies: replies}
+	code, out := run(f)
+	if n := f.asked.Load(); code != 0 || n > pastReleases*pastRequests+10 || !strings.Contains(out, "last 5 releases") ||
+		!strings.Contains(out, "allows 0") {
+		t.Errorf("exit %d, asked %d times\n%s", code, n, out)
+	}
+	replies[pastAPI+"/releases"] = pastList(200_000)
+	if code, out = run(f); code != 0 || !strings.Contains(out, "were not judged: ") || strings.Contains(out, "of your last") {
+		t.Errorf("exit %d\n%s", code, out)
+	}
+}
+
+// TestPastOtherAddress: a tag whose page reads like the address of something else is not judged
+// as that.
+func TestPastOtherAddress(t *testing.T) {
+	repo, err := policy.NormalizeLocator("https://gitlab.com/acme/widget")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := judgeRelease(t.Context(), nil, nil, fetch.Address{Repository: repo, Tag: "v1/downloads/x"}, fetch.GitLab)
+	if !r.unread || r.reason != policy.DoctorUnread {
+		t.Errorf("%+v", r)
+	}
+	for tag, want := range map[string]string{
+		"v1.2.3": "/releases/tag/v1.2.3", "v1;id": "/releases/tag/TAG", "$(id)": "/releases/tag/TAG",
+		"a&b": "/releases/tag/TAG", "x/v1": "/releases/tag/x/v1", "v1'": "/releases/tag/TAG",
+	} {
+		r := released{at: fetch.Address{Repository: repo, Tag: tag}}
+		r.page = r.at.Page(fetch.GitHub)
+		if got := r.explain(); got != "repopolicy explain https://gitlab.com/acme/widget"+want {
+			t.Errorf("%s: %s", tag, got)
+		}
+	}
+}
+
+// TestSameButComments: a run that was interrupted goes on whatever comments it wrote, and with no
+// other policy.
+func TestSameButComments(t *testing.T) {
+	with := strings.Replace(testPolicy, "[[release]]", "# formerly = 1\n[[release]] # x", 1)
+	for _, c := range []struct {
+		text string
+		want bool
+	}{
+		{testPolicy, true},
+		{with, true},
+		{strings.Replace(testPolicy, "widget_*", "widget_#*", 1), false},
+		{strings.Replace(testPolicy, "widget_*", "*", 1), false},
+		{strings.Replace(testPolicy, "alice@", "mallory@", 1), false},
+		{testPolicy + "since = 2026-01-01T00:00:00Z\n", false},
+		{testPolicy + "overlaps = true\n", false},
+		{testPolicy + "[[release.x]]\n", false},
+		{"", false},
+	} {
+		if got := sameButComments([]byte(testPolicy), []byte(c.text)); got != c.want {
+			t.Errorf("%v:\n%s", got, c.text)
+		}
+	}
+}
