@@ -5,6 +5,7 @@ package main
 import (
 	"bytes"
 	"crypto/sha256"
+	"crypto/sha512"
 	"fmt"
 	"io"
 	"net/http"
@@ -73,6 +74,7 @@ func releases(t testing.TB, inst *sigstoretest.Instance, write func(string, []by
 		old.Extensions[i] = strings.ReplaceAll(value, "https://github.com/acme/widget", was)
 	}
 	old.SAN = old.Extensions[9]
+	publishPackage(inst, write)
 	publishRelease(write, "former", "v1.0.2", map[string][]byte{
 		"widget_1.0.2.tar.gz": old.Artifact, "widget_1.0.2.tar.gz.sigstore.json": inst.Sign(old),
 	})
@@ -87,4 +89,33 @@ func publishRelease(write func(string, []byte), dir, tag string, files map[strin
 	}
 	write(dir+"/api.github.com/repos/acme/widget/releases/tags/"+tag+".reply",
 		fmt.Appendf(nil, `{"tag_name":%q,"assets":[%s]}`, tag, strings.Join(assets, ",")))
+}
+
+// publishPackage writes two versions of an npm package, of which one is attested, as the registry
+// serves them, and releases without files.
+func publishPackage(inst *sigstoretest.Instance, write func(string, []byte)) {
+	for version, attested := range map[string]bool{"1.0.4": true, "1.0.3": false} {
+		content := []byte("package " + version + "\n")
+		const registry = "npm/registry.npmjs.org/"
+		write(registry+"widget/-/widget-"+version+".tgz.reply", content)
+		publishRelease(write, "npm", "v"+version, nil)
+		if !attested {
+			continue
+		}
+		request := sigstoretest.Workflow("v" + version)
+		request.Statement = fmt.Appendf(
+			nil,
+			`{"_type":"https://in-toto.io/Statement/v1","predicateType":"https://slsa.dev/provenance/v1","predicate":{},`+
+				`"subject":[{"name":"pkg:npm/widget@%s","digest":{"sha512":"%x"}}]}`,
+			version, sha512.Sum512(content),
+		)
+		write(registry+"-/npm/v1/attestations/widget@"+version+".reply", fmt.Appendf(
+			nil, `{"attestations":[{"predicateType":"https://slsa.dev/provenance/v1","bundle":%s}]}`, inst.Sign(request)))
+	}
+	write("npm/api.github.com/repos/acme/widget.reply", []byte(`{"id":1001,"full_name":"acme/widget"}`))
+	write("npm/api.github.com/repos/acme/widget/releases.reply", []byte(
+		`[{"tag_name":"v1.0.4","published_at":"2026-06-02T00:00:00Z"},`+
+			`{"tag_name":"v1.0.3","published_at":"2026-06-01T00:00:00Z"},`+
+			`{"tag_name":"v1.0.2","published_at":"2026-06-01T00:00:00Z"},`+
+			`{"tag_name":"nightly","published_at":"2026-06-01T00:00:00Z"}]`))
 }

@@ -43,6 +43,7 @@ type lookBack struct {
 	list    []fetch.Published
 	judged  []released
 	numbers map[string]string // by tag: why what the rules allow counts for nothing
+	rules   []policy.Rule     // that are proposed
 	learned propose.Past
 }
 
@@ -140,6 +141,9 @@ func (l *lookBack) judge(ctx context.Context) {
 		c.Sources.MaxBytes = pastBytes
 		p, err = c.Pinned(ctx, bindings.PolicyFile, l.text(l.example))
 	}
+	if err == nil {
+		l.rules = p.Document().Content().Rules
+	}
 	for _, listed := range l.list {
 		at := fetch.Address{Repository: l.project.Repository, Tag: listed.Tag}
 		r := released{at: at, page: at.Page(l.forge)}
@@ -153,18 +157,76 @@ func (l *lookBack) judge(ctx context.Context) {
 	}
 }
 
-// one judges one release, unless the time is up.
+// one judges one release, its files and what its rules release elsewhere, unless the time is up.
 func (l *lookBack) one(ctx context.Context, c *repopolicy.Client, p *repopolicy.Policy, at fetch.Address) released {
 	ctx, cancel := command.Part(ctx, pastTime, pastRequests)
 	defer cancel()
-	r := released{at: at}
+	r := released{at: at, page: at.Page(l.forge)}
 	if ctx.Err() == nil {
 		r = judgeRelease(ctx, c, p, at, l.forge)
 	}
+	for _, names := range l.elsewhere(at.Tag) {
+		r = joined(r, inRegistry(ctx, c, p, at, names))
+	}
 	if ctx.Err() != nil {
-		r.reason, r.text, r.unread, r.verdict = policy.DoctorUnread, context.Cause(ctx).Error(), true, nil
+		r.reason, r.text, r.unread, r.entries = policy.DoctorUnread, context.Cause(ctx).Error(), true, nil
 	}
 	return r
+}
+
+// inRegistry judges a package or image by the first of its names that the registry knows.
+func inRegistry(
+	ctx context.Context, c *repopolicy.Client, p *repopolicy.Policy, at fetch.Address, names []string,
+) (r released) {
+	for _, name := range names {
+		r = released{at: at, page: name}
+		if r.judge(ctx, c, p, repopolicy.Artifact(name), repopolicy.Tag(at.Tag)); !r.unread {
+			break
+		}
+	}
+	return r
+}
+
+// joined returns what is to be said of two parts of a release: a denial before all, and that it is
+// allowed only if both parts are.
+func joined(a, b released) released {
+	out := a
+	if a.empty || b.reason != "" && (a.reason == "" || a.unread && !b.unread) {
+		out = b
+	}
+	out.at, out.page = a.at, a.page
+	out.entries = slices.Concat(a.entries, b.entries)
+	if a.empty {
+		out.entries = b.entries
+	}
+	return out
+}
+
+// elsewhere returns the packages and images of a tag whose names the rules say, each with the
+// names that it may have in its registry. A guess is not judged.
+func (l *lookBack) elsewhere(tag string) (out [][]string) {
+	for i := range l.rules {
+		r := &l.rules[i]
+		if l.proposal.Rules[i].GuessArtifacts || !r.Tags.Match(tag) {
+			continue
+		}
+		version, ok := strings.CutPrefix(tag, r.TagPrefix)
+		if version = strings.TrimPrefix(version, "v"); !ok || version == "" || version[0] < '0' || version[0] > '9' {
+			continue
+		}
+		for _, p := range r.Artifacts.Patterns() {
+			s := p.String()
+			stem, open := strings.CutSuffix(s, "@*")
+			host, _, path := strings.Cut(s, "/")
+			switch {
+			case open && strings.HasPrefix(s, "pkg:npm/") && !strings.Contains(stem, "*"):
+				out = append(out, []string{stem + "@" + version})
+			case path && strings.Contains(host, ".") && !strings.Contains(s, "*"):
+				out = append(out, []string{"oci://" + s + ":" + tag, "oci://" + s + ":" + version})
+			}
+		}
+	}
+	return out
 }
 
 // otherNumbers returns why what the rules allow will be denied once the policy is bound, which pins
@@ -191,17 +253,17 @@ func (l *lookBack) learn(ctx context.Context, r released, who string) {
 		!slices.Contains(l.learned.Publishers, who) {
 		l.learned.Publishers = append(l.learned.Publishers, who)
 	}
-	if r.verdict == nil || r.unread {
+	if r.unread {
 		return
 	}
 	adopt := propose.Adoptable{Tag: r.at.Tag}
-	for _, e := range r.verdict.Entries() {
+	for _, e := range r.entries {
 		x := e.Result
 		if x == nil || e.Fate != "judged" {
 			continue
 		}
 		name := propose.NamePattern(fileOf(x), r.at.Tag)
-		if !slices.Contains(l.learned.Names, name) {
+		if fileOf(x) != x.Artifact && !slices.Contains(l.learned.Names, name) {
 			l.learned.Names = append(l.learned.Names, name)
 		}
 		switch other := l.otherNumbers(x); {
@@ -276,8 +338,8 @@ func (l *lookBack) report() {
 			allowed++
 		}
 	}
-	for _, p := range l.unlisted() {
-		l.Err.Line("note: %s was not judged: the forge does not list it", p)
+	for _, p := range l.unjudged() {
+		l.Err.Line("note: %s was not judged: its name in the registry is not known", p)
 	}
 	if len(l.judged) == 0 {
 		l.Err.Line("the forge lists no releases: nothing of the past was judged")
@@ -287,11 +349,11 @@ func (l *lookBack) report() {
 	if len(l.judged) == 1 {
 		text = fmt.Sprintf("of your last release this policy allows %d of 1", allowed)
 	}
+	if allowed > 0 && l.proposal.Since.IsZero() {
+		text += " if its rules say since, and none without"
+	}
 	if unread > 0 {
 		text += fmt.Sprintf("; %d could not be judged", unread)
-	}
-	if allowed > 0 && l.proposal.Since.IsZero() {
-		text += ", if its rules say since: without it they judge nothing from before the policy"
 	}
 	l.Err.Line("%s", text)
 	for _, r := range l.judged {
@@ -316,7 +378,7 @@ func (l *lookBack) sayDenied(r released) {
 		return
 	}
 	n := 0
-	for _, e := range r.verdict.Entries() {
+	for _, e := range r.entries {
 		x := e.Result
 		if x == nil || x.Class() == policy.ClassOK {
 			continue
@@ -324,7 +386,11 @@ func (l *lookBack) sayDenied(r released) {
 		if n++; n > pastDenied {
 			continue
 		}
-		l.Err.Line("  %s is denied: %s [%s]", r.at.Tag, why(fileOf(x), x), x.Decision.Reason)
+		verb := "is denied"
+		if x.Class() == policy.ClassUnavailable {
+			verb = "could not be judged"
+		}
+		l.Err.Line("  %s %s: %s [%s]", r.at.Tag, verb, why(fileOf(x), x), x.Decision.Reason)
 		if v := x.Evidence; v != nil && v.Signer.Value != "" {
 			how := "by its own words, which were not verified: "
 			if v.Verified {
@@ -338,13 +404,16 @@ func (l *lookBack) sayDenied(r released) {
 	}
 }
 
-// unlisted returns what rules allow that the forge does not list.
-func (l *lookBack) unlisted() []string {
-	doc, err := policy.Parse(l.text(l.example))
-	if err != nil {
-		return nil
-	}
-	return unlisted(doc.Content())
+// unjudged returns what rules allow that is in a registry and was judged for no release.
+func (l *lookBack) unjudged() []string {
+	return slices.DeleteFunc(unlisted(&policy.File{Rules: l.rules}), func(pattern string) bool {
+		stem := strings.TrimSuffix(pattern, "@*")
+		return slices.ContainsFunc(l.list, func(p fetch.Published) bool {
+			return slices.ContainsFunc(l.elsewhere(p.Tag), func(names []string) bool {
+				return strings.HasPrefix(names[0], stem+"@") || strings.HasPrefix(names[0], stem+":")
+			})
+		})
+	})
 }
 
 // remember adds what was learned to the proposal, if the policy still is one that can be read.

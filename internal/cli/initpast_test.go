@@ -166,7 +166,8 @@ func TestPastHuge(t *testing.T) {
 		t.Errorf("exit %d, asked %d times\n%s", code, n, out)
 	}
 	replies[pastAPI+"/releases"] = pastList(200_000)
-	if code, out = run(f); code != 0 || !strings.Contains(out, "were not judged: ") || strings.Contains(out, "of your last") {
+	code, out = run(f)
+	if code != 0 || !strings.Contains(out, "were not judged: ") || strings.Contains(out, "of your last") {
 		t.Errorf("exit %d\n%s", code, out)
 	}
 }

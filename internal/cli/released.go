@@ -23,7 +23,8 @@ type released struct {
 	text   string        // the same for a person
 	// unread says that it was not judged: what the forge lists cannot be asked for, or not now.
 	unread  bool
-	verdict *repopolicy.Verdict // nil if there is none
+	empty   bool               // the release has no files
+	entries []repopolicy.Entry // of the verdict, if there is one
 }
 
 // judgeRelease judges a release as verify judges its URL.
@@ -35,32 +36,40 @@ func judgeRelease(
 		r.reason, r.text, r.unread = policy.DoctorUnread, "its tag reads like the address of something else", true
 		return r
 	}
-	var err error
-	if r.verdict, err = c.Verify(ctx, p, repopolicy.Artifact(r.page)); err != nil {
+	r.judge(ctx, c, p, repopolicy.Artifact(r.page))
+	return r
+}
+
+// judge judges what the options name.
+func (r *released) judge(
+	ctx context.Context, c *repopolicy.Client, p *repopolicy.Policy, options ...repopolicy.VerifyOption,
+) {
+	v, err := c.Verify(ctx, p, options...)
+	if err != nil {
 		r.fail(err)
-		return r
+		return
 	}
-	if r.verdict.OK() {
-		return r
+	if r.entries = v.Entries(); v.OK() {
+		return
 	}
 	r.reason, r.text = policy.NoEvidence, "nothing of it was judged"
-	for _, e := range r.verdict.Entries() {
-		if e.Result != nil && e.Result.Class() == r.verdict.Class() {
+	for _, e := range r.entries {
+		if e.Result != nil && e.Result.Class() == v.Class() {
 			r.reason, r.text = e.Result.Decision.Reason, why(e.Result.Artifact, e.Result)
 			break
 		}
 	}
-	if r.reason.Class() == policy.ClassUsage { // such as a release without files
+	r.empty = r.reason == policy.NoArtifacts
+	if r.reason.Class() == policy.ClassUsage {
 		r.reason = policy.DoctorUnread
 	}
 	r.unread = r.reason.Class() == policy.ClassUnavailable
-	return r
 }
 
 // fail says that an error was in the way.
 func (r *released) fail(err error) {
 	fault := command.FaultOf(err)
-	r.reason, r.text, r.unread, r.verdict = fault.Reason, fault.Text, true, nil
+	r.reason, r.text, r.unread, r.entries = fault.Reason, fault.Text, true, nil
 	if fault.Reason.Class() == policy.ClassUsage {
 		r.reason = policy.DoctorUnread
 	}

@@ -17,6 +17,7 @@ import (
 // TestLookup: what forges say of a repository, the new name of one that was renamed, and answers
 // that are none.
 func TestLookup(t *testing.T) {
+	const here, there = "https://github.com/acme/widget", "https://github.com/acme/gadget"
 	const widget = `{"id":1001,"full_name":"Acme/Widget","owner":{"id":2002},"namespace":{"id":3}}`
 	to := func(url string) http.HandlerFunc {
 		return func(w http.ResponseWriter, r *http.Request) {
@@ -32,22 +33,24 @@ func TestLookup(t *testing.T) {
 		answer http.HandlerFunc
 		want   string // the answer, or a part of the error
 	}{
-		"GitHub":        {"https://github.com/acme/widget", answer(widget), "https://github.com/acme/widget 1001 2002"},
-		"another name":  {"https://github.com/acme/gadget", answer(widget), "https://github.com/acme/widget 1001 2002"},
-		"sent on":       {"https://github.com/acme/gadget", to("/repositories/1001"), "https://github.com/acme/widget 1001 2002"},
-		"sent away":     {"https://github.com/acme/gadget", to("https://example.com/repositories/1"), "redirects"},
-		"to http":       {"https://github.com/acme/gadget", to("http://api.github.com/repositories/1"), "redirects"},
-		"in circles":    {"https://github.com/acme/gadget", to("/repos/acme/gadget"), "redirects"},
-		"no number":     {"https://codeberg.org/acme/widget", answer(`{"full_name":"acme/widget"}`), "https://codeberg.org/acme/widget  "},
-		"a page":        {"https://github.com/acme/widget", answer(`<html>`), "about no repository"},
-		"null":          {"https://github.com/acme/widget", answer(`null`), "about no repository"},
-		"a list":        {"https://github.com/acme/widget", answer(`[]`), "about no repository"},
-		"no name":       {"https://github.com/acme/widget", answer(`{"id":1001}`), "about no repository"},
-		"a number":      {"https://github.com/acme/widget", answer(`{"id":-1,"full_name":"acme/widget"}`), "about no repository"},
-		"steps":         {"https://github.com/acme/widget", answer(`{"id":1,"full_name":"../../x"}`), "about no repository"},
-		"a query":       {"https://github.com/acme/widget", answer(`{"id":1,"full_name":"a/b?c"}`), "about no repository"},
-		"too large":     {"https://github.com/acme/widget", answer(`{"id":1,"x":"` + strings.Repeat("x", maxListing) + `"}`), "larger"},
-		"nothing there": {"https://github.com/acme/widget", http.NotFound, "404"},
+		"GitHub":       {here, answer(widget), "https://github.com/acme/widget 1001 2002"},
+		"another name": {there, answer(widget), "https://github.com/acme/widget 1001 2002"},
+		"sent on":      {there, to("/repositories/1001"), "https://github.com/acme/widget 1001 2002"},
+		"sent away":    {there, to("https://example.com/repositories/1"), "redirects"},
+		"to http":      {there, to("http://api.github.com/repositories/1"), "redirects"},
+		"in circles":   {there, to("/repos/acme/gadget"), "redirects"},
+		"no number": {
+			"https://codeberg.org/acme/widget", answer(`{"full_name":"acme/widget"}`), "https://codeberg.org/acme/widget  ",
+		},
+		"a page":        {here, answer(`<html>`), "about no repository"},
+		"null":          {here, answer(`null`), "about no repository"},
+		"a list":        {here, answer(`[]`), "about no repository"},
+		"no name":       {here, answer(`{"id":1001}`), "about no repository"},
+		"a number":      {here, answer(`{"id":-1,"full_name":"acme/widget"}`), "about no repository"},
+		"steps":         {here, answer(`{"id":1,"full_name":"../../x"}`), "about no repository"},
+		"a query":       {here, answer(`{"id":1,"full_name":"a/b?c"}`), "about no repository"},
+		"too large":     {here, answer(`"` + strings.Repeat("x", maxListing) + `"`), "larger"},
+		"nothing there": {here, http.NotFound, "404"},
 		"GitLab": {
 			"https://gitlab.com/acme/sub/widget",
 			answer(`{"id":7,"path_with_namespace":"acme/sub/widget","owner":{"id":1},"namespace":{"id":8}}`),
@@ -111,7 +114,8 @@ func TestLookupToken(t *testing.T) {
 // FuzzParseAbout: what is taken of an answer is a repository of the host that was asked, with numbers.
 func FuzzParseAbout(f *testing.F) {
 	for _, s := range []string{
-		`{"id":1001,"full_name":"acme/widget","owner":{"id":2}}`, `{"id":7,"path_with_namespace":"a/b/c","namespace":{"id":8}}`,
+		`{"id":1001,"full_name":"acme/widget","owner":{"id":2}}`,
+		`{"id":7,"path_with_namespace":"a/b/c","namespace":{"id":8}}`,
 		`{"full_name":"@evil.example/a/b"}`, `{"full_name":"a/b","id":1e3}`, `{"full_name":"a/b\n"}`, `null`, `<html>`,
 	} {
 		f.Add([]byte(s))

@@ -73,7 +73,8 @@ func TestRemember(t *testing.T) {
 	}
 	for _, want := range []string{
 		"\n# since       = 2026-01-02T00:00:00Z\n", "\n# artifacts   = [\"gizmo-*.deb\"]\n",
-		"\n# formerly   = \"https://gitlab.com/acme/widget\"\n", "\n# approvals   = { threshold = 1, from = \"maintainers\" }\n",
+		"\n# formerly   = \"https://gitlab.com/acme/widget\"\n",
+		"\n# approvals   = { threshold = 1, from = \"maintainers\" }\n",
 		"\n# … and 80 more files\n",
 	} {
 		if !strings.Contains(text, want) {
@@ -146,7 +147,8 @@ func TestRememberSince(t *testing.T) {
 	p := &Proposal{Rules: rules()}
 	p.Remember(past)
 	text := p.Policy(answers(widget))
-	if a, b, _ := strings.Cut(text, `name        = "b"`); strings.Contains(a, "since") || !strings.Contains(b, "# since ") {
+	a, b, _ := strings.Cut(text, `name        = "b"`)
+	if strings.Contains(a, "since") || !strings.Contains(b, "# since ") {
 		t.Errorf("%s", text)
 	}
 	p = &Proposal{Rules: rules(), Since: time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC)}
