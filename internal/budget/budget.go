@@ -36,10 +36,10 @@ func New(limit int64) *Budget {
 	return &Budget{limit: limit, requests: MaxRequests}
 }
 
-// Part returns a budget of its own for a part of a run: as much memory as the run may hold, and
-// at most n requests. What it takes is not counted for the run.
+// Part returns a budget of its own for a part of a run: as much memory as the run has left, and
+// at most n requests. What it takes is given back when the part ends.
 func (b *Budget) Part(n int64) *Budget {
-	part := New(b.Limit())
+	part := New(max(b.Limit()-b.Used(), 1))
 	part.requests = min(n, MaxRequests)
 	return part
 }

@@ -73,6 +73,10 @@ func TestRequest(t *testing.T) {
 			t.Errorf("asked too often: %v", err)
 		}
 	}
+	half := New(100)
+	if half.Take(60) != nil || half.Part(1).Limit() != 40 || half.Take(40) != nil || half.Part(1).Limit() != 1 {
+		t.Error("more than is left")
+	}
 	if New(0).Part(MaxRequests+1).requests != MaxRequests {
 		t.Error("more than a run")
 	}

@@ -29,6 +29,7 @@ const (
 	pastRequests = 500              // for one release
 	pastBytes    = 256 << 20        // of one file
 	pastTags     = 50               // whose taggers are counted
+	pastFiles    = 500              // whose names are kept
 	pastDenied   = 3                // files of a release that are named
 	pastNames    = 3                // about which the forge is asked whether they are former ones
 )
@@ -122,7 +123,7 @@ func (l *lookBack) listing(ctx context.Context) (err error) {
 // number.
 func (l *lookBack) former(ctx context.Context, name policy.Locator) {
 	repo := l.project.Repository
-	if name.IsZero() || name == repo || name.Host() != repo.Host() || l.about.ID == "" || !l.learned.Former.IsZero() ||
+	if name.IsZero() || name == repo || name.Host() != repo.Host() || !l.learned.Former.IsZero() ||
 		slices.Contains(l.asked, name) || len(l.asked) == pastNames {
 		return
 	}
@@ -147,6 +148,9 @@ func (l *lookBack) judge(ctx context.Context) {
 	for _, listed := range l.list {
 		at := fetch.Address{Repository: l.project.Repository, Tag: listed.Tag}
 		r := released{at: at, page: at.Page(l.forge)}
+		if l.Terminal {
+			l.Err.Status("judging %s, %d of %d", listed.Tag, len(l.judged)+1, len(l.list))
+		}
 		if err != nil {
 			r.fail(err)
 		} else {
@@ -154,6 +158,9 @@ func (l *lookBack) judge(ctx context.Context) {
 		}
 		l.judged = append(l.judged, r)
 		l.learn(ctx, r, listed.Author)
+	}
+	if l.Terminal {
+		l.Err.Status("")
 	}
 }
 
@@ -263,7 +270,7 @@ func (l *lookBack) learn(ctx context.Context, r released, who string) {
 			continue
 		}
 		name := propose.NamePattern(fileOf(x), r.at.Tag)
-		if fileOf(x) != x.Artifact && !slices.Contains(l.learned.Names, name) {
+		if fileOf(x) != x.Artifact && len(l.learned.Names) < pastFiles && !slices.Contains(l.learned.Names, name) {
 			l.learned.Names = append(l.learned.Names, name)
 		}
 		switch other := l.otherNumbers(x); {
@@ -298,7 +305,7 @@ func (l *lookBack) since(x *repopolicy.Result) {
 // name that the forge says it had before.
 func (l *lookBack) renamed(ctx context.Context, x *repopolicy.Result) bool {
 	e := x.Evidence
-	if e == nil || l.about.ID == "" || e.Signer.SourceRepositoryID != l.about.ID {
+	if e == nil || e.Signer.SourceRepositoryID != l.about.ID {
 		return false
 	}
 	name, err := policy.NormalizeLocator(e.Signer.SourceRepositoryURI)
@@ -358,6 +365,9 @@ func (l *lookBack) report() {
 	l.Err.Line("%s", text)
 	for _, r := range l.judged {
 		l.sayDenied(r)
+	}
+	if unread > 0 && l.net.Token == "" && l.forge == fetch.GitHub {
+		l.Err.Line("hint: GitHub answers more often if it sees the token of --github-token")
 	}
 }
 

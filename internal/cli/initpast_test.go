@@ -19,6 +19,7 @@ import (
 
 	"github.com/repopolicy/repopolicy/internal/command"
 	"github.com/repopolicy/repopolicy/internal/fetch"
+	"github.com/repopolicy/repopolicy/internal/propose"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -41,6 +42,8 @@ func (f *pastForge) RoundTrip(r *http.Request) (*http.Response, error) {
 	case text == "":
 		<-r.Context().Done()
 		return nil, r.Context().Err()
+	case text == "big":
+		reply.ContentLength = pastBytes + 1
 	case text == "drip":
 		reply.Body = io.NopCloser(drip{})
 	}
@@ -169,6 +172,98 @@ func TestPastHuge(t *testing.T) {
 	code, out = run(f)
 	if code != 0 || !strings.Contains(out, "were not judged: ") || strings.Contains(out, "of your last") {
 		t.Errorf("exit %d\n%s", code, out)
+	}
+}
+
+// TestPastLarge: a file that is too large to be looked at is not judged, and names that leave no room
+// in the policy are left out.
+func TestPastLarge(t *testing.T) {
+	_, run := pastProject(t)
+	replies := map[string]string{
+		pastAPI: pastAbout, pastAPI + "/releases": pastList(1),
+		pastAPI + "/releases/tags/v0":                   `{"tag_name":"v0","assets":[{"name":"widget_1"}]}`,
+		"acme/widget/releases/download/v0/widget_1":     "big",
+		"acme/widget/releases/download/v0/widget_1.sig": "big",
+	}
+	f := &pastForge{replies: replies}
+	code, out := run(f)
+	if code != 0 || !strings.Contains(out, "allows 0 of 1; 1 could not be judged") {
+		t.Errorf("exit %d\n%s", code, out)
+	}
+	var assets []string
+	for i := range 400 {
+		name := fmt.Sprintf("%03d-%s", i, strings.Repeat("x", 250))
+		assets = append(assets, fmt.Sprintf(`{"name":%q}`, name))
+		replies["acme/widget/releases/download/v0/"+name] = "x"
+	}
+	replies[pastAPI+"/releases/tags/v0"] = `{"tag_name":"v0","assets":[` + strings.Join(assets, ",") + `]}`
+	code, out = run(f)
+	data, err := os.ReadFile(command.DefaultPolicy)
+	if err != nil || code != 0 {
+		t.Fatalf("%v, exit %d\n%s", err, code, out)
+	}
+	if n := strings.Count(string(data), "-xxx"); n == 0 || n > 100 || len(data) > 64<<10 {
+		t.Errorf("%d names in %d bytes\n%s", n, len(data), out)
+	}
+}
+
+// TestJoined: a release is allowed only if each part is, whatever their order, and a denial of one
+// is not lost.
+func TestJoined(t *testing.T) {
+	states := map[string]released{
+		"allowed": {}, "denied": {reason: policy.NoEvidence},
+		"unread": {reason: policy.ReleaseUnreachable, unread: true},
+		"empty":  {reason: policy.DoctorUnread, unread: true, empty: true},
+	}
+	for _, c := range []struct{ a, b, want string }{
+		{"allowed", "allowed", "allowed"}, {"allowed", "denied", "denied"}, {"allowed", "unread", "unread"},
+		{"denied", "allowed", "denied"}, {"denied", "denied", "denied"}, {"denied", "unread", "denied"},
+		{"unread", "allowed", "unread"}, {"unread", "denied", "denied"}, {"unread", "unread", "unread"},
+		{"empty", "allowed", "allowed"}, {"empty", "denied", "denied"}, {"empty", "unread", "unread"},
+	} {
+		got, want := joined(states[c.a], states[c.b]), states[c.want]
+		if got.reason != want.reason || got.unread != want.unread || got.empty != want.empty {
+			t.Errorf("%s and %s: %+v", c.a, c.b, got)
+		}
+	}
+}
+
+// TestElsewhere: which packages and images belong to a tag; what a rule guesses, or names by a
+// pattern that is open elsewhere than in the version, is none.
+func TestElsewhere(t *testing.T) {
+	for _, c := range []struct{ tags, prefix, artifact, tag, want string }{
+		{`["v*"]`, "", "pkg:npm/widget@*", "v1.2.3", "[[pkg:npm/widget@1.2.3]]"},
+		{`["v*"]`, "", "pkg:npm/%40acme/widget@*", "v1.2.3", "[[pkg:npm/%40acme/widget@1.2.3]]"},
+		{`["widget@*"]`, "widget@", "pkg:npm/widget@*", "widget@1.2.3", "[[pkg:npm/widget@1.2.3]]"},
+		{
+			`["v*"]`, "", "ghcr.io/acme/widget", "v1.2.3",
+			"[[oci://ghcr.io/acme/widget:v1.2.3 oci://ghcr.io/acme/widget:1.2.3]]",
+		},
+		{`["v*"]`, "", "pkg:npm/widget@*", "nightly", "[]"},
+		{`["v*"]`, "", "pkg:npm/widget@*", "vnext", "[]"},
+		{`["widget@*"]`, "", "pkg:npm/widget@*", "widget@1.2.3", "[]"},
+		{`["v*"]`, "", "pkg:npm/widget*@*", "v1.2.3", "[]"},
+		{`["v*"]`, "", "pkg:npm/widget*", "v1.2.3", "[]"},
+		{`["v*"]`, "", "ghcr.io/acme/*", "v1.2.3", "[]"},
+		{`["v*"]`, "", "widget_*", "v1.2.3", "[]"},
+	} {
+		text := strings.Replace(strings.Replace(testPolicy, `"widget_*"`, fmt.Sprintf("%q", c.artifact), 1),
+			`tags = ["v*"]`, "tags = "+c.tags, 1)
+		if c.prefix != "" {
+			text += fmt.Sprintf("tag-prefix = %q\n", c.prefix)
+		}
+		doc, err := policy.Parse([]byte(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		l := &lookBack{initRun: &initRun{proposal: &propose.Proposal{Rules: []propose.Rule{{}}}}, rules: doc.Content().Rules}
+		if got := fmt.Sprint(l.elsewhere(c.tag)); got != c.want {
+			t.Errorf("%s of %s: %s", c.artifact, c.tag, got)
+		}
+		l.proposal.Rules[0].GuessArtifacts = true
+		if got := l.elsewhere(c.tag); got != nil {
+			t.Errorf("a guess: %s", got)
+		}
 	}
 }
 

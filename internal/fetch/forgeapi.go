@@ -38,7 +38,7 @@ func API(repo policy.Locator, f Forge, n Net) (func(ctx context.Context, path st
 // About is what a forge says of a repository.
 type About struct {
 	Repository policy.Locator // as it is called today, which may be another name than was asked for
-	ID, Owner  string         // numbers of repository and owner, in decimal digits; "" if it says none
+	ID, Owner  string         // numbers of repository and owner, in decimal digits; no Owner if it says none
 }
 
 // Lookup asks a forge about a repository. Of one that has another name now the forge sends its
@@ -82,7 +82,7 @@ func parseAbout(data []byte, host string) (*About, error) {
 		return nil, fmt.Errorf("the answer is about no repository: %w", err)
 	}
 	repo, err := policy.NormalizeLocator("https://" + host + "/" + cmp.Or(doc.FullName, doc.Path))
-	if err != nil || repo.Host() != host {
+	if err != nil || repo.Host() != host || doc.ID == 0 {
 		return nil, errors.New("the answer is about no repository")
 	}
 	out := &About{Repository: repo, ID: numbered{doc.ID}.String()}

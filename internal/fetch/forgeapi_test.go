@@ -40,7 +40,7 @@ func TestLookup(t *testing.T) {
 		"to http":      {there, to("http://api.github.com/repositories/1"), "redirects"},
 		"in circles":   {there, to("/repos/acme/gadget"), "redirects"},
 		"no number": {
-			"https://codeberg.org/acme/widget", answer(`{"full_name":"acme/widget"}`), "https://codeberg.org/acme/widget  ",
+			"https://codeberg.org/acme/widget", answer(`{"full_name":"acme/widget"}`), "about no repository",
 		},
 		"a page":        {here, answer(`<html>`), "about no repository"},
 		"null":          {here, answer(`null`), "about no repository"},
@@ -69,6 +69,9 @@ func TestLookup(t *testing.T) {
 			}
 			if got != c.want && (err == nil || !strings.Contains(got, c.want)) {
 				t.Errorf("%s", got)
+			}
+			if n.asked[0] != "https://gitlab.com/api/v4/projects/acme%2Fsub%2Fwidget" && repo.Host() == "gitlab.com" {
+				t.Errorf("%s", n.asked)
 			}
 			if missing := c.want == "404"; errors.Is(err, fs.ErrNotExist) != missing {
 				t.Errorf("%v", err)
