@@ -254,10 +254,9 @@ func (l *lookBack) otherNumbers(x *repopolicy.Result) string {
 	return ""
 }
 
-// learn keeps what a release suggests.
+// learn keeps what a release suggests, and who published it.
 func (l *lookBack) learn(ctx context.Context, r released, who string) {
-	if who != "" && !strings.HasSuffix(who, "[bot]") &&
-		!slices.Contains(l.learned.Publishers, who) {
+	if who != "" && !strings.HasSuffix(who, "[bot]") && !slices.Contains(l.learned.Publishers, who) {
 		l.learned.Publishers = append(l.learned.Publishers, who)
 	}
 	if r.unread {
@@ -265,28 +264,35 @@ func (l *lookBack) learn(ctx context.Context, r released, who string) {
 	}
 	adopt := propose.Adoptable{Tag: r.at.Tag}
 	for _, e := range r.entries {
-		x := e.Result
-		if x == nil || e.Fate != "judged" {
+		if e.Result == nil || e.Fate != "judged" {
 			continue
 		}
-		name := propose.NamePattern(fileOf(x), r.at.Tag)
-		if fileOf(x) != x.Artifact && len(l.learned.Names) < pastFiles && !slices.Contains(l.learned.Names, name) {
-			l.learned.Names = append(l.learned.Names, name)
-		}
-		switch other := l.otherNumbers(x); {
-		case other != "":
-			l.numbers[r.at.Tag] = cmp.Or(l.numbers[r.at.Tag], other)
-		case x.Class() == policy.ClassOK:
-			l.since(x)
-		case x.Decision.Reason == policy.NoEvidence || l.renamed(ctx, x):
-			if d := sha256Of(x); d != "" {
-				adopt.Files = append(adopt.Files, propose.AdoptableFile{Name: fileOf(x), Digest: d})
-			}
+		if l.file(ctx, r.at.Tag, e.Result) {
+			adopt.Files = append(adopt.Files, propose.AdoptableFile{Name: fileOf(e.Result), Digest: sha256Of(e.Result)})
 		}
 	}
 	if len(adopt.Files) > 0 {
 		l.learned.Adoptable = append(l.learned.Adoptable, adopt)
 	}
+}
+
+// file keeps what a file suggests, and reports whether it could be adopted: no rule allows it, and
+// nothing else than that it has no evidence, or evidence under a former name, is against it.
+func (l *lookBack) file(ctx context.Context, tag string, x *repopolicy.Result) (adoptable bool) {
+	name := propose.NamePattern(fileOf(x), tag)
+	isFile := fileOf(x) != x.Artifact
+	if isFile && len(l.learned.Names) < pastFiles && !slices.Contains(l.learned.Names, name) {
+		l.learned.Names = append(l.learned.Names, name)
+	}
+	switch other := l.otherNumbers(x); {
+	case other != "":
+		l.numbers[tag] = cmp.Or(l.numbers[tag], other)
+	case x.Class() == policy.ClassOK:
+		l.since(x)
+	default:
+		return sha256Of(x) != "" && (x.Decision.Reason == policy.NoEvidence || l.renamed(ctx, x))
+	}
+	return false
 }
 
 // since remembers when the oldest evidence was made that a rule allows.
