@@ -38,7 +38,7 @@ func (f forge) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 // releases writes five releases of acme/widget as a forge serves them, v1.0.4 to v1.0.0, each
-// with a signed archive; below "others" one without evidence and one of another workflow.
+// with a signed archive; elsewhere one without evidence and one of another workflow.
 func releases(t testing.TB, inst *sigstoretest.Instance, write func(string, []byte)) {
 	t.Helper()
 	var list []string
@@ -57,14 +57,14 @@ func releases(t testing.TB, inst *sigstoretest.Instance, write func(string, []by
 	write("forge/api.github.com/repos/acme/widget/releases.reply", []byte("["+strings.Join(list, ",")+"]"))
 	write("forge/api.github.com/repos/acme/widget.reply",
 		[]byte(`{"id":1001,"full_name":"Acme/Widget","owner":{"id":2002}}`))
-	publishRelease(write, "bare", "v1.0.0", map[string][]byte{
+	publishRelease(write, "forge-bare", "v1.0.0", map[string][]byte{
 		"widget_1.0.0.tar.gz": []byte("by nobody\n"), "gizmo-1.0.0.deb": []byte("neither\n"),
 	})
 	other := sigstoretest.Workflow("v1.0.1")
 	other.Artifact = []byte("from a branch\n")
 	other.SAN = strings.ReplaceAll(other.SAN, "release.yml", "other.yml")
 	other.Extensions[9], other.Extensions[18] = other.SAN, other.SAN
-	publishRelease(write, "strange", "v1.0.1", map[string][]byte{
+	publishRelease(write, "forge-strange", "v1.0.1", map[string][]byte{
 		"widget_1.0.1.tar.gz": other.Artifact, "widget_1.0.1.tar.gz.sigstore.json": inst.Sign(other),
 	})
 	old := sigstoretest.Workflow("v1.0.2")
@@ -75,7 +75,7 @@ func releases(t testing.TB, inst *sigstoretest.Instance, write func(string, []by
 	}
 	old.SAN = old.Extensions[9]
 	publishPackage(inst, write)
-	publishRelease(write, "former", "v1.0.2", map[string][]byte{
+	publishRelease(write, "forge-former", "v1.0.2", map[string][]byte{
 		"widget_1.0.2.tar.gz": old.Artifact, "widget_1.0.2.tar.gz.sigstore.json": inst.Sign(old),
 	})
 }
@@ -96,9 +96,9 @@ func publishRelease(write func(string, []byte), dir, tag string, files map[strin
 func publishPackage(inst *sigstoretest.Instance, write func(string, []byte)) {
 	for version, attested := range map[string]bool{"1.0.4": true, "1.0.3": false} {
 		content := []byte("package " + version + "\n")
-		const registry = "npm/registry.npmjs.org/"
+		const registry = "forge-npm/registry.npmjs.org/"
 		write(registry+"widget/-/widget-"+version+".tgz.reply", content)
-		publishRelease(write, "npm", "v"+version, nil)
+		publishRelease(write, "forge-npm", "v"+version, nil)
 		if !attested {
 			continue
 		}
@@ -112,8 +112,8 @@ func publishPackage(inst *sigstoretest.Instance, write func(string, []byte)) {
 		write(registry+"-/npm/v1/attestations/widget@"+version+".reply", fmt.Appendf(
 			nil, `{"attestations":[{"predicateType":"https://slsa.dev/provenance/v1","bundle":%s}]}`, inst.Sign(request)))
 	}
-	write("npm/api.github.com/repos/acme/widget.reply", []byte(`{"id":1001,"full_name":"acme/widget"}`))
-	write("npm/api.github.com/repos/acme/widget/releases.reply", []byte(
+	write("forge-npm/api.github.com/repos/acme/widget.reply", []byte(`{"id":1001,"full_name":"acme/widget"}`))
+	write("forge-npm/api.github.com/repos/acme/widget/releases.reply", []byte(
 		`[{"tag_name":"v1.0.4","published_at":"2026-06-02T00:00:00Z"},`+
 			`{"tag_name":"v1.0.3","published_at":"2026-06-01T00:00:00Z"},`+
 			`{"tag_name":"v1.0.2","published_at":"2026-06-01T00:00:00Z"},`+
