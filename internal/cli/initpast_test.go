@@ -17,9 +17,11 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/repopolicy/repopolicy"
 	"github.com/repopolicy/repopolicy/internal/command"
 	"github.com/repopolicy/repopolicy/internal/fetch"
 	"github.com/repopolicy/repopolicy/internal/propose"
+	"github.com/repopolicy/repopolicy/internal/report"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -117,7 +119,10 @@ func TestPastHangs(t *testing.T) {
 			map[string]string{pastAPI: pastAbout, pastAPI + "/releases": ""}, "not judged: it took longer than 20s", pastListing,
 		},
 		"at a release": {
-			map[string]string{pastAPI: pastAbout, pastAPI + "/releases": pastList(5), pastAPI + "/releases/tags/v0": ""},
+			map[string]string{
+				pastAPI: pastAbout, pastAPI + "/releases": pastList(5), pastAPI + "/releases/tags/v0": "",
+				pastAPI + "/releases/tags/v1": "", pastAPI + "/releases/tags/v2": "",
+			},
 			"allows 0; 5 could not be judged", pastTime,
 		},
 		"at a file": {
@@ -164,7 +169,9 @@ func TestPastHuge(t *testing.T) {
 	}
 	f := &pastForge{replies: replies}
 	code, out := run(f)
-	if n := f.asked.Load(); code != 0 || n > pastReleases*pastRequests+10 || !strings.Contains(out, "last 5 releases") ||
+	n := f.asked.Load()
+	if code != 0 || n > pastReleases*pastRequests+10 || n < pastReleases*pastRequests ||
+		!strings.Contains(out, "last 5 releases") ||
 		!strings.Contains(out, "allows 0") {
 		t.Errorf("exit %d, asked %d times\n%s", code, n, out)
 	}
@@ -204,6 +211,81 @@ func TestPastLarge(t *testing.T) {
 	}
 	if n := strings.Count(string(data), "-xxx"); n == 0 || n > 100 || len(data) > 64<<10 {
 		t.Errorf("%d names in %d bytes\n%s", n, len(data), out)
+	}
+}
+
+// TestFormerAsked: however many names evidence gives to the repository, the forge is asked about few.
+func TestFormerAsked(t *testing.T) {
+	name := func(s string) policy.Locator {
+		l, err := policy.NormalizeLocator("https://github.com/acme/" + s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return l
+	}
+	f := &pastForge{replies: map[string]string{"repos/acme/last": pastAbout, "repos/acme/first": pastAbout}}
+	l := &lookBack{
+		initRun: &initRun{app: &app{&command.Run{}}}, forge: fetch.GitHub, net: fetch.Net{Transport: f},
+		about: &fetch.About{Repository: name("widget"), ID: "1001", Owner: "2002"},
+	}
+	l.project.Repository = name("widget")
+	for i := range 50 {
+		l.former(t.Context(), name(fmt.Sprint("n", i%10)))
+	}
+	l.former(t.Context(), name("last"))
+	if n := f.asked.Load(); n != pastNames || !l.learned.Former.IsZero() {
+		t.Errorf("asked %d times, %s", n, l.learned.Former)
+	}
+	l.asked = nil
+	says := func(repository, number string) *repopolicy.Result {
+		s := policy.Identity{SourceRepositoryURI: repository, SourceRepositoryID: number}
+		return &repopolicy.Result{Evidence: &repopolicy.Evidence{Signer: s}}
+	}
+	for _, x := range []*repopolicy.Result{
+		{}, says("https://github.com/acme/last", "1009"), says("https://github.com/acme/widget", "1001"),
+		says("https://codeberg.org/acme/last", "1001"), says("last", "1001"), says("", ""),
+	} {
+		if l.renamed(t.Context(), x) || f.asked.Load() != pastNames {
+			t.Errorf("%+v: asked %d times", x.Evidence, f.asked.Load())
+		}
+	}
+	l.former(t.Context(), name("first"))
+	l.former(t.Context(), name("last"))
+	if l.learned.Former != name("first") || f.asked.Load() != pastNames+1 {
+		t.Errorf("asked %d times, %s", f.asked.Load(), l.learned.Former)
+	}
+}
+
+// TestRememberRoom: what would not fit into a policy is left out as a whole, and the policy is one.
+func TestRememberRoom(t *testing.T) {
+	repo, err := policy.NormalizeLocator("https://github.com/acme/widget")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	r := &initRun{
+		app: &app{&command.Run{Err: report.NewPrinter(&out)}}, o: &initOptions{}, proposal: &propose.Proposal{},
+		example: propose.Member{Name: "alice", Email: "alice@example.com", Issuer: "https://accounts.google.com"},
+		until:   time.Unix(1e9, 0),
+	}
+	r.project.Repository = repo
+	l := &lookBack{initRun: r}
+	for i := range 50 {
+		r.proposal.Rules = append(r.proposal.Rules, propose.Rule{
+			Name: fmt.Sprint("r", i), Workflow: fmt.Sprintf(".github/workflows/%d.yml", i), Tags: []string{"v*"},
+			Artifacts: []string{fmt.Sprint("a", i)}, GuessArtifacts: true,
+		})
+		l.learned.Names = append(l.learned.Names, fmt.Sprint(strings.Repeat("x", 240), i))
+	}
+	before := r.text(r.example)
+	l.remember()
+	if after := r.text(r.example); !bytes.Equal(before, after) || !strings.Contains(out.String(), "no room") {
+		t.Errorf("%s\n%s", out.String(), after)
+	}
+	l.learned.Names = l.learned.Names[:1]
+	l.remember()
+	if after := r.text(r.example); bytes.Equal(before, after) {
+		t.Errorf("%s", out.String())
 	}
 }
 
@@ -275,7 +357,7 @@ func TestPastOtherAddress(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := judgeRelease(t.Context(), nil, nil, fetch.Address{Repository: repo, Tag: "v1/downloads/x"}, fetch.GitLab)
-	if !r.unread || r.reason != policy.DoctorUnread {
+	if !r.unread || r.reason != policy.DoctorUnread || !strings.Contains(r.text, "reads like") {
 		t.Errorf("%+v", r)
 	}
 	for tag, want := range map[string]string{
