@@ -75,6 +75,7 @@ func releases(t testing.TB, inst *sigstoretest.Instance, write func(string, []by
 	}
 	old.SAN = old.Extensions[9]
 	publishPackage(inst, write)
+	publishAttested(inst, write)
 	publishRelease(write, "forge-former", "v1.0.2", map[string][]byte{
 		"widget_1.0.2.tar.gz": old.Artifact, "widget_1.0.2.tar.gz.sigstore.json": inst.Sign(old),
 	})
@@ -89,6 +90,23 @@ func publishRelease(write func(string, []byte), dir, tag string, files map[strin
 	}
 	write(dir+"/api.github.com/repos/acme/widget/releases/tags/"+tag+".reply",
 		fmt.Appendf(nil, `{"tag_name":%q,"assets":[%s]}`, tag, strings.Join(assets, ",")))
+}
+
+// publishAttested writes a release for whose file nothing but the forge's API has evidence.
+func publishAttested(inst *sigstoretest.Instance, write func(string, []byte)) {
+	content := []byte("attested\n")
+	const api = "forge-attested/api.github.com/repos/acme/widget"
+	publishRelease(write, "forge-attested", "v1.0.0", map[string][]byte{"widget_1.0.0.tar.gz": content})
+	request := sigstoretest.Workflow("v1.0.0")
+	request.Statement = fmt.Appendf(
+		nil,
+		`{"_type":"https://in-toto.io/Statement/v1","predicateType":"https://slsa.dev/provenance/v1","predicate":{},`+
+			`"subject":[{"name":"widget_1.0.0.tar.gz","digest":{"sha256":"%x"}}]}`, sha256.Sum256(content),
+	)
+	write(fmt.Sprintf("%s/attestations/sha256:%x.reply", api, sha256.Sum256(content)),
+		fmt.Appendf(nil, `{"attestations":[{"bundle":%s}]}`, inst.Sign(request)))
+	write(api+".reply", []byte(`{"id":1001,"full_name":"acme/widget","owner":{"id":2002}}`))
+	write(api+"/releases.reply", []byte(`[{"tag_name":"v1.0.0","published_at":"2026-06-02T00:00:00Z"}]`))
 }
 
 // publishPackage writes two versions of an npm package, of which one is attested, as the registry
