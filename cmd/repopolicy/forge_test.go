@@ -18,8 +18,8 @@ import (
 )
 
 // forge answers requests from the files of a directory: https://HOST/PATH with the content of
-// HOST/PATH.reply, or a redirect to that of HOST/PATH.redirect. There is nothing else, and
-// without a directory nothing at all.
+// HOST/PATH.reply, or a redirect to that of HOST/PATH.redirect, with "_" for the colon that not
+// every system has in names. There is nothing else, and without a directory nothing at all.
 type forge string
 
 func (f forge) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -27,7 +27,7 @@ func (f forge) RoundTrip(r *http.Request) (*http.Response, error) {
 	if f == "" {
 		return reply, nil
 	}
-	path := filepath.Join(string(f), r.URL.Host, filepath.FromSlash(r.URL.Path))
+	path := filepath.Join(string(f), r.URL.Host, filepath.FromSlash(strings.ReplaceAll(r.URL.Path, ":", "_")))
 	if data, err := os.ReadFile(path + ".reply"); err == nil {
 		reply.StatusCode, reply.Body = http.StatusOK, io.NopCloser(bytes.NewReader(data))
 	} else if to, err := os.ReadFile(path + ".redirect"); err == nil {
@@ -103,7 +103,7 @@ func publishAttested(inst *sigstoretest.Instance, write func(string, []byte)) {
 		`{"_type":"https://in-toto.io/Statement/v1","predicateType":"https://slsa.dev/provenance/v1","predicate":{},`+
 			`"subject":[{"name":"widget_1.0.0.tar.gz","digest":{"sha256":"%x"}}]}`, sha256.Sum256(content),
 	)
-	write(fmt.Sprintf("%s/attestations/sha256:%x.reply", api, sha256.Sum256(content)),
+	write(fmt.Sprintf("%s/attestations/sha256_%x.reply", api, sha256.Sum256(content)),
 		fmt.Appendf(nil, `{"attestations":[{"bundle":%s}]}`, inst.Sign(request)))
 	write(api+".reply", []byte(`{"id":1001,"full_name":"acme/widget","owner":{"id":2002}}`))
 	write(api+"/releases.reply", []byte(`[{"tag_name":"v1.0.0","published_at":"2026-06-02T00:00:00Z"}]`))
