@@ -42,7 +42,7 @@ func TestLookup(t *testing.T) {
 		"no number": {
 			"https://codeberg.org/acme/widget", answer(`{"full_name":"acme/widget"}`), "about no repository",
 		},
-		"a page":        {here, answer(`<html>`), "about no repository"},
+		"a page":        {here, answer("sign in, please"), "about no repository"},
 		"null":          {here, answer(`null`), "about no repository"},
 		"a list":        {here, answer(`[]`), "about no repository"},
 		"no name":       {here, answer(`{"id":1001}`), "about no repository"},
