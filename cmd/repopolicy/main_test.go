@@ -33,6 +33,7 @@ func TestMain(m *testing.M) {
 			env := command.OS()
 			env.Now = func() time.Time { return now }
 			env.Version = "v1.0.0"
+			env.Transport = forge(os.Getenv("TEST_FORGE"))
 			env.Root = func(context.Context, trust.Options) ([]trust.Root, error) {
 				data, err := os.ReadFile(os.Getenv("TEST_ROOT"))
 				if err != nil {
@@ -99,6 +100,7 @@ func fixtures(t testing.TB, dir string) {
 		Artifact: []byte("by alice\n"), SAN: "alice@example.com", Issuer: "https://accounts.google.com",
 	}
 	publish(t, inst, write)
+	releases(t, inst, write)
 	write("widget.tar.gz", alice.Artifact)
 	write("widget.tar.gz.sigstore.json", inst.Sign(alice))
 }

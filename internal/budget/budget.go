@@ -22,9 +22,10 @@ const MaxRequests = 200_000
 // Budget is the memory of one run. Its methods may be called from several goroutines.
 // A nil Budget is [Default] for whoever asks it, and counts nothing between calls.
 type Budget struct {
-	limit int64
-	used  atomic.Int64
-	asked atomic.Int64
+	limit    int64
+	requests int64
+	used     atomic.Int64
+	asked    atomic.Int64
 }
 
 // New returns an unused budget of so many bytes; [Default] if that is not positive.
@@ -32,7 +33,15 @@ func New(limit int64) *Budget {
 	if limit <= 0 {
 		limit = Default
 	}
-	return &Budget{limit: limit}
+	return &Budget{limit: limit, requests: MaxRequests}
+}
+
+// Part returns a budget of its own for a part of a run: as much memory as the run has left, and
+// at most n requests. What it takes is given back when the part ends.
+func (b *Budget) Part(n int64) *Budget {
+	part := New(max(b.Limit()-b.Used(), 1))
+	part.requests = min(n, MaxRequests)
+	return part
 }
 
 // Exceeded is the error of a run that would hold more than it may.
@@ -67,17 +76,17 @@ func (b *Budget) Take(n int64) error {
 }
 
 // TooMany is the error of a run that would ask too often.
-type TooMany struct{}
+type TooMany struct{ Limit int64 }
 
 // Error says how often a run may ask.
-func (TooMany) Error() string {
-	return fmt.Sprintf("a run asks for at most %d things over the network; judge fewer at once", MaxRequests)
+func (t TooMany) Error() string {
+	return fmt.Sprintf("a run asks for at most %d things over the network; judge fewer at once", t.Limit)
 }
 
 // Request counts one more request to whomever. The error is [TooMany].
 func (b *Budget) Request() error {
-	if b != nil && b.asked.Add(1) > MaxRequests {
-		return TooMany{}
+	if b != nil && b.asked.Add(1) > b.requests {
+		return TooMany{b.requests}
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"strings"
 	"sync"
 	"testing"
 )
@@ -62,6 +63,22 @@ func TestRequest(t *testing.T) {
 	var none *Budget
 	if none.Request() != nil {
 		t.Error("counts where nobody counts")
+	}
+	for _, of := range []*Budget{New(7), nil} {
+		part := of.Part(1)
+		if part.Limit() != of.Limit() || part.Request() != nil {
+			t.Error("less than it was given")
+		}
+		if err := part.Request(); err == nil || !strings.Contains(err.Error(), "at most 1 things") {
+			t.Errorf("asked too often: %v", err)
+		}
+	}
+	half := New(100)
+	if half.Take(60) != nil || half.Part(1).Limit() != 40 || half.Take(40) != nil || half.Part(1).Limit() != 1 {
+		t.Error("more than is left")
+	}
+	if New(0).Part(MaxRequests+1).requests != MaxRequests {
+		t.Error("more than a run")
 	}
 }
 

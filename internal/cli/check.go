@@ -39,22 +39,11 @@ func (a *app) check(path, form string) error {
 	if err != nil {
 		return err
 	}
-	doc := report.Check{Schema: report.SchemaURL("check-v1"), File: path, Problems: []report.Problem{}}
-	class := policy.ClassOK
-	d, err := policy.Parse(src)
-	var pe *policy.ParseError
-	switch {
-	case errors.As(err, &pe):
-		class, doc.Reason = pe.Reason().Class(), pe.Reason()
-		doc.Add("error", pe.Problems)
-	case err != nil:
+	doc, class, err := a.checked(path, src)
+	if err != nil {
 		return err
-	default:
-		doc.Digest = d.Digest().String()
-		doc.Add("warning", d.Lint(a.Now()))
 	}
-	doc.Verdict, doc.Exit = class.String(), class.Exit()
-	switch err = nil; form {
+	switch form {
 	case "json":
 		err = a.Out.JSON(doc)
 	case "sarif":
@@ -71,4 +60,24 @@ func (a *app) check(path, form string) error {
 		return command.Decided{Class: class}
 	}
 	return nil
+}
+
+// checked returns the faults of a policy and the advice about it, with its class.
+func (a *app) checked(path string, src []byte) (report.Check, policy.Class, error) {
+	doc := report.Check{Schema: report.SchemaURL("check-v1"), File: path, Problems: []report.Problem{}}
+	class := policy.ClassOK
+	d, err := policy.Parse(src)
+	var pe *policy.ParseError
+	switch {
+	case errors.As(err, &pe):
+		class, doc.Reason = pe.Reason().Class(), pe.Reason()
+		doc.Add("error", pe.Problems)
+	case err != nil:
+		return doc, class, err
+	default:
+		doc.Digest = d.Digest().String()
+		doc.Add("warning", d.Lint(a.Now()))
+	}
+	doc.Verdict, doc.Exit = class.String(), class.Exit()
+	return doc, class, nil
 }

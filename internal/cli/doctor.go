@@ -127,8 +127,8 @@ func (v *visit) flags() (err error) {
 	if v.sources, err = v.app.sources(&o.published); err != nil {
 		return err
 	}
-	if f := fetch.Forge(v.sources.Forge); f != "" && f != fetch.GitHub && f != fetch.GitLab && f != fetch.Forgejo {
-		return policy.Faultf(policy.Usage, "--forge: none of github, gitlab and forgejo")
+	if err := checkForge(v.sources); err != nil {
+		return err
 	}
 	if o.Repo.Given {
 		if v.repo, err = policy.NormalizeLocator(o.Repo.Value); err != nil {
@@ -267,13 +267,9 @@ func (v *visit) examine(ctx context.Context) error {
 	return nil
 }
 
-func (v *visit) forge() fetch.Forge {
-	return cmp.Or(fetch.Forge(v.sources.Forge), fetch.ForgeOf(v.repo.Host()))
-}
+func (v *visit) forge() fetch.Forge { return forgeOf(v.repo, v.sources) }
 
-func (v *visit) net() fetch.Net {
-	return fetch.Net{Transport: v.Transport, Agent: command.UserAgent(), Token: v.sources.GitHubToken}
-}
+func (v *visit) net() fetch.Net { return v.netOf(v.sources) }
 
 // releases judges the newest releases since the version in force.
 func (v *visit) releases(ctx context.Context) {
@@ -313,22 +309,18 @@ func (v *visit) releases(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, releasesTime)
 	defer cancel()
 	p, client, err := v.judge(ctx)
-	for _, r := range list {
-		why, text := policy.Reason(""), "the policy allows it"
-		if err == nil {
-			why, text, err = denied(ctx, client, p, page+"/tag/"+r.Tag)
-		}
-		if fault := command.FaultOf(err); fault != nil {
-			why, text, err = fault.Reason, fault.Text, nil
-			if why.Class() == policy.ClassUsage {
-				why = policy.DoctorUnread
-			}
+	for _, listed := range list {
+		r := released{at: fetch.Address{Repository: v.repo, Tag: listed.Tag}}
+		if r.page = r.at.Page(v.forge()); err == nil {
+			r = judgeRelease(ctx, client, p, r.at, v.forge())
+		} else {
+			r.fail(err)
 		}
 		do := ""
-		if why != "" {
-			do = "see which rule is nearest: repopolicy explain " + page + "/tag/" + r.Tag
+		if r.reason != "" {
+			do = "see which rule is nearest: " + r.explain()
 		}
-		add("release "+r.Tag, why, do, text)
+		add("release "+listed.Tag, r.reason, do, r.text)
 	}
 }
 
@@ -366,27 +358,6 @@ func (v *visit) judge(ctx context.Context) (*repopolicy.Policy, *repopolicy.Clie
 	}
 	p, err := q.policy(ctx)
 	return p, c, err
-}
-
-// denied returns why a release is not allowed; "" if it is.
-func denied(
-	ctx context.Context, c *repopolicy.Client, p *repopolicy.Policy, release string,
-) (why policy.Reason, text string, err error) {
-	verdict, err := c.Verify(ctx, p, repopolicy.Artifact(release))
-	if err != nil {
-		return "", "", err
-	}
-	if verdict.OK() {
-		return "", "the policy allows it", nil
-	}
-	why, text = policy.NoEvidence, "nothing of it was judged"
-	for _, e := range verdict.Entries() {
-		if e.Result != nil && e.Result.Class() == verdict.Class() {
-			d := e.Result.Decision
-			return d.Reason, strings.TrimSuffix(e.Result.Artifact+": "+d.Reason.Text()+": "+d.Detail, ": "), nil
-		}
-	}
-	return why, text, nil
 }
 
 // report prints what was found.

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net/url"
 	"path"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/repopolicy/repopolicy"
 	"github.com/repopolicy/repopolicy/internal/bindings"
 	"github.com/repopolicy/repopolicy/internal/command"
 	"github.com/repopolicy/repopolicy/internal/find"
@@ -37,7 +39,8 @@ const (
 type initOptions struct {
 	signOptions
 	email, issuer, maintainers, name, workflow, environment command.Once
-	expires, recovery, branch, program                      command.Once
+	expires, recovery, branch, program, since               command.Once
+	published                                               publishedOptions // of which two are flags
 	tags, artifacts                                         []string
 	noSign                                                  bool
 }
@@ -55,6 +58,11 @@ it proposes, and writes .repopolicy/policy.toml, the workflow that binds it and 
 A rule is proposed for each job that leaves evidence of a release by its identity. What the
 clone does not say is marked as a guess, or asked together with the flag that answers it. Where
 no job releases, nothing is written.
+
+The last releases are then judged by the proposal, as verify would, and init says which of them
+it allows and why not the others. It takes a minute at most; --offline leaves it out. What
+the releases suggest stands in the policy as comments: since, names of files, digests to adopt, a
+former name, approvals.
 
 The first maintainer is who signs in, on a terminal or with the token that the
 environment offers; init then also makes the first signature, so that one commit
@@ -85,6 +93,9 @@ only maintainer, and every verdict says so.`,
 		{&o.environment, "environment", "NAME", "the environment of the job that signs"},
 		{&o.expires, "expires", "DURATION", "life of the policy, such as 1y or 90d (default 1y)"},
 		{&o.recovery, "recovery", "DURATION", "let a new version 1 take over this long after nobody answers, such as 90d"},
+		{&o.since, "since", "DATE",
+			"let the rules judge releases from this day on, too, such as 2025-01-31; by default from the policy on"},
+		{&o.published.forge, "forge", "KIND", forgeUsage},
 		{&o.branch, "branch", "NAME", "the default branch, instead of that of the remote or the checked out one"},
 		{&o.program, "program", "PACKAGE@VERSION", "the version of this program that the workflow runs, by default this one"},
 	} {
@@ -94,6 +105,9 @@ only maintainer, and every verdict says so.`,
 	f.StringArrayVar(&o.tags, "tags", nil, "`PATTERN` of the tags of releases, or semver; may be repeated")
 	f.StringArrayVar(&o.artifacts, "artifacts", nil, "`PATTERN` of the names of what is released; may be repeated")
 	f.BoolVar(&o.noSign, "no-sign", false, "do not sign")
+	f.BoolVar(&o.Offline, "offline", false, "do not use the network: no release is judged, and nobody can sign in")
+	f.BoolVar(&o.published.token, "github-token", false,
+		"look at the last releases with the token in GITHUB_TOKEN, which GitHub's API sees and nobody else")
 	f.BoolVarP(&o.Yes, "yes", "y", false, "do not ask whether name and address may become public")
 	f.BoolVar(&o.publish, "publish-name", false, "let the workflow publish the name of a private repository")
 	o.ExpectFlag(cmd)
@@ -109,13 +123,17 @@ type initRun struct {
 	o        *initOptions
 	tree     *worktree.Tree
 	project  propose.Project
+	origin   policy.Locator // of the remote, whatever the repository is called; zero if it names none
+	sources  repopolicy.Sources
 	branch   string
 	proposal *propose.Proposal
 	member   propose.Member // the first one, if the policy is new
+	example  propose.Member // who stands for it while it is not known
 	until    time.Time
-	policy   []byte // as it stands or will stand in the tree
-	fresh    bool   // the policy is new
-	signs    bool   // who signs in makes the first signature, too
+	since    time.Time // of --since
+	policy   []byte    // as it stands or will stand in the tree
+	fresh    bool      // the policy is new
+	signs    bool      // who signs in makes the first signature, too
 	bind     []textFile
 	token    string // of who signed in
 	signing  sigstore.Services
@@ -124,7 +142,8 @@ type initRun struct {
 	request  signlog.Request // for the signature
 }
 
-// init goes from what the clone shows to a policy: look, propose, show, ask, write, sign.
+// init goes from what the clone and the last releases show to a policy: look, propose, judge, show,
+// ask, write, sign.
 func (a *app) init(ctx context.Context, o *initOptions) error {
 	if err := o.check(); err != nil {
 		return err
@@ -139,11 +158,14 @@ func (a *app) init(ctx context.Context, o *initOptions) error {
 	}
 	r := &initRun{app: a, o: o}
 	var err error
+	if err = r.flags(); err != nil {
+		return err
+	}
 	if r.tree, err = worktree.Open(o.Git.Value); err != nil {
 		return policy.Faultf(policy.Usage, "%s", err)
 	}
 	defer r.tree.Close()
-	for _, step := range []func(context.Context) error{r.look, r.propose, r.writable, r.settle, r.agreed} {
+	for _, step := range []func(context.Context) error{r.look, r.propose, r.writable, r.past, r.settle, r.agreed} {
 		if err := step(ctx); err != nil {
 			return err // whoever says no, or may not, finds everything as it was
 		}
@@ -164,6 +186,35 @@ func (a *app) init(ctx context.Context, o *initOptions) error {
 	}
 	r.next(r.signs)
 	return nil
+}
+
+// flags reads the flags about the last releases.
+func (r *initRun) flags() (err error) {
+	if r.sources, err = r.app.sources(&r.o.published); err != nil {
+		return err
+	}
+	if err := checkForge(r.sources); err != nil || !r.o.since.Given {
+		return err
+	}
+	if r.since, err = day(r.o.since.Value); err == nil && r.since.After(r.Now()) {
+		err = errors.New("it is in the future")
+	}
+	if err != nil {
+		return policy.Faultf(policy.Usage, "--since: %s", err)
+	}
+	return nil
+}
+
+// day reads a day, or a moment.
+func day(s string) (time.Time, error) {
+	if t, err := time.Parse(time.DateOnly, s); err == nil && bounded(t) {
+		return t, nil
+	}
+	t, err := moment(s)
+	if err != nil {
+		return t, fmt.Errorf("%q is no day like 2025-01-31", s)
+	}
+	return t.UTC().Truncate(time.Second), nil
 }
 
 // here finds the repository around the working directory, unless --git names one.
@@ -190,10 +241,13 @@ func (r *initRun) settle(ctx context.Context) error {
 		}
 	}
 	if !r.fresh {
+		if r.signs {
+			r.show("signs")
+		}
 		return nil
 	}
 	r.policy = r.text(r.member)
-	r.show()
+	r.show("proposes")
 	return r.mayWrite()
 }
 
@@ -295,7 +349,7 @@ func (r *initRun) unused() {
 	for name, set := range map[string]bool{
 		"--tags": r.o.tags != nil, "--artifacts": r.o.artifacts != nil, "--workflow": r.o.workflow.Given,
 		"--environment": r.o.environment.Given, "--expires": r.o.expires.Given, "--recovery": r.o.recovery.Given,
-		"--name": r.o.name.Given,
+		"--name": r.o.name.Given, "--since": r.o.since.Given,
 	} {
 		if set {
 			names = append(names, name)
@@ -341,6 +395,12 @@ func (r *initRun) look(ctx context.Context) error {
 	if p.Tags, err = repo.Tags(); err != nil {
 		return find.GitFault(err)
 	}
+	p.Taggers = taggers(repo, p.Tags)
+	remotes, err := repo.Remotes()
+	if err != nil {
+		return find.GitFault(err)
+	}
+	r.origin, _ = policy.NormalizeLocator(withoutUser(remotes["origin"]))
 	r.readFiles()
 	return nil
 }
@@ -465,12 +525,12 @@ func (r *initRun) propose(context.Context) error {
 		o.workflow.Value = path.Clean(strings.ReplaceAll(o.workflow.Value, `\`, "/"))
 	}
 	r.proposal = propose.From(r.project, propose.Options{Workflow: o.workflow.Value, Environment: o.environment.Value,
-		Tags: o.tags, Artifacts: o.artifacts})
+		Tags: o.tags, Artifacts: o.artifacts, Since: r.since})
 	for _, f := range r.proposal.Findings {
 		r.Err.Line("%s", f)
 	}
 	if !r.fresh { // what somebody else may have put there is not signed by init
-		if r.signs = bytes.Equal(r.text(r.member), r.policy); !r.signs {
+		if r.signs = sameButComments(r.text(r.member), r.policy); !r.signs {
 			r.Err.Line("note: %s is not what init writes today; `repopolicy sign` signs it once it is committed",
 				bindings.PolicyFile)
 		}
@@ -480,17 +540,28 @@ func (r *initRun) propose(context.Context) error {
 		return nothingReleases(r.proposal)
 	}
 	r.member = r.named(propose.Member{Email: o.email.Value, Issuer: o.issuer.Value})
-	example := r.member
+	r.example = r.member
 	if !o.email.Given { // whoever signs in has an address, too
-		example = r.named(propose.Member{Email: "maintainer@example.com", Issuer: "https://accounts.google.com"})
+		r.example = r.named(propose.Member{Email: "maintainer@example.com", Issuer: "https://accounts.google.com"})
 	}
-	if _, err := policy.Parse(r.text(example)); err != nil {
+	if _, err := policy.Parse(r.text(r.example)); err != nil {
 		return unfitting(err)
 	}
 	if o.email.Given {
 		r.sayMember()
 	}
 	return nil
+}
+
+// sameButComments reports whether two policies are the same but for comments: those about the last
+// releases are not the same the next time.
+func sameButComments(a, b []byte) bool {
+	x, err := policy.Parse(a)
+	if err != nil {
+		return false
+	}
+	y, err := policy.Parse(b)
+	return err == nil && reflect.DeepEqual(x.Content(), y.Content())
 }
 
 // nothingReleases says what to do where no rule can be proposed: without one a policy would
@@ -516,9 +587,9 @@ func unfitting(err error) error {
 }
 
 // show prints the policy before anything is asked, written or signed.
-func (r *initRun) show() {
+func (r *initRun) show(does string) {
 	lines := strings.Split(strings.TrimSuffix(string(r.policy), "\n"), "\n")
-	r.Err.Text(fmt.Sprintf("proposes %s:\n  %s\n", bindings.PolicyFile, strings.Join(lines, "\n  ")))
+	r.Err.Text(fmt.Sprintf("%s %s:\n  %s\n", does, bindings.PolicyFile, strings.Join(lines, "\n  ")))
 }
 
 // mayWrite asks on a terminal whether that may be written; before a signature that is asked
@@ -550,6 +621,12 @@ func (r *initRun) sayMember() {
 // signIn lets the first maintainer sign in, after all that can be known without them.
 func (r *initRun) signIn(ctx context.Context) error {
 	o := r.o
+	if o.Offline {
+		return &policy.Fault{
+			Reason: policy.Usage, Text: "--offline: nobody can sign in",
+			Hint: "name the first maintainer with --email and --issuer, or use --maintainers repository",
+		}
+	}
 	services, err := r.Services(ctx, &o.Signing, o.signOptions.Trust(), r.project.Repository)
 	if err != nil {
 		return err

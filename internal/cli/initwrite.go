@@ -177,7 +177,7 @@ func (r *initRun) program() (string, error) {
 	return spelling.Name + "/cmd/repopolicy@" + v, nil
 }
 
-// next prints what is left to do.
+// next prints what `check` says of the policy, and what is left to do.
 func (r *initRun) next(signed bool) {
 	say := func(format string, args ...any) { r.Err.Line(format, args...) }
 	doc, err := policy.Parse(r.policy)
@@ -185,8 +185,10 @@ func (r *initRun) next(signed bool) {
 		return
 	}
 	c := doc.Content()
+	if check, _, err := r.checked(bindings.PolicyFile, r.policy); err == nil {
+		r.Err.Check(&check)
+	}
 	say("next:")
-	say("  repopolicy check")
 	add := ".gitattributes .repopolicy"
 	switch c.Repository.Host() {
 	case "github.com":

@@ -85,6 +85,13 @@ func (l *limits) apply(ctx context.Context) (_ context.Context, stop func(), err
 	return ctx, stop, nil
 }
 
+// Part returns a context for a part of a run, with as much memory as the run has left, and so
+// many requests. What it does not come to in its time is left undone; the run goes on.
+func Part(ctx context.Context, d time.Duration, requests int64) (context.Context, context.CancelFunc) {
+	ctx = budget.With(ctx, budget.Of(ctx).Part(requests))
+	return context.WithTimeoutCause(ctx, d, fmt.Errorf("it took longer than %s", d))
+}
+
 // interruptible returns a context that the first signal ends. A run that is stuck, so
 // that it does not look at it, ends all the same: after a moment, or with a second
 // signal.

@@ -21,6 +21,15 @@ type Address struct {
 	File       string // "" for the whole release
 }
 
+// Page returns the URL of the release's page. [ParseAddress] reads most of them back: what it
+// reads as another address is none that can be asked for.
+func (a Address) Page(f Forge) string {
+	if f == GitLab {
+		return fmt.Sprintf("%s/-/releases/%s", a.Repository, escape(a.Tag))
+	}
+	return fmt.Sprintf("%s/releases/tag/%s", a.Repository, escape(a.Tag))
+}
+
 // IsURL reports whether an argument is a URL of the web.
 func IsURL(arg string) bool {
 	scheme, _, ok := strings.Cut(arg, "://")

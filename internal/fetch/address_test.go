@@ -218,6 +218,10 @@ func TestParseReleases(t *testing.T) {
 		{`[{"tag_name":"v3","draft":true},{"tag_name":"v2","released_at":"2026-01-02T03:04:05Z"}]`, "v2"},
 		{`[]`, ""},
 		{`null`, "no list of releases"}, {`{}`, "no list of releases"}, {`[{"tag_name":"v1"}]`, "no tag or no time"},
+		{
+			`[{"tag_name":"v1","published_at":"2026-01-02T03:04:05Z"},` +
+				`{"tag_name":"v1","published_at":"2025-01-01T00:00:00Z"}]`, "listed twice",
+		},
 	} {
 		list, err := parseReleases([]byte(c.data), 2)
 		var got []string

@@ -111,10 +111,7 @@ func (r *Release) URL(name string) string {
 	if name != "" {
 		return r.files.URL() + "/" + r.path(name)
 	}
-	if r.forge == GitLab {
-		return fmt.Sprintf("%s/-/releases/%s", r.address.Repository, escape(r.address.Tag))
-	}
-	return fmt.Sprintf("%s/releases/tag/%s", r.address.Repository, escape(r.address.Tag))
+	return r.address.Page(r.forge)
 }
 
 // List implements release.Place with one request to the forge's API.

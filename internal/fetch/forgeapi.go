@@ -3,13 +3,18 @@
 package fetch
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/url"
+	"slices"
+	"strconv"
 	"time"
 
+	"github.com/repopolicy/repopolicy/internal/clip"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -30,10 +35,82 @@ func API(repo policy.Locator, f Forge, n Net) (func(ctx context.Context, path st
 	}, nil
 }
 
+// About is what a forge says of a repository.
+type About struct {
+	Repository policy.Locator // as it is called today, which may be another name than was asked for
+	ID, Owner  string         // numbers of repository and owner, in decimal digits; no Owner if it says none
+}
+
+// Lookup asks a forge about a repository. Of one that has another name now the forge sends its
+// visitors on, which is followed on the forge's own host. A token is shown if nobody else may see
+// the repository. The error about one that is not there is fs.ErrNotExist.
+func Lookup(ctx context.Context, repo policy.Locator, f Forge, n Net) (*About, error) {
+	path := "repos/" + repo.Path()
+	if f == GitLab {
+		path = "projects/" + url.PathEscape(repo.Path())
+	}
+	api, err := n.client(f.api(repo.Host()))
+	if err != nil {
+		return nil, err
+	}
+	data, err := api.Via().Fetch(ctx, path, nil, "application/json", maxListing)
+	if err = missing(err); errors.Is(err, fs.ErrNotExist) && n.Token != "" {
+		ask, e := API(repo, f, n)
+		if e != nil {
+			return nil, e
+		}
+		data, err = ask(ctx, path)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("asking about the repository: %w", err)
+	}
+	return parseAbout(data, repo.Host())
+}
+
+// parseAbout reads what GitHub, Forgejo and GitLab say of a repository.
+// https://docs.github.com/en/rest/repos/repos#get-a-repository
+// https://docs.gitlab.com/api/projects/#retrieve-a-project
+func parseAbout(data []byte, host string) (*About, error) {
+	var doc struct {
+		ID        uint64   `json:"id"`
+		FullName  string   `json:"full_name"`
+		Path      string   `json:"path_with_namespace"`
+		Owner     numbered `json:"owner"`
+		Namespace numbered `json:"namespace"`
+	}
+	if err := json.Unmarshal(data, &doc); err != nil {
+		return nil, fmt.Errorf("the answer is about no repository: %w", err)
+	}
+	repo, err := policy.NormalizeLocator("https://" + host + "/" + cmp.Or(doc.FullName, doc.Path))
+	if err != nil || repo.Host() != host || doc.ID == 0 {
+		return nil, errors.New("the answer is about no repository")
+	}
+	out := &About{Repository: repo, ID: numbered{doc.ID}.String()}
+	if doc.FullName != "" {
+		out.Owner = doc.Owner.String()
+	} else {
+		out.Owner = doc.Namespace.String()
+	}
+	return out, nil
+}
+
+// numbered is what has a number.
+type numbered struct {
+	ID uint64 `json:"id"`
+}
+
+func (n numbered) String() string {
+	if n.ID == 0 {
+		return ""
+	}
+	return strconv.FormatUint(n.ID, 10)
+}
+
 // Published is a release that a forge lists.
 type Published struct {
-	Tag  string
-	Time time.Time
+	Tag    string
+	Time   time.Time
+	Author string // who published it, by the forge's word; "" if it does not say
 }
 
 // Releases returns the newest releases that the forge of a repository lists, at most n.
@@ -61,6 +138,10 @@ func parseReleases(data []byte, n int) ([]Published, error) {
 		Draft     bool      `json:"draft"`
 		Published time.Time `json:"published_at"`
 		Released  time.Time `json:"released_at"`
+		Author    struct {
+			Login    string `json:"login"`
+			Username string `json:"username"`
+		} `json:"author"`
 	}
 	if err := json.Unmarshal(data, &list); err != nil {
 		return nil, fmt.Errorf("the answer is no list of releases: %w", err)
@@ -78,8 +159,10 @@ func parseReleases(data []byte, n int) ([]Published, error) {
 		case r.Draft:
 		case r.Tag == "" || at.IsZero():
 			return nil, errors.New("a release of the list has no tag or no time")
+		case slices.ContainsFunc(out, func(p Published) bool { return p.Tag == r.Tag }):
+			return nil, fmt.Errorf("the release %q is listed twice", clip.Text(r.Tag))
 		case len(out) < n:
-			out = append(out, Published{r.Tag, at})
+			out = append(out, Published{r.Tag, at, cmp.Or(r.Author.Login, r.Author.Username)})
 		}
 	}
 	return out, nil

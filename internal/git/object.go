@@ -86,6 +86,7 @@ type TagObject struct {
 	Object     ID
 	ObjectType Type
 	Name       string
+	Tagger     string // name, address and time, by their own word
 	Signature  string // armoured, at the end of the message; "" if there is none
 	Signed     []byte // the bytes that Signature is over
 }
@@ -229,7 +230,7 @@ func ParseTag(content []byte) (*TagObject, error) {
 			return nil, malformed("a tag has the headers %s", strings.Join(want, ", "))
 		}
 	}
-	t := &TagObject{ObjectType: Type(hs[1].value), Name: hs[2].value, Signed: content}
+	t := &TagObject{ObjectType: Type(hs[1].value), Name: hs[2].value, Tagger: hs[3].value, Signed: content}
 	if t.Object, err = ParseID(hs[0].value); err != nil {
 		return nil, malformed("object: %s", err)
 	}

@@ -28,6 +28,7 @@ type Project struct {
 	Repository policy.Locator
 	Default    string            // the default branch
 	Tags       []string          // of the Git repository
+	Taggers    []string          // addresses of those who made the newest tags, by their own word
 	Files      clone.Files       // that are checked out
 	Bundles    map[string][]byte // Sigstore bundles in the tree, by path
 
@@ -47,7 +48,7 @@ type Options struct {
 	Environment string
 	Tags        []string // patterns
 	Artifacts   []string // patterns
-
+	Since       time.Time
 }
 
 // Finding is something that was found, with what follows from it.
@@ -74,8 +75,10 @@ const Any = "any"
 type Proposal struct {
 	Rules    []Rule
 	People   []string  // who may be maintainers too, as comments
-	Since    time.Time // of the oldest bundle; zero if there is none
+	Since    time.Time // of the user, or of the oldest bundle; zero if there is none
 	Findings []Finding
+
+	past Past
 }
 
 // Rule is a proposed [[release]] table for one workflow.
@@ -126,7 +129,9 @@ func From(p Project, o Options) *Proposal {
 	if o.Workflow != "" && len(out.Rules) == 0 {
 		s.named(o)
 	}
-	out.since(p.Bundles)
+	if out.Since = o.Since; o.Since.IsZero() {
+		out.since(p.Bundles)
+	}
 	out.markOverlaps(p.Repository)
 	out.people(
 		p.first(".github/CODEOWNERS", "CODEOWNERS", "docs/CODEOWNERS", ".gitlab/CODEOWNERS"),
@@ -137,6 +142,8 @@ func From(p Project, o Options) *Proposal {
 			".github/security-insights.yml",
 		),
 	)
+	out.past.Taggers = p.Taggers
+	out.approvers()
 	return out
 }
 

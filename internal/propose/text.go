@@ -33,6 +33,10 @@ func (p *Proposal) Policy(a Answers) string {
 	line("#:schema https://raw.githubusercontent.com/repopolicy/repopolicy/main/schema/policy-v1.json")
 	line("format     = %q", spelling.Format)
 	line("repository = %s", quote(a.Repository.String()))
+	if former := p.past.Former; !former.IsZero() {
+		line("# Whoever asks for the former name finds this policy, too:")
+		line("# formerly   = %s", quote(former.String()))
+	}
 	line("version    = 1")
 	line("expires    = %s", a.Expires.UTC().Format("2006-01-02T15:04:05Z"))
 	line("")
@@ -62,7 +66,11 @@ func (p *Proposal) Policy(a Answers) string {
 	}
 	for i := range p.Rules {
 		p.rule(line, &p.Rules[i])
+		if a.Member != (Member{}) && p.several() != nil {
+			p.approvals(line)
+		}
 	}
+	p.adopted(line)
 	return b.String()
 }
 
@@ -110,6 +118,7 @@ func (p *Proposal) rule(line func(string, ...any), r *Rule) {
 	if !p.Since.IsZero() {
 		line("since       = %s", p.Since.Format("2006-01-02T15:04:05Z"))
 	}
+	p.pastOf(line, r)
 }
 
 // guess marks a value that nothing in the clone says.

@@ -196,6 +196,7 @@ func retry[T any](ctx context.Context, f func() (T, error)) (T, error) {
 			errors.Is(err, ErrTooLarge),
 			errors.Is(err, errPage),
 			errors.Is(err, errRedirect),
+			errors.As(err, new(budget.TooMany)),
 			ctx.Err() != nil:
 			return none, backoff.Permanent(err)
 		}

@@ -20,6 +20,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/repopolicy/repopolicy/internal/budget"
 )
 
 const limit = 1 << 10
@@ -519,4 +521,19 @@ func TestGetMetadataDirectly(t *testing.T) {
 		c.Close()
 		t.Error("another address was connected to")
 	}
+}
+
+// TestTooMany: who may ask no more is not asked again and again.
+func TestTooMany(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx := budget.With(t.Context(), budget.New(0).Part(0))
+		c, err := New("https://example.com", nil, "test")
+		if err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		if _, err := c.Get(ctx, "x", 1); !errors.As(err, new(budget.TooMany)) || time.Since(began) > 0 {
+			t.Errorf("%v after %s", err, time.Since(began))
+		}
+	})
 }

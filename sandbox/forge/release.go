@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Release is what the forge keeps of a release. A draft is seen by nobody but
@@ -25,6 +26,8 @@ type Release struct {
 	Tag    string  `json:"tag_name"`
 	Draft  bool    `json:"draft"`
 	Assets []Asset `json:"assets"`
+	// Published is when it was no draft any more; nil for a draft.
+	Published *time.Time `json:"published_at"`
 }
 
 // Asset is a file of a release.
@@ -123,7 +126,8 @@ func (f *Forge) Publish(path, tag string) error {
 				return err
 			}
 		}
-		rel.Draft = false
+		now := time.Now().UTC().Truncate(time.Second)
+		rel.Draft, rel.Published = false, &now
 		return nil
 	})
 }
@@ -245,14 +249,16 @@ func (f *Forge) serveAPI(w http.ResponseWriter, r *http.Request, repo Repository
 			return
 		}
 		writeJSON(w, http.StatusOK, f.describe(repo, rel))
-	case r.Header.Get("Authorization") != "Bearer "+writeToken:
-		writeJSON(w, http.StatusForbidden, map[string]any{"message": "Resource not accessible by integration"})
-	case r.Method == http.MethodGet && len(parts) == 1:
+	case r.Method == http.MethodGet && len(parts) == 1: // drafts are for who may write
 		all := []any{}
 		for _, rel := range f.releases(repo.ID) {
-			all = append(all, f.describe(repo, rel))
+			if !rel.Draft || writes(r) {
+				all = append(all, f.describe(repo, rel))
+			}
 		}
 		writeJSON(w, http.StatusOK, all)
+	case !writes(r):
+		writeJSON(w, http.StatusForbidden, map[string]any{"message": "Resource not accessible by integration"})
 	case r.Method == http.MethodGet && len(parts) == 3 && parts[1] == "assets":
 		id, err := strconv.ParseInt(parts[2], 10, 64)
 		if err != nil || !slices.ContainsFunc(f.releases(repo.ID), func(rel Release) bool {
@@ -266,6 +272,9 @@ func (f *Forge) serveAPI(w http.ResponseWriter, r *http.Request, repo Repository
 		f.write(w, r, repo, parts[1:])
 	}
 }
+
+// writes reports whether a request comes from who may write.
+func writes(r *http.Request) bool { return r.Header.Get("Authorization") == "Bearer "+writeToken }
 
 // releases returns the releases of a repository, drafts included, newest first.
 func (f *Forge) releases(id int64) []Release {
@@ -355,8 +364,9 @@ func (f *Forge) describe(repo Repository, rel Release) map[string]any {
 	api := fmt.Sprintf("https://%s/repos/%s/releases/%d", apiHost, repo.Path, rel.ID)
 	return map[string]any{
 		"id": rel.ID, "url": api, "tag_name": rel.Tag, "name": rel.Tag, "draft": rel.Draft, "prerelease": false, "assets": assets,
-		"upload_url": fmt.Sprintf("https://%s/repos/%s/releases/%d/assets{?name,label}", uploadHost, repo.Path, rel.ID),
-		"html_url":   fmt.Sprintf("https://github.com/%s/releases/tag/%s", repo.Path, rel.Tag),
+		"published_at": rel.Published,
+		"upload_url":   fmt.Sprintf("https://%s/repos/%s/releases/%d/assets{?name,label}", uploadHost, repo.Path, rel.ID),
+		"html_url":     fmt.Sprintf("https://github.com/%s/releases/tag/%s", repo.Path, rel.Tag),
 	}
 }
 
