@@ -108,9 +108,3 @@ func TestWrites(t *testing.T) {
 		}
 	}
 }
-
-const testKey = `-----BEGIN PUBLIC KEY-----
-MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE8K/k3yqY66rby/+7W7rqGyXRhRpG
-8BAeDM732qb9ld1FIVGDsmeGrfeRxoQYW6HOxX2zaz6ByEBRREXJf/8hPA==
------END PUBLIC KEY-----
-`
