@@ -66,9 +66,11 @@ func (t *Trusted) tags(req Request, c *Claims) (tags []string, why Reason, detai
 	case len(tags) == 0:
 		return nil, TagUnknown, ""
 	case !slices.Contains(tags, req.Tag):
-		return nil, TagMismatch, fmt.Sprintf(
-			"the evidence names %s (%s), asked for %s", tags[0], c.TagSource, req.Tag,
-		)
+		detail := fmt.Sprintf("the evidence names %s (%s), asked for %s", tags[0], c.TagSource, req.Tag)
+		if strings.TrimPrefix(tags[0], "v") == strings.TrimPrefix(req.Tag, "v") {
+			detail += `: write the tag with its "v", or without it, as the project does`
+		}
+		return nil, TagMismatch, detail
 	}
 	return []string{req.Tag}, "", ""
 }

@@ -202,6 +202,9 @@ func (o *Lookup) query() (*find.Query, error) {
 	var err error
 	if o.Repo.Given {
 		if q.Repository, err = policy.NormalizeLocator(o.Repo.Value); err != nil {
+			if better := meantRepository(o.Repo.Value); better != "" {
+				return nil, &policy.Fault{Reason: policy.Usage, Text: "--repo: " + err.Error(), Hint: "write " + better}
+			}
 			return nil, &policy.Fault{
 				Reason: policy.Usage, Text: "--repo: " + err.Error(),
 				Hint: "write it like https://github.com/acme/widget or acme/widget",
@@ -362,4 +365,22 @@ func (r *Run) InForce(ctx context.Context, o *Lookup) (*find.Found, error) {
 		return nil, err
 	}
 	return f, nil
+}
+
+// meantRepository returns what to write instead of a repository without its scheme, or of a page of
+// one; "" where that cannot be told.
+func meantRepository(s string) string {
+	_, rest, ok := strings.Cut(s, "://")
+	if !ok {
+		rest = s
+	}
+	parts := strings.Split(strings.TrimSuffix(rest, "/"), "/")
+	if len(parts) < 3 || !strings.Contains(parts[0], ".") {
+		return ""
+	}
+	l, err := policy.NormalizeLocator("https://" + strings.Join(parts[:3], "/"))
+	if err != nil || len(parts) > 3 && l.Host() != "github.com" && l.Host() != "codeberg.org" {
+		return ""
+	}
+	return l.String()
 }
