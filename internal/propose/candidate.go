@@ -387,6 +387,10 @@ func (s *survey) silent(j ci.Job, d *detector, pubs []publication) {
 		why = "no rule: " + practice(j) + "; name the file with --workflow if it releases"
 	case does != "":
 		why = "no rule: it " + does
+	case d.builds != "":
+		why = "no rule: it signs " + d.builds + ", which is none of a release by its tag; name the file with --workflow if it is"
+	case d.declined:
+		why = "no rule: it is not asked to publish and sign"
 	case j.Foreign.Ref != "":
 		why = "question: what that workflow signs cannot be read here; name the file with --workflow if it releases"
 	case len(d.images) > 0:

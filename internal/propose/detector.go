@@ -26,14 +26,17 @@ type detector struct {
 	catalog     *names.Catalog
 	job         ci.Job
 	acts        []act
-	images      []string // that the job makes
-	uploads     []string // patterns of files that it attaches to releases
-	npmRegistry string   // that it sets up
+	images      []string            // that the job makes
+	uploads     []string            // patterns of files that it attaches to releases
+	npmRegistry string              // that it sets up
+	tags        map[string][]string // that it gives images, as far as they are known
+	declined    bool                // it calls a workflow that is known, and asks it for nothing that is signed
+	builds      string              // an image that it signs, whose tags are those of builds
 }
 
 func newDetector(c *clone.Clone, catalog *names.Catalog, job ci.Job) *detector {
 	d := &detector{clone: c, catalog: catalog, job: job}
-	follow := &follower{clone: c, seen: map[string]bool{}}
+	follow := newFollower(c)
 	for _, s := range job.Steps {
 		if s.Uses != "" {
 			uses, _, _ := strings.Cut(s.Uses, "@")
@@ -52,7 +55,7 @@ func newDetector(c *clone.Clone, catalog *names.Catalog, job ci.Job) *detector {
 
 // publishes reports whether scripts run something that publishes to npm.
 func (d *detector) publishes(scripts []string) bool {
-	follow := &follower{clone: d.clone, seen: map[string]bool{}}
+	follow := newFollower(d.clone)
 	p := &producer{commands: npmCommands}
 	for _, c := range follow.commands(ci.Step{Run: strings.Join(scripts, "\n")}) {
 		if p.is(act{d: d, command: c}) {
@@ -62,9 +65,37 @@ func (d *detector) publishes(scripts []string) bool {
 	return len(scripts) > 0 && !strings.Contains(scripts[0], "pkg-pr-new")
 }
 
+// released reports whether an image may be one of a release: not if all tags that the job gives it
+// are called after builds.
+func (d *detector) released(image string) bool {
+	tags := d.tags[image]
+	ofBuild := func(tag string) bool { return forTests(tag) || unfinished(tag) || wordIn(tag, "ci", "pr", "commit") }
+	return len(tags) == 0 || slices.ContainsFunc(tags, func(t string) bool { return !ofBuild(t) })
+}
+
+// tagged remembers the tags of references to images.
+func (d *detector) tagged(refs []string) {
+	for _, text := range refs {
+		for _, ref := range strings.FieldsFunc(text, func(r rune) bool { return r == '\n' || r == ',' || r == ' ' }) {
+			ref, _, _ = strings.Cut(ref, "@")
+			i := strings.LastIndexByte(ref, ':')
+			if i < 0 || strings.Contains(ref[i:], "/") {
+				continue
+			}
+			for _, name := range imageNames([]string{ref[:i]}) {
+				if tag := ref[i+1:]; !slices.Contains(d.tags[name], tag) {
+					d.tags[name] = append(d.tags[name], tag)
+				}
+			}
+		}
+	}
+}
+
 // look finds the images that the job makes and the files that it uploads.
 func (d *detector) look() {
+	d.tags = map[string][]string{}
 	image := func(texts []string) {
+		d.tagged(texts)
 		for _, n := range imageNames(texts) {
 			if !slices.Contains(d.images, n) {
 				d.images = append(d.images, n)
@@ -97,8 +128,12 @@ func (d *detector) look() {
 			image(a.substituted(a.words[1:]))
 		case a.follows("ko build"), a.follows("ko publish"), a.follows("ko resolve"), a.follows("ko apply"):
 			d.ko(a)
+		case a.follows("cosign sign"):
+			d.tagged(a.substituted(operandsOf(a.words, 2)))
 		case a.follows("helm push"):
 			d.charts(a, image)
+		case a.follows("flux push artifact"), a.follows("oras push"), a.follows("wkg oci push"):
+			image(ociNames(d, a))
 		}
 	}
 }
@@ -163,9 +198,15 @@ func (d *detector) publications() (out []publication) {
 	for i := range producers {
 		p := &producers[i]
 		for _, a := range d.acts {
-			if p.is(a) && (p.unless == nil || !p.unless(a)) {
-				out = append(out, d.publication(p, a))
+			if !p.is(a) || p.unless != nil && p.unless(a) {
+				continue
 			}
+			pub := d.publication(p, a)
+			if p.kind == images && len(pub.names) > 0 && !slices.ContainsFunc(pub.names, d.released) {
+				d.builds = pub.names[0]
+				continue
+			}
+			out = append(out, pub)
 		}
 	}
 	if len(out) == 0 {
@@ -177,10 +218,19 @@ func (d *detector) publications() (out []publication) {
 // generated returns what a workflow of another repository is known to sign.
 func (d *detector) generated() []publication {
 	f := d.job.Foreign
+	a := act{d: d, step: ci.Step{With: d.job.With}}
 	for i := range producers {
-		if p := &producers[i]; slices.Contains(p.foreign, f.Repository+"/"+f.Path) {
-			return []publication{d.publication(p, act{d: d, step: ci.Step{With: d.job.With}})}
+		p := &producers[i]
+		if !slices.Contains(p.foreign, f.Repository+"/"+f.Path) {
+			continue
 		}
+		if d.declined = p.unless != nil && p.unless(a); d.declined {
+			continue
+		}
+		if pub := d.publication(p, a); p.kind != images || len(pub.names) > 0 || len(d.catalog.Go) > 0 {
+			return []publication{pub}
+		}
+		return nil
 	}
 	return nil
 }

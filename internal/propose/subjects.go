@@ -122,6 +122,8 @@ func (d *detector) byEnding(ending string) []string {
 		return d.catalog.GemPatterns()
 	case strings.HasSuffix(ending, "nupkg"):
 		return d.catalog.NuGetPatterns()
+	case ending == ".tar.gz" && slices.ContainsFunc(d.acts, func(a act) bool { return a.follows("brew") }):
+		return []string{"*.bottle.tar.gz", "*.bottle.*.tar.gz"}
 	case ending == ".tar.gz" && len(d.catalog.Go)+len(d.catalog.Crates) == 0:
 		return d.catalog.PythonPatterns()
 	}
@@ -243,23 +245,32 @@ func (a act) substituted(words []string) (out []string) {
 	return out
 }
 
+// maxSubstituted is how many texts a text with variables may stand for.
+const maxSubstituted = 40
+
 func substitute(texts []string, env map[string][]string) []string {
-	const most = 40
-	var out []string
+	return substituteBy(texts, func(name string) []string { return env[name] })
+}
+
+// substituteBy puts values into texts. Of a variable without one the text may have another for it.
+func substituteBy(texts []string, values func(name string) []string) (out []string) {
 	for _, t := range texts {
 		i := strings.IndexByte(t, '$')
 		if i < 0 {
 			out = append(out, t)
 			continue
 		}
-		name, rest := variable(t[i+1:])
-		values := env[name]
-		if len(values) == 0 {
-			values = []string{string(ci.Hole)}
+		name, instead, rest := variable(t[i+1:])
+		some := values(strings.TrimSuffix(name, ",,"))
+		if strings.HasSuffix(name, ",,") {
+			some = lower(some)
 		}
-		for _, tail := range substitute([]string{rest}, env) {
-			for _, v := range values {
-				if len(out) < most {
+		if len(some) == 0 {
+			some = substituteBy([]string{instead}, values)
+		}
+		for _, tail := range substituteBy([]string{rest}, values) {
+			for _, v := range some {
+				if len(out) < maxSubstituted {
 					out = append(out, t[:i]+strings.ReplaceAll(v, "$", "")+tail)
 				}
 			}
@@ -268,22 +279,52 @@ func substitute(texts []string, env map[string][]string) []string {
 	return out
 }
 
-// variable reads the name of a variable, with or without braces.
-func variable(s string) (name, rest string) {
+func lower(texts []string) (out []string) {
+	for _, t := range texts {
+		out = append(out, strings.ToLower(t))
+	}
+	return out
+}
+
+// variable reads the name of a variable, with or without braces and with ,, after it for small
+// letters, and what stands for it if it has no value: a Hole unless the braces say it.
+func variable(s string) (name, instead, rest string) {
+	instead = string(ci.Hole)
 	if inner, ok := strings.CutPrefix(s, "{"); ok {
-		name, rest, _ = strings.Cut(inner, "}")
-		if i := strings.IndexAny(name, ":#%/@"); i >= 0 {
-			name = name[:i]
+		name, rest = braced(inner)
+		if i := strings.IndexAny(name, ":#%/@-=?+,^["); i >= 0 {
+			if text, ok := strings.CutPrefix(strings.TrimPrefix(name[i:], ":"), "-"); ok && text != "" {
+				instead = strings.Trim(text, `"'`)
+			}
+			if name[i:] != ",," {
+				name = name[:i]
+			}
 		}
-		return name, rest
+		return name, instead, rest
 	}
 	end := strings.IndexFunc(s, func(r rune) bool {
 		return r != '_' && (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z')
 	})
 	if end < 0 {
-		return s, ""
+		return s, instead, ""
 	}
-	return s[:end], s[end:]
+	return s[:end], instead, s[end:]
+}
+
+// braced divides a text at the brace that closes what it began with.
+func braced(s string) (inner, rest string) {
+	open := 1
+	for i := range len(s) {
+		switch s[i] {
+		case '{':
+			open++
+		case '}':
+			if open--; open == 0 {
+				return s[:i], s[i+1:]
+			}
+		}
+	}
+	return s, ""
 }
 
 // signedImages returns the images that a command signs, or else those that the job makes.
@@ -292,6 +333,20 @@ func signedImages(d *detector, a act) []string {
 		return out
 	}
 	return d.images
+}
+
+// ociNames returns the artifacts of registries that the operands of a command name, with oci://
+// or with the host of a registry.
+func ociNames(_ *detector, a act) []string {
+	var refs []string
+	for _, w := range a.substituted(operands(a.words)) {
+		ref, marked := strings.CutPrefix(w, "oci://")
+		host, _, _ := strings.Cut(ref, "/")
+		if marked || strings.Contains(strings.TrimLeft(host, "."), ".") && !strings.HasPrefix(host, ".") {
+			refs = append(refs, ref)
+		}
+	}
+	return imageNames(refs)
 }
 
 func actionPackage(d *detector, _ act) []string {

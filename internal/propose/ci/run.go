@@ -3,6 +3,7 @@
 package ci
 
 import (
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -344,7 +345,8 @@ func (f *frame) steps(
 	for _, n := range nodes {
 		m := mappingOf(n)
 		env := texts(m.values["env"])
-		merged := map[string]string{}
+		owner, _, _ := strings.Cut(f.repo.Path, "/")
+		merged := map[string]string{"GITHUB_REPOSITORY": f.repo.Path, "GITHUB_REPOSITORY_OWNER": owner}
 		for _, from := range []map[string]string{outer, inner, env} {
 			for k, v := range from {
 				merged[k] = v
@@ -367,26 +369,35 @@ func (f *frame) steps(
 			s.Unsure = cond
 		}
 		if dir, ok := localPath(s.Uses); ok && f.calls(depth) {
-			out = append(out, f.composite(dir, texts(m.values["with"]), look, j, merged, depth)...)
+			inside := f.composite(dir, texts(m.values["with"]), look, j, merged, depth)
+			for _, x := range inside {
+				outer = f.exported(x, outer)
+			}
+			out = append(out, inside...)
 			continue
 		}
 		out = append(out, s)
-		outer = exported(s, outer)
+		outer = f.exported(s, outer)
 	}
 	return out
 }
 
 // exported adds what a step writes for the steps after it with echo "NAME=value" >> $GITHUB_ENV.
-func exported(s Step, env map[string]string) map[string]string {
+func (f *frame) exported(s Step, env map[string]string) map[string]string {
 	if !strings.Contains(s.Run, "GITHUB_ENV") {
 		return env
 	}
-	out := map[string]string{}
-	for k, v := range env {
-		out[k] = v
+	out := maps.Clone(env)
+	if out == nil {
+		out = map[string]string{}
 	}
+	owner, _, _ := strings.Cut(f.repo.Path, "/")
+	clear := strings.NewReplacer(
+		`"`, "", "'", "", "${GITHUB_REPOSITORY,,}", strings.ToLower(f.repo.Path), "${GITHUB_REPOSITORY}", f.repo.Path,
+		"${GITHUB_REPOSITORY_OWNER,,}", strings.ToLower(owner), "${GITHUB_REPOSITORY_OWNER}", owner,
+	)
 	for line := range strings.Lines(s.Run) {
-		words := strings.Fields(strings.NewReplacer(`"`, "", "'", "").Replace(line))
+		words := strings.Fields(clear.Replace(line))
 		if len(words) < 3 || words[0] != "echo" || !strings.Contains(line, "GITHUB_ENV") {
 			continue
 		}
