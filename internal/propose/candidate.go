@@ -194,11 +194,15 @@ func (s *survey) untagged(event string, filters []string) (out []start) {
 	for _, f := range filters {
 		if !strings.HasPrefix(f, "!") && f != "*" && f != "**" {
 			tag := ci.Sample(f, "1.0.0")
+			if !ci.Matches(filters, tag) {
+				continue
+			}
 			out = append(out, start{ci.Start{Event: event, Ref: "refs/tags/" + tag}, "\x00" + f, ""})
 		}
 	}
-	if out == nil && (len(s.families) == 0 || filters != nil) {
-		out = append(out, start{ci.Start{Event: event, Ref: "refs/tags/v1.0.0"}, "\x00v*", ""})
+	const usual = "v1.0.0"
+	if out == nil && (len(s.families) == 0 || filters != nil) && (filters == nil || ci.Matches(filters, usual)) {
+		out = append(out, start{ci.Start{Event: event, Ref: "refs/tags/" + usual}, "\x00v*", ""})
 	}
 	return out
 }

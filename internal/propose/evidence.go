@@ -131,8 +131,8 @@ var producers = []producer{
 	},
 	{
 		name: "attestation", kind: files,
-		actions: []string{"grafana/plugin-actions/build-plugin", "grafana/build-plugin-action"},
-		unless:  func(a act) bool { return !slices.Contains(a.step.With["attestation"], "true") },
+		actions: []string{"grafana/plugin-actions/build-plugin", "grafana/build-plugin-action"}, names: pluginFiles,
+		unless: func(a act) bool { return !slices.Contains(a.step.With["attestation"], "true") },
 	},
 	{name: "Sigstore", kind: files, actions: []string{"sigstore/gh-action-sigstore-python"}, names: sigstoreFiles},
 	{name: "Sigstore", kind: files, unless: withKey, commands: []string{"sigstore sign"}, names: signedFiles},

@@ -62,8 +62,8 @@ func named(words []string, env map[string][]string) []string {
 	if len(words) == 0 || !strings.HasPrefix(words[0], "$") {
 		return words
 	}
-	name, _, _ := variable(words[0][1:])
-	program := strings.ToLower(name)
+	v, _ := variable(words[0][1:])
+	program := strings.ToLower(v.name)
 	if values := substitute(words[:1], env); len(values) == 1 && !strings.ContainsRune(values[0], ci.Hole) {
 		program = values[0]
 	}

@@ -3,6 +3,7 @@
 package propose
 
 import (
+	"encoding/json"
 	"path"
 	"slices"
 	"strings"
@@ -260,18 +261,15 @@ func substituteBy(texts []string, values func(name string) []string) (out []stri
 			out = append(out, t)
 			continue
 		}
-		name, instead, rest := variable(t[i+1:])
-		some := values(strings.TrimSuffix(name, ",,"))
-		if strings.HasSuffix(name, ",,") {
-			some = lower(some)
-		}
+		v, rest := variable(t[i+1:])
+		some := values(v.name)
 		if len(some) == 0 {
-			some = substituteBy([]string{instead}, values)
+			some = substituteBy([]string{v.instead}, values)
 		}
 		for _, tail := range substituteBy([]string{rest}, values) {
-			for _, v := range some {
+			for _, x := range some {
 				if len(out) < maxSubstituted {
-					out = append(out, t[:i]+strings.ReplaceAll(v, "$", "")+tail)
+					out = append(out, t[:i]+v.cut(strings.ReplaceAll(x, "$", ""))+tail)
 				}
 			}
 		}
@@ -279,36 +277,55 @@ func substituteBy(texts []string, values func(name string) []string) (out []stri
 	return out
 }
 
-func lower(texts []string) (out []string) {
-	for _, t := range texts {
-		out = append(out, strings.ToLower(t))
-	}
-	return out
+// reference is how a text of the shell asks for a variable.
+type reference struct {
+	name    string
+	change  string // what follows the name in braces
+	instead string // if it has no value: a Hole unless the braces say it
 }
 
-// variable reads the name of a variable, with or without braces and with ,, after it for small
-// letters, and what stands for it if it has no value: a Hole unless the braces say it.
-func variable(s string) (name, instead, rest string) {
-	instead = string(ci.Hole)
+// variable reads a reference after its dollar sign, with or without braces.
+func variable(s string) (v reference, rest string) {
+	v.instead = string(ci.Hole)
 	if inner, ok := strings.CutPrefix(s, "{"); ok {
-		name, rest = braced(inner)
-		if i := strings.IndexAny(name, ":#%/@-=?+,^["); i >= 0 {
-			if text, ok := strings.CutPrefix(strings.TrimPrefix(name[i:], ":"), "-"); ok && text != "" {
-				instead = strings.Trim(text, `"'`)
-			}
-			if name[i:] != ",," {
-				name = name[:i]
-			}
+		v.name, rest = braced(inner)
+		if i := strings.IndexAny(v.name, ":#%/@-=?+,^["); i >= 0 {
+			v.name, v.change = v.name[:i], v.name[i:]
 		}
-		return name, instead, rest
+		if text, ok := strings.CutPrefix(strings.TrimPrefix(v.change, ":"), "-"); ok && text != "" {
+			v.instead = strings.Trim(text, `"'`)
+		}
+		return v, rest
 	}
 	end := strings.IndexFunc(s, func(r rune) bool {
 		return r != '_' && (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z')
 	})
 	if end < 0 {
-		return s, instead, ""
+		end = len(s)
 	}
-	return s[:end], instead, s[end:]
+	v.name = s[:end]
+	return v, s[end:]
+}
+
+// cut changes a value as the usual forms of a reference want it: small letters, or what stands
+// before or after a slash.
+func (v reference) cut(value string) string {
+	switch v.change {
+	case ",,":
+		return strings.ToLower(value)
+	case "#*/":
+		if _, after, ok := strings.Cut(value, "/"); ok {
+			return after
+		}
+	case "##*/":
+		return value[strings.LastIndexByte(value, '/')+1:]
+	case "%%/*":
+		before, _, _ := strings.Cut(value, "/")
+		return before
+	case "%/*":
+		return value[:max(strings.LastIndexByte(value, '/'), 0)]
+	}
+	return value
 }
 
 // braced divides a text at the brace that closes what it began with.
@@ -347,6 +364,15 @@ func ociNames(_ *detector, a act) []string {
 		}
 	}
 	return imageNames(refs)
+}
+
+// pluginFiles returns the archive of a plugin of Grafana, which is called after its identifier.
+func pluginFiles(d *detector, _ act) []string {
+	var doc struct{ ID string }
+	if json.Unmarshal(d.clone.Read("src/plugin.json"), &doc) != nil || doc.ID == "" {
+		return nil
+	}
+	return []string{doc.ID + "-*.zip"}
 }
 
 func actionPackage(d *detector, _ act) []string {

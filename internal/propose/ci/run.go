@@ -115,14 +115,31 @@ type frame struct {
 	token  grant
 	unsure []string
 	depth  int
+
+	written map[string][]string // by steps, as outputs
+	ran     map[string]bool     // jobs whose steps were looked at for their outputs
+}
+
+// on returns a frame for a file that runs for the same start.
+func (r *Reader) on(w *Workflow, start Start, caller string, inputs map[string]value) *frame {
+	return &frame{
+		Reader: r, start: start, caller: caller, file: w, inputs: inputs,
+		written: map[string][]string{}, ran: map[string]bool{},
+	}
+}
+
+// calling returns a frame for a workflow of the repository that a job calls.
+func (f *frame) calling(called *Workflow, j *job, look scope, token grant, unsure []string) *frame {
+	g := f.Reader.on(called, f.start, f.caller, called.bound(j.with, look))
+	g.token, g.unsure, g.depth = token, unsure, f.depth+1
+	return g
 }
 
 // Jobs returns the jobs that a start of a workflow may reach, and whether that depends on which
 // tag the run is for.
 func (r *Reader) Jobs(w *Workflow, start Start) (jobs []Job, depends bool) {
 	r.asked, r.called = false, 0
-	f := &frame{Reader: r, start: start, caller: w.Path, file: w, inputs: w.dispatched(start.Event)}
-	jobs = f.jobs()
+	jobs = r.on(w, start, w.Path, w.dispatched(start.Event)).jobs()
 	return jobs, r.asked
 }
 
@@ -198,11 +215,7 @@ func (f *frame) job(j *job, look scope, unsure []string) []Job {
 	}
 	if name, ok := localPath(j.uses); ok {
 		if called := f.Reader.file(name); called != nil && f.calls(f.depth) {
-			g := &frame{
-				Reader: f.Reader, start: f.start, caller: f.caller, file: called,
-				inputs: called.bound(j.with, look), token: token, unsure: unsure, depth: f.depth + 1,
-			}
-			return g.jobs()
+			return f.calling(called, j, look, token, unsure).jobs()
 		}
 		return nil
 	}
@@ -232,11 +245,7 @@ func (f *frame) pinned(j *job, look scope, unsure []string, token grant, at Fore
 	if called == nil || !f.calls(f.depth) {
 		return nil
 	}
-	g := &frame{
-		Reader: f.Reader, start: f.start, caller: f.caller, file: called,
-		inputs: called.bound(j.with, look), token: token, unsure: unsure, depth: f.depth + 1,
-	}
-	out := g.jobs()
+	out := f.calling(called, j, look, token, unsure).jobs()
 	for i := range out {
 		if out[i].File == at.Path && out[i].Pinned == "" {
 			out[i].Pinned = at.Ref
@@ -378,35 +387,87 @@ func (f *frame) steps(
 		}
 		out = append(out, s)
 		outer = f.exported(s, outer)
+		f.outputs(j, scalar(m.values["id"]), s)
 	}
 	return out
 }
 
 // exported adds what a step writes for the steps after it with echo "NAME=value" >> $GITHUB_ENV.
 func (f *frame) exported(s Step, env map[string]string) map[string]string {
-	if !strings.Contains(s.Run, "GITHUB_ENV") {
+	written := f.echoed(s.Run, "GITHUB_ENV")
+	if len(written) == 0 {
 		return env
 	}
 	out := maps.Clone(env)
 	if out == nil {
 		out = map[string]string{}
 	}
+	for _, w := range written {
+		out[w.name] = w.text
+	}
+	return out
+}
+
+type written struct{ name, text string }
+
+// echoed returns what a script writes to a file of the runner with echo "NAME=value", as far as
+// that is known.
+func (f *frame) echoed(script, file string) (out []written) {
+	if !strings.Contains(script, file) {
+		return nil
+	}
 	owner, _, _ := strings.Cut(f.repo.Path, "/")
-	clear := strings.NewReplacer(
+	plain := strings.NewReplacer(
 		`"`, "", "'", "", "${GITHUB_REPOSITORY,,}", strings.ToLower(f.repo.Path), "${GITHUB_REPOSITORY}", f.repo.Path,
 		"${GITHUB_REPOSITORY_OWNER,,}", strings.ToLower(owner), "${GITHUB_REPOSITORY_OWNER}", owner,
 	)
-	for line := range strings.Lines(s.Run) {
-		words := strings.Fields(clear.Replace(line))
-		if len(words) < 3 || words[0] != "echo" || !strings.Contains(line, "GITHUB_ENV") {
+	for line := range strings.Lines(script) {
+		words := strings.Fields(plain.Replace(line))
+		elsewhere := strings.Contains(line, ">") && !strings.Contains(line, file)
+		if len(words) < 2 || words[0] != "echo" || elsewhere {
 			continue
 		}
 		name, text, ok := strings.Cut(words[1], "=")
 		if ok && !strings.ContainsAny(text, "$`") && !strings.ContainsRune(text, Hole) {
-			out[name] = text
+			out = append(out, written{name, text})
 		}
 	}
 	return out
+}
+
+// outputs remembers what a step writes for others to ask for: names with a slash alone, such as
+// those of images. Of what conditions ask for, a step may write more than is seen.
+func (f *frame) outputs(j *job, id string, s Step) {
+	for _, w := range f.echoed(s.Run, "GITHUB_OUTPUT") {
+		key := outputKey(j.id, id, w.name)
+		if strings.Contains(w.text, "/") && !slices.Contains(f.written[key], w.text) && len(f.written[key]) < maxTexts {
+			f.written[key] = append(f.written[key], w.text)
+		}
+	}
+}
+
+func outputKey(job, step, name string) string { return job + "\n" + step + "\n" + name }
+
+// needed is the output of another job, as far as its steps say it.
+func (f *frame) needed(id, name string) value {
+	i := slices.IndexFunc(f.file.jobs, func(j job) bool { return j.id == id })
+	if i < 0 || f.file.jobs[i].outputs[name] == "" {
+		return unknown
+	}
+	j := &f.file.jobs[i]
+	if !f.ran[id] {
+		f.ran[id] = true
+		inText := f.inText
+		f.steps(j.steps, j, f.file.env, j.env, nil, 0)
+		f.inText = inText
+	}
+	var texts []string
+	for _, t := range fill(j.outputs[name], f.scope(j, j.env, nil)) {
+		if strings.Contains(t, "/") && !strings.ContainsRune(t, Hole) {
+			texts = append(texts, t)
+		}
+	}
+	return value{may: texts}
 }
 
 func filled(m map[string]string, look scope) map[string][]string {

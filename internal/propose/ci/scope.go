@@ -22,6 +22,8 @@ func (f *frame) scope(j *job, env map[string]string, bound map[string]value) sco
 			return f.github(path)
 		case "inputs":
 			return f.input(key, bound)
+		case "steps", "needs":
+			return f.output(j, path)
 		case "matrix":
 			return value{may: fillAll(j.matrix[path[1]], look, &depth)}
 		case "env":
@@ -39,6 +41,17 @@ func (f *frame) scope(j *job, env map[string]string, bound map[string]value) sco
 		return unknown
 	}
 	return look
+}
+
+// output is what a step of the job, or a job that it needs, is seen to write.
+func (f *frame) output(j *job, path []string) value {
+	if len(path) != 4 || path[2] != "outputs" {
+		return unknown
+	}
+	if path[0] == "needs" {
+		return f.needed(path[1], path[3])
+	}
+	return value{may: f.written[outputKey(j.id, path[1], path[3])]}
 }
 
 // fillAll fills in the values of a dimension of a matrix.

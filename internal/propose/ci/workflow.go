@@ -186,7 +186,7 @@ type job struct {
 	id, uses, cond, environment string
 	needs, runsOn               []string
 	token                       grant
-	env, with                   map[string]string
+	env, with, outputs          map[string]string
 	matrix                      map[string][]string
 	steps                       []*yaml.Node
 }
@@ -228,7 +228,7 @@ func jobOf(id string, m mapping) job {
 	j := job{
 		id: id, uses: scalar(m.values["uses"]), cond: scalar(m.values["if"]),
 		needs: list(m.values["needs"]), token: grantOf(m.values["permissions"]),
-		env: texts(m.values["env"]), with: texts(m.values["with"]),
+		env: texts(m.values["env"]), with: texts(m.values["with"]), outputs: texts(m.values["outputs"]),
 		matrix: matrixOf(mappingOf(m.values["strategy"]).values["matrix"]),
 	}
 	if j.environment = scalar(m.values["environment"]); j.environment == "" {

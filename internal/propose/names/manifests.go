@@ -5,6 +5,7 @@ package names
 import (
 	"encoding/json"
 	"encoding/xml"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -23,7 +24,13 @@ type packageJSON struct {
 	Workspaces json.RawMessage `json:"workspaces"`
 	Scripts    map[string]any  `json:"scripts"`
 	NAPI       json.RawMessage `json:"napi"`
-	Publish    struct {
+	Version    string          `json:"version"`
+	Optional   map[string]any  `json:"optionalDependencies"`
+	Product    string          `json:"productName"`
+	Build      struct {
+		Product string `json:"productName"`
+	} `json:"build"`
+	Publish struct {
 		Registry string `json:"registry"`
 	} `json:"publishConfig"`
 }
@@ -50,12 +57,75 @@ func npmPackages(c *clone.Clone) (out []Package) {
 	var root packageJSON
 	isRoot := json.Unmarshal(c.Read("package.json"), &root) == nil
 	globs := npmGlobs(c, &root)
+	native := map[string]string{} // names of packages that a tool makes more of, by directory
 	for _, name := range c.Find(called("package.json")) {
 		dir := path.Dir(name)
 		inside := dir == "." || (globs == nil && (!isRoot || root.Private || root.Name == "")) || matchesDir(globs, dir)
 		var p packageJSON
-		if inside && json.Unmarshal(c.Read(name), &p) == nil && p.Name != "" {
-			out = append(out, Package{p.Name, dir, p.Private || p.elsewhere()})
+		if !inside || json.Unmarshal(c.Read(name), &p) != nil || p.Name == "" {
+			continue
+		}
+		private := p.Private || p.elsewhere()
+		out = append(out, Package{p.Name, dir, private})
+		for _, other := range p.platforms() {
+			out = append(out, Package{other, dir, private})
+		}
+		if p.NAPI != nil && !private {
+			native[dir] = p.Name
+		}
+	}
+	for _, dir := range slices.Sorted(maps.Keys(native)) {
+		below := path.Join(dir, "npm") + "/"
+		if !slices.ContainsFunc(out, func(p Package) bool { return strings.HasPrefix(p.Dir+"/", below) }) {
+			out = append(out, Package{native[dir] + "-*", dir, false}) // one for each platform, not in the clone
+		}
+	}
+	return out
+}
+
+// platforms returns the packages for single platforms that are made and published with a package:
+// optional dependencies of its scope or name in its own version.
+func (p *packageJSON) platforms() (out []string) {
+	stem := p.Name + "-"
+	if scope, _, ok := strings.Cut(p.Name, "/"); ok {
+		stem = scope + "/"
+	}
+	for name, version := range p.Optional {
+		text, _ := version.(string)
+		if strings.HasPrefix(name, stem) && (text == p.Version && text != "" || strings.HasPrefix(text, "workspace:")) {
+			out = append(out, name)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// apps returns what programs for desktops are called, whose files have their names.
+func apps(c *clone.Clone) (out []Package) {
+	add := func(name, file string) {
+		if name != "" {
+			out = append(out, Package{name, path.Dir(file), false})
+		}
+	}
+	for _, file := range c.Find(called("package.json")) {
+		var p packageJSON
+		if json.Unmarshal(c.Read(file), &p) == nil {
+			add(firstOf(p.Build.Product, p.Product), file)
+		}
+	}
+	for _, base := range []string{
+		"tauri.conf.json", "electron-builder.yml", "electron-builder.yaml", "electron-builder.json",
+	} {
+		for _, file := range c.Find(called(base)) {
+			var doc struct { // JSON is YAML
+				Product string `yaml:"productName"`
+				Package struct {
+					Product string `yaml:"productName"`
+				} `yaml:"package"`
+			}
+			if yaml.Unmarshal(c.Read(file), &doc) == nil {
+				add(firstOf(doc.Product, doc.Package.Product), file)
+			}
 		}
 	}
 	return out

@@ -28,7 +28,8 @@ type Catalog struct {
 	Maven  []Package
 	Charts []Package
 	NuGet  []Package
-	Module string // path of the Go module
+	Apps   []Package // of desktops
+	Module string    // path of the Go module
 	Go     []*GoReleaser
 	Repo   string // name of the repository
 	Owner  string
@@ -38,7 +39,7 @@ type Catalog struct {
 func Read(c *clone.Clone, owner, repo string) *Catalog {
 	return &Catalog{
 		NPM: npmPackages(c), Python: pythonPackages(c), Crates: crates(c), Gems: gems(c), Maven: artifacts(c),
-		Charts: charts(c), NuGet: nugets(c), Go: goreleasers(c), Module: moduleOf(c), Owner: owner, Repo: repo,
+		Charts: charts(c), NuGet: nugets(c), Apps: apps(c), Go: goreleasers(c), Module: moduleOf(c), Owner: owner, Repo: repo,
 	}
 }
 
@@ -127,6 +128,9 @@ func (c *Catalog) Guess() []string {
 				stems = append(stems, name, normal(name, "_"))
 			}
 		}
+	}
+	for _, a := range c.Apps {
+		stems = append(stems, strings.Join(strings.Fields(a.Name), "*"))
 	}
 	var out []string
 	for _, g := range c.Go {
