@@ -117,6 +117,8 @@ func (d *detector) look() {
 			d.uploads = append(
 				d.uploads,
 				filePatterns(d, append(append(slices.Clone(w["files"]), w["artifacts"]...), w["file"]...))...)
+		case a.uses == "taiki-e/upload-rust-binary-action":
+			d.uploads = append(d.uploads, filePatterns(d, append(slices.Clone(w["archive"]), w["bin"]...))...)
 		case a.follows("gh release upload"), a.follows("gh release create"):
 			if words := ghOperands(a.words[3:]); len(words) > 1 {
 				d.uploads = append(d.uploads, filePatterns(d, a.substituted(words[1:]))...)
@@ -237,14 +239,14 @@ func (d *detector) generated() []publication {
 
 // signsBuilds reports whether the builds of Maven or Gradle sign with Sigstore.
 func (d *detector) signsBuilds() bool {
-	builds := []string{"pom.xml", "build.gradle", "build.gradle.kts", "settings.gradle", "settings.gradle.kts"}
-	for _, name := range builds {
-		text := string(d.clone.Read(name))
-		if strings.Contains(text, "sigstore-maven-plugin") || strings.Contains(text, "dev.sigstore.sign") {
-			return true
-		}
+	builds := []string{
+		"pom.xml", "build.gradle", "build.gradle.kts", "settings.gradle", "settings.gradle.kts", "libs.versions.toml",
 	}
-	return false
+	of := func(base string) bool { return slices.Contains(builds, base) || strings.HasSuffix(base, ".gradle.kts") }
+	return slices.ContainsFunc(d.clone.Find(of), func(name string) bool {
+		text := string(d.clone.Read(name))
+		return strings.Contains(text, "sigstore-maven-plugin") || strings.Contains(text, "dev.sigstore.sign")
+	})
 }
 
 // ownScript is the guess that a script of the project publishes its packages to npm, if it is

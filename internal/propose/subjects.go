@@ -97,6 +97,9 @@ func (d *detector) file(glob string) []string {
 	if strings.HasPrefix(glob, "!") {
 		return nil
 	}
+	if base == "*" {
+		return d.everything(path.Dir(glob))
+	}
 	if ending, ok := strings.CutPrefix(base, "*"); ok {
 		return d.byEnding(ending)
 	}
@@ -112,6 +115,35 @@ func (d *detector) file(glob string) []string {
 	return []string{base}
 }
 
+// everything returns what commands of the job put into a directory by name, such as sums, and what
+// else is likely to be there; none if no command does.
+func (d *detector) everything(dir string) (out []string) {
+	for _, a := range d.acts {
+		for _, name := range a.written() {
+			if path.Dir(path.Clean(name)) == path.Clean(dir) && path.Base(name) != "*" {
+				out = append(out, d.file(name)...)
+			}
+		}
+	}
+	if len(out) > 0 {
+		out = append(out, d.catalog.Guess()...)
+	}
+	return out
+}
+
+// written returns the files that a command writes: where it is redirected, and what it copies to.
+func (a act) written() (out []string) {
+	for i, w := range a.words {
+		name := strings.TrimLeft(w, ">")
+		redirected := name != w || i > 0 && strings.Trim(a.words[i-1], ">") == ""
+		copied := i == len(a.words)-1 && (a.follows("mv") || a.follows("cp") || a.follows("tee"))
+		if name != "" && (redirected || copied) {
+			out = append(out, name)
+		}
+	}
+	return out
+}
+
 // byEnding returns what manifests say of files that only their ending names.
 func (d *detector) byEnding(ending string) []string {
 	switch {
@@ -119,6 +151,8 @@ func (d *detector) byEnding(ending string) []string {
 		return d.catalog.PythonPatterns()
 	case strings.HasSuffix(ending, ".crate"):
 		return d.catalog.CratePatterns()
+	case strings.HasSuffix(ending, ".conda"):
+		return d.catalog.CondaPatterns()
 	case strings.HasSuffix(ending, ".gem"):
 		return d.catalog.GemPatterns()
 	case strings.HasSuffix(ending, "nupkg"):

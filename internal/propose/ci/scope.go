@@ -25,7 +25,7 @@ func (f *frame) scope(j *job, env map[string]string, bound map[string]value) sco
 		case "steps", "needs":
 			return f.output(j, path)
 		case "matrix":
-			return value{may: fillAll(j.matrix[path[1]], look, &depth)}
+			return value{may: fillAll(j.matrix[strings.Join(path[1:], ".")], look, &depth)}
 		case "env":
 			text, ok := env[path[1]]
 			if !ok {

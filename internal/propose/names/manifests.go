@@ -285,6 +285,42 @@ func crates(c *clone.Clone) (out []Package) {
 	return out
 }
 
+// programs returns what crates call the programs that they build.
+func programs(c *clone.Clone) (out []Package) {
+	for _, file := range c.Find(called("Cargo.toml")) {
+		var doc struct{ Bin []struct{ Name string } }
+		if toml.Unmarshal(c.Read(file), &doc) != nil {
+			continue
+		}
+		for _, b := range doc.Bin {
+			out = append(out, Package{plain(b.Name), path.Dir(file), false})
+		}
+	}
+	return out
+}
+
+// recipes returns what recipes of conda, which are templates, call their packages.
+func recipes(c *clone.Clone) (out []Package) {
+	for _, file := range c.Find(func(base string) bool { return base == "recipe.yaml" || base == "meta.yaml" }) {
+		for line := range strings.Lines(string(c.Read(file))) {
+			line = strings.NewReplacer("{%", "", "%}", "", "{", " ", "}", " ", `"`, "", "'", "", ",", " ").Replace(line)
+			words := strings.Fields(strings.ReplaceAll(line, "package:", ""))
+			name := ""
+			switch {
+			case len(words) > 1 && words[0] == "name:":
+				name = plain(words[1])
+			case len(words) > 3 && words[0] == "set" && words[1] == "name":
+				name = plain(words[3])
+			}
+			if name != "" {
+				out = append(out, Package{name, path.Dir(file), false})
+				break
+			}
+		}
+	}
+	return out
+}
+
 func gems(c *clone.Clone) (out []Package) {
 	for _, file := range c.Find(func(base string) bool { return strings.HasSuffix(base, ".gemspec") }) {
 		out = append(out, Package{plain(strings.TrimSuffix(path.Base(file), ".gemspec")), path.Dir(file), false})
@@ -307,6 +343,10 @@ func artifacts(c *clone.Clone) (out []Package) {
 			if rest, ok := strings.CutPrefix(strings.TrimSpace(line), "rootProject.name"); ok {
 				name := plain(strings.Trim(strings.TrimSpace(rest), "= '\""))
 				out = append(out, Package{name, path.Dir(file), false})
+			} else if rest, ok := strings.CutPrefix(strings.TrimSpace(line), "include"); ok {
+				for _, name := range strings.FieldsFunc(rest, func(r rune) bool { return strings.ContainsRune("('\", )", r) }) {
+					out = append(out, Package{plain(name[strings.LastIndexByte(name, ':')+1:]), path.Dir(file), false})
+				}
 			}
 		}
 	}
