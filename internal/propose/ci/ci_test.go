@@ -151,7 +151,8 @@ func TestCommands(t *testing.T) {
 		"X=1 Y=2 sudo a":  "a", "if a; then b; fi": "a/b/fi", "for f in x; do a $f; done": "a $f/done",
 		"x | xargs -I {} -r a {}": "x/a {}",
 		"npx a":                   "a", "pnpm exec a": "a", "python -m a": "a",
-		"a $(b c) d": "a \ufffd d/b c", "a \"x@$(b \"c d\")\" e": "a,x@\ufffd,e/b,c d", "x=$(a $(b))": "a \ufffd/b", "a `b`": "a/b", "(a)": "a",
+		"a $(b c) d": "a \ufffd d/b c", "a \"x@$(b \"c d\")\" e": "a,x@\ufffd,e/b,c d",
+		"x=$(a $(b))": "a \ufffd/b", "a `b`": "a/b", "(a)": "a",
 		"@a": "a", "-@a b": "a b", "'a": "a", "": "",
 		"a \"b": "a,b", "X=1": "",
 	} {

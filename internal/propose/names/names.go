@@ -41,7 +41,8 @@ type Catalog struct {
 func Read(c *clone.Clone, owner, repo string) *Catalog {
 	return &Catalog{
 		NPM: npmPackages(c), Python: pythonPackages(c), Crates: crates(c), Gems: gems(c), Maven: artifacts(c),
-		Charts: charts(c), NuGet: nugets(c), Apps: apps(c), Conda: recipes(c), Bins: programs(c), Go: goreleasers(c), Module: moduleOf(c), Owner: owner, Repo: repo,
+		Charts: charts(c), NuGet: nugets(c), Apps: apps(c), Conda: recipes(c), Bins: programs(c), Go: goreleasers(c),
+		Module: moduleOf(c), Owner: owner, Repo: repo,
 	}
 }
 
