@@ -135,6 +135,8 @@ func (f *frame) payload(path []string, short string) value {
 		return known(f.repo.Path)
 	case name == "repository.fork":
 		return known(false)
+	case name == "action":
+		return f.activity()
 	case name == "release.tag_name" && f.start.Event == "release":
 		return f.named(short)
 	case name == "release.draft":
@@ -145,6 +147,25 @@ func (f *frame) payload(path []string, short string) value {
 		return known(nil)
 	}
 	return unknown
+}
+
+// activity is what happened to what the event is about: one of the types that the file waits for.
+func (f *frame) activity() value {
+	if slices.Contains([]string{"push", "workflow_dispatch", "schedule", "create"}, f.start.Event) {
+		return known(nil)
+	}
+	started := f.Reader.file(f.caller)
+	if started == nil {
+		return unknown
+	}
+	switch types, _ := started.filters(f.start.Event, "types"); len(types) {
+	case 0:
+		return unknown
+	case 1:
+		return known(types[0])
+	default:
+		return value{may: types}
+	}
 }
 
 // foreignTo reports whether only other events have this part of the payload.

@@ -23,11 +23,13 @@ type packageJSON struct {
 	Private    bool            `json:"private"`
 	Workspaces json.RawMessage `json:"workspaces"`
 	Scripts    map[string]any  `json:"scripts"`
-	NAPI       json.RawMessage `json:"napi"`
-	Version    string          `json:"version"`
-	Optional   map[string]any  `json:"optionalDependencies"`
-	Product    string          `json:"productName"`
-	Build      struct {
+	NAPI       *struct {
+		Package string `json:"packageName"`
+	} `json:"napi"`
+	Version  string         `json:"version"`
+	Optional map[string]any `json:"optionalDependencies"`
+	Product  string         `json:"productName"`
+	Build    struct {
 		Product string `json:"productName"`
 	} `json:"build"`
 	Publish struct {
@@ -71,7 +73,7 @@ func npmPackages(c *clone.Clone) (out []Package) {
 			out = append(out, Package{other, dir, private})
 		}
 		if p.NAPI != nil && !private {
-			native[dir] = p.Name
+			native[dir] = firstOf(p.NAPI.Package, p.Name)
 		}
 	}
 	for _, dir := range slices.Sorted(maps.Keys(native)) {
