@@ -73,19 +73,23 @@ func (d *detector) released(image string) bool {
 	return len(tags) == 0 || slices.ContainsFunc(tags, func(t string) bool { return !ofBuild(t) })
 }
 
-// tagged remembers the tags of references to images.
-func (d *detector) tagged(refs []string) {
-	for _, text := range refs {
-		for _, ref := range strings.FieldsFunc(text, func(r rune) bool { return r == '\n' || r == ',' || r == ' ' }) {
-			ref, _, _ = strings.Cut(ref, "@")
-			i := strings.LastIndexByte(ref, ':')
-			if i < 0 || strings.Contains(ref[i:], "/") {
-				continue
-			}
-			for _, name := range imageNames([]string{ref[:i]}) {
-				if tag := ref[i+1:]; !slices.Contains(d.tags[name], tag) {
-					d.tags[name] = append(d.tags[name], tag)
-				}
+// tagged remembers the tags of references to images. One that a variable gives as a whole may be
+// a default, which says nothing.
+func (d *detector) tagged(text string, values []string) {
+	literal := !strings.Contains(text, "$")
+	for _, ref := range values {
+		ref, _, _ = strings.Cut(ref, "@")
+		i := strings.LastIndexByte(ref, ':')
+		if i < 0 || strings.Contains(ref[i:], "/") {
+			continue
+		}
+		tag := ref[i+1:]
+		if !literal && !strings.ContainsRune(tag, ci.Hole) {
+			tag = string(ci.Hole)
+		}
+		for _, name := range imageNames([]string{ref[:i]}) {
+			if !slices.Contains(d.tags[name], tag) {
+				d.tags[name] = append(d.tags[name], tag)
 			}
 		}
 	}
@@ -95,7 +99,6 @@ func (d *detector) tagged(refs []string) {
 func (d *detector) look() {
 	d.tags = map[string][]string{}
 	image := func(texts []string) {
-		d.tagged(texts)
 		for _, n := range imageNames(texts) {
 			if !slices.Contains(d.images, n) {
 				d.images = append(d.images, n)
@@ -109,6 +112,9 @@ func (d *detector) look() {
 			image(w["images"])
 		case strings.HasSuffix(a.uses, "/build-push-action"):
 			image(append(append(slices.Clone(w["tags"]), w["images"]...), w["outputs"]...))
+			for _, tags := range w["tags"] {
+				d.tagged("$", strings.FieldsFunc(tags, func(r rune) bool { return r == '\n' || r == ',' || r == ' ' }))
+			}
 		case a.uses == "docker/bake-action":
 			image(w["images"])
 		case a.uses == "softprops/action-gh-release",
@@ -123,21 +129,59 @@ func (d *detector) look() {
 			if words := ghOperands(a.words[3:]); len(words) > 1 {
 				d.uploads = append(d.uploads, filePatterns(d, a.substituted(words[1:]))...)
 			}
-		case a.follows("docker push"),
-			a.follows("docker buildx imagetools create"),
-			a.follows("crane push"),
-			a.follows("podman push"):
-			image(a.substituted(a.words[1:]))
+		case slices.ContainsFunc(pushes, a.follows):
+			d.pushed(a, image)
 		case a.follows("ko build"), a.follows("ko publish"), a.follows("ko resolve"), a.follows("ko apply"):
 			d.ko(a)
 		case a.follows("cosign sign"):
-			d.tagged(a.substituted(operandsOf(a.words, 2)))
+			for _, w := range operandsOf(a.words, 2) {
+				d.tagged(w, a.substituted([]string{w}))
+			}
 		case a.follows("helm push"):
 			d.charts(a, image)
 		case a.follows("flux push artifact"), a.follows("oras push"), a.follows("wkg oci push"):
 			image(ociNames(d, a))
 		}
 	}
+}
+
+// pushes are commands that build images or bring them to a registry.
+var pushes = []string{
+	"docker push", "docker manifest push", "docker buildx imagetools create", "docker buildx build", "docker build",
+	"podman push", "podman build", "podman manifest push", "buildah push", "nerdctl push", "crane push", "crane copy",
+	"crane cp", "skopeo copy",
+}
+
+// pushed adds the images of such a command: where it builds, those of its tags, where it copies
+// the last one.
+func (d *detector) pushed(a act, image func([]string)) {
+	var refs []string
+	builds, words := slices.Contains(a.words, "build"), a.words[1:]
+	if builds && !slices.ContainsFunc(words, pushing) {
+		return
+	}
+	if slices.Contains([]string{"copy", "cp"}, words[0]) {
+		words = words[len(words)-1:]
+	}
+	for i, w := range words {
+		tag, joined := strings.CutPrefix(w, "--tag=")
+		switch {
+		case joined:
+			refs = append(refs, tag)
+		case !builds || i > 0 && (words[i-1] == "-t" || words[i-1] == "--tag"):
+			refs = append(refs, strings.TrimPrefix(w, "docker://"))
+		}
+	}
+	for _, ref := range refs {
+		values := a.substituted([]string{ref})
+		d.tagged(ref, values)
+		image(values)
+	}
+}
+
+// pushing reports whether an option of a build asks for a registry.
+func pushing(option string) bool {
+	return option == "--push" || strings.Contains(option, "type=registry") || strings.Contains(option, "push=true")
 }
 
 // ghOperands returns the tag and the files of gh release create or upload.

@@ -116,8 +116,9 @@ type frame struct {
 	unsure []string
 	depth  int
 
-	written map[string][]string // by steps, as outputs
-	ran     map[string]bool     // jobs whose steps were looked at for their outputs
+	written  map[string][]string // by steps, as outputs
+	deciding bool                // a condition is evaluated
+	ran      map[string]bool     // jobs whose steps were looked at for their outputs
 }
 
 // on returns a frame for a file that runs for the same start.
@@ -172,12 +173,20 @@ func (f *frame) jobs() (out []Job) {
 		}
 		look := f.scope(j, j.env, nil)
 		unsure := f.unsure
-		if j.cond != "" && condition(j.cond, look) == maybe {
+		if j.cond != "" && f.holds(j.cond, look) == maybe {
 			unsure = append(slices.Clip(unsure), j.cond)
 		}
 		out = append(out, f.job(j, look, unsure)...)
 	}
 	return out
+}
+
+// holds evaluates a condition. What steps are seen to write decides none: they may write more.
+func (f *frame) holds(cond string, look scope) truth {
+	before := f.deciding
+	f.deciding = true
+	defer func() { f.deciding = before }()
+	return condition(cond, look)
 }
 
 // reachable finds out whether a job may run: its condition, and that of the jobs it needs.
@@ -187,7 +196,7 @@ func (f *frame) reachable(i int, possible map[string]bool, depth int) bool {
 		return done
 	}
 	possible[j.id] = false // of a circle nothing runs
-	ok := condition(j.cond, f.scope(j, j.env, nil)) != no
+	ok := f.holds(j.cond, f.scope(j, j.env, nil)) != no
 	if waits := strings.Contains(j.cond, "always()") || strings.Contains(j.cond, "cancelled()"); !waits {
 		for k := range f.file.jobs {
 			if slices.Contains(j.needs, f.file.jobs[k].id) && !f.reachable(k, possible, depth+1) {
@@ -363,7 +372,7 @@ func (f *frame) steps(
 		}
 		look := f.scope(j, merged, bound)
 		cond := scalar(m.values["if"])
-		may := condition(cond, look)
+		may := f.holds(cond, look)
 		if may == no {
 			continue
 		}
@@ -380,29 +389,29 @@ func (f *frame) steps(
 		if dir, ok := localPath(s.Uses); ok && f.calls(depth) {
 			inside := f.composite(dir, texts(m.values["with"]), look, j, merged, depth)
 			for _, x := range inside {
-				outer = f.exported(x, outer)
+				outer = exported(x, outer)
 			}
 			out = append(out, inside...)
 			continue
 		}
 		out = append(out, s)
-		outer = f.exported(s, outer)
+		outer = exported(s, outer)
 		f.outputs(j, scalar(m.values["id"]), s)
 	}
 	return out
 }
 
 // exported adds what a step writes for the steps after it with echo "NAME=value" >> $GITHUB_ENV.
-func (f *frame) exported(s Step, env map[string]string) map[string]string {
-	written := f.echoed(s.Run, "GITHUB_ENV")
-	if len(written) == 0 {
+func exported(s Step, env map[string]string) map[string]string {
+	lines := echoed(s, "GITHUB_ENV")
+	if len(lines) == 0 {
 		return env
 	}
 	out := maps.Clone(env)
 	if out == nil {
 		out = map[string]string{}
 	}
-	for _, w := range written {
+	for _, w := range lines {
 		out[w.name] = w.text
 	}
 	return out
@@ -410,35 +419,61 @@ func (f *frame) exported(s Step, env map[string]string) map[string]string {
 
 type written struct{ name, text string }
 
-// echoed returns what a script writes to a file of the runner with echo "NAME=value", as far as
-// that is known.
-func (f *frame) echoed(script, file string) (out []written) {
-	if !strings.Contains(script, file) {
+// echoed returns what a script writes to a file of the runner with echo "NAME=value".
+func echoed(s Step, file string) (out []written) {
+	if !strings.Contains(s.Run, file) {
 		return nil
 	}
-	owner, _, _ := strings.Cut(f.repo.Path, "/")
-	plain := strings.NewReplacer(
-		`"`, "", "'", "", "${GITHUB_REPOSITORY,,}", strings.ToLower(f.repo.Path), "${GITHUB_REPOSITORY}", f.repo.Path,
-		"${GITHUB_REPOSITORY_OWNER,,}", strings.ToLower(owner), "${GITHUB_REPOSITORY_OWNER}", owner,
-	)
-	for line := range strings.Lines(script) {
-		words := strings.Fields(plain.Replace(line))
+	for line := range strings.Lines(s.Run) {
+		words := strings.Fields(strings.NewReplacer(`"`, "", "'", "").Replace(line))
 		elsewhere := strings.Contains(line, ">") && !strings.Contains(line, file)
 		if len(words) < 2 || words[0] != "echo" || elsewhere {
 			continue
 		}
-		name, text, ok := strings.Cut(words[1], "=")
-		if ok && !strings.ContainsAny(text, "$`") && !strings.ContainsRune(text, Hole) {
-			out = append(out, written{name, text})
+		if name, text, ok := strings.Cut(words[1], "="); ok && isVariable(strings.ReplaceAll(name, "-", "_")) {
+			out = append(out, written{name, printed(text, s.Env)})
 		}
 	}
 	return out
 }
 
+// printed puts values of the environment into a text of the shell, and a Hole for what is not known.
+func printed(text string, env map[string][]string) string {
+	var b strings.Builder
+	for {
+		i := strings.IndexAny(text, "$`")
+		if i < 0 {
+			return b.String() + text
+		}
+		b.WriteString(text[:i])
+		name, rest, braced := strings.Cut(strings.TrimPrefix(text[i+1:], "{"), "}")
+		if text[i] == '`' || strings.HasPrefix(text[i+1:], "(") || strings.HasPrefix(text[i+1:], "{") && !braced {
+			return b.String() + string(Hole)
+		}
+		if !strings.HasPrefix(text[i+1:], "{") {
+			end := strings.IndexFunc(text[i+1:], func(r rune) bool { return !isVariable(string(r)) })
+			if end < 0 {
+				end = len(text) - i - 1
+			}
+			name, rest = text[i+1:i+1+end], text[i+1+end:]
+		}
+		name, small := strings.CutSuffix(name, ",,")
+		switch values := env[name]; {
+		case len(values) != 1:
+			b.WriteRune(Hole)
+		case small:
+			b.WriteString(strings.ToLower(values[0]))
+		default:
+			b.WriteString(values[0])
+		}
+		text = rest
+	}
+}
+
 // outputs remembers what a step writes for others to ask for: names with a slash alone, such as
 // those of images. Of what conditions ask for, a step may write more than is seen.
 func (f *frame) outputs(j *job, id string, s Step) {
-	for _, w := range f.echoed(s.Run, "GITHUB_OUTPUT") {
+	for _, w := range echoed(s, "GITHUB_OUTPUT") {
 		key := outputKey(j.id, id, w.name)
 		if strings.Contains(w.text, "/") && !slices.Contains(f.written[key], w.text) && len(f.written[key]) < maxTexts {
 			f.written[key] = append(f.written[key], w.text)
@@ -463,7 +498,7 @@ func (f *frame) needed(id, name string) value {
 	}
 	var texts []string
 	for _, t := range fill(j.outputs[name], f.scope(j, j.env, nil)) {
-		if strings.Contains(t, "/") && !strings.ContainsRune(t, Hole) {
+		if strings.Contains(t, "/") {
 			texts = append(texts, t)
 		}
 	}

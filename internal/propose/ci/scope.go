@@ -45,7 +45,7 @@ func (f *frame) scope(j *job, env map[string]string, bound map[string]value) sco
 
 // output is what a step of the job, or a job that it needs, is seen to write.
 func (f *frame) output(j *job, path []string) value {
-	if len(path) != 4 || path[2] != "outputs" {
+	if len(path) != 4 || path[2] != "outputs" || f.deciding {
 		return unknown
 	}
 	if path[0] == "needs" {

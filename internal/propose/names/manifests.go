@@ -105,7 +105,7 @@ func (p *packageJSON) platforms() (out []string) {
 // apps returns what programs for desktops are called, whose files have their names.
 func apps(c *clone.Clone) (out []Package) {
 	add := func(name, file string) {
-		if name != "" {
+		if name != "" && !aside(file) {
 			out = append(out, Package{name, path.Dir(file), false})
 		}
 	}
@@ -287,11 +287,20 @@ func crates(c *clone.Clone) (out []Package) {
 	return out
 }
 
+// aside reports whether a file is of an example or a test, which is not released.
+func aside(file string) bool {
+	return slices.ContainsFunc(strings.Split(path.Dir(file), "/"), func(dir string) bool {
+		return slices.Contains([]string{
+			"example", "examples", "test", "tests", "testdata", "fixtures", "demo", "demos", "templates", "fuzz", "benches",
+		}, dir)
+	})
+}
+
 // programs returns what crates call the programs that they build.
 func programs(c *clone.Clone) (out []Package) {
 	for _, file := range c.Find(called("Cargo.toml")) {
 		var doc struct{ Bin []struct{ Name string } }
-		if toml.Unmarshal(c.Read(file), &doc) != nil {
+		if aside(file) || toml.Unmarshal(c.Read(file), &doc) != nil {
 			continue
 		}
 		for _, b := range doc.Bin {
@@ -345,7 +354,7 @@ func artifacts(c *clone.Clone) (out []Package) {
 			if rest, ok := strings.CutPrefix(strings.TrimSpace(line), "rootProject.name"); ok {
 				name := plain(strings.Trim(strings.TrimSpace(rest), "= '\""))
 				out = append(out, Package{name, path.Dir(file), false})
-			} else if rest, ok := strings.CutPrefix(strings.TrimSpace(line), "include"); ok {
+			} else if rest, ok := strings.CutPrefix(strings.TrimSpace(line), "include"); ok && strings.Trim(rest[:min(1, len(rest))], "( ") == "" {
 				for _, name := range strings.FieldsFunc(rest, func(r rune) bool { return strings.ContainsRune("('\", )", r) }) {
 					out = append(out, Package{plain(name[strings.LastIndexByte(name, ':')+1:]), path.Dir(file), false})
 				}
