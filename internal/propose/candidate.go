@@ -392,7 +392,7 @@ func (s *survey) silent(j ci.Job, d *detector, pubs []publication) {
 	case does != "":
 		why = "no rule: it " + does
 	case d.builds != "":
-		why = "no rule: it signs " + d.builds + ", none of a release by its tags; name the file with --workflow if it is"
+		why = "no rule: it signs " + d.builds + ", none of a release by its name; name the file with --workflow if it is"
 	case d.declined:
 		why = "no rule: it is not asked to publish and sign"
 	case j.Foreign.Ref != "":

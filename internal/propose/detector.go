@@ -3,6 +3,7 @@
 package propose
 
 import (
+	"cmp"
 	"path"
 	"slices"
 	"strings"
@@ -65,12 +66,23 @@ func (d *detector) publishes(scripts []string) bool {
 	return len(scripts) > 0 && !strings.Contains(scripts[0], "pkg-pr-new")
 }
 
-// released reports whether an image may be one of a release: not if all tags that the job gives it
-// are called after builds.
+// released reports whether an image may be one of a release: not in a registry for trials, and not
+// if all tags that the job gives it are called after builds.
 func (d *detector) released(image string) bool {
+	if forTrials(image) {
+		return false
+	}
 	tags := d.tags[image]
 	ofBuild := func(tag string) bool { return forTests(tag) || unfinished(tag) || wordIn(tag, "ci", "pr", "commit") }
 	return len(tags) == 0 || slices.ContainsFunc(tags, func(t string) bool { return !ofBuild(t) })
+}
+
+// forTrials reports whether a registry is one of the machine itself, or keeps images for hours.
+func forTrials(image string) bool {
+	host, _, _ := strings.Cut(image, "/")
+	name, _, port := strings.Cut(host, ":")
+	return name == "localhost" || strings.HasPrefix(name, "127.") || strings.HasSuffix(name, ".local") ||
+		name == "ttl.sh" || port && !strings.Contains(name, ".")
 }
 
 // tagged remembers the tags of references to images. One that a variable gives as a whole may be
@@ -249,7 +261,7 @@ func (d *detector) publications() (out []publication) {
 			}
 			pub := d.publication(p, a)
 			if p.kind == images && len(pub.names) > 0 && !slices.ContainsFunc(pub.names, d.released) {
-				d.builds = pub.names[0]
+				d.builds = cmp.Or(d.builds, pub.names[0])
 				continue
 			}
 			out = append(out, pub)

@@ -87,6 +87,9 @@ func (s *survey) build(c *candidate, on *occasion, p publication, tagged map[kin
 		return ""
 	case tagged[k] || !k.registry() && (tagged[files] || tagged[images]):
 		return "no rule for its runs for a branch: tags release, and these name none"
+	case !k.registry() && slices.Equal(on.events, []string{"schedule"}):
+		return "question: is what is signed on a schedule a release? There is no rule for it; " +
+			"name the file with --workflow if it is"
 	case !everyPush || conditional || !slices.ContainsFunc(on.refs, ofBuilds):
 		return ""
 	case k.registry() && s.byHand(c, k):
