@@ -110,50 +110,66 @@ func (d *detector) tagged(text string, values []string) {
 // look finds the images that the job makes and the files that it uploads.
 func (d *detector) look() {
 	d.tags = map[string][]string{}
-	image := func(texts []string) {
-		for _, n := range imageNames(texts) {
-			if !slices.Contains(d.images, n) {
-				d.images = append(d.images, n)
-			}
+	for _, a := range d.acts {
+		if a.uses != "" {
+			d.byAction(a)
+		} else if len(a.words) > 0 {
+			d.byCommand(a)
 		}
 	}
-	for _, a := range d.acts {
-		w := a.step.With
-		switch {
-		case a.uses == "docker/metadata-action":
-			image(w["images"])
-		case strings.HasSuffix(a.uses, "/build-push-action"):
-			image(append(append(slices.Clone(w["tags"]), w["images"]...), w["outputs"]...))
-			for _, tags := range w["tags"] {
-				d.tagged("$", strings.FieldsFunc(tags, func(r rune) bool { return r == '\n' || r == ',' || r == ' ' }))
-			}
-		case a.uses == "docker/bake-action":
-			image(w["images"])
-		case a.uses == "softprops/action-gh-release",
-			a.uses == "ncipollo/release-action",
-			a.uses == "svenstaro/upload-release-action":
-			d.uploads = append(
-				d.uploads,
-				filePatterns(d, append(append(slices.Clone(w["files"]), w["artifacts"]...), w["file"]...))...)
-		case a.uses == "taiki-e/upload-rust-binary-action":
-			d.uploads = append(d.uploads, filePatterns(d, append(slices.Clone(w["archive"]), w["bin"]...))...)
-		case a.follows("gh release upload"), a.follows("gh release create"):
-			if words := ghOperands(a.words[3:]); len(words) > 1 {
-				d.uploads = append(d.uploads, filePatterns(d, a.substituted(words[1:]))...)
-			}
-		case slices.ContainsFunc(pushes, a.follows):
-			d.pushed(a, image)
-		case a.follows("ko build"), a.follows("ko publish"), a.follows("ko resolve"), a.follows("ko apply"):
-			d.ko(a)
-		case a.follows("cosign sign"):
-			for _, w := range operandsOf(a.words, 2) {
-				d.tagged(w, a.substituted([]string{w}))
-			}
-		case a.follows("helm push"):
-			d.charts(a, image)
-		case a.follows("flux push artifact"), a.follows("oras push"), a.follows("wkg oci push"):
-			image(ociNames(d, a))
+}
+
+// image adds images that references name.
+func (d *detector) image(refs []string) {
+	for _, n := range imageNames(refs) {
+		if !slices.Contains(d.images, n) {
+			d.images = append(d.images, n)
 		}
+	}
+}
+
+// byAction looks at what an action makes or uploads.
+func (d *detector) byAction(a act) {
+	w := a.step.With
+	upload := func(lists ...[]string) {
+		d.uploads = append(d.uploads, filePatterns(d, slices.Concat(lists...))...)
+	}
+	switch {
+	case a.uses == "docker/metadata-action", a.uses == "docker/bake-action":
+		d.image(w["images"])
+	case strings.HasSuffix(a.uses, "/build-push-action"):
+		d.image(slices.Concat(w["tags"], w["images"], w["outputs"]))
+		for _, tags := range w["tags"] {
+			d.tagged("$", strings.FieldsFunc(tags, func(r rune) bool { return r == '\n' || r == ',' || r == ' ' }))
+		}
+	case a.uses == "softprops/action-gh-release",
+		a.uses == "ncipollo/release-action",
+		a.uses == "svenstaro/upload-release-action":
+		upload(w["files"], w["artifacts"], w["file"])
+	case a.uses == "taiki-e/upload-rust-binary-action":
+		upload(w["archive"], w["bin"])
+	}
+}
+
+// byCommand is like byAction for commands.
+func (d *detector) byCommand(a act) {
+	switch {
+	case a.follows("gh release upload"), a.follows("gh release create"):
+		if words := ghOperands(a.words[3:]); len(words) > 1 {
+			d.uploads = append(d.uploads, filePatterns(d, a.substituted(words[1:]))...)
+		}
+	case slices.ContainsFunc(pushes, a.follows):
+		d.pushed(a)
+	case a.follows("ko build"), a.follows("ko publish"), a.follows("ko resolve"), a.follows("ko apply"):
+		d.ko(a)
+	case a.follows("cosign sign"):
+		for _, w := range operandsOf(a.words, 2) {
+			d.tagged(w, a.substituted([]string{w}))
+		}
+	case a.follows("helm push"):
+		d.charts(a)
+	case a.follows("flux push artifact"), a.follows("oras push"), a.follows("wkg oci push"):
+		d.image(ociNames(d, a))
 	}
 }
 
@@ -166,7 +182,7 @@ var pushes = []string{
 
 // pushed adds the images of such a command: where it builds, those of its tags, where it copies
 // the last one.
-func (d *detector) pushed(a act, image func([]string)) {
+func (d *detector) pushed(a act) {
 	var refs []string
 	builds, words := slices.Contains(a.words, "build"), a.words[1:]
 	if builds && !slices.ContainsFunc(words, pushing) {
@@ -187,7 +203,7 @@ func (d *detector) pushed(a act, image func([]string)) {
 	for _, ref := range refs {
 		values := a.substituted([]string{ref})
 		d.tagged(ref, values)
-		image(values)
+		d.image(values)
 	}
 }
 
@@ -238,11 +254,11 @@ func (d *detector) ko(a act) {
 }
 
 // charts adds the charts that are pushed into a directory of a registry.
-func (d *detector) charts(a act, image func([]string)) {
+func (d *detector) charts(a act) {
 	for _, w := range a.substituted(a.words) {
 		if where, ok := strings.CutPrefix(w, "oci://"); ok {
 			for _, c := range d.catalog.Charts {
-				image([]string{strings.TrimSuffix(where, "/") + "/" + c.Name})
+				d.image([]string{strings.TrimSuffix(where, "/") + "/" + c.Name})
 			}
 		}
 	}

@@ -21,6 +21,10 @@ type makefile struct {
 	defaults map[string][]string // those that it may set
 }
 
+func newMakefile() *makefile {
+	return &makefile{map[string]recipe{}, map[string][]string{}, map[string][]string{}}
+}
+
 type recipe struct {
 	text  string
 	needs []string
@@ -87,7 +91,7 @@ func (f *follower) makefile(dir, file string) (string, *makefile) {
 	if m := f.makes[name]; m != nil {
 		return name, m
 	}
-	m := &makefile{map[string]recipe{}, map[string][]string{}, map[string][]string{}}
+	m := newMakefile()
 	more := m.read(string(data))
 	for n := 0; len(more) > 0 && n < maxIncluded; n++ {
 		included := f.clone.Read(path.Join(path.Dir(name), more[0]))
@@ -138,13 +142,33 @@ func (m *makefile) assign(line string) bool {
 	if strings.HasSuffix(name, "?") {
 		to = m.defaults
 	}
-	if value = shellOf(strings.TrimSpace(value)); strings.Contains(value, "$(") {
-		value = string(ci.Hole) // a function
-	}
+	value = withoutCalls(shellOf(strings.TrimSpace(value)))
 	if key := words[0]; !slices.Contains(to[key], value) && len(to[key]) < maxSubstituted {
 		to[key] = append(to[key], value)
 	}
 	return true
+}
+
+// withoutCalls puts a Hole for what functions of Make, or the shell, make of a part of a text.
+func withoutCalls(text string) string {
+	var b strings.Builder
+	for {
+		before, rest, found := strings.Cut(text, "$(")
+		b.WriteString(before)
+		if !found {
+			return b.String()
+		}
+		open := 1
+		end := strings.IndexFunc(rest, func(r rune) bool {
+			open += strings.Count(string(r), "(") - strings.Count(string(r), ")")
+			return open == 0
+		})
+		b.WriteRune(ci.Hole)
+		if end < 0 {
+			return b.String()
+		}
+		text = rest[end+1:]
+	}
 }
 
 // shellOf writes the text of a recipe or variable as one of the shell: Make's variables become the
@@ -182,7 +206,7 @@ func isName(s string) bool {
 
 // justRecipes reads the recipes of a justfile that are written out.
 func justRecipes(text string) map[string]recipe {
-	m := &makefile{map[string]recipe{}, map[string][]string{}, map[string][]string{}}
+	m := newMakefile()
 	m.read(strings.ReplaceAll(text, "\n    ", "\n\t"))
 	return m.recipes
 }

@@ -126,13 +126,9 @@ func tokens(script string, depth int) []token {
 			}
 		case c == ' ' || c == '\t' || c == '\r':
 			l.flush(false)
-		case c == '(' && strings.HasSuffix(l.word.String(), "$"):
+		case c == '(' && l.opens():
 			end := closing(script, i+1, '(', ')', 0)
-			l.substitute(strings.TrimSuffix(l.word.String(), "$"), script[i+1:end])
-			i = end
-		case c == '(' && strings.HasSuffix(l.word.String(), "="): // a list
-			end := closing(script, i+1, '(', ')', 0)
-			l.list(script[i+1 : end])
+			l.inner(script[i+1 : end])
 			i = end
 		case strings.IndexByte(ends, c) >= 0:
 			l.flush(true)
@@ -145,8 +141,19 @@ func tokens(script string, depth int) []token {
 	return l.out
 }
 
-// substitute goes on with a word whose end a script prints.
-func (l *lexer) substitute(word, script string) {
+// opens reports whether a parenthesis after the word that is read belongs to it: to a substitution,
+// or to a list that is assigned.
+func (l *lexer) opens() bool {
+	return strings.HasSuffix(l.word.String(), "$") || strings.HasSuffix(l.word.String(), "=")
+}
+
+// inner goes on with what is in such parentheses. What a substitution prints is a Hole.
+func (l *lexer) inner(script string) {
+	word, prints := strings.CutSuffix(l.word.String(), "$")
+	if !prints {
+		l.list(script)
+		return
+	}
 	l.word.Reset()
 	l.word.WriteString(word)
 	l.word.WriteRune(Hole)

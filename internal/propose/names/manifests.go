@@ -59,7 +59,7 @@ func npmPackages(c *clone.Clone) (out []Package) {
 	var root packageJSON
 	isRoot := json.Unmarshal(c.Read("package.json"), &root) == nil
 	globs := npmGlobs(c, &root)
-	native := map[string]string{} // names of packages that a tool makes more of, by directory
+	native := map[string]string{} // what a tool calls packages after, by directory
 	for _, name := range c.Find(called("package.json")) {
 		dir := path.Dir(name)
 		inside := dir == "." || (globs == nil && (!isRoot || root.Private || root.Name == "")) || matchesDir(globs, dir)
@@ -68,18 +68,23 @@ func npmPackages(c *clone.Clone) (out []Package) {
 			continue
 		}
 		private := p.Private || p.elsewhere()
-		out = append(out, Package{p.Name, dir, private})
-		for _, other := range p.platforms() {
-			out = append(out, Package{other, dir, private})
+		for _, n := range append([]string{p.Name}, p.platforms()...) {
+			out = append(out, Package{n, dir, private})
 		}
 		if p.NAPI != nil && !private {
 			native[dir] = firstOf(p.NAPI.Package, p.Name)
 		}
 	}
+	return append(out, made(native, out)...)
+}
+
+// made returns a pattern for the packages for platforms that napi makes while it releases, unless
+// they are in the clone.
+func made(native map[string]string, all []Package) (out []Package) {
 	for _, dir := range slices.Sorted(maps.Keys(native)) {
 		below := path.Join(dir, "npm") + "/"
-		if !slices.ContainsFunc(out, func(p Package) bool { return strings.HasPrefix(p.Dir+"/", below) }) {
-			out = append(out, Package{native[dir] + "-*", dir, false}) // one for each platform, not in the clone
+		if !slices.ContainsFunc(all, func(p Package) bool { return strings.HasPrefix(p.Dir+"/", below) }) {
+			out = append(out, Package{native[dir] + "-*", dir, false})
 		}
 	}
 	return out
@@ -351,15 +356,25 @@ func artifacts(c *clone.Clone) (out []Package) {
 	}
 	for _, file := range c.Find(func(b string) bool { return b == "settings.gradle" || b == "settings.gradle.kts" }) {
 		for line := range strings.Lines(string(c.Read(file))) {
-			if rest, ok := strings.CutPrefix(strings.TrimSpace(line), "rootProject.name"); ok {
-				name := plain(strings.Trim(strings.TrimSpace(rest), "= '\""))
-				out = append(out, Package{name, path.Dir(file), false})
-			} else if rest, ok := strings.CutPrefix(strings.TrimSpace(line), "include"); ok && strings.Trim(rest[:min(1, len(rest))], "( ") == "" {
-				for _, name := range strings.FieldsFunc(rest, func(r rune) bool { return strings.ContainsRune("('\", )", r) }) {
-					out = append(out, Package{plain(name[strings.LastIndexByte(name, ':')+1:]), path.Dir(file), false})
-				}
+			for _, name := range gradleNames(strings.TrimSpace(line)) {
+				out = append(out, Package{plain(name), path.Dir(file), false})
 			}
 		}
+	}
+	return out
+}
+
+// gradleNames returns the project, or the subprojects, that a line of Gradle's settings names.
+func gradleNames(line string) (out []string) {
+	if rest, ok := strings.CutPrefix(line, "rootProject.name"); ok {
+		return []string{strings.Trim(strings.TrimSpace(rest), "= '\"")}
+	}
+	rest, ok := strings.CutPrefix(line, "include")
+	if !ok || rest == "" || rest[0] != '(' && rest[0] != ' ' {
+		return nil
+	}
+	for _, name := range strings.FieldsFunc(rest, func(r rune) bool { return strings.ContainsRune("('\", )", r) }) {
+		out = append(out, name[strings.LastIndexByte(name, ':')+1:])
 	}
 	return out
 }
