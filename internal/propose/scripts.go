@@ -16,8 +16,9 @@ import (
 )
 
 const (
-	maxFollowed = 5   // how deep scripts are followed that call each other
-	maxScripts  = 500 // of one job
+	maxFollowed = 5      // how deep scripts are followed that call each other
+	maxScripts  = 500    // of one job
+	maxResolved = 50_000 // values of variables in these
 )
 
 // command is one command that a step runs, also by a script of the clone.
@@ -32,11 +33,15 @@ type follower struct {
 	clone *clone.Clone
 	seen  map[string]bool
 	done  int // scripts that were followed
+	left  int // values of variables that may still be looked for
 	makes map[string]*makefile
+	files map[string]script // that were read
 }
 
 func newFollower(c *clone.Clone) *follower {
-	return &follower{clone: c, seen: map[string]bool{}, makes: map[string]*makefile{}}
+	return &follower{
+		clone: c, seen: map[string]bool{}, left: maxResolved, makes: map[string]*makefile{}, files: map[string]script{},
+	}
 }
 
 // commands returns what a step runs.
@@ -46,9 +51,9 @@ func (f *follower) commands(s ci.Step) []command {
 
 // run returns the commands of a script, and what they run in their turn.
 func (f *follower) run(s script, env map[string][]string, dir string, depth int) (out []command) {
-	env = with(with(env, s.given), s.vars)
+	env = f.with(f.with(env, s.given), s.vars)
 	for _, c := range s.commands {
-		here := command{env: with(env, c.Env), where: s.name}
+		here := command{env: f.with(env, c.Env), where: s.name}
 		here.words = named(c.Words, here.env)
 		out = append(out, here)
 		out = append(out, f.behind(here, dir, depth)...)
@@ -71,8 +76,8 @@ func named(words []string, env map[string][]string) []string {
 }
 
 // with adds what is assigned to an environment. A variable that asks for itself has its old value.
-func with(env map[string][]string, assigned map[string][]string) map[string][]string {
-	if len(assigned) == 0 {
+func (f *follower) with(env map[string][]string, assigned map[string][]string) map[string][]string {
+	if len(assigned) == 0 || f.left <= 0 {
 		return env
 	}
 	out := maps.Clone(env)
@@ -85,7 +90,7 @@ func with(env map[string][]string, assigned map[string][]string) map[string][]st
 		if texts, ok := assigned[name]; ok && !done[name] && depth < maxFollowed {
 			done[name] = true
 			out[name] = nil
-			for _, t := range texts {
+			for _, t := range texts[:min(len(texts), max(f.left, 0))] {
 				list, each := strings.CutPrefix(t, ci.Each)
 				values := substituteBy([]string{list}, func(other string) []string {
 					if other == name {
@@ -96,7 +101,9 @@ func with(env map[string][]string, assigned map[string][]string) map[string][]st
 				if each {
 					values = strings.Fields(strings.Join(values, " "))
 				}
-				out[name] = append(out[name], values[:min(len(values), maxSubstituted)]...)
+				values = values[:min(len(values), maxSubstituted)]
+				f.left -= len(values)
+				out[name] = append(out[name], values...)
 			}
 		}
 		return out[name]
@@ -109,7 +116,7 @@ func with(env map[string][]string, assigned map[string][]string) map[string][]st
 
 // behind returns what a command runs in its turn.
 func (f *follower) behind(c command, dir string, depth int) (out []command) {
-	if depth > maxFollowed || len(c.words) == 0 {
+	if depth > maxFollowed || len(c.words) == 0 || f.done > maxScripts {
 		return nil
 	}
 	for _, script := range f.scripts(c, dir) {
@@ -187,18 +194,22 @@ func (f *follower) file(word, dir string) (script, bool) {
 		return script{}, false
 	}
 	name, data := f.clone.First(path.Join(dir, word), path.Clean(word))
+	if read, ok := f.files[name]; ok {
+		return read, true
+	}
 	text := string(data)
+	first := firstLine(text)
 	switch {
 	case data == nil:
 		return script{}, false
-	case isProgram:
-		return script{name: name, commands: ci.Loose(text)}, true
-	case isShell || strings.HasPrefix(text, "#!") && strings.Contains(firstLine(text), "sh"):
-		return shellScript(name, text), true
-	case strings.HasPrefix(text, "#!"):
-		return script{name: name, commands: ci.Loose(text)}, true
+	case isShell || !isProgram && strings.HasPrefix(first, "#!") && strings.Contains(first, "sh"):
+		f.files[name] = shellScript(name, text)
+	case isProgram || strings.HasPrefix(first, "#!"):
+		f.files[name] = script{name: name, commands: ci.Loose(text)}
+	default:
+		return script{}, false
 	}
-	return script{}, false
+	return f.files[name], true
 }
 
 func firstLine(text string) string {

@@ -280,8 +280,10 @@ func (a act) substituted(words []string) (out []string) {
 	return out
 }
 
-// maxSubstituted is how many texts a text with variables may stand for.
-const maxSubstituted = 40
+const (
+	maxSubstituted = 40   // texts for which a text with variables may stand
+	maxText        = 4096 // bytes of one
+)
 
 func substitute(texts []string, env map[string][]string) []string {
 	return substituteBy(texts, func(name string) []string { return env[name] })
@@ -302,8 +304,11 @@ func substituteBy(texts []string, values func(name string) []string) (out []stri
 		}
 		for _, tail := range substituteBy([]string{rest}, values) {
 			for _, x := range some {
+				if x = v.cut(strings.ReplaceAll(x, "$", "")); len(t)+len(x)+len(tail) > maxText {
+					x = string(ci.Hole)
+				}
 				if len(out) < maxSubstituted {
-					out = append(out, t[:i]+v.cut(strings.ReplaceAll(x, "$", ""))+tail)
+					out = append(out, t[:i]+x+tail)
 				}
 			}
 		}
