@@ -337,19 +337,31 @@ func (d *detector) ownScript() []publication {
 	return nil
 }
 
-// runsPublish reports whether a command runs a script that is called after publishing.
+// runsPublish reports whether a command runs a script that is called after publishing, unless that
+// is of something else, or its text is there and says nothing of it.
 func (d *detector) runsPublish(a act) bool {
 	runs := slices.Contains(
 		[]string{"npm", "pnpm", "yarn", "bun", "pn", "node", "tsx", "zx", "deno"},
 		path.Base(a.words[0]),
 	)
 	args := operands(a.words[1:])
+	if !runs || len(args) == 0 || dryRun(a) || args[0] == "install" {
+		return false
+	}
 	for _, w := range args[:min(len(args), 2)] {
-		if runs && wordIn(w, "publish") && !strings.Contains(w, "pkg-pr-new") && !dryRun(a) && args[0] != "install" {
-			return true
+		if !wordIn(w, "publish") || strings.Contains(w, "pkg-pr-new") || publishesElse(w) {
+			continue
 		}
+		text := names.Script(d.clone, a.step.Dir, w)
+		return text == "" || wordIn(text, "publish", "release") && !publishesElse(text)
 	}
 	return false
+}
+
+// publishesElse reports whether the name or the text of a script is about something else than packages.
+func publishesElse(text string) bool {
+	return wordIn(text, "doc", "docs", "site", "website", "pages", "storybook", "extension", "vscode", "vsce", "ovsx",
+		"docker", "image", "images", "chart", "charts", "helm", "jsr", "pub", "surge", "netlify", "chromatic")
 }
 
 // callsPublish reports whether a program calls a function that publishes.
@@ -472,6 +484,9 @@ func practice(j ci.Job) string {
 		if unfinished(name) {
 			return "it builds between releases, by its name"
 		}
+	}
+	if j.Environment == "github-pages" {
+		return "its environment is that of a site"
 	}
 	if forTests(j.Environment) {
 		return "its environment is one for tests, by its name"

@@ -86,7 +86,7 @@ func (s *survey) build(c *candidate, on *occasion, p publication, tagged map[kin
 		return ""
 	case tagged[k] || !k.registry() && (tagged[files] || tagged[images]):
 		return "no rule for its runs for a branch: tags release, and these name none"
-	case on.scheduled() && !k.registry():
+	case !k.registry() && on.scheduled(k == files && len(s.uploads[c.caller]) == 0):
 		return "question: is what is signed on a schedule a release? There is no rule for it; " +
 			"name the file with --workflow if it is"
 	case !everyPush || conditional || !slices.ContainsFunc(on.refs, ofBuilds):
@@ -100,8 +100,12 @@ func (s *survey) build(c *candidate, on *occasion, p publication, tagged map[kin
 		" a release? There is no rule for it; name the file with --workflow if it is"
 }
 
-// scheduled reports whether nothing but the clock starts the runs.
-func (o *occasion) scheduled() bool { return slices.Equal(o.events, []string{"schedule"}) }
+// scheduled reports whether the clock starts the runs, and nothing else but, if that may be, a person.
+func (o *occasion) scheduled(byHand bool) bool {
+	return slices.Contains(o.events, "schedule") && !slices.ContainsFunc(o.events, func(e string) bool {
+		return e != "schedule" && (!byHand || e != "workflow_dispatch")
+	})
+}
 
 // registers reports whether something goes to a registry that takes a version once.
 func (o *occasion) registers() bool {
