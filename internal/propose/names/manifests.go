@@ -62,7 +62,8 @@ func npmPackages(c *clone.Clone) (out []Package) {
 	native := map[string]string{} // what a tool calls packages after, by directory
 	for _, name := range c.Find(called("package.json")) {
 		dir := path.Dir(name)
-		inside := dir == "." || (globs == nil && (!isRoot || root.Private || root.Name == "")) || matchesDir(globs, dir)
+		anywhere := globs == nil && (!isRoot || root.Private || root.Name == "") && !aside(name)
+		inside := dir == "." || anywhere || matchesDir(globs, dir)
 		var p packageJSON
 		if !inside || json.Unmarshal(c.Read(name), &p) != nil || p.Name == "" {
 			continue
@@ -164,16 +165,46 @@ func matchesDir(globs []string, dir string) bool {
 	in := false
 	for _, g := range globs {
 		negative := strings.HasPrefix(g, "!")
-		g = path.Clean(strings.TrimPrefix(g, "!"))
-		ok, _ := path.Match(g, dir)
-		if deep, found := strings.CutSuffix(g, "/**"); found {
-			ok = dir == deep || strings.HasPrefix(dir, deep+"/")
-		}
-		if ok {
-			in = !negative
+		for _, one := range alternatives(path.Clean(strings.TrimPrefix(g, "!"))) {
+			if steps := 0; matchesPath(strings.Split(one, "/"), strings.Split(dir, "/"), &steps) {
+				in = !negative
+			}
 		}
 	}
 	return in
+}
+
+// alternatives writes out the first braces of a glob: a/{b,c} is a/b and a/c.
+func alternatives(glob string) (out []string) {
+	before, rest, open := strings.Cut(glob, "{")
+	inner, after, closed := strings.Cut(rest, "}")
+	if !open || !closed {
+		return []string{glob}
+	}
+	for one := range strings.SplitSeq(inner, ",") {
+		out = append(out, before+one+after)
+	}
+	return out
+}
+
+// maxMatching bounds the work for one glob and one directory.
+const maxMatching = 1000
+
+// matchesPath compares segments; ** stands for any number of them.
+func matchesPath(glob, dir []string, steps *int) bool {
+	if *steps++; *steps > maxMatching {
+		return false
+	}
+	switch {
+	case len(glob) == 0:
+		return len(dir) == 0
+	case glob[0] == "**":
+		return matchesPath(glob[1:], dir, steps) || len(dir) > 0 && matchesPath(glob, dir[1:], steps)
+	case len(dir) == 0:
+		return false
+	}
+	ok, _ := path.Match(glob[0], dir[0])
+	return ok && matchesPath(glob[1:], dir[1:], steps)
 }
 
 // Script returns the script of a name in the package.json of a directory, or of the root.
