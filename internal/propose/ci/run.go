@@ -401,7 +401,11 @@ func (f *frame) steps(
 	return out
 }
 
+// alternative parts texts of which a variable has one.
+const alternative = "\x03"
+
 // exported adds what a step writes for the steps after it with echo "NAME=value" >> $GITHUB_ENV.
+// A step that may not run leaves the old value as an alternative.
 func exported(s Step, env map[string]string) map[string]string {
 	lines := echoed(s, "GITHUB_ENV")
 	if len(lines) == 0 {
@@ -411,8 +415,16 @@ func exported(s Step, env map[string]string) map[string]string {
 	if out == nil {
 		out = map[string]string{}
 	}
+	seen := map[string]bool{}
 	for _, w := range lines {
-		out[w.name] = w.text
+		old, has := out[w.name]
+		keeps := has && (seen[w.name] || s.Unsure != "")
+		switch seen[w.name] = true; {
+		case !keeps:
+			out[w.name] = w.text
+		case !slices.Contains(strings.Split(old, alternative), w.text) && strings.Count(old, alternative) < maxTexts:
+			out[w.name] = old + alternative + w.text
+		}
 	}
 	return out
 }
@@ -424,6 +436,15 @@ func echoed(s Step, file string) (out []written) {
 	if !strings.Contains(s.Run, file) {
 		return nil
 	}
+	env := maps.Clone(s.Env)
+	_, vars := Commands(s.Run)
+	for range 2 { // variables of variables
+		for _, name := range slices.Sorted(maps.Keys(vars)) {
+			if values := vars[name]; len(values) == 1 && !strings.HasPrefix(values[0], Each) && env != nil {
+				env[name] = []string{printed(values[0], env)}
+			}
+		}
+	}
 	for line := range strings.Lines(s.Run) {
 		words := strings.Fields(strings.NewReplacer(`"`, "", "'", "").Replace(line))
 		elsewhere := strings.Contains(line, ">") && !strings.Contains(line, file)
@@ -431,7 +452,7 @@ func echoed(s Step, file string) (out []written) {
 			continue
 		}
 		if name, text, ok := strings.Cut(words[1], "="); ok && isVariable(strings.ReplaceAll(name, "-", "_")) {
-			out = append(out, written{name, printed(text, s.Env)})
+			out = append(out, written{name, printed(text, env)})
 		}
 	}
 	return out
@@ -508,7 +529,9 @@ func (f *frame) needed(id, name string) value {
 func filled(m map[string]string, look scope) map[string][]string {
 	out := map[string][]string{}
 	for k, v := range m {
-		out[k] = fill(v, look)
+		for one := range strings.SplitSeq(v, alternative) {
+			out[k] = append(out[k], fill(one, look)...)
+		}
 	}
 	return out
 }

@@ -36,6 +36,9 @@ func (f *frame) scope(j *job, env map[string]string, bound map[string]value) sco
 				return unknown
 			}
 			defer func() { depth-- }()
+			if some := strings.Split(text, alternative); len(some) > 1 {
+				return value{may: fillAll(some, look, &depth)}
+			}
 			return valueOf(text, look)
 		}
 		return unknown
