@@ -86,7 +86,7 @@ func (s *survey) build(c *candidate, on *occasion, p publication, tagged map[kin
 		return ""
 	case tagged[k] || !k.registry() && (tagged[files] || tagged[images]):
 		return "no rule for its runs for a branch: tags release, and these name none"
-	case !k.registry() && on.scheduled(k == files && len(s.uploads[c.caller]) == 0):
+	case s.clocked(c, on, k):
 		return "question: is what is signed on a schedule a release? There is no rule for it; " +
 			"name the file with --workflow if it is"
 	case !everyPush || conditional || !slices.ContainsFunc(on.refs, ofBuilds):
@@ -98,6 +98,12 @@ func (s *survey) build(c *candidate, on *occasion, p publication, tagged map[kin
 	}
 	return "question: is every push to " + strings.Join(on.refs, ", ") +
 		" a release? There is no rule for it; name the file with --workflow if it is"
+}
+
+// clocked reports whether a kind is signed by the clock: images by nothing else, files that nothing
+// uploads by a person, too.
+func (s *survey) clocked(c *candidate, on *occasion, k kind) bool {
+	return !k.registry() && on.scheduled(k == files && len(s.uploads[c.caller]) == 0)
 }
 
 // scheduled reports whether the clock starts the runs, and nothing else but, if that may be, a person.
