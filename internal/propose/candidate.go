@@ -194,11 +194,15 @@ func (s *survey) untagged(event string, filters []string) (out []start) {
 	for _, f := range filters {
 		if !strings.HasPrefix(f, "!") && f != "*" && f != "**" {
 			tag := ci.Sample(f, "1.0.0")
+			if !ci.Matches(filters, tag) {
+				continue
+			}
 			out = append(out, start{ci.Start{Event: event, Ref: "refs/tags/" + tag}, "\x00" + f, ""})
 		}
 	}
-	if out == nil && (len(s.families) == 0 || filters != nil) {
-		out = append(out, start{ci.Start{Event: event, Ref: "refs/tags/v1.0.0"}, "\x00v*", ""})
+	const usual = "v1.0.0"
+	if out == nil && (len(s.families) == 0 || filters != nil) && (filters == nil || ci.Matches(filters, usual)) {
+		out = append(out, start{ci.Start{Event: event, Ref: "refs/tags/" + usual}, "\x00v*", ""})
 	}
 	return out
 }
@@ -387,6 +391,10 @@ func (s *survey) silent(j ci.Job, d *detector, pubs []publication) {
 		why = "no rule: " + practice(j) + "; name the file with --workflow if it releases"
 	case does != "":
 		why = "no rule: it " + does
+	case d.builds != "":
+		why = "no rule: it signs " + d.builds + ", none of a release by its name; name the file with --workflow if it is"
+	case d.declined:
+		why = "no rule: it is not asked to publish and sign"
 	case j.Foreign.Ref != "":
 		why = "question: what that workflow signs cannot be read here; name the file with --workflow if it releases"
 	case len(d.images) > 0:

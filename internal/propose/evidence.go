@@ -72,7 +72,9 @@ var producers = []producer{
 		},
 	},
 	{
-		name: "crates.io", kind: crateFiles, unless: dryRun,
+		name: "crates.io", kind: crateFiles, unless: func(a act) bool {
+			return dryRun(a) || a.follows("cargo release") && !a.switched("--execute") && !a.switched("-x")
+		},
 		actions: []string{"rust-lang/crates-io-auth-action", "katyo/publish-crates", "release-plz/action"},
 		commands: []string{
 			"cargo publish",
@@ -121,6 +123,19 @@ var producers = []producer{
 		actions: []string{"repopolicy/repopolicy"},
 		unless:  func(a act) bool { return a.uses != "" && !slices.Contains(a.step.With["command"], "sign-release") },
 	},
+	{
+		name: "attestation", kind: pythonFiles, actions: []string{"hynek/build-and-inspect-python-package"},
+		unless: func(a act) bool { return !slices.Contains(a.step.With["attest-build-provenance-github"], "true") },
+	},
+	{
+		name: "attestation", kind: files, actions: []string{"johnbillion/action-wordpress-plugin-attestation"},
+		names: func(d *detector, a act) []string { return filePatterns(d, a.step.With["zip-path"]) },
+	},
+	{
+		name: "attestation", kind: files,
+		actions: []string{"grafana/plugin-actions/build-plugin", "grafana/build-plugin-action"}, names: pluginFiles,
+		unless: func(a act) bool { return !slices.Contains(a.step.With["attestation"], "true") },
+	},
 	{name: "Sigstore", kind: files, actions: []string{"sigstore/gh-action-sigstore-python"}, names: sigstoreFiles},
 	{name: "Sigstore", kind: files, unless: withKey, commands: []string{"sigstore sign"}, names: signedFiles},
 	{
@@ -133,6 +148,10 @@ var producers = []producer{
 		unless:   withKey,
 		commands: []string{"cosign sign", "cosign attest"},
 		names:    signedImages,
+	},
+	{
+		name: "Timoni", kind: images, commands: []string{"timoni mod push", "timoni artifact push"}, names: ociNames,
+		unless: func(a act) bool { by, _ := a.option("--sign"); return by != "cosign" || withKey(a) },
 	},
 	{
 		name:    "immutable action",
@@ -152,7 +171,38 @@ var producers = []producer{
 		name: "SLSA generator", kind: images, names: generatedImages,
 		foreign: []string{slsa + "generator_container_slsa3.yml"},
 	},
+	{
+		name: "Docker's builder", kind: images, unless: func(a act) bool { return noBuild(a, "image", "push") },
+		names:   func(_ *detector, a act) []string { return imageNames(a.step.With["meta-images"]) },
+		foreign: []string{dockerBuilder + "bake.yml", dockerBuilder + "build.yml"},
+	},
+	{
+		name: "Docker's builder", kind: files,
+		unless:  func(a act) bool { return noBuild(a, "local", "artifact-upload") },
+		foreign: []string{dockerBuilder + "bake.yml", dockerBuilder + "build.yml"},
+	},
+	{
+		name: "Bazel's rulesets", kind: files,
+		names:   func(d *detector, a act) []string { return filePatterns(d, a.step.With["release_files"]) },
+		foreign: []string{"bazel-contrib/.github/.github/workflows/release_ruleset.yaml"},
+	},
+	{
+		name: "Bazel Central Registry", kind: files,
+		unless:  func(a act) bool { return slices.Contains(a.step.With["attest"], "false") },
+		names:   func(*detector, act) []string { return []string{"source.json", "MODULE.bazel"} },
+		foreign: []string{"bazel-contrib/publish-to-bcr/.github/workflows/publish.yaml"},
+	},
 }
+
+// noBuild reports whether Docker's builder makes something else than is asked for, does not
+// publish it, or does not sign it.
+func noBuild(a act, output, publish string) bool {
+	with := a.step.With
+	return firstText(with["output"], "") != output || slices.Equal(with["sign"], []string{"false"}) ||
+		len(with[publish]) == 0 || slices.Equal(with[publish], []string{"false"})
+}
+
+const dockerBuilder = "docker/github-builder/.github/workflows/"
 
 const slsa = "slsa-framework/slsa-github-generator/.github/workflows/"
 
@@ -294,17 +344,24 @@ func noGoRelease(a act) bool {
 	for _, args := range a.goArguments() {
 		words := strings.Fields(args)
 		verb := operands(words)
-		publishes := len(verb) == 0 ||
-			slices.Contains([]string{"release", "continue", "publish", "r", "c", "p"}, verb[0])
-		if publishes && !strings.Contains(args, "--snapshot") && !strings.Contains(args, "--nightly") &&
-			!strings.Contains(
-				args,
-				"--skip=sign",
-			) && !strings.Contains(args, "--skip sign") && !strings.Contains(args, "--skip=publish") {
+		publishes := len(verb) == 0 || slices.Contains([]string{"release", "continue", "publish", "r", "c", "p"}, verb[0])
+		b := act{command: command{words: words}}
+		skipped, _ := b.option("--skip")
+		parts := strings.Split(skipped, ",")
+		if publishes && !b.switched("--snapshot") && !b.switched("--nightly") &&
+			!slices.Contains(parts, "sign") && !slices.Contains(parts, "publish") {
 			return false
 		}
 	}
 	return true
+}
+
+// switched reports whether a switch is on, as far as that is known.
+func (a act) switched(name string) bool {
+	return slices.ContainsFunc(a.words, func(w string) bool {
+		option, value, given := strings.Cut(w, "=")
+		return option == name && (!given || value == "true")
+	})
 }
 
 // goArguments returns the arguments of GoReleaser, of an action or a command.
@@ -371,8 +428,15 @@ func firstText(list []string, other string) string {
 	return other
 }
 
-// withKey reports whether a signature is made with a key, or nobody signs in.
+// withKey reports whether a signature is made with a key, or for an instance of Sigstore for tests.
 func withKey(a act) bool {
+	for _, o := range []string{"--fulcio-url", "--rekor-url", "-fulcio-url", "-rekor-url"} {
+		url, _ := a.option(o)
+		if values := substitute([]string{url}, a.env); strings.Contains(values[0], "sigstage.dev") ||
+			strings.Contains(values[0], "localhost") || strings.Contains(values[0], "127.0.0.1") {
+			return true
+		}
+	}
 	for _, o := range []string{"--key", "-key", "--k8s-keychain", "--sk"} {
 		if _, ok := a.option(o); ok {
 			return true

@@ -36,12 +36,15 @@ func (s *survey) byPrefix(patterns []string) (out []prefixed) {
 // prefixOf returns what stands before the version in the tags of a package.
 func (s *survey) prefixOf(pattern string) (string, []string) {
 	plain := []string{tagset.Semver}
-	i := slices.IndexFunc(s.project.catalog.NPM, func(p names.Package) bool { return names.NPMPackage(p.Name) == pattern })
+	all := s.project.catalog.NPM
+	i := slices.IndexFunc(all, func(p names.Package) bool { return names.NPMPackage(p.Name) == pattern })
 	if i < 0 {
 		return "", plain
 	}
-	name := s.project.catalog.NPM[i].Name
-	for _, stem := range []string{name, path.Base(name), path.Base(s.project.catalog.NPM[i].Dir)} {
+	// Packages for single platforms have the tags of the one whose manifest names them.
+	i = slices.IndexFunc(all, func(p names.Package) bool { return p.Dir == all[i].Dir })
+	name := all[i].Name
+	for _, stem := range []string{name, path.Base(name), path.Base(all[i].Dir)} {
 		for _, tail := range []string{"@", "@v", "-v", "-", "/v", "/"} {
 			for _, f := range s.families {
 				if f.Prefix == stem+tail {

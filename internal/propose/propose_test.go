@@ -274,7 +274,16 @@ func TestLimits(t *testing.T) {
 		calls[fmt.Sprintf(".github/workflows/c%d.yml", i)] = head + jobs.String() + publish
 		scripts[fmt.Sprintf("s%d.sh", i)] = strings.Repeat(fmt.Sprintf("./s%d.sh\n", i+1), 60)
 	}
-	for what, files := range map[string]tree{"calls": calls, "scripts": scripts} {
+	var assigned strings.Builder
+	for i := range 4000 {
+		fmt.Fprintf(&assigned, "A%d=$A%d$A%d-%d\n", i%200, (i+1)%200, (i+7)%200, i)
+	}
+	variables := tree{
+		release:    head + "  z: {steps: [{run: make x}, {run: npm publish}]}\n",
+		"Makefile": "x:\n" + strings.Repeat("\tB=$(A1) ./s.sh\n", 60),
+		"s.sh":     assigned.String() + strings.Repeat("B=$A1 ./s.sh\nmake x\n", 60),
+	}
+	for what, files := range map[string]tree{"calls": calls, "scripts": scripts, "variables": variables} {
 		begin := time.Now()
 		got := From(Project{Repository: widget, Default: "main", Tags: []string{"v1.0.0"}, Files: files}, Options{})
 		if took := time.Since(begin); len(got.Rules) == 0 || took > 20*time.Second {

@@ -81,21 +81,41 @@ func (s *survey) withoutBuilds(c *candidate, on *occasion, tagged map[kind]bool)
 func (s *survey) build(c *candidate, on *occasion, p publication, tagged map[kind]bool) string {
 	k, everyPush := p.producer.kind, slices.Contains(on.events, "push")
 	conditional := slices.ContainsFunc(p.unsure, ofRelease)
-	ofRegistry := func(q publication) bool { return q.producer.kind.registry() }
 	switch {
 	case k == npmPackages: // its versions are in the evidence
 		return ""
 	case tagged[k] || !k.registry() && (tagged[files] || tagged[images]):
 		return "no rule for its runs for a branch: tags release, and these name none"
+	case s.clocked(c, on, k):
+		return "question: is what is signed on a schedule a release? There is no rule for it; " +
+			"name the file with --workflow if it is"
 	case !everyPush || conditional || !slices.ContainsFunc(on.refs, ofBuilds):
 		return ""
 	case k.registry() && s.byHand(c, k):
 		return "no rule for its pushes to a branch: what is released is started by hand"
-	case k.registry() || slices.ContainsFunc(on.pubs, ofRegistry) || p.producer.name == "GoReleaser":
+	case on.registers() || p.producer.name == "GoReleaser":
 		return "" // GoReleaser wants a tag to stand there
 	}
 	return "question: is every push to " + strings.Join(on.refs, ", ") +
 		" a release? There is no rule for it; name the file with --workflow if it is"
+}
+
+// clocked reports whether a kind is signed by the clock: images by nothing else, files that nothing
+// uploads by a person, too.
+func (s *survey) clocked(c *candidate, on *occasion, k kind) bool {
+	return !k.registry() && on.scheduled(k == files && len(s.uploads[c.caller]) == 0)
+}
+
+// scheduled reports whether the clock starts the runs, and nothing else but, if that may be, a person.
+func (o *occasion) scheduled(byHand bool) bool {
+	return slices.Contains(o.events, "schedule") && !slices.ContainsFunc(o.events, func(e string) bool {
+		return e != "schedule" && (!byHand || e != "workflow_dispatch")
+	})
+}
+
+// registers reports whether something goes to a registry that takes a version once.
+func (o *occasion) registers() bool {
+	return slices.ContainsFunc(o.pubs, func(p publication) bool { return p.producer.kind.registry() })
 }
 
 // ofBuilds reports whether a branch is one that is not called after releases.

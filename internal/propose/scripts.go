@@ -16,16 +16,16 @@ import (
 )
 
 const (
-	maxFollowed = 5   // how deep scripts are followed that call each other
-	maxScripts  = 500 // of one job
+	maxFollowed = 5      // how deep scripts are followed that call each other
+	maxScripts  = 500    // of one job
+	maxResolved = 50_000 // values of variables in these
 )
 
 // command is one command that a step runs, also by a script of the clone.
 type command struct {
-	words    []string
-	env      map[string][]string
-	assigned map[string]string // by the script
-	where    string            // the script that has it; "" for the workflow itself
+	words []string
+	env   map[string][]string
+	where string // the script that has it; "" for the workflow itself
 }
 
 // follower finds the commands behind scripts, targets and tasks.
@@ -33,72 +33,129 @@ type follower struct {
 	clone *clone.Clone
 	seen  map[string]bool
 	done  int // scripts that were followed
+	left  int // values of variables that may still be looked for
+	makes map[string]*makefile
+	files map[string]script // that were read
+}
+
+func newFollower(c *clone.Clone) *follower {
+	return &follower{
+		clone: c, seen: map[string]bool{}, left: maxResolved, makes: map[string]*makefile{}, files: map[string]script{},
+	}
 }
 
 // commands returns what a step runs.
-func (f *follower) commands(s ci.Step) (out []command) {
-	for _, c := range ci.Commands(s.Run) {
-		out = append(out, command{words: c.Words, env: with(s.Env, c.Env)})
-		for _, d := range f.behind(c.Words, s.Dir, 0) {
-			d.env = with(s.Env, d.assigned)
-			out = append(out, d)
-		}
+func (f *follower) commands(s ci.Step) []command {
+	return f.run(shellScript("", s.Run), s.Env, s.Dir, 0)
+}
+
+// run returns the commands of a script, and what they run in their turn.
+func (f *follower) run(s script, env map[string][]string, dir string, depth int) (out []command) {
+	env = f.with(f.with(env, s.given), s.vars)
+	for _, c := range s.commands {
+		here := command{env: f.with(env, c.Env), where: s.name}
+		here.words = named(c.Words, here.env)
+		out = append(out, here)
+		out = append(out, f.behind(here, dir, depth)...)
 	}
 	return out
 }
 
-// with adds what is assigned to an environment.
-func with(env map[string][]string, assigned map[string]string) map[string][]string {
-	if len(assigned) == 0 {
+// named puts the value of a variable in the place of the command's name; of one that is not known
+// it takes the variable to be called after the program.
+func named(words []string, env map[string][]string) []string {
+	if len(words) == 0 || !strings.HasPrefix(words[0], "$") {
+		return words
+	}
+	v, _ := variable(words[0][1:])
+	program := strings.ToLower(v.name)
+	if values := substitute(words[:1], env); len(values) == 1 && !strings.ContainsRune(values[0], ci.Hole) {
+		program = values[0]
+	}
+	return append(strings.Fields(program), words[1:]...)
+}
+
+// with adds what is assigned to an environment. A variable that asks for itself has its old value.
+func (f *follower) with(env map[string][]string, assigned map[string][]string) map[string][]string {
+	if len(assigned) == 0 || f.left <= 0 {
 		return env
 	}
 	out := maps.Clone(env)
 	if out == nil {
 		out = map[string][]string{}
 	}
-	for k, v := range assigned {
-		out[k] = substitute([]string{v}, env)
+	done := map[string]bool{}
+	var resolve func(name string, depth int) []string
+	resolve = func(name string, depth int) []string {
+		if texts, ok := assigned[name]; ok && !done[name] && depth < maxFollowed {
+			done[name] = true
+			out[name] = nil
+			for _, t := range texts[:min(len(texts), max(f.left, 0))] {
+				list, each := strings.CutPrefix(t, ci.Each)
+				values := substituteBy([]string{list}, func(other string) []string {
+					if other == name {
+						return env[name]
+					}
+					return resolve(other, depth+1)
+				})
+				if each {
+					values = strings.Fields(strings.Join(values, " "))
+				}
+				values = values[:min(len(values), maxSubstituted)]
+				f.left -= len(values)
+				out[name] = append(out[name], values...)
+			}
+		}
+		return out[name]
+	}
+	for _, name := range sorted(assigned) {
+		resolve(name, 0)
 	}
 	return out
 }
 
 // behind returns what a command runs in its turn.
-func (f *follower) behind(words []string, dir string, depth int) (out []command) {
-	if depth > maxFollowed {
+func (f *follower) behind(c command, dir string, depth int) (out []command) {
+	if depth > maxFollowed || len(c.words) == 0 || f.done > maxScripts {
 		return nil
 	}
-	for _, script := range f.scripts(words, dir) {
+	for _, script := range f.scripts(c, dir) {
 		if f.done++; f.seen[script.name] || f.done > maxScripts {
 			continue
 		}
 		f.seen[script.name] = true
-		for _, c := range script.commands {
-			out = append(out, command{words: c.Words, assigned: c.Env, where: script.name})
-			out = append(out, f.behind(c.Words, dir, depth+1)...)
-		}
+		out = append(out, f.run(script, c.env, dir, depth+1)...)
 		delete(f.seen, script.name)
 	}
 	return out
 }
 
 type script struct {
-	name     string
-	commands []ci.Command
+	name        string
+	commands    []ci.Command
+	given, vars map[string][]string // what it is given, and what it assigns
+}
+
+func shellScript(name, text string) script {
+	s := script{name: name}
+	s.commands, s.vars = ci.Commands(text)
+	return s
 }
 
 // scripts returns what a command runs: a target, a script of package.json, a task or a file.
-func (f *follower) scripts(words []string, dir string) (out []script) {
+func (f *follower) scripts(c command, dir string) (out []script) {
+	words := c.words
 	args := operands(words[1:])
 	switch words[0] {
 	case "make", "gmake":
-		return f.targets(args, dir)
+		return f.targets(c, dir)
 	case "npm", "pnpm", "yarn", "bun", "pn":
 		if len(args) > 0 && slices.Contains([]string{"run", "run-script"}, args[0]) {
 			args = args[1:]
 		}
 		if len(args) > 0 {
 			if text := names.Script(f.clone, dir, args[0]); text != "" {
-				return []script{{"package.json: " + args[0], ci.Commands(text)}}
+				return []script{shellScript("package.json: "+args[0], text)}
 			}
 		}
 		return nil
@@ -137,18 +194,22 @@ func (f *follower) file(word, dir string) (script, bool) {
 		return script{}, false
 	}
 	name, data := f.clone.First(path.Join(dir, word), path.Clean(word))
+	if read, ok := f.files[name]; ok {
+		return read, true
+	}
 	text := string(data)
+	first := firstLine(text)
 	switch {
 	case data == nil:
 		return script{}, false
-	case isProgram:
-		return script{name, ci.Loose(text)}, true
-	case isShell || strings.HasPrefix(text, "#!") && strings.Contains(firstLine(text), "sh"):
-		return script{name, ci.Commands(text)}, true
-	case strings.HasPrefix(text, "#!"):
-		return script{name, ci.Loose(text)}, true
+	case isShell || !isProgram && strings.HasPrefix(first, "#!") && strings.Contains(first, "sh"):
+		f.files[name] = shellScript(name, text)
+	case isProgram || strings.HasPrefix(first, "#!"):
+		f.files[name] = script{name: name, commands: ci.Loose(text)}
+	default:
+		return script{}, false
 	}
-	return script{}, false
+	return f.files[name], true
 }
 
 func firstLine(text string) string {
@@ -156,65 +217,14 @@ func firstLine(text string) string {
 	return line
 }
 
-// targets returns the recipes of targets of a Makefile, with those that they need.
-func (f *follower) targets(wanted []string, dir string) (out []script) {
-	name, data := f.clone.First(
-		path.Join(dir, "Makefile"),
-		path.Join(dir, "makefile"),
-		path.Join(dir, "GNUmakefile"),
-		"Makefile",
-	)
-	recipes := recipesOf(string(data))
-	done := map[string]bool{}
-	for len(wanted) > 0 {
-		target := wanted[0]
-		wanted = wanted[1:]
-		r, ok := recipes[target]
-		if !ok || done[target] {
-			continue
-		}
-		done[target] = true
-		out = append(out, script{name + ": " + target, ci.Commands(r.text)})
-		wanted = append(wanted, r.needs...)
-	}
-	return out
-}
-
-type recipe struct {
-	text  string
-	needs []string
-}
-
-// recipesOf reads the rules of a Makefile that are written out.
-func recipesOf(text string) map[string]recipe {
-	out := map[string]recipe{}
-	current := ""
-	for line := range strings.Lines(text) {
-		if strings.HasPrefix(line, "\t") {
-			r := out[current]
-			r.text += line[1:]
-			out[current] = r
-			continue
-		}
-		target, needs, ok := strings.Cut(line, ":")
-		if ok && !strings.HasPrefix(needs, "=") && !strings.ContainsAny(target, "#=$") {
-			current = strings.TrimSpace(target)
-			r := out[current]
-			r.needs = append(r.needs, strings.Fields(needs)...)
-			out[current] = r
-		}
-	}
-	return out
-}
-
 // tasks returns the commands of a task of Taskfile.yml, a justfile or a magefile.
 func (f *follower) tasks(runner string, wanted []string) (out []script) {
 	if runner == "just" {
 		name, data := f.clone.First("justfile", "Justfile", ".justfile")
-		recipes := recipesOf(strings.ReplaceAll(string(data), "\n    ", "\n\t"))
+		recipes := justRecipes(string(data))
 		for _, w := range wanted {
 			if r, ok := recipes[w]; ok {
-				out = append(out, script{name + ": " + w, ci.Commands(r.text)})
+				out = append(out, shellScript(name+": "+w, r.text))
 			}
 		}
 		return out
@@ -231,40 +241,40 @@ func (f *follower) tasks(runner string, wanted []string) (out []script) {
 	}
 	for _, w := range wanted {
 		if n, ok := doc.Tasks[w]; ok {
-			out = append(out, script{name + ": " + w, taskCommands(&n)})
+			out = append(out, taskScripts(name+": "+w, &n)...)
 		}
 	}
 	return out
 }
 
-// taskCommands returns the commands of a task, however they are written.
-func taskCommands(n *yaml.Node) (out []ci.Command) {
+// taskScripts returns the commands of a task, however they are written.
+func taskScripts(name string, n *yaml.Node) (out []script) {
 	var body struct {
 		Cmd  string      `yaml:"cmd"`
 		Cmds []yaml.Node `yaml:"cmds"`
 	}
 	if n.Kind == yaml.ScalarNode {
-		return ci.Commands(n.Value)
+		return []script{shellScript(name, n.Value)}
 	}
 	if n.Kind == yaml.SequenceNode {
 		_ = n.Decode(&body.Cmds)
 	} else {
 		_ = n.Decode(&body)
 	}
-	out = ci.Commands(body.Cmd)
+	texts := []string{body.Cmd}
 	for i := range body.Cmds {
 		var call struct {
 			Cmd  string `yaml:"cmd"`
 			Task string `yaml:"task"`
 		}
 		if c := &body.Cmds[i]; c.Kind == yaml.ScalarNode {
-			out = append(out, ci.Commands(c.Value)...)
+			texts = append(texts, c.Value)
 		} else if c.Decode(&call) == nil {
-			out = append(out, ci.Commands(call.Cmd)...)
+			texts = append(texts, call.Cmd)
 			if call.Task != "" {
-				out = append(out, ci.Command{Words: []string{"task", call.Task}})
+				texts = append(texts, "task "+call.Task)
 			}
 		}
 	}
-	return out
+	return []script{shellScript(name, strings.Join(texts, "\n"))}
 }

@@ -3,6 +3,7 @@
 package propose
 
 import (
+	"encoding/json"
 	"path"
 	"slices"
 	"strings"
@@ -96,6 +97,9 @@ func (d *detector) file(glob string) []string {
 	if strings.HasPrefix(glob, "!") {
 		return nil
 	}
+	if base == "*" {
+		return d.everything(path.Dir(glob))
+	}
 	if ending, ok := strings.CutPrefix(base, "*"); ok {
 		return d.byEnding(ending)
 	}
@@ -111,6 +115,35 @@ func (d *detector) file(glob string) []string {
 	return []string{base}
 }
 
+// everything returns what commands of the job put into a directory by name, such as sums, and what
+// else is likely to be there; none if no command does.
+func (d *detector) everything(dir string) (out []string) {
+	for _, a := range d.acts {
+		for _, name := range a.written() {
+			if path.Dir(path.Clean(name)) == path.Clean(dir) && path.Base(name) != "*" {
+				out = append(out, d.file(name)...)
+			}
+		}
+	}
+	if len(out) > 0 {
+		out = append(out, d.catalog.Guess()...)
+	}
+	return out
+}
+
+// written returns the files that a command writes: where it is redirected, and what it copies to.
+func (a act) written() (out []string) {
+	for i, w := range a.words {
+		name := strings.TrimLeft(w, ">")
+		redirected := name != w || i > 0 && strings.Trim(a.words[i-1], ">") == ""
+		copied := i == len(a.words)-1 && (a.follows("mv") || a.follows("cp") || a.follows("tee"))
+		if name != "" && (redirected || copied) {
+			out = append(out, name)
+		}
+	}
+	return out
+}
+
 // byEnding returns what manifests say of files that only their ending names.
 func (d *detector) byEnding(ending string) []string {
 	switch {
@@ -118,10 +151,14 @@ func (d *detector) byEnding(ending string) []string {
 		return d.catalog.PythonPatterns()
 	case strings.HasSuffix(ending, ".crate"):
 		return d.catalog.CratePatterns()
+	case strings.HasSuffix(ending, ".conda"):
+		return d.catalog.CondaPatterns()
 	case strings.HasSuffix(ending, ".gem"):
 		return d.catalog.GemPatterns()
 	case strings.HasSuffix(ending, "nupkg"):
 		return d.catalog.NuGetPatterns()
+	case ending == ".tar.gz" && slices.ContainsFunc(d.acts, func(a act) bool { return a.follows("brew") }):
+		return []string{"*.bottle.tar.gz", "*.bottle.*.tar.gz"}
 	case ending == ".tar.gz" && len(d.catalog.Go)+len(d.catalog.Crates) == 0:
 		return d.catalog.PythonPatterns()
 	}
@@ -243,24 +280,35 @@ func (a act) substituted(words []string) (out []string) {
 	return out
 }
 
+const (
+	maxSubstituted = 40   // texts for which a text with variables may stand
+	maxText        = 4096 // bytes of one
+)
+
 func substitute(texts []string, env map[string][]string) []string {
-	const most = 40
-	var out []string
+	return substituteBy(texts, func(name string) []string { return env[name] })
+}
+
+// substituteBy puts values into texts. Of a variable without one the text may have another for it.
+func substituteBy(texts []string, values func(name string) []string) (out []string) {
 	for _, t := range texts {
 		i := strings.IndexByte(t, '$')
 		if i < 0 {
 			out = append(out, t)
 			continue
 		}
-		name, rest := variable(t[i+1:])
-		values := env[name]
-		if len(values) == 0 {
-			values = []string{string(ci.Hole)}
+		v, rest := variable(t[i+1:])
+		some := values(v.name)
+		if len(some) == 0 {
+			some = substituteBy([]string{v.instead}, values)
 		}
-		for _, tail := range substitute([]string{rest}, env) {
-			for _, v := range values {
-				if len(out) < most {
-					out = append(out, t[:i]+strings.ReplaceAll(v, "$", "")+tail)
+		for _, tail := range substituteBy([]string{rest}, values) {
+			for _, x := range some {
+				if x = v.cut(strings.ReplaceAll(x, "$", "")); len(t)+len(x)+len(tail) > maxText {
+					x = string(ci.Hole)
+				}
+				if len(out) < maxSubstituted {
+					out = append(out, t[:i]+x+tail)
 				}
 			}
 		}
@@ -268,22 +316,71 @@ func substitute(texts []string, env map[string][]string) []string {
 	return out
 }
 
-// variable reads the name of a variable, with or without braces.
-func variable(s string) (name, rest string) {
+// reference is how a text of the shell asks for a variable.
+type reference struct {
+	name    string
+	change  string // what follows the name in braces
+	instead string // if it has no value: a Hole unless the braces say it
+}
+
+// variable reads a reference after its dollar sign, with or without braces.
+func variable(s string) (v reference, rest string) {
+	v.instead = string(ci.Hole)
 	if inner, ok := strings.CutPrefix(s, "{"); ok {
-		name, rest, _ = strings.Cut(inner, "}")
-		if i := strings.IndexAny(name, ":#%/@"); i >= 0 {
-			name = name[:i]
+		v.name, rest = braced(inner)
+		if i := strings.IndexAny(v.name, ":#%/@-=?+,^["); i >= 0 {
+			v.name, v.change = v.name[:i], v.name[i:]
 		}
-		return name, rest
+		if text, ok := strings.CutPrefix(strings.TrimPrefix(v.change, ":"), "-"); ok && text != "" {
+			v.instead = strings.Trim(text, `"'`)
+		}
+		return v, rest
 	}
 	end := strings.IndexFunc(s, func(r rune) bool {
 		return r != '_' && (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z')
 	})
 	if end < 0 {
-		return s, ""
+		end = len(s)
 	}
-	return s[:end], s[end:]
+	v.name = s[:end]
+	return v, s[end:]
+}
+
+// cut changes a value as the usual forms of a reference want it: small letters, or what stands
+// before or after a slash.
+func (v reference) cut(value string) string {
+	switch v.change {
+	case ",,":
+		return strings.ToLower(value)
+	case "#*/":
+		if _, after, ok := strings.Cut(value, "/"); ok {
+			return after
+		}
+	case "##*/":
+		return value[strings.LastIndexByte(value, '/')+1:]
+	case "%%/*":
+		before, _, _ := strings.Cut(value, "/")
+		return before
+	case "%/*":
+		return value[:max(strings.LastIndexByte(value, '/'), 0)]
+	}
+	return value
+}
+
+// braced divides a text at the brace that closes what it began with.
+func braced(s string) (inner, rest string) {
+	open := 1
+	for i := range len(s) {
+		switch s[i] {
+		case '{':
+			open++
+		case '}':
+			if open--; open == 0 {
+				return s[:i], s[i+1:]
+			}
+		}
+	}
+	return s, ""
 }
 
 // signedImages returns the images that a command signs, or else those that the job makes.
@@ -292,6 +389,29 @@ func signedImages(d *detector, a act) []string {
 		return out
 	}
 	return d.images
+}
+
+// ociNames returns the artifacts of registries that the operands of a command name, with oci://
+// or with the host of a registry.
+func ociNames(_ *detector, a act) []string {
+	var refs []string
+	for _, w := range a.substituted(operands(a.words)) {
+		ref, marked := strings.CutPrefix(w, "oci://")
+		host, _, _ := strings.Cut(ref, "/")
+		if marked || strings.Contains(strings.TrimLeft(host, "."), ".") && !strings.HasPrefix(host, ".") {
+			refs = append(refs, ref)
+		}
+	}
+	return imageNames(refs)
+}
+
+// pluginFiles returns the archive of a plugin of Grafana, which is called after its identifier.
+func pluginFiles(d *detector, _ act) []string {
+	var doc struct{ ID string }
+	if json.Unmarshal(d.clone.Read("src/plugin.json"), &doc) != nil || doc.ID == "" {
+		return nil
+	}
+	return []string{doc.ID + "-*.zip"}
 }
 
 func actionPackage(d *detector, _ act) []string {

@@ -3,9 +3,12 @@
 package ci
 
 import (
+	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -145,15 +148,17 @@ func TestCommands(t *testing.T) {
 	for script, want := range map[string]string{
 		"a b": "a b", "a 'b c' \"d\"e": "a,b c,de", "a && b || c; d | e &": "a/b/c/d/e", "a \\\n b": "a b",
 		"# a\nb # c\nd#e": "b/d#e",
-		"X=1 Y=2 sudo a":  "a", "if a; then b; fi": "a/b/fi", "for f in x; do a $f; done": "for f in x/a $f/done",
+		"X=1 Y=2 sudo a":  "a", "if a; then b; fi": "a/b/fi", "for f in x; do a $f; done": "a $f/done",
 		"x | xargs -I {} -r a {}": "x/a {}",
 		"npx a":                   "a", "pnpm exec a": "a", "python -m a": "a",
-		"a $(b c) d": "a/b c/d", "a `b`": "a/b", "(a)": "a",
+		"a $(b c) d": "a \ufffd d/b c", "a \"x@$(b \"c d\")\" e": "a,x@\ufffd,e/b,c d",
+		"x=$(a $(b))": "a \ufffd/b", "a `b`": "a/b", "(a)": "a",
 		"@a": "a", "-@a b": "a b", "'a": "a", "": "",
 		"a \"b": "a,b", "X=1": "",
 	} {
 		var got []string
-		for _, c := range Commands(script) {
+		commands, _ := Commands(script)
+		for _, c := range commands {
 			line := strings.Join(c.Words, ",")
 			if !strings.Contains(want, ",") {
 				line = strings.Join(c.Words, " ")
@@ -164,8 +169,8 @@ func TestCommands(t *testing.T) {
 			t.Errorf("%s: %s", script, d)
 		}
 	}
-	if c := Commands("A=1 b")[0]; c.Env["A"] != "1" {
-		t.Errorf("%+v", c)
+	if all, _ := Commands("A=1 b"); !slices.Equal(all[0].Env["A"], []string{"1"}) {
+		t.Errorf("%+v", all)
 	}
 	first := func(c Command) bool { return len(c.Words) > 1 && c.Words[0] == "npm" && c.Words[1] == "publish" }
 	if !slices.ContainsFunc(Loose("// npm publish\nrun('npm', [`publish`])"), first) ||
@@ -222,6 +227,39 @@ func FuzzPipeline(f *testing.F) {
 }
 
 // FuzzEvaluate: an expression has a value or is not known, and a text has at least one reading.
+// TestVariables: what scripts assign, and that no script makes that long.
+func TestVariables(t *testing.T) {
+	for script, want := range map[string]string{
+		"A=1": "A=1", "A=1 b": "", "export A=1 B='2 3'": "A=1 B=2 3", "local -r a=${1}": "a=${1}",
+		"if x; then A=1; else A=2; fi": "A=1|2", "A=$(b)": "A=\ufffd", "A=x-$(b)/y": "A=x-\ufffd/y",
+		"A=(b c)\nA+=(d)": "A=b c |d ", "for a in b $c; do d; done": "a=\x02b $c", "for a; do b; done": "",
+		"for a-b in c; do d; done": "",
+	} {
+		_, vars := Commands(script)
+		var got []string
+		for _, name := range slices.Sorted(maps.Keys(vars)) {
+			got = append(got, name+"="+strings.Join(vars[name], "|"))
+		}
+		if d := cmp.Diff(want, strings.Join(got, " ")); d != "" {
+			t.Errorf("%s: %s", script, d)
+		}
+	}
+	var many strings.Builder
+	for i := range 1000 {
+		fmt.Fprintf(&many, "A%d=1; A=%d\n", i, i)
+	}
+	if _, vars := Commands(many.String()); len(vars) > maxVariables || len(vars["A"]) > maxValues {
+		t.Error(len(vars), len(vars["A"]))
+	}
+	for _, deep := range []string{"$(", "\"$(", "a=(", "$(\"", "'"} {
+		begin := time.Now()
+		Commands(strings.Repeat(deep, 1<<17))
+		if took := time.Since(begin); took > 10*time.Second {
+			t.Errorf("%q: %s", deep, took)
+		}
+	}
+}
+
 func FuzzEvaluate(f *testing.F) {
 	f.Add("a.b['c'] == format('{0}', 1) && !contains(fromJSON('[1]'), x) || (1 < 2)")
 	f.Fuzz(func(t *testing.T, text string) {

@@ -3,6 +3,7 @@
 package ci
 
 import (
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -114,14 +115,32 @@ type frame struct {
 	token  grant
 	unsure []string
 	depth  int
+
+	written  map[string][]string // by steps, as outputs
+	deciding bool                // a condition is evaluated
+	ran      map[string]bool     // jobs whose steps were looked at for their outputs
+}
+
+// on returns a frame for a file that runs for the same start.
+func (r *Reader) on(w *Workflow, start Start, caller string, inputs map[string]value) *frame {
+	return &frame{
+		Reader: r, start: start, caller: caller, file: w, inputs: inputs,
+		written: map[string][]string{}, ran: map[string]bool{},
+	}
+}
+
+// calling returns a frame for a workflow of the repository that a job calls.
+func (f *frame) calling(called *Workflow, j *job, look scope, token grant, unsure []string) *frame {
+	g := f.Reader.on(called, f.start, f.caller, called.bound(j.with, look))
+	g.token, g.unsure, g.depth = token, unsure, f.depth+1
+	return g
 }
 
 // Jobs returns the jobs that a start of a workflow may reach, and whether that depends on which
 // tag the run is for.
 func (r *Reader) Jobs(w *Workflow, start Start) (jobs []Job, depends bool) {
 	r.asked, r.called = false, 0
-	f := &frame{Reader: r, start: start, caller: w.Path, file: w, inputs: w.dispatched(start.Event)}
-	jobs = f.jobs()
+	jobs = r.on(w, start, w.Path, w.dispatched(start.Event)).jobs()
 	return jobs, r.asked
 }
 
@@ -154,12 +173,20 @@ func (f *frame) jobs() (out []Job) {
 		}
 		look := f.scope(j, j.env, nil)
 		unsure := f.unsure
-		if j.cond != "" && condition(j.cond, look) == maybe {
+		if j.cond != "" && f.holds(j.cond, look) == maybe {
 			unsure = append(slices.Clip(unsure), j.cond)
 		}
 		out = append(out, f.job(j, look, unsure)...)
 	}
 	return out
+}
+
+// holds evaluates a condition. What steps are seen to write decides none: they may write more.
+func (f *frame) holds(cond string, look scope) truth {
+	before := f.deciding
+	f.deciding = true
+	defer func() { f.deciding = before }()
+	return condition(cond, look)
 }
 
 // reachable finds out whether a job may run: its condition, and that of the jobs it needs.
@@ -169,7 +196,7 @@ func (f *frame) reachable(i int, possible map[string]bool, depth int) bool {
 		return done
 	}
 	possible[j.id] = false // of a circle nothing runs
-	ok := condition(j.cond, f.scope(j, j.env, nil)) != no
+	ok := f.holds(j.cond, f.scope(j, j.env, nil)) != no
 	if waits := strings.Contains(j.cond, "always()") || strings.Contains(j.cond, "cancelled()"); !waits {
 		for k := range f.file.jobs {
 			if slices.Contains(j.needs, f.file.jobs[k].id) && !f.reachable(k, possible, depth+1) {
@@ -197,11 +224,7 @@ func (f *frame) job(j *job, look scope, unsure []string) []Job {
 	}
 	if name, ok := localPath(j.uses); ok {
 		if called := f.Reader.file(name); called != nil && f.calls(f.depth) {
-			g := &frame{
-				Reader: f.Reader, start: f.start, caller: f.caller, file: called,
-				inputs: called.bound(j.with, look), token: token, unsure: unsure, depth: f.depth + 1,
-			}
-			return g.jobs()
+			return f.calling(called, j, look, token, unsure).jobs()
 		}
 		return nil
 	}
@@ -231,11 +254,7 @@ func (f *frame) pinned(j *job, look scope, unsure []string, token grant, at Fore
 	if called == nil || !f.calls(f.depth) {
 		return nil
 	}
-	g := &frame{
-		Reader: f.Reader, start: f.start, caller: f.caller, file: called,
-		inputs: called.bound(j.with, look), token: token, unsure: unsure, depth: f.depth + 1,
-	}
-	out := g.jobs()
+	out := f.calling(called, j, look, token, unsure).jobs()
 	for i := range out {
 		if out[i].File == at.Path && out[i].Pinned == "" {
 			out[i].Pinned = at.Ref
@@ -344,7 +363,8 @@ func (f *frame) steps(
 	for _, n := range nodes {
 		m := mappingOf(n)
 		env := texts(m.values["env"])
-		merged := map[string]string{}
+		owner, _, _ := strings.Cut(f.repo.Path, "/")
+		merged := map[string]string{"GITHUB_REPOSITORY": f.repo.Path, "GITHUB_REPOSITORY_OWNER": owner}
 		for _, from := range []map[string]string{outer, inner, env} {
 			for k, v := range from {
 				merged[k] = v
@@ -352,7 +372,7 @@ func (f *frame) steps(
 		}
 		look := f.scope(j, merged, bound)
 		cond := scalar(m.values["if"])
-		may := condition(cond, look)
+		may := f.holds(cond, look)
 		if may == no {
 			continue
 		}
@@ -367,41 +387,151 @@ func (f *frame) steps(
 			s.Unsure = cond
 		}
 		if dir, ok := localPath(s.Uses); ok && f.calls(depth) {
-			out = append(out, f.composite(dir, texts(m.values["with"]), look, j, merged, depth)...)
+			inside := f.composite(dir, texts(m.values["with"]), look, j, merged, depth)
+			for _, x := range inside {
+				outer = exported(x, outer)
+			}
+			out = append(out, inside...)
 			continue
 		}
 		out = append(out, s)
 		outer = exported(s, outer)
+		f.outputs(j, scalar(m.values["id"]), s)
 	}
 	return out
 }
 
+// alternative parts texts of which a variable has one.
+const alternative = "\x03"
+
 // exported adds what a step writes for the steps after it with echo "NAME=value" >> $GITHUB_ENV.
+// A step that may not run leaves the old value as an alternative.
 func exported(s Step, env map[string]string) map[string]string {
-	if !strings.Contains(s.Run, "GITHUB_ENV") {
+	lines := echoed(s, "GITHUB_ENV")
+	if len(lines) == 0 {
 		return env
 	}
-	out := map[string]string{}
-	for k, v := range env {
-		out[k] = v
+	out := maps.Clone(env)
+	if out == nil {
+		out = map[string]string{}
 	}
-	for line := range strings.Lines(s.Run) {
-		words := strings.Fields(strings.NewReplacer(`"`, "", "'", "").Replace(line))
-		if len(words) < 3 || words[0] != "echo" || !strings.Contains(line, "GITHUB_ENV") {
-			continue
-		}
-		name, text, ok := strings.Cut(words[1], "=")
-		if ok && !strings.ContainsAny(text, "$`") && !strings.ContainsRune(text, Hole) {
-			out[name] = text
+	seen := map[string]bool{}
+	for _, w := range lines {
+		old, has := out[w.name]
+		keeps := has && (seen[w.name] || s.Unsure != "")
+		switch seen[w.name] = true; {
+		case !keeps:
+			out[w.name] = w.text
+		case !slices.Contains(strings.Split(old, alternative), w.text) && strings.Count(old, alternative) < maxTexts:
+			out[w.name] = old + alternative + w.text
 		}
 	}
 	return out
+}
+
+type written struct{ name, text string }
+
+// echoed returns what a script writes to a file of the runner with echo "NAME=value".
+func echoed(s Step, file string) (out []written) {
+	if !strings.Contains(s.Run, file) {
+		return nil
+	}
+	env := maps.Clone(s.Env)
+	_, vars := Commands(s.Run)
+	for range 2 { // variables of variables
+		for _, name := range slices.Sorted(maps.Keys(vars)) {
+			if values := vars[name]; len(values) == 1 && !strings.HasPrefix(values[0], Each) && env != nil {
+				env[name] = []string{printed(values[0], env)}
+			}
+		}
+	}
+	for line := range strings.Lines(s.Run) {
+		words := strings.Fields(strings.NewReplacer(`"`, "", "'", "").Replace(line))
+		elsewhere := strings.Contains(line, ">") && !strings.Contains(line, file)
+		if len(words) < 2 || words[0] != "echo" || elsewhere {
+			continue
+		}
+		if name, text, ok := strings.Cut(words[1], "="); ok && isVariable(strings.ReplaceAll(name, "-", "_")) {
+			out = append(out, written{name, printed(text, env)})
+		}
+	}
+	return out
+}
+
+// printed puts values of the environment into a text of the shell, and a Hole for what is not known.
+func printed(text string, env map[string][]string) string {
+	var b strings.Builder
+	for {
+		i := strings.IndexAny(text, "$`")
+		if i < 0 {
+			return b.String() + text
+		}
+		b.WriteString(text[:i])
+		name, rest, braced := strings.Cut(strings.TrimPrefix(text[i+1:], "{"), "}")
+		if text[i] == '`' || strings.HasPrefix(text[i+1:], "(") || strings.HasPrefix(text[i+1:], "{") && !braced {
+			return b.String() + string(Hole)
+		}
+		if !strings.HasPrefix(text[i+1:], "{") {
+			end := strings.IndexFunc(text[i+1:], func(r rune) bool { return !isVariable(string(r)) })
+			if end < 0 {
+				end = len(text) - i - 1
+			}
+			name, rest = text[i+1:i+1+end], text[i+1+end:]
+		}
+		name, small := strings.CutSuffix(name, ",,")
+		switch values := env[name]; {
+		case len(values) != 1:
+			b.WriteRune(Hole)
+		case small:
+			b.WriteString(strings.ToLower(values[0]))
+		default:
+			b.WriteString(values[0])
+		}
+		text = rest
+	}
+}
+
+// outputs remembers what a step writes for others to ask for: names with a slash alone, such as
+// those of images. Of what conditions ask for, a step may write more than is seen.
+func (f *frame) outputs(j *job, id string, s Step) {
+	for _, w := range echoed(s, "GITHUB_OUTPUT") {
+		key := outputKey(j.id, id, w.name)
+		if strings.Contains(w.text, "/") && !slices.Contains(f.written[key], w.text) && len(f.written[key]) < maxTexts {
+			f.written[key] = append(f.written[key], w.text)
+		}
+	}
+}
+
+func outputKey(job, step, name string) string { return job + "\n" + step + "\n" + name }
+
+// needed is the output of another job, as far as its steps say it.
+func (f *frame) needed(id, name string) value {
+	i := slices.IndexFunc(f.file.jobs, func(j job) bool { return j.id == id })
+	if i < 0 || f.file.jobs[i].outputs[name] == "" {
+		return unknown
+	}
+	j := &f.file.jobs[i]
+	if !f.ran[id] {
+		f.ran[id] = true
+		inText := f.inText
+		f.steps(j.steps, j, f.file.env, j.env, nil, 0)
+		f.inText = inText
+	}
+	var texts []string
+	for _, t := range fill(j.outputs[name], f.scope(j, j.env, nil)) {
+		if strings.Contains(t, "/") {
+			texts = append(texts, t)
+		}
+	}
+	return value{may: texts}
 }
 
 func filled(m map[string]string, look scope) map[string][]string {
 	out := map[string][]string{}
 	for k, v := range m {
-		out[k] = fill(v, look)
+		for one := range strings.SplitSeq(v, alternative) {
+			out[k] = append(out[k], fill(one, look)...)
+		}
 	}
 	return out
 }

@@ -22,8 +22,10 @@ func (f *frame) scope(j *job, env map[string]string, bound map[string]value) sco
 			return f.github(path)
 		case "inputs":
 			return f.input(key, bound)
+		case "steps", "needs":
+			return f.output(j, path)
 		case "matrix":
-			return value{may: fillAll(j.matrix[path[1]], look, &depth)}
+			return value{may: fillAll(j.matrix[strings.Join(path[1:], ".")], look, &depth)}
 		case "env":
 			text, ok := env[path[1]]
 			if !ok {
@@ -34,11 +36,25 @@ func (f *frame) scope(j *job, env map[string]string, bound map[string]value) sco
 				return unknown
 			}
 			defer func() { depth-- }()
+			if some := strings.Split(text, alternative); len(some) > 1 {
+				return value{may: fillAll(some, look, &depth)}
+			}
 			return valueOf(text, look)
 		}
 		return unknown
 	}
 	return look
+}
+
+// output is what a step of the job, or a job that it needs, is seen to write.
+func (f *frame) output(j *job, path []string) value {
+	if len(path) != 4 || path[2] != "outputs" || f.deciding {
+		return unknown
+	}
+	if path[0] == "needs" {
+		return f.needed(path[1], path[3])
+	}
+	return value{may: f.written[outputKey(j.id, path[1], path[3])]}
 }
 
 // fillAll fills in the values of a dimension of a matrix.
@@ -122,6 +138,8 @@ func (f *frame) payload(path []string, short string) value {
 		return known(f.repo.Path)
 	case name == "repository.fork":
 		return known(false)
+	case name == "action":
+		return f.activity()
 	case name == "release.tag_name" && f.start.Event == "release":
 		return f.named(short)
 	case name == "release.draft":
@@ -132,6 +150,25 @@ func (f *frame) payload(path []string, short string) value {
 		return known(nil)
 	}
 	return unknown
+}
+
+// activity is what happened to what the event is about: one of the types that the file waits for.
+func (f *frame) activity() value {
+	if slices.Contains([]string{"push", "workflow_dispatch", "schedule", "create"}, f.start.Event) {
+		return known(nil)
+	}
+	started := f.Reader.file(f.caller)
+	if started == nil {
+		return unknown
+	}
+	switch types, _ := started.filters(f.start.Event, "types"); len(types) {
+	case 0:
+		return unknown
+	case 1:
+		return known(types[0])
+	default:
+		return value{may: types}
+	}
 }
 
 // foreignTo reports whether only other events have this part of the payload.

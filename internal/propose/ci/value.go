@@ -158,7 +158,7 @@ func maybeEqual(a, b value) truth {
 		return maybe
 	}
 	for _, m := range a.may {
-		if strings.EqualFold(m, s) {
+		if strings.EqualFold(m, s) || strings.ContainsRune(m, Hole) {
 			return maybe
 		}
 	}

@@ -186,7 +186,7 @@ type job struct {
 	id, uses, cond, environment string
 	needs, runsOn               []string
 	token                       grant
-	env, with                   map[string]string
+	env, with, outputs          map[string]string
 	matrix                      map[string][]string
 	steps                       []*yaml.Node
 }
@@ -228,7 +228,7 @@ func jobOf(id string, m mapping) job {
 	j := job{
 		id: id, uses: scalar(m.values["uses"]), cond: scalar(m.values["if"]),
 		needs: list(m.values["needs"]), token: grantOf(m.values["permissions"]),
-		env: texts(m.values["env"]), with: texts(m.values["with"]),
+		env: texts(m.values["env"]), with: texts(m.values["with"]), outputs: texts(m.values["outputs"]),
 		matrix: matrixOf(mappingOf(m.values["strategy"]).values["matrix"]),
 	}
 	if j.environment = scalar(m.values["environment"]); j.environment == "" {
@@ -243,25 +243,38 @@ func jobOf(id string, m mapping) job {
 	return j
 }
 
-// matrixOf returns the values of each dimension, as far as they are texts.
+// matrixOf returns the values of each dimension, as far as they are texts. Those of mappings have
+// the path of their keys, such as image.name.
 func matrixOf(n *yaml.Node) map[string][]string {
 	m := mappingOf(n)
 	out := map[string][]string{}
 	for _, k := range m.keys {
 		if k != "include" && k != "exclude" {
 			out[k] = append(out[k], list(m.values[k])...)
+			addEntries(out, k+".", m.values[k])
 		}
 	}
-	if include := resolved(m.values["include"]); include != nil && include.Kind == yaml.SequenceNode {
-		for _, x := range include.Content {
-			for k, v := range texts(x) {
-				if !slices.Contains(out[k], v) {
-					out[k] = append(out[k], v)
-				}
+	addEntries(out, "", m.values["include"])
+	return out
+}
+
+// addEntries adds the texts of a list of mappings, and of mappings in these.
+func addEntries(out map[string][]string, prefix string, n *yaml.Node) {
+	n = resolved(n)
+	if n == nil || n.Kind != yaml.SequenceNode || strings.Count(prefix, ".") > 2 {
+		return
+	}
+	for _, x := range n.Content {
+		m := mappingOf(x)
+		for _, k := range m.keys {
+			if v := scalar(m.values[k]); v != "" && !slices.Contains(out[prefix+k], v) {
+				out[prefix+k] = append(out[prefix+k], v)
+			}
+			if inner := resolved(m.values[k]); inner.Kind == yaml.MappingNode {
+				addEntries(out, prefix+k+".", &yaml.Node{Kind: yaml.SequenceNode, Content: []*yaml.Node{inner}})
 			}
 		}
 	}
-	return out
 }
 
 // Events returns the events that start the workflow by itself, in the order of the file.

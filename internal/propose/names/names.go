@@ -28,7 +28,10 @@ type Catalog struct {
 	Maven  []Package
 	Charts []Package
 	NuGet  []Package
-	Module string // path of the Go module
+	Apps   []Package // of desktops
+	Conda  []Package
+	Bins   []Package // programs that crates name
+	Module string    // path of the Go module
 	Go     []*GoReleaser
 	Repo   string // name of the repository
 	Owner  string
@@ -38,7 +41,8 @@ type Catalog struct {
 func Read(c *clone.Clone, owner, repo string) *Catalog {
 	return &Catalog{
 		NPM: npmPackages(c), Python: pythonPackages(c), Crates: crates(c), Gems: gems(c), Maven: artifacts(c),
-		Charts: charts(c), NuGet: nugets(c), Go: goreleasers(c), Module: moduleOf(c), Owner: owner, Repo: repo,
+		Charts: charts(c), NuGet: nugets(c), Apps: apps(c), Conda: recipes(c), Bins: programs(c), Go: goreleasers(c),
+		Module: moduleOf(c), Owner: owner, Repo: repo,
 	}
 }
 
@@ -98,6 +102,11 @@ func (c *Catalog) CratePatterns() []string {
 		func(n string) string { return "pkg:cargo/" + n + "@*" })
 }
 
+// CondaPatterns returns patterns for packages of conda.
+func (c *Catalog) CondaPatterns() []string {
+	return each(c.Conda, func(n string) string { return n + "-*.conda" })
+}
+
 // GemPatterns returns patterns for gems.
 func (c *Catalog) GemPatterns() []string {
 	return each(c.Gems, func(n string) string { return n + "-*.gem" })
@@ -127,6 +136,12 @@ func (c *Catalog) Guess() []string {
 				stems = append(stems, name, normal(name, "_"))
 			}
 		}
+	}
+	for _, b := range c.Bins {
+		stems = append(stems, b.Name)
+	}
+	for _, a := range c.Apps {
+		stems = append(stems, strings.Join(strings.Fields(a.Name), "*"))
 	}
 	var out []string
 	for _, g := range c.Go {

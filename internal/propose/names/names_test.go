@@ -150,9 +150,11 @@ func TestNPMPackages(t *testing.T) {
 	for what, c := range map[string]struct{ root, want string }{
 		"alone":            {`{"name": "b"}`, "pkg:npm/b@*"},
 		"native platforms": {`{"name": "b", "napi": {"binaryName": "b"}}`, "pkg:npm/b@* pkg:npm/%40a/b-linux@*"},
+		"anywhere":         {`{"private": true}`, "pkg:npm/o@* pkg:npm/%40a/b-linux@*"},
 		"workspaces":       {`{"name": "b", "workspaces": ["x/*"]}`, "pkg:npm/b@*"},
 	} {
-		files := tree{"package.json": c.root, "npm/linux/package.json": platform, "other/package.json": `{"name": "o"}`}
+		files := tree{"package.json": c.root, "npm/linux/package.json": platform, "other/package.json": `{"name": "o"}`,
+			"other/examples/a/package.json": `{"name": "e"}`}
 		got := strings.Join(Read(clone.New(files), "acme", "widget").NPMPatterns(), " ")
 		if got != c.want {
 			t.Errorf("%s: %s", what, got)
@@ -184,4 +186,27 @@ func FuzzRead(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestWorkspaces: which directories globs of workspaces name.
+func TestWorkspaces(t *testing.T) {
+	for globs, want := range map[string]string{
+		"p/*": "p/a", "p/**": "p p/a p/a/b", "p/*/*": "p/a/b", "{p,q}/a": "p/a q/a", "p/{a,c}": "p/a", "**/b": "p/a/b",
+		"p/** !p/a": "p p/a/b", "p/** !**/b": "p p/a", "./q/a": "q/a", "p/a": "p/a", "p/{a": "", "": "", "[": "",
+		"**/**/**/**/**/**/x": "",
+	} {
+		var got []string
+		for _, dir := range []string{"p", "p/a", "p/a/b", "q/a"} {
+			if matchesDir(strings.Fields(globs), dir) {
+				got = append(got, dir)
+			}
+		}
+		if strings.Join(got, " ") != want {
+			t.Errorf("%s: %s", globs, got)
+		}
+	}
+	long := strings.Split(strings.Repeat("a/", 500)+"a", "/")
+	if steps := 0; matchesPath(append(strings.Split(strings.Repeat("**/a/", 50), "/"), "b"), long, &steps) {
+		t.Error("a glob that matches nothing")
+	}
 }

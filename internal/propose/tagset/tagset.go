@@ -31,17 +31,28 @@ type Family struct {
 func (f Family) Sample() string { return f.Tags[0] }
 
 // Families divides tags by what stands before their versions. Left out are what has no version,
-// and tags that move: v6 beside v6.2.0, and 2.3.x.
+// and tags that move: v6 beside v6.2.0, and 2.3.x. If no version has dots, other ways of writing
+// one count.
 func Families(tags []string) []Family {
+	if out := families(tags, versionAt); len(out) > 0 {
+		return out
+	}
+	return families(tags, otherVersionAt)
+}
+
+func families(tags []string, at func(string) int) (out []Family) {
 	byPrefix := map[string][]string{}
 	for _, tag := range tags {
-		if i := versionAt(tag); i >= 0 && spelling.ValidTag(tag) {
+		if i := at(tag); i >= 0 && spelling.ValidTag(tag) {
 			byPrefix[tag[:i]] = append(byPrefix[tag[:i]], tag)
 		}
 	}
-	var out []Family
 	for prefix, all := range byPrefix {
-		slices.SortFunc(all, func(a, b string) int { return compare(b[len(prefix):], a[len(prefix):]) })
+		dotted := func(tag string) string {
+			version := tag[len(prefix):]
+			return strings.ReplaceAll(version, string(separatorOf(version)), ".")
+		}
+		slices.SortFunc(all, func(a, b string) int { return cmp.Or(compare(dotted(b), dotted(a)), cmp.Compare(b, a)) })
 		all = slices.Compact(all)
 		f := Family{Prefix: prefix}
 		for _, tag := range all {
@@ -57,6 +68,39 @@ func Families(tags []string) []Family {
 	}
 	slices.SortFunc(out, func(a, b Family) int { return cmp.Compare(a.Prefix, b.Prefix) })
 	return out
+}
+
+// otherVersionAt is like versionAt for versions such as 1_2_3 and 2026-01-31, and b1234.
+func otherVersionAt(tag string) int {
+	if len(tag) > 1 && !digit(tag[0]) && strings.Trim(tag[1:], "0123456789") == "" {
+		return 1
+	}
+	for i := 0; i < len(tag); i++ {
+		if !digit(tag[i]) || i > 0 && digit(tag[i-1]) {
+			continue
+		}
+		separator := separatorOf(tag[i:])
+		if n := parts(tag[i:], separator); (n > 1 || n > 0 && separator == '_') && !between(tag[:i]) {
+			return i
+		}
+	}
+	return -1
+}
+
+// between reports whether what stands before a version says that it is none of a release.
+func between(prefix string) bool {
+	return slices.ContainsFunc(
+		[]string{"nightly", "weekly", "daily", "snapshot", "canary", "edge", "dev", "ci", "test", "staging"},
+		func(word string) bool { return strings.TrimRight(strings.ToLower(prefix), "-_./") == word })
+}
+
+// separatorOf returns what stands after the first number of a version.
+func separatorOf(version string) byte {
+	rest := strings.TrimLeft(version, "0123456789")
+	if rest != "" && (rest[0] == '_' || rest[0] == '-') {
+		return rest[0]
+	}
+	return '.'
 }
 
 // versionAt returns where the version of a tag begins; -1 if there is none. Two numbers with a
@@ -91,18 +135,21 @@ func parted(tag string, i int) bool {
 	return i == 0 || strings.IndexByte("v-_/@.", tag[i-1]) >= 0 && !dated(tag, i)
 }
 
-// dated reports whether the number at i ends a date written with dashes.
+// dated reports whether the number at i ends a date or version written with other separators.
 func dated(tag string, i int) bool {
-	return i > 1 && tag[i-1] == '-' && digit(tag[i-2])
+	return i > 1 && (tag[i-1] == '-' || tag[i-1] == '_') && digit(tag[i-2])
 }
 
 func digit(c byte) bool { return c >= '0' && c <= '9' }
 
 // dots returns how many dots the numbers of a version have between them.
-func dots(version string) int {
+func dots(version string) int { return parts(version, '.') }
+
+// parts is like dots for any separator.
+func parts(version string, separator byte) int {
 	n := 0
 	for i := 0; i < len(version); i++ {
-		if version[i] == '.' && i+1 < len(version) && digit(version[i+1]) {
+		if version[i] == separator && i+1 < len(version) && digit(version[i+1]) {
 			n++
 		} else if !digit(version[i]) {
 			break
@@ -213,15 +260,18 @@ func allSemver(families []Family) bool {
 // covered reports whether a tag belongs to one of the families.
 func covered(families []Family, tag string) bool {
 	i := versionAt(tag)
+	if i < 0 {
+		i = otherVersionAt(tag)
+	}
 	return i >= 0 && slices.ContainsFunc(families, func(f Family) bool { return f.Prefix == tag[:i] })
 }
 
 func (f Family) patterns(families []Family, tags []string) []string {
-	least := 2
+	least, separator := 2, separatorOf(f.Tags[0][len(f.Prefix):])
 	for _, t := range f.Tags {
-		least = min(least, dots(t[len(f.Prefix):]))
+		least = min(least, parts(t[len(f.Prefix):], separator))
 	}
-	shape := strings.Repeat(".*", least)
+	shape := strings.Repeat(string(separator)+"*", least)
 	wide := f.Prefix + "*" + shape
 	others := func(p string) bool {
 		foreign := func(t string) bool { return matches(p, t) && (!covered(families, t) || slices.Contains(f.moving, t)) }

@@ -35,6 +35,14 @@ func TestPatterns(t *testing.T) {
 		{"directories", "cmd/a/v1.0.0 v1.0.0", []string{"v"}, "v*.*.*"},
 		{"lines of maintenance", "3.1.0 3.1.x 3.0rc1", nil, "3*.* 4*.*"},
 		{"a name with a digit", "k8s-v1.2.3", nil, "k8s-v*.*.*"},
+		{"underscores", "R_2_6_0 R_2_5_0 R_2_10_1", nil, "R_*_*_*"},
+		{"two parts with underscores", "REL_16_1 REL_15_4", nil, "REL_*_*"},
+		{"dashes", "v1-2-3 v1-2-2", nil, "v*-*-*"},
+		{"moments", "RELEASE.2024-01-16T16-07-38Z RELEASE.2023-12-01T07-53-03Z", nil, "RELEASE.*-*-*"},
+		{"days", "2024-01-16 2023-12-01", nil, "2*-*-*"},
+		{"a letter and a number", "b2134 b2133 latest", nil, "b*"},
+		{"days between releases", "v1.0.0 weekly-2024-01-01", nil, "v*.*.*"},
+		{"days of no release", "nightly-2024-01-01 weekly-2024-01-01", nil, ""},
 		{"no versions", "nightly latest staging-2026-05 {1", nil, ""},
 	} {
 		tags := strings.Fields(c.tags)
