@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -131,11 +132,10 @@ func add(repo string, r ruleset) string {
 	if err != nil {
 		return "" // texts always are
 	}
-	return fmt.Sprintf("echo %s | gh api -X POST repos/%s/rulesets --input -", quoted(string(data)), repo)
+	return fmt.Sprintf(
+		"printf %%s %s | gh api -X POST repos/%s/rulesets --input -", spelling.ShellWord(string(data)), repo,
+	)
 }
-
-// quoted returns a text as one word of a shell.
-func quoted(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
 
 // tagPatterns returns the tags that rules allow, as the forge writes patterns.
 func tagPatterns(f *policy.File) (out []string) {

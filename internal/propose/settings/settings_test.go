@@ -78,7 +78,7 @@ func TestFor(t *testing.T) {
 			if a.Command != "" {
 				body := strings.TrimPrefix(
 					strings.Split(a.Command, "' | gh api -X POST repos/acme/widget/rulesets")[0],
-					"echo '",
+					"printf %s '",
 				)
 				if !json.Valid([]byte(body)) {
 					t.Errorf("%s: %s", c.what, a.Command)
