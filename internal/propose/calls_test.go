@@ -17,37 +17,44 @@ func TestCalls(t *testing.T) {
 		pushed = "on: {push: {tags: ['v*']}}\n"
 		called = "jobs:\n  j:\n    uses: acme/ci/.github/workflows/build.yml@v4\n"
 	)
+	const byRelease = "https://github.com/acme/ci/.github/workflows/build.yml; by: release.yml; at: "
 	commit := strings.Repeat("a", 40)
 	for what, c := range map[string]struct {
 		tree tree
 		want []string
 	}{
 		"nothing": {tree{}, nil},
-		"a tag":   {tree{release: pushed + sign + called}, []string{"https://github.com/acme/ci/.github/workflows/build.yml; by: release.yml; at: refs/tags/v4"}},
+		"a tag":   {tree{release: pushed + sign + called}, []string{byRelease + "refs/tags/v4"}},
 		"a commit, for a branch": {
 			tree{release: "on: {push: {branches: [main]}}\n" + sign + strings.Replace(called, "v4", commit, 1)},
-			[]string{"https://github.com/acme/ci/.github/workflows/build.yml; by: release.yml; at: " + commit + "; refs: refs/heads/main"},
+			[]string{byRelease + commit + "; refs: refs/heads/main"},
 		},
 		"a tag and a branch": {
 			tree{release: "on: {push: {tags: ['v*'], branches: [main]}}\n" + sign + called},
-			[]string{"https://github.com/acme/ci/.github/workflows/build.yml; by: release.yml; at: refs/tags/v4"},
+			[]string{byRelease + "refs/tags/v4"},
 		},
-		"permissions that are not said": {tree{release: pushed + called}, []string{"https://github.com/acme/ci/.github/workflows/build.yml; by: release.yml; at: refs/tags/v4"}},
+		"permissions that are not said": {
+			tree{release: pushed + called}, []string{byRelease + "refs/tags/v4"},
+		},
 		"permissions without ID tokens": {tree{release: pushed + "permissions: {contents: read}\n" + called}, nil},
 		"a pull request":                {tree{release: "on: [pull_request]\n" + sign + called}, nil},
-		"a condition":                   {tree{release: pushed + sign + called + "    if: github.ref == 'refs/heads/main'\n"}, nil},
-		"a test":                        {tree{".github/workflows/test.yml": pushed + sign + called}, nil},
+		"a condition": {
+			tree{release: pushed + sign + called + "    if: github.ref == 'refs/heads/main'\n"}, nil,
+		},
+		"a test": {tree{".github/workflows/test.yml": pushed + sign + called}, nil},
 		"a ref that is none": {
 			tree{release: pushed + sign + strings.Replace(called, "v4", "v4..5", 1)}, nil,
 		},
-		"a workflow of its own": {tree{release: pushed + sign + "jobs:\n  j:\n" + job}, []string{"release.yml; by: release.yml"}},
+		"a workflow of its own": {
+			tree{release: pushed + sign + "jobs:\n  j:\n" + job}, []string{"release.yml; by: release.yml"},
+		},
 		"a called one, within": {
 			tree{
 				release: pushed + sign + "jobs:\n  j:\n    uses: ./.github/workflows/sign.yml\n",
 				".github/workflows/sign.yml": "on: {workflow_call: {}}\njobs:\n  a:\n" + job +
 					"  b:\n    uses: acme/ci/.github/workflows/build.yml@v4\n",
 			},
-			[]string{"sign.yml; by: release.yml", "https://github.com/acme/ci/.github/workflows/build.yml; by: release.yml; at: refs/tags/v4"},
+			[]string{"sign.yml; by: release.yml", byRelease + "refs/tags/v4"},
 		},
 		"a called one, at a ref": {
 			tree{
