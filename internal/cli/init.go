@@ -39,7 +39,7 @@ type initOptions struct {
 	email, issuer, maintainers, name, workflow, environment command.Once
 	expires, recovery, branch, program                      command.Once
 	tags, artifacts                                         []string
-	noSign                                                  bool
+	noSign, githubToken                                     bool
 }
 
 func (a *app) initCommand() *cobra.Command {
@@ -61,8 +61,12 @@ environment offers; init then also makes the first signature, so that one commit
 and one push are left. It asks before it writes anything, and a run that was
 interrupted on the same day is repeated. --email and --issuer name somebody without a sign-in;
 "--maintainers repository" names nobody: the repository's own workflow is then the
-only maintainer, and every verdict says so.`,
+only maintainer, and every verdict says so.
+
+At the end init says which settings of the forge the policy leans on. With --github-token it
+reads them first and prints commands for what is missing, which only add and replace nothing.`,
 		Example: `  repopolicy init
+  repopolicy init --github-token
   repopolicy init --email alice@example.com --issuer https://accounts.google.com
   repopolicy init --maintainers repository --workflow .github/workflows/release.yml`,
 		Args: cobra.NoArgs,
@@ -94,6 +98,8 @@ only maintainer, and every verdict says so.`,
 	f.StringArrayVar(&o.tags, "tags", nil, "`PATTERN` of the tags of releases, or semver; may be repeated")
 	f.StringArrayVar(&o.artifacts, "artifacts", nil, "`PATTERN` of the names of what is released; may be repeated")
 	f.BoolVar(&o.noSign, "no-sign", false, "do not sign")
+	f.BoolVar(&o.githubToken, "github-token", false,
+		"read the settings of github.com with the token in GITHUB_TOKEN; nobody else sees it")
 	f.BoolVarP(&o.Yes, "yes", "y", false, "do not ask whether name and address may become public")
 	f.BoolVar(&o.publish, "publish-name", false, "let the workflow publish the name of a private repository")
 	o.ExpectFlag(cmd)
@@ -122,6 +128,7 @@ type initRun struct {
 	found    *find.Found     // if a signature is made
 	version  *draftVersion   // that is signed
 	request  signlog.Request // for the signature
+	github   string          // token that may read settings; "" for none
 }
 
 // init goes from what the clone shows to a policy: look, propose, show, ask, write, sign.
@@ -134,11 +141,15 @@ func (a *app) init(ctx context.Context, o *initOptions) error {
 			return err
 		}
 	}
+	r := &initRun{app: a, o: o}
+	sources, err := a.sources(&publishedOptions{token: o.githubToken})
+	if err != nil {
+		return err
+	}
+	r.github = sources.GitHubToken
 	if err := o.here(); err != nil {
 		return err
 	}
-	r := &initRun{app: a, o: o}
-	var err error
 	if r.tree, err = worktree.Open(o.Git.Value); err != nil {
 		return policy.Faultf(policy.Usage, "%s", err)
 	}
@@ -160,9 +171,13 @@ func (a *app) init(ctx context.Context, o *initOptions) error {
 	}
 	if !written && !r.signs {
 		a.Err.Line("nothing to write: what init writes is there already")
-		return nil
+		if r.github == "" {
+			return nil
+		}
+	} else {
+		r.next(r.signs)
 	}
-	r.next(r.signs)
+	r.settings(ctx)
 	return nil
 }
 
@@ -321,6 +336,9 @@ func (r *initRun) look(ctx context.Context) error {
 	address, source, err := r.locate(repo)
 	if err != nil {
 		return err
+	}
+	if r.github != "" && p.Repository.Host() != "github.com" {
+		return policy.Faultf(policy.Usage, "--github-token: settings are read on github.com only")
 	}
 	snapshot, err := repo.Local()
 	if err != nil {
