@@ -105,7 +105,7 @@ func (a *app) importAqua(ctx context.Context, path string, o *importOptions) err
 	}
 	text, err := pkg.Policy(aqua.Options{Now: a.Now(), Caller: o.caller.Value, SignerRefs: refs, Calls: calls})
 	if err != nil {
-		return o.undrafted(path, pkg, calls, err)
+		return o.undrafted(path, pkg, calls != nil, err)
 	}
 	return a.Out.Verbatim(text)
 }
@@ -192,7 +192,7 @@ func cloneOf(ctx context.Context, dir string) (p propose.Project, err error) {
 }
 
 // undrafted says why there is no draft, with the next command where an option helps.
-func (o *importOptions) undrafted(path string, pkg *aqua.Package, calls []propose.Rule, err error) error {
+func (o *importOptions) undrafted(path string, pkg *aqua.Package, cloned bool, err error) error {
 	f := policy.Faultf(policy.Usage, "%s: %s: %s", path, pkg.Name, err)
 	if pe := (*policy.ParseError)(nil); errors.As(err, &pe) {
 		f.Hint = pe.Problems[0].Hint
@@ -210,7 +210,7 @@ func (o *importOptions) undrafted(path string, pkg *aqua.Package, calls []propos
 			f.Hint += " --signer-ref " + spelling.ShellWord(pair)
 		}
 		f.Hint += " " + unknown.Flags
-		if calls == nil {
+		if !cloned && !o.git.Given {
 			f.Hint += "; or run it in a clone of " + pkg.Owner + "/" + pkg.Repo
 		}
 	}

@@ -163,13 +163,13 @@ func (d *draft) pinned(s *signer, repo string, takes func(string) bool, shown []
 	case given != "":
 		s.ref = given
 	case s.ref == "" && s.more == "":
-		shown = slices.DeleteFunc(shown, func(at string) bool { return !takes(at) })
+		shown = slices.DeleteFunc(shown, func(at string) bool { return !takes(at) || !isRef(at) && !isCommit(at) })
 		if len(shown) == 1 {
 			s.ref = shown[0]
 		}
 	}
-	if s.ref != "" && !spelling.ValidRef(s.ref) && !isCommit(s.ref) {
-		return fmt.Errorf("is named at %q, which is no ref", s.ref)
+	if s.ref != "" && !isRef(s.ref) && !isCommit(s.ref) {
+		return fmt.Errorf("is named at %q, which is no tag, branch or commit", s.ref)
 	}
 	return nil
 }
@@ -234,6 +234,11 @@ func values(calls []propose.Rule, of func(propose.Rule) string) (out []string) {
 		}
 	}
 	return out
+}
+
+// isRef reports whether a rule can name a ref.
+func isRef(s string) bool {
+	return spelling.ValidRef(s) && (strings.HasPrefix(s, "refs/tags/") || strings.HasPrefix(s, "refs/heads/"))
 }
 
 // isCommit reports whether a text is a full commit id.

@@ -197,8 +197,8 @@ func (d *draft) complete(s *signer, own []string) error {
 
 // ownWorkflow completes a workflow of the package's repository.
 func (d *draft) ownWorkflow(s *signer) error {
-	if s.ref != "" && !spelling.ValidRef(s.ref) {
-		return fmt.Errorf("%q is no ref", s.ref)
+	if s.ref != "" && !isRef(s.ref) {
+		return fmt.Errorf("%q is no tag or branch", s.ref)
 	}
 	if s.more != "" {
 		return fmt.Errorf("no pattern says what the expression says of the ref, %s", s.more)

@@ -11,7 +11,6 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -68,7 +67,7 @@ func fromCosign(n *yaml.Node) (signer, error) {
 	switch run, ok := opts["--certificate-github-workflow-ref"]; {
 	case run == "refs/tags/{{.Version}}":
 		s.tagOnly = true // as a rule has it
-	case ok && (strings.Contains(run, "{{") || !spelling.ValidRef(run)):
+	case ok && (strings.Contains(run, "{{") || !isRef(run)):
 		return signer{}, fmt.Errorf("a rule has nothing for --certificate-github-workflow-ref %s", run)
 	case ok:
 		s.run = run
