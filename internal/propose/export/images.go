@@ -219,7 +219,8 @@ func (e *exporter) name() string {
 }
 
 // yaml writes one object. Its scalars are quoted by the library where they need
-// to be.
+// to be. A separator stands between objects only: policy-controller's own tester
+// takes a document of comments alone for a policy without a kind.
 func (e *exporter) yaml(version, kind string, spec any) {
 	var b strings.Builder
 	enc := yaml.NewEncoder(&b)
@@ -234,5 +235,8 @@ func (e *exporter) yaml(version, kind string, spec any) {
 		e.refuse(e.at, "", "%s", err)
 		return
 	}
-	fmt.Fprintf(&e.out, "---\n# rule %s\n%s", e.rule.Name, b.String())
+	if e.wrote {
+		e.out.WriteString("---\n")
+	}
+	fmt.Fprintf(&e.out, "# rule %s\n%s", e.rule.Name, b.String())
 }
