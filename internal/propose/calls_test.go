@@ -59,7 +59,8 @@ func TestCalls(t *testing.T) {
 		},
 		"a called one, at a ref": {
 			tree{
-				release:                      pushed + sign + "jobs:\n  j:\n    uses: acme/widget/.github/workflows/sign.yml@main\n",
+				release: pushed + sign + "jobs:\n  j:\n    uses: acme/widget/.github/workflows/sign.yml@main\n",
+
 				".github/workflows/sign.yml": "on: {workflow_call: {}}\njobs:\n  a:\n" + job,
 			},
 			[]string{"sign.yml; by: release.yml; at: refs/heads/main"},
