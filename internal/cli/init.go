@@ -141,17 +141,9 @@ func (a *app) init(ctx context.Context, o *initOptions) error {
 			return err
 		}
 	}
-	r := &initRun{app: a, o: o}
-	sources, err := a.sources(&publishedOptions{token: o.githubToken})
+	r, err := a.initRun(o)
 	if err != nil {
 		return err
-	}
-	r.github = sources.GitHubToken
-	if err := o.here(); err != nil {
-		return err
-	}
-	if r.tree, err = worktree.Open(o.Git.Value); err != nil {
-		return policy.Faultf(policy.Usage, "%s", err)
 	}
 	defer r.tree.Close()
 	for _, step := range []func(context.Context) error{r.look, r.propose, r.writable, r.settle, r.agreed} {
@@ -179,6 +171,22 @@ func (a *app) init(ctx context.Context, o *initOptions) error {
 	}
 	r.settings(ctx)
 	return nil
+}
+
+// initRun opens the working tree, once there is a token to read settings with, if one is wanted.
+func (a *app) initRun(o *initOptions) (*initRun, error) {
+	sources, err := a.sources(&publishedOptions{token: o.githubToken})
+	if err != nil {
+		return nil, err
+	}
+	if err := o.here(); err != nil {
+		return nil, err
+	}
+	tree, err := worktree.Open(o.Git.Value)
+	if err != nil {
+		return nil, policy.Faultf(policy.Usage, "%s", err)
+	}
+	return &initRun{app: a, o: o, tree: tree, github: sources.GitHubToken}, nil
 }
 
 // here finds the repository around the working directory, unless --git names one.

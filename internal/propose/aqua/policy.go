@@ -209,6 +209,12 @@ func (d *draft) ownWorkflow(s *signer) error {
 	if s.run != "" {
 		s.ref = s.run
 	}
+	return d.ownCaller(s)
+}
+
+// ownCaller finds out by the clone which workflow calls one of the package's repository, if that
+// does not start by itself.
+func (d *draft) ownCaller(s *signer) error {
 	calls := slices.DeleteFunc(d.calls("", s.path), func(r propose.Rule) bool {
 		return s.ref == "" && s.refs == nil && r.Refs != nil
 	})

@@ -64,13 +64,8 @@ func fromCosign(n *yaml.Node) (signer, error) {
 		}
 	}
 	s := signer{issuer: issuer, source: opts["--certificate-github-workflow-repository"]}
-	switch run, ok := opts["--certificate-github-workflow-ref"]; {
-	case run == "refs/tags/{{.Version}}":
-		s.tagOnly = true // as a rule has it
-	case ok && (strings.Contains(run, "{{") || !isRef(run)):
-		return signer{}, fmt.Errorf("a rule has nothing for --certificate-github-workflow-ref %s", run)
-	case ok:
-		s.run = run
+	if err := s.ofRun(opts); err != nil {
+		return signer{}, err
 	}
 	if trigger, ok := opts["--certificate-github-workflow-trigger"]; ok {
 		s.triggers = []string{trigger}
@@ -86,6 +81,19 @@ func fromCosign(n *yaml.Node) (signer, error) {
 		s.kind = policy.KindURI
 	}
 	return s, nil
+}
+
+// ofRun reads what the options say of the ref of a run.
+func (s *signer) ofRun(opts map[string]string) error {
+	switch run, ok := opts["--certificate-github-workflow-ref"]; {
+	case run == "refs/tags/{{.Version}}":
+		s.tagOnly = true // as a rule has it
+	case ok && (strings.Contains(run, "{{") || !isRef(run)):
+		return fmt.Errorf("a rule has nothing for --certificate-github-workflow-ref %s", run)
+	case ok:
+		s.run = run
+	}
+	return nil
 }
 
 // noRule are the options that ask for what no rule of a policy can.

@@ -423,15 +423,21 @@ func (e *exam) absent(ctx context.Context, name string) bool {
 	return true
 }
 
+// source is a pattern of refs from which an environment takes deployments.
+type source struct {
+	Name string `json:"name"`
+	Type string `json:"type"`
+}
+
+// takes reports whether a source covers a pattern of tags, as refs.
+func (s source) takes(tags string) bool { return s.Type == "tag" && wider("refs/tags/"+s.Name, tags) }
+
 // sources looks whether an environment takes deployments from the tags that its rules allow.
 func (e *exam) sources(ctx context.Context, name, path string, custom bool) {
 	subject := "environment " + name
 	var from struct {
-		Total    int `json:"total_count"`
-		Policies []struct {
-			Name string `json:"name"`
-			Type string `json:"type"`
-		} `json:"branch_policies"`
+		Total    int      `json:"total_count"`
+		Policies []source `json:"branch_policies"`
 	}
 	var err error
 	if custom { // else it takes them from protected branches, and from no tag
@@ -450,11 +456,7 @@ func (e *exam) sources(ctx context.Context, name, path string, custom bool) {
 			continue
 		}
 		for _, p := range tagPatterns(r) {
-			takes := false
-			for _, x := range from.Policies {
-				takes = takes || x.Type == "tag" && wider("refs/tags/"+x.Name, p)
-			}
-			if !takes {
+			if !slices.ContainsFunc(from.Policies, func(x source) bool { return x.takes(p) }) {
 				command := ""
 				if custom {
 					command = settings.Source(e.File.Repository, name, p)
