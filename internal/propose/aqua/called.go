@@ -119,6 +119,9 @@ func (d *draft) called(s *signer, repo string, own []string) error {
 		s.caller = own[0]
 		s.notes = append(s.notes, "the entry does not say who calls it; this is the one workflow here that it names")
 	}
+	if s.caller != "" && !nameable(s.caller) {
+		return fmt.Errorf("%s is called by %q, which no policy can name", name, s.caller)
+	}
 	calls = slices.DeleteFunc(calls, func(r propose.Rule) bool { return r.Caller != s.caller })
 	if err := d.pinned(s, repo, takes, values(calls, at)); err != nil {
 		d.ask(s, repo, callers)
@@ -224,6 +227,13 @@ func (d *draft) flags() string {
 		out = append(out, "--signer-ref", spelling.ShellWord(repo)+"=REF")
 	}
 	return strings.Join(out, " ")
+}
+
+// nameable reports whether a policy can name a file of a clone (SPEC 3.4).
+func nameable(path string) bool {
+	return !strings.ContainsFunc(path, func(r rune) bool {
+		return r <= ' ' || r > '~' || strings.ContainsRune(`@*?#%\:"<>|`, r)
+	})
 }
 
 // values returns the different values that calls have.

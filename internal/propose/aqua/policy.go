@@ -229,6 +229,9 @@ func (d *draft) ownCaller(s *signer) error {
 		d.ask(&signer{ref: "none"}, "", callers)
 		return fmt.Errorf("%s is called by %s: say with --caller by which", s.path, strings.Join(callers, " and "))
 	}
+	if !nameable(s.caller) {
+		return fmt.Errorf("%s is called by %q, which no policy can name", s.path, s.caller)
+	}
 	if s.caller != "" {
 		s.notes = append(s.notes, "so the clone calls it; releases from before may have called it otherwise")
 	}
