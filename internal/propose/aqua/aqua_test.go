@@ -39,6 +39,24 @@ func draftOf(data []byte, o Options) (out, bad string) {
 	return text, ""
 }
 
+// optionsOf reads the lines before the files of a vector.
+func optionsOf(comment string) Options {
+	o := Options{Now: now(), SignerRefs: map[string]string{}}
+	for line := range strings.Lines(comment) {
+		key, value, _ := strings.Cut(strings.TrimSpace(line), ": ")
+		switch key {
+		case "caller":
+			o.Caller = value
+		case "signer-ref":
+			repo, ref, _ := strings.Cut(value, "=")
+			o.SignerRefs[repo] = ref
+		case "call": // workflow, caller, ref or commit, refs of the run
+			o.Calls = append(o.Calls, called(strings.Fields(value)))
+		}
+	}
+	return o
+}
+
 // called returns the rule for a call.
 func called(words []string) propose.Rule {
 	r := propose.Rule{Workflow: words[0], Caller: words[1]}
@@ -67,19 +85,7 @@ func TestVectors(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		o := Options{Now: now(), SignerRefs: map[string]string{}}
-		for line := range strings.Lines(string(ar.Comment)) {
-			key, value, _ := strings.Cut(strings.TrimSpace(line), ": ")
-			switch key {
-			case "caller":
-				o.Caller = value
-			case "signer-ref":
-				repo, ref, _ := strings.Cut(value, "=")
-				o.SignerRefs[repo] = ref
-			case "call": // workflow, caller, ref or commit, refs of the run
-				o.Calls = append(o.Calls, called(strings.Fields(value)))
-			}
-		}
+		o := optionsOf(string(ar.Comment))
 		text, bad := draftOf(ar.Files[0].Data, o)
 		result := txtar.File{Name: "policy.toml", Data: []byte(text)}
 		if bad != "" {
