@@ -115,11 +115,17 @@ func (d Decision) Nearest() (RuleResult, bool) {
 func (r RuleResult) Compare(o RuleResult) int { return r.weight() - o.weight() }
 
 // weight orders rules by nearness: a rule that names the signer but not the
-// artifact is nearer than one for other people.
+// artifact is nearer than one for other people, and nothing is nearer than a
+// rule that misses nothing but approvals, which people can still give.
 func (r RuleResult) weight() int {
-	n := len(r.Mismatches)
+	n := 0
 	for _, m := range r.Mismatches {
-		if m.identityField() {
+		switch {
+		case m.Field == "approvals":
+			n++
+		case m.identityField():
+			n += 6
+		default:
 			n += 2
 		}
 	}

@@ -69,8 +69,12 @@ environment offers; init then also makes the first signature, so that one commit
 and one push are left. It asks before it writes anything, and a run that was
 interrupted on the same day is repeated. --email and --issuer name somebody without a sign-in;
 "--maintainers repository" names nobody: the repository's own workflow is then the
-only maintainer, and every verdict says so.`,
+only maintainer, and every verdict says so.
+
+At the end init says which settings of the forge the policy leans on. With --github-token it
+reads them first and prints commands for what is missing, which only add and replace nothing.`,
 		Example: `  repopolicy init
+  repopolicy init --github-token
   repopolicy init --email alice@example.com --issuer https://accounts.google.com
   repopolicy init --maintainers repository --workflow .github/workflows/release.yml`,
 		Args: cobra.NoArgs,
@@ -107,7 +111,7 @@ only maintainer, and every verdict says so.`,
 	f.BoolVar(&o.noSign, "no-sign", false, "do not sign")
 	f.BoolVar(&o.Offline, "offline", false, "do not use the network: no release is judged, and nobody can sign in")
 	f.BoolVar(&o.published.token, "github-token", false,
-		"look at the last releases with the token in GITHUB_TOKEN, which GitHub's API sees and nobody else")
+		"look at the last releases and the settings of github.com with the token in GITHUB_TOKEN; nobody else sees it")
 	f.BoolVarP(&o.Yes, "yes", "y", false, "do not ask whether name and address may become public")
 	f.BoolVar(&o.publish, "publish-name", false, "let the workflow publish the name of a private repository")
 	o.ExpectFlag(cmd)
@@ -140,6 +144,7 @@ type initRun struct {
 	found    *find.Found     // if a signature is made
 	version  *draftVersion   // that is signed
 	request  signlog.Request // for the signature
+	github   string          // token that may read settings; "" for none
 }
 
 // init goes from what the clone and the last releases show to a policy: look, propose, judge, show,
@@ -153,16 +158,9 @@ func (a *app) init(ctx context.Context, o *initOptions) error {
 			return err
 		}
 	}
-	if err := o.here(); err != nil {
+	r, err := a.initRun(o)
+	if err != nil {
 		return err
-	}
-	r := &initRun{app: a, o: o}
-	var err error
-	if err = r.flags(); err != nil {
-		return err
-	}
-	if r.tree, err = worktree.Open(o.Git.Value); err != nil {
-		return policy.Faultf(policy.Usage, "%s", err)
 	}
 	defer r.tree.Close()
 	for _, step := range []func(context.Context) error{r.look, r.propose, r.writable, r.past, r.settle, r.agreed} {
@@ -182,10 +180,31 @@ func (a *app) init(ctx context.Context, o *initOptions) error {
 	}
 	if !written && !r.signs {
 		a.Err.Line("nothing to write: what init writes is there already")
-		return nil
+		if r.github == "" {
+			return nil
+		}
+	} else {
+		r.next(r.signs)
 	}
-	r.next(r.signs)
+	r.settings(ctx)
 	return nil
+}
+
+// initRun opens the working tree, once there is a token to read settings with, if one is wanted.
+func (a *app) initRun(o *initOptions) (*initRun, error) {
+	r := &initRun{app: a, o: o}
+	if err := r.flags(); err != nil {
+		return nil, err
+	}
+	if err := o.here(); err != nil {
+		return nil, err
+	}
+	tree, err := worktree.Open(o.Git.Value)
+	if err != nil {
+		return nil, policy.Faultf(policy.Usage, "%s", err)
+	}
+	r.tree, r.github = tree, r.sources.GitHubToken
+	return r, nil
 }
 
 // flags reads the flags about the last releases.
@@ -375,6 +394,9 @@ func (r *initRun) look(ctx context.Context) error {
 	address, source, err := r.locate(repo)
 	if err != nil {
 		return err
+	}
+	if r.github != "" && p.Repository.Host() != "github.com" {
+		return policy.Faultf(policy.Usage, "--github-token: settings are read on github.com only")
 	}
 	snapshot, err := repo.Local()
 	if err != nil {

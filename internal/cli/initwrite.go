@@ -11,8 +11,10 @@ import (
 
 	"github.com/repopolicy/repopolicy/internal/bindings"
 	"github.com/repopolicy/repopolicy/internal/command"
+	"github.com/repopolicy/repopolicy/internal/fetch"
 	"github.com/repopolicy/repopolicy/internal/propose"
 	"github.com/repopolicy/repopolicy/internal/propose/binding"
+	"github.com/repopolicy/repopolicy/internal/propose/doctor"
 	"github.com/repopolicy/repopolicy/internal/propose/settings"
 	"github.com/repopolicy/repopolicy/internal/report"
 	"github.com/repopolicy/repopolicy/internal/spelling"
@@ -209,7 +211,21 @@ func (r *initRun) next(signed bool) {
 		say("  git add .repopolicy && git commit -m 'sign the release policy'")
 	}
 	say("  git push")
-	advice := settings.For(c, r.branch)
+}
+
+// settings says which settings of the forge the policy leans on: with a token what they lack,
+// without one what they should be.
+func (r *initRun) settings(ctx context.Context) {
+	doc, err := policy.Parse(r.policy)
+	if err != nil {
+		return
+	}
+	say := func(format string, args ...any) { r.Err.Line(format, args...) }
+	if r.github != "" && !r.o.Offline {
+		r.missing(ctx, doc.Content())
+		return
+	}
+	advice := settings.For(doc.Content(), r.branch)
 	if len(advice) == 0 {
 		return
 	}
@@ -221,5 +237,35 @@ func (r *initRun) next(signed bool) {
 			continue
 		}
 		say("  look at %s", x.Look)
+	}
+	if doc.Content().Repository.Host() == "github.com" {
+		say("what of that is missing says: GITHUB_TOKEN=$(gh auth token) repopolicy init --github-token")
+	}
+}
+
+// missing reads the settings and says what they lack.
+func (r *initRun) missing(ctx context.Context, f *policy.File) {
+	say := func(format string, args ...any) { r.Err.Line(format, args...) }
+	net := fetch.Net{Transport: r.Transport, Agent: command.UserAgent(), Token: r.github}
+	ask, err := fetch.API(f.Repository, fetch.GitHub, net)
+	if err != nil {
+		say("settings of the forge: not looked at: %s", err)
+		return
+	}
+	found := doctor.Look(ctx, &doctor.Case{File: f, Now: r.Now(), Branch: r.branch, Ask: ask})
+	lacks := slices.DeleteFunc(found, func(x doctor.Finding) bool { return x.Reason == "" })
+	if len(lacks) == 0 {
+		say("settings of the forge that the policy leans on: all looked at, nothing is missing")
+		return
+	}
+	say("settings of the forge that the policy leans on; the commands only add, and replace nothing:")
+	for i, x := range lacks {
+		say("  # %s: %s", x.Subject, x.Text)
+		switch {
+		case x.Command == "":
+			say("  do: %s", x.Do)
+		case i+1 == len(lacks) || lacks[i+1].Command != x.Command: // one command for several
+			say("  %s", x.Command)
+		}
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -169,6 +170,21 @@ func TestImage(t *testing.T) {
 			w.WriteHeader(code)
 		}
 	}
+	// pages wraps a registry that lists the referrers on the last of so many pages.
+	pages := func(n int) func(http.Handler) http.Handler {
+		return func(next http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				page, _ := strconv.Atoi(r.URL.Query().Get("page"))
+				if !strings.Contains(r.URL.Path, "/referrers/") || page == n-1 {
+					next.ServeHTTP(w, r)
+					return
+				}
+				w.Header().Set("Content-Type", ocispec.MediaTypeImageIndex)
+				w.Header().Set("Link", fmt.Sprintf("<%s?page=%d>; rel=\"next\"", r.URL.Path, page+1))
+				_, _ = io.WriteString(w, `{"schemaVersion":2,"manifests":[]}`)
+			})
+		}
+	}
 	endless := func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", ocispec.MediaTypeImageIndex)
 		_, _ = io.WriteString(w, `{"manifests":[`)
@@ -186,6 +202,13 @@ func TestImage(t *testing.T) {
 	}{
 		"a referrer by the API": {
 			options: []ggcr.Option{ggcr.WithReferrersSupport(true)}, attach: refer, reason: policy.Allowed,
+		},
+		"a referrer on the tenth page": {
+			options: []ggcr.Option{ggcr.WithReferrersSupport(true)}, wrap: pages(10), attach: refer, reason: policy.Allowed,
+		},
+		"a referrer on the eleventh page": {
+			options: []ggcr.Option{ggcr.WithReferrersSupport(true)}, wrap: pages(11), attach: refer,
+			reason: policy.EvidenceUnreachable,
 		},
 		"a referrer by the tag":         {attach: refer, reason: policy.Allowed},
 		"a signature as cosign tags it": {attach: tagged(".sig", good), reason: policy.Allowed},

@@ -13,16 +13,19 @@ import (
 // and of provenance by another workflow. It says so of none that is laxer than a rule before it
 // by its environment: there the advice of `repopolicy check` is what to hear.
 func (p *Proposal) markOverlaps(repo policy.Locator) {
+	flagged := p.flagged(repo)
 	for i := range p.Rules {
-		if !p.flagged(repo, i) || p.laxer(i) {
+		if !flagged[i] || p.laxer(i) {
 			continue
 		}
-		if p.Rules[i].Overlaps = true; !p.flagged(repo, i) {
+		p.Rules[i].Overlaps = true
+		if flagged = p.flagged(repo); !flagged[i] {
 			continue
 		}
 		for j := range i {
 			p.Rules[j].Overlaps = true
 		}
+		flagged = p.flagged(repo)
 	}
 }
 
@@ -36,17 +39,19 @@ func (p *Proposal) laxer(n int) bool {
 	return false
 }
 
-// flagged reports whether the policy would get the advice that a rule overlaps one before it.
-func (p *Proposal) flagged(repo policy.Locator, rule int) bool {
-	a := Answers{Repository: repo, Expires: time.Unix(0, 0)}
-	doc, err := policy.Parse([]byte(p.Policy(a)))
+// flagged returns the rules of which the policy would get the advice that they overlap one before;
+// none if there are more rules, or longer ones, than a policy has, which is said to the user later.
+func (p *Proposal) flagged(repo policy.Locator) map[int]bool {
+	out := map[int]bool{}
+	doc, err := policy.Parse([]byte(p.Policy(Answers{Repository: repo, Expires: time.Unix(0, 0)})))
 	if err != nil {
-		return false // said to the user later
+		return out
 	}
 	for _, problem := range doc.Lint(time.Unix(0, 0)) {
-		if problem.Reason == "lint-overlap" && problem.Path == fmt.Sprintf("release[%d].tags", rule) {
-			return true
+		var rule int
+		if _, err := fmt.Sscanf(problem.Path, "release[%d].tags", &rule); err == nil && problem.Reason == "lint-overlap" {
+			out[rule] = true
 		}
 	}
-	return false
+	return out
 }

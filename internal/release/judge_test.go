@@ -442,6 +442,13 @@ func TestBranches(t *testing.T) {
 			name: "approvals", rule: workflowRule + "[release.approvals]\nthreshold = 1\nfrom = \"maintainers\"\n", req: wf(nil),
 			reason: policy.RuleMismatch, code: "approvals-missing",
 		},
+		{
+			name: "approvals, beside a rule for something else",
+			rule: strings.Replace(workflowRule, "widget_*", "gadget_*", 1) +
+				strings.Replace(workflowRule, `"binaries"`, `"others"`, 1) +
+				"[release.approvals]\nthreshold = 1\nfrom = \"maintainers\"\n", req: wf(nil),
+			reason: policy.RuleMismatch, code: "approvals-missing",
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			inst := sigstoretest.New(t)

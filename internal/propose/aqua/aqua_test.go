@@ -3,6 +3,7 @@
 package aqua
 
 import (
+	"errors"
 	"flag"
 	"os"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/txtar"
 
+	"github.com/repopolicy/repopolicy/internal/propose"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -28,9 +30,47 @@ func draftOf(data []byte, o Options) (out, bad string) {
 	}
 	text, err := packages[0].Policy(o)
 	if err != nil {
-		return "", err.Error() + "\n"
+		bad = err.Error() + "\n"
+		if unknown := (*UnknownError)(nil); errors.As(err, &unknown) && unknown.Flags != "" {
+			bad += "flags: " + unknown.Flags + "\n"
+		}
+		return "", bad
 	}
 	return text, ""
+}
+
+// optionsOf reads the lines before the files of a vector.
+func optionsOf(comment string) Options {
+	o := Options{Now: now(), SignerRefs: map[string]string{}}
+	for line := range strings.Lines(comment) {
+		key, value, _ := strings.Cut(strings.TrimSpace(line), ": ")
+		switch key {
+		case "caller":
+			o.Caller = value
+		case "signer-ref":
+			repo, ref, _ := strings.Cut(value, "=")
+			o.SignerRefs[repo] = ref
+		case "call": // workflow, caller, ref or commit, refs of the run
+			o.Calls = append(o.Calls, called(strings.Fields(value)))
+		}
+	}
+	return o
+}
+
+// called returns the rule for a call.
+func called(words []string) propose.Rule {
+	r := propose.Rule{Workflow: words[0], Caller: words[1]}
+	switch {
+	case len(words) < 3:
+	case isCommit(words[2]):
+		r.SignerDigest = words[2]
+	default:
+		r.SignerRef, r.Refs = words[2], words[3:]
+	}
+	if len(r.Refs) == 0 {
+		r.Refs = nil
+	}
+	return r
 }
 
 // TestVectors: the shapes that the registry uses. Each file has a sentence,
@@ -45,17 +85,7 @@ func TestVectors(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		o := Options{Now: now(), SignerRefs: map[string]string{}}
-		for line := range strings.Lines(string(ar.Comment)) {
-			key, value, _ := strings.Cut(strings.TrimSpace(line), ": ")
-			switch key {
-			case "caller":
-				o.Caller = value
-			case "signer-ref":
-				repo, ref, _ := strings.Cut(value, "=")
-				o.SignerRefs[repo] = ref
-			}
-		}
+		o := optionsOf(string(ar.Comment))
 		text, bad := draftOf(ar.Files[0].Data, o)
 		result := txtar.File{Name: "policy.toml", Data: []byte(text)}
 		if bad != "" {
@@ -129,6 +159,10 @@ func FuzzPolicy(f *testing.F) {
 			text, err := packages[i].Policy(Options{
 				Now: now(), Caller: ".github/workflows/release.yml",
 				SignerRefs: map[string]string{slsaGenerator: "refs/tags/v2.1.0"},
+				Calls: []propose.Rule{{
+					Workflow: "https://github.com/acme/ci/.github/workflows/build.yml",
+					Caller:   ".github/workflows/release.yml", SignerDigest: strings.Repeat("a", 40),
+				}},
 			})
 			if err != nil {
 				continue
@@ -138,7 +172,7 @@ func FuzzPolicy(f *testing.F) {
 				t.Fatalf("%v in\n%s", err, text)
 			}
 			for _, r := range doc.Content().Rules {
-				if w := r.Workflow; w != nil && !w.Signer.IsZero() && w.SignerRef == "" {
+				if w := r.Workflow; w != nil && !w.Signer.IsZero() && w.SignerRef+w.SignerDigest == "" {
 					t.Fatalf("an unpinned signer in\n%s", text)
 				}
 			}

@@ -13,6 +13,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/repopolicy/repopolicy/internal/propose"
 	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/policy"
 )
@@ -23,11 +24,21 @@ type Options struct {
 	// Caller is the workflow of the package's repository that calls reusable
 	// workflows of other repositories.
 	Caller string
-	// SignerRefs are exact refs of reusable workflows, by "owner/name".
+	// SignerRefs are exact refs or commits of reusable workflows, by "owner/name".
 	SignerRefs map[string]string
+	// Calls are how workflows of the package's repository call others; nil if no clone is at hand.
+	Calls []propose.Rule
 }
 
-const slsaGenerator = "slsa-framework/slsa-github-generator"
+// UnknownError says that no signer of an entry is known well enough for a rule.
+type UnknownError struct {
+	text string
+	// Flags are options of `import aqua` that say what is missing, as words of a shell; "" if
+	// no option does.
+	Flags string
+}
+
+func (e *UnknownError) Error() string { return e.text }
 
 // draft collects rules and what could not become one.
 type draft struct {
@@ -36,6 +47,12 @@ type draft struct {
 	o     Options
 	rules []*rule
 	left  []string // comments, each once
+
+	// What is to be asked: who calls reusable workflows, with one that may be it, and at which
+	// ref those of these repositories are called.
+	asksCaller bool
+	caller     string
+	unpinned   []string
 }
 
 type rule struct {
@@ -44,14 +61,19 @@ type rule struct {
 	any       bool
 }
 
-// Policy returns a policy with the rules that the package's entry amounts to,
-// and in comments what cannot be expressed and why. It is an error if not a
-// single signer can be.
-func (p *Package) Policy(o Options) (string, error) {
+// Repository returns the package's repository.
+func (p *Package) Repository() (policy.Locator, error) {
 	if p.Owner == "" || p.Repo == "" {
-		return "", errors.New("the entry names no repository (repo_owner and repo_name)")
+		return policy.Locator{}, errors.New("the entry names no repository (repo_owner and repo_name)")
 	}
-	repo, err := policy.NormalizeLocator(p.Owner + "/" + p.Repo)
+	return policy.NormalizeLocator(p.Owner + "/" + p.Repo)
+}
+
+// Policy returns a policy with the rules that the package's entry amounts to,
+// and in comments what cannot be expressed and why. If not a single signer can
+// be, that is an [UnknownError].
+func (p *Package) Policy(o Options) (string, error) {
+	repo, err := p.Repository()
 	if err != nil {
 		return "", err
 	}
@@ -68,7 +90,7 @@ func (p *Package) Policy(o Options) (string, error) {
 		if len(d.left) > 0 {
 			why = "no signer of the entry can be expressed: " + strings.Join(d.left[:min(len(d.left), 3)], "; ")
 		}
-		return "", errors.New(why)
+		return "", &UnknownError{why, d.flags()}
 	}
 	text := d.text()
 	if _, err := policy.Parse([]byte(text)); err != nil {
@@ -77,31 +99,38 @@ func (p *Package) Policy(o Options) (string, error) {
 	return text, nil
 }
 
+// evidence is one place of an entry that names a signer.
+type evidence struct {
+	name string
+	node *yaml.Node
+	read func(*yaml.Node) (signer, error)
+}
+
 // section turns the evidence that one section names into rules.
 func (d *draft) section(s section) {
 	sums := s.find("checksum")
-	for _, e := range []struct {
-		name string
-		node *yaml.Node
-		read func(*yaml.Node) (signer, error)
-	}{
+	all := []evidence{
 		{"cosign", s.find("cosign"), fromCosign},
 		{"checksum.cosign", get(sums, "cosign"), fromCosign},
 		{"github_artifact_attestations", s.find("github_artifact_attestations"), fromAttestations},
 		{"checksum.github_artifact_attestations", get(sums, "github_artifact_attestations"), fromAttestations},
-		{"slsa_provenance", s.find("slsa_provenance"), fromSLSA},
-		{"github_release_attestation", s.find("github_release_attestation"), fromImmutable},
-		{
-			"minisign", s.find("minisign"),
-			func(*yaml.Node) (signer, error) { return signer{}, errors.New("minisign is no Sigstore evidence") },
-		},
-	} {
-		if e.node == nil || scalar(e.node, "enabled") == "false" || e.node.Kind != yaml.MappingNode {
-			continue
-		}
+	}
+	for _, builder := range d.builders() {
+		all = append(all, evidence{"slsa_provenance", s.find("slsa_provenance"), d.fromSLSA(builder)})
+	}
+	all = append(
+		all,
+		evidence{"github_release_attestation", s.find("github_release_attestation"), fromImmutable},
+		evidence{"minisign", s.find("minisign"), fromMinisign},
+	)
+	all = slices.DeleteFunc(all, func(e evidence) bool {
+		return e.node == nil || scalar(e.node, "enabled") == "false" || e.node.Kind != yaml.MappingNode
+	})
+	own := d.own(all)
+	for _, e := range all {
 		who, err := e.read(e.node)
 		if err == nil {
-			err = d.complete(&who)
+			err = d.complete(&who, own)
 		}
 		for _, alt := range who.missed {
 			d.leave("%s: refs that match %s: no pattern says that", e.name, alt)
@@ -133,46 +162,78 @@ func fromAttestations(n *yaml.Node) (signer, error) {
 	return s, nil
 }
 
-func fromSLSA(*yaml.Node) (signer, error) {
-	return signer{
-		issuer: githubIssuer, repo: slsaGenerator, path: ".github/workflows/generator_generic_slsa3.yml", narrowed: true,
-	}, nil
-}
-
 func fromImmutable(*yaml.Node) (signer, error) { return signer{immutable: true}, nil }
 
-// complete checks a workflow against the package's repository and adds what a
-// workflow of another repository needs.
-func (d *draft) complete(s *signer) error {
-	if s.repo == "" {
-		return nil
+func fromMinisign(*yaml.Node) (signer, error) {
+	return signer{}, errors.New("minisign is no Sigstore evidence")
+}
+
+// complete checks a workflow against the package's repository and adds who calls it, where it is
+// called; own are the repository's workflows that the section names.
+func (d *draft) complete(s *signer, own []string) error {
+	if s.source != "" {
+		if l, err := policy.NormalizeLocator(s.source); err != nil || l != d.repo {
+			return fmt.Errorf("it is about runs of %q", s.source)
+		}
+		s.source = ""
 	}
-	if s.path != "" && s.ref != "" && !spelling.ValidRef(s.ref) {
-		return fmt.Errorf("%q is no ref", s.ref)
+	if s.repo == "" {
+		if s.run != "" || s.tagOnly {
+			return errors.New("it asks for the ref of a run, and names no workflow")
+		}
+		return nil
 	}
 	l, err := policy.NormalizeLocator(s.repo)
-	switch {
-	case err != nil:
+	if err != nil {
 		return err
-	case l == d.repo:
-		s.repo = ""
-		return nil
 	}
-	s.repo = l.String()
-	pin := d.o.SignerRefs[l.Path()]
+	if l != d.repo {
+		s.repo = l.String()
+		return d.called(s, l.Path(), own)
+	}
+	s.repo = ""
+	return d.ownWorkflow(s)
+}
+
+// ownWorkflow completes a workflow of the package's repository.
+func (d *draft) ownWorkflow(s *signer) error {
+	if s.ref != "" && !isRef(s.ref) {
+		return fmt.Errorf("%q is no tag or branch", s.ref)
+	}
+	if s.more != "" {
+		return fmt.Errorf("no pattern says what the expression says of the ref, %s", s.more)
+	}
+	if (s.tagOnly || s.run != "") && (s.ref != "" && s.ref != s.run || s.refs != nil) {
+		return errors.New("it asks for one ref of the run and for another one of the workflow")
+	}
+	if s.run != "" {
+		s.ref = s.run
+	}
+	return d.ownCaller(s)
+}
+
+// ownCaller finds out by the clone which workflow calls one of the package's repository, if that
+// does not start by itself.
+func (d *draft) ownCaller(s *signer) error {
+	calls := slices.DeleteFunc(d.calls("", s.path), func(r propose.Rule) bool {
+		return s.ref == "" && s.refs == nil && r.Refs != nil
+	})
+	callers := values(calls, func(r propose.Rule) string { return r.Caller })
 	switch {
-	case len(s.refs) > 0:
-		return fmt.Errorf("%s is a workflow of another repository, and a rule pins one ref of it", l.Path()+"/"+s.path)
-	case d.o.Caller == "":
-		return fmt.Errorf(
-			"%s is a workflow of another repository: say with --caller which workflow of this repository calls it",
-			l.Path()+"/"+s.path,
-		)
-	case s.ref == "" && pin == "":
-		return fmt.Errorf("%s is a workflow of another repository: pin it with --signer-ref %s=refs/tags/…",
-			l.Path()+"/"+s.path, l.Path())
-	case pin != "":
-		s.ref = pin
+	case slices.Contains(callers, d.o.Caller) && d.o.Caller != s.path:
+		s.caller = d.o.Caller
+	case len(callers) == 0 || slices.Contains(callers, s.path):
+	case len(callers) == 1:
+		s.caller = callers[0]
+	default:
+		d.ask(&signer{ref: "none"}, "", callers)
+		return fmt.Errorf("%s is called by %s: say with --caller by which", s.path, strings.Join(callers, " and "))
+	}
+	if !nameable(s.caller) {
+		return fmt.Errorf("%s is called by %q, which no policy can name", s.path, s.caller)
+	}
+	if s.caller != "" {
+		s.notes = append(s.notes, "so the clone calls it; releases from before may have called it otherwise")
 	}
 	return nil
 }
@@ -182,10 +243,11 @@ func (d *draft) add(who signer, s section, sums *yaml.Node) {
 	if prefix := s.text("version_prefix"); prefix != "" && who.tags == "" {
 		who.tags = prefix + "*"
 	}
+	who.run, who.tagOnly = "", false // the refs say that now
 	r := &rule{signer: who}
 	for _, old := range d.rules {
 		o, n := old.signer, who
-		o.narrowed, n.narrowed, o.triggers, n.triggers = false, false, nil, nil
+		o.narrowed, n.narrowed, o.triggers, n.triggers, o.notes, n.notes = false, false, nil, nil, nil, nil
 		if fmt.Sprint(o) == fmt.Sprint(n) && slices.Equal(old.triggers, who.triggers) {
 			old.narrowed = old.narrowed || who.narrowed
 			r = old
@@ -251,6 +313,9 @@ func (d *draft) text() string {
 	for _, line := range d.left {
 		comment("left out: %s", line)
 	}
+	if flags := d.flags(); flags != "" {
+		comment("to add what is left out: %s", flags)
+	}
 	put("format     = %s", str(spelling.Format))
 	put("repository = %s", str(d.repo.String()))
 	put("version    = 1")
@@ -287,6 +352,9 @@ func (d *draft) signer(put, comment func(string, ...any), r *rule) {
 		return
 	case r.repo == "":
 		put("workflow   = %s", str(r.path))
+		if r.caller != "" {
+			put("caller     = %s", str(r.caller))
+		}
 		if r.ref != "" {
 			put("refs       = [%s]", str(r.ref))
 		} else if len(r.refs) > 0 {
@@ -296,11 +364,18 @@ func (d *draft) signer(put, comment func(string, ...any), r *rule) {
 		}
 	default:
 		put("workflow   = %s", str(r.repo+"/"+r.path))
-		put("caller     = %s", str(d.o.Caller))
-		put("signer-ref = %s", str(r.ref))
-		if r.repo == "https://github.com/"+slsaGenerator {
-			comment("the entry names no builder; this is the generic generator")
+		put("caller     = %s", str(r.caller))
+		if isCommit(r.ref) {
+			put("signer-digest = %s", str(r.ref))
+		} else {
+			put("signer-ref = %s", str(r.ref))
 		}
+		if len(r.refs) > 0 {
+			put("refs       = [%s]", list(r.refs))
+		}
+	}
+	for _, note := range r.notes {
+		comment("%s", note)
 	}
 	if len(r.triggers) > 0 {
 		put("triggers   = [%s]", list(r.triggers))

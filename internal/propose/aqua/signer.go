@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -19,7 +20,7 @@ const githubIssuer = "https://token.actions.githubusercontent.com"
 type signer struct {
 	repo      string   // "owner/name" of a workflow; "" for a person
 	path      string   // of the workflow
-	ref       string   // exact ref; "" for the tag being verified, or refs
+	ref       string   // exact ref, or commit of a reusable workflow; "" for the tag being verified, or refs
 	refs      []string // patterns, if the entry lists several
 	missed    []string // alternatives of the entry that no pattern says
 	triggers  []string
@@ -29,6 +30,12 @@ type signer struct {
 	immutable bool   // GitHub's own attestation about a release
 	tags      string // pattern of the tag, as the identity's ref gives it; may be ""
 	narrowed  bool   // the entry takes more refs than the rule does
+	more      string // what the entry's expression says of the ref behind what is known of it; may be ""
+	caller    string // of a workflow of another repository
+	tagOnly   bool   // the entry takes runs for the tag alone
+	run       string // exact ref of the run, if the entry says that; may be ""
+	source    string // repository of the run, if the entry says that; may be ""
+	notes     []string
 }
 
 // fromCosign returns whom the options of `cosign verify-blob` name.
@@ -56,7 +63,10 @@ func fromCosign(n *yaml.Node) (signer, error) {
 			return signer{}, fmt.Errorf("a rule has nothing for %s", flag)
 		}
 	}
-	s := signer{issuer: issuer}
+	s := signer{issuer: issuer, source: opts["--certificate-github-workflow-repository"]}
+	if err := s.ofRun(opts); err != nil {
+		return signer{}, err
+	}
 	if trigger, ok := opts["--certificate-github-workflow-trigger"]; ok {
 		s.triggers = []string{trigger}
 	}
@@ -73,12 +83,23 @@ func fromCosign(n *yaml.Node) (signer, error) {
 	return s, nil
 }
 
+// ofRun reads what the options say of the ref of a run.
+func (s *signer) ofRun(opts map[string]string) error {
+	switch run, ok := opts["--certificate-github-workflow-ref"]; {
+	case run == "refs/tags/{{.Version}}":
+		s.tagOnly = true // as a rule has it
+	case ok && (strings.Contains(run, "{{") || !isRef(run)):
+		return fmt.Errorf("a rule has nothing for --certificate-github-workflow-ref %s", run)
+	case ok:
+		s.run = run
+	}
+	return nil
+}
+
 // noRule are the options that ask for what no rule of a policy can.
 var noRule = []string{
 	"--certificate-github-workflow-name",
 	"--certificate-github-workflow-sha",
-	"--certificate-github-workflow-ref",
-	"--certificate-github-workflow-repository",
 }
 
 // issuerOf returns the issuer that the options name, "" for none.
@@ -133,6 +154,9 @@ func (s signer) workflow(known, rest string) (signer, error) {
 	prefix, tag := strings.CutPrefix(ref, "refs/tags/")
 	if s.narrowed = !tag; prefix != "" && tag {
 		s.tags = prefix + "*"
+	}
+	if !slices.Contains([]string{".*", ".+", ".*$", ".+$"}, rest) {
+		s.more = rest
 	}
 	return s, nil
 }
@@ -202,6 +226,12 @@ func literal(expression string) (text, rest string) {
 			next = s[i+1]
 		}
 		switch c := s[i]; {
+		case strings.HasPrefix(s[i:], `\Q`):
+			quoted, _, ended := strings.Cut(s[i+2:], `\E`)
+			b.WriteString(quoted)
+			if i += len(quoted) + 1; ended {
+				i += 2
+			}
 		case c == '$' && next == 0:
 			return b.String(), ""
 		case strings.HasPrefix(s[i:], "{{"):
@@ -211,7 +241,7 @@ func literal(expression string) (text, rest string) {
 			}
 			b.WriteString(s[i : i+n+2])
 			i += n + 1
-		case c == '\\' && next != 0 && strings.IndexByte(`.+*?()|[]{}^$\/-@_`, next) >= 0:
+		case c == '\\' && next != 0 && strings.IndexByte(`.+*?()|[]{}^$\/-@_:`, next) >= 0:
 			b.WriteByte(next)
 			i++
 		case strings.IndexByte(`\+*?()|[]{}^$`, c) >= 0,

@@ -36,6 +36,7 @@ type Job struct {
 	Foreign     Foreign // a workflow of another repository that the job calls
 	ID          string
 	Token       bool   // it may have an ID token
+	Refused     bool   // its permissions are said, and an ID token is not among them
 	Environment string // "" for none, or if it is computed
 	Computed    string // the expression of an environment that is not known
 	May         []string
@@ -211,7 +212,9 @@ func (f *frame) reachable(i int, possible map[string]bool, depth int) bool {
 // job returns a job with steps, or those of the workflow that it calls.
 func (f *frame) job(j *job, look scope, unsure []string) []Job {
 	token := f.may(j)
-	out := Job{Caller: f.caller, File: f.file.Path, ID: j.id, Token: token == granted, Unsure: unsure}
+	out := Job{
+		Caller: f.caller, File: f.file.Path, ID: j.id, Token: token == granted, Refused: token == refused, Unsure: unsure,
+	}
 	for _, v := range f.inputs {
 		out.Inputs = append(out.Inputs, v.texts()...)
 	}

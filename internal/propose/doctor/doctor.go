@@ -39,6 +39,7 @@ type Finding struct {
 	Path    string        // in the policy; "" for none
 	Text    string        // what was found
 	Do      string        // what to do; "" if it is in order
+	Command string        // that does it and only adds to what is there; "" if there is none
 }
 
 // Class returns the class of a finding: OK only for what was looked at and is in order.
@@ -71,6 +72,8 @@ type exam struct {
 	*Case
 	clone  *clone.Clone
 	reader *ci.Reader
+	listed bool     // rulesets were
+	names  []string // of rulesets that are there
 	out    []Finding
 }
 
@@ -100,6 +103,14 @@ func Examine(ctx context.Context, c *Case) []Finding {
 	return e.out
 }
 
+// Look looks at the settings that a policy for github.com leans on, and at nothing else.
+func Look(ctx context.Context, c *Case) []Finding {
+	e := &exam{Case: c}
+	e.branch(ctx)
+	e.settings(ctx)
+	return e.out
+}
+
 func (e *exam) add(f Finding) { e.out = append(e.out, f) }
 
 // fine records what is in order.
@@ -110,6 +121,12 @@ func (e *exam) fine(check, subject, format string, args ...any) {
 // wrong records what is not in order.
 func (e *exam) wrong(check, subject string, why policy.Reason, do, format string, args ...any) {
 	e.add(Finding{Check: check, Subject: subject, Reason: why, Do: do, Text: fmt.Sprintf(format, args...)})
+}
+
+// lacks records settings that are not there, and the command that adds them.
+func (e *exam) lacks(subject, do, command, format string, args ...any) {
+	e.wrong(Settings, subject, policy.DoctorSetting, do, format, args...)
+	e.out[len(e.out)-1].Command = command
 }
 
 // unread records what could not be looked at.

@@ -12,11 +12,17 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/repopolicy/repopolicy/internal/propose/settings"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
-// mayRead is what to do where the forge does not say how a setting is.
-const mayRead = "run the command with a token in GITHUB_TOKEN that may read the repository's administration and actions"
+// What to do where the forge does not say how a setting is: the permission that it asks for. A
+// classic token needs the scope repo, and Administration is for administrators.
+const (
+	mayRead      = "run the command with a token in GITHUB_TOKEN that may see the repository: Metadata, read"
+	mayAdminRead = "run the command with a token in GITHUB_TOKEN of an administrator: Administration, read"
+	mayRunRead   = "run the command with a token in GITHUB_TOKEN that may read Actions and Environments"
+)
 
 // maxListed is how many rulesets or sources of deployments are looked at; GitHub lists them by the hundred.
 const maxListed = 100
@@ -77,7 +83,7 @@ func (e *exam) workflowPermissions(ctx context.Context) {
 	}
 	switch err := e.read(ctx, e.api("/actions/permissions/workflow"), &p); {
 	case err != nil:
-		e.unread(Settings, subject, mayRead, "%s", err)
+		e.unread(Settings, subject, mayAdminRead, "%s", err)
 	case p.Default != "read":
 		e.wrong(Settings, subject, policy.DoctorSetting, `choose "Read repository contents": `+e.page("actions"),
 			"the token of every job may write, unless the workflow says otherwise")
@@ -96,7 +102,7 @@ func (e *exam) actionsOn(ctx context.Context) {
 	}
 	switch err := e.read(ctx, e.api("/actions/permissions"), &p); {
 	case err != nil:
-		e.unread(Settings, "actions", mayRead, "%s", err)
+		e.unread(Settings, "actions", mayAdminRead, "%s", err)
 	case !p.Enabled:
 		e.wrong(Settings, "actions", policy.DoctorSetting, "allow actions: "+e.page("actions"),
 			"no workflow runs, so that nothing binds and nothing releases")
@@ -142,12 +148,16 @@ func (e *exam) rulesets(ctx context.Context) {
 	const subject = "release tags"
 	var list []ruleset
 	err := e.read(ctx, e.api("/rulesets?includes_parents=true&per_page=100"), &list)
+	if err == nil && list == nil {
+		err = errors.New("the answer is no list of rulesets")
+	}
 	if err == nil && len(list) >= maxListed {
 		err = fmt.Errorf("there may be more than %d rulesets", maxListed)
 	}
 	var tags []ruleset
 	others := 0
 	for i := 0; err == nil && i < len(list); i++ {
+		e.names = append(e.names, list[i].Name)
 		switch r := list[i]; {
 		case r.Enforcement != "active":
 		case r.Target == "tag":
@@ -164,6 +174,7 @@ func (e *exam) rulesets(ctx context.Context) {
 		e.unread(Settings, subject, mayRead, "%s", err)
 		return
 	}
+	e.listed = true
 	if others == 0 {
 		e.fine(Settings, "workflow execution protections", "no active ruleset says which events start workflows")
 	}
@@ -173,29 +184,37 @@ func (e *exam) rulesets(ctx context.Context) {
 // tags looks for a ruleset that keeps each tag of a release from being moved or deleted.
 func (e *exam) tags(rulesets []ruleset) {
 	const do = "add a ruleset for tags with \"Restrict updates\" and \"Restrict deletions\": "
+	var kept, missing []string
 	for i := range e.File.Rules {
-		r := &e.File.Rules[i]
-		for _, p := range tagPatterns(r) {
-			kept := slices.ContainsFunc(rulesets, func(s ruleset) bool {
+		for _, p := range tagPatterns(&e.File.Rules[i]) {
+			keeps := func(s ruleset) bool {
 				return s.has("deletion", "update") && len(s.Conditions.Ref.Exclude) == 0 &&
-					slices.ContainsFunc(
-						s.Conditions.Ref.Include,
-						func(include string) bool { return wider(include, p) },
-					)
-			})
-			subject := "tags " + strings.TrimPrefix(p, "refs/tags/")
-			if slices.ContainsFunc(e.out, func(f Finding) bool { return f.Check == Settings && f.Subject == subject }) {
-				continue
+					slices.ContainsFunc(s.Conditions.Ref.Include, func(i string) bool { return wider(i, p) })
 			}
-			if kept {
-				e.fine(Settings, subject, "a ruleset keeps them from being moved or deleted")
-				continue
+			switch {
+			case slices.Contains(kept, p) || slices.Contains(missing, p):
+			case slices.ContainsFunc(rulesets, keeps):
+				kept = append(kept, p)
+			default:
+				missing = append(missing, p)
 			}
-			e.wrong(Settings, subject, policy.DoctorSetting, do+e.page("rules"),
-				"no active ruleset without exceptions keeps them from being moved and deleted")
 		}
 	}
+	for _, p := range kept {
+		e.fine(Settings, "tags "+strings.TrimPrefix(p, "refs/tags/"), "a ruleset keeps them from being moved or deleted")
+	}
+	command := ""
+	if len(missing) > 0 && !e.taken(settings.TagRuleset) {
+		command = settings.Tags(e.File.Repository, missing).Command
+	}
+	for _, p := range missing {
+		e.lacks("tags "+strings.TrimPrefix(p, "refs/tags/"), do+e.page("rules"), command,
+			"no active ruleset without exceptions keeps them from being moved and deleted")
+	}
 }
+
+// taken reports whether there is a ruleset of a name, which another one could not have.
+func (e *exam) taken(name string) bool { return slices.Contains(e.names, name) }
 
 // tagPatterns returns the tags of a rule by which a certificate is told, as refs.
 func tagPatterns(r *policy.Rule) (out []string) {
@@ -231,23 +250,20 @@ func (e *exam) history(ctx context.Context) {
 	subject := "branch " + e.Branch
 	rules, err := e.branchRules(ctx)
 	if err != nil {
-		e.unread(Settings, subject, mayRead, "%s", err)
+		e.unread(Settings, subject, mayAdminRead, "%s", err)
 		return
 	}
 	before, page := len(e.out), e.page("rules")
-	for _, x := range []struct{ kind, is string }{
-		{"non_fast_forward", "its history may be rewritten"}, {"deletion", "it may be deleted"},
-	} {
-		if !hasRule(rules, x.kind) {
-			e.wrong(
-				Settings,
-				subject,
-				policy.DoctorSetting,
-				"add a ruleset for it that forbids that: "+page,
-				"%s",
-				x.is,
-			)
-		}
+	loose := map[string]string{"non_fast_forward": "its history may be rewritten", "deletion": "it may be deleted"}
+	missing := slices.DeleteFunc([]string{"non_fast_forward", "deletion"}, func(kind string) bool {
+		return hasRule(rules, kind)
+	})
+	command := ""
+	if len(missing) > 0 && !e.taken(settings.BranchRuleset) && e.listed {
+		command = settings.History(e.File.Repository, e.Branch, missing).Command
+	}
+	for _, kind := range missing {
+		e.lacks(subject, "add a ruleset for it that forbids that: "+page, command, "%s", loose[kind])
 	}
 	if !reviewed(rules) {
 		e.wrong(Settings, subject, policy.DoctorSetting, "demand a pull request with an approval: "+page,
@@ -276,6 +292,9 @@ func (e *exam) branchRules(ctx context.Context) (rules []rule, err error) {
 	branch := url.PathEscape(e.Branch)
 	if err = e.read(ctx, e.api("/rules/branches/"+branch+"?per_page=100"), &rules); err != nil {
 		return nil, err
+	}
+	if rules == nil {
+		return nil, errors.New("the answer is no list of rules")
 	}
 	var p protection
 	switch err = e.read(ctx, e.api("/branches/"+branch+"/protection"), &p); {
@@ -351,11 +370,15 @@ func (e *exam) environment(ctx context.Context, name string) {
 	path := e.api("/environments/" + url.PathEscape(name))
 	switch err := e.read(ctx, path, &env); {
 	case errors.Is(err, fs.ErrNotExist):
-		e.wrong(Settings, subject, policy.DoctorSetting, "make it, with required reviewers: "+page,
+		command := ""
+		if e.absent(ctx, name) {
+			command = settings.Environment(e.File, name)
+		}
+		e.lacks(subject, "make it, with required reviewers: "+page, command,
 			"it is missing: GitHub makes it without any protection when a job first names it")
 		return
 	case err != nil:
-		e.unread(Settings, subject, mayRead, "%s", err)
+		e.unread(Settings, subject, mayRunRead, "%s", err)
 		return
 	}
 	before := len(e.out)
@@ -379,15 +402,42 @@ func (e *exam) environment(ctx context.Context, name string) {
 	}
 }
 
+// absent reports whether the list of environments, which is there and complete, lacks one. That one
+// is not found alone may mean that the token may not see it.
+func (e *exam) absent(ctx context.Context, name string) bool {
+	var list struct {
+		Total        *int `json:"total_count"`
+		Environments []struct {
+			Name string `json:"name"`
+		} `json:"environments"`
+	}
+	err := e.read(ctx, e.api("/environments?per_page=100"), &list)
+	if err != nil || list.Total == nil || *list.Total != len(list.Environments) {
+		return false
+	}
+	for _, x := range list.Environments {
+		if strings.EqualFold(x.Name, name) {
+			return false
+		}
+	}
+	return true
+}
+
+// source is a pattern of refs from which an environment takes deployments.
+type source struct {
+	Name string `json:"name"`
+	Type string `json:"type"`
+}
+
+// takes reports whether a source covers a pattern of tags, as refs.
+func (s source) takes(tags string) bool { return s.Type == "tag" && wider("refs/tags/"+s.Name, tags) }
+
 // sources looks whether an environment takes deployments from the tags that its rules allow.
 func (e *exam) sources(ctx context.Context, name, path string, custom bool) {
 	subject := "environment " + name
 	var from struct {
-		Total    int `json:"total_count"`
-		Policies []struct {
-			Name string `json:"name"`
-			Type string `json:"type"`
-		} `json:"branch_policies"`
+		Total    int      `json:"total_count"`
+		Policies []source `json:"branch_policies"`
 	}
 	var err error
 	if custom { // else it takes them from protected branches, and from no tag
@@ -397,7 +447,7 @@ func (e *exam) sources(ctx context.Context, name, path string, custom bool) {
 		err = fmt.Errorf("it takes deployments from more than %d patterns", len(from.Policies))
 	}
 	if err != nil {
-		e.unread(Settings, subject, mayRead, "%s", err)
+		e.unread(Settings, subject, mayRunRead, "%s", err)
 		return
 	}
 	for i := range e.File.Rules {
@@ -406,13 +456,12 @@ func (e *exam) sources(ctx context.Context, name, path string, custom bool) {
 			continue
 		}
 		for _, p := range tagPatterns(r) {
-			takes := false
-			for _, x := range from.Policies {
-				takes = takes || x.Type == "tag" && wider("refs/tags/"+x.Name, p)
-			}
-			if !takes {
-				e.wrong(Settings, subject, policy.DoctorSetting,
-					"let it take deployments from these tags: "+e.page("environments"),
+			if !slices.ContainsFunc(from.Policies, func(x source) bool { return x.takes(p) }) {
+				command := ""
+				if custom {
+					command = settings.Source(e.File.Repository, name, p)
+				}
+				e.lacks(subject, "let it take deployments from these tags: "+e.page("environments"), command,
 					"of the tags %s of rule %s not all may deploy to it", strings.TrimPrefix(p, "refs/tags/"), r.Name)
 			}
 		}

@@ -12,6 +12,9 @@ import (
 // policyController writes the rule as a ClusterImagePolicy of Sigstore's
 // policy-controller. Any one authority is enough, and identities are compared
 // whole. https://docs.sigstore.dev/policy-controller/overview/
+//
+// The tester of v0.13.1 judged images of a registry by such a policy with a root of its own: what
+// is said below not to be checked is all that it let pass.
 func (e *exporter) policyController() {
 	type identity struct {
 		Issuer        string `yaml:"issuer"`
@@ -73,6 +76,8 @@ func (e *exporter) policyController() {
 // kyverno writes the rule as a ClusterPolicy with one verifyImages rule. Without
 // the count, Kyverno would demand every entry; '*' and '?' in a subject or issuer
 // are wildcards to it. https://kyverno.io/docs/policy-types/cluster-policy/verify-images/
+//
+// `kyverno apply` of v1.19.1 judged the same images, and refused runs of other events, too.
 func (e *exporter) kyverno() {
 	type url struct {
 		URL string `yaml:"url"`
@@ -219,7 +224,8 @@ func (e *exporter) name() string {
 }
 
 // yaml writes one object. Its scalars are quoted by the library where they need
-// to be.
+// to be. A separator stands between objects only: policy-controller's own tester
+// takes a document of comments alone for a policy without a kind.
 func (e *exporter) yaml(version, kind string, spec any) {
 	var b strings.Builder
 	enc := yaml.NewEncoder(&b)
@@ -234,5 +240,8 @@ func (e *exporter) yaml(version, kind string, spec any) {
 		e.refuse(e.at, "", "%s", err)
 		return
 	}
-	fmt.Fprintf(&e.out, "---\n# rule %s\n%s", e.rule.Name, b.String())
+	if e.wrote {
+		e.out.WriteString("---\n")
+	}
+	fmt.Fprintf(&e.out, "# rule %s\n%s", e.rule.Name, b.String())
 }

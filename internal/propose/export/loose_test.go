@@ -262,3 +262,23 @@ func TestGitHubScript(t *testing.T) {
 		}
 	}
 }
+
+// TestDocuments: every document of an export for a cluster is an object. policy-controller's tester
+// takes one of comments alone for a policy without a kind, and refuses the whole.
+func TestDocuments(t *testing.T) {
+	for target, want := range map[string]int{"policy-controller": 1, "kyverno": 2} {
+		text, err := Export(target, Request{Doc: sample(t), Now: now()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		parts := strings.Split(text, "\n---\n")
+		for _, part := range parts {
+			if !strings.Contains(part, "\nkind: ") {
+				t.Errorf("%s: a document without an object:\n%s", target, part)
+			}
+		}
+		if len(parts) != want {
+			t.Errorf("%s: %d documents\n%s", target, len(parts), text)
+		}
+	}
+}

@@ -9,24 +9,12 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
 // quote returns s as one word of a POSIX shell.
-func quote(s string) string {
-	plain := s != ""
-	for i := range len(s) {
-		c := s[i]
-		if (c < '0' || c > '9') && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z') &&
-			strings.IndexByte("-._/:@+,%", c) < 0 {
-			plain = false
-		}
-	}
-	if plain {
-		return s
-	}
-	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
-}
+func quote(s string) string { return spelling.ShellWord(s) }
 
 // notExpired is the beginning of every command: evidence that was signed after
 // the policy's end cannot be told apart, so that the command ends with it.

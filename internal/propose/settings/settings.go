@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -36,20 +37,9 @@ func For(f *policy.File, branch string) []Advice {
 func github(f *policy.File, branch string) (out []Advice) {
 	repo := f.Repository.Path()
 	if patterns := tagPatterns(f); patterns != nil {
-		out = append(out, tags(repo, patterns))
+		out = append(out, Tags(f.Repository, patterns))
 	}
-	out = append(out, Advice{
-		Protects: "the history of " + branch + " is not rewritten: releases of its commits can be told from others",
-		Command: add(
-			repo,
-			ruleset{
-				"default branch (repopolicy)",
-				"branch",
-				[]string{"refs/heads/" + branch},
-				[]string{"deletion", "non_fast_forward"},
-			},
-		),
-	}, Advice{
+	out = append(out, History(f.Repository, branch, []string{"deletion", "non_fast_forward"}), Advice{
 		Protects: "a change of the policy or of a workflow that releases is read by a second person",
 		Look: fmt.Sprintf(
 			"whether %s demands reviews for .repopolicy and .github/workflows: https://github.com/%s/settings/rules",
@@ -75,9 +65,24 @@ func github(f *policy.File, branch string) (out []Advice) {
 	})
 }
 
-// tags keeps tags of releases where they are. Patterns without a dot may match a tag that the
-// project moves, such as v1: that is left to who knows.
-func tags(repo string, patterns []string) Advice {
+// Names of the rulesets that are proposed.
+const (
+	TagRuleset    = "release tags (repopolicy)"
+	BranchRuleset = "default branch (repopolicy)"
+)
+
+// History keeps the history of a branch by the rules of a ruleset that it lacks.
+func History(l policy.Locator, branch string, rules []string) Advice {
+	return Advice{
+		Protects: "the history of " + branch + " is not rewritten: releases of its commits can be told from others",
+		Command:  add(l.Path(), ruleset{BranchRuleset, "branch", []string{"refs/heads/" + branch}, rules}),
+	}
+}
+
+// Tags keeps tags of releases, as refs, where they are. Patterns without a dot may match a tag that
+// the project moves, such as v1: that is left to who knows.
+func Tags(l policy.Locator, patterns []string) Advice {
+	repo := l.Path()
 	a := Advice{Protects: "a tag that was released stays what it is: nobody moves or deletes it"}
 	if slices.ContainsFunc(patterns, func(p string) bool { return !strings.Contains(p, ".") }) {
 		a.Look = fmt.Sprintf(
@@ -87,7 +92,7 @@ func tags(repo string, patterns []string) Advice {
 		)
 		return a
 	}
-	a.Command = add(repo, ruleset{"release tags (repopolicy)", "tag", patterns, []string{"deletion", "update"}})
+	a.Command = add(repo, ruleset{TagRuleset, "tag", patterns, []string{"deletion", "update"}})
 	return a
 }
 
@@ -131,28 +136,97 @@ func add(repo string, r ruleset) string {
 	if err != nil {
 		return "" // texts always are
 	}
-	return fmt.Sprintf("echo %s | gh api -X POST repos/%s/rulesets --input -", quoted(string(data)), repo)
+	return fmt.Sprintf(
+		"printf %%s %s | gh api -X POST repos/%s/rulesets --input -", spelling.ShellWord(string(data)), repo,
+	)
 }
 
-// quoted returns a text as one word of a shell.
-func quoted(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
+// Environment returns a command that makes an environment which takes deployments from the refs for
+// which its rules let jobs run. It looks first that there is none: a PUT would replace it. "" if
+// rules take every ref. An environment's name is ASCII in a policy, so that jq tells capitals, too.
+//
+// https://docs.github.com/rest/deployments/environments#create-or-update-an-environment
+func Environment(f *policy.File, env string) string {
+	refs := Refs(f, env)
+	at := "repos/" + f.Repository.Path() + "/environments"
+	name, err := json.Marshal(strings.ToLower(env))
+	if refs == nil || err != nil {
+		return ""
+	}
+	none := ".total_count <= 100 and ([.environments[].name | ascii_downcase] | index(" + string(name) + ") | not)"
+	out := fmt.Sprintf(
+		`test "$(gh api %s --jq %s)" = true && printf %%s %s | gh api -X PUT %s --input -`,
+		spelling.ShellWord(at+"?per_page=100"), spelling.ShellWord(none), spelling.ShellWord(
+			`{"deployment_branch_policy":{"protected_branches":false,"custom_branch_policies":true}}`,
+		), spelling.ShellWord(at+"/"+url.PathEscape(env)),
+	)
+	for _, ref := range refs {
+		out += " && " + Source(f.Repository, env, ref)
+	}
+	return out
+}
+
+// Source returns a command that lets an environment take deployments from a ref, too.
+//
+// https://docs.github.com/rest/deployments/branch-policies#create-a-deployment-branch-policy
+func Source(l policy.Locator, env, ref string) string {
+	kind, name := "branch", strings.TrimPrefix(ref, "refs/heads/")
+	if tag, ok := strings.CutPrefix(ref, "refs/tags/"); ok {
+		kind, name = "tag", tag
+	}
+	at := "repos/" + l.Path() + "/environments/" + url.PathEscape(env) + "/deployment-branch-policies"
+	return fmt.Sprintf(
+		"gh api -X POST %s -f %s -f type=%s", spelling.ShellWord(at), spelling.ShellWord("name="+name), kind,
+	)
+}
+
+// Refs returns the refs for which rules let jobs run in an environment, as patterns of the forge;
+// nil if a rule takes every ref.
+func Refs(f *policy.File, env string) (out []string) {
+	for i := range f.Rules {
+		r := &f.Rules[i]
+		if r.Workflow == nil || r.Workflow.Environment != env {
+			continue
+		}
+		patterns := patternsOf(r)
+		if len(r.Refs.Patterns()) > 0 {
+			patterns = nil
+			for _, p := range r.Refs.Patterns() {
+				patterns = append(patterns, p.String())
+			}
+		}
+		if r.Refs.Any() || len(patterns) == 0 {
+			return nil
+		}
+		for _, p := range patterns {
+			if !slices.Contains(out, p) {
+				out = append(out, p)
+			}
+		}
+	}
+	return out
+}
 
 // tagPatterns returns the tags that rules allow, as the forge writes patterns.
 func tagPatterns(f *policy.File) (out []string) {
 	for i := range f.Rules {
 		r := &f.Rules[i]
-		patterns := []string{}
-		for _, p := range r.Tags.Patterns() {
-			patterns = append(patterns, p.String())
-		}
-		if r.Tags.Semver() {
-			patterns = []string{"*.*.*"}
-		}
-		for _, p := range patterns {
-			if p = "refs/tags/" + p; !slices.Contains(out, p) {
+		for _, p := range patternsOf(r) {
+			if !slices.Contains(out, p) {
 				out = append(out, p)
 			}
 		}
+	}
+	return out
+}
+
+// patternsOf returns the tags of a rule by which a certificate is told, as refs.
+func patternsOf(r *policy.Rule) (out []string) {
+	if r.Tags.Semver() {
+		return []string{"refs/tags/*.*.*"}
+	}
+	for _, p := range r.Tags.Patterns() {
+		out = append(out, "refs/tags/"+p.String())
 	}
 	return out
 }

@@ -4,8 +4,11 @@ package settings
 
 import (
 	"encoding/json"
+	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/itchyny/gojq"
 
 	"github.com/repopolicy/repopolicy/policy"
 )
@@ -78,7 +81,7 @@ func TestFor(t *testing.T) {
 			if a.Command != "" {
 				body := strings.TrimPrefix(
 					strings.Split(a.Command, "' | gh api -X POST repos/acme/widget/rulesets")[0],
-					"echo '",
+					"printf %s '",
 				)
 				if !json.Valid([]byte(body)) {
 					t.Errorf("%s: %s", c.what, a.Command)
@@ -95,5 +98,51 @@ func TestFor(t *testing.T) {
 				t.Errorf("%s: %q in\n%s", c.what, bad, all.String())
 			}
 		}
+	}
+}
+
+// TestEnvironment: the command makes an environment only where the list of them is whole and has
+// none of the name, in capitals or not. GitHub's program runs the same filters.
+func TestEnvironment(t *testing.T) {
+	rule := func(more string) *policy.File {
+		doc, err := policy.Parse([]byte(strings.Replace(head, "HOST", "github.com", 1) + "[[release]]\nname = \"r\"\n" +
+			"artifacts = [\"x\"]\nworkflow = \".github/workflows/r.yml\"\n" + more))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return doc.Content()
+	}
+	const name = `It's "a\(1)"`
+	f := rule("tags = [\"v*\"]\nenvironment = " + strconv.Quote(name) + "\n")
+	command := Environment(f, name)
+	_, rest, ok := strings.Cut(command, " --jq '")
+	filter, _, ended := strings.Cut(rest, `')" = true && printf`)
+	if !ok || !ended {
+		t.Fatal(command)
+	}
+	query, err := gojq.Parse(strings.ReplaceAll(filter, `'\''`, "'"))
+	if err != nil {
+		t.Fatalf("%v in %s", err, filter)
+	}
+	for what, c := range map[string]struct {
+		list string
+		want any
+	}{
+		"none":     {`{"total_count":0,"environments":[]}`, true},
+		"another":  {`{"total_count":1,"environments":[{"name":"It's"}]}`, true},
+		"it":       {`{"total_count":1,"environments":[{"name":"It's \"a\\(1)\""}]}`, false},
+		"capitals": {`{"total_count":2,"environments":[{"name":"x"},{"name":"IT'S \"A\\(1)\""}]}`, false},
+		"more":     {`{"total_count":101,"environments":[]}`, false},
+	} {
+		var v any
+		if err := json.Unmarshal([]byte(c.list), &v); err != nil {
+			t.Fatal(err)
+		}
+		if got, _ := query.Run(v).Next(); got != c.want {
+			t.Errorf("%s: %v", what, got)
+		}
+	}
+	if command := Environment(rule("tags = \"any\"\nenvironment = \"e\"\n"), "e"); command != "" {
+		t.Errorf("every ref: %s", command)
 	}
 }
