@@ -62,13 +62,10 @@ func (c *Client) published(p *Policy, req *request) (*publication, error) {
 			Hosts: s.RedirectHosts, Token: s.GitHubToken, Moved: c.moved(p),
 		},
 	}
-	if f := fetch.Forge(s.Forge); f != "" && f != fetch.GitHub && f != fetch.GitLab && f != fetch.Forgejo {
-		return nil, policy.Faultf(policy.Usage, "--forge: %s is none of github, gitlab and forgejo", s.Forge)
-	}
-	if err := req.check(); err != nil {
+	if err := c.check(); err != nil {
 		return nil, err
 	}
-	if _, err := c.sides(); err != nil {
+	if err := req.check(); err != nil {
 		return nil, err
 	}
 	if err := pub.readAddresses(p); err != nil {
@@ -85,6 +82,16 @@ func (c *Client) published(p *Policy, req *request) (*publication, error) {
 		return pub, nil
 	}
 	return pub, pub.elsewhere(repo)
+}
+
+// check refuses fields that mean nothing.
+func (c *Client) check() error {
+	f := fetch.Forge(c.Sources.Forge)
+	if f != "" && f != fetch.GitHub && f != fetch.GitLab && f != fetch.Forgejo {
+		return policy.Faultf(policy.Usage, "--forge: %s is none of github, gitlab and forgejo", f)
+	}
+	_, err := c.sides()
+	return err
 }
 
 // moved returns what is told that GitHub knows a repository under another name: it says so once,

@@ -202,13 +202,7 @@ func (o *Lookup) query() (*find.Query, error) {
 	var err error
 	if o.Repo.Given {
 		if q.Repository, err = policy.NormalizeLocator(o.Repo.Value); err != nil {
-			if better := meantRepository(o.Repo.Value); better != "" {
-				return nil, &policy.Fault{Reason: policy.Usage, Text: "--repo: " + err.Error(), Hint: "write " + better}
-			}
-			return nil, &policy.Fault{
-				Reason: policy.Usage, Text: "--repo: " + err.Error(),
-				Hint: "write it like https://github.com/acme/widget or acme/widget",
-			}
+			return nil, notRepository(o.Repo.Value, err)
 		}
 	}
 	if err := o.demand(q); err != nil {
@@ -365,6 +359,18 @@ func (r *Run) InForce(ctx context.Context, o *Lookup) (*find.Found, error) {
 		return nil, err
 	}
 	return f, nil
+}
+
+// notRepository says why a text names no repository, and what to write.
+func notRepository(s string, err error) error {
+	f := &policy.Fault{
+		Reason: policy.Usage, Text: "--repo: " + err.Error(),
+		Hint: "write it like https://github.com/acme/widget or acme/widget",
+	}
+	if better := meantRepository(s); better != "" {
+		f.Hint = "write " + better
+	}
+	return f
 }
 
 // meantRepository returns what to write instead of a repository without its scheme, or of a page of

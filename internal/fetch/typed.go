@@ -22,40 +22,54 @@ func Meant(arg string) string {
 	if IsURL(arg) {
 		return meantURL(arg)
 	}
+	if m, ok := meantScheme(arg); ok {
+		return m
+	}
+	host, more, path := strings.Cut(arg, "/")
+	switch {
+	case strings.HasPrefix(arg, "@"):
+		return meantNPM(arg)
+	case !path && (!strings.Contains(arg, ":") || strings.Contains(arg, `\`)):
+		return ""
+	case !path:
+		return meantImage(arg)
+	case slices.Contains(forgeHosts, strings.ToLower(host)):
+		return meantAddress("https://" + arg)
+	case isRegistry(host):
+		return meantImage(arg)
+	case strings.Count(more, "/") == 0 && !strings.ContainsAny(arg, ".:\\"), strings.Contains(more, "@v"):
+		return meantRepository(arg, "github.com")
+	}
+	return ""
+}
+
+// meantScheme is [Meant] for what begins with a scheme that other tools have.
+func meantScheme(arg string) (meant string, known bool) {
 	scheme, rest, _ := strings.Cut(arg, ":")
 	rest = strings.TrimPrefix(rest, "//")
 	switch strings.ToLower(scheme) {
 	case "docker", "oci", "image", "container":
-		return meantImage(rest)
+		return meantImage(rest), true
 	case "npm":
-		return meantNPM(rest)
+		return meantNPM(rest), true
 	case "github", "gh", "git+https", "git+ssh":
-		return meantRepository(strings.TrimPrefix(strings.TrimPrefix(rest, "git@"), "github.com/"), "github.com")
+		return meantRepository(strings.TrimPrefix(strings.TrimPrefix(rest, "git@"), "github.com/"), "github.com"), true
 	case "gitlab":
-		return meantRepository(rest, "gitlab.com")
+		return meantRepository(rest, "gitlab.com"), true
 	case "oci-layout", "oci-archive", "file", "path":
-		return rest
+		return rest, true
 	case "pypi", "pkg", "crates", "cargo", "gem", "maven", "nuget", "go", "golang":
-		return ""
+		return "", true
 	}
-	if strings.HasPrefix(arg, "@") {
-		return meantNPM(arg)
+	return "", false
+}
+
+// meantAddress returns an address if it is that of a release, else what it is about.
+func meantAddress(address string) string {
+	if _, err := ParseAddress(address); err == nil {
+		return address
 	}
-	host, more, path := strings.Cut(arg, "/")
-	switch {
-	case path && slices.Contains(forgeHosts, strings.ToLower(host)):
-		if _, err := ParseAddress("https://" + arg); err == nil {
-			return "https://" + arg
-		}
-		return meantURL("https://" + arg)
-	case path && isRegistry(host):
-		return meantImage(arg)
-	case path && strings.Count(more, "/") == 0 && !strings.ContainsAny(arg, ".:\\"), path && strings.Contains(more, "@v"):
-		return meantRepository(arg, "github.com")
-	case !path && strings.Contains(arg, ":") && !strings.Contains(arg, `\`):
-		return meantImage(arg)
-	}
-	return ""
+	return meantURL(address)
 }
 
 // RefuseAddress says why a URL is not that of a release, and what to write.

@@ -40,7 +40,8 @@ func TestPackslip(t *testing.T) {
 		{"packslip.sigstore.json", []byte("{"), policy.BundleInvalid},
 	} {
 		files := map[string][]byte{file: art, c.name: c.slip}
-		if res := run(judge(pin(t, workflowRule), root), filepath.Join(put(t, files), file))[0]; res.Decision.Reason != c.want {
+		res := run(judge(pin(t, workflowRule), root), filepath.Join(put(t, files), file))[0]
+		if res.Decision.Reason != c.want {
 			t.Errorf("%s: %s (%s), want %s", c.name, res.Decision.Reason, res.Decision.Detail, c.want)
 		}
 		inputs := ExpandPlace(t.Context(), &folder{files: files})

@@ -212,19 +212,9 @@ func retry[T any](ctx context.Context, f func() (T, error)) (T, error) {
 func (c *Client) do(
 	ctx context.Context, method string, u *url.URL, contentType string, body []byte, limit int64,
 ) ([]byte, error) {
-	req, err := http.NewRequestWithContext(ctx, method, u.String(), bytes.NewReader(body))
+	req, err := c.request(ctx, method, u, contentType, body)
 	if err != nil {
 		return nil, err
-	}
-	req.Header.Set("User-Agent", c.agent)
-	if c.bearer != "" {
-		req.Header.Set("Authorization", "Bearer "+c.bearer)
-	}
-	if contentType != "" {
-		req.Header.Set("Accept", contentType)
-	}
-	if contentType != "" && body != nil {
-		req.Header.Set("Content-Type", contentType)
 	}
 	if err := c.spent.check(); err != nil {
 		return nil, err
@@ -250,15 +240,41 @@ func (c *Client) do(
 	if strings.Contains(contentType, "json") && strings.HasPrefix(resp.Header.Get("Content-Type"), "text/html") {
 		return nil, fmt.Errorf("%s: %w", withoutQuery(u), errPage)
 	}
-	data, err := io.ReadAll(io.LimitReader(resp.Body, limit+1))
+	return readReply(resp.Body, withoutQuery(u), contentType, limit)
+}
+
+// request makes a request, with the client's token.
+func (c *Client) request(
+	ctx context.Context, method string, u *url.URL, contentType string, body []byte,
+) (*http.Request, error) {
+	req, err := http.NewRequestWithContext(ctx, method, u.String(), bytes.NewReader(body))
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", withoutQuery(u), err)
+		return nil, err
+	}
+	req.Header.Set("User-Agent", c.agent)
+	if c.bearer != "" {
+		req.Header.Set("Authorization", "Bearer "+c.bearer)
+	}
+	if contentType != "" {
+		req.Header.Set("Accept", contentType)
+	}
+	if contentType != "" && body != nil {
+		req.Header.Set("Content-Type", contentType)
+	}
+	return req, nil
+}
+
+// readReply reads the body of a reply of at most limit bytes.
+func readReply(body io.Reader, address, contentType string, limit int64) ([]byte, error) {
+	data, err := io.ReadAll(io.LimitReader(body, limit+1))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", address, err)
 	}
 	if int64(len(data)) > limit {
-		return nil, fmt.Errorf("%s: %w: more than %d bytes", withoutQuery(u), ErrTooLarge, limit)
+		return nil, fmt.Errorf("%s: %w: more than %d bytes", address, ErrTooLarge, limit)
 	}
 	if strings.Contains(contentType, "json") && strictjson.Size(data) > maxReplyValues {
-		return nil, fmt.Errorf("%s: %w: more than %d values", withoutQuery(u), ErrTooLarge, maxReplyValues)
+		return nil, fmt.Errorf("%s: %w: more than %d values", address, ErrTooLarge, maxReplyValues)
 	}
 	return data, nil
 }
