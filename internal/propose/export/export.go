@@ -65,6 +65,7 @@ func targets() []target {
 		{name: "pypi", rule: (*exporter).pypi},
 		{name: "pylock", rule: (*exporter).pylock},
 		{name: "aqua", rule: (*exporter).aqua, tail: (*exporter).aquaPackage},
+		{name: "packslip", rule: (*exporter).packslip},
 		{name: "github", rule: (*exporter).githubRule, tail: (*exporter).github},
 		{name: "verify-md", rule: (*exporter).verifyRule, tail: (*exporter).verifyMD, text: true},
 	}

@@ -104,6 +104,13 @@ func TestRefusals(t *testing.T) {
 		{to: "gh", policy: strings.Replace(workflow, `["v*"]`, `"any"`,
 			1) + "refs = [\"refs/heads/main\"]\n[[yanked]]\ntag = \"v9\"\n", want: []string{"yanked[0]"}},
 		{to: "gh", policy: people, want: []string{"release[0].identities"}},
+		{to: "packslip", policy: people, want: []string{"release[0]"}},
+		{to: "packslip", policy: workflow, want: []string{
+			"release[0].tags", "release[0].triggers", "release[0].caller", "release[0].runner",
+		}},
+		{to: "packslip", policy: workflow, tag: "w1", want: []string{
+			"release[0].tags", "release[0].triggers", "release[0].caller", "release[0].runner",
+		}},
 		{to: "cosign", policy: strings.Replace(people, `"any"`, `["v*"]`, 1), want: []string{"release[0].tags"}},
 		{to: "cosign", policy: people, tag: "v1", want: []string{"release[0].tags"}},
 		{to: "gh", policy: strings.Replace(workflow, `["v*"]`, `"any"`, 1) + "refs = [\"refs/heads/main\"]\n", tag: "v1",

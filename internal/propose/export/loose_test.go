@@ -72,7 +72,7 @@ func TestForms(t *testing.T) {
 	for to, read := range map[string]func(data []byte) error{
 		"policy-controller": objects, "kyverno": objects, "aqua": objects,
 		"pylock": func(data []byte) error { return toml.Unmarshal(append([]byte("[[packages]]\n"), data...), new(any)) },
-		"npm":    shell, "gh": shell, "cosign": shell, "github": shell,
+		"npm":    shell, "gh": shell, "cosign": shell, "github": shell, "packslip": shell,
 	} {
 		text, err := Export(to, Request{Doc: doc, Now: now()})
 		if err == nil {
@@ -117,6 +117,7 @@ func TestNothingLeft(t *testing.T) {
 		{"pypi", "provenance", "trusts no workflow that another one calls"},
 		{"pylock", "people", "trusts workflows only"},
 		{"aqua", "people", "of workflows only"},
+		{"packslip", "people", "of workflows only"},
 		{"github", "people", "no setting"},
 	} {
 		out, err := Export(c.to, Request{Doc: doc, Rule: c.rule, Now: now()})
