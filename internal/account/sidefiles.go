@@ -185,17 +185,20 @@ func (t *taking) explainSides(ctx context.Context, results []*release.Result) {
 			names = append(names, r.Artifact.Arg)
 		}
 	}
-	ok := t.allowed()
+	ok, looked := t.allowed(), 0
 	for i, e := range t.entries {
 		in := t.run.Inputs[i]
 		kind, _ := sideKind(in, e)
 		seems, flag := what[kind], ""
+		if kind != "" {
+			looked++
+		}
 		switch {
 		case e.Result == nil || e.Result.Decision.Reason != policy.NoEvidence:
 			continue
 		case kind == "":
 			seems = otherOf(baseOf(in.Artifact))
-		case !slices.Contains(t.run.Sides, kind):
+		case !slices.Contains(t.run.Sides, kind) && looked <= maxNamed:
 			if _, err := sideOf(ctx, in.Artifact, ok); err == nil {
 				flag = fmt.Sprintf("; --side-files %s lets it lie beside them", kind)
 			}

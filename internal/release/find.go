@@ -50,7 +50,7 @@ type finder struct {
 	dirs    map[string]*lazy[*listing]
 	shelves map[Place]*lazy[*shelf]
 
-	published map[Place]*lazy[*placeSums]
+	published map[string]*lazy[placeSums] // by URL
 	approved  map[string]*lazy[approvalSlot]
 	lists     map[string]*lazy[*sumsFile]
 	dated     map[proofsIn]*lazy[[]policy.Moment]
@@ -67,7 +67,7 @@ func newFinder(b *budget.Budget, explicit, carried []string) *finder {
 		hold:     &hold{budget: b},
 		explicit: explicit, carried: carried, lists: map[string]*lazy[*sumsFile]{}, bundles: map[string]*lazy[[]*candidate]{},
 		sums: map[string]*lazy[[]*sumsFile]{}, dirs: map[string]*lazy[*listing]{}, shelves: map[Place]*lazy[*shelf]{},
-		published: map[Place]*lazy[*placeSums]{}, approved: map[string]*lazy[approvalSlot]{},
+		published: map[string]*lazy[placeSums]{}, approved: map[string]*lazy[approvalSlot]{},
 		dated: map[proofsIn]*lazy[[]policy.Moment]{},
 	}
 }
@@ -293,9 +293,14 @@ func (f *finder) readSumsIn(dir string) []*sumsFile {
 		if !e.Type().IsRegular() || !may {
 			continue
 		}
-		if s, err := sumsOf(filepath.Join(dir, name)); err == nil && s != nil {
-			out = append(out, s)
+		s, err := sumsOf(filepath.Join(dir, name))
+		if err != nil || s == nil {
+			continue
 		}
+		if full := f.hold.take(bytesPerByte * int64(s.size)); full != nil { // it lists nothing then
+			s.list, s.err = &sums.List{}, full
+		}
+		out = append(out, s)
 	}
 	return out
 }

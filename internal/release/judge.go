@@ -335,7 +335,7 @@ func (j *Judge) whyNothing(ctx context.Context, a *Artifact, digests []policy.Di
 		return "no tag says in which release to look"
 	}
 	for _, s := range j.sumsAround(ctx, a) {
-		if s.err != nil {
+		if s.err != nil && s.err.Reason == policy.SumsInvalid {
 			return fmt.Sprintf("%s beside it is malformed: %s", s.self.Arg, s.err.Detail)
 		}
 		if e, _ := s.list.Find(base(a)); e != nil && e.Weak != "" {
@@ -362,7 +362,7 @@ func (j *Judge) sumsAround(ctx context.Context, a *Artifact) []*sumsFile {
 		out = append(out, j.finder.sumsBeside(filepath.Dir(a.Path))...)
 	}
 	if p := j.placeOf(a); p != nil && base(a) != "" && a.found == nil {
-		out = append(out, j.finder.sumsIn(ctx, p).files...)
+		out = append(out, j.finder.sumsIn(ctx, p, base(a)).files...)
 	}
 	return out
 }
@@ -423,6 +423,13 @@ func (j *Judge) direct(ctx context.Context, res *Result) []attempt {
 // artifact.
 func (j *Judge) listed(ctx context.Context, res *Result) []attempt {
 	var out []attempt
+	if res.Artifact.Path != "" && res.Artifact.Listed == nil {
+		for _, s := range j.finder.sumsBeside(filepath.Dir(res.Artifact.Path)) {
+			if s.err != nil && s.err.Reason == policy.BudgetExceeded {
+				out = append(out, about(res.Artifact, []*candidate{failed(s.self.Arg, "checksum file", s.err)})...)
+			}
+		}
+	}
 	for _, l := range j.finder.listings(res.Artifact) {
 		if l.Sums.Arg == res.Artifact.Arg {
 			continue

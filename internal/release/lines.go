@@ -56,7 +56,7 @@ func (j *Judge) linesFor(ctx context.Context, r *Result, o *otherLines) {
 		o.add(slices.DeleteFunc(slices.Clone(beside), other), o.judgedHere)
 	}
 	if p := j.placeOf(a); p != nil && (a.Place != nil || via != "") {
-		published := j.finder.sumsIn(ctx, p).files
+		published := j.finder.sumsIn(ctx, p, base(a)).files
 		o.add(slices.DeleteFunc(slices.Clone(published), other), o.judgedInPlace)
 	}
 }

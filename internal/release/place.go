@@ -162,40 +162,50 @@ func (f *finder) publishedFor(
 	return out
 }
 
-// sumsIn reads the checksum files of a place once. What could not be read is among
-// the candidates; what is none lists nothing.
-func (f *finder) sumsIn(ctx context.Context, p Place) *placeSums {
-	s := f.shelf(ctx, p)
-	f.mu.Lock()
-	l := f.published[p]
-	if l == nil {
-		l = &lazy[*placeSums]{v: &placeSums{}}
-		f.published[p] = l
-	}
-	f.mu.Unlock()
-	l.once.Do(func() {
-		more := f.signedNames()
-		for _, n := range s.all {
-			if !sums.Called(n) && !slices.Contains(more, n) && !s.isSigned(n) {
-				continue
-			}
-			data, err := p.Read(ctx, n, sums.MaxBytes)
-			if errors.Is(err, fs.ErrNotExist) {
-				continue
-			}
-			if err != nil {
-				l.v.missing = append(l.v.missing, unreachable(p.URL(n), err)...)
-				continue
-			}
-			if sums.Named(n) || sums.Looks(data) {
-				l.v.files = append(l.v.files, parseSums(&Artifact{Arg: p.URL(n), Name: n, Place: p}, data))
-			}
+// sumsIn returns the checksum files of a place that may list a file of that name, or that are called
+// so: those of one file are read for that file alone. Each is read once. What could not be read is
+// among the candidates; what is none lists nothing.
+func (f *finder) sumsIn(ctx context.Context, p Place, name string) placeSums {
+	s, more := f.shelf(ctx, p), f.signedNames()
+	var out placeSums
+	for _, n := range s.all {
+		may := sums.Called(n) || slices.Contains(more, n) || s.isSigned(n)
+		if stem := sums.StemOf(n); !may || stem != "" && stem != name && n != name {
+			continue
 		}
-	})
-	return l.v
+		url := p.URL(n)
+		f.mu.Lock()
+		l := f.published[url]
+		if l == nil {
+			l = &lazy[placeSums]{}
+			f.published[url] = l
+		}
+		f.mu.Unlock()
+		l.once.Do(func() { l.v = f.readPlaceSums(ctx, p, n) })
+		out.files = append(out.files, l.v.files...)
+		out.missing = append(out.missing, l.v.missing...)
+	}
+	return out
 }
 
-// placeSums are the checksum files of a place.
+// readPlaceSums reads a checksum file of a place.
+func (f *finder) readPlaceSums(ctx context.Context, p Place, n string) placeSums {
+	data, err := p.Read(ctx, n, sums.MaxBytes)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return placeSums{}
+	case err != nil:
+		return placeSums{missing: unreachable(p.URL(n), err)}
+	case !sums.Named(n) && !sums.Looks(data):
+		return placeSums{}
+	}
+	if full := f.hold.take(bytesPerByte * int64(len(data))); full != nil {
+		return placeSums{missing: []*candidate{failed(p.URL(n), "checksum file", full)}}
+	}
+	return placeSums{files: []*sumsFile{parseSums(&Artifact{Arg: p.URL(n), Name: n, Place: p}, data)}}
+}
+
+// placeSums are checksum files of a place.
 type placeSums struct {
 	files   []*sumsFile
 	missing []*candidate
@@ -205,7 +215,7 @@ type placeSums struct {
 // lists the artifact under that name.
 func (j *Judge) listedIn(ctx context.Context, res *Result, p Place, name string) []attempt {
 	a := res.Artifact
-	sums := j.finder.sumsIn(ctx, p)
+	sums := j.finder.sumsIn(ctx, p, name)
 	out := about(a, sums.missing)
 	if s := j.finder.shelf(ctx, p); len(j.Bundles) > 0 && s.err != nil && !errors.Is(s.err, fs.ErrNotExist) {
 		out = append(out, about(a, unreachable(p.URL(""), s.err))...) // otherwise said already

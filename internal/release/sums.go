@@ -52,12 +52,13 @@ type sumsFile struct {
 	self   *Artifact
 	list   *sums.List // empty if it is malformed
 	signed []policy.Digest
-	err    *Failure // why it is malformed
+	size   int      // in bytes
+	err    *Failure // why it lists nothing: it is malformed, or what it needs is not there
 }
 
 // parseSums reads a checksum file.
 func parseSums(self *Artifact, data []byte) *sumsFile {
-	out := &sumsFile{self: self, list: &sums.List{}, signed: digestBytes(data)}
+	out := &sumsFile{self: self, list: &sums.List{}, signed: digestBytes(data), size: len(data)}
 	l, err := sums.Parse(self.Name, data)
 	if err != nil {
 		out.err = failf(policy.SumsInvalid, "%s", err)

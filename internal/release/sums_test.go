@@ -11,7 +11,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/repopolicy/repopolicy/internal/budget"
 	"github.com/repopolicy/repopolicy/internal/scaffold/sigstoretest"
+	"github.com/repopolicy/repopolicy/policy"
 )
 
 // anyFileRule is workflowRule for files of any name.
@@ -162,5 +164,45 @@ func TestIsSums(t *testing.T) {
 		if IsSums(filepath.Join(dir, name)) != want {
 			t.Errorf("%s: %t", name, !want)
 		}
+	}
+}
+
+// TestSumsBudget: a list that cannot be held leaves the verdict open, whoever signed what.
+func TestSumsBudget(t *testing.T) {
+	root := parseRoot(t, sigstoretest.New(t), sigstoretest.RootOptions{})
+	list := []byte(strings.Repeat(fmt.Sprintf("%064d  widget_1.tar.gz\n", 1), 2000))
+	files := map[string][]byte{"widget_1.tar.gz": []byte("x"), "SHA256SUMS": list}
+	for _, local := range []bool{true, false} {
+		ctx := budget.With(t.Context(), budget.New(200<<10))
+		as := []*Artifact{{Arg: "widget_1.tar.gz", Name: "widget_1.tar.gz", Place: &folder{files: files}, listed: true}}
+		if local {
+			as = others(Expand(ctx, []string{filepath.Join(put(t, files), "widget_1.tar.gz")}, Options{}))
+		}
+		res := judge(pin(t, anyFileRule), root).Run(ctx, as)[0]
+		if res.Decision.Reason != policy.BudgetExceeded {
+			t.Errorf("local %t: %s %s", local, res.Decision.Reason, res.Decision.Detail)
+		}
+	}
+}
+
+// TestSidecarsRead: of a release, the checksum of one file is read for that file alone.
+func TestSidecarsRead(t *testing.T) {
+	root := parseRoot(t, sigstoretest.New(t), sigstoretest.RootOptions{})
+	files := map[string][]byte{}
+	for i := range 50 {
+		name := fmt.Sprintf("widget_%d.tar.gz", i)
+		files[name], files[name+".sha256"] = []byte(name), fmt.Appendf(nil, "%064d  %s\n", i, name)
+	}
+	f := &folder{files: files}
+	a := &Artifact{Arg: "widget_7.tar.gz", Name: "widget_7.tar.gz", Place: f, listed: true}
+	judge(pin(t, anyFileRule), root).Run(t.Context(), []*Artifact{a})
+	var lists []string
+	for _, name := range f.read {
+		if strings.HasSuffix(name, ".sha256") {
+			lists = append(lists, name)
+		}
+	}
+	if len(lists) != 1 || lists[0] != "widget_7.tar.gz.sha256" {
+		t.Errorf("read %v", lists)
 	}
 }
