@@ -246,6 +246,10 @@ func (s *survey) forPackages(r Rule, c *candidate, pubs []publication, o Options
 	for _, p := range pubs {
 		all = append(all, p.names...)
 	}
+	if len(all) == 0 { // no manifest names a package
+		s.add(r, c, pubs, o)
+		return
+	}
 	for _, x := range s.byPrefix(all) {
 		q := r
 		q.TagPrefix, q.Tags = x.prefix, x.tags
