@@ -87,6 +87,9 @@ func (c *Client) Authorize(ctx context.Context, p *Policy, token string, names .
 		return nil, err
 	}
 	f := p.under[0].Found
+	if p.under[0].unbound != nil {
+		return nil, policy.Faultf(policy.NoBinding, "%s: %s", p.Repository(), policy.NoBinding.Text())
+	}
 	f.Demand.Strict = true
 	g := &gate.Gate{Finder: c.finder(ctx), Elsewhere: true, Ignored: c.ignored}
 	verified, err := g.Verify(ctx, t, f, oidc.Audience, "")

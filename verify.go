@@ -231,6 +231,9 @@ func (c *Client) judge(p *Policy, req *request, f *found) (*release.Judge, error
 		j.Policy = p.pinned.Pin(policy.Ids{})
 	case f.Found != nil:
 		j.Policy, j.Watch, called = f.Trusted(), f.Watch, p.repo.String()
+		if f.unbound != nil {
+			j.Policy = f.unbound
+		}
 		root := f.Root.Root // the same root for the release
 		j.Roots = func(context.Context) ([]*sigstore.Root, error) { return []*sigstore.Root{root}, nil }
 	default:

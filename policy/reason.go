@@ -97,10 +97,12 @@ type info struct {
 
 // Reason codes.
 const (
-	Allowed Reason = "allowed"
-	Adopted Reason = "adopted"
+	Allowed        Reason = "allowed"
+	Adopted        Reason = "adopted"
+	AllowedUnbound Reason = "allowed-unbound"
 
 	RuleMismatch          Reason = "rule-mismatch"
+	UnboundDenied         Reason = "unbound-denied"
 	NoRules               Reason = "no-rules"
 	YankedRelease         Reason = "yanked"
 	YankUnknown           Reason = "yanked-unknown"
@@ -215,10 +217,19 @@ const (
 var reasonTable = []info{
 	{Allowed, ClassOK, "a rule of the policy allows this artifact", ""},
 	{Adopted, ClassOK, "the policy lists this digest under [[adopted]]", ""},
+	{
+		AllowedUnbound, ClassOK,
+		"no policy is bound to this repository, and its own workflow signed this for the tag (--unbound repository)", "",
+	},
 
 	{
 		RuleMismatch, ClassDeny, "no rule of the policy allows this evidence",
 		"run `repopolicy explain` with the same arguments to see the nearest rule and the field that differs",
+	},
+	{
+		UnboundDenied, ClassDeny,
+		"no policy is bound to this repository, and this is not what --unbound repository lets pass",
+		"it lets pass what a workflow of the repository itself signed on the forge's runner, for the tag that you demand",
 	},
 	{NoRules, ClassDeny, "the policy has no [[release]] rule, so nothing may be released", "add a [[release]] rule"},
 	{YankedRelease, ClassDeny, "the policy lists this tag or digest under [[yanked]]", "use another release"},

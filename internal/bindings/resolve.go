@@ -36,6 +36,7 @@ type Resolver struct {
 	DefaultRefs []string
 	Pin, Anchor string // digest of statement 1, hex; "" without
 	Now         time.Time
+	Index       bool // an index is asked also if a directory proved what exists
 }
 
 // Keeper remembers the chain of each repository.
@@ -154,7 +155,7 @@ func (r *Resolver) ask(
 	h.Leaves, h.LogForks, h.Lies = slices.Clip(h.Leaves), slices.Clip(h.LogForks), slices.Clip(h.Lies)
 	for _, l := range r.Lookups {
 		index := l.Best() == chain.CompleteHinted
-		if index && h.View.Completeness.Beats(chain.CompleteScanned) {
+		if index && !r.Index && h.View.Completeness.Beats(chain.CompleteScanned) {
 			continue
 		}
 		found, err := l.Find(ctx, Query{h.Repository, names, numbers, c.Known(), c.held, c.Trees(), c.entries})

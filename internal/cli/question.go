@@ -105,7 +105,7 @@ func (a *app) client(o *verifyOptions) (*repopolicy.Client, error) {
 		HTTP: a.Transport, Clock: clock(a.Now), Agent: command.UserAgent(), Log: func(line string) { a.Err.Line("%s", line) },
 		TrustedRoots: o.TrustedRoots, TrustRoot: o.TrustRoot.Value, TrustConfig: o.TrustConfig.Value,
 		Require: o.Require.Value, FailOnAlarm: o.FailOnAlarm, Scan: o.Scan, Offline: o.Offline,
-		SideFiles: o.sideFiles,
+		SideFiles: o.sideFiles, Unbound: o.unbound.Value,
 	}
 	if o.quiet || o.format.Document() { // what proves that somebody lied is never lost
 		c.Log = func(line string) {
@@ -238,6 +238,12 @@ func (q *question) check(args []string) error {
 			"--require, --max-age, --pin, --lock, --from, --scan, --witness-policy and --fail-on-alarm are about the policy "+
 				"that --repo finds",
 		)
+	case q.repo == "" && o.unbound.Given:
+		return policy.Faultf(policy.Usage, "--unbound is about the policy that --repo does not find")
+	case o.unbound.Given && o.unbound.Value != unboundRepository:
+		return policy.Faultf(policy.Usage, "--unbound: write --unbound %s", unboundRepository)
+	case o.unbound.Given && o.format.Value == "vsa":
+		return withoutPolicy()
 	case !o.policy.Given && q.repo == "" && !o.identity.Given:
 		return &policy.Fault{
 			Reason: policy.Usage, Text: "nothing to judge by",
@@ -254,6 +260,9 @@ func (q *question) check(args []string) error {
 	}
 	return command.CheckFolders(&o.published.download)
 }
+
+// unboundRepository is the one value of --unbound.
+const unboundRepository = "repository"
 
 func withoutPolicy() *policy.Fault {
 	return &policy.Fault{
@@ -440,5 +449,8 @@ func (q *question) summary(p *repopolicy.Policy) *report.Summary {
 		s.Cooldown = q.cooldown.String()
 	}
 	s.Policy = report.SummaryOf(p, k)
+	if s.Policy == nil && p.Repository() != "" {
+		s.Unbound = report.UnboundSummaryOf(p.Repository(), k)
+	}
 	return s
 }

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package find
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/repopolicy/repopolicy/internal/bindings"
+	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/policy/chain"
+)
+
+// Unbound is what a repository without a policy is judged by (SPEC 9.3): the look-up says each
+// time that nothing is bound, and only then the certificate decides. It implements
+// [release.Policy].
+type Unbound struct {
+	*policy.Trusted
+	chain *chain.Trusted
+}
+
+// Decide judges one artifact by verified evidence.
+func (u *Unbound) Decide(req policy.Request, ev policy.Evidence) policy.Decision {
+	if d := u.chain.Decide(req, ev); d.Reason != policy.NoBinding {
+		return d
+	}
+	return u.Trusted.Decide(req, ev)
+}
+
+// Precheck judges what unverified evidence claims; see [policy.Trusted.Precheck].
+func (u *Unbound) Precheck(req policy.Request, c policy.Claims) (policy.Decision, bool) {
+	if d, final := u.chain.Precheck(req, c); !final || d.Reason != policy.NoBinding {
+		return d, final
+	}
+	return u.Trusted.Precheck(req, c)
+}
+
+// Unbound returns what is judged by where no policy is bound. The error says why that must not
+// be; it is nil only if the look-up said so, and nothing else speaks of a policy.
+func (f *Found) Unbound(now time.Time) (*Unbound, error) {
+	c, q := f.Resolution.Chain, f.query
+	u := &Unbound{f.Repository.Unbound(policy.Ids{}), f.Trusted()}
+	problems, view := c.Problems(), c.View()
+	d, refused := u.chain.DecideAdopted(policy.Request{Now: now, Skew: Skew})
+	switch {
+	case u.Trusted == nil:
+		return nil, fmt.Errorf("it is for github.com and gitlab.com, whose CI is known, not for %s", f.Repository.Host())
+	case q.Lock != nil || q.Pin != "" || f.AnchoredBy != "":
+		return nil, errors.New("a pin, lock or anchor names a policy")
+	case q.Offline || q.Carried != nil:
+		return nil, errors.New("nobody is asked off-line whether there is a policy by now")
+	case len(c.Keep().Chain) > 0:
+		return nil, errors.New("this machine has seen a policy of the repository")
+	case len(c.Versions()) > 0 || !refused || d.Reason != policy.NoBinding || len(problems) != 1:
+		return nil, errors.New("whether there is a policy is not decided")
+	case problems[0].Detail != "":
+		return nil, errors.New(problems[0].Detail)
+	case len(c.Alarms()) > 0:
+		return nil, fmt.Errorf("there is an alarm: %s", AlarmText(c.Alarms()[0]))
+	case f.missed() != "":
+		return nil, fmt.Errorf("no answer from the %s", f.missed())
+	case !view.Completeness.Beats(chain.CompleteHinted):
+		return nil, fmt.Errorf("what is known is %s, and an index promises nothing by silence: add --scan, or ask a "+
+			"directory", view.Completeness)
+	case f.Demand.MaxAge == 0 || view.AsOf.IsZero():
+		return nil, errors.New("what is known may be of any age: add --max-age")
+	}
+	return u, nil
+}
+
+// missed returns who gave no answer, "" if everybody did. A log of Rekor v2 has no index to ask.
+func (f *Found) missed() string {
+	for _, name := range f.Silent() {
+		if !errors.Is(f.Resolution.Failed[name], bindings.ErrNoIndex) {
+			return name
+		}
+	}
+	return ""
+}
+
+// Proved reports whether a directory said what is known.
+func (f *Found) Proved() bool {
+	return f.Directory != nil && f.Resolution.Chain.View().Completeness.Beats(chain.CompleteScanned)
+}
