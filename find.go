@@ -46,6 +46,7 @@ type found struct {
 	name        string // of the root in the user's map; "" for none
 	open        func(context.Context) ([]trust.Root, error)
 	unbound     *find.Unbound // what is judged by where no policy is bound; nil for the policy
+	first       *find.Found   // what a directory said before it was asked again; nil if it was not
 }
 
 // errZero is that a policy or option is used that nobody made.
@@ -227,7 +228,7 @@ func (c *Client) find(ctx context.Context, q *find.Query) (*Policy, error) {
 			return err
 		}
 		// A directory that is silent about a binding is asked itself, and the logs' index beside it.
-		under.Beyond, under.Index = true, true
+		f.first, under.Beyond, under.Index = f.Found, true, true
 		return c.usable(ctx, f, &under)
 	})
 	if c.Unbound != "" && reasonOf(err) == policy.NoBinding {
@@ -500,6 +501,9 @@ func (p *Policy) Knowledge() Knowledge {
 	k.WithoutV1, k.Unknown = known.WithoutV1, f.Unknown()
 	if first.unbound != nil {
 		k.Genesis = first.unbound.Genesis()
+		if b := first.first; b != nil && k.Completeness.Beats(b.Known().Completeness) {
+			k.Completeness = b.Known().Completeness // the first answer of a run does not vouch for the second
+		}
 	}
 	for _, a := range f.Resolution.Chain.Alarms() {
 		k.Alarms = append(k.Alarms, find.AlarmText(a))

@@ -61,8 +61,8 @@ func (f *Found) Unbound(now time.Time) (*Unbound, error) {
 	case f.missed() != "":
 		return nil, fmt.Errorf("no answer from the %s", f.missed())
 	case !view.Completeness.Beats(chain.CompleteHinted):
-		return nil, fmt.Errorf("what is known is %s, and an index promises nothing by silence: add --scan, or ask a "+
-			"directory", view.Completeness)
+		return nil, fmt.Errorf("what is known is %s, and an index promises nothing by silence: ask a directory, or add "+
+			"--scan if the trusted root has no Rekor v1", view.Completeness)
 	case f.Demand.MaxAge == 0 || view.AsOf.IsZero():
 		return nil, errors.New("what is known may be of any age: add --max-age")
 	}

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package e2e
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/repopolicy/repopolicy/policy"
+	"github.com/repopolicy/repopolicy/sandbox"
+	"github.com/repopolicy/repopolicy/sandbox/claims"
+	"github.com/repopolicy/repopolicy/sandbox/malice"
+)
+
+// TestUnbound: a repository without a policy is judged by its own workflows if the user says so
+// and somebody who must know it says that there is none; until a policy is bound.
+func TestUnbound(t *testing.T) {
+	const name = "acme/unruled"
+	url := "https://github.com/" + name
+	p := newProject(t, name)
+	p.push()
+	repo, err := stack.Forge().Find(name)
+	check(t, err)
+	job := claims.GitHub{Repository: name, RepositoryID: repo.ID, OwnerID: repo.OwnerID, Ref: "refs/tags/v1"}
+	signed := func(change func(*claims.GitHub)) string {
+		j := job
+		change(&j)
+		return releaseFile(t, "widget_1.tar.gz", j)
+	}
+	good := signed(func(*claims.GitHub) {})
+	o := newOperator(t)
+	o.build()
+	tiles := filepath.Join(t.TempDir(), "v2.json")
+	check(t, os.WriteFile(tiles, ofGeneration(t, 2), 0o600))
+	scan := []string{"--scan", "--trusted-root", tiles}
+	asked := []string{"--directory", o.descriptorFile}
+	verify := func(c *computer, want policy.Class, how []string, file string, more ...string) string {
+		t.Helper()
+		args := append([]string{"verify", "-R", url, "--tag", "v1"}, how...)
+		return c.must(want, append(append(args, more...), file)...)
+	}
+	const unbound = "--unbound=repository"
+
+	// Without the flag nothing is allowed, and the claims are shown.
+	out := verify(newComputer(t), policy.ClassNoPolicy, scan, good)
+	if !strings.Contains(out, "claims, and nobody verified it") || !strings.Contains(out, "release.yml@refs/tags/v1") {
+		t.Error(out)
+	}
+	// An index promises nothing, also beside a scan of what it does not list.
+	for _, how := range [][]string{nil, {"--scan"}} {
+		if out := verify(newComputer(t), policy.ClassNoPolicy, how, good, unbound); !strings.Contains(out, "known is hinted") {
+			t.Error(out)
+		}
+	}
+	knows := newComputer(t)
+	for _, how := range [][]string{scan, asked} {
+		out := verify(knows, policy.ClassOK, how, good, unbound)
+		for _, want := range []string{"allowed-unbound", "genesis    none", "no policy says who may release " + url} {
+			if !strings.Contains(out, want) {
+				t.Errorf("%v: no %q in\n%s", how, want, out)
+			}
+		}
+		if lines := strings.Split(strings.TrimSpace(out), "\n"); !strings.HasPrefix(lines[len(lines)-1], "no policy says") {
+			t.Errorf("the last line is %q", lines[len(lines)-1])
+		}
+		for what, change := range map[string]func(*claims.GitHub){
+			"a fork":                func(g *claims.GitHub) { g.Repository, g.RepositoryID, g.OwnerID = "mallory/unruled", 0, 0 },
+			"a foreign workflow":    func(g *claims.GitHub) { g.JobWorkflow = "mallory/x/.github/workflows/release.yml@refs/tags/v1" },
+			"a self-hosted runner":  func(g *claims.GitHub) { g.Runner = "self-hosted" },
+			"a pull request":        func(g *claims.GitHub) { g.Event = "pull_request_target" },
+			"another tag":           func(g *claims.GitHub) { g.Ref = "refs/tags/v2" },
+			"a branch":              func(g *claims.GitHub) { g.Ref = "refs/heads/v1" },
+			"dispatched, no tag":    func(g *claims.GitHub) { g.Event, g.Ref = "workflow_dispatch", "refs/heads/main" },
+			"what ran for workflow": func(g *claims.GitHub) { g.Event = "workflow_run" },
+		} {
+			if out := verify(newComputer(t), policy.ClassDeny, how, signed(change), unbound); strings.Contains(out, "allowed-unbound") {
+				t.Errorf("%s: %s", what, out)
+			}
+		}
+		newComputer(t).must(policy.ClassDeny, append([]string{"verify", "-R", url, unbound, good}, how...)...)
+	}
+	var report struct {
+		Criteria struct {
+			Policy  any
+			Unbound struct{ Genesis, Completeness string }
+		}
+		Artifacts []struct{ Reason string }
+	}
+	out = verify(newComputer(t), policy.ClassOK, asked, good, unbound, "--format", "json")
+	check(t, json.Unmarshal([]byte(out), &report))
+	if c := report.Criteria; c.Policy != nil || c.Unbound.Genesis != "none" || c.Unbound.Completeness != "signed" ||
+		report.Artifacts[0].Reason != "allowed-unbound" {
+		t.Errorf("%+v", report)
+	}
+	if out := verify(newComputer(t), policy.ClassOK, asked, good, unbound, "--format", "sarif"); !strings.Contains(out, "no policy says") {
+		t.Error(out)
+	}
+	if out := verify(newComputer(t), policy.ClassOK, asked, good, unbound, "--format", "github"); !strings.Contains(out, "::warning title=repopolicy%3A no policy") {
+		t.Error(out)
+	}
+	verify(newComputer(t), policy.ClassUsage, asked, good, unbound, "--format", "vsa")
+
+	// Off-line, pinned, old: nothing.
+	git(t, p.dir, "fetch", "-q", "origin")
+	for _, more := range [][]string{
+		{"--offline", "--git", p.dir, "--require", "none"}, {"--require", "first,hinted", "--scan"},
+	} {
+		if out := verify(newComputer(t), policy.ClassNoPolicy, nil, good, append(more, unbound)...); !strings.Contains(out, "does not apply") {
+			t.Errorf("%v: %s", more, out)
+		}
+	}
+	verify(newComputer(t), policy.ClassUnavailable, asked, good, unbound, "--pin", "sha256:"+strings.Repeat("a", 64))
+	verify(newComputer(t), policy.ClassStale, asked, good, unbound, "--max-age", "1ns")
+	undo, err := stack.Misbehave(sandbox.RekorV1, malice.Status{Code: 503})
+	check(t, err)
+	if code, out := newComputer(t).repopolicy("verify", "-R", url, "--tag", "v1", unbound, "--directory", o.descriptorFile, good); code == 0 {
+		t.Errorf("the index gave no answer: %s", out)
+	}
+	check(t, undo())
+
+	// A policy is bound; the directory was asked before, and its operator keeps silent.
+	p.write(".repopolicy/policy.toml", string(policyText(name, 1, 1, "alice")))
+	p.push()
+	maintainer := newComputer(t)
+	p.signAs(maintainer, "alice")
+	if code, out := newComputer(t).repopolicy("verify", "-R", url, "--tag", "v1", unbound, "--directory", o.descriptorFile, good); code == 0 {
+		t.Errorf("the directory does not know it yet, the index does: %s", out)
+	}
+	if out := verify(newComputer(t), policy.ClassDeny, scan, good, unbound); !strings.Contains(out, "rule-mismatch") {
+		t.Error(out)
+	}
+	verify(knows, policy.ClassDeny, scan, good, unbound)
+	// Who saw the policy is not led back, whatever the forge and the directory show.
+	check(t, os.RemoveAll(filepath.Join(p.dir, ".repopolicy")))
+	git(t, p.dir, "add", "-A")
+	git(t, p.dir, "commit", "-q", "-m", "gone")
+	git(t, p.dir, "push", "-q", "origin", "HEAD:main")
+	git(t, p.dir, "push", "-q", "origin", ":repopolicy")
+	for _, c := range []*computer{knows, newComputer(t)} {
+		for _, how := range [][]string{scan, asked} {
+			args := append([]string{"verify", "-R", url, "--tag", "v1", unbound, good}, how...)
+			if code, out := c.repopolicy(args...); code == 0 {
+				t.Errorf("%v: %s", how, out)
+			}
+		}
+	}
+}
