@@ -66,7 +66,7 @@ func (t *Trusted) decideUnbound(req Request, c *Claims, v *Verification) Decisio
 	case d.Reason == RuleMismatch:
 		d.Reason = UnboundDenied
 	case !d.Permitted:
-	case id.SourceRepositoryID == "" || id.SourceRepositoryOwnerID == "":
+	case !isNumber(id.SourceRepositoryID) || !isNumber(id.SourceRepositoryOwnerID):
 		return Decision{
 			Reason: UnboundDenied, Detail: "the certificate does not say the numbers of repository and owner",
 			Tag: d.Tag, Rules: d.Rules,

@@ -5,6 +5,8 @@ package find
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/repopolicy/repopolicy/internal/bindings"
@@ -18,14 +20,45 @@ import (
 type Unbound struct {
 	*policy.Trusted
 	chain *chain.Trusted
+	found *Found
+
+	mu      sync.Mutex
+	unasked []string // numbers of repositories that certificates name, of which nobody was asked
 }
 
-// Decide judges one artifact by verified evidence.
+// maxNumbers is of how many numbers a run asks: a repository that was made anew under the same
+// name has another one.
+const maxNumbers = 8
+
+// Decide judges one artifact by verified evidence. The repository that it is from must have no
+// policy under a name that it had before, either: until that was asked for it is denied.
 func (u *Unbound) Decide(req policy.Request, ev policy.Evidence) policy.Decision {
 	if d := u.chain.Decide(req, ev); d.Reason != policy.NoBinding {
 		return d
 	}
-	return u.Trusted.Decide(req, ev)
+	d := u.Trusted.Decide(req, ev)
+	number := ev.Claims().Signer.SourceRepositoryID
+	if !d.Permitted || slices.Contains(u.found.query.Beside, number) && !u.found.Resolution.BoundBy(number) {
+		return d
+	}
+	detail := "the repository with the number " + number + " has bound a policy under another name"
+	if !u.found.Resolution.BoundBy(number) {
+		detail = "nobody was asked whether the repository with the number " + number + " has a policy under another name"
+		u.mu.Lock()
+		defer u.mu.Unlock()
+		if !slices.Contains(u.unasked, number) && len(u.unasked) < maxNumbers {
+			u.unasked = append(u.unasked, number)
+		}
+	}
+	return policy.Decision{Reason: policy.UnboundDenied, Detail: detail, Tag: d.Tag}
+}
+
+// Unasked returns the numbers of repositories whose releases would be allowed if it were known
+// that they bound nothing under another name: the question has to be asked again with them.
+func (u *Unbound) Unasked() []string {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return slices.Clone(u.unasked)
 }
 
 // Precheck judges what unverified evidence claims; see [policy.Trusted.Precheck].
@@ -40,7 +73,7 @@ func (u *Unbound) Precheck(req policy.Request, c policy.Claims) (policy.Decision
 // be; it is nil only if the look-up said so, and nothing else speaks of a policy.
 func (f *Found) Unbound(now time.Time) (*Unbound, error) {
 	c, q := f.Resolution.Chain, f.query
-	u := &Unbound{f.Repository.Unbound(policy.Ids{}), f.Trusted()}
+	u := &Unbound{Trusted: f.Repository.Unbound(policy.Ids{}), chain: f.Trusted(), found: f}
 	problems, view := c.Problems(), c.View()
 	d, refused := u.chain.DecideAdopted(policy.Request{Now: now, Skew: Skew})
 	switch {

@@ -4,6 +4,8 @@ package find
 
 import (
 	"errors"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -152,8 +154,21 @@ func TestUnboundGrowsOld(t *testing.T) {
 		Times: []time.Time{unboundNow.Add(-time.Hour)}, Logged: true, Proven: true,
 	})
 	req := policy.Request{Tag: "v1", Now: unboundNow}
+	for range 2 {
+		if d := u.Decide(req, ev); d.Permitted || d.Reason != policy.UnboundDenied || !slices.Equal(u.Unasked(), []string{"1"}) {
+			t.Fatalf("nobody was asked about the number: %+v, %q", d, u.Unasked())
+		}
+	}
+	c.found.query.Beside = []string{"1"}
 	if d := u.Decide(req, ev); !d.Permitted || d.Reason != policy.AllowedUnbound {
 		t.Fatalf("%+v", d)
+	}
+	for n := range 2 * maxNumbers {
+		more := claims
+		more.Signer.SourceRepositoryID = strconv.Itoa(n + 2)
+		if d := u.Decide(req, more.Verified(ev.Verification())); d.Permitted || len(u.Unasked()) > maxNumbers {
+			t.Errorf("number %d: %+v", n, d)
+		}
 	}
 	if _, final := u.Precheck(req, claims); final {
 		t.Error("refused early")

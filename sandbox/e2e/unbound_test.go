@@ -134,11 +134,7 @@ func TestUnbound(t *testing.T) {
 	}
 	verify(knows, policy.ClassDeny, scan, good, unbound)
 	// Who saw the policy is not led back, whatever the forge and the directory show.
-	check(t, os.RemoveAll(filepath.Join(p.dir, ".repopolicy")))
-	git(t, p.dir, "add", "-A")
-	git(t, p.dir, "commit", "-q", "-m", "gone")
-	git(t, p.dir, "push", "-q", "origin", "HEAD:main")
-	git(t, p.dir, "push", "-q", "origin", ":repopolicy")
+	p.forget()
 	for _, c := range []*computer{knows, newComputer(t)} {
 		for _, how := range [][]string{scan, asked} {
 			args := append([]string{"verify", "-R", url, "--tag", "v1", unbound, good}, how...)
@@ -146,5 +142,45 @@ func TestUnbound(t *testing.T) {
 				t.Errorf("%v: %s", how, out)
 			}
 		}
+	}
+}
+
+// forget takes all that the repository shows of its policy away.
+func (p *project) forget() {
+	p.t.Helper()
+	check(p.t, os.RemoveAll(filepath.Join(p.dir, ".repopolicy")))
+	git(p.t, p.dir, "add", "-A")
+	git(p.t, p.dir, "commit", "-q", "-m", "gone")
+	git(p.t, p.dir, "push", "-q", "origin", "HEAD:main")
+	git(p.t, p.dir, "push", "-q", "origin", ":repopolicy")
+}
+
+// TestUnboundRenamed: who renames a repository and removes what shows its policy has not got rid
+// of it: what its number bound under the old name is asked for.
+func TestUnboundRenamed(t *testing.T) {
+	const old, name = "acme/ruled", "acme/unruled-now"
+	p, _ := bound(t, old)
+	check(t, stack.Forge().Move(old, name))
+	p.name = name
+	git(t, p.dir, "remote", "set-url", "origin", stack.Forge().CloneURL(name))
+	p.forget()
+	repo, err := stack.Forge().Find(name)
+	check(t, err)
+	job := claims.GitHub{Repository: name, RepositoryID: repo.ID, OwnerID: repo.OwnerID, Ref: "refs/tags/v1"}
+	file := releaseFile(t, "widget_1.tar.gz", job)
+	job.RepositoryID++ // of a repository that never had a policy
+	other := releaseFile(t, "widget_1.tar.gz", job)
+	o := newOperator(t)
+	o.build()
+	tiles := filepath.Join(t.TempDir(), "v2.json")
+	check(t, os.WriteFile(tiles, ofGeneration(t, 2), 0o600))
+	for _, how := range [][]string{{"--scan", "--trusted-root", tiles}, {"--directory", o.descriptorFile}} {
+		args := append([]string{"verify", "-R", "https://github.com/" + name, "--tag", "v1", "--unbound", "repository"}, how...)
+		code, out := newComputer(t).repopolicy(append(args, file)...)
+		t.Logf("%v: exit %d\n%s", how, code, out)
+		if code == 0 {
+			t.Errorf("%v: %s", how, out)
+		}
+		newComputer(t).must(policy.ClassOK, append(args, other)...)
 	}
 }
