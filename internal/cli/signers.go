@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"os"
-	"strings"
 
 	"github.com/repopolicy/repopolicy/internal/clip"
 	"github.com/repopolicy/repopolicy/internal/release"
@@ -43,7 +42,7 @@ func (a *app) signers(ctx context.Context, o *verifyOptions, args []string, why 
 			if ev == nil || ev.Decision.Reason != policy.Internal || ev.Signer.Value == "" {
 				continue // it is about something else, or malformed
 			}
-			if shown++; shown > mostSigners {
+			if shown++; shown > mostSigners { // anybody may put more beside an artifact
 				a.Err.Line("there is more evidence, which is not shown")
 				return
 			}
@@ -64,7 +63,11 @@ func (a *app) claimed(artifact string, ev *release.Evidence) {
 		{"signer", who}, {"issuer", s.Issuer}, {"repository", s.Repository}, {"ref", s.Ref},
 	} {
 		if x[1] != "" {
-			a.Err.Line("  %-10s %s", x[0], strings.TrimSpace(clip.To(x[1], mostOfClaim)))
+			text := clip.To(x[1], mostOfClaim)
+			if text != x[1] {
+				text += "…"
+			}
+			a.Err.Line("  %-10s %s", x[0], text)
 		}
 	}
 }
