@@ -219,7 +219,7 @@ var reasonTable = []info{
 	{Adopted, ClassOK, "the policy lists this digest under [[adopted]]", ""},
 	{
 		AllowedUnbound, ClassOK,
-		"no policy is bound to this repository, and its own workflow signed this for the tag (--unbound repository)", "",
+		"no policy is bound, and the repository's own workflow signed this", "",
 	},
 
 	{
@@ -228,8 +228,7 @@ var reasonTable = []info{
 	},
 	{
 		UnboundDenied, ClassDeny,
-		"no policy is bound to this repository, and this is not what --unbound repository lets pass",
-		"it lets pass what a workflow of the repository itself signed on the forge's runner, for the tag that you demand",
+		"no policy is bound, and --unbound does not let this pass", "docs/consumer.md says what passes",
 	},
 	{NoRules, ClassDeny, "the policy has no [[release]] rule, so nothing may be released", "add a [[release]] rule"},
 	{YankedRelease, ClassDeny, "the policy lists this tag or digest under [[yanked]]", "use another release"},

@@ -155,7 +155,8 @@ func TestUnboundGrowsOld(t *testing.T) {
 	})
 	req := policy.Request{Tag: "v1", Now: unboundNow}
 	for range 2 {
-		if d := u.Decide(req, ev); d.Permitted || d.Reason != policy.UnboundDenied || !slices.Equal(u.Unasked(), []string{"1"}) {
+		d := u.Decide(req, ev)
+		if d.Permitted || d.Reason != policy.UnboundDenied || !slices.Equal(u.Unasked(), []string{"1"}) {
 			t.Fatalf("nobody was asked about the number: %+v, %q", d, u.Unasked())
 		}
 	}

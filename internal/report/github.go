@@ -215,7 +215,7 @@ func JobSummary(r *Report, total string) string {
 		fmt.Fprintf(&b, "Policy of %s, version %d, %s, genesis %s, completeness %s.\n\n",
 			Code(p.Repository), p.Version, Code(p.Digest), Code(p.Genesis), Code(p.Completeness))
 	} else if u := r.Criteria.Unbound; u != nil {
-		fmt.Fprintf(&b, "**No policy** is bound to %s (genesis %s, completeness %s): no policy says who may release it.\n\n",
+		fmt.Fprintf(&b, "**No policy** is bound to %s, genesis %s, completeness %s: nobody says who may release it.\n\n",
 			Code(u.Repository), Code(u.Genesis), Code(u.Completeness))
 	} else {
 		fmt.Fprintf(&b, "No policy was consulted; the signer demanded is %s.\n\n", Code(r.Criteria.Identity))
