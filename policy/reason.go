@@ -228,7 +228,7 @@ var reasonTable = []info{
 	},
 	{
 		UnboundDenied, ClassDeny,
-		"no policy is bound, and --unbound does not let this pass", "docs/consumer.md says what passes",
+		"no policy is bound, and --unbound does not let this pass", "what passes: docs/consumer.md",
 	},
 	{NoRules, ClassDeny, "the policy has no [[release]] rule, so nothing may be released", "add a [[release]] rule"},
 	{YankedRelease, ClassDeny, "the policy lists this tag or digest under [[yanked]]", "use another release"},
