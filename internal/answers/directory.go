@@ -427,9 +427,9 @@ func (d *Directory) nothingBeside(ctx context.Context, p *proving, c *claim, key
 		other, err := q.open(raw, a)
 		switch {
 		case err != nil:
-			return fmt.Errorf("%s: something is bound under another name: %w", key, err)
+			return fmt.Errorf("%s: whether something is bound under another name: %w", key, err)
 		case a.Absent == nil:
-			return fmt.Errorf("%s: not the answer that there is nothing", key)
+			return fmt.Errorf("%s: something is bound under another name", key)
 		case other.index != c.index || other.checkpoint.Root != c.checkpoint.Root:
 			return fmt.Errorf("%s: another state than of %s: it was built meanwhile, ask again", key, p.repo)
 		}
