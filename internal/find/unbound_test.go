@@ -79,6 +79,20 @@ func TestUnbound(t *testing.T) {
 		{"somebody gave no answer", func(c *unboundCase) {
 			c.found.Resolution.Failed["index of a log"] = errors.New("503")
 		}, "no answer from the index of a log"},
+		{"an alarm", func(c *unboundCase) {
+			other, err := policy.ParseLocator("https://github.com/acme/other")
+			if err != nil {
+				t.Fatal(err)
+			}
+			at := unboundNow.Add(-24 * time.Hour)
+			c.history.Logs = []policy.Log{{ID: "a", Generation: 2, Start: at.Add(-time.Hour)}}
+			c.history.Leaves = []chain.Leaf{chain.LeafFacts{
+				PAE:     strings.Repeat("b", 64),
+				Binding: chain.Binding{Repository: other, RepositoryID: "9", OwnerID: "9"},
+				Entry:   policy.Entry{Log: "a", NotBefore: at, NotAfter: at.Add(10 * time.Minute)},
+			}.Verified()}
+			c.history.Moments = []policy.Moment{policy.Log{ID: "a"}.Seen(1, at.Add(-time.Minute), "tsa")}
+		}, "there is an alarm: stamps"},
 		{"pinned", func(c *unboundCase) { c.found.query.Pin = strings.Repeat("a", 64) }, "a pin, lock or anchor"},
 		{"locked", func(c *unboundCase) { c.found.query.Lock = &Lock{} }, "a pin, lock or anchor"},
 		{"anchored", func(c *unboundCase) { c.found.AnchoredBy = "super" }, "a pin, lock or anchor"},

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/repopolicy/repopolicy/internal/scaffold/vectors"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/sandbox"
 	"github.com/repopolicy/repopolicy/sandbox/claims"
@@ -97,6 +98,9 @@ func TestUnbound(t *testing.T) {
 	}
 	out = verify(newComputer(t), policy.ClassOK, asked, good, unbound, "--format", "json")
 	check(t, json.Unmarshal([]byte(out), &report))
+	var document any
+	check(t, json.Unmarshal([]byte(out), &document))
+	check(t, vectors.Schema(t, "verdict-v1.json").Validate(document))
 	if c := report.Criteria; c.Policy != nil || c.Unbound.Genesis != "none" || c.Unbound.Completeness != "signed" ||
 		report.Artifacts[0].Reason != "allowed-unbound" {
 		t.Errorf("%+v", report)
