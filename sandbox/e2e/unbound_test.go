@@ -3,12 +3,16 @@
 package e2e
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/repopolicy/repopolicy"
 	"github.com/repopolicy/repopolicy/internal/scaffold/vectors"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/sandbox"
@@ -110,6 +114,28 @@ func TestUnbound(t *testing.T) {
 	shows(out, "::warning title=repopolicy%3A no policy")
 	verify(newComputer(t), policy.ClassUsage, asked, good, unbound, "--format", "vsa")
 
+	// The library: another word means nothing, and no run is authorised without a policy.
+	client := &repopolicy.Client{
+		TrustedRoots: []string{tiles}, StateDir: t.TempDir(), HTTP: stack.Transport(), Scan: true, Unbound: "Repository",
+	}
+	fails := func(err error, want policy.Reason) {
+		t.Helper()
+		var f *policy.Fault
+		if !errors.As(err, &f) || f.Reason != want {
+			t.Errorf("%v, want %s", err, want)
+		}
+	}
+	_, err = client.Find(t.Context(), name)
+	fails(err, policy.Usage)
+	client.Unbound = "repository"
+	found, err := client.Find(t.Context(), name)
+	check(t, err)
+	if k := found.Knowledge(); k.Genesis != "none" || k.Completeness != "scanned" || found.Document() != nil {
+		t.Errorf("%+v", k)
+	}
+	_, err = client.Authorize(t.Context(), found, "token", good)
+	fails(err, policy.NoBinding)
+
 	// Off-line, pinned, old: nothing.
 	git(t, p.dir, "fetch", "-q", "origin")
 	for _, more := range [][]string{
@@ -147,6 +173,28 @@ func TestUnbound(t *testing.T) {
 			if code, out := c.repopolicy(args...); code == 0 {
 				t.Errorf("%v: %s", how, out)
 			}
+		}
+	}
+}
+
+// TestUnboundRoots: what several trusted roots know is not joined to that there is no policy.
+func TestUnboundRoots(t *testing.T) {
+	other, err := sandbox.Start(context.WithoutCancel(t.Context()), t.TempDir(), sandbox.Options{})
+	check(t, err)
+	t.Cleanup(func() { check(t, other.Close()) })
+	const name = "acme/unruled-twice"
+	newProject(t, name).push()
+	file := releaseFile(t, "widget_1.tar.gz", claims.GitHub{Repository: name, Ref: "refs/tags/v1"})
+	scope := "\n[[scope]]\nrepositories = [\"https://github.com/" + name + "\"]\nroots = [%s]\n%s\n"
+	for _, scopes := range []string{
+		fmt.Sprintf(scope, `"first", "second"`, "threshold = 1"), fmt.Sprintf(scope, `"first", "second"`, "threshold = 2"),
+		fmt.Sprintf(scope, `"second"`, "continue = true") + fmt.Sprintf(scope, `"first"`, ""),
+	} {
+		c := newComputer(t)
+		c.config = trustConfig(t, other, scopes)
+		out := c.must(policy.ClassNoPolicy, "verify", "-R", name, "--tag", "v1", "--unbound", "repository", file)
+		if !strings.Contains(out, "several trusted roots were asked") {
+			t.Errorf("%s\n%s", scopes, out)
 		}
 	}
 }
