@@ -54,6 +54,9 @@ func (a *app) question(o *verifyOptions, args []string) (*question, error) {
 	if err := q.check(args); err != nil {
 		return nil, err
 	}
+	if err := q.checkUnbound(); err != nil {
+		return nil, err
+	}
 	if err := q.judge(a, args); err != nil {
 		return nil, err
 	}
@@ -238,12 +241,6 @@ func (q *question) check(args []string) error {
 			"--require, --max-age, --pin, --lock, --from, --scan, --witness-policy and --fail-on-alarm are about the policy "+
 				"that --repo finds",
 		)
-	case q.repo == "" && o.unbound.Given:
-		return policy.Faultf(policy.Usage, "--unbound is about the policy that --repo does not find")
-	case o.unbound.Given && o.unbound.Value != unboundRepository:
-		return policy.Faultf(policy.Usage, "--unbound: write --unbound %s", unboundRepository)
-	case o.unbound.Given && o.format.Value == "vsa":
-		return withoutPolicy()
 	case !o.policy.Given && q.repo == "" && !o.identity.Given:
 		return &policy.Fault{
 			Reason: policy.Usage, Text: "nothing to judge by",
@@ -259,6 +256,22 @@ func (q *question) check(args []string) error {
 		}
 	}
 	return command.CheckFolders(&o.published.download)
+}
+
+// checkUnbound refuses an --unbound that cannot be meant.
+func (q *question) checkUnbound() error {
+	o := q.options
+	switch {
+	case !o.unbound.Given:
+		return nil
+	case q.repo == "":
+		return policy.Faultf(policy.Usage, "--unbound is about the policy that --repo does not find")
+	case o.unbound.Value != unboundRepository:
+		return policy.Faultf(policy.Usage, "--unbound: write --unbound %s", unboundRepository)
+	case o.format.Value == "vsa":
+		return withoutPolicy()
+	}
+	return nil
 }
 
 // unboundRepository is the one value of --unbound.

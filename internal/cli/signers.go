@@ -23,18 +23,7 @@ func (a *app) signers(ctx context.Context, o *verifyOptions, args []string, why 
 	if !errors.As(why, &f) || f.Reason != policy.NoBinding || o.quiet || o.format.Document() {
 		return
 	}
-	var files []*release.Artifact
-	for _, arg := range args {
-		if _, err := os.Stat(arg); err != nil {
-			continue // what would have to be fetched first
-		}
-		in := release.Expand(ctx, []string{arg}, release.Options{Repo: o.Git.Value, IgnoreMissing: o.ignoreMissing})
-		for _, x := range in {
-			if !x.IsEvidence() && !x.Harmless {
-				files = append(files, x.Artifact)
-			}
-		}
-	}
+	files := filesAt(ctx, args, release.Options{Repo: o.Git.Value, IgnoreMissing: o.ignoreMissing})
 	shown := 0
 	// A judge without a policy verifies nothing, and gets as far as what the evidence claims.
 	for _, r := range (&release.Judge{Bundles: o.bundles, Now: a.Now()}).Run(ctx, files) {
@@ -49,6 +38,21 @@ func (a *app) signers(ctx context.Context, o *verifyOptions, args []string, why 
 			a.claimed(r.Artifact.Arg, ev)
 		}
 	}
+}
+
+// filesAt returns the artifacts that are on this machine: nothing is fetched for them.
+func filesAt(ctx context.Context, args []string, how release.Options) (files []*release.Artifact) {
+	for _, arg := range args {
+		if _, err := os.Stat(arg); err != nil {
+			continue
+		}
+		for _, x := range release.Expand(ctx, []string{arg}, how) {
+			if !x.IsEvidence() && !x.Harmless {
+				files = append(files, x.Artifact)
+			}
+		}
+	}
+	return files
 }
 
 // claimed prints what one piece of evidence claims.

@@ -72,19 +72,17 @@ func (u *Unbound) Precheck(req policy.Request, c policy.Claims) (policy.Decision
 // Unbound returns what is judged by where no policy is bound. The error says why that must not
 // be; it is nil only if the look-up said so, and nothing else speaks of a policy.
 func (f *Found) Unbound(now time.Time) (*Unbound, error) {
-	c, q := f.Resolution.Chain, f.query
+	c := f.Resolution.Chain
 	u := &Unbound{Trusted: f.Repository.Unbound(policy.Ids{}), chain: f.Trusted(), found: f}
+	if u.Trusted == nil {
+		return nil, fmt.Errorf("it is for github.com and gitlab.com, whose CI is known, not for %s", f.Repository.Host())
+	}
+	if why := f.named(); why != "" {
+		return nil, errors.New(why)
+	}
 	problems, view := c.Problems(), c.View()
 	d, refused := u.chain.DecideAdopted(policy.Request{Now: now, Skew: Skew})
 	switch {
-	case u.Trusted == nil:
-		return nil, fmt.Errorf("it is for github.com and gitlab.com, whose CI is known, not for %s", f.Repository.Host())
-	case q.Lock != nil || q.Pin != "" || f.AnchoredBy != "":
-		return nil, errors.New("a pin, lock or anchor names a policy")
-	case q.Offline || q.Carried != nil:
-		return nil, errors.New("nobody is asked off-line whether there is a policy by now")
-	case len(c.Keep().Chain) > 0:
-		return nil, errors.New("this machine has seen a policy of the repository")
 	case len(c.Versions()) > 0 || !refused || d.Reason != policy.NoBinding || len(problems) != 1:
 		return nil, errors.New("whether there is a policy is not decided")
 	case problems[0].Detail != "":
@@ -100,6 +98,21 @@ func (f *Found) Unbound(now time.Time) (*Unbound, error) {
 		return nil, errors.New("what is known may be of any age: add --max-age")
 	}
 	return u, nil
+}
+
+// named returns what names a policy already, or that nobody can be asked whether there is one by
+// now; "" for neither.
+func (f *Found) named() string {
+	q := f.query
+	switch {
+	case q.Lock != nil || q.Pin != "" || f.AnchoredBy != "":
+		return "a pin, lock or anchor names a policy"
+	case q.Offline || q.Carried != nil:
+		return "nobody is asked off-line whether there is a policy by now"
+	case len(f.Resolution.Chain.Keep().Chain) > 0:
+		return "this machine has seen a policy of the repository"
+	}
+	return ""
 }
 
 // missed returns who gave no answer, "" if everybody did. A log of Rekor v2 has no index to ask.
