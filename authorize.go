@@ -63,6 +63,8 @@ func (c *Client) Authorize(ctx context.Context, p *Policy, token string, names .
 	case p.again == nil:
 		return nil, policy.Faultf(policy.Usage,
 			"a run is authorised by the policy that its repository bound, and by no other")
+	case p.under[0].unbound != nil:
+		return nil, policy.Faultf(policy.NoBinding, "%s: %s", p.Repository(), policy.NoBinding.Text())
 	case len(p.under) != 1:
 		return nil, &policy.Fault{
 			Reason: policy.Usage, Text: "several roots judge " + p.Repository() + ", and a run is authorised under one",
@@ -87,6 +89,9 @@ func (c *Client) Authorize(ctx context.Context, p *Policy, token string, names .
 		return nil, err
 	}
 	f := p.under[0].Found
+	if p.under[0].unbound != nil { // by now
+		return nil, policy.Faultf(policy.NoBinding, "%s: %s", p.Repository(), policy.NoBinding.Text())
+	}
 	f.Demand.Strict = true
 	g := &gate.Gate{Finder: c.finder(ctx), Elsewhere: true, Ignored: c.ignored}
 	verified, err := g.Verify(ctx, t, f, oidc.Audience, "")

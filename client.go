@@ -48,6 +48,12 @@ type Client struct {
 	Offline       bool          // nobody is asked
 	AsOf          time.Time     // judge as of this moment, which has passed; zero for now
 
+	// Unbound says what [Client.Find] makes of a repository without a policy (SPEC 9.3):
+	// "repository" lets what its own workflows signed for the demanded tag be allowed, as
+	// "allowed-unbound", if the logs were read or a directory says that no policy is bound, and
+	// nothing speaks against it. By default there is then no policy to judge by.
+	Unbound string
+
 	// SideFiles are the kinds of files without evidence that may lie beside what is allowed
 	// (SPEC 20.2): "openpgp", "signature", "certificate", "checksums". By default none may.
 	SideFiles []string

@@ -45,6 +45,8 @@ type found struct {
 	*find.Found        // nil where no repository was asked
 	name        string // of the root in the user's map; "" for none
 	open        func(context.Context) ([]trust.Root, error)
+	unbound     *find.Unbound // what is judged by where no policy is bound; nil for the policy
+	first       *find.Found   // what a directory said before it was asked again; nil if it was not
 }
 
 // errZero is that a policy or option is used that nobody made.
@@ -131,6 +133,9 @@ func (c *Client) Find(ctx context.Context, repository string, options ...FindOpt
 	if err := c.past(); err != nil {
 		return nil, err
 	}
+	if c.Unbound != "" && c.Unbound != "repository" {
+		return nil, policy.Faultf(policy.Usage, "--unbound: the only word for what is allowed is \"repository\"")
+	}
 	q, err := c.query(repo)
 	if err != nil {
 		return nil, err
@@ -205,7 +210,9 @@ func (c *Client) trust() find.Trust {
 
 // find finds a policy under each root that speaks for its repository.
 func (c *Client) find(ctx context.Context, q *find.Query) (*Policy, error) {
-	return c.underRoots(ctx, &Policy{repo: q.Repository}, q, func(ctx context.Context, f *found) error {
+	var asked []*found
+	p, err := c.underRoots(ctx, &Policy{repo: q.Repository}, q, func(ctx context.Context, f *found) error {
+		asked = append(asked, f)
 		under := *q
 		if f.name != "" {
 			under.Root = func(ctx context.Context) (trust.Root, error) {
@@ -216,13 +223,44 @@ func (c *Client) find(ctx context.Context, q *find.Query) (*Policy, error) {
 				return roots[0], nil
 			}
 		}
-		var err error
-		if f.Found, err = c.finder(ctx).Find(ctx, &under); err != nil {
+		err := c.usable(ctx, f, &under)
+		if c.Unbound == "" || reasonOf(err) != policy.NoBinding || !f.Proved() || q.Offline {
 			return err
 		}
-		c.say(f.Warnings()...)
-		return f.Usable(c.now())
+		// A directory that is silent about a binding is asked itself, and the logs' index beside it.
+		f.first, under.Beyond, under.Index = f.Found, true, true
+		return c.usable(ctx, f, &under)
 	})
+	if c.Unbound != "" && reasonOf(err) == policy.NoBinding {
+		return c.withoutPolicy(q, asked, err)
+	}
+	return p, err
+}
+
+// usable finds a policy under one root. The error says why it cannot be judged by.
+func (c *Client) usable(ctx context.Context, f *found, q *find.Query) (err error) {
+	if f.Found, err = c.finder(ctx).Find(ctx, q); err != nil {
+		return err
+	}
+	c.say(f.Warnings()...)
+	return f.Usable(c.now())
+}
+
+// withoutPolicy returns what a repository is judged by of which the look-ups say that no policy
+// is bound (SPEC 9.3), or else that there is none, and why it stays at that.
+func (c *Client) withoutPolicy(q *find.Query, asked []*found, none error) (*Policy, error) {
+	why := errors.New("several trusted roots were asked")
+	if len(asked) == 1 {
+		f := *asked[0]
+		if f.unbound, why = f.Unbound(c.now()); why == nil {
+			return &Policy{repo: q.Repository, under: []*found{&f}, demand: 1}, nil
+		}
+	}
+	var f *policy.Fault
+	errors.As(none, &f)
+	return nil, &policy.Fault{
+		Reason: f.Reason, Text: fmt.Sprintf("%s; --unbound %s does not apply: %s", f.Text, c.Unbound, why), Hint: f.Hint,
+	}
 }
 
 // Pinned returns a policy that the caller has at hand, as the text of its file. It is trusted as
@@ -362,12 +400,15 @@ func (c *Client) named(config *trust.Config, q *find.Query, name string) *found 
 }
 
 // classOf returns the class of an error: INTERNAL for one of this machine.
-func classOf(err error) policy.Class {
+func classOf(err error) policy.Class { return reasonOf(err).Class() }
+
+// reasonOf returns the reason of an error, internal for one of this machine.
+func reasonOf(err error) policy.Reason {
 	var f *policy.Fault
 	if errors.As(err, &f) {
-		return f.Reason.Class()
+		return f.Reason
 	}
-	return policy.ClassInternal
+	return policy.Internal
 }
 
 // Only lets a policy allow nobody but one signer, as [Client.Signer] names one.
@@ -458,6 +499,12 @@ func (p *Policy) Knowledge() Knowledge {
 	k.Genesis, k.Completeness, k.Statement = known.Genesis, known.Completeness, known.Statement
 	k.AsOf, k.InputsOf, k.Directory = known.AsOf, known.InputsOf, known.Directory
 	k.WithoutV1, k.Unknown = known.WithoutV1, f.Unknown()
+	if first.unbound != nil {
+		k.Genesis = first.unbound.Genesis()
+		if b := first.first; b != nil && k.Completeness.Beats(b.Known().Completeness) {
+			k.Completeness = b.Known().Completeness // the first answer of a run does not vouch for the second
+		}
+	}
 	for _, a := range f.Resolution.Chain.Alarms() {
 		k.Alarms = append(k.Alarms, find.AlarmText(a))
 	}

@@ -159,8 +159,8 @@ func (r *request) unpackCarried(p *Policy) (remove func(), err error) {
 }
 
 // judgeAll judges what was published by p. If there is evidence about which the staple of p
-// cannot say anything, it asks for the policy as it was when that was logged, judges again and
-// returns that policy.
+// cannot say anything, or of a repository without a policy by numbers of which nobody was asked,
+// it asks for the policy anew, judges again and returns that policy.
 func (c *Client) judgeAll(
 	ctx context.Context, p *Policy, req *request, pub *publication,
 ) (*Policy, *account.Account, error) {
@@ -176,11 +176,16 @@ func (c *Client) judgeAll(
 		c.Progress(0, account.Expected(inputs))
 	}
 	acc := c.take(ctx, req, p.demand, judges, inputs)
-	if !beyond(judges) {
+	numbers := unasked(p)
+	if !beyond(judges) && len(numbers) == 0 {
 		return p, acc, nil
 	}
-	if p, err = p.again(ctx, func(q *find.Query) { q.Beyond = true }); err != nil {
+	before := p.under[0]
+	if p, err = p.again(ctx, func(q *find.Query) { q.Beyond, q.Beside = true, numbers }); err != nil {
 		return nil, nil, err
+	}
+	if before.unbound != nil {
+		p.under[0].first = before.first
 	}
 	if judges, err = c.judges(p, req, pub); err != nil {
 		return nil, nil, err
@@ -194,6 +199,17 @@ func beyond(judges []*release.Judge) bool {
 		w, ok := j.Watch.(*find.Watch)
 		return ok && w.Beyond()
 	})
+}
+
+// unasked returns the numbers of repositories of which has to be asked before a release without
+// a policy is allowed.
+func unasked(p *Policy) (out []string) {
+	for _, f := range p.under {
+		if f.unbound != nil {
+			out = append(out, f.unbound.Unasked()...)
+		}
+	}
+	return out
 }
 
 // judges returns what judges under each root.
@@ -231,6 +247,9 @@ func (c *Client) judge(p *Policy, req *request, f *found) (*release.Judge, error
 		j.Policy = p.pinned.Pin(policy.Ids{})
 	case f.Found != nil:
 		j.Policy, j.Watch, called = f.Trusted(), f.Watch, p.repo.String()
+		if f.unbound != nil {
+			j.Policy = f.unbound
+		}
 		root := f.Root.Root // the same root for the release
 		j.Roots = func(context.Context) ([]*sigstore.Root, error) { return []*sigstore.Root{root}, nil }
 	default:

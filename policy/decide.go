@@ -187,6 +187,9 @@ func (t *Trusted) DecideAdopted(req Request) (Decision, bool) {
 // decide runs the rules (SPEC 5). Without v, what depends on verification is
 // taken to hold.
 func (t *Trusted) decide(req Request, c *Claims, v *Verification) Decision {
+	if t != nil && !t.unbound.IsZero() {
+		return t.decideUnbound(req, c, v)
+	}
 	d := Decision{}
 	switch {
 	case t == nil || t.file == nil && t.flags == nil:

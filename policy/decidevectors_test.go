@@ -65,41 +65,47 @@ func TestDecideVectors(t *testing.T) {
 			if (d.Permitted) != (v.Header["expect"] == "OK") {
 				t.Errorf("permitted %v", d.Permitted)
 			}
-			if w := in.want.Rule; w != nil && d.Rule != *w {
-				t.Errorf("rule %q, want %q", d.Rule, *w)
-			}
-			if w := in.want.Tag; w != nil && d.Tag != *w {
-				t.Errorf("tag %q, want %q", d.Tag, *w)
-			}
-			if w := in.want.Notes; w != nil {
-				got := []string{}
-				for _, n := range d.Notes {
-					got = append(got, n.Code)
-				}
-				if !slices.Equal(w, got) {
-					t.Errorf("notes %q, want %q", got, w)
-				}
-			}
-			if w := in.want.Mismatches; w != nil {
-				near, ok := d.Nearest()
-				var got []string
-				for _, m := range near.Mismatches {
-					got = append(got, m.Code())
-					if m.Want == "" {
-						t.Errorf("%s does not say what the rule wants", m.Code())
-					}
-				}
-				slices.Sort(got)
-				if !ok || !slices.Equal(w, got) {
-					t.Errorf("the nearest rule %q differs in %q, want %q", near.Rule, got, w)
-				}
-			}
+			compare(t, d, in.want)
 			for range 3 {
 				if again := in.Decide(p); !reflect.DeepEqual(d, again) {
 					t.Fatal("another decision the second time")
 				}
 			}
 		})
+	}
+}
+
+// compare compares a decision with what a vector says beyond class and reason.
+func compare(t *testing.T, d policy.Decision, want decideWant) {
+	t.Helper()
+	if w := want.Rule; w != nil && d.Rule != *w {
+		t.Errorf("rule %q, want %q", d.Rule, *w)
+	}
+	if w := want.Tag; w != nil && d.Tag != *w {
+		t.Errorf("tag %q, want %q", d.Tag, *w)
+	}
+	if w := want.Notes; w != nil {
+		got := []string{}
+		for _, n := range d.Notes {
+			got = append(got, n.Code)
+		}
+		if !slices.Equal(w, got) {
+			t.Errorf("notes %q, want %q", got, w)
+		}
+	}
+	if w := want.Mismatches; w != nil {
+		near, ok := d.Nearest()
+		var got []string
+		for _, m := range near.Mismatches {
+			got = append(got, m.Code())
+			if m.Want == "" {
+				t.Errorf("%s does not say what the rule wants", m.Code())
+			}
+		}
+		slices.Sort(got)
+		if !ok || !slices.Equal(w, got) {
+			t.Errorf("the nearest rule %q differs in %q, want %q", near.Rule, got, w)
+		}
 	}
 }
 

@@ -167,13 +167,7 @@ func (d *decoder) workflow(n *node, repo Locator, tagRefs bool) *Workflow {
 		w.Issuer = n.issuer("issuer")
 	} else {
 		n.known = append(n.known, "issuer")
-		switch repo.Host() {
-		case "github.com":
-			w.Issuer = githubIssuer
-		case "gitlab.com":
-			w.Issuer = gitlabIssuer
-		case "":
-		default:
+		if !w.setForge(repo.Host()) && repo.Host() != "" {
 			n.missing("issuer", "name the OIDC issuer of this forge's CI")
 		}
 	}
@@ -188,14 +182,7 @@ func (d *decoder) workflow(n *node, repo Locator, tagRefs bool) *Workflow {
 	}
 
 	w.Environment = n.asciiKey("environment", true)
-	w.Runner = "github-hosted"
-	w.Triggers = []string{"push", "release"}
-	if tagRefs || w.Environment != "" {
-		w.Triggers = append(w.Triggers, "workflow_dispatch")
-	}
-	if gitlab {
-		w.Runner, w.Triggers = "gitlab-hosted", []string{"push"}
-	}
+	w.setDefaults(gitlab, tagRefs)
 	if n.has("triggers") {
 		w.Triggers = n.words("triggers")
 		n.triggers(w.Triggers, gitlab, n.has("environment"))
@@ -205,6 +192,28 @@ func (d *decoder) workflow(n *node, repo Locator, tagRefs bool) *Workflow {
 		w.Runner = r
 	}
 	return w
+}
+
+// setForge sets the issuer of the host's CI, and reports whether it is known.
+func (w *Workflow) setForge(host string) bool {
+	switch host {
+	case "github.com":
+		w.Issuer = githubIssuer
+	case "gitlab.com":
+		w.Issuer = gitlabIssuer
+	}
+	return w.Issuer != ""
+}
+
+// setDefaults sets runner and events as they are where a rule does not name them (SPEC 5.4).
+func (w *Workflow) setDefaults(gitlab, tagRefs bool) {
+	w.Runner, w.Triggers = "github-hosted", []string{"push", "release"}
+	if tagRefs || w.Environment != "" {
+		w.Triggers = append(w.Triggers, "workflow_dispatch")
+	}
+	if gitlab {
+		w.Runner, w.Triggers = "gitlab-hosted", []string{"push"}
+	}
 }
 
 // triggers reports events that cannot release (SPEC 5.4).

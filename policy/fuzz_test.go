@@ -377,3 +377,36 @@ func BenchmarkMatch(b *testing.B) {
 		}
 	})
 }
+
+// FuzzUnboundWorkflow: what is taken for a workflow file of the repository, put together again, is
+// the name that the certificate has.
+func FuzzUnboundWorkflow(f *testing.F) {
+	for _, uri := range []string{
+		"https://github.com/acme/widget/.github/workflows/release.yml@refs/tags/v1",
+		"https://github.com/ACME/widget/.github/workflows/a@b.yaml@refs/tags/v1",
+		"https://gitlab.com/acme/widget//.gitlab-ci.yml@refs/tags/v1",
+		"https://gitlab.com/acme/widget//.github/workflows/x.yml@refs/tags/v1",
+		"https://github.com/acme/widget-2/.github/workflows/release.yml@refs/tags/v1",
+	} {
+		f.Add(uri, "refs/tags/v1")
+	}
+	f.Fuzz(func(t *testing.T, uri, ref string) {
+		for _, text := range []string{"https://github.com/acme/widget", "https://gitlab.com/acme/widget"} {
+			repo, err := ParseLocator(text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			w := newUnboundRule(repo).Workflow
+			path, ok := w.fileOf(repo, uri, ref)
+			if !ok {
+				continue
+			}
+			if !repo.equalPath(uri, w.slash(path)+"@"+ref) || !isConfigPath(path) || ref == "" {
+				t.Errorf("%q for %q is %q of %s", uri, ref, path, repo)
+			}
+			if w.Path = path; !w.signedBy(repo, uri, ref) {
+				t.Errorf("%q is not by %q", uri, path)
+			}
+		}
+	})
+}

@@ -97,10 +97,12 @@ type info struct {
 
 // Reason codes.
 const (
-	Allowed Reason = "allowed"
-	Adopted Reason = "adopted"
+	Allowed        Reason = "allowed"
+	Adopted        Reason = "adopted"
+	AllowedUnbound Reason = "allowed-unbound"
 
 	RuleMismatch          Reason = "rule-mismatch"
+	UnboundDenied         Reason = "unbound-denied"
 	NoRules               Reason = "no-rules"
 	YankedRelease         Reason = "yanked"
 	YankUnknown           Reason = "yanked-unknown"
@@ -215,10 +217,18 @@ const (
 var reasonTable = []info{
 	{Allowed, ClassOK, "a rule of the policy allows this artifact", ""},
 	{Adopted, ClassOK, "the policy lists this digest under [[adopted]]", ""},
+	{
+		AllowedUnbound, ClassOK,
+		"no policy is bound, and the repository's own workflow signed this", "",
+	},
 
 	{
 		RuleMismatch, ClassDeny, "no rule of the policy allows this evidence",
 		"run `repopolicy explain` with the same arguments to see the nearest rule and the field that differs",
+	},
+	{
+		UnboundDenied, ClassDeny,
+		"no policy is bound, and --unbound does not let this pass", "what passes: docs/consumer.md",
 	},
 	{NoRules, ClassDeny, "the policy has no [[release]] rule, so nothing may be released", "add a [[release]] rule"},
 	{YankedRelease, ClassDeny, "the policy lists this tag or digest under [[yanked]]", "use another release"},

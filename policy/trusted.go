@@ -17,8 +17,9 @@ type Trusted struct {
 	digest    Digest
 	flags     *FlagIdentity
 	withdrawn withdrawals
-	legacy    bool // certificates from before April 2023 may match
-	strict    bool // an expired policy judges nothing
+	legacy    bool    // certificates from before April 2023 may match
+	strict    bool    // an expired policy judges nothing
+	unbound   Locator // repository without a policy; zero where there is one
 
 	// head is the newest version of the chain that the file is part of; nil without one.
 	head *File

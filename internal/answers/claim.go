@@ -52,6 +52,7 @@ type proving struct {
 	forges      *bindings.Forges
 	descriptor  *Descriptor
 	repo        policy.Locator
+	beside      string         // key that is asked for instead of the repository's name; "" for that
 	generations map[string]int // of logs, as their entries show it
 	page        func(key string, block, records int) ([]byte, error)
 	take        func(bytes int64) error // of the run's memory; nil for any
@@ -60,6 +61,9 @@ type proving struct {
 
 // slimBytes is about what is held of a record whose body is not.
 const slimBytes = 1536
+
+// key is the key of the map that is asked for.
+func (p *proving) key() string { return cmp.Or(p.beside, p.repo.String()) }
 
 // mapID is the id of the map that the program itself would make.
 func (p *proving) mapID() string {
@@ -118,7 +122,7 @@ func (p *proving) open(raw []byte, a *Answer) (*claim, error) {
 		return nil, errors.New("it says where to ask, and nothing else")
 	}
 	if a.Absent != nil {
-		return c, absent(a.Absent, prefixmap.KeyHash(p.repo.String()), state.Hash)
+		return c, absent(a.Absent, prefixmap.KeyHash(p.key()), state.Hash)
 	}
 	pages := 0
 	for _, k := range a.Keys {

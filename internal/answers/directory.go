@@ -158,7 +158,7 @@ func (d *Directory) stapled(ctx context.Context, p *proving, q bindings.Query) (
 // ask returns the directory's answer: the one about the repository or, if there is
 // none, that there is nothing.
 func (d *Directory) ask(ctx context.Context, p *proving) ([]byte, *Answer, error) {
-	key := prefixmap.KeyHash(p.repo.String())
+	key := prefixmap.KeyHash(p.key())
 	digits := hex.EncodeToString(key[:])
 	get := func(path string) ([]byte, *Answer, error) {
 		raw, err := d.Client.Get(ctx, p.mapID()+path+bindings.AnswerExtension, MaxAnswerBytes)
@@ -252,6 +252,9 @@ func (d *Directory) judge(
 		if err := d.more(ctx, p, c, proven, q.Asked()); err != nil {
 			return bindings.Found{}, err
 		}
+	}
+	if err := d.nothingBeside(ctx, p, c, q.BesideKeys()); err != nil {
+		return bindings.Found{}, err
 	}
 	for _, h := range q.Held {
 		if p.omits(c, h) {
@@ -401,6 +404,35 @@ func (d *Directory) more(ctx context.Context, p *proving, c *claim, known *prove
 		}
 		c.leftOut = cmp.Or(c.leftOut, other.leftOut)
 		known.join(c, found, other)
+	}
+	return nil
+}
+
+// nothingBeside demands the proof that a map has nothing under these keys, which no answer about
+// a name would show; what the answer has under them is shown.
+func (d *Directory) nothingBeside(ctx context.Context, p *proving, c *claim, keys []string) error {
+	for _, key := range keys {
+		if slices.ContainsFunc(c.keys, func(k KeyAnswer) bool { return k.Key == key }) {
+			continue
+		}
+		if d.Client == nil {
+			return fmt.Errorf("nobody is asked about %s", key)
+		}
+		q := *p
+		q.beside = key
+		raw, a, err := d.ask(ctx, &q)
+		if err != nil {
+			return fmt.Errorf("%s: %w", key, err)
+		}
+		other, err := q.open(raw, a)
+		switch {
+		case err != nil:
+			return fmt.Errorf("%s: whether something is bound under another name: %w", key, err)
+		case a.Absent == nil:
+			return fmt.Errorf("%s: something is bound under another name", key)
+		case other.index != c.index || other.checkpoint.Root != c.checkpoint.Root:
+			return fmt.Errorf("%s: another state than of %s: it was built meanwhile, ask again", key, p.repo)
+		}
 	}
 	return nil
 }

@@ -23,6 +23,10 @@ type Query struct {
 	Names []policy.Locator
 	// Numbers are those of the repository that the chain at hand shows, as its host gives them.
 	Numbers []string
+	// Beside are numbers of the repository that releases show, of which nothing at hand speaks:
+	// an answer has what they bound under any name, or says that it is nothing. An index lists
+	// no numbers.
+	Beside []string
 	// Known are the places of the log leaves that are at hand already, by hex hash.
 	Known map[string][]policy.Entry
 	// Held are the bindings among them: what an answer has to show.
@@ -51,6 +55,15 @@ func (q Query) LookKeys() map[string]bool {
 	}
 	for _, id := range q.Numbers {
 		out[LookKey(numberKey(q.Repository.Host(), id))] = true
+	}
+	return out
+}
+
+// BesideKeys returns the keys of the numbers in Beside.
+func (q Query) BesideKeys() []string {
+	var out []string
+	for _, id := range q.Beside {
+		out = append(out, numberKey(q.Repository.Host(), id))
 	}
 	return out
 }

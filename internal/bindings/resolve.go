@@ -36,6 +36,8 @@ type Resolver struct {
 	DefaultRefs []string
 	Pin, Anchor string // digest of statement 1, hex; "" without
 	Now         time.Time
+	Index       bool     // an index is asked also if a directory proved what exists
+	Beside      []string // see [Query.Beside]
 }
 
 // Keeper remembers the chain of each repository.
@@ -86,6 +88,15 @@ func (r *Resolution) Named(version int) []policy.Locator {
 		}
 	}
 	return out
+}
+
+// BoundBy reports whether anything that was found was bound by the repository of that number,
+// under whichever name.
+func (r *Resolution) BoundBy(number string) bool {
+	return slices.ContainsFunc(r.history.Leaves, func(l chain.Leaf) bool {
+		b := l.Facts().Binding
+		return b.RepositoryID == number && b.Repository.Host() == r.history.Repository.Host()
+	})
 }
 
 // maxNames is how many names of one repository are asked for.
@@ -154,10 +165,10 @@ func (r *Resolver) ask(
 	h.Leaves, h.LogForks, h.Lies = slices.Clip(h.Leaves), slices.Clip(h.LogForks), slices.Clip(h.Lies)
 	for _, l := range r.Lookups {
 		index := l.Best() == chain.CompleteHinted
-		if index && h.View.Completeness.Beats(chain.CompleteScanned) {
+		if index && !r.Index && h.View.Completeness.Beats(chain.CompleteScanned) {
 			continue
 		}
-		found, err := l.Find(ctx, Query{h.Repository, names, numbers, c.Known(), c.held, c.Trees(), c.entries})
+		found, err := l.Find(ctx, Query{h.Repository, names, numbers, r.Beside, c.Known(), c.held, c.Trees(), c.entries})
 		if err != nil {
 			out.Failed[l.Name()] = err
 			var behind *rekor.Behind

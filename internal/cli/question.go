@@ -54,6 +54,9 @@ func (a *app) question(o *verifyOptions, args []string) (*question, error) {
 	if err := q.check(args); err != nil {
 		return nil, err
 	}
+	if err := q.checkUnbound(); err != nil {
+		return nil, err
+	}
 	if err := q.judge(a, args); err != nil {
 		return nil, err
 	}
@@ -105,7 +108,7 @@ func (a *app) client(o *verifyOptions) (*repopolicy.Client, error) {
 		HTTP: a.Transport, Clock: clock(a.Now), Agent: command.UserAgent(), Log: func(line string) { a.Err.Line("%s", line) },
 		TrustedRoots: o.TrustedRoots, TrustRoot: o.TrustRoot.Value, TrustConfig: o.TrustConfig.Value,
 		Require: o.Require.Value, FailOnAlarm: o.FailOnAlarm, Scan: o.Scan, Offline: o.Offline,
-		SideFiles: o.sideFiles,
+		SideFiles: o.sideFiles, Unbound: o.unbound.Value,
 	}
 	if o.quiet || o.format.Document() { // what proves that somebody lied is never lost
 		c.Log = func(line string) {
@@ -254,6 +257,25 @@ func (q *question) check(args []string) error {
 	}
 	return command.CheckFolders(&o.published.download)
 }
+
+// checkUnbound refuses an --unbound that cannot be meant.
+func (q *question) checkUnbound() error {
+	o := q.options
+	switch {
+	case !o.unbound.Given:
+		return nil
+	case q.repo == "":
+		return policy.Faultf(policy.Usage, "--unbound is about the policy that --repo does not find")
+	case o.unbound.Value != unboundRepository:
+		return policy.Faultf(policy.Usage, "--unbound: write --unbound %s", unboundRepository)
+	case o.format.Value == "vsa":
+		return withoutPolicy()
+	}
+	return nil
+}
+
+// unboundRepository is the one value of --unbound.
+const unboundRepository = "repository"
 
 func withoutPolicy() *policy.Fault {
 	return &policy.Fault{
@@ -440,5 +462,8 @@ func (q *question) summary(p *repopolicy.Policy) *report.Summary {
 		s.Cooldown = q.cooldown.String()
 	}
 	s.Policy = report.SummaryOf(p, k)
+	if s.Policy == nil && p.Repository() != "" {
+		s.Unbound = report.UnboundSummaryOf(p.Repository(), k)
+	}
 	return s
 }

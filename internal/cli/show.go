@@ -114,6 +114,16 @@ func (a *app) describe(f *find.Found) {
 }
 
 func (a *app) howFound(p *report.PolicySummary) {
+	a.Err.Line("  policy     %s", p.Digest)
+	a.Err.Line("  statement  %s", p.Statement)
+	a.known(&report.UnboundSummary{
+		Genesis: p.Genesis, Completeness: p.Completeness, KnownAsOf: p.KnownAsOf, InputsOf: p.InputsOf,
+		Directory: p.Directory,
+	})
+}
+
+// known says how a policy is known, or that there is none.
+func (a *app) known(p *report.UnboundSummary) {
 	at := ""
 	if p.KnownAsOf != nil {
 		at = ", as of " + p.KnownAsOf.Format(time.RFC3339)
@@ -121,8 +131,6 @@ func (a *app) howFound(p *report.PolicySummary) {
 	if p.InputsOf != nil {
 		at += ", of logs with entries of " + p.InputsOf.Format(time.RFC3339)
 	}
-	a.Err.Line("  policy     %s", p.Digest)
-	a.Err.Line("  statement  %s", p.Statement)
 	a.Err.Line("  genesis    %s: %s", p.Genesis, genesisText[policy.GenesisLabel(p.Genesis)])
 	a.Err.Line("  complete   %s: %s%s", p.Completeness, completenessText[chain.Completeness(p.Completeness)], at)
 	if p.Directory != "" {
@@ -135,6 +143,7 @@ var genesisText = map[policy.GenesisLabel]string{
 	policy.GenesisAnchored: "a super root names it",
 	policy.GenesisFirst:    "the log shows it first",
 	policy.GenesisClaimed:  "only the chain says so",
+	"none":                 "there is no policy",
 }
 
 var completenessText = map[chain.Completeness]string{

@@ -24,6 +24,7 @@ type verifyOptions struct {
 	published                           publishedOptions
 	policy, tag, asOf, identity, issuer command.Once
 	report, cooldown, airgap, name      command.Once
+	unbound                             command.Once
 	bundles, sideFiles                  []string
 	quiet, ignoreMissing                bool
 	format                              command.Format
@@ -83,7 +84,7 @@ func (o *verifyOptions) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	o.policy.Kind, o.tag.Kind, o.asOf.Kind, o.identity.Kind = "FILE", "TAG", "RFC3339", "IDENTITY"
 	o.issuer.Kind, o.Git.Kind, o.report.Kind, o.cooldown.Kind = "URL", "DIR", "FILE", "DURATION"
-	o.name.Kind = "NAME"
+	o.name.Kind, o.unbound.Kind = "NAME", "WHOM"
 	o.format.Allowed = []string{"text", "json", "sarif", "github", "vsa"}
 	o.Lookup.Flags(cmd)
 	o.published.flags(cmd)
@@ -110,6 +111,11 @@ func (o *verifyOptions) flags(cmd *cobra.Command) {
 		&o.airgap, "airgap",
 		"judge by what this file of export-bundle carries, without a network; -R, --lock or --pin says which repository "+
 			"is meant",
+	)
+	f.Var(
+		&o.unbound, "unbound",
+		"if the logs or a directory say that no policy is bound, let pass what a workflow of this signed for --tag or the "+
+			"release's URL: repository (the repository itself); weaker than a policy, and it says so",
 	)
 	f.Var(&o.cooldown, "cooldown", "refuse releases that were signed less than this long ago, such as 72h")
 	f.Var(&o.asOf, "as-of", "judge as of this moment instead of now")
@@ -156,6 +162,7 @@ func (a *app) verdict(ctx context.Context, o *verifyOptions, args []string, full
 	ctx = find.On(ctx, a.Machine())
 	p, err := q.policy(ctx)
 	if err != nil {
+		a.signers(ctx, o, args, err)
 		return err
 	}
 	options := q.judged
@@ -216,7 +223,11 @@ func (a *app) print(o *verifyOptions, r *report.Report) error {
 
 // criteria says what will be demanded, before anything is judged.
 func (a *app) criteria(s *report.Summary, n int) {
-	if p := s.Policy; p != nil {
+	if p := s.Unbound; p != nil {
+		a.Err.Line("judging %d %s without a policy: none is bound to %s", n, report.Plural(n, "artifact"), p.Repository)
+		a.Err.Line("  unbound    what its own workflows signed for the tag may pass, as you ask")
+		a.known(p)
+	} else if p := s.Policy; p != nil {
 		from := ""
 		if p.Path != "" {
 			from = p.Path + ": "

@@ -85,9 +85,11 @@ type Query struct {
 	Staple        []byte              // answer of the directory, of any age
 
 	Offline bool
-	AtHand  bool // what forges show is at hand without a network: see Finder.Repositories
-	Fresh   bool // nothing that is at hand saves asking: neither the repository's staple nor a cached trust root
-	Beyond  bool // there is evidence about which no staple can say anything
+	AtHand  bool     // what forges show is at hand without a network: see Finder.Repositories
+	Fresh   bool     // nothing that is at hand saves asking: neither the repository's staple nor a cached trust root
+	Beyond  bool     // there is evidence about which no staple can say anything
+	Beside  []string // numbers of the repository, by certificates of releases; see [bindings.Query]
+	Index   bool     // the index of each log is asked beside a directory, too, which may not list what that has
 
 	Carried  *airgap.Bundle // to be judged by instead of a repository
 	Moment   time.Time      // as of which what is carried is judged; zero for now
@@ -203,7 +205,8 @@ func (f *Finder) Find(ctx context.Context, q *Query) (*Found, error) {
 	}
 	r := &bindings.Resolver{
 		Root: out.Root.Root, Forges: out.Root.Forges, Lookups: lookups, Trees: out.Watch.trees, Clock: out.Watch.clock,
-		Keeper: state, Now: cmp.Or(q.Moment, f.Now()).UTC(), Pin: q.Pin, Anchor: anchor,
+		Keeper: state, Now: cmp.Or(q.Moment, f.Now()).UTC(), Pin: q.Pin, Anchor: anchor, Index: q.Index,
+		Beside: q.Beside,
 	}
 	if out.Snapshot.Default != "" {
 		r.DefaultRefs = []string{out.Snapshot.Default}

@@ -33,7 +33,8 @@ func (f *Finder) lookups(out *Found, d *answers.Descriptor, state *memory.State)
 		return all, nil
 	}
 	// The directory is asked instead of an index, unless what the index says would do.
-	first, index := len(all), out.Directory == nil || !out.Demand.Completeness.Beats(chain.CompleteHinted)
+	first := len(all)
+	index := q.Index || out.Directory == nil || !out.Demand.Completeness.Beats(chain.CompleteHinted)
 	now := func() time.Time { return f.Now().UTC() }
 	clients := out.Watch.trees.Clients
 	scan := &lookup.Scan{

@@ -72,7 +72,7 @@ func (s *Scan) Find(ctx context.Context, q bindings.Query) (bindings.Found, erro
 }
 
 func (s *Scan) find(ctx context.Context, q bindings.Query) (bindings.Found, error) {
-	var keys []string
+	keys := q.BesideKeys()
 	for _, n := range q.Asked() {
 		keys = append(keys, n.String())
 	}

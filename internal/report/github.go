@@ -63,6 +63,9 @@ func (a GitHub) Verdict(r *Report, more ...Output) {
 	for _, alarm := range r.Alarms {
 		a.annotate("warning", Position{}, "repopolicy: alarm", alarm)
 	}
+	if u := r.Criteria.Unbound; u != nil {
+		a.annotate("warning", Position{}, "repopolicy: no policy", u.Weaker())
+	}
 	total := fmt.Sprintf("%s: %d of %d %s allowed", r.Verdict, allowed, len(r.Artifacts),
 		Plural(len(r.Artifacts), "artifact"))
 	level := "error"
@@ -211,6 +214,9 @@ func JobSummary(r *Report, total string) string {
 	if p := r.Criteria.Policy; p != nil {
 		fmt.Fprintf(&b, "Policy of %s, version %d, %s, genesis %s, completeness %s.\n\n",
 			Code(p.Repository), p.Version, Code(p.Digest), Code(p.Genesis), Code(p.Completeness))
+	} else if u := r.Criteria.Unbound; u != nil {
+		fmt.Fprintf(&b, "**No policy** is bound to %s, genesis %s, completeness %s: nobody says who may release it.\n\n",
+			Code(u.Repository), Code(u.Genesis), Code(u.Completeness))
 	} else {
 		fmt.Fprintf(&b, "No policy was consulted; the signer demanded is %s.\n\n", Code(r.Criteria.Identity))
 	}

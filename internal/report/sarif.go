@@ -71,7 +71,7 @@ type sarifInvocation struct {
 	Successful    bool                `json:"executionSuccessful"`
 	ExitCode      int                 `json:"exitCode"`
 	ExitText      string              `json:"exitCodeDescription"`
-	Notifications []sarifNotification `json:"toolExecutionNotifications,omitempty"` // alarms
+	Notifications []sarifNotification `json:"toolExecutionNotifications,omitempty"` // alarms, and that there is no policy
 }
 
 type sarifNotification struct {
@@ -125,6 +125,12 @@ func NewSARIF(r *Report) *SARIF {
 		repository = p.Repository
 		props["policy"] = p
 	}
+	notices := r.Alarms
+	if u := r.Criteria.Unbound; u != nil {
+		repository = u.Repository
+		props["unbound"] = u
+		notices = append([]string{u.Weaker()}, notices...)
+	}
 	var used []policy.Reason
 	for i := range r.Artifacts {
 		used = append(used, r.Artifacts[i].Reason)
@@ -134,9 +140,9 @@ func NewSARIF(r *Report) *SARIF {
 		props["not_judged"] = r.NotJudged
 	}
 	run.Properties = props
-	for _, alarm := range r.Alarms {
+	for _, notice := range notices {
 		run.Invocations[0].Notifications = append(run.Invocations[0].Notifications, sarifNotification{
-			"warning", sarifMessage(alarm),
+			"warning", sarifMessage(notice),
 		})
 	}
 	for i := range r.Artifacts {

@@ -16,16 +16,17 @@ import (
 
 // Summary is what a run judges by.
 type Summary struct {
-	Policy   *PolicySummary `json:"policy"` // null without --policy
-	Tag      string         `json:"tag,omitempty"`
-	Cooldown string         `json:"cooldown,omitempty"`
-	Identity string         `json:"certificate_identity,omitempty"`
-	Issuer   string         `json:"certificate_oidc_issuer,omitempty"`
-	Roots    []string       `json:"trusted_roots"`
-	Demanded int            `json:"trusted_roots_demanded,omitempty"` // how many of them have to allow, if not one
-	Offline  bool           `json:"offline"`
-	AsOf     time.Time      `json:"as_of"`
-	Unknown  []string       `json:"not_known,omitempty"` // what a verdict by --airgap cannot know
+	Policy   *PolicySummary  `json:"policy"`            // null without one
+	Unbound  *UnboundSummary `json:"unbound,omitempty"` // of --unbound, where no policy is bound
+	Tag      string          `json:"tag,omitempty"`
+	Cooldown string          `json:"cooldown,omitempty"`
+	Identity string          `json:"certificate_identity,omitempty"`
+	Issuer   string          `json:"certificate_oidc_issuer,omitempty"`
+	Roots    []string        `json:"trusted_roots"`
+	Demanded int             `json:"trusted_roots_demanded,omitempty"` // how many of them have to allow, if not one
+	Offline  bool            `json:"offline"`
+	AsOf     time.Time       `json:"as_of"`
+	Unknown  []string        `json:"not_known,omitempty"` // what a verdict by --airgap cannot know
 
 	Alarms []string `json:"-"`
 }
@@ -44,6 +45,23 @@ type PolicySummary struct {
 	InputsOf  *time.Time `json:"inputs_as_of,omitempty"` // when the newest of what a directory read of a log was made
 	Directory string     `json:"directory,omitempty"`    // URL of the one that says so
 	WithoutV1 []int      `json:"without_v1,omitempty"`   // versions that were bound in Rekor v2 alone
+}
+
+// UnboundSummary is how it is known that no policy is bound to a repository, which is judged
+// all the same (SPEC 9.3).
+type UnboundSummary struct {
+	Repository   string     `json:"repository"`
+	Genesis      string     `json:"genesis"` // "none"
+	Completeness string     `json:"completeness"`
+	KnownAsOf    *time.Time `json:"known_as_of,omitempty"`
+	InputsOf     *time.Time `json:"inputs_as_of,omitempty"`
+	Directory    string     `json:"directory,omitempty"`
+}
+
+// Weaker says how much less a verdict without a policy is worth.
+func (u *UnboundSummary) Weaker() string {
+	return "no policy says who may release " + u.Repository +
+		": what is allowed was signed by a workflow of the repository itself, which whoever may push a tag there can run"
 }
 
 // Report is the one value from which text and JSON are printed, and whose class
@@ -185,14 +203,30 @@ func newSummary(doc *policy.Document, repository string, k find.Known) *PolicySu
 		Genesis: string(k.Genesis), Completeness: string(k.Completeness), Statement: k.Statement,
 		Directory: k.Directory, WithoutV1: k.WithoutV1,
 	}
-	if !k.AsOf.IsZero() {
-		at := k.AsOf.UTC().Truncate(time.Second)
-		out.KnownAsOf = &at
+	out.KnownAsOf, out.InputsOf = moments(k.AsOf, k.InputsOf)
+	return out
+}
+
+// moments returns when something was known, and of when the inputs are; nil where that is not
+// known.
+func moments(asOf, inputs time.Time) (known, of *time.Time) {
+	if !asOf.IsZero() {
+		at := asOf.UTC().Truncate(time.Second)
+		known = &at
 	}
-	if !k.InputsOf.IsZero() {
-		at := k.InputsOf.UTC()
-		out.InputsOf = &at
+	if !inputs.IsZero() {
+		at := inputs.UTC()
+		of = &at
 	}
+	return known, of
+}
+
+// UnboundSummaryOf describes for reports how it is known that a repository has no policy.
+func UnboundSummaryOf(repository string, k repopolicy.Knowledge) *UnboundSummary {
+	out := &UnboundSummary{
+		Repository: repository, Genesis: string(k.Genesis), Completeness: string(k.Completeness), Directory: k.Directory,
+	}
+	out.KnownAsOf, out.InputsOf = moments(k.AsOf, k.InputsOf)
 	return out
 }
 
@@ -335,6 +369,9 @@ func (p *Printer) Verdict(r *Report) {
 	}
 	p.notJudged(r.NotJudged)
 	p.Line("%s: %d of %d %s allowed", r.Verdict, allowed, len(r.Artifacts), Plural(len(r.Artifacts), "artifact"))
+	if u := r.Criteria.Unbound; u != nil {
+		p.Line("%s", u.Weaker())
+	}
 }
 
 // isEvidence is how what vouches for something that was judged is counted.

@@ -134,8 +134,9 @@ var may = map[string][]string{
 		"policy/chain",
 	},
 	"internal/cli": {
-		"", "internal/airgap", "internal/answers", "internal/bindings", "internal/command", "internal/fetch",
-		"internal/file", "internal/find", "internal/gate", "internal/git", "internal/identity", "internal/jwt",
+		"", "internal/airgap", "internal/answers", "internal/bindings", "internal/clip", "internal/command",
+		"internal/fetch", "internal/file", "internal/find", "internal/gate", "internal/git", "internal/identity",
+		"internal/jwt",
 		"internal/memory", "internal/propose", "internal/propose/aqua", "internal/propose/binding",
 		"internal/propose/compare", "internal/propose/doctor", "internal/propose/export",
 		"internal/propose/settings", "internal/rekor", "internal/release", "internal/report", "internal/signlog",

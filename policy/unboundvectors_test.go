@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package policy_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/repopolicy/repopolicy/internal/scaffold/vectors"
+	"github.com/repopolicy/repopolicy/internal/scaffold/vectors/evidence"
+	"github.com/repopolicy/repopolicy/policy"
+)
+
+// TestUnboundVectors judges releases of repositories without a policy (SPEC 9.3), and compares
+// each with a second reading of that section.
+func TestUnboundVectors(t *testing.T) {
+	for _, v := range vectors.Read(t, "unbound") {
+		t.Run(v.Name, func(t *testing.T) {
+			parts := v.Sections(t)
+			for name := range parts {
+				if !slices.Contains([]string{"repository", "evidence.json", "want.json"}, name) {
+					t.Fatalf("section %s", name)
+				}
+			}
+			repo, err := policy.ParseLocator(strings.TrimSpace(parts["repository"]))
+			if err != nil {
+				t.Fatal(err)
+			}
+			c := evidence.Read(t, parts["evidence.json"])
+			var want decideWant
+			if w, ok := parts["want.json"]; ok {
+				vectors.Strict(t, w, &want)
+			}
+			p := repo.Unbound(c.Ids)
+			d := c.Decide(p)
+			if string(d.Reason) != v.Header["reason"] || d.Reason.Class().String() != v.Header["expect"] ||
+				d.Permitted != (v.Header["expect"] == "OK") {
+				t.Errorf("%s (%s), permitted %v", d.Reason, d.Detail, d.Permitted)
+			}
+			compare(t, d, want)
+			if c.Claims == nil {
+				return
+			}
+			if again := unboundAllows(repo, c); again != d.Permitted {
+				t.Errorf("permitted %v, by the second reading %v", d.Permitted, again)
+			}
+			pre, final := p.Precheck(c.Request, *c.Claims)
+			if pre.Permitted || final && d.Permitted {
+				t.Errorf("refused early: %+v", pre)
+			}
+			if p.Genesis() == policy.GenesisPinned || p.AcceptsUnlogged() || p.Content() != nil {
+				t.Error("it looks like a policy")
+			}
+			if d.Permitted {
+				lessEvidence(t, p, c)
+			}
+		})
+	}
+}
+
+// lessEvidence demands that what is allowed is not once a field that SPEC 9.3 names is gone.
+func lessEvidence(t *testing.T, p *policy.Trusted, c evidence.Case) {
+	t.Helper()
+	fields := evidence.Extensions(&policy.Identity{})
+	for ext := range fields {
+		if !slices.Contains([]string{".9", ".11", ".12", ".14", ".15", ".17", ".18", ".20"}, ext) {
+			continue
+		}
+		for _, value := range []string{"", "x"} {
+			less := *c.Claims
+			*evidence.Extensions(&less.Signer)[ext] = value
+			if d := p.Decide(c.Request, less.Verified(*c.Verified)); d.Permitted {
+				t.Errorf("allowed with %s %q", ext, value)
+			}
+		}
+	}
+}
+
+// unboundAllows is SPEC 9.3 read a second time, field by field and without the matcher.
+func unboundAllows(repo policy.Locator, c evidence.Case) bool {
+	id, v, tag := c.Claims.Signer, c.Verified, c.Request.Tag
+	if v == nil || len(v.Times) == 0 || !v.Logged || !v.Proven || tag == "" || !slices.Contains(c.Claims.Tags, tag) {
+		return false
+	}
+	for _, at := range v.Times {
+		if at.After(c.Request.Now.Add(c.Request.Skew)) {
+			return false
+		}
+	}
+	if n := c.Request.Narrow; n != nil && (n.Identity != id.Value || n.Issuer != id.Issuer) {
+		return false
+	}
+	if x := c.Request.Commit; x != "" && x != id.SourceRepositoryDigest {
+		return false
+	}
+	type forge struct {
+		issuer, runner, before string
+		events                 []string
+	}
+	f, ok := map[string]forge{
+		"github.com": {
+			"https://token.actions.githubusercontent.com", "github-hosted", "/.github/workflows/",
+			[]string{"push", "release", "workflow_dispatch"},
+		},
+		"gitlab.com": {"https://gitlab.com", "gitlab-hosted", "//", []string{"push"}},
+	}[repo.Host()]
+	ref := "refs/tags/" + tag
+	own := func(uri string) bool {
+		before := repo.String() + f.before
+		if len(uri) < len(before)+len("@"+ref) || !strings.EqualFold(uri[:len(repo.String())], repo.String()) ||
+			uri[len(repo.String()):len(before)] != f.before || !strings.HasSuffix(uri, "@"+ref) {
+			return false
+		}
+		file := uri[len(before) : len(uri)-len("@"+ref)]
+		github := repo.Host() == "github.com"
+		return (strings.HasSuffix(file, ".yml") || strings.HasSuffix(file, ".yaml")) && !strings.Contains(file, "@") &&
+			!strings.Contains(file, "..") && (!github || !strings.Contains(file, "/"))
+	}
+	numbers := id.SourceRepositoryID != "" && id.SourceRepositoryOwnerID != "" &&
+		(c.Ids.Repository == "" || c.Ids.Repository == id.SourceRepositoryID) &&
+		(c.Ids.Owner == "" || c.Ids.Owner == id.SourceRepositoryOwnerID)
+	return ok && id.Kind == policy.KindURI && id.Issuer == f.issuer && own(id.Value) && id.BuildSignerURI == id.Value &&
+		own(id.BuildConfigURI) && strings.EqualFold(id.SourceRepositoryURI, repo.String()) &&
+		id.SourceRepositoryRef == ref && numbers && id.RunnerEnvironment == f.runner &&
+		slices.Contains(f.events, id.BuildTrigger)
+}
