@@ -16,7 +16,7 @@ const (
 	cosign    = "github.com/sigstore/cosign/v3/cmd/cosign@v3.1.3"
 	act       = "github.com/nektos/act@v0.2.89"
 	gh        = "github.com/cli/cli/v2@v2.83.2" // module; the program is cmd/gh
-	toolBuild = 8 * time.Minute                 // less than a package's tests may take
+	toolBuild = 15 * time.Minute                // less than the tests of the sandbox may take
 )
 
 // Cosign returns the path of cosign: the program that COSIGN names, or one that
@@ -62,6 +62,36 @@ func tool(t testing.TB, env, pkg string) string {
 	})
 }
 
+// alone waits until no other process builds the program, and reports whether it is still to be
+// built, by this one. Who began a build that long ago does not go on with it.
+func alone(ctx context.Context, dir, path string) bool {
+	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
+		return true
+	}
+	for {
+		f, err := os.OpenFile(dir+".lock", os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
+		if err == nil {
+			f.Close()
+		}
+		if _, built := os.Stat(path); built == nil {
+			if err == nil {
+				os.Remove(dir + ".lock")
+			}
+			return false
+		}
+		if err == nil || ctx.Err() != nil {
+			return true
+		}
+		if info, err := os.Stat(dir + ".lock"); err == nil && time.Since(info.ModTime()) > toolBuild {
+			os.Remove(dir + ".lock")
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(time.Second):
+		}
+	}
+}
+
 // kept returns the program that env names, or the one that build put into the
 // user's cache.
 func kept(t testing.TB, env, name, version string, build func(ctx context.Context, bin string) *exec.Cmd) string {
@@ -83,6 +113,10 @@ func kept(t testing.TB, env, name, version string, build func(ctx context.Contex
 	}
 	ctx, stop := context.WithTimeout(t.Context(), toolBuild)
 	defer stop()
+	if !alone(ctx, dir, path) {
+		return path
+	}
+	defer os.Remove(dir + ".lock")
 	cmd := build(ctx, dir)
 	cmd.Dir = t.TempDir()
 	if cmd.Env == nil {

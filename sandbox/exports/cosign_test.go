@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package export
+package exports
 
 import (
 	"crypto/ecdsa"
@@ -16,6 +16,7 @@ import (
 
 	protobundle "github.com/sigstore/protobuf-specs/gen/pb-go/bundle/v1"
 
+	"github.com/repopolicy/repopolicy/internal/propose/export"
 	"github.com/repopolicy/repopolicy/internal/scaffold/sigstoretest"
 )
 
@@ -96,7 +97,7 @@ func TestCosign(t *testing.T) {
 		"by-mallory": false, "other-issuer": false, "longer": false, "changed": false, "missing": false, "stated": false,
 		"by-another-key": false,
 	} {
-		text, err := Export("cosign", Request{Doc: doc, Artifact: name, Now: now()})
+		text, err := export.Export("cosign", export.Request{Doc: doc, Artifact: name, Now: now()})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -170,7 +171,7 @@ func TestCosignWorkflow(t *testing.T) {
 		"widget_1.tar.gz": true, "widget_2.tar.gz": true, "widget_3.tar.gz": false, "widget_4.tar.gz": false,
 		"widget_5.tar.gz": false, "widget_6.tar.gz": false, "widget_7.tar.gz": false,
 	} {
-		text, err := Export("cosign", Request{Doc: sample(t), Rule: "release", Tag: "v1.2.3", Artifact: name, Now: now()})
+		text, err := export.Export("cosign", export.Request{Doc: sample(t), Rule: "release", Tag: "v1.2.3", Artifact: name, Now: now()})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package export
+package exports
 
 import (
 	"bytes"
@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/repopolicy/repopolicy/internal/propose/export"
 	"github.com/repopolicy/repopolicy/internal/scaffold/sigstoretest"
 )
 
@@ -54,13 +55,13 @@ func TestGHReal(t *testing.T) {
 			`{"sha256":%q}}],"predicateType":"https://slsa.dev/provenance/v1","predicate":{}}`, c.subject, sum(name))
 		write(name, []byte(name))
 		write(name+".sigstore.json", inst.Sign(r))
-		text, err := Export("gh", Request{Doc: sample(t), Rule: "release", Artifact: name, Now: now()})
+		text, err := export.Export("gh", export.Request{Doc: sample(t), Rule: "release", Artifact: name, Now: now()})
 		if err != nil {
 			t.Fatal(err)
 		}
 		text = strings.Replace(text, "gh attestation verify ",
 			`"$GH" attestation verify --custom-trusted-root root.jsonl --bundle `+name+".sigstore.json ", 1)
-		text = strings.Replace(text, publicGoodCA, "CN=intermediate,O=sigstoretest", 1)
+		text = strings.Replace(text, "CN=sigstore-intermediate,O=sigstore.dev", "CN=intermediate,O=sigstoretest", 1)
 		cmd := exec.Command("sh", "-ec", text)
 		cmd.Dir = dir
 		cmd.Env = append(os.Environ(), "GH="+gh, "GH_TOKEN=none", "GH_CONFIG_DIR="+dir, "GH_NO_UPDATE_NOTIFIER=1")
