@@ -171,7 +171,9 @@ func TestCosignWorkflow(t *testing.T) {
 		"widget_1.tar.gz": true, "widget_2.tar.gz": true, "widget_3.tar.gz": false, "widget_4.tar.gz": false,
 		"widget_5.tar.gz": false, "widget_6.tar.gz": false, "widget_7.tar.gz": false,
 	} {
-		text, err := export.Export("cosign", export.Request{Doc: sample(t), Rule: "release", Tag: "v1.2.3", Artifact: name, Now: now()})
+		text, err := export.Export("cosign", export.Request{
+			Doc: sample(t), Rule: "release", Tag: "v1.2.3", Artifact: name, Now: now(),
+		})
 		if err != nil {
 			t.Fatal(err)
 		}
