@@ -12,6 +12,7 @@ import (
 
 	"github.com/klauspost/compress/snappy"
 
+	"github.com/repopolicy/repopolicy/internal/budget"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -175,4 +176,25 @@ func FuzzInflate(f *testing.F) {
 			t.Fatal(len(out))
 		}
 	})
+}
+
+// TestAttestationBudget: bundles at addresses count against what a run may hold.
+func TestAttestationBudget(t *testing.T) {
+	const store = "tmaproduction.blob.core.windows.net"
+	bundle := append([]byte(`{"x":"`), bytes.Repeat([]byte("a"), 1<<20)...)
+	bundle = append(bundle, `"}`...)
+	entry := `{"bundle_url":"https://` + store + `/a"}`
+	n := newInternet(t, map[string]http.HandlerFunc{
+		"api.github.com": answer(`{"attestations":[` + strings.Repeat(entry+",", 9) + entry + `]}`),
+		store:            func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(snappy.Encode(nil, bundle)) },
+	})
+	ask, err := Attestations(locator(t, "acme/widget"), n.net())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx := budget.With(t.Context(), budget.New(4<<20))
+	docs, err := ask(ctx, wanted(policy.Digest{Alg: "sha256", Hex: "11"}))
+	if err == nil || len(docs) == 0 || len(docs) > 4 {
+		t.Errorf("%d documents, %v", len(docs), err)
+	}
 }

@@ -67,14 +67,15 @@ type Release struct {
 	api     *web.Client
 	files   *web.Client
 
-	once    sync.Once
-	names   []string
-	foreign map[string]string // files that are links to other places: name -> host
-	err     error
+	once  sync.Once
+	names []string
+	err   error
 
 	mu   sync.Mutex
 	kept map[string][]byte // small files that were read
 	room int64
+
+	foreign map[string]string // files that are links to other places: name -> host
 }
 
 // NewRelease returns the release of a repository's tag. Nothing is asked yet.
@@ -132,8 +133,11 @@ func (r *Release) list(ctx context.Context) ([]string, error) {
 		}
 	case GitLab:
 		path = "projects/" + url.PathEscape(repo) + "/releases/" + url.PathEscape(tag)
-		parse = func(data []byte, tag string) (names []string, err error) {
-			names, r.foreign, err = parseGitLab(data, tag, r.files.URL()+"/"+r.path(""))
+		parse = func(data []byte, tag string) ([]string, error) {
+			names, foreign, err := parseGitLab(data, tag, r.files.URL()+"/"+r.path(""))
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			r.foreign = foreign
 			return names, err
 		}
 	}
@@ -198,7 +202,10 @@ func (r *Release) Open(ctx context.Context, name string) (io.ReadCloser, error) 
 
 // elsewhere is the error of a file that is but a link to another place.
 func (r *Release) elsewhere(name string) error {
-	if host, ok := r.foreign[name]; ok {
+	r.mu.Lock()
+	host, ok := r.foreign[name]
+	r.mu.Unlock()
+	if ok {
 		return unlisted("the release has it as a link to %s, which is not followed: download it there, and verify the file",
 			clip.Text(host))
 	}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/klauspost/compress/snappy"
 
+	"github.com/repopolicy/repopolicy/internal/budget"
 	"github.com/repopolicy/repopolicy/internal/clip"
 	"github.com/repopolicy/repopolicy/internal/release"
 	"github.com/repopolicy/repopolicy/policy"
@@ -97,7 +98,10 @@ func (n Net) attestation(ctx context.Context, forge, address string) ([]byte, er
 	if err != nil {
 		return nil, err
 	}
-	return inflate(data)
+	if data, err = inflate(data); err != nil {
+		return nil, err
+	}
+	return data, budget.Of(ctx).Take(int64(len(data))) // as long as the run lasts
 }
 
 // framed is what data in snappy's framing format begins with.

@@ -184,7 +184,7 @@ func readListing(dir string) *listing {
 	out.names = make(map[string]bool, len(names))
 	for _, name := range names {
 		out.names[name] = true
-		if forms.IsGathered(name) && len(out.gathered) < maxGathered {
+		if forms.IsGathered(name) {
 			out.gathered = append(out.gathered, filepath.Join(dir, name))
 		}
 		if hex, ok := forms.IsDownload(name); ok {
@@ -198,6 +198,7 @@ func readListing(dir string) *listing {
 		}
 	}
 	slices.Sort(out.gathered)
+	out.gathered = out.gathered[:min(len(out.gathered), maxGathered)]
 	slices.Sort(out.approvals)
 	slices.Sort(out.places)
 	return out

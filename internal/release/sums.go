@@ -123,10 +123,10 @@ func sumsOf(path string) (*sumsFile, error) {
 		return nil, nil
 	}
 	s, err := readSums(path)
-	if err != nil || s.err != nil && !sums.Named(base) && !sums.Called(base) {
-		return nil, err
+	if (err != nil || s.err != nil) && !sums.Named(base) && !sums.Called(base) {
+		return nil, nil // a file like any other
 	}
-	return s, nil
+	return s, err
 }
 
 // readSums reads a checksum file, the bytes of which are the only ones that are read of it.

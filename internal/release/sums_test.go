@@ -157,6 +157,10 @@ func TestIsSums(t *testing.T) {
 		"SHA256SUMS": []byte("x"), "list": []byte(h + "  a\n"), "checksum": []byte("\x7fELF"), "text": []byte(h + "  a\nb\n"),
 		"digests.txt": []byte(h + "  a\nb\n"), "empty": nil,
 	})
+	large := []byte(strings.Repeat(h+"  a\n", (16<<20)/67+1))
+	if IsSums(filepath.Join(put(t, map[string][]byte{"large": large}), "large")) {
+		t.Error("a file beyond the limit that is called like any other is a list")
+	}
 	for name, want := range map[string]bool{
 		"SHA256SUMS": true, "list": true, "checksum": false, "text": false, "digests.txt": true, "empty": false,
 		"missing": false, ".": false,
