@@ -30,6 +30,7 @@ type Collection struct {
 	held       []Held         // bindings
 	entries    map[string]int // generation of each log, as its entries show it
 	known      map[string][]policy.Entry
+	placed     map[string]map[string]bool     // names of entries of Rekor v1, by log
 	verified   map[string][][]byte            // bundles in JSON, by statement
 	trees      map[treeOf]sigstore.Checkpoint // that verified entries show
 	dated      map[treeOf]sigstore.Checkpoint // that place proofs show
@@ -119,6 +120,7 @@ func (c *Collection) take(s *chain.Statement, signer policy.Identity, v *sigstor
 		c.entries[e.LogID] = e.Generation
 		if at := v.Place(e); at.Index >= 0 { // without a place it proves less than the log can show
 			c.known[e.LeafHash] = append(c.known[e.LeafHash], at)
+			c.place(e)
 		}
 		c.show(e)
 		if unauthorized != nil {
@@ -139,6 +141,22 @@ func (c *Collection) take(s *chain.Statement, signer policy.Identity, v *sigstor
 		)
 	}
 	return nil
+}
+
+// place takes the name of a verified entry of Rekor v1: a tree holds a leaf once, and the log
+// signed which tree it is.
+func (c *Collection) place(e sigstore.LogEntry) {
+	name := rekor.EntryName(sigstore.TreeID(e.Origin), e.LeafHash)
+	if name == "" {
+		return
+	}
+	if c.placed == nil {
+		c.placed = map[string]map[string]bool{}
+	}
+	if c.placed[e.LogID] == nil {
+		c.placed[e.LogID] = map[string]bool{}
+	}
+	c.placed[e.LogID][name] = true
 }
 
 // show takes the checkpoint of a verified entry.

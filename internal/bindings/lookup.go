@@ -29,6 +29,9 @@ type Query struct {
 	Beside []string
 	// Known are the places of the log leaves that are at hand already, by hex hash.
 	Known map[string][]policy.Entry
+	// Placed are the entries of Rekor v1 among them whose shard a checkpoint shows, by log:
+	// their whole names, as an index lists them.
+	Placed map[string]map[string]bool
 	// Held are the bindings among them: what an answer has to show.
 	Held []Held
 	// Trees are the checkpoints that are at hand, by log: of each origin, the newest

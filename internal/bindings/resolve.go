@@ -168,7 +168,10 @@ func (r *Resolver) ask(
 		if index && !r.Index && h.View.Completeness.Beats(chain.CompleteScanned) {
 			continue
 		}
-		found, err := l.Find(ctx, Query{h.Repository, names, numbers, r.Beside, c.Known(), c.held, c.Trees(), c.entries})
+		found, err := l.Find(ctx, Query{
+			Repository: h.Repository, Names: names, Numbers: numbers, Beside: r.Beside,
+			Known: c.Known(), Placed: c.placed, Held: c.held, Trees: c.Trees(), Generations: c.entries,
+		})
 		if err != nil {
 			out.Failed[l.Name()] = err
 			var behind *rekor.Behind

@@ -164,6 +164,9 @@ type todo struct {
 func (h *Hint) sort(names []string, q bindings.Query) (out todo) {
 	wanted := q.LookKeys()
 	for _, name := range names {
+		if q.Placed[h.Log][name] { // what was verified from this very place says all that the service could
+			continue
+		}
 		var l Looked
 		seen := false
 		if h.Entries != nil {

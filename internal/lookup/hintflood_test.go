@@ -4,6 +4,8 @@ package lookup_test
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -384,6 +386,60 @@ func TestIndexKnown(t *testing.T) {
 		}
 		if _, err := find(1, known, nil); errors.Is(err, lookup.ErrFlooded) != x.flood || (err != nil) != x.flood {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// TestIndexPlaced: what is at hand from the place that the index names is not asked for; the same
+// leaf of another shard is, and so is a name that does not say the shard.
+func TestIndexPlaced(t *testing.T) {
+	c := bindtest.NewChained(t, 1)
+	hidden := c.Names[0]
+	var held []string // names of the entries that the files show
+	for _, f := range c.Files {
+		var b struct {
+			VerificationMaterial struct {
+				TlogEntries []struct {
+					Body []byte `json:"canonicalizedBody"`
+				}
+			}
+		}
+		bindtest.Check(t, json.Unmarshal(f.Data, &b))
+		for _, e := range b.VerificationMaterial.TlogEntries {
+			leaf := sha256.Sum256(append([]byte{0}, e.Body...))
+			held = append(held, rekor.EntryName("4711", hex.EncodeToString(leaf[:])))
+		}
+	}
+	bare, other := held[0][rekor.ShardDigits:], rekor.EntryName("4712", held[0][rekor.ShardDigits:])
+	for name, x := range map[string]struct {
+		listed, asked []string
+	}{
+		"at hand":                {held, nil},
+		"twice":                  {append(slices.Clone(held), held...), nil},
+		"beside one that is not": {append(slices.Clone(held), hidden), []string{hidden}},
+		"of another shard":       {[]string{held[0], other}, []string{other}},
+		"of another shard alone": {[]string{other}, []string{other}},
+		"without its shard":      {[]string{bare}, []string{bare}},
+	} {
+		for _, log := range []string{c.Inst.IDV1(), "another"} {
+			var asked []string
+			h := c.Hint(&bindtest.Index{
+				List: bindtest.List(x.listed...),
+				Entries: func(names []string, _ []map[string]json.RawMessage) string {
+					asked = append(asked, names...)
+					return "[]" // so that whatever is asked for is withheld
+				},
+			})
+			h.Log = log
+			res := c.Resolve(c.Files, h)
+			want := x.asked
+			if log == "another" {
+				want = slices.Compact(slices.Sorted(slices.Values(x.listed)))
+				slices.Sort(asked)
+			}
+			if !slices.Equal(asked, want) || (len(res.Failed) > 0) != (len(want) > 0) {
+				t.Errorf("%s, log %s: asked for %q, want %q; %v", name, log, asked, want, res.Failed)
+			}
 		}
 	}
 }

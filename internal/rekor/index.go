@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/repopolicy/repopolicy/internal/clip"
@@ -147,7 +148,17 @@ const (
 	ShardDigits = 16
 )
 
-// leafOfUUID returns the leaf hash in the name of an entry.
+// EntryName returns the whole name of an entry: the number of its shard's tree, in decimal, and
+// the hex hash of its leaf; "" where the number is none.
+func EntryName(tree, leafHash string) string {
+	n, err := strconv.ParseUint(tree, 10, 64)
+	if err != nil {
+		return ""
+	}
+	return fmt.Sprintf("%0*x%s", ShardDigits, n, leafHash)
+}
+
+// LeafOfUUID returns the leaf hash in the name of an entry.
 func LeafOfUUID(u string) (string, bool) {
 	if len(u) != NameDigits && len(u) != ShardDigits+NameDigits || strings.Trim(u, "0123456789abcdef") != "" {
 		return "", false
