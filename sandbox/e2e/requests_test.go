@@ -122,11 +122,11 @@ func TestOneLookup(t *testing.T) {
 		count := &kinds{next: stack.Transport(), directory: o.descriptor.URL, n: map[string]int{}}
 		c.config, c.transport = config, count
 		c.must(policy.ClassOK, append(append([]string{"verify", "-R", url}, flags...), good)...)
-		row := fmt.Sprintf("| %s | %d | %d | %d | ", how, count.n["tuf"], count.n["git"], count.n["look-up"])
-		if count.n["look-up"] != want || !strings.Contains(string(readme), "\n"+row) {
+		row := fmt.Sprintf("| %s | %d | %d | %d |", how, count.n["tuf"], count.n["git"], count.n["look-up"])
+		if count.n["look-up"] != want || !strings.Contains(string(readme), "\n"+row+"\n") {
 			t.Errorf("the README has no row %s", row)
 		}
-		t.Logf("%s%d |", row, count.n["proof"])
+		t.Logf("%s and %d proofs", row, count.n["proof"])
 		for kind, n := range count.n {
 			if strings.HasPrefix(kind, "another") {
 				t.Errorf("%s: %d of %s", how, n, kind)
