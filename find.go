@@ -90,9 +90,14 @@ func Pin(digest string) FindOption {
 	}}
 }
 
-// Lock demands what a lock file names.
+// Lock demands what a lock file names. One of a repository without a policy (SPEC 9.3) demands that a
+// policy which was bound since is of the same repository and owner; where there is still none it says
+// which workflows may have signed, and allows nothing unless the client's Unbound does.
 func Lock(data []byte) FindOption {
 	return FindOption{func(q *find.Query) (err error) {
+		if q.Lock != nil {
+			return policy.Faultf(policy.Usage, "--lock: two lock files")
+		}
 		if q.Lock, err = find.ParseLock(data); err != nil {
 			return policy.Faultf(policy.Usage, "--lock: %s", err)
 		}
@@ -231,8 +236,17 @@ func (c *Client) find(ctx context.Context, q *find.Query) (*Policy, error) {
 		f.first, under.Beyond, under.Index = f.Found, true, true
 		return c.usable(ctx, f, &under)
 	})
-	if c.Unbound != "" && reasonOf(err) == policy.NoBinding {
+	switch {
+	case reasonOf(err) != policy.NoBinding:
+	case c.Unbound != "":
 		return c.withoutPolicy(q, asked, err)
+	case q.Lock != nil && q.Lock.Unbound != nil:
+		var f *policy.Fault
+		errors.As(err, &f)
+		hinted := *f
+		hinted.Hint = cmp.Or(f.Hint, "the lock file is of a repository without a policy: to judge by it all the same, add "+
+			"--unbound repository")
+		return nil, &hinted
 	}
 	return p, err
 }

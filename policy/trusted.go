@@ -20,6 +20,7 @@ type Trusted struct {
 	legacy    bool    // certificates from before April 2023 may match
 	strict    bool    // an expired policy judges nothing
 	unbound   Locator // repository without a policy; zero where there is one
+	pinned    []Rule  // of which one has to allow where there is none; nil for any workflow of the repository
 
 	// head is the newest version of the chain that the file is part of; nil without one.
 	head *File

@@ -34,7 +34,8 @@ type Resolver struct {
 	Keeper Keeper
 	// DefaultRefs are the refs that the forge advertises as the default branch.
 	DefaultRefs []string
-	Pin, Anchor string // digest of statement 1, hex; "" without
+	Pin, Anchor string     // digest of statement 1, hex; "" without
+	Ids         policy.Ids // numbers of the repository that bound it; zero for any
 	Now         time.Time
 	Index       bool     // an index is asked also if a directory proved what exists
 	Beside      []string // see [Query.Beside]
@@ -291,9 +292,8 @@ func (r *Resolver) Resolve(ctx context.Context, repo policy.Locator, files []Fil
 	}
 	out.Ignored = ignored
 	h := c.History(repo, r.Now)
-	h.DefaultRefs, h.Pin, h.Anchor, h.View = r.DefaultRefs, r.Pin, r.Anchor, chain.View{
-		Completeness: chain.CompleteNone,
-	}
+	h.DefaultRefs, h.Pin, h.Anchor, h.Ids = r.DefaultRefs, r.Pin, r.Anchor, r.Ids
+	h.View = chain.View{Completeness: chain.CompleteNone}
 	if err := r.look(ctx, c, &h, out); err != nil {
 		return nil, err
 	}

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/repopolicy/repopolicy"
 	"github.com/repopolicy/repopolicy/internal/airgap"
@@ -51,10 +51,10 @@ func (a *app) question(o *verifyOptions, args []string) (*question, error) {
 	if err := q.name(args); err != nil {
 		return nil, err
 	}
-	if err := q.check(args); err != nil {
+	if err := q.checkUnbound(); err != nil {
 		return nil, err
 	}
-	if err := q.checkUnbound(); err != nil {
+	if err := q.check(args); err != nil {
 		return nil, err
 	}
 	if err := q.judge(a, args); err != nil {
@@ -265,7 +265,10 @@ func (q *question) checkUnbound() error {
 	case !o.unbound.Given:
 		return nil
 	case q.repo == "":
-		return policy.Faultf(policy.Usage, "--unbound is about the policy that --repo does not find")
+		return &policy.Fault{
+			Reason: policy.Usage, Text: "--unbound is about the policy that --repo does not find",
+			Hint: "name the repository with -R, or the release by its URL",
+		}
 	case o.unbound.Value != unboundRepository:
 		return policy.Faultf(policy.Usage, "--unbound: write --unbound %s", unboundRepository)
 	case o.format.Value == "vsa":
@@ -406,10 +409,8 @@ type publishedOptions struct {
 const forgeUsage = "what runs at the repository's host: github, gitlab or forgejo, which is Gitea too;" +
 	" known for github.com and gitlab.com"
 
-func (o *publishedOptions) flags(cmd *cobra.Command) {
-	f := cmd.Flags()
-	o.download.Kind, o.maxSize.Kind, o.forge.Kind, o.npm.Kind, o.pypi.Kind = "DIR", "BYTES", "KIND", "URL", "URL"
-	f.Var(&o.download, "download", "write what was downloaded to this directory, if everything is allowed")
+func (o *publishedOptions) flags(f *pflag.FlagSet) {
+	o.maxSize.Kind, o.forge.Kind, o.npm.Kind, o.pypi.Kind = "BYTES", "KIND", "URL", "URL"
 	f.Var(&o.maxSize, "max-size", "the largest file to download, such as 500M; by default 4G")
 	f.Var(&o.forge, "forge", forgeUsage)
 	f.Var(&o.npm, "npm-registry", "the registry of pkg:npm packages, by default "+fetch.NPMRegistry)
@@ -464,6 +465,7 @@ func (q *question) summary(p *repopolicy.Policy) *report.Summary {
 	s.Policy = report.SummaryOf(p, k)
 	if s.Policy == nil && p.Repository() != "" {
 		s.Unbound = report.UnboundSummaryOf(p.Repository(), k)
+		s.Unbound.Locked = o.Lock.Given
 	}
 	return s
 }

@@ -5,8 +5,12 @@ package cli
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
+	"slices"
+	"time"
 
+	"github.com/repopolicy/repopolicy"
 	"github.com/repopolicy/repopolicy/internal/clip"
 	"github.com/repopolicy/repopolicy/internal/release"
 	"github.com/repopolicy/repopolicy/internal/report"
@@ -16,14 +20,40 @@ import (
 // mostSigners is how many pieces of evidence are shown that nobody judged.
 const mostSigners = 8
 
-// signers says, where no policy is bound to a repository, what the evidence beside the files of
-// this machine claims. Nothing of it was verified, and no command is made of it.
-func (a *app) signers(ctx context.Context, o *verifyOptions, args []string, why error) {
+// signers says, where no policy is bound to a repository, who signed: of what is published, as far
+// as it verifies; of the files of this machine, what the evidence beside them claims, of which nothing was
+// verified. No command is made of either.
+func (a *app) signers(ctx context.Context, q *question, args []string, why error) {
 	var f *policy.Fault
+	o := q.options
 	if !errors.As(why, &f) || f.Reason != policy.NoBinding || o.quiet || o.format.Document() {
 		return
 	}
-	files := filesAt(ctx, args, release.Options{Repo: o.Git.Value, IgnoreMissing: o.ignoreMissing})
+	var here, published []string
+	for _, arg := range args {
+		if _, err := os.Stat(arg); err == nil {
+			here = append(here, arg)
+		} else {
+			published = append(published, arg)
+		}
+	}
+	a.claims(ctx, o, here)
+	if len(published) > 0 && !q.client.Offline {
+		a.signed(ctx, q, published)
+	}
+}
+
+// claims says what the evidence beside files of this machine claims. Nothing is fetched for it.
+func (a *app) claims(ctx context.Context, o *verifyOptions, here []string) {
+	var files []*release.Artifact
+	for _, arg := range here {
+		how := release.Options{Repo: o.Git.Value, IgnoreMissing: o.ignoreMissing}
+		for _, x := range release.Expand(ctx, []string{arg}, how) {
+			if !x.IsEvidence() && !x.Harmless {
+				files = append(files, x.Artifact)
+			}
+		}
+	}
 	shown := 0
 	// A judge without a policy verifies nothing, and gets as far as what the evidence claims.
 	for _, r := range (&release.Judge{Bundles: o.bundles, Now: a.Now()}).Run(ctx, files) {
@@ -35,46 +65,89 @@ func (a *app) signers(ctx context.Context, o *verifyOptions, args []string, why 
 				a.Err.Line("there is more evidence, which is not shown")
 				return
 			}
-			a.claimed(r.Artifact.Arg, ev)
+			a.Err.Line("%s: evidence in %s claims, and nobody verified it:", r.Artifact.Arg, ev.Path)
+			a.signer(ev.Signer)
 		}
 	}
 }
 
-// filesAt returns the artifacts that are on this machine: nothing is fetched for them.
-func filesAt(ctx context.Context, args []string, how release.Options) (files []*release.Artifact) {
-	for _, arg := range args {
-		if _, err := os.Stat(arg); err != nil {
-			continue
-		}
-		for _, x := range release.Expand(ctx, []string{arg}, how) {
-			if !x.IsEvidence() && !x.Harmless {
-				files = append(files, x.Artifact)
+// signed says who signed what is published: what verifies under the trusted roots, and nothing
+// else.
+func (a *app) signed(ctx context.Context, q *question, published []string) {
+	results, err := q.client.Signed(
+		ctx, q.repo, repopolicy.Artifact(published...), repopolicy.Tag(q.options.tag.Value),
+		repopolicy.Bundle(q.options.bundles...), repopolicy.Worktree(q.options.Git.Value),
+	)
+	if err != nil {
+		a.Err.Line("note: who signed is not known: %s", err)
+		return
+	}
+	type piece struct {
+		ev    *repopolicy.Evidence
+		of    string // artifact that it is about
+		count int    // of artifacts that the same signer signed
+	}
+	var shown []*piece
+	for _, r := range results {
+		var mine []policy.Identity
+		for _, ev := range append([]*repopolicy.Evidence{r.Evidence}, r.Others...) {
+			if ev == nil || !ev.Verified || slices.Contains(mine, ev.Signer) {
+				continue
 			}
+			mine = append(mine, ev.Signer)
+			i := slices.IndexFunc(shown, func(p *piece) bool { return p.ev.Signer == ev.Signer })
+			if i >= 0 {
+				shown[i].count++
+				continue
+			}
+			shown = append(shown, &piece{ev, r.Artifact, 1})
 		}
 	}
-	return files
+	for i, p := range shown {
+		if i == mostSigners {
+			a.Err.Line("there are more signers, who are not shown")
+			return
+		}
+		more := ""
+		if p.count > 1 {
+			more = fmt.Sprintf(" and %d more", p.count-1)
+		}
+		a.Err.Line("%s%s: this signed it, which verifies; nobody says whether it may:", clipped(p.of), more)
+		a.signer(p.ev.Signer)
+		for _, t := range p.ev.Times[:min(len(p.ev.Times), 1)] {
+			a.Err.Line("  time       %s", t.Time.UTC().Format(time.RFC3339))
+		}
+	}
+	if len(shown) == 0 {
+		a.Err.Line("note: no evidence that verifies was found of what is published")
+	}
 }
 
-// claimed prints what one piece of evidence claims.
-func (a *app) claimed(artifact string, ev *release.Evidence) {
-	s := report.NewSigner(ev.Signer)
-	a.Err.Line("%s: evidence in %s claims, and nobody verified it:", artifact, ev.Path)
+// signer prints who signed.
+func (a *app) signer(id policy.Identity) {
+	s := report.NewSigner(id)
 	who := s.Identity
 	if s.Kind == policy.KindKey {
 		who = "key sha256:" + who
 	}
 	for _, x := range [][2]string{
-		{"signer", who}, {"issuer", s.Issuer}, {"repository", s.Repository}, {"ref", s.Ref},
+		{"signer", who}, {"issuer", s.Issuer}, {"repository", s.Repository}, {"number", s.RepoID},
+		{"owner", s.OwnerID}, {"ref", s.Ref},
 	} {
 		if x[1] != "" {
-			text := clip.To(x[1], mostOfClaim)
-			if text != x[1] {
-				text += "…"
-			}
-			a.Err.Line("  %-10s %s", x[0], text)
+			a.Err.Line("  %-10s %s", x[0], clipped(x[1]))
 		}
 	}
 }
 
-// mostOfClaim is how many bytes of a claim are shown.
+// clipped shortens a text of somebody else.
+func clipped(s string) string {
+	text := clip.To(s, mostOfClaim)
+	if text != s {
+		text += "…"
+	}
+	return text
+}
+
+// mostOfClaim is how many bytes are shown of a text of somebody else.
 const mostOfClaim = 200

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/repopolicy/repopolicy"
 	"github.com/repopolicy/repopolicy/internal/command"
@@ -82,28 +83,17 @@ nearest rule first.`,
 
 func (o *verifyOptions) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
-	o.policy.Kind, o.tag.Kind, o.asOf.Kind, o.identity.Kind = "FILE", "TAG", "RFC3339", "IDENTITY"
+	o.policy.Kind, o.asOf.Kind, o.identity.Kind = "FILE", "RFC3339", "IDENTITY"
 	o.issuer.Kind, o.Git.Kind, o.report.Kind, o.cooldown.Kind = "URL", "DIR", "FILE", "DURATION"
-	o.name.Kind, o.unbound.Kind = "NAME", "WHOM"
 	o.format.Allowed = []string{"text", "json", "sarif", "github", "vsa"}
+	o.published.download.Kind = "DIR"
 	o.Lookup.Flags(cmd)
-	o.published.flags(cmd)
+	o.judgedFlags(f)
+	f.Var(&o.published.download, "download", "write what was downloaded to this directory, if everything is allowed")
 	f.Var(&o.policy, "policy", "judge by this policy file")
-	f.Var(&o.tag, "tag", "demand evidence for this tag")
-	f.Var(&o.name, "name",
-		"what the one artifact is called, if you gave its file another name: a file's name or a package URL")
-	f.BoolVar(&o.ignoreMissing, "ignore-missing", false,
-		"leave out what a checksum file lists and is not there, as long as something is")
-	f.StringSliceVar(&o.sideFiles, "side-files", nil,
-		"let files of this `KIND` without evidence lie beside what is allowed: openpgp (FILE.asc), signature (FILE.sig), "+
-			"certificate (FILE.pem) or checksums (lists of digests of what is allowed); several with commas")
 	f.Var(&o.Git, "git",
 		"read Git tags from the repository in this directory instead of here, and look for commits in its history")
 	o.FromFlag(cmd)
-	f.StringArrayVarP(
-		&o.bundles, "bundle", "b", nil,
-		"use this `FILE` as evidence for every artifact, or as a checksum file that lists them; may be repeated",
-	)
 	o.RootFlags(cmd, "; may be repeated, each is used alone")
 	f.BoolVar(&o.Offline, "offline", false, "do not use the network; the trusted root comes from a file or the cache")
 	o.airgap.Kind = "FILE"
@@ -111,11 +101,6 @@ func (o *verifyOptions) flags(cmd *cobra.Command) {
 		&o.airgap, "airgap",
 		"judge by what this file of export-bundle carries, without a network; -R, --lock or --pin says which repository "+
 			"is meant",
-	)
-	f.Var(
-		&o.unbound, "unbound",
-		"if the logs or a directory say that no policy is bound, let pass what a workflow of this signed for --tag or the "+
-			"release's URL: repository (the repository itself); weaker than a policy, and it says so",
 	)
 	f.Var(&o.cooldown, "cooldown", "refuse releases that were signed less than this long ago, such as 72h")
 	f.Var(&o.asOf, "as-of", "judge as of this moment instead of now")
@@ -128,6 +113,29 @@ func (o *verifyOptions) flags(cmd *cobra.Command) {
 		f.Var(exactly(strings.TrimSuffix(name, "-regexp")), name, "not supported: identities are exact")
 		_ = f.MarkHidden(name)
 	}
+}
+
+// judgedFlags defines the flags that say what is judged, by which evidence.
+func (o *verifyOptions) judgedFlags(f *pflag.FlagSet) {
+	o.tag.Kind, o.name.Kind, o.unbound.Kind = "TAG", "NAME", "WHOM"
+	o.published.flags(f)
+	f.Var(&o.tag, "tag", "demand evidence for this tag")
+	f.Var(&o.name, "name",
+		"what the one artifact is called, if you gave its file another name: a file's name or a package URL")
+	f.BoolVar(&o.ignoreMissing, "ignore-missing", false,
+		"leave out what a checksum file lists and is not there, as long as something is")
+	f.StringSliceVar(&o.sideFiles, "side-files", nil,
+		"let files of this `KIND` without evidence lie beside what is allowed: openpgp (FILE.asc), signature (FILE.sig), "+
+			"certificate (FILE.pem) or checksums (lists of digests of what is allowed); several with commas")
+	f.StringArrayVarP(
+		&o.bundles, "bundle", "b", nil,
+		"use this `FILE` as evidence for every artifact, or as a checksum file that lists them; may be repeated",
+	)
+	f.Var(
+		&o.unbound, "unbound",
+		"if the logs or a directory say that no policy is bound, let pass what a workflow of this signed for --tag or the "+
+			"release's URL: repository (the repository itself); weaker than a policy, and it says so",
+	)
 }
 
 // exactly is a flag of cosign's for which there is only the one of this name.
@@ -160,23 +168,43 @@ func (a *app) verdict(ctx context.Context, o *verifyOptions, args []string, full
 		return err
 	}
 	ctx = find.On(ctx, a.Machine())
-	p, err := q.policy(ctx)
+	p, err := a.judgedBy(ctx, q, args)
 	if err != nil {
-		a.signers(ctx, o, args, err)
 		return err
 	}
+	v, err := a.judge(ctx, q, p, full)
+	if err != nil {
+		return err
+	}
+	return a.conclude(q, v, full)
+}
+
+// judgedBy returns what is judged by. Where a repository has bound nothing it says who signed.
+func (a *app) judgedBy(ctx context.Context, q *question, args []string) (*repopolicy.Policy, error) {
+	p, err := q.policy(ctx)
+	if err != nil {
+		a.signers(ctx, q, args, err)
+	}
+	return p, err
+}
+
+// judge judges, and says before what will be demanded.
+func (a *app) judge(
+	ctx context.Context, q *question, p *repopolicy.Policy, full bool,
+) (*repopolicy.Verdict, error) {
 	options := q.judged
 	if full {
 		options = append(options, repopolicy.Explain())
 	}
-	progress, stop := a.progress(o, func(n int) { a.criteria(q.summary(p), n) })
+	progress, stop := a.progress(q.options, func(n int) { a.criteria(q.summary(p), n) })
+	defer stop()
 	q.client.Progress = progress
-	v, err := q.client.Verify(ctx, p, options...)
-	stop()
-	if err != nil {
-		return err
-	}
-	if err := a.print(o, report.New(q.summary(v.Policy()), v.Class(), v.Entries(), full)); err != nil {
+	return q.client.Verify(ctx, p, options...)
+}
+
+// conclude prints a verdict, and returns the error of one that does not allow.
+func (a *app) conclude(q *question, v *repopolicy.Verdict, full bool) error {
+	if err := a.print(q.options, report.New(q.summary(v.Policy()), v.Class(), v.Entries(), full)); err != nil {
 		// A verdict that says no stays one, however little could be said of it.
 		if v.OK() {
 			return err
@@ -227,6 +255,9 @@ func (a *app) criteria(s *report.Summary, n int) {
 		a.Err.Line("judging %d %s without a policy: none is bound to %s", n, report.Plural(n, "artifact"), p.Repository)
 		a.Err.Line("  unbound    what its own workflows signed for the tag may pass, as you ask")
 		a.known(p)
+		if p.Locked {
+			a.Err.Line("  lock       of the numbers and by the workflows that the lock file names, and no others")
+		}
 	} else if p := s.Policy; p != nil {
 		from := ""
 		if p.Path != "" {

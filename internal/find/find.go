@@ -211,16 +211,8 @@ func (f *Finder) Find(ctx context.Context, q *Query) (*Found, error) {
 	if out.Snapshot.Default != "" {
 		r.DefaultRefs = []string{out.Snapshot.Default}
 	}
-	if q.Lock != nil {
-		kept, err := state.Kept(q.Repository)
-		if err != nil {
-			return nil, fmt.Errorf("what was kept of %s: %w", q.Repository, err)
-		}
-		l, err := q.Lock.beside(kept)
-		if err != nil {
-			return nil, err
-		}
-		r.Keeper, r.Pin = l, q.Lock.Chain[0]
+	if err := q.Lock.demand(r, q.Repository, state); err != nil {
+		return nil, err
 	}
 	if out.Resolution, err = r.Resolve(ctx, q.Repository, out.Files); errors.As(err, new(*budget.Exceeded)) {
 		return nil, policy.Faultf(policy.BudgetExceeded, "%s", err)
@@ -281,13 +273,13 @@ func (f *Finder) keepEvidence(res *bindings.Resolution, state *memory.State) {
 
 // Check refuses a question by which no policy can be found.
 func (q *Query) Check() error {
-	switch {
-	case q.Repository.IsZero():
+	if q.Repository.IsZero() {
 		return &policy.Fault{Reason: policy.Usage, Text: "no repository given", Hint: "name it with -R"}
-	case q.Lock != nil && q.Lock.Repository != q.Repository.String():
-		return policy.Faultf(policy.Usage, "--lock: it is about %s", q.Lock.Repository)
-	case q.Lock != nil && q.Pin != "" && q.Pin != q.Lock.Chain[0]:
-		return policy.Faultf(policy.Usage, "--pin and --lock name different first statements")
+	}
+	if q.Lock != nil {
+		if err := q.Lock.fits(q); err != nil {
+			return err
+		}
 	}
 	if err := q.checkSource(); err != nil {
 		return err

@@ -61,7 +61,18 @@ func (f *Found) Usable(now time.Time) error {
 	if hint := f.BranchHint(); hint != "" {
 		out.Hint = hint
 	}
+	if (d.Reason == policy.RepositoryChanged || d.Reason == policy.OwnerChanged) && f.ofAnother() {
+		out.Hint = "ask the maintainers; if they say that it is the same project, a new lock file pins their policy: " +
+			"`repopolicy lock -R " + f.Repository.String() + " -o FILE`"
+	}
 	return out
+}
+
+// ofAnother reports whether the policy is of another repository or owner than the lock's, of when
+// nothing was bound.
+func (f *Found) ofAnother() bool {
+	l, versions := f.query.Lock, f.Versions()
+	return l != nil && l.Unbound != nil && len(versions) > 0 && versions[0].Ids != l.Unbound.ids()
 }
 
 // MayLag is what to do about a copy that lacks what the log shows; "" for the repository.

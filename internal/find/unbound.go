@@ -69,16 +69,20 @@ func (u *Unbound) Precheck(req policy.Request, c policy.Claims) (policy.Decision
 	return u.Trusted.Precheck(req, c)
 }
 
-// Unbound returns what is judged by where no policy is bound. The error says why that must not
-// be; it is nil only if the look-up said so, and nothing else speaks of a policy.
+// Unbound returns what is judged by where no policy is bound: by what the lock names, if there is
+// one. The error says why that must not be; it is nil only if the look-up said so, and nothing else
+// speaks of a policy.
 func (f *Found) Unbound(now time.Time) (*Unbound, error) {
 	c := f.Resolution.Chain
-	u := &Unbound{Trusted: f.Repository.Unbound(policy.Ids{}), chain: f.Trusted(), found: f}
-	if u.Trusted == nil {
+	if f.Repository.Unbound(policy.Ids{}) == nil {
 		return nil, fmt.Errorf("it is for github.com and gitlab.com, whose CI is known, not for %s", f.Repository.Host())
 	}
 	if why := f.named(); why != "" {
 		return nil, errors.New(why)
+	}
+	u := &Unbound{Trusted: f.query.Lock.withoutPolicy(f.Repository), chain: f.Trusted(), found: f}
+	if u.Trusted == nil {
+		return nil, errors.New("the lock is not of the repository")
 	}
 	problems, view := c.Problems(), c.View()
 	d, refused := u.chain.DecideAdopted(policy.Request{Now: now, Skew: Skew})
@@ -105,7 +109,7 @@ func (f *Found) Unbound(now time.Time) (*Unbound, error) {
 func (f *Found) named() string {
 	q := f.query
 	switch {
-	case q.Lock != nil || q.Pin != "" || f.AnchoredBy != "":
+	case q.Lock != nil && q.Lock.Unbound == nil || q.Pin != "" || f.AnchoredBy != "":
 		return "a pin, lock or anchor names a policy"
 	case q.Offline || q.Carried != nil:
 		return "nobody is asked off-line whether there is a policy by now"

@@ -56,12 +56,17 @@ type UnboundSummary struct {
 	KnownAsOf    *time.Time `json:"known_as_of,omitempty"`
 	InputsOf     *time.Time `json:"inputs_as_of,omitempty"`
 	Directory    string     `json:"directory,omitempty"`
+	Locked       bool       `json:"locked,omitempty"` // a lock file demanded its numbers and workflows
 }
 
 // Weaker says how much less a verdict without a policy is worth.
 func (u *UnboundSummary) Weaker() string {
-	return "no policy says who may release " + u.Repository +
-		": what is allowed was signed by a workflow of the repository itself, which whoever may push a tag there can run"
+	by := "a workflow of the repository itself"
+	if u.Locked {
+		by = "a workflow that the lock file names, of the repository with the number that it names"
+	}
+	return "no policy says who may release " + u.Repository + ": what is allowed was signed by " + by +
+		", which whoever may push a tag there can run"
 }
 
 // Report is the one value from which text and JSON are printed, and whose class

@@ -185,6 +185,7 @@ func Evaluate(h History) *Chain {
 		c.adopt(w)
 	}
 	c.demandKept(e)
+	c.demandIds(h.Ids)
 	c.missing(e, w, walks)
 	c.compare(e, w, walks)
 	if len(c.links) > maxVersions {

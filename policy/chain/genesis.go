@@ -221,6 +221,25 @@ func (c *Chain) demandKept(e *evaluator) {
 	}
 }
 
+// demandIds compares the numbers of the first version's repository with those that the user's lock
+// names (SPEC 9.3). Nothing was bound then, so a chain that another number founded is of a repository
+// that took the name, and one of another owner of a repository that was handed on before it had a policy.
+func (c *Chain) demandIds(want policy.Ids) {
+	if want == (policy.Ids{}) || len(c.links) == 0 {
+		return
+	}
+	first := c.links[0]
+	bound := entriesOf(first.effect.possible)
+	switch got := first.ids; {
+	case got.Repository != want.Repository:
+		c.fail(policy.RepositoryChanged, fmt.Sprintf("the lock is of the repository with the number %s, and number %s bound "+
+			"version 1", want.Repository, got.Repository), bound...)
+	case got.Owner != want.Owner:
+		c.fail(policy.OwnerChanged, fmt.Sprintf("the lock is of the repository of the owner with the number %s, and number %s "+
+			"owned it when version 1 was bound", want.Owner, got.Owner), bound...)
+	}
+}
+
 // lapsed reports whether a version that was seen before is not in force only because nobody
 // handed it in to the directory in time.
 func (c *Chain) lapsed(e *evaluator, i int, digest string) bool {

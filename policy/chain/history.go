@@ -110,7 +110,10 @@ type History struct {
 	Kept        Kept
 	Pin         string // hex digest of statement 1 that the user named; "" without
 	Anchor      string // hex digest of statement 1 that a super root names; "" without
-	View        View
+	// Ids are the numbers that the first version's repository must have: those that the user's lock
+	// names, of when nothing was bound (SPEC 9.3). Zero for any.
+	Ids  policy.Ids
+	View View
 	// LogForks say which logs contradict themselves, and how. None of them can
 	// decide anything.
 	LogForks []string
