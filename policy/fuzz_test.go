@@ -407,6 +407,10 @@ func FuzzUnboundWorkflow(f *testing.F) {
 			if w.Path = path; !w.signedBy(repo, uri, ref) {
 				t.Errorf("%q is not by %q", uri, path)
 			}
+			of, ok := repo.WorkflowOf(Identity{Value: uri, BuildConfigURI: uri, SourceRepositoryRef: ref})
+			if !ok || of.Path != path || of.Caller != path || repo.Unbound(Ids{}, of) == nil {
+				t.Errorf("%q cannot be pinned as %+v", uri, of)
+			}
 		}
 	})
 }

@@ -459,7 +459,7 @@ func TestSemverVectors(t *testing.T) {
 // vectorKinds are the directories of schema/testdata.
 var vectorKinds = []string{
 	"policy", "pattern", "locator", "refname", "semver", "decide", "statement", "authority", "approval", "chain",
-	"prefixmap", "unbound",
+	"prefixmap", "unbound", "lock",
 }
 
 // kindHeaders are further headers of some kinds.

@@ -19,7 +19,7 @@ func TestUnboundVectors(t *testing.T) {
 		t.Run(v.Name, func(t *testing.T) {
 			parts := v.Sections(t)
 			for name := range parts {
-				if !slices.Contains([]string{"repository", "evidence.json", "want.json"}, name) {
+				if !slices.Contains([]string{"repository", "evidence.json", "lock.json", "want.json"}, name) {
 					t.Fatalf("section %s", name)
 				}
 			}
@@ -33,6 +33,14 @@ func TestUnboundVectors(t *testing.T) {
 				vectors.Strict(t, w, &want)
 			}
 			p := repo.Unbound(c.Ids)
+			var lock *unboundLock
+			if text, ok := parts["lock.json"]; ok {
+				lock = readLock(t, text, repo)
+				if c.Ids != (policy.Ids{}) {
+					t.Fatal("numbers beside a lock")
+				}
+				c.Ids, p = lock.ids(), repo.Unbound(lock.ids(), lock.workflows()...)
+			}
 			d := c.Decide(p)
 			if string(d.Reason) != v.Header["reason"] || d.Reason.Class().String() != v.Header["expect"] ||
 				d.Permitted != (v.Header["expect"] == "OK") {
@@ -42,9 +50,10 @@ func TestUnboundVectors(t *testing.T) {
 			if c.Claims == nil {
 				return
 			}
-			if again := unboundAllows(repo, c); again != d.Permitted {
+			if again := unboundAllows(repo, c) && lock.allows(repo, c.Claims.Signer); again != d.Permitted {
 				t.Errorf("permitted %v, by the second reading %v", d.Permitted, again)
 			}
+			pinned(t, repo, c)
 			pre, final := p.Precheck(c.Request, *c.Claims)
 			if pre.Permitted || final && d.Permitted {
 				t.Errorf("refused early: %+v", pre)
@@ -124,4 +133,88 @@ func unboundAllows(repo policy.Locator, c evidence.Case) bool {
 		own(id.BuildConfigURI) && strings.EqualFold(id.SourceRepositoryURI, repo.String()) &&
 		id.SourceRepositoryRef == ref && numbers && id.RunnerEnvironment == f.runner &&
 		slices.Contains(f.events, id.BuildTrigger)
+}
+
+// unboundLock is a lock file of a repository without a policy, as far as it says by whom releases are.
+type unboundLock struct {
+	Schema     string `json:"schema"`
+	Repository string `json:"repository"`
+	Unbound    struct {
+		RepositoryID string `json:"repository_id"`
+		OwnerID      string `json:"owner_id"`
+		Workflows    []struct {
+			Workflow string `json:"workflow"`
+			Caller   string `json:"caller"`
+		} `json:"workflows"`
+	} `json:"unbound"`
+}
+
+func readLock(t *testing.T, text string, repo policy.Locator) *unboundLock {
+	t.Helper()
+	l := &unboundLock{}
+	vectors.Strict(t, text, l)
+	if l.Repository != repo.String() || len(l.Unbound.Workflows) == 0 {
+		t.Fatal("the lock is not of the repository, or names no workflow")
+	}
+	return l
+}
+
+func (l *unboundLock) ids() policy.Ids {
+	return policy.Ids{Repository: l.Unbound.RepositoryID, Owner: l.Unbound.OwnerID}
+}
+
+func (l *unboundLock) workflows() (out []policy.Workflow) {
+	for _, w := range l.Unbound.Workflows {
+		out = append(out, policy.Workflow{Path: w.Workflow, Caller: w.Caller})
+	}
+	return out
+}
+
+// allows is what a lock demands, read a second time; nil demands nothing.
+func (l *unboundLock) allows(repo policy.Locator, id policy.Identity) bool {
+	if l == nil {
+		return true
+	}
+	slash := "/"
+	if repo.Host() == "gitlab.com" {
+		slash = "//"
+	}
+	is := func(uri, file string) bool { return strings.HasSuffix(uri, slash+file+"@"+id.SourceRepositoryRef) }
+	return slices.ContainsFunc(l.workflows(), func(w policy.Workflow) bool {
+		own := len(id.Value) == len(repo.String()+slash+w.Path+"@"+id.SourceRepositoryRef) &&
+			len(id.BuildConfigURI) == len(repo.String()+slash+w.Caller+"@"+id.SourceRepositoryRef)
+		return own && is(id.Value, w.Path) && is(id.BuildConfigURI, w.Caller)
+	})
+}
+
+// pinned demands of any numbers and workflows that are pinned that they let nothing pass that does not
+// pass without them, and of those of the evidence itself that they let pass what does.
+func pinned(t *testing.T, repo policy.Locator, c evidence.Case) {
+	t.Helper()
+	id := c.Claims.Signer
+	free := c.Decide(repo.Unbound(policy.Ids{}))
+	file := policy.Workflow{Path: ".github/workflows/x.yml", Caller: ".github/workflows/x.yml"}
+	if repo.Host() == "gitlab.com" {
+		file = policy.Workflow{Path: "x.yml", Caller: "x.yml"}
+	}
+	own, ok := repo.WorkflowOf(id)
+	if !ok {
+		own = file
+	}
+	same := policy.Ids{Repository: id.SourceRepositoryID, Owner: id.SourceRepositoryOwnerID}
+	for _, ids := range []policy.Ids{{}, same, {Repository: "7", Owner: "8"}, {Repository: same.Owner, Owner: same.Repository}} {
+		for _, by := range [][]policy.Workflow{
+			nil, {own}, {file}, {file, own}, {{Path: own.Path, Caller: file.Path}}, {{Path: file.Path, Caller: own.Caller}},
+		} {
+			d := c.Decide(repo.Unbound(ids, by...))
+			if d.Permitted && !free.Permitted {
+				t.Errorf("%+v by %+v is allowed, and is not without them", ids, by)
+			}
+			is := func(w policy.Workflow) bool { return w.Path == own.Path && w.Caller == own.Caller }
+			fits := (ids == policy.Ids{} || ids == same) && (by == nil || slices.ContainsFunc(by, is))
+			if free.Permitted && ok && d.Permitted != fits {
+				t.Errorf("%+v by %+v: permitted %v (%s)", ids, by, d.Permitted, d.Reason)
+			}
+		}
+	}
 }

@@ -88,7 +88,13 @@ func NewUnboundLock(repo policy.Locator, signers []policy.Identity, older *Lock)
 			l.Unbound.Workflows = append(l.Unbound.Workflows, x)
 		}
 	}
-	return l, l.check()
+	if l.Unbound == nil {
+		return nil, policy.Faultf(policy.Internal, "nobody signed anything")
+	}
+	if err := l.check(); err != nil { // a number that no repository has, too many workflows
+		return nil, policy.Faultf(policy.UnboundDenied, "no lock can be made of it: %s", err)
+	}
+	return l, nil
 }
 
 // ParseLock reads a lock file.
@@ -97,7 +103,10 @@ func ParseLock(data []byte) (*Lock, error) {
 	if err := lockRules.Decode(data, l); err != nil {
 		return nil, fmt.Errorf("it is not a lock file: %w", err)
 	}
-	return l, l.check()
+	if err := l.check(); err != nil {
+		return nil, err
+	}
+	return l, nil
 }
 
 // Bytes returns the lock as a file, which [ParseLock] reads as the same.

@@ -4,50 +4,85 @@ package find
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
+	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"github.com/repopolicy/repopolicy/internal/bindings"
+	"github.com/repopolicy/repopolicy/internal/scaffold/vectors"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/policy/chain"
-	"github.com/santhosh-tekuri/jsonschema/v6"
 )
 
-// TestLockSchema: the schema and the reader agree about lock files.
-func TestLockSchema(t *testing.T) {
-	schema, err := jsonschema.NewCompiler().Compile("../../schema/lock-v1.json")
+// TestLockVectors: which files are locks, and that the schema says the same where it can see it.
+func TestLockVectors(t *testing.T) {
+	schema := vectors.Schema(t, "lock-v1.json")
+	for _, v := range vectors.Read(t, "lock") {
+		t.Run(v.Name, func(t *testing.T) {
+			l, err := ParseLock(v.Body)
+			ok := v.Header["expect"] == "OK"
+			if (err == nil) != ok {
+				t.Fatalf("%+v %v", l, err)
+			}
+			doc, unread := jsonschema.UnmarshalJSON(bytes.NewReader(v.Body))
+			valid := unread == nil && schema.Validate(doc) == nil
+			if valid != (ok || v.Header["schema"] == "blind") {
+				t.Errorf("by the schema: %v", valid)
+			}
+			if ok {
+				isOneKind(t, l)
+			}
+		})
+	}
+}
+
+// isOneKind demands of a lock that was read that it is of one kind, is written as what is read as the
+// same, and is judged by as what it is.
+func isOneKind(t *testing.T, l *Lock) {
+	t.Helper()
+	data, err := l.Bytes()
 	if err != nil {
 		t.Fatal(err)
 	}
-	digest := strings.Repeat("0a", 32)
-	for _, c := range []struct {
-		l  Lock
-		ok bool
-	}{
-		{Lock{lockSchema, "https://github.com/acme/widget", []string{digest}}, true},
-		{Lock{lockSchema, "https://github.com/acme/widget", []string{digest, digest}}, true},
-		{Lock{strings.Replace(lockSchema, "v1", "v2", 1), "https://github.com/acme/widget", []string{digest}}, false},
-		{Lock{lockSchema, "https://github.com/acme/widget", []string{}}, false},
-		{Lock{lockSchema, "https://github.com/acme/widget", []string{digest[1:]}}, false},
-		{Lock{lockSchema, "https://github.com/acme/widget", []string{strings.ToUpper(digest)}}, false},
-	} {
-		data, err := json.Marshal(c.l)
-		if err != nil {
-			t.Fatal(err)
-		}
-		v, err := jsonschema.UnmarshalJSON(bytes.NewReader(data))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := schema.Validate(v); (err == nil) != c.ok {
-			t.Errorf("%s: %v", data, err)
-		}
-		if err := c.l.check(); (err == nil) != c.ok {
-			t.Errorf("%s: %v", data, err)
+	if again, err := ParseLock(data); err != nil || !reflect.DeepEqual(again, l) {
+		t.Errorf("%s is read as %+v, %v", data, again, err)
+	}
+	repo, err := policy.ParseLocator(l.Repository)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if (len(l.Chain) == 0) != (l.Unbound != nil) || (l.withoutPolicy(repo) == nil) != (l.Unbound == nil) {
+		t.Errorf("of both kinds, or of neither: %+v", l)
+	}
+	other, err := policy.ParseLocator(l.Repository + "x")
+	if err != nil || l.withoutPolicy(other) != nil {
+		t.Errorf("it is judged by for %s, too: %v", other, err)
+	}
+	var r bindings.Resolver
+	if l.Unbound != nil {
+		if err := l.demand(&r, repo, nil); err != nil || r.Keeper != nil || r.Pin != "" || r.Ids != l.Unbound.ids() {
+			t.Errorf("%+v %v", r, err)
 		}
 	}
+}
+
+// FuzzLock: what is read is a lock of one kind, and is written as what is read as the same.
+func FuzzLock(f *testing.F) {
+	for _, v := range vectors.Read(f, "lock") {
+		f.Add(v.Body)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if l, err := ParseLock(data); err == nil {
+			isOneKind(t, l)
+		} else if l != nil && l.withoutPolicy(unboundRepo) != nil {
+			t.Error("what is no lock is judged by")
+		}
+	})
 }
 
 // TestLockBeside: a lock file takes nothing from what the machine remembers.
@@ -102,5 +137,124 @@ func TestLockStrict(t *testing.T) {
 	}
 	if _, err := ParseLock([]byte(good)); err != nil {
 		t.Error(err)
+	}
+}
+
+var unboundRepo = locator("https://github.com/acme/widget")
+
+func locator(text string) policy.Locator {
+	l, err := policy.ParseLocator(text)
+	if err != nil {
+		panic(err)
+	}
+	return l
+}
+
+// workflowIdentity is the signer of a release by a file that another one started.
+func workflowIdentity(repository, owner, file, caller string) policy.Identity {
+	const at = "@refs/tags/v1"
+	base := unboundRepo.String() + "/.github/workflows/"
+	return policy.Identity{
+		Kind: policy.KindURI, Value: base + file + at, BuildSignerURI: base + file + at, BuildConfigURI: base + caller + at,
+		SourceRepositoryURI: unboundRepo.String(), SourceRepositoryRef: "refs/tags/v1",
+		SourceRepositoryID: repository, SourceRepositoryOwnerID: owner,
+	}
+}
+
+// TestNewUnboundLock: a lock is written of what is of one repository and one owner, and what an
+// older one names stays.
+func TestNewUnboundLock(t *testing.T) {
+	id := workflowIdentity
+	one := id("1", "2", "a.yml", "a.yml")
+	written := func(ids ...policy.Identity) *Lock {
+		t.Helper()
+		l, err := NewUnboundLock(unboundRepo, ids, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		isOneKind(t, l)
+		return l
+	}
+	older := written(one)
+	foreign := one
+	foreign.Value = strings.Replace(one.Value, "acme/widget", "other/x", 1)
+	of := *older
+	of.Repository += "-2"
+	for _, c := range []struct {
+		name   string
+		ids    []policy.Identity
+		older  *Lock
+		reason policy.Reason // "" if it is written
+		files  string
+	}{
+		{"one", []policy.Identity{one}, nil, "", "[{a a}]"},
+		{"one several times", []policy.Identity{one, one}, older, "", "[{a a}]"},
+		{"two workflows", []policy.Identity{one, id("1", "2", "b.yml", "a.yml")}, nil, "", "[{a a} {b a}]"},
+		{"one more than before", []policy.Identity{id("1", "2", "b.yml", "b.yml")}, older, "", "[{a a} {b b}]"},
+		{"nobody", nil, nil, policy.Internal, ""},
+		{"made anew", []policy.Identity{one, id("3", "2", "a.yml", "a.yml")}, nil, policy.UnboundDenied, ""},
+		{"handed on", []policy.Identity{one, id("1", "3", "a.yml", "a.yml")}, nil, policy.UnboundDenied, ""},
+		{"made anew since", []policy.Identity{id("3", "2", "a.yml", "a.yml")}, older, policy.UnboundDenied, ""},
+		{"handed on since", []policy.Identity{id("1", "3", "a.yml", "a.yml")}, older, policy.UnboundDenied, ""},
+		{"swapped", []policy.Identity{id("2", "1", "a.yml", "a.yml")}, older, policy.UnboundDenied, ""},
+		{"foreign", []policy.Identity{foreign}, nil, policy.UnboundDenied, ""},
+		{"zero", []policy.Identity{id("0", "2", "a.yml", "a.yml")}, nil, policy.UnboundDenied, ""},
+		{"too large", []policy.Identity{id("9223372036854775808", "2", "a.yml", "a.yml")}, nil, policy.UnboundDenied, ""},
+		{"no number", []policy.Identity{id("", "", "a.yml", "a.yml")}, nil, policy.UnboundDenied, ""},
+		{"an older one of another repository", []policy.Identity{one}, &of, policy.Usage, ""},
+		{"an older one of a policy", []policy.Identity{one}, &Lock{
+			Schema: lockSchema, Repository: unboundRepo.String(), Chain: []string{strings.Repeat("a", 64)},
+		}, policy.Usage, ""},
+	} {
+		before := fmt.Sprint(older.Unbound)
+		l, err := NewUnboundLock(unboundRepo, c.ids, c.older)
+		var f *policy.Fault
+		if errors.As(err, &f); c.reason != "" {
+			if f == nil || f.Reason != c.reason || l != nil {
+				t.Errorf("%s: %+v %v", c.name, l, err)
+			}
+		} else if err != nil {
+			t.Errorf("%s: %v", c.name, err)
+		} else {
+			isOneKind(t, l)
+			got := strings.NewReplacer(".github/workflows/", "", ".yml", "").Replace(fmt.Sprint(l.Unbound.Workflows))
+			if got != c.files {
+				t.Errorf("%s: %s", c.name, got)
+			}
+		}
+		if fmt.Sprint(older.Unbound) != before {
+			t.Fatalf("%s: the older lock was changed", c.name)
+		}
+	}
+}
+
+// TestLockFits: a question by a lock that is none, or not of its repository, is refused.
+func TestLockFits(t *testing.T) {
+	unbound, err := NewUnboundLock(unboundRepo, []policy.Identity{workflowIdentity("1", "2", "a.yml", "a.yml")}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	digest := strings.Repeat("a", 64)
+	bound := &Lock{Schema: lockSchema, Repository: unboundRepo.String(), Chain: []string{digest}}
+	both, bare := *bound, *unbound
+	both.Unbound, bare.Unbound = unbound.Unbound, &Seen{RepositoryID: "1", OwnerID: "2"}
+	for _, c := range []struct {
+		l    *Lock
+		repo policy.Locator
+		pin  string
+		ok   bool
+	}{
+		{unbound, unboundRepo, "", true}, {bound, unboundRepo, "", true}, {bound, unboundRepo, digest, true},
+		{unbound, unboundRepo, digest, true}, {bound, unboundRepo, strings.Repeat("b", 64), false},
+		{unbound, locator("https://github.com/acme/other"), "", false}, {bound, locator("https://github.com/acme/other"), "", false},
+		{&both, unboundRepo, "", false}, {&bare, unboundRepo, "", false}, {&Lock{}, unboundRepo, "", false},
+	} {
+		q := &Query{Repository: c.repo, Lock: c.l, Pin: c.pin}
+		if err := q.Check(); (err == nil) != c.ok {
+			t.Errorf("%+v: %v", c, err)
+		}
+		if judged := c.l.withoutPolicy(c.repo) != nil; judged && (!c.ok || c.l.Unbound == nil) {
+			t.Errorf("%+v is judged by", c.l)
+		}
 	}
 }

@@ -95,6 +95,33 @@ func TestUnbound(t *testing.T) {
 		}, "there is an alarm: stamps"},
 		{"pinned", func(c *unboundCase) { c.found.query.Pin = strings.Repeat("a", 64) }, "a pin, lock or anchor"},
 		{"locked", func(c *unboundCase) { c.found.query.Lock = &Lock{} }, "a pin, lock or anchor"},
+		{"locked to a policy", func(c *unboundCase) {
+			c.found.query.Lock = &Lock{lockSchema, unboundRepo.String(), []string{strings.Repeat("a", 64)}, nil}
+		}, "a pin, lock or anchor"},
+		{"locked to no policy", func(c *unboundCase) { c.found.query.Lock = unboundLock(t) }, ""},
+		{"locked to no policy, and seen before", func(c *unboundCase) {
+			c.found.query.Lock, c.history.Kept.Chain = unboundLock(t), []string{strings.Repeat("a", 64)}
+		}, "has seen a policy"},
+		{"locked to no policy, and pinned", func(c *unboundCase) {
+			c.found.query.Lock, c.found.query.Pin = unboundLock(t), strings.Repeat("a", 64)
+		}, "a pin, lock or anchor"},
+		{"locked to no policy, off-line", func(c *unboundCase) {
+			c.found.query.Lock, c.found.query.Offline = unboundLock(t), true
+		}, "off-line"},
+		{"locked to no policy, carried", func(c *unboundCase) {
+			c.found.query.Lock, c.found.query.Carried = unboundLock(t), &airgap.Bundle{}
+		}, "off-line"},
+		{"locked to no policy, and hinted", func(c *unboundCase) {
+			c.found.query.Lock, c.history.View.Completeness = unboundLock(t), chain.CompleteHinted
+		}, "an index promises nothing"},
+		{"locked to another repository", func(c *unboundCase) {
+			c.found.query.Lock = unboundLock(t)
+			c.found.query.Lock.Repository += "-2"
+		}, "the lock is not of the repository"},
+		{"locked to nobody", func(c *unboundCase) {
+			c.found.query.Lock = unboundLock(t)
+			c.found.query.Lock.Unbound.Workflows = nil
+		}, "the lock is not of the repository"},
 		{"anchored", func(c *unboundCase) { c.found.AnchoredBy = "super" }, "a pin, lock or anchor"},
 		{"off-line", func(c *unboundCase) { c.found.query.Offline = true }, "off-line"},
 		{"carried", func(c *unboundCase) { c.found.query.Carried = &airgap.Bundle{} }, "off-line"},
@@ -122,6 +149,15 @@ func TestUnbound(t *testing.T) {
 			}
 		})
 	}
+}
+
+func unboundLock(t *testing.T) *Lock {
+	t.Helper()
+	l, err := NewUnboundLock(unboundRepo, []policy.Identity{workflowIdentity("1", "2", "release.yml", "release.yml")}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
 }
 
 func unboundStatement(t *testing.T) chain.Statement {
@@ -203,5 +239,51 @@ func TestUnboundGrowsOld(t *testing.T) {
 	other.Signer.RunnerEnvironment = "self-hosted"
 	if d, final := u.Precheck(req, other); !final || d.Reason != policy.UnboundDenied {
 		t.Errorf("another runner: %+v", d)
+	}
+}
+
+// TestUnboundLocked: by a lock of a repository without a policy no other number, owner or workflow
+// passes, and none of another number is asked for.
+func TestUnboundLocked(t *testing.T) {
+	c := newUnboundCase(t)
+	c.found.query.Lock, c.found.query.Beside = unboundLock(t), []string{"1"}
+	c.found.Resolution.Chain = chain.Evaluate(c.history)
+	u, err := c.found.Unbound(unboundNow)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range []struct {
+		id    policy.Identity
+		field string // "" if it is allowed
+	}{
+		{workflowIdentity("1", "2", "release.yml", "release.yml"), ""},
+		{workflowIdentity("3", "2", "release.yml", "release.yml"), "repository-id"},
+		{workflowIdentity("1", "3", "release.yml", "release.yml"), "owner-id"},
+		{workflowIdentity("2", "1", "release.yml", "release.yml"), "repository-id"},
+		{workflowIdentity("1", "2", "publish.yml", "publish.yml"), "signer-workflow"},
+		{workflowIdentity("1", "2", "release.yml", "publish.yml"), "caller"},
+	} {
+		row.id.Issuer, row.id.RunnerEnvironment, row.id.BuildTrigger = "https://token.actions.githubusercontent.com",
+			"github-hosted", "push"
+		claims := policy.Claims{Signer: row.id, Tags: []string{"v1"}, TagSource: "certificate"}
+		req := policy.Request{Tag: "v1", Now: unboundNow}
+		d := u.Decide(req, claims.Verified(policy.Verification{
+			Times: []time.Time{unboundNow.Add(-time.Hour)}, Logged: true, Proven: true,
+		}))
+		_, final := u.Precheck(req, claims)
+		if row.field == "" {
+			if !d.Permitted || final {
+				t.Errorf("%+v", d)
+			}
+			continue
+		}
+		n, _ := d.Nearest()
+		if d.Permitted || !final || d.Reason != policy.UnboundDenied || !slices.ContainsFunc(n.Mismatches,
+			func(m policy.Mismatch) bool { return m.Field == row.field }) {
+			t.Errorf("%s: %+v", row.field, d)
+		}
+	}
+	if len(u.Unasked()) > 0 {
+		t.Errorf("asked for %q", u.Unasked())
 	}
 }

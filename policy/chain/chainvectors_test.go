@@ -74,7 +74,11 @@ type historyCase struct {
 	Kept   []string `json:"kept"`
 	Pin    string   `json:"pin"`
 	Anchor string   `json:"anchor"`
-	View   struct {
+	Ids    struct {
+		Repository string `json:"repository"`
+		Owner      string `json:"owner"`
+	} `json:"ids"`
+	View struct {
 		Completeness Completeness `json:"completeness"`
 		AsOf         time.Time    `json:"as-of"`
 		Inputs       time.Time    `json:"inputs"`
@@ -342,7 +346,7 @@ func readChain(t testing.TB, v vectors.Vector) chainInput {
 		texts[""] = parts[c.Statements[0].Policy+".toml"]
 	}
 	out.in.Approve(t, texts)
-	h.Pin, h.Anchor = ref(c.Pin), ref(c.Anchor)
+	h.Pin, h.Anchor, h.Ids = ref(c.Pin), ref(c.Anchor), policy.Ids(c.Ids)
 	h.View = View{c.View.Completeness, c.View.AsOf, c.View.Inputs}
 	out.demand = Demand{
 		MaxAge: time.Duration(c.Demand.MaxAge) * time.Second, Strict: c.Demand.Strict,
@@ -574,4 +578,39 @@ func TestStatementVectorsAgree(t *testing.T) {
 func bad(payload []byte) Statement {
 	s, _ := Predicate{}.Statement(payload, errors.New("not a statement"))
 	return s
+}
+
+// TestLockedIds: numbers that a lock demands change no verdict if they are those of the first
+// version, and let nothing pass if they are others; where there is no chain they mean nothing.
+func TestLockedIds(t *testing.T) {
+	for _, v := range vectors.Read(t, "chain") {
+		in := readChain(t, v)
+		if in.h.Ids != (policy.Ids{}) {
+			continue
+		}
+		c := Evaluate(in.h)
+		d := in.in.Decide(c.Trusted(in.demand))
+		same := policy.Ids{Repository: "1001", Owner: "2002"}
+		if len(c.links) > 0 {
+			same = c.links[0].ids
+		}
+		for _, ids := range []policy.Ids{
+			same, {Repository: same.Repository + "0", Owner: same.Owner}, {Repository: same.Repository, Owner: same.Owner + "0"},
+		} {
+			h := in.h
+			h.Ids = ids
+			locked := Evaluate(h)
+			again := in.in.Decide(locked.Trusted(in.demand))
+			switch {
+			case len(c.links) == 0 || ids == same:
+				if diff := cmp.Diff(d, again); diff != "" {
+					t.Errorf("%s: by its own numbers (-without +with):\n%s", v.Name, diff)
+				}
+			case again.Permitted || again.Reason.Class() != policy.ClassAlarm && d.Reason.Class() != policy.ClassAlarm:
+				t.Errorf("%s: by %+v instead of %+v: %+v", v.Name, ids, same, again)
+			case !slices.Equal(locked.Keep().Chain, h.Kept.Chain):
+				t.Errorf("%s: it is kept", v.Name)
+			}
+		}
+	}
 }
