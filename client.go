@@ -51,7 +51,8 @@ type Client struct {
 	// Unbound says what [Client.Find] makes of a repository without a policy (SPEC 9.3):
 	// "repository" lets what its own workflows signed for the demanded tag be allowed, as
 	// "allowed-unbound", if the logs were read or a directory says that no policy is bound, and
-	// nothing speaks against it. By default there is then no policy to judge by.
+	// nothing speaks against it; by the numbers and workflows of a [Lock], if there is one of such a
+	// repository. By default there is then no policy to judge by.
 	Unbound string
 
 	// SideFiles are the kinds of files without evidence that may lie beside what is allowed

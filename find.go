@@ -236,17 +236,8 @@ func (c *Client) find(ctx context.Context, q *find.Query) (*Policy, error) {
 		f.first, under.Beyond, under.Index = f.Found, true, true
 		return c.usable(ctx, f, &under)
 	})
-	switch {
-	case reasonOf(err) != policy.NoBinding:
-	case c.Unbound != "":
+	if c.Unbound != "" && reasonOf(err) == policy.NoBinding {
 		return c.withoutPolicy(q, asked, err)
-	case q.Lock != nil && q.Lock.Unbound != nil:
-		var f *policy.Fault
-		errors.As(err, &f)
-		hinted := *f
-		hinted.Hint = cmp.Or(f.Hint, "the lock file is of a repository without a policy: to judge by it all the same, add "+
-			"--unbound repository")
-		return nil, &hinted
 	}
 	return p, err
 }

@@ -218,3 +218,46 @@ func pinned(t *testing.T, repo policy.Locator, c evidence.Case) {
 		}
 	}
 }
+
+// TestUnboundWorkflows: only files of the repository itself are named by an identity, and can be pinned.
+func TestUnboundWorkflows(t *testing.T) {
+	github, gitlab, other := "https://github.com/acme/widget", "https://gitlab.com/acme/widget", "https://codeberg.org/acme/widget"
+	const file, ref = ".github/workflows/a.yml", "refs/tags/v1"
+	for _, row := range []struct {
+		repo, san, caller, ref string
+		want                   policy.Workflow
+		ok                     bool
+	}{
+		{github, github + "/" + file + "@" + ref, github + "/" + file + "@" + ref, ref, policy.Workflow{Path: file, Caller: file}, true},
+		{github, github + "/" + file + "@" + ref, github + "-2/" + file + "@" + ref, ref, policy.Workflow{Path: file}, false},
+		{github, github + "/" + file + "@" + ref, "", ref, policy.Workflow{Path: file}, false},
+		{github, "alice@example.com", github + "/" + file + "@" + ref, ref, policy.Workflow{Caller: file}, false},
+		{github, github + "/" + file + "@" + ref, github + "/" + file + "@" + ref, "refs/tags/v2", policy.Workflow{}, false},
+		{github, github + "/" + file + "@", github + "/" + file + "@", "", policy.Workflow{}, false},
+		{github, github + "/" + file, github + "/" + file, ref, policy.Workflow{}, false},
+		{github, github + "/" + file, github + "/" + file, "", policy.Workflow{}, false},
+		{github, github + "/a.yml@" + ref, github + "/a.yml@" + ref, ref, policy.Workflow{}, false},
+		{github, github + "//" + file + "@" + ref, github + "//" + file + "@" + ref, ref, policy.Workflow{}, false},
+		{gitlab, gitlab + "//a.yml@" + ref, gitlab + "//a.yml@" + ref, ref, policy.Workflow{Path: "a.yml", Caller: "a.yml"}, true},
+		{gitlab, gitlab + "/a.yml@" + ref, gitlab + "/a.yml@" + ref, ref, policy.Workflow{}, false},
+		{gitlab, gitlab + "//" + file + "@" + ref, gitlab + "//" + file + "@" + ref, ref, policy.Workflow{}, false},
+		{other, other + "/" + file + "@" + ref, other + "/" + file + "@" + ref, ref, policy.Workflow{}, false},
+	} {
+		repo, err := policy.ParseLocator(row.repo)
+		if err != nil {
+			t.Fatal(err)
+		}
+		id := policy.Identity{Value: row.san, BuildConfigURI: row.caller, SourceRepositoryRef: row.ref}
+		got, ok := repo.WorkflowOf(id)
+		if got.Path != row.want.Path || got.Caller != row.want.Caller || ok != row.ok {
+			t.Errorf("%+v: %+v %v", row, got, ok)
+		}
+		if pinned := repo.Unbound(policy.Ids{}, got) != nil; pinned != row.ok {
+			t.Errorf("%+v can be pinned: %v", got, pinned)
+		}
+		both := []policy.Workflow{{Path: file, Caller: file}, got}
+		if row.repo == github && (repo.Unbound(policy.Ids{}, both...) != nil) != row.ok {
+			t.Errorf("%+v can be pinned beside another", got)
+		}
+	}
+}

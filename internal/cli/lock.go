@@ -70,6 +70,13 @@ numbers. With --lock, the numbers of the old file are demanded, and workflows ar
 
 // lock writes down the versions of the policy.
 func (a *app) lock(ctx context.Context, o *lockOptions) error {
+	if o.Lock.Given && !o.Repo.Given {
+		l, err := o.ReadLock()
+		if err != nil {
+			return err
+		}
+		o.Repo.Value, o.Repo.Given = l.Repository, true
+	}
 	if !o.Repo.Given || !o.out.Given {
 		return &policy.Fault{
 			Reason: policy.Usage, Text: "which repository, and where to?",

@@ -32,6 +32,7 @@ type question struct {
 	cooldown time.Duration
 	carried  *airgap.Bundle // of --airgap; nil without
 	pinned   []byte         // text of --policy; nil without
+	lock     *find.Lock     // of --lock; nil without
 	found    []repopolicy.FindOption
 	judged   []repopolicy.VerifyOption
 }
@@ -339,7 +340,7 @@ func (q *question) find(a *app) error {
 	if err != nil {
 		return err
 	}
-	c.MaxAge = query.MaxAge
+	c.MaxAge, q.lock = query.MaxAge, query.Lock
 	if o.Directory.Given {
 		c.Directory, c.DirectoryFile = checked.Read[o.Directory.Value], o.Directory.Value
 	}

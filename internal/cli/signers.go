@@ -4,7 +4,6 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -23,10 +22,9 @@ const mostSigners = 8
 // signers says, where no policy is bound to a repository, who signed: of what is published, as far
 // as it verifies; of the files of this machine, what the evidence beside them claims, of which nothing was
 // verified. No command is made of either.
-func (a *app) signers(ctx context.Context, q *question, args []string, why error) {
-	var f *policy.Fault
+func (a *app) signers(ctx context.Context, q *question, args []string) {
 	o := q.options
-	if !errors.As(why, &f) || f.Reason != policy.NoBinding || o.quiet || o.format.Document() {
+	if o.quiet || o.format.Document() {
 		return
 	}
 	var here, published []string

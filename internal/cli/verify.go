@@ -17,6 +17,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/command"
 	"github.com/repopolicy/repopolicy/internal/find"
 	"github.com/repopolicy/repopolicy/internal/report"
+	"github.com/repopolicy/repopolicy/policy"
 )
 
 // verifyOptions are the flags of verify and explain.
@@ -182,10 +183,15 @@ func (a *app) verdict(ctx context.Context, o *verifyOptions, args []string, full
 // judgedBy returns what is judged by. Where a repository has bound nothing it says who signed.
 func (a *app) judgedBy(ctx context.Context, q *question, args []string) (*repopolicy.Policy, error) {
 	p, err := q.policy(ctx)
-	if err != nil {
-		a.signers(ctx, q, args, err)
+	var f *policy.Fault
+	if !errors.As(err, &f) || f.Reason != policy.NoBinding {
+		return p, err
 	}
-	return p, err
+	a.signers(ctx, q, args)
+	if l := q.lock; l != nil && l.Unbound != nil && !q.options.unbound.Given && f.Hint == "" {
+		f.Hint = "the lock file is of a repository without a policy: to judge by it all the same, add --unbound repository"
+	}
+	return nil, f
 }
 
 // judge judges, and says before what will be demanded.

@@ -14,6 +14,7 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"github.com/repopolicy/repopolicy/internal/bindings"
+	"github.com/repopolicy/repopolicy/internal/memory"
 	"github.com/repopolicy/repopolicy/internal/scaffold/vectors"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/policy/chain"
@@ -185,7 +186,7 @@ func TestNewUnboundLock(t *testing.T) {
 		ids    []policy.Identity
 		older  *Lock
 		reason policy.Reason // "" if it is written
-		files  string
+		files  string        // that it names, or what the error says
 	}{
 		{"one", []policy.Identity{one}, nil, "", "[{a a}]"},
 		{"one several times", []policy.Identity{one, one}, older, "", "[{a a}]"},
@@ -197,7 +198,7 @@ func TestNewUnboundLock(t *testing.T) {
 		{"made anew since", []policy.Identity{id("3", "2", "a.yml", "a.yml")}, older, policy.UnboundDenied, ""},
 		{"handed on since", []policy.Identity{id("1", "3", "a.yml", "a.yml")}, older, policy.UnboundDenied, ""},
 		{"swapped", []policy.Identity{id("2", "1", "a.yml", "a.yml")}, older, policy.UnboundDenied, ""},
-		{"foreign", []policy.Identity{foreign}, nil, policy.UnboundDenied, ""},
+		{"foreign", []policy.Identity{foreign}, nil, policy.UnboundDenied, "is no workflow of"},
 		{"zero", []policy.Identity{id("0", "2", "a.yml", "a.yml")}, nil, policy.UnboundDenied, ""},
 		{"too large", []policy.Identity{id("9223372036854775808", "2", "a.yml", "a.yml")}, nil, policy.UnboundDenied, ""},
 		{"no number", []policy.Identity{id("", "", "a.yml", "a.yml")}, nil, policy.UnboundDenied, ""},
@@ -210,7 +211,7 @@ func TestNewUnboundLock(t *testing.T) {
 		l, err := NewUnboundLock(unboundRepo, c.ids, c.older)
 		var f *policy.Fault
 		if errors.As(err, &f); c.reason != "" {
-			if f == nil || f.Reason != c.reason || l != nil {
+			if f == nil || f.Reason != c.reason || l != nil || !strings.Contains(f.Text, c.files) {
 				t.Errorf("%s: %+v %v", c.name, l, err)
 			}
 		} else if err != nil {
@@ -258,3 +259,55 @@ func TestLockFits(t *testing.T) {
 		}
 	}
 }
+
+// TestLockDemand: a lock of a chain has to be continued beside what the machine remembers, and one
+// of no policy leaves that alone.
+func TestLockDemand(t *testing.T) {
+	state, err := memory.OpenState(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, b, c := strings.Repeat("a", 64), strings.Repeat("b", 64), strings.Repeat("c", 64)
+	if ok, err := state.Keep(unboundRepo, chain.Kept{}, chain.Kept{Chain: []string{a, b}}); !ok || err != nil {
+		t.Fatal(ok, err)
+	}
+	if err := (*Lock)(nil).demand(nil, unboundRepo, state); err != nil {
+		t.Error(err)
+	}
+	for _, x := range []struct{ lock, want []string }{
+		{[]string{a}, []string{a, b}}, {[]string{a, b, c}, []string{a, b, c}}, {[]string{a, c}, nil}, {[]string{c}, nil},
+	} {
+		l := &Lock{Schema: lockSchema, Repository: unboundRepo.String(), Chain: x.lock}
+		var r bindings.Resolver
+		if err := l.demand(&r, unboundRepo, state); err != nil || x.want == nil {
+			if x.want != nil || err == nil || r.Keeper != nil {
+				t.Errorf("%v: %v", x.lock, err)
+			}
+			continue
+		}
+		kept, err := r.Keeper.Kept(unboundRepo)
+		if err != nil || !slices.Equal(kept.Chain, x.want) || r.Pin != a || r.Ids != (policy.Ids{}) {
+			t.Errorf("%v: %v %v, %+v", x.lock, kept, err, r)
+		}
+		if ok, err := r.Keeper.Keep(unboundRepo, kept, chain.Kept{Chain: []string{c}}); !ok || err != nil {
+			t.Error(ok, err)
+		}
+	}
+	if kept, err := state.Kept(unboundRepo); err != nil || !slices.Equal(kept.Chain, []string{a, b}) {
+		t.Errorf("what the machine remembers was changed: %v %v", kept, err)
+	}
+	var broken memory.Store = brokenStore{}
+	l := &Lock{Schema: lockSchema, Repository: unboundRepo.String(), Chain: []string{a}}
+	if err := l.demand(&bindings.Resolver{}, unboundRepo, memory.StateIn(broken)); err == nil {
+		t.Error("what cannot be read is taken for nothing")
+	}
+	if data, err := (&Lock{Schema: lockSchema, Repository: unboundRepo.String()}).Bytes(); err == nil || data != nil {
+		t.Errorf("written: %s", data)
+	}
+}
+
+type brokenStore struct{}
+
+func (brokenStore) Load(string) ([]byte, error) { return nil, errors.New("broken") }
+
+func (brokenStore) Swap(string, []byte, []byte) (bool, error) { return false, errors.New("broken") }
