@@ -202,7 +202,9 @@ func pinned(t *testing.T, repo policy.Locator, c evidence.Case) {
 		own = file
 	}
 	same := policy.Ids{Repository: id.SourceRepositoryID, Owner: id.SourceRepositoryOwnerID}
-	for _, ids := range []policy.Ids{{}, same, {Repository: "7", Owner: "8"}, {Repository: same.Owner, Owner: same.Repository}} {
+	for _, ids := range []policy.Ids{
+		{}, same, {Repository: "7", Owner: "8"}, {Repository: same.Owner, Owner: same.Repository},
+	} {
 		for _, by := range [][]policy.Workflow{
 			nil, {own}, {file}, {file, own}, {{Path: own.Path, Caller: file.Path}}, {{Path: file.Path, Caller: own.Caller}},
 		} {
@@ -221,24 +223,29 @@ func pinned(t *testing.T, repo policy.Locator, c evidence.Case) {
 
 // TestUnboundWorkflows: only files of the repository itself are named by an identity, and can be pinned.
 func TestUnboundWorkflows(t *testing.T) {
-	github, gitlab, other := "https://github.com/acme/widget", "https://gitlab.com/acme/widget", "https://codeberg.org/acme/widget"
+	const github, gitlab = "https://github.com/acme/widget", "https://gitlab.com/acme/widget"
+	const other = "https://codeberg.org/acme/widget"
 	const file, ref = ".github/workflows/a.yml", "refs/tags/v1"
+	const san = github + "/" + file + "@" + ref
 	for _, row := range []struct {
 		repo, san, caller, ref string
 		want                   policy.Workflow
 		ok                     bool
 	}{
-		{github, github + "/" + file + "@" + ref, github + "/" + file + "@" + ref, ref, policy.Workflow{Path: file, Caller: file}, true},
-		{github, github + "/" + file + "@" + ref, github + "-2/" + file + "@" + ref, ref, policy.Workflow{Path: file}, false},
-		{github, github + "/" + file + "@" + ref, "", ref, policy.Workflow{Path: file}, false},
-		{github, "alice@example.com", github + "/" + file + "@" + ref, ref, policy.Workflow{Caller: file}, false},
-		{github, github + "/" + file + "@" + ref, github + "/" + file + "@" + ref, "refs/tags/v2", policy.Workflow{}, false},
+		{github, san, san, ref, policy.Workflow{Path: file, Caller: file}, true},
+		{github, san, github + "-2/" + file + "@" + ref, ref, policy.Workflow{Path: file}, false},
+		{github, san, "", ref, policy.Workflow{Path: file}, false},
+		{github, "alice@example.com", san, ref, policy.Workflow{Caller: file}, false},
+		{github, san, san, "refs/tags/v2", policy.Workflow{}, false},
 		{github, github + "/" + file + "@", github + "/" + file + "@", "", policy.Workflow{}, false},
 		{github, github + "/" + file, github + "/" + file, ref, policy.Workflow{}, false},
 		{github, github + "/" + file, github + "/" + file, "", policy.Workflow{}, false},
 		{github, github + "/a.yml@" + ref, github + "/a.yml@" + ref, ref, policy.Workflow{}, false},
 		{github, github + "//" + file + "@" + ref, github + "//" + file + "@" + ref, ref, policy.Workflow{}, false},
-		{gitlab, gitlab + "//a.yml@" + ref, gitlab + "//a.yml@" + ref, ref, policy.Workflow{Path: "a.yml", Caller: "a.yml"}, true},
+		{
+			gitlab, gitlab + "//a.yml@" + ref, gitlab + "//a.yml@" + ref, ref,
+			policy.Workflow{Path: "a.yml", Caller: "a.yml"}, true,
+		},
 		{gitlab, gitlab + "/a.yml@" + ref, gitlab + "/a.yml@" + ref, ref, policy.Workflow{}, false},
 		{gitlab, gitlab + "//" + file + "@" + ref, gitlab + "//" + file + "@" + ref, ref, policy.Workflow{}, false},
 		{other, other + "/" + file + "@" + ref, other + "/" + file + "@" + ref, ref, policy.Workflow{}, false},

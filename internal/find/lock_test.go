@@ -247,7 +247,8 @@ func TestLockFits(t *testing.T) {
 	}{
 		{unbound, unboundRepo, "", true}, {bound, unboundRepo, "", true}, {bound, unboundRepo, digest, true},
 		{unbound, unboundRepo, digest, true}, {bound, unboundRepo, strings.Repeat("b", 64), false},
-		{unbound, locator("https://github.com/acme/other"), "", false}, {bound, locator("https://github.com/acme/other"), "", false},
+		{unbound, locator("https://github.com/acme/other"), "", false},
+		{bound, locator("https://github.com/acme/other"), "", false},
 		{&both, unboundRepo, "", false}, {&bare, unboundRepo, "", false}, {&Lock{}, unboundRepo, "", false},
 	} {
 		q := &Query{Repository: c.repo, Lock: c.l, Pin: c.pin}

@@ -232,11 +232,11 @@ func (c *Chain) demandIds(want policy.Ids) {
 	bound := entriesOf(first.effect.possible)
 	switch got := first.ids; {
 	case got.Repository != want.Repository:
-		c.fail(policy.RepositoryChanged, fmt.Sprintf("the lock is of the repository with the number %s, and number %s bound "+
-			"version 1", want.Repository, got.Repository), bound...)
+		c.fail(policy.RepositoryChanged, fmt.Sprintf("the lock is of the repository with the number %s, and number %s "+
+			"bound version 1", want.Repository, got.Repository), bound...)
 	case got.Owner != want.Owner:
-		c.fail(policy.OwnerChanged, fmt.Sprintf("the lock is of the repository of the owner with the number %s, and number %s "+
-			"owned it when version 1 was bound", want.Owner, got.Owner), bound...)
+		c.fail(policy.OwnerChanged, fmt.Sprintf("the lock is of the repository of the owner with the number %s, and "+
+			"number %s owned it when version 1 was bound", want.Owner, got.Owner), bound...)
 	}
 }
 

@@ -109,7 +109,7 @@ var may = map[string][]string{
 		"internal/strictjson", "internal/trust/oci", "internal/trust/tuf", "internal/web", "policy",
 	},
 	"internal/find": {
-		"internal/airgap", "internal/answers", "internal/bindings", "internal/budget", "internal/git",
+		"internal/airgap", "internal/answers", "internal/bindings", "internal/budget", "internal/canonical", "internal/git",
 		"internal/lookup", "internal/memory", "internal/rekor", "internal/release", "internal/sigstore",
 		"internal/strictjson", "internal/trust", "internal/trust/oci", "internal/web", "policy", "policy/chain",
 	},
