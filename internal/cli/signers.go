@@ -110,15 +110,25 @@ func (a *app) signed(ctx context.Context, q *question, published []string) {
 		if p.count > 1 {
 			more = fmt.Sprintf(" and %d more", p.count-1)
 		}
-		a.Err.Line("%s%s: this signed it, which verifies; nobody says whether it may:", clipped(p.of), more)
+		a.Err.Line("%s%s: verified to be signed by the following; no policy says whether it may:", clipped(p.of), more)
 		a.signer(p.ev.Signer)
 		for _, t := range p.ev.Times[:min(len(p.ev.Times), 1)] {
 			a.Err.Line("  time       %s", t.Time.UTC().Format(time.RFC3339))
 		}
 	}
 	if len(shown) == 0 {
-		a.Err.Line("note: no evidence that verifies was found of what is published")
+		a.Err.Line("note: %s", whyNobody(results))
 	}
+}
+
+// whyNobody says why nobody is known to have signed what is published.
+func whyNobody(results []*repopolicy.Result) string {
+	for _, r := range results {
+		if d := r.Decision; d.Reason.Class() == policy.ClassUnavailable {
+			return "who signed is not known: " + d.Reason.Text() + ": " + clipped(d.Detail)
+		}
+	}
+	return "no evidence that verifies was found for what is published"
 }
 
 // signer prints who signed.
