@@ -77,7 +77,7 @@ func (a *app) signed(ctx context.Context, q *question, published []string) {
 		repopolicy.Bundle(q.options.bundles...), repopolicy.Worktree(q.options.Git.Value),
 	)
 	if err != nil {
-		a.Err.Line("note: who signed is not known: %s", err)
+		a.Err.Line("note: who signed is not known: %s", clipped(err.Error()))
 		return
 	}
 	type piece struct {

@@ -81,8 +81,9 @@ func NewUnboundLock(repo policy.Locator, signers []policy.Identity, older *Lock)
 			l.Unbound = &Seen{RepositoryID: id.SourceRepositoryID, OwnerID: id.SourceRepositoryOwnerID}
 		}
 		if got := (policy.Ids{Repository: id.SourceRepositoryID, Owner: id.SourceRepositoryOwnerID}); got != l.Unbound.ids() {
-			return nil, policy.Faultf(policy.UnboundDenied, "the number of the repository is %s, and its owner's %s: "+
-				"beside them there are %s and %s", l.Unbound.RepositoryID, l.Unbound.OwnerID, got.Repository, got.Owner)
+			return nil, policy.Faultf(policy.UnboundDenied, "not everything is of one repository and owner: there is number "+
+				"%s of the owner %s, and number %s of the owner %s", l.Unbound.RepositoryID, l.Unbound.OwnerID,
+				got.Repository, got.Owner)
 		}
 		if x := (Workflow{w.Path, w.Caller}); !slices.Contains(l.Unbound.Workflows, x) {
 			l.Unbound.Workflows = append(l.Unbound.Workflows, x)
