@@ -439,6 +439,10 @@ func (c *Client) credential(ctx context.Context) func(context.Context, string) (
 	var once sync.Once
 	return func(ctx context.Context, host string) (auth.Credential, error) {
 		login, err := ask(ctx, host)
+		token := login.RefreshToken != "" || login.AccessToken != ""
+		if err == nil && login != auth.EmptyCredential && !token && (login.Username == "" || login.Password == "") {
+			err = errors.New("what docker left has no name or no password")
+		}
 		once.Do(func() {
 			switch {
 			case err != nil:

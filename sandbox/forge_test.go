@@ -112,14 +112,26 @@ func TestForgeGit(t *testing.T) {
 	check(t, f.SetDefaultBranch("acme/widget", "trunk"))
 	check(t, f.SetVisibility("acme/widget", "private"))
 	client := &http.Client{Transport: s.Transport()}
+	token := ""
 	get := func(address string) (int, string) {
-		resp, err := client.Get(address)
+		req, err := http.NewRequest(http.MethodGet, address, nil)
+		check(t, err)
+		if token != "" {
+			req.Header.Set("Authorization", "Bearer "+token)
+		}
+		resp, err := client.Do(req)
 		check(t, err)
 		defer resp.Body.Close()
 		body, err := io.ReadAll(resp.Body)
 		check(t, err)
 		return resp.StatusCode, string(body)
 	}
+	for _, path := range []string{"repos/acme/widget", fmt.Sprintf("repositories/%d", again.ID)} {
+		if got, body := get("https://api.github.com/" + path); got != 404 {
+			t.Errorf("what is private is shown to everybody: %d %q", got, body)
+		}
+	}
+	token = forge.ReadToken
 	_, body := get("https://api.github.com/repos/acme/widget")
 	var info struct {
 		ID            int64

@@ -99,7 +99,7 @@ func (n Net) attestation(ctx context.Context, forge, address string) ([]byte, er
 		return nil, err
 	}
 	if data, err = inflate(data); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%s%s: %w", c.URL(), u.EscapedPath(), err) // without what opens it
 	}
 	return data, budget.Of(ctx).Take(int64(len(data))) // as long as the run lasts
 }
@@ -107,6 +107,9 @@ func (n Net) attestation(ctx context.Context, forge, address string) ([]byte, er
 // framed is what data in snappy's framing format begins with.
 // https://github.com/google/snappy/blob/main/framing_format.txt
 var framed = []byte("\xff\x06\x00\x00sNaPpY")
+
+// errDamaged is what is wrong with a bundle that is none as it is served.
+var errDamaged = errors.New("neither a bundle in JSON nor one that snappy compressed, or a part of it")
 
 // inflate returns a bundle that is a snappy block, framed, or plain JSON.
 func inflate(data []byte) ([]byte, error) {
@@ -116,21 +119,24 @@ func inflate(data []byte) ([]byte, error) {
 	}
 	if bytes.HasPrefix(data, framed) {
 		out, err := io.ReadAll(io.LimitReader(snappy.NewReader(bytes.NewReader(data)), maxBundle+1))
-		if err == nil && len(out) > maxBundle {
-			err = tooLarge
+		switch {
+		case err != nil:
+			return nil, errDamaged
+		case len(out) > maxBundle:
+			return nil, tooLarge
 		}
-		return out, err
+		return out, nil
 	}
 	size, err := snappy.DecodedLen(data)
 	if err != nil {
-		return nil, fmt.Errorf("an attestation is neither JSON nor compressed: %w", err)
+		return nil, errDamaged
 	}
 	if size > maxBundle {
 		return nil, tooLarge
 	}
 	out, err := snappy.Decode(nil, data)
 	if err != nil {
-		return nil, fmt.Errorf("an attestation: %w", err)
+		return nil, errDamaged
 	}
 	return out, nil
 }

@@ -42,6 +42,11 @@ type Forge struct {
 	mu     sync.Mutex
 	state  state
 	hidden map[string]int // refs, by how many times they are hidden
+
+	manner     Manner
+	answered   int // requests to the API that counted against its limit
+	registries map[string]*Registry
+	packages   packages
 }
 
 type state struct {
@@ -63,7 +68,7 @@ func Open(dir, url string, tokens Tokens) (*Forge, error) {
 	if err := os.MkdirAll(filepath.Join(dir, "repos"), 0o700); err != nil {
 		return nil, err
 	}
-	f := &Forge{dir: dir, url: url, tokens: tokens, hidden: map[string]int{}, state: state{
+	f := &Forge{dir: dir, url: url, tokens: tokens, hidden: map[string]int{}, registries: registries(), state: state{
 		NextID: firstID, NextRun: 1, Owners: map[string]int64{}, Repos: map[string]*Repository{}, Moved: map[string]int64{},
 		Releases: map[int64]map[string]*Release{}, Attestations: map[int64]map[string][]json.RawMessage{},
 	}}

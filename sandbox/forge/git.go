@@ -127,39 +127,34 @@ func (f *Forge) changed(id int64, before, after string) ([]string, error) {
 // ServeHTTP serves Git's smart protocol at /owner/name.git and the files of
 // releases at /owner/name/releases/download, and, as github.com has them on other
 // hosts, the API's /repos/owner/name and /repositories/id, files of a commit at
-// raw.githubusercontent.com and the content of releases. Forgejo and GitHub
-// Enterprise have the API below /api/v1 and /api/v3 of their one host.
+// raw.githubusercontent.com, attestations and the content of releases. Forgejo and GitHub
+// Enterprise have the API below /api/v1 and /api/v3 of their one host. What is private is shown by
+// the API to who has a token; Git serves it to everybody here, and so are raw files.
 func (f *Forge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	path := strings.TrimPrefix(r.URL.Path, "/")
-	if r.Host == "raw.githubusercontent.com" {
+	if f.serveRegistries(w, r) || f.servePackages(w, r) {
+		return
+	}
+	switch r.Host {
+	case "raw.githubusercontent.com":
 		f.serveRaw(w, r, path)
 		return
-	}
-	if r.Host == assetHost {
+	case assetHost:
 		f.serveAssetHost(w, r, path)
 		return
-	}
-	for _, prefix := range []string{"repos/", "api/v1/repos/", "api/v3/repos/"} {
-		rest, ok := strings.CutPrefix(path, prefix)
-		if !ok {
-			continue
-		}
-		parts := strings.SplitN(rest, "/", 3)
-		if len(parts) < 3 {
-			f.serveRepository(w, r, func(repo *Repository) bool { return repo.Path == rest })
-			return
-		}
-		repo, err := f.Find(parts[0] + "/" + parts[1])
-		if err != nil {
-			notFound(w)
-			return
-		}
-		f.serveAPI(w, r, repo, parts[2])
+	case storeHost, OtherStore:
+		f.serveStore(w, r, path)
 		return
 	}
-	if rest, ok := strings.CutPrefix(path, "repositories/"); ok {
-		f.serveRepository(w, r, func(repo *Repository) bool { return fmt.Sprint(repo.ID) == rest })
-		return
+	for _, base := range []string{"", "api/v1/", "api/v3/"} {
+		if rest, ok := strings.CutPrefix(path, base+"repos/"); ok {
+			f.serveRepos(w, r, base, rest)
+			return
+		}
+		if rest, ok := strings.CutPrefix(path, base+"repositories/"); ok {
+			f.serveNumber(w, r, rest)
+			return
+		}
 	}
 	if path == "" {
 		fmt.Fprintln(w, "the sandbox's forge")
@@ -176,8 +171,9 @@ func (f *Forge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	env := f.hiding()
 	var id int64
 	var now string
+	public := false
 	if err == nil {
-		id, now = repo.ID, repo.Path
+		id, now, public = repo.ID, repo.Path, repo.Visibility == "public"
 	}
 	f.mu.Unlock()
 	switch {
@@ -192,6 +188,10 @@ func (f *Forge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if rest, ok := strings.CutPrefix(parts[2], "releases/download/"); ok {
+		if !public { // github.com knows its users by cookies
+			http.NotFound(w, r)
+			return
+		}
 		f.serveDownload(w, r, id, rest)
 		return
 	}
@@ -221,20 +221,69 @@ func (f *Forge) hiding() []string {
 	return env
 }
 
-func (f *Forge) serveRepository(w http.ResponseWriter, r *http.Request, is func(*Repository) bool) {
+// serveRepos serves owner/name and what is below it of an API. Of a repository that has another
+// name now GitHub sends its clients on to its number, and Forgejo to its name.
+func (f *Forge) serveRepos(w http.ResponseWriter, r *http.Request, base, rest string) {
+	parts := strings.SplitN(rest, "/", 3)
+	if len(parts) < 2 {
+		notFound(w)
+		return
+	}
+	asked, below := parts[0]+"/"+parts[1], ""
+	if len(parts) == 3 {
+		below = "/" + parts[2]
+	}
+	repo, err := f.Find(asked)
+	switch {
+	case f.refuses(w, r):
+	case err != nil || !f.shows(r, repo):
+		notFound(w)
+	case repo.Path != asked:
+		at := fmt.Sprintf("https://%s/%srepositories/%d%s", r.Host, base, repo.ID, below)
+		if base == "api/v1/" {
+			at = fmt.Sprintf("https://%s/%srepos/%s%s", r.Host, base, repo.Path, below)
+		}
+		if r.URL.RawQuery != "" {
+			at += "?" + r.URL.RawQuery
+		}
+		w.Header().Set("Location", at)
+		writeJSON(w, http.StatusMovedPermanently, map[string]any{"message": "Moved Permanently", "url": at})
+	case below == "":
+		f.serveRepository(w, &repo)
+	default:
+		f.serveAPI(w, r, repo, parts[2])
+	}
+}
+
+// serveNumber serves a repository by its number, and what is below it.
+func (f *Forge) serveNumber(w http.ResponseWriter, r *http.Request, rest string) {
+	number, below, _ := strings.Cut(rest, "/")
 	f.mu.Lock()
 	var found *Repository
 	for _, repo := range f.state.Repos {
-		if is(repo) {
+		if fmt.Sprint(repo.ID) == number {
 			c := *repo
 			found = &c
 		}
 	}
 	f.mu.Unlock()
-	if found == nil {
-		http.NotFound(w, r)
-		return
+	switch {
+	case f.refuses(w, r):
+	case found == nil || !f.shows(r, *found):
+		notFound(w)
+	case below == "":
+		f.serveRepository(w, found)
+	default:
+		f.serveAPI(w, r, *found, below)
 	}
+}
+
+// shows reports whether a request may see what the API has of a repository.
+func (f *Forge) shows(r *http.Request, repo Repository) bool {
+	return repo.Visibility == "public" || knows(r)
+}
+
+func (f *Forge) serveRepository(w http.ResponseWriter, found *Repository) {
 	owner, name, _ := strings.Cut(found.Path, "/")
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(map[string]any{ // the client went away

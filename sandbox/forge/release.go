@@ -38,9 +38,12 @@ type Asset struct {
 	Digest string `json:"digest"` // "sha256:…" of what was uploaded
 }
 
-// Hosts are the hosts that the forge plays: those of github.com, and gitlab.com for
-// Git.
-var Hosts = []string{"gitlab.com", "github.com", "raw.githubusercontent.com", apiHost, uploadHost, assetHost}
+// Hosts are the hosts that the forge plays: those of github.com, gitlab.com for Git and for logging in
+// at its registry, and registries of images and packages.
+var Hosts = slices.Concat([]string{
+	"gitlab.com", "github.com", "raw.githubusercontent.com", apiHost, uploadHost, assetHost, storeHost,
+	OtherStore,
+}, registryHosts, packageHosts)
 
 // The hosts that github.com has for its API and for the content of releases.
 const (
@@ -48,8 +51,6 @@ const (
 	uploadHost = "uploads.github.com"
 	assetHost  = "release-assets.githubusercontent.com"
 	assetPath  = "github-production-release-asset/"
-	// writeToken is what a job with contents: write has for the API.
-	writeToken = "sandbox-contents-write"
 )
 
 // Draft makes a draft of a release of a tag, which need not exist yet, as on
@@ -273,9 +274,6 @@ func (f *Forge) serveAPI(w http.ResponseWriter, r *http.Request, repo Repository
 	}
 }
 
-// writes reports whether a request comes from who may write.
-func writes(r *http.Request) bool { return r.Header.Get("Authorization") == "Bearer "+writeToken }
-
 // releases returns the releases of a repository, drafts included, newest first.
 func (f *Forge) releases(id int64) []Release {
 	f.mu.Lock()
@@ -376,28 +374,6 @@ func (f *Forge) describeAsset(repo Repository, tag string, a Asset) map[string]a
 		"url":                  fmt.Sprintf("https://%s/repos/%s/releases/assets/%d", apiHost, repo.Path, a.ID),
 		"browser_download_url": fmt.Sprintf("https://github.com/%s/releases/download/%s/%s", repo.Path, tag, a.Name),
 	}
-}
-
-// serveAttestations answers as GitHub does: the bundles of a page, newest first,
-// and 404 if there are none.
-func (f *Forge) serveAttestations(w http.ResponseWriter, r *http.Request, repo Repository, digest string) {
-	f.mu.Lock()
-	bundles := slices.Clone(f.state.Attestations[repo.ID][digest])
-	f.mu.Unlock()
-	if len(bundles) == 0 {
-		notFound(w)
-		return
-	}
-	slices.Reverse(bundles)
-	page := 30
-	if n, err := strconv.Atoi(r.URL.Query().Get("per_page")); err == nil && n > 0 {
-		page = min(n, 100)
-	}
-	out := []any{}
-	for _, b := range bundles[:min(page, len(bundles))] {
-		out = append(out, map[string]any{"bundle": b, "bundle_url": "https://tmaproduction.blob.core.windows.net/attestations/sandbox", "repository_id": repo.ID})
-	}
-	writeJSON(w, http.StatusOK, map[string]any{"attestations": out})
 }
 
 func notFound(w http.ResponseWriter) {

@@ -257,5 +257,9 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	clone := r.Clone(r.Context())
 	clone.Host = r.URL.Host
 	clone.URL = &url.URL{Scheme: "http", Host: to, Path: r.URL.Path, RawPath: r.URL.RawPath, RawQuery: r.URL.RawQuery}
-	return t.Base.RoundTrip(clone)
+	resp, err := t.Base.RoundTrip(clone)
+	if err == nil {
+		resp.Request = r // clients compare it with whom they asked
+	}
+	return resp, err
 }
