@@ -103,11 +103,20 @@ func numberOf(to *url.URL, api string) string {
 	return number
 }
 
-// limited adds to the error of GitHub's API about being asked too often who may ask more often.
-func (n Net) limited(err error) error {
+// explained adds to an error of GitHub's API what the token in question has to do with it: who may
+// ask more often, and who is shown what is private, of which it says to others that it is not there.
+func (n Net) explained(err error) error {
 	var status *web.StatusError
-	if n.Token == "" && errors.As(err, &status) && status.Limited {
+	if !errors.As(err, &status) {
+		return err
+	}
+	switch known := n.Token != ""; {
+	case status.Limited && !known:
 		return fmt.Errorf("%w; --github-token shows the token in GITHUB_TOKEN, and those it knows may ask more often", err)
+	case status.Missing() && !known:
+		return fmt.Errorf("%w; GitHub says so of what is private, too: --github-token shows the token in GITHUB_TOKEN", err)
+	case status.Code == http.StatusUnauthorized && known:
+		return fmt.Errorf("%w; GitHub does not accept the token in GITHUB_TOKEN", err)
 	}
 	return err
 }

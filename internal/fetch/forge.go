@@ -5,6 +5,7 @@ package fetch
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -144,7 +145,7 @@ func (r *Release) list(ctx context.Context) ([]string, error) {
 	data, err := ask()
 	if err != nil {
 		if r.address.Repository.Host() == "github.com" {
-			err = r.net.limited(err)
+			err = r.net.explained(err)
 		}
 		return nil, fmt.Errorf("listing the release: %w", missing(err))
 	}
@@ -195,6 +196,9 @@ func (r *Release) Open(ctx context.Context, name string) (io.ReadCloser, error) 
 	}
 	d, err := r.files.Open(ctx, r.path(name), r.net.MaxBytes)
 	if err != nil {
+		if r.net.Token != "" && errors.Is(missing(err), fs.ErrNotExist) {
+			err = fmt.Errorf("%w; of what is private the files are not fetched: `gh release download` does, then verify them", err)
+		}
 		return nil, err
 	}
 	return d, nil

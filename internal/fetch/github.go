@@ -47,7 +47,7 @@ func Attestations(repo policy.Locator, n Net) (release.Source, error) {
 				return nil, nil
 			}
 			if err != nil {
-				return nil, fmt.Errorf("GitHub's attestations: %w", n.limited(err))
+				return nil, fmt.Errorf("GitHub's attestations: %w", n.explained(err))
 			}
 			found, err := parseAttestations(data)
 			var out []release.Document

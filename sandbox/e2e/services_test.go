@@ -5,6 +5,7 @@ package e2e
 import (
 	"bytes"
 	"crypto/sha256"
+	"crypto/sha512"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -119,6 +120,8 @@ func attest(t testing.TB, repo, tag, name, content string) {
 	t.Helper()
 	check(t, stack.Forge().Attest(repo, "sha256:"+sha(content), provenance(t, repo, tag, name, sha(content))))
 }
+
+func sha512Hex(content string) string { return fmt.Sprintf("%x", sha512.Sum512([]byte(content))) }
 
 func sha(content string) string { return fmt.Sprintf("%x", sha256.Sum256([]byte(content))) }
 

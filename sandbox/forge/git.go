@@ -235,7 +235,7 @@ func (f *Forge) serveRepos(w http.ResponseWriter, r *http.Request, base, rest st
 	}
 	repo, err := f.Find(asked)
 	switch {
-	case f.refuses(w, r):
+	case mistakes(w, r), f.refuses(w, r):
 	case err != nil || !f.shows(r, repo):
 		notFound(w)
 	case repo.Path != asked:
@@ -268,7 +268,7 @@ func (f *Forge) serveNumber(w http.ResponseWriter, r *http.Request, rest string)
 	}
 	f.mu.Unlock()
 	switch {
-	case f.refuses(w, r):
+	case mistakes(w, r), f.refuses(w, r):
 	case found == nil || !f.shows(r, *found):
 		notFound(w)
 	case below == "":

@@ -95,6 +95,15 @@ func knows(r *http.Request) bool {
 	return writes(r) || r.Header.Get("Authorization") == "Bearer "+ReadToken
 }
 
+// mistakes answers a request with a token that nobody has, and reports whether it is one.
+func mistakes(w http.ResponseWriter, r *http.Request) bool {
+	if r.Header.Get("Authorization") == "" || knows(r) {
+		return false
+	}
+	writeJSON(w, http.StatusUnauthorized, map[string]any{"message": "Bad credentials"})
+	return true
+}
+
 // Where GitHub keeps attestations, and where somebody else who rents storage there does.
 const (
 	storeHost  = "tmaproduction.blob.core.windows.net"

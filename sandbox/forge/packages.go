@@ -47,9 +47,7 @@ func (p *packages) put(host, path, mediaType string, data []byte) {
 func (f *Forge) PublishNPM(name, version string, tarball, attestations []byte) {
 	base := name[strings.LastIndex(name, "/")+1:]
 	f.packages.put(npmHost, "/"+name+"/-/"+base+"-"+version+".tgz", "application/octet-stream", tarball)
-	if attestations != nil {
-		f.packages.put(npmHost, "/-/npm/v1/attestations/"+name+"@"+version, "application/json", attestations)
-	}
+	f.packages.put(npmHost, "/-/npm/v1/attestations/"+name+"@"+version, "application/json", attestations)
 }
 
 // PublishPyPI lets the index answer with the provenance of a distribution.
@@ -74,7 +72,7 @@ func (f *Forge) servePackages(w http.ResponseWriter, r *http.Request) bool {
 	f.packages.mu.Lock()
 	found, ok := f.packages.files[r.Host+r.URL.Path]
 	f.packages.mu.Unlock()
-	if !ok {
+	if !ok || found.data == nil {
 		writeJSON(w, http.StatusNotFound, map[string]any{"error": "Not found"})
 		return true
 	}
