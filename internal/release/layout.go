@@ -27,6 +27,7 @@ type layout struct {
 	proofs   map[policy.Digest][]*candidate // of manifests that hold evidence and nothing else
 	reached  map[string]bool                // files to which index.json leads
 	below    map[policy.Digest]part         // manifests to which an index leads, by their digests
+	linked   map[string]policy.Digest       // other files of manifests attached to what was reached
 }
 
 // part is a manifest that an index names.
@@ -45,7 +46,7 @@ func openLayout(ctx context.Context, h *hold, dir string) (*layout, error) {
 	l := &layout{
 		Layout: opened, ctx: ctx, hold: h, dir: dir,
 		proofs: map[policy.Digest][]*candidate{}, reached: map[string]bool{},
-		below: map[policy.Digest]part{},
+		below: map[policy.Digest]part{}, linked: map[string]policy.Digest{},
 	}
 	if err := l.read(); err != nil {
 		return nil, errors.Join(err, l.Close())
@@ -88,7 +89,7 @@ func (l *layout) read() error {
 		}
 		l.collect(d, m)
 	}
-	return nil
+	return l.attached()
 }
 
 // collect takes the evidence out of a manifest.

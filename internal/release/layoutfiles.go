@@ -128,7 +128,11 @@ func (l *layout) rest() []*Input {
 			return fs.SkipAll
 		case d.IsDir() || name == "oci-layout" || name == "index.json" || l.reached[name]:
 		case d.Type().IsRegular() && l.isBlob(name):
-			out = append(out, harmless(full, policy.PassedOver, "a blob to which nothing in index.json leads"))
+			why := "a blob to which nothing in index.json leads"
+			if to, ok := l.linked[name]; ok {
+				why += ", of what is attached to " + to.String()
+			}
+			out = append(out, harmless(full, policy.PassedOver, "%s", why))
 		default:
 			out = append(out, passed(full, "it is no part of the OCI layout %s", l.dir))
 		}

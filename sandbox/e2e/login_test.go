@@ -25,8 +25,8 @@ import (
 	"github.com/repopolicy/repopolicy/sandbox/malice"
 )
 
-// pushed pushes an image, with what its workflow signed about it if sign is set.
-func pushed(t testing.TB, host, name, tag, repo string, sign bool) {
+// pushed pushes an image, with what its workflow signed about it if sign is set, and returns its digest.
+func pushed(t testing.TB, host, name, tag, repo string, sign bool) string {
 	t.Helper()
 	to, err := remote.NewRepository(host + "/" + name)
 	check(t, err)
@@ -59,16 +59,23 @@ func pushed(t testing.TB, host, name, tag, repo string, sign bool) {
 		bundle := provenance(t, repo, "v1", host+"/"+name, image.Digest.Encoded())
 		manifest("", &image, push("application/vnd.dev.sigstore.bundle.v0.3+json", bundle))
 	}
+	return string(image.Digest)
 }
 
 // login gives a computer what `docker login` leaves behind.
 func (c *computer) login(host, user, password string) {
 	c.t.Helper()
-	dir := c.t.TempDir()
-	auth := base64.StdEncoding.EncodeToString([]byte(user + ":" + password))
-	check(c.t, os.WriteFile(filepath.Join(dir, "config.json"), fmt.Appendf(nil, `{"auths":{%q:{"auth":%q}}}`, host, auth), 0o600))
-	c.t.Setenv("DOCKER_CONFIG", dir)
+	c.t.Setenv("DOCKER_CONFIG", dockerLogin(c.t, host, user, password))
 	c.docker = true
+}
+
+// dockerLogin returns a directory with Docker's configuration.
+func dockerLogin(t testing.TB, host, user, password string) string {
+	t.Helper()
+	dir := t.TempDir()
+	auth := base64.StdEncoding.EncodeToString([]byte(user + ":" + password))
+	check(t, os.WriteFile(filepath.Join(dir, "config.json"), fmt.Appendf(nil, `{"auths":{%q:{"auth":%q}}}`, host, auth), 0o600))
+	return dir
 }
 
 // TestLoginsInWorld judges images in registries that log their clients in as GitHub's, GitLab's and

@@ -3,6 +3,7 @@
 package forge
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"net/http"
@@ -87,17 +88,26 @@ const (
 	ReadToken = "sandbox-contents-read"
 )
 
+// shown returns the token that a request shows, in either way that GitHub knows.
+func shown(r *http.Request) string {
+	header := r.Header.Get("Authorization")
+	for _, scheme := range []string{"Bearer ", "token "} {
+		if t, ok := strings.CutPrefix(header, scheme); ok {
+			return t
+		}
+	}
+	return header
+}
+
 // writes reports whether a request comes from who may write.
-func writes(r *http.Request) bool { return r.Header.Get("Authorization") == "Bearer "+writeToken }
+func writes(r *http.Request) bool { return shown(r) == writeToken }
 
 // knows reports whether a request comes from who may read what is private.
-func knows(r *http.Request) bool {
-	return writes(r) || r.Header.Get("Authorization") == "Bearer "+ReadToken
-}
+func knows(r *http.Request) bool { return writes(r) || shown(r) == ReadToken }
 
 // mistakes answers a request with a token that nobody has, and reports whether it is one.
 func mistakes(w http.ResponseWriter, r *http.Request) bool {
-	if r.Header.Get("Authorization") == "" || knows(r) {
+	if shown(r) == "" || knows(r) {
 		return false
 	}
 	writeJSON(w, http.StatusUnauthorized, map[string]any{"message": "Bad credentials"})
@@ -137,6 +147,40 @@ func (f *Forge) serveAttestations(w http.ResponseWriter, r *http.Request, repo R
 		out = append(out, a)
 	}
 	writeJSON(w, http.StatusOK, map[string]any{"attestations": out})
+}
+
+// takeAttestation keeps what a job signed, under each digest that its statement is about.
+func (f *Forge) takeAttestation(w http.ResponseWriter, r *http.Request, repo Repository) {
+	var body struct {
+		Bundle json.RawMessage `json:"bundle"`
+	}
+	var bundle struct {
+		Envelope struct {
+			Payload []byte `json:"payload"`
+		} `json:"dsseEnvelope"`
+	}
+	var statement struct {
+		Subject []struct {
+			Digest map[string]string `json:"digest"`
+		} `json:"subject"`
+	}
+	err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxPublished)).Decode(&body)
+	if err == nil {
+		err = json.Unmarshal(body.Bundle, &bundle)
+	}
+	if err == nil {
+		err = json.Unmarshal(bundle.Envelope.Payload, &statement)
+	}
+	for _, s := range statement.Subject {
+		if err == nil {
+			err = f.Attest(repo.Path, "sha256:"+s.Digest["sha256"], body.Bundle)
+		}
+	}
+	if err != nil || len(statement.Subject) == 0 {
+		writeJSON(w, http.StatusUnprocessableEntity, map[string]any{"message": "no bundle about anything"})
+		return
+	}
+	writeJSON(w, http.StatusCreated, map[string]any{"id": repo.ID})
 }
 
 // address is where the storage has a bundle, with what opens it for a while.

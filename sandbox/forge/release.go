@@ -146,6 +146,19 @@ func (f *Forge) Release(path, tag string, files map[string]string) error {
 	return f.Publish(path, tag)
 }
 
+// Withdraw removes a release; its tag stays.
+func (f *Forge) Withdraw(path, tag string) error {
+	return f.release(path, tag, func(r *Repository, rel *Release) error {
+		delete(f.state.Releases[r.ID], tag)
+		for _, a := range rel.Assets {
+			if err := os.Remove(f.asset(a.ID)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
 // Attest stores a bundle for GitHub's attestation API under the digest,
 // "sha256:…", of what it is about. Nothing about it is checked.
 func (f *Forge) Attest(path, digest string, bundle []byte) error {
@@ -241,6 +254,8 @@ func (f *Forge) serveAPI(w http.ResponseWriter, r *http.Request, repo Repository
 	switch {
 	case parts[0] == "attestations" && len(parts) == 2 && r.Method == http.MethodGet:
 		f.serveAttestations(w, r, repo, parts[1])
+	case parts[0] == "attestations" && len(parts) == 1 && r.Method == http.MethodPost && writes(r):
+		f.takeAttestation(w, r, repo)
 	case parts[0] != "releases":
 		notFound(w)
 	case r.Method == http.MethodGet && len(parts) > 2 && parts[1] == "tags":
