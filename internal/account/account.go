@@ -288,6 +288,25 @@ func (t *taking) explain(i int, why string) {
 	}
 }
 
+// explainNames says of what is denied for want of evidence that a file is some, under a name by
+// which none is looked for.
+func (t *taking) explainNames() {
+	by := map[string]string{} // evidence, by what it is for
+	for i, e := range t.entries {
+		if e.Fate == Evidence && by[e.For] == "" {
+			by[e.For] = t.run.Inputs[i].Artifact.Arg
+		}
+	}
+	for i, e := range t.entries {
+		if e.Result == nil {
+			continue
+		}
+		if file := by[e.Result.Artifact.Arg]; file != "" {
+			t.explain(i, fmt.Sprintf("%s is signed evidence about it, and not called so: name it with -b", file))
+		}
+	}
+}
+
 // account closes the list.
 func (t *taking) account(ctx context.Context) *Account {
 	out := &Account{}
@@ -304,6 +323,7 @@ func (t *taking) account(ctx context.Context) *Account {
 		}
 		out.entries = append(out.entries, *e)
 	}
+	t.explainNames()
 	t.explainSides(ctx, results)
 	for _, in := range t.run.Named {
 		out.entries = append(out.entries, t.named(in, results))

@@ -9,6 +9,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"maps"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -129,6 +130,31 @@ func TestProducers(t *testing.T) {
 			if codes, out := judge(changed); codes[0] == 0 || codes[1] == 0 {
 				t.Errorf("%s, %s changed: exit %v\n%s", name, a, codes, out)
 			}
+		}
+	}
+}
+
+// TestUnfound: evidence under a name by which none is looked for allows nothing, and is named.
+func TestUnfound(t *testing.T) {
+	s := newShop(t)
+	for name, files := range map[string]map[string][]byte{
+		"all.jsonl":         {"widget_1": []byte("one"), "all.jsonl": append(s.sign([]byte("one"), "widget_1"), '\n')},
+		"signature.json":    {"widget_1": []byte("one"), "signature.json": s.sign([]byte("one"))},
+		"widget.sigstore":   {"widget_1": []byte("one"), "widget.sigstore": s.sign([]byte("one"), "widget_1")},
+		"x/widget_1.bundle": {"widget_1": []byte("one"), "x/widget_1.bundle": s.sign([]byte("one"), "widget_1")},
+	} {
+		dir := t.TempDir()
+		s.write(dir, files)
+		code, out := s.run(dir)
+		if code != 1 || !strings.Contains(out, filepath.Join(dir, name)+" is signed evidence about it, and not called so") {
+			t.Errorf("%s: exit %d\n%s", name, code, out)
+		}
+		if code, out := s.run("-b", filepath.Join(dir, name), filepath.Join(dir, "widget_1")); code != 0 {
+			t.Errorf("%s, named: exit %d\n%s", name, code, out)
+		}
+		s.write(dir, map[string][]byte{"widget_1": []byte("other")})
+		if code, out := s.run(dir); code != 1 || strings.Contains(out, "signed evidence about it") {
+			t.Errorf("%s, about something else: exit %d\n%s", name, code, out)
 		}
 	}
 }

@@ -163,14 +163,14 @@ func (f *finder) publishedFor(
 }
 
 // sumsIn returns the checksum files of a place that may list a file of that name, or that are called
-// so: those of one file are read for that file alone. Each is read once. What could not be read is
-// among the candidates; what is none lists nothing.
+// so: those of one file that is there are read for that file alone. Each is read once. What could not
+// be read is among the candidates; what is none lists nothing.
 func (f *finder) sumsIn(ctx context.Context, p Place, name string) placeSums {
 	s, more := f.shelf(ctx, p), f.signedNames()
 	var out placeSums
 	for _, n := range s.all {
 		may := sums.Called(n) || slices.Contains(more, n) || s.isSigned(n)
-		if stem := sums.StemOf(n); !may || stem != "" && stem != name && n != name {
+		if stem := sums.StemOf(n); !may || s.names[stem] && stem != name && n != name {
 			continue
 		}
 		url := p.URL(n)

@@ -210,3 +210,26 @@ func TestSidecarsRead(t *testing.T) {
 		t.Errorf("read %v", lists)
 	}
 }
+
+// TestNamedAfterNothing: a list that is called after a file which the release has not is one of many.
+func TestNamedAfterNothing(t *testing.T) {
+	inst := sigstoretest.New(t)
+	root := parseRoot(t, inst, sigstoretest.RootOptions{})
+	for _, list := range []string{"widget-1.2.3.sha256", "tagged.sha256", "all.sha512sum.txt"} {
+		art := []byte("widget")
+		req := sigstoretest.Workflow("v1.2.3")
+		req.Artifact = fmt.Appendf(nil, "SHA256 (widget_1.tar.gz) = %x\n", sha256.Sum256(art))
+		f := &folder{files: map[string][]byte{
+			"widget_1.tar.gz": art, "widget_2.tar.gz": art, list: req.Artifact, list + ".sigstore.json": inst.Sign(req),
+		}}
+		for name, want := range map[string]policy.Reason{
+			"widget_1.tar.gz": policy.Allowed, "widget_2.tar.gz": policy.NoEvidence,
+		} {
+			a := &Artifact{Arg: name, Name: name, Place: f, listed: true}
+			res := judge(pin(t, anyFileRule), root).Run(t.Context(), []*Artifact{a})[0]
+			if res.Decision.Reason != want {
+				t.Errorf("%s: %s is %s (%s), want %s", list, name, res.Decision.Reason, res.Decision.Detail, want)
+			}
+		}
+	}
+}

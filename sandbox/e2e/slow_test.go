@@ -14,6 +14,8 @@ import (
 // and run beside them, in a process with services of its own.
 var slow = "^(" + strings.Join([]string{
 	"TestOwnRelease", "TestCosign", "TestGH", "TestGuides", "TestAct", "TestAction", "TestInstall", "TestConsumer", "TestPublishedFaults",
+	"TestNPM", "TestCosignProducer", "TestCosignImages", "TestGHDownload", "TestToolsOfAMachine", "TestGoreleaser", "TestKo",
+	"TestActionsAttest", "TestServicesInWorld", "TestLoginsInWorld",
 }, "|") + ")$"
 
 // beside starts the slow tests in a process of their own and lets this one run the others,

@@ -16,6 +16,9 @@ const (
 	cosign    = "github.com/sigstore/cosign/v3/cmd/cosign@v3.1.3"
 	act       = "github.com/nektos/act@v0.2.89"
 	gh        = "github.com/cli/cli/v2@v2.83.2" // module; the program is cmd/gh
+	ko        = "github.com/google/ko@v0.19.1"
+	syft      = "github.com/anchore/syft/cmd/syft@v1.57.1"
+	releaser  = "github.com/goreleaser/goreleaser/v2@v2.16.0"
 	toolBuild = 15 * time.Minute                // less than the tests of the sandbox may take
 )
 
@@ -50,6 +53,25 @@ dir=$(GOFLAGS=-mod=mod go mod download -json "$1" | sed -n 's/^\t"Dir": "\(.*\)"
 cp -r "$dir" source && chmod -R u+w source && cd source && go build -o "$2/" ./cmd/gh`, "sh", gh, bin)
 		},
 	)
+}
+
+// Goreleaser, Ko and Syft return the paths of programs that make releases, images and bills of
+// materials, like Cosign. Building them takes longer than the tests of a change may: without
+// REPOPOLICY_LONG the test is skipped, unless GORELEASER, KO or SYFT names one.
+func Goreleaser(t testing.TB) string { return long(t, "GORELEASER", releaser) }
+
+// Ko: see Goreleaser.
+func Ko(t testing.TB) string { return long(t, "KO", ko) }
+
+// Syft: see Goreleaser.
+func Syft(t testing.TB) string { return long(t, "SYFT", syft) }
+
+func long(t testing.TB, env, pkg string) string {
+	t.Helper()
+	if os.Getenv(env) == "" && os.Getenv("REPOPOLICY_LONG") == "" {
+		t.Skipf("%s takes minutes to build: REPOPOLICY_LONG=1 builds it, and %s names one", pkg, env)
+	}
+	return tool(t, env, pkg)
 }
 
 func tool(t testing.TB, env, pkg string) string {
