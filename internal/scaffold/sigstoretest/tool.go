@@ -19,7 +19,7 @@ const (
 	ko        = "github.com/google/ko@v0.19.1"
 	syft      = "github.com/anchore/syft/cmd/syft@v1.57.1"
 	releaser  = "github.com/goreleaser/goreleaser/v2@v2.16.0"
-	toolBuild = 15 * time.Minute                // less than the tests of the sandbox may take
+	toolBuild = 15 * time.Minute // less than the tests of the sandbox may take
 )
 
 // Cosign returns the path of cosign: the program that COSIGN names, or one that
