@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/repopolicy/repopolicy/internal/scaffold/sigstoretest"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/sandbox/claims"
 	"github.com/repopolicy/repopolicy/sandbox/forge"
@@ -195,6 +196,133 @@ func TestPackagesInWorld(t *testing.T) {
 			code, _ = user.repopolicy("verify", "--download", to, "--policy", filepath.Join(dir, "policy.toml"), "--trusted-root", user.root, purl)
 			if left, err := os.ReadDir(to); err != nil || (len(left) == 1) != (code == 0) {
 				t.Errorf("exit %d: downloaded %v %v", code, left, err)
+			}
+		})
+	}
+}
+
+// TestReleasesInWorld judges releases as projects publish them, of which GitHub's API knows the
+// evidence: lists that nobody signed, builds that no tag started, many files, another Sigstore.
+func TestReleasesInWorld(t *testing.T) {
+	const name = "acme/served-releases"
+	bound(t, name)
+	f := stack.Forge()
+	repo, err := f.Find(name)
+	check(t, err)
+	dispatched := claims.GitHub{
+		Repository: name, RepositoryID: repo.ID, OwnerID: repo.OwnerID, Ref: "refs/heads/main", Event: "workflow_dispatch",
+		Environment: "release",
+	}
+	foreign := sigstoretest.Workflow("v-of-another-Sigstore")
+	as := strings.NewReplacer("acme/widget", name, "1001", fmt.Sprint(repo.ID), "2002", fmt.Sprint(repo.OwnerID))
+	foreign.SAN = as.Replace(foreign.SAN)
+	for n, v := range foreign.Extensions {
+		foreign.Extensions[n] = as.Replace(v)
+	}
+	foreign.Statement = fmt.Appendf(nil, `{"_type":"https://in-toto.io/Statement/v1","predicateType":"https://slsa.dev/provenance/v1",`+
+		`"predicate":{},"subject":[{"name":"widget_1.tar.gz","digest":{"sha256":%q}}]}`, sha("foreign"))
+	const archive, sidecar = "widget_1.tar.gz", "widget_1.tar.gz.sha256"
+	const sides = "--side-files=checksums"
+	line := func(content, name string) string { return sha(content) + "  " + name + "\n" }
+	type files = map[string]string
+	many := files{}
+	for i := range 30 {
+		many[fmt.Sprintf("widget_%d.tar.gz", i)] = fmt.Sprint("many", i)
+	}
+	for tag, c := range map[string]struct {
+		files    files
+		attested []string // what the release workflow attested at the tag
+		bundles  map[string][]byte
+		limit    int
+		args     []string
+		want     policy.Reason // of the worst
+		says     string
+	}{
+		"an archive": {files: files{archive: "a"}, attested: []string{archive}, want: policy.Allowed},
+		"a list": {
+			files: files{archive: "b", "checksums.txt": line("b", archive)}, attested: []string{archive}, want: policy.NoEvidence,
+			says: "--side-files checksums lets it lie beside them",
+		},
+		"a list, let": {
+			files: files{archive: "c", "checksums.txt": line("c", archive)}, attested: []string{archive}, args: []string{sides},
+			want: policy.Allowed, says: "not judged: 1, side files",
+		},
+		"a list with another line": {
+			files: files{archive: "d", "checksums.txt": line("d", archive) + line("d", "widget_2.tar.gz")}, attested: []string{archive},
+			args: []string{sides}, want: policy.NoEvidence, says: "widget_2.tar.gz is not among what is allowed",
+		},
+		"a list with another digest": {
+			files: files{archive: "e", "checksums.txt": line("x", archive)}, attested: []string{archive}, args: []string{sides},
+			want: policy.NoEvidence, says: "has another digest",
+		},
+		"cargo-dist": {
+			files:    files{archive: "f", sidecar: line("f", archive), "sha256.sum": line("f", archive), "dist-manifest.json": `{"v":"f"}`},
+			attested: []string{archive}, args: []string{sides}, want: policy.NoEvidence,
+		},
+		"cargo-dist, its manifest attested": { // no artifact of the policy's
+			files:    files{archive: "g", sidecar: line("g", archive), "sha256.sum": line("g", archive), "dist-manifest.json": `{"v":"g"}`},
+			attested: []string{archive, "dist-manifest.json"}, args: []string{sides}, want: policy.RuleMismatch,
+		},
+		"cargo-dist without a manifest": {
+			files: files{archive: "h", sidecar: line("h", archive), "sha256.sum": line("h", archive)}, attested: []string{archive},
+			args: []string{sides}, want: policy.Allowed, says: "not judged: 2, side files",
+		},
+		"a script that is a list": {
+			files: files{archive: "i", "checksums.txt": "#!/bin/sh\n# id\n" + line("i", archive)}, attested: []string{archive},
+			args: []string{sides}, want: policy.NoEvidence,
+		},
+		"the list alone attested": {
+			files: files{archive: "j", "checksums.txt": line("j", archive)}, attested: []string{"checksums.txt"}, args: []string{sides},
+			want: policy.RuleMismatch, // the policy's rule has no such name
+		},
+		"dispatched": {
+			files: files{archive: "k"}, bundles: map[string][]byte{"k": signStatement(t, archive, "sha256", sha("k"), dispatched)},
+			want: policy.TagUnknown, says: "download the file, and verify it with -R and without --tag",
+		},
+		"of another Sigstore": {
+			files: files{archive: "foreign"}, bundles: map[string][]byte{"foreign": sigstoretest.New(t).Sign(foreign)},
+			want: policy.LogInvalid, says: "trusted root",
+		},
+		"one of many": {files: many, attested: []string{"widget_7.tar.gz"}, want: policy.NoEvidence},
+		"many, asked too often": {
+			files: files{archive: "l", "widget_2.tar.gz": "m", "widget_3.tar.gz": "n", "widget_4.tar.gz": "o", "widget_5.tar.gz": "p"},
+			limit: 1, want: policy.EvidenceUnreachable, says: "--github-token",
+		},
+	} {
+		t.Run(tag, func(t *testing.T) {
+			as := strings.NewReplacer(" ", "-", ",", "").Replace("v-" + tag)
+			check(t, f.Release(name, as, c.files))
+			for _, file := range c.attested {
+				attest(t, name, as, file, c.files[file])
+			}
+			for content, bundle := range c.bundles {
+				check(t, f.Attest(name, "sha256:"+sha(content), bundle))
+			}
+			m := forge.Manner{EmptyList: true}
+			if c.limit > 0 {
+				m.Limit = &forge.Limit{Requests: c.limit, Status: 403, Header: map[string][]string{
+					"X-Ratelimit-Remaining": {"0"}, "X-Ratelimit-Reset": {"4102444800"},
+				}}
+			}
+			defer f.Behave(m)()
+			user, heard := listener(t)
+			code, out := user.repopolicy(append([]string{"verify", "https://github.com/" + name + "/releases/tag/" + as}, c.args...)...)
+			reason := "[" + string(c.want) + "]"
+			if c.want == policy.Allowed {
+				reason = "OK: 1 of 1 artifact allowed"
+			}
+			if code != c.want.Class().Exit() || !strings.Contains(out, reason) || !strings.Contains(out, c.says) {
+				t.Errorf("exit %d, want %s and %q\n%s", code, c.want, c.says, out)
+			}
+			if n := heard.of("api.github.com"); n > 1+len(c.files) || c.limit > 0 && n > c.limit+4 {
+				t.Errorf("%d requests", n)
+			}
+			if code == 0 {
+				to := t.TempDir()
+				user.must(policy.ClassOK, append([]string{"verify", "--download", to, "https://github.com/" + name + "/releases/tag/" + as}, c.args...)...)
+				if left, err := os.ReadDir(to); err != nil || len(left) != 1 || left[0].Name() != archive {
+					t.Errorf("downloaded %v %v", left, err)
+				}
 			}
 		})
 	}
