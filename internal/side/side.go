@@ -153,48 +153,66 @@ func decodeLines(lines []string) ([]byte, error) {
 // tagSignature is the type of a signature packet (RFC 9580, 5).
 const tagSignature = 2
 
-// checkPackets checks that each packet is a signature by its type (RFC 9580, 4.2). Whether one is
-// whole is not looked at: nothing here verifies it, and what it holds is text in the file.
+// checkPackets checks that each packet is a signature by its type (RFC 9580, 4.2), wherever another
+// program finds one to begin. Whether the last one is whole is not looked at: nothing here verifies
+// it, and what it holds is text in the file.
 func checkPackets(data []byte) error {
 	if len(data) == 0 {
 		return fmt.Errorf("the armour holds nothing")
 	}
 	for len(data) > 0 {
-		tag, n := packet(data)
+		tag, rest := packet(data)
 		if tag != tagSignature {
 			return fmt.Errorf("the armour holds something else than signatures")
 		}
-		data = data[min(n, len(data)):]
+		data = rest
 	}
 	return nil
 }
 
-// packet returns the type of the packet that data begins with, and its length; all of data if
-// its length cannot be told.
-func packet(data []byte) (tag, n int) {
-	at := func(i int) int {
-		if i < len(data) {
-			return int(data[i])
-		}
-		return 0
-	}
-	switch first := at(0); {
+// packet returns the type of the packet that data begins with, and what follows it; no type if its
+// length is in parts or not said. Signatures have no such length, and gpg looks for packets within.
+func packet(data []byte) (tag int, rest []byte) {
+	first, r := data[0], octets(data[1:])
+	n := 0
+	switch {
 	case first&0x80 == 0:
-		return 0, 0
-	case first&0x40 != 0 && at(1) < 192:
-		return first & 0x3f, 2 + at(1)
-	case first&0x40 != 0 && at(1) < 224:
-		return first & 0x3f, 3 + (at(1)-192)<<8 + at(2) + 192
-	case first&0x40 != 0:
-		return first & 0x3f, len(data)
-	case first&3 == 0:
-		return first >> 2 & 0xf, 2 + at(1)
-	case first&3 == 1:
-		return first >> 2 & 0xf, 3 + at(1)<<8 + at(2)
+		return 0, nil
+	case first&0x40 == 0: // the older form
+		if first&3 == 3 {
+			return 0, nil
+		}
+		tag, n = int(first>>2&0xf), r.number(1<<(first&3))
 	default:
-		return first >> 2 & 0xf, len(data)
+		tag = int(first & 0x3f)
+		switch n = r.number(1); {
+		case n == 255:
+			n = r.number(4)
+		case n >= 224:
+			return 0, nil
+		case n >= 192:
+			n = (n-192)<<8 + r.number(1) + 192
+		}
 	}
+	r.skip(n)
+	return tag, r
 }
+
+// octets are read from their beginning; what is not there is 0.
+type octets []byte
+
+func (o *octets) number(size int) (n int) {
+	for i := range size {
+		n <<= 8
+		if i < len(*o) {
+			n |= int((*o)[i])
+		}
+	}
+	o.skip(size)
+	return n
+}
+
+func (o *octets) skip(n int) { *o = (*o)[min(n, len(*o)):] }
 
 // sizes are those of signatures that are no DER: Ed25519, P-384 and P-521 as two numbers,
 // Ed448, RSA.

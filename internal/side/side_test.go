@@ -103,9 +103,17 @@ func TestCheck(t *testing.T) {
 		"half a packet":          {OpenPGP, armour(sig[:50]), true},
 		"more than packets":      {OpenPGP, armour(append(sig, 1)), false},
 		"no packet":              {OpenPGP, armour(nil), false},
-		"an open length":         {OpenPGP, armour([]byte{0x8b, 4, 1, 2}), true},
+		"one behind five octets": {OpenPGP, armour([]byte{0xc2, 0xff, 0, 0, 0, 1, 4, 0xcb, 3, 'a', 'b', 'c'}), false},
+		"one behind four octets": {OpenPGP, armour([]byte{0x8a, 0, 0, 0, 1, 4, 0xcb, 3, 'a', 'b', 'c'}), false},
+		"one behind two parts":   {OpenPGP, armour([]byte{0xc2, 0xe1, 4, 1, 1, 0, 0xcb, 3, 'a', 'b', 'c'}), false},
+		"one behind a part":      {OpenPGP, armour([]byte{0xc2, 0xe0, 4, 0, 0xcb, 3, 'a', 'b', 'c'}), false},
+		"five octets":            {OpenPGP, armour([]byte{0xc2, 0xff, 0, 0, 0, 1, 4, 0xc2, 1, 4}), true},
+		"one within a part":      {OpenPGP, armour([]byte{0xc2, 0xe3, 0xcb, 3, 'a', 'b', 'c', 4, 4, 4, 0}), false},
+		"one within an open end": {OpenPGP, armour([]byte{0x8b, 0xcb, 3, 'a', 'b', 'c'}), false},
+		"a length beyond all":    {OpenPGP, armour([]byte{0xc2, 0xff, 0xff, 0xff, 0xff, 0xff, 4}), true},
+		"an open length":         {OpenPGP, armour([]byte{0x8b, 4, 1, 2}), false},
 		"a header and no more":   {OpenPGP, armour([]byte{0x89}), true},
-		"a partial length":       {OpenPGP, armour([]byte{0xc2, 0xe1, 4, 1}), true},
+		"a partial length":       {OpenPGP, armour([]byte{0xc2, 0xe1, 4, 1}), false},
 		"a version of tomorrow":  {OpenPGP, armour([]byte{0xc2, 2, 9, 1}), true},
 		"nothing":                {OpenPGP, "", false},
 		"a clear-signed message": {OpenPGP, "-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA256\n\nid\n" + armour(sig), false},
@@ -180,7 +188,19 @@ func TestList(t *testing.T) {
 	}
 }
 
-// TestTools checks what gpg and openssl write.
+// hidden are signatures with other content behind or within them, some of which gpg finds.
+var hidden = func() (out [][]byte) {
+	literal := append([]byte{0xcb, 13, 'b', 0, 0, 0, 0, 0}, "#!evil\n"...)
+	for _, begin := range [][]byte{
+		{0xc2, 1, 4}, {0xc2, 0xff, 0, 0, 0, 1, 4}, {0x88, 1, 4}, {0x89, 0, 1, 4}, {0x8a, 0, 0, 0, 1, 4}, {0xc2, 0xe0, 4, 0},
+		{0xc2, 0xe0, 4}, {0xc2, 0xe4}, {0x8b}, {0xc2, 0},
+	} {
+		out = append(out, append(begin, literal...))
+	}
+	return out
+}()
+
+// TestTools checks what gpg and openssl write, and what gpg finds in what they did not.
 func TestTools(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "f")
@@ -218,6 +238,20 @@ func TestTools(t *testing.T) {
 		kill := exec.Command("gpgconf", "--kill", "all")
 		kill.Env = append(os.Environ(), "GNUPGHOME="+dir)
 		_ = kill.Run()
+	}
+	for _, packets := range hidden { // what gpg prints of a file must be no side file
+		if _, err := exec.LookPath("gpg"); err != nil {
+			break
+		}
+		if err := os.WriteFile(out, []byte(armour(packets)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		show := exec.Command("gpg", "--batch", "--decrypt", out)
+		show.Env = append(os.Environ(), "GNUPGHOME="+dir)
+		text, _ := show.CombinedOutput() // it is no message as a whole
+		if err := Check(OpenPGP, []byte(armour(packets))); err == nil {
+			t.Errorf("%x is taken for signatures, and gpg prints\n%s", packets, text)
+		}
 	}
 	if _, err := exec.LookPath("openssl"); err == nil {
 		key := filepath.Join(dir, "key")
