@@ -292,7 +292,7 @@ var reasonTable = []info{
 	},
 	{
 		NameDiffers, ClassDeny, "what was signed calls the artifact by another name",
-		"if you gave the file its name yourself, say what it was called with --name; a package is called pkg:npm/NAME@VERSION",
+		"if you gave the file its name yourself, say with --name what it was called, pkg:npm/NAME@VERSION for a package",
 	},
 	{
 		PassedOver, ClassDeny, "it belongs to nothing that was judged, and nothing vouches for it",

@@ -69,45 +69,46 @@ func pretenders(t *testing.T, art []byte) map[string]map[string][]byte {
 		"a list with CR alone":             one("SHA256SUMS", line[:64]+"  widget_1\rid\n"),
 		"a script with a byte order mark":  one("checksums.txt", "\xef\xbb\xbf#!/bin/sh\n"+line),
 		"a list with a byte order mark":    one("widget_1.sha256", "\xef\xbb\xbf"+line),
-		"a list in UTF-16":                 one("widget_1.sha256", "\xff\xfe"+strings.Join(strings.Split(line, ""), "\x00")+"\x00"),
-		"a list in a tar":                  one("checksums.tar", tarball.String()),
-		"a tar called like a list":         one("checksums.txt", tarball.String()),
-		"a list that can be run":           one("checksums.sh", line),
-		"a digest of another file":         one("widget_2.sha256", line[:64]),
-		"a digest that is none":            one("widget_1.sha256", "id"),
-		"a list in JSON":                   one("checksums.json", `{"widget_1":"`+line[:64]+`"}`),
-		"an armour behind a script":        one("widget_1.asc", script+good),
-		"an armour before a script":        one("widget_1.asc", good+script),
-		"an armour around a script":        one("widget_1.asc", strings.Replace(good, packet, packet+"\n"+script, 1)),
-		"an armour with a command":         one("widget_1.asc", armour(packet, "Comment: $(id)\n")),
-		"two armours":                      one("widget_1.asc", good+good),
-		"an armoured message":              one("widget_1.asc", strings.ReplaceAll(good, "SIGNATURE", "MESSAGE")),
-		"an armoured key":                  one("widget_1.asc", strings.ReplaceAll(good, "SIGNATURE", "PUBLIC KEY BLOCK")),
-		"signed text":                      one("widget_1.asc", "-----BEGIN PGP SIGNED MESSAGE-----\n\nid\n"+good),
-		"an armour with another packet":    one("widget_1.asc", armour(b64(append([]byte{0xcb, 3}, "abc"...)))),
-		"an armour with a packet behind":   one("widget_1.asc", armour(b64(literal))),
-		"an armour of no file":             one("widget_9.asc", good),
-		"an armour of an armour":           {"widget_1.asc": []byte(good), "widget_1.asc.asc": []byte(good)},
-		"an armour of a directory":         {"sub/x": []byte(script), "sub.asc": []byte(good)},
-		"an armour of another directory":   one("sub/widget_1.asc", good),
-		"an armour in another case":        one("WIDGET_1.asc", good),
-		"an ending in another case":        one("widget_1.ASC", good),
-		"an armour of evidence":            one("widget_1.sigstore.json.asc", good),
-		"an armour that is too large":      one("widget_1.asc", armour(strings.Repeat(packet+"\n", 2000)+packet)),
-		"certificates behind a script":     one("widget_1.pem", script+cert),
-		"certificates before a script":     one("widget_1.pem", cert+script),
-		"a script in base64":               one("widget_1.pem", b64([]byte(script))),
-		"a key":                            one("widget_1.pem", strings.ReplaceAll(cert, "CERTIFICATE", "PRIVATE KEY")),
-		"a certificate with a header":      one("widget_1.pem", strings.Replace(cert, "-----\n", "-----\nA: $(id)\n\n", 1)),
-		"an ELF":                           one("widget_1.sig", "\x7fELF\x02\x01\x01"+strings.Repeat("\x00", 57)),
-		"a zip":                            one("widget_1.sig", b64(make([]byte, 64))+zip),
-		"a script for a signature":         one("widget_1.sig", script),
-		"a signature behind a script":      one("widget_1.sig", script+b64(make([]byte, 64))),
-		"a signature and a line":           one("widget_1.sig", b64(make([]byte, 64))+"\nid"),
-		"a signature of another length":    one("widget_1.sig", b64([]byte(script))),
-		"DER and more":                     one("widget_1.sig", "\x30\x06\x02\x01\x01\x02\x01\x01"+script),
-		"a signature of minisign":          one("widget_1.minisig", "untrusted comment: x\n"),
-		"a name of a flag":                 one("-widget_1.asc", good),
+		"a list in UTF-16": one("widget_1.sha256", "\xff\xfe"+strings.Join(strings.Split(line, ""),
+			"\x00")+"\x00"),
+		"a list in a tar":                one("checksums.tar", tarball.String()),
+		"a tar called like a list":       one("checksums.txt", tarball.String()),
+		"a list that can be run":         one("checksums.sh", line),
+		"a digest of another file":       one("widget_2.sha256", line[:64]),
+		"a digest that is none":          one("widget_1.sha256", "id"),
+		"a list in JSON":                 one("checksums.json", `{"widget_1":"`+line[:64]+`"}`),
+		"an armour behind a script":      one("widget_1.asc", script+good),
+		"an armour before a script":      one("widget_1.asc", good+script),
+		"an armour around a script":      one("widget_1.asc", strings.Replace(good, packet, packet+"\n"+script, 1)),
+		"an armour with a command":       one("widget_1.asc", armour(packet, "Comment: $(id)\n")),
+		"two armours":                    one("widget_1.asc", good+good),
+		"an armoured message":            one("widget_1.asc", strings.ReplaceAll(good, "SIGNATURE", "MESSAGE")),
+		"an armoured key":                one("widget_1.asc", strings.ReplaceAll(good, "SIGNATURE", "PUBLIC KEY BLOCK")),
+		"signed text":                    one("widget_1.asc", "-----BEGIN PGP SIGNED MESSAGE-----\n\nid\n"+good),
+		"an armour with another packet":  one("widget_1.asc", armour(b64(append([]byte{0xcb, 3}, "abc"...)))),
+		"an armour with a packet behind": one("widget_1.asc", armour(b64(literal))),
+		"an armour of no file":           one("widget_9.asc", good),
+		"an armour of an armour":         {"widget_1.asc": []byte(good), "widget_1.asc.asc": []byte(good)},
+		"an armour of a directory":       {"sub/x": []byte(script), "sub.asc": []byte(good)},
+		"an armour of another directory": one("sub/widget_1.asc", good),
+		"an armour in another case":      one("WIDGET_1.asc", good),
+		"an ending in another case":      one("widget_1.ASC", good),
+		"an armour of evidence":          one("widget_1.sigstore.json.asc", good),
+		"an armour that is too large":    one("widget_1.asc", armour(strings.Repeat(packet+"\n", 2000)+packet)),
+		"certificates behind a script":   one("widget_1.pem", script+cert),
+		"certificates before a script":   one("widget_1.pem", cert+script),
+		"a script in base64":             one("widget_1.pem", b64([]byte(script))),
+		"a key":                          one("widget_1.pem", strings.ReplaceAll(cert, "CERTIFICATE", "PRIVATE KEY")),
+		"a certificate with a header":    one("widget_1.pem", strings.Replace(cert, "-----\n", "-----\nA: $(id)\n\n", 1)),
+		"an ELF":                         one("widget_1.sig", "\x7fELF\x02\x01\x01"+strings.Repeat("\x00", 57)),
+		"a zip":                          one("widget_1.sig", b64(make([]byte, 64))+zip),
+		"a script for a signature":       one("widget_1.sig", script),
+		"a signature behind a script":    one("widget_1.sig", script+b64(make([]byte, 64))),
+		"a signature and a line":         one("widget_1.sig", b64(make([]byte, 64))+"\nid"),
+		"a signature of another length":  one("widget_1.sig", b64([]byte(script))),
+		"DER and more":                   one("widget_1.sig", "\x30\x06\x02\x01\x01\x02\x01\x01"+script),
+		"a signature of minisign":        one("widget_1.minisig", "untrusted comment: x\n"),
+		"a name of a flag":               one("-widget_1.asc", good),
 	}
 }
 
@@ -123,7 +124,10 @@ func TestClosed(t *testing.T) {
 		beside["widget_1"], beside["widget_1.sigstore.json"] = art, bundle
 		dir := t.TempDir()
 		s.write(dir, beside)
-		flat := !slices.ContainsFunc(slices.Collect(maps.Keys(files)), func(n string) bool { return strings.Contains(n, "/") })
+		flat := !slices.ContainsFunc(slices.Collect(maps.Keys(files)), func(n string) bool {
+			return strings.Contains(n,
+				"/")
+		})
 		s.publish(beside)
 		for _, kinds := range []string{"", all} {
 			var args []string
@@ -185,17 +189,35 @@ func TestClosedNames(t *testing.T) {
 	outside := filepath.Join(t.TempDir(), "outside.asc")
 	s.write("", map[string][]byte{outside: good})
 	for name, make := range map[string]func(dir string) error{
-		"a link to one":         func(dir string) error { return os.Symlink(outside, filepath.Join(dir, "widget_1.asc")) },
-		"a link to what it is":  func(dir string) error { return os.Symlink("widget_1", filepath.Join(dir, "widget_1.sha256")) },
+		"a link to one": func(dir string) error { return os.Symlink(outside, filepath.Join(dir, "widget_1.asc")) },
+		"a link to what it is": func(dir string) error {
+			return os.Symlink("widget_1", filepath.Join(dir,
+				"widget_1.sha256"))
+		},
 		"a link to nothing":     func(dir string) error { return os.Symlink("nothing", filepath.Join(dir, "widget_1.asc")) },
 		"a link to a directory": func(dir string) error { return os.Symlink("/etc", filepath.Join(dir, "widget_1.asc")) },
-		"a link to itself":      func(dir string) error { return os.Symlink("widget_1.asc", filepath.Join(dir, "widget_1.asc")) },
-		"a pipe":                func(dir string) error { return syscall.Mkfifo(filepath.Join(dir, "widget_1.asc"), 0o600) },
-		"a newline":             func(dir string) error { return os.WriteFile(filepath.Join(dir, "widget_1\n.asc"), good, 0o600) },
-		"an escape":             func(dir string) error { return os.WriteFile(filepath.Join(dir, "widget_1\x1b[2K.asc"), good, 0o600) },
-		"a name turned round":   func(dir string) error { return os.WriteFile(filepath.Join(dir, "widget_1\u202e.asc"), good, 0o600) },
-		"a name that is none":   func(dir string) error { return os.WriteFile(filepath.Join(dir, ".asc"), good, 0o600) },
-		"a blank":               func(dir string) error { return os.WriteFile(filepath.Join(dir, "widget_1 .asc"), good, 0o600) },
+		"a link to itself": func(dir string) error {
+			return os.Symlink("widget_1.asc", filepath.Join(dir,
+				"widget_1.asc"))
+		},
+		"a pipe": func(dir string) error { return syscall.Mkfifo(filepath.Join(dir, "widget_1.asc"), 0o600) },
+		"a newline": func(dir string) error {
+			return os.WriteFile(filepath.Join(dir, "widget_1\n.asc"), good,
+				0o600)
+		},
+		"an escape": func(dir string) error {
+			return os.WriteFile(filepath.Join(dir, "widget_1\x1b[2K.asc"),
+				good, 0o600)
+		},
+		"a name turned round": func(dir string) error {
+			return os.WriteFile(filepath.Join(dir, "widget_1\u202e.asc"),
+				good, 0o600)
+		},
+		"a name that is none": func(dir string) error { return os.WriteFile(filepath.Join(dir, ".asc"), good, 0o600) },
+		"a blank": func(dir string) error {
+			return os.WriteFile(filepath.Join(dir, "widget_1 .asc"), good,
+				0o600)
+		},
 		"the artifact a link": func(dir string) error {
 			if err := os.Rename(filepath.Join(dir, "widget_1"), filepath.Join(t.TempDir(), "x")); err != nil {
 				return err
@@ -214,13 +236,15 @@ func TestClosedNames(t *testing.T) {
 				args = []string{"--side-files", kinds}
 			}
 			code, out := s.run(append(args, dir)...)
-			if code == 0 || strings.Contains(out, "side files, which nobody vouches for") || strings.ContainsAny(out, "\x1b\u202e") {
+			if code == 0 || strings.Contains(out, "side files, which nobody vouches for") || strings.ContainsAny(out,
+				"\x1b\u202e") {
 				t.Errorf("%s, %q: exit %d\n%q", name, kinds, code, out)
 			}
 		}
 	}
 	for _, name := range []string{
-		"widget_1\n.asc", "widget_1\x1b[2K.asc", "widget_1\u202e.asc", "../widget_1.asc", "x/widget_1.asc", `x\widget_1.asc`, ".", "",
+		"widget_1\n.asc", "widget_1\x1b[2K.asc", "widget_1\u202e.asc", "../widget_1.asc", "x/widget_1.asc",
+		`x\widget_1.asc`, ".", "",
 		"-widget_1.asc", "con.asc", "widget_1.asc ", "widget_1.asc.", "widget_1:asc",
 	} {
 		s.publish(map[string][]byte{"widget_1": art, "widget_1.sigstore.json": bundle, name: good})

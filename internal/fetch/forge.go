@@ -197,7 +197,8 @@ func (r *Release) Open(ctx context.Context, name string) (io.ReadCloser, error) 
 	d, err := r.files.Open(ctx, r.path(name), r.net.MaxBytes)
 	if err != nil {
 		if r.net.Token != "" && errors.Is(missing(err), fs.ErrNotExist) {
-			err = fmt.Errorf("%w; of what is private the files are not fetched: `gh release download` does, then verify them", err)
+			err = fmt.Errorf("%w; of what is private the files are not fetched: `gh release download` does, then verify them",
+				err)
 		}
 		return nil, err
 	}

@@ -33,7 +33,8 @@ func pushed(t testing.TB, host, name, tag, repo string, sign bool) string {
 	to.SkipReferrersGC = true
 	to.Client = &auth.Client{
 		Client: &http.Client{Transport: stack.Transport()}, Cache: auth.NewCache(),
-		Credential: auth.StaticCredential(host, auth.Credential{Username: forge.RegistryUser, Password: forge.RegistryPassword}),
+		Credential: auth.StaticCredential(host, auth.Credential{Username: forge.RegistryUser,
+			Password: forge.RegistryPassword}),
 	}
 	push := func(mediaType string, data []byte) ocispec.Descriptor {
 		d := ocispec.Descriptor{MediaType: mediaType, Digest: digest.FromBytes(data), Size: int64(len(data))}
@@ -74,7 +75,8 @@ func dockerLogin(t testing.TB, host, user, password string) string {
 	t.Helper()
 	dir := t.TempDir()
 	auth := base64.StdEncoding.EncodeToString([]byte(user + ":" + password))
-	check(t, os.WriteFile(filepath.Join(dir, "config.json"), fmt.Appendf(nil, `{"auths":{%q:{"auth":%q}}}`, host, auth), 0o600))
+	check(t, os.WriteFile(filepath.Join(dir, "config.json"), fmt.Appendf(nil, `{"auths":{%q:{"auth":%q}}}`, host, auth),
+		0o600))
 	return dir
 }
 
@@ -128,54 +130,64 @@ func TestLoginsInWorld(t *testing.T) {
 		"private, a wrong password":  {image: "hidden:v1", login: &bad, want: refused},
 		"private, an empty password": {image: "hidden:v1", login: &login{"", "alice", ""}, want: refused},
 		"private, known elsewhere":   {image: "hidden:v1", login: &login{"other.example", "alice", "s3cret"}, want: refused},
-		"private, known below it":    {image: "hidden:v1", login: &login{"x." + forge.GHCR, "alice", "s3cret"}, want: refused},
-		"another kind of login":      {image: "hidden:v1", login: &good, manner: forge.RegistryManner{Basic: true}, want: policy.Allowed},
+		"private, known below it": {image: "hidden:v1", login: &login{"x." + forge.GHCR, "alice", "s3cret"},
+			want: refused},
+		"another kind of login": {image: "hidden:v1", login: &good, manner: forge.RegistryManner{Basic: true},
+			want: policy.Allowed},
 		"a password in place of a token": {
 			image: "imaged:v1", manner: forge.RegistryManner{Basic: true}, want: policy.Allowed,
 		},
 		"a realm of another": {
-			hosts: all[:2], image: "hidden:v1", login: &good, manner: forge.RegistryManner{Realm: "https://" + evil + "/token"}, want: down,
+			hosts: all[:2], image: "hidden:v1", login: &good, manner: forge.RegistryManner{Realm: "https://" + evil +
+				"/token"}, want: down,
 		},
 		"a realm of another that was named": {
 			hosts: all[:2], image: "hidden:v1", login: &good, manner: forge.RegistryManner{Realm: "https://" + evil + "/token"},
 			args: []string{"--redirect-host", evil}, want: down,
 		},
 		"a realm over http": {
-			hosts: all[:1], image: "hidden:v1", login: &good, manner: forge.RegistryManner{Realm: "http://ghcr.io/token"}, want: down,
+			hosts: all[:1], image: "hidden:v1", login: &good, manner: forge.RegistryManner{Realm: "http://ghcr.io/token"},
+			want: down,
 		},
 		"a realm of the storage": {
 			hosts: all[:1], image: "hidden:v1", login: &good,
 			manner: forge.RegistryManner{Realm: "https://pkg-containers.githubusercontent.com/token"}, want: down,
 		},
 		"a realm with a user": {
-			hosts: all[:1], image: "hidden:v1", login: &good, manner: forge.RegistryManner{Realm: "https://u:p@ghcr.io/token"}, want: down,
+			hosts: all[:1], image: "hidden:v1", login: &good,
+			manner: forge.RegistryManner{Realm: "https://u:p@ghcr.io/token"}, want: down,
 		},
 		"a realm that is none": {
 			hosts: all[:2], image: "hidden:v1", login: &good, manner: forge.RegistryManner{Realm: ":"}, want: down,
 		},
-		"tokens refused":      {hosts: all[:2], image: "hidden:v1", login: &good, manner: tokens(serves(403, `{"errors":[]}`)), want: refused},
-		"tokens of 401":       {hosts: all[:2], login: &good, manner: tokens(serves(401, ``)), want: refused},
-		"tokens, too many":    {hosts: all[:2], login: &good, manner: tokens(serves(429, ``)), want: down},
-		"tokens, down":        {hosts: all[:2], login: &good, manner: tokens(serves(503, ``)), want: down},
-		"no token":            {hosts: all[:2], login: &good, manner: tokens(serves(200, `{}`)), want: down},
-		"an empty token":      {hosts: all[:2], login: &good, manner: tokens(serves(200, `{"token":""}`)), want: down},
-		"a token of no use":   {hosts: all[:2], login: &good, manner: tokens(serves(200, `{"token":"x"}`)), want: refused},
-		"a token and a line":  {hosts: all[:2], login: &good, manner: tokens(serves(200, `{"token":"x\r\nHost: evil.example"}`)), want: down},
-		"no JSON":             {hosts: all[:2], login: &good, manner: tokens(serves(200, `token`)), want: down},
-		"a page":              {hosts: all[:2], login: &good, manner: tokens(loginPage), want: down},
-		"sent on to another":  {hosts: all[:2], login: &good, manner: tokens(sendOn("https://" + evil)), want: down},
-		"tokens without end":  {hosts: all[:2], login: &good, manner: tokens(malice.Content{Begin: `{"token":"`, Again: "x"}.ServeHTTP), want: down},
+		"tokens refused": {hosts: all[:2], image: "hidden:v1", login: &good, manner: tokens(serves(403,
+			`{"errors":[]}`)), want: refused},
+		"tokens of 401":     {hosts: all[:2], login: &good, manner: tokens(serves(401, ``)), want: refused},
+		"tokens, too many":  {hosts: all[:2], login: &good, manner: tokens(serves(429, ``)), want: down},
+		"tokens, down":      {hosts: all[:2], login: &good, manner: tokens(serves(503, ``)), want: down},
+		"no token":          {hosts: all[:2], login: &good, manner: tokens(serves(200, `{}`)), want: down},
+		"an empty token":    {hosts: all[:2], login: &good, manner: tokens(serves(200, `{"token":""}`)), want: down},
+		"a token of no use": {hosts: all[:2], login: &good, manner: tokens(serves(200, `{"token":"x"}`)), want: refused},
+		"a token and a line": {hosts: all[:2], login: &good, manner: tokens(serves(200,
+			`{"token":"x\r\nHost: evil.example"}`)), want: down},
+		"no JSON":            {hosts: all[:2], login: &good, manner: tokens(serves(200, `token`)), want: down},
+		"a page":             {hosts: all[:2], login: &good, manner: tokens(loginPage), want: down},
+		"sent on to another": {hosts: all[:2], login: &good, manner: tokens(sendOn("https://" + evil)), want: down},
+		"tokens without end": {hosts: all[:2], login: &good, manner: tokens(malice.Content{Begin: `{"token":"`,
+			Again: "x"}.ServeHTTP), want: down},
 		"the registry's page": {on: "/v2/", fault: malice.WrongType{}, want: down},
 		"the registry, down":  {hosts: all[:1], on: "/v2/", fault: malice.Status{Code: 503}, want: down},
 		"too many":            {hosts: all[:1], on: "/v2/", fault: malice.Status{Code: 429}, want: down},
 		"shut":                {on: "/v2/", fault: malice.Status{Code: 403}, want: refused},
 		"no challenge":        {on: "/v2/", login: &good, fault: malice.Status{Code: 401}, want: refused},
-		"cut":                 {hosts: all[:1], on: "/v2/acme/imaged/manifests/", fault: malice.Truncate{After: 9}, want: down},
-		"evidence cut":        {on: "/v2/acme/imaged/blobs/", fault: malice.Truncate{After: 9}, want: unreachable},
-		"half of evidence":    {on: "/v2/acme/imaged/blobs/", fault: malice.Half{}, want: unreachable},
-		"evidence shut":       {on: "/v2/acme/imaged/blobs/", fault: malice.Status{Code: 403}, want: unreachable},
-		"evidence gone":       {on: "/v2/acme/imaged/blobs/", fault: malice.Status{Code: 404}, want: unreachable},
-		"evidence elsewhere":  {on: "/v2/acme/imaged/blobs/", fault: malice.Redirect{To: "https://" + evil}, want: unreachable},
+		"cut": {hosts: all[:1], on: "/v2/acme/imaged/manifests/", fault: malice.Truncate{After: 9},
+			want: down},
+		"evidence cut":     {on: "/v2/acme/imaged/blobs/", fault: malice.Truncate{After: 9}, want: unreachable},
+		"half of evidence": {on: "/v2/acme/imaged/blobs/", fault: malice.Half{}, want: unreachable},
+		"evidence shut":    {on: "/v2/acme/imaged/blobs/", fault: malice.Status{Code: 403}, want: unreachable},
+		"evidence gone":    {on: "/v2/acme/imaged/blobs/", fault: malice.Status{Code: 404}, want: unreachable},
+		"evidence elsewhere": {on: "/v2/acme/imaged/blobs/", fault: malice.Redirect{To: "https://" + evil},
+			want: unreachable},
 		"no referrers told":   {on: "/v2/acme/imaged/referrers/", fault: malice.Status{Code: 403}, want: unreachable},
 		"a page of referrers": {on: "/v2/acme/imaged/referrers/", fault: malice.WrongType{}, want: unreachable},
 	} {
@@ -213,7 +225,10 @@ func TestLoginsInWorld(t *testing.T) {
 				if c.want == refused && !strings.Contains(out, "docker login") {
 					t.Errorf("it does not say how to log in:\n%s", out)
 				}
-				if heard.of(evil) > 0 || slices.ContainsFunc(heard.urls, func(u string) bool { return strings.HasPrefix(u, "http:") }) {
+				if heard.of(evil) > 0 || slices.ContainsFunc(heard.urls, func(u string) bool {
+					return strings.HasPrefix(u,
+						"http:")
+				}) {
 					t.Errorf("asked %s", heard.urls)
 				}
 				if strings.Contains(out, forge.RegistryPassword) || strings.Contains(out, "sandbox:acme") {

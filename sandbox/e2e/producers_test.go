@@ -44,15 +44,18 @@ func newProducer(t testing.TB, name string) *producer {
 	commit, err := f.Commit(name, "main", map[string]string{"README": "x"})
 	check(t, err)
 	p := &producer{t: t, name: name, dir: t.TempDir(), home: t.TempDir(), proxy: newProxy(t)}
-	p.job = claims.GitHub{Repository: name, RepositoryID: r.ID, OwnerID: r.OwnerID, Ref: "refs/tags/v1.2.3", Environment: "release"}
+	p.job = claims.GitHub{Repository: name, RepositoryID: r.ID, OwnerID: r.OwnerID, Ref: "refs/tags/v1.2.3",
+		Environment: "release"}
 	job, end, err := stack.ActionsEnv(p.job)
 	check(t, err)
 	t.Cleanup(end)
 	event := filepath.Join(p.home, "event.json")
 	check(t, os.WriteFile(event, []byte(`{"repository":{"visibility":"public"}}`), 0o600))
 	p.env = slices.Concat(p.proxy.env(), []string{
-		"PATH=" + os.Getenv("PATH"), "HOME=" + p.home, "CI=true", "GITHUB_REPOSITORY=" + name, "GITHUB_SERVER_URL=https://github.com",
-		"GITHUB_API_URL=https://api.github.com", "GITHUB_EVENT_NAME=push", "GITHUB_REF=refs/tags/v1.2.3", "GITHUB_SHA=" + commit,
+		"PATH=" + os.Getenv("PATH"), "HOME=" + p.home, "CI=true", "GITHUB_REPOSITORY=" + name,
+		"GITHUB_SERVER_URL=https://github.com",
+		"GITHUB_API_URL=https://api.github.com", "GITHUB_EVENT_NAME=push", "GITHUB_REF=refs/tags/v1.2.3", "GITHUB_SHA=" +
+			commit,
 		"GITHUB_WORKFLOW_REF=" + name + "/.github/workflows/release.yml@refs/tags/v1.2.3", "GITHUB_EVENT_PATH=" + event,
 		"GITHUB_REPOSITORY_ID=" + fmt.Sprint(r.ID), "GITHUB_REPOSITORY_OWNER_ID=" + fmt.Sprint(r.OwnerID), "GITHUB_RUN_ID=1",
 		"GITHUB_RUN_ATTEMPT=1", "RUNNER_ENVIRONMENT=github-hosted", "TUF_ROOT=" + filepath.Join(p.home, ".tuf"),
@@ -157,7 +160,8 @@ func TestNPM(t *testing.T) {
 	p := newProducer(t, "acme/by-npm")
 	p.writes(map[string]string{
 		"package.json": `{"name":"@acme/by-npm","version":"1.2.3","repository":"github:acme/by-npm","license":"MIT"}`,
-		"index.js":     "exports.one = 1\n", ".npmrc": "//registry.npmjs.org/:_authToken=sandbox\nfetch-retries=0\ncafile=" + p.proxy.ca + "\n",
+		"index.js":     "exports.one = 1\n",
+		".npmrc":       "//registry.npmjs.org/:_authToken=sandbox\nfetch-retries=0\ncafile=" + p.proxy.ca + "\n",
 	})
 	p.runs(t.Context(), npm, "publish", "--provenance", "--access", "public")
 	const purl, tarball = "pkg:npm/%40acme/by-npm@1.2.3", "acme-by-npm-1.2.3.tgz"
@@ -236,14 +240,16 @@ func TestCosignProducer(t *testing.T) {
 	// A bill of materials is a file like any other. A statement that carries it is evidence for the
 	// file that it is about, and is looked for under that file's name.
 	sign("attest-blob", "--bundle", "sbom.sigstore.json", "--type", "spdxjson", "--predicate", "sbom.spdx.json", tarball)
-	p.releases(read(tarball, tarball+".sigstore.json", "sbom.spdx.json", "sbom.spdx.json.sigstore.json", "sbom.sigstore.json"),
+	p.releases(read(tarball, tarball+".sigstore.json", "sbom.spdx.json", "sbom.spdx.json.sigstore.json",
+		"sbom.sigstore.json"),
 		[]string{tarball, "sbom.spdx.json"})
 	p.folder(policy.ClassDeny, read(tarball, "sbom.sigstore.json"))
 	p.folder(policy.ClassDeny, read(tarball, tarball+".sigstore.json", "sbom.spdx.json"))
 
 	// As cosign did before: a signature, a certificate, and a bundle that holds both and a promise of
 	// the log.
-	sign("sign-blob", "--use-signing-config=false", "--new-bundle-format=false", "--fulcio-url", stack.URL(sandbox.Fulcio), "--rekor-url",
+	sign("sign-blob", "--use-signing-config=false", "--new-bundle-format=false", "--fulcio-url",
+		stack.URL(sandbox.Fulcio), "--rekor-url",
 		stack.URL(sandbox.RekorV1), "--output-signature", tarball+".sig", "--output-certificate", tarball+".pem", "--bundle",
 		tarball+".cosign.bundle", tarball)
 	old := read(tarball, tarball+".sig", tarball+".pem", tarball+".cosign.bundle")
@@ -252,7 +258,8 @@ func TestCosignProducer(t *testing.T) {
 	p.releases(old, one)
 	undo()
 	p.folder(policy.ClassDeny, read(tarball, tarball+".sig", tarball+".pem"), "--side-files", "signature,certificate")
-	p.releases(read(tarball, tarball+".sigstore.json", tarball+".sig", tarball+".pem"), one, "--side-files", "signature,certificate")
+	p.releases(read(tarball, tarball+".sigstore.json", tarball+".sig", tarball+".pem"), one, "--side-files",
+		"signature,certificate")
 }
 
 // TestCosignImages judges images that the real cosign signed in a registry that wants a login, there
@@ -264,7 +271,8 @@ func TestCosignImages(t *testing.T) {
 	sign := func(args ...string) { p.runs(t.Context(), cosign, args...) }
 	p.writes(map[string]string{"sbom.spdx.json": `{"spdxVersion":"SPDX-2.3","name":"widget"}`})
 	const at = forge.GHCR + "/" + name
-	signed, listed := at+"@"+pushed(t, forge.GHCR, name, "v1", name, false), at+"@"+pushed(t, forge.GHCR, name, "v2", name, false)
+	signed, listed := at+"@"+pushed(t, forge.GHCR, name, "v1", name, false), at+"@"+pushed(t, forge.GHCR, name, "v2",
+		name, false)
 	bare := at + "@" + pushed(t, forge.GHCR, name, "v3", name, false)
 	sign("sign", signed)
 	for _, ref := range []string{signed, listed} {
@@ -302,7 +310,9 @@ func TestGHDownload(t *testing.T) {
 		t.Logf("%s: %d bytes", what, len(data))
 		p.releases(map[string]string{tarball: "one", "sha256-" + sha("one") + ".jsonl": data}, []string{tarball})
 		p.writes(map[string]string{"attestations.jsonl": data})
-		p.verify(policy.ClassOK, "--offline", "--tag", "v1.2.3", "-b", filepath.Join(p.dir, "attestations.jsonl"), filepath.Join(p.dir, tarball))
-		p.verify(policy.ClassDeny, "--offline", "--tag", "v1.2.3", "-b", filepath.Join(p.dir, "attestations.jsonl"), filepath.Join(p.dir, "other"))
+		p.verify(policy.ClassOK, "--offline", "--tag", "v1.2.3", "-b", filepath.Join(p.dir, "attestations.jsonl"),
+			filepath.Join(p.dir, tarball))
+		p.verify(policy.ClassDeny, "--offline", "--tag", "v1.2.3", "-b", filepath.Join(p.dir, "attestations.jsonl"),
+			filepath.Join(p.dir, "other"))
 	}
 }

@@ -110,7 +110,8 @@ func (p *proxy) serve(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return
 	}
-	client := tls.Server(conn, &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{leaf}, PrivateKey: p.key}}})
+	client := tls.Server(conn, &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{leaf},
+		PrivateKey: p.key}}})
 	defer client.Close()
 	for in := bufio.NewReader(client); ; {
 		req, err := http.ReadRequest(in)

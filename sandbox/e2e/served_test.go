@@ -52,9 +52,11 @@ func TestRenamedInWorld(t *testing.T) {
 		"a number of nothing": {fault: to(api, 1), want: policy.ClassUnavailable},
 		"another host":        {fault: to("https://evil.example/repositories", before.ID), want: policy.ClassUnavailable},
 		"http":                {fault: to("http://api.github.com/repositories", before.ID), want: policy.ClassUnavailable},
-		"its new name":        {fault: malice.Redirect{To: "https://api.github.com/repos/" + name + "#"}, want: policy.ClassUnavailable},
-		"another repository":  {fault: malice.Redirect{To: "https://api.github.com/repos/" + other + "#"}, want: policy.ClassUnavailable},
-		"gone":                {fault: malice.Status{Code: 404}, want: policy.ClassUnavailable},
+		"its new name": {fault: malice.Redirect{To: "https://api.github.com/repos/" + name + "#"},
+			want: policy.ClassUnavailable},
+		"another repository": {fault: malice.Redirect{To: "https://api.github.com/repos/" + other + "#"},
+			want: policy.ClassUnavailable},
+		"gone": {fault: malice.Status{Code: 404}, want: policy.ClassUnavailable},
 	} {
 		t.Run(what, func(t *testing.T) {
 			m := forge.Manner{}
@@ -106,10 +108,12 @@ func TestPrivateInWorld(t *testing.T) {
 		want  policy.Class
 		says  string
 	}{
-		"a file":                   {args: []string{"-R", name, here}, token: forge.ReadToken, want: policy.ClassDeny},
-		"a file, with a token":     {args: []string{show, "-R", name, here}, token: forge.ReadToken, want: policy.ClassOK},
-		"a file, with a wrong one": {args: []string{show, "-R", name, here}, token: "wrong", want: policy.ClassUnavailable, says: "does not accept the token"},
-		"a release":                {args: []string{url}, want: policy.ClassUnavailable, says: "what is private, too: " + show},
+		"a file":               {args: []string{"-R", name, here}, token: forge.ReadToken, want: policy.ClassDeny},
+		"a file, with a token": {args: []string{show, "-R", name, here}, token: forge.ReadToken, want: policy.ClassOK},
+		"a file, with a wrong one": {args: []string{show, "-R", name, here}, token: "wrong", want: policy.ClassUnavailable,
+			says: "does not accept the token"},
+		"a release": {args: []string{url}, want: policy.ClassUnavailable, says: "what is private, too: " +
+			show},
 		"a release, with a token": {
 			args: []string{show, url}, token: forge.ReadToken, want: policy.ClassUnavailable, says: "`gh release download`",
 		},
@@ -148,9 +152,11 @@ func TestPackagesInWorld(t *testing.T) {
 	}
 	repo, err := f.Find(name)
 	check(t, err)
-	job := claims.GitHub{Repository: name, RepositoryID: repo.ID, OwnerID: repo.OwnerID, Ref: "refs/tags/v1", Environment: "release"}
+	job := claims.GitHub{Repository: name, RepositoryID: repo.ID, OwnerID: repo.OwnerID, Ref: "refs/tags/v1",
+		Environment: "release"}
 	good := list(signStatement(t, purl, "sha512", sha512Hex("tarball"), job))
-	rules := strings.Replace(string(policyText(name, 1, 1, "alice")), `"widget_*.tar.gz"`, `"pkg:npm/%40acme/packed@*", "packed-*.whl"`, 1)
+	rules := strings.Replace(string(policyText(name, 1, 1, "alice")), `"widget_*.tar.gz"`,
+		`"pkg:npm/%40acme/packed@*", "packed-*.whl"`, 1)
 	dir := t.TempDir()
 	check(t, os.WriteFile(filepath.Join(dir, "policy.toml"), []byte(rules), 0o600))
 	check(t, os.WriteFile(filepath.Join(dir, wheel), []byte("a wheel"), 0o600))
@@ -166,16 +172,18 @@ func TestPackagesInWorld(t *testing.T) {
 		"an empty list":            {answer: []byte(`{"attestations":[]}`), want: policy.NoEvidence, says: "the registry"},
 		"an empty list and a word": {answer: []byte(`{"attestations":[],"total":1}`), want: policy.BundleInvalid},
 		"null":                     {answer: []byte(`{"attestations":null}`), want: policy.BundleInvalid},
-		"a page":                   {answer: good, fault: malice.WrongType{}, want: policy.EvidenceUnreachable, says: "does a proxy want a login?"},
-		"nothing":                  {answer: good, fault: malice.Empty{}, want: policy.BundleInvalid},
-		"half":                     {answer: good, fault: malice.Half{}, want: policy.BundleInvalid},
-		"cut":                      {answer: good, fault: malice.Truncate{After: 50}, want: policy.EvidenceUnreachable},
-		"without end":              {answer: good, fault: malice.Endless{}, want: policy.EvidenceUnreachable},
-		"shut":                     {answer: good, fault: malice.Status{Code: 403}, want: policy.EvidenceUnreachable},
-		"wants a login":            {answer: good, fault: malice.Status{Code: 401}, want: policy.EvidenceUnreachable},
-		"gone":                     {answer: good, fault: malice.Status{Code: 410}, want: policy.NoEvidence},
-		"too many":                 {answer: good, fault: malice.Status{Code: 429}, want: policy.EvidenceUnreachable},
-		"sent on":                  {answer: good, fault: malice.Redirect{To: "https://evil.example"}, want: policy.EvidenceUnreachable},
+		"a page": {answer: good, fault: malice.WrongType{}, want: policy.EvidenceUnreachable,
+			says: "does a proxy want a login?"},
+		"nothing":       {answer: good, fault: malice.Empty{}, want: policy.BundleInvalid},
+		"half":          {answer: good, fault: malice.Half{}, want: policy.BundleInvalid},
+		"cut":           {answer: good, fault: malice.Truncate{After: 50}, want: policy.EvidenceUnreachable},
+		"without end":   {answer: good, fault: malice.Endless{}, want: policy.EvidenceUnreachable},
+		"shut":          {answer: good, fault: malice.Status{Code: 403}, want: policy.EvidenceUnreachable},
+		"wants a login": {answer: good, fault: malice.Status{Code: 401}, want: policy.EvidenceUnreachable},
+		"gone":          {answer: good, fault: malice.Status{Code: 410}, want: policy.NoEvidence},
+		"too many":      {answer: good, fault: malice.Status{Code: 429}, want: policy.EvidenceUnreachable},
+		"sent on": {answer: good, fault: malice.Redirect{To: "https://evil.example"},
+			want: policy.EvidenceUnreachable},
 	} {
 		t.Run(what, func(t *testing.T) {
 			f.PublishNPM("@acme/packed", "1.0.0", []byte("tarball"), nil)
@@ -184,7 +192,8 @@ func TestPackagesInWorld(t *testing.T) {
 				defer misbehaves(t, at, c.fault)()
 			}
 			user, heard := listener(t)
-			code, out := user.repopolicy("verify", "--policy", filepath.Join(dir, "policy.toml"), "--trusted-root", user.root, purl)
+			code, out := user.repopolicy("verify", "--policy", filepath.Join(dir, "policy.toml"), "--trusted-root", user.root,
+				purl)
 			reason := "[" + string(c.want) + "]"
 			if c.want == policy.Allowed {
 				reason = "allowed by rule binaries"
@@ -193,7 +202,8 @@ func TestPackagesInWorld(t *testing.T) {
 				t.Errorf("exit %d, want %s and %q\n%s\nasked %s", code, c.want, c.says, out, heard.urls)
 			}
 			to := t.TempDir()
-			code, _ = user.repopolicy("verify", "--download", to, "--policy", filepath.Join(dir, "policy.toml"), "--trusted-root", user.root, purl)
+			code, _ = user.repopolicy("verify", "--download", to, "--policy", filepath.Join(dir, "policy.toml"),
+				"--trusted-root", user.root, purl)
 			if left, err := os.ReadDir(to); err != nil || (len(left) == 1) != (code == 0) {
 				t.Errorf("exit %d: downloaded %v %v", code, left, err)
 			}
@@ -219,8 +229,9 @@ func TestReleasesInWorld(t *testing.T) {
 	for n, v := range foreign.Extensions {
 		foreign.Extensions[n] = as.Replace(v)
 	}
-	foreign.Statement = fmt.Appendf(nil, `{"_type":"https://in-toto.io/Statement/v1","predicateType":"https://slsa.dev/provenance/v1",`+
-		`"predicate":{},"subject":[{"name":"widget_1.tar.gz","digest":{"sha256":%q}}]}`, sha("foreign"))
+	foreign.Statement = fmt.Appendf(nil,
+		`{"_type":"https://in-toto.io/Statement/v1","predicateType":"https://slsa.dev/provenance/v1",`+
+			`"predicate":{},"subject":[{"name":"widget_1.tar.gz","digest":{"sha256":%q}}]}`, sha("foreign"))
 	const archive, sidecar = "widget_1.tar.gz", "widget_1.tar.gz.sha256"
 	const sides = "--side-files=checksums"
 	line := func(content, name string) string { return sha(content) + "  " + name + "\n" }
@@ -240,7 +251,8 @@ func TestReleasesInWorld(t *testing.T) {
 	}{
 		"an archive": {files: files{archive: "a"}, attested: []string{archive}, want: policy.Allowed},
 		"a list": {
-			files: files{archive: "b", "checksums.txt": line("b", archive)}, attested: []string{archive}, want: policy.NoEvidence,
+			files: files{archive: "b", "checksums.txt": line("b", archive)}, attested: []string{archive},
+			want: policy.NoEvidence,
 			says: "--side-files checksums lets it lie beside them",
 		},
 		"a list, let": {
@@ -248,35 +260,41 @@ func TestReleasesInWorld(t *testing.T) {
 			want: policy.Allowed, says: "not judged: 1, side files",
 		},
 		"a list with another line": {
-			files: files{archive: "d", "checksums.txt": line("d", archive) + line("d", "widget_2.tar.gz")}, attested: []string{archive},
-			args: []string{sides}, want: policy.NoEvidence, says: "widget_2.tar.gz is not among what is allowed",
+			files:    files{archive: "d", "checksums.txt": line("d", archive) + line("d", "widget_2.tar.gz")},
+			attested: []string{archive},
+			args:     []string{sides}, want: policy.NoEvidence, says: "widget_2.tar.gz is not among what is allowed",
 		},
 		"a list with another digest": {
 			files: files{archive: "e", "checksums.txt": line("x", archive)}, attested: []string{archive}, args: []string{sides},
 			want: policy.NoEvidence, says: "has another digest",
 		},
 		"cargo-dist": {
-			files:    files{archive: "f", sidecar: line("f", archive), "sha256.sum": line("f", archive), "dist-manifest.json": `{"v":"f"}`},
+			files: files{archive: "f", sidecar: line("f", archive), "sha256.sum": line("f", archive),
+				"dist-manifest.json": `{"v":"f"}`},
 			attested: []string{archive}, args: []string{sides}, want: policy.NoEvidence,
 		},
 		"cargo-dist, its manifest attested": { // no artifact of the policy's
-			files:    files{archive: "g", sidecar: line("g", archive), "sha256.sum": line("g", archive), "dist-manifest.json": `{"v":"g"}`},
+			files: files{archive: "g", sidecar: line("g", archive), "sha256.sum": line("g", archive),
+				"dist-manifest.json": `{"v":"g"}`},
 			attested: []string{archive, "dist-manifest.json"}, args: []string{sides}, want: policy.RuleMismatch,
 		},
 		"cargo-dist without a manifest": {
-			files: files{archive: "h", sidecar: line("h", archive), "sha256.sum": line("h", archive)}, attested: []string{archive},
-			args: []string{sides}, want: policy.Allowed, says: "not judged: 2, side files",
+			files:    files{archive: "h", sidecar: line("h", archive), "sha256.sum": line("h", archive)},
+			attested: []string{archive},
+			args:     []string{sides}, want: policy.Allowed, says: "not judged: 2, side files",
 		},
 		"a script that is a list": {
 			files: files{archive: "i", "checksums.txt": "#!/bin/sh\n# id\n" + line("i", archive)}, attested: []string{archive},
 			args: []string{sides}, want: policy.NoEvidence,
 		},
 		"the list alone attested": {
-			files: files{archive: "j", "checksums.txt": line("j", archive)}, attested: []string{"checksums.txt"}, args: []string{sides},
+			files: files{archive: "j", "checksums.txt": line("j", archive)}, attested: []string{"checksums.txt"},
+			args: []string{sides},
 			want: policy.RuleMismatch, // the policy's rule has no such name
 		},
 		"dispatched": {
-			files: files{archive: "k"}, bundles: map[string][]byte{"k": signStatement(t, archive, "sha256", sha("k"), dispatched)},
+			files: files{archive: "k"}, bundles: map[string][]byte{"k": signStatement(t, archive, "sha256", sha("k"),
+				dispatched)},
 			want: policy.TagUnknown, says: "download the file, and verify it with -R and without --tag",
 		},
 		"of another Sigstore": {
@@ -285,7 +303,8 @@ func TestReleasesInWorld(t *testing.T) {
 		},
 		"one of many": {files: many, attested: []string{"widget_7.tar.gz"}, want: policy.NoEvidence},
 		"many, asked too often": {
-			files: files{archive: "l", "widget_2.tar.gz": "m", "widget_3.tar.gz": "n", "widget_4.tar.gz": "o", "widget_5.tar.gz": "p"},
+			files: files{archive: "l", "widget_2.tar.gz": "m", "widget_3.tar.gz": "n", "widget_4.tar.gz": "o",
+				"widget_5.tar.gz": "p"},
 			limit: 1, want: policy.EvidenceUnreachable, says: "--github-token",
 		},
 	} {
@@ -306,7 +325,8 @@ func TestReleasesInWorld(t *testing.T) {
 			}
 			defer f.Behave(m)()
 			user, heard := listener(t)
-			code, out := user.repopolicy(append([]string{"verify", "https://github.com/" + name + "/releases/tag/" + as}, c.args...)...)
+			code, out := user.repopolicy(append([]string{"verify", "https://github.com/" + name + "/releases/tag/" + as},
+				c.args...)...)
 			reason := "[" + string(c.want) + "]"
 			if c.want == policy.Allowed {
 				reason = "OK: 1 of 1 artifact allowed"
@@ -319,7 +339,8 @@ func TestReleasesInWorld(t *testing.T) {
 			}
 			if code == 0 {
 				to := t.TempDir()
-				user.must(policy.ClassOK, append([]string{"verify", "--download", to, "https://github.com/" + name + "/releases/tag/" + as}, c.args...)...)
+				user.must(policy.ClassOK, append([]string{"verify", "--download", to, "https://github.com/" + name +
+					"/releases/tag/" + as}, c.args...)...)
 				if left, err := os.ReadDir(to); err != nil || len(left) != 1 || left[0].Name() != archive {
 					t.Errorf("downloaded %v %v", left, err)
 				}

@@ -13,8 +13,10 @@ import (
 // slow are tests that build or run programs of others. They need nothing of the other tests,
 // and run beside them, in a process with services of its own.
 var slow = "^(" + strings.Join([]string{
-	"TestOwnRelease", "TestCosign", "TestGH", "TestGuides", "TestAct", "TestAction", "TestInstall", "TestConsumer", "TestPublishedFaults",
-	"TestNPM", "TestCosignProducer", "TestCosignImages", "TestGHDownload", "TestToolsOfAMachine", "TestGoreleaser", "TestKo",
+	"TestOwnRelease", "TestCosign", "TestGH", "TestGuides", "TestAct", "TestAction", "TestInstall", "TestConsumer",
+	"TestPublishedFaults",
+	"TestNPM", "TestCosignProducer", "TestCosignImages", "TestGHDownload", "TestToolsOfAMachine", "TestGoreleaser",
+	"TestKo",
 	"TestActionsAttest", "TestServicesInWorld", "TestLoginsInWorld",
 }, "|") + ")$"
 

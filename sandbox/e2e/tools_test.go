@@ -67,13 +67,15 @@ gpgconf --kill all
 	for _, list := range []string{"SHA256SUMS", "shasums256.txt", "tagged.sha256", "openssl.sha256"} {
 		p.releases(read(list, list+".sigstore.json"), both)
 	}
-	beside := read("SHA256SUMS", "SHA256SUMS.sigstore.json", "SHA256SUMS.asc", "SHA256SUMS.sig", one+".asc", one+".sig", two+".asc",
+	beside := read("SHA256SUMS", "SHA256SUMS.sigstore.json", "SHA256SUMS.asc", "SHA256SUMS.sig", one+".asc", one+".sig",
+		two+".asc",
 		"SHA512SUMS", one+".sha512", one+".sha256")
 	p.folder(policy.ClassDeny, beside)
 	p.folder(policy.ClassDeny, beside, "--side-files", "openpgp,signature")
 	p.releases(beside, both, "--side-files", "openpgp,signature,checksums")
 	// Alone they allow nothing.
-	p.folder(policy.ClassDeny, read("SHA256SUMS", "SHA256SUMS.asc", "SHA512SUMS", one+".sig"), "--side-files", "openpgp,signature,checksums")
+	p.folder(policy.ClassDeny, read("SHA256SUMS", "SHA256SUMS.asc", "SHA512SUMS", one+".sig"), "--side-files",
+		"openpgp,signature,checksums")
 }
 
 // TestGoreleaser judges what the real goreleaser makes, with its list signed by cosign and bills of
@@ -135,11 +137,13 @@ git remote add origin https://github.com/acme/by-goreleaser.git`)
 // goes makes the directory a module with a program, and lets go build it.
 func (p *producer) goes() {
 	p.t.Helper()
-	p.writes(map[string]string{"go.mod": "module example.com/widget\n\ngo 1.26\n", "main.go": "package main\n\nfunc main() { println(1) }\n"})
+	p.writes(map[string]string{"go.mod": "module example.com/widget\n\ngo 1.26\n",
+		"main.go": "package main\n\nfunc main() { println(1) }\n"})
 	out, err := exec.Command("go", "env", "GOCACHE", "GOMODCACHE").Output()
 	check(p.t, err)
 	cache, modules, _ := strings.Cut(strings.TrimSpace(string(out)), "\n")
-	p.env = append(p.env, "GOCACHE="+cache, "GOMODCACHE="+modules, "GOTOOLCHAIN=local", "GOPROXY=off", "GOFLAGS=-buildvcs=false")
+	p.env = append(p.env, "GOCACHE="+cache, "GOMODCACHE="+modules, "GOTOOLCHAIN=local", "GOPROXY=off",
+		"GOFLAGS=-buildvcs=false")
 }
 
 // TestKo judges an image that the real ko builds, and cosign signs, in a registry and a layout.
@@ -172,7 +176,8 @@ func base(t testing.TB, host, name, tag string) {
 	check(t, err)
 	to.Client = &auth.Client{
 		Client: &http.Client{Transport: stack.Transport()}, Cache: auth.NewCache(),
-		Credential: auth.StaticCredential(host, auth.Credential{Username: forge.RegistryUser, Password: forge.RegistryPassword}),
+		Credential: auth.StaticCredential(host, auth.Credential{Username: forge.RegistryUser,
+			Password: forge.RegistryPassword}),
 	}
 	push := func(mediaType string, v any) ocispec.Descriptor {
 		data, err := json.Marshal(v)
@@ -182,7 +187,8 @@ func base(t testing.TB, host, name, tag string) {
 		return d
 	}
 	config := push(ocispec.MediaTypeImageConfig, map[string]any{
-		"architecture": "amd64", "os": "linux", "config": map[string]any{}, "rootfs": map[string]any{"type": "layers", "diff_ids": []any{}},
+		"architecture": "amd64", "os": "linux", "config": map[string]any{}, "rootfs": map[string]any{"type": "layers",
+			"diff_ids": []any{}},
 	})
 	m := ocispec.Manifest{MediaType: ocispec.MediaTypeImageManifest, Config: config, Layers: []ocispec.Descriptor{}}
 	m.SchemaVersion = 2

@@ -189,7 +189,8 @@ func (s *Storage) address(id int64, digest string, i int) string {
 	if s.Host != "" {
 		host = s.Host
 	}
-	at := fmt.Sprintf("https://%s/attestations/%d/%s/%d.json.sn?se=2030-01-01T00%%3A00%%3A00Z&sig=sand%%2Fbox", host, id, digest, i)
+	at := fmt.Sprintf("https://%s/attestations/%d/%s/%d.json.sn?se=2030-01-01T00%%3A00%%3A00Z&sig=sand%%2Fbox", host,
+		id, digest, i)
 	if s.Sign != nil {
 		at = s.Sign(at)
 	}

@@ -164,7 +164,8 @@ func (r *Registry) serve(w http.ResponseWriter, req *http.Request) {
 			if want.push {
 				actions = "pull,push"
 			}
-			challenge = fmt.Sprintf(`Bearer realm=%q,service=%q,scope="repository:%s:%s"`, realm, r.host, want.repository, actions)
+			challenge = fmt.Sprintf(`Bearer realm=%q,service=%q,scope="repository:%s:%s"`, realm, r.host, want.repository,
+				actions)
 		}
 		w.Header().Set("Www-Authenticate", challenge)
 		refuse(w, http.StatusUnauthorized, "UNAUTHORIZED", "authentication required")
