@@ -73,8 +73,12 @@ type decoder struct {
 }
 
 func (d *decoder) report(path string, reason Reason, hint, format string, args ...any) {
-	if len(d.problems) < maxProblems {
-		d.problems = append(d.problems, Problem{nearest(d.at, path), path, reason, fmt.Sprintf(format, args...), hint})
+	p := Problem{nearest(d.at, path), path, reason, fmt.Sprintf(format, args...), hint}
+	switch {
+	case len(d.problems) < maxProblems:
+		d.problems = append(d.problems, p)
+	case p.wrong() && !slices.ContainsFunc(d.problems, Problem.wrong): // it decides the reason
+		d.problems[maxProblems-1] = p
 	}
 }
 

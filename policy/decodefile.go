@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/repopolicy/repopolicy/internal/keys"
 	"github.com/repopolicy/repopolicy/internal/spelling"
 )
 
@@ -453,10 +454,15 @@ func (n *node) publicKey(k string, v any) Key {
 	if s == "" {
 		return Key{}
 	}
-	id, err := spelling.KeyID([]byte(s))
-	if err != nil {
-		n.bad(k, "", "%s", err)
+	pub, err := keys.Parse([]byte(s))
+	var unknown *keys.Unknown
+	switch {
+	case errors.As(err, &unknown): // of a policy that a newer program may read (SPEC 3.6)
+		n.d.report(n.key(k), PolicyNewerFormat, keys.Hint(err), "%s", err)
+		return Key{}
+	case err != nil:
+		n.bad(k, keys.Hint(err), "%s", err)
 		return Key{}
 	}
-	return Key{PEM: s, ID: id}
+	return Key{PEM: s, ID: pub.ID, Algorithm: pub.Algorithm.Name}
 }

@@ -118,6 +118,9 @@ type Principal struct {
 type Key struct {
 	PEM string // as written; "" where only the digest was written
 	ID  string // hex SHA-256 of the DER SubjectPublicKeyInfo
+	// Algorithm is the one by which it signs, in the registry (SPEC 3.6); "" where only the
+	// digest was written.
+	Algorithm string
 }
 
 // Rule is one [[release]] table: one way in which a release is allowed. A field

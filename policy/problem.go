@@ -4,6 +4,7 @@ package policy
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -44,10 +45,14 @@ func (e *ParseError) Error() string {
 	return e.Problems[0].String()
 }
 
-// Reason returns the code of the first problem.
+// Reason returns the code of the first problem, and [PolicyNewerFormat] only if there is no
+// other: what is wrong for this program is so for every newer one.
 func (e *ParseError) Reason() Reason {
 	if len(e.Problems) == 0 {
 		return Internal
 	}
-	return e.Problems[0].Reason
+	return e.Problems[max(0, slices.IndexFunc(e.Problems, Problem.wrong))].Reason
 }
+
+// wrong reports whether no newer program takes what has the problem.
+func (p Problem) wrong() bool { return p.Reason != PolicyNewerFormat }

@@ -18,6 +18,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/find"
 	"github.com/repopolicy/repopolicy/internal/gate"
 	"github.com/repopolicy/repopolicy/internal/identity"
+	"github.com/repopolicy/repopolicy/internal/keys"
 	"github.com/repopolicy/repopolicy/internal/release"
 	"github.com/repopolicy/repopolicy/internal/signlog"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
@@ -52,7 +53,8 @@ publish look for it there. It cannot be taken back but by [[yanked]] in the poli
 		RunE:    func(cmd *cobra.Command, args []string) error { return a.approve(cmd.Context(), o, args) },
 	}
 	o.Lookup.Flags(cmd)
-	o.tag.Kind, o.commit.Kind, o.Key.Kind, o.output.Kind = "TAG", "COMMIT", "FILE", "DIR"
+	o.tag.Kind, o.commit.Kind, o.output.Kind = "TAG", "COMMIT", "DIR"
+	o.KeyFlags(cmd)
 	f := cmd.Flags()
 	o.Lookup.RootFlags(cmd, "")
 	f.StringArrayVar(
@@ -65,7 +67,6 @@ publish look for it there. It cannot be taken back but by [[yanked]] in the poli
 		"approve for this commit; by default the one that the evidence names, or that the repository has under the tag",
 	)
 	f.Var(&o.output, "output", "write the file into this directory instead of beside the first artifact")
-	f.Var(&o.Key, "key", "sign with this PEM private key instead of signing in")
 	f.BoolVar(&o.Device, "device", false, "sign in with a code that is typed into a browser elsewhere")
 	o.ExpectFlag(cmd)
 	f.BoolVarP(&o.Yes, "yes", "y", false, "do not ask whether name and address may become public")
@@ -350,8 +351,8 @@ type signerRun struct {
 
 // approver finds out who approves: a key, or whoever the token is of.
 func (a *app) approver(ctx context.Context, o *approveOptions, f *find.Found, s sigstore.Services) (*signerRun, error) {
-	if o.Key.Given {
-		return a.keySigner(o.Key.Value)
+	if o.ByKey() {
+		return keySigner(&o.Signing)
 	}
 	raw, err := a.Personal(ctx, &o.Signing, s)
 	if err != nil {
@@ -383,17 +384,13 @@ func (a *app) approver(ctx context.Context, o *approveOptions, f *find.Found, s 
 	}, nil
 }
 
-// keySigner reads a private key.
-func (a *app) keySigner(path string) (*signerRun, error) {
-	data, err := file.Read(path, command.MaxToken)
+// keySigner returns the key that --key or --signer names as who signs.
+func keySigner(o *command.Signing) (*signerRun, error) {
+	key, err := o.By(keys.Of)
 	if err != nil {
-		return nil, policy.Faultf(policy.Usage, "--key: %s", err)
+		return nil, err
 	}
-	key, err := sigstore.ParsePrivateKey(data)
-	if err != nil {
-		return nil, policy.Faultf(policy.Usage, "--key: %s: %s", path, err)
-	}
-	run, err := token.ForKey(key.Public())
+	run, err := token.ForKey(key.Public)
 	return &signerRun{run, signlog.Signature{Key: key}}, err
 }
 

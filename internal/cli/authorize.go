@@ -31,6 +31,7 @@ type authorizeOptions struct {
 	command.Lookup
 	tokenOptions
 	tag, commit, checkout, receipt, after, report command.Once
+	hash                                          string // that is signed of a file, by a key
 
 	stage     command.Format
 	preflight bool
@@ -180,7 +181,7 @@ func (a *app) authorization(
 		return nil, err
 	}
 	asked := gate.Asked{
-		Stage: stage, Tag: o.tag.Value, Commit: o.commit.Value, Statement: o.statement,
+		Stage: stage, Tag: o.tag.Value, Commit: o.commit.Value, Statement: o.statement, Hash: o.hash,
 		Checkout: cmp.Or(o.checkout.Value, "."), May: !o.checkout.Given,
 	}
 	return g.Authorize(ctx, f, verified, asked, args)

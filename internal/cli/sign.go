@@ -11,6 +11,7 @@ import (
 
 	"github.com/repopolicy/repopolicy/internal/command"
 	"github.com/repopolicy/repopolicy/internal/jwt"
+	"github.com/repopolicy/repopolicy/internal/keys"
 	"github.com/repopolicy/repopolicy/internal/signlog"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/spelling"
@@ -35,16 +36,8 @@ that was interrupted is repeated: nothing is signed or logged twice.`,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return a.sign(cmd.Context(), o) },
 	}
 	o.signFlags(cmd)
-	o.Key.Kind = "FILE"
+	o.KeyFlags(cmd)
 	f := cmd.Flags()
-	f.Var(&o.Key, "key", "sign with this PEM private key instead of signing in")
-	o.Signer.Program.Kind, o.Signer.Public.Kind = "PROGRAM", "FILE"
-	f.Var(
-		&o.Signer.Program, "signer",
-		"let this program sign: a SHA-256 on its standard input, an ASN.1 ECDSA signature on its standard output; no shell",
-	)
-	f.StringArrayVar(&o.Signer.Args, "signer-arg", nil, "`ARGUMENT` for the program; may be repeated")
-	f.Var(&o.Signer.Public, "public-key", "PEM public key of the program's key")
 	f.BoolVar(&o.Device, "device", false, "sign in with a code that is typed into a browser elsewhere")
 	f.BoolVarP(&o.Yes, "yes", "y", false, "do not ask whether name and address may become public")
 	o.ExpectFlag(cmd)
@@ -75,15 +68,11 @@ func (a *app) sign(ctx context.Context, o *signOptions) error {
 	a.Err.Line("  policy     %s", v.doc.Digest())
 	a.Err.Line("  statement  sha256:%s", spelling.Sum(v.statement))
 	r := signlog.Request{}
-	if r.Key, err = o.ReadSigner(); err != nil {
+	if r.Key, err = o.By(keys.Of); err != nil {
 		return err
 	}
 	if r.Key != nil {
-		id, err := sigstore.KeyOf(r.Key)
-		if err != nil {
-			return policy.Faultf(policy.Usage, "%s", err)
-		}
-		r.Who, r.Check = "key "+id, v.member
+		r.Who, r.Check = "key "+r.Key.ID(), v.member
 		return a.write(ctx, o, v, s, r)
 	}
 	token, err := a.Personal(ctx, &o.Signing, s)

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -21,6 +22,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/find"
 	"github.com/repopolicy/repopolicy/internal/gate"
 	"github.com/repopolicy/repopolicy/internal/identity"
+	"github.com/repopolicy/repopolicy/internal/keys"
 	"github.com/repopolicy/repopolicy/internal/release"
 	"github.com/repopolicy/repopolicy/internal/report"
 	"github.com/repopolicy/repopolicy/internal/signlog"
@@ -70,7 +72,8 @@ version.`,
 	}
 	o.releaseFlags(cmd)
 	o.authorizeOptions.format.Allowed = []string{"text", "json", "github"}
-	o.purl.Kind, o.Key.Kind, o.report.Kind = "PACKAGE-URL", "FILE", "FILE"
+	o.purl.Kind, o.report.Kind = "PACKAGE-URL", "FILE"
+	o.KeyFlags(cmd)
 	f := cmd.Flags()
 	f.StringArrayVar(
 		&o.Configs, "signing-config", nil,
@@ -78,7 +81,6 @@ version.`,
 	)
 	f.BoolVar(&o.statement, "statement", false, "sign a release statement that names --tag instead of the bare file")
 	f.Var(&o.purl, "purl", "sign a release statement that names the one file by this package URL")
-	f.Var(&o.Key, "key", "sign with this PEM private key")
 	f.BoolVar(&o.Device, "device", false, "sign in with a code that is typed into a browser elsewhere")
 	o.ExpectFlag(cmd)
 	f.BoolVarP(&o.Yes, "yes", "y", false, "do not ask a person whether name and address may become public")
@@ -103,6 +105,10 @@ func (a *app) signRelease(ctx context.Context, o *releaseOptions, args []string)
 	if err != nil {
 		return err
 	}
+	ao.hash = "sha256"
+	if k := who.signing.Key; k != nil {
+		ao.hash = k.Algorithm.HashName()
+	}
 	names := args
 	if o.purl.Given {
 		names = []string{o.purl.Value}
@@ -113,6 +119,9 @@ func (a *app) signRelease(ctx context.Context, o *releaseOptions, args []string)
 	}
 	s, err := a.Services(ctx, &o.Signing, o.signOptions.Trust(), z.Found.Repository)
 	if err != nil {
+		return err
+	}
+	if err := o.checkStatement(who.signing.Key, s); err != nil {
 		return err
 	}
 	if o.purl.Given { // the name is the package's, the digest the file's
@@ -145,13 +154,25 @@ func (a *app) signRelease(ctx context.Context, o *releaseOptions, args []string)
 	return a.printAuthorization(ao, r)
 }
 
+// checkStatement refuses a statement about a release that no other program could verify: that
+// of a key which Rekor v1 shows in a form of our own (SPEC 3.6), where there is no Rekor v2.
+func (o *releaseOptions) checkStatement(key *keys.Signer, s sigstore.Services) error {
+	if !o.statement && !o.purl.Given || key == nil || key.Algorithm.RekorV1 == keys.DSSE || s.RekorV2 != "" {
+		return nil
+	}
+	return &policy.Fault{
+		Reason: policy.Usage, Text: "Rekor v1 takes no statement about a release by a key " + key.Algorithm.Key,
+		Hint: "log in Rekor v2, sign the file without --statement, or take a key on P-256",
+	}
+}
+
 // checkReleaser refuses flags by which nobody can sign a release.
 func (a *app) checkReleaser(o *releaseOptions) error {
-	if o.Key.Given && (o.tokenOptions.file.Given || o.variable.Given || o.metadata) {
+	if o.ByKey() && (o.tokenOptions.file.Given || o.variable.Given || o.metadata) {
 		return policy.Faultf(policy.Usage,
 			"--key and an ID token contradict each other: either a key signs, or who the token is of")
 	}
-	if !o.Key.Given && a.hasOwnToken(&o.tokenOptions) { // a job agrees by being run
+	if !o.ByKey() && a.hasOwnToken(&o.tokenOptions) { // a job agrees by being run
 		if o.Device {
 			return policy.Faultf(policy.Usage, "--device is about people, and a job signs")
 		}
@@ -161,7 +182,7 @@ func (a *app) checkReleaser(o *releaseOptions) error {
 		return a.CheckConfigs(&o.Signing, o.signOptions.Trust())
 	}
 	// A token that says that it is a job's is no person's, who could agree.
-	if a.Getenv != nil && !o.Key.Given {
+	if a.Getenv != nil && !o.ByKey() {
 		if t, err := identity.ParseToken(a.Getenv("SIGSTORE_ID_TOKEN")); err == nil {
 			if issuer, known := identity.TrustedIssuers(nil, "").Find(t.Issuer); known &&
 				issuer.Kind != identity.KindEmail {
@@ -207,6 +228,11 @@ func (o *releaseOptions) checkFiles(args []string) error {
 			return policy.Faultf(policy.Usage, "%s is named twice", arg)
 		}
 		seen[filepath.Clean(arg)] = true
+		if !o.statement && !o.purl.Given {
+			if err := noEnvelope(arg); err != nil {
+				return err
+			}
+		}
 		path := arg + bundleSuffix
 		if info, err := os.Lstat(path); err == nil && !info.Mode().IsRegular() {
 			return policy.Faultf(policy.Usage, "%s is there, and is no regular file", path)
@@ -214,6 +240,26 @@ func (o *releaseOptions) checkFiles(args []string) error {
 			if err := file.Check(path); err != nil {
 				return command.Unwritten(err)
 			}
+		}
+	}
+	return nil
+}
+
+// noEnvelope refuses a file that is what is signed of an envelope (DSSE, its pre-authentication
+// encoding): a signature over its digest would be one of a statement that whoever made
+// the file wrote, such as a version of the policy.
+func noEnvelope(path string) error {
+	f, err := file.Open(path)
+	if err != nil {
+		return policy.Faultf(policy.ArtifactRead, "%s", err)
+	}
+	defer f.Close()
+	const begin = "DSSEv1 "
+	head := make([]byte, len(begin))
+	if n, err := io.ReadFull(f, head); err == nil && string(head[:n]) == begin {
+		return &policy.Fault{
+			Reason: policy.Usage, Text: path + " begins like what is signed of a statement, so that its signature would be one of that",
+			Hint: "put it into an archive, or sign a statement about it with --statement",
 		}
 	}
 	return nil
@@ -243,8 +289,8 @@ type releaser struct {
 // releaser finds out who signs. A job shows a token that was made for authorising;
 // a person has none but that with which Sigstore signs.
 func (a *app) releaser(ctx context.Context, o *releaseOptions) (*releaser, error) {
-	if o.Key.Given {
-		k, err := a.keySigner(o.Key.Value)
+	if o.ByKey() {
+		k, err := keySigner(&o.Signing)
 		if err != nil {
 			return nil, err
 		}
@@ -527,20 +573,24 @@ type releasePredicate struct {
 // content returns what is signed of a file: its digest, or a release statement
 // about it.
 func (o *releaseOptions) content(z *gate.Authorization, s gate.Subject) (sigstore.Content, error) {
-	i := slices.IndexFunc(s.Digests, func(d policy.Digest) bool { return d.Alg == "sha256" })
+	alg := o.hash
+	if o.statement || o.purl.Given {
+		alg = "sha256" // of its subject, whatever signs it
+	}
+	i := slices.IndexFunc(s.Digests, func(d policy.Digest) bool { return d.Alg == alg })
 	if i < 0 {
 		return sigstore.Content{}, policy.Faultf(policy.Internal, "%s has no digest", s.Arg)
 	}
 	var c sigstore.Content
+	var err error
 	if !o.statement && !o.purl.Given {
-		_, err := hex.Decode(c.SHA256[:], []byte(s.Digests[i].Hex))
+		c.Digest, err = hex.DecodeString(s.Digests[i].Hex)
 		return c, err
 	}
 	p := releasePredicate{PURL: o.purl.Value}
 	if o.statement {
 		p = releasePredicate{PURL: repositoryPURL(z.Found.Repository, z.Statement), Tag: z.Statement}
 	}
-	var err error
 	c.Statement, err = json.Marshal(map[string]any{
 		"_type": report.StatementType, "predicateType": sigstore.PredicateGitHubRelease, "predicate": p,
 		"subject": []any{map[string]any{"name": s.Name, "digest": map[string]string{"sha256": s.Digests[i].Hex}}},

@@ -4,14 +4,16 @@ package command
 
 import (
 	"bytes"
+	"cmp"
 	"context"
+	"crypto"
 	"fmt"
 	"os/exec"
 	"strings"
 	"time"
 
 	"github.com/repopolicy/repopolicy/internal/file"
-	"github.com/repopolicy/repopolicy/internal/sigstore"
+	"github.com/repopolicy/repopolicy/internal/keys"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -34,10 +36,21 @@ type SignerFlags struct {
 // Given reports whether one of the flags was.
 func (s *SignerFlags) Given() bool { return s.Program.Given || s.Public.Given || len(s.Args) > 0 }
 
-// Signer returns the program as a signer. It is run without a shell, gets the
-// SHA-256 of what is signed on standard input, 32 bytes, and answers with the ASN.1
-// form of an ECDSA signature; that is checked before anything is made of it.
-func (s *SignerFlags) Signer() (sigstore.Signer, error) {
+// What a program is told of the signature that is wanted, beside the user's arguments.
+const (
+	// EnvAlgorithm is the name in Sigstore's registry (SPEC 3.6), such as PKIX_ECDSA_P256_SHA_256.
+	EnvAlgorithm = "REPOPOLICY_SIGNER_ALGORITHM"
+	// EnvHash is the hash that made what is on the standard input: sha256, sha384, sha512, or
+	// none if that is the message itself.
+	EnvHash = "REPOPOLICY_SIGNER_HASH"
+	// EnvKey is "sha256:" and the id of the key.
+	EnvKey = "REPOPOLICY_SIGNER_KEY"
+)
+
+// Signer returns the program as a signer, by an algorithm of [keys.Of] or [keys.OfTUF]. It is
+// run without a shell, gets what is signed on standard input, mostly a digest, and answers
+// with the signature: of ECDSA in its ASN.1 form. That is checked before anything is made of it.
+func (s *SignerFlags) Signer(by func(crypto.PublicKey) (keys.Algorithm, error)) (*keys.Signer, error) {
 	if !s.Program.Given || !s.Public.Given {
 		return nil, &policy.Fault{
 			Reason: policy.Usage, Text: "--signer and --public-key go together",
@@ -48,24 +61,67 @@ func (s *SignerFlags) Signer() (sigstore.Signer, error) {
 	if err != nil {
 		return nil, policy.Faultf(policy.Usage, "--public-key: %s", err)
 	}
-	out, err := sigstore.NewSigner(data, func(ctx context.Context, digest []byte) ([]byte, error) {
-		return runSigner(ctx, signerTimeout, digest, s.Program.Value, s.Args...)
-	})
+	var out *keys.Signer
+	public, err := keys.ParsePublic(data)
+	if err == nil {
+		out, err = keys.Remote(public, by, s.ask)
+	}
 	if err != nil {
-		return nil, policy.Faultf(policy.Usage, "--public-key: %s: %s", s.Public.Value, err)
+		return nil, keyFault("--public-key: "+s.Public.Value, err)
 	}
 	return out, nil
 }
 
+// ask runs the program.
+func (s *SignerFlags) ask(ctx context.Context, k *keys.Signer, input []byte) ([]byte, error) {
+	return runSigner(ctx, signerTimeout, k, input, s.Program.Value, s.Args...)
+}
+
+// keyFault says why a key in a file is none to sign with.
+func keyFault(where string, err error) error {
+	return &policy.Fault{Reason: policy.Usage, Text: where + ": " + err.Error(), Hint: keys.Hint(err)}
+}
+
+// ReadKey reads the private key in a file that --key names, as a signer by an algorithm of
+// [keys.Of] or [keys.OfTUF].
+func ReadKey(path string, by func(crypto.PublicKey) (keys.Algorithm, error)) (*keys.Signer, error) {
+	data, err := file.Read(path, MaxPublicKey)
+	if err != nil {
+		return nil, policy.Faultf(policy.Usage, "--key: %s", err)
+	}
+	private, err := keys.ParsePrivate(data)
+	var out *keys.Signer
+	if err == nil {
+		out, err = keys.Local(private, by)
+	}
+	if err != nil {
+		return nil, keyFault("--key: "+path, err)
+	}
+	return out, nil
+}
+
+// By returns the signer that --key or --signer names; nil if neither is given.
+func (o *Signing) By(by func(crypto.PublicKey) (keys.Algorithm, error)) (*keys.Signer, error) {
+	switch {
+	case o.Signer.Given():
+		return o.Signer.Signer(by)
+	case o.Key.Given:
+		return ReadKey(o.Key.Value, by)
+	}
+	return nil, nil
+}
+
 func runSigner(
-	ctx context.Context, timeout time.Duration, digest []byte, program string, args ...string,
+	ctx context.Context, timeout time.Duration, k *keys.Signer, input []byte, program string, args ...string,
 ) ([]byte, error) {
 	within, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	cmd := exec.CommandContext(within, program, args...)
 	cmd.WaitDelay = time.Second // for what it started and left behind
+	cmd.Env = append(cmd.Environ(), EnvAlgorithm+"="+k.Algorithm.Name,
+		EnvHash+"="+cmp.Or(k.Algorithm.HashName(), "none"), EnvKey+"=sha256:"+k.ID())
 	out, talk := &limited{left: maxSignature, over: cancel}, &limited{left: maxSignerTalk}
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(digest), out, talk
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(input), out, talk
 	err := cmd.Run()
 	switch {
 	case out.full:

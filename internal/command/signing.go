@@ -15,6 +15,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/budget"
 	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/internal/find"
+	"github.com/repopolicy/repopolicy/internal/keys"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/trust"
 	"github.com/repopolicy/repopolicy/oidc"
@@ -41,6 +42,17 @@ type Signing struct {
 	WithoutV1 bool
 	// WithV2 asks the public instance for the services of Rekor v2, too.
 	WithV2 bool
+}
+
+// KeyFlags defines the flags by which a key signs, here or in a program.
+func (o *Signing) KeyFlags(cmd *cobra.Command) {
+	o.Key.Kind, o.Signer.Program.Kind, o.Signer.Public.Kind = "FILE", "PROGRAM", "FILE"
+	f := cmd.Flags()
+	f.Var(&o.Key, "key", "sign with this PEM private key instead of signing in")
+	f.Var(&o.Signer.Program, "signer",
+		"let this program sign: the digest on its standard input, the signature on its standard output; no shell")
+	f.StringArrayVar(&o.Signer.Args, "signer-arg", nil, "`ARGUMENT` for the program; may be repeated")
+	f.Var(&o.Signer.Public, "public-key", "PEM public key of the program's key")
 }
 
 // LogFlags defines the flags that say in which generation of Rekor is logged.
@@ -76,7 +88,7 @@ func (r *Run) CheckSigner(o *Signing, t *find.Trust) error {
 		return err
 	}
 	if o.ByKey() {
-		_, err := o.ReadSigner()
+		_, err := o.By(keys.Of)
 		return err
 	}
 	if _, err := o.Expected(); err != nil {
@@ -246,23 +258,4 @@ func (l lineReader) Read(p []byte) (int, error) {
 		return 0, io.EOF
 	}
 	return n, err
-}
-
-// ReadSigner returns the key that signs; nil if somebody signs in.
-func (o *Signing) ReadSigner() (sigstore.Signer, error) {
-	if o.Signer.Given() {
-		return o.Signer.Signer()
-	}
-	if !o.Key.Given {
-		return nil, nil
-	}
-	data, err := file.Read(o.Key.Value, MaxToken)
-	if err != nil {
-		return nil, policy.Faultf(policy.Usage, "--key: %s", err)
-	}
-	key, err := sigstore.ParsePrivateKey(data)
-	if err != nil {
-		return nil, policy.Faultf(policy.Usage, "--key: %s: %s", o.Key.Value, err)
-	}
-	return key, nil
 }

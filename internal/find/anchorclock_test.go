@@ -19,6 +19,7 @@ import (
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
 	"github.com/repopolicy/repopolicy/internal/airgap"
+	"github.com/repopolicy/repopolicy/internal/keys"
 	"github.com/repopolicy/repopolicy/internal/scaffold/sigstoretest"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/trust"
@@ -70,7 +71,9 @@ func newKey(t *testing.T) (author.Key, author.Signer) {
 	check(t, err)
 	key, err := author.PublicKey(public)
 	check(t, err)
-	signer, err := author.NewSigner(private)
+	with, err := keys.Local(private, keys.OfTUF)
+	check(t, err)
+	signer, err := author.NewSigner(with)
 	check(t, err)
 	return key, signer
 }

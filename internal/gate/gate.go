@@ -83,6 +83,7 @@ type Asked struct {
 	Tag       string               // "" for that of the run
 	Commit    string               // "" for that of the run
 	Statement bool                 // what will be signed is a release statement that names the tag
+	Hash      string               // in which the digests of files are wanted, beside SHA-256; "" for none
 	Narrow    *policy.FlagIdentity // the one who may, beside what the policy says; nil for any
 	// Checkout is a directory of a work tree that has to be of the commit; "" for none, and
 	// May says that there need not be one.
@@ -162,7 +163,7 @@ func RepositoryOf(t *identity.Unverified) (string, error) {
 // decide judges everything that is to be released.
 func (g *Gate) decide(ctx context.Context, a Asked, z *Authorization, args []string) error {
 	var err error
-	if z.Subjects, err = subjectsOf(args, z.Found.Trusted().DigestAlgorithms()); err != nil {
+	if z.Subjects, err = subjectsOf(args, append(z.Found.Trusted().DigestAlgorithms(), "sha256", a.Hash)); err != nil {
 		return err
 	}
 	if z.Stage == policy.StagePublish {
@@ -294,9 +295,7 @@ func NamedSubjects(args []string) ([]Subject, error) {
 
 // subjectsOf reads the arguments and the digests of files.
 func subjectsOf(args, algs []string) ([]Subject, error) {
-	if !slices.Contains(algs, "sha256") {
-		algs = append(algs, "sha256")
-	}
+	algs = slices.DeleteFunc(algs, func(alg string) bool { return alg == "" })
 	out, err := NamedSubjects(args)
 	if err != nil {
 		return nil, err

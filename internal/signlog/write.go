@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/repopolicy/repopolicy/internal/bindings"
+	"github.com/repopolicy/repopolicy/internal/keys"
 	"github.com/repopolicy/repopolicy/internal/rekor"
 
 	"github.com/repopolicy/repopolicy/internal/sigstore"
@@ -86,7 +87,7 @@ type Signature struct {
 	// Token returns an ID token when one is needed; nil with a Key. An
 	// unfinished signature needs none.
 	Token func(context.Context) (string, error)
-	Key   sigstore.Signer
+	Key   *keys.Signer
 	// Check, if set, is asked about the certificate before anything is logged.
 	Check func(policy.Identity) error
 	// Mine, if set, says whether a signature by this identity is the one that is to
@@ -114,7 +115,7 @@ func (w *Writer) Sign(ctx context.Context, c sigstore.Content, s Signature) ([]b
 	logs := w.Client.Services
 	what := "statement " + spelling.Sum(c.Statement)
 	if c.Statement == nil {
-		what = fmt.Sprintf("file %x", c.SHA256)
+		what = fmt.Sprintf("file %x", c.Digest)
 	}
 	if logs.RekorV2 != "" {
 		logs.RekorV1 = ""
@@ -287,7 +288,7 @@ func (w *Writer) resume(e JournalEntry, content sigstore.Content) (*sigstore.Dra
 	if err != nil {
 		return nil, err
 	}
-	if got := d.Content(); string(got.Statement) != string(content.Statement) || got.SHA256 != content.SHA256 {
+	if !d.Content().Same(content) {
 		return nil, errors.New("the unfinished signature in the journal is over something else")
 	}
 	return d, w.inTime(d)

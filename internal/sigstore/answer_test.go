@@ -3,6 +3,7 @@
 package sigstore
 
 import (
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -19,6 +20,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/repopolicy/repopolicy/internal/keys"
 	"github.com/repopolicy/repopolicy/internal/scaffold/sigstoretest"
 )
 
@@ -109,8 +111,8 @@ func TestOddAnswers(t *testing.T) {
 	c := &Client{Services: Services{RekorV1: srv.URL, RekorV2: srv.URL}, Timeout: time.Second}
 	odd := oddAnswers(t)
 	odd["a whole one about something else"] = whole
-	for _, content := range []Content{{Statement: statementOf(goodSubject)}, {SHA256: [32]byte{1}}} {
-		d, err := c.Draft(t.Context(), content, "", &localSigner{key})
+	for _, content := range []Content{{Statement: statementOf(goodSubject)}, {Digest: make([]byte, 32)}} {
+		d, err := c.Draft(t.Context(), content, "", signer(t, key))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -144,11 +146,11 @@ func TestOddAnswers(t *testing.T) {
 	status = http.StatusOK
 	for name, text := range odd {
 		answer = text
-		if _, err := (&Client{Services: Services{Fulcio: srv.URL}}).Draft(t.Context(), Content{}, token, nil); err == nil {
+		if _, err := (&Client{Services: Services{Fulcio: srv.URL}}).Draft(t.Context(), Content{Digest: make([]byte, 32)}, token, nil); err == nil {
 			t.Errorf("a certificate: %s", name)
 		}
 		stamps := &Client{Services: Services{TSA: srv.URL}}
-		d, err := stamps.Draft(t.Context(), Content{}, "", &localSigner{key})
+		d, err := stamps.Draft(t.Context(), Content{Digest: make([]byte, 32)}, "", signer(t, key))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -185,10 +187,10 @@ func TestAskedOnce(t *testing.T) {
 				return err != nil && strings.Contains(err.Error(), host) &&
 					(status == 0 || strings.Contains(err.Error(), fmt.Sprint(status)) && strings.Contains(err.Error(), "out of order"))
 			}
-			if _, err := c.Draft(t.Context(), Content{}, token, nil); asked != 1 || !said(err, "ca.example") {
+			if _, err := c.Draft(t.Context(), Content{Digest: make([]byte, 32)}, token, nil); asked != 1 || !said(err, "ca.example") {
 				t.Errorf("%d: Fulcio was asked %d times: %v", status, asked, err)
 			}
-			d, err := c.Draft(t.Context(), Content{}, "", &localSigner{key})
+			d, err := c.Draft(t.Context(), Content{Digest: make([]byte, 32)}, "", signer(t, key))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -222,7 +224,7 @@ func TestStamped(t *testing.T) {
 				logged++
 				return nil, http.ErrServerClosed
 			})}
-		d, err := c.Draft(t.Context(), Content{Statement: statementOf(goodSubject)}, "", &localSigner{key})
+		d, err := c.Draft(t.Context(), Content{Statement: statementOf(goodSubject)}, "", signer(t, key))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -232,6 +234,16 @@ func TestStamped(t *testing.T) {
 			t.Errorf("%s: %d requests, %v", name, logged, err)
 		}
 	}
+}
+
+// signer returns the signer of a key.
+func signer(t testing.TB, private crypto.Signer) *keys.Signer {
+	t.Helper()
+	s, err := keys.Local(private, keys.Of)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
 }
 
 type roundTrip func(*http.Request) (*http.Response, error)

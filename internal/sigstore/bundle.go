@@ -24,6 +24,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/repopolicy/repopolicy/internal/identity"
+	"github.com/repopolicy/repopolicy/internal/keys"
 	"github.com/repopolicy/repopolicy/internal/strictjson"
 	"github.com/repopolicy/repopolicy/policy"
 )
@@ -188,7 +189,7 @@ func (b *Bundle) keyMaterial() error {
 	if b.leaf == nil {
 		return refuse(policy.BundleInvalid, "neither a certificate nor a key")
 	}
-	if err := strongKey(b.leaf.PublicKey); err != nil {
+	if err := keys.Sound(b.leaf.PublicKey); err != nil {
 		return refuse(policy.CertificateBad, "certificate: %w", err)
 	}
 	if b.signer, err = identity.FromCertificate(b.leaf); err != nil {
@@ -197,6 +198,8 @@ func (b *Bundle) keyMaterial() error {
 	return nil
 }
 
+// strongKey returns why a key of a certificate authority, or one that may have made a bare
+// signature, is too weak; those that sign what counts are as [keys.Sound] wants them.
 func strongKey(pub any) error {
 	switch pub := pub.(type) {
 	case *ecdsa.PublicKey:

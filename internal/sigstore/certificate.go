@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/repopolicy/repopolicy/internal/identity"
+	"github.com/repopolicy/repopolicy/internal/keys"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -68,7 +69,7 @@ func checkProfile(leaf *x509.Certificate) error {
 	if pub, ok := leaf.PublicKey.(*rsa.PublicKey); ok && (pub.N.BitLen() > maxLeafRSA || pub.E != rsaExponent) {
 		return fmt.Errorf("an RSA key of %d bits with exponent %d", pub.N.BitLen(), pub.E)
 	}
-	return strongKey(leaf.PublicKey)
+	return keys.Sound(leaf.PublicKey)
 }
 
 // checkPath refuses a path, the signer's certificate first and the root last, on

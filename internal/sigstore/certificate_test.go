@@ -4,6 +4,7 @@ package sigstore
 
 import (
 	"crypto/ecdsa"
+	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
@@ -194,13 +195,15 @@ func TestProfileFields(t *testing.T) {
 	}
 	large, small := *rsaKey(t, 2048), *rsaKey(t, 2048)
 	largest := *rsaKey(t, 2048)
-	largest.N.Lsh(largest.N, 2048) // no keys, but as long as some
-	large.N.Lsh(large.N, 2049)
+	largest.N.Lsh(largest.N, 2048).SetBit(largest.N, 0, 1) // no keys, but as long as some
+	large.N.Lsh(large.N, 2049).SetBit(large.N, 0, 1)
 	small.N.Rsh(small.N, 1)
 	weak, err := ecdsa.GenerateKey(elliptic.P224(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
+	even := *rsaKey(t, 2048)
+	even.N.SetBit(even.N, 0, 0)
 	exponent := *rsaKey(t, 2048)
 	exponent.E = 3
 	for name, c := range map[string]struct {
@@ -214,6 +217,8 @@ func TestProfileFields(t *testing.T) {
 		"RSA with exponent 3":    {func(c *x509.Certificate) { c.PublicKey = &exponent }, false},
 		"RSA, as long as may be": {func(c *x509.Certificate) { c.PublicKey = &largest }, true},
 		"RSA, too long":          {func(c *x509.Certificate) { c.PublicKey = &large }, false},
+		"RSA, even":              {func(c *x509.Certificate) { c.PublicKey = &even }, false},
+		"Ed25519 of small order": {func(c *x509.Certificate) { c.PublicKey = make(ed25519.PublicKey, 32) }, false},
 		"RSA, too short":         {func(c *x509.Certificate) { c.PublicKey = &small }, false},
 		"a weak curve":           {func(c *x509.Certificate) { c.PublicKey = weak.Public() }, false},
 		"a key of another kind":  {func(c *x509.Certificate) { c.PublicKey = "key" }, false},

@@ -12,11 +12,7 @@ import (
 	"time"
 
 	"github.com/sigstore/sigstore-go/pkg/root"
-	"github.com/sigstore/sigstore/pkg/cryptoutils"
-	"github.com/sigstore/sigstore/pkg/signature"
-	"github.com/sigstore/sigstore/pkg/signature/options"
 
-	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/internal/strictjson"
 	"github.com/repopolicy/repopolicy/policy"
 )
@@ -103,33 +99,6 @@ func (t *trusted) PublicKeyVerifier(string) (root.TimeConstrainedVerifier, error
 		return nil, errors.New("no key is trusted")
 	}
 	return t.key.expiring, nil
-}
-
-// Key is a public key that may have signed a bundle, with its lifetime.
-type Key struct {
-	id       string
-	expiring *root.ExpiringKey
-}
-
-// ID returns the hex SHA-256 of the key's DER SubjectPublicKeyInfo.
-func (k *Key) ID() string { return k.id }
-
-// ParseKey reads a PEM public key that is valid from start to end, both
-// inclusive; a zero time is no bound.
-func ParseKey(pem []byte, start, end time.Time) (*Key, error) {
-	id, err := spelling.KeyID(pem)
-	if err != nil {
-		return nil, err
-	}
-	pub, err := cryptoutils.UnmarshalPEMToPublicKey(pem)
-	if err != nil {
-		return nil, err
-	}
-	v, err := signature.LoadDefaultVerifier(pub, options.WithED25519ph())
-	if err != nil {
-		return nil, err
-	}
-	return &Key{id, root.NewExpiringKey(v, start, end)}, nil
 }
 
 // authority verifies leaf certificates under one CA of a trusted root. It does

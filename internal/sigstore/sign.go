@@ -3,6 +3,7 @@
 package sigstore
 
 import (
+	"bytes"
 	"context"
 	"crypto"
 	"crypto/ecdsa"
@@ -17,7 +18,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"strings"
 	"time"
 
 	"github.com/secure-systems-lab/go-securesystemslib/dsse"
@@ -32,6 +32,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/clip"
 	"github.com/repopolicy/repopolicy/internal/identity"
 	"github.com/repopolicy/repopolicy/internal/jwt"
+	"github.com/repopolicy/repopolicy/internal/keys"
 	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/internal/web"
 	"github.com/repopolicy/repopolicy/policy"
@@ -108,27 +109,27 @@ func CheckSigningConfig(data []byte) error {
 	return nil
 }
 
-// Signer makes signatures with one key.
-type Signer interface {
-	// Sign returns the signature over a SHA-256 digest.
-	Sign(ctx context.Context, digest [sha256.Size]byte) ([]byte, error)
-	// Public returns the key.
-	Public() crypto.PublicKey
-}
-
 // Content is what is signed: the payload of an in-toto envelope, or the digest of
 // a file, which is never held in memory.
 type Content struct {
 	Statement []byte
-	SHA256    [sha256.Size]byte // of the file, if there is no statement
+	Digest    []byte // of the file, if there is no statement, by the hash of who signs: of a certificate SHA-256
 }
 
 // digest returns what the signature is over.
-func (c Content) digest() [sha256.Size]byte {
-	if c.Statement == nil {
-		return c.SHA256
+func (c Content) digest(by keys.Algorithm) ([]byte, error) {
+	if c.Statement != nil {
+		return by.Input(dsse.PAE(payloadInToto, c.Statement)), nil
 	}
-	return sha256.Sum256(dsse.PAE(payloadInToto, c.Statement))
+	if len(c.Digest) != by.Hash.Size() {
+		return nil, fmt.Errorf("a digest of %d bytes, and %s signs one of %d", len(c.Digest), by.Name, by.Hash.Size())
+	}
+	return c.Digest, nil
+}
+
+// Same reports whether it is the same that is signed.
+func (c Content) Same(o Content) bool {
+	return bytes.Equal(c.Statement, o.Statement) && bytes.Equal(c.Digest, o.Digest)
 }
 
 // Draft is a signature with its certificate and time stamp that is not logged
@@ -145,8 +146,7 @@ func ParseDraft(data []byte) (*Draft, error) {
 	if err := protojson.Unmarshal(data, pb); err != nil {
 		return nil, refuse(policy.BundleInvalid, "not a draft: %s", cleanProto(err))
 	}
-	m := pb.GetMessageSignature()
-	if len(pb.GetDsseEnvelope().GetSignatures()) != 1 && len(m.GetMessageDigest().GetDigest()) != sha256.Size ||
+	if len(pb.GetDsseEnvelope().GetSignatures()) != 1 && len(pb.GetMessageSignature().GetMessageDigest().GetDigest()) == 0 ||
 		pb.GetVerificationMaterial() == nil {
 		return nil, refuse(policy.BundleInvalid, "a draft has an envelope or digest with one signature")
 	}
@@ -157,7 +157,7 @@ func ParseDraft(data []byte) (*Draft, error) {
 // Content returns what is signed.
 func (d *Draft) Content() Content {
 	if m := d.pb.GetMessageSignature(); m != nil {
-		return Content{SHA256: [sha256.Size]byte(m.GetMessageDigest().GetDigest())}
+		return Content{Digest: m.GetMessageDigest().GetDigest()}
 	}
 	return Content{Statement: d.pb.GetDsseEnvelope().GetPayload()}
 }
@@ -206,12 +206,12 @@ func (c *Client) timeout() time.Duration {
 }
 
 // Draft signs the content. With a token the key is fresh, and Fulcio certifies it;
-// else key signs. The time stamp is for [Client.Stamp] to add, once the draft is kept:
+// else key signs, by an algorithm of [keys.Of]. The time stamp is for [Client.Stamp] to add, once the draft is kept:
 // a stamp can be had again, a certificate would be a second one.
 //
 // Fulcio is asked once. Each certificate shows its name in a public log for ever, and
 // one may have been issued whatever came back.
-func (c *Client) Draft(ctx context.Context, content Content, token string, key Signer) (*Draft, error) {
+func (c *Client) Draft(ctx context.Context, content Content, token string, key *keys.Signer) (*Draft, error) {
 	pb := &protobundle.Bundle{
 		MediaType:            "application/vnd.dev.sigstore.bundle.v0.3+json",
 		VerificationMaterial: &protobundle.VerificationMaterial{},
@@ -221,7 +221,9 @@ func (c *Client) Draft(ctx context.Context, content Content, token string, key S
 		if err != nil {
 			return nil, err
 		}
-		key = &localSigner{fresh}
+		if key, err = keys.Local(fresh, keys.Of); err != nil {
+			return nil, err
+		}
 		if !secret(c.Services.Fulcio) {
 			return nil, fmt.Errorf("certificate: %s: a token is sent to an https URL only", c.Services.Fulcio)
 		}
@@ -243,7 +245,7 @@ func (c *Client) Draft(ctx context.Context, content Content, token string, key S
 			Certificate: &protocommon.X509Certificate{RawBytes: der},
 		}
 	} else {
-		hint, err := hintOf(key.Public())
+		hint, err := hintOf(key.Public)
 		if err != nil {
 			return nil, err
 		}
@@ -251,7 +253,10 @@ func (c *Client) Draft(ctx context.Context, content Content, token string, key S
 			PublicKey: &protocommon.PublicKeyIdentifier{Hint: hint},
 		}
 	}
-	digest := content.digest()
+	digest, err := content.digest(key.Algorithm)
+	if err != nil {
+		return nil, err
+	}
 	sig, err := key.Sign(ctx, digest)
 	if err != nil {
 		return nil, fmt.Errorf("signing: %w", err)
@@ -264,7 +269,7 @@ func (c *Client) Draft(ctx context.Context, content Content, token string, key S
 		}
 	} else {
 		pb.Content = &protobundle.Bundle_MessageSignature{MessageSignature: &protocommon.MessageSignature{
-			MessageDigest: &protocommon.HashOutput{Algorithm: protocommon.HashAlgorithm_SHA2_256, Digest: digest[:]},
+			MessageDigest: &protocommon.HashOutput{Algorithm: hashNumbers[key.Algorithm.Hash], Digest: digest},
 			Signature:     sig,
 		}}
 	}
@@ -322,7 +327,6 @@ func (c *Client) Log(ctx context.Context, r *Root, d *Draft, generation int, now
 		pemType = "PUBLIC KEY"
 	}
 	verifier := pem.EncodeToMemory(&pem.Block{Type: pemType, Bytes: d.Signer()})
-	pb := proto.Clone(d.pb).(*protobundle.Bundle)
 	base := c.Services.RekorV1
 	if generation == 2 {
 		base = c.Services.RekorV2
@@ -337,11 +341,17 @@ func (c *Client) Log(ctx context.Context, r *Root, d *Draft, generation int, now
 	} else if opts.Client, err = rekorV1Client(ctx, base, strictV1{c.transport(base)}, c.timeout()); err != nil {
 		return nil, err
 	}
+	shown, err := d.shown(generation)
+	if err != nil {
+		return nil, err
+	}
 	if err := guarded(base, func() error {
-		return sign.NewRekor(opts).GetTransparencyLogEntry(ctx, verifier, pb)
+		return sign.NewRekor(opts).GetTransparencyLogEntry(ctx, verifier, shown)
 	}); err != nil {
 		return nil, fmt.Errorf("logging in %s: %w", base, err)
 	}
+	pb := proto.Clone(d.pb).(*protobundle.Bundle)
+	pb.VerificationMaterial.TlogEntries = shown.VerificationMaterial.TlogEntries
 	out, err := finish(r, pb, d)
 	if err != nil {
 		return nil, fmt.Errorf("what %s answered does not verify: %w", base, err)
@@ -440,48 +450,10 @@ func hintOf(pub crypto.PublicKey) (string, error) {
 func keyFromHint(hint string) ([]byte, error) {
 	der, err := hex.DecodeString(hint)
 	if err == nil {
-		_, err = x509.ParsePKIXPublicKey(der)
+		_, err = keys.ParseDER(der)
 	}
 	return der, err
 }
-
-// localSigner is a private key in this process.
-type localSigner struct{ key *ecdsa.PrivateKey }
-
-// ParsePrivateKey reads a PEM private key, PKCS #8 or SEC 1, on P-256: the kind
-// that both generations of Rekor take.
-func ParsePrivateKey(data []byte) (Signer, error) {
-	block, rest := pem.Decode(data)
-	if block == nil || strings.TrimSpace(string(rest)) != "" {
-		return nil, errors.New("not one PEM private key")
-	}
-	var key any
-	var err error
-	switch block.Type {
-	case "PRIVATE KEY":
-		key, err = x509.ParsePKCS8PrivateKey(block.Bytes)
-	case "EC PRIVATE KEY":
-		key, err = x509.ParseECPrivateKey(block.Bytes)
-	default:
-		return nil, fmt.Errorf("a PEM block %q is not a private key that is read", block.Type)
-	}
-	if err != nil {
-		return nil, errors.New("not a private key that is read") // never what it holds
-	}
-	ec, ok := key.(*ecdsa.PrivateKey)
-	if !ok || ec.Curve != elliptic.P256() {
-		return nil, errors.New("only keys on P-256 can be logged in both generations of Rekor")
-	}
-	return &localSigner{ec}, nil
-}
-
-// Sign signs the digest.
-func (s *localSigner) Sign(_ context.Context, digest [sha256.Size]byte) ([]byte, error) {
-	return ecdsa.SignASN1(rand.Reader, s.key, digest[:])
-}
-
-// Public returns the public key.
-func (s *localSigner) Public() crypto.PublicKey { return s.key.Public() }
 
 // keypair is a fresh key as the client of Fulcio wants it: the library's own would
 // sign whole files only, in memory.
@@ -510,52 +482,6 @@ func (k keypair) SignData(_ context.Context, data []byte) (sig, digest []byte, e
 	sig, err = ecdsa.SignASN1(rand.Reader, k.key, sum[:])
 	return sig, sum[:], err
 }
-
-// KeyOf returns the hex SHA-256 of the signer's DER SubjectPublicKeyInfo.
-func KeyOf(s Signer) (string, error) {
-	der, err := x509.MarshalPKIXPublicKey(s.Public())
-	return spelling.Sum(der), err
-}
-
-// remoteSigner is a key that somebody else has.
-type remoteSigner struct {
-	public *ecdsa.PublicKey
-	sign   func(ctx context.Context, digest []byte) ([]byte, error)
-}
-
-// NewSigner returns a signer whose key somebody else has: sign is given a SHA-256
-// and returns an ASN.1 ECDSA signature, which has to verify under the PEM public
-// key on P-256.
-func NewSigner(public []byte, sign func(ctx context.Context, digest []byte) ([]byte, error)) (Signer, error) {
-	block, rest := pem.Decode(public)
-	if block == nil || block.Type != "PUBLIC KEY" || strings.TrimSpace(string(rest)) != "" {
-		return nil, errors.New("not one PEM public key")
-	}
-	key, err := x509.ParsePKIXPublicKey(block.Bytes)
-	if err != nil {
-		return nil, errors.New("not a public key that is read")
-	}
-	ec, ok := key.(*ecdsa.PublicKey)
-	if !ok || ec.Curve != elliptic.P256() {
-		return nil, errors.New("only keys on P-256 can be logged in both generations of Rekor")
-	}
-	return &remoteSigner{ec, sign}, nil
-}
-
-// Sign implements [Signer].
-func (s *remoteSigner) Sign(ctx context.Context, digest [sha256.Size]byte) ([]byte, error) {
-	sig, err := s.sign(ctx, digest[:])
-	if err != nil {
-		return nil, err
-	}
-	if !ecdsa.VerifyASN1(s.public, digest[:], sig) {
-		return nil, errors.New("what the signer answered is no signature by the public key")
-	}
-	return sig, nil
-}
-
-// Public implements [Signer].
-func (s *remoteSigner) Public() crypto.PublicKey { return s.public }
 
 // Identity returns whom the certificate is for; a bare key has kind and id.
 func (d *Draft) Identity() (policy.Identity, error) {

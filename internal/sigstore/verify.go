@@ -82,11 +82,19 @@ type entity struct {
 	content verify.VerificationContent
 	entries []*tlog.Entry
 	stamps  [][]byte
+	shown   verify.SignatureContent // what an entry shows instead of the envelope; nil for the envelope
 }
 
 func (e *entity) VerificationContent() (verify.VerificationContent, error) { return e.content, nil }
 func (e *entity) TlogEntries() ([]*tlog.Entry, error)                      { return e.entries, nil }
 func (e *entity) Timestamps() ([][]byte, error)                            { return e.stamps, nil }
+
+func (e *entity) SignatureContent() (verify.SignatureContent, error) {
+	if e.shown != nil {
+		return e.shown, nil
+	}
+	return e.Bundle.SignatureContent()
+}
 
 func (b *Bundle) verify(r *Root, digest policy.Digest, key *Key, opt Options) (*Verified, error) {
 	e, err := b.entity()

@@ -17,6 +17,7 @@ import (
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
+	"github.com/repopolicy/repopolicy/internal/keys"
 	"github.com/repopolicy/repopolicy/internal/scaffold/sigstoretest"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/trust/author"
@@ -78,7 +79,9 @@ func fileKey(t testing.TB) (author.Key, author.Signer) {
 	check(t, err)
 	key, err := author.PublicKey(private.Public())
 	check(t, err)
-	s, err := author.NewSigner(private)
+	with, err := keys.Local(private, keys.OfTUF)
+	check(t, err)
+	s, err := author.NewSigner(with)
 	check(t, err)
 	return key, s
 }

@@ -88,8 +88,8 @@ func (a *app) checkFromPolicy(o *fromPolicyOptions, dir string) error {
 	switch {
 	case o.policy.Given && o.Repo.Given:
 		return policy.Faultf(policy.Usage, "--policy and --repo contradict each other")
-	case o.Key.Given && !o.sign:
-		return policy.Faultf(policy.Usage, "--key without --sign")
+	case o.ByKey() && !o.sign:
+		return policy.Faultf(policy.Usage, "--key or --signer without --sign")
 	case o.Expect.Given && !o.sign:
 		return policy.Faultf(policy.Usage, "--expect-identity without --sign")
 	case o.From.Given && !o.Repo.Given:

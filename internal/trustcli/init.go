@@ -40,7 +40,7 @@ func (a *app) init(dir string, o *keyOptions, online, targets []string) error {
 	if err != nil {
 		return err
 	}
-	machine, err := (&keyOptions{keys: online, threshold: 1}).setup()
+	machine, err := (&keyOptions{keyFiles: online, threshold: 1}).setup()
 	if err != nil {
 		return &policy.Fault{
 			Reason: policy.Usage, Text: "nobody signs snapshot and timestamp",

@@ -10,19 +10,20 @@ import (
 
 	"github.com/repopolicy/repopolicy/internal/command"
 	"github.com/repopolicy/repopolicy/internal/file"
+	"github.com/repopolicy/repopolicy/internal/keys"
 	"github.com/repopolicy/repopolicy/internal/trust/author"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
 // keyOptions are the flags that name who signs.
 type keyOptions struct {
-	keys, identities []string
-	threshold, days  int
+	keyFiles, identities []string
+	threshold, days      int
 }
 
 func (o *keyOptions) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringArrayVar(&o.keys, "key", nil, "the public key in this PEM `FILE` signs; may be repeated")
+	f.StringArrayVar(&o.keyFiles, "key", nil, "the public key in this PEM `FILE` signs; may be repeated")
 	f.StringArrayVar(&o.identities, "identity", nil,
 		"who signs in as this signs: `NAME=ISSUER`, such as alice@example.com=https://accounts.google.com; may be repeated")
 	f.IntVar(&o.threshold, "threshold", 0, "how many of them have to sign; has to be given if there are several")
@@ -32,14 +33,16 @@ func (o *keyOptions) flags(cmd *cobra.Command) {
 // setup returns who signs.
 func (o *keyOptions) setup() (author.Setup, error) {
 	s := author.Setup{Threshold: o.threshold, Days: o.days}
-	for _, path := range o.keys {
+	for _, path := range o.keyFiles {
 		data, err := file.Read(path, command.MaxPublicKey)
 		if err != nil {
 			return s, policy.Faultf(policy.Usage, "--key: %s", err)
 		}
 		k, err := author.ParsePublicKey(data)
 		if err != nil {
-			return s, policy.Faultf(policy.Usage, "--key: %s: %s", path, err)
+			return s, &policy.Fault{
+				Reason: policy.Usage, Text: fmt.Sprintf("--key: %s: %s", path, err), Hint: keys.Hint(err),
+			}
 		}
 		s.Keys = append(s.Keys, k)
 	}

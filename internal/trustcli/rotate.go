@@ -29,7 +29,7 @@ another year.`,
 					}
 					setups[role] = s
 				}
-				if len(roles) == 0 && len(o.keys)+len(o.identities) > 0 {
+				if len(roles) == 0 && len(o.keyFiles)+len(o.identities) > 0 {
 					return policy.Faultf(policy.Usage, "--key and --identity without --role: which role do they sign for?")
 				}
 				return r.Rotate(setups)

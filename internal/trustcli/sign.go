@@ -33,11 +33,7 @@ signature, certificate and log entry become part of the metadata (TAP 18).`,
 		},
 	}
 	signerFlags(cmd, &o.Signing)
-	o.Signer.Program.Kind, o.Signer.Public.Kind = "PROGRAM", "FILE"
 	f := cmd.Flags()
-	f.Var(&o.Signer.Program, "signer", "let this program sign")
-	f.StringArrayVar(&o.Signer.Args, "signer-arg", nil, "an `ARGUMENT` of the program; may be repeated")
-	f.Var(&o.Signer.Public, "public-key", "the public key of --signer, PEM")
 	f.BoolVar(&o.Device, "device", false, "sign in on another device")
 	o.RootFlags(cmd, "")
 	return cmd
@@ -45,9 +41,8 @@ signature, certificate and log entry become part of the metadata (TAP 18).`,
 
 // signerFlags defines the flags of both verbs that sign.
 func signerFlags(cmd *cobra.Command, o *command.Signing) {
-	o.Key.Kind = "FILE"
+	o.KeyFlags(cmd)
 	f := cmd.Flags()
-	f.Var(&o.Key, "key", "sign with the private key in this PEM file")
 	f.BoolVarP(&o.Yes, "yes", "y", false, "do not ask whether name and address may become public")
 	f.StringArrayVar(&o.Configs, "signing-config", nil,
 		"sign with the services that this signing config `FILE` names; may be repeated")

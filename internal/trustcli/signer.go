@@ -10,9 +10,9 @@ import (
 	"sync"
 
 	"github.com/repopolicy/repopolicy/internal/command"
-	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/internal/find"
 	"github.com/repopolicy/repopolicy/internal/jwt"
+	"github.com/repopolicy/repopolicy/internal/keys"
 	"github.com/repopolicy/repopolicy/internal/signlog"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/trust"
@@ -42,34 +42,19 @@ func (a *app) signer(ctx context.Context, o *command.Signing, t *find.Trust) (au
 
 // keySigner returns the key that signs, at hand or behind a program.
 func keySigner(o *command.Signing) (author.Signer, error) {
-	if o.Key.Given {
-		return fileSigner(o.Key.Value)
-	}
-	s, err := o.Signer.Signer()
+	k, err := o.By(keys.OfTUF)
 	if err != nil {
 		return nil, err
 	}
-	out, err := author.NewRemoteSigner(s.Public(), s.Sign)
-	if err != nil {
-		return nil, policy.Faultf(policy.Usage, "--public-key: %s", err)
-	}
-	return out, nil
+	return author.NewSigner(k)
 }
 
 func fileSigner(path string) (author.Signer, error) {
-	data, err := file.Read(path, command.MaxPublicKey)
+	k, err := command.ReadKey(path, keys.OfTUF)
 	if err != nil {
-		return nil, policy.Faultf(policy.Usage, "--key: %s", err)
+		return nil, err
 	}
-	private, err := author.ParsePrivateKey(data)
-	if err != nil {
-		return nil, policy.Faultf(policy.Usage, "--key: %s: %s", path, err)
-	}
-	s, err := author.NewSigner(private)
-	if err != nil {
-		return nil, policy.Faultf(policy.Usage, "--key: %s: %s", path, err)
-	}
-	return s, nil
+	return author.NewSigner(k)
 }
 
 // identitySigner returns the signer for whoever signs in.
@@ -156,7 +141,7 @@ type logger struct {
 func (l *logger) log(
 	ctx context.Context, digest [sha256.Size]byte, wanted func(author.Key) error,
 ) (bundle []byte, by author.Key, err error) {
-	bundle, err = l.writer.Sign(ctx, sigstore.Content{SHA256: digest}, signlog.Signature{
+	bundle, err = l.writer.Sign(ctx, sigstore.Content{Digest: digest[:]}, signlog.Signature{
 		Who: l.who, Token: l.token,
 		Check: func(id policy.Identity) error {
 			k, err := author.Identity(id.Value, id.Issuer)

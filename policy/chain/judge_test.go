@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/repopolicy/repopolicy/internal/spelling"
+	"github.com/repopolicy/repopolicy/internal/keys"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -112,9 +112,10 @@ func TestChainStrict(t *testing.T) {
 // TestChainKeysAndApprovals: what any version wants is to be had, none of it twice.
 func TestChainKeysAndApprovals(t *testing.T) {
 	key := func(x string) string {
-		return "-----BEGIN PUBLIC KEY-----\\nMCowBQYDK2VwAyEA" + x + "=\\n-----END PUBLIC KEY-----\\n"
+		return "-----BEGIN PUBLIC KEY-----\\nMCowBQYDK2VwAyEA" + x + "\\n-----END PUBLIC KEY-----\\n"
 	}
-	a, b := key(strings.Repeat("A", 43)), key(strings.Repeat("A", 42)+"E")
+	// Keys of RFC 8032, section 7.1.
+	a, b := key("11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="), key("PUAXw+hDiVqStwqnTRt+vJyYLM8uxJaMwM1V8Sr0Zgw=")
 	with := func(version int, key string, more string) string {
 		return strings.Replace(
 			fmt.Sprintf(chainPolicy, version), "\n[[release]]", "keys = [\""+key+"\"]\n\n[[release]]", 1,
@@ -126,24 +127,24 @@ func TestChainKeysAndApprovals(t *testing.T) {
 	}
 	c, h := bothBound(t, with(1, a, approvals+rule(a)), with(2, b, rule(a)))
 	p := c.Trusted(Demand{})
-	ids := func(keys []policy.Key) (out []string) {
-		for _, k := range keys {
+	ids := func(from []policy.Key) (out []string) {
+		for _, k := range from {
 			out = append(out, k.ID)
 		}
 		return out
 	}
-	first, err := spelling.KeyID([]byte(strings.ReplaceAll(a, "\\n", "\n")))
+	first, err := keys.Parse([]byte(strings.ReplaceAll(a, "\\n", "\n")))
 	if err != nil {
 		t.Fatal(err)
 	}
-	second, err := spelling.KeyID([]byte(strings.ReplaceAll(b, "\\n", "\n")))
+	second, err := keys.Parse([]byte(strings.ReplaceAll(b, "\\n", "\n")))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := ids(p.Keys()); !slices.Equal(got, []string{first}) {
+	if got := ids(p.Keys()); !slices.Equal(got, []string{first.ID}) {
 		t.Errorf("keys %v", got)
 	}
-	if got := ids(p.ApprovalKeys()); !slices.Equal(got, []string{first, second}) {
+	if got := ids(p.ApprovalKeys()); !slices.Equal(got, []string{first.ID, second.ID}) {
 		t.Errorf("keys of approvals %v", got)
 	}
 	if !p.DemandsApprovals() || !slices.Equal(p.DigestAlgorithms(), []string{"sha256"}) {

@@ -22,6 +22,7 @@ var may = map[string][]string{
 	"internal/clip":          {},
 	"internal/file":          {},
 	"internal/jwt":           {},
+	"internal/keys":          {},
 	"internal/prefixmap":     {},
 	"internal/propose/clone": {},
 	"internal/spelling":      {},
@@ -31,7 +32,7 @@ var may = map[string][]string{
 	"internal/web":           {"internal/budget", "internal/strictjson"},
 	"internal/worktree":      {"internal/file"},
 	"oidc":                   {"internal/jwt"},
-	"policy":                 {"internal/clip", "internal/spelling"},
+	"policy":                 {"internal/clip", "internal/keys", "internal/spelling"},
 	"internal/airgap":        {"internal/spelling", "internal/strictjson", "policy"},
 	"internal/git": {
 		"internal/budget", "internal/clip", "internal/file", "internal/spelling", "internal/web",
@@ -45,14 +46,14 @@ var may = map[string][]string{
 	"internal/propose/settings": {"internal/spelling", "policy"},
 	"internal/propose/tagset":   {"internal/spelling", "policy"},
 	"internal/sums":             {"internal/clip", "policy"},
-	"internal/trust/tuf":        {"internal/clip", "internal/file", "internal/strictjson", "internal/web"},
+	"internal/trust/tuf":        {"internal/clip", "internal/file", "internal/keys", "internal/strictjson", "internal/web"},
 	"policy/chain":              {"internal/clip", "internal/spelling", "policy"},
 	"internal/propose": {
 		"internal/propose/binding", "internal/propose/ci", "internal/propose/clone", "internal/propose/names",
 		"internal/propose/tagset", "internal/spelling", "policy",
 	},
 	"internal/sigstore": {
-		"internal/canonical", "internal/clip", "internal/identity", "internal/jwt", "internal/spelling",
+		"internal/canonical", "internal/clip", "internal/identity", "internal/jwt", "internal/keys", "internal/spelling",
 		"internal/strictjson", "internal/web", "policy",
 	},
 	"internal/token": {
@@ -72,7 +73,7 @@ var may = map[string][]string{
 	"internal/rekor": {
 		"internal/canonical", "internal/clip", "internal/sigstore", "internal/strictjson", "internal/web",
 	},
-	"internal/trust/author": {"internal/file", "internal/trust/oci", "internal/trust/tuf"},
+	"internal/trust/author": {"internal/file", "internal/keys", "internal/trust/oci", "internal/trust/tuf"},
 	"internal/bindings": {
 		"internal/budget", "internal/canonical", "internal/clip", "internal/rekor", "internal/sigstore",
 		"internal/spelling", "internal/strictjson", "internal/web", "policy", "policy/chain", "rekorbind",
@@ -97,7 +98,8 @@ var may = map[string][]string{
 		"internal/bindings", "internal/rekor", "internal/sigstore", "internal/web", "policy", "policy/chain",
 	},
 	"internal/signlog": {
-		"internal/bindings", "internal/rekor", "internal/sigstore", "internal/spelling", "internal/web", "policy",
+		"internal/bindings", "internal/keys", "internal/rekor", "internal/sigstore", "internal/spelling", "internal/web",
+		"policy",
 	},
 	"internal/memory": {
 		"internal/answers", "internal/bindings", "internal/canonical", "internal/clip", "internal/file",
@@ -129,14 +131,14 @@ var may = map[string][]string{
 	},
 	"internal/command": {
 		"internal/airgap", "internal/answers", "internal/budget", "internal/file", "internal/find", "internal/git",
-		"internal/identity", "internal/jwt", "internal/rekor", "internal/report", "internal/sigstore",
+		"internal/identity", "internal/jwt", "internal/keys", "internal/rekor", "internal/report", "internal/sigstore",
 		"internal/spelling", "internal/trust", "internal/trust/oci", "internal/web", "oidc", "policy",
 		"policy/chain",
 	},
 	"internal/cli": {
 		"", "internal/airgap", "internal/answers", "internal/bindings", "internal/clip", "internal/command",
 		"internal/fetch", "internal/file", "internal/find", "internal/gate", "internal/git", "internal/identity",
-		"internal/jwt",
+		"internal/jwt", "internal/keys",
 		"internal/memory", "internal/propose", "internal/propose/aqua", "internal/propose/binding",
 		"internal/propose/compare", "internal/propose/doctor", "internal/propose/export",
 		"internal/propose/settings", "internal/rekor", "internal/release", "internal/report", "internal/signlog",
@@ -144,7 +146,7 @@ var may = map[string][]string{
 		"internal/trust/tuf", "internal/web", "internal/worktree", "oidc", "policy", "policy/chain", "rekorbind",
 	},
 	"internal/trustcli": {
-		"internal/command", "internal/file", "internal/find", "internal/jwt", "internal/report",
+		"internal/command", "internal/file", "internal/find", "internal/jwt", "internal/keys", "internal/report",
 		"internal/signlog", "internal/sigstore", "internal/trust", "internal/trust/author", "policy",
 	},
 	"cmd/repopolicy":       {"internal/cli", "internal/command"},
@@ -157,7 +159,7 @@ var free = []string{"internal/scaffold/"}
 // pure reports whether a room knows no network, environment, clock or process.
 func pure(room string) bool {
 	return room == "policy" || strings.HasPrefix(room, "policy/") || room == "internal/spelling" ||
-		room == "internal/clip"
+		room == "internal/clip" || room == "internal/keys"
 }
 
 // impure are packages that no pure room imports.

@@ -10,7 +10,6 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
-	"crypto/sha256"
 	"errors"
 	"net/http"
 	"net/http/httptest"
@@ -25,6 +24,7 @@ import (
 	"github.com/theupdateframework/go-tuf/v2/metadata/config"
 	"github.com/theupdateframework/go-tuf/v2/metadata/updater"
 
+	"github.com/repopolicy/repopolicy/internal/keys"
 	"github.com/repopolicy/repopolicy/internal/trust/oci"
 	"github.com/repopolicy/repopolicy/internal/trust/tuf"
 	"github.com/repopolicy/repopolicy/internal/web"
@@ -54,21 +54,25 @@ func newPerson(t testing.TB, kind string) person {
 		private, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	case "ed25519":
 		_, private, err = ed25519.GenerateKey(rand.Reader)
+	case "p384":
+		private, err = ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
 	case "rsa":
-		private, err = rsa.GenerateKey(rand.Reader, minRSABits)
+		private, err = rsa.GenerateKey(rand.Reader, 2048)
 	}
 	check(t, err)
 	key, err := PublicKey(private.Public())
 	check(t, err)
-	signer, err := NewSigner(private)
+	with, err := keys.Local(private, keys.OfTUF)
 	if kind == "remote" {
-		signer, err = NewRemoteSigner(
-			private.Public(),
-			func(_ context.Context, digest [sha256.Size]byte) ([]byte, error) {
-				return private.Sign(rand.Reader, digest[:], crypto.SHA256)
+		with, err = keys.Remote(
+			private.Public(), keys.OfTUF,
+			func(_ context.Context, _ *keys.Signer, digest []byte) ([]byte, error) {
+				return private.Sign(rand.Reader, digest, crypto.SHA256)
 			},
 		)
 	}
+	check(t, err)
+	signer, err := NewSigner(with)
 	check(t, err)
 	return person{key, signer}
 }
@@ -403,10 +407,23 @@ func TestExpiry(t *testing.T) {
 // TestRefused: what must not be staged.
 func TestRefused(t *testing.T) {
 	w := newWorld(t)
-	p384, err := ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
+	p521, err := ecdsa.GenerateKey(elliptic.P521(), rand.Reader)
 	check(t, err)
-	if _, err := PublicKey(p384.Public()); err == nil {
-		t.Error("a key on P-384, which go-tuf writes under a wrong scheme")
+	if _, err := PublicKey(p521.Public()); err == nil {
+		t.Error("a key on P-521")
+	}
+	logs, err := keys.Local(p521, keys.Of)
+	check(t, err)
+	if _, err := NewSigner(logs); err == nil {
+		t.Error("the signer of such a key")
+	}
+	rsaKey, err := rsa.GenerateKey(rand.Reader, 2048)
+	check(t, err)
+	if logs, err = keys.Local(rsaKey, keys.Of); err == nil {
+		_, err = NewSigner(logs)
+	}
+	if err == nil {
+		t.Error("an RSA key with the padding of the logs")
 	}
 	if _, err := PublicKey("key"); err == nil {
 		t.Error("a key that is text")

@@ -5,21 +5,16 @@ package author
 import (
 	"context"
 	"crypto"
-	"crypto/ecdsa"
-	"crypto/ed25519"
-	"crypto/elliptic"
-	"crypto/rsa"
 	"crypto/sha256"
 	"encoding/json"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
-	"github.com/sigstore/sigstore/pkg/cryptoutils"
-	"github.com/sigstore/sigstore/pkg/signature"
 	"github.com/theupdateframework/go-tuf/v2/metadata"
+
+	"github.com/repopolicy/repopolicy/internal/keys"
 )
 
 // What a key of TAP 18 is called.
@@ -27,8 +22,6 @@ const (
 	keyTypeOIDC   = "sigstore-oidc"
 	keySchemeOIDC = "Fulcio"
 )
-
-const minRSABits = 2048
 
 // Key is a key that metadata lists: a public key, or an identity.
 type Key struct {
@@ -51,38 +44,25 @@ func newKey(k *metadata.Key, name string) (Key, error) {
 	return Key{id, k, name}, err
 }
 
-// PublicKey returns the key of TUF for a public key: ECDSA on P-256, Ed25519, or
-// RSA of at least 2048 bits.
+// PublicKey returns the key of TUF for a public key of [keys.OfTUF].
 func PublicKey(pub crypto.PublicKey) (Key, error) {
-	switch p := pub.(type) {
-	case *ecdsa.PublicKey:
-		if p.Curve != elliptic.P256() {
-			return Key{}, fmt.Errorf("a key on %s: of ECDSA only keys on P-256 are read by every client", p.Params().Name)
-		}
-	case *rsa.PublicKey:
-		if p.N.BitLen() < minRSABits {
-			return Key{}, fmt.Errorf("RSA of %d bits, at least %d are needed", p.N.BitLen(), minRSABits)
-		}
-	case ed25519.PublicKey:
-	default:
-		return Key{}, fmt.Errorf("keys of type %T are not supported", pub)
+	a, err := keys.OfTUF(pub)
+	if err != nil {
+		return Key{}, err
 	}
 	k, err := metadata.KeyFromPublicKey(pub)
 	if err != nil {
 		return Key{}, err
 	}
+	k.Scheme = a.Scheme // the library gives every key of ECDSA that of P-256
 	return newKey(k, "")
 }
 
 // ParsePublicKey reads a PEM public key.
 func ParsePublicKey(data []byte) (Key, error) {
-	block, rest := pem.Decode(data)
-	if block == nil || block.Type != "PUBLIC KEY" || strings.TrimSpace(string(rest)) != "" {
-		return Key{}, errors.New("not one PEM public key")
-	}
-	pub, err := cryptoutils.UnmarshalPEMToPublicKey(data)
+	pub, err := keys.ParsePublic(data)
 	if err != nil {
-		return Key{}, errors.New("not a public key that is read")
+		return Key{}, err
 	}
 	return PublicKey(pub)
 }
@@ -126,80 +106,27 @@ type Signer interface {
 // ErrNotWanted is the error of a signer whose key is not one of the role's.
 var ErrNotWanted = errors.New("the key is not among those that have to sign")
 
-// keySigner signs with a private key at hand.
+// keySigner signs with a key.
 type keySigner struct {
-	key    Key
-	signer signature.Signer
-}
-
-// NewSigner returns the signer of a private key; see [PublicKey] for the kinds.
-func NewSigner(private crypto.Signer) (Signer, error) {
-	key, err := PublicKey(private.Public())
-	if err != nil {
-		return nil, err
-	}
-	s, err := load(private)
-	return &keySigner{key, s}, err
-}
-
-func load(private crypto.PrivateKey) (signature.Signer, error) {
-	switch k := private.(type) {
-	case *rsa.PrivateKey:
-		return signature.LoadRSAPSSSigner(k, crypto.SHA256, nil)
-	case ed25519.PrivateKey:
-		return signature.LoadED25519Signer(k)
-	}
-	return signature.LoadSigner(private, crypto.SHA256)
-}
-
-// ParsePrivateKey reads a PEM private key, PKCS #8 or SEC 1.
-func ParsePrivateKey(data []byte) (crypto.Signer, error) {
-	key, err := cryptoutils.UnmarshalPEMToPrivateKey(data, cryptoutils.SkipPassword)
-	if err != nil {
-		return nil, errors.New("not a private key that is read") // never what it holds
-	}
-	s, ok := key.(crypto.Signer)
-	if !ok {
-		return nil, errors.New("not a private key that signs")
-	}
-	return s, nil
-}
-
-// Sign implements [Signer].
-func (s *keySigner) Sign(_ context.Context, canonical []byte, wanted func(string) bool) (metadata.Signature, error) {
-	if !wanted(s.key.id) {
-		return metadata.Signature{}, fmt.Errorf("%s: %w", s.key, ErrNotWanted)
-	}
-	sig, err := s.signer.SignMessage(strings.NewReader(string(canonical)))
-	return metadata.Signature{KeyID: s.key.id, Signature: sig}, err
-}
-
-// remoteSigner is an ECDSA key that somebody else has.
-type remoteSigner struct {
 	key  Key
-	sign func(ctx context.Context, digest [sha256.Size]byte) ([]byte, error)
+	with *keys.Signer
 }
 
-// NewRemoteSigner returns the signer of an ECDSA key that somebody else has: sign
-// returns the ASN.1 signature over a SHA-256, which the caller has verified.
-func NewRemoteSigner(
-	public crypto.PublicKey, sign func(ctx context.Context, digest [sha256.Size]byte) ([]byte, error),
-) (Signer, error) {
-	if _, ok := public.(*ecdsa.PublicKey); !ok {
-		return nil, fmt.Errorf("keys of type %T are not supported", public)
+// NewSigner returns the signer of a key by its algorithm of [keys.OfTUF].
+func NewSigner(with *keys.Signer) (Signer, error) {
+	key, err := PublicKey(with.Public)
+	if err == nil && with.Algorithm.Scheme != key.tuf.Scheme {
+		err = fmt.Errorf("%s signs no metadata", with.Algorithm.Name)
 	}
-	key, err := PublicKey(public)
-	return &remoteSigner{key, sign}, err
+	return &keySigner{key, with}, err
 }
 
 // Sign implements [Signer].
-func (s *remoteSigner) Sign(
-	ctx context.Context, canonical []byte, wanted func(string) bool,
-) (metadata.Signature, error) {
+func (s *keySigner) Sign(ctx context.Context, canonical []byte, wanted func(string) bool) (metadata.Signature, error) {
 	if !wanted(s.key.id) {
 		return metadata.Signature{}, fmt.Errorf("%s: %w", s.key, ErrNotWanted)
 	}
-	sig, err := s.sign(ctx, sha256.Sum256(canonical))
+	sig, err := s.with.Sign(ctx, s.with.Algorithm.Input(canonical))
 	return metadata.Signature{KeyID: s.key.id, Signature: sig}, err
 }
 

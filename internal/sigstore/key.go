@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package sigstore
+
+import (
+	"crypto"
+	"encoding/json"
+	"errors"
+	"io"
+	"time"
+
+	"github.com/secure-systems-lab/go-securesystemslib/dsse"
+	protobundle "github.com/sigstore/protobuf-specs/gen/pb-go/bundle/v1"
+	protocommon "github.com/sigstore/protobuf-specs/gen/pb-go/common/v1"
+	"github.com/sigstore/sigstore-go/pkg/bundle"
+	"github.com/sigstore/sigstore-go/pkg/root"
+	"github.com/sigstore/sigstore-go/pkg/tlog"
+	"github.com/sigstore/sigstore-go/pkg/verify"
+	"github.com/sigstore/sigstore/pkg/signature"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/repopolicy/repopolicy/internal/keys"
+)
+
+// This file is about signatures of bare keys: each key signs by the one algorithm that
+// the registry has for it (SPEC 3.6), whatever a bundle or log entry says.
+
+// Key is a public key that may have signed a bundle, with its lifetime.
+type Key struct {
+	id       string
+	alg      keys.Algorithm
+	expiring *root.ExpiringKey
+}
+
+// ID returns the hex SHA-256 of the key's DER SubjectPublicKeyInfo.
+func (k *Key) ID() string { return k.id }
+
+// ParseKey reads a PEM public key that is valid from start to end, both
+// inclusive; a zero time is no bound. The error is one of [keys.Parse].
+func ParseKey(pem []byte, start, end time.Time) (*Key, error) {
+	pub, err := keys.Parse(pem)
+	if err != nil {
+		return nil, err
+	}
+	return &Key{pub.ID, pub.Algorithm, root.NewExpiringKey(verifier{pub}, start, end)}, nil
+}
+
+// verifier is a key as sigstore-go verifies with it.
+type verifier struct{ key *keys.Public }
+
+// PublicKey implements [signature.Verifier].
+func (v verifier) PublicKey(...signature.PublicKeyOption) (crypto.PublicKey, error) {
+	return v.key.Key, nil
+}
+
+// VerifySignature implements [signature.Verifier]. Of the options it takes the digest that is
+// given instead of the message, and no hash.
+func (v verifier) VerifySignature(sig, message io.Reader, opts ...signature.VerifyOption) error {
+	raw, err := io.ReadAll(sig)
+	if err != nil {
+		return err
+	}
+	var input []byte
+	for _, o := range opts {
+		o.ApplyDigest(&input)
+	}
+	if input == nil {
+		text, err := io.ReadAll(message)
+		if err != nil {
+			return err
+		}
+		input = v.key.Algorithm.Input(text)
+	}
+	if !v.key.Algorithm.Verify(v.key.Key, input, raw) {
+		return errors.New("no signature by the key and " + v.key.Algorithm.Name)
+	}
+	return nil
+}
+
+// hashNumbers are the hashes of the registry in a bundle.
+var hashNumbers = map[crypto.Hash]protocommon.HashAlgorithm{
+	crypto.SHA256: protocommon.HashAlgorithm_SHA2_256,
+	crypto.SHA384: protocommon.HashAlgorithm_SHA2_384,
+	crypto.SHA512: protocommon.HashAlgorithm_SHA2_512,
+}
+
+// shown returns the bundle that the client of a log is given. Rekor v1 takes envelopes that
+// are signed over a SHA-256 alone; of other keys it is shown the signature over the digest
+// of the pre-authentication encoding, as if that were a file (SPEC 3.6).
+func (d *Draft) shown(generation int) (*protobundle.Bundle, error) {
+	pb := proto.Clone(d.pb).(*protobundle.Bundle)
+	env := pb.GetDsseEnvelope()
+	if generation != 1 || env == nil || pb.GetVerificationMaterial().GetPublicKey() == nil {
+		return pb, nil
+	}
+	pub, err := keys.ParseDER(d.Signer())
+	if err != nil {
+		return nil, err
+	}
+	a, err := keys.Of(pub)
+	if err != nil || a.RekorV1 == keys.DSSE {
+		return pb, err
+	}
+	pb.Content = &protobundle.Bundle_MessageSignature{MessageSignature: &protocommon.MessageSignature{
+		MessageDigest: &protocommon.HashOutput{
+			Algorithm: hashNumbers[a.Hash], Digest: a.Input(dsse.PAE(env.GetPayloadType(), env.GetPayload())),
+		},
+		Signature: d.signature(),
+	}}
+	return pb, nil
+}
+
+// shownBy returns what the log showed of a statement, if that is its digest; nil for the
+// envelope itself. Only entries of the kind that the key's algorithm has in Rekor v1 are read so.
+func (b *Bundle) shownBy(key *Key, entry *tlog.Entry) verify.SignatureContent {
+	env := b.pb.GetDsseEnvelope()
+	if key == nil || env == nil || entry.IsRekorV2() || key.alg.RekorV1 != keys.HashedRekord {
+		return nil
+	}
+	var body struct{ Kind string }
+	if json.Unmarshal(entry.TransparencyLogEntry().GetCanonicalizedBody(), &body) != nil ||
+		body.Kind != string(keys.HashedRekord) {
+		return nil
+	}
+	digest := key.alg.Input(dsse.PAE(env.GetPayloadType(), env.GetPayload()))
+	return bundle.NewMessageSignature(digest, hashNumbers[key.alg.Hash].String(), b.signature())
+}
