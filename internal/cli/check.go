@@ -77,6 +77,7 @@ func (a *app) checked(path string, src []byte) (report.Check, policy.Class, erro
 	default:
 		doc.Digest = d.Digest().String()
 		doc.Add("warning", d.Lint(a.Now()))
+		doc.AddKeys(d)
 	}
 	doc.Verdict, doc.Exit = class.String(), class.Exit()
 	return doc, class, nil

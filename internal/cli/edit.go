@@ -152,6 +152,11 @@ func (a *app) edit(ctx context.Context, o *editOptions) error {
 	for _, p := range doc.Lint(a.Now()) {
 		a.Err.Line("warning: %s", p)
 	}
+	var checked report.Check
+	checked.AddKeys(doc)
+	for _, k := range checked.Keys {
+		a.Err.Line("note: %s", k)
+	}
 	a.Err.Line("next: git commit -m 'version %d of the policy' %s, then repopolicy sign, commit and push",
 		doc.Content().Version, bindings.PolicyFile)
 	return nil
@@ -259,6 +264,9 @@ func (a *app) editor(ctx context.Context, fields []string, text []byte) ([]byte,
 		}
 		for _, p := range pe.Problems {
 			a.Err.Line("error: %s", p)
+			if p.Hint != "" {
+				a.Err.Line("hint: %s", p.Hint)
+			}
 		}
 		if err := a.Agree(&command.Signing{}, "Edit again?"); err != nil {
 			return nil, &policy.Fault{

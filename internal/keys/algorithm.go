@@ -67,6 +67,24 @@ var registry = []Algorithm{
 // Registry returns the algorithms that are known.
 func Registry() []Algorithm { return slices.Clone(registry) }
 
+// Named returns the algorithm of that name; the zero value for one that is not known.
+func Named(name string) Algorithm {
+	i := slices.IndexFunc(registry, func(a Algorithm) bool { return a.Name == name })
+	if i < 0 {
+		return Algorithm{}
+	}
+	return registry[i]
+}
+
+// TUFOf returns the algorithm by which keys of a kind sign metadata of TUF, and whether they do.
+func TUFOf(kind string) (Algorithm, bool) {
+	i := slices.IndexFunc(registry, func(a Algorithm) bool { return a.Key == kind && a.Scheme != "" })
+	if i < 0 {
+		return Algorithm{}, false
+	}
+	return registry[i], true
+}
+
 // Kind returns what a key is called in the registry, such as "RSA 2048", "ECDSA P-384" or
 // "Ed25519"; "" for a key of another type.
 func Kind(pub crypto.PublicKey) string {

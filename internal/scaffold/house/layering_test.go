@@ -126,7 +126,7 @@ var may = map[string][]string{
 		"internal/trust/oci", "oidc", "policy", "policy/chain",
 	},
 	"internal/report": {
-		"", "internal/bindings", "internal/fetch", "internal/file", "internal/find", "internal/gate",
+		"", "internal/bindings", "internal/fetch", "internal/file", "internal/find", "internal/gate", "internal/keys",
 		"internal/release", "internal/spelling", "policy",
 	},
 	"internal/command": {
