@@ -365,12 +365,12 @@ var reasonTable = []info{
 	{PolicyDuplicate, ClassInvalid, "the policy says something twice", ""},
 	{PolicyConflict, ClassInvalid, "two parts of the policy contradict each other", ""},
 	{
-		PolicyNewerFormat, ClassInvalid, "the policy file has a newer format than this program understands",
+		PolicyNewerFormat, ClassInvalid, "the policy file has a newer format, or a key of another algorithm, than this program understands",
 		"update repopolicy",
 	},
 	{
 		NeedsNewerVersion, ClassUnavailable,
-		"the verdict needs a newer repopolicy: the policy has a format that this one does not understand",
+		"the verdict needs a newer repopolicy: the policy has a format, or a signature an algorithm, that this one does not understand",
 		"update repopolicy",
 	},
 	{PolicyUnreadable, ClassUsage, "the policy file could not be read", ""},

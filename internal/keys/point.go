@@ -27,7 +27,7 @@ var (
 	prime  = new(big.Int).Sub(new(big.Int).Lsh(one, 255), big.NewInt(19))
 	curveD = number("37095705934669439343138083508754565189542113879843219016388785533085940283555")
 	// order8 is the ordinate of half of the points of order 8; that of the others is its negative.
-	order8 = number("2707385501144840649318225287225658788936804267575313519463743609750303021446")
+	order8 = number("2707385501144840649318225287225658788936804267575313519463743609750303402022")
 	// small are the ordinates of the points whose order divides 8.
 	small = []*big.Int{
 		new(big.Int), one, new(big.Int).Sub(prime, one), order8, new(big.Int).Sub(prime, order8),

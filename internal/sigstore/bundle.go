@@ -12,6 +12,7 @@ import (
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -94,6 +95,9 @@ func ParseBundle(data []byte) (*Bundle, error) {
 	}
 	b := &Bundle{pb: pb, results: map[resultKey]*verification{}}
 	if err := b.caps(); err != nil {
+		return nil, err
+	}
+	if err := b.algorithms(); err != nil {
 		return nil, err
 	}
 	b.dropUncheckable()
@@ -188,6 +192,12 @@ func (b *Bundle) keyMaterial() error {
 	b.leaf = vc.Certificate()
 	if b.leaf == nil {
 		return refuse(policy.BundleInvalid, "neither a certificate nor a key")
+	}
+	if b.leaf.PublicKey == nil {
+		var unknown *keys.Unknown
+		if _, err := keys.ParseDER(b.leaf.RawSubjectPublicKeyInfo); errors.As(err, &unknown) {
+			return refuse(policy.NeedsNewerVersion, "certificate: %w", err)
+		}
 	}
 	if err := keys.Sound(b.leaf.PublicKey); err != nil {
 		return refuse(policy.CertificateBad, "certificate: %w", err)

@@ -19,7 +19,9 @@ import (
 	"github.com/sigstore/sigstore/pkg/signature"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/repopolicy/repopolicy/internal/clip"
 	"github.com/repopolicy/repopolicy/internal/keys"
+	"github.com/repopolicy/repopolicy/policy"
 )
 
 // This file is about signatures of bare keys: each key signs by the one algorithm that
@@ -73,6 +75,29 @@ func (v verifier) VerifySignature(sig, message io.Reader, opts ...signature.Veri
 	}
 	if !v.key.Algorithm.Verify(v.key.Key, input, raw) {
 		return errors.New("no signature by the key and " + v.key.Algorithm.Name)
+	}
+	return nil
+}
+
+// algorithms refuses a bundle of which a log entry names an algorithm that Sigstore's registry, as
+// it is known here, does not have: a newer program may read it (SPEC 3.6).
+func (b *Bundle) algorithms() error {
+	for _, e := range b.pb.GetVerificationMaterial().GetTlogEntries() {
+		var body struct {
+			Spec struct {
+				HashedRekordV002 struct {
+					Signature struct{ Verifier struct{ KeyDetails any } }
+				}
+			}
+		}
+		if json.Unmarshal(e.GetCanonicalizedBody(), &body) != nil {
+			continue // which is another fault
+		}
+		name, ok := body.Spec.HashedRekordV002.Signature.Verifier.KeyDetails.(string)
+		if _, known := protocommon.PublicKeyDetails_value[name]; ok && name != "" && !known {
+			return refuse(policy.NeedsNewerVersion, "signed by the algorithm %q, which this program does not know",
+				clip.Text(name))
+		}
 	}
 	return nil
 }

@@ -56,6 +56,9 @@ type Request struct {
 	NotBefore  time.Time     // of the certificate; zero for one minute before At
 	Key        crypto.Signer // that signs; nil for a fresh P-256 key
 	BareKey    bool          // no certificate
+	// By, if set, makes the signature over a message instead; what the log says of the key is
+	// what it says of one that signs a digest.
+	By func(message []byte) []byte
 	SelfSigned bool          // the certificate is its own issuer's
 	Issue      *Instance     // another instance whose CA and CT log make the certificate
 	NoSCT      bool
@@ -63,6 +66,7 @@ type Request struct {
 	SCTAt      time.Time // zero for one minute before At
 	Log        LogKind
 	Intoto     bool // an intoto entry for an envelope, not a dsse one
+	Hashed     bool // a hashedrekord entry for what is signed of an envelope
 	NoPromise  bool
 	NoProof    bool
 	TSA        bool
@@ -121,14 +125,14 @@ func (i *Instance) Sign(r Request) []byte {
 		if s.typ == "" {
 			s.typ = "application/vnd.in-toto+json"
 		}
-		i.sign(&s, r.Key, dsse.PAE(s.typ, s.payload))
+		i.sign(&s, r, dsse.PAE(s.typ, s.payload))
 		b.Content = &protobundle.Bundle_DsseEnvelope{
 			DsseEnvelope: &protodsse.Envelope{
 				Payload: s.payload, PayloadType: s.typ, Signatures: []*protodsse.Signature{{Sig: s.sig}},
 			},
 		}
 	} else {
-		i.sign(&s, r.Key, r.Artifact)
+		i.sign(&s, r, r.Artifact)
 		b.Content = &protobundle.Bundle_MessageSignature{MessageSignature: &protocommon.MessageSignature{
 			MessageDigest: &protocommon.HashOutput{Algorithm: s.alg.GetProtoHashType(), Digest: s.digest}, Signature: s.sig,
 		}}
@@ -169,10 +173,11 @@ func (i *Instance) Sign(r Request) []byte {
 
 // sign signs msg as Sigstore's clients do with this kind of key. Keys that are
 // too weak for the library sign like a P-256 key.
-func (i *Instance) sign(s *signed, key crypto.Signer, msg []byte) {
+func (i *Instance) sign(s *signed, r Request, msg []byte) {
 	i.t.Helper()
+	key := r.Key
 	var opts []signature.LoadOption
-	if s.payload == nil {
+	if s.payload == nil || r.By != nil {
 		opts = append(opts, options.WithED25519ph())
 	}
 	alg, err := signature.GetDefaultAlgorithmDetails(key.Public(), opts...)
@@ -190,6 +195,9 @@ func (i *Instance) sign(s *signed, key crypto.Signer, msg []byte) {
 	i.check(err)
 	s.sig, err = signer.SignMessage(bytes.NewReader(msg))
 	i.check(err)
+	if r.By != nil {
+		s.sig = r.By(msg)
+	}
 	h := crypto.SHA256
 	if alg.GetHashType() != 0 {
 		h = alg.GetHashType()
@@ -212,7 +220,7 @@ func (i *Instance) bodyV1(s signed, r Request) body {
 	b := body{kind: "hashedrekord", version: "0.0.1"}
 	var spec map[string]any
 	switch {
-	case s.payload == nil:
+	case s.payload == nil || r.Hashed:
 		alg := strings.ToLower(strings.TrimPrefix(s.alg.GetProtoHashType().String(), "SHA2_"))
 		spec = map[string]any{
 			"data": map[string]any{

@@ -404,6 +404,23 @@ func TestExpiry(t *testing.T) {
 	}
 }
 
+// TestKeyTypes: what a key of each kind signs, our client and go-tuf's read.
+func TestKeyTypes(t *testing.T) {
+	for _, kind := range []string{"ecdsa", "p384", "ed25519", "rsa", "remote"} {
+		t.Run(kind, func(t *testing.T) {
+			w := &world{t: t, dir: t.TempDir(), host: newPerson(t, kind)}
+			all := Setup{Keys: []Key{w.host.key}, Threshold: 1}
+			r, err := Create(w.dir, now, map[string]Setup{Root: all, Targets: all, Snapshot: all, Timestamp: all})
+			check(t, err)
+			r.Close()
+			w.add("a.txt", kind)
+			w.sign(w.host)
+			check(t, w.publish())
+			w.everywhere("a.txt", kind)
+		})
+	}
+}
+
 // TestRefused: what must not be staged.
 func TestRefused(t *testing.T) {
 	w := newWorld(t)

@@ -17,12 +17,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-)
 
-// Limits of RSA keys, in bits; a larger one only costs time.
-const (
-	minRSABits = 2048
-	maxRSABits = 8192
+	"github.com/repopolicy/repopolicy/internal/keys"
 )
 
 // Key is a key as metadata states it.
@@ -116,8 +112,8 @@ func rsaKey(k Key) (Verifier, error) {
 	if err != nil {
 		return nil, err
 	}
-	if bits := key.N.BitLen(); bits < minRSABits || bits > maxRSABits {
-		return nil, fmt.Errorf("RSA of %d bits, %d to %d are taken", bits, minRSABits, maxRSABits)
+	if err := keys.Sound(key); err != nil {
+		return nil, err
 	}
 	if k.Scheme != "rsassa-pss-sha256" {
 		return nil, fmt.Errorf("the scheme %q is not known", k.Scheme)
@@ -136,6 +132,9 @@ func ed25519Key(k Key) (Verifier, error) {
 	key, err := hex.DecodeString(text)
 	if err != nil || len(key) != ed25519.PublicKeySize || k.Scheme != "ed25519" {
 		return nil, fmt.Errorf("not %d bytes in hex of scheme ed25519", ed25519.PublicKeySize)
+	}
+	if err := keys.Sound(ed25519.PublicKey(key)); err != nil {
+		return nil, err
 	}
 	return newPublicKey(ed25519.PublicKey(key), func(message, sig []byte) bool {
 		return ed25519.Verify(key, message, sig)

@@ -7,8 +7,11 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
+	"crypto/x509"
 	"encoding/hex"
+	"encoding/pem"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/repopolicy/repopolicy/internal/scaffold/tuftest"
@@ -67,14 +70,38 @@ var keyRows = []attack{
 		})
 		s.Publish()
 	}, gotuf: "fails on a key of a type that it does not know"},
-	{name: "a short Ed25519 key", do: func(s *tuftest.Sim) {
-		s.NextRoot(func() { s.Rotate("timestamp") })
-		s.Publish()
-		s.Edit("2.root.json", "root", func(signed map[string]any) {
-			id := s.Root.Signed.Roles["timestamp"].KeyIDs[0]
-			signed["keys"].(map[string]any)[id].(map[string]any)["keyval"] = map[string]any{"public": "00ff"}
+	{name: "a short Ed25519 key", do: func(s *tuftest.Sim) { ed25519As(s, "00ff") }, want: ErrUnsigned},
+	// By this key the signature of a neutral element and a zero is one over everything.
+	{name: "an Ed25519 key of small order", do: func(s *tuftest.Sim) {
+		ed25519As(s, "01"+strings.Repeat("00", 31))
+		s.Timestamp.Signatures[0].Signature = append([]byte{1}, make([]byte, 63)...)
+		data, err := s.Timestamp.ToBytes(true)
+		if err != nil {
+			s.T.Fatal(err)
+		}
+		s.Files["timestamp.json"] = data
+	}, want: ErrUnsigned, gotuf: "takes keys of small order"},
+	{name: "an RSA key with another exponent", do: func(s *tuftest.Sim) {
+		priv := rsaOf(s.T, 2048)
+		otherKey(s, priv, func(k map[string]any) {
+			der, err := x509.MarshalPKIXPublicKey(&rsa.PublicKey{N: priv.N, E: 3})
+			if err != nil {
+				s.T.Fatal(err)
+			}
+			k["keyval"] = map[string]any{"public": string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}))}
 		})
 	}, want: ErrUnsigned},
+}
+
+// ed25519As writes another key instead of timestamp's own.
+func ed25519As(s *tuftest.Sim, public string) {
+	s.T.Helper()
+	s.NextRoot(func() { s.Rotate("timestamp") })
+	s.Publish()
+	s.Edit("2.root.json", "root", func(signed map[string]any) {
+		id := s.Root.Signed.Roles["timestamp"].KeyIDs[0]
+		signed["keys"].(map[string]any)[id].(map[string]any)["keyval"] = map[string]any{"public": public}
+	})
 }
 
 // otherKey gives timestamp another key, which change describes otherwise.
