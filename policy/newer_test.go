@@ -16,16 +16,19 @@ const mlDSA = "-----BEGIN PUBLIC KEY-----\\nMBIwCwYJYIZIAWUDBAMSAwMAAQI=\\n-----
 // unknown in it, however much else is wrong and wherever that stands.
 func TestNewerAlgorithm(t *testing.T) {
 	member := func(i int) string {
-		return fmt.Sprintf("[[maintainers.member]]\nname = \"m%d\"\nkeys = [%q]\n", i, strings.ReplaceAll(mlDSA, `\n`, "\n"))
+		return fmt.Sprintf("[[maintainers.member]]\nname = \"m%d\"\nkeys = [\"%s\"]\n", i, mlDSA)
 	}
 	text := func(members int, before, after string) string {
 		var b strings.Builder
-		fmt.Fprintf(&b, "format = \"repopolicy/v1\"\nrepository = \"https://github.com/acme/widget\"\nversion = 1\nexpires = 2027-01-01T00:00:00Z\n%s[maintainers]\nthreshold = 1\n", before)
+		b.WriteString("format = \"repopolicy/v1\"\nrepository = \"https://github.com/acme/widget\"\nversion = 1\n")
+		b.WriteString("expires = 2027-01-01T00:00:00Z\n" + before + "[maintainers]\nthreshold = 1\n")
 		for i := range members {
 			b.WriteString(member(i))
 		}
 		return b.String() + after
 	}
+	person := "[[maintainers.member]]\nname = \"a\"\n" +
+		"identities = [{ email = \"a@example.com\", issuer = \"https://accounts.google.com\" }]\n"
 	for name, c := range map[string]struct {
 		text string
 		want Reason
@@ -37,7 +40,7 @@ func TestNewerAlgorithm(t *testing.T) {
 		// More problems than are reported, of which only those after them are faults.
 		"faults after many":  {text(maxMembers, "", "[[release]]\nname = \"x\"\n"), PolicyMissing},
 		"a key that is none": {text(1, "", "[[maintainers.member]]\nname = \"x\"\nkeys = [\"x\"]\n"), PolicyValue},
-		"revoked":            {text(0, "", "[[maintainers.member]]\nname = \"a\"\nidentities = [{ email = \"a@example.com\", issuer = \"https://accounts.google.com\" }]\n[[revoked]]\nkey = \""+mlDSA+"\"\n"), PolicyNewerFormat},
+		"revoked":            {text(0, "", person+"[[revoked]]\nkey = \""+mlDSA+"\"\n"), PolicyNewerFormat},
 	} {
 		doc, err := Parse([]byte(c.text))
 		var pe *ParseError

@@ -365,12 +365,13 @@ var reasonTable = []info{
 	{PolicyDuplicate, ClassInvalid, "the policy says something twice", ""},
 	{PolicyConflict, ClassInvalid, "two parts of the policy contradict each other", ""},
 	{
-		PolicyNewerFormat, ClassInvalid, "the policy file has a newer format, or a key of another algorithm, than this program understands",
+		PolicyNewerFormat, ClassInvalid,
+		"the policy file has a newer format, or a key of a newer algorithm, than this program understands",
 		"update repopolicy",
 	},
 	{
 		NeedsNewerVersion, ClassUnavailable,
-		"the verdict needs a newer repopolicy: the policy has a format, or a signature an algorithm, that this one does not understand",
+		"the verdict needs a newer repopolicy: this one does not understand the policy's format, or an algorithm",
 		"update repopolicy",
 	},
 	{PolicyUnreadable, ClassUsage, "the policy file could not be read", ""},

@@ -258,8 +258,9 @@ func noEnvelope(path string) error {
 	head := make([]byte, len(begin))
 	if n, err := io.ReadFull(f, head); err == nil && string(head[:n]) == begin {
 		return &policy.Fault{
-			Reason: policy.Usage, Text: path + " begins like what is signed of a statement, so that its signature would be one of that",
-			Hint: "put it into an archive, or sign a statement about it with --statement",
+			Reason: policy.Usage,
+			Text:   path + " begins like what is signed of a statement, so that its signature would be one of that",
+			Hint:   "put it into an archive, or sign a statement about it with --statement",
 		}
 	}
 	return nil

@@ -282,7 +282,7 @@ func TestKeyFlags(t *testing.T) {
 		}
 		return path
 	}
-	good := write("good.pub", public)
+	good, two := write("good.pub", public), write("two.pub", append(slices.Clone(public), public...))
 	fault := func(err error) string {
 		var f *policy.Fault
 		if err == nil || !errors.As(err, &f) || f.Reason != policy.Usage {
@@ -295,24 +295,24 @@ func TestKeyFlags(t *testing.T) {
 		by   func(crypto.PublicKey) (keys.Algorithm, error)
 		want string
 	}{
-		"a key":                {Signing{Key: Once{Value: private, Given: true}}, keys.Of, ""},
-		"no file":              {Signing{Key: Once{Value: private + "x", Given: true}}, keys.Of, "--key: "},
-		"the public half":      {Signing{Key: Once{Value: good, Given: true}}, keys.Of, "name the file with the private key"},
-		"P-224":                {Signing{Key: Once{Value: weak, Given: true}}, keys.Of, "the curve P-224 is too weak"},
-		"P-521":                {Signing{Key: Once{Value: large, Given: true}}, keys.Of, ""},
-		"P-521 and TUF":        {Signing{Key: Once{Value: large, Given: true}}, keys.OfTUF, "no metadata of TUF"},
-		"a program":            {Signing{Signer: SignerFlags{Program: Once{Value: "x", Given: true}, Public: Once{Value: good, Given: true}}}, keys.Of, ""},
-		"without its key":      {Signing{Signer: SignerFlags{Program: Once{Value: "x", Given: true}}}, keys.Of, "go together"},
-		"without the program":  {Signing{Signer: SignerFlags{Public: Once{Value: good, Given: true}}}, keys.Of, "go together"},
+		"a key":                {Signing{Key: given(private)}, keys.Of, ""},
+		"no file":              {Signing{Key: given(private + "x")}, keys.Of, "--key: "},
+		"the public half":      {Signing{Key: given(good)}, keys.Of, "name the file with the private key"},
+		"P-224":                {Signing{Key: given(weak)}, keys.Of, "the curve P-224 is too weak"},
+		"P-521":                {Signing{Key: given(large)}, keys.Of, ""},
+		"P-521 and TUF":        {Signing{Key: given(large)}, keys.OfTUF, "no metadata of TUF"},
+		"a program":            {withPublic(good), keys.Of, ""},
+		"without its key":      {Signing{Signer: SignerFlags{Program: given("x")}}, keys.Of, "go together"},
+		"without the program":  {Signing{Signer: SignerFlags{Public: given(good)}}, keys.Of, "go together"},
 		"arguments alone":      {Signing{Signer: SignerFlags{Args: []string{"x"}}}, keys.Of, "go together"},
 		"its private half":     {withPublic(private), keys.Of, "this is a private key"},
-		"two keys":             {withPublic(write("two.pub", append(slices.Clone(public), public...))), keys.Of, "one PEM block"},
+		"two keys":             {withPublic(two), keys.Of, "one PEM block"},
 		"no PEM":               {withPublic(write("x", []byte("x"))), keys.Of, "PUBLIC KEY"},
 		"an empty file":        {withPublic(write("empty", nil)), keys.Of, "PUBLIC KEY"},
 		"a weak key":           {withPublic(write("weak.pub", p224)), keys.Of, "the curve P-224 is too weak"},
 		"nobody":               {Signing{}, keys.Of, ""},
 		"a directory":          {withPublic(dir), keys.Of, "--public-key: "},
-		"a directory as a key": {Signing{Key: Once{Value: dir, Given: true}}, keys.Of, "--key: "},
+		"a directory as a key": {Signing{Key: given(dir)}, keys.Of, "--key: "},
 	} {
 		s, err := c.o.By(c.by)
 		switch {
@@ -325,5 +325,7 @@ func TestKeyFlags(t *testing.T) {
 }
 
 func withPublic(path string) Signing {
-	return Signing{Signer: SignerFlags{Program: Once{Value: "x", Given: true}, Public: Once{Value: path, Given: true}}}
+	return Signing{Signer: SignerFlags{Program: given("x"), Public: given(path)}}
 }
+
+func given(value string) Once { return Once{Value: value, Given: true} }

@@ -109,9 +109,11 @@ func TestRegistry(t *testing.T) {
 					t.Errorf("%s: %x", kind, bad)
 				}
 			}
-			if input := s.Algorithm.Input(message); s.Algorithm.Hash != 0 &&
-				(s.Algorithm.Verify(private.Public(), append(input, 0), sig) || s.Algorithm.Verify(private.Public(), input[1:], sig)) {
-				t.Errorf("%s: an input of another length", kind)
+			input := s.Algorithm.Input(message)
+			for _, other := range [][]byte{append(slices.Clone(input), 0), input[1:], nil} {
+				if s.Algorithm.Verify(private.Public(), other, sig) {
+					t.Errorf("%s: an input of %d bytes", kind, len(other))
+				}
 			}
 			if (Algorithm{}).Verify(private.Public(), message, sig) {
 				t.Error("no algorithm verifies")
@@ -147,6 +149,8 @@ func TestEncodings(t *testing.T) {
 	if !slices.Equal(der(positive(n.R), positive(n.S)), sig) {
 		t.Fatal("not DER")
 	}
+	negative := n.S.FillBytes(make([]byte, 32))
+	negative[0] |= 0x80
 	tooMuch := new(big.Int).Add(n.S, key.Params().N)
 	for name, c := range map[string]struct {
 		sig []byte
@@ -155,7 +159,7 @@ func TestEncodings(t *testing.T) {
 		"as made":                 {sig, true},
 		"the other square root":   {twin, true},
 		"a zero too much":         {der(append([]byte{0}, positive(n.R)...), positive(n.S)), false},
-		"negative":                {der(positive(n.R), new(big.Int).Neg(n.S).Bytes()), false},
+		"negative":                {der(positive(n.R), negative), false},
 		"not reduced":             {der(positive(n.R), positive(tooMuch)), false},
 		"a long length":           {append([]byte{0x30, 0x81, sig[1]}, sig[2:]...), false},
 		"something after it":      {append(slices.Clone(sig), 0), false},
@@ -276,9 +280,13 @@ func spki(t testing.TB, oid asn1.ObjectIdentifier, params, key []byte) []byte {
 }
 
 var (
-	oidEC    = asn1.ObjectIdentifier{1, 2, 840, 10045, 2, 1}
-	oidP256  = asn1.ObjectIdentifier{1, 2, 840, 10045, 3, 1, 7}
-	oidMLDSA = asn1.ObjectIdentifier{2, 16, 840, 1, 101, 3, 4, 3, 18}
+	oidEC      = asn1.ObjectIdentifier{1, 2, 840, 10045, 2, 1}
+	oidP256    = asn1.ObjectIdentifier{1, 2, 840, 10045, 3, 1, 7}
+	oidRSA     = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 1, 1}
+	oidPSS     = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 1, 10}
+	oidEd25519 = asn1.ObjectIdentifier{1, 3, 101, 112}
+	oidX448    = asn1.ObjectIdentifier{1, 3, 101, 111}
+	oidMLDSA   = asn1.ObjectIdentifier{2, 16, 840, 1, 101, 3, 4, 3, 18}
 )
 
 // TestParse: a key has one form, and each other one says what to do.
@@ -300,7 +308,13 @@ func TestParse(t *testing.T) {
 	}
 	secret, err := x509.MarshalPKCS8PrivateKey(key)
 	check(t, err)
-	rsaKey := newKey(t, "RSA 2048").(*rsa.PrivateKey)
+	public := func(oid asn1.ObjectIdentifier, params, key []byte) []byte {
+		return inPEM("PUBLIC KEY", spki(t, oid, params, key))
+	}
+	pkcs1 := x509.MarshalPKCS1PublicKey(&newKey(t, "RSA 2048").(*rsa.PrivateKey).PublicKey)
+	compressed := elliptic.MarshalCompressed(key.Curve, key.X, key.Y)
+	off := append(slices.Clone(point[:64]), point[64]^1)
+	headed := &pem.Block{Type: "PUBLIC KEY", Headers: map[string]string{"A": "b"}, Bytes: der}
 	for name, c := range map[string]struct {
 		text []byte
 		want string
@@ -309,22 +323,22 @@ func TestParse(t *testing.T) {
 		"text before it":     {append([]byte("x\n"), good...), "nothing else"},
 		"text after it":      {append(slices.Clone(good), 'x'), "nothing else"},
 		"another block":      {inPEM("PUBLIC", der), `not "PUBLIC"`},
-		"a header":           {pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Headers: map[string]string{"A": "b"}, Bytes: der}), "nothing else"},
+		"a header":           {pem.EncodeToMemory(headed), "nothing else"},
 		"a private key":      {inPEM("PRIVATE KEY", secret), `not "PRIVATE KEY"`},
 		"a certificate":      {inPEM("CERTIFICATE", der), `not "CERTIFICATE"`},
-		"PKCS #1":            {inPEM("RSA PUBLIC KEY", x509.MarshalPKCS1PublicKey(&rsaKey.PublicKey)), `not "RSA PUBLIC KEY"`},
+		"PKCS #1":            {inPEM("RSA PUBLIC KEY", pkcs1), `not "RSA PUBLIC KEY"`},
 		"a byte after it":    {inPEM("PUBLIC KEY", append(slices.Clone(der), 0)), "cannot be parsed"},
 		"half of it":         {inPEM("PUBLIC KEY", der[:len(der)/2]), "cannot be parsed"},
-		"a compressed point": {inPEM("PUBLIC KEY", spki(t, oidEC, named, elliptic.MarshalCompressed(key.Curve, key.X, key.Y))), "compressed point"},
-		"a hybrid point":     {inPEM("PUBLIC KEY", spki(t, oidEC, named, hybrid)), "compressed point"},
-		"no point":           {inPEM("PUBLIC KEY", spki(t, oidEC, named, append(slices.Clone(point[:64]), point[64]^1))), "another curve"},
-		"explicit params":    {inPEM("PUBLIC KEY", spki(t, oidEC, []byte{0x30, 3, 2, 1, 1}, point)), "explicit parameters"},
-		"no params":          {inPEM("PUBLIC KEY", spki(t, oidEC, nil, point)), "explicit parameters"},
-		"RSA without NULL":   {inPEM("PUBLIC KEY", spki(t, asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 1, 1}, nil, x509.MarshalPKCS1PublicKey(&rsaKey.PublicKey))), "cannot be parsed"},
-		"RSA for PSS alone":  {inPEM("PUBLIC KEY", spki(t, asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 1, 10}, nil, x509.MarshalPKCS1PublicKey(&rsaKey.PublicKey))), "PSS alone"},
-		"Ed25519 with NULL":  {inPEM("PUBLIC KEY", spki(t, asn1.ObjectIdentifier{1, 3, 101, 112}, []byte{5, 0}, make([]byte, 32))), "cannot be parsed"},
-		"X448":               {inPEM("PUBLIC KEY", spki(t, asn1.ObjectIdentifier{1, 3, 101, 111}, nil, make([]byte, 56))), "X448 signs nothing"},
-		"no key":             {inPEM("PUBLIC KEY", spki(t, oidMLDSA, nil, nil)), "cannot be parsed"},
+		"a compressed point": {public(oidEC, named, compressed), "compressed point"},
+		"a hybrid point":     {public(oidEC, named, hybrid), "compressed point"},
+		"no point":           {public(oidEC, named, off), "another curve"},
+		"explicit params":    {public(oidEC, []byte{0x30, 3, 2, 1, 1}, point), "explicit parameters"},
+		"no params":          {public(oidEC, nil, point), "explicit parameters"},
+		"RSA without NULL":   {public(oidRSA, nil, pkcs1), "cannot be parsed"},
+		"RSA for PSS alone":  {public(oidPSS, nil, pkcs1), "PSS alone"},
+		"Ed25519 with NULL":  {public(oidEd25519, []byte{5, 0}, make([]byte, 32)), "cannot be parsed"},
+		"X448":               {public(oidX448, nil, make([]byte, 56)), "X448 signs nothing"},
+		"no key":             {public(oidMLDSA, nil, nil), "cannot be parsed"},
 	} {
 		p, err := Parse(c.text)
 		var e *Error
@@ -332,11 +346,12 @@ func TestParse(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	_, err = Parse(inPEM("PUBLIC KEY", spki(t, oidMLDSA, nil, make([]byte, 1952))))
+	_, err = Parse(public(oidMLDSA, nil, make([]byte, 1952)))
 	if u := (*Unknown)(nil); !errors.As(err, &u) || u.OID != "2.16.840.1.101.3.4.3.18" || Hint(err) == "" {
 		t.Errorf("ML-DSA: %v", err)
 	}
-	if _, err := Parse(inPEM("PUBLIC KEY", append(spki(t, oidMLDSA, nil, make([]byte, 1952)), 0))); errors.As(err, new(*Unknown)) {
+	long := append(spki(t, oidMLDSA, nil, make([]byte, 1952)), 0)
+	if _, err := Parse(inPEM("PUBLIC KEY", long)); errors.As(err, new(*Unknown)) {
 		t.Error("ML-DSA with a byte after it is for a newer program")
 	}
 }
@@ -372,6 +387,9 @@ func TestParsePrivate(t *testing.T) {
 	check(t, err)
 	x25519, err := x509.MarshalPKCS8PrivateKey(exchange)
 	check(t, err)
+	old := &pem.Block{Type: "RSA PRIVATE KEY", Bytes: sec1, Headers: map[string]string{
+		"Proc-Type": "4,ENCRYPTED", "DEK-Info": "AES-128-CBC,00",
+	}}
 	for name, c := range map[string]struct {
 		text []byte
 		want string // of text or hint
@@ -388,7 +406,7 @@ func TestParsePrivate(t *testing.T) {
 		"a byte after it":     {inPEM("PRIVATE KEY", append(x25519, 0)), "not a private key that is read"},
 		"X25519":              {inPEM("PRIVATE KEY", x25519), "signs nothing"},
 		"encrypted":           {inPEM("ENCRYPTED PRIVATE KEY", sec1), "decrypt a copy"},
-		"encrypted long ago":  {pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Headers: map[string]string{"Proc-Type": "4,ENCRYPTED", "DEK-Info": "AES-128-CBC,00"}, Bytes: sec1}), "decrypt a copy"},
+		"encrypted long ago":  {pem.EncodeToMemory(old), "decrypt a copy"},
 		"encrypted by cosign": {inPEM("ENCRYPTED SIGSTORE PRIVATE KEY", sec1), "with openssl"},
 		"by an older cosign":  {inPEM("ENCRYPTED COSIGN PRIVATE KEY", sec1), "with openssl"},
 		"of OpenSSH":          {inPEM("OPENSSH PRIVATE KEY", sec1), "ssh-keygen"},

@@ -59,7 +59,8 @@ func unreadable(name string) error {
 	switch {
 	case name == "ENCRYPTED PRIVATE KEY":
 		return &Error{
-			"the private key is encrypted", "decrypt a copy (openssl pkey -in FILE -out COPY), or let a program sign with --signer",
+			"the private key is encrypted",
+			"decrypt a copy (openssl pkey -in FILE -out COPY), or let a program sign with --signer",
 		}
 	case strings.HasPrefix(name, "ENCRYPTED ") && private(name): // COSIGN, SIGSTORE
 		return &Error{

@@ -110,7 +110,7 @@ func ParseDER(der []byte) (crypto.PublicKey, error) {
 		return nil, unparsed(der)
 	}
 	if again, err := marshal(pub); err != nil || !bytes.Equal(again, der) {
-		return nil, &Error{Text: "the key is written in another way than the one", Hint: "openssl pkey -pubin -in FILE -pubout"}
+		return nil, &Error{"the key is written in another way than the one", "openssl pkey -pubin -in FILE -pubout"}
 	}
 	return pub, nil
 }
@@ -123,11 +123,14 @@ type info struct {
 
 // refused are the algorithms of which it is known that keys of them sign nothing here.
 var refused = map[string]Error{
-	"1.2.840.113549.1.1.1":  {"the RSA key cannot be parsed", ""},
-	"1.2.840.113549.1.1.10": {"an RSA key for PSS alone: the logs take PKCS #1 v1.5", "make an RSA key without restrictions, or one on P-256"},
+	"1.2.840.113549.1.1.1": {"the RSA key cannot be parsed", ""},
+	"1.2.840.113549.1.1.10": {
+		"an RSA key for PSS alone: the logs take PKCS #1 v1.5", "make an RSA key without restrictions, or one on P-256",
+	},
 	"1.2.840.10045.2.1": {
 		"an ECDSA key on another curve than P-256, P-384 or P-521, or with explicit parameters or a compressed point",
-		"make a key on P-256, or write it again: openssl ec -pubin -in FILE -pubout -param_enc named_curve -conv_form uncompressed",
+		"make a key on P-256, or write it again: " +
+			"openssl ec -pubin -in FILE -pubout -param_enc named_curve -conv_form uncompressed",
 	},
 	"1.2.840.10040.4.1":    {"DSA is too weak", "make a key on P-256"},
 	"1.2.840.113549.1.3.1": {"a key of Diffie-Hellman signs nothing", "make a key on P-256"},

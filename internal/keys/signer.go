@@ -77,7 +77,8 @@ func (s *Signer) mistake(input, sig []byte) string {
 	case *ecdsa.PublicKey:
 		if n := (pub.Params().BitSize + 7) / 8; len(sig) == 2*n &&
 			ecdsa.Verify(pub, input, new(big.Int).SetBytes(sig[:n]), new(big.Int).SetBytes(sig[n:])) {
-			return ": it is two numbers of fixed length, and wanted in ASN.1, as --signature-format openssl of pkcs11-tool writes it"
+			return ": it is two numbers of fixed length, and wanted in ASN.1, " +
+				"as --signature-format openssl of pkcs11-tool writes it"
 		}
 	case *rsa.PublicKey:
 		switch {

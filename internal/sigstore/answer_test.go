@@ -146,7 +146,8 @@ func TestOddAnswers(t *testing.T) {
 	status = http.StatusOK
 	for name, text := range odd {
 		answer = text
-		if _, err := (&Client{Services: Services{Fulcio: srv.URL}}).Draft(t.Context(), Content{Digest: make([]byte, 32)}, token, nil); err == nil {
+		certifies := &Client{Services: Services{Fulcio: srv.URL}}
+		if _, err := certifies.Draft(t.Context(), Content{Digest: make([]byte, 32)}, token, nil); err == nil {
 			t.Errorf("a certificate: %s", name)
 		}
 		stamps := &Client{Services: Services{TSA: srv.URL}}
@@ -187,7 +188,8 @@ func TestAskedOnce(t *testing.T) {
 				return err != nil && strings.Contains(err.Error(), host) &&
 					(status == 0 || strings.Contains(err.Error(), fmt.Sprint(status)) && strings.Contains(err.Error(), "out of order"))
 			}
-			if _, err := c.Draft(t.Context(), Content{Digest: make([]byte, 32)}, token, nil); asked != 1 || !said(err, "ca.example") {
+			file := Content{Digest: make([]byte, 32)}
+			if _, err := c.Draft(t.Context(), file, token, nil); asked != 1 || !said(err, "ca.example") {
 				t.Errorf("%d: Fulcio was asked %d times: %v", status, asked, err)
 			}
 			d, err := c.Draft(t.Context(), Content{Digest: make([]byte, 32)}, "", signer(t, key))

@@ -6,6 +6,7 @@ import (
 	"crypto"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"time"
 
@@ -135,18 +136,21 @@ func (d *Draft) shown(generation int) (*protobundle.Bundle, error) {
 	return pb, nil
 }
 
-// shownBy returns what the log showed of a statement, if that is its digest; nil for the
-// envelope itself. Only entries of the kind that the key's algorithm has in Rekor v1 are read so.
-func (b *Bundle) shownBy(key *Key, entry *tlog.Entry) verify.SignatureContent {
+// shownBy returns what an entry shows of a statement, if that is a digest; nil for the envelope
+// itself. It is an error if Rekor v1 shows signatures of the key in another kind of entry.
+func (b *Bundle) shownBy(key *Key, entry *tlog.Entry) (verify.SignatureContent, error) {
 	env := b.pb.GetDsseEnvelope()
 	if key == nil || env == nil || entry.IsRekorV2() || key.alg.RekorV1 != keys.HashedRekord {
-		return nil
+		return nil, nil
 	}
 	var body struct{ Kind string }
-	if json.Unmarshal(entry.TransparencyLogEntry().GetCanonicalizedBody(), &body) != nil ||
-		body.Kind != string(keys.HashedRekord) {
-		return nil
+	if err := json.Unmarshal(entry.TransparencyLogEntry().GetCanonicalizedBody(), &body); err != nil {
+		return nil, err
+	}
+	if body.Kind != string(key.alg.RekorV1) {
+		return nil, fmt.Errorf("an entry %s, and Rekor v1 shows a statement by %s as %s", clip.Text(body.Kind),
+			key.alg.Name, key.alg.RekorV1)
 	}
 	digest := key.alg.Input(dsse.PAE(env.GetPayloadType(), env.GetPayload()))
-	return bundle.NewMessageSignature(digest, hashNumbers[key.alg.Hash].String(), b.signature())
+	return bundle.NewMessageSignature(digest, hashNumbers[key.alg.Hash].String(), b.signature()), nil
 }

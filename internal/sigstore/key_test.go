@@ -181,7 +181,11 @@ func TestBareKeys(t *testing.T) {
 				"a file in Rekor v2":      {func(r *request) { r.Statement, r.Log = nil, sigstoretest.LogV2 }, true},
 				"a statement in Rekor v2": {func(r *request) { r.Log = sigstoretest.LogV2 }, true},
 				"as hashedrekord":         {func(r *request) { r.Hashed = true }, a.RekorV1 == keys.HashedRekord},
-				"in both":                 {func(r *request) { r.Log, r.Hashed = sigstoretest.LogBoth, a.RekorV1 == keys.HashedRekord }, true},
+				"as dsse":                 {func(*request) {}, a.RekorV1 == keys.DSSE},
+				"as intoto":               {func(r *request) { r.Intoto = true }, a.RekorV1 == keys.DSSE},
+				"in both": {func(r *request) {
+					r.Log, r.Hashed = sigstoretest.LogBoth, a.RekorV1 == keys.HashedRekord
+				}, true},
 			} {
 				req := envelope(func(r *request) {
 					r.Key, r.BareKey, r.By, r.TSA = key, true, w.by, true
@@ -202,7 +206,8 @@ func TestBareKeys(t *testing.T) {
 				if (err == nil) != (w.ok && f.ok) {
 					t.Errorf("%s, %s, %s: %v", kind, name, form, err)
 				}
-				if want := map[bool]int{false: 1, true: 2}[form == "in both"]; err == nil && (len(v.Entries) != want || v.KeyID != trusted.ID()) {
+				if want := map[bool]int{false: 1, true: 2}[form == "in both"]; err == nil &&
+					(len(v.Entries) != want || v.KeyID != trusted.ID()) {
 					t.Errorf("%s, %s, %s: %+v", kind, name, form, v)
 				}
 				if want := map[bool]Signed{false: SignedWrong, true: SignedRight}[w.ok]; b.Signed(nil) != want {
@@ -282,10 +287,13 @@ func TestUnknownAlgorithm(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			key, err := asn1.Marshal(struct {
+			var info struct {
 				Algorithm struct{ OID asn1.RawValue }
 				Key       asn1.BitString
-			}{struct{ OID asn1.RawValue }{asn1.RawValue{FullBytes: algorithm}}, asn1.BitString{Bytes: make([]byte, 99), BitLength: 8 * 99}})
+			}
+			info.Algorithm.OID.FullBytes = algorithm
+			info.Key = asn1.BitString{Bytes: make([]byte, 99), BitLength: 8 * 99}
+			key, err := asn1.Marshal(info)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -319,7 +327,9 @@ func recertify(t testing.TB, cert *x509.Certificate, key []byte) []byte {
 		t.Fatal(err)
 	}
 	content := bytes.Replace(inner.Bytes, cert.RawSubjectPublicKeyInfo, key, 1)
-	tbs, err := asn1.Marshal(asn1.RawValue{Class: asn1.ClassUniversal, Tag: asn1.TagSequence, IsCompound: true, Bytes: content})
+	tbs, err := asn1.Marshal(
+		asn1.RawValue{Class: asn1.ClassUniversal, Tag: asn1.TagSequence, IsCompound: true, Bytes: content},
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -328,7 +338,9 @@ func recertify(t testing.TB, cert *x509.Certificate, key []byte) []byte {
 		t.Fatal(err)
 	}
 	rest := outer.Bytes[len(cert.RawTBSCertificate):]
-	out, err := asn1.Marshal(asn1.RawValue{Class: asn1.ClassUniversal, Tag: asn1.TagSequence, IsCompound: true, Bytes: append(tbs, rest...)})
+	out, err := asn1.Marshal(
+		asn1.RawValue{Class: asn1.ClassUniversal, Tag: asn1.TagSequence, IsCompound: true, Bytes: append(tbs, rest...)},
+	)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -146,8 +146,8 @@ func ParseDraft(data []byte) (*Draft, error) {
 	if err := protojson.Unmarshal(data, pb); err != nil {
 		return nil, refuse(policy.BundleInvalid, "not a draft: %s", cleanProto(err))
 	}
-	if len(pb.GetDsseEnvelope().GetSignatures()) != 1 && len(pb.GetMessageSignature().GetMessageDigest().GetDigest()) == 0 ||
-		pb.GetVerificationMaterial() == nil {
+	digest := pb.GetMessageSignature().GetMessageDigest().GetDigest()
+	if len(pb.GetDsseEnvelope().GetSignatures()) != 1 && len(digest) == 0 || pb.GetVerificationMaterial() == nil {
 		return nil, refuse(policy.BundleInvalid, "a draft has an envelope or digest with one signature")
 	}
 	pb.VerificationMaterial.TlogEntries = nil

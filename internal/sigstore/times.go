@@ -49,7 +49,12 @@ func (b *Bundle) vouched(e *entity, tm *trusted) (out []*tlog.Entry, why *Error)
 			why = &Error{policy.LogFields, err}
 			continue
 		}
-		one.entries, one.shown = []*tlog.Entry{entry}, b.shownBy(tm.key, entry)
+		shown, err := b.shownBy(tm.key, entry)
+		if err != nil {
+			why = &Error{policy.LogInvalid, err}
+			continue
+		}
+		one.entries, one.shown = []*tlog.Entry{entry}, shown
 		if _, err := verify.VerifyTlogEntry(one, tm, 1, true); err != nil {
 			why = &Error{policy.LogInvalid, err}
 			continue

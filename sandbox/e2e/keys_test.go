@@ -153,19 +153,24 @@ func TestWhatLogsTake(t *testing.T) {
 		_, public := keyFile(t, key)
 		der, err := x509.MarshalPKIXPublicKey(key.Public())
 		check(t, err)
-		envelope, err := json.Marshal(object{"payloadType": typ, "payload": payload, "signatures": []any{object{"sig": sig}}})
+		signatures := []any{object{"sig": sig}}
+		envelope, err := json.Marshal(object{"payloadType": typ, "payload": payload, "signatures": signatures})
 		check(t, err)
+		verifier := object{"keyDetails": r.how, "publicKey": object{"rawBytes": der}}
+		v1 := func(kind string, spec object) bool {
+			entry := object{"kind": kind, "apiVersion": "0.0.1", "spec": spec}
+			return posts(t, sandbox.RekorV1, "/api/v1/log/entries", entry)
+		}
 		got := [3]bool{
-			posts(t, sandbox.RekorV1, "/api/v1/log/entries", object{"kind": "dsse", "apiVersion": "0.0.1", "spec": object{
+			v1("dsse", object{
 				"proposedContent": object{"envelope": string(envelope), "verifiers": []any{public}},
-			}}),
-			posts(t, sandbox.RekorV1, "/api/v1/log/entries", object{"kind": "hashedrekord", "apiVersion": "0.0.1", "spec": object{
+			}),
+			v1("hashedrekord", object{
 				"data":      object{"hash": object{"algorithm": hash, "value": hex.EncodeToString(shown)}},
 				"signature": object{"content": sig, "publicKey": object{"content": public}},
-			}}),
+			}),
 			posts(t, sandbox.Rekor, "/api/v2/log/entries", object{"hashedRekordRequestV002": object{
-				"digest":    shown,
-				"signature": object{"content": sig, "verifier": object{"keyDetails": r.how, "publicKey": object{"rawBytes": der}}},
+				"digest": shown, "signature": object{"content": sig, "verifier": verifier},
 			}}),
 		}
 		if want := [3]bool{r.dsse1, r.hash1, r.v2}; got != want {
@@ -186,7 +191,8 @@ func TestKeysSign(t *testing.T) {
 			check(t, err)
 			trusted, err := sigstore.ParseKey(public, time.Time{}, time.Time{})
 			check(t, err)
-			statement := encode(t, policyText("acme/keys-"+strings.ToLower(strings.ReplaceAll(kind, " ", "-")), 1, 1, "alice"), "")
+			name := "acme/keys-" + strings.ToLower(strings.ReplaceAll(kind, " ", "-"))
+			statement := encode(t, policyText(name, 1, 1, "alice"), "")
 			for what, content := range map[string]sigstore.Content{
 				"statement": {Statement: statement}, "file": {Digest: with.Algorithm.Input(file)},
 			} {
@@ -209,7 +215,7 @@ func TestKeysSign(t *testing.T) {
 					}
 					v, err := b.Verify(root(t), digest, trusted, sigstore.Options{})
 					check(t, err)
-					if len(v.Entries) != 1 || v.Entries[0].Generation != generation || !v.Entries[0].Proven || v.KeyID != with.ID() {
+					if e := v.Entries; len(e) != 1 || e[0].Generation != generation || !e[0].Proven || v.KeyID != with.ID() {
 						t.Errorf("%s in Rekor v%d: %+v", what, generation, v)
 					}
 					other, err := sigstore.ParseBundle(again)
@@ -230,7 +236,10 @@ func TestKeysSign(t *testing.T) {
 			// The steps of a run, after each of which it is stopped.
 			m := newMachine(t)
 			before := logSizes(t)
-			r := signlog.Request{Statement: encode(t, policyText("acme/steps", 1, 1, "alice"), ""), Version: 1, Signature: signlog.Signature{Who: "key " + with.ID(), Key: with}}
+			r := signlog.Request{
+				Statement: encode(t, policyText("acme/steps", 1, 1, "alice"), ""), Version: 1,
+				Signature: signlog.Signature{Who: "key " + with.ID(), Key: with},
+			}
 			for _, step := range []string{signlog.StepDraft, signlog.StepV1, signlog.StepV2} {
 				ctx, stop := context.WithCancel(t.Context())
 				_, err := m.writer(func(s string) {
@@ -252,23 +261,47 @@ func TestKeysSign(t *testing.T) {
 	}
 }
 
+// rulesOfKeys is a policy of a repository: how many of its members, who they are, and the keys that
+// release plain files and, approved by so many, those with a statement.
+const rulesOfKeys = `format     = "repopolicy/v1"
+repository = %q
+version    = 1
+expires    = 2099-01-01T00:00:00Z
+
+[maintainers]
+threshold = %d
+%s
+[[release]]
+name      = "plain"
+tags      = "any"
+artifacts = ["plain_*"]
+keys      = [%s]
+
+[[release]]
+name      = "stated"
+tags      = ["v*"]
+artifacts = ["widget_*"]
+keys      = [%s]
+  [release.approvals]
+  threshold = %d
+  from      = "maintainers"
+`
+
 // TestKeysOfPolicy: maintainers with a key of each kind agree on a policy, release by it, and
 // approve; and strangers see it, in every log.
 func TestKeysOfPolicy(t *testing.T) {
 	const name, url = "acme/keys", "https://github.com/acme/keys"
 	var files []string
-	var text, list strings.Builder
-	fmt.Fprintf(&text, "format     = \"repopolicy/v1\"\nrepository = %q\nversion    = 1\nexpires    = 2099-01-01T00:00:00Z\n\n[maintainers]\nthreshold = %d\n", url, len(kinds))
+	var members, list strings.Builder
 	for i, kind := range kinds {
 		file, public := keyFile(t, newKey(t, kind))
 		files = append(files, file)
-		fmt.Fprintf(&text, "[[maintainers.member]]\nname = \"m%d\"\nkeys = [%q]\n", i, public)
+		fmt.Fprintf(&members, "[[maintainers.member]]\nname = \"m%d\"\nkeys = [%q]\n", i, public)
 		fmt.Fprintf(&list, "%q, ", public)
 	}
-	fmt.Fprintf(&text, "\n[[release]]\nname      = \"plain\"\ntags      = \"any\"\nartifacts = [\"plain_*\"]\nkeys      = [%s]\n", list.String())
-	fmt.Fprintf(&text, "\n[[release]]\nname      = \"stated\"\ntags      = [\"v*\"]\nartifacts = [\"widget_*\"]\nkeys      = [%s]\n  [release.approvals]\n  threshold = %d\n  from      = \"maintainers\"\n", list.String(), len(kinds)-1) // nobody approves what they release
 	p := newProject(t, name)
-	p.write(".repopolicy/policy.toml", text.String())
+	p.write(".repopolicy/policy.toml", fmt.Sprintf(rulesOfKeys, url, len(kinds), members.String(), list.String(),
+		list.String(), len(kinds)-1)) // nobody approves what they release
 	p.push()
 	out := newComputer(t).must(policy.ClassOK, "check", filepath.Join(p.dir, ".repopolicy", "policy.toml"))
 	for _, kind := range kinds {
@@ -299,7 +332,8 @@ func TestKeysOfPolicy(t *testing.T) {
 		t.Helper()
 		path := filepath.Join(dir, name)
 		check(t, os.WriteFile(path, []byte(name), 0o600))
-		newComputer(t).must(policy.ClassOK, append([]string{"sign-release", "-R", url, "--commit", head, "--checkout", p.dir, "--key", key, path}, more...)...)
+		args := []string{"sign-release", "-R", url, "--commit", head, "--checkout", p.dir, "--key", key, path}
+		newComputer(t).must(policy.ClassOK, append(args, more...)...)
 		return path
 	}
 	for i, file := range files {
@@ -313,9 +347,10 @@ func TestKeysOfPolicy(t *testing.T) {
 	verify(policy.ClassOK, plain)
 	for i, file := range files {
 		verify(policy.ClassDeny, append([]string{"--tag", "v1"}, stated...)) // not yet approved by enough
-		newComputer(t).must(policy.ClassOK, append([]string{"approve", "-R", url, "--tag", "v1", "--key", file}, stated...)...)
+		approve := append([]string{"approve", "-R", url, "--tag", "v1", "--key", file}, stated...)
+		newComputer(t).must(policy.ClassOK, approve...)
 		if i == 0 { // twice by one is one
-			newComputer(t).must(policy.ClassOK, append([]string{"approve", "-R", url, "--tag", "v1", "--key", file}, stated...)...)
+			newComputer(t).must(policy.ClassOK, approve...)
 		}
 	}
 	verify(policy.ClassOK, append([]string{"--tag", "v1"}, stated...))
@@ -327,12 +362,13 @@ func TestMixedThreshold(t *testing.T) {
 	const name, url = "acme/mixed", "https://github.com/acme/mixed"
 	edFile, edPublic := keyFile(t, newKey(t, "Ed25519"))
 	rsaFile, rsaPublic := keyFile(t, newKey(t, "RSA 2048"))
-	text := func(version int, more string) string {
-		return strings.Replace(string(policyText(name, version, 2, "alice")), "\n[[release]]", fmt.Sprintf(
-			"[[maintainers.member]]\nname = \"ed\"\nkeys = [%q]\n[[maintainers.member]]\nname = \"rsa\"\nkeys = [%q]\n%s\n[[release]]", edPublic, rsaPublic, more), 1)
+	text := func(version int) string {
+		members := fmt.Sprintf("[[maintainers.member]]\nname = \"ed\"\nkeys = [%q]\n", edPublic) +
+			fmt.Sprintf("[[maintainers.member]]\nname = \"rsa\"\nkeys = [%q]\n", rsaPublic)
+		return strings.Replace(string(policyText(name, version, 2, "alice")), "\n[[release]]", members+"\n[[release]]", 1)
 	}
 	p := newProject(t, name)
-	p.write(".repopolicy/policy.toml", text(1, ""))
+	p.write(".repopolicy/policy.toml", text(1))
 	p.write(".github/workflows/release.yml", releaseWorkflow)
 	p.push()
 	begin := func() {
@@ -366,7 +402,7 @@ func TestMixedThreshold(t *testing.T) {
 	bind(true)
 	newComputer(t).must(policy.ClassOK, "show", "-R", url)
 	// Version 2, by the two keys alone.
-	p.write(".repopolicy/policy.toml", text(2, ""))
+	p.write(".repopolicy/policy.toml", text(2))
 	p.commit("version 2")
 	begin()
 	sign("--key", rsaFile)
@@ -395,27 +431,32 @@ func TestMixedThreshold(t *testing.T) {
 func TestKeyIsNotSigningThat(t *testing.T) {
 	const name, url = "acme/another-meaning", "https://github.com/acme/another-meaning"
 	file, public := keyFile(t, newKey(t, "ECDSA P-384"))
-	text := strings.Replace(string(policyText(name, 1, 1, "alice")), "[[release]]", fmt.Sprintf("[[release]]\nname      = \"files\"\ntags      = \"any\"\nartifacts = \"any\"\nkeys      = [%q]\n\n[[release]]", public), 1)
+	rule := "[[release]]\nname = \"files\"\ntags = \"any\"\nartifacts = \"any\"\nkeys = [%q]\n\n[[release]]"
+	text := strings.Replace(string(policyText(name, 1, 1, "alice")), "[[release]]", fmt.Sprintf(rule, public), 1)
 	p := boundProject(t, name, text, nil)
 	p.tag("v1")
 	head := strings.TrimSpace(git(t, p.dir, "rev-parse", "HEAD"))
 	before := logSizes(t)
 	// The bytes over which a maintainer signs a version of a policy.
-	payload := encode(t, []byte(strings.Replace(text, "version    = 1", "version    = 2", 1)), hex.EncodeToString(bytes.Repeat([]byte{1}, 32)))
+	next := strings.Replace(text, "version    = 1", "version    = 2", 1)
+	payload := encode(t, []byte(next), strings.Repeat("01", 32))
 	trap := artifact(t, "widget_trap")
 	check(t, os.WriteFile(trap, dsse.PAE("application/vnd.in-toto+json", payload), 0o600))
 	release := []string{"sign-release", "-R", url, "--commit", head, "--checkout", p.dir, "--key", file}
-	if out := newComputer(t).must(policy.ClassUsage, append(release, trap)...); !strings.Contains(out, "begins like what is signed of a statement") {
-		t.Error(out)
+	says := func(out, want string) {
+		t.Helper()
+		if !strings.Contains(out, want) {
+			t.Errorf("no %q in\n%s", want, out)
+		}
 	}
+	says(newComputer(t).must(policy.ClassUsage, append(release, trap)...), "begins like what is signed of a statement")
 	// Nothing shows a statement by this key to others, where there is Rekor v1 alone.
 	one := filepath.Join(t.TempDir(), "v1.json")
 	check(t, os.WriteFile(one, stack.SigningConfig(1), 0o600))
 	good := artifact(t, "widget_1")
 	c := newComputer(t)
-	if out := c.must(policy.ClassUsage, append(release, "--signing-config", one, "--statement", "--tag", "v1", good)...); !strings.Contains(out, "Rekor v1 takes no statement") {
-		t.Error(out)
-	}
+	stated := append(release, "--signing-config", one, "--statement", "--tag", "v1", good)
+	says(c.must(policy.ClassUsage, stated...), "Rekor v1 takes no statement")
 	if after := logSizes(t); after != before {
 		t.Errorf("the logs went from %v to %v", before, after)
 	}

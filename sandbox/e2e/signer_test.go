@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -84,7 +85,8 @@ func TestExternalSigner(t *testing.T) {
 	var holders []holder
 	var publics []string
 	for _, k := range [][]string{
-		{"EC", "ec_paramgen_curve:P-256"}, {"EC", "ec_paramgen_curve:P-384"}, {"EC", "ec_paramgen_curve:P-521"}, {"RSA", "rsa_keygen_bits:2048"},
+		{"EC", "ec_paramgen_curve:P-256"}, {"EC", "ec_paramgen_curve:P-384"}, {"EC", "ec_paramgen_curve:P-521"},
+		{"RSA", "rsa_keygen_bits:2048"},
 	} {
 		h := holder{args: []string{"pkeyutl", "-sign"}}
 		h.private, h.public = pair(t, k[0], k[1])
@@ -97,8 +99,8 @@ func TestExternalSigner(t *testing.T) {
 	c := newComputer(t)
 	sign := func(class policy.Class, h holder, public string, more ...string) string {
 		t.Helper()
-		args := append([]string{"sign", "--git", p.dir}, byProgram(public, program, append(h.args, "-inkey", h.private)...)...)
-		return c.must(class, append(args, more...)...)
+		args := byProgram(public, program, append(slices.Clone(h.args), "-inkey", h.private)...)
+		return c.must(class, append(append([]string{"sign", "--git", p.dir}, args...), more...)...)
 	}
 	before := logSizes(t)
 	first, rsa := holders[0], holders[3]
@@ -115,7 +117,10 @@ func TestExternalSigner(t *testing.T) {
 		{nobody, first.public, "no signature by the public key"}, // another key
 		{holders[1], holders[2].public, "no signature by the public key"},
 		{holder{private: rsa.private, args: []string{"pkeyutl", "-sign"}}, rsa.public, "write the DigestInfo"},
-		{holder{private: rsa.private, args: []string{"pkeyutl", "-sign", "-pkeyopt", "digest:sha256", "-pkeyopt", "rsa_padding_mode:pss"}}, rsa.public, "the padding PSS"},
+		{
+			holder{private: rsa.private, args: append(slices.Clone(rsa.args), "-pkeyopt", "rsa_padding_mode:pss")},
+			rsa.public, "the padding PSS",
+		},
 	} {
 		if out := sign(policy.SigningFailed.Class(), wrong.h, wrong.public); !strings.Contains(out, wrong.want) {
 			t.Error(out)
@@ -157,7 +162,8 @@ func newSoftHSM(t testing.TB) *softhsm {
 	dir := t.TempDir()
 	h := &softhsm{t: t, module: modules[0], pin: filepath.Join(dir, "pin")}
 	config := filepath.Join(dir, "softhsm2.conf")
-	check(t, os.WriteFile(config, []byte("directories.tokendir = "+dir+"\nobjectstore.backend = file\nlog.level = ERROR\n"), 0o600))
+	settings := "directories.tokendir = " + dir + "\nobjectstore.backend = file\nlog.level = ERROR\n"
+	check(t, os.WriteFile(config, []byte(settings), 0o600))
 	check(t, os.WriteFile(h.pin, []byte("1234"), 0o600))
 	h.env = []string{"SOFTHSM2_CONF=" + config}
 	runs(t, h.env, "softhsm2-util", "--init-token", "--free", "--label", "token", "--pin", "1234", "--so-pin", "1234")
@@ -169,7 +175,7 @@ func (h *softhsm) holds(private string) string {
 	h.t.Helper()
 	h.keys++
 	id := fmt.Sprintf("%02d", h.keys)
-	runs(h.t, h.env, "softhsm2-util", "--import", private, "--token", "token", "--label", "key"+id, "--id", id, "--pin", "1234")
+	runs(h.t, h.env, "softhsm2-util", "--import", private, "--token", "token", "--label", id, "--id", id, "--pin", "1234")
 	check(h.t, os.Remove(private)) // nobody has it but the token
 	return id
 }
@@ -215,17 +221,19 @@ func TestToken(t *testing.T) {
 	before := logSizes(t)
 	q := heldBy(t, "acme/token-ed25519", publics[3])
 	args := []string{"sign", "--git", q.dir}
-	if out := c.must(policy.SigningFailed.Class(), append(args, flags[3]...)...); !strings.Contains(out, "no mechanism for PKIX_ED25519_PH") {
-		t.Error(out)
+	refused := func(want string) {
+		t.Helper()
+		if out := c.must(policy.SigningFailed.Class(), append(args, flags[3]...)...); !strings.Contains(out, want) {
+			t.Errorf("no %q in\n%s", want, out)
+		}
 	}
+	refused("no mechanism for PKIX_ED25519_PH")
 	pure := strings.Replace(text, "\n*) ", "\nPKIX_ED25519*) sign --mechanism EDDSA ;;\n*) ", 1)
 	check(t, os.WriteFile(script, []byte(pure), 0o700))
-	if out := c.must(policy.SigningFailed.Class(), append(args, flags[3]...)...); !strings.Contains(out, "Ed25519ph is wanted") {
-		t.Error(out)
-	}
+	refused("Ed25519ph is wanted")
 	// So is one that needs another PIN.
 	check(t, os.WriteFile(h.pin, []byte("4321"), 0o600))
-	c.must(policy.SigningFailed.Class(), append(args, flags[3]...)...)
+	refused("CKR_PIN_INCORRECT")
 	check(t, os.WriteFile(h.pin, []byte("1234"), 0o600))
 	if after := logSizes(t); after != before {
 		t.Errorf("the logs went from %v to %v", before, after)

@@ -46,7 +46,9 @@ var may = map[string][]string{
 	"internal/propose/settings": {"internal/spelling", "policy"},
 	"internal/propose/tagset":   {"internal/spelling", "policy"},
 	"internal/sums":             {"internal/clip", "policy"},
-	"internal/trust/tuf":        {"internal/clip", "internal/file", "internal/keys", "internal/strictjson", "internal/web"},
+	"internal/trust/tuf": {
+		"internal/clip", "internal/file", "internal/keys", "internal/strictjson", "internal/web",
+	},
 	"policy/chain":              {"internal/clip", "internal/spelling", "policy"},
 	"internal/propose": {
 		"internal/propose/binding", "internal/propose/ci", "internal/propose/clone", "internal/propose/names",

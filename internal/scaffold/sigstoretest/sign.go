@@ -51,16 +51,16 @@ type Request struct {
 	Extensions map[int]string   // Fulcio extensions by number
 	Extra      []pkix.Extension // further extensions
 	// Template changes the certificate before it is signed.
-	Template   func(*x509.Certificate)
-	At         time.Time     // when the log integrates; zero for Now
-	NotBefore  time.Time     // of the certificate; zero for one minute before At
-	Key        crypto.Signer // that signs; nil for a fresh P-256 key
-	BareKey    bool          // no certificate
+	Template  func(*x509.Certificate)
+	At        time.Time     // when the log integrates; zero for Now
+	NotBefore time.Time     // of the certificate; zero for one minute before At
+	Key       crypto.Signer // that signs; nil for a fresh P-256 key
+	BareKey   bool          // no certificate
 	// By, if set, makes the signature over a message instead; what the log says of the key is
 	// what it says of one that signs a digest.
-	By func(message []byte) []byte
-	SelfSigned bool          // the certificate is its own issuer's
-	Issue      *Instance     // another instance whose CA and CT log make the certificate
+	By         func(message []byte) []byte
+	SelfSigned bool      // the certificate is its own issuer's
+	Issue      *Instance // another instance whose CA and CT log make the certificate
 	NoSCT      bool
 	SCTBy      *Instance // another instance whose CT log makes the SCT
 	SCTAt      time.Time // zero for one minute before At
