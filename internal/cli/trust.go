@@ -238,8 +238,14 @@ func (a *app) trustExport(ctx context.Context, o *trustOptions, name string) err
 	if err := isRoot(c, name); err != nil {
 		return err
 	}
-	files := &oci.Files{Metadata: map[string][]byte{}, Targets: map[string][]byte{}}
-	record := into(files.Metadata, files.Targets)
+	files := &oci.Files{Metadata: map[string][]byte{}, Targets: map[string]oci.Content{}}
+	record := func(target bool, name string, data []byte) {
+		if target {
+			files.Targets[name] = oci.Bytes(data)
+		} else {
+			files.Metadata[name] = data
+		}
+	}
 	how := a.Finder().Named(c, trust.Options{Record: record})
 	if name == string(trust.PublicGood) {
 		how = a.Finder().Followed(trust.Options{Record: record})

@@ -5,6 +5,7 @@ package file
 import (
 	"crypto/rand"
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -115,6 +116,21 @@ func WriteBelow(dir, name string, data []byte, perm fs.FileMode) error {
 	}
 	defer p.dir.Close()
 	return p.write(data, perm)
+}
+
+// CopyBelow is [WriteBelow] for content that write writes, of any size. Nothing is there before it returned nil.
+func CopyBelow(dir, name string, perm fs.FileMode, write func(io.Writer) error) error {
+	p, err := placeOf(filepath.Join(dir, filepath.FromSlash(name)), dir, dirMode(perm))
+	if err != nil {
+		return err
+	}
+	defer p.dir.Close()
+	if info, err := p.look(); err != nil {
+		return err
+	} else if info != nil && device(info) {
+		return p.refuse(info)
+	}
+	return p.fill(write, perm, p.dir.Rename)
 }
 
 // Update is [WriteBelow] for a file that all may read, and leaves one alone that has these bytes.
@@ -382,12 +398,19 @@ func (p *place) look() (fs.FileInfo, error) {
 
 // settle writes a file under another name and lets it have its own.
 func (p *place) settle(data []byte, perm fs.FileMode, give func(from, to string) error) error {
+	return p.fill(func(w io.Writer) error { _, err := w.Write(data); return err }, perm, give)
+}
+
+// fill is [place.settle] for what write writes.
+func (p *place) fill(
+	write func(io.Writer) error, perm fs.FileMode, give func(from, to string) error,
+) error {
 	tmp := ".repopolicy-" + rand.Text() + ".tmp"
 	f, err := p.dir.OpenFile(tmp, os.O_CREATE|os.O_EXCL|os.O_WRONLY, perm)
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(data)
+	err = write(f)
 	if serr := f.Sync(); err == nil {
 		err = serr
 	}

@@ -164,10 +164,10 @@ func TestFetch(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			c, o := super(t, row.sim)
-			files := &oci.Files{Metadata: map[string][]byte{}, Targets: map[string][]byte{}}
+			files := &oci.Files{Metadata: map[string][]byte{}, Targets: map[string]oci.Content{}}
 			o.Record = func(target bool, name string, data []byte) {
 				if target {
-					files.Targets[name] = data
+					files.Targets[name] = oci.Bytes(data)
 				} else {
 					files.Metadata[name] = data
 				}
@@ -198,7 +198,7 @@ func TestFetch(t *testing.T) {
 				t.Errorf("%d targets", len(files.Targets))
 			}
 			for _, not := range row.not {
-				if files.Metadata[not] != nil || files.Targets[not] != nil {
+				if files.Metadata[not] != nil || files.Targets[not].Open != nil {
 					t.Errorf("%s was read", not)
 				}
 			}

@@ -61,7 +61,7 @@ func named(t *testing.T, s *tuftest.Sim, url, more string) *Config {
 func TestPlaces(t *testing.T) {
 	s := private(t, SigningConfigTarget, SigningConfigV2Target)
 	now := func() time.Time { return tuftest.Now }
-	files := &oci.Files{Metadata: s.Files, Targets: map[string][]byte{}}
+	files := &oci.Files{Metadata: s.Files, Targets: map[string]oci.Content{}}
 	tree := t.TempDir()
 	check(t, os.Mkdir(filepath.Join(tree, "targets"), 0o700))
 	for name, data := range s.Files {
@@ -69,7 +69,7 @@ func TestPlaces(t *testing.T) {
 	}
 	for name, data := range s.Content {
 		if strings.Index(name, ".") == 64 {
-			files.Targets[name] = data
+			files.Targets[name] = oci.Bytes(data)
 			check(t, os.WriteFile(filepath.Join(tree, "targets", name), data, 0o600))
 		}
 	}

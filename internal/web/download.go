@@ -40,7 +40,7 @@ func (c *Client) Via(hosts ...string) *Client {
 			return errRedirect
 		}
 		for name := range req.Header {
-			if name != "User-Agent" && name != "Accept" {
+			if name != "User-Agent" && name != "Accept" && name != "Range" {
 				delete(req.Header, name) // such as the Referer that Go adds
 			}
 		}
@@ -67,6 +67,7 @@ type Download struct {
 	stop  context.CancelCauseFunc
 	timer *time.Timer // of one read
 	read  int64
+	start int64 // in the content
 	limit int64
 	rate  rate
 }
@@ -105,10 +106,12 @@ func (r *rate) add(n int64, now time.Time) (slow bool) {
 // The start is repeated like [Client.Get]; what breaks off later is an error of
 // Read. Whoever calls Open closes the download.
 func (c *Client) Open(ctx context.Context, path string, limit int64) (*Download, error) {
-	return retry(ctx, func() (*Download, error) { return c.open(ctx, path, limit) })
+	return retry(ctx, func() (*Download, error) { return c.open(ctx, path, 0, limit) })
 }
 
-func (c *Client) open(ctx context.Context, path string, limit int64) (_ *Download, err error) {
+// open asks for what follows the first bytes of content, of which there are from, and takes no more
+// than limit with them.
+func (c *Client) open(ctx context.Context, path string, from, limit int64) (_ *Download, err error) {
 	u := c.base.JoinPath(path)
 	ctx, stop := context.WithCancelCause(ctx)
 	d := &Download{url: u.String(), ctx: ctx, stop: stop, limit: limit}
@@ -124,6 +127,7 @@ func (c *Client) open(ctx context.Context, path string, limit int64) (_ *Downloa
 		return nil, err
 	}
 	req.Header.Set("User-Agent", c.agent)
+	Range(req, from)
 	h := *c.http
 	h.Timeout = 0 // each read has a deadline, and all have a rate
 	if err := budget.Of(ctx).Request(); err != nil {
@@ -138,11 +142,18 @@ func (c *Client) open(ctx context.Context, path string, limit int64) (_ *Downloa
 		return nil, err
 	}
 	d.timer.Stop()
+	if d.start, err = StartOf(resp, from, limit); err != nil {
+		resp.Body.Close()
+		return nil, fmt.Errorf("%s: %w", d.url, err)
+	}
+	if d.limit -= d.start; d.limit < 0 {
+		d.limit = 0
+	}
 	if enc := resp.Header.Get("Content-Encoding"); enc != "" && enc != "identity" {
 		resp.Body.Close()
 		return nil, fmt.Errorf("%s: the content comes as %q, which was not asked for", d.url, enc)
 	}
-	if d.Size = resp.ContentLength; d.Size > limit {
+	if d.Size = resp.ContentLength; d.Size > d.limit {
 		resp.Body.Close()
 		return nil, d.tooLarge()
 	}

@@ -37,7 +37,7 @@ func fenced(transport http.RoundTripper, agent string, hosts []string, write boo
 	if transport == nil {
 		transport = defaultTransport()
 	}
-	f := &fence{transport, agent, hosts, write}
+	f := &fence{next: transport, agent: agent, hosts: hosts, write: write, most: maxFenced}
 	return &http.Client{
 		Transport: f, Timeout: attempts * requestTimeout,
 		CheckRedirect: func(req *http.Request, via []*http.Request) error {
@@ -58,6 +58,9 @@ type fence struct {
 	agent string
 	hosts []string
 	write bool
+	most  int64 // bytes of a reply
+	// binary says that replies are content, of which no values are counted.
+	binary bool
 }
 
 func reading(method string) bool { return method == http.MethodGet || method == http.MethodHead }
@@ -91,7 +94,7 @@ func (f *fence) RoundTrip(r *http.Request) (*http.Response, error) {
 		resp.Body = struct {
 			io.Reader
 			io.Closer
-		}{&capped{r: resp.Body, left: maxFenced}, resp.Body}
+		}{&capped{r: resp.Body, left: f.most, binary: f.binary}, resp.Body}
 		return resp, nil
 	}
 	return retry(r.Context(), func() (*http.Response, error) {
@@ -113,7 +116,7 @@ func (f *fence) RoundTrip(r *http.Request) (*http.Response, error) {
 		resp.Body = struct {
 			io.Reader
 			io.Closer
-		}{&capped{r: resp.Body, left: maxFenced}, resp.Body}
+		}{&capped{r: resp.Body, left: f.most, binary: f.binary}, resp.Body}
 		return resp, nil
 	})
 }

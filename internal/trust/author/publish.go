@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -112,7 +113,7 @@ func (r *Repository) stale(role string, expires time.Time) bool {
 // candidate is the tree as it would be.
 type candidate struct {
 	files   map[string][]byte
-	content tuf.Source
+	content tuf.Opener
 }
 
 // Metadata implements tuf.Source.
@@ -129,6 +130,11 @@ func (c *candidate) Metadata(ctx context.Context, name string, limit int64) ([]b
 // Target implements tuf.Source.
 func (c *candidate) Target(ctx context.Context, path string, limit int64) ([]byte, error) {
 	return c.content.Target(ctx, path, limit)
+}
+
+// Open implements tuf.Opener.
+func (c *candidate) Open(ctx context.Context, path string, from, size int64) (io.ReadCloser, int64, error) {
+	return c.content.Open(ctx, path, from, size)
 }
 
 // try lets a client that trusts the first root read everything.
@@ -163,7 +169,7 @@ func (r *Repository) try(ctx context.Context, keyTypes map[string]tuf.KeyType) e
 			return err
 		}
 		for _, f := range t.Files {
-			if _, err := client.Fetch(ctx, f); err != nil {
+			if err := client.Download(ctx, f, nothing{}, nil); err != nil {
 				return err
 			}
 		}

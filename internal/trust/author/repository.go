@@ -16,6 +16,7 @@ package author
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -307,12 +308,13 @@ func (r *Repository) save() (err error) {
 	return err
 }
 
-// Files returns what is published: all roots, the current metadata, its targets.
+// Files returns what is published: all roots, the current metadata, its targets, which are read when they
+// are needed.
 func (r *Repository) Files(ctx context.Context) (*oci.Files, error) {
 	if r.published.timestamp == 0 {
 		return nil, fmt.Errorf("%s: nothing is published yet", r.dir)
 	}
-	out := &oci.Files{Metadata: map[string][]byte{}, Targets: map[string][]byte{}}
+	out := &oci.Files{Metadata: map[string][]byte{}, Targets: map[string]oci.Content{}}
 	names := []string{"timestamp.json", versioned(r.published.snapshot, Snapshot)}
 	for v := int64(1); v <= r.before.Signed.Version; v++ {
 		names = append(names, rootName(v))
@@ -337,13 +339,12 @@ func (r *Repository) Files(ctx context.Context) (*oci.Files, error) {
 			return nil, err
 		}
 		for path, info := range t.Signed.Targets {
+			sum := info.Hashes["sha256"]
+			if len(sum) != sha256.Size {
+				return nil, fmt.Errorf("%s: its SHA-256 is not listed", path)
+			}
 			at := hashed(path, info)
-			if out.Targets[at], err = file.Read(r.path(treeDir, targetsDir, filepath.FromSlash(at)), maxFile); err != nil {
-				return nil, err
-			}
-			if err := info.VerifyLengthHashes(out.Targets[at]); err != nil {
-				return nil, fmt.Errorf("%s: %w", path, err)
-			}
+			out.Targets[at] = oci.OnDisk(r.path(treeDir, targetsDir), at, info.Length, [sha256.Size]byte(sum))
 		}
 	}
 	return out, ctx.Err()

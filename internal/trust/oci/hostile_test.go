@@ -86,7 +86,7 @@ func TestHostileManifest(t *testing.T) {
 		t.Error("half a manifest")
 	}
 	for name, f := range map[string]*Files{
-		"target":   {Targets: map[string][]byte{"../x": nil}},
+		"target":   {Targets: map[string]Content{"../x": {}}},
 		"metadata": {Metadata: map[string][]byte{"a/b.json": nil}},
 	} {
 		if _, err := f.Manifest(); err == nil {

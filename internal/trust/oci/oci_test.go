@@ -33,13 +33,19 @@ func files(version int) *Files {
 			"1.root.json": []byte("{\"signed\": {} }\r\n"), "timestamp.json": fmt.Appendf(nil, "{ \"version\":  %d}", version),
 			fmt.Sprintf("%d.snapshot.json", version): []byte("{}"),
 		},
-		Targets: map[string][]byte{
-			"0a.trusted_root.json":                              []byte("\xef\xbb\xbfa root"),
-			"repopolicy/anchors/github.com/acme/0b.widget.json": []byte("an anchor"),
-			"0c.empty": {},
+		Targets: map[string]Content{
+			"0a.trusted_root.json":                              Bytes([]byte("\xef\xbb\xbfa root")),
+			"repopolicy/anchors/github.com/acme/0b.widget.json": Bytes([]byte("an anchor")),
+			"0c.empty": Bytes(nil),
 		},
 	}
 }
+
+// read compares content by its bytes.
+var read = cmp.Transformer("read", func(c Content) string {
+	data, err := c.Read(limit)
+	return fmt.Sprintf("%d bytes, %x: %q %v", c.Size, c.SHA256, data, err)
+})
 
 // inProcess starts a registry and returns its host.
 func inProcess(t testing.TB, wrap func(http.Handler) http.Handler) string {
@@ -143,7 +149,7 @@ func TestRoundTrip(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if diff := cmp.Diff(x.want, got); diff != "" {
+				if diff := cmp.Diff(x.want, got, read); diff != "" {
 					t.Errorf("%s: %s", x.at, diff)
 				}
 				if err := s.Close(); err != nil {

@@ -84,7 +84,7 @@ func (p *Policy) blobs() []blob {
 		for _, f := range part.files {
 			if d := content.NewDescriptorFromBytes(part.media, f.Data); !seen[d.Digest] {
 				seen[d.Digest] = true
-				out = append(out, blob{f.Name, d, f.Data})
+				out = append(out, blob{f.Name, d, Bytes(f.Data).Open})
 			}
 		}
 	}

@@ -4,10 +4,12 @@ package oci
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -20,13 +22,17 @@ import (
 	"oras.land/oras-go/v2/content/oci"
 	"oras.land/oras-go/v2/errdef"
 
+	"github.com/repopolicy/repopolicy/internal/budget"
 	"github.com/repopolicy/repopolicy/internal/file"
 	reader "github.com/repopolicy/repopolicy/internal/oci"
 )
 
 // Files are the files of a TUF repository with consistent snapshots: metadata by
 // name ("3.root.json"), targets by the path that has the hash in it.
-type Files struct{ Metadata, Targets map[string][]byte }
+type Files struct {
+	Metadata map[string][]byte
+	Targets  map[string]Content
+}
 
 // Source returns the source of a TUF client that reads these files.
 func (f *Files) Source() *Memory { return &Memory{f} }
@@ -36,21 +42,25 @@ type Memory struct{ files *Files }
 
 // Metadata returns a file of metadata, or fs.ErrNotExist.
 func (m *Memory) Metadata(_ context.Context, name string, limit int64) ([]byte, error) {
-	return m.find(m.files.Metadata, name, limit)
-}
-
-// Target returns a target, or fs.ErrNotExist.
-func (m *Memory) Target(_ context.Context, name string, limit int64) ([]byte, error) {
-	return m.find(m.files.Targets, name, limit)
-}
-
-func (m *Memory) find(files map[string][]byte, name string, limit int64) ([]byte, error) {
-	data, ok := files[name]
+	data, ok := m.files.Metadata[name]
 	switch {
 	case !ok:
 		return nil, fmt.Errorf("%s: %w", name, fs.ErrNotExist)
 	case int64(len(data)) > limit:
 		return nil, fmt.Errorf("%s has %d bytes, at most %d are read", name, len(data), limit)
+	}
+	return data, nil
+}
+
+// Target returns a target, or fs.ErrNotExist.
+func (m *Memory) Target(_ context.Context, name string, limit int64) ([]byte, error) {
+	c, ok := m.files.Targets[name]
+	if !ok {
+		return nil, fmt.Errorf("%s: %w", name, fs.ErrNotExist)
+	}
+	data, err := c.Read(limit)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	return data, nil
 }
@@ -61,32 +71,45 @@ func (f *Files) Manifest() ([]byte, error) {
 		Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest,
 		ArtifactType: MediaTypeMetadata, Config: ocispec.DescriptorEmptyJSON,
 	}
-	for _, part := range []struct {
-		files map[string][]byte
-		media string
-	}{{f.Metadata, MediaTypeMetadata}, {f.Targets, MediaTypeTarget}} {
-		for _, name := range slices.Sorted(maps.Keys(part.files)) {
-			if !validName(name, part.media == MediaTypeMetadata) {
-				return nil, fmt.Errorf("%q is no name of a file", name)
-			}
-			d := content.NewDescriptorFromBytes(part.media, part.files[name])
-			d.Annotations = map[string]string{AnnotationFilename: name}
-			m.Layers = append(m.Layers, d)
+	for _, b := range f.blobs() {
+		if !validName(b.name, b.desc.MediaType == MediaTypeMetadata) {
+			return nil, fmt.Errorf("%q is no name of a file", b.name)
 		}
+		b.desc.Annotations = map[string]string{AnnotationFilename: b.name}
+		m.Layers = append(m.Layers, b.desc)
 	}
 	return encode(m)
+}
+
+// blobs returns the files as layers of a manifest, metadata first.
+func (f *Files) blobs() []blob {
+	var out []blob
+	for _, name := range slices.Sorted(maps.Keys(f.Metadata)) {
+		out = append(out, bytesBlob(name, MediaTypeMetadata, f.Metadata[name]))
+	}
+	for _, name := range slices.Sorted(maps.Keys(f.Targets)) {
+		c := f.Targets[name]
+		out = append(out, blob{name, c.descriptor(MediaTypeTarget), c.Open})
+	}
+	return out
 }
 
 // encode returns a manifest that can be read again.
 func encode(m ocispec.Manifest) ([]byte, error) {
 	if len(m.Layers) > reader.MaxDescriptors {
-		return nil, fmt.Errorf("%d files, a manifest holds at most %d", len(m.Layers), reader.MaxDescriptors)
+		return nil, tooMany(len(m.Layers))
 	}
 	data, err := json.Marshal(m)
 	if err == nil && len(data) > reader.MaxManifestBytes {
-		err = fmt.Errorf("the manifest has %d bytes, at most %d are allowed", len(data), reader.MaxManifestBytes)
+		err = fmt.Errorf("a manifest of %d bytes: %w", len(data), tooMany(len(m.Layers)))
 	}
 	return data, err
+}
+
+// tooMany is the error about more files than registries take in one manifest, or anybody reads of one.
+func tooMany(n int) error {
+	return fmt.Errorf("%d files, and one manifest holds at most %d files and %d MiB; serve the directory from a web server, "+
+		"or split the repository", n, reader.MaxDescriptors, reader.MaxManifestBytes>>20)
 }
 
 // Push stores the files as one snapshot and then lets the tag of the reference,
@@ -101,15 +124,8 @@ func Push(ctx context.Context, r Reference, o Options, f *Files) (digest.Digest,
 	if err != nil {
 		return "", err
 	}
-	var all []blob
-	for _, part := range []struct {
-		files map[string][]byte
-		media string
-	}{{f.Targets, MediaTypeTarget}, {f.Metadata, MediaTypeMetadata}} {
-		for _, name := range slices.Sorted(maps.Keys(part.files)) {
-			all = append(all, blob{name, content.NewDescriptorFromBytes(part.media, part.files[name]), part.files[name]})
-		}
-	}
+	all := f.blobs() // what metadata names comes before it
+	slices.SortStableFunc(all, func(a, b blob) int { return cmp.Compare(b.desc.MediaType, a.desc.MediaType) })
 	return upload(ctx, r, o, MediaTypeMetadata, manifest, all)
 }
 
@@ -117,7 +133,13 @@ func Push(ctx context.Context, r Reference, o Options, f *Files) (digest.Digest,
 type blob struct {
 	name string // for errors
 	desc ocispec.Descriptor
-	data []byte
+	open func() (io.ReadCloser, error)
+}
+
+// bytesBlob is a blob that is in memory.
+func bytesBlob(name, mediaType string, data []byte) blob {
+	c := Bytes(data)
+	return blob{name, c.descriptor(mediaType), c.Open}
 }
 
 // upload stores blobs, and then the manifest: under the tag of the reference, or by
@@ -140,14 +162,16 @@ func upload(
 		if err != nil {
 			return "", err
 		}
-		if err := push(ctx, store, desc, manifest); err != nil {
-			return "", err
-		}
 		blobs = store
-		list = func() error { return listInLayout(r, desc, artifactType) }
+		list = func() error {
+			if err := push(ctx, store, blob{desc: desc, open: Bytes(manifest).Open}); err != nil {
+				return err
+			}
+			return listInLayout(r, desc, artifactType)
+		}
 	} else {
 		repo := repository(r, o, true).Remote
-		blobs = repo.Blobs()
+		blobs = streams(r, o).Remote.Blobs()
 		list = func() error {
 			if r.Tag == "" {
 				return repo.Manifests().Push(ctx, desc, bytes.NewReader(manifest))
@@ -155,11 +179,12 @@ func upload(
 			return repo.PushReference(ctx, desc, bytes.NewReader(manifest), r.Tag)
 		}
 	}
-	if err := push(ctx, blobs, ocispec.DescriptorEmptyJSON, ocispec.DescriptorEmptyJSON.Data); err != nil {
+	empty := bytesBlob("", ocispec.MediaTypeEmptyJSON, ocispec.DescriptorEmptyJSON.Data)
+	if err := push(ctx, blobs, empty); err != nil {
 		return "", fmt.Errorf("%s: %w", r, err)
 	}
 	for _, b := range all {
-		if err := push(ctx, blobs, b.desc, b.data); err != nil {
+		if err := push(ctx, blobs, b); err != nil {
 			return "", fmt.Errorf("%s: %s: %w", r, b.name, err)
 		}
 	}
@@ -169,15 +194,22 @@ func upload(
 	return desc.Digest, nil
 }
 
-// push stores a blob unless it is there.
-func push(ctx context.Context, to content.Pusher, d ocispec.Descriptor, data []byte) error {
-	d.Data = nil
+// push stores a blob unless it is there. Of content nothing is held in memory, and a run's time does not
+// count while it streams.
+func push(ctx context.Context, to content.Pusher, b blob) error {
 	if s, ok := to.(content.ReadOnlyStorage); ok {
-		if there, err := s.Exists(ctx, d); err != nil || there {
+		if there, err := s.Exists(ctx, b.desc); err != nil || there {
 			return err
 		}
 	}
-	if err := to.Push(ctx, d, bytes.NewReader(data)); !errors.Is(err, errdef.ErrAlreadyExists) {
+	r, err := b.open()
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	resume := budget.Pause(ctx)
+	defer resume()
+	if err := to.Push(ctx, b.desc, r); !errors.Is(err, errdef.ErrAlreadyExists) {
 		return err
 	}
 	return nil

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net/http"
 	"slices"
@@ -53,6 +54,8 @@ type place interface {
 	attached(ctx context.Context, to reader.Descriptor, artifactType string) ([]reader.Descriptor, error)
 	Manifest(ctx context.Context, d reader.Descriptor) ([]byte, error)
 	Blob(ctx context.Context, d reader.Descriptor, limit int64) ([]byte, error)
+	// Open returns a blob of any size from a byte on, unverified; see [reader.Repository.Open].
+	Open(ctx context.Context, d reader.Descriptor, from int64) (body io.ReadCloser, start int64, err error)
 	Close() error
 }
 
@@ -73,7 +76,7 @@ func open(ctx context.Context, r Reference, o Options) (*manifest, error) {
 		}
 		p = inLayout{l}
 	} else {
-		p = inRegistry{repository(r, o, o.Credential != nil)}
+		p = inRegistry{repository(r, o, o.Credential != nil), streams(r, o)}
 	}
 	d, data, err := p.resolve(ctx, r)
 	if err == nil && r.Digest != "" && d.Digest.String() != r.Digest.String() {
@@ -119,8 +122,23 @@ func repository(r Reference, o Options, post bool) *reader.Repository {
 	return reader.Connect(registry.Reference{Registry: r.registry, Repository: r.Name}, client, o.Credential)
 }
 
+// streams returns the repository of a registry, as a place of content of any size.
+func streams(r Reference, o Options) *reader.Repository {
+	hosts := append(web.Registry(r.Host), o.Hosts...)
+	client := web.Stream(web.Logins(o.Transport, r.Host), o.Agent, hosts...)
+	return reader.Connect(registry.Reference{Registry: r.registry, Repository: r.Name}, client, o.Credential)
+}
+
 // inRegistry is a place in a registry.
-type inRegistry struct{ *reader.Repository }
+type inRegistry struct {
+	*reader.Repository
+	large *reader.Repository
+}
+
+// Open implements place.
+func (p inRegistry) Open(ctx context.Context, d reader.Descriptor, from int64) (io.ReadCloser, int64, error) {
+	return p.large.Open(ctx, d, from)
+}
 
 func (p inRegistry) resolve(ctx context.Context, r Reference) (reader.Descriptor, []byte, error) {
 	if r.Digest != "" {
@@ -262,6 +280,23 @@ func (s *Snapshot) Target(ctx context.Context, name string, limit int64) ([]byte
 	return s.file(ctx, s.targets, name, limit)
 }
 
+// Open returns the content of a target of any size from a byte on, or from its first where the registry
+// sends no parts; start says which. Errors are those of [Snapshot.Metadata].
+func (s *Snapshot) Open(ctx context.Context, name string, from, size int64) (io.ReadCloser, int64, error) {
+	d, ok := s.targets[name]
+	switch {
+	case !ok:
+		return nil, 0, fmt.Errorf("%s: %w", name, fs.ErrNotExist)
+	case d.Size != size:
+		return nil, 0, fmt.Errorf("%s has %d bytes by the manifest, not %d", name, d.Size, size)
+	}
+	body, start, err := s.place.Open(ctx, d, from)
+	if err != nil {
+		return nil, 0, lost(name, err)
+	}
+	return body, start, nil
+}
+
 func (s *Snapshot) file(
 	ctx context.Context, files map[string]reader.Descriptor, name string, limit int64,
 ) ([]byte, error) {
@@ -270,31 +305,37 @@ func (s *Snapshot) file(
 		return nil, fmt.Errorf("%s: %w", name, fs.ErrNotExist)
 	}
 	data, err := s.Blob(ctx, d, limit)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		// What the manifest lists is not missing but lost: a client must not go on as
-		// if it had never been there.
-		return nil, fmt.Errorf("%s: %s", name, err)
-	case err != nil:
-		return nil, fmt.Errorf("%s: %w", name, err)
+	if err != nil {
+		return nil, lost(name, err)
 	}
 	return data, nil
 }
 
+// lost names a file that could not be read. What the manifest lists is not missing but lost: a client
+// must not go on as if it had never been there.
+func lost(name string, err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%s: %s", name, err)
+	}
+	return fmt.Errorf("%s: %w", name, err)
+}
+
 // Files returns all files of the snapshot, of at most limit bytes each.
 func (s *Snapshot) Files(ctx context.Context, limit int64) (*Files, error) {
-	out := &Files{Metadata: map[string][]byte{}, Targets: map[string][]byte{}}
-	for _, part := range []struct {
-		from map[string]reader.Descriptor
-		to   map[string][]byte
-	}{{s.metadata, out.Metadata}, {s.targets, out.Targets}} {
-		for name := range part.from {
-			data, err := s.file(ctx, part.from, name, limit)
-			if err != nil {
-				return nil, err
-			}
-			part.to[name] = data
+	out := &Files{Metadata: map[string][]byte{}, Targets: map[string]Content{}}
+	for name := range s.metadata {
+		data, err := s.file(ctx, s.metadata, name, limit)
+		if err != nil {
+			return nil, err
 		}
+		out.Metadata[name] = data
+	}
+	for name := range s.targets {
+		data, err := s.file(ctx, s.targets, name, limit)
+		if err != nil {
+			return nil, err
+		}
+		out.Targets[name] = Bytes(data)
 	}
 	return out, nil
 }

@@ -28,8 +28,8 @@ func (f *Files) WriteTree(dir string) error {
 		if !ValidPath(path) {
 			return fmt.Errorf("%q is no path of a target", path)
 		}
-		if err := file.Update(dir, TargetsDir+"/"+path, f.Targets[path]); err != nil {
-			return err
+		if err := f.Targets[path].Update(dir, TargetsDir+"/"+path); err != nil {
+			return fmt.Errorf("%s: %w", path, err)
 		}
 	}
 	for _, name := range f.Ordered() {

@@ -20,7 +20,7 @@ func TestWriteTree(t *testing.T) {
 			"1.a b.json":     []byte("a"),
 			"timestamp.json": []byte("t"),
 		},
-		Targets: map[string][]byte{"repopolicy/0a.forges.json": []byte("{}")},
+		Targets: map[string]Content{"repopolicy/0a.forges.json": Bytes([]byte("{}"))},
 	}
 	for range 2 {
 		if err := f.WriteTree(dir); err != nil {
@@ -38,7 +38,7 @@ func TestWriteTree(t *testing.T) {
 		}
 	}
 	for _, path := range []string{"", ".", "..", "/a", "a/../b", "a b", `a\b`, "ä", strings.Repeat("a", maxPath+1)} {
-		bad := &Files{Targets: map[string][]byte{path: nil}}
+		bad := &Files{Targets: map[string]Content{path: {}}}
 		if err := bad.WriteTree(dir); err == nil || !strings.Contains(err.Error(), "no path of a target") {
 			t.Errorf("%q: %v", path, err)
 		}

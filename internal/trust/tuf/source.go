@@ -28,7 +28,7 @@ type Source interface {
 
 // HTTP returns the source of a repository whose metadata and targets lie below
 // the base URLs of two clients, which may be the same one.
-func HTTP(metadata, targets *web.Client) Source { return &httpSource{metadata, targets} }
+func HTTP(metadata, targets *web.Client) Opener { return &httpSource{metadata, targets} }
 
 type httpSource struct{ metadata, targets *web.Client }
 
@@ -37,28 +37,46 @@ func (s *httpSource) Metadata(ctx context.Context, name string, limit int64) ([]
 }
 
 func (s *httpSource) Target(ctx context.Context, path string, limit int64) ([]byte, error) {
+	return get(ctx, s.targets, escaped(path), limit)
+}
+
+// Open implements [Opener].
+func (s *httpSource) Open(ctx context.Context, path string, from, size int64) (io.ReadCloser, int64, error) {
+	d, start, err := s.targets.OpenAt(ctx, escaped(path), from, size)
+	if err != nil {
+		return nil, 0, gone(err)
+	}
+	return d, start, nil
+}
+
+// escaped is a path of a target in a URL.
+func escaped(path string) string {
 	elements := strings.Split(path, "/")
 	for i, e := range elements {
 		elements[i] = url.PathEscape(e)
 	}
-	return get(ctx, s.targets, strings.Join(elements, "/"), limit)
+	return strings.Join(elements, "/")
 }
 
-// get takes 403 for 404: object storage answers so where names are not listed,
-// and who may answer the one may answer the other.
 func get(ctx context.Context, c *web.Client, path string, limit int64) ([]byte, error) {
 	data, err := c.Get(ctx, path, limit)
+	return data, gone(err)
+}
+
+// gone takes 403 for 404: object storage answers so where names are not listed,
+// and who may answer the one may answer the other.
+func gone(err error) error {
 	var status *web.StatusError
 	if errors.As(err, &status) && (status.Missing() || status.Code == 403 && !status.Limited) {
-		return nil, fmt.Errorf("%w: %w", err, fs.ErrNotExist)
+		return fmt.Errorf("%w: %w", err, fs.ErrNotExist)
 	}
-	return data, err
+	return err
 }
 
 // FS returns the source of a repository whose metadata and targets are files,
 // such as a directory's (file.FS, in which no device or pipe is opened). Names of metadata are percent-encoded where
 // they are not file names.
-func FS(metadata, targets fs.FS) Source { return &fsSource{metadata, targets} }
+func FS(metadata, targets fs.FS) Opener { return &fsSource{metadata, targets} }
 
 type fsSource struct{ metadata, targets fs.FS }
 
@@ -70,7 +88,24 @@ func (s *fsSource) Target(ctx context.Context, path string, limit int64) ([]byte
 	return open(ctx, s.targets, path, limit)
 }
 
-func open(ctx context.Context, from fs.FS, name string, limit int64) ([]byte, error) {
+// Open implements [Opener].
+func (s *fsSource) Open(ctx context.Context, path string, from, _ int64) (io.ReadCloser, int64, error) {
+	f, err := regular(ctx, s.targets, path)
+	if err != nil {
+		return nil, 0, err
+	}
+	if seeker, ok := f.(io.Seeker); ok {
+		if _, err := seeker.Seek(from, io.SeekStart); err != nil {
+			f.Close()
+			return nil, 0, err
+		}
+		return f, from, nil
+	}
+	return f, 0, nil
+}
+
+// regular opens a regular file.
+func regular(ctx context.Context, from fs.FS, name string) (fs.File, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -78,12 +113,23 @@ func open(ctx context.Context, from fs.FS, name string, limit int64) ([]byte, er
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
-	if info, err := f.Stat(); err != nil {
-		return nil, err
-	} else if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is not a regular file", name)
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s is not a regular file", name)
 	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+func open(ctx context.Context, from fs.FS, name string, limit int64) ([]byte, error) {
+	f, err := regular(ctx, from, name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
 	data, err := io.ReadAll(io.LimitReader(f, limit+1))
 	if err == nil && int64(len(data)) > limit {
 		err = fmt.Errorf("%s: %w: more than %d bytes", name, web.ErrTooLarge, limit)
