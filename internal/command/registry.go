@@ -9,6 +9,7 @@ import (
 	"oras.land/oras-go/v2/registry/remote/auth"
 	"oras.land/oras-go/v2/registry/remote/credentials"
 
+	"github.com/repopolicy/repopolicy/internal/budget"
 	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/internal/trust/oci"
 	"github.com/repopolicy/repopolicy/policy"
@@ -52,6 +53,8 @@ func CheckPlace(to string) error {
 // Deliver writes a TUF repository to a directory, a registry or a layout.
 func (r *Run) Deliver(ctx context.Context, to string, files *oci.Files) error {
 	if !oci.IsReference(to) {
+		resume := budget.Pause(ctx)
+		defer resume()
 		if err := files.WriteTree(to); err != nil {
 			return err
 		}

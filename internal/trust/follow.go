@@ -117,7 +117,9 @@ func source(ctx context.Context, address string, o Options) (_ tuf.Source, done 
 		if err != nil {
 			return nil, nil, err
 		}
-		s, err := oci.Open(ctx, ref, oci.Options{Transport: o.Transport, Agent: o.UserAgent, Credential: o.Credential})
+		s, err := oci.Open(ctx, ref, oci.Options{
+			Transport: o.Transport, Agent: o.UserAgent, Credential: o.Credential, Hosts: o.Hosts,
+		})
 		if err != nil {
 			return nil, nil, err
 		}

@@ -55,7 +55,8 @@ type Options struct {
 	Transport http.RoundTripper // nil for the default one
 	// Credential returns how to log in at a registry; nil asks as anybody.
 	Credential func(ctx context.Context, host string) (auth.Credential, error)
-	Fresh      bool // ask for newer metadata, however new that in the cache is
+	Hosts      []string // beside a registry's own that it may send its clients to
+	Fresh      bool     // ask for newer metadata, however new that in the cache is
 	// Followed, if set, is called with the role whose metadata expires first.
 	Followed func(role string, h tuf.Header)
 	// Identities opens the trusted root of a name, under which keys that are OIDC

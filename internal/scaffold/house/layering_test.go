@@ -75,7 +75,9 @@ var may = map[string][]string{
 	"internal/rekor": {
 		"internal/canonical", "internal/clip", "internal/sigstore", "internal/strictjson", "internal/web",
 	},
-	"internal/trust/author": {"internal/file", "internal/keys", "internal/trust/oci", "internal/trust/tuf"},
+	"internal/trust/author": {
+		"internal/budget", "internal/file", "internal/keys", "internal/trust/oci", "internal/trust/tuf",
+	},
 	"internal/bindings": {
 		"internal/budget", "internal/canonical", "internal/clip", "internal/rekor", "internal/sigstore",
 		"internal/spelling", "internal/strictjson", "internal/web", "policy", "policy/chain", "rekorbind",
@@ -138,9 +140,9 @@ var may = map[string][]string{
 		"policy/chain",
 	},
 	"internal/cli": {
-		"", "internal/airgap", "internal/answers", "internal/bindings", "internal/clip", "internal/command",
-		"internal/fetch", "internal/file", "internal/find", "internal/gate", "internal/git", "internal/identity",
-		"internal/jwt", "internal/keys",
+		"", "internal/airgap", "internal/answers", "internal/bindings", "internal/budget", "internal/clip",
+		"internal/command", "internal/fetch", "internal/file", "internal/find", "internal/gate", "internal/git",
+		"internal/identity", "internal/jwt", "internal/keys",
 		"internal/memory", "internal/propose", "internal/propose/aqua", "internal/propose/binding",
 		"internal/propose/compare", "internal/propose/doctor", "internal/propose/export",
 		"internal/propose/settings", "internal/rekor", "internal/release", "internal/report", "internal/signlog",
@@ -149,7 +151,8 @@ var may = map[string][]string{
 	},
 	"internal/trustcli": {
 		"internal/command", "internal/file", "internal/find", "internal/jwt", "internal/keys", "internal/report",
-		"internal/signlog", "internal/sigstore", "internal/trust", "internal/trust/author", "policy",
+		"internal/signlog", "internal/sigstore", "internal/spelling", "internal/trust", "internal/trust/author",
+		"internal/trust/oci", "policy",
 	},
 	"cmd/repopolicy":       {"internal/cli", "internal/command"},
 	"cmd/repopolicy-trust": {"internal/command", "internal/trustcli"},

@@ -17,6 +17,7 @@ import (
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
+	"github.com/repopolicy/repopolicy/internal/budget"
 	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/internal/trust/oci"
 )
@@ -39,6 +40,8 @@ func (r *Repository) AddFile(ctx context.Context, role, to, from string, custom 
 	if err := r.delegates(role, to); err != nil {
 		return err
 	}
+	resume := budget.Pause(ctx)
+	defer resume()
 	info, content, err := describe(ctx, to, from)
 	if err != nil {
 		return err
@@ -136,11 +139,3 @@ func (r *Repository) store(c oci.Content, name string) (err error) {
 	}
 	return root.Rename(incomingDir+"/content", filepath.FromSlash(at))
 }
-
-// nothing is where content is read to that is only compared with its hashes.
-type nothing struct{}
-
-func (nothing) Read([]byte) (int, error)       { return 0, io.EOF }
-func (nothing) Write(p []byte) (int, error)    { return len(p), nil }
-func (nothing) Seek(int64, int) (int64, error) { return 0, nil }
-func (nothing) Truncate(int64) error           { return nil }

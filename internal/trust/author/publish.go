@@ -17,6 +17,7 @@ import (
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
+	"github.com/repopolicy/repopolicy/internal/budget"
 	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/internal/trust/oci"
 	"github.com/repopolicy/repopolicy/internal/trust/tuf"
@@ -169,7 +170,10 @@ func (r *Repository) try(ctx context.Context, keyTypes map[string]tuf.KeyType) e
 			return err
 		}
 		for _, f := range t.Files {
-			if err := client.Download(ctx, f, nothing{}, nil); err != nil {
+			resume := budget.Pause(ctx)
+			err := client.Compare(ctx, f)
+			resume()
+			if err != nil {
 				return err
 			}
 		}

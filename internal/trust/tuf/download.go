@@ -5,6 +5,7 @@ package tuf
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"hash"
@@ -48,22 +49,25 @@ func (e *LocalError) Unwrap() error { return e.Err }
 // from what the file holds, which is hashed again. It never reads more than the metadata says, and returns
 // nil only if the file holds exactly what the metadata says, by length and every hash (5.7.3). What came
 // is left in the file if the connection broke; if it is not what was announced, nothing is left. Progress,
-// unless it is nil, is called with the number of bytes that are there.
+// unless it is nil, is called with the number of bytes that are there. The sum is the SHA-256 of the content,
+// whatever hashes the metadata has.
 //
 // The error wraps [ErrMismatch], is a [*LocalError], or says what the source said.
-func (c *Client) Download(ctx context.Context, t TargetFile, to Partial, progress func(done int64)) error {
+func (c *Client) Download(
+	ctx context.Context, t TargetFile, to Partial, progress func(done int64),
+) (sum [sha256.Size]byte, err error) {
 	if c.targets == nil {
-		return errNotRefreshed
+		return sum, errNotRefreshed
 	}
 	if err := checkName(t.Name); err != nil {
-		return err
+		return sum, err
 	}
 	if len(t.Hashes) == 0 {
-		return fmt.Errorf("%s: %w: no hash is known", clip.Text(t.Name), ErrMismatch)
+		return sum, fmt.Errorf("%s: %w: no hash is known", clip.Text(t.Name), ErrMismatch)
 	}
 	source, ok := c.options.Source.(Opener)
 	if !ok {
-		return fmt.Errorf("%s: it is not in the cache", clip.Text(t.Name))
+		return sum, fmt.Errorf("%s: it is not in the cache", clip.Text(t.Name))
 	}
 	if progress == nil {
 		progress = func(int64) {}
@@ -72,17 +76,13 @@ func (c *Client) Download(ctx context.Context, t TargetFile, to Partial, progres
 	open := func(ctx context.Context, from int64) (io.ReadCloser, int64, error) {
 		return source.Open(ctx, c.targetPath(t), from, t.Length)
 	}
-	err := d.run(ctx, open)
-	if errors.Is(err, web.ErrTooLarge) {
-		err = fmt.Errorf("%w: %w", ErrMismatch, err)
+	if err = d.run(ctx, open); err == nil {
+		return [sha256.Size]byte(d.hashes["sha256"].Sum(nil)), nil
 	}
-	if err != nil {
-		if !errors.As(err, new(*LocalError)) && errors.Is(err, ErrMismatch) {
-			err = errors.Join(err, local(to.Truncate(0)))
-		}
-		return fmt.Errorf("%s: %w", clip.Text(t.Name), err)
+	if !errors.As(err, new(*LocalError)) && errors.Is(err, ErrMismatch) {
+		err = errors.Join(err, local(to.Truncate(0)))
 	}
-	return nil
+	return sum, fmt.Errorf("%s: %w", clip.Text(t.Name), err)
 }
 
 func local(err error) error {
@@ -131,12 +131,17 @@ func (d *download) run(ctx context.Context, open func(context.Context, int64) (i
 	}
 }
 
-// restart forgets what is in the file.
-func (d *download) restart() error {
-	d.have, d.hashes = 0, map[string]hash.Hash{}
+// begin starts to hash.
+func (d *download) begin() {
+	d.have, d.hashes = 0, map[string]hash.Hash{"sha256": sha256.New()}
 	for alg := range d.target.Hashes {
 		d.hashes[alg] = hashes[alg]()
 	}
+}
+
+// restart forgets what is in the file.
+func (d *download) restart() error {
+	d.begin()
 	_, err := d.to.Seek(0, io.SeekStart)
 	return local(errors.Join(d.to.Truncate(0), err))
 }
@@ -150,10 +155,7 @@ func (d *download) resume(ctx context.Context) error {
 	if size == 0 || size > d.target.Length {
 		return d.restart()
 	}
-	d.hashes = map[string]hash.Hash{}
-	for alg := range d.target.Hashes {
-		d.hashes[alg] = hashes[alg]()
-	}
+	d.begin()
 	if _, err := d.to.Seek(0, io.SeekStart); err != nil {
 		return local(err)
 	}
@@ -187,6 +189,9 @@ func (d *download) fill(ctx context.Context, open func(context.Context, int64) (
 		return nil
 	}
 	body, start, err := open(ctx, d.have)
+	if errors.Is(err, web.ErrTooLarge) {
+		err = fmt.Errorf("%w: %w", ErrMismatch, err)
+	}
 	if err != nil {
 		return err
 	}
@@ -223,7 +228,7 @@ func (d *download) take(ctx context.Context, body io.Reader) error {
 		case err == io.EOF:
 			return fmt.Errorf("%w: %w: %d bytes, not %d", errBrokeOff, ErrShort, d.have, d.target.Length)
 		case errors.Is(err, web.ErrTooLarge):
-			return err
+			return fmt.Errorf("%w: %w", ErrMismatch, err)
 		case err != nil:
 			return fmt.Errorf("%w: %w", errBrokeOff, err)
 		}
@@ -244,3 +249,32 @@ func (d *download) check() error {
 	}
 	return nil
 }
+
+// Same returns nil if what a reader has is the content of the target, and not more. It reads no more than that.
+func (t TargetFile) Same(ctx context.Context, r io.Reader) error {
+	d := &download{target: t, to: discard{}, buffer: make([]byte, copyBuffer), progress: func(int64) {}}
+	if len(t.Hashes) == 0 {
+		return fmt.Errorf("%w: no hash is known", ErrMismatch)
+	}
+	if err := d.restart(); err != nil {
+		return err
+	}
+	if err := d.take(ctx, r); err != nil {
+		return err
+	}
+	return d.check()
+}
+
+// Compare returns why a source does not have a target of any size; nil if it has it.
+func (c *Client) Compare(ctx context.Context, t TargetFile) error {
+	_, err := c.Download(ctx, t, discard{}, nil)
+	return err
+}
+
+// discard is where content is read to that is only compared.
+type discard struct{}
+
+func (discard) Read([]byte) (int, error)       { return 0, io.EOF }
+func (discard) Write(p []byte) (int, error)    { return len(p), nil }
+func (discard) Seek(int64, int) (int64, error) { return 0, nil }
+func (discard) Truncate(int64) error           { return nil }
