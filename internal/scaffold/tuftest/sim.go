@@ -15,7 +15,9 @@ import (
 	"crypto/rsa"
 	"encoding/json"
 	"fmt"
+	"io"
 	"io/fs"
+	"math"
 	"net/url"
 	"path"
 	"strings"
@@ -340,6 +342,16 @@ func (s *Sim) Metadata(_ context.Context, name string, limit int64) ([]byte, err
 // Target returns a target; see tuf.Source.
 func (s *Sim) Target(_ context.Context, path string, limit int64) ([]byte, error) {
 	return s.serve(s.Content, path, limit)
+}
+
+// Open returns a target from a byte on; see tuf.Opener.
+func (s *Sim) Open(_ context.Context, path string, from, _ int64) (io.ReadCloser, int64, error) {
+	data, err := s.serve(s.Content, path, math.MaxInt64)
+	if err != nil {
+		return nil, 0, err
+	}
+	from = min(from, int64(len(data)))
+	return io.NopCloser(bytes.NewReader(data[from:])), from, nil
 }
 
 // DownloadFile is how go-tuf's client asks the simulator.

@@ -54,6 +54,36 @@ func run(ctx context.Context, o Options, target string) ([]byte, error) {
 	return c.Target(ctx, target)
 }
 
+// stream refreshes and downloads a target into a file.
+func stream(t *testing.T, o Options, target string) (string, error) {
+	t.Helper()
+	c, err := New(o)
+	if err != nil {
+		return "", err
+	}
+	if err := c.Refresh(t.Context()); err != nil {
+		return "", err
+	}
+	info, err := c.Find(t.Context(), target)
+	if err != nil {
+		return "", err
+	}
+	f, err := os.Create(filepath.Join(t.TempDir(), "partial"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	_, err = c.Download(t.Context(), info, f, nil)
+	data, rerr := os.ReadFile(f.Name())
+	if rerr != nil {
+		t.Fatal(rerr)
+	}
+	if err != nil && len(data) > 0 {
+		t.Errorf("%q is left after %v", data, err)
+	}
+	return string(data), err
+}
+
 func (a attack) run(t *testing.T) {
 	s := tuftest.New(t)
 	if a.first != nil {
@@ -66,8 +96,11 @@ func (a attack) run(t *testing.T) {
 	if target == "" {
 		target = "a.txt"
 	}
-	o, ref := options(s), s.Reference()
+	o, large, ref := options(s), options(s), s.Reference()
 	if _, err := run(t.Context(), o, "a.txt"); err != nil {
+		t.Fatalf("before: %v", err)
+	}
+	if _, err := stream(t, large, "a.txt"); err != nil {
 		t.Fatalf("before: %v", err)
 	}
 	_, refBefore := ref.Run(tuftest.Now, "a.txt")
@@ -80,6 +113,12 @@ func (a attack) run(t *testing.T) {
 	}
 	if err != nil && data != nil {
 		t.Error("data beside an error")
+	}
+	// What streams meets the same.
+	large.Now = o.Now
+	streamed, serr := stream(t, large, target)
+	if !errors.Is(serr, a.want) || (serr == nil) != (a.want == nil) || serr == nil && streamed != string(data) {
+		t.Errorf("streamed: %q, %v, want %v", streamed, serr, a.want)
 	}
 	_, refErr := ref.Run(a.at, target)
 	if (refErr == nil) == (err == nil) != (a.gotuf == "") {

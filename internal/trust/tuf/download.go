@@ -180,8 +180,9 @@ func (d *download) hash(data []byte) {
 	d.progress(d.have)
 }
 
-// errBrokeOff says that content ended before all of it came, so that the rest may be asked for.
-var errBrokeOff = errors.New("the content ended early")
+// errBrokeOff says that content broke off before all of it came, so that the rest may be asked for. Content that
+// ends as whole and is shorter than announced is another one.
+var errBrokeOff = errors.New("the content broke off")
 
 // fill asks once for what is missing and takes it.
 func (d *download) fill(ctx context.Context, open func(context.Context, int64) (io.ReadCloser, int64, error)) error {
@@ -226,7 +227,7 @@ func (d *download) take(ctx context.Context, body io.Reader) error {
 		case err == io.EOF && d.have == d.target.Length:
 			return nil
 		case err == io.EOF:
-			return fmt.Errorf("%w: %w: %d bytes, not %d", errBrokeOff, ErrShort, d.have, d.target.Length)
+			return fmt.Errorf("%w: %d bytes, not %d", ErrMismatch, d.have, d.target.Length)
 		case errors.Is(err, web.ErrTooLarge):
 			return fmt.Errorf("%w: %w", ErrMismatch, err)
 		case err != nil:
@@ -234,9 +235,6 @@ func (d *download) take(ctx context.Context, body io.Reader) error {
 		}
 	}
 }
-
-// ErrShort is wrapped by the error about content of which the source has less than the metadata says.
-var ErrShort = errors.New("shorter than announced")
 
 func (d *download) check() error {
 	if d.have != d.target.Length {
