@@ -26,7 +26,7 @@ import (
 
 type getOptions struct {
 	command.Lookup
-	root, output, policy, tag, cooldown, maxSize command.Once
+	root, output, policy, tag, cooldown, maxSize, airgap command.Once
 	hosts                                        []string
 	force, quiet                                 bool
 }
@@ -69,6 +69,8 @@ func (o *getOptions) flags(cmd *cobra.Command) {
 	f.Var(&o.policy, "policy", "judge by this policy file")
 	f.Var(&o.tag, "tag", "demand evidence for this tag; by default the one that the signed metadata names")
 	f.Var(&o.cooldown, "cooldown", "refuse releases that were signed less than this long ago, such as 72h")
+	o.airgap.Kind = "FILE"
+	f.Var(&o.airgap, "airgap", "judge by what this file of export-bundle carries, without a network")
 	f.Var(&o.maxSize, "max-size", "the largest file to download, such as 500M; by default 4G")
 	f.StringArrayVar(&o.hosts, "redirect-host", nil,
 		"let a registry send downloads on to this `HOST`; may be repeated, known for the large registries")
@@ -135,8 +137,18 @@ func (g *getting) check() (err error) {
 	if err := command.CheckOutputs(&command.Once{Value: g.output, Given: true}); err != nil {
 		return err
 	}
-	if onNetwork(g.address.place) && o.Offline {
-		return policy.Faultf(policy.Usage, "--offline: %s cannot be read without the network", g.address.place)
+	return g.isReachable(g.address.place)
+}
+
+// isReachable refuses a place on the network where it must not be used.
+func (g *getting) isReachable(place string) error {
+	switch o := g.options; {
+	case !onNetwork(place):
+		return nil
+	case o.Offline:
+		return policy.Faultf(policy.Usage, "--offline: %s cannot be read without the network", place)
+	case o.airgap.Given:
+		return policy.Faultf(policy.Usage, "--airgap: %s cannot be read without the network", place)
 	}
 	return nil
 }
@@ -153,7 +165,7 @@ func (g *getting) follow(ctx context.Context, use func(*tuf.Client) error) error
 	if err != nil {
 		return err
 	}
-	how := f.Named(c, trust.Options{Fresh: true, Offline: o.Offline})
+	how := f.Named(c, trust.Options{Fresh: true, Offline: o.Offline || o.airgap.Given})
 	how.Hosts = o.hosts
 	name, place := g.address.root, g.address.place
 	switch {
@@ -167,8 +179,8 @@ func (g *getting) follow(ctx context.Context, use func(*tuf.Client) error) error
 				Hint: "list it as a [[root]] of trust.toml; a directory is written ./" + name,
 			}
 		}
-		if onNetwork(named.URL) && o.Offline {
-			return policy.Faultf(policy.Usage, "--offline: %s cannot be read without the network", named.URL)
+		if err := g.isReachable(named.URL); err != nil {
+			return err
 		}
 		return c.Follow(ctx, name, "", how, use)
 	case o.root.Given:
@@ -245,7 +257,7 @@ func (g *getting) from(ctx context.Context, c *tuf.Client) error {
 func (g *getting) agree(of *trust.ReleaseOf) error {
 	o := g.options
 	switch {
-	case of == nil && g.repo.IsZero() && (o.tag.Given || o.cooldown.Given || o.Lookup.Any()):
+	case of == nil && g.repo.IsZero() && (o.tag.Given || o.cooldown.Given || o.airgap.Given || o.Lookup.Any()):
 		return &policy.Fault{
 			Reason: policy.Usage, Text: "nothing to judge by: the metadata of " + g.address.String() + " names no repository",
 			Hint: "name it with -R",

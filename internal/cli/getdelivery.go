@@ -110,7 +110,7 @@ func (d *delivery) ask(ctx context.Context) (err error) {
 		return nil
 	}
 	v := &verifyOptions{
-		Lookup: o.Lookup, policy: o.policy, tag: o.tag, cooldown: o.cooldown, quiet: o.quiet,
+		Lookup: o.Lookup, policy: o.policy, tag: o.tag, cooldown: o.cooldown, airgap: o.airgap, quiet: o.quiet,
 		name: command.Once{Value: d.address.base(), Given: true},
 	}
 	if d.of != nil {
