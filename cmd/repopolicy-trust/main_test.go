@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -46,9 +47,18 @@ func TestScripts(t *testing.T) {
 		Dir:                 "testdata",
 		RequireExplicitExec: true,
 		Setup: func(e *testscript.Env) error {
-			root := filepath.Join(e.WorkDir, "trusted_root.json")
-			e.Setenv("TEST_ROOT", root)
-			return os.WriteFile(root, sigstoretest.New(t).Root(sigstoretest.RootOptions{}), 0o600)
+			inst := sigstoretest.New(t)
+			release := sigstoretest.Workflow("v1.2.3")
+			release.Artifact = []byte("widget 1.2.3\n")
+			policy, err := os.ReadFile("../repopolicy/testdata/policy.toml")
+			for name, data := range map[string][]byte{
+				"trusted_root.json": inst.Root(sigstoretest.RootOptions{}), "policy.toml": policy,
+				"widget_1.2.3.tar.gz": release.Artifact, "widget_1.2.3.tar.gz.sigstore.json": inst.Sign(release),
+			} {
+				err = errors.Join(err, os.WriteFile(filepath.Join(e.WorkDir, name), data, 0o600))
+			}
+			e.Setenv("TEST_ROOT", filepath.Join(e.WorkDir, "trusted_root.json"))
+			return err
 		},
 	})
 }

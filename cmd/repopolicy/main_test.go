@@ -8,8 +8,10 @@ import (
 	"context"
 	"crypto/sha1"
 	"crypto/sha256"
+	"encoding/json"
 	"fmt"
 	"os"
+	"path"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -20,6 +22,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/cli"
 	"github.com/repopolicy/repopolicy/internal/command"
 	"github.com/repopolicy/repopolicy/internal/scaffold/sigstoretest"
+	"github.com/repopolicy/repopolicy/internal/scaffold/tuftest"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/trust"
 )
@@ -103,6 +106,34 @@ func fixtures(t testing.TB, dir string) {
 	releases(t, inst, write)
 	write("widget.tar.gz", alice.Artifact)
 	write("widget.tar.gz.sigstore.json", inst.Sign(alice))
+	packages(t, string(release.Artifact), string(inst.Sign(release)), write)
+}
+
+// packages writes a TUF repository that go-tuf authored, with the release and its evidence.
+func packages(t testing.TB, content, evidence string, write func(string, []byte)) {
+	t.Helper()
+	s := tuftest.New(t)
+	of := json.RawMessage(`{"repopolicy":{"repository":"https://github.com/acme/widget","tag":"v1.2.3"}}`)
+	for name, c := range map[string]string{
+		"widget/widget_1.2.3.tar.gz": content, "widget/widget_1.2.3.tar.gz.sigstore.json": evidence,
+		"widget/widget_unsigned.tar.gz": "unsigned", "plain": "plain",
+	} {
+		s.Add("targets", name, c)
+		if strings.HasSuffix(name, ".tar.gz") {
+			s.Targets["targets"].Signed.Targets[name].Custom = &of
+		}
+	}
+	s.Targets["targets"].Signed.Version++
+	s.Publish()
+	for name, data := range s.Files {
+		write("packages/"+name, data)
+	}
+	for name, data := range s.Content {
+		if len(path.Base(name)) > 64 {
+			write("packages/targets/"+name, data)
+		}
+	}
+	write("packages.root.json", s.Files["1.root.json"])
 }
 
 // publish writes the same release in other forms, and a clone of a repository
