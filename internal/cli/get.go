@@ -27,8 +27,8 @@ import (
 type getOptions struct {
 	command.Lookup
 	root, output, policy, tag, cooldown, maxSize, airgap command.Once
-	hosts                                        []string
-	force, quiet                                 bool
+	hosts                                                []string
+	force, quiet                                         bool
 }
 
 // maxGet is the largest target that is downloaded without --max-size.

@@ -143,7 +143,10 @@ func TestGet(t *testing.T) {
 	}
 	sum := fmt.Sprintf("sha256:%x", sha256.Sum256(d.sim.Files["1.root.json"]))
 	config := func(url string) string {
-		return fmt.Sprintf("format = \"repopolicy-trust/v1\"\n[[root]]\nname = \"acme\"\nurl = %q\ninitial = \"pin.json\"\n", url)
+		return fmt.Sprintf(
+			"format = \"repopolicy-trust/v1\"\n[[root]]\nname = \"acme\"\nurl = %q\ninitial = \"pin.json\"\n",
+			url,
+		)
 	}
 	for name, c := range map[string]struct{ config, address, root string }{
 		"a web server":                {"", d.url, "pin.json"},
@@ -629,11 +632,13 @@ func TestGetRegistry(t *testing.T) {
 			push(fresh)
 			told.Store("nobody")
 			answer = c.answer
-			code, _, talk := d.get(append([]string{"oci:" + host + "/acme/packages//artifact.bin", "--root", "pin.json"}, c.more...)...)
+			code, _, talk := d.get(
+				append([]string{"oci:" + host + "/acme/packages//artifact.bin", "--root", "pin.json"}, c.more...)...)
 			if code != c.code || !strings.Contains(talk, c.want) {
 				t.Errorf("exit %d, not %d: %s", code, c.code, talk)
 			}
-			if data, err := os.ReadFile("artifact.bin"); (err == nil) != (c.code == 0) || err == nil && string(data) != artifact+", newer" {
+			if data, err := os.ReadFile("artifact.bin"); (err == nil) != (c.code == 0) ||
+				err == nil && string(data) != artifact+", newer" {
 				t.Errorf("there is %q", data)
 			}
 			if said := told.Load(); said != "nobody" && (c.code != 0 || said != "") {

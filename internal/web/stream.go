@@ -137,7 +137,8 @@ func StartOf(resp *http.Response, from, size int64) (int64, error) {
 // where the download begins, which is from or, where the service sends no parts, 0.
 func (c *Client) OpenAt(ctx context.Context, path string, from, size int64) (d *Download, start int64, err error) {
 	d, err = retry(ctx, func() (*Download, error) { return c.open(ctx, path, from, size) })
-	if status := new(StatusError); from > 0 && errors.As(err, &status) && status.Code == http.StatusRequestedRangeNotSatisfiable {
+	if status := new(StatusError); from > 0 && errors.As(err, &status) &&
+		status.Code == http.StatusRequestedRangeNotSatisfiable {
 		return c.OpenAt(ctx, path, 0, size) // what is there now is shorter
 	}
 	if err != nil {

@@ -108,8 +108,13 @@ func encode(m ocispec.Manifest) ([]byte, error) {
 
 // tooMany is the error about more files than registries take in one manifest, or anybody reads of one.
 func tooMany(n int) error {
-	return fmt.Errorf("%d files, and one manifest holds at most %d files and %d MiB; serve the directory from a web server, "+
-		"or split the repository", n, reader.MaxDescriptors, reader.MaxManifestBytes>>20)
+	return fmt.Errorf(
+		"%d files, and one manifest holds at most %d files and %d MiB; serve the directory from a web server, "+
+			"or split the repository",
+		n,
+		reader.MaxDescriptors,
+		reader.MaxManifestBytes>>20,
+	)
 }
 
 // Push stores the files as one snapshot and then lets the tag of the reference,

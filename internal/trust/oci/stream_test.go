@@ -61,7 +61,8 @@ func TestSnapshotOpen(t *testing.T) {
 		if _, _, err := s.Open(t.Context(), "0e.none", 0, 1); !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("%s: %v", name, err)
 		}
-		if _, _, err := s.Open(t.Context(), "0d.large", 0, 1); err == nil || !strings.Contains(err.Error(), "by the manifest") {
+		if _, _, err := s.Open(t.Context(), "0d.large", 0, 1); err == nil ||
+			!strings.Contains(err.Error(), "by the manifest") {
 			t.Errorf("%s: %v", name, err)
 		}
 		s.Close()
@@ -82,7 +83,8 @@ func TestTooMany(t *testing.T) {
 			f.Targets[fmt.Sprintf("%s/%064d.x", strings.Repeat("d", c.long), i)] = Bytes(nil)
 		}
 		_, err := Push(t.Context(), reference(t, "oci:"+host+"/acme/packages"), Options{}, f)
-		if err == nil || !strings.Contains(err.Error(), "one manifest holds at most 10000 files and 4 MiB") || asked.Load() > 0 {
+		if err == nil || !strings.Contains(err.Error(), "one manifest holds at most 10000 files and 4 MiB") ||
+			asked.Load() > 0 {
 			t.Errorf("%s: %v; asked %d times", name, err, asked.Load())
 		}
 	}
@@ -103,7 +105,11 @@ func TestPushAgain(t *testing.T) {
 	opened := 0
 	f := files(1)
 	large := Bytes([]byte("large"))
-	f.Targets["0d.large"] = Content{large.Size, large.SHA256, func() (io.ReadCloser, error) { opened++; return large.Open() }}
+	f.Targets["0d.large"] = Content{
+		large.Size,
+		large.SHA256,
+		func() (io.ReadCloser, error) { opened++; return large.Open() },
+	}
 	for range 2 {
 		if _, err := Push(t.Context(), at, Options{}, f); err != nil {
 			t.Fatal(err)
