@@ -231,8 +231,9 @@ func (g *getting) from(ctx context.Context, c *tuf.Client) error {
 		return policy.Faultf(policy.TrustRootMissing, "%s: %s", g.address, err)
 	case t.Length > g.limit:
 		return &policy.Fault{
-			Reason: policy.BudgetExceeded, Text: fmt.Sprintf("%s has %d bytes, at most %d are downloaded", t.Name, t.Length, g.limit),
-			Hint: "allow more with --max-size",
+			Reason: policy.BudgetExceeded,
+			Text:   fmt.Sprintf("%s has %d bytes, at most %d are downloaded", t.Name, t.Length, g.limit),
+			Hint:   "allow more with --max-size",
 		}
 	}
 	of, err := trust.ParseCustom(t.Custom)

@@ -206,30 +206,36 @@ func TestGetUsage(t *testing.T) {
 		code int
 		want string
 	}{
-		"no root":                {[]string{at}, 2, "nobody said which root metadata"},
-		"no slashes":             {[]string{d.url, "--root", "pin.json"}, 2, "no // divides"},
-		"a path that goes up":    {[]string{d.url + "//../x", "--root", "pin.json"}, 2, "no path of a target"},
-		"a backslash":            {[]string{d.url + `//a\x`, "--root", "pin.json"}, 2, "no path of a target"},
-		"by http":                {[]string{"http://acme.example//x", "--root", "pin.json"}, 2, "https"},
-		"a hidden file":          {[]string{d.url + "//dir/.hidden", "--root", "pin.json"}, 2, "name the file with -o"},
-		"a device":               {[]string{d.url + "//dir/nul.tar", "--root", "pin.json"}, 2, "name the file with -o"},
-		"into a directory":       {[]string{at, "--root", "pin.json", "-o", "a-dir"}, 2, "it is a directory"},
-		"to a device":            {[]string{at, "--root", "pin.json", "-o", "/dev/null"}, 2, "not a regular file"},
-		"to standard output":     {[]string{at, "--root", "pin.json", "-o", "/dev/stdout"}, 2, "no regular file"},
-		"no such name":           {[]string{"acme//x"}, 2, "no root acme is configured"},
-		"a name and a root":      {[]string{"one//x", "--root", "pin.json", "--trust-config", "two.toml"}, 2, "--root contradicts one"},
-		"two roots":              {[]string{at, "--trust-config", "two.toml"}, 2, "name one: one//dir/artifact.bin"},
-		"no digest":              {[]string{at, "--root", "sha256:00"}, 2, "--root"},
-		"another digest":         {[]string{at, "--root", "sha256:" + strings.Repeat("0", 64)}, 3, "no root metadata with the digest"},
-		"no file":                {[]string{at, "--root", "none.json"}, 6, "none.json"},
-		"no root in the file":    {[]string{at, "--root", "policy.toml"}, 3, "malformed"},
-		"another root":           {[]string{at, "--root", "other.json"}, 3, "too few signatures"},
-		"off-line":               {[]string{at, "--root", "pin.json", "--offline"}, 2, "--offline"},
-		"off-line by name":       {[]string{"one//x", "--trust-config", "two.toml", "--offline"}, 2, "--offline"},
-		"no target":              {[]string{d.url + "//dir/artifact", "--root", "pin.json"}, 1, "no such target"},
-		"a tag of nothing":       {[]string{at, "--root", "pin.json", "--tag", "v1"}, 2, "names no repository"},
-		"a pin of nothing":       {[]string{at, "--root", "pin.json", "--max-age", "1h"}, 2, "names no repository"},
-		"policy and repository":  {[]string{at, "--root", "pin.json", "--policy", "policy.toml", "-R", "acme/widget"}, 2, "contradict"},
+		"no root":             {[]string{at}, 2, "nobody said which root metadata"},
+		"no slashes":          {[]string{d.url, "--root", "pin.json"}, 2, "no // divides"},
+		"a path that goes up": {[]string{d.url + "//../x", "--root", "pin.json"}, 2, "no path of a target"},
+		"a backslash":         {[]string{d.url + `//a\x`, "--root", "pin.json"}, 2, "no path of a target"},
+		"by http":             {[]string{"http://acme.example//x", "--root", "pin.json"}, 2, "https"},
+		"a hidden file":       {[]string{d.url + "//dir/.hidden", "--root", "pin.json"}, 2, "name the file with -o"},
+		"a device":            {[]string{d.url + "//dir/nul.tar", "--root", "pin.json"}, 2, "name the file with -o"},
+		"into a directory":    {[]string{at, "--root", "pin.json", "-o", "a-dir"}, 2, "it is a directory"},
+		"to a device":         {[]string{at, "--root", "pin.json", "-o", "/dev/null"}, 2, "not a regular file"},
+		"to standard output":  {[]string{at, "--root", "pin.json", "-o", "/dev/stdout"}, 2, "no regular file"},
+		"no such name":        {[]string{"acme//x"}, 2, "no root acme is configured"},
+		"a name and a root": {
+			[]string{"one//x", "--root", "pin.json", "--trust-config", "two.toml"}, 2, "--root contradicts one",
+		},
+		"two roots": {[]string{at, "--trust-config", "two.toml"}, 2, "name one: one//dir/artifact.bin"},
+		"no digest": {[]string{at, "--root", "sha256:00"}, 2, "--root"},
+		"another digest": {
+			[]string{at, "--root", "sha256:" + strings.Repeat("0", 64)}, 3, "no root metadata with the digest",
+		},
+		"no file":             {[]string{at, "--root", "none.json"}, 6, "none.json"},
+		"no root in the file": {[]string{at, "--root", "policy.toml"}, 3, "malformed"},
+		"another root":        {[]string{at, "--root", "other.json"}, 3, "too few signatures"},
+		"off-line":            {[]string{at, "--root", "pin.json", "--offline"}, 2, "--offline"},
+		"off-line by name":    {[]string{"one//x", "--trust-config", "two.toml", "--offline"}, 2, "--offline"},
+		"no target":           {[]string{d.url + "//dir/artifact", "--root", "pin.json"}, 1, "no such target"},
+		"a tag of nothing":    {[]string{at, "--root", "pin.json", "--tag", "v1"}, 2, "names no repository"},
+		"a pin of nothing":    {[]string{at, "--root", "pin.json", "--max-age", "1h"}, 2, "names no repository"},
+		"policy and repository": {
+			[]string{at, "--root", "pin.json", "--policy", "policy.toml", "-R", "acme/widget"}, 2, "contradict",
+		},
 		"no repository":          {[]string{at, "--root", "pin.json", "-R", "widget"}, 2, "--repo"},
 		"a bad policy":           {[]string{at, "--root", "pin.json", "--policy", "bad.toml"}, 6, "surprise"},
 		"too large":              {[]string{at, "--root", "pin.json", "--max-size", "5"}, 3, "allow more with --max-size"},
@@ -365,24 +371,46 @@ func TestGetPolicy(t *testing.T) {
 		code             int
 		want             string
 	}{
-		"allowed":             {custom, "widget_1.sigstore.json", of, nil, 0, "OK"},
-		"without a tag":       {`{"repopolicy":{"repository":"https://github.com/acme/widget"}}`, "widget_1.sigstore.json", of, nil, 0, "OK"},
-		"by the user alone":   {"", "widget_1.sigstore.json", of, nil, 0, "OK"},
-		"with the tag":        {custom, "widget_1.sigstore.json", of, []string{"--tag", "v1.2.3"}, 0, "OK"},
-		"others' words":       {`{"status":"x","repopolicy":{"repository":"https://github.com/acme/widget"}}`, "widget_1.sigstore.json", of, nil, 0, "OK"},
-		"another tag":         {custom, "widget_1.sigstore.json", of, []string{"--tag", "v1"}, 1, "is of tag v1.2.3"},
-		"a tag of another":    {`{"repopolicy":{"repository":"https://github.com/acme/widget","tag":"v9"}}`, "widget_1.sigstore.json", of, nil, 1, "tag-mismatch"},
-		"another repository":  {`{"repopolicy":{"repository":"https://github.com/acme/gadget"}}`, "widget_1.sigstore.json", of, nil, 1, "is of https://github.com/acme/gadget"},
+		"allowed": {custom, "widget_1.sigstore.json", of, nil, 0, "OK"},
+		"without a tag": {
+			`{"repopolicy":{"repository":"https://github.com/acme/widget"}}`, "widget_1.sigstore.json", of, nil, 0, "OK",
+		},
+		"by the user alone": {"", "widget_1.sigstore.json", of, nil, 0, "OK"},
+		"with the tag":      {custom, "widget_1.sigstore.json", of, []string{"--tag", "v1.2.3"}, 0, "OK"},
+		"others' words": {
+			`{"status":"x","repopolicy":{"repository":"https://github.com/acme/widget"}}`, "widget_1.sigstore.json", of, nil,
+			0, "OK",
+		},
+		"another tag": {custom, "widget_1.sigstore.json", of, []string{"--tag", "v1"}, 1, "is of tag v1.2.3"},
+		"a tag of another": {
+			`{"repopolicy":{"repository":"https://github.com/acme/widget","tag":"v9"}}`, "widget_1.sigstore.json", of, nil, 1,
+			"tag-mismatch",
+		},
+		"another repository": {
+			`{"repopolicy":{"repository":"https://github.com/acme/gadget"}}`, "widget_1.sigstore.json", of, nil, 1,
+			"is of https://github.com/acme/gadget",
+		},
 		"no evidence":         {custom, "", of, nil, 1, "no-evidence"},
 		"evidence of another": {custom, "widget_1.sigstore.json", "other", nil, 1, "artifact-mismatch"},
 		"bad evidence":        {custom, "widget_2.sigstore.json", of, nil, 6, "bundle-invalid"},
 		"no object":           {`[]`, "widget_1.sigstore.json", of, nil, 6, "custom"},
 		"no object of ours":   {`{"repopolicy":"x"}`, "widget_1.sigstore.json", of, nil, 6, "custom.repopolicy"},
-		"a longer way":        {`{"repopolicy":{"repository":"acme/widget"}}`, "widget_1.sigstore.json", of, nil, 6, "repository"},
-		"a bad tag":           {`{"repopolicy":{"repository":"https://github.com/acme/widget","tag":"a b"}}`, "widget_1.sigstore.json", of, nil, 6, "tag"},
-		"an empty tag":        {`{"repopolicy":{"repository":"https://github.com/acme/widget","tag":""}}`, "widget_1.sigstore.json", of, nil, 6, "tag"},
-		"a member more":       {`{"repopolicy":{"repository":"https://github.com/acme/widget","also":1}}`, "widget_1.sigstore.json", of, nil, 6, `"also" is not known`},
-		"a tag alone":         {`{"repopolicy":{"tag":"v1"}}`, "widget_1.sigstore.json", of, nil, 6, "repository"},
+		"a longer way": {
+			`{"repopolicy":{"repository":"acme/widget"}}`, "widget_1.sigstore.json", of, nil, 6, "repository",
+		},
+		"a bad tag": {
+			`{"repopolicy":{"repository":"https://github.com/acme/widget","tag":"a b"}}`, "widget_1.sigstore.json", of, nil, 6,
+			"tag",
+		},
+		"an empty tag": {
+			`{"repopolicy":{"repository":"https://github.com/acme/widget","tag":""}}`, "widget_1.sigstore.json", of, nil, 6,
+			"tag",
+		},
+		"a member more": {
+			`{"repopolicy":{"repository":"https://github.com/acme/widget","also":1}}`, "widget_1.sigstore.json", of, nil, 6,
+			`"also" is not known`,
+		},
+		"a tag alone": {`{"repopolicy":{"tag":"v1"}}`, "widget_1.sigstore.json", of, nil, 6, "repository"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := newDepot(t)
@@ -452,7 +480,9 @@ func TestGetAttacks(t *testing.T) {
 			d.sim.Publish()
 			d.sim.Files["3.targets.json"] = d.sim.Files["2.targets.json"]
 		}, 3, "not what was announced", false},
-		"snapshot is newer than its targets": {func(d *depot) { bump(d); d.sim.Publish(); delete(d.sim.Files, "3.targets.json") }, 3, "3.targets.json", false},
+		"snapshot is newer than its targets": {
+			func(d *depot) { bump(d); d.sim.Publish(); delete(d.sim.Files, "3.targets.json") }, 3, "3.targets.json", false,
+		},
 		"targets by another key": {func(d *depot) {
 			bump(d)
 			d.sim.Publish()

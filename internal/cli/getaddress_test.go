@@ -103,7 +103,8 @@ func FuzzGetAddress(f *testing.F) {
 		if err != nil || again != a {
 			t.Fatalf("%+v is read again as %+v: %v", a, again, err)
 		}
-		if (a.root == "") == (a.place == "") || !fs.ValidPath(a.path) || a.path == "." || strings.ContainsAny(a.path, "\\\x00 ") ||
+		if (a.root == "") == (a.place == "") || !fs.ValidPath(a.path) || a.path == "." ||
+			strings.ContainsAny(a.path, "\\\x00 ") ||
 			strings.Contains(a.path, "//") || a.base() == "" ||
 			strings.Contains(a.base(), "/") {
 			t.Fatalf("%q: %+v", text, a)

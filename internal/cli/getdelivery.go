@@ -250,7 +250,8 @@ func (d *delivery) evidence(ctx context.Context) error {
 // renamed returns the entries with the address in the place of the private file.
 func (d *delivery) renamed(entries []repopolicy.Entry) []repopolicy.Entry {
 	private := map[string]string{
-		d.scratch.Path(d.name): d.address.String(), d.scratch.Path(d.name + evidenceSuffix): d.address.String() + evidenceSuffix,
+		d.scratch.Path(d.name):                  d.address.String(),
+		d.scratch.Path(d.name + evidenceSuffix): d.address.String() + evidenceSuffix,
 	}
 	public := func(s *string) {
 		if name, ok := private[*s]; ok {

@@ -94,10 +94,14 @@ func TestScratchGive(t *testing.T) {
 		want    error // nil for a [*Refused] unless ok is set
 		ok      bool
 	}{
-		"new":              {func(*Scratch) error { return nil }, false, nil, true},
-		"taken":            {func(*Scratch) error { return os.WriteFile("artifact", []byte("mine"), 0o600) }, false, fs.ErrExist, false},
-		"taken by a link":  {func(*Scratch) error { return os.Symlink("x", "artifact") }, false, fs.ErrExist, false},
-		"replaces":         {func(*Scratch) error { return os.WriteFile("artifact", []byte("mine"), 0o600) }, true, nil, true},
+		"new": {func(*Scratch) error { return nil }, false, nil, true},
+		"taken": {
+			func(*Scratch) error { return os.WriteFile("artifact", []byte("mine"), 0o600) }, false, fs.ErrExist, false,
+		},
+		"taken by a link": {func(*Scratch) error { return os.Symlink("x", "artifact") }, false, fs.ErrExist, false},
+		"replaces": {
+			func(*Scratch) error { return os.WriteFile("artifact", []byte("mine"), 0o600) }, true, nil, true,
+		},
 		"replaces no link": {func(*Scratch) error { return os.Symlink("x", "artifact") }, true, nil, false},
 		"replaces no tree": {func(*Scratch) error { return os.Mkdir("artifact", 0o700) }, true, nil, false},
 		"another file": {func(s *Scratch) error {
@@ -137,9 +141,11 @@ func TestScratchRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	for what, make := range map[string]func() (path string, err error){
-		"a link":         func() (string, error) { return "artifact", os.Symlink(".", name) },
-		"a file":         func() (string, error) { return "artifact", os.WriteFile(name, nil, 0o600) },
-		"open to others": func() (string, error) { return "artifact", errors.Join(os.Mkdir(name, 0o700), os.Chmod(name, 0o777)) },
+		"a link": func() (string, error) { return "artifact", os.Symlink(".", name) },
+		"a file": func() (string, error) { return "artifact", os.WriteFile(name, nil, 0o600) },
+		"open to others": func() (string, error) {
+			return "artifact", errors.Join(os.Mkdir(name, 0o700), os.Chmod(name, 0o777))
+		},
 		"a lock elsewhere": func() (string, error) {
 			return "artifact", errors.Join(os.Mkdir(name, 0o700), os.Symlink("/dev/null", name+"/lock"))
 		},

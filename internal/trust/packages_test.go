@@ -34,7 +34,8 @@ func TestParseCustom(t *testing.T) {
 		}
 	}
 	for _, text := range []string{
-		`[]`, `"x"`, `null`, `1`, `{"repopolicy":null}`, `{"repopolicy":[]}`, `{"repopolicy":"https://github.com/acme/widget"}`,
+		`[]`, `"x"`, `null`, `1`, `{"repopolicy":null}`, `{"repopolicy":[]}`,
+		`{"repopolicy":"https://github.com/acme/widget"}`,
 		`{"repopolicy":{}}`, `{"repopolicy":{"tag":"v1"}}`, `{"repopolicy":{"repository":"acme/widget"}}`,
 		`{"repopolicy":{"repository":"https://github.com/acme/widget.git"}}`,
 		`{"repopolicy":{"repository":"https://github.com/acme/widget","tag":""}}`,

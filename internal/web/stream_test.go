@@ -71,14 +71,19 @@ func TestOpenAt(t *testing.T) {
 		"now longer": {func(w http.ResponseWriter, r *http.Request) {
 			http.ServeContent(w, r, "", time.Time{}, strings.NewReader(content+"x"))
 		}, "", 0, ErrRange},
-		"longer without parts": {func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, content+"x") }, "", 0, ErrTooLarge},
+		"longer without parts": {
+			func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, content+"x") }, "", 0, ErrTooLarge,
+		},
 		"more than the part": {func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Range", "bytes 4-9/10")
 			w.WriteHeader(http.StatusPartialContent)
 			w.(http.Flusher).Flush() // no length
 			fmt.Fprint(w, content)
 		}, "", 4, ErrTooLarge},
-		"compressed": {func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Content-Encoding", "gzip") }, "", 0, errors.ErrUnsupported},
+		"compressed": {
+			func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Content-Encoding", "gzip") }, "", 0,
+			errors.ErrUnsupported,
+		},
 		"sent on on the host": {func(w http.ResponseWriter, r *http.Request) {
 			if r.URL.Path == "/x" {
 				http.Redirect(w, r, "/y", http.StatusFound)

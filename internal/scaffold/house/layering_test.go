@@ -49,7 +49,7 @@ var may = map[string][]string{
 	"internal/trust/tuf": {
 		"internal/clip", "internal/file", "internal/keys", "internal/strictjson", "internal/web",
 	},
-	"policy/chain":              {"internal/clip", "internal/spelling", "policy"},
+	"policy/chain": {"internal/clip", "internal/spelling", "policy"},
 	"internal/propose": {
 		"internal/propose/binding", "internal/propose/ci", "internal/propose/clone", "internal/propose/names",
 		"internal/propose/tagset", "internal/spelling", "policy",

@@ -114,13 +114,22 @@ func TestAddFileKilled(t *testing.T) {
 	for what, leave := range map[string]func(dir string) error{
 		"nothing": func(string) error { return nil },
 		"half a copy": func(dir string) error {
-			return errors.Join(os.Mkdir(filepath.Join(dir, incomingDir), 0o700), os.WriteFile(filepath.Join(dir, incomingDir, "content"), []byte("con"), 0o600))
+			return errors.Join(
+				os.Mkdir(filepath.Join(dir, incomingDir), 0o700),
+				os.WriteFile(filepath.Join(dir, incomingDir, "content"), []byte("con"), 0o600),
+			)
 		},
 		"only a copy": func(dir string) error {
-			return errors.Join(os.MkdirAll(filepath.Join(Tree(dir), "targets/d"), 0o700), os.WriteFile(filepath.Join(Tree(dir), name), []byte("content"), 0o600))
+			return errors.Join(
+				os.MkdirAll(filepath.Join(Tree(dir), "targets/d"), 0o700),
+				os.WriteFile(filepath.Join(Tree(dir), name), []byte("content"), 0o600),
+			)
 		},
 		"another's copy": func(dir string) error {
-			return errors.Join(os.MkdirAll(filepath.Join(Tree(dir), "targets/d"), 0o700), os.WriteFile(filepath.Join(Tree(dir), name), []byte("CONTENT"), 0o600))
+			return errors.Join(
+				os.MkdirAll(filepath.Join(Tree(dir), "targets/d"), 0o700),
+				os.WriteFile(filepath.Join(Tree(dir), name), []byte("CONTENT"), 0o600),
+			)
 		},
 	} {
 		w := newWorld(t)

@@ -81,12 +81,18 @@ func TestDownload(t *testing.T) {
 		left    string  // in the file
 		asked   []int64 // from which byte
 	}{
-		"all of it":         {replies: []reply{{body: text(content)}}, left: content, asked: []int64{0}},
-		"byte by byte":      {replies: []reply{{body: iotest.OneByteReader(text(content))}}, left: content, asked: []int64{0}},
-		"data with the end": {replies: []reply{{body: iotest.DataErrReader(text(content))}}, left: content, asked: []int64{0}},
-		"kept as a whole":   {kept: content, left: content},
-		"goes on":           {kept: content[:7], replies: []reply{{7, text(content[7:]), nil}}, left: content, asked: []int64{7}},
-		"no parts":          {kept: content[:7], replies: []reply{{0, text(content), nil}}, left: content, asked: []int64{7}},
+		"all of it": {replies: []reply{{body: text(content)}}, left: content, asked: []int64{0}},
+		"byte by byte": {
+			replies: []reply{{body: iotest.OneByteReader(text(content))}}, left: content, asked: []int64{0},
+		},
+		"data with the end": {
+			replies: []reply{{body: iotest.DataErrReader(text(content))}}, left: content, asked: []int64{0},
+		},
+		"kept as a whole": {kept: content, left: content},
+		"goes on": {
+			kept: content[:7], replies: []reply{{7, text(content[7:]), nil}}, left: content, asked: []int64{7},
+		},
+		"no parts": {kept: content[:7], replies: []reply{{0, text(content), nil}}, left: content, asked: []int64{7}},
 		"breaks off": {
 			replies: []reply{{0, breaks(content[:3]), nil}, {3, breaks(content[3:9]), nil}, {9, text(content[9:]), nil}},
 			left:    content, asked: []int64{0, 3, 9},
@@ -102,16 +108,28 @@ func TestDownload(t *testing.T) {
 			replies: []reply{{0, breaks(content[:3]), nil}, {err: errBroken}}, want: errBroken, left: content[:3],
 			asked: []int64{0, 3},
 		},
-		"cannot be asked":    {kept: content[:7], replies: []reply{{err: errBroken}}, want: errBroken, left: content[:7], asked: []int64{7}},
-		"other content":      {replies: []reply{{0, text("content of an ARTIFACT"), nil}}, want: ErrMismatch, asked: []int64{0}},
-		"too short":          {replies: []reply{{0, text(content[:9]), nil}}, want: ErrMismatch, asked: []int64{0}},
-		"one byte more":      {replies: []reply{{0, text(content + "x"), nil}}, want: ErrMismatch, asked: []int64{0}},
-		"endless":            {replies: []reply{{0, endless(content), nil}}, want: ErrMismatch, asked: []int64{0}},
-		"too large is said":  {replies: []reply{{err: web.ErrTooLarge}}, want: ErrMismatch, asked: []int64{0}},
-		"begins elsewhere":   {replies: []reply{{5, text(content[5:]), nil}}, want: ErrMismatch, asked: []int64{0}},
-		"begins behind":      {kept: content[:7], replies: []reply{{9, text(content[9:]), nil}, {0, text(content), nil}}, left: content, asked: []int64{7, 0}},
-		"kept too much":      {kept: content + "x", replies: []reply{{0, text(content), nil}}, left: content, asked: []int64{0}},
-		"kept something bad": {kept: "CONTENT", replies: []reply{{7, text(content[7:]), nil}, {0, text(content), nil}}, left: content, asked: []int64{7, 0}},
+		"cannot be asked": {
+			kept: content[:7], replies: []reply{{err: errBroken}}, want: errBroken, left: content[:7], asked: []int64{7},
+		},
+		"other content": {
+			replies: []reply{{0, text("content of an ARTIFACT"), nil}}, want: ErrMismatch, asked: []int64{0},
+		},
+		"too short":         {replies: []reply{{0, text(content[:9]), nil}}, want: ErrMismatch, asked: []int64{0}},
+		"one byte more":     {replies: []reply{{0, text(content + "x"), nil}}, want: ErrMismatch, asked: []int64{0}},
+		"endless":           {replies: []reply{{0, endless(content), nil}}, want: ErrMismatch, asked: []int64{0}},
+		"too large is said": {replies: []reply{{err: web.ErrTooLarge}}, want: ErrMismatch, asked: []int64{0}},
+		"begins elsewhere":  {replies: []reply{{5, text(content[5:]), nil}}, want: ErrMismatch, asked: []int64{0}},
+		"begins behind": {
+			kept: content[:7], replies: []reply{{9, text(content[9:]), nil}, {0, text(content), nil}}, left: content,
+			asked: []int64{7, 0},
+		},
+		"kept too much": {
+			kept: content + "x", replies: []reply{{0, text(content), nil}}, left: content, asked: []int64{0},
+		},
+		"kept something bad": {
+			kept: "CONTENT", replies: []reply{{7, text(content[7:]), nil}, {0, text(content), nil}}, left: content,
+			asked: []int64{7, 0},
+		},
 		"kept bad as a whole": {
 			kept: strings.ToUpper(content), replies: []reply{{0, text(content), nil}}, left: content, asked: []int64{0},
 		},
@@ -120,10 +138,13 @@ func TestDownload(t *testing.T) {
 			want: ErrMismatch, asked: []int64{7, 0},
 		},
 		"kept good, served bad": {
-			kept: content[:7], replies: []reply{{7, text(strings.ToUpper(content[7:])), nil}, {0, text(strings.ToUpper(content)), nil}},
+			kept: content[:7], replies: []reply{{7, text(strings.ToUpper(content[7:])), nil},
+				{0, text(strings.ToUpper(content)), nil}},
 			want: ErrMismatch, asked: []int64{7, 0},
 		},
-		"a full disk": {replies: []reply{{0, text(content), nil}}, room: 5, want: errFull, left: content[:5], asked: []int64{0}},
+		"a full disk": {
+			replies: []reply{{0, text(content), nil}}, room: 5, want: errFull, left: content[:5], asked: []int64{0},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := tuftest.New(t)
@@ -235,7 +256,8 @@ func TestOpen(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, s := range map[string]Opener{"web": HTTP(client, client.Via()), "directory": FS(os.DirFS(dir), os.DirFS(dir))} {
+	for name, s := range map[string]Opener{"web": HTTP(client, client.Via()),
+		"directory": FS(os.DirFS(dir), os.DirFS(dir))} {
 		body, start, err := s.Open(t.Context(), "a%b", 3, 7)
 		if err != nil {
 			t.Fatal(name, err)
