@@ -106,20 +106,21 @@ func fixtures(t testing.TB, dir string) {
 	releases(t, inst, write)
 	write("widget.tar.gz", alice.Artifact)
 	write("widget.tar.gz.sigstore.json", inst.Sign(alice))
-	packages(t, string(release.Artifact), string(inst.Sign(release)), write)
+	packages(t, map[string][]byte{
+		"widget/widget_1.2.3.tar.gz": release.Artifact, "widget/widget_1.2.3.tar.gz.sigstore.json": inst.Sign(release),
+		"widget/SHA256SUMS": sums.Artifact, "widget/SHA256SUMS.sigstore.json": inst.Sign(sums),
+		"widget/widget_unsigned.tar.gz": []byte("unsigned"), "plain": []byte("plain"),
+	}, write)
 }
 
-// packages writes a TUF repository that go-tuf authored, with the release and its evidence.
-func packages(t testing.TB, content, evidence string, write func(string, []byte)) {
+// packages writes a TUF repository that go-tuf authored, with these targets.
+func packages(t testing.TB, files map[string][]byte, write func(string, []byte)) {
 	t.Helper()
 	s := tuftest.New(t)
 	of := json.RawMessage(`{"repopolicy":{"repository":"https://github.com/acme/widget","tag":"v1.2.3"}}`)
-	for name, c := range map[string]string{
-		"widget/widget_1.2.3.tar.gz": content, "widget/widget_1.2.3.tar.gz.sigstore.json": evidence,
-		"widget/widget_unsigned.tar.gz": "unsigned", "plain": "plain",
-	} {
-		s.Add("targets", name, c)
-		if strings.HasSuffix(name, ".tar.gz") {
+	for name, data := range files {
+		s.Add("targets", name, string(data))
+		if strings.HasSuffix(name, ".tar.gz") || strings.HasSuffix(name, "SUMS") {
 			s.Targets["targets"].Signed.Targets[name].Custom = &of
 		}
 	}

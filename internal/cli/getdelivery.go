@@ -18,6 +18,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/command"
 	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/internal/find"
+	"github.com/repopolicy/repopolicy/internal/release"
 	"github.com/repopolicy/repopolicy/internal/report"
 	"github.com/repopolicy/repopolicy/internal/trust"
 	"github.com/repopolicy/repopolicy/internal/trust/tuf"
@@ -41,6 +42,7 @@ type delivery struct {
 	sum      [sha256.Size]byte
 	whole    os.FileInfo // the content when all of it was compared with the metadata
 	question *question   // nil if no policy is consulted
+	flags    *verifyOptions
 	policy   *repopolicy.Policy
 }
 
@@ -121,6 +123,7 @@ func (d *delivery) ask(ctx context.Context) (err error) {
 			v.tag.Value, v.tag.Given = d.of.Tag, true
 		}
 	}
+	d.flags = v
 	if d.question, err = d.app.question(v, []string{d.scratch.Path(d.name)}); err != nil {
 		return err
 	}
@@ -213,6 +216,9 @@ func (d *delivery) judge(ctx context.Context) (say func() error, err error) {
 	if err := d.evidence(ctx); err != nil {
 		return nil, err
 	}
+	if err := d.asOne(); err != nil {
+		return nil, err
+	}
 	q := d.question
 	progress, stop := d.app.progress(q.options, func(n int) { d.criteria(q.summary(d.policy), n) })
 	q.client.Progress = progress
@@ -230,6 +236,23 @@ func (d *delivery) judge(ctx context.Context) (say func() error, err error) {
 		return nil, command.Decided{Class: v.Class()}
 	}
 	return say, d.isJudged(entries)
+}
+
+// asOne lets a checksum file be judged by its digest: as a file it would stand for what it lists.
+func (d *delivery) asOne() (err error) {
+	path := d.scratch.Path(d.name)
+	if !release.IsSums(path) {
+		return nil
+	}
+	if _, err := os.Lstat(path + evidenceSuffix); err == nil {
+		d.flags.bundles = []string{path + evidenceSuffix}
+	}
+	client := d.question.client
+	d.question, err = d.app.question(d.flags, []string{"sha256:" + hex.EncodeToString(d.sum[:])})
+	if err == nil {
+		d.question.client = client
+	}
+	return err
 }
 
 // evidence writes the target that is evidence beside the content, where verify looks for it.
@@ -253,6 +276,7 @@ func (d *delivery) renamed(entries []repopolicy.Entry) []repopolicy.Entry {
 		d.scratch.Path(d.name):                  d.address.String(),
 		d.scratch.Path(d.name + evidenceSuffix): d.address.String() + evidenceSuffix,
 	}
+	private["sha256:"+hex.EncodeToString(d.sum[:])] = d.address.String()
 	public := func(s *string) {
 		if name, ok := private[*s]; ok {
 			*s = name
