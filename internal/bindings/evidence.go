@@ -30,18 +30,18 @@ const evidenceSchema = rekor.SchemaBase + "evidence-v1.json"
 // signatures, log entries and their proofs (SPEC 12). Nothing in it is verified
 // before [Evidence.Judge].
 type Evidence struct {
-	Kind       chain.ContradictionKind
+	Kind       string
 	Repository policy.Locator
 	Statements []string // hex digests of the statements in question
 	bundles    []json.RawMessage
 }
 
 type evidenceDoc struct {
-	Schema     string                  `json:"schema"`
-	Kind       chain.ContradictionKind `json:"kind"`
-	Repository string                  `json:"repository"`
-	Statements []string                `json:"statements"`
-	Bundles    []evidenceBundle        `json:"bundles"`
+	Schema     string           `json:"schema"`
+	Kind       string           `json:"kind"`
+	Repository string           `json:"repository"`
+	Statements []string         `json:"statements"`
+	Bundles    []evidenceBundle `json:"bundles"`
 }
 
 type evidenceBundle struct {
@@ -51,7 +51,7 @@ type evidenceBundle struct {
 // NewEvidence returns the evidence with the bundles, in JSON, of the statements
 // in question and of the one before them.
 func NewEvidence(
-	kind chain.ContradictionKind, repo policy.Locator, statements []string, bundles [][]byte,
+	kind string, repo policy.Locator, statements []string, bundles [][]byte,
 ) (*Evidence, error) {
 	e := &Evidence{Kind: kind, Repository: repo}
 	for _, b := range bundles {
@@ -139,8 +139,8 @@ func (e *Evidence) Judge(r *sigstore.Root, forges *Forges, now time.Time) (chain
 		return chain.Finding{}, errors.Join(err, last)
 	}
 	for _, v := range f.Versions {
-		if v.Repository != e.Repository && !e.Kind.AcrossNames() {
-			return chain.Finding{}, fmt.Errorf("it is about %s, not %s", v.Repository, e.Repository)
+		if of := v.Document.Content().Repository; of != e.Repository && !f.AcrossNames() {
+			return chain.Finding{}, fmt.Errorf("it is about %s, not %s", of, e.Repository)
 		}
 	}
 	return f, nil

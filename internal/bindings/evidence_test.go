@@ -63,7 +63,7 @@ func (s *story) list(names ...string) [][]byte {
 	return out
 }
 
-func (s *story) evidence(kind chain.ContradictionKind, digests []string, bundles [][]byte) *bindings.Evidence {
+func (s *story) evidence(kind string, digests []string, bundles [][]byte) *bindings.Evidence {
 	s.T.Helper()
 	e, err := bindings.NewEvidence(kind, bindtest.Locator(s.T, bindtest.Widget), digests, bundles)
 	if err != nil {
@@ -80,7 +80,7 @@ func TestEvidence(t *testing.T) {
 	s := newStory(t)
 	now := sigstoretest.Now
 	for name, c := range map[string]struct {
-		kind    chain.ContradictionKind
+		kind    string
 		digests []string
 		bundles [][]byte
 		first   string // of the statements; "" if nothing is proven
@@ -123,10 +123,10 @@ func TestEvidence(t *testing.T) {
 		t.Fatal(err)
 	}
 	v := f.Versions[0]
-	if v.Number != 2 || v.Ids != (policy.Ids{Repository: "1001", Owner: "2002"}) || v.Binding.Index == 0 ||
+	if v.Number != 2 || v.Ids != (policy.Ids{Repository: "1001", Owner: "2002"}) || v.Bindings[0].Index == 0 ||
 		len(v.Signers) != 1 ||
 		v.Signers[0].Value != "alice@example.com" ||
-		v.Repository.String() != bindtest.Widget {
+		v.Document.Content().Repository.String() != bindtest.Widget {
 		t.Errorf("%+v", v)
 	}
 	if _, err := e.Judge(s.Trust(sigstoretest.New(t)), nil, now); err == nil {

@@ -144,7 +144,7 @@ func (a *app) evidence(ctx context.Context, o *evidenceOptions, path string) err
 	case malformed != nil:
 		fail(policy.EvidenceMalformed, malformed)
 	default:
-		doc.Kind, doc.Repository = string(ev.Kind), ev.Repository.String()
+		doc.Kind, doc.Repository = ev.Kind, ev.Repository.String()
 		finding, root, err := judgeEvidence(a, ev, roots)
 		if err != nil {
 			fail(policy.EvidenceUnproven, err)
@@ -226,10 +226,11 @@ func (doc *findingDoc) lie(lie *bindings.Lie, d *answers.Descriptor, roots []tru
 	return why
 }
 
-func newFindingVersion(v chain.FoundVersion) findingVersion {
+func newFindingVersion(v chain.Version) findingVersion {
 	out := findingVersion{
-		Statement: "sha256:" + v.Statement, Version: v.Number, Repository: v.Repository.String(),
-		RepoID: v.Ids.Repository, OwnerID: v.Ids.Owner, LogID: v.Binding.Log, Index: v.Binding.Index, Signers: []string{},
+		Statement: "sha256:" + v.Statement, Version: v.Number, Repository: v.Document.Content().Repository.String(),
+		RepoID: v.Ids.Repository, OwnerID: v.Ids.Owner, LogID: v.Bindings[0].Log, Index: v.Bindings[0].Index,
+		Signers: []string{},
 	}
 	for _, id := range v.Signers {
 		who := id.Value + " by " + id.Issuer

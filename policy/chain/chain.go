@@ -39,7 +39,7 @@ const (
 
 // Contradiction returns which contradiction the alarm is about, so that evidence can be made of
 // it; "" for none.
-func (a Alarm) Contradiction() ContradictionKind {
+func (a Alarm) Contradiction() string {
 	switch a.Code {
 	case alarmFork:
 		return contradictionFork
@@ -70,6 +70,7 @@ type Version struct {
 	// WithoutV1 says that it was bound in Rekor v2 alone though there is a v1: it
 	// is in no index, and never ordered against evidence in v1.
 	WithoutV1 bool
+	Signers   []policy.Identity // in a [Finding] alone: who signed it
 }
 
 // Chain is what is known about the policy of one repository through time. Only

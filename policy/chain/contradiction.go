@@ -10,42 +10,28 @@ import (
 	"github.com/repopolicy/repopolicy/policy"
 )
 
-// ContradictionKind is what an evidence file claims (SPEC 12): "fork", "second-genesis" or
-// "rollback".
-type ContradictionKind string
-
-// AcrossNames reports whether the statements may be about a repository under several names.
-func (k ContradictionKind) AcrossNames() bool { return k == contradictionFork }
-
-// The kinds.
+// The kinds of contradictions.
 const (
-	contradictionFork     ContradictionKind = "fork"           // two versions after the same one
-	contradictionGenesis  ContradictionKind = "second-genesis" // two versions 1 of one repository
-	contradictionRollback ContradictionKind = "rollback"       // a version exists that was not served
+	contradictionFork     = "fork"           // two versions after the same one
+	contradictionGenesis  = "second-genesis" // two versions 1 of one repository
+	contradictionRollback = "rollback"       // a version exists that was not served
 )
 
 // Finding is what an evidence file proves.
 type Finding struct {
-	Kind     ContradictionKind
-	Versions []FoundVersion // in the order of the log, if that is known
+	Kind     string    // that the file claims (SPEC 12): "fork", "second-genesis" or "rollback"
+	Versions []Version // signed by a quorum and bound, in the order of the log if that is known
 	Ordered  bool
 }
 
-// FoundVersion is a version that was signed by a quorum and bound.
-type FoundVersion struct {
-	Statement  string // hex digest
-	Number     int
-	Repository policy.Locator
-	Ids        policy.Ids
-	Binding    policy.Entry // the first one
-	Signers    []policy.Identity
-}
+// AcrossNames reports whether the statements may be about a repository under several names.
+func (f Finding) AcrossNames() bool { return f.Kind == contradictionFork }
 
 // Contradiction checks that the history, which needs to hold no more than the
 // statements in question and the one before them, proves what is claimed of the
 // statements with the digests: each has its quorum, that of the version before
 // included, and was bound by the repository.
-func (h History) Contradiction(kind ContradictionKind, digests []string) (Finding, error) {
+func (h History) Contradiction(kind string, digests []string) (Finding, error) {
 	want := 2
 	switch kind {
 	case contradictionFork, contradictionGenesis:
@@ -75,7 +61,7 @@ func (h History) Contradiction(kind ContradictionKind, digests []string) (Findin
 		return Finding{}, err
 	}
 	if want == 2 {
-		a, b := f.Versions[0].Binding, f.Versions[1].Binding
+		a, b := f.Versions[0].Bindings[0], f.Versions[1].Bindings[0]
 		if e.before(b, a) {
 			slices.Reverse(f.Versions)
 			a, b = b, a
@@ -86,13 +72,13 @@ func (h History) Contradiction(kind ContradictionKind, digests []string) (Findin
 }
 
 // contradict reports why the statements do not contradict each other.
-func contradict(kind ContradictionKind, s []*Statement, v []FoundVersion) error {
+func contradict(kind string, s []*Statement, v []Version) error {
 	switch kind {
 	case contradictionFork:
 		switch {
 		case s[0].version < 2 || s[0].version != s[1].version || s[0].previous != s[1].previous:
 			return errors.New("the two statements do not follow the same one")
-		case v[0].Repository.Host() != v[1].Repository.Host() || v[0].Ids.Repository != v[1].Ids.Repository:
+		case s[0].repository.Host() != s[1].repository.Host() || v[0].Ids.Repository != v[1].Ids.Repository:
 			return errors.New("the two statements were bound by different repositories")
 		}
 	case contradictionGenesis:
@@ -109,18 +95,19 @@ func contradict(kind ContradictionKind, s []*Statement, v []FoundVersion) error 
 }
 
 // proven checks quorum and binding of one statement.
-func (e *evaluator) proven(s *Statement) (FoundVersion, error) {
+func (e *evaluator) proven(s *Statement) (Version, error) {
 	w := &walk{evaluator: e, subjects: map[signer]string{}, settled: map[*leaf]bool{}, owner: map[*leaf]bool{}}
 	var prev *link
 	if s.version > 1 {
 		p := e.statements[s.previous]
 		if p == nil || !follows(p, s) {
-			return FoundVersion{}, errors.New("the statement before it is not among the bundles")
+			return Version{}, errors.New("the statement before it is not among the bundles")
 		}
 		prev = &link{stmt: p}
 	}
 	sigs := w.countable(prev, s)
-	v := FoundVersion{Statement: s.digest, Number: s.version, Repository: s.repository}
+	v := Version{Statement: s.digest, Number: s.version, Document: s.doc}
+	var first policy.Entry
 	for _, l := range w.bindings(s, sigs) {
 		b := l.Binding
 		if b.Repository != s.repository && (prev == nil || b.Repository != prev.stmt.repository) {
@@ -132,13 +119,14 @@ func (e *evaluator) proven(s *Statement) (FoundVersion, error) {
 		if !w.quorum(prev, s, sigs, precedes) {
 			continue
 		}
-		if v.Binding.Log == "" || w.before(l.Entry, v.Binding) {
-			v.Binding, v.Ids = l.Entry, policy.Ids{Repository: b.RepositoryID, Owner: b.OwnerID}
+		if first.Log == "" || w.before(l.Entry, first) {
+			first, v.Ids = l.Entry, policy.Ids{Repository: b.RepositoryID, Owner: b.OwnerID}
 		}
 	}
-	if v.Binding.Log == "" {
-		return FoundVersion{}, errors.New("no binding that a quorum precedes")
+	if first.Log == "" {
+		return Version{}, errors.New("no binding that a quorum precedes")
 	}
+	v.Bindings = []policy.Entry{first}
 	for _, sig := range sigs {
 		if !slices.Contains(v.Signers, sig.Signer) {
 			v.Signers = append(v.Signers, sig.Signer)
